@@ -1,0 +1,34 @@
+# Flags of every target: warnings are errors; asserts stay in release (no NDEBUG).
+add_library(longhaul_flags INTERFACE)
+target_include_directories(longhaul_flags INTERFACE ${CMAKE_SOURCE_DIR})
+target_compile_definitions(longhaul_flags INTERFACE
+    _GNU_SOURCE LONGHAUL_VERSION="${PROJECT_VERSION}")
+target_compile_options(longhaul_flags INTERFACE
+    -Wall -Wextra -Werror -Wshadow -Wpointer-arith -Wstrict-prototypes -Wmissing-prototypes
+    -Wvla -Wwrite-strings -Wundef -fno-math-errno -ffp-contract=off -fvisibility=hidden)
+target_link_libraries(longhaul_flags INTERFACE m pthread)
+if(LONGHAUL_SANITIZE)
+  target_compile_options(longhaul_flags INTERFACE
+      -fsanitize=${LONGHAUL_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  target_link_options(longhaul_flags INTERFACE -fsanitize=${LONGHAUL_SANITIZE})
+endif()
+
+# longhaul_library(NAME SOURCES ... LIBRARIES ...): a static library under the project's flags.
+function(longhaul_library name)
+  cmake_parse_arguments(A "" "" "SOURCES;LIBRARIES" ${ARGN})
+  add_library(${name} STATIC ${A_SOURCES})
+  target_link_libraries(${name} PUBLIC longhaul_flags ${A_LIBRARIES})
+endfunction()
+
+# longhaul_test(NAME SOURCES ... LIBRARIES ... [TIMEOUT seconds]): a cmocka program, run by ctest.
+function(longhaul_test name)
+  cmake_parse_arguments(A "" "TIMEOUT" "SOURCES;LIBRARIES" ${ARGN})
+  add_executable(${name} ${A_SOURCES})
+  target_link_libraries(${name} PRIVATE longhaul_flags ${A_LIBRARIES} ${CMOCKA_LIBRARIES})
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+  if(NOT A_TIMEOUT)
+    set(A_TIMEOUT 60)
+  endif()
+  add_test(NAME ${name} COMMAND ${name} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+  set_tests_properties(${name} PROPERTIES TIMEOUT ${A_TIMEOUT})
+endfunction()

@@ -1,0 +1,54 @@
+/* The failure sentence and the log line. */
+#include "tests/support/unit.h"
+
+#include "proto/log.h"
+#include "proto/status.h"
+
+static void a_sentence_may_quote_the_one_before(void **state)
+{
+    (void)state;
+    assert_int_equal(fail(STATUS_IO, "open %s", "x"), STATUS_IO);
+    assert_int_equal(fail(STATUS_INTERNAL, "load: %s", status_message()), STATUS_INTERNAL);
+    assert_string_equal(status_message(), "load: open x");
+}
+
+static enum status passes_on(enum status status)
+{
+    TRY(status);
+    return STATUS_OK;
+}
+
+static void try_hands_the_code_on(void **state)
+{
+    (void)state;
+    assert_int_equal(passes_on(STATUS_UNAVAILABLE), STATUS_UNAVAILABLE);
+    assert_int_equal(passes_on(STATUS_OK), STATUS_OK);
+}
+
+static void codes_have_names_and_exit_codes(void **state)
+{
+    (void)state;
+    assert_string_equal(status_name(STATUS_OUT_OF_RANGE), "OUT_OF_RANGE");
+    assert_int_equal(status_exit_code(STATUS_OK), 0);
+    assert_int_equal(status_exit_code(STATUS_NOT_FOUND), 66);
+}
+
+static void an_unknown_log_level_is_refused(void **state)
+{
+    (void)state;
+    enum log_level level = LOG_INFO;
+    assert_int_equal(log_level_parse(&level, "loud"), STATUS_INVALID_ARGUMENT);
+    assert_int_equal(log_level_parse(&level, "debug"), STATUS_OK);
+    assert_int_equal(level, LOG_DEBUG);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_sentence_may_quote_the_one_before),
+        cmocka_unit_test(try_hands_the_code_on),
+        cmocka_unit_test(codes_have_names_and_exit_codes),
+        cmocka_unit_test(an_unknown_log_level_is_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
