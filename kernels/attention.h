@@ -1,0 +1,92 @@
+/* Attention of a span of queries to a span of keys, carried across calls.
+ *
+ * A pair (i, j) of global indices is visible in key frame f when bands_find() gives it a band of
+ * that key frame; its score is  s = scale_log2 * q[band.query_frame][i] . k[j], in log2 units. The
+ * state of a row (token, head) is
+ *
+ *   max = max s          sum = Sum 2^(s - max)          acc[d] = Sum 2^(s - max) v[j][d]
+ *
+ * all float32 and unnormalised. Empty: max = -inf, sum = 0, acc = 0. A call continues the state it
+ * is given.
+ *
+ * Keys are stepped through in panels of PANEL_TOKENS keys aligned to the global index, ascending;
+ * maximum and rescale are per row, and a pair that is not visible adds exactly 0. So the result
+ * depends on the pairs and their order, never on how queries or panels are cut into calls, which
+ * rows are together, or which unneeded panels a call includes.
+ *
+ * A panel record holds PANEL_TOKENS tokens: [kv_heads][K, V] with, per head,
+ *   DTYPE_F32   K [64, head_dim] float              V [64, head_dim] float
+ *   DTYPE_BF16  K [head_dim / 2, 64, 2] bf16        V [32, head_dim, 2] bf16      (pairs along the
+ * summed axis) Rows not stored yet are zero bytes. head_dim is a multiple of 16, at most
+ * ATTENTION_HEAD_DIM_MAX.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "kernels/bands.h"
+#include "kernels/dtype.h"
+
+enum { PANEL_TOKENS = 64, ATTENTION_HEAD_DIM_MAX = 256 };
+
+/* Bytes of one panel record, and of one head's K and V in it. `cache` is DTYPE_F32 or DTYPE_BF16.
+ */
+static inline size_t attention_head_panel_bytes(enum dtype cache, int head_dim)
+{
+    return (size_t)2 * PANEL_TOKENS * (size_t)head_dim * (cache == DTYPE_F32 ? 4 : 2);
+}
+
+static inline size_t attention_panel_bytes(enum dtype cache, int kv_heads, int head_dim)
+{
+    return (size_t)kv_heads * attention_head_panel_bytes(cache, head_dim);
+}
+
+/* attention_store(panel, row, keys, values, kv_heads, head_dim): writes one token, keys and values
+ * [kv_heads, head_dim] float32 (keys already rotated as the panel's frame wants), at row 0..63 of a
+ * panel record. */
+
+/* One KV head and the query heads of its group (GQA). The pointers are the head's own. */
+struct attention_args {
+    float *acc;           /* [tokens, group, head_dim], token t at acc + t * acc_stride */
+    float *max;           /* [tokens, group], token t at max + t * row_stride */
+    float *sum;           /* like max */
+    int64_t acc_stride;   /* floats: heads * head_dim */
+    int64_t row_stride;   /* floats: heads */
+    const void *queries;  /* [frames][tokens, group, head_dim], operand type */
+    int64_t frame_stride; /* elements from frame to frame */
+    int64_t query_stride; /* elements from token to token */
+    int64_t query_first;  /* global index of the first token; the span is contiguous */
+    int64_t tokens;
+    int group;
+    int head_dim;
+    const void *panels;  /* this head's K of the first panel */
+    size_t panel_stride; /* bytes from panel record to panel record */
+    int64_t key_first;   /* global index of the first panel, a multiple of PANEL_TOKENS */
+    int64_t key_end;     /* keys at and beyond it are not there (their rows are zero) */
+    int key_frame;       /* 0: keys rotated at their index; 1: unrotated sink keys */
+    const struct bands *bands;
+    float scale_log2; /* logit_scale * log2(e) / sqrt(head_dim) */
+    void *scratch;
+};
+
+/* attention_prefill(args): any number of tokens; efficient from about 96 / group tokens on.
+ * attention_decode(args): few tokens, reading each key and value once for the whole group. Its
+ * steps may be longer than a panel, but are aligned to the global index and do not depend on the
+ * call. */
+
+/* Folds state b into state a: rows = tokens * heads, dense [rows, head_dim] and [rows]. An empty
+ * side changes nothing. */
+struct attention_merge_args {
+    float *acc;
+    float *max;
+    float *sum;
+    const float *other_acc;
+    const float *other_max;
+    const float *other_sum;
+    int64_t rows;
+    int head_dim;
+};
+
+/* attention_finish(out, acc, sum, rows, head_dim): out[r][d] = acc[r][d] / sum[r]; 0 where sum is
+ * 0. May be in place. */

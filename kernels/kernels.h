@@ -1,0 +1,88 @@
+/* The table of CPU kernels: one row of function pointers a variant, chosen once by name, without
+ * state.
+ *
+ * A variant is a whole: its operand and cache types, its packed weight layout and its sums' order
+ * belong together, and all ranks of a group use the same one ("Sameness", DESIGN 4). `reference` is
+ * the plainest code that is right and runs anywhere. A faster variant starts as a copy of the next
+ * slower one and overwrites what it does better.
+ *
+ * | variant      | operands        | cache          | needs                  |
+ * | reference    | float32         | float32        | any CPU                |
+ * | avx2         | bf16 q, f32 sum | bf16 panels    | AVX2, FMA, F16C        |
+ * | avx512_bf16  | bf16            | bf16 panels    | AVX-512 F/BW/VL, BF16  |
+ *
+ * No kernel allocates; scratch comes from the caller, one per thread, 64-byte aligned,
+ * scratch_bytes() long. "Row" means one token's vector. All sums are float32. Rows are independent:
+ * a row's result does not depend on which rows are computed with it, nor on how many.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "kernels/attention.h"
+#include "kernels/dtype.h"
+#include "kernels/matmul.h"
+#include "kernels/rope.h"
+
+/* Largest sizes that one call sees; the caller cuts its work to these. */
+struct kernels_limits {
+    int64_t rows;      /* rows of a prefill product, <= KERNELS_ROWS_MAX */
+    int64_t width_max; /* largest `in` of any product: max(hidden, heads * head_dim, ffn) */
+    int head_dim;
+    int group; /* query heads of one KV head */
+};
+
+enum { KERNELS_ROWS_MAX = 192 };
+
+struct kernels {
+    const char *name;
+    enum dtype operand; /* of rotated queries: DTYPE_F32 or DTYPE_BF16 */
+    enum dtype cache;   /* of packed keys and values: DTYPE_F32 or DTYPE_BF16 */
+
+    /* Bytes of scratch a thread needs for any call within the limits; a multiple of 64. */
+    size_t (*scratch_bytes)(const struct kernels_limits *limits);
+
+    /* matmul.h */
+    size_t (*matmul_packed_bytes)(enum dtype dtype, int64_t out, int64_t in);
+    void (*matmul_pack)(void *packed, const void *rows, enum dtype dtype, int64_t out, int64_t in);
+    void (*matmul_row)(float *row, const struct matmul_weights *weights, int64_t out_index);
+    void (*matmul_prefill)(const struct matmul_args *args);
+    void (*matmul_decode)(const struct matmul_args *args);
+
+    /* rope.h */
+    void (*rope_queries)(const struct rope_args *args);
+    void (*rope_keys)(const struct rope_args *args);
+
+    /* attention.h */
+    void (*attention_store)(void *panel, int64_t row, const float *keys, const float *values,
+                            int kv_heads, int head_dim);
+    void (*attention_prefill)(const struct attention_args *args);
+    void (*attention_decode)(const struct attention_args *args);
+    void (*attention_merge)(const struct attention_merge_args *args);
+    void (*attention_finish)(float *out, const float *acc, const float *sum, int64_t rows,
+                             int head_dim);
+
+    /* y[r][i] = x[r][i] / sqrt(mean_i x[r][i]^2 + eps) * weight[i]; x, y [rows, width] dense, may
+     * be the same. */
+    void (*rmsnorm)(float *y, const float *x, const float *weight, int64_t rows, int64_t width,
+                    float eps);
+    /* gate[i] = gate[i] / (1 + e^-gate[i]) * up[i]; the error of the exponential is below 2 ulp of
+     * float32. */
+    void (*swiglu)(float *gate, const float *up, int64_t count);
+    /* ln sum_i e^x[i], summed in float64 after the maximum is taken off; count >= 1. */
+    double (*logsumexp)(const float *x, int64_t count);
+};
+
+/* The variants that are compiled in, best last; `index` from 0. NULL past the end. */
+const struct kernels *kernels_at(int index);
+
+/* By name; NULL when there is none. Says nothing about this CPU. */
+const struct kernels *kernels_find(const char *name);
+
+/* Whether this CPU can run it. */
+bool kernels_runs_here(const struct kernels *kernels);
+
+/* The best one that runs here; never NULL. */
+const struct kernels *kernels_best(void);

@@ -1,0 +1,46 @@
+/* y = x W^T: activations times a weight matrix in the file's own type, re-laid at load.
+ *
+ * A matrix has `out` rows of `in` elements as the file stores them (row-major, quantised in blocks
+ * along `in`). A variant packs it once in its own layout, in groups of MATMUL_SPLIT output rows
+ * (the last one padded with zeros), and keeps the quantised type: packed bytes are about the file's
+ * bytes.
+ *
+ *   y[r][o] = (accumulate ? y[r][o] : 0) + sum_k x[r][k] * W[o][k]      for o in [out_first,
+ * out_end)
+ *
+ * Two paths, picked by the phase and never by the row count, each with one fixed order over k that
+ * does not depend on out_first, out_end, rows or the thread: prefill  rows <= limits.rows: a panel
+ * is expanded once per call to the variant's operand type, and x is rounded to it decode   few
+ * rows: quantised panels are read directly, activations stay float32
+ *
+ * Columns outside [out_first, out_end) of y are not touched. Empty ranges and rows = 0 do nothing.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "kernels/dtype.h"
+
+enum { MATMUL_SPLIT = 16 };
+
+struct matmul_weights {
+    const void *packed; /* 64-byte aligned, matmul_packed_bytes() long */
+    enum dtype dtype;
+    int64_t out;
+    int64_t in;
+};
+
+struct matmul_args {
+    float *y;         /* [rows, out], row r at y + r * y_stride */
+    int64_t y_stride; /* floats */
+    const float *x;   /* [rows, in], row r at x + r * x_stride */
+    int64_t x_stride;
+    int64_t rows;
+    const struct matmul_weights *weights;
+    int64_t out_first; /* a multiple of MATMUL_SPLIT */
+    int64_t out_end;   /* a multiple of MATMUL_SPLIT, or `out` */
+    bool accumulate;
+    void *scratch;
+};
