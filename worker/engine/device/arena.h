@@ -1,0 +1,35 @@
+/* One region of memory_plan: mapped once, zero until written, handed out in order, never freed
+ * piece by piece. Pages come to be where they are first touched, so the thread that will use a
+ * piece should touch it first. */
+#pragma once
+
+#include "proto/status.h"
+
+#include <stddef.h>
+
+enum { ARENA_ALIGNMENT = 64 };
+
+struct arena;
+
+/* `name` (the region's, in messages) is borrowed for the arena's life. `bytes` may be 0. */
+MUST_CHECK enum status arena_create(struct arena **arena, const char *name, size_t bytes);
+
+/* Accepts NULL. */
+void arena_destroy(struct arena *arena);
+
+/* The next `bytes`, aligned to ARENA_ALIGNMENT and zero. A piece takes up arena_rounded(bytes); to
+ * ask for more than the plan gave the region is STATUS_INTERNAL: plan and engine disagree. */
+MUST_CHECK enum status arena_take(struct arena *arena, void **piece, size_t bytes);
+
+/* Takes back all pieces at once; the memory is zero again, and held by the system until it is
+ * touched. */
+void arena_reset(struct arena *arena);
+
+size_t arena_bytes(const struct arena *arena); /* as created */
+size_t arena_used(const struct arena *arena);
+
+/* What a piece of `bytes` takes up. */
+static inline size_t arena_rounded(size_t bytes)
+{
+    return (bytes + ARENA_ALIGNMENT - 1) / ARENA_ALIGNMENT * ARENA_ALIGNMENT;
+}
