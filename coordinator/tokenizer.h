@@ -1,0 +1,61 @@
+/* Text to token ids and back, from the vocabulary in a model file: byte-level BPE ("gpt2") with
+ * pre-tokenizer "smollm".
+ *
+ * A tokenizer does not change after it was created: any number of threads may use one.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "coordinator/id_list.h"
+#include "proto/status.h"
+
+struct tokenizer;
+struct vocab;
+
+/* 1 GiB: places in a text are kept in 32 bits. */
+enum { TOKENIZER_TEXT_BYTES_MAX = 1 << 30 };
+
+enum tokenizer_flag {
+    /* A control token written out in the text ("<|im_start|>") becomes that token: score, tokenize,
+     * --raw. Without it the same characters are plain text: chat content, so that a document cannot
+     * forge a turn. */
+    TOKENIZER_CONTROL = 1,
+    /* The list starts with BOS where the file asks for one. */
+    TOKENIZER_BOS = 2,
+};
+
+/* Copies what it needs of `vocab`. Another tokenizer model or pre-tokenizer is UNIMPLEMENTED, by
+ * name; a vocabulary that contradicts itself is DATA_LOSS. */
+MUST_CHECK enum status tokenizer_create(struct tokenizer **tokenizer, const struct vocab *vocab);
+
+/* Accepts NULL. */
+void tokenizer_destroy(struct tokenizer *tokenizer);
+
+/* Appends the ids of `text` to `ids`; `flags` is of enum tokenizer_flag. Text need not end in 0 and
+ * may hold NUL. INVALID_ARGUMENT with the byte offset where it is no UTF-8, OUT_OF_RANGE past
+ * TOKENIZER_TEXT_BYTES_MAX. On failure the list is as it was. As PyPI `tokenizers` does, a byte
+ * that the vocabulary has no token for is left out. */
+MUST_CHECK enum status tokenizer_encode(const struct tokenizer *tokenizer, struct id_list *ids,
+                                        const char *text, size_t bytes, unsigned flags);
+
+int32_t tokenizer_count(const struct tokenizer *tokenizer);
+
+/* The bytes that `id` stands for, which need not be whole characters; a control token as it is
+ * written. A view that lives as long as the tokenizer. `id` within 0 .. tokenizer_count - 1. */
+const char *tokenizer_token(const struct tokenizer *tokenizer, int32_t id, size_t *bytes);
+
+/* Control tokens are not printed. False for an id outside the vocabulary. */
+bool tokenizer_is_control(const struct tokenizer *tokenizer, int32_t id);
+
+/* The id of the control token that is written `text`; -1 where there is none. */
+int32_t tokenizer_control_id(const struct tokenizer *tokenizer, const char *text);
+
+/* -1 where the file has none. */
+int32_t tokenizer_bos(const struct tokenizer *tokenizer);
+
+/* The ids that end an answer: the file's eos, eot and eom, and <|im_end|> where there is one; each
+ * once. */
+const int32_t *tokenizer_stop_ids(const struct tokenizer *tokenizer, size_t *count);
