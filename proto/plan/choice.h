@@ -1,0 +1,82 @@
+/* The choice: everything that all ranks must agree on. It is sent; every node recomputes the same
+ * plan from it. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "proto/plan/cost.h"
+#include "proto/plan/method.h"
+#include "proto/plan/model_shape.h"
+#include "proto/plan/partition.h"
+#include "proto/status.h"
+
+enum choice_schedule {
+    CHOICE_GATHER, /* blocks straight from their owners, in ascending order; any mask */
+    CHOICE_HALO,   /* the same for a distance-limited mask: a bounded number of preceding tokens */
+    CHOICE_RING,   /* blocks travel along their readers; only where asked for */
+};
+
+enum choice_queries {
+    CHOICE_SHARDED,    /* each rank has its own rows of a stage; keys travel */
+    CHOICE_REPLICATED, /* each rank has all rows; states are gathered once a layer */
+    CHOICE_AUTO,       /* replicated for a stage of at most replicate_tokens on a filled cache */
+};
+
+enum choice_cache {
+    CHOICE_CACHE_BF16,
+    CHOICE_CACHE_F32,
+};
+
+enum { CHOICE_KERNELS_BYTES = 32 };
+
+struct choice {
+    struct method method;
+    int workers;
+    enum partition_kind partition; /* of sharded stages: contiguous or zigzag */
+    enum choice_schedule schedule;
+    int64_t context_tokens; /* the largest prompt plus answer */
+    int64_t stage_tokens;   /* 0: a prompt is one stage */
+    int panel_tokens;       /* 64; 1, 2 and 4 in exhaustive tests */
+    int64_t block_tokens;   /* most tokens of one exchanged block; a multiple of panel_tokens */
+    int receive_slots;      /* blocks in flight or being read, per rank */
+    enum choice_cache cache;
+    char kernels[CHOICE_KERNELS_BYTES]; /* the variant's name, one for all ranks */
+    bool decode_split;                  /* decode's products are split by output rows */
+    enum choice_queries queries;
+    int64_t replicate_tokens;
+};
+
+/* What a caller asks for; -1 leaves a field to the planner. */
+struct choice_request {
+    struct method method;
+    int workers;
+    int64_t context_tokens;
+    const char *kernels;
+    enum choice_cache cache;
+    int partition;          /* enum partition_kind or -1 */
+    int schedule;           /* enum choice_schedule or -1 */
+    int64_t stage_tokens;   /* 0 or more, or -1 */
+    int queries;            /* enum choice_queries or -1 */
+    int decode_split;       /* 0, 1 or -1 */
+    bool shared_memory_bus; /* some ranks share one memory bus (a host): decode always splits */
+};
+
+/* The planner's choice: by predicted cost, where the request leaves it open. */
+MUST_CHECK enum status choice_make(struct choice *choice, const struct choice_request *request,
+                                   const struct model_shape *shape, const struct cost_table *costs);
+
+/* Refuses a choice that no plan can be made from; for choices that came over the wire. */
+MUST_CHECK enum status choice_check(const struct choice *choice);
+
+/* The stage that follows `done` of `prompt_tokens` tokens. */
+struct span choice_stage(const struct choice *choice, int64_t done, int64_t prompt_tokens);
+
+/* How the queries of a stage are held: CHOICE_SHARDED or CHOICE_REPLICATED. */
+enum choice_queries choice_stage_queries(const struct choice *choice, struct span stage);
+
+/* Bytes of one element of the cache. */
+int64_t choice_cache_bytes(const struct choice *choice);
+
+const char *choice_schedule_name(enum choice_schedule schedule);
+const char *choice_partition_name(enum partition_kind partition);

@@ -1,0 +1,51 @@
+/* Predicted bytes, FLOPs and seconds. Bytes are exact and counters must equal them; seconds are
+ * estimates. */
+#pragma once
+
+#include <stdint.h>
+
+#include "proto/plan/model_shape.h"
+#include "proto/status.h"
+
+struct choice;
+struct schedule;
+
+/* Rates of one worker. */
+struct cost_table {
+    double linear_flops;    /* per second, matrix products of a prefill */
+    double attention_flops; /* per second */
+    double memory_bytes;    /* per second, what decode reads */
+    double network_bytes;   /* per second and direction */
+    double latency_s;       /* of one message */
+};
+
+/* Of one rank, for one stage or one decoded token, all layers. */
+struct cost {
+    int64_t sent_bytes;
+    int64_t received_bytes;
+    double flops;
+    double seconds;
+};
+
+/* A laptop-class worker, for plans made before anything was measured. */
+struct cost_table cost_table_default(void);
+
+/* Bytes of one token's keys and values in one layer. */
+int64_t cost_kv_bytes(const struct model_shape *shape, const struct choice *choice);
+
+/* Bytes of one row's attention state (m, l, acc of every head) in one layer. */
+int64_t cost_state_bytes(const struct model_shape *shape);
+
+/* Costs of a stage: `costs` holds one for each rank. Gathered states of replicated queries are
+ * included. */
+void cost_stage(struct cost *costs, const struct schedule *schedule, const struct choice *choice,
+                const struct model_shape *shape, const struct cost_table *table);
+
+/* Cost of one decoded token on `rank` with `key_tokens` of the rank's own keys visible. Received:
+ * every other rank's states once a layer, and with split products their rows of q|k|v, o, swiglu's
+ * output and down in every layer, and on rank 0 of the logits; all float32. */
+void cost_decode(struct cost *cost, const struct choice *choice, const struct model_shape *shape,
+                 const struct cost_table *table, int rank, int64_t key_tokens);
+
+/* The seconds of the slowest rank: a stage ends when the last one does. */
+double cost_slowest(const struct cost *costs, int workers);

@@ -1,0 +1,69 @@
+/* Which rank owns which token, as the sequence grows stage by stage.
+ *
+ * Ownership is dealt in panels of `panel_tokens` tokens aligned to the index: a panel has one
+ * owner. A stage that starts inside a panel continues with that panel's owner.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "kernels/bands.h"
+#include "proto/status.h"
+
+enum partition_kind {
+    PARTITION_CONTIGUOUS, /* rank r gets the r-th of N runs of a stage's panels */
+    PARTITION_ZIGZAG,     /* rank r gets runs r and 2N-1-r of 2N: equal work under a causal mask */
+    PARTITION_ROUND_ROBIN /* panel p belongs to rank p mod N: decode and replicated stages */
+};
+
+/* A run of tokens with one owner. */
+struct shard {
+    struct span span;
+    int owner;
+};
+
+struct ownership;
+
+MUST_CHECK enum status ownership_create(struct ownership **ownership, int workers,
+                                        int panel_tokens);
+void ownership_destroy(struct ownership *ownership);
+
+/* Forgets every token; keeps its memory. */
+void ownership_clear(struct ownership *ownership);
+
+/* Appends the next `tokens` tokens, dealt by `kind`. */
+MUST_CHECK enum status ownership_advance(struct ownership *ownership, int64_t tokens,
+                                         enum partition_kind kind);
+
+/* Appends shards given by hand: ascending, without gaps, from ownership_tokens on, cut at panels
+ * only. */
+MUST_CHECK enum status ownership_deal(struct ownership *ownership, const struct shard *shards,
+                                      int count);
+
+int ownership_workers(const struct ownership *ownership);
+int ownership_panel_tokens(const struct ownership *ownership);
+
+/* Tokens dealt so far; also the index of the next one. */
+int64_t ownership_tokens(const struct ownership *ownership);
+
+/* The owner of a token already dealt. */
+int ownership_owner(const struct ownership *ownership, int64_t index);
+
+/* Iterates over the runs of [*index, end): sets *run (cut to that range), moves *index to its end;
+ * false when done. int64_t index = span.first; while (ownership_next(ownership, &index, span.end,
+ * &run)) ... */
+bool ownership_next(const struct ownership *ownership, int64_t *index, int64_t end,
+                    struct shard *run);
+
+/* How many of the tokens in `within` rank owns, and how many panels they touch. */
+int64_t ownership_count(const struct ownership *ownership, int rank, struct span within);
+int64_t ownership_panels(const struct ownership *ownership, int rank, struct span within);
+
+/* The first index whose panel is still needed when the next query is `next`: a panel wholly `reach`
+ * or further behind is dead (bands_reach). Always the start of a panel. Rank r's live spans are its
+ * runs from here on. */
+int64_t ownership_live_first(const struct ownership *ownership, int64_t next, int64_t reach);
+
+/* Rank's share of `rows` rows of a split product, in whole groups of `align` rows. */
+struct span partition_rows(int64_t rows, int64_t align, int workers, int rank);
