@@ -1,0 +1,264 @@
+/* Owns nothing: turns a table into help and into values. Promises that a wrong option is answered
+ * with its name, the nearest right one, and the place of the help. */
+#include "proto/flags.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <getopt.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "proto/nearest.h"
+
+enum {
+    OPTIONS_MOST = 64,
+    HELP_COLUMN = 30,
+    /* What getopt_long returns for a long option: an index above every letter. */
+    FIRST_ROW = 1000,
+    FIRST_SETTING = 2000,
+    OPTION_HELP = 3000,
+    OPTION_VERSION,
+    OPTION_CONFIG,
+};
+
+struct option_table {
+    struct option options[OPTIONS_MOST];
+    const char *names[OPTIONS_MOST];
+    size_t count;
+    char letters[2 * OPTIONS_MOST + 4];
+    const char *config_path;
+};
+
+static void add_option(struct option_table *table, const char *name, bool has_value, int number)
+{
+    assert(table->count + 1 < OPTIONS_MOST);
+    table->names[table->count] = name;
+    table->options[table->count++] = (struct option){
+        .name = name,
+        .has_arg = has_value ? required_argument : no_argument,
+        .val = number,
+    };
+}
+
+static void fill_table(struct option_table *table, const struct flags_command *command)
+{
+    size_t used = 0;
+    table->letters[used++] = ':'; /* a missing value is told apart from an unknown option */
+    table->letters[used++] = 'h';
+    for (size_t i = 0; i < command->rows_count; i++) {
+        const struct flags_row *row = &command->rows[i];
+        add_option(table, row->name, row->type != FLAGS_SWITCH, FIRST_ROW + (int)i);
+        if (row->letter) {
+            table->letters[used++] = row->letter;
+            if (row->type != FLAGS_SWITCH)
+                table->letters[used++] = ':';
+        }
+    }
+    for (size_t i = 0; command->takers && i < config_rows_count(); i++) {
+        const struct config_row *row = config_row_at(i);
+        if (row->flag && (row->takers & command->takers))
+            add_option(table, row->flag, row->type != CONFIG_SWITCH, FIRST_SETTING + (int)i);
+    }
+    if (command->takers)
+        add_option(table, "config", true, OPTION_CONFIG);
+    add_option(table, "help", false, OPTION_HELP);
+    add_option(table, "version", false, OPTION_VERSION);
+}
+
+static enum status take_number(const struct flags_row *row, const char *text)
+{
+    char *end = NULL;
+    errno = 0;
+    bool starts_well = text[0] == '-' || text[0] == '.' || (text[0] >= '0' && text[0] <= '9');
+    double real = strtod(text, &end);
+    long long integer = 0;
+    if (row->type == FLAGS_INTEGER) {
+        integer = strtoll(text, &end, 10);
+        real = (double)integer;
+    }
+    if (!starts_well || *end || end == text)
+        return fail(STATUS_INVALID_ARGUMENT, "--%s: \"%s\" is not a %s", row->name, text,
+                    row->type == FLAGS_INTEGER ? "whole number" : "number");
+    if (errno == ERANGE || !isfinite(real) || real < row->least || real > row->most)
+        return fail(STATUS_INVALID_ARGUMENT, "--%s: %s is outside %.15g to %.15g", row->name, text,
+                    row->least, row->most);
+    if (row->type == FLAGS_INTEGER)
+        *(int64_t *)row->target = integer;
+    else
+        *(double *)row->target = real;
+    return STATUS_OK;
+}
+
+static enum status take_row(const struct flags_row *row, const char *text)
+{
+    if (row->given)
+        *row->given = true;
+    switch (row->type) {
+    case FLAGS_SWITCH:
+        *(bool *)row->target = true;
+        return STATUS_OK;
+    case FLAGS_TEXT:
+        *(const char **)row->target = text;
+        return STATUS_OK;
+    case FLAGS_INTEGER:
+    case FLAGS_REAL:
+        return take_number(row, text);
+    }
+    return STATUS_OK;
+}
+
+/* "--name" of an argument such as "--name=value". */
+static void option_name(char *name, size_t room, const char *argument)
+{
+    snprintf(name, room, "%.*s", (int)strcspn(argument, "="), argument);
+}
+
+static enum status unknown_option(const struct option_table *table, const char *argument,
+                                  int letter)
+{
+    char name[64];
+    option_name(name, sizeof name, argument);
+    if (name[0] != '-' || name[1] != '-')
+        return fail(STATUS_INVALID_ARGUMENT, "unknown option -%c", letter);
+    if (letter) /* getopt knows the option, so its complaint is the value */
+        return fail(STATUS_INVALID_ARGUMENT, "%s takes no value", name);
+    const char *near = nearest_name(name + 2, table->names, table->count);
+    return fail(STATUS_INVALID_ARGUMENT, "unknown option %s%s%s%s", name,
+                near ? "; did you mean --" : "", near ? near : "", near ? "?" : "");
+}
+
+static void print_version(const struct flags_command *command)
+{
+    printf("%.*s %s\n", (int)strcspn(command->program, " "), command->program, LONGHAUL_VERSION);
+}
+
+/* Options in order; *exit_code is set by --help and --version. */
+static enum status take_options(struct option_table *table, const struct flags_command *command,
+                                int argc, char **argv, int *exit_code)
+{
+    opterr = 0;
+    optind = 0; /* GNU getopt: start anew */
+    int number = 0;
+    while ((number = getopt_long(argc, argv, table->letters, table->options, NULL)) != -1) {
+        if (number == OPTION_HELP || number == 'h') {
+            flags_print_help(stdout, command);
+            *exit_code = 0;
+            return STATUS_OK;
+        }
+        if (number == OPTION_VERSION) {
+            print_version(command);
+            *exit_code = 0;
+            return STATUS_OK;
+        }
+        if (number == OPTION_CONFIG) {
+            table->config_path = optarg;
+        } else if (number == ':') {
+            return fail(STATUS_INVALID_ARGUMENT, "%s needs a value", argv[optind - 1]);
+        } else if (number == '?') {
+            return unknown_option(table, argv[optind - 1], optopt);
+        } else if (number >= FIRST_SETTING) {
+            TRY(config_set_flag(command->config, (size_t)(number - FIRST_SETTING),
+                                optarg ? optarg : "true"));
+        } else if (number >= FIRST_ROW) {
+            TRY(take_row(&command->rows[number - FIRST_ROW], optarg));
+        } else {
+            for (size_t i = 0; i < command->rows_count; i++)
+                if (command->rows[i].letter == number)
+                    TRY(take_row(&command->rows[i], optarg));
+        }
+    }
+    return STATUS_OK;
+}
+
+static enum status check_arguments(const struct flags_command *command, int count,
+                                   const char *first)
+{
+    if (!command->arguments && count > 0)
+        return fail(STATUS_INVALID_ARGUMENT,
+                    "\"%s\" is an argument too many; it takes options only", first);
+    if (command->arguments && count < command->arguments_least)
+        return fail(STATUS_INVALID_ARGUMENT, "%s is missing", command->arguments);
+    if (command->arguments && count > command->arguments_most)
+        return fail(STATUS_INVALID_ARGUMENT, "too many arguments; it takes %s", command->arguments);
+    return STATUS_OK;
+}
+
+static int tell_config_problems(const struct flags_command *command)
+{
+    size_t count = config_problems_count(command->config);
+    for (size_t i = 0; i < count; i++)
+        fprintf(stderr, "%s\n", config_problem(command->config, i));
+    if (count == 0)
+        fprintf(stderr, "%s: %s\n", command->program, status_message());
+    return FLAGS_EXIT_CONFIG;
+}
+
+int flags_parse(const struct flags_command *command, int argc, char **argv, int *first_argument)
+{
+    assert(!command->takers || command->config);
+    struct option_table table = {0};
+    fill_table(&table, command);
+    int exit_code = FLAGS_GO_ON;
+    enum status status = take_options(&table, command, argc, argv, &exit_code);
+    if (exit_code != FLAGS_GO_ON)
+        return exit_code;
+    if (status == STATUS_OK)
+        status = check_arguments(command, argc - optind, argv[optind]);
+    if (status != STATUS_OK) {
+        fprintf(stderr, "%s: %s\nTry '%s --help'.\n", command->program, status_message(),
+                command->program);
+        return FLAGS_EXIT_USAGE;
+    }
+    if (table.config_path && config_read_file(command->config, table.config_path) != STATUS_OK)
+        return tell_config_problems(command);
+    if (first_argument)
+        *first_argument = optind;
+    return FLAGS_GO_ON;
+}
+
+/* ---- help ---- */
+
+static void print_row(FILE *file, char letter, const char *name, const char *value,
+                      const char *help, const char *standard)
+{
+    char left[96];
+    char short_form[8] = "";
+    if (letter)
+        snprintf(short_form, sizeof short_form, "-%c, ", letter);
+    snprintf(left, sizeof left, "  %s--%s%s%s", short_form, name, value ? " " : "",
+             value ? value : "");
+    if (strlen(left) + 2 > HELP_COLUMN)
+        fprintf(file, "%s\n%*s", left, HELP_COLUMN, "");
+    else
+        fprintf(file, "%-*s", HELP_COLUMN, left);
+    fputs(help, file);
+    if (standard && standard[0])
+        fprintf(file, " [%s]", standard);
+    fputc('\n', file);
+}
+
+void flags_print_help(FILE *file, const struct flags_command *command)
+{
+    fprintf(file, "Example:\n%s\n%s\nUsage: %s [OPTIONS]%s%s\n", command->example, command->summary,
+            command->program, command->arguments ? " " : "",
+            command->arguments ? command->arguments : "");
+    fputs("\nOptions:\n", file);
+    for (size_t i = 0; i < command->rows_count; i++) {
+        const struct flags_row *row = &command->rows[i];
+        print_row(file, row->letter, row->name, row->value, row->help, NULL);
+    }
+    print_row(file, 'h', "help", NULL, "this text", NULL);
+    print_row(file, 0, "version", NULL, "the version", NULL);
+    if (!command->takers)
+        return;
+    fputs("\nSettings (a flag wins over the configuration file, the file over the [default]):\n",
+          file);
+    for (size_t i = 0; i < config_rows_count(); i++) {
+        const struct config_row *row = config_row_at(i);
+        if (row->flag && (row->takers & command->takers))
+            print_row(file, 0, row->flag, row->value, row->help,
+                      row->type == CONFIG_SWITCH ? NULL : row->standard);
+    }
+    print_row(file, 0, "config", "FILE", "the configuration file, YAML", NULL);
+}

@@ -1,0 +1,53 @@
+/* A command's options: one table makes both the help and the parsing, so that they cannot drift
+ * apart.
+ *
+ * A command has its own options (rows with a target) and takes settings (rows of config.h whose
+ * takers match), whose flags come from there. `--help`, `--version` and, where it takes settings,
+ * `--config FILE` are added by themselves. For main-level code only: it prints.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "proto/config.h"
+
+enum flags_type { FLAGS_SWITCH, FLAGS_TEXT, FLAGS_INTEGER, FLAGS_REAL };
+
+struct flags_row {
+    const char *name; /* the long option without its dashes */
+    char letter;      /* the short one; 0: none */
+    enum flags_type type;
+    void *target; /* bool *, const char **, int64_t *, double *; written only when the option is
+                     given */
+    const char *value;  /* the value's name in help; NULL for a switch */
+    const char *help;   /* one line, no full stop */
+    double least, most; /* of a number, both ends included */
+    bool *given;        /* set to true when the option is there; NULL: nobody asks */
+};
+
+struct flags_command {
+    const char *program;   /* "longhaul run" */
+    const char *example;   /* the first thing that help shows: whole command lines, each ending in a
+                              newline */
+    const char *summary;   /* what it does: sentences, each line ending in a newline */
+    const char *arguments; /* of the usage line, "FILE"; NULL: takes no arguments beside options */
+    int arguments_least, arguments_most;
+    const struct flags_row *rows;
+    size_t rows_count;
+    unsigned takers;       /* of enum config_taker: which settings it takes; 0: none */
+    struct config *config; /* where they go; not NULL when takers is not 0 */
+};
+
+enum { FLAGS_GO_ON = -1, FLAGS_EXIT_USAGE = 2, FLAGS_EXIT_CONFIG = 78 };
+
+/* Returns FLAGS_GO_ON, or the exit code that the program should end with: 0 after --help or
+ * --version (printed on standard output), FLAGS_EXIT_USAGE after a wrong command line and
+ * FLAGS_EXIT_CONFIG after a wrong configuration file (told on standard error). argv[0] is skipped;
+ * *first_argument is the index in argv, which is reordered, of the first argument that is no
+ * option. */
+int flags_parse(const struct flags_command *command, int argc, char **argv, int *first_argument);
+
+void flags_print_help(FILE *file, const struct flags_command *command);
