@@ -16,9 +16,10 @@
  *
  * A panel record holds PANEL_TOKENS tokens: [kv_heads][K, V] with, per head,
  *   DTYPE_F32   K [64, head_dim] float              V [64, head_dim] float
- *   DTYPE_BF16  K [head_dim / 2, 64, 2] bf16        V [32, head_dim, 2] bf16      (pairs along the
- * summed axis) Rows not stored yet are zero bytes. head_dim is a multiple of 16, at most
- * ATTENTION_HEAD_DIM_MAX.
+ *   DTYPE_BF16  K [head_dim / 2, 64, 2] bf16        V [32, head_dim, 2] bf16
+ *
+ * (pairs lie along the summed axis). Panel records are 64-byte aligned. Rows not stored yet are
+ * zero bytes. head_dim is a multiple of 16, at most ATTENTION_HEAD_DIM_MAX.
  */
 #pragma once
 
@@ -28,7 +29,14 @@
 #include "kernels/bands.h"
 #include "kernels/dtype.h"
 
-enum { PANEL_TOKENS = 64, ATTENTION_HEAD_DIM_MAX = 256 };
+enum { PANEL_TOKENS = 64, ATTENTION_HEAD_DIM_MAX = 256, ATTENTION_ROWS = 96 };
+
+/* The best number of query tokens for one call of attention_prefill, and so for one work item: it
+ * fills ATTENTION_ROWS rows (token, head), or nearly, a multiple of every variant's tile. */
+static inline int64_t attention_query_tokens(int group)
+{
+    return group < ATTENTION_ROWS ? ATTENTION_ROWS / group : 1;
+}
 
 /* Bytes of one panel record, and of one head's K and V in it. `cache` is DTYPE_F32 or DTYPE_BF16.
  */
@@ -70,7 +78,7 @@ struct attention_args {
     void *scratch;
 };
 
-/* attention_prefill(args): any number of tokens; efficient from about 96 / group tokens on.
+/* attention_prefill(args): any number of tokens; attention_query_tokens() are enough to be fast.
  * attention_decode(args): few tokens, reading each key and value once for the whole group. Its
  * steps may be longer than a panel, but are aligned to the global index and do not depend on the
  * call. */

@@ -1,0 +1,133 @@
+/* Attention with float32 operands and cache, plainly: pair by pair inside a panel, with the online
+ * softmax of the contract. */
+#include <assert.h>
+#include <math.h>
+#include <string.h>
+
+#include "kernels/variants.h"
+
+static void store(void *panel, int64_t row, const float *keys, const float *values, int kv_heads,
+                  int head_dim)
+{
+    assert(row >= 0 && row < PANEL_TOKENS);
+    size_t bytes = (size_t)head_dim * sizeof(float);
+    for (int h = 0; h < kv_heads; h++) {
+        float *k = (float *)panel + (size_t)h * 2 * PANEL_TOKENS * (size_t)head_dim;
+        float *v = k + (size_t)PANEL_TOKENS * (size_t)head_dim;
+        memcpy(k + row * head_dim, keys + (size_t)h * (size_t)head_dim, bytes);
+        memcpy(v + row * head_dim, values + (size_t)h * (size_t)head_dim, bytes);
+    }
+}
+
+static float dot(const float *a, const float *b, int count)
+{
+    float sum = 0;
+    for (int i = 0; i < count; i++)
+        sum += a[i] * b[i];
+    return sum;
+}
+
+/* The query frame through which query i sees each key of a panel; -1 where it does not. */
+static bool panel_frames(const struct attention_args *args, int64_t i, int64_t first_key,
+                         int frames[PANEL_TOKENS])
+{
+    bool any = false;
+    for (int t = 0; t < PANEL_TOKENS; t++) {
+        int64_t j = first_key + t;
+        const struct band *band =
+            j < args->key_end ? bands_find(args->bands, i, j, args->key_frame) : NULL;
+        frames[t] = band ? band->query_frame : -1;
+        any |= band != NULL;
+    }
+    return any;
+}
+
+/* Folds one panel into the state of one row. */
+static void row_panel(const struct attention_args *args, int64_t token, int head,
+                      const float *panel, const int frames[PANEL_TOKENS])
+{
+    int head_dim = args->head_dim;
+    const float *values = panel + (size_t)PANEL_TOKENS * (size_t)head_dim;
+    const float *query =
+        (const float *)args->queries + token * args->query_stride + (int64_t)head * head_dim;
+    float *acc = args->acc + token * args->acc_stride + (int64_t)head * head_dim;
+    float *max = args->max + token * args->row_stride + head;
+    float *sum = args->sum + token * args->row_stride + head;
+    float scores[PANEL_TOKENS];
+    float top = *max;
+    for (int t = 0; t < PANEL_TOKENS; t++) {
+        if (frames[t] < 0)
+            continue;
+        const float *q = query + frames[t] * args->frame_stride;
+        scores[t] = args->scale_log2 * dot(q, panel + (size_t)t * (size_t)head_dim, head_dim);
+        top = fmaxf(top, scores[t]);
+    }
+    float rescale = exp2f(*max - top); /* of the empty state: 0 */
+    *max = top;
+    *sum *= rescale;
+    for (int d = 0; d < head_dim; d++)
+        acc[d] *= rescale;
+    for (int t = 0; t < PANEL_TOKENS; t++) {
+        if (frames[t] < 0)
+            continue;
+        float p = exp2f(scores[t] - top);
+        *sum += p;
+        for (int d = 0; d < head_dim; d++)
+            acc[d] += p * values[(size_t)t * (size_t)head_dim + (size_t)d];
+    }
+}
+
+static void attend(const struct attention_args *args)
+{
+    assert(args->key_first % PANEL_TOKENS == 0);
+    int frames[PANEL_TOKENS];
+    for (int64_t t = 0; t < args->tokens; t++) {
+        const char *panel = args->panels;
+        for (int64_t j = args->key_first; j < args->key_end; j += PANEL_TOKENS) {
+            if (panel_frames(args, args->query_first + t, j, frames))
+                for (int h = 0; h < args->group; h++)
+                    row_panel(args, t, h, (const float *)panel, frames);
+            panel += args->panel_stride;
+        }
+    }
+}
+
+static void merge(const struct attention_merge_args *args)
+{
+    for (int64_t r = 0; r < args->rows; r++) {
+        if (args->other_sum[r] == 0)
+            continue;
+        float top = fmaxf(args->max[r], args->other_max[r]);
+        float ours = exp2f(args->max[r] - top);
+        float theirs = exp2f(args->other_max[r] - top);
+        float *acc = args->acc + r * args->head_dim;
+        const float *other = args->other_acc + r * args->head_dim;
+        for (int d = 0; d < args->head_dim; d++)
+            acc[d] = acc[d] * ours + other[d] * theirs;
+        args->sum[r] = args->sum[r] * ours + args->other_sum[r] * theirs;
+        args->max[r] = top;
+    }
+}
+
+static void finish(float *out, const float *acc, const float *sum, int64_t rows, int head_dim)
+{
+    for (int64_t r = 0; r < rows; r++) {
+        for (int d = 0; d < head_dim; d++)
+            out[r * head_dim + d] = sum[r] == 0 ? 0 : acc[r * head_dim + d] / sum[r];
+    }
+}
+
+size_t attention_ref_scratch_bytes(const struct kernels_limits *limits)
+{
+    (void)limits;
+    return 0;
+}
+
+void attention_ref_install(struct kernels *kernels)
+{
+    kernels->attention_store = store;
+    kernels->attention_prefill = attend;
+    kernels->attention_decode = attend;
+    kernels->attention_merge = merge;
+    kernels->attention_finish = finish;
+}

@@ -1,0 +1,92 @@
+/* Owns the table of variants. It is filled once, by whichever thread asks first, and never written
+ * again. */
+#include "kernels/kernels.h"
+
+#include <assert.h>
+#include <pthread.h>
+#include <string.h>
+
+#include "kernels/isa.h"
+#include "kernels/variants.h"
+
+struct variant {
+    const char *name;
+    bool (*runs_here)(void);
+    void (*install)(struct kernels *kernels);
+};
+
+static size_t whole_lines(size_t bytes)
+{
+    return (bytes + 63) / 64 * 64;
+}
+
+static bool runs_anywhere(void)
+{
+    return true;
+}
+
+static size_t reference_scratch_bytes(const struct kernels_limits *limits)
+{
+    return whole_lines(attention_ref_scratch_bytes(limits));
+}
+
+static void reference_install(struct kernels *kernels)
+{
+    kernels->operand = DTYPE_F32;
+    kernels->cache = DTYPE_F32;
+    kernels->scratch_bytes = reference_scratch_bytes;
+    attention_ref_install(kernels);
+    rope_ref_install(kernels);
+    rmsnorm_ref_install(kernels);
+    swiglu_ref_install(kernels);
+    logsumexp_ref_install(kernels);
+}
+
+/* Slowest first: each starts as a copy of the one before it. */
+static const struct variant variants[] = {
+    {"reference", runs_anywhere, reference_install},
+};
+
+enum { VARIANTS = sizeof variants / sizeof variants[0] };
+
+static struct kernels table[VARIANTS];
+static pthread_once_t table_once = PTHREAD_ONCE_INIT;
+
+static void fill_table(void)
+{
+    for (int i = 0; i < VARIANTS; i++) {
+        if (i > 0)
+            table[i] = table[i - 1];
+        table[i].name = variants[i].name;
+        variants[i].install(&table[i]);
+    }
+}
+
+const struct kernels *kernels_at(int index)
+{
+    pthread_once(&table_once, fill_table);
+    return index >= 0 && index < VARIANTS ? &table[index] : NULL;
+}
+
+const struct kernels *kernels_find(const char *name)
+{
+    for (int i = 0; i < VARIANTS; i++)
+        if (strcmp(variants[i].name, name) == 0)
+            return kernels_at(i);
+    return NULL;
+}
+
+bool kernels_runs_here(const struct kernels *kernels)
+{
+    ptrdiff_t index = kernels - table;
+    assert(index >= 0 && index < VARIANTS);
+    return variants[index].runs_here();
+}
+
+const struct kernels *kernels_best(void)
+{
+    int best = VARIANTS - 1;
+    while (!variants[best].runs_here())
+        best--;
+    return kernels_at(best);
+}

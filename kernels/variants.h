@@ -1,0 +1,15 @@
+/* What kernels.c builds its table from: for every op and instruction set one function that puts the
+ * op's entries into a row of the table, and the scratch that they need. Nothing but kernels.c, the
+ * variants themselves and their tests include this.
+ */
+#pragma once
+
+#include "kernels/kernels.h"
+
+void attention_ref_install(struct kernels *kernels);
+void rope_ref_install(struct kernels *kernels);
+void rmsnorm_ref_install(struct kernels *kernels);
+void swiglu_ref_install(struct kernels *kernels);
+void logsumexp_ref_install(struct kernels *kernels);
+
+size_t attention_ref_scratch_bytes(const struct kernels_limits *limits);
