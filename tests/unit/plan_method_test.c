@@ -1,0 +1,226 @@
+/* The spelling of methods, and their bands against the worked examples of spec/methods.md 1.8
+ * and 2.7. */
+#include "tests/support/unit.h"
+
+#include <stdio.h>
+
+#include "proto/plan/method.h"
+#include "tests/support/plan_cases.h"
+
+enum { TRAINED = 8192, MASKED = -1, AHEAD = -2, LENGTH = 12 };
+
+static void parses_to(const char *text, const char *canonical)
+{
+    struct method method;
+    struct method again;
+    char printed[METHOD_TEXT_BYTES];
+    if (method_parse(&method, text, TRAINED) != STATUS_OK)
+        fail_msg("%s: %s", text, status_message());
+    method_print(&method, printed);
+    assert_string_equal(printed, canonical);
+    assert_int_equal(method_parse(&again, printed, 7), STATUS_OK);
+    assert_memory_equal(&again, &method, sizeof method);
+}
+
+static void a_method_is_spelt_with_the_defaults_of_the_model(void **state)
+{
+    (void)state;
+    parses_to("rope", "rope");
+    parses_to("string", "string:shift=2730,local=128,logit_scale=1");
+    parses_to("string:shift=auto", "string:shift=2730,local=128,logit_scale=1");
+    parses_to("string:shift=0.5,local=512", "string:shift=4096,local=512,logit_scale=1");
+    parses_to("string:shift=100", "string:shift=100,local=100,logit_scale=1");
+    parses_to("string:shift=128", "string:shift=128,local=128,logit_scale=1");
+    parses_to("string:shift=129", "string:shift=129,local=128,logit_scale=1");
+    parses_to("string:logit_scale=published,local=0,shift=4096",
+              "string:shift=4096,local=0,logit_scale=1.143434");
+    parses_to("string:logit_scale=1.0693147180559945",
+              "string:shift=2730,local=128,logit_scale=1.0693147180559945");
+    parses_to("string:logit_scale=100", "string:shift=2730,local=128,logit_scale=1e+02");
+    parses_to("lm_infinite", "lm_infinite:window=8192,sinks=10,ceiling=8192");
+    parses_to("lm_infinite:window=2048", "lm_infinite:window=2048,sinks=10,ceiling=2048");
+    parses_to("lm_infinite:ceiling=0,sinks=0,window=1", "lm_infinite:window=1,sinks=0,ceiling=0");
+    parses_to("string:shift=1099511627776,local=1",
+              "string:shift=1099511627776,local=1,logit_scale=1");
+}
+
+static void refuses(const char *text, enum status status, const char *named)
+{
+    struct method method = {.kind = METHOD_STRING, .shift = 77};
+    assert_int_equal(method_parse(&method, text, TRAINED), status);
+    if (!strstr(status_message(), named))
+        fail_msg("%s: \"%s\" does not name \"%s\"", text, status_message(), named);
+    assert_int_equal(method.shift, 77);
+}
+
+static void a_wrong_spelling_is_refused_by_name_with_the_nearest_right_one(void **state)
+{
+    (void)state;
+    const enum status bad = STATUS_INVALID_ARGUMENT;
+    const enum status range = STATUS_OUT_OF_RANGE;
+    refuses("sting", bad, "did you mean \"string\"");
+    refuses("lm-infinite", bad, "did you mean \"lm_infinite\"");
+    refuses("rop", bad, "did you mean \"rope\"");
+    refuses("", bad, "unknown method");
+    refuses("ropes:", bad, "did you mean \"rope\"");
+    refuses("a-name-far-longer-than-any-method-ever-was-or-will-be", bad, "unknown method");
+    refuses("rope:shift=3", bad, "takes no parameters");
+    refuses("string:shfit=3", bad, "did you mean \"shift\"");
+    refuses("string:locale=3", bad, "did you mean \"local\"");
+    refuses("string:window=3", bad, "unknown parameter \"window\"");
+    refuses("lm_infinite:sink=3", bad, "did you mean \"sinks\"");
+    refuses("lm_infinite:ceil=3", bad, "did you mean \"ceiling\"");
+    refuses("string:", bad, "write key=value");
+    refuses("string:shift", bad, "\"shift\" is not a parameter");
+    refuses("string:shift=", bad, "write key=value");
+    refuses("string:=3", bad, "write key=value");
+    refuses("string:shift=3,", bad, "write key=value");
+    refuses("string:shift,local=3", bad, "\"shift\" is not a parameter");
+    refuses("string:shift=3,shift=4", bad, "shift is given twice");
+    refuses("string:shift=3x", bad, "shift=3x");
+    refuses("string:shift=-3", bad, "shift=-3");
+    refuses("string:shift=0", range, "shift=0");
+    refuses("string:shift=0.0", range, "shift=0.0");
+    refuses("string:shift=1.0", range, "shift=1.0");
+    refuses("string:shift=0.00001", range, "shift=0");
+    refuses("string:shift=1099511627777", range, "shift=1099511627777");
+    refuses("string:shift=99999999999999999999", range, "too large");
+    refuses("string:shift=8,local=9", range, "local=9");
+    refuses("string:logit_scale=0", range, "logit_scale=0");
+    refuses("string:logit_scale=-1", range, "logit_scale=-1");
+    refuses("string:logit_scale=101", range, "logit_scale=101");
+    refuses("string:logit_scale=nan", bad, "logit_scale=nan");
+    refuses("string:logit_scale=1x", bad, "logit_scale=1x");
+    refuses("string:logit_scale=aVeryLongValueThatNoParameterHas", bad, "write key=value");
+    refuses("lm_infinite:window=0", range, "window=0");
+}
+
+static void a_model_that_does_not_say_its_length_has_no_defaults(void **state)
+{
+    (void)state;
+    struct method method;
+    assert_int_equal(method_parse(&method, "string", 0), STATUS_OUT_OF_RANGE);
+    assert_int_equal(method_parse(&method, "lm_infinite", 0), STATUS_OUT_OF_RANGE);
+    assert_int_equal(method_parse(&method, "lm_infinite:window=5", 0), STATUS_OK);
+    method.kind = (enum method_kind)3;
+    assert_int_equal(method_check(&method), STATUS_INVALID_ARGUMENT);
+    method.kind = (enum method_kind) - 1;
+    assert_int_equal(method_check(&method), STATUS_INVALID_ARGUMENT);
+}
+
+static int64_t effective(const struct bands *bands, int64_t i, int64_t j)
+{
+    if (j > i)
+        return AHEAD;
+    for (int key_frame = 0; key_frame < 2; key_frame++) {
+        const struct band *band = bands_find(bands, i, j, key_frame);
+        if (band) {
+            const struct bands_frame *frame = &bands->frame[band->query_frame];
+            return frame->scale * i + frame->offset - (key_frame == 0 ? j : 0);
+        }
+    }
+    return MASKED;
+}
+
+static void bands_of(const char *text, struct bands *bands)
+{
+    struct method method;
+    const char *reason;
+    assert_int_equal(method_parse(&method, text, TRAINED), STATUS_OK);
+    method_bands(&method, bands);
+    if (!bands_check(bands, &reason))
+        fail_msg("%s: %s", text, reason);
+}
+
+/* spec/methods.md 1.8 */
+static const int string_example[LENGTH][LENGTH] = {
+    {0},
+    {1, 0},
+    {2, 1, 0},
+    {3, 2, 1, 0},
+    {1, 3, 2, 1, 0},
+    {2, 1, 3, 2, 1, 0},
+    {3, 2, 1, 3, 2, 1, 0},
+    {4, 3, 2, 1, 3, 2, 1, 0},
+    {5, 4, 3, 2, 1, 3, 2, 1, 0},
+    {6, 5, 4, 3, 2, 1, 3, 2, 1, 0},
+    {7, 6, 5, 4, 3, 2, 1, 3, 2, 1, 0},
+    {8, 7, 6, 5, 4, 3, 2, 1, 3, 2, 1, 0},
+};
+
+/* spec/methods.md 2.7 */
+static const int lm_infinite_example[LENGTH][LENGTH] = {
+    {0},
+    {1, 0},
+    {2, 1, 0},
+    {3, 2, 1, 0},
+    {4, 3, 2, 1, 0},
+    {4, 4, 3, 2, 1, 0},
+    {4, 4, MASKED, 3, 2, 1, 0},
+    {4, 4, MASKED, MASKED, 3, 2, 1, 0},
+    {4, 4, MASKED, MASKED, MASKED, 3, 2, 1, 0},
+    {4, 4, MASKED, MASKED, MASKED, MASKED, 3, 2, 1, 0},
+    {4, 4, MASKED, MASKED, MASKED, MASKED, MASKED, 3, 2, 1, 0},
+    {4, 4, MASKED, MASKED, MASKED, MASKED, MASKED, MASKED, 3, 2, 1, 0},
+};
+
+static void the_worked_examples_of_the_specification_hold(void **state)
+{
+    (void)state;
+    struct bands string;
+    struct bands lm_infinite;
+    bands_of("string:shift=4,local=1", &string);
+    bands_of("lm_infinite:window=4,sinks=2,ceiling=4", &lm_infinite);
+    for (int i = 0; i < LENGTH; i++) {
+        for (int j = 0; j <= i; j++) {
+            assert_int_equal(effective(&string, i, j), string_example[i][j]);
+            assert_int_equal(effective(&lm_infinite, i, j), lm_infinite_example[i][j]);
+        }
+    }
+    assert_int_equal(string.query_frames, 2);
+    assert_int_equal(lm_infinite.query_frames, 2);
+}
+
+static void degenerate_parameters_are_rope(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {"string:shift=5,local=5", "string:shift=12,local=3",
+                                        "lm_infinite:window=12,sinks=3,ceiling=2",
+                                        "lm_infinite:window=99,sinks=0"};
+    struct bands rope;
+    bands_of("rope", &rope);
+    for (size_t t = 0; t < sizeof texts / sizeof texts[0]; t++) {
+        struct bands bands;
+        bands_of(texts[t], &bands);
+        for (int i = 0; i < LENGTH; i++)
+            for (int j = 0; j < LENGTH; j++)
+                assert_int_equal(effective(&bands, i, j), effective(&rope, i, j));
+    }
+    bands_of("string:shift=5,local=5", &rope);
+    assert_int_equal(rope.query_frames, 1);
+}
+
+static void a_ceiling_other_than_the_window_holds_for_every_far_sink(void **state)
+{
+    (void)state;
+    struct bands bands;
+    bands_of("lm_infinite:window=3,sinks=2,ceiling=7", &bands);
+    assert_int_equal(effective(&bands, 3, 0), 7);
+    assert_int_equal(effective(&bands, 2, 0), 2);
+    assert_int_equal(effective(&bands, 11, 1), 7);
+    assert_int_equal(effective(&bands, 5, 2), MASKED);
+    assert_int_equal(bands_reach(&bands), 3);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_method_is_spelt_with_the_defaults_of_the_model),
+        cmocka_unit_test(a_wrong_spelling_is_refused_by_name_with_the_nearest_right_one),
+        cmocka_unit_test(a_model_that_does_not_say_its_length_has_no_defaults),
+        cmocka_unit_test(the_worked_examples_of_the_specification_hold),
+        cmocka_unit_test(degenerate_parameters_are_rope),
+        cmocka_unit_test(a_ceiling_other_than_the_window_holds_for_every_far_sink),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
