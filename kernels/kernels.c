@@ -27,7 +27,9 @@ static bool runs_anywhere(void)
 
 static size_t reference_scratch_bytes(const struct kernels_limits *limits)
 {
-    return whole_lines(attention_ref_scratch_bytes(limits));
+    size_t attention = attention_ref_scratch_bytes(limits);
+    size_t matmul = matmul_ref_scratch_bytes(limits);
+    return whole_lines(attention > matmul ? attention : matmul);
 }
 
 static void reference_install(struct kernels *kernels)
@@ -36,6 +38,7 @@ static void reference_install(struct kernels *kernels)
     kernels->cache = DTYPE_F32;
     kernels->scratch_bytes = reference_scratch_bytes;
     attention_ref_install(kernels);
+    matmul_ref_install(kernels);
     rope_ref_install(kernels);
     rmsnorm_ref_install(kernels);
     swiglu_ref_install(kernels);

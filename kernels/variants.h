@@ -7,9 +7,11 @@
 #include "kernels/kernels.h"
 
 void attention_ref_install(struct kernels *kernels);
+void matmul_ref_install(struct kernels *kernels);
 void rope_ref_install(struct kernels *kernels);
 void rmsnorm_ref_install(struct kernels *kernels);
 void swiglu_ref_install(struct kernels *kernels);
 void logsumexp_ref_install(struct kernels *kernels);
 
 size_t attention_ref_scratch_bytes(const struct kernels_limits *limits);
+size_t matmul_ref_scratch_bytes(const struct kernels_limits *limits);
