@@ -15,8 +15,10 @@ struct variant {
     void (*install)(struct kernels *kernels);
 };
 
-static size_t whole_lines(size_t bytes)
+/* The larger of two needs, in whole cache lines. */
+static size_t scratch(size_t attention, size_t matmul)
 {
+    size_t bytes = attention > matmul ? attention : matmul;
     return (bytes + 63) / 64 * 64;
 }
 
@@ -27,9 +29,7 @@ static bool runs_anywhere(void)
 
 static size_t reference_scratch_bytes(const struct kernels_limits *limits)
 {
-    size_t attention = attention_ref_scratch_bytes(limits);
-    size_t matmul = matmul_ref_scratch_bytes(limits);
-    return whole_lines(attention > matmul ? attention : matmul);
+    return scratch(attention_ref_scratch_bytes(limits), matmul_ref_scratch_bytes(limits));
 }
 
 static void reference_install(struct kernels *kernels)
@@ -45,9 +45,26 @@ static void reference_install(struct kernels *kernels)
     logsumexp_ref_install(kernels);
 }
 
+static size_t avx2_scratch_bytes(const struct kernels_limits *limits)
+{
+    return scratch(attention_avx2_scratch_bytes(limits), matmul_ref_scratch_bytes(limits));
+}
+
+static void avx2_install(struct kernels *kernels)
+{
+    kernels->operand = DTYPE_BF16;
+    kernels->cache = DTYPE_BF16;
+    kernels->scratch_bytes = avx2_scratch_bytes;
+    attention_avx2_install(kernels);
+    rope_avx2_install(kernels);
+    rmsnorm_avx2_install(kernels);
+    swiglu_avx2_install(kernels);
+}
+
 /* Slowest first: each starts as a copy of the one before it. */
 static const struct variant variants[] = {
     {"reference", runs_anywhere, reference_install},
+    {"avx2", isa_has_avx2, avx2_install},
 };
 
 enum { VARIANTS = sizeof variants / sizeof variants[0] };

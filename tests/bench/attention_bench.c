@@ -1,0 +1,274 @@
+/* attention_bench [VARIANT [HEAD_DIM [KEYS [HEADS [KV_HEADS [THREADS]]]]]]
+ *
+ * Times causal prefill of KEYS tokens and one decode step over KEYS keys with THREADS threads, and
+ * prints one JSON line for each, beside the probes of peak.h taken in the same run on as many
+ * threads. FLOPs are those of the visible pairs, 4 * head_dim a pair and head. */
+#include <math.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernels/kernels.h"
+#include "tests/bench/peak.h"
+
+enum { THREADS_MAX = 64 };
+
+struct bench {
+    const struct kernels *kernels;
+    int64_t tokens;
+    int heads, kv_heads, head_dim, threads;
+    struct bands bands;
+    char *queries; /* [tokens, heads, head_dim] */
+    char *panels;
+    float *acc, *max, *sum; /* [tokens, heads, ...] */
+    void *scratch[THREADS_MAX];
+    atomic_int next; /* work item */
+    bool decode;
+};
+
+static void *allocate(size_t bytes)
+{
+    void *memory = aligned_alloc(64, (bytes + 63) / 64 * 64);
+    if (!memory) {
+        fprintf(stderr, "attention_bench: no memory for %zu bytes\n", bytes);
+        exit(1);
+    }
+    memset(memory, 0, bytes);
+    return memory;
+}
+
+static float noise(uint64_t *state)
+{
+    *state = *state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+    return (float)((double)(*state >> 11) * 0x1p-53 * 2 - 1);
+}
+
+static size_t panel_bytes(const struct bench *bench)
+{
+    return attention_panel_bytes(bench->kernels->cache, bench->kv_heads, bench->head_dim);
+}
+
+static void fill(struct bench *bench)
+{
+    uint64_t state = 1;
+    size_t width = (size_t)bench->heads * (size_t)bench->head_dim;
+    bool wide = bench->kernels->operand == DTYPE_F32;
+    bench->queries = allocate((size_t)bench->tokens * width * 4);
+    for (size_t i = 0; i < (size_t)bench->tokens * width; i++) {
+        float value = noise(&state) * 2;
+        uint16_t half = dtype_bf16_from_f32(value);
+        memcpy(bench->queries + i * (wide ? 4 : 2), wide ? (void *)&value : (void *)&half,
+               wide ? 4 : 2);
+    }
+    bench->panels = allocate((size_t)(bench->tokens / PANEL_TOKENS) * panel_bytes(bench));
+    size_t kv_width = (size_t)bench->kv_heads * (size_t)bench->head_dim;
+    float *keys = allocate(kv_width * 4), *values = allocate(kv_width * 4);
+    for (int64_t t = 0; t < bench->tokens; t++) {
+        for (size_t i = 0; i < kv_width; i++) {
+            keys[i] = noise(&state) * 2;
+            values[i] = noise(&state);
+        }
+        bench->kernels->attention_store(
+            bench->panels + (size_t)(t / PANEL_TOKENS) * panel_bytes(bench), t % PANEL_TOKENS, keys,
+            values, bench->kv_heads, bench->head_dim);
+    }
+    free(keys);
+    free(values);
+    bench->acc = allocate((size_t)bench->tokens * width * 4);
+    bench->max = allocate((size_t)bench->tokens * (size_t)bench->heads * 4);
+    bench->sum = allocate((size_t)bench->tokens * (size_t)bench->heads * 4);
+}
+
+static struct attention_args item_args(struct bench *bench, int kv_head, int64_t first,
+                                       int64_t tokens, void *scratch)
+{
+    int group = bench->heads / bench->kv_heads;
+    int64_t row = first * bench->heads + (int64_t)kv_head * group;
+    int64_t width = (int64_t)bench->heads * bench->head_dim;
+    return (struct attention_args){
+        .acc = bench->acc + row * bench->head_dim,
+        .max = bench->max + row,
+        .sum = bench->sum + row,
+        .acc_stride = width,
+        .row_stride = bench->heads,
+        .queries =
+            bench->queries + row * bench->head_dim * (bench->kernels->operand == DTYPE_F32 ? 4 : 2),
+        .frame_stride = bench->tokens * width,
+        .query_stride = width,
+        .query_first = first,
+        .tokens = tokens,
+        .group = group,
+        .head_dim = bench->head_dim,
+        .panels = bench->panels + (size_t)kv_head * attention_head_panel_bytes(
+                                                        bench->kernels->cache, bench->head_dim),
+        .panel_stride = panel_bytes(bench),
+        .key_end = first + tokens,
+        .bands = &bench->bands,
+        .scale_log2 = 1.44269504f / sqrtf((float)bench->head_dim),
+        .scratch = scratch,
+    };
+}
+
+struct thread {
+    struct bench *bench;
+    int index;
+    double gflops;
+};
+
+/* Prefill: tiles of queries, the longest first. Decode: the keys of each head in two ranges, whose
+ * states a model would merge. */
+static void *work(void *context)
+{
+    struct thread *thread = context;
+    struct bench *bench = thread->bench;
+    int64_t step = attention_query_tokens(bench->heads / bench->kv_heads);
+    int64_t tiles = bench->decode ? 2 : (bench->tokens + step - 1) / step;
+    void *scratch = bench->scratch[thread->index];
+    for (;;) {
+        int item = atomic_fetch_add(&bench->next, 1);
+        if (item >= tiles * bench->kv_heads)
+            return NULL;
+        int kv_head = item % bench->kv_heads;
+        int64_t tile = tiles - 1 - item / bench->kv_heads;
+        if (!bench->decode) {
+            int64_t left = bench->tokens - tile * step;
+            struct attention_args args =
+                item_args(bench, kv_head, tile * step, left < step ? left : step, scratch);
+            bench->kernels->attention_prefill(&args);
+            continue;
+        }
+        struct attention_args args = item_args(bench, kv_head, bench->tokens - 1, 1, scratch);
+        int64_t half = bench->tokens / 2 / PANEL_TOKENS * PANEL_TOKENS;
+        args.key_first = tile * half;
+        args.key_end = tile ? bench->tokens : half;
+        args.panels =
+            (const char *)args.panels + (size_t)(args.key_first / PANEL_TOKENS) * args.panel_stride;
+        args.acc -= tile * args.acc_stride; /* the other range's state: the row before */
+        args.max -= tile * args.row_stride;
+        args.sum -= tile * args.row_stride;
+        bench->kernels->attention_decode(&args);
+    }
+}
+
+static void *probe(void *context)
+{
+    struct thread *thread = context;
+    thread->gflops = peak_avx2_gflops();
+    return NULL;
+}
+
+static void *probe_read(void *context)
+{
+    struct thread *thread = context;
+    const struct bench *bench = thread->bench;
+    size_t part = (size_t)(bench->tokens / PANEL_TOKENS) * panel_bytes(bench) /
+                  (size_t)bench->threads / 64 * 64;
+    thread->gflops = peak_read_gbytes(bench->panels + (size_t)thread->index * part, part);
+    return NULL;
+}
+
+/* Runs `body` on all threads; seconds taken. The rates the threads measured are added up. */
+static double on_threads(struct bench *bench, void *(*body)(void *), double *rate)
+{
+    pthread_t handles[THREADS_MAX];
+    struct thread threads[THREADS_MAX];
+    atomic_store(&bench->next, 0);
+    double start = peak_seconds();
+    for (int t = 0; t < bench->threads; t++) {
+        threads[t] = (struct thread){.bench = bench, .index = t};
+        if (pthread_create(&handles[t], NULL, body, &threads[t]) != 0)
+            exit(1);
+    }
+    *rate = 0;
+    for (int t = 0; t < bench->threads; t++) {
+        pthread_join(handles[t], NULL);
+        *rate += threads[t].gflops;
+    }
+    return peak_seconds() - start;
+}
+
+static void reset(struct bench *bench)
+{
+    size_t rows = (size_t)bench->tokens * (size_t)bench->heads;
+    memset(bench->acc, 0, rows * (size_t)bench->head_dim * 4);
+    memset(bench->sum, 0, rows * 4);
+    for (size_t r = 0; r < rows; r++)
+        bench->max[r] = -INFINITY;
+}
+
+static void run_prefill(struct bench *bench)
+{
+    double peak, unused, best = 1e9, sum = 0;
+    enum { REPEATS = 3 };
+    bench->decode = false;
+    for (int i = 0; i < REPEATS; i++) {
+        reset(bench);
+        double seconds = on_threads(bench, work, &unused);
+        best = seconds < best ? seconds : best;
+        sum += seconds;
+    }
+    on_threads(bench, probe, &peak);
+    double pairs = (double)bench->tokens * (double)(bench->tokens + 1) / 2;
+    double gflop = 4e-9 * pairs * bench->heads * bench->head_dim;
+    printf("{\"bench\": \"attention_prefill\", \"kernels\": \"%s\", \"head_dim\": %d, \"heads\": "
+           "%d, \"kv_heads\": %d, \"keys\": %lld, \"threads\": %d, \"gflops_best\": %.1f, "
+           "\"gflops_mean\": %.1f, \"fma_peak_gflops\": %.1f, \"share\": %.3f}\n",
+           bench->kernels->name, bench->head_dim, bench->heads, bench->kv_heads,
+           (long long)bench->tokens, bench->threads, gflop / best, gflop * REPEATS / sum, peak,
+           gflop / best / peak);
+}
+
+static void run_decode(struct bench *bench)
+{
+    double peak, read, unused, best = 1e9;
+    enum { REPEATS = 20 };
+    bench->decode = true;
+    on_threads(bench, probe_read, &peak);
+    for (int i = 0; i < REPEATS; i++) {
+        reset(bench);
+        double seconds = on_threads(bench, work, &unused);
+        best = seconds < best ? seconds : best;
+        on_threads(bench, probe_read, &read);
+        peak = read > peak ? read : peak;
+    }
+    double bytes = (double)(bench->tokens / PANEL_TOKENS) * (double)panel_bytes(bench);
+    printf("{\"bench\": \"attention_decode\", \"kernels\": \"%s\", \"head_dim\": %d, \"heads\": "
+           "%d, \"kv_heads\": %d, \"keys\": %lld, \"threads\": %d, \"gbytes_best\": %.1f, "
+           "\"read_peak_gbytes\": %.1f, \"share\": %.3f}\n",
+           bench->kernels->name, bench->head_dim, bench->heads, bench->kv_heads,
+           (long long)bench->tokens, bench->threads, bytes / best * 1e-9, peak,
+           bytes / best * 1e-9 / peak);
+}
+
+int main(int argc, char **argv)
+{
+    struct bench bench = {
+        .kernels = argc > 1 ? kernels_find(argv[1]) : kernels_best(),
+        .head_dim = argc > 2 ? atoi(argv[2]) : 64,
+        .tokens = argc > 3 ? atoi(argv[3]) / PANEL_TOKENS * PANEL_TOKENS : 8192,
+        .heads = argc > 4 ? atoi(argv[4]) : 9,
+        .kv_heads = argc > 5 ? atoi(argv[5]) : 3,
+        .threads = argc > 6 ? atoi(argv[6]) : 2,
+        .bands = {.count = 1,
+                  .list = {{.query_end = BANDS_OPEN, .distance_end = BANDS_OPEN}},
+                  .query_frames = 1,
+                  .frame = {{.scale = 1}}},
+    };
+    if (!bench.kernels || !kernels_runs_here(bench.kernels) || bench.tokens <= 0 ||
+        bench.threads < 1 || bench.threads > THREADS_MAX) {
+        fprintf(stderr, "attention_bench: no such variant here, or a bad number\n");
+        return 64;
+    }
+    struct kernels_limits limits = {.rows = KERNELS_ROWS_MAX,
+                                    .width_max = (int64_t)bench.heads * bench.head_dim,
+                                    .head_dim = bench.head_dim,
+                                    .group = bench.heads / bench.kv_heads};
+    for (int t = 0; t < bench.threads; t++)
+        bench.scratch[t] = allocate(bench.kernels->scratch_bytes(&limits));
+    fill(&bench);
+    run_prefill(&bench);
+    run_decode(&bench);
+    return 0;
+}

@@ -1,0 +1,51 @@
+/* The probes of peak.h, in AVX2: twelve independent sums hide the latency of the multiply-add. */
+#include <immintrin.h>
+#include <stdint.h>
+#include <time.h>
+
+#include "kernels/isa.h"
+#include "tests/bench/peak.h"
+
+double peak_seconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
+double peak_avx2_gflops(void)
+{
+    enum { SUMS = 12, LANES = 8, BURST = 2000000, BURSTS = 8 };
+    if (!isa_has_avx2())
+        return 0;
+    double best = 0;
+    for (int burst = 0; burst < BURSTS; burst++) {
+        __m256 sums[SUMS];
+        const __m256 a = _mm256_set1_ps(0.999f), b = _mm256_set1_ps(0.001f);
+        for (int s = 0; s < SUMS; s++)
+            sums[s] = _mm256_set1_ps((float)s);
+        double start = peak_seconds();
+        for (int i = 0; i < BURST; i++)
+#pragma GCC unroll 12
+            for (int s = 0; s < SUMS; s++)
+                __asm__ volatile("vfmadd213ps %2, %1, %0" : "+x"(sums[s]) : "x"(a), "x"(b));
+        double rate = 2.0 * LANES * SUMS * BURST / (peak_seconds() - start) * 1e-9;
+        best = rate > best ? rate : best;
+    }
+    return best;
+}
+
+double peak_read_gbytes(const void *array, size_t bytes)
+{
+    const __m256i *at = array;
+    __m256i sums[4] = {_mm256_setzero_si256(), _mm256_setzero_si256(), _mm256_setzero_si256(),
+                       _mm256_setzero_si256()};
+    double start = peak_seconds();
+    for (size_t i = 0; i + 4 <= bytes / sizeof *at; i += 4)
+        for (size_t s = 0; s < 4; s++)
+            sums[s] = _mm256_or_si256(sums[s], _mm256_loadu_si256(at + i + s));
+    double seconds = peak_seconds() - start;
+    for (size_t s = 0; s < 4; s++)
+        __asm__ volatile("" : : "x"(sums[s]));
+    return (double)bytes / seconds * 1e-9;
+}

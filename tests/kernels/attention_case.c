@@ -1,0 +1,330 @@
+/* Owns the cases of attention: operands, truth and runs. The truth goes pair by pair in float64 and
+ * shares nothing with the kernels but bands_find(). */
+#include "tests/kernels/attention_case.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#include "tests/support/unit.h"
+
+enum { EXTRA_HEADS = 2, CANARY = 0x5a };
+
+static const double LOG2 = 0.693147180559945309417;
+
+struct bands attention_case_rope(void)
+{
+    return (struct bands){
+        .count = 1,
+        .list = {{.query_end = BANDS_OPEN, .distance_end = BANDS_OPEN, .rule = BAND_IDENTITY}},
+        .query_frames = 1,
+        .frame = {{.scale = 1}},
+    };
+}
+
+struct bands attention_case_string(int64_t shift, int64_t local)
+{
+    return (struct bands){
+        .count = 2,
+        .list = {{.query_end = BANDS_OPEN, .distance_end = shift, .rule = BAND_IDENTITY},
+                 {.query_end = BANDS_OPEN,
+                  .distance_first = shift,
+                  .distance_end = BANDS_OPEN,
+                  .rule = BAND_SHIFT,
+                  .value = local - shift,
+                  .query_frame = 1}},
+        .query_frames = 2,
+        .frame = {{.scale = 1}, {.scale = 1, .offset = local - shift}},
+    };
+}
+
+struct bands attention_case_lm_infinite(int64_t window, int64_t sinks, int64_t ceiling)
+{
+    struct bands bands = {
+        .count = 2,
+        .list = {{.query_end = BANDS_OPEN, .distance_end = window, .rule = BAND_IDENTITY},
+                 {.query_end = BANDS_OPEN,
+                  .distance_first = window,
+                  .distance_end = BANDS_OPEN,
+                  .rule = BAND_MASK}},
+        .sinks = sinks,
+        .query_frames = 2,
+        .frame = {{.scale = 1}, {.scale = 0, .offset = ceiling}},
+    };
+    if (sinks == 0)
+        return bands;
+    bands.list[bands.count++] = (struct band){.key_class = BAND_SINK,
+                                              .query_end = BANDS_OPEN,
+                                              .distance_end = window,
+                                              .rule = BAND_IDENTITY};
+    bands.list[bands.count++] = (struct band){.key_class = BAND_SINK,
+                                              .query_end = BANDS_OPEN,
+                                              .distance_first = window,
+                                              .distance_end = BANDS_OPEN,
+                                              .rule = BAND_CLAMP,
+                                              .value = ceiling,
+                                              .query_frame = 1,
+                                              .key_frame = 1};
+    return bands;
+}
+
+static float *zeros(int64_t count)
+{
+    float *memory = calloc((size_t)count + 1, sizeof(float));
+    assert_non_null(memory);
+    return memory;
+}
+
+void attention_case_create(struct attention_case *c)
+{
+    int64_t keys = c->key_end - c->key_first;
+    c->queries = zeros(c->bands.query_frames * c->tokens * c->group * c->head_dim);
+    c->keys = zeros(keys * c->head_dim);
+    c->values = zeros(keys * c->head_dim);
+}
+
+void attention_case_destroy(struct attention_case *c)
+{
+    free(c->queries);
+    free(c->keys);
+    free(c->values);
+}
+
+static float rounded(float value, enum dtype dtype)
+{
+    return dtype == DTYPE_BF16 ? dtype_f32_from_bf16(dtype_bf16_from_f32(value)) : value;
+}
+
+void attention_case_randomise(struct attention_case *c, const struct kernels *kernels,
+                              struct random *random, float spread)
+{
+    int64_t queries = c->bands.query_frames * c->tokens * c->group * c->head_dim;
+    for (int64_t i = 0; i < queries; i++)
+        c->queries[i] = rounded(spread * random_normal(random), kernels->operand);
+    for (int64_t i = 0; i < (c->key_end - c->key_first) * c->head_dim; i++) {
+        c->keys[i] = rounded(random_normal(random), kernels->cache);
+        c->values[i] = rounded(random_normal(random), kernels->cache);
+    }
+}
+
+float *attention_case_query(const struct attention_case *c, int frame, int64_t token, int head)
+{
+    return c->queries + ((frame * c->tokens + token) * c->group + head) * c->head_dim;
+}
+
+static int64_t row_of(const struct attention_case *c, int64_t token, int head)
+{
+    return token * (c->group + EXTRA_HEADS) + 1 + head;
+}
+
+float *attention_state_acc(const struct attention_state *state, const struct attention_case *c,
+                           int64_t token, int head)
+{
+    return (float *)state->acc.at + row_of(c, token, head) * c->head_dim;
+}
+
+float *attention_state_max(const struct attention_state *state, const struct attention_case *c,
+                           int64_t token, int head)
+{
+    return (float *)state->max.at + row_of(c, token, head);
+}
+
+float *attention_state_sum(const struct attention_state *state, const struct attention_case *c,
+                           int64_t token, int head)
+{
+    return (float *)state->sum.at + row_of(c, token, head);
+}
+
+void attention_state_create(struct attention_state *state, const struct attention_case *c)
+{
+    size_t rows = (size_t)(c->tokens * (c->group + EXTRA_HEADS));
+    state->acc = guarded_create(rows * (size_t)c->head_dim * sizeof(float), CANARY);
+    state->max = guarded_create(rows * sizeof(float), CANARY);
+    state->sum = guarded_create(rows * sizeof(float), CANARY);
+    for (int64_t t = 0; t < c->tokens; t++) {
+        for (int h = 0; h < c->group; h++) {
+            memset(attention_state_acc(state, c, t, h), 0, (size_t)c->head_dim * sizeof(float));
+            *attention_state_max(state, c, t, h) = -INFINITY;
+            *attention_state_sum(state, c, t, h) = 0;
+        }
+    }
+}
+
+void attention_state_destroy(struct attention_state *state)
+{
+    guarded_destroy(&state->acc);
+    guarded_destroy(&state->max);
+    guarded_destroy(&state->sum);
+}
+
+static void expect_untouched(const float *memory, size_t floats)
+{
+    for (size_t i = 0; i < floats * sizeof(float); i++)
+        assert_int_equal(((const unsigned char *)memory)[i], CANARY);
+}
+
+/* The heads beside the group'"'"'s, and the bytes around everything. */
+static void check_state(const struct attention_state *state, const struct attention_case *c)
+{
+    guarded_check(&state->acc);
+    guarded_check(&state->max);
+    guarded_check(&state->sum);
+    for (int64_t t = 0; t < c->tokens; t++) {
+        for (int h = -1; h <= c->group; h += c->group + 1) {
+            expect_untouched(attention_state_acc(state, c, t, h), (size_t)c->head_dim);
+            expect_untouched(attention_state_max(state, c, t, h), 1);
+            expect_untouched(attention_state_sum(state, c, t, h), 1);
+        }
+    }
+}
+
+/* Panel records of two KV heads; the case is the second one, the first holds other numbers. */
+static struct guarded pack_panels(const struct attention_case *c, const struct kernels *kernels)
+{
+    size_t bytes = attention_panel_bytes(kernels->cache, 2, c->head_dim);
+    int64_t keys = c->key_end - c->key_first;
+    int64_t panels = (keys + PANEL_TOKENS - 1) / PANEL_TOKENS;
+    struct guarded packed = guarded_create((size_t)panels * bytes, 0);
+    float *k = zeros(2 * c->head_dim), *v = zeros(2 * c->head_dim);
+    for (int64_t j = 0; j < keys; j++) {
+        for (int d = 0; d < c->head_dim; d++) {
+            k[d] = v[d] = 100;
+            k[c->head_dim + d] = c->keys[j * c->head_dim + d];
+            v[c->head_dim + d] = c->values[j * c->head_dim + d];
+        }
+        kernels->attention_store((char *)packed.at + (size_t)(j / PANEL_TOKENS) * bytes,
+                                 j % PANEL_TOKENS, k, v, 2, c->head_dim);
+    }
+    guarded_check(&packed);
+    free(k);
+    free(v);
+    return packed;
+}
+
+/* The queries in the variant'"'"'s operand type. */
+static struct guarded pack_queries(const struct attention_case *c, const struct kernels *kernels)
+{
+    int64_t count = c->bands.query_frames * c->tokens * c->group * c->head_dim;
+    bool wide = kernels->operand == DTYPE_F32;
+    struct guarded packed = guarded_create((size_t)count * (wide ? 4 : 2), 0);
+    for (int64_t i = 0; i < count; i++) {
+        if (wide)
+            ((float *)packed.at)[i] = c->queries[i];
+        else
+            ((uint16_t *)packed.at)[i] = dtype_bf16_from_f32(c->queries[i]);
+    }
+    return packed;
+}
+
+struct attention_part attention_case_whole(const struct attention_case *c)
+{
+    return (struct attention_part){
+        .end = c->tokens, .key_first = c->key_first, .key_end = c->key_end};
+}
+
+void attention_case_run(const struct attention_case *c, const struct kernels *kernels,
+                        const struct attention_part *part, struct attention_state *state)
+{
+    struct kernels_limits limits = {.rows = KERNELS_ROWS_MAX,
+                                    .width_max = (int64_t)c->group * c->head_dim,
+                                    .head_dim = c->head_dim,
+                                    .group = c->group};
+    struct guarded scratch = guarded_create(kernels->scratch_bytes(&limits), 0xff);
+    struct guarded panels = pack_panels(c, kernels);
+    struct guarded queries = pack_queries(c, kernels);
+    size_t panel_bytes = attention_panel_bytes(kernels->cache, 2, c->head_dim);
+    size_t query_bytes = kernels->operand == DTYPE_F32 ? 4 : 2;
+    int64_t width = (int64_t)c->group * c->head_dim;
+    struct attention_args args = {
+        .acc = attention_state_acc(state, c, part->first, 0),
+        .max = attention_state_max(state, c, part->first, 0),
+        .sum = attention_state_sum(state, c, part->first, 0),
+        .acc_stride = (int64_t)(c->group + EXTRA_HEADS) * c->head_dim,
+        .row_stride = c->group + EXTRA_HEADS,
+        .queries = (char *)queries.at + (size_t)(part->first * width) * query_bytes,
+        .frame_stride = c->tokens * width,
+        .query_stride = width,
+        .query_first = c->query_first + part->first,
+        .tokens = part->end - part->first,
+        .group = c->group,
+        .head_dim = c->head_dim,
+        .panels = (char *)panels.at +
+                  (size_t)((part->key_first - c->key_first) / PANEL_TOKENS) * panel_bytes +
+                  attention_head_panel_bytes(kernels->cache, c->head_dim),
+        .panel_stride = panel_bytes,
+        .key_first = part->key_first,
+        .key_end = part->key_end,
+        .key_frame = c->key_frame,
+        .bands = &c->bands,
+        .scale_log2 = c->scale_log2,
+        .scratch = scratch.at,
+    };
+    if (part->decode)
+        kernels->attention_decode(&args);
+    else
+        kernels->attention_prefill(&args);
+    guarded_check(&scratch);
+    check_state(state, c);
+    guarded_destroy(&scratch);
+    guarded_destroy(&panels);
+    guarded_destroy(&queries);
+}
+
+void attention_case_truth(const struct attention_case *c, int64_t token, int head, double *o,
+                          double *lse)
+{
+    int64_t i = c->query_first + token;
+    double max = -INFINITY, sum = 0;
+    memset(o, 0, (size_t)c->head_dim * sizeof(double));
+    for (int64_t j = c->key_first; j < c->key_end; j++) {
+        const struct band *band = bands_find(&c->bands, i, j, c->key_frame);
+        if (!band)
+            continue;
+        const float *q = attention_case_query(c, band->query_frame, token, head);
+        const float *k = c->keys + (j - c->key_first) * c->head_dim;
+        const float *v = c->values + (j - c->key_first) * c->head_dim;
+        double score = 0;
+        for (int d = 0; d < c->head_dim; d++)
+            score += (double)q[d] * k[d];
+        score *= (double)c->scale_log2;
+        double top = score > max ? score : max;
+        double rescale = exp2(max - top), p = exp2(score - top);
+        for (int d = 0; d < c->head_dim; d++)
+            o[d] = o[d] * rescale + p * v[d];
+        sum = sum * rescale + p;
+        max = top;
+    }
+    for (int d = 0; d < c->head_dim; d++)
+        o[d] = sum > 0 ? o[d] / sum : 0;
+    *lse = sum > 0 ? max * LOG2 + log(sum) : -INFINITY;
+}
+
+struct attention_error attention_case_error(const struct attention_case *c,
+                                            const struct attention_state *state)
+{
+    struct attention_error error = {0};
+    double squares = 0, difference = 0;
+    double o[ATTENTION_HEAD_DIM_MAX], lse;
+    for (int64_t t = 0; t < c->tokens; t++) {
+        for (int h = 0; h < c->group; h++) {
+            attention_case_truth(c, t, h, o, &lse);
+            const float *acc = attention_state_acc(state, c, t, h);
+            float max = *attention_state_max(state, c, t, h);
+            float sum = *attention_state_sum(state, c, t, h);
+            if (isinf(lse)) {
+                assert_true(sum == 0 && isinf(max) && max < 0);
+                for (int d = 0; d < c->head_dim; d++)
+                    assert_true(acc[d] == 0);
+                continue;
+            }
+            double got = (double)max * LOG2 + log((double)sum);
+            error.lse = fmax(error.lse, fabs(got - lse) / fmax(1, fabs(lse)));
+            for (int d = 0; d < c->head_dim; d++) {
+                double e = (double)acc[d] / (double)sum - o[d];
+                difference += e * e;
+                squares += o[d] * o[d];
+            }
+        }
+    }
+    error.rms = squares > 0 ? sqrt(difference / squares) : 0;
+    return error;
+}

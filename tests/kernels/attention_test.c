@@ -1,0 +1,330 @@
+/* Every variant of attention: exact data bit for bit, float64 truth within the budget, canaries
+ * around every output (attention_case.c), and the same bits however a call is cut. */
+#include <math.h>
+#include <stdio.h>
+
+#include "tests/kernels/attention_case.h"
+#include "tests/kernels/subjects.h"
+#include "tests/support/unit.h"
+
+/* Sums and operands are exact to float32 but where probabilities are rounded to bf16. */
+static double rms_budget(const struct kernels *kernels)
+{
+    return strncmp(kernels->name, "avx512_bf16", 11) == 0 ? 2.5e-3 : 5e-6;
+}
+
+static const double LSE_BUDGET = 1e-5;
+
+static void expect_within_budget(const struct attention_case *c, const struct kernels *kernels,
+                                 const struct attention_state *state, const char *what)
+{
+    struct attention_error error = attention_case_error(c, state);
+    if (error.rms <= rms_budget(kernels) && error.lse <= LSE_BUDGET)
+        return;
+    print_error(
+        "%s, %s: group %d, head_dim %d, queries %lld + %lld, keys %lld..%lld, frame %d: rms "
+        "%.3g (budget %.3g), lse %.3g (budget %.3g)\n",
+        kernels->name, what, c->group, c->head_dim, (long long)c->query_first, (long long)c->tokens,
+        (long long)c->key_first, (long long)c->key_end, c->key_frame, error.rms,
+        rms_budget(kernels), error.lse, LSE_BUDGET);
+    assert_true(false);
+}
+
+static struct bands random_bands(struct random *random, int64_t reach)
+{
+    switch (random_between(random, 0, 4)) {
+    case 0:
+        return attention_case_rope();
+    case 1: {
+        int64_t shift = random_between(random, 1, reach);
+        return attention_case_string(shift, random_between(random, 1, shift + 1));
+    }
+    case 2:
+        return attention_case_lm_infinite(random_between(random, 1, reach), 0, 1);
+    default: {
+        int64_t window = random_between(random, 1, reach);
+        return attention_case_lm_infinite(window, random_between(random, 1, 80), window);
+    }
+    }
+}
+
+/* Spans of any lengths and places, ends inside panels, the keys before, around or after the
+ * queries; far sinks through their own key frame. */
+static struct attention_case random_case(struct random *random, int group, int head_dim)
+{
+    struct attention_case c = {.group = group, .head_dim = head_dim};
+    c.tokens = random_between(random, 1, 2 + 130 / group);
+    c.query_first = random_between(random, 0, 500);
+    c.bands = random_bands(random, 400);
+    c.key_first = random_between(random, 0, 7) * PANEL_TOKENS;
+    c.key_end = c.key_first + random_between(random, 1, 400);
+    if (c.bands.query_frames == 2 && c.bands.sinks > 0 && random_between(random, 0, 2)) {
+        c.key_frame = 1;
+        c.key_first = 0;
+        c.key_end = c.bands.sinks;
+    }
+    c.scale_log2 = 1.44269504f / sqrtf((float)head_dim);
+    attention_case_create(&c);
+    return c;
+}
+
+static void keeps_within_budget_of_the_truth(void **unused)
+{
+    (void)unused;
+    static const int head_dims[] = {64, 128, 16, 80, 96, 256};
+    static const int groups[] = {1, 2, 3, 4, 5, 7, 8};
+    static const float spreads[] = {0.5f, 1, 4};
+    for (int n = 0; subjects_at(n); n++) {
+        const struct kernels *kernels = subjects_at(n);
+        struct random random = {20261122};
+        for (int i = 0; i < 84; i++) {
+            struct attention_case c = random_case(&random, groups[i % 7], head_dims[i / 7 % 6]);
+            attention_case_randomise(&c, kernels, &random, spreads[i % 3]);
+            struct attention_state state;
+            attention_state_create(&state, &c);
+            struct attention_part whole = attention_case_whole(&c);
+            attention_case_run(&c, kernels, &whole, &state);
+            expect_within_budget(&c, kernels, &state, "random case");
+            attention_state_destroy(&state);
+            attention_case_destroy(&c);
+        }
+    }
+}
+
+static void expect_same_bits(const struct attention_case *c, const struct kernels *kernels,
+                             const struct attention_state *a, const struct attention_state *b,
+                             const char *what)
+{
+    if (memcmp(a->acc.at, b->acc.at, a->acc.bytes) == 0 &&
+        memcmp(a->max.at, b->max.at, a->max.bytes) == 0 &&
+        memcmp(a->sum.at, b->sum.at, a->sum.bytes) == 0)
+        return;
+    print_error(
+        "%s: %s changed bits: group %d, head_dim %d, queries %lld + %lld, keys %lld..%lld\n",
+        kernels->name, what, c->group, c->head_dim, (long long)c->query_first, (long long)c->tokens,
+        (long long)c->key_first, (long long)c->key_end);
+    assert_true(false);
+}
+
+/* Queries in random pieces, and for each the keys in random pieces, ascending. */
+static void run_in_pieces(const struct attention_case *c, const struct kernels *kernels,
+                          struct random *random, bool decode, struct attention_state *state)
+{
+    for (int64_t first = 0, end; first < c->tokens; first = end) {
+        end = decode ? first + 1 : first + random_between(random, 1, c->tokens - first + 1);
+        int64_t panels = (c->key_end - c->key_first + PANEL_TOKENS - 1) / PANEL_TOKENS;
+        for (int64_t panel = 0, next; panel < panels; panel = next) {
+            next = panel + random_between(random, 1, panels - panel + 1);
+            int64_t key_end = c->key_first + next * PANEL_TOKENS;
+            struct attention_part part = {
+                .first = first,
+                .end = end,
+                .key_first = c->key_first + panel * PANEL_TOKENS,
+                .key_end = key_end < c->key_end ? key_end : c->key_end,
+                .decode = decode,
+            };
+            attention_case_run(c, kernels, &part, state);
+        }
+    }
+}
+
+static void gives_the_same_bits_however_calls_are_cut(void **unused)
+{
+    (void)unused;
+    static const int groups[] = {1, 2, 3, 4, 8};
+    for (int n = 0; subjects_at(n); n++) {
+        const struct kernels *kernels = subjects_at(n);
+        struct random random = {7};
+        for (int i = 0; i < 30; i++) {
+            struct attention_case c = random_case(&random, groups[i % 5], i % 2 ? 64 : 80);
+            attention_case_randomise(&c, kernels, &random, 2);
+            struct attention_state whole, pieces;
+            attention_state_create(&whole, &c);
+            attention_state_create(&pieces, &c);
+            struct attention_part part = attention_case_whole(&c);
+            attention_case_run(&c, kernels, &part, &whole);
+            run_in_pieces(&c, kernels, &random, false, &pieces);
+            expect_same_bits(&c, kernels, &whole, &pieces, "cutting the call");
+            attention_state_destroy(&whole);
+            attention_state_destroy(&pieces);
+            attention_case_destroy(&c);
+        }
+    }
+}
+
+static void decode_agrees_with_prefill(void **unused)
+{
+    (void)unused;
+    for (int n = 0; subjects_at(n); n++) {
+        const struct kernels *kernels = subjects_at(n);
+        struct random random = {8};
+        for (int i = 0; i < 12; i++) {
+            struct attention_case c = random_case(&random, 1 + i % 8, i % 2 ? 64 : 128);
+            attention_case_randomise(&c, kernels, &random, 1);
+            struct attention_state state;
+            attention_state_create(&state, &c);
+            run_in_pieces(&c, kernels, &random, true, &state);
+            expect_within_budget(&c, kernels, &state, "decode");
+            attention_state_destroy(&state);
+            attention_case_destroy(&c);
+        }
+    }
+}
+
+/* Keys that no query of the call sees, before and after those that some do, change nothing. */
+static void panels_that_are_not_seen_change_nothing(void **unused)
+{
+    (void)unused;
+    for (int n = 0; subjects_at(n); n++) {
+        const struct kernels *kernels = subjects_at(n);
+        struct random random = {9};
+        struct attention_case c = {.group = 3,
+                                   .head_dim = 64,
+                                   .query_first = 500,
+                                   .tokens = 20,
+                                   .key_end = 900,
+                                   .bands = attention_case_lm_infinite(100, 0, 1),
+                                   .scale_log2 = 0.2f};
+        attention_case_create(&c);
+        attention_case_randomise(&c, kernels, &random, 1);
+        struct attention_state all, needed;
+        attention_state_create(&all, &c);
+        attention_state_create(&needed, &c);
+        struct attention_part part = attention_case_whole(&c);
+        attention_case_run(&c, kernels, &part, &all);
+        part.key_first = 401 / PANEL_TOKENS * PANEL_TOKENS;
+        part.key_end = 520;
+        attention_case_run(&c, kernels, &part, &needed);
+        expect_same_bits(&c, kernels, &all, &needed, "leaving out unseen panels");
+        attention_state_destroy(&all);
+        attention_state_destroy(&needed);
+        attention_case_destroy(&c);
+    }
+}
+
+static void rows_that_see_nothing_stay_empty(void **unused)
+{
+    (void)unused;
+    for (int n = 0; subjects_at(n); n++) {
+        const struct kernels *kernels = subjects_at(n);
+        struct random random = {10};
+        /* The first 28 queries come before every key. */
+        struct attention_case c = {.group = 3,
+                                   .head_dim = 64,
+                                   .query_first = 100,
+                                   .tokens = 40,
+                                   .key_first = 128,
+                                   .key_end = 200,
+                                   .bands = attention_case_string(5, 3),
+                                   .scale_log2 = 0.2f};
+        attention_case_create(&c);
+        attention_case_randomise(&c, kernels, &random, 1);
+        struct attention_state state;
+        attention_state_create(&state, &c);
+        struct attention_part part = attention_case_whole(&c);
+        attention_case_run(&c, kernels, &part, &state);
+        assert_true(*attention_state_sum(&state, &c, 27, 2) == 0);
+        assert_true(*attention_state_sum(&state, &c, 28, 0) == 1);
+        expect_within_budget(&c, kernels, &state, "empty rows");
+        attention_state_destroy(&state);
+        attention_case_destroy(&c);
+    }
+}
+
+/* Scores are whole numbers in [-4, 4] and values small whole numbers, so that every probability is
+ * a power of two and every sum exact, in any order. */
+static void is_exact_on_exact_data(void **unused)
+{
+    (void)unused;
+    for (int n = 0; subjects_at(n); n++) {
+        const struct kernels *kernels = subjects_at(n);
+        struct random random = {11};
+        for (int i = 0; i < 24; i++) {
+            struct attention_case c = random_case(&random, 1 + i % 8, i % 3 ? 64 : 96);
+            c.scale_log2 = 0.5f;
+            for (int64_t x = 0; x < (c.key_end - c.key_first) * c.head_dim; x++) {
+                c.keys[x] = (float)random_between(&random, -2, 3);
+                c.values[x] = (float)random_between(&random, -8, 9);
+            }
+            for (int64_t row = 0; row < c.bands.query_frames * c.tokens * c.group; row++) {
+                float *q = c.queries + row * c.head_dim;
+                q[random_between(&random, 0, c.head_dim)] = 2;
+                q[random_between(&random, 0, c.head_dim)] = -2;
+            }
+            struct attention_state state;
+            attention_state_create(&state, &c);
+            struct attention_part part = attention_case_whole(&c);
+            attention_case_run(&c, kernels, &part, &state);
+            double o[ATTENTION_HEAD_DIM_MAX], lse;
+            for (int64_t t = 0; t < c.tokens; t++) {
+                for (int h = 0; h < c.group; h++) {
+                    attention_case_truth(&c, t, h, o, &lse);
+                    double sum = (double)*attention_state_sum(&state, &c, t, h);
+                    const float *acc = attention_state_acc(&state, &c, t, h);
+                    for (int d = 0; d < c.head_dim; d++)
+                        assert_true(acc[d] == (float)nearbyint(o[d] * sum * 256) / 256);
+                    double max = (double)*attention_state_max(&state, &c, t, h);
+                    if (sum > 0)
+                        assert_true(sum == nearbyint(exp(lse) * exp2(-max) * 256) / 256);
+                }
+            }
+            attention_state_destroy(&state);
+            attention_case_destroy(&c);
+        }
+    }
+}
+
+/* Every key scores the number of the query frame it is seen through, and its value is a unit
+ * vector: so acc shows key by key which band was used, here around the seams of both methods. */
+static void each_key_is_seen_through_its_own_band(void **unused)
+{
+    (void)unused;
+    enum { SEAM = 70 };
+    for (int n = 0; subjects_at(n); n++) {
+        const struct kernels *kernels = subjects_at(n);
+        for (int method = 0; method < 2; method++) {
+            struct attention_case c = {.group = 3, .head_dim = 128, .key_end = 128, .tokens = 128};
+            c.bands =
+                method ? attention_case_lm_infinite(SEAM, 4, SEAM) : attention_case_string(SEAM, 9);
+            c.scale_log2 = 1;
+            attention_case_create(&c);
+            for (int64_t j = 0; j < c.key_end; j++) {
+                c.keys[j * c.head_dim] = 1;
+                c.values[j * c.head_dim + j] = 1;
+            }
+            for (int64_t t = 0; t < c.tokens; t++)
+                for (int h = 0; h < c.group; h++)
+                    attention_case_query(&c, 1, t, h)[0] = 1;
+            struct attention_state state;
+            attention_state_create(&state, &c);
+            struct attention_part part = attention_case_whole(&c);
+            attention_case_run(&c, kernels, &part, &state);
+            for (int64_t i = 0; i < c.tokens; i++) {
+                float max = method == 0 && i >= SEAM ? 1 : 0;
+                for (int64_t j = 0; j < c.key_end; j++) {
+                    float far = method ? 0 : exp2f(1 - max);
+                    float want = j > i ? 0 : i - j >= SEAM ? far : exp2f(-max);
+                    for (int h = 0; h < c.group; h++)
+                        assert_true(attention_state_acc(&state, &c, i, h)[j] == want);
+                }
+                assert_true(*attention_state_max(&state, &c, i, 1) == max);
+            }
+            attention_state_destroy(&state);
+            attention_case_destroy(&c);
+        }
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(keeps_within_budget_of_the_truth),
+        cmocka_unit_test(gives_the_same_bits_however_calls_are_cut),
+        cmocka_unit_test(decode_agrees_with_prefill),
+        cmocka_unit_test(panels_that_are_not_seen_change_nothing),
+        cmocka_unit_test(rows_that_see_nothing_stay_empty),
+        cmocka_unit_test(is_exact_on_exact_data),
+        cmocka_unit_test(each_key_is_seen_through_its_own_band),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
