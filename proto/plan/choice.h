@@ -75,6 +75,10 @@ struct span choice_stage(const struct choice *choice, int64_t done, int64_t prom
 /* How the queries of a stage are held: CHOICE_SHARDED or CHOICE_REPLICATED. */
 enum choice_queries choice_stage_queries(const struct choice *choice, struct span stage);
 
+/* Deals the tokens of `stage`, the next ones of `ownership`, as the choice says. */
+MUST_CHECK enum status choice_deal(const struct choice *choice, struct ownership *ownership,
+                                   struct span stage);
+
 /* Bytes of one element of the cache. */
 int64_t choice_cache_bytes(const struct choice *choice);
 

@@ -10,6 +10,9 @@
 struct choice;
 struct schedule;
 
+/* Split products are cut at multiples of this many output rows (partition_rows). */
+enum { COST_SPLIT_ALIGN = 16 };
+
 /* Rates of one worker. */
 struct cost_table {
     double linear_flops;    /* per second, matrix products of a prefill */

@@ -87,6 +87,7 @@ MUST_CHECK enum status schedule_make(struct schedule *schedule, const struct cho
 /* Only rank's part of a stage with replicated queries: what decode asks for at each token.
  * Allocates nothing unless the lists outgrow their arrays. `rank_schedule` starts zeroed. */
 MUST_CHECK enum status schedule_make_replicated(struct schedule_rank *rank_schedule,
+                                                const struct choice *choice,
                                                 const struct bands *bands,
                                                 const struct ownership *ownership,
                                                 struct span stage, int rank);

@@ -1,0 +1,130 @@
+/* Owns the formulas of bytes, FLOPs and seconds (spec: distribution.md 7). */
+#include "proto/plan/cost.h"
+
+#include "proto/plan/choice.h"
+#include "proto/plan/schedule.h"
+
+enum { STATE_EXTRA = 2, F32_BYTES = 4 };
+
+struct cost_table cost_table_default(void)
+{
+    return (struct cost_table){.linear_flops = 100e9,
+                               .attention_flops = 100e9,
+                               .memory_bytes = 20e9,
+                               .network_bytes = 2e9,
+                               .latency_s = 10e-6};
+}
+
+int64_t cost_kv_bytes(const struct model_shape *shape, const struct choice *choice)
+{
+    return 2 * shape->kv_heads * shape->head_dim * choice_cache_bytes(choice);
+}
+
+int64_t cost_state_bytes(const struct model_shape *shape)
+{
+    return shape->heads * (shape->head_dim + STATE_EXTRA) * F32_BYTES;
+}
+
+static int64_t qkv_rows(const struct model_shape *shape)
+{
+    return (shape->heads + 2 * shape->kv_heads) * shape->head_dim;
+}
+
+/* FLOPs of one row through the products of all layers; logits are not counted. */
+static double row_flops(const struct model_shape *shape)
+{
+    const double layer = (double)shape->hidden * (double)qkv_rows(shape) +
+                         (double)(shape->heads * shape->head_dim) * (double)shape->hidden +
+                         3 * (double)shape->hidden * (double)shape->ffn;
+    return 2 * layer * (double)shape->layers;
+}
+
+/* FLOPs of one visible pair: two products of head_dim, in every head and layer. */
+static double pair_flops(const struct model_shape *shape)
+{
+    return 4 * (double)(shape->heads * shape->head_dim) * (double)shape->layers;
+}
+
+static double larger(double a, double b)
+{
+    return a > b ? a : b;
+}
+
+static double transfer_seconds(const struct cost *cost, const struct cost_table *table,
+                               int64_t messages)
+{
+    return larger((double)cost->sent_bytes, (double)cost->received_bytes) / table->network_bytes +
+           (double)messages * table->latency_s;
+}
+
+void cost_stage(struct cost *costs, const struct schedule *schedule, const struct choice *choice,
+                const struct model_shape *shape, const struct cost_table *table)
+{
+    for (int r = 0; r < schedule->workers; r++) {
+        const struct schedule_rank *rank = &schedule->ranks[r];
+        struct cost *cost = &costs[r];
+        int64_t messages = rank->receive_count;
+        if (schedule->replicated) {
+            messages = schedule->workers - 1;
+            cost->sent_bytes = messages * shape->layers * rank->rows * cost_state_bytes(shape);
+            cost->received_bytes = cost->sent_bytes;
+        } else {
+            const int64_t kv_bytes = shape->layers * cost_kv_bytes(shape, choice);
+            cost->sent_bytes = rank->send_tokens * kv_bytes;
+            cost->received_bytes = rank->receive_tokens * kv_bytes;
+        }
+        const double linear = (double)rank->rows * row_flops(shape);
+        const double attention = (double)rank->pairs * pair_flops(shape);
+        const double compute = linear / table->linear_flops + attention / table->attention_flops;
+        const double transfer = transfer_seconds(cost, table, messages * shape->layers);
+        cost->flops = linear + attention;
+        /* Keys travel while earlier ones are attended to; gathered states are waited for. */
+        cost->seconds = schedule->replicated ? compute + transfer : larger(compute, transfer);
+    }
+}
+
+/* Adds one gather of `rows` float32 that the ranks have computed in shares. */
+static void add_gather(struct cost *cost, int64_t rows, int workers, int rank)
+{
+    const struct span share = partition_rows(rows, COST_SPLIT_ALIGN, workers, rank);
+    cost->sent_bytes += (share.end - share.first) * (workers - 1) * F32_BYTES;
+    cost->received_bytes += (rows - (share.end - share.first)) * F32_BYTES;
+}
+
+void cost_decode(struct cost *cost, const struct choice *choice, const struct model_shape *shape,
+                 const struct cost_table *table, int rank, int64_t key_tokens)
+{
+    const int workers = choice->workers;
+    const bool split = choice->decode_split;
+    struct cost layer = {0};
+    layer.sent_bytes = layer.received_bytes = (workers - 1) * cost_state_bytes(shape);
+    if (split) {
+        add_gather(&layer, qkv_rows(shape), workers, rank);
+        add_gather(&layer, shape->hidden, workers, rank);
+        add_gather(&layer, shape->ffn, workers, rank);
+        add_gather(&layer, shape->hidden, workers, rank);
+    }
+    *cost = (struct cost){.sent_bytes = shape->layers * layer.sent_bytes,
+                          .received_bytes = shape->layers * layer.received_bytes};
+    if (split) {
+        const struct span share = partition_rows(shape->vocab, COST_SPLIT_ALIGN, workers, rank);
+        if (rank == 0)
+            cost->received_bytes += (shape->vocab - (share.end - share.first)) * F32_BYTES;
+        else
+            cost->sent_bytes += (share.end - share.first) * F32_BYTES;
+    }
+    const double computed = split ? 1.0 / workers : 1.0;
+    const int64_t kv_bytes = shape->layers * cost_kv_bytes(shape, choice);
+    const double read = (double)shape->weights_bytes * computed + (double)(key_tokens * kv_bytes);
+    const int64_t gathers = workers > 1 ? shape->layers * (split ? 5 : 1) + split : 0;
+    cost->flops = row_flops(shape) * computed + (double)key_tokens * pair_flops(shape);
+    cost->seconds = read / table->memory_bytes + transfer_seconds(cost, table, gathers);
+}
+
+double cost_slowest(const struct cost *costs, int workers)
+{
+    double seconds = 0;
+    for (int r = 0; r < workers; r++)
+        seconds = larger(seconds, costs[r].seconds);
+    return seconds;
+}

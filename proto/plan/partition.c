@@ -1,0 +1,235 @@
+/* Owns who has which panel. Promises one owner for every panel, and the same answer on every node.
+ */
+#include "proto/plan/partition.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+enum { ROUND_ROBIN = -1 };
+
+/* Panels [first, end), all of one owner or dealt in turn. */
+struct run {
+    int64_t first, end;
+    int owner;
+};
+
+struct ownership {
+    int workers;
+    int panel_tokens;
+    int64_t tokens;
+    struct run *runs; /* ascending, without gaps, neighbours of different owners */
+    int count, capacity;
+};
+
+enum status ownership_create(struct ownership **ownership, int workers, int panel_tokens)
+{
+    assert(workers >= 1 && panel_tokens >= 1);
+    struct ownership *created = calloc(1, sizeof *created);
+    if (!created)
+        return fail(STATUS_RESOURCE_EXHAUSTED, "plan: no memory for the ownership of tokens");
+    created->workers = workers;
+    created->panel_tokens = panel_tokens;
+    *ownership = created;
+    return STATUS_OK;
+}
+
+void ownership_destroy(struct ownership *ownership)
+{
+    if (!ownership)
+        return;
+    free(ownership->runs);
+    free(ownership);
+}
+
+void ownership_clear(struct ownership *ownership)
+{
+    ownership->tokens = 0;
+    ownership->count = 0;
+}
+
+int ownership_workers(const struct ownership *ownership)
+{
+    return ownership->workers;
+}
+
+int ownership_panel_tokens(const struct ownership *ownership)
+{
+    return ownership->panel_tokens;
+}
+
+int64_t ownership_tokens(const struct ownership *ownership)
+{
+    return ownership->tokens;
+}
+
+static int64_t panels_up_to(const struct ownership *ownership, int64_t tokens)
+{
+    return (tokens + ownership->panel_tokens - 1) / ownership->panel_tokens;
+}
+
+static enum status append_run(struct ownership *ownership, int64_t end_panel, int owner)
+{
+    const int64_t first = ownership->count > 0 ? ownership->runs[ownership->count - 1].end : 0;
+    if (first >= end_panel)
+        return STATUS_OK;
+    if (ownership->count > 0 && ownership->runs[ownership->count - 1].owner == owner) {
+        ownership->runs[ownership->count - 1].end = end_panel;
+        return STATUS_OK;
+    }
+    if (ownership->count == ownership->capacity) {
+        const int capacity = 2 * ownership->capacity + 16;
+        struct run *runs = reallocarray(ownership->runs, (size_t)capacity, sizeof *runs);
+        if (!runs)
+            return fail(STATUS_RESOURCE_EXHAUSTED, "plan: no memory for %d runs of tokens",
+                        capacity);
+        ownership->runs = runs;
+        ownership->capacity = capacity;
+    }
+    ownership->runs[ownership->count++] = (struct run){first, end_panel, owner};
+    return STATUS_OK;
+}
+
+/* Chunk c of `chunks` nearly equal ones of [first, end): its end. */
+static int64_t chunk_end(int64_t first, int64_t end, int64_t c, int64_t chunks)
+{
+    return first + (end - first) * (c + 1) / chunks;
+}
+
+enum status ownership_advance(struct ownership *ownership, int64_t tokens, enum partition_kind kind)
+{
+    assert(tokens >= 0);
+    const int workers = ownership->workers;
+    /* A panel that has begun stays with its owner: the deal starts at the next one. */
+    const int64_t first = panels_up_to(ownership, ownership->tokens);
+    const int64_t end = panels_up_to(ownership, ownership->tokens + tokens);
+    switch (kind) {
+    case PARTITION_CONTIGUOUS:
+        for (int r = 0; r < workers; r++)
+            TRY(append_run(ownership, chunk_end(first, end, r, workers), r));
+        break;
+    case PARTITION_ZIGZAG:
+        for (int c = 0; c < 2 * workers; c++)
+            TRY(append_run(ownership, chunk_end(first, end, c, 2 * workers),
+                           c < workers ? c : 2 * workers - 1 - c));
+        break;
+    case PARTITION_ROUND_ROBIN:
+        TRY(append_run(ownership, end, workers == 1 ? 0 : ROUND_ROBIN));
+        break;
+    }
+    ownership->tokens += tokens;
+    return STATUS_OK;
+}
+
+enum status ownership_deal(struct ownership *ownership, const struct shard *shards, int count)
+{
+    int64_t next = ownership->tokens;
+    for (int s = 0; s < count; s++) {
+        const struct span span = shards[s].span;
+        if (span.first != next || span.end < span.first || shards[s].owner < 0 ||
+            shards[s].owner >= ownership->workers)
+            return fail(STATUS_INVALID_ARGUMENT,
+                        "plan: shard %d is [%lld, %lld) of rank %d: expected one from %lld on, of "
+                        "%d ranks",
+                        s, (long long)span.first, (long long)span.end, shards[s].owner,
+                        (long long)next, ownership->workers);
+        next = span.end;
+        const bool inside = span.first % ownership->panel_tokens != 0;
+        if (inside && span.first < span.end &&
+            ownership_owner(ownership, span.first - 1) != shards[s].owner)
+            return fail(STATUS_INVALID_ARGUMENT,
+                        "plan: shard %d starts at %lld, inside a panel of another rank", s,
+                        (long long)span.first);
+        TRY(append_run(ownership, panels_up_to(ownership, span.end), shards[s].owner));
+        ownership->tokens = next;
+    }
+    return STATUS_OK;
+}
+
+static const struct run *find_run(const struct ownership *ownership, int64_t panel)
+{
+    int low = 0;
+    int high = ownership->count - 1;
+    while (low < high) {
+        const int middle = (low + high) / 2;
+        if (ownership->runs[middle].end > panel)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    return &ownership->runs[low];
+}
+
+static int run_owner(const struct ownership *ownership, const struct run *run, int64_t panel)
+{
+    return run->owner == ROUND_ROBIN ? (int)(panel % ownership->workers) : run->owner;
+}
+
+int ownership_owner(const struct ownership *ownership, int64_t index)
+{
+    assert(index >= 0 && index < ownership->tokens);
+    const int64_t panel = index / ownership->panel_tokens;
+    return run_owner(ownership, find_run(ownership, panel), panel);
+}
+
+bool ownership_next(const struct ownership *ownership, int64_t *index, int64_t end,
+                    struct shard *run)
+{
+    if (end > ownership->tokens)
+        end = ownership->tokens;
+    if (*index >= end)
+        return false;
+    const int64_t panel = *index / ownership->panel_tokens;
+    const struct run *found = find_run(ownership, panel);
+    const int64_t end_panel = found->owner == ROUND_ROBIN ? panel + 1 : found->end;
+    const int64_t run_end = end_panel * ownership->panel_tokens;
+    run->owner = run_owner(ownership, found, panel);
+    run->span.first = *index;
+    run->span.end = run_end < end ? run_end : end;
+    *index = run->span.end;
+    return true;
+}
+
+int64_t ownership_count(const struct ownership *ownership, int rank, struct span within)
+{
+    int64_t tokens = 0;
+    int64_t index = within.first;
+    struct shard run;
+    while (ownership_next(ownership, &index, within.end, &run))
+        if (run.owner == rank)
+            tokens += run.span.end - run.span.first;
+    return tokens;
+}
+
+int64_t ownership_panels(const struct ownership *ownership, int rank, struct span within)
+{
+    int64_t panels = 0;
+    int64_t index = within.first;
+    struct shard run;
+    while (ownership_next(ownership, &index, within.end, &run))
+        if (run.owner == rank)
+            panels +=
+                panels_up_to(ownership, run.span.end) - run.span.first / ownership->panel_tokens;
+    return panels;
+}
+
+int64_t ownership_live_first(const struct ownership *ownership, int64_t next, int64_t reach)
+{
+    /* The query sees itself at least, so its own panel lives. */
+    if (reach < 1)
+        reach = 1;
+    if (next < reach)
+        return 0;
+    const int64_t first_seen = next - reach + 1;
+    return first_seen - first_seen % ownership->panel_tokens;
+}
+
+struct span partition_rows(int64_t rows, int64_t align, int workers, int rank)
+{
+    const int64_t groups = (rows + align - 1) / align;
+    struct span share = {groups * rank / workers * align, groups * (rank + 1) / workers * align};
+    if (share.first > rows)
+        share.first = rows;
+    if (share.end > rows)
+        share.end = rows;
+    return share;
+}
