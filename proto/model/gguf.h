@@ -60,7 +60,7 @@ struct gguf_pair {
     size_t offset; /* of the value, in the file */
     enum gguf_type type;
     struct gguf_array array; /* where type is GGUF_ARRAY */
-    const uint8_t *value;    /* else: as stored */
+    const uint8_t *value;    /* the bytes at offset */
 };
 
 struct gguf_tensor {
@@ -68,7 +68,7 @@ struct gguf_tensor {
     size_t offset; /* of its description, in the file */
     int dims_count;
     int64_t dims[GGUF_DIMS_MAX]; /* dims[0] is contiguous; 1 beyond dims_count */
-    int type; /* the file's number of the type: gguf_type_row_bytes, gguf_tensor_type_name */
+    int type;                    /* as numbered in ggml_type.h; known */
     const uint8_t *data;
     size_t bytes;
 };
@@ -98,35 +98,14 @@ const struct gguf_tensor *gguf_tensor(const struct gguf *gguf, int index);
 
 /* NULL where absent. */
 const struct gguf_pair *gguf_find_pair(const struct gguf *gguf, const char *key);
-const struct gguf_tensor *gguf_find_tensor(const struct gguf *gguf, const char *name);
 
-/* Values. An absent key is NOT_FOUND; a value of another type or range is DATA_LOSS with key and
- * offset. */
-
-/* Any integer type; `first` <= value <= `last`. */
-MUST_CHECK enum status gguf_integer(const struct gguf *gguf, int64_t *value, const char *key,
-                                    int64_t first, int64_t last);
-/* f32 or f64, finite. */
-MUST_CHECK enum status gguf_float(const struct gguf *gguf, double *value, const char *key);
-MUST_CHECK enum status gguf_bool(const struct gguf *gguf, bool *value, const char *key);
-MUST_CHECK enum status gguf_text(const struct gguf *gguf, struct gguf_string *value,
-                                 const char *key);
-MUST_CHECK enum status gguf_array(const struct gguf *gguf, struct gguf_array *value,
-                                  const char *key, enum gguf_type type);
-
-/* The string at `*place`, which moves to the next one: walks the strings of a checked array. */
-struct gguf_string gguf_next_string(const uint8_t **place);
-
-/* Element `index` of an i32 array. */
-int32_t gguf_array_i32(const struct gguf_array *array, int64_t index);
+/* The index of a tensor; -1 where absent. */
+int gguf_find_tensor(const struct gguf *gguf, const char *name);
 
 bool gguf_string_is(struct gguf_string string, const char *text);
 
 /* "u32", "string", ... */
 const char *gguf_type_name(enum gguf_type type);
-
-/* "Q4_1", "IQ4_XS", ...; NULL where the number names no type that is known. */
-const char *gguf_tensor_type_name(int type);
 
 /* Records "NAME: offset N: <sentence> [rule]" for a file that was read. */
 __attribute__((format(printf, 5, 6))) MUST_CHECK enum status
