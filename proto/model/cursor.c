@@ -40,7 +40,7 @@ static uint64_t little_endian(const uint8_t *bytes, int count)
 
 enum status cursor_u8(struct cursor *cursor, uint8_t *value, const char *what)
 {
-    const uint8_t *view;
+    const uint8_t *view = NULL;
     TRY(cursor_take(cursor, &view, sizeof *value, what));
     *value = *view;
     return STATUS_OK;
@@ -48,7 +48,7 @@ enum status cursor_u8(struct cursor *cursor, uint8_t *value, const char *what)
 
 enum status cursor_u32(struct cursor *cursor, uint32_t *value, const char *what)
 {
-    const uint8_t *view;
+    const uint8_t *view = NULL;
     TRY(cursor_take(cursor, &view, sizeof *value, what));
     *value = (uint32_t)little_endian(view, sizeof *value);
     return STATUS_OK;
@@ -56,7 +56,7 @@ enum status cursor_u32(struct cursor *cursor, uint32_t *value, const char *what)
 
 enum status cursor_u64(struct cursor *cursor, uint64_t *value, const char *what)
 {
-    const uint8_t *view;
+    const uint8_t *view = NULL;
     TRY(cursor_take(cursor, &view, sizeof *value, what));
     *value = little_endian(view, sizeof *value);
     return STATUS_OK;

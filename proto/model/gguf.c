@@ -82,7 +82,7 @@ static enum status read_string(struct cursor *cursor, struct gguf_string *string
         return cursor_fail(cursor, start, STATUS_DATA_LOSS, "string-bytes",
                            "%s is %llu bytes long, at most %llu are allowed", what,
                            (unsigned long long)bytes, (unsigned long long)limit);
-    const uint8_t *view;
+    const uint8_t *view = NULL;
     TRY(cursor_take(cursor, &view, bytes, what));
     if (!cursor_is_utf8(view, (size_t)bytes))
         return cursor_fail(cursor, start, STATUS_DATA_LOSS, "utf8", "%s is not UTF-8", what);
@@ -463,8 +463,8 @@ static enum status map_file(const void **data, size_t *bytes, const char *path)
 
 enum status gguf_open(struct gguf **gguf, const char *path)
 {
-    const void *data;
-    size_t bytes;
+    const void *data = NULL;
+    size_t bytes = 0;
     TRY(map_file(&data, &bytes, path));
     struct gguf *opened;
     enum status status = gguf_parse(&opened, data, bytes, path);
