@@ -1,0 +1,127 @@
+/* Owns one serving state. Promises that every watcher hears of each state that lasts 100 ms. */
+#include "proto/rpc/health.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "grpc/health/v1/health.pb-c.h"
+#include "proto/clock.h"
+
+enum { LOOK_MS = 100 };
+
+struct health {
+    const char *service;
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    bool serving;
+};
+
+enum status health_create(struct health **health, const char *service)
+{
+    struct health *h = calloc(1, sizeof *h);
+    if (!h)
+        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the health service");
+    h->service = service;
+    pthread_mutex_init(&h->lock, NULL);
+    pthread_cond_init(&h->changed, NULL);
+    *health = h;
+    return STATUS_OK;
+}
+
+void health_destroy(struct health *health)
+{
+    if (!health)
+        return;
+    pthread_cond_destroy(&health->changed);
+    pthread_mutex_destroy(&health->lock);
+    free(health);
+}
+
+void health_set(struct health *health, bool serving)
+{
+    pthread_mutex_lock(&health->lock);
+    health->serving = serving;
+    pthread_cond_broadcast(&health->changed);
+    pthread_mutex_unlock(&health->lock);
+}
+
+static bool known(const struct health *health, const char *service)
+{
+    return service[0] == 0 || strcmp(service, health->service) == 0;
+}
+
+static enum status answer(struct rpc_call *call,
+                          Grpc__Health__V1__HealthCheckResponse__ServingStatus state)
+{
+    Grpc__Health__V1__HealthCheckResponse response = GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__INIT;
+    response.status = state;
+    return rpc_call_write(call, &response.base);
+}
+
+static Grpc__Health__V1__HealthCheckResponse__ServingStatus state_of(bool serving)
+{
+    return serving ? GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__SERVING
+                   : GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__NOT_SERVING;
+}
+
+static enum status check(struct rpc_call *call, const ProtobufCMessage *message, void *context)
+{
+    const Grpc__Health__V1__HealthCheckRequest *request = (const void *)message;
+    struct health *health = context;
+    if (!known(health, request->service))
+        return fail(STATUS_NOT_FOUND, "no service %s", request->service);
+    pthread_mutex_lock(&health->lock);
+    bool serving = health->serving;
+    pthread_mutex_unlock(&health->lock);
+    return answer(call, state_of(serving));
+}
+
+/* The protocol asks for SERVICE_UNKNOWN, and that the call stays open. */
+static enum status watch_unknown(struct rpc_call *call, struct health *health)
+{
+    TRY(answer(call, GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__SERVICE_UNKNOWN));
+    pthread_mutex_lock(&health->lock);
+    while (!rpc_call_cancelled(call))
+        (void)clock_wait(&health->changed, &health->lock, clock_after_ms(LOOK_MS));
+    pthread_mutex_unlock(&health->lock);
+    return fail(STATUS_CANCELLED, "the watcher left");
+}
+
+static enum status watch(struct rpc_call *call, const ProtobufCMessage *message, void *context)
+{
+    const Grpc__Health__V1__HealthCheckRequest *request = (const void *)message;
+    struct health *health = context;
+    if (!known(health, request->service))
+        return watch_unknown(call, health);
+    bool told = false, last = false;
+    while (!rpc_call_cancelled(call)) {
+        pthread_mutex_lock(&health->lock);
+        if (told && health->serving == last)
+            (void)clock_wait(&health->changed, &health->lock, clock_after_ms(LOOK_MS));
+        bool serving = health->serving;
+        pthread_mutex_unlock(&health->lock);
+        if (told && serving == last)
+            continue;
+        TRY(answer(call, state_of(serving)));
+        told = true;
+        last = serving;
+    }
+    return fail(STATUS_CANCELLED, "the watcher left");
+}
+
+void health_methods(struct health *health, struct rpc_method methods[HEALTH_METHODS])
+{
+    const struct rpc_method row = {
+        .service = "grpc.health.v1.Health",
+        .name = "Check",
+        .request = &grpc__health__v1__health_check_request__descriptor,
+        .request_bytes_max = RPC_SMALL_MESSAGE_BYTES_MAX,
+        .handle = check,
+        .context = health,
+    };
+    methods[0] = row;
+    methods[1] = row;
+    methods[1].name = "Watch";
+    methods[1].handle = watch;
+}

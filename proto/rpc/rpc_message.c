@@ -1,0 +1,195 @@
+/* Owns the arenas that messages are unpacked into. Promises that hostile bytes cost at most 1 MiB +
+ * 8 times their number, and that every string of an unpacked message is whole, NUL-free UTF-8. */
+#include "proto/rpc/rpc_message.h"
+
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <grpc/byte_buffer_reader.h>
+#include <grpc/slice.h>
+
+#include "proto/rpc/wire_walk.h"
+
+enum { CHUNK_BYTES = 64 << 10, BUDGET_BASE = 1 << 20, BUDGET_FACTOR = 8, DEPTH_MAX = 32 };
+
+struct chunk {
+    struct chunk *next;
+    size_t used, room;
+    max_align_t data[];
+};
+
+struct rpc_arena {
+    ProtobufCAllocator allocator;
+    struct chunk *chunks;
+    size_t budget; /* bytes that may still be handed out */
+    bool exhausted;
+};
+
+static void *arena_alloc(void *owner, size_t size)
+{
+    struct rpc_arena *arena = owner;
+    size = (size + sizeof(max_align_t) - 1) / sizeof(max_align_t) * sizeof(max_align_t);
+    if (size > arena->budget) {
+        arena->exhausted = true;
+        return NULL;
+    }
+    struct chunk *chunk = arena->chunks;
+    if (!chunk || chunk->room - chunk->used < size) {
+        size_t room = size > CHUNK_BYTES ? size : CHUNK_BYTES;
+        chunk = malloc(sizeof *chunk + room);
+        if (!chunk) {
+            arena->exhausted = true;
+            return NULL;
+        }
+        *chunk = (struct chunk){.next = arena->chunks, .room = room};
+        arena->chunks = chunk;
+    }
+    void *memory = (char *)chunk->data + chunk->used;
+    chunk->used += size;
+    arena->budget -= size;
+    return memory;
+}
+
+static void arena_free(void *owner, void *memory)
+{
+    (void)owner;
+    (void)memory; /* all of it goes with the arena's next message */
+}
+
+static void arena_clear(struct rpc_arena *arena)
+{
+    for (struct chunk *chunk = arena->chunks; chunk;) {
+        struct chunk *next = chunk->next;
+        free(chunk);
+        chunk = next;
+    }
+    arena->chunks = NULL;
+}
+
+enum status rpc_arena_create(struct rpc_arena **arena)
+{
+    struct rpc_arena *a = calloc(1, sizeof *a);
+    if (!a)
+        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a message");
+    a->allocator = (ProtobufCAllocator){arena_alloc, arena_free, a};
+    *arena = a;
+    return STATUS_OK;
+}
+
+void rpc_arena_destroy(struct rpc_arena *arena)
+{
+    if (!arena)
+        return;
+    arena_clear(arena);
+    free(arena);
+}
+
+/* Bytes of the UTF-8 character at `at`, 0 when it is none: too long a form, a surrogate, past
+ * U+10FFFF, or NUL. */
+static size_t character(const uint8_t *at, size_t left)
+{
+    uint8_t lead = at[0];
+    if (lead < 0x80)
+        return lead != 0;
+    size_t length = lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : 2;
+    if (lead < 0xc2 || lead > 0xf4 || left < length)
+        return 0;
+    for (size_t i = 1; i < length; i++)
+        if ((at[i] & 0xc0) != 0x80)
+            return 0;
+    if ((lead == 0xe0 && at[1] < 0xa0) || (lead == 0xed && at[1] > 0x9f) ||
+        (lead == 0xf0 && at[1] < 0x90) || (lead == 0xf4 && at[1] > 0x8f))
+        return 0;
+    return length;
+}
+
+static enum status check_text(const uint8_t *bytes, size_t size, const char *message,
+                              const char *field)
+{
+    for (size_t at = 0; at < size;) {
+        size_t length = character(bytes + at, size - at);
+        if (!length)
+            return fail(STATUS_INVALID_ARGUMENT, "%s.%s: byte %zu is %s", message, field, at,
+                        bytes[at] ? "not valid UTF-8" : "a NUL");
+        at += length;
+    }
+    return STATUS_OK;
+}
+
+/* Depth is bounded by the types, which a test keeps free of recursion. */
+static enum status check(const ProtobufCMessageDescriptor *descriptor, const uint8_t *bytes,
+                         size_t size, int depth)
+{
+    struct wire_walk walk = {bytes, bytes + size};
+    struct wire_field field;
+    bool broken = false;
+    while (wire_walk_next(&walk, &field, &broken)) {
+        const ProtobufCFieldDescriptor *known =
+            protobuf_c_message_descriptor_get_field(descriptor, field.number);
+        if (!known || field.wire_type != 2)
+            continue;
+        if (known->type == PROTOBUF_C_TYPE_STRING)
+            TRY(check_text(field.bytes, field.size, descriptor->short_name, known->name));
+        if (known->type == PROTOBUF_C_TYPE_MESSAGE && depth < DEPTH_MAX)
+            TRY(check(known->descriptor, field.bytes, field.size, depth + 1));
+    }
+    if (broken)
+        return fail(STATUS_INVALID_ARGUMENT, "%s: the bytes are no protobuf message from byte %zu",
+                    descriptor->short_name, (size_t)(walk.at - bytes));
+    return STATUS_OK;
+}
+
+enum status rpc_message_unpack(struct rpc_arena *arena, const ProtobufCMessage **message,
+                               const ProtobufCMessageDescriptor *descriptor, const uint8_t *bytes,
+                               size_t size)
+{
+    TRY(check(descriptor, bytes, size, 0));
+    arena_clear(arena);
+    arena->budget = BUDGET_BASE + BUDGET_FACTOR * size;
+    arena->exhausted = false;
+    ProtobufCMessage *unpacked =
+        protobuf_c_message_unpack(descriptor, &arena->allocator, size, bytes);
+    if (!unpacked && arena->exhausted)
+        return fail(STATUS_RESOURCE_EXHAUSTED,
+                    "%s: %zu bytes unpack to more than %zu bytes of memory", descriptor->short_name,
+                    size, BUDGET_BASE + BUDGET_FACTOR * size);
+    if (!unpacked)
+        return fail(STATUS_INVALID_ARGUMENT, "%s: the bytes are no such message",
+                    descriptor->short_name);
+    *message = unpacked;
+    return STATUS_OK;
+}
+
+enum status rpc_message_take(struct rpc_arena *arena, const ProtobufCMessage **message,
+                             const ProtobufCMessageDescriptor *descriptor, grpc_byte_buffer *buffer,
+                             size_t limit)
+{
+    size_t size = grpc_byte_buffer_length(buffer);
+    if (size > limit)
+        return fail(STATUS_RESOURCE_EXHAUSTED, "%s: a message of %zu bytes; the limit is %zu",
+                    descriptor->short_name, size, limit);
+    grpc_byte_buffer_reader reader;
+    if (!grpc_byte_buffer_reader_init(&reader, buffer))
+        return fail(STATUS_INVALID_ARGUMENT, "%s: damaged compression", descriptor->short_name);
+    grpc_slice bytes = grpc_byte_buffer_reader_readall(&reader);
+    grpc_byte_buffer_reader_destroy(&reader);
+    enum status status =
+        GRPC_SLICE_LENGTH(bytes) > limit
+            ? fail(STATUS_RESOURCE_EXHAUSTED,
+                   "%s: a message of %zu bytes when expanded; the limit is %zu",
+                   descriptor->short_name, GRPC_SLICE_LENGTH(bytes), limit)
+            : rpc_message_unpack(arena, message, descriptor, GRPC_SLICE_START_PTR(bytes),
+                                 GRPC_SLICE_LENGTH(bytes));
+    grpc_slice_unref(bytes);
+    return status;
+}
+
+grpc_byte_buffer *rpc_message_pack(const ProtobufCMessage *message)
+{
+    grpc_slice slice = grpc_slice_malloc(protobuf_c_message_get_packed_size(message));
+    protobuf_c_message_pack(message, GRPC_SLICE_START_PTR(slice));
+    grpc_byte_buffer *buffer = grpc_raw_byte_buffer_create(&slice, 1);
+    grpc_slice_unref(slice);
+    return buffer;
+}

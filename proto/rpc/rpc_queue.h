@@ -1,0 +1,25 @@
+/* A completion queue and the threads that empty it. Each completion calls its tag's function. */
+#pragma once
+
+#include <stdbool.h>
+
+#include <grpc/grpc.h>
+
+#include "proto/status.h"
+
+/* What gRPC hands back when an operation ends. Embedded in the object that started the operation.
+ */
+struct rpc_tag {
+    /* Runs on a thread of the queue: it takes a lock, notes what happened, and returns. */
+    void (*done)(struct rpc_tag *tag, bool ok);
+};
+
+struct rpc_queue;
+
+MUST_CHECK enum status rpc_queue_create(struct rpc_queue **queue, int threads);
+
+/* Every operation of the queue must have been cancelled or have ended. NULL is accepted. */
+void rpc_queue_destroy(struct rpc_queue *queue);
+
+/* Borrowed. */
+grpc_completion_queue *rpc_queue_raw(struct rpc_queue *queue);

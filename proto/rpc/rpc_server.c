@@ -1,0 +1,441 @@
+/* Owns the listening port, the calls and their threads. Promises that every call gets a status,
+ * that a drained server refuses new calls with UNAVAILABLE, and that no thread of a call outlives
+ * rpc_server_destroy.
+ *
+ * Two queues, each with its thread: arrivals have their own, so that a stream whose writes complete
+ * at once cannot keep new connections waiting (a queue hands out what is ready before it polls).
+ */
+#include "proto/rpc/rpc_server.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <netdb.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <grpc/grpc.h>
+#include <grpc/grpc_security.h>
+#include <grpc/support/alloc.h>
+#include <grpc/support/time.h>
+
+#include "proto/clock.h"
+#include "proto/log.h"
+#include "proto/rpc/rpc_wire.h"
+
+enum { ARRIVALS_MAX = 16, PEER_BYTES = 128, FINISH_DEADLINE_MS = 10000 };
+
+struct rpc_server {
+    grpc_server *raw;
+    struct rpc_queue *arrivals, *calls;
+    const struct rpc_method *methods;
+    size_t method_count;
+    int calls_max;
+    int port;
+    pthread_mutex_t lock; /* of what follows */
+    pthread_cond_t changed;
+    struct rpc_call *running; /* a list, for cancelling */
+    int running_count;
+    int armed;
+    bool draining, stopping, stopped;
+    struct rpc_tag stop_tag;
+};
+
+/* First an arrival that waits for its call, then the call. */
+struct rpc_call {
+    struct rpc_tag arrival;
+    struct rpc_server *server;
+    struct rpc_call *next, **link; /* in server->running */
+    grpc_call *raw;
+    grpc_call_details about;
+    grpc_metadata_array metadata;
+    struct rpc_wire wire;
+    struct rpc_arena *arena;
+    const struct rpc_method *method;
+    struct status_details details;
+    int64_t deadline_ns;
+    int cancelled; /* set by gRPC when RPC_WIRE_END is over */
+    char peer[PEER_BYTES];
+};
+
+/* ---- a call's life: arm -> arrived -> serve (own thread) -> end ---- */
+
+static void arrived(struct rpc_tag *tag, bool ok);
+
+static void call_free(struct rpc_call *call)
+{
+    grpc_call_details_destroy(&call->about);
+    grpc_metadata_array_destroy(&call->metadata);
+    free(call);
+}
+
+/* Asks gRPC for one more call, unless there are enough. */
+static void arm(struct rpc_server *server)
+{
+    struct rpc_call *call = calloc(1, sizeof *call);
+    if (!call)
+        return;
+    call->arrival.done = arrived;
+    call->server = server;
+    grpc_call_details_init(&call->about);
+    grpc_metadata_array_init(&call->metadata);
+    pthread_mutex_lock(&server->lock);
+    bool wanted = !server->stopping && server->armed < ARRIVALS_MAX &&
+                  server->armed + server->running_count < server->calls_max;
+    server->armed += wanted;
+    pthread_mutex_unlock(&server->lock);
+    if (!wanted) {
+        call_free(call);
+        return;
+    }
+    grpc_call_error error = grpc_server_request_call(
+        server->raw, &call->raw, &call->about, &call->metadata, rpc_queue_raw(server->calls),
+        rpc_queue_raw(server->arrivals), &call->arrival);
+    assert(error == GRPC_CALL_OK);
+}
+
+static const struct rpc_method *find_method(const struct rpc_server *server, grpc_slice path)
+{
+    char wanted[256];
+    for (size_t i = 0; i < server->method_count; i++) {
+        const struct rpc_method *method = &server->methods[i];
+        snprintf(wanted, sizeof wanted, "/%s/%s", method->service, method->name);
+        if (grpc_slice_str_cmp(path, wanted) == 0)
+            return method;
+    }
+    return NULL;
+}
+
+/* IO is no code of gRPC's. */
+static grpc_status_code code_on_wire(enum status status)
+{
+    return status == STATUS_IO ? GRPC_STATUS_INTERNAL : (grpc_status_code)status;
+}
+
+static void finish(struct rpc_call *call, enum status status)
+{
+    const char *sentence = status == STATUS_OK ? "" : status_message();
+    grpc_slice text = grpc_slice_from_copied_string(sentence);
+    grpc_metadata trailer = {.key = grpc_slice_from_static_string(STATUS_DETAILS_KEY)};
+    bool has_trailer =
+        status != STATUS_OK &&
+        status_details_pack(&call->details, &trailer.value, (int)code_on_wire(status), sentence);
+    grpc_op ops[2];
+    memset(ops, 0, sizeof ops);
+    size_t count = 0;
+    if (!call->wire.greeted)
+        ops[count++].op = GRPC_OP_SEND_INITIAL_METADATA;
+    grpc_op *op = &ops[count++];
+    op->op = GRPC_OP_SEND_STATUS_FROM_SERVER;
+    op->data.send_status_from_server.status = code_on_wire(status);
+    op->data.send_status_from_server.status_details = &text;
+    op->data.send_status_from_server.trailing_metadata_count = has_trailer;
+    op->data.send_status_from_server.trailing_metadata = &trailer;
+    rpc_wire_begin(&call->wire, RPC_WIRE_FINISH, ops, count);
+    (void)rpc_wire_wait(&call->wire, RPC_WIRE_FINISH, clock_after_ms(FINISH_DEADLINE_MS));
+    /* The call must be over on the client's side before deinit cancels it. */
+    (void)rpc_wire_wait(&call->wire, RPC_WIRE_END, clock_after_ms(FINISH_DEADLINE_MS));
+    grpc_slice_unref(text);
+    if (has_trailer)
+        grpc_slice_unref(trailer.value);
+}
+
+static enum status handle(struct rpc_call *call)
+{
+    struct rpc_server *server = call->server;
+    const struct rpc_method *method = find_method(server, call->about.method);
+    if (!method)
+        return fail(STATUS_UNIMPLEMENTED, "no method %.*s",
+                    (int)GRPC_SLICE_LENGTH(call->about.method),
+                    (const char *)GRPC_SLICE_START_PTR(call->about.method));
+    call->method = method;
+    if (method->client_streams)
+        return method->handle(call, NULL, method->context);
+    pthread_mutex_lock(&server->lock);
+    bool draining = server->draining;
+    pthread_mutex_unlock(&server->lock);
+    if (draining) {
+        call->details.reason = "DRAINING";
+        call->details.retry_ms = 2000;
+        return fail(STATUS_UNAVAILABLE, "the coordinator is draining; try another one or later");
+    }
+    const ProtobufCMessage *request = NULL;
+    TRY(rpc_wire_read(&call->wire, call->arena, &request, method->request,
+                      method->request_bytes_max, clock_after_ms(RPC_WRITE_DEADLINE_MS)));
+    if (!request)
+        return fail(STATUS_INVALID_ARGUMENT, "%s: the call carries no request", method->name);
+    return method->handle(call, request, method->context);
+}
+
+static void call_end(struct rpc_call *call)
+{
+    struct rpc_server *server = call->server;
+    pthread_mutex_lock(&server->lock);
+    *call->link = call->next;
+    if (call->next)
+        call->next->link = call->link;
+    pthread_mutex_unlock(&server->lock);
+
+    rpc_wire_deinit(&call->wire);
+    rpc_arena_destroy(call->arena);
+    call_free(call);
+
+    /* Last: from here on the server may be freed, so the new arrival is armed while the call still
+     * counts. */
+    arm(server);
+    pthread_mutex_lock(&server->lock);
+    server->running_count--;
+    pthread_cond_broadcast(&server->changed);
+    pthread_mutex_unlock(&server->lock);
+}
+
+static void *serve(void *argument)
+{
+    struct rpc_call *call = argument;
+    grpc_op over = {.op = GRPC_OP_RECV_CLOSE_ON_SERVER};
+    over.data.recv_close_on_server.cancelled = &call->cancelled;
+    rpc_wire_begin(&call->wire, RPC_WIRE_END, &over, 1);
+    char *peer = grpc_call_get_peer(call->raw);
+    snprintf(call->peer, sizeof call->peer, "%s", peer);
+    gpr_free(peer);
+    enum status status = rpc_arena_create(&call->arena);
+    if (status == STATUS_OK)
+        status = handle(call);
+    finish(call, status);
+    log_request(NULL);
+    call_end(call);
+    return NULL;
+}
+
+static int64_t deadline_of(const struct rpc_call *call)
+{
+    gpr_timespec deadline = call->about.deadline;
+    if (gpr_time_cmp(deadline, gpr_inf_future(deadline.clock_type)) == 0)
+        return CLOCK_NEVER_NS;
+    gpr_timespec left = gpr_time_sub(deadline, gpr_now(deadline.clock_type));
+    return clock_now_ns() + left.tv_sec * 1000000000 + left.tv_nsec;
+}
+
+static void arrived(struct rpc_tag *tag, bool ok)
+{
+    struct rpc_call *call = (struct rpc_call *)((char *)tag - offsetof(struct rpc_call, arrival));
+    struct rpc_server *server = call->server;
+    pthread_mutex_lock(&server->lock);
+    server->armed--;
+    if (ok) {
+        server->running_count++;
+        call->next = server->running;
+        call->link = &server->running;
+        if (call->next)
+            call->next->link = &call->next;
+        server->running = call;
+        rpc_wire_init(&call->wire, call->raw);
+    }
+    pthread_cond_broadcast(&server->changed);
+    pthread_mutex_unlock(&server->lock);
+    if (!ok) { /* the server is stopping */
+        call_free(call);
+        return;
+    }
+    arm(server);
+    call->deadline_ns = deadline_of(call);
+    pthread_t thread;
+    int error = pthread_create(&thread, NULL, serve, call);
+    if (error) {
+        log_line(LOG_ERROR, "call refused", "cause=\"start a thread: %s\"", strerror(error));
+        call_end(call);
+        return;
+    }
+    pthread_detach(thread);
+}
+
+/* ---- the server ---- */
+
+/* gRPC does not say why a port could not be bound; the same bind without it does. */
+static enum status bind_failure(const char *listen)
+{
+    char host[256];
+    snprintf(host, sizeof host, "%s", listen);
+    char *colon = strrchr(host, ':');
+    if (!colon || !colon[1])
+        return fail(STATUS_INVALID_ARGUMENT, "listen address \"%s\" is not HOST:PORT", listen);
+    *colon = 0;
+    const char *node = host[0] == '[' ? host + 1 : host;
+    host[strcspn(host, "]")] = 0;
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
+    struct addrinfo *found = NULL;
+    int error = getaddrinfo(node, colon + 1, &hints, &found);
+    if (error)
+        return fail(STATUS_INVALID_ARGUMENT, "listen on %s: %s", listen, gai_strerror(error));
+    int fd = socket(found->ai_family, found->ai_socktype | SOCK_CLOEXEC, 0);
+    bool bound = fd >= 0 && bind(fd, found->ai_addr, found->ai_addrlen) == 0;
+    int reason = bound ? EADDRINUSE : errno;
+    freeaddrinfo(found);
+    if (fd >= 0)
+        close(fd);
+    return fail(STATUS_UNAVAILABLE, "listen on %s: %s; choose another port with --listen", listen,
+                strerror(reason));
+}
+
+static grpc_arg integer_argument(const char *key, int value)
+{
+    return (grpc_arg){.type = GRPC_ARG_INTEGER, .key = (char *)key, .value.integer = value};
+}
+
+static void stop_done(struct rpc_tag *tag, bool ok)
+{
+    (void)ok;
+    struct rpc_server *server =
+        (struct rpc_server *)((char *)tag - offsetof(struct rpc_server, stop_tag));
+    pthread_mutex_lock(&server->lock);
+    server->stopped = true;
+    pthread_cond_broadcast(&server->changed);
+    pthread_mutex_unlock(&server->lock);
+}
+
+static enum status start(struct rpc_server *server, const char *listen)
+{
+    grpc_arg list[] = {
+        /* By default a second server would share the port instead of failing. */
+        integer_argument(GRPC_ARG_ALLOW_REUSEPORT, 0),
+        integer_argument(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, RPC_MESSAGE_BYTES_MAX),
+        integer_argument(GRPC_ARG_MAX_METADATA_SIZE, 8 << 10),
+        integer_argument(GRPC_ARG_MAX_CONCURRENT_STREAMS, 128),
+        integer_argument(GRPC_ARG_KEEPALIVE_TIME_MS, 60000),
+        integer_argument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 10000),
+    };
+    grpc_channel_args arguments = {sizeof list / sizeof list[0], list};
+    server->raw = grpc_server_create(&arguments, NULL);
+    grpc_server_register_completion_queue(server->raw, rpc_queue_raw(server->arrivals), NULL);
+    grpc_server_register_completion_queue(server->raw, rpc_queue_raw(server->calls), NULL);
+    grpc_server_credentials *credentials = grpc_insecure_server_credentials_create();
+    server->port = grpc_server_add_http2_port(server->raw, listen, credentials);
+    grpc_server_credentials_release(credentials);
+    if (server->port == 0)
+        return bind_failure(listen);
+    grpc_server_start(server->raw);
+    for (int i = 0; i < ARRIVALS_MAX; i++)
+        arm(server);
+    return STATUS_OK;
+}
+
+enum status rpc_server_create(struct rpc_server **server, const char *listen,
+                              const struct rpc_method *methods, size_t method_count, int calls_max)
+{
+    struct rpc_server *s = calloc(1, sizeof *s);
+    if (!s)
+        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a gRPC server");
+    s->methods = methods;
+    s->method_count = method_count;
+    s->calls_max = calls_max;
+    s->stop_tag.done = stop_done;
+    pthread_mutex_init(&s->lock, NULL);
+    pthread_cond_init(&s->changed, NULL);
+    enum status status = STATUS_OK;
+    TRY_ELSE(rpc_queue_create(&s->arrivals, 1), destroy);
+    TRY_ELSE(rpc_queue_create(&s->calls, 1), destroy);
+    TRY_ELSE(start(s, listen), destroy);
+    *server = s;
+    return STATUS_OK;
+destroy:
+    rpc_server_destroy(s, 0);
+    return status;
+}
+
+int rpc_server_port(const struct rpc_server *server)
+{
+    return server->port;
+}
+
+void rpc_server_drain(struct rpc_server *server)
+{
+    pthread_mutex_lock(&server->lock);
+    server->draining = true;
+    pthread_mutex_unlock(&server->lock);
+}
+
+static void cancel_running(struct rpc_server *server)
+{
+    pthread_mutex_lock(&server->lock);
+    for (struct rpc_call *call = server->running; call; call = call->next)
+        grpc_call_cancel(call->raw, NULL);
+    pthread_mutex_unlock(&server->lock);
+}
+
+static void stop(struct rpc_server *server, int64_t grace_ms)
+{
+    int64_t deadline_ns = clock_after_ms(grace_ms);
+    pthread_mutex_lock(&server->lock);
+    server->stopping = true;
+    pthread_mutex_unlock(&server->lock);
+    grpc_server_shutdown_and_notify(server->raw, rpc_queue_raw(server->arrivals),
+                                    &server->stop_tag);
+    pthread_mutex_lock(&server->lock);
+    while (server->running_count > 0 && clock_wait(&server->changed, &server->lock, deadline_ns))
+        ;
+    pthread_mutex_unlock(&server->lock);
+    cancel_running(server);
+    grpc_server_cancel_all_calls(server->raw);
+    /* Cancelled calls end their handlers within 100 ms: the contract of rpc_handler. */
+    pthread_mutex_lock(&server->lock);
+    while (server->running_count > 0 || server->armed > 0 || !server->stopped)
+        (void)clock_wait(&server->changed, &server->lock, CLOCK_NEVER_NS);
+    pthread_mutex_unlock(&server->lock);
+}
+
+void rpc_server_destroy(struct rpc_server *server, int64_t grace_ms)
+{
+    if (!server)
+        return;
+    if (server->raw) {
+        stop(server, grace_ms);
+        grpc_server_destroy(server->raw);
+    }
+    rpc_queue_destroy(server->arrivals);
+    rpc_queue_destroy(server->calls);
+    pthread_cond_destroy(&server->changed);
+    pthread_mutex_destroy(&server->lock);
+    free(server);
+}
+
+/* ---- for handlers ---- */
+
+enum status rpc_call_read(struct rpc_call *call, const ProtobufCMessage **message,
+                          int64_t timeout_ms)
+{
+    return rpc_wire_read(&call->wire, call->arena, message, call->method->request,
+                         call->method->request_bytes_max, clock_after_ms(timeout_ms));
+}
+
+enum status rpc_call_write(struct rpc_call *call, const ProtobufCMessage *message)
+{
+    return rpc_wire_write(&call->wire, message, clock_after_ms(RPC_WRITE_DEADLINE_MS), true);
+}
+
+bool rpc_call_cancelled(struct rpc_call *call)
+{
+    return rpc_wire_ended(&call->wire);
+}
+
+void rpc_call_cancel(struct rpc_call *call)
+{
+    grpc_call_cancel(call->raw, NULL);
+}
+
+int64_t rpc_call_deadline_ns(const struct rpc_call *call)
+{
+    return call->deadline_ns;
+}
+
+const char *rpc_call_peer(const struct rpc_call *call)
+{
+    return call->peer;
+}
+
+struct status_details *rpc_call_details(struct rpc_call *call)
+{
+    return &call->details;
+}

@@ -1,0 +1,67 @@
+/* One call's operations, the same on both ends: start them, wait for them with a deadline. Only
+ * rpc_server.c and rpc_client.c include this. */
+#pragma once
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "proto/rpc/rpc_message.h"
+#include "proto/rpc/rpc_queue.h"
+#include "proto/status.h"
+
+enum rpc_wire_kind {
+    RPC_WIRE_START, /* client: metadata both ways */
+    RPC_WIRE_READ,
+    RPC_WIRE_WRITE,
+    RPC_WIRE_HALF_CLOSE, /* client: no more writes */
+    RPC_WIRE_END,    /* client: the status arrives; server: the call is over, cancelled or not */
+    RPC_WIRE_FINISH, /* server: sends the status */
+    RPC_WIRE_KINDS
+};
+
+struct rpc_wire;
+
+struct rpc_wire_op {
+    struct rpc_tag tag;
+    struct rpc_wire *wire;
+    bool pending;
+    bool ok; /* of the last one that ended */
+};
+
+struct rpc_wire {
+    grpc_call *call;
+    pthread_mutex_t lock; /* of ops; never held across a wait for the peer */
+    pthread_cond_t changed;
+    pthread_mutex_t write_lock; /* one writer at a time */
+    struct rpc_wire_op ops[RPC_WIRE_KINDS];
+    grpc_byte_buffer *incoming;
+    bool read_begun; /* a READ was begun whose message nobody has taken */
+    bool greeted;    /* server: initial metadata was sent */
+};
+
+/* Takes `call`. */
+void rpc_wire_init(struct rpc_wire *wire, grpc_call *call);
+
+/* Cancels what has not ended, waits for every operation, frees the call. */
+void rpc_wire_deinit(struct rpc_wire *wire);
+
+void rpc_wire_begin(struct rpc_wire *wire, enum rpc_wire_kind kind, const grpc_op *ops,
+                    size_t count);
+
+/* True when no operation of this kind is under way any more. */
+bool rpc_wire_wait(struct rpc_wire *wire, enum rpc_wire_kind kind, int64_t deadline_ns);
+
+bool rpc_wire_ended(struct rpc_wire *wire);
+
+/* `*message` becomes NULL at the end of the peer's stream. DEADLINE_EXCEEDED leaves the read under
+ * way: the next call goes on waiting for it. */
+MUST_CHECK enum status rpc_wire_read(struct rpc_wire *wire, struct rpc_arena *arena,
+                                     const ProtobufCMessage **message,
+                                     const ProtobufCMessageDescriptor *descriptor, size_t bytes_max,
+                                     int64_t deadline_ns);
+
+/* From any thread. A peer that takes nothing until the deadline loses the call. `greet` sends
+ * initial metadata first, once. */
+MUST_CHECK enum status rpc_wire_write(struct rpc_wire *wire, const ProtobufCMessage *message,
+                                      int64_t deadline_ns, bool greet);
