@@ -1,0 +1,269 @@
+/* Owns the making of small random models. Promises weights whose spread keeps activations near one
+ * and attention peaked enough that a wrong key or a wrong rotation shows.
+ */
+#include "tests/support/tiny_model.h"
+
+#include <assert.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "proto/model/ggml_type.h"
+#include "tests/support/quantize.h"
+#include "tests/support/random.h"
+
+enum { ALIGNMENT = 32, NAME_BYTES = 64 };
+
+static const char chat_template[] =
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + "
+    "message['content'] + '<|im_end|>' + '\\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}";
+
+static const char *const merges[TINY_MODEL_VOCAB_MIN - TINY_MODEL_BYTE_0 - 256] = {
+    "\u0120 t", "h e", "\u0120t he", "i n", "e r", "\u0120 a",
+};
+
+enum { MERGE_COUNT = sizeof merges / sizeof merges[0] };
+
+struct tensor {
+    char name[NAME_BYTES];
+    int64_t columns;
+    int64_t rows; /* 0: one dimension, F32 */
+    enum dtype dtype;
+    float centre;
+    float spread; /* standard deviation */
+};
+
+struct tensors {
+    struct tensor *list;
+    int count;
+};
+
+static void add(struct tensors *tensors, struct tensor tensor)
+{
+    tensors->list[tensors->count++] = tensor;
+}
+
+static struct tensor norm(const char *name, int hidden)
+{
+    struct tensor tensor = {.columns = hidden, .dtype = DTYPE_F32, .centre = 1, .spread = 0.1f};
+    snprintf(tensor.name, sizeof tensor.name, "%s", name);
+    return tensor;
+}
+
+/* `gain` 1 keeps the spread of the input. */
+static struct tensor matrix(const char *name, int64_t rows, int64_t columns, enum dtype dtype,
+                            float gain)
+{
+    struct tensor tensor = {.columns = columns, .rows = rows, .dtype = dtype};
+    tensor.spread = gain / sqrtf((float)columns);
+    snprintf(tensor.name, sizeof tensor.name, "%s", name);
+    return tensor;
+}
+
+static void add_layer(struct tensors *tensors, const struct tiny_model_shape *shape, int layer,
+                      enum dtype dtype)
+{
+    int hidden = shape->hidden;
+    int queries = shape->heads * shape->head_dim;
+    int keys = shape->kv_heads * shape->head_dim;
+    const struct tensor layer_tensors[] = {
+        norm("attn_norm", hidden),
+        matrix("attn_q", queries, hidden, dtype, 1.5f),
+        matrix("attn_k", keys, hidden, dtype, 1.5f),
+        matrix("attn_v", keys, hidden, dtype, 1),
+        matrix("attn_output", hidden, queries, dtype, 1),
+        norm("ffn_norm", hidden),
+        matrix("ffn_gate", shape->ffn, hidden, dtype, 1),
+        matrix("ffn_up", shape->ffn, hidden, dtype, 1),
+        matrix("ffn_down", hidden, shape->ffn, dtype, 1),
+    };
+    for (size_t i = 0; i < sizeof layer_tensors / sizeof layer_tensors[0]; i++) {
+        struct tensor tensor = layer_tensors[i];
+        snprintf(tensor.name, sizeof tensor.name, "blk.%d.%.20s.weight", layer,
+                 layer_tensors[i].name);
+        add(tensors, tensor);
+    }
+}
+
+static struct tensors list_tensors(const struct tiny_model_shape *shape, enum dtype dtype)
+{
+    struct tensors tensors = {calloc((size_t)shape->layers * 9 + 4, sizeof(struct tensor)), 0};
+    assert(tensors.list);
+    if (shape->rope_factors) {
+        struct tensor factors = norm("rope_freqs.weight", shape->head_dim / 2);
+        factors.centre = 4;
+        add(&tensors, factors);
+    }
+    struct tensor embedding =
+        matrix("token_embd.weight", shape->vocab, shape->hidden, dtype, sqrtf(shape->hidden) / 2);
+    add(&tensors, embedding);
+    for (int layer = 0; layer < shape->layers; layer++)
+        add_layer(&tensors, shape, layer, dtype);
+    add(&tensors, norm("output_norm.weight", shape->hidden));
+    if (shape->untied)
+        add(&tensors, matrix("output.weight", shape->vocab, shape->hidden, dtype, 3));
+    return tensors;
+}
+
+/* The sum of three uniform numbers: mean 0, variance 1, and the same bits on every machine. */
+static float next_weight(struct random *random)
+{
+    return random_float(random) + random_float(random) + random_float(random);
+}
+
+static size_t tensor_bytes(const struct tensor *tensor)
+{
+    int64_t rows = tensor->rows > 0 ? tensor->rows : 1;
+    size_t row_bytes = dtype_row_bytes(tensor->dtype, tensor->columns);
+    assert(row_bytes > 0);
+    return row_bytes * (size_t)rows;
+}
+
+static void write_data(struct gguf_writer *file, const struct tensor *tensor, struct random *random)
+{
+    size_t row_bytes = dtype_row_bytes(tensor->dtype, tensor->columns);
+    float *values = calloc((size_t)tensor->columns, sizeof *values);
+    uint8_t *row = malloc(row_bytes);
+    assert(values && row);
+    for (int64_t r = 0; r == 0 || r < tensor->rows; r++) {
+        for (int64_t i = 0; i < tensor->columns; i++)
+            values[i] = tensor->centre + tensor->spread * next_weight(random);
+        quantize_row(row, values, tensor->dtype, tensor->columns);
+        gguf_writer_bytes(file, row, row_bytes);
+    }
+    gguf_writer_pad(file, ALIGNMENT);
+    free(row);
+    free(values);
+}
+
+static int append_utf8(char *out, int code)
+{
+    if (code < 0x80)
+        return sprintf(out, "%c", code);
+    return sprintf(out, "%c%c", 0xc0 | code >> 6, 0x80 | (code & 0x3f));
+}
+
+/* Bytes that print stand for themselves; the other 68 follow from U+0100 on. */
+static int byte_code(int byte)
+{
+    int others = 0;
+    for (int b = 0; b <= byte; b++) {
+        bool prints = (b >= 0x21 && b <= 0x7e) || (b >= 0xa1 && b <= 0xac) || b >= 0xae;
+        if (b == byte && prints)
+            return byte;
+        others += !prints;
+    }
+    return 0x100 + others - 1;
+}
+
+static void write_token(struct gguf_writer *file, int id)
+{
+    static const char *const control[] = {"<|endoftext|>", "<|im_start|>", "<|im_end|>"};
+    char text[32] = "";
+    if (id < TINY_MODEL_BYTE_0) {
+        gguf_writer_string(file, control[id]);
+        return;
+    }
+    if (id < TINY_MODEL_BYTE_0 + 256) {
+        text[append_utf8(text, byte_code(id - TINY_MODEL_BYTE_0))] = 0;
+    } else if (id < TINY_MODEL_VOCAB_MIN) {
+        const char *merge = merges[id - TINY_MODEL_BYTE_0 - 256];
+        const char *space = strchr(merge, ' ');
+        snprintf(text, sizeof text, "%.*s%s", (int)(space - merge), merge, space + 1);
+    } else {
+        snprintf(text, sizeof text, "[unused%d]", id - TINY_MODEL_VOCAB_MIN);
+    }
+    gguf_writer_string(file, text);
+}
+
+enum { VOCAB_PAIRS = 12 };
+
+static void write_vocab(struct gguf_writer *file, int vocab)
+{
+    gguf_writer_pair_text(file, "tokenizer.ggml.model", "gpt2");
+    gguf_writer_pair_text(file, "tokenizer.ggml.pre", "smollm");
+    gguf_writer_array(file, "tokenizer.ggml.tokens", GGUF_STRING, (uint64_t)vocab);
+    for (int id = 0; id < vocab; id++)
+        write_token(file, id);
+    gguf_writer_array(file, "tokenizer.ggml.token_type", GGUF_I32, (uint64_t)vocab);
+    for (int id = 0; id < vocab; id++)
+        gguf_writer_u32(file, id < TINY_MODEL_BYTE_0 ? 3 : id < TINY_MODEL_VOCAB_MIN ? 1 : 5);
+    gguf_writer_array(file, "tokenizer.ggml.merges", GGUF_STRING, MERGE_COUNT);
+    for (int i = 0; i < MERGE_COUNT; i++)
+        gguf_writer_string(file, merges[i]);
+    gguf_writer_pair_u32(file, "tokenizer.ggml.bos_token_id", TINY_MODEL_IM_START);
+    gguf_writer_pair_u32(file, "tokenizer.ggml.eos_token_id", TINY_MODEL_IM_END);
+    gguf_writer_pair_u32(file, "tokenizer.ggml.unknown_token_id", TINY_MODEL_ENDOFTEXT);
+    gguf_writer_pair_u32(file, "tokenizer.ggml.padding_token_id", TINY_MODEL_IM_END);
+    gguf_writer_pair_bool(file, "tokenizer.ggml.add_bos_token", 0);
+    gguf_writer_pair_bool(file, "tokenizer.ggml.add_space_prefix", 0);
+    gguf_writer_pair_text(file, "tokenizer.chat_template", chat_template);
+}
+
+enum { FACT_PAIRS = 14 };
+
+static void write_facts(struct gguf_writer *file, const struct tiny_model_shape *shape)
+{
+    gguf_writer_pair_text(file, "general.architecture", "llama");
+    gguf_writer_pair_text(file, "general.name", "tiny random model");
+    gguf_writer_pair_u32(file, "llama.block_count", (uint32_t)shape->layers);
+    gguf_writer_pair_u32(file, "llama.context_length", (uint32_t)shape->context);
+    gguf_writer_pair_u32(file, "llama.embedding_length", (uint32_t)shape->hidden);
+    gguf_writer_pair_u32(file, "llama.feed_forward_length", (uint32_t)shape->ffn);
+    gguf_writer_pair_u32(file, "llama.attention.head_count", (uint32_t)shape->heads);
+    gguf_writer_pair_u32(file, "llama.attention.head_count_kv", (uint32_t)shape->kv_heads);
+    gguf_writer_pair_u32(file, "llama.attention.key_length", (uint32_t)shape->head_dim);
+    gguf_writer_pair_u32(file, "llama.attention.value_length", (uint32_t)shape->head_dim);
+    gguf_writer_pair_u32(file, "llama.rope.dimension_count", (uint32_t)shape->head_dim);
+    gguf_writer_pair_f32(file, "llama.rope.freq_base", shape->rope_base);
+    gguf_writer_pair_f32(file, "llama.attention.layer_norm_rms_epsilon", 1e-5f);
+    gguf_writer_pair_u32(file, "llama.vocab_size", (uint32_t)shape->vocab);
+}
+
+static struct tiny_model_shape with_defaults(const struct tiny_model_shape *shape)
+{
+    struct tiny_model_shape full = *shape;
+    full.vocab = full.vocab ? full.vocab : TINY_MODEL_VOCAB_MIN;
+    full.context = full.context ? full.context : 2048;
+    full.rope_base = full.rope_base > 0 ? full.rope_base : 10000;
+    assert(full.vocab >= TINY_MODEL_VOCAB_MIN);
+    return full;
+}
+
+void tiny_model_build(struct gguf_writer *file, const struct tiny_model_shape *shape, uint64_t seed,
+                      enum dtype dtype)
+{
+    struct tiny_model_shape full = with_defaults(shape);
+    struct tensors tensors = list_tensors(&full, dtype);
+    gguf_writer_header(file, (uint64_t)tensors.count, FACT_PAIRS + VOCAB_PAIRS);
+    write_facts(file, &full);
+    write_vocab(file, full.vocab);
+    uint64_t offset = 0;
+    for (int i = 0; i < tensors.count; i++) {
+        const struct tensor *tensor = &tensors.list[i];
+        gguf_writer_tensor(file, tensor->name, (uint64_t)tensor->columns, (uint64_t)tensor->rows,
+                           (uint32_t)ggml_type_number(tensor->dtype), offset);
+        offset += (tensor_bytes(tensor) + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    }
+    gguf_writer_pad(file, ALIGNMENT);
+    struct random random = {seed};
+    for (int i = 0; i < tensors.count; i++)
+        write_data(file, &tensors.list[i], &random);
+    free(tensors.list);
+}
+
+void tiny_model_write(const char *path, const struct tiny_model_shape *shape, uint64_t seed,
+                      enum dtype dtype)
+{
+    struct gguf_writer file = {0};
+    tiny_model_build(&file, shape, seed, dtype);
+    FILE *out = fopen(path, "wb");
+    assert(out);
+    size_t written = fwrite(file.data, 1, file.bytes, out);
+    assert(written == file.bytes);
+    int closed = fclose(out);
+    assert(closed == 0);
+    gguf_writer_free(&file);
+}

@@ -1,0 +1,41 @@
+/* Small model files with random weights, for tests: architecture llama, a byte-level vocabulary and
+ * ChatML. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "kernels/dtype.h"
+#include "tests/support/gguf_writer.h"
+
+enum {
+    TINY_MODEL_ENDOFTEXT = 0, /* <|endoftext|> */
+    TINY_MODEL_IM_START = 1,  /* <|im_start|>, bos as in SmolLM2 */
+    TINY_MODEL_IM_END = 2,    /* <|im_end|>, eos */
+    TINY_MODEL_BYTE_0 = 3,    /* the token of byte b is TINY_MODEL_BYTE_0 + b */
+    TINY_MODEL_VOCAB_MIN = TINY_MODEL_BYTE_0 + 256 + 6,
+};
+
+/* Formats of quantised blocks need hidden, heads * head_dim and ffn that divide by 32. */
+struct tiny_model_shape {
+    int layers;
+    int hidden;
+    int heads;
+    int kv_heads;
+    int head_dim;
+    int ffn;
+    int vocab;         /* 0: TINY_MODEL_VOCAB_MIN, which is the least; the rest is unused tokens */
+    int context;       /* 0: 2048 */
+    float rope_base;   /* 0: 10000 */
+    bool untied;       /* an output.weight of its own */
+    bool rope_factors; /* a rope_freqs.weight as in Llama 3.1 */
+};
+
+/* Matrices and embedding have `dtype` (F32, F16, BF16, Q8_0, Q4_0, Q4_1), norms F32. The same
+ * arguments make the same bytes. */
+void tiny_model_build(struct gguf_writer *file, const struct tiny_model_shape *shape, uint64_t seed,
+                      enum dtype dtype);
+
+/* The same into a file. Any failure ends the test. */
+void tiny_model_write(const char *path, const struct tiny_model_shape *shape, uint64_t seed,
+                      enum dtype dtype);
