@@ -15,8 +15,8 @@
 struct tokenizer;
 struct vocab;
 
-/* 1 GiB: places in a text are kept in 32 bits. */
-enum { TOKENIZER_TEXT_BYTES_MAX = 1 << 30 };
+/* A text of 256 MiB, of which one run without a break (a word) may take 16 MiB. */
+enum { TOKENIZER_TEXT_BYTES_MAX = 256 << 20, TOKENIZER_WORD_BYTES_MAX = 16 << 20 };
 
 enum tokenizer_flag {
     /* A control token written out in the text ("<|im_start|>") becomes that token: score, tokenize,
@@ -35,8 +35,8 @@ MUST_CHECK enum status tokenizer_create(struct tokenizer **tokenizer, const stru
 void tokenizer_destroy(struct tokenizer *tokenizer);
 
 /* Appends the ids of `text` to `ids`; `flags` is of enum tokenizer_flag. Text need not end in 0 and
- * may hold NUL. INVALID_ARGUMENT with the byte offset where it is no UTF-8, OUT_OF_RANGE past
- * TOKENIZER_TEXT_BYTES_MAX. On failure the list is as it was. As PyPI `tokenizers` does, a byte
+ * may hold NUL. INVALID_ARGUMENT with the byte offset where it is no UTF-8, OUT_OF_RANGE past the
+ * limits above. On failure the list is as it was. As PyPI `tokenizers` does, a byte
  * that the vocabulary has no token for is left out. */
 MUST_CHECK enum status tokenizer_encode(const struct tokenizer *tokenizer, struct id_list *ids,
                                         const char *text, size_t bytes, unsigned flags);

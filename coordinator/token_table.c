@@ -1,0 +1,222 @@
+/* Owns the bytes of every token and the table spelling -> id. Promises that every id below the
+ * count has bytes, possibly none, and that a token that is not spelt in the alphabet stands for its
+ * spelling itself, as PyPI `tokenizers` decodes it.
+ */
+#include "coordinator/token_table.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "proto/model/vocab.h"
+
+enum { NONE = -1, ALPHABET_END = 0x144 };
+
+struct token_table {
+    const struct vocab *vocab; /* NULL once the spellings are forgotten */
+    int32_t *slots; /* ids by hash of their spelling; open addressing, at most half full */
+    uint32_t mask;
+    int32_t count;
+    char *bytes;                   /* all tokens side by side */
+    size_t *starts;                /* [count + 1] into bytes */
+    uint8_t *types;                /* [count] enum vocab_type */
+    int16_t byte_of[ALPHABET_END]; /* the byte that a character stands for, NONE where it stands for
+                                      none */
+    uint16_t character_of[256];
+};
+
+/* GPT-2's alphabet: printable Latin-1 stands for itself, the other 68 bytes for U+0100 upwards, in
+ * order. */
+static void alphabet_fill(struct token_table *table)
+{
+    for (int i = 0; i < ALPHABET_END; i++)
+        table->byte_of[i] = NONE;
+    uint16_t next = 0x100;
+    for (int byte = 0; byte < 256; byte++) {
+        bool itself = (byte >= 0x21 && byte <= 0x7E) || (byte >= 0xA1 && byte != 0xAD);
+        uint16_t character = itself ? (uint16_t)byte : next++;
+        table->character_of[byte] = character;
+        table->byte_of[character] = (int16_t)byte;
+    }
+    assert(next == ALPHABET_END);
+}
+
+/* Decodes UTF-8 of one or two bytes, all that the alphabet needs. */
+static int alphabet_byte(const struct token_table *table, const uint8_t *text, size_t bytes,
+                         size_t *used)
+{
+    unsigned character = text[0];
+    *used = 1;
+    if (text[0] >= 0xC2 && text[0] <= 0xDF && bytes > 1) {
+        character = (text[0] & 0x1Fu) << 6 | (text[1] & 0x3Fu);
+        *used = 2;
+    } else if (text[0] >= 0x80) {
+        return NONE;
+    }
+    return character < ALPHABET_END ? table->byte_of[character] : NONE;
+}
+
+/* Writes at most `bytes` bytes; returns how many. */
+static size_t decode(const struct token_table *table, char *out, const char *text, size_t bytes)
+{
+    size_t written = 0;
+    size_t used;
+    for (size_t i = 0; i < bytes; i += used) {
+        int byte = alphabet_byte(table, (const uint8_t *)text + i, bytes - i, &used);
+        if (byte == NONE) {
+            memcpy(out, text, bytes);
+            return bytes;
+        }
+        out[written++] = (char)byte;
+    }
+    return written;
+}
+
+static uint64_t hash_more(uint64_t hash, const char *text, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i++)
+        hash = (hash ^ (uint8_t)text[i]) * 0x100000001B3u;
+    return hash;
+}
+
+static bool spelt(const struct vocab_token *token, const char *first, size_t first_bytes,
+                  const char *second, size_t second_bytes)
+{
+    return token->bytes == first_bytes + second_bytes &&
+           memcmp(token->text, first, first_bytes) == 0 &&
+           (second_bytes == 0 || memcmp(token->text + first_bytes, second, second_bytes) == 0);
+}
+
+/* The slot that holds the spelling, or the empty one where it would be. */
+static int32_t *slot_of(const struct token_table *table, const char *first, size_t first_bytes,
+                        const char *second, size_t second_bytes)
+{
+    uint64_t hash = hash_more(0xCBF29CE484222325u, first, first_bytes);
+    hash = hash_more(hash, second, second_bytes);
+    uint32_t place = (uint32_t)(hash ^ hash >> 32) & table->mask;
+    for (;;) {
+        int32_t *slot = &table->slots[place];
+        if (*slot == NONE)
+            return slot;
+        struct vocab_token token = vocab_token(table->vocab, *slot);
+        if (spelt(&token, first, first_bytes, second, second_bytes))
+            return slot;
+        place = (place + 1) & table->mask;
+    }
+}
+
+static bool is_written_as_it_is(enum vocab_type type)
+{
+    return type == VOCAB_CONTROL || type == VOCAB_USER_DEFINED || type == VOCAB_UNKNOWN;
+}
+
+static void fill(struct token_table *table)
+{
+    for (size_t i = 0; i <= table->mask; i++)
+        table->slots[i] = NONE;
+    size_t place = 0;
+    for (int32_t id = 0; id < table->count; id++) {
+        struct vocab_token token = vocab_token(table->vocab, id);
+        table->starts[id] = place;
+        table->types[id] = (uint8_t)token.type;
+        if (token.bytes == 0)
+            continue;
+        *slot_of(table, token.text, token.bytes, "", 0) = id;
+        if (is_written_as_it_is(token.type)) {
+            memcpy(table->bytes + place, token.text, token.bytes);
+            place += token.bytes;
+        } else {
+            place += decode(table, table->bytes + place, token.text, token.bytes);
+        }
+    }
+    table->starts[table->count] = place;
+}
+
+enum status token_table_create(struct token_table **table, const struct vocab *vocab)
+{
+    int32_t count = vocab_count(vocab);
+    size_t bytes = 1;
+    for (int32_t id = 0; id < count; id++)
+        bytes += vocab_token(vocab, id).bytes;
+    size_t slots = 16;
+    while (slots < 2 * (size_t)count)
+        slots *= 2;
+    struct token_table *created = calloc(1, sizeof *created);
+    if (!created)
+        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a vocabulary");
+    created->vocab = vocab;
+    created->count = count;
+    created->mask = (uint32_t)(slots - 1);
+    created->slots = malloc(slots * sizeof *created->slots);
+    created->bytes = malloc(bytes);
+    created->starts = malloc(((size_t)count + 1) * sizeof *created->starts);
+    created->types = malloc((size_t)count + 1);
+    if (!created->slots || !created->bytes || !created->starts || !created->types) {
+        token_table_destroy(created);
+        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a vocabulary of %d tokens", count);
+    }
+    alphabet_fill(created);
+    fill(created);
+    *table = created;
+    return STATUS_OK;
+}
+
+void token_table_destroy(struct token_table *table)
+{
+    if (!table)
+        return;
+    free(table->slots);
+    free(table->bytes);
+    free(table->starts);
+    free(table->types);
+    free(table);
+}
+
+int32_t token_table_find(const struct token_table *table, const char *first, size_t first_bytes,
+                         const char *second, size_t second_bytes)
+{
+    assert(table->vocab);
+    return *slot_of(table, first, first_bytes, second, second_bytes);
+}
+
+int32_t token_table_find_byte(const struct token_table *table, uint8_t byte)
+{
+    uint16_t character = table->character_of[byte];
+    char spelling[2] = {(char)character};
+    if (character < 0x80)
+        return token_table_find(table, spelling, 1, "", 0);
+    spelling[0] = (char)(0xC0 | character >> 6);
+    spelling[1] = (char)(0x80 | (character & 0x3F));
+    return token_table_find(table, spelling, 2, "", 0);
+}
+
+void token_table_forget_spellings(struct token_table *table)
+{
+    free(table->slots);
+    table->slots = NULL;
+    table->vocab = NULL;
+}
+
+int32_t token_table_count(const struct token_table *table)
+{
+    return table->count;
+}
+
+const char *token_table_bytes(const struct token_table *table, int32_t id, size_t *bytes)
+{
+    assert(id >= 0 && id < table->count);
+    *bytes = table->starts[id + 1] - table->starts[id];
+    return table->bytes + table->starts[id];
+}
+
+bool token_table_is_whole(const struct token_table *table, int32_t id)
+{
+    assert(id >= 0 && id < table->count);
+    return is_written_as_it_is((enum vocab_type)table->types[id]);
+}
+
+bool token_table_is_control(const struct token_table *table, int32_t id)
+{
+    assert(id >= 0 && id < table->count);
+    return table->types[id] == VOCAB_CONTROL || table->types[id] == VOCAB_UNKNOWN;
+}

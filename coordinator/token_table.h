@@ -1,0 +1,42 @@
+/* The tokens of a byte-level vocabulary: the bytes each stands for, and the way back from the
+ * file's spelling to the id. The file spells bytes in an alphabet of printable characters
+ * ("\u0120t" is " t").
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "proto/status.h"
+
+struct token_table;
+struct vocab;
+
+/* Copies the tokens; borrows `vocab`, until token_table_forget_spellings, for the way back. */
+MUST_CHECK enum status token_table_create(struct token_table **table, const struct vocab *vocab);
+
+/* Accepts NULL. */
+void token_table_destroy(struct token_table *table);
+
+/* The id of what the file spells as `first` followed by `second`; -1 where there is none. Of
+ * several the last. */
+int32_t token_table_find(const struct token_table *table, const char *first, size_t first_bytes,
+                         const char *second, size_t second_bytes);
+
+/* The id of a single byte, -1 where the vocabulary has none. */
+int32_t token_table_find_byte(const struct token_table *table, uint8_t byte);
+
+/* Drops what only token_table_find needs. */
+void token_table_forget_spellings(struct token_table *table);
+
+int32_t token_table_count(const struct token_table *table);
+
+/* A view that lives as long as the table. */
+const char *token_table_bytes(const struct token_table *table, int32_t id, size_t *bytes);
+
+/* Written as it is and matched whole in a text: control, user-defined and unknown tokens. */
+bool token_table_is_whole(const struct token_table *table, int32_t id);
+
+/* Never printed, and recognised only where that is asked for: control and unknown tokens. */
+bool token_table_is_control(const struct token_table *table, int32_t id);
