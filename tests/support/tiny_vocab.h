@@ -1,0 +1,44 @@
+/* A small byte-level vocabulary, written as a GGUF file in memory and read back through
+ * proto/model. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "proto/model/vocab.h"
+
+enum {
+    TINY_ENDOFTEXT = 0, /* <|endoftext|>: control */
+    TINY_IM_START = 1,  /* <|im_start|>: control, BOS */
+    TINY_IM_END = 2,    /* <|im_end|>: control, EOS */
+    TINY_TOOL = 3,      /* <tool>: user-defined */
+    TINY_BYTES =
+        4, /* then the 256 bytes, byte b at TINY_BYTES + b, then one token for each merge */
+    TINY_MERGED = TINY_BYTES + 256,
+};
+
+/* {0} is smollm without merges and without chat template. */
+struct tiny_vocab_args {
+    const char *kind;          /* "gpt2" where NULL */
+    const char *pre;           /* "smollm" where NULL; "" leaves the key out */
+    const char *chat_template; /* left out where NULL */
+    const char *const *merges; /* "left right", each side in GPT-2's alphabet */
+    int merge_count;
+    int merges_without_token; /* so many of the last merges have no token of their own */
+    bool lacks_byte;          /* the token of `byte_lacking` is spelt otherwise */
+    uint8_t byte_lacking;
+    bool adds_bos;
+    bool bytes_are_control;
+};
+
+struct tiny_vocab {
+    uint8_t *data;
+    struct gguf *gguf;
+    struct vocab *vocab;
+};
+
+/* Aborts where the file is refused: a test's own mistake. */
+void tiny_vocab_open(struct tiny_vocab *tiny, const struct tiny_vocab_args *args);
+
+void tiny_vocab_close(struct tiny_vocab *tiny);
