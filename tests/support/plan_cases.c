@@ -70,7 +70,7 @@ void cases_bands(struct bands *bands, struct cases_random *random, int64_t token
                 band.distance_first = distance;
                 distance = part == 3 || cases_between(random, 0, 2) == 0
                                ? BANDS_OPEN
-                               : distance + cases_between(random, 1, tokens / 2);
+                               : distance + cases_between(random, 1, tokens / 2 + 1);
                 band.distance_end = distance;
                 bands->list[bands->count++] = band;
             }

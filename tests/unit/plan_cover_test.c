@@ -1,0 +1,236 @@
+/* Every visible pair is computed once, with the right effective distance, over everything small:
+ * lengths, workers, panels, stages, schedules, partitions, both ways to hold queries, methods, and
+ * decoding with eviction. */
+#include "tests/support/unit.h"
+
+#include <stdio.h>
+
+#include "tests/support/plan_world.h"
+
+enum { LENGTH_MAX = 21, DECODED = 5, TABLES = 1000, SEED = 411 };
+
+/* spec/methods.md 1.1, 2.1 and 7, pair by pair. */
+static bool method_sees(const void *definition, int64_t i, int64_t j, int64_t *distance, bool *far)
+{
+    const struct method *method = definition;
+    const int64_t d = i - j;
+    *far = false;
+    *distance = d;
+    if (d < 0)
+        return false;
+    if (method->kind == METHOD_STRING && d >= method->shift)
+        *distance = d - method->shift + method->local;
+    if (method->kind == METHOD_LM_INFINITE && d >= method->window) {
+        *far = true;
+        *distance = method->ceiling;
+        return j < method->sinks;
+    }
+    return true;
+}
+
+static bool table_sees(const void *definition, int64_t i, int64_t j, int64_t *distance, bool *far)
+{
+    int key_frame = 0;
+    const bool visible = cases_sees(definition, i, j, distance, &key_frame);
+    *far = visible && key_frame == 1;
+    return visible;
+}
+
+static const struct method methods[] = {
+    {.kind = METHOD_ROPE, .logit_scale = 1},
+    {.kind = METHOD_STRING, .logit_scale = 1, .shift = 1, .local = 0},
+    {.kind = METHOD_STRING, .logit_scale = 1, .shift = 4, .local = 1},
+    {.kind = METHOD_STRING, .logit_scale = 1, .shift = 7, .local = 7},
+    {.kind = METHOD_LM_INFINITE, .logit_scale = 1, .window = 1, .sinks = 0, .ceiling = 1},
+    {.kind = METHOD_LM_INFINITE, .logit_scale = 1, .window = 1, .sinks = 1, .ceiling = 1},
+    {.kind = METHOD_LM_INFINITE, .logit_scale = 1, .window = 3, .sinks = 5, .ceiling = 2},
+    {.kind = METHOD_LM_INFINITE, .logit_scale = 1, .window = 4, .sinks = 2, .ceiling = 4},
+    {.kind = METHOD_LM_INFINITE, .logit_scale = 1, .window = 9, .sinks = 3, .ceiling = 12},
+    {.kind = METHOD_LM_INFINITE, .logit_scale = 1, .window = 20, .sinks = 4, .ceiling = 20},
+    {.kind = METHOD_LM_INFINITE, .logit_scale = 1, .window = 2, .sinks = 40, .ceiling = 6},
+};
+enum { METHODS = sizeof methods / sizeof methods[0] };
+
+/* One way to hold and move what a stage needs. */
+static const struct way {
+    const char *name;
+    enum choice_schedule schedule;
+    enum partition_kind partition;
+    enum choice_queries queries;
+} ways[] = {
+    {"gather zigzag", CHOICE_GATHER, PARTITION_ZIGZAG, CHOICE_SHARDED},
+    {"gather contiguous", CHOICE_GATHER, PARTITION_CONTIGUOUS, CHOICE_SHARDED},
+    {"halo zigzag", CHOICE_HALO, PARTITION_ZIGZAG, CHOICE_SHARDED},
+    {"halo contiguous", CHOICE_HALO, PARTITION_CONTIGUOUS, CHOICE_AUTO},
+    {"ring zigzag", CHOICE_RING, PARTITION_ZIGZAG, CHOICE_SHARDED},
+    {"ring contiguous", CHOICE_RING, PARTITION_CONTIGUOUS, CHOICE_AUTO},
+    {"replicated", CHOICE_GATHER, PARTITION_ZIGZAG, CHOICE_REPLICATED},
+};
+enum { WAYS = sizeof ways / sizeof ways[0] };
+
+static struct choice small_choice(const struct method *method, const struct way *way, int workers,
+                                  int panel_tokens, int64_t context_tokens)
+{
+    return (struct choice){
+        .method = *method,
+        .workers = workers,
+        .partition = way->partition,
+        .schedule = way->schedule,
+        .context_tokens = context_tokens,
+        .panel_tokens = panel_tokens,
+        .block_tokens = panel_tokens * (1 + context_tokens % 3),
+        .receive_slots = way->schedule == CHOICE_RING && workers > 2 ? workers - 1 : 1,
+        .cache = workers % 2 ? CHOICE_CACHE_F32 : CHOICE_CACHE_BF16,
+        .kernels = "reference",
+        .queries = way->queries,
+        .replicate_tokens = 2,
+    };
+}
+
+static void run_method(const struct method *method, const struct way *way, int workers,
+                       int panel_tokens, int64_t tokens, int stages)
+{
+    char label[200];
+    char spelt[METHOD_TEXT_BYTES];
+    static struct world world;
+    method_print(method, spelt);
+    snprintf(label, sizeof label, "%s, %s, %d workers, panels of %d, %lld tokens in %d stages",
+             spelt, way->name, workers, panel_tokens, (long long)tokens, stages);
+    memset(&world, 0, sizeof world);
+    world.label = label;
+    world.choice = small_choice(method, way, workers, panel_tokens, tokens + DECODED);
+    world.choice.stage_tokens = stages == 1 ? 0 : (tokens + stages - 1) / stages;
+    world.sees = method_sees;
+    world.definition = method;
+    method_bands(method, &world.bands);
+    cases_seed(&world.random, (uint64_t)(tokens * 100 + workers));
+    world_init(&world);
+    int64_t done = 0;
+    while (done < tokens) {
+        const struct span stage = choice_stage(&world.choice, done, tokens);
+        if (stage.first != done || stage.end <= done || stage.end > tokens)
+            fail_msg("%s: a stage after %lld is [%lld, %lld)", label, (long long)done,
+                     (long long)stage.first, (long long)stage.end);
+        if (choice_deal(&world.choice, world.ownership, stage) != STATUS_OK)
+            fail_msg("%s: %s", label, status_message());
+        world_run_stage(&world, stage);
+        done = stage.end;
+    }
+    world_decode(&world, DECODED);
+    world_deinit(&world);
+}
+
+static void run_methods(int workers)
+{
+    for (int m = 0; m < METHODS; m++) {
+        for (int w = 0; w < WAYS; w++) {
+            if (ways[w].schedule == CHOICE_HALO && methods[m].kind != METHOD_LM_INFINITE)
+                continue;
+            for (int panel_tokens = 1; panel_tokens <= 4; panel_tokens *= 2)
+                for (int64_t tokens = 1; tokens <= LENGTH_MAX; tokens++)
+                    for (int stages = 1; stages <= 3; stages++)
+                        run_method(&methods[m], &ways[w], workers, panel_tokens, tokens, stages);
+        }
+    }
+}
+
+static void one_worker_computes_every_visible_pair_once(void **state)
+{
+    (void)state;
+    run_methods(1);
+}
+
+static void two_workers_compute_every_visible_pair_once(void **state)
+{
+    (void)state;
+    run_methods(2);
+}
+
+static void three_workers_compute_every_visible_pair_once(void **state)
+{
+    (void)state;
+    run_methods(3);
+}
+
+static void four_workers_compute_every_visible_pair_once(void **state)
+{
+    (void)state;
+    run_methods(4);
+}
+
+/* Random shards of one stage, cut at panels; some of them empty. */
+static void deal_randomly(struct world *world, struct span stage)
+{
+    struct shard shards[2 * WORLD_TOKENS + 2];
+    const int64_t panel = world->choice.panel_tokens;
+    int count = 0;
+    int64_t next = stage.first;
+    if (next % panel != 0) {
+        const int64_t end = next - next % panel + panel;
+        shards[count++] = (struct shard){.span = {next, end < stage.end ? end : stage.end},
+                                         .owner = ownership_owner(world->ownership, next - 1)};
+        next = shards[0].span.end;
+    }
+    while (next < stage.end) {
+        const int64_t end = next + panel * cases_between(&world->random, 0, 3);
+        shards[count++] = (struct shard){
+            .span = {next, end < stage.end ? end : stage.end},
+            .owner = (int)cases_between(&world->random, 0, world->choice.workers - 1)};
+        next = shards[count - 1].span.end;
+        if (count > 2 * WORLD_TOKENS)
+            shards[count - 1].span.end = next = stage.end;
+    }
+    if (ownership_deal(world->ownership, shards, count) != STATUS_OK)
+        fail_msg("%s: %s", world->label, status_message());
+}
+
+static void run_table(uint64_t seed)
+{
+    char label[64];
+    static struct world world;
+    struct bands table;
+    snprintf(label, sizeof label, "random table, seed %llu", (unsigned long long)seed);
+    memset(&world, 0, sizeof world);
+    world.label = label;
+    cases_seed(&world.random, seed);
+    const int64_t tokens = cases_between(&world.random, 1, WORLD_TOKENS - DECODED);
+    const int workers = (int)cases_between(&world.random, 1, WORLD_RANKS);
+    const int panel_tokens = 1 << cases_between(&world.random, 0, 2);
+    struct way way = {.schedule = cases_between(&world.random, 0, 1) ? CHOICE_RING : CHOICE_GATHER,
+                      .queries = CHOICE_AUTO};
+    world.choice = small_choice(&methods[0], &way, workers, panel_tokens, tokens + DECODED);
+    cases_bands(&table, &world.random, tokens);
+    world.bands = table;
+    world.sees = table_sees;
+    world.definition = &table;
+    world_init(&world);
+    int64_t done = 0;
+    while (done < tokens) {
+        const struct span stage = {done, cases_between(&world.random, done + 1, tokens)};
+        deal_randomly(&world, stage);
+        world_run_stage(&world, stage);
+        done = stage.end;
+    }
+    world_decode(&world, DECODED);
+    world_deinit(&world);
+}
+
+static void random_tables_over_random_shards_compute_every_visible_pair_once(void **state)
+{
+    (void)state;
+    print_message("seeds %d to %d\n", SEED, SEED + TABLES - 1);
+    for (int n = 0; n < TABLES; n++)
+        run_table(SEED + (uint64_t)n);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(one_worker_computes_every_visible_pair_once),
+        cmocka_unit_test(two_workers_compute_every_visible_pair_once),
+        cmocka_unit_test(three_workers_compute_every_visible_pair_once),
+        cmocka_unit_test(four_workers_compute_every_visible_pair_once),
+        cmocka_unit_test(random_tables_over_random_shards_compute_every_visible_pair_once),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
