@@ -1,0 +1,59 @@
+/* The packed layout of weights that the fast variants of matmul.h share.
+ *
+ * A matrix is a sequence of panels of MATMUL_SPLIT output rows; a panel is a sequence of blocks,
+ * each of all its rows by MATMUL_PANEL_DEPTH elements; a block is its quants and then its scales.
+ * Within a block the row is the fastest index, so that a vector lane is an output row and no sum
+ * ever runs across lanes. Rows past `out` and elements past `in` are zeros.
+ *
+ * Of a block with lanes r, elements k, little-endian:
+ *
+ * | layout       | quants                                     | scales           | bytes | holds |
+ * | FLOATS       | f32 [k][r]                                 |                  | 2048  | F32   |
+ * | HALVES       | f16 [k][r]                                 |                  | 1024  | F16   |
+ * | PAIRS        | bf16 [k/2][r][k%2]                         |                  | 1024  | BF16  |
+ * | BYTES        | i8 [k][r]                                  | f16 d[r]         | 544   | Q8_0,
+ * Q5_0 | | NIBBLES      | u32 [k/8][r], element k at bits 4 (k%8)    | f16 d[r]         | 288   |
+ * Q4_0  | | NIBBLES_MIN  | as NIBBLES                                 | f16 d[r], m[r]   | 320   |
+ * Q4_1  | | WIDE_NIBBLES | as NIBBLES                                 | f32 d[r], m[r]   | 384   |
+ * Q4_K  | | WIDE_BYTES   | as BYTES              | f32 d[r] (k < 16), d[r] (k >= 16), m[r] | 704 |
+ * Q5_1, Q5_K, Q6_K |
+ *
+ * An element is q d + m, where m = -8 d for NIBBLES and 0 for BYTES; that is exactly the file's
+ * value, in float32, for every type: the products of the nested scales of the K types are exact.
+ * The wide layouts spend up to 1.8 times the file's bytes on types that models use sparingly.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "kernels/dtype.h"
+#include "kernels/matmul.h"
+
+enum { MATMUL_PANEL_DEPTH = 32 };
+
+enum matmul_layout {
+    MATMUL_LAYOUT_FLOATS,
+    MATMUL_LAYOUT_HALVES,
+    MATMUL_LAYOUT_PAIRS,
+    MATMUL_LAYOUT_BYTES,
+    MATMUL_LAYOUT_NIBBLES,
+    MATMUL_LAYOUT_NIBBLES_MIN,
+    MATMUL_LAYOUT_WIDE_NIBBLES,
+    MATMUL_LAYOUT_WIDE_BYTES,
+    MATMUL_LAYOUT_COUNT
+};
+
+enum matmul_layout matmul_panel_layout(enum dtype dtype);
+
+size_t matmul_panel_block_bytes(enum matmul_layout layout);
+
+static inline int64_t matmul_panel_blocks(int64_t in)
+{
+    return (in + MATMUL_PANEL_DEPTH - 1) / MATMUL_PANEL_DEPTH;
+}
+
+/* The table's matmul_packed_bytes, matmul_pack and matmul_row. */
+size_t matmul_panel_packed_bytes(enum dtype dtype, int64_t out, int64_t in);
+void matmul_panel_pack(void *packed, const void *rows, enum dtype dtype, int64_t out, int64_t in);
+void matmul_panel_row(float *row, const struct matmul_weights *weights, int64_t out_index);
