@@ -47,7 +47,7 @@ static void reference_install(struct kernels *kernels)
 
 static size_t avx2_scratch_bytes(const struct kernels_limits *limits)
 {
-    return scratch(attention_avx2_scratch_bytes(limits), matmul_ref_scratch_bytes(limits));
+    return scratch(attention_avx2_scratch_bytes(limits), matmul_avx2_scratch_bytes(limits));
 }
 
 static void avx2_install(struct kernels *kernels)
@@ -56,6 +56,7 @@ static void avx2_install(struct kernels *kernels)
     kernels->cache = DTYPE_BF16;
     kernels->scratch_bytes = avx2_scratch_bytes;
     attention_avx2_install(kernels);
+    matmul_avx2_install(kernels);
     rope_avx2_install(kernels);
     rmsnorm_avx2_install(kernels);
     swiglu_avx2_install(kernels);
