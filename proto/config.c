@@ -13,6 +13,7 @@
 
 #include "proto/config_yaml.h"
 #include "proto/nearest.h"
+#include "proto/plan/method.h"
 
 enum {
     ALL = CONFIG_COORDINATOR | CONFIG_WORKER | CONFIG_RUN,
@@ -24,6 +25,13 @@ enum {
 
 static const double TOKENS_MOST = 1 << 30;
 static const double SECONDS_MOST = 30 * 86400.0;
+
+static enum status check_method(const char *text)
+{
+    struct method method;
+    return method_parse(&method, text,
+                        1 << 20); /* of an imagined model: the real one is not known here */
+}
 
 static const struct config_row rows[] = {
     {.key = "model.path",
@@ -73,7 +81,8 @@ static const struct config_row rows[] = {
      .type = CONFIG_TEXT,
      .value = "METHOD",
      .standard = "rope",
-     .takers = SERVER,
+     .takers = SERVER | CONFIG_REQUEST,
+     .check = check_method,
      .help = "rope, string[:shift=S,local=W], lm_infinite[:window=B,sinks=G]"},
     {.key = "engine.context",
      .flag = "context",
@@ -83,7 +92,7 @@ static const struct config_row rows[] = {
      .least = 0,
      .most = TOKENS_MOST,
      .takers = SERVER,
-     .help = "largest prompt plus answer; 0: what the model was trained for"},
+     .help = "largest prompt plus answer; 0: the request's, or the model's window"},
     {.key = "engine.stage_tokens",
      .flag = "stage-tokens",
      .type = CONFIG_INTEGER,
@@ -91,7 +100,7 @@ static const struct config_row rows[] = {
      .standard = "0",
      .least = 0,
      .most = TOKENS_MOST,
-     .takers = SERVER,
+     .takers = SERVER | CONFIG_REQUEST,
      .help = "cut a prompt into stages of N tokens; 0: the planner decides"},
 
     {.key = "coordinator.listen",
@@ -132,7 +141,7 @@ static const struct config_row rows[] = {
      .standard = "120",
      .least = 1,
      .most = SECONDS_MOST,
-     .takers = CONFIG_COORDINATOR,
+     .takers = SERVER,
      .help = "longest wait for all workers of a group to join"},
 
     {.key = "worker.coordinator",

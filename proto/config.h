@@ -20,6 +20,7 @@ enum config_taker {
     CONFIG_WORKER = 2,      /* longhaul-worker */
     CONFIG_RUN = 4,         /* longhaul run, score, plan: what they hand to a private coordinator */
     CONFIG_MODEL_ONLY = 8,  /* longhaul tokenize */
+    CONFIG_REQUEST = 16,    /* longhaul generate: what goes with each request */
 };
 
 enum config_type {

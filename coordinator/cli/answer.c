@@ -1,0 +1,144 @@
+/* Owns the text and the ids of one answer. Promises that text reaches standard output as soon as it
+ * comes. */
+#include "coordinator/cli/answer.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "coordinator/cli/console.h"
+#include "coordinator/cli/event_stream.h"
+#include "coordinator/cli/json_writer.h"
+#include "coordinator/cli/plan_report.h"
+
+static enum status keep_text(struct answer *answer, const char *text)
+{
+    size_t bytes = strlen(text);
+    char *longer = realloc(answer->text, answer->text_bytes + bytes + 1);
+    if (!longer)
+        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the answer");
+    memcpy(longer + answer->text_bytes, text, bytes + 1);
+    answer->text = longer;
+    answer->text_bytes += bytes;
+    return STATUS_OK;
+}
+
+static enum status write_out(const char *text)
+{
+    if (fputs(text, stdout) < 0 || fflush(stdout) != 0)
+        return fail(STATUS_IO, "write standard output: %s", strerror(errno));
+    return STATUS_OK;
+}
+
+static enum status take_tokens(struct answer *answer, const Longhaul__V1__Tokens *tokens)
+{
+    for (size_t i = 0; i < tokens->n_ids; i++)
+        TRY(id_list_add(&answer->ids, tokens->ids[i]));
+    progress_answer(&answer->progress, (int64_t)answer->ids.count, answer->token_limit);
+    TRY(keep_text(answer, tokens->text));
+    return answer->stream ? write_out(tokens->text) : STATUS_OK;
+}
+
+static enum status take_event(void *context, const ProtobufCMessage *message)
+{
+    struct answer *answer = context;
+    const Longhaul__V1__GenerateResponse *response =
+        (const Longhaul__V1__GenerateResponse *)message;
+    ProtobufCMessage *kept = NULL;
+    switch (response->event_case) {
+    case LONGHAUL__V1__GENERATE_RESPONSE__EVENT_QUEUED:
+        progress_queued(&answer->progress, response->queued);
+        return STATUS_OK;
+    case LONGHAUL__V1__GENERATE_RESPONSE__EVENT_PLANNED:
+        if (answer->plan)
+            return STATUS_OK;
+        progress_planned(&answer->progress, response->planned);
+        TRY(event_stream_keep(&kept, &response->planned->base));
+        answer->plan = (Longhaul__V1__PlanSummary *)kept;
+        return STATUS_OK;
+    case LONGHAUL__V1__GENERATE_RESPONSE__EVENT_PROGRESS:
+        progress_prompt(&answer->progress, response->progress);
+        return STATUS_OK;
+    case LONGHAUL__V1__GENERATE_RESPONSE__EVENT_TOKENS:
+        return take_tokens(answer, response->tokens);
+    case LONGHAUL__V1__GENERATE_RESPONSE__EVENT_FINISHED:
+        if (answer->finished)
+            return STATUS_OK;
+        TRY(event_stream_keep(&kept, &response->finished->base));
+        answer->finished = (Longhaul__V1__Finished *)kept;
+        return STATUS_OK;
+    default:
+        return STATUS_OK; /* of a newer coordinator */
+    }
+}
+
+enum status answer_ask(struct answer *answer, struct rpc_client *client,
+                       const Longhaul__V1__GenerateRequest *request)
+{
+    const struct event_stream_args args = {
+        .path = "/longhaul.v1.Inference/Generate",
+        .response = &longhaul__v1__generate_response__descriptor,
+        .request = &request->base,
+        .take = take_event,
+        .context = answer,
+    };
+    enum status status = event_stream_run(client, &args);
+    if (status == STATUS_OK && !answer->finished)
+        status = fail(STATUS_INTERNAL, "the coordinator ended the answer without its last event");
+    console_clear();
+    bool open_line = answer->text_bytes > 0 && answer->text[answer->text_bytes - 1] != '\n';
+    if (answer->stream && open_line && (status == STATUS_OK || status == STATUS_CANCELLED)) {
+        enum status written = write_out("\n");
+        if (status == STATUS_OK)
+            status = written;
+    }
+    if (status == STATUS_OK)
+        progress_finished(&answer->progress, answer->finished->usage, answer->finished->seconds);
+    return status;
+}
+
+static const char *finish_reason(const Longhaul__V1__Finished *finished)
+{
+    switch (finished->finish_reason) {
+    case LONGHAUL__V1__FINISH_REASON__FINISH_REASON_STOP:
+        return "stop";
+    case LONGHAUL__V1__FINISH_REASON__FINISH_REASON_LENGTH:
+        return "length";
+    case LONGHAUL__V1__FINISH_REASON__FINISH_REASON_CANCELLED:
+        return "cancelled";
+    default:
+        return "unknown";
+    }
+}
+
+void answer_print_json(const struct answer *answer)
+{
+    struct json_writer writer = {.file = stdout};
+    const Longhaul__V1__Finished *finished = answer->finished;
+    json_writer_begin_object(&writer, NULL);
+    json_writer_integer(&writer, "schema_version", 1);
+    json_writer_bytes(&writer, "text", answer->text ? answer->text : "", answer->text_bytes);
+    json_writer_begin_array(&writer, "token_ids");
+    for (size_t i = 0; i < answer->ids.count; i++)
+        json_writer_integer(&writer, NULL, answer->ids.ids[i]);
+    json_writer_end_array(&writer);
+    json_writer_text(&writer, "finish_reason", finish_reason(finished));
+    plan_report_usage_json(&writer, finished->usage);
+    plan_report_seconds_json(&writer, finished->seconds);
+    json_writer_integer(&writer, "seed", (int64_t)finished->seed);
+    plan_report_json(&writer, answer->plan);
+    plan_report_ranks_json(&writer, finished->ranks, finished->n_ranks);
+    json_writer_end_object(&writer);
+    putchar('\n');
+}
+
+void answer_deinit(struct answer *answer)
+{
+    free(answer->text);
+    id_list_deinit(&answer->ids);
+    if (answer->plan)
+        longhaul__v1__plan_summary__free_unpacked(answer->plan, NULL);
+    if (answer->finished)
+        longhaul__v1__finished__free_unpacked(answer->finished, NULL);
+}

@@ -1,0 +1,34 @@
+/* One Generate call: its events shown as they come, its answer printed or kept. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "coordinator/cli/progress.h"
+#include "coordinator/id_list.h"
+#include "proto/inference.pb-c.h"
+#include "proto/status.h"
+
+struct rpc_client;
+
+struct answer {
+    struct progress progress;
+    bool stream; /* print the text as it comes */
+    int64_t token_limit;
+    char *text; /* the whole answer, 0-terminated; NULL while there is none */
+    size_t text_bytes;
+    struct id_list ids;
+    Longhaul__V1__PlanSummary *plan;  /* NULL before it came */
+    Longhaul__V1__Finished *finished; /* NULL before the end */
+};
+
+/* Returns when the answer is complete; the text's last line is ended. CANCELLED after an interrupt,
+ * with what had come already shown. IO where standard output takes no more. */
+MUST_CHECK enum status answer_ask(struct answer *answer, struct rpc_client *client,
+                                  const Longhaul__V1__GenerateRequest *request);
+
+/* The answer as one JSON object on standard output. */
+void answer_print_json(const struct answer *answer);
+
+void answer_deinit(struct answer *answer);

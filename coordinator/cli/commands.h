@@ -1,0 +1,10 @@
+/* The subcommands of `longhaul`. Each takes its own argv (argv[0] is the subcommand) and returns
+ * the exit code. */
+#pragma once
+
+int run_command(int argc, char **argv);
+int generate_command(int argc, char **argv);
+int score_command(int argc, char **argv);
+int tokenize_command(int argc, char **argv);
+int config_command(int argc, char **argv);
+int doctor_command(int argc, char **argv);

@@ -1,0 +1,32 @@
+/* What a person sees on standard error, and how a command ends. Standard output is for data. */
+#pragma once
+
+#include <stdbool.h>
+
+#include "proto/status.h"
+
+/* Exit codes that no status has (status_exit_code has the others). */
+enum {
+    CONSOLE_EXIT_USAGE = 2,
+    CONSOLE_EXIT_INTERRUPTED = 130,
+    CONSOLE_EXIT_TERMINATED = 143,
+};
+
+/* Once, from main: `live`, whether standard error is a terminal on which a line can be redrawn;
+ * `colour`, whether colours are wanted there. */
+void console_configure(bool live, bool colour);
+
+/* Prints "PROGRAM: SENTENCE" with the sentence of the failure, and returns the exit code. */
+int console_failure(const char *program, enum status status);
+
+/* A line of talk; clears a progress line first. */
+__attribute__((format(printf, 1, 2))) void console_say(const char *format, ...);
+
+/* A line that the next one replaces; nothing where the terminal is not live. */
+__attribute__((format(printf, 1, 2))) void console_progress(const char *format, ...);
+/* Takes the progress line away. */
+void console_clear(void);
+
+/* The terminal's escape sequence for a colour, "" where colours are not wanted. */
+enum console_colour { CONSOLE_PLAIN, CONSOLE_GREEN, CONSOLE_YELLOW, CONSOLE_RED, CONSOLE_DIM };
+const char *console_paint(enum console_colour colour);

@@ -1,0 +1,118 @@
+/* longhaul generate: one prompt by a coordinator that is running already. */
+#include <stdio.h>
+#include <string.h>
+
+#include "coordinator/cli/commands.h"
+#include "coordinator/cli/console.h"
+#include "coordinator/cli/generate_options.h"
+#include "coordinator/cli/interrupt.h"
+#include "proto/rpc/rpc_client.h"
+
+static const char program[] = "longhaul generate";
+
+/* The model is the coordinator's: parameters that follow from it are left absent. They are those
+ * that differ between two imagined models. */
+static enum status set_method(struct generate_request *request, const char *text)
+{
+    struct method method, other;
+    TRY(method_parse(&method, text, 4096));
+    TRY(method_parse(&other, text, 1 << 20));
+    method_message_set(&request->method, &method);
+    if (method.shift != other.shift) {
+        const char *shift = strstr(text, "shift=");
+        if (shift && strncmp(shift, "shift=auto", 10) != 0)
+            return fail(
+                STATUS_INVALID_ARGUMENT,
+                "--method: give shift in tokens; the model is known to the coordinator only");
+        request->method.string.optional_shift_case =
+            LONGHAUL__V1__STRING_METHOD__OPTIONAL_SHIFT__NOT_SET;
+    }
+    if (method.window != other.window)
+        request->method.lm_infinite.optional_window_case =
+            LONGHAUL__V1__LM_INFINITE_METHOD__OPTIONAL_WINDOW__NOT_SET;
+    if (method.ceiling != other.ceiling)
+        request->method.lm_infinite.optional_ceiling_case =
+            LONGHAUL__V1__LM_INFINITE_METHOD__OPTIONAL_CEILING__NOT_SET;
+    request->plan.method = &request->method.message;
+    return STATUS_OK;
+}
+
+static enum status answer(const struct generate_options *options, const struct config *config,
+                          const char *server, bool *incomplete)
+{
+    struct prompt_input prompt;
+    struct generate_request request;
+    struct rpc_client *client = NULL;
+    TRY(prompt_input_read(&prompt, options->prompt_file, options->prompt, options->raw));
+    generate_request_set(&request, options, &prompt);
+    enum status status = STATUS_OK;
+    if (config_origin(config, "engine.method", NULL) != CONFIG_DEFAULT)
+        status = set_method(&request, config_text(config, "engine.method"));
+    request.plan.stage_tokens = config_integer(config, "engine.stage_tokens");
+    if (status == STATUS_OK)
+        status = rpc_client_create(&client, server);
+    if (status == STATUS_OK)
+        status = generate_options_ask(options, client, &request, incomplete);
+    if (status == STATUS_UNAVAILABLE)
+        status = fail(status, "%s: %s", server, status_message());
+    rpc_client_destroy(client);
+    prompt_input_deinit(&prompt);
+    return status;
+}
+
+static int generate(const struct generate_options *options, const struct config *config,
+                    const char *server)
+{
+    enum status status = generate_options_check(options);
+    if (status == STATUS_OK && !server)
+        status = fail(STATUS_INVALID_ARGUMENT, "--server HOST:PORT is missing");
+    if (status != STATUS_OK) {
+        console_say("%s: %s\nTry '%s --help'.", program, status_message(), program);
+        return CONSOLE_EXIT_USAGE;
+    }
+    interrupt_install();
+    bool incomplete = false;
+    status = answer(options, config, server, &incomplete);
+    if (interrupt_count() > 0) {
+        console_say("%s: interrupted", program);
+        return interrupt_exit_code();
+    }
+    if (status != STATUS_OK)
+        return console_failure(program, status);
+    return incomplete ? status_exit_code(STATUS_CANCELLED) : 0;
+}
+
+int generate_command(int argc, char **argv)
+{
+    struct generate_options options;
+    struct flags_row rows[GENERATE_OPTIONS_ROWS + 1];
+    const char *server = NULL;
+    struct config *config = NULL;
+    generate_options_init(&options, rows + 1);
+    rows[0] = (struct flags_row){.name = "server",
+                                 .letter = 's',
+                                 .type = FLAGS_TEXT,
+                                 .target = &server,
+                                 .value = "HOST:PORT",
+                                 .help = "the coordinator"};
+    enum status status = config_create(&config);
+    if (status != STATUS_OK)
+        return console_failure(program, status);
+    const struct flags_command command = {
+        .program = program,
+        .example = "  longhaul generate --server 127.0.0.1:7711 \\\n"
+                   "      --prompt-file report.txt --prompt \"What does the report recommend?\"\n",
+        .summary =
+            "Asks a running coordinator one question and prints the answer as it comes. File and\n"
+            "text together are the document, an empty line, the question.\n",
+        .rows = rows,
+        .rows_count = GENERATE_OPTIONS_ROWS + 1,
+        .takers = CONFIG_REQUEST,
+        .config = config,
+    };
+    int exit_code = flags_parse(&command, argc, argv, NULL);
+    if (exit_code == FLAGS_GO_ON)
+        exit_code = generate(&options, config, server);
+    config_destroy(config);
+    return exit_code;
+}

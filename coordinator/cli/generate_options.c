@@ -1,0 +1,172 @@
+/* Owns the shared option rows. Promises that an option not given stays absent in the request. */
+#include "coordinator/cli/generate_options.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "coordinator/cli/answer.h"
+
+void generate_options_init(struct generate_options *options,
+                           struct flags_row rows[GENERATE_OPTIONS_ROWS])
+{
+    *options = (struct generate_options){.max_tokens = 256};
+    const struct flags_row all[] = {
+        {.name = "prompt-file",
+         .letter = 'f',
+         .type = FLAGS_TEXT,
+         .target = &options->prompt_file,
+         .value = "FILE",
+         .help = "the document, UTF-8 text; - for standard input"},
+        {.name = "prompt",
+         .letter = 'p',
+         .type = FLAGS_TEXT,
+         .target = &options->prompt,
+         .value = "TEXT",
+         .help = "the question; with a file, it follows the document"},
+        {.name = "raw",
+         .type = FLAGS_SWITCH,
+         .target = &options->raw,
+         .help = "continue the text as it is, without the model's chat form"},
+        {.name = "max-tokens",
+         .letter = 'n',
+         .type = FLAGS_INTEGER,
+         .target = &options->max_tokens,
+         .value = "N",
+         .help = "longest answer [256]",
+         .least = 1,
+         .most = 1 << 24},
+        {.name = "temperature",
+         .type = FLAGS_REAL,
+         .target = &options->temperature,
+         .value = "T",
+         .help = "0: always the likeliest token [0]",
+         .least = 0,
+         .most = 100,
+         .given = &options->temperature_given},
+        {.name = "top-k",
+         .type = FLAGS_INTEGER,
+         .target = &options->top_k,
+         .value = "N",
+         .help = "draw from the N likeliest; 0: from all [0]",
+         .least = 0,
+         .most = 1 << 22},
+        {.name = "top-p",
+         .type = FLAGS_REAL,
+         .target = &options->top_p,
+         .value = "P",
+         .help = "draw from the likeliest that reach P together [1]",
+         .least = 0,
+         .most = 1,
+         .given = &options->top_p_given},
+        {.name = "min-p",
+         .type = FLAGS_REAL,
+         .target = &options->min_p,
+         .value = "P",
+         .help = "leave out what is below P times the likeliest [0]",
+         .least = 0,
+         .most = 1},
+        {.name = "repetition-penalty",
+         .type = FLAGS_REAL,
+         .target = &options->repetition_penalty,
+         .value = "X",
+         .help = "above 1: repeat less [1]",
+         .least = 0.01,
+         .most = 100,
+         .given = &options->penalty_given},
+        {.name = "seed",
+         .type = FLAGS_INTEGER,
+         .target = &options->seed,
+         .value = "N",
+         .help = "the same draws each time [by chance]",
+         .least = 0,
+         .most = 9e15,
+         .given = &options->seed_given},
+        {.name = "stop",
+         .type = FLAGS_TEXT,
+         .target = &options->stop,
+         .value = "TEXT",
+         .help = "end the answer before this text"},
+        {.name = "json",
+         .type = FLAGS_SWITCH,
+         .target = &options->json,
+         .help = "one JSON object at the end instead of text"},
+        {.name = "verbose",
+         .letter = 'v',
+         .type = FLAGS_SWITCH,
+         .target = &options->verbose,
+         .help = "tell the plan and the rates on standard error"},
+    };
+    _Static_assert(sizeof all / sizeof all[0] == GENERATE_OPTIONS_ROWS, "one slot a row");
+    memcpy(rows, all, sizeof all);
+}
+
+enum status generate_options_check(const struct generate_options *options)
+{
+    if (!options->prompt_file && !options->prompt)
+        return fail(STATUS_INVALID_ARGUMENT,
+                    "nothing is asked; give --prompt TEXT, --prompt-file FILE, or both");
+    return STATUS_OK;
+}
+
+static void set_sampling(Longhaul__V1__Sampling *sampling, const struct generate_options *options)
+{
+    *sampling = (Longhaul__V1__Sampling)LONGHAUL__V1__SAMPLING__INIT;
+    sampling->top_k = (int32_t)options->top_k;
+    sampling->min_p = (float)options->min_p;
+    if (options->temperature_given) {
+        sampling->optional_temperature_case =
+            LONGHAUL__V1__SAMPLING__OPTIONAL_TEMPERATURE_TEMPERATURE;
+        sampling->temperature = (float)options->temperature;
+    }
+    if (options->top_p_given) {
+        sampling->optional_top_p_case = LONGHAUL__V1__SAMPLING__OPTIONAL_TOP_P_TOP_P;
+        sampling->top_p = (float)options->top_p;
+    }
+    if (options->penalty_given) {
+        sampling->optional_repetition_penalty_case =
+            LONGHAUL__V1__SAMPLING__OPTIONAL_REPETITION_PENALTY_REPETITION_PENALTY;
+        sampling->repetition_penalty = (float)options->repetition_penalty;
+    }
+    if (options->seed_given) {
+        sampling->optional_seed_case = LONGHAUL__V1__SAMPLING__OPTIONAL_SEED_SEED;
+        sampling->seed = (uint64_t)options->seed;
+    }
+}
+
+void generate_request_set(struct generate_request *request, const struct generate_options *options,
+                          struct prompt_input *prompt)
+{
+    request->message = (Longhaul__V1__GenerateRequest)LONGHAUL__V1__GENERATE_REQUEST__INIT;
+    request->plan = (Longhaul__V1__PlanOptions)LONGHAUL__V1__PLAN_OPTIONS__INIT;
+    set_sampling(&request->sampling, options);
+    request->message.prompt = &prompt->message;
+    request->message.sampling = &request->sampling;
+    request->message.options = &request->plan;
+    request->message.optional_max_tokens_case =
+        LONGHAUL__V1__GENERATE_REQUEST__OPTIONAL_MAX_TOKENS_MAX_TOKENS;
+    request->message.max_tokens = options->max_tokens;
+    if (options->stop) {
+        request->stop[0] = (char *)(size_t)options->stop; /* only read */
+        request->message.stop = request->stop;
+        request->message.n_stop = 1;
+    }
+}
+
+enum status generate_options_ask(const struct generate_options *options, struct rpc_client *client,
+                                 const struct generate_request *request, bool *incomplete)
+{
+    struct answer answer = {
+        .progress = {.verbose = options->verbose,
+                     .text_on_screen = !options->json && isatty(STDOUT_FILENO)},
+        .stream = !options->json,
+        .token_limit = options->max_tokens,
+    };
+    enum status status = answer_ask(&answer, client, &request->message);
+    if (status == STATUS_OK && options->json)
+        answer_print_json(&answer);
+    *incomplete = status == STATUS_OK && answer.finished->finish_reason ==
+                                             LONGHAUL__V1__FINISH_REASON__FINISH_REASON_CANCELLED;
+    answer_deinit(&answer);
+    return status;
+}

@@ -1,0 +1,114 @@
+/* longhaul: the command line. Owns the choice of the subcommand and everything read from the
+ * environment. */
+#include <errno.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "coordinator/cli/commands.h"
+#include "coordinator/cli/console.h"
+#include "proto/nearest.h"
+
+static const struct {
+    const char *name;
+    int (*command)(int argc, char **argv);
+    const char *help;
+} commands[] = {
+    {"run", run_command, "answer one prompt: start everything, stream the answer, stop"},
+    {"score", score_command, "log-probabilities of a text's tokens"},
+    {"generate", generate_command, "answer one prompt by a running coordinator"},
+    {"tokenize", tokenize_command, "a text's token ids"},
+    {"config", config_command, "check a configuration file, show all settings"},
+    {"doctor", doctor_command, "whether this machine has what longhaul needs"},
+};
+
+enum { COMMANDS = sizeof commands / sizeof commands[0] };
+
+static void print_help(FILE *file)
+{
+    fputs("Example:\n"
+          "  longhaul run --model SmolLM2-135M-Instruct.Q4_1.gguf --workers 2 \\\n"
+          "      --prompt-file report.txt --prompt \"What does the report recommend?\"\n"
+          "\n"
+          "longhaul answers questions about documents that are too long for one machine:\n"
+          "the tokens are shared out over workers, which exchange only the keys and values\n"
+          "that the attention method reads.\n"
+          "\n"
+          "Usage: longhaul COMMAND [OPTIONS]\n"
+          "\n"
+          "Commands:\n",
+          file);
+    for (size_t i = 0; i < COMMANDS; i++)
+        fprintf(file, "  %-12s%s\n", commands[i].name, commands[i].help);
+    fputs("\n`longhaul COMMAND --help` tells a command's options, `longhaul --version` the "
+          "version.\n",
+          file);
+}
+
+static int unknown_command(const char *word)
+{
+    const char *names[COMMANDS];
+    for (size_t i = 0; i < COMMANDS; i++)
+        names[i] = commands[i].name;
+    const char *near = nearest_name(word, names, COMMANDS);
+    fprintf(stderr, "longhaul: unknown command \"%s\"%s%s%s\nTry 'longhaul --help'.\n", word,
+            near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
+    return CONSOLE_EXIT_USAGE;
+}
+
+/* Standard error is redrawn only on a terminal that can; colours follow no-color.org. */
+static void configure_console(void)
+{
+    const char *term = getenv("TERM");
+    const char *no_color = getenv("NO_COLOR");
+    bool live = isatty(STDERR_FILENO) && term && strcmp(term, "dumb") != 0;
+    console_configure(live, live && !(no_color && no_color[0]));
+}
+
+static int run(int argc, char **argv)
+{
+    const char *word = argc > 1 ? argv[1] : NULL;
+    if (!word) {
+        print_help(stderr);
+        return CONSOLE_EXIT_USAGE;
+    }
+    if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0) {
+        print_help(stdout);
+        return 0;
+    }
+    if (strcmp(word, "--version") == 0) {
+        printf("longhaul %s\n", LONGHAUL_VERSION);
+        return 0;
+    }
+    bool help = strcmp(word, "help") == 0;
+    if (help && argc == 2) {
+        print_help(stdout);
+        return 0;
+    }
+    if (help)
+        word = argv[2];
+    for (size_t i = 0; i < COMMANDS; i++) {
+        if (strcmp(word, commands[i].name) != 0)
+            continue;
+        char help_flag[] = "--help";
+        char *help_argv[] = {argv[0], help_flag, NULL};
+        return help ? commands[i].command(2, help_argv) : commands[i].command(argc - 1, argv + 1);
+    }
+    return unknown_command(word);
+}
+
+int main(int argc, char **argv)
+{
+    /* A reader that goes away is a write error, which lets commands end what they started. */
+    signal(SIGPIPE, SIG_IGN);
+    configure_console();
+    int exit_code = run(argc, argv);
+    errno = 0;
+    bool lost = fflush(stdout) != 0 || ferror(stdout);
+    if (lost && errno != EPIPE)
+        fprintf(stderr, "longhaul: write standard output: %s\n", strerror(errno));
+    return lost && exit_code == 0 ? status_exit_code(STATUS_IO) : exit_code;
+}

@@ -1,0 +1,32 @@
+/* A coordinator with its workers for one command: started beside the command, ended with it. */
+#pragma once
+
+#include <stdint.h>
+
+#include "proto/config.h"
+#include "proto/status.h"
+
+struct private_coordinator;
+struct rpc_client;
+
+struct private_coordinator_args {
+    const struct config *config; /* what it is started with */
+    int64_t context_tokens;      /* planned for where the config leaves it open */
+};
+
+/* Starts longhaul-coordinator on a free port of this host, which launches the workers, and returns
+ * once a worker group is ready. Its own failure comes out in its own words; CANCELLED after an
+ * interrupt. Starts no thread before the process is there, so call it before any rpc client is
+ * made. */
+MUST_CHECK enum status private_coordinator_start(struct private_coordinator **coordinator,
+                                                 const struct private_coordinator_args *args);
+
+/* "127.0.0.1:PORT" and a client of it, both borrowed. */
+const char *private_coordinator_address(const struct private_coordinator *coordinator);
+struct rpc_client *private_coordinator_client(const struct private_coordinator *coordinator);
+
+/* What it complained of last, on standard error, for a failure that needs explaining. */
+void private_coordinator_tell(const struct private_coordinator *coordinator);
+
+/* Asks it to end, waits, kills what is left, its workers included. Accepts NULL. */
+void private_coordinator_stop(struct private_coordinator *coordinator);

@@ -1,0 +1,97 @@
+/* Owns the wording of progress. Promises nothing on standard error where no terminal looks on,
+ * unless asked for. */
+#include "coordinator/cli/progress.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "coordinator/cli/console.h"
+
+static double now_seconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
+/* "3 s", "2 min 05 s", "1 h 10 min". */
+static void print_duration(char text[32], double seconds)
+{
+    int64_t whole = (int64_t)(seconds + 0.5);
+    if (whole < 60)
+        snprintf(text, 32, "%" PRId64 " s", whole);
+    else if (whole < 3600)
+        snprintf(text, 32, "%" PRId64 " min %02d s", whole / 60, (int)(whole % 60));
+    else
+        snprintf(text, 32, "%" PRId64 " h %02d min", whole / 3600, (int)(whole % 3600 / 60));
+}
+
+void progress_queued(const struct progress *progress, const Longhaul__V1__Queued *queued)
+{
+    (void)progress;
+    if (queued->ahead > 0)
+        console_progress("waiting: %" PRId64 " request%s first", queued->ahead,
+                         queued->ahead == 1 ? " comes" : "s come");
+}
+
+void progress_planned(const struct progress *progress, const Longhaul__V1__PlanSummary *plan)
+{
+    if (progress->verbose && plan->text[0])
+        console_say("%s", plan->text);
+}
+
+void progress_prompt(const struct progress *progress, const Longhaul__V1__Progress *done)
+{
+    enum { BAR = 24 };
+    (void)progress;
+    if (done->tokens_total <= 0)
+        return;
+    double share = (double)done->tokens_done / (double)done->tokens_total;
+    int filled = (int)(share * BAR);
+    char left[32] = "", rate[64] = "";
+    if (done->tokens_per_second > 0) {
+        print_duration(left,
+                       (double)(done->tokens_total - done->tokens_done) / done->tokens_per_second);
+        snprintf(rate, sizeof rate, "  %.0f tokens/s  %s left", done->tokens_per_second, left);
+    }
+    console_progress("reading [%.*s%*s] %3.0f %%  %" PRId64 " of %" PRId64 " tokens%s", filled,
+                     "########################", BAR - filled, "", 100 * share, done->tokens_done,
+                     done->tokens_total, rate);
+}
+
+void progress_answer(struct progress *progress, int64_t tokens, int64_t limit)
+{
+    if (progress->text_on_screen) {
+        console_clear();
+        return;
+    }
+    double now = now_seconds();
+    if (progress->begin_seconds == 0)
+        progress->begin_seconds = now;
+    double passed = now - progress->begin_seconds;
+    double rate = passed > 0.2 ? (double)(tokens - 1) / passed : 0;
+    if (rate > 0)
+        console_progress("answering: %" PRId64 " of at most %" PRId64 " tokens  %.1f tokens/s",
+                         tokens, limit, rate);
+    else
+        console_progress("answering: %" PRId64 " of at most %" PRId64 " tokens", tokens, limit);
+}
+
+void progress_finished(const struct progress *progress, const Longhaul__V1__Usage *usage,
+                       const Longhaul__V1__Seconds *seconds)
+{
+    console_clear();
+    if (!usage || !seconds || !(progress->verbose || isatty(STDERR_FILENO)))
+        return;
+    char decode[96] = "";
+    int64_t steps = usage->completion_tokens - 1;
+    if (steps > 0 && seconds->decode > 0)
+        snprintf(decode, sizeof decode, "; answer %" PRId64 " tokens, %.1f tokens/s",
+                 usage->completion_tokens, (double)steps / seconds->decode);
+    double rate = seconds->prefill > 0 ? (double)usage->prompt_tokens / seconds->prefill : 0;
+    console_say("%sload %.1f s; prompt %" PRId64 " tokens in %.1f s, %.0f tokens/s%s%s",
+                console_paint(CONSOLE_DIM), seconds->load, usage->prompt_tokens, seconds->prefill,
+                rate, decode, console_paint(CONSOLE_PLAIN));
+}

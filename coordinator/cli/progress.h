@@ -1,0 +1,22 @@
+/* How far a request is: on a terminal a line that is redrawn, with rate and time left; otherwise
+ * nothing. */
+#pragma once
+
+#include <stdbool.h>
+
+#include "proto/inference.pb-c.h"
+
+struct progress {
+    bool verbose;         /* the plan is told too, terminal or not */
+    bool text_on_screen;  /* the answer goes to the same terminal: no line is drawn while it does */
+    double begin_seconds; /* of the answer's first token */
+};
+
+void progress_queued(const struct progress *progress, const Longhaul__V1__Queued *queued);
+void progress_planned(const struct progress *progress, const Longhaul__V1__PlanSummary *plan);
+void progress_prompt(const struct progress *progress, const Longhaul__V1__Progress *done);
+/* `tokens` of the answer are there, of at most `limit`. */
+void progress_answer(struct progress *progress, int64_t tokens, int64_t limit);
+/* The rates, when all is done. */
+void progress_finished(const struct progress *progress, const Longhaul__V1__Usage *usage,
+                       const Longhaul__V1__Seconds *seconds);

@@ -1,0 +1,254 @@
+/* longhaul score: log-probabilities of a text's own tokens, hence its perplexity. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "coordinator/cli/commands.h"
+#include "coordinator/cli/console.h"
+#include "coordinator/cli/event_stream.h"
+#include "coordinator/cli/interrupt.h"
+#include "coordinator/cli/plan_report.h"
+#include "coordinator/cli/private_coordinator.h"
+#include "coordinator/cli/progress.h"
+#include "coordinator/cli/prompt_input.h"
+#include "coordinator/cli/text_file.h"
+#include "coordinator/id_list.h"
+#include "proto/choice_message.h"
+#include "proto/flags.h"
+
+static const char program[] = "longhaul score";
+
+struct scores {
+    struct progress progress;
+    struct id_list ids;
+    float *logprobs; /* [ids.count - 1]; entry t is of token t + 1 */
+    size_t logprobs_count;
+    size_t logprobs_room;
+    Longhaul__V1__PlanSummary *plan;
+    Longhaul__V1__ScoreFinished *finished;
+};
+
+static void scores_deinit(struct scores *scores)
+{
+    id_list_deinit(&scores->ids);
+    free(scores->logprobs);
+    if (scores->plan)
+        longhaul__v1__plan_summary__free_unpacked(scores->plan, NULL);
+    if (scores->finished)
+        longhaul__v1__score_finished__free_unpacked(scores->finished, NULL);
+}
+
+static enum status take_scores(struct scores *scores, const Longhaul__V1__Scores *part)
+{
+    if (part->first != (int64_t)scores->ids.count)
+        return fail(STATUS_INTERNAL, "scores from token %lld on came where %zu was next",
+                    (long long)part->first, scores->ids.count);
+    for (size_t i = 0; i < part->n_token_ids; i++)
+        TRY(id_list_add(&scores->ids, part->token_ids[i]));
+    size_t wanted = scores->logprobs_count + part->n_logprobs;
+    if (wanted > scores->logprobs_room) {
+        float *larger = realloc(scores->logprobs, 2 * wanted * sizeof *larger);
+        if (!larger)
+            return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the scores");
+        scores->logprobs = larger;
+        scores->logprobs_room = 2 * wanted;
+    }
+    for (size_t i = 0; i < part->n_logprobs; i++)
+        scores->logprobs[scores->logprobs_count++] = part->logprobs[i];
+    return STATUS_OK;
+}
+
+static enum status take_event(void *context, const ProtobufCMessage *message)
+{
+    struct scores *scores = context;
+    const Longhaul__V1__ScoreResponse *response = (const Longhaul__V1__ScoreResponse *)message;
+    ProtobufCMessage *kept = NULL;
+    switch (response->event_case) {
+    case LONGHAUL__V1__SCORE_RESPONSE__EVENT_QUEUED:
+        progress_queued(&scores->progress, response->queued);
+        return STATUS_OK;
+    case LONGHAUL__V1__SCORE_RESPONSE__EVENT_PLANNED:
+        if (scores->plan)
+            return STATUS_OK;
+        progress_planned(&scores->progress, response->planned);
+        TRY(event_stream_keep(&kept, &response->planned->base));
+        scores->plan = (Longhaul__V1__PlanSummary *)kept;
+        return STATUS_OK;
+    case LONGHAUL__V1__SCORE_RESPONSE__EVENT_PROGRESS:
+        progress_prompt(&scores->progress, response->progress);
+        return STATUS_OK;
+    case LONGHAUL__V1__SCORE_RESPONSE__EVENT_SCORES:
+        return take_scores(scores, response->scores);
+    case LONGHAUL__V1__SCORE_RESPONSE__EVENT_FINISHED:
+        if (scores->finished)
+            return STATUS_OK;
+        TRY(event_stream_keep(&kept, &response->finished->base));
+        scores->finished = (Longhaul__V1__ScoreFinished *)kept;
+        return STATUS_OK;
+    default:
+        return STATUS_OK; /* of a newer coordinator */
+    }
+}
+
+static void print_json(const struct scores *scores)
+{
+    struct json_writer writer = {.file = stdout};
+    const Longhaul__V1__ScoreFinished *finished = scores->finished;
+    json_writer_begin_object(&writer, NULL);
+    json_writer_integer(&writer, "schema_version", 1);
+    json_writer_begin_array(&writer, "token_ids");
+    for (size_t i = 0; i < scores->ids.count; i++)
+        json_writer_integer(&writer, NULL, scores->ids.ids[i]);
+    json_writer_end_array(&writer);
+    json_writer_begin_array(&writer, "logprobs");
+    for (size_t i = 0; i < scores->logprobs_count; i++)
+        json_writer_float(&writer, NULL, scores->logprobs[i]);
+    json_writer_end_array(&writer);
+    json_writer_real(&writer, "perplexity", finished->perplexity);
+    plan_report_usage_json(&writer, finished->usage);
+    plan_report_seconds_json(&writer, finished->seconds);
+    plan_report_json(&writer, scores->plan);
+    plan_report_ranks_json(&writer, finished->ranks, finished->n_ranks);
+    json_writer_end_object(&writer);
+    putchar('\n');
+}
+
+static void print_plain(const struct scores *scores)
+{
+    double sum = 0;
+    for (size_t i = 0; i < scores->logprobs_count; i++)
+        sum += (double)scores->logprobs[i];
+    printf("tokens      %zu\n", scores->ids.count);
+    if (scores->logprobs_count > 0)
+        printf("mean logprob %.6f\nperplexity  %.4f\n", sum / (double)scores->logprobs_count,
+               scores->finished->perplexity);
+}
+
+static enum status ask(struct scores *scores, struct rpc_client *client, char *text,
+                       const struct config *config, struct method_message *method)
+{
+    Longhaul__V1__ScoreRequest request = LONGHAUL__V1__SCORE_REQUEST__INIT;
+    Longhaul__V1__PlanOptions options = LONGHAUL__V1__PLAN_OPTIONS__INIT;
+    options.method = &method->message;
+    options.stage_tokens = config_integer(config, "engine.stage_tokens");
+    request.text = text;
+    request.options = &options;
+    const struct event_stream_args args = {
+        .path = "/longhaul.v1.Inference/Score",
+        .response = &longhaul__v1__score_response__descriptor,
+        .request = &request.base,
+        .take = take_event,
+        .context = scores,
+    };
+    TRY(event_stream_run(client, &args));
+    if (!scores->finished)
+        return fail(STATUS_INTERNAL, "the coordinator ended the scores without its last event");
+    progress_finished(&scores->progress, scores->finished->usage, scores->finished->seconds);
+    return STATUS_OK;
+}
+
+/* What the text needs of the model file, before anything is started. */
+static enum status examine(struct method_message *message, int64_t *tokens, const char *text,
+                           size_t bytes, const struct config *config)
+{
+    struct model *model = NULL;
+    struct method method;
+    const char *path = config_text(config, "model.path");
+    TRY(text_file_check_readable(path, "model"));
+    TRY(model_open(&model, path));
+    enum status status = method_parse(&method, config_text(config, "engine.method"),
+                                      model_spec(model)->trained_tokens);
+    if (status == STATUS_OK)
+        status = prompt_input_count_text(text, bytes, tokens, model);
+    model_close(model);
+    TRY(status);
+    method_message_set(message, &method);
+    return STATUS_OK;
+}
+
+static enum status score(const struct config *config, const char *path, bool json, bool verbose)
+{
+    char *text = NULL;
+    size_t bytes = 0;
+    struct method_message method;
+    struct private_coordinator *coordinator = NULL;
+    struct private_coordinator_args args = {.config = config};
+    struct scores scores = {.progress = {.verbose = verbose}};
+    TRY(text_file_read(&text, &bytes, path));
+    enum status status = examine(&method, &args.context_tokens, text, bytes, config);
+    if (status == STATUS_OK)
+        status = private_coordinator_start(&coordinator, &args);
+    if (status == STATUS_OK) {
+        status = ask(&scores, private_coordinator_client(coordinator), text, config, &method);
+        if (status == STATUS_UNAVAILABLE || status == STATUS_INTERNAL)
+            private_coordinator_tell(coordinator);
+        private_coordinator_stop(coordinator);
+    }
+    if (status == STATUS_OK && json)
+        print_json(&scores);
+    else if (status == STATUS_OK)
+        print_plain(&scores);
+    scores_deinit(&scores);
+    free(text);
+    return status;
+}
+
+static int checked_score(const struct config *config, const char *path, bool json, bool verbose)
+{
+    if (!path || !config_text(config, "model.path")[0]) {
+        console_say("%s: --%s FILE is missing\nTry '%s --help'.", program, path ? "model" : "file",
+                    program);
+        return CONSOLE_EXIT_USAGE;
+    }
+    interrupt_install();
+    enum status status = score(config, path, json, verbose);
+    if (interrupt_count() > 0) {
+        console_say("%s: interrupted", program);
+        return interrupt_exit_code();
+    }
+    return status == STATUS_OK ? 0 : console_failure(program, status);
+}
+
+int score_command(int argc, char **argv)
+{
+    const char *path = NULL;
+    bool json = false, verbose = false;
+    const struct flags_row rows[] = {
+        {.name = "file",
+         .letter = 'f',
+         .type = FLAGS_TEXT,
+         .target = &path,
+         .value = "FILE",
+         .help = "the text, UTF-8; - for standard input"},
+        {.name = "json",
+         .type = FLAGS_SWITCH,
+         .target = &json,
+         .help = "one JSON object with token_ids and logprobs"},
+        {.name = "verbose",
+         .letter = 'v',
+         .type = FLAGS_SWITCH,
+         .target = &verbose,
+         .help = "tell the plan and the rates on standard error"},
+    };
+    struct config *config = NULL;
+    enum status status = config_create(&config);
+    if (status != STATUS_OK)
+        return console_failure(program, status);
+    const struct flags_command command = {
+        .program = program,
+        .example = "  longhaul score --model SmolLM2-135M-Instruct.Q4_1.gguf --file report.txt\n",
+        .summary =
+            "Reads a text with the model and tells how likely each token was after those before\n"
+            "it: the mean log-probability and the perplexity, or with --json every value.\n"
+            "Control tokens in the text are recognised.\n",
+        .rows = rows,
+        .rows_count = sizeof rows / sizeof rows[0],
+        .takers = CONFIG_RUN,
+        .config = config,
+    };
+    int exit_code = flags_parse(&command, argc, argv, NULL);
+    if (exit_code == FLAGS_GO_ON)
+        exit_code = checked_score(config, path, json, verbose);
+    config_destroy(config);
+    return exit_code;
+}

@@ -1,0 +1,212 @@
+"""The command line as a person meets it: help, wrong input, exit codes, JSON. Arguments: the folder of the programs and
+the program that writes a small model file."""
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import unittest
+
+BIN = sys.argv[1]
+TINY_MODEL_FILE = sys.argv[2]
+COMMANDS = ["run", "score", "generate", "tokenize", "config", "doctor"]
+
+
+def longhaul(*arguments, text=None, environment=None):
+    standard_input = {"input": text} if text is not None else {"stdin": subprocess.DEVNULL}
+    return subprocess.run([os.path.join(BIN, "longhaul"), *arguments], capture_output=True,
+                          text=True, timeout=60, env={**os.environ, **(environment or {})},
+                          **standard_input)
+
+
+class Folder(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.addCleanup(self.folder.cleanup)
+
+    def path(self, name, content=None):
+        path = os.path.join(self.folder.name, name)
+        if content is not None:
+            with open(path, "wb") as file:
+                file.write(content)
+        return path
+
+    def model(self):
+        path = self.path("tiny.gguf")
+        subprocess.run([TINY_MODEL_FILE, path], check=True, timeout=60)
+        return path
+
+    def expect(self, result, code, *words):
+        self.assertEqual(result.returncode, code, result.stderr)
+        for word in words:
+            self.assertIn(word, result.stderr)
+        self.assertNotIn("\033", result.stderr, "no escape sequences where no terminal looks on")
+
+
+class Help(Folder):
+    def test_every_help_text_starts_with_an_example(self):
+        for command in [[], *[[name] for name in COMMANDS], ["config", "check"], ["config", "show"]]:
+            result = longhaul(*command, "--help")
+            self.assertEqual(result.returncode, 0, command)
+            self.assertEqual(result.stderr, "")
+            lines = result.stdout.splitlines()
+            self.assertEqual(lines[0], "Example:")
+            self.assertTrue(lines[1].startswith("  longhaul " + " ".join(command)), lines[1])
+
+    def test_help_and_dash_help_say_the_same(self):
+        for name in COMMANDS:
+            self.assertEqual(longhaul("help", name).stdout, longhaul(name, "--help").stdout)
+
+    def test_every_option_of_the_help_is_known(self):
+        for name in COMMANDS:
+            for word in longhaul(name, "--help").stdout.split():
+                if word.startswith("--") and word not in ("--help", "--version", "--origin"):
+                    self.assertNotIn("unknown option", longhaul(name, word).stderr, (name, word))
+
+    def test_version_goes_to_standard_output(self):
+        result = longhaul("--version")
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
+        self.assertRegex(result.stdout, r"^longhaul \d+\.\d+\.\d+\n$")
+
+    def test_nothing_asked_is_a_usage_error_with_help(self):
+        self.expect(longhaul(), 2, "Usage: longhaul COMMAND")
+
+
+class WrongCommandLines(Folder):
+    def test_an_unknown_command_suggests_the_right_one(self):
+        self.expect(longhaul("tokenise"), 2, 'unknown command "tokenise"', "did you mean tokenize?")
+
+    def test_an_unknown_option_suggests_the_right_one(self):
+        self.expect(longhaul("run", "--wrokers", "2"), 2, "--wrokers", "did you mean --workers?")
+        self.expect(longhaul("generate", "--max-tokens=2", "--prmpt"), 2, "did you mean --prompt?")
+
+    def test_a_value_out_of_range_is_told_with_the_range(self):
+        self.expect(longhaul("run", "--workers", "0"), 2, "--workers: 0 is outside 1 to 1024")
+        self.expect(longhaul("run", "--max-tokens", "many"), 2, '--max-tokens: "many"')
+        self.expect(longhaul("run", "--transport", "pigeon"), 2, "none of auto|mpi|loopback")
+
+    def test_a_wrong_method_is_told_before_anything_starts(self):
+        self.expect(longhaul("run", "--method", "strng"), 2, "--method", 'did you mean "string"?')
+
+    def test_missing_and_superfluous_values(self):
+        self.expect(longhaul("run", "--workers"), 2, "--workers needs a value")
+        self.expect(longhaul("run", "--json=1"), 2, "--json takes no value")
+        self.expect(longhaul("run", "report.txt"), 2, '"report.txt" is an argument too many')
+        self.expect(longhaul("run"), 2, "--prompt")
+        self.expect(longhaul("run", "--prompt", "x"), 2, "--model FILE is missing")
+        self.expect(longhaul("tokenize", "--model", "x"), 2, "--file is missing")
+        self.expect(longhaul("generate", "--prompt", "x"), 2, "--server HOST:PORT is missing")
+
+
+class Configuration(Folder):
+    def test_all_errors_come_with_line_and_column(self):
+        path = self.path("c.yaml", b"engine:\n  wrokers: 2\n  threads: many\nlog:\n  level: info\n"
+                                   b"  level: warn\n")
+        result = longhaul("config", "check", path)
+        self.expect(result, 78, path + ":2:3:", 'did you mean "engine.workers"?', path + ":3:12:",
+                    path + ":6:3:", "twice")
+        self.assertEqual(result.stdout, "")
+        self.expect(longhaul("run", "--config", path, "--prompt", "x"), 78, path + ":2:3:")
+
+    def test_a_right_file_and_a_missing_one(self):
+        self.expect(longhaul("config", "check", self.path("c.yaml", b"engine: {workers: 2}\n")), 0)
+        self.expect(longhaul("config", "check", self.path("none.yaml")), 66, "No such file")
+
+    def test_show_tells_where_values_come_from(self):
+        path = self.path("c.yaml", b"engine: {workers: 2, threads: 3}\n")
+        result = longhaul("config", "show", "--origin", "--config", path, "--threads", "1")
+        self.assertIn("  workers: 2  # " + path + ":1\n", result.stdout)
+        self.assertIn("  threads: 1  # --threads\n", result.stdout)
+        self.assertIn("  transport: auto  # default\n", result.stdout)
+
+    def test_what_show_prints_is_a_right_file(self):
+        shown = longhaul("config", "show", "--method", "string:shift=4096,local=128").stdout
+        path = self.path("shown.yaml", shown.encode())
+        self.expect(longhaul("config", "check", path), 0)
+        self.assertIn("string:shift=4096,local=128", shown)
+
+    def test_show_as_json(self):
+        settings = json.loads(longhaul("config", "show", "--json", "--workers", "3").stdout)
+        self.assertEqual(settings["schema_version"], 1)
+        self.assertEqual(settings["settings"]["engine.workers"]["value"], 3)
+        self.assertEqual(settings["settings"]["engine.workers"]["origin"], "--workers")
+
+
+class Files(Folder):
+    def ask(self, model, text_path):
+        return longhaul("tokenize", "--model", model, "--file", text_path)
+
+    def test_a_missing_model_is_66(self):
+        text = self.path("t.txt", b"hello")
+        for command in (["tokenize", "--file", text], ["score", "--file", text],
+                        ["run", "--prompt", "x"]):
+            self.expect(longhaul(*command, "--model", self.path("none.gguf")), 66, "none.gguf",
+                        "No such file")
+            self.expect(longhaul(*command, "--model", self.folder.name), 66, "folder")
+
+    def test_a_truncated_or_foreign_model_is_65(self):
+        with open(self.model(), "rb") as file:
+            content = file.read()
+        text = self.path("t.txt", b"hello")
+        for name, bytes_ in (("cut.gguf", content[:len(content) // 2]), ("short.gguf", content[:3]),
+                             ("empty.gguf", b""), ("text.gguf", b"this is no model file at all\n")):
+            path = self.path(name, bytes_)
+            self.expect(self.ask(path, text), 65, path)
+            self.expect(longhaul("run", "--model", path, "--prompt", "x"), 65, path)
+
+    @unittest.skipIf(os.geteuid() == 0, "root may read everything")
+    def test_an_unreadable_model_is_66(self):
+        path = self.path("secret.gguf", b"x")
+        os.chmod(path, 0)
+        self.expect(self.ask(path, self.path("t.txt", b"hello")), 66, "Permission denied")
+
+    def test_text_that_is_no_utf8_is_told_with_its_offset(self):
+        path = self.path("t.txt", b"caf\xe9 au lait")
+        self.expect(self.ask(self.model(), path), 65, path, "3")
+        self.expect(self.ask(self.model(), self.path("nul.txt", b"ab\0cd")), 65, "offset 2")
+
+    def test_ids_of_a_text_and_of_standard_input(self):
+        model, path = self.model(), self.path("t.txt", b"ab")
+        plain = self.ask(model, path)
+        self.assertEqual(plain.returncode, 0, plain.stderr)
+        ids = [int(line) for line in plain.stdout.split()]
+        self.assertEqual(ids, [3 + ord("a"), 3 + ord("b")])
+        piped = longhaul("tokenize", "--model", model, "--file", "-", "--json", text="ab")
+        self.assertEqual(json.loads(piped.stdout),
+                         {"schema_version": 1, "token_ids": ids, "count": 2})
+
+    def test_a_full_disk_is_74(self):
+        with open("/dev/full", "w", encoding="ascii") as full:
+            result = subprocess.run([os.path.join(BIN, "longhaul"), "config", "show"], stdout=full,
+                                    stderr=subprocess.PIPE, text=True, timeout=60)
+        self.assertEqual(result.returncode, 74)
+        self.assertIn("No space left", result.stderr)
+
+
+class Services(Folder):
+    def test_no_coordinator_at_the_address_is_69(self):
+        self.expect(longhaul("generate", "--server", "127.0.0.1:1", "--prompt", "x"), 69,
+                    "127.0.0.1:1")
+
+    def test_doctor_reports_in_both_forms(self):
+        plain = longhaul("doctor")
+        for line in plain.stdout.splitlines():
+            self.assertIn(line.split()[0], ("ok", "warn", "fail"))
+        report = json.loads(longhaul("doctor", "--json").stdout)
+        self.assertEqual(report["schema_version"], 1)
+        self.assertIn("mpirun", [finding["what"] for finding in report["findings"]])
+        self.assertEqual(plain.returncode, 69 if report["worst"] == "fail" else 0)
+
+    def test_doctor_finds_mpirun_missing(self):
+        result = longhaul("doctor", environment={"PATH": self.folder.name})
+        self.assertEqual(result.returncode, 69)
+        self.assertIn("apt install openmpi-bin", result.stdout)
+
+    def test_doctor_names_what_is_wrong_with_a_model(self):
+        result = longhaul("doctor", "--model", self.path("x.gguf", b"nothing"))
+        self.assertEqual(result.returncode, 69)
+        self.assertRegex(result.stdout, "(?m)^fail  model .*x.gguf")
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1], verbosity=2)
