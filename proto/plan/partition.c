@@ -89,10 +89,13 @@ static enum status append_run(struct ownership *ownership, int64_t end_panel, in
     return STATUS_OK;
 }
 
-/* Chunk c of `chunks` nearly equal ones of [first, end): its end. */
+/* The end of chunk c of `chunks` nearly equal ones of the panels [first, end). The first chunks get
+ * the odd panels: so no chunk of a shorter stage is larger than that of a longer one, and memory
+ * planned for the longest is enough. */
 static int64_t chunk_end(int64_t first, int64_t end, int64_t c, int64_t chunks)
 {
-    return first + (end - first) * (c + 1) / chunks;
+    const int64_t odd = (end - first) % chunks;
+    return first + (end - first) / chunks * (c + 1) + (c < odd ? c + 1 : odd);
 }
 
 enum status ownership_advance(struct ownership *ownership, int64_t tokens, enum partition_kind kind)

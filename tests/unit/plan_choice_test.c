@@ -1,0 +1,373 @@
+/* The planner's decisions, its refusals, and its byte formulas against spec/distribution.md 7. */
+#include "tests/support/unit.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "proto/plan/choice.h"
+#include "proto/plan/schedule.h"
+
+/* Llama-3.1-8B. */
+static const struct model_shape llama = {.layers = 32,
+                                         .hidden = 4096,
+                                         .heads = 32,
+                                         .kv_heads = 8,
+                                         .head_dim = 128,
+                                         .ffn = 14336,
+                                         .vocab = 128256,
+                                         .trained_tokens = 131072,
+                                         .weights_bytes = INT64_C(16060522496)};
+
+static struct choice_request request_for(const char *method, int workers, int64_t context_tokens)
+{
+    struct choice_request request = {.workers = workers,
+                                     .context_tokens = context_tokens,
+                                     .kernels = "avx2",
+                                     .cache = CHOICE_CACHE_BF16,
+                                     .partition = -1,
+                                     .schedule = -1,
+                                     .stage_tokens = -1,
+                                     .queries = -1,
+                                     .decode_split = -1};
+    assert_int_equal(method_parse(&request.method, method, 131072), STATUS_OK);
+    return request;
+}
+
+static struct choice make(const struct choice_request *request)
+{
+    struct choice choice;
+    const struct cost_table table = cost_table_default();
+    if (choice_make(&choice, request, &llama, &table) != STATUS_OK)
+        fail_msg("%s", status_message());
+    assert_int_equal(choice_check(&choice), STATUS_OK);
+    return choice;
+}
+
+static void a_dense_mask_takes_zigzag_shards_and_gather_in_one_stage(void **state)
+{
+    (void)state;
+    static const char *const methods[] = {"rope", "string", "lm_infinite:window=131072"};
+    for (size_t m = 0; m < sizeof methods / sizeof methods[0]; m++) {
+        const struct choice_request request = request_for(methods[m], 4, 131072);
+        const struct choice choice = make(&request);
+        assert_int_equal(choice.partition, PARTITION_ZIGZAG);
+        assert_int_equal(choice.schedule, CHOICE_GATHER);
+        assert_int_equal(choice.stage_tokens, 0);
+        assert_int_equal(choice.panel_tokens, 64);
+        assert_int_equal(choice.workers, 4);
+        assert_int_equal(choice.context_tokens, 131072);
+        assert_string_equal(choice.kernels, "avx2");
+        assert_string_equal(choice_schedule_name(choice.schedule), "gather");
+        assert_string_equal(choice_partition_name(choice.partition), "zigzag");
+    }
+}
+
+static void a_window_takes_contiguous_shards_a_halo_and_cut_stages(void **state)
+{
+    (void)state;
+    struct choice_request request = request_for("lm_infinite:window=4096", 4, 131072);
+    struct choice choice = make(&request);
+    assert_int_equal(choice.partition, PARTITION_CONTIGUOUS);
+    assert_int_equal(choice.schedule, CHOICE_HALO);
+    assert_int_equal(choice.stage_tokens, 4 * 4096);
+    request.context_tokens = 4 * 4096;
+    assert_int_equal(make(&request).stage_tokens, 0);
+    request.context_tokens = 4 * 4096 + 1;
+    assert_int_equal(make(&request).stage_tokens, 4 * 4096);
+    request = request_for("lm_infinite:window=100", 2, 131072);
+    assert_int_equal(make(&request).stage_tokens, 2 * 1024);
+    request = request_for("lm_infinite:window=1025", 2, 131072);
+    assert_int_equal(make(&request).stage_tokens, 2 * 1088);
+    request = request_for("lm_infinite:window=131071", 1, 131072);
+    choice = make(&request);
+    assert_int_equal(choice.schedule, CHOICE_HALO);
+    assert_int_equal(choice.stage_tokens, 0);
+}
+
+static void what_a_caller_asks_for_is_kept(void **state)
+{
+    (void)state;
+    struct choice_request request = request_for("rope", 8, 131072);
+    request.partition = PARTITION_CONTIGUOUS;
+    request.schedule = CHOICE_RING;
+    request.stage_tokens = 1000;
+    request.queries = CHOICE_SHARDED;
+    request.decode_split = 1;
+    request.cache = CHOICE_CACHE_F32;
+    struct choice choice = make(&request);
+    assert_int_equal(choice.partition, PARTITION_CONTIGUOUS);
+    assert_int_equal(choice.schedule, CHOICE_RING);
+    assert_int_equal(choice.stage_tokens, 1000);
+    assert_int_equal(choice.queries, CHOICE_SHARDED);
+    assert_int_equal(choice.replicate_tokens, 0);
+    assert_true(choice.decode_split);
+    assert_int_equal(choice_cache_bytes(&choice), 4);
+    assert_true(choice.receive_slots >= 7);
+    request.decode_split = 0;
+    request.shared_memory_bus = true;
+    assert_false(make(&request).decode_split);
+    request.decode_split = -1;
+    assert_true(make(&request).decode_split);
+    request.workers = 1;
+    choice = make(&request);
+    assert_false(choice.decode_split);
+    assert_int_equal(choice_cache_bytes(&choice), 4);
+    request.cache = CHOICE_CACHE_BF16;
+    choice = make(&request);
+    assert_int_equal(choice_cache_bytes(&choice), 2);
+}
+
+static void decode_is_split_where_the_network_is_worth_it(void **state)
+{
+    (void)state;
+    struct choice choice;
+    const struct choice_request request = request_for("rope", 4, 8192);
+    struct cost_table table = cost_table_default();
+    table.latency_s = 1e-6;
+    assert_int_equal(choice_make(&choice, &request, &llama, &table), STATUS_OK);
+    assert_true(choice.decode_split);
+    table.latency_s = 0.1;
+    assert_int_equal(choice_make(&choice, &request, &llama, &table), STATUS_OK);
+    assert_false(choice.decode_split);
+}
+
+static void a_short_question_on_a_filled_cache_replicates_its_queries(void **state)
+{
+    (void)state;
+    struct choice_request request = request_for("rope", 4, 131072);
+    struct choice choice = make(&request);
+    assert_int_equal(choice.queries, CHOICE_AUTO);
+    assert_true(choice.replicate_tokens >= 1);
+    const int64_t most = choice.replicate_tokens;
+    assert_int_equal(choice_stage_queries(&choice, (struct span){0, 1}), CHOICE_SHARDED);
+    assert_int_equal(choice_stage_queries(&choice, (struct span){1, 1 + most}), CHOICE_REPLICATED);
+    assert_int_equal(choice_stage_queries(&choice, (struct span){1, 2 + most}), CHOICE_SHARDED);
+    choice.queries = CHOICE_REPLICATED;
+    assert_int_equal(choice_stage_queries(&choice, (struct span){0, 999}), CHOICE_REPLICATED);
+    choice.queries = CHOICE_SHARDED;
+    assert_int_equal(choice_stage_queries(&choice, (struct span){1, 2}), CHOICE_SHARDED);
+    request.workers = 1;
+    choice = make(&request);
+    choice.replicate_tokens = 5;
+    assert_int_equal(choice_stage_queries(&choice, (struct span){1, 2}), CHOICE_SHARDED);
+    /* Where states are dear and keys are cheap it never does. */
+    struct cost_table table = cost_table_default();
+    table.linear_flops = 1;
+    request = request_for("lm_infinite:window=64", 4, 131072);
+    assert_int_equal(choice_make(&choice, &request, &llama, &table), STATUS_OK);
+    assert_true(choice.replicate_tokens <= 1);
+}
+
+static void stages_follow_each_other_to_the_end_of_the_prompt(void **state)
+{
+    (void)state;
+    struct choice choice = {.stage_tokens = 100};
+    struct span stage = choice_stage(&choice, 0, 250);
+    assert_int_equal(stage.end, 100);
+    stage = choice_stage(&choice, 200, 250);
+    assert_int_equal(stage.first, 200);
+    assert_int_equal(stage.end, 250);
+    stage = choice_stage(&choice, 150, 250);
+    assert_int_equal(stage.end, 250);
+    choice.stage_tokens = 0;
+    stage = choice_stage(&choice, 100, 250);
+    assert_int_equal(stage.first, 100);
+    assert_int_equal(stage.end, 250);
+}
+
+static void refused(const struct choice *choice, const char *named)
+{
+    assert_int_not_equal(choice_check(choice), STATUS_OK);
+    if (!strstr(status_message(), named))
+        fail_msg("\"%s\" does not name %s", status_message(), named);
+}
+
+static void a_choice_that_no_plan_can_follow_is_refused(void **state)
+{
+    (void)state;
+    const struct choice_request request = request_for("lm_infinite:window=128", 4, 1000);
+    const struct choice good = make(&request);
+    struct choice choice;
+#define REFUSED_WITH(change, named)                                                                \
+    do {                                                                                           \
+        choice = good;                                                                             \
+        change;                                                                                    \
+        refused(&choice, named);                                                                   \
+    } while (0)
+    REFUSED_WITH(choice.workers = 0, "workers");
+    REFUSED_WITH(choice.workers = 4097, "workers");
+    REFUSED_WITH(choice.partition = PARTITION_ROUND_ROBIN, "partition");
+    REFUSED_WITH(choice.schedule = (enum choice_schedule)3, "schedule");
+    REFUSED_WITH(choice.context_tokens = 0, "context_tokens");
+    REFUSED_WITH(choice.context_tokens = INT64_MAX, "context_tokens");
+    REFUSED_WITH(choice.stage_tokens = -1, "stage_tokens");
+    REFUSED_WITH(choice.panel_tokens = 0, "panel_tokens");
+    REFUSED_WITH(choice.panel_tokens = 65, "panel_tokens");
+    REFUSED_WITH(choice.block_tokens = 63, "block_tokens");
+    REFUSED_WITH(choice.block_tokens = 65, "block_tokens");
+    REFUSED_WITH(choice.cache = (enum choice_cache)2, "cache");
+    REFUSED_WITH(choice.queries = (enum choice_queries)3, "queries");
+    REFUSED_WITH(choice.replicate_tokens = -1, "replicate_tokens");
+    REFUSED_WITH(choice.receive_slots = 0, "receive_slots");
+    REFUSED_WITH(choice.schedule = CHOICE_RING; choice.receive_slots = 2, "receive_slots");
+    REFUSED_WITH(choice.kernels[0] = '\0', "kernel");
+    REFUSED_WITH(memset(choice.kernels, 'x', sizeof choice.kernels), "kernel");
+    REFUSED_WITH(choice.method.window = 0, "window");
+    REFUSED_WITH(choice.method = (struct method){.logit_scale = 1}, "halo");
+#undef REFUSED_WITH
+    choice = good;
+    choice.schedule = CHOICE_RING;
+    choice.receive_slots = 3;
+    assert_int_equal(choice_check(&choice), STATUS_OK);
+    choice.workers = 2;
+    choice.receive_slots = 1;
+    assert_int_equal(choice_check(&choice), STATUS_OK);
+    choice.panel_tokens = 1;
+    choice.block_tokens = 1;
+    assert_int_equal(choice_check(&choice), STATUS_OK);
+    choice.panel_tokens = choice.block_tokens = 64;
+    assert_int_equal(choice_check(&choice), STATUS_OK);
+    choice.workers = 4096;
+    choice.schedule = CHOICE_HALO;
+    assert_int_equal(choice_check(&choice), STATUS_OK);
+}
+
+static void a_request_out_of_range_is_refused(void **state)
+{
+    (void)state;
+    struct choice choice;
+    const struct cost_table table = cost_table_default();
+    struct choice_request request = request_for("rope", 0, 1000);
+    assert_int_equal(choice_make(&choice, &request, &llama, &table), STATUS_INVALID_ARGUMENT);
+    request = request_for("rope", 1, 0);
+    assert_int_equal(choice_make(&choice, &request, &llama, &table), STATUS_INVALID_ARGUMENT);
+    request = request_for("rope", 1, 10);
+    request.schedule = CHOICE_HALO;
+    assert_int_equal(choice_make(&choice, &request, &llama, &table), STATUS_INVALID_ARGUMENT);
+    request = request_for("rope", 1, 10);
+    request.method.logit_scale = 0;
+    assert_int_equal(choice_make(&choice, &request, &llama, &table), STATUS_OUT_OF_RANGE);
+}
+
+/* Costs of a one-stage prompt of 128k tokens on eight workers. */
+static void cost_of(struct cost costs[8], const char *method, enum choice_schedule schedule,
+                    enum partition_kind partition)
+{
+    struct choice_request request = request_for(method, 8, 131072);
+    request.schedule = schedule;
+    request.partition = partition;
+    request.stage_tokens = 0;
+    const struct choice choice = make(&request);
+    struct bands bands;
+    struct ownership *ownership;
+    struct schedule made;
+    const struct cost_table table = cost_table_default();
+    const struct span stage = {0, 131072};
+    method_bands(&choice.method, &bands);
+    assert_int_equal(ownership_create(&ownership, 8, choice.panel_tokens), STATUS_OK);
+    assert_int_equal(schedule_init(&made, 8), STATUS_OK);
+    assert_int_equal(choice_deal(&choice, ownership, stage), STATUS_OK);
+    assert_int_equal(schedule_make(&made, &choice, &bands, ownership, stage), STATUS_OK);
+    cost_stage(costs, &made, &choice, &llama, &table);
+    schedule_deinit(&made);
+    ownership_destroy(ownership);
+}
+
+static double mean_received_mb(const struct cost costs[8])
+{
+    double bytes = 0;
+    int64_t sent = 0;
+    int64_t received = 0;
+    for (int r = 0; r < 8; r++) {
+        bytes += (double)costs[r].received_bytes / 32 / 8;
+        sent += costs[r].sent_bytes;
+        received += costs[r].received_bytes;
+    }
+    assert_int_equal(sent, received);
+    return bytes / 1e6;
+}
+
+/* spec/distribution.md 7.1, 128k tokens, N = 8, per layer; the diagonal is the difference from its
+ * asymptotic rows. */
+static void predicted_bytes_are_those_of_the_formulas(void **state)
+{
+    (void)state;
+    struct cost costs[8];
+    cost_of(costs, "rope", CHOICE_GATHER, PARTITION_ZIGZAG);
+    assert_float_equal(mean_received_mb(costs), 352, 1);
+    /* Who has the last chunk reads everything: (N - 1) / N of the layer's keys and values. */
+    assert_int_equal(costs[0].received_bytes / 32, INT64_C(131072) / 8 * 7 * 4096);
+    double most = 0;
+    double mean = 0;
+    for (int r = 0; r < 8; r++) {
+        most = costs[r].flops > most ? costs[r].flops : most;
+        mean += costs[r].flops / 8;
+    }
+    assert_true(most <= 1.001 * mean);
+    cost_of(costs, "rope", CHOICE_GATHER, PARTITION_CONTIGUOUS);
+    assert_float_equal(mean_received_mb(costs), 235, 1);
+    assert_int_equal(costs[0].received_bytes, 0);
+    cost_of(costs, "string", CHOICE_GATHER, PARTITION_ZIGZAG);
+    assert_float_equal(mean_received_mb(costs), 352, 1);
+    cost_of(costs, "rope", CHOICE_RING, PARTITION_ZIGZAG);
+    assert_float_equal(mean_received_mb(costs), 352, 1);
+    cost_of(costs, "lm_infinite:window=4096", CHOICE_HALO, PARTITION_CONTIGUOUS);
+    assert_int_equal(costs[0].received_bytes, 0);
+    for (int r = 1; r < 8; r++)
+        assert_int_equal(costs[r].received_bytes / 32, 4096 * 4096);
+    cost_of(costs, "lm_infinite:window=4097", CHOICE_HALO, PARTITION_CONTIGUOUS);
+    assert_int_equal(costs[3].received_bytes / 32, 4096 * 4096);
+    cost_of(costs, "lm_infinite:window=4098", CHOICE_HALO, PARTITION_CONTIGUOUS);
+    assert_int_equal(costs[3].received_bytes / 32, (4096 + 64) * 4096);
+}
+
+static void decode_gathers_states_and_split_rows(void **state)
+{
+    (void)state;
+    struct choice_request request = request_for("rope", 8, 131072);
+    request.decode_split = 0;
+    struct choice choice = make(&request);
+    struct cost cost;
+    struct cost alone;
+    const struct cost_table table = cost_table_default();
+    cost_decode(&cost, &choice, &llama, &table, 0, 1000);
+    assert_int_equal(cost.received_bytes, INT64_C(32) * 7 * 32 * (128 + 2) * 4);
+    assert_int_equal(cost.sent_bytes, cost.received_bytes);
+    alone = cost;
+    choice.decode_split = true;
+    int64_t sent = 0;
+    int64_t received = 0;
+    for (int r = 0; r < 8; r++) {
+        cost_decode(&cost, &choice, &llama, &table, r, 1000);
+        assert_true(cost.flops < alone.flops);
+        sent += cost.sent_bytes;
+        received += cost.received_bytes;
+    }
+    assert_int_equal(sent, received);
+    cost_decode(&cost, &choice, &llama, &table, 0, 1000);
+    const int64_t rows = 32 * (6144 + 4096 + 14336 + 4096) + 128256;
+    assert_int_equal(cost.received_bytes - alone.received_bytes, rows / 8 * 7 * 4);
+    cost_decode(&cost, &choice, &llama, &table, 1, 1000);
+    assert_int_equal(cost.received_bytes - alone.received_bytes, (rows - 128256) / 8 * 7 * 4);
+    choice.workers = 1;
+    cost_decode(&cost, &choice, &llama, &table, 0, 1000);
+    assert_int_equal(cost.received_bytes, 0);
+    assert_int_equal(cost.sent_bytes, 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_dense_mask_takes_zigzag_shards_and_gather_in_one_stage),
+        cmocka_unit_test(a_window_takes_contiguous_shards_a_halo_and_cut_stages),
+        cmocka_unit_test(what_a_caller_asks_for_is_kept),
+        cmocka_unit_test(decode_is_split_where_the_network_is_worth_it),
+        cmocka_unit_test(a_short_question_on_a_filled_cache_replicates_its_queries),
+        cmocka_unit_test(stages_follow_each_other_to_the_end_of_the_prompt),
+        cmocka_unit_test(a_choice_that_no_plan_can_follow_is_refused),
+        cmocka_unit_test(a_request_out_of_range_is_refused),
+        cmocka_unit_test(predicted_bytes_are_those_of_the_formulas),
+        cmocka_unit_test(decode_gathers_states_and_split_rows),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,90 @@
+/* Closed forms of proto/plan/tiles.c against counting pairs, over random tables. */
+#include "tests/support/unit.h"
+
+#include "proto/plan/tiles.h"
+#include "tests/support/plan_cases.h"
+
+enum { TOKENS = 24, TABLES = 300, SEED = 9091 };
+
+static int64_t pairs(const struct bands *bands, struct span queries, struct span keys,
+                     int wanted_frame)
+{
+    int64_t count = 0;
+    for (int64_t i = queries.first; i < queries.end; i++)
+        for (int64_t j = keys.first; j < keys.end; j++) {
+            int64_t distance;
+            int key_frame;
+            count += cases_sees(bands, i, j, &distance, &key_frame) && key_frame == wanted_frame;
+        }
+    return count;
+}
+
+/* The hull of the panels that the queries read, cut to `keys`. */
+static struct span trim(const struct bands *bands, const struct span *queries, int count,
+                        struct span keys, int panel)
+{
+    struct span read = {keys.first, keys.first};
+    for (int64_t j = keys.first; j < keys.end; j++) {
+        int64_t readers = 0;
+        for (int q = 0; q < count; q++)
+            readers += pairs(bands, queries[q], (struct span){j, j + 1}, 0);
+        if (readers == 0)
+            continue;
+        const int64_t panel_first = j - j % panel;
+        const int64_t panel_end = panel_first + panel;
+        if (read.first == read.end)
+            read.first = panel_first > keys.first ? panel_first : keys.first;
+        read.end = panel_end < keys.end ? panel_end : keys.end;
+    }
+    return read;
+}
+
+static void tiles_are_counted_read_and_trimmed_as_their_pairs_say(void **state)
+{
+    (void)state;
+    struct cases_random random;
+    cases_seed(&random, SEED);
+    print_message("seed %d\n", SEED);
+    for (int n = 0; n < TABLES; n++) {
+        struct bands bands;
+        cases_bands(&bands, &random, TOKENS);
+        for (int k = 0; k < 60; k++) {
+            const int64_t a = cases_between(&random, 0, TOKENS);
+            const int64_t b = cases_between(&random, 0, TOKENS);
+            const struct span queries[2] = {{a, cases_between(&random, a, TOKENS)},
+                                            {b, cases_between(&random, b, TOKENS)}};
+            const int64_t c = cases_between(&random, 0, TOKENS);
+            const struct span keys = {c, cases_between(&random, c, TOKENS)};
+            for (int key_frame = 0; key_frame < 2; key_frame++) {
+                const int64_t expected = pairs(&bands, queries[0], keys, key_frame);
+                assert_int_equal(tiles_pairs(&bands, queries[0], keys, key_frame), expected);
+                assert_int_equal(tiles_read(&bands, queries[0], keys, key_frame), expected > 0);
+            }
+            const int panel = (int)cases_between(&random, 1, 4);
+            const struct span expected = trim(&bands, queries, 2, keys, panel);
+            const struct span trimmed = tiles_trim(&bands, queries, 2, keys, panel);
+            assert_int_equal(trimmed.end - trimmed.first, expected.end - expected.first);
+            if (expected.first < expected.end)
+                assert_int_equal(trimmed.first, expected.first);
+        }
+    }
+}
+
+static void a_causal_triangle_is_counted_without_a_loop(void **state)
+{
+    (void)state;
+    struct bands bands = {.count = 1, .query_frames = 1};
+    bands.frame[0].scale = 1;
+    bands.list[0] = (struct band){.query_end = BANDS_OPEN, .distance_end = BANDS_OPEN};
+    const struct span all = {0, INT64_C(1) << 30};
+    assert_true(tiles_pairs(&bands, all, all, 0) == (all.end * (all.end + 1)) / 2);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(tiles_are_counted_read_and_trimmed_as_their_pairs_say),
+        cmocka_unit_test(a_causal_triangle_is_counted_without_a_loop),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
