@@ -7,7 +7,7 @@
  * block's sum of x.
  *
  * Promises the orders over k: prefill sums KEPT elements one after the other and adds these parts
- * in ascending order; decode sums each block in four chains, k mod 4, and adds blocks in ascending
+ * in ascending order; decode sums each block in two chains, k mod 2, and adds blocks in ascending
  * order. No other row, column or cut of the output has a part in them. */
 #include "kernels/variants.h"
 
@@ -25,7 +25,7 @@ enum {
     DEPTH = MATMUL_PANEL_DEPTH,
     TILE_ROWS = 6,
     KEPT = 256,
-    CHAINS = 4,
+    CHAINS = 2,
     DECODE_ROWS = 8, /* rows that share one reading of the weights */
 };
 
@@ -270,193 +270,233 @@ static void prefill(const struct matmul_args *args)
 
 /* ---- decode ---- */
 
-/* The rows of x of one call: elements and the sums of their blocks. */
+/* The rows of x of one call. Under nibbles, x[k] is divided by 16^(k % 4): the kernel leaves a
+ * nibble where it is in its word and multiplies 16^(k % 4) times too much. */
 struct decode_input {
     float *x;    /* [rows, stride] */
-    float *sums; /* [rows, blocks] */
+    float *sums; /* [rows, blocks], of the undivided x */
     int64_t stride;
     int64_t blocks;
 };
 
-/* chains[r][k % CHAINS] += quants * x over elements [first, end) of the block, for HALF outputs.
- * A nibble stays where it is in its word; the chain's power of 16 is taken off by the caller. */
-INLINE void multiply_quants(enum matmul_layout layout, int rows, __m256 chains[][CHAINS],
-                            const char *block, int half, const float *x, int64_t stride, int first,
-                            int end)
-{
-    if (is_nibbles(layout)) {
-#pragma GCC unroll 2
-        for (int k = first; k < end; k += 8) {
-            __m256i nibbles = load_nibbles(block, half, k);
-#pragma GCC unroll 8
-            for (int j = 0; j < 8; j++) {
-                __m256i mask = _mm256_set1_epi32(15 << 4 * (j % CHAINS));
-                if (j == CHAINS)
-                    nibbles = _mm256_srli_epi32(nibbles, 4 * CHAINS);
-                __m256 quants = _mm256_cvtepi32_ps(_mm256_and_si256(nibbles, mask));
-#pragma GCC unroll 2
-                for (int r = 0; r < rows; r++)
-                    chains[r][j % CHAINS] = _mm256_fmadd_ps(
-                        quants, _mm256_broadcast_ss(x + r * stride + k + j), chains[r][j % CHAINS]);
-            }
-        }
-        return;
-    }
-    for (int k = first; k < end; k += CHAINS) {
-#pragma GCC unroll 4
-        for (int j = 0; j < CHAINS; j++) {
-            __m256 quants = load_quants(layout, block, half, k + j);
-#pragma GCC unroll 2
-            for (int r = 0; r < rows; r++)
-                chains[r][j] = _mm256_fmadd_ps(quants, _mm256_broadcast_ss(x + r * stride + k + j),
-                                               chains[r][j]);
-        }
-    }
-}
-
-INLINE __m256 join_chains(enum matmul_layout layout, const __m256 chains[CHAINS])
-{
-    if (!is_nibbles(layout))
-        return _mm256_add_ps(_mm256_add_ps(chains[0], chains[1]),
-                             _mm256_add_ps(chains[2], chains[3]));
-    __m256 low = _mm256_fmadd_ps(chains[1], _mm256_set1_ps(0x1p-4f), chains[0]);
-    __m256 high = _mm256_fmadd_ps(chains[3], _mm256_set1_ps(0x1p-4f), chains[2]);
-    return _mm256_fmadd_ps(high, _mm256_set1_ps(0x1p-8f), low);
-}
-
-/* totals[r] += one block, for HALF outputs */
-INLINE void decode_block(enum matmul_layout layout, int rows, __m256 totals[], const char *block,
-                         int half, const float *x, int64_t stride, const float *sums,
-                         int64_t blocks)
-{
-    enum { PARTS_MAX = 2 };
-    int parts = layout == MATMUL_LAYOUT_WIDE_BYTES ? PARTS_MAX : 1;
-    struct scales scales = load_scales(layout, block, half);
-    for (int part = 0; part < parts; part++) {
-        __m256 chains[2][CHAINS];
-#pragma GCC unroll 2
-        for (int r = 0; r < rows; r++)
-#pragma GCC unroll 4
-            for (int c = 0; c < CHAINS; c++)
-                chains[r][c] = _mm256_setzero_ps();
-        multiply_quants(layout, rows, chains, block, half, x, stride, part * DEPTH / parts,
-                        (part + 1) * DEPTH / parts);
-#pragma GCC unroll 2
-        for (int r = 0; r < rows; r++) {
-            __m256 sum = join_chains(layout, chains[r]);
-            totals[r] = has_scale(layout) ? _mm256_fmadd_ps(sum, scales.d[part], totals[r])
-                                          : _mm256_add_ps(totals[r], sum);
-        }
-    }
-    if (has_min(layout))
-#pragma GCC unroll 2
-        for (int r = 0; r < rows; r++)
-            totals[r] =
-                _mm256_fmadd_ps(scales.m, _mm256_broadcast_ss(sums + r * blocks), totals[r]);
-}
-
-/* out [rows, LANES] of one panel; rows is 1 or 2 */
-INLINE void decode_panel(enum matmul_layout layout, int rows, float *out, const char *panel,
-                         const struct decode_input *input, int64_t row)
-{
-    size_t block_bytes = matmul_panel_block_bytes(layout);
-    const float *x = input->x + row * input->stride;
-    const float *sums = input->sums + row * input->blocks;
-    __m256 totals[2][2]; /* half, row */
-    for (int half = 0; half < 2; half++)
-        totals[half][0] = totals[half][1] = _mm256_setzero_ps();
-    for (int64_t b = 0; b < input->blocks; b++, panel += block_bytes, x += DEPTH, sums++) {
-#pragma GCC unroll 2
-        for (int half = 0; half < 2; half++)
-            decode_block(layout, rows, totals[half], panel, half, x, input->stride, sums,
-                         input->blocks);
-    }
-#pragma GCC unroll 2
-    for (int r = 0; r < rows; r++)
-        for (int half = 0; half < 2; half++)
-            _mm256_store_ps(out + r * LANES + half * HALF, totals[half][r]);
-}
-
-typedef void decode_function(float *out, const char *panel, const struct decode_input *input,
-                             int64_t row);
-
-#define DECODE(name, layout, rows)                                                                 \
-    static void name(float *out, const char *panel, const struct decode_input *input, int64_t row) \
-    {                                                                                              \
-        decode_panel(layout, rows, out, panel, input, row);                                        \
-    }
-DECODE(decode_floats_1, MATMUL_LAYOUT_FLOATS, 1)
-DECODE(decode_floats_2, MATMUL_LAYOUT_FLOATS, 2)
-DECODE(decode_halves_1, MATMUL_LAYOUT_HALVES, 1)
-DECODE(decode_halves_2, MATMUL_LAYOUT_HALVES, 2)
-DECODE(decode_pairs_1, MATMUL_LAYOUT_PAIRS, 1)
-DECODE(decode_pairs_2, MATMUL_LAYOUT_PAIRS, 2)
-DECODE(decode_bytes_1, MATMUL_LAYOUT_BYTES, 1)
-DECODE(decode_bytes_2, MATMUL_LAYOUT_BYTES, 2)
-DECODE(decode_nibbles_1, MATMUL_LAYOUT_NIBBLES, 1)
-DECODE(decode_nibbles_2, MATMUL_LAYOUT_NIBBLES, 2)
-DECODE(decode_nibbles_min_1, MATMUL_LAYOUT_NIBBLES_MIN, 1)
-DECODE(decode_nibbles_min_2, MATMUL_LAYOUT_NIBBLES_MIN, 2)
-DECODE(decode_wide_nibbles_1, MATMUL_LAYOUT_WIDE_NIBBLES, 1)
-DECODE(decode_wide_nibbles_2, MATMUL_LAYOUT_WIDE_NIBBLES, 2)
-DECODE(decode_wide_bytes_1, MATMUL_LAYOUT_WIDE_BYTES, 1)
-DECODE(decode_wide_bytes_2, MATMUL_LAYOUT_WIDE_BYTES, 2)
-
-static decode_function *const decoders[MATMUL_LAYOUT_COUNT][2] = {
-    {decode_floats_1, decode_floats_2},
-    {decode_halves_1, decode_halves_2},
-    {decode_pairs_1, decode_pairs_2},
-    {decode_bytes_1, decode_bytes_2},
-    {decode_nibbles_1, decode_nibbles_2},
-    {decode_nibbles_min_1, decode_nibbles_min_2},
-    {decode_wide_nibbles_1, decode_wide_nibbles_2},
-    {decode_wide_bytes_1, decode_wide_bytes_2},
+/* What one pass sums in registers: rows of x times panels of outputs. */
+struct pass {
+    enum matmul_layout layout;
+    int rows, panels; /* 1 and 2, or 2 and 1, or 1 and 1 */
 };
 
-static struct decode_input decode_input_load(const struct matmul_args *args, int64_t first,
-                                             int64_t rows)
+/* [panel, half, row, chain] */
+typedef __m256 pass_sums[2][2][2][CHAINS];
+
+/* The four elements from k on of both halves of a panel: nibbles at bits 4 (k % 8). */
+INLINE void multiply_nibbles(int rows, __m256 sums[2][2][CHAINS], __m256i nibbles[2],
+                             const float *x, int64_t stride)
+{
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; j++) {
+        __m256i mask = _mm256_set1_epi32(15 << 4 * j);
+#pragma GCC unroll 2
+        for (int half = 0; half < 2; half++) {
+            __m256 quants = _mm256_cvtepi32_ps(_mm256_and_si256(nibbles[half], mask));
+#pragma GCC unroll 2
+            for (int r = 0; r < rows; r++) {
+                __m256 *sum = &sums[half][r][j % CHAINS];
+                *sum = _mm256_fmadd_ps(quants, _mm256_broadcast_ss(x + r * stride + j), *sum);
+            }
+        }
+    }
+}
+
+/* sums[half][row][k % CHAINS] += quants * x over 8 elements of a block, from k on */
+INLINE void multiply_eight(struct pass pass, __m256 sums[2][2][CHAINS], const char *block, int k,
+                           const float *x, int64_t stride)
+{
+    if (is_nibbles(pass.layout)) {
+        __m256i nibbles[2] = {load_nibbles(block, 0, k), load_nibbles(block, 1, k)};
+        multiply_nibbles(pass.rows, sums, nibbles, x + k, stride);
+        nibbles[0] = _mm256_srli_epi32(nibbles[0], 16);
+        nibbles[1] = _mm256_srli_epi32(nibbles[1], 16);
+        multiply_nibbles(pass.rows, sums, nibbles, x + k + 4, stride);
+        return;
+    }
+#pragma GCC unroll 8
+    for (int j = 0; j < 8; j++)
+#pragma GCC unroll 2
+        for (int half = 0; half < 2; half++) {
+            __m256 quants = load_quants(pass.layout, block, half, k + j);
+#pragma GCC unroll 2
+            for (int r = 0; r < pass.rows; r++) {
+                __m256 *sum = &sums[half][r][j % CHAINS];
+                *sum = _mm256_fmadd_ps(quants, _mm256_broadcast_ss(x + r * stride + k + j), *sum);
+            }
+        }
+}
+
+/* totals[panel][half][row] += d * sums, and m times the block's sum of x with the last part */
+INLINE void scale_sums(struct pass pass, __m256 totals[2][2][2], pass_sums sums, const char *block,
+                       size_t panel_bytes, int part, const float *x_sums, int64_t blocks)
+{
+    bool is_last = part == 1 || pass.layout != MATMUL_LAYOUT_WIDE_BYTES;
+#pragma GCC unroll 2
+    for (int p = 0; p < pass.panels; p++)
+#pragma GCC unroll 2
+        for (int half = 0; half < 2; half++) {
+            struct scales scales = load_scales(pass.layout, block + (size_t)p * panel_bytes, half);
+#pragma GCC unroll 2
+            for (int r = 0; r < pass.rows; r++) {
+                __m256 total = totals[p][half][r];
+                __m256 sum = _mm256_add_ps(sums[p][half][r][0], sums[p][half][r][1]);
+                total = has_scale(pass.layout) ? _mm256_fmadd_ps(sum, scales.d[part], total)
+                                               : _mm256_add_ps(total, sum);
+                if (has_min(pass.layout) && is_last)
+                    total =
+                        _mm256_fmadd_ps(scales.m, _mm256_broadcast_ss(x_sums + r * blocks), total);
+                totals[p][half][r] = total;
+            }
+        }
+}
+
+/* out [rows, panels * LANES] of one pass; the panels lie panel_bytes apart. */
+INLINE void decode_pass(struct pass pass, float *out, const char *block, size_t panel_bytes,
+                        const struct decode_input *input, int64_t row)
+{
+    enum { PARTS_MAX = 2 };
+    int parts = pass.layout == MATMUL_LAYOUT_WIDE_BYTES ? PARTS_MAX : 1;
+    size_t block_bytes = panel_bytes / (size_t)input->blocks;
+    const float *x = input->x + row * input->stride;
+    const float *x_sums = input->sums + row * input->blocks;
+    __m256 totals[2][2][2]; /* panel, half, row */
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; i++)
+        totals[i / 4][i / 2 % 2][i % 2] = _mm256_setzero_ps();
+    for (int64_t b = 0; b < input->blocks; b++, block += block_bytes, x += DEPTH, x_sums++)
+#pragma GCC unroll 2
+        for (int part = 0; part < parts; part++) {
+            pass_sums sums;
+#pragma GCC unroll 16
+            for (int i = 0; i < 16; i++)
+                sums[i / 8][i / 4 % 2][i / 2 % 2][i % 2] = _mm256_setzero_ps();
+#pragma GCC unroll 4
+            for (int k = part * DEPTH / parts; k < (part + 1) * DEPTH / parts; k += 8)
+#pragma GCC unroll 2
+                for (int p = 0; p < pass.panels; p++)
+                    multiply_eight(pass, sums[p], block + (size_t)p * panel_bytes, k, x,
+                                   input->stride);
+            scale_sums(pass, totals, sums, block, panel_bytes, part, x_sums, input->blocks);
+        }
+#pragma GCC unroll 2
+    for (int r = 0; r < pass.rows; r++)
+#pragma GCC unroll 4
+        for (int i = 0; i < 2 * pass.panels; i++)
+            _mm256_store_ps(out + (r * 2 * pass.panels + i) * HALF, totals[i / 2][i % 2][r]);
+}
+
+typedef void decode_function(float *out, const char *panel, size_t panel_bytes,
+                             const struct decode_input *input, int64_t row);
+
+#define DECODE(name, layout, rows, panels)                                                         \
+    static void name(float *out, const char *panel, size_t panel_bytes,                            \
+                     const struct decode_input *input, int64_t row)                                \
+    {                                                                                              \
+        decode_pass((struct pass){layout, rows, panels}, out, panel, panel_bytes, input, row);     \
+    }
+#define DECODE_LAYOUT(name, layout)                                                                \
+    DECODE(decode_##name, layout, 1, 1)                                                            \
+    DECODE(decode_##name##_panels, layout, 1, 2)                                                   \
+    DECODE(decode_##name##_rows, layout, 2, 1)
+DECODE_LAYOUT(floats, MATMUL_LAYOUT_FLOATS)
+DECODE_LAYOUT(halves, MATMUL_LAYOUT_HALVES)
+DECODE_LAYOUT(pairs, MATMUL_LAYOUT_PAIRS)
+DECODE_LAYOUT(bytes, MATMUL_LAYOUT_BYTES)
+DECODE_LAYOUT(nibbles, MATMUL_LAYOUT_NIBBLES)
+DECODE_LAYOUT(nibbles_min, MATMUL_LAYOUT_NIBBLES_MIN)
+DECODE_LAYOUT(wide_nibbles, MATMUL_LAYOUT_WIDE_NIBBLES)
+DECODE_LAYOUT(wide_bytes, MATMUL_LAYOUT_WIDE_BYTES)
+
+static const struct decoder {
+    decode_function *one, *two_panels, *two_rows;
+} decoders[MATMUL_LAYOUT_COUNT] = {
+    {decode_floats, decode_floats_panels, decode_floats_rows},
+    {decode_halves, decode_halves_panels, decode_halves_rows},
+    {decode_pairs, decode_pairs_panels, decode_pairs_rows},
+    {decode_bytes, decode_bytes_panels, decode_bytes_rows},
+    {decode_nibbles, decode_nibbles_panels, decode_nibbles_rows},
+    {decode_nibbles_min, decode_nibbles_min_panels, decode_nibbles_min_rows},
+    {decode_wide_nibbles, decode_wide_nibbles_panels, decode_wide_nibbles_rows},
+    {decode_wide_bytes, decode_wide_bytes_panels, decode_wide_bytes_rows},
+};
+
+static float sum_block(const float *x)
+{
+    __m256 sum = _mm256_setzero_ps();
+    for (int k = 0; k < DEPTH; k += HALF)
+        sum = _mm256_add_ps(sum, _mm256_loadu_ps(x + k));
+    __m128 four = _mm_add_ps(_mm256_castps256_ps128(sum), _mm256_extractf128_ps(sum, 1));
+    __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+}
+
+static struct decode_input decode_input_load(const struct matmul_args *args)
 {
     int64_t blocks = matmul_panel_blocks(args->weights->in);
     struct decode_input input = {.x = args->scratch, .stride = blocks * DEPTH, .blocks = blocks};
+    bool divide = is_nibbles(matmul_panel_layout(args->weights->dtype));
+    __m256 factors = _mm256_setr_ps(1, 0x1p-4f, 0x1p-8f, 0x1p-12f, 1, 0x1p-4f, 0x1p-8f, 0x1p-12f);
     input.sums = input.x + DECODE_ROWS * input.stride;
-    for (int64_t r = 0; r < rows; r++) {
+    for (int64_t r = 0; r < args->rows; r++) {
         float *x = input.x + r * input.stride;
         size_t bytes = (size_t)args->weights->in * sizeof *x;
-        memcpy(x, args->x + (first + r) * args->x_stride, bytes);
+        memcpy(x, args->x + r * args->x_stride, bytes);
         memset(x + args->weights->in, 0, (size_t)input.stride * sizeof *x - bytes);
-        for (int64_t b = 0; b < blocks; b++) {
-            __m256 sum = _mm256_setzero_ps();
-            for (int k = 0; k < DEPTH; k += HALF)
-                sum = _mm256_add_ps(sum, _mm256_loadu_ps(x + b * DEPTH + k));
-            __m128 four = _mm_add_ps(_mm256_castps256_ps128(sum), _mm256_extractf128_ps(sum, 1));
-            __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
-            input.sums[r * blocks + b] = _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
-        }
+        for (int64_t b = 0; b < blocks; b++)
+            input.sums[r * blocks + b] = sum_block(x + b * DEPTH);
+        for (int64_t k = 0; divide && k < input.stride; k += HALF)
+            _mm256_store_ps(x + k, _mm256_mul_ps(_mm256_load_ps(x + k), factors));
     }
     return input;
 }
 
-static void decode(const struct matmul_args *args)
+/* The panel from output o on and, where the range goes on, the next one. Rows go in pairs that
+ * share a panel; the odd row takes both panels at once, to have as many sums in flight. */
+static void decode_panels(const struct matmul_args *args, const struct decode_input *input,
+                          int64_t o)
 {
     _Alignas(32) float out[2 * LANES];
-    const struct matmul_weights *weights = args->weights;
-    enum matmul_layout layout = matmul_panel_layout(weights->dtype);
+    enum matmul_layout layout = matmul_panel_layout(args->weights->dtype);
+    size_t panel_bytes = (size_t)input->blocks * matmul_panel_block_bytes(layout);
+    const char *panel = (const char *)args->weights->packed + (size_t)(o / LANES) * panel_bytes;
+    const int64_t widths[2] = {least(LANES, args->out_end - o),
+                               least(LANES, args->out_end - o - LANES)};
+    int64_t r = 0;
+    for (; r + 2 <= args->rows; r += 2)
+        for (int p = 0; p < 2 && widths[p] > 0; p++) {
+            float *y = args->y + r * args->y_stride + o + p * LANES;
+            decoders[layout].two_rows(out, panel + (size_t)p * panel_bytes, panel_bytes, input, r);
+            put_sums(y, out, widths[p], args->accumulate);
+            put_sums(y + args->y_stride, out + LANES, widths[p], args->accumulate);
+        }
+    if (r == args->rows)
+        return;
+    float *y = args->y + r * args->y_stride + o;
+    bool is_last = widths[1] <= 0;
+    (is_last ? decoders[layout].one : decoders[layout].two_panels)(out, panel, panel_bytes, input,
+                                                                   r);
+    put_sums(y, out, widths[0], args->accumulate);
+    if (!is_last)
+        put_sums(y + LANES, out + LANES, widths[1], args->accumulate);
+}
+
+static void decode(const struct matmul_args *args)
+{
     assert(args->out_first % LANES == 0);
     for (int64_t first = 0; first < args->rows; first += DECODE_ROWS) {
-        int64_t rows = least(DECODE_ROWS, args->rows - first);
-        struct decode_input input = decode_input_load(args, first, rows);
-        size_t panel_bytes = (size_t)input.blocks * matmul_panel_block_bytes(layout);
-        for (int64_t o = args->out_first; o < args->out_end; o += LANES) {
-            const char *panel = (const char *)weights->packed + (size_t)(o / LANES) * panel_bytes;
-            int64_t width = least(LANES, args->out_end - o);
-            for (int64_t r = 0; r < rows; r += 2) {
-                int64_t pair = least(2, rows - r);
-                decoders[layout][pair - 1](out, panel, &input, r);
-                for (int64_t i = 0; i < pair; i++)
-                    put_sums(args->y + (first + r + i) * args->y_stride + o, out + i * LANES, width,
-                             args->accumulate);
-            }
-        }
+        struct matmul_args some = *args; /* the rows that fit the scratch */
+        some.rows = least(DECODE_ROWS, args->rows - first);
+        some.x += first * args->x_stride;
+        some.y += first * args->y_stride;
+        struct decode_input input = decode_input_load(&some);
+        for (int64_t o = args->out_first; o < args->out_end; o += 2 * LANES)
+            decode_panels(&some, &input, o);
     }
 }
 

@@ -1,0 +1,243 @@
+/* matmul_bench [VARIANT [DTYPE [THREADS]]]
+ *
+ * Times the matrix products at the shapes of a small model (hidden 576, feed-forward 1536, 49,152
+ * words, 30 layers), each thread with its own range of outputs, and prints one JSON line for each,
+ * beside the probes of peak.h taken in the same run on as many threads. Prefill repeats one matrix;
+ * decode walks through a whole model's matrices, which no cache holds. */
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "kernels/kernels.h"
+#include "tests/bench/peak.h"
+
+enum { THREADS_MAX = 64, MATRICES = 30 * 7 + 1, HUGE_PAGE = 2 << 20, DECODE_ROWS = 8 };
+
+struct shape {
+    int64_t out, in;
+};
+
+static const struct shape layer[7] = {{576, 576},  {192, 576},  {192, 576}, {576, 576},
+                                      {1536, 576}, {1536, 576}, {576, 1536}};
+static const struct shape words = {49152, 576};
+static const struct kernels_limits limits = {
+    .rows = KERNELS_ROWS_MAX, .width_max = 1536, .head_dim = 64, .group = 3};
+
+struct bench {
+    const struct kernels *kernels;
+    int threads;
+    struct matmul_weights weights[MATRICES];
+    const void *packed;
+    size_t packed_bytes;
+    float *x, *y;
+    void *scratch[THREADS_MAX];
+    /* what the threads run now */
+    int first, end; /* matrices */
+    int repeats;
+    int64_t rows;
+    bool decode;
+};
+
+static void *allocate(size_t bytes)
+{
+    void *memory = aligned_alloc(HUGE_PAGE, (bytes + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE);
+    if (!memory) {
+        fprintf(stderr, "matmul_bench: no memory for %zu bytes\n", bytes);
+        exit(1);
+    }
+    madvise(memory, bytes, MADV_HUGEPAGE);
+    memset(memory, 0, bytes);
+    return memory;
+}
+
+/* Rows whose bytes are noise, but for the scales: every block's d and m are 0.03 or so. */
+static void fill_rows(uint8_t *rows, enum dtype dtype, size_t bytes)
+{
+    size_t block = dtype_block_bytes(dtype);
+    uint32_t state = 1;
+    for (size_t i = 0; i < bytes; i++) {
+        state = state * 1664525u + 1013904223u;
+        rows[i] = (uint8_t)(state >> 24);
+        bool is_exponent = block <= 4 ? i % block == block - 1
+                                      : i % block == 1 || i % block == 3 || i % block == block - 1;
+        if (is_exponent)
+            rows[i] = block == 4 ? 0x3c : 0x27;
+    }
+}
+
+static struct shape shape_at(int matrix)
+{
+    return matrix < 7 * 30 ? layer[matrix % 7] : words;
+}
+
+static void load(struct bench *bench, enum dtype dtype)
+{
+    for (int m = 0; m < MATRICES; m++)
+        bench->packed_bytes +=
+            bench->kernels->matmul_packed_bytes(dtype, shape_at(m).out, shape_at(m).in);
+    char *packed = allocate(bench->packed_bytes);
+    bench->packed = packed;
+    size_t largest = (size_t)words.out * dtype_row_bytes(dtype, words.in);
+    uint8_t *rows = allocate(largest);
+    fill_rows(rows, dtype, largest);
+    for (int m = 0; m < MATRICES; m++) {
+        struct shape shape = shape_at(m);
+        bench->weights[m] = (struct matmul_weights){packed, dtype, shape.out, shape.in};
+        bench->kernels->matmul_pack(packed, rows, dtype, shape.out, shape.in);
+        packed += bench->kernels->matmul_packed_bytes(dtype, shape.out, shape.in);
+    }
+    free(rows);
+    bench->x = allocate(KERNELS_ROWS_MAX * 1536 * sizeof(float));
+    bench->y = allocate((size_t)DECODE_ROWS * (size_t)words.out * sizeof(float));
+    for (int i = 0; i < KERNELS_ROWS_MAX * 1536; i++)
+        bench->x[i] = (float)(i % 61 - 30) / 30;
+    for (int t = 0; t < bench->threads; t++)
+        bench->scratch[t] = allocate(bench->kernels->scratch_bytes(&limits));
+}
+
+struct thread {
+    struct bench *bench;
+    int index;
+    double rate;
+};
+
+static void *multiply(void *context)
+{
+    struct thread *thread = context;
+    const struct bench *bench = thread->bench;
+    for (int i = 0; i < bench->repeats; i++)
+        for (int m = bench->first; m < bench->end; m++) {
+            const struct matmul_weights *weights = &bench->weights[m];
+            int64_t panels = weights->out / MATMUL_SPLIT;
+            struct matmul_args args = {
+                .y = bench->y,
+                .y_stride = weights->out,
+                .x = bench->x,
+                .x_stride = weights->in,
+                .rows = bench->rows,
+                .weights = weights,
+                .out_first = panels * thread->index / bench->threads * MATMUL_SPLIT,
+                .out_end = panels * (thread->index + 1) / bench->threads * MATMUL_SPLIT,
+                .scratch = bench->scratch[thread->index],
+            };
+            if (bench->decode)
+                bench->kernels->matmul_decode(&args);
+            else
+                bench->kernels->matmul_prefill(&args);
+        }
+    return NULL;
+}
+
+static void *probe_fma(void *context)
+{
+    ((struct thread *)context)->rate = peak_avx2_gflops();
+    return NULL;
+}
+
+static void *probe_read(void *context)
+{
+    struct thread *thread = context;
+    const struct bench *bench = thread->bench;
+    size_t part = bench->packed_bytes / (size_t)bench->threads / 64 * 64;
+    thread->rate =
+        peak_read_gbytes((const char *)bench->packed + (size_t)thread->index * part, part);
+    return NULL;
+}
+
+/* Runs `body` on all threads; seconds taken. The rates that the threads measured are added up. */
+static double on_threads(struct bench *bench, void *(*body)(void *), double *rate)
+{
+    pthread_t handles[THREADS_MAX];
+    struct thread threads[THREADS_MAX];
+    double start = peak_seconds();
+    for (int t = 0; t < bench->threads; t++) {
+        threads[t] = (struct thread){.bench = bench, .index = t};
+        if (pthread_create(&handles[t], NULL, body, &threads[t]) != 0)
+            exit(1);
+    }
+    *rate = 0;
+    for (int t = 0; t < bench->threads; t++) {
+        pthread_join(handles[t], NULL);
+        *rate += threads[t].rate;
+    }
+    return peak_seconds() - start;
+}
+
+static void run_prefill(struct bench *bench, int matrix, int64_t rows)
+{
+    enum { REPEATS = 30 };
+    double peak, unused, best = 1e9;
+    double gflop = 2e-9 * (double)rows * (double)(shape_at(matrix).out * shape_at(matrix).in);
+    bench->decode = false;
+    bench->first = matrix;
+    bench->end = matrix + 1;
+    bench->rows = rows;
+    bench->repeats = (int)(0.4 / gflop) + 1;
+    for (int i = 0; i < REPEATS; i++) {
+        double seconds = on_threads(bench, multiply, &unused) / bench->repeats;
+        best = seconds < best ? seconds : best;
+    }
+    on_threads(bench, probe_fma, &peak);
+    printf("{\"bench\": \"matmul_prefill\", \"kernels\": \"%s\", \"dtype\": \"%s\", \"rows\": %d, "
+           "\"out\": %d, \"in\": %d, \"threads\": %d, \"gflops_best\": %.1f, "
+           "\"fma_peak_gflops\": %.1f, \"share\": %.3f}\n",
+           bench->kernels->name, dtype_name(bench->weights[0].dtype), (int)rows,
+           (int)shape_at(matrix).out, (int)shape_at(matrix).in, bench->threads, gflop / best, peak,
+           gflop / best / peak);
+}
+
+static void run_decode(struct bench *bench, int64_t rows)
+{
+    enum { REPEATS = 20 };
+    double peak = 0, read, unused, best = 1e9;
+    bench->decode = true;
+    bench->first = 0;
+    bench->end = MATRICES;
+    bench->rows = rows;
+    bench->repeats = 1;
+    for (int i = 0; i < REPEATS; i++) {
+        double seconds = on_threads(bench, multiply, &unused);
+        best = seconds < best ? seconds : best;
+        on_threads(bench, probe_read, &read);
+        peak = read > peak ? read : peak;
+    }
+    double gbytes = (double)bench->packed_bytes * 1e-9;
+    printf("{\"bench\": \"matmul_decode\", \"kernels\": \"%s\", \"dtype\": \"%s\", \"rows\": %d, "
+           "\"threads\": %d, \"ms_best\": %.2f, \"gbytes_best\": %.1f, \"read_peak_gbytes\": %.1f, "
+           "\"share\": %.3f}\n",
+           bench->kernels->name, dtype_name(bench->weights[0].dtype), (int)rows, bench->threads,
+           best * 1e3, gbytes / best, peak, gbytes / best / peak);
+}
+
+static enum dtype dtype_named(const char *name)
+{
+    int dtype = 0;
+    while (dtype < DTYPE_COUNT && strcmp(dtype_name((enum dtype)dtype), name) != 0)
+        dtype++;
+    return (enum dtype)dtype;
+}
+
+int main(int argc, char **argv)
+{
+    static struct bench bench;
+    bench.kernels = argc > 1 ? kernels_find(argv[1]) : kernels_best();
+    enum dtype dtype = argc > 2 ? dtype_named(argv[2]) : DTYPE_Q4_1;
+    bench.threads = argc > 3 ? atoi(argv[3]) : 2;
+    if (!bench.kernels || !kernels_runs_here(bench.kernels) || dtype == DTYPE_COUNT ||
+        dtype_block_elements(dtype) > 32 || bench.threads < 1 || bench.threads > THREADS_MAX) {
+        fprintf(stderr, "usage: matmul_bench [VARIANT [DTYPE [THREADS]]]: a variant that runs "
+                        "here, a type with blocks of at most 32\n");
+        return 64;
+    }
+    load(&bench, dtype);
+    static const int matrices[] = {0, 1, 4, 6};
+    for (int i = 0; i < 4; i++) {
+        run_prefill(&bench, matrices[i], 96);
+        run_prefill(&bench, matrices[i], KERNELS_ROWS_MAX);
+    }
+    for (int64_t rows = 1; rows <= DECODE_ROWS; rows *= 2)
+        run_decode(&bench, rows);
+    return 0;
+}
