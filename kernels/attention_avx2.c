@@ -19,6 +19,7 @@ enum {
     TILE_ROWS = 6,
     LANES = 8,
     SCORES = TILE_ROWS * PANEL_TOKENS,
+    LINE = 64,
     NOT_SEEN = -2, /* instead of a query frame */
     MIXED = -1,
 };
@@ -37,6 +38,7 @@ struct chunk {
 struct panel {
     const uint32_t *keys;   /* [head_dim / 2, 64] pairs */
     const uint32_t *values; /* [32, head_dim] pairs */
+    const char *next;       /* the panel after it, or itself */
     struct span span;       /* of key indices */
 };
 
@@ -44,6 +46,8 @@ struct panel {
 struct rows {
     int first; /* within the chunk */
     int count;
+    const char *ahead; /* its share of the next panel */
+    int ahead_lines;   /* for each 16 columns of either product */
     float *acc[TILE_ROWS];
     float *max[TILE_ROWS];
     float *sum[TILE_ROWS];
@@ -59,13 +63,56 @@ struct product {
     int b_stride;
     int pairs;
     bool accumulate;
+    const char *ahead; /* memory to prefetch meanwhile, `ahead_lines` lines for each 16 columns */
+    int ahead_lines;
 };
+
+/* Vector v of a row of pairs, as the float32 of one half of each pair. */
+static inline __m256 widen(const uint32_t *pairs, int v, bool odd)
+{
+    const __m256i *at = (const __m256i *)(pairs + v * LANES);
+    if (odd)
+        return _mm256_castsi256_ps(
+            _mm256_and_si256(_mm256_loadu_si256(at), _mm256_set1_epi32((int)0xffff0000u)));
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_loadu_si256(at), 16));
+}
 
 /* sum += a * b in place: left to itself, the compiler renames the sums and spills them. */
 static inline __m256 multiply_add(__m256 a, __m256 b, __m256 sum)
 {
     __asm__("vfmadd231ps %2, %1, %0" : "+x"(sum) : "x"(a), "x"(b));
     return sum;
+}
+
+/* One step over k for a tile: every factor times every vector. What there is less of is held in
+ * registers, so that 12 sums, it and one more fit into 16. */
+static inline __attribute__((always_inline)) void step(__m256 sums[TILE_ROWS][8], const float *a,
+                                                       int64_t a_stride, const uint32_t *b,
+                                                       const bool odd, const int rows,
+                                                       const int vectors)
+{
+    __m256 few[TILE_ROWS];
+    const int held = rows < vectors ? rows : vectors;
+#pragma GCC unroll 6
+    for (int x = 0; x < held; x++)
+        few[x] = rows < vectors ? _mm256_broadcast_ss(a + x * a_stride) : widen(b, x, odd);
+    if (rows < vectors) {
+#pragma GCC unroll 8
+        for (int v = 0; v < vectors; v++) {
+            __m256 vector = widen(b, v, odd);
+#pragma GCC unroll 6
+            for (int r = 0; r < rows; r++)
+                sums[r][v] = multiply_add(few[r], vector, sums[r][v]);
+        }
+        return;
+    }
+#pragma GCC unroll 6
+    for (int r = 0; r < rows; r++) {
+        __m256 factor = _mm256_broadcast_ss(a + r * a_stride);
+#pragma GCC unroll 8
+        for (int v = 0; v < vectors; v++)
+            sums[r][v] = multiply_add(factor, few[v], sums[r][v]);
+    }
 }
 
 static inline __attribute__((always_inline)) void tile(const struct product *product, int column,
@@ -78,34 +125,15 @@ static inline __attribute__((always_inline)) void tile(const struct product *pro
         for (int v = 0; v < vectors; v++)
             sums[r][v] = product->accumulate ? _mm256_loadu_ps(product->c[r] + column + v * LANES)
                                              : _mm256_setzero_ps();
-    const __m256 high = _mm256_castsi256_ps(_mm256_set1_epi32((int)0xffff0000u));
+    const char *ahead = product->ahead + (size_t)(column / 16 * product->ahead_lines) * LINE;
+    for (int i = 0; i < vectors / 2 * product->ahead_lines; i++)
+        _mm_prefetch(ahead + i * LINE, _MM_HINT_T0);
     const float *a = product->a;
     const uint32_t *b = product->b + column;
     const int64_t a_stride = product->a_stride;
     for (int k = 0; k < product->pairs; k++, a += 2, b += product->b_stride) {
-        __m256 even[8], odd[8];
-#pragma GCC unroll 8
-        for (int v = 0; v < vectors; v++) {
-            __m256i packed = _mm256_loadu_si256((const __m256i *)(b + v * LANES));
-            even[v] = _mm256_castsi256_ps(_mm256_slli_epi32(packed, 16));
-        }
-#pragma GCC unroll 6
-        for (int r = 0; r < rows; r++) {
-            __m256 factor = _mm256_broadcast_ss(a + r * a_stride);
-#pragma GCC unroll 8
-            for (int v = 0; v < vectors; v++)
-                sums[r][v] = multiply_add(factor, even[v], sums[r][v]);
-        }
-#pragma GCC unroll 8
-        for (int v = 0; v < vectors; v++)
-            odd[v] = _mm256_and_ps(_mm256_loadu_ps((const float *)(b + v * LANES)), high);
-#pragma GCC unroll 6
-        for (int r = 0; r < rows; r++) {
-            __m256 factor = _mm256_broadcast_ss(a + r * a_stride + 1);
-#pragma GCC unroll 8
-            for (int v = 0; v < vectors; v++)
-                sums[r][v] = multiply_add(factor, odd[v], sums[r][v]);
-        }
+        step(sums, a, a_stride, b, false, rows, vectors);
+        step(sums, a + 1, a_stride, b, true, rows, vectors);
     }
 #pragma GCC unroll 6
     for (int r = 0; r < rows; r++)
@@ -174,40 +202,47 @@ static inline float total(__m256 x)
     return _mm_cvtss_f32(_mm_add_ss(half, _mm_movehdup_ps(half)));
 }
 
-/* Turns a row's scores into probabilities, steps its maximum and sum, and returns the factor that
- * its accumulators must be multiplied by. `masked` is a constant of the caller. */
-static inline __attribute__((always_inline)) float
-softmax_row(float *scores, float *max, float *sum, uint64_t visible, const bool masked)
+/* Lanes of vector v of a row that are not visible, put to `hidden`. */
+static inline __m256 hide(__m256 x, float hidden, uint64_t visible, int v)
+{
+    __m256 mask = lanes_mask(visible >> (v * LANES) & 0xff);
+    return _mm256_blendv_ps(_mm256_set1_ps(hidden), x, mask);
+}
+
+/* The largest visible score of a row, and `max`. */
+static inline __attribute__((always_inline)) float row_max(const float *scores, float max,
+                                                           uint64_t visible, const bool masked)
 {
     __m256 s[8];
 #pragma GCC unroll 8
     for (int v = 0; v < 8; v++) {
         s[v] = _mm256_load_ps(scores + v * LANES);
         if (masked)
-            s[v] = _mm256_blendv_ps(_mm256_set1_ps(-INFINITY), s[v],
-                                    lanes_mask(visible >> (v * LANES) & 0xff));
+            s[v] = hide(s[v], -INFINITY, visible, v);
     }
-    __m256 top = _mm256_max_ps(_mm256_max_ps(_mm256_max_ps(s[0], s[1]), _mm256_max_ps(s[2], s[3])),
-                               _mm256_max_ps(_mm256_max_ps(s[4], s[5]), _mm256_max_ps(s[6], s[7])));
-    float before = *max;
-    float after = fmaxf(before, largest(top));
-    __m256 sums = _mm256_setzero_ps();
+    for (int half = 4; half > 0; half /= 2)
+#pragma GCC unroll 4
+        for (int v = 0; v < half; v++)
+            s[v] = _mm256_max_ps(s[v], s[v + half]);
+    return fmaxf(max, largest(s[0]));
+}
+
+/* Turns a row's scores into probabilities; their sum. */
+static inline __attribute__((always_inline)) float row_exp2(float *scores, float max,
+                                                            uint64_t visible, const bool masked)
+{
+    __m256 sums[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
 #pragma GCC unroll 8
     for (int v = 0; v < 8; v++) {
         /* 2^-125 stands for everything below it: beside the 1 of the maximum it is nothing. */
-        __m256 x = _mm256_sub_ps(s[v], _mm256_set1_ps(after));
+        __m256 x = _mm256_sub_ps(_mm256_load_ps(scores + v * LANES), _mm256_set1_ps(max));
         __m256 p = exp2_avx2(_mm256_max_ps(x, _mm256_set1_ps(-125.0f)));
         if (masked)
-            p = _mm256_and_ps(p, lanes_mask(visible >> (v * LANES) & 0xff));
-        sums = _mm256_add_ps(sums, p);
+            p = hide(p, 0, visible, v);
+        sums[v % 2] = _mm256_add_ps(sums[v % 2], p);
         _mm256_store_ps(scores + v * LANES, p);
     }
-    float factor = 1.0f;
-    if (after > before && before > -INFINITY)
-        factor = _mm256_cvtss_f32(exp2_avx2(_mm256_set1_ps(fmaxf(before - after, -125.0f))));
-    *sum = *sum * factor + total(sums);
-    *max = after;
-    return factor;
+    return total(_mm256_add_ps(sums[0], sums[1]));
 }
 
 static void rescale(float *acc, float factor, int head_dim)
@@ -216,29 +251,42 @@ static void rescale(float *acc, float factor, int head_dim)
         _mm256_storeu_ps(acc + d, _mm256_mul_ps(_mm256_loadu_ps(acc + d), _mm256_set1_ps(factor)));
 }
 
-/* Scores, all visible, -> probabilities. */
-static void softmax_full(const struct chunk *chunk, const struct rows *rows)
+/* Scores -> probabilities, and the state's step from its old maximum to the new one. Rows go
+ * through each half together, so that one's latency hides behind another's work. */
+static inline __attribute__((always_inline)) void
+softmax(const struct chunk *chunk, const struct rows *rows, const bool masked)
 {
+    float after[TILE_ROWS];
+    for (int r = 0; r < rows->count; r++)
+        after[r] =
+            row_max(chunk->scores + r * PANEL_TOKENS, *rows->max[r], rows->visible[r], masked);
     for (int r = 0; r < rows->count; r++) {
         float *scores = chunk->scores + r * PANEL_TOKENS;
-        float factor = softmax_row(scores, rows->max[r], rows->sum[r], ~UINT64_C(0), false);
-        if (factor != 1.0f)
+        float before = *rows->max[r];
+        if (masked && rows->visible[r] == 0) {
+            memset(scores, 0, PANEL_TOKENS * sizeof(float));
+            continue;
+        }
+        float sum = row_exp2(scores, after[r], masked ? rows->visible[r] : 0, masked);
+        if (after[r] > before && before > -INFINITY) {
+            float step = fmaxf(before - after[r], -125.0f);
+            float factor = _mm256_cvtss_f32(exp2_avx2(_mm256_set1_ps(step)));
+            *rows->sum[r] *= factor;
             rescale(rows->acc[r], factor, chunk->args->head_dim);
+        }
+        *rows->sum[r] += sum;
+        *rows->max[r] = after[r];
     }
+}
+
+static void softmax_full(const struct chunk *chunk, const struct rows *rows)
+{
+    softmax(chunk, rows, false);
 }
 
 static void softmax_masked(const struct chunk *chunk, const struct rows *rows)
 {
-    for (int r = 0; r < rows->count; r++) {
-        float *scores = chunk->scores + r * PANEL_TOKENS;
-        if (rows->visible[r] == 0) {
-            memset(scores, 0, PANEL_TOKENS * sizeof(float));
-            continue;
-        }
-        float factor = softmax_row(scores, rows->max[r], rows->sum[r], rows->visible[r], true);
-        if (factor != 1.0f)
-            rescale(rows->acc[r], factor, chunk->args->head_dim);
-    }
+    softmax(chunk, rows, true);
 }
 
 static void score(const struct chunk *chunk, const struct panel *panel, const struct rows *rows,
@@ -255,6 +303,8 @@ static void score(const struct chunk *chunk, const struct panel *panel, const st
         .b = panel->keys,
         .b_stride = PANEL_TOKENS,
         .pairs = head_dim / 2,
+        .ahead = rows->ahead,
+        .ahead_lines = rows->ahead_lines,
     };
     int first = __builtin_ctzll(lanes) / 16 * 16;
     int end = (79 - __builtin_clzll(lanes)) / 16 * 16;
@@ -276,6 +326,8 @@ static void accumulate(const struct chunk *chunk, const struct panel *panel,
         .b_stride = head_dim,
         .pairs = end - first,
         .accumulate = true,
+        .ahead = rows->ahead + (size_t)(PANEL_TOKENS / 16 * rows->ahead_lines) * LINE,
+        .ahead_lines = rows->ahead_lines,
     };
     multiply(&product, rows->count, 0, head_dim);
 }
@@ -365,6 +417,19 @@ static void rows_at(const struct chunk *chunk, int first, struct rows *rows)
     }
 }
 
+/* The tiles of rows fetch the next panel together, spread over their products. */
+static void rows_ahead(const struct chunk *chunk, const struct panel *panel, struct rows *rows)
+{
+    int head_dim = chunk->args->head_dim;
+    int tiles = ((int)chunk->tokens * chunk->args->group + TILE_ROWS - 1) / TILE_ROWS;
+    int lines = (int)(attention_head_panel_bytes(DTYPE_BF16, head_dim) / LINE);
+    int share = (lines + tiles - 1) / tiles;
+    int columns = (PANEL_TOKENS + head_dim) / 16;
+    rows->ahead_lines = (share + columns - 1) / columns;
+    rows->ahead =
+        panel->next + (size_t)(rows->first / TILE_ROWS * rows->ahead_lines * columns) * LINE;
+}
+
 /* How queries [first, first + tokens) of the call see a panel: its frame, MIXED or NOT_SEEN. */
 static int classify(const struct attention_args *args, int64_t first, int64_t tokens,
                     struct span keys)
@@ -387,6 +452,7 @@ static void chunk_panel(const struct chunk *chunk, const struct panel *panel)
     for (int first = 0; first < count; first += TILE_ROWS) {
         struct rows rows;
         rows_at(chunk, first, &rows);
+        rows_ahead(chunk, panel, &rows);
         int rows_frame = frame;
         if (frame == MIXED) {
             int64_t token = first / args->group;
@@ -441,6 +507,7 @@ static void attend(const struct attention_args *args)
             struct panel panel = {
                 .keys = (const uint32_t *)at,
                 .values = (const uint32_t *)at + (size_t)args->head_dim / 2 * PANEL_TOKENS,
+                .next = at + (left > PANEL_TOKENS ? args->panel_stride : 0),
                 .span = {j, j + (left < PANEL_TOKENS ? left : PANEL_TOKENS)},
             };
             chunk_panel(&chunk, &panel);

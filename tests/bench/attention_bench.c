@@ -2,7 +2,8 @@
  *
  * Times causal prefill of KEYS tokens and one decode step over KEYS keys with THREADS threads, and
  * prints one JSON line for each, beside the probes of peak.h taken in the same run on as many
- * threads. FLOPs are those of the visible pairs, 4 * head_dim a pair and head. */
+ * threads. Rates are per second of processor time, times the threads. FLOPs are those of the
+ * visible pairs, 4 * head_dim a pair and head. */
 #include <math.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -114,7 +115,8 @@ static struct attention_args item_args(struct bench *bench, int kv_head, int64_t
 struct thread {
     struct bench *bench;
     int index;
-    double gflops;
+    double rate;    /* of a probe */
+    double seconds; /* of processor time */
 };
 
 /* Prefill: tiles of queries, the longest first. Decode: the keys of each head in two ranges, whose
@@ -126,10 +128,11 @@ static void *work(void *context)
     int64_t step = attention_query_tokens(bench->heads / bench->kv_heads);
     int64_t tiles = bench->decode ? 2 : (bench->tokens + step - 1) / step;
     void *scratch = bench->scratch[thread->index];
+    double start = peak_thread_seconds();
     for (;;) {
         int item = atomic_fetch_add(&bench->next, 1);
         if (item >= tiles * bench->kv_heads)
-            return NULL;
+            break;
         int kv_head = item % bench->kv_heads;
         int64_t tile = tiles - 1 - item / bench->kv_heads;
         if (!bench->decode) {
@@ -150,12 +153,14 @@ static void *work(void *context)
         args.sum -= tile * args.row_stride;
         bench->kernels->attention_decode(&args);
     }
+    thread->seconds = peak_thread_seconds() - start;
+    return NULL;
 }
 
 static void *probe(void *context)
 {
     struct thread *thread = context;
-    thread->gflops = peak_avx2_gflops();
+    thread->rate = peak_avx2_gflops();
     return NULL;
 }
 
@@ -165,17 +170,18 @@ static void *probe_read(void *context)
     const struct bench *bench = thread->bench;
     size_t part = (size_t)(bench->tokens / PANEL_TOKENS) * panel_bytes(bench) /
                   (size_t)bench->threads / 64 * 64;
-    thread->gflops = peak_read_gbytes(bench->panels + (size_t)thread->index * part, part);
+    thread->rate = peak_read_gbytes(bench->panels + (size_t)thread->index * part, part);
     return NULL;
 }
 
-/* Runs `body` on all threads; seconds taken. The rates the threads measured are added up. */
+/* Runs `body` on all threads; processor seconds a thread. The rates that they measured are added
+ * up. */
 static double on_threads(struct bench *bench, void *(*body)(void *), double *rate)
 {
     pthread_t handles[THREADS_MAX];
     struct thread threads[THREADS_MAX];
     atomic_store(&bench->next, 0);
-    double start = peak_seconds();
+    double seconds = 0;
     for (int t = 0; t < bench->threads; t++) {
         threads[t] = (struct thread){.bench = bench, .index = t};
         if (pthread_create(&handles[t], NULL, body, &threads[t]) != 0)
@@ -184,9 +190,10 @@ static double on_threads(struct bench *bench, void *(*body)(void *), double *rat
     *rate = 0;
     for (int t = 0; t < bench->threads; t++) {
         pthread_join(handles[t], NULL);
-        *rate += threads[t].gflops;
+        *rate += threads[t].rate;
+        seconds += threads[t].seconds;
     }
-    return peak_seconds() - start;
+    return seconds / bench->threads;
 }
 
 static void reset(struct bench *bench)
@@ -201,7 +208,7 @@ static void reset(struct bench *bench)
 static void run_prefill(struct bench *bench)
 {
     double peak, unused, best = 1e9, sum = 0;
-    enum { REPEATS = 3 };
+    enum { REPEATS = 12 };
     bench->decode = false;
     for (int i = 0; i < REPEATS; i++) {
         reset(bench);

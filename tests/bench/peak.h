@@ -11,3 +11,7 @@ double peak_read_gbytes(const void *array, size_t bytes);
 
 /* Monotonic clock, in seconds. */
 double peak_seconds(void);
+
+/* The calling thread's processor time, in seconds. The probes use it: a rate by it says the same on
+ * a machine that others use too. */
+double peak_thread_seconds(void);
