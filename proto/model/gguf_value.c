@@ -96,7 +96,7 @@ static enum status find(const struct gguf *gguf, const struct gguf_pair **pair, 
 {
     *pair = gguf_find_pair(gguf, key);
     if (!*pair)
-        return fail(STATUS_NOT_FOUND, "%s: the key %s is missing", gguf_name(gguf), key);
+        return fail(STATUS_DATA_LOSS, "%s: the key %s is missing", gguf_name(gguf), key);
     return STATUS_OK;
 }
 

@@ -1,6 +1,6 @@
 /* The values of a GGUF file's keys, checked when they are asked for.
  *
- * An absent key is NOT_FOUND; a value of another type or range is DATA_LOSS with key and offset.
+ * An absent key, or a value of another type or range, is DATA_LOSS with the key named.
  */
 #pragma once
 

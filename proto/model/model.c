@@ -66,7 +66,7 @@ static struct shape role_shape(const struct model_spec *spec, enum model_role ro
     }
 }
 
-static bool dtype_is_supported(enum dtype dtype)
+bool model_dtype_is_supported(enum dtype dtype)
 {
     return dtype == DTYPE_F32 || dtype == DTYPE_F16 || dtype == DTYPE_BF16 || dtype == DTYPE_Q8_0 ||
            dtype == DTYPE_Q4_0 || dtype == DTYPE_Q4_1;
@@ -82,7 +82,7 @@ static enum status bind_tensor(struct model_tensor *bound, const struct model *m
     const struct gguf_tensor *tensor = gguf_tensor(gguf, index);
     struct shape shape = role_shape(&model->spec, role);
     enum dtype dtype;
-    if (!ggml_type_dtype(&dtype, tensor->type) || !dtype_is_supported(dtype))
+    if (!ggml_type_dtype(&dtype, tensor->type) || !model_dtype_is_supported(dtype))
         return gguf_fail(gguf, tensor->offset, STATUS_UNIMPLEMENTED, "tensor-type",
                          "tensor %s has type %s, which is not supported; F32, F16, BF16, Q8_0, "
                          "Q4_0 and Q4_1 are",

@@ -51,7 +51,7 @@ struct vocab_special {
 
 enum vocab_flag { VOCAB_FLAG_ABSENT = -1, VOCAB_FLAG_OFF = 0, VOCAB_FLAG_ON = 1 };
 
-/* Reads and checks tokenizer.*; NOT_FOUND where the file has no tokenizer.ggml.model. `gguf` must
+/* Reads and checks tokenizer.*, which the file must have. `gguf` must
  * outlive it. */
 MUST_CHECK enum status vocab_create(struct vocab **vocab, const struct gguf *gguf);
 

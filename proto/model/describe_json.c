@@ -1,0 +1,160 @@
+/* Owns the description of a model file in JSON. Promises one object for every readable file. */
+#include <jansson.h>
+
+#include <math.h>
+
+#include "proto/model/describe.h"
+#include "proto/model/ggml_type.h"
+#include "proto/model/gguf_value.h"
+
+static void put(json_t *object, const char *key, json_t *value)
+{
+    json_object_set_new(object, key, value);
+}
+
+static json_t *text_of(struct gguf_string text)
+{
+    return json_stringn(text.text, text.bytes);
+}
+
+static json_t *facts_of(const struct model_spec *spec)
+{
+    json_t *facts = json_object();
+    put(facts, "layers", json_integer(spec->layers));
+    put(facts, "hidden", json_integer(spec->hidden));
+    put(facts, "heads", json_integer(spec->heads));
+    put(facts, "kv_heads", json_integer(spec->kv_heads));
+    put(facts, "head_dim", json_integer(spec->head_dim));
+    put(facts, "ffn", json_integer(spec->ffn));
+    put(facts, "vocab", json_integer(spec->vocab));
+    put(facts, "trained_tokens", json_integer(spec->trained_tokens));
+    put(facts, "norm_eps", json_real((double)spec->norm_eps));
+    put(facts, "tied_output", json_boolean(spec->tied_output));
+    put(facts, "rope_base", json_real(spec->rope_base));
+    put(facts, "rope_scaling", json_string(spec_rope_scaling_name(spec->rope_scaling)));
+    put(facts, "rope_factor", json_real(spec->rope_factor));
+    put(facts, "rope_original_tokens", json_integer(spec->rope_original_tokens));
+    put(facts, "file_type", json_string(spec->file_type));
+    return facts;
+}
+
+static json_t *id_of(int32_t id)
+{
+    return id < 0 ? json_null() : json_integer(id);
+}
+
+static json_t *vocab_of(const struct vocab *vocab)
+{
+    struct vocab_special special = vocab_special(vocab);
+    json_t *object = json_object();
+    put(object, "kind", text_of(vocab_kind(vocab)));
+    put(object, "pre", text_of(vocab_pre(vocab)));
+    put(object, "tokens", json_integer(vocab_count(vocab)));
+    put(object, "merges", json_integer(vocab_merge_count(vocab)));
+    put(object, "bos", id_of(special.bos));
+    put(object, "eos", id_of(special.eos));
+    put(object, "eot", id_of(special.eot));
+    put(object, "eom", id_of(special.eom));
+    put(object, "unknown", id_of(special.unknown));
+    put(object, "padding", id_of(special.padding));
+    put(object, "add_bos", json_boolean(vocab_add_bos(vocab) == VOCAB_FLAG_ON));
+    put(object, "chat_template", text_of(vocab_chat_template(vocab)));
+    return object;
+}
+
+static json_t *types_of(const struct describe *describe)
+{
+    json_t *types = json_array();
+    for (int type = 0; type < DESCRIBE_TYPES_MAX; type++) {
+        const struct describe_type *row = &describe->types[type];
+        if (row->tensors == 0)
+            continue;
+        json_t *entry = json_object();
+        put(entry, "type", json_string(ggml_type_name(type)));
+        put(entry, "supported", json_boolean(describe_type_is_supported(type)));
+        put(entry, "tensors", json_integer(row->tensors));
+        put(entry, "parameters", json_integer(row->parameters));
+        put(entry, "bytes", json_integer((json_int_t)row->bytes));
+        json_array_append_new(types, entry);
+    }
+    return types;
+}
+
+static json_t *tensors_of(const struct gguf *gguf)
+{
+    json_t *tensors = json_array();
+    for (int i = 0; i < gguf_tensor_count(gguf); i++) {
+        const struct gguf_tensor *tensor = gguf_tensor(gguf, i);
+        json_t *entry = json_object();
+        json_t *shape = json_array();
+        for (int d = tensor->dims_count - 1; d >= 0; d--)
+            json_array_append_new(shape, json_integer(tensor->dims[d]));
+        put(entry, "name", text_of(tensor->name));
+        put(entry, "type", json_string(ggml_type_name(tensor->type)));
+        put(entry, "shape", shape);
+        json_array_append_new(tensors, entry);
+    }
+    return tensors;
+}
+
+/* Arrays are told by their length; a number that JSON has no word for is null. */
+static json_t *value_of(const struct gguf_pair *pair)
+{
+    int64_t integer;
+    double number;
+    struct gguf_string text;
+    if (pair->type == GGUF_BOOL)
+        return json_boolean(pair->value[0]);
+    if (gguf_value_as_integer(&integer, pair))
+        return json_integer(integer);
+    if (gguf_value_as_float(&number, pair))
+        return isfinite(number) ? json_real(number) : json_null();
+    if (gguf_value_as_text(&text, pair))
+        return text_of(text);
+    if (pair->type == GGUF_ARRAY)
+        return json_pack("{s:s, s:I}", "array_of", gguf_type_name(pair->array.type), "length",
+                         (json_int_t)pair->array.count);
+    return json_null();
+}
+
+static json_t *keys_of(const struct gguf *gguf)
+{
+    json_t *keys = json_object();
+    for (int i = 0; i < gguf_pair_count(gguf); i++) {
+        const struct gguf_pair *pair = gguf_pair(gguf, i);
+        char key[GGUF_KEY_BYTES_MAX + 1];
+        snprintf(key, sizeof key, "%.*s", (int)pair->key.bytes, pair->key.text);
+        put(keys, key, value_of(pair));
+    }
+    return keys;
+}
+
+enum status describe_json(FILE *out, const char *path)
+{
+    struct describe describe;
+    TRY(describe_open(&describe, path));
+    size_t bytes;
+    gguf_data(describe.gguf, &bytes);
+    json_t *object = json_object();
+    put(object, "schema_version", json_integer(1));
+    put(object, "file", json_string(path));
+    put(object, "bytes", json_integer((json_int_t)bytes));
+    put(object, "gguf_version", json_integer(gguf_version(describe.gguf)));
+    put(object, "supported", json_boolean(describe.model != NULL));
+    if (describe.model)
+        put(object, "model", facts_of(model_spec(describe.model)));
+    else
+        put(object, "refusal", json_string(describe.refusal));
+    if (describe.model && model_vocab(describe.model))
+        put(object, "tokenizer", vocab_of(model_vocab(describe.model)));
+    put(object, "parameters", json_integer(describe.parameters));
+    put(object, "types", types_of(&describe));
+    put(object, "keys", keys_of(describe.gguf));
+    put(object, "tensors", tensors_of(describe.gguf));
+    describe_close(&describe);
+    int result = json_dumpf(object, out, JSON_INDENT(2));
+    json_decref(object);
+    if (result != 0 || fputc('\n', out) == EOF)
+        return fail(STATUS_IO, "write the description of %s", path);
+    return STATUS_OK;
+}

@@ -1,0 +1,411 @@
+/* Which model files are not loaded, though they are readable GGUF: each refusal names what it is
+ * about. */
+#include "tests/support/unit.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "proto/model/describe.h"
+#include "proto/model/ggml_type.h"
+#include "proto/model/model.h"
+#include "tests/support/random.h"
+#include "tests/support/tiny_model.h"
+
+static const struct tiny_model_shape shape = {
+    .layers = 2, .hidden = 64, .heads = 4, .kv_heads = 2, .head_dim = 16, .ffn = 96};
+
+/* The last place where `text` stands as a GGUF string. */
+static size_t find_text(const struct gguf_writer *file, const char *text)
+{
+    struct gguf_writer wanted = {0};
+    gguf_writer_string(&wanted, text);
+    const uint8_t *place = memmem(file->data, file->bytes, wanted.data, wanted.bytes);
+    assert_non_null(place);
+    gguf_writer_free(&wanted);
+    return (size_t)(place - file->data) + 8;
+}
+
+static size_t value_of(const struct gguf_writer *file, const char *key)
+{
+    return find_text(file, key) + strlen(key) + 4;
+}
+
+static void set_u32(struct gguf_writer *file, const char *key, uint32_t value)
+{
+    memcpy(file->data + value_of(file, key), &value, sizeof value);
+}
+
+/* Replaces a string by one of the same length. */
+static void rename_text(struct gguf_writer *file, const char *from, const char *to)
+{
+    assert_int_equal(strlen(from), strlen(to));
+    memcpy(file->data + find_text(file, from), to, strlen(to));
+}
+
+static void retype_tensor(struct gguf_writer *file, const char *name, int dims, uint32_t type)
+{
+    memcpy(file->data + find_text(file, name) + strlen(name) + 4 + 8 * (size_t)dims, &type,
+           sizeof type);
+}
+
+/* Puts `pairs`, `count` of them, before the others, with one more pair that keeps the data aligned.
+ */
+static void insert_pairs(struct gguf_writer *file, struct gguf_writer *pairs, uint64_t count)
+{
+    struct gguf_writer changed = {0};
+    uint64_t old_count;
+    memcpy(&old_count, file->data + 16, sizeof old_count);
+    char filler[40] = "";
+    gguf_writer_key(pairs, "filler", GGUF_STRING);
+    while ((pairs->bytes + 8 + strlen(filler)) % 32 != 0)
+        strcat(filler, "-");
+    gguf_writer_string(pairs, filler);
+    gguf_writer_bytes(&changed, file->data, 24);
+    gguf_writer_set_u64(&changed, 16, old_count + count + 1);
+    gguf_writer_bytes(&changed, pairs->data, pairs->bytes);
+    gguf_writer_bytes(&changed, file->data + 24, file->bytes - 24);
+    gguf_writer_free(file);
+    gguf_writer_free(pairs);
+    *file = changed;
+}
+
+static void expect_refusal(struct gguf_writer *file, enum status expected, const char *words)
+{
+    struct model *model = NULL;
+    enum status status = model_parse(&model, file->data, file->bytes, "case");
+    if (status != expected || !strstr(status_message(), words))
+        print_error("wanted %s: %s, got %s: %s\n", status_name(expected), words,
+                    status_name(status), status_message());
+    assert_int_equal(status, expected);
+    assert_non_null(strstr(status_message(), words));
+    assert_null(model);
+    gguf_writer_free(file);
+}
+
+static struct gguf_writer tiny(void)
+{
+    struct gguf_writer file = {0};
+    tiny_model_build(&file, &shape, 1, DTYPE_F32);
+    return file;
+}
+
+static void facts_that_cannot_be_are_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *key;
+        uint32_t value;
+        enum status status;
+        const char *words;
+    } cases[] = {
+        {"llama.block_count", 0, STATUS_DATA_LOSS, "llama.block_count is 0"},
+        {"llama.block_count", 1u << 31, STATUS_DATA_LOSS, "llama.block_count is 2147483648"},
+        {"llama.block_count", 3, STATUS_DATA_LOSS, "blk.2.attn_norm.weight is missing"},
+        {"llama.block_count", 1, STATUS_UNIMPLEMENTED,
+         "tensor blk.1.attn_norm.weight has no place"},
+        {"llama.attention.head_count", 0, STATUS_DATA_LOSS, "head_count is 0"},
+        {"llama.attention.head_count", 8, STATUS_DATA_LOSS, "blk.0.attn_q.weight is 64 x 64"},
+        {"llama.attention.head_count_kv", 3, STATUS_DATA_LOSS, "cannot share 3"},
+        {"llama.attention.head_count_kv", 8, STATUS_DATA_LOSS, "head_count_kv is 8"},
+        {"llama.attention.key_length", 15, STATUS_UNIMPLEMENTED, "head dimension of 15"},
+        {"llama.attention.key_length", 512, STATUS_UNIMPLEMENTED, "head dimension of 512"},
+        {"llama.attention.value_length", 8, STATUS_UNIMPLEMENTED, "values of 8"},
+        {"llama.rope.dimension_count", 8, STATUS_UNIMPLEMENTED, "8 rotated dimensions"},
+        {"llama.embedding_length", 32, STATUS_DATA_LOSS, "tensor token_embd.weight is 64 x"},
+        {"llama.feed_forward_length", 64, STATUS_DATA_LOSS, "blk.0.ffn_gate.weight is 64 x 96"},
+        {"llama.vocab_size", 100, STATUS_DATA_LOSS, "llama.vocab_size says 100"},
+        {"llama.context_length", 0, STATUS_DATA_LOSS, "llama.context_length is 0"},
+        {"llama.rope.freq_base", 0x7f800000, STATUS_DATA_LOSS, "not a finite number"},
+        {"llama.rope.freq_base", 0, STATUS_DATA_LOSS, "rope base of 0"},
+        {"llama.attention.layer_norm_rms_epsilon", 0x7fc00000, STATUS_DATA_LOSS, "not a finite"},
+        {"llama.attention.layer_norm_rms_epsilon", 0, STATUS_DATA_LOSS, "between 0 and 1"},
+        {"tokenizer.ggml.eos_token_id", 265, STATUS_DATA_LOSS, "eos_token_id is 265"},
+        {"tokenizer.ggml.bos_token_id", 0xffffffff, STATUS_DATA_LOSS, "bos_token_id"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct gguf_writer file = tiny();
+        set_u32(&file, cases[i].key, cases[i].value);
+        expect_refusal(&file, cases[i].status, cases[i].words);
+    }
+}
+
+static void what_is_missing_or_misnamed_is_named(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *from;
+        const char *to;
+        enum status status;
+        const char *words;
+    } cases[] = {
+        {"general.architecture", "general.architectura", STATUS_DATA_LOSS, "general.architecture"},
+        {"llama", "qwen2", STATUS_UNIMPLEMENTED, "architecture qwen2 is not supported"},
+        {"llama.block_count", "llama.block_kount", STATUS_DATA_LOSS, "llama.block_count"},
+        {"blk.1.ffn_up.weight", "blk.1.ffn_ub.weight", STATUS_DATA_LOSS, "blk.1.ffn_up.weight is"},
+        {"token_embd.weight", "tokem_embd.weight", STATUS_DATA_LOSS,
+         "token_embd.weight is missing"},
+        {"tokenizer.ggml.tokens", "tokenizer.ggml.tokenz", STATUS_DATA_LOSS,
+         "tokenizer.ggml.tokens"},
+        {"h e", "hxe", STATUS_DATA_LOSS, "merge 1"},
+        {"h e", " he", STATUS_DATA_LOSS, "merge 1"},
+        {"h e", "he ", STATUS_DATA_LOSS, "merge 1"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct gguf_writer file = tiny();
+        rename_text(&file, cases[i].from, cases[i].to);
+        expect_refusal(&file, cases[i].status, cases[i].words);
+    }
+}
+
+static void a_tensor_that_would_be_ignored_is_refused(void **state)
+{
+    (void)state;
+    struct tiny_model_shape untied = shape;
+    untied.untied = true;
+    struct gguf_writer file = {0};
+    tiny_model_build(&file, &untied, 1, DTYPE_F32);
+    rename_text(&file, "output.weight", "attn_q.bias_x");
+    expect_refusal(&file, STATUS_UNIMPLEMENTED, "tensor attn_q.bias_x has no place");
+}
+
+static void a_wrong_token_type_is_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        size_t at; /* from the key's value: element type, count, elements */
+        uint32_t value;
+        const char *words;
+    } cases[] = {{12 + 4 * 7, 0, "token 7 has type 0"},
+                 {12 + 4 * 264, 7, "token 264 has type 7"},
+                 {0, GGUF_F32, "array of f32, it must be an array of i32"}};
+    for (size_t i = 0; i < 3; i++) {
+        struct gguf_writer file = tiny();
+        memcpy(file.data + value_of(&file, "tokenizer.ggml.token_type") + cases[i].at,
+               &cases[i].value, 4);
+        expect_refusal(&file, STATUS_DATA_LOSS, cases[i].words);
+    }
+}
+
+static void unsupported_types_are_refused_by_name(void **state)
+{
+    (void)state;
+    /* A row of 256 values has as many bytes in the one type as in the other. */
+    static const struct {
+        enum dtype made;
+        int type;
+        const char *words;
+    } cases[] = {
+        {DTYPE_Q4_0, 12, "tensor blk.1.ffn_down.weight has type Q4_K, which is not supported"},
+        {DTYPE_Q4_0, 20, "tensor blk.1.ffn_down.weight has type IQ4_NL, which is not supported"},
+        {DTYPE_F32, 26, "tensor blk.1.ffn_down.weight has type I32, which is not supported"},
+    };
+    struct tiny_model_shape wide = shape;
+    wide.hidden = 256;
+    wide.ffn = 256;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct gguf_writer file = {0};
+        tiny_model_build(&file, &wide, 1, cases[i].made);
+        retype_tensor(&file, "blk.1.ffn_down.weight", 2, (uint32_t)cases[i].type);
+        expect_refusal(&file, STATUS_UNIMPLEMENTED, cases[i].words);
+    }
+    struct gguf_writer file = tiny();
+    retype_tensor(&file, "blk.0.attn_norm.weight", 1, 26);
+    expect_refusal(&file, STATUS_UNIMPLEMENTED, "tensor blk.0.attn_norm.weight has type I32");
+}
+
+static void keys_that_change_the_arithmetic_are_refused_unless_neutral(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *key;
+        uint32_t value;
+        const char *words; /* NULL: neutral */
+    } cases[] = {
+        {"llama.attention.sliding_window", 4096, "sliding window"},
+        {"llama.attention.sliding_window", 0, NULL},
+        {"llama.expert_count", 8, "mixture of experts"},
+        {"llama.expert_count", 0, NULL},
+        {"llama.attention.causal", 0, "not causal"},
+        {"llama.attention.causal", 1, NULL},
+        {"llama.logit_scale", 2, "scaled logits"},
+        {"split.count", 3, "several files"},
+        {"split.count", 1, NULL},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct gguf_writer file = tiny();
+        struct gguf_writer pairs = {0};
+        gguf_writer_pair_u32(&pairs, cases[i].key, cases[i].value);
+        insert_pairs(&file, &pairs, 1);
+        if (cases[i].words) {
+            expect_refusal(&file, STATUS_UNIMPLEMENTED, cases[i].words);
+            continue;
+        }
+        struct model *model;
+        assert_int_equal(model_parse(&model, file.data, file.bytes, "case"), STATUS_OK);
+        model_close(model);
+        gguf_writer_free(&file);
+    }
+}
+
+static void per_layer_head_counts_are_refused(void **state)
+{
+    (void)state;
+    struct gguf_writer file = tiny();
+    struct gguf_writer pairs = {0};
+    rename_text(&file, "llama.attention.head_count_kv", "llama.attention.head_count_xx");
+    gguf_writer_array(&pairs, "llama.attention.head_count_kv", GGUF_U32, 2);
+    gguf_writer_u64(&pairs, 2ull << 32 | 2);
+    insert_pairs(&file, &pairs, 1);
+    expect_refusal(&file, STATUS_UNIMPLEMENTED, "for each layer");
+}
+
+static struct gguf_writer with_scaling(const char *kind, float factor)
+{
+    struct gguf_writer file = tiny();
+    struct gguf_writer pairs = {0};
+    gguf_writer_pair_text(&pairs, "llama.rope.scaling.type", kind);
+    gguf_writer_pair_f32(&pairs, "llama.rope.scaling.factor", factor);
+    gguf_writer_pair_u32(&pairs, "llama.rope.scaling.original_context_length", 512);
+    insert_pairs(&file, &pairs, 3);
+    return file;
+}
+
+static void rope_scaling_of_the_file_is_applied_or_refused_by_name(void **state)
+{
+    (void)state;
+    struct gguf_writer file = with_scaling("longrope", 4);
+    expect_refusal(&file, STATUS_UNIMPLEMENTED, "rope scaling longrope is not supported");
+    file = with_scaling("linear", 0.25f);
+    expect_refusal(&file, STATUS_DATA_LOSS, "factor of 0.25");
+    struct model *model;
+    file = with_scaling("linear", 4);
+    assert_int_equal(model_parse(&model, file.data, file.bytes, "case"), STATUS_OK);
+    assert_true(model_spec(model)->inv_freq[0] == 0.25 && model_spec(model)->rope_mscale == 1);
+    model_close(model);
+    gguf_writer_free(&file);
+    file = with_scaling("yarn", 4);
+    assert_int_equal(model_parse(&model, file.data, file.bytes, "case"), STATUS_OK);
+    const struct model_spec *spec = model_spec(model);
+    /* As transformers' _compute_yarn_parameters: dim 16, base 10000, factor 4, from 512 tokens. */
+    static const double expected[8] = {1.0,    0.25693505989,    0.0625,  0.01383496476,
+                                       0.0025, 0.00079056941509, 0.00025, 0.0000790569415};
+    for (int i = 0; i < 8; i++)
+        if (fabs(spec->inv_freq[i] / expected[i] - 1) > 1e-6)
+            print_error("%d: %.9g, wanted %.9g\n", i, spec->inv_freq[i], expected[i]);
+    for (int i = 0; i < 8; i++)
+        assert_true(fabs(spec->inv_freq[i] / expected[i] - 1) < 1e-6);
+    assert_true(fabs(spec->rope_mscale - 1.1386294361119891) < 1e-12);
+    model_close(model);
+    gguf_writer_free(&file);
+}
+
+static void every_truncation_of_a_model_is_refused(void **state)
+{
+    (void)state;
+    struct tiny_model_shape least = {
+        .layers = 1, .hidden = 32, .heads = 2, .kv_heads = 1, .head_dim = 16, .ffn = 32};
+    struct gguf_writer file = {0};
+    tiny_model_build(&file, &least, 1, DTYPE_Q4_0);
+    for (size_t bytes = 0; bytes < file.bytes; bytes++) {
+        uint8_t *copy = malloc(bytes + 1);
+        assert_non_null(copy);
+        memcpy(copy + 1, file.data, bytes); /* the last byte is the allocation's last */
+        struct model *model;
+        assert_int_equal(model_parse(&model, copy + 1, bytes, "part"), STATUS_DATA_LOSS);
+        free(copy);
+    }
+    gguf_writer_free(&file);
+}
+
+static void a_flipped_bit_gives_a_model_or_a_sentence(void **state)
+{
+    (void)state;
+    enum { SEED = 20251 };
+    print_message("seed %d\n", SEED);
+    struct tiny_model_shape least = {
+        .layers = 1, .hidden = 32, .heads = 2, .kv_heads = 1, .head_dim = 16, .ffn = 32};
+    struct gguf_writer file = {0};
+    struct random random = {SEED};
+    tiny_model_build(&file, &least, 1, DTYPE_Q4_0);
+    size_t header = find_text(&file, "output_norm.weight") + 60;
+    int refused = 0;
+    for (size_t at = 0; at < header; at++) {
+        int bit = (int)random_between(&random, 0, 8);
+        file.data[at] ^= (uint8_t)(1 << bit);
+        struct model *model = NULL;
+        enum status status = model_parse(&model, file.data, file.bytes, "flip");
+        assert_true(status == STATUS_OK || strncmp(status_message(), "flip: ", 6) == 0);
+        refused += status != STATUS_OK;
+        model_close(model);
+        file.data[at] ^= (uint8_t)(1 << bit);
+    }
+    print_message("%d of %zu flips refused\n", refused, header);
+    assert_true(refused > (int)header / 4);
+    gguf_writer_free(&file);
+}
+
+/* What `describe` writes about these bytes. */
+static char *describe_bytes(const struct gguf_writer *file,
+                            enum status (*describe)(FILE *out, const char *path))
+{
+    char path[] = "/tmp/longhaul-describe-test-XXXXXX";
+    int descriptor = mkstemp(path);
+    assert_true(descriptor >= 0);
+    assert_int_equal(write(descriptor, file->data, file->bytes), (ssize_t)file->bytes);
+    close(descriptor);
+    char *text = NULL;
+    size_t bytes;
+    FILE *out = open_memstream(&text, &bytes);
+    assert_non_null(out);
+    assert_int_equal(describe(out, path), STATUS_OK);
+    fclose(out);
+    unlink(path);
+    return text;
+}
+
+static void expect_words(const struct gguf_writer *file, const char *text_words,
+                         const char *json_words)
+{
+    char *text = describe_bytes(file, describe_text);
+    char *json = describe_bytes(file, describe_json);
+    if (!strstr(text, text_words) || !strstr(json, json_words))
+        print_error("%s\n%s\n", text, json);
+    assert_non_null(strstr(text, text_words));
+    assert_non_null(strstr(json, json_words));
+    assert_null(strchr(text, '\x1b'));
+    free(text);
+    free(json);
+}
+
+static void a_file_is_described_whether_it_is_supported_or_not(void **state)
+{
+    (void)state;
+    struct gguf_writer file = tiny();
+    expect_words(&file, "2  F32      blk.*.ffn_down.weight [64, 96]", "\"supported\": true");
+    expect_words(&file, "supported      yes", "\"layers\": 2");
+    rename_text(&file, "tiny random model", "\x1b[31m random mode");
+    rename_text(&file, "llama", "qwen2");
+    expect_words(&file, "general.name = .[31m random mode", "\"supported\": false");
+    expect_words(&file, "supported      no: ", "architecture qwen2 is not supported");
+    gguf_writer_free(&file);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(facts_that_cannot_be_are_refused),
+        cmocka_unit_test(what_is_missing_or_misnamed_is_named),
+        cmocka_unit_test(a_tensor_that_would_be_ignored_is_refused),
+        cmocka_unit_test(a_wrong_token_type_is_refused),
+        cmocka_unit_test(unsupported_types_are_refused_by_name),
+        cmocka_unit_test(keys_that_change_the_arithmetic_are_refused_unless_neutral),
+        cmocka_unit_test(per_layer_head_counts_are_refused),
+        cmocka_unit_test(rope_scaling_of_the_file_is_applied_or_refused_by_name),
+        cmocka_unit_test(every_truncation_of_a_model_is_refused),
+        cmocka_unit_test(a_flipped_bit_gives_a_model_or_a_sentence),
+        cmocka_unit_test(a_file_is_described_whether_it_is_supported_or_not),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
