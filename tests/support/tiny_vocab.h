@@ -7,15 +7,15 @@
 #include <stdint.h>
 
 #include "proto/model/vocab.h"
+#include "tests/support/gguf_writer.h"
 
 enum {
-    TINY_ENDOFTEXT = 0, /* <|endoftext|>: control */
-    TINY_IM_START = 1,  /* <|im_start|>: control, BOS */
-    TINY_IM_END = 2,    /* <|im_end|>: control, EOS */
-    TINY_TOOL = 3,      /* <tool>: user-defined */
-    TINY_BYTES =
-        4, /* then the 256 bytes, byte b at TINY_BYTES + b, then one token for each merge */
-    TINY_MERGED = TINY_BYTES + 256,
+    TINY_ENDOFTEXT = 0,             /* <|endoftext|>: control */
+    TINY_IM_START = 1,              /* <|im_start|>: control, BOS */
+    TINY_IM_END = 2,                /* <|im_end|>: control, EOS */
+    TINY_TOOL = 3,                  /* <tool>: user-defined */
+    TINY_BYTES = 4,                 /* then the 256 bytes, byte b at TINY_BYTES + b */
+    TINY_MERGED = TINY_BYTES + 256, /* then one token for each merge */
 };
 
 /* {0} is smollm without merges and without chat template. */
@@ -33,10 +33,13 @@ struct tiny_vocab_args {
 };
 
 struct tiny_vocab {
-    uint8_t *data;
+    struct gguf_writer file;
     struct gguf *gguf;
     struct vocab *vocab;
 };
+
+/* Appends the file; ended by gguf_writer_free. */
+void tiny_vocab_build(struct gguf_writer *file, const struct tiny_vocab_args *args);
 
 /* Aborts where the file is refused: a test's own mistake. */
 void tiny_vocab_open(struct tiny_vocab *tiny, const struct tiny_vocab_args *args);

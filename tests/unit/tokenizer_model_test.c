@@ -172,9 +172,9 @@ static void a_megabyte_of_prose_takes_no_time(void **state)
     struct timespec start;
     struct timespec now;
     struct id_list ids = {0};
-    clock_gettime(CLOCK_MONOTONIC, &start);
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &start);
     assert_int_equal(tokenizer_encode(tokenizer, &ids, text, PROSE_BYTES, 0), STATUS_OK);
-    clock_gettime(CLOCK_MONOTONIC, &now);
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
     double seconds =
         (double)(now.tv_sec - start.tv_sec) + (double)(now.tv_nsec - start.tv_nsec) * 1e-9;
     print_message("1 MiB of prose, %zu tokens: %.3f s\n", ids.count, seconds);

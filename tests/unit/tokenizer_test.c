@@ -318,7 +318,7 @@ static void a_vocabulary_that_contradicts_itself_is_refused(void **state)
 static double seconds_since(const struct timespec *start)
 {
     struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
     return (double)(now.tv_sec - start->tv_sec) + (double)(now.tv_nsec - start->tv_nsec) * 1e-9;
 }
 
@@ -328,7 +328,7 @@ static void encode_hostile(const struct pair *pair, char *text, const char *patt
     for (size_t i = 0; i < HOSTILE_BYTES; i++)
         text[i] = pattern[i % strlen(pattern)];
     struct timespec start;
-    clock_gettime(CLOCK_MONOTONIC, &start);
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &start);
     struct id_list ids = {0};
     assert_int_equal(tokenizer_encode(pair->tokenizer, &ids, text, HOSTILE_BYTES, 0), STATUS_OK);
     assert_true(ids.count > 0);
