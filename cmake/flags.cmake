@@ -12,6 +12,11 @@ if(LONGHAUL_SANITIZE)
       -fsanitize=${LONGHAUL_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
   target_link_options(longhaul_flags INTERFACE -fsanitize=${LONGHAUL_SANITIZE})
 endif()
+if(LONGHAUL_FUZZ)
+  # Without it libFuzzer sees the target's own branches only.
+  target_compile_options(longhaul_flags INTERFACE -fsanitize=fuzzer-no-link)
+  target_link_options(longhaul_flags INTERFACE -fsanitize=fuzzer-no-link)
+endif()
 
 # longhaul_library(NAME SOURCES ... LIBRARIES ...): a static library under the project's flags.
 function(longhaul_library name)
