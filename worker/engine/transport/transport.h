@@ -58,10 +58,15 @@ struct transport_options {
     uint64_t silence_ns; /* how long an awaited peer may stand still; 0: 30 s */
     int threads;         /* compute threads of a rank, to tell whether cores are short; 0: 1 */
     size_t piece_bytes;  /* transport_mpi splits messages at this; 0: 1 GiB. For tests */
+    bool apart;          /* transport_mpi acts as if each rank had a host of its own. For tests */
 };
 
 struct board;
 struct transport;
+
+/* What an implementation calls on the options of its creator, which may be NULL: the zeros filled
+ * in. */
+struct transport_options transport_options_filled(const struct transport_options *options);
 
 /* What each implementation puts at the start of its own request. */
 struct transport_request {
@@ -81,6 +86,7 @@ struct transport_ops {
     enum status (*gather)(struct transport *t, const void *mine, void *all, const size_t offsets[],
                           const size_t sizes[]);
     enum status (*broadcast)(struct transport *t, void *data, size_t bytes);
+    enum status (*barrier)(struct transport *t);
     void (*destroy)(struct transport *t);
 };
 

@@ -1,0 +1,81 @@
+/* Owns the waiting loop of every transport. Promises that no wait outlives an abort or a silent
+ * peer.
+ *
+ * A peer that waits itself is not silent while the rank that it waits for moves, and so on along
+ * the chain: else a slow rank would look like a fault of everyone between. A chain that comes back
+ * to its start moves nothing, so ranks that wait for each other are found. The chain is looked at
+ * only once a wait is no longer young: short waits, which decode is made of, neither read the clock
+ * nor write to the board. */
+#include "worker/engine/transport/spin.h"
+
+#include "worker/engine/device/monotonic.h"
+#include "worker/engine/transport/board.h"
+
+#include <sched.h>
+
+enum {
+    YOUNG_TURNS = 64,        /* before the first yield where cores are short */
+    PROGRESS_TURNS = 64,     /* turns between drives of the transport */
+    CLOCK_TURNS = 1024,      /* turns between looks at the clock, unless turns are slow */
+    PATIENT_TURNS = 1 << 16, /* a wait of about a millisecond: other processes may have the core */
+};
+
+void spin_begin(struct spin *spin)
+{
+    *spin = (struct spin){.begun_ns = monotonic_ns(), .peer = -1};
+    spin->moved_ns = spin->begun_ns;
+}
+
+static uint64_t chain_progress(const struct board *board, int peer)
+{
+    uint64_t mixed = 0;
+    for (int hops = 0; hops < board->size && peer >= 0 && peer != board->rank; hops++) {
+        mixed = mixed * 1000003u + board_progress(board, peer) * 31u + (uint64_t)peer + 1;
+        peer = board_awaited(board, peer);
+    }
+    return mixed;
+}
+
+static enum status look_at_peer(struct transport *t, struct spin *spin, int peer)
+{
+    const uint64_t now = monotonic_ns();
+    const uint64_t progress = chain_progress(t->board, peer);
+    if (spin->peer != peer || progress != spin->seen) {
+        board_await(t->board, peer);
+        spin->peer = peer;
+        spin->seen = progress;
+        spin->moved_ns = now;
+        return STATUS_OK;
+    }
+    if (now - spin->moved_ns < t->silence_ns)
+        return STATUS_OK;
+    return fail(STATUS_UNAVAILABLE,
+                "rank %d waited for rank %d, which made no progress for %.1f s; it is stopped, "
+                "stuck or cut off: end the group and start it again",
+                t->rank, peer, (double)(now - spin->moved_ns) * 1e-9);
+}
+
+enum status spin_turn(struct transport *t, struct spin *spin, int peer)
+{
+    if (board_aborted(t->board))
+        return board_abort_failure(t->board);
+    spin->turns++;
+    const bool yields =
+        t->board->cores_short ? spin->turns > YOUNG_TURNS : spin->turns > PATIENT_TURNS;
+    if (yields)
+        sched_yield();
+    else
+        monotonic_pause();
+    if (spin->turns % PROGRESS_TURNS == 0 || yields)
+        TRY(transport_progress(t));
+    if (spin->turns % CLOCK_TURNS == 0 || yields)
+        TRY(look_at_peer(t, spin, peer));
+    return STATUS_OK;
+}
+
+void spin_end(struct transport *t, struct spin *spin)
+{
+    if (spin->peer >= 0)
+        board_await(t->board, -1);
+    t->counters.waited_ns += monotonic_ns() - spin->begun_ns;
+}

@@ -1,0 +1,22 @@
+/* How a rank waits: it spins, drives the transport, sees an abort, and gives up on a peer that is
+ * silent. */
+#pragma once
+
+#include "worker/engine/transport/transport.h"
+
+struct spin {
+    uint64_t begun_ns;
+    uint64_t moved_ns; /* when the awaited peer's progress was last seen to move */
+    uint64_t seen;     /* that progress */
+    int peer;          /* as published on the board, -1 while the wait is young */
+    unsigned turns;
+};
+
+void spin_begin(struct spin *spin);
+
+/* One turn of waiting for `peer`. Fails after an abort, and when the peer has been silent for
+ * t->silence_ns. */
+MUST_CHECK enum status spin_turn(struct transport *t, struct spin *spin, int peer);
+
+/* Ends the wait, well or not, and books its time. */
+void spin_end(struct transport *t, struct spin *spin);

@@ -1,0 +1,104 @@
+/* Owns what is the same for every transport: waiting, counting collectives, abort and hint. */
+#include "worker/engine/transport/transport.h"
+
+#include "worker/engine/transport/board.h"
+#include "worker/engine/transport/spin.h"
+
+struct transport_options transport_options_filled(const struct transport_options *options)
+{
+    struct transport_options filled = options ? *options : (struct transport_options){0};
+    if (filled.requests == 0)
+        filled.requests = 256;
+    if (filled.silence_ns == 0)
+        filled.silence_ns = 30000000000u;
+    if (filled.threads == 0)
+        filled.threads = 1;
+    if (filled.piece_bytes == 0)
+        filled.piece_bytes = (size_t)1 << 30;
+    return filled;
+}
+
+enum status transport_wait(struct transport *t, struct transport_request *request)
+{
+    const int peer = request->peer;
+    bool done = false;
+    TRY(transport_test(t, request, &done));
+    if (done)
+        return STATUS_OK;
+    struct spin spin;
+    spin_begin(&spin);
+    enum status status = STATUS_OK;
+    while (status == STATUS_OK && !done) {
+        status = spin_turn(t, &spin, peer);
+        if (status == STATUS_OK)
+            status = transport_test(t, request, &done);
+    }
+    spin_end(t, &spin);
+    return status;
+}
+
+enum status transport_gather(struct transport *t, const void *mine, void *all,
+                             const size_t offsets[], const size_t sizes[])
+{
+    TRY(t->ops->gather(t, mine, all, offsets, sizes));
+    t->counters.sent_bytes[TRANSPORT_STATE] += sizes[t->rank] * (size_t)(t->size - 1);
+    for (int rank = 0; rank < t->size; rank++)
+        if (rank != t->rank)
+            t->counters.received_bytes[TRANSPORT_STATE] += sizes[rank];
+    transport_mark(t);
+    return STATUS_OK;
+}
+
+enum status transport_broadcast(struct transport *t, void *data, size_t bytes)
+{
+    TRY(t->ops->broadcast(t, data, bytes));
+    if (t->rank == 0)
+        t->counters.sent_bytes[TRANSPORT_VERDICT] += bytes * (size_t)(t->size - 1);
+    else
+        t->counters.received_bytes[TRANSPORT_VERDICT] += bytes;
+    transport_mark(t);
+    return STATUS_OK;
+}
+
+enum status transport_barrier(struct transport *t)
+{
+    TRY(t->ops->barrier(t));
+    transport_mark(t);
+    return STATUS_OK;
+}
+
+void transport_mark(struct transport *t)
+{
+    board_mark(t->board);
+}
+
+void transport_hint(struct transport *t, uint32_t value)
+{
+    board_hint(t->board, value);
+}
+
+uint32_t transport_hinted(const struct transport *t)
+{
+    return board_hinted(t->board);
+}
+
+void transport_abort(struct transport *t, const char *reason)
+{
+    board_abort(t->board, t->rank, reason);
+}
+
+bool transport_aborted(const struct transport *t)
+{
+    return board_aborted(t->board);
+}
+
+void transport_set_silence(struct transport *t, uint64_t silence_ns)
+{
+    t->silence_ns = silence_ns;
+}
+
+void transport_destroy(struct transport *t)
+{
+    if (t)
+        t->ops->destroy(t);
+}
