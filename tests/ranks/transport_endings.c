@@ -26,6 +26,7 @@ enum status transport_endings_silence(struct transport *t, void *context)
 {
     (void)context;
     TRY(transport_barrier(t));
+    transport_set_silence(t, TRANSPORT_ENDINGS_SILENCE_NS);
     if (t->rank == 0) {
         sleep_ns(3 * (uint64_t)TRANSPORT_ENDINGS_SILENCE_NS);
         return STATUS_OK;
@@ -50,6 +51,7 @@ enum status transport_endings_circle(struct transport *t, void *context)
 {
     (void)context;
     TRY(transport_barrier(t));
+    transport_set_silence(t, TRANSPORT_ENDINGS_SILENCE_NS);
     static _Thread_local int word;
     struct transport_request *request;
     TRY(transport_receive(t, (t->rank + 1) % t->size, TRANSPORT_KEYS, &word, sizeof word,

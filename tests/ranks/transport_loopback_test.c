@@ -18,16 +18,17 @@ static void the_contract_holds(void **state)
     }
 }
 
-/* Rank 0's 20 blocks each take 10 ms to arrive; rank 1 works 10 ms on each while the next is under
- * way. */
+/* Rank 0's blocks are under way for DELAY_NS while rank 1 works as long: then no block is waited
+ * for but the first. */
 static enum status delays_are_hidden_by_work(struct transport *t, void *context)
 {
     (void)context;
-    enum { BLOCKS = 20, DELAY_NS = 10000000 };
+    enum { BLOCKS = 20, DELAY_NS = 20000000 };
     static const struct timespec work = {0, DELAY_NS};
-    int blocks[BLOCKS];
+    static _Thread_local int blocks[BLOCKS];
     struct transport_request *requests[BLOCKS];
     transport_loopback_delay(t, DELAY_NS);
+    TRY(transport_barrier(t));
     const uint64_t begun_ns = monotonic_ns();
     for (int i = 0; i < BLOCKS; i++) {
         blocks[i] = i + t->rank * 1000;
@@ -36,18 +37,21 @@ static enum status delays_are_hidden_by_work(struct transport *t, void *context)
         else
             TRY(transport_receive(t, 0, TRANSPORT_KEYS, &blocks[i], sizeof(int), &requests[i]));
     }
-    bool done = true;
-    TRY(transport_test(t, requests[0], &done));
-    expect_on_all_ranks(t, !done);
-    for (int i = 0; i < BLOCKS; i++) {
-        TRY(transport_wait(t, requests[i]));
-        if (t->rank == 1)
-            nanosleep(&work, NULL);
+    TRY(transport_wait(t, requests[0]));
+    const uint64_t first_ns = monotonic_ns() - begun_ns;
+    TRY(transport_barrier(t));
+    int waits = 0;
+    for (int i = 1; i < BLOCKS; i++) {
+        nanosleep(&work, NULL);
+        bool done = false;
+        TRY(transport_test(t, requests[i], &done));
+        waits += !done;
+        if (!done)
+            TRY(transport_wait(t, requests[i]));
     }
-    const uint64_t spent_ns = monotonic_ns() - begun_ns;
+    expect_on_all_ranks(t, t->rank != 0 || first_ns >= DELAY_NS);
+    expect_on_all_ranks(t, waits == 0);
     expect_on_all_ranks(t, blocks[BLOCKS - 1] == BLOCKS - 1);
-    expect_on_all_ranks(t, spent_ns >= DELAY_NS);
-    expect_on_all_ranks(t, t->rank == 0 || spent_ns < (uint64_t)BLOCKS * DELAY_NS * 8 / 5);
     return STATUS_OK;
 }
 
@@ -62,12 +66,12 @@ static void a_delayed_block_arrives_late_and_work_hides_it(void **state)
 static enum status leave_receives_behind(struct transport *t, void *context)
 {
     (void)context;
-    char block[4096];
+    static _Thread_local char block[4096];
     memset(block, 1, sizeof block);
     struct transport_request *request;
     const int peer = 1 - t->rank;
     TRY(transport_receive(t, peer, TRANSPORT_KEYS, context, 4096, &request));
-    TRY(transport_barrier(t));
+    (void)!transport_barrier(t); /* fails where the peer is already past it and has aborted */
     if (t->rank == 0)
         transport_abort(t, "leaving");
     else

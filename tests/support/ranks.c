@@ -27,6 +27,8 @@ static void *play(void *argument)
         snprintf(player->message, sizeof player->message, "%s", status_message());
         transport_abort(player->transport, player->message);
     }
+    /* Here, since requests left behind may name memory of this thread. */
+    transport_destroy(player->transport);
     return NULL;
 }
 
@@ -47,8 +49,6 @@ enum status ranks_run(int size, const struct transport_options *options, ranks_f
     }
     for (int rank = 0; rank < size; rank++)
         pthread_join(threads[rank], NULL);
-    for (int rank = 0; rank < size; rank++)
-        transport_destroy(transports[rank]);
 
     int failed = -1;
     for (int rank = size - 1; rank >= 0; rank--) {

@@ -164,12 +164,23 @@ static size_t round_bytes(size_t bytes, size_t round)
     return bytes - first < SLOT_BYTES ? bytes - first : SLOT_BYTES;
 }
 
+/* Waits until the counter of `rank` reaches `least`. An abort by a rank that is already past this
+ * place must not keep the others from getting there: what is complete for one rank is complete for
+ * all. Hence the second look. */
+static enum status wait_counter(struct transport *t, struct spin *spin,
+                                const _Atomic uint64_t *counter, uint64_t least, int rank)
+{
+    while (atomic_load_explicit(counter, memory_order_acquire) < least) {
+        const enum status status = spin_turn(t, spin, rank);
+        if (status != STATUS_OK && atomic_load_explicit(counter, memory_order_acquire) < least)
+            return status;
+    }
+    return STATUS_OK;
+}
+
 static enum status wait_gathered(struct transport *t, struct spin *spin, int rank, uint64_t rounds)
 {
-    _Atomic uint64_t *gathered = &t->board->shared->ranks[rank].gathered;
-    while (atomic_load_explicit(gathered, memory_order_acquire) < rounds)
-        TRY(spin_turn(t, spin, rank));
-    return STATUS_OK;
+    return wait_counter(t, spin, &t->board->shared->ranks[rank].gathered, rounds, rank);
 }
 
 /* One round: [first, first + SLOT_BYTES) of every rank's part. */
@@ -236,9 +247,8 @@ static enum status say_piece(struct transport *t, struct spin *spin, const unsig
 {
     struct board *board = t->board;
     for (int rank = 1; rank < board->size; rank++) {
-        _Atomic uint64_t *heard = &board->shared->ranks[rank].heard;
-        while (atomic_load_explicit(heard, memory_order_acquire) + SAID_SLOTS <= board->spoken)
-            TRY(spin_turn(t, spin, rank));
+        const uint64_t least = board->spoken < SAID_SLOTS ? 0 : board->spoken - SAID_SLOTS + 1;
+        TRY(wait_counter(t, spin, &board->shared->ranks[rank].heard, least, rank));
     }
     memcpy(said_slot(board, board->spoken), data, bytes);
     board->spoken++;
@@ -250,8 +260,7 @@ static enum status hear_piece(struct transport *t, struct spin *spin, unsigned c
                               size_t bytes)
 {
     struct board *board = t->board;
-    while (atomic_load_explicit(&board->shared->said, memory_order_acquire) <= board->spoken)
-        TRY(spin_turn(t, spin, 0));
+    TRY(wait_counter(t, spin, &board->shared->said, board->spoken + 1, 0));
     memcpy(data, said_slot(board, board->spoken), bytes);
     board->spoken++;
     atomic_store_explicit(&board->shared->ranks[board->rank].heard, board->spoken,
