@@ -57,29 +57,43 @@ static double transfer_seconds(const struct cost *cost, const struct cost_table 
            (double)messages * table->latency_s;
 }
 
+void cost_rank(struct cost *cost, const struct schedule *schedule, const struct choice *choice,
+               const struct model_shape *shape, const struct cost_table *table, int rank)
+{
+    const struct schedule_rank *own = &schedule->ranks[rank];
+    const int64_t kv_bytes = shape->layers * cost_kv_bytes(shape, choice);
+    const double linear = (double)own->rows * row_flops(shape);
+    const double attention = (double)own->pairs * pair_flops(shape);
+    *cost = (struct cost){.sent_bytes = own->send_tokens * kv_bytes,
+                          .received_bytes = own->receive_tokens * kv_bytes,
+                          .flops = linear + attention};
+    /* Keys travel while earlier ones are attended to. */
+    cost->seconds = larger(linear / table->linear_flops + attention / table->attention_flops,
+                           transfer_seconds(cost, table, shape->layers * own->receive_count));
+}
+
+void cost_replicated(struct cost *cost, const struct choice *choice,
+                     const struct model_shape *shape, struct span stage)
+{
+    const int64_t bytes =
+        (choice->workers - 1) * shape->layers * (stage.end - stage.first) * cost_state_bytes(shape);
+    *cost = (struct cost){.sent_bytes = bytes, .received_bytes = bytes};
+}
+
 void cost_stage(struct cost *costs, const struct schedule *schedule, const struct choice *choice,
                 const struct model_shape *shape, const struct cost_table *table)
 {
     for (int r = 0; r < schedule->workers; r++) {
-        const struct schedule_rank *rank = &schedule->ranks[r];
-        struct cost *cost = &costs[r];
-        int64_t messages = rank->receive_count;
-        if (schedule->replicated) {
-            messages = schedule->workers - 1;
-            cost->sent_bytes = messages * shape->layers * rank->rows * cost_state_bytes(shape);
-            cost->received_bytes = cost->sent_bytes;
-        } else {
-            const int64_t kv_bytes = shape->layers * cost_kv_bytes(shape, choice);
-            cost->sent_bytes = rank->send_tokens * kv_bytes;
-            cost->received_bytes = rank->receive_tokens * kv_bytes;
-        }
-        const double linear = (double)rank->rows * row_flops(shape);
-        const double attention = (double)rank->pairs * pair_flops(shape);
-        const double compute = linear / table->linear_flops + attention / table->attention_flops;
-        const double transfer = transfer_seconds(cost, table, messages * shape->layers);
-        cost->flops = linear + attention;
-        /* Keys travel while earlier ones are attended to; gathered states are waited for. */
-        cost->seconds = schedule->replicated ? compute + transfer : larger(compute, transfer);
+        cost_rank(&costs[r], schedule, choice, shape, table, r);
+        if (!schedule->replicated)
+            continue;
+        const double flops = costs[r].flops;
+        const double compute = flops / table->linear_flops;
+        cost_replicated(&costs[r], choice, shape, schedule->stage);
+        costs[r].flops = flops;
+        /* Gathered states are waited for. */
+        costs[r].seconds =
+            compute + transfer_seconds(&costs[r], table, (schedule->workers - 1) * shape->layers);
     }
 }
 
@@ -127,4 +141,30 @@ double cost_slowest(const struct cost *costs, int workers)
     for (int r = 0; r < workers; r++)
         seconds = larger(seconds, costs[r].seconds);
     return seconds;
+}
+
+void cost_scores(struct cost *cost, const struct schedule *schedule, int rank)
+{
+    *cost = (struct cost){0};
+    for (int r = 1; r < schedule->workers; r++) {
+        const struct schedule_rank *from = &schedule->ranks[r];
+        for (int q = from->recomputed_count; q < from->query_count; q++) {
+            const int64_t bytes = (from->queries[q].end - from->queries[q].first) * F32_BYTES;
+            if (rank == 0)
+                cost->received_bytes += bytes;
+            else if (rank == r)
+                cost->sent_bytes += bytes;
+        }
+    }
+}
+
+void cost_logits(struct cost *cost, const struct model_shape *shape, int owner, int rank)
+{
+    *cost = (struct cost){0};
+    if (owner == 0)
+        return;
+    if (rank == 0)
+        cost->received_bytes = shape->vocab * F32_BYTES;
+    else if (rank == owner)
+        cost->sent_bytes = shape->vocab * F32_BYTES;
 }

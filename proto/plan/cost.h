@@ -4,6 +4,7 @@
 
 #include <stdint.h>
 
+#include "kernels/bands.h"
 #include "proto/plan/model_shape.h"
 #include "proto/status.h"
 
@@ -43,6 +44,21 @@ int64_t cost_state_bytes(const struct model_shape *shape);
  * included. */
 void cost_stage(struct cost *costs, const struct schedule *schedule, const struct choice *choice,
                 const struct model_shape *shape, const struct cost_table *table);
+
+/* The same of one rank of a stage with sharded queries. */
+void cost_rank(struct cost *cost, const struct schedule *schedule, const struct choice *choice,
+               const struct model_shape *shape, const struct cost_table *table, int rank);
+
+/* Bytes of any rank in a stage with replicated queries; its products are computed by every rank. */
+void cost_replicated(struct cost *cost, const struct choice *choice,
+                     const struct model_shape *shape, struct span stage);
+
+/* Bytes of the log-probabilities that go to rank 0 after a sharded stage of Score: float32, one an
+ * owned row. */
+void cost_scores(struct cost *cost, const struct schedule *schedule, int rank);
+
+/* Bytes of the prompt's last logits, from their owner to rank 0, float32. */
+void cost_logits(struct cost *cost, const struct model_shape *shape, int owner, int rank);
 
 /* Cost of one decoded token on `rank` with `key_tokens` of the rank's own keys visible. Received:
  * every other rank's states once a layer, and with split products their rows of q|k|v, o, swiglu's

@@ -8,24 +8,28 @@
 #include "proto/plan/model_shape.h"
 #include "proto/status.h"
 
-/* Shapes; a panel record is attention.h's: [kv_heads, K and V, panel_tokens, head_dim] in the
- * cache's type. Queries have 2 bytes an element with a bf16 cache, otherwise 4. */
+/* Shapes; `operand` is 2 bytes with a bf16 cache, otherwise 4. */
 enum memory_region {
     MEMORY_WEIGHTS,        /* as given */
-    MEMORY_CACHE,          /* [layers, cache_panels] panel records */
-    MEMORY_RECEIVE_SLOTS,  /* [receive_slots, block_tokens / panel_tokens] panel records */
-    MEMORY_SINK_CACHE,     /* [layers, 2 key frames, sink_panels] panel records */
+    MEMORY_CACHE,          /* [layers, cache_panels, 2, kv_heads, panel, head_dim] cache dtype */
+    MEMORY_RECEIVE_SLOTS,  /* [receive_slots, block_tokens, 2, kv_heads, head_dim] cache dtype */
+    MEMORY_SINK_CACHE,     /* [layers, 2, sink_panels, 2, kv_heads, panel, head_dim] cache dtype:
+                              unrotated and rotated */
     MEMORY_HIDDEN,         /* [rows, hidden] f32 */
-    MEMORY_QUERIES,        /* [query frames, rows, heads, head_dim] */
+    MEMORY_QUERIES,        /* [query frames, rows, heads, head_dim] operand */
     MEMORY_STATE,          /* [rows, heads, head_dim + 2] f32 */
     MEMORY_ROPE_TABLES,    /* [query frames + 1 for keys, rows, head_dim / 2, 2] f32 */
-    MEMORY_THREAD_SCRATCH, /* threads times the caller's bytes */
-    MEMORY_LOGITS,         /* [logit_rows, vocab] f32 */
-    MEMORY_DECODE, /* every rank's states of a replicated stage, a row of each product, f32 */
-    MEMORY_IDS,    /* [context] 4 bytes */
-    MEMORY_SCORES, /* [context] 8 bytes, rank 0 */
+    MEMORY_THREAD_SCRATCH, /* threads * the caller's bytes */
+    MEMORY_LOGITS,         /* [logit_rows, vocab + hidden] f32 */
+    MEMORY_DECODE,         /* a step's activations, its state on every rank, and the partial states
+                              of its key ranges, f32; every piece rounded up to 64 bytes */
+    MEMORY_IDS,            /* [context] 4 bytes */
+    MEMORY_SCORES,         /* [rows], and on rank 0 [context], f32 */
     MEMORY_REGIONS,
 };
+
+/* Tokens of one key range of decode, times the workers: its keys make one partial state. */
+enum { MEMORY_RANGE_TOKENS = 1024 };
 
 /* What only the engine knows. */
 struct memory_request {
@@ -36,15 +40,15 @@ struct memory_request {
 
 struct memory_plan {
     int rank;
-    int64_t rows;         /* most rows the rank has in any stage */
-    int64_t cache_panels; /* most panels it keeps at a time, per layer */
-    int64_t sink_panels;  /* 0 unless the method keeps sinks */
-    int64_t
-        replicated_rows; /* most rows of a stage with replicated queries, decode's one included */
+    int64_t rows;            /* most rows the rank has in any sharded stage */
+    int64_t cache_panels;    /* most panels it keeps at a time, per layer */
+    int64_t sink_panels;     /* 0 unless the method keeps sinks */
+    int64_t replicated_rows; /* most rows of a stage with replicated queries; decode has one */
     int64_t bytes[MEMORY_REGIONS];
     int64_t total_bytes;
 };
 
+/* For prompts and answers up to the choice's context. */
 MUST_CHECK enum status memory_plan_make(struct memory_plan *plan, const struct model_shape *shape,
                                         const struct choice *choice, int rank,
                                         const struct memory_request *request);
@@ -56,3 +60,6 @@ MUST_CHECK enum status memory_plan_fits(const struct memory_plan *plan, int64_t 
 void memory_plan_print(const struct memory_plan *plan, char *text, size_t bytes);
 
 const char *memory_region_name(enum memory_region region);
+
+/* Most key ranges that one rank's keys lie in, the sinks' own included. */
+int64_t memory_plan_ranges(const struct choice *choice);

@@ -355,6 +355,79 @@ static void decode_gathers_states_and_split_rows(void **state)
     assert_int_equal(cost.sent_bytes, 0);
 }
 
+static void log_probabilities_and_logits_go_to_rank_0(void **state)
+{
+    (void)state;
+    struct span rows[3] = {{0, 10}, {64, 128}, {192, 200}};
+    struct schedule_rank ranks[3] = {{.queries = &rows[1], .query_count = 1},
+                                     {.queries = rows, .query_count = 3, .recomputed_count = 1},
+                                     {.query_count = 0}};
+    const struct schedule schedule = {.workers = 3, .ranks = ranks};
+    struct cost cost;
+    cost_scores(&cost, &schedule, 0);
+    assert_int_equal(cost.received_bytes, 4 * (64 + 8));
+    assert_int_equal(cost.sent_bytes, 0);
+    cost_scores(&cost, &schedule, 1);
+    assert_int_equal(cost.received_bytes, 0);
+    assert_int_equal(cost.sent_bytes, 4 * (64 + 8));
+    cost_scores(&cost, &schedule, 2);
+    assert_int_equal(cost.received_bytes + cost.sent_bytes, 0);
+    for (int owner = 0; owner < 3; owner++) {
+        for (int rank = 0; rank < 3; rank++) {
+            cost_logits(&cost, &llama, owner, rank);
+            assert_int_equal(cost.received_bytes, owner > 0 && rank == 0 ? 4 * 128256 : 0);
+            assert_int_equal(cost.sent_bytes, owner > 0 && rank == owner ? 4 * 128256 : 0);
+        }
+    }
+}
+
+/* By hand: a rank with one row, ten pairs and one block of 64 tokens each way. */
+static void seconds_follow_the_table(void **state)
+{
+    (void)state;
+    const struct model_shape shape = {.layers = 2,
+                                      .hidden = 8,
+                                      .heads = 2,
+                                      .kv_heads = 1,
+                                      .head_dim = 4,
+                                      .ffn = 16,
+                                      .vocab = 32,
+                                      .weights_bytes = 1000};
+    struct schedule_rank rank = {
+        .rows = 1, .pairs = 10, .receive_count = 1, .receive_tokens = 64, .send_tokens = 128};
+    struct schedule schedule = {.workers = 1, .ranks = &rank, .stage = {64, 65}};
+    const struct choice choice = {.workers = 2, .cache = CHOICE_CACHE_F32, .decode_split = true};
+    struct cost_table table = {.linear_flops = 10,
+                               .attention_flops = 100,
+                               .memory_bytes = 50,
+                               .network_bytes = 1e9,
+                               .latency_s = 0};
+    const double linear = 2 * 2 * (8 * (4 * 4) + 8 * 8 + 3 * 8 * 16);
+    const double attention = 10 * 4 * 2 * 4 * 2;
+    struct cost cost;
+    cost_stage(&cost, &schedule, &choice, &shape, &table);
+    assert_float_equal(cost.flops, linear + attention, 1e-9);
+    assert_float_equal(cost.seconds, linear / 10 + attention / 100, 1e-9);
+    /* Whichever is slower, the arithmetic or the wire's busier direction. */
+    table.network_bytes = 0.5;
+    table.latency_s = 3;
+    cost_stage(&cost, &schedule, &choice, &shape, &table);
+    assert_float_equal(cost.seconds, 128 * 2 * (2 * 4 * 4) / 0.5 + 2 * 3, 1e-9);
+    rank.send_tokens = 32;
+    cost_stage(&cost, &schedule, &choice, &shape, &table);
+    assert_float_equal(cost.seconds, 64 * 2 * (2 * 4 * 4) / 0.5 + 2 * 3, 1e-9);
+    /* Half of the weights and three tokens' keys; five gathers a layer and the logits'. Products of
+     * at most 16 rows are one group, which the last rank computes. */
+    cost_decode(&cost, &choice, &shape, &table, 0, 3);
+    assert_int_equal(cost.received_bytes, 2 * (2 * 6 * 4 + (16 + 8 + 16 + 8) * 4) + 16 * 4);
+    assert_int_equal(cost.sent_bytes, 2 * (2 * 6 * 4));
+    assert_float_equal(cost.flops, linear / 2 + 3 * 4 * 2 * 4 * 2, 1e-9);
+    assert_float_equal(cost.seconds,
+                       (500 + 3 * 2 * 2 * 4 * 4) / 50.0 + (double)cost.received_bytes / 0.5 +
+                           (2 * 5 + 1) * 3,
+                       1e-9);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -368,6 +441,8 @@ int main(void)
         cmocka_unit_test(a_request_out_of_range_is_refused),
         cmocka_unit_test(predicted_bytes_are_those_of_the_formulas),
         cmocka_unit_test(decode_gathers_states_and_split_rows),
+        cmocka_unit_test(log_probabilities_and_logits_go_to_rank_0),
+        cmocka_unit_test(seconds_follow_the_table),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,229 @@
+/* Owns the sizes of a rank's memory. Promises that they hold for every prompt up to the context, by
+ * walking through the stages of the longest one. */
+#include "proto/plan/memory_plan.h"
+
+#include <stdio.h>
+
+#include "proto/plan/schedule.h"
+
+enum { F32 = 4, PIECE_ALIGNMENT = 64, SPARE_PANELS = 4 };
+
+static const char *const names[MEMORY_REGIONS] = {
+    [MEMORY_WEIGHTS] = "weights",
+    [MEMORY_CACHE] = "cache",
+    [MEMORY_RECEIVE_SLOTS] = "receive slots",
+    [MEMORY_SINK_CACHE] = "sink cache",
+    [MEMORY_HIDDEN] = "hidden",
+    [MEMORY_QUERIES] = "queries",
+    [MEMORY_STATE] = "attention state",
+    [MEMORY_ROPE_TABLES] = "rope tables",
+    [MEMORY_THREAD_SCRATCH] = "thread scratch",
+    [MEMORY_LOGITS] = "logits",
+    [MEMORY_DECODE] = "decode",
+    [MEMORY_IDS] = "ids",
+    [MEMORY_SCORES] = "scores",
+};
+
+const char *memory_region_name(enum memory_region region)
+{
+    return names[region];
+}
+
+static int64_t ceil_div(int64_t a, int64_t b)
+{
+    return (a + b - 1) / b;
+}
+
+static int64_t larger(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+static int64_t smaller(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* Most rows of a stage with replicated queries. */
+static int64_t replicated_rows(const struct choice *choice)
+{
+    if (choice->queries == CHOICE_REPLICATED)
+        return choice->stage_tokens > 0 ? smaller(choice->stage_tokens, choice->context_tokens)
+                                        : choice->context_tokens;
+    /* An automatic choice replicates stages that follow another one. */
+    if (choice->queries == CHOICE_AUTO && choice->stage_tokens > 0 && choice->workers > 1)
+        return larger(smaller(choice->replicate_tokens, choice->stage_tokens), 1);
+    return 1;
+}
+
+int64_t memory_plan_ranges(const struct choice *choice)
+{
+    struct bands bands;
+    method_bands(&choice->method, &bands);
+    const int64_t range = (int64_t)MEMORY_RANGE_TOKENS * choice->workers;
+    const int64_t reach = bands_reach(&bands);
+    int64_t keys = choice->context_tokens;
+    /* Under a window a step reads from the panel of its first row's furthest key to its last row.
+     */
+    if (reach < choice->context_tokens)
+        keys = smaller(keys, reach + choice->panel_tokens + replicated_rows(choice));
+    return ceil_div(keys, range) + 2;
+}
+
+/* ---- how much there is at most ---- */
+
+/* What a walk through the stages of the longest prompt needs. */
+struct walk {
+    const struct choice *choice;
+    int rank;
+    int64_t reach;
+    int64_t kept_sinks;
+    struct ownership *ownership;
+};
+
+/* Counts whole panels: a shorter prompt may fill one that the longest one leaves nearly empty. */
+static enum status visit_stage(struct memory_plan *plan, struct walk *walk, struct span stage)
+{
+    TRY(choice_deal(walk->choice, walk->ownership, stage));
+    const int64_t live = ownership_live_first(walk->ownership, stage.first, walk->reach);
+    const struct span present = {live, stage.end};
+    const int64_t panels = ownership_panels(walk->ownership, walk->rank, present);
+    plan->cache_panels = larger(plan->cache_panels, panels);
+    if (choice_stage_queries(walk->choice, stage) == CHOICE_REPLICATED)
+        return STATUS_OK;
+    const int64_t owned =
+        ownership_panels(walk->ownership, walk->rank, stage) * walk->choice->panel_tokens;
+    const int64_t sinks = larger(smaller(walk->kept_sinks, stage.end) - stage.first, 0);
+    plan->rows = larger(plan->rows, owned + sinks);
+    return STATUS_OK;
+}
+
+static enum status walk_stages(struct memory_plan *plan, const struct choice *choice, int rank)
+{
+    struct bands bands;
+    method_bands(&choice->method, &bands);
+    struct walk walk = {.choice = choice, .rank = rank, .reach = bands_reach(&bands)};
+    if (schedule_keeps_sinks(choice, &bands))
+        walk.kept_sinks = bands.sinks;
+    plan->sink_panels = ceil_div(walk.kept_sinks, choice->panel_tokens);
+    TRY(ownership_create(&walk.ownership, choice->workers, choice->panel_tokens));
+    enum status status = STATUS_OK;
+    struct span stage = {0, 0};
+    while (status == STATUS_OK && stage.end < choice->context_tokens) {
+        stage = choice_stage(choice, stage.end, choice->context_tokens);
+        status = visit_stage(plan, &walk, stage);
+    }
+    ownership_destroy(walk.ownership);
+    return status;
+}
+
+/* A shorter prompt with a longer answer deals its panels otherwise: round robin, and evenly up to a
+ * few. */
+static void allow_for_decode(struct memory_plan *plan, const struct choice *choice)
+{
+    struct bands bands;
+    method_bands(&choice->method, &bands);
+    int64_t all = ceil_div(choice->context_tokens, choice->panel_tokens);
+    int64_t reach = bands_reach(&bands);
+    int64_t seen = reach < choice->context_tokens ? ceil_div(reach, choice->panel_tokens) + 1 : all;
+    int64_t most = larger(plan->cache_panels, ceil_div(seen, choice->workers)) + SPARE_PANELS;
+    plan->cache_panels = smaller(most, all);
+    plan->replicated_rows = replicated_rows(choice);
+}
+
+/* ---- bytes ---- */
+
+static int64_t piece(int64_t bytes)
+{
+    return ceil_div(bytes, PIECE_ALIGNMENT) * PIECE_ALIGNMENT;
+}
+
+static int64_t decode_bytes(const struct memory_plan *plan, const struct model_shape *shape,
+                            const struct choice *choice, int64_t frames)
+{
+    int64_t rows = plan->replicated_rows;
+    int64_t width = shape->heads * shape->head_dim;
+    int64_t states = rows * shape->heads;
+    int64_t ranges = memory_plan_ranges(choice);
+    return 3 * piece(rows * shape->hidden * F32) +
+           piece(rows * (width + 2 * shape->kv_heads * shape->head_dim) * F32) +
+           piece(frames * rows * width * F32) + piece(rows * width * F32) +
+           2 * piece(rows * shape->ffn * F32) + piece((frames + 1) * rows * shape->head_dim * F32) +
+           piece(choice->workers * states * (shape->head_dim + 2) * F32) +
+           piece(ranges * states * shape->head_dim * F32) + 2 * piece(ranges * states * F32);
+}
+
+static void fill_bytes(struct memory_plan *plan, const struct model_shape *shape,
+                       const struct choice *choice, const struct memory_request *request)
+{
+    struct bands bands;
+    method_bands(&choice->method, &bands);
+    int64_t width = shape->heads * shape->head_dim;
+    int64_t frames = bands.query_frames;
+    int64_t panel_bytes = choice->panel_tokens * cost_kv_bytes(shape, choice);
+    int64_t *bytes = plan->bytes;
+    bytes[MEMORY_WEIGHTS] = shape->weights_bytes;
+    bytes[MEMORY_CACHE] = shape->layers * plan->cache_panels * panel_bytes;
+    if (choice->workers > 1)
+        bytes[MEMORY_RECEIVE_SLOTS] =
+            choice->receive_slots * (choice->block_tokens / choice->panel_tokens) * panel_bytes;
+    bytes[MEMORY_SINK_CACHE] = 2 * shape->layers * plan->sink_panels * panel_bytes;
+    bytes[MEMORY_HIDDEN] = plan->rows * shape->hidden * F32;
+    bytes[MEMORY_QUERIES] = frames * plan->rows * width * choice_cache_bytes(choice);
+    bytes[MEMORY_STATE] = plan->rows * shape->heads * (shape->head_dim + 2) * F32;
+    bytes[MEMORY_ROPE_TABLES] = (frames + 1) * plan->rows * shape->head_dim * F32;
+    bytes[MEMORY_THREAD_SCRATCH] = request->threads * request->scratch_bytes;
+    bytes[MEMORY_LOGITS] = request->logit_rows * (shape->vocab + shape->hidden) * F32;
+    bytes[MEMORY_DECODE] = decode_bytes(plan, shape, choice, frames);
+    bytes[MEMORY_IDS] = choice->context_tokens * 4;
+    bytes[MEMORY_SCORES] = (plan->rows + (plan->rank == 0 ? choice->context_tokens : 0)) * F32;
+    for (int region = 0; region < MEMORY_REGIONS; region++) {
+        bytes[region] = piece(bytes[region]);
+        plan->total_bytes += bytes[region];
+    }
+}
+
+enum status memory_plan_make(struct memory_plan *out, const struct model_shape *shape,
+                             const struct choice *choice, int rank,
+                             const struct memory_request *request)
+{
+    struct memory_plan plan = {.rank = rank};
+    TRY(walk_stages(&plan, choice, rank));
+    allow_for_decode(&plan, choice);
+    fill_bytes(&plan, shape, choice, request);
+    *out = plan;
+    return STATUS_OK;
+}
+
+/* ---- saying it ---- */
+
+enum status memory_plan_fits(const struct memory_plan *plan, int64_t limit_bytes)
+{
+    if (limit_bytes == 0 || plan->total_bytes <= limit_bytes)
+        return STATUS_OK;
+    int64_t cache = plan->bytes[MEMORY_CACHE];
+    int64_t weights = plan->bytes[MEMORY_WEIGHTS];
+    return fail(STATUS_RESOURCE_EXHAUSTED,
+                "the plan needs %.2f GiB on rank %d (weights %.2f, cache %.2f, the rest %.2f) and "
+                "%.2f GiB are there: use more workers, a shorter --context, or a method with a "
+                "window",
+                (double)plan->total_bytes / 0x1p30, plan->rank, (double)weights / 0x1p30,
+                (double)cache / 0x1p30, (double)(plan->total_bytes - cache - weights) / 0x1p30,
+                (double)limit_bytes / 0x1p30);
+}
+
+void memory_plan_print(const struct memory_plan *plan, char *text, size_t bytes)
+{
+    size_t used = 0;
+    if (bytes > 0)
+        text[0] = '\0';
+    for (int region = 0; region <= MEMORY_REGIONS && used < bytes; region++) {
+        bool total = region == MEMORY_REGIONS;
+        int64_t value = total ? plan->total_bytes : plan->bytes[region];
+        if (value == 0)
+            continue;
+        int wrote = snprintf(text + used, bytes - used, "  %-16s %10.2f MiB\n",
+                             total ? "total" : names[region], (double)value / 0x1p20);
+        used += wrote > 0 ? (size_t)wrote : 0;
+    }
+}

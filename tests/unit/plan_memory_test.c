@@ -1,0 +1,306 @@
+/* The memory plan: enough for every prompt and answer up to the context, exact in bytes, falling
+ * with the workers and, under a window, flat in the length. */
+#include "tests/support/unit.h"
+
+#include <stdio.h>
+
+#include "proto/plan/memory_plan.h"
+#include "proto/plan/schedule.h"
+#include "tests/support/plan_cases.h"
+
+enum { CASES = 600, SEED = 77 };
+
+/* SmolLM2-135M. */
+static const struct model_shape smol = {.layers = 30,
+                                        .hidden = 576,
+                                        .heads = 9,
+                                        .kv_heads = 3,
+                                        .head_dim = 64,
+                                        .ffn = 1536,
+                                        .vocab = 49152,
+                                        .trained_tokens = 8192,
+                                        .weights_bytes = 98000000};
+
+static const struct memory_request needs = {
+    .threads = 2, .scratch_bytes = 1 << 20, .logit_rows = 4};
+
+static struct choice choice_for(const char *method, int workers, int64_t context_tokens)
+{
+    struct choice choice;
+    const struct cost_table table = cost_table_default();
+    struct choice_request request = {.workers = workers,
+                                     .context_tokens = context_tokens,
+                                     .kernels = "avx2",
+                                     .partition = -1,
+                                     .schedule = -1,
+                                     .stage_tokens = -1,
+                                     .queries = -1,
+                                     .decode_split = -1};
+    assert_int_equal(method_parse(&request.method, method, smol.trained_tokens), STATUS_OK);
+    if (choice_make(&choice, &request, &smol, &table) != STATUS_OK)
+        fail_msg("%s", status_message());
+    return choice;
+}
+
+static struct memory_plan plan_for(const struct choice *choice, int rank)
+{
+    struct memory_plan plan;
+    if (memory_plan_make(&plan, &smol, choice, rank, &needs) != STATUS_OK)
+        fail_msg("%s", status_message());
+    assert_int_equal(plan.rank, rank);
+    int64_t total = 0;
+    for (int region = 0; region < MEMORY_REGIONS; region++) {
+        assert_true(plan.bytes[region] >= 0 && plan.bytes[region] % 64 == 0);
+        total += plan.bytes[region];
+    }
+    assert_int_equal(plan.total_bytes, total);
+    return plan;
+}
+
+/* ---- enough ---- */
+
+static struct choice random_choice(struct cases_random *random)
+{
+    struct choice choice = {.method.logit_scale = 1, .kernels = "reference", .receive_slots = 8};
+    if (cases_between(random, 0, 2) > 0) {
+        choice.method.kind = METHOD_LM_INFINITE;
+        choice.method.window = cases_between(random, 1, 30);
+        choice.method.sinks = cases_between(random, 0, 9);
+        choice.schedule = CHOICE_HALO;
+    }
+    choice.workers = (int)cases_between(random, 1, 5);
+    choice.panel_tokens = 1 << cases_between(random, 0, 3);
+    choice.block_tokens = 2 * choice.panel_tokens;
+    choice.partition = (enum partition_kind)cases_between(random, 0, 1);
+    choice.context_tokens = cases_between(random, 1, 90);
+    if (cases_between(random, 0, 2) > 0)
+        choice.stage_tokens = cases_between(random, 1, 40);
+    choice.queries = (enum choice_queries)cases_between(random, 0, 2);
+    choice.replicate_tokens = cases_between(random, 0, 8);
+    return choice;
+}
+
+struct fitting {
+    const struct choice *choice;
+    struct memory_plan plans[5];
+    struct bands bands;
+    struct ownership *ownership;
+    struct schedule schedule;
+};
+
+static void check_keys(const struct fitting *fitting, struct span stage)
+{
+    const struct choice *choice = fitting->choice;
+    const int64_t range_tokens = (int64_t)MEMORY_RANGE_TOKENS * choice->workers;
+    const int64_t live =
+        ownership_live_first(fitting->ownership, stage.first, bands_reach(&fitting->bands));
+    const struct span present = {live, stage.end};
+    for (int r = 0; r < choice->workers; r++)
+        if (ownership_panels(fitting->ownership, r, present) > fitting->plans[r].cache_panels)
+            fail_msg("rank %d has %lld panels, planned %lld", r,
+                     (long long)ownership_panels(fitting->ownership, r, present),
+                     (long long)fitting->plans[r].cache_panels);
+    assert_true((stage.end - 1) / range_tokens - live / range_tokens + 2 <=
+                memory_plan_ranges(choice));
+}
+
+static void run_prompt(struct fitting *fitting, int64_t prompt_tokens)
+{
+    const struct choice *choice = fitting->choice;
+    struct span stage = {0, 0};
+    ownership_clear(fitting->ownership);
+    while (stage.end < prompt_tokens) {
+        stage = choice_stage(choice, stage.end, prompt_tokens);
+        assert_int_equal(choice_deal(choice, fitting->ownership, stage), STATUS_OK);
+        assert_int_equal(
+            schedule_make(&fitting->schedule, choice, &fitting->bands, fitting->ownership, stage),
+            STATUS_OK);
+        check_keys(fitting, stage);
+        for (int r = 0; r < choice->workers; r++) {
+            const struct memory_plan *plan = &fitting->plans[r];
+            const struct schedule_rank *rank = &fitting->schedule.ranks[r];
+            assert_true(rank->rows <=
+                        (fitting->schedule.replicated ? plan->replicated_rows : plan->rows));
+            for (int s = 0; s < rank->step_count; s++)
+                if (rank->steps[s].source <= SCHEDULE_SINKS_NEAR)
+                    assert_true(rank->steps[s].keys.end <=
+                                plan->sink_panels * choice->panel_tokens);
+        }
+    }
+    while (stage.end < choice->context_tokens) {
+        stage = (struct span){stage.end, stage.end + 1};
+        assert_int_equal(ownership_advance(fitting->ownership, 1, PARTITION_ROUND_ROBIN),
+                         STATUS_OK);
+        check_keys(fitting, stage);
+    }
+}
+
+static void every_prompt_and_answer_up_to_the_context_fits(void **state)
+{
+    (void)state;
+    struct cases_random random;
+    cases_seed(&random, SEED);
+    print_message("seed %d\n", SEED);
+    for (int n = 0; n < CASES; n++) {
+        const struct choice choice = random_choice(&random);
+        struct fitting fitting = {.choice = &choice};
+        if (choice_check(&choice) != STATUS_OK)
+            fail_msg("%s", status_message());
+        method_bands(&choice.method, &fitting.bands);
+        for (int r = 0; r < choice.workers; r++)
+            fitting.plans[r] = plan_for(&choice, r);
+        assert_int_equal(ownership_create(&fitting.ownership, choice.workers, choice.panel_tokens),
+                         STATUS_OK);
+        assert_int_equal(schedule_init(&fitting.schedule, choice.workers), STATUS_OK);
+        for (int64_t prompt = 1; prompt <= choice.context_tokens; prompt += 3)
+            run_prompt(&fitting, prompt);
+        run_prompt(&fitting, choice.context_tokens);
+        schedule_deinit(&fitting.schedule);
+        ownership_destroy(fitting.ownership);
+    }
+}
+
+/* ---- exact ---- */
+
+static int64_t up(int64_t bytes)
+{
+    return (bytes + 63) / 64 * 64;
+}
+
+static void bytes_are_those_of_the_shapes(void **state)
+{
+    (void)state;
+    struct choice choice = choice_for("string:shift=4096,local=128", 2, 6400);
+    choice.stage_tokens = 0;
+    const struct memory_plan plan = plan_for(&choice, 0);
+    /* 100 panels, zigzag over four chunks of 25; spare panels for answers of any length. */
+    assert_int_equal(plan.rows, 50 * 64);
+    assert_int_equal(plan.cache_panels, 54);
+    assert_int_equal(plan.sink_panels, 0);
+    assert_int_equal(plan.replicated_rows, 1);
+    const int64_t panel_bytes = 64 * 2 * 3 * 64 * 2;
+    const int64_t *bytes = plan.bytes;
+    assert_int_equal(bytes[MEMORY_WEIGHTS], up(98000000));
+    assert_int_equal(bytes[MEMORY_CACHE], 30 * 54 * panel_bytes);
+    assert_int_equal(bytes[MEMORY_RECEIVE_SLOTS], choice.receive_slots * 8 * panel_bytes);
+    assert_int_equal(bytes[MEMORY_SINK_CACHE], 0);
+    assert_int_equal(bytes[MEMORY_HIDDEN], 3200 * 576 * 4);
+    assert_int_equal(bytes[MEMORY_QUERIES], 2 * 3200 * 9 * 64 * 2);
+    assert_int_equal(bytes[MEMORY_STATE], 3200 * 9 * 66 * 4);
+    assert_int_equal(bytes[MEMORY_ROPE_TABLES], 3 * 3200 * 64 * 4);
+    assert_int_equal(bytes[MEMORY_THREAD_SCRATCH], 2 << 20);
+    assert_int_equal(bytes[MEMORY_LOGITS], 4 * (49152 + 576) * 4);
+    assert_int_equal(bytes[MEMORY_IDS], 6400 * 4);
+    assert_int_equal(bytes[MEMORY_SCORES], (3200 + 6400) * 4);
+    const struct memory_plan other = plan_for(&choice, 1);
+    assert_int_equal(other.bytes[MEMORY_SCORES], 3200 * 4);
+    assert_int_equal(other.bytes[MEMORY_CACHE], bytes[MEMORY_CACHE]);
+}
+
+static void a_window_keeps_two_frames_of_its_sinks(void **state)
+{
+    (void)state;
+    struct choice choice = choice_for("lm_infinite:window=1024,sinks=70", 2, 20000);
+    const int64_t panel_bytes = 64 * 2 * 3 * 64 * 2;
+    struct memory_plan plan = plan_for(&choice, 1);
+    assert_int_equal(plan.sink_panels, 2);
+    assert_int_equal(plan.bytes[MEMORY_SINK_CACHE], 30 * 2 * 2 * panel_bytes);
+    assert_int_equal(plan.rows, 1024 + 70);
+    choice.context_tokens = 1024;
+    plan = plan_for(&choice, 1);
+    assert_int_equal(plan.sink_panels, 0);
+}
+
+/* ---- how it grows ---- */
+
+static const enum memory_region growing[] = {MEMORY_CACHE, MEMORY_HIDDEN, MEMORY_QUERIES,
+                                             MEMORY_STATE, MEMORY_ROPE_TABLES};
+
+static void what_grows_with_the_sequence_falls_with_the_workers(void **state)
+{
+    (void)state;
+    const struct choice one = choice_for("rope", 1, 32768);
+    const struct memory_plan alone = plan_for(&one, 0);
+    for (int workers = 2; workers <= 4; workers++) {
+        const struct choice choice = choice_for("rope", workers, 32768);
+        for (int r = 0; r < workers; r++) {
+            const struct memory_plan plan = plan_for(&choice, r);
+            for (size_t g = 0; g < sizeof growing / sizeof growing[0]; g++)
+                assert_true((double)plan.bytes[growing[g]] <
+                            1.05 / workers * (double)alone.bytes[growing[g]]);
+        }
+    }
+    assert_int_equal(alone.bytes[MEMORY_RECEIVE_SLOTS], 0);
+}
+
+static void under_a_window_memory_is_flat_in_the_length(void **state)
+{
+    (void)state;
+    for (int workers = 1; workers <= 3; workers++) {
+        const struct choice short_choice = choice_for("lm_infinite:window=2048", workers, 32768);
+        const struct choice long_choice = choice_for("lm_infinite:window=2048", workers, 1 << 20);
+        for (int r = 0; r < workers; r++) {
+            const struct memory_plan small = plan_for(&short_choice, r);
+            const struct memory_plan large = plan_for(&long_choice, r);
+            for (int region = 0; region < MEMORY_REGIONS; region++)
+                if (region != MEMORY_IDS && region != MEMORY_SCORES)
+                    assert_int_equal(small.bytes[region], large.bytes[region]);
+            /* The window and the stage, shared out; the last rank has the window's most of both. */
+            assert_true(large.cache_panels <= (2048 + 2048) / 64 + 5);
+        }
+    }
+}
+
+/* ---- saying it ---- */
+
+static void a_plan_that_does_not_fit_is_refused_with_the_numbers(void **state)
+{
+    (void)state;
+    struct memory_plan plan = {.rank = 3, .total_bytes = INT64_C(5) << 30};
+    plan.bytes[MEMORY_WEIGHTS] = INT64_C(1) << 30;
+    plan.bytes[MEMORY_CACHE] = INT64_C(3) << 30;
+    assert_int_equal(memory_plan_fits(&plan, 0), STATUS_OK);
+    assert_int_equal(memory_plan_fits(&plan, plan.total_bytes), STATUS_OK);
+    assert_int_equal(memory_plan_fits(&plan, plan.total_bytes - 1), STATUS_RESOURCE_EXHAUSTED);
+    assert_int_equal(memory_plan_fits(&plan, INT64_C(2) << 30), STATUS_RESOURCE_EXHAUSTED);
+    assert_non_null(strstr(status_message(), "5.00 GiB on rank 3"));
+    assert_non_null(strstr(status_message(), "cache 3.00"));
+    assert_non_null(strstr(status_message(), "2.00 GiB are there"));
+}
+
+static void the_table_names_every_region_and_the_total(void **state)
+{
+    (void)state;
+    char text[2048];
+    const struct choice choice = choice_for("lm_infinite:window=1024", 2, 20000);
+    const struct memory_plan plan = plan_for(&choice, 0);
+    memory_plan_print(&plan, text, sizeof text);
+    for (int region = 0; region < MEMORY_REGIONS; region++)
+        assert_non_null(strstr(text, memory_region_name((enum memory_region)region)));
+    assert_non_null(strstr(text, "total"));
+    assert_non_null(strstr(text, "MiB"));
+    char cut[20];
+    memset(cut, 'x', sizeof cut);
+    memory_plan_print(&plan, cut, 10);
+    assert_int_equal(cut[9], '\0');
+    assert_int_equal(cut[10], 'x');
+    memory_plan_print(&plan, cut, 0);
+    struct memory_plan dense = plan;
+    dense.bytes[MEMORY_SINK_CACHE] = 0;
+    memory_plan_print(&dense, text, sizeof text);
+    assert_null(strstr(text, "sink"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_prompt_and_answer_up_to_the_context_fits),
+        cmocka_unit_test(bytes_are_those_of_the_shapes),
+        cmocka_unit_test(a_window_keeps_two_frames_of_its_sinks),
+        cmocka_unit_test(what_grows_with_the_sequence_falls_with_the_workers),
+        cmocka_unit_test(under_a_window_memory_is_flat_in_the_length),
+        cmocka_unit_test(a_plan_that_does_not_fit_is_refused_with_the_numbers),
+        cmocka_unit_test(the_table_names_every_region_and_the_total),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
