@@ -19,6 +19,7 @@ enum {
 };
 
 #define LARGEST_TOKENS ((int64_t)1 << 40)
+#define WINDOW_HANDICAP 1.1
 
 static const char *const schedule_names[] = {
     [CHOICE_GATHER] = "gather", [CHOICE_HALO] = "halo", [CHOICE_RING] = "ring"};
@@ -187,8 +188,10 @@ static enum status choose_partition(struct choice *choice, struct weigher *weigh
     TRY(weigh_prompt(&contiguous, weigher, choice));
     choice->partition = PARTITION_ZIGZAG;
     TRY(weigh_prompt(&zigzag, weigher, choice));
-    /* On a tie fewer runs are better under a window, and balance otherwise. */
-    if (contiguous < zigzag || (contiguous == zigzag && choice->schedule == CHOICE_HALO))
+    /* Under a window contiguous shards need half the halo and one neighbour: balance alone, which
+     * the first stage lacks and the others have, must be worth more than a little. */
+    const double handicap = choice->schedule == CHOICE_HALO ? WINDOW_HANDICAP : 1;
+    if (contiguous < handicap * zigzag)
         choice->partition = PARTITION_CONTIGUOUS;
     return STATUS_OK;
 }

@@ -78,6 +78,17 @@ static void a_window_takes_contiguous_shards_a_halo_and_cut_stages(void **state)
     assert_int_equal(make(&request).stage_tokens, 2 * 1024);
     request = request_for("lm_infinite:window=1025", 2, 131072);
     assert_int_equal(make(&request).stage_tokens, 2 * 1088);
+    for (int workers = 1; workers <= 8; workers++) {
+        request = request_for("lm_infinite:window=2048", workers, 131072);
+        assert_int_equal(make(&request).partition, PARTITION_CONTIGUOUS);
+    }
+    /* A window that hardly limits anything is nearly causal, and balance counts. */
+    struct cost_table table = cost_table_default();
+    table.attention_flops /= 100;
+    request = request_for("lm_infinite:window=131071", 4, 131072);
+    assert_int_equal(choice_make(&choice, &request, &llama, &table), STATUS_OK);
+    assert_int_equal(choice.schedule, CHOICE_HALO);
+    assert_int_equal(choice.partition, PARTITION_ZIGZAG);
     request = request_for("lm_infinite:window=131071", 1, 131072);
     choice = make(&request);
     assert_int_equal(choice.schedule, CHOICE_HALO);
