@@ -1,0 +1,340 @@
+/* Every variant of the kernels that treat each row, or each element, by itself: rope, rmsnorm,
+ * swiglu, logsumexp, and attention's merge, finish and store. */
+#include <math.h>
+
+#include "tests/kernels/subjects.h"
+#include "tests/support/guarded.h"
+#include "tests/support/random.h"
+#include "tests/support/unit.h"
+
+static void fill_normal(float *x, int64_t count, struct random *random)
+{
+    for (int64_t i = 0; i < count; i++)
+        x[i] = random_normal(random);
+}
+
+static struct guarded floats(int64_t count, struct random *random)
+{
+    struct guarded memory = guarded_create((size_t)count * sizeof(float), 0);
+    fill_normal(memory.at, count, random);
+    return memory;
+}
+
+static void expect_relative(double got, double want, double scale, double tolerance)
+{
+    if (fabs(got - want) <= tolerance * scale)
+        return;
+    print_error("got %.9g, not %.9g (tolerance %.3g of %.3g)\n", got, want, tolerance, scale);
+    assert_true(false);
+}
+
+static void rope_table_holds_float64_angles(void **unused)
+{
+    (void)unused;
+    const double inv_freq[2] = {1, 0.1};
+    const int64_t positions[3] = {0, 131071, -5};
+    float table[3][2][2];
+    rope_table(&table[0][0][0], positions, 3, inv_freq, 2, 1.5);
+    for (int t = 0; t < 3; t++) {
+        for (int p = 0; p < 2; p++) {
+            double angle = (double)positions[t] * inv_freq[p];
+            assert_true(table[t][p][0] == (float)(1.5 * cos(angle)));
+            assert_true(table[t][p][1] == (float)(1.5 * sin(angle)));
+        }
+    }
+}
+
+/* Rotates 3 tokens of 2 heads inside wider rows; what lies between the rows is not touched. */
+static void check_rope(const struct kernels *kernels, int head_dim, bool query)
+{
+    enum { TOKENS = 3, HEADS = 2 };
+    struct random random = {(uint64_t)head_dim};
+    int half = head_dim / 2;
+    int64_t stride = HEADS * head_dim + 8;
+    struct guarded x = floats(TOKENS * stride, &random);
+    struct guarded table = floats(TOKENS * head_dim, &random);
+    bool narrow = query && kernels->operand == DTYPE_BF16;
+    size_t element = narrow ? 2 : 4;
+    struct guarded out = guarded_create((size_t)(TOKENS * stride) * element, 0x5a);
+    struct rope_args args = {.out = out.at,
+                             .out_stride = stride,
+                             .x = x.at,
+                             .x_stride = stride,
+                             .table = table.at,
+                             .tokens = TOKENS,
+                             .heads = HEADS,
+                             .head_dim = head_dim};
+    (query ? kernels->rope_queries : kernels->rope_keys)(&args);
+    guarded_check(&out);
+    for (int64_t i = 0; i < TOKENS * stride; i++) {
+        int64_t token = i / stride, place = i % stride;
+        if (place >= HEADS * head_dim) {
+            assert_int_equal(((unsigned char *)out.at)[(size_t)i * element], 0x5a);
+            continue;
+        }
+        int64_t d = place % head_dim, p = d % half;
+        const float *in = (float *)x.at + token * stride + place - d;
+        const float *pair = (float *)table.at + (token * half + p) * 2;
+        double low = (double)in[p], high = (double)in[p + half];
+        double cosine = (double)pair[0], sine = (double)pair[1];
+        double want = d < half ? low * cosine - high * sine : high * cosine + low * sine;
+        double budget = 0x1p-23 * (fabs(low) + fabs(high)) * (fabs(cosine) + fabs(sine));
+        double got = narrow ? (double)dtype_f32_from_bf16(((uint16_t *)out.at)[i])
+                            : (double)((float *)out.at)[i];
+        expect_relative(got, want, 1, budget + (narrow ? 0x1p-8 * fabs(want) : 0));
+    }
+    guarded_destroy(&x);
+    guarded_destroy(&table);
+    guarded_destroy(&out);
+}
+
+static void rope_turns_pairs_half_a_head_apart(void **unused)
+{
+    (void)unused;
+    static const int head_dims[] = {16, 64, 80, 96, 128, 256};
+    for (int n = 0; subjects_at(n); n++)
+        for (int d = 0; d < 6; d++)
+            for (int query = 0; query < 2; query++)
+                check_rope(subjects_at(n), head_dims[d], query);
+}
+
+static void rope_turns_keys_in_place(void **unused)
+{
+    (void)unused;
+    for (int n = 0; subjects_at(n); n++) {
+        struct random random = {3};
+        struct guarded x = floats(64, &random), table = floats(64, &random);
+        struct guarded out = guarded_create(64 * sizeof(float), 0);
+        struct rope_args args = {.out = out.at,
+                                 .out_stride = 64,
+                                 .x = x.at,
+                                 .x_stride = 64,
+                                 .table = table.at,
+                                 .tokens = 1,
+                                 .heads = 1,
+                                 .head_dim = 64};
+        subjects_at(n)->rope_keys(&args);
+        args.out = x.at;
+        subjects_at(n)->rope_keys(&args);
+        assert_memory_equal(x.at, out.at, out.bytes);
+        guarded_destroy(&x);
+        guarded_destroy(&table);
+        guarded_destroy(&out);
+    }
+}
+
+static void rmsnorm_is_within_float32_of_the_truth(void **unused)
+{
+    (void)unused;
+    static const int64_t widths[] = {1, 7, 64, 576, 1001};
+    enum { ROWS = 3 };
+    for (int n = 0; subjects_at(n); n++) {
+        for (int w = 0; w < 5; w++) {
+            int64_t width = widths[w];
+            struct random random = {(uint64_t)w};
+            struct guarded x = floats(ROWS * width, &random), weight = floats(width, &random);
+            struct guarded y = guarded_create((size_t)(ROWS * width) * sizeof(float), 0);
+            subjects_at(n)->rmsnorm(y.at, x.at, weight.at, ROWS, width, 1e-5f);
+            guarded_check(&y);
+            for (int64_t r = 0; r < ROWS; r++) {
+                const float *in = (float *)x.at + r * width, *out = (float *)y.at + r * width;
+                double squares = 0;
+                for (int64_t i = 0; i < width; i++)
+                    squares += (double)in[i] * in[i];
+                double root = sqrt(squares / (double)width + (double)1e-5f);
+                for (int64_t i = 0; i < width; i++) {
+                    double want = (double)in[i] / root * (double)((float *)weight.at)[i];
+                    expect_relative((double)out[i], want, fabs(want), 0x1p-22);
+                }
+            }
+            subjects_at(n)->rmsnorm(x.at, x.at, weight.at, ROWS, width, 1e-5f);
+            assert_memory_equal(x.at, y.at, y.bytes);
+            guarded_destroy(&x);
+            guarded_destroy(&weight);
+            guarded_destroy(&y);
+        }
+    }
+}
+
+static void rmsnorm_is_exact_on_exact_data(void **unused)
+{
+    (void)unused;
+    for (int n = 0; subjects_at(n); n++) {
+        /* Squares average 16; 1 / 4 is exact. */
+        float x[20], weight[20], y[20];
+        for (int i = 0; i < 20; i++) {
+            x[i] = i % 2 ? 4 : -4;
+            weight[i] = (float)(i - 7);
+        }
+        subjects_at(n)->rmsnorm(y, x, weight, 1, 20, 0);
+        for (int i = 0; i < 20; i++)
+            assert_true(y[i] == (i % 2 ? weight[i] : -weight[i]));
+    }
+}
+
+static void swiglu_is_within_float32_of_the_truth(void **unused)
+{
+    (void)unused;
+    static const int64_t counts[] = {0, 1, 8, 13, 1536};
+    for (int n = 0; subjects_at(n); n++) {
+        for (int c = 0; c < 5; c++) {
+            struct random random = {(uint64_t)c};
+            int64_t count = counts[c];
+            struct guarded gate = floats(count, &random), up = floats(count, &random);
+            float *g = gate.at;
+            for (int64_t i = 0; i < count; i++)
+                g[i] *= i % 5 ? 3 : 30;
+            struct guarded before = guarded_create(gate.bytes, 0);
+            memcpy(before.at, g, gate.bytes);
+            subjects_at(n)->swiglu(g, up.at, count);
+            guarded_check(&gate);
+            for (int64_t i = 0; i < count; i++) {
+                double x = (double)((float *)before.at)[i];
+                double want = x / (1 + exp(-x)) * (double)((float *)up.at)[i];
+                expect_relative((double)g[i], want, fabs(want) + 1e-30, 0x1p-21);
+            }
+            guarded_destroy(&gate);
+            guarded_destroy(&up);
+            guarded_destroy(&before);
+        }
+        float gate[4] = {-1000, 1000, 0, -88}, up[4] = {1, 2, 3, 1};
+        subjects_at(n)->swiglu(gate, up, 4);
+        assert_true(fabsf(gate[0]) < 1e-30f && gate[1] == 2000 && gate[2] == 0);
+        assert_true(fabsf(gate[3]) < 1e-30f);
+    }
+}
+
+static void logsumexp_is_exact_to_float64(void **unused)
+{
+    (void)unused;
+    for (int n = 0; subjects_at(n); n++) {
+        struct random random = {5};
+        struct guarded x = floats(49152, &random);
+        double sum = 0;
+        for (int i = 0; i < 49152; i++)
+            sum += exp((double)((float *)x.at)[i]);
+        assert_true(fabs(subjects_at(n)->logsumexp(x.at, 49152) - log(sum)) < 1e-12);
+        const float huge[3] = {1000, 1000, -1000}, empty[2] = {-INFINITY, -INFINITY};
+        assert_true(fabs(subjects_at(n)->logsumexp(huge, 3) - (1000 + log(2))) < 1e-12);
+        assert_true(subjects_at(n)->logsumexp(empty, 2) == -INFINITY);
+        assert_true(subjects_at(n)->logsumexp(huge, 1) == 1000);
+        guarded_destroy(&x);
+    }
+}
+
+/* Rows: both full, ours empty, theirs empty, both empty. All sums are exact. */
+static void merge_folds_states_and_ignores_empty_ones(void **unused)
+{
+    (void)unused;
+    for (int n = 0; subjects_at(n); n++) {
+        float acc[4][16], max[4] = {3, -INFINITY, 2, -INFINITY}, sum[4] = {1.5f, 0, 2, 0};
+        float other_acc[4][16], other_max[4] = {5, 1, -INFINITY, -INFINITY};
+        float other_sum[4] = {2, 1.25f, 0, 0};
+        for (int r = 0; r < 4; r++) {
+            for (int d = 0; d < 16; d++) {
+                acc[r][d] = sum[r] != 0 ? (float)d : 0;
+                other_acc[r][d] = other_sum[r] != 0 ? (float)(100 - d) : 0;
+            }
+        }
+        struct attention_merge_args args = {.acc = &acc[0][0],
+                                            .max = max,
+                                            .sum = sum,
+                                            .other_acc = &other_acc[0][0],
+                                            .other_max = other_max,
+                                            .other_sum = other_sum,
+                                            .rows = 4,
+                                            .head_dim = 16};
+        subjects_at(n)->attention_merge(&args);
+        for (int d = 0; d < 16; d++) {
+            assert_true(acc[0][d] == (float)d / 4 + (float)(100 - d));
+            assert_true(acc[1][d] == (float)(100 - d));
+            assert_true(acc[2][d] == (float)d);
+            assert_true(acc[3][d] == 0);
+        }
+        assert_true(max[0] == 5 && max[1] == 1 && max[2] == 2 && max[3] == -INFINITY);
+        assert_true(sum[0] == 2.375f && sum[1] == 1.25f && sum[2] == 2 && sum[3] == 0);
+    }
+}
+
+static void finish_divides_and_leaves_empty_rows_zero(void **unused)
+{
+    (void)unused;
+    static const int head_dims[] = {16, 64, 80, 256};
+    enum { ROWS = 3 };
+    for (int n = 0; subjects_at(n); n++) {
+        for (int h = 0; h < 4; h++) {
+            int head_dim = head_dims[h];
+            struct random random = {(uint64_t)h};
+            struct guarded acc = floats(ROWS * head_dim, &random);
+            struct guarded out = guarded_create(acc.bytes, 0x5a);
+            const float sum[ROWS] = {3, 0, 0.25f};
+            memset((float *)acc.at + head_dim, 0, (size_t)head_dim * sizeof(float));
+            subjects_at(n)->attention_finish(out.at, acc.at, sum, ROWS, head_dim);
+            guarded_check(&out);
+            for (int i = 0; i < ROWS * head_dim; i++) {
+                float s = sum[i / head_dim];
+                float want = s == 0 ? 0 : ((float *)acc.at)[i] / s;
+                assert_true(((float *)out.at)[i] == want);
+            }
+            subjects_at(n)->attention_finish(acc.at, acc.at, sum, ROWS, head_dim);
+            assert_memory_equal(acc.at, out.at, out.bytes);
+            guarded_destroy(&acc);
+            guarded_destroy(&out);
+        }
+    }
+}
+
+/* Every value lands at the place that attention.h names, and nothing else is written. */
+static void store_writes_one_row_where_the_layout_says(void **unused)
+{
+    (void)unused;
+    enum { HEADS = 2, HEAD_DIM = 80, ROW = 37 };
+    for (int n = 0; subjects_at(n); n++) {
+        const struct kernels *kernels = subjects_at(n);
+        bool narrow = kernels->cache == DTYPE_BF16;
+        float keys[HEADS * HEAD_DIM], values[HEADS * HEAD_DIM];
+        for (int i = 0; i < HEADS * HEAD_DIM; i++) {
+            keys[i] = (float)(i + 1);
+            values[i] = (float)-(i + 1);
+        }
+        size_t bytes = attention_panel_bytes(kernels->cache, HEADS, HEAD_DIM);
+        struct guarded panel = guarded_create(bytes, 0);
+        kernels->attention_store(panel.at, ROW, keys, values, HEADS, HEAD_DIM);
+        guarded_check(&panel);
+        int64_t head = 2 * PANEL_TOKENS * HEAD_DIM, written = 0;
+        for (int64_t i = 0; i < HEADS * head; i++)
+            written += narrow ? ((uint16_t *)panel.at)[i] != 0 : ((float *)panel.at)[i] != 0;
+        assert_int_equal(written, 2 * HEADS * HEAD_DIM);
+        for (int64_t h = 0; h < HEADS; h++) {
+            for (int64_t d = 0; d < HEAD_DIM; d++) {
+                int64_t k = h * head, v = h * head + PANEL_TOKENS * HEAD_DIM;
+                k += narrow ? (d / 2 * PANEL_TOKENS + ROW) * 2 + d % 2 : ROW * HEAD_DIM + d;
+                v += narrow ? (ROW / 2 * HEAD_DIM + d) * 2 + ROW % 2 : ROW * HEAD_DIM + d;
+                float key = narrow ? dtype_f32_from_bf16(((uint16_t *)panel.at)[k])
+                                   : ((float *)panel.at)[k];
+                float value = narrow ? dtype_f32_from_bf16(((uint16_t *)panel.at)[v])
+                                     : ((float *)panel.at)[v];
+                assert_true(key == keys[h * HEAD_DIM + d]);
+                assert_true(value == values[h * HEAD_DIM + d]);
+            }
+        }
+        guarded_destroy(&panel);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(rope_table_holds_float64_angles),
+        cmocka_unit_test(rope_turns_pairs_half_a_head_apart),
+        cmocka_unit_test(rope_turns_keys_in_place),
+        cmocka_unit_test(rmsnorm_is_within_float32_of_the_truth),
+        cmocka_unit_test(rmsnorm_is_exact_on_exact_data),
+        cmocka_unit_test(swiglu_is_within_float32_of_the_truth),
+        cmocka_unit_test(logsumexp_is_exact_to_float64),
+        cmocka_unit_test(merge_folds_states_and_ignores_empty_ones),
+        cmocka_unit_test(finish_divides_and_leaves_empty_rows_zero),
+        cmocka_unit_test(store_writes_one_row_where_the_layout_says),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
