@@ -57,6 +57,39 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
     return 0;
 }
 
+/* Small ones, so that a fuzzer gets through many: a model of a few hundred numbers, and a file of
+ * many types of values. */
+static void write_small(struct gguf_writer *file, int index)
+{
+    struct tiny_model_shape shape = {.layers = 1,
+                                     .hidden = 4,
+                                     .heads = 1,
+                                     .kv_heads = 1,
+                                     .head_dim = 4,
+                                     .ffn = 4,
+                                     .vocab = 3,
+                                     .rope_factors = true,
+                                     .no_tokenizer = true};
+    if (index == 0) {
+        tiny_model_build(file, &shape, 1, DTYPE_F16);
+        return;
+    }
+    gguf_writer_header(file, 0, 6);
+    gguf_writer_pair_bool(file, "bool", 1);
+    gguf_writer_key(file, "f64", GGUF_F64);
+    gguf_writer_u64(file, 0x3ff0000000000000);
+    gguf_writer_pair_text(file, "general.architecture", "llama");
+    gguf_writer_array(file, "tokenizer.ggml.token_type", GGUF_I32, 2);
+    gguf_writer_u32(file, 1);
+    gguf_writer_u32(file, 3);
+    gguf_writer_array(file, "tokenizer.ggml.merges", GGUF_STRING, 2);
+    gguf_writer_string(file, "a b");
+    gguf_writer_string(file, "\u0120 \u4e00");
+    gguf_writer_array(file, "flags", GGUF_BOOL, 3);
+    for (uint8_t i = 0; i < 3; i++)
+        gguf_writer_u8(file, i % 2);
+}
+
 size_t fuzz_seed(int index, uint8_t *data, size_t room)
 {
     static const enum dtype dtypes[] = {DTYPE_F32, DTYPE_Q4_0, DTYPE_Q8_0, DTYPE_BF16};
@@ -66,12 +99,16 @@ size_t fuzz_seed(int index, uint8_t *data, size_t room)
                                      .kv_heads = 1,
                                      .head_dim = 16,
                                      .ffn = 32};
-    if (index >= 8)
+    enum { MODELS = 8, SMALL = 2 };
+    if (index >= MODELS + SMALL)
         return 0;
     shape.untied = index >= 4;
     shape.rope_factors = index % 3 == 0;
     struct gguf_writer file = {0};
-    tiny_model_build(&file, &shape, (uint64_t)index, dtypes[index % 4]);
+    if (index < MODELS)
+        tiny_model_build(&file, &shape, (uint64_t)index, dtypes[index % 4]);
+    else
+        write_small(&file, index - MODELS);
     size_t bytes = file.bytes;
     assert(bytes <= room);
     memcpy(data, file.data, bytes);

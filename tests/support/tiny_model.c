@@ -228,7 +228,7 @@ static struct tiny_model_shape with_defaults(const struct tiny_model_shape *shap
     full.vocab = full.vocab ? full.vocab : TINY_MODEL_VOCAB_MIN;
     full.context = full.context ? full.context : 2048;
     full.rope_base = full.rope_base > 0 ? full.rope_base : 10000;
-    assert(full.vocab >= TINY_MODEL_VOCAB_MIN);
+    assert(full.no_tokenizer || full.vocab >= TINY_MODEL_VOCAB_MIN);
     return full;
 }
 
@@ -237,9 +237,11 @@ void tiny_model_build(struct gguf_writer *file, const struct tiny_model_shape *s
 {
     struct tiny_model_shape full = with_defaults(shape);
     struct tensors tensors = list_tensors(&full, dtype);
-    gguf_writer_header(file, (uint64_t)tensors.count, FACT_PAIRS + VOCAB_PAIRS);
+    int pairs = FACT_PAIRS + (full.no_tokenizer ? 0 : VOCAB_PAIRS);
+    gguf_writer_header(file, (uint64_t)tensors.count, (uint64_t)pairs);
     write_facts(file, &full);
-    write_vocab(file, full.vocab);
+    if (!full.no_tokenizer)
+        write_vocab(file, full.vocab);
     uint64_t offset = 0;
     for (int i = 0; i < tensors.count; i++) {
         const struct tensor *tensor = &tensors.list[i];

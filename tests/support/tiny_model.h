@@ -29,6 +29,7 @@ struct tiny_model_shape {
     float rope_base;   /* 0: 10000 */
     bool untied;       /* an output.weight of its own */
     bool rope_factors; /* a rope_freqs.weight as in Llama 3.1 */
+    bool no_tokenizer; /* then vocab may be any size */
 };
 
 /* Matrices and embedding have `dtype` (F32, F16, BF16, Q8_0, Q4_0, Q4_1), norms F32. The same

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "proto/model/gguf.h"
@@ -519,6 +520,45 @@ static void what_is_no_regular_file_is_refused_without_waiting(void **state)
     rmdir(folder);
 }
 
+/* As many keys and tensors as are allowed; the last tensor is called as the first where `twice`. */
+static void write_largest(struct gguf_writer *file, bool twice)
+{
+    char name[32];
+    gguf_writer_header(file, GGUF_TENSORS_MAX, GGUF_PAIRS_MAX);
+    for (int i = 0; i < GGUF_PAIRS_MAX; i++) {
+        snprintf(name, sizeof name, "key.%d", GGUF_PAIRS_MAX - i);
+        gguf_writer_pair_u32(file, name, (uint32_t)i);
+    }
+    for (int i = 0; i < GGUF_TENSORS_MAX; i++) {
+        snprintf(name, sizeof name, "tensor.%d", twice && i == GGUF_TENSORS_MAX - 1 ? 0 : i);
+        gguf_writer_tensor(file, name, 8, 0, F32, 32 * (uint64_t)i);
+    }
+    gguf_writer_pad(file, 32);
+    for (int i = 0; i < 4 * GGUF_TENSORS_MAX; i++)
+        gguf_writer_u64(file, 0);
+}
+
+static void the_largest_numbers_of_keys_and_tensors_take_no_time(void **state)
+{
+    (void)state;
+    struct gguf_writer file = {0};
+    write_largest(&file, false);
+    struct gguf *gguf;
+    uint8_t *copy;
+    clock_t start = clock();
+    assert_int_equal(parse(&gguf, &copy, &file), STATUS_OK);
+    assert_true((double)(clock() - start) / CLOCKS_PER_SEC < 2);
+    assert_int_equal(gguf_find_tensor(gguf, "tensor.40000"), 40000);
+    int64_t value;
+    assert_int_equal(gguf_value_integer(gguf, &value, "key.1", 4095, 4095), STATUS_OK);
+    gguf_close(gguf);
+    free(copy);
+    gguf_writer_free(&file);
+    write_largest(&file, true);
+    expect_refusal(&file, STATUS_DATA_LOSS, "tensor-twice");
+    gguf_writer_free(&file);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -529,6 +569,7 @@ int main(void)
         cmocka_unit_test(wrong_tensors_are_refused),
         cmocka_unit_test(the_last_tensor_may_be_padded_or_not),
         cmocka_unit_test(a_value_is_checked_against_the_type_it_is_asked_for),
+        cmocka_unit_test(the_largest_numbers_of_keys_and_tensors_take_no_time),
         cmocka_unit_test(what_is_no_regular_file_is_refused_without_waiting),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

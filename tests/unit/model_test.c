@@ -115,6 +115,20 @@ static void the_vocabulary_has_the_tokens_and_merges_of_the_file(void **state)
     gguf_writer_free(&file);
 }
 
+static void a_file_without_a_tokenizer_opens_without_one(void **state)
+{
+    (void)state;
+    struct gguf_writer file = {0};
+    struct tiny_model_shape mute = shape;
+    mute.no_tokenizer = true;
+    mute.vocab = 7;
+    struct model *model = open_tiny(&file, &mute, DTYPE_F32);
+    assert_null(model_vocab(model));
+    assert_int_equal(model_spec(model)->vocab, 7);
+    model_close(model);
+    gguf_writer_free(&file);
+}
+
 static void rows_of_interleaved_heads_are_put_back(void **state)
 {
     (void)state;
@@ -222,6 +236,7 @@ int main(void)
         cmocka_unit_test(every_supported_type_opens_with_the_shapes_of_the_model),
         cmocka_unit_test(a_tied_output_is_the_embedding),
         cmocka_unit_test(the_vocabulary_has_the_tokens_and_merges_of_the_file),
+        cmocka_unit_test(a_file_without_a_tokenizer_opens_without_one),
         cmocka_unit_test(rows_of_interleaved_heads_are_put_back),
         cmocka_unit_test(rope_factors_divide_the_frequencies),
         cmocka_unit_test(a_file_on_disk_reads_as_the_same_bytes_in_memory),
