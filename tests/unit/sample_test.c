@@ -1,0 +1,141 @@
+/* The order of the sampling rules, and what they refuse. */
+#include <math.h>
+#include <stdlib.h>
+
+#include "tests/support/unit.h"
+#include "worker/engine/sample.h"
+
+enum { VOCAB = 8 };
+
+static const struct sampling greedy = {0, 0, 1, 0, 1, 1};
+
+static struct sampler *make(const struct sampling *sampling)
+{
+    void *memory = aligned_alloc(64, sampler_bytes(VOCAB));
+    assert_non_null(memory);
+    return sampler_init(memory, VOCAB, sampling);
+}
+
+static int32_t next(struct sampler *sampler, const float from[VOCAB])
+{
+    float logits[VOCAB];
+    memcpy(logits, from, sizeof logits);
+    int32_t id = -1;
+    assert_int_equal(sampler_next(sampler, &id, logits), STATUS_OK);
+    return id;
+}
+
+static void greedy_takes_the_smaller_id_on_a_tie(void **state)
+{
+    (void)state;
+    struct sampler *sampler = make(&greedy);
+    assert_int_equal(next(sampler, (float[VOCAB]){0, 3, 1, 3}), 1);
+    free(sampler);
+}
+
+static void the_penalty_moves_both_signs_down(void **state)
+{
+    (void)state;
+    struct sampling sampling = greedy;
+    sampling.repetition_penalty = 2;
+    struct sampler *sampler = make(&sampling);
+    sampler_saw(sampler, (int32_t[]){1}, 1);
+    assert_int_equal(next(sampler, (float[VOCAB]){2.5f, 4, -9, -9, -9, -9, -9, -9}), 0);
+    free(sampler);
+    sampler = make(&sampling);
+    sampler_saw(sampler, (int32_t[]){1}, 1);
+    assert_int_equal(next(sampler, (float[VOCAB]){-1.5f, -1, -9, -9, -9, -9, -9, -9}), 0);
+    free(sampler);
+}
+
+/* Draws many times and returns the set of ids seen, as bits. */
+static unsigned ids_drawn(const struct sampling *sampling, const float logits[VOCAB])
+{
+    struct sampler *sampler = make(sampling);
+    unsigned seen = 0;
+    for (int i = 0; i < 2000; i++)
+        seen |= 1u << next(sampler, logits);
+    free(sampler);
+    return seen;
+}
+
+static void top_k_top_p_and_min_p_cut_the_tail(void **state)
+{
+    (void)state;
+    const float logits[VOCAB] = {logf(4), logf(3), logf(2), logf(1), -40, -40, -40, -40};
+    struct sampling sampling = {1, 0, 1, 0, 1, 7};
+    assert_int_equal(ids_drawn(&sampling, logits), 0xf);
+    sampling.top_k = 2;
+    assert_int_equal(ids_drawn(&sampling, logits), 0x3);
+    sampling = (struct sampling){1, 0, 0.65f, 0, 1, 7};
+    assert_int_equal(ids_drawn(&sampling, logits), 0x3);
+    sampling = (struct sampling){1, 0, 1, 0.4f, 1, 7};
+    assert_int_equal(ids_drawn(&sampling, logits), 0x7);
+}
+
+static void frequencies_follow_the_probabilities(void **state)
+{
+    (void)state;
+    const float logits[VOCAB] = {logf(3), logf(1), -60, -60, -60, -60, -60, -60};
+    const struct sampling sampling = {1, 0, 1, 0, 1, 11};
+    struct sampler *sampler = make(&sampling);
+    int first = 0;
+    for (int i = 0; i < 4000; i++)
+        first += next(sampler, logits) == 0;
+    free(sampler);
+    assert_in_range(first, 2800, 3200); /* 3000 expected, sigma 27 */
+}
+
+static void the_same_seed_draws_the_same_ids(void **state)
+{
+    (void)state;
+    const float logits[VOCAB] = {0};
+    const struct sampling sampling = {1, 0, 1, 0, 1, 42};
+    struct sampler *a = make(&sampling);
+    struct sampler *b = make(&sampling);
+    for (int i = 0; i < 100; i++)
+        assert_int_equal(next(a, logits), next(b, logits));
+    free(a);
+    free(b);
+}
+
+static void a_logit_that_is_not_finite_is_refused(void **state)
+{
+    (void)state;
+    struct sampler *sampler = make(&greedy);
+    float logits[VOCAB] = {0, 1, NAN};
+    int32_t id = -1;
+    assert_int_equal(sampler_next(sampler, &id, logits), STATUS_INTERNAL);
+    assert_int_equal(id, -1);
+    free(sampler);
+}
+
+static void settings_out_of_range_are_named(void **state)
+{
+    (void)state;
+    struct sampling sampling = greedy;
+    assert_int_equal(sampling_check(&sampling), STATUS_OK);
+    sampling.top_p = 0;
+    assert_int_equal(sampling_check(&sampling), STATUS_INVALID_ARGUMENT);
+    assert_non_null(strstr(status_message(), "top_p"));
+    sampling = greedy;
+    sampling.temperature = -1;
+    assert_int_equal(sampling_check(&sampling), STATUS_INVALID_ARGUMENT);
+    sampling = greedy;
+    sampling.repetition_penalty = 0;
+    assert_int_equal(sampling_check(&sampling), STATUS_INVALID_ARGUMENT);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(greedy_takes_the_smaller_id_on_a_tie),
+        cmocka_unit_test(the_penalty_moves_both_signs_down),
+        cmocka_unit_test(top_k_top_p_and_min_p_cut_the_tail),
+        cmocka_unit_test(frequencies_follow_the_probabilities),
+        cmocka_unit_test(the_same_seed_draws_the_same_ids),
+        cmocka_unit_test(a_logit_that_is_not_finite_is_refused),
+        cmocka_unit_test(settings_out_of_range_are_named),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,39 @@
+/* Choosing the next token from logits, on rank 0.
+ *
+ * Order: repetition penalty, temperature, top-k, top-p, min-p, draw. Temperature 0 is greedy: the
+ * largest logit after the penalty, the smaller id on a tie. Draws come from a PCG32 stream of
+ * (seed), one number a token, so that the same seed and logits give the same tokens.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "proto/status.h"
+
+struct sampling {
+    float temperature;        /* >= 0 */
+    int32_t top_k;            /* 0: all */
+    float top_p;              /* (0, 1]; 1: all */
+    float min_p;              /* [0, 1): tokens below min_p times the best probability go */
+    float repetition_penalty; /* > 0; 1: none. Seen tokens: divided if positive, else multiplied */
+    uint64_t seed;
+};
+
+/* INVALID_ARGUMENT names the field that is out of range. */
+MUST_CHECK enum status sampling_check(const struct sampling *sampling);
+
+struct sampler;
+
+/* Bytes that sampler_init wants; a multiple of 64. */
+size_t sampler_bytes(int64_t vocab);
+
+/* Lays a sampler into `memory` (borrowed, sampler_bytes long, 64-byte aligned). */
+struct sampler *sampler_init(void *memory, int64_t vocab, const struct sampling *sampling);
+
+/* Counts these ids as seen, for the repetition penalty. Ids are below vocab. */
+void sampler_saw(struct sampler *sampler, const int32_t *ids, int64_t count);
+
+/* Picks one id; `logits` [vocab] are overwritten. INTERNAL when a logit is not finite. */
+MUST_CHECK enum status sampler_next(struct sampler *sampler, int32_t *id, float *logits);
