@@ -1,0 +1,248 @@
+/* The seam between the engine and what computes: the CPU, or a CUDA device.
+ *
+ * A device holds one rank's weights, cache and activations and does the arithmetic of whole layers
+ * on them; it knows the shapes, the kernels and the memory, and nothing of peers. forward.c says in
+ * which order.
+ *
+ * Contract:
+ * - device_prepare makes memory for a choice; its bytes are those of the memory plan, region by
+ * region. It may be called again between requests. Pointers of `memory` are valid until the next
+ * call.
+ * - Stages with sharded queries: device_begin, then for each layer device_rows and device_attend
+ * (in the schedule's order), then device_rows(layers), then device_score or device_logits.
+ *   device_rows(layer) first ends layer - 1 (mixed heads, output projection, MLP), then begins
+ * `layer` (norm, q, k, v, rope, store). It marks each block of the shard done as soon as its keys
+ * and values are in the cache.
+ * - Stages with replicated queries and decode: device_step_begin, then for each layer step_qkv,
+ * step_attend, step_output, step_gate, step_down, then step_logits. Each computes the given rows (a
+ * span of outputs) of its product into the step's own full vector; whoever calls fills in the other
+ * ranks' rows before the next call.
+ * - `drive` is called between work items, on the calling thread, and drives the exchange.
+ * device_skip, from any thread, lets the running call return early with its arithmetic undone;
+ * blocks count as done.
+ * - Calls come from one thread. Memory that peers read or write through `memory` is not touched but
+ * as said.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "kernels/bands.h"
+#include "proto/plan/choice.h"
+#include "proto/plan/memory_plan.h"
+#include "proto/status.h"
+#include "worker/engine/kv_cache.h"
+#include "worker/engine/shard.h"
+
+struct device;
+
+struct device_drive {
+    void (*call)(void *context);
+    void *context;
+};
+
+/* Keys to attend to: panel records with all KV heads, in a row. */
+struct device_keys {
+    const void *records;
+    int64_t first; /* index of the first record's first key: a multiple of the panel */
+    int64_t end;   /* keys at and beyond it are not there */
+    int key_frame;
+    int query_first, query_end; /* the query spans of the schedule that it applies to */
+};
+
+/* A stage with sharded queries. All is borrowed until its last call. */
+struct device_stage {
+    struct shard_rows *shard;
+    const struct bands *bands;
+    const struct kv_cache *cache;
+    const int32_t *ids; /* of the whole sequence, by index */
+    int64_t sinks;      /* keys of indices below it are also kept as sinks; 0: none are */
+};
+
+/* A stage with replicated queries, or a decoded token: the tokens [first, first + rows). */
+struct device_step {
+    int64_t first;
+    int64_t rows; /* <= memory plan's replicated_rows */
+    const struct bands *bands;
+    const struct kv_cache *cache;
+    const struct ownership *ownership;
+    int rank;
+    const int32_t *ids; /* of the whole sequence, by index */
+    int64_t sinks;
+};
+
+/* What peers and the engine reach into. Sizes: memory_plan.h. */
+struct device_memory {
+    void *cache; /* [layers, cache_panels] panel records */
+    void *slots; /* [receive_slots] blocks of panel records */
+    /* Vectors of a step, float32, each complete on every rank once its gather is done. */
+    float *qkv;    /* [rows, heads * head_dim + 2 * kv_heads * head_dim]: q, k, v */
+    float *states; /* [workers][acc rows * heads * head_dim, max rows * heads, sum rows * heads] */
+    float *delta;  /* [rows, hidden]: what output and down add */
+    float *gate;   /* [rows, ffn] */
+    float *logits; /* [vocab] */
+};
+
+struct device_ops {
+    void (*destroy)(struct device *device);
+    enum status (*prepare)(struct device *device, const struct choice *choice,
+                           const struct memory_plan *plan);
+    enum status (*begin)(struct device *device, const struct device_stage *stage);
+    enum status (*rows)(struct device *device, int layer, const struct device_drive *drive);
+    enum status (*attend)(struct device *device, int layer, const struct device_keys *keys,
+                          int count, const struct device_drive *drive);
+    enum status (*score)(struct device *device, float *logprobs, int64_t tokens);
+    enum status (*logits)(struct device *device, int64_t row);
+    float (*logprob)(struct device *device, int32_t id);
+    enum status (*step_begin)(struct device *device, const struct device_step *step);
+    enum status (*step_qkv)(struct device *device, int layer, struct span outputs);
+    enum status (*step_attend)(struct device *device, int layer, const struct device_keys *keys,
+                               int count);
+    enum status (*step_output)(struct device *device, int layer, struct span outputs);
+    enum status (*step_gate)(struct device *device, int layer, struct span outputs);
+    enum status (*step_down)(struct device *device, int layer, struct span outputs);
+    enum status (*step_logits)(struct device *device, int64_t row, struct span outputs);
+    void *(*sink_records)(struct device *device, int layer, bool near);
+    void (*skip)(struct device *device);
+    uint64_t (*last_active_ns)(const struct device *device);
+};
+
+/* What each implementation puts at its start; read-only for others. */
+struct device {
+    const struct device_ops *ops;
+    const char *name; /* "cpu" */
+    char facts[256];  /* one line for start-up and doctor */
+    struct model_shape shape;
+    struct memory_request needs; /* what memory_plan_make must be told */
+    enum choice_cache cache;     /* type of the cached keys and values */
+    const char *kernels;         /* the variant's name */
+    size_t panel_bytes;          /* one panel record of all KV heads */
+    int threads;                 /* that share the blocks and tiles of a call */
+    int64_t block_rows;          /* most rows of a block, and best where there is work enough */
+    int64_t tile_tokens;         /* of a tile */
+    struct device_memory memory;
+    double compute_seconds; /* spent in calls, waiting for peers excluded */
+};
+
+static inline void device_destroy(struct device *device)
+{
+    if (device)
+        device->ops->destroy(device);
+}
+
+/* RESOURCE_EXHAUSTED where the memory is not to be had. */
+static inline MUST_CHECK enum status
+device_prepare(struct device *device, const struct choice *choice, const struct memory_plan *plan)
+{
+    return device->ops->prepare(device, choice, plan);
+}
+
+static inline MUST_CHECK enum status device_begin(struct device *device,
+                                                  const struct device_stage *stage)
+{
+    return device->ops->begin(device, stage);
+}
+
+/* `layer` 0..layers; see the contract. */
+static inline MUST_CHECK enum status device_rows(struct device *device, int layer,
+                                                 const struct device_drive *drive)
+{
+    return device->ops->rows(device, layer, drive);
+}
+
+/* Attends every row of the stage to `count` lots of keys, in order. */
+static inline MUST_CHECK enum status device_attend(struct device *device, int layer,
+                                                   const struct device_keys *keys, int count,
+                                                   const struct device_drive *drive)
+{
+    return device->ops->attend(device, layer, keys, count, drive);
+}
+
+/* logprobs [rows of the shard]: natural-log probability of token index + 1 after the row's own, 0
+ * where index + 1 == tokens and on recomputed rows. After device_rows(layers). */
+static inline MUST_CHECK enum status device_score(struct device *device, float *logprobs,
+                                                  int64_t tokens)
+{
+    return device->ops->score(device, logprobs, tokens);
+}
+
+/* memory.logits of one row of the shard, after device_rows(layers). */
+static inline MUST_CHECK enum status device_logits(struct device *device, int64_t row)
+{
+    return device->ops->logits(device, row);
+}
+
+/* Natural-log probability of `id` under memory.logits. */
+static inline float device_logprob(struct device *device, int32_t id)
+{
+    return device->ops->logprob(device, id);
+}
+
+static inline MUST_CHECK enum status device_step_begin(struct device *device,
+                                                       const struct device_step *step)
+{
+    return device->ops->step_begin(device, step);
+}
+
+/* memory.qkv, of the step's tokens. `outputs` counts through q, k and v. */
+static inline MUST_CHECK enum status device_step_qkv(struct device *device, int layer,
+                                                     struct span outputs)
+{
+    return device->ops->step_qkv(device, layer, outputs);
+}
+
+/* From memory.qkv: rotates, stores the keys and values that this rank owns, attends to `keys`, and
+ * leaves this rank's state at its place in memory.states. */
+static inline MUST_CHECK enum status device_step_attend(struct device *device, int layer,
+                                                        const struct device_keys *keys, int count)
+{
+    return device->ops->step_attend(device, layer, keys, count);
+}
+
+/* From memory.states of all ranks: merges them in rank order; memory.delta. */
+static inline MUST_CHECK enum status device_step_output(struct device *device, int layer,
+                                                        struct span outputs)
+{
+    return device->ops->step_output(device, layer, outputs);
+}
+
+/* From memory.delta: memory.gate, swiglu done. */
+static inline MUST_CHECK enum status device_step_gate(struct device *device, int layer,
+                                                      struct span outputs)
+{
+    return device->ops->step_gate(device, layer, outputs);
+}
+
+/* From memory.gate: memory.delta. */
+static inline MUST_CHECK enum status device_step_down(struct device *device, int layer,
+                                                      struct span outputs)
+{
+    return device->ops->step_down(device, layer, outputs);
+}
+
+/* From memory.delta: memory.logits of the step's row `row`. The first call after step_down ends the
+ * last layer. */
+static inline MUST_CHECK enum status device_step_logits(struct device *device, int64_t row,
+                                                        struct span outputs)
+{
+    return device->ops->step_logits(device, row, outputs);
+}
+
+/* Records of the sinks' keys of `layer`: unrotated, or near: rotated at their index. */
+static inline void *device_sink_records(struct device *device, int layer, bool near)
+{
+    return device->ops->sink_records(device, layer, near);
+}
+
+static inline void device_skip(struct device *device)
+{
+    device->ops->skip(device);
+}
+
+/* Monotonic ns at which a work item was last finished, the present when idle; from any thread. */
+static inline uint64_t device_last_active_ns(const struct device *device)
+{
+    return device->ops->last_active_ns(device);
+}

@@ -1,0 +1,17 @@
+/* The device that every machine has: the host's cores and memory. */
+#pragma once
+
+#include "proto/model/model.h"
+#include "worker/engine/device/device.h"
+
+struct device_cpu_options {
+    const char *kernels; /* variant; NULL: the best that runs here */
+    int threads;         /* 0: the cores of this rank's share of the host */
+    int local_rank;      /* among the ranks of this host */
+    int local_size;
+};
+
+/* Re-lays the weights; `model` may be closed afterwards. INVALID_ARGUMENT for a variant that is
+ * unknown or does not run here. */
+MUST_CHECK enum status device_cpu_create(struct device **device, const struct model *model,
+                                         const struct device_cpu_options *options);

@@ -1,0 +1,386 @@
+/* The page: how tokens pass through the layers of a model on one rank. Owns the lists of the stage
+ * at hand; the numbers are the device's, the bytes between ranks the ring's and the transport's.
+ *
+ * Sharded queries (prefill): each rank has its own rows, keys and values travel.
+ * Replicated queries (decode): each rank has all rows, attends to its own keys, and states travel.
+ */
+#include "worker/engine/forward.h"
+
+#include <stdlib.h>
+
+#include "kernels/matmul.h"
+#include "worker/engine/device/monotonic.h"
+
+static void drive(void *context);
+static void idle(void *context);
+
+/* ---- sharded queries ---- */
+
+static enum status heed(struct forward *forward)
+{
+    const struct device_drive waiting = {idle, forward};
+    struct verdict verdict;
+    TRY(verdict_heed(&forward->verdict, &verdict, &waiting));
+    if (!verdict.stop)
+        return STATUS_OK;
+    TRY(ring_end(forward->ring));
+    forward->stopped = true;
+    return fail((enum status)verdict.status, "the request was cut short in its prefill");
+}
+
+static enum status sharded_layers(struct forward *forward)
+{
+    const struct device_drive working = {drive, forward};
+    int layers = (int)forward->device->shape.layers;
+    for (int layer = 0; layer < layers; layer++) {
+        enum status wish = forward_wish(forward);
+        const struct verdict verdict = {.stop = wish != STATUS_OK, .status = (int32_t)wish};
+        TRY(verdict_offer(&forward->verdict, &verdict));
+        shard_rows_restart(&forward->shard);
+        ring_layer(forward->ring, layer);
+        TRY(device_rows(forward->device, layer, &working));
+        TRY(ring_attend(forward->ring, &working));
+        TRY(forward->failure);
+        TRY(heed(forward));
+        if (forward->progress && forward->transport->rank == 0)
+            forward->progress(forward->progress_context,
+                              forward->schedule.stage.first +
+                                  (forward->schedule.stage.end - forward->schedule.stage.first) *
+                                      (layer + 1) / layers);
+    }
+    TRY(device_rows(forward->device, layers, &working));
+    TRY(ring_end(forward->ring));
+    return forward->failure;
+}
+
+static enum status sharded_stage(struct forward *forward, struct span stage)
+{
+    const struct choice *choice = forward->choice;
+    int rank = forward->transport->rank;
+    TRY(choice_deal(choice, forward->ownership, stage));
+    TRY(kv_cache_stage(forward->cache, forward->ownership, rank, stage,
+                       ownership_live_first(forward->ownership, stage.first, forward->reach)));
+    TRY(schedule_make(&forward->schedule, choice, &forward->bands, forward->ownership, stage));
+    const struct schedule_rank *mine = &forward->schedule.ranks[rank];
+    /* About eight blocks a thread even out the work; 48 rows keep a block's products efficient. */
+    int64_t block_rows = (mine->rows / (8 * forward->device->threads) + 47) / 48 * 48;
+    if (block_rows > forward->device->block_rows)
+        block_rows = forward->device->block_rows;
+    TRY(shard_rows_make(&forward->shard, mine, block_rows < 48 ? 48 : block_rows,
+                        forward->device->tile_tokens));
+    const struct ring_stage exchange = {
+        .schedule = mine,
+        .cache = forward->cache,
+        .shard = &forward->shard,
+        .device = forward->device,
+        .receive_slots = choice->receive_slots,
+        .block_tokens = choice->block_tokens,
+        .idle = {idle, forward},
+    };
+    const struct device_stage work = {
+        .shard = &forward->shard,
+        .bands = &forward->bands,
+        .cache = forward->cache,
+        .ids = forward->ids,
+        .sinks = forward->sinks,
+    };
+    TRY(ring_begin(forward->ring, &exchange));
+    TRY(device_begin(forward->device, &work));
+    return sharded_layers(forward);
+}
+
+/* ---- replicated queries ---- */
+
+/* The outputs of a product of `width` that this rank computes. */
+static struct span outputs_of(const struct forward *forward, int rank, int64_t width)
+{
+    if (!forward->split)
+        return (struct span){0, width};
+    return partition_rows(width, MATMUL_SPLIT, forward->choice->workers, rank);
+}
+
+static struct span mine(const struct forward *forward, int64_t width)
+{
+    return outputs_of(forward, forward->transport->rank, width);
+}
+
+/* Fills in the other ranks' outputs of a vector [rows, width]. */
+static enum status share(struct forward *forward, float *vector, int64_t rows, int64_t width)
+{
+    int workers = forward->choice->workers;
+    if (workers == 1 || !forward->split)
+        return STATUS_OK;
+    for (int rank = 0; rank < workers; rank++) {
+        struct span part = outputs_of(forward, rank, width);
+        forward->gather_offsets[rank] = (size_t)part.first * sizeof(float);
+        forward->gather_sizes[rank] = (size_t)(part.end - part.first) * sizeof(float);
+    }
+    for (int64_t row = 0; row < rows; row++) {
+        float *all = vector + row * width;
+        TRY(transport_gather(forward->transport, all + mine(forward, width).first, all,
+                             forward->gather_offsets, forward->gather_sizes));
+    }
+    return STATUS_OK;
+}
+
+static enum status share_states(struct forward *forward, int64_t rows)
+{
+    const struct model_shape *shape = &forward->device->shape;
+    int workers = forward->choice->workers;
+    size_t bytes = (size_t)(rows * shape->heads * (shape->head_dim + 2)) * sizeof(float);
+    if (workers == 1)
+        return STATUS_OK;
+    for (int rank = 0; rank < workers; rank++) {
+        forward->gather_offsets[rank] = (size_t)rank * bytes;
+        forward->gather_sizes[rank] = bytes;
+    }
+    char *states = (char *)forward->device->memory.states;
+    return transport_gather(forward->transport, states + (size_t)forward->transport->rank * bytes,
+                            states, forward->gather_offsets, forward->gather_sizes);
+}
+
+static enum status add_step_key(struct forward *forward, const struct device_keys *keys)
+{
+    if (forward->step_key_count == forward->step_key_capacity) {
+        int capacity = forward->step_key_capacity ? 2 * forward->step_key_capacity : 32;
+        struct device_keys *step_keys =
+            realloc(forward->step_keys, (size_t)capacity * sizeof *step_keys);
+        if (step_keys)
+            forward->step_keys = step_keys;
+        struct device_keys *layer_keys =
+            realloc(forward->layer_keys, (size_t)capacity * sizeof *layer_keys);
+        if (layer_keys)
+            forward->layer_keys = layer_keys;
+        if (!step_keys || !layer_keys)
+            return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a list of %d key runs", capacity);
+        forward->step_key_capacity = capacity;
+    }
+    forward->step_keys[forward->step_key_count++] = *keys;
+    return STATUS_OK;
+}
+
+/* The runs of this rank's keys that the step attends to. */
+static enum status find_step_keys(struct forward *forward)
+{
+    const struct schedule_rank *schedule = &forward->step_schedule;
+    forward->step_key_count = 0;
+    for (int s = 0; s < schedule->step_count; s++) {
+        const struct schedule_step *step = &schedule->steps[s];
+        struct device_keys keys = {.first = step->keys.first / BANDS_LANES * BANDS_LANES,
+                                   .end = step->keys.end};
+        if (step->source == SCHEDULE_SINKS) {
+            keys.key_frame = 1;
+            TRY(add_step_key(forward, &keys));
+            continue;
+        }
+        while (keys.first < step->keys.end) {
+            int64_t index = keys.first;
+            keys.records = kv_cache_run(forward->cache, 0, &index, step->keys.end);
+            keys.end = index;
+            TRY(add_step_key(forward, &keys));
+            keys.first = index;
+        }
+    }
+    return STATUS_OK;
+}
+
+static const struct device_keys *keys_of_layer(struct forward *forward, int layer)
+{
+    size_t shift = (size_t)layer * kv_cache_layer_bytes(forward->cache);
+    for (int k = 0; k < forward->step_key_count; k++) {
+        struct device_keys *keys = &forward->layer_keys[k];
+        *keys = forward->step_keys[k];
+        if (keys->key_frame == 1)
+            keys->records = device_sink_records(forward->device, layer, false);
+        else
+            keys->records = (const char *)keys->records + shift;
+    }
+    return forward->layer_keys;
+}
+
+static enum status replicated_layers(struct forward *forward, int64_t rows)
+{
+    struct device *device = forward->device;
+    const struct device_memory *memory = &device->memory;
+    const struct model_shape *shape = &device->shape;
+    int64_t qkv = (shape->heads + 2 * shape->kv_heads) * shape->head_dim;
+    for (int layer = 0; layer < shape->layers; layer++) {
+        TRY(device_step_qkv(device, layer, mine(forward, qkv)));
+        TRY(share(forward, memory->qkv, rows, qkv));
+        TRY(device_step_attend(device, layer, keys_of_layer(forward, layer),
+                               forward->step_key_count));
+        TRY(share_states(forward, rows));
+        TRY(device_step_output(device, layer, mine(forward, shape->hidden)));
+        TRY(share(forward, memory->delta, rows, shape->hidden));
+        TRY(device_step_gate(device, layer, mine(forward, shape->ffn)));
+        TRY(share(forward, memory->gate, rows, shape->ffn));
+        TRY(device_step_down(device, layer, mine(forward, shape->hidden)));
+        TRY(share(forward, memory->delta, rows, shape->hidden));
+        transport_mark(forward->transport);
+    }
+    return STATUS_OK;
+}
+
+static enum status replicated_pass(struct forward *forward, struct span stage)
+{
+    const struct device_step step = {
+        .first = stage.first,
+        .rows = stage.end - stage.first,
+        .bands = &forward->bands,
+        .cache = forward->cache,
+        .ownership = forward->ownership,
+        .rank = forward->transport->rank,
+        .ids = forward->ids,
+        .sinks = forward->sinks,
+    };
+    TRY(schedule_make_replicated(&forward->step_schedule, forward->choice, &forward->bands,
+                                 forward->ownership, stage, forward->transport->rank));
+    TRY(find_step_keys(forward));
+    TRY(device_step_begin(forward->device, &step));
+    return replicated_layers(forward, step.rows);
+}
+
+static enum status replicated_stage(struct forward *forward, struct span stage)
+{
+    TRY(choice_deal(forward->choice, forward->ownership, stage));
+    TRY(kv_cache_stage(forward->cache, forward->ownership, forward->transport->rank, stage,
+                       ownership_live_first(forward->ownership, stage.first, forward->reach)));
+    forward->split = false;
+    return replicated_pass(forward, stage);
+}
+
+enum status forward_token(struct forward *forward, int64_t index)
+{
+    TRY(ownership_advance(forward->ownership, 1, PARTITION_ROUND_ROBIN));
+    if (ownership_owner(forward->ownership, index) == forward->transport->rank)
+        TRY(kv_cache_append(forward->cache, index,
+                            ownership_live_first(forward->ownership, index, forward->reach)));
+    forward->split = forward->choice->decode_split;
+    return replicated_pass(forward, (struct span){index, index + 1});
+}
+
+enum status forward_step_logits(struct forward *forward, int64_t row)
+{
+    struct transport *transport = forward->transport;
+    int64_t vocab = forward->device->shape.vocab;
+    float *logits = forward->device->memory.logits;
+    struct span part = mine(forward, vocab);
+    TRY(device_step_logits(forward->device, row, part));
+    if (!forward->split)
+        return STATUS_OK;
+    struct transport_request *request;
+    if (transport->rank != 0) {
+        TRY(transport_send(transport, 0, TRANSPORT_STATE, logits + part.first,
+                           (size_t)(part.end - part.first) * sizeof *logits, &request));
+        return transport_wait(transport, request);
+    }
+    for (int peer = 1; peer < transport->size; peer++) {
+        part = outputs_of(forward, peer, vocab);
+        TRY(transport_receive(transport, peer, TRANSPORT_STATE, logits + part.first,
+                              (size_t)(part.end - part.first) * sizeof *logits, &request));
+        TRY(transport_wait(transport, request));
+    }
+    return STATUS_OK;
+}
+
+/* ---- both ---- */
+
+enum status forward_stage(struct forward *forward, struct span stage)
+{
+    forward->failure = STATUS_OK;
+    forward->stopped = false;
+    if (choice_stage_queries(forward->choice, stage) == CHOICE_REPLICATED)
+        return replicated_stage(forward, stage);
+    return sharded_stage(forward, stage);
+}
+
+enum status forward_wish(const struct forward *forward)
+{
+    int cancelled = atomic_load(&forward->control->cancel_status);
+    if (cancelled != STATUS_OK)
+        return (enum status)cancelled;
+    if (forward->control->deadline_ns && monotonic_ns() > forward->control->deadline_ns)
+        return STATUS_DEADLINE_EXCEEDED;
+    return STATUS_OK;
+}
+
+/* While waiting: the exchange goes on, and a request that rank 0 will cut short costs no more
+ * arithmetic. */
+static void idle(void *context)
+{
+    struct forward *forward = context;
+    if (forward->failure == STATUS_OK)
+        forward->failure = ring_drive(forward->ring);
+    if (forward->transport->rank == 0 && forward_wish(forward) != STATUS_OK)
+        transport_hint(forward->transport, forward->request_number);
+    if (forward->failure != STATUS_OK ||
+        transport_hinted(forward->transport) >= forward->request_number)
+        device_skip(forward->device);
+}
+
+/* Between work items: peers may know that this rank is getting on. */
+static void drive(void *context)
+{
+    struct forward *forward = context;
+    transport_mark(forward->transport);
+    idle(context);
+}
+
+/* ---- making ---- */
+
+enum status forward_init(struct forward *forward, struct transport *transport,
+                         struct device *device, const struct choice *choice,
+                         struct forward_control *control, int64_t cache_panels)
+{
+    enum status status = STATUS_OK;
+    int workers = choice->workers;
+    *forward = (struct forward){
+        .transport = transport, .device = device, .choice = choice, .control = control};
+    method_bands(&choice->method, &forward->bands);
+    forward->reach = bands_reach(&forward->bands);
+    if (schedule_keeps_sinks(choice, &forward->bands))
+        forward->sinks = forward->bands.sinks;
+    TRY(schedule_init(&forward->schedule, workers));
+    TRY_ELSE(ownership_create(&forward->ownership, workers, choice->panel_tokens), undo);
+    TRY_ELSE(kv_cache_create(&forward->cache, device->memory.cache, (int)device->shape.layers,
+                             cache_panels, device->panel_bytes),
+             undo);
+    TRY_ELSE(ring_create(&forward->ring, transport), undo);
+    TRY_ELSE(verdict_init(&forward->verdict, transport), undo);
+    forward->gather_offsets = calloc((size_t)workers, sizeof *forward->gather_offsets);
+    forward->gather_sizes = calloc((size_t)workers, sizeof *forward->gather_sizes);
+    if (!forward->gather_offsets || !forward->gather_sizes) {
+        status = fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the gathers of %d ranks", workers);
+        goto undo;
+    }
+    return STATUS_OK;
+undo:
+    forward_deinit(forward);
+    return status;
+}
+
+void forward_deinit(struct forward *forward)
+{
+    schedule_deinit(&forward->schedule);
+    schedule_rank_deinit(&forward->step_schedule);
+    shard_rows_deinit(&forward->shard);
+    ownership_destroy(forward->ownership);
+    kv_cache_destroy(forward->cache);
+    ring_destroy(forward->ring);
+    verdict_deinit(&forward->verdict);
+    free(forward->step_keys);
+    free(forward->layer_keys);
+    free(forward->gather_offsets);
+    free(forward->gather_sizes);
+    *forward = (struct forward){0};
+}
+
+void forward_restart(struct forward *forward, const int32_t *ids, uint32_t request_number)
+{
+    forward->ids = ids;
+    forward->request_number = request_number;
+    forward->failure = STATUS_OK;
+    forward->stopped = false;
+    ownership_clear(forward->ownership);
+    kv_cache_clear(forward->cache);
+}

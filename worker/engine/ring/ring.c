@@ -1,0 +1,385 @@
+/* Owns the requests and slots of one rank's exchange. Promises that bytes in flight are bounded by
+ * the receive slots, however long the sequence is.
+ *
+ * Blocks are counted through the layers: block b of layer l is number l * receive_count + b, and
+ * lies in slot number modulo slots. released <= number < posted: the slot is in use.
+ */
+#include "worker/engine/ring/ring.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "kernels/attention.h"
+#include "worker/engine/transport/spin.h"
+
+struct slot {
+    struct transport_request *request; /* NULL: arrived, or not posted */
+    bool arrived;
+    bool attended;
+    int forwards_left;
+    double posted_seconds;
+};
+
+/* What this rank sends to one peer: the same list in every layer. */
+struct lane {
+    int *sends; /* [count] indices into the schedule's sends */
+    int count;
+    int64_t posted; /* sends counted through the layers */
+    int64_t completed;
+    struct transport_request **requests; /* [receive_slots], by number modulo slots */
+};
+
+struct ring {
+    struct transport *transport;
+    struct ring_stage stage;
+    int layer; /* blocks of layers up to it may travel; -1: none */
+    int64_t posted;
+    int64_t released;
+    struct slot *slots;       /* [receive_slots] */
+    struct lane *lanes;       /* [size] */
+    struct device_keys *keys; /* [step_count] */
+    struct ring_times times;
+};
+
+static double seconds_now(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+enum status ring_create(struct ring **out, struct transport *transport)
+{
+    struct ring *ring = calloc(1, sizeof *ring);
+    if (!ring)
+        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the exchange");
+    ring->transport = transport;
+    ring->lanes = calloc((size_t)transport->size, sizeof *ring->lanes);
+    if (!ring->lanes) {
+        free(ring);
+        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the exchange of %d ranks",
+                    transport->size);
+    }
+    *out = ring;
+    return STATUS_OK;
+}
+
+static void free_stage(struct ring *ring)
+{
+    for (int peer = 0; peer < ring->transport->size; peer++) {
+        free(ring->lanes[peer].sends);
+        free(ring->lanes[peer].requests);
+        ring->lanes[peer] = (struct lane){0};
+    }
+    free(ring->slots);
+    free(ring->keys);
+    ring->slots = NULL;
+    ring->keys = NULL;
+}
+
+void ring_destroy(struct ring *ring)
+{
+    if (!ring)
+        return;
+    free_stage(ring);
+    free(ring->lanes);
+    free(ring);
+}
+
+/* ---- beginning a stage ---- */
+
+static enum status make_lane(struct ring *ring, int peer)
+{
+    const struct schedule_rank *schedule = ring->stage.schedule;
+    struct lane *lane = &ring->lanes[peer];
+    lane->sends = calloc((size_t)schedule->send_count + 1, sizeof *lane->sends);
+    lane->requests = calloc((size_t)ring->stage.receive_slots, sizeof *lane->requests);
+    if (!lane->sends || !lane->requests)
+        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the list of sends to rank %d", peer);
+    for (int s = 0; s < schedule->send_count; s++)
+        if (schedule->sends[s].to == peer)
+            lane->sends[lane->count++] = s;
+    return STATUS_OK;
+}
+
+enum status ring_begin(struct ring *ring, const struct ring_stage *stage)
+{
+    enum status status = STATUS_OK;
+    free_stage(ring);
+    ring->stage = *stage;
+    ring->layer = -1;
+    ring->posted = 0;
+    ring->released = 0;
+    ring->slots = calloc((size_t)stage->receive_slots, sizeof *ring->slots);
+    ring->keys = calloc((size_t)stage->schedule->step_count + 1, sizeof *ring->keys);
+    if (!ring->slots || !ring->keys) {
+        status = fail(STATUS_RESOURCE_EXHAUSTED, "no memory for %d exchange steps",
+                      stage->schedule->step_count);
+        goto undo;
+    }
+    for (int peer = 0; peer < ring->transport->size; peer++)
+        TRY_ELSE(make_lane(ring, peer), undo);
+    return STATUS_OK;
+undo:
+    free_stage(ring);
+    return status;
+}
+
+void ring_layer(struct ring *ring, int layer)
+{
+    ring->layer = layer;
+}
+
+/* ---- receiving ---- */
+
+static struct slot *slot_of(const struct ring *ring, int64_t number)
+{
+    return &ring->slots[number % ring->stage.receive_slots];
+}
+
+static char *slot_memory(const struct ring *ring, int64_t number)
+{
+    size_t slot_bytes =
+        (size_t)(ring->stage.block_tokens / PANEL_TOKENS) * ring->stage.device->panel_bytes;
+    return (char *)ring->stage.device->memory.slots +
+           (size_t)(number % ring->stage.receive_slots) * slot_bytes;
+}
+
+static size_t span_bytes(const struct ring *ring, struct span keys)
+{
+    int64_t first = keys.first / PANEL_TOKENS;
+    int64_t end = (keys.end + PANEL_TOKENS - 1) / PANEL_TOKENS;
+    return (size_t)(end - first) * ring->stage.device->panel_bytes;
+}
+
+static int forwards_of(const struct schedule_rank *schedule, int receive)
+{
+    int forwards = 0;
+    for (int s = 0; s < schedule->send_count; s++)
+        forwards += schedule->sends[s].receive == receive;
+    return forwards;
+}
+
+static enum status post_receives(struct ring *ring)
+{
+    const struct schedule_rank *schedule = ring->stage.schedule;
+    int64_t allowed = (int64_t)(ring->layer + 1) * schedule->receive_count;
+    while (ring->posted < allowed && ring->posted - ring->released < ring->stage.receive_slots) {
+        int which = (int)(ring->posted % schedule->receive_count);
+        const struct schedule_receive *receive = &schedule->receives[which];
+        struct slot *slot = slot_of(ring, ring->posted);
+        *slot = (struct slot){.forwards_left = forwards_of(schedule, which),
+                              .posted_seconds = seconds_now()};
+        TRY(transport_receive(ring->transport, receive->from, TRANSPORT_KEYS,
+                              slot_memory(ring, ring->posted), span_bytes(ring, receive->keys),
+                              &slot->request));
+        ring->posted++;
+    }
+    return STATUS_OK;
+}
+
+static void arrive(struct ring *ring, struct slot *slot)
+{
+    slot->arrived = true;
+    slot->request = NULL;
+    ring->times.exchange_seconds += seconds_now() - slot->posted_seconds;
+}
+
+static enum status test_receives(struct ring *ring)
+{
+    for (int64_t number = ring->released; number < ring->posted; number++) {
+        struct slot *slot = slot_of(ring, number);
+        if (slot->arrived)
+            continue;
+        bool done = false;
+        TRY(transport_test(ring->transport, slot->request, &done));
+        if (done)
+            arrive(ring, slot);
+    }
+    while (ring->released < ring->posted) {
+        const struct slot *slot = slot_of(ring, ring->released);
+        if (!slot->arrived || !slot->attended || slot->forwards_left > 0)
+            break;
+        ring->released++;
+    }
+    return STATUS_OK;
+}
+
+/* ---- sending ---- */
+
+/* The bytes of a send in `layer`; NULL when they are not there yet. */
+static const void *send_source(const struct ring *ring, const struct schedule_send *send, int layer)
+{
+    const struct schedule_rank *schedule = ring->stage.schedule;
+    if (send->receive >= 0) {
+        int64_t number = (int64_t)layer * schedule->receive_count + send->receive;
+        if (number >= ring->posted || !slot_of(ring, number)->arrived)
+            return NULL;
+        return slot_memory(ring, number);
+    }
+    if (layer == ring->layer && !shard_rows_ready(ring->stage.shard, send->keys))
+        return NULL;
+    int64_t index = send->keys.first;
+    const void *records = kv_cache_run(ring->stage.cache, layer, &index, send->keys.end);
+    assert(index == send->keys.end); /* consecutive panels of a prefill are one run */
+    return records;
+}
+
+static enum status drive_lane(struct ring *ring, struct lane *lane, int peer)
+{
+    const struct schedule_rank *schedule = ring->stage.schedule;
+    int slots = ring->stage.receive_slots;
+    while (lane->completed < lane->posted) {
+        bool done = false;
+        TRY(transport_test(ring->transport, lane->requests[lane->completed % slots], &done));
+        if (!done)
+            break;
+        int receive = schedule->sends[lane->sends[lane->completed % lane->count]].receive;
+        int64_t layer = lane->completed / lane->count;
+        if (receive >= 0)
+            slot_of(ring, layer * schedule->receive_count + receive)->forwards_left--;
+        lane->completed++;
+    }
+    int64_t allowed = (int64_t)(ring->layer + 1) * lane->count;
+    while (lane->posted < allowed && lane->posted - lane->completed < slots) {
+        const struct schedule_send *send =
+            &schedule->sends[lane->sends[lane->posted % lane->count]];
+        const void *source = send_source(ring, send, (int)(lane->posted / lane->count));
+        if (!source)
+            break;
+        TRY(transport_send(ring->transport, peer, TRANSPORT_KEYS, source,
+                           span_bytes(ring, send->keys), &lane->requests[lane->posted % slots]));
+        lane->posted++;
+    }
+    return STATUS_OK;
+}
+
+enum status ring_drive(struct ring *ring)
+{
+    if (ring->transport->size == 1 || !ring->slots)
+        return STATUS_OK;
+    TRY(test_receives(ring));
+    TRY(post_receives(ring));
+    for (int peer = 0; peer < ring->transport->size; peer++)
+        TRY(drive_lane(ring, &ring->lanes[peer], peer));
+    return STATUS_OK;
+}
+
+/* ---- attending ---- */
+
+static int64_t number_of(const struct ring *ring, const struct schedule_step *step)
+{
+    return (int64_t)ring->layer * ring->stage.schedule->receive_count + step->receive;
+}
+
+static bool is_there(const struct ring *ring, const struct schedule_step *step)
+{
+    if (step->source != SCHEDULE_RECEIVED)
+        return true;
+    int64_t number = number_of(ring, step);
+    return number < ring->posted && slot_of(ring, number)->arrived;
+}
+
+/* The slots before this one are attended, so it is posted as soon as their forwards are gone. */
+static enum status wait_for(struct ring *ring, const struct schedule_step *step)
+{
+    const struct device_drive *idle = &ring->stage.idle;
+    double start = seconds_now();
+    int peer = ring->stage.schedule->receives[step->receive].from;
+    enum status status = STATUS_OK;
+    struct spin spin;
+    spin_begin(&spin);
+    while (status == STATUS_OK && !is_there(ring, step)) {
+        idle->call(idle->context);
+        status = ring_drive(ring);
+        if (status == STATUS_OK)
+            status = spin_turn(ring->transport, &spin, peer);
+    }
+    spin_end(ring->transport, &spin);
+    ring->times.waited_seconds += seconds_now() - start;
+    return status;
+}
+
+static void find_keys(const struct ring *ring, const struct schedule_step *step,
+                      struct device_keys *keys)
+{
+    int64_t index = step->keys.first;
+    *keys = (struct device_keys){
+        .first = step->keys.first / PANEL_TOKENS * PANEL_TOKENS,
+        .end = step->keys.end,
+        .query_first = step->query_first,
+        .query_end = step->query_end,
+    };
+    switch (step->source) {
+    case SCHEDULE_SINKS:
+        keys->key_frame = 1;
+        keys->records = device_sink_records(ring->stage.device, ring->layer, false);
+        break;
+    case SCHEDULE_SINKS_NEAR:
+        keys->records = device_sink_records(ring->stage.device, ring->layer, true);
+        break;
+    case SCHEDULE_LOCAL:
+        keys->records = kv_cache_run(ring->stage.cache, ring->layer, &index, step->keys.end);
+        assert(index == step->keys.end);
+        break;
+    case SCHEDULE_RECEIVED:
+        keys->records = slot_memory(ring, number_of(ring, step));
+        break;
+    }
+}
+
+enum status ring_attend(struct ring *ring, const struct device_drive *drive)
+{
+    const struct schedule_rank *schedule = ring->stage.schedule;
+    int step = 0;
+    while (step < schedule->step_count) {
+        TRY(ring_drive(ring));
+        if (!is_there(ring, &schedule->steps[step]))
+            TRY(wait_for(ring, &schedule->steps[step]));
+        int end = step;
+        while (end < schedule->step_count && is_there(ring, &schedule->steps[end])) {
+            find_keys(ring, &schedule->steps[end], &ring->keys[end]);
+            end++;
+        }
+        TRY(device_attend(ring->stage.device, ring->layer, ring->keys + step, end - step, drive));
+        for (; step < end; step++)
+            if (schedule->steps[step].source == SCHEDULE_RECEIVED)
+                slot_of(ring, number_of(ring, &schedule->steps[step]))->attended = true;
+    }
+    return ring_drive(ring);
+}
+
+/* A peer that has not taken all its blocks of the layers begun; -1 if there is none. */
+static int slow_peer(const struct ring *ring)
+{
+    for (int peer = 0; peer < ring->transport->size; peer++) {
+        const struct lane *lane = &ring->lanes[peer];
+        if (lane->completed < (int64_t)(ring->layer + 1) * lane->count)
+            return peer;
+    }
+    return -1;
+}
+
+enum status ring_end(struct ring *ring)
+{
+    const struct device_drive idle = ring->stage.idle;
+    enum status status = STATUS_OK;
+    struct spin spin;
+    spin_begin(&spin);
+    for (int peer = slow_peer(ring); peer >= 0; peer = slow_peer(ring)) {
+        idle.call(idle.context);
+        TRY_ELSE(ring_drive(ring), done);
+        TRY_ELSE(spin_turn(ring->transport, &spin, peer), done);
+    }
+done:
+    spin_end(ring->transport, &spin);
+    if (status == STATUS_OK)
+        free_stage(ring);
+    return status;
+}
+
+struct ring_times ring_times(const struct ring *ring)
+{
+    return ring->times;
+}
