@@ -1,0 +1,162 @@
+/* The real model against reference values that share no code with it (tests/ranks/data/golden_logits.json: four texts, eight
+ * methods, float64). usage: golden_test [KERNELS]; LONGHAUL_TEST_MODEL names the model file. */
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "kernels/kernels.h"
+#include "tests/support/engine_ranks.h"
+#include "tests/support/unit.h"
+
+/* Largest differences of log-probabilities, per text and method; n scored tokens. */
+struct tolerance {
+    double token;
+    double rms;
+    double mean_of_one; /* / sqrt(n) */
+    double mean;        /* + this */
+    double margin;      /* greedy ids are the same wherever the reference's margin is above it */
+};
+
+static const struct tolerance exact = {3e-4, 5e-5, 0, 3e-4, 5e-3};
+static const struct tolerance rounded = {0.40, 0.06, 0.15, 0.005, 0.5};
+
+static const char *model_path;
+static const char *kernels_name;
+static json_t *golden;
+
+static void spell(char text[128], const json_t *method)
+{
+    const char *name = json_string_value(json_object_get(method, "name"));
+    const char *separator = ":";
+    const char *key;
+    json_t *value;
+    bool window = strcmp(name, "window") == 0; /* LM-Infinite without its sinks */
+    int used = snprintf(text, 128, "%s", window ? "lm_infinite:sinks=0" : name);
+    if (window)
+        separator = ",";
+    json_object_foreach((json_t *)method, key, value)
+    {
+        if (strcmp(key, "name") == 0)
+            continue;
+        used += snprintf(text + used, (size_t)(128 - used), "%s%s=%g", separator, key,
+                         json_number_value(value));
+        separator = ",";
+    }
+}
+
+static int32_t *ids_of(const json_t *array)
+{
+    size_t count = json_array_size(array);
+    int32_t *ids = calloc(count + 1, sizeof *ids);
+    assert_non_null(ids);
+    for (size_t i = 0; i < count; i++)
+        ids[i] = (int32_t)json_integer_value(json_array_get(array, i));
+    return ids;
+}
+
+static void compare_scores(const char *name, const char *method, const float *logprobs,
+                           const json_t *expected, const struct tolerance *allowed)
+{
+    size_t count = json_array_size(expected);
+    double worst = 0;
+    double squares = 0;
+    double sum = 0;
+    for (size_t t = 0; t < count; t++) {
+        double difference = logprobs[t] - json_number_value(json_array_get(expected, t));
+        worst = fmax(worst, fabs(difference));
+        squares += difference * difference;
+        sum += difference;
+    }
+    double rms = sqrt(squares / (double)count);
+    double mean = fabs(sum / (double)count);
+    printf("%-9s %-48s worst %.2e rms %.2e mean %.2e\n", name, method, worst, rms, mean);
+    assert_true(worst <= allowed->token);
+    assert_true(rms <= allowed->rms);
+    assert_true(mean <= allowed->mean_of_one / sqrt((double)count) + allowed->mean);
+}
+
+/* Greedy ids are the reference's up to the first choice that was nearly a tie. */
+static void compare_greedy(const struct engine_outcome *outcome, const json_t *result,
+                           const struct tolerance *allowed)
+{
+    const json_t *ids = json_object_get(result, "greedy_ids");
+    const json_t *margins = json_object_get(result, "greedy_margins");
+    for (size_t i = 0; i < json_array_size(ids); i++) {
+        if (json_number_value(json_array_get(margins, i)) <= allowed->margin)
+            return;
+        assert_true((int64_t)i < outcome->id_count);
+        assert_int_equal(outcome->ids[i], json_integer_value(json_array_get(ids, i)));
+    }
+}
+
+static void check_text(const json_t *text, int ranks)
+{
+    const struct kernels *kernels = kernels_name ? kernels_find(kernels_name) : kernels_best();
+    const struct tolerance *allowed = kernels->cache == DTYPE_F32 ? &exact : &rounded;
+    int32_t *ids = ids_of(json_object_get(text, "ids"));
+    size_t r;
+    json_t *result;
+    json_array_foreach(json_object_get(text, "results"), r, result)
+    {
+        char method[128];
+        spell(method, json_object_get(result, "method"));
+        struct engine_case wanted = {
+            .model_path = model_path,
+            .kernels = kernels_name,
+            .method = method,
+            .ranks = ranks,
+            .threads = ranks == 1 ? 2 : 1,
+            .kind = ENGINE_SCORE,
+            .ids = ids,
+            .count = (int64_t)json_array_size(json_object_get(text, "ids")),
+        };
+        struct engine_outcome outcome;
+        assert_int_equal(engine_ranks_run(&outcome, &wanted), STATUS_OK);
+        compare_scores(json_string_value(json_object_get(text, "name")), method, outcome.logprobs,
+                       json_object_get(result, "logprobs"), allowed);
+        engine_outcome_free(&outcome);
+        wanted.kind = ENGINE_GENERATE;
+        wanted.max_tokens = (int64_t)json_array_size(json_object_get(result, "greedy_ids"));
+        assert_int_equal(engine_ranks_run(&outcome, &wanted), STATUS_OK);
+        compare_greedy(&outcome, result, allowed);
+        engine_outcome_free(&outcome);
+    }
+    free(ids);
+}
+
+static void one_rank_agrees_with_the_reference(void **state)
+{
+    (void)state;
+    for (size_t t = 0; t < json_array_size(golden); t++)
+        check_text(json_array_get(golden, t), 1);
+}
+
+static void two_ranks_agree_with_the_reference(void **state)
+{
+    (void)state;
+    check_text(json_array_get(golden, 2), 2);
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(one_rank_agrees_with_the_reference),
+        cmocka_unit_test(two_ranks_agree_with_the_reference),
+    };
+    json_error_t error;
+    model_path = getenv("LONGHAUL_TEST_MODEL");
+    kernels_name = argc > 1 ? argv[1] : NULL;
+    if (!model_path) {
+        puts("SKIPPED: LONGHAUL_TEST_MODEL names no model file");
+        return 77;
+    }
+    golden = json_load_file("tests/ranks/data/golden_logits.json", 0, &error);
+    if (!golden) {
+        fprintf(stderr, "golden_logits.json: %s\n", error.text);
+        return 1;
+    }
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    json_decref(golden);
+    return failed;
+}

@@ -1,0 +1,129 @@
+/* Owns a group of engines for the length of one request. */
+#include "tests/support/engine_ranks.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "proto/model/model.h"
+#include "tests/support/ranks.h"
+#include "worker/engine/transport/transport_loopback.h"
+
+struct rank_case {
+    const struct engine_case *wanted;
+    struct engine_outcome *outcome;
+};
+
+static void keep_progress(void *context, int64_t tokens_done, int64_t tokens)
+{
+    (void)context;
+    (void)tokens_done;
+    (void)tokens;
+}
+
+static void keep_token(void *context, int32_t id)
+{
+    struct engine_outcome *outcome = context;
+    outcome->ids[outcome->id_count++] = id;
+}
+
+static void keep_scores(void *context, int64_t first, const float *logprobs, int64_t count)
+{
+    struct engine_outcome *outcome = context;
+    memcpy(outcome->logprobs + first, logprobs, (size_t)count * sizeof *logprobs);
+    outcome->logprob_count += count;
+}
+
+static enum status choose(struct choice *choice, const struct engine_case *wanted,
+                          const struct engine *engine, int ranks)
+{
+    const struct cost_table costs = cost_table_default();
+    struct choice_request request = {
+        .workers = ranks,
+        .context_tokens =
+            wanted->context_tokens ? wanted->context_tokens : wanted->count + wanted->max_tokens,
+        .kernels = engine_kernels(engine),
+        .cache = engine_cache(engine),
+        .partition = wanted->partition - 1,
+        .schedule = wanted->schedule - 1,
+        .queries = wanted->queries - 1,
+        .decode_split = wanted->decode_split - 1,
+        .stage_tokens = wanted->stage_tokens ? wanted->stage_tokens : -1,
+        .shared_memory_bus = true,
+    };
+    TRY(method_parse(&request.method, wanted->method ? wanted->method : "rope",
+                     engine_shape(engine)->trained_tokens));
+    return choice_make(choice, &request, engine_shape(engine), &costs);
+}
+
+static enum status run(struct engine *engine, struct transport *transport,
+                       const struct engine_case *wanted, struct engine_outcome *outcome)
+{
+    const struct engine_observer observer = {outcome, keep_progress, keep_token, keep_scores};
+    struct choice choice;
+    struct memory_plan plan;
+    TRY(choose(&choice, wanted, engine, transport->size));
+    TRY(memory_plan_make(&plan, engine_shape(engine), &choice, transport->rank,
+                         engine_needs(engine)));
+    outcome->planned_bytes[transport->rank] = plan.total_bytes;
+    if (transport->rank == 0)
+        outcome->choice = choice;
+    struct engine_request request = {
+        .kind = wanted->kind,
+        .choice = &choice,
+        .ids = wanted->ids,
+        .count = wanted->count,
+        .max_tokens = wanted->max_tokens,
+        .sampling = wanted->sampling,
+        .stop_ids = &wanted->stop_id,
+        .stop_count = wanted->stop_id ? 1 : 0,
+    };
+    if (request.sampling.top_p == 0)
+        request.sampling = (struct sampling){.top_p = 1, .repetition_penalty = 1};
+    return engine_run(engine, &request, &observer, &outcome->results[transport->rank]);
+}
+
+static enum status play(struct transport *transport, void *context)
+{
+    const struct rank_case *rank_case = context;
+    const struct engine_case *wanted = rank_case->wanted;
+    const struct engine_options options = {
+        .kernels = wanted->kernels,
+        .threads = wanted->threads ? wanted->threads : 1,
+    };
+    struct model *model;
+    struct engine *engine = NULL;
+    TRY(model_open(&model, wanted->model_path));
+    enum status status = engine_create(&engine, model, transport, &options);
+    model_close(model);
+    if (wanted->delay_ns)
+        transport_loopback_delay(transport, wanted->delay_ns);
+    if (status == STATUS_OK)
+        status = run(engine, transport, wanted, rank_case->outcome);
+    engine_destroy(engine);
+    return status;
+}
+
+enum status engine_ranks_run(struct engine_outcome *outcome, const struct engine_case *wanted)
+{
+    struct rank_case rank_case = {wanted, outcome};
+    int ranks = wanted->ranks ? wanted->ranks : 1;
+    const struct transport_options options = {
+        .threads = wanted->threads ? wanted->threads : 1,
+    };
+    void *contexts[8];
+    for (int rank = 0; rank < ranks; rank++)
+        contexts[rank] = &rank_case;
+    *outcome = (struct engine_outcome){
+        .logprobs = calloc((size_t)wanted->count, sizeof(float)),
+        .ids = calloc((size_t)wanted->max_tokens + 1, sizeof(int32_t)),
+    };
+    outcome->status = ranks_run(ranks, &options, play, contexts);
+    return outcome->status;
+}
+
+void engine_outcome_free(struct engine_outcome *outcome)
+{
+    free(outcome->logprobs);
+    free(outcome->ids);
+    *outcome = (struct engine_outcome){0};
+}

@@ -1,0 +1,41 @@
+/* Runs requests through a group of engines on loopback ranks: the whole engine without processes or the network. */
+#pragma once
+
+#include "worker/engine/engine.h"
+
+/* What to run, and on what. Zero takes what is usual. */
+struct engine_case {
+    const char *model_path;
+    const char *kernels; /* NULL: the best that runs here */
+    const char *method;  /* as spelt on the command line; NULL: rope */
+    int ranks;           /* 0: 1 */
+    int threads;         /* of a rank; 0: 1 */
+    enum engine_kind kind;
+    const int32_t *ids;
+    int64_t count;
+    int64_t max_tokens;
+    int64_t stage_tokens;     /* 0: as planned */
+    int partition;            /* enum partition_kind + 1; 0: as planned */
+    int schedule;             /* enum choice_schedule + 1; 0: as planned */
+    int queries;              /* enum choice_queries + 1; 0: as planned */
+    int decode_split;         /* 1: no, 2: yes; 0: as planned */
+    int64_t context_tokens;   /* 0: just what is needed */
+    uint64_t delay_ns;        /* of every block's delivery */
+    int32_t stop_id;          /* 0: none */
+    struct sampling sampling; /* all zero: greedy */
+};
+
+struct engine_outcome {
+    enum status status;            /* of the first rank that failed */
+    float *logprobs;               /* [count] */
+    int64_t logprob_count;
+    int32_t *ids;                  /* generated */
+    int64_t id_count;
+    struct choice choice;
+    struct engine_result results[8]; /* by rank */
+    int64_t planned_bytes[8];        /* the memory plan's total, by rank */
+};
+
+/* `outcome` is set in any case; free it with engine_outcome_free. Returns its status. */
+enum status engine_ranks_run(struct engine_outcome *outcome, const struct engine_case *wanted);
+void engine_outcome_free(struct engine_outcome *outcome);
