@@ -1,5 +1,6 @@
-/* The real model against reference values that share no code with it (tests/ranks/data/golden_logits.json: four texts, eight
- * methods, float64). usage: golden_test [KERNELS]; LONGHAUL_TEST_MODEL names the model file. */
+/* The real model against reference values that share no code with it
+ * (tests/ranks/data/golden_logits.json: four texts, eight methods, float64). usage: golden_test
+ * [KERNELS]; LONGHAUL_TEST_MODEL names the model file. */
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>

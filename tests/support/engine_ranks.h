@@ -1,4 +1,5 @@
-/* Runs requests through a group of engines on loopback ranks: the whole engine without processes or the network. */
+/* Runs requests through a group of engines on loopback ranks: the whole engine without processes or
+ * the network. */
 #pragma once
 
 #include "worker/engine/engine.h"
@@ -26,10 +27,10 @@ struct engine_case {
 };
 
 struct engine_outcome {
-    enum status status;            /* of the first rank that failed */
-    float *logprobs;               /* [count] */
+    enum status status; /* of the first rank that failed */
+    float *logprobs;    /* [count] */
     int64_t logprob_count;
-    int32_t *ids;                  /* generated */
+    int32_t *ids; /* generated */
     int64_t id_count;
     struct choice choice;
     struct engine_result results[8]; /* by rank */
