@@ -16,7 +16,7 @@ static inline struct rotated rotate(const float *x, int half, const float *table
     __m256 second = _mm256_loadu_ps(table + 2 * p + 8);
     __m256 even = _mm256_shuffle_ps(first, second, _MM_SHUFFLE(2, 0, 2, 0));
     __m256 odd = _mm256_shuffle_ps(first, second, _MM_SHUFFLE(3, 1, 3, 1));
-    const int order = _MM_SHUFFLE(3, 1, 2, 0);
+    enum { order = _MM_SHUFFLE(3, 1, 2, 0) }; /* clang wants a constant */
     __m256 cosine = _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(even), order));
     __m256 sine = _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(odd), order));
     __m256 low = _mm256_loadu_ps(x + p);

@@ -7,8 +7,8 @@
 #include "tests/fuzz/fuzz.h"
 
 static const char *const seeds[] = {
-    "model:\n  path: /m.gguf\nengine:\n  workers: 2\n  method: string:shift=4096,local=128\n"
-    "coordinator:\n  listen: 127.0.0.1:0\n  launch: true\ncontrol: {heartbeat_seconds: 0.5}\n",
+    ("model:\n  path: /m.gguf\nengine:\n  workers: 2\n  method: string:shift=4096,local=128\n"
+     "coordinator:\n  listen: 127.0.0.1:0\n  launch: true\ncontrol: {heartbeat_seconds: 0.5}\n"),
     "engine: {workers: [1, 2], threads: \"3\", nowhere: {a: {b: c}}}\nlog:\n  level: loud\n",
     "a: &x [*x, !t y]\n--- {}\n? [k]\n: v\n",
     "log:\n  level: >-\n    debug\n  # comment\n\"engine\":\n  'workers': |\n    4\n",
