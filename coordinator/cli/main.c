@@ -21,6 +21,7 @@ static const struct {
     {"score", score_command, "log-probabilities of a text's tokens"},
     {"generate", generate_command, "answer one prompt by a running coordinator"},
     {"tokenize", tokenize_command, "a text's token ids"},
+    {"inspect", inspect_command, "what is in a model file"},
     {"config", config_command, "check a configuration file, show all settings"},
     {"doctor", doctor_command, "whether this machine has what longhaul needs"},
 };

@@ -9,7 +9,8 @@ import unittest
 
 BIN = sys.argv[1]
 TINY_MODEL_FILE = sys.argv[2]
-COMMANDS = ["run", "score", "generate", "tokenize", "config", "doctor"]
+COMMANDS = ["run", "score", "generate", "tokenize", "inspect", "config",
+            "doctor"]
 
 
 def longhaul(*arguments, text=None, environment=None):
@@ -174,6 +175,16 @@ class Files(Folder):
         piped = longhaul("tokenize", "--model", model, "--file", "-", "--json", text="ab")
         self.assertEqual(json.loads(piped.stdout),
                          {"schema_version": 1, "token_ids": ids, "count": 2})
+
+    def test_inspect_describes_a_file_in_both_forms(self):
+        model = self.model()
+        self.assertIn("llama", longhaul("inspect", model).stdout)
+        facts = json.loads(longhaul("inspect", "--json", model).stdout)
+        self.assertEqual(facts["schema_version"], 1)
+        self.assertTrue(facts["supported"])
+        self.expect(longhaul("inspect", self.path("x.gguf", b"nothing")), 65, "x.gguf", "offset")
+        self.expect(longhaul("inspect", self.path("none.gguf")), 66, "none.gguf")
+        self.expect(longhaul("inspect"), 2, "FILE is missing")
 
     def test_a_full_disk_is_74(self):
         with open("/dev/full", "w", encoding="ascii") as full:
