@@ -1,0 +1,560 @@
+/* Owns one rank's control stream and its engine. Promises that the coordinator hears of every
+ * request's end, or sees the stream break.
+ *
+ * Two threads: the rank's own computes; the listener reads the stream, beats, and hands over.
+ *
+ *   joining --Welcome--> loading --Loaded--> idle <--Run / Done--> running
+ *   any --Stop--> ended; any --stream or peer lost--> failed
+ */
+#include "worker/serve.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "kernels/kernels.h"
+#include "proto/choice_message.h"
+#include "proto/clock.h"
+#include "proto/control.pb-c.h"
+#include "proto/log.h"
+#include "proto/model/digest.h"
+#include "proto/model/model.h"
+#include "worker/engine/engine.h"
+#include "worker/process_memory.h"
+
+enum {
+    HOST_BYTES = 64,
+    GROUP_BYTES = 128,
+    MESSAGE_BYTES = 512,
+    WELCOME_MS = 30000,
+    LOOK_MS = 100,            /* between looks at the transport while idle */
+    PROGRESS_MS = 100,        /* between reports of progress */
+    SCORES_A_MESSAGE = 16384, /* 64 KiB */
+};
+
+/* What a Run says, copied: the message dies with the next read. */
+struct order {
+    char request_id[GROUP_BYTES];
+    enum engine_kind kind;
+    struct choice choice;
+    int32_t *ids;
+    int64_t count;
+    int64_t max_tokens;
+    struct sampling sampling;
+    int32_t stop_ids[32];
+    int stop_count;
+    uint64_t deadline_ns;
+};
+
+struct serve_rank {
+    struct transport *transport;
+    const struct serve_options *options;
+    struct rpc_stream *stream;
+    char group_id[GROUP_BYTES];
+    char digest[DIGEST_HEX_BYTES];
+    const char *kernels;
+    int64_t memory_bytes; /* for this rank's arenas */
+    struct engine *engine;
+
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    bool welcome;
+    int64_t heartbeat_ms;
+    bool ending;            /* told to stop, or the stream is gone */
+    enum status end_status; /* why */
+    char end_message[MESSAGE_BYTES];
+    bool waiting_order; /* an order that the rank has not begun */
+    struct order order;
+    bool running;
+    int64_t told_progress_ns;
+};
+
+static enum status say(struct serve_rank *rank, Longhaul__V1__WorkerMessage__KindCase kind,
+                       void *body)
+{
+    Longhaul__V1__WorkerMessage message = LONGHAUL__V1__WORKER_MESSAGE__INIT;
+    message.kind_case = kind;
+    message.hello = body; /* every member of the oneof is a pointer */
+    return rpc_stream_write(rank->stream, &message.base);
+}
+
+/* ---- what all ranks agree on before they join ---- */
+
+struct introduction {
+    char group_id[GROUP_BYTES]; /* rank 0's counts */
+    int32_t best_kernels;       /* index of kernels_at */
+    int32_t host_hash;
+};
+
+static int best_kernels_index(void)
+{
+    int index = 0;
+    while (kernels_at(index) && kernels_at(index) != kernels_best())
+        index++;
+    return index;
+}
+
+/* The best variant that every rank runs is the slowest one's best: a faster CPU runs all the slower
+ * ones'. */
+static enum status introduce(struct serve_rank *rank)
+{
+    struct transport *transport = rank->transport;
+    enum status status = STATUS_OK;
+    struct introduction *all = calloc((size_t)transport->size, sizeof *all);
+    size_t *offsets = calloc(2 * (size_t)transport->size, sizeof *offsets);
+    if (!all || !offsets) {
+        status =
+            fail(STATUS_RESOURCE_EXHAUSTED, "no memory to join a group of %d", transport->size);
+        goto end;
+    }
+    for (int r = 0; r < transport->size; r++) {
+        offsets[r] = (size_t)r * sizeof *all;
+        offsets[transport->size + r] = sizeof *all;
+    }
+    struct introduction *mine = &all[transport->rank];
+    char host[HOST_BYTES] = "";
+    gethostname(host, sizeof host - 1);
+    snprintf(mine->group_id, sizeof mine->group_id, "%s-%d-%lld", host, (int)getpid(),
+             (long long)time(NULL));
+    mine->best_kernels = best_kernels_index();
+    TRY_ELSE(transport_gather(transport, mine, all, offsets, offsets + transport->size), end);
+    int best = all[0].best_kernels;
+    for (int r = 1; r < transport->size; r++)
+        best = all[r].best_kernels < best ? all[r].best_kernels : best;
+    snprintf(rank->group_id, sizeof rank->group_id, "%s", all[0].group_id);
+    rank->kernels = rank->options->kernels ? rank->options->kernels : kernels_at(best)->name;
+end:
+    free(all);
+    free(offsets);
+    return status;
+}
+
+static enum status say_hello(struct serve_rank *rank)
+{
+    char host[HOST_BYTES] = "";
+    char *kernels[] = {(char *)rank->kernels};
+    gethostname(host, sizeof host - 1);
+    Longhaul__V1__Hello hello = LONGHAUL__V1__HELLO__INIT;
+    hello.version = (char *)LONGHAUL_VERSION;
+    hello.group_id = rank->group_id;
+    hello.rank = rank->transport->rank;
+    hello.size = rank->transport->size;
+    hello.host = host;
+    hello.pid = getpid();
+    hello.model_digest = rank->digest;
+    hello.threads = rank->options->threads;
+    hello.n_kernels = 1;
+    hello.kernels = kernels;
+    hello.memory_bytes = rank->memory_bytes;
+    hello.transport = (char *)rank->transport->name;
+    hello.shared_memory_bus = rank->transport->local_size > 1;
+    return say(rank, LONGHAUL__V1__WORKER_MESSAGE__KIND_HELLO, &hello);
+}
+
+/* ---- the listener ---- */
+
+static void end_with(struct serve_rank *rank, enum status status, const char *message)
+{
+    pthread_mutex_lock(&rank->lock);
+    if (!rank->ending) {
+        rank->ending = true;
+        rank->end_status = status;
+        snprintf(rank->end_message, sizeof rank->end_message, "%s", message);
+    }
+    pthread_cond_broadcast(&rank->changed);
+    pthread_mutex_unlock(&rank->lock);
+    if (status != STATUS_OK)
+        transport_abort(rank->transport, message);
+}
+
+static enum status copy_order(struct order *order, const Longhaul__V1__Run *run)
+{
+    const Longhaul__V1__RunSampling *sampling = run->sampling;
+    if (!run->choice || !sampling || run->n_stop_ids > 32 ||
+        strlen(run->request_id) >= sizeof order->request_id)
+        return fail(STATUS_INTERNAL, "the coordinator sent an incomplete request");
+    *order = (struct order){
+        .kind =
+            run->kind == LONGHAUL__V1__RUN_KIND__RUN_KIND_SCORE ? ENGINE_SCORE : ENGINE_GENERATE,
+        .count = (int64_t)run->n_token_ids,
+        .max_tokens = run->max_tokens,
+        .sampling = {sampling->temperature, sampling->top_k, sampling->top_p, sampling->min_p,
+                     sampling->repetition_penalty, sampling->seed},
+        .stop_count = (int)run->n_stop_ids,
+    };
+    TRY(choice_message_get(&order->choice, run->choice));
+    snprintf(order->request_id, sizeof order->request_id, "%s", run->request_id);
+    for (int s = 0; s < order->stop_count; s++)
+        order->stop_ids[s] = run->stop_ids[s];
+    if (run->deadline_ms > 0)
+        order->deadline_ns = (uint64_t)clock_after_ms(run->deadline_ms);
+    order->ids = malloc((size_t)order->count * sizeof *order->ids + 1);
+    if (!order->ids)
+        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a prompt of %lld tokens",
+                    (long long)order->count);
+    memcpy(order->ids, run->token_ids, (size_t)order->count * sizeof *order->ids);
+    return STATUS_OK;
+}
+
+static enum status take_order(struct serve_rank *rank, const Longhaul__V1__Run *run)
+{
+    struct order order;
+    TRY(copy_order(&order, run));
+    pthread_mutex_lock(&rank->lock);
+    bool busy = rank->waiting_order || rank->running;
+    if (!busy) {
+        rank->order = order;
+        rank->waiting_order = true;
+        pthread_cond_broadcast(&rank->changed);
+    }
+    pthread_mutex_unlock(&rank->lock);
+    if (!busy)
+        return STATUS_OK;
+    free(order.ids);
+    return fail(STATUS_INTERNAL, "the coordinator sent a request while another one ran");
+}
+
+static void cancel_order(struct serve_rank *rank, const Longhaul__V1__Cancel *cancel)
+{
+    pthread_mutex_lock(&rank->lock);
+    bool current = (rank->waiting_order || rank->running) &&
+                   strcmp(cancel->request_id, rank->order.request_id) == 0;
+    if (current && rank->engine)
+        engine_cancel(rank->engine, STATUS_CANCELLED);
+    pthread_mutex_unlock(&rank->lock);
+}
+
+static enum status obey(struct serve_rank *rank, const Longhaul__V1__CoordinatorMessage *message)
+{
+    switch (message->kind_case) {
+    case LONGHAUL__V1__COORDINATOR_MESSAGE__KIND_WELCOME:
+        pthread_mutex_lock(&rank->lock);
+        rank->welcome = true;
+        if (message->welcome->heartbeat_ms > 0)
+            rank->heartbeat_ms = message->welcome->heartbeat_ms;
+        pthread_cond_broadcast(&rank->changed);
+        pthread_mutex_unlock(&rank->lock);
+        return STATUS_OK;
+    case LONGHAUL__V1__COORDINATOR_MESSAGE__KIND_RUN:
+        return take_order(rank, message->run);
+    case LONGHAUL__V1__COORDINATOR_MESSAGE__KIND_CANCEL:
+        cancel_order(rank, message->cancel);
+        return STATUS_OK;
+    case LONGHAUL__V1__COORDINATOR_MESSAGE__KIND_STOP:
+        end_with(rank, STATUS_OK, message->stop->reason);
+        return STATUS_OK;
+    default: /* Drain: the coordinator sends nothing new */
+        return STATUS_OK;
+    }
+}
+
+static enum status beat(struct serve_rank *rank)
+{
+    Longhaul__V1__Heartbeat heartbeat = LONGHAUL__V1__HEARTBEAT__INIT;
+    char request_id[GROUP_BYTES] = "";
+    pthread_mutex_lock(&rank->lock);
+    if (rank->running)
+        snprintf(request_id, sizeof request_id, "%s", rank->order.request_id);
+    heartbeat.busy = rank->running;
+    if (rank->engine && rank->running)
+        heartbeat.work_age_seconds =
+            1e-9 * (double)(clock_now_ns() - (int64_t)engine_last_active_ns(rank->engine));
+    pthread_mutex_unlock(&rank->lock);
+    heartbeat.request_id = request_id;
+    return say(rank, LONGHAUL__V1__WORKER_MESSAGE__KIND_HEARTBEAT, &heartbeat);
+}
+
+static enum status listen_once(struct serve_rank *rank, int64_t *next_beat_ns)
+{
+    const ProtobufCMessage *message = NULL;
+    int64_t left_ms = (*next_beat_ns - clock_now_ns()) / 1000000;
+    enum status status = rpc_stream_read(rank->stream, &message, left_ms > 0 ? left_ms : 1);
+    if (status == STATUS_OK && !message) {
+        TRY(rpc_stream_finish(rank->stream));
+        return fail(STATUS_UNAVAILABLE, "the coordinator ended the control stream");
+    }
+    if (status == STATUS_OK)
+        TRY(obey(rank, (const void *)message));
+    else if (status != STATUS_DEADLINE_EXCEEDED)
+        return status;
+    if (clock_now_ns() < *next_beat_ns)
+        return STATUS_OK;
+    *next_beat_ns = clock_after_ms(rank->heartbeat_ms);
+    return beat(rank);
+}
+
+static void *listen_to_coordinator(void *argument)
+{
+    struct serve_rank *rank = argument;
+    int64_t next_beat_ns = clock_after_ms(rank->heartbeat_ms);
+    bool ending = false;
+    while (!ending) {
+        if (listen_once(rank, &next_beat_ns) != STATUS_OK)
+            end_with(rank, STATUS_UNAVAILABLE, status_message());
+        pthread_mutex_lock(&rank->lock);
+        ending = rank->ending;
+        pthread_mutex_unlock(&rank->lock);
+    }
+    return NULL;
+}
+
+/* ---- reports of a run ---- */
+
+static void tell_progress(void *context, int64_t tokens_done, int64_t tokens)
+{
+    struct serve_rank *rank = context;
+    if (tokens_done < tokens && clock_now_ns() < rank->told_progress_ns)
+        return;
+    rank->told_progress_ns = clock_after_ms(PROGRESS_MS);
+    Longhaul__V1__RunProgress progress = LONGHAUL__V1__RUN_PROGRESS__INIT;
+    progress.request_id = rank->order.request_id;
+    progress.tokens_done = tokens_done;
+    progress.tokens_total = tokens;
+    if (say(rank, LONGHAUL__V1__WORKER_MESSAGE__KIND_PROGRESS, &progress) != STATUS_OK)
+        end_with(rank, STATUS_UNAVAILABLE, status_message());
+}
+
+static void tell_token(void *context, int32_t id)
+{
+    struct serve_rank *rank = context;
+    Longhaul__V1__RunTokens tokens = LONGHAUL__V1__RUN_TOKENS__INIT;
+    tokens.request_id = rank->order.request_id;
+    tokens.n_ids = 1;
+    tokens.ids = &id;
+    if (say(rank, LONGHAUL__V1__WORKER_MESSAGE__KIND_TOKENS, &tokens) != STATUS_OK)
+        end_with(rank, STATUS_UNAVAILABLE, status_message());
+}
+
+static void tell_scores(void *context, int64_t first, const float *logprobs, int64_t count)
+{
+    struct serve_rank *rank = context;
+    for (int64_t done = 0; done < count; done += SCORES_A_MESSAGE) {
+        int64_t left = count - done;
+        Longhaul__V1__RunScores scores = LONGHAUL__V1__RUN_SCORES__INIT;
+        scores.request_id = rank->order.request_id;
+        scores.first = first + done;
+        scores.n_logprobs = (size_t)(left < SCORES_A_MESSAGE ? left : SCORES_A_MESSAGE);
+        scores.logprobs = (float *)logprobs + done;
+        if (say(rank, LONGHAUL__V1__WORKER_MESSAGE__KIND_SCORES, &scores) != STATUS_OK)
+            end_with(rank, STATUS_UNAVAILABLE, status_message());
+    }
+}
+
+static enum status say_done(struct serve_rank *rank, enum status status,
+                            const struct engine_result *result)
+{
+    Longhaul__V1__RankReport report = LONGHAUL__V1__RANK_REPORT__INIT;
+    report.rank = rank->transport->rank;
+    report.sent_bytes = result->sent_bytes;
+    report.received_bytes = result->received_bytes;
+    report.predicted_sent_bytes = result->predicted_sent_bytes;
+    report.predicted_received_bytes = result->predicted_received_bytes;
+    report.compute_seconds = result->compute_seconds;
+    report.exchange_wait_seconds = result->exchange_wait_seconds;
+    report.exchange_seconds = result->exchange_seconds;
+    report.memory_bytes = result->memory_bytes;
+    report.peak_resident_bytes = process_memory_anonymous();
+    Longhaul__V1__RunDone done = LONGHAUL__V1__RUN_DONE__INIT;
+    done.request_id = rank->order.request_id;
+    done.status = (int32_t)status;
+    done.message = status == STATUS_OK ? (char *)"" : (char *)status_message();
+    done.completion_tokens = result->completion_tokens;
+    done.prefill_seconds = result->prefill_seconds;
+    done.decode_seconds = result->decode_seconds;
+    done.stopped = result->stopped_by_id;
+    done.report = &report;
+    return say(rank, LONGHAUL__V1__WORKER_MESSAGE__KIND_DONE, &done);
+}
+
+/* ---- the rank ---- */
+
+static enum status run_order(struct serve_rank *rank)
+{
+    const struct order *order = &rank->order;
+    const struct engine_observer observer = {rank, tell_progress, tell_token, tell_scores};
+    const struct engine_request request = {
+        .kind = order->kind,
+        .choice = &order->choice,
+        .ids = order->ids,
+        .count = order->count,
+        .max_tokens = order->max_tokens,
+        .sampling = order->sampling,
+        .stop_ids = order->stop_ids,
+        .stop_count = order->stop_count,
+        .deadline_ns = order->deadline_ns,
+    };
+    struct engine_result result;
+    log_request(order->request_id);
+    enum status status = engine_run(rank->engine, &request, &observer, &result);
+    if (status != STATUS_OK)
+        log_line(engine_usable(rank->engine) ? LOG_INFO : LOG_ERROR, "request ended",
+                 "status=%s reason=\"%s\"", status_name(status), status_message());
+    log_request(NULL);
+    if (!engine_usable(rank->engine))
+        return status;
+    pthread_mutex_lock(&rank->lock);
+    rank->running = false;
+    engine_cancel(rank->engine, STATUS_OK);
+    pthread_mutex_unlock(&rank->lock);
+    enum status said = say_done(rank, status, &result);
+    free(rank->order.ids);
+    rank->order.ids = NULL;
+    return said;
+}
+
+static enum status lost(struct serve_rank *rank)
+{
+    if (rank->end_status == STATUS_OK)
+        return STATUS_OK;
+    return fail(rank->end_status, "%s", rank->end_message);
+}
+
+/* Waits for an order, an end or a lost peer. */
+static enum status wait_for_order(struct serve_rank *rank, bool *ended)
+{
+    enum status status = STATUS_OK;
+    pthread_mutex_lock(&rank->lock);
+    while (!rank->waiting_order && !rank->ending && status == STATUS_OK) {
+        clock_wait(&rank->changed, &rank->lock, clock_after_ms(LOOK_MS));
+        status = transport_progress(rank->transport);
+    }
+    *ended = rank->ending;
+    if (rank->ending)
+        status = lost(rank);
+    rank->running = rank->waiting_order && !rank->ending;
+    rank->waiting_order = false;
+    pthread_mutex_unlock(&rank->lock);
+    return status;
+}
+
+static enum status wait_for_welcome(struct serve_rank *rank)
+{
+    enum status status = STATUS_OK;
+    int64_t deadline = clock_after_ms(WELCOME_MS);
+    pthread_mutex_lock(&rank->lock);
+    while (!rank->welcome && !rank->ending && status == STATUS_OK)
+        if (!clock_wait(&rank->changed, &rank->lock, deadline))
+            status = fail(STATUS_UNAVAILABLE, "the coordinator did not answer within %d s",
+                          WELCOME_MS / 1000);
+    if (rank->ending && status == STATUS_OK)
+        status = rank->end_status == STATUS_OK
+                     ? fail(STATUS_CANCELLED, "told to stop: %s", rank->end_message)
+                     : lost(rank);
+    pthread_mutex_unlock(&rank->lock);
+    return status;
+}
+
+static enum status load(struct serve_rank *rank, const struct model *model)
+{
+    int64_t begun_ns = clock_now_ns();
+    const struct engine_options options = {
+        .kernels = rank->kernels,
+        .threads = rank->options->threads,
+        .memory_bytes = rank->memory_bytes,
+    };
+    struct engine *engine;
+    TRY(engine_create(&engine, model, rank->transport, &options));
+    pthread_mutex_lock(&rank->lock);
+    rank->engine = engine;
+    pthread_mutex_unlock(&rank->lock);
+    const struct memory_request *needs = engine_needs(engine);
+    int64_t weights = engine_shape(engine)->weights_bytes;
+    int64_t base = process_memory_anonymous() - weights * rank->transport->local_size;
+    Longhaul__V1__Loaded loaded = LONGHAUL__V1__LOADED__INIT;
+    loaded.seconds = clock_seconds_since(begun_ns);
+    loaded.weights_bytes = weights;
+    loaded.memory_bytes = weights;
+    loaded.base_bytes = base > 0 ? base : 0;
+    loaded.cache = engine_cache(engine) == CHOICE_CACHE_F32
+                       ? LONGHAUL__V1__CACHE_TYPE__CACHE_TYPE_F32
+                       : LONGHAUL__V1__CACHE_TYPE__CACHE_TYPE_BF16;
+    loaded.scratch_bytes = needs->scratch_bytes;
+    loaded.logit_rows = needs->logit_rows;
+    log_line(LOG_INFO, "ready", "%s %s load_seconds=%.2f weights_mib=%.1f", engine_facts(engine),
+             rank->transport->facts, loaded.seconds, (double)weights / 0x1p20);
+    return say(rank, LONGHAUL__V1__WORKER_MESSAGE__KIND_LOADED, &loaded);
+}
+
+static void say_failed(struct serve_rank *rank, enum status status)
+{
+    Longhaul__V1__Failed failed = LONGHAUL__V1__FAILED__INIT;
+    failed.status = (int32_t)status;
+    failed.message = (char *)status_message();
+    /* It may well be the stream that failed. */
+    if (say(rank, LONGHAUL__V1__WORKER_MESSAGE__KIND_FAILED, &failed) != STATUS_OK)
+        log_line(LOG_WARN, "the coordinator could not be told", "reason=\"%s\"", status_message());
+}
+
+static enum status live(struct serve_rank *rank, struct model **model)
+{
+    bool ended = false;
+    TRY(wait_for_welcome(rank));
+    enum status status = load(rank, *model);
+    model_close(*model);
+    *model = NULL;
+    while (status == STATUS_OK && !ended) {
+        status = wait_for_order(rank, &ended);
+        if (status == STATUS_OK && !ended)
+            status = run_order(rank);
+    }
+    return status;
+}
+
+static enum status join(struct serve_rank *rank, struct rpc_client *client, struct model **model)
+{
+    const struct rpc_stream_args args = {
+        .path = "/longhaul.v1.WorkerControl/Join",
+        .response = &longhaul__v1__coordinator_message__descriptor,
+    };
+    enum status status = STATUS_OK;
+    pthread_t listener;
+    digest_model(rank->digest, *model);
+    TRY(introduce(rank));
+    TRY(rpc_stream_open(&rank->stream, client, &args));
+    TRY_ELSE(say_hello(rank), close);
+    if (pthread_create(&listener, NULL, listen_to_coordinator, rank) != 0) {
+        status = fail(STATUS_RESOURCE_EXHAUSTED, "no thread to listen to the coordinator");
+        goto close;
+    }
+    status = live(rank, model);
+    if (status != STATUS_OK)
+        say_failed(rank, status);
+    char reason[MESSAGE_BYTES];
+    snprintf(reason, sizeof reason, "%s", status_message());
+    end_with(rank, status, reason);
+    rpc_stream_cancel(rank->stream);
+    pthread_join(listener, NULL);
+    if (status != STATUS_OK)
+        status = fail(status, "%s", reason);
+close:
+    rpc_stream_close(rank->stream);
+    return status;
+}
+
+enum status serve(struct transport *transport, struct rpc_client *client,
+                  const struct serve_options *options)
+{
+    struct serve_rank rank = {
+        .transport = transport,
+        .options = options,
+        .lock = PTHREAD_MUTEX_INITIALIZER,
+        .changed = PTHREAD_COND_INITIALIZER,
+        .heartbeat_ms = 1000,
+        .memory_bytes = process_memory_available() / transport->local_size,
+    };
+    struct model *model;
+    transport_set_silence(transport, (uint64_t)options->heartbeat_timeout_ms * 1000000u);
+    enum status status = model_open(&model, options->model_path);
+    if (status == STATUS_OK)
+        status = join(&rank, client, &model);
+    if (status != STATUS_OK)
+        transport_abort(transport, status_message());
+    else
+        engine_destroy(rank.engine);
+    free(rank.order.ids);
+    model_close(model);
+    return status;
+}

@@ -1,0 +1,21 @@
+/* One rank in service: joins the coordinator, loads the model, runs what it is told, reports, and
+ * ends when it is told or when the coordinator or a peer is lost.
+ */
+#pragma once
+
+#include <stdint.h>
+
+#include "proto/rpc/rpc_client.h"
+#include "proto/status.h"
+#include "worker/engine/transport/transport.h"
+
+struct serve_options {
+    const char *model_path;
+    const char *kernels;          /* NULL: the best that all ranks can run */
+    int threads;                  /* 0: the rank's share of the cores */
+    int64_t heartbeat_timeout_ms; /* a coordinator silent for longer is lost; so is a peer */
+};
+
+/* Plays the rank of `transport` until the end. OK when it was told to stop. */
+MUST_CHECK enum status serve(struct transport *transport, struct rpc_client *client,
+                             const struct serve_options *options);
