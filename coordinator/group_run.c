@@ -1,0 +1,270 @@
+/* Owns what a group's ranks have said about the running request. Promises that a run always ends:
+ * all ranks report, or the group is declared lost. */
+#include "coordinator/group_run.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "coordinator/worker_group.h"
+#include "proto/clock.h"
+#include "proto/log.h"
+
+/* Ranks agree on where to stop within a second or a token; a group that needs longer than this is
+ * lost. */
+enum { STOP_GRACE_MS = 15000 };
+
+struct group_run {
+    struct group *group;
+    char request_id[WORKERS_NAME_BYTES];
+    bool cancelled;
+    /* What follows is under the lock of workers. */
+    int32_t *ids; /* [ids_room] */
+    size_t ids_count, ids_room, ids_told;
+    float *scores; /* [scores_room] */
+    int64_t scores_count, scores_room, scores_told;
+    int64_t tokens_done, tokens_total;
+    struct group_report *reports; /* [size] */
+    int done_count;
+    struct group_outcome outcome;
+    char message[CAUSE_BYTES];
+};
+
+/* ---- what ranks say (called by workers.c, under the lock) ---- */
+
+static void take_ids(struct group_run *run, const Longhaul__V1__RunTokens *tokens)
+{
+    for (size_t i = 0; i < tokens->n_ids && run->ids_count < run->ids_room; i++)
+        run->ids[run->ids_count++] = tokens->ids[i];
+}
+
+static void take_scores(struct group_run *run, const Longhaul__V1__RunScores *scores)
+{
+    if (scores->first != run->scores_count ||
+        (int64_t)scores->n_logprobs > run->scores_room - run->scores_count) {
+        worker_group_lose(run->group,
+                          "rank 0 reports %zu scores from %lld on where %lld are there of %lld",
+                          scores->n_logprobs, (long long)scores->first,
+                          (long long)run->scores_count, (long long)run->scores_room);
+        return;
+    }
+    for (size_t i = 0; i < scores->n_logprobs; i++)
+        run->scores[run->scores_count++] = scores->logprobs[i];
+}
+
+static void take_done(struct group_run *run, int rank, const Longhaul__V1__RunDone *done)
+{
+    struct group_report *report = &run->reports[rank];
+    if (report->done)
+        return;
+    report->done = true;
+    longhaul__v1__rank_report__init(&report->report);
+    if (done->report) {
+        report->report = *done->report;
+        report->report.base.n_unknown_fields = 0;
+        report->report.base.unknown_fields = NULL;
+    }
+    report->report.rank = rank;
+    run->done_count++;
+    if (rank == 0) {
+        run->outcome.completion_tokens = done->completion_tokens;
+        run->outcome.prefill_seconds = done->prefill_seconds;
+        run->outcome.decode_seconds = done->decode_seconds;
+        run->outcome.stopped = done->stopped;
+    }
+    if (done->status != STATUS_OK && run->outcome.status == STATUS_OK) {
+        run->outcome.status = (enum status)done->status;
+        snprintf(run->message, sizeof run->message, "%s", done->message);
+    }
+}
+
+void group_run_take(struct group_run *run, int rank, const Longhaul__V1__WorkerMessage *message)
+{
+    switch (message->kind_case) {
+    case LONGHAUL__V1__WORKER_MESSAGE__KIND_PROGRESS:
+        if (strcmp(message->progress->request_id, run->request_id) == 0) {
+            run->tokens_done = message->progress->tokens_done;
+            run->tokens_total = message->progress->tokens_total;
+        }
+        break;
+    case LONGHAUL__V1__WORKER_MESSAGE__KIND_TOKENS:
+        if (strcmp(message->tokens->request_id, run->request_id) == 0)
+            take_ids(run, message->tokens);
+        break;
+    case LONGHAUL__V1__WORKER_MESSAGE__KIND_SCORES:
+        if (strcmp(message->scores->request_id, run->request_id) == 0)
+            take_scores(run, message->scores);
+        break;
+    case LONGHAUL__V1__WORKER_MESSAGE__KIND_DONE:
+        if (strcmp(message->done->request_id, run->request_id) == 0)
+            take_done(run, rank, message->done);
+        break;
+    default:
+        break;
+    }
+}
+
+/* ---- the run ---- */
+
+static void run_free(struct group_run *run)
+{
+    free(run->ids);
+    free(run->scores);
+    free(run->reports);
+    free(run);
+}
+
+static enum status run_new(struct group_run **made, struct group *group,
+                           const Longhaul__V1__Run *command)
+{
+    struct group_run *run = calloc(1, sizeof *run);
+    if (!run)
+        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a request");
+    run->group = group;
+    snprintf(run->request_id, sizeof run->request_id, "%s", command->request_id);
+    run->ids_room = (size_t)command->max_tokens;
+    run->scores_room = command->kind == LONGHAUL__V1__RUN_KIND__RUN_KIND_SCORE
+                           ? (int64_t)command->n_token_ids - 1
+                           : 0;
+    run->ids = malloc((run->ids_room + 1) * sizeof *run->ids);
+    run->scores = malloc(((size_t)run->scores_room + 1) * sizeof *run->scores);
+    run->reports = calloc((size_t)group->size, sizeof *run->reports);
+    if (!run->ids || !run->scores || !run->reports) {
+        run_free(run);
+        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for an answer of %lld tokens",
+                    (long long)command->max_tokens);
+    }
+    *made = run;
+    return STATUS_OK;
+}
+
+static enum status send_to_all(struct group *group, const Longhaul__V1__CoordinatorMessage *message)
+{
+    enum status status = STATUS_OK;
+    for (int rank = 0; rank < group->size; rank++) {
+        enum status sent = worker_group_send(group, rank, message);
+        if (status == STATUS_OK)
+            status = sent;
+    }
+    return status;
+}
+
+enum status group_run_begin(struct group_run **run, struct group *group,
+                            const Longhaul__V1__Run *command)
+{
+    struct group_run *r = NULL;
+    enum status status = run_new(&r, group, command);
+    if (status != STATUS_OK) {
+        workers_release(group);
+        return status;
+    }
+    pthread_mutex_lock(&group->workers->lock);
+    group->run = r;
+    pthread_mutex_unlock(&group->workers->lock);
+    Longhaul__V1__CoordinatorMessage message = LONGHAUL__V1__COORDINATOR_MESSAGE__INIT;
+    message.kind_case = LONGHAUL__V1__COORDINATOR_MESSAGE__KIND_RUN;
+    message.run = (Longhaul__V1__Run *)command;
+    status = send_to_all(group, &message);
+    if (status != STATUS_OK) {
+        /* Some ranks have the command and some do not: they can agree on nothing any more. */
+        pthread_mutex_lock(&group->workers->lock);
+        worker_group_lose(group, "a command could not be sent: %s", status_message());
+        pthread_mutex_unlock(&group->workers->lock);
+    }
+    *run = r;
+    return STATUS_OK;
+}
+
+const char *group_run_id(const struct group_run *run)
+{
+    return run->request_id;
+}
+
+static bool has_ended(const struct group_run *run)
+{
+    return run->group->lost || run->done_count == run->group->size;
+}
+
+static bool has_news(const struct group_run *run, const struct group_news *news)
+{
+    return has_ended(run) || run->ids_count > run->ids_told ||
+           run->scores_count > run->scores_told || run->tokens_done != news->tokens_done;
+}
+
+void group_run_wait(struct group_run *run, struct group_news *news, int64_t timeout_ms)
+{
+    struct workers *workers = run->group->workers;
+    int64_t deadline_ns = clock_after_ms(timeout_ms);
+    pthread_mutex_lock(&workers->lock);
+    while (!has_news(run, news) && clock_wait(&workers->changed, &workers->lock, deadline_ns))
+        ;
+    *news = (struct group_news){
+        .ids = run->ids + run->ids_told,
+        .id_count = run->ids_count - run->ids_told,
+        .scores = run->scores + run->scores_told,
+        .score_first = run->scores_told,
+        .score_count = run->scores_count - run->scores_told,
+        .tokens_done = run->tokens_done,
+        .tokens_total = run->tokens_total,
+        .ended = has_ended(run),
+    };
+    run->ids_told = run->ids_count;
+    run->scores_told = run->scores_count;
+    pthread_mutex_unlock(&workers->lock);
+}
+
+void group_run_outcome(struct group_run *run, struct group_outcome *outcome)
+{
+    struct group *group = run->group;
+    pthread_mutex_lock(&group->workers->lock);
+    if (run->done_count < group->size && group->lost) {
+        run->outcome.status = STATUS_UNAVAILABLE;
+        snprintf(run->message, sizeof run->message, "the worker group was lost: %.*s",
+                 CAUSE_BYTES - 40, group->cause);
+    }
+    *outcome = run->outcome;
+    outcome->message = run->message;
+    outcome->reports = run->reports;
+    outcome->report_count = group->size;
+    pthread_mutex_unlock(&group->workers->lock);
+}
+
+void group_run_cancel(struct group_run *run, const char *reason)
+{
+    if (run->cancelled)
+        return;
+    run->cancelled = true;
+    Longhaul__V1__Cancel cancel = LONGHAUL__V1__CANCEL__INIT;
+    cancel.request_id = run->request_id;
+    cancel.reason = (char *)reason;
+    Longhaul__V1__CoordinatorMessage message = LONGHAUL__V1__COORDINATOR_MESSAGE__INIT;
+    message.kind_case = LONGHAUL__V1__COORDINATOR_MESSAGE__KIND_CANCEL;
+    message.cancel = &cancel;
+    /* A rank that cannot be told is about to be found lost. */
+    if (send_to_all(run->group, &message) != STATUS_OK)
+        log_line(LOG_DEBUG, "cancel not delivered", "cause=\"%s\"", status_message());
+}
+
+void group_run_end(struct group_run *run)
+{
+    if (!run)
+        return;
+    struct group *group = run->group;
+    struct workers *workers = group->workers;
+    pthread_mutex_lock(&workers->lock);
+    bool ended = has_ended(run);
+    pthread_mutex_unlock(&workers->lock);
+    if (!ended)
+        group_run_cancel(run, "the request has ended");
+    int64_t deadline_ns = clock_after_ms(STOP_GRACE_MS);
+    pthread_mutex_lock(&workers->lock);
+    while (!has_ended(run) && clock_wait(&workers->changed, &workers->lock, deadline_ns))
+        ;
+    if (!has_ended(run))
+        worker_group_lose(group, "%d of %d ranks did not stop within %d s",
+                          group->size - run->done_count, group->size, STOP_GRACE_MS / 1000);
+    group->run = NULL;
+    pthread_mutex_unlock(&workers->lock);
+    run_free(run);
+    workers_release(group);
+}

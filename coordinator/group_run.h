@@ -1,0 +1,60 @@
+/* One request on one reserved group: the command out, the news back. Used by one thread. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "coordinator/workers.h"
+
+struct group_run;
+
+/* What has come since the last look; the arrays live until group_run_end. */
+struct group_news {
+    const int32_t *ids; /* [id_count], new ones */
+    size_t id_count;
+    const float
+        *scores; /* [score_count], new ones, in order, of the tokens from score_first + 1 on */
+    int64_t score_first;
+    int64_t score_count;
+    int64_t tokens_done; /* of the prompt */
+    int64_t tokens_total;
+    bool ended; /* every rank is done, or the group is lost */
+};
+
+/* What a rank said at the end. */
+struct group_report {
+    bool done;
+    Longhaul__V1__RankReport report; /* no pointers in it */
+};
+
+/* How it ended, valid when `ended` was told. */
+struct group_outcome {
+    enum status status; /* the first that is not OK, by rank */
+    const char *message;
+    int64_t completion_tokens;
+    double prefill_seconds;
+    double decode_seconds;
+    bool stopped;                       /* by a stop id */
+    const struct group_report *reports; /* [report_count] */
+    int report_count;
+};
+
+/* Sends the command to every rank. Takes the group: group_run_end releases it. On failure the group
+ * is released. */
+MUST_CHECK enum status group_run_begin(struct group_run **run, struct group *group,
+                                       const Longhaul__V1__Run *command);
+
+/* Waits for news at most `timeout_ms`; never fails. */
+void group_run_wait(struct group_run *run, struct group_news *news, int64_t timeout_ms);
+
+void group_run_outcome(struct group_run *run, struct group_outcome *outcome);
+
+/* Asks every rank to stop; the first call counts. */
+void group_run_cancel(struct group_run *run, const char *reason);
+
+const char *group_run_id(const struct group_run *run);
+
+/* Cancels what still runs, waits until all ranks are idle or the group is lost, releases the group.
+ * NULL is accepted. */
+void group_run_end(struct group_run *run);

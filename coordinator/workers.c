@@ -1,0 +1,532 @@
+/* Owns the groups and their ranks. Promises that a lost rank ends its group within the silence that
+ * the settings allow, and that no rank of another version, model or group size is ever part of a
+ * group. */
+#include "coordinator/workers.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "coordinator/worker_group.h"
+#include "proto/clock.h"
+#include "proto/log.h"
+
+enum { HELLO_MS = 10000, LOOK_MS = 100, SEND_GRACE_MS = 1000, SIZE_MAX_RANKS = 4096 };
+
+/* A busy rank finishes a work item in well under a second. */
+#define OVERDUE_SECONDS 10.0
+
+enum status workers_create(struct workers **workers, const struct workers_settings *settings)
+{
+    struct workers *w = calloc(1, sizeof *w);
+    if (!w)
+        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the worker groups");
+    w->settings = *settings;
+    pthread_mutex_init(&w->lock, NULL);
+    pthread_cond_init(&w->changed, NULL);
+    *workers = w;
+    return STATUS_OK;
+}
+
+void workers_destroy(struct workers *workers)
+{
+    if (!workers)
+        return;
+    assert(!workers->groups);
+    pthread_cond_destroy(&workers->changed);
+    pthread_mutex_destroy(&workers->lock);
+    free(workers);
+}
+
+static void announce(struct workers *workers)
+{
+    workers->settings.changed(workers->settings.context);
+}
+
+/* ---- a group's life ---- */
+
+void worker_group_lose(struct group *group, const char *format, ...)
+{
+    if (!group->lost) {
+        group->lost = true;
+        va_list arguments;
+        va_start(arguments, format);
+        vsnprintf(group->cause, sizeof group->cause, format, arguments);
+        va_end(arguments);
+        if (!group->workers->stopping)
+            log_line(LOG_WARN, "group lost", "group=%s cause=\"%s\"", group->id, group->cause);
+    }
+    pthread_cond_broadcast(&group->workers->changed);
+}
+
+static struct group *find_group(struct workers *workers, const char *id)
+{
+    for (struct group *group = workers->groups; group; group = group->next)
+        if (strcmp(group->id, id) == 0)
+            return group;
+    return NULL;
+}
+
+static struct group *add_group(struct workers *workers, const Longhaul__V1__Hello *hello)
+{
+    struct group *group = calloc(1, sizeof *group);
+    struct rank *ranks = calloc((size_t)hello->size, sizeof *ranks);
+    if (!group || !ranks) {
+        free(group);
+        free(ranks);
+        return NULL;
+    }
+    group->workers = workers;
+    group->size = hello->size;
+    group->shared_memory_bus = hello->shared_memory_bus;
+    group->context_tokens = hello->context_tokens;
+    group->ranks = ranks;
+    snprintf(group->id, sizeof group->id, "%s", hello->group_id);
+    snprintf(group->transport, sizeof group->transport, "%s", hello->transport);
+    for (int i = 0; i < group->size; i++)
+        pthread_mutex_init(&ranks[i].send_lock, NULL);
+    group->next = workers->groups;
+    workers->groups = group;
+    return group;
+}
+
+/* Frees a lost group that nobody refers to any more. Under the lock. */
+static void drop_if_empty(struct group *group)
+{
+    if (group->joined_count > 0 || group->reserved)
+        return;
+    struct group **link = &group->workers->groups;
+    while (*link != group)
+        link = &(*link)->next;
+    *link = group->next;
+    for (int i = 0; i < group->size; i++)
+        pthread_mutex_destroy(&group->ranks[i].send_lock);
+    free(group->ranks);
+    free(group);
+}
+
+static bool is_ready(const struct group *group)
+{
+    return !group->lost && group->loaded_count == group->size && group->joined_count == group->size;
+}
+
+/* ---- joining ---- */
+
+static bool has_kernels(const Longhaul__V1__Hello *hello, const char *name)
+{
+    for (size_t i = 0; i < hello->n_kernels; i++)
+        if (strcmp(hello->kernels[i], name) == 0)
+            return true;
+    return false;
+}
+
+static enum status check_hello(const struct workers *workers, const Longhaul__V1__Hello *hello)
+{
+    const struct workers_settings *settings = &workers->settings;
+    if (strcmp(hello->version, LONGHAUL_VERSION) != 0)
+        return fail(STATUS_FAILED_PRECONDITION,
+                    "worker rank %d on %s has version %s, the coordinator has %s: install the same "
+                    "version on all hosts",
+                    hello->rank, hello->host, hello->version, LONGHAUL_VERSION);
+    if (strcmp(hello->model_digest, settings->model_digest) != 0)
+        return fail(STATUS_FAILED_PRECONDITION,
+                    "worker rank %d on %s has a model file with digest %s, the coordinator's has "
+                    "%s: give both the same file",
+                    hello->rank, hello->host, hello->model_digest, settings->model_digest);
+    if (hello->size < 1 || hello->size > SIZE_MAX_RANKS || hello->rank < 0 ||
+        hello->rank >= hello->size)
+        return fail(STATUS_INVALID_ARGUMENT, "a worker on %s says it is rank %d of %d", hello->host,
+                    hello->rank, hello->size);
+    if (hello->group_id[0] == 0 || strlen(hello->group_id) >= WORKERS_NAME_BYTES)
+        return fail(STATUS_INVALID_ARGUMENT, "worker rank %d on %s has no usable group id",
+                    hello->rank, hello->host);
+    if (settings->kernels && !has_kernels(hello, settings->kernels))
+        return fail(STATUS_FAILED_PRECONDITION, "worker rank %d on %s has no kernels \"%s\"",
+                    hello->rank, hello->host, settings->kernels);
+    return STATUS_OK;
+}
+
+static enum status check_place(const struct group *group, const Longhaul__V1__Hello *hello)
+{
+    if (group->lost)
+        return fail(STATUS_UNAVAILABLE, "group %s is ending: %s", group->id, group->cause);
+    if (group->size != hello->size || strcmp(group->transport, hello->transport) != 0)
+        return fail(STATUS_FAILED_PRECONDITION,
+                    "group %s has %d ranks over %s; a worker on %s says %d over %s", group->id,
+                    group->size, group->transport, hello->host, hello->size, hello->transport);
+    if (group->ranks[hello->rank].joined)
+        return fail(STATUS_FAILED_PRECONDITION, "group %s has a rank %d already, on %s", group->id,
+                    hello->rank, group->ranks[hello->rank].host);
+    return STATUS_OK;
+}
+
+static void fill_rank(struct rank *rank, const Longhaul__V1__Hello *hello)
+{
+    rank->joined = true;
+    rank->heard_ns = clock_now_ns();
+    snprintf(rank->host, sizeof rank->host, "%s", hello->host);
+    rank->pid = hello->pid;
+    rank->threads = hello->threads;
+    rank->memory_bytes = hello->memory_bytes;
+    for (size_t i = 0; i < hello->n_kernels && i < KERNELS_MAX; i++) {
+        snprintf(rank->kernels[i], sizeof rank->kernels[i], "%s", hello->kernels[i]);
+        rank->kernels_count++;
+    }
+}
+
+/* Makes the caller's call the one of the rank that `hello` names. */
+static enum status enter(struct workers *workers, struct rpc_call *call,
+                         const Longhaul__V1__Hello *hello, struct group **entered)
+{
+    TRY(check_hello(workers, hello));
+    pthread_mutex_lock(&workers->lock);
+    enum status status = STATUS_OK;
+    struct group *group = find_group(workers, hello->group_id);
+    if (workers->stopping)
+        status = fail(STATUS_UNAVAILABLE, "the coordinator is ending: %s", workers->stop_reason);
+    else if (group)
+        status = check_place(group, hello);
+    else if (!(group = add_group(workers, hello)))
+        status = fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a worker group");
+    if (status == STATUS_OK) {
+        fill_rank(&group->ranks[hello->rank], hello);
+        group->ranks[hello->rank].call = call;
+        group->joined_count++;
+        *entered = group;
+        log_line(LOG_INFO, "worker joined", "group=%s rank=%d size=%d host=%s pid=%" PRId64,
+                 group->id, hello->rank, group->size, hello->host, hello->pid);
+    }
+    pthread_mutex_unlock(&workers->lock);
+    return status;
+}
+
+/* Ends the rank's part in the group: from here on nobody uses its call. */
+static void leave(struct group *group, int rank_number)
+{
+    struct workers *workers = group->workers;
+    struct rank *rank = &group->ranks[rank_number];
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += SEND_GRACE_MS / 1000;
+    /* A sender may be stuck in a write to this rank: cancelling the call frees it. */
+    if (pthread_mutex_clocklock(&rank->send_lock, CLOCK_MONOTONIC, &until) != 0) {
+        rpc_call_cancel(rank->call);
+        pthread_mutex_lock(&rank->send_lock);
+    }
+    rank->call = NULL;
+    pthread_mutex_unlock(&rank->send_lock);
+
+    pthread_mutex_lock(&workers->lock);
+    rank->joined = false;
+    group->joined_count--;
+    pthread_cond_broadcast(&workers->changed);
+    drop_if_empty(group);
+    pthread_mutex_unlock(&workers->lock);
+    announce(workers);
+}
+
+enum status worker_group_send(struct group *group, int rank_number,
+                              const Longhaul__V1__CoordinatorMessage *message)
+{
+    struct rank *rank = &group->ranks[rank_number];
+    pthread_mutex_lock(&rank->send_lock);
+    enum status status = rank->call ? rpc_call_write(rank->call, &message->base)
+                                    : fail(STATUS_UNAVAILABLE, "rank %d has left", rank_number);
+    pthread_mutex_unlock(&rank->send_lock);
+    return status;
+}
+
+/* ---- a rank's stream ---- */
+
+static void take_loaded(struct group *group, int rank_number, const Longhaul__V1__Loaded *loaded)
+{
+    struct rank *rank = &group->ranks[rank_number];
+    if (rank->loaded)
+        return;
+    rank->loaded = true;
+    rank->load = *loaded;
+    rank->load.base.n_unknown_fields = 0;
+    rank->load.base.unknown_fields = NULL;
+    group->loaded_count++;
+    if (is_ready(group))
+        log_line(LOG_INFO, "group ready", "group=%s size=%d transport=%s seconds=%.2f", group->id,
+                 group->size, group->transport, loaded->seconds);
+}
+
+/* Under the lock. True when the change concerns more than the group's own run. */
+static bool take(struct group *group, int rank_number, const Longhaul__V1__WorkerMessage *message)
+{
+    struct rank *rank = &group->ranks[rank_number];
+    bool was_overdue = rank->busy && rank->work_age_seconds > OVERDUE_SECONDS;
+    rank->heard_ns = clock_now_ns();
+    switch (message->kind_case) {
+    case LONGHAUL__V1__WORKER_MESSAGE__KIND_HEARTBEAT:
+        rank->work_age_seconds = message->heartbeat->work_age_seconds;
+        rank->busy = message->heartbeat->busy;
+        return was_overdue != (rank->busy && rank->work_age_seconds > OVERDUE_SECONDS);
+    case LONGHAUL__V1__WORKER_MESSAGE__KIND_LOADED:
+        take_loaded(group, rank_number, message->loaded);
+        return true;
+    case LONGHAUL__V1__WORKER_MESSAGE__KIND_FAILED:
+        worker_group_lose(group, "rank %d on %s: %s", rank_number, rank->host,
+                          message->failed->message);
+        return true;
+    default:
+        if (group->run)
+            group_run_take(group->run, rank_number, message);
+        return false;
+    }
+}
+
+/* Whether the rank's thread should go on listening; otherwise `sentence` says why not. Under the
+ * lock. */
+static bool goes_on(struct group *group, int rank_number, char sentence[CAUSE_BYTES])
+{
+    struct workers *workers = group->workers;
+    struct rank *rank = &group->ranks[rank_number];
+    double silent = clock_seconds_since(rank->heard_ns);
+    if (!group->lost && silent * 1000 > workers->settings.dead_ms)
+        worker_group_lose(group, "rank %d on %s (process %" PRId64 ") was silent for %.1f s",
+                          rank_number, rank->host, rank->pid, silent);
+    if (workers->stopping)
+        snprintf(sentence, CAUSE_BYTES, "%s", workers->stop_reason);
+    else if (group->lost)
+        snprintf(sentence, CAUSE_BYTES, "%s", group->cause);
+    else
+        return true;
+    return false;
+}
+
+static enum status end_of_stream(struct group *group, int rank_number, enum status status)
+{
+    char sentence[CAUSE_BYTES];
+    snprintf(sentence, sizeof sentence, "%s",
+             status == STATUS_OK ? "it closed its stream" : status_message());
+    if (rpc_call_cancelled(group->ranks[rank_number].call))
+        snprintf(sentence, sizeof sentence, "its connection broke");
+    pthread_mutex_lock(&group->workers->lock);
+    worker_group_lose(group, "rank %d on %s (process %" PRId64 "): %s", rank_number,
+                      group->ranks[rank_number].host, group->ranks[rank_number].pid, sentence);
+    pthread_mutex_unlock(&group->workers->lock);
+    return fail(STATUS_UNAVAILABLE, "%s", sentence);
+}
+
+static enum status tell_to_stop(struct group *group, int rank_number, const char *reason)
+{
+    Longhaul__V1__Stop stop = LONGHAUL__V1__STOP__INIT;
+    stop.reason = (char *)reason;
+    Longhaul__V1__CoordinatorMessage message = LONGHAUL__V1__COORDINATOR_MESSAGE__INIT;
+    message.kind_case = LONGHAUL__V1__COORDINATOR_MESSAGE__KIND_STOP;
+    message.stop = &stop;
+    /* It may be gone already: then there is nobody to tell. */
+    if (worker_group_send(group, rank_number, &message) != STATUS_OK)
+        log_line(LOG_DEBUG, "stop not delivered", "group=%s to=%d", group->id, rank_number);
+    return fail(STATUS_UNAVAILABLE, "%s", reason);
+}
+
+static enum status listen_to(struct group *group, int rank_number, struct rpc_call *call)
+{
+    struct workers *workers = group->workers;
+    char sentence[CAUSE_BYTES];
+    for (;;) {
+        const ProtobufCMessage *message = NULL;
+        enum status status = rpc_call_read(call, &message, LOOK_MS);
+        if (status != STATUS_DEADLINE_EXCEEDED && (status != STATUS_OK || !message))
+            return end_of_stream(group, rank_number, status);
+        pthread_mutex_lock(&workers->lock);
+        bool news = message && take(group, rank_number, (const void *)message);
+        bool going = goes_on(group, rank_number, sentence);
+        pthread_cond_broadcast(&workers->changed);
+        pthread_mutex_unlock(&workers->lock);
+        if (news || !going)
+            announce(workers);
+        if (!going)
+            return tell_to_stop(group, rank_number, sentence);
+    }
+}
+
+static enum status welcome(struct group *group, int rank_number)
+{
+    Longhaul__V1__Welcome body = LONGHAUL__V1__WELCOME__INIT;
+    body.heartbeat_ms = group->workers->settings.heartbeat_ms;
+    Longhaul__V1__CoordinatorMessage message = LONGHAUL__V1__COORDINATOR_MESSAGE__INIT;
+    message.kind_case = LONGHAUL__V1__COORDINATOR_MESSAGE__KIND_WELCOME;
+    message.welcome = &body;
+    return worker_group_send(group, rank_number, &message);
+}
+
+static enum status join(struct rpc_call *call, const ProtobufCMessage *none, void *context)
+{
+    (void)none;
+    struct workers *workers = context;
+    const ProtobufCMessage *message = NULL;
+    TRY(rpc_call_read(call, &message, HELLO_MS));
+    const Longhaul__V1__WorkerMessage *first = (const void *)message;
+    if (!first || first->kind_case != LONGHAUL__V1__WORKER_MESSAGE__KIND_HELLO)
+        return fail(STATUS_INVALID_ARGUMENT, "a worker's first message must be Hello");
+    struct group *group = NULL;
+    int rank_number = first->hello->rank;
+    enum status status = enter(workers, call, first->hello, &group);
+    if (status != STATUS_OK) {
+        log_line(LOG_ERROR, "worker refused", "peer=%s cause=\"%s\"", rpc_call_peer(call),
+                 status_message());
+        return status;
+    }
+    announce(workers);
+    status = welcome(group, rank_number);
+    status = status == STATUS_OK ? listen_to(group, rank_number, call)
+                                 : end_of_stream(group, rank_number, status);
+    leave(group, rank_number);
+    return status;
+}
+
+void workers_method(struct workers *workers, struct rpc_method *method)
+{
+    *method = (struct rpc_method){
+        .service = "longhaul.v1.WorkerControl",
+        .name = "Join",
+        .request = &longhaul__v1__worker_message__descriptor,
+        .client_streams = true,
+        .request_bytes_max = RPC_MESSAGE_BYTES_MAX,
+        .handle = join,
+        .context = workers,
+    };
+}
+
+/* ---- asking ---- */
+
+bool workers_any(struct workers *workers)
+{
+    bool any = false;
+    pthread_mutex_lock(&workers->lock);
+    for (struct group *group = workers->groups; group; group = group->next)
+        any = any || !group->lost;
+    pthread_mutex_unlock(&workers->lock);
+    return any;
+}
+
+static bool is_overdue(const struct group *group)
+{
+    for (int i = 0; i < group->size; i++)
+        if (group->ranks[i].busy && group->ranks[i].work_age_seconds > OVERDUE_SECONDS)
+            return true;
+    return false;
+}
+
+bool workers_serving(struct workers *workers)
+{
+    bool serving = false;
+    pthread_mutex_lock(&workers->lock);
+    for (struct group *group = workers->groups; group; group = group->next)
+        serving = serving || (is_ready(group) && !is_overdue(group));
+    pthread_mutex_unlock(&workers->lock);
+    return serving;
+}
+
+static bool rank_has(const struct rank *rank, const char *kernels)
+{
+    for (int i = 0; i < rank->kernels_count; i++)
+        if (strcmp(rank->kernels[i], kernels) == 0)
+            return true;
+    return false;
+}
+
+/* The first of rank 0's variants that all ranks have, or the one that was asked for; "" when there
+ * is none. */
+static const char *common_kernels(const struct group *group)
+{
+    if (group->workers->settings.kernels)
+        return group->workers->settings.kernels;
+    for (int k = 0; k < group->ranks[0].kernels_count; k++) {
+        int having = 0;
+        for (int i = 0; i < group->size; i++)
+            having += rank_has(&group->ranks[i], group->ranks[0].kernels[k]);
+        if (having == group->size)
+            return group->ranks[0].kernels[k];
+    }
+    return "";
+}
+
+static int64_t larger(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+static void describe(const struct group *group, struct workers_facts *facts)
+{
+    *facts = (struct workers_facts){
+        .size = group->size,
+        .threads = group->ranks[0].threads,
+        .memory_bytes = group->ranks[0].memory_bytes,
+        .cache = group->ranks[0].load.cache == LONGHAUL__V1__CACHE_TYPE__CACHE_TYPE_F32
+                     ? CHOICE_CACHE_F32
+                     : CHOICE_CACHE_BF16,
+        .shared_memory_bus = group->shared_memory_bus,
+        .context_tokens = group->context_tokens,
+    };
+    snprintf(facts->kernels, sizeof facts->kernels, "%s", common_kernels(group));
+    for (int i = 0; i < group->size; i++) {
+        const struct rank *rank = &group->ranks[i];
+        if (rank->threads < facts->threads)
+            facts->threads = rank->threads;
+        if (rank->memory_bytes < facts->memory_bytes)
+            facts->memory_bytes = rank->memory_bytes;
+        facts->weights_bytes = larger(facts->weights_bytes, rank->load.weights_bytes);
+        facts->base_bytes = larger(facts->base_bytes, rank->load.base_bytes);
+        facts->scratch_bytes = larger(facts->scratch_bytes, rank->load.scratch_bytes);
+        facts->logit_rows = larger(facts->logit_rows, rank->load.logit_rows);
+        if (rank->load.seconds > facts->load_seconds)
+            facts->load_seconds = rank->load.seconds;
+    }
+}
+
+enum status workers_facts(struct workers *workers, struct workers_facts *facts)
+{
+    bool found = false;
+    pthread_mutex_lock(&workers->lock);
+    for (struct group *group = workers->groups; group && !found; group = group->next) {
+        found = is_ready(group);
+        if (found)
+            describe(group, facts);
+    }
+    pthread_mutex_unlock(&workers->lock);
+    return found ? STATUS_OK : fail(STATUS_UNAVAILABLE, "no worker group is ready");
+}
+
+struct group *workers_acquire(struct workers *workers, struct workers_facts *facts)
+{
+    pthread_mutex_lock(&workers->lock);
+    struct group *group = workers->groups;
+    while (group && (group->reserved || !is_ready(group)))
+        group = group->next;
+    if (group) {
+        group->reserved = true;
+        describe(group, facts);
+    }
+    pthread_mutex_unlock(&workers->lock);
+    return group;
+}
+
+void workers_release(struct group *group)
+{
+    struct workers *workers = group->workers;
+    pthread_mutex_lock(&workers->lock);
+    group->reserved = false;
+    drop_if_empty(group);
+    pthread_mutex_unlock(&workers->lock);
+    announce(workers);
+}
+
+void workers_stop(struct workers *workers, const char *reason, int64_t timeout_ms)
+{
+    int64_t deadline_ns = clock_after_ms(timeout_ms);
+    pthread_mutex_lock(&workers->lock);
+    workers->stopping = true;
+    snprintf(workers->stop_reason, sizeof workers->stop_reason, "%s", reason);
+    while (workers->groups && clock_wait(&workers->changed, &workers->lock, deadline_ns))
+        ;
+    pthread_mutex_unlock(&workers->lock);
+}

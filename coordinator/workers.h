@@ -1,0 +1,105 @@
+/* The worker groups: which ranks have joined, whether they live, and a request's run on one of
+ * them.
+ *
+ * A group is one transport world: all of its ranks hold a Join stream each. It serves while all are
+ * there; when one is lost the group is lost, its ranks are told to end, and its request ends
+ * UNAVAILABLE.
+ *
+ *   joining  --all ranks joined--> loading --all ranks loaded--> ready  --workers_acquire-->
+ * running running  --workers_release--> ready any      --a rank's stream breaks, its heartbeat is
+ * missed, it reports Failed--> lost --last rank left--> gone
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "proto/control.pb-c.h"
+#include "proto/plan/choice.h"
+#include "proto/rpc/rpc_server.h"
+#include "proto/status.h"
+
+struct workers;
+struct group;
+
+enum { WORKERS_NAME_BYTES = 64 };
+
+struct workers_settings {
+    const char *model_digest; /* what every rank's model must be */
+    const char *kernels;      /* a variant that every rank must have; NULL: any */
+    int heartbeat_ms;
+    int dead_ms; /* silence after which a rank counts as lost */
+    /* Called from any thread, with no lock held, when a group's state may have changed. */
+    void (*changed)(void *context);
+    void *context;
+};
+
+/* What planning needs to know of a ready group. */
+struct workers_facts {
+    int size;
+    int threads;                      /* of the rank that has fewest */
+    char kernels[WORKERS_NAME_BYTES]; /* the best variant that all have */
+    enum choice_cache cache;
+    bool shared_memory_bus;
+    int64_t memory_bytes;   /* of the rank that has least; 0: not known */
+    int64_t context_tokens; /* 0: no limit of its own */
+    int64_t weights_bytes;
+    int64_t base_bytes;
+    int64_t scratch_bytes;
+    int64_t logit_rows;
+    double load_seconds; /* of the slowest rank */
+};
+
+MUST_CHECK enum status workers_create(struct workers **workers,
+                                      const struct workers_settings *settings);
+
+/* Every call of the server must be over. NULL is accepted. */
+void workers_destroy(struct workers *workers);
+
+/* The row of longhaul.v1.WorkerControl/Join. */
+void workers_method(struct workers *workers, struct rpc_method *method);
+
+/* Whether a group is there at all, be it only joining. */
+bool workers_any(struct workers *workers);
+
+/* Whether a group is complete and loaded, and none of its work items overdue. */
+bool workers_serving(struct workers *workers);
+
+/* Of a complete, loaded group; UNAVAILABLE when there is none. */
+MUST_CHECK enum status workers_facts(struct workers *workers, struct workers_facts *facts);
+
+/* Reserves a ready group for one request: NULL when none is free. */
+struct group *workers_acquire(struct workers *workers, struct workers_facts *facts);
+void workers_release(struct group *group);
+
+/* Tells every rank to end, waits for their streams to close, at most `timeout_ms`. */
+void workers_stop(struct workers *workers, const char *reason, int64_t timeout_ms);
+
+/* ---- for GetCluster ---- */
+
+struct workers_rank_view {
+    int rank;
+    char host[WORKERS_NAME_BYTES];
+    int64_t pid;
+    char kernels[WORKERS_NAME_BYTES];
+    int threads;
+    double heartbeat_age_seconds;
+    double work_age_seconds;
+    double load_seconds;
+};
+
+struct workers_group_view {
+    char group_id[WORKERS_NAME_BYTES];
+    int size;
+    Longhaul__V1__GroupState state;
+    char transport[16];
+    char request_id[WORKERS_NAME_BYTES];
+    struct workers_rank_view *ranks; /* [rank_count], those that have joined */
+    int rank_count;
+};
+
+/* A copy of what is there; freed by workers_view_free. */
+MUST_CHECK enum status workers_view(struct workers *workers, struct workers_group_view **groups,
+                                    int *count);
+void workers_view_free(struct workers_group_view *groups, int count);
