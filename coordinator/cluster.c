@@ -1,0 +1,89 @@
+/* Owns nothing. Promises one consistent picture of all worker groups. */
+#include "coordinator/cluster.h"
+
+#include <stdlib.h>
+
+#include "proto/inference.pb-c.h"
+
+/* One group's message with its storage. */
+struct group_message {
+    Longhaul__V1__WorkerGroup group;
+    Longhaul__V1__WorkerRank *ranks;
+    Longhaul__V1__WorkerRank **pointers;
+};
+
+static bool set_group(struct group_message *message, struct workers_group_view *view)
+{
+    size_t count = (size_t)view->rank_count;
+    message->ranks = calloc(count + 1, sizeof *message->ranks);
+    message->pointers = calloc(count + 1, sizeof *message->pointers);
+    if (!message->ranks || !message->pointers)
+        return false;
+    Longhaul__V1__WorkerGroup *group = &message->group;
+    longhaul__v1__worker_group__init(group);
+    group->group_id = view->group_id;
+    group->size = view->size;
+    group->state = view->state;
+    group->transport = view->transport;
+    group->running_request_id = view->request_id;
+    group->n_ranks = count;
+    group->ranks = message->pointers;
+    for (size_t i = 0; i < count; i++) {
+        Longhaul__V1__WorkerRank *rank = &message->ranks[i];
+        longhaul__v1__worker_rank__init(rank);
+        rank->rank = view->ranks[i].rank;
+        rank->host = view->ranks[i].host;
+        rank->pid = view->ranks[i].pid;
+        rank->kernels = view->ranks[i].kernels;
+        rank->threads = view->ranks[i].threads;
+        rank->heartbeat_age_seconds = view->ranks[i].heartbeat_age_seconds;
+        rank->work_age_seconds = view->ranks[i].work_age_seconds;
+        rank->load_seconds = view->ranks[i].load_seconds;
+        message->pointers[i] = rank;
+    }
+    return true;
+}
+
+static enum status write_views(struct rpc_call *call, const struct cluster_facts *facts,
+                               struct workers_group_view *views, struct group_message *messages,
+                               Longhaul__V1__WorkerGroup **pointers, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (!set_group(&messages[i], &views[i]))
+            return fail(STATUS_RESOURCE_EXHAUSTED, "no memory to describe the cluster");
+        pointers[i] = &messages[i].group;
+    }
+    Longhaul__V1__GetClusterResponse response = LONGHAUL__V1__GET_CLUSTER_RESPONSE__INIT;
+    response.version = (char *)LONGHAUL_VERSION;
+    response.model = (char *)facts->model;
+    response.model_digest = (char *)facts->model_digest;
+    response.context_tokens = facts->context_tokens;
+    response.draining = facts->draining;
+    response.queued_requests = facts->queued_requests;
+    response.n_groups = count;
+    response.groups = pointers;
+    return rpc_call_write(call, &response.base);
+}
+
+enum status cluster_write(struct rpc_call *call, const struct cluster_facts *facts,
+                          struct workers *workers)
+{
+    struct workers_group_view *views = NULL;
+    int count = 0;
+    TRY(workers_view(workers, &views, &count));
+    struct group_message *messages = calloc((size_t)count + 1, sizeof *messages);
+    Longhaul__V1__WorkerGroup **pointers =
+        calloc((size_t)count + 1, sizeof(Longhaul__V1__WorkerGroup *));
+    enum status status =
+        messages && pointers
+            ? write_views(call, facts, views, messages, pointers, (size_t)count)
+            : fail(STATUS_RESOURCE_EXHAUSTED, "no memory to describe the cluster");
+    for (int i = 0; messages && i < count; i++) {
+        free(messages[i].ranks);
+        free(messages[i].pointers);
+    }
+    free(pointers);
+    free(messages);
+    workers_view_free(views, count);
+    return status;
+}

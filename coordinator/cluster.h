@@ -1,0 +1,20 @@
+/* The answer of GetCluster. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "coordinator/workers.h"
+#include "proto/rpc/rpc_server.h"
+#include "proto/status.h"
+
+struct cluster_facts {
+    const char *model;
+    const char *model_digest;
+    int64_t context_tokens;
+    bool draining;
+    int64_t queued_requests;
+};
+
+MUST_CHECK enum status cluster_write(struct rpc_call *call, const struct cluster_facts *facts,
+                                     struct workers *workers);

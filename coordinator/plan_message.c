@@ -1,0 +1,79 @@
+/* Owns nothing. Promises that the summary of a dry run and of a real one are the same bytes. */
+#include "coordinator/plan_message.h"
+
+#include <stdlib.h>
+
+void plan_message_set(struct plan_message *message, const struct planner *planner,
+                      const struct choice *choice, const struct planner_forecast *forecast,
+                      int64_t prompt_tokens)
+{
+    Longhaul__V1__PlanSummary *summary = &message->summary;
+    longhaul__v1__plan_summary__init(summary);
+    planner_print(planner, message->text, choice, forecast, prompt_tokens);
+    choice_message_set(&message->choice, choice);
+    summary->text = message->text;
+    summary->choice = &message->choice.message;
+    summary->prompt_tokens = prompt_tokens;
+    summary->seconds = forecast->seconds;
+    for (int i = 0; i < forecast->count; i++) {
+        const struct planner_rank *rank = &forecast->ranks[i];
+        summary->sent_bytes += rank->sent_bytes;
+        summary->flops += rank->flops;
+        if (rank->memory.total_bytes > summary->memory_bytes)
+            summary->memory_bytes = rank->memory.total_bytes;
+    }
+}
+
+/* One rank's message with its storage. */
+struct rank_message {
+    Longhaul__V1__RankPlan plan;
+    Longhaul__V1__MemoryLine lines[MEMORY_REGIONS];
+    Longhaul__V1__MemoryLine *pointers[MEMORY_REGIONS];
+};
+
+static void set_rank(struct rank_message *message, const struct planner_rank *rank, int number)
+{
+    Longhaul__V1__RankPlan *plan = &message->plan;
+    longhaul__v1__rank_plan__init(plan);
+    plan->rank = number;
+    plan->prompt_tokens = rank->prompt_tokens;
+    plan->sent_bytes = rank->sent_bytes;
+    plan->received_bytes = rank->received_bytes;
+    plan->flops = rank->flops;
+    plan->memory_bytes = rank->memory.total_bytes;
+    for (int region = 0; region < MEMORY_REGIONS; region++) {
+        longhaul__v1__memory_line__init(&message->lines[region]);
+        message->lines[region].name = (char *)memory_region_name((enum memory_region)region);
+        message->lines[region].bytes = rank->memory.bytes[region];
+        message->pointers[region] = &message->lines[region];
+    }
+    plan->n_memory = MEMORY_REGIONS;
+    plan->memory = message->pointers;
+}
+
+enum status plan_message_write(struct rpc_call *call, const struct planner *planner,
+                               const struct choice *choice, const struct planner_forecast *forecast,
+                               int64_t prompt_tokens)
+{
+    size_t count = (size_t)forecast->count;
+    struct plan_message summary;
+    struct rank_message *ranks = calloc(count, sizeof *ranks);
+    Longhaul__V1__RankPlan **pointers = calloc(count, sizeof(Longhaul__V1__RankPlan *));
+    enum status status = STATUS_OK;
+    if (!ranks || !pointers)
+        TRY_ELSE(fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a plan's message"), free_all);
+    plan_message_set(&summary, planner, choice, forecast, prompt_tokens);
+    for (size_t i = 0; i < count; i++) {
+        set_rank(&ranks[i], &forecast->ranks[i], (int)i);
+        pointers[i] = &ranks[i].plan;
+    }
+    Longhaul__V1__PlanResponse response = LONGHAUL__V1__PLAN_RESPONSE__INIT;
+    response.summary = &summary.summary;
+    response.n_ranks = count;
+    response.ranks = pointers;
+    status = rpc_call_write(call, &response.base);
+free_all:
+    free(pointers);
+    free(ranks);
+    return status;
+}

@@ -1,0 +1,250 @@
+/* Owns nothing but the forecast that it makes. Promises that what it predicts comes from the same plan code that the
+ * ranks run. */
+#include "coordinator/planner.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "proto/plan/cost.h"
+#include "proto/plan/partition.h"
+#include "proto/plan/schedule.h"
+
+enum status planner_init(struct planner *planner, const struct model_spec *spec,
+                         const struct planner_defaults *defaults)
+{
+    struct method method;
+    TRY(method_parse(&method, defaults->method, spec->trained_tokens));
+    *planner = (struct planner){
+        .defaults = *defaults,
+        .shape =
+            {
+                .layers = spec->layers,
+                .hidden = spec->hidden,
+                .heads = spec->heads,
+                .kv_heads = spec->kv_heads,
+                .head_dim = spec->head_dim,
+                .ffn = spec->ffn,
+                .vocab = spec->vocab,
+                .trained_tokens = spec->trained_tokens,
+            },
+    };
+    if (planner->defaults.context_tokens == 0)
+        planner->defaults.context_tokens = spec->trained_tokens;
+    return STATUS_OK;
+}
+
+static struct model_shape shape_of(const struct planner *planner, const struct workers_facts *facts)
+{
+    struct model_shape shape = planner->shape;
+    shape.weights_bytes = facts->weights_bytes;
+    return shape;
+}
+
+/* ---- choosing ---- */
+
+static enum status check_length(const struct planner *planner, struct status_details *details,
+                                const struct workers_facts *facts,
+                                const struct planner_request *request, int64_t *limit)
+{
+    *limit = planner->defaults.context_tokens;
+    if (facts->context_tokens && facts->context_tokens < *limit)
+        *limit = facts->context_tokens;
+    if (request->prompt_tokens <= *limit && request->max_tokens <= *limit - request->prompt_tokens)
+        return STATUS_OK;
+    details->reason = "CONTEXT_EXCEEDED";
+    status_details_fact(details, "limit_tokens", "%" PRId64, *limit);
+    status_details_fact(details, "prompt_tokens", "%" PRId64, request->prompt_tokens);
+    status_details_fact(details, "max_tokens", "%" PRId64, request->max_tokens);
+    return fail(STATUS_OUT_OF_RANGE,
+                "a prompt of %" PRId64 " tokens and an answer of up to %" PRId64
+                " need more than the context of %" PRId64
+                " tokens: shorten them or start with a larger --context",
+                request->prompt_tokens, request->max_tokens, *limit);
+}
+
+static enum status named(int *value, const char *name, const char *const *names, int count,
+                         const char *what)
+{
+    *value = -1;
+    if (name[0] == 0)
+        return STATUS_OK;
+    for (int i = 0; i < count; i++) {
+        if (names[i] && strcmp(name, names[i]) == 0) {
+            *value = i;
+            return STATUS_OK;
+        }
+    }
+    return fail(STATUS_INVALID_ARGUMENT, "options.%s: \"%s\" is not known", what, name);
+}
+
+static enum status read_options(const struct planner *planner, struct choice_request *wanted,
+                                const Longhaul__V1__PlanOptions *options)
+{
+    static const char *const partitions[] = {
+        [PARTITION_CONTIGUOUS] = "contiguous", [PARTITION_ZIGZAG] = "zigzag"};
+    static const char *const schedules[] = {
+        [CHOICE_GATHER] = "gather", [CHOICE_HALO] = "halo", [CHOICE_RING] = "ring"};
+    const int64_t trained = planner->shape.trained_tokens;
+    if (options && options->method)
+        TRY(method_message_get(&wanted->method, options->method, trained));
+    else
+        TRY(method_parse(&wanted->method, planner->defaults.method, trained));
+    wanted->partition = wanted->schedule = -1;
+    wanted->stage_tokens = planner->defaults.stage_tokens ? planner->defaults.stage_tokens : -1;
+    if (!options)
+        return STATUS_OK;
+    TRY(named(&wanted->partition, options->partition, partitions, 2, "partition"));
+    TRY(named(&wanted->schedule, options->schedule, schedules, 3, "schedule"));
+    if (options->optional_stage_tokens_case ==
+        LONGHAUL__V1__PLAN_OPTIONS__OPTIONAL_STAGE_TOKENS_STAGE_TOKENS) {
+        if (options->stage_tokens < 0)
+            return fail(STATUS_INVALID_ARGUMENT, "options.stage_tokens: %" PRId64 " is negative",
+                        options->stage_tokens);
+        wanted->stage_tokens = options->stage_tokens;
+    }
+    return STATUS_OK;
+}
+
+enum status planner_choose(const struct planner *planner, struct choice *choice,
+                           struct status_details *details, const struct workers_facts *facts,
+                           const struct planner_request *request)
+{
+    int64_t limit = 0;
+    TRY(check_length(planner, details, facts, request, &limit));
+    struct choice_request wanted = {
+        .workers = facts->size,
+        .context_tokens = limit,
+        .kernels = facts->kernels,
+        .cache = facts->cache,
+        .queries = -1,
+        .decode_split = -1,
+        .shared_memory_bus = facts->shared_memory_bus,
+    };
+    enum status status = read_options(planner, &wanted, request->options);
+    if (status != STATUS_OK) {
+        details->field = "options";
+        return status;
+    }
+    const struct model_shape shape = shape_of(planner, facts);
+    const struct cost_table costs = cost_table_default();
+    return choice_make(choice, &wanted, &shape, &costs);
+}
+
+/* ---- forecasting ---- */
+
+/* Adds up the stages of the prompt. */
+static enum status add_stages(struct planner_forecast *forecast, struct ownership *ownership,
+                              struct cost *costs, const struct model_shape *shape,
+                              const struct choice *choice, int64_t prompt_tokens)
+{
+    struct schedule schedule;
+    struct bands bands;
+    const struct cost_table table = cost_table_default();
+    method_bands(&choice->method, &bands);
+    TRY(schedule_init(&schedule, choice->workers));
+    enum status status = STATUS_OK;
+    for (int64_t done = 0; done < prompt_tokens;) {
+        const struct span stage = choice_stage(choice, done, prompt_tokens);
+        TRY_ELSE(choice_deal(choice, ownership, stage), deinit);
+        TRY_ELSE(schedule_make(&schedule, choice, &bands, ownership, stage), deinit);
+        cost_stage(costs, &schedule, choice, shape, &table);
+        for (int rank = 0; rank < choice->workers; rank++) {
+            forecast->ranks[rank].sent_bytes += costs[rank].sent_bytes;
+            forecast->ranks[rank].received_bytes += costs[rank].received_bytes;
+            forecast->ranks[rank].flops += costs[rank].flops;
+        }
+        forecast->seconds += cost_slowest(costs, choice->workers);
+        forecast->stages++;
+        done = stage.end;
+    }
+    for (int rank = 0; rank < choice->workers; rank++)
+        forecast->ranks[rank].prompt_tokens =
+            ownership_count(ownership, rank, (struct span){0, prompt_tokens});
+deinit:
+    schedule_deinit(&schedule);
+    return status;
+}
+
+static enum status add_memory(struct planner_forecast *forecast, const struct model_shape *shape,
+                              const struct choice *choice, const struct workers_facts *facts)
+{
+    const struct memory_request needs = {
+        .threads = facts->threads,
+        .scratch_bytes = facts->scratch_bytes,
+        .logit_rows = facts->logit_rows,
+    };
+    for (int rank = 0; rank < forecast->count; rank++)
+        TRY(memory_plan_make(&forecast->ranks[rank].memory, shape, choice, rank, &needs));
+    return STATUS_OK;
+}
+
+enum status planner_forecast(const struct planner *planner, struct planner_forecast *forecast,
+                             const struct choice *choice, const struct workers_facts *facts,
+                             int64_t prompt_tokens)
+{
+    const struct model_shape shape = shape_of(planner, facts);
+    struct planner_forecast made = {.count = choice->workers};
+    struct ownership *ownership = NULL;
+    struct cost *costs = calloc((size_t)choice->workers, sizeof *costs);
+    made.ranks = calloc((size_t)choice->workers, sizeof *made.ranks);
+    enum status status = STATUS_OK;
+    if (!costs || !made.ranks)
+        TRY_ELSE(fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a plan"), free_all);
+    TRY_ELSE(ownership_create(&ownership, choice->workers, choice->panel_tokens), free_all);
+    TRY_ELSE(add_stages(&made, ownership, costs, &shape, choice, prompt_tokens), free_all);
+    TRY_ELSE(add_memory(&made, &shape, choice, facts), free_all);
+    *forecast = made;
+    made.ranks = NULL;
+free_all:
+    ownership_destroy(ownership);
+    free(costs);
+    free(made.ranks);
+    return status;
+}
+
+void planner_forecast_deinit(struct planner_forecast *forecast)
+{
+    free(forecast->ranks);
+    forecast->ranks = NULL;
+}
+
+/* ---- telling ---- */
+
+static double mega(int64_t bytes)
+{
+    return (double)bytes / 1e6;
+}
+
+void planner_print(const struct planner *planner, char text[PLANNER_TEXT_BYTES],
+                   const struct choice *choice, const struct planner_forecast *forecast,
+                   int64_t prompt_tokens)
+{
+    char method[METHOD_TEXT_BYTES];
+    method_print(&choice->method, method);
+    int64_t memory_bytes = 0, sent_bytes = 0;
+    double flops = 0;
+    for (int i = 0; i < forecast->count; i++) {
+        if (forecast->ranks[i].memory.total_bytes > memory_bytes)
+            memory_bytes = forecast->ranks[i].memory.total_bytes;
+        sent_bytes += forecast->ranks[i].sent_bytes;
+        flops += forecast->ranks[i].flops;
+    }
+    int used = snprintf(
+        text, PLANNER_TEXT_BYTES,
+        "%" PRId64 " tokens by %s over %d worker%s: %s shards, %s schedule, %d stage%s\n"
+        "kernels %s, cache %s, context %" PRId64 " tokens, %.1f MB of memory on the fullest worker\n"
+        "prefill: %.3f TFLOP, %.1f MB sent between workers, about %.1f s",
+        prompt_tokens, method, choice->workers, choice->workers == 1 ? "" : "s",
+        choice_partition_name(choice->partition), choice_schedule_name(choice->schedule),
+        forecast->stages, forecast->stages == 1 ? "" : "s", choice->kernels,
+        choice->cache == CHOICE_CACHE_BF16 ? "bf16" : "f32", choice->context_tokens,
+        mega(memory_bytes), flops / 1e12, mega(sent_bytes), forecast->seconds);
+    if (choice->method.kind == METHOD_ROPE && prompt_tokens > planner->shape.trained_tokens)
+        snprintf(text + used, PLANNER_TEXT_BYTES - (size_t)used,
+                 "\nwarning: rope past the %" PRId64
+                 " tokens that the model was trained for gives poor answers: try string or "
+                 "lm_infinite",
+                 planner->shape.trained_tokens);
+}

@@ -1,0 +1,71 @@
+/* From a prompt's length to the choice that all ranks follow, and to what it will cost. */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "coordinator/workers.h"
+#include "proto/choice_message.h"
+#include "proto/inference.pb-c.h"
+#include "proto/model/spec.h"
+#include "proto/plan/memory_plan.h"
+#include "proto/rpc/status_details.h"
+#include "proto/status.h"
+
+enum { PLANNER_TEXT_BYTES = 4096 };
+
+/* What requests may leave open. */
+struct planner_defaults {
+    const char *method;     /* its spelling */
+    int64_t context_tokens; /* 0: the model's trained length */
+    int64_t stage_tokens;   /* 0: the planner decides */
+};
+
+struct planner {
+    struct planner_defaults defaults;
+    struct model_shape shape; /* weights_bytes comes from the group */
+};
+
+/* What is asked for: a prompt of so many tokens and so long an answer. */
+struct planner_request {
+    const Longhaul__V1__PlanOptions *options; /* NULL leaves all open */
+    int64_t prompt_tokens;
+    int64_t max_tokens;
+};
+
+/* One rank's part of a prompt. */
+struct planner_rank {
+    int64_t prompt_tokens; /* whose keys and values it keeps */
+    int64_t sent_bytes, received_bytes;
+    double flops;
+    struct memory_plan memory;
+};
+
+struct planner_forecast {
+    struct planner_rank *ranks; /* [count] */
+    int count;
+    double seconds; /* of the prompt, an estimate */
+    int stages;
+};
+
+/* Borrows the method's spelling. INVALID_ARGUMENT where it is wrong. */
+MUST_CHECK enum status planner_init(struct planner *planner, const struct model_spec *spec,
+                                    const struct planner_defaults *defaults);
+
+/* OUT_OF_RANGE, with the numbers in `details`, for more than the context. */
+MUST_CHECK enum status planner_choose(const struct planner *planner, struct choice *choice,
+                                      struct status_details *details,
+                                      const struct workers_facts *facts,
+                                      const struct planner_request *request);
+
+/* The caller calls planner_forecast_deinit. */
+MUST_CHECK enum status planner_forecast(const struct planner *planner,
+                                        struct planner_forecast *forecast,
+                                        const struct choice *choice,
+                                        const struct workers_facts *facts, int64_t prompt_tokens);
+void planner_forecast_deinit(struct planner_forecast *forecast);
+
+/* For people: three lines, and a warning where the length is past the trained one. */
+void planner_print(const struct planner *planner, char text[PLANNER_TEXT_BYTES],
+                   const struct choice *choice, const struct planner_forecast *forecast,
+                   int64_t prompt_tokens);

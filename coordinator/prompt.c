@@ -1,0 +1,86 @@
+/* Owns nothing. Promises that a document is never read as part of the chat form. */
+#include "coordinator/prompt.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { MESSAGES_MAX = 4096 };
+
+/* Document, an empty line, question; where one of the two is empty, the other. The caller frees it. */
+static enum status join_document(char **text, const Longhaul__V1__Document *document)
+{
+    static const char between[] = "\n\n";
+    size_t document_bytes = strlen(document->document), question_bytes = strlen(document->question);
+    bool both = document_bytes && question_bytes;
+    size_t between_bytes = both ? sizeof between - 1 : 0;
+    char *joined = malloc(document_bytes + between_bytes + question_bytes + 1);
+    if (!joined)
+        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a document of %zu bytes",
+                    document_bytes);
+    memcpy(joined, document->document, document_bytes);
+    memcpy(joined + document_bytes, between, between_bytes);
+    memcpy(joined + document_bytes + between_bytes, document->question, question_bytes + 1);
+    *text = joined;
+    return STATUS_OK;
+}
+
+static enum status check_chat(const struct prompt_forms *forms)
+{
+    return forms->chat ? STATUS_OK : fail(STATUS_UNIMPLEMENTED, "%s", forms->chat_missing);
+}
+
+static enum status encode_text(const struct prompt_forms *forms, struct id_list *ids,
+                               const char *text, bool raw)
+{
+    size_t bytes = strlen(text);
+    if (bytes == 0)
+        return fail(STATUS_INVALID_ARGUMENT, "prompt: the text is empty");
+    if (raw)
+        return tokenizer_encode(forms->tokenizer, ids, text, bytes,
+                                TOKENIZER_CONTROL | TOKENIZER_BOS);
+    TRY(check_chat(forms));
+    const struct chat_message message = {"user", 4, text, bytes};
+    return chat_render(forms->chat, ids, &message, 1);
+}
+
+static enum status encode_chat(const struct prompt_forms *forms, struct id_list *ids,
+                               const Longhaul__V1__Chat *chat)
+{
+    TRY(check_chat(forms));
+    if (chat->n_messages == 0 || chat->n_messages > MESSAGES_MAX)
+        return fail(STATUS_INVALID_ARGUMENT, "prompt.chat: %zu messages; must be 1 to %d",
+                    chat->n_messages, MESSAGES_MAX);
+    struct chat_message *messages = calloc(chat->n_messages, sizeof *messages);
+    if (!messages)
+        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a conversation");
+    for (size_t i = 0; i < chat->n_messages; i++) {
+        const Longhaul__V1__ChatMessage *from = chat->messages[i];
+        messages[i] = (struct chat_message){from->role, strlen(from->role), from->content,
+                                            strlen(from->content)};
+    }
+    enum status status = chat_render(forms->chat, ids, messages, chat->n_messages);
+    free(messages);
+    return status;
+}
+
+enum status prompt_encode(const struct prompt_forms *forms, struct id_list *ids,
+                          const Longhaul__V1__Prompt *prompt)
+{
+    switch (prompt ? prompt->content_case : LONGHAUL__V1__PROMPT__CONTENT__NOT_SET) {
+    case LONGHAUL__V1__PROMPT__CONTENT_TEXT:
+        return encode_text(forms, ids, prompt->text, prompt->raw);
+    case LONGHAUL__V1__PROMPT__CONTENT_DOCUMENT: {
+        char *text = NULL;
+        TRY(join_document(&text, prompt->document));
+        enum status status = encode_text(forms, ids, text, prompt->raw);
+        free(text);
+        return status;
+    }
+    case LONGHAUL__V1__PROMPT__CONTENT_CHAT:
+        if (prompt->raw)
+            return fail(STATUS_INVALID_ARGUMENT, "prompt: a chat cannot be raw");
+        return encode_chat(forms, ids, prompt->chat);
+    default:
+        return fail(STATUS_INVALID_ARGUMENT, "prompt: give a document, a text or a chat");
+    }
+}

@@ -1,0 +1,20 @@
+/* What a client sent, as token ids: a document with a question, a text or a conversation, in the model's chat form or
+ * raw. */
+#pragma once
+
+#include "coordinator/chat.h"
+#include "coordinator/id_list.h"
+#include "coordinator/tokenizer.h"
+#include "proto/inference.pb-c.h"
+#include "proto/status.h"
+
+/* Borrowed. Where the model has no chat form, `chat` is NULL and `chat_missing` says why. */
+struct prompt_forms {
+    const struct tokenizer *tokenizer;
+    const struct chat *chat;
+    const char *chat_missing;
+};
+
+/* Appends the prompt's ids to an empty list. INVALID_ARGUMENT for a prompt that says nothing. */
+MUST_CHECK enum status prompt_encode(const struct prompt_forms *forms, struct id_list *ids,
+                                     const Longhaul__V1__Prompt *prompt);

@@ -1,0 +1,266 @@
+/* Owns the parts of a coordinator and its method table. Promises that health says SERVING only while a worker group is
+ * complete, loaded and at work. */
+#include "coordinator/server.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "coordinator/cluster.h"
+#include "coordinator/plan_message.h"
+#include "coordinator/session.h"
+#include "proto/log.h"
+#include "proto/model/digest.h"
+#include "proto/model/model.h"
+#include "proto/rpc/descriptors.h"
+#include "proto/rpc/health.h"
+#include "proto/rpc/reflection.h"
+
+static const char service[] = "longhaul.v1.Inference";
+
+enum {
+    INFERENCE_METHODS = 5,
+    METHODS = INFERENCE_METHODS + 1 + HEALTH_METHODS + REFLECTION_METHODS,
+    CALLS_MAX = 1024,
+    FINISH_MS = 3000,        /* for running requests to say that they were cut short */
+    WORKERS_LEAVE_MS = 5000, /* for ranks to hear that they should end */
+    SENTENCE_BYTES = 256,
+};
+
+struct server {
+    struct session_tools tools;
+    struct planner planner;
+    struct model *model;
+    struct tokenizer *tokenizer;
+    struct chat *chat;
+    char chat_missing[SENTENCE_BYTES];
+    char digest[DIGEST_HEX_BYTES];
+    struct health *health;
+    struct reflection *reflection;
+    struct rpc_server *rpc;
+    struct rpc_method methods[METHODS];
+};
+
+/* ---- methods ---- */
+
+static enum status generate(struct rpc_call *call, const ProtobufCMessage *request, void *context)
+{
+    struct server *server = context;
+    return session_generate(call, &server->tools, (const void *)request);
+}
+
+static enum status score(struct rpc_call *call, const ProtobufCMessage *request, void *context)
+{
+    struct server *server = context;
+    return session_score(call, &server->tools, (const void *)request);
+}
+
+static enum status tokenize(struct rpc_call *call, const ProtobufCMessage *message, void *context)
+{
+    struct server *server = context;
+    const Longhaul__V1__TokenizeRequest *request = (const void *)message;
+    struct id_list ids = {0};
+    TRY(tokenizer_encode(server->tokenizer, &ids, request->text, strlen(request->text),
+                         TOKENIZER_CONTROL | TOKENIZER_BOS));
+    Longhaul__V1__TokenizeResponse response = LONGHAUL__V1__TOKENIZE_RESPONSE__INIT;
+    response.n_token_ids = ids.count;
+    response.token_ids = ids.ids;
+    enum status status = rpc_call_write(call, &response.base);
+    id_list_deinit(&ids);
+    return status;
+}
+
+static enum status count_prompt(struct server *server, const Longhaul__V1__PlanRequest *request,
+                                int64_t *tokens)
+{
+    if (request->length_case == LONGHAUL__V1__PLAN_REQUEST__LENGTH_PROMPT_TOKENS) {
+        *tokens = request->prompt_tokens;
+        return *tokens >= 1 ? STATUS_OK
+                            : fail(STATUS_INVALID_ARGUMENT, "prompt_tokens is %lld; must be at "
+                                                            "least 1",
+                                   (long long)*tokens);
+    }
+    struct id_list ids = {0};
+    TRY(prompt_encode(&server->tools.forms, &ids, request->prompt));
+    *tokens = (int64_t)ids.count;
+    id_list_deinit(&ids);
+    return STATUS_OK;
+}
+
+static enum status plan(struct rpc_call *call, const ProtobufCMessage *message, void *context)
+{
+    struct server *server = context;
+    const Longhaul__V1__PlanRequest *request = (const void *)message;
+    int64_t tokens = 0;
+    TRY(count_prompt(server, request, &tokens));
+    struct workers_facts facts;
+    TRY(workers_facts(server->tools.workers, &facts));
+    if (request->workers < 0 || request->max_tokens < 0)
+        return fail(STATUS_INVALID_ARGUMENT, "workers and max_tokens cannot be negative");
+    if (request->workers > 0)
+        facts.size = request->workers;
+    const struct planner_request wanted = {request->options, tokens, request->max_tokens};
+    struct choice choice;
+    TRY(planner_choose(&server->planner, &choice, rpc_call_details(call), &facts, &wanted));
+    struct planner_forecast forecast;
+    TRY(planner_forecast(&server->planner, &forecast, &choice, &facts, tokens));
+    enum status status = plan_message_write(call, &server->planner, &choice, &forecast, tokens);
+    planner_forecast_deinit(&forecast);
+    return status;
+}
+
+static enum status get_cluster(struct rpc_call *call, const ProtobufCMessage *request,
+                               void *context)
+{
+    (void)request;
+    struct server *server = context;
+    const struct model_spec *spec = model_spec(server->model);
+    char name[SENTENCE_BYTES];
+    snprintf(name, sizeof name, "%.*s", (int)spec->name.bytes, spec->name.text);
+    const struct cluster_facts facts = {
+        .model = name,
+        .model_digest = server->digest,
+        .context_tokens = server->planner.defaults.context_tokens,
+        .draining = atomic_load(&server->tools.draining),
+        .queued_requests = queue_waiting(server->tools.queue),
+    };
+    return cluster_write(call, &facts, server->tools.workers);
+}
+
+static void fill_methods(struct server *server)
+{
+    const struct rpc_method rows[INFERENCE_METHODS] = {
+        {service, "Generate", &longhaul__v1__generate_request__descriptor, false,
+         RPC_MESSAGE_BYTES_MAX, generate, server},
+        {service, "Score", &longhaul__v1__score_request__descriptor, false, RPC_MESSAGE_BYTES_MAX,
+         score, server},
+        {service, "Plan", &longhaul__v1__plan_request__descriptor, false, RPC_MESSAGE_BYTES_MAX,
+         plan, server},
+        {service, "Tokenize", &longhaul__v1__tokenize_request__descriptor, false,
+         RPC_MESSAGE_BYTES_MAX, tokenize, server},
+        {service, "GetCluster", &longhaul__v1__get_cluster_request__descriptor, false,
+         RPC_SMALL_MESSAGE_BYTES_MAX, get_cluster, server},
+    };
+    memcpy(server->methods, rows, sizeof rows);
+    workers_method(server->tools.workers, server->methods + INFERENCE_METHODS);
+    health_methods(server->health, server->methods + INFERENCE_METHODS + 1);
+    reflection_methods(server->reflection,
+                       server->methods + INFERENCE_METHODS + 1 + HEALTH_METHODS);
+}
+
+/* ---- life ---- */
+
+static void workers_changed(void *context)
+{
+    struct server *server = context;
+    health_set(server->health,
+               !atomic_load(&server->tools.draining) && workers_serving(server->tools.workers));
+    queue_wake(server->tools.queue);
+}
+
+static enum status open_model(struct server *server, const struct server_settings *settings)
+{
+    TRY(model_open(&server->model, settings->model_path));
+    const struct vocab *vocab = model_vocab(server->model);
+    if (!vocab)
+        return fail(STATUS_UNIMPLEMENTED, "%s holds no tokenizer", settings->model_path);
+    digest_model(server->digest, server->model);
+    TRY(tokenizer_create(&server->tokenizer, vocab));
+    /* A model without a chat form still serves raw prompts. */
+    if (chat_create(&server->chat, server->tokenizer, vocab) != STATUS_OK)
+        snprintf(server->chat_missing, sizeof server->chat_missing, "%s", status_message());
+    server->tools.forms =
+        (struct prompt_forms){server->tokenizer, server->chat, server->chat_missing};
+    return planner_init(&server->planner, model_spec(server->model), &settings->plan);
+}
+
+static enum status open_parts(struct server *server, const struct server_settings *settings)
+{
+    TRY(open_model(server, settings));
+    TRY(queue_create(&server->tools.queue, settings->queue_length));
+    TRY(health_create(&server->health, service));
+    TRY(reflection_create(&server->reflection, descriptors_set, descriptors_set_bytes));
+    const struct workers_settings workers = {
+        .model_digest = server->digest,
+        .kernels = settings->kernels,
+        .heartbeat_ms = settings->heartbeat_ms,
+        .dead_ms = settings->dead_ms,
+        .changed = workers_changed,
+        .context = server,
+    };
+    TRY(workers_create(&server->tools.workers, &workers));
+    server->tools.planner = &server->planner;
+    server->tools.deadline_ms = settings->request_deadline_ms;
+    atomic_store(&server->tools.workers_expected, settings->workers_expected);
+    fill_methods(server);
+    return rpc_server_create(&server->rpc, settings->listen, server->methods, METHODS, CALLS_MAX);
+}
+
+enum status server_create(struct server **server, const struct server_settings *settings)
+{
+    struct server *s = calloc(1, sizeof *s);
+    if (!s)
+        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the coordinator");
+    enum status status = open_parts(s, settings);
+    if (status != STATUS_OK) {
+        server_destroy(s);
+        return status;
+    }
+    *server = s;
+    return STATUS_OK;
+}
+
+int server_port(const struct server *server)
+{
+    return rpc_server_port(server->rpc);
+}
+
+bool server_is_serving(struct server *server)
+{
+    return workers_serving(server->tools.workers);
+}
+
+bool server_has_workers(struct server *server)
+{
+    return workers_any(server->tools.workers);
+}
+
+void server_expect_workers(struct server *server, bool expected)
+{
+    atomic_store(&server->tools.workers_expected, expected);
+    queue_wake(server->tools.queue);
+}
+
+void server_drain(struct server *server)
+{
+    atomic_store(&server->tools.draining, true);
+    rpc_server_drain(server->rpc);
+    workers_changed(server);
+}
+
+bool server_is_idle(struct server *server)
+{
+    return queue_is_empty(server->tools.queue);
+}
+
+void server_destroy(struct server *server)
+{
+    if (!server)
+        return;
+    if (server->rpc) {
+        server_drain(server);
+        atomic_store(&server->tools.stopping, true);
+        for (int waited_ms = 0; waited_ms < FINISH_MS && !server_is_idle(server); waited_ms += 50)
+            queue_wait(server->tools.queue, 50);
+        workers_stop(server->tools.workers, "the coordinator is ending", WORKERS_LEAVE_MS);
+    }
+    rpc_server_destroy(server->rpc, 0);
+    workers_destroy(server->tools.workers);
+    reflection_destroy(server->reflection);
+    health_destroy(server->health);
+    queue_destroy(server->tools.queue);
+    chat_destroy(server->chat);
+    tokenizer_destroy(server->tokenizer);
+    model_close(server->model);
+    free(server);
+}

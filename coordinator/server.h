@@ -1,0 +1,44 @@
+/* The coordinator's services: Inference for clients, WorkerControl for ranks, health and reflection. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "coordinator/planner.h"
+#include "proto/status.h"
+
+struct server;
+
+struct server_settings {
+    const char *listen;     /* "HOST:PORT" */
+    const char *model_path; /* of the file whose tokenizer and shape are used */
+    const char *kernels;    /* a variant every rank must have; NULL: any */
+    struct planner_defaults plan;
+    int64_t queue_length;
+    int64_t request_deadline_ms;
+    int heartbeat_ms, dead_ms;
+    bool workers_expected; /* requests wait for a group that is about to come */
+};
+
+/* Reads the model file, then listens. Borrows the settings' texts. */
+MUST_CHECK enum status server_create(struct server **server, const struct server_settings *settings);
+
+int server_port(const struct server *server);
+
+/* Whether a worker group serves. */
+bool server_is_serving(struct server *server);
+
+/* Whether a group is there at all. */
+bool server_has_workers(struct server *server);
+
+/* Whether requests should wait for a group to come. */
+void server_expect_workers(struct server *server, bool expected);
+
+/* New and waiting requests are refused from now on; running ones go on. */
+void server_drain(struct server *server);
+
+/* Whether no request waits or runs. */
+bool server_is_idle(struct server *server);
+
+/* Cuts running requests short, tells the workers to end, closes everything. NULL is accepted. */
+void server_destroy(struct server *server);

@@ -1,0 +1,429 @@
+/* Owns one request: its ids, its place in the queue, its run and its answer. Promises that whatever ends the request
+ * (its end, a stop string, the client, the deadline, a drain, a lost group), the group is free for the next one.
+ *
+ *   encode -> wait for a group (queue) -> choose and forecast -> run, streaming what comes -> finished
+ */
+#include "coordinator/session.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "coordinator/detokenizer.h"
+#include "coordinator/group_run.h"
+#include "coordinator/sampling_request.h"
+#include "coordinator/stream.h"
+#include "proto/clock.h"
+#include "proto/log.h"
+
+enum { LOOK_MS = 50, RETRY_MS = 2000, MAX_TOKENS_STANDARD = 256, NAME_BYTES_MAX = 40 };
+
+struct session {
+    struct rpc_call *call;
+    struct session_tools *tools;
+    struct stream stream;
+    char request_id[WORKERS_NAME_BYTES]; /* the client's, or ours */
+    char run_id[WORKERS_NAME_BYTES];     /* what the ranks see: never used twice */
+    int64_t deadline_ns;
+    struct id_list ids;
+    const Longhaul__V1__PlanOptions *options;
+    int64_t max_tokens;
+    struct workers_facts facts;
+    struct choice choice;
+    struct queue_ticket ticket;
+    bool queued; /* the ticket is in the queue */
+    struct group_run *run;
+};
+
+static enum status session_init(struct session *session, struct rpc_call *call,
+                                struct session_tools *tools, const char *request_id, bool is_score)
+{
+    *session = (struct session){.call = call, .tools = tools};
+    if (strlen(request_id) > NAME_BYTES_MAX) {
+        rpc_call_details(call)->field = "request_id";
+        return fail(STATUS_INVALID_ARGUMENT, "request_id is longer than %d bytes", NAME_BYTES_MAX);
+    }
+    unsigned long long number = atomic_fetch_add(&tools->requests, 1) + 1;
+    if (request_id[0]) {
+        snprintf(session->request_id, sizeof session->request_id, "%s", request_id);
+        snprintf(session->run_id, sizeof session->run_id, "%.*s#%llu", NAME_BYTES_MAX, request_id,
+                 number);
+    } else {
+        snprintf(session->request_id, sizeof session->request_id, "r%llu", number);
+        snprintf(session->run_id, sizeof session->run_id, "r%llu", number);
+    }
+    log_request(session->request_id);
+    int64_t own_ns = clock_after_ms(tools->deadline_ms);
+    int64_t asked_ns = rpc_call_deadline_ns(call);
+    session->deadline_ns = asked_ns < own_ns ? asked_ns : own_ns;
+    session->stream =
+        (struct stream){.call = call, .request_id = session->request_id, .is_score = is_score};
+    return STATUS_OK;
+}
+
+static void session_deinit(struct session *session)
+{
+    group_run_end(session->run);
+    if (session->queued)
+        queue_leave(session->tools->queue, &session->ticket);
+    id_list_deinit(&session->ids);
+}
+
+/* Why the request should end now, OK when it should not. `stage` is told to the client. */
+static enum status check_over(struct session *session, const char *stage)
+{
+    enum status status = STATUS_OK;
+    if (rpc_call_cancelled(session->call))
+        status = fail(STATUS_CANCELLED, "the client left in %s", stage);
+    else if (clock_now_ns() >= session->deadline_ns)
+        status = fail(STATUS_DEADLINE_EXCEEDED, "the deadline passed in %s", stage);
+    if (status != STATUS_OK) {
+        rpc_call_details(session->call)->reason = "ENDED_EARLY";
+        status_details_fact(rpc_call_details(session->call), "stage", "%s", stage);
+    }
+    return status;
+}
+
+static enum status unavailable(struct session *session, const char *reason, const char *sentence)
+{
+    rpc_call_details(session->call)->reason = reason;
+    rpc_call_details(session->call)->retry_ms = RETRY_MS;
+    return fail(STATUS_UNAVAILABLE, "%s", sentence);
+}
+
+/* ---- waiting for a group ---- */
+
+static enum status check_waiting(struct session *session)
+{
+    struct session_tools *tools = session->tools;
+    TRY(check_over(session, "queue"));
+    if (atomic_load(&tools->draining))
+        return unavailable(session, "DRAINING", "the coordinator is draining");
+    if (!atomic_load(&tools->workers_expected) && !workers_any(tools->workers))
+        return unavailable(session, "NO_WORKERS",
+                           "no worker group is there: start one with mpirun longhaul-worker");
+    return STATUS_OK;
+}
+
+static enum status wait_for_group(struct session *session, struct group **acquired)
+{
+    struct session_tools *tools = session->tools;
+    enum status status = queue_enter(tools->queue, &session->ticket);
+    if (status != STATUS_OK) {
+        rpc_call_details(session->call)->reason = "QUEUE_FULL";
+        rpc_call_details(session->call)->retry_ms = RETRY_MS;
+        return status;
+    }
+    session->queued = true;
+    int64_t told = -1;
+    for (;;) {
+        TRY(check_waiting(session));
+        struct group *group = NULL;
+        if (queue_is_first(tools->queue, &session->ticket))
+            group = workers_acquire(tools->workers, &session->facts);
+        if (group) {
+            queue_start(tools->queue, &session->ticket);
+            *acquired = group;
+            return STATUS_OK;
+        }
+        int64_t ahead = queue_ahead(tools->queue, &session->ticket);
+        if (ahead != told)
+            TRY(stream_queued(&session->stream, ahead));
+        told = ahead;
+        queue_wait(tools->queue, LOOK_MS);
+    }
+}
+
+/* ---- planning ---- */
+
+static enum status tell_plan(struct session *session)
+{
+    const struct planner *planner = session->tools->planner;
+    const int64_t prompt_tokens = (int64_t)session->ids.count;
+    const struct planner_request request = {session->options, prompt_tokens, session->max_tokens};
+    TRY(planner_choose(planner, &session->choice, rpc_call_details(session->call), &session->facts,
+                       &request));
+    struct planner_forecast forecast;
+    TRY(planner_forecast(planner, &forecast, &session->choice, &session->facts, prompt_tokens));
+    enum status status = stream_planned(&session->stream, planner, &session->choice, &forecast,
+                                        prompt_tokens);
+    planner_forecast_deinit(&forecast);
+    return status;
+}
+
+/* ---- running ---- */
+
+static enum status begin_run(struct session *session, const Longhaul__V1__RunSampling *sampling)
+{
+    struct group *group = NULL;
+    TRY(wait_for_group(session, &group));
+    enum status status = tell_plan(session);
+    if (status != STATUS_OK) {
+        workers_release(group);
+        return status;
+    }
+    struct choice_message choice;
+    choice_message_set(&choice, &session->choice);
+    size_t stop_count = 0;
+    const int32_t *stop_ids = tokenizer_stop_ids(session->tools->forms.tokenizer, &stop_count);
+    int64_t left_ms = (session->deadline_ns - clock_now_ns()) / 1000000;
+    Longhaul__V1__Run run = LONGHAUL__V1__RUN__INIT;
+    run.request_id = session->run_id;
+    run.kind = session->stream.is_score ? LONGHAUL__V1__RUN_KIND__RUN_KIND_SCORE
+                                        : LONGHAUL__V1__RUN_KIND__RUN_KIND_GENERATE;
+    run.choice = &choice.message;
+    run.n_token_ids = session->ids.count;
+    run.token_ids = session->ids.ids;
+    run.max_tokens = session->max_tokens;
+    run.sampling = (Longhaul__V1__RunSampling *)sampling;
+    run.n_stop_ids = stop_count;
+    run.stop_ids = (int32_t *)stop_ids;
+    run.deadline_ms = left_ms > 1 ? left_ms : 1;
+    session->stream.prefill_ns = clock_now_ns();
+    log_line(LOG_INFO, "request runs", "kind=%s prompt_tokens=%zu max_tokens=%" PRId64,
+             session->stream.is_score ? "score" : "generate", session->ids.count,
+             session->max_tokens);
+    return group_run_begin(&session->run, group, &run);
+}
+
+/* Waits for news and tells progress; a request that is over is cancelled. */
+static enum status follow(struct session *session, struct group_news *news)
+{
+    enum status status = check_over(session, news->ids ? "decode" : "prefill");
+    if (status != STATUS_OK) {
+        group_run_cancel(session->run, status_message());
+        return status;
+    }
+    if (atomic_load(&session->tools->stopping))
+        group_run_cancel(session->run, "the coordinator is ending");
+    group_run_wait(session->run, news, LOOK_MS);
+    return news->tokens_total
+               ? stream_progress(&session->stream, news->tokens_done, news->tokens_total)
+               : STATUS_OK;
+}
+
+/* The run's own failure, with what helps the client. */
+static enum status failure_of(struct session *session, const struct group_outcome *outcome)
+{
+    if (outcome->status == STATUS_UNAVAILABLE)
+        return unavailable(session, "WORKERS_LOST", outcome->message);
+    return fail(outcome->status, "%s", outcome->message);
+}
+
+static void log_end(const struct session *session, const struct group_outcome *outcome)
+{
+    log_line(LOG_INFO, "request ended",
+             "prompt_tokens=%zu completion_tokens=%" PRId64 " prefill_s=%.3f decode_s=%.3f",
+             session->ids.count, outcome->completion_tokens, outcome->prefill_seconds,
+             outcome->decode_seconds);
+}
+
+/* ---- generate ---- */
+
+/* The text of a batch of ids. */
+struct batch {
+    char *text; /* 0-terminated */
+    size_t bytes, room;
+    size_t ids; /* how many were used before a stop string ended the answer */
+    bool stopped;
+};
+
+static enum status batch_add(struct batch *batch, const struct detokenizer_piece *piece)
+{
+    if (batch->bytes + piece->bytes + 1 > batch->room) {
+        size_t room = 2 * (batch->bytes + piece->bytes + 1);
+        char *longer = realloc(batch->text, room);
+        if (!longer)
+            return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the answer's text");
+        batch->text = longer;
+        batch->room = room;
+    }
+    memcpy(batch->text + batch->bytes, piece->text, piece->bytes);
+    batch->bytes += piece->bytes;
+    batch->text[batch->bytes] = 0;
+    batch->stopped = piece->stopped;
+    return STATUS_OK;
+}
+
+/* Turns the news into text; at the end also what was held back. */
+static enum status batch_fill(struct batch *batch, struct detokenizer *detokenizer,
+                              const struct group_news *news)
+{
+    struct detokenizer_piece piece = {.text = "", .bytes = 0};
+    batch->bytes = 0;
+    TRY(batch_add(batch, &piece));
+    for (batch->ids = 0; batch->ids < news->id_count && !batch->stopped; batch->ids++) {
+        TRY(detokenizer_feed(detokenizer, &piece, news->ids[batch->ids]));
+        TRY(batch_add(batch, &piece));
+    }
+    if (news->ended && !batch->stopped) {
+        TRY(detokenizer_end(detokenizer, &piece));
+        TRY(batch_add(batch, &piece));
+    }
+    return STATUS_OK;
+}
+
+static enum status follow_answer(struct session *session, struct detokenizer *detokenizer,
+                                 bool *stopped, int64_t *completion_tokens)
+{
+    struct group_news news = {0};
+    struct batch batch = {0};
+    enum status status = STATUS_OK;
+    while (!news.ended && !batch.stopped) {
+        TRY_ELSE(follow(session, &news), free_text);
+        TRY_ELSE(batch_fill(&batch, detokenizer, &news), free_text);
+        *completion_tokens += (int64_t)batch.ids;
+        TRY_ELSE(stream_tokens(&session->stream, batch.text, news.ids, batch.ids), free_text);
+    }
+    *stopped = batch.stopped;
+    if (!batch.stopped)
+        goto free_text;
+    group_run_cancel(session->run, "a stop string was met");
+    while (!news.ended) /* the ranks' counts are complete only then */
+        TRY_ELSE(follow(session, &news), free_text);
+free_text:
+    free(batch.text);
+    return status;
+}
+
+static enum status finish_answer(struct session *session, uint64_t seed, bool stopped,
+                                 int64_t completion_tokens)
+{
+    struct group_outcome outcome;
+    group_run_outcome(session->run, &outcome);
+    struct stream_end end = {
+        .reason = LONGHAUL__V1__FINISH_REASON__FINISH_REASON_LENGTH,
+        .seed = seed,
+        .prompt_tokens = (int64_t)session->ids.count,
+        .load_seconds = session->facts.load_seconds,
+    };
+    bool cut_short = outcome.status == STATUS_CANCELLED;
+    if (stopped || outcome.stopped)
+        end.reason = LONGHAUL__V1__FINISH_REASON__FINISH_REASON_STOP;
+    else if (cut_short && atomic_load(&session->tools->stopping))
+        end.reason = LONGHAUL__V1__FINISH_REASON__FINISH_REASON_CANCELLED;
+    else if (outcome.status != STATUS_OK)
+        return failure_of(session, &outcome);
+    if (stopped)
+        outcome.completion_tokens = completion_tokens;
+    log_end(session, &outcome);
+    return stream_finished(&session->stream, &end, &outcome);
+}
+
+static enum status read_generate(struct session *session, Longhaul__V1__RunSampling *sampling,
+                                 struct detokenizer *detokenizer,
+                                 const Longhaul__V1__GenerateRequest *request)
+{
+    struct status_details *details = rpc_call_details(session->call);
+    const struct prompt_forms *forms = &session->tools->forms;
+    session->options = request->options;
+    session->max_tokens =
+        request->optional_max_tokens_case ==
+                LONGHAUL__V1__GENERATE_REQUEST__OPTIONAL_MAX_TOKENS_MAX_TOKENS
+            ? request->max_tokens
+            : MAX_TOKENS_STANDARD;
+    if (session->max_tokens < 1) {
+        details->field = "max_tokens";
+        return fail(STATUS_INVALID_ARGUMENT, "max_tokens is %" PRId64 "; must be at least 1",
+                    session->max_tokens);
+    }
+    TRY(sampling_request_read(sampling, details, request->sampling));
+    struct detokenizer_stop stops[DETOKENIZER_STOPS_MAX];
+    for (size_t i = 0; i < request->n_stop && i < DETOKENIZER_STOPS_MAX; i++)
+        stops[i] = (struct detokenizer_stop){request->stop[i], strlen(request->stop[i])};
+    details->field = "stop";
+    TRY(detokenizer_init(detokenizer, forms->tokenizer, stops, request->n_stop));
+    details->field = "prompt";
+    TRY(prompt_encode(forms, &session->ids, request->prompt));
+    details->field = NULL;
+    return STATUS_OK;
+}
+
+enum status session_generate(struct rpc_call *call, struct session_tools *tools,
+                             const Longhaul__V1__GenerateRequest *request)
+{
+    struct session session;
+    struct detokenizer detokenizer = {0};
+    Longhaul__V1__RunSampling sampling;
+    bool stopped = false;
+    int64_t completion_tokens = 0;
+    TRY(session_init(&session, call, tools, request->request_id, false));
+    enum status status = STATUS_OK;
+    TRY_ELSE(read_generate(&session, &sampling, &detokenizer, request), deinit);
+    TRY_ELSE(begin_run(&session, &sampling), deinit);
+    TRY_ELSE(follow_answer(&session, &detokenizer, &stopped, &completion_tokens), deinit);
+    status = finish_answer(&session, sampling.seed, stopped, completion_tokens);
+deinit:
+    detokenizer_deinit(&detokenizer);
+    session_deinit(&session);
+    return status;
+}
+
+/* ---- score ---- */
+
+static enum status follow_scores(struct session *session, double *sum)
+{
+    struct group_news news = {0};
+    const int64_t last = (int64_t)session->ids.count - 1;
+    while (!news.ended) {
+        TRY(follow(session, &news));
+        if (news.score_count == 0)
+            continue;
+        for (int64_t i = 0; i < news.score_count; i++)
+            *sum += (double)news.scores[i];
+        /* The last token has no score: its id goes with the last ones that have. */
+        int64_t end = news.score_first + news.score_count;
+        int64_t ids = news.score_count + (end == last);
+        TRY(stream_scores(&session->stream, news.score_first, session->ids.ids + news.score_first,
+                          (size_t)ids, news.scores, (size_t)news.score_count));
+    }
+    return STATUS_OK;
+}
+
+static enum status finish_scores(struct session *session, double sum)
+{
+    struct group_outcome outcome;
+    group_run_outcome(session->run, &outcome);
+    if (outcome.status != STATUS_OK)
+        return failure_of(session, &outcome);
+    const struct stream_end end = {
+        .perplexity = exp(-sum / (double)(session->ids.count - 1)),
+        .prompt_tokens = (int64_t)session->ids.count,
+        .load_seconds = session->facts.load_seconds,
+    };
+    log_end(session, &outcome);
+    return stream_finished(&session->stream, &end, &outcome);
+}
+
+static enum status read_score(struct session *session, const Longhaul__V1__ScoreRequest *request)
+{
+    rpc_call_details(session->call)->field = "text";
+    session->options = request->options;
+    TRY(tokenizer_encode(session->tools->forms.tokenizer, &session->ids, request->text,
+                         strlen(request->text), TOKENIZER_CONTROL | TOKENIZER_BOS));
+    if (session->ids.count < 2)
+        return fail(STATUS_INVALID_ARGUMENT, "text: %zu tokens; a score needs at least 2",
+                    session->ids.count);
+    rpc_call_details(session->call)->field = NULL;
+    return STATUS_OK;
+}
+
+enum status session_score(struct rpc_call *call, struct session_tools *tools,
+                          const Longhaul__V1__ScoreRequest *request)
+{
+    struct session session;
+    Longhaul__V1__RunSampling sampling;
+    double sum = 0;
+    TRY(session_init(&session, call, tools, request->request_id, true));
+    enum status status = STATUS_OK;
+    TRY_ELSE(sampling_request_read(&sampling, rpc_call_details(call), NULL), deinit);
+    TRY_ELSE(read_score(&session, request), deinit);
+    TRY_ELSE(begin_run(&session, &sampling), deinit);
+    TRY_ELSE(follow_scores(&session, &sum), deinit);
+    status = finish_scores(&session, sum);
+deinit:
+    session_deinit(&session);
+    return status;
+}

@@ -1,0 +1,31 @@
+/* One Generate or Score call, from its request to its last event. */
+#pragma once
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "coordinator/planner.h"
+#include "coordinator/prompt.h"
+#include "coordinator/queue.h"
+#include "coordinator/workers.h"
+#include "proto/rpc/rpc_server.h"
+#include "proto/status.h"
+
+/* What all sessions share; borrowed from the server. */
+struct session_tools {
+    struct prompt_forms forms;
+    const struct planner *planner;
+    struct workers *workers;
+    struct queue *queue;
+    int64_t deadline_ms;          /* longest that a request may take */
+    atomic_bool workers_expected; /* a group is being started: wait for it */
+    atomic_bool draining;         /* waiting requests are refused */
+    atomic_bool stopping;         /* running requests are cut short */
+    atomic_ullong requests;       /* seen so far, for names */
+};
+
+MUST_CHECK enum status session_generate(struct rpc_call *call, struct session_tools *tools,
+                                        const Longhaul__V1__GenerateRequest *request);
+MUST_CHECK enum status session_score(struct rpc_call *call, struct session_tools *tools,
+                                     const Longhaul__V1__ScoreRequest *request);

@@ -1,0 +1,138 @@
+/* Owns nothing. Promises that the events of both kinds of call are built in one place, and that a call's client is told
+ * of progress no more often than it can use. */
+#include "coordinator/stream.h"
+
+#include <stdlib.h>
+
+#include "coordinator/plan_message.h"
+#include "proto/clock.h"
+
+#define PROGRESS_NS 200000000
+
+/* The numbers of the oneof's members, the same in both responses. */
+enum event { EVENT_QUEUED = 2, EVENT_PLANNED = 3, EVENT_PROGRESS = 4, EVENT_PART = 5, EVENT_FINISHED = 6 };
+
+_Static_assert((int)LONGHAUL__V1__GENERATE_RESPONSE__EVENT_QUEUED == EVENT_QUEUED &&
+                   (int)LONGHAUL__V1__SCORE_RESPONSE__EVENT_QUEUED == EVENT_QUEUED &&
+                   (int)LONGHAUL__V1__GENERATE_RESPONSE__EVENT_TOKENS == EVENT_PART &&
+                   (int)LONGHAUL__V1__SCORE_RESPONSE__EVENT_SCORES == EVENT_PART &&
+                   (int)LONGHAUL__V1__GENERATE_RESPONSE__EVENT_FINISHED == EVENT_FINISHED &&
+                   (int)LONGHAUL__V1__SCORE_RESPONSE__EVENT_FINISHED == EVENT_FINISHED,
+               "both responses number their events alike");
+
+/* `body` is the event's message; every member of the oneof is a pointer to one. */
+static enum status tell(struct stream *stream, enum event event, void *body)
+{
+    if (stream->is_score) {
+        Longhaul__V1__ScoreResponse response = LONGHAUL__V1__SCORE_RESPONSE__INIT;
+        response.request_id = (char *)stream->request_id;
+        response.event_case = (Longhaul__V1__ScoreResponse__EventCase)event;
+        response.queued = body;
+        return rpc_call_write(stream->call, &response.base);
+    }
+    Longhaul__V1__GenerateResponse response = LONGHAUL__V1__GENERATE_RESPONSE__INIT;
+    response.request_id = (char *)stream->request_id;
+    response.event_case = (Longhaul__V1__GenerateResponse__EventCase)event;
+    response.queued = body;
+    return rpc_call_write(stream->call, &response.base);
+}
+
+enum status stream_queued(struct stream *stream, int64_t ahead)
+{
+    Longhaul__V1__Queued queued = LONGHAUL__V1__QUEUED__INIT;
+    queued.ahead = ahead;
+    return tell(stream, EVENT_QUEUED, &queued);
+}
+
+enum status stream_planned(struct stream *stream, const struct planner *planner,
+                           const struct choice *choice, const struct planner_forecast *forecast,
+                           int64_t prompt_tokens)
+{
+    struct plan_message message;
+    plan_message_set(&message, planner, choice, forecast, prompt_tokens);
+    return tell(stream, EVENT_PLANNED, &message.summary);
+}
+
+enum status stream_progress(struct stream *stream, int64_t done, int64_t total)
+{
+    int64_t now_ns = clock_now_ns();
+    if (done == stream->tokens_told)
+        return STATUS_OK;
+    if (done < total && now_ns - stream->progress_ns < PROGRESS_NS)
+        return STATUS_OK;
+    stream->progress_ns = now_ns;
+    stream->tokens_told = done;
+    Longhaul__V1__Progress progress = LONGHAUL__V1__PROGRESS__INIT;
+    progress.tokens_done = done;
+    progress.tokens_total = total;
+    progress.tokens_per_second = (double)done / clock_seconds_since(stream->prefill_ns);
+    return tell(stream, EVENT_PROGRESS, &progress);
+}
+
+enum status stream_tokens(struct stream *stream, const char *text, const int32_t *ids,
+                          size_t id_count)
+{
+    if (!text[0] && id_count == 0)
+        return STATUS_OK;
+    Longhaul__V1__Tokens tokens = LONGHAUL__V1__TOKENS__INIT;
+    tokens.text = (char *)text;
+    tokens.n_ids = id_count;
+    tokens.ids = (int32_t *)ids;
+    return tell(stream, EVENT_PART, &tokens);
+}
+
+enum status stream_scores(struct stream *stream, int64_t first, const int32_t *ids,
+                          size_t id_count, const float *logprobs, size_t count)
+{
+    Longhaul__V1__Scores scores = LONGHAUL__V1__SCORES__INIT;
+    scores.first = first;
+    scores.n_token_ids = id_count;
+    scores.token_ids = (int32_t *)ids;
+    scores.n_logprobs = count;
+    scores.logprobs = (float *)logprobs;
+    return tell(stream, EVENT_PART, &scores);
+}
+
+static enum status tell_end(struct stream *stream, const struct stream_end *end,
+                            Longhaul__V1__Usage *usage, Longhaul__V1__Seconds *seconds,
+                            Longhaul__V1__RankReport **ranks, size_t rank_count)
+{
+    if (stream->is_score) {
+        Longhaul__V1__ScoreFinished finished = LONGHAUL__V1__SCORE_FINISHED__INIT;
+        finished.usage = usage;
+        finished.seconds = seconds;
+        finished.n_ranks = rank_count;
+        finished.ranks = ranks;
+        finished.perplexity = end->perplexity;
+        return tell(stream, EVENT_FINISHED, &finished);
+    }
+    Longhaul__V1__Finished finished = LONGHAUL__V1__FINISHED__INIT;
+    finished.finish_reason = end->reason;
+    finished.usage = usage;
+    finished.seconds = seconds;
+    finished.n_ranks = rank_count;
+    finished.ranks = ranks;
+    finished.seed = end->seed;
+    return tell(stream, EVENT_FINISHED, &finished);
+}
+
+enum status stream_finished(struct stream *stream, const struct stream_end *end,
+                            const struct group_outcome *outcome)
+{
+    Longhaul__V1__Usage usage = LONGHAUL__V1__USAGE__INIT;
+    usage.prompt_tokens = end->prompt_tokens;
+    usage.completion_tokens = outcome->completion_tokens;
+    Longhaul__V1__Seconds seconds = LONGHAUL__V1__SECONDS__INIT;
+    seconds.load = end->load_seconds;
+    seconds.prefill = outcome->prefill_seconds;
+    seconds.decode = outcome->decode_seconds;
+    size_t count = (size_t)outcome->report_count;
+    Longhaul__V1__RankReport **ranks = calloc(count, sizeof *ranks);
+    if (!ranks)
+        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the ranks' reports");
+    for (size_t i = 0; i < count; i++)
+        ranks[i] = (Longhaul__V1__RankReport *)&outcome->reports[i].report;
+    enum status status = tell_end(stream, end, &usage, &seconds, ranks, count);
+    free(ranks);
+    return status;
+}

@@ -1,0 +1,47 @@
+/* What a Generate or a Score call tells its client, event by event. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "coordinator/group_run.h"
+#include "coordinator/planner.h"
+#include "proto/inference.pb-c.h"
+#include "proto/rpc/rpc_server.h"
+#include "proto/status.h"
+
+/* The two responses have the same events apart from tokens and scores. */
+struct stream {
+    struct rpc_call *call;
+    const char *request_id;
+    bool is_score;
+    int64_t progress_ns; /* when progress was last told */
+    int64_t prefill_ns;  /* when the run began */
+    int64_t tokens_told;
+};
+
+/* Each writes one event; CANCELLED when the client is gone. */
+
+MUST_CHECK enum status stream_queued(struct stream *stream, int64_t ahead);
+MUST_CHECK enum status stream_planned(struct stream *stream, const struct planner *planner,
+                                      const struct choice *choice,
+                                      const struct planner_forecast *forecast,
+                                      int64_t prompt_tokens);
+/* At most five times a second, and the last one always. */
+MUST_CHECK enum status stream_progress(struct stream *stream, int64_t done, int64_t total);
+/* Nothing when both are empty. */
+MUST_CHECK enum status stream_tokens(struct stream *stream, const char *text, const int32_t *ids,
+                                     size_t id_count);
+MUST_CHECK enum status stream_scores(struct stream *stream, int64_t first, const int32_t *ids,
+                                     size_t id_count, const float *logprobs, size_t count);
+
+struct stream_end {
+    Longhaul__V1__FinishReason reason; /* Generate */
+    uint64_t seed;                     /* Generate */
+    double perplexity;                 /* Score */
+    int64_t prompt_tokens;
+    double load_seconds;
+};
+
+MUST_CHECK enum status stream_finished(struct stream *stream, const struct stream_end *end,
+                                       const struct group_outcome *outcome);
