@@ -74,10 +74,9 @@ enum status cluster_write(struct rpc_call *call, const struct cluster_facts *fac
     struct group_message *messages = calloc((size_t)count + 1, sizeof *messages);
     Longhaul__V1__WorkerGroup **pointers =
         calloc((size_t)count + 1, sizeof(Longhaul__V1__WorkerGroup *));
-    enum status status =
-        messages && pointers
-            ? write_views(call, facts, views, messages, pointers, (size_t)count)
-            : fail(STATUS_RESOURCE_EXHAUSTED, "no memory to describe the cluster");
+    enum status status = messages && pointers
+                             ? write_views(call, facts, views, messages, pointers, (size_t)count)
+                             : fail(STATUS_RESOURCE_EXHAUSTED, "no memory to describe the cluster");
     for (int i = 0; messages && i < count; i++) {
         free(messages[i].ranks);
         free(messages[i].pointers);

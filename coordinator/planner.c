@@ -1,5 +1,5 @@
-/* Owns nothing but the forecast that it makes. Promises that what it predicts comes from the same plan code that the
- * ranks run. */
+/* Owns nothing but the forecast that it makes. Promises that what it predicts comes from the same
+ * plan code that the ranks run. */
 #include "coordinator/planner.h"
 
 #include <inttypes.h>
@@ -231,16 +231,17 @@ void planner_print(const struct planner *planner, char text[PLANNER_TEXT_BYTES],
         sent_bytes += forecast->ranks[i].sent_bytes;
         flops += forecast->ranks[i].flops;
     }
-    int used = snprintf(
-        text, PLANNER_TEXT_BYTES,
-        "%" PRId64 " tokens by %s over %d worker%s: %s shards, %s schedule, %d stage%s\n"
-        "kernels %s, cache %s, context %" PRId64 " tokens, %.1f MB of memory on the fullest worker\n"
-        "prefill: %.3f TFLOP, %.1f MB sent between workers, about %.1f s",
-        prompt_tokens, method, choice->workers, choice->workers == 1 ? "" : "s",
-        choice_partition_name(choice->partition), choice_schedule_name(choice->schedule),
-        forecast->stages, forecast->stages == 1 ? "" : "s", choice->kernels,
-        choice->cache == CHOICE_CACHE_BF16 ? "bf16" : "f32", choice->context_tokens,
-        mega(memory_bytes), flops / 1e12, mega(sent_bytes), forecast->seconds);
+    int used =
+        snprintf(text, PLANNER_TEXT_BYTES,
+                 "%" PRId64 " tokens by %s over %d worker%s: %s shards, %s schedule, %d stage%s\n"
+                 "kernels %s, cache %s, context %" PRId64
+                 " tokens, %.1f MB of memory on the fullest worker\n"
+                 "prefill: %.3f TFLOP, %.1f MB sent between workers, about %.1f s",
+                 prompt_tokens, method, choice->workers, choice->workers == 1 ? "" : "s",
+                 choice_partition_name(choice->partition), choice_schedule_name(choice->schedule),
+                 forecast->stages, forecast->stages == 1 ? "" : "s", choice->kernels,
+                 choice->cache == CHOICE_CACHE_BF16 ? "bf16" : "f32", choice->context_tokens,
+                 mega(memory_bytes), flops / 1e12, mega(sent_bytes), forecast->seconds);
     if (choice->method.kind == METHOD_ROPE && prompt_tokens > planner->shape.trained_tokens)
         snprintf(text + used, PLANNER_TEXT_BYTES - (size_t)used,
                  "\nwarning: rope past the %" PRId64

@@ -1,5 +1,5 @@
-/* What a client sent, as token ids: a document with a question, a text or a conversation, in the model's chat form or
- * raw. */
+/* What a client sent, as token ids: a document with a question, a text or a conversation, in the
+ * model's chat form or raw. */
 #pragma once
 
 #include "coordinator/chat.h"

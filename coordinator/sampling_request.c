@@ -1,4 +1,5 @@
-/* Owns the defaults and ranges of sampling parameters. Promises that workers never see one out of range. */
+/* Owns the defaults and ranges of sampling parameters. Promises that workers never see one out of
+ * range. */
 #include "coordinator/sampling_request.h"
 
 #include <math.h>
@@ -33,17 +34,15 @@ enum status sampling_request_read(Longhaul__V1__RunSampling *sampling,
     sampling->min_p = r->min_p;
     sampling->top_p = 1;
     sampling->repetition_penalty = 1;
-    if (r->optional_temperature_case ==
-        LONGHAUL__V1__SAMPLING__OPTIONAL_TEMPERATURE_TEMPERATURE)
+    if (r->optional_temperature_case == LONGHAUL__V1__SAMPLING__OPTIONAL_TEMPERATURE_TEMPERATURE)
         sampling->temperature = r->temperature;
     if (r->optional_top_p_case == LONGHAUL__V1__SAMPLING__OPTIONAL_TOP_P_TOP_P)
         sampling->top_p = r->top_p;
     if (r->optional_repetition_penalty_case ==
         LONGHAUL__V1__SAMPLING__OPTIONAL_REPETITION_PENALTY_REPETITION_PENALTY)
         sampling->repetition_penalty = r->repetition_penalty;
-    sampling->seed = r->optional_seed_case == LONGHAUL__V1__SAMPLING__OPTIONAL_SEED_SEED
-                         ? r->seed
-                         : draw_seed();
+    sampling->seed =
+        r->optional_seed_case == LONGHAUL__V1__SAMPLING__OPTIONAL_SEED_SEED ? r->seed : draw_seed();
     TRY(check_range(details, "sampling.temperature", sampling->temperature, 0, 100));
     TRY(check_range(details, "sampling.top_k", sampling->top_k, 0, 1 << 30));
     TRY(check_range(details, "sampling.top_p", sampling->top_p, 1e-9, 1));

@@ -1,5 +1,5 @@
-/* Owns the parts of a coordinator and its method table. Promises that health says SERVING only while a worker group is
- * complete, loaded and at work. */
+/* Owns the parts of a coordinator and its method table. Promises that health says SERVING only
+ * while a worker group is complete, loaded and at work. */
 #include "coordinator/server.h"
 
 #include <stdio.h>
@@ -76,8 +76,9 @@ static enum status count_prompt(struct server *server, const Longhaul__V1__PlanR
     if (request->length_case == LONGHAUL__V1__PLAN_REQUEST__LENGTH_PROMPT_TOKENS) {
         *tokens = request->prompt_tokens;
         return *tokens >= 1 ? STATUS_OK
-                            : fail(STATUS_INVALID_ARGUMENT, "prompt_tokens is %lld; must be at "
-                                                            "least 1",
+                            : fail(STATUS_INVALID_ARGUMENT,
+                                   "prompt_tokens is %lld; must be at "
+                                   "least 1",
                                    (long long)*tokens);
     }
     struct id_list ids = {0};
@@ -191,7 +192,7 @@ static enum status open_parts(struct server *server, const struct server_setting
     TRY(workers_create(&server->tools.workers, &workers));
     server->tools.planner = &server->planner;
     server->tools.deadline_ms = settings->request_deadline_ms;
-    atomic_store(&server->tools.workers_expected, settings->workers_expected);
+    server->tools.workers_expected = settings->workers_expected;
     fill_methods(server);
     return rpc_server_create(&server->rpc, settings->listen, server->methods, METHODS, CALLS_MAX);
 }
@@ -225,10 +226,9 @@ bool server_has_workers(struct server *server)
     return workers_any(server->tools.workers);
 }
 
-void server_expect_workers(struct server *server, bool expected)
+void server_trouble(struct server *server, char *text, size_t bytes)
 {
-    atomic_store(&server->tools.workers_expected, expected);
-    queue_wake(server->tools.queue);
+    workers_trouble(server->tools.workers, text, bytes);
 }
 
 void server_drain(struct server *server)

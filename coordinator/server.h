@@ -1,7 +1,9 @@
-/* The coordinator's services: Inference for clients, WorkerControl for ranks, health and reflection. */
+/* The coordinator's services: Inference for clients, WorkerControl for ranks, health and
+ * reflection. */
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "coordinator/planner.h"
@@ -21,7 +23,8 @@ struct server_settings {
 };
 
 /* Reads the model file, then listens. Borrows the settings' texts. */
-MUST_CHECK enum status server_create(struct server **server, const struct server_settings *settings);
+MUST_CHECK enum status server_create(struct server **server,
+                                     const struct server_settings *settings);
 
 int server_port(const struct server *server);
 
@@ -31,8 +34,9 @@ bool server_is_serving(struct server *server);
 /* Whether a group is there at all. */
 bool server_has_workers(struct server *server);
 
-/* Whether requests should wait for a group to come. */
-void server_expect_workers(struct server *server, bool expected);
+/* The sentence of the last group that was lost or worker that was refused; "" when there was none.
+ */
+void server_trouble(struct server *server, char *text, size_t bytes);
 
 /* New and waiting requests are refused from now on; running ones go on. */
 void server_drain(struct server *server);

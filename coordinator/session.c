@@ -1,7 +1,9 @@
-/* Owns one request: its ids, its place in the queue, its run and its answer. Promises that whatever ends the request
- * (its end, a stop string, the client, the deadline, a drain, a lost group), the group is free for the next one.
+/* Owns one request: its ids, its place in the queue, its run and its answer. Promises that whatever
+ * ends the request (its end, a stop string, the client, the deadline, a drain, a lost group), the
+ * group is free for the next one.
  *
- *   encode -> wait for a group (queue) -> choose and forecast -> run, streaming what comes -> finished
+ *   encode -> wait for a group (queue) -> choose and forecast -> run, streaming what comes ->
+ * finished
  */
 #include "coordinator/session.h"
 
@@ -101,7 +103,7 @@ static enum status check_waiting(struct session *session)
     TRY(check_over(session, "queue"));
     if (atomic_load(&tools->draining))
         return unavailable(session, "DRAINING", "the coordinator is draining");
-    if (!atomic_load(&tools->workers_expected) && !workers_any(tools->workers))
+    if (!tools->workers_expected && !workers_any(tools->workers))
         return unavailable(session, "NO_WORKERS",
                            "no worker group is there: start one with mpirun longhaul-worker");
     return STATUS_OK;
@@ -147,8 +149,8 @@ static enum status tell_plan(struct session *session)
                        &request));
     struct planner_forecast forecast;
     TRY(planner_forecast(planner, &forecast, &session->choice, &session->facts, prompt_tokens));
-    enum status status = stream_planned(&session->stream, planner, &session->choice, &forecast,
-                                        prompt_tokens);
+    enum status status =
+        stream_planned(&session->stream, planner, &session->choice, &forecast, prompt_tokens);
     planner_forecast_deinit(&forecast);
     return status;
 }
@@ -191,7 +193,9 @@ static enum status begin_run(struct session *session, const Longhaul__V1__RunSam
 /* Waits for news and tells progress; a request that is over is cancelled. */
 static enum status follow(struct session *session, struct group_news *news)
 {
-    enum status status = check_over(session, news->ids ? "decode" : "prefill");
+    enum status status = check_over(
+        session,
+        news->tokens_total && news->tokens_done == news->tokens_total ? "decode" : "prefill");
     if (status != STATUS_OK) {
         group_run_cancel(session->run, status_message());
         return status;
@@ -319,11 +323,10 @@ static enum status read_generate(struct session *session, Longhaul__V1__RunSampl
     struct status_details *details = rpc_call_details(session->call);
     const struct prompt_forms *forms = &session->tools->forms;
     session->options = request->options;
-    session->max_tokens =
-        request->optional_max_tokens_case ==
-                LONGHAUL__V1__GENERATE_REQUEST__OPTIONAL_MAX_TOKENS_MAX_TOKENS
-            ? request->max_tokens
-            : MAX_TOKENS_STANDARD;
+    session->max_tokens = request->optional_max_tokens_case ==
+                                  LONGHAUL__V1__GENERATE_REQUEST__OPTIONAL_MAX_TOKENS_MAX_TOKENS
+                              ? request->max_tokens
+                              : MAX_TOKENS_STANDARD;
     if (session->max_tokens < 1) {
         details->field = "max_tokens";
         return fail(STATUS_INVALID_ARGUMENT, "max_tokens is %" PRId64 "; must be at least 1",

@@ -18,11 +18,11 @@ struct session_tools {
     const struct planner *planner;
     struct workers *workers;
     struct queue *queue;
-    int64_t deadline_ms;          /* longest that a request may take */
-    atomic_bool workers_expected; /* a group is being started: wait for it */
-    atomic_bool draining;         /* waiting requests are refused */
-    atomic_bool stopping;         /* running requests are cut short */
-    atomic_ullong requests;       /* seen so far, for names */
+    int64_t deadline_ms;    /* longest that a request may take */
+    bool workers_expected;  /* a group is started whenever none is there: wait for it */
+    atomic_bool draining;   /* waiting requests are refused */
+    atomic_bool stopping;   /* running requests are cut short */
+    atomic_ullong requests; /* seen so far, for names */
 };
 
 MUST_CHECK enum status session_generate(struct rpc_call *call, struct session_tools *tools,

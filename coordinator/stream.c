@@ -1,5 +1,5 @@
-/* Owns nothing. Promises that the events of both kinds of call are built in one place, and that a call's client is told
- * of progress no more often than it can use. */
+/* Owns nothing. Promises that the events of both kinds of call are built in one place, and that a
+ * call's client is told of progress no more often than it can use. */
 #include "coordinator/stream.h"
 
 #include <stdlib.h>
@@ -10,7 +10,13 @@
 #define PROGRESS_NS 200000000
 
 /* The numbers of the oneof's members, the same in both responses. */
-enum event { EVENT_QUEUED = 2, EVENT_PLANNED = 3, EVENT_PROGRESS = 4, EVENT_PART = 5, EVENT_FINISHED = 6 };
+enum event {
+    EVENT_QUEUED = 2,
+    EVENT_PLANNED = 3,
+    EVENT_PROGRESS = 4,
+    EVENT_PART = 5,
+    EVENT_FINISHED = 6
+};
 
 _Static_assert((int)LONGHAUL__V1__GENERATE_RESPONSE__EVENT_QUEUED == EVENT_QUEUED &&
                    (int)LONGHAUL__V1__SCORE_RESPONSE__EVENT_QUEUED == EVENT_QUEUED &&
@@ -81,8 +87,8 @@ enum status stream_tokens(struct stream *stream, const char *text, const int32_t
     return tell(stream, EVENT_PART, &tokens);
 }
 
-enum status stream_scores(struct stream *stream, int64_t first, const int32_t *ids,
-                          size_t id_count, const float *logprobs, size_t count)
+enum status stream_scores(struct stream *stream, int64_t first, const int32_t *ids, size_t id_count,
+                          const float *logprobs, size_t count)
 {
     Longhaul__V1__Scores scores = LONGHAUL__V1__SCORES__INIT;
     scores.first = first;

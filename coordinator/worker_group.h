@@ -49,6 +49,7 @@ struct workers {
     struct group *groups;
     bool stopping;
     char stop_reason[CAUSE_BYTES];
+    char trouble[CAUSE_BYTES]; /* the last that went wrong */
 };
 
 /* Notes why the group is lost and wakes everybody; the first cause counts. Under the lock. */

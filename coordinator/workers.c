@@ -56,6 +56,7 @@ void worker_group_lose(struct group *group, const char *format, ...)
         va_start(arguments, format);
         vsnprintf(group->cause, sizeof group->cause, format, arguments);
         va_end(arguments);
+        memcpy(group->workers->trouble, group->cause, sizeof group->cause);
         if (!group->workers->stopping)
             log_line(LOG_WARN, "group lost", "group=%s cause=\"%s\"", group->id, group->cause);
     }
@@ -358,6 +359,15 @@ static enum status welcome(struct group *group, int rank_number)
     return worker_group_send(group, rank_number, &message);
 }
 
+static void note_refusal(struct workers *workers, struct rpc_call *call)
+{
+    log_line(LOG_ERROR, "worker refused", "peer=%s cause=\"%s\"", rpc_call_peer(call),
+             status_message());
+    pthread_mutex_lock(&workers->lock);
+    snprintf(workers->trouble, sizeof workers->trouble, "%s", status_message());
+    pthread_mutex_unlock(&workers->lock);
+}
+
 static enum status join(struct rpc_call *call, const ProtobufCMessage *none, void *context)
 {
     (void)none;
@@ -371,8 +381,7 @@ static enum status join(struct rpc_call *call, const ProtobufCMessage *none, voi
     int rank_number = first->hello->rank;
     enum status status = enter(workers, call, first->hello, &group);
     if (status != STATUS_OK) {
-        log_line(LOG_ERROR, "worker refused", "peer=%s cause=\"%s\"", rpc_call_peer(call),
-                 status_message());
+        note_refusal(workers, call);
         return status;
     }
     announce(workers);
@@ -406,6 +415,13 @@ bool workers_any(struct workers *workers)
         any = any || !group->lost;
     pthread_mutex_unlock(&workers->lock);
     return any;
+}
+
+void workers_trouble(struct workers *workers, char *text, size_t bytes)
+{
+    pthread_mutex_lock(&workers->lock);
+    snprintf(text, bytes, "%s", workers->trouble);
+    pthread_mutex_unlock(&workers->lock);
 }
 
 static bool is_overdue(const struct group *group)

@@ -1,0 +1,304 @@
+/* Owns one process group: mpirun with its ranks, or a single worker. Promises that it is ended
+ * before launch_destroy returns, and that a group which cannot start is not started for ever.
+ *
+ *   starting --serving--> up --process ends--> waiting --back-off over--> starting (launch_look)
+ *   starting --process ends, or nobody joins in time--> failed, where it has never been up
+ */
+#include "coordinator/launch.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "proto/clock.h"
+#include "proto/log.h"
+
+enum {
+    ARGUMENTS_MAX = 64,
+    ARGUMENT_BYTES = PATH_MAX,
+    BACKOFF_FIRST_MS = 1000,
+    BACKOFF_MOST_MS = 60000,
+    HEALTHY_MS = 600000, /* after so long the back-off starts over */
+    ASK_MS = 2000,       /* between SIGTERM and SIGKILL */
+    KILL_MS = 5000,
+};
+
+struct launch {
+    char *arguments[ARGUMENTS_MAX + 1]; /* owned, ends in NULL */
+    size_t argument_count;
+    char **environment; /* owned list of borrowed and literal strings */
+    int64_t join_deadline_ms;
+    pid_t process; /* 0 while none runs */
+    bool was_up;   /* it has served at least once */
+    bool joined;   /* since this start */
+    int64_t started_ns;
+    int64_t backoff_ms, restart_ns;
+};
+
+/* ---- the command line ---- */
+
+static enum status add(struct launch *launch, const char *format, const char *value)
+{
+    char text[ARGUMENT_BYTES];
+    if (launch->argument_count == ARGUMENTS_MAX)
+        return fail(STATUS_INVALID_ARGUMENT, "too many arguments for the workers");
+    if ((size_t)snprintf(text, sizeof text, format, value) >= sizeof text)
+        return fail(STATUS_INVALID_ARGUMENT, "an argument for the workers is too long");
+    char *copy = strdup(text);
+    if (!copy)
+        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a command line");
+    launch->arguments[launch->argument_count++] = copy;
+    return STATUS_OK;
+}
+
+/* The first directory of PATH that holds an executable of this name. */
+static enum status find_program(char found[ARGUMENT_BYTES], const char *path, const char *name)
+{
+    for (const char *at = path ? path : ""; *at;) {
+        size_t length = strcspn(at, ":");
+        int used = snprintf(found, ARGUMENT_BYTES, "%.*s/%s", (int)length, at, name);
+        if (length > 0 && used < ARGUMENT_BYTES && access(found, X_OK) == 0)
+            return STATUS_OK;
+        at += length + (at[length] == ':');
+    }
+    return fail(STATUS_NOT_FOUND,
+                "no %s on PATH: install Open MPI (Debian: openmpi-bin), or use --transport "
+                "loopback",
+                name);
+}
+
+static enum status add_mpirun(struct launch *launch, const struct launch_settings *settings)
+{
+    char program[ARGUMENT_BYTES], count[16];
+    TRY(find_program(program, settings->path, "mpirun"));
+    snprintf(count, sizeof count, "%d", settings->workers);
+    TRY(add(launch, "%s", program));
+    /* Open MPI would pin each of two ranks to one core, and counts cores, not hardware threads, as
+     * slots. */
+    TRY(add(launch, "%s", "--bind-to"));
+    TRY(add(launch, "%s", "none"));
+    TRY(add(launch, "%s", "--oversubscribe"));
+    TRY(add(launch, "%s", "-np"));
+    return add(launch, "%s", count);
+}
+
+static enum status make_arguments(struct launch *launch, const struct launch_settings *settings)
+{
+    if (access(settings->worker, X_OK) != 0)
+        return fail(STATUS_NOT_FOUND, "worker program %s: %s", settings->worker, strerror(errno));
+    if (settings->mpi)
+        TRY(add_mpirun(launch, settings));
+    TRY(add(launch, "%s", settings->worker));
+    TRY(add(launch, "--coordinator=%s", settings->coordinator));
+    TRY(add(launch, "--transport=%s", settings->mpi ? "mpi" : "loopback"));
+    for (size_t i = 0; i < settings->argument_count; i++)
+        if (strncmp(settings->arguments[i], "--transport=", 12) != 0)
+            TRY(add(launch, "%s", settings->arguments[i]));
+    if (settings->mpi)
+        return STATUS_OK;
+    char count[16];
+    snprintf(count, sizeof count, "%d", settings->workers);
+    return add(launch, "--ranks=%s", count);
+}
+
+/* Open MPI refuses to run as root unless told twice that it is meant. */
+static enum status make_environment(struct launch *launch, const struct launch_settings *settings)
+{
+    static char allow[] = "OMPI_ALLOW_RUN_AS_ROOT=1";
+    static char confirm[] = "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1";
+    size_t count = 0;
+    while (settings->environment[count])
+        count++;
+    launch->environment = calloc(count + 3, sizeof *launch->environment);
+    if (!launch->environment)
+        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for an environment");
+    memcpy(launch->environment, settings->environment, count * sizeof *launch->environment);
+    if (settings->mpi && geteuid() == 0) {
+        launch->environment[count++] = allow;
+        launch->environment[count++] = confirm;
+    }
+    return STATUS_OK;
+}
+
+/* ---- the process ---- */
+
+static enum status spawn(struct launch *launch)
+{
+    posix_spawn_file_actions_t actions;
+    posix_spawnattr_t attributes;
+    sigset_t none, all;
+    sigemptyset(&none);
+    sigfillset(&all);
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+    posix_spawn_file_actions_adddup2(&actions, STDERR_FILENO, STDOUT_FILENO);
+    posix_spawn_file_actions_addclosefrom_np(&actions, STDERR_FILENO + 1);
+    posix_spawnattr_init(&attributes);
+    posix_spawnattr_setpgroup(&attributes, 0);
+    posix_spawnattr_setsigmask(&attributes, &none);
+    posix_spawnattr_setsigdefault(&attributes, &all);
+    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK |
+                                              POSIX_SPAWN_SETSIGDEF);
+    int error = posix_spawn(&launch->process, launch->arguments[0], &actions, &attributes,
+                            launch->arguments, launch->environment);
+    posix_spawnattr_destroy(&attributes);
+    posix_spawn_file_actions_destroy(&actions);
+    if (error) {
+        launch->process = 0;
+        return fail(STATUS_IO, "start %s: %s", launch->arguments[0], strerror(error));
+    }
+    launch->joined = false;
+    launch->started_ns = clock_now_ns();
+    log_line(LOG_INFO, "workers started", "program=%s pid=%d", launch->arguments[0],
+             (int)launch->process);
+    return STATUS_OK;
+}
+
+enum status launch_create(struct launch **launch, const struct launch_settings *settings)
+{
+    struct launch *l = calloc(1, sizeof *l);
+    if (!l)
+        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the workers' launch");
+    l->join_deadline_ms = settings->join_deadline_ms;
+    l->backoff_ms = BACKOFF_FIRST_MS;
+    enum status status = STATUS_OK;
+    TRY_ELSE(make_arguments(l, settings), destroy);
+    TRY_ELSE(make_environment(l, settings), destroy);
+    TRY_ELSE(spawn(l), destroy);
+    *launch = l;
+    return STATUS_OK;
+destroy:
+    launch_destroy(l, 0);
+    return status;
+}
+
+/* ---- supervision ---- */
+
+/* True once, when the process has ended. */
+static bool has_ended(struct launch *launch, int *how)
+{
+    if (!launch->process || waitpid(launch->process, how, WNOHANG) != launch->process)
+        return false;
+    /* mpirun's own children may outlive it when it is killed. */
+    kill(-launch->process, SIGKILL);
+    launch->process = 0;
+    return true;
+}
+
+/* A worker's exit code tells its status. */
+static enum status status_of(int how)
+{
+    static const enum status told[] = {
+        STATUS_INVALID_ARGUMENT, STATUS_NOT_FOUND,          STATUS_IO,
+        STATUS_INTERNAL,         STATUS_RESOURCE_EXHAUSTED,
+    };
+    for (size_t i = 0; i < sizeof told / sizeof told[0]; i++)
+        if (WIFEXITED(how) && WEXITSTATUS(how) == status_exit_code(told[i]))
+            return told[i];
+    return STATUS_UNAVAILABLE;
+}
+
+static enum status never_up(int how, const char *trouble)
+{
+    char ending[64];
+    if (WIFSIGNALED(how))
+        snprintf(ending, sizeof ending, "signal %d", WTERMSIG(how));
+    else
+        snprintf(ending, sizeof ending, "exit code %d", WEXITSTATUS(how));
+    return fail(status_of(how), "the workers ended before they were ready (%s)%s%s", ending,
+                trouble[0] ? ": " : "", trouble);
+}
+
+static enum status restart(struct launch *launch)
+{
+    if (clock_now_ns() < launch->restart_ns)
+        return STATUS_OK;
+    enum status status = spawn(launch);
+    if (status == STATUS_OK)
+        return STATUS_OK;
+    log_line(LOG_ERROR, "workers not started", "cause=\"%s\"", status_message());
+    launch->restart_ns = clock_after_ms(launch->backoff_ms);
+    return STATUS_OK;
+}
+
+static void plan_restart(struct launch *launch, int how, const char *trouble)
+{
+    if (clock_seconds_since(launch->started_ns) * 1000 > HEALTHY_MS)
+        launch->backoff_ms = BACKOFF_FIRST_MS;
+    launch->restart_ns = clock_after_ms(launch->backoff_ms);
+    log_line(LOG_WARN, "workers ended", "%s=%d again_in_s=%.0f cause=\"%s\"",
+             WIFSIGNALED(how) ? "signal" : "exit_code",
+             WIFSIGNALED(how) ? WTERMSIG(how) : WEXITSTATUS(how), (double)launch->backoff_ms / 1000,
+             trouble);
+    launch->backoff_ms *= 2;
+    if (launch->backoff_ms > BACKOFF_MOST_MS)
+        launch->backoff_ms = BACKOFF_MOST_MS;
+}
+
+/* A group of which nobody is left while its process goes on, or that does not join, is ended: it
+ * can do nothing more. */
+static void end_useless(struct launch *launch, const struct launch_sight *sight)
+{
+    bool left = launch->joined && !sight->joined;
+    bool late = !launch->joined &&
+                clock_seconds_since(launch->started_ns) * 1000 > launch->join_deadline_ms;
+    launch->joined = launch->joined || sight->joined;
+    if (launch->process && (left || late))
+        kill(-launch->process, left ? SIGTERM : SIGKILL);
+}
+
+enum status launch_look(struct launch *launch, const struct launch_sight *sight)
+{
+    int how = 0;
+    launch->was_up = launch->was_up || sight->serving;
+    if (has_ended(launch, &how)) {
+        if (!launch->was_up)
+            return never_up(how, sight->trouble);
+        plan_restart(launch, how, sight->trouble);
+        return STATUS_OK;
+    }
+    if (!launch->process)
+        return restart(launch);
+    end_useless(launch, sight);
+    return STATUS_OK;
+}
+
+static bool wait_for_end(struct launch *launch, int64_t timeout_ms)
+{
+    int how = 0;
+    for (int64_t deadline_ns = clock_after_ms(timeout_ms); launch->process;) {
+        if (has_ended(launch, &how))
+            break;
+        if (clock_now_ns() >= deadline_ns)
+            return false;
+        struct timespec pause = {.tv_nsec = 10000000};
+        nanosleep(&pause, NULL);
+    }
+    return true;
+}
+
+void launch_destroy(struct launch *launch, int64_t grace_ms)
+{
+    if (!launch)
+        return;
+    if (!wait_for_end(launch, grace_ms)) {
+        kill(-launch->process, SIGTERM);
+        if (!wait_for_end(launch, ASK_MS)) {
+            kill(-launch->process, SIGKILL);
+            if (!wait_for_end(launch, KILL_MS))
+                log_line(LOG_ERROR, "workers left behind", "pid=%d", (int)launch->process);
+        }
+    }
+    for (size_t i = 0; i < launch->argument_count; i++)
+        free(launch->arguments[i]);
+    free(launch->environment);
+    free(launch);
+}

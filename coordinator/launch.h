@@ -1,0 +1,43 @@
+/* The coordinator's own worker group: started by mpirun, or as one process where ranks are its
+ * threads; started again when it dies; ended with the coordinator. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "proto/status.h"
+
+struct launch;
+
+struct launch_settings {
+    const char *worker;           /* the program's path */
+    const char *coordinator;      /* HOST:PORT that ranks join */
+    const char *const *arguments; /* further ones of the worker, [argument_count] */
+    size_t argument_count;
+    int workers;
+    bool mpi;         /* otherwise loopback */
+    const char *path; /* PATH, where mpirun is looked for */
+    char *const *environment;
+    int64_t join_deadline_ms;
+};
+
+/* What the supervisor sees at one look. */
+struct launch_sight {
+    bool joined;         /* a rank of the group is there */
+    bool serving;        /* the group serves */
+    const char *trouble; /* what the group last failed by; "" when nothing is known */
+};
+
+/* Starts the group; copies what it needs. NOT_FOUND without mpirun or the worker program. */
+MUST_CHECK enum status launch_create(struct launch **launch,
+                                     const struct launch_settings *settings);
+
+/* To be called several times a second. A group that dies after it has served is started again,
+ * after 1, 2, 4 ... 60 s. One that dies or does not join in time before it has ever served is a
+ * failure. */
+MUST_CHECK enum status launch_look(struct launch *launch, const struct launch_sight *sight);
+
+/* Ends the group's processes: waits `grace_ms` for them to leave, then asks, then kills. NULL is
+ * accepted. */
+void launch_destroy(struct launch *launch, int64_t grace_ms);

@@ -1,0 +1,39 @@
+/* Owns nothing. Promises that an open port without TLS is never an accident. */
+#include "coordinator/listen_address.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* Bytes of the host in "HOST:PORT". */
+static size_t host_bytes(const char *listen)
+{
+    const char *colon = strrchr(listen, ':');
+    return colon ? (size_t)(colon - listen) : strlen(listen);
+}
+
+static bool host_is(const char *listen, const char *host)
+{
+    size_t bytes = host_bytes(listen);
+    return strlen(host) == bytes && strncmp(listen, host, bytes) == 0;
+}
+
+enum status listen_address_check(const char *listen, bool insecure)
+{
+    bool loopback = host_is(listen, "localhost") || host_is(listen, "[::1]") ||
+                    (strncmp(listen, "127.", 4) == 0 && host_bytes(listen) >= 7);
+    if (loopback || insecure)
+        return STATUS_OK;
+    return fail(STATUS_INVALID_ARGUMENT,
+                "listen on %s: other hosts could read and write without TLS; listen on 127.0.0.1, "
+                "or say --insecure-bind on a trusted network",
+                listen);
+}
+
+void listen_address_reach(char address[LISTEN_ADDRESS_BYTES], const char *listen, int port)
+{
+    bool any = host_is(listen, "0.0.0.0") || host_is(listen, "[::]") || host_is(listen, "");
+    if (any)
+        snprintf(address, LISTEN_ADDRESS_BYTES, "127.0.0.1:%d", port);
+    else
+        snprintf(address, LISTEN_ADDRESS_BYTES, "%.*s:%d", (int)host_bytes(listen), listen, port);
+}

@@ -1,0 +1,16 @@
+/* Where a coordinator listens, and how its own workers reach it. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "proto/status.h"
+
+enum { LISTEN_ADDRESS_BYTES = 300 };
+
+/* Without TLS only this host may be listened to, unless `insecure` is spelt out. INVALID_ARGUMENT
+ * otherwise. */
+MUST_CHECK enum status listen_address_check(const char *listen, bool insecure);
+
+/* HOST:PORT with the port that was bound; a host that stands for all of them becomes this host. */
+void listen_address_reach(char address[LISTEN_ADDRESS_BYTES], const char *listen, int port);

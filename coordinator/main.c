@@ -1,0 +1,289 @@
+/* longhaul-coordinator: flags, signals, and the order in which things start and stop. */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "coordinator/launch.h"
+#include "coordinator/listen_address.h"
+#include "coordinator/server.h"
+#include "proto/clock.h"
+#include "proto/config.h"
+#include "proto/flags.h"
+#include "proto/log.h"
+
+enum {
+    LOOK_MS = 50,
+    DRAIN_MS = 25000, /* inside Slurm's 30 s between SIGTERM and SIGKILL */
+    LEAVE_MS = 5000,  /* for workers that were told to end */
+    WORKER_ARGUMENTS_MAX = 48,
+    TROUBLE_BYTES = 512,
+};
+
+static const char program[] = "longhaul-coordinator";
+
+struct options {
+    struct config *config;
+    const char *ready_file;
+    int64_t ready_fd;
+    bool exit_with_parent;
+    bool insecure_bind;
+};
+
+/* ---- telling that it listens ---- */
+
+static enum status write_ready_file(const char *path, const char *address)
+{
+    char part[PATH_MAX];
+    if ((size_t)snprintf(part, sizeof part, "%s.part", path) >= sizeof part)
+        return fail(STATUS_INVALID_ARGUMENT, "--ready-file %s: the path is too long", path);
+    FILE *file = fopen(part, "we");
+    if (!file)
+        return fail(STATUS_IO, "write %s: %s", part, strerror(errno));
+    fprintf(file, "%s\n", address);
+    if (fclose(file) != 0 || rename(part, path) != 0)
+        return fail(STATUS_IO, "write %s: %s", path, strerror(errno));
+    return STATUS_OK;
+}
+
+static enum status tell_ready(const struct options *options, const char *address)
+{
+    log_line(LOG_INFO, "listening", "address=%s version=%s", address, LONGHAUL_VERSION);
+    if (options->ready_file)
+        TRY(write_ready_file(options->ready_file, address));
+    if (options->ready_fd >= 0) {
+        if (dprintf((int)options->ready_fd, "%s\n", address) < 0)
+            return fail(STATUS_IO, "write --ready-fd %d: %s", (int)options->ready_fd,
+                        strerror(errno));
+        close((int)options->ready_fd);
+    }
+    return STATUS_OK;
+}
+
+/* ---- the workers of its own ---- */
+
+static enum status worker_program(char path[PATH_MAX])
+{
+    ssize_t bytes = readlink("/proc/self/exe", path, PATH_MAX - 1);
+    if (bytes < 0)
+        return fail(STATUS_IO, "find the program's own path: %s", strerror(errno));
+    path[bytes] = 0;
+    char *name = strrchr(path, '/') + 1;
+    static const char worker[] = "longhaul-worker";
+    if ((size_t)(name - path) + sizeof worker > PATH_MAX)
+        return fail(STATUS_IO, "the program's own path is too long");
+    memcpy(name, worker, sizeof worker);
+    return STATUS_OK;
+}
+
+static enum status start_workers(struct launch **launch, const struct config *config,
+                                 const char *address)
+{
+    char worker[PATH_MAX];
+    char *arguments[WORKER_ARGUMENTS_MAX];
+    TRY(worker_program(worker));
+    const char *transport = config_text(config, "engine.transport");
+    int workers = (int)config_integer(config, "engine.workers");
+    const struct launch_settings settings = {
+        .worker = worker,
+        .coordinator = address,
+        .arguments = (const char *const *)arguments,
+        .argument_count = config_arguments(config, CONFIG_WORKER, arguments, WORKER_ARGUMENTS_MAX),
+        .workers = workers,
+        .mpi = strcmp(transport, "mpi") == 0 || (strcmp(transport, "auto") == 0 && workers > 1),
+        .path = getenv("PATH"),
+        .environment = environ,
+        .join_deadline_ms =
+            (int64_t)(1000 * config_real(config, "coordinator.join_deadline_seconds")),
+    };
+    enum status status = launch_create(launch, &settings);
+    for (size_t i = 0; i < settings.argument_count; i++)
+        free(arguments[i]);
+    return status;
+}
+
+static enum status look_at_workers(struct launch *launch, struct server *server)
+{
+    char trouble[TROUBLE_BYTES];
+    server_trouble(server, trouble, sizeof trouble);
+    const struct launch_sight sight = {
+        .joined = server_has_workers(server),
+        .serving = server_is_serving(server),
+        .trouble = trouble,
+    };
+    return launch_look(launch, &sight);
+}
+
+/* ---- serving ---- */
+
+/* The next signal that asks to end, 0 when none came within `ms`. */
+static int next_signal(int64_t ms)
+{
+    sigset_t ends;
+    sigemptyset(&ends);
+    sigaddset(&ends, SIGTERM);
+    sigaddset(&ends, SIGINT);
+    struct timespec wait = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
+    int number = sigtimedwait(&ends, NULL, &wait);
+    return number > 0 ? number : 0;
+}
+
+/* Refuses what is new, waits for what runs; a second signal cuts it short. True when nothing was
+ * left. */
+static bool drain(struct server *server)
+{
+    log_line(LOG_INFO, "draining", "");
+    server_drain(server);
+    for (int64_t deadline_ns = clock_after_ms(DRAIN_MS); clock_now_ns() < deadline_ns;) {
+        if (server_is_idle(server))
+            return true;
+        if (next_signal(LOOK_MS))
+            break;
+    }
+    return server_is_idle(server);
+}
+
+static enum status serve(struct server *server, struct launch *launch, bool *complete)
+{
+    while (!next_signal(LOOK_MS))
+        if (launch)
+            TRY(look_at_workers(launch, server));
+    *complete = drain(server);
+    return STATUS_OK;
+}
+
+static struct server_settings settings_of(const struct config *config)
+{
+    const char *kernels = config_text(config, "engine.kernels");
+    return (struct server_settings){
+        .listen = config_text(config, "coordinator.listen"),
+        .model_path = config_text(config, "model.path"),
+        .kernels = strcmp(kernels, "auto") == 0 ? NULL : kernels,
+        .plan =
+            {
+                .method = config_text(config, "engine.method"),
+                .context_tokens = config_integer(config, "engine.context"),
+                .stage_tokens = config_integer(config, "engine.stage_tokens"),
+            },
+        .queue_length = config_integer(config, "coordinator.queue_length"),
+        .request_deadline_ms =
+            (int64_t)(1000 * config_real(config, "coordinator.request_deadline_seconds")),
+        .heartbeat_ms = (int)(1000 * config_real(config, "control.heartbeat_seconds")),
+        .dead_ms = (int)(1000 * config_real(config, "control.heartbeat_timeout_seconds")),
+        .workers_expected = config_switch(config, "coordinator.launch"),
+    };
+}
+
+static enum status run(const struct options *options, bool *complete)
+{
+    const struct config *config = options->config;
+    const struct server_settings settings = settings_of(config);
+    struct server *server = NULL;
+    struct launch *launch = NULL;
+    char address[LISTEN_ADDRESS_BYTES];
+    if (!settings.model_path[0])
+        return fail(STATUS_INVALID_ARGUMENT, "no model: give one with --model FILE");
+    TRY(listen_address_check(settings.listen, options->insecure_bind));
+    TRY(server_create(&server, &settings));
+    listen_address_reach(address, settings.listen, server_port(server));
+    enum status status = STATUS_OK;
+    if (settings.workers_expected)
+        TRY_ELSE(start_workers(&launch, config, address), stop);
+    TRY_ELSE(tell_ready(options, address), stop);
+    status = serve(server, launch, complete);
+stop:
+    server_destroy(server);
+    launch_destroy(launch, LEAVE_MS);
+    return status;
+}
+
+static int parse(struct options *options, int argc, char **argv)
+{
+    const struct flags_row rows[] = {
+        {.name = "ready-file",
+         .type = FLAGS_TEXT,
+         .target = &options->ready_file,
+         .value = "PATH",
+         .help = "write HOST:PORT here once it listens"},
+        {.name = "ready-fd",
+         .type = FLAGS_INTEGER,
+         .target = &options->ready_fd,
+         .value = "N",
+         .help = "write HOST:PORT to this descriptor once it listens",
+         .least = 1,
+         .most = 1 << 20},
+        {.name = "exit-with-parent",
+         .type = FLAGS_SWITCH,
+         .target = &options->exit_with_parent,
+         .help = "end when the process that started it ends"},
+        {.name = "insecure-bind",
+         .type = FLAGS_SWITCH,
+         .target = &options->insecure_bind,
+         .help = "listen to other hosts without TLS"},
+    };
+    const struct flags_command command = {
+        .program = program,
+        .example = "  longhaul-coordinator --model SmolLM2-135M-Instruct.Q4_1.gguf --launch "
+                   "--workers 2\n",
+        .summary = "Takes requests over gRPC, plans them, and hands them to the workers that have\n"
+                   "joined. Without --launch, start workers yourself:\n"
+                   "  mpirun --bind-to none -np 2 longhaul-worker --coordinator HOST:PORT "
+                   "--model FILE\n",
+        .rows = rows,
+        .rows_count = sizeof rows / sizeof rows[0],
+        .takers = CONFIG_COORDINATOR,
+        .config = options->config,
+    };
+    int first_argument = 0;
+    return flags_parse(&command, argc, argv, &first_argument);
+}
+
+static void prepare_process(const struct options *options)
+{
+    sigset_t ends;
+    sigemptyset(&ends);
+    sigaddset(&ends, SIGTERM);
+    sigaddset(&ends, SIGINT);
+    /* Before any thread starts: all of them leave these two to main. */
+    pthread_sigmask(SIG_BLOCK, &ends, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    if (options->ready_fd >= 0)
+        fcntl((int)options->ready_fd, F_SETFD, FD_CLOEXEC);
+    if (options->exit_with_parent) {
+        prctl(PR_SET_PDEATHSIG, SIGTERM);
+        if (getppid() == 1)
+            raise(SIGTERM); /* it has ended already */
+    }
+}
+
+int main(int argc, char **argv)
+{
+    struct options options = {.ready_fd = -1};
+    enum status status = config_create(&options.config);
+    bool complete = true;
+    int code = status == STATUS_OK ? parse(&options, argc, argv) : FLAGS_GO_ON;
+    if (status == STATUS_OK && code != FLAGS_GO_ON) {
+        config_destroy(options.config);
+        return code;
+    }
+    enum log_level level = LOG_INFO;
+    if (status == STATUS_OK)
+        status = log_level_parse(&level, config_text(options.config, "log.level"));
+    if (status == STATUS_OK) {
+        log_configure(level, -1);
+        prepare_process(&options);
+        status = run(&options, &complete);
+    }
+    if (status != STATUS_OK)
+        fprintf(stderr, "%s: %s\n", program, status_message());
+    config_destroy(options.config);
+    return status == STATUS_OK && !complete ? status_exit_code(STATUS_CANCELLED)
+                                            : status_exit_code(status);
+}
