@@ -139,7 +139,7 @@ static int next_signal(int64_t ms)
  * left. */
 static bool drain(struct server *server)
 {
-    log_line(LOG_INFO, "draining", "");
+    log_line(LOG_INFO, "draining", "budget_s=%d", DRAIN_MS / 1000);
     server_drain(server);
     for (int64_t deadline_ns = clock_after_ms(DRAIN_MS); clock_now_ns() < deadline_ns;) {
         if (server_is_idle(server))

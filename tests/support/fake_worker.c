@@ -1,0 +1,355 @@
+/* A worker without a model, for tests of the coordinator: joins, beats, and answers every request
+ * with letters that depend on the prompt alone. Misbehaves on request.
+ *
+ * Rank 0 generates one token every --token-ms after --prefill-ms; other ranks are done when rank 0
+ * would be. */
+#include <pthread.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "proto/choice_message.h"
+#include "proto/clock.h"
+#include "proto/config.h"
+#include "proto/control.pb-c.h"
+#include "proto/flags.h"
+#include "proto/model/digest.h"
+#include "proto/model/model.h"
+#include "proto/rpc/rpc_client.h"
+#include "tests/support/tiny_model.h"
+
+enum { RANKS_MAX = 16, TICK_MS = 5, BEAT_MS = 200, SCORES_A_MESSAGE = 100, EXIT_LOST = 75 };
+
+static struct {
+    const char *version, *group, *digest, *fail_with;
+    int64_t rank, size, ranks, token_ms, prefill_ms, load_ms, stop_after;
+    bool stuck; /* ignores Cancel */
+    char own_digest[DIGEST_HEX_BYTES];
+    struct config *config;
+} options = {
+    .version = LONGHAUL_VERSION, .group = "fake", .size = 1, .token_ms = 5, .prefill_ms = 20};
+
+/* One rank's stream and its running request. */
+struct fake {
+    struct rpc_stream *stream;
+    int rank;
+    int64_t beat_ns, loaded_ns;
+    bool loaded;
+    char request_id[128]; /* "" when idle */
+    bool is_score;
+    int64_t prompt_tokens, max_tokens, told, next_ns;
+    uint32_t hash;
+};
+
+static enum status say(struct fake *fake, Longhaul__V1__WorkerMessage__KindCase kind, void *body)
+{
+    Longhaul__V1__WorkerMessage message = LONGHAUL__V1__WORKER_MESSAGE__INIT;
+    message.kind_case = kind;
+    message.hello = body; /* every member of the oneof is a pointer */
+    return rpc_stream_write(fake->stream, &message.base);
+}
+
+static enum status say_hello(struct fake *fake)
+{
+    char reference[] = "reference", fast[] = "fake_fast";
+    char *kernels[] = {fast, reference};
+    Longhaul__V1__Hello hello = LONGHAUL__V1__HELLO__INIT;
+    hello.version = (char *)options.version;
+    hello.group_id = (char *)options.group;
+    hello.rank = fake->rank;
+    hello.size = (int32_t)options.size;
+    hello.host = (char *)"testhost";
+    hello.pid = getpid();
+    hello.model_digest = (char *)options.digest;
+    hello.threads = 1;
+    hello.n_kernels = 2;
+    hello.kernels = kernels;
+    hello.transport = (char *)"loopback";
+    hello.shared_memory_bus = true;
+    return say(fake, LONGHAUL__V1__WORKER_MESSAGE__KIND_HELLO, &hello);
+}
+
+static enum status beat(struct fake *fake)
+{
+    if (clock_now_ns() < fake->beat_ns)
+        return STATUS_OK;
+    fake->beat_ns = clock_after_ms(BEAT_MS);
+    Longhaul__V1__Heartbeat heartbeat = LONGHAUL__V1__HEARTBEAT__INIT;
+    heartbeat.busy = fake->request_id[0] != 0;
+    heartbeat.request_id = fake->request_id;
+    return say(fake, LONGHAUL__V1__WORKER_MESSAGE__KIND_HEARTBEAT, &heartbeat);
+}
+
+static enum status load(struct fake *fake)
+{
+    if (fake->loaded || clock_now_ns() < fake->loaded_ns)
+        return STATUS_OK;
+    fake->loaded = true;
+    Longhaul__V1__Loaded loaded = LONGHAUL__V1__LOADED__INIT;
+    loaded.seconds = 0.25;
+    loaded.weights_bytes = 1000;
+    loaded.cache = LONGHAUL__V1__CACHE_TYPE__CACHE_TYPE_F32;
+    loaded.logit_rows = 1;
+    return say(fake, LONGHAUL__V1__WORKER_MESSAGE__KIND_LOADED, &loaded);
+}
+
+static enum status say_done(struct fake *fake, enum status status, const char *sentence)
+{
+    Longhaul__V1__RankReport report = LONGHAUL__V1__RANK_REPORT__INIT;
+    report.rank = fake->rank;
+    report.sent_bytes = 100 + fake->rank;
+    Longhaul__V1__RunDone done = LONGHAUL__V1__RUN_DONE__INIT;
+    done.request_id = fake->request_id;
+    done.status = (int32_t)status;
+    done.message = (char *)sentence;
+    done.completion_tokens = fake->is_score ? 0 : fake->told;
+    done.prefill_seconds = 0.02;
+    done.report = &report;
+    done.stopped = status == STATUS_OK && options.stop_after && fake->told == options.stop_after;
+    enum status sent = say(fake, LONGHAUL__V1__WORKER_MESSAGE__KIND_DONE, &done);
+    fake->request_id[0] = 0;
+    return sent;
+}
+
+static enum status say_scores(struct fake *fake)
+{
+    float logprobs[SCORES_A_MESSAGE];
+    Longhaul__V1__RunScores scores = LONGHAUL__V1__RUN_SCORES__INIT;
+    scores.request_id = fake->request_id;
+    scores.logprobs = logprobs;
+    for (int64_t first = 0; first < fake->prompt_tokens - 1 && fake->rank == 0;) {
+        scores.first = first;
+        for (scores.n_logprobs = 0;
+             scores.n_logprobs < SCORES_A_MESSAGE && first < fake->prompt_tokens - 1; first++)
+            logprobs[scores.n_logprobs++] = -(float)(first % 7 + 1);
+        TRY(say(fake, LONGHAUL__V1__WORKER_MESSAGE__KIND_SCORES, &scores));
+    }
+    return say_done(fake, STATUS_OK, "");
+}
+
+static enum status say_progress(struct fake *fake)
+{
+    Longhaul__V1__RunProgress progress = LONGHAUL__V1__RUN_PROGRESS__INIT;
+    progress.request_id = fake->request_id;
+    progress.tokens_done = progress.tokens_total = fake->prompt_tokens;
+    return say(fake, LONGHAUL__V1__WORKER_MESSAGE__KIND_PROGRESS, &progress);
+}
+
+/* The next step of the running request, when it is due. */
+static enum status step(struct fake *fake)
+{
+    if (!fake->request_id[0] || clock_now_ns() < fake->next_ns)
+        return STATUS_OK;
+    if (options.fail_with)
+        return say_done(fake, STATUS_RESOURCE_EXHAUSTED, options.fail_with);
+    if (fake->told == 0 && fake->rank == 0)
+        TRY(say_progress(fake));
+    if (fake->is_score)
+        return say_scores(fake);
+    fake->hash = fake->hash * 1664525u + 1013904223u;
+    int32_t id = TINY_MODEL_BYTE_0 + 'a' + (int32_t)(fake->hash >> 16) % 26;
+    Longhaul__V1__RunTokens tokens = LONGHAUL__V1__RUN_TOKENS__INIT;
+    tokens.request_id = fake->request_id;
+    tokens.n_ids = 1;
+    tokens.ids = &id;
+    fake->told++;
+    fake->next_ns = clock_after_ms(options.token_ms);
+    if (fake->told == options.stop_after)
+        id = TINY_MODEL_IM_END;
+    if (fake->rank == 0)
+        TRY(say(fake, LONGHAUL__V1__WORKER_MESSAGE__KIND_TOKENS, &tokens));
+    if (fake->told == fake->max_tokens || fake->told == options.stop_after)
+        return say_done(fake, STATUS_OK, "");
+    return STATUS_OK;
+}
+
+static enum status begin(struct fake *fake, const Longhaul__V1__Run *run)
+{
+    struct choice choice;
+    TRY(choice_message_get(&choice, run->choice));
+    if (choice.workers != options.size)
+        return fail(STATUS_INTERNAL, "the choice is for %d ranks", choice.workers);
+    snprintf(fake->request_id, sizeof fake->request_id, "%s", run->request_id);
+    fake->is_score = run->kind == LONGHAUL__V1__RUN_KIND__RUN_KIND_SCORE;
+    fake->prompt_tokens = (int64_t)run->n_token_ids;
+    fake->max_tokens = run->max_tokens;
+    fake->told = 0;
+    fake->hash = 0;
+    for (size_t i = 0; i < run->n_token_ids; i++)
+        fake->hash = fake->hash * 31 + (uint32_t)run->token_ids[i];
+    fake->next_ns = clock_after_ms(options.prefill_ms);
+    return STATUS_OK;
+}
+
+static enum status obey(struct fake *fake, const Longhaul__V1__CoordinatorMessage *message)
+{
+    switch (message->kind_case) {
+    case LONGHAUL__V1__COORDINATOR_MESSAGE__KIND_RUN:
+        return begin(fake, message->run);
+    case LONGHAUL__V1__COORDINATOR_MESSAGE__KIND_CANCEL:
+        if (options.stuck || strcmp(message->cancel->request_id, fake->request_id) != 0)
+            return STATUS_OK;
+        return say_done(fake, STATUS_CANCELLED, message->cancel->reason);
+    case LONGHAUL__V1__COORDINATOR_MESSAGE__KIND_STOP:
+        return fail(STATUS_CANCELLED, "%s", message->stop->reason);
+    default:
+        return STATUS_OK;
+    }
+}
+
+static enum status live(struct fake *fake)
+{
+    TRY(say_hello(fake));
+    fake->loaded_ns = clock_after_ms(options.load_ms);
+    for (;;) {
+        const ProtobufCMessage *message = NULL;
+        enum status status = rpc_stream_read(fake->stream, &message, TICK_MS);
+        if (status == STATUS_OK && !message)
+            return rpc_stream_finish(fake->stream);
+        if (status == STATUS_OK)
+            status = obey(fake, (const void *)message);
+        if (status != STATUS_DEADLINE_EXCEEDED)
+            TRY(status);
+        TRY(load(fake));
+        TRY(beat(fake));
+        TRY(step(fake));
+    }
+}
+
+static struct rpc_client *client;
+
+static void *run_rank(void *argument)
+{
+    struct fake fake = {.rank = (int)(intptr_t)argument};
+    const struct rpc_stream_args args = {.path = "/longhaul.v1.WorkerControl/Join",
+                                         .response =
+                                             &longhaul__v1__coordinator_message__descriptor};
+    enum status status = rpc_stream_open(&fake.stream, client, &args);
+    if (status == STATUS_OK)
+        status = live(&fake);
+    fprintf(stderr, "fake worker %d: %s: %s\n", fake.rank, status_name(status), status_message());
+    rpc_stream_close(fake.stream);
+    return NULL;
+}
+
+static int parse(int argc, char **argv)
+{
+    const struct flags_row rows[] = {
+        {.name = "version-said",
+         .type = FLAGS_TEXT,
+         .target = &options.version,
+         .value = "V",
+         .help = "as Hello tells it"},
+        {.name = "group",
+         .type = FLAGS_TEXT,
+         .target = &options.group,
+         .value = "ID",
+         .help = "group id"},
+        {.name = "digest",
+         .type = FLAGS_TEXT,
+         .target = &options.digest,
+         .value = "HEX",
+         .help = "model digest to claim"},
+        {.name = "fail-with",
+         .type = FLAGS_TEXT,
+         .target = &options.fail_with,
+         .value = "TEXT",
+         .help = "fail every request"},
+        {.name = "rank",
+         .type = FLAGS_INTEGER,
+         .target = &options.rank,
+         .value = "N",
+         .help = "rank",
+         .most = 1000},
+        {.name = "size",
+         .type = FLAGS_INTEGER,
+         .target = &options.size,
+         .value = "N",
+         .help = "ranks of the group",
+         .least = 1,
+         .most = 1000},
+        {.name = "ranks",
+         .type = FLAGS_INTEGER,
+         .target = &options.ranks,
+         .value = "N",
+         .help = "be all ranks at once",
+         .least = 1,
+         .most = RANKS_MAX},
+        {.name = "token-ms",
+         .type = FLAGS_INTEGER,
+         .target = &options.token_ms,
+         .value = "N",
+         .help = "between tokens",
+         .most = 100000},
+        {.name = "prefill-ms",
+         .type = FLAGS_INTEGER,
+         .target = &options.prefill_ms,
+         .value = "N",
+         .help = "before the first",
+         .most = 100000},
+        {.name = "load-ms",
+         .type = FLAGS_INTEGER,
+         .target = &options.load_ms,
+         .value = "N",
+         .help = "until loaded",
+         .most = 100000},
+        {.name = "stop-after",
+         .type = FLAGS_INTEGER,
+         .target = &options.stop_after,
+         .value = "N",
+         .help = "tokens, then a stop id",
+         .most = 100000},
+        {.name = "stuck", .type = FLAGS_SWITCH, .target = &options.stuck, .help = "ignore Cancel"},
+    };
+    const struct flags_command command = {.program = "fake-worker",
+                                          .example = "  fake-worker --coordinator HOST:PORT\n",
+                                          .summary = "Stands in for a worker.\n",
+                                          .rows = rows,
+                                          .rows_count = sizeof rows / sizeof rows[0],
+                                          .takers = CONFIG_WORKER,
+                                          .config = options.config};
+    int first_argument = 0;
+    return flags_parse(&command, argc, argv, &first_argument);
+}
+
+static enum status read_digest(void)
+{
+    struct model *model = NULL;
+    TRY(model_open(&model, config_text(options.config, "model.path")));
+    digest_model(options.own_digest, model);
+    model_close(model);
+    if (!options.digest)
+        options.digest = options.own_digest;
+    return STATUS_OK;
+}
+
+int main(int argc, char **argv)
+{
+    pthread_t threads[RANKS_MAX];
+    signal(SIGPIPE, SIG_IGN);
+    if (config_create(&options.config) != STATUS_OK)
+        return 1;
+    int code = parse(argc, argv);
+    if (code != FLAGS_GO_ON)
+        return code;
+    if (read_digest() != STATUS_OK ||
+        rpc_client_create(&client, config_text(options.config, "worker.coordinator")) !=
+            STATUS_OK) {
+        fprintf(stderr, "fake worker: %s\n", status_message());
+        return 1;
+    }
+    if (options.ranks)
+        options.size = options.ranks;
+    for (intptr_t i = 1; i < options.ranks; i++)
+        if (pthread_create(&threads[i], NULL, run_rank, (void *)i) != 0)
+            return 1;
+    run_rank((void *)(intptr_t)options.rank);
+    for (int i = 1; i < options.ranks; i++)
+        pthread_join(threads[i], NULL);
+    rpc_client_destroy(client);
+    config_destroy(options.config);
+    return EXIT_LOST;
+}
