@@ -226,14 +226,13 @@ static enum status choose_replicate_tokens(struct choice *choice, struct weigher
     return STATUS_OK;
 }
 
+/* Without keys: reading them costs the same either way. */
 static double weigh_decode(const struct weigher *weigher, const struct choice *choice, bool split)
 {
     struct choice tried = *choice;
     struct cost cost;
-    const int64_t reach = bands_reach(&weigher->bands);
-    const int64_t keys = reach < choice->context_tokens ? reach : choice->context_tokens;
     tried.decode_split = split;
-    cost_decode(&cost, &tried, weigher->shape, weigher->table, 0, keys / choice->workers);
+    cost_decode(&cost, &tried, weigher->shape, weigher->table, 0, 0);
     return cost.seconds;
 }
 

@@ -169,6 +169,18 @@ static void a_short_question_on_a_filled_cache_replicates_its_queries(void **sta
     assert_true(choice.replicate_tokens <= 1);
 }
 
+static void costs_are_weighed_at_the_length_of_the_context(void **state)
+{
+    (void)state;
+    struct choice_request request = request_for("rope", 4, 5);
+    assert_true(make(&request).replicate_tokens <= 2);
+    request.context_tokens = 1;
+    assert_int_equal(make(&request).replicate_tokens, 0);
+    /* And at a million tokens where it is longer: a plan for 2^40 is made in no time too. */
+    request.context_tokens = INT64_C(1) << 40;
+    assert_int_equal(make(&request).partition, PARTITION_ZIGZAG);
+}
+
 static void stages_follow_each_other_to_the_end_of_the_prompt(void **state)
 {
     (void)state;
@@ -447,6 +459,7 @@ int main(void)
         cmocka_unit_test(what_a_caller_asks_for_is_kept),
         cmocka_unit_test(decode_is_split_where_the_network_is_worth_it),
         cmocka_unit_test(a_short_question_on_a_filled_cache_replicates_its_queries),
+        cmocka_unit_test(costs_are_weighed_at_the_length_of_the_context),
         cmocka_unit_test(stages_follow_each_other_to_the_end_of_the_prompt),
         cmocka_unit_test(a_choice_that_no_plan_can_follow_is_refused),
         cmocka_unit_test(a_request_out_of_range_is_refused),

@@ -284,7 +284,12 @@ static void the_table_names_every_region_and_the_total(void **state)
     memory_plan_print(&plan, cut, 10);
     assert_int_equal(cut[9], '\0');
     assert_int_equal(cut[10], 'x');
+    cut[0] = 'x';
     memory_plan_print(&plan, cut, 0);
+    assert_int_equal(cut[0], 'x');
+    const struct memory_plan nothing = {.rank = 0};
+    memory_plan_print(&nothing, cut, sizeof cut);
+    assert_string_equal(cut, "");
     struct memory_plan dense = plan;
     dense.bytes[MEMORY_SINK_CACHE] = 0;
     memory_plan_print(&dense, text, sizeof text);
