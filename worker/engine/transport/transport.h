@@ -22,11 +22,12 @@
  * peer's progress counter moved, nor that of a rank which it in turn awaits. A rank's counter moves
  * with each request that it completes and with each transport_mark, never because it waits; so
  * ranks that wait for each other in a circle are found too.
- * - transport_abort ends every wait of every rank, within 100 ms. The first reason is kept. After
- * an abort, or after any call here failed, a rank only calls transport_abort and transport_destroy;
- * memory of unfinished requests must stay valid until transport_destroy returns, which never blocks
- * on a peer after an abort. An MPI process then exits non-zero, so that mpirun ends whoever did not
- * listen.
+ * - transport_abort ends every wait of every rank, within 100 ms; to ranks of
+ *   other hosts the news leaves with the next transport_progress, transport_test or
+ * transport_destroy. The first reason is kept. After an abort, or after any call here failed, a
+ * rank only calls transport_abort and transport_destroy; memory of unfinished requests must stay
+ * valid until transport_destroy returns, which never blocks on a peer after an abort. An MPI
+ * process then exits non-zero, so that mpirun ends whoever did not listen.
  */
 #pragma once
 
@@ -163,6 +164,5 @@ bool transport_aborted(const struct transport *t);
 
 void transport_set_silence(struct transport *t, uint64_t silence_ns);
 
-/* Accepts NULL. Not a collective after an abort; else all ranks call it, and nobody may be waiting.
- */
+/* Accepts NULL. Not a collective after an abort; else all ranks call it, and nobody waits. */
 void transport_destroy(struct transport *t);
