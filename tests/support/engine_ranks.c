@@ -1,8 +1,11 @@
 /* Owns a group of engines for the length of one request. */
 #include "tests/support/engine_ranks.h"
 
+#include <pthread.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "proto/model/model.h"
 #include "tests/support/ranks.h"
@@ -12,6 +15,24 @@ struct rank_case {
     const struct engine_case *wanted;
     struct engine_outcome *outcome;
 };
+
+/* What a client does who loses patience. */
+struct canceller {
+    struct engine *engine;
+    uint64_t after_ns;
+    pthread_t thread;
+    bool started;
+};
+
+static void *cancel_later(void *argument)
+{
+    const struct canceller *canceller = argument;
+    const struct timespec wait = {.tv_sec = (time_t)(canceller->after_ns / 1000000000u),
+                                  .tv_nsec = (long)(canceller->after_ns % 1000000000u)};
+    nanosleep(&wait, NULL);
+    engine_cancel(canceller->engine, STATUS_CANCELLED);
+    return NULL;
+}
 
 static void keep_progress(void *context, int64_t tokens_done, int64_t tokens)
 {
@@ -82,10 +103,9 @@ static enum status run(struct engine *engine, struct transport *transport,
     return engine_run(engine, &request, &observer, &outcome->results[transport->rank]);
 }
 
-static enum status play(struct transport *transport, void *context)
+enum status engine_ranks_play(struct engine_outcome *outcome, const struct engine_case *wanted,
+                              struct transport *transport)
 {
-    const struct rank_case *rank_case = context;
-    const struct engine_case *wanted = rank_case->wanted;
     const struct engine_options options = {
         .kernels = wanted->kernels,
         .threads = wanted->threads ? wanted->threads : 1,
@@ -97,10 +117,35 @@ static enum status play(struct transport *transport, void *context)
     model_close(model);
     if (wanted->delay_ns)
         transport_loopback_delay(transport, wanted->delay_ns);
+    struct canceller canceller = {.engine = engine, .after_ns = wanted->cancel_after_ns};
+    if (status == STATUS_OK && canceller.after_ns && transport->rank == 0 &&
+        pthread_create(&canceller.thread, NULL, cancel_later, &canceller) == 0)
+        canceller.started = true;
     if (status == STATUS_OK)
-        status = run(engine, transport, wanted, rank_case->outcome);
+        status = run(engine, transport, wanted, outcome);
+    if (canceller.started)
+        pthread_join(canceller.thread, NULL);
+    /* All ranks left alike, and none needs to end the others. */
+    if (status == STATUS_CANCELLED && engine_usable(engine)) {
+        atomic_store(&outcome->cancelled, true);
+        status = STATUS_OK;
+    }
     engine_destroy(engine);
     return status;
+}
+
+static enum status play(struct transport *transport, void *context)
+{
+    const struct rank_case *rank_case = context;
+    return engine_ranks_play(rank_case->outcome, rank_case->wanted, transport);
+}
+
+void engine_outcome_init(struct engine_outcome *outcome, const struct engine_case *wanted)
+{
+    *outcome = (struct engine_outcome){
+        .logprobs = calloc((size_t)wanted->count, sizeof(float)),
+        .ids = calloc((size_t)wanted->max_tokens + 1, sizeof(int32_t)),
+    };
 }
 
 enum status engine_ranks_run(struct engine_outcome *outcome, const struct engine_case *wanted)
@@ -113,10 +158,7 @@ enum status engine_ranks_run(struct engine_outcome *outcome, const struct engine
     void *contexts[8];
     for (int rank = 0; rank < ranks; rank++)
         contexts[rank] = &rank_case;
-    *outcome = (struct engine_outcome){
-        .logprobs = calloc((size_t)wanted->count, sizeof(float)),
-        .ids = calloc((size_t)wanted->max_tokens + 1, sizeof(int32_t)),
-    };
+    engine_outcome_init(outcome, wanted);
     outcome->status = ranks_run(ranks, &options, play, contexts);
     return outcome->status;
 }

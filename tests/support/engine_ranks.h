@@ -2,6 +2,8 @@
  * the network. */
 #pragma once
 
+#include <stdatomic.h>
+
 #include "worker/engine/engine.h"
 
 /* What to run, and on what. Zero takes what is usual. */
@@ -24,11 +26,13 @@ struct engine_case {
     uint64_t delay_ns;        /* of every block's delivery */
     int32_t stop_id;          /* 0: none */
     struct sampling sampling; /* all zero: greedy */
+    uint64_t cancel_after_ns; /* rank 0 is told to cancel so long after the start; 0: never */
 };
 
 struct engine_outcome {
-    enum status status; /* of the first rank that failed */
-    float *logprobs;    /* [count] */
+    enum status status;    /* of the first rank that failed */
+    atomic_bool cancelled; /* all ranks ended early, as told */
+    float *logprobs;       /* [count] */
     int64_t logprob_count;
     int32_t *ids; /* generated */
     int64_t id_count;
@@ -39,4 +43,10 @@ struct engine_outcome {
 
 /* `outcome` is set in any case; free it with engine_outcome_free. Returns its status. */
 enum status engine_ranks_run(struct engine_outcome *outcome, const struct engine_case *wanted);
+
+/* Plays one rank of a transport that the caller has; rank 0's outcome has the results. `outcome`
+ * was made by engine_outcome_init. */
+enum status engine_ranks_play(struct engine_outcome *outcome, const struct engine_case *wanted,
+                              struct transport *transport);
+void engine_outcome_init(struct engine_outcome *outcome, const struct engine_case *wanted);
 void engine_outcome_free(struct engine_outcome *outcome);

@@ -1,0 +1,146 @@
+/* What the exchange costs: delivery hides behind arithmetic, bytes in flight do not grow with the
+ * length, and a request that is cut short ends soon, alike on all ranks. On a small model, by
+ * loopback. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "proto/log.h"
+#include "tests/support/engine_ranks.h"
+#include "tests/support/tiny_model.h"
+#include "tests/support/unit.h"
+
+enum { TOKENS = 4096, TRIES = 5, LAYERS = 4 };
+
+static char model_path[] = "/tmp/longhaul-exchange-XXXXXX";
+static int32_t ids[TOKENS];
+
+static struct engine_case prefill_case(const char *method)
+{
+    return (struct engine_case){.model_path = model_path,
+                                .method = method,
+                                .ranks = 2,
+                                .ids = ids,
+                                .count = TOKENS,
+                                .max_tokens = 1};
+}
+
+static double prefill_seconds(const struct engine_case *wanted)
+{
+    struct engine_outcome outcome;
+    assert_int_equal(engine_ranks_run(&outcome, wanted), STATUS_OK);
+    double seconds = outcome.results[0].prefill_seconds;
+    engine_outcome_free(&outcome);
+    return seconds;
+}
+
+static int ascending(const void *a, const void *b)
+{
+    double difference = *(const double *)a - *(const double *)b;
+    return (difference > 0) - (difference < 0);
+}
+
+/* The median of ratios of neighbouring runs: a machine's drift moves both. */
+static double slowdown_of_a_delay(const char *method)
+{
+    double ratios[TRIES];
+    struct engine_case wanted = prefill_case(method);
+    prefill_seconds(&wanted);
+    for (int t = 0; t < TRIES; t++) {
+        wanted.delay_ns = 0;
+        double plain = prefill_seconds(&wanted);
+        wanted.delay_ns = (uint64_t)(1e9 * 0.2 * plain / LAYERS);
+        ratios[t] = prefill_seconds(&wanted) / plain;
+    }
+    qsort(ratios, TRIES, sizeof *ratios, ascending);
+    printf("%s: every block comes 20 %% of a layer late: median slowdown %.3f\n", method,
+           ratios[TRIES / 2]);
+    return ratios[TRIES / 2];
+}
+
+static void a_delay_of_a_fifth_of_a_layer_costs_less_than_a_twentieth(void **state)
+{
+    (void)state;
+    assert_true(slowdown_of_a_delay("rope") < 1.05);
+}
+
+static void bytes_in_flight_do_not_grow_with_the_length(void **state)
+{
+    (void)state;
+    int64_t bounds[2];
+    for (int i = 0; i < 2; i++) {
+        struct engine_case wanted = prefill_case("rope");
+        struct engine_outcome outcome;
+        wanted.count = i == 0 ? TOKENS / 16 : TOKENS;
+        assert_int_equal(engine_ranks_run(&outcome, &wanted), STATUS_OK);
+        bounds[i] = outcome.choice.receive_slots * outcome.choice.block_tokens;
+        assert_true(outcome.results[1].received_bytes > 0);
+        engine_outcome_free(&outcome);
+    }
+    assert_int_equal(bounds[0], bounds[1]);
+}
+
+static double seconds_now(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+static void a_cancelled_prefill_ends_alike_on_all_ranks_within_a_second(void **state)
+{
+    (void)state;
+    static const char *const methods[] = {"rope", "lm_infinite:window=256,sinks=4"};
+    for (int m = 0; m < 2; m++) {
+        struct engine_case wanted = prefill_case(methods[m]);
+        struct engine_outcome outcome;
+        wanted.cancel_after_ns = 1000000;
+        double start = seconds_now();
+        assert_int_equal(engine_ranks_run(&outcome, &wanted), STATUS_OK);
+        double took = seconds_now() - start;
+        assert_true(outcome.cancelled);
+        assert_int_equal(outcome.id_count, 0);
+        printf("%s: %.3f s from start to end, cancelled after 0.001\n", methods[m], took);
+        assert_true(took < 1.0);
+        engine_outcome_free(&outcome);
+    }
+}
+
+static int make_model(void **state)
+{
+    (void)state;
+    const struct tiny_model_shape shape = {.layers = LAYERS,
+                                           .hidden = 256,
+                                           .heads = 8,
+                                           .kv_heads = 2,
+                                           .head_dim = 32,
+                                           .ffn = 512,
+                                           .context = 2 * TOKENS};
+    int file = mkstemp(model_path);
+    if (file < 0)
+        return -1;
+    close(file);
+    tiny_model_write(model_path, &shape, 7, DTYPE_Q4_1);
+    for (int i = 0; i < TOKENS; i++)
+        ids[i] = TINY_MODEL_BYTE_0 + (i * 37 + i / 7) % 256;
+    return 0;
+}
+
+static int drop_model(void **state)
+{
+    (void)state;
+    return unlink(model_path);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_delay_of_a_fifth_of_a_layer_costs_less_than_a_twentieth),
+        cmocka_unit_test(bytes_in_flight_do_not_grow_with_the_length),
+        cmocka_unit_test(a_cancelled_prefill_ends_alike_on_all_ranks_within_a_second),
+    };
+    log_configure(LOG_ERROR, -1);
+    return cmocka_run_group_tests(tests, make_model, drop_model);
+}
