@@ -376,7 +376,7 @@ INLINE void decode_pass(struct pass pass, float *out, const char *block, size_t 
 #pragma GCC unroll 16
             for (int i = 0; i < 16; i++)
                 sums[i / 8][i / 4 % 2][i / 2 % 2][i % 2] = _mm256_setzero_ps();
-            /* Outside the condition: checked builds put branches there, and the unrolling is lost. */
+            /* Not in the condition: checked builds branch there, and the unrolling is lost. */
             const int end = (part + 1) * DEPTH / parts;
 #pragma GCC unroll 4
             for (int k = part * DEPTH / parts; k < end; k += 8)

@@ -1,4 +1,5 @@
-/* Owns the process's log settings. Promises that a line is written whole, by one write, whatever the threads do. */
+/* Owns the process's log settings. Promises that a line is written whole, by one write, whatever
+ * the threads do. */
 #include "proto/log.h"
 
 #include <stdarg.h>
@@ -48,8 +49,8 @@ static size_t append(char *line, size_t used, const char *format, va_list argume
     return used + ((size_t)wanted < room ? (size_t)wanted : room - 1);
 }
 
-__attribute__((format(printf, 3, 4))) static size_t
-append_values(char *line, size_t used, const char *format, ...)
+__attribute__((format(printf, 3, 4))) static size_t append_values(char *line, size_t used,
+                                                                  const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);

@@ -1,4 +1,5 @@
-/* Owns the thread's last failure sentence. Promises that no caller ever sees a NULL or an unterminated string. */
+/* Owns the thread's last failure sentence. Promises that no caller ever sees a NULL or an
+ * unterminated string. */
 #include "proto/status.h"
 
 #include <stdarg.h>

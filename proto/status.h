@@ -1,8 +1,8 @@
 /* How a function says that it failed. A code for programs, a sentence for people.
  *
- * The sentence is worded once, where the failure is detected, by fail(); callers hand the code on with TRY.
- * It is kept for the calling thread until that thread's next fail(). A thread that waits for another one carries the
- * sentence over with status_message() and fail().
+ * The sentence is worded once, where the failure is detected, by fail(); callers hand the code on
+ * with TRY. It is kept for the calling thread until that thread's next fail(). A thread that waits
+ * for another one carries the sentence over with status_message() and fail().
  */
 #pragma once
 
@@ -28,11 +28,13 @@ enum status {
 /* The name as gRPC spells it, for example "INVALID_ARGUMENT"; "IO" for STATUS_IO. Never NULL. */
 const char *status_name(enum status status);
 
-/* Records the sentence for this thread and returns `status`. The sentence says what, where and what to do. */
+/* Records the sentence for this thread and returns `status`. The sentence says what, where and what
+ * to do. */
 __attribute__((format(printf, 2, 3))) MUST_CHECK enum status fail(enum status status,
                                                                   const char *format, ...);
 
-/* The sentence of this thread's last fail(); "" before the first. Borrowed until the next fail(). */
+/* The sentence of this thread's last fail(); "" before the first. Borrowed until the next fail().
+ */
 const char *status_message(void);
 
 /* The exit code of a program that ends with `status` (docs: README, "Exit codes"). */
@@ -45,7 +47,8 @@ int status_exit_code(enum status status);
             return try_status_;                                                                    \
     } while (0)
 
-/* For functions that unwind: needs an `enum status status` in scope, which it sets before the jump. */
+/* For functions that unwind: needs an `enum status status` in scope, which it sets before the jump.
+ */
 #define TRY_ELSE(call, label)                                                                      \
     do {                                                                                           \
         status = (call);                                                                           \

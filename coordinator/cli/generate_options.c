@@ -7,10 +7,11 @@
 
 #include "coordinator/cli/answer.h"
 
-void generate_options_init(struct generate_options *options,
-                           struct flags_row rows[GENERATE_OPTIONS_ROWS])
+enum { TEXT_ROWS = 7 };
+
+/* What is asked, and how the answer is told. */
+static void set_text_rows(struct flags_row *rows, struct generate_options *options)
 {
-    *options = (struct generate_options){.max_tokens = 256};
     const struct flags_row all[] = {
         {.name = "prompt-file",
          .letter = 'f',
@@ -36,6 +37,29 @@ void generate_options_init(struct generate_options *options,
          .help = "longest answer [256]",
          .least = 1,
          .most = 1 << 24},
+        {.name = "stop",
+         .type = FLAGS_TEXT,
+         .target = &options->stop,
+         .value = "TEXT",
+         .help = "end the answer before this text"},
+        {.name = "json",
+         .type = FLAGS_SWITCH,
+         .target = &options->json,
+         .help = "one JSON object at the end instead of text"},
+        {.name = "verbose",
+         .letter = 'v',
+         .type = FLAGS_SWITCH,
+         .target = &options->verbose,
+         .help = "tell the plan and the rates on standard error"},
+    };
+    _Static_assert(sizeof all / sizeof all[0] == TEXT_ROWS, "one slot a row");
+    memcpy(rows, all, sizeof all);
+}
+
+/* How the next token is chosen. */
+static void set_sampling_rows(struct flags_row *rows, struct generate_options *options)
+{
+    const struct flags_row all[] = {
         {.name = "temperature",
          .type = FLAGS_REAL,
          .target = &options->temperature,
@@ -82,23 +106,18 @@ void generate_options_init(struct generate_options *options,
          .least = 0,
          .most = 9e15,
          .given = &options->seed_given},
-        {.name = "stop",
-         .type = FLAGS_TEXT,
-         .target = &options->stop,
-         .value = "TEXT",
-         .help = "end the answer before this text"},
-        {.name = "json",
-         .type = FLAGS_SWITCH,
-         .target = &options->json,
-         .help = "one JSON object at the end instead of text"},
-        {.name = "verbose",
-         .letter = 'v',
-         .type = FLAGS_SWITCH,
-         .target = &options->verbose,
-         .help = "tell the plan and the rates on standard error"},
     };
-    _Static_assert(sizeof all / sizeof all[0] == GENERATE_OPTIONS_ROWS, "one slot a row");
+    _Static_assert(sizeof all / sizeof all[0] == GENERATE_OPTIONS_ROWS - TEXT_ROWS,
+                   "one slot a row");
     memcpy(rows, all, sizeof all);
+}
+
+void generate_options_init(struct generate_options *options,
+                           struct flags_row rows[GENERATE_OPTIONS_ROWS])
+{
+    *options = (struct generate_options){.max_tokens = 256};
+    set_text_rows(rows, options);
+    set_sampling_rows(rows + TEXT_ROWS, options);
 }
 
 enum status generate_options_check(const struct generate_options *options)
