@@ -12,47 +12,11 @@
 #include <math.h>
 #include <string.h>
 
+#include "kernels/attention_walk.h"
 #include "kernels/exp_avx2.h"
 #include "kernels/variants.h"
 
-enum {
-    TILE_ROWS = 6,
-    LANES = 8,
-    SCORES = TILE_ROWS * PANEL_TOKENS,
-    LINE = 64,
-    NOT_SEEN = -2, /* instead of a query frame */
-    MIXED = -1,
-};
-
-/* One chunk of a call: at most ATTENTION_ROWS rows, all heads of each of its tokens. */
-struct chunk {
-    const struct attention_args *args;
-    int64_t first; /* its first token within the call */
-    int64_t tokens;
-    float *queries[BANDS_FRAMES_MAX]; /* [rows, head_dim] times scale_log2; NULL where unused */
-    float *scores;                    /* [TILE_ROWS, PANEL_TOKENS], then the probabilities */
-    float *other;                     /* [TILE_ROWS, PANEL_TOKENS], of a further query frame */
-};
-
-/* One head's panel. */
-struct panel {
-    const uint32_t *keys;   /* [head_dim / 2, 64] pairs */
-    const uint32_t *values; /* [32, head_dim] pairs */
-    const char *next;       /* the panel after it, or itself */
-    struct span span;       /* of key indices */
-};
-
-/* A register tile's worth of rows. */
-struct rows {
-    int first; /* within the chunk */
-    int count;
-    const char *ahead; /* its share of the next panel */
-    int ahead_lines;   /* for each 16 columns of either product */
-    float *acc[TILE_ROWS];
-    float *max[TILE_ROWS];
-    float *sum[TILE_ROWS];
-    uint64_t visible[TILE_ROWS]; /* lanes of the panel */
-};
+enum { LANES = 8 };
 
 /* c[r][column + x] (+)= sum_k a[r][k] b[k][x] for x < 8 * vectors, k over `pairs` pairs. */
 struct product {
@@ -86,12 +50,12 @@ static inline __m256 multiply_add(__m256 a, __m256 b, __m256 sum)
 
 /* One step over k for a tile: every factor times every vector. What there is less of is held in
  * registers, so that 12 sums, it and one more fit into 16. */
-static inline __attribute__((always_inline)) void step(__m256 sums[TILE_ROWS][8], const float *a,
-                                                       int64_t a_stride, const uint32_t *b,
-                                                       const bool odd, const int rows,
-                                                       const int vectors)
+static inline __attribute__((always_inline)) void step(__m256 sums[ATTENTION_TILE_ROWS][8],
+                                                       const float *a, int64_t a_stride,
+                                                       const uint32_t *b, const bool odd,
+                                                       const int rows, const int vectors)
 {
-    __m256 few[TILE_ROWS];
+    __m256 few[ATTENTION_TILE_ROWS];
     const int held = rows < vectors ? rows : vectors;
 #pragma GCC unroll 6
     for (int x = 0; x < held; x++)
@@ -118,16 +82,17 @@ static inline __attribute__((always_inline)) void step(__m256 sums[TILE_ROWS][8]
 static inline __attribute__((always_inline)) void tile(const struct product *product, int column,
                                                        const int rows, const int vectors)
 {
-    __m256 sums[TILE_ROWS][8];
+    __m256 sums[ATTENTION_TILE_ROWS][8];
 #pragma GCC unroll 6
     for (int r = 0; r < rows; r++)
 #pragma GCC unroll 8
         for (int v = 0; v < vectors; v++)
             sums[r][v] = product->accumulate ? _mm256_loadu_ps(product->c[r] + column + v * LANES)
                                              : _mm256_setzero_ps();
-    const char *ahead = product->ahead + (size_t)(column / 16 * product->ahead_lines) * LINE;
+    const char *ahead =
+        product->ahead + (size_t)(column / 16 * product->ahead_lines) * ATTENTION_LINE;
     for (int i = 0; i < vectors / 2 * product->ahead_lines; i++)
-        _mm_prefetch(ahead + i * LINE, _MM_HINT_T0);
+        _mm_prefetch(ahead + i * ATTENTION_LINE, _MM_HINT_T0);
     const float *a = product->a;
     const uint32_t *b = product->b + column;
     const int64_t a_stride = product->a_stride;
@@ -253,10 +218,11 @@ static void rescale(float *acc, float factor, int head_dim)
 
 /* Scores -> probabilities, and the state's step from its old maximum to the new one. Rows go
  * through each half together, so that one's latency hides behind another's work. */
-static inline __attribute__((always_inline)) void
-softmax(const struct chunk *chunk, const struct rows *rows, const bool masked)
+static inline __attribute__((always_inline)) void softmax_rows(const struct attention_chunk *chunk,
+                                                               const struct attention_rows *rows,
+                                                               const bool masked)
 {
-    float after[TILE_ROWS];
+    float after[ATTENTION_TILE_ROWS];
     for (int r = 0; r < rows->count; r++)
         after[r] =
             row_max(chunk->scores + r * PANEL_TOKENS, *rows->max[r], rows->visible[r], masked);
@@ -279,26 +245,25 @@ softmax(const struct chunk *chunk, const struct rows *rows, const bool masked)
     }
 }
 
-static void softmax_full(const struct chunk *chunk, const struct rows *rows)
+static void softmax(const struct attention_chunk *chunk, const struct attention_rows *rows,
+                    bool masked)
 {
-    softmax(chunk, rows, false);
+    if (masked)
+        softmax_rows(chunk, rows, true);
+    else
+        softmax_rows(chunk, rows, false);
 }
 
-static void softmax_masked(const struct chunk *chunk, const struct rows *rows)
-{
-    softmax(chunk, rows, true);
-}
-
-static void score(const struct chunk *chunk, const struct panel *panel, const struct rows *rows,
-                  int frame, float *scores, uint64_t lanes)
+static void score(const struct attention_chunk *chunk, const struct attention_panel *panel,
+                  const struct attention_rows *rows, int frame, float *scores, uint64_t lanes)
 {
     int head_dim = chunk->args->head_dim;
-    float *c[TILE_ROWS];
+    float *c[ATTENTION_TILE_ROWS];
     for (int r = 0; r < rows->count; r++)
         c[r] = scores + r * PANEL_TOKENS;
     struct product product = {
         .c = c,
-        .a = chunk->queries[frame] + (size_t)rows->first * (size_t)head_dim,
+        .a = (const float *)chunk->queries[frame] + (size_t)rows->first * (size_t)head_dim,
         .a_stride = head_dim,
         .b = panel->keys,
         .b_stride = PANEL_TOKENS,
@@ -312,8 +277,8 @@ static void score(const struct chunk *chunk, const struct panel *panel, const st
 }
 
 /* Adds the probabilities times the values of the panel's keys among `lanes`; the others' are 0. */
-static void accumulate(const struct chunk *chunk, const struct panel *panel,
-                       const struct rows *rows, uint64_t lanes)
+static void accumulate(const struct attention_chunk *chunk, const struct attention_panel *panel,
+                       const struct attention_rows *rows, uint64_t lanes)
 {
     int head_dim = chunk->args->head_dim;
     int first = __builtin_ctzll(lanes) / 2;
@@ -326,194 +291,33 @@ static void accumulate(const struct chunk *chunk, const struct panel *panel,
         .b_stride = head_dim,
         .pairs = end - first,
         .accumulate = true,
-        .ahead = rows->ahead + (size_t)(PANEL_TOKENS / 16 * rows->ahead_lines) * LINE,
+        .ahead = rows->ahead + (size_t)(PANEL_TOKENS / 16 * rows->ahead_lines) * ATTENTION_LINE,
         .ahead_lines = rows->ahead_lines,
     };
     multiply(&product, rows->count, 0, head_dim);
 }
 
-/* The lanes of the panel that each row sees through one query frame; their union. */
-static uint64_t frame_lanes(const struct chunk *chunk, const struct panel *panel,
-                            const struct rows *rows, int frame, uint64_t lanes[TILE_ROWS])
+static void copy_queries(void *out, const uint16_t *in, int64_t count, float scale_log2)
 {
-    const struct attention_args *args = chunk->args;
-    int count = (int)(panel->span.end - panel->span.first);
-    uint64_t all = 0;
-    for (int r = 0; r < rows->count; r++)
-        lanes[r] = 0;
-    for (int b = 0; b < args->bands->count; b++) {
-        const struct band *band = &args->bands->list[b];
-        if (band->rule == BAND_MASK || band->key_frame != args->key_frame ||
-            band->query_frame != frame)
-            continue;
-        for (int r = 0; r < rows->count; r++) {
-            int64_t token = chunk->first + (rows->first + r) / args->group;
-            lanes[r] |=
-                bands_lanes(args->bands, band, args->query_first + token, panel->span.first, count);
-            all |= lanes[r];
-        }
-    }
-    return all;
-}
-
-/* The scores of a tile that is not seen whole through one frame, and the lanes of each row. */
-static uint64_t score_mixed(const struct chunk *chunk, const struct panel *panel, struct rows *rows)
-{
-    uint64_t any = 0;
-    uint64_t lanes[TILE_ROWS];
-    memset(rows->visible, 0, sizeof rows->visible);
-    for (int frame = 0; frame < BANDS_FRAMES_MAX; frame++) {
-        if (!chunk->queries[frame])
-            continue;
-        uint64_t all = frame_lanes(chunk, panel, rows, frame, lanes);
-        if (all == 0)
-            continue;
-        score(chunk, panel, rows, frame, any ? chunk->other : chunk->scores, all);
-        for (int r = 0; r < rows->count; r++) {
-            float *to = chunk->scores + r * PANEL_TOKENS;
-            const float *from = chunk->other + r * PANEL_TOKENS;
-            for (int v = 0; any && v < PANEL_TOKENS; v += LANES) {
-                __m256 pick = lanes_mask(lanes[r] >> v & 0xff);
-                _mm256_store_ps(to + v, _mm256_blendv_ps(_mm256_load_ps(to + v),
-                                                         _mm256_load_ps(from + v), pick));
-            }
-            rows->visible[r] |= lanes[r];
-        }
-        any |= all;
-    }
-    return any;
-}
-
-/* Folds one panel into the state of a tile of rows. `frame` is that of a tile seen whole, or MIXED.
- */
-static void rows_panel(const struct chunk *chunk, const struct panel *panel, struct rows *rows,
-                       int frame)
-{
-    uint64_t lanes = ~UINT64_C(0);
-    if (frame != MIXED) {
-        score(chunk, panel, rows, frame, chunk->scores, lanes);
-        softmax_full(chunk, rows);
-    } else {
-        lanes = score_mixed(chunk, panel, rows);
-        if (lanes == 0)
-            return;
-        softmax_masked(chunk, rows);
-    }
-    accumulate(chunk, panel, rows, lanes);
-}
-
-static void rows_at(const struct chunk *chunk, int first, struct rows *rows)
-{
-    const struct attention_args *args = chunk->args;
-    int left = (int)chunk->tokens * args->group - first;
-    rows->first = first;
-    rows->count = left < TILE_ROWS ? left : TILE_ROWS;
-    for (int r = 0; r < rows->count; r++) {
-        int64_t token = chunk->first + (first + r) / args->group;
-        int head = (first + r) % args->group;
-        rows->acc[r] = args->acc + token * args->acc_stride + (int64_t)head * args->head_dim;
-        rows->max[r] = args->max + token * args->row_stride + head;
-        rows->sum[r] = args->sum + token * args->row_stride + head;
+    for (int64_t x = 0; x < count; x += LANES) {
+        __m128i halves = _mm_loadu_si128((const __m128i *)(in + x));
+        __m256i wide = _mm256_slli_epi32(_mm256_cvtepu16_epi32(halves), 16);
+        _mm256_store_ps((float *)out + x,
+                        _mm256_mul_ps(_mm256_castsi256_ps(wide), _mm256_set1_ps(scale_log2)));
     }
 }
 
-/* The tiles of rows fetch the next panel together, spread over their products. */
-static void rows_ahead(const struct chunk *chunk, const struct panel *panel, struct rows *rows)
-{
-    int head_dim = chunk->args->head_dim;
-    int tiles = ((int)chunk->tokens * chunk->args->group + TILE_ROWS - 1) / TILE_ROWS;
-    int lines = (int)(attention_head_panel_bytes(DTYPE_BF16, head_dim) / LINE);
-    int share = (lines + tiles - 1) / tiles;
-    int columns = (PANEL_TOKENS + head_dim) / 16;
-    rows->ahead_lines = (share + columns - 1) / columns;
-    rows->ahead =
-        panel->next + (size_t)(rows->first / TILE_ROWS * rows->ahead_lines * columns) * LINE;
-}
-
-/* How queries [first, first + tokens) of the call see a panel: its frame, MIXED or NOT_SEEN. */
-static int classify(const struct attention_args *args, int64_t first, int64_t tokens,
-                    struct span keys)
-{
-    struct span queries = {args->query_first + first, args->query_first + first + tokens};
-    int frame = MIXED;
-    enum bands_tile class = bands_classify(args->bands, queries, keys, args->key_frame, &frame);
-    if (class == BANDS_SKIP)
-        return NOT_SEEN;
-    return class == BANDS_FULL && keys.end - keys.first == PANEL_TOKENS ? frame : MIXED;
-}
-
-static void chunk_panel(const struct chunk *chunk, const struct panel *panel)
-{
-    const struct attention_args *args = chunk->args;
-    int frame = classify(args, chunk->first, chunk->tokens, panel->span);
-    if (frame == NOT_SEEN)
-        return;
-    int count = (int)chunk->tokens * args->group;
-    for (int first = 0; first < count; first += TILE_ROWS) {
-        struct rows rows;
-        rows_at(chunk, first, &rows);
-        rows_ahead(chunk, panel, &rows);
-        int rows_frame = frame;
-        if (frame == MIXED) {
-            int64_t token = first / args->group;
-            int64_t end = (first + rows.count - 1) / args->group + 1;
-            rows_frame = classify(args, chunk->first + token, end - token, panel->span);
-        }
-        if (rows_frame != NOT_SEEN)
-            rows_panel(chunk, panel, &rows, rows_frame);
-    }
-}
-
-/* The chunk's queries in every frame that a visible band reads, as float32 times the scale. */
-static void expand_queries(struct chunk *chunk, float *scratch)
-{
-    const struct attention_args *args = chunk->args;
-    const __m256 scale = _mm256_set1_ps(args->scale_log2);
-    int64_t row_floats = (int64_t)args->group * args->head_dim;
-    for (int b = 0; b < args->bands->count; b++) {
-        const struct band *band = &args->bands->list[b];
-        if (band->rule == BAND_MASK || band->key_frame != args->key_frame ||
-            chunk->queries[band->query_frame])
-            continue;
-        float *out = scratch;
-        chunk->queries[band->query_frame] = scratch;
-        scratch += chunk->tokens * row_floats;
-        for (int64_t t = 0; t < chunk->tokens; t++, out += row_floats) {
-            const uint16_t *in = (const uint16_t *)args->queries +
-                                 band->query_frame * args->frame_stride +
-                                 (chunk->first + t) * args->query_stride;
-            for (int64_t x = 0; x < row_floats; x += LANES) {
-                __m128i halves = _mm_loadu_si128((const __m128i *)(in + x));
-                __m256i wide = _mm256_slli_epi32(_mm256_cvtepu16_epi32(halves), 16);
-                _mm256_store_ps(out + x, _mm256_mul_ps(_mm256_castsi256_ps(wide), scale));
-            }
-        }
-    }
-}
+static const struct attention_tile_ops ops = {
+    .query_bytes = sizeof(float),
+    .copy_queries = copy_queries,
+    .score = score,
+    .softmax = softmax,
+    .accumulate = accumulate,
+};
 
 static void attend(const struct attention_args *args)
 {
-    assert(args->key_first % PANEL_TOKENS == 0 && args->head_dim % 16 == 0);
-    assert(args->head_dim <= ATTENTION_HEAD_DIM_MAX && args->group <= ATTENTION_ROWS);
-    int64_t step = attention_query_tokens(args->group);
-    for (int64_t first = 0; first < args->tokens; first += step) {
-        struct chunk chunk = {.args = args, .first = first, .scores = args->scratch};
-        chunk.tokens = args->tokens - first < step ? args->tokens - first : step;
-        chunk.other = chunk.scores + SCORES;
-        expand_queries(&chunk, chunk.other + SCORES);
-        const char *at = args->panels;
-        for (int64_t j = args->key_first; j < args->key_end; j += PANEL_TOKENS) {
-            int64_t left = args->key_end - j;
-            struct panel panel = {
-                .keys = (const uint32_t *)at,
-                .values = (const uint32_t *)at + (size_t)args->head_dim / 2 * PANEL_TOKENS,
-                .next = at + (left > PANEL_TOKENS ? args->panel_stride : 0),
-                .span = {j, j + (left < PANEL_TOKENS ? left : PANEL_TOKENS)},
-            };
-            chunk_panel(&chunk, &panel);
-            at += args->panel_stride;
-        }
-    }
+    attention_walk(args, &ops);
 }
 
 static void store(void *panel, int64_t row, const float *keys, const float *values, int kv_heads,
@@ -549,8 +353,7 @@ static void finish(float *out, const float *acc, const float *sum, int64_t rows,
 
 size_t attention_avx2_scratch_bytes(const struct kernels_limits *limits)
 {
-    int64_t rows = attention_query_tokens(limits->group) * limits->group;
-    return (size_t)(2 * SCORES + BANDS_FRAMES_MAX * rows * limits->head_dim) * sizeof(float);
+    return attention_walk_scratch_bytes(limits, &ops);
 }
 
 void attention_avx2_install(struct kernels *kernels)

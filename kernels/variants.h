@@ -25,3 +25,8 @@ void swiglu_avx2_install(struct kernels *kernels);
 
 size_t attention_avx2_scratch_bytes(const struct kernels_limits *limits);
 size_t matmul_avx2_scratch_bytes(const struct kernels_limits *limits);
+
+/* AVX-512 F, BW, VL and BF16 */
+void attention_avx512_install(struct kernels *kernels);
+
+size_t attention_avx512_scratch_bytes(const struct kernels_limits *limits);

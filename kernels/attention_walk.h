@@ -1,0 +1,71 @@
+/* What the fast variants of attention share: the walk of a call's chunks, panels and tiles of rows,
+ * with every decision that the bands ask for. A variant adds the arithmetic of one tile.
+ *
+ * For each chunk of ATTENTION_ROWS rows and each panel that it sees, ascending, for each tile of
+ * rows: score -> softmax -> accumulate. A tile that sees its whole panel through one query frame
+ * runs without masks; any other scores through each frame in turn and blends before the maximum.
+ */
+#pragma once
+
+#include "kernels/kernels.h"
+
+enum {
+    ATTENTION_TILE_ROWS = 6,
+    ATTENTION_TILE_SCORES = ATTENTION_TILE_ROWS * PANEL_TOKENS,
+    ATTENTION_LINE = 64, /* bytes that are prefetched at once */
+};
+
+/* One chunk of a call: all heads of each of its tokens. */
+struct attention_chunk {
+    const struct attention_args *args;
+    int64_t first; /* its first token within the call */
+    int64_t tokens;
+    void *queries[BANDS_FRAMES_MAX]; /* [rows, head_dim] as the variant copies them, or NULL */
+    float *scores;                   /* [ATTENTION_TILE_ROWS, PANEL_TOKENS] */
+    float *other;                    /* the same, of a further query frame; free after the blend */
+};
+
+/* One head's panel. */
+struct attention_panel {
+    const uint32_t *keys;   /* [head_dim / 2, 64] pairs */
+    const uint32_t *values; /* [32, head_dim] pairs */
+    const char *next;       /* the panel after it, or itself */
+    struct span span;       /* of key indices */
+};
+
+/* A register tile's worth of rows, each one (token, head) of the chunk. */
+struct attention_rows {
+    int first; /* within the chunk */
+    int count;
+    const char *ahead; /* its share of the next panel, to prefetch */
+    int ahead_lines;   /* for each 16 columns of either product */
+    float *acc[ATTENTION_TILE_ROWS];
+    float *max[ATTENTION_TILE_ROWS];
+    float *sum[ATTENTION_TILE_ROWS];
+    uint64_t visible[ATTENTION_TILE_ROWS]; /* lanes of the panel; set for a masked tile */
+};
+
+struct attention_tile_ops {
+    size_t query_bytes; /* of an element in attention_chunk.queries */
+
+    /* out [count] from bf16. */
+    void (*copy_queries)(void *out, const uint16_t *in, int64_t count, float scale_log2);
+
+    /* scores [rows, 64] in log2 units, at least at `lanes`. */
+    void (*score)(const struct attention_chunk *chunk, const struct attention_panel *panel,
+                  const struct attention_rows *rows, int frame, float *scores, uint64_t lanes);
+
+    /* Scores -> probabilities, where `accumulate` reads them (0 where not visible), and steps
+     * every row's maximum, sum and acc to the new maximum. */
+    void (*softmax)(const struct attention_chunk *chunk, const struct attention_rows *rows,
+                    bool masked);
+
+    /* acc += probabilities times values, of the keys at `lanes`. */
+    void (*accumulate)(const struct attention_chunk *chunk, const struct attention_panel *panel,
+                       const struct attention_rows *rows, uint64_t lanes);
+};
+
+void attention_walk(const struct attention_args *args, const struct attention_tile_ops *ops);
+
+size_t attention_walk_scratch_bytes(const struct kernels_limits *limits,
+                                    const struct attention_tile_ops *ops);
