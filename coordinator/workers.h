@@ -23,7 +23,7 @@
 struct workers;
 struct group;
 
-enum { WORKERS_NAME_BYTES = 64 };
+enum { WORKERS_NAME_BYTES = 128 };
 
 struct workers_settings {
     const char *model_digest; /* what every rank's model must be */

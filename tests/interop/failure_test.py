@@ -1,0 +1,205 @@
+"""Workers that die, stop, lie or come too late; coordinators that drain, launch and cannot."""
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import unittest
+
+from cluster_under_test import (BIN, FOLDER, MODEL, TESTS, ClusterTest, grpc, ids_of, pb, text_of,
+                                wait_until)
+
+QUICK = ("--heartbeat=0.2", "--heartbeat-timeout=1.5")
+
+
+class Workers(ClusterTest):
+    def setUp(self):
+        super().setUp()
+        self.start(*QUICK)
+
+    def lose_a_worker(self, number):
+        workers = self.workers(2, "--token-ms=20", group="first")
+        call = self.generate(max_tokens=2000, timeout=60)
+        wait_until(lambda: next(call).HasField("tokens"), 10, "tokens come")
+        os.kill(workers[1].pid, number)
+        begin = time.monotonic()
+        error = self.expect_code(grpc.StatusCode.UNAVAILABLE, lambda: list(call))
+        self.assertLess(time.monotonic() - begin, 4)
+        self.assertIn("rank 1", error.details())
+        self.assertIn(b"WORKERS_LOST", self.details_of(error))
+        self.assertEqual(workers[0].wait(5), 75, "the others are told to end")
+        self.workers(2, group="second")
+        self.assertEqual(len(ids_of(self.generate())), 12)
+
+    def test_a_killed_worker_ends_its_request_and_a_new_group_serves(self):
+        self.lose_a_worker(signal.SIGKILL)
+
+    def test_a_stopped_worker_ends_its_request_and_a_new_group_serves(self):
+        self.lose_a_worker(signal.SIGSTOP)
+
+    def test_a_second_group_serves_while_the_first_is_lost(self):
+        first = self.workers(1, group="a")
+        self.workers(1, group="b")
+        first[0].kill()
+        wait_until(lambda: len(self.cluster().groups) == 1, 3, "the loss is seen")
+        self.assertEqual(len(ids_of(self.generate())), 12)
+
+    def expect_refusal(self, sentence, *flags):
+        worker = self.worker(*flags)
+        self.assertEqual(worker.wait(10), 75)
+        self.assertIn(sentence, self.log_of(worker))
+        self.assertIn(sentence, self.log_of(self.coordinator))
+
+    def test_another_version_is_refused(self):
+        self.expect_refusal("has version 0.0.9", "--version-said=0.0.9")
+
+    def test_another_model_is_refused(self):
+        self.expect_refusal("model file with digest beef", "--digest=beef")
+
+    def test_a_rank_that_is_there_already_is_refused(self):
+        self.worker("--size=2", "--rank=1", "--group=g")
+        wait_until(lambda: self.cluster().groups, 5, "the first joined")
+        self.expect_refusal("has a rank 1 already", "--size=2", "--rank=1", "--group=g")
+        self.expect_refusal("has 2 ranks", "--size=3", "--rank=0", "--group=g")
+        self.expect_refusal("rank 5 of 2", "--size=2", "--rank=5", "--group=h")
+
+    def test_an_incomplete_group_serves_nothing(self):
+        self.worker("--size=2", "--rank=1", "--group=g")
+        wait_until(lambda: self.cluster().groups, 5, "the first joined")
+        self.assertEqual(self.cluster().groups[0].state, pb.GROUP_STATE_JOINING)
+        self.expect_code(grpc.StatusCode.DEADLINE_EXCEEDED, lambda: list(self.generate(timeout=0.5)))
+
+
+class Draining(ClusterTest):
+    def test_sigterm_lets_running_requests_finish(self):
+        self.start()
+        workers = self.workers(1, "--token-ms=20")
+        call = self.generate(max_tokens=60)
+        next(call)
+        self.coordinator.terminate()
+        wait_until(lambda: "draining" in self.log_of(self.coordinator), 5, "it drains")
+        self.expect_code(grpc.StatusCode.UNAVAILABLE, lambda: list(self.generate()))
+        self.assertEqual(list(call)[-1].finished.finish_reason, pb.FINISH_REASON_LENGTH)
+        self.assertEqual(self.coordinator.wait(10), 0)
+        self.assertEqual(workers[0].wait(10), 75)
+
+    def test_a_second_sigterm_cuts_them_short(self):
+        self.start()
+        self.workers(1, "--token-ms=20")
+        call = self.generate(max_tokens=1900, timeout=60)
+        next(call)
+        self.coordinator.terminate()
+        time.sleep(0.3)
+        self.coordinator.terminate()
+        self.assertEqual(list(call)[-1].finished.finish_reason, pb.FINISH_REASON_CANCELLED)
+        self.assertEqual(self.coordinator.wait(15), 75)
+
+
+class Starting(ClusterTest):
+    def run_coordinator(self, *flags, environment=None, program="longhaul-coordinator"):
+        return subprocess.run([os.path.join(BIN, program), *flags], stdin=subprocess.DEVNULL,
+                              capture_output=True, text=True, timeout=30, env=environment)
+
+    def test_a_port_in_use_is_said_so(self):
+        self.start()
+        result = self.run_coordinator("--model", MODEL, "--listen", self.address)
+        self.assertEqual(result.returncode, 69, result.stderr)
+        self.assertIn("Address already in use", result.stderr)
+
+    def test_other_hosts_are_let_in_only_when_asked_for(self):
+        result = self.run_coordinator("--model", MODEL, "--listen", "0.0.0.0:0")
+        self.assertEqual(result.returncode, 65, result.stderr)
+        self.assertIn("--insecure-bind", result.stderr)
+
+    def test_a_missing_model_is_said_so(self):
+        self.assertEqual(self.run_coordinator("--model", FOLDER + "/none").returncode, 66)
+        result = self.run_coordinator()
+        self.assertEqual(result.returncode, 65)
+        self.assertIn("--model FILE", result.stderr)
+
+    def test_no_mpirun_is_said_so(self):
+        environment = dict(os.environ, PATH="/nowhere:")
+        result = self.run_coordinator("--model", MODEL, "--listen", "127.0.0.1:0", "--launch",
+                                      "--workers", "2", "--transport", "mpi",
+                                      environment=environment)
+        self.assertEqual(result.returncode, 66, result.stderr)
+        self.assertIn("no mpirun on PATH", result.stderr)
+
+
+class Launching(ClusterTest):
+    """The coordinator starts the program longhaul-worker that lies beside it: here the stand-in."""
+
+    def setUp(self):
+        super().setUp()
+        self.folder = os.path.join(FOLDER, "launch-%d" % time.monotonic_ns())
+        os.mkdir(self.folder)
+        self.program = os.path.join(self.folder, "longhaul-coordinator")
+        shutil.copy(os.path.join(BIN, "longhaul-coordinator"), self.program)
+
+    def stand_in(self, script=None):
+        path = os.path.join(self.folder, "longhaul-worker")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(script or "#!/bin/sh\nexec %s \"$@\"\n" % os.path.join(TESTS, "fake-worker"))
+        os.chmod(path, 0o755)
+
+    def launch(self, *flags):
+        self.start("--launch", *QUICK, *flags, program=self.program)
+        wait_until(lambda: any(g.state == pb.GROUP_STATE_READY for g in self.cluster().groups), 15,
+                   "the launched group is ready")
+
+    def test_a_launched_group_serves_and_ends_with_the_coordinator(self):
+        self.stand_in()
+        self.launch("--transport=loopback", "--workers=3")
+        group = self.cluster().groups[0]
+        self.assertEqual(group.size, 3)
+        self.assertEqual(len(ids_of(self.generate())), 12)
+        self.coordinator.terminate()
+        self.assertEqual(self.coordinator.wait(15), 0)
+        wait_until(lambda: not os.path.exists("/proc/%d" % group.ranks[0].pid), 5,
+                   "the worker has ended")
+
+    def test_a_group_that_dies_is_started_again_and_waiting_requests_run(self):
+        self.stand_in()
+        self.launch("--transport=loopback", "--workers=2")
+        before = self.cluster().groups[0].ranks[0].pid
+        answer = text_of(self.generate())
+        os.kill(before, signal.SIGKILL)
+        wait_until(lambda: not self.cluster().groups, 5, "the loss is seen")
+        self.assertEqual(text_of(self.generate()), answer)
+        self.assertNotEqual(self.cluster().groups[0].ranks[0].pid, before)
+
+    def test_workers_end_when_the_coordinator_is_killed(self):
+        self.stand_in()
+        self.launch("--transport=loopback", "--workers=1")
+        worker = self.cluster().groups[0].ranks[0].pid
+        self.coordinator.kill()
+        wait_until(lambda: not os.path.exists("/proc/%d" % worker), 10, "the worker has ended")
+
+    def test_a_worker_that_cannot_start_ends_the_coordinator_with_its_code(self):
+        self.stand_in("#!/bin/sh\necho no such luck >&2\nexit 65\n")
+        process = self.spawn("coordinator", self.program, "--model", MODEL, "--listen",
+                             "127.0.0.1:0", "--launch", "--transport=loopback")
+        self.assertEqual(process.wait(20), 65)
+        self.assertIn("the workers ended before they were ready (exit code 65)",
+                      self.log_of(process))
+
+    def test_a_refusal_is_the_reason_that_is_told(self):
+        self.stand_in("#!/bin/sh\nexec %s --digest=beef \"$@\"\n" % os.path.join(TESTS, "fake-worker"))
+        process = self.spawn("coordinator", self.program, "--model", MODEL, "--listen",
+                             "127.0.0.1:0", "--launch", "--transport=loopback")
+        self.assertEqual(process.wait(20), 69)
+        self.assertIn("longhaul-coordinator: the workers ended before they were ready (exit code "
+                      "75): worker rank 0 on testhost has a model file with digest beef",
+                      self.log_of(process))
+
+    def test_workers_that_never_join_are_given_up(self):
+        self.stand_in("#!/bin/sh\nexec sleep 60\n")
+        process = self.spawn("coordinator", self.program, "--model", MODEL, "--listen",
+                             "127.0.0.1:0", "--launch", "--transport=loopback",
+                             "--join-deadline=1")
+        self.assertEqual(process.wait(20), 69)
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1])
