@@ -31,14 +31,22 @@ struct product {
     int ahead_lines;
 };
 
-/* Vector v of a row of pairs, as the float32 of one half of each pair. */
-static inline __m256 widen(const uint32_t *pairs, int v, bool odd)
+static const uint32_t HIGH_HALVES[LANES] = {0xffff0000, 0xffff0000, 0xffff0000, 0xffff0000,
+                                            0xffff0000, 0xffff0000, 0xffff0000, 0xffff0000};
+
+/* Vector v of a row of pairs, as the float32 of one half of each pair. `crowded`: the mask is read
+ * from memory, no register is left for it. */
+static inline __attribute__((always_inline)) __m256 widen(const uint32_t *pairs, int v,
+                                                          const bool odd, const bool crowded)
 {
-    const __m256i *at = (const __m256i *)(pairs + v * LANES);
-    if (odd)
-        return _mm256_castsi256_ps(
-            _mm256_and_si256(_mm256_loadu_si256(at), _mm256_set1_epi32((int)0xffff0000u)));
-    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_loadu_si256(at), 16));
+    __m256i packed = _mm256_loadu_si256((const __m256i *)(pairs + v * LANES));
+    if (!odd)
+        return _mm256_castsi256_ps(_mm256_slli_epi32(packed, 16));
+    __m256 high = _mm256_castsi256_ps(packed);
+    if (!crowded)
+        return _mm256_and_ps(high, _mm256_castsi256_ps(_mm256_set1_epi32((int)0xffff0000u)));
+    __asm__("vandps %1, %0, %0" : "+x"(high) : "m"(HIGH_HALVES));
+    return high;
 }
 
 /* sum += a * b in place: left to itself, the compiler renames the sums and spills them. */
@@ -48,34 +56,42 @@ static inline __m256 multiply_add(__m256 a, __m256 b, __m256 sum)
     return sum;
 }
 
-/* One step over k for a tile: every factor times every vector. What there is less of is held in
- * registers, so that 12 sums, it and one more fit into 16. */
+/* Volatile, or equal loads become one and its register one too many. */
+static inline __m256 broadcast(const float *at)
+{
+    __m256 x;
+    __asm__ volatile("vbroadcastss %1, %0" : "=x"(x) : "m"(*at));
+    return x;
+}
+
+/* One step over k for a tile: every factor times every vector. Few rows hold their factors, many
+ * hold two vectors at a time, so that 12 sums and what is in flight fit into 16 registers. */
 static inline __attribute__((always_inline)) void step(__m256 sums[ATTENTION_TILE_ROWS][8],
                                                        const float *a, int64_t a_stride,
                                                        const uint32_t *b, const bool odd,
                                                        const int rows, const int vectors)
 {
-    __m256 few[ATTENTION_TILE_ROWS];
-    const int held = rows < vectors ? rows : vectors;
-#pragma GCC unroll 6
-    for (int x = 0; x < held; x++)
-        few[x] = rows < vectors ? _mm256_broadcast_ss(a + x * a_stride) : widen(b, x, odd);
-    if (rows < vectors) {
+    if (rows < 3) {
+        __m256 first = broadcast(a), second = rows > 1 ? broadcast(a + a_stride) : first;
 #pragma GCC unroll 8
         for (int v = 0; v < vectors; v++) {
-            __m256 vector = widen(b, v, odd);
-#pragma GCC unroll 6
-            for (int r = 0; r < rows; r++)
-                sums[r][v] = multiply_add(few[r], vector, sums[r][v]);
+            __m256 vector = widen(b, v, odd, false);
+            sums[0][v] = multiply_add(first, vector, sums[0][v]);
+            if (rows > 1)
+                sums[1][v] = multiply_add(second, vector, sums[1][v]);
         }
         return;
     }
+#pragma GCC unroll 4
+    for (int v = 0; v < vectors; v += 2) {
+        __m256 left = widen(b, v, odd, vectors > 2);
+        __m256 right = widen(b, v + 1, odd, vectors > 2);
 #pragma GCC unroll 6
-    for (int r = 0; r < rows; r++) {
-        __m256 factor = _mm256_broadcast_ss(a + r * a_stride);
-#pragma GCC unroll 8
-        for (int v = 0; v < vectors; v++)
-            sums[r][v] = multiply_add(factor, few[v], sums[r][v]);
+        for (int r = 0; r < rows; r++) {
+            __m256 factor = broadcast(a + r * a_stride);
+            sums[r][v] = multiply_add(factor, left, sums[r][v]);
+            sums[r][v + 1] = multiply_add(factor, right, sums[r][v + 1]);
+        }
     }
 }
 
@@ -189,7 +205,8 @@ static inline __attribute__((always_inline)) float row_max(const float *scores, 
 #pragma GCC unroll 4
         for (int v = 0; v < half; v++)
             s[v] = _mm256_max_ps(s[v], s[v + half]);
-    return fmaxf(max, largest(s[0]));
+    float top = largest(s[0]);
+    return top > max ? top : max;
 }
 
 /* Turns a row's scores into probabilities; their sum. */
@@ -235,7 +252,7 @@ static inline __attribute__((always_inline)) void softmax_rows(const struct atte
         }
         float sum = row_exp2(scores, after[r], masked ? rows->visible[r] : 0, masked);
         if (after[r] > before && before > -INFINITY) {
-            float step = fmaxf(before - after[r], -125.0f);
+            float step = before - after[r] > -125.0f ? before - after[r] : -125.0f;
             float factor = _mm256_cvtss_f32(exp2_avx2(_mm256_set1_ps(step)));
             *rows->sum[r] *= factor;
             rescale(rows->acc[r], factor, chunk->args->head_dim);

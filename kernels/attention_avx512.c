@@ -185,7 +185,8 @@ INLINE void softmax_rows(const struct attention_chunk *chunk, const struct atten
         float sum = row_exp2(out, chunk->scores + r * PANEL_TOKENS, after[r],
                              masked ? rows->visible[r] : ~UINT64_C(0));
         if (after[r] > before && before > -INFINITY) {
-            float factor = exp2_one(fmaxf(before - after[r], -125.0f));
+            float step = before - after[r] > -125.0f ? before - after[r] : -125.0f;
+            float factor = exp2_one(step);
             *rows->sum[r] *= factor;
             rescale(rows->acc[r], factor, chunk->args->head_dim);
         }
