@@ -115,6 +115,10 @@ static void zigzag_gives_each_rank_an_early_and_a_late_run(void **state)
     struct ownership *ownership = create(2, 64);
     advance(ownership, 512, PARTITION_ZIGZAG);
     assert_int_equal(runs_of(ownership), 3);
+    /* Every stage is dealt anew. */
+    advance(ownership, 512, PARTITION_ZIGZAG);
+    for (int64_t j = 0; j < 512; j++)
+        assert_int_equal(ownership_owner(ownership, 512 + j), ownership_owner(ownership, j));
     ownership_destroy(ownership);
 }
 
@@ -205,6 +209,8 @@ static void shards_given_by_hand_are_checked(void **state)
     assert_int_equal(ownership_owner(ownership, 7), 1);
     assert_int_equal(ownership_owner(ownership, 8), 0);
     check_agreement(ownership);
+    const struct shard stranger = {{12, 14}, 3};
+    assert_int_equal(ownership_deal(ownership, &stranger, 1), STATUS_INVALID_ARGUMENT);
     ownership_destroy(ownership);
     ownership_destroy(NULL);
 }
