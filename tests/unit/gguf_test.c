@@ -301,6 +301,12 @@ static void write_alignment_24(struct gguf_writer *file)
     gguf_writer_pair_u32(file, "general.alignment", 24);
 }
 
+static void write_alignment_four(struct gguf_writer *file)
+{
+    one_pair(file);
+    gguf_writer_pair_u32(file, "general.alignment", 4);
+}
+
 struct refusal {
     void (*write)(struct gguf_writer *file);
     const char *rule;
@@ -343,6 +349,7 @@ static void wrong_keys_and_values_are_refused(void **state)
         {write_string_in_array_not_utf8, "utf8", STATUS_DATA_LOSS},
         {write_alignment_of_type_u64, "alignment", STATUS_DATA_LOSS},
         {write_alignment_zero, "alignment", STATUS_DATA_LOSS},
+        {write_alignment_four, "alignment", STATUS_DATA_LOSS},
         {write_alignment_24, "alignment", STATUS_DATA_LOSS},
     };
     expect_refusals(cases, sizeof cases / sizeof cases[0]);
@@ -556,6 +563,10 @@ static void the_largest_numbers_of_keys_and_tensors_take_no_time(void **state)
     gguf_writer_free(&file);
     write_largest(&file, true);
     expect_refusal(&file, STATUS_DATA_LOSS, "tensor-twice");
+    gguf_writer_set_u64(&file, 16, GGUF_PAIRS_MAX + 1);
+    expect_refusal(&file, STATUS_DATA_LOSS, "key-count");
+    gguf_writer_set_u64(&file, 8, GGUF_TENSORS_MAX + 1);
+    expect_refusal(&file, STATUS_DATA_LOSS, "tensor-count");
     gguf_writer_free(&file);
 }
 

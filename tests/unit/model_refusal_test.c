@@ -249,6 +249,44 @@ static void keys_that_change_the_arithmetic_are_refused_unless_neutral(void **st
     }
 }
 
+/* A model of seven tokens whose tokenizer has other numbers of tokens and types. */
+static struct gguf_writer with_tokenizer(int tokens, int types)
+{
+    struct tiny_model_shape mute = shape;
+    mute.no_tokenizer = true;
+    mute.vocab = 7;
+    struct gguf_writer file = {0};
+    struct gguf_writer pairs = {0};
+    tiny_model_build(&file, &mute, 1, DTYPE_F32);
+    gguf_writer_pair_text(&pairs, "tokenizer.ggml.model", "gpt2");
+    gguf_writer_array(&pairs, "tokenizer.ggml.tokens", GGUF_STRING, (uint64_t)tokens);
+    for (int i = 0; i < tokens; i++)
+        gguf_writer_string(&pairs, "token");
+    gguf_writer_array(&pairs, "tokenizer.ggml.token_type", GGUF_I32, (uint64_t)types);
+    for (int i = 0; i < types; i++)
+        gguf_writer_u32(&pairs, VOCAB_NORMAL);
+    insert_pairs(&file, &pairs, 3);
+    return file;
+}
+
+static void a_tokenizer_of_another_size_is_refused(void **state)
+{
+    (void)state;
+    struct gguf_writer file = with_tokenizer(6, 6);
+    expect_refusal(&file, STATUS_DATA_LOSS, "tokenizer has 6 tokens, token_embd.weight 7 rows");
+    file = with_tokenizer(8, 8);
+    expect_refusal(&file, STATUS_DATA_LOSS, "tokenizer has 8 tokens, token_embd.weight 7 rows");
+    file = with_tokenizer(7, 6);
+    expect_refusal(&file, STATUS_DATA_LOSS, "6 token types for 7 tokens");
+    file = with_tokenizer(0, 0);
+    expect_refusal(&file, STATUS_DATA_LOSS, "0 tokens; 1 ..");
+    struct model *model;
+    file = with_tokenizer(7, 7);
+    assert_int_equal(model_parse(&model, file.data, file.bytes, "case"), STATUS_OK);
+    model_close(model);
+    gguf_writer_free(&file);
+}
+
 static void per_layer_head_counts_are_refused(void **state)
 {
     (void)state;
@@ -401,6 +439,7 @@ int main(void)
         cmocka_unit_test(a_wrong_token_type_is_refused),
         cmocka_unit_test(unsupported_types_are_refused_by_name),
         cmocka_unit_test(keys_that_change_the_arithmetic_are_refused_unless_neutral),
+        cmocka_unit_test(a_tokenizer_of_another_size_is_refused),
         cmocka_unit_test(per_layer_head_counts_are_refused),
         cmocka_unit_test(rope_scaling_of_the_file_is_applied_or_refused_by_name),
         cmocka_unit_test(every_truncation_of_a_model_is_refused),
