@@ -343,7 +343,7 @@ static void tell_scores(void *context, int64_t first, const float *logprobs, int
     }
 }
 
-static enum status say_done(struct serve_rank *rank, enum status status,
+static enum status say_done(struct serve_rank *rank, char *request_id, enum status status,
                             const struct engine_result *result)
 {
     Longhaul__V1__RankReport report = LONGHAUL__V1__RANK_REPORT__INIT;
@@ -358,7 +358,7 @@ static enum status say_done(struct serve_rank *rank, enum status status,
     report.memory_bytes = result->memory_bytes;
     report.peak_resident_bytes = process_memory_anonymous();
     Longhaul__V1__RunDone done = LONGHAUL__V1__RUN_DONE__INIT;
-    done.request_id = rank->order.request_id;
+    done.request_id = request_id;
     done.status = (int32_t)status;
     done.message = status == STATUS_OK ? (char *)"" : (char *)status_message();
     done.completion_tokens = result->completion_tokens;
@@ -395,14 +395,16 @@ static enum status run_order(struct serve_rank *rank)
     log_request(NULL);
     if (!engine_usable(rank->engine))
         return status;
+    /* The next order may come while Done is on its way: this one's place must be free by then. */
+    char request_id[GROUP_BYTES];
+    snprintf(request_id, sizeof request_id, "%s", order->request_id);
     pthread_mutex_lock(&rank->lock);
+    free(rank->order.ids);
+    rank->order.ids = NULL;
     rank->running = false;
     engine_cancel(rank->engine, STATUS_OK);
     pthread_mutex_unlock(&rank->lock);
-    enum status said = say_done(rank, status, &result);
-    free(rank->order.ids);
-    rank->order.ids = NULL;
-    return said;
+    return say_done(rank, request_id, status, &result);
 }
 
 static enum status lost(struct serve_rank *rank)
