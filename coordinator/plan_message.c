@@ -25,13 +25,14 @@ void plan_message_set(struct plan_message *message, const struct planner *planne
 }
 
 /* One rank's message with its storage. */
-struct rank_message {
+struct plan_response_rank {
     Longhaul__V1__RankPlan plan;
     Longhaul__V1__MemoryLine lines[MEMORY_REGIONS];
     Longhaul__V1__MemoryLine *pointers[MEMORY_REGIONS];
 };
 
-static void set_rank(struct rank_message *message, const struct planner_rank *rank, int number)
+static void set_rank(struct plan_response_rank *message, const struct planner_rank *rank,
+                     int number)
 {
     Longhaul__V1__RankPlan *plan = &message->plan;
     longhaul__v1__rank_plan__init(plan);
@@ -51,29 +52,31 @@ static void set_rank(struct rank_message *message, const struct planner_rank *ra
     plan->memory = message->pointers;
 }
 
-enum status plan_message_write(struct rpc_call *call, const struct planner *planner,
+enum status plan_response_init(struct plan_response *response, const struct planner *planner,
                                const struct choice *choice, const struct planner_forecast *forecast,
                                int64_t prompt_tokens)
 {
     size_t count = (size_t)forecast->count;
-    struct plan_message summary;
-    struct rank_message *ranks = calloc(count, sizeof *ranks);
-    Longhaul__V1__RankPlan **pointers = calloc(count, sizeof(Longhaul__V1__RankPlan *));
-    enum status status = STATUS_OK;
-    if (!ranks || !pointers)
-        TRY_ELSE(fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a plan's message"), free_all);
-    plan_message_set(&summary, planner, choice, forecast, prompt_tokens);
-    for (size_t i = 0; i < count; i++) {
-        set_rank(&ranks[i], &forecast->ranks[i], (int)i);
-        pointers[i] = &ranks[i].plan;
+    response->ranks = calloc(count, sizeof *response->ranks);
+    response->pointers = calloc(count, sizeof(Longhaul__V1__RankPlan *));
+    if (!response->ranks || !response->pointers) {
+        plan_response_deinit(response);
+        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a plan's message");
     }
-    Longhaul__V1__PlanResponse response = LONGHAUL__V1__PLAN_RESPONSE__INIT;
-    response.summary = &summary.summary;
-    response.n_ranks = count;
-    response.ranks = pointers;
-    status = rpc_call_write(call, &response.base);
-free_all:
-    free(pointers);
-    free(ranks);
-    return status;
+    plan_message_set(&response->summary, planner, choice, forecast, prompt_tokens);
+    for (size_t i = 0; i < count; i++) {
+        set_rank(&response->ranks[i], &forecast->ranks[i], (int)i);
+        response->pointers[i] = &response->ranks[i].plan;
+    }
+    response->message = (Longhaul__V1__PlanResponse)LONGHAUL__V1__PLAN_RESPONSE__INIT;
+    response->message.summary = &response->summary.summary;
+    response->message.n_ranks = count;
+    response->message.ranks = response->pointers;
+    return STATUS_OK;
+}
+
+void plan_response_deinit(struct plan_response *response)
+{
+    free(response->pointers);
+    free(response->ranks);
 }

@@ -4,7 +4,6 @@
 #include "coordinator/planner.h"
 #include "proto/choice_message.h"
 #include "proto/inference.pb-c.h"
-#include "proto/rpc/rpc_server.h"
 #include "proto/status.h"
 
 /* A summary with its storage; `summary` points into the rest and to the choice. */
@@ -18,8 +17,18 @@ void plan_message_set(struct plan_message *message, const struct planner *planne
                       const struct choice *choice, const struct planner_forecast *forecast,
                       int64_t prompt_tokens);
 
-/* Writes a PlanResponse: the summary and every rank's part. */
-MUST_CHECK enum status plan_message_write(struct rpc_call *call, const struct planner *planner,
+/* A whole reply with its storage: the summary and every rank's part. */
+struct plan_response {
+    Longhaul__V1__PlanResponse message;
+    struct plan_message summary;
+    struct plan_response_rank *ranks;
+    Longhaul__V1__RankPlan **pointers;
+};
+
+/* `message` points into the rest and to the choice, so the struct stays where it is. */
+MUST_CHECK enum status plan_response_init(struct plan_response *response,
+                                          const struct planner *planner,
                                           const struct choice *choice,
                                           const struct planner_forecast *forecast,
                                           int64_t prompt_tokens);
+void plan_response_deinit(struct plan_response *response);

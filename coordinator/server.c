@@ -105,8 +105,13 @@ static enum status plan(struct rpc_call *call, const ProtobufCMessage *message, 
     TRY(planner_choose(&server->planner, &choice, rpc_call_details(call), &facts, &wanted));
     struct planner_forecast forecast;
     TRY(planner_forecast(&server->planner, &forecast, &choice, &facts, tokens));
-    enum status status = plan_message_write(call, &server->planner, &choice, &forecast, tokens);
+    struct plan_response response;
+    enum status status =
+        plan_response_init(&response, &server->planner, &choice, &forecast, tokens);
     planner_forecast_deinit(&forecast);
+    TRY(status);
+    status = rpc_call_write(call, &response.message.base);
+    plan_response_deinit(&response);
     return status;
 }
 

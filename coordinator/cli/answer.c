@@ -126,7 +126,7 @@ void answer_print_json(const struct answer *answer)
     json_writer_text(&writer, "finish_reason", finish_reason(finished));
     plan_report_usage_json(&writer, finished->usage);
     plan_report_seconds_json(&writer, finished->seconds);
-    json_writer_integer(&writer, "seed", (int64_t)finished->seed);
+    json_writer_unsigned(&writer, "seed", finished->seed);
     plan_report_json(&writer, answer->plan);
     plan_report_ranks_json(&writer, finished->ranks, finished->n_ranks);
     json_writer_end_object(&writer);

@@ -6,6 +6,7 @@ int run_command(int argc, char **argv);
 int generate_command(int argc, char **argv);
 int score_command(int argc, char **argv);
 int tokenize_command(int argc, char **argv);
+int plan_command(int argc, char **argv);
 int inspect_command(int argc, char **argv);
 int config_command(int argc, char **argv);
 int doctor_command(int argc, char **argv);

@@ -22,13 +22,13 @@
 #include "proto/flags.h"
 #include "proto/model/model.h"
 
-enum { FINDINGS_MAX = 32, TEXT_BYTES = 512, OUTPUT_BYTES = 16384 };
+enum { FINDINGS_MAX = 32, TEXT_BYTES = 512, WHAT_BYTES = 32, OUTPUT_BYTES = 16384 };
 
 enum level { LEVEL_OK, LEVEL_WARN, LEVEL_FAIL };
 
 struct finding {
     enum level level;
-    const char *what;
+    char what[WHAT_BYTES];
     char text[TEXT_BYTES];
 };
 
@@ -45,7 +45,10 @@ __attribute__((format(printf, 4, 5))) static void add(struct report *report, enu
         return;
     struct finding *finding = &report->findings[report->count++];
     finding->level = level;
-    finding->what = what;
+    snprintf(finding->what, sizeof finding->what, "%s", what);
+    for (char *c = finding->what; *c; c++)
+        if (*c == '_')
+            *c = ' ';
     va_list arguments;
     va_start(arguments, format);
     vsnprintf(finding->text, sizeof finding->text, format, arguments);
@@ -148,7 +151,7 @@ static void add_fact(struct report *report, const char *key, const json_t *value
     add(report, LEVEL_OK, key, "%s", text);
 }
 
-static void check_worker(struct report *report, json_t **facts)
+static void check_worker(struct report *report)
 {
     char path[TEXT_BYTES];
     char output[OUTPUT_BYTES];
@@ -160,22 +163,29 @@ static void check_worker(struct report *report, json_t **facts)
         add(report, LEVEL_FAIL, "worker", "%s", status_message());
         return;
     }
-    *facts = json_loads(output, JSON_REJECT_DUPLICATES, NULL);
-    if (!json_is_object(*facts)) {
+    json_t *facts = json_loads(output, JSON_REJECT_DUPLICATES, NULL);
+    if (!json_is_object(facts)) {
         add(report, LEVEL_FAIL, "worker", "%s --describe did not print one JSON object", path);
+        json_decref(facts);
         return;
     }
-    const char *version = json_string_value(json_object_get(*facts, "version"));
+    const char *version = json_string_value(json_object_get(facts, "version"));
     if (!version || strcmp(version, LONGHAUL_VERSION) != 0)
         add(report, LEVEL_FAIL, "worker", "version %s, but this is %s; install both from one build",
             version ? version : "unknown", LONGHAUL_VERSION);
+    else
+        add(report, LEVEL_OK, "worker", "%s", path);
     const char *key = NULL;
     json_t *value = NULL;
-    json_object_foreach(*facts, key, value)
+    json_object_foreach(facts, key, value)
     {
-        if (strcmp(key, "schema_version") != 0)
+        /* Told before, by their own checks. */
+        bool told = strcmp(key, "schema_version") == 0 || strcmp(key, "version") == 0 ||
+                    strcmp(key, "memory_available_mib") == 0;
+        if (!told)
             add_fact(report, key, value);
     }
+    json_decref(facts);
 }
 
 static void check_coordinator(struct report *report)
@@ -272,7 +282,6 @@ static void print_json(const struct report *report)
 static int examine(const struct config *config, bool json)
 {
     struct report report = {0};
-    json_t *facts = NULL;
     add(&report, LEVEL_OK, "longhaul", "%s", LONGHAUL_VERSION);
     check_cores(&report);
     check_memory(&report);
@@ -282,14 +291,13 @@ static int examine(const struct config *config, bool json)
                 "InfiniBand needs it unlimited (ulimit -l unlimited)");
     check_mpi(&report);
     check_coordinator(&report);
-    check_worker(&report, &facts);
+    check_worker(&report);
     check_port(&report, config_text(config, "coordinator.listen"));
     check_model(&report, config_text(config, "model.path"));
     if (json)
         print_json(&report);
     else
         print_plain(&report);
-    json_decref(facts); /* findings point into it until here */
     return worst_of(&report) == LEVEL_FAIL ? status_exit_code(STATUS_UNAVAILABLE) : 0;
 }
 

@@ -1,6 +1,5 @@
 /* longhaul generate: one prompt by a coordinator that is running already. */
 #include <stdio.h>
-#include <string.h>
 
 #include "coordinator/cli/commands.h"
 #include "coordinator/cli/console.h"
@@ -10,33 +9,6 @@
 
 static const char program[] = "longhaul generate";
 
-/* The model is the coordinator's: parameters that follow from it are left absent. They are those
- * that differ between two imagined models. */
-static enum status set_method(struct generate_request *request, const char *text)
-{
-    struct method method, other;
-    TRY(method_parse(&method, text, 4096));
-    TRY(method_parse(&other, text, 1 << 20));
-    method_message_set(&request->method, &method);
-    if (method.shift != other.shift) {
-        const char *shift = strstr(text, "shift=");
-        if (shift && strncmp(shift, "shift=auto", 10) != 0)
-            return fail(
-                STATUS_INVALID_ARGUMENT,
-                "--method: give shift in tokens; the model is known to the coordinator only");
-        request->method.string.optional_shift_case =
-            LONGHAUL__V1__STRING_METHOD__OPTIONAL_SHIFT__NOT_SET;
-    }
-    if (method.window != other.window)
-        request->method.lm_infinite.optional_window_case =
-            LONGHAUL__V1__LM_INFINITE_METHOD__OPTIONAL_WINDOW__NOT_SET;
-    if (method.ceiling != other.ceiling)
-        request->method.lm_infinite.optional_ceiling_case =
-            LONGHAUL__V1__LM_INFINITE_METHOD__OPTIONAL_CEILING__NOT_SET;
-    request->plan.method = &request->method.message;
-    return STATUS_OK;
-}
-
 static enum status answer(const struct generate_options *options, const struct config *config,
                           const char *server, bool *incomplete)
 {
@@ -45,10 +17,7 @@ static enum status answer(const struct generate_options *options, const struct c
     struct rpc_client *client = NULL;
     TRY(prompt_input_read(&prompt, options->prompt_file, options->prompt, options->raw));
     generate_request_set(&request, options, &prompt);
-    enum status status = STATUS_OK;
-    if (config_origin(config, "engine.method", NULL) != CONFIG_DEFAULT)
-        status = set_method(&request, config_text(config, "engine.method"));
-    request.plan.stage_tokens = config_integer(config, "engine.stage_tokens");
+    enum status status = method_option_set(&request.method, config, 0);
     if (status == STATUS_OK)
         status = rpc_client_create(&client, server);
     if (status == STATUS_OK)

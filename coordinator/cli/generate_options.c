@@ -157,11 +157,10 @@ void generate_request_set(struct generate_request *request, const struct generat
                           struct prompt_input *prompt)
 {
     request->message = (Longhaul__V1__GenerateRequest)LONGHAUL__V1__GENERATE_REQUEST__INIT;
-    request->plan = (Longhaul__V1__PlanOptions)LONGHAUL__V1__PLAN_OPTIONS__INIT;
     set_sampling(&request->sampling, options);
     request->message.prompt = &prompt->message;
     request->message.sampling = &request->sampling;
-    request->message.options = &request->plan;
+    request->message.options = &request->method.options;
     request->message.optional_max_tokens_case =
         LONGHAUL__V1__GENERATE_REQUEST__OPTIONAL_MAX_TOKENS_MAX_TOKENS;
     request->message.max_tokens = options->max_tokens;

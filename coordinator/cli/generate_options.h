@@ -5,8 +5,8 @@
 #include <stdint.h>
 
 #include "coordinator/cli/answer.h"
+#include "coordinator/cli/method_option.h"
 #include "coordinator/cli/prompt_input.h"
-#include "proto/choice_message.h"
 #include "proto/config.h"
 #include "proto/flags.h"
 #include "proto/inference.pb-c.h"
@@ -36,11 +36,11 @@ MUST_CHECK enum status generate_options_check(const struct generate_options *opt
 struct generate_request {
     Longhaul__V1__GenerateRequest message;
     Longhaul__V1__Sampling sampling;
-    Longhaul__V1__PlanOptions plan;
-    struct method_message method;
+    struct method_option method;
     char *stop[1];
 };
 
+/* The caller sets `method`. */
 void generate_request_set(struct generate_request *request, const struct generate_options *options,
                           struct prompt_input *prompt);
 

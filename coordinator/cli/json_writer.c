@@ -90,6 +90,12 @@ void json_writer_integer(struct json_writer *writer, const char *key, int64_t va
     fprintf(writer->file, "%lld", (long long)value);
 }
 
+void json_writer_unsigned(struct json_writer *writer, const char *key, uint64_t value)
+{
+    lead_in(writer, key);
+    fprintf(writer->file, "%llu", (unsigned long long)value);
+}
+
 static void put_number(struct json_writer *writer, const char *key, double value, int digits)
 {
     if (!isfinite(value)) {

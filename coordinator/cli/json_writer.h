@@ -23,6 +23,7 @@ void json_writer_end_array(struct json_writer *writer);
 void json_writer_text(struct json_writer *writer, const char *key, const char *text);
 void json_writer_bytes(struct json_writer *writer, const char *key, const char *text, size_t bytes);
 void json_writer_integer(struct json_writer *writer, const char *key, int64_t value);
+void json_writer_unsigned(struct json_writer *writer, const char *key, uint64_t value);
 /* With the digits that give the same float64, or float32, back; NaN and infinities, which JSON
  * lacks, become null. */
 void json_writer_real(struct json_writer *writer, const char *key, double value);

@@ -20,6 +20,7 @@ static const struct {
     {"run", run_command, "answer one prompt: start everything, stream the answer, stop"},
     {"score", score_command, "log-probabilities of a text's tokens"},
     {"generate", generate_command, "answer one prompt by a running coordinator"},
+    {"plan", plan_command, "what a run would do and cost, without doing it"},
     {"tokenize", tokenize_command, "a text's token ids"},
     {"inspect", inspect_command, "what is in a model file"},
     {"config", config_command, "check a configuration file, show all settings"},

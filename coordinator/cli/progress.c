@@ -44,7 +44,8 @@ void progress_planned(const struct progress *progress, const Longhaul__V1__PlanS
 
 void progress_prompt(const struct progress *progress, const Longhaul__V1__Progress *done)
 {
-    enum { BAR = 24 };
+    static const char bar[] = "################";
+    enum { BAR = sizeof bar - 1 };
     (void)progress;
     if (done->tokens_total <= 0)
         return;
@@ -54,11 +55,10 @@ void progress_prompt(const struct progress *progress, const Longhaul__V1__Progre
     if (done->tokens_per_second > 0) {
         print_duration(left,
                        (double)(done->tokens_total - done->tokens_done) / done->tokens_per_second);
-        snprintf(rate, sizeof rate, "  %.0f tokens/s  %s left", done->tokens_per_second, left);
+        snprintf(rate, sizeof rate, ", %.0f/s, %s left", done->tokens_per_second, left);
     }
-    console_progress("reading [%.*s%*s] %3.0f %%  %" PRId64 " of %" PRId64 " tokens%s", filled,
-                     "########################", BAR - filled, "", 100 * share, done->tokens_done,
-                     done->tokens_total, rate);
+    console_progress("reading [%.*s%*s] %.0f %%, %" PRId64 " of %" PRId64 " tokens%s", filled, bar,
+                     BAR - filled, "", 100 * share, done->tokens_done, done->tokens_total, rate);
 }
 
 void progress_answer(struct progress *progress, int64_t tokens, int64_t limit)

@@ -7,6 +7,7 @@
 
 #include "coordinator/chat.h"
 #include "coordinator/cli/text_file.h"
+#include "coordinator/prompt.h"
 #include "coordinator/tokenizer.h"
 #include "coordinator/utf8.h"
 
@@ -46,58 +47,42 @@ void prompt_input_deinit(struct prompt_input *prompt)
     prompt->question = NULL;
 }
 
-/* Document, empty line, question. */
-static enum status join(char **text, const struct prompt_input *prompt)
+static enum status make_tokenizer(struct tokenizer **tokenizer, const struct model *model)
 {
-    const char *file_text = prompt->file_text ? prompt->file_text : "";
-    const char *question = prompt->question ? prompt->question : "";
-    const char *between = prompt->file_text && prompt->question ? "\n\n" : "";
-    if (asprintf(text, "%s%s%s", file_text, between, question) < 0)
-        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the prompt");
-    return STATUS_OK;
-}
-
-static enum status encode_chat(struct id_list *ids, const struct tokenizer *tokenizer,
-                               const char *text, const struct model *model)
-{
-    struct chat *chat = NULL;
-    const struct chat_message message = {
-        .role = "user", .role_bytes = 4, .content = text, .content_bytes = strlen(text)};
-    TRY(chat_create(&chat, tokenizer, model_vocab(model)));
-    enum status status = chat_render(chat, ids, &message, 1);
-    chat_destroy(chat);
-    return status;
-}
-
-static enum status count(int64_t *tokens, const char *text, size_t bytes, bool in_chat_form,
-                         const struct model *model)
-{
-    struct tokenizer *tokenizer = NULL;
-    struct id_list ids = {0};
     if (!model_vocab(model))
         return fail(STATUS_UNIMPLEMENTED, "the model file holds no tokenizer");
-    TRY(tokenizer_create(&tokenizer, model_vocab(model)));
-    enum status status = in_chat_form ? encode_chat(&ids, tokenizer, text, model)
-                                      : tokenizer_encode(tokenizer, &ids, text, bytes,
-                                                         TOKENIZER_CONTROL | TOKENIZER_BOS);
-    *tokens = (int64_t)ids.count;
-    id_list_deinit(&ids);
-    tokenizer_destroy(tokenizer);
-    return status;
+    return tokenizer_create(tokenizer, model_vocab(model));
 }
 
 enum status prompt_input_count(const struct prompt_input *prompt, int64_t *tokens,
                                const struct model *model)
 {
-    char *text = NULL;
-    TRY(join(&text, prompt));
-    enum status status = count(tokens, text, strlen(text), !prompt->message.raw, model);
-    free(text);
+    struct tokenizer *tokenizer = NULL;
+    struct chat *chat = NULL;
+    struct id_list ids = {0};
+    enum status status = make_tokenizer(&tokenizer, model);
+    if (status == STATUS_OK && !prompt->message.raw)
+        status = chat_create(&chat, tokenizer, model_vocab(model));
+    const struct prompt_forms forms = {.tokenizer = tokenizer, .chat = chat};
+    if (status == STATUS_OK)
+        status = prompt_encode(&forms, &ids, &prompt->message);
+    *tokens = (int64_t)ids.count;
+    id_list_deinit(&ids);
+    chat_destroy(chat);
+    tokenizer_destroy(tokenizer);
     return status;
 }
 
 enum status prompt_input_count_text(const char *text, size_t bytes, int64_t *tokens,
                                     const struct model *model)
 {
-    return count(tokens, text, bytes, false, model);
+    struct tokenizer *tokenizer = NULL;
+    struct id_list ids = {0};
+    TRY(make_tokenizer(&tokenizer, model));
+    enum status status =
+        tokenizer_encode(tokenizer, &ids, text, bytes, TOKENIZER_CONTROL | TOKENIZER_BOS);
+    *tokens = (int64_t)ids.count;
+    id_list_deinit(&ids);
+    tokenizer_destroy(tokenizer);
+    return status;
 }

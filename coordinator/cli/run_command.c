@@ -16,20 +16,16 @@ static enum status examine(struct generate_request *request, int64_t *context_to
                            const struct prompt_input *prompt, const struct config *config)
 {
     struct model *model = NULL;
-    struct method method;
     int64_t prompt_tokens = 0;
     const char *path = config_text(config, "model.path");
     TRY(text_file_check_readable(path, "model"));
     TRY(model_open(&model, path));
-    enum status status = method_parse(&method, config_text(config, "engine.method"),
-                                      model_spec(model)->trained_tokens);
+    enum status status =
+        method_option_set(&request->method, config, model_spec(model)->trained_tokens);
     if (status == STATUS_OK)
         status = prompt_input_count(prompt, &prompt_tokens, model);
     model_close(model);
     TRY(status);
-    method_message_set(&request->method, &method);
-    request->plan.method = &request->method.message;
-    request->plan.stage_tokens = config_integer(config, "engine.stage_tokens");
     *context_tokens = prompt_tokens + request->message.max_tokens;
     return STATUS_OK;
 }

@@ -7,13 +7,13 @@
 #include "coordinator/cli/console.h"
 #include "coordinator/cli/event_stream.h"
 #include "coordinator/cli/interrupt.h"
+#include "coordinator/cli/method_option.h"
 #include "coordinator/cli/plan_report.h"
 #include "coordinator/cli/private_coordinator.h"
 #include "coordinator/cli/progress.h"
 #include "coordinator/cli/prompt_input.h"
 #include "coordinator/cli/text_file.h"
 #include "coordinator/id_list.h"
-#include "proto/choice_message.h"
 #include "proto/flags.h"
 
 static const char program[] = "longhaul score";
@@ -125,14 +125,11 @@ static void print_plain(const struct scores *scores)
 }
 
 static enum status ask(struct scores *scores, struct rpc_client *client, char *text,
-                       const struct config *config, struct method_message *method)
+                       struct method_option *method)
 {
     Longhaul__V1__ScoreRequest request = LONGHAUL__V1__SCORE_REQUEST__INIT;
-    Longhaul__V1__PlanOptions options = LONGHAUL__V1__PLAN_OPTIONS__INIT;
-    options.method = &method->message;
-    options.stage_tokens = config_integer(config, "engine.stage_tokens");
     request.text = text;
-    request.options = &options;
+    request.options = &method->options;
     const struct event_stream_args args = {
         .path = "/longhaul.v1.Inference/Score",
         .response = &longhaul__v1__score_response__descriptor,
@@ -148,29 +145,25 @@ static enum status ask(struct scores *scores, struct rpc_client *client, char *t
 }
 
 /* What the text needs of the model file, before anything is started. */
-static enum status examine(struct method_message *message, int64_t *tokens, const char *text,
+static enum status examine(struct method_option *method, int64_t *tokens, const char *text,
                            size_t bytes, const struct config *config)
 {
     struct model *model = NULL;
-    struct method method;
     const char *path = config_text(config, "model.path");
     TRY(text_file_check_readable(path, "model"));
     TRY(model_open(&model, path));
-    enum status status = method_parse(&method, config_text(config, "engine.method"),
-                                      model_spec(model)->trained_tokens);
+    enum status status = method_option_set(method, config, model_spec(model)->trained_tokens);
     if (status == STATUS_OK)
         status = prompt_input_count_text(text, bytes, tokens, model);
     model_close(model);
-    TRY(status);
-    method_message_set(message, &method);
-    return STATUS_OK;
+    return status;
 }
 
 static enum status score(const struct config *config, const char *path, bool json, bool verbose)
 {
     char *text = NULL;
     size_t bytes = 0;
-    struct method_message method;
+    struct method_option method;
     struct private_coordinator *coordinator = NULL;
     struct private_coordinator_args args = {.config = config};
     struct scores scores = {.progress = {.verbose = verbose}};
@@ -179,7 +172,7 @@ static enum status score(const struct config *config, const char *path, bool jso
     if (status == STATUS_OK)
         status = private_coordinator_start(&coordinator, &args);
     if (status == STATUS_OK) {
-        status = ask(&scores, private_coordinator_client(coordinator), text, config, &method);
+        status = ask(&scores, private_coordinator_client(coordinator), text, &method);
         if (status == STATUS_UNAVAILABLE || status == STATUS_INTERNAL)
             private_coordinator_tell(coordinator);
         private_coordinator_stop(coordinator);

@@ -9,8 +9,8 @@ import unittest
 
 BIN = sys.argv[1]
 TINY_MODEL_FILE = sys.argv[2]
-COMMANDS = ["run", "score", "generate", "tokenize", "inspect", "config",
-            "doctor"]
+COMMANDS = ["run", "score", "generate", "tokenize", "plan", "inspect",
+            "config", "doctor"]
 
 
 def longhaul(*arguments, text=None, environment=None):
@@ -192,6 +192,36 @@ class Files(Folder):
                                     stderr=subprocess.PIPE, text=True, timeout=60)
         self.assertEqual(result.returncode, 74)
         self.assertIn("No space left", result.stderr)
+
+
+class Plans(Folder):
+    def test_a_dry_run_tells_workers_and_memory(self):
+        result = longhaul("plan", "--model", self.model(), "--prompt-tokens", "5000", "--workers",
+                          "3", "--method", "lm_infinite:window=1024,sinks=4")
+        self.expect(result, 0)
+        self.assertIn("5000 tokens by lm_infinite:window=1024,sinks=4", result.stdout)
+        self.assertIn("weights", result.stdout)
+
+    def test_json_adds_up(self):
+        result = longhaul("plan", "--model", self.model(), "--prompt", "hello", "--workers", "2",
+                          "--json")
+        self.expect(result, 0)
+        plan = json.loads(result.stdout)
+        self.assertEqual(plan["schema_version"], 1)
+        self.assertEqual(len(plan["ranks"]), 2)
+        self.assertEqual(sum(rank["prompt_tokens"] for rank in plan["ranks"]),
+                         plan["plan"]["prompt_tokens"])
+        for rank in plan["ranks"]:
+            self.assertEqual(sum(rank["memory"].values()), rank["memory_bytes"])
+
+    def test_what_does_not_fit_is_refused_with_the_numbers(self):
+        result = longhaul("plan", "--model", self.model(), "--prompt-tokens", "1000000000")
+        self.expect(result, 69, "MB on this host", "MB are free")
+
+    def test_a_prompt_or_a_length_is_needed(self):
+        self.expect(longhaul("plan", "--model", "x"), 2, "--prompt-tokens")
+        self.expect(longhaul("plan", "--prompt", "x"), 2, "--model FILE")
+        self.expect(longhaul("plan", "--prompt", "x", "--server", "127.0.0.1:1"), 69, "127.0.0.1:1")
 
 
 class Services(Folder):

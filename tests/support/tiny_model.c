@@ -16,8 +16,8 @@
 enum { ALIGNMENT = 32, NAME_BYTES = 64 };
 
 static const char chat_template[] =
-    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + "
-    "message['content'] + '<|im_end|>' + '\\n' }}{% endfor %}"
+    "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\\n' + "
+    "message['content'] + '<|im_end|>' + '\\n'}}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}";
 
 static const char *const merges[TINY_MODEL_VOCAB_MIN - TINY_MODEL_BYTE_0 - 256] = {

@@ -1,0 +1,214 @@
+/* longhaul plan: what a run would do and cost, without doing it. */
+#include <stdio.h>
+
+#include "coordinator/cli/commands.h"
+#include "coordinator/cli/console.h"
+#include "coordinator/cli/local_plan.h"
+#include "coordinator/cli/method_option.h"
+#include "coordinator/cli/plan_table.h"
+#include "coordinator/cli/prompt_input.h"
+#include "coordinator/cli/text_file.h"
+#include "proto/flags.h"
+#include "proto/rpc/rpc_client.h"
+
+static const char program[] = "longhaul plan";
+
+struct options {
+    const char *server;
+    const char *prompt_file;
+    const char *prompt;
+    bool raw;
+    int64_t prompt_tokens, max_tokens;
+    bool prompt_tokens_given;
+    bool json;
+};
+
+enum { ASK_MS = 60000 };
+
+static void show(const Longhaul__V1__PlanResponse *plan, bool json)
+{
+    if (json)
+        plan_table_print_json(plan);
+    else
+        plan_table_print(plan);
+}
+
+/* All workers of a local plan share this host's memory. */
+static enum status check_fits(const Longhaul__V1__PlanResponse *plan, int64_t host_bytes)
+{
+    int64_t wanted = 0;
+    for (size_t i = 0; i < plan->n_ranks; i++)
+        wanted += plan->ranks[i]->memory_bytes;
+    if (host_bytes == 0 || wanted <= host_bytes)
+        return STATUS_OK;
+    return fail(STATUS_RESOURCE_EXHAUSTED,
+                "the plan needs %.1f MB on this host, where %.1f MB are free: shorten the prompt, "
+                "lower --context, use lm_infinite, or share it out over more hosts",
+                (double)wanted / 1e6, (double)host_bytes / 1e6);
+}
+
+static enum status plan_here(const struct options *options, const struct config *config)
+{
+    struct model *model = NULL;
+    struct prompt_input prompt = {0};
+    Longhaul__V1__PlanResponse *plan = NULL;
+    const char *path = config_text(config, "model.path");
+    struct local_plan_args args = {.config = config,
+                                   .prompt_tokens = options->prompt_tokens,
+                                   .max_tokens = options->max_tokens};
+    if (!options->prompt_tokens_given)
+        TRY(prompt_input_read(&prompt, options->prompt_file, options->prompt, options->raw));
+    enum status status = text_file_check_readable(path, "model");
+    if (status == STATUS_OK)
+        status = model_open(&model, path);
+    if (status == STATUS_OK && !options->prompt_tokens_given)
+        status = prompt_input_count(&prompt, &args.prompt_tokens, model);
+    args.model = model;
+    int64_t host_bytes = 0;
+    if (status == STATUS_OK)
+        status = local_plan_make(&plan, &host_bytes, &args);
+    if (status == STATUS_OK) {
+        show(plan, options->json);
+        status = check_fits(plan, host_bytes);
+        longhaul__v1__plan_response__free_unpacked(plan, NULL);
+    }
+    model_close(model);
+    prompt_input_deinit(&prompt);
+    return status;
+}
+
+static enum status ask(struct rpc_client *client, const struct options *options,
+                       const struct config *config, struct prompt_input *prompt)
+{
+    Longhaul__V1__PlanRequest request = LONGHAUL__V1__PLAN_REQUEST__INIT;
+    struct method_option method;
+    struct rpc_stream *stream = NULL;
+    const ProtobufCMessage *reply = NULL;
+    const struct rpc_stream_args call = {
+        .path = "/longhaul.v1.Inference/Plan",
+        .response = &longhaul__v1__plan_response__descriptor,
+        .timeout_ms = ASK_MS,
+    };
+    TRY(method_option_set(&method, config, 0));
+    request.max_tokens = options->max_tokens;
+    request.options = &method.options;
+    if (config_origin(config, "engine.workers", NULL) != CONFIG_DEFAULT)
+        request.workers = (int32_t)config_integer(config, "engine.workers");
+    if (options->prompt_tokens_given) {
+        request.length_case = LONGHAUL__V1__PLAN_REQUEST__LENGTH_PROMPT_TOKENS;
+        request.prompt_tokens = options->prompt_tokens;
+    } else {
+        request.length_case = LONGHAUL__V1__PLAN_REQUEST__LENGTH_PROMPT;
+        request.prompt = &prompt->message;
+    }
+    TRY(rpc_client_call(client, &stream, &reply, &call, &request.base));
+    show((const Longhaul__V1__PlanResponse *)reply, options->json);
+    rpc_stream_close(stream);
+    return STATUS_OK;
+}
+
+static enum status plan_there(const struct options *options, const struct config *config)
+{
+    struct prompt_input prompt = {0};
+    struct rpc_client *client = NULL;
+    if (!options->prompt_tokens_given)
+        TRY(prompt_input_read(&prompt, options->prompt_file, options->prompt, options->raw));
+    enum status status = rpc_client_create(&client, options->server);
+    if (status == STATUS_OK)
+        status = ask(client, options, config, &prompt);
+    if (status == STATUS_UNAVAILABLE)
+        status = fail(status, "%s: %s", options->server, status_message());
+    rpc_client_destroy(client);
+    prompt_input_deinit(&prompt);
+    return status;
+}
+
+static enum status check_usage(const struct options *options, const struct config *config)
+{
+    bool has_prompt = options->prompt_file || options->prompt;
+    if (has_prompt == options->prompt_tokens_given)
+        return fail(STATUS_INVALID_ARGUMENT,
+                    "give either --prompt-tokens N, or --prompt TEXT and --prompt-file FILE");
+    if (!options->server && !config_text(config, "model.path")[0])
+        return fail(STATUS_INVALID_ARGUMENT, "give --model FILE, or --server HOST:PORT");
+    return STATUS_OK;
+}
+
+static int plan(const struct options *options, const struct config *config)
+{
+    enum status status = check_usage(options, config);
+    if (status != STATUS_OK) {
+        console_say("%s: %s\nTry '%s --help'.", program, status_message(), program);
+        return CONSOLE_EXIT_USAGE;
+    }
+    status = options->server ? plan_there(options, config) : plan_here(options, config);
+    return status == STATUS_OK ? 0 : console_failure(program, status);
+}
+
+int plan_command(int argc, char **argv)
+{
+    struct options options = {.max_tokens = 256};
+    const struct flags_row rows[] = {
+        {.name = "prompt-tokens",
+         .letter = 't',
+         .type = FLAGS_INTEGER,
+         .target = &options.prompt_tokens,
+         .value = "N",
+         .help = "the prompt's length",
+         .least = 1,
+         .most = 1 << 30,
+         .given = &options.prompt_tokens_given},
+        {.name = "prompt-file",
+         .letter = 'f',
+         .type = FLAGS_TEXT,
+         .target = &options.prompt_file,
+         .value = "FILE",
+         .help = "or the document itself, UTF-8 text; - for standard input"},
+        {.name = "prompt",
+         .letter = 'p',
+         .type = FLAGS_TEXT,
+         .target = &options.prompt,
+         .value = "TEXT",
+         .help = "the question; with a file, it follows the document"},
+        {.name = "raw",
+         .type = FLAGS_SWITCH,
+         .target = &options.raw,
+         .help = "without the model's chat form"},
+        {.name = "max-tokens",
+         .letter = 'n',
+         .type = FLAGS_INTEGER,
+         .target = &options.max_tokens,
+         .value = "N",
+         .help = "longest answer [256]",
+         .least = 0,
+         .most = 1 << 24},
+        {.name = "server",
+         .letter = 's',
+         .type = FLAGS_TEXT,
+         .target = &options.server,
+         .value = "HOST:PORT",
+         .help = "ask this coordinator, which knows its workers"},
+        {.name = "json", .type = FLAGS_SWITCH, .target = &options.json, .help = "one JSON object"},
+    };
+    struct config *config = NULL;
+    enum status status = config_create(&config);
+    if (status != STATUS_OK)
+        return console_failure(program, status);
+    const struct flags_command command = {
+        .program = program,
+        .example = "  longhaul plan --model SmolLM2-135M-Instruct.Q4_1.gguf --workers 4 \\\n"
+                   "      --method lm_infinite:window=2048,sinks=4 --prompt-tokens 131072\n",
+        .summary =
+            "Tells what a run would do and cost without doing it: method, shards, stages and\n"
+            "schedule, bytes sent, arithmetic, time, and the memory of each worker.\n",
+        .rows = rows,
+        .rows_count = sizeof rows / sizeof rows[0],
+        .takers = CONFIG_RUN,
+        .config = config,
+    };
+    int exit_code = flags_parse(&command, argc, argv, NULL);
+    if (exit_code == FLAGS_GO_ON)
+        exit_code = plan(&options, config);
+    config_destroy(config);
+    return exit_code;
+}

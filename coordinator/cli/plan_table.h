@@ -1,0 +1,10 @@
+/* A dry run's answer for people and for programs. */
+#pragma once
+
+#include "proto/inference.pb-c.h"
+
+/* The summary, a line a worker, and what each keeps in memory. */
+void plan_table_print(const Longhaul__V1__PlanResponse *plan);
+
+/* One JSON object: schema_version, plan, ranks. */
+void plan_table_print_json(const Longhaul__V1__PlanResponse *plan);

@@ -1,0 +1,181 @@
+"""longhaul run and score with real workers and a small model: answers, JSON, interrupts, dead workers, and that no
+process is ever left. Arguments: the folder of the programs and the program that writes a small model file."""
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+BIN = sys.argv[1]
+TINY_MODEL_FILE = sys.argv[2]
+LONGHAUL = os.path.join(BIN, "longhaul")
+SECONDS = 100
+
+
+class Run(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.addCleanup(self.folder.cleanup)
+        # The path is this test's own, so it marks this test's processes.
+        self.model = os.path.join(self.folder.name, "tiny.gguf")
+        subprocess.run([TINY_MODEL_FILE, self.model], check=True, timeout=60)
+
+    def path(self, name, text):
+        path = os.path.join(self.folder.name, name)
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+        return path
+
+    def processes(self, word=""):
+        """Processes that were started with this test's model, apart from longhaul itself."""
+        found = []
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                with open(f"/proc/{pid}/cmdline", "rb") as file:
+                    arguments = file.read().decode(errors="replace").split("\0")
+            except OSError:
+                continue
+            name = os.path.basename(arguments[0])
+            if name != "longhaul" and word in name and any(self.model in a for a in arguments):
+                found.append(int(pid))
+        return found
+
+    def expect_nothing_left(self):
+        deadline = time.monotonic() + 10
+        while self.processes() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        self.assertEqual(self.processes(), [])
+
+    def longhaul(self, command, *arguments, environment=None):
+        result = subprocess.run(
+            [LONGHAUL, command, "--model", self.model, *arguments], capture_output=True, text=True,
+            stdin=subprocess.DEVNULL, timeout=SECONDS, env={**os.environ, **(environment or {})})
+        self.expect_nothing_left()
+        return result
+
+    def answer(self, *arguments):
+        result = self.longhaul("run", "--json", *arguments)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertEqual(result.stderr, "", "quiet when piped")
+        return json.loads(result.stdout)
+
+    def start_long(self, *arguments):
+        """A run that takes longer than any test; returns once its answer flows."""
+        process = subprocess.Popen(
+            [LONGHAUL, "run", "--model", self.model, "--raw", "--prompt", "a", "--seed", "1",
+             "--temperature", "2", "--max-tokens", "1000000", *arguments],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)
+        self.addCleanup(process.stderr.close)
+        self.addCleanup(process.stdout.close)
+        self.addCleanup(process.kill)
+        self.assertTrue(process.stdout.read(1), "no answer")
+        return process
+
+    def finish(self, process, seconds):
+        """The exit code, within so many seconds; what it still says is read meanwhile."""
+        begin = time.monotonic()
+        _, error = process.communicate(timeout=seconds + 30)
+        self.assertLess(time.monotonic() - begin, seconds)
+        self.expect_nothing_left()
+        return process.returncode, error.decode()
+
+    def test_json_has_what_it_promises(self):
+        answer = self.answer("--prompt", "hello", "--max-tokens", "5")
+        self.assertEqual(answer["schema_version"], 1)
+        self.assertEqual(answer["usage"]["completion_tokens"], len(answer["token_ids"]))
+        self.assertIn(answer["finish_reason"], ("stop", "length"))
+        for part in ("load", "prefill", "decode"):
+            self.assertGreaterEqual(answer["seconds"][part], 0)
+        self.assertEqual(answer["plan"]["workers"], 1)
+        self.assertEqual(answer["plan"]["method"], "rope")
+
+    def test_two_mpi_workers_say_what_one_says(self):
+        document = self.path("d.txt", "the quick brown fox " * 40)
+        question = ["--prompt-file", document, "--prompt", "what?", "--max-tokens", "8",
+                    "--kernels", "reference"]
+        one = self.answer(*question)
+        two = self.answer(*question, "--workers", "2")
+        loopback = self.answer(*question, "--workers", "2", "--transport", "loopback")
+        self.assertEqual(one["token_ids"], two["token_ids"])
+        self.assertEqual(one["token_ids"], loopback["token_ids"])
+        self.assertEqual(two["plan"]["workers"], 2)
+        self.assertEqual(len(two["ranks"]), 2)
+        for rank in two["ranks"]:
+            self.assertEqual(rank["sent_bytes"], rank["predicted_sent_bytes"])
+
+    def test_text_goes_to_standard_output_and_talk_to_standard_error(self):
+        result = self.longhaul("run", "--prompt", "hello", "--max-tokens", "5", "--verbose")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn("tokens by rope over 1 worker", result.stderr)
+        self.assertNotIn("rope", result.stdout)
+        self.assertTrue(result.stdout.endswith("\n"))
+
+    def test_score_has_one_entry_less_than_tokens(self):
+        path = self.path("t.txt", "hello world")
+        result = self.longhaul("score", "--file", path, "--json")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        scores = json.loads(result.stdout)
+        self.assertEqual(scores["schema_version"], 1)
+        self.assertEqual(len(scores["logprobs"]), len(scores["token_ids"]) - 1)
+        self.assertTrue(all(logprob <= 0 for logprob in scores["logprobs"]))
+
+    def test_more_than_the_context_is_refused_with_the_numbers(self):
+        result = self.longhaul("run", "--prompt", "hello", "--context", "20")
+        self.assertEqual(result.returncode, 65, result.stderr)
+        self.assertIn("20", result.stderr)
+        self.assertIn("256", result.stderr)
+
+    def test_without_mpirun_the_reason_is_told(self):
+        result = self.longhaul("run", "--prompt", "x", "--workers", "2",
+                               environment={"PATH": self.folder.name})
+        self.assertEqual(result.returncode, 66)
+        self.assertIn("mpirun", result.stderr)
+
+    def test_an_interrupt_ends_everything(self):
+        process = self.start_long("--workers", "2")
+        process.send_signal(signal.SIGINT)
+        self.assertEqual(self.finish(process, 12)[0], 130)
+
+    def test_a_second_interrupt_does_not_wait(self):
+        process = self.start_long()
+        for pid in self.processes("longhaul-worker"):
+            os.kill(pid, signal.SIGSTOP)
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.5)
+        process.send_signal(signal.SIGTERM)
+        self.assertEqual(self.finish(process, 6)[0], 143)
+
+    def test_a_reader_that_goes_away_ends_everything(self):
+        process = self.start_long()
+        process.stdout.close()
+        self.assertEqual(process.wait(timeout=30), 74)
+        self.expect_nothing_left()
+
+    def test_a_killed_worker_is_69_and_named(self):
+        process = self.start_long("--workers", "2")
+        os.kill(self.processes("longhaul-worker")[0], signal.SIGKILL)
+        code, error = self.finish(process, 30)
+        self.assertEqual(code, 69, error)
+        self.assertIn("rank", error)
+
+    def test_a_stopped_worker_is_69(self):
+        process = self.start_long()
+        for pid in self.processes("longhaul-worker"):
+            os.kill(pid, signal.SIGSTOP)
+        self.assertEqual(self.finish(process, 60)[0], 69)
+
+    def test_a_killed_longhaul_takes_all_along(self):
+        process = self.start_long("--workers", "2")
+        process.kill()
+        process.wait(timeout=10)
+        deadline = time.monotonic() + 40
+        while self.processes() and time.monotonic() < deadline:
+            time.sleep(0.2)
+        self.assertEqual(self.processes(), [])
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1] + sys.argv[3:], verbosity=2)
