@@ -118,9 +118,9 @@ static void print_plain(const struct scores *scores)
     double sum = 0;
     for (size_t i = 0; i < scores->logprobs_count; i++)
         sum += (double)scores->logprobs[i];
-    printf("tokens      %zu\n", scores->ids.count);
+    printf("tokens        %zu\n", scores->ids.count);
     if (scores->logprobs_count > 0)
-        printf("mean logprob %.6f\nperplexity  %.4f\n", sum / (double)scores->logprobs_count,
+        printf("mean logprob  %.6f\nperplexity    %.4f\n", sum / (double)scores->logprobs_count,
                scores->finished->perplexity);
 }
 

@@ -57,7 +57,9 @@ class Run(unittest.TestCase):
         return result
 
     def answer(self, *arguments):
-        result = self.longhaul("run", "--json", *arguments)
+        result = subprocess.run(
+            [LONGHAUL, "run", "--model", self.model, "--json", *arguments], capture_output=True,
+            text=True, stdin=subprocess.DEVNULL, timeout=SECONDS)
         self.assertEqual(result.returncode, 0, result.stderr)
         self.assertEqual(result.stderr, "", "quiet when piped")
         return json.loads(result.stdout)
@@ -101,6 +103,7 @@ class Run(unittest.TestCase):
         loopback = self.answer(*question, "--workers", "2", "--transport", "loopback")
         self.assertEqual(one["token_ids"], two["token_ids"])
         self.assertEqual(one["token_ids"], loopback["token_ids"])
+        self.expect_nothing_left()
         self.assertEqual(two["plan"]["workers"], 2)
         self.assertEqual(len(two["ranks"]), 2)
         for rank in two["ranks"]:
@@ -175,6 +178,37 @@ class Run(unittest.TestCase):
         while self.processes() and time.monotonic() < deadline:
             time.sleep(0.2)
         self.assertEqual(self.processes(), [])
+
+    def test_generate_and_plan_ask_a_running_coordinator(self):
+        ready = os.path.join(self.folder.name, "ready")
+        coordinator = subprocess.Popen(
+            [os.path.join(BIN, "longhaul-coordinator"), "--model", self.model, "--launch",
+             "--listen", "127.0.0.1:0", "--ready-file", ready, "--kernels", "reference"],
+            stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.addCleanup(coordinator.kill)
+        deadline = time.monotonic() + 30
+        while not os.path.exists(ready) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        with open(ready, encoding="ascii") as file:
+            server = file.read().strip()
+
+        def ask(command, *arguments):
+            return subprocess.run([LONGHAUL, command, "--server", server, "--prompt", "hello",
+                                   *arguments], capture_output=True, text=True, timeout=SECONDS,
+                                  stdin=subprocess.DEVNULL)
+        result = ask("generate", "--max-tokens", "4", "--json")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        here = self.answer("--prompt", "hello", "--max-tokens", "4", "--kernels", "reference")
+        self.assertEqual(json.loads(result.stdout)["token_ids"], here["token_ids"])
+        result = ask("plan", "--json", "--method", "string")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn("string:shift=", json.loads(result.stdout)["plan"]["method"])
+        result = ask("generate", "--max-tokens", "1000000")
+        self.assertEqual(result.returncode, 65, result.stderr)
+        self.assertIn("1000000", result.stderr)
+        coordinator.terminate()
+        self.assertEqual(coordinator.wait(timeout=40), 0)
+        self.expect_nothing_left()
 
 
 if __name__ == "__main__":
