@@ -22,6 +22,7 @@
 #include "proto/log.h"
 #include "proto/model/digest.h"
 #include "proto/model/model.h"
+#include "worker/engine/device/binding.h"
 #include "worker/engine/engine.h"
 #include "worker/process_memory.h"
 
@@ -56,6 +57,7 @@ struct serve_rank {
     char group_id[GROUP_BYTES];
     char digest[DIGEST_HEX_BYTES];
     const char *kernels;
+    int threads;          /* as resolved for this host */
     int64_t memory_bytes; /* for this rank's arenas */
     struct engine *engine;
 
@@ -86,7 +88,6 @@ static enum status say(struct serve_rank *rank, Longhaul__V1__WorkerMessage__Kin
 struct introduction {
     char group_id[GROUP_BYTES]; /* rank 0's counts */
     int32_t best_kernels;       /* index of kernels_at */
-    int32_t host_hash;
 };
 
 static int best_kernels_index(void)
@@ -145,7 +146,7 @@ static enum status say_hello(struct serve_rank *rank)
     hello.host = host;
     hello.pid = getpid();
     hello.model_digest = rank->digest;
-    hello.threads = rank->options->threads;
+    hello.threads = rank->threads;
     hello.n_kernels = 1;
     hello.kernels = kernels;
     hello.memory_bytes = rank->memory_bytes;
@@ -454,7 +455,7 @@ static enum status load(struct serve_rank *rank, const struct model *model)
     int64_t begun_ns = clock_now_ns();
     const struct engine_options options = {
         .kernels = rank->kernels,
-        .threads = rank->options->threads,
+        .threads = rank->threads,
         .memory_bytes = rank->memory_bytes,
     };
     struct engine *engine;
@@ -513,6 +514,10 @@ static enum status join(struct serve_rank *rank, struct rpc_client *client, stru
     };
     enum status status = STATUS_OK;
     pthread_t listener;
+    struct binding binding;
+    TRY(binding_choose(&binding, rank->transport->local_rank, rank->transport->local_size,
+                       rank->options->threads));
+    rank->threads = binding.threads;
     digest_model(rank->digest, *model);
     TRY(introduce(rank));
     TRY(rpc_stream_open(&rank->stream, client, &args));
