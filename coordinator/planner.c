@@ -204,6 +204,14 @@ free_all:
     return status;
 }
 
+enum status planner_check_fits(const struct planner_forecast *forecast,
+                               const struct workers_facts *facts)
+{
+    for (int rank = 0; rank < forecast->count; rank++)
+        TRY(memory_plan_fits(&forecast->ranks[rank].memory, facts->memory_bytes));
+    return STATUS_OK;
+}
+
 void planner_forecast_deinit(struct planner_forecast *forecast)
 {
     free(forecast->ranks);

@@ -149,8 +149,10 @@ static enum status tell_plan(struct session *session)
                        &request));
     struct planner_forecast forecast;
     TRY(planner_forecast(planner, &forecast, &session->choice, &session->facts, prompt_tokens));
-    enum status status =
-        stream_planned(&session->stream, planner, &session->choice, &forecast, prompt_tokens);
+    enum status status = planner_check_fits(&forecast, &session->facts);
+    if (status == STATUS_OK)
+        status =
+            stream_planned(&session->stream, planner, &session->choice, &forecast, prompt_tokens);
     planner_forecast_deinit(&forecast);
     return status;
 }

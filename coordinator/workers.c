@@ -9,12 +9,19 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "coordinator/worker_group.h"
 #include "proto/clock.h"
 #include "proto/log.h"
 
-enum { HELLO_MS = 10000, LOOK_MS = 100, SEND_GRACE_MS = 1000, SIZE_MAX_RANKS = 4096 };
+enum {
+    HELLO_MS = 10000,
+    LOOK_MS = 100,
+    SEND_GRACE_MS = 1000,
+    LOCK_LOOK_MS = 5,
+    SIZE_MAX_RANKS = 4096
+};
 
 /* A busy rank finishes a work item in well under a second. */
 #define OVERDUE_SECONDS 10.0
@@ -204,16 +211,25 @@ static enum status enter(struct workers *workers, struct rpc_call *call,
     return status;
 }
 
+/* Whether the lock could be had within SEND_GRACE_MS. */
+static bool lock_in_time(pthread_mutex_t *lock)
+{
+    for (int waited_ms = 0; waited_ms < SEND_GRACE_MS; waited_ms += LOCK_LOOK_MS) {
+        if (pthread_mutex_trylock(lock) == 0)
+            return true;
+        const struct timespec pause = {.tv_nsec = LOCK_LOOK_MS * 1000000};
+        nanosleep(&pause, NULL);
+    }
+    return false;
+}
+
 /* Ends the rank's part in the group: from here on nobody uses its call. */
 static void leave(struct group *group, int rank_number)
 {
     struct workers *workers = group->workers;
     struct rank *rank = &group->ranks[rank_number];
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += SEND_GRACE_MS / 1000;
     /* A sender may be stuck in a write to this rank: cancelling the call frees it. */
-    if (pthread_mutex_clocklock(&rank->send_lock, CLOCK_MONOTONIC, &until) != 0) {
+    if (!lock_in_time(&rank->send_lock)) {
         rpc_call_cancel(rank->call);
         pthread_mutex_lock(&rank->send_lock);
     }

@@ -121,7 +121,13 @@ enum status rpc_stream_open(struct rpc_stream **stream, struct rpc_client *clien
 
 enum status rpc_stream_write(struct rpc_stream *stream, const ProtobufCMessage *message)
 {
-    return rpc_wire_write(&stream->wire, message, clock_after_ms(WRITE_DEADLINE_MS), false);
+    enum status status =
+        rpc_wire_write(&stream->wire, message, clock_after_ms(WRITE_DEADLINE_MS), false);
+    if (status != STATUS_CANCELLED)
+        return status;
+    /* The call is over: its own status says why. */
+    TRY(rpc_stream_finish(stream));
+    return fail(STATUS_CANCELLED, "the server has ended the call");
 }
 
 void rpc_stream_half_close(struct rpc_stream *stream)
@@ -171,9 +177,6 @@ enum status rpc_stream_ask(struct rpc_stream **stream, struct rpc_client *client
     struct rpc_stream *s = NULL;
     TRY(rpc_stream_open(&s, client, args));
     enum status status = rpc_stream_write(s, request);
-    /* A call that is over has a better sentence than the failed write. */
-    if (status == STATUS_CANCELLED)
-        status = rpc_stream_finish(s);
     if (status != STATUS_OK) {
         rpc_stream_close(s);
         return status;

@@ -28,7 +28,7 @@ struct rpc_stream_args {
 MUST_CHECK enum status rpc_stream_open(struct rpc_stream **stream, struct rpc_client *client,
                                        const struct rpc_stream_args *args);
 
-/* From any thread. */
+/* From any thread. Where the call is over already, the call's status. */
 MUST_CHECK enum status rpc_stream_write(struct rpc_stream *stream, const ProtobufCMessage *message);
 
 /* No more writes. */

@@ -127,6 +127,26 @@ class Starting(ClusterTest):
         self.assertIn("no mpirun on PATH", result.stderr)
 
 
+    def test_it_ends_with_its_parent_where_asked_to(self):
+        ready = os.path.join(FOLDER, "ready-orphan")
+        parent = self.spawn("parent", "/bin/sh", "-c", "%s --model %s --listen 127.0.0.1:0 --ready-file"
+                            " %s --exit-with-parent & echo $! > %s.pid; wait" %
+                            (os.path.join(BIN, "longhaul-coordinator"), MODEL, ready, ready))
+        wait_until(lambda: os.path.exists(ready), 20, "the coordinator listens")
+        with open(ready + ".pid", encoding="utf-8") as file:
+            pid = int(file.read())
+        parent.kill()
+        parent.wait(5)
+
+        def ended():
+            try:
+                with open("/proc/%d/stat" % pid, encoding="utf-8") as file:
+                    return file.read().split(")")[1].split()[0] == "Z"
+            except FileNotFoundError:
+                return True
+        wait_until(ended, 10, "the coordinator has ended")
+
+
 class Launching(ClusterTest):
     """The coordinator starts the program longhaul-worker that lies beside it: here the stand-in."""
 

@@ -120,6 +120,11 @@ class Generate(ClusterTest):
                                      lambda: list(self.generate()))
             self.assertEqual(error.details(), "the plan does not fit: 9 of 8 bytes")
 
+    def test_a_plan_that_does_not_fit_is_refused_with_the_numbers(self):
+        self.workers(1, "--memory-bytes=2000")
+        error = self.expect_code(grpc.StatusCode.RESOURCE_EXHAUSTED, lambda: list(self.generate()))
+        self.assertRegex(error.details(), "[0-9]")
+
     def test_the_method_reaches_the_plan(self):
         self.workers(2)
         method = pb.Method(lm_infinite=pb.LmInfiniteMethod(window=128, sinks=4))
@@ -274,6 +279,14 @@ class Others(ClusterTest):
         self.assertEqual(self.health("longhaul.v1.Inference"), SERVING)
         workers[0].kill()
         wait_until(lambda: self.health() == NOT_SERVING, 3, "health sees the loss")
+
+    def test_an_overdue_work_item_is_not_healthy(self):
+        self.workers(1, "--work-age=11", "--token-ms=20")
+        self.assertEqual(self.health(), SERVING, "an idle worker owes nothing")
+        call = self.generate(max_tokens=1000, timeout=60)
+        wait_until(lambda: self.health() == NOT_SERVING, 3, "health sees that nothing moves")
+        call.cancel()
+        wait_until(lambda: self.health() == SERVING, 3, "health sees that it is over")
 
     def test_reflection_describes_what_is_served(self):
         requests = [reflection_pb2.ServerReflectionRequest(list_services=""),

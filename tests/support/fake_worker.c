@@ -25,7 +25,7 @@ enum { RANKS_MAX = 16, TICK_MS = 5, BEAT_MS = 200, SCORES_A_MESSAGE = 100, EXIT_
 
 static struct {
     const char *version, *group, *digest, *fail_with;
-    int64_t rank, size, ranks, token_ms, prefill_ms, load_ms, stop_after;
+    int64_t rank, size, ranks, token_ms, prefill_ms, load_ms, stop_after, work_age, memory_bytes;
     bool stuck; /* ignores Cancel */
     char own_digest[DIGEST_HEX_BYTES];
     struct config *config;
@@ -65,6 +65,7 @@ static enum status say_hello(struct fake *fake)
     hello.pid = getpid();
     hello.model_digest = (char *)options.digest;
     hello.threads = 1;
+    hello.memory_bytes = options.memory_bytes;
     hello.n_kernels = 2;
     hello.kernels = kernels;
     hello.transport = (char *)"loopback";
@@ -80,6 +81,7 @@ static enum status beat(struct fake *fake)
     Longhaul__V1__Heartbeat heartbeat = LONGHAUL__V1__HEARTBEAT__INIT;
     heartbeat.busy = fake->request_id[0] != 0;
     heartbeat.request_id = fake->request_id;
+    heartbeat.work_age_seconds = (double)options.work_age;
     return say(fake, LONGHAUL__V1__WORKER_MESSAGE__KIND_HEARTBEAT, &heartbeat);
 }
 
@@ -235,82 +237,48 @@ static void *run_rank(void *argument)
     return NULL;
 }
 
+#define TEXT(row_name, member)                                                                     \
+    {                                                                                              \
+        .name = row_name, .type = FLAGS_TEXT, .target = &options.member, .value = "TEXT",          \
+        .help = "see the text above"                                                               \
+    }
+#define NUMBER(row_name, member)                                                                   \
+    {                                                                                              \
+        .name = row_name, .type = FLAGS_INTEGER, .target = &options.member, .value = "N",          \
+        .help = "see the text above", .most = 1000000                                              \
+    }
+
 static int parse(int argc, char **argv)
 {
     const struct flags_row rows[] = {
-        {.name = "version-said",
-         .type = FLAGS_TEXT,
-         .target = &options.version,
-         .value = "V",
-         .help = "as Hello tells it"},
-        {.name = "group",
-         .type = FLAGS_TEXT,
-         .target = &options.group,
-         .value = "ID",
-         .help = "group id"},
-        {.name = "digest",
-         .type = FLAGS_TEXT,
-         .target = &options.digest,
-         .value = "HEX",
-         .help = "model digest to claim"},
-        {.name = "fail-with",
-         .type = FLAGS_TEXT,
-         .target = &options.fail_with,
-         .value = "TEXT",
-         .help = "fail every request"},
-        {.name = "rank",
-         .type = FLAGS_INTEGER,
-         .target = &options.rank,
-         .value = "N",
-         .help = "rank",
-         .most = 1000},
-        {.name = "size",
-         .type = FLAGS_INTEGER,
-         .target = &options.size,
-         .value = "N",
-         .help = "ranks of the group",
-         .least = 1,
-         .most = 1000},
-        {.name = "ranks",
-         .type = FLAGS_INTEGER,
-         .target = &options.ranks,
-         .value = "N",
-         .help = "be all ranks at once",
-         .least = 1,
-         .most = RANKS_MAX},
-        {.name = "token-ms",
-         .type = FLAGS_INTEGER,
-         .target = &options.token_ms,
-         .value = "N",
-         .help = "between tokens",
-         .most = 100000},
-        {.name = "prefill-ms",
-         .type = FLAGS_INTEGER,
-         .target = &options.prefill_ms,
-         .value = "N",
-         .help = "before the first",
-         .most = 100000},
-        {.name = "load-ms",
-         .type = FLAGS_INTEGER,
-         .target = &options.load_ms,
-         .value = "N",
-         .help = "until loaded",
-         .most = 100000},
-        {.name = "stop-after",
-         .type = FLAGS_INTEGER,
-         .target = &options.stop_after,
-         .value = "N",
-         .help = "tokens, then a stop id",
-         .most = 100000},
-        {.name = "stuck", .type = FLAGS_SWITCH, .target = &options.stuck, .help = "ignore Cancel"},
+        TEXT("version-said", version),
+        TEXT("group", group),
+        TEXT("digest", digest),
+        TEXT("fail-with", fail_with),
+        NUMBER("rank", rank),
+        NUMBER("size", size),
+        NUMBER("ranks", ranks),
+        NUMBER("token-ms", token_ms),
+        NUMBER("prefill-ms", prefill_ms),
+        NUMBER("load-ms", load_ms),
+        NUMBER("stop-after", stop_after),
+        NUMBER("work-age", work_age),
+        NUMBER("memory-bytes", memory_bytes),
+        {.name = "stuck", .type = FLAGS_SWITCH, .target = &options.stuck, .help = "as above"},
     };
-    const struct flags_command command = {.program = "fake-worker",
-                                          .example = "  fake-worker --coordinator HOST:PORT\n",
-                                          .summary = "Stands in for a worker.\n",
-                                          .rows = rows,
-                                          .rows_count = sizeof rows / sizeof rows[0],
-                                          .takers = CONFIG_WORKER,
-                                          .config = options.config};
+    const struct flags_command command = {
+        .program = "fake-worker",
+        .example = "  fake-worker --coordinator HOST:PORT\n",
+        .summary = "Stands in for a worker. --version-said, --digest: "
+                   "what Hello claims. --ranks: be all\nranks at once. "
+                   "--load-ms, --prefill-ms, --token-ms: how long these "
+                   "take. --stop-after:\na stop id after so many tokens. "
+                   "--fail-with: fail every request. --stuck: ignore\n"
+                   "Cancel. --work-age: seconds claimed while busy.\n",
+        .rows = rows,
+        .rows_count = sizeof rows / sizeof rows[0],
+        .takers = CONFIG_WORKER,
+        .config = options.config};
     int first_argument = 0;
     return flags_parse(&command, argc, argv, &first_argument);
 }
@@ -341,6 +309,8 @@ int main(int argc, char **argv)
         fprintf(stderr, "fake worker: %s\n", status_message());
         return 1;
     }
+    if (options.ranks > RANKS_MAX)
+        return 2;
     if (options.ranks)
         options.size = options.ranks;
     for (intptr_t i = 1; i < options.ranks; i++)

@@ -1,0 +1,111 @@
+/* The messages of clients and ranks over any bytes: each is refused, or unpacked, read and packed
+ * again. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "coordinator/sampling_request.h"
+#include "grpc/reflection/v1/reflection.pb-c.h"
+#include "proto/choice_message.h"
+#include "proto/control.pb-c.h"
+#include "proto/inference.pb-c.h"
+#include "proto/rpc/rpc_message.h"
+#include "tests/fuzz/fuzz.h"
+
+static const ProtobufCMessageDescriptor *const kinds[] = {
+    &longhaul__v1__generate_request__descriptor,
+    &longhaul__v1__score_request__descriptor,
+    &longhaul__v1__plan_request__descriptor,
+    &longhaul__v1__worker_message__descriptor,
+    &longhaul__v1__coordinator_message__descriptor,
+    &grpc__reflection__v1__server_reflection_request__descriptor,
+};
+
+enum { KINDS = sizeof kinds / sizeof kinds[0] };
+
+/* A Run with everything in it, behind the byte that selects its kind. */
+static size_t seed_run(uint8_t *data)
+{
+    const struct choice choice = {.method = {.kind = METHOD_STRING, .shift = 64, .local = 8},
+                                  .workers = 2,
+                                  .context_tokens = 1000,
+                                  .panel_tokens = 64,
+                                  .block_tokens = 64,
+                                  .receive_slots = 2,
+                                  .kernels = "reference"};
+    int32_t ids[] = {1, 2, 300, 70000};
+    struct choice_message message;
+    choice_message_set(&message, &choice);
+    Longhaul__V1__Run run = LONGHAUL__V1__RUN__INIT;
+    run.request_id = (char *)"r1";
+    run.choice = &message.message;
+    run.n_token_ids = 4;
+    run.token_ids = ids;
+    Longhaul__V1__CoordinatorMessage outer = LONGHAUL__V1__COORDINATOR_MESSAGE__INIT;
+    outer.kind_case = LONGHAUL__V1__COORDINATOR_MESSAGE__KIND_RUN;
+    outer.run = &run;
+    data[0] = 4;
+    return 1 + protobuf_c_message_pack(&outer.base, data + 1);
+}
+
+static size_t seed_generate(uint8_t *data)
+{
+    Longhaul__V1__Document document = LONGHAUL__V1__DOCUMENT__INIT;
+    document.document = (char *)"caf\xc3\xa9";
+    document.question = (char *)"why?";
+    Longhaul__V1__Prompt prompt = LONGHAUL__V1__PROMPT__INIT;
+    prompt.content_case = LONGHAUL__V1__PROMPT__CONTENT_DOCUMENT;
+    prompt.document = &document;
+    Longhaul__V1__Sampling sampling = LONGHAUL__V1__SAMPLING__INIT;
+    sampling.optional_temperature_case = LONGHAUL__V1__SAMPLING__OPTIONAL_TEMPERATURE_TEMPERATURE;
+    sampling.temperature = 0.5f;
+    char *stops[] = {(char *)"a", (char *)"b"};
+    Longhaul__V1__GenerateRequest request = LONGHAUL__V1__GENERATE_REQUEST__INIT;
+    request.prompt = &prompt;
+    request.sampling = &sampling;
+    request.n_stop = 2;
+    request.stop = stops;
+    data[0] = 0;
+    return 1 + protobuf_c_message_pack(&request.base, data + 1);
+}
+
+size_t fuzz_seed(int index, uint8_t *data, size_t room)
+{
+    if (room < 1024 || index > 1)
+        return 0;
+    return index == 0 ? seed_run(data) : seed_generate(data);
+}
+
+static void read_message(const ProtobufCMessage *message)
+{
+    if (message->descriptor == &longhaul__v1__generate_request__descriptor) {
+        const Longhaul__V1__GenerateRequest *request = (const void *)message;
+        Longhaul__V1__RunSampling sampling;
+        struct status_details details = {0};
+        if (sampling_request_read(&sampling, &details, request->sampling) != STATUS_OK &&
+            !details.field)
+            abort();
+    }
+    if (message->descriptor == &longhaul__v1__coordinator_message__descriptor) {
+        const Longhaul__V1__CoordinatorMessage *outer = (const void *)message;
+        struct choice choice;
+        if (outer->kind_case == LONGHAUL__V1__COORDINATOR_MESSAGE__KIND_RUN && outer->run->choice &&
+            choice_message_get(&choice, outer->run->choice) == STATUS_OK &&
+            choice_check(&choice) != STATUS_OK)
+            abort();
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
+{
+    struct rpc_arena *arena = NULL;
+    const ProtobufCMessage *message = NULL;
+    if (bytes == 0 || rpc_arena_create(&arena) != STATUS_OK)
+        return 0;
+    if (rpc_message_unpack(arena, &message, kinds[data[0] % KINDS], data + 1, bytes - 1) ==
+        STATUS_OK) {
+        read_message(message);
+        grpc_byte_buffer_destroy(rpc_message_pack(message));
+    }
+    rpc_arena_destroy(arena);
+    return 0;
+}
