@@ -47,28 +47,12 @@ INLINE __m256 load_f32(const char *at)
     return _mm256_load_ps((const float *)at);
 }
 
-INLINE bool is_nibbles(enum matmul_layout layout)
-{
-    return layout == MATMUL_LAYOUT_NIBBLES || layout == MATMUL_LAYOUT_NIBBLES_MIN ||
-           layout == MATMUL_LAYOUT_WIDE_NIBBLES;
-}
-
-INLINE bool has_scale(enum matmul_layout layout)
-{
-    return layout >= MATMUL_LAYOUT_BYTES;
-}
-
-INLINE bool has_min(enum matmul_layout layout)
-{
-    return layout > MATMUL_LAYOUT_BYTES;
-}
-
 INLINE struct scales load_scales(enum matmul_layout layout, const char *block, int half)
 {
     struct scales scales = {{_mm256_set1_ps(1), _mm256_set1_ps(1)}, _mm256_setzero_ps()};
-    if (!has_scale(layout))
+    if (!matmul_layout_has_scale(layout))
         return scales;
-    const char *at = block + DEPTH * LANES / (is_nibbles(layout) ? 2 : 1);
+    const char *at = block + DEPTH * LANES / (matmul_layout_is_nibbles(layout) ? 2 : 1);
     if (layout == MATMUL_LAYOUT_WIDE_BYTES) {
         at += half * HALF * 4;
         scales.d[0] = load_f32(at);
@@ -122,7 +106,7 @@ INLINE void expand_block(enum matmul_layout layout, float *weights, const char *
     for (int half = 0; half < 2; half++) {
         struct scales scales = load_scales(layout, block, half);
         float *at = weights + half * HALF;
-        if (is_nibbles(layout)) {
+        if (matmul_layout_is_nibbles(layout)) {
             for (int k = 0; k < DEPTH; k += 8) {
                 __m256i nibbles = load_nibbles(block, half, k);
 #pragma GCC unroll 8
@@ -139,9 +123,9 @@ INLINE void expand_block(enum matmul_layout layout, float *weights, const char *
 #pragma GCC unroll 8
         for (int k = 0; k < DEPTH; k++) {
             __m256 value = load_quants(layout, block, half, k);
-            if (has_min(layout))
+            if (matmul_layout_has_min(layout))
                 value = _mm256_fmadd_ps(value, scales.d[k / 16], scales.m);
-            else if (has_scale(layout))
+            else if (matmul_layout_has_scale(layout))
                 value = _mm256_mul_ps(value, scales.d[0]);
             _mm256_store_ps(at + k * LANES, value);
         }
@@ -311,7 +295,7 @@ INLINE void multiply_nibbles(int rows, __m256 sums[2][2][CHAINS], __m256i nibble
 INLINE void multiply_eight(struct pass pass, __m256 sums[2][2][CHAINS], const char *block, int k,
                            const float *x, int64_t stride)
 {
-    if (is_nibbles(pass.layout)) {
+    if (matmul_layout_is_nibbles(pass.layout)) {
         __m256i nibbles[2] = {load_nibbles(block, 0, k), load_nibbles(block, 1, k)};
         multiply_nibbles(pass.rows, sums, nibbles, x + k, stride);
         nibbles[0] = _mm256_srli_epi32(nibbles[0], 16);
@@ -346,9 +330,10 @@ INLINE void scale_sums(struct pass pass, __m256 totals[2][2][2], pass_sums sums,
             for (int r = 0; r < pass.rows; r++) {
                 __m256 total = totals[p][half][r];
                 __m256 sum = _mm256_add_ps(sums[p][half][r][0], sums[p][half][r][1]);
-                total = has_scale(pass.layout) ? _mm256_fmadd_ps(sum, scales.d[part], total)
-                                               : _mm256_add_ps(total, sum);
-                if (has_min(pass.layout) && is_last)
+                total = matmul_layout_has_scale(pass.layout)
+                            ? _mm256_fmadd_ps(sum, scales.d[part], total)
+                            : _mm256_add_ps(total, sum);
+                if (matmul_layout_has_min(pass.layout) && is_last)
                     total =
                         _mm256_fmadd_ps(scales.m, _mm256_broadcast_ss(x_sums + r * blocks), total);
                 totals[p][half][r] = total;
@@ -442,7 +427,7 @@ static struct decode_input decode_input_load(const struct matmul_args *args)
 {
     int64_t blocks = matmul_panel_blocks(args->weights->in);
     struct decode_input input = {.x = args->scratch, .stride = blocks * DEPTH, .blocks = blocks};
-    bool divide = is_nibbles(matmul_panel_layout(args->weights->dtype));
+    bool divide = matmul_layout_is_nibbles(matmul_panel_layout(args->weights->dtype));
     __m256 factors = _mm256_setr_ps(1, 0x1p-4f, 0x1p-8f, 0x1p-12f, 1, 0x1p-4f, 0x1p-8f, 0x1p-12f);
     input.sums = input.x + DECODE_ROWS * input.stride;
     for (int64_t r = 0; r < args->rows; r++) {

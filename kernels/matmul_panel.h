@@ -24,6 +24,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -43,6 +44,23 @@ enum matmul_layout {
     MATMUL_LAYOUT_WIDE_BYTES,
     MATMUL_LAYOUT_COUNT
 };
+
+/* What a kernel asks of a layout that it knows when it is compiled. */
+static inline bool matmul_layout_is_nibbles(enum matmul_layout layout)
+{
+    return layout == MATMUL_LAYOUT_NIBBLES || layout == MATMUL_LAYOUT_NIBBLES_MIN ||
+           layout == MATMUL_LAYOUT_WIDE_NIBBLES;
+}
+
+static inline bool matmul_layout_has_scale(enum matmul_layout layout)
+{
+    return layout >= MATMUL_LAYOUT_BYTES;
+}
+
+static inline bool matmul_layout_has_min(enum matmul_layout layout)
+{
+    return layout > MATMUL_LAYOUT_BYTES;
+}
 
 enum matmul_layout matmul_panel_layout(enum dtype dtype);
 

@@ -1,0 +1,172 @@
+/* AVX-512 in plain C, for machines without it: found in place of the compiler's <immintrin.h> by
+ * what is built with -I tests/support/emulated, and renames just those instructions that the
+ * kernels use, lane by lane. Narrower instructions stay the machine's own (AVX2, FMA, F16C).
+ *
+ * Roundings are those of Intel's manual: vdpbf16ps adds the odd product and then the even one, each
+ * fused, to nearest even, and takes denormals for zeros on the way in and out; vcvtneps2bf16 takes
+ * denormals for zeros and rounds to nearest even.
+ */
+#pragma once
+
+#include_next <immintrin.h>
+
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "kernels/dtype.h"
+
+#define EMULATED static inline __attribute__((always_inline, unused))
+#define EMULATED_LANES for (int lane = 0; lane < 16; lane++)
+
+typedef float emulated_f32x16 __attribute__((vector_size(64)));
+typedef uint32_t emulated_u32x16 __attribute__((vector_size(64)));
+
+EMULATED float emulated_flush(float value)
+{
+    return fpclassify(value) == FP_SUBNORMAL ? copysignf(0, value) : value;
+}
+
+EMULATED __m512 emulated_load(const void *at)
+{
+    __m512 out;
+    memcpy(&out, at, sizeof out);
+    return out;
+}
+
+EMULATED __m512i emulated_load_integers(const void *at)
+{
+    __m512i out;
+    memcpy(&out, at, sizeof out);
+    return out;
+}
+
+EMULATED void emulated_store(void *at, __m512 a)
+{
+    memcpy(at, &a, sizeof a);
+}
+
+EMULATED void emulated_store_integers(void *at, __m512i a)
+{
+    memcpy(at, &a, sizeof a);
+}
+
+EMULATED __m512 emulated_load_some(__mmask16 mask, const float *at)
+{
+    emulated_f32x16 out = {0};
+    EMULATED_LANES if (mask >> lane & 1) out[lane] = at[lane];
+    return (__m512)out;
+}
+
+EMULATED void emulated_store_some(float *at, __mmask16 mask, __m512 a)
+{
+    EMULATED_LANES if (mask >> lane & 1) at[lane] = ((emulated_f32x16)a)[lane];
+}
+
+EMULATED __m512 emulated_splat(float value)
+{
+    emulated_f32x16 out;
+    EMULATED_LANES out[lane] = value;
+    return (__m512)out;
+}
+
+EMULATED __m512i emulated_splat_integer(int value)
+{
+    emulated_u32x16 out;
+    EMULATED_LANES out[lane] = (uint32_t)value;
+    return (__m512i)out;
+}
+
+EMULATED __m512 emulated_fmadd(__m512 a, __m512 b, __m512 c)
+{
+    emulated_f32x16 out;
+    EMULATED_LANES out[lane] =
+        fmaf(((emulated_f32x16)a)[lane], ((emulated_f32x16)b)[lane], ((emulated_f32x16)c)[lane]);
+    return (__m512)out;
+}
+
+EMULATED __m512 emulated_dpbf16(__m512 sum, __m512bh a, __m512bh b)
+{
+    emulated_f32x16 out = (emulated_f32x16)sum;
+    emulated_u32x16 x = (emulated_u32x16)a, y = (emulated_u32x16)b;
+    EMULATED_LANES
+    {
+        float x_odd = emulated_flush(dtype_f32_from_bits(x[lane] & 0xffff0000u));
+        float y_odd = emulated_flush(dtype_f32_from_bits(y[lane] & 0xffff0000u));
+        float x_even = emulated_flush(dtype_f32_from_bits(x[lane] << 16));
+        float y_even = emulated_flush(dtype_f32_from_bits(y[lane] << 16));
+        float odd = emulated_flush(fmaf(x_odd, y_odd, emulated_flush(out[lane])));
+        out[lane] = emulated_flush(fmaf(x_even, y_even, odd));
+    }
+    return (__m512)out;
+}
+
+EMULATED __m256bh emulated_to_bf16(__m512 a)
+{
+    uint16_t out[16];
+    __m256bh packed;
+    EMULATED_LANES out[lane] = dtype_bf16_from_f32(emulated_flush(((emulated_f32x16)a)[lane]));
+    memcpy(&packed, out, sizeof packed);
+    return packed;
+}
+
+EMULATED __m512 emulated_from_f16(__m256i a)
+{
+    uint16_t in[16];
+    emulated_f32x16 out;
+    memcpy(in, &a, sizeof in);
+    EMULATED_LANES out[lane] = dtype_f32_from_f16(in[lane]);
+    return (__m512)out;
+}
+
+EMULATED __m512 emulated_from_integers(__m512i a)
+{
+    emulated_f32x16 out;
+    EMULATED_LANES out[lane] = (float)(int32_t)((emulated_u32x16)a)[lane];
+    return (__m512)out;
+}
+
+EMULATED __m512i emulated_widen_bytes(__m128i a)
+{
+    int8_t in[16];
+    emulated_u32x16 out;
+    memcpy(in, &a, sizeof in);
+    EMULATED_LANES out[lane] = (uint32_t)(int32_t)in[lane];
+    return (__m512i)out;
+}
+
+EMULATED __m512i emulated_widen_words(__m256i a)
+{
+    uint16_t in[16];
+    emulated_u32x16 out;
+    memcpy(in, &a, sizeof in);
+    EMULATED_LANES out[lane] = in[lane];
+    return (__m512i)out;
+}
+
+#define _mm512_setzero_ps() emulated_splat(0)
+#define _mm512_set1_ps(a) emulated_splat(a)
+#define _mm512_set1_epi32(a) emulated_splat_integer(a)
+#define _mm512_load_ps(at) emulated_load(at)
+#define _mm512_loadu_ps(at) emulated_load(at)
+#define _mm512_load_si512(at) emulated_load_integers(at)
+#define _mm512_loadu_si512(at) emulated_load_integers(at)
+#define _mm512_store_ps(at, a) emulated_store(at, a)
+#define _mm512_storeu_ps(at, a) emulated_store(at, a)
+#define _mm512_store_si512(at, a) emulated_store_integers(at, a)
+#define _mm512_maskz_loadu_ps(mask, at) emulated_load_some(mask, at)
+#define _mm512_mask_storeu_ps(at, mask, a) emulated_store_some(at, mask, a)
+#define _mm512_add_ps(a, b) ((__m512)((emulated_f32x16)(a) + (emulated_f32x16)(b)))
+#define _mm512_mul_ps(a, b) ((__m512)((emulated_f32x16)(a) * (emulated_f32x16)(b)))
+#define _mm512_fmadd_ps(a, b, c) emulated_fmadd(a, b, c)
+#define _mm512_dpbf16_ps(sum, a, b) emulated_dpbf16(sum, a, b)
+#define _mm512_cvtneps_pbh(a) emulated_to_bf16(a)
+#define _mm512_cvtph_ps(a) emulated_from_f16(a)
+#define _mm512_cvtepi32_ps(a) emulated_from_integers(a)
+#define _mm512_cvtepi8_epi32(a) emulated_widen_bytes(a)
+#define _mm512_cvtepu16_epi32(a) emulated_widen_words(a)
+#define _mm512_and_si512(a, b) ((__m512i)((emulated_u32x16)(a) & (emulated_u32x16)(b)))
+#define _mm512_or_si512(a, b) ((__m512i)((emulated_u32x16)(a) | (emulated_u32x16)(b)))
+#define _mm512_slli_epi32(a, count) ((__m512i)((emulated_u32x16)(a) << (uint32_t)(count)))
+#define _mm512_srli_epi32(a, count) ((__m512i)((emulated_u32x16)(a) >> (uint32_t)(count)))
+#define _mm512_castsi512_ps(a) ((__m512)(a))
