@@ -62,10 +62,22 @@ static void avx2_install(struct kernels *kernels)
     swiglu_avx2_install(kernels);
 }
 
+static size_t avx512_scratch_bytes(const struct kernels_limits *limits)
+{
+    return scratch(attention_avx2_scratch_bytes(limits), matmul_avx512_scratch_bytes(limits));
+}
+
+static void avx512_install(struct kernels *kernels)
+{
+    kernels->scratch_bytes = avx512_scratch_bytes;
+    matmul_avx512_install(kernels);
+}
+
 /* Slowest first: each starts as a copy of the one before it. */
 static const struct variant variants[] = {
     {"reference", runs_anywhere, reference_install},
     {"avx2", isa_has_avx2, avx2_install},
+    {"avx512_bf16", isa_has_avx512_bf16, avx512_install},
 };
 
 enum { VARIANTS = sizeof variants / sizeof variants[0] };

@@ -357,14 +357,14 @@ INLINE void decode_pass(struct pass pass, float *out, const char *block, size_t 
     for (int64_t b = 0; b < input->blocks; b++, block += block_bytes, x += DEPTH, x_sums++)
 #pragma GCC unroll 2
         for (int part = 0; part < parts; part++) {
+            /* Not in the condition: checked builds branch there, and the unrolling is lost. */
+            const int first = part * DEPTH / parts, end = first + DEPTH / parts;
             pass_sums sums;
 #pragma GCC unroll 16
             for (int i = 0; i < 16; i++)
                 sums[i / 8][i / 4 % 2][i / 2 % 2][i % 2] = _mm256_setzero_ps();
-            /* Not in the condition: checked builds branch there, and the unrolling is lost. */
-            const int end = (part + 1) * DEPTH / parts;
 #pragma GCC unroll 4
-            for (int k = part * DEPTH / parts; k < end; k += 8)
+            for (int k = first; k < end; k += 8)
 #pragma GCC unroll 2
                 for (int p = 0; p < pass.panels; p++)
                     multiply_eight(pass, sums[p], block + (size_t)p * panel_bytes, k, x,

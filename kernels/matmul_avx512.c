@@ -319,12 +319,13 @@ INLINE void multiply_block(struct pass pass, __m512 totals[PASS_ROWS], const cha
     struct scales scales = load_scales(pass.layout, block);
 #pragma GCC unroll 2
     for (int part = 0; part < parts; part++) {
+        const int first = part * DEPTH / parts, end = first + DEPTH / parts;
         __m512 sums[PASS_ROWS][CHAINS];
 #pragma GCC unroll 16
         for (int i = 0; i < pass.rows * CHAINS; i++)
             sums[i / CHAINS][i % CHAINS] = _mm512_setzero_ps();
 #pragma GCC unroll 32
-        for (int k = part * DEPTH / parts; k < (part + 1) * DEPTH / parts; k++) {
+        for (int k = first; k < end; k++) {
             __m512 quants = load_scaled_quants(pass.layout, block, k);
 #pragma GCC unroll 4
             for (int r = 0; r < pass.rows; r++)

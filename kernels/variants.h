@@ -28,5 +28,7 @@ size_t matmul_avx2_scratch_bytes(const struct kernels_limits *limits);
 
 /* AVX-512 F, BW, VL and BF16 */
 void attention_avx512_install(struct kernels *kernels);
+void matmul_avx512_install(struct kernels *kernels);
 
 size_t attention_avx512_scratch_bytes(const struct kernels_limits *limits);
+size_t matmul_avx512_scratch_bytes(const struct kernels_limits *limits);

@@ -1,0 +1,11 @@
+/* The AVX-512 kernels built over tests/support/emulated/immintrin.h: the sources of kernels/ with
+ * their external names changed by the compiler's command line, see CMakeLists.txt. They need AVX2,
+ * FMA and F16C. */
+#pragma once
+
+#include <stddef.h>
+
+#include "kernels/kernels.h"
+
+void matmul_emulated_install(struct kernels *kernels);
+size_t matmul_emulated_scratch_bytes(const struct kernels_limits *limits);
