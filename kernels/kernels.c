@@ -11,6 +11,7 @@
 
 struct variant {
     const char *name;
+    enum dtype operand, cache;
     bool (*runs_here)(void);
     void (*install)(struct kernels *kernels);
 };
@@ -34,8 +35,6 @@ static size_t reference_scratch_bytes(const struct kernels_limits *limits)
 
 static void reference_install(struct kernels *kernels)
 {
-    kernels->operand = DTYPE_F32;
-    kernels->cache = DTYPE_F32;
     kernels->scratch_bytes = reference_scratch_bytes;
     attention_ref_install(kernels);
     matmul_ref_install(kernels);
@@ -52,8 +51,6 @@ static size_t avx2_scratch_bytes(const struct kernels_limits *limits)
 
 static void avx2_install(struct kernels *kernels)
 {
-    kernels->operand = DTYPE_BF16;
-    kernels->cache = DTYPE_BF16;
     kernels->scratch_bytes = avx2_scratch_bytes;
     attention_avx2_install(kernels);
     matmul_avx2_install(kernels);
@@ -64,20 +61,21 @@ static void avx2_install(struct kernels *kernels)
 
 static size_t avx512_scratch_bytes(const struct kernels_limits *limits)
 {
-    return scratch(attention_avx2_scratch_bytes(limits), matmul_avx512_scratch_bytes(limits));
+    return scratch(attention_avx512_scratch_bytes(limits), matmul_avx512_scratch_bytes(limits));
 }
 
 static void avx512_install(struct kernels *kernels)
 {
     kernels->scratch_bytes = avx512_scratch_bytes;
+    attention_avx512_install(kernels);
     matmul_avx512_install(kernels);
 }
 
 /* Slowest first: each starts as a copy of the one before it. */
 static const struct variant variants[] = {
-    {"reference", runs_anywhere, reference_install},
-    {"avx2", isa_has_avx2, avx2_install},
-    {"avx512_bf16", isa_has_avx512_bf16, avx512_install},
+    {"reference", DTYPE_F32, DTYPE_F32, runs_anywhere, reference_install},
+    {"avx2", DTYPE_BF16, DTYPE_BF16, isa_has_avx2, avx2_install},
+    {"avx512_bf16", DTYPE_BF16, DTYPE_BF16, isa_has_avx512_bf16, avx512_install},
 };
 
 enum { VARIANTS = sizeof variants / sizeof variants[0] };
@@ -85,13 +83,18 @@ enum { VARIANTS = sizeof variants / sizeof variants[0] };
 static struct kernels table[VARIANTS];
 static pthread_once_t table_once = PTHREAD_ONCE_INIT;
 
+/* A variant that cannot run here is described but keeps its predecessor's functions: even its
+ * install function is compiled to instructions that this CPU may lack. */
 static void fill_table(void)
 {
     for (int i = 0; i < VARIANTS; i++) {
         if (i > 0)
             table[i] = table[i - 1];
         table[i].name = variants[i].name;
-        variants[i].install(&table[i]);
+        table[i].operand = variants[i].operand;
+        table[i].cache = variants[i].cache;
+        if (variants[i].runs_here())
+            variants[i].install(&table[i]);
     }
 }
 

@@ -7,5 +7,7 @@
 
 #include "kernels/kernels.h"
 
+void attention_emulated_install(struct kernels *kernels);
+size_t attention_emulated_scratch_bytes(const struct kernels_limits *limits);
 void matmul_emulated_install(struct kernels *kernels);
 size_t matmul_emulated_scratch_bytes(const struct kernels_limits *limits);

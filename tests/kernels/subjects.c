@@ -6,9 +6,9 @@
 
 static size_t emulated_scratch_bytes(const struct kernels_limits *limits)
 {
-    size_t avx2 = kernels_find("avx2")->scratch_bytes(limits);
+    size_t attention = attention_emulated_scratch_bytes(limits);
     size_t matmul = matmul_emulated_scratch_bytes(limits);
-    return avx2 > matmul ? avx2 : matmul;
+    return attention > matmul ? attention : matmul;
 }
 
 /* The variant avx512_bf16 in plain C. */
@@ -18,6 +18,7 @@ static const struct kernels *emulated(void)
     kernels = *kernels_find("avx2");
     kernels.name = "avx512_bf16 emulated";
     kernels.scratch_bytes = emulated_scratch_bytes;
+    attention_emulated_install(&kernels);
     matmul_emulated_install(&kernels);
     return &kernels;
 }

@@ -110,6 +110,39 @@ EMULATED __m256bh emulated_to_bf16(__m512 a)
     return packed;
 }
 
+EMULATED __m512 emulated_pick(__mmask16 mask, __m512 where_set, __m512 elsewhere)
+{
+    emulated_f32x16 out = (emulated_f32x16)elsewhere;
+    EMULATED_LANES if (mask >> lane & 1) out[lane] = ((emulated_f32x16)where_set)[lane];
+    return (__m512)out;
+}
+
+/* As the processor chooses: b where a is not larger. */
+EMULATED __m512 emulated_max(__m512 a, __m512 b)
+{
+    emulated_f32x16 x = (emulated_f32x16)a, y = (emulated_f32x16)b;
+    EMULATED_LANES y[lane] = x[lane] > y[lane] ? x[lane] : y[lane];
+    return (__m512)y;
+}
+
+EMULATED float emulated_largest(__m512 a)
+{
+    emulated_f32x16 x = (emulated_f32x16)a;
+    float out = x[0];
+    EMULATED_LANES out = x[lane] > out ? x[lane] : out;
+    return out;
+}
+
+/* Halves onto halves. */
+EMULATED float emulated_total(__m512 a)
+{
+    emulated_f32x16 x = (emulated_f32x16)a;
+    for (int half = 8; half > 0; half /= 2)
+        for (int lane = 0; lane < half; lane++)
+            x[lane] += x[lane + half];
+    return x[0];
+}
+
 EMULATED __m512 emulated_from_f16(__m256i a)
 {
     uint16_t in[16];
@@ -157,6 +190,14 @@ EMULATED __m512i emulated_widen_words(__m256i a)
 #define _mm512_maskz_loadu_ps(mask, at) emulated_load_some(mask, at)
 #define _mm512_mask_storeu_ps(at, mask, a) emulated_store_some(at, mask, a)
 #define _mm512_add_ps(a, b) ((__m512)((emulated_f32x16)(a) + (emulated_f32x16)(b)))
+#define _mm512_sub_ps(a, b) ((__m512)((emulated_f32x16)(a) - (emulated_f32x16)(b)))
+#define _mm512_max_ps(a, b) emulated_max(a, b)
+#define _mm512_mask_max_ps(from, mask, a, b) emulated_pick(mask, emulated_max(a, b), from)
+#define _mm512_maskz_mov_ps(mask, a) emulated_pick(mask, a, emulated_splat(0))
+#define _mm512_reduce_max_ps(a) emulated_largest(a)
+#define _mm512_reduce_add_ps(a) emulated_total(a)
+#define _mm512_castps_si512(a) ((__m512i)(a))
+#define _mm512_add_epi32(a, b) ((__m512i)((emulated_u32x16)(a) + (emulated_u32x16)(b)))
 #define _mm512_mul_ps(a, b) ((__m512)((emulated_f32x16)(a) * (emulated_f32x16)(b)))
 #define _mm512_fmadd_ps(a, b, c) emulated_fmadd(a, b, c)
 #define _mm512_dpbf16_ps(sum, a, b) emulated_dpbf16(sum, a, b)
