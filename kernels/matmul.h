@@ -5,13 +5,15 @@
  * (the last one padded with zeros), and keeps the quantised type: packed bytes are about the file's
  * bytes.
  *
- *   y[r][o] = (accumulate ? y[r][o] : 0) + sum_k x[r][k] * W[o][k]      for o in [out_first,
- * out_end)
+ *   y[r][o] = (accumulate ? y[r][o] : 0) + sum_k x[r][k] * W[o][k]
  *
- * Two paths, picked by the phase and never by the row count, each with one fixed order over k that
- * does not depend on out_first, out_end, rows or the thread: prefill  rows <= limits.rows: a panel
- * is expanded once per call to the variant's operand type, and x is rounded to it decode   few
- * rows: quantised panels are read directly, activations stay float32
+ * for o in [out_first, out_end). There are two paths, picked by the phase and never by the row
+ * count, each with one fixed order over k that does not depend on out_first, out_end, rows or the
+ * thread:
+ *
+ *   prefill  rows <= limits.rows: a panel is expanded once a call, to bf16 in avx512_bf16, where x
+ *            is rounded to bf16 too, and to float32 in the others
+ *   decode   few rows: quantised panels are read directly, activations stay float32
  *
  * Columns outside [out_first, out_end) of y are not touched. Empty ranges and rows = 0 do nothing.
  */
