@@ -90,12 +90,15 @@ class Campaign:
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--bin", required=True)
-    parser.add_argument("--model", required=True)
+    parser.add_argument("--model", default=os.environ.get("LONGHAUL_TEST_MODEL"))
     parser.add_argument("--methods", nargs="*", default=[])
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--only", choices=["perplexity", "retrieval"])
     parser.add_argument("--out")
     campaign = Campaign(parser.parse_args())
+    if not campaign.arguments.model:
+        print("SKIPPED: neither --model nor LONGHAUL_TEST_MODEL names a model file")
+        sys.exit(77)
     with open(DATA, encoding="utf-8") as file:
         golden = json.load(file)
     with tempfile.TemporaryDirectory() as folder:

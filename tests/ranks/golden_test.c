@@ -24,6 +24,7 @@ static const struct tolerance rounded = {0.40, 0.06, 0.15, 0.005, 0.5};
 
 static const char *model_path;
 static const char *kernels_name;
+static size_t tokens_most = SIZE_MAX;
 static json_t *golden;
 
 static void spell(char text[128], const json_t *method)
@@ -40,7 +41,7 @@ static void spell(char text[128], const json_t *method)
     {
         if (strcmp(key, "name") == 0)
             continue;
-        used += snprintf(text + used, (size_t)(128 - used), "%s%s=%g", separator, key,
+        used += snprintf(text + used, (size_t)(128 - used), "%s%s=%.9g", separator, key,
                          json_number_value(value));
         separator = ",";
     }
@@ -91,8 +92,10 @@ static void compare_greedy(const struct engine_outcome *outcome, const json_t *r
     }
 }
 
-static void check_text(const json_t *text, int ranks)
+static void check_text(const json_t *text, int ranks, bool answers)
 {
+    if (json_array_size(json_object_get(text, "ids")) > tokens_most)
+        return;
     const struct kernels *kernels = kernels_name ? kernels_find(kernels_name) : kernels_best();
     const struct tolerance *allowed = kernels->cache == DTYPE_F32 ? &exact : &rounded;
     int32_t *ids = ids_of(json_object_get(text, "ids"));
@@ -117,6 +120,8 @@ static void check_text(const json_t *text, int ranks)
         compare_scores(json_string_value(json_object_get(text, "name")), method, outcome.logprobs,
                        json_object_get(result, "logprobs"), allowed);
         engine_outcome_free(&outcome);
+        if (!answers)
+            continue;
         wanted.kind = ENGINE_GENERATE;
         wanted.max_tokens = (int64_t)json_array_size(json_object_get(result, "greedy_ids"));
         assert_int_equal(engine_ranks_run(&outcome, &wanted), STATUS_OK);
@@ -130,13 +135,13 @@ static void one_rank_agrees_with_the_reference(void **state)
 {
     (void)state;
     for (size_t t = 0; t < json_array_size(golden); t++)
-        check_text(json_array_get(golden, t), 1);
+        check_text(json_array_get(golden, t), 1, t == 0 || tokens_most == SIZE_MAX);
 }
 
 static void two_ranks_agree_with_the_reference(void **state)
 {
     (void)state;
-    check_text(json_array_get(golden, 2), 2);
+    check_text(json_array_get(golden, 2), 2, tokens_most == SIZE_MAX);
 }
 
 int main(int argc, char **argv)
@@ -148,6 +153,8 @@ int main(int argc, char **argv)
     json_error_t error;
     model_path = getenv("LONGHAUL_TEST_MODEL");
     kernels_name = argc > 1 ? argv[1] : NULL;
+    if (argc > 2)
+        tokens_most = (size_t)atol(argv[2]);
     if (!model_path) {
         puts("SKIPPED: LONGHAUL_TEST_MODEL names no model file");
         return 77;
