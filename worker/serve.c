@@ -228,6 +228,15 @@ static void cancel_order(struct serve_rank *rank, const Longhaul__V1__Cancel *ca
     pthread_mutex_unlock(&rank->lock);
 }
 
+/* A group that is told to stop does not finish its request first. */
+static void cut_short(struct serve_rank *rank)
+{
+    pthread_mutex_lock(&rank->lock);
+    if ((rank->waiting_order || rank->running) && rank->engine)
+        engine_cancel(rank->engine, STATUS_CANCELLED);
+    pthread_mutex_unlock(&rank->lock);
+}
+
 static enum status obey(struct serve_rank *rank, const Longhaul__V1__CoordinatorMessage *message)
 {
     switch (message->kind_case) {
@@ -246,6 +255,7 @@ static enum status obey(struct serve_rank *rank, const Longhaul__V1__Coordinator
         return STATUS_OK;
     case LONGHAUL__V1__COORDINATOR_MESSAGE__KIND_STOP:
         end_with(rank, STATUS_OK, message->stop->reason);
+        cut_short(rank);
         return STATUS_OK;
     default: /* Drain: the coordinator sends nothing new */
         return STATUS_OK;
@@ -415,7 +425,8 @@ static enum status lost(struct serve_rank *rank)
     return fail(rank->end_status, "%s", rank->end_message);
 }
 
-/* Waits for an order, an end or a lost peer. */
+/* Waits for an order, an end or a lost peer. An order that came before a Stop is begun: a peer that
+ * saw the one before the other waits for this rank. */
 static enum status wait_for_order(struct serve_rank *rank, bool *ended)
 {
     enum status status = STATUS_OK;
@@ -424,10 +435,11 @@ static enum status wait_for_order(struct serve_rank *rank, bool *ended)
         clock_wait(&rank->changed, &rank->lock, clock_after_ms(LOOK_MS));
         status = transport_progress(rank->transport);
     }
-    *ended = rank->ending;
+    bool begins = rank->waiting_order && rank->end_status == STATUS_OK;
+    *ended = rank->ending && !begins;
     if (rank->ending)
-        status = lost(rank);
-    rank->running = rank->waiting_order && !rank->ending;
+        status = lost(rank); /* a peer that stopped first is no failure */
+    rank->running = begins;
     rank->waiting_order = false;
     pthread_mutex_unlock(&rank->lock);
     return status;
@@ -552,7 +564,7 @@ enum status serve(struct transport *transport, struct rpc_client *client,
         .heartbeat_ms = 1000,
         .memory_bytes = process_memory_available() / transport->local_size,
     };
-    struct model *model;
+    struct model *model = NULL;
     transport_set_silence(transport, (uint64_t)options->heartbeat_timeout_ms * 1000000u);
     enum status status = model_open(&model, options->model_path);
     if (status == STATUS_OK)

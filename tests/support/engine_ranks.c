@@ -34,22 +34,30 @@ static void *cancel_later(void *argument)
     return NULL;
 }
 
-static void keep_progress(void *context, int64_t tokens_done, int64_t tokens)
+struct request_case {
+    struct engine *engine;
+    struct transport *transport;
+    const struct engine_case *wanted;
+    struct engine_outcome *outcome;
+};
+
+static void pass_progress(void *context, int64_t tokens_done, int64_t tokens)
 {
-    (void)context;
-    (void)tokens_done;
+    const struct request_case *request = context;
     (void)tokens;
+    if (request->wanted->progress)
+        request->wanted->progress(request->engine, request->transport, tokens_done);
 }
 
 static void keep_token(void *context, int32_t id)
 {
-    struct engine_outcome *outcome = context;
+    struct engine_outcome *outcome = ((const struct request_case *)context)->outcome;
     outcome->ids[outcome->id_count++] = id;
 }
 
 static void keep_scores(void *context, int64_t first, const float *logprobs, int64_t count)
 {
-    struct engine_outcome *outcome = context;
+    struct engine_outcome *outcome = ((const struct request_case *)context)->outcome;
     memcpy(outcome->logprobs + first, logprobs, (size_t)count * sizeof *logprobs);
     outcome->logprob_count += count;
 }
@@ -76,10 +84,11 @@ static enum status choose(struct choice *choice, const struct engine_case *wante
     return choice_make(choice, &request, engine_shape(engine), &costs);
 }
 
-static enum status run(struct engine *engine, struct transport *transport,
-                       const struct engine_case *wanted, struct engine_outcome *outcome)
+enum status engine_ranks_request(struct engine *engine, struct transport *transport,
+                                 const struct engine_case *wanted, struct engine_outcome *outcome)
 {
-    const struct engine_observer observer = {outcome, keep_progress, keep_token, keep_scores};
+    struct request_case context = {engine, transport, wanted, outcome};
+    const struct engine_observer observer = {&context, pass_progress, keep_token, keep_scores};
     struct choice choice;
     struct memory_plan plan;
     TRY(choose(&choice, wanted, engine, transport->size));
@@ -122,7 +131,7 @@ enum status engine_ranks_play(struct engine_outcome *outcome, const struct engin
         pthread_create(&canceller.thread, NULL, cancel_later, &canceller) == 0)
         canceller.started = true;
     if (status == STATUS_OK)
-        status = run(engine, transport, wanted, outcome);
+        status = engine_ranks_request(engine, transport, wanted, outcome);
     if (canceller.started)
         pthread_join(canceller.thread, NULL);
     /* All ranks left alike, and none needs to end the others. */

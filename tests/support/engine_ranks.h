@@ -27,6 +27,8 @@ struct engine_case {
     int32_t stop_id;          /* 0: none */
     struct sampling sampling; /* all zero: greedy */
     uint64_t cancel_after_ns; /* rank 0 is told to cancel so long after the start; 0: never */
+    /* Called on rank 0 after each layer of a prefill; may be NULL. */
+    void (*progress)(struct engine *engine, struct transport *transport, int64_t tokens_done);
 };
 
 struct engine_outcome {
@@ -48,5 +50,10 @@ enum status engine_ranks_run(struct engine_outcome *outcome, const struct engine
  * was made by engine_outcome_init. */
 enum status engine_ranks_play(struct engine_outcome *outcome, const struct engine_case *wanted,
                               struct transport *transport);
+/* One request on an engine that the caller has; all ranks call it alike. Results are added to those
+ * that `outcome` has. */
+MUST_CHECK enum status engine_ranks_request(struct engine *engine, struct transport *transport,
+                                            const struct engine_case *wanted,
+                                            struct engine_outcome *outcome);
 void engine_outcome_init(struct engine_outcome *outcome, const struct engine_case *wanted);
 void engine_outcome_free(struct engine_outcome *outcome);

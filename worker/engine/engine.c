@@ -260,7 +260,6 @@ static enum status pass_scores(struct engine *engine, int rank)
 
 static enum status score_sharded(struct engine *engine)
 {
-    TRY(device_score(engine->device, engine->row_scores, engine->request->count));
     if (engine->transport->rank != 0)
         return pass_scores(engine, engine->transport->rank);
     for (int rank = 0; rank < engine->transport->size; rank++)
@@ -277,6 +276,7 @@ static enum status score_replicated(struct engine *engine, struct span stage)
          index++) {
         TRY(forward_step_logits(&engine->forward, index - stage.first));
         engine->scores[index] = device_logprob(engine->device, engine->ids[index + 1]);
+        transport_mark(engine->transport); /* the others wait for rank 0 meanwhile */
     }
     return STATUS_OK;
 }
@@ -393,8 +393,10 @@ static enum status generate(struct engine *engine, uint64_t started_ns)
 
 /* ---- running ---- */
 
-/* Makes the memory on all ranks or on none: a rank without must not leave the others waiting. */
-static enum status prepare_together(struct engine *engine, const struct choice *choice)
+/* Makes the memory on all ranks or on none: a rank without must not leave the others waiting. A
+ * failure that is not `agreed` is this rank's alone. */
+static enum status prepare_together(struct engine *engine, bool *agreed,
+                                    const struct choice *choice)
 {
     struct transport *transport = engine->transport;
     enum status mine = engine_prepare(engine, choice);
@@ -412,6 +414,7 @@ static enum status prepare_together(struct engine *engine, const struct choice *
     }
     all[transport->rank].status = (int32_t)mine;
     TRY_ELSE(transport_gather(transport, &all[transport->rank], all, offsets, sizes), end);
+    *agreed = true;
     status = mine;
     for (int rank = 0; rank < transport->size && status == STATUS_OK; rank++)
         if (all[rank].status != STATUS_OK)
@@ -427,14 +430,18 @@ end:
 
 static enum status check_request(const struct engine *engine, const struct engine_request *request)
 {
-    int64_t wanted = request->count + (request->kind == ENGINE_GENERATE ? request->max_tokens : 0);
+    int64_t answer = request->kind == ENGINE_GENERATE ? request->max_tokens : 0;
     if (request->count < 1)
         return fail(STATUS_INVALID_ARGUMENT, "the prompt is empty: give at least one token");
-    if (wanted > request->choice->context_tokens)
+    if (answer < 0)
+        return fail(STATUS_INVALID_ARGUMENT, "%lld tokens to generate; give 0 or more",
+                    (long long)answer);
+    if (request->count > request->choice->context_tokens ||
+        answer > request->choice->context_tokens - request->count)
         return fail(STATUS_OUT_OF_RANGE,
                     "%lld prompt tokens and %lld to generate are more than the context of %lld: "
                     "shorten them, or raise --context",
-                    (long long)request->count, (long long)request->max_tokens,
+                    (long long)request->count, (long long)answer,
                     (long long)request->choice->context_tokens);
     for (int64_t i = 0; i < request->count; i++)
         if (request->ids[i] < 0 || request->ids[i] >= engine->device->shape.vocab)
@@ -459,6 +466,9 @@ static enum status run_stages(struct engine *engine, uint64_t started_ns)
         stage = choice_stage(&engine->choice, stage.end, request->count);
         replicated = choice_stage_queries(&engine->choice, stage) == CHOICE_REPLICATED;
         TRY(forward_stage(forward, stage));
+        if (request->kind == ENGINE_SCORE && !replicated)
+            TRY(forward_score(forward, engine->row_scores, request->count));
+        TRY(forward_settle(forward));
         predict_stage(engine, replicated, stage);
         if (request->kind == ENGINE_SCORE)
             TRY(score_stage(engine, replicated, stage));
@@ -470,6 +480,13 @@ static enum status run_stages(struct engine *engine, uint64_t started_ns)
     return generate(engine, started_ns);
 }
 
+/* After a failure of this rank alone nothing that its peers wait for will come. */
+static void give_up(struct engine *engine)
+{
+    engine->broken = true;
+    transport_abort(engine->transport, status_message());
+}
+
 enum status engine_run(struct engine *engine, const struct engine_request *request,
                        const struct engine_observer *observer, struct engine_result *result)
 {
@@ -479,7 +496,13 @@ enum status engine_run(struct engine *engine, const struct engine_request *reque
     if (engine->broken)
         return fail(STATUS_FAILED_PRECONDITION, "this worker group has failed; start a new one");
     TRY(check_request(engine, request));
-    TRY(prepare_together(engine, request->choice));
+    bool agreed = false;
+    enum status status = prepare_together(engine, &agreed, request->choice);
+    if (status != STATUS_OK) {
+        if (!agreed)
+            give_up(engine);
+        return status;
+    }
     engine->request = request;
     engine->observer = observer;
     engine->result = result;
@@ -492,7 +515,7 @@ enum status engine_run(struct engine *engine, const struct engine_request *reque
     engine->forward.progress_context = engine;
     struct ring_times before = ring_times(engine->forward.ring);
     read_bytes(engine, &sent, &received);
-    enum status status = run_stages(engine, started_ns);
+    status = run_stages(engine, started_ns);
     read_bytes(engine, &result->sent_bytes, &result->received_bytes);
     result->sent_bytes -= sent;
     result->received_bytes -= received;
@@ -502,9 +525,7 @@ enum status engine_run(struct engine *engine, const struct engine_request *reque
     result->compute_seconds = engine->device->compute_seconds;
     result->memory_bytes = engine->plan.total_bytes;
     atomic_store(&engine->control.cancel_status, STATUS_OK);
-    if (status != STATUS_OK && !engine->forward.stopped) {
-        engine->broken = true;
-        transport_abort(engine->transport, status_message());
-    }
+    if (status != STATUS_OK && !engine->forward.stopped)
+        give_up(engine);
     return status;
 }

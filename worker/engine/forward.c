@@ -28,14 +28,19 @@ static enum status heed(struct forward *forward)
     return fail((enum status)verdict.status, "the request was cut short in its prefill");
 }
 
+static enum status offer(struct forward *forward)
+{
+    enum status wish = forward_wish(forward);
+    const struct verdict verdict = {.stop = wish != STATUS_OK, .status = (int32_t)wish};
+    return verdict_offer(&forward->verdict, &verdict);
+}
+
 static enum status sharded_layers(struct forward *forward)
 {
     const struct device_drive working = {drive, forward};
     int layers = (int)forward->device->shape.layers;
     for (int layer = 0; layer < layers; layer++) {
-        enum status wish = forward_wish(forward);
-        const struct verdict verdict = {.stop = wish != STATUS_OK, .status = (int32_t)wish};
-        TRY(verdict_offer(&forward->verdict, &verdict));
+        TRY(offer(forward));
         shard_rows_restart(&forward->shard);
         ring_layer(forward->ring, layer);
         TRY(device_rows(forward->device, layer, &working));
@@ -289,9 +294,27 @@ enum status forward_stage(struct forward *forward, struct span stage)
 {
     forward->failure = STATUS_OK;
     forward->stopped = false;
+    forward->settled = false;
     if (choice_stage_queries(forward->choice, stage) == CHOICE_REPLICATED)
         return replicated_stage(forward, stage);
     return sharded_stage(forward, stage);
+}
+
+enum status forward_score(struct forward *forward, float *logprobs, int64_t tokens)
+{
+    const struct device_drive working = {drive, forward};
+    TRY(device_score(forward->device, logprobs, tokens, &working));
+    return forward->failure;
+}
+
+/* A hint may have undone arithmetic since the last layer's verdict. One raised after this verdict
+ * would undo a slower rank's, whom the verdict tells that all is whole: so none is. */
+enum status forward_settle(struct forward *forward)
+{
+    TRY(offer(forward));
+    forward->settled = true;
+    TRY(heed(forward));
+    return forward->failure;
 }
 
 enum status forward_wish(const struct forward *forward)
@@ -311,7 +334,7 @@ static void idle(void *context)
     struct forward *forward = context;
     if (forward->failure == STATUS_OK)
         forward->failure = ring_drive(forward->ring);
-    if (forward->transport->rank == 0 && forward_wish(forward) != STATUS_OK)
+    if (forward->transport->rank == 0 && !forward->settled && forward_wish(forward) != STATUS_OK)
         transport_hint(forward->transport, forward->request_number);
     if (forward->failure != STATUS_OK ||
         transport_hinted(forward->transport) >= forward->request_number)

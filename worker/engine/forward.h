@@ -52,6 +52,7 @@ struct forward {
 
     enum status failure; /* met while driving the exchange */
     bool stopped;        /* the last failure was agreed upon: every rank left at the same place */
+    bool settled;        /* the stage's last verdict is out: its arithmetic is wanted in full */
 
     void (*progress)(void *context, int64_t tokens_done); /* rank 0, after each layer */
     void *progress_context;
@@ -69,6 +70,13 @@ void forward_restart(struct forward *forward, const int32_t *ids, uint32_t reque
 /* Passes the tokens of `stage`, which follow all that went before. Afterwards sharded rows and
  * logits are there for device_score and device_logits, or the step's for forward_step_logits. */
 MUST_CHECK enum status forward_stage(struct forward *forward, struct span stage);
+
+/* Turns the rows of a sharded stage into log-probabilities: [rows], `tokens` in the sequence. */
+MUST_CHECK enum status forward_score(struct forward *forward, float *logprobs, int64_t tokens);
+
+/* Ends a stage: CANCELLED or DEADLINE_EXCEEDED on all ranks, or on all of them OK and the stage's
+ * numbers are whole. */
+MUST_CHECK enum status forward_settle(struct forward *forward);
 
 /* Passes one token, as decode does. */
 MUST_CHECK enum status forward_token(struct forward *forward, int64_t index);

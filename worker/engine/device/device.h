@@ -93,7 +93,8 @@ struct device_ops {
     enum status (*rows)(struct device *device, int layer, const struct device_drive *drive);
     enum status (*attend)(struct device *device, int layer, const struct device_keys *keys,
                           int count, const struct device_drive *drive);
-    enum status (*score)(struct device *device, float *logprobs, int64_t tokens);
+    enum status (*score)(struct device *device, float *logprobs, int64_t tokens,
+                         const struct device_drive *drive);
     enum status (*logits)(struct device *device, int64_t row);
     float (*logprob)(struct device *device, int32_t id);
     enum status (*step_begin)(struct device *device, const struct device_step *step);
@@ -163,9 +164,9 @@ static inline MUST_CHECK enum status device_attend(struct device *device, int la
 /* logprobs [rows of the shard]: natural-log probability of token index + 1 after the row's own, 0
  * where index + 1 == tokens and on recomputed rows. After device_rows(layers). */
 static inline MUST_CHECK enum status device_score(struct device *device, float *logprobs,
-                                                  int64_t tokens)
+                                                  int64_t tokens, const struct device_drive *drive)
 {
-    return device->ops->score(device, logprobs, tokens);
+    return device->ops->score(device, logprobs, tokens, drive);
 }
 
 /* memory.logits of one row of the shard, after device_rows(layers). */

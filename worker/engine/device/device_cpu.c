@@ -7,16 +7,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "proto/clock.h"
 #include "worker/engine/device/device_cpu_parts.h"
-
-static double seconds_now(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
 
 /* ---- making ---- */
 
@@ -226,12 +219,12 @@ static void begin_block(void *context, int thread, size_t item)
 static enum status begin(struct device *device, const struct device_stage *stage)
 {
     struct device_cpu *cpu = device_cpu_of(device);
-    double start = seconds_now();
+    int64_t start_ns = clock_now_ns();
     cpu->stage = *stage;
     cpu->reach = bands_reach(stage->bands);
     atomic_store(&cpu->skipping, false);
     thread_pool_run(cpu->pool, (size_t)stage->shard->block_count, begin_block, NULL, cpu);
-    device->compute_seconds += seconds_now() - start;
+    device->compute_seconds += clock_seconds_since(start_ns);
     return STATUS_OK;
 }
 
@@ -365,7 +358,7 @@ static enum status rows(struct device *device, int layer, const struct device_dr
     struct device_cpu *cpu = device_cpu_of(device);
     struct shard_rows *shard = cpu->stage.shard;
     struct rows_job job = {cpu, layer, drive};
-    double start = seconds_now();
+    int64_t start_ns = clock_now_ns();
     bool all = false;
     if (!atomic_load(&cpu->skipping))
         all =
@@ -373,7 +366,7 @@ static enum status rows(struct device *device, int layer, const struct device_dr
     if (!all)
         for (int b = 0; b < shard->block_count; b++)
             atomic_store(&shard->done[b], true);
-    device->compute_seconds += seconds_now() - start;
+    device->compute_seconds += clock_seconds_since(start_ns);
     return STATUS_OK;
 }
 
@@ -458,13 +451,13 @@ static enum status attend(struct device *device, int layer, const struct device_
 {
     struct device_cpu *cpu = device_cpu_of(device);
     struct attend_job job = {cpu, keys, count, drive};
-    double start = seconds_now();
+    int64_t start_ns = clock_now_ns();
     (void)layer;
     if (!atomic_load(&cpu->skipping))
         thread_pool_run(cpu->pool,
                         (size_t)cpu->stage.shard->tile_count * (size_t)cpu->spec.kv_heads,
                         attend_tile, attend_between, &job);
-    device->compute_seconds += seconds_now() - start;
+    device->compute_seconds += clock_seconds_since(start_ns);
     return STATUS_OK;
 }
 
@@ -521,15 +514,19 @@ static void score_row(void *context, int thread, size_t item)
                                       job->cpu->kernels->logsumexp(logits, job->cpu->spec.vocab));
 }
 
-static enum status score(struct device *device, float *logprobs, int64_t tokens)
+static enum status score(struct device *device, float *logprobs, int64_t tokens,
+                         const struct device_drive *drive)
 {
     struct device_cpu *cpu = device_cpu_of(device);
     const struct shard_rows *shard = cpu->stage.shard;
-    double start = seconds_now();
+    int64_t start_ns = clock_now_ns();
     memset(logprobs, 0, (size_t)shard->rows * sizeof *logprobs);
     for (int b = 0; b < shard->block_count; b++) {
         const struct shard_block *block = &shard->blocks[b];
         for (int64_t r = 0; !block->recomputed && r < block->rows; r += DEVICE_CPU_LOGIT_ROWS) {
+            drive->call(drive->context); /* the rows of one pass are a work item */
+            if (atomic_load(&cpu->skipping))
+                break;
             int64_t left = block->rows - r;
             struct logits_job job = {
                 .cpu = cpu,
@@ -543,7 +540,7 @@ static enum status score(struct device *device, float *logprobs, int64_t tokens)
             thread_pool_run(cpu->pool, (size_t)job.rows, score_row, NULL, &job);
         }
     }
-    device->compute_seconds += seconds_now() - start;
+    device->compute_seconds += clock_seconds_since(start_ns);
     return STATUS_OK;
 }
 
@@ -551,9 +548,9 @@ static enum status logits(struct device *device, int64_t row)
 {
     struct device_cpu *cpu = device_cpu_of(device);
     struct logits_job job = {.cpu = cpu, .row = row, .rows = 1};
-    double start = seconds_now();
+    int64_t start_ns = clock_now_ns();
     logits_rows(&job);
-    device->compute_seconds += seconds_now() - start;
+    device->compute_seconds += clock_seconds_since(start_ns);
     return STATUS_OK;
 }
 

@@ -8,9 +8,9 @@
 
 #include <assert.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "kernels/attention.h"
+#include "proto/clock.h"
 #include "worker/engine/transport/spin.h"
 
 struct slot {
@@ -18,7 +18,7 @@ struct slot {
     bool arrived;
     bool attended;
     int forwards_left;
-    double posted_seconds;
+    int64_t posted_ns;
 };
 
 /* What this rank sends to one peer: the same list in every layer. */
@@ -41,13 +41,6 @@ struct ring {
     struct device_keys *keys; /* [step_count] */
     struct ring_times times;
 };
-
-static double seconds_now(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
 
 enum status ring_create(struct ring **out, struct transport *transport)
 {
@@ -170,7 +163,7 @@ static enum status post_receives(struct ring *ring)
         const struct schedule_receive *receive = &schedule->receives[which];
         struct slot *slot = slot_of(ring, ring->posted);
         *slot = (struct slot){.forwards_left = forwards_of(schedule, which),
-                              .posted_seconds = seconds_now()};
+                              .posted_ns = clock_now_ns()};
         TRY(transport_receive(ring->transport, receive->from, TRANSPORT_KEYS,
                               slot_memory(ring, ring->posted), span_bytes(ring, receive->keys),
                               &slot->request));
@@ -183,7 +176,7 @@ static void arrive(struct ring *ring, struct slot *slot)
 {
     slot->arrived = true;
     slot->request = NULL;
-    ring->times.exchange_seconds += seconds_now() - slot->posted_seconds;
+    ring->times.exchange_seconds += clock_seconds_since(slot->posted_ns);
 }
 
 static enum status test_receives(struct ring *ring)
@@ -257,6 +250,7 @@ static enum status drive_lane(struct ring *ring, struct lane *lane, int peer)
 
 enum status ring_drive(struct ring *ring)
 {
+    TRY(transport_progress(ring->transport)); /* an abort is heard with nothing in flight, too */
     if (ring->transport->size == 1 || !ring->slots)
         return STATUS_OK;
     TRY(test_receives(ring));
@@ -285,7 +279,7 @@ static bool is_there(const struct ring *ring, const struct schedule_step *step)
 static enum status wait_for(struct ring *ring, const struct schedule_step *step)
 {
     const struct device_drive *idle = &ring->stage.idle;
-    double start = seconds_now();
+    int64_t start_ns = clock_now_ns();
     int peer = ring->stage.schedule->receives[step->receive].from;
     enum status status = STATUS_OK;
     struct spin spin;
@@ -297,7 +291,7 @@ static enum status wait_for(struct ring *ring, const struct schedule_step *step)
             status = spin_turn(ring->transport, &spin, peer);
     }
     spin_end(ring->transport, &spin);
-    ring->times.waited_seconds += seconds_now() - start;
+    ring->times.waited_seconds += clock_seconds_since(start_ns);
     return status;
 }
 

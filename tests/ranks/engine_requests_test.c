@@ -1,0 +1,249 @@
+/* Many requests in a row on one engine: one leaves nothing behind for the next, whatever its
+ * method, its length or its end. On a small model with random weights, by loopback. */
+#include <math.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "proto/log.h"
+#include "proto/model/model.h"
+#include "tests/support/engine_ranks.h"
+#include "tests/support/ranks.h"
+#include "tests/support/tiny_model.h"
+#include "tests/support/unit.h"
+
+enum { TOKENS = 420, MOST_RANKS = 3 };
+
+static char model_path[] = "/tmp/longhaul-requests-XXXXXX";
+static int32_t ids[TOKENS];
+
+/* What one request came to, on this rank. */
+struct answer {
+    enum status status;
+    struct engine_outcome outcome;
+};
+
+static void ask(struct answer *answer, struct engine *engine, struct transport *t,
+                struct engine_case wanted)
+{
+    wanted.ids = ids;
+    const struct engine_case roomy = {.count = TOKENS, .max_tokens = TOKENS};
+    engine_outcome_init(&answer->outcome, &roomy);
+    answer->status = engine_ranks_request(engine, t, &wanted, &answer->outcome);
+}
+
+static bool ends_as(struct engine *engine, struct transport *t, struct engine_case wanted,
+                    enum status status, int64_t results)
+{
+    struct answer answer;
+    ask(&answer, engine, t, wanted);
+    int64_t given = answer.outcome.id_count + answer.outcome.logprob_count;
+    bool holds = answer.status == status && (t->rank != 0 || given == results);
+    engine_outcome_free(&answer.outcome);
+    return holds;
+}
+
+static bool scores_within(struct engine *engine, struct transport *t, struct engine_case wanted,
+                          const float *expected, double allowed)
+{
+    struct answer answer;
+    ask(&answer, engine, t, wanted);
+    bool holds = answer.status == STATUS_OK;
+    for (int64_t i = 0; holds && t->rank == 0 && i + 1 < wanted.count; i++)
+        holds = fabs((double)answer.outcome.logprobs[i] - (double)expected[i]) <= allowed;
+    engine_outcome_free(&answer.outcome);
+    return holds;
+}
+
+static enum status with_engine(struct transport *t, ranks_function *function)
+{
+    const struct engine_options options = {.kernels = "reference", .threads = 1};
+    struct model *model;
+    struct engine *engine;
+    TRY(model_open(&model, model_path));
+    enum status status = engine_create(&engine, model, t, &options);
+    model_close(model);
+    if (status == STATUS_OK)
+        status = function(t, engine);
+    if (status != STATUS_OK)
+        transport_abort(t, status_message());
+    else
+        engine_destroy(engine);
+    return status;
+}
+
+static void cancel_after_the_last_layer(struct engine *engine, struct transport *t,
+                                        int64_t tokens_done)
+{
+    (void)t;
+    if (tokens_done == 300)
+        engine_cancel(engine, STATUS_CANCELLED);
+}
+
+static void cancel_at_once(struct engine *engine, struct transport *t, int64_t tokens_done)
+{
+    (void)t;
+    (void)tokens_done;
+    engine_cancel(engine, STATUS_CANCELLED);
+}
+
+static const struct engine_case plain = {.kind = ENGINE_SCORE, .count = 300};
+
+static enum status play_many(struct transport *t, void *context)
+{
+    struct engine *engine = context;
+    struct answer first;
+    ask(&first, engine, t, plain);
+    const float *expected = first.outcome.logprobs;
+    expect_on_all_ranks(t, first.status == STATUS_OK);
+
+    struct engine_case cut = plain;
+    cut.progress = cancel_after_the_last_layer;
+    expect_on_all_ranks(t, ends_as(engine, t, cut, STATUS_CANCELLED, 0));
+    expect_on_all_ranks(t, scores_within(engine, t, plain, expected, 0));
+    cut.progress = cancel_at_once;
+    cut.stage_tokens = 70;
+    expect_on_all_ranks(t, ends_as(engine, t, cut, STATUS_CANCELLED, 0));
+    expect_on_all_ranks(t, scores_within(engine, t, plain, expected, 0));
+
+    struct engine_case other = {.method = "lm_infinite:window=64,sinks=70", .count = 100};
+    other.max_tokens = 200; /* the cache gives up panels many times over */
+    expect_on_all_ranks(t, ends_as(engine, t, other, STATUS_OK, 200));
+    other.stage_tokens = 16; /* sinks of more than a stage, and of more than a panel */
+    other.max_tokens = 5;
+    expect_on_all_ranks(t, ends_as(engine, t, other, STATUS_OK, 5));
+
+    struct engine_case short_score = {.kind = ENGINE_SCORE, .count = 1};
+    expect_on_all_ranks(t, ends_as(engine, t, short_score, STATUS_OK, 0));
+    struct engine_case short_answer = {.count = 1, .max_tokens = 3};
+    expect_on_all_ranks(t, ends_as(engine, t, short_answer, STATUS_OK, 3));
+    short_answer.max_tokens = 0;
+    expect_on_all_ranks(t, ends_as(engine, t, short_answer, STATUS_OK, 0));
+
+    struct engine_case rows = plain; /* more than a prefill product takes at a time */
+    rows.queries = CHOICE_REPLICATED + 1;
+    rows.stage_tokens = 250;
+    expect_on_all_ranks(t, scores_within(engine, t, rows, expected, 3e-4));
+    expect_on_all_ranks(t, scores_within(engine, t, plain, expected, 0));
+    engine_outcome_free(&first.outcome);
+    return STATUS_OK;
+}
+
+static enum status play_refusals(struct transport *t, void *context)
+{
+    struct engine *engine = context;
+    struct engine_case wanted = {.count = 10, .max_tokens = 5, .context_tokens = 14};
+    expect_on_all_ranks(t, ends_as(engine, t, wanted, STATUS_OUT_OF_RANGE, 0));
+    wanted.max_tokens = INT64_MAX;
+    expect_on_all_ranks(t, ends_as(engine, t, wanted, STATUS_OUT_OF_RANGE, 0));
+    wanted.max_tokens = -1;
+    expect_on_all_ranks(t, ends_as(engine, t, wanted, STATUS_INVALID_ARGUMENT, 0));
+
+    struct answer answer;
+    wanted.max_tokens = 4;
+    ask(&answer, engine, t, wanted);
+    int32_t id = t->rank == 0 ? answer.outcome.ids[0] : 0;
+    engine_outcome_free(&answer.outcome);
+    TRY(transport_broadcast(t, &id, sizeof id));
+    wanted.stop_id = id;
+    expect_on_all_ranks(t, ends_as(engine, t, wanted, STATUS_OK, id ? 1 : 4));
+    return STATUS_OK;
+}
+
+static void abort_at_once(struct engine *engine, struct transport *t, int64_t tokens_done)
+{
+    (void)engine;
+    (void)tokens_done;
+    transport_abort(t, "the coordinator is gone");
+}
+
+/* Also where no peer is waited for. */
+static enum status play_an_abort(struct transport *t, void *context)
+{
+    struct engine *engine = context;
+    struct engine_case wanted = plain;
+    wanted.progress = abort_at_once;
+    expect_on_rank(t, ends_as(engine, t, wanted, STATUS_UNAVAILABLE, 0));
+    expect_on_rank(t, !engine_usable(engine));
+    return STATUS_OK;
+}
+
+static enum status play_a_lost_peer(struct transport *t, void *context)
+{
+    struct engine *engine = context;
+    if (t->rank == 1) {
+        transport_abort(t, "rank 1 leaves before the request");
+        return STATUS_OK;
+    }
+    expect_on_rank(t, ends_as(engine, t, plain, STATUS_UNAVAILABLE, 0));
+    expect_on_rank(t, !engine_usable(engine));
+    return STATUS_OK;
+}
+
+static enum status start(struct transport *t, void *context)
+{
+    return with_engine(t, *(ranks_function **)context);
+}
+
+static void on_ranks(int first, int last, ranks_function *function)
+{
+    void *contexts[MOST_RANKS] = {&function, &function, &function};
+    for (int ranks = first; ranks <= last; ranks++)
+        assert_int_equal(ranks_run(ranks, NULL, start, contexts), STATUS_OK);
+}
+
+static void a_request_leaves_nothing_behind_for_the_next(void **state)
+{
+    (void)state;
+    on_ranks(1, MOST_RANKS, play_many);
+}
+
+static void a_refused_request_is_refused_alike_and_the_engine_goes_on(void **state)
+{
+    (void)state;
+    on_ranks(1, MOST_RANKS, play_refusals);
+}
+
+static void an_abort_ends_a_prefill_on_any_number_of_ranks(void **state)
+{
+    (void)state;
+    on_ranks(1, 2, play_an_abort);
+}
+
+static void a_peer_lost_before_a_request_makes_the_engine_unusable(void **state)
+{
+    (void)state;
+    on_ranks(2, MOST_RANKS, play_a_lost_peer);
+}
+
+static int make_model(void **state)
+{
+    (void)state;
+    const struct tiny_model_shape shape = {
+        .layers = 2, .hidden = 64, .heads = 4, .kv_heads = 2, .head_dim = 16, .ffn = 96};
+    int file = mkstemp(model_path);
+    if (file < 0)
+        return -1;
+    close(file);
+    tiny_model_write(model_path, &shape, 7, DTYPE_Q4_1);
+    for (int i = 0; i < TOKENS; i++)
+        ids[i] = TINY_MODEL_BYTE_0 + (i * 37 + i / 7) % 256;
+    return 0;
+}
+
+static int drop_model(void **state)
+{
+    (void)state;
+    return unlink(model_path);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_request_leaves_nothing_behind_for_the_next),
+        cmocka_unit_test(a_refused_request_is_refused_alike_and_the_engine_goes_on),
+        cmocka_unit_test(an_abort_ends_a_prefill_on_any_number_of_ranks),
+        cmocka_unit_test(a_peer_lost_before_a_request_makes_the_engine_unusable),
+    };
+    log_configure(LOG_ERROR, -1);
+    return cmocka_run_group_tests(tests, make_model, drop_model);
+}
