@@ -12,7 +12,7 @@
 #include "tests/support/tiny_model.h"
 #include "tests/support/unit.h"
 
-enum { TOKENS = 4096, TRIES = 5, LAYERS = 4 };
+enum { TOKENS = 4096, TRIES = 8, LAYERS = 4 };
 
 static char model_path[] = "/tmp/longhaul-exchange-XXXXXX";
 static int32_t ids[TOKENS];
@@ -36,28 +36,21 @@ static double prefill_seconds(const struct engine_case *wanted)
     return seconds;
 }
 
-static int ascending(const void *a, const void *b)
-{
-    double difference = *(const double *)a - *(const double *)b;
-    return (difference > 0) - (difference < 0);
-}
-
-/* The median of ratios of neighbouring runs: a machine's drift moves both. */
+/* Runs take turns and the quickest of each kind are compared: what else the machine does only ever adds time. */
 static double slowdown_of_a_delay(const char *method)
 {
-    double ratios[TRIES];
     struct engine_case wanted = prefill_case(method);
-    prefill_seconds(&wanted);
+    double plain = prefill_seconds(&wanted);
+    double delayed = INFINITY;
     for (int t = 0; t < TRIES; t++) {
         wanted.delay_ns = 0;
-        double plain = prefill_seconds(&wanted);
+        plain = fmin(plain, prefill_seconds(&wanted));
         wanted.delay_ns = (uint64_t)(1e9 * 0.2 * plain / LAYERS);
-        ratios[t] = prefill_seconds(&wanted) / plain;
+        delayed = fmin(delayed, prefill_seconds(&wanted));
     }
-    qsort(ratios, TRIES, sizeof *ratios, ascending);
-    printf("%s: every block comes 20 %% of a layer late: median slowdown %.3f\n", method,
-           ratios[TRIES / 2]);
-    return ratios[TRIES / 2];
+    printf("%s: every block comes 20 %% of a layer late: %.3f of the time without\n", method,
+           delayed / plain);
+    return delayed / plain;
 }
 
 static void a_delay_of_a_fifth_of_a_layer_costs_less_than_a_twentieth(void **state)
