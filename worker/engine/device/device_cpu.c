@@ -520,7 +520,8 @@ static enum status score(struct device *device, float *logprobs, int64_t tokens,
     struct device_cpu *cpu = device_cpu_of(device);
     const struct shard_rows *shard = cpu->stage.shard;
     int64_t start_ns = clock_now_ns();
-    memset(logprobs, 0, (size_t)shard->rows * sizeof *logprobs);
+    if (shard->rows > 0) /* an empty shard has no buffer */
+        memset(logprobs, 0, (size_t)shard->rows * sizeof *logprobs);
     for (int b = 0; b < shard->block_count; b++) {
         const struct shard_block *block = &shard->blocks[b];
         for (int64_t r = 0; !block->recomputed && r < block->rows; r += DEVICE_CPU_LOGIT_ROWS) {
