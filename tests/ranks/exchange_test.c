@@ -14,9 +14,8 @@
 
 enum { TOKENS = 3072, TRIES = 5, TRIES_MOST = 20, LAYERS = 24 };
 
-/* What the design promises is 1.05 (`exchange_test 1.05`, on a machine that does nothing else). The
- * gate shares its machine, and asks that at least half of the delay is hidden. */
-static double allowed = 1.10;
+/* What is promised; an argument tries another ratio. */
+static double allowed = 1.05;
 
 static char model_path[] = "/tmp/longhaul-exchange-XXXXXX";
 static int32_t ids[TOKENS];
