@@ -43,7 +43,7 @@ static bool take(const char **place, const char *text)
 }
 
 /* The template as a string of C, its escaped newlines as newlines: Jinja takes both. */
-static char *unescape(struct gguf_string template)
+static char *unescape(struct text_view template)
 {
     char *out = malloc(template.bytes + 1);
     if (!out)
@@ -113,7 +113,7 @@ static enum status recognise(struct chat *chat, const char *template)
 enum status chat_create(struct chat **chat, const struct tokenizer *tokenizer,
                         const struct vocab *vocab)
 {
-    struct gguf_string text = vocab_chat_template(vocab);
+    struct text_view text = vocab_chat_template(vocab);
     if (text.bytes == 0)
         return fail(STATUS_UNIMPLEMENTED,
                     "the file has no chat template (tokenizer.chat_template); "

@@ -38,8 +38,8 @@ struct encoding {
 
 static enum status refuse_the_unsupported(const struct vocab *vocab)
 {
-    struct gguf_string kind = vocab_kind(vocab);
-    if (!gguf_string_is(kind, "gpt2"))
+    struct text_view kind = vocab_kind(vocab);
+    if (!text_view_is(kind, "gpt2"))
         return fail(STATUS_UNIMPLEMENTED,
                     "tokenizer model \"%.*s\" (tokenizer.ggml.model) is not supported; known: gpt2",
                     (int)(kind.bytes < 64 ? kind.bytes : 64), kind.text);
@@ -137,7 +137,7 @@ enum status tokenizer_create(struct tokenizer **tokenizer, const struct vocab *v
     if (!created)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a tokenizer");
     enum status status;
-    struct gguf_string pre = vocab_pre(vocab);
+    struct text_view pre = vocab_pre(vocab);
     TRY_ELSE(pretokenizer_create(&created->pretokenizer, pre.text, pre.bytes), destroy);
     TRY_ELSE(token_table_create(&created->table, vocab), destroy);
     TRY_ELSE(whole_tokens_create(&created->whole, created->table), destroy);

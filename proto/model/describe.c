@@ -54,7 +54,7 @@ void describe_close(struct describe *describe)
 
 /* Control characters, also those of two bytes (U+0080 to U+009F), become dots; long texts are cut.
  */
-static void show_some(FILE *out, struct gguf_string text, size_t limit)
+static void show_some(FILE *out, struct text_view text, size_t limit)
 {
     size_t end = text.bytes < limit ? text.bytes : limit;
     while (end < text.bytes && end > 0 && ((unsigned char)text.text[end] & 0xc0) == 0x80)
@@ -71,12 +71,12 @@ static void show_some(FILE *out, struct gguf_string text, size_t limit)
         fprintf(out, "... (%zu bytes)", text.bytes);
 }
 
-static void show(FILE *out, struct gguf_string text)
+static void show(FILE *out, struct text_view text)
 {
     show_some(out, text, SHOWN_BYTES_MAX);
 }
 
-static void show_row(FILE *out, const char *label, struct gguf_string text)
+static void show_row(FILE *out, const char *label, struct text_view text)
 {
     fprintf(out, "%-14s ", label);
     show(out, text);
@@ -117,7 +117,7 @@ static void show_vocab(FILE *out, const struct vocab *vocab)
             continue;
         struct vocab_token token = vocab_token(vocab, ids[i].id);
         fprintf(out, "  %-12s %d ", ids[i].name, ids[i].id);
-        show(out, (struct gguf_string){token.text, token.bytes});
+        show(out, (struct text_view){token.text, token.bytes});
         fputc('\n', out);
     }
     fprintf(out, "  %-12s %s\n", "adds bos", vocab_add_bos(vocab) == VOCAB_FLAG_ON ? "yes" : "no");
@@ -128,7 +128,7 @@ static void show_value(FILE *out, const struct gguf_pair *pair)
 {
     int64_t integer;
     double number;
-    struct gguf_string text;
+    struct text_view text;
     if (pair->type == GGUF_BOOL)
         fputs(pair->value[0] ? "true" : "false", out);
     else if (gguf_value_as_integer(&integer, pair))
@@ -178,7 +178,7 @@ struct group {
     int64_t count;
 };
 
-static size_t tail_of(struct gguf_string name)
+static size_t tail_of(struct text_view name)
 {
     if (name.bytes < 5 || memcmp(name.text, "blk.", 4) != 0)
         return 0;
@@ -208,7 +208,7 @@ static void show_group(FILE *out, const struct group *group)
     else
         snprintf(name, sizeof name, "%.*s", (int)tensor->name.bytes, tensor->name.text);
     fprintf(out, "  %5lld  %-8s ", (long long)group->count, ggml_type_name(tensor->type));
-    show(out, (struct gguf_string){name, strlen(name)});
+    show(out, text_view_of(name));
     fputs(" [", out);
     for (int d = tensor->dims_count - 1; d >= 0; d--)
         fprintf(out, "%lld%s", (long long)tensor->dims[d], d > 0 ? ", " : "]\n");
@@ -257,7 +257,7 @@ enum status describe_text(FILE *out, const char *path)
         show_vocab(out, model_vocab(describe.model));
     show_tensors(out, describe.gguf);
     fprintf(out, "%-14s %s", "supported", describe.model ? "yes" : "no: ");
-    show_some(out, (struct gguf_string){describe.refusal, strlen(describe.refusal)}, SIZE_MAX);
+    show_some(out, text_view_of(describe.refusal), SIZE_MAX);
     fputc('\n', out);
     describe_close(&describe);
     return ferror(out) ? fail(STATUS_IO, "write the description of %s", path) : STATUS_OK;

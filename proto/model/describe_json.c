@@ -12,7 +12,7 @@ static void put(json_t *object, const char *key, json_t *value)
     json_object_set_new(object, key, value);
 }
 
-static json_t *text_of(struct gguf_string text)
+static json_t *text_of(struct text_view text)
 {
     return json_stringn(text.text, text.bytes);
 }
@@ -102,7 +102,7 @@ static json_t *value_of(const struct gguf_pair *pair)
 {
     int64_t integer;
     double number;
-    struct gguf_string text;
+    struct text_view text;
     if (pair->type == GGUF_BOOL)
         return json_boolean(pair->value[0]);
     if (gguf_value_as_integer(&integer, pair))

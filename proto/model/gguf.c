@@ -67,12 +67,7 @@ enum status gguf_fail(const struct gguf *gguf, size_t offset, enum status status
     return cursor_fail(&gguf->cursor, offset, status, rule, "%s", sentence);
 }
 
-bool gguf_string_is(struct gguf_string string, const char *text)
-{
-    return string.bytes == strlen(text) && memcmp(string.text, text, string.bytes) == 0;
-}
-
-static enum status read_string(struct cursor *cursor, struct gguf_string *string, uint64_t limit,
+static enum status read_string(struct cursor *cursor, struct text_view *string, uint64_t limit,
                                const char *what)
 {
     uint64_t bytes;
@@ -86,12 +81,12 @@ static enum status read_string(struct cursor *cursor, struct gguf_string *string
     TRY(cursor_take(cursor, &view, bytes, what));
     if (!cursor_is_utf8(view, (size_t)bytes))
         return cursor_fail(cursor, start, STATUS_DATA_LOSS, "utf8", "%s is not UTF-8", what);
-    *string = (struct gguf_string){(const char *)view, (size_t)bytes};
+    *string = (struct text_view){(const char *)view, (size_t)bytes};
     return STATUS_OK;
 }
 
 /* A key or the name of a tensor: not empty, no control characters. */
-static enum status read_name(struct cursor *cursor, struct gguf_string *name, uint64_t limit,
+static enum status read_name(struct cursor *cursor, struct text_view *name, uint64_t limit,
                              const char *what)
 {
     size_t start = cursor->offset;
@@ -146,7 +141,7 @@ static enum status read_array(struct cursor *cursor, struct gguf_array *array)
     array->count = (int64_t)count;
     array->data = cursor->data + cursor->offset;
     if (array->type == GGUF_STRING) {
-        struct gguf_string element;
+        struct text_view element;
         for (uint64_t i = 0; i < count; i++)
             TRY(read_string(cursor, &element, GGUF_STRING_BYTES_MAX, "an array's string"));
         return STATUS_OK;
@@ -165,7 +160,7 @@ static enum status read_pair(struct cursor *cursor, struct gguf_pair *pair)
     if (pair->type == GGUF_ARRAY)
         return read_array(cursor, &pair->array);
     if (pair->type == GGUF_STRING) {
-        struct gguf_string text;
+        struct text_view text;
         return read_string(cursor, &text, GGUF_STRING_BYTES_MAX, "a value");
     }
     TRY(cursor_take(cursor, &pair->value, types[pair->type].bytes, "a value"));
@@ -245,24 +240,16 @@ static enum status place_tensor(struct gguf *gguf, struct gguf_tensor *tensor, u
     return STATUS_OK;
 }
 
-/* -1, 0, 1 as strcmp, over bytes. */
-static int compare(struct gguf_string a, struct gguf_string b)
-{
-    size_t bytes = a.bytes < b.bytes ? a.bytes : b.bytes;
-    int order = memcmp(a.text, b.text, bytes);
-    return order != 0 ? order : (a.bytes > b.bytes) - (a.bytes < b.bytes);
-}
-
 static int compare_pairs(const void *a, const void *b, void *pairs)
 {
     const struct gguf_pair *all = pairs;
-    return compare(all[*(const int *)a].key, all[*(const int *)b].key);
+    return text_view_compare(all[*(const int *)a].key, all[*(const int *)b].key);
 }
 
 static int compare_tensors(const void *a, const void *b, void *tensors)
 {
     const struct gguf_tensor *all = tensors;
-    return compare(all[*(const int *)a].name, all[*(const int *)b].name);
+    return text_view_compare(all[*(const int *)a].name, all[*(const int *)b].name);
 }
 
 /* Sorting, unlike a hash table, has no bad case that a file could bring about. */
@@ -322,7 +309,7 @@ static enum status read_pairs(struct gguf *gguf, uint64_t count)
     TRY(sort_order(&gguf->pair_order, gguf->pair_count, compare_pairs, gguf->pairs));
     for (int i = 1; i < gguf->pair_count; i++) {
         const struct gguf_pair *pair = &gguf->pairs[gguf->pair_order[i]];
-        if (compare(pair->key, gguf->pairs[gguf->pair_order[i - 1]].key) == 0)
+        if (text_view_compare(pair->key, gguf->pairs[gguf->pair_order[i - 1]].key) == 0)
             return gguf_fail(gguf, pair->offset, STATUS_DATA_LOSS, "key-twice",
                              "key %.*s is there twice", (int)pair->key.bytes, pair->key.text);
     }
@@ -354,7 +341,7 @@ static enum status check_tensor_names(struct gguf *gguf)
     TRY(sort_order(&gguf->tensor_order, gguf->tensor_count, compare_tensors, gguf->tensors));
     for (int i = 1; i < gguf->tensor_count; i++) {
         const struct gguf_tensor *tensor = &gguf->tensors[gguf->tensor_order[i]];
-        if (compare(tensor->name, gguf->tensors[gguf->tensor_order[i - 1]].name) == 0)
+        if (text_view_compare(tensor->name, gguf->tensors[gguf->tensor_order[i - 1]].name) == 0)
             return gguf_fail(gguf, tensor->offset, STATUS_DATA_LOSS, "tensor-twice",
                              "tensor %.*s is there twice", (int)tensor->name.bytes,
                              tensor->name.text);
@@ -531,13 +518,13 @@ const struct gguf_tensor *gguf_tensor(const struct gguf *gguf, int index)
 
 const struct gguf_pair *gguf_find_pair(const struct gguf *gguf, const char *key)
 {
-    struct gguf_string wanted = {key, strlen(key)};
+    struct text_view wanted = text_view_of(key);
     int first = 0;
     int end = gguf->pair_count;
     while (first < end) {
         int middle = first + (end - first) / 2;
         const struct gguf_pair *pair = &gguf->pairs[gguf->pair_order[middle]];
-        int order = compare(wanted, pair->key);
+        int order = text_view_compare(wanted, pair->key);
         if (order == 0)
             return pair;
         if (order < 0)
@@ -550,12 +537,12 @@ const struct gguf_pair *gguf_find_pair(const struct gguf *gguf, const char *key)
 
 int gguf_find_tensor(const struct gguf *gguf, const char *name)
 {
-    struct gguf_string wanted = {name, strlen(name)};
+    struct text_view wanted = text_view_of(name);
     int first = 0;
     int end = gguf->tensor_count;
     while (first < end) {
         int middle = first + (end - first) / 2;
-        int order = compare(wanted, gguf->tensors[gguf->tensor_order[middle]].name);
+        int order = text_view_compare(wanted, gguf->tensors[gguf->tensor_order[middle]].name);
         if (order == 0)
             return gguf->tensor_order[middle];
         if (order < 0)

@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "proto/model/text_view.h"
 #include "proto/status.h"
 
 enum {
@@ -41,12 +42,6 @@ enum gguf_type {
     GGUF_TYPE_COUNT
 };
 
-/* A view into the file: UTF-8, not ended by 0. Print it with %.*s and (int)bytes. */
-struct gguf_string {
-    const char *text;
-    size_t bytes;
-};
-
 /* `data` points at the first element as stored: packed little-endian numbers, or strings (u64
  * length, bytes). */
 struct gguf_array {
@@ -56,7 +51,7 @@ struct gguf_array {
 };
 
 struct gguf_pair {
-    struct gguf_string key;
+    struct text_view key;
     size_t offset; /* of the value, in the file */
     enum gguf_type type;
     struct gguf_array array; /* where type is GGUF_ARRAY */
@@ -64,7 +59,7 @@ struct gguf_pair {
 };
 
 struct gguf_tensor {
-    struct gguf_string name;
+    struct text_view name;
     size_t offset; /* of its description, in the file */
     int dims_count;
     int64_t dims[GGUF_DIMS_MAX]; /* dims[0] is contiguous; 1 beyond dims_count */
@@ -101,8 +96,6 @@ const struct gguf_pair *gguf_find_pair(const struct gguf *gguf, const char *key)
 
 /* The index of a tensor; -1 where absent. */
 int gguf_find_tensor(const struct gguf *gguf, const char *name);
-
-bool gguf_string_is(struct gguf_string string, const char *text);
 
 /* "u32", "string", ... */
 const char *gguf_type_name(enum gguf_type type);

@@ -69,7 +69,7 @@ bool gguf_value_as_float(double *value, const struct gguf_pair *pair)
     return false;
 }
 
-bool gguf_value_as_text(struct gguf_string *value, const struct gguf_pair *pair)
+bool gguf_value_as_text(struct text_view *value, const struct gguf_pair *pair)
 {
     if (pair->type != GGUF_STRING)
         return false;
@@ -78,10 +78,10 @@ bool gguf_value_as_text(struct gguf_string *value, const struct gguf_pair *pair)
     return true;
 }
 
-struct gguf_string gguf_value_next_string(const uint8_t **place)
+struct text_view gguf_value_next_string(const uint8_t **place)
 {
     size_t bytes = (size_t)little_endian(*place, 8);
-    struct gguf_string string = {(const char *)*place + 8, bytes};
+    struct text_view string = {(const char *)*place + 8, bytes};
     *place += 8 + bytes;
     return string;
 }
@@ -150,7 +150,7 @@ enum status gguf_value_bool(const struct gguf *gguf, bool *value, const char *ke
     return STATUS_OK;
 }
 
-enum status gguf_value_text(const struct gguf *gguf, struct gguf_string *value, const char *key)
+enum status gguf_value_text(const struct gguf *gguf, struct text_view *value, const char *key)
 {
     const struct gguf_pair *pair;
     TRY(find(gguf, &pair, key));

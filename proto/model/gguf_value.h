@@ -19,7 +19,7 @@ MUST_CHECK enum status gguf_value_float(const struct gguf *gguf, double *value, 
 
 MUST_CHECK enum status gguf_value_bool(const struct gguf *gguf, bool *value, const char *key);
 
-MUST_CHECK enum status gguf_value_text(const struct gguf *gguf, struct gguf_string *value,
+MUST_CHECK enum status gguf_value_text(const struct gguf *gguf, struct text_view *value,
                                        const char *key);
 
 /* An array whose elements are of `type`. */
@@ -27,7 +27,7 @@ MUST_CHECK enum status gguf_value_array(const struct gguf *gguf, struct gguf_arr
                                         const char *key, enum gguf_type type);
 
 /* The string at `*place`, which moves to the next one: walks the strings of a checked array. */
-struct gguf_string gguf_value_next_string(const uint8_t **place);
+struct text_view gguf_value_next_string(const uint8_t **place);
 
 /* Element `index` of an i32 array. */
 int32_t gguf_value_i32(const struct gguf_array *array, int64_t index);
@@ -39,4 +39,4 @@ bool gguf_value_as_integer(int64_t *value, const struct gguf_pair *pair);
 bool gguf_value_as_float(double *value, const struct gguf_pair *pair);
 
 /* The value as a string; false where it is none. */
-bool gguf_value_as_text(struct gguf_string *value, const struct gguf_pair *pair);
+bool gguf_value_as_text(struct text_view *value, const struct gguf_pair *pair);

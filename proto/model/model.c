@@ -150,7 +150,7 @@ static enum status refuse_unknown_tensors(const struct model *model)
 {
     for (int i = 0; i < gguf_tensor_count(model->gguf); i++) {
         const struct gguf_tensor *tensor = gguf_tensor(model->gguf, i);
-        if (!gguf_string_is(tensor->name, "rope_freqs.weight") && !is_bound(model, tensor))
+        if (!text_view_is(tensor->name, "rope_freqs.weight") && !is_bound(model, tensor))
             return gguf_fail(model->gguf, tensor->offset, STATUS_UNIMPLEMENTED, "tensor-unknown",
                              "tensor %.*s has no place in architecture llama as supported (%d "
                              "layers, no biases, no experts)",

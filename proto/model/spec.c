@@ -65,7 +65,7 @@ static enum status check_architecture(struct model_spec *spec, const struct gguf
 {
     static const char key[] = "general.architecture";
     TRY(gguf_value_text(gguf, &spec->architecture, key));
-    if (!gguf_string_is(spec->architecture, "llama"))
+    if (!text_view_is(spec->architecture, "llama"))
         return gguf_fail(gguf, gguf_find_pair(gguf, key)->offset, STATUS_UNIMPLEMENTED,
                          "architecture", "architecture %.*s is not supported, llama is",
                          (int)spec->architecture.bytes, spec->architecture.text);
@@ -178,13 +178,13 @@ static enum status read_scaling_kind(struct model_spec *spec, const struct gguf 
     if (spec->rope_factor == 0) /* how old files say none */
         spec->rope_factor = 1;
     if (pair) {
-        struct gguf_string kind;
+        struct text_view kind;
         TRY(gguf_value_text(gguf, &kind, key.text));
-        if (gguf_string_is(kind, "none"))
+        if (text_view_is(kind, "none"))
             spec->rope_scaling = MODEL_ROPE_NONE;
-        else if (gguf_string_is(kind, "linear"))
+        else if (text_view_is(kind, "linear"))
             spec->rope_scaling = MODEL_ROPE_LINEAR;
-        else if (gguf_string_is(kind, "yarn"))
+        else if (text_view_is(kind, "yarn"))
             spec->rope_scaling = MODEL_ROPE_YARN;
         else
             return gguf_fail(gguf, pair->offset, STATUS_UNIMPLEMENTED, "rope-scaling",
@@ -343,7 +343,7 @@ enum status spec_read(struct model_spec *spec, const struct gguf *gguf)
     TRY(check_architecture(&read, gguf));
     const struct gguf_pair *name = gguf_find_pair(gguf, "general.name");
     if (!name || !gguf_value_as_text(&read.name, name))
-        read.name = (struct gguf_string){"", 0};
+        read.name = text_view_of("");
     TRY(check_neutral_keys(gguf));
     TRY(read_sizes(&read, gguf));
     TRY(read_norm(&read, gguf));

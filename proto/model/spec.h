@@ -26,9 +26,8 @@ enum model_rope_scaling {
 };
 
 struct model_spec {
-    struct gguf_string
-        name; /* general.name; empty when absent. Views into the file, UTF-8, not ended by 0 */
-    struct gguf_string architecture; /* "llama" */
+    struct text_view name;         /* empty where the model has none */
+    struct text_view architecture; /* "llama" */
     const char *file_type; /* "Q4_1", "mostly F16", ...; "unknown" where the file does not say */
     int layers;
     int hidden; /* width of the residual stream */

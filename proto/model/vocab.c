@@ -11,9 +11,9 @@
 #include "proto/model/spec.h"
 
 struct vocab {
-    struct gguf_string kind;
-    struct gguf_string pre;
-    struct gguf_string chat_template;
+    struct text_view kind;
+    struct text_view pre;
+    struct text_view chat_template;
     const uint8_t **tokens; /* [count] places of strings in the file */
     int32_t count;
     struct gguf_array types; /* i32 [count]; count 0 where the file has none: all normal */
@@ -25,9 +25,9 @@ struct vocab {
     enum vocab_flag add_space_prefix;
 };
 
-static enum status text_or_empty(struct gguf_string *text, const struct gguf *gguf, const char *key)
+static enum status text_or_empty(struct text_view *text, const struct gguf *gguf, const char *key)
 {
-    *text = (struct gguf_string){"", 0};
+    *text = text_view_of("");
     return gguf_find_pair(gguf, key) ? gguf_value_text(gguf, text, key) : STATUS_OK;
 }
 
@@ -100,7 +100,7 @@ static enum status read_tokens(struct vocab *vocab, const struct gguf *gguf)
 }
 
 /* The space that cuts "left right"; NULL where there is none with something on both sides. */
-static const char *merge_cut(struct gguf_string merge)
+static const char *merge_cut(struct text_view merge)
 {
     if (merge.bytes < 3)
         return NULL;
@@ -182,12 +182,12 @@ void vocab_destroy(struct vocab *vocab)
     free(vocab);
 }
 
-struct gguf_string vocab_kind(const struct vocab *vocab)
+struct text_view vocab_kind(const struct vocab *vocab)
 {
     return vocab->kind;
 }
 
-struct gguf_string vocab_pre(const struct vocab *vocab)
+struct text_view vocab_pre(const struct vocab *vocab)
 {
     return vocab->pre;
 }
@@ -201,7 +201,7 @@ struct vocab_token vocab_token(const struct vocab *vocab, int32_t id)
 {
     assert(id >= 0 && id < vocab->count);
     const uint8_t *place = vocab->tokens[id];
-    struct gguf_string text = gguf_value_next_string(&place);
+    struct text_view text = gguf_value_next_string(&place);
     enum vocab_type type = VOCAB_NORMAL;
     if (vocab->types.count > 0)
         type = (enum vocab_type)gguf_value_i32(&vocab->types, id);
@@ -217,7 +217,7 @@ struct vocab_merge vocab_merge(const struct vocab *vocab, int32_t rank)
 {
     assert(rank >= 0 && rank < vocab->merge_count);
     const uint8_t *place = vocab->merges[rank];
-    struct gguf_string merge = gguf_value_next_string(&place);
+    struct text_view merge = gguf_value_next_string(&place);
     const char *cut = merge_cut(merge);
     const char *right = cut + 1;
     return (struct vocab_merge){merge.text, (size_t)(cut - merge.text), right,
@@ -244,7 +244,7 @@ enum vocab_flag vocab_add_space_prefix(const struct vocab *vocab)
     return vocab->add_space_prefix;
 }
 
-struct gguf_string vocab_chat_template(const struct vocab *vocab)
+struct text_view vocab_chat_template(const struct vocab *vocab)
 {
     return vocab->chat_template;
 }

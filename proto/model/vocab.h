@@ -59,10 +59,10 @@ MUST_CHECK enum status vocab_create(struct vocab **vocab, const struct gguf *ggu
 void vocab_destroy(struct vocab *vocab);
 
 /* tokenizer.ggml.model: "gpt2", "llama", ... */
-struct gguf_string vocab_kind(const struct vocab *vocab);
+struct text_view vocab_kind(const struct vocab *vocab);
 
 /* tokenizer.ggml.pre: "smollm", "llama-bpe", ...; empty where absent. */
-struct gguf_string vocab_pre(const struct vocab *vocab);
+struct text_view vocab_pre(const struct vocab *vocab);
 
 int32_t vocab_count(const struct vocab *vocab);
 
@@ -83,4 +83,4 @@ enum vocab_flag vocab_add_eos(const struct vocab *vocab);
 enum vocab_flag vocab_add_space_prefix(const struct vocab *vocab);
 
 /* tokenizer.chat_template, Jinja text; empty where absent. */
-struct gguf_string vocab_chat_template(const struct vocab *vocab);
+struct text_view vocab_chat_template(const struct vocab *vocab);

@@ -66,9 +66,9 @@ static void a_good_file_gives_its_values_and_tensors(void **state)
         uint8_t *copy;
         file.data[4] = version;
         assert_int_equal(parse(&gguf, &copy, &file), STATUS_OK);
-        struct gguf_string name;
+        struct text_view name;
         assert_int_equal(gguf_value_text(gguf, &name, "general.name"), STATUS_OK);
-        assert_true(gguf_string_is(name, "good"));
+        assert_true(text_view_is(name, "good"));
         assert_int_equal(gguf_version(gguf), version);
         assert_int_equal(gguf_find_tensor(gguf, "c"), -1);
         const struct gguf_tensor *b = gguf_tensor(gguf, gguf_find_tensor(gguf, "b"));
@@ -484,7 +484,7 @@ static void a_value_is_checked_against_the_type_it_is_asked_for(void **state)
     int64_t integer;
     double number;
     bool truth;
-    struct gguf_string text;
+    struct text_view text;
     struct gguf_array array;
     assert_int_equal(gguf_value_integer(gguf, &integer, "u32", 7, 7), STATUS_OK);
     assert_int_equal(gguf_value_integer(gguf, &integer, "u32", 8, 9), STATUS_DATA_LOSS);

@@ -42,7 +42,7 @@ static void a_tiny_model_has_the_facts_it_was_made_with(void **state)
     assert_int_equal(spec->vocab, TINY_MODEL_VOCAB_MIN);
     assert_int_equal(spec->trained_tokens, 2048);
     assert_true(spec->tied_output && spec->interleaved_qk);
-    assert_true(gguf_string_is(spec->architecture, "llama"));
+    assert_true(text_view_is(spec->architecture, "llama"));
     assert_int_equal(spec->rope_scaling, MODEL_ROPE_NONE);
     assert_true(spec->inv_freq[0] == 1.0);
     model_close(model);
@@ -94,8 +94,8 @@ static void the_vocabulary_has_the_tokens_and_merges_of_the_file(void **state)
     struct model *model = open_tiny(&file, &padded, DTYPE_F32);
     const struct vocab *vocab = model_vocab(model);
     assert_int_equal(vocab_count(vocab), 300);
-    assert_true(gguf_string_is(vocab_kind(vocab), "gpt2"));
-    assert_true(gguf_string_is(vocab_pre(vocab), "smollm"));
+    assert_true(text_view_is(vocab_kind(vocab), "gpt2"));
+    assert_true(text_view_is(vocab_pre(vocab), "smollm"));
     struct vocab_token space = vocab_token(vocab, TINY_MODEL_BYTE_0 + ' ');
     assert_int_equal(space.bytes, 2);
     assert_memory_equal(space.text, "\u0120", 2);
