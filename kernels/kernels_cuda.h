@@ -1,0 +1,287 @@
+/* The CUDA kernels as a table of launch functions, in plain C: no CUDA header is needed to call
+ * them, and a table with the same entries can be written without a GPU.
+ *
+ * Every pointer inside an argument struct is device memory, 16-byte aligned, unless it says "host";
+ * the structs themselves are host memory and may be reused as soon as the call returns. A call
+ * puts one kernel (two where it says so) on `stream`, in order with what is there, allocates
+ * nothing, waits for nothing and can be captured into a graph. It returns 0, or the cudaError_t of
+ * the launch; arguments outside the stated ranges give cudaErrorInvalidValue (1). Calls with no
+ * rows do nothing. A pointer to `struct CUstream_st` is what CUDA calls cudaStream_t.
+ *
+ * "Row" means one token's vector. Sums are float32. A row's result does not depend on which rows
+ * are computed with it. `operand` is DTYPE_BF16 or DTYPE_F16: the type of rotated queries, of
+ * cached keys and values, and of the left sides of cuBLASLt products.
+ *
+ * | entry             | reads                         | writes                             |
+ * | embed             | a weight matrix, ids          | hidden, float32                    |
+ * | rmsnorm           | hidden, what to add, weight   | hidden; normed, float32 or operand |
+ * | rope_table        | indices                       | cos and sin of all frames          |
+ * | rope_queries      | q, table                      | q in every frame, operand          |
+ * | rope_store        | k, v, table                   | panel records                      |
+ * | attention_prefill | q, runs of panel records      | states, or finished rows           |
+ * | attention_decode  | q, lots of panel records      | one state a split                  |
+ * | attention_combine | states                        | a state and / or finished rows     |
+ * | attention_finish  | a state                       | finished rows                      |
+ * | swiglu            | gate, up                      | their product                      |
+ * | dequantize        | rows of a weight matrix       | operand, for cuBLASLt              |
+ * | matmul_decode     | few rows, weight matrices     | float32                            |
+ * | logits            | logits                        | maximum, logsumexp, log-probability|
+ *
+ * The cache. A panel record holds PANEL_TOKENS tokens of all KV heads, [kv_heads][K, V], each
+ * [PANEL_TOKENS, head_dim] of `operand`, plain and row-major: what cp.async, ldmatrix and TMA want.
+ * Its bytes are attention_panel_bytes(DTYPE_BF16, kv_heads, head_dim), those of the CPU's bf16
+ * records, whose order inside differs: all ranks of a group are of one kind. Rows that are not
+ * stored yet need not be zero: a run's `end` keeps them unread.
+ *
+ * A state of `rows` rows is [acc: rows, heads, head_dim][max: rows, heads][sum: rows, heads],
+ * float32, one behind the other (attention.h says what they mean). head_dim is a multiple of 16, at
+ * most ATTENTION_HEAD_DIM_MAX; heads is a multiple of kv_heads.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "kernels/attention.h"
+#include "kernels/attention_segments.h"
+#include "kernels/bands.h"
+#include "kernels/dtype.h"
+
+struct CUstream_st;
+
+enum {
+    KERNELS_CUDA_BASES = 3,        /* places that decode's records lie in */
+    KERNELS_CUDA_MATRICES = 3,     /* of one decode product */
+    KERNELS_CUDA_DECODE_ROWS = 64, /* of attention_decode: tokens * group */
+};
+
+/* A matrix [out, in] row-major, as the model file stores it: each row dtype_row_bytes(dtype, in)
+ * bytes, no padding. `rows` is 16-byte aligned. */
+struct kernels_cuda_matrix {
+    const void *rows;
+    enum dtype dtype;
+    int64_t out;
+    int64_t in;
+};
+
+/* hidden[r] = row ids[r] of the matrix, float32. */
+struct kernels_cuda_embed {
+    float *hidden;                     /* [rows, in] */
+    struct kernels_cuda_matrix matrix; /* [vocab, hidden] */
+    const int32_t *ids;                /* [rows], each in [0, vocab) */
+    int64_t rows;
+};
+
+/* hidden[r] += add[r], where `add` is not NULL; then
+ * out[r][i] = hidden[r][i] / sqrt(mean_i hidden[r][i]^2 + eps) * weight[i]. */
+struct kernels_cuda_rmsnorm {
+    void *out;            /* [rows, width] out_dtype; NULL: only add */
+    enum dtype out_dtype; /* DTYPE_F32 or operand */
+    float *hidden;        /* [rows, width] */
+    const float *add;     /* [rows, width] or NULL */
+    const float *weight;  /* [width] */
+    int64_t rows;
+    int64_t width; /* a multiple of 4 */
+    float eps;
+};
+
+/* table[f][r][p] = magnitude * (cos, sin)(a), a = (frames[f].scale * indices[r] + frames[f].offset)
+ * * inv_freq[p], the angle in float64. Keys stand in the frame {1, 0}, put last by convention. */
+struct kernels_cuda_rope_table {
+    float *table;           /* [frame_count, rows, half, 2] */
+    const int64_t *indices; /* [rows] */
+    const double *inv_freq; /* [half] */
+    struct bands_frame frames[BANDS_FRAMES_MAX + 1];
+    int frame_count;
+    int64_t rows;
+    int half;
+    double magnitude;
+};
+
+/* Rotates q once for every frame (rope.h), in one pass over q. */
+struct kernels_cuda_rope_queries {
+    void *out;            /* [frame_count][rows, heads, head_dim] operand, frame f at out + f *
+                             frame_stride elements; rows dense */
+    int64_t frame_stride; /* elements */
+    const float *q;       /* [rows, heads, head_dim], row r at q + r * q_stride */
+    int64_t q_stride;     /* floats, a multiple of 4 */
+    const float *table;   /* [frame_count, ., half, 2], frame f at table + f * table_stride */
+    int64_t table_stride; /* floats */
+    int frame_count;
+    int64_t rows;
+    int heads;
+    int head_dim;
+    enum dtype operand;
+};
+
+/* Rotates k and stores k and v: row r goes to row indices[r] % PANEL_TOKENS of record records[r] of
+ * `cache`, unless that is negative; where indices[r] < sinks also to record indices[r] /
+ * PANEL_TOKENS of `sinks_rotated`, and with k unrotated of `sinks_unrotated`. */
+struct kernels_cuda_rope_store {
+    void *cache;           /* one layer's panel records */
+    void *sinks_rotated;   /* one layer's; unused where sinks is 0 */
+    void *sinks_unrotated; /* one layer's; unused where sinks is 0 */
+    int64_t sinks;
+    const int64_t *records; /* [rows] */
+    const int64_t *indices; /* [rows] */
+    const float *k;         /* [rows, kv_heads, head_dim], row r at k + r * stride */
+    const float *v;         /* the same */
+    int64_t stride;         /* floats, a multiple of 4 */
+    const float *table;     /* [rows, half, 2] of the keys' frame */
+    int64_t rows;
+    int kv_heads;
+    int head_dim;
+    enum dtype operand;
+};
+
+/* Attends every row of `spans` to `runs`. `first`: states are not read but begin empty; every row
+ * of every span is written even where no run applies to it. `last`: finished rows go to `out` and
+ * no state is written; where both are set acc, max and sum may be NULL. */
+struct kernels_cuda_prefill {
+    const struct attention_regimes *regimes; /* host */
+    const struct attention_run *runs;        /* host, <= ATTENTION_RUNS_MAX; in order */
+    int run_count;
+    const struct attention_span *spans; /* host, <= ATTENTION_SPANS_MAX; rows do not overlap */
+    int span_count;
+    const void *queries;  /* [frames][., heads, head_dim] operand */
+    int64_t frame_stride; /* elements */
+    float *acc;           /* [., heads, head_dim] */
+    float *max;           /* [., heads] */
+    float *sum;           /* [., heads] */
+    void *out;            /* [., heads, head_dim] operand */
+    bool first;
+    bool last;
+    int heads;
+    int kv_heads;
+    int head_dim;
+    enum dtype operand;
+    float scale_log2;
+};
+
+/* A lot of keys of decode: records from number `record` on, at bases[base]. */
+struct kernels_cuda_lot {
+    int64_t record;
+    int64_t first; /* index of its first key: a multiple of PANEL_TOKENS */
+    int64_t end;
+    int32_t key_frame;
+    int32_t base;
+};
+
+/* Attends rows with indices *index, *index + 1, ... to lots of keys, `splits` pieces side by side:
+ * piece s reads lots [split_first[s], split_first[s + 1]) and writes states + s * (rows * heads *
+ * (head_dim + 2)), empty where it has no visible key. What changes from token to token lies in
+ * device memory, and what changes from layer to layer is `bases`, so that a captured step can be
+ * replayed. Each key and value is read once for its whole group. */
+struct kernels_cuda_decode {
+    const struct attention_regimes *regimes; /* host */
+    const void *bases[KERNELS_CUDA_BASES];
+    const struct kernels_cuda_lot *lots;
+    const int32_t *split_first; /* [splits + 1] */
+    int splits;
+    const int64_t *index; /* [1] */
+    const void *queries;  /* [frames][rows, heads, head_dim] operand */
+    int64_t frame_stride; /* elements */
+    float *states;        /* [splits] states */
+    int64_t rows;         /* rows * (heads / kv_heads) <= KERNELS_CUDA_DECODE_ROWS */
+    int heads;
+    int kv_heads;
+    int head_dim;
+    enum dtype operand;
+    float scale_log2;
+};
+
+/* Folds `count` states, in order, into one (attention_merge of attention.h, from the empty state
+ * on). Splits of a rank and ranks of a group are the same to it. */
+struct kernels_cuda_combine {
+    const float *states; /* [count] states */
+    int count;           /* >= 1 */
+    float *state;        /* one state or NULL; not among `states` */
+    void *out; /* [rows, heads, head_dim] out_dtype: acc / sum, 0 where sum is 0; or NULL */
+    enum dtype out_dtype; /* DTYPE_F32 or operand */
+    int64_t rows;
+    int heads;
+    int head_dim;
+};
+
+/* out[r][d] = acc[r][d] / sum[r], 0 where sum is 0; rows counts (token, head). */
+struct kernels_cuda_finish {
+    void *out;            /* [rows, head_dim] out_dtype */
+    enum dtype out_dtype; /* DTYPE_F32 or operand */
+    const float *acc;     /* [rows, head_dim] */
+    const float *sum;     /* [rows] */
+    int64_t rows;
+    int head_dim;
+};
+
+/* out[r][i] = gate[r][i] / (1 + e^-gate[r][i]) * up[r][i]. May be in place where out is float32. */
+struct kernels_cuda_swiglu {
+    void *out;            /* [rows, width], row r at out + r * out_stride elements */
+    enum dtype out_dtype; /* DTYPE_F32 or operand */
+    int64_t out_stride;
+    const float *gate; /* [rows, width], row r at gate + r * in_stride */
+    const float *up;   /* the same */
+    int64_t in_stride;
+    int64_t rows;
+    int64_t width; /* a multiple of 4, strides too */
+};
+
+/* Rows [first, end) of the matrix, rounded once to operand. */
+struct kernels_cuda_dequantize {
+    void *out; /* [end - first, in] operand, dense */
+    enum dtype operand;
+    struct kernels_cuda_matrix matrix;
+    int64_t first, end;
+};
+
+/* y[r][o] = (accumulate ? y[r][o] : 0) + sum_k x[r][k] * W[o][k] for o in [out_first, out_end),
+ * counted through the matrices laid end to end; quantised rows are read directly, once for up to
+ * eight rows of x. Other columns of y are not touched. Any range; made for few rows. */
+struct kernels_cuda_matmul {
+    float *y;         /* [rows, sum of outs], row r at y + r * y_stride */
+    int64_t y_stride; /* floats */
+    const float *x;   /* [rows, in], row r at x + r * x_stride */
+    int64_t x_stride; /* floats, a multiple of 4 */
+    int64_t rows;
+    struct kernels_cuda_matrix matrices[KERNELS_CUDA_MATRICES]; /* the same `in` */
+    int matrix_count;
+    int64_t out_first;
+    int64_t out_end;
+    bool accumulate;
+};
+
+/* What is asked of one row of logits. */
+struct kernels_cuda_logits_row {
+    float max;
+    int32_t best;    /* the lowest id with the largest logit */
+    float logsumexp; /* natural */
+    float logprob;   /* logits[ids[r]] - logsumexp; 0 where ids is NULL or ids[r] is negative */
+};
+
+struct kernels_cuda_logits {
+    struct kernels_cuda_logits_row *out; /* [rows] */
+    const float *logits;                 /* [rows, vocab] dense */
+    const int32_t *ids;                  /* [rows] or NULL */
+    int64_t rows;
+    int64_t vocab;
+};
+
+struct kernels_cuda {
+    int (*embed)(const struct kernels_cuda_embed *args, struct CUstream_st *stream);
+    int (*rmsnorm)(const struct kernels_cuda_rmsnorm *args, struct CUstream_st *stream);
+    int (*rope_table)(const struct kernels_cuda_rope_table *args, struct CUstream_st *stream);
+    int (*rope_queries)(const struct kernels_cuda_rope_queries *args, struct CUstream_st *stream);
+    int (*rope_store)(const struct kernels_cuda_rope_store *args, struct CUstream_st *stream);
+    int (*attention_prefill)(const struct kernels_cuda_prefill *args, struct CUstream_st *stream);
+    int (*attention_decode)(const struct kernels_cuda_decode *args, struct CUstream_st *stream);
+    int (*attention_combine)(const struct kernels_cuda_combine *args, struct CUstream_st *stream);
+    int (*attention_finish)(const struct kernels_cuda_finish *args, struct CUstream_st *stream);
+    int (*swiglu)(const struct kernels_cuda_swiglu *args, struct CUstream_st *stream);
+    int (*dequantize)(const struct kernels_cuda_dequantize *args, struct CUstream_st *stream);
+    int (*matmul_decode)(const struct kernels_cuda_matmul *args, struct CUstream_st *stream);
+    int (*logits)(const struct kernels_cuda_logits *args, struct CUstream_st *stream);
+};
+
+/* The kernels for the device that is current; never NULL. Says nothing about whether there is one:
+ * calls without a device return its error. Built only with LONGHAUL_CUDA. */
+const struct kernels_cuda *kernels_cuda_find(void);
