@@ -14,7 +14,7 @@ enum { SHOWN_BYTES_MAX = 120, GROUPS_MAX = 200, MIB = 1 << 20 };
 bool describe_type_is_supported(int type)
 {
     enum dtype dtype;
-    return ggml_type_dtype(&dtype, type) && model_dtype_is_supported(dtype);
+    return ggml_type_dtype(&dtype, type);
 }
 
 static void count_types(struct describe *describe)

@@ -212,9 +212,9 @@ static enum status place_tensor(struct gguf *gguf, struct gguf_tensor *tensor, u
         overflow |= __builtin_mul_overflow(rows, tensor->dims[i], &rows);
     if (tensor->dims[0] % ggml_type_block_elements(tensor->type) != 0)
         return gguf_fail(gguf, tensor->offset, STATUS_DATA_LOSS, "row-blocks",
-                         "tensor %.*s: a row of %lld values does not fill whole %s blocks",
+                         "tensor %.*s: a row of %lld values does not fill whole %s blocks of %d",
                          (int)tensor->name.bytes, tensor->name.text, (long long)tensor->dims[0],
-                         ggml_type_name(tensor->type));
+                         ggml_type_name(tensor->type), ggml_type_block_elements(tensor->type));
     size_t row_bytes = ggml_type_row_bytes(tensor->type, tensor->dims[0]);
     uint64_t end;
     overflow |= row_bytes == 0 || __builtin_mul_overflow(row_bytes, (size_t)rows, &tensor->bytes) ||

@@ -66,12 +66,6 @@ static struct shape role_shape(const struct model_spec *spec, enum model_role ro
     }
 }
 
-bool model_dtype_is_supported(enum dtype dtype)
-{
-    return dtype == DTYPE_F32 || dtype == DTYPE_F16 || dtype == DTYPE_BF16 || dtype == DTYPE_Q8_0 ||
-           dtype == DTYPE_Q4_0 || dtype == DTYPE_Q4_1;
-}
-
 static enum status bind_tensor(struct model_tensor *bound, const struct model *model,
                                enum model_role role, const char *name)
 {
@@ -82,10 +76,10 @@ static enum status bind_tensor(struct model_tensor *bound, const struct model *m
     const struct gguf_tensor *tensor = gguf_tensor(gguf, index);
     struct shape shape = role_shape(&model->spec, role);
     enum dtype dtype;
-    if (!ggml_type_dtype(&dtype, tensor->type) || !model_dtype_is_supported(dtype))
+    if (!ggml_type_dtype(&dtype, tensor->type))
         return gguf_fail(gguf, tensor->offset, STATUS_UNIMPLEMENTED, "tensor-type",
                          "tensor %s has type %s, which is not supported; F32, F16, BF16, Q8_0, "
-                         "Q4_0 and Q4_1 are",
+                         "Q4_0, Q4_1, Q5_0, Q5_1, Q4_K, Q5_K and Q6_K are",
                          name, ggml_type_name(tensor->type));
     if (shape.is_norm && dtype != DTYPE_F32)
         return gguf_fail(gguf, tensor->offset, STATUS_UNIMPLEMENTED, "tensor-type",

@@ -69,6 +69,3 @@ const struct gguf *model_gguf(const struct model *model);
 
 /* As the file spells it without its layer and ".weight": "attn_q", "token_embd", ... */
 const char *model_role_name(enum model_role role);
-
-/* Whether a model's matrices may have this type. */
-bool model_dtype_is_supported(enum dtype dtype);

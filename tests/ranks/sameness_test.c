@@ -218,6 +218,52 @@ static void greedy_answers_are_the_same_for_any_ranks(void **state)
     }
 }
 
+/* A file as "Q4_K_M" names it: five block formats in one model. Scored at the same bits, answered
+ * with the same tokens, whatever the workers; and fast kernels agree with the reference. */
+static void a_model_of_mixed_block_formats_is_the_same_for_any_ranks(void **state)
+{
+    (void)state;
+    const struct tiny_model_shape mixed = {.layers = 3,
+                                           .hidden = 256,
+                                           .heads = 4,
+                                           .kv_heads = 4,
+                                           .head_dim = 64,
+                                           .ffn = 512,
+                                           .mixed = true};
+    char path[] = "/tmp/longhaul-mixed-XXXXXX";
+    int file = mkstemp(path);
+    assert_true(file >= 0);
+    close(file);
+    tiny_model_write(path, &mixed, 7, DTYPE_Q8_0);
+    struct engine_case wanted = score_case("rope", 150);
+    struct engine_outcome one, reference, answer;
+    wanted.model_path = path;
+    run(&one, &wanted);
+    for (wanted.ranks = 1; wanted.ranks <= 2; wanted.ranks++)
+        same_bits(&wanted, &one);
+    wanted.ranks = 1;
+    wanted.kernels = "reference";
+    run(&reference, &wanted);
+    wanted.kernels = NULL;
+    close_to(&wanted, &reference, kernels_best()->cache == DTYPE_F32 ? 3e-4 : 0.40);
+    wanted.kernels = "reference";
+    wanted.kind = ENGINE_GENERATE;
+    wanted.max_tokens = 20;
+    run(&answer, &wanted);
+    for (wanted.decode_split = 1, wanted.ranks = 2; wanted.decode_split <= 2;
+         wanted.decode_split++) {
+        struct engine_outcome outcome;
+        run(&outcome, &wanted);
+        accounts_hold(&outcome);
+        assert_memory_equal(outcome.ids, answer.ids, 20 * sizeof *answer.ids);
+        engine_outcome_free(&outcome);
+    }
+    engine_outcome_free(&answer);
+    engine_outcome_free(&reference);
+    engine_outcome_free(&one);
+    unlink(path);
+}
+
 static void memory_falls_with_the_number_of_workers(void **state)
 {
     (void)state;
@@ -276,6 +322,7 @@ int main(void)
         cmocka_unit_test(ring_and_replicated_queries_agree_within_rounding),
         cmocka_unit_test(decode_agrees_with_prefill),
         cmocka_unit_test(greedy_answers_are_the_same_for_any_ranks),
+        cmocka_unit_test(a_model_of_mixed_block_formats_is_the_same_for_any_ranks),
         cmocka_unit_test(memory_falls_with_the_number_of_workers),
         cmocka_unit_test(a_prompt_beyond_the_context_is_refused_with_the_numbers),
     };

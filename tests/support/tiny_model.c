@@ -24,6 +24,11 @@ static const char *const merges[TINY_MODEL_VOCAB_MIN - TINY_MODEL_BYTE_0 - 256] 
     "\u0120 t", "h e", "\u0120t he", "i n", "e r", "\u0120 a",
 };
 
+static const enum dtype mixed_dtypes[] = {DTYPE_Q4_K, DTYPE_Q5_K, DTYPE_Q6_K, DTYPE_Q5_0,
+                                          DTYPE_Q5_1};
+
+enum { MIXED_COUNT = sizeof mixed_dtypes / sizeof mixed_dtypes[0] };
+
 enum { MERGE_COUNT = sizeof merges / sizeof merges[0] };
 
 struct tensor {
@@ -81,6 +86,8 @@ static void add_layer(struct tensors *tensors, const struct tiny_model_shape *sh
     };
     for (size_t i = 0; i < sizeof layer_tensors / sizeof layer_tensors[0]; i++) {
         struct tensor tensor = layer_tensors[i];
+        if (shape->mixed && tensor.rows > 0)
+            tensor.dtype = mixed_dtypes[(i + (size_t)layer) % MIXED_COUNT];
         snprintf(tensor.name, sizeof tensor.name, "blk.%d.%.20s.weight", layer,
                  layer_tensors[i].name);
         add(tensors, tensor);
@@ -96,14 +103,15 @@ static struct tensors list_tensors(const struct tiny_model_shape *shape, enum dt
         factors.centre = 4;
         add(&tensors, factors);
     }
+    enum dtype outer = shape->mixed ? DTYPE_Q6_K : dtype;
     struct tensor embedding =
-        matrix("token_embd.weight", shape->vocab, shape->hidden, dtype, sqrtf(shape->hidden) / 2);
+        matrix("token_embd.weight", shape->vocab, shape->hidden, outer, sqrtf(shape->hidden) / 2);
     add(&tensors, embedding);
     for (int layer = 0; layer < shape->layers; layer++)
         add_layer(&tensors, shape, layer, dtype);
     add(&tensors, norm("output_norm.weight", shape->hidden));
     if (shape->untied)
-        add(&tensors, matrix("output.weight", shape->vocab, shape->hidden, dtype, 3));
+        add(&tensors, matrix("output.weight", shape->vocab, shape->hidden, outer, 3));
     return tensors;
 }
 

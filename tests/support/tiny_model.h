@@ -30,10 +30,12 @@ struct tiny_model_shape {
     bool untied;       /* an output.weight of its own */
     bool rope_factors; /* a rope_freqs.weight as in Llama 3.1 */
     bool no_tokenizer; /* then vocab may be any size */
+    bool mixed; /* as "Q4_K_M" files: the embedding Q6_K, each matrix of a layer another of Q4_K,
+                   Q5_K, Q6_K, Q5_0, Q5_1, each layer otherwise; widths divide by 256 */
 };
 
-/* Matrices and embedding have `dtype` (F32, F16, BF16, Q8_0, Q4_0, Q4_1), norms F32. The same
- * arguments make the same bytes. */
+/* Matrices and embedding have `dtype`, unless they are mixed, norms F32. The same arguments make
+ * the same bytes. */
 void tiny_model_build(struct gguf_writer *file, const struct tiny_model_shape *shape, uint64_t seed,
                       enum dtype dtype);
 

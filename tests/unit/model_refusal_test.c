@@ -197,8 +197,9 @@ static void unsupported_types_are_refused_by_name(void **state)
         int type;
         const char *words;
     } cases[] = {
-        {DTYPE_Q4_0, 12, "tensor blk.1.ffn_down.weight has type Q4_K, which is not supported"},
-        {DTYPE_Q4_0, 20, "tensor blk.1.ffn_down.weight has type IQ4_NL, which is not supported"},
+        {DTYPE_Q4_0, 20,
+         "tensor blk.1.ffn_down.weight has type IQ4_NL, which is not supported; F32, F16, BF16, "
+         "Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q4_K, Q5_K and Q6_K are"},
         {DTYPE_F32, 26, "tensor blk.1.ffn_down.weight has type I32, which is not supported"},
     };
     struct tiny_model_shape wide = shape;
@@ -213,6 +214,25 @@ static void unsupported_types_are_refused_by_name(void **state)
     struct gguf_writer file = tiny();
     retype_tensor(&file, "blk.0.attn_norm.weight", 1, 26);
     expect_refusal(&file, STATUS_UNIMPLEMENTED, "tensor blk.0.attn_norm.weight has type I32");
+}
+
+static void a_row_that_does_not_fill_its_blocks_is_refused_with_both_numbers(void **state)
+{
+    (void)state;
+    static const struct {
+        uint32_t type;
+        const char *words;
+    } cases[] = {
+        {12,
+         "tensor blk.1.ffn_down.weight: a row of 96 values does not fill whole Q4_K blocks of 256"},
+        {13, "a row of 96 values does not fill whole Q5_K blocks of 256"},
+        {14, "a row of 96 values does not fill whole Q6_K blocks of 256"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct gguf_writer file = tiny();
+        retype_tensor(&file, "blk.1.ffn_down.weight", 2, cases[i].type);
+        expect_refusal(&file, STATUS_DATA_LOSS, cases[i].words);
+    }
 }
 
 static void keys_that_change_the_arithmetic_are_refused_unless_neutral(void **state)
@@ -438,6 +458,7 @@ int main(void)
         cmocka_unit_test(a_tensor_that_would_be_ignored_is_refused),
         cmocka_unit_test(a_wrong_token_type_is_refused),
         cmocka_unit_test(unsupported_types_are_refused_by_name),
+        cmocka_unit_test(a_row_that_does_not_fill_its_blocks_is_refused_with_both_numbers),
         cmocka_unit_test(keys_that_change_the_arithmetic_are_refused_unless_neutral),
         cmocka_unit_test(a_tokenizer_of_another_size_is_refused),
         cmocka_unit_test(per_layer_head_counts_are_refused),

@@ -2,12 +2,15 @@
  * it is given. */
 #include "tests/support/unit.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "proto/model/digest.h"
 #include "proto/model/model.h"
+#include "tests/support/quantize.h"
+#include "tests/support/random.h"
 #include "tests/support/tiny_model.h"
 
 static const char *real_model; /* LONGHAUL_TEST_MODEL; NULL where it is not set */
@@ -52,25 +55,54 @@ static void a_tiny_model_has_the_facts_it_was_made_with(void **state)
 static void every_supported_type_opens_with_the_shapes_of_the_model(void **state)
 {
     (void)state;
-    static const enum dtype dtypes[] = {DTYPE_F32,  DTYPE_F16,  DTYPE_BF16,
-                                        DTYPE_Q8_0, DTYPE_Q4_0, DTYPE_Q4_1};
-    for (size_t i = 0; i < sizeof dtypes / sizeof dtypes[0]; i++) {
+    for (int d = 0; d < DTYPE_COUNT; d++) {
+        enum dtype dtype = (enum dtype)d;
+        bool is_super = dtype_block_elements(dtype) == 256;
         struct gguf_writer file = {0};
         struct tiny_model_shape untied = shape;
         untied.untied = true;
-        struct model *model = open_tiny(&file, &untied, dtypes[i]);
+        untied.hidden = is_super ? 256 : shape.hidden;
+        untied.head_dim = is_super ? 64 : shape.head_dim;
+        untied.ffn = is_super ? 512 : shape.ffn;
+        struct model *model = open_tiny(&file, &untied, dtype);
         struct model_tensor down = model_tensor(model, MODEL_FFN_DOWN, 1);
-        assert_int_equal(down.dtype, dtypes[i]);
-        assert_int_equal(down.rows, 64);
-        assert_int_equal(down.columns, 96);
+        assert_int_equal(down.dtype, dtype);
+        assert_int_equal(down.rows, untied.hidden);
+        assert_int_equal(down.columns, untied.ffn);
         struct model_tensor keys = model_tensor(model, MODEL_ATTN_K, 0);
-        assert_int_equal(keys.rows, 32);
-        assert_int_equal(keys.columns, 64);
+        assert_int_equal(keys.rows, untied.kv_heads * untied.head_dim);
+        assert_int_equal(keys.columns, untied.hidden);
         assert_int_equal(model_tensor(model, MODEL_FFN_NORM, 0).dtype, DTYPE_F32);
         assert_ptr_not_equal(model_tensor(model, MODEL_OUTPUT, 0).data,
                              model_tensor(model, MODEL_TOKEN_EMBD, 0).data);
         model_close(model);
         gguf_writer_free(&file);
+    }
+}
+
+/* What other tests build their models with: each format within one step of its own. */
+static void quantised_rows_come_back_close_to_what_they_were_made_of(void **state)
+{
+    (void)state;
+    static const float allowed[DTYPE_COUNT] = {
+        [DTYPE_F32] = 0,         [DTYPE_F16] = 0x1p-11f, [DTYPE_BF16] = 0x1p-8f,
+        [DTYPE_Q8_0] = 1 / 200., [DTYPE_Q4_0] = 1 / 7.,  [DTYPE_Q4_1] = 1 / 14.,
+        [DTYPE_Q5_0] = 1 / 15.,  [DTYPE_Q5_1] = 1 / 30., [DTYPE_Q4_K] = 1 / 12.,
+        [DTYPE_Q5_K] = 1 / 20.,  [DTYPE_Q6_K] = 1 / 50.,
+    };
+    enum { ELEMENTS = 512 };
+    struct random random = {5};
+    float in[ELEMENTS], out[ELEMENTS];
+    uint8_t row[ELEMENTS * sizeof(float)];
+    for (int i = 0; i < ELEMENTS; i++)
+        in[i] = random_float(&random) * (i % 256 < 128 ? 1 : 0.9f);
+    for (int d = 0; d < DTYPE_COUNT; d++) {
+        quantize_row(row, in, (enum dtype)d, ELEMENTS);
+        dtype_dequantize_row(out, row, (enum dtype)d, ELEMENTS);
+        for (int i = 0; i < ELEMENTS; i++)
+            if (fabsf(out[i] - in[i]) > allowed[d])
+                fail_msg("%s: %g came back as %g", dtype_name((enum dtype)d), (double)in[i],
+                         (double)out[i]);
     }
 }
 
@@ -234,6 +266,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_tiny_model_has_the_facts_it_was_made_with),
         cmocka_unit_test(every_supported_type_opens_with_the_shapes_of_the_model),
+        cmocka_unit_test(quantised_rows_come_back_close_to_what_they_were_made_of),
         cmocka_unit_test(a_tied_output_is_the_embedding),
         cmocka_unit_test(the_vocabulary_has_the_tokens_and_merges_of_the_file),
         cmocka_unit_test(a_file_without_a_tokenizer_opens_without_one),
