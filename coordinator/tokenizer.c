@@ -15,7 +15,7 @@
 #include "coordinator/whole_tokens.h"
 #include "proto/model/vocab.h"
 
-enum { NONE = -1, STOPS_MAX = 4 };
+enum { NONE = -1, STOPS_MAX = VOCAB_ENDS_MAX + 1 };
 
 struct tokenizer {
     struct token_table *table;
@@ -123,9 +123,8 @@ static enum status take_specials(struct tokenizer *tokenizer, const struct vocab
     if (tokenizer->add_bos && special.bos == NONE)
         return fail(STATUS_DATA_LOSS, "tokenizer.ggml.add_bos_token is true, but the file has no "
                                       "tokenizer.ggml.bos_token_id");
-    add_stop(tokenizer, special.eos);
-    add_stop(tokenizer, special.eot);
-    add_stop(tokenizer, special.eom);
+    for (int i = 0; i < special.end_count; i++)
+        add_stop(tokenizer, special.ends[i]);
     add_stop(tokenizer, tokenizer_control_id(tokenizer, "<|im_end|>"));
     return STATUS_OK;
 }

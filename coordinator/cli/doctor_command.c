@@ -10,7 +10,6 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <jansson.h>
@@ -225,7 +224,6 @@ static void check_port(struct report *report, const char *address)
 static void check_model(struct report *report, const char *path)
 {
     struct model *model = NULL;
-    struct stat facts = {0};
     if (!path[0])
         return;
     if (model_open(&model, path) != STATUS_OK) {
@@ -233,7 +231,7 @@ static void check_model(struct report *report, const char *path)
         return;
     }
     const struct model_spec *spec = model_spec(model);
-    double file_bytes = stat(path, &facts) == 0 ? (double)facts.st_size : 0;
+    double file_bytes = (double)checkpoint_bytes(model_checkpoint(model));
     bool fits = report->available_bytes == 0 || file_bytes < report->available_bytes;
     add(report, fits ? LEVEL_OK : LEVEL_FAIL, "model", "%.*s, %s, %d layers, %.1f MB%s",
         (int)spec->architecture.bytes, spec->architecture.text, spec->file_type, spec->layers,

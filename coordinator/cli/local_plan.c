@@ -27,15 +27,6 @@ static int usable_cores(void)
     return cores > 0 ? cores : 1;
 }
 
-static int64_t weights_bytes(const struct model *model)
-{
-    const struct gguf *gguf = model_gguf(model);
-    int64_t bytes = 0;
-    for (int i = 0; i < gguf_tensor_count(gguf); i++)
-        bytes += (int64_t)gguf_tensor(gguf, i)->bytes;
-    return bytes;
-}
-
 /* What a worker of this host says of itself; stays open where none is installed. */
 static void ask_worker(struct workers_facts *facts, const char *kernels)
 {
@@ -62,7 +53,7 @@ static void guess_facts(struct workers_facts *facts, const struct model *model,
     *facts = (struct workers_facts){
         .size = (int)config_integer(config, "engine.workers"),
         .shared_memory_bus = true,
-        .weights_bytes = weights_bytes(model),
+        .weights_bytes = (int64_t)checkpoint_tensor_bytes(model_checkpoint(model)),
         .scratch_bytes = SCRATCH_BYTES,
         .logit_rows = LOGIT_ROWS,
     };

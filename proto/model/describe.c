@@ -6,28 +6,34 @@
 #include <assert.h>
 #include <string.h>
 
-#include "proto/model/ggml_type.h"
 #include "proto/model/gguf_value.h"
 
 enum { SHOWN_BYTES_MAX = 120, GROUPS_MAX = 200, MIB = 1 << 20 };
 
-bool describe_type_is_supported(int type)
+static struct describe_type *type_of(struct describe *describe,
+                                     const struct checkpoint_tensor *tensor)
 {
-    enum dtype dtype;
-    return ggml_type_dtype(&dtype, type);
+    for (int i = 0; i < describe->type_count; i++)
+        if (strcmp(describe->types[i].name, tensor->type) == 0)
+            return &describe->types[i];
+    assert(describe->type_count < DESCRIBE_TYPES_MAX);
+    struct describe_type *type = &describe->types[describe->type_count++];
+    type->name = tensor->type;
+    type->supported = tensor->dtype != DTYPE_COUNT;
+    return type;
 }
 
 static void count_types(struct describe *describe)
 {
-    for (int i = 0; i < gguf_tensor_count(describe->gguf); i++) {
-        const struct gguf_tensor *tensor = gguf_tensor(describe->gguf, i);
+    for (int i = 0; i < checkpoint_tensor_count(describe->checkpoint); i++) {
+        const struct checkpoint_tensor *tensor = checkpoint_tensor(describe->checkpoint, i);
+        struct describe_type *type = type_of(describe, tensor);
         int64_t parameters = 1;
         for (int d = 0; d < tensor->dims_count; d++)
             parameters *= tensor->dims[d];
-        assert(tensor->type < DESCRIBE_TYPES_MAX);
-        describe->types[tensor->type].tensors++;
-        describe->types[tensor->type].parameters += parameters;
-        describe->types[tensor->type].bytes += tensor->bytes;
+        type->tensors++;
+        type->parameters += parameters;
+        type->bytes += tensor->bytes;
         describe->parameters += parameters;
         describe->tensor_bytes += tensor->bytes;
     }
@@ -36,10 +42,8 @@ static void count_types(struct describe *describe)
 enum status describe_open(struct describe *describe, const char *path)
 {
     struct describe opened = {0};
-    size_t bytes;
-    TRY(gguf_open(&opened.gguf, path));
-    const void *data = gguf_data(opened.gguf, &bytes);
-    if (model_parse(&opened.model, data, bytes, path) != STATUS_OK)
+    TRY(checkpoint_open(&opened.checkpoint, path));
+    if (model_create(&opened.model, opened.checkpoint) != STATUS_OK)
         snprintf(opened.refusal, sizeof opened.refusal, "%s", status_message());
     count_types(&opened);
     *describe = opened;
@@ -49,7 +53,7 @@ enum status describe_open(struct describe *describe, const char *path)
 void describe_close(struct describe *describe)
 {
     model_close(describe->model);
-    gguf_close(describe->gguf);
+    checkpoint_close(describe->checkpoint);
 }
 
 /* Control characters, also those of two bytes (U+0080 to U+009F), become dots; long texts are cut.
@@ -161,79 +165,81 @@ static void show_types(FILE *out, const struct describe *describe)
 {
     fprintf(out, "%-14s %.1f M in %.1f MiB\n", "parameters", (double)describe->parameters / 1e6,
             (double)describe->tensor_bytes / MIB);
-    for (int type = 0; type < DESCRIBE_TYPES_MAX; type++) {
-        const struct describe_type *row = &describe->types[type];
-        if (row->tensors == 0)
-            continue;
-        fprintf(out, "  %-12s %.1f M in %lld tensors, %.1f MiB%s\n", ggml_type_name(type),
-                (double)row->parameters / 1e6, (long long)row->tensors, (double)row->bytes / MIB,
-                describe_type_is_supported(type) ? "" : " (not supported)");
+    for (int i = 0; i < describe->type_count; i++) {
+        const struct describe_type *type = &describe->types[i];
+        fprintf(out, "  %-12s %.1f M in %lld tensors, %.1f MiB%s\n", type->name,
+                (double)type->parameters / 1e6, (long long)type->tensors, (double)type->bytes / MIB,
+                type->supported ? "" : " (not supported)");
     }
 }
 
-/* Tensors that differ in their layer alone. */
+/* Tensors that differ in their layer alone: "HEAD.N.TAIL", the parts with their points. */
 struct group {
-    const struct gguf_tensor *first;
-    size_t tail; /* where the name goes on after "blk.N"; 0 where it has no layer */
+    const struct checkpoint_tensor *first;
+    struct text_view head; /* empty where the name has no layer */
+    struct text_view tail;
     int64_t count;
 };
 
-static size_t tail_of(struct text_view name)
+static struct group group_of(const struct checkpoint_tensor *tensor)
 {
-    if (name.bytes < 5 || memcmp(name.text, "blk.", 4) != 0)
-        return 0;
-    size_t end = 4;
-    while (end < name.bytes && name.text[end] >= '0' && name.text[end] <= '9')
-        end++;
-    return end > 4 && end < name.bytes && name.text[end] == '.' ? end : 0;
+    const char *text = tensor->name.text;
+    size_t bytes = tensor->name.bytes;
+    for (size_t point = 0; point + 2 < bytes; point++) {
+        size_t end = point + 1;
+        while (end < bytes && text[end] >= '0' && text[end] <= '9')
+            end++;
+        if (text[point] == '.' && end > point + 1 && end < bytes && text[end] == '.')
+            return (struct group){tensor, {text, point + 1}, {text + end, bytes - end}, 1};
+    }
+    return (struct group){tensor, text_view_of(""), tensor->name, 1};
 }
 
-static bool same_group(const struct group *group, const struct gguf_tensor *tensor, size_t tail)
+static bool same_group(const struct group *a, const struct group *b)
 {
-    const struct gguf_tensor *first = group->first;
-    size_t bytes = tensor->name.bytes - tail;
-    return group->tail > 0 && tail > 0 && first->name.bytes - group->tail == bytes &&
-           memcmp(first->name.text + group->tail, tensor->name.text + tail, bytes) == 0 &&
-           first->type == tensor->type &&
-           memcmp(first->dims, tensor->dims, sizeof first->dims) == 0;
+    return a->head.bytes > 0 && text_view_compare(a->head, b->head) == 0 &&
+           text_view_compare(a->tail, b->tail) == 0 &&
+           strcmp(a->first->type, b->first->type) == 0 &&
+           a->first->dims_count == b->first->dims_count &&
+           memcmp(a->first->dims, b->first->dims, sizeof a->first->dims) == 0;
 }
 
 static void show_group(FILE *out, const struct group *group)
 {
-    const struct gguf_tensor *tensor = group->first;
-    char name[GGUF_NAME_BYTES_MAX + 16];
-    if (group->count > 1)
-        snprintf(name, sizeof name, "blk.*%.*s", (int)(tensor->name.bytes - group->tail),
-                 tensor->name.text + group->tail);
-    else
-        snprintf(name, sizeof name, "%.*s", (int)tensor->name.bytes, tensor->name.text);
-    fprintf(out, "  %5lld  %-8s ", (long long)group->count, ggml_type_name(tensor->type));
-    show(out, text_view_of(name));
+    const struct checkpoint_tensor *tensor = group->first;
+    fprintf(out, "  %5lld  %-8s ", (long long)group->count, tensor->type);
+    if (group->count > 1) {
+        show(out, group->head);
+        fputc('*', out);
+        show(out, group->tail);
+    } else {
+        show(out, tensor->name);
+    }
     fputs(" [", out);
-    for (int d = tensor->dims_count - 1; d >= 0; d--)
-        fprintf(out, "%lld%s", (long long)tensor->dims[d], d > 0 ? ", " : "]\n");
+    for (int d = 0; d < tensor->dims_count; d++)
+        fprintf(out, "%s%lld", d > 0 ? ", " : "", (long long)tensor->dims[d]);
+    fputs("]\n", out);
 }
 
-static void show_tensors(FILE *out, const struct gguf *gguf)
+static void show_tensors(FILE *out, const struct checkpoint *checkpoint)
 {
     static const char more[] = "  ...    and more that differ";
     struct group groups[GROUPS_MAX];
     int count = 0;
     bool left_out = false;
-    for (int i = 0; i < gguf_tensor_count(gguf); i++) {
-        const struct gguf_tensor *tensor = gguf_tensor(gguf, i);
-        size_t tail = tail_of(tensor->name);
+    for (int i = 0; i < checkpoint_tensor_count(checkpoint); i++) {
+        const struct group group = group_of(checkpoint_tensor(checkpoint, i));
         int g = 0;
-        while (g < count && !same_group(&groups[g], tensor, tail))
+        while (g < count && !same_group(&groups[g], &group))
             g++;
         if (g < count)
             groups[g].count++;
         else if (count < GROUPS_MAX)
-            groups[count++] = (struct group){tensor, tail, 1};
+            groups[count++] = group;
         else
             left_out = true;
     }
-    fprintf(out, "%-14s %d\n", "tensors", gguf_tensor_count(gguf));
+    fprintf(out, "%-14s %d\n", "tensors", checkpoint_tensor_count(checkpoint));
     for (int g = 0; g < count; g++)
         show_group(out, &groups[g]);
     if (left_out)
@@ -244,18 +250,21 @@ enum status describe_text(FILE *out, const char *path)
 {
     struct describe describe;
     TRY(describe_open(&describe, path));
-    size_t bytes;
-    gguf_data(describe.gguf, &bytes);
-    fprintf(out, "%-14s %s, %.1f MiB, GGUF %d\n", "file", path, (double)bytes / MIB,
-            gguf_version(describe.gguf));
+    const struct gguf *gguf = checkpoint_gguf(describe.checkpoint);
+    double mib = (double)checkpoint_bytes(describe.checkpoint) / MIB;
+    if (gguf)
+        fprintf(out, "%-14s %s, %.1f MiB, GGUF %d\n", "file", path, mib, gguf_version(gguf));
+    else
+        fprintf(out, "%-14s %s, %.1f MiB in %d files\n", "directory", path, mib,
+                checkpoint_file_count(describe.checkpoint));
     if (describe.model)
         show_facts(out, model_spec(describe.model));
-    else
-        show_pairs(out, describe.gguf);
+    else if (gguf)
+        show_pairs(out, gguf);
     show_types(out, &describe);
     if (describe.model && model_vocab(describe.model))
         show_vocab(out, model_vocab(describe.model));
-    show_tensors(out, describe.gguf);
+    show_tensors(out, describe.checkpoint);
     fprintf(out, "%-14s %s", "supported", describe.model ? "yes" : "no: ");
     show_some(out, text_view_of(describe.refusal), SIZE_MAX);
     fputc('\n', out);

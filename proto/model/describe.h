@@ -1,6 +1,7 @@
-/* A model file in human form (`longhaul inspect`). */
+/* A model in human form (`longhaul inspect`). */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 
@@ -9,30 +10,30 @@
 
 enum { DESCRIBE_TYPES_MAX = 64 };
 
-/* A readable GGUF file and what there is to say about it. `model` is NULL where it is not
+/* A readable model and what there is to say about it. `model` is NULL where it is not
  * supported, and `refusal` says why, in the sentence that loading it would fail with. */
 struct describe {
-    struct gguf *gguf;
+    struct checkpoint *checkpoint;
     struct model *model;
     char refusal[1024];
     struct describe_type {
+        const char *name;
+        bool supported;
         int64_t tensors;
         int64_t parameters;
         uint64_t bytes;
-    } types[DESCRIBE_TYPES_MAX]; /* by the number of ggml_type.h */
+    } types[DESCRIBE_TYPES_MAX]; /* in the order of their first tensors */
+    int type_count;
     int64_t parameters;
     uint64_t tensor_bytes;
 };
 
-/* Fails only where the file cannot be read as GGUF. */
+/* Fails only where the format cannot be read. */
 MUST_CHECK enum status describe_open(struct describe *describe, const char *path);
 
 void describe_close(struct describe *describe);
 
-/* False also for a type that kernels/dtype.h has but the engine does not load. */
-bool describe_type_is_supported(int type);
-
-/* Describes any readable GGUF file, with what is not supported about it named in its last line. */
+/* Describes any readable model, with what is not supported about it named in its last line. */
 MUST_CHECK enum status describe_text(FILE *out, const char *path);
 
 /* One JSON object, ended by a newline: schema_version, the same facts, every tensor, "supported"

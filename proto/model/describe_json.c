@@ -4,7 +4,6 @@
 #include <math.h>
 
 #include "proto/model/describe.h"
-#include "proto/model/ggml_type.h"
 #include "proto/model/gguf_value.h"
 
 static void put(json_t *object, const char *key, json_t *value)
@@ -65,32 +64,30 @@ static json_t *vocab_of(const struct vocab *vocab)
 static json_t *types_of(const struct describe *describe)
 {
     json_t *types = json_array();
-    for (int type = 0; type < DESCRIBE_TYPES_MAX; type++) {
-        const struct describe_type *row = &describe->types[type];
-        if (row->tensors == 0)
-            continue;
+    for (int i = 0; i < describe->type_count; i++) {
+        const struct describe_type *type = &describe->types[i];
         json_t *entry = json_object();
-        put(entry, "type", json_string(ggml_type_name(type)));
-        put(entry, "supported", json_boolean(describe_type_is_supported(type)));
-        put(entry, "tensors", json_integer(row->tensors));
-        put(entry, "parameters", json_integer(row->parameters));
-        put(entry, "bytes", json_integer((json_int_t)row->bytes));
+        put(entry, "type", json_string(type->name));
+        put(entry, "supported", json_boolean(type->supported));
+        put(entry, "tensors", json_integer(type->tensors));
+        put(entry, "parameters", json_integer(type->parameters));
+        put(entry, "bytes", json_integer((json_int_t)type->bytes));
         json_array_append_new(types, entry);
     }
     return types;
 }
 
-static json_t *tensors_of(const struct gguf *gguf)
+static json_t *tensors_of(const struct checkpoint *checkpoint)
 {
     json_t *tensors = json_array();
-    for (int i = 0; i < gguf_tensor_count(gguf); i++) {
-        const struct gguf_tensor *tensor = gguf_tensor(gguf, i);
+    for (int i = 0; i < checkpoint_tensor_count(checkpoint); i++) {
+        const struct checkpoint_tensor *tensor = checkpoint_tensor(checkpoint, i);
         json_t *entry = json_object();
         json_t *shape = json_array();
-        for (int d = tensor->dims_count - 1; d >= 0; d--)
+        for (int d = 0; d < tensor->dims_count; d++)
             json_array_append_new(shape, json_integer(tensor->dims[d]));
         put(entry, "name", text_of(tensor->name));
-        put(entry, "type", json_string(ggml_type_name(tensor->type)));
+        put(entry, "type", json_string(tensor->type));
         put(entry, "shape", shape);
         json_array_append_new(tensors, entry);
     }
@@ -133,13 +130,13 @@ enum status describe_json(FILE *out, const char *path)
 {
     struct describe describe;
     TRY(describe_open(&describe, path));
-    size_t bytes;
-    gguf_data(describe.gguf, &bytes);
+    const struct gguf *gguf = checkpoint_gguf(describe.checkpoint);
     json_t *object = json_object();
     put(object, "schema_version", json_integer(1));
     put(object, "file", json_string(path));
-    put(object, "bytes", json_integer((json_int_t)bytes));
-    put(object, "gguf_version", json_integer(gguf_version(describe.gguf)));
+    put(object, "bytes", json_integer((json_int_t)checkpoint_bytes(describe.checkpoint)));
+    if (gguf)
+        put(object, "gguf_version", json_integer(gguf_version(gguf)));
     put(object, "supported", json_boolean(describe.model != NULL));
     if (describe.model)
         put(object, "model", facts_of(model_spec(describe.model)));
@@ -149,8 +146,9 @@ enum status describe_json(FILE *out, const char *path)
         put(object, "tokenizer", vocab_of(model_vocab(describe.model)));
     put(object, "parameters", json_integer(describe.parameters));
     put(object, "types", types_of(&describe));
-    put(object, "keys", keys_of(describe.gguf));
-    put(object, "tensors", tensors_of(describe.gguf));
+    if (gguf)
+        put(object, "keys", keys_of(gguf));
+    put(object, "tensors", tensors_of(describe.checkpoint));
     describe_close(&describe);
     int result = json_dumpf(object, out, JSON_INDENT(2));
     json_decref(object);

@@ -1,10 +1,10 @@
-/* The digest by which two processes know that they read the same model file. */
+/* The digest by which two processes know that they read the same model. */
 #pragma once
 
 #include "proto/model/model.h"
 
 enum { DIGEST_HEX_BYTES = 33 };
 
-/* XXH3 128 of the whole file, 32 lower-case hexadecimal digits and a 0. Reads every byte of the
- * file; keep the result. */
+/* XXH3 128 of the whole file, or of all files of a directory, 32 lower-case hexadecimal digits and
+ * a 0. Reads every byte; keep the result. */
 void digest_model(char hex[DIGEST_HEX_BYTES], const struct model *model);

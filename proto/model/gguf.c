@@ -6,18 +6,14 @@
 #include "proto/model/gguf.h"
 
 #include <assert.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "proto/model/cursor.h"
 #include "proto/model/ggml_type.h"
+#include "proto/model/mapping.h"
 
 enum {
     DEFAULT_ALIGNMENT = 32,
@@ -27,8 +23,8 @@ enum {
 };
 
 struct gguf {
-    struct cursor cursor; /* name is owned */
-    bool mapped;
+    struct cursor cursor;   /* name is owned */
+    struct mapping mapping; /* {0} for bytes that are borrowed */
     uint32_t version;
     struct gguf_pair *pairs;
     int pair_count;
@@ -420,46 +416,17 @@ close_gguf:
     return status;
 }
 
-/* A view of the whole of a regular file; nothing else is read, so that a device or a pipe cannot
- * make us wait. */
-static enum status map_file(const void **data, size_t *bytes, const char *path)
-{
-    enum status status = STATUS_OK;
-    int file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (file < 0)
-        return fail(errno == ENOENT ? STATUS_NOT_FOUND : STATUS_IO, "open model file %s: %s", path,
-                    strerror(errno));
-    struct stat facts;
-    void *view = MAP_FAILED;
-    if (fstat(file, &facts) != 0)
-        status = fail(STATUS_IO, "read the size of model file %s: %s", path, strerror(errno));
-    else if (!S_ISREG(facts.st_mode))
-        status = fail(STATUS_INVALID_ARGUMENT, "model file %s is not a regular file", path);
-    else if (facts.st_size == 0)
-        status = fail(STATUS_DATA_LOSS, "%s: offset 0: the file is empty [truncated]", path);
-    else if ((view = mmap(NULL, (size_t)facts.st_size, PROT_READ, MAP_PRIVATE, file, 0)) ==
-             MAP_FAILED)
-        status = fail(STATUS_IO, "map model file %s: %s", path, strerror(errno));
-    close(file);
-    if (status != STATUS_OK)
-        return status;
-    *data = view;
-    *bytes = (size_t)facts.st_size;
-    return STATUS_OK;
-}
-
 enum status gguf_open(struct gguf **gguf, const char *path)
 {
-    const void *data = NULL;
-    size_t bytes = 0;
-    TRY(map_file(&data, &bytes, path));
+    struct mapping mapping;
+    TRY(mapping_open(&mapping, path));
     struct gguf *opened;
-    enum status status = gguf_parse(&opened, data, bytes, path);
+    enum status status = gguf_parse(&opened, mapping.data, mapping.bytes, path);
     if (status != STATUS_OK) {
-        munmap((void *)data, bytes);
+        mapping_close(&mapping);
         return status;
     }
-    opened->mapped = true;
+    opened->mapping = mapping;
     *gguf = opened;
     return STATUS_OK;
 }
@@ -468,8 +435,7 @@ void gguf_close(struct gguf *gguf)
 {
     if (!gguf)
         return;
-    if (gguf->mapped)
-        munmap((void *)gguf->cursor.data, gguf->cursor.bytes);
+    mapping_close(&gguf->mapping);
     free(gguf->pairs);
     free(gguf->pair_order);
     free(gguf->tensors);

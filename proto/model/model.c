@@ -1,44 +1,77 @@
-/* Owns an opened model: the file, its facts, the place of every tensor and the vocabulary. Promises
- * that each tensor is there once with the shape that the facts ask for and a type that can be
- * computed with, and that no tensor is ignored.
+/* Owns an opened model: its checkpoint, its facts, the place of every tensor and the vocabulary.
+ * Promises that each tensor is there once with the shape that the facts ask for and a type that can
+ * be computed with, and that no tensor is ignored.
  */
 #include "proto/model/model.h"
 
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
-#include "proto/model/ggml_type.h"
+#include "proto/model/directory.h"
+#include "proto/model/gguf.h"
+#include "proto/model/spec_gguf.h"
+#include "proto/model/vocab_gguf.h"
 
 enum { LAYER_ROLES = MODEL_ROLE_COUNT - MODEL_ATTN_NORM };
 
 struct model {
-    struct gguf *gguf;
+    struct checkpoint *checkpoint;
+    bool owns_checkpoint;
+    bool *bound; /* [tensors]: has a place */
     struct model_spec spec;
     struct model_tensor whole[MODEL_ATTN_NORM];
     struct model_tensor *layers; /* [layers, LAYER_ROLES] */
     struct vocab *vocab;         /* NULL where the file has none */
 };
 
-static const char *const role_names[MODEL_ROLE_COUNT] = {
-    [MODEL_TOKEN_EMBD] = "token_embd", [MODEL_OUTPUT_NORM] = "output_norm",
-    [MODEL_OUTPUT] = "output",         [MODEL_ATTN_NORM] = "attn_norm",
-    [MODEL_ATTN_Q] = "attn_q",         [MODEL_ATTN_K] = "attn_k",
-    [MODEL_ATTN_V] = "attn_v",         [MODEL_ATTN_OUTPUT] = "attn_output",
-    [MODEL_FFN_NORM] = "ffn_norm",     [MODEL_FFN_GATE] = "ffn_gate",
-    [MODEL_FFN_UP] = "ffn_up",         [MODEL_FFN_DOWN] = "ffn_down",
+/* Spelt as the two layouts spell them, without ".weight". */
+static const struct {
+    const char *gguf;
+    const char *directory;
+} role_names[MODEL_ROLE_COUNT] = {
+    [MODEL_TOKEN_EMBD] = {"token_embd", "model.embed_tokens"},
+    [MODEL_OUTPUT_NORM] = {"output_norm", "model.norm"},
+    [MODEL_OUTPUT] = {"output", "lm_head"},
+    [MODEL_ATTN_NORM] = {"attn_norm", "input_layernorm"},
+    [MODEL_ATTN_Q] = {"attn_q", "self_attn.q_proj"},
+    [MODEL_ATTN_K] = {"attn_k", "self_attn.k_proj"},
+    [MODEL_ATTN_V] = {"attn_v", "self_attn.v_proj"},
+    [MODEL_ATTN_OUTPUT] = {"attn_output", "self_attn.o_proj"},
+    [MODEL_FFN_NORM] = {"ffn_norm", "post_attention_layernorm"},
+    [MODEL_FFN_GATE] = {"ffn_gate", "mlp.gate_proj"},
+    [MODEL_FFN_UP] = {"ffn_up", "mlp.up_proj"},
+    [MODEL_FFN_DOWN] = {"ffn_down", "mlp.down_proj"},
 };
 
 const char *model_role_name(enum model_role role)
 {
     assert(role < MODEL_ROLE_COUNT);
-    return role_names[role];
+    return role_names[role].gguf;
+}
+
+struct tensor_name {
+    char text[80];
+};
+
+static struct tensor_name tensor_name(const struct model *model, enum model_role role, size_t layer)
+{
+    struct tensor_name name;
+    bool gguf = checkpoint_gguf(model->checkpoint) != NULL;
+    const char *of = gguf ? role_names[role].gguf : role_names[role].directory;
+    if (role < MODEL_ATTN_NORM)
+        snprintf(name.text, sizeof name.text, "%s.weight", of);
+    else
+        snprintf(name.text, sizeof name.text, "%s.%zu.%s.weight", gguf ? "blk" : "model.layers",
+                 layer, of);
+    return name;
 }
 
 struct shape {
     int64_t rows;
     int64_t columns;
-    bool is_norm; /* one row, stored with one dimension, F32 */
+    bool is_norm; /* one row, stored with one dimension, not quantised */
 };
 
 static struct shape role_shape(const struct model_spec *spec, enum model_role role)
@@ -66,43 +99,55 @@ static struct shape role_shape(const struct model_spec *spec, enum model_role ro
     }
 }
 
-static enum status bind_tensor(struct model_tensor *bound, const struct model *model,
-                               enum model_role role, const char *name)
+static enum status check_dtype(const struct checkpoint_tensor *tensor, const char *name, bool norm)
 {
-    const struct gguf *gguf = model->gguf;
-    int index = gguf_find_tensor(gguf, name);
+    if (tensor->dtype == DTYPE_COUNT)
+        return checkpoint_fail(tensor, STATUS_UNIMPLEMENTED, "tensor-type",
+                               "tensor %s has type %s, which is not supported; F32, F16, BF16, "
+                               "Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q4_K, Q5_K and Q6_K are",
+                               name, tensor->type);
+    if (norm && dtype_block_elements(tensor->dtype) != 1)
+        return checkpoint_fail(tensor, STATUS_UNIMPLEMENTED, "tensor-type",
+                               "tensor %s has type %s; norms must be F32, F16 or BF16", name,
+                               tensor->type);
+    return STATUS_OK;
+}
+
+static enum status bind_tensor(struct model_tensor *bound, struct model *model,
+                               enum model_role role, size_t layer)
+{
+    const struct tensor_name name = tensor_name(model, role, layer);
+    int index = checkpoint_find_tensor(model->checkpoint, name.text);
     if (index < 0)
-        return fail(STATUS_DATA_LOSS, "%s: the tensor %s is missing", gguf_name(gguf), name);
-    const struct gguf_tensor *tensor = gguf_tensor(gguf, index);
+        return fail(STATUS_DATA_LOSS, "%s: the tensor %s is missing",
+                    checkpoint_name(model->checkpoint), name.text);
+    const struct checkpoint_tensor *tensor = checkpoint_tensor(model->checkpoint, index);
     struct shape shape = role_shape(&model->spec, role);
-    enum dtype dtype;
-    if (!ggml_type_dtype(&dtype, tensor->type))
-        return gguf_fail(gguf, tensor->offset, STATUS_UNIMPLEMENTED, "tensor-type",
-                         "tensor %s has type %s, which is not supported; F32, F16, BF16, Q8_0, "
-                         "Q4_0, Q4_1, Q5_0, Q5_1, Q4_K, Q5_K and Q6_K are",
-                         name, ggml_type_name(tensor->type));
-    if (shape.is_norm && dtype != DTYPE_F32)
-        return gguf_fail(gguf, tensor->offset, STATUS_UNIMPLEMENTED, "tensor-type",
-                         "tensor %s has type %s; norms must be F32", name, dtype_name(dtype));
-    if (tensor->dims_count != (shape.is_norm ? 1 : 2) || tensor->dims[0] != shape.columns ||
-        tensor->dims[1] != shape.rows)
-        return gguf_fail(gguf, tensor->offset, STATUS_DATA_LOSS, "tensor-shape",
-                         "tensor %s is %lld x %lld (%d dimensions), the model's sizes ask for "
-                         "%lld x %lld",
-                         name, (long long)tensor->dims[0], (long long)tensor->dims[1],
-                         tensor->dims_count, (long long)shape.columns, (long long)shape.rows);
-    *bound = (struct model_tensor){tensor->data, dtype, shape.rows, shape.columns};
+    TRY(check_dtype(tensor, name.text, shape.is_norm));
+    const int64_t *dims = tensor->dims;
+    bool fits = shape.is_norm
+                    ? tensor->dims_count == 1 && dims[0] == shape.columns
+                    : tensor->dims_count == 2 && dims[0] == shape.rows && dims[1] == shape.columns;
+    if (!fits)
+        return checkpoint_fail(tensor, STATUS_DATA_LOSS, "tensor-shape",
+                               "tensor %s is %lld x %lld (%d dimensions), the model's sizes ask "
+                               "for %lld x %lld",
+                               name.text, (long long)dims[0], (long long)dims[1],
+                               tensor->dims_count,
+                               (long long)(shape.is_norm ? shape.columns : shape.rows),
+                               (long long)(shape.is_norm ? 1 : shape.columns));
+    model->bound[index] = true;
+    *bound = (struct model_tensor){tensor->data, tensor->dtype, shape.rows, shape.columns};
     return STATUS_OK;
 }
 
 static enum status bind_whole(struct model *model)
 {
-    TRY(bind_tensor(&model->whole[MODEL_TOKEN_EMBD], model, MODEL_TOKEN_EMBD, "token_embd.weight"));
-    TRY(bind_tensor(&model->whole[MODEL_OUTPUT_NORM], model, MODEL_OUTPUT_NORM,
-                    "output_norm.weight"));
-    if (!model->spec.tied_output)
-        return bind_tensor(&model->whole[MODEL_OUTPUT], model, MODEL_OUTPUT, "output.weight");
-    model->whole[MODEL_OUTPUT] = model->whole[MODEL_TOKEN_EMBD];
+    for (int role = 0; role < MODEL_ATTN_NORM; role++)
+        if (role != MODEL_OUTPUT || !model->spec.tied_output)
+            TRY(bind_tensor(&model->whole[role], model, (enum model_role)role, 0));
+    if (model->spec.tied_output)
+        model->whole[MODEL_OUTPUT] = model->whole[MODEL_TOKEN_EMBD];
     return STATUS_OK;
 }
 
@@ -113,71 +158,80 @@ static enum status bind_layers(struct model *model)
     if (!model->layers)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the tensors of %zu layers", layers);
     for (size_t layer = 0; layer < layers; layer++)
-        for (int role = MODEL_ATTN_NORM; role < MODEL_ROLE_COUNT; role++) {
-            char name[64];
-            snprintf(name, sizeof name, "blk.%zu.%s.weight", layer, role_names[role]);
+        for (int role = MODEL_ATTN_NORM; role < MODEL_ROLE_COUNT; role++)
             TRY(bind_tensor(&model->layers[layer * LAYER_ROLES + (size_t)(role - MODEL_ATTN_NORM)],
-                            model, (enum model_role)role, name));
-        }
+                            model, (enum model_role)role, layer));
     return STATUS_OK;
 }
 
-/* True where one of the bound tensors has these bytes: tensors of a checked file never overlap. */
-static bool is_bound(const struct model *model, const struct gguf_tensor *tensor)
+/* The frequencies of rope, which the facts have read or computed: no weights. */
+static bool is_rope_table(const struct model *model, const struct checkpoint_tensor *tensor)
 {
-    for (int role = 0; role < MODEL_ATTN_NORM; role++)
-        if (model->whole[role].data == tensor->data)
-            return true;
-    int layer;
-    char name[64];
-    snprintf(name, sizeof name, "%.*s", (int)tensor->name.bytes, tensor->name.text);
-    if (sscanf(name, "blk.%4d.", &layer) != 1 || layer < 0 || layer >= model->spec.layers)
-        return false;
-    for (size_t i = 0; i < LAYER_ROLES; i++)
-        if (model->layers[(size_t)layer * LAYER_ROLES + i].data == tensor->data)
-            return true;
-    return false;
+    static const char buffer[] = ".rotary_emb.inv_freq";
+    size_t bytes = strlen(buffer);
+    if (checkpoint_gguf(model->checkpoint))
+        return text_view_is(tensor->name, "rope_freqs.weight");
+    return tensor->name.bytes > bytes &&
+           memcmp(tensor->name.text + tensor->name.bytes - bytes, buffer, bytes) == 0;
 }
 
 /* A tensor that we would leave out (a bias, an expert) means another arithmetic than ours. */
 static enum status refuse_unknown_tensors(const struct model *model)
 {
-    for (int i = 0; i < gguf_tensor_count(model->gguf); i++) {
-        const struct gguf_tensor *tensor = gguf_tensor(model->gguf, i);
-        if (!text_view_is(tensor->name, "rope_freqs.weight") && !is_bound(model, tensor))
-            return gguf_fail(model->gguf, tensor->offset, STATUS_UNIMPLEMENTED, "tensor-unknown",
-                             "tensor %.*s has no place in architecture llama as supported (%d "
-                             "layers, no biases, no experts)",
-                             (int)tensor->name.bytes, tensor->name.text, model->spec.layers);
+    for (int i = 0; i < checkpoint_tensor_count(model->checkpoint); i++) {
+        const struct checkpoint_tensor *tensor = checkpoint_tensor(model->checkpoint, i);
+        if (!model->bound[i] && !is_rope_table(model, tensor))
+            return checkpoint_fail(tensor, STATUS_UNIMPLEMENTED, "tensor-unknown",
+                                   "tensor %.*s has no place in architecture llama as supported "
+                                   "(%d layers, no biases, no experts%s)",
+                                   (int)tensor->name.bytes, tensor->name.text, model->spec.layers,
+                                   model->spec.tied_output ? ", output tied to the embedding" : "");
     }
     return STATUS_OK;
+}
+
+static enum status bind_tensors(struct model *model)
+{
+    size_t count = (size_t)checkpoint_tensor_count(model->checkpoint);
+    model->bound = calloc(count + 1, sizeof *model->bound);
+    if (!model->bound)
+        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the table of %zu tensors", count);
+    TRY(bind_whole(model));
+    TRY(bind_layers(model));
+    return refuse_unknown_tensors(model);
+}
+
+static enum status read_spec(struct model *model)
+{
+    const struct gguf *gguf = checkpoint_gguf(model->checkpoint);
+    return gguf ? spec_gguf_read(&model->spec, gguf)
+                : directory_read_spec(&model->spec, checkpoint_directory(model->checkpoint));
 }
 
 static enum status read_vocab(struct model *model)
 {
-    if (!gguf_find_pair(model->gguf, "tokenizer.ggml.model"))
+    const struct gguf *gguf = checkpoint_gguf(model->checkpoint);
+    if (!gguf)
+        return directory_read_vocab(&model->vocab, checkpoint_directory(model->checkpoint),
+                                    model->spec.vocab);
+    if (!gguf_find_pair(gguf, "tokenizer.ggml.model"))
         return STATUS_OK;
-    TRY(vocab_create(&model->vocab, model->gguf));
+    TRY(vocab_gguf_read(&model->vocab, gguf));
     if (vocab_count(model->vocab) != model->spec.vocab)
         return fail(STATUS_DATA_LOSS, "%s: the tokenizer has %d tokens, token_embd.weight %d rows",
-                    gguf_name(model->gguf), vocab_count(model->vocab), model->spec.vocab);
+                    gguf_name(gguf), vocab_count(model->vocab), model->spec.vocab);
     return STATUS_OK;
 }
 
-/* Takes `gguf`, also on failure. */
-static enum status model_create(struct model **model, struct gguf *gguf)
+enum status model_create(struct model **model, struct checkpoint *checkpoint)
 {
     enum status status;
     struct model *created = calloc(1, sizeof *created);
-    if (!created) {
-        gguf_close(gguf);
+    if (!created)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory to open a model");
-    }
-    created->gguf = gguf;
-    TRY_ELSE(spec_read(&created->spec, gguf), close_model);
-    TRY_ELSE(bind_whole(created), close_model);
-    TRY_ELSE(bind_layers(created), close_model);
-    TRY_ELSE(refuse_unknown_tensors(created), close_model);
+    created->checkpoint = checkpoint;
+    TRY_ELSE(read_spec(created), close_model);
+    TRY_ELSE(bind_tensors(created), close_model);
     TRY_ELSE(read_vocab(created), close_model);
     *model = created;
     return STATUS_OK;
@@ -186,18 +240,29 @@ close_model:
     return status;
 }
 
+/* Takes `checkpoint`, also on failure. */
+static enum status create_owner(struct model **model, struct checkpoint *checkpoint)
+{
+    enum status status = model_create(model, checkpoint);
+    if (status == STATUS_OK)
+        (*model)->owns_checkpoint = true;
+    else
+        checkpoint_close(checkpoint);
+    return status;
+}
+
 enum status model_open(struct model **model, const char *path)
 {
-    struct gguf *gguf;
-    TRY(gguf_open(&gguf, path));
-    return model_create(model, gguf);
+    struct checkpoint *checkpoint;
+    TRY(checkpoint_open(&checkpoint, path));
+    return create_owner(model, checkpoint);
 }
 
 enum status model_parse(struct model **model, const void *data, size_t bytes, const char *name)
 {
-    struct gguf *gguf;
-    TRY(gguf_parse(&gguf, data, bytes, name));
-    return model_create(model, gguf);
+    struct checkpoint *checkpoint;
+    TRY(checkpoint_parse(&checkpoint, data, bytes, name));
+    return create_owner(model, checkpoint);
 }
 
 void model_close(struct model *model)
@@ -206,7 +271,9 @@ void model_close(struct model *model)
         return;
     vocab_destroy(model->vocab);
     free(model->layers);
-    gguf_close(model->gguf);
+    free(model->bound);
+    if (model->owns_checkpoint)
+        checkpoint_close(model->checkpoint);
     free(model);
 }
 
@@ -229,7 +296,7 @@ const struct vocab *model_vocab(const struct model *model)
     return model->vocab;
 }
 
-const struct gguf *model_gguf(const struct model *model)
+const struct checkpoint *model_checkpoint(const struct model *model)
 {
-    return model->gguf;
+    return model->checkpoint;
 }

@@ -1,9 +1,9 @@
-/* A model file, opened and checked: its facts, its tensors and its tokenizer, as views into the
- * mapped file.
+/* A model, opened and checked: its facts, its tensors and its tokenizer, as views into the mapped
+ * file or files. Everything above this header is the same for a GGUF file and for a directory.
  *
  * Once model_open has succeeded, every tensor named below is there once, with the shape and a type
- * that the facts ask for, and nothing else in the file needs checking. The file's numbers
- * themselves are not looked at (a NaN passes).
+ * that the facts ask for, and nothing else needs checking. The weights' numbers themselves are not
+ * looked at (a NaN passes).
  */
 #pragma once
 
@@ -12,7 +12,7 @@
 #include <stdint.h>
 
 #include "kernels/dtype.h"
-#include "proto/model/gguf.h"
+#include "proto/model/checkpoint.h"
 #include "proto/model/spec.h"
 #include "proto/model/vocab.h"
 #include "proto/status.h"
@@ -22,15 +22,15 @@ struct model;
 enum model_role {
     /* of the whole model */
     MODEL_TOKEN_EMBD,  /* [vocab, hidden] */
-    MODEL_OUTPUT_NORM, /* [1, hidden], F32 */
+    MODEL_OUTPUT_NORM, /* [1, hidden]; F32, F16 or BF16 */
     MODEL_OUTPUT,      /* [vocab, hidden]; the embedding where the two are tied */
     /* of a layer */
-    MODEL_ATTN_NORM,   /* [1, hidden], F32 */
+    MODEL_ATTN_NORM,   /* [1, hidden]; F32, F16 or BF16 */
     MODEL_ATTN_Q,      /* [heads * head_dim, hidden]; rows in the file's order: spec_qk_row */
     MODEL_ATTN_K,      /* [kv_heads * head_dim, hidden]; rows in the file's order: spec_qk_row */
     MODEL_ATTN_V,      /* [kv_heads * head_dim, hidden] */
     MODEL_ATTN_OUTPUT, /* [hidden, heads * head_dim] */
-    MODEL_FFN_NORM,    /* [1, hidden], F32 */
+    MODEL_FFN_NORM,    /* [1, hidden]; F32, F16 or BF16 */
     MODEL_FFN_GATE,    /* [ffn, hidden] */
     MODEL_FFN_UP,      /* [ffn, hidden] */
     MODEL_FFN_DOWN,    /* [hidden, ffn] */
@@ -45,14 +45,17 @@ struct model_tensor {
     int64_t columns; /* inputs, contiguous */
 };
 
-/* Maps and checks the file. NOT_FOUND, IO, DATA_LOSS (offset and rule in the sentence) or
- * UNIMPLEMENTED (by name). */
+/* A GGUF file, or a directory as Hugging Face lays it out. As checkpoint_open fails, and with
+ * UNIMPLEMENTED (by name) and DATA_LOSS where the model itself cannot be used. */
 MUST_CHECK enum status model_open(struct model **model, const char *path);
 
-/* The same over bytes in memory, which are borrowed until model_close; `name` stands for the path
- * in sentences. */
+/* The same over a GGUF file's bytes in memory, which are borrowed until model_close; `name` stands
+ * for the path in sentences. */
 MUST_CHECK enum status model_parse(struct model **model, const void *data, size_t bytes,
                                    const char *name);
+
+/* The same over a checkpoint, which is borrowed until model_close. */
+MUST_CHECK enum status model_create(struct model **model, struct checkpoint *checkpoint);
 
 /* Ends every view. Accepts NULL. */
 void model_close(struct model *model);
@@ -62,10 +65,10 @@ const struct model_spec *model_spec(const struct model *model);
 /* `layer` is ignored for a role of the whole model. */
 struct model_tensor model_tensor(const struct model *model, enum model_role role, int layer);
 
-/* NULL where the file has no tokenizer. */
+/* NULL where the model has no tokenizer. */
 const struct vocab *model_vocab(const struct model *model);
 
-const struct gguf *model_gguf(const struct model *model);
+const struct checkpoint *model_checkpoint(const struct model *model);
 
-/* As the file spells it without its layer and ".weight": "attn_q", "token_embd", ... */
+/* As GGUF spells it without its layer and ".weight": "attn_q", "token_embd", ... */
 const char *model_role_name(enum model_role role);

@@ -1,202 +1,16 @@
-/* Owns the reading of a model's facts from a file's keys. Promises that facts are within the limits
- * of spec.h and fit together, and that a key which would change the arithmetic in a way that is not
- * supported is refused by its name.
+/* Owns the frequencies of rope and the order of a head's rows. Promises frequencies that are
+ * computed in double and rounded to float32 after each step, as the model's own definition does.
  */
 #include "proto/model/spec.h"
 
 #include <assert.h>
 #include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include "proto/model/ggml_type.h"
-#include "proto/model/gguf_value.h"
-
-enum { KEY_BYTES = 96 };
 
 static const double pi = 3.14159265358979323846;
 
-struct key {
-    char text[KEY_BYTES];
-};
-
-/* The one architecture so far: keys are "llama.<rest>". */
-static struct key key_of(const char *rest)
+double spec_yarn_mscale(double factor)
 {
-    struct key key;
-    snprintf(key.text, sizeof key.text, "llama.%s", rest);
-    return key;
-}
-
-static bool has(const struct gguf *gguf, const char *rest)
-{
-    return gguf_find_pair(gguf, key_of(rest).text) != NULL;
-}
-
-static enum status read_int(int *value, const struct gguf *gguf, const char *rest, int64_t last)
-{
-    struct key key = key_of(rest);
-    const struct gguf_pair *pair = gguf_find_pair(gguf, key.text);
-    if (pair && pair->type == GGUF_ARRAY)
-        return gguf_fail(gguf, pair->offset, STATUS_UNIMPLEMENTED, "per-layer",
-                         "%s has a value for each layer, which is not supported", key.text);
-    int64_t wide;
-    TRY(gguf_value_integer(gguf, &wide, key.text, 1, last));
-    *value = (int)wide;
-    return STATUS_OK;
-}
-
-static enum status read_int_or(int *value, const struct gguf *gguf, const char *rest, int64_t last,
-                               int otherwise)
-{
-    *value = otherwise;
-    return has(gguf, rest) ? read_int(value, gguf, rest, last) : STATUS_OK;
-}
-
-static enum status read_float_or(double *value, const struct gguf *gguf, const char *rest,
-                                 double otherwise)
-{
-    *value = otherwise;
-    return has(gguf, rest) ? gguf_value_float(gguf, value, key_of(rest).text) : STATUS_OK;
-}
-
-static enum status check_architecture(struct model_spec *spec, const struct gguf *gguf)
-{
-    static const char key[] = "general.architecture";
-    TRY(gguf_value_text(gguf, &spec->architecture, key));
-    if (!text_view_is(spec->architecture, "llama"))
-        return gguf_fail(gguf, gguf_find_pair(gguf, key)->offset, STATUS_UNIMPLEMENTED,
-                         "architecture", "architecture %.*s is not supported, llama is",
-                         (int)spec->architecture.bytes, spec->architecture.text);
-    const struct gguf_pair *split = gguf_find_pair(gguf, "split.count");
-    int64_t parts;
-    if (split && (!gguf_value_as_integer(&parts, split) || parts != 1))
-        return gguf_fail(gguf, split->offset, STATUS_UNIMPLEMENTED, "split",
-                         "a model split over several files is not supported; join them first");
-    return STATUS_OK;
-}
-
-/* Keys that would change the arithmetic unless they have the neutral value beside them. */
-static const struct {
-    const char *rest;
-    double neutral;
-    const char *what;
-} neutral_keys[] = {
-    {"attention.sliding_window", 0, "a sliding window in the file"},
-    {"expert_count", 0, "a mixture of experts"},
-    {"attention.causal", 1, "attention that is not causal"},
-    {"attention.clamp_kqv", 0, "clamped queries, keys and values"},
-    {"attention.max_alibi_bias", 0, "ALiBi"},
-    {"attention.scale", 0, "an attention scale of the file's own"},
-    {"attn_logit_softcapping", 0, "capped attention scores"},
-    {"final_logit_softcapping", 0, "capped logits"},
-    {"logit_scale", 1, "scaled logits"},
-    {"embedding_scale", 1, "scaled embeddings"},
-    {"residual_scale", 1, "scaled residuals"},
-    {"rope.scaling.yarn_ext_factor", 1, "a YaRN extrapolation factor"},
-    {"rope.scaling.yarn_log_multiplier", 0, "a YaRN log multiplier"},
-};
-
-static enum status check_neutral_keys(const struct gguf *gguf)
-{
-    for (size_t i = 0; i < sizeof neutral_keys / sizeof neutral_keys[0]; i++) {
-        struct key key = key_of(neutral_keys[i].rest);
-        const struct gguf_pair *pair = gguf_find_pair(gguf, key.text);
-        if (!pair)
-            continue;
-        int64_t integer = 0;
-        double value = 0;
-        bool read = gguf_value_as_float(&value, pair);
-        if (!read && gguf_value_as_integer(&integer, pair)) {
-            read = true;
-            value = (double)integer;
-        }
-        if (!read || value != neutral_keys[i].neutral)
-            return gguf_fail(gguf, pair->offset, STATUS_UNIMPLEMENTED, "unsupported-key",
-                             "%s (key %s) is not supported", neutral_keys[i].what, key.text);
-    }
-    return STATUS_OK;
-}
-
-static enum status read_sizes(struct model_spec *spec, const struct gguf *gguf)
-{
-    TRY(read_int(&spec->layers, gguf, "block_count", MODEL_LAYERS_MAX));
-    TRY(read_int(&spec->hidden, gguf, "embedding_length", MODEL_HIDDEN_MAX));
-    TRY(read_int(&spec->heads, gguf, "attention.head_count", MODEL_HEADS_MAX));
-    TRY(read_int_or(&spec->kv_heads, gguf, "attention.head_count_kv", spec->heads, spec->heads));
-    TRY(read_int(&spec->ffn, gguf, "feed_forward_length", MODEL_FFN_MAX));
-    TRY(read_int(&spec->trained_tokens, gguf, "context_length", MODEL_TOKENS_MAX));
-    size_t heads_offset = gguf_find_pair(gguf, "llama.attention.head_count")->offset;
-    if (spec->heads % spec->kv_heads != 0)
-        return gguf_fail(gguf, heads_offset, STATUS_DATA_LOSS, "heads",
-                         "%d heads cannot share %d key-value heads evenly", spec->heads,
-                         spec->kv_heads);
-    if (!has(gguf, "attention.key_length") && spec->hidden % spec->heads != 0)
-        return gguf_fail(gguf, heads_offset, STATUS_DATA_LOSS, "heads",
-                         "a width of %d does not divide by %d heads", spec->hidden, spec->heads);
-    int value_length;
-    int rotated;
-    TRY(read_int_or(&spec->head_dim, gguf, "attention.key_length", MODEL_HIDDEN_MAX,
-                    spec->hidden / spec->heads));
-    TRY(read_int_or(&value_length, gguf, "attention.value_length", MODEL_HIDDEN_MAX,
-                    spec->head_dim));
-    TRY(read_int_or(&rotated, gguf, "rope.dimension_count", MODEL_HIDDEN_MAX, spec->head_dim));
-    if (spec->head_dim % 2 != 0 || spec->head_dim > MODEL_HEAD_DIM_MAX)
-        return gguf_fail(gguf, heads_offset, STATUS_UNIMPLEMENTED, "head-dim",
-                         "a head dimension of %d is not supported; even ones up to %d are",
-                         spec->head_dim, MODEL_HEAD_DIM_MAX);
-    if (value_length != spec->head_dim || rotated != spec->head_dim)
-        return gguf_fail(gguf, heads_offset, STATUS_UNIMPLEMENTED, "head-dim",
-                         "keys of %d, values of %d and %d rotated dimensions are not supported; "
-                         "the three must be equal",
-                         spec->head_dim, value_length, rotated);
-    return STATUS_OK;
-}
-
-static enum status read_norm(struct model_spec *spec, const struct gguf *gguf)
-{
-    static const char rest[] = "attention.layer_norm_rms_epsilon";
-    double epsilon;
-    TRY(gguf_value_float(gguf, &epsilon, key_of(rest).text));
-    if (epsilon <= 0 || epsilon >= 1)
-        return gguf_fail(gguf, gguf_find_pair(gguf, key_of(rest).text)->offset, STATUS_DATA_LOSS,
-                         "value-range", "%s is %g, it must lie between 0 and 1", key_of(rest).text,
-                         epsilon);
-    spec->norm_eps = (float)epsilon;
-    return STATUS_OK;
-}
-
-static enum status read_scaling_kind(struct model_spec *spec, const struct gguf *gguf)
-{
-    struct key key = key_of("rope.scaling.type");
-    const struct gguf_pair *pair = gguf_find_pair(gguf, key.text);
-    bool old_linear = has(gguf, "rope.scale_linear");
-    spec->rope_scaling = old_linear ? MODEL_ROPE_LINEAR : MODEL_ROPE_NONE;
-    TRY(read_float_or(&spec->rope_factor, gguf,
-                      old_linear ? "rope.scale_linear" : "rope.scaling.factor", 1));
-    if (spec->rope_factor == 0) /* how old files say none */
-        spec->rope_factor = 1;
-    if (pair) {
-        struct text_view kind;
-        TRY(gguf_value_text(gguf, &kind, key.text));
-        if (text_view_is(kind, "none"))
-            spec->rope_scaling = MODEL_ROPE_NONE;
-        else if (text_view_is(kind, "linear"))
-            spec->rope_scaling = MODEL_ROPE_LINEAR;
-        else if (text_view_is(kind, "yarn"))
-            spec->rope_scaling = MODEL_ROPE_YARN;
-        else
-            return gguf_fail(gguf, pair->offset, STATUS_UNIMPLEMENTED, "rope-scaling",
-                             "rope scaling %.*s is not supported; none, linear and yarn are",
-                             (int)kind.bytes, kind.text);
-    }
-    if (spec->rope_factor < 1 || spec->rope_factor > 1e6)
-        return fail(STATUS_DATA_LOSS, "%s: a rope scaling factor of %g; 1 .. 1e6 are allowed",
-                    gguf_name(gguf), spec->rope_factor);
-    if (spec->rope_scaling == MODEL_ROPE_NONE)
-        spec->rope_factor = 1;
-    return STATUS_OK;
+    return 0.1 * log(factor) + 1;
 }
 
 /* The pair of dimensions, counted as a real number, that turns `turns` times over the original
@@ -207,63 +21,50 @@ static double yarn_dimension(const struct model_spec *spec, double turns)
            (2 * log(spec->rope_base));
 }
 
-static enum status apply_yarn(struct model_spec *spec, const struct gguf *gguf)
+static void apply_yarn(struct model_spec *spec, const struct spec_rope *rope)
 {
-    double fast;
-    double slow;
-    double attention;
-    double yarn_attention;
-    TRY(read_float_or(&fast, gguf, "rope.scaling.yarn_beta_fast", 32));
-    TRY(read_float_or(&slow, gguf, "rope.scaling.yarn_beta_slow", 1));
-    TRY(read_float_or(&attention, gguf, "rope.scaling.attn_factor", 1));
-    TRY(read_float_or(&yarn_attention, gguf, "rope.scaling.yarn_attn_factor", 1));
-    TRY(read_int_or(&spec->rope_original_tokens, gguf, "rope.scaling.original_context_length",
-                    MODEL_TOKENS_MAX, spec->trained_tokens));
-    if (fast <= 0 || slow <= 0 || fast < slow || attention <= 0 || yarn_attention <= 0)
-        return fail(STATUS_DATA_LOSS,
-                    "%s: YaRN needs beta_fast >= beta_slow > 0 and positive attention factors, "
-                    "the file says %g, %g, %g and %g",
-                    gguf_name(gguf), fast, slow, attention, yarn_attention);
-    double low = fmax(floor(yarn_dimension(spec, fast)), 0);
-    double high = fmin(ceil(yarn_dimension(spec, slow)), spec->head_dim - 1);
+    double low = fmax(floor(yarn_dimension(spec, rope->beta_fast)), 0);
+    double high = fmin(ceil(yarn_dimension(spec, rope->beta_slow)), spec->head_dim - 1);
     double width = high > low ? high - low : 0.001;
     for (int i = 0; i < spec->head_dim / 2; i++) {
         double ramp = fmin(fmax((i - low) / width, 0), 1);
-        spec->inv_freq[i] *= ramp / spec->rope_factor + (1 - ramp);
+        spec->inv_freq[i] *= ramp / rope->factor + (1 - ramp);
     }
-    spec->rope_mscale = attention * yarn_attention * (0.1 * log(spec->rope_factor) + 1);
-    return STATUS_OK;
 }
 
-/* rope_freqs.weight, f32 [head_dim / 2]: each frequency is divided by its factor. */
-static enum status apply_factors(struct model_spec *spec, const struct gguf *gguf)
+/* Long waves are stretched, short ones are not, those between in proportion. */
+static void apply_llama3(struct model_spec *spec, const struct spec_rope *rope)
 {
-    int index = gguf_find_tensor(gguf, "rope_freqs.weight");
-    if (index < 0)
-        return STATUS_OK;
-    const struct gguf_tensor *tensor = gguf_tensor(gguf, index);
-    if (tensor->type != ggml_type_number(DTYPE_F32) || tensor->dims_count != 1 ||
-        tensor->dims[0] != spec->head_dim / 2)
-        return gguf_fail(gguf, tensor->offset, STATUS_DATA_LOSS, "tensor-shape",
-                         "tensor rope_freqs.weight must be F32 with %d values", spec->head_dim / 2);
-    bool neutral = true;
+    double low = rope->low_freq_factor;
+    double high = rope->high_freq_factor;
     for (int i = 0; i < spec->head_dim / 2; i++) {
-        float factor;
-        memcpy(&factor, tensor->data + sizeof factor * (size_t)i, sizeof factor);
-        if (!(factor >= 1e-6f && factor <= 1e6f))
-            return gguf_fail(gguf, tensor->offset, STATUS_DATA_LOSS, "value-range",
-                             "rope_freqs.weight has %g at %d; 1e-6 .. 1e6 are allowed",
-                             (double)factor, i);
-        neutral &= factor == 1.0f;
-        spec->inv_freq[i] /= (double)factor;
+        double frequency = spec->inv_freq[i];
+        double turns = rope->original_tokens * frequency / (2 * pi);
+        double kept = fmin(fmax((turns - low) / (high - low), 0), 1);
+        spec->inv_freq[i] = (1 - kept) * frequency / rope->factor + kept * frequency;
     }
-    if (neutral) /* files of plain models may carry a tensor of ones */
-        return STATUS_OK;
-    if (spec->rope_scaling != MODEL_ROPE_NONE)
-        return gguf_fail(gguf, tensor->offset, STATUS_UNIMPLEMENTED, "rope-scaling",
-                         "rope_freqs.weight together with %s scaling is not supported",
-                         spec_rope_scaling_name(spec->rope_scaling));
-    spec->rope_scaling = MODEL_ROPE_FACTORS;
+}
+
+static enum status check_rope(const struct spec_rope *rope, const char *name)
+{
+    if (!(rope->base > 1 && rope->base <= 1e12))
+        return fail(STATUS_DATA_LOSS, "%s: a rope base of %g; more than 1, up to 1e12 is allowed",
+                    name, rope->base);
+    if (!(rope->factor >= 1 && rope->factor <= 1e6))
+        return fail(STATUS_DATA_LOSS, "%s: a rope scaling factor of %g; 1 .. 1e6 are allowed", name,
+                    rope->factor);
+    if (rope->scaling == MODEL_ROPE_YARN &&
+        !(rope->beta_slow > 0 && rope->beta_fast >= rope->beta_slow && rope->mscale > 0))
+        return fail(STATUS_DATA_LOSS,
+                    "%s: YaRN needs beta_fast >= beta_slow > 0 and a positive attention factor, "
+                    "the model says %g, %g and %g",
+                    name, rope->beta_fast, rope->beta_slow, rope->mscale);
+    if (rope->scaling == MODEL_ROPE_LLAMA3 &&
+        !(rope->low_freq_factor > 0 && rope->high_freq_factor > rope->low_freq_factor))
+        return fail(STATUS_DATA_LOSS,
+                    "%s: llama3 scaling needs high_freq_factor > low_freq_factor > 0, the model "
+                    "says %g and %g",
+                    name, rope->high_freq_factor, rope->low_freq_factor);
     return STATUS_OK;
 }
 
@@ -273,83 +74,27 @@ static void round_to_f32(struct model_spec *spec)
         spec->inv_freq[i] = (double)(float)spec->inv_freq[i];
 }
 
-/* Each step rounds to float32, as the model's own definition does. */
-static enum status read_rope(struct model_spec *spec, const struct gguf *gguf)
+enum status spec_set_rope(struct model_spec *spec, const struct spec_rope *rope, const char *name)
 {
-    TRY(read_float_or(&spec->rope_base, gguf, "rope.freq_base", 10000));
-    if (spec->rope_base <= 1 || spec->rope_base > 1e12)
-        return fail(STATUS_DATA_LOSS, "%s: a rope base of %g; more than 1, up to 1e12 is allowed",
-                    gguf_name(gguf), spec->rope_base);
-    TRY(read_scaling_kind(spec, gguf));
-    spec->rope_mscale = 1;
-    spec->rope_original_tokens = spec->trained_tokens;
+    bool has_length = rope->scaling == MODEL_ROPE_YARN || rope->scaling == MODEL_ROPE_LLAMA3;
+    assert(rope->scaling != MODEL_ROPE_FACTORS);
+    TRY(check_rope(rope, name));
+    spec->rope_base = rope->base;
+    spec->rope_scaling = rope->scaling;
+    spec->rope_factor = rope->scaling == MODEL_ROPE_NONE ? 1 : rope->factor;
+    spec->rope_mscale = rope->scaling == MODEL_ROPE_YARN ? rope->mscale : 1;
+    spec->rope_original_tokens = has_length ? rope->original_tokens : spec->trained_tokens;
     for (int i = 0; i < spec->head_dim / 2; i++)
-        spec->inv_freq[i] = pow(spec->rope_base, -2.0 * i / spec->head_dim);
+        spec->inv_freq[i] = pow(rope->base, -2.0 * i / spec->head_dim);
     round_to_f32(spec);
-    if (spec->rope_scaling == MODEL_ROPE_YARN)
-        TRY(apply_yarn(spec, gguf));
-    if (spec->rope_scaling == MODEL_ROPE_LINEAR)
+    if (rope->scaling == MODEL_ROPE_YARN)
+        apply_yarn(spec, rope);
+    if (rope->scaling == MODEL_ROPE_LLAMA3)
+        apply_llama3(spec, rope);
+    if (rope->scaling == MODEL_ROPE_LINEAR)
         for (int i = 0; i < spec->head_dim / 2; i++)
-            spec->inv_freq[i] /= spec->rope_factor;
+            spec->inv_freq[i] /= rope->factor;
     round_to_f32(spec);
-    TRY(apply_factors(spec, gguf));
-    round_to_f32(spec);
-    return STATUS_OK;
-}
-
-/* general.file_type, as the writers number it. */
-static const char *file_type_name(const struct gguf *gguf)
-{
-    static const char *const names[] = {
-        [0] = "F32",     [1] = "F16",     [2] = "Q4_0",    [3] = "Q4_1",    [7] = "Q8_0",
-        [8] = "Q5_0",    [9] = "Q5_1",    [10] = "Q2_K",   [11] = "Q3_K_S", [12] = "Q3_K_M",
-        [13] = "Q3_K_L", [14] = "Q4_K_S", [15] = "Q4_K_M", [16] = "Q5_K_S", [17] = "Q5_K_M",
-        [18] = "Q6_K",   [32] = "BF16",
-    };
-    const struct gguf_pair *pair = gguf_find_pair(gguf, "general.file_type");
-    int64_t number;
-    if (!pair || !gguf_value_as_integer(&number, pair) || number < 0 ||
-        number >= (int64_t)(sizeof names / sizeof names[0]) || !names[number])
-        return "unknown";
-    return names[number];
-}
-
-/* The embedding's rows are the vocabulary; the key, where there is one, must agree. */
-static enum status read_vocab_size(struct model_spec *spec, const struct gguf *gguf)
-{
-    int index = gguf_find_tensor(gguf, "token_embd.weight");
-    if (index < 0)
-        return fail(STATUS_DATA_LOSS, "%s: the tensor token_embd.weight is missing",
-                    gguf_name(gguf));
-    const struct gguf_tensor *tensor = gguf_tensor(gguf, index);
-    if (tensor->dims[1] > MODEL_VOCAB_MAX)
-        return gguf_fail(gguf, tensor->offset, STATUS_DATA_LOSS, "vocab",
-                         "a vocabulary of %lld; at most %d are allowed", (long long)tensor->dims[1],
-                         MODEL_VOCAB_MAX);
-    int stated;
-    spec->vocab = (int)tensor->dims[1];
-    TRY(read_int_or(&stated, gguf, "vocab_size", MODEL_VOCAB_MAX, spec->vocab));
-    if (stated != spec->vocab)
-        return gguf_fail(gguf, tensor->offset, STATUS_DATA_LOSS, "vocab",
-                         "token_embd.weight has %d rows, llama.vocab_size says %d", spec->vocab,
-                         stated);
-    spec->tied_output = gguf_find_tensor(gguf, "output.weight") < 0;
-    return STATUS_OK;
-}
-
-enum status spec_read(struct model_spec *spec, const struct gguf *gguf)
-{
-    struct model_spec read = {.interleaved_qk = true, .file_type = file_type_name(gguf)};
-    TRY(check_architecture(&read, gguf));
-    const struct gguf_pair *name = gguf_find_pair(gguf, "general.name");
-    if (!name || !gguf_value_as_text(&read.name, name))
-        read.name = text_view_of("");
-    TRY(check_neutral_keys(gguf));
-    TRY(read_sizes(&read, gguf));
-    TRY(read_norm(&read, gguf));
-    TRY(read_vocab_size(&read, gguf));
-    TRY(read_rope(&read, gguf));
-    *spec = read;
     return STATUS_OK;
 }
 
@@ -365,7 +110,7 @@ int spec_qk_row(const struct model_spec *spec, int row)
 
 const char *spec_rope_scaling_name(enum model_rope_scaling scaling)
 {
-    static const char *const names[] = {"none", "linear", "yarn", "factors"};
-    assert(scaling <= MODEL_ROPE_FACTORS);
+    static const char *const names[] = {"none", "linear", "yarn", "factors", "llama3"};
+    assert(scaling <= MODEL_ROPE_LLAMA3);
     return names[scaling];
 }

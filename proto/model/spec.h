@@ -1,11 +1,11 @@
-/* What a model file says about the model's architecture, as plain numbers. Everything in it has
- * been checked against limits and against the rest of it; the tensors themselves are in model.h.
+/* What a model's files say about its architecture, as plain numbers. Everything in it has been
+ * checked against limits and against the rest of it; the tensors themselves are in model.h.
  */
 #pragma once
 
 #include <stdbool.h>
 
-#include "proto/model/gguf.h"
+#include "proto/model/text_view.h"
 #include "proto/status.h"
 
 enum {
@@ -22,7 +22,8 @@ enum model_rope_scaling {
     MODEL_ROPE_NONE,
     MODEL_ROPE_LINEAR,
     MODEL_ROPE_YARN,
-    MODEL_ROPE_FACTORS /* rope_freqs.weight: one divisor a frequency (Llama 3.1 and later) */
+    MODEL_ROPE_FACTORS, /* rope_freqs.weight: one divisor a frequency (Llama 3.1 and later) */
+    MODEL_ROPE_LLAMA3   /* the same by its formula */
 };
 
 struct model_spec {
@@ -45,18 +46,35 @@ struct model_spec {
 
     double rope_base;
     enum model_rope_scaling rope_scaling;
-    double rope_factor;       /* 1 unless linear or yarn */
-    int rope_original_tokens; /* yarn: the length before stretching; else trained_tokens */
+    double rope_factor;       /* 1 unless linear, yarn or llama3 */
+    int rope_original_tokens; /* yarn, llama3: the length before stretching; else trained_tokens */
     double rope_mscale;       /* both cos and sin are multiplied by it; 1 unless yarn */
     double inv_freq[MODEL_HEAD_DIM_MAX /
                     2]; /* [head_dim / 2], scaling applied, rounded to float32 and widened */
 };
 
-/* Reads and checks the facts. UNIMPLEMENTED names what is not supported; DATA_LOSS what cannot be.
- */
-MUST_CHECK enum status spec_read(struct model_spec *spec, const struct gguf *gguf);
+/* How a model asks for its frequencies. */
+struct spec_rope {
+    double base;
+    enum model_rope_scaling scaling; /* not MODEL_ROPE_FACTORS */
+    double factor;                   /* 1 where there is no scaling */
+    int original_tokens;             /* yarn, llama3 */
+    double beta_fast;                /* yarn */
+    double beta_slow;
+    double mscale;
+    double low_freq_factor; /* llama3 */
+    double high_freq_factor;
+};
 
-/* The row of the file's attn_q or attn_k that holds row `row` of the rotate-half layout (element i
+/* 0.1 ln(factor) + 1, what YaRN multiplies cos and sin by unless the model says otherwise. */
+double spec_yarn_mscale(double factor);
+
+/* Sets all of rope_* and inv_freq from head_dim and trained_tokens. DATA_LOSS, with `name` before
+ * it, for numbers that cannot be. */
+MUST_CHECK enum status spec_set_rope(struct model_spec *spec, const struct spec_rope *rope,
+                                     const char *name);
+
+/* The row of the model's attn_q or attn_k that holds row `row` of the rotate-half layout (element i
  * of a head turns with element i + head_dim / 2), which is the layout that every kernel uses. The
  * identity unless interleaved_qk. */
 int spec_qk_row(const struct model_spec *spec, int row);

@@ -1,6 +1,6 @@
-/* A tokenizer's data, as the model file holds it. What the parts mean is the tokenizer's business
+/* A tokenizer's data, as the model holds it. What the parts mean is the tokenizer's business
  * (coordinator/tokenizer.c); here they are only checked: UTF-8, lengths that agree, ids inside the
- * vocabulary. Every pointer is a view into the model file.
+ * vocabulary. Every pointer is a view that lives as long as the vocabulary and the model's files.
  */
 #pragma once
 
@@ -8,7 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "proto/model/gguf.h"
+#include "proto/model/text_view.h"
 #include "proto/status.h"
 
 struct vocab;
@@ -22,7 +22,7 @@ enum vocab_type {
     VOCAB_BYTE = 6
 };
 
-/* `text` is as in the file: for model "gpt2" still in the byte-to-unicode alphabet. Not ended by 0;
+/* `text` is as in the file: for kind "gpt2" still in the byte-to-unicode alphabet. Not ended by 0;
  * may be empty. */
 struct vocab_token {
     const char *text;
@@ -30,8 +30,7 @@ struct vocab_token {
     enum vocab_type type;
 };
 
-/* The two sides of "left right", cut at the first space after the first character. Neither side is
- * empty. */
+/* The two sides of a merge. Neither is empty. */
 struct vocab_merge {
     const char *left;
     size_t left_bytes;
@@ -39,7 +38,9 @@ struct vocab_merge {
     size_t right_bytes;
 };
 
-/* Ids are -1 where the file has none. */
+enum { VOCAB_ENDS_MAX = 16 };
+
+/* Ids are -1 where the model has none. */
 struct vocab_special {
     int32_t bos;
     int32_t eos;
@@ -47,21 +48,47 @@ struct vocab_special {
     int32_t eom;
     int32_t unknown;
     int32_t padding;
+    int32_t ends[VOCAB_ENDS_MAX]; /* end an answer: eos, eot and eom among them, each once */
+    int end_count;
 };
 
 enum vocab_flag { VOCAB_FLAG_ABSENT = -1, VOCAB_FLAG_OFF = 0, VOCAB_FLAG_ON = 1 };
 
-/* Reads and checks tokenizer.*, which the file must have. `gguf` must
- * outlive it. */
-MUST_CHECK enum status vocab_create(struct vocab **vocab, const struct gguf *gguf);
+/* What a vocabulary is made of, by those who read it from a file. */
+struct vocab_parts {
+    struct text_view kind;
+    struct text_view pre;
+    struct text_view chat_template;
+    struct vocab_token *tokens; /* [count] */
+    int32_t count;
+    struct vocab_merge *merges; /* [merge_count] */
+    int32_t merge_count;
+    char *texts; /* memory that views of this vocabulary point into; NULL where they point
+                    elsewhere */
+    struct vocab_special special; /* ends by vocab_parts_add_end */
+    enum vocab_flag add_bos;
+    enum vocab_flag add_eos;
+    enum vocab_flag add_space_prefix;
+};
+
+/* Nothing but absent flags and ids. */
+void vocab_parts_init(struct vocab_parts *parts);
+
+void vocab_parts_deinit(struct vocab_parts *parts);
+
+/* Adds to special.ends, unless the id is -1 or there; false where there is no room left. */
+bool vocab_parts_add_end(struct vocab_parts *parts, int32_t id);
+
+/* Takes what `parts` points to, and leaves nothing there. */
+MUST_CHECK enum status vocab_create(struct vocab **vocab, struct vocab_parts *parts);
 
 /* Accepts NULL. */
 void vocab_destroy(struct vocab *vocab);
 
-/* tokenizer.ggml.model: "gpt2", "llama", ... */
+/* "gpt2", "llama", ...: as tokenizer.ggml.model says it. */
 struct text_view vocab_kind(const struct vocab *vocab);
 
-/* tokenizer.ggml.pre: "smollm", "llama-bpe", ...; empty where absent. */
+/* "smollm", "llama-bpe", ...: as tokenizer.ggml.pre says it; empty where absent. */
 struct text_view vocab_pre(const struct vocab *vocab);
 
 int32_t vocab_count(const struct vocab *vocab);
@@ -82,5 +109,5 @@ enum vocab_flag vocab_add_eos(const struct vocab *vocab);
 
 enum vocab_flag vocab_add_space_prefix(const struct vocab *vocab);
 
-/* tokenizer.chat_template, Jinja text; empty where absent. */
+/* Jinja text; empty where absent. */
 struct text_view vocab_chat_template(const struct vocab *vocab);

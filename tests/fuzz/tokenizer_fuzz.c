@@ -132,7 +132,8 @@ static void read_vocabulary(const uint8_t *data, size_t bytes)
     struct vocab *vocab = NULL;
     struct tokenizer *tokenizer = NULL;
     if (gguf_parse(&gguf, data, bytes, "f") == STATUS_OK &&
-        vocab_create(&vocab, gguf) == STATUS_OK && tokenizer_create(&tokenizer, vocab) == STATUS_OK)
+        vocab_gguf_read(&vocab, gguf) == STATUS_OK &&
+        tokenizer_create(&tokenizer, vocab) == STATUS_OK)
         use(tokenizer, vocab);
     tokenizer_destroy(tokenizer);
     vocab_destroy(vocab);

@@ -89,7 +89,7 @@ void tiny_vocab_open(struct tiny_vocab *tiny, const struct tiny_vocab_args *args
     tiny_vocab_build(&tiny->file, args);
     if (gguf_parse(&tiny->gguf, tiny->file.data, tiny->file.bytes, "tiny vocabulary") !=
             STATUS_OK ||
-        vocab_create(&tiny->vocab, tiny->gguf) != STATUS_OK) {
+        vocab_gguf_read(&tiny->vocab, tiny->gguf) != STATUS_OK) {
         fprintf(stderr, "tiny vocabulary: %s\n", status_message());
         abort();
     }

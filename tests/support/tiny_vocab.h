@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "proto/model/vocab.h"
+#include "proto/model/vocab_gguf.h"
 #include "tests/support/gguf_writer.h"
 
 enum {

@@ -181,9 +181,9 @@ static void rope_factors_divide_the_frequencies(void **state)
     with_factors.rope_factors = true;
     struct model *plain = open_tiny(&plain_file, &shape, DTYPE_F32);
     struct model *model = open_tiny(&file, &with_factors, DTYPE_F32);
-    const struct gguf *gguf = model_gguf(model);
-    const struct gguf_tensor *tensor =
-        gguf_tensor(gguf, gguf_find_tensor(gguf, "rope_freqs.weight"));
+    const struct checkpoint *checkpoint = model_checkpoint(model);
+    const struct checkpoint_tensor *tensor =
+        checkpoint_tensor(checkpoint, checkpoint_find_tensor(checkpoint, "rope_freqs.weight"));
     assert_int_equal(model_spec(model)->rope_scaling, MODEL_ROPE_FACTORS);
     for (int i = 0; i < 8; i++) {
         float factor;

@@ -12,8 +12,7 @@
 #include "coordinator/chat.h"
 #include "coordinator/detokenizer.h"
 #include "coordinator/tokenizer.h"
-#include "proto/model/gguf.h"
-#include "proto/model/vocab.h"
+#include "proto/model/vocab_gguf.h"
 
 enum { MESSAGES_MAX = 8, PROSE_BYTES = 1 << 20, PROSE_SECONDS_MAX = 10 };
 
@@ -27,7 +26,7 @@ static int open_model(void **state)
     (void)state;
     if (!model_path)
         return 0;
-    if (gguf_open(&gguf, model_path) != STATUS_OK || vocab_create(&vocab, gguf) != STATUS_OK ||
+    if (gguf_open(&gguf, model_path) != STATUS_OK || vocab_gguf_read(&vocab, gguf) != STATUS_OK ||
         tokenizer_create(&tokenizer, vocab) != STATUS_OK) {
         fprintf(stderr, "%s\n", status_message());
         return -1;

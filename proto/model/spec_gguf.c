@@ -1,0 +1,309 @@
+/* Owns the reading of a model's facts from a GGUF file's keys. Promises that facts are within the
+ * limits of spec.h and fit together, and that a key which would change the arithmetic in a way that
+ * is not supported is refused by its name.
+ */
+#include "proto/model/spec_gguf.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "proto/model/ggml_type.h"
+#include "proto/model/gguf_value.h"
+
+enum { KEY_BYTES = 96 };
+
+struct key {
+    char text[KEY_BYTES];
+};
+
+/* The one architecture so far: keys are "llama.<rest>". */
+static struct key key_of(const char *rest)
+{
+    struct key key;
+    snprintf(key.text, sizeof key.text, "llama.%s", rest);
+    return key;
+}
+
+static bool has(const struct gguf *gguf, const char *rest)
+{
+    return gguf_find_pair(gguf, key_of(rest).text) != NULL;
+}
+
+static enum status read_int(int *value, const struct gguf *gguf, const char *rest, int64_t last)
+{
+    struct key key = key_of(rest);
+    const struct gguf_pair *pair = gguf_find_pair(gguf, key.text);
+    if (pair && pair->type == GGUF_ARRAY)
+        return gguf_fail(gguf, pair->offset, STATUS_UNIMPLEMENTED, "per-layer",
+                         "%s has a value for each layer, which is not supported", key.text);
+    int64_t wide;
+    TRY(gguf_value_integer(gguf, &wide, key.text, 1, last));
+    *value = (int)wide;
+    return STATUS_OK;
+}
+
+static enum status read_int_or(int *value, const struct gguf *gguf, const char *rest, int64_t last,
+                               int otherwise)
+{
+    *value = otherwise;
+    return has(gguf, rest) ? read_int(value, gguf, rest, last) : STATUS_OK;
+}
+
+static enum status read_float_or(double *value, const struct gguf *gguf, const char *rest,
+                                 double otherwise)
+{
+    *value = otherwise;
+    return has(gguf, rest) ? gguf_value_float(gguf, value, key_of(rest).text) : STATUS_OK;
+}
+
+static enum status check_architecture(struct model_spec *spec, const struct gguf *gguf)
+{
+    static const char key[] = "general.architecture";
+    TRY(gguf_value_text(gguf, &spec->architecture, key));
+    if (!text_view_is(spec->architecture, "llama"))
+        return gguf_fail(gguf, gguf_find_pair(gguf, key)->offset, STATUS_UNIMPLEMENTED,
+                         "architecture", "architecture %.*s is not supported, llama is",
+                         (int)spec->architecture.bytes, spec->architecture.text);
+    const struct gguf_pair *split = gguf_find_pair(gguf, "split.count");
+    int64_t parts;
+    if (split && (!gguf_value_as_integer(&parts, split) || parts != 1))
+        return gguf_fail(gguf, split->offset, STATUS_UNIMPLEMENTED, "split",
+                         "a model split over several files is not supported; join them first");
+    return STATUS_OK;
+}
+
+/* Keys that would change the arithmetic unless they have the neutral value beside them. */
+static const struct {
+    const char *rest;
+    double neutral;
+    const char *what;
+} neutral_keys[] = {
+    {"attention.sliding_window", 0, "a sliding window in the file"},
+    {"expert_count", 0, "a mixture of experts"},
+    {"attention.causal", 1, "attention that is not causal"},
+    {"attention.clamp_kqv", 0, "clamped queries, keys and values"},
+    {"attention.max_alibi_bias", 0, "ALiBi"},
+    {"attention.scale", 0, "an attention scale of the file's own"},
+    {"attn_logit_softcapping", 0, "capped attention scores"},
+    {"final_logit_softcapping", 0, "capped logits"},
+    {"logit_scale", 1, "scaled logits"},
+    {"embedding_scale", 1, "scaled embeddings"},
+    {"residual_scale", 1, "scaled residuals"},
+    {"rope.scaling.yarn_ext_factor", 1, "a YaRN extrapolation factor"},
+    {"rope.scaling.yarn_log_multiplier", 0, "a YaRN log multiplier"},
+};
+
+static enum status check_neutral_keys(const struct gguf *gguf)
+{
+    for (size_t i = 0; i < sizeof neutral_keys / sizeof neutral_keys[0]; i++) {
+        struct key key = key_of(neutral_keys[i].rest);
+        const struct gguf_pair *pair = gguf_find_pair(gguf, key.text);
+        if (!pair)
+            continue;
+        int64_t integer = 0;
+        double value = 0;
+        bool read = gguf_value_as_float(&value, pair);
+        if (!read && gguf_value_as_integer(&integer, pair)) {
+            read = true;
+            value = (double)integer;
+        }
+        if (!read || value != neutral_keys[i].neutral)
+            return gguf_fail(gguf, pair->offset, STATUS_UNIMPLEMENTED, "unsupported-key",
+                             "%s (key %s) is not supported", neutral_keys[i].what, key.text);
+    }
+    return STATUS_OK;
+}
+
+static enum status read_sizes(struct model_spec *spec, const struct gguf *gguf)
+{
+    TRY(read_int(&spec->layers, gguf, "block_count", MODEL_LAYERS_MAX));
+    TRY(read_int(&spec->hidden, gguf, "embedding_length", MODEL_HIDDEN_MAX));
+    TRY(read_int(&spec->heads, gguf, "attention.head_count", MODEL_HEADS_MAX));
+    TRY(read_int_or(&spec->kv_heads, gguf, "attention.head_count_kv", spec->heads, spec->heads));
+    TRY(read_int(&spec->ffn, gguf, "feed_forward_length", MODEL_FFN_MAX));
+    TRY(read_int(&spec->trained_tokens, gguf, "context_length", MODEL_TOKENS_MAX));
+    size_t heads_offset = gguf_find_pair(gguf, "llama.attention.head_count")->offset;
+    if (spec->heads % spec->kv_heads != 0)
+        return gguf_fail(gguf, heads_offset, STATUS_DATA_LOSS, "heads",
+                         "%d heads cannot share %d key-value heads evenly", spec->heads,
+                         spec->kv_heads);
+    if (!has(gguf, "attention.key_length") && spec->hidden % spec->heads != 0)
+        return gguf_fail(gguf, heads_offset, STATUS_DATA_LOSS, "heads",
+                         "a width of %d does not divide by %d heads", spec->hidden, spec->heads);
+    int value_length;
+    int rotated;
+    TRY(read_int_or(&spec->head_dim, gguf, "attention.key_length", MODEL_HIDDEN_MAX,
+                    spec->hidden / spec->heads));
+    TRY(read_int_or(&value_length, gguf, "attention.value_length", MODEL_HIDDEN_MAX,
+                    spec->head_dim));
+    TRY(read_int_or(&rotated, gguf, "rope.dimension_count", MODEL_HIDDEN_MAX, spec->head_dim));
+    if (spec->head_dim % 2 != 0 || spec->head_dim > MODEL_HEAD_DIM_MAX)
+        return gguf_fail(gguf, heads_offset, STATUS_UNIMPLEMENTED, "head-dim",
+                         "a head dimension of %d is not supported; even ones up to %d are",
+                         spec->head_dim, MODEL_HEAD_DIM_MAX);
+    if (value_length != spec->head_dim || rotated != spec->head_dim)
+        return gguf_fail(gguf, heads_offset, STATUS_UNIMPLEMENTED, "head-dim",
+                         "keys of %d, values of %d and %d rotated dimensions are not supported; "
+                         "the three must be equal",
+                         spec->head_dim, value_length, rotated);
+    return STATUS_OK;
+}
+
+static enum status read_norm(struct model_spec *spec, const struct gguf *gguf)
+{
+    static const char rest[] = "attention.layer_norm_rms_epsilon";
+    double epsilon;
+    TRY(gguf_value_float(gguf, &epsilon, key_of(rest).text));
+    if (epsilon <= 0 || epsilon >= 1)
+        return gguf_fail(gguf, gguf_find_pair(gguf, key_of(rest).text)->offset, STATUS_DATA_LOSS,
+                         "value-range", "%s is %g, it must lie between 0 and 1", key_of(rest).text,
+                         epsilon);
+    spec->norm_eps = (float)epsilon;
+    return STATUS_OK;
+}
+
+static enum status read_scaling_kind(struct spec_rope *rope, const struct gguf *gguf)
+{
+    struct key key = key_of("rope.scaling.type");
+    const struct gguf_pair *pair = gguf_find_pair(gguf, key.text);
+    bool old_linear = has(gguf, "rope.scale_linear");
+    rope->scaling = old_linear ? MODEL_ROPE_LINEAR : MODEL_ROPE_NONE;
+    TRY(read_float_or(&rope->factor, gguf, old_linear ? "rope.scale_linear" : "rope.scaling.factor",
+                      1));
+    if (rope->factor == 0) /* how old files say none */
+        rope->factor = 1;
+    if (!pair)
+        return STATUS_OK;
+    struct text_view kind;
+    TRY(gguf_value_text(gguf, &kind, key.text));
+    if (text_view_is(kind, "none"))
+        rope->scaling = MODEL_ROPE_NONE;
+    else if (text_view_is(kind, "linear"))
+        rope->scaling = MODEL_ROPE_LINEAR;
+    else if (text_view_is(kind, "yarn"))
+        rope->scaling = MODEL_ROPE_YARN;
+    else
+        return gguf_fail(gguf, pair->offset, STATUS_UNIMPLEMENTED, "rope-scaling",
+                         "rope scaling %.*s is not supported; none, linear and yarn are",
+                         (int)kind.bytes, kind.text);
+    return STATUS_OK;
+}
+
+static enum status read_yarn(struct spec_rope *rope, const struct gguf *gguf, int trained_tokens)
+{
+    double attention;
+    double yarn_attention;
+    TRY(read_float_or(&rope->beta_fast, gguf, "rope.scaling.yarn_beta_fast", 32));
+    TRY(read_float_or(&rope->beta_slow, gguf, "rope.scaling.yarn_beta_slow", 1));
+    TRY(read_float_or(&attention, gguf, "rope.scaling.attn_factor", 1));
+    TRY(read_float_or(&yarn_attention, gguf, "rope.scaling.yarn_attn_factor", 1));
+    TRY(read_int_or(&rope->original_tokens, gguf, "rope.scaling.original_context_length",
+                    MODEL_TOKENS_MAX, trained_tokens));
+    if (attention <= 0 || yarn_attention <= 0)
+        return fail(STATUS_DATA_LOSS,
+                    "%s: YaRN needs positive attention factors, the file says %g "
+                    "and %g",
+                    gguf_name(gguf), attention, yarn_attention);
+    rope->mscale = attention * yarn_attention * spec_yarn_mscale(rope->factor);
+    return STATUS_OK;
+}
+
+/* rope_freqs.weight, f32 [head_dim / 2]: each frequency is divided by its factor. */
+static enum status apply_factors(struct model_spec *spec, const struct gguf *gguf)
+{
+    int index = gguf_find_tensor(gguf, "rope_freqs.weight");
+    if (index < 0)
+        return STATUS_OK;
+    const struct gguf_tensor *tensor = gguf_tensor(gguf, index);
+    if (tensor->type != ggml_type_number(DTYPE_F32) || tensor->dims_count != 1 ||
+        tensor->dims[0] != spec->head_dim / 2)
+        return gguf_fail(gguf, tensor->offset, STATUS_DATA_LOSS, "tensor-shape",
+                         "tensor rope_freqs.weight must be F32 with %d values", spec->head_dim / 2);
+    bool neutral = true;
+    for (int i = 0; i < spec->head_dim / 2; i++) {
+        float factor;
+        memcpy(&factor, tensor->data + sizeof factor * (size_t)i, sizeof factor);
+        if (!(factor >= 1e-6f && factor <= 1e6f))
+            return gguf_fail(gguf, tensor->offset, STATUS_DATA_LOSS, "value-range",
+                             "rope_freqs.weight has %g at %d; 1e-6 .. 1e6 are allowed",
+                             (double)factor, i);
+        neutral &= factor == 1.0f;
+        spec->inv_freq[i] = (double)(float)(spec->inv_freq[i] / (double)factor);
+    }
+    if (neutral) /* files of plain models may carry a tensor of ones */
+        return STATUS_OK;
+    if (spec->rope_scaling != MODEL_ROPE_NONE)
+        return gguf_fail(gguf, tensor->offset, STATUS_UNIMPLEMENTED, "rope-scaling",
+                         "rope_freqs.weight together with %s scaling is not supported",
+                         spec_rope_scaling_name(spec->rope_scaling));
+    spec->rope_scaling = MODEL_ROPE_FACTORS;
+    return STATUS_OK;
+}
+
+static enum status read_rope(struct model_spec *spec, const struct gguf *gguf)
+{
+    struct spec_rope rope = {.mscale = 1};
+    TRY(read_float_or(&rope.base, gguf, "rope.freq_base", 10000));
+    TRY(read_scaling_kind(&rope, gguf));
+    if (rope.scaling == MODEL_ROPE_YARN)
+        TRY(read_yarn(&rope, gguf, spec->trained_tokens));
+    TRY(spec_set_rope(spec, &rope, gguf_name(gguf)));
+    return apply_factors(spec, gguf);
+}
+
+/* general.file_type, as the writers number it. */
+static const char *file_type_name(const struct gguf *gguf)
+{
+    static const char *const names[] = {
+        [0] = "F32",     [1] = "F16",     [2] = "Q4_0",    [3] = "Q4_1",    [7] = "Q8_0",
+        [8] = "Q5_0",    [9] = "Q5_1",    [10] = "Q2_K",   [11] = "Q3_K_S", [12] = "Q3_K_M",
+        [13] = "Q3_K_L", [14] = "Q4_K_S", [15] = "Q4_K_M", [16] = "Q5_K_S", [17] = "Q5_K_M",
+        [18] = "Q6_K",   [32] = "BF16",
+    };
+    const struct gguf_pair *pair = gguf_find_pair(gguf, "general.file_type");
+    int64_t number;
+    if (!pair || !gguf_value_as_integer(&number, pair) || number < 0 ||
+        number >= (int64_t)(sizeof names / sizeof names[0]) || !names[number])
+        return "unknown";
+    return names[number];
+}
+
+/* The embedding's rows are the vocabulary; the key, where there is one, must agree. */
+static enum status read_vocab_size(struct model_spec *spec, const struct gguf *gguf)
+{
+    int index = gguf_find_tensor(gguf, "token_embd.weight");
+    if (index < 0)
+        return fail(STATUS_DATA_LOSS, "%s: the tensor token_embd.weight is missing",
+                    gguf_name(gguf));
+    const struct gguf_tensor *tensor = gguf_tensor(gguf, index);
+    if (tensor->dims[1] > MODEL_VOCAB_MAX)
+        return gguf_fail(gguf, tensor->offset, STATUS_DATA_LOSS, "vocab",
+                         "a vocabulary of %lld; at most %d are allowed", (long long)tensor->dims[1],
+                         MODEL_VOCAB_MAX);
+    int stated;
+    spec->vocab = (int)tensor->dims[1];
+    TRY(read_int_or(&stated, gguf, "vocab_size", MODEL_VOCAB_MAX, spec->vocab));
+    if (stated != spec->vocab)
+        return gguf_fail(gguf, tensor->offset, STATUS_DATA_LOSS, "vocab",
+                         "token_embd.weight has %d rows, llama.vocab_size says %d", spec->vocab,
+                         stated);
+    spec->tied_output = gguf_find_tensor(gguf, "output.weight") < 0;
+    return STATUS_OK;
+}
+
+enum status spec_gguf_read(struct model_spec *spec, const struct gguf *gguf)
+{
+    struct model_spec read = {.interleaved_qk = true, .file_type = file_type_name(gguf)};
+    TRY(check_architecture(&read, gguf));
+    const struct gguf_pair *name = gguf_find_pair(gguf, "general.name");
+    if (!name || !gguf_value_as_text(&read.name, name))
+        read.name = text_view_of("");
+    TRY(check_neutral_keys(gguf));
+    TRY(read_sizes(&read, gguf));
+    TRY(read_norm(&read, gguf));
+    TRY(read_vocab_size(&read, gguf));
+    TRY(read_rope(&read, gguf));
+    *spec = read;
+    return STATUS_OK;
+}
