@@ -169,7 +169,9 @@ static enum status open_model(struct server *server, const struct server_setting
     TRY(model_open(&server->model, settings->model_path));
     const struct vocab *vocab = model_vocab(server->model);
     if (!vocab)
-        return fail(STATUS_UNIMPLEMENTED, "%s holds no tokenizer", settings->model_path);
+        return fail(STATUS_UNIMPLEMENTED,
+                    "%s holds no tokenizer (a directory needs tokenizer.json)",
+                    settings->model_path);
     digest_model(server->digest, server->model);
     TRY(tokenizer_create(&server->tokenizer, vocab));
     /* A model without a chat form still serves raw prompts. */

@@ -30,9 +30,8 @@ static enum status open_for_reading(int *descriptor, const char *path, const cha
 
 enum status text_file_check_readable(const char *path, const char *what)
 {
-    int descriptor = -1;
-    TRY(open_for_reading(&descriptor, path, what));
-    close(descriptor);
+    if (access(path, R_OK) != 0)
+        return fail(STATUS_NOT_FOUND, "open the %s %s: %s", what, path, strerror(errno));
     return STATUS_OK;
 }
 

@@ -10,6 +10,6 @@
  * in 0; the caller frees it. */
 MUST_CHECK enum status text_file_read(char **text, size_t *bytes, const char *path);
 
-/* INVALID_ARGUMENT unless `path` is a file that can be read: NOT_FOUND with the reason. For a model
- * file that another process will open, so that a mistyped path is answered at once. */
+/* NOT_FOUND, with the reason, where `path` is no file or folder that can be read. For a model that
+ * another process will open, so that a mistyped path is answered at once. */
 MUST_CHECK enum status text_file_check_readable(const char *path, const char *what);

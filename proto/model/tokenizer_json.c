@@ -1,0 +1,387 @@
+/* Owns the reading of a vocabulary from tokenizer.json. Promises that every id has one text, that
+ * merges are two parts, and that what it keeps does not need the JSON any more. */
+#include "proto/model/tokenizer_json.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "proto/model/cursor.h"
+#include "proto/model/json_place.h"
+#include "proto/model/tokenizer_pipeline.h"
+#include "proto/model/tokenizer_special.h"
+
+enum {
+    CONFIG_BYTES_MAX = 16 << 20,
+    MERGES_MAX = 1 << 24,
+    ADDED_BYTES_MAX = 1024,
+    ADDED_MIXED_MAX = 4096, /* where some are normalized and some are not */
+};
+
+struct reading {
+    struct json_place root;
+    struct json_place model;
+    struct json_place vocab;
+    struct tokenizer_pipeline pipeline;
+    struct vocab_parts parts;
+    size_t texts_used; /* of parts.texts */
+};
+
+/* A copy that the vocabulary keeps. A JSON text is never longer than its spelling in the file, so
+ * that there is room. */
+static const char *keep(struct reading *reading, const char *text, size_t bytes)
+{
+    char *copy = reading->parts.texts + reading->texts_used;
+    memcpy(copy, text, bytes);
+    reading->texts_used += bytes;
+    return copy;
+}
+
+static int32_t find_token(const void *context, const char *text)
+{
+    const struct reading *reading = context;
+    const json_t *id = json_object_get(reading->vocab.json, text);
+    if (id)
+        return (int32_t)json_integer_value(id);
+    const json_t *added = json_place_get(&reading->root, "added_tokens");
+    size_t index;
+    json_t *entry;
+    json_array_foreach(added, index, entry)
+    {
+        const char *content = json_string_value(json_object_get(entry, "content"));
+        if (content && strcmp(content, text) == 0)
+            return (int32_t)json_integer_value(json_object_get(entry, "id"));
+    }
+    return -1;
+}
+
+static enum status read_vocab(struct reading *reading)
+{
+    struct vocab_parts *parts = &reading->parts;
+    const char *text;
+    json_t *value;
+    TRY(json_place_object(&reading->model, &reading->vocab, "vocab"));
+    json_object_foreach((json_t *)reading->vocab.json, text, value)
+    {
+        int64_t id;
+        TRY(json_place_integer(&reading->vocab, &id, text, 0, parts->count - 1));
+        struct vocab_token *token = &parts->tokens[id];
+        if (token->type)
+            return json_place_fail(&reading->vocab, text, STATUS_DATA_LOSS, "token-twice",
+                                   "has id %lld, as another token has", (long long)id);
+        token->bytes = strlen(text);
+        token->text = keep(reading, text, token->bytes);
+        token->type = VOCAB_NORMAL;
+    }
+    return STATUS_OK;
+}
+
+/* "left right", or two strings. */
+static bool cut_merge(struct text_view *left, struct text_view *right, const json_t *merge)
+{
+    if (json_is_string(merge)) {
+        struct text_view text = json_place_view(merge);
+        const char *space = memchr(text.text, ' ', text.bytes);
+        if (!space || memchr(space + 1, ' ', (size_t)(text.text + text.bytes - space - 1)))
+            return false;
+        *left = (struct text_view){text.text, (size_t)(space - text.text)};
+        *right = (struct text_view){space + 1, text.bytes - left->bytes - 1};
+    } else {
+        const json_t *first = json_array_get(merge, 0);
+        const json_t *second = json_array_get(merge, 1);
+        if (json_array_size(merge) != 2 || !json_is_string(first) || !json_is_string(second))
+            return false;
+        *left = json_place_view(first);
+        *right = json_place_view(second);
+    }
+    return left->bytes > 0 && right->bytes > 0;
+}
+
+static enum status read_merges(struct reading *reading)
+{
+    struct vocab_parts *parts = &reading->parts;
+    const json_t *merges;
+    TRY(json_place_array(&reading->model, &merges, "merges"));
+    size_t count = json_array_size(merges);
+    if (count > MERGES_MAX)
+        return json_place_fail(&reading->model, "merges", STATUS_DATA_LOSS, "merges",
+                               "%zu merges; at most %d are allowed", count, MERGES_MAX);
+    parts->merges = calloc(count + 1, sizeof *parts->merges);
+    if (!parts->merges)
+        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for %zu merges", count);
+    for (size_t rank = 0; rank < count; rank++) {
+        struct text_view left;
+        struct text_view right;
+        if (!cut_merge(&left, &right, json_array_get(merges, rank)))
+            return json_place_fail(&reading->model, "merges", STATUS_DATA_LOSS, "merge",
+                                   "merge %zu is not two parts with a space between them", rank);
+        const char *kept = keep(reading, left.text, left.bytes);
+        parts->merges[rank] = (struct vocab_merge){
+            kept, left.bytes, keep(reading, right.text, right.bytes), right.bytes};
+    }
+    parts->merge_count = (int32_t)count;
+    return STATUS_OK;
+}
+
+static enum status check_added_flags(const struct json_place *entry)
+{
+    static const char *const flags[] = {"single_word", "lstrip", "rstrip"};
+    for (size_t i = 0; i < sizeof flags / sizeof flags[0]; i++) {
+        bool set;
+        TRY(json_place_bool_or(entry, &set, flags[i], false));
+        if (set)
+            return json_place_fail(entry, flags[i], STATUS_UNIMPLEMENTED, "added-token",
+                                   "an added token with this set is not supported");
+    }
+    return STATUS_OK;
+}
+
+static enum status read_added_token(struct reading *reading, const struct json_place *entry)
+{
+    struct vocab_parts *parts = &reading->parts;
+    int64_t id;
+    struct text_view text;
+    bool special;
+    TRY(json_place_integer(entry, &id, "id", 0, parts->count - 1));
+    TRY(json_place_text(entry, &text, "content"));
+    TRY(json_place_bool_or(entry, &special, "special", false));
+    TRY(check_added_flags(entry));
+    struct vocab_token *token = &parts->tokens[id];
+    const json_t *other = json_object_get(reading->vocab.json, text.text);
+    bool differs =
+        token->type && text_view_compare((struct text_view){token->text, token->bytes}, text) != 0;
+    if (text.bytes > ADDED_BYTES_MAX)
+        return json_place_fail(entry, "content", STATUS_DATA_LOSS, "added-token",
+                               "has %zu bytes; at most %d are allowed", text.bytes,
+                               ADDED_BYTES_MAX);
+    if (text.bytes == 0 || differs || (other && json_integer_value(other) != id))
+        return json_place_fail(entry, "content", STATUS_DATA_LOSS, "added-token",
+                               "\"%.64s\" as token %lld contradicts model.vocab", text.text,
+                               (long long)id);
+    if (!token->type) {
+        token->bytes = text.bytes;
+        token->text = keep(reading, text.text, text.bytes);
+    }
+    token->type = special ? VOCAB_CONTROL : VOCAB_USER_DEFINED;
+    return STATUS_OK;
+}
+
+/* Whether one of the two can begin inside the other, or be a part of it. */
+static bool overlap(struct text_view a, struct text_view b)
+{
+    for (size_t i = 0; i < a.bytes; i++) {
+        size_t bytes = a.bytes - i < b.bytes ? a.bytes - i : b.bytes;
+        if (memcmp(a.text + i, b.text, bytes) == 0)
+            return true;
+    }
+    return false;
+}
+
+static bool is_normalized(const json_t *entry)
+{
+    return json_is_true(json_object_get(entry, "normalized"));
+}
+
+/* Without a normalizer, `normalized` says only who is looked for first: those that are not. It
+ * matters where two can claim the same characters. */
+static enum status check_order(const struct reading *reading, const json_t *added)
+{
+    size_t count = json_array_size(added);
+    size_t normalized = 0;
+    for (size_t i = 0; i < count; i++)
+        normalized += is_normalized(json_array_get(added, i));
+    if (normalized > 0 && normalized < count && count > ADDED_MIXED_MAX)
+        return json_place_fail(&reading->root, "added_tokens", STATUS_UNIMPLEMENTED, "added-token",
+                               "%zu tokens that differ in \"normalized\"; at most %d are supported",
+                               count, ADDED_MIXED_MAX);
+    for (size_t i = 0; normalized > 0 && normalized < count && i < count * count; i++) {
+        const json_t *a = json_array_get(added, i / count);
+        const json_t *b = json_array_get(added, i % count);
+        if (!is_normalized(a) || is_normalized(b))
+            continue;
+        struct text_view left = json_place_view(json_object_get(a, "content"));
+        struct text_view right = json_place_view(json_object_get(b, "content"));
+        if (overlap(left, right) || overlap(right, left))
+            return json_place_fail(&reading->root, "added_tokens", STATUS_UNIMPLEMENTED,
+                                   "added-token",
+                                   "\"%.64s\" and \"%.64s\" overlap and differ in "
+                                   "\"normalized\", which is not supported",
+                                   left.text, right.text);
+    }
+    return STATUS_OK;
+}
+
+static enum status read_added(struct reading *reading)
+{
+    const json_t *added;
+    size_t index;
+    json_t *value;
+    if (!json_place_get(&reading->root, "added_tokens"))
+        return STATUS_OK;
+    TRY(json_place_array(&reading->root, &added, "added_tokens"));
+    json_array_foreach(added, index, value)
+    {
+        struct json_place entry = {.json = value, .file = reading->root.file};
+        snprintf(entry.path, sizeof entry.path, "added_tokens[%zu].", index);
+        if (!json_is_object(value))
+            return json_place_fail(&entry, NULL, STATUS_DATA_LOSS, "value-type",
+                                   "must be an object");
+        TRY(read_added_token(reading, &entry));
+    }
+    return check_order(reading, added);
+}
+
+/* Tokens that only the embedding knows. */
+static void fill_unused(struct vocab_parts *parts)
+{
+    for (int32_t id = 0; id < parts->count; id++)
+        if (!parts->tokens[id].type)
+            parts->tokens[id] = (struct vocab_token){"", 0, VOCAB_UNUSED};
+}
+
+static bool has_every_byte(const struct reading *reading)
+{
+    int others = 0;
+    for (int byte = 0; byte < 256; byte++) {
+        bool prints =
+            (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte <= 0xac) || byte >= 0xae;
+        int code = prints ? byte : 0x100 + others++;
+        char spelling[3] = {(char)code, 0, 0};
+        if (code >= 0x80) {
+            spelling[0] = (char)(0xc0 | code >> 6);
+            spelling[1] = (char)(0x80 | (code & 0x3f));
+        }
+        if (!json_object_get(reading->vocab.json, spelling))
+            return false;
+    }
+    return true;
+}
+
+static enum status check_model(const struct reading *reading)
+{
+    static const char *const known[] = {"type",          "vocab",
+                                        "merges",        "dropout",
+                                        "unk_token",     "continuing_subword_prefix",
+                                        "fuse_unk",      "end_of_word_suffix",
+                                        "byte_fallback", "ignore_merges"};
+    const struct json_place *model = &reading->model;
+    struct text_view type;
+    bool set;
+    const char *key;
+    json_t *value;
+    TRY(json_place_text(model, &type, "type"));
+    if (!text_view_is(type, "BPE"))
+        return json_place_fail(model, "type", STATUS_UNIMPLEMENTED, "tokenizer-model",
+                               "model %.64s is not supported; BPE over bytes is", type.text);
+    json_object_foreach((json_t *)model->json, key, value)
+    {
+        size_t i = 0;
+        while (i < sizeof known / sizeof known[0] && strcmp(known[i], key) != 0)
+            i++;
+        bool is_set = !json_is_null(value) && !json_is_false(value) &&
+                      !(json_is_string(value) && json_string_length(value) == 0);
+        if (is_set && (i == sizeof known / sizeof known[0] || i == 3 || i == 5 || i == 7 || i == 8))
+            return json_place_fail(model, key, STATUS_UNIMPLEMENTED, "tokenizer-model",
+                                   "is not supported");
+    }
+    TRY(json_place_bool_or(model, &set, "ignore_merges", false));
+    if (set != reading->pipeline.ignores_merges)
+        return json_place_fail(model, "ignore_merges", STATUS_UNIMPLEMENTED, "tokenizer-model",
+                               "is %s, which is not supported with pre-tokenizer %s",
+                               set ? "true" : "false", reading->pipeline.pre);
+    return STATUS_OK;
+}
+
+static enum status read_tokenizer(struct reading *reading)
+{
+    struct vocab_parts *parts = &reading->parts;
+    TRY(tokenizer_pipeline_read(&reading->pipeline, &reading->root));
+    TRY(json_place_object(&reading->root, &reading->model, "model"));
+    TRY(check_model(reading));
+    TRY(read_vocab(reading));
+    TRY(read_merges(reading));
+    TRY(read_added(reading));
+    fill_unused(parts);
+    if (reading->pipeline.adds_bos &&
+        (reading->pipeline.bos_id < 0 || reading->pipeline.bos_id >= parts->count))
+        return json_place_fail(&reading->root, "post_processor", STATUS_DATA_LOSS, "special-token",
+                               "adds token %lld; 0 .. %d are there",
+                               (long long)reading->pipeline.bos_id, parts->count - 1);
+    if (json_place_get(&reading->model, "unk_token") && !has_every_byte(reading))
+        return json_place_fail(&reading->model, "unk_token", STATUS_UNIMPLEMENTED,
+                               "tokenizer-model",
+                               "is not supported where the vocabulary lacks a byte");
+    parts->kind = text_view_of("gpt2");
+    parts->pre = text_view_of(reading->pipeline.pre);
+    return STATUS_OK;
+}
+
+/* NULL where the file is absent. */
+static enum status parse(json_t **root, struct json_place *place,
+                         const struct tokenizer_json_file *file)
+{
+    if (!file->path)
+        return STATUS_OK;
+    TRY(json_place_parse(root, file->data, file->bytes, CONFIG_BYTES_MAX, file->path));
+    *place = json_place_root(*root, file->path);
+    return STATUS_OK;
+}
+
+static enum status read_beside(struct reading *reading, const struct tokenizer_json_files *files)
+{
+    const struct tokenizer_json_file *const sources[] = {&files->tokenizer_config,
+                                                         &files->generation_config, &files->config};
+    struct vocab_parts *parts = &reading->parts;
+    json_t *roots[3] = {NULL};
+    struct json_place places[3];
+    enum status status;
+    const struct tokenizer_json_file *jinja = &files->chat_template;
+    if (jinja->path && !cursor_is_utf8(jinja->data, jinja->bytes))
+        return fail(STATUS_DATA_LOSS, "%s: the chat template is not UTF-8 [utf8]", jinja->path);
+    if (jinja->path)
+        parts->chat_template = (struct text_view){jinja->data, jinja->bytes};
+    for (int i = 0; i < 3; i++)
+        TRY_ELSE(parse(&roots[i], &places[i], sources[i]), free_roots);
+    const struct tokenizer_special_args args = {
+        .pipeline = &reading->pipeline,
+        .tokenizer_config = roots[0] ? &places[0] : NULL,
+        .generation_config = roots[1] ? &places[1] : NULL,
+        .config = roots[2] ? &places[2] : NULL,
+        .find = find_token,
+        .context = reading,
+    };
+    TRY_ELSE(tokenizer_special_read(parts, &args), free_roots);
+    if (!jinja->path)
+        parts->chat_template.text =
+            keep(reading, parts->chat_template.text, parts->chat_template.bytes);
+free_roots:
+    for (int i = 0; i < 3; i++)
+        json_decref(roots[i]);
+    return status;
+}
+
+enum status tokenizer_json_read(struct vocab **vocab, const struct tokenizer_json_files *files,
+                                int32_t count)
+{
+    struct reading reading = {.texts_used = 0};
+    json_t *root = NULL;
+    enum status status;
+    TRY(json_place_parse(&root, files->tokenizer.data, files->tokenizer.bytes,
+                         TOKENIZER_JSON_BYTES_MAX, files->tokenizer.path));
+    vocab_parts_init(&reading.parts);
+    reading.root = json_place_root(root, files->tokenizer.path);
+    reading.parts.tokens = calloc((size_t)count, sizeof *reading.parts.tokens);
+    reading.parts.texts = malloc(files->tokenizer.bytes + files->tokenizer_config.bytes);
+    if (!reading.parts.tokens || !reading.parts.texts) {
+        status = fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a vocabulary of %d tokens", count);
+        goto deinit;
+    }
+    reading.parts.count = count;
+    TRY_ELSE(read_tokenizer(&reading), deinit);
+    TRY_ELSE(read_beside(&reading, files), deinit);
+    status = vocab_create(vocab, &reading.parts);
+deinit:
+    vocab_parts_deinit(&reading.parts);
+    json_decref(root);
+    return status;
+}

@@ -1,0 +1,18 @@
+/* The steps around the merges in a tokenizer.json: normalizer, pre_tokenizer, post_processor,
+ * decoder. */
+#pragma once
+
+#include "proto/model/json_place.h"
+#include "proto/status.h"
+
+struct tokenizer_pipeline {
+    const char *pre;     /* "smollm", "gpt-2" or "llama-bpe": as GGUF names it */
+    bool ignores_merges; /* what that pre-tokenizer's tokenizers do */
+    bool adds_bos;       /* the post-processor puts a token before the text: bos_id */
+    bool adds_eos;       /* and one after it */
+    int64_t bos_id;      /* -1 unless adds_bos */
+};
+
+/* `root` is the whole file. UNIMPLEMENTED names a step that is not known. */
+MUST_CHECK enum status tokenizer_pipeline_read(struct tokenizer_pipeline *pipeline,
+                                               const struct json_place *root);
