@@ -62,3 +62,170 @@ struct attention_run {
 
 /* The visible bands; two that differ only in neighbouring key ranges become one. */
 void attention_regimes_make(struct attention_regimes *regimes, const struct bands *bands);
+
+/* One panel of one regime, for one tile of queries. A pair of the tile's query r and the panel's
+ * key c is visible through it if attention_step_sees(). */
+struct attention_step {
+    int64_t panel;       /* of the run */
+    int32_t keys;        /* rows of the panel that may be read; 0 ends the walk */
+    int32_t query_frame; /* of the rotated queries */
+    int32_t masked;      /* 0: every pair is visible, and the rest is not looked at */
+    int32_t run;
+    int32_t near, far; /* r - c in [near, far) */
+    int32_t key_first, key_end;
+    int32_t query_first, query_end;
+};
+
+ATTENTION_SEGMENTS_CALL bool attention_step_sees(const struct attention_step *step, int r, int c)
+{
+    return !step->masked || (r - c >= step->near && r - c < step->far && c >= step->key_first &&
+                             c < step->key_end && r >= step->query_first && r < step->query_end);
+}
+
+/* Where a walk stands in a run; panels count from the run's first. */
+struct attention_steps {
+    int64_t index; /* of the tile's first query */
+    int64_t tokens;
+    int64_t panel, end;           /* of the segment */
+    int64_t full_first, full_end; /* its part without masks */
+    int32_t regime;               /* of the segment; count: the run is done */
+    int32_t run;
+};
+
+ATTENTION_SEGMENTS_CALL int64_t attention_segments_larger(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+ATTENTION_SEGMENTS_CALL int64_t attention_segments_smaller(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* Within a tile every bound beyond it is the same; so 64 bits become 32. */
+ATTENTION_SEGMENTS_CALL int32_t attention_segments_clamped(int64_t bound)
+{
+    const int64_t most = 2 * ATTENTION_QUERY_TILE;
+    return (int32_t)(bound < -most ? -most : bound > most ? most : bound);
+}
+
+/* To the panels of `run` that queries [index, index + tokens) see through `regime`. */
+ATTENTION_SEGMENTS_CALL void attention_steps_segment(struct attention_steps *steps,
+                                                     const struct attention_regime *regime,
+                                                     const struct attention_run *run)
+{
+    const int64_t index_end = steps->index + steps->tokens;
+    const int64_t query_first = attention_segments_larger(steps->index, regime->query_first);
+    const int64_t query_end = attention_segments_smaller(index_end, regime->query_end);
+    const int64_t key_first = attention_segments_larger(run->first, regime->key_first);
+    const int64_t key_end = attention_segments_smaller(run->end, regime->key_end);
+    const bool bounded = regime->distance_end != BANDS_OPEN;
+    int64_t first = key_first;
+    if (bounded)
+        first = attention_segments_larger(first, query_first - regime->distance_end + 1);
+    const int64_t end = attention_segments_smaller(key_end, query_end - regime->distance_first);
+    steps->panel = steps->end = steps->full_first = steps->full_end = 0;
+    if (regime->key_frame != run->key_frame || query_first >= query_end || first >= end)
+        return;
+    steps->panel = (first - run->first) / PANEL_TOKENS;
+    steps->end = (end - run->first + PANEL_TOKENS - 1) / PANEL_TOKENS;
+    /* A full panel starts in [full, full_last]. */
+    int64_t full = key_first;
+    if (bounded)
+        full = attention_segments_larger(full, index_end - regime->distance_end);
+    const int64_t full_last =
+        attention_segments_smaller(key_end, steps->index + 1 - regime->distance_first) -
+        PANEL_TOKENS;
+    if (query_first != steps->index || query_end != index_end || full_last < full)
+        return;
+    steps->full_first = (full - run->first + PANEL_TOKENS - 1) / PANEL_TOKENS;
+    steps->full_end = (full_last - run->first) / PANEL_TOKENS + 1;
+}
+
+/* Starts a tile, before any run. */
+ATTENTION_SEGMENTS_CALL void attention_steps_begin(struct attention_steps *steps, int64_t index,
+                                                   int64_t tokens)
+{
+    steps->index = index;
+    steps->tokens = tokens;
+    steps->panel = steps->end = steps->full_first = steps->full_end = 0;
+    steps->regime = -1;
+    steps->run = 0;
+}
+
+/* What the tile's queries see of panel steps->panel through `regime`. */
+ATTENTION_SEGMENTS_CALL void attention_steps_fill(const struct attention_steps *steps,
+                                                  struct attention_step *step,
+                                                  const struct attention_regime *regime,
+                                                  const struct attention_run *run)
+{
+    const int64_t key = run->first + steps->panel * PANEL_TOKENS;
+    const int64_t ahead = steps->index - key; /* distance of query 0 and key 0 */
+    step->panel = steps->panel;
+    step->run = steps->run;
+    step->keys = (int32_t)attention_segments_smaller(run->end - key, PANEL_TOKENS);
+    step->query_frame = regime->query_frame;
+    step->masked = steps->panel < steps->full_first || steps->panel >= steps->full_end;
+    step->near = attention_segments_clamped(regime->distance_first - ahead);
+    step->far = regime->distance_end == BANDS_OPEN
+                    ? 2 * ATTENTION_QUERY_TILE
+                    : attention_segments_clamped(regime->distance_end - ahead);
+    step->key_first = attention_segments_clamped(regime->key_first - key);
+    step->key_end =
+        attention_segments_clamped(attention_segments_smaller(regime->key_end, run->end) - key);
+    step->query_first = attention_segments_clamped(regime->query_first - steps->index);
+    step->query_end = attention_segments_clamped(
+        attention_segments_smaller(regime->query_end, steps->index + steps->tokens) - steps->index);
+}
+
+/* The next panel of `run`; false, and ready for another run, when there is none. */
+ATTENTION_SEGMENTS_CALL bool attention_steps_next(struct attention_steps *steps,
+                                                  struct attention_step *step,
+                                                  const struct attention_regimes *regimes,
+                                                  const struct attention_run *run)
+{
+    while (steps->panel >= steps->end) {
+        if (++steps->regime >= regimes->count) {
+            steps->regime = -1;
+            return false;
+        }
+        attention_steps_segment(steps, &regimes->list[steps->regime], run);
+    }
+    attention_steps_fill(steps, step, &regimes->list[steps->regime], run);
+    steps->panel++;
+    return true;
+}
+
+/* The next step of a tile of span `span` through `runs`, in order; keys = 0 at the end. */
+ATTENTION_SEGMENTS_CALL void attention_steps_advance(struct attention_steps *steps,
+                                                     struct attention_step *step,
+                                                     const struct attention_regimes *regimes,
+                                                     const struct attention_run *runs,
+                                                     int run_count, int span)
+{
+    for (; steps->run < run_count; steps->run++) {
+        const struct attention_run *run = &runs[steps->run];
+        if (span >= run->span_first && span < run->span_end &&
+            attention_steps_next(steps, step, regimes, run))
+            return;
+    }
+    step->keys = 0;
+}
+
+/* Tiles of queries of a call: those of a span follow each other, the last one may be short. */
+ATTENTION_SEGMENTS_CALL int64_t attention_span_tiles(const struct attention_span *span,
+                                                     int tile_tokens)
+{
+    return (span->tokens + tile_tokens - 1) / tile_tokens;
+}
+
+/* The span that tile `tile` (of all spans, in order) lies in; *tile becomes its number there. */
+ATTENTION_SEGMENTS_CALL int attention_span_of_tile(int64_t *tile,
+                                                   const struct attention_span *spans,
+                                                   int span_count, int tile_tokens)
+{
+    int span = 0;
+    while (span + 1 < span_count && *tile >= attention_span_tiles(&spans[span], tile_tokens))
+        *tile -= attention_span_tiles(&spans[span++], tile_tokens);
+    return span;
+}

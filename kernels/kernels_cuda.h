@@ -51,9 +51,8 @@
 struct CUstream_st;
 
 enum {
-    KERNELS_CUDA_BASES = 3,        /* places that decode's records lie in */
-    KERNELS_CUDA_MATRICES = 3,     /* of one decode product */
-    KERNELS_CUDA_DECODE_ROWS = 64, /* of attention_decode: tokens * group */
+    KERNELS_CUDA_BASES = 3,    /* places that decode's records lie in */
+    KERNELS_CUDA_MATRICES = 3, /* of one decode product */
 };
 
 /* A matrix [out, in] row-major, as the model file stores it: each row dtype_row_bytes(dtype, in)
@@ -183,7 +182,7 @@ struct kernels_cuda_decode {
     const void *queries;  /* [frames][rows, heads, head_dim] operand */
     int64_t frame_stride; /* elements */
     float *states;        /* [splits] states */
-    int64_t rows;         /* rows * (heads / kv_heads) <= KERNELS_CUDA_DECODE_ROWS */
+    int64_t rows;         /* any; sixteen (token, head) read a key together */
     int heads;
     int kv_heads;
     int head_dim;

@@ -1,0 +1,250 @@
+/* The walk of the CUDA attention kernels, replayed on the host with the kernels' own functions and
+ * held against the definition of visibility pair by pair (plan_cases.h), which shares no code with
+ * it: every visible pair is met exactly once and through its own query frame, no step is wasted,
+ * and every step that could go without a mask does. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "kernels/attention_segments.h"
+#include "tests/support/plan_cases.h"
+#include "tests/support/unit.h"
+
+enum { KEYS_MAX = 1024, QUERIES_MAX = 512 };
+
+/* One call: bands, spans of queries, runs of keys. */
+struct walk_case {
+    struct bands bands;
+    struct attention_regimes regimes;
+    struct attention_span spans[2];
+    int span_count;
+    struct attention_run runs[ATTENTION_RUNS_MAX];
+    int run_count;
+    int tile_tokens;
+    uint8_t met[QUERIES_MAX][KEYS_MAX];   /* times, in this case */
+    int8_t frames[QUERIES_MAX][KEYS_MAX]; /* the query frame it was met through */
+    int steps, masked;
+};
+
+static const char *step_faults(struct walk_case *c, const struct attention_steps *steps,
+                               const struct attention_step *step, int64_t row)
+{
+    const struct attention_run *run = &c->runs[step->run];
+    int seen = 0;
+    int64_t key = run->first + step->panel * PANEL_TOKENS;
+    if (step->keys < 1 || step->keys > PANEL_TOKENS || key + step->keys > run->end)
+        return "a step reads keys that are not there";
+    for (int r = 0; r < steps->tokens; r++) {
+        for (int k = 0; k < PANEL_TOKENS; k++) {
+            if (!attention_step_sees(step, r, k))
+                continue;
+            if (key + k >= run->end)
+                return "a pair beyond the run's end";
+            c->met[row + r][key + k]++;
+            c->frames[row + r][key + k] = (int8_t)step->query_frame;
+            seen++;
+        }
+    }
+    c->steps++;
+    c->masked += step->masked;
+    if (seen == 0)
+        return "a step that meets nothing";
+    if ((seen == steps->tokens * PANEL_TOKENS) != !step->masked)
+        return "a mask where none is needed";
+    return NULL;
+}
+
+/* All tiles of all spans, as the kernel goes through them. */
+static const char *walk(struct walk_case *c)
+{
+    int64_t tiles = 0;
+    for (int s = 0; s < c->span_count; s++)
+        tiles += attention_span_tiles(&c->spans[s], c->tile_tokens);
+    for (int64_t t = 0; t < tiles; t++) {
+        int64_t tile = t;
+        int s = attention_span_of_tile(&tile, c->spans, c->span_count, c->tile_tokens);
+        const struct attention_span *span = &c->spans[s];
+        int64_t first = tile * c->tile_tokens;
+        int64_t left = span->tokens - first;
+        struct attention_steps steps;
+        struct attention_step step;
+        attention_steps_begin(&steps, span->index + first,
+                              left < c->tile_tokens ? left : c->tile_tokens);
+        for (;;) {
+            attention_steps_advance(&steps, &step, &c->regimes, c->runs, c->run_count, s);
+            if (step.keys == 0)
+                break;
+            const char *fault = step_faults(c, &steps, &step, span->row + first);
+            if (fault)
+                return fault;
+        }
+    }
+    return NULL;
+}
+
+static int query_frame_of(const struct bands *bands, int64_t i, int64_t j)
+{
+    const struct band *band = bands_find(bands, i, j, 0);
+    if (!band)
+        band = bands_find(bands, i, j, 1);
+    return band ? band->query_frame : -1;
+}
+
+static bool span_sees_run(const struct walk_case *c, int span, int key_frame, int64_t j)
+{
+    for (int r = 0; r < c->run_count; r++)
+        if (c->runs[r].key_frame == key_frame && span >= c->runs[r].span_first &&
+            span < c->runs[r].span_end && j >= c->runs[r].first && j < c->runs[r].end)
+            return true;
+    return false;
+}
+
+static const char *compare(const struct walk_case *c, int64_t *i, int64_t *j)
+{
+    for (int s = 0; s < c->span_count; s++) {
+        for (int64_t t = 0; t < c->spans[s].tokens; t++) {
+            *i = c->spans[s].index + t;
+            int64_t row = c->spans[s].row + t;
+            for (*j = 0; *j < KEYS_MAX; ++*j) {
+                int64_t distance;
+                int key_frame = 0;
+                bool sees = cases_sees(&c->bands, *i, *j, &distance, &key_frame) &&
+                            span_sees_run(c, s, key_frame, *j);
+                if (c->met[row][*j] != (sees ? 1 : 0))
+                    return sees ? "a pair is not met once" : "a pair is met that is not visible";
+                if (sees && c->frames[row][*j] != query_frame_of(&c->bands, *i, *j))
+                    return "a pair is met through another query frame";
+            }
+        }
+    }
+    return NULL;
+}
+
+/* Runs that lie apart, with far sinks among them, some of them for one span only. */
+static void random_runs(struct walk_case *c, struct cases_random *random)
+{
+    int64_t panel = cases_between(random, 0, 2);
+    c->run_count = 0;
+    if (c->bands.sinks > 0)
+        c->runs[c->run_count++] = (struct attention_run){
+            .end = c->bands.sinks, .key_frame = 1, .span_end = c->span_count};
+    while (c->run_count < 6 && panel < KEYS_MAX / PANEL_TOKENS) {
+        struct attention_run *run = &c->runs[c->run_count++];
+        *run = (struct attention_run){.first = panel * PANEL_TOKENS, .span_end = c->span_count};
+        panel += cases_between(random, 1, 5);
+        if (panel > KEYS_MAX / PANEL_TOKENS)
+            panel = KEYS_MAX / PANEL_TOKENS;
+        run->end = panel * PANEL_TOKENS;
+        if (cases_between(random, 0, 2) == 0)
+            run->end -= cases_between(random, 0, PANEL_TOKENS - 1);
+        if (cases_between(random, 0, 3) == 0)
+            run->span_first = run->span_end - 1;
+        else if (cases_between(random, 0, 3) == 0)
+            run->span_end = 1;
+        panel += cases_between(random, 0, 2);
+    }
+}
+
+static void random_case(struct walk_case *c, struct cases_random *random)
+{
+    static const int tiles[] = {128, 64, 16, 4, 1};
+    memset(c, 0, sizeof *c);
+    cases_bands(&c->bands, random, KEYS_MAX);
+    if (c->bands.sinks > KEYS_MAX)
+        c->bands.sinks = KEYS_MAX;
+    attention_regimes_make(&c->regimes, &c->bands);
+    c->tile_tokens = tiles[cases_between(random, 0, 4)];
+    c->span_count = (int)cases_between(random, 1, 2);
+    int64_t row = 0, index = 0;
+    for (int s = 0; s < c->span_count; s++) {
+        index += cases_between(random, 0, 400);
+        c->spans[s] = (struct attention_span){row, index, cases_between(random, 1, 220)};
+        row += c->spans[s].tokens;
+        index += c->spans[s].tokens;
+    }
+    random_runs(c, random);
+}
+
+static void meets_every_visible_pair_exactly_once(void **unused)
+{
+    (void)unused;
+    enum { CASES = 400, SEED = 20261123 };
+    struct walk_case *c = malloc(sizeof *c);
+    assert_non_null(c);
+    struct cases_random random;
+    cases_seed(&random, SEED);
+    int64_t steps = 0, masked = 0;
+    for (int n = 0; n < CASES; n++) {
+        random_case(c, &random);
+        int64_t i = -1, j = -1;
+        const char *fault = walk(c);
+        if (!fault)
+            fault = compare(c, &i, &j);
+        if (fault)
+            fail_msg("seed %d case %d, tile %d: %s (query %lld, key %lld)", SEED, n, c->tile_tokens,
+                     fault, (long long)i, (long long)j);
+        steps += c->steps;
+        masked += c->masked;
+    }
+    assert_true(steps > 10000 && masked > steps / 20 && masked < steps);
+    free(c);
+}
+
+/* How many steps, and masked ones, one head takes over `tokens` causal queries. */
+static void count_steps(const struct bands *bands, int64_t tokens, int64_t *steps, int64_t *masked)
+{
+    struct attention_regimes regimes;
+    attention_regimes_make(&regimes, bands);
+    const struct attention_run run = {.end = tokens, .span_end = 1};
+    *steps = *masked = 0;
+    for (int64_t first = 0; first < tokens; first += ATTENTION_QUERY_TILE) {
+        struct attention_steps at;
+        struct attention_step step;
+        attention_steps_begin(&at, first, ATTENTION_QUERY_TILE);
+        for (;;) {
+            attention_steps_advance(&at, &step, &regimes, &run, 1, 0);
+            if (step.keys == 0)
+                break;
+            ++*steps;
+            *masked += step.masked;
+        }
+    }
+}
+
+/* The numbers behind "a mixed tile costs nothing worth mentioning" (128 queries, 64 keys). */
+static void walks_causal_and_shifted_bands_in_as_few_steps_as_the_tiles_allow(void **unused)
+{
+    (void)unused;
+    enum { TOKENS = 131072, SHIFT = 43712 /* a multiple of 64, a third */ };
+    const int64_t tiles = TOKENS / ATTENTION_QUERY_TILE;
+    struct bands bands = {
+        .count = 1,
+        .list = {{.query_end = BANDS_OPEN, .distance_end = BANDS_OPEN, .rule = BAND_IDENTITY}},
+        .query_frames = 1,
+        .frame = {{1, 0}},
+    };
+    int64_t causal, shifted, masked;
+    count_steps(&bands, TOKENS, &causal, &masked);
+    assert_int_equal(causal, tiles * (tiles + 1));
+    assert_int_equal(masked, 2 * tiles);
+    bands.count = 2;
+    bands.query_frames = 2;
+    bands.list[0].distance_end = SHIFT;
+    bands.list[1] = (struct band){.query_end = BANDS_OPEN,
+                                  .distance_first = SHIFT,
+                                  .distance_end = BANDS_OPEN,
+                                  .rule = BAND_SHIFT,
+                                  .value = -100,
+                                  .query_frame = 1};
+    bands.frame[1] = (struct bands_frame){1, -100};
+    count_steps(&bands, TOKENS, &shifted, &masked);
+    assert_true(shifted > causal && (double)(shifted - causal) / (double)causal < 0.003);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(meets_every_visible_pair_exactly_once),
+        cmocka_unit_test(walks_causal_and_shifted_bands_in_as_few_steps_as_the_tiles_allow),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
