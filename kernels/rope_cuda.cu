@@ -1,0 +1,164 @@
+/* Rotation: the table of angles, queries in every frame, keys into the cache. Promises angles
+ * formed in float64 from whole numbers, products in float32, one rounding to the operand type. */
+#include "kernels/kernels_cuda.h"
+#include "kernels/store_cuda.cuh"
+#include "kernels/variants_cuda.h"
+
+enum { ROPE_THREADS = 256 };
+
+static int64_t blocks_of(int64_t threads)
+{
+    return (threads + ROPE_THREADS - 1) / ROPE_THREADS;
+}
+
+static __device__ __forceinline__ int64_t thread_number(void)
+{
+    return (int64_t)blockIdx.x * ROPE_THREADS + threadIdx.x;
+}
+
+/* A thread for each (frame, row, pair). */
+__global__ void __launch_bounds__(ROPE_THREADS)
+    rope_table_kernel(const __grid_constant__ struct kernels_cuda_rope_table args)
+{
+    const int64_t place = thread_number();
+    if (place >= args.frame_count * args.rows * args.half)
+        return;
+    const int64_t row = place / args.half % args.rows;
+    const struct bands_frame frame = args.frames[place / args.half / args.rows];
+    const int64_t position = frame.scale * args.indices[row] + frame.offset;
+    double sine, cosine;
+    sincos((double)position * args.inv_freq[place % args.half], &sine, &cosine);
+    ((float2 *)args.table)[place] =
+        make_float2((float)(cosine * args.magnitude), (float)(sine * args.magnitude));
+}
+
+static int rope_table_launch(const struct kernels_cuda_rope_table *args, cudaStream_t stream)
+{
+    const int64_t blocks = blocks_of(args->frame_count * args->rows * args->half);
+    if (blocks == 0)
+        return 0;
+    if (blocks < 0 || blocks > INT32_MAX || args->frame_count > BANDS_FRAMES_MAX + 1)
+        return cudaErrorInvalidValue;
+    rope_table_kernel<<<(unsigned)blocks, ROPE_THREADS, 0, stream>>>(*args);
+    return cudaGetLastError();
+}
+
+/* Pairs p and p + 1 of a head, turned. */
+struct turned {
+    float2 low, high;
+};
+
+static __device__ __forceinline__ struct turned turn(float2 low, float2 high, float4 angles)
+{
+    struct turned out;
+    out.low =
+        make_float2(low.x * angles.x - high.x * angles.y, low.y * angles.z - high.y * angles.w);
+    out.high =
+        make_float2(high.x * angles.x + low.x * angles.y, high.y * angles.z + low.y * angles.w);
+    return out;
+}
+
+/* A thread for two pairs of one head, in all frames. */
+__global__ void __launch_bounds__(ROPE_THREADS)
+    rope_queries_kernel(const __grid_constant__ struct kernels_cuda_rope_queries args)
+{
+    const int half = args.head_dim / 2, per_head = half / 2;
+    const int64_t place = thread_number();
+    if (place >= args.rows * args.heads * per_head)
+        return;
+    const int p = (int)(place % per_head) * 2;
+    const int64_t row = place / per_head / args.heads, head = place / per_head % args.heads;
+    const float *q = args.q + row * args.q_stride + head * args.head_dim + p;
+    const float2 low = *(const float2 *)q, high = *(const float2 *)(q + half);
+    uint16_t *out = (uint16_t *)args.out + (row * args.heads + head) * args.head_dim + p;
+    for (int frame = 0; frame < args.frame_count; frame++) {
+        const float4 angles =
+            *(const float4 *)(args.table + frame * args.table_stride + (row * half + p) * 2);
+        const struct turned y = turn(low, high, angles);
+        uint16_t *to = out + frame * args.frame_stride;
+        *(uint32_t *)to = store_packed(args.operand, y.low.x, y.low.y);
+        *(uint32_t *)(to + half) = store_packed(args.operand, y.high.x, y.high.y);
+    }
+}
+
+static int rope_queries(const struct kernels_cuda_rope_queries *args, cudaStream_t stream)
+{
+    const int64_t blocks = blocks_of(args->rows * args->heads * (args->head_dim / 4));
+    if (blocks == 0)
+        return 0;
+    if (blocks < 0 || blocks > INT32_MAX || args->head_dim % 16 != 0 || args->q_stride % 4 != 0 ||
+        !store_is_operand(args->operand))
+        return cudaErrorInvalidValue;
+    rope_queries_kernel<<<(unsigned)blocks, ROPE_THREADS, 0, stream>>>(*args);
+    return cudaGetLastError();
+}
+
+/* The element (row, d) of a head's K in the record `record` of `base`; V lies PANEL_TOKENS *
+ * head_dim behind it. */
+static __device__ __forceinline__ uint16_t *panel_place(const struct kernels_cuda_rope_store *args,
+                                                        void *base, int64_t record, int64_t head,
+                                                        int64_t row, int d)
+{
+    const int64_t head_elements = (int64_t)2 * PANEL_TOKENS * args->head_dim;
+    return (uint16_t *)base + (record * args->kv_heads + head) * head_elements +
+           row * args->head_dim + d;
+}
+
+static __device__ __forceinline__ void put_pairs(const struct kernels_cuda_rope_store *args,
+                                                 uint16_t *place, struct turned k, struct turned v)
+{
+    const int half = args->head_dim / 2;
+    uint16_t *values = place + (int64_t)PANEL_TOKENS * args->head_dim;
+    *(uint32_t *)place = store_packed(args->operand, k.low.x, k.low.y);
+    *(uint32_t *)(place + half) = store_packed(args->operand, k.high.x, k.high.y);
+    *(uint32_t *)values = store_packed(args->operand, v.low.x, v.low.y);
+    *(uint32_t *)(values + half) = store_packed(args->operand, v.high.x, v.high.y);
+}
+
+/* A thread for two pairs of one KV head, in every place they are kept. */
+__global__ void __launch_bounds__(ROPE_THREADS)
+    rope_store_kernel(const __grid_constant__ struct kernels_cuda_rope_store args)
+{
+    const int half = args.head_dim / 2, per_head = half / 2;
+    const int64_t place = thread_number();
+    if (place >= args.rows * args.kv_heads * per_head)
+        return;
+    const int p = (int)(place % per_head) * 2;
+    const int64_t row = place / per_head / args.kv_heads, head = place / per_head % args.kv_heads;
+    const int64_t from = row * args.stride + head * args.head_dim + p;
+    const int64_t index = args.indices[row], record = args.records[row];
+    const struct turned k = {*(const float2 *)(args.k + from),
+                             *(const float2 *)(args.k + from + half)};
+    const struct turned v = {*(const float2 *)(args.v + from),
+                             *(const float2 *)(args.v + from + half)};
+    const struct turned rotated =
+        turn(k.low, k.high, *(const float4 *)(args.table + (row * half + p) * 2));
+    const int64_t panel_row = index % PANEL_TOKENS, sink_record = index / PANEL_TOKENS;
+    if (record >= 0)
+        put_pairs(&args, panel_place(&args, args.cache, record, head, panel_row, p), rotated, v);
+    if (index >= args.sinks)
+        return;
+    put_pairs(&args, panel_place(&args, args.sinks_rotated, sink_record, head, panel_row, p),
+              rotated, v);
+    put_pairs(&args, panel_place(&args, args.sinks_unrotated, sink_record, head, panel_row, p), k,
+              v);
+}
+
+static int rope_store(const struct kernels_cuda_rope_store *args, cudaStream_t stream)
+{
+    const int64_t blocks = blocks_of(args->rows * args->kv_heads * (args->head_dim / 4));
+    if (blocks == 0)
+        return 0;
+    if (blocks < 0 || blocks > INT32_MAX || args->head_dim % 16 != 0 || args->stride % 4 != 0 ||
+        !store_is_operand(args->operand))
+        return cudaErrorInvalidValue;
+    rope_store_kernel<<<(unsigned)blocks, ROPE_THREADS, 0, stream>>>(*args);
+    return cudaGetLastError();
+}
+
+void rope_cuda_install(struct kernels_cuda *kernels)
+{
+    kernels->rope_table = rope_table_launch;
+    kernels->rope_queries = rope_queries;
+    kernels->rope_store = rope_store;
+}

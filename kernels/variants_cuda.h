@@ -1,0 +1,18 @@
+/* What kernels_cuda.c builds its table from: one function for each file of CUDA kernels. */
+#pragma once
+
+#include "kernels/kernels_cuda.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+void attention_cuda_install(struct kernels_cuda *kernels);
+void attention_decode_cuda_install(struct kernels_cuda *kernels);
+void rows_cuda_install(struct kernels_cuda *kernels);
+void rope_cuda_install(struct kernels_cuda *kernels);
+void matmul_cuda_install(struct kernels_cuda *kernels);
+
+#ifdef __cplusplus
+}
+#endif
