@@ -46,8 +46,8 @@ struct checkpoint_listing {
     int tensor_count;
 };
 
-/* Maps and checks. NOT_FOUND, IO, INVALID_ARGUMENT (neither a GGUF file nor a model's directory),
- * DATA_LOSS (file and rule in the sentence) or UNIMPLEMENTED (by name). */
+/* Maps and checks. NOT_FOUND (also for a directory without a model), IO, INVALID_ARGUMENT (one file
+ * of a directory), DATA_LOSS (file and rule in the sentence) or UNIMPLEMENTED (by name). */
 MUST_CHECK enum status checkpoint_open(struct checkpoint **checkpoint, const char *path);
 
 /* A GGUF file's bytes in memory, borrowed until checkpoint_close; `name` stands for the path in

@@ -99,11 +99,11 @@ static enum status refuse_without_config(const char *folder)
 {
     char name[256];
     if (find_file(name, sizeof name, folder, ".gguf"))
-        return fail(STATUS_INVALID_ARGUMENT,
+        return fail(STATUS_NOT_FOUND,
                     "%s is a directory without config.json; it holds a GGUF file: give that, "
                     "%s/%s",
                     folder, folder, name);
-    return fail(STATUS_INVALID_ARGUMENT,
+    return fail(STATUS_NOT_FOUND,
                 "%s is a directory without config.json; give a GGUF file, or a directory with "
                 "config.json, tokenizer.json and model.safetensors",
                 folder);

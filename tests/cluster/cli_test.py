@@ -143,7 +143,7 @@ class Files(Folder):
                         ["run", "--prompt", "x"]):
             self.expect(longhaul(*command, "--model", self.path("none.gguf")), 66, "none.gguf",
                         "No such file")
-            self.expect(longhaul(*command, "--model", self.folder.name), 66, "folder")
+            self.expect(longhaul(*command, "--model", self.folder.name), 66, "config.json")
 
     def test_a_truncated_or_foreign_model_is_65(self):
         with open(self.model(), "rb") as file:
