@@ -15,8 +15,9 @@
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 
-/* White_Space, without the brackets of a class. */
+/* White_Space, without the brackets of a class; and the same without the two that end a line. */
 #define SPACE "\\p{Z}\\t-\\r\\x{85}"
+#define SPACE_IN_LINE "\\p{Z}\\t\\x{0B}\\x{0C}\\x{85}"
 
 #define LETTER                                                                                     \
     "\\p{L}"                                                                                       \
@@ -31,25 +32,55 @@
 
 #define NUMBER                                                                                     \
     "\\p{N}"                                                                                       \
-    "\\x{10D40}-\\x{10D49}\\x{116D0}-\\x{116E3}\\x{11BF0}-\\x{11BF9}\\x{11DE0}-\\x{11DE9}"         \
-    "\\x{11F50}-\\x{11F59}\\x{16130}-\\x{16139}\\x{16D70}-\\x{16D79}\\x{16FF4}-\\x{16FF6}"         \
-    "\\x{1CCF0}-\\x{1CCF9}\\x{1D2C0}-\\x{1D2D3}\\x{1E4F0}-\\x{1E4F9}\\x{1E5F1}-\\x{1E5FA}"
+    "\\x{10D40}-\\x{10D49}\\x{116D0}-\\x{116E3}\\x{11BF0}-\\x{11BF9}\\x{11F50}-\\x{11F59}"         \
+    "\\x{16130}-\\x{16139}\\x{16D70}-\\x{16D79}\\x{1CCF0}-\\x{1CCF9}\\x{1D2C0}-\\x{1D2D3}"         \
+    "\\x{1E4F0}-\\x{1E4F9}\\x{1E5F1}-\\x{1E5FA}"
+
+/* What cuts numbers one by one knows Unicode 17; the patterns know 16. */
+#define NUMBER_17 NUMBER "\\x{11DE0}-\\x{11DE9}\\x{16FF4}-\\x{16FF6}"
 
 /* "smollm" is two steps: every number by itself, then GPT-2's pattern on what lies between. In one
  * step, white space before a number counts as white space at the end. */
-static const struct {
+#define SMOLLM                                                                                     \
+    "[" NUMBER_17 "]"                                                                              \
+    "|'(?:s|t|re|ve|m|ll|d)"                                                                       \
+    "| ?[" LETTER "]++"                                                                            \
+    "| ?[^" SPACE LETTER NUMBER_17 "]++"                                                           \
+    "|[" SPACE "]+(?![^" SPACE NUMBER_17 "])"                                                      \
+    "|[" SPACE "]++"
+
+#define GPT_2                                                                                      \
+    "'(?:s|t|re|ve|m|ll|d)"                                                                        \
+    "| ?[" LETTER "]++"                                                                            \
+    "| ?[" NUMBER "]++"                                                                            \
+    "| ?[^" SPACE LETTER NUMBER "]++"                                                              \
+    "|[" SPACE "]+(?![^" SPACE "])"                                                                \
+    "|[" SPACE "]++"
+
+/* White space up to the last end of a line in it is written as lines, so that no step is ever taken
+ * back. Without regard to case, s is also the long s. */
+#define LLAMA_3                                                                                    \
+    "'(?i:s|t|re|ve|m|ll|d)"                                                                       \
+    "|[^\\r\\n" LETTER NUMBER "]?+[" LETTER "]++"                                                  \
+    "|[" NUMBER "]{1,3}+"                                                                          \
+    "| ?[^" SPACE LETTER NUMBER "]++[\\r\\n]*+"                                                    \
+    "|(?:[" SPACE_IN_LINE "]*+[\\r\\n]++)++"                                                       \
+    "|[" SPACE "]+(?![^" SPACE "])"                                                                \
+    "|[" SPACE "]++"
+
+static const struct known {
     const char *name;
     const char *pattern;
+    bool ignores_merges;
+    bool adds_bos;
 } known[] = {
-    {"smollm", "[" NUMBER "]"
-               "|'(?:s|t|re|ve|m|ll|d)"
-               "| ?[" LETTER "]++"
-               "| ?[^" SPACE LETTER NUMBER "]++"
-               "|[" SPACE "]+(?![^" SPACE NUMBER "])"
-               "|[" SPACE "]++"},
+    {"smollm", SMOLLM, false, false}, {"gpt-2", GPT_2, false, false},
+    {"phi-2", GPT_2, false, false},   {"llama-bpe", LLAMA_3, true, true},
+    {"llama3", LLAMA_3, true, true},  {"llama-v3", LLAMA_3, true, true},
 };
 
 struct pretokenizer {
+    const struct known *known;
     pcre2_code *code;
 };
 
@@ -61,25 +92,26 @@ struct pretokenizer_walk {
     size_t place;
 };
 
-static const char *pattern_of(const char *name, size_t name_bytes)
+static const struct known *find(const char *name, size_t name_bytes)
 {
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
         if (strlen(known[i].name) == name_bytes && memcmp(known[i].name, name, name_bytes) == 0)
-            return known[i].pattern;
+            return &known[i];
     return NULL;
 }
 
 enum status pretokenizer_create(struct pretokenizer **pretokenizer, const char *name,
                                 size_t name_bytes)
 {
-    const char *pattern = pattern_of(name, name_bytes);
-    if (!pattern)
+    const struct known *found = find(name, name_bytes);
+    if (!found)
         return fail(STATUS_UNIMPLEMENTED,
-                    "pre-tokenizer \"%.*s\" (tokenizer.ggml.pre) is not supported; known: smollm",
+                    "pre-tokenizer \"%.*s\" (tokenizer.ggml.pre) is not supported; "
+                    "known: " PRETOKENIZER_NAMES,
                     (int)(name_bytes < 64 ? name_bytes : 64), name);
     int error;
     PCRE2_SIZE place;
-    pcre2_code *code = pcre2_compile((PCRE2_SPTR)pattern, PCRE2_ZERO_TERMINATED,
+    pcre2_code *code = pcre2_compile((PCRE2_SPTR)found->pattern, PCRE2_ZERO_TERMINATED,
                                      PCRE2_UTF | PCRE2_UCP | PCRE2_ANCHORED, &error, &place, NULL);
     if (!code)
         return fail(STATUS_INTERNAL,
@@ -91,9 +123,19 @@ enum status pretokenizer_create(struct pretokenizer **pretokenizer, const char *
         pcre2_code_free(code);
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a pre-tokenizer");
     }
-    created->code = code;
+    *created = (struct pretokenizer){found, code};
     *pretokenizer = created;
     return STATUS_OK;
+}
+
+bool pretokenizer_ignores_merges(const struct pretokenizer *pretokenizer)
+{
+    return pretokenizer->known->ignores_merges;
+}
+
+bool pretokenizer_adds_bos(const struct pretokenizer *pretokenizer)
+{
+    return pretokenizer->known->adds_bos;
 }
 
 void pretokenizer_destroy(struct pretokenizer *pretokenizer)

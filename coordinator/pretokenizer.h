@@ -1,12 +1,16 @@
 /* Cuts a text into the words that BPE works on, each by itself. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "proto/status.h"
 
 struct pretokenizer;
 struct pretokenizer_walk;
+
+/* In sentences. "phi-2" cuts as gpt-2, "llama3" and "llama-v3" as llama-bpe. */
+#define PRETOKENIZER_NAMES "smollm, gpt-2, phi-2, llama-bpe, llama3, llama-v3"
 
 /* `name` as tokenizer.ggml.pre has it. UNIMPLEMENTED, with the names that are known, for another
  * one. */
@@ -15,6 +19,12 @@ MUST_CHECK enum status pretokenizer_create(struct pretokenizer **pretokenizer, c
 
 /* Accepts NULL. */
 void pretokenizer_destroy(struct pretokenizer *pretokenizer);
+
+/* Whether a word that is a token needs no merges to become it. */
+bool pretokenizer_ignores_merges(const struct pretokenizer *pretokenizer);
+
+/* Whether a text begins with BOS where the file does not say. */
+bool pretokenizer_adds_bos(const struct pretokenizer *pretokenizer);
 
 /* A walk belongs to one thread and to any number of texts, one after the other. */
 MUST_CHECK enum status pretokenizer_walk_create(struct pretokenizer_walk **walk,

@@ -14,12 +14,14 @@ enum { NONE = -1, ALPHABET_END = 0x144 };
 
 struct token_table {
     const struct vocab *vocab; /* NULL once the spellings are forgotten */
-    int32_t *slots; /* ids by hash of their spelling; open addressing, at most half full */
+    int32_t *slots; /* ids by hash of their spelling, later those of words by hash of their bytes,
+                       or NULL; open addressing, at most half full */
     uint32_t mask;
     int32_t count;
-    char *bytes;                   /* all tokens side by side */
-    size_t *starts;                /* [count + 1] into bytes */
-    uint8_t *types;                /* [count] enum vocab_type */
+    char *bytes;    /* all tokens side by side */
+    size_t *starts; /* [count + 1] into bytes */
+    uint8_t *types; /* [count] enum vocab_type */
+    bool *words;    /* [count] a normal token spelt in the alphabet: a word may be it */
     int16_t byte_of[ALPHABET_END]; /* the byte that a character stands for, NONE where it stands for
                                       none */
     uint16_t character_of[256];
@@ -56,21 +58,27 @@ static int alphabet_byte(const struct token_table *table, const uint8_t *text, s
     return character < ALPHABET_END ? table->byte_of[character] : NONE;
 }
 
-/* Writes at most `bytes` bytes; returns how many. */
-static size_t decode(const struct token_table *table, char *out, const char *text, size_t bytes)
+/* Writes at most `bytes` bytes; returns how many. What is not spelt in the alphabet is copied. */
+static size_t decode(const struct token_table *table, char *out, bool *is_spelt, const char *text,
+                     size_t bytes)
 {
     size_t written = 0;
     size_t used;
     for (size_t i = 0; i < bytes; i += used) {
         int byte = alphabet_byte(table, (const uint8_t *)text + i, bytes - i, &used);
         if (byte == NONE) {
+            *is_spelt = false;
             memcpy(out, text, bytes);
             return bytes;
         }
         out[written++] = (char)byte;
     }
+    *is_spelt = true;
     return written;
 }
+
+/* FNV-1a. */
+static const uint64_t HASH_SEED = 0xCBF29CE484222325u;
 
 static uint64_t hash_more(uint64_t hash, const char *text, size_t bytes)
 {
@@ -91,7 +99,7 @@ static bool spelt(const struct vocab_token *token, const char *first, size_t fir
 static int32_t *slot_of(const struct token_table *table, const char *first, size_t first_bytes,
                         const char *second, size_t second_bytes)
 {
-    uint64_t hash = hash_more(0xCBF29CE484222325u, first, first_bytes);
+    uint64_t hash = hash_more(HASH_SEED, first, first_bytes);
     hash = hash_more(hash, second, second_bytes);
     uint32_t place = (uint32_t)(hash ^ hash >> 32) & table->mask;
     for (;;) {
@@ -126,7 +134,9 @@ static void fill(struct token_table *table)
             memcpy(table->bytes + place, token.text, token.bytes);
             place += token.bytes;
         } else {
-            place += decode(table, table->bytes + place, token.text, token.bytes);
+            bool is_spelt;
+            place += decode(table, table->bytes + place, &is_spelt, token.text, token.bytes);
+            table->words[id] = is_spelt && token.type == VOCAB_NORMAL;
         }
     }
     table->starts[table->count] = place;
@@ -151,7 +161,9 @@ enum status token_table_create(struct token_table **table, const struct vocab *v
     created->bytes = malloc(bytes);
     created->starts = malloc(((size_t)count + 1) * sizeof *created->starts);
     created->types = malloc((size_t)count + 1);
-    if (!created->slots || !created->bytes || !created->starts || !created->types) {
+    created->words = calloc((size_t)count + 1, sizeof *created->words);
+    if (!created->slots || !created->bytes || !created->starts || !created->types ||
+        !created->words) {
         token_table_destroy(created);
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a vocabulary of %d tokens", count);
     }
@@ -169,6 +181,7 @@ void token_table_destroy(struct token_table *table)
     free(table->bytes);
     free(table->starts);
     free(table->types);
+    free(table->words);
     free(table);
 }
 
@@ -190,11 +203,45 @@ int32_t token_table_find_byte(const struct token_table *table, uint8_t byte)
     return token_table_find(table, spelling, 2, "", 0);
 }
 
-void token_table_forget_spellings(struct token_table *table)
+/* The slot of the word, or the empty one where it would be. */
+static int32_t *word_slot_of(const struct token_table *table, const char *word, size_t bytes)
 {
-    free(table->slots);
-    table->slots = NULL;
+    uint64_t hash = hash_more(HASH_SEED, word, bytes);
+    uint32_t place = (uint32_t)(hash ^ hash >> 32) & table->mask;
+    for (;;) {
+        int32_t *slot = &table->slots[place];
+        if (*slot == NONE)
+            return slot;
+        size_t token_bytes;
+        const char *token = token_table_bytes(table, *slot, &token_bytes);
+        if (token_bytes == bytes && memcmp(token, word, bytes) == 0)
+            return slot;
+        place = (place + 1) & table->mask;
+    }
+}
+
+void token_table_forget_spellings(struct token_table *table, bool keep_words)
+{
     table->vocab = NULL;
+    if (!keep_words) {
+        free(table->slots);
+        table->slots = NULL;
+        return;
+    }
+    for (uint32_t place = 0; place <= table->mask; place++)
+        table->slots[place] = NONE;
+    for (int32_t id = 0; id < table->count; id++) {
+        size_t bytes;
+        const char *token = token_table_bytes(table, id, &bytes);
+        if (table->words[id])
+            *word_slot_of(table, token, bytes) = id;
+    }
+}
+
+int32_t token_table_find_word(const struct token_table *table, const char *word, size_t bytes)
+{
+    assert(!table->vocab && table->slots);
+    return *word_slot_of(table, word, bytes);
 }
 
 int32_t token_table_count(const struct token_table *table)

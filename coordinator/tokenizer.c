@@ -15,7 +15,7 @@
 #include "coordinator/whole_tokens.h"
 #include "proto/model/vocab.h"
 
-enum { NONE = -1, STOPS_MAX = VOCAB_ENDS_MAX + 1 };
+enum { NONE = -1, STOPS_MAX = VOCAB_ENDS_MAX + 4 };
 
 struct tokenizer {
     struct token_table *table;
@@ -24,6 +24,7 @@ struct tokenizer {
     struct bpe *bpe;
     int32_t bos;
     bool add_bos;
+    bool ignore_merges;
     int32_t stop_ids[STOPS_MAX];
     size_t stop_count;
 };
@@ -46,7 +47,7 @@ static enum status refuse_the_unsupported(const struct vocab *vocab)
     if (vocab_pre(vocab).bytes == 0)
         return fail(STATUS_UNIMPLEMENTED,
                     "the file names no pre-tokenizer (tokenizer.ggml.pre), and a guess would split "
-                    "words wrongly; known: smollm");
+                    "words wrongly; known: " PRETOKENIZER_NAMES);
     if (vocab_add_space_prefix(vocab) == VOCAB_FLAG_ON)
         return fail(STATUS_UNIMPLEMENTED,
                     "tokenizer.ggml.add_space_prefix = true is not supported for model gpt2");
@@ -117,15 +118,19 @@ static void add_stop(struct tokenizer *tokenizer, int32_t id)
  * continued. */
 static enum status take_specials(struct tokenizer *tokenizer, const struct vocab *vocab)
 {
+    static const char *const ends[] = {"<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<|end_of_text|>"};
     struct vocab_special special = vocab_special(vocab);
     tokenizer->bos = special.bos;
-    tokenizer->add_bos = vocab_add_bos(vocab) == VOCAB_FLAG_ON;
+    tokenizer->add_bos = vocab_add_bos(vocab) == VOCAB_FLAG_ON ||
+                         (vocab_add_bos(vocab) == VOCAB_FLAG_ABSENT && special.bos != NONE &&
+                          pretokenizer_adds_bos(tokenizer->pretokenizer));
     if (tokenizer->add_bos && special.bos == NONE)
         return fail(STATUS_DATA_LOSS, "tokenizer.ggml.add_bos_token is true, but the file has no "
                                       "tokenizer.ggml.bos_token_id");
     for (int i = 0; i < special.end_count; i++)
         add_stop(tokenizer, special.ends[i]);
-    add_stop(tokenizer, tokenizer_control_id(tokenizer, "<|im_end|>"));
+    for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++)
+        add_stop(tokenizer, tokenizer_control_id(tokenizer, ends[i]));
     return STATUS_OK;
 }
 
@@ -142,7 +147,8 @@ enum status tokenizer_create(struct tokenizer **tokenizer, const struct vocab *v
     TRY_ELSE(whole_tokens_create(&created->whole, created->table), destroy);
     TRY_ELSE(create_bpe(&created->bpe, created->table, vocab), destroy);
     TRY_ELSE(take_specials(created, vocab), destroy);
-    token_table_forget_spellings(created->table);
+    created->ignore_merges = pretokenizer_ignores_merges(created->pretokenizer);
+    token_table_forget_spellings(created->table, created->ignore_merges);
     *tokenizer = created;
     return STATUS_OK;
 destroy:
@@ -161,6 +167,22 @@ void tokenizer_destroy(struct tokenizer *tokenizer)
     free(tokenizer);
 }
 
+static enum status encode_word(struct encoding *encoding, const char *word, size_t bytes)
+{
+    const struct tokenizer *tokenizer = encoding->tokenizer;
+    if (bytes > TOKENIZER_WORD_BYTES_MAX)
+        return fail(STATUS_OUT_OF_RANGE,
+                    "the text has a run of %zu bytes without a break between words; the limit "
+                    "is %d",
+                    bytes, TOKENIZER_WORD_BYTES_MAX);
+    int32_t id = NONE;
+    if (tokenizer->ignore_merges)
+        id = token_table_find_word(tokenizer->table, word, bytes);
+    if (id != NONE)
+        return id_list_add(encoding->ids, id);
+    return bpe_encode(tokenizer->bpe, &encoding->scratch, encoding->ids, word, bytes);
+}
+
 /* Text between tokens that are matched whole; words do not reach across those. */
 static enum status encode_words(struct encoding *encoding, const char *text, size_t bytes)
 {
@@ -171,13 +193,7 @@ static enum status encode_words(struct encoding *encoding, const char *text, siz
         TRY(pretokenizer_walk_next(encoding->walk, &word, &word_bytes));
         if (word_bytes == 0)
             return STATUS_OK;
-        if (word_bytes > TOKENIZER_WORD_BYTES_MAX)
-            return fail(STATUS_OUT_OF_RANGE,
-                        "the text has a run of %zu bytes without a break between words; the limit "
-                        "is %d",
-                        word_bytes, TOKENIZER_WORD_BYTES_MAX);
-        TRY(bpe_encode(encoding->tokenizer->bpe, &encoding->scratch, encoding->ids, word,
-                       word_bytes));
+        TRY(encode_word(encoding, word, word_bytes));
     }
 }
 

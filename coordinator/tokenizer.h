@@ -1,5 +1,5 @@
-/* Text to token ids and back, from the vocabulary in a model file: byte-level BPE ("gpt2") with
- * pre-tokenizer "smollm".
+/* Text to token ids and back, from the vocabulary in a model file: byte-level BPE ("gpt2") with one
+ * of the pre-tokenizers that coordinator/pretokenizer.h names.
  *
  * A tokenizer does not change after it was created: any number of threads may use one.
  */
@@ -56,6 +56,6 @@ int32_t tokenizer_control_id(const struct tokenizer *tokenizer, const char *text
 /* -1 where the file has none. */
 int32_t tokenizer_bos(const struct tokenizer *tokenizer);
 
-/* The ids that end an answer: the file's eos, eot and eom, and <|im_end|> where there is one; each
- * once. */
+/* The ids that end an answer, each once: those that the model names (eos, eot, eom), and the
+ * control tokens that are written <|im_end|>, <|eot_id|>, <|eom_id|> and <|end_of_text|>. */
 const int32_t *tokenizer_stop_ids(const struct tokenizer *tokenizer, size_t *count);

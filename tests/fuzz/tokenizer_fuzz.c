@@ -21,9 +21,21 @@ static const char chat_template[] =
     "{{ '<|im_start|>system\nBe kind<|im_end|>\n' }}{% endif %}{{'<|im_start|>' + message['role'] "
     "+ '\n' + message['content'] + '<|im_end|>' + '\n'}}{% endfor %}{% if add_generation_prompt %}"
     "{{ '<|im_start|>assistant\n' }}{% endif %}";
-static const struct tiny_vocab_args args = {.chat_template = chat_template,
-                                            .merges = merges,
-                                            .merge_count = sizeof merges / sizeof merges[0]};
+/* Not whole: it is there to be read tag by tag. */
+static const char llama_template[] =
+    "{{- bos_token }}\n{%- if custom_tools is defined %}{%- set tools = \"a'\" %}{%- endif %}\n"
+    "{#- a comment #}{%- for message in messages %}{%- if not (message.role == 'tool') %}x"
+    "{%- elif 'tool_calls' in message %}{% if a %}{% else %}{% endif %}{%- endif %}{%- endfor %}";
+enum { ARGS = 2 };
+static const struct tiny_vocab_args args[ARGS] = {
+    {.chat_template = chat_template,
+     .merges = merges,
+     .merge_count = sizeof merges / sizeof merges[0]},
+    {.pre = "llama-bpe",
+     .chat_template = llama_template,
+     .merges = merges,
+     .merge_count = sizeof merges / sizeof merges[0]},
+};
 static const char *const texts[] = {
     "abab ab  a\n\n\n'll I'S 12 !!!!!! <|im_end|><|im_start|>user <tool>",
     "\xC3\xA9 \xE2\x80\xA8\xE1\xA0\x8E\xC2\x85 \xD9\xA3\xC2\xBD \xF0\x9F\x91\xA9\xE2\x80\x8D"
@@ -36,10 +48,10 @@ size_t fuzz_seed(int index, uint8_t *data, size_t room)
         memcpy(data, texts[index], strlen(texts[index]));
         return strlen(texts[index]);
     }
-    if (index > 2)
+    if (index >= 2 + ARGS)
         return 0;
     struct gguf_writer file = {0};
-    tiny_vocab_build(&file, &args);
+    tiny_vocab_build(&file, &args[index - 2]);
     size_t bytes = file.bytes <= room ? file.bytes : 0;
     memcpy(data, file.data, bytes);
     gguf_writer_free(&file);
@@ -87,18 +99,18 @@ static void encode(const struct tokenizer *tokenizer, const char *text, size_t b
     id_list_deinit(&ids);
 }
 
-static const struct tokenizer *tiny_tokenizer(void)
+static const struct tokenizer *tiny_tokenizer(int index)
 {
-    static struct tiny_vocab tiny;
-    static struct tokenizer *tokenizer;
-    if (!tokenizer) {
-        tiny_vocab_open(&tiny, &args);
-        require(tokenizer_create(&tokenizer, tiny.vocab) == STATUS_OK);
+    static struct tokenizer *tokenizers[ARGS];
+    if (!tokenizers[index]) {
+        struct tiny_vocab tiny;
+        tiny_vocab_open(&tiny, &args[index]);
+        require(tokenizer_create(&tokenizers[index], tiny.vocab) == STATUS_OK);
         vocab_destroy(tiny.vocab);
         gguf_close(tiny.gguf);
         gguf_writer_free(&tiny.file);
     }
-    return tokenizer;
+    return tokenizers[index];
 }
 
 /* A foreign vocabulary may lack bytes; its ids need only lie inside it and be no control tokens. */
@@ -142,9 +154,11 @@ static void read_vocabulary(const uint8_t *data, size_t bytes)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
-    if (bytes >= 4 && memcmp(data, "GGUF", 4) == 0)
+    if (bytes >= 4 && memcmp(data, "GGUF", 4) == 0) {
         read_vocabulary(data, bytes);
-    else
-        encode(tiny_tokenizer(), (const char *)data, bytes);
+        return 0;
+    }
+    for (int i = 0; i < ARGS; i++)
+        encode(tiny_tokenizer(i), (const char *)data, bytes);
     return 0;
 }
