@@ -1,6 +1,5 @@
-/* Owns the chat form of a model. Promises the ids that the file's own template gives, for the
- * templates it knows, and nothing for any other: a template is compared as text, piece by piece,
- * and never run.
+/* Owns a conversation's way to ids. Promises those that the model's own template gives, for the
+ * forms that chat_form.h knows, and nothing for any other.
  */
 #include "coordinator/chat.h"
 
@@ -9,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "coordinator/chat_form.h"
 #include "coordinator/utf8.h"
 #include "proto/model/vocab.h"
 
@@ -16,70 +16,11 @@ enum { NONE = -1, QUOTED_BYTES = 60 };
 
 struct chat {
     const struct tokenizer *tokenizer;
-    int32_t start; /* <|im_start|> */
-    int32_t end;   /* <|im_end|> */
-    char *default_system;
+    struct chat_form form;
+    int32_t start;
+    int32_t header_end; /* NONE where the form has none */
+    int32_t end;
 };
-
-/* ChatML as it is written in Jinja; the part between `before_system` and `after_system` may be
- * missing. */
-static const char loop_head[] = "{% for message in messages %}";
-static const char before_system[] = "{% if loop.first and messages[0]['role'] != 'system' %}"
-                                    "{{ '<|im_start|>system\n";
-static const char after_system[] = "<|im_end|>\n' }}{% endif %}";
-static const char turn_and_tail[] =
-    "{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}"
-    "{% endfor %}"
-    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
-
-/* Moves *place past `text` where it stands there. */
-static bool take(const char **place, const char *text)
-{
-    size_t bytes = strlen(text);
-    if (strncmp(*place, text, bytes) != 0)
-        return false;
-    *place += bytes;
-    return true;
-}
-
-/* The template as a string of C, its escaped newlines as newlines: Jinja takes both. */
-static char *unescape(struct text_view template)
-{
-    char *out = malloc(template.bytes + 1);
-    if (!out)
-        return NULL;
-    size_t written = 0;
-    for (size_t i = 0; i < template.bytes; i++) {
-        bool newline =
-            template.text[i] == '\\' && i + 1 < template.bytes && template.text[i + 1] == 'n';
-        out[written++] = newline ? '\n' : template.text[i];
-        i += newline;
-    }
-    out[written] = 0;
-    return out;
-}
-
-/* Where `template` is ChatML, sets the default system message: a view into it. */
-static bool is_chatml(const char *template, const char **system, size_t *system_bytes)
-{
-    *system = "";
-    *system_bytes = 0;
-    const char *place = template;
-    if (!take(&place, loop_head))
-        return false;
-    if (take(&place, before_system)) {
-        const char *end = strstr(place, after_system);
-        if (!end)
-            return false;
-        *system = place;
-        *system_bytes = (size_t)(end - place);
-        if (memchr(place, '\'', *system_bytes) || memchr(place, '\\', *system_bytes) ||
-            memmem(place, *system_bytes, "<|", 2))
-            return false;
-        place = end + strlen(after_system);
-    }
-    return strcmp(place, turn_and_tail) == 0;
-}
 
 /* The control tokens must be ones that text cannot produce. */
 static enum status take_control(int32_t *id, const struct tokenizer *tokenizer, const char *text)
@@ -93,46 +34,35 @@ static enum status take_control(int32_t *id, const struct tokenizer *tokenizer, 
     return STATUS_OK;
 }
 
-static enum status recognise(struct chat *chat, const char *template)
+static enum status take_controls(struct chat *chat)
 {
-    const char *system;
-    size_t system_bytes;
-    if (!is_chatml(template, &system, &system_bytes))
+    const struct chat_form *form = &chat->form;
+    chat->header_end = NONE;
+    TRY(take_control(&chat->start, chat->tokenizer, form->start));
+    if (form->header_end)
+        TRY(take_control(&chat->header_end, chat->tokenizer, form->header_end));
+    TRY(take_control(&chat->end, chat->tokenizer, form->end));
+    if (form->begins_with_bos && tokenizer_bos(chat->tokenizer) == NONE)
         return fail(STATUS_UNIMPLEMENTED,
-                    "the file's chat template (\"%.*s...\") is not one that is known (ChatML); use "
-                    "--raw to send a prompt without chat form",
-                    QUOTED_BYTES, template);
-    TRY(take_control(&chat->start, chat->tokenizer, "<|im_start|>"));
-    TRY(take_control(&chat->end, chat->tokenizer, "<|im_end|>"));
-    chat->default_system = strndup(system, system_bytes);
-    if (!chat->default_system)
-        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a chat form");
+                    "the chat template begins with BOS, and the model names no such token; use "
+                    "--raw to send a prompt without chat form");
     return STATUS_OK;
 }
 
 enum status chat_create(struct chat **chat, const struct tokenizer *tokenizer,
                         const struct vocab *vocab)
 {
-    struct text_view text = vocab_chat_template(vocab);
-    if (text.bytes == 0)
-        return fail(STATUS_UNIMPLEMENTED,
-                    "the file has no chat template (tokenizer.chat_template); "
-                    "use --raw to send a prompt without chat form");
-    char *template = unescape(text);
     struct chat *created = calloc(1, sizeof *created);
-    enum status status;
-    if (!template || !created) {
-        status = fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a chat form");
-        goto destroy;
-    }
+    if (!created)
+        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a chat form");
     created->tokenizer = tokenizer;
-    TRY_ELSE(recognise(created, template), destroy);
+    enum status status;
+    TRY_ELSE(chat_form_read(&created->form, vocab_chat_template(vocab)), destroy);
+    TRY_ELSE(take_controls(created), destroy);
     *chat = created;
-    free(template);
     return STATUS_OK;
 destroy:
     chat_destroy(created);
-    free(template);
     return status;
 }
 
@@ -140,19 +70,18 @@ void chat_destroy(struct chat *chat)
 {
     if (!chat)
         return;
-    free(chat->default_system);
+    chat_form_deinit(&chat->form);
     free(chat);
 }
 
 const char *chat_family(const struct chat *chat)
 {
-    (void)chat;
-    return "ChatML";
+    return chat->form.family;
 }
 
 const char *chat_default_system(const struct chat *chat)
 {
-    return chat->default_system;
+    return chat->form.default_system;
 }
 
 static bool role_is(const struct chat_message *message, const char *role)
@@ -181,42 +110,108 @@ static enum status check_messages(const struct chat_message *messages, size_t co
     return STATUS_OK;
 }
 
-/* Role and content are one text to the tokenizer: a newline that begins the content can join the
- * one before it. */
-static enum status render_turn(const struct chat *chat, struct id_list *ids,
-                               const struct chat_message *message)
+/* The bytes of the white space character that `text` begins with, as Python counts them; 0 where
+ * it begins with another. */
+static size_t white_space_bytes(const char *text, size_t bytes)
 {
-    size_t bytes = message->role_bytes + 1 + message->content_bytes;
-    char *text = malloc(bytes);
+    static const char *const wide[] = {
+        "\xC2\x85",     "\xC2\xA0",     "\xE1\x9A\x80", "\xE2\x80\xA8",
+        "\xE2\x80\xA9", "\xE2\x80\xAF", "\xE2\x81\x9F", "\xE3\x80\x80",
+    };
+    if (bytes == 0)
+        return 0;
+    if (*text == ' ' || (*text >= '\t' && *text <= '\r') || (*text >= 0x1C && *text <= 0x1F))
+        return 1;
+    for (size_t i = 0; i < sizeof wide / sizeof wide[0]; i++)
+        if (bytes >= strlen(wide[i]) && memcmp(text, wide[i], strlen(wide[i])) == 0)
+            return strlen(wide[i]);
+    bool is_en_to_hair = bytes >= 3 && memcmp(text, "\xE2\x80", 2) == 0 && (uint8_t)text[2] <= 0x8A;
+    return is_en_to_hair ? 3 : 0;
+}
+
+static void trim(const char **text, size_t *bytes)
+{
+    size_t space;
+    while ((space = white_space_bytes(*text, *bytes)) > 0) {
+        *text += space;
+        *bytes -= space;
+    }
+    while (*bytes > 0) {
+        size_t start = *bytes - 1;
+        while (start > 0 && ((uint8_t)(*text)[start] & 0xC0) == 0x80)
+            start--;
+        if (white_space_bytes(*text + start, *bytes - start) != *bytes - start)
+            return;
+        *bytes = start;
+    }
+}
+
+/* Appends `parts` as one text: a newline that begins the content can join the one before it. */
+static enum status encode_joined(const struct chat *chat, struct id_list *ids,
+                                 const struct text_view *parts, size_t count)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < count; i++)
+        bytes += parts[i].bytes;
+    char *text = malloc(bytes + 1);
     if (!text)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a message of %zu bytes", bytes);
-    memcpy(text, message->role, message->role_bytes);
-    text[message->role_bytes] = '\n';
-    if (message->content_bytes > 0)
-        memcpy(text + message->role_bytes + 1, message->content, message->content_bytes);
-    enum status status;
-    TRY_ELSE(id_list_add(ids, chat->start), free_text);
-    TRY_ELSE(tokenizer_encode(chat->tokenizer, ids, text, bytes, 0), free_text);
-    TRY_ELSE(id_list_add(ids, chat->end), free_text);
-    status = tokenizer_encode(chat->tokenizer, ids, "\n", 1, 0);
-free_text:
+    size_t place = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (parts[i].bytes > 0)
+            memcpy(text + place, parts[i].text, parts[i].bytes);
+        place += parts[i].bytes;
+    }
+    enum status status = tokenizer_encode(chat->tokenizer, ids, text, bytes, 0);
     free(text);
     return status;
+}
+
+/* Start, role and what stands before the content; then `before` and `content`. */
+static enum status render_open_turn(const struct chat *chat, struct id_list *ids,
+                                    struct text_view role, struct text_view before,
+                                    struct text_view content)
+{
+    const struct text_view parts[] = {role, text_view_of(chat->form.before_content), before,
+                                      content};
+    TRY(id_list_add(ids, chat->start));
+    if (chat->header_end == NONE)
+        return encode_joined(chat, ids, parts, 4);
+    TRY(encode_joined(chat, ids, parts, 1));
+    TRY(id_list_add(ids, chat->header_end));
+    return encode_joined(chat, ids, parts + 1, 3);
+}
+
+/* `before` goes between the header and the message. */
+static enum status render_turn(const struct chat *chat, struct id_list *ids,
+                               const struct chat_message *message, const char *before)
+{
+    struct text_view role = {message->role, message->role_bytes};
+    struct text_view content = {message->content, message->content_bytes};
+    if (chat->form.trims_content)
+        trim(&content.text, &content.bytes);
+    TRY(render_open_turn(chat, ids, role, text_view_of(before), content));
+    TRY(id_list_add(ids, chat->end));
+    return encode_joined(
+        chat, ids, &(struct text_view){chat->form.after_end, strlen(chat->form.after_end)}, 1);
 }
 
 static enum status render(const struct chat *chat, struct id_list *ids,
                           const struct chat_message *messages, size_t count)
 {
-    static const char answer[] = "assistant\n";
-    if (chat->default_system[0] && !role_is(&messages[0], "system")) {
-        const struct chat_message system = {"system", strlen("system"), chat->default_system,
-                                            strlen(chat->default_system)};
-        TRY(render_turn(chat, ids, &system));
+    const struct text_view nothing = {"", 0};
+    const char *system = chat->form.default_system;
+    bool has_system = role_is(&messages[0], "system");
+    if (chat->form.begins_with_bos)
+        TRY(id_list_add(ids, tokenizer_bos(chat->tokenizer)));
+    if (system[0] && !has_system) {
+        const struct chat_message empty = {"system", strlen("system"), "", 0};
+        TRY(render_turn(chat, ids, &empty, system));
     }
+    bool is_extended = has_system && chat->form.extends_system;
     for (size_t i = 0; i < count; i++)
-        TRY(render_turn(chat, ids, &messages[i]));
-    TRY(id_list_add(ids, chat->start));
-    return tokenizer_encode(chat->tokenizer, ids, answer, strlen(answer), 0);
+        TRY(render_turn(chat, ids, &messages[i], i == 0 && is_extended ? system : ""));
+    return render_open_turn(chat, ids, text_view_of("assistant"), nothing, nothing);
 }
 
 enum status chat_render(const struct chat *chat, struct id_list *ids,

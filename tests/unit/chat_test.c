@@ -142,7 +142,8 @@ static void an_unknown_template_is_refused_and_raw_is_named(void **state)
         "",
         "{{ bos_token }}{% for message in messages %}[INST]{{ message['content'] }}{% endfor %}",
         LOOP SYSTEM TURN,
-        LOOP TURN TAIL "\n",
+        LOOP TURN TAIL "\n\n",
+        LOOP "{# a comment #} " TURN TAIL,
         LOOP "{% if loop.first and messages[0]['role'] != 'system' %}{{ '<|im_start|>system\n"
              "x' + messages[0]['content'] + '<|im_end|>\n' }}{% endif %}" TURN TAIL,
     };
