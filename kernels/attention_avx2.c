@@ -16,7 +16,7 @@
 #include "kernels/exp_avx2.h"
 #include "kernels/variants.h"
 
-enum { LANES = 8 };
+enum { LANES = 8, STREAM_ROWS = 3 };
 
 /* c[r][column + x] (+)= sum_k a[r][k] b[k][x] for x < 8 * vectors, k over `pairs` pairs. */
 struct product {
@@ -27,7 +27,8 @@ struct product {
     int b_stride;
     int pairs;
     bool accumulate;
-    const char *ahead; /* memory to prefetch meanwhile, `ahead_lines` lines for each 16 columns */
+    const char *ahead; /* memory to prefetch meanwhile, `ahead_lines` lines for each 16 columns: by
+                          few rows, which wait for memory, line by line into the second level */
     int ahead_lines;
 };
 
@@ -64,21 +65,25 @@ static inline __m256 broadcast(const float *at)
     return x;
 }
 
-/* One step over k for a tile: every factor times every vector. Few rows hold their factors, many
- * hold two vectors at a time, so that 12 sums and what is in flight fit into 16 registers. */
+/* One step over k for a tile: every factor times every vector. Few rows hold their factors and take
+ * one vector after another, many hold two vectors at a time, so that 12 sums and what is in flight
+ * fit into 16 registers. */
 static inline __attribute__((always_inline)) void step(__m256 sums[ATTENTION_TILE_ROWS][8],
                                                        const float *a, int64_t a_stride,
                                                        const uint32_t *b, const bool odd,
                                                        const int rows, const int vectors)
 {
-    if (rows < 3) {
-        __m256 first = broadcast(a), second = rows > 1 ? broadcast(a + a_stride) : first;
+    if (rows <= STREAM_ROWS) {
+        __m256 factors[STREAM_ROWS];
+#pragma GCC unroll 3
+        for (int r = 0; r < rows; r++)
+            factors[r] = broadcast(a + r * a_stride);
 #pragma GCC unroll 8
         for (int v = 0; v < vectors; v++) {
-            __m256 vector = widen(b, v, odd, false);
-            sums[0][v] = multiply_add(first, vector, sums[0][v]);
-            if (rows > 1)
-                sums[1][v] = multiply_add(second, vector, sums[1][v]);
+            __m256 vector = widen(b, v, odd, rows == STREAM_ROWS);
+#pragma GCC unroll 3
+            for (int r = 0; r < rows; r++)
+                sums[r][v] = multiply_add(factors[r], vector, sums[r][v]);
         }
         return;
     }
@@ -107,12 +112,17 @@ static inline __attribute__((always_inline)) void tile(const struct product *pro
                                              : _mm256_setzero_ps();
     const char *ahead =
         product->ahead + (size_t)(column / 16 * product->ahead_lines) * ATTENTION_LINE;
-    for (int i = 0; i < vectors / 2 * product->ahead_lines; i++)
+    const int ahead_lines = vectors / 2 * product->ahead_lines;
+    const int lines_a_step =
+        rows <= STREAM_ROWS ? (ahead_lines + product->pairs - 1) / product->pairs : 0;
+    for (int i = 0; rows > STREAM_ROWS && i < ahead_lines; i++)
         _mm_prefetch(ahead + i * ATTENTION_LINE, _MM_HINT_T0);
     const float *a = product->a;
     const uint32_t *b = product->b + column;
     const int64_t a_stride = product->a_stride;
     for (int k = 0; k < product->pairs; k++, a += 2, b += product->b_stride) {
+        for (int i = 0; i < lines_a_step; i++, ahead += ATTENTION_LINE)
+            _mm_prefetch(ahead, _MM_HINT_T1);
         step(sums, a, a_stride, b, false, rows, vectors);
         step(sums, a + 1, a_stride, b, true, rows, vectors);
     }

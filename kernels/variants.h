@@ -19,12 +19,14 @@ size_t matmul_ref_scratch_bytes(const struct kernels_limits *limits);
 /* AVX2, FMA */
 void attention_avx2_install(struct kernels *kernels);
 void matmul_avx2_install(struct kernels *kernels);
+void matmul_decode_avx2(const struct matmul_args *args);
 void rope_avx2_install(struct kernels *kernels);
 void rmsnorm_avx2_install(struct kernels *kernels);
 void swiglu_avx2_install(struct kernels *kernels);
 
 size_t attention_avx2_scratch_bytes(const struct kernels_limits *limits);
 size_t matmul_avx2_scratch_bytes(const struct kernels_limits *limits);
+size_t matmul_decode_avx2_scratch_bytes(const struct kernels_limits *limits);
 
 /* AVX-512 F, BW, VL and BF16 */
 void attention_avx512_install(struct kernels *kernels);

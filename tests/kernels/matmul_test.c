@@ -160,24 +160,31 @@ static void multiply(struct product *p, bool decode, bool accumulate, int64_t ro
 
 /* Float32 sums: no chain of dependent additions is longer than 256 + in / 32 + 8, and where a
  * minimum is split off, the parts of a product are at most four times the block's largest weight.
- * bf16 operands: half a unit in the eighth bit for either. */
+ * bf16 operands: half a unit in the eighth bit for either. Operands as 16-bit integers: half a unit
+ * in the fifteenth bit of the block's largest x. */
 static double budget(const struct product *p, bool decode, const float *x, const float *w)
 {
-    double exact_parts = 0, rounded = 0, largest = 0;
+    double exact_parts = 0, rounded = 0, counted = 0, largest = 0, largest_x = 0;
     for (int64_t k = 0; k < p->in; k++) {
         if (k % 32 == 0) {
-            largest = 0;
-            for (int64_t i = k; i < k + 32 && i < p->in; i++)
+            largest = largest_x = 0;
+            for (int64_t i = k; i < k + 32 && i < p->in; i++) {
                 largest = fmax(largest, fabs((double)w[i]));
+                largest_x = fmax(largest_x, fabs((double)x[i]));
+            }
         }
         exact_parts += 4 * largest * fabs((double)x[k]);
         rounded += fabs((double)x[k] * (double)w[k]);
+        counted += 4 * largest * largest_x;
     }
+    bool integers =
+        decode && strcmp(p->kernels->name, "avx2") == 0 && dtype_block_elements(p->dtype) > 1;
     bool bf16 = !decode && strncmp(p->kernels->name, "avx512_bf16", 11) == 0;
     double additions = decode ? 16 + (double)p->in / 32 : 264 + (double)p->in / 256;
     if (strcmp(p->kernels->name, "reference") == 0)
         additions = 8 + (double)p->in / 16;
-    return additions * 0x1p-24 * exact_parts + (bf16 ? 0x1.01p-8 * rounded : 0);
+    return additions * 0x1p-24 * exact_parts + (bf16 ? 0x1.01p-8 * rounded : 0) +
+           (integers ? 0x1p-15 * counted : 0);
 }
 
 static void expect_right(struct product *p, bool decode, float before, int64_t out_first,
@@ -323,6 +330,26 @@ static void cuts_of_rows_and_outputs_do_not_change_a_bit(void **state)
             }
 }
 
+static void what_is_not_finite_stays_so(void **state)
+{
+    (void)state;
+    struct random random = {8};
+    for (int s = 0; subjects_at(s); s++)
+        for (int d = 0; d < DTYPE_COUNT; d++)
+            for (int i = 0; i < 4; i++) {
+                struct product p =
+                    product_create(&random, subjects_at(s), (enum dtype)d, 2, 20, 512, false);
+                p.x[p.x_stride + 300] = i / 2 ? NAN : -INFINITY;
+                reset(&p, 0);
+                multiply(&p, i % 2, false, 0, 2, 0, 20);
+                for (int64_t o = 0; o < 20; o++) {
+                    assert_true(isfinite(((float *)p.y.at)[o]));
+                    assert_false(isfinite(((float *)p.y.at)[p.y_stride + o]));
+                }
+                product_destroy(&p);
+            }
+}
+
 static void empty_calls_do_nothing(void **state)
 {
     (void)state;
@@ -385,6 +412,7 @@ int main(void)
         cmocka_unit_test(model_widths_are_right),
         cmocka_unit_test(plain_types_take_any_width),
         cmocka_unit_test(cuts_of_rows_and_outputs_do_not_change_a_bit),
+        cmocka_unit_test(what_is_not_finite_stays_so),
         cmocka_unit_test(empty_calls_do_nothing),
         cmocka_unit_test(a_row_comes_back_as_the_file_has_it),
         cmocka_unit_test(packed_bytes_are_about_the_files_bytes),

@@ -1,0 +1,386 @@
+/* Owns the AVX2 decode products of matmul.h over the panels of matmul_panel.h. Needs AVX2, FMA and
+ * F16C.
+ *
+ * Quantised weights are multiplied as the integers they are. x is turned into 16-bit integers with
+ * one unit for each block of 32, the smallest power of two that fits its largest element; so it is
+ * off by at most 2^-15 of that element, and not at all where it has 15 bits or fewer. Pairs of
+ * products are summed by one instruction, exactly, and scaled once a block; what a minimum adds is
+ * its product with the block's sum of x. Plain weights are multiplied in float32.
+ *
+ * Promises the order over k: the integer sums are exact, blocks are added in ascending order; plain
+ * weights in two chains, k mod 2, a block. No other row, column or cut of the output has a part in
+ * it. */
+#include <assert.h>
+#include <math.h>
+#include <string.h>
+
+#include "kernels/matmul_avx2.h"
+#include "kernels/variants.h"
+
+enum {
+    CACHE_LINE = 64,
+    CHAINS = 2,
+    DECODE_ROWS = 8, /* rows that share one reading of the weights */
+};
+
+/* The rows of x of one call: as floats for plain weights, as units for quantised ones, where pairs
+ * lie as their quants do: (k, k + 4) under nibbles, (k, k + 1) under bytes. */
+struct input {
+    float *x;       /* [rows, stride] */
+    int16_t *units; /* [rows, stride], in the place of x */
+    float *unit;    /* [rows, blocks]; NaN where x is not finite */
+    float *sums;    /* [rows, blocks], of x */
+    int64_t stride;
+    int64_t blocks;
+};
+
+/* What one pass sums in registers: rows of x times panels of outputs. */
+struct pass {
+    enum matmul_layout layout;
+    int rows, panels; /* 1 and 2, or 2 and 1, or 1 and 1 */
+};
+
+/* ---- quantised weights ---- */
+
+INLINE __m256i add_products(__m256i sum, __m256i quants, const int16_t *pair)
+{
+    int32_t both;
+    memcpy(&both, pair, sizeof both);
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(quants, _mm256_set1_epi32(both)));
+}
+
+/* The integer sums of a block, or of a part of it. */
+typedef __m256i pass_sums[2][2][2]; /* panel, half, row */
+
+/* sums += quants * units over 8 elements of a block, from `block`'s and units' start on; the panels
+ * lie panel_bytes apart. */
+INLINE void add_eight_nibbles(struct pass pass, pass_sums sums, const char *block,
+                              size_t panel_bytes, const int16_t *units, int64_t stride)
+{
+    __m256i nibbles[2][2];
+#pragma GCC unroll 4
+    for (int i = 0; i < 2 * pass.panels; i++)
+        nibbles[i / 2][i % 2] = load_nibbles(block + (size_t)(i / 2) * panel_bytes, i % 2, 0);
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; j++)
+#pragma GCC unroll 4
+        for (int i = 0; i < 2 * pass.panels; i++) {
+            __m256i quants = _mm256_srli_epi16(nibbles[i / 2][i % 2], 4 * j);
+            if (j < 3)
+                quants = _mm256_and_si256(quants, _mm256_set1_epi16(15));
+#pragma GCC unroll 2
+            for (int r = 0; r < pass.rows; r++)
+                sums[i / 2][i % 2][r] =
+                    add_products(sums[i / 2][i % 2][r], quants, units + r * stride + 2 * j);
+        }
+}
+
+INLINE void add_eight_bytes(struct pass pass, pass_sums sums, const char *block, size_t panel_bytes,
+                            const int16_t *units, int64_t stride)
+{
+#pragma GCC unroll 4
+    for (int k = 0; k < 8; k += 2)
+#pragma GCC unroll 2
+        for (int p = 0; p < pass.panels; p++) {
+            const char *at = block + (size_t)p * panel_bytes + k * LANES;
+            __m128i even = _mm_load_si128((const __m128i *)at);
+            __m128i odd = _mm_load_si128((const __m128i *)(at + LANES));
+            __m256i quants[2] = {_mm256_cvtepi8_epi16(_mm_unpacklo_epi8(even, odd)),
+                                 _mm256_cvtepi8_epi16(_mm_unpackhi_epi8(even, odd))};
+#pragma GCC unroll 2
+            for (int half = 0; half < 2; half++)
+#pragma GCC unroll 2
+                for (int r = 0; r < pass.rows; r++)
+                    sums[p][half][r] =
+                        add_products(sums[p][half][r], quants[half], units + r * stride + k);
+        }
+}
+
+/* totals[half][row] += d * unit * sums, and m times the block's sum of x with the last part */
+INLINE void scale_sums(struct pass pass, __m256 totals[2][2], __m256i sums[2][2], const char *block,
+                       int part, const struct input *input, int64_t at)
+{
+    bool is_last = part == 1 || pass.layout != MATMUL_LAYOUT_WIDE_BYTES;
+#pragma GCC unroll 2
+    for (int half = 0; half < 2; half++) {
+        struct scales scales = load_scales(pass.layout, block, half);
+#pragma GCC unroll 2
+        for (int r = 0; r < pass.rows; r++) {
+            __m256 unit = _mm256_broadcast_ss(input->unit + r * input->blocks + at);
+            __m256 *total = &totals[half][r];
+            *total = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sums[half][r]),
+                                     _mm256_mul_ps(scales.d[part], unit), *total);
+            if (matmul_layout_has_min(pass.layout) && is_last)
+                *total = _mm256_fmadd_ps(
+                    scales.m, _mm256_broadcast_ss(input->sums + r * input->blocks + at), *total);
+        }
+    }
+}
+
+/* Fetches the block's place in the panels after this pass's: a panel is too short for the hardware
+ * to see that another follows. */
+INLINE void fetch_ahead(const char *block, size_t block_bytes, int panels, size_t panel_bytes)
+{
+#pragma GCC unroll 2
+    for (int p = 0; p < panels; p++) {
+        const char *at = block + (size_t)(panels + p) * panel_bytes;
+        for (size_t offset = 0; offset < block_bytes; offset += CACHE_LINE)
+            _mm_prefetch(at + offset, _MM_HINT_T1);
+    }
+}
+
+/* totals[panel][half][row] of one pass; the panels lie panel_bytes apart. */
+INLINE void quantised_pass(struct pass pass, __m256 totals[2][2][2], const char *block,
+                           size_t panel_bytes, const struct input *input, int64_t row)
+{
+    const int parts = pass.layout == MATMUL_LAYOUT_WIDE_BYTES ? 2 : 1;
+    const bool nibbles = matmul_layout_is_nibbles(pass.layout);
+    const size_t eight_bytes = LANES * 8 / (nibbles ? 2 : 1);
+    size_t block_bytes = panel_bytes / (size_t)input->blocks;
+    const int16_t *units = input->units + row * input->stride;
+    for (int64_t b = 0; b < input->blocks; b++, block += block_bytes, units += DEPTH) {
+        fetch_ahead(block, block_bytes, pass.panels, panel_bytes);
+#pragma GCC unroll 2
+        for (int part = 0; part < parts; part++) {
+            /* Not in the condition: checked builds branch there, and the unrolling is lost. */
+            const int first = part * DEPTH / parts, end = first + DEPTH / parts;
+            pass_sums sums;
+#pragma GCC unroll 8
+            for (int i = 0; i < 8; i++)
+                sums[i / 4][i / 2 % 2][i % 2] = _mm256_setzero_si256();
+                /* Unrolled, the compiler would read all of x ahead, and run out of registers. */
+#pragma GCC unroll 1
+            for (int k = first; k < end; k += 8) {
+                const char *at = block + (size_t)(k / 8) * eight_bytes;
+                if (nibbles)
+                    add_eight_nibbles(pass, sums, at, panel_bytes, units + k, input->stride);
+                else
+                    add_eight_bytes(pass, sums, at, panel_bytes, units + k, input->stride);
+            }
+#pragma GCC unroll 2
+            for (int p = 0; p < pass.panels; p++)
+                scale_sums(pass, totals[p], sums[p], block + (size_t)p * panel_bytes, part, input,
+                           row * input->blocks + b);
+        }
+    }
+}
+
+/* ---- plain weights ---- */
+
+INLINE void plain_pass(struct pass pass, __m256 totals[2][2][2], const char *block,
+                       size_t panel_bytes, const struct input *input, int64_t row)
+{
+    size_t block_bytes = panel_bytes / (size_t)input->blocks;
+    const float *x = input->x + row * input->stride;
+    for (int64_t b = 0; b < input->blocks; b++, block += block_bytes, x += DEPTH)
+#pragma GCC unroll 2
+        for (int p = 0; p < pass.panels; p++) {
+            __m256 sums[2][2][CHAINS] = {0};
+#pragma GCC unroll 32
+            for (int k = 0; k < DEPTH; k++)
+#pragma GCC unroll 2
+                for (int half = 0; half < 2; half++) {
+                    __m256 weights =
+                        load_quants(pass.layout, block + (size_t)p * panel_bytes, half, k);
+#pragma GCC unroll 2
+                    for (int r = 0; r < pass.rows; r++) {
+                        __m256 *sum = &sums[half][r][k % CHAINS];
+                        *sum = _mm256_fmadd_ps(
+                            weights, _mm256_broadcast_ss(x + r * input->stride + k), *sum);
+                    }
+                }
+#pragma GCC unroll 4
+            for (int i = 0; i < 4; i++)
+                totals[p][i / 2][i % 2] =
+                    _mm256_add_ps(totals[p][i / 2][i % 2],
+                                  _mm256_add_ps(sums[i / 2][i % 2][0], sums[i / 2][i % 2][1]));
+        }
+}
+
+/* ---- passes, one function each ---- */
+
+/* out [rows, panels * LANES] */
+INLINE void run_pass(struct pass pass, float *out, const char *panel, size_t panel_bytes,
+                     const struct input *input, int64_t row)
+{
+    __m256 totals[2][2][2]; /* panel, half, row */
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; i++)
+        totals[i / 4][i / 2 % 2][i % 2] = _mm256_setzero_ps();
+    if (matmul_layout_has_scale(pass.layout))
+        quantised_pass(pass, totals, panel, panel_bytes, input, row);
+    else
+        plain_pass(pass, totals, panel, panel_bytes, input, row);
+#pragma GCC unroll 2
+    for (int r = 0; r < pass.rows; r++)
+#pragma GCC unroll 4
+        for (int i = 0; i < 2 * pass.panels; i++)
+            _mm256_store_ps(out + (r * 2 * pass.panels + i) * HALF, totals[i / 2][i % 2][r]);
+}
+
+typedef void pass_function(float *out, const char *panel, size_t panel_bytes,
+                           const struct input *input, int64_t row);
+
+#define PASS(name, layout, rows, panels)                                                           \
+    static void name(float *out, const char *panel, size_t panel_bytes, const struct input *input, \
+                     int64_t row)                                                                  \
+    {                                                                                              \
+        run_pass((struct pass){layout, rows, panels}, out, panel, panel_bytes, input, row);        \
+    }
+#define PASSES(name, layout)                                                                       \
+    PASS(name##_one, layout, 1, 1)                                                                 \
+    PASS(name##_panels, layout, 1, 2)                                                              \
+    PASS(name##_rows, layout, 2, 1)
+PASSES(floats, MATMUL_LAYOUT_FLOATS)
+PASSES(halves, MATMUL_LAYOUT_HALVES)
+PASSES(pairs, MATMUL_LAYOUT_PAIRS)
+PASSES(bytes, MATMUL_LAYOUT_BYTES)
+PASSES(nibbles, MATMUL_LAYOUT_NIBBLES)
+PASSES(nibbles_min, MATMUL_LAYOUT_NIBBLES_MIN)
+PASSES(wide_nibbles, MATMUL_LAYOUT_WIDE_NIBBLES)
+PASSES(wide_bytes, MATMUL_LAYOUT_WIDE_BYTES)
+
+static const struct passes {
+    pass_function *one, *two_panels, *two_rows;
+} passes[MATMUL_LAYOUT_COUNT] = {
+    {floats_one, floats_panels, floats_rows},
+    {halves_one, halves_panels, halves_rows},
+    {pairs_one, pairs_panels, pairs_rows},
+    {bytes_one, bytes_panels, bytes_rows},
+    {nibbles_one, nibbles_panels, nibbles_rows},
+    {nibbles_min_one, nibbles_min_panels, nibbles_min_rows},
+    {wide_nibbles_one, wide_nibbles_panels, wide_nibbles_rows},
+    {wide_bytes_one, wide_bytes_panels, wide_bytes_rows},
+};
+
+/* ---- input ---- */
+
+static float sum_lanes(__m256 x)
+{
+    __m128 four = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
+    __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+}
+
+static float largest_lane(__m256 x)
+{
+    __m128 four = _mm_max_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
+    __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
+}
+
+/* The smallest power of two, not subnormal, of which `largest` has at most INT16_MAX. */
+static float smallest_unit(float largest)
+{
+    float unit = largest / INT16_MAX;
+    uint32_t bits;
+    memcpy(&bits, &unit, sizeof bits);
+    bits = (bits + 0x7fffff) & 0x7f800000;
+    bits = bits > 0x00800000 ? bits : 0x00800000;
+    memcpy(&unit, &bits, sizeof unit);
+    return unit;
+}
+
+/* units [DEPTH] of x [DEPTH], and what they count; sum: of x */
+static float block_units(int16_t *units, const float *x, bool nibbles, float *sum)
+{
+    const __m256 sign = _mm256_set1_ps(-0.0f);
+    __m256 sums = _mm256_setzero_ps(), largest = _mm256_setzero_ps();
+    for (int k = 0; k < DEPTH; k += HALF) {
+        __m256 value = _mm256_loadu_ps(x + k);
+        sums = _mm256_add_ps(sums, value);
+        largest = _mm256_max_ps(largest, _mm256_andnot_ps(sign, value));
+    }
+    *sum = sum_lanes(sums);
+    float unit = smallest_unit(largest_lane(largest));
+    const __m256 inverse = _mm256_set1_ps(1 / unit);
+    for (int k = 0; k < DEPTH; k += HALF) {
+        __m256i counts = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x + k), inverse));
+        __m128i packed =
+            _mm_packs_epi32(_mm256_castsi256_si128(counts), _mm256_extracti128_si256(counts, 1));
+        if (nibbles)
+            packed = _mm_unpacklo_epi16(packed, _mm_srli_si128(packed, 8));
+        _mm_store_si128((__m128i *)(units + k), packed);
+    }
+    return isfinite(*sum) ? unit : NAN;
+}
+
+static void load_row(const struct input *input, int64_t row, const float *x, int64_t in,
+                     enum matmul_layout layout)
+{
+    if (!matmul_layout_has_scale(layout)) {
+        float *to = input->x + row * input->stride;
+        memcpy(to, x, (size_t)in * sizeof *x);
+        memset(to + in, 0, (size_t)(input->stride - in) * sizeof *x);
+        return;
+    }
+    /* Quantised rows are whole blocks. */
+    for (int64_t b = 0; b < input->blocks; b++) {
+        int64_t at = row * input->blocks + b;
+        input->unit[at] = block_units(input->units + row * input->stride + b * DEPTH, x + b * DEPTH,
+                                      matmul_layout_is_nibbles(layout), &input->sums[at]);
+    }
+}
+
+static struct input load_rows(const struct matmul_args *args)
+{
+    int64_t blocks = matmul_panel_blocks(args->weights->in);
+    enum matmul_layout layout = matmul_panel_layout(args->weights->dtype);
+    struct input input = {
+        .x = args->scratch, .units = args->scratch, .stride = blocks * DEPTH, .blocks = blocks};
+    input.unit = input.x + DECODE_ROWS * input.stride;
+    input.sums = input.unit + DECODE_ROWS * blocks;
+    for (int64_t r = 0; r < args->rows; r++)
+        load_row(&input, r, args->x + r * args->x_stride, args->weights->in, layout);
+    return input;
+}
+
+/* ---- the call ---- */
+
+/* The panel from output o on and, where the range goes on, the next one. Rows go in pairs that
+ * share a panel; the odd row takes both panels at once, to have as many sums in flight. */
+static void multiply_panels(const struct matmul_args *args, const struct input *input, int64_t o)
+{
+    _Alignas(32) float out[2 * LANES];
+    enum matmul_layout layout = matmul_panel_layout(args->weights->dtype);
+    size_t panel_bytes = (size_t)input->blocks * matmul_panel_block_bytes(layout);
+    const char *panel = (const char *)args->weights->packed + (size_t)(o / LANES) * panel_bytes;
+    const int64_t widths[2] = {least(LANES, args->out_end - o),
+                               least(LANES, args->out_end - o - LANES)};
+    int64_t r = 0;
+    for (; r + 2 <= args->rows; r += 2)
+        for (int p = 0; p < 2 && widths[p] > 0; p++) {
+            float *y = args->y + r * args->y_stride + o + p * LANES;
+            passes[layout].two_rows(out, panel + (size_t)p * panel_bytes, panel_bytes, input, r);
+            put_sums(y, out, widths[p], args->accumulate);
+            put_sums(y + args->y_stride, out + LANES, widths[p], args->accumulate);
+        }
+    if (r == args->rows)
+        return;
+    float *y = args->y + r * args->y_stride + o;
+    bool is_last = widths[1] <= 0;
+    (is_last ? passes[layout].one : passes[layout].two_panels)(out, panel, panel_bytes, input, r);
+    put_sums(y, out, widths[0], args->accumulate);
+    if (!is_last)
+        put_sums(y + LANES, out + LANES, widths[1], args->accumulate);
+}
+
+void matmul_decode_avx2(const struct matmul_args *args)
+{
+    assert(args->out_first % LANES == 0);
+    for (int64_t first = 0; first < args->rows; first += DECODE_ROWS) {
+        struct matmul_args some = *args; /* the rows that fit the scratch */
+        some.rows = least(DECODE_ROWS, args->rows - first);
+        some.x += first * args->x_stride;
+        some.y += first * args->y_stride;
+        struct input input = load_rows(&some);
+        for (int64_t o = args->out_first; o < args->out_end; o += 2 * LANES)
+            multiply_panels(&some, &input, o);
+    }
+}
+
+size_t matmul_decode_avx2_scratch_bytes(const struct kernels_limits *limits)
+{
+    size_t blocks = (size_t)matmul_panel_blocks(limits->width_max);
+    return DECODE_ROWS * blocks * (DEPTH + 2) * sizeof(float);
+}
