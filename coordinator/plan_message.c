@@ -15,6 +15,7 @@ void plan_message_set(struct plan_message *message, const struct planner *planne
     summary->choice = &message->choice.message;
     summary->prompt_tokens = prompt_tokens;
     summary->seconds = forecast->seconds;
+    summary->base_bytes = forecast->base_bytes;
     for (int i = 0; i < forecast->count; i++) {
         const struct planner_rank *rank = &forecast->ranks[i];
         summary->sent_bytes += rank->sent_bytes;

@@ -185,7 +185,7 @@ enum status planner_forecast(const struct planner *planner, struct planner_forec
                              int64_t prompt_tokens)
 {
     const struct model_shape shape = shape_of(planner, facts);
-    struct planner_forecast made = {.count = choice->workers};
+    struct planner_forecast made = {.count = choice->workers, .base_bytes = facts->base_bytes};
     struct ownership *ownership = NULL;
     struct cost *costs = calloc((size_t)choice->workers, sizeof *costs);
     made.ranks = calloc((size_t)choice->workers, sizeof *made.ranks);
@@ -239,17 +239,20 @@ void planner_print(const struct planner *planner, char text[PLANNER_TEXT_BYTES],
         sent_bytes += forecast->ranks[i].sent_bytes;
         flops += forecast->ranks[i].flops;
     }
+    char beside[64] = "";
+    if (forecast->base_bytes > 0)
+        snprintf(beside, sizeof beside, " and up to %.1f MB beside it", mega(forecast->base_bytes));
     int used =
         snprintf(text, PLANNER_TEXT_BYTES,
                  "%" PRId64 " tokens by %s over %d worker%s: %s shards, %s schedule, %d stage%s\n"
                  "kernels %s, cache %s, context %" PRId64
-                 " tokens, %.1f MB of memory on the fullest worker\n"
+                 " tokens, %.1f MB of memory on the fullest worker%s\n"
                  "prefill: %.3f TFLOP, %.1f MB sent between workers, about %.1f s",
                  prompt_tokens, method, choice->workers, choice->workers == 1 ? "" : "s",
                  choice_partition_name(choice->partition), choice_schedule_name(choice->schedule),
                  forecast->stages, forecast->stages == 1 ? "" : "s", choice->kernels,
                  choice->cache == CHOICE_CACHE_BF16 ? "bf16" : "f32", choice->context_tokens,
-                 mega(memory_bytes), flops / 1e12, mega(sent_bytes), forecast->seconds);
+                 mega(memory_bytes), beside, flops / 1e12, mega(sent_bytes), forecast->seconds);
     if (choice->method.kind == METHOD_ROPE && prompt_tokens > planner->shape.trained_tokens)
         snprintf(text + used, PLANNER_TEXT_BYTES - (size_t)used,
                  "\nwarning: rope past the %" PRId64

@@ -44,7 +44,8 @@ struct planner_rank {
 struct planner_forecast {
     struct planner_rank *ranks; /* [count] */
     int count;
-    double seconds; /* of the prompt, an estimate */
+    int64_t base_bytes; /* of the process that has most beside its arenas; 0: not known */
+    double seconds;     /* of the prompt, an estimate */
     int stages;
 };
 

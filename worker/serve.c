@@ -59,6 +59,7 @@ struct serve_rank {
     const char *kernels;
     int threads;          /* as resolved for this host */
     int64_t memory_bytes; /* for this rank's arenas */
+    int64_t base_bytes;   /* beside them */
     struct engine *engine;
 
     pthread_mutex_t lock;
@@ -368,6 +369,7 @@ static enum status say_done(struct serve_rank *rank, char *request_id, enum stat
     report.exchange_seconds = result->exchange_seconds;
     report.memory_bytes = result->memory_bytes;
     report.peak_resident_bytes = process_memory_anonymous();
+    report.base_bytes = rank->base_bytes;
     Longhaul__V1__RunDone done = LONGHAUL__V1__RUN_DONE__INIT;
     done.request_id = request_id;
     done.status = (int32_t)status;
@@ -462,6 +464,15 @@ static enum status wait_for_welcome(struct serve_rank *rank)
     return status;
 }
 
+/* What the process holds beside its ranks' arenas, and what its first request will touch of the
+ * libraries' buffers, stacks and heap. */
+static int64_t base_bytes(const struct serve_rank *rank, int64_t weights)
+{
+    enum { TOUCHED_LATER_BYTES = 8 << 20 };
+    int64_t held = process_memory_anonymous() - weights * rank->transport->local_size;
+    return (held > 0 ? held : 0) + TOUCHED_LATER_BYTES;
+}
+
 static enum status load(struct serve_rank *rank, const struct model *model)
 {
     int64_t begun_ns = clock_now_ns();
@@ -477,19 +488,20 @@ static enum status load(struct serve_rank *rank, const struct model *model)
     pthread_mutex_unlock(&rank->lock);
     const struct memory_request *needs = engine_needs(engine);
     int64_t weights = engine_shape(engine)->weights_bytes;
-    int64_t base = process_memory_anonymous() - weights * rank->transport->local_size;
+    rank->base_bytes = base_bytes(rank, weights);
     Longhaul__V1__Loaded loaded = LONGHAUL__V1__LOADED__INIT;
     loaded.seconds = clock_seconds_since(begun_ns);
     loaded.weights_bytes = weights;
     loaded.memory_bytes = weights;
-    loaded.base_bytes = base > 0 ? base : 0;
+    loaded.base_bytes = rank->base_bytes;
     loaded.cache = engine_cache(engine) == CHOICE_CACHE_F32
                        ? LONGHAUL__V1__CACHE_TYPE__CACHE_TYPE_F32
                        : LONGHAUL__V1__CACHE_TYPE__CACHE_TYPE_BF16;
     loaded.scratch_bytes = needs->scratch_bytes;
     loaded.logit_rows = needs->logit_rows;
-    log_line(LOG_INFO, "ready", "%s %s load_seconds=%.2f weights_mib=%.1f", engine_facts(engine),
-             rank->transport->facts, loaded.seconds, (double)weights / 0x1p20);
+    log_line(LOG_INFO, "ready", "%s %s load_seconds=%.2f weights_mib=%.1f base_mib=%.1f",
+             engine_facts(engine), rank->transport->facts, loaded.seconds, (double)weights / 0x1p20,
+             (double)rank->base_bytes / 0x1p20);
     return say(rank, LONGHAUL__V1__WORKER_MESSAGE__KIND_LOADED, &loaded);
 }
 

@@ -35,6 +35,7 @@ void plan_report_json(struct json_writer *writer, const Longhaul__V1__PlanSummar
         choice_json(writer, plan->choice);
     json_writer_integer(writer, "prompt_tokens", plan->prompt_tokens);
     json_writer_integer(writer, "memory_bytes", plan->memory_bytes);
+    json_writer_integer(writer, "base_bytes", plan->base_bytes);
     json_writer_integer(writer, "sent_bytes", plan->sent_bytes);
     json_writer_real(writer, "flops", plan->flops);
     json_writer_real(writer, "seconds", plan->seconds);
@@ -76,6 +77,7 @@ void plan_report_ranks_json(struct json_writer *writer, Longhaul__V1__RankReport
         json_writer_real(writer, "exchange_seconds", rank->exchange_seconds);
         json_writer_integer(writer, "memory_bytes", rank->memory_bytes);
         json_writer_integer(writer, "peak_resident_bytes", rank->peak_resident_bytes);
+        json_writer_integer(writer, "base_bytes", rank->base_bytes);
         json_writer_end_object(writer);
     }
     json_writer_end_array(writer);

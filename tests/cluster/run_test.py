@@ -125,6 +125,25 @@ class Run(unittest.TestCase):
         self.assertEqual(len(scores["logprobs"]), len(scores["token_ids"]) - 1)
         self.assertTrue(all(logprob <= 0 for logprob in scores["logprobs"]))
 
+    def test_a_process_holds_what_the_plan_says_and_the_base(self):
+        """Fifty times the length: under a window neither the plan nor the base grows, and no process outgrows them."""
+        plans = []
+        for words in (300, 15000):
+            path = self.path("long.txt", "and " * words)
+            for workers in ("1", "2"):
+                result = self.longhaul("score", "--file", path, "--workers", workers, "--context", "80000", "--method",
+                                       "lm_infinite:window=256", "--json")
+                self.assertEqual(result.returncode, 0, result.stderr)
+                score = json.loads(result.stdout)
+                self.assertGreater(len(score["token_ids"]), words)
+                for rank in score["ranks"]:
+                    self.assertGreater(rank["peak_resident_bytes"], rank["memory_bytes"] // 2)
+                    self.assertLessEqual(rank["peak_resident_bytes"], rank["memory_bytes"] + rank["base_bytes"])
+                plans.append((score["plan"]["memory_bytes"], score["plan"]["base_bytes"]))
+        for short, long in zip(plans[:2], plans[2:]):
+            self.assertEqual(short[0], long[0])
+            self.assertLess(long[1], short[1] + (1 << 20))
+
     def test_more_than_the_context_is_refused_with_the_numbers(self):
         result = self.longhaul("run", "--prompt", "hello", "--context", "20")
         self.assertEqual(result.returncode, 65, result.stderr)
