@@ -99,6 +99,38 @@ static void the_same_seed_draws_the_same_ids(void **state)
     free(b);
 }
 
+/* Ranked by logit, a vocabulary draws the same ranks in whatever order its ids come. */
+static void only_the_ranks_of_logits_count(void **state)
+{
+    (void)state;
+    enum { MANY = 997, STRIDE = 389 }; /* coprime: id r * STRIDE % MANY has rank r */
+    static float ranked[MANY], mixed[MANY], logits[MANY];
+    for (int r = 0; r < MANY; r++)
+        ranked[r] = mixed[r * STRIDE % MANY] = 4 * expf((float)-r / 100);
+    static const struct sampling settings[] = {{1, 0, 1, 0, 1, 5},
+                                               {0.7f, 30, 1, 0, 1, 5},
+                                               {1.5f, 0, 0.8f, 0, 1, 5},
+                                               {1, 0, 1, 0.2f, 1, 5},
+                                               {1, 200, 0.9f, 0.1f, 1, 5}};
+    for (size_t s = 0; s < sizeof settings / sizeof settings[0]; s++) {
+        struct sampler *samplers[2];
+        for (int i = 0; i < 2; i++)
+            samplers[i] = sampler_init(aligned_alloc(64, sampler_bytes(MANY)), MANY, &settings[s]);
+        int32_t ids[2] = {0, 0}, last = 0;
+        for (int draw = 0; draw < 500; draw++) {
+            for (int i = 0; i < 2; i++) {
+                memcpy(logits, i ? mixed : ranked, sizeof logits);
+                assert_int_equal(sampler_next(samplers[i], &ids[i], logits), STATUS_OK);
+            }
+            assert_int_equal(ids[1], ids[0] * STRIDE % MANY);
+            last = ids[0] > last ? ids[0] : last;
+        }
+        assert_in_range(last, 10, settings[s].top_k ? settings[s].top_k - 1 : MANY - 1);
+        free(samplers[0]);
+        free(samplers[1]);
+    }
+}
+
 static void a_logit_that_is_not_finite_is_refused(void **state)
 {
     (void)state;
@@ -134,6 +166,7 @@ int main(void)
         cmocka_unit_test(top_k_top_p_and_min_p_cut_the_tail),
         cmocka_unit_test(frequencies_follow_the_probabilities),
         cmocka_unit_test(the_same_seed_draws_the_same_ids),
+        cmocka_unit_test(only_the_ranks_of_logits_count),
         cmocka_unit_test(a_logit_that_is_not_finite_is_refused),
         cmocka_unit_test(settings_out_of_range_are_named),
     };

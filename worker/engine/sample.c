@@ -3,7 +3,6 @@
 #include "worker/engine/sample.h"
 
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 struct candidate {
@@ -89,58 +88,90 @@ static void penalise(const struct sampler *sampler, float *logits)
             logits[i] = logits[i] > 0 ? logits[i] / penalty : logits[i] * penalty;
 }
 
-static int larger_first(const void *left, const void *right)
+static bool goes_first(struct candidate a, struct candidate b)
 {
-    const struct candidate *a = left;
-    const struct candidate *b = right;
-    if (a->logit != b->logit)
-        return a->logit > b->logit ? -1 : 1;
-    return a->id < b->id ? -1 : 1;
+    return a.logit != b.logit ? a.logit > b.logit : a.id < b.id;
+}
+
+/* Candidates [0, count) are a heap, but for what is at `at`, which goes down to its place. */
+static void heap_settle(struct candidate *heap, int64_t count, int64_t at)
+{
+    struct candidate moved = heap[at];
+    for (int64_t below = 2 * at + 1; below < count; below = 2 * at + 1) {
+        if (below + 1 < count && goes_first(heap[below + 1], heap[below]))
+            below++;
+        if (!goes_first(heap[below], moved))
+            break;
+        heap[at] = heap[below];
+        at = below;
+    }
+    heap[at] = moved;
+}
+
+/* Takes the first of the `left` that are still in the heap: the n-th that was taken lies n from the
+ * end. Of a vocabulary only the few that a draw can reach are ever put in order. */
+static struct candidate take_first(struct sampler *sampler, int64_t left)
+{
+    struct candidate *heap = sampler->candidates;
+    struct candidate first = heap[0];
+    heap[0] = heap[left - 1];
+    heap_settle(heap, left - 1, 0);
+    heap[left - 1] = first;
+    return first;
 }
 
 /* e^(logit - best) at the temperature: the candidate's probability, but for one factor. */
-static double weight(const struct sampler *sampler, int64_t candidate)
+static double weight(const struct sampler *sampler, struct candidate candidate, double best)
 {
-    double best = sampler->candidates[0].logit;
-    return exp((sampler->candidates[candidate].logit - best) / sampler->sampling.temperature);
+    return exp((candidate.logit - best) / sampler->sampling.temperature);
 }
 
-static double total_weight(const struct sampler *sampler, int64_t count)
+/* The id at which the weights of the first candidates reach `left`, the last of `count` at most.
+ * `taken` of them are out of the heap already. */
+static int32_t reach(struct sampler *sampler, int64_t count, int64_t taken, double left,
+                     double best)
 {
-    double total = 0;
-    for (int64_t i = 0; i < count; i++)
-        total += weight(sampler, i);
-    return total;
-}
-
-/* How many of the leading `count` candidates survive top-p and min-p; at least one. */
-static int64_t survivors(const struct sampler *sampler, int64_t count)
-{
-    double enough = sampler->sampling.top_p * total_weight(sampler, count);
-    double inside = 0;
-    int64_t kept = 0;
-    while (kept < count && inside < enough) {
-        if (weight(sampler, kept) < sampler->sampling.min_p)
-            break;
-        inside += weight(sampler, kept++);
-    }
-    return kept > 0 ? kept : 1;
-}
-
-static int32_t draw_candidate(struct sampler *sampler)
-{
-    int32_t top_k = sampler->sampling.top_k;
-    struct candidate *candidates = sampler->candidates;
-    qsort(candidates, (size_t)sampler->vocab, sizeof *candidates, larger_first);
-    int64_t count =
-        survivors(sampler, top_k > 0 && top_k < sampler->vocab ? top_k : sampler->vocab);
-    double left = draw(sampler) * total_weight(sampler, count);
-    for (int64_t i = 0; i + 1 < count; i++) {
-        left -= weight(sampler, i);
+    struct candidate at = sampler->candidates[sampler->vocab - 1];
+    for (int64_t i = 0; i < count; i++) {
+        at = i < taken ? sampler->candidates[sampler->vocab - 1 - i]
+                       : take_first(sampler, sampler->vocab - i);
+        left -= weight(sampler, at, best);
         if (left < 0)
-            return candidates[i].id;
+            break;
     }
-    return candidates[count - 1].id;
+    return at.id;
+}
+
+static int32_t draw_candidate(struct sampler *sampler, double best)
+{
+    const struct sampling *sampling = &sampler->sampling;
+    const int64_t vocab = sampler->vocab;
+    const bool has_top_k = sampling->top_k > 0 && sampling->top_k < vocab;
+    int64_t count = has_top_k ? sampling->top_k : vocab;
+    int64_t taken = 0;
+    double total = 0;
+    for (int64_t at = vocab / 2; at-- > 0;)
+        heap_settle(sampler->candidates, vocab, at);
+    for (; has_top_k && taken < count; taken++)
+        total += weight(sampler, take_first(sampler, vocab - taken), best);
+    for (int64_t i = 0; !has_top_k && i < vocab; i++)
+        total += weight(sampler, sampler->candidates[i], best);
+    if (sampling->top_p < 1 || sampling->min_p > 0) {
+        double enough = sampling->top_p * total, inside = 0;
+        int64_t kept = 0;
+        while (kept < count && inside < enough) {
+            if (kept == taken)
+                take_first(sampler, vocab - taken++);
+            double one = weight(sampler, sampler->candidates[vocab - 1 - kept], best);
+            if (one < sampling->min_p)
+                break;
+            inside += one;
+            kept++;
+        }
+        count = kept; /* the best one at least: its weight is 1 */
+        total = inside;
+    }
+    return reach(sampler, count, taken, draw(sampler) * total, best);
 }
 
 enum status sampler_next(struct sampler *sampler, int32_t *id, float *logits)
@@ -157,7 +188,8 @@ enum status sampler_next(struct sampler *sampler, int32_t *id, float *logits)
         if (logits[i] > logits[best])
             best = i;
     }
-    *id = sampler->sampling.temperature == 0 ? (int32_t)best : draw_candidate(sampler);
+    *id =
+        sampler->sampling.temperature == 0 ? (int32_t)best : draw_candidate(sampler, logits[best]);
     sampler->seen[*id] = 1;
     return STATUS_OK;
 }
