@@ -20,6 +20,7 @@ static const char *const names[MEMORY_REGIONS] = {
     [MEMORY_THREAD_SCRATCH] = "thread scratch",
     [MEMORY_LOGITS] = "logits",
     [MEMORY_DECODE] = "decode",
+    [MEMORY_LISTS] = "lists",
     [MEMORY_IDS] = "ids",
     [MEMORY_SCORES] = "scores",
 };
@@ -175,6 +176,10 @@ static void fill_bytes(struct memory_plan *plan, const struct model_shape *shape
     bytes[MEMORY_THREAD_SCRATCH] = request->threads * request->scratch_bytes;
     bytes[MEMORY_LOGITS] = request->logit_rows * (shape->vocab + shape->hidden) * F32;
     bytes[MEMORY_DECODE] = decode_bytes(plan, shape, choice, frames);
+    bytes[MEMORY_LISTS] =
+        (plan->rows + plan->replicated_rows) * request->list_row_bytes +
+        (plan->cache_panels + plan->sink_panels + memory_plan_ranges(choice) + SPARE_PANELS) *
+            request->list_panel_bytes;
     bytes[MEMORY_IDS] = choice->context_tokens * 4;
     bytes[MEMORY_SCORES] = (plan->rows + (plan->rank == 0 ? choice->context_tokens : 0)) * F32;
     for (int region = 0; region < MEMORY_REGIONS; region++) {

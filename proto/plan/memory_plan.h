@@ -23,6 +23,7 @@ enum memory_region {
     MEMORY_LOGITS,         /* [logit_rows, vocab + hidden] f32 */
     MEMORY_DECODE,         /* a step's activations, its state on every rank, and the partial states
                               of its key ranges, f32; every piece rounded up to 64 bytes */
+    MEMORY_LISTS,          /* the caller's lists of rows and of panels */
     MEMORY_IDS,            /* [context] 4 bytes */
     MEMORY_SCORES,         /* [rows], and on rank 0 [context], f32 */
     MEMORY_REGIONS,
@@ -34,8 +35,10 @@ enum { MEMORY_RANGE_TOKENS = 1024 };
 /* What only the engine knows. */
 struct memory_request {
     int threads;
-    int64_t scratch_bytes; /* of one thread */
-    int64_t logit_rows;    /* rows whose logits are held at a time */
+    int64_t scratch_bytes;    /* of one thread */
+    int64_t logit_rows;       /* rows whose logits are held at a time */
+    int64_t list_row_bytes;   /* of lists, for each row of a stage or a step */
+    int64_t list_panel_bytes; /* of lists, for each panel of keys and each range of decode */
 };
 
 struct memory_plan {

@@ -21,7 +21,7 @@ static enum status compare(struct transport *transport, struct engine_case *want
     struct engine_outcome outcome;
     struct engine_outcome alone;
     engine_outcome_init(&outcome, wanted);
-    enum status status = engine_ranks_play(&outcome, wanted, transport);
+    enum status status = engine_ranks_play(&outcome, wanted, transport, NULL);
     const struct engine_result *result = &outcome.results[transport->rank];
     bool same = status == STATUS_OK && result->sent_bytes == result->predicted_sent_bytes &&
                 result->received_bytes == result->predicted_received_bytes;

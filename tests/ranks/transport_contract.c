@@ -96,7 +96,7 @@ static enum status messages_arrive_whole(struct transport *t, void *context)
     bool right = true;
     enum status status = STATUS_OK;
     for (int number = 0; number < MESSAGES && status == STATUS_OK; number++)
-        status = exchange(t, &traffic, number % TRANSPORT_CHANNELS, number, message_bytes(number),
+        status = exchange(t, &traffic, number % TRANSPORT_ORDER, number, message_bytes(number),
                           &right);
     if (status == STATUS_OK)
         status = exchange(t, &traffic, TRANSPORT_KEYS, 0, BIG_BYTES, &right);

@@ -10,10 +10,12 @@
 #include "proto/model/model.h"
 #include "tests/support/ranks.h"
 #include "worker/engine/transport/transport_loopback.h"
+#include "worker/engine/transport/transport_nccl.h"
 
 struct rank_case {
     const struct engine_case *wanted;
     struct engine_outcome *outcome;
+    struct cuda_lane lane;
 };
 
 /* What a client does who loses patience. */
@@ -113,11 +115,12 @@ enum status engine_ranks_request(struct engine *engine, struct transport *transp
 }
 
 enum status engine_ranks_play(struct engine_outcome *outcome, const struct engine_case *wanted,
-                              struct transport *transport)
+                              struct transport *transport, const struct cuda_lane *lane)
 {
     const struct engine_options options = {
         .kernels = wanted->kernels,
         .threads = wanted->threads ? wanted->threads : 1,
+        .lane = lane,
     };
     struct model *model;
     struct engine *engine = NULL;
@@ -139,14 +142,46 @@ enum status engine_ranks_play(struct engine_outcome *outcome, const struct engin
         atomic_store(&outcome->cancelled, true);
         status = STATUS_OK;
     }
+    if (status != STATUS_OK)
+        transport_abort(transport, status_message()); /* nobody waits for this device's work */
     engine_destroy(engine);
     return status;
+}
+
+enum status engine_ranks_open(struct transport **transport, struct cuda_lane *lane,
+                              const struct engine_gpus *gpus)
+{
+    struct transport *nccl;
+    enum status status = STATUS_OK;
+    TRY(cuda_lane_open(lane, gpus->runtime, gpus->kernels, (*transport)->local_rank,
+                       (*transport)->local_size, true));
+    if ((*transport)->size == 1)
+        return STATUS_OK;
+    TRY_ELSE(transport_nccl_create(&nccl, *transport, lane, gpus->nccl, NULL), close);
+    *transport = nccl;
+    return STATUS_OK;
+close:
+    cuda_lane_close(lane);
+    return status;
+}
+
+static enum status open_lane(struct transport **transport, void *context)
+{
+    struct rank_case *rank_case = context;
+    const struct engine_gpus *gpus = rank_case->wanted->gpus;
+    return gpus ? engine_ranks_open(transport, &rank_case->lane, gpus) : STATUS_OK;
+}
+
+static void close_lane(void *context)
+{
+    cuda_lane_close(&((struct rank_case *)context)->lane);
 }
 
 static enum status play(struct transport *transport, void *context)
 {
     const struct rank_case *rank_case = context;
-    return engine_ranks_play(rank_case->outcome, rank_case->wanted, transport);
+    return engine_ranks_play(rank_case->outcome, rank_case->wanted, transport,
+                             rank_case->wanted->gpus ? &rank_case->lane : NULL);
 }
 
 void engine_outcome_init(struct engine_outcome *outcome, const struct engine_case *wanted)
@@ -159,16 +194,19 @@ void engine_outcome_init(struct engine_outcome *outcome, const struct engine_cas
 
 enum status engine_ranks_run(struct engine_outcome *outcome, const struct engine_case *wanted)
 {
-    struct rank_case rank_case = {wanted, outcome};
+    static const struct ranks_setting setting = {open_lane, close_lane};
+    struct rank_case cases[8];
     int ranks = wanted->ranks ? wanted->ranks : 1;
     const struct transport_options options = {
         .threads = wanted->threads ? wanted->threads : 1,
     };
     void *contexts[8];
-    for (int rank = 0; rank < ranks; rank++)
-        contexts[rank] = &rank_case;
+    for (int rank = 0; rank < ranks; rank++) {
+        cases[rank] = (struct rank_case){.wanted = wanted, .outcome = outcome};
+        contexts[rank] = &cases[rank];
+    }
     engine_outcome_init(outcome, wanted);
-    outcome->status = ranks_run(ranks, &options, play, contexts);
+    outcome->status = ranks_run_in(ranks, &options, &setting, play, contexts);
     return outcome->status;
 }
 

@@ -5,6 +5,15 @@
 #include <stdatomic.h>
 
 #include "worker/engine/engine.h"
+#include "worker/engine/device/cuda_runtime.h"
+#include "worker/engine/transport/nccl_api.h"
+
+/* Tables of CUDA and NCCL, the real ones or what stands in for them. */
+struct engine_gpus {
+    const struct cuda_runtime *runtime;
+    const struct kernels_cuda *kernels;
+    const struct nccl_api *nccl;
+};
 
 /* What to run, and on what. Zero takes what is usual. */
 struct engine_case {
@@ -17,16 +26,17 @@ struct engine_case {
     const int32_t *ids;
     int64_t count;
     int64_t max_tokens;
-    int64_t stage_tokens;     /* 0: as planned */
-    int partition;            /* enum partition_kind + 1; 0: as planned */
-    int schedule;             /* enum choice_schedule + 1; 0: as planned */
-    int queries;              /* enum choice_queries + 1; 0: as planned */
-    int decode_split;         /* 1: no, 2: yes; 0: as planned */
-    int64_t context_tokens;   /* 0: just what is needed */
-    uint64_t delay_ns;        /* of every block's delivery */
-    int32_t stop_id;          /* 0: none */
-    struct sampling sampling; /* all zero: greedy */
-    uint64_t cancel_after_ns; /* rank 0 is told to cancel so long after the start; 0: never */
+    int64_t stage_tokens;           /* 0: as planned */
+    int partition;                  /* enum partition_kind + 1; 0: as planned */
+    int schedule;                   /* enum choice_schedule + 1; 0: as planned */
+    int queries;                    /* enum choice_queries + 1; 0: as planned */
+    int decode_split;               /* 1: no, 2: yes; 0: as planned */
+    int64_t context_tokens;         /* 0: just what is needed */
+    uint64_t delay_ns;              /* of every block's delivery */
+    int32_t stop_id;                /* 0: none */
+    struct sampling sampling;       /* all zero: greedy */
+    uint64_t cancel_after_ns;       /* rank 0 is told to cancel so long after the start; 0: never */
+    const struct engine_gpus *gpus; /* where to compute; NULL: on the CPU */
     /* Called on rank 0 after each layer of a prefill; may be NULL. */
     void (*progress)(struct engine *engine, struct transport *transport, int64_t tokens_done);
 };
@@ -49,7 +59,13 @@ enum status engine_ranks_run(struct engine_outcome *outcome, const struct engine
 /* Plays one rank of a transport that the caller has; rank 0's outcome has the results. `outcome`
  * was made by engine_outcome_init. */
 enum status engine_ranks_play(struct engine_outcome *outcome, const struct engine_case *wanted,
-                              struct transport *transport);
+                              struct transport *transport, const struct cuda_lane *lane);
+
+/* Opens a rank's place on a GPU, and puts the transport between GPUs over the one given, where
+ * there are several ranks. */
+MUST_CHECK enum status engine_ranks_open(struct transport **transport, struct cuda_lane *lane,
+                                         const struct engine_gpus *gpus);
+
 /* One request on an engine that the caller has; all ranks call it alike. Results are added to those
  * that `outcome` has. */
 MUST_CHECK enum status engine_ranks_request(struct engine *engine, struct transport *transport,

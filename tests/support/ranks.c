@@ -14,6 +14,7 @@ enum { RANKS_MOST = 16 };
 struct player {
     struct transport *transport;
     ranks_function *function;
+    const struct ranks_setting *setting; /* may be NULL */
     void *context;
     enum status status;
     char message[512];
@@ -22,18 +23,31 @@ struct player {
 static void *play(void *argument)
 {
     struct player *player = argument;
-    player->status = player->function(player->transport, player->context);
+    if (player->setting)
+        player->status = player->setting->open(&player->transport, player->context);
+    const bool opened = player->status == STATUS_OK;
+    if (opened)
+        player->status = player->function(player->transport, player->context);
     if (player->status != STATUS_OK) {
         snprintf(player->message, sizeof player->message, "%s", status_message());
         transport_abort(player->transport, player->message);
     }
     /* Here, since requests left behind may name memory of this thread. */
     transport_destroy(player->transport);
+    if (player->setting && opened)
+        player->setting->close(player->context);
     return NULL;
 }
 
 enum status ranks_run(int size, const struct transport_options *options, ranks_function *function,
                       void *const contexts[])
+{
+    return ranks_run_in(size, options, NULL, function, contexts);
+}
+
+enum status ranks_run_in(int size, const struct transport_options *options,
+                         const struct ranks_setting *setting, ranks_function *function,
+                         void *const contexts[])
 {
     assert(size > 0 && size <= RANKS_MOST);
     struct transport *transports[RANKS_MOST];
@@ -43,6 +57,7 @@ enum status ranks_run(int size, const struct transport_options *options, ranks_f
     for (int rank = 0; rank < size; rank++) {
         players[rank].transport = transports[rank];
         players[rank].function = function;
+        players[rank].setting = setting;
         players[rank].context = contexts ? contexts[rank] : NULL;
         const int code = pthread_create(&threads[rank], NULL, play, &players[rank]);
         assert(code == 0);

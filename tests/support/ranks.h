@@ -18,6 +18,18 @@ typedef enum status ranks_function(struct transport *t, void *context);
 MUST_CHECK enum status ranks_run(int size, const struct transport_options *options,
                                  ranks_function *function, void *const contexts[]);
 
+/* What a rank sets up around its function: `open` may put another transport in the place of its
+ * own, which then owns it, and `close` comes after that one's end. Both get the rank's context. */
+struct ranks_setting {
+    enum status (*open)(struct transport **t, void *context);
+    void (*close)(void *context);
+};
+
+/* The same in a setting, which may be NULL. */
+MUST_CHECK enum status ranks_run_in(int size, const struct transport_options *options,
+                                    const struct ranks_setting *setting, ranks_function *function,
+                                    void *const contexts[]);
+
 /* All ranks call it at the same place. Leaves the counters as they were. */
 #define expect_on_all_ranks(t, condition)                                                          \
     TRY(ranks_agree((t), (condition), #condition, __FILE__, __LINE__))

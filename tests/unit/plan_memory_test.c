@@ -21,8 +21,11 @@ static const struct model_shape smol = {.layers = 30,
                                         .trained_tokens = 8192,
                                         .weights_bytes = 98000000};
 
-static const struct memory_request needs = {
-    .threads = 2, .scratch_bytes = 1 << 20, .logit_rows = 4};
+static const struct memory_request needs = {.threads = 2,
+                                            .scratch_bytes = 1 << 20,
+                                            .logit_rows = 4,
+                                            .list_row_bytes = 8,
+                                            .list_panel_bytes = 16};
 
 static struct choice choice_for(const char *method, int workers, int64_t context_tokens)
 {

@@ -9,6 +9,7 @@
 #include "proto/model/model.h"
 #include "worker/engine/device/arena.h"
 #include "worker/engine/device/device_cpu.h"
+#include "worker/engine/device/device_cuda.h"
 #include "worker/engine/device/monotonic.h"
 #include "worker/engine/forward.h"
 
@@ -53,7 +54,10 @@ enum status engine_create(struct engine **out, const struct model *model,
     };
     engine->transport = transport;
     engine->options = *options;
-    TRY_ELSE(device_cpu_create(&engine->device, model, &device_options), undo);
+    if (options->lane)
+        TRY_ELSE(device_cuda_create(&engine->device, model, options->lane), undo);
+    else
+        TRY_ELSE(device_cpu_create(&engine->device, model, &device_options), undo);
     if (transport->rank == 0) {
         engine->sampler_memory = aligned_alloc(64, sampler_bytes(engine->device->shape.vocab));
         if (!engine->sampler_memory) {
@@ -137,6 +141,8 @@ static int64_t memory_limit(const struct engine *engine)
 {
     if (engine->options.memory_bytes > 0)
         return engine->options.memory_bytes;
+    if (engine->device->memory_bytes > 0)
+        return engine->device->memory_bytes;
     int64_t free_bytes = (int64_t)sysconf(_SC_AVPHYS_PAGES) * sysconf(_SC_PAGESIZE);
     return free_bytes / engine->transport->local_size + engine->device->shape.weights_bytes;
 }
@@ -199,7 +205,7 @@ static void read_bytes(const struct engine *engine, int64_t *sent, int64_t *rece
     *sent = 0;
     *received = 0;
     for (int channel = 0; channel < TRANSPORT_CHANNELS; channel++) {
-        if (channel == TRANSPORT_VERDICT)
+        if (channel == TRANSPORT_VERDICT || channel == TRANSPORT_ORDER)
             continue;
         *sent += (int64_t)counters->sent_bytes[channel];
         *received += (int64_t)counters->received_bytes[channel];

@@ -19,13 +19,15 @@
 #include "worker/engine/sample.h"
 #include "worker/engine/transport/transport.h"
 
+struct cuda_lane;
 struct engine;
 struct model;
 
 struct engine_options {
     const char *kernels;  /* variant; NULL: the best that runs here */
     int threads;          /* 0: the cores of this rank's share of the host */
-    int64_t memory_bytes; /* a plan above it is refused; 0: what the host has free */
+    int64_t memory_bytes; /* a plan above it is refused; 0: what the host or the GPU has free */
+    const struct cuda_lane *lane; /* where to compute; NULL: on the CPU. Borrowed */
 };
 
 enum engine_kind { ENGINE_GENERATE, ENGINE_SCORE };

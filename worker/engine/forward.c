@@ -67,8 +67,8 @@ static enum status sharded_stage(struct forward *forward, struct span stage)
                        ownership_live_first(forward->ownership, stage.first, forward->reach)));
     TRY(schedule_make(&forward->schedule, choice, &forward->bands, forward->ownership, stage));
     const struct schedule_rank *mine = &forward->schedule.ranks[rank];
-    /* About eight blocks a thread even out the work; 48 rows keep a block's products efficient. */
-    int64_t block_rows = (mine->rows / (8 * forward->device->threads) + 47) / 48 * 48;
+    /* 48 rows keep a block's products efficient. */
+    int64_t block_rows = (mine->rows / forward->device->blocks + 47) / 48 * 48;
     if (block_rows > forward->device->block_rows)
         block_rows = forward->device->block_rows;
     TRY(shard_rows_make(&forward->shard, mine, block_rows < 48 ? 48 : block_rows,
@@ -172,9 +172,11 @@ static enum status find_step_keys(struct forward *forward)
     for (int s = 0; s < schedule->step_count; s++) {
         const struct schedule_step *step = &schedule->steps[s];
         struct device_keys keys = {.first = step->keys.first / BANDS_LANES * BANDS_LANES,
-                                   .end = step->keys.end};
+                                   .end = step->keys.end,
+                                   .query_end = 1};
         if (step->source == SCHEDULE_SINKS) {
             keys.key_frame = 1;
+            keys.records = device_sink_records(forward->device, 0, false);
             TRY(add_step_key(forward, &keys));
             continue;
         }
@@ -226,8 +228,11 @@ static enum status replicated_layers(struct forward *forward, int64_t rows)
     return STATUS_OK;
 }
 
-static enum status replicated_pass(struct forward *forward, struct span stage)
+static enum status replicated_pass(struct forward *forward, struct span stage, bool token)
 {
+    TRY(schedule_make_replicated(&forward->step_schedule, forward->choice, &forward->bands,
+                                 forward->ownership, stage, forward->transport->rank));
+    TRY(find_step_keys(forward));
     const struct device_step step = {
         .first = stage.first,
         .rows = stage.end - stage.first,
@@ -237,10 +242,10 @@ static enum status replicated_pass(struct forward *forward, struct span stage)
         .rank = forward->transport->rank,
         .ids = forward->ids,
         .sinks = forward->sinks,
+        .keys = forward->step_keys,
+        .key_count = forward->step_key_count,
+        .token = token,
     };
-    TRY(schedule_make_replicated(&forward->step_schedule, forward->choice, &forward->bands,
-                                 forward->ownership, stage, forward->transport->rank));
-    TRY(find_step_keys(forward));
     TRY(device_step_begin(forward->device, &step));
     return replicated_layers(forward, step.rows);
 }
@@ -251,7 +256,7 @@ static enum status replicated_stage(struct forward *forward, struct span stage)
     TRY(kv_cache_stage(forward->cache, forward->ownership, forward->transport->rank, stage,
                        ownership_live_first(forward->ownership, stage.first, forward->reach)));
     forward->split = false;
-    return replicated_pass(forward, stage);
+    return replicated_pass(forward, stage, false);
 }
 
 enum status forward_token(struct forward *forward, int64_t index)
@@ -261,7 +266,7 @@ enum status forward_token(struct forward *forward, int64_t index)
         TRY(kv_cache_append(forward->cache, index,
                             ownership_live_first(forward->ownership, index, forward->reach)));
     forward->split = forward->choice->decode_split;
-    return replicated_pass(forward, (struct span){index, index + 1});
+    return replicated_pass(forward, (struct span){index, index + 1}, true);
 }
 
 enum status forward_step_logits(struct forward *forward, int64_t row)
@@ -365,9 +370,7 @@ enum status forward_init(struct forward *forward, struct transport *transport,
         forward->sinks = forward->bands.sinks;
     TRY(schedule_init(&forward->schedule, workers));
     TRY_ELSE(ownership_create(&forward->ownership, workers, choice->panel_tokens), undo);
-    TRY_ELSE(kv_cache_create(&forward->cache, device->memory.cache, (int)device->shape.layers,
-                             cache_panels, device->panel_bytes),
-             undo);
+    TRY_ELSE(kv_cache_create(&forward->cache, device, cache_panels), undo);
     TRY_ELSE(ring_create(&forward->ring, transport), undo);
     TRY_ELSE(verdict_init(&forward->verdict, transport), undo);
     forward->gather_offsets = calloc((size_t)workers, sizeof *forward->gather_offsets);
@@ -376,6 +379,7 @@ enum status forward_init(struct forward *forward, struct transport *transport,
         status = fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the gathers of %d ranks", workers);
         goto undo;
     }
+    device->waiting = (struct device_drive){idle, forward};
     return STATUS_OK;
 undo:
     forward_deinit(forward);
@@ -384,6 +388,8 @@ undo:
 
 void forward_deinit(struct forward *forward)
 {
+    if (forward->device)
+        forward->device->waiting = (struct device_drive){0};
     schedule_deinit(&forward->schedule);
     schedule_rank_deinit(&forward->step_schedule);
     shard_rows_deinit(&forward->shard);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "kernels/attention.h"
+#include "worker/engine/device/device.h"
 
 struct entry {
     int64_t panel; /* index / PANEL_TOKENS */
@@ -14,6 +15,7 @@ struct entry {
 };
 
 struct kv_cache {
+    struct device *device;
     char *memory; /* [layers][slots] panel records */
     int layers;
     int64_t slots;
@@ -23,8 +25,7 @@ struct kv_cache {
     bool *taken;           /* [slots] */
 };
 
-enum status kv_cache_create(struct kv_cache **out, void *memory, int layers, int64_t slots,
-                            size_t panel_bytes)
+enum status kv_cache_create(struct kv_cache **out, struct device *device, int64_t slots)
 {
     struct kv_cache *cache = calloc(1, sizeof *cache);
     struct entry *entries = calloc((size_t)slots + 1, sizeof *entries);
@@ -36,7 +37,15 @@ enum status kv_cache_create(struct kv_cache **out, void *memory, int layers, int
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the map of %lld cache slots",
                     (long long)slots);
     }
-    *cache = (struct kv_cache){memory, layers, slots, panel_bytes, 0, entries, taken};
+    *cache = (struct kv_cache){
+        .device = device,
+        .memory = device->memory.cache,
+        .layers = (int)device->shape.layers,
+        .slots = slots,
+        .panel_bytes = device->panel_bytes,
+        .entries = entries,
+        .taken = taken,
+    };
     *out = cache;
     return STATUS_OK;
 }
@@ -73,7 +82,7 @@ static void drop_before(struct kv_cache *cache, int64_t live_first)
 
 /* Moves panel e to slot e for every entry. Slots ascend with panels until decode starts, so each
  * move goes down. */
-static void close_ranks(struct kv_cache *cache)
+static enum status close_ranks(struct kv_cache *cache)
 {
     for (int64_t e = 0; e < cache->count; e++) {
         int64_t from = cache->entries[e].slot;
@@ -81,11 +90,13 @@ static void close_ranks(struct kv_cache *cache)
         if (from == e)
             continue;
         for (int layer = 0; layer < cache->layers; layer++)
-            memcpy(record(cache, layer, e), record(cache, layer, from), cache->panel_bytes);
+            TRY(device_move(cache->device, record(cache, layer, e), record(cache, layer, from),
+                            cache->panel_bytes));
         cache->taken[from] = false;
         cache->taken[e] = true;
         cache->entries[e].slot = e;
     }
+    return STATUS_OK;
 }
 
 static enum status add(struct kv_cache *cache, int64_t panel, bool clear)
@@ -101,7 +112,7 @@ static enum status add(struct kv_cache *cache, int64_t panel, bool clear)
     cache->entries[cache->count++] = (struct entry){panel, slot};
     if (clear)
         for (int layer = 0; layer < cache->layers; layer++)
-            memset(record(cache, layer, slot), 0, cache->panel_bytes);
+            TRY(device_clear(cache->device, record(cache, layer, slot), cache->panel_bytes));
     return STATUS_OK;
 }
 
@@ -114,7 +125,7 @@ enum status kv_cache_stage(struct kv_cache *cache, const struct ownership *owner
                            struct span stage, int64_t live_first)
 {
     drop_before(cache, live_first);
-    close_ranks(cache);
+    TRY(close_ranks(cache));
     struct shard run;
     for (int64_t index = stage.first; ownership_next(ownership, &index, stage.end, &run);) {
         if (run.owner != rank || run.span.first == run.span.end)

@@ -15,11 +15,12 @@
 #include "proto/plan/partition.h"
 #include "proto/status.h"
 
+struct device;
 struct kv_cache;
 
-/* `memory` is borrowed: layers * slots * panel_bytes. */
-MUST_CHECK enum status kv_cache_create(struct kv_cache **cache, void *memory, int layers,
-                                       int64_t slots, size_t panel_bytes);
+/* `device` is borrowed; its memory.cache is [layers, slots]. */
+MUST_CHECK enum status kv_cache_create(struct kv_cache **cache, struct device *device,
+                                       int64_t slots);
 
 /* Accepts NULL. */
 void kv_cache_destroy(struct kv_cache *cache);

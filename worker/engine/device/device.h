@@ -22,6 +22,10 @@
  * blocks count as done.
  * - Calls come from one thread. Memory that peers read or write through `memory` is not touched but
  * as said.
+ * - Where on_host is false, `memory` but for logits lies on the device: only a transport that
+ * shares its lane may be given it. Calls return with work still to come, in order; what a transport
+ * is given then, it takes when the work before it is done. Calls that leave numbers on the host
+ * wait.
  */
 #pragma once
 
@@ -49,7 +53,8 @@ struct device_keys {
     int64_t first; /* index of the first record's first key: a multiple of the panel */
     int64_t end;   /* keys at and beyond it are not there */
     int key_frame;
-    int query_first, query_end; /* the query spans of the schedule that it applies to */
+    int query_first, query_end; /* the query spans of the schedule that it applies to; a step is
+                                   one span */
 };
 
 /* A stage with sharded queries. All is borrowed until its last call. */
@@ -71,6 +76,9 @@ struct device_step {
     int rank;
     const int32_t *ids; /* of the whole sequence, by index */
     int64_t sinks;
+    const struct device_keys *keys; /* [key_count] that it attends to, as they lie in layer 0 */
+    int key_count;
+    bool token; /* a decoded one: every layer and its logits are asked for, whatever it says */
 };
 
 /* What peers and the engine reach into. Sizes: memory_plan.h. */
@@ -106,6 +114,8 @@ struct device_ops {
     enum status (*step_down)(struct device *device, int layer, struct span outputs);
     enum status (*step_logits)(struct device *device, int64_t row, struct span outputs);
     void *(*sink_records)(struct device *device, int layer, bool near);
+    enum status (*move)(struct device *device, void *to, const void *from, size_t bytes);
+    enum status (*clear)(struct device *device, void *memory, size_t bytes);
     void (*skip)(struct device *device);
     uint64_t (*last_active_ns)(const struct device *device);
 };
@@ -113,7 +123,8 @@ struct device_ops {
 /* What each implementation puts at its start; read-only for others. */
 struct device {
     const struct device_ops *ops;
-    const char *name; /* "cpu" */
+    const char *name; /* "cpu", "cuda" */
+    bool on_host;     /* memory is the host's */
     char facts[256];  /* one line for start-up and doctor */
     struct model_shape shape;
     struct memory_request needs; /* what memory_plan_make must be told */
@@ -121,10 +132,15 @@ struct device {
     const char *kernels;         /* the variant's name */
     size_t panel_bytes;          /* one panel record of all KV heads */
     int threads;                 /* that share the blocks and tiles of a call */
+    int64_t blocks;              /* of a stage, about, even out its work */
     int64_t block_rows;          /* most rows of a block, and best where there is work enough */
     int64_t tile_tokens;         /* of a tile */
+    int attend_most;             /* lots of keys of one device_attend where some were received */
+    int64_t memory_bytes;        /* that a plan may take; 0: the host's rules */
     struct device_memory memory;
-    double compute_seconds; /* spent in calls, waiting for peers excluded */
+    struct device_drive waiting; /* called while a call waits that has no drive of its own; may be
+                                    NULL */
+    double compute_seconds;      /* spent in calls, waiting for peers excluded */
 };
 
 static inline void device_destroy(struct device *device)
@@ -235,6 +251,18 @@ static inline MUST_CHECK enum status device_step_logits(struct device *device, i
 static inline void *device_sink_records(struct device *device, int layer, bool near)
 {
     return device->ops->sink_records(device, layer, near);
+}
+
+/* Within memory.cache. */
+static inline MUST_CHECK enum status device_move(struct device *device, void *to, const void *from,
+                                                 size_t bytes)
+{
+    return device->ops->move(device, to, from, bytes);
+}
+
+static inline MUST_CHECK enum status device_clear(struct device *device, void *memory, size_t bytes)
+{
+    return device->ops->clear(device, memory, bytes);
 }
 
 static inline void device_skip(struct device *device)

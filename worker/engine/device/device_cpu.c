@@ -3,6 +3,7 @@
  * which they are done. */
 #include "worker/engine/device/device_cpu.h"
 
+#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -69,6 +70,9 @@ static void describe(struct device_cpu *cpu, const struct model *model)
     device->panel_bytes =
         attention_panel_bytes(cpu->kernels->cache, spec->kv_heads, spec->head_dim);
     device->threads = cpu->binding.threads;
+    device->on_host = true;
+    device->blocks = 8 * (int64_t)cpu->binding.threads;
+    device->attend_most = INT_MAX;
     device->block_rows = KERNELS_ROWS_MAX;
     device->tile_tokens = attention_query_tokens(spec->heads / spec->kv_heads);
     char line[160];
@@ -157,6 +161,20 @@ static void *sink_records(struct device *device, int layer, bool near)
     struct device_cpu *cpu = device_cpu_of(device);
     size_t lot = (size_t)cpu->plan.sink_panels * device->panel_bytes;
     return cpu->sinks + ((size_t)layer * 2 + (near ? 1 : 0)) * lot;
+}
+
+static enum status move(struct device *device, void *to, const void *from, size_t bytes)
+{
+    (void)device;
+    memcpy(to, from, bytes);
+    return STATUS_OK;
+}
+
+static enum status clear(struct device *device, void *memory, size_t bytes)
+{
+    (void)device;
+    memset(memory, 0, bytes);
+    return STATUS_OK;
 }
 
 void device_cpu_store(struct device_cpu *cpu, const struct kv_cache *cache, int layer,
@@ -593,6 +611,8 @@ static const struct device_ops cpu_ops = {
     .step_down = device_cpu_step_down,
     .step_logits = device_cpu_step_logits,
     .sink_records = sink_records,
+    .move = move,
+    .clear = clear,
     .skip = skip,
     .last_active_ns = last_active_ns,
 };

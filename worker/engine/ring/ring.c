@@ -332,7 +332,8 @@ enum status ring_attend(struct ring *ring, const struct device_drive *drive)
         if (!is_there(ring, &schedule->steps[step]))
             TRY(wait_for(ring, &schedule->steps[step]));
         int end = step;
-        while (end < schedule->step_count && is_there(ring, &schedule->steps[end])) {
+        while (end < schedule->step_count && is_there(ring, &schedule->steps[end]) &&
+               (end - step < ring->stage.device->attend_most || schedule->receive_count == 0)) {
             find_keys(ring, &schedule->steps[end], &ring->keys[end]);
             end++;
         }

@@ -67,7 +67,7 @@ enum status spin_turn(struct transport *t, struct spin *spin, int peer)
     else
         monotonic_pause();
     if (spin->turns % PROGRESS_TURNS == 0 || yields)
-        TRY(transport_progress(t));
+        TRY(transport_progress(t->driver ? t->driver : t));
     if (spin->turns % CLOCK_TURNS == 0 || yields)
         TRY(look_at_peer(t, spin, peer));
     return STATUS_OK;

@@ -42,6 +42,7 @@ enum transport_channel {
     TRANSPORT_STATE,   /* (m, l, acc) states and slices; transport_gather counts here */
     TRANSPORT_SCORE,   /* what Score sends to rank 0 */
     TRANSPORT_VERDICT, /* go on or stop; transport_broadcast counts here */
+    TRANSPORT_ORDER, /* not for callers: what transport_nccl agrees on over the host's transport */
     TRANSPORT_CHANNELS
 };
 
@@ -98,13 +99,14 @@ struct transport {
     int size;
     int local_rank;   /* among the ranks of this host */
     int local_size;   /* ranks on this host */
-    const char *name; /* "loopback", "mpi" */
+    const char *name; /* "loopback", "mpi", "nccl" */
     char facts[256];  /* one line for start-up and doctor, for example "ranks=2 hosts=1
                          gather=shared" */
     struct transport_counters counters;
     const struct transport_ops *ops;
     struct board *board; /* progress, abort flag and hint of all ranks */
     uint64_t silence_ns;
+    struct transport *driver; /* drives this one while it waits; NULL: it drives itself */
 };
 
 static inline MUST_CHECK enum status transport_send(struct transport *t, int peer,

@@ -1,0 +1,277 @@
+/* The engine on a CUDA device, over the stand-in: the same numbers as on the CPU, within what bf16
+ * operands round away, whatever order the streams run in. On a small model with random weights. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "proto/log.h"
+#include "tests/support/engine_ranks.h"
+#include "tests/support/standin.h"
+#include "tests/support/tiny_model.h"
+#include "tests/support/unit.h"
+
+enum { TOKENS = 331, ANSWER = 20, LAYERS = 3, SEED = 20261123 };
+
+static char model_path[] = "/tmp/longhaul-cuda-XXXXXX";
+static int32_t ids[TOKENS];
+
+static const char *const methods[] = {
+    "rope",
+    "string:shift=150,local=20",
+    "lm_infinite:window=130,sinks=4",
+    "lm_infinite:window=64,sinks=70,ceiling=90",
+};
+
+enum { METHODS = sizeof methods / sizeof methods[0] };
+
+static struct engine_case score_case(const char *method, int64_t count)
+{
+    return (struct engine_case){.model_path = model_path,
+                                .method = method,
+                                .kind = ENGINE_SCORE,
+                                .ids = ids,
+                                .count = count};
+}
+
+static void onto_the_device(struct engine_case *wanted)
+{
+    static struct engine_gpus gpus;
+    gpus = (struct engine_gpus){standin_runtime(), standin_kernels(), standin_nccl()};
+    wanted->kernels = NULL;
+    wanted->gpus = &gpus;
+}
+
+static void run(struct engine_outcome *outcome, const struct engine_case *wanted)
+{
+    if (engine_ranks_run(outcome, wanted) != STATUS_OK)
+        printf("method %s ranks %d count %lld: %s\n", wanted->method, wanted->ranks,
+               (long long)wanted->count, status_message());
+    assert_int_equal(outcome->status, STATUS_OK);
+}
+
+/* Bytes as planned: on the wire, and in the arenas. */
+static void accounts_hold(const struct engine_outcome *outcome)
+{
+    for (int rank = 0; rank < outcome->choice.workers; rank++) {
+        const struct engine_result *result = &outcome->results[rank];
+        assert_int_equal(result->sent_bytes, result->predicted_sent_bytes);
+        assert_int_equal(result->received_bytes, result->predicted_received_bytes);
+        assert_int_equal(result->memory_bytes, outcome->planned_bytes[rank]);
+    }
+}
+
+/* What bf16 operands and a bf16 cache may move a log-probability, as for the CPU's bf16 kernels:
+ * one token, and the root of the mean square. */
+static void close_to(const struct engine_case *wanted, const struct engine_outcome *expected)
+{
+    struct engine_outcome outcome;
+    double worst = 0;
+    double squares = 0;
+    run(&outcome, wanted);
+    accounts_hold(&outcome);
+    assert_int_equal(outcome.logprob_count, wanted->count - 1);
+    for (int64_t t = 0; t + 1 < wanted->count; t++) {
+        const double off = fabs((double)outcome.logprobs[t] - (double)expected->logprobs[t]);
+        worst = off <= worst ? worst : off; /* a NaN is worst */
+        squares += off * off;
+    }
+    const double rms = sqrt(squares / (double)(wanted->count - 1));
+    if (!(worst <= 0.45) || !(rms <= 0.12))
+        printf("%s: ranks %d stage %lld: worst %g rms %g\n", wanted->method, wanted->ranks,
+               (long long)wanted->stage_tokens, worst, rms);
+    assert_true(worst <= 0.45);
+    assert_true(rms <= 0.12);
+    engine_outcome_free(&outcome);
+}
+
+static void a_prefill_on_the_device_equals_one_on_the_cpu(void **state)
+{
+    (void)state;
+    for (int m = 0; m < METHODS; m++) {
+        struct engine_case wanted = score_case(methods[m], TOKENS);
+        struct engine_outcome cpu;
+        wanted.kernels = "reference";
+        run(&cpu, &wanted);
+        onto_the_device(&wanted);
+        close_to(&wanted, &cpu);
+        wanted.stage_tokens = 100; /* starts inside a panel */
+        close_to(&wanted, &cpu);
+        wanted.queries = CHOICE_REPLICATED + 1;
+        close_to(&wanted, &cpu);
+        engine_outcome_free(&cpu);
+    }
+}
+
+static void same_bits(const struct engine_case *wanted, const struct engine_outcome *expected)
+{
+    struct engine_outcome outcome;
+    run(&outcome, wanted);
+    accounts_hold(&outcome);
+    assert_int_equal(outcome.logprob_count, wanted->count - 1);
+    for (int64_t t = 0; t + 1 < wanted->count; t++)
+        if (memcmp(&outcome.logprobs[t], &expected->logprobs[t], sizeof(float)) != 0) {
+            printf("%s: ranks %d stage %lld partition %d: token %lld %.9g is not %.9g\n",
+                   wanted->method, wanted->ranks, (long long)wanted->stage_tokens,
+                   wanted->partition, (long long)t, (double)outcome.logprobs[t],
+                   (double)expected->logprobs[t]);
+            fail_msg("bits differ");
+        }
+    engine_outcome_free(&outcome);
+}
+
+/* The stand-in's kernels keep one order over the keys, so here, unlike on a card, the exchange must
+ * not change a bit. */
+static void a_prefill_on_several_devices_equals_one_on_one(void **state)
+{
+    (void)state;
+    for (int m = 0; m < METHODS; m++) {
+        struct engine_case wanted = score_case(methods[m], TOKENS);
+        struct engine_outcome one;
+        onto_the_device(&wanted);
+        wanted.stage_tokens = TOKENS;
+        run(&one, &wanted);
+        for (wanted.ranks = 2; wanted.ranks <= 4; wanted.ranks++) {
+            wanted.stage_tokens = TOKENS;
+            wanted.partition = PARTITION_CONTIGUOUS + 1;
+            same_bits(&wanted, &one);
+            wanted.partition = PARTITION_ZIGZAG + 1;
+            same_bits(&wanted, &one);
+            wanted.queries = CHOICE_SHARDED + 1;
+            wanted.stage_tokens = 100;
+            same_bits(&wanted, &one);
+            wanted.queries = 0;
+        }
+        engine_outcome_free(&one);
+    }
+}
+
+static void short_texts_and_empty_shards_are_ordinary(void **state)
+{
+    (void)state;
+    static const int64_t lengths[] = {2, 63, 65, 129};
+    for (size_t l = 0; l < sizeof lengths / sizeof lengths[0]; l++) {
+        struct engine_case wanted = score_case(methods[l % METHODS], lengths[l]);
+        struct engine_outcome one;
+        onto_the_device(&wanted);
+        run(&one, &wanted);
+        for (wanted.ranks = 2; wanted.ranks <= 4; wanted.ranks++)
+            same_bits(&wanted, &one);
+        engine_outcome_free(&one);
+    }
+}
+
+static void ring_and_replicated_queries_agree_within_rounding(void **state)
+{
+    (void)state;
+    for (int m = 0; m < METHODS; m++) {
+        struct engine_case wanted = score_case(methods[m], 200);
+        struct engine_outcome cpu;
+        wanted.kernels = "reference";
+        run(&cpu, &wanted);
+        onto_the_device(&wanted);
+        for (wanted.ranks = 2; wanted.ranks <= 4; wanted.ranks += 2) {
+            wanted.schedule = CHOICE_RING + 1;
+            wanted.queries = 0;
+            wanted.stage_tokens = 0;
+            close_to(&wanted, &cpu);
+            wanted.schedule = 0;
+            wanted.queries = CHOICE_REPLICATED + 1;
+            wanted.stage_tokens = 16;
+            close_to(&wanted, &cpu);
+        }
+        engine_outcome_free(&cpu);
+    }
+}
+
+/* The first ids, whose margins bf16 does not reach, and all of them for any way to compute them. */
+static void answers_agree(struct engine_case wanted)
+{
+    struct engine_outcome cpu, cuda;
+    wanted.kernels = "reference";
+    wanted.kind = ENGINE_GENERATE;
+    wanted.max_tokens = ANSWER;
+    run(&cpu, &wanted);
+    onto_the_device(&wanted);
+    for (wanted.ranks = 1; wanted.ranks <= 3; wanted.ranks++)
+        for (wanted.decode_split = 1; wanted.decode_split <= 2; wanted.decode_split++) {
+            run(&cuda, &wanted);
+            accounts_hold(&cuda);
+            assert_int_equal(cuda.id_count, ANSWER);
+            assert_memory_equal(cuda.ids, cpu.ids, 3 * sizeof *cpu.ids);
+            engine_outcome_free(&cuda);
+        }
+    engine_outcome_free(&cpu);
+}
+
+static void decode_on_devices_follows_the_cpu(void **state)
+{
+    (void)state;
+    for (int m = 0; m < METHODS; m++)
+        answers_agree(score_case(methods[m], 150));
+}
+
+/* One rank records a token once and replays it; several record it between their exchanges. */
+static void a_token_is_recorded_once_and_replayed(void **state)
+{
+    (void)state;
+    struct engine_case wanted = score_case("rope", 100);
+    struct engine_outcome outcome;
+    onto_the_device(&wanted);
+    wanted.kind = ENGINE_GENERATE;
+    wanted.max_tokens = ANSWER;
+    standin_seed(SEED + 1);
+    run(&outcome, &wanted);
+    assert_int_equal(standin_counts().captures, 1);
+    assert_int_equal(standin_counts().graph_launches, ANSWER - 1);
+    engine_outcome_free(&outcome);
+    wanted.ranks = 2;
+    wanted.decode_split = 1;
+    standin_seed(SEED + 2);
+    run(&outcome, &wanted);
+    assert_int_equal(standin_counts().captures, 2 * (LAYERS + 1));
+    assert_int_equal(standin_counts().graph_launches, 2 * (LAYERS + 1) * (ANSWER - 1));
+    engine_outcome_free(&outcome);
+    assert_int_equal(standin_counts().allocated_bytes, 0);
+    assert_int_equal(standin_counts().pinned_bytes, 0);
+}
+
+static int make_model(void **state)
+{
+    (void)state;
+    const struct tiny_model_shape shape = {
+        .layers = LAYERS, .hidden = 96, .heads = 6, .kv_heads = 2, .head_dim = 16, .ffn = 160};
+    int file = mkstemp(model_path);
+    if (file < 0)
+        return -1;
+    close(file);
+    tiny_model_write(model_path, &shape, 7, DTYPE_Q4_1);
+    uint32_t random = 12345;
+    for (int i = 0; i < TOKENS; i++) {
+        random = random * 1664525u + 1013904223u;
+        ids[i] = TINY_MODEL_BYTE_0 + (int32_t)(random >> 24);
+    }
+    printf("seed %d\n", SEED);
+    standin_seed(SEED);
+    return 0;
+}
+
+static int drop_model(void **state)
+{
+    (void)state;
+    return unlink(model_path);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_prefill_on_the_device_equals_one_on_the_cpu),
+        cmocka_unit_test(a_prefill_on_several_devices_equals_one_on_one),
+        cmocka_unit_test(short_texts_and_empty_shards_are_ordinary),
+        cmocka_unit_test(ring_and_replicated_queries_agree_within_rounding),
+        cmocka_unit_test(a_token_is_recorded_once_and_replayed),
+        cmocka_unit_test(decode_on_devices_follows_the_cpu),
+    };
+    log_configure(LOG_ERROR, -1);
+    return cmocka_run_group_tests(tests, make_model, drop_model);
+}

@@ -1,0 +1,83 @@
+/* The transport's contract between devices, over the stand-in: each case with memory of the device,
+ * and with memory of the host; and what only this transport has, NCCL's own errors. */
+#include "tests/support/unit.h"
+
+#include "tests/ranks/transport_contract.h"
+#include "tests/support/device_messages.h"
+#include "tests/support/standin.h"
+#include "worker/engine/device/monotonic.h"
+#include "worker/engine/transport/transport_nccl.h"
+
+#include <stdio.h>
+#include <time.h>
+
+enum { SEED = 20261123 };
+
+struct nccl_case {
+    const struct transport_case *one;
+    bool on_device;
+    struct cuda_lane lane;
+};
+
+static enum status open_lane(struct transport **t, void *context)
+{
+    struct nccl_case *nccl_case = context;
+    const struct transport_options options = transport_contract_options();
+    struct transport *nccl;
+    TRY(cuda_lane_open(&nccl_case->lane, standin_runtime(), standin_kernels(), (*t)->local_rank,
+                       (*t)->local_size, true));
+    TRY(transport_nccl_create(&nccl, *t, &nccl_case->lane, standin_nccl(), &options));
+    *t = nccl;
+    if (nccl_case->on_device)
+        TRY(device_messages_create(t, nccl, &nccl_case->lane));
+    return transport_barrier(*t); /* no case ends the group before all are there */
+}
+
+static void close_lane(void *context)
+{
+    cuda_lane_close(&((struct nccl_case *)context)->lane);
+}
+
+static enum status play(struct transport *t, void *context)
+{
+    const struct nccl_case *nccl_case = context;
+    return nccl_case->one->function(t, NULL);
+}
+
+static void holds(const struct transport_case *one, int size, bool on_device)
+{
+    static const struct ranks_setting setting = {open_lane, close_lane};
+    struct transport_options options = transport_contract_options();
+    struct nccl_case cases[4];
+    options.requests *= 2; /* of the host's transport: letters take some */
+    void *contexts[4];
+    for (int rank = 0; rank < 4; rank++) {
+        cases[rank] = (struct nccl_case){.one = one, .on_device = on_device};
+        contexts[rank] = &cases[rank];
+    }
+    printf("%s, %d ranks, memory of the %s\n", one->name, size, on_device ? "device" : "host");
+    assert_int_equal(ranks_run_in(size, &options, &setting, play, contexts), STATUS_OK);
+}
+
+static void the_contract_holds(void **state)
+{
+    const struct transport_case *one = *state;
+    for (int size = one->least_ranks; size <= 4; size++)
+        holds(one, size, true);
+    holds(one, 3, false);
+}
+
+int main(void)
+{
+    enum { MOST = 64 };
+    struct CMUnitTest tests[MOST];
+    printf("seed %d\n", SEED);
+    standin_seed(SEED);
+    for (size_t i = 0; i < transport_contract_count; i++)
+        tests[i] = (struct CMUnitTest){
+            .name = transport_contract_cases[i].name,
+            .test_func = the_contract_holds,
+            .initial_state = (void *)&transport_contract_cases[i],
+        };
+    return _cmocka_run_group_tests("transport_nccl", tests, transport_contract_count, NULL, NULL);
+}

@@ -1,0 +1,208 @@
+/* Owns a slab of device memory and one of pinned memory beside it, the same offsets in both; they
+ * are used up piece by piece, and are new again when nothing is under way. */
+#include "tests/support/device_messages.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "proto/clock.h"
+#include "worker/engine/transport/board.h"
+
+enum { SLAB_BYTES = 40 << 20, PIECE_ALIGNMENT = 256, PIECES_MOST = 512 };
+
+struct piece {
+    struct transport_request head;
+    struct transport_request *inner;
+    void *to; /* of a receive: where the caller wants it */
+    size_t offset;
+    bool used;
+};
+
+struct device_messages {
+    struct transport base;
+    struct transport *inner;
+    const struct cuda_lane *lane;
+    char *there, *here;
+    size_t used;
+    int under_way;
+    struct CUevent_st *event;
+    struct piece pieces[PIECES_MOST];
+};
+
+static struct device_messages *of(struct transport *t)
+{
+    return (struct device_messages *)t;
+}
+
+static enum status reserve(struct device_messages *t, size_t bytes, size_t *offset)
+{
+    if (t->under_way == 0)
+        t->used = 0;
+    *offset = t->used;
+    t->used += (bytes + PIECE_ALIGNMENT) / PIECE_ALIGNMENT * PIECE_ALIGNMENT;
+    return t->used <= SLAB_BYTES ? STATUS_OK : fail(STATUS_INTERNAL, "the slab is too short");
+}
+
+static enum status settle(struct device_messages *t)
+{
+    const int64_t end_ns = clock_after_ms(20000);
+    bool done = false;
+    TRY(t->lane->runtime->event_record(t->event, t->lane->compute));
+    while (!done) {
+        TRY(t->lane->runtime->event_query(t->event, &done));
+        TRY(transport_progress(t->inner));
+        if (clock_now_ns() > end_ns)
+            return fail(STATUS_INTERNAL, "the device does not come to an end");
+    }
+    return STATUS_OK;
+}
+
+static enum status begin(struct device_messages *t, const struct transport_request *head,
+                         const void *data, void *to, struct transport_request **out)
+{
+    int p = 0;
+    while (p < PIECES_MOST && t->pieces[p].used)
+        p++;
+    assert(p < PIECES_MOST);
+    struct piece *piece = &t->pieces[p];
+    size_t offset;
+    TRY(reserve(t, head->bytes, &offset));
+    *piece = (struct piece){.head = *head, .to = to, .offset = offset, .used = true};
+    if (head->sends) {
+        if (head->bytes > 0)
+            memcpy(t->here + offset, data, head->bytes);
+        TRY(t->lane->runtime->copy(t->there + offset, t->here + offset, head->bytes,
+                                   t->lane->compute));
+        TRY(transport_send(t->inner, head->peer, head->channel, t->there + offset, head->bytes,
+                           &piece->inner));
+    } else {
+        TRY(transport_receive(t->inner, head->peer, head->channel, t->there + offset, head->bytes,
+                              &piece->inner));
+    }
+    t->under_way++;
+    *out = &piece->head;
+    return STATUS_OK;
+}
+
+static enum status messages_send(struct transport *base, int peer, enum transport_channel channel,
+                                 const void *data, size_t bytes, struct transport_request **request)
+{
+    const struct transport_request head = {peer, channel, bytes, true};
+    TRY(begin(of(base), &head, data, NULL, request));
+    base->counters.sent_bytes[channel] += bytes;
+    return STATUS_OK;
+}
+
+static enum status messages_receive(struct transport *base, int peer,
+                                    enum transport_channel channel, void *data, size_t bytes,
+                                    struct transport_request **request)
+{
+    const struct transport_request head = {peer, channel, bytes, false};
+    TRY(begin(of(base), &head, NULL, data, request));
+    base->counters.received_bytes[channel] += bytes;
+    return STATUS_OK;
+}
+
+static enum status messages_test(struct transport *base, struct transport_request *head, bool *done)
+{
+    struct device_messages *t = of(base);
+    struct piece *piece = (struct piece *)head;
+    t->inner->silence_ns = base->silence_ns;
+    TRY(transport_test(t->inner, piece->inner, done));
+    if (!*done)
+        return STATUS_OK;
+    if (!head->sends && head->bytes > 0) {
+        TRY(t->lane->runtime->copy(t->here + piece->offset, t->there + piece->offset, head->bytes,
+                                   t->lane->compute));
+        TRY(settle(t));
+        memcpy(piece->to, t->here + piece->offset, head->bytes);
+    }
+    piece->used = false;
+    t->under_way--;
+    return STATUS_OK;
+}
+
+static enum status messages_progress(struct transport *base)
+{
+    of(base)->inner->silence_ns = base->silence_ns;
+    return transport_progress(of(base)->inner);
+}
+
+/* The span of all parts crosses with what lies between them. */
+static enum status messages_gather(struct transport *base, const void *mine, void *all,
+                                   const size_t offsets[], const size_t sizes[])
+{
+    struct device_messages *t = of(base);
+    const int rank = base->rank;
+    size_t bytes = 0;
+    size_t at;
+    for (int r = 0; r < base->size; r++)
+        bytes = offsets[r] + sizes[r] > bytes ? offsets[r] + sizes[r] : bytes;
+    if (t->under_way > 0 || bytes == 0)
+        return t->inner->ops->gather(t->inner, mine, all, offsets, sizes);
+    TRY(reserve(t, bytes, &at));
+    memcpy(t->here + at, all, bytes);
+    if (sizes[rank] > 0)
+        memcpy(t->here + at + offsets[rank], mine, sizes[rank]);
+    TRY(t->lane->runtime->copy(t->there + at, t->here + at, bytes, t->lane->compute));
+    TRY(t->inner->ops->gather(t->inner, t->there + at + offsets[rank], t->there + at, offsets,
+                              sizes));
+    TRY(t->lane->runtime->copy(t->here + at, t->there + at, bytes, t->lane->compute));
+    TRY(settle(t));
+    memcpy(all, t->here + at, bytes);
+    return STATUS_OK;
+}
+
+static enum status messages_broadcast(struct transport *base, void *data, size_t bytes)
+{
+    of(base)->inner->silence_ns = base->silence_ns;
+    return of(base)->inner->ops->broadcast(of(base)->inner, data, bytes);
+}
+
+static enum status messages_barrier(struct transport *base)
+{
+    of(base)->inner->silence_ns = base->silence_ns;
+    return of(base)->inner->ops->barrier(of(base)->inner);
+}
+
+static void messages_destroy(struct transport *base)
+{
+    struct device_messages *t = of(base);
+    const struct cuda_runtime *runtime = t->lane->runtime;
+    transport_destroy(t->inner);
+    runtime->event_destroy(t->event);
+    runtime->release(t->there);
+    runtime->host_release(t->here);
+    free(t);
+}
+
+static const struct transport_ops messages_ops = {
+    .send = messages_send,
+    .receive = messages_receive,
+    .test = messages_test,
+    .progress = messages_progress,
+    .gather = messages_gather,
+    .broadcast = messages_broadcast,
+    .barrier = messages_barrier,
+    .destroy = messages_destroy,
+};
+
+enum status device_messages_create(struct transport **out, struct transport *inner,
+                                   const struct cuda_lane *lane)
+{
+    struct device_messages *t = calloc(1, sizeof *t);
+    void *there, *here;
+    assert(t);
+    t->base = *inner;
+    t->base.ops = &messages_ops;
+    t->inner = inner;
+    t->lane = lane;
+    TRY(lane->runtime->allocate(&there, SLAB_BYTES));
+    TRY(lane->runtime->host_allocate(&here, SLAB_BYTES));
+    TRY(lane->runtime->event_create(&t->event));
+    t->there = there;
+    t->here = here;
+    *out = &t->base;
+    return STATUS_OK;
+}

@@ -1,0 +1,38 @@
+/* Owns the streams of one rank on its device. */
+#include <string.h>
+
+#include "worker/engine/device/cuda_runtime.h"
+
+enum status cuda_lane_open(struct cuda_lane *lane, const struct cuda_runtime *runtime,
+                           const struct kernels_cuda *kernels, int local_rank, int local_size,
+                           bool oversubscribe)
+{
+    enum status status = STATUS_OK;
+    *lane = (struct cuda_lane){.runtime = runtime, .kernels = kernels};
+    TRY(runtime->count(&lane->devices));
+    if (lane->devices < 1)
+        return fail(STATUS_FAILED_PRECONDITION, "this host has no GPU: use --device cpu");
+    if (local_size > lane->devices && !oversubscribe)
+        return fail(STATUS_FAILED_PRECONDITION,
+                    "%d ranks on a host with %d GPUs: start one rank a GPU, or give "
+                    "--oversubscribe-gpu, which is for tests of correctness only",
+                    local_size, lane->devices);
+    lane->device = local_rank % lane->devices;
+    lane->ranks = (local_size - lane->device + lane->devices - 1) / lane->devices;
+    TRY(runtime->open(lane->device, &lane->facts));
+    TRY_ELSE(runtime->stream_create(&lane->compute), undo);
+    TRY_ELSE(runtime->stream_create(&lane->exchange), undo);
+    return STATUS_OK;
+undo:
+    cuda_lane_close(lane);
+    return status;
+}
+
+void cuda_lane_close(struct cuda_lane *lane)
+{
+    if (lane->runtime) {
+        lane->runtime->stream_destroy(lane->exchange);
+        lane->runtime->stream_destroy(lane->compute);
+    }
+    memset(lane, 0, sizeof *lane);
+}

@@ -1,0 +1,500 @@
+/* Owns one rank's weights and memory on a GPU, and the pinned memory through which numbers reach
+ * the host. Promises that nothing is allocated between device_prepare and the end of a request, and
+ * that the host waits only where it needs a number, where a list that the device still reads is
+ * written anew, and not to get more than DEVICE_CUDA_AHEAD layers ahead. */
+#include "worker/engine/device/device_cuda.h"
+
+#include <limits.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernels/kernels.h"
+#include "proto/clock.h"
+#include "worker/engine/device/arena.h"
+#include "worker/engine/device/device_cuda_parts.h"
+#include "worker/engine/device/monotonic.h"
+
+/* No piece of work between two waits of the host takes longer on a device that works. */
+#define HANG_NS 300000000000u
+
+enum { PIECE_ALIGNMENT = 16, LIST_SIDES = 2 };
+
+/* ---- what the planner must know ---- */
+
+static int64_t larger(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+static int64_t expanded_elements(const struct device_cuda *cuda)
+{
+    const struct model_spec *spec = &cuda->spec;
+    return spec->hidden * larger(larger(spec->ffn, device_cuda_query_width(cuda)), 64);
+}
+
+static int64_t wide_width(const struct device_cuda *cuda)
+{
+    return larger(device_cuda_query_width(cuda) + 2 * device_cuda_key_width(cuda),
+                  2 * (int64_t)cuda->spec.ffn);
+}
+
+static int64_t normed_width(const struct device_cuda *cuda)
+{
+    return larger(cuda->spec.hidden, device_cuda_query_width(cuda));
+}
+
+static size_t rounded(int64_t bytes)
+{
+    return arena_rounded((size_t)bytes);
+}
+
+static size_t scratch_bytes(const struct device_cuda *cuda)
+{
+    const int64_t rows = DEVICE_CUDA_BLOCK_ROWS;
+    return rounded(rows * normed_width(cuda) * DEVICE_CUDA_OPERAND_BYTES) +
+           rounded(rows * wide_width(cuda) * 4) +
+           rounded(rows * cuda->spec.ffn * DEVICE_CUDA_OPERAND_BYTES) +
+           rounded(expanded_elements(cuda) * DEVICE_CUDA_OPERAND_BYTES) +
+           arena_rounded(cuda->lane->runtime->workspace_bytes);
+}
+
+static void describe(struct device_cuda *cuda)
+{
+    const struct model_spec *spec = &cuda->spec;
+    const struct cuda_lane *lane = cuda->lane;
+    struct device *device = &cuda->device;
+    device->shape = (struct model_shape){
+        .layers = spec->layers,
+        .hidden = spec->hidden,
+        .heads = spec->heads,
+        .kv_heads = spec->kv_heads,
+        .head_dim = spec->head_dim,
+        .ffn = spec->ffn,
+        .vocab = spec->vocab,
+        .trained_tokens = spec->trained_tokens,
+        .weights_bytes = (int64_t)cuda->weights->bytes,
+    };
+    device->needs = (struct memory_request){
+        .threads = 1,
+        .scratch_bytes = (int64_t)scratch_bytes(cuda),
+        .logit_rows = DEVICE_CUDA_LOGIT_ROWS + 1, /* one of them on the host */
+        .list_row_bytes = LIST_SIDES * (2 * sizeof(int32_t) + 2 * sizeof(int64_t) +
+                                        sizeof(struct kernels_cuda_logits_row)),
+        .list_panel_bytes = LIST_SIDES * 2 * sizeof(struct kernels_cuda_lot),
+    };
+    device->cache = CHOICE_CACHE_BF16;
+    device->kernels = "cuda";
+    device->panel_bytes = attention_panel_bytes(DTYPE_BF16, spec->kv_heads, spec->head_dim);
+    device->threads = 1;
+    device->blocks = 4; /* few large products; blocks are what peers wait for */
+    device->block_rows = DEVICE_CUDA_BLOCK_ROWS;
+    device->tile_tokens = PANEL_TOKENS;
+    device->attend_most = 1; /* so that a slot is free as soon as its keys are done with */
+    device->memory_bytes =
+        lane->facts.free_bytes > 0 ? lane->facts.free_bytes / lane->ranks : INT64_MAX;
+    snprintf(device->facts, sizeof device->facts,
+             "device=cuda gpu=%d gpus=%d ranks_on_gpu=%d name=\"%s\" bus=%s sm=%d.%d "
+             "memory_gib=%.1f runtime=\"%s\"%s",
+             lane->device, lane->devices, lane->ranks, lane->facts.name, lane->facts.bus,
+             lane->facts.major, lane->facts.minor, (double)lane->facts.memory_bytes / 0x1p30,
+             lane->runtime->name, lane->ranks > 1 ? " timings=invalid" : "");
+}
+
+/* ---- memory ---- */
+
+static void release_memory(struct device_cuda *cuda)
+{
+    const struct cuda_runtime *runtime = cuda->lane->runtime;
+    device_cuda_step_deinit(cuda);
+    for (int region = 0; region < MEMORY_REGIONS; region++) {
+        runtime->release(cuda->regions[region]);
+        cuda->regions[region] = NULL;
+    }
+    runtime->host_release(cuda->pinned_lists);
+    runtime->host_release(cuda->pinned_logits);
+    cuda->pinned_lists = NULL;
+    cuda->pinned_logits = NULL;
+}
+
+static void destroy(struct device *device)
+{
+    struct device_cuda *cuda = device_cuda_of(device);
+    const struct cuda_runtime *runtime = cuda->lane->runtime;
+    release_memory(cuda);
+    for (int e = 0; e < DEVICE_CUDA_AHEAD; e++)
+        runtime->event_destroy(cuda->layers_done[e]);
+    runtime->event_destroy(cuda->reached);
+    runtime->event_destroy(cuda->lists_read);
+    weights_cuda_destroy(cuda->weights);
+    free(cuda->spans);
+    free(cuda->span_queries);
+    free(cuda);
+}
+
+/* The next `bytes` at *at, which moves on. */
+static void *carve(char **at, int64_t bytes)
+{
+    char *piece = *at;
+    *at += ((size_t)bytes + PIECE_ALIGNMENT - 1) / PIECE_ALIGNMENT * PIECE_ALIGNMENT;
+    return piece;
+}
+
+static void carve_lists(struct device_cuda_lists *lists, char **at, int64_t rows)
+{
+    lists->ids = carve(at, rows * (int64_t)sizeof *lists->ids);
+    lists->indices = carve(at, rows * (int64_t)sizeof *lists->indices);
+    lists->records = carve(at, rows * (int64_t)sizeof *lists->records);
+    lists->targets = carve(at, rows * (int64_t)sizeof *lists->targets);
+    lists->scores = carve(at, rows * (int64_t)sizeof *lists->scores);
+}
+
+static void carve_side(const struct device_cuda *cuda, struct device_cuda_lists *stage,
+                       struct device_cuda_lists *step, void *memory)
+{
+    char *at = memory;
+    carve_lists(stage, &at, cuda->plan.rows);
+    carve_lists(step, &at, cuda->plan.replicated_rows);
+    step->lots = carve(&at, cuda->step.lot_capacity * (int64_t)sizeof *step->lots);
+    step->split_first = carve(&at, (cuda->step.splits + 1) * (int64_t)sizeof *step->split_first);
+    const size_t used = (size_t)(at - (char *)memory);
+    if (used > (size_t)cuda->plan.bytes[MEMORY_LISTS] / LIST_SIDES)
+        abort(); /* the plan's formula and this walk disagree */
+}
+
+static void carve_all(struct device_cuda *cuda)
+{
+    const struct model_spec *spec = &cuda->spec;
+    const struct memory_plan *plan = &cuda->plan;
+    const int64_t rows = DEVICE_CUDA_BLOCK_ROWS;
+    const int64_t heads = plan->rows * spec->heads;
+    struct device_memory *memory = &cuda->device.memory;
+    memory->cache = cuda->regions[MEMORY_CACHE];
+    memory->slots = cuda->regions[MEMORY_RECEIVE_SLOTS];
+    memory->logits = cuda->pinned_logits;
+    cuda->sinks = cuda->regions[MEMORY_SINK_CACHE];
+    cuda->hidden = cuda->regions[MEMORY_HIDDEN];
+    cuda->queries = cuda->regions[MEMORY_QUERIES];
+    cuda->tables = cuda->regions[MEMORY_ROPE_TABLES];
+    cuda->acc = cuda->regions[MEMORY_STATE];
+    cuda->max = cuda->acc + heads * spec->head_dim;
+    cuda->sum = cuda->max + heads;
+    char *at = cuda->regions[MEMORY_THREAD_SCRATCH];
+    cuda->normed =
+        carve(&at, (int64_t)rounded(rows * normed_width(cuda) * DEVICE_CUDA_OPERAND_BYTES));
+    cuda->wide = carve(&at, (int64_t)rounded(rows * wide_width(cuda) * 4));
+    cuda->narrow = carve(&at, (int64_t)rounded(rows * spec->ffn * DEVICE_CUDA_OPERAND_BYTES));
+    cuda->expanded =
+        carve(&at, (int64_t)rounded(expanded_elements(cuda) * DEVICE_CUDA_OPERAND_BYTES));
+    cuda->workspace = at;
+    cuda->logits = cuda->regions[MEMORY_LOGITS];
+    cuda->logit_normed = cuda->logits + (int64_t)DEVICE_CUDA_LOGIT_ROWS * spec->vocab;
+    cuda->step.splits = (int)memory_plan_ranges(&cuda->choice);
+    cuda->step.lot_capacity = (int)(plan->cache_panels + plan->sink_panels) + cuda->step.splits;
+    carve_side(cuda, &cuda->host, &cuda->step.host, cuda->pinned_lists);
+    carve_side(cuda, &cuda->there, &cuda->step.there, cuda->regions[MEMORY_LISTS]);
+}
+
+/* The bytes of a region that lie on the device: of lists one side, of logits all rows but one. */
+static size_t device_bytes(const struct device_cuda *cuda, enum memory_region region)
+{
+    const size_t bytes = (size_t)cuda->plan.bytes[region];
+    const size_t logit_row = (size_t)(cuda->spec.vocab + cuda->spec.hidden) * sizeof(float);
+    switch (region) {
+    case MEMORY_WEIGHTS:
+    case MEMORY_IDS:
+    case MEMORY_SCORES:
+        return 0;
+    case MEMORY_LISTS:
+        return bytes / LIST_SIDES;
+    case MEMORY_LOGITS:
+        return bytes - logit_row;
+    default:
+        return bytes;
+    }
+}
+
+static enum status allocate_all(struct device_cuda *cuda)
+{
+    const struct cuda_runtime *runtime = cuda->lane->runtime;
+    for (int region = 0; region < MEMORY_REGIONS; region++) {
+        const size_t bytes = device_bytes(cuda, (enum memory_region)region);
+        if (bytes > 0)
+            TRY(runtime->allocate(&cuda->regions[region], bytes));
+    }
+    TRY(runtime->host_allocate(&cuda->pinned_lists,
+                               (size_t)cuda->plan.bytes[MEMORY_LISTS] / LIST_SIDES));
+    return runtime->host_allocate(&cuda->pinned_logits, (size_t)cuda->plan.bytes[MEMORY_LOGITS] -
+                                                            device_bytes(cuda, MEMORY_LOGITS));
+}
+
+static enum status prepare(struct device *device, const struct choice *choice,
+                           const struct memory_plan *plan)
+{
+    struct device_cuda *cuda = device_cuda_of(device);
+    struct bands bands;
+    enum status status = STATUS_OK;
+    release_memory(cuda);
+    cuda->choice = *choice;
+    cuda->plan = *plan;
+    method_bands(&choice->method, &bands);
+    attention_regimes_make(&cuda->regimes, &bands);
+    TRY_ELSE(allocate_all(cuda), release);
+    carve_all(cuda);
+    TRY_ELSE(device_cuda_step_prepare(cuda), release);
+    return STATUS_OK;
+release:
+    release_memory(cuda);
+    return status;
+}
+
+void *device_cuda_sinks(struct device_cuda *cuda, int layer, bool near)
+{
+    const size_t lot = (size_t)cuda->plan.sink_panels * cuda->device.panel_bytes;
+    return cuda->sinks ? cuda->sinks + ((size_t)layer * 2 + (near ? 1 : 0)) * lot : NULL;
+}
+
+static void *sink_records(struct device *device, int layer, bool near)
+{
+    return device_cuda_sinks(device_cuda_of(device), layer, near);
+}
+
+int64_t device_cuda_record(const struct device_cuda *cuda, const struct kv_cache *cache,
+                           int64_t index)
+{
+    const char *panel = kv_cache_panel(cache, 0, index);
+    return (panel - (const char *)cuda->device.memory.cache) / (int64_t)cuda->device.panel_bytes;
+}
+
+static enum status move(struct device *device, void *to, const void *from, size_t bytes)
+{
+    return device_cuda_copy(device_cuda_of(device), to, from, bytes);
+}
+
+static enum status clear(struct device *device, void *memory, size_t bytes)
+{
+    const struct cuda_lane *lane = device_cuda_of(device)->lane;
+    return lane->runtime->fill(memory, 0, bytes, lane->compute);
+}
+
+/* ---- waiting ---- */
+
+enum status device_cuda_wait(struct device_cuda *cuda, struct CUevent_st *event,
+                             const struct device_drive *drive)
+{
+    const struct cuda_runtime *runtime = cuda->lane->runtime;
+    const uint64_t begun_ns = monotonic_ns();
+    bool done = false;
+    if (!drive && cuda->device.waiting.call)
+        drive = &cuda->device.waiting;
+    TRY(runtime->event_query(event, &done));
+    atomic_store(&cuda->active_ns, begun_ns);
+    atomic_store(&cuda->busy, !done);
+    enum status status = STATUS_OK;
+    while (status == STATUS_OK && !done) {
+        if (drive)
+            drive->call(drive->context);
+        sched_yield();
+        status = runtime->event_query(event, &done);
+        if (status == STATUS_OK && monotonic_ns() - begun_ns > HANG_NS)
+            status = fail(STATUS_UNAVAILABLE,
+                          "GPU %d has not finished its work for %d s: end the group, and look at "
+                          "the device with nvidia-smi",
+                          cuda->lane->device, (int)(HANG_NS / 1000000000u));
+    }
+    atomic_store(&cuda->busy, false);
+    return status;
+}
+
+enum status device_cuda_settle(struct device_cuda *cuda, const struct device_drive *drive)
+{
+    TRY(cuda->lane->runtime->event_record(cuda->reached, cuda->lane->compute));
+    return device_cuda_wait(cuda, cuda->reached, drive);
+}
+
+enum status device_cuda_copy(struct device_cuda *cuda, void *to, const void *from, size_t bytes)
+{
+    return cuda->lane->runtime->copy(to, from, bytes, cuda->lane->compute);
+}
+
+/* ---- what stages and steps share ---- */
+
+enum status device_cuda_multiply(struct device_cuda *cuda, float *y, int64_t y_stride,
+                                 const void *x, const struct kernels_cuda_matrix *matrix,
+                                 int64_t rows, bool accumulate)
+{
+    const bool expands = matrix->dtype != DEVICE_CUDA_OPERAND;
+    int64_t part = matrix->out;
+    if (expands && part * matrix->in > expanded_elements(cuda))
+        part = expanded_elements(cuda) / matrix->in / PANEL_TOKENS * PANEL_TOKENS;
+    for (int64_t first = 0; first < matrix->out; first += part) {
+        const int64_t end = first + part < matrix->out ? first + part : matrix->out;
+        const struct kernels_cuda_dequantize expand = {
+            .out = cuda->expanded,
+            .operand = DEVICE_CUDA_OPERAND,
+            .matrix = *matrix,
+            .first = first,
+            .end = end,
+        };
+        if (expands)
+            LAUNCH(cuda, dequantize, &expand);
+        const struct cuda_product product = {
+            .y = y + first,
+            .y_stride = y_stride,
+            .x = x,
+            .w = expands ? cuda->expanded : matrix->rows,
+            .operand = DEVICE_CUDA_OPERAND,
+            .rows = rows,
+            .out = end - first,
+            .in = matrix->in,
+            .accumulate = accumulate,
+            .workspace = cuda->workspace,
+            .workspace_bytes = cuda->lane->runtime->workspace_bytes,
+        };
+        TRY(cuda->lane->runtime->product(&product, cuda->lane->compute));
+    }
+    return STATUS_OK;
+}
+
+enum status device_cuda_tables(struct device_cuda *cuda, const struct bands *bands, float *tables,
+                               const int64_t *indices, int64_t rows)
+{
+    struct kernels_cuda_rope_table args = {
+        .table = tables,
+        .indices = indices,
+        .inv_freq = cuda->weights->inv_freq,
+        .frame_count = bands->query_frames + 1,
+        .rows = rows,
+        .half = cuda->spec.head_dim / 2,
+        .magnitude = cuda->spec.rope_mscale,
+    };
+    memcpy(args.frames, bands->frame, (size_t)bands->query_frames * sizeof *args.frames);
+    args.frames[bands->query_frames] = (struct bands_frame){1, 0}; /* keys stand at their index */
+    LAUNCH(cuda, rope_table, &args);
+    return STATUS_OK;
+}
+
+/* The runs of keys[*next ..] that apply to spans [0, span_count), as many as one call takes. */
+static int gather_runs(struct attention_run *runs, const int *span_queries, int span_count,
+                       const struct device_keys *keys, int key_count, int *next)
+{
+    int count = 0;
+    for (; *next < key_count && count < ATTENTION_RUNS_MAX; ++*next) {
+        const struct device_keys *lot = &keys[*next];
+        int first = 0;
+        while (first < span_count && span_queries[first] < lot->query_first)
+            first++;
+        int end = first;
+        while (end < span_count && span_queries[end] < lot->query_end)
+            end++;
+        if (first == end)
+            continue;
+        runs[count++] = (struct attention_run){
+            .records = lot->records,
+            .first = lot->first,
+            .end = lot->end,
+            .key_frame = lot->key_frame,
+            .span_first = first,
+            .span_end = end,
+        };
+    }
+    return count;
+}
+
+enum status device_cuda_attend(struct device_cuda *cuda, const struct kernels_cuda_prefill *args,
+                               const struct attention_span *spans, const int *span_queries,
+                               int span_count, const struct device_keys *keys, int key_count)
+{
+    struct attention_run runs[ATTENTION_RUNS_MAX];
+    for (int group = 0; group < span_count; group += ATTENTION_SPANS_MAX) {
+        const int left = span_count - group;
+        struct kernels_cuda_prefill part = *args;
+        part.runs = runs;
+        part.spans = spans + group;
+        part.span_count = left < ATTENTION_SPANS_MAX ? left : ATTENTION_SPANS_MAX;
+        int next = 0;
+        do {
+            part.run_count =
+                gather_runs(runs, span_queries + group, part.span_count, keys, key_count, &next);
+            if (part.run_count > 0 || part.first)
+                LAUNCH(cuda, attention_prefill, &part);
+            part.first = false;
+        } while (next < key_count);
+    }
+    return STATUS_OK;
+}
+
+/* ---- the rest ---- */
+
+static float logprob(struct device *device, int32_t id)
+{
+    const float *all = device->memory.logits;
+    const struct kernels *plain = kernels_find("reference");
+    return (float)(all[id] - plain->logsumexp(all, device->shape.vocab));
+}
+
+static void skip(struct device *device)
+{
+    atomic_store(&device_cuda_of(device)->skipping, true);
+}
+
+static uint64_t last_active_ns(const struct device *device)
+{
+    const struct device_cuda *cuda = (const struct device_cuda *)(const void *)device;
+    return atomic_load(&cuda->busy) ? atomic_load(&cuda->active_ns) : monotonic_ns();
+}
+
+static const struct device_ops cuda_ops = {
+    .destroy = destroy,
+    .prepare = prepare,
+    .begin = device_cuda_begin,
+    .rows = device_cuda_rows,
+    .attend = device_cuda_attend_stage,
+    .score = device_cuda_score,
+    .logits = device_cuda_logits,
+    .logprob = logprob,
+    .step_begin = device_cuda_step_begin,
+    .step_qkv = device_cuda_step_qkv,
+    .step_attend = device_cuda_step_attend,
+    .step_output = device_cuda_step_output,
+    .step_gate = device_cuda_step_gate,
+    .step_down = device_cuda_step_down,
+    .step_logits = device_cuda_step_logits,
+    .sink_records = sink_records,
+    .move = move,
+    .clear = clear,
+    .skip = skip,
+    .last_active_ns = last_active_ns,
+};
+
+static enum status create_events(struct device_cuda *cuda)
+{
+    const struct cuda_runtime *runtime = cuda->lane->runtime;
+    TRY(runtime->event_create(&cuda->lists_read));
+    TRY(runtime->event_create(&cuda->reached));
+    for (int e = 0; e < DEVICE_CUDA_AHEAD; e++)
+        TRY(runtime->event_create(&cuda->layers_done[e]));
+    return STATUS_OK;
+}
+
+enum status device_cuda_create(struct device **out, const struct model *model,
+                               const struct cuda_lane *lane)
+{
+    enum status status = STATUS_OK;
+    struct device_cuda *cuda = calloc(1, sizeof *cuda);
+    if (!cuda)
+        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the CUDA device");
+    cuda->device.ops = &cuda_ops;
+    cuda->device.name = "cuda";
+    cuda->lane = lane;
+    cuda->spec = *model_spec(model);
+    TRY_ELSE(create_events(cuda), undo);
+    TRY_ELSE(weights_cuda_create(&cuda->weights, model, lane), undo);
+    describe(cuda);
+    *out = &cuda->device;
+    return STATUS_OK;
+undo:
+    destroy(&cuda->device);
+    return status;
+}

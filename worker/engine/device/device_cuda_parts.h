@@ -1,0 +1,187 @@
+/* What the files of the CUDA device share: device_cuda.c (memory, the device itself),
+ * device_cuda_stage.c (stages with sharded queries) and device_cuda_step.c (replicated queries,
+ * decode). For them only. */
+#pragma once
+
+#include <stdatomic.h>
+
+#include "kernels/kernels_cuda.h"
+#include "proto/model/spec.h"
+#include "worker/engine/device/cuda_runtime.h"
+#include "worker/engine/device/device.h"
+#include "worker/engine/device/weights_cuda.h"
+
+enum {
+    DEVICE_CUDA_BLOCK_ROWS = 4096, /* most rows of a product */
+    DEVICE_CUDA_LOGIT_ROWS = 128,  /* rows that are turned into logits at a time by Score */
+    DEVICE_CUDA_AHEAD = 2,         /* layers that may be under way at once */
+};
+
+/* What a row of a stage or a step is, on the host (pinned) and on the device alike: filled there,
+ * copied here. */
+struct device_cuda_lists {
+    int32_t *ids;                           /* [rows] */
+    int32_t *targets;                       /* [rows] the id after it; -1: not asked for */
+    int64_t *indices;                       /* [rows] */
+    int64_t *records;                       /* [rows] its panel's number in a layer; -1: none */
+    struct kernels_cuda_logits_row *scores; /* [rows] */
+    struct kernels_cuda_lot *lots;          /* [lot_capacity]; a step's alone */
+    int32_t *split_first;                   /* [splits + 1] */
+};
+
+/* A decoded token's work between two exchanges, recorded once and done again for each token. */
+struct device_cuda_segments {
+    struct CUgraphExec_st **graphs; /* [layers + 1]; NULL: not recorded yet */
+    int count;                      /* recorded so far */
+    int next;                       /* of this token */
+    bool used;                      /* by this step */
+    bool recording;
+};
+
+/* Buffers of a step on the device; float32 but `queries`. */
+struct device_cuda_step {
+    struct device_step given;
+    bool ended;      /* the last layer is added, and normed is the final norm */
+    float *hidden;   /* [rows, hidden] */
+    float *normed;   /* [rows, hidden] */
+    void *queries;   /* [frames, rows, heads * head_dim] operand */
+    float *mixed;    /* [rows, heads * head_dim] */
+    float *up;       /* [rows, ffn] */
+    float *tables;   /* [frames + 1, rows, head_dim / 2, 2] */
+    float *partials; /* [splits] states of one row */
+    int splits;
+    int lot_capacity;
+    struct device_cuda_lists host;
+    struct device_cuda_lists there;
+    struct device_cuda_segments segments;
+};
+
+struct device_cuda {
+    struct device device;
+    const struct cuda_lane *lane;
+    struct model_spec spec;
+    struct weights_cuda *weights;
+    atomic_bool skipping;
+    atomic_bool busy; /* a call is running */
+    _Atomic uint64_t active_ns;
+
+    struct choice choice;
+    struct memory_plan plan;
+    struct attention_regimes regimes;
+    void *regions[MEMORY_REGIONS]; /* on the device */
+    void *pinned_lists;
+    void *pinned_logits;
+    float *hidden;                        /* [rows, hidden] */
+    char *queries;                        /* [frames, rows, heads, head_dim] operand */
+    float *acc;                           /* [rows, heads, head_dim] */
+    float *max;                           /* [rows, heads] */
+    float *sum;                           /* [rows, heads] */
+    float *tables;                        /* [frames + 1, rows, head_dim / 2, 2] */
+    void *normed;                         /* [block, hidden or heads * head_dim] operand */
+    float *wide;                          /* [block, q|k|v or gate|up] */
+    void *narrow;                         /* [block, ffn] operand */
+    void *expanded;                       /* [expanded_elements] operand: a matrix, or a part */
+    void *workspace;                      /* of products */
+    float *logits;                        /* [DEVICE_CUDA_LOGIT_ROWS, vocab] */
+    float *logit_normed;                  /* [DEVICE_CUDA_LOGIT_ROWS, hidden]; or operand */
+    char *sinks;                          /* [layers, 2, sink_panels] panel records */
+    struct device_cuda_lists host, there; /* of the stage */
+    struct CUevent_st *lists_read;        /* the pinned lists may be written */
+    struct CUevent_st *reached;           /* what the host waits for */
+    struct CUevent_st *layers_done[DEVICE_CUDA_AHEAD];
+
+    struct device_stage stage;
+    struct attention_span *spans; /* [span_count]: the stage's queries that have rows */
+    int *span_queries;            /* [span_count]: which of the schedule's queries each one is */
+    int span_count;
+    int span_capacity;
+    bool fresh; /* no keys attended to in this layer yet */
+    struct device_cuda_step step;
+};
+
+#define DEVICE_CUDA_OPERAND DTYPE_BF16
+#define DEVICE_CUDA_OPERAND_BYTES 2
+
+static inline struct device_cuda *device_cuda_of(struct device *device)
+{
+    return (struct device_cuda *)(void *)device;
+}
+
+/* Widths of a row, in elements. */
+static inline int64_t device_cuda_query_width(const struct device_cuda *cuda)
+{
+    return (int64_t)cuda->spec.heads * cuda->spec.head_dim;
+}
+
+static inline int64_t device_cuda_key_width(const struct device_cuda *cuda)
+{
+    return (int64_t)cuda->spec.kv_heads * cuda->spec.head_dim;
+}
+
+static inline float device_cuda_scale_log2(const struct device_cuda *cuda)
+{
+    return (float)(cuda->choice.method.logit_scale * 1.4426950408889634 /
+                   __builtin_sqrt((double)cuda->spec.head_dim));
+}
+
+/* Puts a kernel on the compute stream. */
+#define LAUNCH(cuda, kernel, args)                                                                 \
+    TRY((cuda)->lane->runtime->launched(                                                           \
+        (cuda)->lane->kernels->kernel((args), (cuda)->lane->compute), #kernel))
+
+/* One layer's panel records of the sinks. */
+void *device_cuda_sinks(struct device_cuda *cuda, int layer, bool near);
+
+/* Number of the record that holds `index`, in any layer. */
+int64_t device_cuda_record(const struct device_cuda *cuda, const struct kv_cache *cache,
+                           int64_t index);
+
+/* Waits until `event` is reached, calling `drive` (may be NULL) meanwhile. */
+MUST_CHECK enum status device_cuda_wait(struct device_cuda *cuda, struct CUevent_st *event,
+                                        const struct device_drive *drive);
+
+/* Waits until all that was put on the compute stream so far is done. */
+MUST_CHECK enum status device_cuda_settle(struct device_cuda *cuda,
+                                          const struct device_drive *drive);
+
+/* Copies `bytes` on the compute stream. */
+MUST_CHECK enum status device_cuda_copy(struct device_cuda *cuda, void *to, const void *from,
+                                        size_t bytes);
+
+/* y (+)= x W^T for operand rows, the matrix expanded on the way where it is quantised. */
+MUST_CHECK enum status device_cuda_multiply(struct device_cuda *cuda, float *y, int64_t y_stride,
+                                            const void *x, const struct kernels_cuda_matrix *matrix,
+                                            int64_t rows, bool accumulate);
+
+/* The tables of `rows` tokens: every query frame's, and the keys' last. */
+MUST_CHECK enum status device_cuda_tables(struct device_cuda *cuda, const struct bands *bands,
+                                          float *tables, const int64_t *indices, int64_t rows);
+
+/* Attends to lots of keys by the prefill kernel: `args` lacks its runs and spans. */
+MUST_CHECK enum status device_cuda_attend(struct device_cuda *cuda,
+                                          const struct kernels_cuda_prefill *args,
+                                          const struct attention_span *spans,
+                                          const int *span_queries, int span_count,
+                                          const struct device_keys *keys, int key_count);
+
+/* The operations of device_cuda_stage.c. */
+enum status device_cuda_begin(struct device *device, const struct device_stage *stage);
+enum status device_cuda_rows(struct device *device, int layer, const struct device_drive *drive);
+enum status device_cuda_attend_stage(struct device *device, int layer,
+                                     const struct device_keys *keys, int count,
+                                     const struct device_drive *drive);
+enum status device_cuda_score(struct device *device, float *logprobs, int64_t tokens,
+                              const struct device_drive *drive);
+enum status device_cuda_logits(struct device *device, int64_t row);
+
+/* The operations of device_cuda_step.c. */
+MUST_CHECK enum status device_cuda_step_prepare(struct device_cuda *cuda);
+void device_cuda_step_deinit(struct device_cuda *cuda);
+enum status device_cuda_step_begin(struct device *device, const struct device_step *step);
+enum status device_cuda_step_qkv(struct device *device, int layer, struct span outputs);
+enum status device_cuda_step_attend(struct device *device, int layer,
+                                    const struct device_keys *keys, int count);
+enum status device_cuda_step_output(struct device *device, int layer, struct span outputs);
+enum status device_cuda_step_gate(struct device *device, int layer, struct span outputs);
+enum status device_cuda_step_down(struct device *device, int layer, struct span outputs);
+enum status device_cuda_step_logits(struct device *device, int64_t row, struct span outputs);
