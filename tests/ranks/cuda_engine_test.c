@@ -11,7 +11,7 @@
 #include "tests/support/tiny_model.h"
 #include "tests/support/unit.h"
 
-enum { TOKENS = 331, ANSWER = 20, LAYERS = 3, SEED = 20261123 };
+enum { TOKENS = 241, ANSWER = 20, LAYERS = 3, SEED = 20261123 };
 
 static char model_path[] = "/tmp/longhaul-cuda-XXXXXX";
 static int32_t ids[TOKENS];
@@ -131,7 +131,8 @@ static void a_prefill_on_several_devices_equals_one_on_one(void **state)
         onto_the_device(&wanted);
         wanted.stage_tokens = TOKENS;
         run(&one, &wanted);
-        for (wanted.ranks = 2; wanted.ranks <= 4; wanted.ranks++) {
+        /* 2 to 4 ranks; each method not on all of them: it is the order of work that matters. */
+        for (wanted.ranks = 2 + m % 2; wanted.ranks <= 4; wanted.ranks += 2 - m % 2) {
             wanted.stage_tokens = TOKENS;
             wanted.partition = PARTITION_CONTIGUOUS + 1;
             same_bits(&wanted, &one);

@@ -562,27 +562,33 @@ static enum status fill(void *to, int byte, size_t bytes, struct CUstream_st *st
     return bytes ? standin_put(stream, do_copy, &piece, sizeof piece) : STATUS_OK;
 }
 
-static float operand_value(const void *values, enum dtype operand, int64_t at)
+static float *widened(const void *values, enum dtype operand, int64_t count)
 {
-    uint16_t half = ((const uint16_t *)values)[at];
-    return operand == DTYPE_F16 ? dtype_f32_from_f16(half) : dtype_f32_from_bf16(half);
+    float *wide = malloc((size_t)count * sizeof *wide);
+    const uint16_t *narrow = standin_behind(values);
+    assert(wide);
+    for (int64_t i = 0; i < count; i++)
+        wide[i] =
+            operand == DTYPE_F16 ? dtype_f32_from_f16(narrow[i]) : dtype_f32_from_bf16(narrow[i]);
+    return wide;
 }
 
 static bool do_product(void *arguments)
 {
     const struct cuda_product *args = arguments;
-    const void *x = standin_behind(args->x);
-    const void *w = standin_behind(args->w);
+    float *x = widened(args->x, args->operand, args->rows * args->in);
+    float *w = widened(args->w, args->operand, args->out * args->in);
     float *y = standin_behind(args->y);
     for (int64_t r = 0; r < args->rows; r++)
         for (int64_t o = 0; o < args->out; o++) {
             float sum = 0;
             for (int64_t k = 0; k < args->in; k++)
-                sum += operand_value(x, args->operand, r * args->in + k) *
-                       operand_value(w, args->operand, o * args->in + k);
+                sum += x[r * args->in + k] * w[o * args->in + k];
             float *to = y + r * args->y_stride + o;
             *to = args->accumulate ? *to + sum : sum;
         }
+    free(x);
+    free(w);
     return true;
 }
 

@@ -411,8 +411,6 @@ static bool do_decode(void *arguments)
 static int decode(const struct kernels_cuda_decode *args, struct CUstream_st *stream)
 {
     const struct decode_piece piece = {*args, *args->regimes};
-    if (args->rows * (args->heads / args->kv_heads) > KERNELS_CUDA_DECODE_ROWS)
-        return 1;
     return standin_put(stream, do_decode, &piece, sizeof piece) != STATUS_OK;
 }
 

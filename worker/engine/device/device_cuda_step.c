@@ -12,6 +12,9 @@
 /* Where the records of decode's lots lie. */
 enum { BASE_CACHE, BASE_SINKS };
 
+/* Rows that attend as decode does: one piece of work for each range of keys. */
+enum { FEW_ROWS = 16 };
+
 /* ---- memory ---- */
 
 static float *floats(char **at, int64_t count)
@@ -372,10 +375,9 @@ enum status device_cuda_step_attend(struct device *device, int layer,
                                     const struct device_keys *keys, int count)
 {
     struct device_cuda *cuda = device_cuda_of(device);
-    const int64_t group = cuda->spec.heads / cuda->spec.kv_heads;
     if (runs(cuda)) {
         TRY(turn(cuda, layer));
-        if (cuda->step.given.rows * group <= KERNELS_CUDA_DECODE_ROWS)
+        if (cuda->step.given.rows <= FEW_ROWS)
             TRY(attend_ranges(cuda, layer));
         else
             TRY(attend_rows(cuda, keys, count));

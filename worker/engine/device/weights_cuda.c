@@ -146,10 +146,6 @@ static enum status check_shape(const struct model_spec *spec)
                     "the model is %d wide with %d in its feed-forward part; the CUDA products take "
                     "multiples of 8",
                     spec->hidden, spec->ffn);
-    if (spec->heads / spec->kv_heads > KERNELS_CUDA_DECODE_ROWS)
-        return fail(STATUS_UNIMPLEMENTED,
-                    "the model has %d query heads for one of keys; the CUDA kernels take %d",
-                    spec->heads / spec->kv_heads, KERNELS_CUDA_DECODE_ROWS);
     return STATUS_OK;
 }
 
