@@ -123,6 +123,7 @@ static enum status run(const struct options *options, bool under_mpirun)
         .threads = (int)config_integer(config, "engine.threads"),
         .heartbeat_timeout_ms =
             (int64_t)(1000 * config_real(config, "control.heartbeat_timeout_seconds")),
+        .process_ranks = mpi ? 1 : (int)options->ranks,
     };
     enum log_level level;
     struct rpc_client *client;

@@ -355,6 +355,19 @@ static void tell_scores(void *context, int64_t first, const float *logprobs, int
     }
 }
 
+static void set_parts(Longhaul__V1__RankReport *report, const double seconds[DEVICE_PARTS])
+{
+    report->rows_seconds = seconds[DEVICE_PART_ROWS];
+    report->attend_seconds = seconds[DEVICE_PART_ATTEND];
+    report->head_seconds = seconds[DEVICE_PART_HEAD];
+    report->step_qkv_seconds = seconds[DEVICE_PART_STEP_QKV];
+    report->step_attend_seconds = seconds[DEVICE_PART_STEP_ATTEND];
+    report->step_output_seconds = seconds[DEVICE_PART_STEP_OUTPUT];
+    report->step_gate_seconds = seconds[DEVICE_PART_STEP_GATE];
+    report->step_down_seconds = seconds[DEVICE_PART_STEP_DOWN];
+    report->step_logits_seconds = seconds[DEVICE_PART_STEP_LOGITS];
+}
+
 static enum status say_done(struct serve_rank *rank, char *request_id, enum status status,
                             const struct engine_result *result)
 {
@@ -368,6 +381,7 @@ static enum status say_done(struct serve_rank *rank, char *request_id, enum stat
     report.exchange_wait_seconds = result->exchange_wait_seconds;
     report.exchange_seconds = result->exchange_seconds;
     report.memory_bytes = result->memory_bytes;
+    set_parts(&report, result->part_seconds);
     report.peak_resident_bytes = process_memory_anonymous();
     report.base_bytes = rank->base_bytes;
     Longhaul__V1__RunDone done = LONGHAUL__V1__RUN_DONE__INIT;
@@ -469,7 +483,7 @@ static enum status wait_for_welcome(struct serve_rank *rank)
 static int64_t base_bytes(const struct serve_rank *rank, int64_t weights)
 {
     enum { TOUCHED_LATER_BYTES = 8 << 20 };
-    int64_t held = process_memory_anonymous() - weights * rank->transport->local_size;
+    int64_t held = process_memory_anonymous() - weights * rank->options->process_ranks;
     return (held > 0 ? held : 0) + TOUCHED_LATER_BYTES;
 }
 

@@ -13,6 +13,7 @@ struct serve_options {
     const char *model_path;
     const char *kernels;          /* NULL: the best that all ranks can run */
     int threads;                  /* 0: the rank's share of the cores */
+    int process_ranks;            /* ranks that share this process */
     int64_t heartbeat_timeout_ms; /* a coordinator silent for longer is lost; so is a peer */
 };
 

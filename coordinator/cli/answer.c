@@ -94,7 +94,8 @@ enum status answer_ask(struct answer *answer, struct rpc_client *client,
             status = written;
     }
     if (status == STATUS_OK)
-        progress_finished(&answer->progress, answer->finished->usage, answer->finished->seconds);
+        progress_finished(&answer->progress, answer->finished->usage, answer->finished->seconds,
+                          answer->finished->ranks, answer->finished->n_ranks);
     return status;
 }
 

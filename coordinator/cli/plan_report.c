@@ -73,6 +73,17 @@ void plan_report_ranks_json(struct json_writer *writer, Longhaul__V1__RankReport
         json_writer_integer(writer, "predicted_sent_bytes", rank->predicted_sent_bytes);
         json_writer_integer(writer, "predicted_received_bytes", rank->predicted_received_bytes);
         json_writer_real(writer, "compute_seconds", rank->compute_seconds);
+        json_writer_begin_object(writer, "parts");
+        json_writer_real(writer, "rows", rank->rows_seconds);
+        json_writer_real(writer, "attend", rank->attend_seconds);
+        json_writer_real(writer, "head", rank->head_seconds);
+        json_writer_real(writer, "step_qkv", rank->step_qkv_seconds);
+        json_writer_real(writer, "step_attend", rank->step_attend_seconds);
+        json_writer_real(writer, "step_output", rank->step_output_seconds);
+        json_writer_real(writer, "step_gate", rank->step_gate_seconds);
+        json_writer_real(writer, "step_down", rank->step_down_seconds);
+        json_writer_real(writer, "step_logits", rank->step_logits_seconds);
+        json_writer_end_object(writer);
         json_writer_real(writer, "exchange_wait_seconds", rank->exchange_wait_seconds);
         json_writer_real(writer, "exchange_seconds", rank->exchange_seconds);
         json_writer_integer(writer, "memory_bytes", rank->memory_bytes);

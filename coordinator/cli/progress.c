@@ -79,19 +79,37 @@ void progress_answer(struct progress *progress, int64_t tokens, int64_t limit)
         console_progress("answering: %" PRId64 " of at most %" PRId64 " tokens", tokens, limit);
 }
 
+/* What of the exchange the rank that waited longest did not wait for; "" where nothing was
+ * exchanged.
+ */
+static void print_hidden(char *text, size_t size, Longhaul__V1__RankReport *const *ranks,
+                         size_t count)
+{
+    const Longhaul__V1__RankReport *slowest = NULL;
+    text[0] = 0;
+    for (size_t i = 0; i < count; i++)
+        if (!slowest || ranks[i]->exchange_wait_seconds > slowest->exchange_wait_seconds)
+            slowest = ranks[i];
+    if (slowest && slowest->exchange_seconds > 0)
+        snprintf(text, size, ", %.0f %% of the exchange hidden",
+                 100 * (1 - slowest->exchange_wait_seconds / slowest->exchange_seconds));
+}
+
 void progress_finished(const struct progress *progress, const Longhaul__V1__Usage *usage,
-                       const Longhaul__V1__Seconds *seconds)
+                       const Longhaul__V1__Seconds *seconds, Longhaul__V1__RankReport *const *ranks,
+                       size_t rank_count)
 {
     console_clear();
     if (!usage || !seconds || !(progress->verbose || isatty(STDERR_FILENO)))
         return;
-    char decode[96] = "";
+    char decode[96] = "", hidden[64];
+    print_hidden(hidden, sizeof hidden, ranks, rank_count);
     int64_t steps = usage->completion_tokens - 1;
     if (steps > 0 && seconds->decode > 0)
         snprintf(decode, sizeof decode, "; answer %" PRId64 " tokens, %.1f tokens/s",
                  usage->completion_tokens, (double)steps / seconds->decode);
     double rate = seconds->prefill > 0 ? (double)usage->prompt_tokens / seconds->prefill : 0;
-    console_say("%sload %.1f s; prompt %" PRId64 " tokens in %.1f s, %.0f tokens/s%s%s",
+    console_say("%sload %.1f s; prompt %" PRId64 " tokens in %.1f s, %.0f tokens/s%s%s%s",
                 console_paint(CONSOLE_DIM), seconds->load, usage->prompt_tokens, seconds->prefill,
-                rate, decode, console_paint(CONSOLE_PLAIN));
+                rate, hidden, decode, console_paint(CONSOLE_PLAIN));
 }

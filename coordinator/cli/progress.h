@@ -19,4 +19,5 @@ void progress_prompt(const struct progress *progress, const Longhaul__V1__Progre
 void progress_answer(struct progress *progress, int64_t tokens, int64_t limit);
 /* The rates, when all is done. */
 void progress_finished(const struct progress *progress, const Longhaul__V1__Usage *usage,
-                       const Longhaul__V1__Seconds *seconds);
+                       const Longhaul__V1__Seconds *seconds, Longhaul__V1__RankReport *const *ranks,
+                       size_t rank_count);

@@ -140,7 +140,8 @@ static enum status ask(struct scores *scores, struct rpc_client *client, char *t
     TRY(event_stream_run(client, &args));
     if (!scores->finished)
         return fail(STATUS_INTERNAL, "the coordinator ended the scores without its last event");
-    progress_finished(&scores->progress, scores->finished->usage, scores->finished->seconds);
+    progress_finished(&scores->progress, scores->finished->usage, scores->finished->seconds,
+                      scores->finished->ranks, scores->finished->n_ranks);
     return STATUS_OK;
 }
 

@@ -94,6 +94,14 @@ class Run(unittest.TestCase):
         self.assertEqual(answer["plan"]["workers"], 1)
         self.assertEqual(answer["plan"]["method"], "rope")
 
+    def test_the_parts_of_a_step_add_up_to_what_was_computed(self):
+        answer = self.answer("--prompt", "hello " * 300, "--max-tokens", "20", "--workers", "2")
+        self.assertGreater(max(rank["parts"]["head"] for rank in answer["ranks"]), 0)
+        for rank in answer["ranks"]:
+            self.assertTrue(all(rank["parts"][part] > 0 for part in rank["parts"] if part != "head"), rank["parts"])
+            self.assertAlmostEqual(sum(rank["parts"].values()), rank["compute_seconds"], delta=1e-6)
+            self.assertLess(rank["compute_seconds"], answer["seconds"]["prefill"] + answer["seconds"]["decode"])
+
     def test_two_mpi_workers_say_what_one_says(self):
         document = self.path("d.txt", "the quick brown fox " * 40)
         question = ["--prompt-file", document, "--prompt", "what?", "--max-tokens", "8",

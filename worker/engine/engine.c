@@ -515,6 +515,7 @@ enum status engine_run(struct engine *engine, const struct engine_request *reque
     engine->requests++;
     engine->control.deadline_ns = request->deadline_ns;
     engine->device->compute_seconds = 0;
+    memset(engine->device->part_seconds, 0, sizeof engine->device->part_seconds);
     memcpy(engine->ids, request->ids, (size_t)request->count * sizeof *request->ids);
     forward_restart(&engine->forward, engine->ids, engine->requests);
     engine->forward.progress = report_progress;
@@ -529,6 +530,7 @@ enum status engine_run(struct engine *engine, const struct engine_request *reque
     result->exchange_wait_seconds = after.waited_seconds - before.waited_seconds;
     result->exchange_seconds = after.exchange_seconds - before.exchange_seconds;
     result->compute_seconds = engine->device->compute_seconds;
+    memcpy(result->part_seconds, engine->device->part_seconds, sizeof result->part_seconds);
     result->memory_bytes = engine->plan.total_bytes;
     atomic_store(&engine->control.cancel_status, STATUS_OK);
     if (status != STATUS_OK && !engine->forward.stopped)

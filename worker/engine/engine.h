@@ -16,6 +16,7 @@
 #include "proto/plan/memory_plan.h"
 #include "proto/plan/model_shape.h"
 #include "proto/status.h"
+#include "worker/engine/device/device.h"
 #include "worker/engine/sample.h"
 #include "worker/engine/transport/transport.h"
 
@@ -63,9 +64,10 @@ struct engine_result {
     int64_t sent_bytes, received_bytes;
     int64_t predicted_sent_bytes, predicted_received_bytes;
     double compute_seconds;
-    double exchange_wait_seconds; /* compute stood still for keys */
-    double exchange_seconds;      /* keys wanted to keys there, summed over blocks */
-    int64_t memory_bytes;         /* of the arenas */
+    double part_seconds[DEVICE_PARTS]; /* of compute_seconds */
+    double exchange_wait_seconds;      /* compute stood still for keys */
+    double exchange_seconds;           /* keys wanted to keys there, summed over blocks */
+    int64_t memory_bytes;              /* of the arenas */
 };
 
 /* `transport` is borrowed; `model` may be closed afterwards. */

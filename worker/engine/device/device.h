@@ -34,6 +34,7 @@
 #include <stdint.h>
 
 #include "kernels/bands.h"
+#include "proto/clock.h"
 #include "proto/plan/choice.h"
 #include "proto/plan/memory_plan.h"
 #include "proto/status.h"
@@ -45,6 +46,20 @@ struct device;
 struct device_drive {
     void (*call)(void *context);
     void *context;
+};
+
+/* Where a device's time goes. */
+enum device_part {
+    DEVICE_PART_ROWS,   /* sharded stages: embedding, norms, projections, rope, MLP */
+    DEVICE_PART_ATTEND, /* sharded stages: attention */
+    DEVICE_PART_HEAD,   /* sharded stages: logits, and a text's log-probabilities */
+    DEVICE_PART_STEP_QKV,
+    DEVICE_PART_STEP_ATTEND,
+    DEVICE_PART_STEP_OUTPUT,
+    DEVICE_PART_STEP_GATE,
+    DEVICE_PART_STEP_DOWN,
+    DEVICE_PART_STEP_LOGITS,
+    DEVICE_PARTS
 };
 
 /* Keys to attend to: panel records with all KV heads, in a row. */
@@ -141,7 +156,16 @@ struct device {
     struct device_drive waiting; /* called while a call waits that has no drive of its own; may be
                                     NULL */
     double compute_seconds;      /* spent in calls, waiting for peers excluded */
+    double part_seconds[DEVICE_PARTS]; /* of it; 0 where parts run asynchronously */
 };
+
+/* Counts the time since start_ns for a part. */
+static inline void device_spent(struct device *device, enum device_part part, int64_t start_ns)
+{
+    double seconds = clock_seconds_since(start_ns);
+    device->compute_seconds += seconds;
+    device->part_seconds[part] += seconds;
+}
 
 static inline void device_destroy(struct device *device)
 {

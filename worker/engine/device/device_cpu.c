@@ -242,7 +242,7 @@ static enum status begin(struct device *device, const struct device_stage *stage
     cpu->reach = bands_reach(stage->bands);
     atomic_store(&cpu->skipping, false);
     thread_pool_run(cpu->pool, (size_t)stage->shard->block_count, begin_block, NULL, cpu);
-    device->compute_seconds += clock_seconds_since(start_ns);
+    device_spent(device, DEVICE_PART_ROWS, start_ns);
     return STATUS_OK;
 }
 
@@ -384,7 +384,7 @@ static enum status rows(struct device *device, int layer, const struct device_dr
     if (!all)
         for (int b = 0; b < shard->block_count; b++)
             atomic_store(&shard->done[b], true);
-    device->compute_seconds += clock_seconds_since(start_ns);
+    device_spent(device, DEVICE_PART_ROWS, start_ns);
     return STATUS_OK;
 }
 
@@ -475,7 +475,7 @@ static enum status attend(struct device *device, int layer, const struct device_
         thread_pool_run(cpu->pool,
                         (size_t)cpu->stage.shard->tile_count * (size_t)cpu->spec.kv_heads,
                         attend_tile, attend_between, &job);
-    device->compute_seconds += clock_seconds_since(start_ns);
+    device_spent(device, DEVICE_PART_ATTEND, start_ns);
     return STATUS_OK;
 }
 
@@ -559,7 +559,7 @@ static enum status score(struct device *device, float *logprobs, int64_t tokens,
             thread_pool_run(cpu->pool, (size_t)job.rows, score_row, NULL, &job);
         }
     }
-    device->compute_seconds += clock_seconds_since(start_ns);
+    device_spent(device, DEVICE_PART_HEAD, start_ns);
     return STATUS_OK;
 }
 
@@ -569,7 +569,7 @@ static enum status logits(struct device *device, int64_t row)
     struct logits_job job = {.cpu = cpu, .row = row, .rows = 1};
     int64_t start_ns = clock_now_ns();
     logits_rows(&job);
-    device->compute_seconds += clock_seconds_since(start_ns);
+    device_spent(device, DEVICE_PART_HEAD, start_ns);
     return STATUS_OK;
 }
 

@@ -162,6 +162,7 @@ enum status device_cpu_step_begin(struct device *device, const struct device_ste
 enum status device_cpu_step_qkv(struct device *device, int layer, struct span outputs)
 {
     struct device_cpu *cpu = device_cpu_of(device);
+    int64_t start_ns = clock_now_ns();
     const struct weights_layer *weights = &cpu->weights->layers[layer];
     const struct matmul_weights *matrices[] = {&weights->attn_q, &weights->attn_k,
                                                &weights->attn_v};
@@ -177,6 +178,7 @@ enum status device_cpu_step_qkv(struct device *device, int layer, struct span ou
         .outputs = outputs,
     };
     run_product(&job);
+    device_spent(device, DEVICE_PART_STEP_QKV, start_ns);
     return STATUS_OK;
 }
 
@@ -344,6 +346,7 @@ enum status device_cpu_step_attend(struct device *device, int layer, const struc
                                    int count)
 {
     struct device_cpu *cpu = device_cpu_of(device);
+    int64_t start_ns = clock_now_ns();
     struct device_cpu_step *step = &cpu->step;
     int64_t heads = step->given.rows * cpu->spec.heads;
     int64_t head_dim = cpu->spec.head_dim;
@@ -359,6 +362,7 @@ enum status device_cpu_step_attend(struct device *device, int layer, const struc
     for (int range = 0; range < step->ranges; range++)
         merge_into(cpu, acc, max, sum, step->partial_acc + range * heads * head_dim,
                    step->partial_max + range * heads, step->partial_sum + range * heads);
+    device_spent(device, DEVICE_PART_STEP_ATTEND, start_ns);
     return STATUS_OK;
 }
 
@@ -367,6 +371,7 @@ enum status device_cpu_step_attend(struct device *device, int layer, const struc
 enum status device_cpu_step_output(struct device *device, int layer, struct span outputs)
 {
     struct device_cpu *cpu = device_cpu_of(device);
+    int64_t start_ns = clock_now_ns();
     struct device_cpu_step *step = &cpu->step;
     int64_t heads = step->given.rows * cpu->spec.heads;
     int64_t head_dim = cpu->spec.head_dim;
@@ -390,12 +395,14 @@ enum status device_cpu_step_output(struct device *device, int layer, struct span
         .outputs = outputs,
     };
     run_product(&job);
+    device_spent(device, DEVICE_PART_STEP_OUTPUT, start_ns);
     return STATUS_OK;
 }
 
 enum status device_cpu_step_gate(struct device *device, int layer, struct span outputs)
 {
     struct device_cpu *cpu = device_cpu_of(device);
+    int64_t start_ns = clock_now_ns();
     const struct weights_layer *weights = &cpu->weights->layers[layer];
     const struct matmul_weights *matrices[] = {&weights->ffn_gate, &weights->ffn_up};
     add_and_norm(cpu, true, weights->ffn_norm);
@@ -411,12 +418,14 @@ enum status device_cpu_step_gate(struct device *device, int layer, struct span o
         .outputs = outputs,
     };
     run_product(&job);
+    device_spent(device, DEVICE_PART_STEP_GATE, start_ns);
     return STATUS_OK;
 }
 
 enum status device_cpu_step_down(struct device *device, int layer, struct span outputs)
 {
     struct device_cpu *cpu = device_cpu_of(device);
+    int64_t start_ns = clock_now_ns();
     const struct matmul_weights *matrix = &cpu->weights->layers[layer].ffn_down;
     struct product_job job = {
         .cpu = cpu,
@@ -429,12 +438,14 @@ enum status device_cpu_step_down(struct device *device, int layer, struct span o
         .outputs = outputs,
     };
     run_product(&job);
+    device_spent(device, DEVICE_PART_STEP_DOWN, start_ns);
     return STATUS_OK;
 }
 
 enum status device_cpu_step_logits(struct device *device, int64_t row, struct span outputs)
 {
     struct device_cpu *cpu = device_cpu_of(device);
+    int64_t start_ns = clock_now_ns();
     const struct matmul_weights *matrix = &cpu->weights->output;
     if (!cpu->step.ended)
         add_and_norm(cpu, true, cpu->weights->output_norm);
@@ -450,5 +461,6 @@ enum status device_cpu_step_logits(struct device *device, int64_t row, struct sp
         .outputs = outputs,
     };
     run_product(&job);
+    device_spent(device, DEVICE_PART_STEP_LOGITS, start_ns);
     return STATUS_OK;
 }
