@@ -1,0 +1,219 @@
+/* The attention kernels on a GPU against float64 truth, at the shapes, lengths and bands that the
+ * CPU's are checked at (tests/kernels/attention_case.h): whole and cut into calls, spans and runs,
+ * carried and finished, split and combined. Data is fresh each time, and its seed is printed; every
+ * output is poisoned first and lies between canaries; rows of the cache that are not stored hold
+ * NaN. Argument: a seed. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "kernels/kernels_cuda.h"
+#include "tests/gpu/attention_on_gpu.h"
+#include "tests/gpu/gpu_cases.h"
+#include "tests/gpu/gpu_memory.h"
+#include "tests/support/unit.h"
+
+static struct random seed;
+
+static void expect_close(const struct attention_on_gpu *on, const struct attention_case *c,
+                         const struct attention_state *state, const char *what)
+{
+    /* Probabilities are rounded to the operand type; sums and exponents are float32. */
+    const double rms_budget = on->operand == DTYPE_BF16 ? 2.5e-3 : 4e-4;
+    const double lse_budget = 1e-5;
+    struct attention_error error = attention_case_error(c, state);
+    if (error.rms <= rms_budget && error.lse <= lse_budget)
+        return;
+    fail_msg("%s, %s: group %d, head_dim %d, queries %lld + %lld, keys %lld..%lld, frame %d: rms "
+             "%.3g (budget %.3g), lse %.3g (budget %.3g)",
+             dtype_name(on->operand), what, c->group, c->head_dim, (long long)c->query_first,
+             (long long)c->tokens, (long long)c->key_first, (long long)c->key_end, c->key_frame,
+             error.rms, rms_budget, error.lse, lse_budget);
+}
+
+static struct bands random_bands(int64_t reach)
+{
+    const int64_t shift = random_between(&seed, 1, reach);
+    switch (random_between(&seed, 0, 4)) {
+    case 0:
+        return attention_case_rope();
+    case 1:
+        return attention_case_string(shift, random_between(&seed, 1, shift + 1));
+    case 2:
+        return attention_case_lm_infinite(shift, 0, 1);
+    default:
+        return attention_case_lm_infinite(shift, random_between(&seed, 1, 80), shift);
+    }
+}
+
+/* As in tests/kernels/attention_test.c. */
+static struct attention_case random_case(int group, int head_dim, int64_t tokens_most)
+{
+    struct attention_case c = {.group = group, .head_dim = head_dim};
+    c.tokens = random_between(&seed, 1, tokens_most + 1);
+    c.query_first = random_between(&seed, 0, 500);
+    c.bands = random_bands(400);
+    c.key_first = random_between(&seed, 0, 7) * PANEL_TOKENS;
+    c.key_end = c.key_first + random_between(&seed, 1, GPU_CASES_KEYS);
+    if (c.bands.query_frames == 2 && c.bands.sinks > 0 && random_between(&seed, 0, 2)) {
+        c.key_frame = 1;
+        c.key_first = 0;
+        c.key_end = c.bands.sinks;
+    }
+    c.scale_log2 = 1.44269504f / sqrtf((float)head_dim);
+    attention_case_create(&c);
+    return c;
+}
+
+static const int head_dims[] = {64, 128, 16, 80, 96, 256};
+static const int groups[] = {1, 2, 3, 4, 5, 7, 8};
+static const float spreads[] = {0.5f, 1, 4};
+
+static enum dtype operand_of(int i)
+{
+    return i % 2 ? DTYPE_F16 : DTYPE_BF16;
+}
+
+/* Cuts the queries in two spans and the keys in calls of a few runs. */
+static void prefill_in_pieces(struct attention_on_gpu *on, struct attention_state *state)
+{
+    const struct attention_case *c = on->c;
+    struct attention_on_gpu_call call = {.first = true};
+    const int64_t cut = random_between(&seed, 0, c->tokens + 1);
+    call.spans[call.span_count++] = (struct attention_span){0, c->query_first, cut};
+    call.spans[call.span_count++] =
+        (struct attention_span){cut, c->query_first + cut, c->tokens - cut};
+    for (int64_t key = c->key_first; key < c->key_end;) {
+        call.run_count = 0;
+        while (call.run_count < 3 && key < c->key_end) {
+            int64_t end = key + random_between(&seed, 1, 4) * PANEL_TOKENS;
+            end = end < c->key_end ? end : c->key_end;
+            call.runs[call.run_count++] = attention_on_gpu_run(on, key, end);
+            key = end;
+        }
+        attention_on_gpu_prefill(on, &call);
+        call.first = false;
+    }
+    attention_on_gpu_state(on, state);
+}
+
+static void prefill_is_close_to_the_truth(void **unused)
+{
+    (void)unused;
+    for (int i = 0; i < GPU_CASES; i++) {
+        struct attention_case c =
+            random_case(groups[i % 7], head_dims[i / 2 % 6], GPU_CASES_QUERIES);
+        struct attention_on_gpu on =
+            attention_on_gpu_create(&c, operand_of(i), &seed, spreads[i % 3]);
+        struct attention_state state;
+        attention_state_create(&state, &c);
+        struct attention_on_gpu_call whole = attention_on_gpu_whole(&on);
+        attention_on_gpu_prefill(&on, &whole);
+        attention_on_gpu_state(&on, &state);
+        expect_close(&on, &c, &state, "prefill");
+        prefill_in_pieces(&on, &state);
+        expect_close(&on, &c, &state, "prefill in pieces");
+        attention_state_destroy(&state);
+        attention_on_gpu_destroy(&on);
+        attention_case_destroy(&c);
+    }
+}
+
+/* The last call leaves finished rows: the state's own, divided and rounded once. */
+static void finished_rows_are_the_state_divided(void **unused)
+{
+    (void)unused;
+    for (int i = 0; i < GPU_CASES / 4; i++) {
+        struct attention_case c = random_case(groups[i % 7], head_dims[i % 6], GPU_CASES_QUERIES);
+        struct attention_on_gpu on = attention_on_gpu_create(&c, operand_of(i), &seed, 1);
+        struct attention_state state;
+        attention_state_create(&state, &c);
+        struct attention_on_gpu_call whole = attention_on_gpu_whole(&on);
+        attention_on_gpu_prefill(&on, &whole);
+        attention_on_gpu_state(&on, &state);
+        whole.last = true;
+        attention_on_gpu_prefill(&on, &whole);
+        attention_on_gpu_expect_finished(&on, &state);
+        attention_state_destroy(&state);
+        attention_on_gpu_destroy(&on);
+        attention_case_destroy(&c);
+    }
+}
+
+static void decode_is_close_to_the_truth(void **unused)
+{
+    (void)unused;
+    for (int i = 0; i < GPU_CASES; i++) {
+        struct attention_case c = random_case(groups[i % 7], head_dims[i / 2 % 6], 1 + i % 5);
+        struct attention_on_gpu on =
+            attention_on_gpu_create(&c, operand_of(i), &seed, spreads[i % 3]);
+        struct attention_state state;
+        attention_state_create(&state, &c);
+        attention_on_gpu_decode(&on, 1 + i % 9);
+        attention_on_gpu_state(&on, &state);
+        expect_close(&on, &c, &state, "decode");
+        attention_state_destroy(&state);
+        attention_on_gpu_destroy(&on);
+        attention_case_destroy(&c);
+    }
+}
+
+/* Every key scores the number of its query frame and its value is a unit vector: acc shows pair by
+ * pair which band was used, around the seams of both methods. */
+static void each_key_is_seen_through_its_own_band(void **unused)
+{
+    (void)unused;
+    enum { SEAM = 70, TOKENS = 128 };
+    for (int i = 0; i < 4; i++) {
+        struct attention_case c = {.group = 3, .head_dim = TOKENS, .key_end = TOKENS};
+        c.tokens = TOKENS;
+        c.bands =
+            i / 2 ? attention_case_lm_infinite(SEAM, 4, SEAM) : attention_case_string(SEAM, 9);
+        c.scale_log2 = 1;
+        attention_case_create(&c);
+        struct attention_on_gpu on = attention_on_gpu_create(&c, operand_of(i), &seed, 0);
+        memset(c.keys, 0, (size_t)(TOKENS * TOKENS) * sizeof *c.keys);
+        memset(c.values, 0, (size_t)(TOKENS * TOKENS) * sizeof *c.values);
+        for (int64_t j = 0; j < TOKENS; j++) {
+            c.keys[j * TOKENS] = 1;
+            c.values[j * TOKENS + j] = 1;
+            for (int h = 0; h < c.group; h++)
+                attention_case_query(&c, 1, j, h)[0] = 1;
+        }
+        attention_on_gpu_upload(&on);
+        struct attention_on_gpu_call whole = attention_on_gpu_whole(&on);
+        attention_on_gpu_prefill(&on, &whole);
+        struct attention_state state;
+        attention_state_create(&state, &c);
+        attention_on_gpu_state(&on, &state);
+        for (int64_t q = 0; q < TOKENS; q++) {
+            float max = i / 2 == 0 && q >= SEAM ? 1 : 0;
+            for (int64_t j = 0; j < TOKENS; j++) {
+                float far = i / 2 ? 0 : exp2f(1 - max);
+                float want = j > q ? 0 : q - j >= SEAM ? far : exp2f(-max);
+                for (int h = 0; h < c.group; h++)
+                    assert_true(attention_state_acc(&state, &c, q, h)[j] == want);
+            }
+            assert_true(*attention_state_max(&state, &c, q, 1) == max);
+        }
+        attention_state_destroy(&state);
+        attention_on_gpu_destroy(&on);
+        attention_case_destroy(&c);
+    }
+}
+
+int main(int count, char **arguments)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(prefill_is_close_to_the_truth),
+        cmocka_unit_test(finished_rows_are_the_state_divided),
+        cmocka_unit_test(decode_is_close_to_the_truth),
+        cmocka_unit_test(each_key_is_seen_through_its_own_band),
+    };
+    if (!gpu_memory_present())
+        return GPU_ABSENT;
+    seed.state = count > 1 ? strtoull(arguments[1], NULL, 0) : (uint64_t)time(NULL);
+    printf("seed %llu\n", (unsigned long long)seed.state);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

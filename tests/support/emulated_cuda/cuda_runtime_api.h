@@ -1,0 +1,79 @@
+/* The part of the CUDA runtime that the kernels and their tests use, over host memory. */
+#pragma once
+
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct CUstream_st *cudaStream_t;
+typedef int cudaError_t;
+
+enum { cudaSuccess = 0, cudaErrorInvalidValue = 1, cudaErrorMemoryAllocation = 2 };
+enum { cudaFuncAttributeMaxDynamicSharedMemorySize = 8 };
+enum { cudaMemcpyHostToDevice = 1, cudaMemcpyDeviceToHost = 2 };
+
+struct cudaDeviceProp {
+    char name[256];
+    int major, minor, multiProcessorCount;
+};
+
+static inline cudaError_t cudaGetLastError(void)
+{
+    return cudaSuccess;
+}
+
+static inline cudaError_t cudaFuncSetAttribute(const void *kernel, int attribute, int value)
+{
+    (void)kernel;
+    (void)attribute;
+    return value <= 163 * 1024 ? cudaSuccess : cudaErrorInvalidValue;
+}
+
+static inline const char *cudaGetErrorString(cudaError_t error)
+{
+    return error == cudaSuccess ? "no error" : "an emulated error";
+}
+
+static inline cudaError_t cudaGetDeviceCount(int *count)
+{
+    *count = 1;
+    return cudaSuccess;
+}
+
+static inline cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *device, int number)
+{
+    (void)number;
+    memset(device, 0, sizeof *device);
+    strcpy(device->name, "none: its kernels, run by this CPU");
+    return cudaSuccess;
+}
+
+static inline cudaError_t cudaDeviceSynchronize(void)
+{
+    return cudaSuccess;
+}
+
+static inline cudaError_t cudaMalloc(void **memory, size_t bytes)
+{
+    *memory = aligned_alloc(256, (bytes + 255) / 256 * 256);
+    return *memory ? cudaSuccess : cudaErrorMemoryAllocation;
+}
+
+static inline cudaError_t cudaFree(void *memory)
+{
+    free(memory);
+    return cudaSuccess;
+}
+
+static inline cudaError_t cudaMemset(void *memory, int byte, size_t bytes)
+{
+    memset(memory, byte, bytes);
+    return cudaSuccess;
+}
+
+static inline cudaError_t cudaMemcpy(void *to, const void *from, size_t bytes, int kind)
+{
+    (void)kind;
+    memcpy(to, from, bytes);
+    return cudaSuccess;
+}
