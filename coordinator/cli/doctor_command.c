@@ -14,10 +14,12 @@
 
 #include <jansson.h>
 
+#include "coordinator/chat.h"
 #include "coordinator/cli/commands.h"
 #include "coordinator/cli/console.h"
 #include "coordinator/cli/json_writer.h"
 #include "coordinator/cli/subprocess.h"
+#include "coordinator/tokenizer.h"
 #include "proto/flags.h"
 #include "proto/model/model.h"
 
@@ -221,6 +223,30 @@ static void check_port(struct report *report, const char *address)
         close(descriptor);
 }
 
+/* Whether the model's text can be read and written, and in which chat form. */
+static void check_text(struct report *report, const struct vocab *vocab)
+{
+    struct tokenizer *tokenizer = NULL;
+    struct chat *chat = NULL;
+    if (!vocab) {
+        add(report, LEVEL_FAIL, "tokenizer", "the model has none");
+        return;
+    }
+    if (tokenizer_create(&tokenizer, vocab) != STATUS_OK) {
+        add(report, LEVEL_FAIL, "tokenizer", "%s", status_message());
+        return;
+    }
+    struct text_view pre = vocab_pre(vocab);
+    add(report, LEVEL_OK, "tokenizer", "%.*s, %d tokens", (int)pre.bytes, pre.text,
+        vocab_count(vocab));
+    if (chat_create(&chat, tokenizer, vocab) != STATUS_OK)
+        add(report, LEVEL_WARN, "chat form", "%s", status_message());
+    else
+        add(report, LEVEL_OK, "chat form", "%s", chat_family(chat));
+    chat_destroy(chat);
+    tokenizer_destroy(tokenizer);
+}
+
 static void check_model(struct report *report, const char *path)
 {
     struct model *model = NULL;
@@ -236,6 +262,7 @@ static void check_model(struct report *report, const char *path)
     add(report, fits ? LEVEL_OK : LEVEL_FAIL, "model", "%.*s, %s, %d layers, %.1f MB%s",
         (int)spec->architecture.bytes, spec->architecture.text, spec->file_type, spec->layers,
         file_bytes / 1e6, fits ? "" : "; larger than the free memory: share it out over machines");
+    check_text(report, model_vocab(model));
     model_close(model);
 }
 

@@ -248,6 +248,11 @@ class Services(Folder):
         self.assertEqual(result.returncode, 69)
         self.assertRegex(result.stdout, "(?m)^fail  model .*x.gguf")
 
+    def test_doctor_says_what_a_model_is_read_with(self):
+        result = longhaul("doctor", "--model", self.model())
+        self.assertRegex(result.stdout, "(?m)^ok    tokenizer +smollm, 265 tokens$")
+        self.assertRegex(result.stdout, "(?m)^ok    chat form +ChatML$")
+
 
 if __name__ == "__main__":
     unittest.main(argv=sys.argv[:1], verbosity=2)
