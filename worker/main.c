@@ -16,7 +16,7 @@
 #include "worker/process_memory.h"
 #include "worker/serve.h"
 
-enum { RANKS_MAX = 64, EXIT_LOST = 75 };
+enum { RANKS_MAX = 64, EXIT_LOST = 75, PACKED_SIDE = 256 };
 
 struct options {
     struct config *config;
@@ -34,6 +34,17 @@ static int report(enum status status)
 
 /* ---- what this machine has ---- */
 
+/* Of a square of PACKED_SIDE weights of each type, in bytes, once re-laid: what a file's weights
+ * take in memory. */
+static void describe_packed(const struct kernels *kernels, const char *separator)
+{
+    printf("%s\"%s\": {", separator, kernels->name);
+    for (int d = 0; d < DTYPE_COUNT; d++)
+        printf("%s\"%s\": %zu", d ? ", " : "", dtype_name((enum dtype)d),
+               kernels->matmul_packed_bytes((enum dtype)d, PACKED_SIDE, PACKED_SIDE));
+    printf("}");
+}
+
 static int describe(void)
 {
     struct binding binding;
@@ -50,8 +61,12 @@ static int describe(void)
         separator = ", ";
     }
     printf("], \"best_kernels\": \"%s\", \"transports\": [\"loopback\", \"mpi\"], \"devices\": "
-           "[\"cpu\"], \"memory_available_mib\": %lld}\n",
-           kernels_best()->name, (long long)(process_memory_available() >> 20));
+           "[\"cpu\"], \"memory_available_mib\": %lld, \"packed_side\": %d, \"packed_bytes\": {",
+           kernels_best()->name, (long long)(process_memory_available() >> 20), PACKED_SIDE);
+    for (int k = 0; kernels_at(k); k++)
+        if (kernels_runs_here(kernels_at(k)))
+            describe_packed(kernels_at(k), k ? ", " : "");
+    printf("}}\n");
     return 0;
 }
 

@@ -15,6 +15,7 @@
 #include "coordinator/plan_message.h"
 #include "coordinator/planner.h"
 #include "coordinator/workers.h"
+#include "proto/model/checkpoint.h"
 
 enum { LOGIT_ROWS = 96, SCRATCH_BYTES = 2 << 20, OUTPUT_BYTES = 16384, PATH_BYTES = 4096 };
 
@@ -27,8 +28,26 @@ static int usable_cores(void)
     return cores > 0 ? cores : 1;
 }
 
+/* What the weights take once they are re-laid: `packed` has the bytes of `side` squared weights of
+ * each type. Types that it does not have are counted as the file has them. */
+static int64_t relaid_bytes(const struct model *model, const json_t *packed, double side)
+{
+    const struct checkpoint *checkpoint = model_checkpoint(model);
+    double bytes = 0;
+    for (int i = 0; i < checkpoint_tensor_count(checkpoint); i++) {
+        const struct checkpoint_tensor *tensor = checkpoint_tensor(checkpoint, i);
+        const json_t *square = json_object_get(packed, tensor->type);
+        bool is_matrix = tensor->dims_count == 2;
+        bytes += square && side > 0 && is_matrix
+                     ? json_number_value(square) / (side * side) * (double)tensor->dims[0] *
+                           (double)tensor->dims[1]
+                     : (double)tensor->bytes;
+    }
+    return (int64_t)bytes;
+}
+
 /* What a worker of this host says of itself; stays open where none is installed. */
-static void ask_worker(struct workers_facts *facts, const char *kernels)
+static void ask_worker(struct workers_facts *facts, const struct model *model, const char *kernels)
 {
     char path[PATH_BYTES], output[OUTPUT_BYTES];
     const char *const argv[] = {path, "--describe", NULL};
@@ -43,6 +62,9 @@ static void ask_worker(struct workers_facts *facts, const char *kernels)
         snprintf(facts->kernels, sizeof facts->kernels, "%s", best);
     facts->memory_bytes = (int64_t)json_integer_value(json_object_get(said, "memory_available_mib"))
                           << 20;
+    facts->weights_bytes =
+        relaid_bytes(model, json_object_get(json_object_get(said, "packed_bytes"), facts->kernels),
+                     json_number_value(json_object_get(said, "packed_side")));
     json_decref(said);
 }
 
@@ -59,7 +81,7 @@ static void guess_facts(struct workers_facts *facts, const struct model *model,
     };
     int share = usable_cores() / facts->size;
     facts->threads = threads ? threads : share > 1 ? share : 1;
-    ask_worker(facts, config_text(config, "engine.kernels"));
+    ask_worker(facts, model, config_text(config, "engine.kernels"));
     bool is_reference = strcmp(facts->kernels, "reference") == 0;
     facts->cache = is_reference ? CHOICE_CACHE_F32 : CHOICE_CACHE_BF16;
 }

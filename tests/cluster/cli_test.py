@@ -214,6 +214,23 @@ class Plans(Folder):
         for rank in plan["ranks"]:
             self.assertEqual(sum(rank["memory"].values()), rank["memory_bytes"])
 
+    def test_weights_are_counted_as_each_variant_lays_them(self):
+        """K-quants take more room in some layouts than in the file."""
+        path = self.path("mixed.gguf")
+        subprocess.run([TINY_MODEL_FILE, path, "mixed"], check=True, timeout=60)
+        types = json.loads(longhaul("inspect", "--json", path).stdout)["types"]
+        self.assertEqual({kind["type"] for kind in types}, {"F32", "Q4_K", "Q5_K", "Q6_K", "Q5_0", "Q5_1"})
+        described = subprocess.run([os.path.join(BIN, "longhaul-worker"), "--describe"], check=True, capture_output=True,
+                                   timeout=60)
+        worker = json.loads(described.stdout)
+        for kernels in worker["kernels"]:
+            packed = worker["packed_bytes"][kernels]
+            expected = sum(kind["parameters"] * packed[kind["type"]] / worker["packed_side"] ** 2 for kind in types)
+            result = longhaul("plan", "--model", path, "--prompt-tokens", "100", "--workers", "1", "--kernels", kernels, "--json")
+            self.expect(result, 0)
+            weights = json.loads(result.stdout)["ranks"][0]["memory"]["weights"]
+            self.assertAlmostEqual(weights, expected, delta=0.01 * expected)
+
     def test_what_does_not_fit_is_refused_with_the_numbers(self):
         result = longhaul("plan", "--model", self.model(), "--prompt-tokens", "1000000000")
         self.expect(result, 69, "MB on this host", "MB are free")
