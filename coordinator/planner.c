@@ -128,7 +128,7 @@ enum status planner_choose(const struct planner *planner, struct choice *choice,
         return status;
     }
     const struct model_shape shape = shape_of(planner, facts);
-    const struct cost_table costs = cost_table_default();
+    const struct cost_table costs = cost_table_estimate(facts->kernels, facts->threads);
     return choice_make(choice, &wanted, &shape, &costs);
 }
 
@@ -137,11 +137,12 @@ enum status planner_choose(const struct planner *planner, struct choice *choice,
 /* Adds up the stages of the prompt. */
 static enum status add_stages(struct planner_forecast *forecast, struct ownership *ownership,
                               struct cost *costs, const struct model_shape *shape,
-                              const struct choice *choice, int64_t prompt_tokens)
+                              const struct choice *choice, const struct workers_facts *facts,
+                              int64_t prompt_tokens)
 {
     struct schedule schedule;
     struct bands bands;
-    const struct cost_table table = cost_table_default();
+    const struct cost_table table = cost_table_estimate(facts->kernels, facts->threads);
     method_bands(&choice->method, &bands);
     TRY(schedule_init(&schedule, choice->workers));
     enum status status = STATUS_OK;
@@ -193,7 +194,7 @@ enum status planner_forecast(const struct planner *planner, struct planner_forec
     if (!costs || !made.ranks)
         TRY_ELSE(fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a plan"), free_all);
     TRY_ELSE(ownership_create(&ownership, choice->workers, choice->panel_tokens), free_all);
-    TRY_ELSE(add_stages(&made, ownership, costs, &shape, choice, prompt_tokens), free_all);
+    TRY_ELSE(add_stages(&made, ownership, costs, &shape, choice, facts, prompt_tokens), free_all);
     TRY_ELSE(add_memory(&made, &shape, choice, facts), free_all);
     *forecast = made;
     made.ranks = NULL;

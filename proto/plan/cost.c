@@ -1,6 +1,8 @@
 /* Owns the formulas of bytes, FLOPs and seconds (spec: distribution.md 7). */
 #include "proto/plan/cost.h"
 
+#include <string.h>
+
 #include "proto/plan/choice.h"
 #include "proto/plan/schedule.h"
 
@@ -13,6 +15,27 @@ struct cost_table cost_table_default(void)
                                .memory_bytes = 20e9,
                                .network_bytes = 2e9,
                                .latency_s = 10e-6};
+}
+
+struct cost_table cost_table_estimate(const char *kernels, int threads)
+{
+    static const struct rates {
+        const char *kernels;
+        double linear_flops, attention_flops; /* of a thread */
+    } known[] = {
+        {"reference", 3.5e9, 2e9},
+        {"avx2", 75e9, 60e9},
+        {"avx512", 75e9, 60e9},
+        {"avx512_bf16", 150e9, 120e9},
+    };
+    struct cost_table table = cost_table_default();
+    const int counted = threads > 0 ? threads : 1;
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+        if (strcmp(kernels, known[i].kernels) == 0) {
+            table.linear_flops = counted * known[i].linear_flops;
+            table.attention_flops = counted * known[i].attention_flops;
+        }
+    return table;
 }
 
 int64_t cost_kv_bytes(const struct model_shape *shape, const struct choice *choice)

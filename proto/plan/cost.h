@@ -31,8 +31,12 @@ struct cost {
     double seconds;
 };
 
-/* A laptop-class worker, for plans made before anything was measured. */
+/* A laptop-class worker. */
 struct cost_table cost_table_default(void);
+
+/* A worker with so many threads and this kernel variant, an unknown one as the default. AVX2 was
+ * measured on two Zen 3 cores, `reference` too; the AVX-512 ones are AVX2's share of their peak. */
+struct cost_table cost_table_estimate(const char *kernels, int threads);
 
 /* Bytes of one token's keys and values in one layer. */
 int64_t cost_kv_bytes(const struct model_shape *shape, const struct choice *choice);

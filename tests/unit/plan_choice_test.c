@@ -405,6 +405,19 @@ static void log_probabilities_and_logits_go_to_rank_0(void **state)
 }
 
 /* By hand: a rank with one row, ten pairs and one block of 64 tokens each way. */
+static void estimates_know_kernels_and_threads(void **state)
+{
+    (void)state;
+    const struct cost_table unknown = cost_table_estimate("of another build", 8);
+    const struct cost_table one = cost_table_estimate("avx2", 1),
+                            four = cost_table_estimate("avx2", 4);
+    assert_true(unknown.linear_flops == cost_table_default().linear_flops);
+    assert_true(four.linear_flops == 4 * one.linear_flops);
+    assert_true(four.attention_flops == 4 * one.attention_flops);
+    assert_true(cost_table_estimate("avx2", 0).linear_flops == one.linear_flops);
+    assert_true(cost_table_estimate("reference", 4).linear_flops < one.linear_flops);
+}
+
 static void seconds_follow_the_table(void **state)
 {
     (void)state;
@@ -466,6 +479,7 @@ int main(void)
         cmocka_unit_test(predicted_bytes_are_those_of_the_formulas),
         cmocka_unit_test(decode_gathers_states_and_split_rows),
         cmocka_unit_test(log_probabilities_and_logits_go_to_rank_0),
+        cmocka_unit_test(estimates_know_kernels_and_threads),
         cmocka_unit_test(seconds_follow_the_table),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
