@@ -1,0 +1,241 @@
+/* The facts of config.json: what is read, and what is refused, with the key's path. */
+#include "tests/support/unit.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "proto/model/spec_config.h"
+
+static const char plain[] =
+    "{\"architectures\": [\"LlamaForCausalLM\"], \"model_type\": \"llama\","
+    " \"hidden_act\": \"silu\", \"hidden_size\": 64, \"intermediate_size\": 96,"
+    " \"num_hidden_layers\": 2, \"num_attention_heads\": 4, \"num_key_value_heads\": 2,"
+    " \"vocab_size\": 300, \"max_position_embeddings\": 2048, \"rms_norm_eps\": 1e-05,"
+    " \"rope_theta\": 10000.0, \"rope_scaling\": null, \"tie_word_embeddings\": true,"
+    " \"attention_bias\": false, \"mlp_bias\": false, \"sliding_window\": null,"
+    " \"torch_dtype\": \"bfloat16\", \"pretraining_tp\": 1, \"use_cache\": true}";
+
+/* The plain file with one key set to `value`, JSON, or left out where that is NULL. */
+static enum status read_with(struct model_spec *spec, const char *key, const char *value)
+{
+    json_t *root = NULL;
+    assert_int_equal(json_place_parse(&root, plain, strlen(plain), sizeof plain, "config.json"),
+                     STATUS_OK);
+    if (value) {
+        json_t *changed = json_loads(value, JSON_DECODE_ANY, NULL);
+        assert_non_null(changed);
+        json_object_set_new(root, key, changed);
+    } else {
+        json_object_del(root, key);
+    }
+    const struct json_place place = json_place_root(root, "config.json");
+    enum status status = spec_config_read(spec, &place);
+    json_decref(root);
+    return status;
+}
+
+static void expect_refusal(const char *key, const char *value, enum status expected,
+                           const char *words)
+{
+    struct model_spec spec;
+    enum status status = read_with(&spec, key, value);
+    if (status != expected || !strstr(status_message(), words))
+        print_error("%s = %s: wanted %s: %s, got %s: %s\n", key, value ? value : "(absent)",
+                    status_name(expected), words, status_name(status), status_message());
+    assert_int_equal(status, expected);
+    assert_non_null(strstr(status_message(), words));
+}
+
+static void facts_are_those_of_the_file(void **state)
+{
+    (void)state;
+    struct model_spec spec;
+    assert_int_equal(read_with(&spec, "x", "1"), STATUS_OK);
+    assert_int_equal(spec.layers, 2);
+    assert_int_equal(spec.hidden, 64);
+    assert_int_equal(spec.heads, 4);
+    assert_int_equal(spec.kv_heads, 2);
+    assert_int_equal(spec.head_dim, 16);
+    assert_int_equal(spec.ffn, 96);
+    assert_int_equal(spec.vocab, 300);
+    assert_int_equal(spec.trained_tokens, 2048);
+    assert_true(spec.norm_eps == 1e-5f && spec.tied_output && !spec.interleaved_qk);
+    assert_int_equal(spec.rope_scaling, MODEL_ROPE_NONE);
+    assert_true(spec.rope_base == 10000 && spec.inv_freq[0] == 1 && spec.rope_mscale == 1);
+    assert_int_equal(spec_qk_row(&spec, 5), 5);
+}
+
+static void what_a_file_leaves_out_is_as_in_transformers(void **state)
+{
+    (void)state;
+    struct model_spec spec;
+    assert_int_equal(read_with(&spec, "num_key_value_heads", NULL), STATUS_OK);
+    assert_int_equal(spec.kv_heads, 4);
+    assert_int_equal(read_with(&spec, "tie_word_embeddings", NULL), STATUS_OK);
+    assert_false(spec.tied_output);
+    assert_int_equal(read_with(&spec, "rope_theta", NULL), STATUS_OK);
+    assert_true(spec.rope_base == 10000);
+    assert_int_equal(read_with(&spec, "head_dim", "32"), STATUS_OK);
+    assert_int_equal(spec.head_dim, 32);
+    assert_int_equal(read_with(&spec, "architectures", NULL), STATUS_OK);
+    assert_int_equal(read_with(&spec, "hidden_act", "null"), STATUS_OK);
+}
+
+static void facts_that_cannot_be_are_refused_with_their_path(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *key;
+        const char *value;
+        const char *words;
+    } cases[] = {
+        {"num_hidden_layers", "0", "config.json: num_hidden_layers: is 0, it must lie in 1 .."},
+        {"num_hidden_layers", "1000000", "num_hidden_layers: is 1000000"},
+        {"num_hidden_layers", "2.0", "num_hidden_layers: is a real number, it must be an integer"},
+        {"num_hidden_layers", "\"2\"", "num_hidden_layers: is a string"},
+        {"num_hidden_layers", "[2]", "num_hidden_layers: is a list"},
+        {"num_hidden_layers", NULL, "num_hidden_layers: is missing [missing]"},
+        {"hidden_size", "-64", "hidden_size: is -64"},
+        {"hidden_size", "66", "num_attention_heads: a width of 66 does not divide by 4 heads"},
+        {"num_key_value_heads", "3", "num_key_value_heads: 4 heads cannot share 3"},
+        {"num_key_value_heads", "8", "num_key_value_heads: is 8"},
+        {"vocab_size", "0", "vocab_size: is 0"},
+        {"max_position_embeddings", "0", "max_position_embeddings: is 0"},
+        {"rms_norm_eps", "0", "rms_norm_eps: is 0, it must lie between 0 and 1"},
+        {"rms_norm_eps", "\"x\"", "rms_norm_eps: is a string, it must be a number"},
+        {"rope_theta", "1", "rope base of 1"},
+        {"rope_theta", "1e300", "rope base of 1e+300"},
+        {"tie_word_embeddings", "1", "tie_word_embeddings: is an integer, it must be true or"},
+        {"rope_scaling", "[]", "rope_scaling: is a list, it must be an object"},
+        {"rope_scaling", "{}", "rope_scaling.type: is missing"},
+        {"rope_scaling", "{\"type\":\"linear\"}", "rope_scaling.factor: is missing"},
+        {"rope_scaling", "{\"type\":\"linear\",\"factor\":0.5}", "factor of 0.5"},
+        {"rope_scaling",
+         "{\"type\":\"llama3\",\"factor\":8,\"low_freq_factor\":4,\"high_freq_factor\":1,"
+         "\"original_max_position_embeddings\":512}",
+         "high_freq_factor > low_freq_factor > 0"},
+        {"rope_scaling", "{\"type\":\"llama3\",\"factor\":8,\"low_freq_factor\":1}",
+         "rope_scaling.high_freq_factor: is missing"},
+        {"rope_scaling", "{\"type\":\"yarn\",\"factor\":4,\"beta_fast\":1,\"beta_slow\":2}",
+         "beta_fast >= beta_slow > 0"},
+        {"model_type", NULL, "model_type: is missing"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+        expect_refusal(cases[i].key, cases[i].value, STATUS_DATA_LOSS, cases[i].words);
+}
+
+static void what_is_not_supported_is_refused_by_name(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *key;
+        const char *value;
+        const char *words;
+    } cases[] = {
+        {"model_type", "\"qwen2\"", "model_type: architecture qwen2 is not supported, llama is"},
+        {"model_type", "\"\\u001b[31m\"", "architecture .[31m is"},
+        {"architectures", "[\"LlamaForSequenceClassification\"]",
+         "LlamaForSequenceClassification is not supported"},
+        {"architectures", "[]", "LlamaForCausalLM alone is"},
+        {"hidden_act", "\"gelu\"", "hidden_act: activation gelu is not supported"},
+        {"attention_bias", "true", "attention_bias: biases of attention"},
+        {"mlp_bias", "true", "mlp_bias: biases of the feed-forward part"},
+        {"sliding_window", "4096", "sliding_window: a sliding window in the model"},
+        {"partial_rotary_factor", "0.5", "rope over a part of a head"},
+        {"quantization_config", "{\"quant_method\":\"gptq\"}", "a quantised safetensors model"},
+        {"num_local_experts", "8", "a mixture of experts"},
+        {"head_dim", "15", "head_dim: a head dimension of 15"},
+        {"head_dim", "512", "head_dim: a head dimension of 512"},
+        {"rope_scaling", "{\"type\":\"dynamic\",\"factor\":2}",
+         "rope_scaling.type: rope scaling dynamic is not supported"},
+        {"rope_scaling", "{\"rope_type\":\"longrope\",\"factor\":2}",
+         "rope_scaling.rope_type: rope scaling longrope is not supported"},
+        {"rope_scaling", "{\"type\":\"linear\",\"factor\":2,\"short_factor\":[1]}",
+         "rope_scaling.short_factor: is not supported with this rope scaling"},
+        {"rope_scaling", "{\"type\":\"yarn\",\"factor\":2,\"mscale\":1}", "rope_scaling.mscale"},
+        {"rope_scaling", "{\"type\":\"yarn\",\"factor\":2,\"truncate\":false}",
+         "YaRN without truncation"},
+        {"rope_parameters", "{\"rope_type\":\"default\",\"partial_rotary_factor\":0.5}",
+         "rope_parameters.partial_rotary_factor"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+        expect_refusal(cases[i].key, cases[i].value, STATUS_UNIMPLEMENTED, cases[i].words);
+    struct model_spec spec;
+    assert_int_equal(read_with(&spec, "partial_rotary_factor", "1.0"), STATUS_OK);
+    assert_int_equal(read_with(&spec, "num_local_experts", "0"), STATUS_OK);
+}
+
+/* Dimension 16, base 10000; the two spellings of transformers 4 and of 5. */
+static void rope_scaling_gives_the_frequencies_of_its_definition(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *rest;
+        enum model_rope_scaling scaling;
+        double mscale;
+        double inv_freq[8];
+    } cases[] = {
+        {"\":\"linear\",\"factor\":4",
+         MODEL_ROPE_LINEAR,
+         1,
+         {0.25, 0.07905694150, 0.025, 0.007905694150, 0.0025, 0.0007905694150, 0.00025,
+          0.00007905694150}},
+        /* As transformers' _compute_yarn_parameters and _compute_llama3_parameters. */
+        {"\":\"yarn\",\"factor\":4,\"original_max_position_embeddings\":512",
+         MODEL_ROPE_YARN,
+         1.1386294361119891,
+         {1.0, 0.25693505989, 0.0625, 0.01383496476, 0.0025, 0.00079056941, 0.00025,
+          0.00007905694}},
+        {"\":\"yarn\",\"factor\":4,\"original_max_position_embeddings\":512,\"attention_factor\":"
+         "1.5,\"beta_fast\":32,\"beta_slow\":1.0",
+         MODEL_ROPE_YARN,
+         1.5,
+         {1.0, 0.25693505989, 0.0625, 0.01383496476, 0.0025, 0.00079056941, 0.00025,
+          0.00007905694}},
+        {"\":\"llama3\",\"factor\":8.0,\"low_freq_factor\":1.0,\"high_freq_factor\":4.0,"
+         "\"original_max_position_embeddings\":512",
+         MODEL_ROPE_LLAMA3,
+         1,
+         {1, 0.316227766, 0.1, 0.0184966754, 0.00125, 0.0003952847075, 0.000125, 3.952847075e-05}},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+        for (int form = 0; form < 2; form++) {
+            struct model_spec spec;
+            char value[256];
+            snprintf(value, sizeof value, "{\"%s%s%s}", form == 0 ? "type" : "rope_type",
+                     cases[i].rest, form == 0 ? "" : ",\"rope_theta\":10000");
+            enum status status = form == 0 ? read_with(&spec, "rope_scaling", value)
+                                           : read_with(&spec, "rope_parameters", value);
+            if (status != STATUS_OK)
+                print_error("%s\n", status_message());
+            assert_int_equal(status, STATUS_OK);
+            assert_int_equal(spec.rope_scaling, cases[i].scaling);
+            assert_true(fabs(spec.rope_mscale - cases[i].mscale) < 1e-12);
+            for (int f = 0; f < 8; f++)
+                assert_true(fabs(spec.inv_freq[f] / cases[i].inv_freq[f] - 1) < 2e-7);
+        }
+}
+
+static void rope_parameters_bring_their_own_base(void **state)
+{
+    (void)state;
+    struct model_spec spec;
+    assert_int_equal(
+        read_with(&spec, "rope_parameters", "{\"rope_type\":\"default\",\"rope_theta\":500000.0}"),
+        STATUS_OK);
+    assert_true(spec.rope_base == 500000 && spec.rope_scaling == MODEL_ROPE_NONE);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(facts_are_those_of_the_file),
+        cmocka_unit_test(what_a_file_leaves_out_is_as_in_transformers),
+        cmocka_unit_test(facts_that_cannot_be_are_refused_with_their_path),
+        cmocka_unit_test(what_is_not_supported_is_refused_by_name),
+        cmocka_unit_test(rope_scaling_gives_the_frequencies_of_its_definition),
+        cmocka_unit_test(rope_parameters_bring_their_own_base),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
