@@ -4,9 +4,11 @@
 #include "proto/model/describe.h"
 
 #include <assert.h>
+#include <jansson.h>
+#include <stdlib.h>
 #include <string.h>
 
-#include "proto/model/gguf_value.h"
+#include "proto/model/gguf.h"
 
 enum { SHOWN_BYTES_MAX = 120, GROUPS_MAX = 200, MIB = 1 << 20 };
 
@@ -128,37 +130,25 @@ static void show_vocab(FILE *out, const struct vocab *vocab)
     show_row(out, "  chat form", vocab_chat_template(vocab));
 }
 
-static void show_value(FILE *out, const struct gguf_pair *pair)
+/* What a model that is not supported says of itself. */
+static void show_keys(FILE *out, const struct checkpoint *checkpoint)
 {
-    int64_t integer;
-    double number;
-    struct text_view text;
-    if (pair->type == GGUF_BOOL)
-        fputs(pair->value[0] ? "true" : "false", out);
-    else if (gguf_value_as_integer(&integer, pair))
-        fprintf(out, "%lld", (long long)integer);
-    else if (gguf_value_as_float(&number, pair))
-        fprintf(out, "%g", number);
-    else if (gguf_value_as_text(&text, pair))
-        show(out, text);
-    else if (pair->type == GGUF_ARRAY)
-        fprintf(out, "%lld x %s", (long long)pair->array.count, gguf_type_name(pair->array.type));
-    else
-        fputs("too large", out);
-}
-
-/* What a file that is not supported says of itself. */
-static void show_pairs(FILE *out, const struct gguf *gguf)
-{
+    json_t *keys = describe_keys(checkpoint);
+    const char *key;
+    json_t *value;
     fputs("keys\n", out);
-    for (int i = 0; i < gguf_pair_count(gguf); i++) {
-        const struct gguf_pair *pair = gguf_pair(gguf, i);
+    json_object_foreach(keys, key, value)
+    {
+        char *dump = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(6));
+        const char *text = json_is_string(value) ? json_string_value(value) : dump;
         fputs("  ", out);
-        show(out, pair->key);
+        show(out, text_view_of(key));
         fputs(" = ", out);
-        show_value(out, pair);
+        show(out, text_view_of(text ? text : ""));
         fputc('\n', out);
+        free(dump);
     }
+    json_decref(keys);
 }
 
 static void show_types(FILE *out, const struct describe *describe)
@@ -259,8 +249,8 @@ enum status describe_text(FILE *out, const char *path)
                 checkpoint_file_count(describe.checkpoint));
     if (describe.model)
         show_facts(out, model_spec(describe.model));
-    else if (gguf)
-        show_pairs(out, gguf);
+    else
+        show_keys(out, describe.checkpoint);
     show_types(out, &describe);
     if (describe.model && model_vocab(describe.model))
         show_vocab(out, model_vocab(describe.model));

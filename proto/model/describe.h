@@ -1,6 +1,7 @@
 /* A model in human form (`longhaul inspect`). */
 #pragma once
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -35,6 +36,10 @@ void describe_close(struct describe *describe);
 
 /* Describes any readable model, with what is not supported about it named in its last line. */
 MUST_CHECK enum status describe_text(FILE *out, const char *path);
+
+/* What the model's files say of themselves, by key: a GGUF file's pairs, or a directory's
+ * config.json. json_decref ends it. In describe_json.c. */
+json_t *describe_keys(const struct checkpoint *checkpoint);
 
 /* One JSON object, ended by a newline: schema_version, the same facts, every tensor, "supported"
  * and, where that is false, "refusal" (a sentence). In describe_json.c. */

@@ -114,7 +114,7 @@ static json_t *value_of(const struct gguf_pair *pair)
     return json_null();
 }
 
-static json_t *keys_of(const struct gguf *gguf)
+static json_t *gguf_keys(const struct gguf *gguf)
 {
     json_t *keys = json_object();
     for (int i = 0; i < gguf_pair_count(gguf); i++) {
@@ -124,6 +124,13 @@ static json_t *keys_of(const struct gguf *gguf)
         put(keys, key, value_of(pair));
     }
     return keys;
+}
+
+json_t *describe_keys(const struct checkpoint *checkpoint)
+{
+    const struct gguf *gguf = checkpoint_gguf(checkpoint);
+    const struct checkpoint_file *config = checkpoint_file(checkpoint, 0);
+    return gguf ? gguf_keys(gguf) : json_loadb((const char *)config->data, config->bytes, 0, NULL);
 }
 
 enum status describe_json(FILE *out, const char *path)
@@ -146,8 +153,7 @@ enum status describe_json(FILE *out, const char *path)
         put(object, "tokenizer", vocab_of(model_vocab(describe.model)));
     put(object, "parameters", json_integer(describe.parameters));
     put(object, "types", types_of(&describe));
-    if (gguf)
-        put(object, "keys", keys_of(gguf));
+    put(object, "keys", describe_keys(describe.checkpoint));
     put(object, "tensors", tensors_of(describe.checkpoint));
     describe_close(&describe);
     int result = json_dumpf(object, out, JSON_INDENT(2));

@@ -13,8 +13,8 @@
 #include "proto/model/vocab.h"
 #include "proto/status.h"
 
-/* Maps and checks the files, and lists those that matter and their tensors: the caller frees the
- * two arrays, also on failure. */
+/* Maps and checks the files, and lists those that matter, config.json first, and their tensors: the
+ * caller frees the two arrays, also on failure. */
 MUST_CHECK enum status directory_open(struct directory **directory,
                                       struct checkpoint_listing *listing, const char *path);
 
