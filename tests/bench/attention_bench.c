@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "kernels/kernels.h"
+#include "tests/bench/bench_memory.h"
 #include "tests/bench/peak.h"
 
 enum { THREADS_MAX = 64 };
@@ -29,17 +30,6 @@ struct bench {
     bool decode;
 };
 
-static void *allocate(size_t bytes)
-{
-    void *memory = aligned_alloc(64, (bytes + 63) / 64 * 64);
-    if (!memory) {
-        fprintf(stderr, "attention_bench: no memory for %zu bytes\n", bytes);
-        exit(1);
-    }
-    memset(memory, 0, bytes);
-    return memory;
-}
-
 static float noise(uint64_t *state)
 {
     *state = *state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
@@ -56,16 +46,16 @@ static void fill(struct bench *bench)
     uint64_t state = 1;
     size_t width = (size_t)bench->heads * (size_t)bench->head_dim;
     bool wide = bench->kernels->operand == DTYPE_F32;
-    bench->queries = allocate((size_t)bench->tokens * width * 4);
+    bench->queries = bench_memory((size_t)bench->tokens * width * 4);
     for (size_t i = 0; i < (size_t)bench->tokens * width; i++) {
         float value = noise(&state) * 2;
         uint16_t half = dtype_bf16_from_f32(value);
         memcpy(bench->queries + i * (wide ? 4 : 2), wide ? (void *)&value : (void *)&half,
                wide ? 4 : 2);
     }
-    bench->panels = allocate((size_t)(bench->tokens / PANEL_TOKENS) * panel_bytes(bench));
+    bench->panels = bench_memory((size_t)(bench->tokens / PANEL_TOKENS) * panel_bytes(bench));
     size_t kv_width = (size_t)bench->kv_heads * (size_t)bench->head_dim;
-    float *keys = allocate(kv_width * 4), *values = allocate(kv_width * 4);
+    float *keys = bench_memory(kv_width * 4), *values = bench_memory(kv_width * 4);
     for (int64_t t = 0; t < bench->tokens; t++) {
         for (size_t i = 0; i < kv_width; i++) {
             keys[i] = noise(&state) * 2;
@@ -77,9 +67,9 @@ static void fill(struct bench *bench)
     }
     free(keys);
     free(values);
-    bench->acc = allocate((size_t)bench->tokens * width * 4);
-    bench->max = allocate((size_t)bench->tokens * (size_t)bench->heads * 4);
-    bench->sum = allocate((size_t)bench->tokens * (size_t)bench->heads * 4);
+    bench->acc = bench_memory((size_t)bench->tokens * width * 4);
+    bench->max = bench_memory((size_t)bench->tokens * (size_t)bench->heads * 4);
+    bench->sum = bench_memory((size_t)bench->tokens * (size_t)bench->heads * 4);
 }
 
 static struct attention_args item_args(struct bench *bench, int kv_head, int64_t first,
@@ -273,7 +263,7 @@ int main(int argc, char **argv)
                                     .head_dim = bench.head_dim,
                                     .group = bench.heads / bench.kv_heads};
     for (int t = 0; t < bench.threads; t++)
-        bench.scratch[t] = allocate(bench.kernels->scratch_bytes(&limits));
+        bench.scratch[t] = bench_memory(bench.kernels->scratch_bytes(&limits));
     fill(&bench);
     run_prefill(&bench);
     run_decode(&bench);

@@ -10,13 +10,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <time.h>
 
 #include "kernels/kernels.h"
+#include "tests/bench/bench_memory.h"
 #include "tests/bench/peak.h"
 
-enum { THREADS_MAX = 64, MATRICES = 30 * 7 + 1, HUGE_PAGE = 2 << 20, DECODE_ROWS = 8 };
+enum { THREADS_MAX = 64, MATRICES = 30 * 7 + 1, DECODE_ROWS = 8 };
 
 struct shape {
     int64_t out, in;
@@ -43,18 +43,6 @@ struct bench {
     bool decode;
 };
 
-static void *allocate(size_t bytes)
-{
-    void *memory = aligned_alloc(HUGE_PAGE, (bytes + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE);
-    if (!memory) {
-        fprintf(stderr, "matmul_bench: no memory for %zu bytes\n", bytes);
-        exit(1);
-    }
-    madvise(memory, bytes, MADV_HUGEPAGE);
-    memset(memory, 0, bytes);
-    return memory;
-}
-
 /* Rows whose bytes are noise, but for the scales: every block's d and m are 0.03 or so. */
 static void fill_rows(uint8_t *rows, enum dtype dtype, size_t bytes)
 {
@@ -80,10 +68,10 @@ static void load(struct bench *bench, enum dtype dtype)
     for (int m = 0; m < MATRICES; m++)
         bench->packed_bytes +=
             bench->kernels->matmul_packed_bytes(dtype, shape_at(m).out, shape_at(m).in);
-    char *packed = allocate(bench->packed_bytes);
+    char *packed = bench_memory(bench->packed_bytes);
     bench->packed = packed;
     size_t largest = (size_t)words.out * dtype_row_bytes(dtype, words.in);
-    uint8_t *rows = allocate(largest);
+    uint8_t *rows = bench_memory(largest);
     fill_rows(rows, dtype, largest);
     for (int m = 0; m < MATRICES; m++) {
         struct shape shape = shape_at(m);
@@ -92,12 +80,12 @@ static void load(struct bench *bench, enum dtype dtype)
         packed += bench->kernels->matmul_packed_bytes(dtype, shape.out, shape.in);
     }
     free(rows);
-    bench->x = allocate(KERNELS_ROWS_MAX * 1536 * sizeof(float));
-    bench->y = allocate((size_t)DECODE_ROWS * (size_t)words.out * sizeof(float));
+    bench->x = bench_memory(KERNELS_ROWS_MAX * 1536 * sizeof(float));
+    bench->y = bench_memory((size_t)DECODE_ROWS * (size_t)words.out * sizeof(float));
     for (int i = 0; i < KERNELS_ROWS_MAX * 1536; i++)
         bench->x[i] = (float)(i % 61 - 30) / 30;
     for (int t = 0; t < bench->threads; t++)
-        bench->scratch[t] = allocate(bench->kernels->scratch_bytes(&limits));
+        bench->scratch[t] = bench_memory(bench->kernels->scratch_bytes(&limits));
 }
 
 struct thread {
