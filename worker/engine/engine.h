@@ -16,7 +16,7 @@
 #include "proto/plan/memory_plan.h"
 #include "proto/plan/model_shape.h"
 #include "proto/status.h"
-#include "worker/engine/device/device.h"
+#include "worker/engine/device/device_part.h"
 #include "worker/engine/sample.h"
 #include "worker/engine/transport/transport.h"
 

@@ -38,6 +38,7 @@
 #include "proto/plan/choice.h"
 #include "proto/plan/memory_plan.h"
 #include "proto/status.h"
+#include "worker/engine/device/device_part.h"
 #include "worker/engine/kv_cache.h"
 #include "worker/engine/shard.h"
 
@@ -46,20 +47,6 @@ struct device;
 struct device_drive {
     void (*call)(void *context);
     void *context;
-};
-
-/* Where a device's time goes. */
-enum device_part {
-    DEVICE_PART_ROWS,   /* sharded stages: embedding, norms, projections, rope, MLP */
-    DEVICE_PART_ATTEND, /* sharded stages: attention */
-    DEVICE_PART_HEAD,   /* sharded stages: logits, and a text's log-probabilities */
-    DEVICE_PART_STEP_QKV,
-    DEVICE_PART_STEP_ATTEND,
-    DEVICE_PART_STEP_OUTPUT,
-    DEVICE_PART_STEP_GATE,
-    DEVICE_PART_STEP_DOWN,
-    DEVICE_PART_STEP_LOGITS,
-    DEVICE_PARTS
 };
 
 /* Keys to attend to: panel records with all KV heads, in a row. */
