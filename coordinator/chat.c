@@ -50,14 +50,17 @@ static enum status take_controls(struct chat *chat)
 }
 
 enum status chat_create(struct chat **chat, const struct tokenizer *tokenizer,
-                        const struct vocab *vocab)
+                        const struct vocab *vocab, const char *form)
 {
     struct chat *created = calloc(1, sizeof *created);
     if (!created)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a chat form");
     created->tokenizer = tokenizer;
     enum status status;
-    TRY_ELSE(chat_form_read(&created->form, vocab_chat_template(vocab)), destroy);
+    if (strcmp(form, "auto") == 0)
+        TRY_ELSE(chat_form_read(&created->form, vocab_chat_template(vocab)), destroy);
+    else
+        TRY_ELSE(chat_form_named(&created->form, form), destroy);
     TRY_ELSE(take_controls(created), destroy);
     *chat = created;
     return STATUS_OK;

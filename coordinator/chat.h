@@ -20,10 +20,11 @@ struct chat_message {
     size_t content_bytes;
 };
 
-/* Borrows `tokenizer`, copies what it needs of `vocab`. UNIMPLEMENTED, mentioning --raw, where the
- * file has no chat template or one that is not known. */
+/* Borrows `tokenizer`, copies what it needs of `vocab`. `form` is a name of chat_form_named, or
+ * "auto": the one that the file's chat template is. UNIMPLEMENTED, mentioning --chat-template and
+ * --raw, where the file has no template or one that is not known, or lacks the form's tokens. */
 MUST_CHECK enum status chat_create(struct chat **chat, const struct tokenizer *tokenizer,
-                                   const struct vocab *vocab);
+                                   const struct vocab *vocab, const char *form);
 
 /* Accepts NULL. */
 void chat_destroy(struct chat *chat);

@@ -110,30 +110,62 @@ static bool is_chatml(const char *template, struct text_view *system)
     return strcmp(template, chatml_turn) == 0;
 }
 
+static const struct chat_form chatml = {.family = "ChatML",
+                                        .start = "<|im_start|>",
+                                        .before_content = "\n",
+                                        .end = "<|im_end|>",
+                                        .after_end = "\n"};
+
+static struct chat_form llama_form(bool has_system)
+{
+    return (struct chat_form){.family = has_system ? "Llama 3.1" : "Llama 3",
+                              .start = "<|start_header_id|>",
+                              .header_end = "<|end_header_id|>",
+                              .before_content = "\n\n",
+                              .end = "<|eot_id|>",
+                              .after_end = "",
+                              .begins_with_bos = true,
+                              .trims_content = true,
+                              .extends_system = has_system};
+}
+
 static bool recognise(struct chat_form *form, struct text_view *system, const char *template)
 {
     if (is_chatml(template, system)) {
-        *form = (struct chat_form){.family = "ChatML",
-                                   .start = "<|im_start|>",
-                                   .before_content = "\n",
-                                   .end = "<|im_end|>",
-                                   .after_end = "\n"};
+        *form = chatml;
         return true;
     }
     bool has_system = is_made_of(template, llama_31, LLAMA_31_PIECES);
     if (!has_system && !is_made_of(template, llama_3, LLAMA_3_PIECES))
         return false;
     *system = text_view_of(has_system ? llama_31_system : "");
-    *form = (struct chat_form){.family = has_system ? "Llama 3.1" : "Llama 3",
-                               .start = "<|start_header_id|>",
-                               .header_end = "<|end_header_id|>",
-                               .before_content = "\n\n",
-                               .end = "<|eot_id|>",
-                               .after_end = "",
-                               .begins_with_bos = true,
-                               .trims_content = true,
-                               .extends_system = has_system};
+    *form = llama_form(has_system);
     return true;
+}
+
+static enum status take_system(struct chat_form *form, struct text_view system)
+{
+    form->default_system = strndup(system.text, system.bytes);
+    return form->default_system ? STATUS_OK
+                                : fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a chat form");
+}
+
+enum status chat_form_named(struct chat_form *form, const char *name)
+{
+    struct chat_form named = chatml;
+    const char *system = "";
+    if (strcmp(name, "llama-3") == 0) {
+        named = llama_form(false);
+    } else if (strcmp(name, "llama-3.1") == 0) {
+        named = llama_form(true);
+        system = llama_31_system;
+    } else if (strcmp(name, "chatml") != 0) {
+        return fail(STATUS_INVALID_ARGUMENT,
+                    "chat form \"%s\" is not known: chatml, llama-3 or llama-3.1", name);
+    }
+    TRY(take_system(&named, text_view_of(system)));
+    *form = named;
+    return STATUS_OK;
 }
 
 enum status chat_form_read(struct chat_form *form, struct text_view template)
@@ -142,21 +174,22 @@ enum status chat_form_read(struct chat_form *form, struct text_view template)
     struct text_view system;
     char *normal;
     if (template.bytes == 0)
-        return fail(STATUS_UNIMPLEMENTED, "the model has no chat template; use --raw to send a "
-                                          "prompt without chat form");
+        return fail(STATUS_UNIMPLEMENTED,
+                    "the model has no chat template; name its form with --chat-template, or use "
+                    "--raw to send a prompt without one");
     TRY(chat_template_normalise(&normal, template));
     if (memchr(template.text, 0, template.bytes) || !recognise(&read, &system, normal)) {
         free(normal);
         return fail(STATUS_UNIMPLEMENTED,
                     "the model's chat template (\"%.*s...\") is not one that is known (ChatML, "
-                    "Llama 3); use --raw to send a prompt without chat form",
+                    "Llama 3); name its form with --chat-template, or use --raw to send a prompt "
+                    "without one",
                     (int)(template.bytes < QUOTED_BYTES ? template.bytes : QUOTED_BYTES),
                     template.text);
     }
-    read.default_system = strndup(system.text, system.bytes);
+    enum status status = take_system(&read, system);
     free(normal);
-    if (!read.default_system)
-        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a chat form");
+    TRY(status);
     *form = read;
     return STATUS_OK;
 }

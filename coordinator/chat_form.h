@@ -21,7 +21,12 @@ struct chat_form {
     bool extends_system;  /* default_system also stands before a system message that begins it */
 };
 
-/* UNIMPLEMENTED, mentioning --raw, where the template is of no form that is known. */
+/* UNIMPLEMENTED, mentioning --chat-template and --raw, where the template is of no form that is
+ * known. */
 MUST_CHECK enum status chat_form_read(struct chat_form *form, struct text_view template);
+
+/* "chatml", "llama-3" or "llama-3.1", for a model whose template is missing or is worded otherwise.
+ * Without a default system message but for Llama 3.1's, which belongs to the form. */
+MUST_CHECK enum status chat_form_named(struct chat_form *form, const char *name);
 
 void chat_form_deinit(struct chat_form *form);

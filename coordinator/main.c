@@ -165,6 +165,7 @@ static struct server_settings settings_of(const struct config *config)
     return (struct server_settings){
         .listen = config_text(config, "coordinator.listen"),
         .model_path = config_text(config, "model.path"),
+        .chat_template = config_text(config, "model.chat_template"),
         .kernels = strcmp(kernels, "auto") == 0 ? NULL : kernels,
         .plan =
             {

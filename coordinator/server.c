@@ -175,7 +175,7 @@ static enum status open_model(struct server *server, const struct server_setting
     digest_model(server->digest, server->model);
     TRY(tokenizer_create(&server->tokenizer, vocab));
     /* A model without a chat form still serves raw prompts. */
-    if (chat_create(&server->chat, server->tokenizer, vocab) != STATUS_OK)
+    if (chat_create(&server->chat, server->tokenizer, vocab, settings->chat_template) != STATUS_OK)
         snprintf(server->chat_missing, sizeof server->chat_missing, "%s", status_message());
     server->tools.forms =
         (struct prompt_forms){server->tokenizer, server->chat, server->chat_missing};

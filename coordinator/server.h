@@ -12,9 +12,10 @@
 struct server;
 
 struct server_settings {
-    const char *listen;     /* "HOST:PORT" */
-    const char *model_path; /* of the file whose tokenizer and shape are used */
-    const char *kernels;    /* a variant every rank must have; NULL: any */
+    const char *listen;        /* "HOST:PORT" */
+    const char *model_path;    /* of the file whose tokenizer and shape are used */
+    const char *chat_template; /* as chat_create takes it */
+    const char *kernels;       /* a variant every rank must have; NULL: any */
     struct planner_defaults plan;
     int64_t queue_length;
     int64_t request_deadline_ms;

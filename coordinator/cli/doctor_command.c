@@ -239,7 +239,7 @@ static void check_text(struct report *report, const struct vocab *vocab)
     struct text_view pre = vocab_pre(vocab);
     add(report, LEVEL_OK, "tokenizer", "%.*s, %d tokens", (int)pre.bytes, pre.text,
         vocab_count(vocab));
-    if (chat_create(&chat, tokenizer, vocab) != STATUS_OK)
+    if (chat_create(&chat, tokenizer, vocab, "auto") != STATUS_OK)
         add(report, LEVEL_WARN, "chat form", "%s", status_message());
     else
         add(report, LEVEL_OK, "chat form", "%s", chat_family(chat));

@@ -62,7 +62,8 @@ static enum status plan_here(const struct options *options, const struct config 
     if (status == STATUS_OK)
         status = model_open(&model, path);
     if (status == STATUS_OK && !options->prompt_tokens_given)
-        status = prompt_input_count(&prompt, &args.prompt_tokens, model);
+        status = prompt_input_count(&prompt, &args.prompt_tokens, model,
+                                    config_text(config, "model.chat_template"));
     args.model = model;
     int64_t host_bytes = 0;
     if (status == STATUS_OK)

@@ -55,14 +55,14 @@ static enum status make_tokenizer(struct tokenizer **tokenizer, const struct mod
 }
 
 enum status prompt_input_count(const struct prompt_input *prompt, int64_t *tokens,
-                               const struct model *model)
+                               const struct model *model, const char *chat_template)
 {
     struct tokenizer *tokenizer = NULL;
     struct chat *chat = NULL;
     struct id_list ids = {0};
     enum status status = make_tokenizer(&tokenizer, model);
     if (status == STATUS_OK && !prompt->message.raw)
-        status = chat_create(&chat, tokenizer, model_vocab(model));
+        status = chat_create(&chat, tokenizer, model_vocab(model), chat_template);
     const struct prompt_forms forms = {.tokenizer = tokenizer, .chat = chat};
     if (status == STATUS_OK)
         status = prompt_encode(&forms, &ids, &prompt->message);

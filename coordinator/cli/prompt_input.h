@@ -23,9 +23,9 @@ MUST_CHECK enum status prompt_input_read(struct prompt_input *prompt, const char
 void prompt_input_deinit(struct prompt_input *prompt);
 
 /* The tokens that the prompt becomes: with control tokens recognised in a raw prompt, in the
- * model's chat form otherwise. */
+ * model's chat form otherwise, or the one that chat_template names (chat.h). */
 MUST_CHECK enum status prompt_input_count(const struct prompt_input *prompt, int64_t *tokens,
-                                          const struct model *model);
+                                          const struct model *model, const char *chat_template);
 
 /* The same of a text as `score` takes it. */
 MUST_CHECK enum status prompt_input_count_text(const char *text, size_t bytes, int64_t *tokens,

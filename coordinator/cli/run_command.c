@@ -23,7 +23,8 @@ static enum status examine(struct generate_request *request, int64_t *context_to
     enum status status =
         method_option_set(&request->method, config, model_spec(model)->trained_tokens);
     if (status == STATUS_OK)
-        status = prompt_input_count(prompt, &prompt_tokens, model);
+        status = prompt_input_count(prompt, &prompt_tokens, model,
+                                    config_text(config, "model.chat_template"));
     model_close(model);
     TRY(status);
     *context_tokens = prompt_tokens + request->message.max_tokens;

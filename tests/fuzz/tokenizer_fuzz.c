@@ -130,7 +130,7 @@ static void use(const struct tokenizer *tokenizer, const struct vocab *vocab)
     }
     detokenizer_deinit(&detokenizer);
     struct chat *chat = NULL;
-    if (chat_create(&chat, tokenizer, vocab) == STATUS_OK) {
+    if (chat_create(&chat, tokenizer, vocab, "auto") == STATUS_OK) {
         struct chat_message message = {"user", 4, texts[0], strlen(texts[0])};
         require(chat_render(chat, &ids, &message, 1) == STATUS_OK);
         chat_destroy(chat);

@@ -207,7 +207,7 @@ static void conversations_equal_the_template_run_by_jinja(void **state)
         struct subject subject;
         struct chat *chat = NULL;
         open_subject(&subject, "llama-bpe", json_string_value(text));
-        if (chat_create(&chat, subject.tokenizer, subject.vocab) != STATUS_OK)
+        if (chat_create(&chat, subject.tokenizer, subject.vocab, "auto") != STATUS_OK)
             fail_msg("%s: %s", name, status_message());
         assert_string_equal(chat_family(chat), strcmp(name, "3") == 0 ? "Llama 3" : "Llama 3.1");
         size_t row;
@@ -239,7 +239,7 @@ static void a_document_cannot_forge_a_turn_of_llama_3(void **state)
     struct subject subject;
     struct chat *chat = NULL;
     open_subject(&subject, "llama-bpe", json_string_value(json_object_get(templates, "3")));
-    assert_int_equal(chat_create(&chat, subject.tokenizer, subject.vocab), STATUS_OK);
+    assert_int_equal(chat_create(&chat, subject.tokenizer, subject.vocab, "auto"), STATUS_OK);
     struct chat_message user = {"user", 4, content, sizeof content - 1};
     struct id_list ids = {0};
     assert_int_equal(chat_render(chat, &ids, &user, 1), STATUS_OK);
@@ -298,7 +298,7 @@ static void a_template_that_differs_where_it_counts_is_refused(void **state)
         struct subject subject;
         struct chat *chat = NULL;
         open_subject(&subject, "llama-bpe", text);
-        enum status status = chat_create(&chat, subject.tokenizer, subject.vocab);
+        enum status status = chat_create(&chat, subject.tokenizer, subject.vocab, "auto");
         if ((status == STATUS_OK) != cases[i].is_known)
             fail_msg("case %zu: %s", i, status_name(status));
         assert_true(cases[i].is_known || strstr(status_message(), "--raw"));

@@ -27,7 +27,7 @@ static enum status open_room(struct room *room, const char *chat_template)
     *room = (struct room){.chat = NULL};
     tiny_vocab_open(&room->tiny, &(struct tiny_vocab_args){.chat_template = chat_template});
     assert_int_equal(tokenizer_create(&room->tokenizer, room->tiny.vocab), STATUS_OK);
-    return chat_create(&room->chat, room->tokenizer, room->tiny.vocab);
+    return chat_create(&room->chat, room->tokenizer, room->tiny.vocab, "auto");
 }
 
 static void close_room(struct room *room)
@@ -159,6 +159,30 @@ static void an_unknown_template_is_refused_and_raw_is_named(void **state)
     close_room(&room);
 }
 
+static void a_named_form_serves_a_template_that_is_not_known(void **state)
+{
+    (void)state;
+    struct room room;
+    assert_int_equal(open_room(&room, "{{ messages }}"), STATUS_UNIMPLEMENTED);
+    assert_non_null(strstr(status_message(), "--chat-template"));
+    assert_int_equal(chat_create(&room.chat, room.tokenizer, room.tiny.vocab, "chatml"), STATUS_OK);
+    struct id_list ids = {0};
+    struct chat_message user = message("user", "hi");
+    assert_int_equal(chat_render(room.chat, &ids, &user, 1), STATUS_OK);
+    char out[256];
+    write_out(&room, &ids, out, sizeof out);
+    assert_string_equal(out, "<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n");
+    assert_int_equal(controls_in(&room, &ids), 3);
+    struct chat *other = NULL;
+    assert_int_equal(chat_create(&other, room.tokenizer, room.tiny.vocab, "llama-3.1"),
+                     STATUS_UNIMPLEMENTED); /* the vocabulary lacks its tokens */
+    assert_int_equal(chat_create(&other, room.tokenizer, room.tiny.vocab, "alpaca"),
+                     STATUS_INVALID_ARGUMENT);
+    assert_null(other);
+    id_list_deinit(&ids);
+    close_room(&room);
+}
+
 static void bad_conversations_are_refused(void **state)
 {
     (void)state;
@@ -186,6 +210,7 @@ int main(void)
         cmocka_unit_test(escaped_newlines_are_newlines),
         cmocka_unit_test(a_document_cannot_forge_a_turn),
         cmocka_unit_test(an_unknown_template_is_refused_and_raw_is_named),
+        cmocka_unit_test(a_named_form_serves_a_template_that_is_not_known),
         cmocka_unit_test(bad_conversations_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
