@@ -1,0 +1,127 @@
+/* Owns the events and the memory of benches. */
+#include "tests/gpu/gpu_timing.h"
+
+#include <cuda_runtime_api.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "kernels/dtype.h"
+#include "tests/support/random.h"
+
+enum { REPEATS_MOST = 200, REPEATS_LEAST = 3, POOL = 1 << 20, CACHE_BYTES = 256 << 20 };
+
+void gpu_timing_check(const char *what, int error)
+{
+    if (error == 0)
+        return;
+    fprintf(stderr, "%s: %s\n", what, cudaGetErrorString((cudaError_t)error));
+    exit(1);
+}
+
+static int by_size(const void *a, const void *b)
+{
+    const float x = *(const float *)a, y = *(const float *)b;
+    return (x > y) - (x < y);
+}
+
+static float timed(int (*call)(void *context, int turn), void *context, int turn,
+                   cudaEvent_t events[2])
+{
+    float ms;
+    gpu_timing_check("cudaEventRecord", (int)cudaEventRecord(events[0], NULL));
+    gpu_timing_check("a timed call", call(context, turn));
+    gpu_timing_check("cudaEventRecord", (int)cudaEventRecord(events[1], NULL));
+    gpu_timing_check("a timed call", (int)cudaEventSynchronize(events[1]));
+    gpu_timing_check("cudaEventElapsedTime", (int)cudaEventElapsedTime(&ms, events[0], events[1]));
+    return ms;
+}
+
+struct gpu_timing gpu_timing_of(int (*call)(void *context, int turn), void *context, double seconds)
+{
+    float times[REPEATS_MOST];
+    cudaEvent_t events[2];
+    double spent = 0;
+    int count = 0, turn = 0;
+    for (int e = 0; e < 2; e++)
+        gpu_timing_check("cudaEventCreate", (int)cudaEventCreate(&events[e]));
+    for (; turn < 2; turn++)
+        timed(call, context, turn, events);
+    while (count < REPEATS_MOST && (count < REPEATS_LEAST || spent < seconds * 1e3)) {
+        times[count] = timed(call, context, turn++, events);
+        spent += (double)times[count++];
+    }
+    qsort(times, (size_t)count, sizeof *times, by_size);
+    for (int e = 0; e < 2; e++)
+        gpu_timing_check("cudaEventDestroy", (int)cudaEventDestroy(events[e]));
+    return (struct gpu_timing){
+        .median_ms = (double)times[count / 2],
+        .least_ms = (double)times[0],
+        .most_ms = (double)times[count - 1],
+        .repeats = count,
+    };
+}
+
+struct copy {
+    char *from, *to;
+    size_t bytes;
+};
+
+static int copy_once(void *context, int turn)
+{
+    const struct copy *copy = context;
+    (void)turn;
+    return (int)cudaMemcpyAsync(copy->to, copy->from, copy->bytes, cudaMemcpyDeviceToDevice, NULL);
+}
+
+double gpu_timing_copy_rate(size_t bytes)
+{
+    struct copy copy = {gpu_timing_numbers(bytes, 1), gpu_timing_memory(bytes), bytes};
+    const struct gpu_timing timing = gpu_timing_of(copy_once, &copy, 0.3);
+    gpu_timing_free(copy.from);
+    gpu_timing_free(copy.to);
+    return 2 * (double)bytes / (timing.median_ms * 1e-3);
+}
+
+int gpu_timing_sets(size_t bytes)
+{
+    return bytes >= CACHE_BYTES ? 1 : bytes > CACHE_BYTES / 16 ? CACHE_BYTES / (int)bytes + 1 : 16;
+}
+
+void *gpu_timing_memory(size_t bytes)
+{
+    void *memory = NULL;
+    gpu_timing_check("cudaMalloc", (int)cudaMalloc(&memory, bytes));
+    gpu_timing_check("cudaMemset", (int)cudaMemset(memory, 0, bytes));
+    return memory;
+}
+
+void gpu_timing_free(void *memory)
+{
+    gpu_timing_check("cudaFree", (int)cudaFree(memory));
+}
+
+void *gpu_timing_numbers(size_t bytes, int bf16)
+{
+    static uint16_t pool[POOL];
+    struct random random = {bytes};
+    char *memory = gpu_timing_memory(bytes);
+    for (size_t i = 0; i < POOL && i < bytes / 2; i++) {
+        const float x = random_normal(&random);
+        pool[i] = bf16 ? dtype_bf16_from_f32(x) : dtype_f16_from_f32(x);
+    }
+    /* The pool over and over, from another place each time: no two rows are alike by design. */
+    for (size_t done = 0, skip = 0; done < bytes; skip = (skip + 7919) % (POOL / 2)) {
+        size_t count = sizeof pool - 2 * skip;
+        if (bytes < sizeof pool) {
+            count = bytes;
+            skip = 0;
+        }
+        if (count > bytes - done)
+            count = bytes - done;
+        gpu_timing_check("cudaMemcpy", (int)cudaMemcpy(memory + done, pool + skip, count,
+                                                       cudaMemcpyHostToDevice));
+        done += count;
+    }
+    return memory;
+}
