@@ -403,32 +403,80 @@ static int decode(const struct kernels_cuda_decode *args, cudaStream_t stream)
 
 /* ---- several states into one ---- */
 
-/* A block for each (token, head). */
+enum { COMBINE_COLUMNS = ATTENTION_HEAD_DIM_MAX / ROW_THREADS };
+
+/* The largest x, or the sum of all, of a block's threads, in every thread. */
+static __device__ float block_max(float x)
+{
+    __shared__ float parts[ROW_THREADS / 32];
+    for (int apart = 16; apart > 0; apart /= 2)
+        x = fmaxf(x, __shfl_xor_sync(0xffffffffu, x, apart));
+    if (threadIdx.x % 32 == 0)
+        parts[threadIdx.x / 32] = x;
+    __syncthreads();
+    for (int w = 0; w < ROW_THREADS / 32; w++)
+        x = fmaxf(x, parts[w]);
+    return x;
+}
+
+static __device__ float block_sum(float x)
+{
+    __shared__ float parts[ROW_THREADS / 32];
+    for (int apart = 16; apart > 0; apart /= 2)
+        x += __shfl_xor_sync(0xffffffffu, x, apart);
+    if (threadIdx.x % 32 == 0)
+        parts[threadIdx.x / 32] = x;
+    __syncthreads();
+    float sum = 0;
+    for (int w = 0; w < ROW_THREADS / 32; w++)
+        sum += parts[w];
+    return sum;
+}
+
+/* A block for each (token, head): a thread for each state's weight, then for each column. */
 __global__ void __launch_bounds__(ROW_THREADS)
     attention_combine_kernel(const __grid_constant__ struct kernels_cuda_combine args)
 {
+    __shared__ float weights[ROW_THREADS];
     const int64_t row = blockIdx.x;
     const int64_t rows = args.rows * args.heads;
     const int64_t state_floats = rows * (args.head_dim + 2);
     const float *maxima = args.states + rows * args.head_dim + row;
     const float *sums = maxima + rows;
-    float top = -INFINITY, sum = 0;
-    for (int s = 0; s < args.count; s++)
+    const float *acc = args.states + row * args.head_dim;
+    float top = -INFINITY, sum = 0, columns[COMBINE_COLUMNS] = {};
+    for (int s = threadIdx.x; s < args.count; s += ROW_THREADS)
         if (sums[s * state_floats] != 0)
             top = fmaxf(top, maxima[s * state_floats]);
-    for (int s = 0; s < args.count; s++)
-        if (sums[s * state_floats] != 0)
-            sum += sums[s * state_floats] * exp2f(maxima[s * state_floats] - top);
-    for (int d = threadIdx.x; d < args.head_dim; d += ROW_THREADS) {
-        float all = 0;
-        for (int s = 0; s < args.count; s++)
-            if (sums[s * state_floats] != 0)
-                all += args.states[s * state_floats + row * args.head_dim + d] *
-                       exp2f(maxima[s * state_floats] - top);
-        if (args.state)
-            args.state[row * args.head_dim + d] = all;
-        if (args.out)
-            store_one(args.out, args.out_dtype, row * args.head_dim + d, sum == 0 ? 0 : all / sum);
+    top = block_max(top);
+    for (int first = 0; first < args.count; first += ROW_THREADS) {
+        const int s = first + (int)threadIdx.x;
+        const int end = args.count - first < ROW_THREADS ? args.count - first : ROW_THREADS;
+        float weight = 0;
+        if (s < args.count && sums[s * state_floats] != 0)
+            weight = exp2f(maxima[s * state_floats] - top);
+        sum += weight == 0 ? 0 : weight * sums[s * state_floats];
+        __syncthreads(); /* the weights before are done with */
+        weights[threadIdx.x] = weight;
+        __syncthreads();
+#pragma unroll
+        for (int c = 0; c < COMBINE_COLUMNS; c++) {
+            const int d = c * ROW_THREADS + (int)threadIdx.x;
+            if (d < args.head_dim)
+#pragma unroll 8
+                for (int w = 0; w < end; w++)
+                    columns[c] += weights[w] * acc[(first + w) * state_floats + d];
+        }
+    }
+    sum = block_sum(sum);
+#pragma unroll
+    for (int c = 0; c < COMBINE_COLUMNS; c++) {
+        const int d = c * ROW_THREADS + (int)threadIdx.x;
+        if (d < args.head_dim && args.state)
+            args.state[row * args.head_dim + d] = columns[c];
+        if (d < args.head_dim && args.out)
+            store_one(args.out, args.out_dtype, row * args.head_dim + d,
+                      sum == 0 ? 0 : columns[c] / sum);
     }
     if (args.state && threadIdx.x == 0) {
         args.state[rows * args.head_dim + row] = top;
@@ -442,7 +490,7 @@ static int combine(const struct kernels_cuda_combine *args, cudaStream_t stream)
     if (rows == 0)
         return 0;
     if (rows < 0 || rows > INT32_MAX || args->count < 1 || args->head_dim < 1 ||
-        (args->out && !store_takes(args->out_dtype)))
+        args->head_dim > ATTENTION_HEAD_DIM_MAX || (args->out && !store_takes(args->out_dtype)))
         return cudaErrorInvalidValue;
     attention_combine_kernel<<<(unsigned)rows, ROW_THREADS, 0, stream>>>(*args);
     return cudaGetLastError();

@@ -205,6 +205,97 @@ static void each_key_is_seen_through_its_own_band(void **unused)
     }
 }
 
+/* States of random rows, every third one empty in every other row. */
+static float *random_states(int count, int64_t rows, int head_dim)
+{
+    const int64_t floats = rows * (head_dim + 2);
+    float *states = malloc((size_t)(count * floats) * sizeof *states);
+    assert_non_null(states);
+    for (int s = 0; s < count; s++) {
+        float *acc = states + s * floats, *max = acc + rows * head_dim, *sum = max + rows;
+        for (int64_t r = 0; r < rows; r++) {
+            const bool empty = s % 3 == 1 && r % 2;
+            max[r] = empty ? -INFINITY : 20 * random_normal(&seed);
+            sum[r] = empty ? 0 : 1 + fabsf(random_normal(&seed));
+            for (int d = 0; d < head_dim; d++)
+                acc[r * head_dim + d] = empty ? 0 : random_normal(&seed);
+        }
+    }
+    return states;
+}
+
+/* The fold in float64: acc [head_dim] and the sum, of the largest maximum. */
+static double fold(double *acc, double *top, const float *states, int count, int64_t rows,
+                   int64_t r, int head_dim)
+{
+    const int64_t floats = rows * (head_dim + 2);
+    double sum = 0;
+    *top = -INFINITY;
+    memset(acc, 0, (size_t)head_dim * sizeof *acc);
+    for (int s = 0; s < count; s++)
+        *top = fmax(*top, (double)states[s * floats + rows * head_dim + r]);
+    for (int s = 0; s < count; s++) {
+        const float *state = states + s * floats;
+        const double weight = exp2((double)state[rows * head_dim + r] - *top);
+        sum += weight * (double)state[rows * (head_dim + 1) + r];
+        for (int d = 0; d < head_dim; d++)
+            acc[d] += weight * (double)state[r * head_dim + d];
+    }
+    return sum;
+}
+
+static void many_states_become_one(void **unused)
+{
+    (void)unused;
+    enum { HEADS = 3 };
+    static const int counts[] = {1, 2, 128, 129, 300};
+    for (int n = 0; n < 5; n++) {
+        const int count = counts[n], head_dim = head_dims[n];
+        const int64_t rows = 2 * HEADS, floats = rows * (head_dim + 2);
+        float *states = random_states(count, rows, head_dim);
+        float *got = malloc((size_t)floats * sizeof *got);
+        float *finished = malloc((size_t)(rows * head_dim) * sizeof *finished);
+        assert_true(got && finished);
+        struct gpu_memory in = gpu_memory_create((size_t)(count * floats) * 4, states, 0);
+        struct gpu_memory state = gpu_memory_create((size_t)floats * 4, NULL, 0xff);
+        struct gpu_memory out = gpu_memory_create((size_t)(rows * head_dim) * 4, NULL, 0xff);
+        const struct kernels_cuda_combine args = {.states = in.at,
+                                                  .count = count,
+                                                  .state = state.at,
+                                                  .rows = 2,
+                                                  .heads = HEADS,
+                                                  .head_dim = head_dim};
+        gpu_memory_settle("combine", kernels_cuda_find()->attention_combine(&args, NULL));
+        const struct kernels_cuda_finish finish = {.out = out.at,
+                                                   .out_dtype = DTYPE_F32,
+                                                   .acc = state.at,
+                                                   .sum = (float *)state.at + rows * (head_dim + 1),
+                                                   .rows = rows,
+                                                   .head_dim = head_dim};
+        gpu_memory_settle("finish", kernels_cuda_find()->attention_finish(&finish, NULL));
+        gpu_memory_read(&state, got);
+        gpu_memory_read(&out, finished);
+        for (int64_t r = 0; r < rows; r++) {
+            double acc[ATTENTION_HEAD_DIM_MAX], top;
+            const double sum = fold(acc, &top, states, count, rows, r, head_dim);
+            if (count == 1 || sum == 0)
+                assert_true(got[rows * head_dim + r] == states[rows * head_dim + r]);
+            assert_true((double)got[rows * head_dim + r] == top);
+            assert_true(fabs((double)got[rows * (head_dim + 1) + r] - sum) <= 1e-5 * sum);
+            for (int d = 0; d < head_dim; d++) {
+                const double want = sum == 0 ? 0 : acc[d] / sum;
+                assert_true(fabs((double)finished[r * head_dim + d] - want) <= 1e-5);
+            }
+        }
+        free(states);
+        free(got);
+        free(finished);
+        gpu_memory_destroy(&in);
+        gpu_memory_destroy(&state);
+        gpu_memory_destroy(&out);
+    }
+}
+
 int main(int count, char **arguments)
 {
     const struct CMUnitTest tests[] = {
@@ -212,6 +303,7 @@ int main(int count, char **arguments)
         cmocka_unit_test(finished_rows_are_the_state_divided),
         cmocka_unit_test(decode_is_close_to_the_truth),
         cmocka_unit_test(each_key_is_seen_through_its_own_band),
+        cmocka_unit_test(many_states_become_one),
     };
     if (!gpu_memory_present())
         return GPU_ABSENT;
