@@ -7,16 +7,18 @@
  *
  * Of a block with lanes r, elements k, little-endian:
  *
- * | layout       | quants                                     | scales           | bytes | holds |
- * | FLOATS       | f32 [k][r]                                 |                  | 2048  | F32   |
- * | HALVES       | f16 [k][r]                                 |                  | 1024  | F16   |
- * | PAIRS        | bf16 [k/2][r][k%2]                         |                  | 1024  | BF16  |
- * | BYTES        | i8 [k][r]                                  | f16 d[r]         | 544   | Q8_0,
- * Q5_0 | | NIBBLES      | u32 [k/8][r], element k at bits 4 (k%8)    | f16 d[r]         | 288   |
- * Q4_0  | | NIBBLES_MIN  | as NIBBLES                                 | f16 d[r], m[r]   | 320   |
- * Q4_1  | | WIDE_NIBBLES | as NIBBLES                                 | f32 d[r], m[r]   | 384   |
- * Q4_K  | | WIDE_BYTES   | as BYTES              | f32 d[r] (k < 16), d[r] (k >= 16), m[r] | 704 |
- * Q5_1, Q5_K, Q6_K |
+ * | layout       | quants                           | scales          | bytes | holds            |
+ * | FLOATS       | f32 [k][r]                       |                 | 2048  | F32              |
+ * | HALVES       | f16 [k][r]                       |                 | 1024  | F16              |
+ * | PAIRS        | bf16 [k/2][r][k%2]               |                 | 1024  | BF16             |
+ * | BYTES        | i8 [k][r]                        | f16 d[r]        | 544   | Q8_0, Q5_0       |
+ * | NIBBLES      | u32 [k/8][r], k at bits 4 (k%8)  | f16 d[r]        | 288   | Q4_0             |
+ * | NIBBLES_MIN  | as NIBBLES                       | f16 d[r], m[r]  | 320   | Q4_1             |
+ * | WIDE_NIBBLES | as NIBBLES                       | f32 d[r], m[r]  | 384   | Q4_K             |
+ * | WIDE_BYTES   | as BYTES                         | f32 d[r] twice, | 704   | Q5_1, Q5_K, Q6_K |
+ * |              |                                  | then m[r]       |       |                  |
+ *
+ * The two d[r] of WIDE_BYTES are those of k < 16 and k >= 16.
  *
  * An element is q d + m, where m = -8 d for NIBBLES and 0 for BYTES; that is exactly the file's
  * value, in float32, for every type: the products of the nested scales of the K types are exact.
