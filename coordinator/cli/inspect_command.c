@@ -1,4 +1,4 @@
-/* longhaul inspect: a model file in human form. */
+/* longhaul inspect: a model in human form. */
 #include <stdio.h>
 
 #include "coordinator/cli/commands.h"
@@ -16,8 +16,8 @@ int inspect_command(int argc, char **argv)
         .program = "longhaul inspect",
         .example = "  longhaul inspect SmolLM2-135M-Instruct.Q4_1.gguf\n",
         .summary =
-            "Shows a model file: its architecture, its tensors, its tokenizer, and what of it is\n"
-            "not supported.\n",
+            "Shows a model file, or a model's directory: its architecture, its tensors, its\n"
+            "tokenizer, and what of it is not supported.\n",
         .arguments = "FILE",
         .arguments_least = 1,
         .arguments_most = 1,
