@@ -154,8 +154,10 @@ __global__ void __launch_bounds__(32 * PRODUCT_WARPS)
 #pragma unroll
                 for (int o = 0; o < PRODUCT_OUTPUTS; o++) {
                     const float *ours = &w[o][i / 2][i % 2 * 4];
-                    sums[o][r] +=
-                        ours[0] * four.x + ours[1] * four.y + ours[2] * four.z + ours[3] * four.w;
+                    sums[o][r] = fmaf(ours[0], four.x, sums[o][r]);
+                    sums[o][r] = fmaf(ours[1], four.y, sums[o][r]);
+                    sums[o][r] = fmaf(ours[2], four.z, sums[o][r]);
+                    sums[o][r] = fmaf(ours[3], four.w, sums[o][r]);
                 }
             }
         }

@@ -205,6 +205,72 @@ static void each_key_is_seen_through_its_own_band(void **unused)
     }
 }
 
+/* A row's numbers do not depend on which rows share its tile: one call, other spans. */
+static void queries_may_be_cut_anywhere(void **unused)
+{
+    (void)unused;
+    for (int i = 0; i < GPU_CASES / 4; i++) {
+        struct attention_case c = random_case(groups[i % 7], head_dims[i % 6], GPU_CASES_QUERIES);
+        struct attention_on_gpu on = attention_on_gpu_create(&c, operand_of(i), &seed, 1);
+        struct attention_state whole, cut;
+        attention_state_create(&whole, &c);
+        attention_state_create(&cut, &c);
+        struct attention_on_gpu_call call = attention_on_gpu_whole(&on);
+        attention_on_gpu_prefill(&on, &call);
+        attention_on_gpu_state(&on, &whole);
+        call.span_count = 0;
+        for (int64_t row = 0; row < c.tokens && call.span_count < ATTENTION_SPANS_MAX;) {
+            const bool last = call.span_count + 1 == ATTENTION_SPANS_MAX;
+            const int64_t tokens =
+                last ? c.tokens - row : random_between(&seed, 1, c.tokens - row + 1);
+            call.spans[call.span_count++] =
+                (struct attention_span){row, c.query_first + row, tokens};
+            row += tokens;
+        }
+        attention_on_gpu_prefill(&on, &call);
+        attention_on_gpu_state(&on, &cut);
+        assert_memory_equal(whole.acc.at, cut.acc.at, whole.acc.bytes);
+        assert_memory_equal(whole.max.at, cut.max.at, whole.max.bytes);
+        assert_memory_equal(whole.sum.at, cut.sum.at, whole.sum.bytes);
+        attention_state_destroy(&whole);
+        attention_state_destroy(&cut);
+        attention_on_gpu_destroy(&on);
+        attention_case_destroy(&c);
+    }
+}
+
+/* Before anything is put on a stream; empty calls are no mistake. */
+static void refuses_what_it_has_no_kernel_for(void **unused)
+{
+    (void)unused;
+    const struct kernels_cuda *kernels = kernels_cuda_find();
+    const struct attention_regimes regimes = {0};
+    struct kernels_cuda_prefill prefill = {
+        .regimes = &regimes, .heads = 4, .kv_heads = 2, .head_dim = 64, .operand = DTYPE_BF16};
+    assert_int_equal(kernels->attention_prefill(&prefill, NULL), 0);
+    prefill.head_dim = 72;
+    assert_int_equal(kernels->attention_prefill(&prefill, NULL), 1);
+    prefill.head_dim = 272;
+    assert_int_equal(kernels->attention_prefill(&prefill, NULL), 1);
+    prefill.head_dim = 64;
+    prefill.kv_heads = 3;
+    assert_int_equal(kernels->attention_prefill(&prefill, NULL), 1);
+    prefill.kv_heads = 2;
+    prefill.operand = DTYPE_F32;
+    assert_int_equal(kernels->attention_prefill(&prefill, NULL), 1);
+    prefill.operand = DTYPE_BF16;
+    prefill.run_count = ATTENTION_RUNS_MAX + 1;
+    assert_int_equal(kernels->attention_prefill(&prefill, NULL), 1);
+    struct kernels_cuda_decode decode = {
+        .regimes = &regimes, .heads = 4, .kv_heads = 2, .head_dim = 64, .splits = 1};
+    assert_int_equal(kernels->attention_decode(&decode, NULL), 0);
+    decode.rows = 1; /* of operands in float32 */
+    assert_int_equal(kernels->attention_decode(&decode, NULL), 1);
+    decode.operand = DTYPE_F16;
+    decode.splits = 0;
+    assert_int_equal(kernels->attention_decode(&decode, NULL), 1);
+}
+
 /* States of random rows, every third one empty in every other row. */
 static float *random_states(int count, int64_t rows, int head_dim)
 {
@@ -304,10 +370,12 @@ int main(int count, char **arguments)
         cmocka_unit_test(decode_is_close_to_the_truth),
         cmocka_unit_test(each_key_is_seen_through_its_own_band),
         cmocka_unit_test(many_states_become_one),
+        cmocka_unit_test(queries_may_be_cut_anywhere),
+        cmocka_unit_test(refuses_what_it_has_no_kernel_for),
     };
     if (!gpu_memory_present())
         return GPU_ABSENT;
-    seed.state = count > 1 ? strtoull(arguments[1], NULL, 0) : (uint64_t)time(NULL);
+    seed.state = count > 1 ? strtoull(arguments[1], NULL, 0) : GPU_CASES_SEED;
     printf("seed %llu\n", (unsigned long long)seed.state);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

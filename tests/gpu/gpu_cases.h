@@ -1,8 +1,10 @@
-/* How much the tests of kernels do: all there is on a GPU, less where it is emulated. */
+/* How much the tests of kernels do: all there is on a GPU, with fresh data; less where it is
+ * emulated. */
 #pragma once
 
 #ifndef GPU_CASES
 #define GPU_CASES 168         /* every group with every head_dim and both operand types, twice */
 #define GPU_CASES_QUERIES 300 /* tokens at most */
 #define GPU_CASES_KEYS 700
+#define GPU_CASES_SEED ((uint64_t)time(NULL))
 #endif

@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "kernels/kernels_cuda.h"
+#include "tests/gpu/gpu_cases.h"
 #include "tests/gpu/gpu_memory.h"
 #include "tests/support/quantize.h"
 #include "tests/support/random.h"
@@ -71,7 +72,7 @@ static void norms_and_adds(void **unused)
         const enum dtype dtype = outputs[n % 3];
         float *x = normals(count), *add = normals(count), *weight = normals(width);
         struct gpu_memory hidden = floats_on_gpu(x, count), added = floats_on_gpu(add, count);
-        struct gpu_memory weights = floats_on_gpu(weight, width);
+        struct gpu_memory weights = floats_on_gpu(weight, width), other = floats_on_gpu(x, count);
         struct gpu_memory out = gpu_memory_create((size_t)count * bytes_of(dtype), NULL, POISON);
         const struct kernels_cuda_rmsnorm args = {
             .out = out.at,
@@ -84,11 +85,17 @@ static void norms_and_adds(void **unused)
             .eps = 1e-5f,
         };
         gpu_memory_settle("rmsnorm", kernels_cuda_find()->rmsnorm(&args, NULL));
+        struct kernels_cuda_rmsnorm only_add = args;
+        only_add.out = NULL;
+        only_add.hidden = other.at;
+        gpu_memory_settle("rmsnorm", kernels_cuda_find()->rmsnorm(&only_add, NULL));
+        float *summed = read_back(&other, DTYPE_F32);
         float *got = read_back(&out, dtype), *stream = read_back(&hidden, DTYPE_F32);
         for (int64_t r = 0; r < rows; r++) {
             double squares = 0;
             for (int64_t i = r * width; i < (r + 1) * width; i++) {
                 assert_true(stream[i] == (n % 2 ? x[i] + add[i] : x[i]));
+                assert_true(summed[i] == stream[i]);
                 squares += (double)stream[i] * stream[i];
             }
             const double scale = 1 / sqrt(squares / (double)width + (double)1e-5f);
@@ -102,6 +109,8 @@ static void norms_and_adds(void **unused)
         free(weight);
         free(got);
         free(stream);
+        free(summed);
+        gpu_memory_destroy(&other);
         gpu_memory_destroy(&hidden);
         gpu_memory_destroy(&added);
         gpu_memory_destroy(&weights);
@@ -439,6 +448,39 @@ static void expands_every_type_exactly(void **unused)
     }
 }
 
+/* The same bits for a row alone as among others. */
+static void expect_rows_apart(const struct weights_case *c, int64_t rows)
+{
+    const int64_t in = c->matrix.in, out = c->matrix.out;
+    float *x = normals(rows * in);
+    struct gpu_memory x_at = floats_on_gpu(x, rows * in);
+    struct gpu_memory all = gpu_memory_create((size_t)(rows * out) * 4, NULL, POISON);
+    struct gpu_memory each = gpu_memory_create((size_t)(rows * out) * 4, NULL, POISON);
+    struct kernels_cuda_matmul args = {.y = all.at,
+                                       .y_stride = out,
+                                       .x = x_at.at,
+                                       .x_stride = in,
+                                       .rows = rows,
+                                       .matrices = {c->matrix},
+                                       .matrix_count = 1,
+                                       .out_end = out};
+    gpu_memory_settle("matmul_decode", kernels_cuda_find()->matmul_decode(&args, NULL));
+    args.rows = 1;
+    for (int64_t r = 0; r < rows; r++) {
+        args.y = (float *)each.at + r * out;
+        args.x = (const float *)x_at.at + r * in;
+        gpu_memory_settle("matmul_decode", kernels_cuda_find()->matmul_decode(&args, NULL));
+    }
+    float *together = read_back(&all, DTYPE_F32), *apart = read_back(&each, DTYPE_F32);
+    assert_memory_equal(together, apart, all.bytes);
+    free(x);
+    free(together);
+    free(apart);
+    gpu_memory_destroy(&x_at);
+    gpu_memory_destroy(&all);
+    gpu_memory_destroy(&each);
+}
+
 /* Outputs [first, end) of two matrices laid end to end; the rest of y stays poisoned. */
 static void expect_product(const struct weights_case c[2], int64_t rows, int64_t first, int64_t end,
                            bool accumulate)
@@ -499,9 +541,31 @@ static void multiplies_every_type(void **unused)
             expect_product(c, row_counts[n], 16, 48, n % 2);
             expect_product(c, row_counts[n], 45, 45, false);
         }
+        expect_rows_apart(&c[0], 9);
         weights_case_destroy(&c[0]);
         weights_case_destroy(&c[1]);
     }
+}
+
+static void refuses_what_it_has_no_kernel_for(void **unused)
+{
+    (void)unused;
+    const struct kernels_cuda *kernels = kernels_cuda_find();
+    struct kernels_cuda_matmul product = {.matrices = {{.dtype = DTYPE_Q4_K, .out = 1, .in = 128}},
+                                          .matrix_count = 1,
+                                          .rows = 1,
+                                          .out_end = 1};
+    assert_int_equal(kernels->matmul_decode(&product, NULL), 1); /* half a block */
+    product.matrices[0] = (struct kernels_cuda_matrix){.dtype = DTYPE_F32, .out = 1, .in = 24};
+    assert_int_equal(kernels->matmul_decode(&product, NULL), 1);
+    product.matrices[0].dtype = DTYPE_COUNT;
+    assert_int_equal(kernels->matmul_decode(&product, NULL), 1);
+    const struct kernels_cuda_rmsnorm norm = {.rows = 1, .width = 6};
+    assert_int_equal(kernels->rmsnorm(&norm, NULL), 1);
+    const struct kernels_cuda_rope_queries rope = {.rows = 1, .heads = 1, .head_dim = 64};
+    assert_int_equal(kernels->rope_queries(&rope, NULL), 1); /* into float32 */
+    const struct kernels_cuda_embed nothing = {.matrix = {.dtype = DTYPE_F32, .in = 16}};
+    assert_int_equal(kernels->embed(&nothing, NULL), 0);
 }
 
 int main(int count, char **arguments)
@@ -514,10 +578,11 @@ int main(int count, char **arguments)
         cmocka_unit_test(reads_logits),
         cmocka_unit_test(expands_every_type_exactly),
         cmocka_unit_test(multiplies_every_type),
+        cmocka_unit_test(refuses_what_it_has_no_kernel_for),
     };
     if (!gpu_memory_present())
         return GPU_ABSENT;
-    seed.state = count > 1 ? strtoull(arguments[1], NULL, 0) : (uint64_t)time(NULL);
+    seed.state = count > 1 ? strtoull(arguments[1], NULL, 0) : GPU_CASES_SEED;
     printf("seed %llu\n", (unsigned long long)seed.state);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
