@@ -61,12 +61,18 @@ static struct attention_case random_case(int group, int head_dim, int64_t tokens
         c.key_first = 0;
         c.key_end = c.bands.sinks;
     }
+    if (c.bands.sinks == 0 && random_between(&seed, 0, 3) == 0) { /* beyond 32 bits */
+        const int64_t far = (int64_t)PANEL_TOKENS << 27;
+        c.query_first += far;
+        c.key_first += far;
+        c.key_end += far;
+    }
     c.scale_log2 = 1.44269504f / sqrtf((float)head_dim);
     attention_case_create(&c);
     return c;
 }
 
-static const int head_dims[] = {64, 128, 16, 80, 96, 256};
+static const int head_dims[] = {64, 128, 16, 80, 96, 256, 112};
 static const int groups[] = {1, 2, 3, 4, 5, 7, 8};
 static const float spreads[] = {0.5f, 1, 4};
 
@@ -103,7 +109,7 @@ static void prefill_is_close_to_the_truth(void **unused)
     (void)unused;
     for (int i = 0; i < GPU_CASES; i++) {
         struct attention_case c =
-            random_case(groups[i % 7], head_dims[i / 2 % 6], GPU_CASES_QUERIES);
+            random_case(groups[i % 7], head_dims[i / 2 % 7], GPU_CASES_QUERIES);
         struct attention_on_gpu on =
             attention_on_gpu_create(&c, operand_of(i), &seed, spreads[i % 3]);
         struct attention_state state;
@@ -125,7 +131,7 @@ static void finished_rows_are_the_state_divided(void **unused)
 {
     (void)unused;
     for (int i = 0; i < GPU_CASES / 4; i++) {
-        struct attention_case c = random_case(groups[i % 7], head_dims[i % 6], GPU_CASES_QUERIES);
+        struct attention_case c = random_case(groups[i % 7], head_dims[i % 7], GPU_CASES_QUERIES);
         struct attention_on_gpu on = attention_on_gpu_create(&c, operand_of(i), &seed, 1);
         struct attention_state state;
         attention_state_create(&state, &c);
@@ -145,7 +151,7 @@ static void decode_is_close_to_the_truth(void **unused)
 {
     (void)unused;
     for (int i = 0; i < GPU_CASES; i++) {
-        struct attention_case c = random_case(groups[i % 7], head_dims[i / 2 % 6], 1 + i % 5);
+        struct attention_case c = random_case(groups[i % 7], head_dims[i / 2 % 7], 1 + i % 5);
         if (i % 3 && c.key_end > c.tokens) /* the newest keys are the queries' own */
             c.query_first = c.key_end - c.tokens;
         struct attention_on_gpu on =
@@ -210,7 +216,7 @@ static void queries_may_be_cut_anywhere(void **unused)
 {
     (void)unused;
     for (int i = 0; i < GPU_CASES / 4; i++) {
-        struct attention_case c = random_case(groups[i % 7], head_dims[i % 6], GPU_CASES_QUERIES);
+        struct attention_case c = random_case(groups[i % 7], head_dims[i % 7], GPU_CASES_QUERIES);
         struct attention_on_gpu on = attention_on_gpu_create(&c, operand_of(i), &seed, 1);
         struct attention_state whole, cut;
         attention_state_create(&whole, &c);
