@@ -1,7 +1,8 @@
 /* attention_cuda_bench [--heads HEADS KV_HEADS] [TOKENS ...]
  *
  * Times the attention kernels on the GPU, bf16, head_dim 64 and 128: prefill of TOKENS tokens with
- * causal, STRING and LM-Infinite bands, and one decode step over TOKENS keys. One JSON line each;
+ * causal, STRING and LM-Infinite bands, and one decode step over TOKENS keys, split by 256, 512 and
+ * 1024 tokens (the device splits by 1024 and the number of workers). One JSON line each;
  * FLOPs are those of the visible pairs, 4 * head_dim a pair and head, and decode's bytes are those
  * of the keys and values, beside the copy rate measured in the same run. */
 #include <math.h>
@@ -14,7 +15,7 @@
 #include "tests/gpu/gpu_timing.h"
 #include "tests/kernels/attention_case.h"
 
-enum { SETS_MAX = 32, SPLIT_TOKENS = 1024, LOTS_MAX = 1024, FRAMES = 2 };
+enum { SETS_MAX = 32, LOTS_MAX = 1024, FRAMES = 2 };
 
 struct bench {
     int heads, kv_heads, head_dim;
@@ -30,6 +31,7 @@ struct bench {
     /* decode */
     void *lots, *split_first, *index, *states;
     int splits;
+    int64_t split_tokens;
 };
 
 static float scale_log2(const struct bench *bench)
@@ -171,7 +173,7 @@ static void bench_prefill(struct bench *bench)
     release(bench);
 }
 
-/* A split for each SPLIT_TOKENS visible tokens, and one for the sinks, as the device cuts them. */
+/* A split for each split_tokens visible tokens, and one for the sinks, as the device cuts them. */
 static void cut(struct bench *bench)
 {
     static struct kernels_cuda_lot lots[LOTS_MAX];
@@ -184,7 +186,7 @@ static void cut(struct bench *bench)
         lots[count++] =
             (struct kernels_cuda_lot){.end = bench->bands.sinks, .key_frame = 1, .base = 1};
     while (first < bench->tokens && count < LOTS_MAX) {
-        int64_t end = (first / SPLIT_TOKENS + 1) * SPLIT_TOKENS;
+        int64_t end = (first / bench->split_tokens + 1) * bench->split_tokens;
         end = end < bench->tokens ? end : bench->tokens;
         lots[count++] =
             (struct kernels_cuda_lot){.record = first / PANEL_TOKENS, .first = first, .end = end};
@@ -201,15 +203,19 @@ static void cut(struct bench *bench)
 
 static void bench_decode(struct bench *bench, double copy_rate)
 {
-    take(bench, 1);
-    cut(bench);
-    bench->states =
-        gpu_timing_memory((size_t)(bench->splits * bench->heads * (bench->head_dim + 2)) * 4);
-    const struct gpu_timing timing = gpu_timing_of(decode, bench, 0.2);
     const double bytes = pairs_of(bench, bench->tokens - 1) * 4 * bench->kv_heads * bench->head_dim;
-    print_line(bench, "attention_decode", timing, "share_of_copy_rate",
-               bytes / (timing.median_ms * 1e-3) / copy_rate);
-    gpu_timing_free(bench->states);
+    take(bench, 1);
+    for (bench->split_tokens = 256; bench->split_tokens <= 1024; bench->split_tokens *= 2) {
+        cut(bench);
+        bench->states =
+            gpu_timing_memory((size_t)(bench->splits * bench->heads * (bench->head_dim + 2)) * 4);
+        const struct gpu_timing timing = gpu_timing_of(decode, bench, 0.2);
+        char what[64];
+        snprintf(what, sizeof what, "attention_decode by %lld", (long long)bench->split_tokens);
+        print_line(bench, what, timing, "share_of_copy_rate",
+                   bytes / (timing.median_ms * 1e-3) / copy_rate);
+        gpu_timing_free(bench->states);
+    }
     release(bench);
 }
 
