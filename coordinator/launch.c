@@ -98,7 +98,7 @@ static enum status make_arguments(struct launch *launch, const struct launch_set
         TRY(add_mpirun(launch, settings));
     TRY(add(launch, "%s", settings->worker));
     TRY(add(launch, "--coordinator=%s", settings->coordinator));
-    TRY(add(launch, "--transport=%s", settings->mpi ? "mpi" : "loopback"));
+    TRY(add(launch, "--transport=%s", settings->mpi ? settings->transport : "loopback"));
     for (size_t i = 0; i < settings->argument_count; i++)
         if (strncmp(settings->arguments[i], "--transport=", 12) != 0)
             TRY(add(launch, "%s", settings->arguments[i]));

@@ -16,8 +16,9 @@ struct launch_settings {
     const char *const *arguments; /* further ones of the worker, [argument_count] */
     size_t argument_count;
     int workers;
-    bool mpi;         /* otherwise loopback */
-    const char *path; /* PATH, where mpirun is looked for */
+    bool mpi;              /* started by mpirun; otherwise loopback */
+    const char *transport; /* what ranks that mpirun starts are told: "auto", "mpi", "nccl" */
+    const char *path;      /* PATH, where mpirun is looked for */
     char *const *environment;
     int64_t join_deadline_ms;
 };

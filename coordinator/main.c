@@ -97,7 +97,9 @@ static enum status start_workers(struct launch **launch, const struct config *co
         .arguments = (const char *const *)arguments,
         .argument_count = config_arguments(config, CONFIG_WORKER, arguments, WORKER_ARGUMENTS_MAX),
         .workers = workers,
-        .mpi = strcmp(transport, "mpi") == 0 || (strcmp(transport, "auto") == 0 && workers > 1),
+        .mpi = strcmp(transport, "mpi") == 0 || strcmp(transport, "nccl") == 0 ||
+               (strcmp(transport, "auto") == 0 && workers > 1),
+        .transport = transport,
         .path = getenv("PATH"),
         .environment = environ,
         .join_deadline_ms =

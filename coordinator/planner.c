@@ -175,6 +175,8 @@ static enum status add_memory(struct planner_forecast *forecast, const struct mo
         .threads = facts->threads,
         .scratch_bytes = facts->scratch_bytes,
         .logit_rows = facts->logit_rows,
+        .list_row_bytes = facts->list_row_bytes,
+        .list_panel_bytes = facts->list_panel_bytes,
     };
     for (int rank = 0; rank < forecast->count; rank++)
         TRY(memory_plan_make(&forecast->ranks[rank].memory, shape, choice, rank, &needs));

@@ -510,6 +510,8 @@ static void describe(const struct group *group, struct workers_facts *facts)
         facts->base_bytes = larger(facts->base_bytes, rank->load.base_bytes);
         facts->scratch_bytes = larger(facts->scratch_bytes, rank->load.scratch_bytes);
         facts->logit_rows = larger(facts->logit_rows, rank->load.logit_rows);
+        facts->list_row_bytes = larger(facts->list_row_bytes, rank->load.list_row_bytes);
+        facts->list_panel_bytes = larger(facts->list_panel_bytes, rank->load.list_panel_bytes);
         if (rank->load.seconds > facts->load_seconds)
             facts->load_seconds = rank->load.seconds;
     }

@@ -48,6 +48,7 @@ struct workers_facts {
     int64_t base_bytes;
     int64_t scratch_bytes;
     int64_t logit_rows;
+    int64_t list_row_bytes, list_panel_bytes;
     double load_seconds; /* of the slowest rank */
 };
 

@@ -11,9 +11,13 @@
 #include "proto/log.h"
 #include "proto/rpc/rpc_client.h"
 #include "worker/engine/device/binding.h"
+#include "worker/engine/device/cuda_find.h"
+#include "worker/engine/transport/nccl_api.h"
+#include "worker/engine/transport/nccl_share.h"
 #include "worker/engine/transport/transport_loopback.h"
 #include "worker/engine/transport/transport_mpi.h"
 #include "worker/process_memory.h"
+#include "worker/rank_place.h"
 #include "worker/serve.h"
 
 enum { RANKS_MAX = 64, EXIT_LOST = 75, PACKED_SIDE = 256 };
@@ -45,6 +49,26 @@ static void describe_packed(const struct kernels *kernels, const char *separator
     printf("}");
 }
 
+/* Says of each GPU what it is, or why there is none. */
+static void describe_gpus(void)
+{
+    const struct cuda_runtime *runtime;
+    const struct kernels_cuda *kernels;
+    const struct nccl_api *nccl;
+    struct cuda_facts facts;
+    int count = 0;
+    bool gpus = cuda_find(&runtime, &kernels) == STATUS_OK && runtime->count(&count) == STATUS_OK;
+    printf(", \"devices\": [\"cpu\"%s], \"cuda\": \"%s\", \"gpus\": [", gpus ? ", \"cuda\"" : "",
+           gpus ? runtime->name : status_message());
+    for (int gpu = 0; gpus && gpu < count; gpu++)
+        if (runtime->open(gpu, &facts) == STATUS_OK)
+            printf("%s\"%s, %s, sm_%d%d, %.1f GiB\"", gpu ? ", " : "", facts.name, facts.bus,
+                   facts.major, facts.minor, (double)facts.memory_bytes / 0x1p30);
+    bool exchanges = nccl_find(&nccl) == STATUS_OK;
+    printf("], \"nccl\": \"%s\", \"transports\": [\"loopback\", \"mpi\"%s]",
+           exchanges ? nccl->name : status_message(), exchanges ? ", \"nccl\"" : "");
+}
+
 static int describe(void)
 {
     struct binding binding;
@@ -60,9 +84,10 @@ static int describe(void)
         printf("%s\"%s\"", separator, kernels_at(k)->name);
         separator = ", ";
     }
-    printf("], \"best_kernels\": \"%s\", \"transports\": [\"loopback\", \"mpi\"], \"devices\": "
-           "[\"cpu\"], \"memory_available_mib\": %lld, \"packed_side\": %d, \"packed_bytes\": {",
-           kernels_best()->name, (long long)(process_memory_available() >> 20), PACKED_SIDE);
+    printf("], \"best_kernels\": \"%s\"", kernels_best()->name);
+    describe_gpus();
+    printf(", \"memory_available_mib\": %lld, \"packed_side\": %d, \"packed_bytes\": {",
+           (long long)(process_memory_available() >> 20), PACKED_SIDE);
     for (int k = 0; kernels_at(k); k++)
         if (kernels_runs_here(kernels_at(k)))
             describe_packed(kernels_at(k), k ? ", " : "");
@@ -77,30 +102,49 @@ struct rank_thread {
     struct transport *transport;
     struct rpc_client *client;
     const struct serve_options *options;
+    const struct rank_place_wish *wish;
     enum status status;
     char message[512];
 };
 
+/* Takes `host`. */
+static enum status play_on(struct transport *host, struct rpc_client *client,
+                           const struct serve_options *options, const struct rank_place_wish *wish)
+{
+    struct rank_place place;
+    struct serve_options served = *options;
+    enum status status = rank_place_open(&place, host, wish);
+    if (status != STATUS_OK) {
+        transport_abort(host, status_message());
+        transport_destroy(host);
+        return status;
+    }
+    served.lane = place.on_gpu ? &place.lane : NULL;
+    status = serve(place.transport, client, &served);
+    rank_place_close(&place);
+    return status;
+}
+
 static void *play_rank(void *argument)
 {
     struct rank_thread *rank = argument;
-    rank->status = serve(rank->transport, rank->client, rank->options);
+    rank->status = play_on(rank->transport, rank->client, rank->options, rank->wish);
     snprintf(rank->message, sizeof rank->message, "%s", status_message());
     return NULL;
 }
 
 /* The first rank that failed speaks for all: the others failed because of it. */
 static enum status run_loopback(int ranks, struct rpc_client *client,
-                                const struct serve_options *options)
+                                const struct serve_options *options,
+                                const struct rank_place_wish *wish)
 {
     struct transport *transports[RANKS_MAX];
     struct rank_thread threads[RANKS_MAX];
-    const struct transport_options transport_options = {.threads = options->threads};
     enum status status = STATUS_OK;
-    TRY(transport_loopback_create_group(transports, ranks, &transport_options));
+    TRY(transport_loopback_create_group(transports, ranks, wish->options));
     for (int r = 0; r < ranks; r++) {
-        threads[r] =
-            (struct rank_thread){.transport = transports[r], .client = client, .options = options};
+        threads[r] = (struct rank_thread){
+            .transport = transports[r], .client = client, .options = options, .wish = wish};
         if (pthread_create(&threads[r].thread, NULL, play_rank, &threads[r]) != 0)
             return fail(STATUS_RESOURCE_EXHAUSTED, "no thread for rank %d", r);
     }
@@ -109,21 +153,46 @@ static enum status run_loopback(int ranks, struct rpc_client *client,
         if (threads[r].status != STATUS_OK && status == STATUS_OK)
             status = fail(threads[r].status, "%s", threads[r].message);
     }
-    for (int r = 0; r < ranks; r++)
-        transport_destroy(transports[r]);
     return status;
 }
 
 static enum status run_mpi(struct rpc_client *client, const struct serve_options *options,
-                           enum log_level level)
+                           const struct rank_place_wish *wish, enum log_level level)
 {
     struct transport *transport;
-    const struct transport_options transport_options = {.threads = options->threads};
-    TRY(transport_mpi_create(&transport, &transport_options));
+    TRY(transport_mpi_create(&transport, wish->options));
     log_configure(level, transport->rank);
-    enum status status = serve(transport, client, options);
-    transport_destroy(transport);
-    return status;
+    return play_on(transport, client, options, wish);
+}
+
+/* What the options ask of the device. A transport of the host cannot carry what lies on GPUs. */
+static enum status read_wish(struct rank_place_wish *wish, const struct config *config,
+                             const struct transport_options *transport_options, int64_t ranks)
+{
+    const char *device = config_text(config, "engine.device");
+    const char *transport = config_text(config, "engine.transport");
+    const bool named = strcmp(config_text(config, "engine.kernels"), "auto") != 0;
+    /* Ranks that are threads take GPUs only where they are told to, or one is alone. */
+    const bool host =
+        strcmp(transport, "mpi") == 0 || (strcmp(transport, "loopback") == 0 && ranks > 1);
+    *wish = (struct rank_place_wish){
+        .cuda = strcmp(device, "cuda") == 0,
+        .nccl = strcmp(transport, "nccl") == 0,
+        .oversubscribe = config_switch(config, "engine.oversubscribe_gpu"),
+        .options = transport_options,
+    };
+    if (wish->nccl && strcmp(device, "cpu") == 0)
+        return fail(STATUS_INVALID_ARGUMENT,
+                    "--transport nccl carries what lies on GPUs: leave out "
+                    "--device cpu");
+    if ((wish->cuda || wish->nccl) && named)
+        return fail(STATUS_INVALID_ARGUMENT,
+                    "--kernels names variants of the CPU's: leave it out with --device cuda");
+    if (wish->cuda && strcmp(transport, "mpi") == 0)
+        return fail(STATUS_INVALID_ARGUMENT, "--transport mpi cannot carry what lies on GPUs: give "
+                                             "nccl, or leave it out");
+    wish->cpu = strcmp(device, "cpu") == 0 || named || (host && !wish->cuda);
+    return STATUS_OK;
 }
 
 static enum status run(const struct options *options, bool under_mpirun)
@@ -131,7 +200,8 @@ static enum status run(const struct options *options, bool under_mpirun)
     const struct config *config = options->config;
     const char *transport = config_text(config, "engine.transport");
     const char *kernels = config_text(config, "engine.kernels");
-    bool mpi = strcmp(transport, "mpi") == 0 || (strcmp(transport, "auto") == 0 && under_mpirun);
+    bool mpi =
+        strcmp(transport, "mpi") == 0 || (strcmp(transport, "loopback") != 0 && under_mpirun);
     const struct serve_options serve_options = {
         .model_path = config_text(config, "model.path"),
         .kernels = strcmp(kernels, "auto") == 0 ? NULL : kernels,
@@ -140,13 +210,16 @@ static enum status run(const struct options *options, bool under_mpirun)
             (int64_t)(1000 * config_real(config, "control.heartbeat_timeout_seconds")),
         .process_ranks = mpi ? 1 : (int)options->ranks,
     };
+    const struct transport_options transport_options = {.threads = serve_options.threads};
     enum log_level level;
     struct rpc_client *client;
+    struct rank_place_wish wish;
+    TRY(read_wish(&wish, config, &transport_options, options->ranks));
     TRY(log_level_parse(&level, config_text(config, "log.level")));
     log_configure(level, -1);
     TRY(rpc_client_create(&client, config_text(config, "worker.coordinator")));
-    enum status status = mpi ? run_mpi(client, &serve_options, level)
-                             : run_loopback((int)options->ranks, client, &serve_options);
+    enum status status = mpi ? run_mpi(client, &serve_options, &wish, level)
+                             : run_loopback((int)options->ranks, client, &serve_options, &wish);
     rpc_client_destroy(client);
     return status;
 }
@@ -163,6 +236,14 @@ static int missing_flag(const struct config *config)
         return FLAGS_EXIT_USAGE;
     }
     return FLAGS_GO_ON;
+}
+
+static int share_device(const char *world_rank)
+{
+    char name[64];
+    snprintf(name, sizeof name, "longhaul-%.40s", world_rank ? world_rank : "0");
+    enum status status = nccl_share_device(name);
+    return status == STATUS_OK ? FLAGS_GO_ON : report(status);
 }
 
 int main(int argc, char **argv)
@@ -200,6 +281,8 @@ int main(int argc, char **argv)
         code = describe();
     else if (code == FLAGS_GO_ON)
         code = missing_flag(options.config);
+    if (code == FLAGS_GO_ON && config_switch(options.config, "engine.oversubscribe_gpu"))
+        code = share_device(getenv("OMPI_COMM_WORLD_RANK"));
     if (code == FLAGS_GO_ON)
         code = report(run(&options, getenv("OMPI_COMM_WORLD_SIZE") != NULL));
     config_destroy(options.config);

@@ -128,6 +128,8 @@ static enum status introduce(struct serve_rank *rank)
         best = all[r].best_kernels < best ? all[r].best_kernels : best;
     snprintf(rank->group_id, sizeof rank->group_id, "%s", all[0].group_id);
     rank->kernels = rank->options->kernels ? rank->options->kernels : kernels_at(best)->name;
+    if (rank->options->lane)
+        rank->kernels = "cuda";
 end:
     free(all);
     free(offsets);
@@ -152,7 +154,8 @@ static enum status say_hello(struct serve_rank *rank)
     hello.kernels = kernels;
     hello.memory_bytes = rank->memory_bytes;
     hello.transport = (char *)rank->transport->name;
-    hello.shared_memory_bus = rank->transport->local_size > 1;
+    hello.shared_memory_bus =
+        rank->options->lane ? rank->options->lane->ranks > 1 : rank->transport->local_size > 1;
     return say(rank, LONGHAUL__V1__WORKER_MESSAGE__KIND_HELLO, &hello);
 }
 
@@ -494,6 +497,7 @@ static enum status load(struct serve_rank *rank, const struct model *model)
         .kernels = rank->kernels,
         .threads = rank->threads,
         .memory_bytes = rank->memory_bytes,
+        .lane = rank->options->lane,
     };
     struct engine *engine;
     TRY(engine_create(&engine, model, rank->transport, &options));
@@ -513,6 +517,8 @@ static enum status load(struct serve_rank *rank, const struct model *model)
                        : LONGHAUL__V1__CACHE_TYPE__CACHE_TYPE_BF16;
     loaded.scratch_bytes = needs->scratch_bytes;
     loaded.logit_rows = needs->logit_rows;
+    loaded.list_row_bytes = needs->list_row_bytes;
+    loaded.list_panel_bytes = needs->list_panel_bytes;
     log_line(LOG_INFO, "ready", "%s %s load_seconds=%.2f weights_mib=%.1f base_mib=%.1f",
              engine_facts(engine), rank->transport->facts, loaded.seconds, (double)weights / 0x1p20,
              (double)rank->base_bytes / 0x1p20);
@@ -591,6 +597,8 @@ enum status serve(struct transport *transport, struct rpc_client *client,
         .memory_bytes = process_memory_available() / transport->local_size,
     };
     struct model *model = NULL;
+    if (options->lane)
+        rank.memory_bytes = options->lane->facts.free_bytes / options->lane->ranks;
     transport_set_silence(transport, (uint64_t)options->heartbeat_timeout_ms * 1000000u);
     enum status status = model_open(&model, options->model_path);
     if (status == STATUS_OK)

@@ -7,6 +7,7 @@
 
 #include "proto/rpc/rpc_client.h"
 #include "proto/status.h"
+#include "worker/engine/device/cuda_runtime.h"
 #include "worker/engine/transport/transport.h"
 
 struct serve_options {
@@ -14,6 +15,7 @@ struct serve_options {
     const char *kernels;          /* NULL: the best that all ranks can run */
     int threads;                  /* 0: the rank's share of the cores */
     int process_ranks;            /* ranks that share this process */
+    const struct cuda_lane *lane; /* the rank's place on a GPU; NULL: it computes on the CPU */
     int64_t heartbeat_timeout_ms; /* a coordinator silent for longer is lost; so is a peer */
 };
 

@@ -96,8 +96,8 @@ static enum status messages_arrive_whole(struct transport *t, void *context)
     bool right = true;
     enum status status = STATUS_OK;
     for (int number = 0; number < MESSAGES && status == STATUS_OK; number++)
-        status = exchange(t, &traffic, number % TRANSPORT_ORDER, number, message_bytes(number),
-                          &right);
+        status =
+            exchange(t, &traffic, number % TRANSPORT_ORDER, number, message_bytes(number), &right);
     if (status == STATUS_OK)
         status = exchange(t, &traffic, TRANSPORT_KEYS, 0, BIG_BYTES, &right);
     traffic_deinit(&traffic, t->size);

@@ -38,3 +38,6 @@ struct nccl_api {
     void (*destroy)(struct ncclComm *comm); /* with nothing under way; accepts NULL */
     void (*abort)(struct ncclComm *comm);   /* accepts NULL */
 };
+
+/* NCCL, loaded once. FAILED_PRECONDITION names what is missing. */
+MUST_CHECK enum status nccl_find(const struct nccl_api **api);

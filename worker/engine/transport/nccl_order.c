@@ -33,7 +33,7 @@ struct note_link {
 
 struct nccl_order {
     struct transport *host;
-    int size; /* outlives the host's transport */
+    int size;                /* outlives the host's transport */
     struct note_link *links; /* [size] */
     struct note_queue ready; /* orders for this rank */
     /* Rank 0, [size, size, TRANSPORT_CHANNELS]: messages of one (source, target, channel) of which

@@ -1,0 +1,94 @@
+/* Owns the choice between CPU and GPU. Promises that the ranks agree on it before one of them acts
+ * on it. */
+#include "worker/rank_place.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "proto/log.h"
+#include "worker/engine/device/cuda_find.h"
+#include "worker/engine/transport/transport_nccl.h"
+
+/* What a rank has, as the others hear it. */
+struct offer {
+    int32_t status; /* OK: a GPU, and NCCL where it is needed */
+    char reason[240];
+};
+
+static enum status look(struct rank_place *place, const struct transport *host,
+                        const struct nccl_api **nccl, const struct rank_place_wish *wish)
+{
+    const struct cuda_runtime *runtime = NULL;
+    const struct kernels_cuda *kernels = NULL;
+    if (wish->cpu)
+        return fail(STATUS_FAILED_PRECONDITION, "--device cpu was given");
+    TRY(wish->find_cuda ? wish->find_cuda(&runtime, &kernels) : cuda_find(&runtime, &kernels));
+    if (host->size > 1 || wish->nccl)
+        TRY(wish->find_nccl ? wish->find_nccl(nccl) : nccl_find(nccl));
+    TRY(cuda_lane_open(&place->lane, runtime, kernels, host->local_rank, host->local_size,
+                       wish->oversubscribe));
+    place->on_gpu = true;
+    return STATUS_OK;
+}
+
+/* The first rank without decides for all. */
+static enum status agree(struct transport *host, enum status mine)
+{
+    const size_t size = (size_t)host->size;
+    struct offer *all = calloc(size, sizeof *all);
+    size_t *offsets = calloc(2 * size, sizeof *offsets);
+    enum status status = STATUS_OK;
+    if (!all || !offsets) {
+        status = fail(STATUS_RESOURCE_EXHAUSTED, "no memory to agree on a device");
+        goto end;
+    }
+    for (size_t rank = 0; rank < size; rank++) {
+        offsets[rank] = rank * sizeof *all;
+        offsets[size + rank] = sizeof *all;
+    }
+    struct offer *own = &all[host->rank];
+    own->status = (int32_t)mine;
+    if (mine != STATUS_OK)
+        snprintf(own->reason, sizeof own->reason, "%s", status_message());
+    TRY_ELSE(transport_gather(host, own, all, offsets, offsets + size), end);
+    for (size_t rank = 0; rank < size && status == STATUS_OK; rank++)
+        if (all[rank].status != STATUS_OK)
+            status = fail((enum status)all[rank].status, "rank %zu: %s", rank, all[rank].reason);
+end:
+    free(all);
+    free(offsets);
+    return status;
+}
+
+static void leave_gpu(struct rank_place *place)
+{
+    if (place->on_gpu)
+        cuda_lane_close(&place->lane);
+    place->on_gpu = false;
+}
+
+enum status rank_place_open(struct rank_place *place, struct transport *host,
+                            const struct rank_place_wish *wish)
+{
+    const struct nccl_api *nccl = NULL;
+    *place = (struct rank_place){.transport = host};
+    enum status status = agree(host, look(place, host, &nccl, wish));
+    if (status == STATUS_OK && nccl)
+        status = transport_nccl_create(&place->transport, host, &place->lane, nccl, wish->options);
+    if (status == STATUS_OK)
+        return STATUS_OK;
+    leave_gpu(place);
+    if (wish->cuda || wish->nccl || transport_aborted(host))
+        return status;
+    if (host->rank == 0 && !wish->cpu && (cuda_find_built() || wish->find_cuda))
+        log_line(LOG_INFO, "computing on the CPU", "reason=\"%s\"", status_message());
+    return STATUS_OK;
+}
+
+void rank_place_close(struct rank_place *place)
+{
+    transport_destroy(place->transport);
+    leave_gpu(place);
+    place->transport = NULL;
+}
