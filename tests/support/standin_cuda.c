@@ -207,7 +207,7 @@ static bool idle(struct device_in_memory *device)
 
 static void finish_all(struct device_in_memory *device)
 {
-    const int64_t end_ns = clock_after_ms(60000);
+    const int64_t end_ns = clock_after_ms(200000);
     while (!idle(device))
         if (clock_now_ns() > end_ns)
             broken("memory is released while work on a stream can never end");

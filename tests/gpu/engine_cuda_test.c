@@ -1,0 +1,256 @@
+/* The engine on real GPUs, by ranks that are processes which this program forks: no MPI is needed.
+ *
+ * engine_cuda_test [RANKS]: one rank and no number: log-probabilities of a small random model
+ * against the CPU, for every method, sharded and replicated; decode by graphs. With RANKS (2 to 4):
+ * the transport's contract with memory of the device, and the same comparisons over NCCL. Ranks
+ * that outnumber the GPUs share them (timings are invalid then).
+ *
+ * Exit codes: 0, 1 after a failure, 77 where there is no GPU. */
+#include <math.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "proto/clock.h"
+#include "proto/log.h"
+#include "tests/ranks/transport_contract.h"
+#include "tests/support/device_messages.h"
+#include "tests/support/engine_ranks.h"
+#include "tests/support/forked_transport.h"
+#include "tests/support/tiny_model.h"
+#include "worker/engine/device/cuda_find.h"
+#include "worker/engine/transport/nccl_share.h"
+
+enum { TOKENS = 700, ANSWER = 24, RANKS_MOST = 4, EXIT_NO_GPU = 77, PATIENCE_S = 240 };
+
+static char model_path[] = "/tmp/longhaul-gpu-XXXXXX";
+static int32_t ids[TOKENS];
+
+static const char *const methods[] = {
+    "rope",
+    "string:shift=150,local=20",
+    "lm_infinite:window=130,sinks=4",
+    "lm_infinite:window=64,sinks=70,ceiling=90",
+};
+
+enum { METHODS = sizeof methods / sizeof methods[0] };
+
+/* What a case is to be, on the CPU and then on the GPU. */
+struct comparison {
+    const char *method;
+    int64_t stage_tokens;
+    int queries, schedule, decode_split;
+    enum engine_kind kind;
+};
+
+static const struct comparison comparisons[] = {
+    {.kind = ENGINE_SCORE},
+    {.kind = ENGINE_SCORE, .stage_tokens = 200},
+    {.kind = ENGINE_SCORE, .stage_tokens = 40, .queries = CHOICE_REPLICATED + 1},
+    {.kind = ENGINE_SCORE, .schedule = CHOICE_RING + 1},
+    {.kind = ENGINE_GENERATE, .decode_split = 1},
+    {.kind = ENGINE_GENERATE, .decode_split = 2},
+};
+
+enum { COMPARISONS = sizeof comparisons / sizeof comparisons[0] };
+
+static struct engine_case case_of(const struct comparison *what, const char *method)
+{
+    return (struct engine_case){
+        .model_path = model_path,
+        .method = method,
+        .kind = what->kind,
+        .ids = ids,
+        .count = what->kind == ENGINE_SCORE ? TOKENS : 300,
+        .max_tokens = what->kind == ENGINE_SCORE ? 0 : ANSWER,
+        .stage_tokens = what->stage_tokens,
+        .queries = what->queries,
+        .schedule = what->schedule,
+        .decode_split = what->decode_split,
+    };
+}
+
+/* As tests/ranks/cuda_engine_test.c: what bf16 may move. */
+static enum status judge(const struct engine_outcome *gpu, const struct engine_outcome *cpu,
+                         const struct engine_case *wanted)
+{
+    double worst = 0;
+    double squares = 0;
+    for (int64_t t = 0; wanted->kind == ENGINE_SCORE && t + 1 < wanted->count; t++) {
+        const double off = fabs((double)gpu->logprobs[t] - (double)cpu->logprobs[t]);
+        worst = off <= worst ? worst : off;
+        squares += off * off;
+    }
+    const double rms = sqrt(squares / (double)wanted->count);
+    printf("  %-44s stage %4lld queries %d schedule %d split %d: worst %.3f rms %.4f\n",
+           wanted->method, (long long)wanted->stage_tokens, wanted->queries, wanted->schedule,
+           wanted->decode_split, worst, rms);
+    if (!(worst <= 0.45) || !(rms <= 0.12))
+        return fail(STATUS_INTERNAL, "%s: log-probabilities are off by %.3f, rms %.4f",
+                    wanted->method, worst, rms);
+    if (wanted->kind == ENGINE_GENERATE && memcmp(gpu->ids, cpu->ids, 3 * sizeof *cpu->ids) != 0)
+        return fail(STATUS_INTERNAL, "%s: the answer begins otherwise than on the CPU",
+                    wanted->method);
+    return STATUS_OK;
+}
+
+static enum status compare(struct transport *t, const struct cuda_lane *lane,
+                           const struct comparison *what, const char *method)
+{
+    struct engine_case wanted = case_of(what, method);
+    struct engine_case plain = case_of(&comparisons[what->kind == ENGINE_SCORE ? 0 : 4], method);
+    struct engine_outcome cpu = {0};
+    struct engine_outcome gpu;
+    enum status status = STATUS_OK;
+    plain.kernels = "reference";
+    engine_outcome_init(&gpu, &wanted);
+    if (t->rank == 0)
+        status = engine_ranks_run(&cpu, &plain);
+    if (status == STATUS_OK)
+        status = engine_ranks_play(&gpu, &wanted, t, lane);
+    if (status == STATUS_OK && t->rank == 0)
+        status = judge(&gpu, &cpu, &wanted);
+    const struct engine_result *result = &gpu.results[t->rank];
+    if (status == STATUS_OK && (result->sent_bytes != result->predicted_sent_bytes ||
+                                result->memory_bytes != gpu.planned_bytes[t->rank]))
+        status = fail(STATUS_INTERNAL, "bytes are not as planned on rank %d", t->rank);
+    if (t->rank == 0)
+        engine_outcome_free(&cpu);
+    engine_outcome_free(&gpu);
+    return status;
+}
+
+static enum status compare_all(struct transport *t, const struct cuda_lane *lane)
+{
+    for (int m = 0; m < METHODS; m++)
+        for (int c = 0; c < COMPARISONS; c++)
+            TRY(compare(t, lane, &comparisons[c], methods[m]));
+    return STATUS_OK;
+}
+
+static enum status keep_contract(struct transport *t)
+{
+    for (size_t c = 0; c < transport_contract_count; c++) {
+        const struct transport_case *one = &transport_contract_cases[c];
+        if (one->ends_group || t->size < one->least_ranks)
+            continue;
+        TRY(one->function(t, NULL));
+        if (t->rank == 0)
+            printf("  %s\n", one->name);
+    }
+    return STATUS_OK;
+}
+
+/* One rank's life. The contract's transport takes its way over the device and ends with its part.
+ */
+static enum status play(void *memory, int rank, int ranks, bool contract)
+{
+    const struct transport_options options = {.requests = 512, .silence_ns = 30000000000u};
+    struct engine_gpus gpus = {0};
+    struct transport *t;
+    struct cuda_lane lane;
+    char name[32];
+    snprintf(name, sizeof name, "longhaul-test-%d", rank);
+    TRY(cuda_find(&gpus.runtime, &gpus.kernels));
+    int devices;
+    TRY(gpus.runtime->count(&devices));
+    if (ranks > devices)
+        TRY(nccl_share_device(name));
+    if (ranks > 1)
+        TRY(nccl_find(&gpus.nccl));
+    TRY(forked_transport_create(&t, memory, rank, ranks, &options));
+    enum status status = engine_ranks_open(&t, &lane, &gpus);
+    if (status == STATUS_OK && contract)
+        status = device_messages_create(&t, t, &lane);
+    if (status == STATUS_OK)
+        status = contract ? keep_contract(t) : compare_all(t, &lane);
+    if (status != STATUS_OK)
+        transport_abort(t, status_message());
+    else
+        transport_destroy(t);
+    return status;
+}
+
+/* ---- processes ---- */
+
+static void sit_out(int rank, enum status status)
+{
+    if (status != STATUS_OK)
+        fprintf(stderr, "rank %d: %s: %s\n", rank, status_name(status), status_message());
+    fflush(NULL);
+    _exit(status == STATUS_OK ? 0 : status == STATUS_FAILED_PRECONDITION ? EXIT_NO_GPU : 1);
+}
+
+/* Waits for all of them; a rank that hangs is a failure. */
+static int await(const pid_t *processes, int ranks)
+{
+    const int64_t end_ns = clock_after_ms(PATIENCE_S * 1000);
+    int worst = 0;
+    for (int rank = 0; rank < ranks; rank++) {
+        int how = 0;
+        while (waitpid(processes[rank], &how, WNOHANG) == 0) {
+            const struct timespec rest = {0, 10000000};
+            nanosleep(&rest, NULL);
+            if (clock_now_ns() > end_ns) {
+                fprintf(stderr, "rank %d does not end; it is killed\n", rank);
+                kill(processes[rank], SIGKILL);
+            }
+        }
+        const int code = WIFEXITED(how) ? WEXITSTATUS(how) : 1;
+        worst = code == EXIT_NO_GPU && worst == 0 ? EXIT_NO_GPU : code > 0 ? 1 : worst;
+        if (code == EXIT_NO_GPU && worst != 1)
+            worst = EXIT_NO_GPU;
+    }
+    return worst;
+}
+
+static int run(int ranks, bool contract)
+{
+    pid_t processes[RANKS_MOST];
+    void *memory = forked_transport_map(ranks);
+    printf("%s, %d ranks\n", contract ? "the transport's contract" : "GPU against CPU", ranks);
+    fflush(NULL);
+    for (int rank = 0; rank < ranks; rank++) {
+        processes[rank] = fork();
+        if (processes[rank] == 0)
+            sit_out(rank, memory ? play(memory, rank, ranks, contract)
+                                 : fail(STATUS_RESOURCE_EXHAUSTED, "no shared memory"));
+    }
+    return await(processes, ranks);
+}
+
+static bool make_model(void)
+{
+    const struct tiny_model_shape shape = {
+        .layers = 3, .hidden = 256, .heads = 4, .kv_heads = 2, .head_dim = 64, .ffn = 512};
+    const int file = mkstemp(model_path);
+    uint32_t random = 12345;
+    if (file < 0)
+        return false;
+    close(file);
+    tiny_model_write(model_path, &shape, 7, DTYPE_Q4_1);
+    for (int i = 0; i < TOKENS; i++) {
+        random = random * 1664525u + 1013904223u;
+        ids[i] = TINY_MODEL_BYTE_0 + (int32_t)(random >> 24);
+    }
+    return true;
+}
+
+int main(int argc, char **argv)
+{
+    const int ranks = argc > 1 ? atoi(argv[1]) : 1;
+    if (ranks < 1 || ranks > RANKS_MOST || !make_model()) {
+        fprintf(stderr, "usage: engine_cuda_test [RANKS], 1 to %d\n", RANKS_MOST);
+        return 2;
+    }
+    log_configure(LOG_WARN, -1);
+    int code = ranks > 1 ? run(ranks, true) : 0;
+    if (code == 0)
+        code = run(ranks, false);
+    unlink(model_path);
+    return code;
+}

@@ -1,0 +1,152 @@
+/* The stand-in with the CUDA kernels themselves, their threads emulated: a piece of work hands the
+ * kernel's own launcher what lies behind its addresses. The emulation does one launch at a time. */
+#include "tests/support/standin_emulated.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/support/standin_stream.h"
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+/* The pointer member itself, as the kernel sees it. */
+#define REACH(pointer) ((pointer) = standin_behind(pointer))
+
+static void expect_launched(int code, const char *kernel)
+{
+    if (code == 0)
+        return;
+    fprintf(stderr, "the launcher of %s refuses its arguments: CUDA error %d\n", kernel, code);
+    abort();
+}
+
+/* do_NAME: the launch with its pointers reached; launch_NAME: puts it on the stream. */
+#define KERNEL(name, type, reach)                                                                  \
+    static bool do_##name(void *arguments)                                                         \
+    {                                                                                              \
+        struct type *args = arguments;                                                             \
+        reach;                                                                                     \
+        pthread_mutex_lock(&lock);                                                                 \
+        expect_launched(kernels_cuda_find()->name(args, NULL), #name);                             \
+        pthread_mutex_unlock(&lock);                                                               \
+        return true;                                                                               \
+    }                                                                                              \
+    static int launch_##name(const struct type *args, struct CUstream_st *stream)                  \
+    {                                                                                              \
+        return standin_put(stream, do_##name, args, sizeof *args) != STATUS_OK;                    \
+    }
+
+KERNEL(embed, kernels_cuda_embed, (REACH(args->hidden), REACH(args->matrix.rows), REACH(args->ids)))
+KERNEL(rmsnorm, kernels_cuda_rmsnorm,
+       (REACH(args->out), REACH(args->hidden), REACH(args->add), REACH(args->weight)))
+KERNEL(rope_table, kernels_cuda_rope_table,
+       (REACH(args->table), REACH(args->indices), REACH(args->inv_freq)))
+KERNEL(rope_queries, kernels_cuda_rope_queries,
+       (REACH(args->out), REACH(args->q), REACH(args->table)))
+KERNEL(rope_store, kernels_cuda_rope_store,
+       (REACH(args->cache), REACH(args->sinks_rotated), REACH(args->sinks_unrotated),
+        REACH(args->records), REACH(args->indices), REACH(args->k), REACH(args->v),
+        REACH(args->table)))
+KERNEL(attention_combine, kernels_cuda_combine,
+       (REACH(args->states), REACH(args->state), REACH(args->out)))
+KERNEL(attention_finish, kernels_cuda_finish,
+       (REACH(args->out), REACH(args->acc), REACH(args->sum)))
+KERNEL(swiglu, kernels_cuda_swiglu, (REACH(args->out), REACH(args->gate), REACH(args->up)))
+KERNEL(dequantize, kernels_cuda_dequantize, (REACH(args->out), REACH(args->matrix.rows)))
+KERNEL(logits, kernels_cuda_logits, (REACH(args->out), REACH(args->logits), REACH(args->ids)))
+
+static void reach_matmul(struct kernels_cuda_matmul *args)
+{
+    REACH(args->y);
+    REACH(args->x);
+    for (int m = 0; m < args->matrix_count; m++)
+        REACH(args->matrices[m].rows);
+}
+
+KERNEL(matmul_decode, kernels_cuda_matmul, reach_matmul(args))
+
+struct prefill_piece {
+    struct kernels_cuda_prefill args;
+    struct attention_regimes regimes;
+    struct attention_run runs[ATTENTION_RUNS_MAX];
+    struct attention_span spans[ATTENTION_SPANS_MAX];
+};
+
+static bool do_prefill(void *arguments)
+{
+    struct prefill_piece *piece = arguments;
+    struct kernels_cuda_prefill *args = &piece->args;
+    args->regimes = &piece->regimes;
+    args->runs = piece->runs;
+    args->spans = piece->spans;
+    for (int r = 0; r < args->run_count; r++)
+        REACH(piece->runs[r].records);
+    REACH(args->queries);
+    REACH(args->acc);
+    REACH(args->max);
+    REACH(args->sum);
+    REACH(args->out);
+    pthread_mutex_lock(&lock);
+    expect_launched(kernels_cuda_find()->attention_prefill(args, NULL), "attention_prefill");
+    pthread_mutex_unlock(&lock);
+    return true;
+}
+
+static int launch_prefill(const struct kernels_cuda_prefill *args, struct CUstream_st *stream)
+{
+    struct prefill_piece piece = {.args = *args, .regimes = *args->regimes};
+    memcpy(piece.runs, args->runs, (size_t)args->run_count * sizeof *args->runs);
+    memcpy(piece.spans, args->spans, (size_t)args->span_count * sizeof *args->spans);
+    return standin_put(stream, do_prefill, &piece, sizeof piece) != STATUS_OK;
+}
+
+struct decode_piece {
+    struct kernels_cuda_decode args;
+    struct attention_regimes regimes;
+};
+
+static bool do_decode(void *arguments)
+{
+    struct decode_piece *piece = arguments;
+    struct kernels_cuda_decode *args = &piece->args;
+    args->regimes = &piece->regimes;
+    for (int b = 0; b < KERNELS_CUDA_BASES; b++)
+        REACH(args->bases[b]);
+    REACH(args->lots);
+    REACH(args->split_first);
+    REACH(args->index);
+    REACH(args->queries);
+    REACH(args->states);
+    pthread_mutex_lock(&lock);
+    expect_launched(kernels_cuda_find()->attention_decode(args, NULL), "attention_decode");
+    pthread_mutex_unlock(&lock);
+    return true;
+}
+
+static int launch_decode(const struct kernels_cuda_decode *args, struct CUstream_st *stream)
+{
+    const struct decode_piece piece = {*args, *args->regimes};
+    return standin_put(stream, do_decode, &piece, sizeof piece) != STATUS_OK;
+}
+
+const struct kernels_cuda *standin_emulated_kernels(void)
+{
+    static const struct kernels_cuda table = {
+        .embed = launch_embed,
+        .rmsnorm = launch_rmsnorm,
+        .rope_table = launch_rope_table,
+        .rope_queries = launch_rope_queries,
+        .rope_store = launch_rope_store,
+        .attention_prefill = launch_prefill,
+        .attention_decode = launch_decode,
+        .attention_combine = launch_attention_combine,
+        .attention_finish = launch_attention_finish,
+        .swiglu = launch_swiglu,
+        .dequantize = launch_dequantize,
+        .matmul_decode = launch_matmul_decode,
+        .logits = launch_logits,
+    };
+    return &table;
+}
