@@ -68,7 +68,8 @@ static void a_wrong_flag_names_itself_and_changes_nothing(void **state)
     assert_int_equal(config_set_flag(config, row_of("workers"), "2x"), STATUS_INVALID_ARGUMENT);
     assert_int_equal(config_set_flag(config, row_of("transport"), "pigeon"),
                      STATUS_INVALID_ARGUMENT);
-    assert_string_equal(status_message(), "--transport: \"pigeon\" is none of auto|mpi|loopback");
+    assert_string_equal(status_message(),
+                        "--transport: \"pigeon\" is none of auto|mpi|loopback|nccl");
     assert_int_equal(config_set_flag(config, row_of("heartbeat"), "nan"), STATUS_INVALID_ARGUMENT);
     assert_int_equal(config_integer(config, "engine.workers"), 1);
     assert_string_equal(config_text(config, "engine.transport"), "auto");
