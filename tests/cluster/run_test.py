@@ -84,6 +84,23 @@ class Run(unittest.TestCase):
         self.expect_nothing_left()
         return process.returncode, error.decode()
 
+    def test_a_directory_answers_as_the_gguf_file_of_the_same_weights(self):
+        text = self.path("t.txt", "In the end there is the other light. " * 5)
+        scores, answers = [], []
+        for form in ("f32", "directory", "shards"):
+            self.model = os.path.join(self.folder.name, form)
+            subprocess.run([TINY_MODEL_FILE, self.model, form], check=True, timeout=60)
+            result = self.longhaul("score", "--file", text, "--workers", "2", "--json")
+            self.assertEqual(result.returncode, 0, result.stderr)
+            score = json.loads(result.stdout)
+            scores.append((score["token_ids"], score["logprobs"]))
+            answer = self.answer("--prompt", "the other", "--max-tokens", "12")
+            answers.append((answer["token_ids"], answer["text"], answer["usage"]["prompt_tokens"]))
+        self.assertEqual(scores[0], scores[1])
+        self.assertEqual(scores[0], scores[2])
+        self.assertEqual(answers[0], answers[1])
+        self.assertEqual(answers[0], answers[2])
+
     def test_json_has_what_it_promises(self):
         answer = self.answer("--prompt", "hello", "--max-tokens", "5")
         self.assertEqual(answer["schema_version"], 1)

@@ -1,8 +1,12 @@
-/* tiny_model_file PATH [mixed]: writes a small model file with random weights, for tests of whole
- * programs; mixed, of the block formats that "Q4_K_M" files hold. */
+/* tiny_model_file PATH [mixed | f32 | directory | shards]: writes a small model with random
+ * weights, for tests of whole programs. mixed: of the block formats that "Q4_K_M" files hold. f32,
+ * directory and shards: the same float32 model, as a GGUF file and as a directory of one or of
+ * three safetensors files. */
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
+#include "tests/support/tiny_directory.h"
 #include "tests/support/tiny_model.h"
 
 int main(int argc, char **argv)
@@ -16,11 +20,19 @@ int main(int argc, char **argv)
                                            .head_dim = 64,
                                            .ffn = 256,
                                            .mixed = true};
-    bool is_mixed = argc == 3 && strcmp(argv[2], "mixed") == 0;
-    if (argc != 2 && !is_mixed) {
-        fputs("usage: tiny_model_file PATH [mixed]\n", stderr);
+    const char *form = argc == 3 ? argv[2] : "";
+    bool is_shards = strcmp(form, "shards") == 0;
+    if (argc == 2) {
+        tiny_model_write(argv[1], &shape, 7, DTYPE_Q8_0);
+    } else if (strcmp(form, "mixed") == 0) {
+        tiny_model_write(argv[1], &mixed, 7, DTYPE_Q8_0);
+    } else if (strcmp(form, "f32") == 0) {
+        tiny_model_write(argv[1], &shape, 7, DTYPE_F32);
+    } else if ((is_shards || strcmp(form, "directory") == 0) && mkdir(argv[1], 0700) == 0) {
+        tiny_directory_write(argv[1], &shape, 7, DTYPE_F32, is_shards ? 3 : 1);
+    } else {
+        fputs("usage: tiny_model_file PATH [mixed | f32 | directory | shards]\n", stderr);
         return 2;
     }
-    tiny_model_write(argv[1], is_mixed ? &mixed : &shape, 7, DTYPE_Q8_0);
     return 0;
 }
