@@ -80,6 +80,8 @@ static void headers_that_cannot_be_are_refused(void **state)
          "t.data_offsets: ends at 4 of the data, which has 3 bytes [truncated]"},
         {ONE("F32", "[2]", "[0,4]"), 4, STATUS_DATA_LOSS,
          "t.data_offsets: has 4 bytes, which 2 values of type F32 do not take [tensor-size]"},
+        {ONE("F32", "[1]", "[0,8]"), 8, STATUS_DATA_LOSS,
+         "t.data_offsets: has 8 bytes, which 1 values of type F32 do not take [tensor-size]"},
         {ONE("F32", "[1]", "[4,8]"), 8, STATUS_DATA_LOSS,
          "t: begins at 4 of the data, the tensors before it end at 0 [hole]"},
         {ONE("F32", "[1]", "[4,0]"), 4, STATUS_DATA_LOSS, "t.data_offsets: must be two integers"},
