@@ -20,7 +20,8 @@ static const struct tiny_model_shape untied = {.layers = 2,
                                                .kv_heads = 1,
                                                .head_dim = 16,
                                                .ffn = 96,
-                                               .untied = true};
+                                               .untied = true,
+                                               .bf16_norms = true};
 
 static void run(struct engine_outcome *outcome, const char *path, const char *kernels,
                 enum engine_kind kind)

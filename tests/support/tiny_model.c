@@ -112,6 +112,9 @@ static struct tensors list_tensors(const struct tiny_model_shape *shape, enum dt
     add(&tensors, norm("output_norm.weight", shape->hidden));
     if (shape->untied)
         add(&tensors, matrix("output.weight", shape->vocab, shape->hidden, outer, 3));
+    for (int i = 0; shape->bf16_norms && i < tensors.count; i++)
+        if (tensors.list[i].rows == 0 && strcmp(tensors.list[i].name, "rope_freqs.weight") != 0)
+            tensors.list[i].dtype = DTYPE_BF16;
     return tensors;
 }
 

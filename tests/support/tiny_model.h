@@ -29,6 +29,7 @@ struct tiny_model_shape {
     float rope_base;   /* 0: 10000 */
     bool untied;       /* an output.weight of its own */
     bool rope_factors; /* a rope_freqs.weight as in Llama 3.1 */
+    bool bf16_norms;   /* instead of F32, as directories have them */
     bool no_tokenizer; /* then vocab may be any size */
     bool mixed; /* as "Q4_K_M" files: the embedding Q6_K, each matrix of a layer another of Q4_K,
                    Q5_K, Q6_K, Q5_0, Q5_1, each layer otherwise; widths divide by 256 */

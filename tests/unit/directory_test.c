@@ -230,6 +230,43 @@ static void shards_that_are_missing_or_misplaced_are_refused(void **state)
     expect_refusal(folder, STATUS_NOT_FOUND, "model-00002-of-00003.safetensors: No such file");
 }
 
+/* One more tensor of four bytes, in a file of its own. */
+static void add_tensor(const char *name)
+{
+    struct gguf_writer file = {0};
+    char header[256];
+    snprintf(header, sizeof header,
+             "{\"%s\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}", name);
+    gguf_writer_u64(&file, strlen(header));
+    gguf_writer_bytes(&file, header, strlen(header));
+    gguf_writer_f32(&file, 1);
+    FILE *out = fopen(path_of("more.safetensors"), "wb");
+    assert_non_null(out);
+    fwrite(file.data, 1, file.bytes, out);
+    fclose(out);
+    gguf_writer_free(&file);
+    json_t *index = json_load_file(path_of("model.safetensors.index.json"), 0, NULL);
+    json_t *map = json_object_get(index, "weight_map");
+    json_object_set_new(map, name, json_string("more.safetensors"));
+    json_object_del(index, "metadata");
+    assert_int_equal(json_dump_file(index, path_of("model.safetensors.index.json"), 0), 0);
+    json_decref(index);
+}
+
+static void a_tensor_that_would_be_ignored_is_refused_but_for_the_table_of_rope(void **state)
+{
+    (void)state;
+    tiny_directory_write(folder, &shape, 1, DTYPE_F32, 2);
+    add_tensor("model.layers.0.self_attn.rotary_emb.inv_freq");
+    model_close(open_folder());
+    tiny_directory_remove(folder);
+    assert_int_equal(mkdir(folder, 0700), 0);
+    tiny_directory_write(folder, &shape, 1, DTYPE_F32, 2);
+    add_tensor("model.layers.0.self_attn.q_proj.bias");
+    expect_refusal(folder, STATUS_UNIMPLEMENTED,
+                   "tensor model.layers.0.self_attn.q_proj.bias has no place");
+}
+
 static void a_tokenizer_larger_than_the_embedding_is_refused(void **state)
 {
     (void)state;
@@ -287,6 +324,7 @@ int main(void)
         IN_A_FOLDER(facts_and_tensors_that_disagree_are_refused),
         IN_A_FOLDER(an_output_beside_a_tied_embedding_is_refused),
         IN_A_FOLDER(shards_that_are_missing_or_misplaced_are_refused),
+        IN_A_FOLDER(a_tensor_that_would_be_ignored_is_refused_but_for_the_table_of_rope),
         IN_A_FOLDER(a_tokenizer_larger_than_the_embedding_is_refused),
         IN_A_FOLDER(a_directory_is_described_whether_it_is_supported_or_not),
     };
