@@ -3,7 +3,7 @@
  *
  * Every pointer inside an argument struct is device memory, 16-byte aligned, unless it says "host";
  * the structs themselves are host memory and may be reused as soon as the call returns. A call
- * puts one kernel (two where it says so) on `stream`, in order with what is there, allocates
+ * puts one kernel (matmul_decode: one a matrix and eight rows) on `stream`, in order with what is there, allocates
  * nothing, waits for nothing and can be captured into a graph. It returns 0, or the cudaError_t of
  * the launch; arguments outside the stated ranges give cudaErrorInvalidValue (1). Calls with no
  * rows do nothing. A pointer to `struct CUstream_st` is what CUDA calls cudaStream_t.
@@ -171,7 +171,7 @@ struct kernels_cuda_lot {
  * piece s reads lots [split_first[s], split_first[s + 1]) and writes states + s * (rows * heads *
  * (head_dim + 2)), empty where it has no visible key. What changes from token to token lies in
  * device memory, and what changes from layer to layer is `bases`, so that a captured step can be
- * replayed. Each key and value is read once for its whole group. */
+ * replayed. Sixteen (token, head) of a group read a key and its value once. */
 struct kernels_cuda_decode {
     const struct attention_regimes *regimes; /* host */
     const void *bases[KERNELS_CUDA_BASES];
@@ -182,7 +182,7 @@ struct kernels_cuda_decode {
     const void *queries;  /* [frames][rows, heads, head_dim] operand */
     int64_t frame_stride; /* elements */
     float *states;        /* [splits] states */
-    int64_t rows;         /* any; sixteen (token, head) read a key together */
+    int64_t rows;         /* any */
     int heads;
     int kv_heads;
     int head_dim;
