@@ -11,10 +11,10 @@
 #include "tests/support/tiny_model.h"
 #include "tests/support/unit.h"
 
-enum { TOKENS = 241, ANSWER = 20, LAYERS = 3, SEED = 20261123 };
+enum { TOKENS = 241, LONG_TOKENS = 1100, ANSWER = 20, LAYERS = 3, SEED = 20261123 };
 
 static char model_path[] = "/tmp/longhaul-cuda-XXXXXX";
-static int32_t ids[TOKENS];
+static int32_t ids[LONG_TOKENS];
 
 static const char *const methods[] = {
     "rope",
@@ -212,6 +212,21 @@ static void decode_on_devices_follows_the_cpu(void **state)
         answers_agree(score_case(methods[m], 150));
 }
 
+/* A window that lies across the boundary of two ranges: each is a piece of work of its own. */
+static void keys_of_two_ranges_are_cut_at_their_boundary(void **state)
+{
+    (void)state;
+    struct engine_case wanted = score_case("lm_infinite:window=60,sinks=4", LONG_TOKENS);
+    struct engine_outcome cpu;
+    wanted.kernels = "reference";
+    run(&cpu, &wanted);
+    onto_the_device(&wanted);
+    wanted.queries = CHOICE_REPLICATED + 1;
+    wanted.stage_tokens = 16;
+    close_to(&wanted, &cpu);
+    engine_outcome_free(&cpu);
+}
+
 /* One rank records a token once and replays it; several record it between their exchanges. */
 static void a_token_is_recorded_once_and_replayed(void **state)
 {
@@ -248,7 +263,7 @@ static int make_model(void **state)
     close(file);
     tiny_model_write(model_path, &shape, 7, DTYPE_Q4_1);
     uint32_t random = 12345;
-    for (int i = 0; i < TOKENS; i++) {
+    for (int i = 0; i < LONG_TOKENS; i++) {
         random = random * 1664525u + 1013904223u;
         ids[i] = TINY_MODEL_BYTE_0 + (int32_t)(random >> 24);
     }
@@ -270,6 +285,7 @@ int main(void)
         cmocka_unit_test(a_prefill_on_several_devices_equals_one_on_one),
         cmocka_unit_test(short_texts_and_empty_shards_are_ordinary),
         cmocka_unit_test(ring_and_replicated_queries_agree_within_rounding),
+        cmocka_unit_test(keys_of_two_ranges_are_cut_at_their_boundary),
         cmocka_unit_test(a_token_is_recorded_once_and_replayed),
         cmocka_unit_test(decode_on_devices_follows_the_cpu),
     };
