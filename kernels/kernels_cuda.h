@@ -3,10 +3,11 @@
  *
  * Every pointer inside an argument struct is device memory, 16-byte aligned, unless it says "host";
  * the structs themselves are host memory and may be reused as soon as the call returns. A call
- * puts one kernel (matmul_decode: one a matrix and eight rows) on `stream`, in order with what is there, allocates
- * nothing, waits for nothing and can be captured into a graph. It returns 0, or the cudaError_t of
- * the launch; arguments outside the stated ranges give cudaErrorInvalidValue (1). Calls with no
- * rows do nothing. A pointer to `struct CUstream_st` is what CUDA calls cudaStream_t.
+ * puts one kernel (matmul_decode: one a matrix and eight rows) on `stream`, in order with what is
+ * there, allocates nothing, waits for nothing and can be captured into a graph. It returns 0, or
+ * the cudaError_t of the launch; arguments outside the stated ranges give cudaErrorInvalidValue
+ * (1). Calls with no rows do nothing. A pointer to `struct CUstream_st` is what CUDA calls
+ * cudaStream_t.
  *
  * "Row" means one token's vector. Sums are float32. A row's result does not depend on which rows
  * are computed with it. `operand` is DTYPE_BF16 or DTYPE_F16: the type of rotated queries, of
