@@ -18,20 +18,6 @@
 
 enum { LANES = 8, STREAM_ROWS = 3 };
 
-/* c[r][column + x] (+)= sum_k a[r][k] b[k][x] for x < 8 * vectors, k over `pairs` pairs. */
-struct product {
-    float *const *c;
-    const float *a;
-    int a_stride;
-    const uint32_t *b; /* pairs */
-    int b_stride;
-    int pairs;
-    bool accumulate;
-    const char *ahead; /* memory to prefetch meanwhile, `ahead_lines` lines for each 16 columns: by
-                          few rows, which wait for memory, line by line into the second level */
-    int ahead_lines;
-};
-
 static const uint32_t HIGH_HALVES[LANES] = {0xffff0000, 0xffff0000, 0xffff0000, 0xffff0000,
                                             0xffff0000, 0xffff0000, 0xffff0000, 0xffff0000};
 
@@ -100,8 +86,8 @@ static inline __attribute__((always_inline)) void step(__m256 sums[ATTENTION_TIL
     }
 }
 
-static inline __attribute__((always_inline)) void tile(const struct product *product, int column,
-                                                       const int rows, const int vectors)
+static inline __attribute__((always_inline)) void
+tile(const struct attention_product *product, int column, const int rows, const int vectors)
 {
     __m256 sums[ATTENTION_TILE_ROWS][8];
 #pragma GCC unroll 6
@@ -133,8 +119,8 @@ static inline __attribute__((always_inline)) void tile(const struct product *pro
             _mm256_storeu_ps(product->c[r] + column + v * LANES, sums[r][v]);
 }
 
-/* Columns [first, end), multiples of 16, in the widest tiles that 16 registers allow. */
-static void multiply(const struct product *product, int rows, int first, int end)
+/* In the widest tiles that 16 registers allow. Queries are scaled when they are copied. */
+static void multiply(const struct attention_product *product, int rows, int first, int end)
 {
     int column = first;
     switch (rows) {
@@ -281,49 +267,6 @@ static void softmax(const struct attention_chunk *chunk, const struct attention_
         softmax_rows(chunk, rows, false);
 }
 
-static void score(const struct attention_chunk *chunk, const struct attention_panel *panel,
-                  const struct attention_rows *rows, int frame, float *scores, uint64_t lanes)
-{
-    int head_dim = chunk->args->head_dim;
-    float *c[ATTENTION_TILE_ROWS];
-    for (int r = 0; r < rows->count; r++)
-        c[r] = scores + r * PANEL_TOKENS;
-    struct product product = {
-        .c = c,
-        .a = (const float *)chunk->queries[frame] + (size_t)rows->first * (size_t)head_dim,
-        .a_stride = head_dim,
-        .b = panel->keys,
-        .b_stride = PANEL_TOKENS,
-        .pairs = head_dim / 2,
-        .ahead = rows->ahead,
-        .ahead_lines = rows->ahead_lines,
-    };
-    int first = __builtin_ctzll(lanes) / 16 * 16;
-    int end = (79 - __builtin_clzll(lanes)) / 16 * 16;
-    multiply(&product, rows->count, first, end);
-}
-
-/* Adds the probabilities times the values of the panel's keys among `lanes`; the others' are 0. */
-static void accumulate(const struct attention_chunk *chunk, const struct attention_panel *panel,
-                       const struct attention_rows *rows, uint64_t lanes)
-{
-    int head_dim = chunk->args->head_dim;
-    int first = __builtin_ctzll(lanes) / 2;
-    int end = (65 - __builtin_clzll(lanes)) / 2;
-    struct product product = {
-        .c = rows->acc,
-        .a = chunk->scores + 2 * first,
-        .a_stride = PANEL_TOKENS,
-        .b = panel->values + (size_t)first * (size_t)head_dim,
-        .b_stride = head_dim,
-        .pairs = end - first,
-        .accumulate = true,
-        .ahead = rows->ahead + (size_t)(PANEL_TOKENS / 16 * rows->ahead_lines) * ATTENTION_LINE,
-        .ahead_lines = rows->ahead_lines,
-    };
-    multiply(&product, rows->count, 0, head_dim);
-}
-
 static void copy_queries(void *out, const uint16_t *in, int64_t count, float scale_log2)
 {
     for (int64_t x = 0; x < count; x += LANES) {
@@ -335,11 +278,10 @@ static void copy_queries(void *out, const uint16_t *in, int64_t count, float sca
 }
 
 static const struct attention_tile_ops ops = {
-    .query_bytes = sizeof(float),
+    .operand_bytes = sizeof(float),
     .copy_queries = copy_queries,
-    .score = score,
+    .multiply = multiply,
     .softmax = softmax,
-    .accumulate = accumulate,
 };
 
 static void attend(const struct attention_args *args)

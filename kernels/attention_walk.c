@@ -1,4 +1,5 @@
-/* Owns the walk of attention_walk.h: plain integer decisions, no arithmetic on keys or values. */
+/* Owns the walk of attention_walk.h: plain integer decisions, no arithmetic on keys or
+ * values. */
 #include "kernels/attention_walk.h"
 
 #include <assert.h>
@@ -32,6 +33,55 @@ static uint64_t frame_lanes(const struct attention_chunk *chunk,
     return all;
 }
 
+/* scores [rows, 64] in log2 units, at least at `lanes`. */
+static void score(const struct attention_chunk *chunk, const struct attention_panel *panel,
+                  const struct attention_rows *rows, int frame, float *scores, uint64_t lanes,
+                  const struct attention_tile_ops *ops)
+{
+    int head_dim = chunk->args->head_dim;
+    float *c[ATTENTION_TILE_ROWS];
+    for (int r = 0; r < rows->count; r++)
+        c[r] = scores + r * PANEL_TOKENS;
+    struct attention_product product = {
+        .c = c,
+        .a = (const char *)chunk->queries[frame] +
+             (size_t)rows->first * (size_t)head_dim * ops->operand_bytes,
+        .a_stride = head_dim,
+        .b = panel->keys,
+        .b_stride = PANEL_TOKENS,
+        .pairs = head_dim / 2,
+        .scale = chunk->args->scale_log2,
+        .ahead = rows->ahead,
+        .ahead_lines = rows->ahead_lines,
+    };
+    int first = __builtin_ctzll(lanes) / 16 * 16;
+    int end = (79 - __builtin_clzll(lanes)) / 16 * 16;
+    ops->multiply(&product, rows->count, first, end);
+}
+
+/* acc += the probabilities times the values of the panel's keys among `lanes`; the others' are 0.
+ */
+static void accumulate(const struct attention_chunk *chunk, const struct attention_panel *panel,
+                       const struct attention_rows *rows, uint64_t lanes,
+                       const struct attention_tile_ops *ops)
+{
+    int head_dim = chunk->args->head_dim;
+    int first = __builtin_ctzll(lanes) / 2;
+    int end = (65 - __builtin_clzll(lanes)) / 2;
+    struct attention_product product = {
+        .c = rows->acc,
+        .a = (const char *)chunk->scores + (size_t)(2 * first) * ops->operand_bytes,
+        .a_stride = PANEL_TOKENS * (int)(sizeof(float) / ops->operand_bytes),
+        .b = panel->values + (size_t)first * (size_t)head_dim,
+        .b_stride = head_dim,
+        .pairs = end - first,
+        .accumulate = true,
+        .ahead = rows->ahead + (size_t)(PANEL_TOKENS / 16 * rows->ahead_lines) * ATTENTION_LINE,
+        .ahead_lines = rows->ahead_lines,
+    };
+    ops->multiply(&product, rows->count, 0, head_dim);
+}
+
 /* The scores of a tile that is not seen whole through one frame; the lanes that some row sees. */
 static uint64_t score_mixed(const struct attention_chunk *chunk,
                             const struct attention_panel *panel, struct attention_rows *rows,
@@ -44,7 +94,7 @@ static uint64_t score_mixed(const struct attention_chunk *chunk,
         uint64_t all = chunk->queries[frame] ? frame_lanes(chunk, panel, rows, frame, lanes) : 0;
         if (all == 0)
             continue;
-        ops->score(chunk, panel, rows, frame, any ? chunk->other : chunk->scores, all);
+        score(chunk, panel, rows, frame, any ? chunk->other : chunk->scores, all, ops);
         for (int r = 0; r < rows->count; r++) {
             for (int t = r * PANEL_TOKENS; any && t < (r + 1) * PANEL_TOKENS; t++)
                 if (lanes[r] >> (t % PANEL_TOKENS) & 1)
@@ -65,11 +115,11 @@ static void rows_panel(const struct attention_chunk *chunk, const struct attenti
     if (frame == MIXED)
         lanes = score_mixed(chunk, panel, rows, ops);
     else
-        ops->score(chunk, panel, rows, frame, chunk->scores, lanes);
+        score(chunk, panel, rows, frame, chunk->scores, lanes, ops);
     if (lanes == 0)
         return;
     ops->softmax(chunk, rows, frame == MIXED);
-    ops->accumulate(chunk, panel, rows, lanes);
+    accumulate(chunk, panel, rows, lanes, ops);
 }
 
 static void rows_at(const struct attention_chunk *chunk, int first, struct attention_rows *rows)
@@ -155,7 +205,7 @@ static void copy_queries(struct attention_chunk *chunk, char *scratch,
                              chunk->first * args->query_stride;
         for (int64_t t = 0; t < chunk->tokens; t++) {
             ops->copy_queries(scratch, in + t * args->query_stride, count, args->scale_log2);
-            scratch += (size_t)count * ops->query_bytes;
+            scratch += (size_t)count * ops->operand_bytes;
         }
     }
 }
@@ -190,5 +240,5 @@ size_t attention_walk_scratch_bytes(const struct kernels_limits *limits,
 {
     size_t rows = (size_t)attention_query_tokens(limits->group) * (size_t)limits->group;
     return 2 * ATTENTION_TILE_SCORES * sizeof(float) +
-           BANDS_FRAMES_MAX * rows * (size_t)limits->head_dim * ops->query_bytes;
+           BANDS_FRAMES_MAX * rows * (size_t)limits->head_dim * ops->operand_bytes;
 }

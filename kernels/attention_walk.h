@@ -22,7 +22,7 @@ struct attention_chunk {
     int64_t tokens;
     void *queries[BANDS_FRAMES_MAX]; /* [rows, head_dim] as the variant copies them, or NULL */
     float *scores;                   /* [ATTENTION_TILE_ROWS, PANEL_TOKENS] */
-    float *other;                    /* the same, of a further query frame; free after the blend */
+    float *other;                    /* the same, of a further query frame */
 };
 
 /* One head's panel. */
@@ -45,24 +45,34 @@ struct attention_rows {
     uint64_t visible[ATTENTION_TILE_ROWS]; /* lanes of the panel; set for a masked tile */
 };
 
+/* c[r][x] (+)= scale * sum_k a[r][k] b[k][x], k over `pairs` pairs: scores, or acc. */
+struct attention_product {
+    float *const *c;   /* row by row */
+    const void *a;     /* [rows, pairs, 2] operands: queries, or probabilities */
+    int a_stride;      /* operands */
+    const uint32_t *b; /* [pairs, columns] pairs of bf16: keys, or values */
+    int b_stride;      /* pairs */
+    int pairs;
+    bool accumulate;   /* without the scale */
+    float scale;       /* of scores; a variant may have scaled its queries instead */
+    const char *ahead; /* memory to prefetch meanwhile, `ahead_lines` lines for each 16 columns: by
+                          few rows, which wait for memory, line by line into the second level */
+    int ahead_lines;
+};
+
 struct attention_tile_ops {
-    size_t query_bytes; /* of an element in attention_chunk.queries */
+    size_t operand_bytes; /* of a query's element in attention_chunk.queries, and a probability */
 
     /* out [count] from bf16. */
     void (*copy_queries)(void *out, const uint16_t *in, int64_t count, float scale_log2);
 
-    /* scores [rows, 64] in log2 units, at least at `lanes`. */
-    void (*score)(const struct attention_chunk *chunk, const struct attention_panel *panel,
-                  const struct attention_rows *rows, int frame, float *scores, uint64_t lanes);
+    /* Columns [first, end), multiples of 16. */
+    void (*multiply)(const struct attention_product *product, int rows, int first, int end);
 
-    /* Scores -> probabilities, where `accumulate` reads them (0 where not visible), and steps
-     * every row's maximum, sum and acc to the new maximum. */
+    /* Scores -> probabilities, 0 where not visible, as operands from the start of each row of
+     * scores on, and steps every row's maximum, sum and acc to the new maximum. */
     void (*softmax)(const struct attention_chunk *chunk, const struct attention_rows *rows,
                     bool masked);
-
-    /* acc += probabilities times values, of the keys at `lanes`. */
-    void (*accumulate)(const struct attention_chunk *chunk, const struct attention_panel *panel,
-                       const struct attention_rows *rows, uint64_t lanes);
 };
 
 void attention_walk(const struct attention_args *args, const struct attention_tile_ops *ops);

@@ -22,9 +22,13 @@ bool isa_has_avx2(void)
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c();
 }
 
-bool isa_has_avx512_bf16(void)
+bool isa_has_avx512(void)
 {
     return isa_has_avx2() && __builtin_cpu_supports("avx512f") &&
-           __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-           has_bf16_dot_product();
+           __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
+}
+
+bool isa_has_avx512_bf16(void)
+{
+    return isa_has_avx512() && has_bf16_dot_product();
 }

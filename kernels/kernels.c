@@ -71,11 +71,25 @@ static void avx512_install(struct kernels *kernels)
     matmul_avx512_install(kernels);
 }
 
+static size_t avx512_bf16_scratch_bytes(const struct kernels_limits *limits)
+{
+    return scratch(attention_avx512_bf16_scratch_bytes(limits),
+                   matmul_avx512_bf16_scratch_bytes(limits));
+}
+
+static void avx512_bf16_install(struct kernels *kernels)
+{
+    kernels->scratch_bytes = avx512_bf16_scratch_bytes;
+    attention_avx512_bf16_install(kernels);
+    matmul_avx512_bf16_install(kernels);
+}
+
 /* Slowest first: each starts as a copy of the one before it. */
 static const struct variant variants[] = {
     {"reference", DTYPE_F32, DTYPE_F32, runs_anywhere, reference_install},
     {"avx2", DTYPE_BF16, DTYPE_BF16, isa_has_avx2, avx2_install},
-    {"avx512_bf16", DTYPE_BF16, DTYPE_BF16, isa_has_avx512_bf16, avx512_install},
+    {"avx512", DTYPE_BF16, DTYPE_BF16, isa_has_avx512, avx512_install},
+    {"avx512_bf16", DTYPE_BF16, DTYPE_BF16, isa_has_avx512_bf16, avx512_bf16_install},
 };
 
 enum { VARIANTS = sizeof variants / sizeof variants[0] };

@@ -1,24 +1,18 @@
 /* Owns the AVX2 prefill products of matmul.h over the panels of matmul_panel.h. Needs AVX2, FMA and
  * F16C.
  *
- * For KEPT elements of k at a time, x is copied into dense rows and each panel is expanded to
- * float32, which fits the first-level cache, and TILE_ROWS x 16 sums stay in registers. Neither x
- * nor the weights are rounded to bf16: float32 costs nothing here.
- *
- * Promises the order over k: KEPT elements are summed one after the other, and these parts are
- * added in ascending order. No other row, column or cut of the output has a part in it. */
-#include <assert.h>
-#include <string.h>
-
+ * A panel is expanded to float32, KEPT elements of it fit the first-level cache, and TILE_ROWS x 16
+ * sums stay in registers. Neither x nor the weights are rounded to bf16: float32 costs nothing
+ * here. The order over k is matmul_walk.h's. */
 #include "kernels/matmul_avx2.h"
+#include "kernels/matmul_input_avx2.h"
+#include "kernels/matmul_walk.h"
 #include "kernels/variants.h"
 
 enum {
-    TILE_ROWS = 6,
+    TILE_ROWS = MATMUL_TILE_ROWS,
     KEPT = 256,
 };
-
-_Static_assert(KERNELS_ROWS_MAX % TILE_ROWS == 0, "x scratch holds whole tiles");
 
 /* weights [DEPTH, LANES] */
 INLINE void expand_block(enum matmul_layout layout, float *weights, const char *block)
@@ -52,10 +46,8 @@ INLINE void expand_block(enum matmul_layout layout, float *weights, const char *
     }
 }
 
-typedef void expand_function(float *weights, const char *block);
-
 #define EXPAND(name, layout)                                                                       \
-    static void name(float *weights, const char *block)                                            \
+    static void name(void *weights, const char *block)                                             \
     {                                                                                              \
         expand_block(layout, weights, block);                                                      \
     }
@@ -67,11 +59,6 @@ EXPAND(expand_nibbles, MATMUL_LAYOUT_NIBBLES)
 EXPAND(expand_nibbles_min, MATMUL_LAYOUT_NIBBLES_MIN)
 EXPAND(expand_wide_nibbles, MATMUL_LAYOUT_WIDE_NIBBLES)
 EXPAND(expand_wide_bytes, MATMUL_LAYOUT_WIDE_BYTES)
-
-static expand_function *const expanders[MATMUL_LAYOUT_COUNT] = {
-    expand_floats,  expand_halves,      expand_pairs,        expand_bytes,
-    expand_nibbles, expand_nibbles_min, expand_wide_nibbles, expand_wide_bytes,
-};
 
 /* sums [TILE_ROWS, LANES] = x [TILE_ROWS, KEPT] times weights [count, LANES], over count <= KEPT */
 static void multiply_tile(float *sums, const float *x, const float *weights, int64_t count)
@@ -97,63 +84,33 @@ static void multiply_tile(float *sums, const float *x, const float *weights, int
     }
 }
 
-/* Copies elements [first, first + count) of every row, zeros where x ends and up to whole tiles.
- * kept [rows, KEPT] */
-static void keep_rows(float *kept, const struct matmul_args *args, int64_t first, int64_t count)
-{
-    int64_t tiles = (args->rows + TILE_ROWS - 1) / TILE_ROWS;
-    int64_t real = least(count, args->weights->in - first);
-    for (int64_t r = 0; r < tiles * TILE_ROWS; r++, kept += KEPT) {
-        int64_t copied = r < args->rows ? real : 0;
-        if (copied > 0)
-            memcpy(kept, args->x + r * args->x_stride + first, (size_t)copied * sizeof *kept);
-        memset(kept + copied, 0, (size_t)(count - copied) * sizeof *kept);
-    }
-}
-
-/* One panel's columns: y [rows, width] = or += kept [rows, KEPT] times weights [count, LANES] */
-static void multiply_panel(float *y, const struct matmul_args *args, const float *kept,
-                           const float *weights, int64_t count, int64_t width, bool accumulate)
+static void multiply(const struct matmul_tile *tile)
 {
     _Alignas(32) float sums[TILE_ROWS * LANES];
-    for (int64_t r = 0; r < args->rows; r += TILE_ROWS) {
-        multiply_tile(sums, kept + r * KEPT, weights, count);
-        int64_t rows = least(TILE_ROWS, args->rows - r);
-        for (int64_t i = 0; i < rows; i++)
-            put_sums(y + (r + i) * args->y_stride, sums + i * LANES, width, accumulate);
-    }
+    multiply_tile(sums, tile->x, tile->weights[0], tile->count);
+    for (int r = 0; r < tile->rows; r++)
+        put_sums(tile->y + r * tile->y_stride, sums + r * LANES, tile->width, tile->accumulate);
 }
+
+static const struct matmul_tile_ops ops = {
+    .kept = KEPT,
+    .panels = 1,
+    .operand_bytes = sizeof(float),
+    .copy_row = matmul_walk_copy_floats,
+    .expand = {expand_floats, expand_halves, expand_pairs, expand_bytes, expand_nibbles,
+               expand_nibbles_min, expand_wide_nibbles, expand_wide_bytes},
+    .multiply = multiply,
+};
 
 static void prefill(const struct matmul_args *args)
 {
-    const struct matmul_weights *weights = args->weights;
-    enum matmul_layout layout = matmul_panel_layout(weights->dtype);
-    size_t block_bytes = matmul_panel_block_bytes(layout);
-    int64_t blocks = matmul_panel_blocks(weights->in);
-    float *kept = args->scratch;                      /* [KERNELS_ROWS_MAX, KEPT] */
-    float *expanded = kept + KERNELS_ROWS_MAX * KEPT; /* [KEPT, LANES] */
-    assert(args->rows <= KERNELS_ROWS_MAX && args->out_first % LANES == 0);
-    if (args->rows == 0)
-        return;
-    for (int64_t first = 0; first < blocks; first += KEPT / DEPTH) {
-        int64_t end = least(first + KEPT / DEPTH, blocks);
-        keep_rows(kept, args, first * DEPTH, (end - first) * DEPTH);
-        for (int64_t o = args->out_first; o < args->out_end; o += LANES) {
-            const char *panel =
-                (const char *)weights->packed + (size_t)(o / LANES * blocks) * block_bytes;
-            for (int64_t b = first; b < end; b++)
-                expanders[layout](expanded + (b - first) * DEPTH * LANES,
-                                  panel + (size_t)b * block_bytes);
-            multiply_panel(args->y + o, args, kept, expanded, (end - first) * DEPTH,
-                           least(LANES, args->out_end - o), args->accumulate || first > 0);
-        }
-    }
+    matmul_walk(args, &ops);
 }
 
 size_t matmul_avx2_scratch_bytes(const struct kernels_limits *limits)
 {
-    size_t prefill_bytes = (KERNELS_ROWS_MAX * KEPT + KEPT * LANES) * sizeof(float);
-    size_t decode_bytes = matmul_decode_avx2_scratch_bytes(limits);
+    size_t prefill_bytes = matmul_walk_scratch_bytes(&ops);
+    size_t decode_bytes = matmul_input_scratch_bytes(limits);
     return prefill_bytes > decode_bytes ? prefill_bytes : decode_bytes;
 }
 

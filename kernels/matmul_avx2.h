@@ -99,8 +99,3 @@ INLINE void put_sums(float *y, const float *sums, int64_t count, bool accumulate
     for (int64_t o = 0; o < count; o++)
         y[o] = accumulate ? y[o] + sums[o] : sums[o];
 }
-
-static inline int64_t least(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}

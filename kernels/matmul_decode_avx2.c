@@ -1,37 +1,21 @@
 /* Owns the AVX2 decode products of matmul.h over the panels of matmul_panel.h. Needs AVX2, FMA and
  * F16C.
  *
- * Quantised weights are multiplied as the integers they are. x is turned into 16-bit integers with
- * one unit for each block of 32, the smallest power of two that fits its largest element; so it is
- * off by at most 2^-15 of that element, and not at all where it has 15 bits or fewer. Pairs of
- * products are summed by one instruction, exactly, and scaled once a block; what a minimum adds is
- * its product with the block's sum of x. Plain weights are multiplied in float32.
+ * Quantised weights are multiplied as the integers they are, with x as matmul_input_avx2.h's
+ * integers. Pairs of products are summed by one instruction, exactly, and scaled once a block; what
+ * a minimum adds is its product with the block's sum of x. Plain weights are multiplied in float32.
  *
  * Promises the order over k: the integer sums are exact, blocks are added in ascending order; plain
  * weights in two chains, k mod 2, a block. No other row, column or cut of the output has a part in
  * it. */
-#include <assert.h>
-#include <math.h>
 #include <string.h>
 
 #include "kernels/matmul_avx2.h"
+#include "kernels/matmul_input_avx2.h"
 #include "kernels/variants.h"
 
 enum {
-    CACHE_LINE = 64,
     CHAINS = 2,
-    DECODE_ROWS = 8, /* rows that share one reading of the weights */
-};
-
-/* The rows of x of one call: as floats for plain weights, as units for quantised ones, where pairs
- * lie as their quants do: (k, k + 4) under nibbles, (k, k + 1) under bytes. */
-struct input {
-    float *x;       /* [rows, stride] */
-    int16_t *units; /* [rows, stride], in the place of x */
-    float *unit;    /* [rows, blocks]; NaN where x is not finite */
-    float *sums;    /* [rows, blocks], of x */
-    int64_t stride;
-    int64_t blocks;
 };
 
 /* What one pass sums in registers: rows of x times panels of outputs. */
@@ -98,7 +82,7 @@ INLINE void add_eight_bytes(struct pass pass, pass_sums sums, const char *block,
 
 /* totals[half][row] += d * unit * sums, and m times the block's sum of x with the last part */
 INLINE void scale_sums(struct pass pass, __m256 totals[2][2], __m256i sums[2][2], const char *block,
-                       int part, const struct input *input, int64_t at)
+                       int part, const struct matmul_input *input, int64_t at)
 {
     bool is_last = part == 1 || pass.layout != MATMUL_LAYOUT_WIDE_BYTES;
 #pragma GCC unroll 2
@@ -117,21 +101,9 @@ INLINE void scale_sums(struct pass pass, __m256 totals[2][2], __m256i sums[2][2]
     }
 }
 
-/* Fetches the block's place in the panels after this pass's: a panel is too short for the hardware
- * to see that another follows. */
-INLINE void fetch_ahead(const char *block, size_t block_bytes, int panels, size_t panel_bytes)
-{
-#pragma GCC unroll 2
-    for (int p = 0; p < panels; p++) {
-        const char *at = block + (size_t)(panels + p) * panel_bytes;
-        for (size_t offset = 0; offset < block_bytes; offset += CACHE_LINE)
-            _mm_prefetch(at + offset, _MM_HINT_T1);
-    }
-}
-
 /* totals[panel][half][row] of one pass; the panels lie panel_bytes apart. */
 INLINE void quantised_pass(struct pass pass, __m256 totals[2][2][2], const char *block,
-                           size_t panel_bytes, const struct input *input, int64_t row)
+                           size_t panel_bytes, const struct matmul_input *input, int64_t row)
 {
     const int parts = pass.layout == MATMUL_LAYOUT_WIDE_BYTES ? 2 : 1;
     const bool nibbles = matmul_layout_is_nibbles(pass.layout);
@@ -139,7 +111,7 @@ INLINE void quantised_pass(struct pass pass, __m256 totals[2][2][2], const char 
     size_t block_bytes = panel_bytes / (size_t)input->blocks;
     const int16_t *units = input->units + row * input->stride;
     for (int64_t b = 0; b < input->blocks; b++, block += block_bytes, units += DEPTH) {
-        fetch_ahead(block, block_bytes, pass.panels, panel_bytes);
+        matmul_panel_fetch(block, block_bytes, pass.panels, panel_bytes);
 #pragma GCC unroll 2
         for (int part = 0; part < parts; part++) {
             /* Not in the condition: checked builds branch there, and the unrolling is lost. */
@@ -168,7 +140,7 @@ INLINE void quantised_pass(struct pass pass, __m256 totals[2][2][2], const char 
 /* ---- plain weights ---- */
 
 INLINE void plain_pass(struct pass pass, __m256 totals[2][2][2], const char *block,
-                       size_t panel_bytes, const struct input *input, int64_t row)
+                       size_t panel_bytes, const struct matmul_input *input, int64_t row)
 {
     size_t block_bytes = panel_bytes / (size_t)input->blocks;
     const float *x = input->x + row * input->stride;
@@ -201,7 +173,7 @@ INLINE void plain_pass(struct pass pass, __m256 totals[2][2][2], const char *blo
 
 /* out [rows, panels * LANES] */
 INLINE void run_pass(struct pass pass, float *out, const char *panel, size_t panel_bytes,
-                     const struct input *input, int64_t row)
+                     const struct matmul_input *input, int64_t row)
 {
     __m256 totals[2][2][2]; /* panel, half, row */
 #pragma GCC unroll 8
@@ -219,11 +191,11 @@ INLINE void run_pass(struct pass pass, float *out, const char *panel, size_t pan
 }
 
 typedef void pass_function(float *out, const char *panel, size_t panel_bytes,
-                           const struct input *input, int64_t row);
+                           const struct matmul_input *input, int64_t row);
 
 #define PASS(name, layout, rows, panels)                                                           \
-    static void name(float *out, const char *panel, size_t panel_bytes, const struct input *input, \
-                     int64_t row)                                                                  \
+    static void name(float *out, const char *panel, size_t panel_bytes,                            \
+                     const struct matmul_input *input, int64_t row)                                \
     {                                                                                              \
         run_pass((struct pass){layout, rows, panels}, out, panel, panel_bytes, input, row);        \
     }
@@ -253,100 +225,19 @@ static const struct passes {
     {wide_bytes_one, wide_bytes_panels, wide_bytes_rows},
 };
 
-/* ---- input ---- */
-
-static float sum_lanes(__m256 x)
-{
-    __m128 four = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
-    __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
-    return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
-}
-
-static float largest_lane(__m256 x)
-{
-    __m128 four = _mm_max_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
-    __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
-    return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
-}
-
-/* The smallest power of two, not subnormal, of which `largest` has at most INT16_MAX. */
-static float smallest_unit(float largest)
-{
-    float unit = largest / INT16_MAX;
-    uint32_t bits;
-    memcpy(&bits, &unit, sizeof bits);
-    bits = (bits + 0x7fffff) & 0x7f800000;
-    bits = bits > 0x00800000 ? bits : 0x00800000;
-    memcpy(&unit, &bits, sizeof unit);
-    return unit;
-}
-
-/* units [DEPTH] of x [DEPTH], and what they count; sum: of x */
-static float block_units(int16_t *units, const float *x, bool nibbles, float *sum)
-{
-    const __m256 sign = _mm256_set1_ps(-0.0f);
-    __m256 sums = _mm256_setzero_ps(), largest = _mm256_setzero_ps();
-    for (int k = 0; k < DEPTH; k += HALF) {
-        __m256 value = _mm256_loadu_ps(x + k);
-        sums = _mm256_add_ps(sums, value);
-        largest = _mm256_max_ps(largest, _mm256_andnot_ps(sign, value));
-    }
-    *sum = sum_lanes(sums);
-    float unit = smallest_unit(largest_lane(largest));
-    const __m256 inverse = _mm256_set1_ps(1 / unit);
-    for (int k = 0; k < DEPTH; k += HALF) {
-        __m256i counts = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x + k), inverse));
-        __m128i packed =
-            _mm_packs_epi32(_mm256_castsi256_si128(counts), _mm256_extracti128_si256(counts, 1));
-        if (nibbles)
-            packed = _mm_unpacklo_epi16(packed, _mm_srli_si128(packed, 8));
-        _mm_store_si128((__m128i *)(units + k), packed);
-    }
-    return isfinite(*sum) ? unit : NAN;
-}
-
-static void load_row(const struct input *input, int64_t row, const float *x, int64_t in,
-                     enum matmul_layout layout)
-{
-    if (!matmul_layout_has_scale(layout)) {
-        float *to = input->x + row * input->stride;
-        memcpy(to, x, (size_t)in * sizeof *x);
-        memset(to + in, 0, (size_t)(input->stride - in) * sizeof *x);
-        return;
-    }
-    /* Quantised rows are whole blocks. */
-    for (int64_t b = 0; b < input->blocks; b++) {
-        int64_t at = row * input->blocks + b;
-        input->unit[at] = block_units(input->units + row * input->stride + b * DEPTH, x + b * DEPTH,
-                                      matmul_layout_is_nibbles(layout), &input->sums[at]);
-    }
-}
-
-static struct input load_rows(const struct matmul_args *args)
-{
-    int64_t blocks = matmul_panel_blocks(args->weights->in);
-    enum matmul_layout layout = matmul_panel_layout(args->weights->dtype);
-    struct input input = {
-        .x = args->scratch, .units = args->scratch, .stride = blocks * DEPTH, .blocks = blocks};
-    input.unit = input.x + DECODE_ROWS * input.stride;
-    input.sums = input.unit + DECODE_ROWS * blocks;
-    for (int64_t r = 0; r < args->rows; r++)
-        load_row(&input, r, args->x + r * args->x_stride, args->weights->in, layout);
-    return input;
-}
-
 /* ---- the call ---- */
 
 /* The panel from output o on and, where the range goes on, the next one. Rows go in pairs that
  * share a panel; the odd row takes both panels at once, to have as many sums in flight. */
-static void multiply_panels(const struct matmul_args *args, const struct input *input, int64_t o)
+static void multiply_panels(const struct matmul_args *args, const struct matmul_input *input,
+                            int64_t o)
 {
     _Alignas(32) float out[2 * LANES];
     enum matmul_layout layout = matmul_panel_layout(args->weights->dtype);
     size_t panel_bytes = (size_t)input->blocks * matmul_panel_block_bytes(layout);
     const char *panel = (const char *)args->weights->packed + (size_t)(o / LANES) * panel_bytes;
-    const int64_t widths[2] = {least(LANES, args->out_end - o),
-                               least(LANES, args->out_end - o - LANES)};
+    const int64_t widths[2] = {matmul_least(LANES, args->out_end - o),
+                               matmul_least(LANES, args->out_end - o - LANES)};
     int64_t r = 0;
     for (; r + 2 <= args->rows; r += 2)
         for (int p = 0; p < 2 && widths[p] > 0; p++) {
@@ -367,20 +258,5 @@ static void multiply_panels(const struct matmul_args *args, const struct input *
 
 void matmul_decode_avx2(const struct matmul_args *args)
 {
-    assert(args->out_first % LANES == 0);
-    for (int64_t first = 0; first < args->rows; first += DECODE_ROWS) {
-        struct matmul_args some = *args; /* the rows that fit the scratch */
-        some.rows = least(DECODE_ROWS, args->rows - first);
-        some.x += first * args->x_stride;
-        some.y += first * args->y_stride;
-        struct input input = load_rows(&some);
-        for (int64_t o = args->out_first; o < args->out_end; o += 2 * LANES)
-            multiply_panels(&some, &input, o);
-    }
-}
-
-size_t matmul_decode_avx2_scratch_bytes(const struct kernels_limits *limits)
-{
-    size_t blocks = (size_t)matmul_panel_blocks(limits->width_max);
-    return DECODE_ROWS * blocks * (DEPTH + 2) * sizeof(float);
+    matmul_input_walk(args, multiply_panels);
 }

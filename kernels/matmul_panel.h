@@ -74,6 +74,24 @@ static inline int64_t matmul_panel_blocks(int64_t in)
     return (in + MATMUL_PANEL_DEPTH - 1) / MATMUL_PANEL_DEPTH;
 }
 
+static inline int64_t matmul_least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* Fetches, while a block of the first of `panels` panels is read, its place in the panels after
+ * them: a panel is too short for the hardware to see that another follows. */
+static inline void matmul_panel_fetch(const char *block, size_t block_bytes, int panels,
+                                      size_t panel_bytes)
+{
+    enum { CACHE_LINE = 64, SECOND_LEVEL = 2 };
+    for (int p = 0; p < panels; p++) {
+        const char *at = block + (size_t)(panels + p) * panel_bytes;
+        for (size_t offset = 0; offset < block_bytes; offset += CACHE_LINE)
+            __builtin_prefetch(at + offset, 0, SECOND_LEVEL);
+    }
+}
+
 /* The table's matmul_packed_bytes, matmul_pack and matmul_row. */
 size_t matmul_panel_packed_bytes(enum dtype dtype, int64_t out, int64_t in);
 void matmul_panel_pack(void *packed, const void *rows, enum dtype dtype, int64_t out, int64_t in);

@@ -26,11 +26,18 @@ void swiglu_avx2_install(struct kernels *kernels);
 
 size_t attention_avx2_scratch_bytes(const struct kernels_limits *limits);
 size_t matmul_avx2_scratch_bytes(const struct kernels_limits *limits);
-size_t matmul_decode_avx2_scratch_bytes(const struct kernels_limits *limits);
 
-/* AVX-512 F, BW, VL and BF16 */
+/* AVX-512 F, BW, VL beside those */
 void attention_avx512_install(struct kernels *kernels);
 void matmul_avx512_install(struct kernels *kernels);
+void matmul_decode_avx512(const struct matmul_args *args);
 
 size_t attention_avx512_scratch_bytes(const struct kernels_limits *limits);
 size_t matmul_avx512_scratch_bytes(const struct kernels_limits *limits);
+
+/* BF16 beside those */
+void attention_avx512_bf16_install(struct kernels *kernels);
+void matmul_avx512_bf16_install(struct kernels *kernels);
+
+size_t attention_avx512_bf16_scratch_bytes(const struct kernels_limits *limits);
+size_t matmul_avx512_bf16_scratch_bytes(const struct kernels_limits *limits);

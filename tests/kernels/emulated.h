@@ -7,7 +7,12 @@
 
 #include "kernels/kernels.h"
 
-void attention_emulated_install(struct kernels *kernels);
-size_t attention_emulated_scratch_bytes(const struct kernels_limits *limits);
-void matmul_emulated_install(struct kernels *kernels);
-size_t matmul_emulated_scratch_bytes(const struct kernels_limits *limits);
+void attention_avx512_emulated_install(struct kernels *kernels);
+void matmul_avx512_emulated_install(struct kernels *kernels);
+size_t attention_avx512_emulated_scratch_bytes(const struct kernels_limits *limits);
+size_t matmul_avx512_emulated_scratch_bytes(const struct kernels_limits *limits);
+
+void attention_avx512_bf16_emulated_install(struct kernels *kernels);
+void matmul_avx512_bf16_emulated_install(struct kernels *kernels);
+size_t attention_avx512_bf16_emulated_scratch_bytes(const struct kernels_limits *limits);
+size_t matmul_avx512_bf16_emulated_scratch_bytes(const struct kernels_limits *limits);

@@ -4,23 +4,38 @@
 #include "kernels/isa.h"
 #include "tests/kernels/emulated.h"
 
-static size_t emulated_scratch_bytes(const struct kernels_limits *limits)
+static size_t larger(size_t a, size_t b)
 {
-    size_t attention = attention_emulated_scratch_bytes(limits);
-    size_t matmul = matmul_emulated_scratch_bytes(limits);
-    return attention > matmul ? attention : matmul;
+    return a > b ? a : b;
 }
 
-/* The variant avx512_bf16 in plain C. */
-static const struct kernels *emulated(void)
+static size_t avx512_scratch_bytes(const struct kernels_limits *limits)
 {
-    static struct kernels kernels;
-    kernels = *kernels_find("avx2");
-    kernels.name = "avx512_bf16 emulated";
-    kernels.scratch_bytes = emulated_scratch_bytes;
-    attention_emulated_install(&kernels);
-    matmul_emulated_install(&kernels);
-    return &kernels;
+    return larger(attention_avx512_emulated_scratch_bytes(limits),
+                  matmul_avx512_emulated_scratch_bytes(limits));
+}
+
+static size_t avx512_bf16_scratch_bytes(const struct kernels_limits *limits)
+{
+    return larger(attention_avx512_bf16_emulated_scratch_bytes(limits),
+                  matmul_avx512_bf16_emulated_scratch_bytes(limits));
+}
+
+/* The AVX-512 variants in plain C, each over the one before it, as kernels.c builds its table. */
+static const struct kernels *emulated(int index)
+{
+    static struct kernels kernels[2];
+    kernels[0] = *kernels_find("avx2");
+    kernels[0].name = "avx512 emulated";
+    kernels[0].scratch_bytes = avx512_scratch_bytes;
+    attention_avx512_emulated_install(&kernels[0]);
+    matmul_avx512_emulated_install(&kernels[0]);
+    kernels[1] = kernels[0];
+    kernels[1].name = "avx512_bf16 emulated";
+    kernels[1].scratch_bytes = avx512_bf16_scratch_bytes;
+    attention_avx512_bf16_emulated_install(&kernels[1]);
+    matmul_avx512_bf16_emulated_install(&kernels[1]);
+    return &kernels[index];
 }
 
 const struct kernels *subjects_at(int index)
@@ -28,5 +43,5 @@ const struct kernels *subjects_at(int index)
     for (int i = 0; kernels_at(i); i++)
         if (kernels_runs_here(kernels_at(i)) && index-- == 0)
             return kernels_at(i);
-    return index == 0 && isa_has_avx2() ? emulated() : NULL;
+    return index < 2 && isa_has_avx2() ? emulated(index) : NULL;
 }

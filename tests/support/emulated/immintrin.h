@@ -16,11 +16,15 @@
 
 #include "kernels/dtype.h"
 
+/* What is longer than a few instructions is a call: unrolled kernels would take minutes to compile.
+ */
 #define EMULATED static inline __attribute__((always_inline, unused))
+#define EMULATED_CALL static __attribute__((noinline, unused))
 #define EMULATED_LANES for (int lane = 0; lane < 16; lane++)
 
 typedef float emulated_f32x16 __attribute__((vector_size(64)));
 typedef uint32_t emulated_u32x16 __attribute__((vector_size(64)));
+typedef uint16_t emulated_u16x32 __attribute__((vector_size(64)));
 
 EMULATED float emulated_flush(float value)
 {
@@ -51,14 +55,14 @@ EMULATED void emulated_store_integers(void *at, __m512i a)
     memcpy(at, &a, sizeof a);
 }
 
-EMULATED __m512 emulated_load_some(__mmask16 mask, const float *at)
+EMULATED_CALL __m512 emulated_load_some(__mmask16 mask, const float *at)
 {
     emulated_f32x16 out = {0};
     EMULATED_LANES if (mask >> lane & 1) out[lane] = at[lane];
     return (__m512)out;
 }
 
-EMULATED void emulated_store_some(float *at, __mmask16 mask, __m512 a)
+EMULATED_CALL void emulated_store_some(float *at, __mmask16 mask, __m512 a)
 {
     EMULATED_LANES if (mask >> lane & 1) at[lane] = ((emulated_f32x16)a)[lane];
 }
@@ -77,7 +81,7 @@ EMULATED __m512i emulated_splat_integer(int value)
     return (__m512i)out;
 }
 
-EMULATED __m512 emulated_fmadd(__m512 a, __m512 b, __m512 c)
+EMULATED_CALL __m512 emulated_fmadd(__m512 a, __m512 b, __m512 c)
 {
     emulated_f32x16 out;
     EMULATED_LANES out[lane] =
@@ -85,7 +89,7 @@ EMULATED __m512 emulated_fmadd(__m512 a, __m512 b, __m512 c)
     return (__m512)out;
 }
 
-EMULATED __m512 emulated_dpbf16(__m512 sum, __m512bh a, __m512bh b)
+EMULATED_CALL __m512 emulated_dpbf16(__m512 sum, __m512bh a, __m512bh b)
 {
     emulated_f32x16 out = (emulated_f32x16)sum;
     emulated_u32x16 x = (emulated_u32x16)a, y = (emulated_u32x16)b;
@@ -101,7 +105,7 @@ EMULATED __m512 emulated_dpbf16(__m512 sum, __m512bh a, __m512bh b)
     return (__m512)out;
 }
 
-EMULATED __m256bh emulated_to_bf16(__m512 a)
+EMULATED_CALL __m256bh emulated_to_bf16(__m512 a)
 {
     uint16_t out[16];
     __m256bh packed;
@@ -110,7 +114,7 @@ EMULATED __m256bh emulated_to_bf16(__m512 a)
     return packed;
 }
 
-EMULATED __m512 emulated_pick(__mmask16 mask, __m512 where_set, __m512 elsewhere)
+EMULATED_CALL __m512 emulated_pick(__mmask16 mask, __m512 where_set, __m512 elsewhere)
 {
     emulated_f32x16 out = (emulated_f32x16)elsewhere;
     EMULATED_LANES if (mask >> lane & 1) out[lane] = ((emulated_f32x16)where_set)[lane];
@@ -118,14 +122,14 @@ EMULATED __m512 emulated_pick(__mmask16 mask, __m512 where_set, __m512 elsewhere
 }
 
 /* As the processor chooses: b where a is not larger. */
-EMULATED __m512 emulated_max(__m512 a, __m512 b)
+EMULATED_CALL __m512 emulated_max(__m512 a, __m512 b)
 {
     emulated_f32x16 x = (emulated_f32x16)a, y = (emulated_f32x16)b;
     EMULATED_LANES y[lane] = x[lane] > y[lane] ? x[lane] : y[lane];
     return (__m512)y;
 }
 
-EMULATED float emulated_largest(__m512 a)
+EMULATED_CALL float emulated_largest(__m512 a)
 {
     emulated_f32x16 x = (emulated_f32x16)a;
     float out = x[0];
@@ -134,7 +138,7 @@ EMULATED float emulated_largest(__m512 a)
 }
 
 /* Halves onto halves. */
-EMULATED float emulated_total(__m512 a)
+EMULATED_CALL float emulated_total(__m512 a)
 {
     emulated_f32x16 x = (emulated_f32x16)a;
     for (int half = 8; half > 0; half /= 2)
@@ -143,7 +147,7 @@ EMULATED float emulated_total(__m512 a)
     return x[0];
 }
 
-EMULATED __m512 emulated_from_f16(__m256i a)
+EMULATED_CALL __m512 emulated_from_f16(__m256i a)
 {
     uint16_t in[16];
     emulated_f32x16 out;
@@ -152,14 +156,14 @@ EMULATED __m512 emulated_from_f16(__m256i a)
     return (__m512)out;
 }
 
-EMULATED __m512 emulated_from_integers(__m512i a)
+EMULATED_CALL __m512 emulated_from_integers(__m512i a)
 {
     emulated_f32x16 out;
     EMULATED_LANES out[lane] = (float)(int32_t)((emulated_u32x16)a)[lane];
     return (__m512)out;
 }
 
-EMULATED __m512i emulated_widen_bytes(__m128i a)
+EMULATED_CALL __m512i emulated_widen_bytes(__m128i a)
 {
     int8_t in[16];
     emulated_u32x16 out;
@@ -168,7 +172,29 @@ EMULATED __m512i emulated_widen_bytes(__m128i a)
     return (__m512i)out;
 }
 
-EMULATED __m512i emulated_widen_words(__m256i a)
+/* Of pairs of 16-bit integers. */
+EMULATED_CALL __m512i emulated_multiply_pairs(__m512i a, __m512i b)
+{
+    emulated_u32x16 x = (emulated_u32x16)a, y = (emulated_u32x16)b;
+    EMULATED_LANES
+    {
+        int32_t even = (int16_t)x[lane] * (int16_t)y[lane];
+        int32_t odd = (int16_t)(x[lane] >> 16) * (int16_t)(y[lane] >> 16);
+        x[lane] = (uint32_t)even + (uint32_t)odd;
+    }
+    return (__m512i)x;
+}
+
+EMULATED_CALL __m512i emulated_blend_words(__mmask32 mask, __m512i a, __m512i b)
+{
+    emulated_u16x32 out = (emulated_u16x32)a;
+    for (int lane = 0; lane < 32; lane++)
+        if (mask >> lane & 1)
+            out[lane] = ((emulated_u16x32)b)[lane];
+    return (__m512i)out;
+}
+
+EMULATED_CALL __m512i emulated_widen_words(__m256i a)
 {
     uint16_t in[16];
     emulated_u32x16 out;
@@ -187,6 +213,7 @@ EMULATED __m512i emulated_widen_words(__m256i a)
 #define _mm512_store_ps(at, a) emulated_store(at, a)
 #define _mm512_storeu_ps(at, a) emulated_store(at, a)
 #define _mm512_store_si512(at, a) emulated_store_integers(at, a)
+#define _mm512_storeu_si512(at, a) emulated_store_integers(at, a)
 #define _mm512_maskz_loadu_ps(mask, at) emulated_load_some(mask, at)
 #define _mm512_mask_storeu_ps(at, mask, a) emulated_store_some(at, mask, a)
 #define _mm512_add_ps(a, b) ((__m512)((emulated_f32x16)(a) + (emulated_f32x16)(b)))
@@ -196,6 +223,7 @@ EMULATED __m512i emulated_widen_words(__m256i a)
 #define _mm512_maskz_mov_ps(mask, a) emulated_pick(mask, a, emulated_splat(0))
 #define _mm512_reduce_max_ps(a) emulated_largest(a)
 #define _mm512_reduce_add_ps(a) emulated_total(a)
+#define _mm512_cvtss_f32(a) (((emulated_f32x16)(a))[0])
 #define _mm512_castps_si512(a) ((__m512i)(a))
 #define _mm512_add_epi32(a, b) ((__m512i)((emulated_u32x16)(a) + (emulated_u32x16)(b)))
 #define _mm512_mul_ps(a, b) ((__m512)((emulated_f32x16)(a) * (emulated_f32x16)(b)))
@@ -210,4 +238,9 @@ EMULATED __m512i emulated_widen_words(__m256i a)
 #define _mm512_or_si512(a, b) ((__m512i)((emulated_u32x16)(a) | (emulated_u32x16)(b)))
 #define _mm512_slli_epi32(a, count) ((__m512i)((emulated_u32x16)(a) << (uint32_t)(count)))
 #define _mm512_srli_epi32(a, count) ((__m512i)((emulated_u32x16)(a) >> (uint32_t)(count)))
+#define _mm512_setzero_si512() emulated_splat_integer(0)
+#define _mm512_set1_epi16(a) ((__m512i)((emulated_u16x32){0} + (uint16_t)(a)))
+#define _mm512_srli_epi16(a, count) ((__m512i)((emulated_u16x32)(a) >> (uint16_t)(count)))
+#define _mm512_madd_epi16(a, b) emulated_multiply_pairs(a, b)
+#define _mm512_mask_blend_epi16(mask, a, b) emulated_blend_words(mask, a, b)
 #define _mm512_castsi512_ps(a) ((__m512)(a))

@@ -1,0 +1,78 @@
+/* Attention with AVX-512 and BF16: bf16 queries, panels and probabilities, float32 sums.
+ *
+ * Its logic was checked under emulation (tests/support/emulated), with the roundings of vdpbf16ps;
+ * its speed was not measured: no machine with these instructions was at hand.
+ *
+ * A pair of keys, or of dimensions, is multiplied by one instruction. Probabilities are rounded to
+ * bf16 for the second product only; a row's sum is taken before. The tile is attention_avx512.h's.
+ */
+#include "kernels/attention_avx512.h"
+#include "kernels/variants.h"
+
+INLINE void step(__m512 sums[ATTENTION_TILE_ROWS][VECTORS], const char *a, int64_t a_stride,
+                 const uint32_t *b, const int rows, const int vectors)
+{
+    __m512bh vector[VECTORS];
+#pragma GCC unroll 4
+    for (int v = 0; v < vectors; v++)
+        vector[v] = (__m512bh)_mm512_loadu_si512(b + v * LANES);
+#pragma GCC unroll 6
+    for (int r = 0; r < rows; r++) {
+        int pair;
+        memcpy(&pair, a + r * a_stride, sizeof pair);
+        __m512bh factor = (__m512bh)_mm512_set1_epi32(pair);
+#pragma GCC unroll 4
+        for (int v = 0; v < vectors; v++)
+            sums[r][v] = _mm512_dpbf16_ps(sums[r][v], factor, vector[v]);
+    }
+}
+
+/* In place: a row's first half is written after it is read. */
+INLINE void store(float *scores, int v, __m512 probabilities)
+{
+    __m256bh narrow = _mm512_cvtneps_pbh(probabilities);
+    memcpy((uint16_t *)scores + v * LANES, &narrow, sizeof narrow);
+}
+
+static void multiply(const struct attention_product *product, int rows, int first, int end)
+{
+    multiply_rows(product, rows, first, end, sizeof(uint16_t), step);
+}
+
+static void softmax(const struct attention_chunk *chunk, const struct attention_rows *rows,
+                    bool masked)
+{
+    if (masked)
+        softmax_rows(chunk, rows, true, store);
+    else
+        softmax_rows(chunk, rows, false, store);
+}
+
+static void copy_queries(void *out, const uint16_t *in, int64_t count, float scale_log2)
+{
+    (void)scale_log2; /* scaling them would round them once more: `multiply` does it */
+    memcpy(out, in, (size_t)count * sizeof *in);
+}
+
+static const struct attention_tile_ops ops = {
+    .operand_bytes = sizeof(uint16_t),
+    .copy_queries = copy_queries,
+    .multiply = multiply,
+    .softmax = softmax,
+};
+
+static void attend(const struct attention_args *args)
+{
+    attention_walk(args, &ops);
+}
+
+size_t attention_avx512_bf16_scratch_bytes(const struct kernels_limits *limits)
+{
+    return attention_walk_scratch_bytes(limits, &ops);
+}
+
+void attention_avx512_bf16_install(struct kernels *kernels)
+{
+    kernels->attention_prefill = attend;
+    kernels->attention_decode = attend;
+}

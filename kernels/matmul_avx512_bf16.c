@@ -1,0 +1,130 @@
+/* Owns the prefill products of matmul.h with AVX-512 and BF16 over the panels of matmul_panel.h.
+ * Needs AVX-512 F, BW, VL and BF16.
+ *
+ * Its logic was checked under emulation (tests/support/emulated), with the roundings of vdpbf16ps;
+ * its speed was not measured: no machine with these instructions was at hand.
+ *
+ * x is rounded to bf16, up to 4 panels are expanded to bf16 pairs (bf16 weights are such pairs in
+ * memory already), and 6 rows x 64 sums stay in registers. The order over k is matmul_walk.h's, in
+ * pairs. */
+#include <string.h>
+
+#include "kernels/matmul_avx512.h"
+#include "kernels/matmul_input_avx2.h"
+#include "kernels/matmul_walk.h"
+#include "kernels/variants.h"
+
+enum { TILE_ROWS = MATMUL_TILE_ROWS, PANELS = MATMUL_TILE_PANELS, KEPT = 128 };
+
+/* pairs [DEPTH / 2, LANES, 2] bf16 */
+INLINE void expand_block(enum matmul_layout layout, char *pairs, const char *block)
+{
+    struct scales scales = load_scales(layout, block);
+#pragma GCC unroll 16
+    for (int k = 0; k < DEPTH; k += 2) {
+        __m256i even = (__m256i)_mm512_cvtneps_pbh(load_value(layout, scales, block, k));
+        __m256i odd = (__m256i)_mm512_cvtneps_pbh(load_value(layout, scales, block, k + 1));
+        __m512i pair = _mm512_or_si512(_mm512_cvtepu16_epi32(even),
+                                       _mm512_slli_epi32(_mm512_cvtepu16_epi32(odd), 16));
+        _mm512_store_si512(pairs + k / 2 * LANES * 4, pair);
+    }
+}
+
+#define EXPAND(name, layout)                                                                       \
+    static void name(void *pairs, const char *block)                                               \
+    {                                                                                              \
+        expand_block(layout, pairs, block);                                                        \
+    }
+EXPAND(expand_floats, MATMUL_LAYOUT_FLOATS)
+EXPAND(expand_halves, MATMUL_LAYOUT_HALVES)
+EXPAND(expand_bytes, MATMUL_LAYOUT_BYTES)
+EXPAND(expand_nibbles, MATMUL_LAYOUT_NIBBLES)
+EXPAND(expand_nibbles_min, MATMUL_LAYOUT_NIBBLES_MIN)
+EXPAND(expand_wide_nibbles, MATMUL_LAYOUT_WIDE_NIBBLES)
+EXPAND(expand_wide_bytes, MATMUL_LAYOUT_WIDE_BYTES)
+
+static void copy_row(void *out, const float *x, int64_t real, int64_t count)
+{
+    for (int64_t k = 0; k < count; k += LANES) {
+        int64_t left = real - k;
+        __mmask16 lanes = (__mmask16)(left >= LANES ? 0xffff : left > 0 ? (1u << left) - 1 : 0);
+        __m512 values = _mm512_maskz_loadu_ps(lanes, x + (left > 0 ? k : 0));
+        _mm256_store_si256((__m256i *)((uint16_t *)out + k), (__m256i)_mm512_cvtneps_pbh(values));
+    }
+}
+
+INLINE __m512 multiply_pairs(__m512 sum, int factor, __m512i pairs)
+{
+    return _mm512_dpbf16_ps(sum, (__m512bh)_mm512_set1_epi32(factor), (__m512bh)pairs);
+}
+
+INLINE void multiply_panels(const struct matmul_tile *tile, const int panels)
+{
+    __m512 sums[TILE_ROWS][PANELS];
+#pragma GCC unroll 6
+    for (int r = 0; r < TILE_ROWS; r++)
+#pragma GCC unroll 4
+        for (int p = 0; p < panels; p++)
+            sums[r][p] = _mm512_setzero_ps();
+    const uint16_t *x = tile->x;
+    for (int64_t k = 0; k < tile->count; k += 2) {
+        __m512i weights[PANELS];
+#pragma GCC unroll 4
+        for (int p = 0; p < panels; p++)
+            weights[p] = _mm512_loadu_si512((const char *)tile->weights[p] + k / 2 * LANES * 4);
+#pragma GCC unroll 6
+        for (int r = 0; r < TILE_ROWS; r++) {
+            int factor;
+            memcpy(&factor, x + r * KEPT + k, sizeof factor);
+#pragma GCC unroll 4
+            for (int p = 0; p < panels; p++)
+                sums[r][p] = multiply_pairs(sums[r][p], factor, weights[p]);
+        }
+    }
+#pragma GCC unroll 6
+    for (int r = 0; r < TILE_ROWS; r++)
+#pragma GCC unroll 4
+        for (int p = 0; p < panels; p++)
+            put_sums(tile->y + r * tile->y_stride + p * LANES, sums[r][p],
+                     r < tile->rows ? tile->width - p * LANES : 0, tile->accumulate);
+}
+
+static void multiply(const struct matmul_tile *tile)
+{
+    if (tile->panels == 4)
+        multiply_panels(tile, 4);
+    else if (tile->panels == 3)
+        multiply_panels(tile, 3);
+    else if (tile->panels == 2)
+        multiply_panels(tile, 2);
+    else
+        multiply_panels(tile, 1);
+}
+
+static const struct matmul_tile_ops ops = {
+    .kept = KEPT,
+    .panels = PANELS,
+    .operand_bytes = sizeof(uint16_t),
+    .copy_row = copy_row,
+    .expand = {expand_floats, expand_halves, NULL, expand_bytes, expand_nibbles, expand_nibbles_min,
+               expand_wide_nibbles, expand_wide_bytes},
+    .multiply = multiply,
+};
+
+static void prefill(const struct matmul_args *args)
+{
+    matmul_walk(args, &ops);
+}
+
+size_t matmul_avx512_bf16_scratch_bytes(const struct kernels_limits *limits)
+{
+    size_t prefill_bytes = matmul_walk_scratch_bytes(&ops);
+    size_t decode_bytes = matmul_input_scratch_bytes(limits);
+    return prefill_bytes > decode_bytes ? prefill_bytes : decode_bytes;
+}
+
+/* The decode products are those of the variant before this one. */
+void matmul_avx512_bf16_install(struct kernels *kernels)
+{
+    kernels->matmul_prefill = prefill;
+}
