@@ -113,9 +113,13 @@ static enum status play_on(struct transport *host, struct rpc_client *client,
 {
     struct rank_place place;
     struct serve_options served = *options;
+    char reason[512];
     enum status status = rank_place_open(&place, host, wish);
     if (status != STATUS_OK) {
-        transport_abort(host, status_message());
+        snprintf(reason, sizeof reason, "%s", status_message());
+        served.refused = status;
+        served.refusal = reason;
+        status = transport_aborted(host) ? status : serve(host, client, &served);
         transport_destroy(host);
         return status;
     }

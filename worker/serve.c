@@ -539,6 +539,8 @@ static enum status live(struct serve_rank *rank, struct model **model)
 {
     bool ended = false;
     TRY(wait_for_welcome(rank));
+    if (rank->options->refused != STATUS_OK)
+        return fail(rank->options->refused, "%s", rank->options->refusal);
     enum status status = load(rank, *model);
     model_close(*model);
     *model = NULL;

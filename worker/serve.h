@@ -16,6 +16,8 @@ struct serve_options {
     int threads;                  /* 0: the rank's share of the cores */
     int process_ranks;            /* ranks that share this process */
     const struct cuda_lane *lane; /* the rank's place on a GPU; NULL: it computes on the CPU */
+    enum status refused;          /* not OK: the rank joins only to say why it cannot serve */
+    const char *refusal;
     int64_t heartbeat_timeout_ms; /* a coordinator silent for longer is lost; so is a peer */
 };
 
