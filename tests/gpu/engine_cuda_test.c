@@ -201,9 +201,10 @@ static int await(const pid_t *processes, int ranks)
             }
         }
         const int code = WIFEXITED(how) ? WEXITSTATUS(how) : 1;
-        worst = code == EXIT_NO_GPU && worst == 0 ? EXIT_NO_GPU : code > 0 ? 1 : worst;
         if (code == EXIT_NO_GPU && worst != 1)
             worst = EXIT_NO_GPU;
+        else if (code != 0)
+            worst = 1;
     }
     return worst;
 }
