@@ -84,12 +84,13 @@ static void multiply_tile(float *sums, const float *x, const float *weights, int
     }
 }
 
-static void multiply(const struct matmul_tile *tile)
+static void multiply(const struct matmul_tile *given)
 {
     _Alignas(32) float sums[TILE_ROWS * LANES];
-    multiply_tile(sums, tile->x, tile->weights[0], tile->count);
-    for (int r = 0; r < tile->rows; r++)
-        put_sums(tile->y + r * tile->y_stride, sums + r * LANES, tile->width, tile->accumulate);
+    const struct matmul_tile tile = *given; /* else every store to y is followed by reading it */
+    multiply_tile(sums, tile.x, tile.weights[0], tile.count);
+    for (int r = 0; r < tile.rows; r++)
+        put_sums(tile.y + r * tile.y_stride, sums + r * LANES, tile.width, tile.accumulate);
 }
 
 static const struct matmul_tile_ops ops = {
