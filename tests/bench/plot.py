@@ -9,7 +9,7 @@ import os
 import matplotlib
 
 matplotlib.use("svg")
-matplotlib.rcParams.update({"svg.hashsalt": "longhaul", "font.size": 10, "axes.spines.top": False, "axes.spines.right": False})
+matplotlib.rcParams.update({"svg.hashsalt": "longhaul", "svg.fonttype": "none", "font.size": 10, "axes.spines.top": False, "axes.spines.right": False})
 import matplotlib.pyplot as plt
 
 BUCKET = 1024
@@ -42,9 +42,10 @@ def plot_lengths(rows, folder):
         memory.plot(tokens, [sample["plan_memory_bytes"] / 1e6 for sample in samples], marker="o", label=method)
     for axes, title in ((time, "prefill, seconds"), (memory, "planned memory, MB")):
         axes.set_xscale("log", base=2)
-        axes.set_yscale("log")
         axes.set_xlabel("tokens of the prompt")
         axes.set_title(title, loc="left")
+    time.set_yscale("log")
+    memory.set_ylim(bottom=0)
     time.legend(frameon=False)
     save(figure, folder, "lengths.svg")
 
@@ -65,7 +66,7 @@ def plot_parts(rows, folder):
         axis.barh(names, [1 - share for share in left], left=left, color="lightgray", label="other")
         axis.set_title(f"share of {title}", loc="left")
         axis.invert_yaxis() if axis is axes[0] else None
-        axis.legend(frameon=False, ncols=4, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.12))
+        axis.legend(frameon=False, ncols=3, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.12))
     save(figure, folder, "parts.svg")
 
 
