@@ -18,10 +18,6 @@ if(LONGHAUL_FUZZ)
   target_link_options(longhaul_flags INTERFACE -fsanitize=fuzzer-no-link)
 endif()
 
-if(LONGHAUL_FUZZ)
-  target_compile_options(longhaul_flags INTERFACE -fsanitize=fuzzer-no-link)
-endif()
-
 # longhaul_library(NAME SOURCES ... LIBRARIES ...): a static library under the project's flags.
 function(longhaul_library name)
   cmake_parse_arguments(A "" "" "SOURCES;LIBRARIES" ${ARGN})

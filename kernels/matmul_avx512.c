@@ -9,10 +9,9 @@
  * order over k is matmul_walk.h's. */
 #include "kernels/matmul_avx512.h"
 #include "kernels/matmul_input_avx2.h"
-#include "kernels/matmul_walk.h"
 #include "kernels/variants.h"
 
-enum { TILE_ROWS = MATMUL_TILE_ROWS, PANELS = MATMUL_TILE_PANELS, KEPT = 96 };
+enum { KEPT = 96 };
 
 /* weights [DEPTH, LANES] */
 INLINE void expand_block(enum matmul_layout layout, float *weights, const char *block)
@@ -36,46 +35,26 @@ EXPAND(expand_nibbles_min, MATMUL_LAYOUT_NIBBLES_MIN)
 EXPAND(expand_wide_nibbles, MATMUL_LAYOUT_WIDE_NIBBLES)
 EXPAND(expand_wide_bytes, MATMUL_LAYOUT_WIDE_BYTES)
 
-INLINE void multiply_panels(const struct matmul_tile *tile, const int panels)
+INLINE void step(__m512 sums[TILE_ROWS][PANELS], const struct matmul_tile *tile, int64_t k,
+                 const int panels)
 {
-    __m512 sums[TILE_ROWS][PANELS];
+    const float *x = (const float *)tile->x + k;
+    __m512 weights[PANELS];
+#pragma GCC unroll 4
+    for (int p = 0; p < panels; p++)
+        weights[p] = _mm512_loadu_ps((const float *)tile->weights[p] + k * LANES);
 #pragma GCC unroll 6
-    for (int r = 0; r < TILE_ROWS; r++)
+    for (int r = 0; r < TILE_ROWS; r++) {
+        __m512 factor = _mm512_set1_ps(x[r * KEPT]);
 #pragma GCC unroll 4
         for (int p = 0; p < panels; p++)
-            sums[r][p] = _mm512_setzero_ps();
-    const float *x = tile->x;
-    for (int64_t k = 0; k < tile->count; k++) {
-        __m512 weights[PANELS];
-#pragma GCC unroll 4
-        for (int p = 0; p < panels; p++)
-            weights[p] = _mm512_loadu_ps((const float *)tile->weights[p] + k * LANES);
-#pragma GCC unroll 6
-        for (int r = 0; r < TILE_ROWS; r++) {
-            __m512 factor = _mm512_set1_ps(x[r * KEPT + k]);
-#pragma GCC unroll 4
-            for (int p = 0; p < panels; p++)
-                sums[r][p] = _mm512_fmadd_ps(factor, weights[p], sums[r][p]);
-        }
+            sums[r][p] = _mm512_fmadd_ps(factor, weights[p], sums[r][p]);
     }
-#pragma GCC unroll 6
-    for (int r = 0; r < TILE_ROWS; r++)
-#pragma GCC unroll 4
-        for (int p = 0; p < panels; p++)
-            put_sums(tile->y + r * tile->y_stride + p * LANES, sums[r][p],
-                     r < tile->rows ? tile->width - p * LANES : 0, tile->accumulate);
 }
 
 static void multiply(const struct matmul_tile *tile)
 {
-    if (tile->panels == 4)
-        multiply_panels(tile, 4);
-    else if (tile->panels == 3)
-        multiply_panels(tile, 3);
-    else if (tile->panels == 2)
-        multiply_panels(tile, 2);
-    else
-        multiply_panels(tile, 1);
+    multiply_tile(tile, 1, step);
 }
 
 static const struct matmul_tile_ops ops = {

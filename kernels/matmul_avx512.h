@@ -1,5 +1,5 @@
 /* What the AVX-512 products of matmul.h share: reading a block of matmul_panel.h's layouts into
- * registers, and putting sums into y. */
+ * registers, the tile of a prefill, and putting sums into y. */
 #pragma once
 
 #include <immintrin.h>
@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "kernels/matmul_panel.h"
+#include "kernels/matmul_walk.h"
 
 #define INLINE static inline __attribute__((always_inline))
 
@@ -98,4 +99,42 @@ INLINE void put_sums(float *y, __m512 sums, int64_t count, bool accumulate)
     if (accumulate)
         sums = _mm512_add_ps(_mm512_maskz_loadu_ps(lanes, y), sums);
     _mm512_mask_storeu_ps(y, lanes, sums);
+}
+
+enum { TILE_ROWS = MATMUL_TILE_ROWS, PANELS = MATMUL_TILE_PANELS };
+
+/* sums += x times weights, for the elements from k on that a step takes. */
+typedef void step_function(__m512 sums[TILE_ROWS][PANELS], const struct matmul_tile *tile,
+                           int64_t k, const int panels);
+
+INLINE void multiply_panels(const struct matmul_tile *tile, const int panels, const int elements,
+                            step_function *step)
+{
+    __m512 sums[TILE_ROWS][PANELS];
+#pragma GCC unroll 6
+    for (int r = 0; r < TILE_ROWS; r++)
+#pragma GCC unroll 4
+        for (int p = 0; p < panels; p++)
+            sums[r][p] = _mm512_setzero_ps();
+    for (int64_t k = 0; k < tile->count; k += elements)
+        step(sums, tile, k, panels);
+#pragma GCC unroll 6
+    for (int r = 0; r < TILE_ROWS; r++)
+#pragma GCC unroll 4
+        for (int p = 0; p < panels; p++)
+            put_sums(tile->y + r * tile->y_stride + p * LANES, sums[r][p],
+                     r < tile->rows ? tile->width - p * LANES : 0, tile->accumulate);
+}
+
+/* matmul_tile_ops.multiply, by an inlined step that takes so many elements of k at once. */
+INLINE void multiply_tile(const struct matmul_tile *tile, const int elements, step_function *step)
+{
+    if (tile->panels == 4)
+        multiply_panels(tile, 4, elements, step);
+    else if (tile->panels == 3)
+        multiply_panels(tile, 3, elements, step);
+    else if (tile->panels == 2)
+        multiply_panels(tile, 2, elements, step);
+    else
+        multiply_panels(tile, 1, elements, step);
 }

@@ -11,10 +11,9 @@
 
 #include "kernels/matmul_avx512.h"
 #include "kernels/matmul_input_avx2.h"
-#include "kernels/matmul_walk.h"
 #include "kernels/variants.h"
 
-enum { TILE_ROWS = MATMUL_TILE_ROWS, PANELS = MATMUL_TILE_PANELS, KEPT = 128 };
+enum { KEPT = 128 };
 
 /* pairs [DEPTH / 2, LANES, 2] bf16 */
 INLINE void expand_block(enum matmul_layout layout, char *pairs, const char *block)
@@ -53,52 +52,28 @@ static void copy_row(void *out, const float *x, int64_t real, int64_t count)
     }
 }
 
-INLINE __m512 multiply_pairs(__m512 sum, int factor, __m512i pairs)
+INLINE void step(__m512 sums[TILE_ROWS][PANELS], const struct matmul_tile *tile, int64_t k,
+                 const int panels)
 {
-    return _mm512_dpbf16_ps(sum, (__m512bh)_mm512_set1_epi32(factor), (__m512bh)pairs);
-}
-
-INLINE void multiply_panels(const struct matmul_tile *tile, const int panels)
-{
-    __m512 sums[TILE_ROWS][PANELS];
+    const uint16_t *x = (const uint16_t *)tile->x + k;
+    __m512i weights[PANELS];
+#pragma GCC unroll 4
+    for (int p = 0; p < panels; p++)
+        weights[p] = _mm512_loadu_si512((const char *)tile->weights[p] + k / 2 * LANES * 4);
 #pragma GCC unroll 6
-    for (int r = 0; r < TILE_ROWS; r++)
+    for (int r = 0; r < TILE_ROWS; r++) {
+        int pair;
+        memcpy(&pair, x + r * KEPT, sizeof pair);
+        __m512bh factor = (__m512bh)_mm512_set1_epi32(pair);
 #pragma GCC unroll 4
         for (int p = 0; p < panels; p++)
-            sums[r][p] = _mm512_setzero_ps();
-    const uint16_t *x = tile->x;
-    for (int64_t k = 0; k < tile->count; k += 2) {
-        __m512i weights[PANELS];
-#pragma GCC unroll 4
-        for (int p = 0; p < panels; p++)
-            weights[p] = _mm512_loadu_si512((const char *)tile->weights[p] + k / 2 * LANES * 4);
-#pragma GCC unroll 6
-        for (int r = 0; r < TILE_ROWS; r++) {
-            int factor;
-            memcpy(&factor, x + r * KEPT + k, sizeof factor);
-#pragma GCC unroll 4
-            for (int p = 0; p < panels; p++)
-                sums[r][p] = multiply_pairs(sums[r][p], factor, weights[p]);
-        }
+            sums[r][p] = _mm512_dpbf16_ps(sums[r][p], factor, (__m512bh)weights[p]);
     }
-#pragma GCC unroll 6
-    for (int r = 0; r < TILE_ROWS; r++)
-#pragma GCC unroll 4
-        for (int p = 0; p < panels; p++)
-            put_sums(tile->y + r * tile->y_stride + p * LANES, sums[r][p],
-                     r < tile->rows ? tile->width - p * LANES : 0, tile->accumulate);
 }
 
 static void multiply(const struct matmul_tile *tile)
 {
-    if (tile->panels == 4)
-        multiply_panels(tile, 4);
-    else if (tile->panels == 3)
-        multiply_panels(tile, 3);
-    else if (tile->panels == 2)
-        multiply_panels(tile, 2);
-    else
-        multiply_panels(tile, 1);
+    multiply_tile(tile, 2, step);
 }
 
 static const struct matmul_tile_ops ops = {

@@ -14,15 +14,7 @@
 #include "kernels/matmul_input_avx2.h"
 #include "kernels/variants.h"
 
-enum {
-    CHAINS = 2,
-};
-
-/* What one pass sums in registers: rows of x times panels of outputs. */
-struct pass {
-    enum matmul_layout layout;
-    int rows, panels; /* 1 and 2, or 2 and 1, or 1 and 1 */
-};
+enum { CHAINS = 2, PASS_ROWS = 2 };
 
 /* ---- quantised weights ---- */
 
@@ -38,7 +30,7 @@ typedef __m256i pass_sums[2][2][2]; /* panel, half, row */
 
 /* sums += quants * units over 8 elements of a block, from `block`'s and units' start on; the panels
  * lie panel_bytes apart. */
-INLINE void add_eight_nibbles(struct pass pass, pass_sums sums, const char *block,
+INLINE void add_eight_nibbles(struct matmul_pass pass, pass_sums sums, const char *block,
                               size_t panel_bytes, const int16_t *units, int64_t stride)
 {
     __m256i nibbles[2][2];
@@ -59,8 +51,8 @@ INLINE void add_eight_nibbles(struct pass pass, pass_sums sums, const char *bloc
         }
 }
 
-INLINE void add_eight_bytes(struct pass pass, pass_sums sums, const char *block, size_t panel_bytes,
-                            const int16_t *units, int64_t stride)
+INLINE void add_eight_bytes(struct matmul_pass pass, pass_sums sums, const char *block,
+                            size_t panel_bytes, const int16_t *units, int64_t stride)
 {
 #pragma GCC unroll 4
     for (int k = 0; k < 8; k += 2)
@@ -81,8 +73,8 @@ INLINE void add_eight_bytes(struct pass pass, pass_sums sums, const char *block,
 }
 
 /* totals[half][row] += d * unit * sums, and m times the block's sum of x with the last part */
-INLINE void scale_sums(struct pass pass, __m256 totals[2][2], __m256i sums[2][2], const char *block,
-                       int part, const struct matmul_input *input, int64_t at)
+INLINE void scale_sums(struct matmul_pass pass, __m256 totals[2][2], __m256i sums[2][2],
+                       const char *block, int part, const struct matmul_input *input, int64_t at)
 {
     bool is_last = part == 1 || pass.layout != MATMUL_LAYOUT_WIDE_BYTES;
 #pragma GCC unroll 2
@@ -102,7 +94,7 @@ INLINE void scale_sums(struct pass pass, __m256 totals[2][2], __m256i sums[2][2]
 }
 
 /* totals[panel][half][row] of one pass; the panels lie panel_bytes apart. */
-INLINE void quantised_pass(struct pass pass, __m256 totals[2][2][2], const char *block,
+INLINE void quantised_pass(struct matmul_pass pass, __m256 totals[2][2][2], const char *block,
                            size_t panel_bytes, const struct matmul_input *input, int64_t row)
 {
     const int parts = pass.layout == MATMUL_LAYOUT_WIDE_BYTES ? 2 : 1;
@@ -139,7 +131,7 @@ INLINE void quantised_pass(struct pass pass, __m256 totals[2][2][2], const char 
 
 /* ---- plain weights ---- */
 
-INLINE void plain_pass(struct pass pass, __m256 totals[2][2][2], const char *block,
+INLINE void plain_pass(struct matmul_pass pass, __m256 totals[2][2][2], const char *block,
                        size_t panel_bytes, const struct matmul_input *input, int64_t row)
 {
     size_t block_bytes = panel_bytes / (size_t)input->blocks;
@@ -169,10 +161,10 @@ INLINE void plain_pass(struct pass pass, __m256 totals[2][2][2], const char *blo
         }
 }
 
-/* ---- passes, one function each ---- */
+/* ---- a pass ---- */
 
 /* out [rows, panels * LANES] */
-INLINE void run_pass(struct pass pass, float *out, const char *panel, size_t panel_bytes,
+INLINE void run_pass(struct matmul_pass pass, float *out, const char *panel, size_t panel_bytes,
                      const struct matmul_input *input, int64_t row)
 {
     __m256 totals[2][2][2]; /* panel, half, row */
@@ -190,73 +182,9 @@ INLINE void run_pass(struct pass pass, float *out, const char *panel, size_t pan
             _mm256_store_ps(out + (r * 2 * pass.panels + i) * HALF, totals[i / 2][i % 2][r]);
 }
 
-typedef void pass_function(float *out, const char *panel, size_t panel_bytes,
-                           const struct matmul_input *input, int64_t row);
-
-#define PASS(name, layout, rows, panels)                                                           \
-    static void name(float *out, const char *panel, size_t panel_bytes,                            \
-                     const struct matmul_input *input, int64_t row)                                \
-    {                                                                                              \
-        run_pass((struct pass){layout, rows, panels}, out, panel, panel_bytes, input, row);        \
-    }
-#define PASSES(name, layout)                                                                       \
-    PASS(name##_one, layout, 1, 1)                                                                 \
-    PASS(name##_panels, layout, 1, 2)                                                              \
-    PASS(name##_rows, layout, 2, 1)
-PASSES(floats, MATMUL_LAYOUT_FLOATS)
-PASSES(halves, MATMUL_LAYOUT_HALVES)
-PASSES(pairs, MATMUL_LAYOUT_PAIRS)
-PASSES(bytes, MATMUL_LAYOUT_BYTES)
-PASSES(nibbles, MATMUL_LAYOUT_NIBBLES)
-PASSES(nibbles_min, MATMUL_LAYOUT_NIBBLES_MIN)
-PASSES(wide_nibbles, MATMUL_LAYOUT_WIDE_NIBBLES)
-PASSES(wide_bytes, MATMUL_LAYOUT_WIDE_BYTES)
-
-static const struct passes {
-    pass_function *one, *two_panels, *two_rows;
-} passes[MATMUL_LAYOUT_COUNT] = {
-    {floats_one, floats_panels, floats_rows},
-    {halves_one, halves_panels, halves_rows},
-    {pairs_one, pairs_panels, pairs_rows},
-    {bytes_one, bytes_panels, bytes_rows},
-    {nibbles_one, nibbles_panels, nibbles_rows},
-    {nibbles_min_one, nibbles_min_panels, nibbles_min_rows},
-    {wide_nibbles_one, wide_nibbles_panels, wide_nibbles_rows},
-    {wide_bytes_one, wide_bytes_panels, wide_bytes_rows},
-};
-
-/* ---- the call ---- */
-
-/* The panel from output o on and, where the range goes on, the next one. Rows go in pairs that
- * share a panel; the odd row takes both panels at once, to have as many sums in flight. */
-static void multiply_panels(const struct matmul_args *args, const struct matmul_input *input,
-                            int64_t o)
-{
-    _Alignas(32) float out[2 * LANES];
-    enum matmul_layout layout = matmul_panel_layout(args->weights->dtype);
-    size_t panel_bytes = (size_t)input->blocks * matmul_panel_block_bytes(layout);
-    const char *panel = (const char *)args->weights->packed + (size_t)(o / LANES) * panel_bytes;
-    const int64_t widths[2] = {matmul_least(LANES, args->out_end - o),
-                               matmul_least(LANES, args->out_end - o - LANES)};
-    int64_t r = 0;
-    for (; r + 2 <= args->rows; r += 2)
-        for (int p = 0; p < 2 && widths[p] > 0; p++) {
-            float *y = args->y + r * args->y_stride + o + p * LANES;
-            passes[layout].two_rows(out, panel + (size_t)p * panel_bytes, panel_bytes, input, r);
-            put_sums(y, out, widths[p], args->accumulate);
-            put_sums(y + args->y_stride, out + LANES, widths[p], args->accumulate);
-        }
-    if (r == args->rows)
-        return;
-    float *y = args->y + r * args->y_stride + o;
-    bool is_last = widths[1] <= 0;
-    (is_last ? passes[layout].one : passes[layout].two_panels)(out, panel, panel_bytes, input, r);
-    put_sums(y, out, widths[0], args->accumulate);
-    if (!is_last)
-        put_sums(y + LANES, out + LANES, widths[1], args->accumulate);
-}
+MATMUL_DEFINE_PASSES(PASS_ROWS)
 
 void matmul_decode_avx2(const struct matmul_args *args)
 {
-    matmul_input_walk(args, multiply_panels);
+    matmul_input_walk(args, passes, PASS_ROWS);
 }

@@ -17,13 +17,7 @@
 #include "kernels/matmul_input_avx2.h"
 #include "kernels/variants.h"
 
-enum { CHAINS = 4, PASS_ROWS = 4, PASS_PANELS = MATMUL_INPUT_PANELS };
-
-/* What one pass sums in registers: rows of x times panels of outputs. */
-struct pass {
-    enum matmul_layout layout;
-    int rows, panels; /* 1 and PASS_PANELS, or PASS_ROWS and 1, or 1 and 1 */
-};
+enum { CHAINS = 4, PASS_ROWS = 4, PASS_PANELS = MATMUL_PASS_PANELS };
 
 /* ---- quantised weights ---- */
 
@@ -41,8 +35,8 @@ INLINE __m512i load_pairs(enum matmul_layout layout, const char *eight, int k)
 }
 
 /* sums += quants * units over 8 elements of a block; the panels lie panel_bytes apart. */
-INLINE void add_eight(struct pass pass, __m512i sums[PASS_PANELS][PASS_ROWS], const char *eight,
-                      size_t panel_bytes, const int16_t *units, int64_t stride)
+INLINE void add_eight(struct matmul_pass pass, __m512i sums[PASS_PANELS][PASS_ROWS],
+                      const char *eight, size_t panel_bytes, const int16_t *units, int64_t stride)
 {
 #pragma GCC unroll 4
     for (int k = 0; k < 8; k += 2)
@@ -60,7 +54,7 @@ INLINE void add_eight(struct pass pass, __m512i sums[PASS_PANELS][PASS_ROWS], co
 }
 
 /* totals[row] += d * unit * sums, and m times the block's sum of x with the last part */
-INLINE void scale_sums(struct pass pass, __m512 totals[PASS_ROWS], __m512i sums[PASS_ROWS],
+INLINE void scale_sums(struct matmul_pass pass, __m512 totals[PASS_ROWS], __m512i sums[PASS_ROWS],
                        const char *block, int part, const struct matmul_input *input, int64_t at)
 {
     bool is_last = part == 1 || pass.layout != MATMUL_LAYOUT_WIDE_BYTES;
@@ -77,7 +71,7 @@ INLINE void scale_sums(struct pass pass, __m512 totals[PASS_ROWS], __m512i sums[
 }
 
 /* totals[panel][row] of one pass; the panels lie panel_bytes apart. */
-INLINE void quantised_pass(struct pass pass, __m512 totals[PASS_PANELS][PASS_ROWS],
+INLINE void quantised_pass(struct matmul_pass pass, __m512 totals[PASS_PANELS][PASS_ROWS],
                            const char *block, size_t panel_bytes, const struct matmul_input *input,
                            int64_t row)
 {
@@ -109,8 +103,9 @@ INLINE void quantised_pass(struct pass pass, __m512 totals[PASS_PANELS][PASS_ROW
 
 /* ---- plain weights ---- */
 
-INLINE void plain_pass(struct pass pass, __m512 totals[PASS_PANELS][PASS_ROWS], const char *block,
-                       size_t panel_bytes, const struct matmul_input *input, int64_t row)
+INLINE void plain_pass(struct matmul_pass pass, __m512 totals[PASS_PANELS][PASS_ROWS],
+                       const char *block, size_t panel_bytes, const struct matmul_input *input,
+                       int64_t row)
 {
     size_t block_bytes = panel_bytes / (size_t)input->blocks;
     const float *x = input->x + row * input->stride;
@@ -137,10 +132,10 @@ INLINE void plain_pass(struct pass pass, __m512 totals[PASS_PANELS][PASS_ROWS], 
         }
 }
 
-/* ---- passes, one function each ---- */
+/* ---- a pass ---- */
 
 /* out [rows, panels, LANES] */
-INLINE void run_pass(struct pass pass, float *out, const char *panel, size_t panel_bytes,
+INLINE void run_pass(struct matmul_pass pass, float *out, const char *panel, size_t panel_bytes,
                      const struct matmul_input *input, int64_t row)
 {
     __m512 totals[PASS_PANELS][PASS_ROWS];
@@ -158,72 +153,9 @@ INLINE void run_pass(struct pass pass, float *out, const char *panel, size_t pan
             _mm512_store_ps(out + (r * pass.panels + p) * LANES, totals[p][r]);
 }
 
-typedef void pass_function(float *out, const char *panel, size_t panel_bytes,
-                           const struct matmul_input *input, int64_t row);
-
-#define PASS(name, layout, rows, panels)                                                           \
-    static void name(float *out, const char *panel, size_t panel_bytes,                            \
-                     const struct matmul_input *input, int64_t row)                                \
-    {                                                                                              \
-        run_pass((struct pass){layout, rows, panels}, out, panel, panel_bytes, input, row);        \
-    }
-#define PASSES(name, layout)                                                                       \
-    PASS(name##_one, layout, 1, 1)                                                                 \
-    PASS(name##_panels, layout, 1, PASS_PANELS)                                                    \
-    PASS(name##_rows, layout, PASS_ROWS, 1)
-PASSES(floats, MATMUL_LAYOUT_FLOATS)
-PASSES(halves, MATMUL_LAYOUT_HALVES)
-PASSES(pairs, MATMUL_LAYOUT_PAIRS)
-PASSES(bytes, MATMUL_LAYOUT_BYTES)
-PASSES(nibbles, MATMUL_LAYOUT_NIBBLES)
-PASSES(nibbles_min, MATMUL_LAYOUT_NIBBLES_MIN)
-PASSES(wide_nibbles, MATMUL_LAYOUT_WIDE_NIBBLES)
-PASSES(wide_bytes, MATMUL_LAYOUT_WIDE_BYTES)
-
-static const struct passes {
-    pass_function *one, *panels, *rows;
-} passes[MATMUL_LAYOUT_COUNT] = {
-    {floats_one, floats_panels, floats_rows},
-    {halves_one, halves_panels, halves_rows},
-    {pairs_one, pairs_panels, pairs_rows},
-    {bytes_one, bytes_panels, bytes_rows},
-    {nibbles_one, nibbles_panels, nibbles_rows},
-    {nibbles_min_one, nibbles_min_panels, nibbles_min_rows},
-    {wide_nibbles_one, wide_nibbles_panels, wide_nibbles_rows},
-    {wide_bytes_one, wide_bytes_panels, wide_bytes_rows},
-};
-
-/* ---- the call ---- */
-
-/* The panel from output o on and, where the range goes on, the next one. Rows go in fours that
- * share a panel; a single row takes both panels at once, to have as many sums in flight. */
-static void multiply_panels(const struct matmul_args *args, const struct matmul_input *input,
-                            int64_t o)
-{
-    _Alignas(64) float out[PASS_ROWS * LANES];
-    enum matmul_layout layout = matmul_panel_layout(args->weights->dtype);
-    size_t panel_bytes = (size_t)input->blocks * matmul_panel_block_bytes(layout);
-    const char *panel = (const char *)args->weights->packed + (size_t)(o / LANES) * panel_bytes;
-    int panels = o + LANES < args->out_end ? PASS_PANELS : 1;
-    int64_t r = 0;
-    for (; r + PASS_ROWS <= args->rows; r += PASS_ROWS)
-        for (int p = 0; p < panels; p++) {
-            int64_t first = o + p * LANES;
-            passes[layout].rows(out, panel + (size_t)p * panel_bytes, panel_bytes, input, r);
-            for (int i = 0; i < PASS_ROWS; i++)
-                put_sums(args->y + (r + i) * args->y_stride + first,
-                         _mm512_load_ps(out + i * LANES), args->out_end - first, args->accumulate);
-        }
-    for (; r < args->rows; r++) {
-        (panels == 1 ? passes[layout].one : passes[layout].panels)(out, panel, panel_bytes, input,
-                                                                   r);
-        for (int p = 0; p < panels; p++)
-            put_sums(args->y + r * args->y_stride + o + p * LANES, _mm512_load_ps(out + p * LANES),
-                     args->out_end - o - p * LANES, args->accumulate);
-    }
-}
+MATMUL_DEFINE_PASSES(PASS_ROWS)
 
 void matmul_decode_avx512(const struct matmul_args *args)
 {
-    matmul_input_walk(args, multiply_panels);
+    matmul_input_walk(args, passes, PASS_ROWS);
 }

@@ -5,14 +5,12 @@
 #include "kernels/matmul_input_avx2.h"
 
 #include <assert.h>
-#include <immintrin.h>
 #include <math.h>
 #include <string.h>
 
-enum {
-    LANES = 8,
-    ROWS = 8, /* that share one reading of the weights */
-};
+#include "kernels/matmul_avx2.h"
+
+enum { ROWS = 8 /* that share one reading of the weights */ };
 
 static float sum_lanes(__m256 x)
 {
@@ -45,7 +43,7 @@ static float block_units(int16_t *units, const float *x, bool nibbles, float *su
 {
     const __m256 sign = _mm256_set1_ps(-0.0f);
     __m256 sums = _mm256_setzero_ps(), largest = _mm256_setzero_ps();
-    for (int k = 0; k < MATMUL_PANEL_DEPTH; k += LANES) {
+    for (int k = 0; k < MATMUL_PANEL_DEPTH; k += HALF) {
         __m256 value = _mm256_loadu_ps(x + k);
         sums = _mm256_add_ps(sums, value);
         largest = _mm256_max_ps(largest, _mm256_andnot_ps(sign, value));
@@ -53,7 +51,7 @@ static float block_units(int16_t *units, const float *x, bool nibbles, float *su
     *sum = sum_lanes(sums);
     float unit = smallest_unit(largest_lane(largest));
     const __m256 inverse = _mm256_set1_ps(1 / unit);
-    for (int k = 0; k < MATMUL_PANEL_DEPTH; k += LANES) {
+    for (int k = 0; k < MATMUL_PANEL_DEPTH; k += HALF) {
         __m256i counts = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x + k), inverse));
         __m128i packed =
             _mm_packs_epi32(_mm256_castsi256_si128(counts), _mm256_extracti128_si256(counts, 1));
@@ -97,18 +95,51 @@ static struct matmul_input load_rows(const struct matmul_args *args)
     return input;
 }
 
-void matmul_input_walk(const struct matmul_args *args, matmul_input_multiply *multiply)
+/* Rows [r, r + rows) of the outputs from o on. out [rows, stride] */
+static void put_rows(const struct matmul_args *args, int64_t r, int rows, int64_t o,
+                     const float *out, int stride)
 {
-    assert(args->out_first % MATMUL_SPLIT == 0);
+    for (int i = 0; i < rows; i++)
+        put_sums(args->y + (r + i) * args->y_stride + o, out + i * stride,
+                 matmul_least(MATMUL_SPLIT, args->out_end - o), args->accumulate);
+}
+
+/* The panel from output o on and, where the range goes on, the next one. */
+static void multiply_panels(const struct matmul_args *args, const struct matmul_input *input,
+                            const struct matmul_passes *passes, int pass_rows, int64_t o)
+{
+    _Alignas(64) float out[ROWS * MATMUL_SPLIT];
+    enum matmul_layout layout = matmul_panel_layout(args->weights->dtype);
+    size_t panel_bytes = (size_t)input->blocks * matmul_panel_block_bytes(layout);
+    const char *panel =
+        (const char *)args->weights->packed + (size_t)(o / MATMUL_SPLIT) * panel_bytes;
+    int panels = o + MATMUL_SPLIT < args->out_end ? MATMUL_PASS_PANELS : 1;
+    int64_t r = 0;
+    for (; r + pass_rows <= args->rows; r += pass_rows)
+        for (int p = 0; p < panels; p++) {
+            passes[layout].rows(out, panel + (size_t)p * panel_bytes, panel_bytes, input, r);
+            put_rows(args, r, pass_rows, o + p * MATMUL_SPLIT, out, MATMUL_SPLIT);
+        }
+    for (; r < args->rows; r++) {
+        (panels == 1 ? passes[layout].one : passes[layout].panels)(out, panel, panel_bytes, input,
+                                                                   r);
+        for (int p = 0; p < panels; p++)
+            put_rows(args, r, 1, o + p * MATMUL_SPLIT, out + p * MATMUL_SPLIT, 0);
+    }
+}
+
+void matmul_input_walk(const struct matmul_args *args, const struct matmul_passes *passes,
+                       int pass_rows)
+{
+    assert(args->out_first % MATMUL_SPLIT == 0 && pass_rows <= ROWS);
     for (int64_t first = 0; first < args->rows; first += ROWS) {
         struct matmul_args some = *args; /* the rows that fit the scratch */
         some.rows = matmul_least(ROWS, args->rows - first);
         some.x += first * args->x_stride;
         some.y += first * args->y_stride;
         struct matmul_input input = load_rows(&some);
-        for (int64_t o = args->out_first; o < args->out_end;
-             o += MATMUL_INPUT_PANELS * MATMUL_SPLIT)
-            multiply(&some, &input, o);
+        for (int64_t o = args->out_first; o < args->out_end; o += MATMUL_PASS_PANELS * MATMUL_SPLIT)
+            multiply_panels(&some, &input, passes, pass_rows, o);
     }
 }
 

@@ -27,7 +27,7 @@
 
 enum { TOKENS = 700, ANSWER = 24, RANKS_MOST = 4, EXIT_NO_GPU = 77, PATIENCE_S = 240 };
 
-static char model_path[] = "/tmp/longhaul-gpu-XXXXXX";
+static char model_path[TINY_MODEL_PATH_BYTES];
 static int32_t ids[TOKENS];
 
 static const char *const methods[] = {
@@ -224,30 +224,22 @@ static int run(int ranks, bool contract)
     return await(processes, ranks);
 }
 
-static bool make_model(void)
+static void make_model(void)
 {
     const struct tiny_model_shape shape = {
         .layers = 3, .hidden = 256, .heads = 4, .kv_heads = 2, .head_dim = 64, .ffn = 512};
-    const int file = mkstemp(model_path);
-    uint32_t random = 12345;
-    if (file < 0)
-        return false;
-    close(file);
-    tiny_model_write(model_path, &shape, 7, DTYPE_Q4_1);
-    for (int i = 0; i < TOKENS; i++) {
-        random = random * 1664525u + 1013904223u;
-        ids[i] = TINY_MODEL_BYTE_0 + (int32_t)(random >> 24);
-    }
-    return true;
+    tiny_model_make(model_path, &shape, DTYPE_Q4_1);
+    tiny_model_ids(ids, TOKENS);
 }
 
 int main(int argc, char **argv)
 {
     const int ranks = argc > 1 ? atoi(argv[1]) : 1;
-    if (ranks < 1 || ranks > RANKS_MOST || !make_model()) {
+    if (ranks < 1 || ranks > RANKS_MOST) {
         fprintf(stderr, "usage: engine_cuda_test [RANKS], 1 to %d\n", RANKS_MOST);
         return 2;
     }
+    make_model();
     log_configure(LOG_WARN, -1);
     int code = ranks > 1 ? run(ranks, true) : 0;
     if (code == 0)

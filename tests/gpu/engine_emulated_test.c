@@ -7,38 +7,36 @@
 #include <unistd.h>
 
 #include "proto/log.h"
-#include "tests/support/engine_ranks.h"
+#include "tests/support/engine_checks.h"
 #include "tests/support/standin_emulated.h"
 #include "tests/support/tiny_model.h"
 #include "tests/support/unit.h"
 
 enum { TOKENS = 110, ANSWER = 3 };
 
-static char model_path[] = "/tmp/longhaul-emulated-XXXXXX";
+static char model_path[TINY_MODEL_PATH_BYTES];
 static int32_t ids[TOKENS];
 
 static void check(struct engine_case wanted)
 {
     const struct engine_gpus gpus = {standin_runtime(), standin_emulated_kernels(), standin_nccl()};
     struct engine_outcome cpu, gpu;
-    double worst = 0;
     wanted.model_path = model_path;
     wanted.ids = ids;
     wanted.kernels = "reference";
     const int ranks = wanted.ranks;
     wanted.ranks = 1;
-    assert_int_equal(engine_ranks_run(&cpu, &wanted), STATUS_OK);
+    engine_checks_run(&cpu, &wanted);
     wanted.ranks = ranks;
     wanted.gpus = &gpus;
-    assert_int_equal(engine_ranks_run(&gpu, &wanted), STATUS_OK);
-    for (int64_t t = 0; wanted.kind == ENGINE_SCORE && t + 1 < wanted.count; t++) {
-        const double off = fabs((double)gpu.logprobs[t] - (double)cpu.logprobs[t]);
-        worst = off <= worst ? worst : off; /* a NaN is worst */
-    }
-    printf("%s, %d ranks: worst %.3f\n", wanted.method, ranks, worst);
-    assert_true(worst <= 0.45);
-    if (wanted.kind == ENGINE_GENERATE)
+    engine_checks_run(&gpu, &wanted);
+    if (wanted.kind == ENGINE_GENERATE) {
         assert_memory_equal(gpu.ids, cpu.ids, ANSWER * sizeof *cpu.ids);
+    } else {
+        const double worst = engine_checks_distance(&gpu, &cpu).worst;
+        printf("%s, %d ranks: worst %.3f\n", wanted.method, ranks, worst);
+        assert_true(worst <= 0.45);
+    }
     engine_outcome_free(&cpu);
     engine_outcome_free(&gpu);
 }
@@ -77,16 +75,8 @@ static int make_model(void **state)
     (void)state;
     const struct tiny_model_shape shape = {
         .layers = 2, .hidden = 64, .heads = 2, .kv_heads = 1, .head_dim = 64, .ffn = 96};
-    int file = mkstemp(model_path);
-    uint32_t random = 12345;
-    if (file < 0)
-        return -1;
-    close(file);
-    tiny_model_write(model_path, &shape, 7, DTYPE_Q4_1);
-    for (int i = 0; i < TOKENS; i++) {
-        random = random * 1664525u + 1013904223u;
-        ids[i] = TINY_MODEL_BYTE_0 + (int32_t)(random >> 24);
-    }
+    tiny_model_make(model_path, &shape, DTYPE_Q4_1);
+    tiny_model_ids(ids, TOKENS);
     return 0;
 }
 

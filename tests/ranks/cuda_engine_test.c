@@ -6,14 +6,14 @@
 #include <unistd.h>
 
 #include "proto/log.h"
-#include "tests/support/engine_ranks.h"
+#include "tests/support/engine_checks.h"
 #include "tests/support/standin.h"
 #include "tests/support/tiny_model.h"
 #include "tests/support/unit.h"
 
 enum { TOKENS = 241, LONG_TOKENS = 1100, ANSWER = 20, LAYERS = 3, SEED = 20261123 };
 
-static char model_path[] = "/tmp/longhaul-cuda-XXXXXX";
+static char model_path[TINY_MODEL_PATH_BYTES];
 static int32_t ids[LONG_TOKENS];
 
 static const char *const methods[] = {
@@ -24,6 +24,9 @@ static const char *const methods[] = {
 };
 
 enum { METHODS = sizeof methods / sizeof methods[0] };
+
+/* What bf16 operands and a bf16 cache may move a log-probability, as for the CPU's bf16 kernels. */
+static const struct engine_distance BF16 = {.worst = 0.45, .rms = 0.12};
 
 static struct engine_case score_case(const char *method, int64_t count)
 {
@@ -42,49 +45,6 @@ static void onto_the_device(struct engine_case *wanted)
     wanted->gpus = &gpus;
 }
 
-static void run(struct engine_outcome *outcome, const struct engine_case *wanted)
-{
-    if (engine_ranks_run(outcome, wanted) != STATUS_OK)
-        printf("method %s ranks %d count %lld: %s\n", wanted->method, wanted->ranks,
-               (long long)wanted->count, status_message());
-    assert_int_equal(outcome->status, STATUS_OK);
-}
-
-/* Bytes as planned: on the wire, and in the arenas. */
-static void accounts_hold(const struct engine_outcome *outcome)
-{
-    for (int rank = 0; rank < outcome->choice.workers; rank++) {
-        const struct engine_result *result = &outcome->results[rank];
-        assert_int_equal(result->sent_bytes, result->predicted_sent_bytes);
-        assert_int_equal(result->received_bytes, result->predicted_received_bytes);
-        assert_int_equal(result->memory_bytes, outcome->planned_bytes[rank]);
-    }
-}
-
-/* What bf16 operands and a bf16 cache may move a log-probability, as for the CPU's bf16 kernels:
- * one token, and the root of the mean square. */
-static void close_to(const struct engine_case *wanted, const struct engine_outcome *expected)
-{
-    struct engine_outcome outcome;
-    double worst = 0;
-    double squares = 0;
-    run(&outcome, wanted);
-    accounts_hold(&outcome);
-    assert_int_equal(outcome.logprob_count, wanted->count - 1);
-    for (int64_t t = 0; t + 1 < wanted->count; t++) {
-        const double off = fabs((double)outcome.logprobs[t] - (double)expected->logprobs[t]);
-        worst = off <= worst ? worst : off; /* a NaN is worst */
-        squares += off * off;
-    }
-    const double rms = sqrt(squares / (double)(wanted->count - 1));
-    if (!(worst <= 0.45) || !(rms <= 0.12))
-        printf("%s: ranks %d stage %lld: worst %g rms %g\n", wanted->method, wanted->ranks,
-               (long long)wanted->stage_tokens, worst, rms);
-    assert_true(worst <= 0.45);
-    assert_true(rms <= 0.12);
-    engine_outcome_free(&outcome);
-}
-
 static void a_prefill_on_the_device_equals_one_on_the_cpu(void **state)
 {
     (void)state;
@@ -92,32 +52,15 @@ static void a_prefill_on_the_device_equals_one_on_the_cpu(void **state)
         struct engine_case wanted = score_case(methods[m], TOKENS);
         struct engine_outcome cpu;
         wanted.kernels = "reference";
-        run(&cpu, &wanted);
+        engine_checks_run(&cpu, &wanted);
         onto_the_device(&wanted);
-        close_to(&wanted, &cpu);
+        engine_checks_close(&wanted, &cpu, BF16);
         wanted.stage_tokens = 100; /* starts inside a panel */
-        close_to(&wanted, &cpu);
+        engine_checks_close(&wanted, &cpu, BF16);
         wanted.queries = CHOICE_REPLICATED + 1;
-        close_to(&wanted, &cpu);
+        engine_checks_close(&wanted, &cpu, BF16);
         engine_outcome_free(&cpu);
     }
-}
-
-static void same_bits(const struct engine_case *wanted, const struct engine_outcome *expected)
-{
-    struct engine_outcome outcome;
-    run(&outcome, wanted);
-    accounts_hold(&outcome);
-    assert_int_equal(outcome.logprob_count, wanted->count - 1);
-    for (int64_t t = 0; t + 1 < wanted->count; t++)
-        if (memcmp(&outcome.logprobs[t], &expected->logprobs[t], sizeof(float)) != 0) {
-            printf("%s: ranks %d stage %lld partition %d: token %lld %.9g is not %.9g\n",
-                   wanted->method, wanted->ranks, (long long)wanted->stage_tokens,
-                   wanted->partition, (long long)t, (double)outcome.logprobs[t],
-                   (double)expected->logprobs[t]);
-            fail_msg("bits differ");
-        }
-    engine_outcome_free(&outcome);
 }
 
 /* The stand-in's kernels keep one order over the keys, so here, unlike on a card, the exchange must
@@ -130,17 +73,17 @@ static void a_prefill_on_several_devices_equals_one_on_one(void **state)
         struct engine_outcome one;
         onto_the_device(&wanted);
         wanted.stage_tokens = TOKENS;
-        run(&one, &wanted);
+        engine_checks_run(&one, &wanted);
         /* 2 to 4 ranks; each method not on all of them: it is the order of work that matters. */
         for (wanted.ranks = 2 + m % 2; wanted.ranks <= 4; wanted.ranks += 2 - m % 2) {
             wanted.stage_tokens = TOKENS;
             wanted.partition = PARTITION_CONTIGUOUS + 1;
-            same_bits(&wanted, &one);
+            engine_checks_same_bits(&wanted, &one);
             wanted.partition = PARTITION_ZIGZAG + 1;
-            same_bits(&wanted, &one);
+            engine_checks_same_bits(&wanted, &one);
             wanted.queries = CHOICE_SHARDED + 1;
             wanted.stage_tokens = 100;
-            same_bits(&wanted, &one);
+            engine_checks_same_bits(&wanted, &one);
             wanted.queries = 0;
         }
         engine_outcome_free(&one);
@@ -155,9 +98,9 @@ static void short_texts_and_empty_shards_are_ordinary(void **state)
         struct engine_case wanted = score_case(methods[l % METHODS], lengths[l]);
         struct engine_outcome one;
         onto_the_device(&wanted);
-        run(&one, &wanted);
+        engine_checks_run(&one, &wanted);
         for (wanted.ranks = 2; wanted.ranks <= 4; wanted.ranks++)
-            same_bits(&wanted, &one);
+            engine_checks_same_bits(&wanted, &one);
         engine_outcome_free(&one);
     }
 }
@@ -169,17 +112,17 @@ static void ring_and_replicated_queries_agree_within_rounding(void **state)
         struct engine_case wanted = score_case(methods[m], 200);
         struct engine_outcome cpu;
         wanted.kernels = "reference";
-        run(&cpu, &wanted);
+        engine_checks_run(&cpu, &wanted);
         onto_the_device(&wanted);
         for (wanted.ranks = 2; wanted.ranks <= 4; wanted.ranks += 2) {
             wanted.schedule = CHOICE_RING + 1;
             wanted.queries = 0;
             wanted.stage_tokens = 0;
-            close_to(&wanted, &cpu);
+            engine_checks_close(&wanted, &cpu, BF16);
             wanted.schedule = 0;
             wanted.queries = CHOICE_REPLICATED + 1;
             wanted.stage_tokens = 16;
-            close_to(&wanted, &cpu);
+            engine_checks_close(&wanted, &cpu, BF16);
         }
         engine_outcome_free(&cpu);
     }
@@ -192,12 +135,12 @@ static void answers_agree(struct engine_case wanted)
     wanted.kernels = "reference";
     wanted.kind = ENGINE_GENERATE;
     wanted.max_tokens = ANSWER;
-    run(&cpu, &wanted);
+    engine_checks_run(&cpu, &wanted);
     onto_the_device(&wanted);
     for (wanted.ranks = 1; wanted.ranks <= 3; wanted.ranks++)
         for (wanted.decode_split = 1; wanted.decode_split <= 2; wanted.decode_split++) {
-            run(&cuda, &wanted);
-            accounts_hold(&cuda);
+            engine_checks_run(&cuda, &wanted);
+            engine_checks_accounts(&cuda);
             assert_int_equal(cuda.id_count, ANSWER);
             assert_memory_equal(cuda.ids, cpu.ids, 3 * sizeof *cpu.ids);
             engine_outcome_free(&cuda);
@@ -219,11 +162,11 @@ static void keys_of_two_ranges_are_cut_at_their_boundary(void **state)
     struct engine_case wanted = score_case("lm_infinite:window=60,sinks=4", LONG_TOKENS);
     struct engine_outcome cpu;
     wanted.kernels = "reference";
-    run(&cpu, &wanted);
+    engine_checks_run(&cpu, &wanted);
     onto_the_device(&wanted);
     wanted.queries = CHOICE_REPLICATED + 1;
     wanted.stage_tokens = 16;
-    close_to(&wanted, &cpu);
+    engine_checks_close(&wanted, &cpu, BF16);
     engine_outcome_free(&cpu);
 }
 
@@ -237,14 +180,14 @@ static void a_token_is_recorded_once_and_replayed(void **state)
     wanted.kind = ENGINE_GENERATE;
     wanted.max_tokens = ANSWER;
     standin_seed(SEED + 1);
-    run(&outcome, &wanted);
+    engine_checks_run(&outcome, &wanted);
     assert_int_equal(standin_counts().captures, 1);
     assert_int_equal(standin_counts().graph_launches, ANSWER - 1);
     engine_outcome_free(&outcome);
     wanted.ranks = 2;
     wanted.decode_split = 1;
     standin_seed(SEED + 2);
-    run(&outcome, &wanted);
+    engine_checks_run(&outcome, &wanted);
     assert_int_equal(standin_counts().captures, 2 * (LAYERS + 1));
     assert_int_equal(standin_counts().graph_launches, 2 * (LAYERS + 1) * (ANSWER - 1));
     engine_outcome_free(&outcome);
@@ -257,16 +200,8 @@ static int make_model(void **state)
     (void)state;
     const struct tiny_model_shape shape = {
         .layers = LAYERS, .hidden = 96, .heads = 6, .kv_heads = 2, .head_dim = 16, .ffn = 160};
-    int file = mkstemp(model_path);
-    if (file < 0)
-        return -1;
-    close(file);
-    tiny_model_write(model_path, &shape, 7, DTYPE_Q4_1);
-    uint32_t random = 12345;
-    for (int i = 0; i < LONG_TOKENS; i++) {
-        random = random * 1664525u + 1013904223u;
-        ids[i] = TINY_MODEL_BYTE_0 + (int32_t)(random >> 24);
-    }
+    tiny_model_make(model_path, &shape, DTYPE_Q4_1);
+    tiny_model_ids(ids, LONG_TOKENS);
     printf("seed %d\n", SEED);
     standin_seed(SEED);
     return 0;

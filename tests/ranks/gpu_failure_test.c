@@ -16,7 +16,7 @@
 
 enum { TOKENS = 200 };
 
-static char model_path[] = "/tmp/longhaul-gpu-failure-XXXXXX";
+static char model_path[TINY_MODEL_PATH_BYTES];
 static int32_t ids[TOKENS];
 
 /* ---- where a rank computes ---- */
@@ -211,13 +211,8 @@ static int make_model(void **state)
     (void)state;
     const struct tiny_model_shape shape = {
         .layers = 3, .hidden = 64, .heads = 4, .kv_heads = 2, .head_dim = 16, .ffn = 96};
-    int file = mkstemp(model_path);
-    if (file < 0)
-        return -1;
-    close(file);
-    tiny_model_write(model_path, &shape, 7, DTYPE_Q4_1);
-    for (int i = 0; i < TOKENS; i++)
-        ids[i] = TINY_MODEL_BYTE_0 + (i * 37 + i / 7) % 256;
+    tiny_model_make(model_path, &shape, DTYPE_Q4_1);
+    tiny_model_ids(ids, TOKENS);
     return 0;
 }
 

@@ -8,13 +8,13 @@
 
 #include "kernels/kernels.h"
 #include "proto/log.h"
-#include "tests/support/engine_ranks.h"
+#include "tests/support/engine_checks.h"
 #include "tests/support/tiny_model.h"
 #include "tests/support/unit.h"
 
 enum { TOKENS = 611, ANSWER = 80 };
 
-static char model_path[] = "/tmp/longhaul-sameness-XXXXXX";
+static char model_path[TINY_MODEL_PATH_BYTES];
 static int32_t ids[TOKENS];
 
 static const char *const methods[] = {
@@ -37,57 +37,6 @@ static struct engine_case score_case(const char *method, int64_t count)
                                 .count = count};
 }
 
-static void run(struct engine_outcome *outcome, const struct engine_case *wanted)
-{
-    if (engine_ranks_run(outcome, wanted) != STATUS_OK)
-        printf("method %s ranks %d count %lld: %s\n", wanted->method, wanted->ranks,
-               (long long)wanted->count, status_message());
-    assert_int_equal(outcome->status, STATUS_OK);
-}
-
-/* Every rank's counters and arenas are what was planned. */
-static void accounts_hold(const struct engine_outcome *outcome)
-{
-    for (int rank = 0; rank < outcome->choice.workers; rank++) {
-        const struct engine_result *result = &outcome->results[rank];
-        assert_int_equal(result->sent_bytes, result->predicted_sent_bytes);
-        assert_int_equal(result->received_bytes, result->predicted_received_bytes);
-        assert_int_equal(result->memory_bytes, outcome->planned_bytes[rank]);
-    }
-}
-
-static void same_bits(const struct engine_case *wanted, const struct engine_outcome *expected)
-{
-    struct engine_outcome outcome;
-    run(&outcome, wanted);
-    accounts_hold(&outcome);
-    assert_int_equal(outcome.logprob_count, wanted->count - 1);
-    for (int64_t t = 0; t + 1 < wanted->count; t++)
-        if (memcmp(&outcome.logprobs[t], &expected->logprobs[t], sizeof(float)) != 0) {
-            printf("%s: ranks %d threads %d stage %lld partition %d: token %lld %.9g is not %.9g\n",
-                   wanted->method, wanted->ranks, wanted->threads, (long long)wanted->stage_tokens,
-                   wanted->partition, (long long)t, (double)outcome.logprobs[t],
-                   (double)expected->logprobs[t]);
-            fail_msg("bits differ");
-        }
-    engine_outcome_free(&outcome);
-}
-
-static void close_to(const struct engine_case *wanted, const struct engine_outcome *expected,
-                     double allowed)
-{
-    struct engine_outcome outcome;
-    double worst = 0;
-    run(&outcome, wanted);
-    accounts_hold(&outcome);
-    for (int64_t t = 0; t + 1 < wanted->count; t++)
-        worst = fmax(worst, fabs((double)outcome.logprobs[t] - (double)expected->logprobs[t]));
-    if (worst > allowed)
-        printf("%s: ranks %d: worst %g\n", wanted->method, wanted->ranks, worst);
-    assert_true(worst <= allowed);
-    engine_outcome_free(&outcome);
-}
-
 static void prefill_is_the_same_for_any_ranks_threads_partition_and_stages(void **state)
 {
     (void)state;
@@ -95,21 +44,21 @@ static void prefill_is_the_same_for_any_ranks_threads_partition_and_stages(void 
         struct engine_case wanted = score_case(methods[m], TOKENS);
         struct engine_outcome one;
         wanted.stage_tokens = TOKENS;
-        run(&one, &wanted);
+        engine_checks_run(&one, &wanted);
         for (wanted.ranks = 1; wanted.ranks <= 4; wanted.ranks++) {
             wanted.stage_tokens = TOKENS;
             wanted.partition = PARTITION_CONTIGUOUS + 1;
-            same_bits(&wanted, &one);
+            engine_checks_same_bits(&wanted, &one);
             wanted.partition = PARTITION_ZIGZAG + 1;
             wanted.threads = 2;
-            same_bits(&wanted, &one);
+            engine_checks_same_bits(&wanted, &one);
             wanted.threads = 1;
             wanted.queries = CHOICE_SHARDED + 1;
             wanted.stage_tokens = 200; /* starts inside a panel */
-            same_bits(&wanted, &one);
+            engine_checks_same_bits(&wanted, &one);
             wanted.partition = 0;
             wanted.stage_tokens = 128;
-            same_bits(&wanted, &one);
+            engine_checks_same_bits(&wanted, &one);
             wanted.queries = 0;
         }
         engine_outcome_free(&one);
@@ -124,9 +73,9 @@ static void lengths_that_do_not_divide_and_empty_shards_are_ordinary(void **stat
         for (int m = 0; m < METHODS; m++) {
             struct engine_case wanted = score_case(methods[m], lengths[l]);
             struct engine_outcome one;
-            run(&one, &wanted);
+            engine_checks_run(&one, &wanted);
             for (wanted.ranks = 2; wanted.ranks <= 4; wanted.ranks++)
-                same_bits(&wanted, &one);
+                engine_checks_same_bits(&wanted, &one);
             engine_outcome_free(&one);
         }
     }
@@ -139,18 +88,19 @@ static void ring_and_replicated_queries_agree_within_rounding(void **state)
         struct engine_case wanted = score_case(methods[m % METHODS], 300);
         wanted.kernels = m < METHODS ? "reference" : NULL;
         bool exact = m < METHODS || kernels_best()->cache == DTYPE_F32;
-        double allowed = exact ? 3e-4 : 0.40; /* the reference values' own, per token */
+        /* The reference values' own, per token. */
+        const struct engine_distance allowed = {exact ? 3e-4 : 0.40, exact ? 3e-4 : 0.40};
         struct engine_outcome one;
-        run(&one, &wanted);
+        engine_checks_run(&one, &wanted);
         for (wanted.ranks = 2; wanted.ranks <= 4; wanted.ranks++) {
             wanted.schedule = CHOICE_RING + 1;
             wanted.partition = PARTITION_ZIGZAG + 1;
-            close_to(&wanted, &one, allowed);
+            engine_checks_close(&wanted, &one, allowed);
             wanted.schedule = 0;
             wanted.partition = 0;
             wanted.queries = CHOICE_REPLICATED + 1;
             wanted.stage_tokens = 97;
-            close_to(&wanted, &one, allowed);
+            engine_checks_close(&wanted, &one, allowed);
             wanted.queries = 0;
             wanted.stage_tokens = 0;
         }
@@ -167,13 +117,13 @@ static void decode_agrees_with_prefill(void **state)
         struct engine_outcome one;
         wanted.kind = ENGINE_GENERATE;
         wanted.max_tokens = ANSWER;
-        run(&one, &wanted);
+        engine_checks_run(&one, &wanted);
         assert_int_equal(one.id_count, ANSWER);
         for (wanted.ranks = 1; wanted.ranks <= 4; wanted.ranks++) {
             for (wanted.decode_split = 1; wanted.decode_split <= 2; wanted.decode_split++) {
                 struct engine_outcome outcome;
-                run(&outcome, &wanted);
-                accounts_hold(&outcome);
+                engine_checks_run(&outcome, &wanted);
+                engine_checks_accounts(&outcome);
                 assert_int_equal(outcome.id_count, ANSWER);
                 assert_int_equal(outcome.ids[0], one.ids[0]);
                 engine_outcome_free(&outcome);
@@ -194,7 +144,7 @@ static void greedy_answers_are_the_same_for_any_ranks(void **state)
         wanted.kernels = "reference";
         wanted.kind = ENGINE_GENERATE;
         wanted.max_tokens = ANSWER;
-        run(&one, &wanted);
+        engine_checks_run(&one, &wanted);
         for (int step = 7; step < ANSWER; step += 24) {
             int32_t all[TOKENS];
             memcpy(all, ids, 100 * sizeof *ids);
@@ -204,13 +154,13 @@ static void greedy_answers_are_the_same_for_any_ranks(void **state)
             again.count = 100 + step;
             again.max_tokens = 1;
             struct engine_outcome outcome;
-            run(&outcome, &again);
+            engine_checks_run(&outcome, &again);
             assert_int_equal(outcome.ids[0], one.ids[step]);
             engine_outcome_free(&outcome);
         }
         for (wanted.ranks = 2; wanted.ranks <= 4; wanted.ranks++) {
             struct engine_outcome outcome;
-            run(&outcome, &wanted);
+            engine_checks_run(&outcome, &wanted);
             assert_memory_equal(outcome.ids, one.ids, ANSWER * sizeof *one.ids);
             engine_outcome_free(&outcome);
         }
@@ -230,31 +180,29 @@ static void a_model_of_mixed_block_formats_is_the_same_for_any_ranks(void **stat
                                            .head_dim = 64,
                                            .ffn = 512,
                                            .mixed = true};
-    char path[] = "/tmp/longhaul-mixed-XXXXXX";
-    int file = mkstemp(path);
-    assert_true(file >= 0);
-    close(file);
-    tiny_model_write(path, &mixed, 7, DTYPE_Q8_0);
+    char path[TINY_MODEL_PATH_BYTES];
+    tiny_model_make(path, &mixed, DTYPE_Q8_0);
     struct engine_case wanted = score_case("rope", 150);
     struct engine_outcome one, reference, answer;
     wanted.model_path = path;
-    run(&one, &wanted);
+    engine_checks_run(&one, &wanted);
     for (wanted.ranks = 1; wanted.ranks <= 2; wanted.ranks++)
-        same_bits(&wanted, &one);
+        engine_checks_same_bits(&wanted, &one);
     wanted.ranks = 1;
     wanted.kernels = "reference";
-    run(&reference, &wanted);
+    engine_checks_run(&reference, &wanted);
     wanted.kernels = NULL;
-    close_to(&wanted, &reference, kernels_best()->cache == DTYPE_F32 ? 3e-4 : 0.40);
+    const double allowed = kernels_best()->cache == DTYPE_F32 ? 3e-4 : 0.40;
+    engine_checks_close(&wanted, &reference, (struct engine_distance){allowed, allowed});
     wanted.kernels = "reference";
     wanted.kind = ENGINE_GENERATE;
     wanted.max_tokens = 20;
-    run(&answer, &wanted);
+    engine_checks_run(&answer, &wanted);
     for (wanted.decode_split = 1, wanted.ranks = 2; wanted.decode_split <= 2;
          wanted.decode_split++) {
         struct engine_outcome outcome;
-        run(&outcome, &wanted);
-        accounts_hold(&outcome);
+        engine_checks_run(&outcome, &wanted);
+        engine_checks_accounts(&outcome);
         assert_memory_equal(outcome.ids, answer.ids, 20 * sizeof *answer.ids);
         engine_outcome_free(&outcome);
     }
@@ -271,9 +219,9 @@ static void memory_falls_with_the_number_of_workers(void **state)
     struct engine_outcome one, four;
     wanted.context_tokens = 65536;
     wanted.ranks = 1;
-    run(&one, &wanted);
+    engine_checks_run(&one, &wanted);
     wanted.ranks = 4;
-    run(&four, &wanted);
+    engine_checks_run(&four, &wanted);
     assert_true(four.planned_bytes[3] < one.planned_bytes[0] * 2 / 5);
     engine_outcome_free(&one);
     engine_outcome_free(&four);
@@ -295,16 +243,8 @@ static int make_model(void **state)
     (void)state;
     const struct tiny_model_shape shape = {
         .layers = 3, .hidden = 96, .heads = 6, .kv_heads = 2, .head_dim = 16, .ffn = 160};
-    int file = mkstemp(model_path);
-    if (file < 0)
-        return -1;
-    close(file);
-    tiny_model_write(model_path, &shape, 7, DTYPE_Q4_1);
-    uint32_t random = 12345;
-    for (int i = 0; i < TOKENS; i++) {
-        random = random * 1664525u + 1013904223u;
-        ids[i] = TINY_MODEL_BYTE_0 + (int32_t)(random >> 24);
-    }
+    tiny_model_make(model_path, &shape, DTYPE_Q4_1);
+    tiny_model_ids(ids, TOKENS);
     return 0;
 }
 

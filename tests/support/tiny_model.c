@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "proto/model/ggml_type.h"
 #include "tests/support/quantize.h"
@@ -279,4 +280,23 @@ void tiny_model_write(const char *path, const struct tiny_model_shape *shape, ui
     int closed = fclose(out);
     assert(closed == 0);
     gguf_writer_free(&file);
+}
+
+void tiny_model_make(char path[TINY_MODEL_PATH_BYTES], const struct tiny_model_shape *shape,
+                     enum dtype dtype)
+{
+    snprintf(path, TINY_MODEL_PATH_BYTES, "/tmp/longhaul-model-XXXXXX");
+    int file = mkstemp(path);
+    assert(file >= 0);
+    close(file);
+    tiny_model_write(path, shape, 7, dtype);
+}
+
+void tiny_model_ids(int32_t *ids, int64_t count)
+{
+    uint32_t random = 12345;
+    for (int64_t i = 0; i < count; i++) {
+        random = random * 1664525u + 1013904223u;
+        ids[i] = TINY_MODEL_BYTE_0 + (int32_t)(random >> 24);
+    }
 }

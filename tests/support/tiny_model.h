@@ -14,6 +14,7 @@ enum {
     TINY_MODEL_IM_END = 2,    /* <|im_end|>, eos */
     TINY_MODEL_BYTE_0 = 3,    /* the token of byte b is TINY_MODEL_BYTE_0 + b */
     TINY_MODEL_VOCAB_MIN = TINY_MODEL_BYTE_0 + 256 + 6,
+    TINY_MODEL_PATH_BYTES = 32,
 };
 
 /* Formats of quantised blocks need hidden, heads * head_dim and ffn that divide by 32. */
@@ -40,6 +41,14 @@ struct tiny_model_shape {
 void tiny_model_build(struct gguf_writer *file, const struct tiny_model_shape *shape, uint64_t seed,
                       enum dtype dtype);
 
-/* The same into a file. Any failure ends the test. */
+/* A file in the folder for temporary ones, with matrices of `dtype`, whose name goes to `path`. The
+ * caller unlinks it. Any failure ends the test. */
+void tiny_model_make(char path[TINY_MODEL_PATH_BYTES], const struct tiny_model_shape *shape,
+                     enum dtype dtype);
+
+/* Tokens of bytes, drawn at random, always the same. */
+void tiny_model_ids(int32_t *ids, int64_t count);
+
+/* The same as tiny_model_build into a file. Any failure ends the test. */
 void tiny_model_write(const char *path, const struct tiny_model_shape *shape, uint64_t seed,
                       enum dtype dtype);
