@@ -160,8 +160,8 @@ static void multiply(struct product *p, bool decode, bool accumulate, int64_t ro
 
 /* Float32 sums: no chain of dependent additions is longer than 256 + in / 32 + 8, and where a
  * minimum is split off, the parts of a product are at most four times the block's largest weight.
- * bf16 operands: half a unit in the eighth bit for either. Operands as 16-bit integers: half a unit
- * in the fifteenth bit of the block's largest x. */
+ * bf16 operands: half a unit in the eighth bit of either, so 2^-7 and a little of their product.
+ * Operands as 16-bit integers: half a unit in the fifteenth bit of the block's largest x. */
 static double budget(const struct product *p, bool decode, const float *x, const float *w)
 {
     double exact_parts = 0, rounded = 0, counted = 0, largest = 0, largest_x = 0;
@@ -183,7 +183,7 @@ static double budget(const struct product *p, bool decode, const float *x, const
     double additions = decode ? 16 + (double)p->in / 32 : 264 + (double)p->in / 256;
     if (strcmp(p->kernels->name, "reference") == 0)
         additions = 8 + (double)p->in / 16;
-    return additions * 0x1p-24 * exact_parts + (bf16 ? 0x1.01p-8 * rounded : 0) +
+    return additions * 0x1p-24 * exact_parts + (bf16 ? 0x1.01p-7 * rounded : 0) +
            (integers ? 0x1p-15 * counted : 0);
 }
 
@@ -204,7 +204,7 @@ static void expect_right(struct product *p, bool decode, float before, int64_t o
             for (int64_t k = 0; k < p->in; k++)
                 sum += (double)x[k] * (double)w[k];
             double error = fabs((double)got - sum);
-            double allowed = p->is_exact ? 0 : budget(p, decode, x, w);
+            double allowed = p->is_exact ? 0 : budget(p, decode, x, w) + 0x1p-24 * fabs(sum);
             if (error <= allowed)
                 continue;
             print_error("%s %s %s rows %lld out %lld in %lld: y[%lld][%lld] is %.9g, not %.9g "

@@ -22,6 +22,19 @@ struct tolerance {
 static const struct tolerance exact = {3e-4, 5e-5, 0, 3e-4, 5e-3};
 static const struct tolerance rounded = {0.40, 0.06, 0.15, 0.005, 0.5};
 
+/* Where rounding operands to bf16 alone takes a log-probability farther than that: the largest of 32
+ * runs of tests/bench/rounding.py that differ in the order of their float32 sums
+ * (tests/bench/results/rounding.jsonl, docs/decisions/rounding.md). For bf16 products only. */
+static const struct unstable {
+    const char *text;
+    const char *method;
+    struct tolerance allowed;
+} unstable[] = {
+    {"sentence", "lm_infinite:window=4,sinks=10", {0.40, 0.0611, 0.15, 0.005, 0.5}},
+    {"chat", "string:shift=14,local=1,logit_scale=1.143434", {0.40, 0.0652, 0.15, 0.005, 0.5}},
+    {"chat", "lm_infinite:sinks=0,window=11", {1.50, 0.27, 0.15, 0.05, 0.5}},
+};
+
 static const char *model_path;
 static const char *kernels_name;
 static size_t tokens_most = SIZE_MAX;
@@ -45,6 +58,18 @@ static void spell(char text[128], const json_t *method)
                          json_number_value(value));
         separator = ",";
     }
+}
+
+static const struct tolerance *tolerance_of(const struct kernels *kernels, const char *text,
+                                            const char *method)
+{
+    if (kernels->cache == DTYPE_F32)
+        return &exact;
+    bool bf16_products = strcmp(kernels->name, "avx512_bf16") == 0;
+    for (size_t i = 0; bf16_products && i < sizeof unstable / sizeof *unstable; i++)
+        if (strcmp(unstable[i].text, text) == 0 && strcmp(unstable[i].method, method) == 0)
+            return &unstable[i].allowed;
+    return &rounded;
 }
 
 static int32_t *ids_of(const json_t *array)
@@ -97,7 +122,7 @@ static void check_text(const json_t *text, int ranks, bool answers)
     if (json_array_size(json_object_get(text, "ids")) > tokens_most)
         return;
     const struct kernels *kernels = kernels_name ? kernels_find(kernels_name) : kernels_best();
-    const struct tolerance *allowed = kernels->cache == DTYPE_F32 ? &exact : &rounded;
+    const char *name = json_string_value(json_object_get(text, "name"));
     int32_t *ids = ids_of(json_object_get(text, "ids"));
     size_t r;
     json_t *result;
@@ -105,6 +130,7 @@ static void check_text(const json_t *text, int ranks, bool answers)
     {
         char method[128];
         spell(method, json_object_get(result, "method"));
+        const struct tolerance *allowed = tolerance_of(kernels, name, method);
         struct engine_case wanted = {
             .model_path = model_path,
             .kernels = kernels_name,
@@ -117,8 +143,8 @@ static void check_text(const json_t *text, int ranks, bool answers)
         };
         struct engine_outcome outcome;
         assert_int_equal(engine_ranks_run(&outcome, &wanted), STATUS_OK);
-        compare_scores(json_string_value(json_object_get(text, "name")), method, outcome.logprobs,
-                       json_object_get(result, "logprobs"), allowed);
+        compare_scores(name, method, outcome.logprobs, json_object_get(result, "logprobs"),
+                       allowed);
         engine_outcome_free(&outcome);
         if (!answers)
             continue;

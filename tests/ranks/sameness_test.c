@@ -81,15 +81,25 @@ static void lengths_that_do_not_divide_and_empty_shards_are_ordinary(void **stat
     }
 }
 
+/* How far two runs of the tiny models may be apart: the reference values' tolerance per token and
+ * rms where operands and cache are float32. Random weights carry rounding on more than trained ones
+ * do: with float32 operands and a bf16 cache alone the tiny models are off by an rms of 0.075, three
+ * to four times what the real model shows; so bf16 has four times the reference values' tolerance. */
+static struct engine_distance allowed_apart(const char *kernels)
+{
+    const struct kernels *used = kernels ? kernels_find(kernels) : kernels_best();
+    if (used->cache == DTYPE_F32)
+        return (struct engine_distance){3e-4, 3e-4};
+    return (struct engine_distance){4 * 0.40, 4 * 0.06};
+}
+
 static void ring_and_replicated_queries_agree_within_rounding(void **state)
 {
     (void)state;
     for (int m = 0; m < 2 * METHODS; m++) {
         struct engine_case wanted = score_case(methods[m % METHODS], 300);
         wanted.kernels = m < METHODS ? "reference" : NULL;
-        bool exact = m < METHODS || kernels_best()->cache == DTYPE_F32;
-        /* The reference values' own, per token. */
-        const struct engine_distance allowed = {exact ? 3e-4 : 0.40, exact ? 3e-4 : 0.40};
+        const struct engine_distance allowed = allowed_apart(wanted.kernels);
         struct engine_outcome one;
         engine_checks_run(&one, &wanted);
         for (wanted.ranks = 2; wanted.ranks <= 4; wanted.ranks++) {
@@ -192,8 +202,7 @@ static void a_model_of_mixed_block_formats_is_the_same_for_any_ranks(void **stat
     wanted.kernels = "reference";
     engine_checks_run(&reference, &wanted);
     wanted.kernels = NULL;
-    const double allowed = kernels_best()->cache == DTYPE_F32 ? 3e-4 : 0.40;
-    engine_checks_close(&wanted, &reference, (struct engine_distance){allowed, allowed});
+    engine_checks_close(&wanted, &reference, allowed_apart(NULL));
     wanted.kernels = "reference";
     wanted.kind = ENGINE_GENERATE;
     wanted.max_tokens = 20;
