@@ -238,10 +238,10 @@ static inline __attribute__((always_inline)) void softmax_rows(const struct atte
     float after[ATTENTION_TILE_ROWS];
     for (int r = 0; r < rows->count; r++)
         after[r] =
-            row_max(chunk->scores + r * PANEL_TOKENS, *rows->max[r], rows->visible[r], masked);
+            row_max(chunk->scores + r * PANEL_TOKENS, rows->max[r], rows->visible[r], masked);
     for (int r = 0; r < rows->count; r++) {
         float *scores = chunk->scores + r * PANEL_TOKENS;
-        float before = *rows->max[r];
+        float before = rows->max[r];
         if (masked && rows->visible[r] == 0) {
             memset(scores, 0, PANEL_TOKENS * sizeof(float));
             continue;
@@ -250,21 +250,32 @@ static inline __attribute__((always_inline)) void softmax_rows(const struct atte
         if (after[r] > before && before > -INFINITY) {
             float step = before - after[r] > -125.0f ? before - after[r] : -125.0f;
             float factor = _mm256_cvtss_f32(exp2_avx2(_mm256_set1_ps(step)));
-            *rows->sum[r] *= factor;
+            rows->sum[r] *= factor;
             rescale(rows->acc[r], factor, chunk->args->head_dim);
         }
-        *rows->sum[r] += sum;
-        *rows->max[r] = after[r];
+        rows->sum[r] += sum;
+        rows->max[r] = after[r];
     }
 }
 
-static void softmax(const struct attention_chunk *chunk, const struct attention_rows *rows,
-                    bool masked)
+static void softmax(const struct attention_chunk *chunk, const struct attention_rows *rows)
 {
-    if (masked)
-        softmax_rows(chunk, rows, true);
-    else
-        softmax_rows(chunk, rows, false);
+    softmax_rows(chunk, rows, true);
+}
+
+static void whole(const struct attention_chunk *chunk, const struct attention_panel *panel,
+                  const struct attention_rows *rows, int frame)
+{
+    struct attention_product product;
+    float *c[ATTENTION_TILE_ROWS];
+    for (int r = 0; r < rows->count; r++)
+        c[r] = chunk->scores + r * PANEL_TOKENS;
+    attention_walk_scores(&product, chunk, panel, rows, frame, sizeof(float));
+    product.c = c;
+    multiply(&product, rows->count, 0, PANEL_TOKENS);
+    softmax_rows(chunk, rows, false);
+    attention_walk_values(&product, chunk, panel, rows, ~UINT64_C(0), sizeof(float));
+    multiply(&product, rows->count, 0, chunk->args->head_dim);
 }
 
 static void copy_queries(void *out, const uint16_t *in, int64_t count, float scale_log2)
@@ -282,6 +293,7 @@ static const struct attention_tile_ops ops = {
     .copy_queries = copy_queries,
     .multiply = multiply,
     .softmax = softmax,
+    .whole = whole,
 };
 
 static void attend(const struct attention_args *args)

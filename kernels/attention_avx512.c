@@ -38,28 +38,34 @@ INLINE void step(__m512 sums[ATTENTION_TILE_ROWS][VECTORS], const char *a, int64
     }
 }
 
-INLINE void store(float *scores, int v, __m512 probabilities)
+INLINE void store(float *scores, const __m512 probabilities[VECTORS])
 {
-    _mm512_storeu_ps(scores + v * LANES, probabilities);
+#pragma GCC unroll 4
+    for (int v = 0; v < VECTORS; v++)
+        _mm512_storeu_ps(scores + v * LANES, probabilities[v]);
 }
+
+static const struct arithmetic arithmetic = {sizeof(float), false, step, store};
 
 static void multiply(const struct attention_product *product, int rows, int first, int end)
 {
-    multiply_rows(product, rows, first, end, sizeof(float), step);
+    multiply_rows(product, rows, first, end, arithmetic);
 }
 
-static void softmax(const struct attention_chunk *chunk, const struct attention_rows *rows,
-                    bool masked)
+static void softmax(const struct attention_chunk *chunk, const struct attention_rows *rows)
 {
-    if (masked)
-        softmax_rows(chunk, rows, true, store);
-    else
-        softmax_rows(chunk, rows, false, store);
+    softmax_masked(chunk, rows, arithmetic);
+}
+
+static void whole(const struct attention_chunk *chunk, const struct attention_panel *panel,
+                  const struct attention_rows *rows, int frame)
+{
+    whole_tile(chunk, panel, rows, frame, arithmetic);
 }
 
 static void copy_queries(void *out, const uint16_t *in, int64_t count, float scale_log2)
 {
-    (void)scale_log2; /* `multiply` does it */
+    (void)scale_log2; /* the softmax does it */
     for (int64_t x = 0; x < count; x += LANES) {
         __m256i halves = _mm256_loadu_si256((const __m256i *)(in + x));
         _mm512_storeu_si512((float *)out + x, _mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16));
@@ -71,6 +77,7 @@ static const struct attention_tile_ops ops = {
     .copy_queries = copy_queries,
     .multiply = multiply,
     .softmax = softmax,
+    .whole = whole,
 };
 
 static void attend(const struct attention_args *args)

@@ -2,9 +2,11 @@
  * softmax. A variant brings one step over k and the storing of probabilities, which are inlined
  * here: every function takes what it is compiled for as a constant.
  *
- * A tile is up to 6 rows x 64 columns: 24 sums, and 8 registers for what is in flight. Every
- * element's sum runs over k in ascending order in one chain, whatever tile it falls into, so a
- * row's result does not depend on its neighbours; prefill and decode are the same arithmetic.
+ * A tile is up to 6 rows x 64 columns: 24 sums, and 8 registers for what is in flight. Where all of
+ * a panel is seen through one frame, its scores never leave the registers before they are
+ * probabilities. Every element's sum runs over k in ascending order in one chain, whatever tile it
+ * falls into, so a row's result does not depend on its neighbours; prefill and decode are the same
+ * arithmetic, and so is a tile with masks: it takes its scores from memory, and goes on alike.
  */
 #pragma once
 
@@ -24,21 +26,23 @@ enum { LANES = 16, VECTORS = PANEL_TOKENS / LANES, STREAM_ROWS = 3 };
 typedef void step_function(__m512 sums[ATTENTION_TILE_ROWS][VECTORS], const char *a,
                            int64_t a_stride, const uint32_t *b, const int rows, const int vectors);
 
-/* Puts vector v of a row of probabilities where the second product reads it, in the row's scores.
- */
-typedef void store_function(float *scores, int v, __m512 probabilities);
+/* Puts a row's 64 probabilities where the second product reads them, in the row's scores. */
+typedef void store_function(float *scores, const __m512 probabilities[VECTORS]);
 
-/* Few rows wait for memory: they fetch line by line, into the second level. */
-INLINE void tile(const struct attention_product *product, int column, const int rows,
-                 const int vectors, const int operand_bytes, step_function *step)
+/* What a variant is made of, all constant where it is inlined. */
+struct arithmetic {
+    int operand_bytes;
+    bool coarse; /* exp2_avx512's */
+    step_function *step;
+    store_function *store;
+};
+
+/* sums (+)= the product's columns from `column` on. Few rows wait for memory: they fetch line by
+ * line, into the second level. */
+INLINE void add_products(__m512 sums[ATTENTION_TILE_ROWS][VECTORS],
+                         const struct attention_product *product, int column, const int rows,
+                         const int vectors, const struct arithmetic arithmetic)
 {
-    __m512 sums[ATTENTION_TILE_ROWS][VECTORS];
-#pragma GCC unroll 6
-    for (int r = 0; r < rows; r++)
-#pragma GCC unroll 4
-        for (int v = 0; v < vectors; v++)
-            sums[r][v] = product->accumulate ? _mm512_loadu_ps(product->c[r] + column + v * LANES)
-                                             : _mm512_setzero_ps();
     const char *ahead =
         product->ahead + (size_t)(column / LANES * product->ahead_lines) * ATTENTION_LINE;
     const int ahead_lines = vectors * product->ahead_lines;
@@ -48,118 +52,237 @@ INLINE void tile(const struct attention_product *product, int column, const int 
         _mm_prefetch(ahead + i * ATTENTION_LINE, _MM_HINT_T0);
     const char *a = product->a;
     const uint32_t *b = product->b + column;
-    const int64_t a_stride = (int64_t)product->a_stride * operand_bytes;
-    for (int k = 0; k < product->pairs; k++, a += 2 * operand_bytes, b += product->b_stride) {
+    const int64_t a_stride = (int64_t)product->a_stride * arithmetic.operand_bytes;
+    for (int k = 0; k < product->pairs; k++) {
         for (int i = 0; i < lines_a_step; i++, ahead += ATTENTION_LINE)
             _mm_prefetch(ahead, _MM_HINT_T1);
-        step(sums, a, a_stride, b, rows, vectors);
+        arithmetic.step(sums, a, a_stride, b, rows, vectors);
+        a += 2 * arithmetic.operand_bytes;
+        b += product->b_stride;
     }
-    const __m512 scale = _mm512_set1_ps(product->scale);
+}
+
+INLINE void tile(const struct attention_product *product, int column, const int rows,
+                 const int vectors, const struct arithmetic arithmetic)
+{
+    __m512 sums[ATTENTION_TILE_ROWS][VECTORS];
+    float *const *c = product->c;
+    const bool accumulate = product->accumulate;
 #pragma GCC unroll 6
     for (int r = 0; r < rows; r++)
 #pragma GCC unroll 4
         for (int v = 0; v < vectors; v++)
-            _mm512_storeu_ps(product->c[r] + column + v * LANES,
-                             product->accumulate ? sums[r][v] : _mm512_mul_ps(sums[r][v], scale));
+            sums[r][v] =
+                accumulate ? _mm512_loadu_ps(c[r] + column + v * LANES) : _mm512_setzero_ps();
+    add_products(sums, product, column, rows, vectors, arithmetic);
+#pragma GCC unroll 6
+    for (int r = 0; r < rows; r++)
+#pragma GCC unroll 4
+        for (int v = 0; v < vectors; v++)
+            _mm512_storeu_ps(c[r] + column + v * LANES, sums[r][v]);
 }
 
 INLINE void multiply_columns(const struct attention_product *product, const int rows, int first,
-                             int end, const int operand_bytes, step_function *step)
+                             int end, const struct arithmetic arithmetic)
 {
     int column = first;
     for (; column + PANEL_TOKENS <= end; column += PANEL_TOKENS)
-        tile(product, column, rows, VECTORS, operand_bytes, step);
+        tile(product, column, rows, VECTORS, arithmetic);
     for (; column + 2 * LANES <= end; column += 2 * LANES)
-        tile(product, column, rows, 2, operand_bytes, step);
+        tile(product, column, rows, 2, arithmetic);
     for (; column < end; column += LANES)
-        tile(product, column, rows, 1, operand_bytes, step);
+        tile(product, column, rows, 1, arithmetic);
 }
+
+INLINE __m512 larger_or_sum(__m512 a, __m512 b, const bool largest)
+{
+    return largest ? _mm512_max_ps(a, b) : _mm512_add_ps(a, b);
+}
+
+/* The largest element, or the sum, of each row's vector: element r of the result is row r's, and
+ * every row's elements are combined in the same order. */
+INLINE __m256 across(const __m512 vectors[ATTENTION_TILE_ROWS], const int rows, const bool largest)
+{
+    __m512 pairs[4];
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++) {
+        if (2 * i >= rows) {
+            pairs[i] = _mm512_setzero_ps();
+            continue;
+        }
+        const __m512 even = vectors[2 * i], odd = vectors[2 * i + 1 < rows ? 2 * i + 1 : 2 * i];
+        pairs[i] =
+            larger_or_sum(_mm512_unpacklo_ps(even, odd), _mm512_unpackhi_ps(even, odd), largest);
+    }
+    __m512 fours[2];
+#pragma GCC unroll 2
+    for (int i = 0; i < 2; i++) {
+        const __m512d low = _mm512_castps_pd(pairs[2 * i]);
+        const __m512d high = _mm512_castps_pd(pairs[2 * i + 1]);
+        fours[i] = larger_or_sum(_mm512_castpd_ps(_mm512_unpacklo_pd(low, high)),
+                                 _mm512_castpd_ps(_mm512_unpackhi_pd(low, high)), largest);
+    }
+    const __m512 eights = larger_or_sum(_mm512_shuffle_f32x4(fours[0], fours[1], 0x88),
+                                        _mm512_shuffle_f32x4(fours[0], fours[1], 0xdd), largest);
+    const __m512 all = larger_or_sum(eights, _mm512_shuffle_f32x4(eights, eights, 0xb1), largest);
+    return _mm512_castps512_ps256(_mm512_shuffle_f32x4(all, all, 0x88));
+}
+
+/* Multiplies each row's acc by its factor. */
+static __attribute__((noinline)) void rescale(float *const *acc, __m256 factors, int rows,
+                                              int head_dim)
+{
+    float factor[8];
+    _mm256_storeu_ps(factor, factors);
+    for (int r = 0; r < rows; r++)
+        for (int d = 0; factor[r] != 1 && d < head_dim; d += LANES)
+            _mm512_storeu_ps(acc[r] + d,
+                             _mm512_mul_ps(_mm512_loadu_ps(acc[r] + d), _mm512_set1_ps(factor[r])));
+}
+
+/* The first `rows` elements, of eight that may be read. */
+INLINE void store_rows(float *at, __m256 values, int rows)
+{
+    const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    _mm256_maskstore_ps(at, _mm256_cmpgt_epi32(_mm256_set1_epi32(rows), lane), values);
+}
+
+/* Turns scores (not scaled yet) into probabilities, and steps the rows' state to the new maxima. A
+ * row's maximum starts at -inf, beside which 2^-125 of an empty acc is as empty. visible: lanes of
+ * each row, or NULL for all. */
+INLINE void softmax_tile(const __m512 scores[ATTENTION_TILE_ROWS][VECTORS],
+                         const struct attention_chunk *chunk, const struct attention_rows *rows,
+                         const uint64_t *visible, const int tile_rows,
+                         const struct arithmetic arithmetic)
+{
+    const __m512 hidden = _mm512_set1_ps(-INFINITY);
+    const __m512 scale = _mm512_set1_ps(chunk->args->scale_log2);
+    __m512 vectors[ATTENTION_TILE_ROWS];
+#pragma GCC unroll 6
+    for (int r = 0; r < tile_rows; r++) {
+        __m512 s[VECTORS];
+#pragma GCC unroll 4
+        for (int v = 0; v < VECTORS; v++)
+            s[v] = visible ? _mm512_mask_mov_ps(hidden, (__mmask16)(visible[r] >> (v * LANES)),
+                                                scores[r][v])
+                           : scores[r][v];
+        vectors[r] = _mm512_max_ps(_mm512_max_ps(s[0], s[1]), _mm512_max_ps(s[2], s[3]));
+    }
+    const __m256 before = _mm256_loadu_ps(rows->max);
+    const __m256 tops = across(vectors, tile_rows, true);
+    const __m256 after = _mm256_max_ps(_mm256_mul_ps(tops, _mm512_castps512_ps256(scale)), before);
+    store_rows(rows->max, after, rows->count);
+#pragma GCC unroll 6
+    for (int r = 0; r < tile_rows; r++) {
+        const __m512 max = _mm512_set1_ps(rows->max[r]);
+        __m512 p[VECTORS];
+#pragma GCC unroll 4
+        for (int v = 0; v < VECTORS; v++) {
+            p[v] = exp2_avx512(_mm512_fmsub_ps(scores[r][v], scale, max), arithmetic.coarse);
+            if (visible)
+                p[v] = _mm512_maskz_mov_ps((__mmask16)(visible[r] >> (v * LANES)), p[v]);
+        }
+        vectors[r] = _mm512_add_ps(_mm512_add_ps(p[0], p[1]), _mm512_add_ps(p[2], p[3]));
+        arithmetic.store(chunk->scores + r * PANEL_TOKENS, p);
+    }
+    const __m256 risen = _mm256_cmp_ps(after, before, _CMP_GT_OQ);
+    __m256 sums = _mm256_loadu_ps(rows->sum);
+    if (_mm256_movemask_ps(risen) & ((1 << rows->count) - 1)) {
+        const __m256 steps = _mm256_max_ps(_mm256_sub_ps(before, after), _mm256_set1_ps(-125.0f));
+        __m256 factors =
+            _mm512_castps512_ps256(exp2_avx512(_mm512_castps256_ps512(steps), arithmetic.coarse));
+        factors = _mm256_blendv_ps(_mm256_set1_ps(1), factors, risen);
+        sums = _mm256_mul_ps(sums, factors);
+        rescale(rows->acc, factors, rows->count, chunk->args->head_dim);
+    }
+    store_rows(rows->sum, _mm256_add_ps(sums, across(vectors, tile_rows, false)), rows->count);
+}
+
+/* What the next tile of rows begins with is fetched while this one's probabilities are made. */
+INLINE void fetch_next(const struct attention_chunk *chunk, const struct attention_rows *rows,
+                       const struct attention_product *scores, const int tile_rows,
+                       const struct arithmetic arithmetic)
+{
+    const int head_dim = chunk->args->head_dim;
+    const int query_bytes = tile_rows * head_dim * arithmetic.operand_bytes;
+    const char *queries = (const char *)scores->a + query_bytes;
+    for (int i = 0; i < query_bytes; i += ATTENTION_LINE)
+        _mm_prefetch(queries + i, _MM_HINT_T0);
+#pragma GCC unroll 6
+    for (int r = 0; r < tile_rows; r++)
+        for (int d = 0; d < head_dim; d += ATTENTION_LINE / (int)sizeof(float))
+            _mm_prefetch(rows->acc[tile_rows + r] + d, _MM_HINT_T0);
+}
+
+INLINE void whole_rows(const struct attention_chunk *chunk, const struct attention_panel *panel,
+                       const struct attention_rows *rows, int frame, const int tile_rows,
+                       const struct arithmetic arithmetic)
+{
+    __m512 scores[ATTENTION_TILE_ROWS][VECTORS];
+#pragma GCC unroll 6
+    for (int r = 0; r < tile_rows; r++)
+#pragma GCC unroll 4
+        for (int v = 0; v < VECTORS; v++)
+            scores[r][v] = _mm512_setzero_ps();
+    struct attention_product product;
+    attention_walk_scores(&product, chunk, panel, rows, frame, (size_t)arithmetic.operand_bytes);
+    add_products(scores, &product, 0, tile_rows, VECTORS, arithmetic);
+    if (tile_rows == ATTENTION_TILE_ROWS)
+        fetch_next(chunk, rows, &product, tile_rows, arithmetic);
+    softmax_tile(scores, chunk, rows, NULL, tile_rows, arithmetic);
+    attention_walk_values(&product, chunk, panel, rows, ~UINT64_C(0),
+                          (size_t)arithmetic.operand_bytes);
+    multiply_columns(&product, tile_rows, 0, chunk->args->head_dim, arithmetic);
+}
+
+#define EACH_COUNT_OF_ROWS(count, call)                                                            \
+    switch (count) {                                                                               \
+    case 1:                                                                                        \
+        call(1);                                                                                   \
+        return;                                                                                    \
+    case 2:                                                                                        \
+        call(2);                                                                                   \
+        return;                                                                                    \
+    case 3:                                                                                        \
+        call(3);                                                                                   \
+        return;                                                                                    \
+    case 4:                                                                                        \
+        call(4);                                                                                   \
+        return;                                                                                    \
+    case 5:                                                                                        \
+        call(5);                                                                                   \
+        return;                                                                                    \
+    default:                                                                                       \
+        call(6);                                                                                   \
+        return;                                                                                    \
+    }
 
 /* attention_tile_ops.multiply */
 INLINE void multiply_rows(const struct attention_product *product, int rows, int first, int end,
-                          const int operand_bytes, step_function *step)
-{
-    switch (rows) {
-    case 1:
-        multiply_columns(product, 1, first, end, operand_bytes, step);
-        return;
-    case 2:
-        multiply_columns(product, 2, first, end, operand_bytes, step);
-        return;
-    case 3:
-        multiply_columns(product, 3, first, end, operand_bytes, step);
-        return;
-    case 4:
-        multiply_columns(product, 4, first, end, operand_bytes, step);
-        return;
-    case 5:
-        multiply_columns(product, 5, first, end, operand_bytes, step);
-        return;
-    default:
-        multiply_columns(product, 6, first, end, operand_bytes, step);
-        return;
-    }
+                          const struct arithmetic arithmetic){
+#define CALL(rows) multiply_columns(product, rows, first, end, arithmetic)
+    EACH_COUNT_OF_ROWS(rows, CALL)
+#undef CALL
 }
 
-/* The largest visible score of a row, and `max`. */
-INLINE float row_max(const float *scores, float max, uint64_t visible)
+/* attention_tile_ops.whole */
+INLINE void whole_tile(const struct attention_chunk *chunk, const struct attention_panel *panel,
+                       const struct attention_rows *rows, int frame,
+                       const struct arithmetic arithmetic){
+#define CALL(tile_rows) whole_rows(chunk, panel, rows, frame, tile_rows, arithmetic)
+    EACH_COUNT_OF_ROWS(rows->count, CALL)
+#undef CALL
+}
+
+/* attention_tile_ops.softmax of a tile with masks; rows that are not there see nothing. */
+INLINE void softmax_masked(const struct attention_chunk *chunk, const struct attention_rows *rows,
+                           const struct arithmetic arithmetic)
 {
-    __m512 top = _mm512_set1_ps(max);
+    __m512 scores[ATTENTION_TILE_ROWS][VECTORS];
+#pragma GCC unroll 6
+    for (int r = 0; r < ATTENTION_TILE_ROWS; r++)
 #pragma GCC unroll 4
-    for (int v = 0; v < VECTORS; v++) {
-        __mmask16 mask = (__mmask16)(visible >> (v * LANES));
-        top = _mm512_mask_max_ps(top, mask, top, _mm512_loadu_ps(scores + v * LANES));
-    }
-    return _mm512_reduce_max_ps(top);
-}
-
-/* Turns a row's scores into probabilities, where not visible 0; their sum. */
-INLINE float row_exp2(float *scores, float max, uint64_t visible, store_function *store)
-{
-    __m512 sum = _mm512_setzero_ps();
-#pragma GCC unroll 4
-    for (int v = 0; v < VECTORS; v++) {
-        __mmask16 mask = (__mmask16)(visible >> (v * LANES));
-        __m512 x = _mm512_sub_ps(_mm512_loadu_ps(scores + v * LANES), _mm512_set1_ps(max));
-        /* 2^-125 stands for everything below it: beside the 1 of the maximum it is nothing. */
-        x = _mm512_max_ps(x, _mm512_set1_ps(-125.0f));
-        __m512 p = _mm512_maskz_mov_ps(mask, exp2_avx512(x));
-        sum = _mm512_add_ps(sum, p);
-        store(scores, v, p);
-    }
-    return _mm512_reduce_add_ps(sum);
-}
-
-static inline void rescale(float *acc, float factor, int head_dim)
-{
-    for (int d = 0; d < head_dim; d += LANES)
-        _mm512_storeu_ps(acc + d, _mm512_mul_ps(_mm512_loadu_ps(acc + d), _mm512_set1_ps(factor)));
-}
-
-/* attention_tile_ops.softmax. Rows go through each half together, so that one's latency hides
- * behind another's work. */
-INLINE void softmax_rows(const struct attention_chunk *chunk, const struct attention_rows *rows,
-                         const bool masked, store_function *store)
-{
-    float after[ATTENTION_TILE_ROWS];
-    for (int r = 0; r < rows->count; r++)
-        after[r] = row_max(chunk->scores + r * PANEL_TOKENS, *rows->max[r],
-                           masked ? rows->visible[r] : ~UINT64_C(0));
-    for (int r = 0; r < rows->count; r++) {
-        float *scores = chunk->scores + r * PANEL_TOKENS;
-        float before = *rows->max[r];
-        if (masked && rows->visible[r] == 0) {
-            memset(scores, 0, PANEL_TOKENS * sizeof *scores);
-            continue;
-        }
-        float sum = row_exp2(scores, after[r], masked ? rows->visible[r] : ~UINT64_C(0), store);
-        if (after[r] > before && before > -INFINITY) {
-            float step = before - after[r] > -125.0f ? before - after[r] : -125.0f;
-            float factor = _mm512_cvtss_f32(exp2_avx512(_mm512_set1_ps(step)));
-            *rows->sum[r] *= factor;
-            rescale(rows->acc[r], factor, chunk->args->head_dim);
-        }
-        *rows->sum[r] += sum;
-        *rows->max[r] = after[r];
-    }
+        for (int v = 0; v < VECTORS; v++)
+            scores[r][v] = _mm512_loadu_ps(chunk->scores + r * PANEL_TOKENS + v * LANES);
+    softmax_tile(scores, chunk, rows, rows->visible, ATTENTION_TILE_ROWS, arithmetic);
 }

@@ -28,29 +28,36 @@ INLINE void step(__m512 sums[ATTENTION_TILE_ROWS][VECTORS], const char *a, int64
 }
 
 /* In place: a row's first half is written after it is read. */
-INLINE void store(float *scores, int v, __m512 probabilities)
+INLINE void store(float *scores, const __m512 probabilities[VECTORS])
 {
-    __m256bh narrow = _mm512_cvtneps_pbh(probabilities);
-    memcpy((uint16_t *)scores + v * LANES, &narrow, sizeof narrow);
+#pragma GCC unroll 2
+    for (int v = 0; v < VECTORS; v += 2) {
+        __m512bh narrow = _mm512_cvtne2ps_pbh(probabilities[v + 1], probabilities[v]);
+        _mm512_storeu_si512((uint16_t *)scores + v * LANES, (__m512i)narrow);
+    }
 }
+
+static const struct arithmetic arithmetic = {sizeof(uint16_t), true, step, store};
 
 static void multiply(const struct attention_product *product, int rows, int first, int end)
 {
-    multiply_rows(product, rows, first, end, sizeof(uint16_t), step);
+    multiply_rows(product, rows, first, end, arithmetic);
 }
 
-static void softmax(const struct attention_chunk *chunk, const struct attention_rows *rows,
-                    bool masked)
+static void softmax(const struct attention_chunk *chunk, const struct attention_rows *rows)
 {
-    if (masked)
-        softmax_rows(chunk, rows, true, store);
-    else
-        softmax_rows(chunk, rows, false, store);
+    softmax_masked(chunk, rows, arithmetic);
+}
+
+static void whole(const struct attention_chunk *chunk, const struct attention_panel *panel,
+                  const struct attention_rows *rows, int frame)
+{
+    whole_tile(chunk, panel, rows, frame, arithmetic);
 }
 
 static void copy_queries(void *out, const uint16_t *in, int64_t count, float scale_log2)
 {
-    (void)scale_log2; /* scaling them would round them once more: `multiply` does it */
+    (void)scale_log2; /* scaling them would round them once more: the softmax does it */
     memcpy(out, in, (size_t)count * sizeof *in);
 }
 
@@ -59,6 +66,7 @@ static const struct attention_tile_ops ops = {
     .copy_queries = copy_queries,
     .multiply = multiply,
     .softmax = softmax,
+    .whole = whole,
 };
 
 static void attend(const struct attention_args *args)

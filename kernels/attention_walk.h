@@ -15,11 +15,17 @@ enum {
     ATTENTION_LINE = 64, /* bytes that are prefetched at once */
 };
 
-/* One chunk of a call: all heads of each of its tokens. */
+/* One chunk of a call: all heads of each of its tokens. Its rows' maxima and sums are kept dense
+ * while it lasts; what is beyond its rows may be read. */
 struct attention_chunk {
     const struct attention_args *args;
     int64_t first; /* its first token within the call */
     int64_t tokens;
+    int rows;
+    int ahead_lines; /* of a tile of rows: see struct attention_product */
+    float max[ATTENTION_ROWS + 8];
+    float sum[ATTENTION_ROWS + 8];
+    float *acc[ATTENTION_ROWS + ATTENTION_TILE_ROWS];
     void *queries[BANDS_FRAMES_MAX]; /* [rows, head_dim] as the variant copies them, or NULL */
     float *scores;                   /* [ATTENTION_TILE_ROWS, PANEL_TOKENS] */
     float *other;                    /* the same, of a further query frame */
@@ -38,14 +44,13 @@ struct attention_rows {
     int first; /* within the chunk */
     int count;
     const char *ahead; /* its share of the next panel, to prefetch */
-    int ahead_lines;   /* for each 16 columns of either product */
-    float *acc[ATTENTION_TILE_ROWS];
-    float *max[ATTENTION_TILE_ROWS];
-    float *sum[ATTENTION_TILE_ROWS];
+    float *const *acc; /* of each row, and of as many behind */
+    float *max;        /* [count], of eight that may be read */
+    float *sum;
     uint64_t visible[ATTENTION_TILE_ROWS]; /* lanes of the panel; set for a masked tile */
 };
 
-/* c[r][x] (+)= scale * sum_k a[r][k] b[k][x], k over `pairs` pairs: scores, or acc. */
+/* c[r][x] (+)= sum_k a[r][k] b[k][x], k over `pairs` pairs: scores, or acc. */
 struct attention_product {
     float *const *c;   /* row by row */
     const void *a;     /* [rows, pairs, 2] operands: queries, or probabilities */
@@ -53,8 +58,7 @@ struct attention_product {
     const uint32_t *b; /* [pairs, columns] pairs of bf16: keys, or values */
     int b_stride;      /* pairs */
     int pairs;
-    bool accumulate;   /* without the scale */
-    float scale;       /* of scores; a variant may have scaled its queries instead */
+    bool accumulate;
     const char *ahead; /* memory to prefetch meanwhile, `ahead_lines` lines for each 16 columns: by
                           few rows, which wait for memory, line by line into the second level */
     int ahead_lines;
@@ -63,19 +67,33 @@ struct attention_product {
 struct attention_tile_ops {
     size_t operand_bytes; /* of a query's element in attention_chunk.queries, and a probability */
 
-    /* out [count] from bf16. */
+    /* out [count] from bf16; a variant whose softmax does not scale the scores does it here. */
     void (*copy_queries)(void *out, const uint16_t *in, int64_t count, float scale_log2);
 
     /* Columns [first, end), multiples of 16. */
     void (*multiply)(const struct attention_product *product, int rows, int first, int end);
 
     /* Scores -> probabilities, 0 where not visible, as operands from the start of each row of
-     * scores on, and steps every row's maximum, sum and acc to the new maximum. */
-    void (*softmax)(const struct attention_chunk *chunk, const struct attention_rows *rows,
-                    bool masked);
+     * scores on, and steps every row's maximum, sum and acc to the new maximum. For a tile with
+     * masks. */
+    void (*softmax)(const struct attention_chunk *chunk, const struct attention_rows *rows);
+
+    /* Folds a panel into a tile of rows that see it whole through one frame. */
+    void (*whole)(const struct attention_chunk *chunk, const struct attention_panel *panel,
+                  const struct attention_rows *rows, int frame);
 };
 
 void attention_walk(const struct attention_args *args, const struct attention_tile_ops *ops);
 
 size_t attention_walk_scratch_bytes(const struct kernels_limits *limits,
                                     const struct attention_tile_ops *ops);
+
+/* The products of a tile and a panel: with the keys, into the chunk's scores, by queries of
+ * `operand_bytes` an element; and of probabilities as wide with the values, keys among `lanes`,
+ * into acc. c of the first is [ATTENTION_TILE_ROWS] pointers of the caller's, or NULL. */
+void attention_walk_scores(struct attention_product *product, const struct attention_chunk *chunk,
+                           const struct attention_panel *panel, const struct attention_rows *rows,
+                           int frame, size_t operand_bytes);
+void attention_walk_values(struct attention_product *product, const struct attention_chunk *chunk,
+                           const struct attention_panel *panel, const struct attention_rows *rows,
+                           uint64_t lanes, size_t operand_bytes);

@@ -114,6 +114,14 @@ EMULATED_CALL __m256bh emulated_to_bf16(__m512 a)
     return packed;
 }
 
+EMULATED __m512bh emulated_two_to_bf16(__m512 high, __m512 low)
+{
+    __m256bh halves[2] = {emulated_to_bf16(low), emulated_to_bf16(high)};
+    __m512bh packed;
+    memcpy(&packed, halves, sizeof packed);
+    return packed;
+}
+
 EMULATED_CALL __m512 emulated_pick(__mmask16 mask, __m512 where_set, __m512 elsewhere)
 {
     emulated_f32x16 out = (emulated_f32x16)elsewhere;
@@ -129,22 +137,62 @@ EMULATED_CALL __m512 emulated_max(__m512 a, __m512 b)
     return (__m512)y;
 }
 
-EMULATED_CALL float emulated_largest(__m512 a)
+/* Of each 16 bytes, the lower or upper half of a's parts and b's, in turn; parts of 1 or 2 floats.
+ */
+EMULATED_CALL __m512 emulated_unpack(__m512 a, __m512 b, int upper, int floats)
 {
-    emulated_f32x16 x = (emulated_f32x16)a;
-    float out = x[0];
-    EMULATED_LANES out = x[lane] > out ? x[lane] : out;
+    emulated_f32x16 x = (emulated_f32x16)a, y = (emulated_f32x16)b, out;
+    EMULATED_LANES
+    {
+        int from = lane / 4 * 4 + upper * 2 + lane % 4 / (2 * floats) * floats + lane % floats;
+        out[lane] = lane / floats % 2 ? y[from] : x[from];
+    }
+    return (__m512)out;
+}
+
+/* Parts of 16 bytes: two of a, two of b. */
+EMULATED_CALL __m512 emulated_shuffle_parts(__m512 a, __m512 b, int which)
+{
+    emulated_f32x16 x = (emulated_f32x16)a, y = (emulated_f32x16)b, out;
+    EMULATED_LANES
+    {
+        int from = (which >> (lane / 4 * 2) & 3) * 4 + lane % 4;
+        out[lane] = lane < 8 ? x[from] : y[from];
+    }
+    return (__m512)out;
+}
+
+EMULATED __m256 emulated_lower(__m512 a)
+{
+    __m256 out;
+    memcpy(&out, &a, sizeof out);
     return out;
 }
 
-/* Halves onto halves. */
-EMULATED_CALL float emulated_total(__m512 a)
+EMULATED __m512 emulated_widened(__m256 a)
+{
+    __m512 out = {0};
+    memcpy(&out, &a, sizeof a);
+    return out;
+}
+
+EMULATED_CALL __m512 emulated_round(__m512 a)
 {
     emulated_f32x16 x = (emulated_f32x16)a;
-    for (int half = 8; half > 0; half /= 2)
-        for (int lane = 0; lane < half; lane++)
-            x[lane] += x[lane + half];
-    return x[0];
+    EMULATED_LANES x[lane] = nearbyintf(x[lane]);
+    return (__m512)x;
+}
+
+/* a * 2^n; beyond what an exponent reaches as far as it reaches. */
+EMULATED_CALL __m512 emulated_scale(__m512 a, __m512 n)
+{
+    emulated_f32x16 x = (emulated_f32x16)a, y = (emulated_f32x16)n;
+    EMULATED_LANES
+    {
+        float most = fmaxf(-1000, fminf(1000, y[lane]));
+        x[lane] = isnan(y[lane]) ? y[lane] : ldexpf(x[lane], (int)floorf(most));
+    }
+    return (__m512)x;
 }
 
 EMULATED_CALL __m512 emulated_from_f16(__m256i a)
@@ -219,23 +267,32 @@ EMULATED_CALL __m512i emulated_widen_words(__m256i a)
 #define _mm512_add_ps(a, b) ((__m512)((emulated_f32x16)(a) + (emulated_f32x16)(b)))
 #define _mm512_sub_ps(a, b) ((__m512)((emulated_f32x16)(a) - (emulated_f32x16)(b)))
 #define _mm512_max_ps(a, b) emulated_max(a, b)
-#define _mm512_mask_max_ps(from, mask, a, b) emulated_pick(mask, emulated_max(a, b), from)
+#define _mm512_mask_mov_ps(from, mask, a) emulated_pick(mask, a, from)
 #define _mm512_maskz_mov_ps(mask, a) emulated_pick(mask, a, emulated_splat(0))
-#define _mm512_reduce_max_ps(a) emulated_largest(a)
-#define _mm512_reduce_add_ps(a) emulated_total(a)
-#define _mm512_cvtss_f32(a) (((emulated_f32x16)(a))[0])
-#define _mm512_castps_si512(a) ((__m512i)(a))
-#define _mm512_add_epi32(a, b) ((__m512i)((emulated_u32x16)(a) + (emulated_u32x16)(b)))
+#define _mm512_unpacklo_ps(a, b) emulated_unpack(a, b, 0, 1)
+#define _mm512_unpackhi_ps(a, b) emulated_unpack(a, b, 1, 1)
+#define _mm512_unpacklo_pd(a, b) ((__m512d)emulated_unpack((__m512)(a), (__m512)(b), 0, 2))
+#define _mm512_unpackhi_pd(a, b) ((__m512d)emulated_unpack((__m512)(a), (__m512)(b), 1, 2))
+#define _mm512_shuffle_f32x4(a, b, which) emulated_shuffle_parts(a, b, which)
+#define _mm512_castps_pd(a) ((__m512d)(a))
+#define _mm512_castpd_ps(a) ((__m512)(a))
+#define _mm512_castps512_ps256(a) emulated_lower(a)
+#define _mm512_castps256_ps512(a) emulated_widened(a)
+#define _mm512_roundscale_ps(a, whole) emulated_round(a)
+#define _mm512_scalef_ps(a, n) emulated_scale(a, n)
+#define _mm512_fmsub_ps(a, b, c) emulated_fmadd(a, b, -(c))
 #define _mm512_mul_ps(a, b) ((__m512)((emulated_f32x16)(a) * (emulated_f32x16)(b)))
 #define _mm512_fmadd_ps(a, b, c) emulated_fmadd(a, b, c)
 #define _mm512_dpbf16_ps(sum, a, b) emulated_dpbf16(sum, a, b)
 #define _mm512_cvtneps_pbh(a) emulated_to_bf16(a)
+#define _mm512_cvtne2ps_pbh(high, low) emulated_two_to_bf16(high, low)
 #define _mm512_cvtph_ps(a) emulated_from_f16(a)
 #define _mm512_cvtepi32_ps(a) emulated_from_integers(a)
 #define _mm512_cvtepi8_epi32(a) emulated_widen_bytes(a)
 #define _mm512_cvtepu16_epi32(a) emulated_widen_words(a)
 #define _mm512_and_si512(a, b) ((__m512i)((emulated_u32x16)(a) & (emulated_u32x16)(b)))
 #define _mm512_or_si512(a, b) ((__m512i)((emulated_u32x16)(a) | (emulated_u32x16)(b)))
+#define _mm512_add_epi32(a, b) ((__m512i)((emulated_u32x16)(a) + (emulated_u32x16)(b)))
 #define _mm512_slli_epi32(a, count) ((__m512i)((emulated_u32x16)(a) << (uint32_t)(count)))
 #define _mm512_srli_epi32(a, count) ((__m512i)((emulated_u32x16)(a) >> (uint32_t)(count)))
 #define _mm512_setzero_si512() emulated_splat_integer(0)
