@@ -54,21 +54,23 @@ static inline size_t attention_panel_bytes(enum dtype cache, int kv_heads, int h
  * [kv_heads, head_dim] float32 (keys already rotated as the panel's frame wants), at row 0..63 of a
  * panel record. */
 
-/* One KV head and the query heads of its group (GQA). The pointers are the head's own. */
+/* kv_heads neighbouring KV heads and the query heads of their groups (GQA). The pointers are the
+ * first head's. */
 struct attention_args {
-    float *acc;           /* [tokens, group, head_dim], token t at acc + t * acc_stride */
-    float *max;           /* [tokens, group], token t at max + t * row_stride */
+    float *acc;           /* [tokens, kv_heads, group, head_dim], token t at acc + t * acc_stride */
+    float *max;           /* [tokens, kv_heads, group], token t at max + t * row_stride */
     float *sum;           /* like max */
     int64_t acc_stride;   /* floats: heads * head_dim */
     int64_t row_stride;   /* floats: heads */
-    const void *queries;  /* [frames][tokens, group, head_dim], operand type */
+    const void *queries;  /* [frames][tokens, kv_heads, group, head_dim], operand type */
     int64_t frame_stride; /* elements from frame to frame */
     int64_t query_stride; /* elements from token to token */
     int64_t query_first;  /* global index of the first token; the span is contiguous */
     int64_t tokens;
+    int kv_heads;
     int group;
     int head_dim;
-    const void *panels;  /* this head's K of the first panel */
+    const void *panels;  /* the first head's K of the first panel */
     size_t panel_stride; /* bytes from panel record to panel record */
     int64_t key_first;   /* global index of the first panel, a multiple of PANEL_TOKENS */
     int64_t key_end;     /* keys at and beyond it are not there (their rows are zero) */
@@ -78,10 +80,11 @@ struct attention_args {
     void *scratch;
 };
 
-/* attention_prefill(args): any number of tokens; attention_query_tokens() are enough to be fast.
- * attention_decode(args): few tokens, reading each key and value once for the whole group. Its
- * steps may be longer than a panel, but are aligned to the global index and do not depend on the
- * call. */
+/* attention_prefill(args): any number of tokens; attention_query_tokens() and one head are enough
+ * to be fast. attention_decode(args): few tokens, reading each key and value once for the whole
+ * group; with all heads of a record it reads memory from end to end, which is twice as fast as by
+ * pieces of one head. Its steps may be longer than a panel, but are aligned to the global index and
+ * do not depend on the call. */
 
 /* Folds state b into state a: rows = tokens * heads, dense [rows, head_dim] and [rows]. An empty
  * side changes nothing. */

@@ -77,9 +77,8 @@ static void row_panel(const struct attention_args *args, int64_t token, int head
     }
 }
 
-static void attend(const struct attention_args *args)
+static void attend_head(const struct attention_args *args)
 {
-    assert(args->key_first % PANEL_TOKENS == 0);
     int frames[PANEL_TOKENS];
     for (int64_t t = 0; t < args->tokens; t++) {
         const char *panel = args->panels;
@@ -89,6 +88,22 @@ static void attend(const struct attention_args *args)
                     row_panel(args, t, h, (const float *)panel, frames);
             panel += args->panel_stride;
         }
+    }
+}
+
+static void attend(const struct attention_args *args)
+{
+    assert(args->key_first % PANEL_TOKENS == 0 && args->kv_heads > 0);
+    for (int head = 0; head < args->kv_heads; head++) {
+        struct attention_args one = *args;
+        int64_t rows = (int64_t)head * args->group;
+        one.acc += rows * args->head_dim;
+        one.max += rows;
+        one.sum += rows;
+        one.queries = (const float *)args->queries + rows * args->head_dim;
+        one.panels = (const char *)args->panels +
+                     (size_t)head * attention_head_panel_bytes(DTYPE_F32, args->head_dim);
+        attend_head(&one);
     }
 }
 

@@ -24,7 +24,7 @@ static uint64_t frame_lanes(const struct attention_chunk *chunk,
             band->query_frame != frame)
             continue;
         for (int r = 0; r < rows->count; r++) {
-            int64_t token = chunk->first + (rows->first + r) / args->group;
+            int64_t token = chunk->first + (rows->in_head + r) / args->group;
             lanes[r] |=
                 bands_lanes(args->bands, band, args->query_first + token, panel->span.first, count);
             all |= lanes[r];
@@ -135,20 +135,20 @@ static int classify(const struct attention_args *args, int64_t first, int64_t to
     return class == BANDS_FULL && keys.end - keys.first == PANEL_TOKENS ? frame : MIXED;
 }
 
-/* The tiles of rows fetch the next panel together, spread over their products. */
-static void chunk_panel(const struct attention_chunk *chunk, const struct attention_panel *panel,
-                        const struct attention_tile_ops *ops)
+/* Folds one head's panel into the head's rows, which see it through `frame` or MIXED. Their tiles
+ * fetch what is read next together, spread over their products. */
+static void head_panel(const struct attention_chunk *chunk, const struct attention_panel *panel,
+                       int head, int frame, const struct attention_tile_ops *ops)
 {
     const struct attention_args *args = chunk->args;
-    int frame = classify(args, chunk->first, chunk->tokens, panel->span);
-    if (frame == NOT_SEEN)
-        return;
     const char *ahead = panel->next;
     int columns = (PANEL_TOKENS + args->head_dim) / 16;
-    for (int first = 0; first < chunk->rows; first += ATTENTION_TILE_ROWS) {
-        int left = chunk->rows - first;
+    for (int row = 0; row < chunk->head_rows; row += ATTENTION_TILE_ROWS) {
+        int left = chunk->head_rows - row;
+        int first = head * chunk->head_rows + row;
         struct attention_rows rows = {
             .first = first,
+            .in_head = row,
             .count = left < ATTENTION_TILE_ROWS ? left : ATTENTION_TILE_ROWS,
             .ahead = ahead,
             .acc = chunk->acc + first,
@@ -158,8 +158,8 @@ static void chunk_panel(const struct attention_chunk *chunk, const struct attent
         ahead += (size_t)(chunk->ahead_lines * columns) * ATTENTION_LINE;
         int rows_frame = frame;
         if (frame == MIXED) {
-            int64_t token = first / args->group;
-            int64_t end = (first + rows.count - 1) / args->group + 1;
+            int64_t token = row / args->group;
+            int64_t end = (row + rows.count - 1) / args->group + 1;
             rows_frame = classify(args, chunk->first + token, end - token, panel->span);
         }
         if (rows_frame == MIXED)
@@ -183,92 +183,123 @@ static void copy_queries(struct attention_chunk *chunk, char *scratch,
         chunk->queries[band->query_frame] = scratch;
         const uint16_t *in = (const uint16_t *)args->queries +
                              band->query_frame * args->frame_stride +
-                             chunk->first * args->query_stride;
-        for (int64_t t = 0; t < chunk->tokens; t++) {
-            ops->copy_queries(scratch, in + t * args->query_stride, count, args->scale_log2);
-            scratch += (size_t)count * ops->operand_bytes;
-        }
+                             chunk->first * args->query_stride + chunk->head_first * count;
+        for (int h = 0; h < chunk->heads; h++)
+            for (int64_t t = 0; t < chunk->tokens; t++) {
+                ops->copy_queries(scratch, in + t * args->query_stride + h * count, count,
+                                  args->scale_log2);
+                scratch += (size_t)count * ops->operand_bytes;
+            }
     }
 }
 
-/* Where the state of each of the chunk's rows lies in the call's. */
-static void place_state(struct attention_chunk *chunk)
+/* Where the first state of a token's group lies in the call's. */
+static int64_t state_at(const struct attention_chunk *chunk, int head, int64_t token)
 {
     const struct attention_args *args = chunk->args;
-    chunk->rows = (int)chunk->tokens * args->group;
-    int row = 0;
-    for (int64_t t = chunk->first; t < chunk->first + chunk->tokens; t++)
-        for (int h = 0; h < args->group; h++)
-            chunk->acc[row++] = args->acc + t * args->acc_stride + (int64_t)h * args->head_dim;
-    for (int r = 0; r < ATTENTION_TILE_ROWS; r++)
-        chunk->acc[row + r] = chunk->acc[row - 1];
-    memset(chunk->max + row, 0, 8 * sizeof(float));
-    memset(chunk->sum + row, 0, 8 * sizeof(float));
-    int lines = (int)(attention_head_panel_bytes(DTYPE_BF16, args->head_dim) / ATTENTION_LINE);
-    int tiles = (chunk->rows + ATTENTION_TILE_ROWS - 1) / ATTENTION_TILE_ROWS;
-    int columns = (PANEL_TOKENS + args->head_dim) / 16;
-    chunk->ahead_lines = (lines + tiles * columns - 1) / (tiles * columns);
+    return (chunk->first + token) * args->row_stride +
+           (int64_t)(chunk->head_first + head) * args->group;
 }
 
 static void load_state(struct attention_chunk *chunk)
 {
     const struct attention_args *args = chunk->args;
-    size_t bytes = (size_t)args->group * sizeof(float);
-    for (int64_t t = 0; t < chunk->tokens; t++) {
-        memcpy(chunk->max + t * args->group, args->max + (chunk->first + t) * args->row_stride,
-               bytes);
-        memcpy(chunk->sum + t * args->group, args->sum + (chunk->first + t) * args->row_stride,
-               bytes);
-    }
+    int row = 0;
+    for (int h = 0; h < chunk->heads; h++)
+        for (int64_t t = 0; t < chunk->tokens; t++) {
+            int64_t head = (int64_t)(chunk->head_first + h) * args->group;
+            float *acc = args->acc + (chunk->first + t) * args->acc_stride;
+            for (int g = 0; g < args->group; g++, row++) {
+                chunk->max[row] = args->max[state_at(chunk, h, t) + g];
+                chunk->sum[row] = args->sum[state_at(chunk, h, t) + g];
+                chunk->acc[row] = acc + (head + g) * args->head_dim;
+            }
+        }
+    memset(chunk->max + row, 0, 8 * sizeof(float));
+    memset(chunk->sum + row, 0, 8 * sizeof(float));
+    for (int r = 0; r < ATTENTION_TILE_ROWS; r++)
+        chunk->acc[row + r] = chunk->acc[row - 1];
 }
 
 static void store_state(const struct attention_chunk *chunk)
 {
     const struct attention_args *args = chunk->args;
-    size_t bytes = (size_t)args->group * sizeof(float);
-    for (int64_t t = 0; t < chunk->tokens; t++) {
-        memcpy(args->max + (chunk->first + t) * args->row_stride, chunk->max + t * args->group,
-               bytes);
-        memcpy(args->sum + (chunk->first + t) * args->row_stride, chunk->sum + t * args->group,
-               bytes);
-    }
+    int row = 0;
+    for (int h = 0; h < chunk->heads; h++)
+        for (int64_t t = 0; t < chunk->tokens; t++)
+            for (int g = 0; g < args->group; g++, row++) {
+                args->max[state_at(chunk, h, t) + g] = chunk->max[row];
+                args->sum[state_at(chunk, h, t) + g] = chunk->sum[row];
+            }
 }
 
-static void chunk_panels(const struct attention_chunk *chunk, const struct attention_tile_ops *ops)
+/* Folds one panel record into the chunk's heads, in the order in which it lies in memory. */
+static void chunk_panel(const struct attention_chunk *chunk, const char *record, int64_t key,
+                        const struct attention_tile_ops *ops)
 {
     const struct attention_args *args = chunk->args;
-    const char *at = args->panels;
-    for (int64_t j = args->key_first; j < args->key_end; j += PANEL_TOKENS) {
-        int64_t left = args->key_end - j;
+    int64_t left = args->key_end - key;
+    const struct span span = {key, key + (left < PANEL_TOKENS ? left : PANEL_TOKENS)};
+    int frame = classify(args, chunk->first, chunk->tokens, span);
+    if (frame == NOT_SEEN)
+        return;
+    size_t head_bytes = attention_head_panel_bytes(DTYPE_BF16, args->head_dim);
+    const char *next_record = record + (left > PANEL_TOKENS ? args->panel_stride : 0);
+    for (int h = 0; h < chunk->heads; h++) {
+        const char *at = record + (size_t)(chunk->head_first + h) * head_bytes;
         struct attention_panel panel = {
             .keys = (const uint32_t *)at,
             .values = (const uint32_t *)at + (size_t)args->head_dim / 2 * PANEL_TOKENS,
-            .next = at + (left > PANEL_TOKENS ? args->panel_stride : 0),
-            .span = {j, j + (left < PANEL_TOKENS ? left : PANEL_TOKENS)},
+            .next = h + 1 < chunk->heads ? at + head_bytes
+                                         : next_record + (size_t)chunk->head_first * head_bytes,
+            .span = span,
         };
-        chunk_panel(chunk, &panel, ops);
-        at += args->panel_stride;
+        head_panel(chunk, &panel, h, frame, ops);
     }
+}
+
+static void run_chunk(struct attention_chunk *chunk, const struct attention_tile_ops *ops)
+{
+    const struct attention_args *args = chunk->args;
+    chunk->head_rows = (int)chunk->tokens * args->group;
+    chunk->scores = args->scratch;
+    chunk->other = chunk->scores + ATTENTION_TILE_SCORES;
+    memset(chunk->queries, 0, sizeof chunk->queries);
+    int lines = (int)(attention_head_panel_bytes(DTYPE_BF16, args->head_dim) / ATTENTION_LINE);
+    int tiles = (chunk->head_rows + ATTENTION_TILE_ROWS - 1) / ATTENTION_TILE_ROWS;
+    int columns = (PANEL_TOKENS + args->head_dim) / 16;
+    /* What lies end to end is fetched by the hardware, which is faster if left alone. */
+    const size_t chunk_bytes =
+        (size_t)chunk->heads * attention_head_panel_bytes(DTYPE_BF16, args->head_dim);
+    chunk->ahead_lines =
+        chunk_bytes == args->panel_stride ? 0 : (lines + tiles * columns - 1) / (tiles * columns);
+    load_state(chunk);
+    copy_queries(chunk, (char *)(chunk->other + ATTENTION_TILE_SCORES), ops);
+    const char *record = args->panels;
+    for (int64_t j = args->key_first; j < args->key_end; j += PANEL_TOKENS) {
+        chunk_panel(chunk, record, j, ops);
+        record += args->panel_stride;
+    }
+    store_state(chunk);
 }
 
 void attention_walk(const struct attention_args *args, const struct attention_tile_ops *ops)
 {
     assert(args->key_first % PANEL_TOKENS == 0 && args->head_dim % 16 == 0);
     assert(args->head_dim <= ATTENTION_HEAD_DIM_MAX && args->group <= ATTENTION_ROWS);
-    int64_t step = attention_query_tokens(args->group);
-    for (int64_t first = 0; first < args->tokens; first += step) {
-        struct attention_chunk chunk;
-        chunk.args = args;
-        chunk.first = first;
-        chunk.tokens = args->tokens - first < step ? args->tokens - first : step;
-        chunk.scores = args->scratch;
-        chunk.other = chunk.scores + ATTENTION_TILE_SCORES;
-        memset(chunk.queries, 0, sizeof chunk.queries);
-        place_state(&chunk);
-        load_state(&chunk);
-        copy_queries(&chunk, (char *)(chunk.other + ATTENTION_TILE_SCORES), ops);
-        chunk_panels(&chunk, ops);
-        store_state(&chunk);
+    assert(args->kv_heads > 0);
+    int groups = (int)attention_query_tokens(args->group); /* of one token and head */
+    int heads = args->kv_heads < groups ? args->kv_heads : groups;
+    int64_t tokens = groups / heads;
+    struct attention_chunk chunk = {.args = args};
+    for (chunk.head_first = 0; chunk.head_first < args->kv_heads; chunk.head_first += heads) {
+        int heads_left = args->kv_heads - chunk.head_first;
+        chunk.heads = heads_left < heads ? heads_left : heads;
+        for (chunk.first = 0; chunk.first < args->tokens; chunk.first += tokens) {
+            int64_t tokens_left = args->tokens - chunk.first;
+            chunk.tokens = tokens_left < tokens ? tokens_left : tokens;
+            run_chunk(&chunk, ops);
+        }
     }
 }
 

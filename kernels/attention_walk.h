@@ -15,14 +15,16 @@ enum {
     ATTENTION_LINE = 64, /* bytes that are prefetched at once */
 };
 
-/* One chunk of a call: all heads of each of its tokens. Its rows' maxima and sums are kept dense
- * while it lasts; what is beyond its rows may be read. */
+/* One chunk of a call: some of its tokens, and some of its KV heads with their groups. Its rows are
+ * [heads, tokens, group]. Their maxima and sums are kept dense while it lasts; what is beyond its
+ * rows may be read. */
 struct attention_chunk {
     const struct attention_args *args;
     int64_t first; /* its first token within the call */
     int64_t tokens;
-    int rows;
-    int ahead_lines; /* of a tile of rows: see struct attention_product */
+    int head_first, heads; /* KV heads */
+    int head_rows;         /* tokens * group */
+    int ahead_lines;       /* of a tile of rows: see struct attention_product */
     float max[ATTENTION_ROWS + 8];
     float sum[ATTENTION_ROWS + 8];
     float *acc[ATTENTION_ROWS + ATTENTION_TILE_ROWS];
@@ -35,13 +37,14 @@ struct attention_chunk {
 struct attention_panel {
     const uint32_t *keys;   /* [head_dim / 2, 64] pairs */
     const uint32_t *values; /* [32, head_dim] pairs */
-    const char *next;       /* the panel after it, or itself */
+    const char *next;       /* what is read after it, or itself */
     struct span span;       /* of key indices */
 };
 
 /* A register tile's worth of rows, each one (token, head) of the chunk. */
 struct attention_rows {
-    int first; /* within the chunk */
+    int first;   /* within the chunk */
+    int in_head; /* the same within its KV head */
     int count;
     const char *ahead; /* its share of the next panel, to prefetch */
     float *const *acc; /* of each row, and of as many behind */

@@ -6,7 +6,7 @@
 
 #include "proto/plan/schedule.h"
 
-enum { F32 = 4, PIECE_ALIGNMENT = 64, SPARE_PANELS = 4 };
+enum { F32 = 4, PIECE_ALIGNMENT = 64, SPARE_PANELS = 4, RANGES_MOST = 32 };
 
 static const char *const names[MEMORY_REGIONS] = {
     [MEMORY_WEIGHTS] = "weights",
@@ -57,18 +57,32 @@ static int64_t replicated_rows(const struct choice *choice)
     return 1;
 }
 
-int64_t memory_plan_ranges(const struct choice *choice)
+/* Most keys that a step sees. */
+static int64_t step_keys(const struct choice *choice)
 {
     struct bands bands;
     method_bands(&choice->method, &bands);
-    const int64_t range = (int64_t)MEMORY_RANGE_TOKENS * choice->workers;
     const int64_t reach = bands_reach(&bands);
-    int64_t keys = choice->context_tokens;
     /* Under a window a step reads from the panel of its first row's furthest key to its last row.
      */
     if (reach < choice->context_tokens)
-        keys = smaller(keys, reach + choice->panel_tokens + replicated_rows(choice));
-    return ceil_div(keys, range) + 2;
+        return smaller(choice->context_tokens,
+                       reach + choice->panel_tokens + replicated_rows(choice));
+    return choice->context_tokens;
+}
+
+int64_t memory_plan_range_tokens(const struct choice *choice)
+{
+    const int64_t keys = step_keys(choice);
+    int64_t range = (int64_t)MEMORY_RANGE_TOKENS * choice->workers;
+    while (ceil_div(keys, range) > RANGES_MOST)
+        range *= 2;
+    return range;
+}
+
+int64_t memory_plan_ranges(const struct choice *choice)
+{
+    return ceil_div(step_keys(choice), memory_plan_range_tokens(choice)) + 2;
 }
 
 /* ---- how much there is at most ---- */

@@ -29,8 +29,8 @@ enum memory_region {
     MEMORY_REGIONS,
 };
 
-/* Tokens of one key range of decode, times the workers: its keys make one partial state. */
-enum { MEMORY_RANGE_TOKENS = 1024 };
+/* A key range of decode is of so many tokens at least, times the workers. */
+enum { MEMORY_RANGE_TOKENS = 128 };
 
 /* What only the engine knows. */
 struct memory_request {
@@ -63,6 +63,11 @@ MUST_CHECK enum status memory_plan_fits(const struct memory_plan *plan, int64_t 
 void memory_plan_print(const struct memory_plan *plan, char *text, size_t bytes);
 
 const char *memory_region_name(enum memory_region region);
+
+/* Tokens of one key range of decode, aligned to the global index: its keys make one partial state
+ * of every rank. As long as the context asks for, so that there are enough ranges to share out, and
+ * few enough to merge. */
+int64_t memory_plan_range_tokens(const struct choice *choice);
 
 /* Most key ranges that one rank's keys lie in, the sinks' own included. */
 int64_t memory_plan_ranges(const struct choice *choice);

@@ -90,6 +90,7 @@ static struct attention_args item_args(struct bench *bench, int kv_head, int64_t
         .query_stride = width,
         .query_first = first,
         .tokens = tokens,
+        .kv_heads = bench->decode ? bench->kv_heads : 1,
         .group = group,
         .head_dim = bench->head_dim,
         .panels = bench->panels + (size_t)kv_head * attention_head_panel_bytes(
@@ -109,8 +110,8 @@ struct thread {
     double seconds; /* of processor time */
 };
 
-/* Prefill: tiles of queries, the longest first. Decode: the keys of each head in two ranges, whose
- * states a model would merge. */
+/* Prefill: tiles of queries of one KV head, the longest first. Decode: the keys of all heads in two
+ * ranges, whose states a model would merge. */
 static void *work(void *context)
 {
     struct thread *thread = context;
@@ -121,10 +122,11 @@ static void *work(void *context)
     double start = peak_thread_seconds();
     for (;;) {
         int item = atomic_fetch_add(&bench->next, 1);
-        if (item >= tiles * bench->kv_heads)
+        int heads = bench->decode ? 1 : bench->kv_heads;
+        if (item >= tiles * heads)
             break;
-        int kv_head = item % bench->kv_heads;
-        int64_t tile = tiles - 1 - item / bench->kv_heads;
+        int kv_head = item % heads;
+        int64_t tile = tiles - 1 - item / heads;
         if (!bench->decode) {
             int64_t left = bench->tokens - tile * step;
             struct attention_args args =

@@ -245,6 +245,7 @@ void attention_case_run(const struct attention_case *c, const struct kernels *ke
         .query_stride = width,
         .query_first = c->query_first + part->first,
         .tokens = part->end - part->first,
+        .kv_heads = 1,
         .group = c->group,
         .head_dim = c->head_dim,
         .panels = (char *)panels.at +

@@ -94,7 +94,7 @@ struct fitting {
 static void check_keys(const struct fitting *fitting, struct span stage)
 {
     const struct choice *choice = fitting->choice;
-    const int64_t range_tokens = (int64_t)MEMORY_RANGE_TOKENS * choice->workers;
+    const int64_t range_tokens = memory_plan_range_tokens(choice);
     const int64_t live =
         ownership_live_first(fitting->ownership, stage.first, bands_reach(&fitting->bands));
     const struct span present = {live, stage.end};

@@ -446,6 +446,7 @@ static void attend_tile(void *context, int thread, size_t item)
         .query_stride = device_cpu_query_width(cpu),
         .query_first = tile->index,
         .tokens = tile->tokens,
+        .kv_heads = 1,
         .group = group,
         .head_dim = spec->head_dim,
         .panel_stride = cpu->device.panel_bytes,

@@ -241,7 +241,7 @@ static enum status add_lot(struct device_cpu *cpu, int *count, const struct devi
 static enum status cut_ranges(struct device_cpu *cpu, const struct device_keys *keys, int count)
 {
     struct device_cpu_step *step = &cpu->step;
-    int64_t range_tokens = (int64_t)MEMORY_RANGE_TOKENS * cpu->choice.workers;
+    int64_t range_tokens = memory_plan_range_tokens(&cpu->choice);
     int64_t most = memory_plan_ranges(&cpu->choice);
     int64_t current = -2; /* of no range; -1 is the sinks' */
     int lots = 0;
@@ -272,16 +272,25 @@ static enum status cut_ranges(struct device_cpu *cpu, const struct device_keys *
     return STATUS_OK;
 }
 
+/* A range is read by all KV heads together, from end to end of memory; head by head where there are
+ * too few ranges to share out evenly. */
+static bool by_head(const struct device_cpu *cpu)
+{
+    return cpu->step.ranges < 4 * cpu->device.threads;
+}
+
 static void attend_range(void *context, int thread, size_t item)
 {
     struct device_cpu *cpu = context;
     const struct device_cpu_step *step = &cpu->step;
     const struct model_spec *spec = &cpu->spec;
-    int head = (int)(item % (size_t)spec->kv_heads);
-    int64_t range = (int64_t)(item / (size_t)spec->kv_heads);
+    const int heads = by_head(cpu) ? 1 : spec->kv_heads;
+    const int64_t parts = spec->kv_heads / heads;
+    const int64_t range = (int64_t)item / parts;
+    const int64_t head = (int64_t)item % parts;
     int group = spec->heads / spec->kv_heads;
-    int64_t state = range * step->given.rows * spec->heads + (int64_t)head * group;
-    int64_t query = (int64_t)head * group * spec->head_dim;
+    int64_t state = range * step->given.rows * spec->heads + head * group;
+    int64_t query = head * group * spec->head_dim;
     struct attention_args args = {
         .acc = step->partial_acc + state * spec->head_dim,
         .max = step->partial_max + state,
@@ -293,6 +302,7 @@ static void attend_range(void *context, int thread, size_t item)
         .query_stride = device_cpu_query_width(cpu),
         .query_first = step->given.first,
         .tokens = step->given.rows,
+        .kv_heads = heads,
         .group = group,
         .head_dim = spec->head_dim,
         .panel_stride = cpu->device.panel_bytes,
@@ -353,8 +363,8 @@ enum status device_cpu_step_attend(struct device *device, int layer, const struc
     rotate_and_store(cpu, layer);
     TRY(cut_ranges(cpu, keys, count));
     clear_state(cpu, step->partial_acc, step->partial_max, step->partial_sum, step->ranges * heads);
-    thread_pool_run(cpu->pool, (size_t)step->ranges * (size_t)cpu->spec.kv_heads, attend_range,
-                    NULL, cpu);
+    const int items = step->ranges * (by_head(cpu) ? cpu->spec.kv_heads : 1);
+    thread_pool_run(cpu->pool, (size_t)items, attend_range, NULL, cpu);
     float *acc = state_of(cpu, step->given.rank);
     float *max = acc + heads * head_dim;
     float *sum = max + heads;

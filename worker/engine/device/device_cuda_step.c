@@ -120,7 +120,7 @@ static enum status add_lot(struct device_cuda *cuda, int *count, const struct de
 static enum status cut_ranges(struct device_cuda *cuda, int *lot_count)
 {
     struct device_cuda_step *step = &cuda->step;
-    const int64_t range_tokens = (int64_t)MEMORY_RANGE_TOKENS * cuda->choice.workers;
+    const int64_t range_tokens = memory_plan_range_tokens(&cuda->choice);
     int64_t current = -2; /* of no range; -1 is the sinks' */
     int lots = 0;
     int ranges = 0;
