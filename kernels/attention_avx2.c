@@ -332,6 +332,46 @@ static void finish(float *out, const float *acc, const float *sum, int64_t rows,
     }
 }
 
+/* What each side of up to LANES rows is multiplied by; an empty side's acc and sum are 0, and stay
+ * so. */
+static void merge_factors(const struct attention_merge_args *args, int64_t first, int count,
+                          float ours[LANES], float theirs[LANES])
+{
+    float max[LANES] = {0}, other[LANES] = {0};
+    memcpy(max, args->max + first, (size_t)count * sizeof(float));
+    memcpy(other, args->other_max + first, (size_t)count * sizeof(float));
+    const __m256 a = _mm256_loadu_ps(max), b = _mm256_loadu_ps(other);
+    const __m256 top = _mm256_max_ps(a, b), least = _mm256_set1_ps(-125.0f);
+    _mm256_storeu_ps(ours, exp2_avx2(_mm256_max_ps(_mm256_sub_ps(a, top), least)));
+    _mm256_storeu_ps(theirs, exp2_avx2(_mm256_max_ps(_mm256_sub_ps(b, top), least)));
+}
+
+static void merge_row(const struct attention_merge_args *args, int64_t row, float ours,
+                      float theirs)
+{
+    const __m256 a = _mm256_set1_ps(ours), b = _mm256_set1_ps(theirs);
+    float *acc = args->acc + row * args->head_dim;
+    const float *other = args->other_acc + row * args->head_dim;
+    for (int d = 0; d < args->head_dim; d += LANES) {
+        __m256 sum = _mm256_mul_ps(_mm256_loadu_ps(acc + d), a);
+        _mm256_storeu_ps(acc + d, _mm256_fmadd_ps(_mm256_loadu_ps(other + d), b, sum));
+    }
+    args->sum[row] = args->sum[row] * ours + args->other_sum[row] * theirs;
+    args->max[row] = args->max[row] > args->other_max[row] ? args->max[row] : args->other_max[row];
+}
+
+static void merge(const struct attention_merge_args *args)
+{
+    for (int64_t first = 0; first < args->rows; first += LANES) {
+        const int count = args->rows - first < LANES ? (int)(args->rows - first) : LANES;
+        float ours[LANES], theirs[LANES];
+        merge_factors(args, first, count, ours, theirs);
+        for (int r = 0; r < count; r++)
+            if (args->other_sum[first + r] != 0)
+                merge_row(args, first + r, ours[r], theirs[r]);
+    }
+}
+
 size_t attention_avx2_scratch_bytes(const struct kernels_limits *limits)
 {
     return attention_walk_scratch_bytes(limits, &ops);
@@ -342,5 +382,6 @@ void attention_avx2_install(struct kernels *kernels)
     kernels->attention_store = store;
     kernels->attention_prefill = attend;
     kernels->attention_decode = attend;
+    kernels->attention_merge = merge;
     kernels->attention_finish = finish;
 }
