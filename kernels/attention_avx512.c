@@ -1,8 +1,5 @@
 /* Attention with AVX-512: bf16 queries and panels, float32 arithmetic. Needs AVX-512 F, BW and VL.
  *
- * Its logic was checked under emulation (tests/support/emulated); its speed was not measured: no
- * machine with these instructions was at hand.
- *
  * As in attention_avx2.c, a vector of bf16 pairs is split into its two float32 vectors by a shift
  * and a mask, and probabilities stay float32. The tile is attention_avx512.h's.
  */

@@ -1,8 +1,5 @@
 /* Attention with AVX-512 and BF16: bf16 queries, panels and probabilities, float32 sums.
  *
- * Its logic was checked under emulation (tests/support/emulated), with the roundings of vdpbf16ps;
- * its speed was not measured: no machine with these instructions was at hand.
- *
  * A pair of keys, or of dimensions, is multiplied by one instruction. Probabilities are rounded to
  * bf16 for the second product only; a row's sum is taken before. The tile is attention_avx512.h's.
  */

@@ -1,9 +1,6 @@
 /* Owns the AVX-512 prefill products of matmul.h over the panels of matmul_panel.h. Needs AVX-512 F,
  * BW and VL.
  *
- * Its logic was checked under emulation (tests/support/emulated); its speed was not measured: no
- * machine with these instructions was at hand.
- *
  * As in matmul_avx2.c, nothing is rounded to bf16: up to 4 panels are expanded to float32, KEPT
  * elements of them fit the first-level cache of 32 KB, and 6 rows x 64 sums stay in registers. The
  * order over k is matmul_walk.h's. */

@@ -1,9 +1,6 @@
 /* Owns the prefill products of matmul.h with AVX-512 and BF16 over the panels of matmul_panel.h.
  * Needs AVX-512 F, BW, VL and BF16.
  *
- * Its logic was checked under emulation (tests/support/emulated), with the roundings of vdpbf16ps;
- * its speed was not measured: no machine with these instructions was at hand.
- *
  * x is rounded to bf16, up to 4 panels are expanded to bf16 pairs (bf16 weights are such pairs in
  * memory already), and 6 rows x 64 sums stay in registers. The order over k is matmul_walk.h's, in
  * pairs. */
@@ -13,19 +10,23 @@
 #include "kernels/matmul_input_avx2.h"
 #include "kernels/variants.h"
 
-enum { KEPT = 128 };
+enum { KEPT = 192 };
 
 /* pairs [DEPTH / 2, LANES, 2] bf16 */
 INLINE void expand_block(enum matmul_layout layout, char *pairs, const char *block)
 {
+    /* Word i of the first half beside word i of the second. */
+    static const _Alignas(64) uint16_t zipped[2 * LANES] = {
+        0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
+        8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+    const __m512i order = _mm512_load_si512(zipped);
     struct scales scales = load_scales(layout, block);
 #pragma GCC unroll 16
     for (int k = 0; k < DEPTH; k += 2) {
-        __m256i even = (__m256i)_mm512_cvtneps_pbh(load_value(layout, scales, block, k));
-        __m256i odd = (__m256i)_mm512_cvtneps_pbh(load_value(layout, scales, block, k + 1));
-        __m512i pair = _mm512_or_si512(_mm512_cvtepu16_epi32(even),
-                                       _mm512_slli_epi32(_mm512_cvtepu16_epi32(odd), 16));
-        _mm512_store_si512(pairs + k / 2 * LANES * 4, pair);
+        __m512 even = load_value(layout, scales, block, k);
+        __m512 odd = load_value(layout, scales, block, k + 1);
+        __m512i halves = (__m512i)_mm512_cvtne2ps_pbh(odd, even);
+        _mm512_store_si512(pairs + k / 2 * LANES * 4, _mm512_permutexvar_epi16(order, halves));
     }
 }
 

@@ -1,9 +1,6 @@
 /* Owns the AVX-512 decode products of matmul.h over the panels of matmul_panel.h, those of
  * avx512_bf16 too. Needs AVX-512 F, BW and VL.
  *
- * Its logic was checked under emulation (tests/support/emulated); its speed was not measured: no
- * machine with these instructions was at hand.
- *
  * As in matmul_decode_avx2.c, quantised weights are multiplied as the integers they are, with x as
  * matmul_input_avx2.h's integers; a register holds all rows of a panel. Plain weights are
  * multiplied in float32.

@@ -131,9 +131,10 @@ static void *multiply(void *context)
     return NULL;
 }
 
-static void *probe_fma(void *context)
+static void *probe_peak(void *context)
 {
-    ((struct thread *)context)->rate = peak_avx2_gflops();
+    struct thread *thread = context;
+    thread->rate = peak_gflops(thread->bench->kernels->name);
     return NULL;
 }
 
@@ -181,11 +182,11 @@ static void run_prefill(struct bench *bench, int matrix, int64_t rows)
         best = seconds < best ? seconds : best;
         best_cpu = cpu / bench->repeats < best_cpu ? cpu / bench->repeats : best_cpu;
     }
-    on_threads(bench, probe_fma, &peak);
+    on_threads(bench, probe_peak, &peak);
     printf("{\"bench\": \"matmul_prefill\", \"kernels\": \"%s\", \"dtype\": \"%s\", \"rows\": %d, "
            "\"out\": %d, \"in\": %d, \"threads\": %d, \"gflops_best\": %.1f, \"gflops_best_cpu\": "
            "%.1f, "
-           "\"fma_peak_gflops\": %.1f, \"share\": %.3f}\n",
+           "\"peak_gflops\": %.1f, \"share\": %.3f}\n",
            bench->kernels->name, dtype_name(bench->weights[0].dtype), (int)rows,
            (int)shape_at(matrix).out, (int)shape_at(matrix).in, bench->threads, gflop / best,
            gflop / best_cpu, peak, gflop / best_cpu / peak);

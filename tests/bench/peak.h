@@ -6,6 +6,14 @@
 /* float32 fused multiply-adds of AVX2, in GFLOP/s; 0 where the CPU lacks it. */
 double peak_avx2_gflops(void);
 
+/* Products of bf16 pairs added to float32 (vdpbf16ps), in GFLOP/s; 0 where the CPU lacks them. */
+double peak_avx512_bf16_gflops(void);
+
+/* That of the instruction which does a variant's products: vdpbf16ps for avx512_bf16, and the
+ * float32 multiply-add for every other (AVX-512 doubles no rate of it where 512 bits take two
+ * turns). */
+double peak_gflops(const char *kernels);
+
 /* Bytes of `array` read a second, in GB/s. */
 double peak_read_gbytes(const void *array, size_t bytes);
 

@@ -1,24 +1,9 @@
-/* The probes of peak.h, in AVX2: twelve independent sums hide the latency of the multiply-add. */
+/* The probes of peak.h in AVX2: twelve independent sums hide the latency of the multiply-add. */
 #include <immintrin.h>
 #include <stdint.h>
-#include <time.h>
 
 #include "kernels/isa.h"
 #include "tests/bench/peak.h"
-
-double peak_seconds(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
-}
-
-double peak_thread_seconds(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
-}
 
 double peak_avx2_gflops(void)
 {

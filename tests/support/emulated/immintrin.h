@@ -242,6 +242,14 @@ EMULATED_CALL __m512i emulated_blend_words(__mmask32 mask, __m512i a, __m512i b)
     return (__m512i)out;
 }
 
+EMULATED_CALL __m512i emulated_permute_words(__m512i order, __m512i a)
+{
+    emulated_u16x32 from = (emulated_u16x32)order, out;
+    for (int lane = 0; lane < 32; lane++)
+        out[lane] = ((emulated_u16x32)a)[from[lane] % 32];
+    return (__m512i)out;
+}
+
 EMULATED_CALL __m512i emulated_widen_words(__m256i a)
 {
     uint16_t in[16];
@@ -300,4 +308,5 @@ EMULATED_CALL __m512i emulated_widen_words(__m256i a)
 #define _mm512_srli_epi16(a, count) ((__m512i)((emulated_u16x32)(a) >> (uint16_t)(count)))
 #define _mm512_madd_epi16(a, b) emulated_multiply_pairs(a, b)
 #define _mm512_mask_blend_epi16(mask, a, b) emulated_blend_words(mask, a, b)
+#define _mm512_permutexvar_epi16(order, a) emulated_permute_words(order, a)
 #define _mm512_castsi512_ps(a) ((__m512)(a))
