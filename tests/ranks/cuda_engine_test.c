@@ -11,7 +11,14 @@
 #include "tests/support/tiny_model.h"
 #include "tests/support/unit.h"
 
-enum { TOKENS = 241, LONG_TOKENS = 1100, ANSWER = 20, LAYERS = 3, SEED = 20261123 };
+enum {
+    TOKENS = 241,
+    LONG_TOKENS = 1100,
+    ANSWER = 20,
+    LAYERS = 3,
+    WIDE_VOCAB = 3000,
+    SEED = 20261123
+};
 
 static char model_path[TINY_MODEL_PATH_BYTES];
 static int32_t ids[LONG_TOKENS];
@@ -195,6 +202,85 @@ static void a_token_is_recorded_once_and_replayed(void **state)
     assert_int_equal(standin_counts().pinned_bytes, 0);
 }
 
+/* ---- choosing the next token ---- */
+
+/* A vocabulary that is much larger than a survey. */
+static void make_wide_model(char path[TINY_MODEL_PATH_BYTES])
+{
+    const struct tiny_model_shape shape = {.layers = 1,
+                                           .hidden = 64,
+                                           .heads = 2,
+                                           .kv_heads = 1,
+                                           .head_dim = 32,
+                                           .ffn = 64,
+                                           .vocab = WIDE_VOCAB};
+    tiny_model_make(path, &shape, DTYPE_BF16);
+}
+
+static struct engine_case answer_case(const char *path, struct sampling sampling)
+{
+    struct engine_case wanted = score_case("rope", 60);
+    wanted.model_path = path;
+    wanted.kind = ENGINE_GENERATE;
+    wanted.max_tokens = ANSWER;
+    wanted.sampling = sampling;
+    onto_the_device(&wanted);
+    return wanted;
+}
+
+/* Bytes that the devices sent to the host for an answer. */
+static int64_t bytes_for(const struct engine_case *wanted)
+{
+    struct engine_outcome outcome;
+    standin_seed(SEED + 3);
+    engine_checks_run(&outcome, wanted);
+    assert_int_equal(outcome.id_count, ANSWER);
+    engine_outcome_free(&outcome);
+    return standin_counts().bytes_to_host;
+}
+
+static void logits_cross_only_where_a_choice_needs_them(void **state)
+{
+    (void)state;
+    const int64_t survey = (int64_t)sizeof(struct logits_survey);
+    const int64_t logits = WIDE_VOCAB * (int64_t)sizeof(float);
+    char path[TINY_MODEL_PATH_BYTES];
+    make_wide_model(path);
+    struct engine_case wanted = answer_case(path, (struct sampling){0, 0, 1, 0, 1, 3});
+    assert_int_equal(bytes_for(&wanted), ANSWER * survey);
+    wanted.sampling = (struct sampling){0.7f, 40, 0.9f, 0, 1.1f, 3};
+    assert_int_equal(bytes_for(&wanted), ANSWER * survey);
+    wanted.sampling = (struct sampling){1, 2000, 1, 0, 1, 3};
+    assert_int_equal(bytes_for(&wanted), ANSWER * (survey + logits));
+    unlink(path);
+}
+
+/* Split products leave the logits on the host of rank 0, who draws from all of them. */
+static void a_survey_draws_what_the_logits_on_the_host_would(void **state)
+{
+    (void)state;
+    static const struct sampling settings[] = {{0, 0, 1, 0, 1, 3},
+                                               {0.8f, 0, 0.9f, 0, 1.2f, 4},
+                                               {1, 50, 1, 0.05f, 1, 5},
+                                               {3, 0, 1, 0, 1, 6},
+                                               {0.9f, 0, 0.95f, 0, 0.9f, 7}};
+    char path[TINY_MODEL_PATH_BYTES];
+    make_wide_model(path);
+    for (size_t s = 0; s < sizeof settings / sizeof settings[0]; s++) {
+        struct engine_case wanted = answer_case(path, settings[s]);
+        struct engine_outcome surveyed, gathered;
+        wanted.ranks = 2;
+        wanted.decode_split = 1;
+        engine_checks_run(&surveyed, &wanted);
+        wanted.decode_split = 2;
+        engine_checks_run(&gathered, &wanted);
+        assert_memory_equal(surveyed.ids, gathered.ids, ANSWER * sizeof *gathered.ids);
+        engine_outcome_free(&surveyed);
+        engine_outcome_free(&gathered);
+    }
+    unlink(path);
+}
+
 static int make_model(void **state)
 {
     (void)state;
@@ -223,6 +309,8 @@ int main(void)
         cmocka_unit_test(keys_of_two_ranges_are_cut_at_their_boundary),
         cmocka_unit_test(a_token_is_recorded_once_and_replayed),
         cmocka_unit_test(decode_on_devices_follows_the_cpu),
+        cmocka_unit_test(logits_cross_only_where_a_choice_needs_them),
+        cmocka_unit_test(a_survey_draws_what_the_logits_on_the_host_would),
     };
     log_configure(LOG_ERROR, -1);
     return cmocka_run_group_tests(tests, make_model, drop_model);

@@ -68,6 +68,7 @@ static struct {
     size_t bytes;
 } pinned[BLOCKS_MOST];
 static struct standin_counts counts;
+static _Atomic int64_t bytes_to_host; /* under no lock */
 static struct device_in_memory *all_devices;
 static pthread_t mover;
 static atomic_bool moving;
@@ -88,6 +89,7 @@ void standin_seed(uint64_t seed)
     atomic_store(&random_state, seed);
     pthread_mutex_lock(&space_lock);
     counts.allocations = counts.captures = counts.graph_launches = 0;
+    atomic_store(&bytes_to_host, 0);
     pthread_mutex_unlock(&space_lock);
 }
 
@@ -105,6 +107,7 @@ struct standin_counts standin_counts(void)
 {
     pthread_mutex_lock(&space_lock);
     struct standin_counts now = counts;
+    now.bytes_to_host = atomic_load(&bytes_to_host);
     pthread_mutex_unlock(&space_lock);
     return now;
 }
@@ -532,12 +535,15 @@ struct copy_piece {
     void *to;
     const void *from;
     size_t bytes;
-    int byte; /* from is NULL */
+    int byte;     /* from is NULL */
+    bool to_host; /* from the device */
 };
 
 static bool do_copy(void *arguments)
 {
     const struct copy_piece *piece = arguments;
+    if (piece->to_host)
+        atomic_fetch_add(&bytes_to_host, (int64_t)piece->bytes);
     if (piece->from)
         memmove(piece->to, piece->from, piece->bytes);
     else
@@ -550,7 +556,8 @@ static enum status copy(void *to, const void *from, size_t bytes, struct CUstrea
     TRY(call());
     expect_reachable(to, bytes);
     expect_reachable(from, bytes);
-    const struct copy_piece piece = {standin_behind(to), standin_behind(from), bytes, 0};
+    const struct copy_piece piece = {standin_behind(to), standin_behind(from), bytes, 0,
+                                     on_device(from) && !on_device(to)};
     return bytes ? standin_put(stream, do_copy, &piece, sizeof piece) : STATUS_OK;
 }
 
@@ -558,7 +565,7 @@ static enum status fill(void *to, int byte, size_t bytes, struct CUstream_st *st
 {
     TRY(call());
     expect_reachable(to, bytes);
-    const struct copy_piece piece = {standin_behind(to), NULL, bytes, byte};
+    const struct copy_piece piece = {standin_behind(to), NULL, bytes, byte, false};
     return bytes ? standin_put(stream, do_copy, &piece, sizeof piece) : STATUS_OK;
 }
 

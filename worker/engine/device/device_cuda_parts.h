@@ -1,6 +1,6 @@
 /* What the files of the CUDA device share: device_cuda.c (memory, the device itself),
- * device_cuda_stage.c (stages with sharded queries) and device_cuda_step.c (replicated queries,
- * decode). For them only. */
+ * device_cuda_stage.c (stages with sharded queries), device_cuda_step.c (replicated queries,
+ * decode) and device_cuda_logits.c (what is read of logits). For them only. */
 #pragma once
 
 #include <stdatomic.h>
@@ -71,20 +71,23 @@ struct device_cuda {
     void *regions[MEMORY_REGIONS]; /* on the device */
     void *pinned_lists;
     void *pinned_logits;
-    float *hidden;                        /* [rows, hidden] */
-    char *queries;                        /* [frames, rows, heads, head_dim] operand */
-    float *acc;                           /* [rows, heads, head_dim] */
-    float *max;                           /* [rows, heads] */
-    float *sum;                           /* [rows, heads] */
-    float *tables;                        /* [frames + 1, rows, head_dim / 2, 2] */
-    void *normed;                         /* [block, hidden or heads * head_dim] operand */
-    float *wide;                          /* [block, q|k|v or gate|up] */
-    void *narrow;                         /* [block, ffn] operand */
-    void *expanded;                       /* [expanded_elements] operand: a matrix, or a part */
-    void *workspace;                      /* of products */
-    float *logits;                        /* [DEVICE_CUDA_LOGIT_ROWS, vocab] */
-    float *logit_normed;                  /* [DEVICE_CUDA_LOGIT_ROWS, hidden]; or operand */
-    char *sinks;                          /* [layers, 2, sink_panels] panel records */
+    struct logits_survey *pinned_survey;
+    float *hidden;                          /* [rows, hidden] */
+    char *queries;                          /* [frames, rows, heads, head_dim] operand */
+    float *acc;                             /* [rows, heads, head_dim] */
+    float *max;                             /* [rows, heads] */
+    float *sum;                             /* [rows, heads] */
+    float *tables;                          /* [frames + 1, rows, head_dim / 2, 2] */
+    void *normed;                           /* [block, hidden or heads * head_dim] operand */
+    float *wide;                            /* [block, q|k|v or gate|up] */
+    void *narrow;                           /* [block, ffn] operand */
+    void *expanded;                         /* [expanded_elements] operand: a matrix, or a part */
+    void *workspace;                        /* of products */
+    struct logits_survey *survey;           /* of the logits at hand */
+    struct kernels_cuda_surveyed *surveyed; /* [kernels_cuda_survey_blocks(vocab)] */
+    float *logits;       /* [DEVICE_CUDA_LOGIT_ROWS, vocab]; the first row is the one at hand */
+    float *logit_normed; /* [DEVICE_CUDA_LOGIT_ROWS, hidden]; or operand */
+    char *sinks;         /* [layers, 2, sink_panels] panel records */
     struct device_cuda_lists host, there; /* of the stage */
     struct CUevent_st *lists_read;        /* the pinned lists may be written */
     struct CUevent_st *reached;           /* what the host waits for */
@@ -173,6 +176,12 @@ enum status device_cuda_attend_stage(struct device *device, int layer,
 enum status device_cuda_score(struct device *device, float *logprobs, int64_t tokens,
                               const struct device_drive *drive);
 enum status device_cuda_logits(struct device *device, int64_t row);
+
+/* The operations of device_cuda_logits.c. */
+enum status device_cuda_read_logits(struct device *device, struct span outputs);
+enum status device_cuda_logprob(struct device *device, float *logprob, int32_t id);
+enum status device_cuda_survey(struct device *device, struct logits_survey *survey,
+                               double temperature);
 
 /* The operations of device_cuda_step.c. */
 MUST_CHECK enum status device_cuda_step_prepare(struct device_cuda *cuda);

@@ -325,14 +325,8 @@ enum status device_cuda_score(struct device *device, float *logprobs, int64_t to
 enum status device_cuda_logits(struct device *device, int64_t row)
 {
     struct device_cuda *cuda = device_cuda_of(device);
-    const int64_t start_ns = clock_now_ns();
     TRY(norm(cuda, cuda->logit_normed, cuda->hidden + row * cuda->spec.hidden,
              cuda->weights->output_norm, 1));
-    TRY(device_cuda_multiply(cuda, cuda->logits, cuda->spec.vocab, cuda->logit_normed,
-                             &cuda->weights->output, 1, false));
-    TRY(device_cuda_copy(cuda, device->memory.logits, cuda->logits,
-                         (size_t)cuda->spec.vocab * sizeof(float)));
-    TRY(device_cuda_settle(cuda, NULL));
-    device->compute_seconds += clock_seconds_since(start_ns);
-    return STATUS_OK;
+    return device_cuda_multiply(cuda, cuda->logits, cuda->spec.vocab, cuda->logit_normed,
+                                &cuda->weights->output, 1, false);
 }

@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "proto/clock.h"
 #include "worker/engine/device/arena.h"
 #include "worker/engine/device/device_cuda_parts.h"
 
@@ -453,22 +452,15 @@ static enum status find_logits(struct device_cuda *cuda, int64_t row, struct spa
     const struct kernels_cuda_matrix *const matrix = &cuda->weights->output;
     if (!step->ended)
         TRY(add_and_norm(cuda, true, cuda->weights->output_norm));
-    TRY(multiply(cuda, cuda->logits, step->normed + row * cuda->spec.hidden, &matrix, 1, 1,
-                 outputs));
-    return device_cuda_copy(cuda, cuda->device.memory.logits + outputs.first,
-                            cuda->logits + outputs.first,
-                            (size_t)(outputs.end - outputs.first) * sizeof(float));
+    return multiply(cuda, cuda->logits, step->normed + row * cuda->spec.hidden, &matrix, 1, 1,
+                    outputs);
 }
 
 enum status device_cuda_step_logits(struct device *device, int64_t row, struct span outputs)
 {
     struct device_cuda *cuda = device_cuda_of(device);
-    const int64_t start_ns = clock_now_ns();
     if (runs(cuda))
         TRY(find_logits(cuda, row, outputs));
     cuda->step.ended = true;
-    TRY(close_segment(cuda));
-    TRY(device_cuda_settle(cuda, NULL));
-    device->compute_seconds += clock_seconds_since(start_ns);
-    return STATUS_OK;
+    return close_segment(cuda);
 }
