@@ -202,6 +202,59 @@ static void a_token_is_recorded_once_and_replayed(void **state)
     assert_int_equal(standin_counts().pinned_bytes, 0);
 }
 
+/* ---- time by parts ---- */
+
+static bool has_time(const struct engine_result *result, enum device_part first,
+                     enum device_part end)
+{
+    for (int part = first; part < (int)end; part++)
+        if (!(result->part_seconds[part] > 0))
+            return false;
+    return true;
+}
+
+static double sum_of_parts(const struct engine_result *result)
+{
+    double sum = 0;
+    for (int part = 0; part < DEVICE_PARTS; part++)
+        sum += result->part_seconds[part];
+    return sum;
+}
+
+static void parts_are_timed_where_that_is_asked_for(void **state)
+{
+    (void)state;
+    struct engine_case wanted = score_case("rope", 100);
+    struct engine_outcome outcome;
+    onto_the_device(&wanted);
+    wanted.kind = ENGINE_GENERATE;
+    wanted.max_tokens = ANSWER;
+    engine_checks_run(&outcome, &wanted);
+    assert_true(sum_of_parts(outcome.results) == 0);
+    engine_outcome_free(&outcome);
+    wanted.times_parts = true;
+    for (wanted.ranks = 1; wanted.ranks <= 2; wanted.ranks++) {
+        standin_seed(SEED + 4);
+        engine_checks_run(&outcome, &wanted);
+        for (int rank = 0; rank < wanted.ranks; rank++) {
+            const struct engine_result *result = &outcome.results[rank];
+            assert_true(has_time(result, DEVICE_PART_ROWS, DEVICE_PART_HEAD));
+            assert_true(has_time(result, DEVICE_PART_STEP_QKV, DEVICE_PARTS));
+            assert_true(sum_of_parts(result) <= result->prefill_seconds + result->decode_seconds);
+        }
+        assert_true(has_time(&outcome.results[0], DEVICE_PART_HEAD, DEVICE_PART_STEP_QKV) ||
+                    wanted.ranks > 1); /* rank 0 has the last token, or another one does */
+        assert_int_equal(standin_counts().captures, 0);
+        engine_outcome_free(&outcome);
+    }
+    wanted = score_case("rope", 100);
+    onto_the_device(&wanted);
+    wanted.times_parts = true;
+    engine_checks_run(&outcome, &wanted);
+    assert_true(has_time(outcome.results, DEVICE_PART_ROWS, DEVICE_PART_STEP_QKV));
+    engine_outcome_free(&outcome);
+}
+
 /* ---- choosing the next token ---- */
 
 /* A vocabulary that is much larger than a survey. */
@@ -309,6 +362,7 @@ int main(void)
         cmocka_unit_test(keys_of_two_ranges_are_cut_at_their_boundary),
         cmocka_unit_test(a_token_is_recorded_once_and_replayed),
         cmocka_unit_test(decode_on_devices_follows_the_cpu),
+        cmocka_unit_test(parts_are_timed_where_that_is_asked_for),
         cmocka_unit_test(logits_cross_only_where_a_choice_needs_them),
         cmocka_unit_test(a_survey_draws_what_the_logits_on_the_host_would),
     };

@@ -41,6 +41,8 @@ struct CUevent_st {
     struct device_in_memory *device;
     uint64_t recorded;
     uint64_t completed;
+    bool timed;
+    int64_t completed_ns;
 };
 
 struct device_in_memory {
@@ -481,6 +483,7 @@ static bool event_reach(void *arguments)
     const struct event_piece *piece = arguments;
     if (piece->event->completed < piece->number)
         piece->event->completed = piece->number;
+    piece->event->completed_ns = clock_now_ns();
     return true;
 }
 
@@ -500,6 +503,25 @@ static enum status event_create(struct CUevent_st **event)
     assert(*event);
     (*event)->device = current;
     return STATUS_OK;
+}
+
+static enum status timed_event_create(struct CUevent_st **event)
+{
+    TRY(event_create(event));
+    (*event)->timed = true;
+    return STATUS_OK;
+}
+
+static enum status event_seconds(double *seconds, struct CUevent_st *from, struct CUevent_st *to)
+{
+    TRY(call());
+    if (!from->timed || !to->timed)
+        broken("the time between events that do not note it");
+    pthread_mutex_lock(&to->device->lock);
+    const bool done = from->completed >= from->recorded && to->completed >= to->recorded;
+    *seconds = 1e-9 * (double)(to->completed_ns - from->completed_ns);
+    pthread_mutex_unlock(&to->device->lock);
+    return done ? STATUS_OK : fail(STATUS_INTERNAL, "CUDA error 600: device not ready");
 }
 
 static void event_destroy(struct CUevent_st *event)
@@ -675,6 +697,8 @@ static const struct cuda_runtime runtime = {
     .event_destroy = event_destroy,
     .event_record = event_record,
     .event_query = event_query,
+    .timed_event_create = timed_event_create,
+    .event_seconds = event_seconds,
     .graph_begin = graph_begin,
     .graph_end = graph_end,
     .graph_launch = graph_launch,

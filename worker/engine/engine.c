@@ -539,6 +539,7 @@ enum status engine_run(struct engine *engine, const struct engine_request *reque
     engine->result = result;
     engine->requests++;
     engine->control.deadline_ns = request->deadline_ns;
+    engine->device->times_parts = request->times_parts;
     engine->device->compute_seconds = 0;
     memset(engine->device->part_seconds, 0, sizeof engine->device->part_seconds);
     memcpy(engine->ids, request->ids, (size_t)request->count * sizeof *request->ids);

@@ -154,6 +154,19 @@ static enum status event_query(struct CUevent_st *event, bool *done)
     return code == cudaErrorNotReady ? STATUS_OK : check(code, "cudaEventQuery");
 }
 
+static enum status timed_event_create(struct CUevent_st **event)
+{
+    return check(cudaEventCreate(event), "cudaEventCreate");
+}
+
+static enum status event_seconds(double *seconds, struct CUevent_st *from, struct CUevent_st *to)
+{
+    float ms;
+    TRY(check(cudaEventElapsedTime(&ms, from, to), "cudaEventElapsedTime"));
+    *seconds = 1e-3 * (double)ms;
+    return STATUS_OK;
+}
+
 /* ---- graphs ---- */
 
 static enum status graph_begin(struct CUstream_st *stream)
@@ -203,6 +216,8 @@ static struct cuda_runtime runtime = {
     .event_destroy = event_destroy,
     .event_record = event_record,
     .event_query = event_query,
+    .timed_event_create = timed_event_create,
+    .event_seconds = event_seconds,
     .graph_begin = graph_begin,
     .graph_end = graph_end,
     .graph_launch = graph_launch,

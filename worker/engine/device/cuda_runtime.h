@@ -80,6 +80,10 @@ struct cuda_runtime {
     void (*event_destroy)(struct CUevent_st *event); /* accepts NULL */
     enum status (*event_record)(struct CUevent_st *event, struct CUstream_st *stream);
     enum status (*event_query)(struct CUevent_st *event, bool *done);
+    /* An event that event_seconds takes: it notes the device's clock when its stream gets there. */
+    enum status (*timed_event_create)(struct CUevent_st **event);
+    /* From one such event to another; both are done. */
+    enum status (*event_seconds)(double *seconds, struct CUevent_st *from, struct CUevent_st *to);
 
     enum status (*graph_begin)(struct CUstream_st *stream);
     enum status (*graph_end)(struct CUstream_st *stream, struct CUgraphExec_st **graph);

@@ -148,8 +148,12 @@ struct device {
     struct device_memory memory;
     struct device_drive waiting; /* called while a call waits that has no drive of its own; may be
                                     NULL */
-    double compute_seconds;      /* spent in calls, waiting for peers excluded */
-    double part_seconds[DEVICE_PARTS]; /* of it; 0 where parts run asynchronously */
+    /* Set between requests: tell part_seconds where parts run asynchronously too. Then each stage
+     * and step ends with a wait, and a token's calls are not recorded. */
+    bool times_parts;
+    double compute_seconds; /* spent in calls, waiting for peers excluded */
+    /* Of it. Where parts run asynchronously: of the device's own time, and 0 unless times_parts. */
+    double part_seconds[DEVICE_PARTS];
 };
 
 /* Counts the time since start_ns for a part. */

@@ -18,7 +18,7 @@
 /* No piece of work between two waits of the host takes longer on a device that works. */
 #define HANG_NS 300000000000u
 
-enum { PIECE_ALIGNMENT = 16, LIST_SIDES = 2, SURVEY_SIDES = 2 };
+enum { PIECE_ALIGNMENT = 16, LIST_SIDES = 2, SURVEY_SIDES = 2, PARTS_OF_A_LAYER = 6 };
 
 /* ---- what the planner must know ---- */
 
@@ -133,6 +133,7 @@ static void destroy(struct device *device)
     release_memory(cuda);
     for (int e = 0; e < DEVICE_CUDA_AHEAD; e++)
         runtime->event_destroy(cuda->layers_done[e]);
+    part_clock_deinit(&cuda->clock);
     runtime->event_destroy(cuda->reached);
     runtime->event_destroy(cuda->lists_read);
     weights_cuda_destroy(cuda->weights);
@@ -330,6 +331,20 @@ enum status device_cuda_settle(struct device_cuda *cuda, const struct device_dri
     return device_cuda_wait(cuda, cuda->reached, drive);
 }
 
+enum status device_cuda_part(struct device_cuda *cuda, enum device_part part)
+{
+    return cuda->device.times_parts ? part_clock_begin(&cuda->clock, part) : STATUS_OK;
+}
+
+enum status device_cuda_end_parts(struct device_cuda *cuda, const struct device_drive *drive)
+{
+    if (!cuda->device.times_parts)
+        return STATUS_OK;
+    TRY(part_clock_begin(&cuda->clock, DEVICE_PARTS));
+    TRY(device_cuda_settle(cuda, drive));
+    return part_clock_read(&cuda->clock, cuda->device.part_seconds);
+}
+
 enum status device_cuda_copy(struct device_cuda *cuda, void *to, const void *from, size_t bytes)
 {
     return cuda->lane->runtime->copy(to, from, bytes, cuda->lane->compute);
@@ -487,7 +502,7 @@ static enum status create_events(struct device_cuda *cuda)
     TRY(runtime->event_create(&cuda->reached));
     for (int e = 0; e < DEVICE_CUDA_AHEAD; e++)
         TRY(runtime->event_create(&cuda->layers_done[e]));
-    return STATUS_OK;
+    return part_clock_init(&cuda->clock, cuda->lane, PARTS_OF_A_LAYER * cuda->spec.layers + 8);
 }
 
 enum status device_cuda_create(struct device **out, const struct model *model,

@@ -7,7 +7,9 @@
 static enum status fetch(struct device_cuda *cuda, void *to, const void *from, size_t bytes)
 {
     const int64_t start_ns = clock_now_ns();
+    TRY(device_cuda_part(cuda, cuda->logits_part));
     TRY(device_cuda_copy(cuda, to, from, bytes));
+    TRY(device_cuda_end_parts(cuda, NULL));
     TRY(device_cuda_settle(cuda, NULL));
     cuda->device.compute_seconds += clock_seconds_since(start_ns);
     return STATUS_OK;
@@ -34,6 +36,7 @@ enum status device_cuda_logprob(struct device *device, float *logprob, int32_t i
         .rows = 1,
         .vocab = cuda->spec.vocab,
     };
+    TRY(device_cuda_part(cuda, cuda->logits_part));
     host->targets[0] = id;
     TRY(device_cuda_copy(cuda, there->targets, host->targets, sizeof id));
     LAUNCH(cuda, logits, &args);
@@ -53,6 +56,7 @@ enum status device_cuda_survey(struct device *device, struct logits_survey *surv
         .vocab = cuda->spec.vocab,
         .temperature = temperature,
     };
+    TRY(device_cuda_part(cuda, cuda->logits_part));
     LAUNCH(cuda, survey, &args);
     TRY(fetch(cuda, cuda->pinned_survey, cuda->survey, sizeof *cuda->survey));
     *survey = *cuda->pinned_survey;

@@ -9,6 +9,7 @@
 #include "proto/model/spec.h"
 #include "worker/engine/device/cuda_runtime.h"
 #include "worker/engine/device/device.h"
+#include "worker/engine/device/part_clock.h"
 #include "worker/engine/device/weights_cuda.h"
 
 enum {
@@ -92,6 +93,8 @@ struct device_cuda {
     struct CUevent_st *lists_read;        /* the pinned lists may be written */
     struct CUevent_st *reached;           /* what the host waits for */
     struct CUevent_st *layers_done[DEVICE_CUDA_AHEAD];
+    struct part_clock clock;
+    enum device_part logits_part; /* whose the logits at hand are */
 
     struct device_stage stage;
     struct attention_span *spans; /* [span_count]: the stage's queries that have rows */
@@ -146,6 +149,13 @@ MUST_CHECK enum status device_cuda_wait(struct device_cuda *cuda, struct CUevent
 /* Waits until all that was put on the compute stream so far is done. */
 MUST_CHECK enum status device_cuda_settle(struct device_cuda *cuda,
                                           const struct device_drive *drive);
+
+/* What is put on the compute stream from now on is this part's, where parts are timed. */
+MUST_CHECK enum status device_cuda_part(struct device_cuda *cuda, enum device_part part);
+
+/* The parts end; where they are timed, waits and counts them. */
+MUST_CHECK enum status device_cuda_end_parts(struct device_cuda *cuda,
+                                             const struct device_drive *drive);
 
 /* Copies `bytes` on the compute stream. */
 MUST_CHECK enum status device_cuda_copy(struct device_cuda *cuda, void *to, const void *from,
