@@ -202,6 +202,32 @@ static void a_token_is_recorded_once_and_replayed(void **state)
     assert_int_equal(standin_counts().pinned_bytes, 0);
 }
 
+/* ---- at the start ---- */
+
+static char seen_facts[448];
+
+static void keep_facts(struct engine *engine, struct transport *transport, int64_t tokens_done)
+{
+    (void)transport;
+    (void)tokens_done;
+    snprintf(seen_facts, sizeof seen_facts, "%s", engine_facts(engine));
+}
+
+static void the_start_line_tells_of_the_gpus_of_the_host(void **state)
+{
+    (void)state;
+    struct engine_case wanted = score_case("rope", 20);
+    struct engine_outcome outcome;
+    onto_the_device(&wanted);
+    wanted.progress = keep_facts;
+    standin_device_count(3);
+    engine_checks_run(&outcome, &wanted);
+    standin_device_count(64);
+    assert_non_null(strstr(seen_facts, " gpu=0 gpus=3 ranks_on_gpu=1 "));
+    assert_non_null(strstr(seen_facts, " numa=-1 links=self,nvlink,pcie "));
+    engine_outcome_free(&outcome);
+}
+
 /* ---- time by parts ---- */
 
 static bool has_time(const struct engine_result *result, enum device_part first,
@@ -362,6 +388,7 @@ int main(void)
         cmocka_unit_test(keys_of_two_ranges_are_cut_at_their_boundary),
         cmocka_unit_test(a_token_is_recorded_once_and_replayed),
         cmocka_unit_test(decode_on_devices_follows_the_cpu),
+        cmocka_unit_test(the_start_line_tells_of_the_gpus_of_the_host),
         cmocka_unit_test(parts_are_timed_where_that_is_asked_for),
         cmocka_unit_test(logits_cross_only_where_a_choice_needs_them),
         cmocka_unit_test(a_survey_draws_what_the_logits_on_the_host_would),

@@ -281,8 +281,19 @@ static enum status open_device(int number, struct cuda_facts *facts)
                                  .memory_bytes = (int64_t)SPACE_BYTES,
                                  .free_bytes = (int64_t)SPACE_BYTES,
                                  .runtime_version = 13000,
-                                 .driver_version = 13000};
+                                 .driver_version = 13000,
+                                 .numa_node = -1};
     snprintf(facts->bus, sizeof facts->bus, "0000:%02x:00.0", number & 0xff);
+    return STATUS_OK;
+}
+
+/* Pairs share the best link, fours the next. */
+static enum status find_link(enum cuda_link *link, int device, int other)
+{
+    TRY(call());
+    *link = device / 2 == other / 2   ? CUDA_LINK_NVLINK
+            : device / 4 == other / 4 ? CUDA_LINK_PCIE
+                                      : CUDA_LINK_HOST;
     return STATUS_OK;
 }
 
@@ -681,6 +692,7 @@ static const struct cuda_runtime runtime = {
     .workspace_bytes = 256,
     .count = count_devices,
     .open = open_device,
+    .link = find_link,
     .allocate = allocate,
     .release = release,
     .host_allocate = host_allocate,

@@ -51,10 +51,25 @@ static enum status open_device(int number, struct cuda_facts *facts)
         .free_bytes = (int64_t)free_bytes,
     };
     snprintf(facts->name, sizeof facts->name, "%.90s", device.name);
+    TRY(check(cudaDeviceGetAttribute(&facts->numa_node, cudaDevAttrHostNumaId, number),
+              "cudaDeviceGetAttribute"));
     TRY(check(cudaDeviceGetPCIBusId(facts->bus, sizeof facts->bus, number),
               "cudaDeviceGetPCIBusId"));
     TRY(check(cudaRuntimeGetVersion(&facts->runtime_version), "cudaRuntimeGetVersion"));
     return check(cudaDriverGetVersion(&facts->driver_version), "cudaDriverGetVersion");
+}
+
+static enum status find_link(enum cuda_link *link, int device, int other)
+{
+    int direct = 0;
+    int atomic = 0;
+    TRY(check(cudaDeviceGetP2PAttribute(&direct, cudaDevP2PAttrAccessSupported, device, other),
+              "cudaDeviceGetP2PAttribute"));
+    TRY(check(
+        cudaDeviceGetP2PAttribute(&atomic, cudaDevP2PAttrNativeAtomicSupported, device, other),
+        "cudaDeviceGetP2PAttribute"));
+    *link = !direct ? CUDA_LINK_HOST : atomic ? CUDA_LINK_NVLINK : CUDA_LINK_PCIE;
+    return STATUS_OK;
 }
 
 /* ---- memory ---- */
@@ -200,6 +215,7 @@ static struct cuda_runtime runtime = {
     .workspace_bytes = WORKSPACE_BYTES,
     .count = count_devices,
     .open = open_device,
+    .link = find_link,
     .allocate = allocate,
     .release = release,
     .host_allocate = host_allocate,

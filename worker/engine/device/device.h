@@ -133,7 +133,7 @@ struct device {
     const struct device_ops *ops;
     const char *name; /* "cpu", "cuda" */
     bool on_host;     /* memory is the host's */
-    char facts[256];  /* one line for start-up and doctor */
+    char facts[448];  /* one line for start-up and doctor */
     struct model_shape shape;
     struct memory_request needs; /* what memory_plan_make must be told */
     enum choice_cache cache;     /* type of the cached keys and values */

@@ -102,10 +102,11 @@ static void describe(struct device_cuda *cuda)
         lane->facts.free_bytes > 0 ? lane->facts.free_bytes / lane->ranks : INT64_MAX;
     snprintf(device->facts, sizeof device->facts,
              "device=cuda gpu=%d gpus=%d ranks_on_gpu=%d name=\"%s\" bus=%s sm=%d.%d "
-             "memory_gib=%.1f runtime=\"%s\"%s",
+             "memory_gib=%.1f numa=%d links=%s runtime=\"%s\"%s",
              lane->device, lane->devices, lane->ranks, lane->facts.name, lane->facts.bus,
              lane->facts.major, lane->facts.minor, (double)lane->facts.memory_bytes / 0x1p30,
-             lane->runtime->name, lane->ranks > 1 ? " timings=invalid" : "");
+             lane->facts.numa_node, lane->links, lane->runtime->name,
+             lane->ranks > 1 ? " timings=invalid" : "");
 }
 
 /* ---- memory ---- */
