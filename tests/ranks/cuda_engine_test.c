@@ -162,6 +162,41 @@ static void decode_on_devices_follows_the_cpu(void **state)
         answers_agree(score_case(methods[m], 150));
 }
 
+/* The heads that no kernel is made for alone, every format of weights, and a file's other
+ * liberties.
+ */
+static void models_of_other_shapes_and_formats_agree(void **state)
+{
+    (void)state;
+    static const struct {
+        struct tiny_model_shape shape;
+        enum dtype dtype;
+    } models[] = {
+        {{1, 256, 4, 4, 64, 512, .mixed = true}, DTYPE_Q8_0},
+        {{2, 160, 4, 2, 80, 96, .untied = true, .rope_factors = true}, DTYPE_F16},
+        {{2, 96, 3, 1, 96, 160, .bf16_norms = true}, DTYPE_Q8_0},
+        {{1, 128, 2, 1, 128, 96, .context = 1024}, DTYPE_BF16},
+        {{1, 64, 2, 2, 256, 96, .context = 1024}, DTYPE_F32},
+    };
+    for (size_t m = 0; m < sizeof models / sizeof models[0]; m++) {
+        char path[TINY_MODEL_PATH_BYTES];
+        struct engine_case wanted = score_case(methods[m % METHODS], 150);
+        struct engine_outcome cpu;
+        tiny_model_make(path, &models[m].shape, models[m].dtype);
+        wanted.model_path = path;
+        wanted.kernels = "reference";
+        engine_checks_run(&cpu, &wanted);
+        onto_the_device(&wanted);
+        wanted.ranks = 1 + (int)m % 2;
+        engine_checks_close(&wanted, &cpu, BF16);
+        wanted.stage_tokens = 32;
+        wanted.queries = CHOICE_REPLICATED + 1;
+        engine_checks_close(&wanted, &cpu, BF16);
+        engine_outcome_free(&cpu);
+        unlink(path);
+    }
+}
+
 /* A window that lies across the boundary of two ranges: each is a piece of work of its own. */
 static void keys_of_two_ranges_are_cut_at_their_boundary(void **state)
 {
@@ -385,6 +420,7 @@ int main(void)
         cmocka_unit_test(a_prefill_on_several_devices_equals_one_on_one),
         cmocka_unit_test(short_texts_and_empty_shards_are_ordinary),
         cmocka_unit_test(ring_and_replicated_queries_agree_within_rounding),
+        cmocka_unit_test(models_of_other_shapes_and_formats_agree),
         cmocka_unit_test(keys_of_two_ranges_are_cut_at_their_boundary),
         cmocka_unit_test(a_token_is_recorded_once_and_replayed),
         cmocka_unit_test(decode_on_devices_follows_the_cpu),

@@ -17,9 +17,9 @@
  * step_attend, step_output, step_gate, step_down, then step_logits. Each computes the given rows (a
  * span of outputs) of its product into the step's own full vector; whoever calls fills in the other
  * ranks' rows before the next call.
- * - One row of logits is at hand, that of the last device_logits or device_step_logits. It stays
- * with the device until somebody asks: device_read_logits for all of it, device_logprob and
- * device_survey, which need all outputs, for a few numbers.
+ * - One row of logits is at hand, that of the last device_logits or device_step_logits, until
+ * device_score. It stays with the device until somebody asks: device_read_logits for all of it,
+ * device_logprob and device_survey, which need all outputs, for a few numbers.
  * - `drive` is called between work items, on the calling thread, and drives the exchange.
  * device_skip, from any thread, lets the running call return early with its arithmetic undone;
  * blocks count as done.
