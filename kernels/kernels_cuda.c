@@ -14,6 +14,7 @@ static void install(void)
     rows_cuda_install(&kernels);
     rope_cuda_install(&kernels);
     matmul_cuda_install(&kernels);
+    survey_cuda_install(&kernels);
 }
 
 const struct kernels_cuda *kernels_cuda_find(void)

@@ -3,11 +3,11 @@
  *
  * Every pointer inside an argument struct is device memory, 16-byte aligned, unless it says "host";
  * the structs themselves are host memory and may be reused as soon as the call returns. A call
- * puts one kernel (matmul_decode: one a matrix and eight rows) on `stream`, in order with what is
- * there, allocates nothing, waits for nothing and can be captured into a graph. It returns 0, or
- * the cudaError_t of the launch; arguments outside the stated ranges give cudaErrorInvalidValue
- * (1). Calls with no rows do nothing. A pointer to `struct CUstream_st` is what CUDA calls
- * cudaStream_t.
+ * puts one kernel (matmul_decode: one a matrix and eight rows; survey: two) on `stream`, in order
+ * with what is there, allocates nothing, waits for nothing and can be captured into a graph. It
+ * returns 0, or the cudaError_t of the launch; arguments outside the stated ranges give
+ * cudaErrorInvalidValue (1). Calls with no rows do nothing. A pointer to `struct CUstream_st` is
+ * what CUDA calls cudaStream_t.
  *
  * "Row" means one token's vector. Sums are float32. A row's result does not depend on which rows
  * are computed with it. `operand` is DTYPE_BF16 or DTYPE_F16: the type of rotated queries, of
@@ -27,6 +27,7 @@
  * | dequantize        | rows of a weight matrix       | operand, for cuBLASLt              |
  * | matmul_decode     | few rows, weight matrices     | float32                            |
  * | logits            | logits                        | maximum, logsumexp, log-probability|
+ * | survey            | logits                        | what a choice needs of them        |
  *
  * The cache. A panel record holds PANEL_TOKENS tokens of all KV heads, [kv_heads][K, V], each
  * [PANEL_TOKENS, head_dim] of `operand`, plain and row-major: what cp.async, ldmatrix and TMA want.
@@ -48,12 +49,14 @@
 #include "kernels/attention_segments.h"
 #include "kernels/bands.h"
 #include "kernels/dtype.h"
+#include "kernels/logits_survey.h"
 
 struct CUstream_st;
 
 enum {
-    KERNELS_CUDA_BASES = 3,    /* places that decode's records lie in */
-    KERNELS_CUDA_MATRICES = 3, /* of one decode product */
+    KERNELS_CUDA_BASES = 3,       /* places that decode's records lie in */
+    KERNELS_CUDA_MATRICES = 3,    /* of one decode product */
+    KERNELS_CUDA_SURVEYED = 1024, /* logits that a block of `survey` puts in order */
 };
 
 /* A matrix [out, in] row-major, as the model file stores it: each row dtype_row_bytes(dtype, in)
@@ -266,6 +269,27 @@ struct kernels_cuda_logits {
     int64_t vocab;
 };
 
+/* What a block of `survey` leaves to the next kernel. */
+struct kernels_cuda_surveyed {
+    double sum;                       /* of e^((logit - its largest) / temperature) */
+    int64_t non_finite;               /* the lowest such id; INT32_MAX: none */
+    uint64_t keys[LOGITS_CANDIDATES]; /* logit and id as one number, the largest first; 0: none */
+};
+
+/* *out as logits_survey.h says, of one row of logits. */
+struct kernels_cuda_survey {
+    struct logits_survey *out;          /* [1] */
+    struct kernels_cuda_surveyed *work; /* [kernels_cuda_survey_blocks(vocab)], overwritten */
+    const float *logits;                /* [vocab] */
+    int64_t vocab;
+    double temperature; /* > 0 */
+};
+
+static inline int64_t kernels_cuda_survey_blocks(int64_t vocab)
+{
+    return (vocab + KERNELS_CUDA_SURVEYED - 1) / KERNELS_CUDA_SURVEYED;
+}
+
 struct kernels_cuda {
     int (*embed)(const struct kernels_cuda_embed *args, struct CUstream_st *stream);
     int (*rmsnorm)(const struct kernels_cuda_rmsnorm *args, struct CUstream_st *stream);
@@ -280,6 +304,7 @@ struct kernels_cuda {
     int (*dequantize)(const struct kernels_cuda_dequantize *args, struct CUstream_st *stream);
     int (*matmul_decode)(const struct kernels_cuda_matmul *args, struct CUstream_st *stream);
     int (*logits)(const struct kernels_cuda_logits *args, struct CUstream_st *stream);
+    int (*survey)(const struct kernels_cuda_survey *args, struct CUstream_st *stream);
 };
 
 /* The kernels for the device that is current; never NULL. Says nothing about whether there is one:

@@ -12,6 +12,7 @@ void attention_decode_cuda_install(struct kernels_cuda *kernels);
 void rows_cuda_install(struct kernels_cuda *kernels);
 void rope_cuda_install(struct kernels_cuda *kernels);
 void matmul_cuda_install(struct kernels_cuda *kernels);
+void survey_cuda_install(struct kernels_cuda *kernels);
 
 #ifdef __cplusplus
 }

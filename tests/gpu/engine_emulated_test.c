@@ -17,11 +17,13 @@ enum { TOKENS = 110, ANSWER = 3 };
 static char model_path[TINY_MODEL_PATH_BYTES];
 static int32_t ids[TOKENS];
 
+/* Of model_path unless the case names another. */
 static void check(struct engine_case wanted)
 {
     const struct engine_gpus gpus = {standin_runtime(), standin_emulated_kernels(), standin_nccl()};
     struct engine_outcome cpu, gpu;
-    wanted.model_path = model_path;
+    if (!wanted.model_path)
+        wanted.model_path = model_path;
     wanted.ids = ids;
     wanted.kernels = "reference";
     const int ranks = wanted.ranks;
@@ -70,6 +72,25 @@ static void decode_by_the_kernels_themselves_equals_the_cpu(void **state)
     check(wanted);
 }
 
+/* Padded in the kernels: a row of a head does not end where their tiles do. */
+static void a_head_of_another_width_is_the_kernels_too(void **state)
+{
+    (void)state;
+    const struct tiny_model_shape shape = {
+        .layers = 1, .hidden = 64, .heads = 2, .kv_heads = 1, .head_dim = 80, .ffn = 96};
+    char path[TINY_MODEL_PATH_BYTES];
+    struct engine_case wanted = {.method = "string:shift=40,local=9", .count = 70};
+    tiny_model_make(path, &shape, DTYPE_F16);
+    wanted.model_path = path;
+    wanted.ranks = 1;
+    wanted.kind = ENGINE_SCORE;
+    check(wanted);
+    wanted.kind = ENGINE_GENERATE;
+    wanted.max_tokens = ANSWER;
+    check(wanted);
+    unlink(path);
+}
+
 static int make_model(void **state)
 {
     (void)state;
@@ -90,6 +111,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_prefill_by_the_kernels_themselves_equals_the_cpu),
+        cmocka_unit_test(a_head_of_another_width_is_the_kernels_too),
         cmocka_unit_test(decode_by_the_kernels_themselves_equals_the_cpu),
     };
     log_configure(LOG_ERROR, -1);

@@ -11,7 +11,14 @@
 #include "tests/support/tiny_model.h"
 #include "tests/support/unit.h"
 
-enum { TOKENS = 241, LONG_TOKENS = 1100, ANSWER = 20, LAYERS = 3, SEED = 20261123 };
+enum {
+    TOKENS = 241,
+    LONG_TOKENS = 1100,
+    ANSWER = 20,
+    LAYERS = 3,
+    WIDE_VOCAB = 3000,
+    SEED = 20261123
+};
 
 static char model_path[TINY_MODEL_PATH_BYTES];
 static int32_t ids[LONG_TOKENS];
@@ -155,6 +162,41 @@ static void decode_on_devices_follows_the_cpu(void **state)
         answers_agree(score_case(methods[m], 150));
 }
 
+/* The heads that no kernel is made for alone, every format of weights, and a file's other
+ * liberties.
+ */
+static void models_of_other_shapes_and_formats_agree(void **state)
+{
+    (void)state;
+    static const struct {
+        struct tiny_model_shape shape;
+        enum dtype dtype;
+    } models[] = {
+        {{1, 256, 4, 4, 64, 512, .mixed = true}, DTYPE_Q8_0},
+        {{2, 160, 4, 2, 80, 96, .untied = true, .rope_factors = true}, DTYPE_F16},
+        {{2, 96, 3, 1, 96, 160, .bf16_norms = true}, DTYPE_Q8_0},
+        {{1, 128, 2, 1, 128, 96, .context = 1024}, DTYPE_BF16},
+        {{1, 64, 2, 2, 256, 96, .context = 1024}, DTYPE_F32},
+    };
+    for (size_t m = 0; m < sizeof models / sizeof models[0]; m++) {
+        char path[TINY_MODEL_PATH_BYTES];
+        struct engine_case wanted = score_case(methods[m % METHODS], 150);
+        struct engine_outcome cpu;
+        tiny_model_make(path, &models[m].shape, models[m].dtype);
+        wanted.model_path = path;
+        wanted.kernels = "reference";
+        engine_checks_run(&cpu, &wanted);
+        onto_the_device(&wanted);
+        wanted.ranks = 1 + (int)m % 2;
+        engine_checks_close(&wanted, &cpu, BF16);
+        wanted.stage_tokens = 32;
+        wanted.queries = CHOICE_REPLICATED + 1;
+        engine_checks_close(&wanted, &cpu, BF16);
+        engine_outcome_free(&cpu);
+        unlink(path);
+    }
+}
+
 /* A window that lies across the boundary of two ranges: each is a piece of work of its own. */
 static void keys_of_two_ranges_are_cut_at_their_boundary(void **state)
 {
@@ -195,6 +237,164 @@ static void a_token_is_recorded_once_and_replayed(void **state)
     assert_int_equal(standin_counts().pinned_bytes, 0);
 }
 
+/* ---- at the start ---- */
+
+static char seen_facts[448];
+
+static void keep_facts(struct engine *engine, struct transport *transport, int64_t tokens_done)
+{
+    (void)transport;
+    (void)tokens_done;
+    snprintf(seen_facts, sizeof seen_facts, "%s", engine_facts(engine));
+}
+
+static void the_start_line_tells_of_the_gpus_of_the_host(void **state)
+{
+    (void)state;
+    struct engine_case wanted = score_case("rope", 20);
+    struct engine_outcome outcome;
+    onto_the_device(&wanted);
+    wanted.progress = keep_facts;
+    standin_device_count(3);
+    engine_checks_run(&outcome, &wanted);
+    standin_device_count(64);
+    assert_non_null(strstr(seen_facts, " gpu=0 gpus=3 ranks_on_gpu=1 "));
+    assert_non_null(strstr(seen_facts, " numa=-1 links=self,nvlink,pcie "));
+    engine_outcome_free(&outcome);
+}
+
+/* ---- time by parts ---- */
+
+static bool has_time(const struct engine_result *result, enum device_part first,
+                     enum device_part end)
+{
+    for (int part = first; part < (int)end; part++)
+        if (!(result->part_seconds[part] > 0))
+            return false;
+    return true;
+}
+
+static double sum_of_parts(const struct engine_result *result)
+{
+    double sum = 0;
+    for (int part = 0; part < DEVICE_PARTS; part++)
+        sum += result->part_seconds[part];
+    return sum;
+}
+
+static void parts_are_timed_where_that_is_asked_for(void **state)
+{
+    (void)state;
+    struct engine_case wanted = score_case("rope", 100);
+    struct engine_outcome outcome;
+    onto_the_device(&wanted);
+    wanted.kind = ENGINE_GENERATE;
+    wanted.max_tokens = ANSWER;
+    engine_checks_run(&outcome, &wanted);
+    assert_true(sum_of_parts(outcome.results) == 0);
+    engine_outcome_free(&outcome);
+    wanted.times_parts = true;
+    for (wanted.ranks = 1; wanted.ranks <= 2; wanted.ranks++) {
+        standin_seed(SEED + 4);
+        engine_checks_run(&outcome, &wanted);
+        for (int rank = 0; rank < wanted.ranks; rank++) {
+            const struct engine_result *result = &outcome.results[rank];
+            assert_true(has_time(result, DEVICE_PART_ROWS, DEVICE_PART_HEAD));
+            assert_true(has_time(result, DEVICE_PART_STEP_QKV, DEVICE_PARTS));
+            assert_true(sum_of_parts(result) <= result->prefill_seconds + result->decode_seconds);
+        }
+        assert_true(has_time(&outcome.results[0], DEVICE_PART_HEAD, DEVICE_PART_STEP_QKV) ||
+                    wanted.ranks > 1); /* rank 0 has the last token, or another one does */
+        assert_int_equal(standin_counts().captures, 0);
+        engine_outcome_free(&outcome);
+    }
+    wanted = score_case("rope", 100);
+    onto_the_device(&wanted);
+    wanted.times_parts = true;
+    engine_checks_run(&outcome, &wanted);
+    assert_true(has_time(outcome.results, DEVICE_PART_ROWS, DEVICE_PART_STEP_QKV));
+    engine_outcome_free(&outcome);
+}
+
+/* ---- choosing the next token ---- */
+
+/* A vocabulary that is much larger than a survey. */
+static void make_wide_model(char path[TINY_MODEL_PATH_BYTES])
+{
+    const struct tiny_model_shape shape = {.layers = 1,
+                                           .hidden = 64,
+                                           .heads = 2,
+                                           .kv_heads = 1,
+                                           .head_dim = 32,
+                                           .ffn = 64,
+                                           .vocab = WIDE_VOCAB};
+    tiny_model_make(path, &shape, DTYPE_BF16);
+}
+
+static struct engine_case answer_case(const char *path, struct sampling sampling)
+{
+    struct engine_case wanted = score_case("rope", 60);
+    wanted.model_path = path;
+    wanted.kind = ENGINE_GENERATE;
+    wanted.max_tokens = ANSWER;
+    wanted.sampling = sampling;
+    onto_the_device(&wanted);
+    return wanted;
+}
+
+/* Bytes that the devices sent to the host for an answer. */
+static int64_t bytes_for(const struct engine_case *wanted)
+{
+    struct engine_outcome outcome;
+    standin_seed(SEED + 3);
+    engine_checks_run(&outcome, wanted);
+    assert_int_equal(outcome.id_count, ANSWER);
+    engine_outcome_free(&outcome);
+    return standin_counts().bytes_to_host;
+}
+
+static void logits_cross_only_where_a_choice_needs_them(void **state)
+{
+    (void)state;
+    const int64_t survey = (int64_t)sizeof(struct logits_survey);
+    const int64_t logits = WIDE_VOCAB * (int64_t)sizeof(float);
+    char path[TINY_MODEL_PATH_BYTES];
+    make_wide_model(path);
+    struct engine_case wanted = answer_case(path, (struct sampling){0, 0, 1, 0, 1, 3});
+    assert_int_equal(bytes_for(&wanted), ANSWER * survey);
+    wanted.sampling = (struct sampling){0.7f, 40, 0.9f, 0, 1.1f, 3};
+    assert_int_equal(bytes_for(&wanted), ANSWER * survey);
+    wanted.sampling = (struct sampling){1, 2000, 1, 0, 1, 3};
+    assert_int_equal(bytes_for(&wanted), ANSWER * (survey + logits));
+    unlink(path);
+}
+
+/* Split products leave the logits on the host of rank 0, who draws from all of them. */
+static void a_survey_draws_what_the_logits_on_the_host_would(void **state)
+{
+    (void)state;
+    static const struct sampling settings[] = {{0, 0, 1, 0, 1, 3},
+                                               {0.8f, 0, 0.9f, 0, 1.2f, 4},
+                                               {1, 50, 1, 0.05f, 1, 5},
+                                               {3, 0, 1, 0, 1, 6},
+                                               {0.9f, 0, 0.95f, 0, 0.9f, 7}};
+    char path[TINY_MODEL_PATH_BYTES];
+    make_wide_model(path);
+    for (size_t s = 0; s < sizeof settings / sizeof settings[0]; s++) {
+        struct engine_case wanted = answer_case(path, settings[s]);
+        struct engine_outcome surveyed, gathered;
+        wanted.ranks = 2;
+        wanted.decode_split = 1;
+        engine_checks_run(&surveyed, &wanted);
+        wanted.decode_split = 2;
+        engine_checks_run(&gathered, &wanted);
+        assert_memory_equal(surveyed.ids, gathered.ids, ANSWER * sizeof *gathered.ids);
+        engine_outcome_free(&surveyed);
+        engine_outcome_free(&gathered);
+    }
+    unlink(path);
+}
+
 static int make_model(void **state)
 {
     (void)state;
@@ -220,9 +420,14 @@ int main(void)
         cmocka_unit_test(a_prefill_on_several_devices_equals_one_on_one),
         cmocka_unit_test(short_texts_and_empty_shards_are_ordinary),
         cmocka_unit_test(ring_and_replicated_queries_agree_within_rounding),
+        cmocka_unit_test(models_of_other_shapes_and_formats_agree),
         cmocka_unit_test(keys_of_two_ranges_are_cut_at_their_boundary),
         cmocka_unit_test(a_token_is_recorded_once_and_replayed),
         cmocka_unit_test(decode_on_devices_follows_the_cpu),
+        cmocka_unit_test(the_start_line_tells_of_the_gpus_of_the_host),
+        cmocka_unit_test(parts_are_timed_where_that_is_asked_for),
+        cmocka_unit_test(logits_cross_only_where_a_choice_needs_them),
+        cmocka_unit_test(a_survey_draws_what_the_logits_on_the_host_would),
     };
     log_configure(LOG_ERROR, -1);
     return cmocka_run_group_tests(tests, make_model, drop_model);

@@ -117,6 +117,29 @@ static void what_was_not_asked_for_falls_back_to_the_cpu(void **state)
     standin_device_count(64);
 }
 
+static void a_rank_knows_how_its_gpu_reaches_the_others(void **state)
+{
+    (void)state;
+    struct cuda_lane lane;
+    standin_device_count(6);
+    assert_int_equal(cuda_lane_open(&lane, standin_runtime(), standin_kernels(), 1, 6, false),
+                     STATUS_OK);
+    assert_string_equal(lane.links, "nvlink,self,pcie,pcie,host,host");
+    cuda_lane_close(&lane);
+    standin_device_count(64);
+    assert_int_equal(cuda_lane_open(&lane, standin_runtime(), standin_kernels(), 0, 64, false),
+                     STATUS_OK);
+    assert_memory_equal(lane.links, "self,nvlink,pcie,pcie,host,", 27);
+    assert_string_equal(lane.links + strlen(lane.links) - 9, ",host,...");
+    cuda_lane_close(&lane);
+    standin_device_count(1);
+    assert_int_equal(cuda_lane_open(&lane, standin_runtime(), standin_kernels(), 0, 1, false),
+                     STATUS_OK);
+    assert_string_equal(lane.links, "self");
+    cuda_lane_close(&lane);
+    standin_device_count(64);
+}
+
 static void what_was_asked_for_is_refused_by_name(void **state)
 {
     (void)state;
@@ -227,6 +250,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ranks_take_gpus_where_all_have_one),
         cmocka_unit_test(what_was_not_asked_for_falls_back_to_the_cpu),
+        cmocka_unit_test(a_rank_knows_how_its_gpu_reaches_the_others),
         cmocka_unit_test(what_was_asked_for_is_refused_by_name),
         cmocka_unit_test(an_error_of_cuda_ends_all_ranks_with_its_cause),
         cmocka_unit_test(an_error_of_nccl_ends_all_ranks_with_its_cause),

@@ -106,6 +106,7 @@ enum status engine_ranks_request(struct engine *engine, struct transport *transp
         .count = wanted->count,
         .max_tokens = wanted->max_tokens,
         .sampling = wanted->sampling,
+        .times_parts = wanted->times_parts,
         .stop_ids = &wanted->stop_id,
         .stop_count = wanted->stop_id ? 1 : 0,
     };

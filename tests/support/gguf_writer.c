@@ -11,15 +11,25 @@ void gguf_writer_free(struct gguf_writer *writer)
     *writer = (struct gguf_writer){0};
 }
 
+static void grow(struct gguf_writer *writer, size_t capacity)
+{
+    writer->capacity = capacity;
+    writer->data = realloc(writer->data, capacity);
+    assert(writer->data);
+}
+
+void gguf_writer_reserve(struct gguf_writer *writer, size_t bytes)
+{
+    if (writer->capacity - writer->bytes < bytes)
+        grow(writer, writer->bytes + bytes);
+}
+
 void gguf_writer_bytes(struct gguf_writer *writer, const void *data, size_t bytes)
 {
     if (bytes == 0)
         return;
-    if (writer->capacity - writer->bytes < bytes) {
-        writer->capacity = (writer->bytes + bytes) * 2;
-        writer->data = realloc(writer->data, writer->capacity);
-        assert(writer->data);
-    }
+    if (writer->capacity - writer->bytes < bytes)
+        grow(writer, (writer->bytes + bytes) * 2);
     memcpy(writer->data + writer->bytes, data, bytes);
     writer->bytes += bytes;
 }

@@ -16,6 +16,9 @@ struct gguf_writer {
 
 void gguf_writer_free(struct gguf_writer *writer);
 
+/* Makes room for `bytes` more, so that a large file is not moved as it grows. */
+void gguf_writer_reserve(struct gguf_writer *writer, size_t bytes);
+
 void gguf_writer_bytes(struct gguf_writer *writer, const void *data, size_t bytes);
 void gguf_writer_u8(struct gguf_writer *writer, uint8_t value);
 void gguf_writer_u32(struct gguf_writer *writer, uint32_t value);

@@ -44,5 +44,6 @@ struct standin_counts {
     int64_t graph_launches;
     int64_t allocated_bytes; /* now */
     int64_t pinned_bytes;    /* now */
+    int64_t bytes_to_host;   /* copied from devices */
 };
 struct standin_counts standin_counts(void);

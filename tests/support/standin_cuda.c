@@ -41,6 +41,8 @@ struct CUevent_st {
     struct device_in_memory *device;
     uint64_t recorded;
     uint64_t completed;
+    bool timed;
+    int64_t completed_ns;
 };
 
 struct device_in_memory {
@@ -68,6 +70,7 @@ static struct {
     size_t bytes;
 } pinned[BLOCKS_MOST];
 static struct standin_counts counts;
+static _Atomic int64_t bytes_to_host; /* under no lock */
 static struct device_in_memory *all_devices;
 static pthread_t mover;
 static atomic_bool moving;
@@ -88,6 +91,7 @@ void standin_seed(uint64_t seed)
     atomic_store(&random_state, seed);
     pthread_mutex_lock(&space_lock);
     counts.allocations = counts.captures = counts.graph_launches = 0;
+    atomic_store(&bytes_to_host, 0);
     pthread_mutex_unlock(&space_lock);
 }
 
@@ -105,6 +109,7 @@ struct standin_counts standin_counts(void)
 {
     pthread_mutex_lock(&space_lock);
     struct standin_counts now = counts;
+    now.bytes_to_host = atomic_load(&bytes_to_host);
     pthread_mutex_unlock(&space_lock);
     return now;
 }
@@ -276,8 +281,19 @@ static enum status open_device(int number, struct cuda_facts *facts)
                                  .memory_bytes = (int64_t)SPACE_BYTES,
                                  .free_bytes = (int64_t)SPACE_BYTES,
                                  .runtime_version = 13000,
-                                 .driver_version = 13000};
+                                 .driver_version = 13000,
+                                 .numa_node = -1};
     snprintf(facts->bus, sizeof facts->bus, "0000:%02x:00.0", number & 0xff);
+    return STATUS_OK;
+}
+
+/* Pairs share the best link, fours the next. */
+static enum status find_link(enum cuda_link *link, int device, int other)
+{
+    TRY(call());
+    *link = device / 2 == other / 2   ? CUDA_LINK_NVLINK
+            : device / 4 == other / 4 ? CUDA_LINK_PCIE
+                                      : CUDA_LINK_HOST;
     return STATUS_OK;
 }
 
@@ -478,6 +494,7 @@ static bool event_reach(void *arguments)
     const struct event_piece *piece = arguments;
     if (piece->event->completed < piece->number)
         piece->event->completed = piece->number;
+    piece->event->completed_ns = clock_now_ns();
     return true;
 }
 
@@ -497,6 +514,25 @@ static enum status event_create(struct CUevent_st **event)
     assert(*event);
     (*event)->device = current;
     return STATUS_OK;
+}
+
+static enum status timed_event_create(struct CUevent_st **event)
+{
+    TRY(event_create(event));
+    (*event)->timed = true;
+    return STATUS_OK;
+}
+
+static enum status event_seconds(double *seconds, struct CUevent_st *from, struct CUevent_st *to)
+{
+    TRY(call());
+    if (!from->timed || !to->timed)
+        broken("the time between events that do not note it");
+    pthread_mutex_lock(&to->device->lock);
+    const bool done = from->completed >= from->recorded && to->completed >= to->recorded;
+    *seconds = 1e-9 * (double)(to->completed_ns - from->completed_ns);
+    pthread_mutex_unlock(&to->device->lock);
+    return done ? STATUS_OK : fail(STATUS_INTERNAL, "CUDA error 600: device not ready");
 }
 
 static void event_destroy(struct CUevent_st *event)
@@ -532,12 +568,15 @@ struct copy_piece {
     void *to;
     const void *from;
     size_t bytes;
-    int byte; /* from is NULL */
+    int byte;     /* from is NULL */
+    bool to_host; /* from the device */
 };
 
 static bool do_copy(void *arguments)
 {
     const struct copy_piece *piece = arguments;
+    if (piece->to_host)
+        atomic_fetch_add(&bytes_to_host, (int64_t)piece->bytes);
     if (piece->from)
         memmove(piece->to, piece->from, piece->bytes);
     else
@@ -550,7 +589,8 @@ static enum status copy(void *to, const void *from, size_t bytes, struct CUstrea
     TRY(call());
     expect_reachable(to, bytes);
     expect_reachable(from, bytes);
-    const struct copy_piece piece = {standin_behind(to), standin_behind(from), bytes, 0};
+    const struct copy_piece piece = {standin_behind(to), standin_behind(from), bytes, 0,
+                                     on_device(from) && !on_device(to)};
     return bytes ? standin_put(stream, do_copy, &piece, sizeof piece) : STATUS_OK;
 }
 
@@ -558,7 +598,7 @@ static enum status fill(void *to, int byte, size_t bytes, struct CUstream_st *st
 {
     TRY(call());
     expect_reachable(to, bytes);
-    const struct copy_piece piece = {standin_behind(to), NULL, bytes, byte};
+    const struct copy_piece piece = {standin_behind(to), NULL, bytes, byte, false};
     return bytes ? standin_put(stream, do_copy, &piece, sizeof piece) : STATUS_OK;
 }
 
@@ -652,6 +692,7 @@ static const struct cuda_runtime runtime = {
     .workspace_bytes = 256,
     .count = count_devices,
     .open = open_device,
+    .link = find_link,
     .allocate = allocate,
     .release = release,
     .host_allocate = host_allocate,
@@ -668,6 +709,8 @@ static const struct cuda_runtime runtime = {
     .event_destroy = event_destroy,
     .event_record = event_record,
     .event_query = event_query,
+    .timed_event_create = timed_event_create,
+    .event_seconds = event_seconds,
     .graph_begin = graph_begin,
     .graph_end = graph_end,
     .graph_launch = graph_launch,

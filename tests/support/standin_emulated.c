@@ -56,6 +56,7 @@ KERNEL(attention_finish, kernels_cuda_finish,
 KERNEL(swiglu, kernels_cuda_swiglu, (REACH(args->out), REACH(args->gate), REACH(args->up)))
 KERNEL(dequantize, kernels_cuda_dequantize, (REACH(args->out), REACH(args->matrix.rows)))
 KERNEL(logits, kernels_cuda_logits, (REACH(args->out), REACH(args->logits), REACH(args->ids)))
+KERNEL(survey, kernels_cuda_survey, (REACH(args->out), REACH(args->work), REACH(args->logits)))
 
 static void reach_matmul(struct kernels_cuda_matmul *args)
 {
@@ -147,6 +148,7 @@ const struct kernels_cuda *standin_emulated_kernels(void)
         .dequantize = launch_dequantize,
         .matmul_decode = launch_matmul_decode,
         .logits = launch_logits,
+        .survey = launch_survey,
     };
     return &table;
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "kernels/rope.h"
+#include "tests/support/plain_survey.h"
 #include "tests/support/standin.h"
 #include "tests/support/standin_stream.h"
 
@@ -231,6 +232,16 @@ static bool do_logits(void *arguments)
             row.logprob = logits[ids[r]] - row.logsumexp;
         out[r] = row;
     }
+    return true;
+}
+
+static bool do_survey(void *arguments)
+{
+    const struct kernels_cuda_survey *args = arguments;
+    const size_t blocks = (size_t)kernels_cuda_survey_blocks(args->vocab);
+    memset(standin_behind(args->work), 0xFF, blocks * sizeof *args->work);
+    plain_survey(standin_behind(args->out), standin_behind(args->logits), args->vocab,
+                 args->temperature);
     return true;
 }
 
@@ -488,6 +499,7 @@ LAUNCH(swiglu, kernels_cuda_swiglu)
 LAUNCH(dequantize, kernels_cuda_dequantize)
 LAUNCH(matmul, kernels_cuda_matmul)
 LAUNCH(logits, kernels_cuda_logits)
+LAUNCH(survey, kernels_cuda_survey)
 
 const struct kernels_cuda *standin_kernels(void)
 {
@@ -505,6 +517,7 @@ const struct kernels_cuda *standin_kernels(void)
         .dequantize = launch_dequantize,
         .matmul_decode = launch_matmul,
         .logits = launch_logits,
+        .survey = launch_survey,
     };
     return &table;
 }

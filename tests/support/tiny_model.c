@@ -133,18 +133,27 @@ static size_t tensor_bytes(const struct tensor *tensor)
     return row_bytes * (size_t)rows;
 }
 
-static void write_data(struct gguf_writer *file, const struct tensor *tensor, struct random *random)
+/* Rows from number `distinct_rows` on repeat the first ones; 0: none do. The file has room. */
+static void write_data(struct gguf_writer *file, const struct tensor *tensor, int64_t distinct_rows,
+                       struct random *random)
 {
     size_t row_bytes = dtype_row_bytes(tensor->dtype, tensor->columns);
+    int64_t rows = tensor->rows > 0 ? tensor->rows : 1;
     float *values = calloc((size_t)tensor->columns, sizeof *values);
     uint8_t *row = malloc(row_bytes);
     assert(values && row);
-    for (int64_t r = 0; r == 0 || r < tensor->rows; r++) {
+    if (distinct_rows == 0 || distinct_rows > rows)
+        distinct_rows = rows;
+    const size_t first = file->bytes;
+    for (int64_t r = 0; r < distinct_rows; r++) {
         for (int64_t i = 0; i < tensor->columns; i++)
             values[i] = tensor->centre + tensor->spread * next_weight(random);
         quantize_row(row, values, tensor->dtype, tensor->columns);
         gguf_writer_bytes(file, row, row_bytes);
     }
+    for (int64_t r = distinct_rows; r < rows; r++)
+        gguf_writer_bytes(file, file->data + first + (size_t)(r % distinct_rows) * row_bytes,
+                          row_bytes);
     gguf_writer_pad(file, ALIGNMENT);
     free(row);
     free(values);
@@ -263,8 +272,9 @@ void tiny_model_build(struct gguf_writer *file, const struct tiny_model_shape *s
     }
     gguf_writer_pad(file, ALIGNMENT);
     struct random random = {seed};
+    gguf_writer_reserve(file, (size_t)offset);
     for (int i = 0; i < tensors.count; i++)
-        write_data(file, &tensors.list[i], &random);
+        write_data(file, &tensors.list[i], full.distinct_rows, &random);
     free(tensors.list);
 }
 

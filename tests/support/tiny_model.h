@@ -1,5 +1,5 @@
-/* Small model files with random weights, for tests: architecture llama, a byte-level vocabulary and
- * ChatML. */
+/* Model files with random weights, small ones for tests and one that benches take: architecture
+ * llama, a byte-level vocabulary and ChatML. */
 #pragma once
 
 #include <stdbool.h>
@@ -32,6 +32,7 @@ struct tiny_model_shape {
     bool rope_factors; /* a rope_freqs.weight as in Llama 3.1 */
     bool bf16_norms;   /* instead of F32, as directories have them */
     bool no_tokenizer; /* then vocab may be any size */
+    int distinct_rows; /* of a matrix, which are quick to make: they come again and again; 0: all */
     bool mixed; /* as "Q4_K_M" files: the embedding Q6_K, each matrix of a layer another of Q4_K,
                    Q5_K, Q6_K, Q5_0, Q5_1, each layer otherwise; widths divide by 256 */
 };

@@ -1,7 +1,10 @@
 /* The order of the sampling rules, and what they refuse. */
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 
+#include "tests/support/plain_survey.h"
+#include "tests/support/random.h"
 #include "tests/support/unit.h"
 #include "worker/engine/sample.h"
 
@@ -142,6 +145,147 @@ static void a_logit_that_is_not_finite_is_refused(void **state)
     free(sampler);
 }
 
+/* ---- by a survey ---- */
+
+enum { SURVEYED_VOCAB = 3000, DRAWS = 300 };
+
+struct pair {
+    struct sampler *by_logits, *by_survey;
+    float logits[SURVEYED_VOCAB];
+    int chosen; /* by the survey alone */
+};
+
+static struct sampler *sampler_of(const struct sampling *sampling, int64_t vocab)
+{
+    void *memory = aligned_alloc(64, sampler_bytes(vocab));
+    assert_non_null(memory);
+    return sampler_init(memory, vocab, sampling);
+}
+
+/* What the engine does, and beside it a sampler that sees the logits. */
+static void expect_the_same_choice(struct pair *pair, int64_t vocab)
+{
+    static float scratch[SURVEYED_VOCAB];
+    struct logits_survey survey;
+    int32_t wanted = -1, id = -1;
+    bool chosen = false;
+    plain_survey(&survey, pair->logits, vocab, sampler_temperature(pair->by_survey));
+    memcpy(scratch, pair->logits, sizeof scratch);
+    assert_int_equal(sampler_next(pair->by_logits, &wanted, scratch), STATUS_OK);
+    survey.total *= 1 + 1e-12 * (pair->chosen % 3 - 1); /* another order of additions */
+    assert_int_equal(sampler_choose(pair->by_survey, &id, &chosen, &survey), STATUS_OK);
+    if (!chosen) {
+        assert_int_equal(id, -1);
+        memcpy(scratch, pair->logits, sizeof scratch);
+        assert_int_equal(sampler_next(pair->by_survey, &id, scratch), STATUS_OK);
+    }
+    assert_int_equal(id, wanted);
+    pair->chosen += chosen;
+}
+
+/* How many of DRAWS choices the survey made; every one was that of the logits. */
+static int choices_by_survey(const struct sampling *sampling, int64_t vocab, float spread)
+{
+    struct random random = {2};
+    static struct pair pair;
+    pair = (struct pair){sampler_of(sampling, vocab), sampler_of(sampling, vocab), {0}, 0};
+    for (int draw = 0; draw < DRAWS; draw++) {
+        for (int64_t i = 0; i < vocab; i++)
+            pair.logits[i] = spread * random_normal(&random);
+        for (int64_t i = 0; draw % 4 == 3 && i < vocab; i++)
+            pair.logits[i] = roundf(pair.logits[i]); /* ties, at the last candidate too */
+        const int32_t seen = (int32_t)random_between(&random, 0, vocab);
+        sampler_saw(pair.by_logits, &seen, 1);
+        sampler_saw(pair.by_survey, &seen, 1);
+        expect_the_same_choice(&pair, vocab);
+    }
+    free(pair.by_logits);
+    free(pair.by_survey);
+    return pair.chosen;
+}
+
+static void a_survey_chooses_what_the_logits_would(void **state)
+{
+    (void)state;
+    static const struct {
+        struct sampling sampling;
+        int least; /* choices that need no logits */
+    } cases[] = {
+        {{0, 0, 1, 0, 1, 1}, DRAWS},
+        {{0, 0, 1, 0, 1.3f, 1}, DRAWS * 9 / 10},
+        {{1, 40, 1, 0, 1, 5}, DRAWS},
+        {{1, 40, 0.9f, 0.02f, 1, 5}, DRAWS},
+        {{0.7f, 0, 0.9f, 0, 1, 5}, DRAWS / 2},
+        {{0.5f, 0, 1, 0.05f, 1, 5}, DRAWS * 9 / 10},
+        {{0.6f, 0, 1, 0, 1, 5}, DRAWS / 2},
+        {{0.5f, 0, 0.8f, 0, 1.1f, 5}, DRAWS / 4},
+        {{0.8f, 20, 1, 0, 1.2f, 5}, DRAWS / 2},
+        {{0.01f, 0, 1, 0, 1.05f, 5}, DRAWS / 2},
+        {{1, 300, 1, 0, 1, 5}, 0},
+        {{1, 0, 0.9f, 0, 0.8f, 5}, 0},
+        {{0, 0, 1, 0, 0.5f, 5}, 0},
+        {{5, 0, 1, 0, 1, 5}, 0},
+    };
+    for (size_t c = 0; c < sizeof cases / sizeof cases[0]; c++) {
+        const int wide = choices_by_survey(&cases[c].sampling, SURVEYED_VOCAB, 3);
+        const int narrow = choices_by_survey(&cases[c].sampling, 100, 3);
+        printf("case %zu: %d and %d of %d by survey\n", c, wide, narrow, DRAWS);
+        assert_true(wide >= cases[c].least);
+        assert_true(narrow >= cases[c].least);
+    }
+}
+
+/* The tail that no candidate stands for has nearly all the weight. */
+static void a_flat_tail_needs_the_logits(void **state)
+{
+    (void)state;
+    const struct sampling sampling = {1, 0, 1, 0, 1, 9};
+    const int chosen = choices_by_survey(&sampling, SURVEYED_VOCAB, 0.01f);
+    assert_in_range(chosen, 1, DRAWS / 5);
+}
+
+/* 200 of the largest, or all but them, are seen: the survey's order, or its total, is that of
+ * logits before the penalty. */
+static void a_penalty_may_turn_everything_round(void **state)
+{
+    (void)state;
+    static const struct sampling settings[] = {
+        {0, 0, 1, 0, 3, 1}, {1, 10, 1, 0, 3, 1}, {1, 0, 1, 0, 3, 1}, {1, 0, 0.9f, 0, 3, 1}};
+    static struct pair pair;
+    for (int n = 0; n < 8; n++) {
+        const struct sampling *sampling = &settings[n / 2];
+        pair = (struct pair){
+            sampler_of(sampling, SURVEYED_VOCAB), sampler_of(sampling, SURVEYED_VOCAB), {0}, 0};
+        for (int32_t id = 0; id < SURVEYED_VOCAB; id++) {
+            pair.logits[id] = id < 200 ? 10 - 0.001f * (float)id : 8 - 0.001f * (float)id;
+            if ((id < 200) == (n % 2 == 0)) {
+                sampler_saw(pair.by_logits, &id, 1);
+                sampler_saw(pair.by_survey, &id, 1);
+            }
+        }
+        for (int draw = 0; draw < 20; draw++)
+            expect_the_same_choice(&pair, SURVEYED_VOCAB);
+        free(pair.by_logits);
+        free(pair.by_survey);
+    }
+}
+
+static void a_survey_may_say_nothing_or_that_logits_are_not_finite(void **state)
+{
+    (void)state;
+    struct sampler *sampler = make(&greedy);
+    struct logits_survey survey = {.non_finite = 3, .count = 2};
+    int32_t id = -1;
+    bool chosen = true;
+    assert_int_equal(sampler_choose(sampler, &id, &chosen, &survey), STATUS_INTERNAL);
+    assert_non_null(strstr(status_message(), "token 3"));
+    survey = (struct logits_survey){.non_finite = -1};
+    assert_int_equal(sampler_choose(sampler, &id, &chosen, &survey), STATUS_OK);
+    assert_false(chosen);
+    assert_int_equal(id, -1);
+    free(sampler);
+}
+
 static void settings_out_of_range_are_named(void **state)
 {
     (void)state;
@@ -168,6 +312,10 @@ int main(void)
         cmocka_unit_test(the_same_seed_draws_the_same_ids),
         cmocka_unit_test(only_the_ranks_of_logits_count),
         cmocka_unit_test(a_logit_that_is_not_finite_is_refused),
+        cmocka_unit_test(a_survey_chooses_what_the_logits_would),
+        cmocka_unit_test(a_flat_tail_needs_the_logits),
+        cmocka_unit_test(a_penalty_may_turn_everything_round),
+        cmocka_unit_test(a_survey_may_say_nothing_or_that_logits_are_not_finite),
         cmocka_unit_test(settings_out_of_range_are_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

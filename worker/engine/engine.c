@@ -280,8 +280,9 @@ static enum status score_replicated(struct engine *engine, struct span stage)
         return STATUS_OK;
     for (int64_t index = stage.first; index < stage.end && index + 1 < engine->request->count;
          index++) {
-        TRY(forward_step_logits(&engine->forward, index - stage.first));
-        engine->scores[index] = device_logprob(engine->device, engine->ids[index + 1]);
+        bool gathered;
+        TRY(forward_step_logits(&engine->forward, &gathered, index - stage.first));
+        TRY(device_logprob(engine->device, &engine->scores[index], engine->ids[index + 1]));
         transport_mark(engine->transport); /* the others wait for rank 0 meanwhile */
     }
     return STATUS_OK;
@@ -302,8 +303,10 @@ static enum status score_stage(struct engine *engine, bool replicated, struct sp
 
 /* ---- generate ---- */
 
-/* The logits of the prompt's last row, on rank 0. */
-static enum status first_logits(struct engine *engine, bool replicated, struct span stage)
+/* The logits of the prompt's last row, as rank 0 finds them: *gathered in memory.logits, or in its
+ * device's hands. */
+static enum status first_logits(struct engine *engine, bool *gathered, bool replicated,
+                                struct span stage)
 {
     struct transport *transport = engine->transport;
     float *logits = engine->device->memory.logits;
@@ -311,9 +314,11 @@ static enum status first_logits(struct engine *engine, bool replicated, struct s
     int64_t last = engine->request->count - 1;
     struct transport_request *request;
     struct cost cost;
+    *gathered = false;
     if (replicated)
-        return transport->rank == 0 ? forward_step_logits(&engine->forward, last - stage.first)
-                                    : STATUS_OK;
+        return transport->rank == 0
+                   ? forward_step_logits(&engine->forward, gathered, last - stage.first)
+                   : STATUS_OK;
     int owner = ownership_owner(engine->forward.ownership, last);
     cost_logits(&cost, &engine->device->shape, owner, transport->rank);
     predict(engine, &cost);
@@ -321,12 +326,14 @@ static enum status first_logits(struct engine *engine, bool replicated, struct s
         TRY(device_logits(engine->device, shard_rows_find(&engine->forward.shard, last)));
         if (owner == 0)
             return STATUS_OK;
+        TRY(device_read_logits(engine->device, (struct span){0, engine->device->shape.vocab}));
         TRY(transport_send(transport, 0, TRANSPORT_STATE, logits, bytes, &request));
         return transport_wait(transport, request);
     }
     if (transport->rank != 0)
         return STATUS_OK;
     TRY(transport_receive(transport, owner, TRANSPORT_STATE, logits, bytes, &request));
+    *gathered = true;
     return transport_wait(transport, request);
 }
 
@@ -338,9 +345,25 @@ static bool is_stop(const struct engine_request *request, int32_t id)
     return false;
 }
 
-/* Rank 0 picks the token after `index` tokens and says whether it is the last; everyone hears it.
- */
-static enum status decide(struct engine *engine, struct sampler *sampler, int64_t generated,
+/* By what the device surveys of its logits, where that tells; else by the logits. */
+static enum status choose(struct engine *engine, struct sampler *sampler, int32_t *id,
+                          bool gathered)
+{
+    struct device *device = engine->device;
+    struct logits_survey survey;
+    bool chosen = false;
+    if (!gathered) {
+        TRY(device_survey(device, &survey, sampler_temperature(sampler)));
+        TRY(sampler_choose(sampler, id, &chosen, &survey));
+        if (chosen)
+            return STATUS_OK;
+        TRY(device_read_logits(device, (struct span){0, device->shape.vocab}));
+    }
+    return sampler_next(sampler, id, device->memory.logits);
+}
+
+/* Rank 0 picks the next token and says whether it is the last; everyone hears it. */
+static enum status decide(struct engine *engine, struct sampler *sampler, bool gathered,
                           struct verdict *verdict)
 {
     const struct engine_request *request = engine->request;
@@ -348,15 +371,16 @@ static enum status decide(struct engine *engine, struct sampler *sampler, int64_
         enum status wish = forward_wish(&engine->forward);
         *verdict = (struct verdict){.stop = wish != STATUS_OK, .status = (int32_t)wish};
         if (wish == STATUS_OK) {
-            TRY(sampler_next(sampler, &verdict->token, engine->device->memory.logits));
-            verdict->stop =
-                is_stop(request, verdict->token) || generated + 1 == request->max_tokens;
+            TRY(choose(engine, sampler, &verdict->token, gathered));
+            verdict->stop = is_stop(request, verdict->token) ||
+                            engine->result->completion_tokens + 1 == request->max_tokens;
         }
     }
     return transport_broadcast(engine->transport, verdict, sizeof *verdict);
 }
 
-static enum status generate(struct engine *engine, uint64_t started_ns)
+/* `gathered` as first_logits says. */
+static enum status generate(struct engine *engine, bool gathered, uint64_t started_ns)
 {
     const struct engine_request *request = engine->request;
     struct engine_result *result = engine->result;
@@ -369,7 +393,7 @@ static enum status generate(struct engine *engine, uint64_t started_ns)
     }
     for (;;) {
         struct verdict verdict = {0};
-        TRY(decide(engine, sampler, result->completion_tokens, &verdict));
+        TRY(decide(engine, sampler, gathered, &verdict));
         uint64_t now = monotonic_ns();
         if (verdict.status != STATUS_OK) {
             engine->forward.stopped = true;
@@ -390,7 +414,7 @@ static enum status generate(struct engine *engine, uint64_t started_ns)
         struct cost cost;
         const struct cost_table table = cost_table_default();
         TRY(forward_token(&engine->forward, index));
-        TRY(forward_step_logits(&engine->forward, 0));
+        TRY(forward_step_logits(&engine->forward, &gathered, 0));
         cost_decode(&cost, &engine->choice, &engine->device->shape, &table, engine->transport->rank,
                     0);
         predict(engine, &cost);
@@ -482,8 +506,9 @@ static enum status run_stages(struct engine *engine, uint64_t started_ns)
     engine->result->prefill_seconds = 1e-9 * (double)(monotonic_ns() - started_ns);
     if (request->kind == ENGINE_SCORE || request->max_tokens == 0)
         return STATUS_OK;
-    TRY(first_logits(engine, replicated, stage));
-    return generate(engine, started_ns);
+    bool gathered;
+    TRY(first_logits(engine, &gathered, replicated, stage));
+    return generate(engine, gathered, started_ns);
 }
 
 /* After a failure of this rank alone nothing that its peers wait for will come. */
@@ -514,6 +539,7 @@ enum status engine_run(struct engine *engine, const struct engine_request *reque
     engine->result = result;
     engine->requests++;
     engine->control.deadline_ns = request->deadline_ns;
+    engine->device->times_parts = request->times_parts;
     engine->device->compute_seconds = 0;
     memset(engine->device->part_seconds, 0, sizeof engine->device->part_seconds);
     memcpy(engine->ids, request->ids, (size_t)request->count * sizeof *request->ids);

@@ -43,6 +43,7 @@ struct engine_request {
     const int32_t *stop_ids; /* [stop_count]; a stop id ends the answer and is part of it */
     int stop_count;
     uint64_t deadline_ns; /* monotonic; 0: none */
+    bool times_parts;     /* of a device too that runs them asynchronously; it is slower then */
 };
 
 /* Told on rank 0, on the calling thread. None may be NULL. */
@@ -64,7 +65,7 @@ struct engine_result {
     int64_t sent_bytes, received_bytes;
     int64_t predicted_sent_bytes, predicted_received_bytes;
     double compute_seconds;
-    double part_seconds[DEVICE_PARTS]; /* of compute_seconds */
+    double part_seconds[DEVICE_PARTS]; /* as device.h says */
     double exchange_wait_seconds;      /* compute stood still for keys */
     double exchange_seconds;           /* keys wanted to keys there, summed over blocks */
     int64_t memory_bytes;              /* of the arenas */

@@ -269,15 +269,17 @@ enum status forward_token(struct forward *forward, int64_t index)
     return replicated_pass(forward, (struct span){index, index + 1}, true);
 }
 
-enum status forward_step_logits(struct forward *forward, int64_t row)
+enum status forward_step_logits(struct forward *forward, bool *gathered, int64_t row)
 {
     struct transport *transport = forward->transport;
     int64_t vocab = forward->device->shape.vocab;
     float *logits = forward->device->memory.logits;
     struct span part = mine(forward, vocab);
     TRY(device_step_logits(forward->device, row, part));
-    if (!forward->split)
+    *gathered = forward->split && transport->size > 1;
+    if (!*gathered)
         return STATUS_OK;
+    TRY(device_read_logits(forward->device, part));
     struct transport_request *request;
     if (transport->rank != 0) {
         TRY(transport_send(transport, 0, TRANSPORT_STATE, logits + part.first,

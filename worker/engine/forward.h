@@ -81,9 +81,9 @@ MUST_CHECK enum status forward_settle(struct forward *forward);
 /* Passes one token, as decode does. */
 MUST_CHECK enum status forward_token(struct forward *forward, int64_t index);
 
-/* After a stage with replicated queries, or a token: the logits of the stage's row `row`, complete
- * on rank 0. */
-MUST_CHECK enum status forward_step_logits(struct forward *forward, int64_t row);
+/* After a stage with replicated queries, or a token: the logits of the stage's row `row`.
+ * *gathered: they are complete in rank 0's memory.logits; else in every device's hands. */
+MUST_CHECK enum status forward_step_logits(struct forward *forward, bool *gathered, int64_t row);
 
 /* OK, or why the request is to be cut short; rank 0 asks. */
 enum status forward_wish(const struct forward *forward);

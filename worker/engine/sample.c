@@ -2,20 +2,25 @@
  * no clock. */
 #include "worker/engine/sample.h"
 
+#include <assert.h>
 #include <math.h>
 #include <string.h>
 
-struct candidate {
-    float logit;
-    int32_t id;
+/* The candidates of one choice: all of the vocabulary, or the surveyed ones. The n-th that was
+ * asked for lies n from the end; those before them are a heap. */
+struct line {
+    struct logits_candidate *list;
+    int64_t count;
+    int64_t known; /* so many of the first are the first of the whole vocabulary, in order */
+    int64_t taken; /* out of the heap */
 };
 
 struct sampler {
     struct sampling sampling;
     int64_t vocab;
     uint64_t random_state;
-    struct candidate *candidates; /* [vocab] */
-    uint8_t *seen;                /* [vocab] */
+    struct logits_candidate *candidates; /* [vocab] */
+    uint8_t *seen;                       /* [vocab] */
 };
 
 enum status sampling_check(const struct sampling *s)
@@ -44,8 +49,8 @@ static size_t rounded(size_t bytes)
 
 size_t sampler_bytes(int64_t vocab)
 {
-    return rounded(sizeof(struct sampler)) + rounded((size_t)vocab * sizeof(struct candidate)) +
-           rounded((size_t)vocab);
+    return rounded(sizeof(struct sampler)) +
+           rounded((size_t)vocab * sizeof(struct logits_candidate)) + rounded((size_t)vocab);
 }
 
 struct sampler *sampler_init(void *memory, int64_t vocab, const struct sampling *sampling)
@@ -55,8 +60,8 @@ struct sampler *sampler_init(void *memory, int64_t vocab, const struct sampling 
     sampler->sampling = *sampling;
     sampler->vocab = vocab;
     sampler->random_state = sampling->seed + 1442695040888963407u;
-    sampler->candidates = (struct candidate *)(void *)rest;
-    sampler->seen = (uint8_t *)rest + rounded((size_t)vocab * sizeof(struct candidate));
+    sampler->candidates = (struct logits_candidate *)(void *)rest;
+    sampler->seen = (uint8_t *)rest + rounded((size_t)vocab * sizeof(struct logits_candidate));
     memset(sampler->seen, 0, (size_t)vocab);
     return sampler;
 }
@@ -68,35 +73,35 @@ void sampler_saw(struct sampler *sampler, const int32_t *ids, int64_t count)
 }
 
 /* PCG32 (O'Neill 2014, XSH-RR), as a number in [0, 1). */
-static double draw(struct sampler *sampler)
+static double draw(uint64_t *random_state)
 {
-    uint64_t old = sampler->random_state;
-    sampler->random_state = old * 6364136223846793005u + 1442695040888963407u;
+    uint64_t old = *random_state;
+    *random_state = old * 6364136223846793005u + 1442695040888963407u;
     uint32_t shifted = (uint32_t)(((old >> 18) ^ old) >> 27);
     uint32_t turn = (uint32_t)(old >> 59);
     uint32_t bits = (shifted >> turn) | (shifted << ((32 - turn) & 31));
     return bits * 0x1p-32;
 }
 
-static void penalise(const struct sampler *sampler, float *logits)
+static float penalised(const struct sampler *sampler, float logit, int32_t id)
 {
     float penalty = sampler->sampling.repetition_penalty;
-    if (penalty == 1)
-        return;
-    for (int64_t i = 0; i < sampler->vocab; i++)
-        if (sampler->seen[i])
-            logits[i] = logits[i] > 0 ? logits[i] / penalty : logits[i] * penalty;
+    if (penalty == 1 || !sampler->seen[id])
+        return logit;
+    return logit > 0 ? logit / penalty : logit * penalty;
 }
 
-static bool goes_first(struct candidate a, struct candidate b)
+/* ---- candidates in order ---- */
+
+static bool goes_first(struct logits_candidate a, struct logits_candidate b)
 {
     return a.logit != b.logit ? a.logit > b.logit : a.id < b.id;
 }
 
 /* Candidates [0, count) are a heap, but for what is at `at`, which goes down to its place. */
-static void heap_settle(struct candidate *heap, int64_t count, int64_t at)
+static void heap_settle(struct logits_candidate *heap, int64_t count, int64_t at)
 {
-    struct candidate moved = heap[at];
+    struct logits_candidate moved = heap[at];
     for (int64_t below = 2 * at + 1; below < count; below = 2 * at + 1) {
         if (below + 1 < count && goes_first(heap[below + 1], heap[below]))
             below++;
@@ -108,62 +113,90 @@ static void heap_settle(struct candidate *heap, int64_t count, int64_t at)
     heap[at] = moved;
 }
 
-/* Takes the first of the `left` that are still in the heap: the n-th that was taken lies n from the
- * end. Of a vocabulary only the few that a draw can reach are ever put in order. */
-static struct candidate take_first(struct sampler *sampler, int64_t left)
+static void line_begin(struct line *line)
 {
-    struct candidate *heap = sampler->candidates;
-    struct candidate first = heap[0];
-    heap[0] = heap[left - 1];
-    heap_settle(heap, left - 1, 0);
-    heap[left - 1] = first;
-    return first;
+    line->taken = 0;
+    for (int64_t at = line->count / 2; at-- > 0;)
+        heap_settle(line->list, line->count, at);
 }
+
+/* The n-th candidate, asked for one after the other; false where it is not known. Of a vocabulary
+ * only the few that a draw can reach are ever put in order. */
+static bool line_find(struct line *line, struct logits_candidate *candidate, int64_t n)
+{
+    struct logits_candidate *heap = line->list;
+    if (n >= line->known)
+        return false;
+    if (n == line->taken) {
+        const int64_t last = line->count - ++line->taken;
+        struct logits_candidate first = heap[0];
+        heap[0] = heap[last];
+        heap_settle(heap, last, 0);
+        heap[last] = first;
+    }
+    *candidate = heap[line->count - 1 - n];
+    return true;
+}
+
+/* ---- drawing ---- */
 
 /* e^(logit - best) at the temperature: the candidate's probability, but for one factor. */
-static double weight(const struct sampler *sampler, struct candidate candidate, double best)
+static double weight(const struct sampler *sampler, double logit, double best)
 {
-    return exp((candidate.logit - best) / sampler->sampling.temperature);
+    return exp((logit - best) / (double)sampler->sampling.temperature);
 }
 
-/* The id at which the weights of the first candidates reach `left`, the last of `count` at most.
- * `taken` of them are out of the heap already. */
-static int32_t reach(struct sampler *sampler, int64_t count, int64_t taken, double left,
-                     double best)
+static bool has_top_k(const struct sampler *sampler)
 {
-    struct candidate at = sampler->candidates[sampler->vocab - 1];
-    for (int64_t i = 0; i < count; i++) {
-        at = i < taken ? sampler->candidates[sampler->vocab - 1 - i]
-                       : take_first(sampler, sampler->vocab - i);
-        left -= weight(sampler, at, best);
+    return sampler->sampling.top_k > 0 && sampler->sampling.top_k < sampler->vocab;
+}
+
+/* The id at which the weights of the first candidates reach `left`, the last of `count` at most. */
+static bool reach(const struct sampler *sampler, int32_t *id, struct line *line, int64_t count,
+                  double left, double best)
+{
+    for (int64_t n = 0; n < count; n++) {
+        struct logits_candidate at;
+        if (!line_find(line, &at, n))
+            return false;
+        *id = at.id;
+        left -= weight(sampler, (double)at.logit, best);
         if (left < 0)
             break;
     }
-    return at.id;
+    return true;
 }
 
-static int32_t draw_candidate(struct sampler *sampler, double best)
+/* The sum of the weights of the top-k candidates. */
+static bool sum_first(const struct sampler *sampler, double *total, struct line *line, double best)
+{
+    *total = 0;
+    for (int64_t n = 0; n < sampler->sampling.top_k; n++) {
+        struct logits_candidate at;
+        if (!line_find(line, &at, n))
+            return false;
+        *total += weight(sampler, (double)at.logit, best);
+    }
+    return true;
+}
+
+/* The id that the number drawn from [0, 1) stands for; `total` is the weight of all that top-k
+ * leaves. False where it lies behind what is known. In exact and in rounded arithmetic alike, a
+ * larger total never gives an earlier candidate. */
+static bool draw_candidate(const struct sampler *sampler, int32_t *id, struct line *line,
+                           double drawn, double total, double best)
 {
     const struct sampling *sampling = &sampler->sampling;
-    const int64_t vocab = sampler->vocab;
-    const bool has_top_k = sampling->top_k > 0 && sampling->top_k < vocab;
-    int64_t count = has_top_k ? sampling->top_k : vocab;
-    int64_t taken = 0;
-    double total = 0;
-    for (int64_t at = vocab / 2; at-- > 0;)
-        heap_settle(sampler->candidates, vocab, at);
-    for (; has_top_k && taken < count; taken++)
-        total += weight(sampler, take_first(sampler, vocab - taken), best);
-    for (int64_t i = 0; !has_top_k && i < vocab; i++)
-        total += weight(sampler, sampler->candidates[i], best);
+    int64_t count = has_top_k(sampler) ? sampling->top_k : sampler->vocab;
     if (sampling->top_p < 1 || sampling->min_p > 0) {
-        double enough = sampling->top_p * total, inside = 0;
+        double enough = (double)sampling->top_p * total, inside = 0;
         int64_t kept = 0;
         while (kept < count && inside < enough) {
-            if (kept == taken)
-                take_first(sampler, vocab - taken++);
-            double one = weight(sampler, sampler->candidates[vocab - 1 - kept], best);
-            if (one < sampling->min_p)
+            struct logits_candidate at;
+            if (!line_find(line, &at, kept))
+                return false;
+            double one = weight(sampler, (double)at.logit, best);
+            if (one < (double)sampling->min_p)
                 break;
             inside += one;
             kept++;
@@ -171,25 +204,136 @@ static int32_t draw_candidate(struct sampler *sampler, double best)
         count = kept; /* the best one at least: its weight is 1 */
         total = inside;
     }
-    return reach(sampler, count, taken, draw(sampler) * total, best);
+    return reach(sampler, id, line, count, drawn * total, best);
+}
+
+static enum status refuse(int64_t id)
+{
+    return fail(STATUS_INTERNAL,
+                "NON_FINITE_LOGITS: the logit of token %lld is not a finite number", (long long)id);
 }
 
 enum status sampler_next(struct sampler *sampler, int32_t *id, float *logits)
 {
     for (int64_t i = 0; i < sampler->vocab; i++)
         if (!isfinite(logits[i]))
-            return fail(STATUS_INTERNAL,
-                        "NON_FINITE_LOGITS: the logit of token %lld is not a finite number",
-                        (long long)i);
-    penalise(sampler, logits);
+            return refuse(i);
     int64_t best = 0;
     for (int64_t i = 0; i < sampler->vocab; i++) {
-        sampler->candidates[i] = (struct candidate){logits[i], (int32_t)i};
+        logits[i] = penalised(sampler, logits[i], (int32_t)i);
+        sampler->candidates[i] = (struct logits_candidate){logits[i], (int32_t)i};
         if (logits[i] > logits[best])
             best = i;
     }
-    *id =
-        sampler->sampling.temperature == 0 ? (int32_t)best : draw_candidate(sampler, logits[best]);
+    *id = (int32_t)best;
+    if (sampler->sampling.temperature > 0) {
+        const double largest = (double)logits[best];
+        struct line line = {sampler->candidates, sampler->vocab, sampler->vocab, 0};
+        double total = 0;
+        line_begin(&line);
+        bool known = !has_top_k(sampler) || sum_first(sampler, &total, &line, largest);
+        for (int64_t i = 0; !has_top_k(sampler) && i < sampler->vocab; i++)
+            total += weight(sampler, (double)line.list[i].logit, largest);
+        known = known &&
+                draw_candidate(sampler, id, &line, draw(&sampler->random_state), total, largest);
+        assert(known);
+    }
     sampler->seen[*id] = 1;
+    return STATUS_OK;
+}
+
+/* ---- choosing by a survey ---- */
+
+double sampler_temperature(const struct sampler *sampler)
+{
+    return sampler->sampling.temperature > 0 ? (double)sampler->sampling.temperature : 1;
+}
+
+/* The surveyed candidates after the penalty. What was not surveyed is at most as large as the last
+ * of them, and a penalty from 1 on does not raise it: whatever is still above is known. */
+static struct line line_of(const struct sampler *sampler, const struct logits_survey *survey)
+{
+    const struct sampling *sampling = &sampler->sampling;
+    struct line line = {sampler->candidates, survey->count, 0, 0};
+    const float bound = survey->candidates[survey->count - 1].logit;
+    for (int c = 0; c < survey->count; c++) {
+        const struct logits_candidate *from = &survey->candidates[c];
+        const float logit = penalised(sampler, from->logit, from->id);
+        line.list[c] = (struct logits_candidate){logit, from->id};
+        line.known += logit > bound;
+    }
+    if (sampling->repetition_penalty == 1 || survey->count == sampler->vocab)
+        line.known = survey->count;
+    else if (sampling->repetition_penalty < 1)
+        line.known = 0;
+    line_begin(&line);
+    return line;
+}
+
+/* Bounds of the weight of the whole vocabulary: the penalty may have taken any part of the weight
+ * that is not surveyed. */
+static void bound_total(const struct sampler *sampler, double bounds[2], const struct line *line,
+                        const struct logits_survey *survey, double best)
+{
+    const double unpenalised_best = (double)survey->candidates[0].logit;
+    double surveyed = 0, rest = survey->total, rest_slack = LOGITS_TOTAL_SLACK * survey->total;
+    for (int c = 0; c < survey->count; c++) {
+        surveyed += weight(sampler, (double)line->list[c].logit, best);
+        rest -= weight(sampler, (double)survey->candidates[c].logit, unpenalised_best);
+    }
+    if (survey->count == sampler->vocab)
+        rest = rest_slack = 0;
+    const bool keeps_rest = sampler->sampling.repetition_penalty == 1;
+    const double least = keeps_rest ? rest - rest_slack : 0;
+    const double most = rest + rest_slack;
+    bounds[0] = (surveyed + least) * (1 - LOGITS_TOTAL_SLACK);
+    bounds[1] = surveyed * (1 + LOGITS_TOTAL_SLACK);
+    if (most > 0)
+        bounds[1] += most * weight(sampler, unpenalised_best, best) * (1 + LOGITS_TOTAL_SLACK);
+}
+
+/* Draws with both bounds of the total: where they agree, every total between them does. */
+static bool draw_by_bounds(const struct sampler *sampler, int32_t *id, struct line *line,
+                           const struct logits_survey *survey, double drawn)
+{
+    struct logits_candidate best;
+    double bounds[2] = {0, 0};
+    int32_t ids[2] = {-1, -1};
+    if (!line_find(line, &best, 0))
+        return false;
+    const double largest = (double)best.logit;
+    if (!has_top_k(sampler))
+        bound_total(sampler, bounds, line, survey, largest);
+    else if (sum_first(sampler, &bounds[0], line, largest))
+        bounds[1] = bounds[0];
+    else
+        return false;
+    for (int b = 0; b < 2; b++)
+        if (!draw_candidate(sampler, &ids[b], line, drawn, bounds[b], largest))
+            return false;
+    *id = ids[0];
+    return ids[0] == ids[1];
+}
+
+enum status sampler_choose(struct sampler *sampler, int32_t *id, bool *chosen,
+                           const struct logits_survey *survey)
+{
+    *chosen = false;
+    if (survey->count == 0)
+        return STATUS_OK;
+    if (survey->non_finite >= 0)
+        return refuse(survey->non_finite);
+    struct line line = line_of(sampler, survey);
+    uint64_t random_state = sampler->random_state;
+    struct logits_candidate best = {0, -1};
+    if (sampler->sampling.temperature > 0)
+        *chosen = draw_by_bounds(sampler, &best.id, &line, survey, draw(&random_state));
+    else
+        *chosen = line_find(&line, &best, 0);
+    if (!*chosen)
+        return STATUS_OK;
+    sampler->random_state = random_state;
+    sampler->seen[best.id] = 1;
+    *id = best.id;
     return STATUS_OK;
 }

@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "kernels/logits_survey.h"
 #include "proto/status.h"
 
 struct sampling {
@@ -34,6 +35,16 @@ struct sampler *sampler_init(void *memory, int64_t vocab, const struct sampling 
 
 /* Counts these ids as seen, for the repetition penalty. Ids are below vocab. */
 void sampler_saw(struct sampler *sampler, const int32_t *ids, int64_t count);
+
+/* The temperature that sampler_choose wants its survey made at; above 0. */
+double sampler_temperature(const struct sampler *sampler);
+
+/* Picks the id that sampler_next would pick of the surveyed logits, in every case the same one.
+ * *chosen is false, and nothing has happened, where the survey does not tell: the draw may lie
+ * behind its candidates, a penalty below 1 may raise others above them, or nothing was surveyed
+ * (count 0). Then sampler_next must have the logits. INTERNAL when a logit is not finite. */
+MUST_CHECK enum status sampler_choose(struct sampler *sampler, int32_t *id, bool *chosen,
+                                      const struct logits_survey *survey);
 
 /* Picks one id; `logits` [vocab] are overwritten. INTERNAL when a logit is not finite. */
 MUST_CHECK enum status sampler_next(struct sampler *sampler, int32_t *id, float *logits);

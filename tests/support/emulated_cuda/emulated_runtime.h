@@ -86,6 +86,13 @@ static inline float __shfl_xor_sync(uint32_t, float x, int apart)
     return theirs;
 }
 
+static inline uint32_t __float_as_uint(float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+
 static inline float __uint_as_float(uint32_t bits)
 {
     float x;

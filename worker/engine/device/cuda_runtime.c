@@ -51,10 +51,25 @@ static enum status open_device(int number, struct cuda_facts *facts)
         .free_bytes = (int64_t)free_bytes,
     };
     snprintf(facts->name, sizeof facts->name, "%.90s", device.name);
+    TRY(check(cudaDeviceGetAttribute(&facts->numa_node, cudaDevAttrHostNumaId, number),
+              "cudaDeviceGetAttribute"));
     TRY(check(cudaDeviceGetPCIBusId(facts->bus, sizeof facts->bus, number),
               "cudaDeviceGetPCIBusId"));
     TRY(check(cudaRuntimeGetVersion(&facts->runtime_version), "cudaRuntimeGetVersion"));
     return check(cudaDriverGetVersion(&facts->driver_version), "cudaDriverGetVersion");
+}
+
+static enum status find_link(enum cuda_link *link, int device, int other)
+{
+    int direct = 0;
+    int atomic = 0;
+    TRY(check(cudaDeviceGetP2PAttribute(&direct, cudaDevP2PAttrAccessSupported, device, other),
+              "cudaDeviceGetP2PAttribute"));
+    TRY(check(
+        cudaDeviceGetP2PAttribute(&atomic, cudaDevP2PAttrNativeAtomicSupported, device, other),
+        "cudaDeviceGetP2PAttribute"));
+    *link = !direct ? CUDA_LINK_HOST : atomic ? CUDA_LINK_NVLINK : CUDA_LINK_PCIE;
+    return STATUS_OK;
 }
 
 /* ---- memory ---- */
@@ -154,6 +169,19 @@ static enum status event_query(struct CUevent_st *event, bool *done)
     return code == cudaErrorNotReady ? STATUS_OK : check(code, "cudaEventQuery");
 }
 
+static enum status timed_event_create(struct CUevent_st **event)
+{
+    return check(cudaEventCreate(event), "cudaEventCreate");
+}
+
+static enum status event_seconds(double *seconds, struct CUevent_st *from, struct CUevent_st *to)
+{
+    float ms;
+    TRY(check(cudaEventElapsedTime(&ms, from, to), "cudaEventElapsedTime"));
+    *seconds = 1e-3 * (double)ms;
+    return STATUS_OK;
+}
+
 /* ---- graphs ---- */
 
 static enum status graph_begin(struct CUstream_st *stream)
@@ -187,6 +215,7 @@ static struct cuda_runtime runtime = {
     .workspace_bytes = WORKSPACE_BYTES,
     .count = count_devices,
     .open = open_device,
+    .link = find_link,
     .allocate = allocate,
     .release = release,
     .host_allocate = host_allocate,
@@ -203,6 +232,8 @@ static struct cuda_runtime runtime = {
     .event_destroy = event_destroy,
     .event_record = event_record,
     .event_query = event_query,
+    .timed_event_create = timed_event_create,
+    .event_seconds = event_seconds,
     .graph_begin = graph_begin,
     .graph_end = graph_end,
     .graph_launch = graph_launch,

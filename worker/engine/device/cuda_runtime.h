@@ -38,6 +38,14 @@ struct cuda_facts {
     int64_t memory_bytes;
     int64_t free_bytes; /* when it was opened */
     int runtime_version, driver_version;
+    int numa_node; /* of the host, nearest to it; -1: not known */
+};
+
+/* How one device gets at another's memory. */
+enum cuda_link {
+    CUDA_LINK_HOST,   /* not by itself: through the host */
+    CUDA_LINK_PCIE,   /* directly, but without atomics, as over PCIe */
+    CUDA_LINK_NVLINK, /* directly and with atomics, as over NVLink */
 };
 
 /* y[r][o] = (accumulate ? y[r][o] : 0) + sum_k x[r][k] * w[o][k], in float32. */
@@ -60,6 +68,7 @@ struct cuda_runtime {
     size_t workspace_bytes; /* that a product wants */
     enum status (*count)(int *devices);
     enum status (*open)(int device, struct cuda_facts *facts);
+    enum status (*link)(enum cuda_link *link, int device, int other);
 
     enum status (*allocate)(void **memory, size_t bytes);
     void (*release)(void *memory); /* waits for all work; accepts NULL */
@@ -80,6 +89,10 @@ struct cuda_runtime {
     void (*event_destroy)(struct CUevent_st *event); /* accepts NULL */
     enum status (*event_record)(struct CUevent_st *event, struct CUstream_st *stream);
     enum status (*event_query)(struct CUevent_st *event, bool *done);
+    /* An event that event_seconds takes: it notes the device's clock when its stream gets there. */
+    enum status (*timed_event_create)(struct CUevent_st **event);
+    /* From one such event to another; both are done. */
+    enum status (*event_seconds)(double *seconds, struct CUevent_st *from, struct CUevent_st *to);
 
     enum status (*graph_begin)(struct CUstream_st *stream);
     enum status (*graph_end)(struct CUstream_st *stream, struct CUgraphExec_st **graph);
@@ -93,6 +106,7 @@ struct cuda_lane {
     const struct cuda_runtime *runtime;
     const struct kernels_cuda *kernels;
     struct cuda_facts facts;
+    char links[128];              /* to each device of the host, by number: "self,nvlink,host" */
     int device;                   /* its number */
     int ranks;                    /* of this host that share the device */
     int devices;                  /* on this host */

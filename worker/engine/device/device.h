@@ -17,12 +17,15 @@
  * step_attend, step_output, step_gate, step_down, then step_logits. Each computes the given rows (a
  * span of outputs) of its product into the step's own full vector; whoever calls fills in the other
  * ranks' rows before the next call.
+ * - One row of logits is at hand, that of the last device_logits or device_step_logits, until
+ * device_score. It stays with the device until somebody asks: device_read_logits for all of it,
+ * device_logprob and device_survey, which need all outputs, for a few numbers.
  * - `drive` is called between work items, on the calling thread, and drives the exchange.
  * device_skip, from any thread, lets the running call return early with its arithmetic undone;
  * blocks count as done.
  * - Calls come from one thread. Memory that peers read or write through `memory` is not touched but
  * as said.
- * - Where on_host is false, `memory` but for logits lies on the device: only a transport that
+ * - Where on_host is false, `memory` but for `logits` lies on the device: only a transport that
  * shares its lane may be given it. Calls return with work still to come, in order; what a transport
  * is given then, it takes when the work before it is done. Calls that leave numbers on the host
  * wait.
@@ -34,6 +37,7 @@
 #include <stdint.h>
 
 #include "kernels/bands.h"
+#include "kernels/logits_survey.h"
 #include "proto/clock.h"
 #include "proto/plan/choice.h"
 #include "proto/plan/memory_plan.h"
@@ -92,7 +96,7 @@ struct device_memory {
     float *states; /* [workers][acc rows * heads * head_dim, max rows * heads, sum rows * heads] */
     float *delta;  /* [rows, hidden]: what output and down add */
     float *gate;   /* [rows, ffn] */
-    float *logits; /* [vocab] */
+    float *logits; /* [vocab], the host's; device_read_logits fills it */
 };
 
 struct device_ops {
@@ -106,7 +110,9 @@ struct device_ops {
     enum status (*score)(struct device *device, float *logprobs, int64_t tokens,
                          const struct device_drive *drive);
     enum status (*logits)(struct device *device, int64_t row);
-    float (*logprob)(struct device *device, int32_t id);
+    enum status (*read_logits)(struct device *device, struct span outputs);
+    enum status (*logprob)(struct device *device, float *logprob, int32_t id);
+    enum status (*survey)(struct device *device, struct logits_survey *survey, double temperature);
     enum status (*step_begin)(struct device *device, const struct device_step *step);
     enum status (*step_qkv)(struct device *device, int layer, struct span outputs);
     enum status (*step_attend)(struct device *device, int layer, const struct device_keys *keys,
@@ -127,7 +133,7 @@ struct device {
     const struct device_ops *ops;
     const char *name; /* "cpu", "cuda" */
     bool on_host;     /* memory is the host's */
-    char facts[256];  /* one line for start-up and doctor */
+    char facts[448];  /* one line for start-up and doctor */
     struct model_shape shape;
     struct memory_request needs; /* what memory_plan_make must be told */
     enum choice_cache cache;     /* type of the cached keys and values */
@@ -142,8 +148,12 @@ struct device {
     struct device_memory memory;
     struct device_drive waiting; /* called while a call waits that has no drive of its own; may be
                                     NULL */
-    double compute_seconds;      /* spent in calls, waiting for peers excluded */
-    double part_seconds[DEVICE_PARTS]; /* of it; 0 where parts run asynchronously */
+    /* Set between requests: tell part_seconds where parts run asynchronously too. Then each stage
+     * and step ends with a wait, and a token's calls are not recorded. */
+    bool times_parts;
+    double compute_seconds; /* spent in calls, waiting for peers excluded */
+    /* Of it. Where parts run asynchronously: of the device's own time, and 0 unless times_parts. */
+    double part_seconds[DEVICE_PARTS];
 };
 
 /* Counts the time since start_ns for a part. */
@@ -196,16 +206,31 @@ static inline MUST_CHECK enum status device_score(struct device *device, float *
     return device->ops->score(device, logprobs, tokens, drive);
 }
 
-/* memory.logits of one row of the shard, after device_rows(layers). */
+/* Makes the logits of one row of the shard, after device_rows(layers). */
 static inline MUST_CHECK enum status device_logits(struct device *device, int64_t row)
 {
     return device->ops->logits(device, row);
 }
 
-/* Natural-log probability of `id` under memory.logits. */
-static inline float device_logprob(struct device *device, int32_t id)
+/* Those `outputs` of the logits at hand into memory.logits. */
+static inline MUST_CHECK enum status device_read_logits(struct device *device, struct span outputs)
 {
-    return device->ops->logprob(device, id);
+    return device->ops->read_logits(device, outputs);
+}
+
+/* Natural-log probability of `id` under the logits at hand. */
+static inline MUST_CHECK enum status device_logprob(struct device *device, float *logprob,
+                                                    int32_t id)
+{
+    return device->ops->logprob(device, logprob, id);
+}
+
+/* What a choice needs of the logits at hand (logits_survey.h), at a temperature above 0. A device
+ * whose logits are the host's anyway leaves count 0 instead: they cost nothing to read. */
+static inline MUST_CHECK enum status device_survey(struct device *device,
+                                                   struct logits_survey *survey, double temperature)
+{
+    return device->ops->survey(device, survey, temperature);
 }
 
 static inline MUST_CHECK enum status device_step_begin(struct device *device,
@@ -250,7 +275,7 @@ static inline MUST_CHECK enum status device_step_down(struct device *device, int
     return device->ops->step_down(device, layer, outputs);
 }
 
-/* From memory.delta: memory.logits of the step's row `row`. The first call after step_down ends the
+/* From memory.delta: the logits of the step's row `row`. The first call after step_down ends the
  * last layer. */
 static inline MUST_CHECK enum status device_step_logits(struct device *device, int64_t row,
                                                         struct span outputs)

@@ -574,11 +574,28 @@ static enum status logits(struct device *device, int64_t row)
     return STATUS_OK;
 }
 
-static float logprob(struct device *device, int32_t id)
+/* They are computed into memory.logits. */
+static enum status read_logits(struct device *device, struct span outputs)
+{
+    (void)device;
+    (void)outputs;
+    return STATUS_OK;
+}
+
+static enum status logprob(struct device *device, float *logprob, int32_t id)
 {
     struct device_cpu *cpu = device_cpu_of(device);
     const float *all = device->memory.logits;
-    return (float)(all[id] - cpu->kernels->logsumexp(all, cpu->spec.vocab));
+    *logprob = (float)(all[id] - cpu->kernels->logsumexp(all, cpu->spec.vocab));
+    return STATUS_OK;
+}
+
+static enum status survey(struct device *device, struct logits_survey *survey, double temperature)
+{
+    (void)device;
+    (void)temperature;
+    survey->count = 0;
+    return STATUS_OK;
 }
 
 /* ---- the rest ---- */
@@ -603,7 +620,9 @@ static const struct device_ops cpu_ops = {
     .attend = attend,
     .score = score,
     .logits = logits,
+    .read_logits = read_logits,
     .logprob = logprob,
+    .survey = survey,
     .step_begin = device_cpu_step_begin,
     .step_qkv = device_cpu_step_qkv,
     .step_attend = device_cpu_step_attend,

@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "kernels/kernels.h"
 #include "proto/clock.h"
 #include "worker/engine/device/arena.h"
 #include "worker/engine/device/device_cuda_parts.h"
@@ -19,7 +18,7 @@
 /* No piece of work between two waits of the host takes longer on a device that works. */
 #define HANG_NS 300000000000u
 
-enum { PIECE_ALIGNMENT = 16, LIST_SIDES = 2 };
+enum { PIECE_ALIGNMENT = 16, LIST_SIDES = 2, SURVEY_SIDES = 2, PARTS_OF_A_LAYER = 6 };
 
 /* ---- what the planner must know ---- */
 
@@ -50,6 +49,12 @@ static size_t rounded(int64_t bytes)
     return arena_rounded((size_t)bytes);
 }
 
+static size_t surveyed_bytes(const struct device_cuda *cuda)
+{
+    return arena_rounded((size_t)kernels_cuda_survey_blocks(cuda->spec.vocab) *
+                         sizeof(struct kernels_cuda_surveyed));
+}
+
 static size_t scratch_bytes(const struct device_cuda *cuda)
 {
     const int64_t rows = DEVICE_CUDA_BLOCK_ROWS;
@@ -57,7 +62,8 @@ static size_t scratch_bytes(const struct device_cuda *cuda)
            rounded(rows * wide_width(cuda) * 4) +
            rounded(rows * cuda->spec.ffn * DEVICE_CUDA_OPERAND_BYTES) +
            rounded(expanded_elements(cuda) * DEVICE_CUDA_OPERAND_BYTES) +
-           arena_rounded(cuda->lane->runtime->workspace_bytes);
+           arena_rounded(cuda->lane->runtime->workspace_bytes) + surveyed_bytes(cuda) +
+           SURVEY_SIDES * arena_rounded(sizeof(struct logits_survey));
 }
 
 static void describe(struct device_cuda *cuda)
@@ -96,10 +102,11 @@ static void describe(struct device_cuda *cuda)
         lane->facts.free_bytes > 0 ? lane->facts.free_bytes / lane->ranks : INT64_MAX;
     snprintf(device->facts, sizeof device->facts,
              "device=cuda gpu=%d gpus=%d ranks_on_gpu=%d name=\"%s\" bus=%s sm=%d.%d "
-             "memory_gib=%.1f runtime=\"%s\"%s",
+             "memory_gib=%.1f numa=%d links=%s runtime=\"%s\"%s",
              lane->device, lane->devices, lane->ranks, lane->facts.name, lane->facts.bus,
              lane->facts.major, lane->facts.minor, (double)lane->facts.memory_bytes / 0x1p30,
-             lane->runtime->name, lane->ranks > 1 ? " timings=invalid" : "");
+             lane->facts.numa_node, lane->links, lane->runtime->name,
+             lane->ranks > 1 ? " timings=invalid" : "");
 }
 
 /* ---- memory ---- */
@@ -114,8 +121,10 @@ static void release_memory(struct device_cuda *cuda)
     }
     runtime->host_release(cuda->pinned_lists);
     runtime->host_release(cuda->pinned_logits);
+    runtime->host_release(cuda->pinned_survey);
     cuda->pinned_lists = NULL;
     cuda->pinned_logits = NULL;
+    cuda->pinned_survey = NULL;
 }
 
 static void destroy(struct device *device)
@@ -125,6 +134,7 @@ static void destroy(struct device *device)
     release_memory(cuda);
     for (int e = 0; e < DEVICE_CUDA_AHEAD; e++)
         runtime->event_destroy(cuda->layers_done[e]);
+    part_clock_deinit(&cuda->clock);
     runtime->event_destroy(cuda->reached);
     runtime->event_destroy(cuda->lists_read);
     weights_cuda_destroy(cuda->weights);
@@ -187,6 +197,8 @@ static void carve_all(struct device_cuda *cuda)
     cuda->narrow = carve(&at, (int64_t)rounded(rows * spec->ffn * DEVICE_CUDA_OPERAND_BYTES));
     cuda->expanded =
         carve(&at, (int64_t)rounded(expanded_elements(cuda) * DEVICE_CUDA_OPERAND_BYTES));
+    cuda->surveyed = (void *)carve(&at, (int64_t)surveyed_bytes(cuda));
+    cuda->survey = (void *)carve(&at, (int64_t)arena_rounded(sizeof *cuda->survey));
     cuda->workspace = at;
     cuda->logits = cuda->regions[MEMORY_LOGITS];
     cuda->logit_normed = cuda->logits + (int64_t)DEVICE_CUDA_LOGIT_ROWS * spec->vocab;
@@ -196,7 +208,8 @@ static void carve_all(struct device_cuda *cuda)
     carve_side(cuda, &cuda->there, &cuda->step.there, cuda->regions[MEMORY_LISTS]);
 }
 
-/* The bytes of a region that lie on the device: of lists one side, of logits all rows but one. */
+/* The bytes of a region that lie on the device: of lists and the survey one side, of logits all
+ * rows but one. */
 static size_t device_bytes(const struct device_cuda *cuda, enum memory_region region)
 {
     const size_t bytes = (size_t)cuda->plan.bytes[region];
@@ -210,6 +223,8 @@ static size_t device_bytes(const struct device_cuda *cuda, enum memory_region re
         return bytes / LIST_SIDES;
     case MEMORY_LOGITS:
         return bytes - logit_row;
+    case MEMORY_THREAD_SCRATCH:
+        return bytes - arena_rounded(sizeof(struct logits_survey));
     default:
         return bytes;
     }
@@ -225,8 +240,12 @@ static enum status allocate_all(struct device_cuda *cuda)
     }
     TRY(runtime->host_allocate(&cuda->pinned_lists,
                                (size_t)cuda->plan.bytes[MEMORY_LISTS] / LIST_SIDES));
-    return runtime->host_allocate(&cuda->pinned_logits, (size_t)cuda->plan.bytes[MEMORY_LOGITS] -
-                                                            device_bytes(cuda, MEMORY_LOGITS));
+    TRY(runtime->host_allocate(&cuda->pinned_logits, (size_t)cuda->plan.bytes[MEMORY_LOGITS] -
+                                                         device_bytes(cuda, MEMORY_LOGITS)));
+    void *survey;
+    TRY(runtime->host_allocate(&survey, arena_rounded(sizeof *cuda->pinned_survey)));
+    cuda->pinned_survey = survey;
+    return STATUS_OK;
 }
 
 static enum status prepare(struct device *device, const struct choice *choice,
@@ -311,6 +330,20 @@ enum status device_cuda_settle(struct device_cuda *cuda, const struct device_dri
 {
     TRY(cuda->lane->runtime->event_record(cuda->reached, cuda->lane->compute));
     return device_cuda_wait(cuda, cuda->reached, drive);
+}
+
+enum status device_cuda_part(struct device_cuda *cuda, enum device_part part)
+{
+    return cuda->device.times_parts ? part_clock_begin(&cuda->clock, part) : STATUS_OK;
+}
+
+enum status device_cuda_end_parts(struct device_cuda *cuda, const struct device_drive *drive)
+{
+    if (!cuda->device.times_parts)
+        return STATUS_OK;
+    TRY(part_clock_begin(&cuda->clock, DEVICE_PARTS));
+    TRY(device_cuda_settle(cuda, drive));
+    return part_clock_read(&cuda->clock, cuda->device.part_seconds);
 }
 
 enum status device_cuda_copy(struct device_cuda *cuda, void *to, const void *from, size_t bytes)
@@ -427,13 +460,6 @@ enum status device_cuda_attend(struct device_cuda *cuda, const struct kernels_cu
 
 /* ---- the rest ---- */
 
-static float logprob(struct device *device, int32_t id)
-{
-    const float *all = device->memory.logits;
-    const struct kernels *plain = kernels_find("reference");
-    return (float)(all[id] - plain->logsumexp(all, device->shape.vocab));
-}
-
 static void skip(struct device *device)
 {
     atomic_store(&device_cuda_of(device)->skipping, true);
@@ -453,7 +479,9 @@ static const struct device_ops cuda_ops = {
     .attend = device_cuda_attend_stage,
     .score = device_cuda_score,
     .logits = device_cuda_logits,
-    .logprob = logprob,
+    .read_logits = device_cuda_read_logits,
+    .logprob = device_cuda_logprob,
+    .survey = device_cuda_survey,
     .step_begin = device_cuda_step_begin,
     .step_qkv = device_cuda_step_qkv,
     .step_attend = device_cuda_step_attend,
@@ -475,7 +503,7 @@ static enum status create_events(struct device_cuda *cuda)
     TRY(runtime->event_create(&cuda->reached));
     for (int e = 0; e < DEVICE_CUDA_AHEAD; e++)
         TRY(runtime->event_create(&cuda->layers_done[e]));
-    return STATUS_OK;
+    return part_clock_init(&cuda->clock, cuda->lane, PARTS_OF_A_LAYER * cuda->spec.layers + 8);
 }
 
 enum status device_cuda_create(struct device **out, const struct model *model,

@@ -1,6 +1,6 @@
 /* What the files of the CUDA device share: device_cuda.c (memory, the device itself),
- * device_cuda_stage.c (stages with sharded queries) and device_cuda_step.c (replicated queries,
- * decode). For them only. */
+ * device_cuda_stage.c (stages with sharded queries), device_cuda_step.c (replicated queries,
+ * decode) and device_cuda_logits.c (what is read of logits). For them only. */
 #pragma once
 
 #include <stdatomic.h>
@@ -9,6 +9,7 @@
 #include "proto/model/spec.h"
 #include "worker/engine/device/cuda_runtime.h"
 #include "worker/engine/device/device.h"
+#include "worker/engine/device/part_clock.h"
 #include "worker/engine/device/weights_cuda.h"
 
 enum {
@@ -71,24 +72,29 @@ struct device_cuda {
     void *regions[MEMORY_REGIONS]; /* on the device */
     void *pinned_lists;
     void *pinned_logits;
-    float *hidden;                        /* [rows, hidden] */
-    char *queries;                        /* [frames, rows, heads, head_dim] operand */
-    float *acc;                           /* [rows, heads, head_dim] */
-    float *max;                           /* [rows, heads] */
-    float *sum;                           /* [rows, heads] */
-    float *tables;                        /* [frames + 1, rows, head_dim / 2, 2] */
-    void *normed;                         /* [block, hidden or heads * head_dim] operand */
-    float *wide;                          /* [block, q|k|v or gate|up] */
-    void *narrow;                         /* [block, ffn] operand */
-    void *expanded;                       /* [expanded_elements] operand: a matrix, or a part */
-    void *workspace;                      /* of products */
-    float *logits;                        /* [DEVICE_CUDA_LOGIT_ROWS, vocab] */
-    float *logit_normed;                  /* [DEVICE_CUDA_LOGIT_ROWS, hidden]; or operand */
-    char *sinks;                          /* [layers, 2, sink_panels] panel records */
+    struct logits_survey *pinned_survey;
+    float *hidden;                          /* [rows, hidden] */
+    char *queries;                          /* [frames, rows, heads, head_dim] operand */
+    float *acc;                             /* [rows, heads, head_dim] */
+    float *max;                             /* [rows, heads] */
+    float *sum;                             /* [rows, heads] */
+    float *tables;                          /* [frames + 1, rows, head_dim / 2, 2] */
+    void *normed;                           /* [block, hidden or heads * head_dim] operand */
+    float *wide;                            /* [block, q|k|v or gate|up] */
+    void *narrow;                           /* [block, ffn] operand */
+    void *expanded;                         /* [expanded_elements] operand: a matrix, or a part */
+    void *workspace;                        /* of products */
+    struct logits_survey *survey;           /* of the logits at hand */
+    struct kernels_cuda_surveyed *surveyed; /* [kernels_cuda_survey_blocks(vocab)] */
+    float *logits;       /* [DEVICE_CUDA_LOGIT_ROWS, vocab]; the first row is the one at hand */
+    float *logit_normed; /* [DEVICE_CUDA_LOGIT_ROWS, hidden]; or operand */
+    char *sinks;         /* [layers, 2, sink_panels] panel records */
     struct device_cuda_lists host, there; /* of the stage */
     struct CUevent_st *lists_read;        /* the pinned lists may be written */
     struct CUevent_st *reached;           /* what the host waits for */
     struct CUevent_st *layers_done[DEVICE_CUDA_AHEAD];
+    struct part_clock clock;
+    enum device_part logits_part; /* whose the logits at hand are */
 
     struct device_stage stage;
     struct attention_span *spans; /* [span_count]: the stage's queries that have rows */
@@ -144,6 +150,13 @@ MUST_CHECK enum status device_cuda_wait(struct device_cuda *cuda, struct CUevent
 MUST_CHECK enum status device_cuda_settle(struct device_cuda *cuda,
                                           const struct device_drive *drive);
 
+/* What is put on the compute stream from now on is this part's, where parts are timed. */
+MUST_CHECK enum status device_cuda_part(struct device_cuda *cuda, enum device_part part);
+
+/* The parts end; where they are timed, waits and counts them. */
+MUST_CHECK enum status device_cuda_end_parts(struct device_cuda *cuda,
+                                             const struct device_drive *drive);
+
 /* Copies `bytes` on the compute stream. */
 MUST_CHECK enum status device_cuda_copy(struct device_cuda *cuda, void *to, const void *from,
                                         size_t bytes);
@@ -173,6 +186,12 @@ enum status device_cuda_attend_stage(struct device *device, int layer,
 enum status device_cuda_score(struct device *device, float *logprobs, int64_t tokens,
                               const struct device_drive *drive);
 enum status device_cuda_logits(struct device *device, int64_t row);
+
+/* The operations of device_cuda_logits.c. */
+enum status device_cuda_read_logits(struct device *device, struct span outputs);
+enum status device_cuda_logprob(struct device *device, float *logprob, int32_t id);
+enum status device_cuda_survey(struct device *device, struct logits_survey *survey,
+                               double temperature);
 
 /* The operations of device_cuda_step.c. */
 MUST_CHECK enum status device_cuda_step_prepare(struct device_cuda *cuda);

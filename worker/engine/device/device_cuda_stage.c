@@ -69,11 +69,13 @@ enum status device_cuda_begin(struct device *device, const struct device_stage *
     const int64_t rows = stage->shard->rows;
     cuda->stage = *stage;
     atomic_store(&cuda->skipping, false);
+    part_clock_forget(&cuda->clock);
     TRY(find_spans(cuda, stage->shard));
     TRY(device_cuda_wait(cuda, cuda->lists_read, NULL));
     if (rows == 0)
         return STATUS_OK;
     fill_lists(cuda, stage);
+    TRY(device_cuda_part(cuda, DEVICE_PART_ROWS));
     TRY(send_lists(cuda, rows));
     TRY(device_cuda_tables(cuda, stage->bands, cuda->tables, cuda->there.indices, rows));
     const struct kernels_cuda_embed embed = {
@@ -218,6 +220,7 @@ enum status device_cuda_rows(struct device *device, int layer, const struct devi
     struct CUevent_st *done = cuda->layers_done[layer % DEVICE_CUDA_AHEAD];
     const int64_t start_ns = clock_now_ns();
     TRY(device_cuda_wait(cuda, done, drive));
+    TRY(device_cuda_part(cuda, DEVICE_PART_ROWS));
     for (int item = 0; item < shard->block_count; item++) {
         const int which = shard->order[item];
         if (!atomic_load(&cuda->skipping))
@@ -227,6 +230,8 @@ enum status device_cuda_rows(struct device *device, int layer, const struct devi
     }
     cuda->fresh = true;
     TRY(cuda->lane->runtime->event_record(done, cuda->lane->compute));
+    if (layer == cuda->spec.layers)
+        TRY(device_cuda_end_parts(cuda, drive));
     device->compute_seconds += clock_seconds_since(start_ns);
     return STATUS_OK;
 }
@@ -252,6 +257,7 @@ enum status device_cuda_attend_stage(struct device *device, int layer,
         .scale_log2 = device_cuda_scale_log2(cuda),
     };
     (void)layer;
+    TRY(device_cuda_part(cuda, DEVICE_PART_ATTEND));
     if (!atomic_load(&cuda->skipping)) {
         TRY(device_cuda_attend(cuda, &args, cuda->spans, cuda->span_queries, cuda->span_count, keys,
                                count));
@@ -304,6 +310,7 @@ enum status device_cuda_score(struct device *device, float *logprobs, int64_t to
     if (shard->rows == 0)
         return STATUS_OK;
     fill_targets(cuda, tokens);
+    TRY(device_cuda_part(cuda, DEVICE_PART_HEAD));
     TRY(device_cuda_copy(cuda, cuda->there.targets, cuda->host.targets,
                          (size_t)shard->rows * sizeof(int32_t)));
     for (int64_t row = 0; row < shard->rows; row += DEVICE_CUDA_LOGIT_ROWS) {
@@ -315,6 +322,7 @@ enum status device_cuda_score(struct device *device, float *logprobs, int64_t to
     }
     TRY(device_cuda_copy(cuda, cuda->host.scores, cuda->there.scores,
                          (size_t)shard->rows * sizeof *cuda->host.scores));
+    TRY(device_cuda_end_parts(cuda, drive));
     TRY(device_cuda_settle(cuda, drive));
     for (int64_t row = 0; row < shard->rows; row++)
         logprobs[row] = cuda->host.targets[row] < 0 ? 0 : cuda->host.scores[row].logprob;
@@ -325,14 +333,11 @@ enum status device_cuda_score(struct device *device, float *logprobs, int64_t to
 enum status device_cuda_logits(struct device *device, int64_t row)
 {
     struct device_cuda *cuda = device_cuda_of(device);
-    const int64_t start_ns = clock_now_ns();
+    cuda->logits_part = DEVICE_PART_HEAD;
+    TRY(device_cuda_part(cuda, DEVICE_PART_HEAD));
     TRY(norm(cuda, cuda->logit_normed, cuda->hidden + row * cuda->spec.hidden,
              cuda->weights->output_norm, 1));
     TRY(device_cuda_multiply(cuda, cuda->logits, cuda->spec.vocab, cuda->logit_normed,
                              &cuda->weights->output, 1, false));
-    TRY(device_cuda_copy(cuda, device->memory.logits, cuda->logits,
-                         (size_t)cuda->spec.vocab * sizeof(float)));
-    TRY(device_cuda_settle(cuda, NULL));
-    device->compute_seconds += clock_seconds_since(start_ns);
-    return STATUS_OK;
+    return device_cuda_end_parts(cuda, NULL);
 }

@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "proto/clock.h"
 #include "worker/engine/device/arena.h"
 #include "worker/engine/device/device_cuda_parts.h"
 
@@ -194,8 +193,11 @@ enum status device_cuda_step_begin(struct device *device, const struct device_st
     step->given = *given;
     step->ended = false;
     step->segments.next = 0;
-    step->segments.used = given->token && (cuda->choice.workers == 1 || !cuda->choice.decode_split);
+    step->segments.used = given->token && !device->times_parts &&
+                          (cuda->choice.workers == 1 || !cuda->choice.decode_split);
+    part_clock_forget(&cuda->clock);
     TRY(device_cuda_wait(cuda, cuda->lists_read, NULL));
+    TRY(device_cuda_part(cuda, DEVICE_PART_STEP_QKV));
     TRY(send_lists(cuda));
     TRY(open_segment(cuda));
     return runs(cuda) ? embed_rows(cuda) : STATUS_OK;
@@ -251,6 +253,7 @@ enum status device_cuda_step_qkv(struct device *device, int layer, struct span o
                                                           &weights->attn_v};
     if (!runs(cuda))
         return STATUS_OK;
+    TRY(device_cuda_part(cuda, DEVICE_PART_STEP_QKV));
     TRY(add_and_norm(cuda, layer > 0, weights->attn_norm));
     return multiply(cuda, device->memory.qkv, cuda->step.normed, matrices, 3, cuda->step.given.rows,
                     outputs);
@@ -376,6 +379,7 @@ enum status device_cuda_step_attend(struct device *device, int layer,
 {
     struct device_cuda *cuda = device_cuda_of(device);
     if (runs(cuda)) {
+        TRY(device_cuda_part(cuda, DEVICE_PART_STEP_ATTEND));
         TRY(turn(cuda, layer));
         if (cuda->step.given.rows <= FEW_ROWS)
             TRY(attend_ranges(cuda, layer));
@@ -405,6 +409,7 @@ enum status device_cuda_step_output(struct device *device, int layer, struct spa
         TRY(open_segment(cuda));
     if (!runs(cuda))
         return STATUS_OK;
+    TRY(device_cuda_part(cuda, DEVICE_PART_STEP_OUTPUT));
     LAUNCH(cuda, attention_combine, &combine);
     return multiply(cuda, device->memory.delta, step->mixed, &matrix, 1, step->given.rows, outputs);
 }
@@ -429,6 +434,7 @@ enum status device_cuda_step_gate(struct device *device, int layer, struct span 
     };
     if (!runs(cuda))
         return STATUS_OK;
+    TRY(device_cuda_part(cuda, DEVICE_PART_STEP_GATE));
     TRY(add_and_norm(cuda, true, weights->ffn_norm));
     TRY(multiply(cuda, device->memory.gate, step->normed, &gate, 1, rows, outputs));
     TRY(multiply(cuda, step->up, step->normed, &up, 1, rows, outputs));
@@ -443,6 +449,7 @@ enum status device_cuda_step_down(struct device *device, int layer, struct span 
     const struct kernels_cuda_matrix *const matrix = &cuda->weights->layers[layer].ffn_down;
     if (!runs(cuda))
         return STATUS_OK;
+    TRY(device_cuda_part(cuda, DEVICE_PART_STEP_DOWN));
     return multiply(cuda, device->memory.delta, device->memory.gate, &matrix, 1,
                     cuda->step.given.rows, outputs);
 }
@@ -453,22 +460,19 @@ static enum status find_logits(struct device_cuda *cuda, int64_t row, struct spa
     const struct kernels_cuda_matrix *const matrix = &cuda->weights->output;
     if (!step->ended)
         TRY(add_and_norm(cuda, true, cuda->weights->output_norm));
-    TRY(multiply(cuda, cuda->logits, step->normed + row * cuda->spec.hidden, &matrix, 1, 1,
-                 outputs));
-    return device_cuda_copy(cuda, cuda->device.memory.logits + outputs.first,
-                            cuda->logits + outputs.first,
-                            (size_t)(outputs.end - outputs.first) * sizeof(float));
+    return multiply(cuda, cuda->logits, step->normed + row * cuda->spec.hidden, &matrix, 1, 1,
+                    outputs);
 }
 
 enum status device_cuda_step_logits(struct device *device, int64_t row, struct span outputs)
 {
     struct device_cuda *cuda = device_cuda_of(device);
-    const int64_t start_ns = clock_now_ns();
-    if (runs(cuda))
+    cuda->logits_part = DEVICE_PART_STEP_LOGITS;
+    if (runs(cuda)) {
+        TRY(device_cuda_part(cuda, DEVICE_PART_STEP_LOGITS));
         TRY(find_logits(cuda, row, outputs));
+    }
     cuda->step.ended = true;
     TRY(close_segment(cuda));
-    TRY(device_cuda_settle(cuda, NULL));
-    device->compute_seconds += clock_seconds_since(start_ns);
-    return STATUS_OK;
+    return device_cuda_end_parts(cuda, NULL);
 }
