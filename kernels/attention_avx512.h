@@ -198,22 +198,6 @@ INLINE void softmax_tile(const __m512 scores[ATTENTION_TILE_ROWS][VECTORS],
     store_rows(rows->sum, _mm256_add_ps(sums, across(vectors, tile_rows, false)), rows->count);
 }
 
-/* What the next tile of rows begins with is fetched while this one's probabilities are made. */
-INLINE void fetch_next(const struct attention_chunk *chunk, const struct attention_rows *rows,
-                       const struct attention_product *scores, const int tile_rows,
-                       const struct arithmetic arithmetic)
-{
-    const int head_dim = chunk->args->head_dim;
-    const int query_bytes = tile_rows * head_dim * arithmetic.operand_bytes;
-    const char *queries = (const char *)scores->a + query_bytes;
-    for (int i = 0; i < query_bytes; i += ATTENTION_LINE)
-        _mm_prefetch(queries + i, _MM_HINT_T0);
-#pragma GCC unroll 6
-    for (int r = 0; r < tile_rows; r++)
-        for (int d = 0; d < head_dim; d += ATTENTION_LINE / (int)sizeof(float))
-            _mm_prefetch(rows->acc[tile_rows + r] + d, _MM_HINT_T0);
-}
-
 INLINE void whole_rows(const struct attention_chunk *chunk, const struct attention_panel *panel,
                        const struct attention_rows *rows, int frame, const int tile_rows,
                        const struct arithmetic arithmetic)
@@ -227,8 +211,6 @@ INLINE void whole_rows(const struct attention_chunk *chunk, const struct attenti
     struct attention_product product;
     attention_walk_scores(&product, chunk, panel, rows, frame, (size_t)arithmetic.operand_bytes);
     add_products(scores, &product, 0, tile_rows, VECTORS, arithmetic);
-    if (tile_rows == ATTENTION_TILE_ROWS)
-        fetch_next(chunk, rows, &product, tile_rows, arithmetic);
     softmax_tile(scores, chunk, rows, NULL, tile_rows, arithmetic);
     attention_walk_values(&product, chunk, panel, rows, ~UINT64_C(0),
                           (size_t)arithmetic.operand_bytes);

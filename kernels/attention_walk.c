@@ -33,43 +33,6 @@ static uint64_t frame_lanes(const struct attention_chunk *chunk,
     return all;
 }
 
-void attention_walk_scores(struct attention_product *product, const struct attention_chunk *chunk,
-                           const struct attention_panel *panel, const struct attention_rows *rows,
-                           int frame, size_t operand_bytes)
-{
-    int head_dim = chunk->args->head_dim;
-    *product = (struct attention_product){
-        .a = (const char *)chunk->queries[frame] +
-             (size_t)rows->first * (size_t)head_dim * operand_bytes,
-        .a_stride = head_dim,
-        .b = panel->keys,
-        .b_stride = PANEL_TOKENS,
-        .pairs = head_dim / 2,
-        .ahead = rows->ahead,
-        .ahead_lines = chunk->ahead_lines,
-    };
-}
-
-void attention_walk_values(struct attention_product *product, const struct attention_chunk *chunk,
-                           const struct attention_panel *panel, const struct attention_rows *rows,
-                           uint64_t lanes, size_t operand_bytes)
-{
-    int head_dim = chunk->args->head_dim;
-    int first = __builtin_ctzll(lanes) / 2;
-    int end = (65 - __builtin_clzll(lanes)) / 2;
-    *product = (struct attention_product){
-        .c = rows->acc,
-        .a = (const char *)chunk->scores + (size_t)(2 * first) * operand_bytes,
-        .a_stride = PANEL_TOKENS * (int)(sizeof(float) / operand_bytes),
-        .b = panel->values + (size_t)first * (size_t)head_dim,
-        .b_stride = head_dim,
-        .pairs = end - first,
-        .accumulate = true,
-        .ahead = rows->ahead + (size_t)(PANEL_TOKENS / 16 * chunk->ahead_lines) * ATTENTION_LINE,
-        .ahead_lines = chunk->ahead_lines,
-    };
-}
-
 /* scores [rows, 64], at least at `lanes`. */
 static void score(const struct attention_chunk *chunk, const struct attention_panel *panel,
                   const struct attention_rows *rows, int frame, float *scores, uint64_t lanes,
@@ -217,8 +180,6 @@ static void load_state(struct attention_chunk *chunk)
         }
     memset(chunk->max + row, 0, 8 * sizeof(float));
     memset(chunk->sum + row, 0, 8 * sizeof(float));
-    for (int r = 0; r < ATTENTION_TILE_ROWS; r++)
-        chunk->acc[row + r] = chunk->acc[row - 1];
 }
 
 static void store_state(const struct attention_chunk *chunk)

@@ -27,7 +27,7 @@ struct attention_chunk {
     int ahead_lines;       /* of a tile of rows: see struct attention_product */
     float max[ATTENTION_ROWS + 8];
     float sum[ATTENTION_ROWS + 8];
-    float *acc[ATTENTION_ROWS + ATTENTION_TILE_ROWS];
+    float *acc[ATTENTION_ROWS];
     void *queries[BANDS_FRAMES_MAX]; /* [rows, head_dim] as the variant copies them, or NULL */
     float *scores;                   /* [ATTENTION_TILE_ROWS, PANEL_TOKENS] */
     float *other;                    /* the same, of a further query frame */
@@ -47,7 +47,7 @@ struct attention_rows {
     int in_head; /* the same within its KV head */
     int count;
     const char *ahead; /* its share of the next panel, to prefetch */
-    float *const *acc; /* of each row, and of as many behind */
+    float *const *acc; /* [count] */
     float *max;        /* [count], of eight that may be read */
     float *sum;
     uint64_t visible[ATTENTION_TILE_ROWS]; /* lanes of the panel; set for a masked tile */
@@ -91,12 +91,47 @@ void attention_walk(const struct attention_args *args, const struct attention_ti
 size_t attention_walk_scratch_bytes(const struct kernels_limits *limits,
                                     const struct attention_tile_ops *ops);
 
-/* The products of a tile and a panel: with the keys, into the chunk's scores, by queries of
- * `operand_bytes` an element; and of probabilities as wide with the values, keys among `lanes`,
- * into acc. c of the first is [ATTENTION_TILE_ROWS] pointers of the caller's, or NULL. */
-void attention_walk_scores(struct attention_product *product, const struct attention_chunk *chunk,
-                           const struct attention_panel *panel, const struct attention_rows *rows,
-                           int frame, size_t operand_bytes);
-void attention_walk_values(struct attention_product *product, const struct attention_chunk *chunk,
-                           const struct attention_panel *panel, const struct attention_rows *rows,
-                           uint64_t lanes, size_t operand_bytes);
+/* The product of a tile's queries, of `operand_bytes` an element, with a panel's keys: scores. The
+ * caller says where they go. */
+static inline void attention_walk_scores(struct attention_product *product,
+                                         const struct attention_chunk *chunk,
+                                         const struct attention_panel *panel,
+                                         const struct attention_rows *rows, int frame,
+                                         size_t operand_bytes)
+{
+    int head_dim = chunk->args->head_dim;
+    *product = (struct attention_product){
+        .a = (const char *)chunk->queries[frame] +
+             (size_t)rows->first * (size_t)head_dim * operand_bytes,
+        .a_stride = head_dim,
+        .b = panel->keys,
+        .b_stride = PANEL_TOKENS,
+        .pairs = head_dim / 2,
+        .ahead = rows->ahead,
+        .ahead_lines = chunk->ahead_lines,
+    };
+}
+
+/* The product of a tile's probabilities, as wide, with a panel's values: into acc, over the keys
+ * among `lanes`; the others' probabilities are 0. */
+static inline void attention_walk_values(struct attention_product *product,
+                                         const struct attention_chunk *chunk,
+                                         const struct attention_panel *panel,
+                                         const struct attention_rows *rows, uint64_t lanes,
+                                         size_t operand_bytes)
+{
+    int head_dim = chunk->args->head_dim;
+    int first = __builtin_ctzll(lanes) / 2;
+    int end = (65 - __builtin_clzll(lanes)) / 2;
+    *product = (struct attention_product){
+        .c = rows->acc,
+        .a = (const char *)chunk->scores + (size_t)(2 * first) * operand_bytes,
+        .a_stride = PANEL_TOKENS * (int)(sizeof(float) / operand_bytes),
+        .b = panel->values + (size_t)first * (size_t)head_dim,
+        .b_stride = head_dim,
+        .pairs = end - first,
+        .accumulate = true,
+        .ahead = rows->ahead + (size_t)(PANEL_TOKENS / 16 * chunk->ahead_lines) * ATTENTION_LINE,
+        .ahead_lines = chunk->ahead_lines,
+    };
+}

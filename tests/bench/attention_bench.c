@@ -6,6 +6,7 @@
  * visible pairs, 4 * head_dim a pair and head. */
 #include <math.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -105,6 +106,7 @@ static struct attention_args item_args(struct bench *bench, int kv_head, int64_t
 
 struct thread {
     struct bench *bench;
+    void *(*body)(void *);
     int index;
     double rate;    /* of a probe */
     double seconds; /* of processor time */
@@ -166,6 +168,28 @@ static void *probe_read(void *context)
     return NULL;
 }
 
+/* The index-th processor that the process may use, as the engine pins its threads. */
+static void pin(int index)
+{
+    cpu_set_t allowed, one;
+    if (sched_getaffinity(0, sizeof allowed, &allowed) != 0 || CPU_COUNT(&allowed) == 0)
+        return;
+    int skip = index % CPU_COUNT(&allowed);
+    int cpu = 0;
+    while (!CPU_ISSET(cpu, &allowed) || skip-- > 0)
+        cpu++;
+    CPU_ZERO(&one);
+    CPU_SET(cpu, &one);
+    (void)pthread_setaffinity_np(pthread_self(), sizeof one, &one);
+}
+
+static void *pinned(void *context)
+{
+    struct thread *thread = context;
+    pin(thread->index);
+    return thread->body(context);
+}
+
 /* Runs `body` on all threads; processor seconds a thread. The rates that they measured are added
  * up. */
 static double on_threads(struct bench *bench, void *(*body)(void *), double *rate)
@@ -175,8 +199,8 @@ static double on_threads(struct bench *bench, void *(*body)(void *), double *rat
     atomic_store(&bench->next, 0);
     double seconds = 0;
     for (int t = 0; t < bench->threads; t++) {
-        threads[t] = (struct thread){.bench = bench, .index = t};
-        if (pthread_create(&handles[t], NULL, body, &threads[t]) != 0)
+        threads[t] = (struct thread){.bench = bench, .body = body, .index = t};
+        if (pthread_create(&handles[t], NULL, pinned, &threads[t]) != 0)
             exit(1);
     }
     *rate = 0;
