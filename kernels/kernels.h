@@ -12,8 +12,8 @@
  * | avx512       | bf16 q, f32 sum | bf16 panels    | AVX-512 F/BW/VL        |
  * | avx512_bf16  | bf16            | bf16 panels    | AVX-512 F/BW/VL, BF16  |
  *
- * Norm, rope, swiglu and the storing of keys and values are AVX2's in both AVX-512 variants, which
- * share their decode products. Those two were checked under emulation only, and not measured.
+ * Norm, rope, swiglu, the merging of states and the storing of keys and values are AVX2's in both
+ * AVX-512 variants, which share their decode products.
  *
  * No kernel allocates; scratch comes from the caller, one per thread, 64-byte aligned,
  * scratch_bytes() long. "Row" means one token's vector. All sums are float32. Rows are independent:

@@ -8,7 +8,8 @@
 
 Every engine gets all cores that the process may use. Cases: longhaul with one worker and all threads; longhaul with two
 workers that share the same cores; llama.cpp with and without flash attention. The first output line is a manifest; each
-further one is a case with every sample, medians, and ratios taken sample by sample against longhaul's one worker."""
+further one is a case with every sample, medians, and ratios taken sample by sample against the first case, longhaul's one worker
+unless --case leaves it out."""
 import argparse
 import json
 import os
@@ -19,7 +20,8 @@ import sys
 import tempfile
 import time
 
-DECODE_TOKENS = 48
+DECODE_TOKENS = 128
+CASES = ["longhaul 1 worker", "longhaul 2 workers", "llama.cpp flash", "llama.cpp"]
 
 
 def parse():
@@ -29,7 +31,8 @@ def parse():
     parser.add_argument("--text", required=True, help="UTF-8 prose, longer than the longest prompt")
     parser.add_argument("--tokens", type=int, nargs="+", default=[8192])
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--without-llama", action="store_true")
+    parser.add_argument("--decode-tokens", type=int, default=DECODE_TOKENS)
+    parser.add_argument("--case", nargs="+", choices=CASES, default=CASES)
     parser.add_argument("--out", required=True)
     return parser.parse_args()
 
@@ -64,7 +67,7 @@ def cut(arguments, ids_wanted, folder):
 
 def run_longhaul(arguments, path, cores, workers):
     words = ["--workers", str(workers), "--threads", str(max(1, cores // workers)), "--raw", "--prompt-file", path,
-             "--max-tokens", str(DECODE_TOKENS)]
+             "--max-tokens", str(arguments.decode_tokens)]
     result = longhaul(arguments, "run", *words)
     usage, seconds = result["usage"], result["seconds"]
     return (usage["prompt_tokens"] / seconds["prefill"],
@@ -73,18 +76,18 @@ def run_longhaul(arguments, path, cores, workers):
 
 def run_llama_cpp_python(arguments, ids, cores, flash):
     from llama_cpp import Llama
-    llama = Llama(arguments.model, n_ctx=len(ids) + DECODE_TOKENS + 8, n_threads=cores, n_threads_batch=cores,
+    llama = Llama(arguments.model, n_ctx=len(ids) + arguments.decode_tokens + 8, n_threads=cores, n_threads_batch=cores,
                   n_batch=512, n_ubatch=512, flash_attn=flash, verbose=False)
     start = time.monotonic()
     llama.eval(ids)
     prefill = time.monotonic() - start
     token = ids[-1]
     start = time.monotonic()
-    for _ in range(DECODE_TOKENS):
+    for _ in range(arguments.decode_tokens):
         llama.eval([token])
     decode = time.monotonic() - start
     llama.close()
-    return len(ids) / prefill, DECODE_TOKENS / decode
+    return len(ids) / prefill, arguments.decode_tokens / decode
 
 
 # In a process of its own: the library's threads spin on after the work.
@@ -108,7 +111,7 @@ print(json.dumps([reply["timings"], xllamacpp.get_system_info()]))
 
 def run_xllamacpp(arguments, ids, cores, flash):
     reply = subprocess.run([sys.executable, "-c", XLLAMACPP, arguments.model, str(cores), str(flash),
-                            str(DECODE_TOKENS)], input=json.dumps(ids), check=True, stdout=subprocess.PIPE,
+                            str(arguments.decode_tokens)], input=json.dumps(ids), check=True, stdout=subprocess.PIPE,
                            stderr=subprocess.DEVNULL, text=True, timeout=3600).stdout
     timings, _ = json.loads(reply.splitlines()[-1])
     assert timings["prompt_n"] == len(ids), timings
@@ -134,20 +137,21 @@ def summary(samples, baseline):
             continue
         rows[f"{name}_tokens_per_second"] = [round(value, 2) for value in values]
         rows[f"{name}_median"] = round(statistics.median(values), 2)
-        rows[f"{name}_over_one_worker"] = round(statistics.median(a / b for a, b in zip(values, base)), 3)
+        rows[f"{name}_over_first_case"] = round(statistics.median(a / b for a, b in zip(values, base)), 3)
     return rows
 
 
 def main():
     arguments = parse()
     cores = len(os.sched_getaffinity(0))
-    cases = {"longhaul 1 worker": lambda path, ids: run_longhaul(arguments, path, cores, 1),
-             "longhaul 2 workers": lambda path, ids: run_longhaul(arguments, path, cores, 2)}
     llama_build = "left out"
-    if not arguments.without_llama:
+    runners = {"longhaul 1 worker": lambda path, ids: run_longhaul(arguments, path, cores, 1),
+               "longhaul 2 workers": lambda path, ids: run_longhaul(arguments, path, cores, 2)}
+    if any(name.startswith("llama.cpp") for name in arguments.case):
         run_llama, llama_build = llama_runner()
-        cases["llama.cpp flash"] = lambda path, ids: run_llama(arguments, ids, cores, True)
-        cases["llama.cpp"] = lambda path, ids: run_llama(arguments, ids, cores, False)
+        runners["llama.cpp flash"] = lambda path, ids: run_llama(arguments, ids, cores, True)
+        runners["llama.cpp"] = lambda path, ids: run_llama(arguments, ids, cores, False)
+    cases = {name: runners[name] for name in CASES if name in arguments.case}
     with open("/proc/cpuinfo", encoding="utf-8") as file:
         model = next((line.split(":")[1].strip() for line in file if line.startswith("model name")), "?")
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True,
@@ -158,7 +162,7 @@ def main():
         print(json.dumps({"manifest": {
             "command": "tests/bench/compare_llama.py", "commit": commit, "cpu": model, "cores": cores,
             "kernels": doctor["best_kernels"], "llama": llama_build, "system": platform.platform(), "model": os.path.basename(arguments.model),
-            "decode_tokens": DECODE_TOKENS, "load_average": os.getloadavg()[0]}}), file=out, flush=True)
+            "decode_tokens": arguments.decode_tokens, "load_average": os.getloadavg()[0]}}), file=out, flush=True)
         for tokens in arguments.tokens:
             path, ids = cut(arguments, tokens, folder)
             samples = {name: [] for name in cases}
@@ -168,7 +172,7 @@ def main():
                     print(f"{len(ids)} tokens, {name}: prefill {samples[name][-1][0]:.1f}/s, "
                           f"decode {samples[name][-1][1] or 0:.1f}/s", flush=True)
             for name in cases:
-                row = {"case": name, "prompt_tokens": len(ids), **summary(samples[name], samples["longhaul 1 worker"])}
+                row = {"case": name, "prompt_tokens": len(ids), **summary(samples[name], samples[next(iter(cases))])}
                 print(json.dumps(row), file=out, flush=True)
                 print(json.dumps(row), flush=True)
 

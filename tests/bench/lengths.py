@@ -7,8 +7,7 @@
 A case is METHOD@TOKENS@WORKERS, METHOD as on the command line. All workers together get the cores that the process may use. Cases
 are run turn by turn, so that a ratio of two lies within one run. The prompt is the text, again and again. The first line is a
 manifest; each further one is a case with every sample: tokens/s of prefill and decode, the plan's memory, bytes sent, seconds of
-each part of rank 0, and the bytes that a decoded token reads (weights and cached keys and values) a second, beside the read
-bandwidth that matmul_bench measured just before (--matmul-bench)."""
+each part of rank 0, the most anonymous memory of a rank, and what memory gave just before and just after the case (read_bench, --read-bench)."""
 import argparse
 import json
 import os
@@ -29,7 +28,8 @@ def parse():
     parser.add_argument("--text", required=True)
     parser.add_argument("--case", nargs="+", default=CASES)
     parser.add_argument("--repeats", type=int, default=1)
-    parser.add_argument("--matmul-bench", help="path of matmul_bench: adds the read bandwidth of all cores")
+    parser.add_argument("--read-bench", help="path of read_bench: adds the read bandwidth of all cores beside every sample")
+    parser.add_argument("--decode-tokens", type=int, default=DECODE_TOKENS)
     parser.add_argument("--out", required=True)
     return parser.parse_args()
 
@@ -56,7 +56,7 @@ def run(arguments, case, folder, cores):
     if not os.path.exists(path):
         write_prompt(arguments, path, int(tokens))
     result = longhaul(arguments, "run", "--method", method, "--workers", workers, "--threads",
-                      str(max(1, cores // int(workers))), "--raw", "--prompt-file", path, "--max-tokens", str(DECODE_TOKENS))
+                      str(max(1, cores // int(workers))), "--raw", "--prompt-file", path, "--max-tokens", str(arguments.decode_tokens))
     usage, seconds = result["usage"], result["seconds"]
     steps = usage["completion_tokens"] - 1
     return {"prompt_tokens": usage["prompt_tokens"], "prefill_seconds": seconds["prefill"],
@@ -67,11 +67,12 @@ def run(arguments, case, folder, cores):
             "parts_seconds": result["ranks"][0]["parts"], "decode_steps": steps, "decode_seconds": seconds["decode"]}
 
 
-def read_bandwidth(arguments):
-    if not arguments.matmul_bench:
+def read_gbytes(arguments, cores):
+    """The median over a second, by the clock."""
+    if not arguments.read_bench:
         return None
-    lines = subprocess.run([arguments.matmul_bench], check=True, capture_output=True, text=True, timeout=600).stdout
-    return max(json.loads(line).get("read_peak_gbytes", 0) for line in lines.splitlines())
+    line = subprocess.run([arguments.read_bench, str(cores)], check=True, capture_output=True, text=True, timeout=600).stdout
+    return json.loads(line)["gbytes_median"]
 
 
 def manifest(arguments, cores):
@@ -81,8 +82,8 @@ def manifest(arguments, cores):
     worker = json.loads(subprocess.run([os.path.join(arguments.bin, "longhaul-worker"), "--describe"], check=True,
                                        capture_output=True, text=True, timeout=60).stdout)
     return {"command": "tests/bench/lengths.py", "commit": commit, "cpu": cpu, "cores": cores, "kernels": worker["best_kernels"],
-            "system": platform.platform(), "model": os.path.basename(arguments.model), "decode_tokens": DECODE_TOKENS,
-            "read_gbytes_per_second": read_bandwidth(arguments), "load_average": os.getloadavg()[0]}
+            "system": platform.platform(), "model": os.path.basename(arguments.model), "decode_tokens": arguments.decode_tokens,
+            "load_average": os.getloadavg()[0]}
 
 
 def main():
@@ -93,8 +94,10 @@ def main():
         print(json.dumps({"manifest": manifest(arguments, cores)}), file=out, flush=True)
         for turn in range(arguments.repeats):
             for case in arguments.case:
-                samples[case].append(run(arguments, case, folder, cores))
-                sample = samples[case][-1]
+                before = read_gbytes(arguments, cores)
+                sample = run(arguments, case, folder, cores)
+                sample["read_gbytes_per_second"] = [before, read_gbytes(arguments, cores)]
+                samples[case].append(sample)
                 print(f"{case}: {sample['prompt_tokens']} tokens in {sample['prefill_seconds']:.1f} s, "
                       f"{sample['prefill_tokens_per_second']:.1f}/s, decode {sample['decode_tokens_per_second'] or 0:.1f}/s, "
                       f"{sample['plan_memory_bytes'] / 1e6:.0f} MB", flush=True)

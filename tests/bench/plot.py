@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """Draws docs/plots from recorded results: needs PyPI matplotlib.
 
-    python3 tests/bench/plot.py --lengths tests/bench/results/A.jsonl --long tests/bench/results/B.jsonl --out docs/plots"""
+    python3 tests/bench/plot.py --lengths tests/bench/results/A.jsonl [MORE.jsonl] --long tests/bench/results/B.jsonl --out docs/plots
+
+Of several samples of a case it takes the one whose prefill took the middle of times."""
 import argparse
 import json
 import os
@@ -20,6 +22,11 @@ def lines(path):
         return [json.loads(line) for line in file]
 
 
+def middle(row):
+    samples = sorted(row["samples"], key=lambda sample: sample["prefill_seconds"])
+    return samples[len(samples) // 2]
+
+
 def save(figure, folder, name):
     figure.tight_layout()
     figure.savefig(os.path.join(folder, name), metadata={"Date": None})
@@ -33,7 +40,7 @@ def plot_lengths(rows, folder):
         if "case" in row:
             method, _, workers = row["case"].split("@")
             if workers == "1":
-                methods.setdefault(method, []).append(row["samples"][0])
+                methods.setdefault(method, []).append(middle(row))
     figure, (time, memory) = plt.subplots(1, 2, figsize=(9, 3.4))
     for method, samples in methods.items():
         samples.sort(key=lambda sample: sample["prompt_tokens"])
@@ -60,7 +67,7 @@ def plot_parts(rows, folder):
                                                                     "step_down", "step_logits"), "decode")):
         left = [0.0] * len(rows)
         for part in prefix:
-            shares = [row["samples"][0]["parts_seconds"][part] / row["samples"][0][whole] for row in rows]
+            shares = [middle(row)["parts_seconds"][part] / middle(row)[whole] for row in rows]
             axis.barh(names, shares, left=left, label=part.replace("step_", ""))
             left = [a + b for a, b in zip(left, shares)]
         axis.barh(names, [1 - share for share in left], left=left, color="lightgray", label="other")
@@ -86,13 +93,14 @@ def plot_long(rows, folder):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--lengths", required=True)
+    parser.add_argument("--lengths", required=True, nargs="+")
     parser.add_argument("--long", required=True)
     parser.add_argument("--out", required=True)
     arguments = parser.parse_args()
     os.makedirs(arguments.out, exist_ok=True)
-    plot_lengths(lines(arguments.lengths), arguments.out)
-    plot_parts(lines(arguments.lengths), arguments.out)
+    rows = [row for path in arguments.lengths for row in lines(path)]
+    plot_lengths(rows, arguments.out)
+    plot_parts(rows, arguments.out)
     plot_long(lines(arguments.long), arguments.out)
 
 

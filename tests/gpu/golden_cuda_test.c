@@ -14,14 +14,12 @@
 #include "proto/log.h"
 #include "proto/model/model.h"
 #include "tests/support/engine_ranks.h"
+#include "tests/support/golden_tolerance.h"
 #include "tests/support/standin.h"
 #include "worker/engine/device/cuda_find.h"
 #include "worker/engine/transport/transport_loopback.h"
 
 enum { IDS_MOST = 1024, EXIT_NO_GPU = 77 };
-
-/* The tolerances of a bf16 cache and bf16 operands, as tests/ranks/golden_test.c has them. */
-static const double token_budget = 0.40, rms_budget = 0.06, margin_least = 0.5;
 
 static char *read_file(const char *path)
 {
@@ -94,6 +92,11 @@ static bool ask(const struct golden *golden, struct engine_outcome *outcome,
     return false;
 }
 
+static const struct golden_tolerance *tolerance_of(const struct engine_case *wanted)
+{
+    return golden_tolerance_of(GOLDEN_BF16_PRODUCTS, wanted->count, wanted->method);
+}
+
 static bool scores_agree(const struct golden *golden, const struct engine_case *wanted,
                          const double *expected, int count)
 {
@@ -112,7 +115,8 @@ static bool scores_agree(const struct golden *golden, const struct engine_case *
     engine_outcome_free(&outcome);
     printf("  %4lld tokens, %-52s worst %.3f rms %.4f\n", (long long)wanted->count, wanted->method,
            worst, rms);
-    return worst <= token_budget && rms <= rms_budget;
+    const struct golden_tolerance *allowed = tolerance_of(wanted);
+    return worst <= allowed->token && rms <= allowed->rms;
 }
 
 /* Numbers behind "name": in the result at `at`. */
@@ -130,6 +134,7 @@ static bool answer_agrees(const struct golden *golden, struct engine_case wanted
     static double greedy[IDS_MOST], margins[IDS_MOST];
     const int count = read_named(at, "\"greedy_ids\":", greedy);
     const int64_t prompt = wanted.count;
+    const double margin_least = tolerance_of(&wanted)->margin;
     int checked = 0, wrong = 0;
     read_named(at, "\"greedy_margins\":", margins);
     wanted.kind = ENGINE_GENERATE;

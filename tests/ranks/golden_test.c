@@ -8,32 +8,8 @@
 
 #include "kernels/kernels.h"
 #include "tests/support/engine_ranks.h"
+#include "tests/support/golden_tolerance.h"
 #include "tests/support/unit.h"
-
-/* Largest differences of log-probabilities, per text and method; n scored tokens. */
-struct tolerance {
-    double token;
-    double rms;
-    double mean_of_one; /* / sqrt(n) */
-    double mean;        /* + this */
-    double margin;      /* greedy ids are the same wherever the reference's margin is above it */
-};
-
-static const struct tolerance exact = {3e-4, 5e-5, 0, 3e-4, 5e-3};
-static const struct tolerance rounded = {0.40, 0.06, 0.15, 0.005, 0.5};
-
-/* Where rounding operands to bf16 alone takes a log-probability farther than that: the largest of 32
- * runs of tests/bench/rounding.py that differ in the order of their float32 sums
- * (tests/bench/results/rounding.jsonl, docs/decisions/rounding.md). For bf16 products only. */
-static const struct unstable {
-    const char *text;
-    const char *method;
-    struct tolerance allowed;
-} unstable[] = {
-    {"sentence", "lm_infinite:window=4,sinks=10", {0.40, 0.0611, 0.15, 0.005, 0.5}},
-    {"chat", "string:shift=14,local=1,logit_scale=1.143434", {0.40, 0.0652, 0.15, 0.005, 0.5}},
-    {"chat", "lm_infinite:sinks=0,window=11", {1.50, 0.27, 0.15, 0.05, 0.5}},
-};
 
 static const char *model_path;
 static const char *kernels_name;
@@ -60,16 +36,11 @@ static void spell(char text[128], const json_t *method)
     }
 }
 
-static const struct tolerance *tolerance_of(const struct kernels *kernels, const char *text,
-                                            const char *method)
+static enum golden_arithmetic arithmetic_of(const struct kernels *kernels)
 {
     if (kernels->cache == DTYPE_F32)
-        return &exact;
-    bool bf16_products = strcmp(kernels->name, "avx512_bf16") == 0;
-    for (size_t i = 0; bf16_products && i < sizeof unstable / sizeof *unstable; i++)
-        if (strcmp(unstable[i].text, text) == 0 && strcmp(unstable[i].method, method) == 0)
-            return &unstable[i].allowed;
-    return &rounded;
+        return GOLDEN_FLOAT32;
+    return strcmp(kernels->name, "avx512_bf16") == 0 ? GOLDEN_BF16_PRODUCTS : GOLDEN_BF16_CACHE;
 }
 
 static int32_t *ids_of(const json_t *array)
@@ -83,7 +54,7 @@ static int32_t *ids_of(const json_t *array)
 }
 
 static void compare_scores(const char *name, const char *method, const float *logprobs,
-                           const json_t *expected, const struct tolerance *allowed)
+                           const json_t *expected, const struct golden_tolerance *allowed)
 {
     size_t count = json_array_size(expected);
     double worst = 0;
@@ -105,7 +76,7 @@ static void compare_scores(const char *name, const char *method, const float *lo
 
 /* Greedy ids are the reference's up to the first choice that was nearly a tie. */
 static void compare_greedy(const struct engine_outcome *outcome, const json_t *result,
-                           const struct tolerance *allowed)
+                           const struct golden_tolerance *allowed)
 {
     const json_t *ids = json_object_get(result, "greedy_ids");
     const json_t *margins = json_object_get(result, "greedy_margins");
@@ -130,7 +101,8 @@ static void check_text(const json_t *text, int ranks, bool answers)
     {
         char method[128];
         spell(method, json_object_get(result, "method"));
-        const struct tolerance *allowed = tolerance_of(kernels, name, method);
+        const struct golden_tolerance *allowed = golden_tolerance_of(
+            arithmetic_of(kernels), (int64_t)json_array_size(json_object_get(text, "ids")), method);
         struct engine_case wanted = {
             .model_path = model_path,
             .kernels = kernels_name,

@@ -83,8 +83,9 @@ static void lengths_that_do_not_divide_and_empty_shards_are_ordinary(void **stat
 
 /* How far two runs of the tiny models may be apart: the reference values' tolerance per token and
  * rms where operands and cache are float32. Random weights carry rounding on more than trained ones
- * do: with float32 operands and a bf16 cache alone the tiny models are off by an rms of 0.075, three
- * to four times what the real model shows; so bf16 has four times the reference values' tolerance. */
+ * do: with float32 operands and a bf16 cache alone the tiny models are off by an rms of 0.075,
+ * three to four times what the real model shows; so bf16 has four times the reference values'
+ * tolerance. */
 static struct engine_distance allowed_apart(const char *kernels)
 {
     const struct kernels *used = kernels ? kernels_find(kernels) : kernels_best();
