@@ -42,24 +42,6 @@ INLINE void store(float *scores, const __m512 probabilities[VECTORS])
         _mm512_storeu_ps(scores + v * LANES, probabilities[v]);
 }
 
-static const struct arithmetic arithmetic = {sizeof(float), false, step, store};
-
-static void multiply(const struct attention_product *product, int rows, int first, int end)
-{
-    multiply_rows(product, rows, first, end, arithmetic);
-}
-
-static void softmax(const struct attention_chunk *chunk, const struct attention_rows *rows)
-{
-    softmax_masked(chunk, rows, arithmetic);
-}
-
-static void whole(const struct attention_chunk *chunk, const struct attention_panel *panel,
-                  const struct attention_rows *rows, int frame)
-{
-    whole_tile(chunk, panel, rows, frame, arithmetic);
-}
-
 static void copy_queries(void *out, const uint16_t *in, int64_t count, float scale_log2)
 {
     (void)scale_log2; /* the softmax does it */
@@ -69,13 +51,7 @@ static void copy_queries(void *out, const uint16_t *in, int64_t count, float sca
     }
 }
 
-static const struct attention_tile_ops ops = {
-    .operand_bytes = sizeof(float),
-    .copy_queries = copy_queries,
-    .multiply = multiply,
-    .softmax = softmax,
-    .whole = whole,
-};
+ATTENTION_DEFINE_OPS(sizeof(float), false)
 
 static void attend(const struct attention_args *args)
 {

@@ -268,3 +268,27 @@ INLINE void softmax_masked(const struct attention_chunk *chunk, const struct att
             scores[r][v] = _mm512_loadu_ps(chunk->scores + r * PANEL_TOKENS + v * LANES);
     softmax_tile(scores, chunk, rows, rows->visible, ATTENTION_TILE_ROWS, arithmetic);
 }
+
+/* Defines `ops` of a variant from its step, store and copy_queries. */
+#define ATTENTION_DEFINE_OPS(bytes, is_coarse)                                                     \
+    static const struct arithmetic arithmetic = {bytes, is_coarse, step, store};                   \
+    static void multiply(const struct attention_product *product, int rows, int first, int end)    \
+    {                                                                                              \
+        multiply_rows(product, rows, first, end, arithmetic);                                      \
+    }                                                                                              \
+    static void softmax(const struct attention_chunk *chunk, const struct attention_rows *rows)    \
+    {                                                                                              \
+        softmax_masked(chunk, rows, arithmetic);                                                   \
+    }                                                                                              \
+    static void whole(const struct attention_chunk *chunk, const struct attention_panel *panel,    \
+                      const struct attention_rows *rows, int frame)                                \
+    {                                                                                              \
+        whole_tile(chunk, panel, rows, frame, arithmetic);                                         \
+    }                                                                                              \
+    static const struct attention_tile_ops ops = {                                                 \
+        .operand_bytes = bytes,                                                                    \
+        .copy_queries = copy_queries,                                                              \
+        .multiply = multiply,                                                                      \
+        .softmax = softmax,                                                                        \
+        .whole = whole,                                                                            \
+    };

@@ -34,37 +34,13 @@ INLINE void store(float *scores, const __m512 probabilities[VECTORS])
     }
 }
 
-static const struct arithmetic arithmetic = {sizeof(uint16_t), true, step, store};
-
-static void multiply(const struct attention_product *product, int rows, int first, int end)
-{
-    multiply_rows(product, rows, first, end, arithmetic);
-}
-
-static void softmax(const struct attention_chunk *chunk, const struct attention_rows *rows)
-{
-    softmax_masked(chunk, rows, arithmetic);
-}
-
-static void whole(const struct attention_chunk *chunk, const struct attention_panel *panel,
-                  const struct attention_rows *rows, int frame)
-{
-    whole_tile(chunk, panel, rows, frame, arithmetic);
-}
-
 static void copy_queries(void *out, const uint16_t *in, int64_t count, float scale_log2)
 {
     (void)scale_log2; /* scaling them would round them once more: the softmax does it */
     memcpy(out, in, (size_t)count * sizeof *in);
 }
 
-static const struct attention_tile_ops ops = {
-    .operand_bytes = sizeof(uint16_t),
-    .copy_queries = copy_queries,
-    .multiply = multiply,
-    .softmax = softmax,
-    .whole = whole,
-};
+ATTENTION_DEFINE_OPS(sizeof(uint16_t), true)
 
 static void attend(const struct attention_args *args)
 {

@@ -6,8 +6,8 @@
 
 A case is METHOD@TOKENS@WORKERS, METHOD as on the command line. All workers together get the cores that the process may use. Cases
 are run turn by turn, so that a ratio of two lies within one run. The prompt is the text, again and again. The first line is a
-manifest; each further one is a case with every sample: tokens/s of prefill and decode, the plan's memory, bytes sent, seconds of
-each part of rank 0, the most anonymous memory of a rank, and what memory gave just before and just after the case (read_bench, --read-bench)."""
+manifest; each further one is a case with every sample: tokens/s of prefill and decode, the plan's memory, the most that a rank
+held, bytes sent, seconds of each part of rank 0, and what memory gave just before and just after (--read-bench)."""
 import argparse
 import json
 import os
@@ -64,6 +64,7 @@ def run(arguments, case, folder, cores):
             "decode_tokens_per_second": steps / seconds["decode"] if steps > 0 else None,
             "plan_memory_bytes": result["plan"]["memory_bytes"], "sent_bytes": sum(rank["sent_bytes"] for rank in result["ranks"]),
             "exchange_wait_seconds": max(rank["exchange_wait_seconds"] for rank in result["ranks"]),
+            "peak_resident_bytes": max(rank["peak_resident_bytes"] for rank in result["ranks"]),
             "parts_seconds": result["ranks"][0]["parts"], "decode_steps": steps, "decode_seconds": seconds["decode"]}
 
 
