@@ -76,7 +76,7 @@ struct attention_args {
     int64_t key_end;     /* keys at and beyond it are not there (their rows are zero) */
     int key_frame;       /* 0: keys rotated at their index; 1: unrotated sink keys */
     const struct bands *bands;
-    float scale_log2; /* logit_scale * log2(e) / sqrt(head_dim) */
+    float scale_log2; /* logit_scale * log2(e) / sqrt(head_dim), above 0 */
     void *scratch;
 };
 

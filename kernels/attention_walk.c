@@ -24,7 +24,7 @@ static uint64_t frame_lanes(const struct attention_chunk *chunk,
             band->query_frame != frame)
             continue;
         for (int r = 0; r < rows->count; r++) {
-            int64_t token = chunk->first + (rows->in_head + r) / args->group;
+            int64_t token = chunk->first + (rows->row_in_head + r) / args->group;
             lanes[r] |=
                 bands_lanes(args->bands, band, args->query_first + token, panel->span.first, count);
             all |= lanes[r];
@@ -100,8 +100,8 @@ static int classify(const struct attention_args *args, int64_t first, int64_t to
 
 /* Folds one head's panel into the head's rows, which see it through `frame` or MIXED. Their tiles
  * fetch what is read next together, spread over their products. */
-static void head_panel(const struct attention_chunk *chunk, const struct attention_panel *panel,
-                       int head, int frame, const struct attention_tile_ops *ops)
+static void head_panel(struct attention_chunk *chunk, const struct attention_panel *panel, int head,
+                       int frame, const struct attention_tile_ops *ops)
 {
     const struct attention_args *args = chunk->args;
     const char *ahead = panel->next;
@@ -111,12 +111,12 @@ static void head_panel(const struct attention_chunk *chunk, const struct attenti
         int first = head * chunk->head_rows + row;
         struct attention_rows rows = {
             .first = first,
-            .in_head = row,
+            .row_in_head = row,
             .count = left < ATTENTION_TILE_ROWS ? left : ATTENTION_TILE_ROWS,
             .ahead = ahead,
             .acc = chunk->acc + first,
-            .max = (float *)chunk->max + first,
-            .sum = (float *)chunk->sum + first,
+            .max = chunk->max + first,
+            .sum = chunk->sum + first,
         };
         ahead += (size_t)(chunk->ahead_lines * columns) * ATTENTION_LINE;
         int rows_frame = frame;
@@ -195,7 +195,7 @@ static void store_state(const struct attention_chunk *chunk)
 }
 
 /* Folds one panel record into the chunk's heads, in the order in which it lies in memory. */
-static void chunk_panel(const struct attention_chunk *chunk, const char *record, int64_t key,
+static void chunk_panel(struct attention_chunk *chunk, const char *record, int64_t key,
                         const struct attention_tile_ops *ops)
 {
     const struct attention_args *args = chunk->args;

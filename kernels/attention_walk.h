@@ -1,9 +1,10 @@
 /* What the fast variants of attention share: the walk of a call's chunks, panels and tiles of rows,
  * with every decision that the bands ask for. A variant adds the arithmetic of one tile.
  *
- * For each chunk of ATTENTION_ROWS rows and each panel that it sees, ascending, for each tile of
- * rows: score -> softmax -> accumulate. A tile that sees its whole panel through one query frame
- * runs without masks; any other scores through each frame in turn and blends before the maximum.
+ * For each chunk of ATTENTION_ROWS rows and each panel that it sees, ascending, for each KV head
+ * and tile of its rows: score -> softmax -> accumulate. A tile that sees its whole panel through
+ * one query frame runs without masks; any other scores through each frame in turn and blends before
+ * the maximum.
  */
 #pragma once
 
@@ -24,7 +25,7 @@ struct attention_chunk {
     int64_t tokens;
     int head_first, heads; /* KV heads */
     int head_rows;         /* tokens * group */
-    int ahead_lines;       /* of a tile of rows: see struct attention_product */
+    int ahead_lines;       /* that a tile prefetches for each 16 columns of either product */
     float max[ATTENTION_ROWS + 8];
     float sum[ATTENTION_ROWS + 8];
     float *acc[ATTENTION_ROWS];
@@ -43,8 +44,8 @@ struct attention_panel {
 
 /* A register tile's worth of rows, each one (token, head) of the chunk. */
 struct attention_rows {
-    int first;   /* within the chunk */
-    int in_head; /* the same within its KV head */
+    int first;       /* within the chunk */
+    int row_in_head; /* the same within its KV head */
     int count;
     const char *ahead; /* its share of the next panel, to prefetch */
     float *const *acc; /* [count] */

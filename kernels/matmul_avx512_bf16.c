@@ -16,9 +16,9 @@ enum { KEPT = 192 };
 INLINE void expand_block(enum matmul_layout layout, char *pairs, const char *block)
 {
     /* Word i of the first half beside word i of the second. */
-    static const _Alignas(64) uint16_t zipped[2 * LANES] = {
-        0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
-        8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+    static const _Alignas(64)
+        uint16_t zipped[2 * LANES] = {0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
+                                      8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
     const __m512i order = _mm512_load_si512(zipped);
     struct scales scales = load_scales(layout, block);
 #pragma GCC unroll 16

@@ -74,7 +74,9 @@ static int64_t step_keys(const struct choice *choice)
 int64_t memory_plan_range_tokens(const struct choice *choice)
 {
     const int64_t keys = step_keys(choice);
-    int64_t range = (int64_t)MEMORY_RANGE_TOKENS * choice->workers;
+    const int64_t least =
+        replicated_rows(choice) > 1 ? MEMORY_STAGE_RANGE_TOKENS : MEMORY_RANGE_TOKENS;
+    int64_t range = least * choice->workers;
     while (ceil_div(keys, range) > RANGES_MOST)
         range *= 2;
     return range;

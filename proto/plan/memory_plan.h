@@ -29,8 +29,9 @@ enum memory_region {
     MEMORY_REGIONS,
 };
 
-/* A key range of decode is of so many tokens at least, times the workers. */
-enum { MEMORY_RANGE_TOKENS = 128 };
+/* A key range is of so many tokens at least, times the workers: in decode, and where stages of many
+ * rows may see it, each of which has a partial state for every range. */
+enum { MEMORY_RANGE_TOKENS = 128, MEMORY_STAGE_RANGE_TOKENS = 1024 };
 
 /* What only the engine knows. */
 struct memory_request {
@@ -64,9 +65,10 @@ void memory_plan_print(const struct memory_plan *plan, char *text, size_t bytes)
 
 const char *memory_region_name(enum memory_region region);
 
-/* Tokens of one key range of decode, aligned to the global index: its keys make one partial state
- * of every rank. As long as the context asks for, so that there are enough ranges to share out, and
- * few enough to merge. */
+/* Tokens of one key range of replicated queries, aligned to the global index: its keys make one
+ * partial state of every rank. As long as the context asks for, so that there are enough ranges to
+ * share out, and few enough to merge; so another context may round a decoded token's logits in
+ * another order. */
 int64_t memory_plan_range_tokens(const struct choice *choice);
 
 /* Most key ranges that one rank's keys lie in, the sinks' own included. */

@@ -112,41 +112,48 @@ struct thread {
     double seconds; /* of processor time */
 };
 
-/* Prefill: tiles of queries of one KV head, the longest first. Decode: the keys of all heads in two
- * ranges, whose states a model would merge. */
+/* Tiles of queries of one KV head, the longest first, for whoever is free. */
+static void prefill_tiles(struct bench *bench, void *scratch)
+{
+    int64_t step = attention_query_tokens(bench->heads / bench->kv_heads);
+    int64_t tiles = (bench->tokens + step - 1) / step;
+    for (;;) {
+        int item = atomic_fetch_add(&bench->next, 1);
+        if (item >= tiles * bench->kv_heads)
+            return;
+        int64_t first = (tiles - 1 - item / bench->kv_heads) * step;
+        int64_t left = bench->tokens - first;
+        struct attention_args args =
+            item_args(bench, item % bench->kv_heads, first, left < step ? left : step, scratch);
+        bench->kernels->attention_prefill(&args);
+    }
+}
+
+/* A thread's part of the keys, by all heads; a model would merge the states. Part n's state lies n
+ * rows before the last one. */
+static void decode_part(struct bench *bench, int part, void *scratch)
+{
+    struct attention_args args = item_args(bench, 0, bench->tokens - 1, 1, scratch);
+    int64_t panels = bench->tokens / PANEL_TOKENS;
+    args.key_first = panels * part / bench->threads * PANEL_TOKENS;
+    args.key_end = panels * (part + 1) / bench->threads * PANEL_TOKENS;
+    args.panels =
+        (const char *)args.panels + (size_t)(args.key_first / PANEL_TOKENS) * args.panel_stride;
+    args.acc -= part * args.acc_stride;
+    args.max -= part * args.row_stride;
+    args.sum -= part * args.row_stride;
+    bench->kernels->attention_decode(&args);
+}
+
 static void *work(void *context)
 {
     struct thread *thread = context;
-    struct bench *bench = thread->bench;
-    int64_t step = attention_query_tokens(bench->heads / bench->kv_heads);
-    int64_t tiles = bench->decode ? 2 : (bench->tokens + step - 1) / step;
-    void *scratch = bench->scratch[thread->index];
+    void *scratch = thread->bench->scratch[thread->index];
     double start = peak_thread_seconds();
-    for (;;) {
-        int item = atomic_fetch_add(&bench->next, 1);
-        int heads = bench->decode ? 1 : bench->kv_heads;
-        if (item >= tiles * heads)
-            break;
-        int kv_head = item % heads;
-        int64_t tile = tiles - 1 - item / heads;
-        if (!bench->decode) {
-            int64_t left = bench->tokens - tile * step;
-            struct attention_args args =
-                item_args(bench, kv_head, tile * step, left < step ? left : step, scratch);
-            bench->kernels->attention_prefill(&args);
-            continue;
-        }
-        struct attention_args args = item_args(bench, kv_head, bench->tokens - 1, 1, scratch);
-        int64_t half = bench->tokens / 2 / PANEL_TOKENS * PANEL_TOKENS;
-        args.key_first = tile * half;
-        args.key_end = tile ? bench->tokens : half;
-        args.panels =
-            (const char *)args.panels + (size_t)(args.key_first / PANEL_TOKENS) * args.panel_stride;
-        args.acc -= tile * args.acc_stride; /* the other range's state: the row before */
-        args.max -= tile * args.row_stride;
-        args.sum -= tile * args.row_stride;
-        bench->kernels->attention_decode(&args);
-    }
+    if (thread->bench->decode)
+        decode_part(thread->bench, thread->index, scratch);
+    else
+        prefill_tiles(thread->bench, scratch);
     thread->seconds = peak_thread_seconds() - start;
     return NULL;
 }

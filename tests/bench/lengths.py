@@ -2,7 +2,8 @@
 """How time, memory and bytes grow with the length of a prompt, for one method after another, and where a step's time goes.
 
     python3 tests/bench/lengths.py --bin build/release/bin --model FILE --text deploy/genesis.txt \\
-        --out tests/bench/results/NAME.jsonl [--case rope@8192@1 ...] [--repeats N]
+        --out tests/bench/results/NAME.jsonl [--case rope@8192@1 ...] [--repeats N] \\
+        [--decode-tokens N] [--read-bench build/release/tests/read_bench]
 
 A case is METHOD@TOKENS@WORKERS, METHOD as on the command line. All workers together get the cores that the process may use. Cases
 are run turn by turn, so that a ratio of two lies within one run. The prompt is the text, again and again. The first line is a
@@ -18,7 +19,7 @@ import tempfile
 
 CASES = ["rope@2048@1", "rope@2048@2", "rope@8192@1", "rope@8192@2", "string@8192@1", "lm_infinite:window=2048@8192@1",
          "lm_infinite:window=2048@32768@1", "rope@32768@1", "lm_infinite:window=2048@131072@1"]
-DECODE_TOKENS = 48
+DECODE_TOKENS = 128
 
 
 def parse():
@@ -72,7 +73,7 @@ def read_gbytes(arguments, cores):
     """The median over a second, by the clock."""
     if not arguments.read_bench:
         return None
-    line = subprocess.run([arguments.read_bench, str(cores)], check=True, capture_output=True, text=True, timeout=600).stdout
+    line = subprocess.run([arguments.read_bench, str(min(cores, 64))], check=True, capture_output=True, text=True, timeout=600).stdout
     return json.loads(line)["gbytes_median"]
 
 

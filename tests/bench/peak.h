@@ -10,8 +10,8 @@ double peak_avx2_gflops(void);
 double peak_avx512_bf16_gflops(void);
 
 /* That of the instruction which does a variant's products: vdpbf16ps for avx512_bf16, and the
- * float32 multiply-add for every other (AVX-512 doubles no rate of it where 512 bits take two
- * turns). */
+ * float32 multiply-add of AVX2 for every other. Where 512 bits take two turns, as on Zen 4, AVX-512
+ * is no faster; where they do not, avx512's share of it may exceed 1. */
 double peak_gflops(const char *kernels);
 
 /* Bytes of `array` read a second, in GB/s. */

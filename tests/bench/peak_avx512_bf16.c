@@ -13,7 +13,7 @@ double peak_avx512_bf16_gflops(void)
     for (int burst = 0; burst < BURSTS; burst++) {
         __m512 sums[SUMS];
         const __m512i ones = _mm512_set1_epi32(0x3f803f80);
-#pragma GCC unroll 24 /* or the array lives in memory, and its latency is what is measured */
+#pragma GCC unroll 24 /* in registers: memory's latency is not the question */
         for (int s = 0; s < SUMS; s++)
             sums[s] = _mm512_set1_ps((float)s);
         double start = peak_thread_seconds();

@@ -10,7 +10,6 @@ enum { LANES = 32, KEYS = 64, CHUNKS_MAX = 32 };
 
 static const int chunk_counts[] = {8, 12, 16, 32}; /* head_dim 64, 96, 128, 256 */
 
-
 /* Shared memory as chunks of eight elements. */
 static int memory[KEYS * CHUNKS_MAX][MMA_LAYOUT_CHUNK];
 

@@ -119,13 +119,12 @@ static void attend(struct heads *heads, float *state, int first, int count)
     guarded_check(&heads->scratch);
 }
 
-static float *empty_state(const struct shape *shape)
+static struct guarded empty_state(const struct shape *shape)
 {
-    float *state = calloc(state_floats(shape), sizeof *state);
-    assert_non_null(state);
+    struct guarded state = guarded_create(state_floats(shape) * sizeof(float), 0);
     const int64_t rows = shape->tokens * shape->kv_heads * shape->group;
     for (int64_t r = 0; r < rows; r++)
-        state[rows * HEAD_DIM + r] = -INFINITY;
+        ((float *)state.at)[rows * HEAD_DIM + r] = -INFINITY;
     return state;
 }
 
@@ -138,14 +137,16 @@ static void heads_together_give_the_bits_of_each_alone(void **unused)
     for (int s = 0; subjects_at(s); s++)
         for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
             struct heads heads = heads_create(subjects_at(s), shapes[i], &random);
-            float *together = empty_state(&shapes[i]), *apart = empty_state(&shapes[i]);
-            attend(&heads, together, 0, shapes[i].kv_heads);
+            struct guarded together = empty_state(&shapes[i]), apart = empty_state(&shapes[i]);
+            attend(&heads, together.at, 0, shapes[i].kv_heads);
             for (int head = 0; head < shapes[i].kv_heads; head++)
-                attend(&heads, apart, head, 1);
-            assert_memory_equal(together, apart, state_floats(&shapes[i]) * sizeof *together);
-            assert_true(apart[state_floats(&shapes[i]) - 1] > 0); /* the last head's sum */
-            free(together);
-            free(apart);
+                attend(&heads, apart.at, head, 1);
+            guarded_check(&together);
+            assert_memory_equal(together.at, apart.at, together.bytes);
+            /* the last head's sum */
+            assert_true(((float *)apart.at)[state_floats(&shapes[i]) - 1] > 0);
+            guarded_destroy(&together);
+            guarded_destroy(&apart);
             heads_destroy(&heads);
         }
 }

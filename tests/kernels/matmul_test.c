@@ -161,7 +161,8 @@ static void multiply(struct product *p, bool decode, bool accumulate, int64_t ro
 /* Float32 sums: no chain of dependent additions is longer than 256 + in / 32 + 8, and where a
  * minimum is split off, the parts of a product are at most four times the block's largest weight.
  * bf16 operands: half a unit in the eighth bit of either, so 2^-7 and a little of their product.
- * Operands as 16-bit integers: half a unit in the fifteenth bit of the block's largest x. */
+ * Operands as 16-bit integers: half a unit in the fifteenth bit of the block's largest x. The last
+ * addition's rounding is counted by the caller, who knows what it is added to. */
 static double budget(const struct product *p, bool decode, const float *x, const float *w)
 {
     double exact_parts = 0, rounded = 0, counted = 0, largest = 0, largest_x = 0;

@@ -222,17 +222,26 @@ static void logsumexp_is_exact_to_float64(void **unused)
     }
 }
 
-/* Rows: both full, ours empty, theirs empty, both empty. All sums are exact. */
+/* Rows: both full, ours empty, theirs empty, both empty, again and again. All sums are exact. */
 static void merge_folds_states_and_ignores_empty_ones(void **unused)
 {
     (void)unused;
+    enum { KINDS = 4, ROWS = 19, WIDTH = 16 };
+    static const float maxima[KINDS] = {3, -INFINITY, 2, -INFINITY}, sums[KINDS] = {1.5f, 0, 2, 0};
+    static const float other_maxima[KINDS] = {5, 1, -INFINITY, -INFINITY};
+    static const float other_sums[KINDS] = {2, 1.25f, 0, 0};
+    static const float max_after[KINDS] = {5, 1, 2, -INFINITY};
+    static const float sum_after[KINDS] = {2.375f, 1.25f, 2, 0};
     for (int n = 0; subjects_at(n); n++) {
-        float acc[4][16], max[4] = {3, -INFINITY, 2, -INFINITY}, sum[4] = {1.5f, 0, 2, 0};
-        float other_acc[4][16], other_max[4] = {5, 1, -INFINITY, -INFINITY};
-        float other_sum[4] = {2, 1.25f, 0, 0};
-        for (int r = 0; r < 4; r++) {
-            for (int d = 0; d < 16; d++) {
-                acc[r][d] = sum[r] != 0 ? (float)d : 0;
+        float acc[ROWS][WIDTH], max[ROWS], sum[ROWS];
+        float other_acc[ROWS][WIDTH], other_max[ROWS], other_sum[ROWS];
+        for (int r = 0; r < ROWS; r++) {
+            max[r] = maxima[r % KINDS];
+            sum[r] = sums[r % KINDS];
+            other_max[r] = other_maxima[r % KINDS];
+            other_sum[r] = other_sums[r % KINDS];
+            for (int d = 0; d < WIDTH; d++) {
+                acc[r][d] = sum[r] != 0 ? (float)(d + r) : 0;
                 other_acc[r][d] = other_sum[r] != 0 ? (float)(100 - d) : 0;
             }
         }
@@ -242,17 +251,17 @@ static void merge_folds_states_and_ignores_empty_ones(void **unused)
                                             .other_acc = &other_acc[0][0],
                                             .other_max = other_max,
                                             .other_sum = other_sum,
-                                            .rows = 4,
-                                            .head_dim = 16};
+                                            .rows = ROWS,
+                                            .head_dim = WIDTH};
         subjects_at(n)->attention_merge(&args);
-        for (int d = 0; d < 16; d++) {
-            assert_true(acc[0][d] == (float)d / 4 + (float)(100 - d));
-            assert_true(acc[1][d] == (float)(100 - d));
-            assert_true(acc[2][d] == (float)d);
-            assert_true(acc[3][d] == 0);
+        for (int r = 0; r < ROWS; r++) {
+            assert_true(max[r] == max_after[r % KINDS] && sum[r] == sum_after[r % KINDS]);
+            for (int d = 0; d < WIDTH; d++) {
+                const float ours = (float)(d + r), theirs = (float)(100 - d);
+                const float after[KINDS] = {ours / 4 + theirs, theirs, ours, 0};
+                assert_true(acc[r][d] == after[r % KINDS]);
+            }
         }
-        assert_true(max[0] == 5 && max[1] == 1 && max[2] == 2 && max[3] == -INFINITY);
-        assert_true(sum[0] == 2.375f && sum[1] == 1.25f && sum[2] == 2 && sum[3] == 0);
     }
 }
 

@@ -36,13 +36,6 @@ static void spell(char text[128], const json_t *method)
     }
 }
 
-static enum golden_arithmetic arithmetic_of(const struct kernels *kernels)
-{
-    if (kernels->cache == DTYPE_F32)
-        return GOLDEN_FLOAT32;
-    return strcmp(kernels->name, "avx512_bf16") == 0 ? GOLDEN_BF16_PRODUCTS : GOLDEN_BF16_CACHE;
-}
-
 static int32_t *ids_of(const json_t *array)
 {
     size_t count = json_array_size(array);
@@ -101,8 +94,9 @@ static void check_text(const json_t *text, int ranks, bool answers)
     {
         char method[128];
         spell(method, json_object_get(result, "method"));
-        const struct golden_tolerance *allowed = golden_tolerance_of(
-            arithmetic_of(kernels), (int64_t)json_array_size(json_object_get(text, "ids")), method);
+        const struct golden_tolerance *allowed =
+            golden_tolerance_of(golden_arithmetic_of(kernels),
+                                (int64_t)json_array_size(json_object_get(text, "ids")), method);
         struct engine_case wanted = {
             .model_path = model_path,
             .kernels = kernels_name,

@@ -4,6 +4,8 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "kernels/kernels.h"
+
 static const struct golden_tolerance exact = {3e-4, 5e-5, 0, 3e-4, 5e-3};
 static const struct golden_tolerance rounded = {0.40, 0.06, 0.15, 0.005, 0.5};
 
@@ -19,6 +21,13 @@ static const struct {
     {44, "string:shift=14,local=1,logit_scale=1.143434", {0.40, 0.0652, 0.15, 0.005, 0.5}},
     {44, "lm_infinite:sinks=0,window=11", {1.50, 0.27, 0.15, 0.036, 0.5}},
 };
+
+enum golden_arithmetic golden_arithmetic_of(const struct kernels *kernels)
+{
+    if (kernels->cache == DTYPE_F32)
+        return GOLDEN_FLOAT32;
+    return strcmp(kernels->name, "avx512_bf16") == 0 ? GOLDEN_BF16_PRODUCTS : GOLDEN_BF16_CACHE;
+}
 
 const struct golden_tolerance *golden_tolerance_of(enum golden_arithmetic arithmetic,
                                                    int64_t tokens, const char *method)

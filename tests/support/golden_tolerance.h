@@ -18,6 +18,9 @@ enum golden_arithmetic {
     GOLDEN_BF16_PRODUCTS, /* all operands of products in bf16 */
 };
 
+struct kernels;
+enum golden_arithmetic golden_arithmetic_of(const struct kernels *kernels);
+
 /* Of the text with so many tokens, by the method as the command line spells it. */
 const struct golden_tolerance *golden_tolerance_of(enum golden_arithmetic arithmetic,
                                                    int64_t tokens, const char *method);

@@ -256,6 +256,36 @@ static void under_a_window_memory_is_flat_in_the_length(void **state)
 
 /* ---- saying it ---- */
 
+/* Ranges are aligned, so a window may touch one more than it is long, and sinks have their own. */
+static void decode_has_enough_ranges_and_never_many(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *method;
+        int workers;
+        int64_t context, range, ranges;
+    } rows[] = {
+        {"rope", 1, 90, 128, 1 + 2},
+        {"rope", 1, 2048, 128, 16 + 2},
+        {"rope", 1, 4096, 128, 32 + 2},
+        {"rope", 1, 4097, 256, 17 + 2},
+        {"rope", 1, 131072, 4096, 32 + 2},
+        {"rope", 4, 131072, 4096, 32 + 2},
+        {"rope", 4, 2048, 512, 4 + 2},
+        {"lm_infinite:window=2048", 1, 131072, 128, 17 + 2},
+        {"lm_infinite:window=2048", 1, 1 << 20, 128, 17 + 2},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const struct choice choice = choice_for(rows[i].method, rows[i].workers, rows[i].context);
+        assert_int_equal(memory_plan_range_tokens(&choice), rows[i].range);
+        assert_int_equal(memory_plan_ranges(&choice), rows[i].ranges);
+    }
+    struct choice staged = choice_for("rope", 2, 8192);
+    staged.queries = CHOICE_REPLICATED;
+    staged.stage_tokens = 256;
+    assert_int_equal(memory_plan_range_tokens(&staged), 2048);
+}
+
 static void a_plan_that_does_not_fit_is_refused_with_the_numbers(void **state)
 {
     (void)state;
@@ -307,6 +337,7 @@ int main(void)
         cmocka_unit_test(a_window_keeps_two_frames_of_its_sinks),
         cmocka_unit_test(what_grows_with_the_sequence_falls_with_the_workers),
         cmocka_unit_test(under_a_window_memory_is_flat_in_the_length),
+        cmocka_unit_test(decode_has_enough_ranges_and_never_many),
         cmocka_unit_test(a_plan_that_does_not_fit_is_refused_with_the_numbers),
         cmocka_unit_test(the_table_names_every_region_and_the_total),
     };

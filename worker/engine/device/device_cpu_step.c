@@ -273,10 +273,12 @@ static enum status cut_ranges(struct device_cpu *cpu, const struct device_keys *
 }
 
 /* A range is read by all KV heads together, from end to end of memory; head by head where there are
- * too few ranges to share out evenly. */
+ * too few ranges to share out evenly, and where so many rows see it that arithmetic takes longer
+ * than reading. */
 static bool by_head(const struct device_cpu *cpu)
 {
-    return cpu->step.ranges < 4 * cpu->device.threads;
+    return cpu->step.ranges < 2 * cpu->device.threads ||
+           cpu->step.given.rows * cpu->spec.heads > ATTENTION_ROWS;
 }
 
 static void attend_range(void *context, int thread, size_t item)
