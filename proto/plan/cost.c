@@ -26,7 +26,7 @@ struct cost_table cost_table_estimate(const char *kernels, int threads)
         {"reference", 3.5e9, 2e9},
         {"avx2", 75e9, 60e9},
         {"avx512", 75e9, 60e9},
-        {"avx512_bf16", 150e9, 120e9},
+        {"avx512_bf16", 170e9, 165e9},
     };
     struct cost_table table = cost_table_default();
     const int counted = threads > 0 ? threads : 1;
