@@ -3,7 +3,7 @@
 pass in numpy that rounds what the fast kernels round (weights, activations, rotated queries and keys, values, probabilities).
 
     python3 -m venv /tmp/rounding && /tmp/rounding/bin/pip install numpy gguf ml_dtypes
-    /tmp/rounding/bin/python tests/bench/rounding.py --model FILE --out tests/bench/results/NAME.jsonl [--runs 64] [--text chat]
+    /tmp/rounding/bin/python tests/bench/rounding.py --model FILE --out tests/bench/results/NAME.jsonl [--runs 64] [--text chat] [--round cached]
 
 A run rounds after its embeddings were changed by a millionth of themselves, which stands for another order of float32 sums. How far
 runs differ from each other is what no order of operations can avoid. It shares no code with the product. The first line is a
@@ -77,9 +77,12 @@ class Model:
         return result * (method.get("logit_scale", 1.0) / np.sqrt(self.head_dim)), visible
 
     def logprobs(self, ids, method, rounding, seed):
-        """Natural-log probability of ids[t + 1] after ids[0..t]."""
-        cast = rounded if rounding else lambda x: x
-        weights = self.bf16 if rounding else self.exact
+        """Natural-log probability of ids[t + 1] after ids[0..t]. Rounding is of nothing, of what is cached and its queries, or of
+        all operands."""
+        same = lambda x: x
+        cast = rounded if rounding == "all" else same
+        cast_cached = rounded if rounding != "nothing" else same
+        weights = self.bf16 if rounding == "all" else self.exact
         tokens = len(ids)
         multiply = lambda x, name: cast(x) @ weights[name].T
         split = lambda x, heads: x.reshape(tokens, heads, self.head_dim).swapaxes(0, 1)
@@ -90,10 +93,10 @@ class Model:
             h = self.norm(x, self.exact[name("attn_norm")])
             q, k, v = (split(multiply(h, name("attn_" + part)), heads)
                        for part, heads in (("q", self.heads), ("k", self.kv_heads), ("v", self.kv_heads)))
-            scores, visible = self.scores(q, k, method, cast)
+            scores, visible = self.scores(q, k, method, cast_cached)
             scores = np.where(visible, scores, -np.inf)
             weight = np.exp(scores - scores.max(-1, keepdims=True))
-            mixed = cast(weight) @ np.repeat(cast(v), self.heads // self.kv_heads, 0) / weight.sum(-1, keepdims=True)
+            mixed = cast(weight) @ np.repeat(cast_cached(v), self.heads // self.kv_heads, 0) / weight.sum(-1, keepdims=True)
             x = x + multiply(mixed.swapaxes(0, 1).reshape(tokens, -1).astype(np.float32), name("attn_output"))
             h = self.norm(x, self.exact[name("ffn_norm")])
             gate = multiply(h, name("ffn_gate"))
@@ -118,6 +121,7 @@ def main():
     parser.add_argument("--model", required=True)
     parser.add_argument("--out", required=True)
     parser.add_argument("--runs", type=int, default=64)
+    parser.add_argument("--round", choices=["all", "cached"], default="all", help="all operands, or queries, keys and values alone")
     parser.add_argument("--text", nargs="+", help="of the reference values; all of them")
     arguments = parser.parse_args()
     model = Model(arguments.model)
@@ -125,14 +129,14 @@ def main():
         texts = json.load(file)
     with open(arguments.out, "w", encoding="utf-8") as out:
         print(json.dumps({"manifest": {"command": "tests/bench/rounding.py", "model": os.path.basename(arguments.model),
-                                       "runs": arguments.runs, "noise": NOISE}}), file=out, flush=True)
+                                       "runs": arguments.runs, "round": arguments.round, "noise": NOISE}}), file=out, flush=True)
         for text in texts:
             if arguments.text and text["name"] not in arguments.text:
                 continue
             for result in text["results"]:
                 ids, truth = np.array(text["ids"]), np.array(result["logprobs"])
-                exact = distances(model, ids, result["method"], truth, False, 1)[0]
-                runs = distances(model, ids, result["method"], truth, True, arguments.runs)
+                exact = distances(model, ids, result["method"], truth, "nothing", 1)[0]
+                runs = distances(model, ids, result["method"], truth, arguments.round, arguments.runs)
                 line = {"text": text["name"], "method": result["method"], "token_most": max(run[0] for run in runs),
                         "rms_most": max(run[1] for run in runs),
                         "mean_most": max(run[2] for run in runs), "token_median": statistics.median(run[0] for run in runs),
