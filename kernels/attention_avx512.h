@@ -216,42 +216,45 @@ INLINE void whole_rows(const struct attention_chunk *chunk, const struct attenti
     multiply_columns(&product, tile_rows, 0, chunk->args->head_dim, arithmetic);
 }
 
+/* Calls with the count as a constant. */
 #define EACH_COUNT_OF_ROWS(count, call)                                                            \
     switch (count) {                                                                               \
     case 1:                                                                                        \
         call(1);                                                                                   \
-        return;                                                                                    \
+        break;                                                                                     \
     case 2:                                                                                        \
         call(2);                                                                                   \
-        return;                                                                                    \
+        break;                                                                                     \
     case 3:                                                                                        \
         call(3);                                                                                   \
-        return;                                                                                    \
+        break;                                                                                     \
     case 4:                                                                                        \
         call(4);                                                                                   \
-        return;                                                                                    \
+        break;                                                                                     \
     case 5:                                                                                        \
         call(5);                                                                                   \
-        return;                                                                                    \
+        break;                                                                                     \
     default:                                                                                       \
         call(6);                                                                                   \
-        return;                                                                                    \
+        break;                                                                                     \
     }
 
 /* attention_tile_ops.multiply */
 INLINE void multiply_rows(const struct attention_product *product, int rows, int first, int end,
-                          const struct arithmetic arithmetic){
+                          const struct arithmetic arithmetic)
+{
 #define CALL(rows) multiply_columns(product, rows, first, end, arithmetic)
-    EACH_COUNT_OF_ROWS(rows, CALL)
+    EACH_COUNT_OF_ROWS(rows, CALL);
 #undef CALL
 }
 
 /* attention_tile_ops.whole */
 INLINE void whole_tile(const struct attention_chunk *chunk, const struct attention_panel *panel,
                        const struct attention_rows *rows, int frame,
-                       const struct arithmetic arithmetic){
+                       const struct arithmetic arithmetic)
+{
 #define CALL(tile_rows) whole_rows(chunk, panel, rows, frame, tile_rows, arithmetic)
-    EACH_COUNT_OF_ROWS(rows->count, CALL)
+    EACH_COUNT_OF_ROWS(rows->count, CALL);
 #undef CALL
 }
 
