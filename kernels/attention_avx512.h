@@ -189,8 +189,9 @@ INLINE void softmax_tile(const __m512 scores[ATTENTION_TILE_ROWS][VECTORS],
     __m256 sums = _mm256_loadu_ps(rows->sum);
     if (_mm256_movemask_ps(risen) & ((1 << rows->count) - 1)) {
         const __m256 steps = _mm256_max_ps(_mm256_sub_ps(before, after), _mm256_set1_ps(-125.0f));
-        __m256 factors = _mm512_castps512_ps256(exp2_avx512(_mm512_castps256_ps512(steps), false));
-        factors = _mm256_blendv_ps(_mm256_set1_ps(1), factors, risen);
+        /* Exactly 1 where a maximum did not rise. */
+        const __m256 factors =
+            _mm512_castps512_ps256(exp2_avx512(_mm512_castps256_ps512(steps), false));
         sums = _mm256_mul_ps(sums, factors);
         rescale(rows->acc, factors, rows->count, chunk->args->head_dim);
     }
