@@ -10,11 +10,7 @@
  *
  * Promises the state that attention.h defines, probabilities rounded to the operand type for the
  * second product, the sum taken before. */
-#include <math.h>
-
-#include "kernels/attention_segments.h"
-#include "kernels/kernels_cuda.h"
-#include "kernels/mma_cuda.cuh"
+#include "kernels/attention_prefill_cuda.cuh"
 #include "kernels/mma_layout.h"
 #include "kernels/variants_cuda.h"
 
@@ -23,32 +19,6 @@ enum {
     THREADS = 32 * WARPS,
     SCORE_TILES = PANEL_TOKENS / 8,
     STEPS = 4, /* kept in shared memory; more than the ring looks ahead */
-};
-
-struct prefill_params {
-    struct attention_regimes regimes;
-    struct attention_run runs[ATTENTION_RUNS_MAX];
-    struct attention_span spans[ATTENTION_SPANS_MAX];
-    const char *queries;
-    int64_t frame_bytes;
-    int64_t row_bytes; /* of all heads */
-    int64_t panel_bytes;
-    float *acc, *max, *sum;
-    void *out;
-    int64_t tiles;
-    int run_count, span_count;
-    int heads, group, head_dim;
-    int first, last;
-    float scale_log2;
-};
-
-/* What a block works on; in shared memory, as registers are what runs out. */
-struct prefill_tile {
-    int64_t row; /* of its first query */
-    int64_t index;
-    int tokens;
-    int head, kv_head;
-    int span;
 };
 
 /* HEAD_DIM is the width in shared memory: the head's own, or more, filled with zeros. A warp has
@@ -66,31 +36,10 @@ template <int HEAD_DIM> struct prefill_shape {
         TILE_BYTES = PANEL_TOKENS * HEAD_DIM * 2,
         QUERY_BYTES = QUERIES * HEAD_DIM * 2,
         SHARED_BYTES = QUERY_BYTES + SLOTS * TILE_BYTES,
-        EXACT = HEAD_DIM == 64 || HEAD_DIM == 128, /* no narrower head runs in it */
         /* Reading them again for every panel would keep shared memory, not arithmetic, busy. */
         QUERIES_STAY = HEAD_DIM <= 64,
     };
 };
-
-template <int HEAD_DIM>
-static __device__ __forceinline__ int head_dim_of(const struct prefill_params *params)
-{
-    return prefill_shape<HEAD_DIM>::EXACT ? HEAD_DIM : params->head_dim;
-}
-
-static __device__ void find_tile(struct prefill_tile *tile, const struct prefill_params *params,
-                                 int queries)
-{
-    /* Late queries see most, and go first; the heads of a group are neighbours. */
-    int64_t number = params->tiles - 1 - blockIdx.x / params->heads;
-    tile->span = attention_span_of_tile(&number, params->spans, params->span_count, queries);
-    const struct attention_span *span = &params->spans[tile->span];
-    tile->head = blockIdx.x % params->heads;
-    tile->kv_head = tile->head / params->group;
-    tile->row = span->row + number * queries;
-    tile->index = span->index + number * queries;
-    tile->tokens = (int)attention_segments_smaller(span->tokens - number * queries, queries);
-}
 
 /* `rows` rows of `row_bytes` into a swizzled tile of ROWS x CHUNKS; zeros beyond. */
 template <int ROWS, int CHUNKS>
@@ -117,7 +66,7 @@ static __device__ __forceinline__ void copy_tile(const struct prefill_params *pa
     typedef prefill_shape<HEAD_DIM> shape;
     const struct attention_step *step = &steps[tile / 2 % STEPS];
     if (step->keys > 0) {
-        const int head_dim = head_dim_of<HEAD_DIM>(params);
+        const int head_dim = prefill_head_dim<HEAD_DIM>(params);
         const int64_t half = (int64_t)PANEL_TOKENS * head_dim * 2;
         const char *from = (const char *)params->runs[step->run].records +
                            step->panel * params->panel_bytes + (2 * kv_head + tile % 2) * half;
@@ -133,7 +82,7 @@ static __device__ __forceinline__ void copy_queries(const struct prefill_params 
                                                     int frame)
 {
     typedef prefill_shape<HEAD_DIM> shape;
-    const int head_dim = head_dim_of<HEAD_DIM>(params);
+    const int head_dim = prefill_head_dim<HEAD_DIM>(params);
     const char *from = params->queries + frame * params->frame_bytes +
                        tile->row * params->row_bytes + (int64_t)tile->head * head_dim * 2;
     copy_rows<shape::QUERIES, shape::CHUNKS>(to, from, params->row_bytes, tile->tokens, head_dim);
@@ -288,52 +237,6 @@ accumulate(struct prefill_state<HEAD_DIM> *state,
     }
 }
 
-/* The state of one row (token, head) of this lane but for acc, and the one in memory. */
-struct prefill_row {
-    int64_t row;
-    float max, sum;
-    float other_max, other_sum;
-};
-
-/* Folds the row into memory, or finishes it. `ours` points at the two elements of each tile of 8
- * that this lane holds, four floats apart. */
-template <typename OPERAND, int HEAD_DIM>
-static __device__ __forceinline__ void store_row(const struct prefill_params *params,
-                                                 const struct prefill_row *row, const float *ours)
-{
-    const int lane = threadIdx.x % 32;
-    float mine = 1, theirs = 0, top = row->max, sum = row->sum;
-    if (row->other_sum != 0) {
-        top = fmaxf(row->max, row->other_max);
-        mine = mma_exp2(row->max - top);
-        theirs = mma_exp2(row->other_max - top);
-        sum = row->sum * mine + row->other_sum * theirs;
-    }
-    const int head_dim = head_dim_of<HEAD_DIM>(params);
-    float *acc = params->acc + row->row * head_dim;
-    uint32_t *out = (uint32_t *)((typename OPERAND::element *)params->out + row->row * head_dim);
-#pragma unroll
-    for (int n = 0; n < HEAD_DIM / 8; n++) {
-        const int d = n * 8 + lane % 4 * 2;
-        if (d >= head_dim)
-            break;
-        float low = ours[4 * n] * mine, high = ours[4 * n + 1] * mine;
-        if (theirs != 0) {
-            const float2 other = *(const float2 *)(acc + d);
-            low += other.x * theirs;
-            high += other.y * theirs;
-        }
-        if (params->last)
-            out[d / 2] = sum == 0 ? 0 : mma_pack(OPERAND(), low / sum, high / sum);
-        else
-            *(float2 *)(acc + d) = make_float2(low, high);
-    }
-    if (!params->last && lane % 4 == 0) {
-        params->max[row->row] = top;
-        params->sum[row->row] = sum;
-    }
-}
-
 template <typename OPERAND, int HEAD_DIM>
 static __device__ __forceinline__ void store_state(const struct prefill_params *params,
                                                    const struct prefill_tile *tile,
@@ -354,7 +257,7 @@ static __device__ __forceinline__ void store_state(const struct prefill_params *
             }
             __syncwarp(); /* all four lanes of a row have read what one of them writes */
             if (token < tile->tokens)
-                store_row<OPERAND, HEAD_DIM>(params, &row, &state->acc[t][0][2 * h]);
+                prefill_store_row<OPERAND, HEAD_DIM>(params, &row, &state->acc[t][0][2 * h]);
         }
     }
 }
@@ -383,7 +286,7 @@ __global__ void __launch_bounds__(THREADS, 2)
         (&state.sum[0][0])[i] = 0;
     }
     if (threadIdx.x == 0) {
-        find_tile(&tile, &params, shape::QUERIES);
+        prefill_find_tile(&tile, &params, blockIdx.x, shape::QUERIES);
         attention_steps_begin(&walk, tile.index, tile.tokens);
         for (int s = 0; s < shape::AHEAD; s++)
             attention_steps_advance(&walk, &steps[s], &params.regimes, params.runs,
@@ -433,12 +336,9 @@ template <typename OPERAND, int HEAD_DIM>
 static int launch(struct prefill_params *params, cudaStream_t stream)
 {
     typedef prefill_shape<HEAD_DIM> shape;
-    for (int s = 0; s < params->span_count; s++)
-        params->tiles += attention_span_tiles(&params->spans[s], shape::QUERIES);
-    if (params->tiles * params->heads > INT32_MAX)
-        return cudaErrorInvalidValue;
-    if (params->tiles == 0)
-        return 0;
+    params->tiles = prefill_tiles(params, shape::QUERIES);
+    if (params->tiles <= 0)
+        return params->tiles < 0 ? cudaErrorInvalidValue : cudaSuccess;
     cudaError_t error =
         cudaFuncSetAttribute((const void *)attention_prefill_kernel<OPERAND, HEAD_DIM>,
                              cudaFuncAttributeMaxDynamicSharedMemorySize, shape::SHARED_BYTES);
@@ -464,38 +364,11 @@ static int launch_width(struct prefill_params *params, cudaStream_t stream)
 
 static int prefill(const struct kernels_cuda_prefill *args, cudaStream_t stream)
 {
-    if (args->run_count < 0 || args->run_count > ATTENTION_RUNS_MAX || args->span_count < 0 ||
-        args->span_count > ATTENTION_SPANS_MAX || args->head_dim < 16 || args->head_dim % 16 != 0 ||
-        args->head_dim > ATTENTION_HEAD_DIM_MAX || args->kv_heads < 1 ||
-        args->heads % args->kv_heads != 0)
-        return cudaErrorInvalidValue;
     struct prefill_params params = {};
-    params.regimes = *args->regimes;
-    for (int r = 0; r < args->run_count; r++)
-        params.runs[r] = args->runs[r];
-    for (int s = 0; s < args->span_count; s++)
-        params.spans[s] = args->spans[s];
-    params.queries = (const char *)args->queries;
-    params.frame_bytes = args->frame_stride * 2;
-    params.row_bytes = (int64_t)args->heads * args->head_dim * 2;
-    params.panel_bytes = (int64_t)attention_panel_bytes(DTYPE_BF16, args->kv_heads, args->head_dim);
-    params.acc = args->acc;
-    params.max = args->max;
-    params.sum = args->sum;
-    params.out = args->out;
-    params.run_count = args->run_count;
-    params.span_count = args->span_count;
-    params.heads = args->heads;
-    params.group = args->heads / args->kv_heads;
-    params.head_dim = args->head_dim;
-    params.first = args->first;
-    params.last = args->last;
-    params.scale_log2 = args->scale_log2;
-    if (args->operand == DTYPE_BF16)
-        return launch_width<mma_bf16>(&params, stream);
-    if (args->operand == DTYPE_F16)
-        return launch_width<mma_f16>(&params, stream);
-    return cudaErrorInvalidValue;
+    if (!prefill_params_make(&params, args))
+        return cudaErrorInvalidValue;
+    return args->operand == DTYPE_BF16 ? launch_width<mma_bf16>(&params, stream)
+                                       : launch_width<mma_f16>(&params, stream);
 }
 
 void attention_cuda_install(struct kernels_cuda *kernels)

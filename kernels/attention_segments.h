@@ -28,7 +28,7 @@
 enum {
     ATTENTION_RUNS_MAX = 24,    /* runs of keys in one call */
     ATTENTION_SPANS_MAX = 8,    /* spans of queries in one call */
-    ATTENTION_QUERY_TILE = 128, /* most queries of a tile */
+    ATTENTION_QUERY_TILE = 192, /* most queries of a tile */
 };
 
 struct attention_regime {
@@ -166,6 +166,8 @@ ATTENTION_SEGMENTS_CALL void attention_steps_fill(const struct attention_steps *
     step->keys = (int32_t)attention_segments_smaller(run->end - key, PANEL_TOKENS);
     step->query_frame = regime->query_frame;
     step->masked = steps->panel < steps->full_first || steps->panel >= steps->full_end;
+    if (!step->masked)
+        return;
     step->near = attention_segments_clamped(regime->distance_first - ahead);
     step->far = regime->distance_end == BANDS_OPEN
                     ? 2 * ATTENTION_QUERY_TILE

@@ -189,6 +189,8 @@ static void meets_every_visible_pair_exactly_once(void **unused)
     free(c);
 }
 
+enum { QUERIES = 128 };
+
 /* How many steps, and masked ones, one head takes over `tokens` causal queries. */
 static void count_steps(const struct bands *bands, int64_t tokens, int64_t *steps, int64_t *masked)
 {
@@ -196,10 +198,10 @@ static void count_steps(const struct bands *bands, int64_t tokens, int64_t *step
     attention_regimes_make(&regimes, bands);
     const struct attention_run run = {.end = tokens, .span_end = 1};
     *steps = *masked = 0;
-    for (int64_t first = 0; first < tokens; first += ATTENTION_QUERY_TILE) {
+    for (int64_t first = 0; first < tokens; first += QUERIES) {
         struct attention_steps at;
         struct attention_step step;
-        attention_steps_begin(&at, first, ATTENTION_QUERY_TILE);
+        attention_steps_begin(&at, first, QUERIES);
         for (;;) {
             attention_steps_advance(&at, &step, &regimes, &run, 1, 0);
             if (step.keys == 0)
@@ -210,12 +212,12 @@ static void count_steps(const struct bands *bands, int64_t tokens, int64_t *step
     }
 }
 
-/* The numbers behind "a mixed tile costs nothing worth mentioning" (128 queries, 64 keys). */
+/* The numbers behind "a mixed tile costs nothing worth mentioning" (QUERIES queries, 64 keys). */
 static void walks_causal_and_shifted_bands_in_as_few_steps_as_the_tiles_allow(void **unused)
 {
     (void)unused;
     enum { TOKENS = 131072, SHIFT = 43712 /* a multiple of 64, a third */ };
-    const int64_t tiles = TOKENS / ATTENTION_QUERY_TILE;
+    const int64_t tiles = TOKENS / QUERIES;
     struct bands bands = {
         .count = 1,
         .list = {{.query_end = BANDS_OPEN, .distance_end = BANDS_OPEN, .rule = BAND_IDENTITY}},

@@ -1,20 +1,18 @@
 #!/usr/bin/python3
-"""translate.py IN.cu OUT.cc: what g++ cannot read of a CUDA file, spelt as it can: launches, dynamic shared memory and the
-header of PTX instructions. Everything else stays as it is, so that what runs on the host is the kernel itself."""
+"""translate.py IN.cu OUT.cc: what g++ cannot read of a CUDA file, spelt as it can: launches and dynamic shared memory.
+Everything else stays as it is, so that what runs on the host is the kernel itself."""
 import re
 import sys
 
 LAUNCH = re.compile(r"(\w+(?:<[\w, ]+>)?)\s*<<<(.*?)>>>\s*\((.*?)\);", re.S)
 SHARED = re.compile(r"extern __shared__ __align__\(\d+\) char (\w+)\[\];")
-HEADER = '#include "kernels/mma_cuda.cuh"'
 
 
 def translate(text):
     text, launches = LAUNCH.subn(r"emulated_run(\2, [&] { \1(\3); });", text)
     if launches == 0 or "<<<" in text:
         sys.exit("translate.py: a launch was not understood")
-    text = SHARED.sub(r"char *\1 = emulated_shared;", text)
-    return text.replace(HEADER, '#include "tests/support/emulated_cuda/mma_emulated.cuh"')
+    return SHARED.sub(r"char *\1 = emulated_shared;", text)
 
 
 def main():
