@@ -1,6 +1,6 @@
 # CUDA C by nvcc, linked by the C compiler: objects come out of a custom command, so that no target's linker becomes
 # nvcc's and no program needs libstdc++. What ptxas says of registers and spills lands beside each object (.report).
-find_package(CUDAToolkit 12.4 REQUIRED)
+find_package(CUDAToolkit 12.5 REQUIRED)
 set(LONGHAUL_CUDA_ARCHITECTURES 80 90a CACHE STRING "Compute capabilities that kernels are compiled for")
 
 # Warnings are errors for the compilers that they were seen with: a GPU machine is not the place to meet new ones.
@@ -9,14 +9,16 @@ if(CUDAToolkit_VERSION VERSION_LESS 13.1 AND CMAKE_C_COMPILER_VERSION VERSION_LE
   set(strict -Werror all-warnings -Xcompiler -Werror)
 endif()
 
-# longhaul_cuda_objects(OUT file.cu ...): the objects of CUDA files of this folder, as a list in OUT.
+# longhaul_cuda_objects(OUT ARCHITECTURES 80 ... SOURCES file.cu ...): the objects of CUDA files of this folder, as a list
+# in OUT.
 function(longhaul_cuda_objects out)
+  cmake_parse_arguments(PARSE_ARGV 1 cuda "" "" "ARCHITECTURES;SOURCES")
   set(targets)
-  foreach(architecture ${LONGHAUL_CUDA_ARCHITECTURES})
+  foreach(architecture ${cuda_ARCHITECTURES})
     list(APPEND targets -gencode arch=compute_${architecture},code=sm_${architecture})
   endforeach()
   set(objects)
-  foreach(source ${ARGN})
+  foreach(source ${cuda_SOURCES})
     set(object ${CMAKE_CURRENT_BINARY_DIR}/${source}.o)
     add_custom_command(
       OUTPUT ${object}

@@ -5,21 +5,29 @@
 
 #include "kernels/variants_cuda.h"
 
-static struct kernels_cuda kernels;
+static once_flag once = ONCE_FLAG_INIT;
+static struct kernels_cuda portable, kernels;
 
 static void install(void)
 {
-    attention_cuda_install(&kernels);
-    attention_decode_cuda_install(&kernels);
-    rows_cuda_install(&kernels);
-    rope_cuda_install(&kernels);
-    matmul_cuda_install(&kernels);
-    survey_cuda_install(&kernels);
+    attention_cuda_install(&portable);
+    attention_decode_cuda_install(&portable);
+    rows_cuda_install(&portable);
+    rope_cuda_install(&portable);
+    matmul_cuda_install(&portable);
+    survey_cuda_install(&portable);
+    kernels = portable;
+    attention_hopper_cuda_install(&kernels);
 }
 
 const struct kernels_cuda *kernels_cuda_find(void)
 {
-    static once_flag once = ONCE_FLAG_INIT;
     call_once(&once, install);
     return &kernels;
+}
+
+const struct kernels_cuda *kernels_cuda_find_portable(void)
+{
+    call_once(&once, install);
+    return &portable;
 }

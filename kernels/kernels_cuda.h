@@ -310,3 +310,6 @@ struct kernels_cuda {
 /* The kernels for the device that is current; never NULL. Says nothing about whether there is one:
  * calls without a device return its error. Built only with LONGHAUL_CUDA. */
 const struct kernels_cuda *kernels_cuda_find(void);
+
+/* The same without what is written for one architecture: for tests and benches beside it. */
+const struct kernels_cuda *kernels_cuda_find_portable(void);

@@ -8,6 +8,8 @@ extern "C" {
 #endif
 
 void attention_cuda_install(struct kernels_cuda *kernels);
+/* After attention_cuda_install: what it has no path for stays as it is. */
+void attention_hopper_cuda_install(struct kernels_cuda *kernels);
 void attention_decode_cuda_install(struct kernels_cuda *kernels);
 void rows_cuda_install(struct kernels_cuda *kernels);
 void rope_cuda_install(struct kernels_cuda *kernels);

@@ -1,10 +1,11 @@
-/* attention_cuda_bench [--heads HEADS KV_HEADS] [TOKENS ...]
+/* attention_cuda_bench [--portable] [--heads HEADS KV_HEADS] [TOKENS ...]
  *
  * Times the attention kernels on the GPU, bf16, head_dim 64 and 128: prefill of TOKENS tokens with
  * causal, STRING and LM-Infinite bands, and one decode step over TOKENS keys, split by 256, 512 and
  * 1024 tokens (the device splits by 1024 and the number of workers). One JSON line each;
  * FLOPs are those of the visible pairs, 4 * head_dim a pair and head, and decode's bytes are those
- * of the keys and values, beside the copy rate measured in the same run. */
+ * of the keys and values, beside the copy rate measured in the same run. With --portable, the
+ * kernels that run on any device from sm_80 on. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,6 +19,7 @@
 enum { SETS_MAX = 32, LOTS_MAX = 1024, FRAMES = 2 };
 
 struct bench {
+    const struct kernels_cuda *kernels;
     int heads, kv_heads, head_dim;
     int64_t tokens;
     const char *method;
@@ -91,13 +93,12 @@ static int prefill(void *context, int turn)
         .operand = DTYPE_BF16,
         .scale_log2 = scale_log2(bench),
     };
-    return kernels_cuda_find()->attention_prefill(&args, NULL);
+    return bench->kernels->attention_prefill(&args, NULL);
 }
 
 static int decode(void *context, int turn)
 {
     const struct bench *bench = context;
-    const struct kernels_cuda *kernels = kernels_cuda_find();
     const struct kernels_cuda_decode args = {
         .regimes = &bench->regimes,
         .bases = {bench->records[turn % bench->sets], bench->sinks},
@@ -124,8 +125,8 @@ static int decode(void *context, int turn)
         .heads = bench->heads,
         .head_dim = bench->head_dim,
     };
-    const int error = kernels->attention_decode(&args, NULL);
-    return error ? error : kernels->attention_combine(&combine, NULL);
+    const int error = bench->kernels->attention_decode(&args, NULL);
+    return error ? error : bench->kernels->attention_combine(&combine, NULL);
 }
 
 static void print_line(const struct bench *bench, const char *what, struct gpu_timing timing,
@@ -239,17 +240,23 @@ int main(int count, char **arguments)
     static const char *usual[] = {"8192", "32768", "131072"};
     const char *const *tokens = usual;
     int token_counts = 3, first = 1, heads = 32, kv_heads = 8;
-    if (count > 3 && strcmp(arguments[1], "--heads") == 0) {
-        heads = atoi(arguments[2]);
-        kv_heads = atoi(arguments[3]);
-        first = 4;
+    const struct kernels_cuda *kernels = kernels_cuda_find();
+    if (count > first && strcmp(arguments[first], "--portable") == 0) {
+        kernels = kernels_cuda_find_portable();
+        first++;
+    }
+    if (count > first + 2 && strcmp(arguments[first], "--heads") == 0) {
+        heads = atoi(arguments[first + 1]);
+        kv_heads = atoi(arguments[first + 2]);
+        first += 3;
     }
     if (count > first) {
         tokens = (const char *const *)arguments + first;
         token_counts = count - first;
     }
     if (heads < 1 || kv_heads < 1 || heads % kv_heads != 0) {
-        fprintf(stderr, "attention_cuda_bench [--heads HEADS KV_HEADS] [TOKENS ...]\n");
+        fprintf(stderr,
+                "attention_cuda_bench [--portable] [--heads HEADS KV_HEADS] [TOKENS ...]\n");
         return 2;
     }
     if (!gpu_memory_present())
@@ -258,7 +265,8 @@ int main(int count, char **arguments)
     printf("{\"bench\": \"copy\", \"bytes_per_second\": %.4g}\n", copy_rate);
     for (int n = 0; n < token_counts; n++)
         for (int head_dim = 64; head_dim <= 128; head_dim *= 2) {
-            const struct bench shape = {.heads = heads,
+            const struct bench shape = {.kernels = kernels,
+                                        .heads = heads,
                                         .kv_heads = kv_heads,
                                         .head_dim = head_dim,
                                         .tokens = atoll(tokens[n])};

@@ -2,7 +2,7 @@
  * CPU's are checked at (tests/kernels/attention_case.h): whole and cut into calls, spans and runs,
  * carried and finished, split and combined. Data is fresh each time, and its seed is printed; every
  * output is poisoned first and lies between canaries; rows of the cache that are not stored hold
- * NaN. Argument: a seed. */
+ * NaN. Arguments: a seed, and how many cases; fewer for compute-sanitizer. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +15,8 @@
 #include "tests/support/unit.h"
 
 static struct random seed;
+static const struct kernels_cuda *kernels; /* those being tested */
+static int cases = GPU_CASES;
 
 static void expect_close(const struct attention_on_gpu *on, const struct attention_case *c,
                          const struct attention_state *state, const char *what)
@@ -107,11 +109,11 @@ static void prefill_in_pieces(struct attention_on_gpu *on, struct attention_stat
 static void prefill_is_close_to_the_truth(void **unused)
 {
     (void)unused;
-    for (int i = 0; i < GPU_CASES; i++) {
+    for (int i = 0; i < cases; i++) {
         struct attention_case c =
             random_case(groups[i % 7], head_dims[i / 2 % 7], GPU_CASES_QUERIES);
         struct attention_on_gpu on =
-            attention_on_gpu_create(&c, operand_of(i), &seed, spreads[i % 3]);
+            attention_on_gpu_create(kernels, &c, operand_of(i), &seed, spreads[i % 3]);
         struct attention_state state;
         attention_state_create(&state, &c);
         struct attention_on_gpu_call whole = attention_on_gpu_whole(&on);
@@ -130,9 +132,9 @@ static void prefill_is_close_to_the_truth(void **unused)
 static void finished_rows_are_the_state_divided(void **unused)
 {
     (void)unused;
-    for (int i = 0; i < GPU_CASES / 4; i++) {
+    for (int i = 0; i < cases / 4; i++) {
         struct attention_case c = random_case(groups[i % 7], head_dims[i % 7], GPU_CASES_QUERIES);
-        struct attention_on_gpu on = attention_on_gpu_create(&c, operand_of(i), &seed, 1);
+        struct attention_on_gpu on = attention_on_gpu_create(kernels, &c, operand_of(i), &seed, 1);
         struct attention_state state;
         attention_state_create(&state, &c);
         struct attention_on_gpu_call whole = attention_on_gpu_whole(&on);
@@ -150,12 +152,12 @@ static void finished_rows_are_the_state_divided(void **unused)
 static void decode_is_close_to_the_truth(void **unused)
 {
     (void)unused;
-    for (int i = 0; i < GPU_CASES; i++) {
+    for (int i = 0; i < cases; i++) {
         struct attention_case c = random_case(groups[i % 7], head_dims[i / 2 % 7], 1 + i % 5);
         if (i % 3 && c.key_end > c.tokens) /* the newest keys are the queries' own */
             c.query_first = c.key_end - c.tokens;
         struct attention_on_gpu on =
-            attention_on_gpu_create(&c, operand_of(i), &seed, spreads[i % 3]);
+            attention_on_gpu_create(kernels, &c, operand_of(i), &seed, spreads[i % 3]);
         struct attention_state state;
         attention_state_create(&state, &c);
         attention_on_gpu_decode(&on, 1 + i % 9);
@@ -180,7 +182,7 @@ static void each_key_is_seen_through_its_own_band(void **unused)
             i / 2 ? attention_case_lm_infinite(SEAM, 4, SEAM) : attention_case_string(SEAM, 9);
         c.scale_log2 = 1;
         attention_case_create(&c);
-        struct attention_on_gpu on = attention_on_gpu_create(&c, operand_of(i), &seed, 0);
+        struct attention_on_gpu on = attention_on_gpu_create(kernels, &c, operand_of(i), &seed, 0);
         memset(c.keys, 0, (size_t)(TOKENS * TOKENS) * sizeof *c.keys);
         memset(c.values, 0, (size_t)(TOKENS * TOKENS) * sizeof *c.values);
         for (int64_t j = 0; j < TOKENS; j++) {
@@ -215,9 +217,9 @@ static void each_key_is_seen_through_its_own_band(void **unused)
 static void queries_may_be_cut_anywhere(void **unused)
 {
     (void)unused;
-    for (int i = 0; i < GPU_CASES / 4; i++) {
+    for (int i = 0; i < cases / 4; i++) {
         struct attention_case c = random_case(groups[i % 7], head_dims[i % 7], GPU_CASES_QUERIES);
-        struct attention_on_gpu on = attention_on_gpu_create(&c, operand_of(i), &seed, 1);
+        struct attention_on_gpu on = attention_on_gpu_create(kernels, &c, operand_of(i), &seed, 1);
         struct attention_state whole, cut;
         attention_state_create(&whole, &c);
         attention_state_create(&cut, &c);
@@ -245,11 +247,48 @@ static void queries_may_be_cut_anywhere(void **unused)
     }
 }
 
+/* More tiles than a device works on at a time, against as many rows a call as it does. */
+static void a_long_call_is_many_short_ones(void **unused)
+{
+    (void)unused;
+    for (int i = 0; i < 4; i++) {
+        struct attention_case c = random_case(8, 64 << i / 2, 1);
+        attention_case_destroy(&c);
+        c.tokens = c.key_end = GPU_CASES_LONG;
+        c.query_first = c.key_first = c.key_frame = 0;
+        c.bands = i % 2 ? attention_case_string(GPU_CASES_LONG / 3, 9) : attention_case_rope();
+        attention_case_create(&c);
+        struct attention_on_gpu on = attention_on_gpu_create(kernels, &c, operand_of(i), &seed, 1);
+        struct attention_state whole, piece;
+        attention_state_create(&whole, &c);
+        attention_state_create(&piece, &c);
+        struct attention_on_gpu_call call = attention_on_gpu_whole(&on);
+        attention_on_gpu_prefill(&on, &call);
+        attention_on_gpu_state(&on, &whole);
+        for (int64_t row = 0, tokens; row < c.tokens; row += tokens) {
+            tokens = random_between(&seed, 1, GPU_CASES_LONG / 4);
+            tokens = tokens < c.tokens - row ? tokens : c.tokens - row;
+            call.spans[0] = (struct attention_span){row, row, tokens};
+            attention_on_gpu_prefill(&on, &call);
+            attention_on_gpu_state(&on, &piece);
+            assert_memory_equal(attention_state_acc(&whole, &c, row, 0),
+                                attention_state_acc(&piece, &c, row, 0),
+                                (size_t)(tokens * c.group * c.head_dim) * sizeof(float));
+            assert_memory_equal(attention_state_sum(&whole, &c, row, 0),
+                                attention_state_sum(&piece, &c, row, 0),
+                                (size_t)(tokens * c.group) * sizeof(float));
+        }
+        attention_state_destroy(&whole);
+        attention_state_destroy(&piece);
+        attention_on_gpu_destroy(&on);
+        attention_case_destroy(&c);
+    }
+}
+
 /* Before anything is put on a stream; empty calls are no mistake. */
 static void refuses_what_it_has_no_kernel_for(void **unused)
 {
     (void)unused;
-    const struct kernels_cuda *kernels = kernels_cuda_find();
     const struct attention_regimes regimes = {0};
     struct kernels_cuda_prefill prefill = {
         .regimes = &regimes, .heads = 4, .kv_heads = 2, .head_dim = 64, .operand = DTYPE_BF16};
@@ -337,14 +376,14 @@ static void many_states_become_one(void **unused)
                                                   .rows = 2,
                                                   .heads = HEADS,
                                                   .head_dim = head_dim};
-        gpu_memory_settle("combine", kernels_cuda_find()->attention_combine(&args, NULL));
+        gpu_memory_settle("combine", kernels->attention_combine(&args, NULL));
         const struct kernels_cuda_finish finish = {.out = out.at,
                                                    .out_dtype = DTYPE_F32,
                                                    .acc = state.at,
                                                    .sum = (float *)state.at + rows * (head_dim + 1),
                                                    .rows = rows,
                                                    .head_dim = head_dim};
-        gpu_memory_settle("finish", kernels_cuda_find()->attention_finish(&finish, NULL));
+        gpu_memory_settle("finish", kernels->attention_finish(&finish, NULL));
         gpu_memory_read(&state, got);
         gpu_memory_read(&out, finished);
         for (int64_t r = 0; r < rows; r++) {
@@ -377,11 +416,20 @@ int main(int count, char **arguments)
         cmocka_unit_test(each_key_is_seen_through_its_own_band),
         cmocka_unit_test(many_states_become_one),
         cmocka_unit_test(queries_may_be_cut_anywhere),
+        cmocka_unit_test(a_long_call_is_many_short_ones),
         cmocka_unit_test(refuses_what_it_has_no_kernel_for),
     };
     if (!gpu_memory_present())
         return GPU_ABSENT;
     seed.state = count > 1 ? strtoull(arguments[1], NULL, 0) : GPU_CASES_SEED;
+    cases = count > 2 ? atoi(arguments[2]) : GPU_CASES;
     printf("seed %llu\n", (unsigned long long)seed.state);
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    kernels = kernels_cuda_find_portable();
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    kernels = kernels_cuda_find();
+    if (kernels->attention_prefill != kernels_cuda_find_portable()->attention_prefill) {
+        printf("and with the kernels for this device's architecture\n");
+        failed += cmocka_run_group_tests(tests, NULL, NULL);
+    }
+    return failed;
 }

@@ -80,11 +80,13 @@ void attention_on_gpu_upload(struct attention_on_gpu *on)
     upload_queries(on);
 }
 
-struct attention_on_gpu attention_on_gpu_create(struct attention_case *c, enum dtype operand,
+struct attention_on_gpu attention_on_gpu_create(const struct kernels_cuda *kernels,
+                                                struct attention_case *c, enum dtype operand,
                                                 struct random *random, float spread)
 {
     const struct kernels unrounded = {.operand = DTYPE_F32, .cache = DTYPE_F32};
-    struct attention_on_gpu on = {.c = c, .operand = operand, .heads = KV_HEADS * c->group};
+    struct attention_on_gpu on = {
+        .c = c, .kernels = kernels, .operand = operand, .heads = KV_HEADS * c->group};
     const int64_t keys = c->key_end - c->key_first;
     const size_t rows = (size_t)c->tokens * (size_t)on.heads;
     const size_t elements = rows * (size_t)c->head_dim;
@@ -173,7 +175,7 @@ void attention_on_gpu_prefill(struct attention_on_gpu *on, const struct attentio
         poison(&on->sum);
         poison(&on->out);
     }
-    gpu_memory_settle("attention_prefill", kernels_cuda_find()->attention_prefill(&args, NULL));
+    gpu_memory_settle("attention_prefill", on->kernels->attention_prefill(&args, NULL));
 }
 
 /* Panels dealt to splits in order, the first ones one more; a lot a split, but the last piece of
@@ -237,7 +239,7 @@ void attention_on_gpu_decode(struct attention_on_gpu *on, int splits)
         .operand = on->operand,
         .scale_log2 = c->scale_log2,
     };
-    gpu_memory_settle("attention_decode", kernels_cuda_find()->attention_decode(&args, NULL));
+    gpu_memory_settle("attention_decode", on->kernels->attention_decode(&args, NULL));
     const struct kernels_cuda_combine combine = {
         .states = partial.at,
         .count = splits,
@@ -249,7 +251,7 @@ void attention_on_gpu_decode(struct attention_on_gpu *on, int splits)
         .head_dim = c->head_dim,
     };
     poison(&on->out);
-    gpu_memory_settle("attention_combine", kernels_cuda_find()->attention_combine(&combine, NULL));
+    gpu_memory_settle("attention_combine", on->kernels->attention_combine(&combine, NULL));
     char *all = allocate(states);
     gpu_memory_read(&state, all);
     gpu_memory_write(&on->acc, all);

@@ -9,6 +9,7 @@
 
 struct attention_on_gpu {
     struct attention_case *c;
+    const struct kernels_cuda *kernels;
     enum dtype operand;
     struct attention_regimes regimes;
     int heads;
@@ -17,7 +18,8 @@ struct attention_on_gpu {
 };
 
 /* Random operands, rounded to `operand`, into the case and onto the GPU. */
-struct attention_on_gpu attention_on_gpu_create(struct attention_case *c, enum dtype operand,
+struct attention_on_gpu attention_on_gpu_create(const struct kernels_cuda *kernels,
+                                                struct attention_case *c, enum dtype operand,
                                                 struct random *random, float spread);
 void attention_on_gpu_destroy(struct attention_on_gpu *on);
 

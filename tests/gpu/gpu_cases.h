@@ -6,5 +6,6 @@
 #define GPU_CASES 98          /* every head_dim with both operand types and every group */
 #define GPU_CASES_QUERIES 300 /* tokens at most */
 #define GPU_CASES_KEYS 700
+#define GPU_CASES_LONG 2100
 #define GPU_CASES_SEED ((uint64_t)time(NULL))
 #endif

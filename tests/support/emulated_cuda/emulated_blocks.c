@@ -7,6 +7,7 @@
 #include <string.h>
 #include <ucontext.h>
 
+#include "kernels/variants_cuda.h"
 #include "tests/support/random.h"
 
 enum {
@@ -221,4 +222,10 @@ void emulated_copy_wait(int pending)
             memset(shared_memory + copy->to, 0, 16);
     }
     fiber->copy_count = kept;
+}
+
+/* Its instructions are not emulated: nothing is put in the place of the portable kernels. */
+void attention_hopper_cuda_install(struct kernels_cuda *kernels)
+{
+    (void)kernels;
 }

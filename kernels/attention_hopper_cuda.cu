@@ -1,0 +1,738 @@
+/* Attention of spans of queries to runs of keys on sm_90a: TMA, wgmma, warps with roles.
+ *
+ * A block stays on its multiprocessor and works on one tile of queries of one head after another:
+ * one thread walks the tile's panels as attention_segments.h says and has TMA fetch queries, keys
+ * and values; CONSUMERS groups of four warps have 64 queries each. A block of keys is two panels,
+ * an even one and the next of the same regime; where one of them is not to be seen, the other lies
+ * in its place too, and is masked there. So the blocks that a row is met with, and its result, do
+ * not depend on the tile.
+ *
+ * Scores of the next block are multiplied while the softmax of this one is taken: its second
+ * product runs beside. The groups take turns at putting products on the tensor cores, so that one's
+ * softmax falls beside another's products. Queries, keys and values have a ring of places each;
+ * TMA's barriers say when one is full, and the warps when it is empty.
+ *
+ * Promises the state that attention.h defines, probabilities rounded to the operand type for the
+ * second product, the sum taken before. Other devices and widths go to attention_cuda.cu. */
+#include <cudaTypedefs.h>
+
+#include "kernels/attention_prefill_cuda.cuh"
+#include "kernels/variants_cuda.h"
+#include "kernels/wgmma_cuda.cuh"
+
+enum {
+    GROUP_THREADS = 128, /* of a warpgroup */
+    GROUP_QUERIES = 64,
+    BLOCK_KEYS = 2 * PANEL_TOKENS,
+    SCORES = GROUP_QUERIES * BLOCK_KEYS / GROUP_THREADS,
+    QUERY_PLACES = 2,
+    /* Named barriers. */
+    TURN = 1,  /* and one for each group of consumers from here on */
+    CLEAN = 5, /* the same */
+};
+
+struct hopper_params {
+    struct prefill_params prefill;
+    CUtensorMap queries[BANDS_FRAMES_MAX]; /* [rows, heads, head_dim] */
+    CUtensorMap runs[ATTENTION_RUNS_MAX];  /* [panels, kv_heads, K or V][PANEL_TOKENS, head_dim] */
+};
+
+template <int HEAD_DIM> struct hopper_shape {
+    enum {
+        CONSUMERS = HEAD_DIM == 64 ? 3 : 2,
+        THREADS = (1 + CONSUMERS) * GROUP_THREADS,
+        /* The block begins with 65,536 / THREADS each, cut to a multiple of 8; what all have
+         * together may not become more, or taking would never end. */
+        PRODUCER_REGISTERS = CONSUMERS == 3 ? 32 : 40,
+        CONSUMER_REGISTERS = CONSUMERS == 3 ? 160 : 232,
+        QUERIES = CONSUMERS * GROUP_QUERIES,
+        CHUNKS = HEAD_DIM / WGMMA_CHUNK,
+        PLACES = HEAD_DIM == 64 ? 4 : 2, /* of keys, and of values */
+        BLOCKS = 2 * PLACES,             /* whose description is kept */
+        BOX_BYTES = PANEL_TOKENS * WGMMA_ROW_BYTES,
+        CHUNK_BYTES = BLOCK_KEYS * WGMMA_ROW_BYTES,
+        TILE_BYTES = CHUNKS * CHUNK_BYTES,
+        GROUP_BYTES = CHUNKS * GROUP_QUERIES * WGMMA_ROW_BYTES,
+        QUERY_BYTES = CONSUMERS * GROUP_BYTES,
+        SHARED_BYTES = 1024 + QUERY_PLACES * QUERY_BYTES + 2 * PLACES * TILE_BYTES,
+        ARRIVALS = CONSUMERS * GROUP_THREADS / 32, /* a warp each */
+    };
+    static_assert(PRODUCER_REGISTERS + CONSUMERS * CONSUMER_REGISTERS <=
+                      (1 + CONSUMERS) * (65536 / THREADS / 8 * 8),
+                  "more registers than the block has");
+};
+
+/* What is to be known of a block of keys: flags. */
+enum {
+    BLOCK_SEEN = 1,     /* without it the tile sees no key, and there is nothing in the places */
+    BLOCK_SWITCHES = 2, /* it is met with other queries than the block before */
+    BLOCK_LAST = 4,     /* of its tile */
+    BLOCK_SHORT = 8,    /* not all of its keys are stored */
+    BLOCK_MASKED = 16,  /* its first half; the second half's is the next bit */
+};
+
+struct hopper_block {
+    struct attention_step half[2];
+    int kv_head;
+    int flags;
+};
+
+/* What producer and consumers share. */
+template <int HEAD_DIM> struct hopper_shared {
+    uint64_t queries_full[QUERY_PLACES], queries_empty[QUERY_PLACES];
+    uint64_t keys_full[hopper_shape<HEAD_DIM>::PLACES], keys_empty[hopper_shape<HEAD_DIM>::PLACES];
+    uint64_t values_full[hopper_shape<HEAD_DIM>::PLACES];
+    uint64_t values_empty[hopper_shape<HEAD_DIM>::PLACES];
+    struct hopper_block blocks[hopper_shape<HEAD_DIM>::BLOCKS];
+    struct attention_steps walk;
+    struct attention_step ahead; /* the step after those that are in a block; keys = 0: none */
+    struct prefill_tile tile;    /* the producer's */
+};
+
+/* Where the three rings lie. */
+template <int HEAD_DIM> struct hopper_places {
+    uint32_t queries, keys, values;
+};
+
+/* Blocks take items of work in turn, every second round backwards: costs fall from item to item. */
+static __device__ __forceinline__ int64_t work_of(int64_t round)
+{
+    const int64_t place = round % 2 ? gridDim.x - 1 - blockIdx.x : blockIdx.x;
+    return round * gridDim.x + place;
+}
+
+/* ---- producer ---- */
+
+/* The next block of the tile, from the step ahead on; flags but for BLOCK_SWITCHES. */
+template <int HEAD_DIM>
+static __device__ __forceinline__ int describe(struct hopper_shared<HEAD_DIM> *shared,
+                                               struct hopper_block *block,
+                                               const struct prefill_params *params)
+{
+    if (shared->ahead.keys == 0)
+        return BLOCK_LAST;
+    const int run = shared->ahead.run, regime = shared->walk.regime;
+    const int64_t panel = shared->ahead.panel;
+    const int odd = (int)(params->runs[run].first / PANEL_TOKENS + panel) % 2;
+    block->half[odd] = shared->ahead;
+    attention_steps_advance(&shared->walk, &shared->ahead, &params->regimes, params->runs,
+                            params->run_count, shared->tile.span);
+    if (!odd && shared->ahead.keys > 0 && shared->ahead.run == run &&
+        shared->walk.regime == regime && shared->ahead.panel == panel + 1) {
+        block->half[1] = shared->ahead;
+        attention_steps_advance(&shared->walk, &shared->ahead, &params->regimes, params->runs,
+                                params->run_count, shared->tile.span);
+    } else {
+        struct attention_step *other = &block->half[!odd];
+        *other = block->half[odd];
+        other->masked = 1;
+        other->key_first = other->key_end = 0;
+    }
+    const struct attention_step *half = block->half;
+    return BLOCK_SEEN | (shared->ahead.keys == 0 ? BLOCK_LAST : 0) |
+           (min(half[0].keys, half[1].keys) < PANEL_TOKENS ? BLOCK_SHORT : 0) |
+           (half[0].masked ? BLOCK_MASKED : 0) | (half[1].masked ? 2 * BLOCK_MASKED : 0);
+}
+
+/* K (V where `value` is 1) of both halves of a block. */
+template <int HEAD_DIM>
+static __device__ __forceinline__ void fetch(const struct hopper_params *params,
+                                             const struct hopper_block *block, uint32_t to,
+                                             uint32_t barrier, int value)
+{
+    typedef hopper_shape<HEAD_DIM> shape;
+    const int kv_heads = params->prefill.heads / params->prefill.group;
+    if (!(block->flags & BLOCK_SEEN)) {
+        mbarrier_arrive(barrier);
+        return;
+    }
+    mbarrier_expect(barrier, shape::TILE_BYTES);
+#pragma unroll
+    for (int h = 0; h < 2; h++) {
+        const struct attention_step *step = &block->half[h];
+        const int z = ((int)step->panel * kv_heads + block->kv_head) * 2 + value;
+#pragma unroll
+        for (int chunk = 0; chunk < shape::CHUNKS; chunk++)
+            tma_load(to + chunk * shape::CHUNK_BYTES + h * shape::BOX_BYTES,
+                     &params->runs[step->run], barrier, chunk * WGMMA_CHUNK, 0, z);
+    }
+}
+
+/* Queries of the tile in frame `frame`. */
+template <int HEAD_DIM>
+static __device__ __forceinline__ void fetch_queries(const struct hopper_params *params,
+                                                     const struct prefill_tile *tile, uint32_t to,
+                                                     uint32_t barrier, int frame)
+{
+    typedef hopper_shape<HEAD_DIM> shape;
+    mbarrier_expect(barrier, shape::QUERY_BYTES);
+#pragma unroll
+    for (int box = 0; box < shape::CONSUMERS * shape::CHUNKS; box++)
+        tma_load(to + box * shape::BOX_BYTES, &params->queries[frame], barrier,
+                 box % shape::CHUNKS * WGMMA_CHUNK, tile->head,
+                 (int)tile->row + box / shape::CHUNKS * GROUP_QUERIES);
+}
+
+/* Fetches what all tiles of this block of threads need; values one block behind keys. */
+template <int HEAD_DIM>
+static __device__ __forceinline__ void produce(struct hopper_shared<HEAD_DIM> *shared,
+                                               const struct hopper_params *params,
+                                               struct hopper_places<HEAD_DIM> places)
+{
+    typedef hopper_shape<HEAD_DIM> shape;
+    const struct prefill_params *prefill = &params->prefill;
+    const int64_t items = prefill->tiles * prefill->heads;
+    int count = 0, loads = 0;
+    for (int64_t round = 0; round * gridDim.x < items; round++) {
+        if (work_of(round) >= items)
+            continue;
+        prefill_find_tile(&shared->tile, prefill, (unsigned)work_of(round), shape::QUERIES);
+        attention_steps_begin(&shared->walk, shared->tile.index, shared->tile.tokens);
+        attention_steps_advance(&shared->walk, &shared->ahead, &prefill->regimes, prefill->runs,
+                                prefill->run_count, shared->tile.span);
+        int frame = -1;
+        bool last = false;
+        for (; !last; count++) {
+            struct hopper_block *block = &shared->blocks[count % shape::BLOCKS];
+            const int place = count % shape::PLACES, turn = count / shape::PLACES;
+            mbarrier_wait(mma_shared(&shared->keys_empty[place]), (turn & 1) ^ 1);
+            int flags = describe(shared, block, prefill);
+            last = flags & BLOCK_LAST;
+            if (flags & BLOCK_SEEN && block->half[0].query_frame != frame) {
+                flags |= BLOCK_SWITCHES;
+                const int at = loads % QUERY_PLACES;
+                frame = block->half[0].query_frame;
+                mbarrier_wait(mma_shared(&shared->queries_empty[at]),
+                              (loads++ / QUERY_PLACES & 1) ^ 1);
+                fetch_queries<HEAD_DIM>(params, &shared->tile,
+                                        places.queries + at * shape::QUERY_BYTES,
+                                        mma_shared(&shared->queries_full[at]), frame);
+            }
+            block->kv_head = shared->tile.kv_head;
+            block->flags = flags;
+            fetch<HEAD_DIM>(params, block, places.keys + place * shape::TILE_BYTES,
+                            mma_shared(&shared->keys_full[place]), 0);
+            if (count > 0) {
+                const int before = (count - 1) % shape::PLACES;
+                mbarrier_wait(mma_shared(&shared->values_empty[before]),
+                              ((count - 1) / shape::PLACES & 1) ^ 1);
+                fetch<HEAD_DIM>(params, &shared->blocks[(count - 1) % shape::BLOCKS],
+                                places.values + before * shape::TILE_BYTES,
+                                mma_shared(&shared->values_full[before]), 1);
+            }
+        }
+    }
+    if (count > 0) {
+        const int before = (count - 1) % shape::PLACES;
+        mbarrier_wait(mma_shared(&shared->values_empty[before]),
+                      ((count - 1) / shape::PLACES & 1) ^ 1);
+        fetch<HEAD_DIM>(params, &shared->blocks[(count - 1) % shape::BLOCKS],
+                        places.values + before * shape::TILE_BYTES,
+                        mma_shared(&shared->values_full[before]), 1);
+    }
+}
+
+/* ---- consumers ---- */
+
+/* The state of a thread's two rows, and where its group stands in the rings. */
+template <int HEAD_DIM> struct hopper_state {
+    float acc[HEAD_DIM / 2];
+    float max[2];
+    float sum[2]; /* of this lane's keys */
+    int count;    /* blocks met so far, of all tiles */
+    int loads;    /* of queries */
+    int group;    /* the same for the whole warp, and known to be */
+};
+
+/* wgmma does not go with branches that threads of a warp might take differently; this tells the
+ * compiler that they do not. */
+static __device__ __forceinline__ int uniform(int value)
+{
+    return __shfl_sync(0xffffffffu, value, 0);
+}
+
+/* This thread's number in its group, told anew each time, as mma_lane() is. */
+static __device__ __forceinline__ int thread_number(void)
+{
+    int thread;
+    asm volatile("mov.u32 %0, %%tid.x;\n" : "=r"(thread));
+    return thread % GROUP_THREADS;
+}
+
+/* One arrival a warp. */
+static __device__ __forceinline__ void release(uint64_t *barrier)
+{
+    if (mma_lane() == 0)
+        mbarrier_arrive(mma_shared(barrier));
+}
+
+static __device__ __forceinline__ void take_turn(int group)
+{
+    named_barrier_meet(TURN + group, 2 * GROUP_THREADS);
+}
+
+template <int HEAD_DIM> static __device__ __forceinline__ void pass_turn(int group)
+{
+    named_barrier_arrive(TURN + (group + 1) % hopper_shape<HEAD_DIM>::CONSUMERS, 2 * GROUP_THREADS);
+}
+
+/* Waits for the queries that the block is met with, and gives the ones before back. */
+template <int HEAD_DIM>
+static __device__ __forceinline__ void switch_queries(struct hopper_shared<HEAD_DIM> *shared,
+                                                      struct hopper_state<HEAD_DIM> *state)
+{
+    const int at = state->loads % QUERY_PLACES;
+    if (state->loads > 0)
+        release(&shared->queries_empty[(state->loads - 1) % QUERY_PLACES]);
+    mbarrier_wait(mma_shared(&shared->queries_full[at]), state->loads / QUERY_PLACES & 1);
+    state->loads++;
+}
+
+/* Begins scores = queries . keys, not scaled, of the group's 64 queries. */
+template <typename OPERAND, int HEAD_DIM>
+static __device__ __forceinline__ void begin_scores(float scores[SCORES],
+                                                    struct hopper_places<HEAD_DIM> places,
+                                                    const struct hopper_state<HEAD_DIM> *state)
+{
+    typedef hopper_shape<HEAD_DIM> shape;
+    const uint32_t queries = places.queries +
+                             (state->loads - 1) % QUERY_PLACES * shape::QUERY_BYTES +
+                             state->group * shape::GROUP_BYTES;
+    const uint32_t keys = places.keys + state->count % shape::PLACES * shape::TILE_BYTES;
+    const uint64_t a = wgmma_rows(queries), b = wgmma_rows(keys);
+    wgmma_begin();
+#pragma unroll
+    for (int step = 0; step < HEAD_DIM / 16; step++)
+        wgmma_multiply(OPERAND(), scores, a + step / 4 * (shape::BOX_BYTES / 16) + step % 4 * 2,
+                       b + step / 4 * (shape::CHUNK_BYTES / 16) + step % 4 * 2, step > 0);
+    wgmma_commit();
+}
+
+/* Begins acc += probabilities . values of block `count`. */
+template <typename OPERAND, int HEAD_DIM>
+static __device__ __forceinline__ void begin_sums(float (&acc)[HEAD_DIM / 2],
+                                                  const uint32_t probabilities[SCORES / 2],
+                                                  struct hopper_places<HEAD_DIM> places, int count)
+{
+    typedef hopper_shape<HEAD_DIM> shape;
+    const uint64_t b = wgmma_columns(places.values + count % shape::PLACES * shape::TILE_BYTES,
+                                     shape::CHUNK_BYTES);
+    wgmma_begin();
+#pragma unroll
+    for (int step = 0; step < BLOCK_KEYS / 16; step++)
+        wgmma_accumulate(OPERAND(), acc, probabilities + 4 * step,
+                         b + step * (16 * WGMMA_ROW_BYTES / 16));
+    wgmma_commit();
+}
+
+/* Rows of values that are not stored are zeros, as 0 times what lies there may be NaN. Each group
+ * writes them all. */
+template <int HEAD_DIM>
+static __device__ __forceinline__ void clean_values(const struct hopper_block *block,
+                                                    uint32_t values, int group)
+{
+    typedef hopper_shape<HEAD_DIM> shape;
+    const int thread = thread_number();
+#pragma unroll 1
+    for (int h = 0; h < 2; h++) {
+        const int first = block->half[h].keys * WGMMA_ROW_BYTES;
+#pragma unroll 1
+        for (int chunk = 0; chunk < shape::CHUNKS; chunk++) {
+            const uint32_t box = values + chunk * shape::CHUNK_BYTES + h * shape::BOX_BYTES;
+#pragma unroll 1
+            for (int at = first + 16 * thread; at < shape::BOX_BYTES; at += 16 * GROUP_THREADS)
+                asm volatile("st.shared.v4.u32 [%0], {%1, %1, %1, %1};\n" ::"r"(box + at), "r"(0)
+                             : "memory");
+        }
+    }
+    tma_fence();
+    named_barrier_meet(CLEAN + group, GROUP_THREADS);
+}
+
+/* What this thread's row `h` does not see of half `half` becomes -infinity. */
+static __device__ __forceinline__ void mask_half(float scores[SCORES],
+                                                 const struct attention_step *step, int half,
+                                                 int group)
+{
+    const int lane = mma_lane();
+    const int first_row = group * GROUP_QUERIES + thread_number() / 32 * 16 + lane / 4;
+#pragma unroll
+    for (int h = 0; h < 2; h++) {
+        const int row = first_row + 8 * h;
+        const int least = max(step->key_first, row - step->far + 1);
+        int end = min(step->key_end, row - step->near + 1);
+        if (row < step->query_first || row >= step->query_end || end < least)
+            end = least;
+        const unsigned first = lane % 4 * 2 - least, count = end - least;
+#pragma unroll
+        for (int n = 0; n < PANEL_TOKENS / 8; n++) {
+#pragma unroll
+            for (int e = 0; e < 2; e++)
+                if (first + (8 * n + e) >= count)
+                    scores[4 * (8 * half + n) + 2 * h + e] = -INFINITY;
+        }
+    }
+}
+
+static __device__ __forceinline__ void mask(float scores[SCORES], const struct hopper_block *block,
+                                            int flags, int group)
+{
+    if (flags & BLOCK_MASKED)
+        mask_half(scores, &block->half[0], 0, group);
+    if (flags & 2 * BLOCK_MASKED)
+        mask_half(scores, &block->half[1], 1, group);
+}
+
+/* Scores -> probabilities; steps maximum and sum of both rows, and tells what acc is to be
+ * multiplied by. */
+template <int HEAD_DIM>
+static __device__ __forceinline__ void softmax(struct hopper_state<HEAD_DIM> *state,
+                                               float rescale[2], float scores[SCORES],
+                                               float scale_log2)
+{
+#pragma unroll
+    for (int h = 0; h < 2; h++) {
+        float top = fmaxf(scores[2 * h], scores[2 * h + 1]);
+        float other = fmaxf(scores[2 * h + 4], scores[2 * h + 5]);
+#pragma unroll
+        for (int n = 2; n < SCORES / 4; n += 2) {
+            top = fmaxf(top, fmaxf(scores[4 * n + 2 * h], scores[4 * n + 2 * h + 1]));
+            other = fmaxf(other, fmaxf(scores[4 * n + 2 * h + 4], scores[4 * n + 2 * h + 5]));
+        }
+        top = fmaxf(state->max[h], mma_quad_max(fmaxf(top, other)) * scale_log2);
+        /* A row that has seen nothing yet has no maximum to take off. */
+        const float base = top == -INFINITY ? 0 : top;
+        rescale[h] = mma_exp2(state->max[h] - base);
+        float sum = 0, more = 0;
+#pragma unroll
+        for (int n = 0; n < SCORES / 4; n++) {
+            float *low = &scores[4 * n + 2 * h], *high = low + 1;
+            *low = mma_exp2(fmaf(*low, scale_log2, -base));
+            *high = mma_exp2(fmaf(*high, scale_log2, -base));
+            sum += *low;
+            more += *high;
+        }
+        state->max[h] = top;
+        state->sum[h] = state->sum[h] * rescale[h] + (sum + more);
+    }
+}
+
+template <typename OPERAND>
+static __device__ __forceinline__ void pack(uint32_t probabilities[SCORES / 2],
+                                            const float scores[SCORES])
+{
+#pragma unroll
+    for (int i = 0; i < SCORES / 2; i++)
+        probabilities[i] = mma_pack(OPERAND(), scores[2 * i], scores[2 * i + 1]);
+}
+
+/* Waits for the sums under way, and multiplies acc by the factors; most blocks leave every maximum
+ * where it is, and the factors are 1. The branch depends on the softmax's sums, so that what
+ * compiles it cannot wait before it. */
+template <int HEAD_DIM>
+static __device__ __forceinline__ void finish_sums(struct hopper_state<HEAD_DIM> *state,
+                                                   const float rescale[2])
+{
+    if (__any_sync(0xffffffffu, rescale[0] != 1 || rescale[1] != 1 ||
+                                    !(state->sum[0] + state->sum[1] >= 0))) {
+        wgmma_wait<0>();
+        wgmma_pin(state->acc);
+#pragma unroll
+        for (int i = 0; i < HEAD_DIM / 2; i++)
+            state->acc[i] *= rescale[i / 2 % 2];
+    } else {
+        asm volatile("wgmma.wait_group.sync.aligned 0; //\n" ::: "memory");
+        wgmma_pin(state->acc);
+    }
+}
+
+/* Until the values of block `count`, whose flags are these, are here and fit to be multiplied. */
+template <int HEAD_DIM>
+static __device__ __forceinline__ void wait_values(struct hopper_shared<HEAD_DIM> *shared,
+                                                   struct hopper_places<HEAD_DIM> places, int count,
+                                                   int flags, int group)
+{
+    typedef hopper_shape<HEAD_DIM> shape;
+    const int place = count % shape::PLACES;
+    mbarrier_wait(mma_shared(&shared->values_full[place]), count / shape::PLACES & 1);
+    if (flags & BLOCK_SHORT)
+        clean_values<HEAD_DIM>(&shared->blocks[count % shape::BLOCKS],
+                               places.values + place * shape::TILE_BYTES, group);
+}
+
+/* All blocks of one tile; the first one's flags are `flags`. */
+template <typename OPERAND, int HEAD_DIM>
+static __device__ __forceinline__ void attend(struct hopper_state<HEAD_DIM> *state,
+                                              struct hopper_shared<HEAD_DIM> *shared,
+                                              struct hopper_places<HEAD_DIM> places, int flags,
+                                              float scale_log2)
+{
+    typedef hopper_shape<HEAD_DIM> shape;
+    float scores[SCORES], rescale[2];
+    uint32_t probabilities[SCORES / 2];
+    switch_queries(shared, state);
+    take_turn(state->group);
+    begin_scores<OPERAND, HEAD_DIM>(scores, places, state);
+    pass_turn<HEAD_DIM>(state->group);
+    wgmma_wait<0>();
+    wgmma_pin(scores);
+    release(&shared->keys_empty[state->count % shape::PLACES]);
+    mask(scores, &shared->blocks[state->count % shape::BLOCKS], flags, state->group);
+    softmax<HEAD_DIM>(state, rescale, scores, scale_log2);
+    pack<OPERAND>(probabilities, scores);
+    wgmma_pin(state->acc);
+    wgmma_pin(probabilities);
+    while (!(flags & BLOCK_LAST)) {
+        const int before = state->count++, flags_before = flags;
+        const int place = state->count % shape::PLACES;
+        const struct hopper_block *block = &shared->blocks[state->count % shape::BLOCKS];
+        mbarrier_wait(mma_shared(&shared->keys_full[place]), state->count / shape::PLACES & 1);
+        flags = uniform(block->flags);
+        if (flags & BLOCK_SWITCHES)
+            switch_queries(shared, state);
+        take_turn(state->group);
+        begin_scores<OPERAND, HEAD_DIM>(scores, places, state);
+        wait_values<HEAD_DIM>(shared, places, before, flags_before, state->group);
+        begin_sums<OPERAND, HEAD_DIM>(state->acc, probabilities, places, before);
+        pass_turn<HEAD_DIM>(state->group);
+        wgmma_wait<1>();
+        wgmma_pin(scores);
+        release(&shared->keys_empty[place]);
+        mask(scores, block, flags, state->group);
+        softmax<HEAD_DIM>(state, rescale, scores, scale_log2);
+        finish_sums<HEAD_DIM>(state, rescale);
+        release(&shared->values_empty[before % shape::PLACES]);
+        pack<OPERAND>(probabilities, scores);
+        wgmma_pin(state->acc);
+        wgmma_pin(probabilities);
+    }
+    wait_values<HEAD_DIM>(shared, places, state->count, flags, state->group);
+    begin_sums<OPERAND, HEAD_DIM>(state->acc, probabilities, places, state->count);
+    wgmma_wait<0>();
+    wgmma_pin(state->acc);
+    release(&shared->values_empty[state->count % shape::PLACES]);
+    state->count++;
+}
+
+template <typename OPERAND, int HEAD_DIM>
+static __device__ __forceinline__ void store_state(const struct prefill_params *params,
+                                                   const struct prefill_tile *tile,
+                                                   const struct hopper_state<HEAD_DIM> *state)
+{
+#pragma unroll
+    for (int h = 0; h < 2; h++) {
+        const int token =
+            state->group * GROUP_QUERIES + thread_number() / 32 * 16 + mma_lane() / 4 + 8 * h;
+        struct prefill_row row = {(tile->row + token) * params->heads + tile->head, state->max[h],
+                                  mma_quad_sum(state->sum[h]), 0, 0};
+        if (!params->first && token < tile->tokens) {
+            row.other_max = params->max[row.row];
+            row.other_sum = params->sum[row.row];
+        }
+        __syncwarp(); /* all four lanes of a row have read what one of them writes */
+        if (token < tile->tokens)
+            prefill_store_row<OPERAND, HEAD_DIM>(params, &row, &state->acc[2 * h]);
+    }
+}
+
+template <typename OPERAND, int HEAD_DIM>
+static __device__ __forceinline__ void consume(struct hopper_shared<HEAD_DIM> *shared,
+                                               const struct prefill_params *params,
+                                               struct hopper_places<HEAD_DIM> places, int group)
+{
+    typedef hopper_shape<HEAD_DIM> shape;
+    const int64_t items = params->tiles * params->heads;
+    struct hopper_state<HEAD_DIM> state;
+    state.count = state.loads = 0;
+    state.group = group;
+    if (group == shape::CONSUMERS - 1)
+        pass_turn<HEAD_DIM>(group); /* the first group begins */
+    for (int64_t round = 0; round * gridDim.x < items; round++) {
+        if (work_of(round) >= items)
+            continue;
+#pragma unroll
+        for (int i = 0; i < HEAD_DIM / 2; i++)
+            state.acc[i] = 0;
+        state.max[0] = state.max[1] = -INFINITY;
+        state.sum[0] = state.sum[1] = 0;
+        const int place = state.count % shape::PLACES;
+        mbarrier_wait(mma_shared(&shared->keys_full[place]), state.count / shape::PLACES & 1);
+        const int flags = uniform(shared->blocks[state.count % shape::BLOCKS].flags);
+        if (flags & BLOCK_SEEN) {
+            attend<OPERAND, HEAD_DIM>(&state, shared, places, flags, params->scale_log2);
+        } else {
+            release(&shared->keys_empty[place]);
+            mbarrier_wait(mma_shared(&shared->values_full[place]), state.count / shape::PLACES & 1);
+            release(&shared->values_empty[place]);
+            state.count++;
+        }
+        struct prefill_tile tile;
+        prefill_find_tile(&tile, params, (unsigned)work_of(round), shape::QUERIES);
+        store_state<OPERAND, HEAD_DIM>(params, &tile, &state);
+    }
+    if (group == 0)
+        take_turn(group); /* nobody leaves while another is to arrive */
+}
+
+template <int HEAD_DIM>
+static __device__ __forceinline__ void init_barriers(struct hopper_shared<HEAD_DIM> *shared)
+{
+    typedef hopper_shape<HEAD_DIM> shape;
+    for (int i = 0; i < QUERY_PLACES; i++) {
+        mbarrier_init(mma_shared(&shared->queries_full[i]), 1);
+        mbarrier_init(mma_shared(&shared->queries_empty[i]), shape::ARRIVALS);
+    }
+    for (int i = 0; i < shape::PLACES; i++) {
+        mbarrier_init(mma_shared(&shared->keys_full[i]), 1);
+        mbarrier_init(mma_shared(&shared->keys_empty[i]), shape::ARRIVALS);
+        mbarrier_init(mma_shared(&shared->values_full[i]), 1);
+        mbarrier_init(mma_shared(&shared->values_empty[i]), shape::ARRIVALS);
+    }
+    mbarrier_init_done();
+}
+
+template <typename OPERAND, int HEAD_DIM>
+__global__ void __launch_bounds__(hopper_shape<HEAD_DIM>::THREADS, 1)
+    attention_hopper_kernel(const __grid_constant__ struct hopper_params params)
+{
+    typedef hopper_shape<HEAD_DIM> shape;
+    extern __shared__ char dynamic[];
+    __shared__ struct hopper_shared<HEAD_DIM> shared;
+    const uint32_t begin = (mma_shared(dynamic) + 1023) / 1024 * 1024;
+    const struct hopper_places<HEAD_DIM> places = {
+        begin, begin + QUERY_PLACES * shape::QUERY_BYTES,
+        begin + QUERY_PLACES * shape::QUERY_BYTES + shape::PLACES * shape::TILE_BYTES};
+    if (threadIdx.x == 0)
+        init_barriers<HEAD_DIM>(&shared);
+    __syncthreads();
+    const int group = uniform(threadIdx.x / GROUP_THREADS);
+    if (group == 0) {
+        registers_give<shape::PRODUCER_REGISTERS>();
+        if (threadIdx.x == 0)
+            produce<HEAD_DIM>(&shared, &params, places);
+    } else {
+        registers_take<shape::CONSUMER_REGISTERS>();
+        consume<OPERAND, HEAD_DIM>(&shared, &params.prefill, places, group - 1);
+    }
+}
+
+/* ---- launching ---- */
+
+static int (*general)(const struct kernels_cuda_prefill *args, cudaStream_t stream);
+
+/* The driver's encoder of tensor maps, asked for once; NULL where there is none. */
+static PFN_cuTensorMapEncodeTiled_v12000 encoder(void)
+{
+    static PFN_cuTensorMapEncodeTiled_v12000 found;
+    void *function = (void *)__atomic_load_n(&found, __ATOMIC_ACQUIRE);
+    cudaDriverEntryPointQueryResult result;
+    if (!function &&
+        cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &function, 12000,
+                                         cudaEnableDefault, &result) == cudaSuccess)
+        __atomic_store_n(&found, (PFN_cuTensorMapEncodeTiled_v12000)function, __ATOMIC_RELEASE);
+    return (PFN_cuTensorMapEncodeTiled_v12000)function;
+}
+
+/* Boxes of PANEL_TOKENS rows (of dimension `rows`, 1 or 2) of 64 elements. */
+static int encode(CUtensorMap *map, const struct prefill_params *params, enum dtype operand,
+                  const void *at, const cuuint64_t sizes[3], int rows)
+{
+    const cuuint64_t strides[2] = {(cuuint64_t)params->head_dim * 2,
+                                   (cuuint64_t)params->head_dim * 2 * sizes[1]};
+    const cuuint32_t box[3] = {WGMMA_CHUNK, rows == 1 ? (cuuint32_t)PANEL_TOKENS : 1,
+                               rows == 2 ? (cuuint32_t)GROUP_QUERIES : 1};
+    const cuuint32_t steps[3] = {1, 1, 1};
+    const PFN_cuTensorMapEncodeTiled_v12000 encode_tiled = encoder();
+    if (!encode_tiled)
+        return cudaErrorNotSupported;
+    const CUresult result = encode_tiled(
+        map,
+        operand == DTYPE_BF16 ? CU_TENSOR_MAP_DATA_TYPE_BFLOAT16 : CU_TENSOR_MAP_DATA_TYPE_FLOAT16,
+        3, (void *)at, sizes, strides, box, steps, CU_TENSOR_MAP_INTERLEAVE_NONE,
+        CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
+        CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+    return result == CUDA_SUCCESS ? cudaSuccess : cudaErrorInvalidValue;
+}
+
+static int encode_all(struct hopper_params *params, enum dtype operand)
+{
+    const struct prefill_params *prefill = &params->prefill;
+    const int kv_heads = prefill->heads / prefill->group;
+    int64_t rows = 0;
+    int frames = 1, error = cudaSuccess;
+    for (int s = 0; s < prefill->span_count; s++)
+        rows = attention_segments_larger(rows, prefill->spans[s].row + prefill->spans[s].tokens);
+    for (int r = 0; r < prefill->regimes.count; r++)
+        frames = max(frames, prefill->regimes.list[r].query_frame + 1);
+    for (int f = 0; f < frames && error == cudaSuccess; f++) {
+        const cuuint64_t sizes[3] = {(cuuint64_t)prefill->head_dim, (cuuint64_t)prefill->heads,
+                                     (cuuint64_t)rows};
+        error = encode(&params->queries[f], prefill, operand,
+                       prefill->queries + f * prefill->frame_bytes, sizes, 2);
+    }
+    for (int r = 0; r < prefill->run_count && error == cudaSuccess; r++) {
+        const struct attention_run *run = &prefill->runs[r];
+        const int64_t panels = (run->end - run->first + PANEL_TOKENS - 1) / PANEL_TOKENS;
+        const cuuint64_t sizes[3] = {(cuuint64_t)prefill->head_dim, PANEL_TOKENS,
+                                     (cuuint64_t)panels * kv_heads * 2};
+        if (panels > 0)
+            error = encode(&params->runs[r], prefill, operand, run->records, sizes, 1);
+    }
+    return error;
+}
+
+template <typename OPERAND, int HEAD_DIM>
+static int launch(struct hopper_params *params, enum dtype operand, int processors,
+                  cudaStream_t stream)
+{
+    typedef hopper_shape<HEAD_DIM> shape;
+    params->prefill.tiles = prefill_tiles(&params->prefill, shape::QUERIES);
+    if (params->prefill.tiles <= 0)
+        return params->prefill.tiles < 0 ? cudaErrorInvalidValue : cudaSuccess;
+    int error = encode_all(params, operand);
+    if (error == cudaSuccess)
+        error = cudaFuncSetAttribute((const void *)attention_hopper_kernel<OPERAND, HEAD_DIM>,
+                                     cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                     shape::SHARED_BYTES);
+    if (error != cudaSuccess)
+        return error;
+    const int64_t items = params->prefill.tiles * params->prefill.heads;
+    attention_hopper_kernel<OPERAND, HEAD_DIM>
+        <<<(unsigned)attention_segments_smaller(items, processors), shape::THREADS,
+           shape::SHARED_BYTES, stream>>>(*params);
+    return cudaGetLastError();
+}
+
+/* Multiprocessors of the device that is current; 0: it is no Hopper. */
+static int hopper_processors(void)
+{
+    int device, major = 0, processors = 0;
+    if (cudaGetDevice(&device) != cudaSuccess ||
+        cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device) != cudaSuccess ||
+        cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device) != cudaSuccess)
+        return 0;
+    return major == 9 ? processors : 0;
+}
+
+static int prefill(const struct kernels_cuda_prefill *args, cudaStream_t stream)
+{
+    const int processors =
+        args->head_dim == 64 || args->head_dim == 128 ? hopper_processors() : 0;
+    struct hopper_params params = {};
+    if (processors == 0)
+        return general(args, stream);
+    if (!prefill_params_make(&params.prefill, args))
+        return cudaErrorInvalidValue;
+    if (args->operand == DTYPE_BF16)
+        return args->head_dim == 64
+                   ? launch<mma_bf16, 64>(&params, args->operand, processors, stream)
+                   : launch<mma_bf16, 128>(&params, args->operand, processors, stream);
+    return args->head_dim == 64 ? launch<mma_f16, 64>(&params, args->operand, processors, stream)
+                                : launch<mma_f16, 128>(&params, args->operand, processors, stream);
+}
+
+void attention_hopper_cuda_install(struct kernels_cuda *kernels)
+{
+    general = kernels->attention_prefill;
+    kernels->attention_prefill = prefill;
+}
