@@ -635,6 +635,8 @@ static bool do_product(void *arguments)
 static enum status product(const struct cuda_product *args, struct CUstream_st *stream)
 {
     TRY(call());
+    if ((uintptr_t)args->workspace % ALIGNMENT != 0)
+        return fail(STATUS_INTERNAL, "cuBLAS error 7: the workspace lies at %p", args->workspace);
     return standin_put(stream, do_product, args, sizeof *args);
 }
 

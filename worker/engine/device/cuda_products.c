@@ -8,8 +8,11 @@
 #include <cublasLt.h>
 #include <dlfcn.h>
 #include <pthread.h>
+#include <stdio.h>
 
-enum { SHAPES_KEPT = 64 };
+/* cuBLASLt takes memory to be aligned to 256 bytes where it is not told otherwise, and on sm_90 the
+ * workspace has to be. */
+enum { SHAPES_KEPT = 64, ALIGNMENT_MOST = 256, TEXT_BYTES = 320 };
 
 static struct {
     cublasStatus_t (*create)(cublasLtHandle_t *);
@@ -33,6 +36,7 @@ static struct {
                           const void *, const void *, cublasLtMatrixLayout_t, void *,
                           cublasLtMatrixLayout_t, const cublasLtMatmulAlgo_t *, void *, size_t,
                           cudaStream_t);
+    const char *(*status_name)(cublasStatus_t);
 } lt;
 
 static const struct {
@@ -50,13 +54,20 @@ static const struct {
     {"cublasLtMatmulPreferenceDestroy", (void **)&lt.preference_destroy},
     {"cublasLtMatmulAlgoGetHeuristic", (void **)&lt.find},
     {"cublasLtMatmul", (void **)&lt.run},
+    {"cublasLtGetStatusName", (void **)&lt.status_name},
+};
+
+/* All that cuBLASLt's choice of an algorithm may rest on. */
+struct product_key {
+    int64_t rows, out, in, y_stride;
+    int64_t workspace_bytes;
+    int32_t w_alignment, x_alignment, y_alignment; /* bytes */
+    int32_t operand;                               /* enum dtype */
 };
 
 /* A product's shape, and how cuBLASLt does it. */
 struct shape {
-    enum dtype operand;
-    int64_t rows, out, in, y_stride;
-    bool accumulate;
+    struct product_key key;
     cublasLtMatmulDesc_t operation;
     cublasLtMatrixLayout_t w, x, y;
     cublasLtMatmulAlgo_t algorithm;
@@ -74,7 +85,7 @@ static enum status check(cublasStatus_t code, const char *call)
                ? STATUS_OK
                : fail(code == CUBLAS_STATUS_ALLOC_FAILED ? STATUS_RESOURCE_EXHAUSTED
                                                          : STATUS_INTERNAL,
-                      "%s: cuBLAS error %d", call, (int)code);
+                      "%s: cuBLAS error %d, %s", call, (int)code, lt.status_name(code));
 }
 
 static enum status load(void)
@@ -102,6 +113,63 @@ enum status cuda_products_load(void)
     return status;
 }
 
+/* ---- shapes ---- */
+
+static int32_t alignment_of(const void *memory)
+{
+    int32_t alignment = ALIGNMENT_MOST;
+    while ((uintptr_t)memory % (uintptr_t)alignment != 0)
+        alignment /= 2;
+    return alignment;
+}
+
+static struct product_key key_of(const struct cuda_product *args)
+{
+    return (struct product_key){
+        .rows = args->rows,
+        .out = args->out,
+        .in = args->in,
+        .y_stride = args->y_stride,
+        .workspace_bytes = (int64_t)args->workspace_bytes,
+        .w_alignment = alignment_of(args->w),
+        .x_alignment = alignment_of(args->x),
+        .y_alignment = alignment_of(args->y),
+        .operand = (int32_t)args->operand,
+    };
+}
+
+static bool same(const struct product_key *a, const struct product_key *b)
+{
+    return a->rows == b->rows && a->out == b->out && a->in == b->in && a->y_stride == b->y_stride &&
+           a->workspace_bytes == b->workspace_bytes && a->w_alignment == b->w_alignment &&
+           a->x_alignment == b->x_alignment && a->y_alignment == b->y_alignment &&
+           a->operand == b->operand;
+}
+
+/* A product in cuBLASLt's words, for messages: what it takes to make the same call alone. */
+static void word(char text[TEXT_BYTES], const struct product_key *key)
+{
+    snprintf(text, TEXT_BYTES,
+             "TN product of %s to f32, m %lld n %lld k %lld, lda %lld ldb %lld ldc %lld, A B C "
+             "aligned to %d %d %d bytes, %lld bytes of workspace",
+             dtype_name((enum dtype)key->operand), (long long)key->out, (long long)key->rows,
+             (long long)key->in, (long long)key->in, (long long)key->in, (long long)key->y_stride,
+             (int)key->w_alignment, (int)key->x_alignment, (int)key->y_alignment,
+             (long long)key->workspace_bytes);
+}
+
+/* Of a call that speaks of one product. */
+static enum status check_product(cublasStatus_t code, const char *call,
+                                 const struct product_key *key)
+{
+    char text[TEXT_BYTES];
+    if (code == CUBLAS_STATUS_SUCCESS)
+        return STATUS_OK;
+    word(text, key);
+    return fail(code == CUBLAS_STATUS_ALLOC_FAILED ? STATUS_RESOURCE_EXHAUSTED : STATUS_INTERNAL,
+                "%s: cuBLAS error %d, %s: %s", call, (int)code, lt.status_name(code), text);
+}
+
 static void forget(struct shape *shape)
 {
     if (shape->y)
@@ -117,72 +185,80 @@ static void forget(struct shape *shape)
 
 static enum status describe(struct shape *shape)
 {
-    const cudaDataType_t narrow = shape->operand == DTYPE_F16 ? CUDA_R_16F : CUDA_R_16BF;
+    const struct product_key *key = &shape->key;
+    const cudaDataType_t narrow = key->operand == DTYPE_F16 ? CUDA_R_16F : CUDA_R_16BF;
     const cublasOperation_t transposed = CUBLAS_OP_T;
+    const uint64_t in = (uint64_t)key->in;
     TRY(check(lt.operation_create(&shape->operation, CUBLAS_COMPUTE_32F, CUDA_R_32F),
               "cublasLtMatmulDescCreate"));
     TRY(check(lt.operation_set(shape->operation, CUBLASLT_MATMUL_DESC_TRANSA, &transposed,
                                sizeof transposed),
               "cublasLtMatmulDescSetAttribute"));
-    TRY(check(
-        lt.layout_create(&shape->w, narrow, (uint64_t)shape->in, (uint64_t)shape->out, shape->in),
-        "cublasLtMatrixLayoutCreate"));
-    TRY(check(
-        lt.layout_create(&shape->x, narrow, (uint64_t)shape->in, (uint64_t)shape->rows, shape->in),
-        "cublasLtMatrixLayoutCreate"));
-    return check(lt.layout_create(&shape->y, CUDA_R_32F, (uint64_t)shape->out,
-                                  (uint64_t)shape->rows, shape->y_stride),
+    TRY(check(lt.layout_create(&shape->w, narrow, in, (uint64_t)key->out, key->in),
+              "cublasLtMatrixLayoutCreate"));
+    TRY(check(lt.layout_create(&shape->x, narrow, in, (uint64_t)key->rows, key->in),
+              "cublasLtMatrixLayoutCreate"));
+    return check(lt.layout_create(&shape->y, CUDA_R_32F, (uint64_t)key->out, (uint64_t)key->rows,
+                                  key->y_stride),
                  "cublasLtMatrixLayoutCreate");
 }
 
-static enum status choose(struct shape *shape, size_t workspace_bytes)
+static enum status prefer(cublasLtMatmulPreference_t preference, const struct product_key *key)
+{
+    const uint64_t workspace_bytes = (uint64_t)key->workspace_bytes;
+    const struct {
+        cublasLtMatmulPreferenceAttributes_t attribute;
+        int32_t alignment;
+    } operands[] = {
+        {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, key->w_alignment},
+        {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, key->x_alignment},
+        {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, key->y_alignment},
+        {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, key->y_alignment},
+    };
+    TRY(check(lt.preference_set(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES,
+                                &workspace_bytes, sizeof workspace_bytes),
+              "cublasLtMatmulPreferenceSetAttribute"));
+    for (size_t o = 0; o < sizeof operands / sizeof operands[0]; o++) {
+        const uint32_t alignment = (uint32_t)operands[o].alignment;
+        TRY(check(
+            lt.preference_set(preference, operands[o].attribute, &alignment, sizeof alignment),
+            "cublasLtMatmulPreferenceSetAttribute"));
+    }
+    return STATUS_OK;
+}
+
+static enum status choose(struct shape *shape)
 {
     cublasLtMatmulPreference_t preference;
-    cublasLtMatmulHeuristicResult_t found;
+    cublasLtMatmulHeuristicResult_t found = {.state = CUBLAS_STATUS_NOT_SUPPORTED};
     int count = 0;
     TRY(check(lt.preference_create(&preference), "cublasLtMatmulPreferenceCreate"));
-    enum status status =
-        check(lt.preference_set(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES,
-                                &workspace_bytes, sizeof workspace_bytes),
-              "cublasLtMatmulPreferenceSetAttribute");
+    enum status status = prefer(preference, &shape->key);
     if (status == STATUS_OK)
-        status = check(lt.find(handle, shape->operation, shape->w, shape->x, shape->y, shape->y,
-                               preference, 1, &found, &count),
-                       "cublasLtMatmulAlgoGetHeuristic");
+        status = check_product(lt.find(handle, shape->operation, shape->w, shape->x, shape->y,
+                                       shape->y, preference, 1, &found, &count),
+                               "cublasLtMatmulAlgoGetHeuristic", &shape->key);
     lt.preference_destroy(preference);
     TRY(status);
-    if (count == 0)
-        return fail(STATUS_UNIMPLEMENTED, "cuBLASLt has no product of %lld rows, %lld x %lld",
-                    (long long)shape->rows, (long long)shape->out, (long long)shape->in);
+    TRY(check_product(count > 0 ? found.state : CUBLAS_STATUS_NOT_SUPPORTED,
+                      "cublasLtMatmulAlgoGetHeuristic's best", &shape->key));
     shape->algorithm = found.algo;
     return STATUS_OK;
 }
 
-static bool matches(const struct shape *shape, const struct cuda_product *args)
-{
-    return shape->operation && shape->operand == args->operand && shape->rows == args->rows &&
-           shape->out == args->out && shape->in == args->in && shape->y_stride == args->y_stride &&
-           shape->accumulate == args->accumulate;
-}
-
-static enum status find_shape(const struct shape **found, const struct cuda_product *args)
+static enum status find_shape(const struct shape **found, const struct product_key *key)
 {
     enum status status = STATUS_OK;
     for (int s = 0; s < SHAPES_KEPT; s++)
-        if (matches(&shapes[s], args)) {
+        if (shapes[s].operation && same(&shapes[s].key, key)) {
             *found = &shapes[s];
             return STATUS_OK;
         }
     struct shape *shape = &shapes[shape_count++ % SHAPES_KEPT];
     forget(shape);
-    shape->operand = args->operand;
-    shape->rows = args->rows;
-    shape->out = args->out;
-    shape->in = args->in;
-    shape->y_stride = args->y_stride;
-    shape->accumulate = args->accumulate;
+    shape->key = *key;
     TRY_ELSE(describe(shape), undo);
-    TRY_ELSE(choose(shape, args->workspace_bytes), undo);
+    TRY_ELSE(choose(shape), undo);
     *found = shape;
     return STATUS_OK;
 undo:
@@ -192,16 +268,20 @@ undo:
 
 enum status cuda_products_run(const struct cuda_product *args, struct CUstream_st *stream)
 {
+    const struct product_key key = key_of(args);
     const struct shape *shape = NULL;
     const float one = 1;
     const float kept = args->accumulate ? 1 : 0;
     if (args->rows == 0 || args->out == 0)
         return STATUS_OK;
+    if (alignment_of(args->workspace) < ALIGNMENT_MOST)
+        return fail(STATUS_INTERNAL, "the workspace of products at %p is not aligned to %d bytes",
+                    args->workspace, ALIGNMENT_MOST);
     if (!handle)
         TRY(check(lt.create(&handle), "cublasLtCreate"));
-    TRY(find_shape(&shape, args));
-    return check(lt.run(handle, shape->operation, &one, args->w, shape->w, args->x, shape->x, &kept,
-                        args->y, shape->y, args->y, shape->y, &shape->algorithm, args->workspace,
-                        args->workspace_bytes, stream),
-                 "cublasLtMatmul");
+    TRY(find_shape(&shape, &key));
+    return check_product(lt.run(handle, shape->operation, &one, args->w, shape->w, args->x,
+                                shape->x, &kept, args->y, shape->y, args->y, shape->y,
+                                &shape->algorithm, args->workspace, args->workspace_bytes, stream),
+                         "cublasLtMatmul", &key);
 }

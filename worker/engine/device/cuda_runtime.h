@@ -59,7 +59,7 @@ struct cuda_product {
     int64_t out;
     int64_t in;
     bool accumulate;
-    void *workspace;
+    void *workspace; /* 256-byte aligned */
     size_t workspace_bytes;
 };
 

@@ -11,14 +11,20 @@
 #include <string.h>
 
 #include "proto/clock.h"
-#include "worker/engine/device/arena.h"
 #include "worker/engine/device/device_cuda_parts.h"
 #include "worker/engine/device/monotonic.h"
 
 /* No piece of work between two waits of the host takes longer on a device that works. */
 #define HANG_NS 300000000000u
 
-enum { PIECE_ALIGNMENT = 16, LIST_SIDES = 2, SURVEY_SIDES = 2, PARTS_OF_A_LAYER = 6 };
+/* Scratch is aligned as allocations are: products are fastest so, and their workspace has to be. */
+enum {
+    SCRATCH_ALIGNMENT = 256,
+    LIST_ALIGNMENT = 16,
+    LIST_SIDES = 2,
+    SURVEY_SIDES = 2,
+    PARTS_OF_A_LAYER = 6,
+};
 
 /* ---- what the planner must know ---- */
 
@@ -44,26 +50,32 @@ static int64_t normed_width(const struct device_cuda *cuda)
     return larger(cuda->spec.hidden, device_cuda_query_width(cuda));
 }
 
-static size_t rounded(int64_t bytes)
+/* What a piece of scratch takes up. */
+static int64_t rounded(int64_t bytes)
 {
-    return arena_rounded((size_t)bytes);
+    return (bytes + SCRATCH_ALIGNMENT - 1) / SCRATCH_ALIGNMENT * SCRATCH_ALIGNMENT;
 }
 
-static size_t surveyed_bytes(const struct device_cuda *cuda)
+static int64_t surveyed_bytes(const struct device_cuda *cuda)
 {
-    return arena_rounded((size_t)kernels_cuda_survey_blocks(cuda->spec.vocab) *
-                         sizeof(struct kernels_cuda_surveyed));
+    return kernels_cuda_survey_blocks(cuda->spec.vocab) *
+           (int64_t)sizeof(struct kernels_cuda_surveyed);
 }
 
-static size_t scratch_bytes(const struct device_cuda *cuda)
+static int64_t survey_bytes(void)
+{
+    return rounded((int64_t)sizeof(struct logits_survey));
+}
+
+static int64_t scratch_bytes(const struct device_cuda *cuda)
 {
     const int64_t rows = DEVICE_CUDA_BLOCK_ROWS;
-    return rounded(rows * normed_width(cuda) * DEVICE_CUDA_OPERAND_BYTES) +
+    return rounded((int64_t)cuda->lane->runtime->workspace_bytes) +
+           rounded(rows * normed_width(cuda) * DEVICE_CUDA_OPERAND_BYTES) +
            rounded(rows * wide_width(cuda) * 4) +
            rounded(rows * cuda->spec.ffn * DEVICE_CUDA_OPERAND_BYTES) +
            rounded(expanded_elements(cuda) * DEVICE_CUDA_OPERAND_BYTES) +
-           arena_rounded(cuda->lane->runtime->workspace_bytes) + surveyed_bytes(cuda) +
-           SURVEY_SIDES * arena_rounded(sizeof(struct logits_survey));
+           rounded(surveyed_bytes(cuda)) + SURVEY_SIDES * survey_bytes();
 }
 
 static void describe(struct device_cuda *cuda)
@@ -84,7 +96,7 @@ static void describe(struct device_cuda *cuda)
     };
     device->needs = (struct memory_request){
         .threads = 1,
-        .scratch_bytes = (int64_t)scratch_bytes(cuda),
+        .scratch_bytes = scratch_bytes(cuda),
         .logit_rows = DEVICE_CUDA_LOGIT_ROWS + 1, /* one of them on the host */
         .list_row_bytes = LIST_SIDES * (2 * sizeof(int32_t) + 2 * sizeof(int64_t) +
                                         sizeof(struct kernels_cuda_logits_row)),
@@ -143,11 +155,11 @@ static void destroy(struct device *device)
     free(cuda);
 }
 
-/* The next `bytes` at *at, which moves on. */
+/* The next `bytes` of lists at *at, which moves on. */
 static void *carve(char **at, int64_t bytes)
 {
     char *piece = *at;
-    *at += ((size_t)bytes + PIECE_ALIGNMENT - 1) / PIECE_ALIGNMENT * PIECE_ALIGNMENT;
+    *at += ((size_t)bytes + LIST_ALIGNMENT - 1) / LIST_ALIGNMENT * LIST_ALIGNMENT;
     return piece;
 }
 
@@ -173,11 +185,32 @@ static void carve_side(const struct device_cuda *cuda, struct device_cuda_lists 
         abort(); /* the plan's formula and this walk disagree */
 }
 
+/* The next `bytes` of scratch at *at, which moves on. */
+static void *carve_piece(char **at, int64_t bytes)
+{
+    char *piece = *at;
+    *at += rounded(bytes);
+    return piece;
+}
+
+static void carve_scratch(struct device_cuda *cuda)
+{
+    const int64_t rows = DEVICE_CUDA_BLOCK_ROWS;
+    const int64_t operand = DEVICE_CUDA_OPERAND_BYTES;
+    char *at = cuda->regions[MEMORY_THREAD_SCRATCH];
+    cuda->workspace = carve_piece(&at, (int64_t)cuda->lane->runtime->workspace_bytes);
+    cuda->normed = carve_piece(&at, rows * normed_width(cuda) * operand);
+    cuda->wide = carve_piece(&at, rows * wide_width(cuda) * 4);
+    cuda->narrow = carve_piece(&at, rows * cuda->spec.ffn * operand);
+    cuda->expanded = carve_piece(&at, expanded_elements(cuda) * operand);
+    cuda->surveyed = carve_piece(&at, surveyed_bytes(cuda));
+    cuda->survey = carve_piece(&at, (int64_t)sizeof *cuda->survey);
+}
+
 static void carve_all(struct device_cuda *cuda)
 {
     const struct model_spec *spec = &cuda->spec;
     const struct memory_plan *plan = &cuda->plan;
-    const int64_t rows = DEVICE_CUDA_BLOCK_ROWS;
     const int64_t heads = plan->rows * spec->heads;
     struct device_memory *memory = &cuda->device.memory;
     memory->cache = cuda->regions[MEMORY_CACHE];
@@ -190,16 +223,7 @@ static void carve_all(struct device_cuda *cuda)
     cuda->acc = cuda->regions[MEMORY_STATE];
     cuda->max = cuda->acc + heads * spec->head_dim;
     cuda->sum = cuda->max + heads;
-    char *at = cuda->regions[MEMORY_THREAD_SCRATCH];
-    cuda->normed =
-        carve(&at, (int64_t)rounded(rows * normed_width(cuda) * DEVICE_CUDA_OPERAND_BYTES));
-    cuda->wide = carve(&at, (int64_t)rounded(rows * wide_width(cuda) * 4));
-    cuda->narrow = carve(&at, (int64_t)rounded(rows * spec->ffn * DEVICE_CUDA_OPERAND_BYTES));
-    cuda->expanded =
-        carve(&at, (int64_t)rounded(expanded_elements(cuda) * DEVICE_CUDA_OPERAND_BYTES));
-    cuda->surveyed = (void *)carve(&at, (int64_t)surveyed_bytes(cuda));
-    cuda->survey = (void *)carve(&at, (int64_t)arena_rounded(sizeof *cuda->survey));
-    cuda->workspace = at;
+    carve_scratch(cuda);
     cuda->logits = cuda->regions[MEMORY_LOGITS];
     cuda->logit_normed = cuda->logits + (int64_t)DEVICE_CUDA_LOGIT_ROWS * spec->vocab;
     cuda->step.splits = (int)memory_plan_ranges(&cuda->choice);
@@ -224,7 +248,7 @@ static size_t device_bytes(const struct device_cuda *cuda, enum memory_region re
     case MEMORY_LOGITS:
         return bytes - logit_row;
     case MEMORY_THREAD_SCRATCH:
-        return bytes - arena_rounded(sizeof(struct logits_survey));
+        return bytes - (size_t)survey_bytes();
     default:
         return bytes;
     }
@@ -243,7 +267,7 @@ static enum status allocate_all(struct device_cuda *cuda)
     TRY(runtime->host_allocate(&cuda->pinned_logits, (size_t)cuda->plan.bytes[MEMORY_LOGITS] -
                                                          device_bytes(cuda, MEMORY_LOGITS)));
     void *survey;
-    TRY(runtime->host_allocate(&survey, arena_rounded(sizeof *cuda->pinned_survey)));
+    TRY(runtime->host_allocate(&survey, (size_t)survey_bytes()));
     cuda->pinned_survey = survey;
     return STATUS_OK;
 }
