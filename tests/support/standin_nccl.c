@@ -1,5 +1,7 @@
 /* Owns communicators between threads. Promises that a send is done with its receive and not before,
- * that both are pieces of their streams, and that calls take effect late. */
+ * that both are pieces of their streams, that calls take effect late, and that a group's further
+ * messages to or from one peer begin only when all of the group's first ones are done: NCCL makes
+ * them the next batch of the same kernel. */
 #include <assert.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -194,13 +196,30 @@ static bool run_part(struct part *part)
     return part->done;
 }
 
+/* How many parts of the group before this one go the same way. */
+static int batch_of(const struct group *group, int which)
+{
+    const struct part *part = &group->parts[which];
+    int batch = 0;
+    for (int p = 0; p < which; p++)
+        batch += group->parts[p].peer == part->peer && group->parts[p].sends == part->sends;
+    return batch;
+}
+
 static bool run_group(void *arguments)
 {
     struct group *group = *(struct group **)arguments;
     bool done = true;
     pthread_mutex_lock(&lock);
-    for (int p = 0; p < group->count; p++)
-        done = run_part(&group->parts[p]) && done;
+    for (int batch = 0, met = 1; done && met > 0; batch++) {
+        met = 0;
+        for (int p = 0; p < group->count; p++) {
+            if (batch_of(group, p) != batch)
+                continue;
+            met++;
+            done = run_part(&group->parts[p]) && done;
+        }
+    }
     if (done) {
         group->comm->under_way--;
         leave_if_done(group->comm);

@@ -210,6 +210,29 @@ static enum status call_nccl(struct nccl *t, const struct nccl_request *request)
                                  t->lane->exchange);
 }
 
+/* Whether a request before this one goes the same way. */
+static bool goes_again(const struct nccl *t, const struct nccl_request *request)
+{
+    const struct nccl_request *before = t->ordered.first;
+    while (before != request &&
+           (before->head.peer != request->head.peer || before->head.sends != request->head.sends))
+        before = before->next;
+    return before != request;
+}
+
+/* How many of the ordered requests make the next group: at most one each way with a peer. NCCL lets
+ * the messages of a group run side by side only that far; a second one to the same peer begins when
+ * all first ones are done, those that were ordered after it too, and ranks whose groups begin and
+ * end elsewhere in the order could wait for each other in a circle. */
+static int group_size(const struct nccl *t)
+{
+    const struct nccl_request *request = t->ordered.first;
+    int count = 0;
+    for (; request && count < GROUP_MOST && !goes_again(t, request); request = request->next)
+        count++;
+    return count;
+}
+
 /* Under the lock: puts what is ordered on the stream, as one group. */
 static enum status issue(struct nccl *t)
 {
@@ -218,10 +241,10 @@ static enum status issue(struct nccl *t)
     if (busy || !t->ordered.first || t->issued.first)
         return STATUS_OK;
     note_begun(t);
-    int count = 0;
-    for (struct nccl_request *request = t->ordered.first; request && count < GROUP_MOST;
-         request = request->next, count++)
-        TRY(t->lane->runtime->stream_wait(t->lane->exchange, request->begun));
+    int count = group_size(t);
+    const struct nccl_request *waiting = t->ordered.first;
+    for (int r = 0; r < count; r++, waiting = waiting->next)
+        TRY(t->lane->runtime->stream_wait(t->lane->exchange, waiting->begun));
     TRY(t->api->group_begin());
     enum status status = STATUS_OK;
     for (; count > 0 && status == STATUS_OK; count--) {
