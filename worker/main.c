@@ -281,6 +281,8 @@ int main(int argc, char **argv)
     };
     int first_argument;
     int code = flags_parse(&command, argc, argv, &first_argument);
+    if (code == FLAGS_GO_ON && cuda_find_load_eagerly() != STATUS_OK)
+        code = report(STATUS_RESOURCE_EXHAUSTED);
     if (code == FLAGS_GO_ON && options.describe)
         code = describe();
     else if (code == FLAGS_GO_ON)

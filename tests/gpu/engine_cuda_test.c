@@ -155,6 +155,7 @@ static enum status play(void *memory, int rank, int ranks, bool contract)
     struct cuda_lane lane;
     char name[32];
     snprintf(name, sizeof name, "longhaul-test-%d", rank);
+    TRY(cuda_find_load_eagerly());
     TRY(cuda_find(&gpus.runtime, &gpus.kernels));
     int devices;
     TRY(gpus.runtime->count(&devices));

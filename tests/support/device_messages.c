@@ -9,7 +9,9 @@
 #include "proto/clock.h"
 #include "worker/engine/transport/board.h"
 
-enum { SLAB_BYTES = 40 << 20, PIECE_ALIGNMENT = 256, PIECES_MOST = 512 };
+/* The transport itself ends an exchange that stands still, and knows more about it: so patience is
+ * longer than a silence, many turns of all ranks that share a device included. */
+enum { SLAB_BYTES = 40 << 20, PIECE_ALIGNMENT = 256, PIECES_MOST = 512, PATIENCE_MS = 120000 };
 
 struct piece {
     struct transport_request head;
@@ -46,14 +48,16 @@ static enum status reserve(struct device_messages *t, size_t bytes, size_t *offs
 
 static enum status settle(struct device_messages *t)
 {
-    const int64_t end_ns = clock_after_ms(20000);
+    const int64_t end_ns = clock_after_ms(PATIENCE_MS);
     bool done = false;
     TRY(t->lane->runtime->event_record(t->event, t->lane->compute));
     while (!done) {
         TRY(t->lane->runtime->event_query(t->event, &done));
         TRY(transport_progress(t->inner));
         if (clock_now_ns() > end_ns)
-            return fail(STATUS_INTERNAL, "the device does not come to an end");
+            return fail(STATUS_INTERNAL,
+                        "GPU %d has not done rank %d's copies, or a gather before them, in %d s",
+                        t->lane->device, t->base.rank, PATIENCE_MS / 1000);
     }
     return STATUS_OK;
 }

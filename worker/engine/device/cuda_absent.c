@@ -6,6 +6,11 @@ bool cuda_find_built(void)
     return false;
 }
 
+enum status cuda_find_load_eagerly(void)
+{
+    return STATUS_OK;
+}
+
 enum status cuda_find(const struct cuda_runtime **runtime, const struct kernels_cuda **kernels)
 {
     (void)runtime;

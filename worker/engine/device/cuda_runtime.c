@@ -4,7 +4,10 @@
 
 #include <cuda_runtime_api.h>
 #include <dlfcn.h>
+#include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "kernels/kernels_cuda.h"
 #include "proto/log.h"
@@ -243,6 +246,13 @@ static struct cuda_runtime runtime = {
 bool cuda_find_built(void)
 {
     return true;
+}
+
+enum status cuda_find_load_eagerly(void)
+{
+    return setenv("CUDA_MODULE_LOADING", "EAGER", 0) == 0
+               ? STATUS_OK
+               : fail(STATUS_RESOURCE_EXHAUSTED, "set CUDA_MODULE_LOADING: %s", strerror(errno));
 }
 
 enum status cuda_find(const struct cuda_runtime **found, const struct kernels_cuda **kernels)
