@@ -1,8 +1,8 @@
 /* Attention of spans of queries to runs of keys on sm_90a: TMA, wgmma, warps with roles.
  *
  * A block stays on its multiprocessor and works on one tile of queries of one head after another:
- * one thread walks the tile's panels as attention_segments.h says and has TMA fetch queries, keys
- * and values; CONSUMERS groups of four warps have 64 queries each. A block of keys is two panels,
+ * one warp walks the tile's panels as attention_segments.h says, one has TMA fetch queries and
+ * keys, one values; CONSUMERS groups of four warps have 64 queries each. A block of keys is two panels,
  * an even one and the next of the same regime; where one of them is not to be seen, the other lies
  * in its place too, and is masked there. So the blocks that a row is met with, and its result, do
  * not depend on the tile.
@@ -26,6 +26,11 @@ enum {
     BLOCK_KEYS = 2 * PANEL_TOKENS,
     SCORES = GROUP_QUERIES * BLOCK_KEYS / GROUP_THREADS,
     QUERY_PLACES = 2,
+    BLOCKS = 8, /* of keys whose description is kept */
+    /* Warps of the first group; the fourth has nothing to do. */
+    WALKER = 0,
+    KEYS_FETCHER = 1,
+    VALUES_FETCHER = 2,
     /* Named barriers. */
     TURN = 1,  /* and one for each group of consumers from here on */
     CLEAN = 5, /* the same */
@@ -48,7 +53,6 @@ template <int HEAD_DIM> struct hopper_shape {
         QUERIES = CONSUMERS * GROUP_QUERIES,
         CHUNKS = HEAD_DIM / WGMMA_CHUNK,
         PLACES = HEAD_DIM == 64 ? 4 : 2, /* of keys, and of values */
-        BLOCKS = 2 * PLACES,             /* whose description is kept */
         BOX_BYTES = PANEL_TOKENS * WGMMA_ROW_BYTES,
         CHUNK_BYTES = BLOCK_KEYS * WGMMA_ROW_BYTES,
         TILE_BYTES = CHUNKS * CHUNK_BYTES,
@@ -69,24 +73,28 @@ enum {
     BLOCK_LAST = 4,     /* of its tile */
     BLOCK_SHORT = 8,    /* not all of its keys are stored */
     BLOCK_MASKED = 16,  /* its first half; the second half's is the next bit */
+    BLOCK_NONE = 64,    /* there is no further block */
 };
 
 struct hopper_block {
     struct attention_step half[2];
-    int kv_head;
+    int keys[2];   /* where the halves' keys lie in their runs' maps; values are the next ones */
+    int row, head; /* of the tile's queries */
     int flags;
 };
 
-/* What producer and consumers share. */
+/* What the warps of a block share. */
 template <int HEAD_DIM> struct hopper_shared {
     uint64_t queries_full[QUERY_PLACES], queries_empty[QUERY_PLACES];
     uint64_t keys_full[hopper_shape<HEAD_DIM>::PLACES], keys_empty[hopper_shape<HEAD_DIM>::PLACES];
     uint64_t values_full[hopper_shape<HEAD_DIM>::PLACES];
     uint64_t values_empty[hopper_shape<HEAD_DIM>::PLACES];
-    struct hopper_block blocks[hopper_shape<HEAD_DIM>::BLOCKS];
+    uint64_t described[BLOCKS], forgotten[BLOCKS];
+    struct hopper_block blocks[BLOCKS];
+    /* The walker's own. */
     struct attention_steps walk;
     struct attention_step ahead; /* the step after those that are in a block; keys = 0: none */
-    struct prefill_tile tile;    /* the producer's */
+    struct prefill_tile tile;
 };
 
 /* Where the three rings lie. */
@@ -94,37 +102,81 @@ template <int HEAD_DIM> struct hopper_places {
     uint32_t queries, keys, values;
 };
 
-/* Blocks take items of work in turn, every second round backwards: costs fall from item to item. */
-static __device__ __forceinline__ int64_t work_of(int64_t round)
+/* Blocks take items of work in turn, every second round backwards: costs fall from item to item.
+ * At and beyond the number of items: there is no more. */
+static __device__ __forceinline__ unsigned work_of(unsigned round)
 {
-    const int64_t place = round % 2 ? gridDim.x - 1 - blockIdx.x : blockIdx.x;
-    return round * gridDim.x + place;
+    return round * gridDim.x + (round % 2 ? gridDim.x - 1 - blockIdx.x : blockIdx.x);
 }
 
-/* ---- producer ---- */
+static __device__ __forceinline__ unsigned work_items(const struct prefill_params *params)
+{
+    return (unsigned)params->tiles * params->heads;
+}
 
-/* The next block of the tile, from the step ahead on; flags but for BLOCK_SWITCHES. */
+/* ---- the walker ---- */
+
+/* Two panels without masks, and not the last ones of their segment. */
+template <int HEAD_DIM>
+static __device__ __forceinline__ bool describe_full(struct hopper_shared<HEAD_DIM> *shared,
+                                                     struct hopper_block *block)
+{
+    const int64_t panel = shared->ahead.panel;
+    if (shared->ahead.masked || panel + 2 >= shared->walk.full_end)
+        return false;
+#pragma unroll
+    for (int h = 0; h < 2; h++) {
+        block->half[h].panel = panel + h;
+        block->half[h].keys = PANEL_TOKENS;
+        block->half[h].query_frame = shared->ahead.query_frame;
+        block->half[h].masked = 0;
+        block->half[h].run = shared->ahead.run;
+    }
+    shared->ahead.panel = panel + 2;
+    shared->walk.panel = panel + 3;
+    return true;
+}
+
+/* Whether the step ahead is the odd panel that belongs to an even one. */
+template <int HEAD_DIM>
+static __device__ __forceinline__ bool belongs(const struct hopper_shared<HEAD_DIM> *shared,
+                                               const struct attention_step *even, int regime)
+{
+    return shared->ahead.keys > 0 && shared->ahead.run == even->run &&
+           shared->walk.regime == regime && shared->ahead.panel == even->panel + 1;
+}
+
+/* The next block of the tile, whose first one it is or not; flags but for BLOCK_SWITCHES. */
 template <int HEAD_DIM>
 static __device__ __forceinline__ int describe(struct hopper_shared<HEAD_DIM> *shared,
                                                struct hopper_block *block,
-                                               const struct prefill_params *params)
+                                               const struct prefill_params *params, bool first)
 {
-    if (shared->ahead.keys == 0)
-        return BLOCK_LAST;
-    const int run = shared->ahead.run, regime = shared->walk.regime;
-    const int64_t panel = shared->ahead.panel;
-    const int odd = (int)(params->runs[run].first / PANEL_TOKENS + panel) % 2;
-    block->half[odd] = shared->ahead;
-    attention_steps_advance(&shared->walk, &shared->ahead, &params->regimes, params->runs,
-                            params->run_count, shared->tile.span);
-    if (!odd && shared->ahead.keys > 0 && shared->ahead.run == run &&
-        shared->walk.regime == regime && shared->ahead.panel == panel + 1) {
-        block->half[1] = shared->ahead;
+    int regime = 0, halves = 0;
+#pragma unroll 1
+    for (int step = first ? -1 : 0; step < 2; step++) {
+        if (step >= 0) {
+            const struct attention_step *ahead = &shared->ahead;
+            if (ahead->keys == 0)
+                break;
+            const int odd =
+                (int)(params->runs[ahead->run].first / PANEL_TOKENS + ahead->panel) % 2;
+            if (step == 0 && !odd && describe_full(shared, block))
+                return BLOCK_SEEN;
+            if (step == 1 && (halves != 1 || !belongs(shared, &block->half[0], regime)))
+                break;
+            regime = shared->walk.regime;
+            block->half[odd] = *ahead;
+            halves |= 1 << odd;
+        }
         attention_steps_advance(&shared->walk, &shared->ahead, &params->regimes, params->runs,
                                 params->run_count, shared->tile.span);
-    } else {
-        struct attention_step *other = &block->half[!odd];
-        *other = block->half[odd];
+    }
+    if (halves == 0)
+        return BLOCK_LAST;
+    if (halves < 3) {
+        struct attention_step *other = &block->half[halves % 2];
+        *other = block->half[!(halves % 2)];
         other->masked = 1;
         other->key_first = other->key_end = 0;
     }
@@ -134,6 +186,58 @@ static __device__ __forceinline__ int describe(struct hopper_shared<HEAD_DIM> *s
            (half[0].masked ? BLOCK_MASKED : 0) | (half[1].masked ? 2 * BLOCK_MASKED : 0);
 }
 
+/* The place of description `count`, once nobody reads what it held. */
+template <int HEAD_DIM>
+static __device__ __forceinline__ struct hopper_block *
+next_description(struct hopper_shared<HEAD_DIM> *shared, int count)
+{
+    mbarrier_wait(mma_shared(&shared->forgotten[count % BLOCKS]), (count / BLOCKS & 1) ^ 1);
+    return &shared->blocks[count % BLOCKS];
+}
+
+/* Describes the blocks of keys of all tiles of this block of threads. */
+template <int HEAD_DIM>
+static __device__ __forceinline__ void walk(struct hopper_shared<HEAD_DIM> *shared,
+                                            const struct prefill_params *params)
+{
+    int count = 0;
+    for (unsigned round = 0; work_of(round) < work_items(params); round++) {
+        const struct prefill_tile *tile = &shared->tile;
+        prefill_find_tile(&shared->tile, params, work_of(round), hopper_shape<HEAD_DIM>::QUERIES);
+        attention_steps_begin(&shared->walk, tile->index, tile->tokens);
+        int frame = -1, flags = 0;
+        for (bool first = true; !(flags & BLOCK_LAST); first = false) {
+            struct hopper_block *block = next_description(shared, count);
+            flags = describe(shared, block, params, first);
+            if (flags & BLOCK_SEEN && block->half[0].query_frame != frame) {
+                frame = block->half[0].query_frame;
+                flags |= BLOCK_SWITCHES;
+            }
+#pragma unroll
+            for (int h = 0; h < 2; h++)
+                block->keys[h] =
+                    ((int)block->half[h].panel * (params->heads / params->group) + tile->kv_head) *
+                    2;
+            block->row = (int)tile->row;
+            block->head = tile->head;
+            block->flags = flags;
+            mbarrier_arrive(mma_shared(&shared->described[count++ % BLOCKS]));
+        }
+    }
+    next_description(shared, count)->flags = BLOCK_NONE;
+    mbarrier_arrive(mma_shared(&shared->described[count % BLOCKS]));
+}
+
+/* ---- the fetchers ---- */
+
+template <int HEAD_DIM>
+static __device__ __forceinline__ const struct hopper_block *
+wait_described(struct hopper_shared<HEAD_DIM> *shared, int count)
+{
+    mbarrier_wait(mma_shared(&shared->described[count % BLOCKS]), count / BLOCKS & 1);
+    return &shared->blocks[count % BLOCKS];
+}
+
 /* K (V where `value` is 1) of both halves of a block. */
 template <int HEAD_DIM>
 static __device__ __forceinline__ void fetch(const struct hopper_params *params,
@@ -141,7 +245,6 @@ static __device__ __forceinline__ void fetch(const struct hopper_params *params,
                                              uint32_t barrier, int value)
 {
     typedef hopper_shape<HEAD_DIM> shape;
-    const int kv_heads = params->prefill.heads / params->prefill.group;
     if (!(block->flags & BLOCK_SEEN)) {
         mbarrier_arrive(barrier);
         return;
@@ -149,86 +252,71 @@ static __device__ __forceinline__ void fetch(const struct hopper_params *params,
     mbarrier_expect(barrier, shape::TILE_BYTES);
 #pragma unroll
     for (int h = 0; h < 2; h++) {
-        const struct attention_step *step = &block->half[h];
-        const int z = ((int)step->panel * kv_heads + block->kv_head) * 2 + value;
+        const CUtensorMap *map = &params->runs[block->half[h].run];
+        const int z = block->keys[h] + value;
 #pragma unroll
         for (int chunk = 0; chunk < shape::CHUNKS; chunk++)
-            tma_load(to + chunk * shape::CHUNK_BYTES + h * shape::BOX_BYTES,
-                     &params->runs[step->run], barrier, chunk * WGMMA_CHUNK, 0, z);
+            tma_load(to + chunk * shape::CHUNK_BYTES + h * shape::BOX_BYTES, map, barrier,
+                     chunk * WGMMA_CHUNK, 0, z);
     }
 }
 
-/* Queries of the tile in frame `frame`. */
+/* Queries of the block's tile, in the frame that it is met with. */
 template <int HEAD_DIM>
 static __device__ __forceinline__ void fetch_queries(const struct hopper_params *params,
-                                                     const struct prefill_tile *tile, uint32_t to,
-                                                     uint32_t barrier, int frame)
+                                                     const struct hopper_block *block, uint32_t to,
+                                                     uint32_t barrier)
 {
     typedef hopper_shape<HEAD_DIM> shape;
+    const CUtensorMap *map = &params->queries[block->half[0].query_frame];
     mbarrier_expect(barrier, shape::QUERY_BYTES);
 #pragma unroll
     for (int box = 0; box < shape::CONSUMERS * shape::CHUNKS; box++)
-        tma_load(to + box * shape::BOX_BYTES, &params->queries[frame], barrier,
-                 box % shape::CHUNKS * WGMMA_CHUNK, tile->head,
-                 (int)tile->row + box / shape::CHUNKS * GROUP_QUERIES);
+        tma_load(to + box * shape::BOX_BYTES, map, barrier, box % shape::CHUNKS * WGMMA_CHUNK,
+                 block->head, block->row + box / shape::CHUNKS * GROUP_QUERIES);
 }
 
-/* Fetches what all tiles of this block of threads need; values one block behind keys. */
 template <int HEAD_DIM>
-static __device__ __forceinline__ void produce(struct hopper_shared<HEAD_DIM> *shared,
-                                               const struct hopper_params *params,
-                                               struct hopper_places<HEAD_DIM> places)
+static __device__ __forceinline__ void fetch_keys(struct hopper_shared<HEAD_DIM> *shared,
+                                                  const struct hopper_params *params,
+                                                  struct hopper_places<HEAD_DIM> places)
 {
     typedef hopper_shape<HEAD_DIM> shape;
-    const struct prefill_params *prefill = &params->prefill;
-    const int64_t items = prefill->tiles * prefill->heads;
-    int count = 0, loads = 0;
-    for (int64_t round = 0; round * gridDim.x < items; round++) {
-        if (work_of(round) >= items)
-            continue;
-        prefill_find_tile(&shared->tile, prefill, (unsigned)work_of(round), shape::QUERIES);
-        attention_steps_begin(&shared->walk, shared->tile.index, shared->tile.tokens);
-        attention_steps_advance(&shared->walk, &shared->ahead, &prefill->regimes, prefill->runs,
-                                prefill->run_count, shared->tile.span);
-        int frame = -1;
-        bool last = false;
-        for (; !last; count++) {
-            struct hopper_block *block = &shared->blocks[count % shape::BLOCKS];
-            const int place = count % shape::PLACES, turn = count / shape::PLACES;
-            mbarrier_wait(mma_shared(&shared->keys_empty[place]), (turn & 1) ^ 1);
-            int flags = describe(shared, block, prefill);
-            last = flags & BLOCK_LAST;
-            if (flags & BLOCK_SEEN && block->half[0].query_frame != frame) {
-                flags |= BLOCK_SWITCHES;
-                const int at = loads % QUERY_PLACES;
-                frame = block->half[0].query_frame;
-                mbarrier_wait(mma_shared(&shared->queries_empty[at]),
-                              (loads++ / QUERY_PLACES & 1) ^ 1);
-                fetch_queries<HEAD_DIM>(params, &shared->tile,
-                                        places.queries + at * shape::QUERY_BYTES,
-                                        mma_shared(&shared->queries_full[at]), frame);
-            }
-            block->kv_head = shared->tile.kv_head;
-            block->flags = flags;
-            fetch<HEAD_DIM>(params, block, places.keys + place * shape::TILE_BYTES,
-                            mma_shared(&shared->keys_full[place]), 0);
-            if (count > 0) {
-                const int before = (count - 1) % shape::PLACES;
-                mbarrier_wait(mma_shared(&shared->values_empty[before]),
-                              ((count - 1) / shape::PLACES & 1) ^ 1);
-                fetch<HEAD_DIM>(params, &shared->blocks[(count - 1) % shape::BLOCKS],
-                                places.values + before * shape::TILE_BYTES,
-                                mma_shared(&shared->values_full[before]), 1);
-            }
+    int loads = 0;
+    for (int count = 0;; count++) {
+        const struct hopper_block *block = wait_described(shared, count);
+        const int flags = block->flags, place = count % shape::PLACES;
+        if (flags & BLOCK_NONE)
+            return;
+        if (flags & BLOCK_SWITCHES) {
+            const int at = loads % QUERY_PLACES;
+            mbarrier_wait(mma_shared(&shared->queries_empty[at]), (loads++ / QUERY_PLACES & 1) ^ 1);
+            fetch_queries<HEAD_DIM>(params, block, places.queries + at * shape::QUERY_BYTES,
+                                    mma_shared(&shared->queries_full[at]));
         }
+        mbarrier_wait(mma_shared(&shared->keys_empty[place]), (count / shape::PLACES & 1) ^ 1);
+        fetch<HEAD_DIM>(params, block, places.keys + place * shape::TILE_BYTES,
+                        mma_shared(&shared->keys_full[place]), 0);
     }
-    if (count > 0) {
-        const int before = (count - 1) % shape::PLACES;
-        mbarrier_wait(mma_shared(&shared->values_empty[before]),
-                      ((count - 1) / shape::PLACES & 1) ^ 1);
-        fetch<HEAD_DIM>(params, &shared->blocks[(count - 1) % shape::BLOCKS],
-                        places.values + before * shape::TILE_BYTES,
-                        mma_shared(&shared->values_full[before]), 1);
+}
+
+/* Also tells the walker which blocks are done with: those whose values are. */
+template <int HEAD_DIM>
+static __device__ __forceinline__ void fetch_values(struct hopper_shared<HEAD_DIM> *shared,
+                                                    const struct hopper_params *params,
+                                                    struct hopper_places<HEAD_DIM> places)
+{
+    typedef hopper_shape<HEAD_DIM> shape;
+    for (int count = 0;; count++) {
+        const struct hopper_block *block = wait_described(shared, count);
+        const int place = count % shape::PLACES;
+        if (block->flags & BLOCK_NONE)
+            return;
+        mbarrier_wait(mma_shared(&shared->values_empty[place]), (count / shape::PLACES & 1) ^ 1);
+        if (count >= shape::PLACES)
+            mbarrier_arrive(mma_shared(&shared->forgotten[(count - shape::PLACES) % BLOCKS]));
+        fetch<HEAD_DIM>(params, block, places.values + place * shape::TILE_BYTES,
+                        mma_shared(&shared->values_full[place]), 1);
     }
 }
 
@@ -456,7 +544,7 @@ static __device__ __forceinline__ void wait_values(struct hopper_shared<HEAD_DIM
     const int place = count % shape::PLACES;
     mbarrier_wait(mma_shared(&shared->values_full[place]), count / shape::PLACES & 1);
     if (flags & BLOCK_SHORT)
-        clean_values<HEAD_DIM>(&shared->blocks[count % shape::BLOCKS],
+        clean_values<HEAD_DIM>(&shared->blocks[count % BLOCKS],
                                places.values + place * shape::TILE_BYTES, group);
 }
 
@@ -477,7 +565,7 @@ static __device__ __forceinline__ void attend(struct hopper_state<HEAD_DIM> *sta
     wgmma_wait<0>();
     wgmma_pin(scores);
     release(&shared->keys_empty[state->count % shape::PLACES]);
-    mask(scores, &shared->blocks[state->count % shape::BLOCKS], flags, state->group);
+    mask(scores, &shared->blocks[state->count % BLOCKS], flags, state->group);
     softmax<HEAD_DIM>(state, rescale, scores, scale_log2);
     pack<OPERAND>(probabilities, scores);
     wgmma_pin(state->acc);
@@ -485,7 +573,7 @@ static __device__ __forceinline__ void attend(struct hopper_state<HEAD_DIM> *sta
     while (!(flags & BLOCK_LAST)) {
         const int before = state->count++, flags_before = flags;
         const int place = state->count % shape::PLACES;
-        const struct hopper_block *block = &shared->blocks[state->count % shape::BLOCKS];
+        const struct hopper_block *block = &shared->blocks[state->count % BLOCKS];
         mbarrier_wait(mma_shared(&shared->keys_full[place]), state->count / shape::PLACES & 1);
         flags = uniform(block->flags);
         if (flags & BLOCK_SWITCHES)
@@ -541,15 +629,12 @@ static __device__ __forceinline__ void consume(struct hopper_shared<HEAD_DIM> *s
                                                struct hopper_places<HEAD_DIM> places, int group)
 {
     typedef hopper_shape<HEAD_DIM> shape;
-    const int64_t items = params->tiles * params->heads;
     struct hopper_state<HEAD_DIM> state;
     state.count = state.loads = 0;
     state.group = group;
     if (group == shape::CONSUMERS - 1)
         pass_turn<HEAD_DIM>(group); /* the first group begins */
-    for (int64_t round = 0; round * gridDim.x < items; round++) {
-        if (work_of(round) >= items)
-            continue;
+    for (unsigned round = 0; work_of(round) < work_items(params); round++) {
 #pragma unroll
         for (int i = 0; i < HEAD_DIM / 2; i++)
             state.acc[i] = 0;
@@ -557,7 +642,7 @@ static __device__ __forceinline__ void consume(struct hopper_shared<HEAD_DIM> *s
         state.sum[0] = state.sum[1] = 0;
         const int place = state.count % shape::PLACES;
         mbarrier_wait(mma_shared(&shared->keys_full[place]), state.count / shape::PLACES & 1);
-        const int flags = uniform(shared->blocks[state.count % shape::BLOCKS].flags);
+        const int flags = uniform(shared->blocks[state.count % BLOCKS].flags);
         if (flags & BLOCK_SEEN) {
             attend<OPERAND, HEAD_DIM>(&state, shared, places, flags, params->scale_log2);
         } else {
@@ -567,7 +652,7 @@ static __device__ __forceinline__ void consume(struct hopper_shared<HEAD_DIM> *s
             state.count++;
         }
         struct prefill_tile tile;
-        prefill_find_tile(&tile, params, (unsigned)work_of(round), shape::QUERIES);
+        prefill_find_tile(&tile, params, work_of(round), shape::QUERIES);
         store_state<OPERAND, HEAD_DIM>(params, &tile, &state);
     }
     if (group == 0)
@@ -587,6 +672,10 @@ static __device__ __forceinline__ void init_barriers(struct hopper_shared<HEAD_D
         mbarrier_init(mma_shared(&shared->keys_empty[i]), shape::ARRIVALS);
         mbarrier_init(mma_shared(&shared->values_full[i]), 1);
         mbarrier_init(mma_shared(&shared->values_empty[i]), shape::ARRIVALS);
+    }
+    for (int i = 0; i < BLOCKS; i++) {
+        mbarrier_init(mma_shared(&shared->described[i]), 1);
+        mbarrier_init(mma_shared(&shared->forgotten[i]), 1);
     }
     mbarrier_init_done();
 }
@@ -608,8 +697,13 @@ __global__ void __launch_bounds__(hopper_shape<HEAD_DIM>::THREADS, 1)
     const int group = uniform(threadIdx.x / GROUP_THREADS);
     if (group == 0) {
         registers_give<shape::PRODUCER_REGISTERS>();
-        if (threadIdx.x == 0)
-            produce<HEAD_DIM>(&shared, &params, places);
+        const int warp = uniform(threadIdx.x / 32);
+        if (warp == WALKER && warp_elect())
+            walk(&shared, &params.prefill);
+        if (warp == KEYS_FETCHER && warp_elect())
+            fetch_keys(&shared, &params, places);
+        if (warp == VALUES_FETCHER && warp_elect())
+            fetch_values(&shared, &params, places);
     } else {
         registers_take<shape::CONSUMER_REGISTERS>();
         consume<OPERAND, HEAD_DIM>(&shared, &params.prefill, places, group - 1);

@@ -78,6 +78,19 @@ static __device__ __forceinline__ void mbarrier_wait(uint32_t barrier, int phase
             asm volatile("st.global.u32 [%0], %1;\n" ::"l"(0ull), "r"(0) : "memory");
 }
 
+/* True for one thread of a whole warp, the same one each time. */
+static __device__ __forceinline__ bool warp_elect(void)
+{
+    uint32_t elected;
+    asm volatile("{\n"
+                 ".reg .pred p;\n"
+                 "elect.sync _|p, 0xffffffff;\n"
+                 "selp.u32 %0, 1, 0, p;\n"
+                 "}\n"
+                 : "=r"(elected));
+    return elected != 0;
+}
+
 /* Threads of whole warps meet at barrier `name` (1 to 15; 0 is __syncthreads). */
 static __device__ __forceinline__ void named_barrier_meet(int name, int threads)
 {
