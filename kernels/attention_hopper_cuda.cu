@@ -1,11 +1,9 @@
 /* Attention of spans of queries to runs of keys on sm_90a: TMA, wgmma, warps with roles.
  *
- * A block stays on its multiprocessor and works on one tile of queries of one head after another:
- * one warp walks the tile's panels as attention_segments.h says, one has TMA fetch queries and
- * keys, one values; CONSUMERS groups of four warps have 64 queries each. A block of keys is two panels,
- * an even one and the next of the same regime; where one of them is not to be seen, the other lies
- * in its place too, and is masked there. So the blocks that a row is met with, and its result, do
- * not depend on the tile.
+ * A block of threads stays on its multiprocessor and works on one tile of queries of one head
+ * after another. Of its first warps, one walks the tile's blocks of keys as attention_blocks.h
+ * says, one has TMA fetch queries and keys, one values; then CONSUMERS groups of four warps have 64
+ * queries each.
  *
  * Scores of the next block are multiplied while the softmax of this one is taken: its second
  * product runs beside. The groups take turns at putting products on the tensor cores, so that one's
@@ -16,6 +14,7 @@
  * second product, the sum taken before. Other devices and widths go to attention_cuda.cu. */
 #include <cudaTypedefs.h>
 
+#include "kernels/attention_blocks.h"
 #include "kernels/attention_prefill_cuda.cuh"
 #include "kernels/variants_cuda.h"
 #include "kernels/wgmma_cuda.cuh"
@@ -66,18 +65,10 @@ template <int HEAD_DIM> struct hopper_shape {
                   "more registers than the block has");
 };
 
-/* What is to be known of a block of keys: flags. */
-enum {
-    BLOCK_SEEN = 1,     /* without it the tile sees no key, and there is nothing in the places */
-    BLOCK_SWITCHES = 2, /* it is met with other queries than the block before */
-    BLOCK_LAST = 4,     /* of its tile */
-    BLOCK_SHORT = 8,    /* not all of its keys are stored */
-    BLOCK_MASKED = 16,  /* its first half; the second half's is the next bit */
-    BLOCK_NONE = 64,    /* there is no further block */
-};
+enum { BLOCK_NONE = 64 /* a flag beside those of attention_blocks.h: no block follows */ };
 
 struct hopper_block {
-    struct attention_step half[2];
+    struct attention_block block;
     int keys[2];   /* where the halves' keys lie in their runs' maps; values are the next ones */
     int row, head; /* of the tile's queries */
     int flags;
@@ -92,8 +83,7 @@ template <int HEAD_DIM> struct hopper_shared {
     uint64_t described[BLOCKS], forgotten[BLOCKS];
     struct hopper_block blocks[BLOCKS];
     /* The walker's own. */
-    struct attention_steps walk;
-    struct attention_step ahead; /* the step after those that are in a block; keys = 0: none */
+    struct attention_blocks walk;
     struct prefill_tile tile;
 };
 
@@ -116,76 +106,6 @@ static __device__ __forceinline__ unsigned work_items(const struct prefill_param
 
 /* ---- the walker ---- */
 
-/* Two panels without masks, and not the last ones of their segment. */
-template <int HEAD_DIM>
-static __device__ __forceinline__ bool describe_full(struct hopper_shared<HEAD_DIM> *shared,
-                                                     struct hopper_block *block)
-{
-    const int64_t panel = shared->ahead.panel;
-    if (shared->ahead.masked || panel + 2 >= shared->walk.full_end)
-        return false;
-#pragma unroll
-    for (int h = 0; h < 2; h++) {
-        block->half[h].panel = panel + h;
-        block->half[h].keys = PANEL_TOKENS;
-        block->half[h].query_frame = shared->ahead.query_frame;
-        block->half[h].masked = 0;
-        block->half[h].run = shared->ahead.run;
-    }
-    shared->ahead.panel = panel + 2;
-    shared->walk.panel = panel + 3;
-    return true;
-}
-
-/* Whether the step ahead is the odd panel that belongs to an even one. */
-template <int HEAD_DIM>
-static __device__ __forceinline__ bool belongs(const struct hopper_shared<HEAD_DIM> *shared,
-                                               const struct attention_step *even, int regime)
-{
-    return shared->ahead.keys > 0 && shared->ahead.run == even->run &&
-           shared->walk.regime == regime && shared->ahead.panel == even->panel + 1;
-}
-
-/* The next block of the tile, whose first one it is or not; flags but for BLOCK_SWITCHES. */
-template <int HEAD_DIM>
-static __device__ __forceinline__ int describe(struct hopper_shared<HEAD_DIM> *shared,
-                                               struct hopper_block *block,
-                                               const struct prefill_params *params, bool first)
-{
-    int regime = 0, halves = 0;
-#pragma unroll 1
-    for (int step = first ? -1 : 0; step < 2; step++) {
-        if (step >= 0) {
-            const struct attention_step *ahead = &shared->ahead;
-            if (ahead->keys == 0)
-                break;
-            const int odd =
-                (int)(params->runs[ahead->run].first / PANEL_TOKENS + ahead->panel) % 2;
-            if (step == 0 && !odd && describe_full(shared, block))
-                return BLOCK_SEEN;
-            if (step == 1 && (halves != 1 || !belongs(shared, &block->half[0], regime)))
-                break;
-            regime = shared->walk.regime;
-            block->half[odd] = *ahead;
-            halves |= 1 << odd;
-        }
-        attention_steps_advance(&shared->walk, &shared->ahead, &params->regimes, params->runs,
-                                params->run_count, shared->tile.span);
-    }
-    if (halves == 0)
-        return BLOCK_LAST;
-    if (halves < 3) {
-        struct attention_step *other = &block->half[halves % 2];
-        *other = block->half[!(halves % 2)];
-        other->masked = 1;
-        other->key_first = other->key_end = 0;
-    }
-    const struct attention_step *half = block->half;
-    return BLOCK_SEEN | (shared->ahead.keys == 0 ? BLOCK_LAST : 0) |
-           (min(half[0].keys, half[1].keys) < PANEL_TOKENS ? BLOCK_SHORT : 0) |
-           (half[0].masked ? BLOCK_MASKED : 0) | (half[1].masked ? 2 * BLOCK_MASKED : 0);
-}
-
 /* The place of description `count`, once nobody reads what it held. */
 template <int HEAD_DIM>
 static __device__ __forceinline__ struct hopper_block *
@@ -204,20 +124,16 @@ static __device__ __forceinline__ void walk(struct hopper_shared<HEAD_DIM> *shar
     for (unsigned round = 0; work_of(round) < work_items(params); round++) {
         const struct prefill_tile *tile = &shared->tile;
         prefill_find_tile(&shared->tile, params, work_of(round), hopper_shape<HEAD_DIM>::QUERIES);
-        attention_steps_begin(&shared->walk, tile->index, tile->tokens);
-        int frame = -1, flags = 0;
-        for (bool first = true; !(flags & BLOCK_LAST); first = false) {
+        attention_blocks_begin(&shared->walk, tile->index, tile->tokens);
+        for (int flags = 0; !(flags & ATTENTION_BLOCK_LAST);) {
             struct hopper_block *block = next_description(shared, count);
-            flags = describe(shared, block, params, first);
-            if (flags & BLOCK_SEEN && block->half[0].query_frame != frame) {
-                frame = block->half[0].query_frame;
-                flags |= BLOCK_SWITCHES;
-            }
+            const struct attention_step *half = block->block.half;
+            flags = attention_blocks_next(&shared->walk, &block->block, &params->regimes,
+                                          params->runs, params->run_count, tile->span);
 #pragma unroll
             for (int h = 0; h < 2; h++)
                 block->keys[h] =
-                    ((int)block->half[h].panel * (params->heads / params->group) + tile->kv_head) *
-                    2;
+                    ((int)half[h].panel * (params->heads / params->group) + tile->kv_head) * 2;
             block->row = (int)tile->row;
             block->head = tile->head;
             block->flags = flags;
@@ -245,14 +161,14 @@ static __device__ __forceinline__ void fetch(const struct hopper_params *params,
                                              uint32_t barrier, int value)
 {
     typedef hopper_shape<HEAD_DIM> shape;
-    if (!(block->flags & BLOCK_SEEN)) {
+    if (!(block->flags & ATTENTION_BLOCK_SEEN)) {
         mbarrier_arrive(barrier);
         return;
     }
     mbarrier_expect(barrier, shape::TILE_BYTES);
 #pragma unroll
     for (int h = 0; h < 2; h++) {
-        const CUtensorMap *map = &params->runs[block->half[h].run];
+        const CUtensorMap *map = &params->runs[block->block.half[h].run];
         const int z = block->keys[h] + value;
 #pragma unroll
         for (int chunk = 0; chunk < shape::CHUNKS; chunk++)
@@ -268,7 +184,7 @@ static __device__ __forceinline__ void fetch_queries(const struct hopper_params 
                                                      uint32_t barrier)
 {
     typedef hopper_shape<HEAD_DIM> shape;
-    const CUtensorMap *map = &params->queries[block->half[0].query_frame];
+    const CUtensorMap *map = &params->queries[block->block.half[0].query_frame];
     mbarrier_expect(barrier, shape::QUERY_BYTES);
 #pragma unroll
     for (int box = 0; box < shape::CONSUMERS * shape::CHUNKS; box++)
@@ -288,7 +204,7 @@ static __device__ __forceinline__ void fetch_keys(struct hopper_shared<HEAD_DIM>
         const int flags = block->flags, place = count % shape::PLACES;
         if (flags & BLOCK_NONE)
             return;
-        if (flags & BLOCK_SWITCHES) {
+        if (flags & ATTENTION_BLOCK_SWITCHES) {
             const int at = loads % QUERY_PLACES;
             mbarrier_wait(mma_shared(&shared->queries_empty[at]), (loads++ / QUERY_PLACES & 1) ^ 1);
             fetch_queries<HEAD_DIM>(params, block, places.queries + at * shape::QUERY_BYTES,
@@ -423,7 +339,7 @@ static __device__ __forceinline__ void clean_values(const struct hopper_block *b
     const int thread = thread_number();
 #pragma unroll 1
     for (int h = 0; h < 2; h++) {
-        const int first = block->half[h].keys * WGMMA_ROW_BYTES;
+        const int first = block->block.half[h].keys * WGMMA_ROW_BYTES;
 #pragma unroll 1
         for (int chunk = 0; chunk < shape::CHUNKS; chunk++) {
             const uint32_t box = values + chunk * shape::CHUNK_BYTES + h * shape::BOX_BYTES;
@@ -465,10 +381,10 @@ static __device__ __forceinline__ void mask_half(float scores[SCORES],
 static __device__ __forceinline__ void mask(float scores[SCORES], const struct hopper_block *block,
                                             int flags, int group)
 {
-    if (flags & BLOCK_MASKED)
-        mask_half(scores, &block->half[0], 0, group);
-    if (flags & 2 * BLOCK_MASKED)
-        mask_half(scores, &block->half[1], 1, group);
+    if (flags & ATTENTION_BLOCK_MASKED)
+        mask_half(scores, &block->block.half[0], 0, group);
+    if (flags & 2 * ATTENTION_BLOCK_MASKED)
+        mask_half(scores, &block->block.half[1], 1, group);
 }
 
 /* Scores -> probabilities; steps maximum and sum of both rows, and tells what acc is to be
@@ -543,7 +459,7 @@ static __device__ __forceinline__ void wait_values(struct hopper_shared<HEAD_DIM
     typedef hopper_shape<HEAD_DIM> shape;
     const int place = count % shape::PLACES;
     mbarrier_wait(mma_shared(&shared->values_full[place]), count / shape::PLACES & 1);
-    if (flags & BLOCK_SHORT)
+    if (flags & ATTENTION_BLOCK_SHORT)
         clean_values<HEAD_DIM>(&shared->blocks[count % BLOCKS],
                                places.values + place * shape::TILE_BYTES, group);
 }
@@ -570,13 +486,13 @@ static __device__ __forceinline__ void attend(struct hopper_state<HEAD_DIM> *sta
     pack<OPERAND>(probabilities, scores);
     wgmma_pin(state->acc);
     wgmma_pin(probabilities);
-    while (!(flags & BLOCK_LAST)) {
+    while (!(flags & ATTENTION_BLOCK_LAST)) {
         const int before = state->count++, flags_before = flags;
         const int place = state->count % shape::PLACES;
         const struct hopper_block *block = &shared->blocks[state->count % BLOCKS];
         mbarrier_wait(mma_shared(&shared->keys_full[place]), state->count / shape::PLACES & 1);
         flags = uniform(block->flags);
-        if (flags & BLOCK_SWITCHES)
+        if (flags & ATTENTION_BLOCK_SWITCHES)
             switch_queries(shared, state);
         take_turn(state->group);
         begin_scores<OPERAND, HEAD_DIM>(scores, places, state);
@@ -643,7 +559,7 @@ static __device__ __forceinline__ void consume(struct hopper_shared<HEAD_DIM> *s
         const int place = state.count % shape::PLACES;
         mbarrier_wait(mma_shared(&shared->keys_full[place]), state.count / shape::PLACES & 1);
         const int flags = uniform(shared->blocks[state.count % BLOCKS].flags);
-        if (flags & BLOCK_SEEN) {
+        if (flags & ATTENTION_BLOCK_SEEN) {
             attend<OPERAND, HEAD_DIM>(&state, shared, places, flags, params->scale_log2);
         } else {
             release(&shared->keys_empty[place]);

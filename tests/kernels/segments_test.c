@@ -1,11 +1,12 @@
 /* The walk of the CUDA attention kernels, replayed on the host with the kernels' own functions and
  * held against the definition of visibility pair by pair (plan_cases.h), which shares no code with
  * it: every visible pair is met exactly once and through its own query frame, no step is wasted,
- * and every step that could go without a mask does. */
+ * and every step that could go without a mask does; and so it is where two panels are taken at a
+ * time. */
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "kernels/attention_segments.h"
+#include "kernels/attention_blocks.h"
 #include "tests/support/plan_cases.h"
 #include "tests/support/unit.h"
 
@@ -20,6 +21,7 @@ struct walk_case {
     struct attention_run runs[ATTENTION_RUNS_MAX];
     int run_count;
     int tile_tokens;
+    bool by_blocks;
     uint8_t met[QUERIES_MAX][KEYS_MAX];   /* times, in this case */
     int8_t frames[QUERIES_MAX][KEYS_MAX]; /* the query frame it was met through */
     int steps, masked;
@@ -53,6 +55,72 @@ static const char *step_faults(struct walk_case *c, const struct attention_steps
     return NULL;
 }
 
+static const char *tile_by_steps(struct walk_case *c, int span, int64_t row, int64_t index,
+                                 int64_t tokens)
+{
+    struct attention_steps steps;
+    struct attention_step step;
+    attention_steps_begin(&steps, index, tokens);
+    for (;;) {
+        attention_steps_advance(&steps, &step, &c->regimes, c->runs, c->run_count, span);
+        if (step.keys == 0)
+            return NULL;
+        const char *fault = step_faults(c, &steps, &step, row);
+        if (fault)
+            return fault;
+    }
+}
+
+static bool sees_nothing(const struct attention_step *step, int64_t tokens)
+{
+    for (int r = 0; r < tokens; r++)
+        for (int k = 0; k < PANEL_TOKENS; k++)
+            if (attention_step_sees(step, r, k))
+                return false;
+    return true;
+}
+
+/* What the flags of a block say of it. `frame`: of the block before, and then of this one. */
+static const char *block_faults(const struct attention_block *block, int flags, int *frame)
+{
+    const struct attention_step *half = block->half;
+    if (half[0].run != half[1].run || half[0].query_frame != half[1].query_frame)
+        return "halves of two segments";
+    const bool is_short = half[0].keys < PANEL_TOKENS || half[1].keys < PANEL_TOKENS;
+    const int want = (half[0].query_frame != *frame ? ATTENTION_BLOCK_SWITCHES : 0) |
+                     (is_short ? ATTENTION_BLOCK_SHORT : 0) |
+                     (half[0].masked ? ATTENTION_BLOCK_MASKED : 0) |
+                     (half[1].masked ? 2 * ATTENTION_BLOCK_MASKED : 0) | ATTENTION_BLOCK_SEEN;
+    *frame = half[0].query_frame;
+    return (flags & ~ATTENTION_BLOCK_LAST) == want ? NULL : "flags that lie";
+}
+
+static const char *tile_by_blocks(struct walk_case *c, int span, int64_t row, int64_t index,
+                                  int64_t tokens)
+{
+    struct attention_blocks blocks;
+    struct attention_block block;
+    int frame = -1, flags = 0, count = 0;
+    attention_blocks_begin(&blocks, index, tokens);
+    for (; !(flags & ATTENTION_BLOCK_LAST); count++) {
+        flags = attention_blocks_next(&blocks, &block, &c->regimes, c->runs, c->run_count, span);
+        if (!(flags & ATTENTION_BLOCK_SEEN))
+            return count == 0 && flags == ATTENTION_BLOCK_LAST ? NULL : "an empty block";
+        const char *fault = block_faults(&block, flags, &frame);
+        for (int h = 0; h < 2 && !fault; h++) {
+            const struct attention_step *half = &block.half[h];
+            const int64_t panel = c->runs[half->run].first / PANEL_TOKENS + half->panel;
+            if (panel % 2 == h)
+                fault = step_faults(c, &blocks.walk, half, row);
+            else if (half->panel != block.half[!h].panel || !sees_nothing(half, tokens))
+                fault = "a half that stands in the place of the other, and sees";
+        }
+        if (fault)
+            return fault;
+    }
+    return NULL;
+}
+
 /* All tiles of all spans, as the kernel goes through them. */
 static const char *walk(struct walk_case *c)
 {
@@ -65,18 +133,11 @@ static const char *walk(struct walk_case *c)
         const struct attention_span *span = &c->spans[s];
         int64_t first = tile * c->tile_tokens;
         int64_t left = span->tokens - first;
-        struct attention_steps steps;
-        struct attention_step step;
-        attention_steps_begin(&steps, span->index + first,
-                              left < c->tile_tokens ? left : c->tile_tokens);
-        for (;;) {
-            attention_steps_advance(&steps, &step, &c->regimes, c->runs, c->run_count, s);
-            if (step.keys == 0)
-                break;
-            const char *fault = step_faults(c, &steps, &step, span->row + first);
-            if (fault)
-                return fault;
-        }
+        const int64_t tokens = left < c->tile_tokens ? left : c->tile_tokens;
+        const char *fault = (c->by_blocks ? tile_by_blocks : tile_by_steps)(
+            c, s, span->row + first, span->index + first, tokens);
+        if (fault)
+            return fault;
     }
     return NULL;
 }
@@ -146,13 +207,13 @@ static void random_runs(struct walk_case *c, struct cases_random *random)
 
 static void random_case(struct walk_case *c, struct cases_random *random)
 {
-    static const int tiles[] = {128, 64, 16, 4, 1};
+    static const int tiles[] = {192, 128, 64, 16, 4, 1};
     memset(c, 0, sizeof *c);
     cases_bands(&c->bands, random, KEYS_MAX);
     if (c->bands.sinks > KEYS_MAX)
         c->bands.sinks = KEYS_MAX;
     attention_regimes_make(&c->regimes, &c->bands);
-    c->tile_tokens = tiles[cases_between(random, 0, 4)];
+    c->tile_tokens = tiles[cases_between(random, 0, 5)];
     c->span_count = (int)cases_between(random, 1, 2);
     int64_t row = 0, index = 0;
     for (int s = 0; s < c->span_count; s++) {
@@ -167,7 +228,7 @@ static void random_case(struct walk_case *c, struct cases_random *random)
 static void meets_every_visible_pair_exactly_once(void **unused)
 {
     (void)unused;
-    enum { CASES = 400, SEED = 20261123 };
+    enum { CASES = 800, SEED = 20261123 };
     struct walk_case *c = malloc(sizeof *c);
     assert_non_null(c);
     struct cases_random random;
@@ -175,13 +236,15 @@ static void meets_every_visible_pair_exactly_once(void **unused)
     int64_t steps = 0, masked = 0;
     for (int n = 0; n < CASES; n++) {
         random_case(c, &random);
+        c->by_blocks = n % 2;
         int64_t i = -1, j = -1;
         const char *fault = walk(c);
         if (!fault)
             fault = compare(c, &i, &j);
         if (fault)
-            fail_msg("seed %d case %d, tile %d: %s (query %lld, key %lld)", SEED, n, c->tile_tokens,
-                     fault, (long long)i, (long long)j);
+            fail_msg("seed %d case %d, tile %d by %s: %s (query %lld, key %lld)", SEED, n,
+                     c->tile_tokens, c->by_blocks ? "blocks" : "steps", fault, (long long)i,
+                     (long long)j);
         steps += c->steps;
         masked += c->masked;
     }
