@@ -21,6 +21,7 @@
 #include "tests/support/device_messages.h"
 #include "tests/support/engine_ranks.h"
 #include "tests/support/forked_transport.h"
+#include "tests/support/standin.h"
 #include "tests/support/tiny_model.h"
 #include "worker/engine/device/cuda_find.h"
 #include "worker/engine/transport/nccl_share.h"
@@ -74,27 +75,68 @@ static struct engine_case case_of(const struct comparison *what, const char *met
     };
 }
 
-/* As tests/ranks/cuda_engine_test.c: what bf16 may move. */
-static enum status judge(const struct engine_outcome *gpu, const struct engine_outcome *cpu,
-                         const struct engine_case *wanted)
+/* How far log-probabilities are from those of float32 on the CPU. */
+struct distance {
+    double worst, rms;
+};
+
+static struct distance distance_of(const struct engine_outcome *outcome,
+                                   const struct engine_outcome *cpu, int64_t count)
 {
-    double worst = 0;
+    struct distance distance = {0, 0};
     double squares = 0;
-    for (int64_t t = 0; wanted->kind == ENGINE_SCORE && t + 1 < wanted->count; t++) {
-        const double off = fabs((double)gpu->logprobs[t] - (double)cpu->logprobs[t]);
-        worst = off <= worst ? worst : off;
+    for (int64_t t = 0; t + 1 < count; t++) {
+        const double off = fabs((double)outcome->logprobs[t] - (double)cpu->logprobs[t]);
+        distance.worst = off <= distance.worst ? distance.worst : off;
         squares += off * off;
     }
-    const double rms = sqrt(squares / (double)wanted->count);
-    printf("  %-44s stage %4lld queries %d schedule %d split %d: worst %.3f rms %.4f\n",
+    distance.rms = sqrt(squares / (double)count);
+    return distance;
+}
+
+/* The same rounding of operands and cache, done by the CPU over the stand-in, shows what bf16 moves
+ * on this model; a GPU adds in another order, and may be this much worse. */
+static const double WORST_FACTOR = 1.5, RMS_FACTOR = 1.2;
+
+static enum status measure_bf16(struct distance *bf16, const struct engine_outcome *cpu,
+                                const struct engine_case *plain)
+{
+    struct engine_gpus gpus = {standin_runtime(), standin_kernels(), standin_nccl()};
+    struct engine_case wanted = *plain;
+    struct engine_outcome outcome = {0};
+    wanted.kernels = NULL;
+    wanted.gpus = &gpus;
+    TRY(engine_ranks_run(&outcome, &wanted));
+    *bf16 = distance_of(&outcome, cpu, wanted.count);
+    engine_outcome_free(&outcome);
+    return STATUS_OK;
+}
+
+static enum status judge_scores(const struct engine_outcome *gpu, const struct engine_outcome *cpu,
+                                const struct engine_case *wanted, const struct engine_case *plain)
+{
+    const struct distance off = distance_of(gpu, cpu, wanted->count);
+    struct distance bf16;
+    TRY(measure_bf16(&bf16, cpu, plain));
+    printf("  %-44s stage %4lld queries %d schedule %d: worst %.3f (bf16 %.3f) rms %.4f (%.4f)\n",
            wanted->method, (long long)wanted->stage_tokens, wanted->queries, wanted->schedule,
-           wanted->decode_split, worst, rms);
-    if (!(worst <= 0.45) || !(rms <= 0.12))
+           off.worst, bf16.worst, off.rms, bf16.rms);
+    if (!(off.worst <= WORST_FACTOR * bf16.worst) || !(off.rms <= RMS_FACTOR * bf16.rms))
         return fail(STATUS_INTERNAL, "%s: log-probabilities are off by %.3f, rms %.4f",
-                    wanted->method, worst, rms);
-    if (wanted->kind == ENGINE_GENERATE && memcmp(gpu->ids, cpu->ids, 3 * sizeof *cpu->ids) != 0)
+                    wanted->method, off.worst, off.rms);
+    return STATUS_OK;
+}
+
+static enum status judge(const struct engine_outcome *gpu, const struct engine_outcome *cpu,
+                         const struct engine_case *wanted, const struct engine_case *plain)
+{
+    if (wanted->kind == ENGINE_SCORE)
+        return judge_scores(gpu, cpu, wanted, plain);
+    if (memcmp(gpu->ids, cpu->ids, 3 * sizeof *cpu->ids) != 0)
         return fail(STATUS_INTERNAL, "%s: the answer begins otherwise than on the CPU",
                     wanted->method);
+    printf("  %-44s split %d: the answer begins as on the CPU\n", wanted->method,
+           wanted->decode_split);
     return STATUS_OK;
 }
 
@@ -113,7 +155,7 @@ static enum status compare(struct transport *t, const struct cuda_lane *lane,
     if (status == STATUS_OK)
         status = engine_ranks_play(&gpu, &wanted, t, lane);
     if (status == STATUS_OK && t->rank == 0)
-        status = judge(&gpu, &cpu, &wanted);
+        status = judge(&gpu, &cpu, &wanted, &plain);
     const struct engine_result *result = &gpu.results[t->rank];
     if (status == STATUS_OK && (result->sent_bytes != result->predicted_sent_bytes ||
                                 result->memory_bytes != gpu.planned_bytes[t->rank]))
