@@ -51,7 +51,16 @@ template <int HEAD_DIM> struct decode_shape {
         SLICE_BYTES = WARP_KEYS * HEAD_DIM * 2, /* of K, or of V */
         WARP_BYTES = STAGES * 2 * SLICE_BYTES,
         SHARED_BYTES = WARPS * WARP_BYTES, /* and, at the end, acc of four warps */
+        ACC_STRIDE = HEAD_DIM + 8,         /* floats: rows lie in different banks */
     };
+    static_assert(WARPS * ROWS * ACC_STRIDE * 4 <= SHARED_BYTES, "acc has room");
+    /* Of 228 KiB; a block has 1 KiB of the system's and less than 2 KiB of its own beside it. */
+    static_assert((HEAD_DIM <= 64    ? 3
+                   : HEAD_DIM <= 128 ? 2
+                                     : 1) *
+                          (SHARED_BYTES + 3 * 1024) <=
+                      228 * 1024,
+                  "kernels_cuda_decode_resident tells how many blocks fit");
 };
 
 /* A warp's way through the lots of its block's split, in shared memory; one lane goes it. */
@@ -67,11 +76,11 @@ static __device__ void take_lot(struct decode_walk *walk, const struct decode_pa
 {
     if (walk->lot >= walk->lot_end)
         return;
-    const struct kernels_cuda_lot *lot = &params->lots[walk->lot];
-    walk->run.records = params->bases[lot->base] + lot->record * params->panel_bytes;
-    walk->run.first = lot->first;
-    walk->run.end = lot->end;
-    walk->run.key_frame = lot->key_frame;
+    const struct kernels_cuda_lot lot = params->lots[walk->lot]; /* all of it in one wait */
+    walk->run.records = params->bases[lot.base] + lot.record * params->panel_bytes;
+    walk->run.first = lot.first;
+    walk->run.end = lot.end;
+    walk->run.key_frame = lot.key_frame;
 }
 
 static __device__ void begin_walk(struct decode_walk *walk, const struct decode_params *params,
@@ -80,9 +89,11 @@ static __device__ void begin_walk(struct decode_walk *walk, const struct decode_
     const int64_t first = first_row / params->group;
     const int64_t end =
         attention_segments_smaller((first_row + ROWS - 1) / params->group + 1, params->rows);
-    attention_steps_begin(&walk->at, *params->index + first, end - first);
-    walk->lot = params->split_first[blockIdx.x];
-    walk->lot_end = params->split_first[blockIdx.x + 1];
+    const int64_t index = *params->index;
+    const int lot = params->split_first[blockIdx.x], lot_end = params->split_first[blockIdx.x + 1];
+    attention_steps_begin(&walk->at, index + first, end - first);
+    walk->lot = lot;
+    walk->lot_end = lot_end;
     take_lot(walk, params);
 }
 
@@ -100,25 +111,60 @@ static __device__ void advance_walk(struct decode_walk *walk, const struct decod
     step->keys = 0;
 }
 
+/* Sixteen keys and values without a gap, and none missing: 512 bytes at a time, one behind the
+ * other. A row's turn (mma_layout_place) is that of the first rows and that of how many follow. */
+template <int HEAD_DIM>
+static __device__ __forceinline__ void copy_whole(const char *from, uint32_t stage)
+{
+    typedef decode_shape<HEAD_DIM> shape;
+    enum { ROWS_AT_ONCE = 32 / shape::CHUNKS, HALF = PANEL_TOKENS * HEAD_DIM * 2 };
+    const int lane = threadIdx.x % 32;
+    const int row = lane / shape::CHUNKS, chunk = lane % shape::CHUNKS;
+    const int place = row * shape::CHUNKS + (chunk ^ row);
+    from += lane * 16;
+#pragma unroll
+    for (int i = 0; i < WARP_KEYS / ROWS_AT_ONCE; i++) {
+        const uint32_t to = stage + (place ^ i * ROWS_AT_ONCE % 8) * 16 + i * 512;
+        mma_copy(to, from + i * 512, true);
+        mma_copy(to + shape::SLICE_BYTES, from + HALF + i * 512, true);
+    }
+}
+
+/* Sixteen keys and values, of which some may be missing or shorter than their place. */
+template <int HEAD_DIM>
+static __device__ __forceinline__ void copy_part(const char *from, uint32_t stage, int keys,
+                                                 int head_dim)
+{
+    typedef decode_shape<HEAD_DIM> shape;
+    const int lane = mma_lane();
+    const int64_t half = (int64_t)PANEL_TOKENS * head_dim * 2;
+#pragma unroll 1
+    for (int i = 0; i < WARP_KEYS * shape::CHUNKS / 32; i++) {
+        const int row = (i * 32 + lane) / shape::CHUNKS, chunk = (i * 32 + lane) % shape::CHUNKS;
+        const bool there = row < keys && chunk * MMA_LAYOUT_CHUNK < head_dim;
+        const char *key = there ? from + row * head_dim * 2 + chunk * 16 : from;
+        const uint32_t to = stage + mma_layout_place(shape::CHUNKS, row, chunk) * 16;
+        mma_copy(to, key, there);
+        mma_copy(to + shape::SLICE_BYTES, there ? key + half : key, there);
+    }
+}
+
 /* This warp's sixteen keys and values of a step into a stage. */
 template <int HEAD_DIM>
 static __device__ __forceinline__ void copy_slices(const struct decode_params *params,
                                                    const struct decode_walk *walk, int slot,
                                                    uint32_t stage)
 {
-    typedef decode_shape<HEAD_DIM> shape;
-    const int lane = mma_lane(), warp = threadIdx.x / 32;
+    const int first = threadIdx.x / 32 * WARP_KEYS;
     const int keys = walk->steps[slot].keys;
     const int64_t half = (int64_t)PANEL_TOKENS * params->head_dim * 2;
-    const char *from = walk->records[slot] + 2 * (int64_t)blockIdx.y * half;
-    for (int i = 0; keys > 0 && i < WARP_KEYS * shape::CHUNKS / 32; i++) {
-        int row = (i * 32 + lane) / shape::CHUNKS, chunk = (i * 32 + lane) % shape::CHUNKS;
-        bool there = warp * WARP_KEYS + row < keys && chunk * MMA_LAYOUT_CHUNK < params->head_dim;
-        const char *key = from + (warp * WARP_KEYS + row) * params->head_dim * 2 + chunk * 16;
-        uint32_t to = stage + mma_layout_place(shape::CHUNKS, row, chunk) * 16;
-        mma_copy(to, there ? key : from, there);
-        mma_copy(to + shape::SLICE_BYTES, there ? key + half : from, there);
-    }
+    const char *panel = walk->records[slot] + 2 * (int64_t)blockIdx.y * half;
+    const char *from = panel + first * params->head_dim * 2;
+    const bool even = 32 % decode_shape<HEAD_DIM>::CHUNKS == 0 && params->head_dim == HEAD_DIM;
+    if (even && keys >= first + WARP_KEYS)
+        copy_whole<HEAD_DIM>(from, stage);
+    else if (keys > 0)
+        copy_part<HEAD_DIM>(keys > first ? from : panel, stage, keys - first, params->head_dim);
     mma_copy_commit();
 }
 
@@ -237,21 +283,25 @@ attend(struct decode_state<HEAD_DIM> *state,
 }
 
 /* Merges the warps' states in their order, and writes the block's. `shared` holds [WARPS, ROWS,
- * HEAD_DIM] floats. */
+ * ACC_STRIDE] floats. */
 template <int HEAD_DIM>
 static __device__ void store_state(const struct decode_params *params,
                                    const struct decode_state<HEAD_DIM> *state, float *shared,
                                    int first_row)
 {
     __shared__ float tops[WARPS][ROWS], sums[WARPS][ROWS];
+    enum { STRIDE = decode_shape<HEAD_DIM>::ACC_STRIDE };
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+    const int64_t rows = params->rows * params->group - first_row;
 #pragma unroll
-    for (int e = 0; e < 4; e++) {
-        const int row = mma_layout_c_row(lane, e);
+    for (int h = 0; h < 2; h++) {
+        const int row = mma_layout_c_row(lane, 2 * h);
+        float *to = shared + (warp * ROWS + row) * STRIDE + mma_layout_c_column(lane, 0);
 #pragma unroll
         for (int n = 0; n < HEAD_DIM / 8; n++)
-            shared[(warp * ROWS + row) * HEAD_DIM + n * 8 + mma_layout_c_column(lane, e)] =
-                state->acc[n][e];
+            if (row < rows)
+                *(float2 *)(to + n * 8) =
+                    make_float2(state->acc[n][2 * h], state->acc[n][2 * h + 1]);
     }
 #pragma unroll
     for (int h = 0; h < 2; h++) {
@@ -278,7 +328,7 @@ static __device__ void store_state(const struct decode_params *params,
         for (int d = lane; d < params->head_dim; d += 32) {
             float all = 0;
             for (int w = 0; w < WARPS; w++)
-                all += weights[w] * shared[(w * ROWS + row) * HEAD_DIM + d];
+                all += weights[w] * shared[(w * ROWS + row) * STRIDE + d];
             acc[place * params->head_dim + d] = all;
         }
         if (lane == 0) {
@@ -307,26 +357,28 @@ __global__ void __launch_bounds__(THREADS)
         (&state.acc[0][0])[i] = 0;
     state.max[0] = state.max[1] = -INFINITY;
     state.sum[0] = state.sum[1] = 0;
-    if (threadIdx.x % 32 == 0) {
-        begin_walk(walk, &params, first_row);
-        for (int s = 0; s < shape::STAGES; s++)
+    for (int s = 0; s < shape::STAGES; s++) {
+        if (threadIdx.x % 32 == 0) {
+            if (s == 0)
+                begin_walk(walk, &params, first_row);
             advance_walk(walk, &params, s);
+        }
+        __syncwarp();
+        if (s < shape::STAGES - 1)
+            copy_slices<HEAD_DIM>(&params, walk, s, stages + s * 2 * shape::SLICE_BYTES);
     }
-    __syncwarp();
-    for (int s = 0; s < shape::STAGES - 1; s++)
-        copy_slices<HEAD_DIM>(&params, walk, s, stages + s * 2 * shape::SLICE_BYTES);
     for (int n = 0; walk->steps[n % STEPS].keys > 0; n++) {
         const int ahead = n + shape::STAGES - 1;
-        /* Every lane has done with the stage that is filled now, and sees the step to fill from. */
-        mma_copy_wait<shape::STAGES - 2>();
-        __syncwarp();
-        copy_slices<HEAD_DIM>(&params, walk, ahead % STEPS,
-                              stages + ahead % shape::STAGES * 2 * shape::SLICE_BYTES);
         const struct attention_step *step = &walk->steps[n % STEPS];
         if (step->query_frame != frame) {
             frame = step->query_frame;
             load_rows<HEAD_DIM>(queries, &params, first_row, frame);
         }
+        /* Every lane has done with the stage that is filled now, and sees the step to fill from. */
+        mma_copy_wait<shape::STAGES - 2>();
+        __syncwarp();
+        copy_slices<HEAD_DIM>(&params, walk, ahead % STEPS,
+                              stages + ahead % shape::STAGES * 2 * shape::SLICE_BYTES);
         attend<OPERAND, HEAD_DIM>(&state, queries, &params, step,
                                   stages + n % shape::STAGES * 2 * shape::SLICE_BYTES, first_row);
         __syncwarp(); /* every lane has done with step n, whose place may be taken */
@@ -445,17 +497,19 @@ __global__ void __launch_bounds__(ROW_THREADS)
     const float *sums = maxima + rows;
     const float *acc = args.states + row * args.head_dim;
     float top = -INFINITY, sum = 0, columns[COMBINE_COLUMNS] = {};
-    for (int s = threadIdx.x; s < args.count; s += ROW_THREADS)
-        if (sums[s * state_floats] != 0)
-            top = fmaxf(top, maxima[s * state_floats]);
+    for (int s = threadIdx.x; s < args.count; s += ROW_THREADS) {
+        const float theirs = sums[s * state_floats], high = maxima[s * state_floats];
+        top = fmaxf(top, theirs == 0 ? -INFINITY : high);
+    }
     top = block_max(top);
     for (int first = 0; first < args.count; first += ROW_THREADS) {
         const int s = first + (int)threadIdx.x;
         const int end = args.count - first < ROW_THREADS ? args.count - first : ROW_THREADS;
         float weight = 0;
-        if (s < args.count && sums[s * state_floats] != 0)
+        const float theirs = s < args.count ? sums[s * state_floats] : 0;
+        if (theirs != 0)
             weight = exp2f(maxima[s * state_floats] - top);
-        sum += weight == 0 ? 0 : weight * sums[s * state_floats];
+        sum += weight * theirs;
         __syncthreads(); /* the weights before are done with */
         weights[threadIdx.x] = weight;
         __syncthreads();
@@ -463,7 +517,7 @@ __global__ void __launch_bounds__(ROW_THREADS)
         for (int c = 0; c < COMBINE_COLUMNS; c++) {
             const int d = c * ROW_THREADS + (int)threadIdx.x;
             if (d < args.head_dim)
-#pragma unroll 8
+#pragma unroll 32
                 for (int w = 0; w < end; w++)
                     columns[c] += weights[w] * acc[(first + w) * state_floats + d];
         }

@@ -153,21 +153,23 @@ ATTENTION_SEGMENTS_CALL void attention_steps_begin(struct attention_steps *steps
     steps->run = 0;
 }
 
-/* What the tile's queries see of panel steps->panel through `regime`. */
+/* What the tile's queries see of panel steps->panel through `regime`. A panel without a mask is
+ * whole, and most are without: the rest of its step is left as it is. */
 ATTENTION_SEGMENTS_CALL void attention_steps_fill(const struct attention_steps *steps,
                                                   struct attention_step *step,
                                                   const struct attention_regime *regime,
                                                   const struct attention_run *run)
 {
-    const int64_t key = run->first + steps->panel * PANEL_TOKENS;
-    const int64_t ahead = steps->index - key; /* distance of query 0 and key 0 */
     step->panel = steps->panel;
     step->run = steps->run;
-    step->keys = (int32_t)attention_segments_smaller(run->end - key, PANEL_TOKENS);
+    step->keys = PANEL_TOKENS;
     step->query_frame = regime->query_frame;
     step->masked = steps->panel < steps->full_first || steps->panel >= steps->full_end;
     if (!step->masked)
         return;
+    const int64_t key = run->first + steps->panel * PANEL_TOKENS;
+    const int64_t ahead = steps->index - key; /* distance of query 0 and key 0 */
+    step->keys = (int32_t)attention_segments_smaller(run->end - key, PANEL_TOKENS);
     step->near = attention_segments_clamped(regime->distance_first - ahead);
     step->far = regime->distance_end == BANDS_OPEN
                     ? 2 * ATTENTION_QUERY_TILE

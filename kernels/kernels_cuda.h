@@ -194,6 +194,20 @@ struct kernels_cuda_decode {
     float scale_log2;
 };
 
+/* Blocks of attention_decode that a multiprocessor with 227 KiB of shared memory holds at once. */
+static inline int kernels_cuda_decode_resident(int head_dim)
+{
+    return head_dim <= 64 ? 3 : head_dim <= 128 ? 2 : 1;
+}
+
+/* Splits of one token's keys that fill a device once: all blocks begin together, and end together
+ * where the keys are shared out evenly. */
+static inline int kernels_cuda_decode_splits(int processors, int kv_heads, int head_dim)
+{
+    const int splits = processors * kernels_cuda_decode_resident(head_dim) / kv_heads;
+    return splits > 1 ? splits : 1;
+}
+
 /* Folds `count` states, in order, into one (attention_merge of attention.h, from the empty state
  * on). Splits of a rank and ranks of a group are the same to it. */
 struct kernels_cuda_combine {
