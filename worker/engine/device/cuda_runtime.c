@@ -169,7 +169,10 @@ static enum status event_query(struct CUevent_st *event, bool *done)
 {
     const cudaError_t code = cudaEventQuery(event);
     *done = code == cudaSuccess;
-    return code == cudaErrorNotReady ? STATUS_OK : check(code, "cudaEventQuery");
+    if (code != cudaErrorNotReady)
+        return check(code, "cudaEventQuery");
+    (void)cudaGetLastError(); /* the next launch would take it for its own */
+    return STATUS_OK;
 }
 
 static enum status timed_event_create(struct CUevent_st **event)
