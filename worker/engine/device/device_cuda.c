@@ -67,6 +67,17 @@ static int64_t survey_bytes(void)
     return rounded((int64_t)sizeof(struct logits_survey));
 }
 
+static int token_splits(const struct device_cuda *cuda)
+{
+    return kernels_cuda_decode_splits(cuda->lane->facts.processors, cuda->spec.kv_heads,
+                                      cuda->spec.head_dim);
+}
+
+static int64_t token_partials_bytes(const struct device_cuda *cuda)
+{
+    return (int64_t)token_splits(cuda) * cuda->spec.heads * (cuda->spec.head_dim + 2) * 4;
+}
+
 static int64_t scratch_bytes(const struct device_cuda *cuda)
 {
     const int64_t rows = DEVICE_CUDA_BLOCK_ROWS;
@@ -75,7 +86,8 @@ static int64_t scratch_bytes(const struct device_cuda *cuda)
            rounded(rows * wide_width(cuda) * 4) +
            rounded(rows * cuda->spec.ffn * DEVICE_CUDA_OPERAND_BYTES) +
            rounded(expanded_elements(cuda) * DEVICE_CUDA_OPERAND_BYTES) +
-           rounded(surveyed_bytes(cuda)) + SURVEY_SIDES * survey_bytes();
+           rounded(token_partials_bytes(cuda)) + rounded(surveyed_bytes(cuda)) +
+           SURVEY_SIDES * survey_bytes();
 }
 
 static void describe(struct device_cuda *cuda)
@@ -179,7 +191,8 @@ static void carve_side(const struct device_cuda *cuda, struct device_cuda_lists 
     carve_lists(stage, &at, cuda->plan.rows);
     carve_lists(step, &at, cuda->plan.replicated_rows);
     step->lots = carve(&at, cuda->step.lot_capacity * (int64_t)sizeof *step->lots);
-    step->split_first = carve(&at, (cuda->step.splits + 1) * (int64_t)sizeof *step->split_first);
+    step->split_first =
+        carve(&at, (cuda->step.lot_capacity + 1) * (int64_t)sizeof *step->split_first);
     const size_t used = (size_t)(at - (char *)memory);
     if (used > (size_t)cuda->plan.bytes[MEMORY_LISTS] / LIST_SIDES)
         abort(); /* the plan's formula and this walk disagree */
@@ -203,6 +216,7 @@ static void carve_scratch(struct device_cuda *cuda)
     cuda->wide = carve_piece(&at, rows * wide_width(cuda) * 4);
     cuda->narrow = carve_piece(&at, rows * cuda->spec.ffn * operand);
     cuda->expanded = carve_piece(&at, expanded_elements(cuda) * operand);
+    cuda->step.token_partials = carve_piece(&at, token_partials_bytes(cuda));
     cuda->surveyed = carve_piece(&at, surveyed_bytes(cuda));
     cuda->survey = carve_piece(&at, (int64_t)sizeof *cuda->survey);
 }
@@ -228,6 +242,9 @@ static void carve_all(struct device_cuda *cuda)
     cuda->logit_normed = cuda->logits + (int64_t)DEVICE_CUDA_LOGIT_ROWS * spec->vocab;
     cuda->step.splits = (int)memory_plan_ranges(&cuda->choice);
     cuda->step.lot_capacity = (int)(plan->cache_panels + plan->sink_panels) + cuda->step.splits;
+    cuda->step.token_splits = token_splits(cuda);
+    if (cuda->step.token_splits > cuda->step.lot_capacity)
+        cuda->step.token_splits = cuda->step.lot_capacity; /* none of less than a panel */
     carve_side(cuda, &cuda->host, &cuda->step.host, cuda->pinned_lists);
     carve_side(cuda, &cuda->there, &cuda->step.there, cuda->regions[MEMORY_LISTS]);
 }

@@ -49,8 +49,10 @@ struct device_cuda_step {
     float *mixed;    /* [rows, heads * head_dim] */
     float *up;       /* [rows, ffn] */
     float *tables;   /* [frames + 1, rows, head_dim / 2, 2] */
-    float *partials; /* [splits] states of one row */
+    float *partials; /* [splits] states of few rows */
     int splits;
+    float *token_partials; /* [token_splits] states of one row */
+    int token_splits;
     int lot_capacity;
     struct device_cuda_lists host;
     struct device_cuda_lists there;

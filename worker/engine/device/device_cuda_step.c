@@ -95,6 +95,13 @@ static enum status close_segment(struct device_cuda *cuda)
 
 /* ---- beginning ---- */
 
+/* One row's keys make other splits than those of several rows, whose ranges have to lie where those
+ * of other contexts do. */
+static int splits_of(const struct device_cuda_step *step)
+{
+    return step->given.rows == 1 ? step->token_splits : step->splits;
+}
+
 static enum status add_lot(struct device_cuda *cuda, int *count, const struct device_keys *keys,
                            int64_t first, int64_t end)
 {
@@ -113,6 +120,11 @@ static enum status add_lot(struct device_cuda *cuda, int *count, const struct de
         .base = sinks ? BASE_SINKS : BASE_CACHE,
     };
     return STATUS_OK;
+}
+
+static int64_t panels_between(int64_t first, int64_t end)
+{
+    return (end - first + PANEL_TOKENS - 1) / PANEL_TOKENS;
 }
 
 /* Cuts the runs of keys at the boundaries of ranges: each range, and the sinks, is a split. */
@@ -146,6 +158,37 @@ static enum status cut_ranges(struct device_cuda *cuda, int *lot_count)
     return STATUS_OK;
 }
 
+/* Shares the panels of a single row's keys out evenly: any split may end within a run. */
+static enum status cut_evenly(struct device_cuda *cuda, int *lot_count)
+{
+    struct device_cuda_step *step = &cuda->step;
+    const int splits = step->token_splits;
+    int64_t panels = 0;
+    for (int k = 0; k < step->given.key_count; k++)
+        panels += panels_between(step->given.keys[k].first, step->given.keys[k].end);
+    int64_t passed = 0;
+    int split = 0;
+    int lots = 0;
+    step->host.split_first[0] = 0;
+    for (int k = 0; k < step->given.key_count; k++) {
+        const struct device_keys *keys = &step->given.keys[k];
+        for (int64_t first = keys->first; first < keys->end;) {
+            while (passed == (split + 1) * panels / splits)
+                step->host.split_first[++split] = lots;
+            const int64_t left = (split + 1) * panels / splits - passed;
+            int64_t end = first + left * PANEL_TOKENS;
+            end = end < keys->end ? end : keys->end;
+            TRY(add_lot(cuda, &lots, keys, first, end));
+            passed += panels_between(first, end);
+            first = end;
+        }
+    }
+    while (split < splits)
+        step->host.split_first[++split] = lots;
+    *lot_count = lots;
+    return STATUS_OK;
+}
+
 static enum status send_lists(struct device_cuda *cuda)
 {
     struct device_cuda_step *step = &cuda->step;
@@ -159,14 +202,14 @@ static enum status send_lists(struct device_cuda *cuda)
         step->host.indices[r] = index;
         step->host.records[r] = owned ? device_cuda_record(cuda, given->cache, index) : -1;
     }
-    TRY(cut_ranges(cuda, &lots));
+    TRY(given->rows == 1 ? cut_evenly(cuda, &lots) : cut_ranges(cuda, &lots));
     TRY(device_cuda_copy(cuda, step->there.ids, step->host.ids, rows * sizeof(int32_t)));
     TRY(device_cuda_copy(cuda, step->there.indices, step->host.indices, rows * sizeof(int64_t)));
     TRY(device_cuda_copy(cuda, step->there.records, step->host.records, rows * sizeof(int64_t)));
     TRY(device_cuda_copy(cuda, step->there.lots, step->host.lots,
                          (size_t)lots * sizeof *step->host.lots));
     TRY(device_cuda_copy(cuda, step->there.split_first, step->host.split_first,
-                         ((size_t)step->splits + 1) * sizeof(int32_t)));
+                         ((size_t)splits_of(step) + 1) * sizeof(int32_t)));
     return cuda->lane->runtime->event_record(cuda->lists_read, cuda->lane->compute);
 }
 
@@ -316,6 +359,7 @@ static enum status attend_ranges(struct device_cuda *cuda, int layer)
 {
     struct device_cuda_step *step = &cuda->step;
     const struct device_step *given = &step->given;
+    float *partials = given->rows == 1 ? step->token_partials : step->partials;
     const struct kernels_cuda_decode decode = {
         .regimes = &cuda->regimes,
         .bases = {[BASE_CACHE] = (char *)cuda->device.memory.cache +
@@ -323,11 +367,11 @@ static enum status attend_ranges(struct device_cuda *cuda, int layer)
                   [BASE_SINKS] = device_cuda_sinks(cuda, layer, false)},
         .lots = step->there.lots,
         .split_first = step->there.split_first,
-        .splits = step->splits,
+        .splits = splits_of(step),
         .index = step->there.indices,
         .queries = step->queries,
         .frame_stride = given->rows * device_cuda_query_width(cuda),
-        .states = step->partials,
+        .states = partials,
         .rows = given->rows,
         .heads = cuda->spec.heads,
         .kv_heads = cuda->spec.kv_heads,
@@ -336,8 +380,8 @@ static enum status attend_ranges(struct device_cuda *cuda, int layer)
         .scale_log2 = device_cuda_scale_log2(cuda),
     };
     const struct kernels_cuda_combine combine = {
-        .states = step->partials,
-        .count = step->splits,
+        .states = partials,
+        .count = splits_of(step),
         .state = state_of(cuda, given->rank),
         .out_dtype = DTYPE_F32,
         .rows = given->rows,
