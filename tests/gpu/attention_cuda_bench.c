@@ -1,11 +1,12 @@
 /* attention_cuda_bench [--portable] [--heads HEADS KV_HEADS] [TOKENS ...]
  *
  * Times the attention kernels on the GPU, bf16, head_dim 64 and 128: prefill of TOKENS tokens with
- * causal, STRING and LM-Infinite bands, and one decode step over TOKENS keys, split by 256, 512 and
- * 1024 tokens (the device splits by 1024 and the number of workers). One JSON line each;
- * FLOPs are those of the visible pairs, 4 * head_dim a pair and head, and decode's bytes are those
- * of the keys and values, beside the copy rate measured in the same run. With --portable, the
- * kernels that run on any device from sm_80 on. */
+ * causal, STRING and LM-Infinite bands, and one decode step over TOKENS keys, shared out evenly
+ * over as many splits as fill the device, as the engine does, and split by 256 and 1024 tokens; and
+ * the former without the kernel that makes one state of the splits'. One JSON line each; FLOPs are
+ * those of the visible pairs, 4 * head_dim a pair and head, and decode's bytes are those of the
+ * keys and values, beside the copy rate measured in the same run. With --portable, the kernels that
+ * run on any device from sm_80 on. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,6 +35,7 @@ struct bench {
     void *lots, *split_first, *index, *states;
     int splits;
     int64_t split_tokens;
+    bool alone; /* without the kernel that makes one state of many */
 };
 
 static float scale_log2(const struct bench *bench)
@@ -126,7 +128,7 @@ static int decode(void *context, int turn)
         .head_dim = bench->head_dim,
     };
     const int error = bench->kernels->attention_decode(&args, NULL);
-    return error ? error : bench->kernels->attention_combine(&combine, NULL);
+    return error || bench->alone ? error : bench->kernels->attention_combine(&combine, NULL);
 }
 
 static void print_line(const struct bench *bench, const char *what, struct gpu_timing timing,
@@ -174,21 +176,38 @@ static void bench_prefill(struct bench *bench)
     release(bench);
 }
 
-/* A split for each split_tokens visible tokens, and one for the sinks, as the device cuts them. */
+/* The first key that the last token sees beside the sinks, or one a little before it. */
+static int64_t first_seen(const struct bench *bench)
+{
+    const int64_t reach = bands_reach(&bench->bands), last = bench->tokens - 1;
+    return reach == BANDS_OPEN || reach > last ? 0
+                                               : (last - reach + 1) / PANEL_TOKENS * PANEL_TOKENS;
+}
+
+/* So many that as many splits as fill the device share the keys. */
+static int64_t even_tokens(const struct bench *bench)
+{
+    const int splits =
+        kernels_cuda_decode_splits(gpu_memory_processors(), bench->kv_heads, bench->head_dim);
+    const int64_t tokens = (bench->tokens - first_seen(bench) + splits - 1) / splits;
+    return (tokens + PANEL_TOKENS - 1) / PANEL_TOKENS * PANEL_TOKENS;
+}
+
+/* A split for each split_tokens visible tokens, and one for the sinks. */
 static void cut(struct bench *bench)
 {
     static struct kernels_cuda_lot lots[LOTS_MAX];
     static int32_t split_first[LOTS_MAX + 1];
-    const int64_t reach = bands_reach(&bench->bands), last = bench->tokens - 1;
-    int64_t first = reach == BANDS_OPEN || reach > last ? 0 : last - reach + 1;
+    const int64_t last = bench->tokens - 1;
+    int64_t first = first_seen(bench);
     int count = 0;
-    first = first / PANEL_TOKENS * PANEL_TOKENS;
     if (bench->bands.sinks > 0)
         lots[count++] =
             (struct kernels_cuda_lot){.end = bench->bands.sinks, .key_frame = 1, .base = 1};
     while (first < bench->tokens && count < LOTS_MAX) {
-        int64_t end = (first / bench->split_tokens + 1) * bench->split_tokens;
-        end = end < bench->tokens ? end : bench->tokens;
+        const int64_t end = first + bench->split_tokens < bench->tokens
+                                ? first + bench->split_tokens
+                                : bench->tokens;
         lots[count++] =
             (struct kernels_cuda_lot){.record = first / PANEL_TOKENS, .first = first, .end = end};
         first = end;
@@ -202,21 +221,31 @@ static void cut(struct bench *bench)
     bench->index = gpu_memory_create(sizeof last, &last, 0).at;
 }
 
-static void bench_decode(struct bench *bench, double copy_rate)
+static void time_decode(struct bench *bench, const char *what, int64_t split_tokens,
+                        double copy_rate)
 {
     const double bytes = pairs_of(bench, bench->tokens - 1) * 4 * bench->kv_heads * bench->head_dim;
+    bench->split_tokens = split_tokens;
+    cut(bench);
+    bench->states =
+        gpu_timing_memory((size_t)(bench->splits * bench->heads * (bench->head_dim + 2)) * 4);
+    const struct gpu_timing timing = gpu_timing_of(decode, bench, 0.2);
+    char name[64];
+    snprintf(name, sizeof name, "attention_decode %s %lld", what, (long long)split_tokens);
+    print_line(bench, name, timing, "share_of_copy_rate",
+               bytes / (timing.median_ms * 1e-3) / copy_rate);
+    gpu_timing_free(bench->states);
+}
+
+static void bench_decode(struct bench *bench, double copy_rate)
+{
     take(bench, 1);
-    for (bench->split_tokens = 256; bench->split_tokens <= 1024; bench->split_tokens *= 2) {
-        cut(bench);
-        bench->states =
-            gpu_timing_memory((size_t)(bench->splits * bench->heads * (bench->head_dim + 2)) * 4);
-        const struct gpu_timing timing = gpu_timing_of(decode, bench, 0.2);
-        char what[64];
-        snprintf(what, sizeof what, "attention_decode by %lld", (long long)bench->split_tokens);
-        print_line(bench, what, timing, "share_of_copy_rate",
-                   bytes / (timing.median_ms * 1e-3) / copy_rate);
-        gpu_timing_free(bench->states);
-    }
+    time_decode(bench, "evenly by", even_tokens(bench), copy_rate);
+    bench->alone = true;
+    time_decode(bench, "alone by", even_tokens(bench), copy_rate);
+    bench->alone = false;
+    time_decode(bench, "by", 256, copy_rate);
+    time_decode(bench, "by", 1024, copy_rate);
     release(bench);
 }
 

@@ -25,6 +25,13 @@ bool gpu_memory_present(void)
     return true;
 }
 
+int gpu_memory_processors(void)
+{
+    struct cudaDeviceProp device;
+    gpu_memory_settle("cudaGetDeviceProperties", (int)cudaGetDeviceProperties(&device, 0));
+    return device.multiProcessorCount;
+}
+
 void gpu_memory_settle(const char *what, int error)
 {
     if (error == 0)

@@ -11,6 +11,9 @@ enum { GPU_ABSENT = 77 };
 /* Whether a device can be used; prints which one, or that there is none. */
 bool gpu_memory_present(void);
 
+/* The device's multiprocessors. */
+int gpu_memory_processors(void);
+
 struct gpu_memory {
     void *at; /* device memory, 256-byte aligned, `bytes` long */
     size_t bytes;

@@ -9,7 +9,10 @@
 #include "kernels/dtype.h"
 #include "tests/support/random.h"
 
-enum { REPEATS_MOST = 200, REPEATS_LEAST = 3, POOL = 1 << 20, CACHE_BYTES = 256 << 20 };
+enum { REPEATS_MOST = 200, REPEATS_LEAST = 3, CALLS_MOST = 64, POOL = 1 << 20 };
+
+#define ROTATED_BYTES ((size_t)512 << 20) /* many times a cache */
+#define BATCH_MS 1.0f
 
 void gpu_timing_check(const char *what, int error)
 {
@@ -25,16 +28,20 @@ static int by_size(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static float timed(int (*call)(void *context, int turn), void *context, int turn,
+/* Calls in a row between two events, and one before them, so that the device is busy while the host
+ * puts the first ones on the stream: none of its gaps are timed. */
+static float timed(int (*call)(void *context, int turn), void *context, int *turn, int calls,
                    cudaEvent_t events[2])
 {
     float ms;
+    gpu_timing_check("a timed call", call(context, (*turn)++));
     gpu_timing_check("cudaEventRecord", (int)cudaEventRecord(events[0], NULL));
-    gpu_timing_check("a timed call", call(context, turn));
+    for (int c = 0; c < calls; c++)
+        gpu_timing_check("a timed call", call(context, (*turn)++));
     gpu_timing_check("cudaEventRecord", (int)cudaEventRecord(events[1], NULL));
     gpu_timing_check("a timed call", (int)cudaEventSynchronize(events[1]));
     gpu_timing_check("cudaEventElapsedTime", (int)cudaEventElapsedTime(&ms, events[0], events[1]));
-    return ms;
+    return ms / (float)calls;
 }
 
 struct gpu_timing gpu_timing_of(int (*call)(void *context, int turn), void *context, double seconds)
@@ -45,11 +52,14 @@ struct gpu_timing gpu_timing_of(int (*call)(void *context, int turn), void *cont
     int count = 0, turn = 0;
     for (int e = 0; e < 2; e++)
         gpu_timing_check("cudaEventCreate", (int)cudaEventCreate(&events[e]));
-    for (; turn < 2; turn++)
-        timed(call, context, turn, events);
+    timed(call, context, &turn, 1, events);
+    const float once = timed(call, context, &turn, 1, events);
+    const int calls = once >= BATCH_MS               ? 1
+                      : once * CALLS_MOST < BATCH_MS ? CALLS_MOST
+                                                     : (int)(BATCH_MS / once) + 1;
     while (count < REPEATS_MOST && (count < REPEATS_LEAST || spent < seconds * 1e3)) {
-        times[count] = timed(call, context, turn++, events);
-        spent += (double)times[count++];
+        times[count] = timed(call, context, &turn, calls, events);
+        spent += (double)times[count++] * calls;
     }
     qsort(times, (size_t)count, sizeof *times, by_size);
     for (int e = 0; e < 2; e++)
@@ -85,7 +95,7 @@ double gpu_timing_copy_rate(size_t bytes)
 
 int gpu_timing_sets(size_t bytes)
 {
-    return bytes >= CACHE_BYTES ? 1 : bytes > CACHE_BYTES / 16 ? CACHE_BYTES / (int)bytes + 1 : 16;
+    return bytes > ROTATED_BYTES / 16 ? (int)(ROTATED_BYTES / bytes) + 1 : 16;
 }
 
 void *gpu_timing_memory(size_t bytes)

@@ -1,5 +1,5 @@
-/* Times of device work: events around each call, the median of many, inputs rotated so that none is
- * found in the cache. */
+/* Times of device work: events around calls in a row (one, where it is long), the median of many
+ * such spans, inputs rotated so that none is found in the cache. */
 #pragma once
 
 #include <stddef.h>
@@ -10,8 +10,8 @@ struct gpu_timing {
 };
 
 /* Calls call(context, turn) with turn = 0, 1, 2, ...: it puts work on the default stream and
- * returns a CUDA error. Two calls warm up; the rest take about `seconds`, at least three. Ends the
- * program on an error. */
+ * returns a CUDA error. Calls before the first span warm up; the rest take about `seconds`, at
+ * least three spans. Ends the program on an error. */
 struct gpu_timing gpu_timing_of(int (*call)(void *context, int turn), void *context,
                                 double seconds);
 
