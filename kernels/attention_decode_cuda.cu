@@ -395,9 +395,12 @@ template <typename OPERAND, int HEAD_DIM>
 static int launch(const struct decode_params *params, dim3 grid, cudaStream_t stream)
 {
     typedef decode_shape<HEAD_DIM> shape;
-    cudaError_t error =
-        cudaFuncSetAttribute((const void *)attention_decode_kernel<OPERAND, HEAD_DIM>,
-                             cudaFuncAttributeMaxDynamicSharedMemorySize, shape::SHARED_BYTES);
+    const void *kernel = (const void *)attention_decode_kernel<OPERAND, HEAD_DIM>;
+    cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                             shape::SHARED_BYTES);
+    if (error == cudaSuccess) /* as many blocks at once as kernels_cuda_decode_resident says */
+        error = cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout,
+                                     cudaSharedmemCarveoutMaxShared);
     if (error != cudaSuccess)
         return error;
     attention_decode_kernel<OPERAND, HEAD_DIM>

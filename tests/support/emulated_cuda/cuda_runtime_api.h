@@ -9,7 +9,11 @@ typedef struct CUstream_st *cudaStream_t;
 typedef int cudaError_t;
 
 enum { cudaSuccess = 0, cudaErrorInvalidValue = 1, cudaErrorMemoryAllocation = 2 };
-enum { cudaFuncAttributeMaxDynamicSharedMemorySize = 8 };
+enum {
+    cudaFuncAttributeMaxDynamicSharedMemorySize = 8,
+    cudaFuncAttributePreferredSharedMemoryCarveout = 9,
+    cudaSharedmemCarveoutMaxShared = 100
+};
 enum { cudaMemcpyHostToDevice = 1, cudaMemcpyDeviceToHost = 2, cudaMemcpyDeviceToDevice = 3 };
 
 struct cudaDeviceProp {
