@@ -1,9 +1,10 @@
 /* The engine on real GPUs, by ranks that are processes which this program forks: no MPI is needed.
  *
- * engine_cuda_test [RANKS]: one rank and no number: log-probabilities of a small random model
- * against the CPU, for every method, sharded and replicated; decode by graphs. With RANKS (2 to 4):
- * the transport's contract with memory of the device, and the same comparisons over NCCL. Ranks
- * that outnumber the GPUs share them (timings are invalid then).
+ * engine_cuda_test [RANKS | standin]: one rank and no number: log-probabilities of a small random
+ * model against the CPU, for every method, sharded and replicated; decode by graphs. With RANKS (2
+ * to 4): the transport's contract with memory of the device, and the same comparisons over NCCL.
+ * Ranks that outnumber the GPUs share them (timings are invalid then). With `standin`, one rank on
+ * the device that stands in for a GPU: that shows that the program works, and no more.
  *
  * Exit codes: 0, 1 after a failure, 77 where there is no GPU. */
 #include <math.h>
@@ -28,6 +29,7 @@
 
 enum { TOKENS = 700, ANSWER = 24, RANKS_MOST = 4, EXIT_NO_GPU = 77, PATIENCE_S = 240 };
 
+static bool standin;
 static char model_path[TINY_MODEL_PATH_BYTES];
 static int32_t ids[TOKENS];
 
@@ -57,7 +59,7 @@ static const struct comparison comparisons[] = {
     {.kind = ENGINE_GENERATE, .decode_split = 2},
 };
 
-enum { COMPARISONS = sizeof comparisons / sizeof comparisons[0] };
+enum { COMPARISONS = sizeof comparisons / sizeof comparisons[0], FIRST_ANSWER = 4 };
 
 static struct engine_case case_of(const struct comparison *what, const char *method)
 {
@@ -94,45 +96,60 @@ static struct distance distance_of(const struct engine_outcome *outcome,
     return distance;
 }
 
-/* The same rounding of operands and cache, done by the CPU over the stand-in, shows what bf16 moves
- * on this model; a GPU adds in another order, and may be this much worse. */
+/* What a method gives on the CPU. */
+struct expected {
+    struct engine_outcome score, answer;
+    /* The same rounding of operands and cache, done by the CPU over the stand-in, shows what bf16
+     * moves on this model. */
+    struct distance bf16;
+};
+
+/* A GPU adds in another order, and may be this much worse. */
 static const double WORST_FACTOR = 1.5, RMS_FACTOR = 1.2;
 
-static enum status measure_bf16(struct distance *bf16, const struct engine_outcome *cpu,
-                                const struct engine_case *plain)
+static enum status expected_make(struct expected *expected, const char *method)
 {
     struct engine_gpus gpus = {standin_runtime(), standin_kernels(), standin_nccl()};
-    struct engine_case wanted = *plain;
-    struct engine_outcome outcome = {0};
-    wanted.kernels = NULL;
-    wanted.gpus = &gpus;
-    TRY(engine_ranks_run(&outcome, &wanted));
-    *bf16 = distance_of(&outcome, cpu, wanted.count);
-    engine_outcome_free(&outcome);
+    struct engine_case score = case_of(&comparisons[0], method);
+    struct engine_case answer = case_of(&comparisons[FIRST_ANSWER], method);
+    struct engine_outcome rounded = {0};
+    score.kernels = answer.kernels = "reference";
+    TRY(engine_ranks_run(&expected->score, &score));
+    TRY(engine_ranks_run(&expected->answer, &answer));
+    score.kernels = NULL;
+    score.gpus = &gpus;
+    TRY(engine_ranks_run(&rounded, &score));
+    expected->bf16 = distance_of(&rounded, &expected->score, score.count);
+    engine_outcome_free(&rounded);
     return STATUS_OK;
 }
 
-static enum status judge_scores(const struct engine_outcome *gpu, const struct engine_outcome *cpu,
-                                const struct engine_case *wanted, const struct engine_case *plain)
+static void expected_free(struct expected *expected)
 {
-    const struct distance off = distance_of(gpu, cpu, wanted->count);
-    struct distance bf16;
-    TRY(measure_bf16(&bf16, cpu, plain));
+    engine_outcome_free(&expected->score);
+    engine_outcome_free(&expected->answer);
+}
+
+static enum status judge_score(const struct engine_outcome *gpu, const struct expected *expected,
+                               const struct engine_case *wanted)
+{
+    const struct distance off = distance_of(gpu, &expected->score, wanted->count);
+    const struct distance *bf16 = &expected->bf16;
     printf("  %-44s stage %4lld queries %d schedule %d: worst %.3f (bf16 %.3f) rms %.4f (%.4f)\n",
            wanted->method, (long long)wanted->stage_tokens, wanted->queries, wanted->schedule,
-           off.worst, bf16.worst, off.rms, bf16.rms);
-    if (!(off.worst <= WORST_FACTOR * bf16.worst) || !(off.rms <= RMS_FACTOR * bf16.rms))
+           off.worst, bf16->worst, off.rms, bf16->rms);
+    if (!(off.worst <= WORST_FACTOR * bf16->worst) || !(off.rms <= RMS_FACTOR * bf16->rms))
         return fail(STATUS_INTERNAL, "%s: log-probabilities are off by %.3f, rms %.4f",
                     wanted->method, off.worst, off.rms);
     return STATUS_OK;
 }
 
-static enum status judge(const struct engine_outcome *gpu, const struct engine_outcome *cpu,
-                         const struct engine_case *wanted, const struct engine_case *plain)
+static enum status judge(const struct engine_outcome *gpu, const struct expected *expected,
+                         const struct engine_case *wanted)
 {
     if (wanted->kind == ENGINE_SCORE)
-        return judge_scores(gpu, cpu, wanted, plain);
-    if (memcmp(gpu->ids, cpu->ids, 3 * sizeof *cpu->ids) != 0)
+        return judge_score(gpu, expected, wanted);
+    if (memcmp(gpu->ids, expected->answer.ids, 3 * sizeof *gpu->ids) != 0)
         return fail(STATUS_INTERNAL, "%s: the answer begins otherwise than on the CPU",
                     wanted->method);
     printf("  %-44s split %d: the answer begins as on the CPU\n", wanted->method,
@@ -141,36 +158,35 @@ static enum status judge(const struct engine_outcome *gpu, const struct engine_o
 }
 
 static enum status compare(struct transport *t, const struct cuda_lane *lane,
-                           const struct comparison *what, const char *method)
+                           const struct expected *expected, const struct comparison *what,
+                           const char *method)
 {
     struct engine_case wanted = case_of(what, method);
-    struct engine_case plain = case_of(&comparisons[what->kind == ENGINE_SCORE ? 0 : 4], method);
-    struct engine_outcome cpu = {0};
     struct engine_outcome gpu;
-    enum status status = STATUS_OK;
-    plain.kernels = "reference";
     engine_outcome_init(&gpu, &wanted);
-    if (t->rank == 0)
-        status = engine_ranks_run(&cpu, &plain);
-    if (status == STATUS_OK)
-        status = engine_ranks_play(&gpu, &wanted, t, lane);
+    enum status status = engine_ranks_play(&gpu, &wanted, t, lane);
     if (status == STATUS_OK && t->rank == 0)
-        status = judge(&gpu, &cpu, &wanted, &plain);
+        status = judge(&gpu, expected, &wanted);
     const struct engine_result *result = &gpu.results[t->rank];
     if (status == STATUS_OK && (result->sent_bytes != result->predicted_sent_bytes ||
                                 result->memory_bytes != gpu.planned_bytes[t->rank]))
         status = fail(STATUS_INTERNAL, "bytes are not as planned on rank %d", t->rank);
-    if (t->rank == 0)
-        engine_outcome_free(&cpu);
     engine_outcome_free(&gpu);
     return status;
 }
 
 static enum status compare_all(struct transport *t, const struct cuda_lane *lane)
 {
-    for (int m = 0; m < METHODS; m++)
-        for (int c = 0; c < COMPARISONS; c++)
-            TRY(compare(t, lane, &comparisons[c], methods[m]));
+    for (int m = 0; m < METHODS; m++) {
+        struct expected expected = {0};
+        enum status status = STATUS_OK;
+        if (t->rank == 0)
+            status = expected_make(&expected, methods[m]);
+        for (int c = 0; c < COMPARISONS && status == STATUS_OK; c++)
+            status = compare(t, lane, &expected, &comparisons[c], methods[m]);
+        expected_free(&expected);
+        TRY(status);
+    }
     return STATUS_OK;
 }
 
@@ -187,6 +203,23 @@ static enum status keep_contract(struct transport *t)
     return STATUS_OK;
 }
 
+static enum status find_gpus(struct engine_gpus *gpus, int rank, int ranks)
+{
+    char name[32];
+    int devices;
+    if (standin) {
+        *gpus = (struct engine_gpus){standin_runtime(), standin_kernels(), standin_nccl()};
+        return STATUS_OK;
+    }
+    TRY(cuda_find_load_eagerly());
+    TRY(cuda_find(&gpus->runtime, &gpus->kernels));
+    TRY(gpus->runtime->count(&devices));
+    snprintf(name, sizeof name, "longhaul-test-%d", rank);
+    if (ranks > devices)
+        TRY(nccl_share_device(name));
+    return ranks > 1 ? nccl_find(&gpus->nccl) : STATUS_OK;
+}
+
 /* One rank's life. The contract's transport takes its way over the device and ends with its part.
  */
 static enum status play(void *memory, int rank, int ranks, bool contract)
@@ -195,16 +228,7 @@ static enum status play(void *memory, int rank, int ranks, bool contract)
     struct engine_gpus gpus = {0};
     struct transport *t;
     struct cuda_lane lane;
-    char name[32];
-    snprintf(name, sizeof name, "longhaul-test-%d", rank);
-    TRY(cuda_find_load_eagerly());
-    TRY(cuda_find(&gpus.runtime, &gpus.kernels));
-    int devices;
-    TRY(gpus.runtime->count(&devices));
-    if (ranks > devices)
-        TRY(nccl_share_device(name));
-    if (ranks > 1)
-        TRY(nccl_find(&gpus.nccl));
+    TRY(find_gpus(&gpus, rank, ranks));
     TRY(forked_transport_create(&t, memory, rank, ranks, &options));
     enum status status = engine_ranks_open(&t, &lane, &gpus);
     if (status == STATUS_OK && contract)
@@ -277,11 +301,13 @@ static void make_model(void)
 
 int main(int argc, char **argv)
 {
-    const int ranks = argc > 1 ? atoi(argv[1]) : 1;
+    standin = argc > 1 && strcmp(argv[1], "standin") == 0;
+    const int ranks = argc > 1 && !standin ? atoi(argv[1]) : 1;
     if (ranks < 1 || ranks > RANKS_MOST) {
-        fprintf(stderr, "usage: engine_cuda_test [RANKS], 1 to %d\n", RANKS_MOST);
+        fprintf(stderr, "usage: engine_cuda_test [RANKS, 1 to %d | standin]\n", RANKS_MOST);
         return 2;
     }
+    setvbuf(stdout, NULL, _IOLBF, 0);
     make_model();
     log_configure(LOG_WARN, -1);
     int code = ranks > 1 ? run(ranks, true) : 0;
