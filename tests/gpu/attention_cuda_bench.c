@@ -2,11 +2,11 @@
  *
  * Times the attention kernels on the GPU, bf16, head_dim 64 and 128: prefill of TOKENS tokens with
  * causal, STRING and LM-Infinite bands, and one decode step over TOKENS keys, shared out evenly
- * over as many splits as fill the device, as the engine does, and split by 256 and 1024 tokens; and
- * the former without the kernel that makes one state of the splits'. One JSON line each; FLOPs are
- * those of the visible pairs, 4 * head_dim a pair and head, and decode's bytes are those of the
- * keys and values, beside the copy rate measured in the same run. With --portable, the kernels that
- * run on any device from sm_80 on. */
+ * over as many splits as fill the device, as the engine does; and that without the kernel that
+ * makes one state of the splits' ("alone"). One JSON line each; FLOPs are those of the visible
+ * pairs, 4 * head_dim a pair and head, and decode's bytes are those of the keys and values, beside
+ * the copy rate measured in the same run. With --portable, the kernels that run on any device from
+ * sm_80 on. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -221,31 +221,25 @@ static void cut(struct bench *bench)
     bench->index = gpu_memory_create(sizeof last, &last, 0).at;
 }
 
-static void time_decode(struct bench *bench, const char *what, int64_t split_tokens,
-                        double copy_rate)
+static void time_decode(struct bench *bench, const char *what, double copy_rate)
 {
     const double bytes = pairs_of(bench, bench->tokens - 1) * 4 * bench->kv_heads * bench->head_dim;
-    bench->split_tokens = split_tokens;
-    cut(bench);
-    bench->states =
-        gpu_timing_memory((size_t)(bench->splits * bench->heads * (bench->head_dim + 2)) * 4);
     const struct gpu_timing timing = gpu_timing_of(decode, bench, 0.2);
-    char name[64];
-    snprintf(name, sizeof name, "attention_decode %s %lld", what, (long long)split_tokens);
-    print_line(bench, name, timing, "share_of_copy_rate",
+    print_line(bench, what, timing, "share_of_copy_rate",
                bytes / (timing.median_ms * 1e-3) / copy_rate);
-    gpu_timing_free(bench->states);
 }
 
 static void bench_decode(struct bench *bench, double copy_rate)
 {
     take(bench, 1);
-    time_decode(bench, "evenly by", even_tokens(bench), copy_rate);
+    bench->split_tokens = even_tokens(bench);
+    cut(bench);
+    bench->states =
+        gpu_timing_memory((size_t)(bench->splits * bench->heads * (bench->head_dim + 2)) * 4);
+    time_decode(bench, "attention_decode", copy_rate);
     bench->alone = true;
-    time_decode(bench, "alone by", even_tokens(bench), copy_rate);
-    bench->alone = false;
-    time_decode(bench, "by", 256, copy_rate);
-    time_decode(bench, "by", 1024, copy_rate);
+    time_decode(bench, "attention_decode_alone", copy_rate);
+    gpu_timing_free(bench->states);
     release(bench);
 }
 
