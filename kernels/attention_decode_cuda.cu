@@ -488,6 +488,28 @@ static __device__ float block_sum(float x)
     return sum;
 }
 
+enum { COMBINE_LOADS = 32 /* under way at a time; ROW_THREADS is a multiple */ };
+
+/* sum + the weighted column of `count` states, in order; weights beyond them are 0. All loads of a
+ * round go out before the first sum, the last round's too: what is beyond is the last state again,
+ * and not added. */
+static __device__ __forceinline__ float combine_column(float sum, const float *weights, int count,
+                                                       const float *column, int64_t state_floats)
+{
+    for (int first = 0; first < count; first += COMBINE_LOADS) {
+        float values[COMBINE_LOADS];
+#pragma unroll
+        for (int w = 0; w < COMBINE_LOADS; w++)
+            values[w] =
+                column[attention_segments_smaller(first + w, count - 1) * state_floats];
+#pragma unroll
+        for (int w = 0; w < COMBINE_LOADS; w++)
+            if (first + w < count)
+                sum += weights[first + w] * values[w];
+    }
+    return sum;
+}
+
 /* A block for each (token, head): a thread for each state's weight, then for each column. */
 __global__ void __launch_bounds__(ROW_THREADS)
     attention_combine_kernel(const __grid_constant__ struct kernels_cuda_combine args)
@@ -520,9 +542,8 @@ __global__ void __launch_bounds__(ROW_THREADS)
         for (int c = 0; c < COMBINE_COLUMNS; c++) {
             const int d = c * ROW_THREADS + (int)threadIdx.x;
             if (d < args.head_dim)
-#pragma unroll 32
-                for (int w = 0; w < end; w++)
-                    columns[c] += weights[w] * acc[(first + w) * state_floats + d];
+                columns[c] = combine_column(columns[c], weights, end,
+                                            acc + first * state_floats + d, state_floats);
         }
     }
     sum = block_sum(sum);
