@@ -14,238 +14,29 @@
  * second product, the sum taken before. Other devices and widths go to attention_cuda.cu. */
 #include <cudaTypedefs.h>
 
-#include "kernels/attention_blocks.h"
-#include "kernels/attention_prefill_cuda.cuh"
+#include "kernels/attention_hopper_fetch.cuh"
 #include "kernels/variants_cuda.h"
-#include "kernels/wgmma_cuda.cuh"
 
 enum {
-    GROUP_THREADS = 128, /* of a warpgroup */
-    GROUP_QUERIES = 64,
-    BLOCK_KEYS = 2 * PANEL_TOKENS,
     SCORES = GROUP_QUERIES * BLOCK_KEYS / GROUP_THREADS,
-    QUERY_PLACES = 2,
-    BLOCKS = 8, /* of keys whose description is kept */
-    /* Warps of the first group; the fourth has nothing to do. */
-    WALKER = 0,
-    KEYS_FETCHER = 1,
-    VALUES_FETCHER = 2,
+    SLACK = 8, /* a base lags behind the largest score by at most so many powers of two */
     /* Named barriers. */
     TURN = 1,  /* and one for each group of consumers from here on */
     CLEAN = 5, /* the same */
 };
-
-struct hopper_params {
-    struct prefill_params prefill;
-    CUtensorMap queries[BANDS_FRAMES_MAX]; /* [rows, heads, head_dim] */
-    CUtensorMap runs[ATTENTION_RUNS_MAX];  /* [panels, kv_heads, K or V][PANEL_TOKENS, head_dim] */
-};
-
-template <int HEAD_DIM> struct hopper_shape {
-    enum {
-        CONSUMERS = HEAD_DIM == 64 ? 3 : 2,
-        THREADS = (1 + CONSUMERS) * GROUP_THREADS,
-        /* The block begins with 65,536 / THREADS each, cut to a multiple of 8; what all have
-         * together may not become more, or taking would never end. */
-        PRODUCER_REGISTERS = CONSUMERS == 3 ? 32 : 40,
-        CONSUMER_REGISTERS = CONSUMERS == 3 ? 160 : 232,
-        QUERIES = CONSUMERS * GROUP_QUERIES,
-        CHUNKS = HEAD_DIM / WGMMA_CHUNK,
-        PLACES = HEAD_DIM == 64 ? 4 : 2, /* of keys, and of values */
-        BOX_BYTES = PANEL_TOKENS * WGMMA_ROW_BYTES,
-        CHUNK_BYTES = BLOCK_KEYS * WGMMA_ROW_BYTES,
-        TILE_BYTES = CHUNKS * CHUNK_BYTES,
-        GROUP_BYTES = CHUNKS * GROUP_QUERIES * WGMMA_ROW_BYTES,
-        QUERY_BYTES = CONSUMERS * GROUP_BYTES,
-        SHARED_BYTES = 1024 + QUERY_PLACES * QUERY_BYTES + 2 * PLACES * TILE_BYTES,
-        ARRIVALS = CONSUMERS * GROUP_THREADS / 32, /* a warp each */
-    };
-    static_assert(PRODUCER_REGISTERS + CONSUMERS * CONSUMER_REGISTERS <=
-                      (1 + CONSUMERS) * (65536 / THREADS / 8 * 8),
-                  "more registers than the block has");
-};
-
-enum { BLOCK_NONE = 64 /* a flag beside those of attention_blocks.h: no block follows */ };
-
-struct hopper_block {
-    struct attention_block block;
-    int keys[2];   /* where the halves' keys lie in their runs' maps; values are the next ones */
-    int row, head; /* of the tile's queries */
-    int flags;
-};
-
-/* What the warps of a block share. */
-template <int HEAD_DIM> struct hopper_shared {
-    uint64_t queries_full[QUERY_PLACES], queries_empty[QUERY_PLACES];
-    uint64_t keys_full[hopper_shape<HEAD_DIM>::PLACES], keys_empty[hopper_shape<HEAD_DIM>::PLACES];
-    uint64_t values_full[hopper_shape<HEAD_DIM>::PLACES];
-    uint64_t values_empty[hopper_shape<HEAD_DIM>::PLACES];
-    uint64_t described[BLOCKS], forgotten[BLOCKS];
-    struct hopper_block blocks[BLOCKS];
-    /* The walker's own. */
-    struct attention_blocks walk;
-    struct prefill_tile tile;
-};
-
-/* Where the three rings lie. */
-template <int HEAD_DIM> struct hopper_places {
-    uint32_t queries, keys, values;
-};
-
-/* Blocks take items of work in turn, every second round backwards: costs fall from item to item.
- * At and beyond the number of items: there is no more. */
-static __device__ __forceinline__ unsigned work_of(unsigned round)
-{
-    return round * gridDim.x + (round % 2 ? gridDim.x - 1 - blockIdx.x : blockIdx.x);
-}
-
-static __device__ __forceinline__ unsigned work_items(const struct prefill_params *params)
-{
-    return (unsigned)params->tiles * params->heads;
-}
-
-/* ---- the walker ---- */
-
-/* The place of description `count`, once nobody reads what it held. */
-template <int HEAD_DIM>
-static __device__ __forceinline__ struct hopper_block *
-next_description(struct hopper_shared<HEAD_DIM> *shared, int count)
-{
-    mbarrier_wait(mma_shared(&shared->forgotten[count % BLOCKS]), (count / BLOCKS & 1) ^ 1);
-    return &shared->blocks[count % BLOCKS];
-}
-
-/* Describes the blocks of keys of all tiles of this block of threads. */
-template <int HEAD_DIM>
-static __device__ __forceinline__ void walk(struct hopper_shared<HEAD_DIM> *shared,
-                                            const struct prefill_params *params)
-{
-    int count = 0;
-    for (unsigned round = 0; work_of(round) < work_items(params); round++) {
-        const struct prefill_tile *tile = &shared->tile;
-        prefill_find_tile(&shared->tile, params, work_of(round), hopper_shape<HEAD_DIM>::QUERIES);
-        attention_blocks_begin(&shared->walk, tile->index, tile->tokens);
-        for (int flags = 0; !(flags & ATTENTION_BLOCK_LAST);) {
-            struct hopper_block *block = next_description(shared, count);
-            const struct attention_step *half = block->block.half;
-            flags = attention_blocks_next(&shared->walk, &block->block, &params->regimes,
-                                          params->runs, params->run_count, tile->span);
-#pragma unroll
-            for (int h = 0; h < 2; h++)
-                block->keys[h] =
-                    ((int)half[h].panel * (params->heads / params->group) + tile->kv_head) * 2;
-            block->row = (int)tile->row;
-            block->head = tile->head;
-            block->flags = flags;
-            mbarrier_arrive(mma_shared(&shared->described[count++ % BLOCKS]));
-        }
-    }
-    next_description(shared, count)->flags = BLOCK_NONE;
-    mbarrier_arrive(mma_shared(&shared->described[count % BLOCKS]));
-}
-
-/* ---- the fetchers ---- */
-
-template <int HEAD_DIM>
-static __device__ __forceinline__ const struct hopper_block *
-wait_described(struct hopper_shared<HEAD_DIM> *shared, int count)
-{
-    mbarrier_wait(mma_shared(&shared->described[count % BLOCKS]), count / BLOCKS & 1);
-    return &shared->blocks[count % BLOCKS];
-}
-
-/* K (V where `value` is 1) of both halves of a block. */
-template <int HEAD_DIM>
-static __device__ __forceinline__ void fetch(const struct hopper_params *params,
-                                             const struct hopper_block *block, uint32_t to,
-                                             uint32_t barrier, int value)
-{
-    typedef hopper_shape<HEAD_DIM> shape;
-    if (!(block->flags & ATTENTION_BLOCK_SEEN)) {
-        mbarrier_arrive(barrier);
-        return;
-    }
-    mbarrier_expect(barrier, shape::TILE_BYTES);
-#pragma unroll
-    for (int h = 0; h < 2; h++) {
-        const CUtensorMap *map = &params->runs[block->block.half[h].run];
-        const int z = block->keys[h] + value;
-#pragma unroll
-        for (int chunk = 0; chunk < shape::CHUNKS; chunk++)
-            tma_load(to + chunk * shape::CHUNK_BYTES + h * shape::BOX_BYTES, map, barrier,
-                     chunk * WGMMA_CHUNK, 0, z);
-    }
-}
-
-/* Queries of the block's tile, in the frame that it is met with. */
-template <int HEAD_DIM>
-static __device__ __forceinline__ void fetch_queries(const struct hopper_params *params,
-                                                     const struct hopper_block *block, uint32_t to,
-                                                     uint32_t barrier)
-{
-    typedef hopper_shape<HEAD_DIM> shape;
-    const CUtensorMap *map = &params->queries[block->block.half[0].query_frame];
-    mbarrier_expect(barrier, shape::QUERY_BYTES);
-#pragma unroll
-    for (int box = 0; box < shape::CONSUMERS * shape::CHUNKS; box++)
-        tma_load(to + box * shape::BOX_BYTES, map, barrier, box % shape::CHUNKS * WGMMA_CHUNK,
-                 block->head, block->row + box / shape::CHUNKS * GROUP_QUERIES);
-}
-
-template <int HEAD_DIM>
-static __device__ __forceinline__ void fetch_keys(struct hopper_shared<HEAD_DIM> *shared,
-                                                  const struct hopper_params *params,
-                                                  struct hopper_places<HEAD_DIM> places)
-{
-    typedef hopper_shape<HEAD_DIM> shape;
-    int loads = 0;
-    for (int count = 0;; count++) {
-        const struct hopper_block *block = wait_described(shared, count);
-        const int flags = block->flags, place = count % shape::PLACES;
-        if (flags & BLOCK_NONE)
-            return;
-        if (flags & ATTENTION_BLOCK_SWITCHES) {
-            const int at = loads % QUERY_PLACES;
-            mbarrier_wait(mma_shared(&shared->queries_empty[at]), (loads++ / QUERY_PLACES & 1) ^ 1);
-            fetch_queries<HEAD_DIM>(params, block, places.queries + at * shape::QUERY_BYTES,
-                                    mma_shared(&shared->queries_full[at]));
-        }
-        mbarrier_wait(mma_shared(&shared->keys_empty[place]), (count / shape::PLACES & 1) ^ 1);
-        fetch<HEAD_DIM>(params, block, places.keys + place * shape::TILE_BYTES,
-                        mma_shared(&shared->keys_full[place]), 0);
-    }
-}
-
-/* Also tells the walker which blocks are done with: those whose values are. */
-template <int HEAD_DIM>
-static __device__ __forceinline__ void fetch_values(struct hopper_shared<HEAD_DIM> *shared,
-                                                    const struct hopper_params *params,
-                                                    struct hopper_places<HEAD_DIM> places)
-{
-    typedef hopper_shape<HEAD_DIM> shape;
-    for (int count = 0;; count++) {
-        const struct hopper_block *block = wait_described(shared, count);
-        const int place = count % shape::PLACES;
-        if (block->flags & BLOCK_NONE)
-            return;
-        mbarrier_wait(mma_shared(&shared->values_empty[place]), (count / shape::PLACES & 1) ^ 1);
-        if (count >= shape::PLACES)
-            mbarrier_arrive(mma_shared(&shared->forgotten[(count - shape::PLACES) % BLOCKS]));
-        fetch<HEAD_DIM>(params, block, places.values + place * shape::TILE_BYTES,
-                        mma_shared(&shared->values_full[place]), 1);
-    }
-}
 
 /* ---- consumers ---- */
 
 /* The state of a thread's two rows, and where its group stands in the rings. */
 template <int HEAD_DIM> struct hopper_state {
     float acc[HEAD_DIM / 2];
-    float max[2];
-    float sum[2]; /* of this lane's keys */
-    int count;    /* blocks met so far, of all tiles */
-    int loads;    /* of queries */
-    int group;    /* the same for the whole warp, and known to be */
+    float base[2];    /* what is taken off scores, scaled; -infinity: nothing was seen yet */
+    float largest[2]; /* score of this lane's keys, not scaled */
+    float sum[2];     /* of this lane's keys */
+    int count;        /* blocks met so far, of all tiles */
+    int flags;        /* of block `count`; the same for the whole warp */
+    int loads;        /* of queries */
+    int group;        /* the same for the whole warp, and known to be */
 };
 
 /* wgmma does not go with branches that threads of a warp might take differently; this tells the
@@ -387,26 +178,60 @@ static __device__ __forceinline__ void mask(float scores[SCORES], const struct h
         mask_half(scores, &block->block.half[1], 1, group);
 }
 
-/* Scores -> probabilities; steps maximum and sum of both rows, and tells what acc is to be
- * multiplied by. */
+/* The largest of this lane's scores of row `h`, not scaled. */
+static __device__ __forceinline__ float largest(const float scores[SCORES], int h)
+{
+    float top = fmaxf(scores[2 * h], scores[2 * h + 1]);
+    float other = fmaxf(scores[2 * h + 4], scores[2 * h + 5]);
+#pragma unroll
+    for (int n = 2; n < SCORES / 4; n += 2) {
+        top = fmaxf(top, fmaxf(scores[4 * n + 2 * h], scores[4 * n + 2 * h + 1]));
+        other = fmaxf(other, fmaxf(scores[4 * n + 2 * h + 4], scores[4 * n + 2 * h + 5]));
+    }
+    return fmaxf(top, other);
+}
+
+/* Moves a row's base to the block's largest score where that is more than SLACK above it: what a
+ * row does depends on nothing but its own scores. Returns what acc is to be multiplied by. */
+static __device__ __forceinline__ float move_base(float *base, float block_largest,
+                                                  float scale_log2)
+{
+    const float top = mma_quad_max(block_largest) * scale_log2;
+    if (!(top > *base + SLACK))
+        return 1;
+    const float rescale = mma_exp2(*base - top);
+    *base = top;
+    return rescale;
+}
+
+/* Scores -> probabilities 2^(score - base), at most 2^SLACK; steps largest, base and sum of both
+ * rows. True where acc is to be multiplied by `rescale`. */
 template <int HEAD_DIM>
-static __device__ __forceinline__ void softmax(struct hopper_state<HEAD_DIM> *state,
+static __device__ __forceinline__ bool softmax(struct hopper_state<HEAD_DIM> *state,
                                                float rescale[2], float scores[SCORES],
                                                float scale_log2)
 {
+    bool moves = false;
+    float top[2];
 #pragma unroll
     for (int h = 0; h < 2; h++) {
-        float top = fmaxf(scores[2 * h], scores[2 * h + 1]);
-        float other = fmaxf(scores[2 * h + 4], scores[2 * h + 5]);
+        top[h] = largest(scores, h);
+        moves |= top[h] * scale_log2 > state->base[h] + SLACK;
+        state->largest[h] = fmaxf(state->largest[h], top[h]);
+        rescale[h] = 1;
+    }
+    moves = __any_sync(0xffffffffu, moves);
+    if (moves) {
 #pragma unroll
-        for (int n = 2; n < SCORES / 4; n += 2) {
-            top = fmaxf(top, fmaxf(scores[4 * n + 2 * h], scores[4 * n + 2 * h + 1]));
-            other = fmaxf(other, fmaxf(scores[4 * n + 2 * h + 4], scores[4 * n + 2 * h + 5]));
+        for (int h = 0; h < 2; h++) {
+            rescale[h] = move_base(&state->base[h], top[h], scale_log2);
+            state->sum[h] *= rescale[h];
         }
-        top = fmaxf(state->max[h], mma_quad_max(fmaxf(top, other)) * scale_log2);
-        /* A row that has seen nothing yet has no maximum to take off. */
-        const float base = top == -INFINITY ? 0 : top;
-        rescale[h] = mma_exp2(state->max[h] - base);
+    }
+#pragma unroll
+    for (int h = 0; h < 2; h++) {
+        /* A row that has seen nothing yet has no base to take off. */
+        const float base = state->base[h] == -INFINITY ? 0 : state->base[h];
         float sum = 0, more = 0;
 #pragma unroll
         for (int n = 0; n < SCORES / 4; n++) {
@@ -416,9 +241,9 @@ static __device__ __forceinline__ void softmax(struct hopper_state<HEAD_DIM> *st
             sum += *low;
             more += *high;
         }
-        state->max[h] = top;
-        state->sum[h] = state->sum[h] * rescale[h] + (sum + more);
+        state->sum[h] += sum + more;
     }
+    return moves;
 }
 
 template <typename OPERAND>
@@ -430,15 +255,13 @@ static __device__ __forceinline__ void pack(uint32_t probabilities[SCORES / 2],
         probabilities[i] = mma_pack(OPERAND(), scores[2 * i], scores[2 * i + 1]);
 }
 
-/* Waits for the sums under way, and multiplies acc by the factors; most blocks leave every maximum
- * where it is, and the factors are 1. The branch depends on the softmax's sums, so that what
- * compiles it cannot wait before it. */
+/* Waits for the sums under way, and multiplies acc by the factors where the softmax has any. The
+ * branch depends on the softmax's sums, so that what compiles it cannot wait before it. */
 template <int HEAD_DIM>
-static __device__ __forceinline__ void finish_sums(struct hopper_state<HEAD_DIM> *state,
+static __device__ __forceinline__ void finish_sums(struct hopper_state<HEAD_DIM> *state, bool moves,
                                                    const float rescale[2])
 {
-    if (__any_sync(0xffffffffu, rescale[0] != 1 || rescale[1] != 1 ||
-                                    !(state->sum[0] + state->sum[1] >= 0))) {
+    if (moves || __any_sync(0xffffffffu, !(state->sum[0] + state->sum[1] >= 0))) {
         wgmma_wait<0>();
         wgmma_pin(state->acc);
 #pragma unroll
@@ -448,6 +271,21 @@ static __device__ __forceinline__ void finish_sums(struct hopper_state<HEAD_DIM>
         asm volatile("wgmma.wait_group.sync.aligned 0; //\n" ::: "memory");
         wgmma_pin(state->acc);
     }
+}
+
+template <int HEAD_DIM>
+static __device__ __forceinline__ void wait_keys(struct hopper_shared<HEAD_DIM> *shared, int count)
+{
+    const int place = count % hopper_shape<HEAD_DIM>::PLACES;
+    mbarrier_wait(mma_shared(&shared->keys_full[place]),
+                  count / hopper_shape<HEAD_DIM>::PLACES & 1);
+}
+
+template <int HEAD_DIM>
+static __device__ __forceinline__ int read_flags(const struct hopper_shared<HEAD_DIM> *shared,
+                                                 int count)
+{
+    return uniform(shared->blocks[count % BLOCKS].flags);
 }
 
 /* Until the values of block `count`, whose flags are these, are here and fit to be multiplied. */
@@ -464,71 +302,98 @@ static __device__ __forceinline__ void wait_values(struct hopper_shared<HEAD_DIM
                                places.values + place * shape::TILE_BYTES, group);
 }
 
-/* All blocks of one tile; the first one's flags are `flags`. */
+/* The first block of a tile: its probabilities. */
 template <typename OPERAND, int HEAD_DIM>
-static __device__ __forceinline__ void attend(struct hopper_state<HEAD_DIM> *state,
-                                              struct hopper_shared<HEAD_DIM> *shared,
-                                              struct hopper_places<HEAD_DIM> places, int flags,
-                                              float scale_log2)
+static __device__ __forceinline__ void begin_tile(struct hopper_state<HEAD_DIM> *state,
+                                                  struct hopper_shared<HEAD_DIM> *shared,
+                                                  struct hopper_places<HEAD_DIM> places,
+                                                  uint32_t (&probabilities)[SCORES / 2],
+                                                  float scale_log2)
 {
-    typedef hopper_shape<HEAD_DIM> shape;
     float scores[SCORES], rescale[2];
-    uint32_t probabilities[SCORES / 2];
     switch_queries(shared, state);
     take_turn(state->group);
     begin_scores<OPERAND, HEAD_DIM>(scores, places, state);
     pass_turn<HEAD_DIM>(state->group);
     wgmma_wait<0>();
     wgmma_pin(scores);
-    release(&shared->keys_empty[state->count % shape::PLACES]);
-    mask(scores, &shared->blocks[state->count % BLOCKS], flags, state->group);
+    release(&shared->keys_empty[state->count % hopper_shape<HEAD_DIM>::PLACES]);
+    mask(scores, &shared->blocks[state->count % BLOCKS], state->flags, state->group);
     softmax<HEAD_DIM>(state, rescale, scores, scale_log2);
     pack<OPERAND>(probabilities, scores);
     wgmma_pin(state->acc);
     wgmma_pin(probabilities);
-    while (!(flags & ATTENTION_BLOCK_LAST)) {
-        const int before = state->count++, flags_before = flags;
-        const int place = state->count % shape::PLACES;
-        const struct hopper_block *block = &shared->blocks[state->count % BLOCKS];
-        mbarrier_wait(mma_shared(&shared->keys_full[place]), state->count / shape::PLACES & 1);
-        flags = uniform(block->flags);
-        if (flags & ATTENTION_BLOCK_SWITCHES)
+}
+
+/* All blocks of one tile; the first one's keys are here. */
+template <typename OPERAND, int HEAD_DIM>
+static __device__ __forceinline__ void attend(struct hopper_state<HEAD_DIM> *state,
+                                              struct hopper_shared<HEAD_DIM> *shared,
+                                              struct hopper_places<HEAD_DIM> places,
+                                              float scale_log2)
+{
+    typedef hopper_shape<HEAD_DIM> shape;
+    uint32_t probabilities[SCORES / 2];
+    int next = read_flags(shared, state->count + 1);
+    begin_tile<OPERAND, HEAD_DIM>(state, shared, places, probabilities, scale_log2);
+    while (!(state->flags & ATTENTION_BLOCK_LAST)) {
+        float scores[SCORES], rescale[2];
+        const int before = state->count, flags_before = state->flags;
+        state->flags = next;
+        wait_keys(shared, ++state->count);
+        if (state->flags & ATTENTION_BLOCK_SWITCHES)
             switch_queries(shared, state);
+        wait_values<HEAD_DIM>(shared, places, before, flags_before, state->group);
         take_turn(state->group);
         begin_scores<OPERAND, HEAD_DIM>(scores, places, state);
-        wait_values<HEAD_DIM>(shared, places, before, flags_before, state->group);
         begin_sums<OPERAND, HEAD_DIM>(state->acc, probabilities, places, before);
         pass_turn<HEAD_DIM>(state->group);
+        next = read_flags(shared, state->count + 1);
         wgmma_wait<1>();
         wgmma_pin(scores);
-        release(&shared->keys_empty[place]);
-        mask(scores, block, flags, state->group);
-        softmax<HEAD_DIM>(state, rescale, scores, scale_log2);
-        finish_sums<HEAD_DIM>(state, rescale);
+        release(&shared->keys_empty[state->count % shape::PLACES]);
+        mask(scores, &shared->blocks[state->count % BLOCKS], state->flags, state->group);
+        const bool moves = softmax<HEAD_DIM>(state, rescale, scores, scale_log2);
+        finish_sums<HEAD_DIM>(state, moves, rescale);
         release(&shared->values_empty[before % shape::PLACES]);
         pack<OPERAND>(probabilities, scores);
         wgmma_pin(state->acc);
         wgmma_pin(probabilities);
     }
-    wait_values<HEAD_DIM>(shared, places, state->count, flags, state->group);
+    wait_values<HEAD_DIM>(shared, places, state->count, state->flags, state->group);
     begin_sums<OPERAND, HEAD_DIM>(state->acc, probabilities, places, state->count);
     wgmma_wait<0>();
     wgmma_pin(state->acc);
-    release(&shared->values_empty[state->count % shape::PLACES]);
-    state->count++;
+}
+
+/* Takes row `h` from its base to its largest score. */
+template <int HEAD_DIM>
+static __device__ __forceinline__ void settle(struct hopper_state<HEAD_DIM> *state, int h,
+                                              float scale_log2)
+{
+    const float top = mma_quad_max(state->largest[h]) * scale_log2;
+    const float rescale = top == -INFINITY ? 1 : mma_exp2(state->base[h] - top);
+    state->base[h] = top;
+    state->sum[h] *= rescale;
+#pragma unroll
+    for (int i = 2 * h; i < HEAD_DIM / 2; i += 4) {
+        state->acc[i] *= rescale;
+        state->acc[i + 1] *= rescale;
+    }
 }
 
 template <typename OPERAND, int HEAD_DIM>
 static __device__ __forceinline__ void store_state(const struct prefill_params *params,
-                                                   const struct prefill_tile *tile,
-                                                   const struct hopper_state<HEAD_DIM> *state)
+                                                   const struct hopper_tile *tile,
+                                                   struct hopper_state<HEAD_DIM> *state)
 {
 #pragma unroll
     for (int h = 0; h < 2; h++) {
+        settle<HEAD_DIM>(state, h, params->scale_log2);
         const int token =
             state->group * GROUP_QUERIES + thread_number() / 32 * 16 + mma_lane() / 4 + 8 * h;
-        struct prefill_row row = {(tile->row + token) * params->heads + tile->head, state->max[h],
-                                  mma_quad_sum(state->sum[h]), 0, 0};
+        struct prefill_row row = {(int64_t)(tile->row + token) * params->heads + tile->head,
+                                  state->base[h], mma_quad_sum(state->sum[h]), 0, 0};
         if (!params->first && token < tile->tokens) {
             row.other_max = params->max[row.row];
             row.other_sum = params->sum[row.row];
@@ -550,26 +415,26 @@ static __device__ __forceinline__ void consume(struct hopper_shared<HEAD_DIM> *s
     state.group = group;
     if (group == shape::CONSUMERS - 1)
         pass_turn<HEAD_DIM>(group); /* the first group begins */
-    for (unsigned round = 0; work_of(round) < work_items(params); round++) {
+    for (;; state.count++) {
+        wait_keys(shared, state.count);
+        state.flags = read_flags(shared, state.count);
 #pragma unroll
         for (int i = 0; i < HEAD_DIM / 2; i++)
             state.acc[i] = 0;
-        state.max[0] = state.max[1] = -INFINITY;
+        state.base[0] = state.base[1] = state.largest[0] = state.largest[1] = -INFINITY;
         state.sum[0] = state.sum[1] = 0;
-        const int place = state.count % shape::PLACES;
-        mbarrier_wait(mma_shared(&shared->keys_full[place]), state.count / shape::PLACES & 1);
-        const int flags = uniform(shared->blocks[state.count % BLOCKS].flags);
-        if (flags & ATTENTION_BLOCK_SEEN) {
-            attend<OPERAND, HEAD_DIM>(&state, shared, places, flags, params->scale_log2);
+        if (state.flags & ATTENTION_BLOCK_SEEN) {
+            attend<OPERAND, HEAD_DIM>(&state, shared, places, params->scale_log2);
         } else {
-            release(&shared->keys_empty[place]);
-            mbarrier_wait(mma_shared(&shared->values_full[place]), state.count / shape::PLACES & 1);
-            release(&shared->values_empty[place]);
-            state.count++;
+            release(&shared->keys_empty[state.count % shape::PLACES]);
+            wait_values<HEAD_DIM>(shared, places, state.count, state.flags, group);
         }
-        struct prefill_tile tile;
-        prefill_find_tile(&tile, params, work_of(round), shape::QUERIES);
+        const struct hopper_tile tile = shared->blocks[state.count % BLOCKS].tile;
+        const int next = read_flags(shared, state.count + 1);
+        release(&shared->values_empty[state.count % shape::PLACES]);
         store_state<OPERAND, HEAD_DIM>(params, &tile, &state);
+        if (next & BLOCK_NONE)
+            break;
     }
     if (group == 0)
         take_turn(group); /* nobody leaves while another is to arrive */
