@@ -343,9 +343,9 @@ static __device__ __forceinline__ void attend(struct hopper_state<HEAD_DIM> *sta
         wait_keys(shared, ++state->count);
         if (state->flags & ATTENTION_BLOCK_SWITCHES)
             switch_queries(shared, state);
-        wait_values<HEAD_DIM>(shared, places, before, flags_before, state->group);
         take_turn(state->group);
         begin_scores<OPERAND, HEAD_DIM>(scores, places, state);
+        wait_values<HEAD_DIM>(shared, places, before, flags_before, state->group);
         begin_sums<OPERAND, HEAD_DIM>(state->acc, probabilities, places, before);
         pass_turn<HEAD_DIM>(state->group);
         next = read_flags(shared, state->count + 1);
