@@ -2,6 +2,7 @@
 """Draws docs/plots from recorded results: needs PyPI matplotlib.
 
     python3 tests/bench/plot.py --lengths tests/bench/results/A.jsonl [MORE.jsonl] --long tests/bench/results/B.jsonl --out docs/plots
+    python3 tests/bench/plot.py --gpu tests/bench/results/h200-attention.jsonl --out docs/plots
 
 Of several samples of a case it takes the one whose prefill took the middle of times."""
 import argparse
@@ -91,17 +92,51 @@ def plot_long(rows, folder):
     save(figure, folder, "beyond-the-window.svg")
 
 
+def plot_gpu(rows, folder):
+    """Prefill attention on a GPU by tokens, beside torch's, one panel a width; decode's share of the copy rate."""
+    lines_of = {}
+    for row in rows:
+        if "tflops" in row and "method" in row:
+            name = row["bench"].replace("attention_prefill", "longhaul").replace("_attention", "").replace("torch_", "torch ")
+            lines_of.setdefault((row["head_dim"], name, row["method"]), []).append((row["tokens"], row["tflops"]))
+    figure, panels = plt.subplots(1, 3, figsize=(11, 3.6))
+    for axes, head_dim in zip(panels, (64, 128)):
+        for (width, name, method), points in lines_of.items():
+            if width == head_dim:
+                style = {"marker": "o"} if name == "longhaul" else {"marker": "s", "linestyle": "--", "color": "gray" if "flash" in name else "black"}
+                axes.plot(*zip(*sorted(points)), label=f"{name} {method}" if name == "longhaul" else name, **style)
+        axes.set_ylim(bottom=0)
+        axes.set_title(f"prefill, head_dim {head_dim}, TFLOP/s", loc="left")
+    for head_dim in (64, 128):
+        points = [(row["tokens"], row["share_of_copy_rate"]) for row in rows
+                  if row.get("bench") == "attention_decode" and row["method"] == "rope" and row["head_dim"] == head_dim]
+        panels[2].plot(*zip(*sorted(points)), marker="o", label=f"head_dim {head_dim}")
+    panels[2].axhline(0.85, color="gray", linewidth=0.8)
+    panels[2].set_ylim(bottom=0)
+    panels[2].set_title("decode, share of the copy rate", loc="left")
+    for axes in panels:
+        axes.set_xscale("log", base=2)
+        axes.set_xlabel("tokens")
+        axes.legend(frameon=False, fontsize=8, loc="lower right")
+    save(figure, folder, "h200-attention.svg")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--lengths", required=True, nargs="+")
-    parser.add_argument("--long", required=True)
+    parser.add_argument("--lengths", nargs="+", default=[])
+    parser.add_argument("--long")
+    parser.add_argument("--gpu")
     parser.add_argument("--out", required=True)
     arguments = parser.parse_args()
     os.makedirs(arguments.out, exist_ok=True)
-    rows = [row for path in arguments.lengths for row in lines(path)]
-    plot_lengths(rows, arguments.out)
-    plot_parts(rows, arguments.out)
-    plot_long(lines(arguments.long), arguments.out)
+    if arguments.lengths:
+        rows = [row for path in arguments.lengths for row in lines(path)]
+        plot_lengths(rows, arguments.out)
+        plot_parts(rows, arguments.out)
+    if arguments.long:
+        plot_long(lines(arguments.long), arguments.out)
+    if arguments.gpu:
+        plot_gpu(lines(arguments.gpu), arguments.out)
 
 
 main()
