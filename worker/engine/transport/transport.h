@@ -105,7 +105,7 @@ struct transport {
     struct transport_counters counters;
     const struct transport_ops *ops;
     struct board *board; /* progress, abort flag and hint of all ranks */
-    uint64_t silence_ns;
+    _Atomic uint64_t silence_ns; /* read by threads that watch, too */
     struct transport *driver; /* drives this one while it waits; NULL: it drives itself */
 };
 
