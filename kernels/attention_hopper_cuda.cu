@@ -256,7 +256,8 @@ static __device__ __forceinline__ void pack(uint32_t probabilities[SCORES / 2],
 }
 
 /* Waits for the sums under way, and multiplies acc by the factors where the softmax has any. The
- * branch depends on the softmax's sums, so that what compiles it cannot wait before it. */
+ * branch depends on the softmax's sums, so that what compiles it cannot wait before it; and the two
+ * waits are spelt differently, so that they do not become one before the branch. */
 template <int HEAD_DIM>
 static __device__ __forceinline__ void finish_sums(struct hopper_state<HEAD_DIM> *state, bool moves,
                                                    const float rescale[2])

@@ -48,12 +48,16 @@ template <int HEAD_DIM> struct hopper_shape {
     static_assert(PRODUCER_REGISTERS + CONSUMERS * CONSUMER_REGISTERS <=
                       (1 + CONSUMERS) * (65536 / THREADS / 8 * 8),
                   "more registers than the block has");
+    /* Keys are fetched once the next block is described; its description takes the place of the one
+     * BLOCKS before, which is forgotten when the values PLACES behind that one are fetched. */
+    static_assert(BLOCKS > PLACES, "the walker would wait for itself");
 };
 
 enum { BLOCK_NONE = 64 /* a flag beside those of attention_blocks.h: no block follows */ };
 
+/* Queries [row, row + tokens) of one head. */
 struct hopper_tile {
-    int row, head; /* of the first query */
+    int row, head;
     int tokens;
 };
 
