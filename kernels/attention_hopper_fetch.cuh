@@ -50,7 +50,7 @@ template <int HEAD_DIM> struct hopper_shape {
                   "more registers than the block has");
     /* Keys are fetched once the next block is described; its description takes the place of the one
      * BLOCKS before, which is forgotten when the values PLACES behind that one are fetched. */
-    static_assert(BLOCKS > PLACES, "the walker would wait for itself");
+    static_assert((int)BLOCKS > (int)PLACES, "the walker would wait for itself");
 };
 
 enum { BLOCK_NONE = 64 /* a flag beside those of attention_blocks.h: no block follows */ };
