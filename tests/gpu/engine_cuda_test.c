@@ -59,7 +59,7 @@ static const struct comparison comparisons[] = {
     {.kind = ENGINE_GENERATE, .decode_split = 2},
 };
 
-enum { COMPARISONS = sizeof comparisons / sizeof comparisons[0], FIRST_ANSWER = 4 };
+enum { COMPARISONS = sizeof comparisons / sizeof comparisons[0], REPLICATED = 2, FIRST_ANSWER = 4 };
 
 static struct engine_case case_of(const struct comparison *what, const char *method)
 {
@@ -100,8 +100,8 @@ static struct distance distance_of(const struct engine_outcome *outcome,
 struct expected {
     struct engine_outcome score, answer;
     /* The same rounding of operands and cache, done by the CPU over the stand-in, shows what bf16
-     * moves on this model. */
-    struct distance bf16;
+     * moves on this model: with queries sharded, and replicated. */
+    struct distance bf16[2];
 };
 
 /* A GPU adds in another order, and may be this much worse. */
@@ -112,15 +112,17 @@ static enum status expected_make(struct expected *expected, const char *method)
     struct engine_gpus gpus = {standin_runtime(), standin_kernels(), standin_nccl()};
     struct engine_case score = case_of(&comparisons[0], method);
     struct engine_case answer = case_of(&comparisons[FIRST_ANSWER], method);
-    struct engine_outcome rounded = {0};
     score.kernels = answer.kernels = "reference";
     TRY(engine_ranks_run(&expected->score, &score));
     TRY(engine_ranks_run(&expected->answer, &answer));
-    score.kernels = NULL;
-    score.gpus = &gpus;
-    TRY(engine_ranks_run(&rounded, &score));
-    expected->bf16 = distance_of(&rounded, &expected->score, score.count);
-    engine_outcome_free(&rounded);
+    for (int replicated = 0; replicated < 2; replicated++) {
+        struct engine_case rounded = case_of(&comparisons[replicated ? REPLICATED : 0], method);
+        struct engine_outcome outcome = {0};
+        rounded.gpus = &gpus;
+        TRY(engine_ranks_run(&outcome, &rounded));
+        expected->bf16[replicated] = distance_of(&outcome, &expected->score, rounded.count);
+        engine_outcome_free(&outcome);
+    }
     return STATUS_OK;
 }
 
@@ -134,7 +136,7 @@ static enum status judge_score(const struct engine_outcome *gpu, const struct ex
                                const struct engine_case *wanted)
 {
     const struct distance off = distance_of(gpu, &expected->score, wanted->count);
-    const struct distance *bf16 = &expected->bf16;
+    const struct distance *bf16 = &expected->bf16[wanted->queries == CHOICE_REPLICATED + 1];
     printf("  %-44s stage %4lld queries %d schedule %d: worst %.3f (bf16 %.3f) rms %.4f (%.4f)\n",
            wanted->method, (long long)wanted->stage_tokens, wanted->queries, wanted->schedule,
            off.worst, bf16->worst, off.rms, bf16->rms);
