@@ -79,7 +79,7 @@ ATTENTION_SEGMENTS_CALL int attention_blocks_take(struct attention_blocks *block
             const struct attention_step *ahead = &blocks->ahead;
             if (ahead->keys == 0 || halves > 1)
                 return halves;
-            const int odd = (int)(runs[ahead->run].first / PANEL_TOKENS + ahead->panel) % 2;
+            const int odd = (int)((runs[ahead->run].first / PANEL_TOKENS + ahead->panel) % 2);
             if (halves == 0 && !odd && attention_blocks_full(blocks, block))
                 return 3;
             if (halves == 1 && !attention_blocks_belongs(blocks, &block->half[0], regime))

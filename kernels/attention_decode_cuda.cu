@@ -490,7 +490,7 @@ static __device__ float block_sum(float x)
 
 enum { COMBINE_LOADS = 32 /* under way at a time; ROW_THREADS is a multiple */ };
 
-/* sum + the weighted column of `count` states, in order; weights beyond them are 0. All loads of a
+/* sum + the weighted column of `count` states, in order. All loads of a
  * round go out before the first sum, the last round's too: what is beyond is the last state again,
  * and not added. */
 static __device__ __forceinline__ float combine_column(float sum, const float *weights, int count,

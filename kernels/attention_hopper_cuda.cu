@@ -5,8 +5,8 @@
  * says, one has TMA fetch queries and keys, one values; then CONSUMERS groups of four warps have 64
  * queries each.
  *
- * Scores of the next block are multiplied while the softmax of this one is taken: its second
- * product runs beside. The groups take turns at putting products on the tensor cores, so that one's
+ * A block's softmax is taken while the second product of the block before runs: both were put on
+ * the tensor cores together. The groups take turns at putting products there, so that one's
  * softmax falls beside another's products. Queries, keys and values have a ring of places each;
  * TMA's barriers say when one is full, and the warps when it is empty.
  *
@@ -506,6 +506,8 @@ static PFN_cuTensorMapEncodeTiled_v12000 encoder(void)
         cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &function, 12000,
                                          cudaEnableDefault, &result) == cudaSuccess)
         __atomic_store_n(&found, (PFN_cuTensorMapEncodeTiled_v12000)function, __ATOMIC_RELEASE);
+    if (!function)
+        (void)cudaGetLastError(); /* the next launch would take it for its own */
     return (PFN_cuTensorMapEncodeTiled_v12000)function;
 }
 
@@ -518,10 +520,7 @@ static int encode(CUtensorMap *map, const struct prefill_params *params, enum dt
     const cuuint32_t box[3] = {WGMMA_CHUNK, rows == 1 ? (cuuint32_t)PANEL_TOKENS : 1,
                                rows == 2 ? (cuuint32_t)GROUP_QUERIES : 1};
     const cuuint32_t steps[3] = {1, 1, 1};
-    const PFN_cuTensorMapEncodeTiled_v12000 encode_tiled = encoder();
-    if (!encode_tiled)
-        return cudaErrorNotSupported;
-    const CUresult result = encode_tiled(
+    const CUresult result = encoder()(
         map,
         operand == DTYPE_BF16 ? CU_TENSOR_MAP_DATA_TYPE_BFLOAT16 : CU_TENSOR_MAP_DATA_TYPE_FLOAT16,
         3, (void *)at, sizes, strides, box, steps, CU_TENSOR_MAP_INTERLEAVE_NONE,
@@ -595,7 +594,7 @@ static int prefill(const struct kernels_cuda_prefill *args, cudaStream_t stream)
     const int processors =
         args->head_dim == 64 || args->head_dim == 128 ? hopper_processors() : 0;
     struct hopper_params params = {};
-    if (processors == 0)
+    if (processors == 0 || !encoder())
         return general(args, stream);
     if (!prefill_params_make(&params.prefill, args))
         return cudaErrorInvalidValue;
