@@ -2,11 +2,11 @@
  *
  * Times the attention kernels on the GPU, bf16, head_dim 64 and 128: prefill of TOKENS tokens with
  * causal, STRING and LM-Infinite bands, and one decode step over TOKENS keys, shared out evenly
- * over as many splits as fill the device, as the engine does; and that without the kernel that
+ * over as many splits as fill the device, much as the engine does; and that without the kernel that
  * makes one state of the splits' ("alone"). One JSON line each; FLOPs are those of the visible
  * pairs, 4 * head_dim a pair and head, and decode's bytes are those of the keys and values, beside
  * the copy rate measured in the same run. With --portable, the kernels that run on any device from
- * sm_80 on. */
+ * sm_80 on (and are compiled for). */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
