@@ -1,5 +1,5 @@
 # longhaul_messages_library(NAME ROOT dir PROTOS path ...): C code for .proto files, generated into the build tree.
-# Includes read "proto/inference.pb-c.h": the path of the .proto file below ROOT.
+# Includes read "longhaul/v1/inference.pb-c.h": the path of the .proto file below ROOT.
 function(longhaul_messages_library name)
   cmake_parse_arguments(A "" "ROOT" "PROTOS" ${ARGN})
   set(generated ${CMAKE_BINARY_DIR}/generated)

@@ -3,7 +3,7 @@
 
 #include <stdlib.h>
 
-#include "proto/inference.pb-c.h"
+#include "longhaul/v1/inference.pb-c.h"
 
 /* One group's message with its storage. */
 struct group_message {

@@ -32,13 +32,13 @@ struct group_run {
 
 /* ---- what ranks say (called by workers.c, under the lock) ---- */
 
-static void take_ids(struct group_run *run, const Longhaul__V1__RunTokens *tokens)
+static void take_ids(struct group_run *run, const Longhaul__Control__V1__RunTokens *tokens)
 {
     for (size_t i = 0; i < tokens->n_ids && run->ids_count < run->ids_room; i++)
         run->ids[run->ids_count++] = tokens->ids[i];
 }
 
-static void take_scores(struct group_run *run, const Longhaul__V1__RunScores *scores)
+static void take_scores(struct group_run *run, const Longhaul__Control__V1__RunScores *scores)
 {
     if (scores->first != run->scores_count ||
         (int64_t)scores->n_logprobs > run->scores_room - run->scores_count) {
@@ -52,7 +52,7 @@ static void take_scores(struct group_run *run, const Longhaul__V1__RunScores *sc
         run->scores[run->scores_count++] = scores->logprobs[i];
 }
 
-static void take_done(struct group_run *run, int rank, const Longhaul__V1__RunDone *done)
+static void take_done(struct group_run *run, int rank, const Longhaul__Control__V1__RunDone *done)
 {
     struct group_report *report = &run->reports[rank];
     if (report->done)
@@ -78,24 +78,25 @@ static void take_done(struct group_run *run, int rank, const Longhaul__V1__RunDo
     }
 }
 
-void group_run_take(struct group_run *run, int rank, const Longhaul__V1__WorkerMessage *message)
+void group_run_take(struct group_run *run, int rank,
+                    const Longhaul__Control__V1__WorkerMessage *message)
 {
     switch (message->kind_case) {
-    case LONGHAUL__V1__WORKER_MESSAGE__KIND_PROGRESS:
+    case LONGHAUL__CONTROL__V1__WORKER_MESSAGE__KIND_PROGRESS:
         if (strcmp(message->progress->request_id, run->request_id) == 0) {
             run->tokens_done = message->progress->tokens_done;
             run->tokens_total = message->progress->tokens_total;
         }
         break;
-    case LONGHAUL__V1__WORKER_MESSAGE__KIND_TOKENS:
+    case LONGHAUL__CONTROL__V1__WORKER_MESSAGE__KIND_TOKENS:
         if (strcmp(message->tokens->request_id, run->request_id) == 0)
             take_ids(run, message->tokens);
         break;
-    case LONGHAUL__V1__WORKER_MESSAGE__KIND_SCORES:
+    case LONGHAUL__CONTROL__V1__WORKER_MESSAGE__KIND_SCORES:
         if (strcmp(message->scores->request_id, run->request_id) == 0)
             take_scores(run, message->scores);
         break;
-    case LONGHAUL__V1__WORKER_MESSAGE__KIND_DONE:
+    case LONGHAUL__CONTROL__V1__WORKER_MESSAGE__KIND_DONE:
         if (strcmp(message->done->request_id, run->request_id) == 0)
             take_done(run, rank, message->done);
         break;
@@ -115,7 +116,7 @@ static void run_free(struct group_run *run)
 }
 
 static enum status run_new(struct group_run **made, struct group *group,
-                           const Longhaul__V1__Run *command)
+                           const Longhaul__Control__V1__Run *command)
 {
     struct group_run *run = calloc(1, sizeof *run);
     if (!run)
@@ -123,7 +124,7 @@ static enum status run_new(struct group_run **made, struct group *group,
     run->group = group;
     snprintf(run->request_id, sizeof run->request_id, "%s", command->request_id);
     run->ids_room = (size_t)command->max_tokens;
-    run->scores_room = command->kind == LONGHAUL__V1__RUN_KIND__RUN_KIND_SCORE
+    run->scores_room = command->kind == LONGHAUL__CONTROL__V1__RUN_KIND__RUN_KIND_SCORE
                            ? (int64_t)command->n_token_ids - 1
                            : 0;
     run->ids = malloc((run->ids_room + 1) * sizeof *run->ids);
@@ -138,7 +139,8 @@ static enum status run_new(struct group_run **made, struct group *group,
     return STATUS_OK;
 }
 
-static enum status send_to_all(struct group *group, const Longhaul__V1__CoordinatorMessage *message)
+static enum status send_to_all(struct group *group,
+                               const Longhaul__Control__V1__CoordinatorMessage *message)
 {
     enum status status = STATUS_OK;
     for (int rank = 0; rank < group->size; rank++) {
@@ -150,7 +152,7 @@ static enum status send_to_all(struct group *group, const Longhaul__V1__Coordina
 }
 
 enum status group_run_begin(struct group_run **run, struct group *group,
-                            const Longhaul__V1__Run *command)
+                            const Longhaul__Control__V1__Run *command)
 {
     struct group_run *r = NULL;
     enum status status = run_new(&r, group, command);
@@ -161,9 +163,10 @@ enum status group_run_begin(struct group_run **run, struct group *group,
     pthread_mutex_lock(&group->workers->lock);
     group->run = r;
     pthread_mutex_unlock(&group->workers->lock);
-    Longhaul__V1__CoordinatorMessage message = LONGHAUL__V1__COORDINATOR_MESSAGE__INIT;
-    message.kind_case = LONGHAUL__V1__COORDINATOR_MESSAGE__KIND_RUN;
-    message.run = (Longhaul__V1__Run *)command;
+    Longhaul__Control__V1__CoordinatorMessage message =
+        LONGHAUL__CONTROL__V1__COORDINATOR_MESSAGE__INIT;
+    message.kind_case = LONGHAUL__CONTROL__V1__COORDINATOR_MESSAGE__KIND_RUN;
+    message.run = (Longhaul__Control__V1__Run *)command;
     status = send_to_all(group, &message);
     if (status != STATUS_OK) {
         /* Some ranks have the command and some do not: they can agree on nothing any more. */
@@ -234,11 +237,12 @@ void group_run_cancel(struct group_run *run, const char *reason)
     if (run->cancelled)
         return;
     run->cancelled = true;
-    Longhaul__V1__Cancel cancel = LONGHAUL__V1__CANCEL__INIT;
+    Longhaul__Control__V1__Cancel cancel = LONGHAUL__CONTROL__V1__CANCEL__INIT;
     cancel.request_id = run->request_id;
     cancel.reason = (char *)reason;
-    Longhaul__V1__CoordinatorMessage message = LONGHAUL__V1__COORDINATOR_MESSAGE__INIT;
-    message.kind_case = LONGHAUL__V1__COORDINATOR_MESSAGE__KIND_CANCEL;
+    Longhaul__Control__V1__CoordinatorMessage message =
+        LONGHAUL__CONTROL__V1__COORDINATOR_MESSAGE__INIT;
+    message.kind_case = LONGHAUL__CONTROL__V1__COORDINATOR_MESSAGE__KIND_CANCEL;
     message.cancel = &cancel;
     /* A rank that cannot be told is about to be found lost. */
     if (send_to_all(run->group, &message) != STATUS_OK)

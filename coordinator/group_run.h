@@ -43,7 +43,7 @@ struct group_outcome {
 /* Sends the command to every rank. Takes the group: group_run_end releases it. On failure the group
  * is released. */
 MUST_CHECK enum status group_run_begin(struct group_run **run, struct group *group,
-                                       const Longhaul__V1__Run *command);
+                                       const Longhaul__Control__V1__Run *command);
 
 /* Waits for news at most `timeout_ms`; never fails. */
 void group_run_wait(struct group_run *run, struct group_news *news, int64_t timeout_ms);

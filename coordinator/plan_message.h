@@ -3,7 +3,7 @@
 
 #include "coordinator/planner.h"
 #include "proto/choice_message.h"
-#include "proto/inference.pb-c.h"
+#include "longhaul/v1/inference.pb-c.h"
 #include "proto/status.h"
 
 /* A summary with its storage; `summary` points into the rest and to the choice. */

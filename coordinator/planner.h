@@ -6,7 +6,7 @@
 
 #include "coordinator/workers.h"
 #include "proto/choice_message.h"
-#include "proto/inference.pb-c.h"
+#include "longhaul/v1/inference.pb-c.h"
 #include "proto/model/spec.h"
 #include "proto/plan/memory_plan.h"
 #include "proto/rpc/status_details.h"

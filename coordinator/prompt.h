@@ -2,10 +2,10 @@
  * model's chat form or raw. */
 #pragma once
 
-#include "coordinator/chat.h"
-#include "coordinator/id_list.h"
-#include "coordinator/tokenizer.h"
-#include "proto/inference.pb-c.h"
+#include "coordinator/text/chat.h"
+#include "coordinator/text/id_list.h"
+#include "coordinator/text/tokenizer.h"
+#include "longhaul/v1/inference.pb-c.h"
 #include "proto/status.h"
 
 /* Borrowed. Where the model has no chat form, `chat` is NULL and `chat_missing` says why. */

@@ -23,13 +23,13 @@ static uint64_t draw_seed(void)
     return seed;
 }
 
-enum status sampling_request_read(Longhaul__V1__RunSampling *sampling,
+enum status sampling_request_read(Longhaul__Control__V1__RunSampling *sampling,
                                   struct status_details *details,
                                   const Longhaul__V1__Sampling *request)
 {
     Longhaul__V1__Sampling empty = LONGHAUL__V1__SAMPLING__INIT;
     const Longhaul__V1__Sampling *r = request ? request : &empty;
-    longhaul__v1__run_sampling__init(sampling);
+    longhaul__control__v1__run_sampling__init(sampling);
     sampling->top_k = r->top_k;
     sampling->min_p = r->min_p;
     sampling->top_p = 1;

@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "coordinator/detokenizer.h"
+#include "coordinator/text/detokenizer.h"
 #include "coordinator/group_run.h"
 #include "coordinator/sampling_request.h"
 #include "coordinator/stream.h"
@@ -159,7 +159,8 @@ static enum status tell_plan(struct session *session)
 
 /* ---- running ---- */
 
-static enum status begin_run(struct session *session, const Longhaul__V1__RunSampling *sampling)
+static enum status begin_run(struct session *session,
+                             const Longhaul__Control__V1__RunSampling *sampling)
 {
     struct group *group = NULL;
     TRY(wait_for_group(session, &group));
@@ -173,15 +174,15 @@ static enum status begin_run(struct session *session, const Longhaul__V1__RunSam
     size_t stop_count = 0;
     const int32_t *stop_ids = tokenizer_stop_ids(session->tools->forms.tokenizer, &stop_count);
     int64_t left_ms = (session->deadline_ns - clock_now_ns()) / 1000000;
-    Longhaul__V1__Run run = LONGHAUL__V1__RUN__INIT;
+    Longhaul__Control__V1__Run run = LONGHAUL__CONTROL__V1__RUN__INIT;
     run.request_id = session->run_id;
-    run.kind = session->stream.is_score ? LONGHAUL__V1__RUN_KIND__RUN_KIND_SCORE
-                                        : LONGHAUL__V1__RUN_KIND__RUN_KIND_GENERATE;
+    run.kind = session->stream.is_score ? LONGHAUL__CONTROL__V1__RUN_KIND__RUN_KIND_SCORE
+                                        : LONGHAUL__CONTROL__V1__RUN_KIND__RUN_KIND_GENERATE;
     run.choice = &choice.message;
     run.n_token_ids = session->ids.count;
     run.token_ids = session->ids.ids;
     run.max_tokens = session->max_tokens;
-    run.sampling = (Longhaul__V1__RunSampling *)sampling;
+    run.sampling = (Longhaul__Control__V1__RunSampling *)sampling;
     run.n_stop_ids = stop_count;
     run.stop_ids = (int32_t *)stop_ids;
     run.deadline_ms = left_ms > 1 ? left_ms : 1;
@@ -318,7 +319,8 @@ static enum status finish_answer(struct session *session, uint64_t seed, bool st
     return stream_finished(&session->stream, &end, &outcome);
 }
 
-static enum status read_generate(struct session *session, Longhaul__V1__RunSampling *sampling,
+static enum status read_generate(struct session *session,
+                                 Longhaul__Control__V1__RunSampling *sampling,
                                  struct detokenizer *detokenizer,
                                  const Longhaul__V1__GenerateRequest *request)
 {
@@ -351,7 +353,7 @@ enum status session_generate(struct rpc_call *call, struct session_tools *tools,
 {
     struct session session;
     struct detokenizer detokenizer = {0};
-    Longhaul__V1__RunSampling sampling;
+    Longhaul__Control__V1__RunSampling sampling;
     bool stopped = false;
     int64_t completion_tokens = 0;
     TRY(session_init(&session, call, tools, request->request_id, false));
@@ -419,7 +421,7 @@ enum status session_score(struct rpc_call *call, struct session_tools *tools,
                           const Longhaul__V1__ScoreRequest *request)
 {
     struct session session;
-    Longhaul__V1__RunSampling sampling;
+    Longhaul__Control__V1__RunSampling sampling;
     double sum = 0;
     TRY(session_init(&session, call, tools, request->request_id, true));
     enum status status = STATUS_OK;

@@ -6,7 +6,7 @@
 
 #include "coordinator/group_run.h"
 #include "coordinator/planner.h"
-#include "proto/inference.pb-c.h"
+#include "longhaul/v1/inference.pb-c.h"
 #include "proto/rpc/rpc_server.h"
 #include "proto/status.h"
 

@@ -24,7 +24,7 @@ struct rank {
     char kernels[KERNELS_MAX][WORKERS_NAME_BYTES]; /* best first */
     int kernels_count;
     int64_t memory_bytes;
-    Longhaul__V1__Loaded load; /* no pointers in it */
+    Longhaul__Control__V1__Loaded load; /* no pointers in it */
 };
 
 struct group {
@@ -58,7 +58,8 @@ __attribute__((format(printf, 2, 3))) void worker_group_lose(struct group *group
 
 /* UNAVAILABLE when the rank has gone. Not under the lock: it may wait for the peer. */
 MUST_CHECK enum status worker_group_send(struct group *group, int rank,
-                                         const Longhaul__V1__CoordinatorMessage *message);
+                                         const Longhaul__Control__V1__CoordinatorMessage *message);
 
 /* Hands a message of a rank to the group's run. Under the lock. */
-void group_run_take(struct group_run *run, int rank, const Longhaul__V1__WorkerMessage *message);
+void group_run_take(struct group_run *run, int rank,
+                    const Longhaul__Control__V1__WorkerMessage *message);

@@ -78,7 +78,7 @@ static struct group *find_group(struct workers *workers, const char *id)
     return NULL;
 }
 
-static struct group *add_group(struct workers *workers, const Longhaul__V1__Hello *hello)
+static struct group *add_group(struct workers *workers, const Longhaul__Control__V1__Hello *hello)
 {
     struct group *group = calloc(1, sizeof *group);
     struct rank *ranks = calloc((size_t)hello->size, sizeof *ranks);
@@ -123,7 +123,7 @@ static bool is_ready(const struct group *group)
 
 /* ---- joining ---- */
 
-static bool has_kernels(const Longhaul__V1__Hello *hello, const char *name)
+static bool has_kernels(const Longhaul__Control__V1__Hello *hello, const char *name)
 {
     for (size_t i = 0; i < hello->n_kernels; i++)
         if (strcmp(hello->kernels[i], name) == 0)
@@ -131,7 +131,8 @@ static bool has_kernels(const Longhaul__V1__Hello *hello, const char *name)
     return false;
 }
 
-static enum status check_hello(const struct workers *workers, const Longhaul__V1__Hello *hello)
+static enum status check_hello(const struct workers *workers,
+                               const Longhaul__Control__V1__Hello *hello)
 {
     const struct workers_settings *settings = &workers->settings;
     if (strcmp(hello->version, LONGHAUL_VERSION) != 0)
@@ -157,7 +158,7 @@ static enum status check_hello(const struct workers *workers, const Longhaul__V1
     return STATUS_OK;
 }
 
-static enum status check_place(const struct group *group, const Longhaul__V1__Hello *hello)
+static enum status check_place(const struct group *group, const Longhaul__Control__V1__Hello *hello)
 {
     if (group->lost)
         return fail(STATUS_UNAVAILABLE, "group %s is ending: %s", group->id, group->cause);
@@ -171,7 +172,7 @@ static enum status check_place(const struct group *group, const Longhaul__V1__He
     return STATUS_OK;
 }
 
-static void fill_rank(struct rank *rank, const Longhaul__V1__Hello *hello)
+static void fill_rank(struct rank *rank, const Longhaul__Control__V1__Hello *hello)
 {
     rank->joined = true;
     rank->heard_ns = clock_now_ns();
@@ -187,7 +188,7 @@ static void fill_rank(struct rank *rank, const Longhaul__V1__Hello *hello)
 
 /* Makes the caller's call the one of the rank that `hello` names. */
 static enum status enter(struct workers *workers, struct rpc_call *call,
-                         const Longhaul__V1__Hello *hello, struct group **entered)
+                         const Longhaul__Control__V1__Hello *hello, struct group **entered)
 {
     TRY(check_hello(workers, hello));
     pthread_mutex_lock(&workers->lock);
@@ -246,7 +247,7 @@ static void leave(struct group *group, int rank_number)
 }
 
 enum status worker_group_send(struct group *group, int rank_number,
-                              const Longhaul__V1__CoordinatorMessage *message)
+                              const Longhaul__Control__V1__CoordinatorMessage *message)
 {
     struct rank *rank = &group->ranks[rank_number];
     pthread_mutex_lock(&rank->send_lock);
@@ -258,7 +259,8 @@ enum status worker_group_send(struct group *group, int rank_number,
 
 /* ---- a rank's stream ---- */
 
-static void take_loaded(struct group *group, int rank_number, const Longhaul__V1__Loaded *loaded)
+static void take_loaded(struct group *group, int rank_number,
+                        const Longhaul__Control__V1__Loaded *loaded)
 {
     struct rank *rank = &group->ranks[rank_number];
     if (rank->loaded)
@@ -274,20 +276,21 @@ static void take_loaded(struct group *group, int rank_number, const Longhaul__V1
 }
 
 /* Under the lock. True when the change concerns more than the group's own run. */
-static bool take(struct group *group, int rank_number, const Longhaul__V1__WorkerMessage *message)
+static bool take(struct group *group, int rank_number,
+                 const Longhaul__Control__V1__WorkerMessage *message)
 {
     struct rank *rank = &group->ranks[rank_number];
     bool was_overdue = rank->busy && rank->work_age_seconds > OVERDUE_SECONDS;
     rank->heard_ns = clock_now_ns();
     switch (message->kind_case) {
-    case LONGHAUL__V1__WORKER_MESSAGE__KIND_HEARTBEAT:
+    case LONGHAUL__CONTROL__V1__WORKER_MESSAGE__KIND_HEARTBEAT:
         rank->work_age_seconds = message->heartbeat->work_age_seconds;
         rank->busy = message->heartbeat->busy;
         return was_overdue != (rank->busy && rank->work_age_seconds > OVERDUE_SECONDS);
-    case LONGHAUL__V1__WORKER_MESSAGE__KIND_LOADED:
+    case LONGHAUL__CONTROL__V1__WORKER_MESSAGE__KIND_LOADED:
         take_loaded(group, rank_number, message->loaded);
         return true;
-    case LONGHAUL__V1__WORKER_MESSAGE__KIND_FAILED:
+    case LONGHAUL__CONTROL__V1__WORKER_MESSAGE__KIND_FAILED:
         worker_group_lose(group, "rank %d on %s: %s", rank_number, rank->host,
                           message->failed->message);
         return true;
@@ -333,10 +336,11 @@ static enum status end_of_stream(struct group *group, int rank_number, enum stat
 
 static enum status tell_to_stop(struct group *group, int rank_number, const char *reason)
 {
-    Longhaul__V1__Stop stop = LONGHAUL__V1__STOP__INIT;
+    Longhaul__Control__V1__Stop stop = LONGHAUL__CONTROL__V1__STOP__INIT;
     stop.reason = (char *)reason;
-    Longhaul__V1__CoordinatorMessage message = LONGHAUL__V1__COORDINATOR_MESSAGE__INIT;
-    message.kind_case = LONGHAUL__V1__COORDINATOR_MESSAGE__KIND_STOP;
+    Longhaul__Control__V1__CoordinatorMessage message =
+        LONGHAUL__CONTROL__V1__COORDINATOR_MESSAGE__INIT;
+    message.kind_case = LONGHAUL__CONTROL__V1__COORDINATOR_MESSAGE__KIND_STOP;
     message.stop = &stop;
     /* It may be gone already: then there is nobody to tell. */
     if (worker_group_send(group, rank_number, &message) != STATUS_OK)
@@ -367,10 +371,11 @@ static enum status listen_to(struct group *group, int rank_number, struct rpc_ca
 
 static enum status welcome(struct group *group, int rank_number)
 {
-    Longhaul__V1__Welcome body = LONGHAUL__V1__WELCOME__INIT;
+    Longhaul__Control__V1__Welcome body = LONGHAUL__CONTROL__V1__WELCOME__INIT;
     body.heartbeat_ms = group->workers->settings.heartbeat_ms;
-    Longhaul__V1__CoordinatorMessage message = LONGHAUL__V1__COORDINATOR_MESSAGE__INIT;
-    message.kind_case = LONGHAUL__V1__COORDINATOR_MESSAGE__KIND_WELCOME;
+    Longhaul__Control__V1__CoordinatorMessage message =
+        LONGHAUL__CONTROL__V1__COORDINATOR_MESSAGE__INIT;
+    message.kind_case = LONGHAUL__CONTROL__V1__COORDINATOR_MESSAGE__KIND_WELCOME;
     message.welcome = &body;
     return worker_group_send(group, rank_number, &message);
 }
@@ -390,8 +395,8 @@ static enum status join(struct rpc_call *call, const ProtobufCMessage *none, voi
     struct workers *workers = context;
     const ProtobufCMessage *message = NULL;
     TRY(rpc_call_read(call, &message, HELLO_MS));
-    const Longhaul__V1__WorkerMessage *first = (const void *)message;
-    if (!first || first->kind_case != LONGHAUL__V1__WORKER_MESSAGE__KIND_HELLO)
+    const Longhaul__Control__V1__WorkerMessage *first = (const void *)message;
+    if (!first || first->kind_case != LONGHAUL__CONTROL__V1__WORKER_MESSAGE__KIND_HELLO)
         return fail(STATUS_INVALID_ARGUMENT, "a worker's first message must be Hello");
     struct group *group = NULL;
     int rank_number = first->hello->rank;
@@ -411,9 +416,9 @@ static enum status join(struct rpc_call *call, const ProtobufCMessage *none, voi
 void workers_method(struct workers *workers, struct rpc_method *method)
 {
     *method = (struct rpc_method){
-        .service = "longhaul.v1.WorkerControl",
+        .service = "longhaul.control.v1.WorkerControl",
         .name = "Join",
-        .request = &longhaul__v1__worker_message__descriptor,
+        .request = &longhaul__control__v1__worker_message__descriptor,
         .client_streams = true,
         .request_bytes_max = RPC_MESSAGE_BYTES_MAX,
         .handle = join,

@@ -15,7 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "proto/control.pb-c.h"
+#include "longhaul/control/v1/control.pb-c.h"
 #include "proto/plan/choice.h"
 #include "proto/rpc/rpc_server.h"
 #include "proto/status.h"
@@ -58,7 +58,7 @@ MUST_CHECK enum status workers_create(struct workers **workers,
 /* Every call of the server must be over. NULL is accepted. */
 void workers_destroy(struct workers *workers);
 
-/* The row of longhaul.v1.WorkerControl/Join. */
+/* The row of longhaul.control.v1.WorkerControl/Join. */
 void workers_method(struct workers *workers, struct rpc_method *method);
 
 /* Whether a group is there at all, be it only joining. */

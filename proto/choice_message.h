@@ -1,7 +1,7 @@
 /* The choice and the method between proto/plan's structs and the messages of inference.proto. */
 #pragma once
 
-#include "proto/inference.pb-c.h"
+#include "longhaul/v1/inference.pb-c.h"
 #include "proto/plan/choice.h"
 #include "proto/status.h"
 

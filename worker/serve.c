@@ -18,7 +18,7 @@
 #include "kernels/kernels.h"
 #include "proto/choice_message.h"
 #include "proto/clock.h"
-#include "proto/control.pb-c.h"
+#include "longhaul/control/v1/control.pb-c.h"
 #include "proto/log.h"
 #include "proto/model/digest.h"
 #include "proto/model/model.h"
@@ -75,10 +75,10 @@ struct serve_rank {
     int64_t told_progress_ns;
 };
 
-static enum status say(struct serve_rank *rank, Longhaul__V1__WorkerMessage__KindCase kind,
+static enum status say(struct serve_rank *rank, Longhaul__Control__V1__WorkerMessage__KindCase kind,
                        void *body)
 {
-    Longhaul__V1__WorkerMessage message = LONGHAUL__V1__WORKER_MESSAGE__INIT;
+    Longhaul__Control__V1__WorkerMessage message = LONGHAUL__CONTROL__V1__WORKER_MESSAGE__INIT;
     message.kind_case = kind;
     message.hello = body; /* every member of the oneof is a pointer */
     return rpc_stream_write(rank->stream, &message.base);
@@ -141,7 +141,7 @@ static enum status say_hello(struct serve_rank *rank)
     char host[HOST_BYTES] = "";
     char *kernels[] = {(char *)rank->kernels};
     gethostname(host, sizeof host - 1);
-    Longhaul__V1__Hello hello = LONGHAUL__V1__HELLO__INIT;
+    Longhaul__Control__V1__Hello hello = LONGHAUL__CONTROL__V1__HELLO__INIT;
     hello.version = (char *)LONGHAUL_VERSION;
     hello.group_id = rank->group_id;
     hello.rank = rank->transport->rank;
@@ -156,7 +156,7 @@ static enum status say_hello(struct serve_rank *rank)
     hello.transport = (char *)rank->transport->name;
     hello.shared_memory_bus =
         rank->options->lane ? rank->options->lane->ranks > 1 : rank->transport->local_size > 1;
-    return say(rank, LONGHAUL__V1__WORKER_MESSAGE__KIND_HELLO, &hello);
+    return say(rank, LONGHAUL__CONTROL__V1__WORKER_MESSAGE__KIND_HELLO, &hello);
 }
 
 /* ---- the listener ---- */
@@ -175,15 +175,15 @@ static void end_with(struct serve_rank *rank, enum status status, const char *me
         transport_abort(rank->transport, message);
 }
 
-static enum status copy_order(struct order *order, const Longhaul__V1__Run *run)
+static enum status copy_order(struct order *order, const Longhaul__Control__V1__Run *run)
 {
-    const Longhaul__V1__RunSampling *sampling = run->sampling;
+    const Longhaul__Control__V1__RunSampling *sampling = run->sampling;
     if (!run->choice || !sampling || run->n_stop_ids > 32 ||
         strlen(run->request_id) >= sizeof order->request_id)
         return fail(STATUS_INTERNAL, "the coordinator sent an incomplete request");
     *order = (struct order){
-        .kind =
-            run->kind == LONGHAUL__V1__RUN_KIND__RUN_KIND_SCORE ? ENGINE_SCORE : ENGINE_GENERATE,
+        .kind = run->kind == LONGHAUL__CONTROL__V1__RUN_KIND__RUN_KIND_SCORE ? ENGINE_SCORE
+                                                                             : ENGINE_GENERATE,
         .count = (int64_t)run->n_token_ids,
         .max_tokens = run->max_tokens,
         .sampling = {sampling->temperature, sampling->top_k, sampling->top_p, sampling->min_p,
@@ -204,7 +204,7 @@ static enum status copy_order(struct order *order, const Longhaul__V1__Run *run)
     return STATUS_OK;
 }
 
-static enum status take_order(struct serve_rank *rank, const Longhaul__V1__Run *run)
+static enum status take_order(struct serve_rank *rank, const Longhaul__Control__V1__Run *run)
 {
     struct order order;
     TRY(copy_order(&order, run));
@@ -222,7 +222,7 @@ static enum status take_order(struct serve_rank *rank, const Longhaul__V1__Run *
     return fail(STATUS_INTERNAL, "the coordinator sent a request while another one ran");
 }
 
-static void cancel_order(struct serve_rank *rank, const Longhaul__V1__Cancel *cancel)
+static void cancel_order(struct serve_rank *rank, const Longhaul__Control__V1__Cancel *cancel)
 {
     pthread_mutex_lock(&rank->lock);
     bool current = (rank->waiting_order || rank->running) &&
@@ -241,10 +241,11 @@ static void cut_short(struct serve_rank *rank)
     pthread_mutex_unlock(&rank->lock);
 }
 
-static enum status obey(struct serve_rank *rank, const Longhaul__V1__CoordinatorMessage *message)
+static enum status obey(struct serve_rank *rank,
+                        const Longhaul__Control__V1__CoordinatorMessage *message)
 {
     switch (message->kind_case) {
-    case LONGHAUL__V1__COORDINATOR_MESSAGE__KIND_WELCOME:
+    case LONGHAUL__CONTROL__V1__COORDINATOR_MESSAGE__KIND_WELCOME:
         pthread_mutex_lock(&rank->lock);
         rank->welcome = true;
         if (message->welcome->heartbeat_ms > 0)
@@ -252,12 +253,12 @@ static enum status obey(struct serve_rank *rank, const Longhaul__V1__Coordinator
         pthread_cond_broadcast(&rank->changed);
         pthread_mutex_unlock(&rank->lock);
         return STATUS_OK;
-    case LONGHAUL__V1__COORDINATOR_MESSAGE__KIND_RUN:
+    case LONGHAUL__CONTROL__V1__COORDINATOR_MESSAGE__KIND_RUN:
         return take_order(rank, message->run);
-    case LONGHAUL__V1__COORDINATOR_MESSAGE__KIND_CANCEL:
+    case LONGHAUL__CONTROL__V1__COORDINATOR_MESSAGE__KIND_CANCEL:
         cancel_order(rank, message->cancel);
         return STATUS_OK;
-    case LONGHAUL__V1__COORDINATOR_MESSAGE__KIND_STOP:
+    case LONGHAUL__CONTROL__V1__COORDINATOR_MESSAGE__KIND_STOP:
         end_with(rank, STATUS_OK, message->stop->reason);
         cut_short(rank);
         return STATUS_OK;
@@ -268,7 +269,7 @@ static enum status obey(struct serve_rank *rank, const Longhaul__V1__Coordinator
 
 static enum status beat(struct serve_rank *rank)
 {
-    Longhaul__V1__Heartbeat heartbeat = LONGHAUL__V1__HEARTBEAT__INIT;
+    Longhaul__Control__V1__Heartbeat heartbeat = LONGHAUL__CONTROL__V1__HEARTBEAT__INIT;
     char request_id[GROUP_BYTES] = "";
     pthread_mutex_lock(&rank->lock);
     if (rank->running)
@@ -279,7 +280,7 @@ static enum status beat(struct serve_rank *rank)
             1e-9 * (double)(clock_now_ns() - (int64_t)engine_last_active_ns(rank->engine));
     pthread_mutex_unlock(&rank->lock);
     heartbeat.request_id = request_id;
-    return say(rank, LONGHAUL__V1__WORKER_MESSAGE__KIND_HEARTBEAT, &heartbeat);
+    return say(rank, LONGHAUL__CONTROL__V1__WORKER_MESSAGE__KIND_HEARTBEAT, &heartbeat);
 }
 
 static enum status listen_once(struct serve_rank *rank, int64_t *next_beat_ns)
@@ -324,22 +325,22 @@ static void tell_progress(void *context, int64_t tokens_done, int64_t tokens)
     if (tokens_done < tokens && clock_now_ns() < rank->told_progress_ns)
         return;
     rank->told_progress_ns = clock_after_ms(PROGRESS_MS);
-    Longhaul__V1__RunProgress progress = LONGHAUL__V1__RUN_PROGRESS__INIT;
+    Longhaul__Control__V1__RunProgress progress = LONGHAUL__CONTROL__V1__RUN_PROGRESS__INIT;
     progress.request_id = rank->order.request_id;
     progress.tokens_done = tokens_done;
     progress.tokens_total = tokens;
-    if (say(rank, LONGHAUL__V1__WORKER_MESSAGE__KIND_PROGRESS, &progress) != STATUS_OK)
+    if (say(rank, LONGHAUL__CONTROL__V1__WORKER_MESSAGE__KIND_PROGRESS, &progress) != STATUS_OK)
         end_with(rank, STATUS_UNAVAILABLE, status_message());
 }
 
 static void tell_token(void *context, int32_t id)
 {
     struct serve_rank *rank = context;
-    Longhaul__V1__RunTokens tokens = LONGHAUL__V1__RUN_TOKENS__INIT;
+    Longhaul__Control__V1__RunTokens tokens = LONGHAUL__CONTROL__V1__RUN_TOKENS__INIT;
     tokens.request_id = rank->order.request_id;
     tokens.n_ids = 1;
     tokens.ids = &id;
-    if (say(rank, LONGHAUL__V1__WORKER_MESSAGE__KIND_TOKENS, &tokens) != STATUS_OK)
+    if (say(rank, LONGHAUL__CONTROL__V1__WORKER_MESSAGE__KIND_TOKENS, &tokens) != STATUS_OK)
         end_with(rank, STATUS_UNAVAILABLE, status_message());
 }
 
@@ -348,12 +349,12 @@ static void tell_scores(void *context, int64_t first, const float *logprobs, int
     struct serve_rank *rank = context;
     for (int64_t done = 0; done < count; done += SCORES_A_MESSAGE) {
         int64_t left = count - done;
-        Longhaul__V1__RunScores scores = LONGHAUL__V1__RUN_SCORES__INIT;
+        Longhaul__Control__V1__RunScores scores = LONGHAUL__CONTROL__V1__RUN_SCORES__INIT;
         scores.request_id = rank->order.request_id;
         scores.first = first + done;
         scores.n_logprobs = (size_t)(left < SCORES_A_MESSAGE ? left : SCORES_A_MESSAGE);
         scores.logprobs = (float *)logprobs + done;
-        if (say(rank, LONGHAUL__V1__WORKER_MESSAGE__KIND_SCORES, &scores) != STATUS_OK)
+        if (say(rank, LONGHAUL__CONTROL__V1__WORKER_MESSAGE__KIND_SCORES, &scores) != STATUS_OK)
             end_with(rank, STATUS_UNAVAILABLE, status_message());
     }
 }
@@ -387,7 +388,7 @@ static enum status say_done(struct serve_rank *rank, char *request_id, enum stat
     set_parts(&report, result->part_seconds);
     report.peak_resident_bytes = process_memory_anonymous();
     report.base_bytes = rank->base_bytes;
-    Longhaul__V1__RunDone done = LONGHAUL__V1__RUN_DONE__INIT;
+    Longhaul__Control__V1__RunDone done = LONGHAUL__CONTROL__V1__RUN_DONE__INIT;
     done.request_id = request_id;
     done.status = (int32_t)status;
     done.message = status == STATUS_OK ? (char *)"" : (char *)status_message();
@@ -396,7 +397,7 @@ static enum status say_done(struct serve_rank *rank, char *request_id, enum stat
     done.decode_seconds = result->decode_seconds;
     done.stopped = result->stopped_by_id;
     done.report = &report;
-    return say(rank, LONGHAUL__V1__WORKER_MESSAGE__KIND_DONE, &done);
+    return say(rank, LONGHAUL__CONTROL__V1__WORKER_MESSAGE__KIND_DONE, &done);
 }
 
 /* ---- the rank ---- */
@@ -507,7 +508,7 @@ static enum status load(struct serve_rank *rank, const struct model *model)
     const struct memory_request *needs = engine_needs(engine);
     int64_t weights = engine_shape(engine)->weights_bytes;
     rank->base_bytes = base_bytes(rank, weights);
-    Longhaul__V1__Loaded loaded = LONGHAUL__V1__LOADED__INIT;
+    Longhaul__Control__V1__Loaded loaded = LONGHAUL__CONTROL__V1__LOADED__INIT;
     loaded.seconds = clock_seconds_since(begun_ns);
     loaded.weights_bytes = weights;
     loaded.memory_bytes = weights;
@@ -522,16 +523,16 @@ static enum status load(struct serve_rank *rank, const struct model *model)
     log_line(LOG_INFO, "ready", "%s %s load_seconds=%.2f weights_mib=%.1f base_mib=%.1f",
              engine_facts(engine), rank->transport->facts, loaded.seconds, (double)weights / 0x1p20,
              (double)rank->base_bytes / 0x1p20);
-    return say(rank, LONGHAUL__V1__WORKER_MESSAGE__KIND_LOADED, &loaded);
+    return say(rank, LONGHAUL__CONTROL__V1__WORKER_MESSAGE__KIND_LOADED, &loaded);
 }
 
 static void say_failed(struct serve_rank *rank, enum status status)
 {
-    Longhaul__V1__Failed failed = LONGHAUL__V1__FAILED__INIT;
+    Longhaul__Control__V1__Failed failed = LONGHAUL__CONTROL__V1__FAILED__INIT;
     failed.status = (int32_t)status;
     failed.message = (char *)status_message();
     /* It may well be the stream that failed. */
-    if (say(rank, LONGHAUL__V1__WORKER_MESSAGE__KIND_FAILED, &failed) != STATUS_OK)
+    if (say(rank, LONGHAUL__CONTROL__V1__WORKER_MESSAGE__KIND_FAILED, &failed) != STATUS_OK)
         log_line(LOG_WARN, "the coordinator could not be told", "reason=\"%s\"", status_message());
 }
 
@@ -555,8 +556,8 @@ static enum status live(struct serve_rank *rank, struct model **model)
 static enum status join(struct serve_rank *rank, struct rpc_client *client, struct model **model)
 {
     const struct rpc_stream_args args = {
-        .path = "/longhaul.v1.WorkerControl/Join",
-        .response = &longhaul__v1__coordinator_message__descriptor,
+        .path = "/longhaul.control.v1.WorkerControl/Join",
+        .response = &longhaul__control__v1__coordinator_message__descriptor,
     };
     enum status status = STATUS_OK;
     pthread_t listener;

@@ -6,8 +6,8 @@
 #include <stdint.h>
 
 #include "coordinator/cli/progress.h"
-#include "coordinator/id_list.h"
-#include "proto/inference.pb-c.h"
+#include "coordinator/text/id_list.h"
+#include "longhaul/v1/inference.pb-c.h"
 #include "proto/status.h"
 
 struct rpc_client;

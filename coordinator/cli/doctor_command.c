@@ -14,12 +14,12 @@
 
 #include <jansson.h>
 
-#include "coordinator/chat.h"
+#include "coordinator/text/chat.h"
 #include "coordinator/cli/commands.h"
 #include "coordinator/cli/console.h"
 #include "coordinator/cli/json_writer.h"
 #include "coordinator/cli/subprocess.h"
-#include "coordinator/tokenizer.h"
+#include "coordinator/text/tokenizer.h"
 #include "proto/flags.h"
 #include "proto/model/model.h"
 

@@ -9,7 +9,7 @@
 #include "coordinator/cli/prompt_input.h"
 #include "proto/config.h"
 #include "proto/flags.h"
-#include "proto/inference.pb-c.h"
+#include "longhaul/v1/inference.pb-c.h"
 
 enum { GENERATE_OPTIONS_ROWS = 13 };
 

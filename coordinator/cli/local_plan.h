@@ -5,7 +5,7 @@
 #include <stdint.h>
 
 #include "proto/config.h"
-#include "proto/inference.pb-c.h"
+#include "longhaul/v1/inference.pb-c.h"
 #include "proto/model/model.h"
 #include "proto/status.h"
 

@@ -5,7 +5,7 @@
 
 #include "proto/choice_message.h"
 #include "proto/config.h"
-#include "proto/inference.pb-c.h"
+#include "longhaul/v1/inference.pb-c.h"
 #include "proto/status.h"
 
 /* A message with its storage; `options` points into the rest. */

@@ -4,7 +4,7 @@
 #include <stddef.h>
 
 #include "coordinator/cli/json_writer.h"
-#include "proto/inference.pb-c.h"
+#include "longhaul/v1/inference.pb-c.h"
 
 /* "plan": {...}, or null. */
 void plan_report_json(struct json_writer *writer, const Longhaul__V1__PlanSummary *plan);

@@ -1,7 +1,7 @@
 /* A dry run's answer for people and for programs. */
 #pragma once
 
-#include "proto/inference.pb-c.h"
+#include "longhaul/v1/inference.pb-c.h"
 
 /* The summary, a line a worker, and what each keeps in memory. */
 void plan_table_print(const Longhaul__V1__PlanResponse *plan);

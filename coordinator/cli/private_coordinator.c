@@ -21,7 +21,7 @@
 #include "coordinator/cli/console.h"
 #include "coordinator/cli/interrupt.h"
 #include "coordinator/cli/subprocess.h"
-#include "proto/inference.pb-c.h"
+#include "longhaul/v1/inference.pb-c.h"
 #include "proto/rpc/rpc_client.h"
 
 enum {

@@ -4,7 +4,7 @@
 
 #include <stdbool.h>
 
-#include "proto/inference.pb-c.h"
+#include "longhaul/v1/inference.pb-c.h"
 
 struct progress {
     bool verbose;         /* the plan is told too, terminal or not */

@@ -5,11 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "coordinator/chat.h"
+#include "coordinator/text/chat.h"
 #include "coordinator/cli/text_file.h"
 #include "coordinator/prompt.h"
-#include "coordinator/tokenizer.h"
-#include "coordinator/utf8.h"
+#include "coordinator/text/tokenizer.h"
+#include "coordinator/text/utf8.h"
 
 enum status prompt_input_read(struct prompt_input *prompt, const char *path, const char *question,
                               bool raw)

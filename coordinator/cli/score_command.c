@@ -13,7 +13,7 @@
 #include "coordinator/cli/progress.h"
 #include "coordinator/cli/prompt_input.h"
 #include "coordinator/cli/text_file.h"
-#include "coordinator/id_list.h"
+#include "coordinator/text/id_list.h"
 #include "proto/flags.h"
 
 static const char program[] = "longhaul score";

@@ -6,7 +6,7 @@
 #include "coordinator/cli/console.h"
 #include "coordinator/cli/json_writer.h"
 #include "coordinator/cli/text_file.h"
-#include "coordinator/tokenizer.h"
+#include "coordinator/text/tokenizer.h"
 #include "proto/flags.h"
 #include "proto/model/model.h"
 

@@ -2,7 +2,7 @@
  * always the adjacent pair of lowest rank, leftmost on ties, without ever scanning a word twice: a
  * heap of (rank, place) in which entries that were overtaken are recognised and dropped.
  */
-#include "coordinator/bpe.h"
+#include "coordinator/text/bpe.h"
 
 #include <assert.h>
 #include <stdbool.h>

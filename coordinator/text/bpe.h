@@ -4,7 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "coordinator/id_list.h"
+#include "coordinator/text/id_list.h"
 #include "proto/status.h"
 
 struct bpe;

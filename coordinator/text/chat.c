@@ -1,15 +1,15 @@
 /* Owns a conversation's way to ids. Promises those that the model's own template gives, for the
  * forms that chat_form.h knows, and nothing for any other.
  */
-#include "coordinator/chat.h"
+#include "coordinator/text/chat.h"
 
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "coordinator/chat_form.h"
-#include "coordinator/utf8.h"
+#include "coordinator/text/chat_form.h"
+#include "coordinator/text/utf8.h"
 #include "proto/model/vocab.h"
 
 enum { NONE = -1, QUOTED_BYTES = 60 };

@@ -6,7 +6,7 @@
 
 #include <stddef.h>
 
-#include "coordinator/tokenizer.h"
+#include "coordinator/text/tokenizer.h"
 #include "proto/status.h"
 
 struct chat;

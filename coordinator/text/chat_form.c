@@ -1,11 +1,11 @@
 /* Owns what is known of templates. Promises that a template is taken for a form only where it is
  * that form's text, tag by tag, from beginning to end. */
-#include "coordinator/chat_form.h"
+#include "coordinator/text/chat_form.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "coordinator/chat_template.h"
+#include "coordinator/text/chat_template.h"
 
 enum { QUOTED_BYTES = 60 };
 

@@ -1,7 +1,7 @@
 /* Owns the reading of a template's tags. Promises that what it leaves out, nothing writes for a
  * conversation of system, user and assistant messages without tools; a template that is not well
  * formed comes out as something that equals no known one. */
-#include "coordinator/chat_template.h"
+#include "coordinator/text/chat_template.h"
 
 #include <ctype.h>
 #include <stdbool.h>

@@ -2,12 +2,12 @@
  * together, is UTF-8 and the same however the text was cut into tokens: the first stop string to be
  * complete ends it, of two that are complete at the same byte the longer.
  */
-#include "coordinator/detokenizer.h"
+#include "coordinator/text/detokenizer.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "coordinator/utf8.h"
+#include "coordinator/text/utf8.h"
 
 static enum status check_stops(const struct detokenizer_stop *stops, size_t stop_count,
                                size_t *bytes)

@@ -11,7 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "coordinator/tokenizer.h"
+#include "coordinator/text/tokenizer.h"
 #include "proto/status.h"
 
 enum { DETOKENIZER_STOPS_MAX = 16, DETOKENIZER_STOP_BYTES_MAX = 256 };

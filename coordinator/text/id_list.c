@@ -1,5 +1,5 @@
 /* Owns the growth of a list of ids. Promises that a failed call leaves the list as it was. */
-#include "coordinator/id_list.h"
+#include "coordinator/text/id_list.h"
 
 #include <stdlib.h>
 

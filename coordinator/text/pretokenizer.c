@@ -7,7 +7,7 @@
  * 15 to 17 added. tests/unit/ tokenizer_test.c pins a sample; all 1,112,064 code points were
  * compared (docs/tokenizer.md).
  */
-#include "coordinator/pretokenizer.h"
+#include "coordinator/text/pretokenizer.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -2,7 +2,7 @@
  * count has bytes, possibly none, and that a token that is not spelt in the alphabet stands for its
  * spelling itself, as PyPI `tokenizers` decodes it.
  */
-#include "coordinator/token_table.h"
+#include "coordinator/text/token_table.h"
 
 #include <assert.h>
 #include <stdlib.h>

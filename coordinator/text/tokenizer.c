@@ -2,17 +2,17 @@
  * PyPI `tokenizers`, and that without TOKENIZER_CONTROL no text whatsoever comes out as a control
  * token.
  */
-#include "coordinator/tokenizer.h"
+#include "coordinator/text/tokenizer.h"
 
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "coordinator/bpe.h"
-#include "coordinator/pretokenizer.h"
-#include "coordinator/token_table.h"
-#include "coordinator/utf8.h"
-#include "coordinator/whole_tokens.h"
+#include "coordinator/text/bpe.h"
+#include "coordinator/text/pretokenizer.h"
+#include "coordinator/text/token_table.h"
+#include "coordinator/text/utf8.h"
+#include "coordinator/text/whole_tokens.h"
 #include "proto/model/vocab.h"
 
 enum { NONE = -1, STOPS_MAX = VOCAB_ENDS_MAX + 4 };

@@ -1,5 +1,5 @@
 /* Text to token ids and back, from the vocabulary in a model file: byte-level BPE ("gpt2") with one
- * of the pre-tokenizers that coordinator/pretokenizer.h names.
+ * of the pre-tokenizers that coordinator/text/pretokenizer.h names.
  *
  * A tokenizer does not change after it was created: any number of threads may use one.
  */
@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "coordinator/id_list.h"
+#include "coordinator/text/id_list.h"
 #include "proto/status.h"
 
 struct tokenizer;

@@ -1,11 +1,11 @@
 /* Owns the list of tokens that are matched whole. Promises leftmost, then longest, as PyPI
  * `tokenizers` matches. */
-#include "coordinator/whole_tokens.h"
+#include "coordinator/text/whole_tokens.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "coordinator/token_table.h"
+#include "coordinator/text/token_table.h"
 
 struct entry {
     const char *text;

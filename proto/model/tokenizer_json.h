@@ -1,8 +1,8 @@
 /* The vocabulary in a tokenizer.json and the files beside it.
  *
- * Byte-level BPE only, with the pre-tokenizers that coordinator/pretokenizer.c knows. Every part of
- * the file that shapes ids is either one that is known, by exact comparison, or refused by its
- * name.
+ * Byte-level BPE only, with the pre-tokenizers that coordinator/text/pretokenizer.c knows. Every
+ * part of the file that shapes ids is either one that is known, by exact comparison, or refused by
+ * its name.
  */
 #pragma once
 

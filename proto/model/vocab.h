@@ -1,6 +1,7 @@
 /* A tokenizer's data, as the model holds it. What the parts mean is the tokenizer's business
- * (coordinator/tokenizer.c); here they are only checked: UTF-8, lengths that agree, ids inside the
- * vocabulary. Every pointer is a view that lives as long as the vocabulary and the model's files.
+ * (coordinator/text/tokenizer.c); here they are only checked: UTF-8, lengths that agree, ids inside
+ * the vocabulary. Every pointer is a view that lives as long as the vocabulary and the model's
+ * files.
  */
 #pragma once
 

@@ -6,8 +6,8 @@
 #include "coordinator/sampling_request.h"
 #include "grpc/reflection/v1/reflection.pb-c.h"
 #include "proto/choice_message.h"
-#include "proto/control.pb-c.h"
-#include "proto/inference.pb-c.h"
+#include "longhaul/control/v1/control.pb-c.h"
+#include "longhaul/v1/inference.pb-c.h"
 #include "proto/rpc/rpc_message.h"
 #include "tests/fuzz/fuzz.h"
 
@@ -15,8 +15,8 @@ static const ProtobufCMessageDescriptor *const kinds[] = {
     &longhaul__v1__generate_request__descriptor,
     &longhaul__v1__score_request__descriptor,
     &longhaul__v1__plan_request__descriptor,
-    &longhaul__v1__worker_message__descriptor,
-    &longhaul__v1__coordinator_message__descriptor,
+    &longhaul__control__v1__worker_message__descriptor,
+    &longhaul__control__v1__coordinator_message__descriptor,
     &grpc__reflection__v1__server_reflection_request__descriptor,
 };
 
@@ -35,13 +35,14 @@ static size_t seed_run(uint8_t *data)
     int32_t ids[] = {1, 2, 300, 70000};
     struct choice_message message;
     choice_message_set(&message, &choice);
-    Longhaul__V1__Run run = LONGHAUL__V1__RUN__INIT;
+    Longhaul__Control__V1__Run run = LONGHAUL__CONTROL__V1__RUN__INIT;
     run.request_id = (char *)"r1";
     run.choice = &message.message;
     run.n_token_ids = 4;
     run.token_ids = ids;
-    Longhaul__V1__CoordinatorMessage outer = LONGHAUL__V1__COORDINATOR_MESSAGE__INIT;
-    outer.kind_case = LONGHAUL__V1__COORDINATOR_MESSAGE__KIND_RUN;
+    Longhaul__Control__V1__CoordinatorMessage outer =
+        LONGHAUL__CONTROL__V1__COORDINATOR_MESSAGE__INIT;
+    outer.kind_case = LONGHAUL__CONTROL__V1__COORDINATOR_MESSAGE__KIND_RUN;
     outer.run = &run;
     data[0] = 4;
     return 1 + protobuf_c_message_pack(&outer.base, data + 1);
@@ -79,17 +80,17 @@ static void read_message(const ProtobufCMessage *message)
 {
     if (message->descriptor == &longhaul__v1__generate_request__descriptor) {
         const Longhaul__V1__GenerateRequest *request = (const void *)message;
-        Longhaul__V1__RunSampling sampling;
+        Longhaul__Control__V1__RunSampling sampling;
         struct status_details details = {0};
         if (sampling_request_read(&sampling, &details, request->sampling) != STATUS_OK &&
             !details.field)
             abort();
     }
-    if (message->descriptor == &longhaul__v1__coordinator_message__descriptor) {
-        const Longhaul__V1__CoordinatorMessage *outer = (const void *)message;
+    if (message->descriptor == &longhaul__control__v1__coordinator_message__descriptor) {
+        const Longhaul__Control__V1__CoordinatorMessage *outer = (const void *)message;
         struct choice choice;
-        if (outer->kind_case == LONGHAUL__V1__COORDINATOR_MESSAGE__KIND_RUN && outer->run->choice &&
-            choice_message_get(&choice, outer->run->choice) == STATUS_OK &&
+        if (outer->kind_case == LONGHAUL__CONTROL__V1__COORDINATOR_MESSAGE__KIND_RUN &&
+            outer->run->choice && choice_message_get(&choice, outer->run->choice) == STATUS_OK &&
             choice_check(&choice) != STATUS_OK)
             abort();
     }

@@ -6,10 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "coordinator/chat.h"
-#include "coordinator/detokenizer.h"
-#include "coordinator/tokenizer.h"
-#include "coordinator/utf8.h"
+#include "coordinator/text/chat.h"
+#include "coordinator/text/detokenizer.h"
+#include "coordinator/text/tokenizer.h"
+#include "coordinator/text/utf8.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/support/tiny_vocab.h"
 

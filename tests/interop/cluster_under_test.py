@@ -13,14 +13,14 @@ BIN, TESTS, SOURCE = sys.argv[1:4]
 FOLDER = tempfile.mkdtemp(prefix="longhaul-interop-")
 atexit.register(shutil.rmtree, FOLDER, ignore_errors=True)
 MODEL = os.path.join(FOLDER, "tiny.gguf")
-PROTOS = ["proto/inference.proto", "proto/control.proto"]
+PROTOS = ["longhaul/v1/inference.proto", "longhaul/control/v1/control.proto"]
 SYSTEM_PROTOS = ["grpc/health/v1/health.proto", "grpc/reflection/v1alpha/reflection.proto"]
 
 
 def prepare():
     stubs = os.path.join(FOLDER, "stubs")
     os.mkdir(stubs)
-    subprocess.run(["protoc", "-I", SOURCE, "--python_out", stubs, *PROTOS], check=True)
+    subprocess.run(["protoc", "-I", os.path.join(SOURCE, "proto"), "--python_out", stubs, *PROTOS], check=True)
     # Beside the package grpc itself, so under a folder of its own.
     system = os.path.join(FOLDER, "system")
     for proto in SYSTEM_PROTOS:
@@ -37,7 +37,7 @@ prepare()
 import grpc  # noqa: E402
 import health_pb2  # noqa: E402
 import reflection_pb2  # noqa: E402
-from proto import inference_pb2 as pb  # noqa: E402
+from longhaul.v1 import inference_pb2 as pb  # noqa: E402
 
 INFERENCE = "/longhaul.v1.Inference/"
 

@@ -298,7 +298,7 @@ class Others(ClusterTest):
             response_deserializer=reflection_pb2.ServerReflectionResponse.FromString)
         answers = list(call(iter(requests), timeout=10))
         names = {service.name for service in answers[0].list_services_response.service}
-        self.assertLessEqual({"longhaul.v1.Inference", "longhaul.v1.WorkerControl",
+        self.assertLessEqual({"longhaul.v1.Inference", "longhaul.control.v1.WorkerControl",
                               "grpc.health.v1.Health"}, names)
         files = answers[1].file_descriptor_response.file_descriptor_proto
         described = descriptor_pb2.FileDescriptorProto.FromString(files[0])

@@ -14,7 +14,7 @@
 #include "proto/choice_message.h"
 #include "proto/clock.h"
 #include "proto/config.h"
-#include "proto/control.pb-c.h"
+#include "longhaul/control/v1/control.pb-c.h"
 #include "proto/flags.h"
 #include "proto/model/digest.h"
 #include "proto/model/model.h"
@@ -44,9 +44,10 @@ struct fake {
     uint32_t hash;
 };
 
-static enum status say(struct fake *fake, Longhaul__V1__WorkerMessage__KindCase kind, void *body)
+static enum status say(struct fake *fake, Longhaul__Control__V1__WorkerMessage__KindCase kind,
+                       void *body)
 {
-    Longhaul__V1__WorkerMessage message = LONGHAUL__V1__WORKER_MESSAGE__INIT;
+    Longhaul__Control__V1__WorkerMessage message = LONGHAUL__CONTROL__V1__WORKER_MESSAGE__INIT;
     message.kind_case = kind;
     message.hello = body; /* every member of the oneof is a pointer */
     return rpc_stream_write(fake->stream, &message.base);
@@ -56,7 +57,7 @@ static enum status say_hello(struct fake *fake)
 {
     char reference[] = "reference", fast[] = "fake_fast";
     char *kernels[] = {fast, reference};
-    Longhaul__V1__Hello hello = LONGHAUL__V1__HELLO__INIT;
+    Longhaul__Control__V1__Hello hello = LONGHAUL__CONTROL__V1__HELLO__INIT;
     hello.version = (char *)options.version;
     hello.group_id = (char *)options.group;
     hello.rank = fake->rank;
@@ -70,7 +71,7 @@ static enum status say_hello(struct fake *fake)
     hello.kernels = kernels;
     hello.transport = (char *)"loopback";
     hello.shared_memory_bus = true;
-    return say(fake, LONGHAUL__V1__WORKER_MESSAGE__KIND_HELLO, &hello);
+    return say(fake, LONGHAUL__CONTROL__V1__WORKER_MESSAGE__KIND_HELLO, &hello);
 }
 
 static enum status beat(struct fake *fake)
@@ -78,11 +79,11 @@ static enum status beat(struct fake *fake)
     if (clock_now_ns() < fake->beat_ns)
         return STATUS_OK;
     fake->beat_ns = clock_after_ms(BEAT_MS);
-    Longhaul__V1__Heartbeat heartbeat = LONGHAUL__V1__HEARTBEAT__INIT;
+    Longhaul__Control__V1__Heartbeat heartbeat = LONGHAUL__CONTROL__V1__HEARTBEAT__INIT;
     heartbeat.busy = fake->request_id[0] != 0;
     heartbeat.request_id = fake->request_id;
     heartbeat.work_age_seconds = (double)options.work_age;
-    return say(fake, LONGHAUL__V1__WORKER_MESSAGE__KIND_HEARTBEAT, &heartbeat);
+    return say(fake, LONGHAUL__CONTROL__V1__WORKER_MESSAGE__KIND_HEARTBEAT, &heartbeat);
 }
 
 static enum status load(struct fake *fake)
@@ -90,12 +91,12 @@ static enum status load(struct fake *fake)
     if (fake->loaded || clock_now_ns() < fake->loaded_ns)
         return STATUS_OK;
     fake->loaded = true;
-    Longhaul__V1__Loaded loaded = LONGHAUL__V1__LOADED__INIT;
+    Longhaul__Control__V1__Loaded loaded = LONGHAUL__CONTROL__V1__LOADED__INIT;
     loaded.seconds = 0.25;
     loaded.weights_bytes = 1000;
     loaded.cache = LONGHAUL__V1__CACHE_TYPE__CACHE_TYPE_F32;
     loaded.logit_rows = 1;
-    return say(fake, LONGHAUL__V1__WORKER_MESSAGE__KIND_LOADED, &loaded);
+    return say(fake, LONGHAUL__CONTROL__V1__WORKER_MESSAGE__KIND_LOADED, &loaded);
 }
 
 static enum status say_done(struct fake *fake, enum status status, const char *sentence)
@@ -103,7 +104,7 @@ static enum status say_done(struct fake *fake, enum status status, const char *s
     Longhaul__V1__RankReport report = LONGHAUL__V1__RANK_REPORT__INIT;
     report.rank = fake->rank;
     report.sent_bytes = 100 + fake->rank;
-    Longhaul__V1__RunDone done = LONGHAUL__V1__RUN_DONE__INIT;
+    Longhaul__Control__V1__RunDone done = LONGHAUL__CONTROL__V1__RUN_DONE__INIT;
     done.request_id = fake->request_id;
     done.status = (int32_t)status;
     done.message = (char *)sentence;
@@ -111,7 +112,7 @@ static enum status say_done(struct fake *fake, enum status status, const char *s
     done.prefill_seconds = 0.02;
     done.report = &report;
     done.stopped = status == STATUS_OK && options.stop_after && fake->told == options.stop_after;
-    enum status sent = say(fake, LONGHAUL__V1__WORKER_MESSAGE__KIND_DONE, &done);
+    enum status sent = say(fake, LONGHAUL__CONTROL__V1__WORKER_MESSAGE__KIND_DONE, &done);
     fake->request_id[0] = 0;
     return sent;
 }
@@ -119,7 +120,7 @@ static enum status say_done(struct fake *fake, enum status status, const char *s
 static enum status say_scores(struct fake *fake)
 {
     float logprobs[SCORES_A_MESSAGE];
-    Longhaul__V1__RunScores scores = LONGHAUL__V1__RUN_SCORES__INIT;
+    Longhaul__Control__V1__RunScores scores = LONGHAUL__CONTROL__V1__RUN_SCORES__INIT;
     scores.request_id = fake->request_id;
     scores.logprobs = logprobs;
     for (int64_t first = 0; first < fake->prompt_tokens - 1 && fake->rank == 0;) {
@@ -127,17 +128,17 @@ static enum status say_scores(struct fake *fake)
         for (scores.n_logprobs = 0;
              scores.n_logprobs < SCORES_A_MESSAGE && first < fake->prompt_tokens - 1; first++)
             logprobs[scores.n_logprobs++] = -(float)(first % 7 + 1);
-        TRY(say(fake, LONGHAUL__V1__WORKER_MESSAGE__KIND_SCORES, &scores));
+        TRY(say(fake, LONGHAUL__CONTROL__V1__WORKER_MESSAGE__KIND_SCORES, &scores));
     }
     return say_done(fake, STATUS_OK, "");
 }
 
 static enum status say_progress(struct fake *fake)
 {
-    Longhaul__V1__RunProgress progress = LONGHAUL__V1__RUN_PROGRESS__INIT;
+    Longhaul__Control__V1__RunProgress progress = LONGHAUL__CONTROL__V1__RUN_PROGRESS__INIT;
     progress.request_id = fake->request_id;
     progress.tokens_done = progress.tokens_total = fake->prompt_tokens;
-    return say(fake, LONGHAUL__V1__WORKER_MESSAGE__KIND_PROGRESS, &progress);
+    return say(fake, LONGHAUL__CONTROL__V1__WORKER_MESSAGE__KIND_PROGRESS, &progress);
 }
 
 /* The next step of the running request, when it is due. */
@@ -153,7 +154,7 @@ static enum status step(struct fake *fake)
         return say_scores(fake);
     fake->hash = fake->hash * 1664525u + 1013904223u;
     int32_t id = TINY_MODEL_BYTE_0 + 'a' + (int32_t)(fake->hash >> 16) % 26;
-    Longhaul__V1__RunTokens tokens = LONGHAUL__V1__RUN_TOKENS__INIT;
+    Longhaul__Control__V1__RunTokens tokens = LONGHAUL__CONTROL__V1__RUN_TOKENS__INIT;
     tokens.request_id = fake->request_id;
     tokens.n_ids = 1;
     tokens.ids = &id;
@@ -162,20 +163,20 @@ static enum status step(struct fake *fake)
     if (fake->told == options.stop_after)
         id = TINY_MODEL_IM_END;
     if (fake->rank == 0)
-        TRY(say(fake, LONGHAUL__V1__WORKER_MESSAGE__KIND_TOKENS, &tokens));
+        TRY(say(fake, LONGHAUL__CONTROL__V1__WORKER_MESSAGE__KIND_TOKENS, &tokens));
     if (fake->told == fake->max_tokens || fake->told == options.stop_after)
         return say_done(fake, STATUS_OK, "");
     return STATUS_OK;
 }
 
-static enum status begin(struct fake *fake, const Longhaul__V1__Run *run)
+static enum status begin(struct fake *fake, const Longhaul__Control__V1__Run *run)
 {
     struct choice choice;
     TRY(choice_message_get(&choice, run->choice));
     if (choice.workers != options.size)
         return fail(STATUS_INTERNAL, "the choice is for %d ranks", choice.workers);
     snprintf(fake->request_id, sizeof fake->request_id, "%s", run->request_id);
-    fake->is_score = run->kind == LONGHAUL__V1__RUN_KIND__RUN_KIND_SCORE;
+    fake->is_score = run->kind == LONGHAUL__CONTROL__V1__RUN_KIND__RUN_KIND_SCORE;
     fake->prompt_tokens = (int64_t)run->n_token_ids;
     fake->max_tokens = run->max_tokens;
     fake->told = 0;
@@ -186,16 +187,16 @@ static enum status begin(struct fake *fake, const Longhaul__V1__Run *run)
     return STATUS_OK;
 }
 
-static enum status obey(struct fake *fake, const Longhaul__V1__CoordinatorMessage *message)
+static enum status obey(struct fake *fake, const Longhaul__Control__V1__CoordinatorMessage *message)
 {
     switch (message->kind_case) {
-    case LONGHAUL__V1__COORDINATOR_MESSAGE__KIND_RUN:
+    case LONGHAUL__CONTROL__V1__COORDINATOR_MESSAGE__KIND_RUN:
         return begin(fake, message->run);
-    case LONGHAUL__V1__COORDINATOR_MESSAGE__KIND_CANCEL:
+    case LONGHAUL__CONTROL__V1__COORDINATOR_MESSAGE__KIND_CANCEL:
         if (options.stuck || strcmp(message->cancel->request_id, fake->request_id) != 0)
             return STATUS_OK;
         return say_done(fake, STATUS_CANCELLED, message->cancel->reason);
-    case LONGHAUL__V1__COORDINATOR_MESSAGE__KIND_STOP:
+    case LONGHAUL__CONTROL__V1__COORDINATOR_MESSAGE__KIND_STOP:
         return fail(STATUS_CANCELLED, "%s", message->stop->reason);
     default:
         return STATUS_OK;
@@ -226,9 +227,9 @@ static struct rpc_client *client;
 static void *run_rank(void *argument)
 {
     struct fake fake = {.rank = (int)(intptr_t)argument};
-    const struct rpc_stream_args args = {.path = "/longhaul.v1.WorkerControl/Join",
-                                         .response =
-                                             &longhaul__v1__coordinator_message__descriptor};
+    const struct rpc_stream_args args = {
+        .path = "/longhaul.control.v1.WorkerControl/Join",
+        .response = &longhaul__control__v1__coordinator_message__descriptor};
     enum status status = rpc_stream_open(&fake.stream, client, &args);
     if (status == STATUS_OK)
         status = live(&fake);

@@ -6,8 +6,8 @@
 #include <jansson.h>
 #include <stdlib.h>
 
-#include "coordinator/chat.h"
-#include "coordinator/tokenizer.h"
+#include "coordinator/text/chat.h"
+#include "coordinator/text/tokenizer.h"
 #include "proto/model/vocab_gguf.h"
 #include "tests/support/gguf_writer.h"
 

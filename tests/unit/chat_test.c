@@ -4,7 +4,7 @@
 
 #include <stdio.h>
 
-#include "coordinator/chat.h"
+#include "coordinator/text/chat.h"
 #include "tests/support/tiny_vocab.h"
 
 #define LOOP "{% for message in messages %}"

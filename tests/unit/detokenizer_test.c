@@ -1,7 +1,7 @@
 /* Ids of an answer to text, piece by piece. */
 #include "tests/support/unit.h"
 
-#include "coordinator/detokenizer.h"
+#include "coordinator/text/detokenizer.h"
 #include "tests/support/tiny_vocab.h"
 
 enum { OUT_BYTES = 256 };

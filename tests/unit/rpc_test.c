@@ -9,8 +9,8 @@
 #include "grpc/health/v1/health.pb-c.h"
 #include "grpc/reflection/v1/reflection.pb-c.h"
 #include "proto/clock.h"
-#include "proto/control.pb-c.h"
-#include "proto/inference.pb-c.h"
+#include "longhaul/control/v1/control.pb-c.h"
+#include "longhaul/v1/inference.pb-c.h"
 #include "proto/rpc/descriptors.h"
 #include "proto/rpc/health.h"
 #include "proto/rpc/reflection.h"
@@ -81,11 +81,12 @@ static enum status join(struct rpc_call *call, const ProtobufCMessage *none, voi
         TRY(rpc_call_read(call, &message, 300));
         if (!message)
             return STATUS_OK;
-        const Longhaul__V1__WorkerMessage *from = (const void *)message;
-        Longhaul__V1__Welcome welcome = LONGHAUL__V1__WELCOME__INIT;
+        const Longhaul__Control__V1__WorkerMessage *from = (const void *)message;
+        Longhaul__Control__V1__Welcome welcome = LONGHAUL__CONTROL__V1__WELCOME__INIT;
         welcome.heartbeat_ms = from->hello->rank;
-        Longhaul__V1__CoordinatorMessage to = LONGHAUL__V1__COORDINATOR_MESSAGE__INIT;
-        to.kind_case = LONGHAUL__V1__COORDINATOR_MESSAGE__KIND_WELCOME;
+        Longhaul__Control__V1__CoordinatorMessage to =
+            LONGHAUL__CONTROL__V1__COORDINATOR_MESSAGE__INIT;
+        to.kind_case = LONGHAUL__CONTROL__V1__COORDINATOR_MESSAGE__KIND_WELCOME;
         to.welcome = &welcome;
         TRY(rpc_call_write(call, &to.base));
     }
@@ -99,8 +100,9 @@ static struct rpc_method methods[4 + HEALTH_METHODS + REFLECTION_METHODS] = {
      RPC_MESSAGE_BYTES_MAX, generate, NULL},
     {INFERENCE, "GetCluster", &longhaul__v1__get_cluster_request__descriptor, false,
      RPC_SMALL_MESSAGE_BYTES_MAX, refuse, NULL},
-    {"longhaul.v1.WorkerControl", "Join", &longhaul__v1__worker_message__descriptor, true,
-     RPC_SMALL_MESSAGE_BYTES_MAX, join, NULL},
+    {"longhaul.control.v1.WorkerControl", "Join",
+     &longhaul__control__v1__worker_message__descriptor, true, RPC_SMALL_MESSAGE_BYTES_MAX, join,
+     NULL},
 };
 
 static int start(void **state)
@@ -184,21 +186,21 @@ static void a_stream_arrives_whole_and_in_order(void **state)
 static void both_sides_of_a_stream_may_talk(void **state)
 {
     (void)state;
-    const struct rpc_stream_args args = {.path = "/longhaul.v1.WorkerControl/Join",
-                                         .response =
-                                             &longhaul__v1__coordinator_message__descriptor};
+    const struct rpc_stream_args args = {
+        .path = "/longhaul.control.v1.WorkerControl/Join",
+        .response = &longhaul__control__v1__coordinator_message__descriptor};
     struct rpc_stream *stream = NULL;
     assert_int_equal(rpc_stream_open(&stream, client, &args), STATUS_OK);
     for (int rank = 1; rank < 20; rank++) {
-        Longhaul__V1__Hello hello = LONGHAUL__V1__HELLO__INIT;
+        Longhaul__Control__V1__Hello hello = LONGHAUL__CONTROL__V1__HELLO__INIT;
         hello.rank = rank;
-        Longhaul__V1__WorkerMessage from = LONGHAUL__V1__WORKER_MESSAGE__INIT;
-        from.kind_case = LONGHAUL__V1__WORKER_MESSAGE__KIND_HELLO;
+        Longhaul__Control__V1__WorkerMessage from = LONGHAUL__CONTROL__V1__WORKER_MESSAGE__INIT;
+        from.kind_case = LONGHAUL__CONTROL__V1__WORKER_MESSAGE__KIND_HELLO;
         from.hello = &hello;
         assert_int_equal(rpc_stream_write(stream, &from.base), STATUS_OK);
         const ProtobufCMessage *message = NULL;
         assert_int_equal(rpc_stream_read(stream, &message, 5000), STATUS_OK);
-        const Longhaul__V1__CoordinatorMessage *to = (const void *)message;
+        const Longhaul__Control__V1__CoordinatorMessage *to = (const void *)message;
         assert_int_equal(to->welcome->heartbeat_ms, rank);
     }
     rpc_stream_half_close(stream);
@@ -209,9 +211,9 @@ static void both_sides_of_a_stream_may_talk(void **state)
 static void a_silent_peer_ends_a_bounded_read(void **state)
 {
     (void)state;
-    const struct rpc_stream_args args = {.path = "/longhaul.v1.WorkerControl/Join",
-                                         .response =
-                                             &longhaul__v1__coordinator_message__descriptor};
+    const struct rpc_stream_args args = {
+        .path = "/longhaul.control.v1.WorkerControl/Join",
+        .response = &longhaul__control__v1__coordinator_message__descriptor};
     struct rpc_stream *stream = NULL;
     assert_int_equal(rpc_stream_open(&stream, client, &args), STATUS_OK);
     const ProtobufCMessage *message = NULL;
@@ -462,7 +464,7 @@ static void reflection_lists_services_and_files(void **state)
     request.message_request_case =
         GRPC__REFLECTION__V1__SERVER_REFLECTION_REQUEST__MESSAGE_REQUEST_FILE_CONTAINING_SYMBOL;
     const ProtobufCMessage *message = NULL;
-    request.file_containing_symbol = (char *)"longhaul.v1.WorkerControl.Join";
+    request.file_containing_symbol = (char *)"longhaul.control.v1.WorkerControl.Join";
     assert_int_equal(rpc_stream_write(stream, &request.base), STATUS_OK);
     assert_int_equal(rpc_stream_read(stream, &message, 5000), STATUS_OK);
     const Grpc__Reflection__V1__ServerReflectionResponse *response = (const void *)message;
@@ -495,8 +497,8 @@ static bool recurs(const ProtobufCMessageDescriptor *descriptor,
 static void no_message_contains_itself(void **state)
 {
     (void)state;
-    const ProtobufCServiceDescriptor *services[] = {&longhaul__v1__inference__descriptor,
-                                                    &longhaul__v1__worker_control__descriptor};
+    const ProtobufCServiceDescriptor *services[] = {
+        &longhaul__v1__inference__descriptor, &longhaul__control__v1__worker_control__descriptor};
     const ProtobufCMessageDescriptor *way[33];
     int seen = 0;
     for (int s = 0; s < 2; s++) {

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "coordinator/tokenizer.h"
+#include "coordinator/text/tokenizer.h"
 #include "proto/model/tokenizer_json.h"
 #include "tests/support/random.h"
 #include "tests/support/tiny_directory.h"

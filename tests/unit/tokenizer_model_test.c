@@ -9,9 +9,9 @@
 #include <stdlib.h>
 #include <time.h>
 
-#include "coordinator/chat.h"
-#include "coordinator/detokenizer.h"
-#include "coordinator/tokenizer.h"
+#include "coordinator/text/chat.h"
+#include "coordinator/text/detokenizer.h"
+#include "coordinator/text/tokenizer.h"
 #include "proto/model/vocab_gguf.h"
 
 enum { MESSAGES_MAX = 8, PROSE_BYTES = 1 << 20, PROSE_SECONDS_MAX = 10 };

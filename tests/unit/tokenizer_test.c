@@ -5,9 +5,9 @@
 #include <stdlib.h>
 #include <time.h>
 
-#include "coordinator/pretokenizer.h"
-#include "coordinator/tokenizer.h"
-#include "coordinator/utf8.h"
+#include "coordinator/text/pretokenizer.h"
+#include "coordinator/text/tokenizer.h"
+#include "coordinator/text/utf8.h"
 #include "tests/support/tiny_vocab.h"
 
 enum { HOSTILE_BYTES = 4 << 20, HOSTILE_SECONDS_MAX = 30 };

@@ -104,9 +104,9 @@ struct transport {
                          gather=shared" */
     struct transport_counters counters;
     const struct transport_ops *ops;
-    struct board *board; /* progress, abort flag and hint of all ranks */
+    struct board *board;         /* progress, abort flag and hint of all ranks */
     _Atomic uint64_t silence_ns; /* read by threads that watch, too */
-    struct transport *driver; /* drives this one while it waits; NULL: it drives itself */
+    struct transport *driver;    /* drives this one while it waits; NULL: it drives itself */
 };
 
 static inline MUST_CHECK enum status transport_send(struct transport *t, int peer,
