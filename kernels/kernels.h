@@ -2,9 +2,9 @@
  * state.
  *
  * A variant is a whole: its operand and cache types, its packed weight layout and its sums' order
- * belong together, and all ranks of a group use the same one ("Sameness", DESIGN 4). `reference` is
- * the plainest code that is right and runs anywhere. A faster variant starts as a copy of the next
- * slower one and overwrites what it does better.
+ * belong together, and all ranks of a group use the same one (docs/architecture.md, "The same
+ * bits"). `reference` is the plainest code that is right and runs anywhere. A faster variant starts
+ * as a copy of the next slower one and overwrites what it does better.
  *
  * | variant      | operands        | cache          | needs                  |
  * | reference    | float32         | float32        | any CPU                |

@@ -1,5 +1,5 @@
-/* The long-context methods: how they are spelt, their parameters, and their bands (spec:
- * methods.md 1.1, 2.1, 7). */
+/* The long-context methods: how they are spelt, their parameters, and their bands
+ * (docs/methods.md). */
 #pragma once
 
 #include <stdint.h>

@@ -1,5 +1,5 @@
-/* "Sameness" (DESIGN 4): the same bits for any number of workers and threads, any partition and any
- * stages with sharded queries; within rounding for ring, replicated queries and decode. And the
+/* "The same bits" (docs/architecture.md): for any number of workers and threads, any partition and
+ * any stages with sharded queries; within rounding for ring, replicated queries and decode. And the
  * accounts: bytes and memory as planned. On a small model with random weights, by loopback. */
 #include <math.h>
 #include <stdio.h>

@@ -1,5 +1,5 @@
 /* Seeded random inputs of the plan's tests, and the definition of visibility they are judged by,
- * written from spec/methods.md 4.1 pair by pair, without kernels/bands.c or proto/plan. */
+ * written from docs/methods.md pair by pair, without kernels/bands.c or proto/plan. */
 #pragma once
 
 #include <stdbool.h>

@@ -1,4 +1,4 @@
-/* The planner's decisions, its refusals, and its byte formulas against spec/distribution.md 7. */
+/* The planner's decisions, its refusals, and its byte formulas against docs/methods.md. */
 #include "tests/support/unit.h"
 
 #include <stdio.h>
@@ -310,8 +310,8 @@ static double mean_received_mb(const struct cost costs[8])
     return bytes / 1e6;
 }
 
-/* spec/distribution.md 7.1, 128k tokens, N = 8, per layer; the diagonal is the difference from its
- * asymptotic rows. */
+/* The table of bytes in docs/methods.md: 128k tokens, N = 8, per layer; the diagonal panels are the
+ * difference. */
 static void predicted_bytes_are_those_of_the_formulas(void **state)
 {
     (void)state;

@@ -9,7 +9,7 @@
 
 enum { LENGTH_MAX = 21, DECODED = 5, TABLES = 1000, SEED = 411 };
 
-/* spec/methods.md 1.1, 2.1 and 7, pair by pair. */
+/* docs/methods.md, STRING and LM-Infinite, pair by pair. */
 static bool method_sees(const void *definition, int64_t i, int64_t j, int64_t *distance, bool *far)
 {
     const struct method *method = definition;

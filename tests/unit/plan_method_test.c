@@ -1,5 +1,4 @@
-/* The spelling of methods, and their bands against the worked examples of spec/methods.md 1.8
- * and 2.7. */
+/* The spelling of methods, and their bands against the worked examples of docs/methods.md. */
 #include "tests/support/unit.h"
 
 #include <stdio.h>
@@ -132,7 +131,7 @@ static void bands_of(const char *text, struct bands *bands)
         fail_msg("%s: %s", text, reason);
 }
 
-/* spec/methods.md 1.8 */
+/* docs/methods.md, STRING: the whole of its example. */
 static const int string_example[LENGTH][LENGTH] = {
     {0},
     {1, 0},
@@ -148,7 +147,7 @@ static const int string_example[LENGTH][LENGTH] = {
     {8, 7, 6, 5, 4, 3, 2, 1, 3, 2, 1, 0},
 };
 
-/* spec/methods.md 2.7 */
+/* docs/methods.md, LM-Infinite: the whole of its example. */
 static const int lm_infinite_example[LENGTH][LENGTH] = {
     {0},
     {1, 0},
