@@ -1,4 +1,4 @@
-"""The README's Python client runs as it is printed, but for the address, the document, and the chat form, which the
+"""The Python client of docs/service.md runs as it is printed, but for the address, the document, and the chat form, which the
 tiny model does not have."""
 import os
 import re
@@ -9,9 +9,9 @@ import unittest
 from cluster_under_test import FOLDER, SOURCE, ClusterTest
 
 
-class Readme(ClusterTest):
+class PrintedClient(ClusterTest):
     def test_the_printed_client_prints_an_answer(self):
-        with open(os.path.join(SOURCE, "README.md"), encoding="utf-8") as file:
+        with open(os.path.join(SOURCE, "docs/service.md"), encoding="utf-8") as file:
             client = re.search(r"```python\n(.*?)```", file.read(), re.S)[1]
         with open(os.path.join(FOLDER, "document.txt"), "w", encoding="utf-8") as file:
             file.write("a document " * 20)
