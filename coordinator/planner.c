@@ -17,20 +17,7 @@ enum status planner_init(struct planner *planner, const struct model_spec *spec,
 {
     struct method method;
     TRY(method_parse(&method, defaults->method, spec->trained_tokens));
-    *planner = (struct planner){
-        .defaults = *defaults,
-        .shape =
-            {
-                .layers = spec->layers,
-                .hidden = spec->hidden,
-                .heads = spec->heads,
-                .kv_heads = spec->kv_heads,
-                .head_dim = spec->head_dim,
-                .ffn = spec->ffn,
-                .vocab = spec->vocab,
-                .trained_tokens = spec->trained_tokens,
-            },
-    };
+    *planner = (struct planner){.defaults = *defaults, .shape = spec_shape(spec, 0)};
     if (planner->defaults.context_tokens == 0)
         planner->defaults.context_tokens = spec->trained_tokens;
     return STATUS_OK;
