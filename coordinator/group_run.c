@@ -16,9 +16,9 @@ enum { STOP_GRACE_MS = 15000 };
 
 struct group_run {
     struct group *group;
-    char request_id[WORKERS_NAME_BYTES];
+    char request_id[WORKER_GROUP_NAME_BYTES];
     bool cancelled;
-    /* What follows is under the lock of workers. */
+    /* What follows is under the groups' lock. */
     int32_t *ids; /* [ids_room] */
     size_t ids_count, ids_room, ids_told;
     float *scores; /* [scores_room] */
@@ -157,12 +157,12 @@ enum status group_run_begin(struct group_run **run, struct group *group,
     struct group_run *r = NULL;
     enum status status = run_new(&r, group, command);
     if (status != STATUS_OK) {
-        workers_release(group);
+        worker_group_release(group);
         return status;
     }
-    pthread_mutex_lock(&group->workers->lock);
+    pthread_mutex_lock(&group->all->lock);
     group->run = r;
-    pthread_mutex_unlock(&group->workers->lock);
+    pthread_mutex_unlock(&group->all->lock);
     Longhaul__Control__V1__CoordinatorMessage message =
         LONGHAUL__CONTROL__V1__COORDINATOR_MESSAGE__INIT;
     message.kind_case = LONGHAUL__CONTROL__V1__COORDINATOR_MESSAGE__KIND_RUN;
@@ -170,9 +170,9 @@ enum status group_run_begin(struct group_run **run, struct group *group,
     status = send_to_all(group, &message);
     if (status != STATUS_OK) {
         /* Some ranks have the command and some do not: they can agree on nothing any more. */
-        pthread_mutex_lock(&group->workers->lock);
+        pthread_mutex_lock(&group->all->lock);
         worker_group_lose(group, "a command could not be sent: %s", status_message());
-        pthread_mutex_unlock(&group->workers->lock);
+        pthread_mutex_unlock(&group->all->lock);
     }
     *run = r;
     return STATUS_OK;
@@ -196,10 +196,10 @@ static bool has_news(const struct group_run *run, const struct group_news *news)
 
 void group_run_wait(struct group_run *run, struct group_news *news, int64_t timeout_ms)
 {
-    struct workers *workers = run->group->workers;
+    struct worker_groups *all = run->group->all;
     int64_t deadline_ns = clock_after_ms(timeout_ms);
-    pthread_mutex_lock(&workers->lock);
-    while (!has_news(run, news) && clock_wait(&workers->changed, &workers->lock, deadline_ns))
+    pthread_mutex_lock(&all->lock);
+    while (!has_news(run, news) && clock_wait(&all->changed, &all->lock, deadline_ns))
         ;
     *news = (struct group_news){
         .ids = run->ids + run->ids_told,
@@ -213,13 +213,13 @@ void group_run_wait(struct group_run *run, struct group_news *news, int64_t time
     };
     run->ids_told = run->ids_count;
     run->scores_told = run->scores_count;
-    pthread_mutex_unlock(&workers->lock);
+    pthread_mutex_unlock(&all->lock);
 }
 
 void group_run_outcome(struct group_run *run, struct group_outcome *outcome)
 {
     struct group *group = run->group;
-    pthread_mutex_lock(&group->workers->lock);
+    pthread_mutex_lock(&group->all->lock);
     if (run->done_count < group->size && group->lost) {
         run->outcome.status = STATUS_UNAVAILABLE;
         snprintf(run->message, sizeof run->message, "the worker group was lost: %.*s",
@@ -229,7 +229,7 @@ void group_run_outcome(struct group_run *run, struct group_outcome *outcome)
     outcome->message = run->message;
     outcome->reports = run->reports;
     outcome->report_count = group->size;
-    pthread_mutex_unlock(&group->workers->lock);
+    pthread_mutex_unlock(&group->all->lock);
 }
 
 void group_run_cancel(struct group_run *run, const char *reason)
@@ -254,21 +254,21 @@ void group_run_end(struct group_run *run)
     if (!run)
         return;
     struct group *group = run->group;
-    struct workers *workers = group->workers;
-    pthread_mutex_lock(&workers->lock);
+    struct worker_groups *all = group->all;
+    pthread_mutex_lock(&all->lock);
     bool ended = has_ended(run);
-    pthread_mutex_unlock(&workers->lock);
+    pthread_mutex_unlock(&all->lock);
     if (!ended)
         group_run_cancel(run, "the request has ended");
     int64_t deadline_ns = clock_after_ms(STOP_GRACE_MS);
-    pthread_mutex_lock(&workers->lock);
-    while (!has_ended(run) && clock_wait(&workers->changed, &workers->lock, deadline_ns))
+    pthread_mutex_lock(&all->lock);
+    while (!has_ended(run) && clock_wait(&all->changed, &all->lock, deadline_ns))
         ;
     if (!has_ended(run))
         worker_group_lose(group, "%d of %d ranks did not stop within %d s",
                           group->size - run->done_count, group->size, STOP_GRACE_MS / 1000);
     group->run = NULL;
-    pthread_mutex_unlock(&workers->lock);
+    pthread_mutex_unlock(&all->lock);
     run_free(run);
-    workers_release(group);
+    worker_group_release(group);
 }

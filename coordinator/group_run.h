@@ -5,16 +5,18 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "coordinator/workers.h"
+#include "longhaul/control/v1/control.pb-c.h"
+#include "proto/status.h"
 
+struct group;
 struct group_run;
 
 /* What has come since the last look; the arrays live until group_run_end. */
 struct group_news {
     const int32_t *ids; /* [id_count], new ones */
     size_t id_count;
-    const float
-        *scores; /* [score_count], new ones, in order, of the tokens from score_first + 1 on */
+    /* [score_count], new ones, in order, of the tokens from score_first + 1 on */
+    const float *scores;
     int64_t score_first;
     int64_t score_count;
     int64_t tokens_done; /* of the prompt */
@@ -58,3 +60,7 @@ const char *group_run_id(const struct group_run *run);
 /* Cancels what still runs, waits until all ranks are idle or the group is lost, releases the group.
  * NULL is accepted. */
 void group_run_end(struct group_run *run);
+
+/* Hands a message of a rank to the run that it belongs to. Under the groups' lock. */
+void group_run_take(struct group_run *run, int rank,
+                    const Longhaul__Control__V1__WorkerMessage *message);

@@ -1,8 +1,13 @@
 /* Owns one process group: mpirun with its ranks, or a single worker. Promises that it is ended
  * before launch_destroy returns, and that a group which cannot start is not started for ever.
  *
- *   starting --serving--> up --process ends--> waiting --back-off over--> starting (launch_look)
- *   starting --process ends, or nobody joins in time--> failed, where it has never been up
+ *   starting  --the group serves (launch_look)-->               up
+ *   starting  --nobody joins in time (end_useless)-->           ending
+ *   up        --no rank is left (end_useless)-->                ending
+ *   any       --the process ends (has_ended), was once up
+ *               (plan_restart)-->                               waiting
+ *   any       --the process ends, was never up (never_up)-->    failed
+ *   waiting   --the back-off is over (restart)-->               starting
  */
 #include "coordinator/launch.h"
 

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proto/plan/chooser.h"
 #include "proto/plan/cost.h"
 #include "proto/plan/partition.h"
 #include "proto/plan/schedule.h"
@@ -16,20 +17,7 @@ enum status planner_init(struct planner *planner, const struct model_spec *spec,
 {
     struct method method;
     TRY(method_parse(&method, defaults->method, spec->trained_tokens));
-    *planner = (struct planner){
-        .defaults = *defaults,
-        .shape =
-            {
-                .layers = spec->layers,
-                .hidden = spec->hidden,
-                .heads = spec->heads,
-                .kv_heads = spec->kv_heads,
-                .head_dim = spec->head_dim,
-                .ffn = spec->ffn,
-                .vocab = spec->vocab,
-                .trained_tokens = spec->trained_tokens,
-            },
-    };
+    *planner = (struct planner){.defaults = *defaults, .shape = spec_shape(spec, 0)};
     if (planner->defaults.context_tokens == 0)
         planner->defaults.context_tokens = spec->trained_tokens;
     return STATUS_OK;
@@ -79,7 +67,7 @@ static enum status named(int *value, const char *name, const char *const *names,
     return fail(STATUS_INVALID_ARGUMENT, "options.%s: \"%s\" is not known", what, name);
 }
 
-static enum status read_options(const struct planner *planner, struct choice_request *wanted,
+static enum status read_options(const struct planner *planner, struct chooser_request *wanted,
                                 const Longhaul__V1__PlanOptions *options)
 {
     static const char *const partitions[] = {
@@ -113,7 +101,7 @@ enum status planner_choose(const struct planner *planner, struct choice *choice,
 {
     int64_t limit = 0;
     TRY(check_length(planner, details, facts, request, &limit));
-    struct choice_request wanted = {
+    struct chooser_request wanted = {
         .workers = facts->size,
         .context_tokens = limit,
         .kernels = facts->kernels,
@@ -129,7 +117,7 @@ enum status planner_choose(const struct planner *planner, struct choice *choice,
     }
     const struct model_shape shape = shape_of(planner, facts);
     const struct cost_table costs = cost_table_estimate(facts->kernels, facts->threads);
-    return choice_make(choice, &wanted, &shape, &costs);
+    return chooser_choose(choice, &wanted, &shape, &costs);
 }
 
 /* ---- forecasting ---- */

@@ -2,8 +2,16 @@
  * ends the request (its end, a stop string, the client, the deadline, a drain, a lost group), the
  * group is free for the next one.
  *
- *   encode -> wait for a group (queue) -> choose and forecast -> run, streaming what comes ->
- * finished
+ *   read     --ids are there (read_generate, read_score)-->          waiting
+ *   waiting  --a group is free and it is first
+ *              (wait_for_group)-->                                    planned
+ *   planned  --it fits (tell_plan), the ranks have it (begin_run)-->  running
+ *   running  --every rank is done, a stop string, or an end from
+ *              outside (follow_answer, follow_scores)-->              finished
+ *   any      --the client, the deadline, a drain, a lost group
+ *              (check_waiting, follow)-->                             finished
+ *
+ * session_deinit lets go of the place in the queue and of the run, whichever state it was.
  */
 #include "coordinator/session.h"
 

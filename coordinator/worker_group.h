@@ -1,36 +1,38 @@
-/* The state that workers.c (who is there) and group_run.c (what runs) share. Nobody else includes
- * this. */
+/* One worker group's state: its ranks, who has joined, what runs on it and why it was lost; and the
+ * list of all groups under one lock. It is shared by workers.c (who is there), group_run.c (what
+ * runs) and workers_view.c (what is told about it). Nobody else includes this. */
 #pragma once
 
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "coordinator/group_run.h"
-#include "coordinator/workers.h"
+#include "longhaul/control/v1/control.pb-c.h"
+#include "proto/rpc/rpc_server.h"
+#include "proto/status.h"
 
-enum { CAUSE_BYTES = 512, KERNELS_MAX = 8 };
+enum { WORKER_GROUP_NAME_BYTES = 128, CAUSE_BYTES = 512, KERNELS_MAX = 8 };
 
 struct rank {
     struct rpc_call *call;     /* NULL while nobody has joined as this rank; under send_lock */
     pthread_mutex_t send_lock; /* held while a message is being written */
-    bool joined, loaded;       /* this and the rest under workers->lock */
+    bool joined, loaded;       /* this and the rest under all->lock */
     int64_t heard_ns;
     double work_age_seconds;
     bool busy;
-    char host[WORKERS_NAME_BYTES];
+    char host[WORKER_GROUP_NAME_BYTES];
     int64_t pid;
     int threads;
-    char kernels[KERNELS_MAX][WORKERS_NAME_BYTES]; /* best first */
+    char kernels[KERNELS_MAX][WORKER_GROUP_NAME_BYTES]; /* best first */
     int kernels_count;
     int64_t memory_bytes;
     Longhaul__Control__V1__Loaded load; /* no pointers in it */
 };
 
 struct group {
-    struct workers *workers;
+    struct worker_groups *all;
     struct group *next;
-    char id[WORKERS_NAME_BYTES];
+    char id[WORKER_GROUP_NAME_BYTES];
     char transport[16];
     int size;
     bool shared_memory_bus;
@@ -42,15 +44,40 @@ struct group {
     struct group_run *run;   /* NULL while nothing runs */
 };
 
-struct workers {
-    struct workers_settings settings;
+struct worker_groups {
     pthread_mutex_t lock;
     pthread_cond_t changed; /* anything below it, and the news of runs */
-    struct group *groups;
+    struct group *first;
     bool stopping;
-    char stop_reason[CAUSE_BYTES];
     char trouble[CAUSE_BYTES]; /* the last that went wrong */
+    /* Called from any thread, with no lock held, when a group's state may have changed. */
+    void (*announce)(void *context);
+    void *context;
 };
+
+void worker_groups_init(struct worker_groups *all, void (*announce)(void *context), void *context);
+
+/* Every group must be gone. */
+void worker_groups_deinit(struct worker_groups *all);
+
+/* Calls `announce`. Not under the lock. */
+void worker_groups_announce(struct worker_groups *all);
+
+/* NULL when there is none of that name. Under the lock. */
+struct group *worker_group_find(struct worker_groups *all, const char *id);
+
+/* A group of which nobody has joined yet; NULL without memory. Under the lock. */
+struct group *worker_group_add(struct worker_groups *all,
+                               const Longhaul__Control__V1__Hello *hello);
+
+/* Frees a group that no rank and no request refers to any more. Under the lock. */
+void worker_group_drop_if_empty(struct group *group);
+
+/* Whether all ranks are there and have loaded the model. Under the lock. */
+bool worker_group_is_ready(const struct group *group);
+
+/* Ends the reservation that workers_acquire made. Not under the lock. */
+void worker_group_release(struct group *group);
 
 /* Notes why the group is lost and wakes everybody; the first cause counts. Under the lock. */
 __attribute__((format(printf, 2, 3))) void worker_group_lose(struct group *group,
@@ -59,7 +86,3 @@ __attribute__((format(printf, 2, 3))) void worker_group_lose(struct group *group
 /* UNAVAILABLE when the rank has gone. Not under the lock: it may wait for the peer. */
 MUST_CHECK enum status worker_group_send(struct group *group, int rank,
                                          const Longhaul__Control__V1__CoordinatorMessage *message);
-
-/* Hands a message of a rank to the group's run. Under the lock. */
-void group_run_take(struct group_run *run, int rank,
-                    const Longhaul__Control__V1__WorkerMessage *message);

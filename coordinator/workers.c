@@ -1,16 +1,16 @@
-/* Owns the groups and their ranks. Promises that a lost rank ends its group within the silence that
- * the settings allow, and that no rank of another version, model or group size is ever part of a
- * group. */
+/* Owns who joins the groups and who leaves them, and what each rank's stream says. Promises that a
+ * lost rank ends its group within the silence that the settings allow, and that no rank of another
+ * version, model or group size is ever part of a group. */
 #include "coordinator/workers.h"
 
 #include <assert.h>
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
+#include "coordinator/group_run.h"
 #include "coordinator/worker_group.h"
 #include "proto/clock.h"
 #include "proto/log.h"
@@ -26,14 +26,22 @@ enum {
 /* A busy rank finishes a work item in well under a second. */
 #define OVERDUE_SECONDS 10.0
 
+struct workers {
+    struct workers_settings settings;
+    struct worker_groups groups;
+    char stop_reason[CAUSE_BYTES]; /* under groups.lock */
+};
+
+static_assert((int)WORKERS_NAME_BYTES == (int)WORKER_GROUP_NAME_BYTES,
+              "what is told of a name is the whole name");
+
 enum status workers_create(struct workers **workers, const struct workers_settings *settings)
 {
     struct workers *w = calloc(1, sizeof *w);
     if (!w)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the worker groups");
     w->settings = *settings;
-    pthread_mutex_init(&w->lock, NULL);
-    pthread_cond_init(&w->changed, NULL);
+    worker_groups_init(&w->groups, settings->changed, settings->context);
     *workers = w;
     return STATUS_OK;
 }
@@ -42,83 +50,13 @@ void workers_destroy(struct workers *workers)
 {
     if (!workers)
         return;
-    assert(!workers->groups);
-    pthread_cond_destroy(&workers->changed);
-    pthread_mutex_destroy(&workers->lock);
+    worker_groups_deinit(&workers->groups);
     free(workers);
 }
 
-static void announce(struct workers *workers)
+struct worker_groups *workers_groups(struct workers *workers)
 {
-    workers->settings.changed(workers->settings.context);
-}
-
-/* ---- a group's life ---- */
-
-void worker_group_lose(struct group *group, const char *format, ...)
-{
-    if (!group->lost) {
-        group->lost = true;
-        va_list arguments;
-        va_start(arguments, format);
-        vsnprintf(group->cause, sizeof group->cause, format, arguments);
-        va_end(arguments);
-        memcpy(group->workers->trouble, group->cause, sizeof group->cause);
-        if (!group->workers->stopping)
-            log_line(LOG_WARN, "group lost", "group=%s cause=\"%s\"", group->id, group->cause);
-    }
-    pthread_cond_broadcast(&group->workers->changed);
-}
-
-static struct group *find_group(struct workers *workers, const char *id)
-{
-    for (struct group *group = workers->groups; group; group = group->next)
-        if (strcmp(group->id, id) == 0)
-            return group;
-    return NULL;
-}
-
-static struct group *add_group(struct workers *workers, const Longhaul__Control__V1__Hello *hello)
-{
-    struct group *group = calloc(1, sizeof *group);
-    struct rank *ranks = calloc((size_t)hello->size, sizeof *ranks);
-    if (!group || !ranks) {
-        free(group);
-        free(ranks);
-        return NULL;
-    }
-    group->workers = workers;
-    group->size = hello->size;
-    group->shared_memory_bus = hello->shared_memory_bus;
-    group->context_tokens = hello->context_tokens;
-    group->ranks = ranks;
-    snprintf(group->id, sizeof group->id, "%s", hello->group_id);
-    snprintf(group->transport, sizeof group->transport, "%s", hello->transport);
-    for (int i = 0; i < group->size; i++)
-        pthread_mutex_init(&ranks[i].send_lock, NULL);
-    group->next = workers->groups;
-    workers->groups = group;
-    return group;
-}
-
-/* Frees a lost group that nobody refers to any more. Under the lock. */
-static void drop_if_empty(struct group *group)
-{
-    if (group->joined_count > 0 || group->reserved)
-        return;
-    struct group **link = &group->workers->groups;
-    while (*link != group)
-        link = &(*link)->next;
-    *link = group->next;
-    for (int i = 0; i < group->size; i++)
-        pthread_mutex_destroy(&group->ranks[i].send_lock);
-    free(group->ranks);
-    free(group);
-}
-
-static bool is_ready(const struct group *group)
-{
-    return !group->lost && group->loaded_count == group->size && group->joined_count == group->size;
+    return &workers->groups;
 }
 
 /* ---- joining ---- */
@@ -191,14 +129,14 @@ static enum status enter(struct workers *workers, struct rpc_call *call,
                          const Longhaul__Control__V1__Hello *hello, struct group **entered)
 {
     TRY(check_hello(workers, hello));
-    pthread_mutex_lock(&workers->lock);
+    pthread_mutex_lock(&workers->groups.lock);
     enum status status = STATUS_OK;
-    struct group *group = find_group(workers, hello->group_id);
-    if (workers->stopping)
+    struct group *group = worker_group_find(&workers->groups, hello->group_id);
+    if (workers->groups.stopping)
         status = fail(STATUS_UNAVAILABLE, "the coordinator is ending: %s", workers->stop_reason);
     else if (group)
         status = check_place(group, hello);
-    else if (!(group = add_group(workers, hello)))
+    else if (!(group = worker_group_add(&workers->groups, hello)))
         status = fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a worker group");
     if (status == STATUS_OK) {
         fill_rank(&group->ranks[hello->rank], hello);
@@ -208,7 +146,7 @@ static enum status enter(struct workers *workers, struct rpc_call *call,
         log_line(LOG_INFO, "worker joined", "group=%s rank=%d size=%d host=%s pid=%" PRId64,
                  group->id, hello->rank, group->size, hello->host, hello->pid);
     }
-    pthread_mutex_unlock(&workers->lock);
+    pthread_mutex_unlock(&workers->groups.lock);
     return status;
 }
 
@@ -227,7 +165,7 @@ static bool lock_in_time(pthread_mutex_t *lock)
 /* Ends the rank's part in the group: from here on nobody uses its call. */
 static void leave(struct group *group, int rank_number)
 {
-    struct workers *workers = group->workers;
+    struct worker_groups *all = group->all;
     struct rank *rank = &group->ranks[rank_number];
     /* A sender may be stuck in a write to this rank: cancelling the call frees it. */
     if (!lock_in_time(&rank->send_lock)) {
@@ -237,24 +175,13 @@ static void leave(struct group *group, int rank_number)
     rank->call = NULL;
     pthread_mutex_unlock(&rank->send_lock);
 
-    pthread_mutex_lock(&workers->lock);
+    pthread_mutex_lock(&all->lock);
     rank->joined = false;
     group->joined_count--;
-    pthread_cond_broadcast(&workers->changed);
-    drop_if_empty(group);
-    pthread_mutex_unlock(&workers->lock);
-    announce(workers);
-}
-
-enum status worker_group_send(struct group *group, int rank_number,
-                              const Longhaul__Control__V1__CoordinatorMessage *message)
-{
-    struct rank *rank = &group->ranks[rank_number];
-    pthread_mutex_lock(&rank->send_lock);
-    enum status status = rank->call ? rpc_call_write(rank->call, &message->base)
-                                    : fail(STATUS_UNAVAILABLE, "rank %d has left", rank_number);
-    pthread_mutex_unlock(&rank->send_lock);
-    return status;
+    pthread_cond_broadcast(&all->changed);
+    worker_group_drop_if_empty(group);
+    pthread_mutex_unlock(&all->lock);
+    worker_groups_announce(all);
 }
 
 /* ---- a rank's stream ---- */
@@ -270,7 +197,7 @@ static void take_loaded(struct group *group, int rank_number,
     rank->load.base.n_unknown_fields = 0;
     rank->load.base.unknown_fields = NULL;
     group->loaded_count++;
-    if (is_ready(group))
+    if (worker_group_is_ready(group))
         log_line(LOG_INFO, "group ready", "group=%s size=%d transport=%s seconds=%.2f", group->id,
                  group->size, group->transport, loaded->seconds);
 }
@@ -303,15 +230,15 @@ static bool take(struct group *group, int rank_number,
 
 /* Whether the rank's thread should go on listening; otherwise `sentence` says why not. Under the
  * lock. */
-static bool goes_on(struct group *group, int rank_number, char sentence[CAUSE_BYTES])
+static bool goes_on(const struct workers *workers, struct group *group, int rank_number,
+                    char sentence[CAUSE_BYTES])
 {
-    struct workers *workers = group->workers;
     struct rank *rank = &group->ranks[rank_number];
     double silent = clock_seconds_since(rank->heard_ns);
     if (!group->lost && silent * 1000 > workers->settings.dead_ms)
         worker_group_lose(group, "rank %d on %s (process %" PRId64 ") was silent for %.1f s",
                           rank_number, rank->host, rank->pid, silent);
-    if (workers->stopping)
+    if (workers->groups.stopping)
         snprintf(sentence, CAUSE_BYTES, "%s", workers->stop_reason);
     else if (group->lost)
         snprintf(sentence, CAUSE_BYTES, "%s", group->cause);
@@ -327,10 +254,10 @@ static enum status end_of_stream(struct group *group, int rank_number, enum stat
              status == STATUS_OK ? "it closed its stream" : status_message());
     if (rpc_call_cancelled(group->ranks[rank_number].call))
         snprintf(sentence, sizeof sentence, "its connection broke");
-    pthread_mutex_lock(&group->workers->lock);
+    pthread_mutex_lock(&group->all->lock);
     worker_group_lose(group, "rank %d on %s (process %" PRId64 "): %s", rank_number,
                       group->ranks[rank_number].host, group->ranks[rank_number].pid, sentence);
-    pthread_mutex_unlock(&group->workers->lock);
+    pthread_mutex_unlock(&group->all->lock);
     return fail(STATUS_UNAVAILABLE, "%s", sentence);
 }
 
@@ -348,31 +275,31 @@ static enum status tell_to_stop(struct group *group, int rank_number, const char
     return fail(STATUS_UNAVAILABLE, "%s", reason);
 }
 
-static enum status listen_to(struct group *group, int rank_number, struct rpc_call *call)
+static enum status listen_to(struct workers *workers, struct group *group, int rank_number,
+                             struct rpc_call *call)
 {
-    struct workers *workers = group->workers;
     char sentence[CAUSE_BYTES];
     for (;;) {
         const ProtobufCMessage *message = NULL;
         enum status status = rpc_call_read(call, &message, LOOK_MS);
         if (status != STATUS_DEADLINE_EXCEEDED && (status != STATUS_OK || !message))
             return end_of_stream(group, rank_number, status);
-        pthread_mutex_lock(&workers->lock);
+        pthread_mutex_lock(&workers->groups.lock);
         bool news = message && take(group, rank_number, (const void *)message);
-        bool going = goes_on(group, rank_number, sentence);
-        pthread_cond_broadcast(&workers->changed);
-        pthread_mutex_unlock(&workers->lock);
+        bool going = goes_on(workers, group, rank_number, sentence);
+        pthread_cond_broadcast(&workers->groups.changed);
+        pthread_mutex_unlock(&workers->groups.lock);
         if (news || !going)
-            announce(workers);
+            worker_groups_announce(&workers->groups);
         if (!going)
             return tell_to_stop(group, rank_number, sentence);
     }
 }
 
-static enum status welcome(struct group *group, int rank_number)
+static enum status welcome(const struct workers *workers, struct group *group, int rank_number)
 {
     Longhaul__Control__V1__Welcome body = LONGHAUL__CONTROL__V1__WELCOME__INIT;
-    body.heartbeat_ms = group->workers->settings.heartbeat_ms;
+    body.heartbeat_ms = workers->settings.heartbeat_ms;
     Longhaul__Control__V1__CoordinatorMessage message =
         LONGHAUL__CONTROL__V1__COORDINATOR_MESSAGE__INIT;
     message.kind_case = LONGHAUL__CONTROL__V1__COORDINATOR_MESSAGE__KIND_WELCOME;
@@ -384,9 +311,9 @@ static void note_refusal(struct workers *workers, struct rpc_call *call)
 {
     log_line(LOG_ERROR, "worker refused", "peer=%s cause=\"%s\"", rpc_call_peer(call),
              status_message());
-    pthread_mutex_lock(&workers->lock);
-    snprintf(workers->trouble, sizeof workers->trouble, "%s", status_message());
-    pthread_mutex_unlock(&workers->lock);
+    pthread_mutex_lock(&workers->groups.lock);
+    snprintf(workers->groups.trouble, sizeof workers->groups.trouble, "%s", status_message());
+    pthread_mutex_unlock(&workers->groups.lock);
 }
 
 static enum status join(struct rpc_call *call, const ProtobufCMessage *none, void *context)
@@ -405,9 +332,9 @@ static enum status join(struct rpc_call *call, const ProtobufCMessage *none, voi
         note_refusal(workers, call);
         return status;
     }
-    announce(workers);
-    status = welcome(group, rank_number);
-    status = status == STATUS_OK ? listen_to(group, rank_number, call)
+    worker_groups_announce(&workers->groups);
+    status = welcome(workers, group, rank_number);
+    status = status == STATUS_OK ? listen_to(workers, group, rank_number, call)
                                  : end_of_stream(group, rank_number, status);
     leave(group, rank_number);
     return status;
@@ -431,18 +358,18 @@ void workers_method(struct workers *workers, struct rpc_method *method)
 bool workers_any(struct workers *workers)
 {
     bool any = false;
-    pthread_mutex_lock(&workers->lock);
-    for (struct group *group = workers->groups; group; group = group->next)
+    pthread_mutex_lock(&workers->groups.lock);
+    for (struct group *group = workers->groups.first; group; group = group->next)
         any = any || !group->lost;
-    pthread_mutex_unlock(&workers->lock);
+    pthread_mutex_unlock(&workers->groups.lock);
     return any;
 }
 
 void workers_trouble(struct workers *workers, char *text, size_t bytes)
 {
-    pthread_mutex_lock(&workers->lock);
-    snprintf(text, bytes, "%s", workers->trouble);
-    pthread_mutex_unlock(&workers->lock);
+    pthread_mutex_lock(&workers->groups.lock);
+    snprintf(text, bytes, "%s", workers->groups.trouble);
+    pthread_mutex_unlock(&workers->groups.lock);
 }
 
 static bool is_overdue(const struct group *group)
@@ -456,10 +383,10 @@ static bool is_overdue(const struct group *group)
 bool workers_serving(struct workers *workers)
 {
     bool serving = false;
-    pthread_mutex_lock(&workers->lock);
-    for (struct group *group = workers->groups; group; group = group->next)
-        serving = serving || (is_ready(group) && !is_overdue(group));
-    pthread_mutex_unlock(&workers->lock);
+    pthread_mutex_lock(&workers->groups.lock);
+    for (struct group *group = workers->groups.first; group; group = group->next)
+        serving = serving || (worker_group_is_ready(group) && !is_overdue(group));
+    pthread_mutex_unlock(&workers->groups.lock);
     return serving;
 }
 
@@ -473,10 +400,10 @@ static bool rank_has(const struct rank *rank, const char *kernels)
 
 /* The first of rank 0's variants that all ranks have, or the one that was asked for; "" when there
  * is none. */
-static const char *common_kernels(const struct group *group)
+static const char *common_kernels(const struct workers *workers, const struct group *group)
 {
-    if (group->workers->settings.kernels)
-        return group->workers->settings.kernels;
+    if (workers->settings.kernels)
+        return workers->settings.kernels;
     for (int k = 0; k < group->ranks[0].kernels_count; k++) {
         int having = 0;
         for (int i = 0; i < group->size; i++)
@@ -492,7 +419,8 @@ static int64_t larger(int64_t a, int64_t b)
     return a > b ? a : b;
 }
 
-static void describe(const struct group *group, struct workers_facts *facts)
+static void describe(const struct workers *workers, const struct group *group,
+                     struct workers_facts *facts)
 {
     *facts = (struct workers_facts){
         .size = group->size,
@@ -504,7 +432,7 @@ static void describe(const struct group *group, struct workers_facts *facts)
         .shared_memory_bus = group->shared_memory_bus,
         .context_tokens = group->context_tokens,
     };
-    snprintf(facts->kernels, sizeof facts->kernels, "%s", common_kernels(group));
+    snprintf(facts->kernels, sizeof facts->kernels, "%s", common_kernels(workers, group));
     for (int i = 0; i < group->size; i++) {
         const struct rank *rank = &group->ranks[i];
         if (rank->threads < facts->threads)
@@ -525,47 +453,43 @@ static void describe(const struct group *group, struct workers_facts *facts)
 enum status workers_facts(struct workers *workers, struct workers_facts *facts)
 {
     bool found = false;
-    pthread_mutex_lock(&workers->lock);
-    for (struct group *group = workers->groups; group && !found; group = group->next) {
-        found = is_ready(group);
+    pthread_mutex_lock(&workers->groups.lock);
+    for (struct group *group = workers->groups.first; group && !found; group = group->next) {
+        found = worker_group_is_ready(group);
         if (found)
-            describe(group, facts);
+            describe(workers, group, facts);
     }
-    pthread_mutex_unlock(&workers->lock);
+    pthread_mutex_unlock(&workers->groups.lock);
     return found ? STATUS_OK : fail(STATUS_UNAVAILABLE, "no worker group is ready");
 }
 
 struct group *workers_acquire(struct workers *workers, struct workers_facts *facts)
 {
-    pthread_mutex_lock(&workers->lock);
-    struct group *group = workers->groups;
-    while (group && (group->reserved || !is_ready(group)))
+    pthread_mutex_lock(&workers->groups.lock);
+    struct group *group = workers->groups.first;
+    while (group && (group->reserved || !worker_group_is_ready(group)))
         group = group->next;
     if (group) {
         group->reserved = true;
-        describe(group, facts);
+        describe(workers, group, facts);
     }
-    pthread_mutex_unlock(&workers->lock);
+    pthread_mutex_unlock(&workers->groups.lock);
     return group;
 }
 
 void workers_release(struct group *group)
 {
-    struct workers *workers = group->workers;
-    pthread_mutex_lock(&workers->lock);
-    group->reserved = false;
-    drop_if_empty(group);
-    pthread_mutex_unlock(&workers->lock);
-    announce(workers);
+    worker_group_release(group);
 }
 
 void workers_stop(struct workers *workers, const char *reason, int64_t timeout_ms)
 {
     int64_t deadline_ns = clock_after_ms(timeout_ms);
-    pthread_mutex_lock(&workers->lock);
-    workers->stopping = true;
+    pthread_mutex_lock(&workers->groups.lock);
+    workers->groups.stopping = true;
     snprintf(workers->stop_reason, sizeof workers->stop_reason, "%s", reason);
-    while (workers->groups && clock_wait(&workers->changed, &workers->lock, deadline_ns))
+    while (workers->groups.first &&
+           clock_wait(&workers->groups.changed, &workers->groups.lock, deadline_ns))
         ;
-    pthread_mutex_unlock(&workers->lock);
+    pthread_mutex_unlock(&workers->groups.lock);
 }

@@ -1,13 +1,19 @@
-/* The worker groups: which ranks have joined, whether they live, and a request's run on one of
- * them.
+/* The worker groups: which ranks have joined, whether they live, and who may run on them.
  *
  * A group is one transport world: all of its ranks hold a Join stream each. It serves while all are
  * there; when one is lost the group is lost, its ranks are told to end, and its request ends
  * UNAVAILABLE.
  *
- *   joining  --all ranks joined--> loading --all ranks loaded--> ready  --workers_acquire-->
- * running running  --workers_release--> ready any      --a rank's stream breaks, its heartbeat is
- * missed, it reports Failed--> lost --last rank left--> gone
+ *   joining  --all ranks have joined (enter)-->                 loading
+ *   loading  --all ranks have loaded (take_loaded)-->           ready
+ *   ready    --workers_acquire-->                               running
+ *   running  --workers_release, group_run_end-->                ready
+ *   any      --a rank's stream breaks (end_of_stream),
+ *              it is silent for too long (goes_on),
+ *              it reports Failed (take), or its run cannot
+ *              go on (group_run_begin, group_run_end)-->        lost
+ *   lost     --the last rank has left (leave) and no request
+ *              holds it (workers_release)-->                    freed
  */
 #pragma once
 
@@ -21,6 +27,7 @@
 #include "proto/status.h"
 
 struct workers;
+struct worker_groups;
 struct group;
 
 enum { WORKERS_NAME_BYTES = 128 };
@@ -67,8 +74,7 @@ bool workers_any(struct workers *workers);
 /* Whether a group is complete and loaded, and none of its work items overdue. */
 bool workers_serving(struct workers *workers);
 
-/* The sentence of the last group that was lost or worker that was refused; "" when there was none.
- */
+/* The sentence of the last group that was lost or worker that was refused, or "". */
 void workers_trouble(struct workers *workers, char *text, size_t bytes);
 
 /* Of a complete, loaded group; UNAVAILABLE when there is none. */
@@ -108,3 +114,6 @@ struct workers_group_view {
 MUST_CHECK enum status workers_view(struct workers *workers, struct workers_group_view **groups,
                                     int *count);
 void workers_view_free(struct workers_group_view *groups, int count);
+
+/* The state behind it, for workers_view.c alone. */
+struct worker_groups *workers_groups(struct workers *workers);

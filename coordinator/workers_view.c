@@ -50,16 +50,17 @@ static bool view_group(struct workers_group_view *view, const struct group *grou
 
 enum status workers_view(struct workers *workers, struct workers_group_view **groups, int *count)
 {
-    pthread_mutex_lock(&workers->lock);
+    struct worker_groups *all = workers_groups(workers);
+    pthread_mutex_lock(&all->lock);
     int room = 0, filled = 0;
-    for (struct group *group = workers->groups; group; group = group->next)
+    for (struct group *group = all->first; group; group = group->next)
         room += !group->lost;
     struct workers_group_view *views = calloc((size_t)room + 1, sizeof *views);
     bool enough = views != NULL;
-    for (struct group *group = workers->groups; group && enough; group = group->next)
+    for (struct group *group = all->first; group && enough; group = group->next)
         if (!group->lost)
             enough = view_group(&views[filled++], group);
-    pthread_mutex_unlock(&workers->lock);
+    pthread_mutex_unlock(&all->lock);
     if (!enough) {
         workers_view_free(views, filled);
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory to describe the worker groups");

@@ -1,8 +1,12 @@
 /* One line an event on standard error: time, level, room, then key=value pairs, stamped with rank
  * and request.
  *
- * error: someone must act. warn: degraded. info: lifecycle. debug: per step. Nothing is logged per
- * token.
+ *   error  someone must act
+ *   warn   degraded
+ *   info   lifecycle
+ *   debug  per step
+ *
+ * Nothing is logged per token.
  */
 #pragma once
 

@@ -3,8 +3,13 @@
  *
  * Two threads: the rank's own computes; the listener reads the stream, beats, and hands over.
  *
- *   joining --Welcome--> loading --Loaded--> idle <--Run / Done--> running
- *   any --Stop--> ended; any --stream or peer lost--> failed
+ *   joining  --Welcome (wait_for_welcome)-->                          loading
+ *   loading  --Loaded is sent (load)-->                               idle
+ *   idle     --Run (take_order, wait_for_order)-->                    running
+ *   running  --Done is sent (run_order)-->                            idle
+ *   any      --Stop (obey)-->                                         ended
+ *   any      --the stream breaks (listen_to_coordinator), a peer is
+ *              lost (wait_for_order, run_order)-->                    failed
  */
 #include "worker/serve.h"
 

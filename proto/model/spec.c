@@ -108,6 +108,21 @@ int spec_qk_row(const struct model_spec *spec, int row)
     return head * spec->head_dim + element % half * 2 + element / half;
 }
 
+struct model_shape spec_shape(const struct model_spec *spec, int64_t weights_bytes)
+{
+    return (struct model_shape){
+        .layers = spec->layers,
+        .hidden = spec->hidden,
+        .heads = spec->heads,
+        .kv_heads = spec->kv_heads,
+        .head_dim = spec->head_dim,
+        .ffn = spec->ffn,
+        .vocab = spec->vocab,
+        .trained_tokens = spec->trained_tokens,
+        .weights_bytes = weights_bytes,
+    };
+}
+
 const char *spec_rope_scaling_name(enum model_rope_scaling scaling)
 {
     static const char *const names[] = {"none", "linear", "yarn", "factors", "llama3"};

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 
 #include "proto/model/text_view.h"
+#include "proto/plan/model_shape.h"
 #include "proto/status.h"
 
 enum {
@@ -36,21 +37,21 @@ struct model_spec {
     int kv_heads;
     int head_dim; /* even, at most MODEL_HEAD_DIM_MAX */
     int ffn;      /* inner width of the feed-forward part */
-    int vocab; /* rows of token_embd and of output; equals the tokenizer's count where there is one
-                */
+    /* Rows of token_embd and of output; equals the tokenizer's count where there is one. */
+    int vocab;
     int trained_tokens; /* context length the model was trained for */
     float norm_eps;
-    bool tied_output;    /* no output.weight: the embedding serves */
-    bool interleaved_qk; /* rows of attn_q and attn_k are stored for pairs (2i, 2i+1): see
-                            spec_qk_row */
+    bool tied_output; /* no output.weight: the embedding serves */
+    /* Rows of attn_q and attn_k are stored for pairs (2i, 2i+1): see spec_qk_row. */
+    bool interleaved_qk;
 
     double rope_base;
     enum model_rope_scaling rope_scaling;
     double rope_factor;       /* 1 unless linear, yarn or llama3 */
     int rope_original_tokens; /* yarn, llama3: the length before stretching; else trained_tokens */
     double rope_mscale;       /* both cos and sin are multiplied by it; 1 unless yarn */
-    double inv_freq[MODEL_HEAD_DIM_MAX /
-                    2]; /* [head_dim / 2], scaling applied, rounded to float32 and widened */
+    /* [head_dim / 2], scaling applied, rounded to float32 and widened. */
+    double inv_freq[MODEL_HEAD_DIM_MAX / 2];
 };
 
 /* How a model asks for its frequencies. */
@@ -78,5 +79,8 @@ MUST_CHECK enum status spec_set_rope(struct model_spec *spec, const struct spec_
  * of a head turns with element i + head_dim / 2), which is the layout that every kernel uses. The
  * identity unless interleaved_qk. */
 int spec_qk_row(const struct model_spec *spec, int row);
+
+/* What planning needs of it, for weights that take `weights_bytes` once they are re-laid. */
+struct model_shape spec_shape(const struct model_spec *spec, int64_t weights_bytes);
 
 const char *spec_rope_scaling_name(enum model_rope_scaling scaling);

@@ -1,25 +1,11 @@
-/* Owns what ranks must agree on: the planner's decisions, and the refusal of choices that no plan
- * can follow. */
+/* Owns the refusal of choices that no plan can follow, and what a choice says of one stage. */
 #include "proto/plan/choice.h"
 
-#include <stdlib.h>
 #include <string.h>
 
-#include "proto/plan/schedule.h"
-
-enum {
-    PANEL_TOKENS_MAX = BANDS_LANES,
-    WORKERS_MAX = 4096,
-    DEFAULT_BLOCK_PANELS = 8,
-    DEFAULT_SLOTS = 4,
-    STAGE_ROWS_MIN = 1024, /* rows of a rank's stage below which products run badly */
-    STAGES_WEIGHED = 8,    /* stages whose cost is added up: later ones are like them */
-    WEIGHED_TOKENS_MAX = 1 << 20,
-    REPLICATE_TOKENS_MAX = 256,
-};
+enum { PANEL_TOKENS_MAX = BANDS_LANES, WORKERS_MAX = 4096 };
 
 #define LARGEST_TOKENS ((int64_t)1 << 40)
-#define WINDOW_HANDICAP 1.1
 
 static const char *const schedule_names[] = {
     [CHOICE_GATHER] = "gather", [CHOICE_HALO] = "halo", [CHOICE_RING] = "ring"};
@@ -76,13 +62,18 @@ static enum status check_range(const char *what, int64_t value, int64_t least, i
                 (long long)value, (long long)least, (long long)most);
 }
 
+enum status choice_check_extent(int workers, int64_t context_tokens)
+{
+    TRY(check_range("workers", workers, 1, WORKERS_MAX));
+    return check_range("context_tokens", context_tokens, 1, LARGEST_TOKENS);
+}
+
 enum status choice_check(const struct choice *choice)
 {
     TRY(method_check(&choice->method));
-    TRY(check_range("workers", choice->workers, 1, WORKERS_MAX));
+    TRY(choice_check_extent(choice->workers, choice->context_tokens));
     TRY(check_range("partition", choice->partition, PARTITION_CONTIGUOUS, PARTITION_ZIGZAG));
     TRY(check_range("schedule", choice->schedule, CHOICE_GATHER, CHOICE_RING));
-    TRY(check_range("context_tokens", choice->context_tokens, 1, LARGEST_TOKENS));
     TRY(check_range("stage_tokens", choice->stage_tokens, 0, LARGEST_TOKENS));
     TRY(check_range("panel_tokens", choice->panel_tokens, 1, PANEL_TOKENS_MAX));
     TRY(check_range("block_tokens", choice->block_tokens, choice->panel_tokens, LARGEST_TOKENS));
@@ -105,204 +96,4 @@ enum status choice_check(const struct choice *choice)
                     "plan: schedule halo needs a method with a window, such as lm_infinite: choose "
                     "gather or ring");
     return STATUS_OK;
-}
-
-/* ---- choosing ---- */
-
-/* What it takes to predict a choice's seconds. */
-struct weigher {
-    const struct model_shape *shape;
-    const struct cost_table *table;
-    struct bands bands;
-    struct ownership *ownership;
-    struct schedule schedule;
-    struct cost *costs; /* [workers] */
-};
-
-static enum status weigher_init(struct weigher *weigher, const struct choice *choice,
-                                const struct model_shape *shape, const struct cost_table *table)
-{
-    enum status status;
-    *weigher = (struct weigher){.shape = shape, .table = table};
-    method_bands(&choice->method, &weigher->bands);
-    TRY(ownership_create(&weigher->ownership, choice->workers, choice->panel_tokens));
-    TRY_ELSE(schedule_init(&weigher->schedule, choice->workers), no_schedule);
-    weigher->costs = calloc((size_t)choice->workers, sizeof *weigher->costs);
-    if (weigher->costs)
-        return STATUS_OK;
-    status = fail(STATUS_RESOURCE_EXHAUSTED, "plan: no memory for the costs of %d workers",
-                  choice->workers);
-    schedule_deinit(&weigher->schedule);
-no_schedule:
-    ownership_destroy(weigher->ownership);
-    return status;
-}
-
-static void weigher_deinit(struct weigher *weigher)
-{
-    free(weigher->costs);
-    schedule_deinit(&weigher->schedule);
-    ownership_destroy(weigher->ownership);
-}
-
-static enum status weigh_stage(double *seconds, struct weigher *weigher,
-                               const struct choice *choice, struct span stage)
-{
-    TRY(choice_deal(choice, weigher->ownership, stage));
-    TRY(schedule_make(&weigher->schedule, choice, &weigher->bands, weigher->ownership, stage));
-    cost_stage(weigher->costs, &weigher->schedule, choice, weigher->shape, weigher->table);
-    *seconds = cost_slowest(weigher->costs, choice->workers);
-    return STATUS_OK;
-}
-
-static int64_t weighed_tokens(const struct choice *choice)
-{
-    return choice->context_tokens < WEIGHED_TOKENS_MAX ? choice->context_tokens
-                                                       : WEIGHED_TOKENS_MAX;
-}
-
-/* Seconds of the first stages of a prompt that fills the context. */
-static enum status weigh_prompt(double *seconds, struct weigher *weigher,
-                                const struct choice *choice)
-{
-    const int64_t tokens = weighed_tokens(choice);
-    double total = 0;
-    int64_t done = 0;
-    ownership_clear(weigher->ownership);
-    for (int n = 0; n < STAGES_WEIGHED && done < tokens; n++) {
-        const struct span stage = choice_stage(choice, done, tokens);
-        double seconds_of_stage;
-        TRY(weigh_stage(&seconds_of_stage, weigher, choice, stage));
-        total += seconds_of_stage;
-        done = stage.end;
-    }
-    *seconds = total;
-    return STATUS_OK;
-}
-
-static enum status choose_partition(struct choice *choice, struct weigher *weigher)
-{
-    double contiguous;
-    double zigzag;
-    choice->partition = PARTITION_CONTIGUOUS;
-    TRY(weigh_prompt(&contiguous, weigher, choice));
-    choice->partition = PARTITION_ZIGZAG;
-    TRY(weigh_prompt(&zigzag, weigher, choice));
-    /* Under a window contiguous shards need half the halo and one neighbour: balance alone, which
-     * the first stage lacks and the others have, must be worth more than a little. */
-    const double handicap = choice->schedule == CHOICE_HALO ? WINDOW_HANDICAP : 1;
-    if (contiguous < handicap * zigzag)
-        choice->partition = PARTITION_CONTIGUOUS;
-    return STATUS_OK;
-}
-
-/* Seconds of the context's last `tokens` tokens as one stage, the rest being present. */
-static enum status weigh_question(double *seconds, struct weigher *weigher,
-                                  const struct choice *choice, int64_t tokens,
-                                  enum choice_queries queries)
-{
-    struct choice tried = *choice;
-    const int64_t end = weighed_tokens(choice);
-    tried.queries = queries;
-    ownership_clear(weigher->ownership);
-    TRY(ownership_advance(weigher->ownership, end - tokens, choice->partition));
-    return weigh_stage(seconds, weigher, &tried, (struct span){end - tokens, end});
-}
-
-/* The longest question for which gathering states beats moving keys. */
-static enum status choose_replicate_tokens(struct choice *choice, struct weigher *weigher)
-{
-    choice->replicate_tokens = 0;
-    const int64_t most = weighed_tokens(choice) / 2;
-    for (int64_t tokens = 1; tokens <= REPLICATE_TOKENS_MAX && tokens <= most; tokens *= 2) {
-        double sharded;
-        double replicated;
-        TRY(weigh_question(&sharded, weigher, choice, tokens, CHOICE_SHARDED));
-        TRY(weigh_question(&replicated, weigher, choice, tokens, CHOICE_REPLICATED));
-        if (replicated >= sharded)
-            break;
-        choice->replicate_tokens = tokens;
-    }
-    return STATUS_OK;
-}
-
-/* Without keys: reading them costs the same either way. */
-static double weigh_decode(const struct weigher *weigher, const struct choice *choice, bool split)
-{
-    struct choice tried = *choice;
-    struct cost cost;
-    tried.decode_split = split;
-    cost_decode(&cost, &tried, weigher->shape, weigher->table, 0, 0);
-    return cost.seconds;
-}
-
-static int64_t round_up(int64_t value, int64_t multiple)
-{
-    return (value + multiple - 1) / multiple * multiple;
-}
-
-/* Under a window, stages in which each rank's rows are about as many as the keys it receives:
- * memory stays flat in the length, and a token's keys travel about once. */
-static int64_t windowed_stage_tokens(const struct choice *choice, int64_t reach)
-{
-    const int64_t rows = reach > STAGE_ROWS_MIN ? reach : STAGE_ROWS_MIN;
-    const int64_t tokens = choice->workers * round_up(rows, choice->panel_tokens);
-    return tokens < choice->context_tokens ? tokens : 0;
-}
-
-static struct choice start_choice(const struct choice_request *request)
-{
-    struct bands bands;
-    struct choice choice = {
-        .method = request->method,
-        .workers = request->workers,
-        .context_tokens = request->context_tokens,
-        .panel_tokens = PANEL_TOKENS_MAX,
-        .block_tokens = DEFAULT_BLOCK_PANELS * PANEL_TOKENS_MAX,
-        .receive_slots = DEFAULT_SLOTS,
-        .cache = request->cache,
-        .decode_split = request->decode_split > 0,
-    };
-    strncpy(choice.kernels, request->kernels, sizeof choice.kernels - 1);
-    method_bands(&request->method, &bands);
-    const int64_t reach = bands_reach(&bands);
-    const bool limited = reach < request->context_tokens;
-    choice.schedule = limited ? CHOICE_HALO : CHOICE_GATHER;
-    if (request->schedule >= 0)
-        choice.schedule = (enum choice_schedule)request->schedule;
-    if (choice.schedule == CHOICE_RING && choice.workers - 1 > choice.receive_slots)
-        choice.receive_slots = choice.workers - 1;
-    if (request->partition >= 0)
-        choice.partition = (enum partition_kind)request->partition;
-    if (request->stage_tokens >= 0)
-        choice.stage_tokens = request->stage_tokens;
-    else if (limited)
-        choice.stage_tokens = windowed_stage_tokens(&choice, reach);
-    choice.queries = request->queries >= 0 ? (enum choice_queries)request->queries : CHOICE_AUTO;
-    return choice;
-}
-
-enum status choice_make(struct choice *choice, const struct choice_request *request,
-                        const struct model_shape *shape, const struct cost_table *costs)
-{
-    TRY(method_check(&request->method));
-    TRY(check_range("workers", request->workers, 1, WORKERS_MAX));
-    TRY(check_range("context_tokens", request->context_tokens, 1, LARGEST_TOKENS));
-    struct choice made = start_choice(request);
-    TRY(choice_check(&made));
-    enum status status;
-    struct weigher weigher;
-    TRY(weigher_init(&weigher, &made, shape, costs));
-    if (request->partition < 0)
-        TRY_ELSE(choose_partition(&made, &weigher), done);
-    if (request->decode_split < 0 && made.workers > 1)
-        made.decode_split = request->shared_memory_bus || weigh_decode(&weigher, &made, true) <
-                                                              weigh_decode(&weigher, &made, false);
-    if (made.queries == CHOICE_AUTO && made.workers > 1)
-        TRY_ELSE(choose_replicate_tokens(&made, &weigher), done);
-    *choice = made;
-    status = STATUS_OK;
-done:
-    weigher_deinit(&weigher);
-    return status;
 }

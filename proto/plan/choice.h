@@ -5,9 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "proto/plan/cost.h"
 #include "proto/plan/method.h"
-#include "proto/plan/model_shape.h"
 #include "proto/plan/partition.h"
 #include "proto/status.h"
 
@@ -47,27 +45,11 @@ struct choice {
     int64_t replicate_tokens;
 };
 
-/* What a caller asks for; -1 leaves a field to the planner. */
-struct choice_request {
-    struct method method;
-    int workers;
-    int64_t context_tokens;
-    const char *kernels;
-    enum choice_cache cache;
-    int partition;          /* enum partition_kind or -1 */
-    int schedule;           /* enum choice_schedule or -1 */
-    int64_t stage_tokens;   /* 0 or more, or -1 */
-    int queries;            /* enum choice_queries or -1 */
-    int decode_split;       /* 0, 1 or -1 */
-    bool shared_memory_bus; /* some ranks share one memory bus (a host): decode always splits */
-};
-
-/* The planner's choice: by predicted cost, where the request leaves it open. */
-MUST_CHECK enum status choice_make(struct choice *choice, const struct choice_request *request,
-                                   const struct model_shape *shape, const struct cost_table *costs);
-
 /* Refuses a choice that no plan can be made from; for choices that came over the wire. */
 MUST_CHECK enum status choice_check(const struct choice *choice);
+
+/* The same of the two numbers that a plan's size depends on. */
+MUST_CHECK enum status choice_check_extent(int workers, int64_t context_tokens);
 
 /* The stage that follows `done` of `prompt_tokens` tokens. */
 struct span choice_stage(const struct choice *choice, int64_t done, int64_t prompt_tokens);

@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 
+#include "proto/plan/cost.h"
 #include "proto/plan/schedule.h"
 
 enum { F32 = 4, PIECE_ALIGNMENT = 64, SPARE_PANELS = 4, RANGES_MOST = 32 };

@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "proto/model/model.h"
+#include "proto/plan/chooser.h"
 #include "tests/support/ranks.h"
 #include "worker/engine/transport/transport_loopback.h"
 #include "worker/engine/transport/transport_nccl.h"
@@ -68,7 +69,7 @@ static enum status choose(struct choice *choice, const struct engine_case *wante
                           const struct engine *engine, int ranks)
 {
     const struct cost_table costs = cost_table_default();
-    struct choice_request request = {
+    struct chooser_request request = {
         .workers = ranks,
         .context_tokens =
             wanted->context_tokens ? wanted->context_tokens : wanted->count + wanted->max_tokens,
@@ -83,7 +84,7 @@ static enum status choose(struct choice *choice, const struct engine_case *wante
     };
     TRY(method_parse(&request.method, wanted->method ? wanted->method : "rope",
                      engine_shape(engine)->trained_tokens));
-    return choice_make(choice, &request, engine_shape(engine), &costs);
+    return chooser_choose(choice, &request, engine_shape(engine), &costs);
 }
 
 enum status engine_ranks_request(struct engine *engine, struct transport *transport,

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "proto/plan/choice.h"
+#include "proto/plan/chooser.h"
 #include "proto/plan/schedule.h"
 
 /* Llama-3.1-8B. */
@@ -18,26 +19,26 @@ static const struct model_shape llama = {.layers = 32,
                                          .trained_tokens = 131072,
                                          .weights_bytes = INT64_C(16060522496)};
 
-static struct choice_request request_for(const char *method, int workers, int64_t context_tokens)
+static struct chooser_request request_for(const char *method, int workers, int64_t context_tokens)
 {
-    struct choice_request request = {.workers = workers,
-                                     .context_tokens = context_tokens,
-                                     .kernels = "avx2",
-                                     .cache = CHOICE_CACHE_BF16,
-                                     .partition = -1,
-                                     .schedule = -1,
-                                     .stage_tokens = -1,
-                                     .queries = -1,
-                                     .decode_split = -1};
+    struct chooser_request request = {.workers = workers,
+                                      .context_tokens = context_tokens,
+                                      .kernels = "avx2",
+                                      .cache = CHOICE_CACHE_BF16,
+                                      .partition = -1,
+                                      .schedule = -1,
+                                      .stage_tokens = -1,
+                                      .queries = -1,
+                                      .decode_split = -1};
     assert_int_equal(method_parse(&request.method, method, 131072), STATUS_OK);
     return request;
 }
 
-static struct choice make(const struct choice_request *request)
+static struct choice make(const struct chooser_request *request)
 {
     struct choice choice;
     const struct cost_table table = cost_table_default();
-    if (choice_make(&choice, request, &llama, &table) != STATUS_OK)
+    if (chooser_choose(&choice, request, &llama, &table) != STATUS_OK)
         fail_msg("%s", status_message());
     assert_int_equal(choice_check(&choice), STATUS_OK);
     return choice;
@@ -48,7 +49,7 @@ static void a_dense_mask_takes_zigzag_shards_and_gather_in_one_stage(void **stat
     (void)state;
     static const char *const methods[] = {"rope", "string", "lm_infinite:window=131072"};
     for (size_t m = 0; m < sizeof methods / sizeof methods[0]; m++) {
-        const struct choice_request request = request_for(methods[m], 4, 131072);
+        const struct chooser_request request = request_for(methods[m], 4, 131072);
         const struct choice choice = make(&request);
         assert_int_equal(choice.partition, PARTITION_ZIGZAG);
         assert_int_equal(choice.schedule, CHOICE_GATHER);
@@ -65,7 +66,7 @@ static void a_dense_mask_takes_zigzag_shards_and_gather_in_one_stage(void **stat
 static void a_window_takes_contiguous_shards_a_halo_and_cut_stages(void **state)
 {
     (void)state;
-    struct choice_request request = request_for("lm_infinite:window=4096", 4, 131072);
+    struct chooser_request request = request_for("lm_infinite:window=4096", 4, 131072);
     struct choice choice = make(&request);
     assert_int_equal(choice.partition, PARTITION_CONTIGUOUS);
     assert_int_equal(choice.schedule, CHOICE_HALO);
@@ -86,7 +87,7 @@ static void a_window_takes_contiguous_shards_a_halo_and_cut_stages(void **state)
     struct cost_table table = cost_table_default();
     table.attention_flops /= 100;
     request = request_for("lm_infinite:window=131071", 4, 131072);
-    assert_int_equal(choice_make(&choice, &request, &llama, &table), STATUS_OK);
+    assert_int_equal(chooser_choose(&choice, &request, &llama, &table), STATUS_OK);
     assert_int_equal(choice.schedule, CHOICE_HALO);
     assert_int_equal(choice.partition, PARTITION_ZIGZAG);
     request = request_for("lm_infinite:window=131071", 1, 131072);
@@ -98,7 +99,7 @@ static void a_window_takes_contiguous_shards_a_halo_and_cut_stages(void **state)
 static void what_a_caller_asks_for_is_kept(void **state)
 {
     (void)state;
-    struct choice_request request = request_for("rope", 8, 131072);
+    struct chooser_request request = request_for("rope", 8, 131072);
     request.partition = PARTITION_CONTIGUOUS;
     request.schedule = CHOICE_RING;
     request.stage_tokens = 1000;
@@ -132,20 +133,20 @@ static void decode_is_split_where_the_network_is_worth_it(void **state)
 {
     (void)state;
     struct choice choice;
-    const struct choice_request request = request_for("rope", 4, 8192);
+    const struct chooser_request request = request_for("rope", 4, 8192);
     struct cost_table table = cost_table_default();
     table.latency_s = 1e-6;
-    assert_int_equal(choice_make(&choice, &request, &llama, &table), STATUS_OK);
+    assert_int_equal(chooser_choose(&choice, &request, &llama, &table), STATUS_OK);
     assert_true(choice.decode_split);
     table.latency_s = 0.1;
-    assert_int_equal(choice_make(&choice, &request, &llama, &table), STATUS_OK);
+    assert_int_equal(chooser_choose(&choice, &request, &llama, &table), STATUS_OK);
     assert_false(choice.decode_split);
 }
 
 static void a_short_question_on_a_filled_cache_replicates_its_queries(void **state)
 {
     (void)state;
-    struct choice_request request = request_for("rope", 4, 131072);
+    struct chooser_request request = request_for("rope", 4, 131072);
     struct choice choice = make(&request);
     assert_int_equal(choice.queries, CHOICE_AUTO);
     assert_true(choice.replicate_tokens >= 1);
@@ -165,14 +166,14 @@ static void a_short_question_on_a_filled_cache_replicates_its_queries(void **sta
     struct cost_table table = cost_table_default();
     table.linear_flops = 1;
     request = request_for("lm_infinite:window=64", 4, 131072);
-    assert_int_equal(choice_make(&choice, &request, &llama, &table), STATUS_OK);
+    assert_int_equal(chooser_choose(&choice, &request, &llama, &table), STATUS_OK);
     assert_true(choice.replicate_tokens <= 1);
 }
 
 static void costs_are_weighed_at_the_length_of_the_context(void **state)
 {
     (void)state;
-    struct choice_request request = request_for("rope", 4, 5);
+    struct chooser_request request = request_for("rope", 4, 5);
     assert_true(make(&request).replicate_tokens <= 2);
     request.context_tokens = 1;
     assert_int_equal(make(&request).replicate_tokens, 0);
@@ -208,7 +209,7 @@ static void refused(const struct choice *choice, const char *named)
 static void a_choice_that_no_plan_can_follow_is_refused(void **state)
 {
     (void)state;
-    const struct choice_request request = request_for("lm_infinite:window=128", 4, 1000);
+    const struct chooser_request request = request_for("lm_infinite:window=128", 4, 1000);
     const struct choice good = make(&request);
     struct choice choice;
 #define REFUSED_WITH(change, named)                                                                \
@@ -260,23 +261,23 @@ static void a_request_out_of_range_is_refused(void **state)
     (void)state;
     struct choice choice;
     const struct cost_table table = cost_table_default();
-    struct choice_request request = request_for("rope", 0, 1000);
-    assert_int_equal(choice_make(&choice, &request, &llama, &table), STATUS_INVALID_ARGUMENT);
+    struct chooser_request request = request_for("rope", 0, 1000);
+    assert_int_equal(chooser_choose(&choice, &request, &llama, &table), STATUS_INVALID_ARGUMENT);
     request = request_for("rope", 1, 0);
-    assert_int_equal(choice_make(&choice, &request, &llama, &table), STATUS_INVALID_ARGUMENT);
+    assert_int_equal(chooser_choose(&choice, &request, &llama, &table), STATUS_INVALID_ARGUMENT);
     request = request_for("rope", 1, 10);
     request.schedule = CHOICE_HALO;
-    assert_int_equal(choice_make(&choice, &request, &llama, &table), STATUS_INVALID_ARGUMENT);
+    assert_int_equal(chooser_choose(&choice, &request, &llama, &table), STATUS_INVALID_ARGUMENT);
     request = request_for("rope", 1, 10);
     request.method.logit_scale = 0;
-    assert_int_equal(choice_make(&choice, &request, &llama, &table), STATUS_OUT_OF_RANGE);
+    assert_int_equal(chooser_choose(&choice, &request, &llama, &table), STATUS_OUT_OF_RANGE);
 }
 
 /* Costs of a one-stage prompt of 128k tokens on eight workers. */
 static void cost_of(struct cost costs[8], const char *method, enum choice_schedule schedule,
                     enum partition_kind partition)
 {
-    struct choice_request request = request_for(method, 8, 131072);
+    struct chooser_request request = request_for(method, 8, 131072);
     request.schedule = schedule;
     request.partition = partition;
     request.stage_tokens = 0;
@@ -347,7 +348,7 @@ static void predicted_bytes_are_those_of_the_formulas(void **state)
 static void decode_gathers_states_and_split_rows(void **state)
 {
     (void)state;
-    struct choice_request request = request_for("rope", 8, 131072);
+    struct chooser_request request = request_for("rope", 8, 131072);
     request.decode_split = 0;
     struct choice choice = make(&request);
     struct cost cost;

@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 
+#include "proto/plan/chooser.h"
 #include "proto/plan/memory_plan.h"
 #include "proto/plan/schedule.h"
 #include "tests/support/plan_cases.h"
@@ -31,16 +32,16 @@ static struct choice choice_for(const char *method, int workers, int64_t context
 {
     struct choice choice;
     const struct cost_table table = cost_table_default();
-    struct choice_request request = {.workers = workers,
-                                     .context_tokens = context_tokens,
-                                     .kernels = "avx2",
-                                     .partition = -1,
-                                     .schedule = -1,
-                                     .stage_tokens = -1,
-                                     .queries = -1,
-                                     .decode_split = -1};
+    struct chooser_request request = {.workers = workers,
+                                      .context_tokens = context_tokens,
+                                      .kernels = "avx2",
+                                      .partition = -1,
+                                      .schedule = -1,
+                                      .stage_tokens = -1,
+                                      .queries = -1,
+                                      .decode_split = -1};
     assert_int_equal(method_parse(&request.method, method, smol.trained_tokens), STATUS_OK);
-    if (choice_make(&choice, &request, &smol, &table) != STATUS_OK)
+    if (chooser_choose(&choice, &request, &smol, &table) != STATUS_OK)
         fail_msg("%s", status_message());
     return choice;
 }

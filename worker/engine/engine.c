@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "proto/model/model.h"
+#include "proto/plan/cost.h"
 #include "worker/engine/device/arena.h"
 #include "worker/engine/device/device_cpu.h"
 #include "worker/engine/device/device_cuda.h"

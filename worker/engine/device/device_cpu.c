@@ -49,17 +49,7 @@ static void describe(struct device_cpu *cpu, const struct model *model)
     int64_t row_width = spec->hidden + larger(query_width + 2 * key_width, 2 * (int64_t)spec->ffn);
     cpu->row_bytes = arena_rounded((size_t)(KERNELS_ROWS_MAX * row_width) * sizeof(float));
     cpu->scratch_bytes = cpu->row_bytes + arena_rounded(cpu->kernels->scratch_bytes(&limits));
-    device->shape = (struct model_shape){
-        .layers = spec->layers,
-        .hidden = spec->hidden,
-        .heads = spec->heads,
-        .kv_heads = spec->kv_heads,
-        .head_dim = spec->head_dim,
-        .ffn = spec->ffn,
-        .vocab = spec->vocab,
-        .trained_tokens = spec->trained_tokens,
-        .weights_bytes = (int64_t)weights_bytes(model, cpu->kernels),
-    };
+    device->shape = spec_shape(spec, (int64_t)weights_bytes(model, cpu->kernels));
     device->needs = (struct memory_request){
         .threads = cpu->binding.threads,
         .scratch_bytes = (int64_t)cpu->scratch_bytes,

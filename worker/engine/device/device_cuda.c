@@ -95,17 +95,7 @@ static void describe(struct device_cuda *cuda)
     const struct model_spec *spec = &cuda->spec;
     const struct cuda_lane *lane = cuda->lane;
     struct device *device = &cuda->device;
-    device->shape = (struct model_shape){
-        .layers = spec->layers,
-        .hidden = spec->hidden,
-        .heads = spec->heads,
-        .kv_heads = spec->kv_heads,
-        .head_dim = spec->head_dim,
-        .ffn = spec->ffn,
-        .vocab = spec->vocab,
-        .trained_tokens = spec->trained_tokens,
-        .weights_bytes = (int64_t)cuda->weights->bytes,
-    };
+    device->shape = spec_shape(spec, (int64_t)cuda->weights->bytes);
     device->needs = (struct memory_request){
         .threads = 1,
         .scratch_bytes = scratch_bytes(cuda),

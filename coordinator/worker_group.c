@@ -1,0 +1,117 @@
+/* Owns the list of worker groups and each group's ranks. Promises that the first cause of a group's
+ * loss is the one that is told, and that a group is freed once, when its last rank has left and no
+ * request holds it. */
+#include "coordinator/worker_group.h"
+
+#include <assert.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "proto/log.h"
+
+void worker_groups_init(struct worker_groups *all, void (*announce)(void *context), void *context)
+{
+    *all = (struct worker_groups){.announce = announce, .context = context};
+    pthread_mutex_init(&all->lock, NULL);
+    pthread_cond_init(&all->changed, NULL);
+}
+
+void worker_groups_deinit(struct worker_groups *all)
+{
+    assert(!all->first);
+    pthread_cond_destroy(&all->changed);
+    pthread_mutex_destroy(&all->lock);
+}
+
+void worker_groups_announce(struct worker_groups *all)
+{
+    all->announce(all->context);
+}
+
+struct group *worker_group_find(struct worker_groups *all, const char *id)
+{
+    for (struct group *group = all->first; group; group = group->next)
+        if (strcmp(group->id, id) == 0)
+            return group;
+    return NULL;
+}
+
+struct group *worker_group_add(struct worker_groups *all, const Longhaul__Control__V1__Hello *hello)
+{
+    struct group *group = calloc(1, sizeof *group);
+    struct rank *ranks = calloc((size_t)hello->size, sizeof *ranks);
+    if (!group || !ranks) {
+        free(group);
+        free(ranks);
+        return NULL;
+    }
+    group->all = all;
+    group->size = hello->size;
+    group->shared_memory_bus = hello->shared_memory_bus;
+    group->context_tokens = hello->context_tokens;
+    group->ranks = ranks;
+    snprintf(group->id, sizeof group->id, "%s", hello->group_id);
+    snprintf(group->transport, sizeof group->transport, "%s", hello->transport);
+    for (int i = 0; i < group->size; i++)
+        pthread_mutex_init(&ranks[i].send_lock, NULL);
+    group->next = all->first;
+    all->first = group;
+    return group;
+}
+
+void worker_group_drop_if_empty(struct group *group)
+{
+    if (group->joined_count > 0 || group->reserved)
+        return;
+    struct group **link = &group->all->first;
+    while (*link != group)
+        link = &(*link)->next;
+    *link = group->next;
+    for (int i = 0; i < group->size; i++)
+        pthread_mutex_destroy(&group->ranks[i].send_lock);
+    free(group->ranks);
+    free(group);
+}
+
+bool worker_group_is_ready(const struct group *group)
+{
+    return !group->lost && group->loaded_count == group->size && group->joined_count == group->size;
+}
+
+void worker_group_release(struct group *group)
+{
+    struct worker_groups *all = group->all;
+    pthread_mutex_lock(&all->lock);
+    group->reserved = false;
+    worker_group_drop_if_empty(group);
+    pthread_mutex_unlock(&all->lock);
+    worker_groups_announce(all);
+}
+
+void worker_group_lose(struct group *group, const char *format, ...)
+{
+    if (!group->lost) {
+        group->lost = true;
+        va_list arguments;
+        va_start(arguments, format);
+        vsnprintf(group->cause, sizeof group->cause, format, arguments);
+        va_end(arguments);
+        memcpy(group->all->trouble, group->cause, sizeof group->cause);
+        if (!group->all->stopping)
+            log_line(LOG_WARN, "group lost", "group=%s cause=\"%s\"", group->id, group->cause);
+    }
+    pthread_cond_broadcast(&group->all->changed);
+}
+
+enum status worker_group_send(struct group *group, int rank_number,
+                              const Longhaul__Control__V1__CoordinatorMessage *message)
+{
+    struct rank *rank = &group->ranks[rank_number];
+    pthread_mutex_lock(&rank->send_lock);
+    enum status status = rank->call ? rpc_call_write(rank->call, &message->base)
+                                    : fail(STATUS_UNAVAILABLE, "rank %d has left", rank_number);
+    pthread_mutex_unlock(&rank->send_lock);
+    return status;
+}

@@ -1,0 +1,30 @@
+/* Makes a choice: what a request asks for, and the rest by predicted cost. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "proto/plan/choice.h"
+#include "proto/plan/cost.h"
+#include "proto/plan/model_shape.h"
+#include "proto/status.h"
+
+/* What a caller asks for; -1 leaves a field to the planner. */
+struct chooser_request {
+    struct method method;
+    int workers;
+    int64_t context_tokens;
+    const char *kernels;
+    enum choice_cache cache;
+    int partition;          /* enum partition_kind or -1 */
+    int schedule;           /* enum choice_schedule or -1 */
+    int64_t stage_tokens;   /* 0 or more, or -1 */
+    int queries;            /* enum choice_queries or -1 */
+    int decode_split;       /* 0, 1 or -1 */
+    bool shared_memory_bus; /* some ranks share one memory bus (a host): decode always splits */
+};
+
+/* The planner's choice: by predicted cost, where the request leaves it open. */
+MUST_CHECK enum status chooser_choose(struct choice *choice, const struct chooser_request *request,
+                                      const struct model_shape *shape,
+                                      const struct cost_table *costs);
