@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "coordinator/text/chat_form.h"
-#include "coordinator/text/utf8.h"
+#include "proto/utf8.h"
 #include "proto/model/vocab.h"
 
 enum { NONE = -1, QUOTED_BYTES = 60 };

@@ -11,7 +11,7 @@
 #include "coordinator/text/bpe.h"
 #include "coordinator/text/pretokenizer.h"
 #include "coordinator/text/token_table.h"
-#include "coordinator/text/utf8.h"
+#include "proto/utf8.h"
 #include "coordinator/text/whole_tokens.h"
 #include "proto/model/vocab.h"
 
