@@ -1,10 +1,12 @@
-/* Owns the thread's last failure sentence. Promises that no caller ever sees a NULL or an
- * unterminated string. */
+/* Owns the thread's last failure sentence. Promises that no caller ever sees a NULL, an
+ * unterminated string or one that could steer a terminal. */
 #include "proto/status.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+
+#include "proto/printable.h"
 
 enum { MESSAGE_BYTES = 1024 };
 
@@ -54,6 +56,7 @@ enum status fail(enum status status, const char *format, ...)
     va_start(arguments, format);
     vsnprintf(next, sizeof next, format, arguments);
     va_end(arguments);
+    printable_mask_line(next, strlen(next));
     memcpy(message, next, sizeof message);
     return status;
 }

@@ -29,7 +29,8 @@ enum status {
 const char *status_name(enum status status);
 
 /* Records the sentence for this thread and returns `status`. The sentence says what, where and what
- * to do. */
+ * to do, in one line: what an argument from a file or a peer must not do to a terminal is masked
+ * (proto/printable.h). */
 __attribute__((format(printf, 2, 3))) MUST_CHECK enum status fail(enum status status,
                                                                   const char *format, ...);
 

@@ -4,7 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "coordinator/text/utf8.h"
+#include "proto/utf8.h"
 
 static void put_ascii(FILE *file, unsigned char c)
 {

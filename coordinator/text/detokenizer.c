@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "coordinator/text/utf8.h"
+#include "proto/utf8.h"
 
 static enum status check_stops(const struct detokenizer_stop *stops, size_t stop_count,
                                size_t *bytes)

@@ -11,9 +11,9 @@
 #include "coordinator/text/bpe.h"
 #include "coordinator/text/pretokenizer.h"
 #include "coordinator/text/token_table.h"
-#include "coordinator/text/utf8.h"
 #include "coordinator/text/whole_tokens.h"
 #include "proto/model/vocab.h"
+#include "proto/utf8.h"
 
 enum { NONE = -1, STOPS_MAX = VOCAB_ENDS_MAX + 4 };
 

@@ -5,6 +5,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "proto/utf8.h"
+
 enum { SENTENCE_BYTES = 640 };
 
 enum status cursor_fail(const struct cursor *cursor, size_t offset, enum status status,
@@ -62,32 +64,12 @@ enum status cursor_u64(struct cursor *cursor, uint64_t *value, const char *what)
     return STATUS_OK;
 }
 
-/* The bytes of the UTF-8 sequence that starts at `data`; 0 where it is malformed. */
-static size_t sequence_bytes(const uint8_t *data, size_t bytes)
-{
-    static const uint32_t least[5] = {0, 0, 0x80, 0x800, 0x10000};
-    uint8_t lead = data[0];
-    if (lead < 0x80)
-        return 1;
-    size_t length = lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : 2;
-    if (lead < 0xc2 || lead > 0xf4 || length > bytes)
-        return 0;
-    uint32_t code = lead & (0x7fu >> length);
-    for (size_t i = 1; i < length; i++) {
-        if ((data[i] & 0xc0) != 0x80)
-            return 0;
-        code = code << 6 | (data[i] & 0x3fu);
-    }
-    bool surrogate = code >= 0xd800 && code <= 0xdfff;
-    return code < least[length] || code > 0x10ffff || surrogate ? 0 : length;
-}
-
 bool cursor_is_utf8(const uint8_t *data, size_t bytes)
 {
-    size_t length;
-    for (size_t i = 0; i < bytes; i += length) {
-        length = sequence_bytes(data + i, bytes - i);
-        if (length == 0)
+    int length;
+    for (size_t i = 0; i < bytes; i += (size_t)length) {
+        length = utf8_sequence((const char *)data + i, bytes - i);
+        if (length <= 0)
             return false;
     }
     return true;

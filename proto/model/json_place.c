@@ -1,5 +1,5 @@
-/* Owns the reading of JSON values from model files. Promises that a refusal names file and path,
- * and that nothing in the file can steer the terminal that it is shown on. */
+/* Owns the reading of JSON values from model files. Promises that a refusal names file and path.
+ */
 #include "proto/model/json_place.h"
 
 #include <stdarg.h>
@@ -7,17 +7,6 @@
 #include <string.h>
 
 enum { SENTENCE_BYTES = 640 };
-
-/* Control characters, also those of two bytes (U+0080 to U+009F), become points. */
-static void hide_controls(char *text)
-{
-    for (unsigned char *byte = (unsigned char *)text; *byte; byte++) {
-        if (*byte < 0x20 || *byte == 0x7f)
-            *byte = '.';
-        else if (byte[0] == 0xc2 && byte[1] >= 0x80 && byte[1] < 0xa0)
-            byte[0] = byte[1] = '.';
-    }
-}
 
 enum status json_place_parse(json_t **root, const void *data, size_t bytes, size_t bytes_max,
                              const char *file)
@@ -27,11 +16,9 @@ enum status json_place_parse(json_t **root, const void *data, size_t bytes, size
                     file, bytes, bytes_max);
     json_error_t error;
     json_t *parsed = json_loadb(data, bytes, JSON_REJECT_DUPLICATES, &error);
-    if (!parsed) {
-        hide_controls(error.text);
+    if (!parsed)
         return fail(STATUS_DATA_LOSS, "%s: byte %d of the JSON (line %d): %s [json]", file,
                     error.position, error.line, error.text);
-    }
     if (!json_is_object(parsed)) {
         json_decref(parsed);
         return fail(STATUS_DATA_LOSS, "%s: the JSON is no object [json]", file);
@@ -58,8 +45,6 @@ enum status json_place_fail(const struct json_place *place, const char *key, enu
     size_t bytes = strlen(path);
     if (!key && bytes > 0)
         path[bytes - 1] = 0; /* the point */
-    hide_controls(sentence);
-    hide_controls(path);
     return fail(status, "%s: %s%s%s [%s]", place->file, path, path[0] ? ": " : "", sentence, rule);
 }
 

@@ -1,8 +1,7 @@
 /* JSON from foreign bytes: an object, and where it stands, so that every refusal says
  * "FILE: the.path.of.keys: <sentence> [rule]".
  *
- * Text that comes from the file is shown without control characters. A value of null is as good as
- * absent.
+ * A value of null is as good as absent.
  */
 #pragma once
 

@@ -7,7 +7,7 @@
 
 #include "coordinator/text/pretokenizer.h"
 #include "coordinator/text/tokenizer.h"
-#include "coordinator/text/utf8.h"
+#include "proto/utf8.h"
 #include "tests/support/tiny_vocab.h"
 
 enum { HOSTILE_BYTES = 4 << 20, HOSTILE_SECONDS_MAX = 30 };

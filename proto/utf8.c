@@ -1,5 +1,5 @@
 /* Owns the rules of UTF-8 (Unicode, table 3-7). Promises to read no byte past `bytes`. */
-#include "coordinator/text/utf8.h"
+#include "proto/utf8.h"
 
 #include <stdbool.h>
 #include <stdint.h>
