@@ -187,9 +187,10 @@ static enum status begin_run(struct session *session,
     run.stop_ids = (int32_t *)stop_ids;
     run.deadline_ms = left_ms > 1 ? left_ms : 1;
     session->stream.prefill_ns = clock_now_ns();
-    log_line(LOG_INFO, "request runs", "kind=%s prompt_tokens=%zu max_tokens=%" PRId64,
-             session->stream.is_score ? "score" : "generate", session->ids.count,
-             session->max_tokens);
+    log_line(LOG_INFO, "request runs",
+             log_text("kind", session->stream.is_score ? "score" : "generate"),
+             log_integer("prompt_tokens", (int64_t)session->ids.count),
+             log_integer("max_tokens", session->max_tokens));
     return group_run_begin(&session->run, group, &run);
 }
 

@@ -245,7 +245,8 @@ static void arrived(struct rpc_tag *tag, bool ok)
     pthread_t thread;
     int error = pthread_create(&thread, NULL, serve, call);
     if (error) {
-        log_line(LOG_ERROR, "call refused", "cause=\"start a thread: %s\"", strerror(error));
+        log_line(LOG_ERROR, "call refused", log_text("step", "start a thread"),
+                 log_text("cause", strerror(error)));
         call_end(call);
         return;
     }
