@@ -246,7 +246,7 @@ void group_run_cancel(struct group_run *run, const char *reason)
     message.cancel = &cancel;
     /* A rank that cannot be told is about to be found lost. */
     if (send_to_all(run->group, &message) != STATUS_OK)
-        log_line(LOG_DEBUG, "cancel not delivered", "cause=\"%s\"", status_message());
+        log_line(LOG_DEBUG, "cancel not delivered", log_text("cause", status_message()));
 }
 
 void group_run_end(struct group_run *run)

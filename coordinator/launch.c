@@ -162,8 +162,8 @@ static enum status spawn(struct launch *launch)
     }
     launch->joined = false;
     launch->started_ns = clock_now_ns();
-    log_line(LOG_INFO, "workers started", "program=%s pid=%d", launch->arguments[0],
-             (int)launch->process);
+    log_line(LOG_INFO, "workers started", log_text("program", launch->arguments[0]),
+             log_integer("pid", launch->process));
     return STATUS_OK;
 }
 
@@ -229,7 +229,7 @@ static enum status restart(struct launch *launch)
     enum status status = spawn(launch);
     if (status == STATUS_OK)
         return STATUS_OK;
-    log_line(LOG_ERROR, "workers not started", "cause=\"%s\"", status_message());
+    log_line(LOG_ERROR, "workers not started", log_text("cause", status_message()));
     launch->restart_ns = clock_after_ms(launch->backoff_ms);
     return STATUS_OK;
 }
@@ -239,10 +239,10 @@ static void plan_restart(struct launch *launch, int how, const char *trouble)
     if (clock_seconds_since(launch->started_ns) * 1000 > HEALTHY_MS)
         launch->backoff_ms = BACKOFF_FIRST_MS;
     launch->restart_ns = clock_after_ms(launch->backoff_ms);
-    log_line(LOG_WARN, "workers ended", "%s=%d again_in_s=%.0f cause=\"%s\"",
-             WIFSIGNALED(how) ? "signal" : "exit_code",
-             WIFSIGNALED(how) ? WTERMSIG(how) : WEXITSTATUS(how), (double)launch->backoff_ms / 1000,
-             trouble);
+    log_line(LOG_WARN, "workers ended",
+             log_integer(WIFSIGNALED(how) ? "signal" : "exit_code",
+                         WIFSIGNALED(how) ? WTERMSIG(how) : WEXITSTATUS(how)),
+             log_integer("again_in_s", launch->backoff_ms / 1000), log_text("cause", trouble));
     launch->backoff_ms *= 2;
     if (launch->backoff_ms > BACKOFF_MOST_MS)
         launch->backoff_ms = BACKOFF_MOST_MS;
@@ -299,7 +299,7 @@ void launch_destroy(struct launch *launch, int64_t grace_ms)
         if (!wait_for_end(launch, ASK_MS)) {
             kill(-launch->process, SIGKILL);
             if (!wait_for_end(launch, KILL_MS))
-                log_line(LOG_ERROR, "workers left behind", "pid=%d", (int)launch->process);
+                log_line(LOG_ERROR, "workers left behind", log_integer("pid", launch->process));
         }
     }
     for (size_t i = 0; i < launch->argument_count; i++)

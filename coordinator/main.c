@@ -55,7 +55,8 @@ static enum status write_ready_file(const char *path, const char *address)
 
 static enum status tell_ready(const struct options *options, const char *address)
 {
-    log_line(LOG_INFO, "listening", "address=%s version=%s", address, LONGHAUL_VERSION);
+    log_line(LOG_INFO, "listening", log_text("address", address),
+             log_text("version", LONGHAUL_VERSION));
     if (options->ready_file)
         TRY(write_ready_file(options->ready_file, address));
     if (options->ready_fd >= 0) {
@@ -141,7 +142,7 @@ static int next_signal(int64_t ms)
  * left. */
 static bool drain(struct server *server)
 {
-    log_line(LOG_INFO, "draining", "budget_s=%d", DRAIN_MS / 1000);
+    log_line(LOG_INFO, "draining", log_integer("budget_s", DRAIN_MS / 1000));
     server_drain(server);
     for (int64_t deadline_ns = clock_after_ms(DRAIN_MS); clock_now_ns() < deadline_ns;) {
         if (server_is_idle(server))
@@ -285,7 +286,7 @@ int main(int argc, char **argv)
         status = run(&options, &complete);
     }
     if (status != STATUS_OK)
-        fprintf(stderr, "%s: %s\n", program, status_message());
+        log_failure(program);
     config_destroy(options.config);
     return status == STATUS_OK && !complete ? status_exit_code(STATUS_CANCELLED)
                                             : status_exit_code(status);

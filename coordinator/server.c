@@ -62,6 +62,7 @@ static enum status tokenize(struct rpc_call *call, const ProtobufCMessage *messa
     struct id_list ids = {0};
     TRY(tokenizer_encode(server->tokenizer, &ids, request->text, strlen(request->text),
                          TOKENIZER_CONTROL | TOKENIZER_BOS));
+    rpc_call_note(call, log_integer("prompt_tokens", (int64_t)ids.count));
     Longhaul__V1__TokenizeResponse response = LONGHAUL__V1__TOKENIZE_RESPONSE__INIT;
     response.n_token_ids = ids.count;
     response.token_ids = ids.ids;
@@ -94,6 +95,7 @@ static enum status plan(struct rpc_call *call, const ProtobufCMessage *message, 
     const Longhaul__V1__PlanRequest *request = (const void *)message;
     int64_t tokens = 0;
     TRY(count_prompt(server, request, &tokens));
+    rpc_call_note(call, log_integer("prompt_tokens", tokens));
     struct workers_facts facts;
     TRY(workers_facts(server->tools.workers, &facts));
     if (request->workers < 0 || request->max_tokens < 0)
@@ -135,19 +137,44 @@ static enum status get_cluster(struct rpc_call *call, const ProtobufCMessage *re
 
 static void fill_methods(struct server *server)
 {
-    const struct rpc_method rows[INFERENCE_METHODS] = {
-        {service, "Generate", &longhaul__v1__generate_request__descriptor, false,
-         RPC_MESSAGE_BYTES_MAX, generate, server},
-        {service, "Score", &longhaul__v1__score_request__descriptor, false, RPC_MESSAGE_BYTES_MAX,
-         score, server},
-        {service, "Plan", &longhaul__v1__plan_request__descriptor, false, RPC_MESSAGE_BYTES_MAX,
-         plan, server},
-        {service, "Tokenize", &longhaul__v1__tokenize_request__descriptor, false,
-         RPC_MESSAGE_BYTES_MAX, tokenize, server},
-        {service, "GetCluster", &longhaul__v1__get_cluster_request__descriptor, false,
-         RPC_SMALL_MESSAGE_BYTES_MAX, get_cluster, server},
+    static const struct {
+        const char *name;
+        const ProtobufCMessageDescriptor *request;
+        rpc_handler *handle;
+    } rows[] = {
+        {"Generate", &longhaul__v1__generate_request__descriptor, generate},
+        {"Score", &longhaul__v1__score_request__descriptor, score},
+        {"Plan", &longhaul__v1__plan_request__descriptor, plan},
+        {"Tokenize", &longhaul__v1__tokenize_request__descriptor, tokenize},
     };
-    memcpy(server->methods, rows, sizeof rows);
+    /* A request that is refused has used none. */
+    static const struct log_field no_tokens[] = {
+        {.key = "prompt_tokens", .type = LOG_INTEGER},
+        {.key = "completion_tokens", .type = LOG_INTEGER},
+    };
+    enum { ROWS = sizeof rows / sizeof rows[0] };
+    _Static_assert(ROWS == INFERENCE_METHODS - 1, "and GetCluster");
+    for (int i = 0; i < ROWS; i++)
+        server->methods[i] = (struct rpc_method){
+            .service = service,
+            .name = rows[i].name,
+            .request = rows[i].request,
+            .request_bytes_max = RPC_MESSAGE_BYTES_MAX,
+            .handle = rows[i].handle,
+            .context = server,
+            .notes = no_tokens,
+            .note_count = sizeof no_tokens / sizeof no_tokens[0],
+        };
+    server->methods[ROWS] = (struct rpc_method){
+        .service = service,
+        .name = "GetCluster",
+        .request = &longhaul__v1__get_cluster_request__descriptor,
+        .request_bytes_max = RPC_SMALL_MESSAGE_BYTES_MAX,
+        .handle = get_cluster,
+        .context = server,
+        .while_draining = true,
+        .routine = true,
+    };
     workers_method(server->tools.workers, server->methods + INFERENCE_METHODS);
     health_methods(server->health, server->methods + INFERENCE_METHODS + 1);
     reflection_methods(server->reflection,

@@ -51,6 +51,7 @@ static enum status session_init(struct session *session, struct rpc_call *call,
                                 struct session_tools *tools, const char *request_id, bool is_score)
 {
     *session = (struct session){.call = call, .tools = tools};
+    log_request(request_id); /* of one that is refused below, too */
     if (strlen(request_id) > NAME_BYTES_MAX) {
         rpc_call_details(call)->field = "request_id";
         return fail(STATUS_INVALID_ARGUMENT, "request_id is longer than %d bytes", NAME_BYTES_MAX);
@@ -195,9 +196,10 @@ static enum status begin_run(struct session *session,
     run.stop_ids = (int32_t *)stop_ids;
     run.deadline_ms = left_ms > 1 ? left_ms : 1;
     session->stream.prefill_ns = clock_now_ns();
-    log_line(LOG_INFO, "request runs", "kind=%s prompt_tokens=%zu max_tokens=%" PRId64,
-             session->stream.is_score ? "score" : "generate", session->ids.count,
-             session->max_tokens);
+    log_line(LOG_INFO, "request runs",
+             log_text("kind", session->stream.is_score ? "score" : "generate"),
+             log_integer("prompt_tokens", (int64_t)session->ids.count),
+             log_integer("max_tokens", session->max_tokens));
     return group_run_begin(&session->run, group, &run);
 }
 
@@ -227,12 +229,12 @@ static enum status failure_of(struct session *session, const struct group_outcom
     return fail(outcome->status, "%s", outcome->message);
 }
 
-static void log_end(const struct session *session, const struct group_outcome *outcome)
+/* For the line that tells of the call's end. */
+static void note_outcome(const struct session *session, const struct group_outcome *outcome)
 {
-    log_line(LOG_INFO, "request ended",
-             "prompt_tokens=%zu completion_tokens=%" PRId64 " prefill_s=%.3f decode_s=%.3f",
-             session->ids.count, outcome->completion_tokens, outcome->prefill_seconds,
-             outcome->decode_seconds);
+    rpc_call_note(session->call, log_integer("completion_tokens", outcome->completion_tokens));
+    rpc_call_note(session->call, log_real("prefill_s", outcome->prefill_seconds, 3));
+    rpc_call_note(session->call, log_real("decode_s", outcome->decode_seconds, 3));
 }
 
 /* ---- generate ---- */
@@ -290,6 +292,7 @@ static enum status follow_answer(struct session *session, struct detokenizer *de
         TRY_ELSE(follow(session, &news), free_text);
         TRY_ELSE(batch_fill(&batch, detokenizer, &news), free_text);
         *completion_tokens += (int64_t)batch.ids;
+        rpc_call_note(session->call, log_integer("completion_tokens", *completion_tokens));
         TRY_ELSE(stream_tokens(&session->stream, batch.text, news.ids, batch.ids), free_text);
     }
     *stopped = batch.stopped;
@@ -301,6 +304,18 @@ static enum status follow_answer(struct session *session, struct detokenizer *de
 free_text:
     free(batch.text);
     return status;
+}
+
+static const char *finish_word(Longhaul__V1__FinishReason reason)
+{
+    switch (reason) {
+    case LONGHAUL__V1__FINISH_REASON__FINISH_REASON_STOP:
+        return "stop";
+    case LONGHAUL__V1__FINISH_REASON__FINISH_REASON_CANCELLED:
+        return "cancelled";
+    default:
+        return "length";
+    }
 }
 
 static enum status finish_answer(struct session *session, uint64_t seed, bool stopped,
@@ -323,7 +338,8 @@ static enum status finish_answer(struct session *session, uint64_t seed, bool st
         return failure_of(session, &outcome);
     if (stopped)
         outcome.completion_tokens = completion_tokens;
-    log_end(session, &outcome);
+    note_outcome(session, &outcome);
+    rpc_call_note(session->call, log_text("reason", finish_word(end.reason)));
     return stream_finished(&session->stream, &end, &outcome);
 }
 
@@ -352,6 +368,7 @@ static enum status read_generate(struct session *session,
     TRY(detokenizer_init(detokenizer, forms->tokenizer, stops, request->n_stop));
     details->field = "prompt";
     TRY(prompt_encode(forms, &session->ids, request->prompt));
+    rpc_call_note(session->call, log_integer("prompt_tokens", (int64_t)session->ids.count));
     details->field = NULL;
     return STATUS_OK;
 }
@@ -408,7 +425,7 @@ static enum status finish_scores(struct session *session, double sum)
         .prompt_tokens = (int64_t)session->ids.count,
         .load_seconds = session->facts.load_seconds,
     };
-    log_end(session, &outcome);
+    note_outcome(session, &outcome);
     return stream_finished(&session->stream, &end, &outcome);
 }
 
@@ -418,6 +435,7 @@ static enum status read_score(struct session *session, const Longhaul__V1__Score
     session->options = request->options;
     TRY(tokenizer_encode(session->tools->forms.tokenizer, &session->ids, request->text,
                          strlen(request->text), TOKENIZER_CONTROL | TOKENIZER_BOS));
+    rpc_call_note(session->call, log_integer("prompt_tokens", (int64_t)session->ids.count));
     if (session->ids.count < 2)
         return fail(STATUS_INVALID_ARGUMENT, "text: %zu tokens; a score needs at least 2",
                     session->ids.count);

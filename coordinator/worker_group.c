@@ -100,7 +100,8 @@ void worker_group_lose(struct group *group, const char *format, ...)
         va_end(arguments);
         memcpy(group->all->trouble, group->cause, sizeof group->cause);
         if (!group->all->stopping)
-            log_line(LOG_WARN, "group lost", "group=%s cause=\"%s\"", group->id, group->cause);
+            log_line(LOG_WARN, "group lost", log_text("group", group->id),
+                     log_text("cause", group->cause));
     }
     pthread_cond_broadcast(&group->all->changed);
 }

@@ -143,8 +143,9 @@ static enum status enter(struct workers *workers, struct rpc_call *call,
         group->ranks[hello->rank].call = call;
         group->joined_count++;
         *entered = group;
-        log_line(LOG_INFO, "worker joined", "group=%s rank=%d size=%d host=%s pid=%" PRId64,
-                 group->id, hello->rank, group->size, hello->host, hello->pid);
+        log_line(LOG_INFO, "worker joined", log_text("group", group->id),
+                 log_integer("rank", hello->rank), log_integer("size", group->size),
+                 log_text("host", hello->host), log_integer("pid", hello->pid));
     }
     pthread_mutex_unlock(&workers->groups.lock);
     return status;
@@ -198,8 +199,9 @@ static void take_loaded(struct group *group, int rank_number,
     rank->load.base.unknown_fields = NULL;
     group->loaded_count++;
     if (worker_group_is_ready(group))
-        log_line(LOG_INFO, "group ready", "group=%s size=%d transport=%s seconds=%.2f", group->id,
-                 group->size, group->transport, loaded->seconds);
+        log_line(LOG_INFO, "group ready", log_text("group", group->id),
+                 log_integer("size", group->size), log_text("transport", group->transport),
+                 log_real("seconds", loaded->seconds, 2));
 }
 
 /* Under the lock. True when the change concerns more than the group's own run. */
@@ -271,7 +273,8 @@ static enum status tell_to_stop(struct group *group, int rank_number, const char
     message.stop = &stop;
     /* It may be gone already: then there is nobody to tell. */
     if (worker_group_send(group, rank_number, &message) != STATUS_OK)
-        log_line(LOG_DEBUG, "stop not delivered", "group=%s to=%d", group->id, rank_number);
+        log_line(LOG_DEBUG, "stop not delivered", log_text("group", group->id),
+                 log_integer("to", rank_number));
     return fail(STATUS_UNAVAILABLE, "%s", reason);
 }
 
@@ -309,8 +312,8 @@ static enum status welcome(const struct workers *workers, struct group *group, i
 
 static void note_refusal(struct workers *workers, struct rpc_call *call)
 {
-    log_line(LOG_ERROR, "worker refused", "peer=%s cause=\"%s\"", rpc_call_peer(call),
-             status_message());
+    log_line(LOG_ERROR, "worker refused", log_text("peer", rpc_call_peer(call)),
+             log_text("cause", status_message()));
     pthread_mutex_lock(&workers->groups.lock);
     snprintf(workers->groups.trouble, sizeof workers->groups.trouble, "%s", status_message());
     pthread_mutex_unlock(&workers->groups.lock);

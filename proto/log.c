@@ -1,14 +1,21 @@
-/* Owns the process's log settings. Promises that a line is written whole, by one write, whatever
- * the threads do. */
+/* Owns the process's log settings and the form of a line. Promises that a line is whole, whatever
+ * the threads do, and that no value can be taken for a field or a line of ours. */
 #include "proto/log.h"
 
-#include <stdarg.h>
+#include <inttypes.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
-enum { LINE_BYTES = 2048, REQUEST_BYTES = 64 };
+#include "proto/log_output.h"
+#include "proto/printable.h"
+
+enum {
+    LINE_BYTES = LOG_OUTPUT_LINE_BYTES,
+    TEXT_BYTES = 1024, /* of a value, before it is quoted: as long as a sentence of fail() */
+    REQUEST_BYTES = 64,
+};
 
 static enum log_level threshold = LOG_INFO;
 static int stamped_rank = -1;
@@ -39,51 +46,135 @@ void log_request(const char *request_id)
     snprintf(request, sizeof request, "%s", request_id ? request_id : "");
 }
 
-/* Appends to the line; keeps one byte for the newline. */
-static size_t append(char *line, size_t used, const char *format, va_list arguments)
+/* ---- a line; its last byte is kept for the newline ---- */
+
+struct line {
+    char text[LINE_BYTES];
+    size_t used;
+};
+
+/* All or nothing. */
+static bool append(struct line *line, const char *text, size_t bytes)
 {
-    size_t room = LINE_BYTES - 1 - used;
-    int wanted = vsnprintf(line + used, room, format, arguments);
-    if (wanted < 0)
-        return used;
-    return used + ((size_t)wanted < room ? (size_t)wanted : room - 1);
+    if (bytes > LINE_BYTES - 1 - line->used)
+        return false;
+    memcpy(line->text + line->used, text, bytes);
+    line->used += bytes;
+    return true;
 }
 
-__attribute__((format(printf, 3, 4))) static size_t append_values(char *line, size_t used,
-                                                                  const char *format, ...)
+/* Whether the text can stand without quotation marks. */
+static bool is_plain(const char *text)
 {
-    va_list arguments;
-    va_start(arguments, format);
-    used = append(line, used, format, arguments);
-    va_end(arguments);
-    return used;
+    for (const char *at = text; *at; at++)
+        if (*at <= ' ' || *at > '~' || *at == '"' || *at == '=' || *at == '\\')
+            return false;
+    return text[0] != 0;
 }
 
-void log_line(enum log_level level, const char *event, const char *format, ...)
+static bool append_text(struct line *line, const char *text)
 {
-    if (level > threshold)
-        return;
-    char line[LINE_BYTES];
+    static const char cut[] = "...";
+    char shown[TEXT_BYTES + sizeof cut];
+    size_t bytes = strnlen(text, TEXT_BYTES);
+    memcpy(shown, text, bytes);
+    printable_mask_line(shown, bytes);
+    memcpy(shown + bytes, cut, sizeof cut);
+    if (!text[bytes])
+        shown[bytes] = 0;
+    if (is_plain(shown))
+        return append(line, shown, strlen(shown));
+    bool fits = append(line, "\"", 1);
+    for (const char *at = shown; *at && fits; at++)
+        fits = (*at != '"' && *at != '\\') || append(line, "\\", 1) ? append(line, at, 1) : false;
+    return fits && append(line, "\"", 1);
+}
+
+static bool append_value(struct line *line, const struct log_field *field)
+{
+    char number[64];
+    switch (field->type) {
+    case LOG_INTEGER:
+        snprintf(number, sizeof number, "%" PRId64, field->integer);
+        return append(line, number, strlen(number));
+    case LOG_REAL:
+        snprintf(number, sizeof number, "%.*g", 17, field->real);
+        if (field->real > -1e15 && field->real < 1e15)
+            snprintf(number, sizeof number, "%.*f", field->decimals, field->real);
+        return append(line, number, strlen(number));
+    default:
+        return append_text(line, field->text ? field->text : "");
+    }
+}
+
+static void append_field(struct line *line, struct log_field field)
+{
+    size_t before = line->used;
+    if (!append(line, " ", 1) || !append(line, field.key, strlen(field.key)) ||
+        !append(line, "=", 1) || !append_value(line, &field))
+        line->used = before;
+}
+
+static void begin(struct line *line, enum log_level level, const char *event)
+{
     struct timespec now;
     struct tm utc;
     clock_gettime(CLOCK_REALTIME, &now);
     gmtime_r(&now.tv_sec, &utc);
-    size_t used = strftime(line, sizeof line, "%Y-%m-%dT%H:%M:%S", &utc);
-    used = append_values(line, used, ".%03ldZ %s event=\"%s\"", now.tv_nsec / 1000000,
-                         level_names[level], event);
+    line->used = strftime(line->text, sizeof line->text, "%Y-%m-%dT%H:%M:%S", &utc);
+    line->used += (size_t)snprintf(line->text + line->used, sizeof line->text - line->used,
+                                   ".%03ldZ %s", now.tv_nsec / 1000000, level_names[level]);
+    append_field(line, log_text("event", event));
     if (stamped_rank >= 0)
-        used = append_values(line, used, " rank=%d", stamped_rank);
+        append_field(line, log_integer("rank", stamped_rank));
     if (request[0])
-        used = append_values(line, used, " request=%s", request);
-    if (format[0]) {
-        used = append_values(line, used, " ");
-        va_list arguments;
-        va_start(arguments, format);
-        used = append(line, used, format, arguments);
-        va_end(arguments);
-    }
-    line[used++] = '\n';
-    /* A log that cannot be written has nowhere to say so. */
-    if (write(STDERR_FILENO, line, used) < 0)
+        append_field(line, log_text("request", request));
+}
+
+/* ---- what goes out ---- */
+
+static size_t drop_notice(char text[LINE_BYTES], int64_t dropped)
+{
+    struct line line;
+    begin(&line, LOG_WARN, "log lines dropped");
+    append_field(&line, log_integer("count", dropped));
+    append_field(&line, log_text("cause", "standard error did not take them"));
+    line.text[line.used++] = '\n';
+    memcpy(text, line.text, line.used);
+    return line.used;
+}
+
+static void put(struct line *line)
+{
+    line->text[line->used++] = '\n';
+    log_output_put(line->text, line->used, drop_notice);
+}
+
+void log_fields(enum log_level level, const char *event, const struct log_field *fields,
+                size_t count)
+{
+    if (level > threshold)
         return;
+    struct line line;
+    begin(&line, level, event);
+    for (size_t i = 0; i < count; i++)
+        append_field(&line, fields[i]);
+    put(&line);
+}
+
+void log_failure(const char *program)
+{
+    struct line line;
+    line.used = (size_t)snprintf(line.text, sizeof line.text, "%.256s: %s", program,
+                                 status_message());
+    put(&line);
+}
+
+void log_relay(const char *text, size_t bytes)
+{
+    struct line line;
+    line.used = bytes < LINE_BYTES - 1 ? bytes : LINE_BYTES - 1;
+    memcpy(line.text, text, line.used);
+    printable_mask_line(line.text, line.used);
+    put(&line);
 }

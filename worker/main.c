@@ -32,7 +32,7 @@ static int report(enum status status)
 {
     if (status == STATUS_OK)
         return 0;
-    fprintf(stderr, "longhaul-worker: %s\n", status_message());
+    log_failure("longhaul-worker");
     return status == STATUS_UNAVAILABLE ? EXIT_LOST : status_exit_code(status);
 }
 

@@ -82,7 +82,7 @@ enum status rank_place_open(struct rank_place *place, struct transport *host,
     if (wish->cuda || wish->nccl || transport_aborted(host))
         return status;
     if (host->rank == 0 && !wish->cpu && (cuda_find_built() || wish->find_cuda))
-        log_line(LOG_INFO, "computing on the CPU", "reason=\"%s\"", status_message());
+        log_line(LOG_INFO, "computing on the CPU", log_text("cause", status_message()));
     return STATUS_OK;
 }
 

@@ -427,7 +427,7 @@ static enum status run_order(struct serve_rank *rank)
     enum status status = engine_run(rank->engine, &request, &observer, &result);
     if (status != STATUS_OK)
         log_line(engine_usable(rank->engine) ? LOG_INFO : LOG_ERROR, "request ended",
-                 "status=%s reason=\"%s\"", status_name(status), status_message());
+                 log_text("code", status_name(status)), log_text("cause", status_message()));
     log_request(NULL);
     if (!engine_usable(rank->engine))
         return status;
@@ -525,9 +525,11 @@ static enum status load(struct serve_rank *rank, const struct model *model)
     loaded.logit_rows = needs->logit_rows;
     loaded.list_row_bytes = needs->list_row_bytes;
     loaded.list_panel_bytes = needs->list_panel_bytes;
-    log_line(LOG_INFO, "ready", "%s %s load_seconds=%.2f weights_mib=%.1f base_mib=%.1f",
-             engine_facts(engine), rank->transport->facts, loaded.seconds, (double)weights / 0x1p20,
-             (double)rank->base_bytes / 0x1p20);
+    log_line(LOG_INFO, "ready", log_text("engine", engine_facts(engine)),
+             log_text("exchange", rank->transport->facts),
+             log_real("load_seconds", loaded.seconds, 2),
+             log_real("weights_mib", (double)weights / 0x1p20, 1),
+             log_real("base_mib", (double)rank->base_bytes / 0x1p20, 1));
     return say(rank, LONGHAUL__CONTROL__V1__WORKER_MESSAGE__KIND_LOADED, &loaded);
 }
 
@@ -538,7 +540,8 @@ static void say_failed(struct serve_rank *rank, enum status status)
     failed.message = (char *)status_message();
     /* It may well be the stream that failed. */
     if (say(rank, LONGHAUL__CONTROL__V1__WORKER_MESSAGE__KIND_FAILED, &failed) != STATUS_OK)
-        log_line(LOG_WARN, "the coordinator could not be told", "reason=\"%s\"", status_message());
+        log_line(LOG_WARN, "the coordinator could not be told",
+                 log_text("cause", status_message()));
 }
 
 static enum status live(struct serve_rank *rank, struct model **model)

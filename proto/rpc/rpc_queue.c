@@ -38,7 +38,7 @@ static void *pump(void *argument)
 /* The library writes to standard error in its own form; its lines become debug lines of our log. */
 static void log_of_grpc(gpr_log_func_args *arguments)
 {
-    log_line(LOG_DEBUG, "grpc", "message=\"%s\"", arguments->message);
+    log_line(LOG_DEBUG, "grpc", log_text("message", arguments->message));
 }
 
 enum status rpc_queue_create(struct rpc_queue **queue, int threads)

@@ -26,7 +26,13 @@
 #include "proto/log.h"
 #include "proto/rpc/rpc_wire.h"
 
-enum { ARRIVALS_MAX = 16, PEER_BYTES = 128, FINISH_DEADLINE_MS = 10000 };
+enum {
+    ARRIVALS_MAX = 16,
+    PEER_BYTES = 128,
+    PATH_BYTES = 128,
+    NOTES_MAX = 8,
+    FINISH_DEADLINE_MS = 10000
+};
 
 struct rpc_server {
     grpc_server *raw;
@@ -56,7 +62,9 @@ struct rpc_call {
     struct rpc_arena *arena;
     const struct rpc_method *method;
     struct status_details details;
-    int64_t deadline_ns;
+    int64_t begun_ns, deadline_ns;
+    struct log_field notes[NOTES_MAX];
+    size_t note_count;
     int cancelled; /* set by gRPC when RPC_WIRE_END is over */
     char peer[PEER_BYTES];
 };
@@ -143,6 +151,50 @@ static void finish(struct rpc_call *call, enum status status)
         grpc_slice_unref(trailer.value);
 }
 
+/* ---- the line that tells of a call's end ---- */
+
+void rpc_call_note(struct rpc_call *call, struct log_field field)
+{
+    size_t i = 0;
+    while (i < call->note_count && strcmp(call->notes[i].key, field.key) != 0)
+        i++;
+    assert(i < NOTES_MAX);
+    call->notes[i] = field;
+    if (i == call->note_count)
+        call->note_count++;
+}
+
+/* What the client is told: a word for programs where there is one, and the sentence. */
+static void note_failure(struct rpc_call *call)
+{
+    const char *word = call->details.reason;
+    rpc_call_note(call, log_text("reason", word ? word : status_message()));
+    if (word)
+        rpc_call_note(call, log_text("cause", status_message()));
+}
+
+/* Of each call that arrived, whatever became of it. */
+static void log_end(struct rpc_call *call, enum status status)
+{
+    bool good = status == STATUS_OK || status == STATUS_CANCELLED;
+    bool routine = call->method && call->method->routine && good;
+    char path[PATH_BYTES];
+    snprintf(path, sizeof path, "%.*s", (int)GRPC_SLICE_LENGTH(call->about.method),
+             (const char *)GRPC_SLICE_START_PTR(call->about.method));
+    struct log_field fields[NOTES_MAX + 4] = {
+        log_text("method", call->method ? call->method->name : path),
+        log_text("peer", rpc_call_peer(call)),
+        log_text("code", status_name((enum status)code_on_wire(status))),
+    };
+    size_t count = 3;
+    if (status != STATUS_OK)
+        note_failure(call);
+    for (size_t i = 0; i < call->note_count; i++)
+        fields[count++] = call->notes[i];
+    fields[count++] = log_real("seconds", clock_seconds_since(call->begun_ns), 3);
+    log_fields(routine ? LOG_DEBUG : LOG_INFO, "request ended", fields, count);
+}
+
 static enum status handle(struct rpc_call *call)
 {
     struct rpc_server *server = call->server;
@@ -152,12 +204,15 @@ static enum status handle(struct rpc_call *call)
                     (int)GRPC_SLICE_LENGTH(call->about.method),
                     (const char *)GRPC_SLICE_START_PTR(call->about.method));
     call->method = method;
+    rpc_call_note(call, log_text("reason", "finished"));
+    for (size_t i = 0; i < method->note_count; i++)
+        rpc_call_note(call, method->notes[i]);
     if (method->client_streams)
         return method->handle(call, NULL, method->context);
     pthread_mutex_lock(&server->lock);
     bool draining = server->draining;
     pthread_mutex_unlock(&server->lock);
-    if (draining) {
+    if (draining && !method->while_draining) {
         call->details.reason = "DRAINING";
         call->details.retry_ms = 2000;
         return fail(STATUS_UNAVAILABLE, "the coordinator is draining; try another one or later");
@@ -204,6 +259,7 @@ static void *serve(void *argument)
     enum status status = rpc_arena_create(&call->arena);
     if (status == STATUS_OK)
         status = handle(call);
+    log_end(call, status); /* before finish(): its waits word sentences of their own */
     finish(call, status);
     log_request(NULL);
     call_end(call);
@@ -241,11 +297,13 @@ static void arrived(struct rpc_tag *tag, bool ok)
         return;
     }
     arm(server);
+    call->begun_ns = clock_now_ns();
     call->deadline_ns = deadline_of(call);
     pthread_t thread;
     int error = pthread_create(&thread, NULL, serve, call);
     if (error) {
-        log_line(LOG_ERROR, "call refused", "cause=\"start a thread: %s\"", strerror(error));
+        log_line(LOG_ERROR, "call refused", log_text("step", "start a thread"),
+                 log_text("cause", strerror(error)));
         call_end(call);
         return;
     }

@@ -12,6 +12,7 @@
 
 #include <protobuf-c/protobuf-c.h>
 
+#include "proto/log.h"
 #include "proto/rpc/status_details.h"
 #include "proto/status.h"
 
@@ -30,6 +31,10 @@ struct rpc_method {
     size_t request_bytes_max; /* of one message; at most RPC_MESSAGE_BYTES_MAX */
     rpc_handler *handle;
     void *context;
+    bool while_draining; /* answered by a server that drains, too */
+    bool routine;        /* asked over and over by machines: a good end is a debug line */
+    const struct log_field *notes; /* [note_count], what the end line says unless it is noted anew */
+    size_t note_count;
 };
 
 enum {
@@ -46,8 +51,8 @@ MUST_CHECK enum status rpc_server_create(struct rpc_server **server, const char 
 
 int rpc_server_port(const struct rpc_server *server);
 
-/* From now on new calls of methods whose client does not stream end UNAVAILABLE: clean, where
- * shutdown would end them CANCELLED. */
+/* From now on new calls end UNAVAILABLE, which is clean where shutdown would end them CANCELLED;
+ * apart from methods that are answered while_draining and those whose client streams. */
 void rpc_server_drain(struct rpc_server *server);
 
 /* Waits `grace_ms` for the running calls, cancels the rest, frees everything. NULL is accepted. */
@@ -79,3 +84,8 @@ const char *rpc_call_peer(const struct rpc_call *call);
 
 /* Filled by a handler that is about to fail. */
 struct status_details *rpc_call_details(struct rpc_call *call);
+
+/* Adds to the line that is logged when the call ends ("request ended", with its method, peer, code,
+ * reason and seconds), or replaces what was noted under this key. A text must outlive the call.
+ * "reason" is what a call that ends well says; one that fails has its own. */
+void rpc_call_note(struct rpc_call *call, struct log_field field);

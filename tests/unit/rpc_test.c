@@ -94,15 +94,27 @@ static enum status join(struct rpc_call *call, const ProtobufCMessage *none, voi
 
 static const char INFERENCE[] = "longhaul.v1.Inference";
 static struct rpc_method methods[4 + HEALTH_METHODS + REFLECTION_METHODS] = {
-    {INFERENCE, "Tokenize", &longhaul__v1__tokenize_request__descriptor, false,
-     RPC_SMALL_MESSAGE_BYTES_MAX, echo_length, NULL},
-    {INFERENCE, "Generate", &longhaul__v1__generate_request__descriptor, false,
-     RPC_MESSAGE_BYTES_MAX, generate, NULL},
-    {INFERENCE, "GetCluster", &longhaul__v1__get_cluster_request__descriptor, false,
-     RPC_SMALL_MESSAGE_BYTES_MAX, refuse, NULL},
-    {"longhaul.control.v1.WorkerControl", "Join",
-     &longhaul__control__v1__worker_message__descriptor, true, RPC_SMALL_MESSAGE_BYTES_MAX, join,
-     NULL},
+    {.service = INFERENCE,
+     .name = "Tokenize",
+     .request = &longhaul__v1__tokenize_request__descriptor,
+     .request_bytes_max = RPC_SMALL_MESSAGE_BYTES_MAX,
+     .handle = echo_length},
+    {.service = INFERENCE,
+     .name = "Generate",
+     .request = &longhaul__v1__generate_request__descriptor,
+     .request_bytes_max = RPC_MESSAGE_BYTES_MAX,
+     .handle = generate},
+    {.service = INFERENCE,
+     .name = "GetCluster",
+     .request = &longhaul__v1__get_cluster_request__descriptor,
+     .request_bytes_max = RPC_SMALL_MESSAGE_BYTES_MAX,
+     .handle = refuse},
+    {.service = "longhaul.control.v1.WorkerControl",
+     .name = "Join",
+     .request = &longhaul__control__v1__worker_message__descriptor,
+     .client_streams = true,
+     .request_bytes_max = RPC_SMALL_MESSAGE_BYTES_MAX,
+     .handle = join},
 };
 
 static int start(void **state)

@@ -66,9 +66,9 @@ enum status binding_choose(struct binding *binding, int local_rank, int local_si
     for (int i = 0; i < binding->threads; i++)
         binding->processing_units[i] = binding->pinned ? units[first + i] : -1;
     if (!binding->pinned)
-        log_line(LOG_WARN, "cores are short",
-                 "threads=%d cores=%d ranks_here=%d host_cores=%d pinned=no", binding->threads,
-                 share, local_size, cores);
+        log_line(LOG_WARN, "cores are short", log_integer("threads", binding->threads),
+                 log_integer("cores", share), log_integer("ranks_here", local_size),
+                 log_integer("host_cores", cores), log_text("pinned", "no"));
     return STATUS_OK;
 }
 

@@ -28,8 +28,8 @@ static enum status check(cudaError_t code, const char *call)
 static void mention(cudaError_t code, const char *call)
 {
     if (code != cudaSuccess)
-        log_line(LOG_WARN, "cleaning up", "call=%s cuda_error=%d reason=\"%s\"", call, (int)code,
-                 cudaGetErrorString(code));
+        log_line(LOG_WARN, "cleaning up", log_text("call", call), log_integer("cuda_error", code),
+                 log_text("cause", cudaGetErrorString(code)));
 }
 
 static enum status count_devices(int *devices)

@@ -405,7 +405,7 @@ static void mpi_destroy(struct transport *base)
 {
     struct mpi *t = mpi_of(base);
     if (!board_aborted(&t->board) && base->ops->barrier(base) != STATUS_OK) {
-        log_line(LOG_WARN, "leaving without the others", "cause=\"%s\"", status_message());
+        log_line(LOG_WARN, "leaving without the others", log_text("cause", status_message()));
         board_abort(&t->board, base->rank, "a rank left while others did not");
     }
     if (board_aborted(&t->board))

@@ -599,7 +599,7 @@ static void nccl_destroy(struct transport *base)
 {
     struct nccl *t = nccl_of(base);
     if (!board_aborted(base->board) && take_leave(t) != STATUS_OK) {
-        log_line(LOG_WARN, "leaving without the others", "cause=\"%s\"", status_message());
+        log_line(LOG_WARN, "leaving without the others", log_text("cause", status_message()));
         board_abort(base->board, base->rank, "a rank left while others did not");
     }
     end_communicator(t);
