@@ -213,6 +213,7 @@ static enum status open_parts(struct server *server, const struct server_setting
 {
     TRY(open_model(server, settings));
     TRY(queue_create(&server->tools.queue, settings->queue_length));
+    TRY(request_names_create(&server->tools.names));
     TRY(health_create(&server->health, service));
     TRY(reflection_create(&server->reflection, descriptors_set, descriptors_set_bytes));
     const struct workers_settings workers = {
@@ -292,6 +293,7 @@ void server_destroy(struct server *server)
     workers_destroy(server->tools.workers);
     reflection_destroy(server->reflection);
     health_destroy(server->health);
+    request_names_destroy(server->tools.names);
     queue_destroy(server->tools.queue);
     chat_destroy(server->chat);
     tokenizer_destroy(server->tokenizer);

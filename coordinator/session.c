@@ -42,10 +42,34 @@ struct session {
     int64_t max_tokens;
     struct workers_facts facts;
     struct choice choice;
+    struct request_name name;
     struct queue_ticket ticket;
     bool queued; /* the ticket is in the queue */
     struct group_run *run;
 };
+
+/* Our own names skip those that clients gave to theirs. */
+static enum status take_name(struct session *session, const char *request_id)
+{
+    struct session_tools *tools = session->tools;
+    unsigned long long number = atomic_fetch_add(&tools->requests, 1) + 1;
+    if (request_id[0]) {
+        snprintf(session->request_id, sizeof session->request_id, "%s", request_id);
+        snprintf(session->run_id, sizeof session->run_id, "%.*s#%llu", NAME_BYTES_MAX, request_id,
+                 number);
+        rpc_call_details(session->call)->field = "request_id";
+        TRY(request_names_enter(tools->names, &session->name, session->request_id));
+        rpc_call_details(session->call)->field = NULL;
+        return STATUS_OK;
+    }
+    snprintf(session->request_id, sizeof session->request_id, "r%llu", number);
+    while (request_names_enter(tools->names, &session->name, session->request_id) != STATUS_OK) {
+        number = atomic_fetch_add(&tools->requests, 1) + 1;
+        snprintf(session->request_id, sizeof session->request_id, "r%llu", number);
+    }
+    snprintf(session->run_id, sizeof session->run_id, "r%llu", number);
+    return STATUS_OK;
+}
 
 static enum status session_init(struct session *session, struct rpc_call *call,
                                 struct session_tools *tools, const char *request_id, bool is_score)
@@ -56,15 +80,7 @@ static enum status session_init(struct session *session, struct rpc_call *call,
         rpc_call_details(call)->field = "request_id";
         return fail(STATUS_INVALID_ARGUMENT, "request_id is longer than %d bytes", NAME_BYTES_MAX);
     }
-    unsigned long long number = atomic_fetch_add(&tools->requests, 1) + 1;
-    if (request_id[0]) {
-        snprintf(session->request_id, sizeof session->request_id, "%s", request_id);
-        snprintf(session->run_id, sizeof session->run_id, "%.*s#%llu", NAME_BYTES_MAX, request_id,
-                 number);
-    } else {
-        snprintf(session->request_id, sizeof session->request_id, "r%llu", number);
-        snprintf(session->run_id, sizeof session->run_id, "r%llu", number);
-    }
+    TRY(take_name(session, request_id));
     log_request(session->request_id);
     int64_t own_ns = clock_after_ms(tools->deadline_ms);
     int64_t asked_ns = rpc_call_deadline_ns(call);
@@ -79,6 +95,7 @@ static void session_deinit(struct session *session)
     group_run_end(session->run);
     if (session->queued)
         queue_leave(session->tools->queue, &session->ticket);
+    request_names_leave(session->tools->names, &session->name);
     id_list_deinit(&session->ids);
 }
 

@@ -15,6 +15,7 @@ enum status {
     STATUS_INVALID_ARGUMENT = 3,    /* a request, flag or file content that can never work */
     STATUS_DEADLINE_EXCEEDED = 4,   /* the request's own deadline passed */
     STATUS_NOT_FOUND = 5,           /* a named file or thing does not exist */
+    STATUS_ALREADY_EXISTS = 6,      /* a thing of this name is there */
     STATUS_RESOURCE_EXHAUSTED = 8,  /* memory, queue or message size */
     STATUS_FAILED_PRECONDITION = 9, /* right request, wrong moment or state */
     STATUS_OUT_OF_RANGE = 11,       /* longer than the limit */

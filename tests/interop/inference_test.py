@@ -175,6 +175,37 @@ class Queue(ClusterTest):
         self.assertEqual(events[-1].WhichOneof("event"), "finished")
 
 
+class Names(ClusterTest):
+    def test_a_name_is_for_one_request_at_a_time(self):
+        self.start()
+        self.workers(1, "--token-ms=20")
+        running = self.generate(max_tokens=200, timeout=60, request_id="mine")
+        wait_until(lambda: next(running).HasField("tokens"), 10, "tokens come")
+        waiting = self.score("some text", request_id="next")
+        self.assertEqual(next(waiting).queued.ahead, 1)
+        for taken in ("mine", "next"):
+            for call in (self.generate(request_id=taken), self.score("a b", request_id=taken)):
+                error = self.expect_code(grpc.StatusCode.ALREADY_EXISTS, lambda: list(call))
+                self.assertIn('"%s" runs or waits' % taken, error.details())
+                self.assertIn(b"request_id", self.details_of(error))
+        running.cancel()
+        self.assertEqual(list(waiting)[-1].WhichOneof("event"), "finished")
+        for free in ("mine", "next"):
+            wait_until(lambda: self.cluster().groups[0].state == pb.GROUP_STATE_READY, 5, "the group is free")
+            self.assertEqual(len(ids_of(self.generate(request_id=free))), 12)
+
+    def test_names_that_the_coordinator_gives_pass_by_those_of_clients(self):
+        self.start()
+        self.workers(1, "--token-ms=20")
+        running = self.generate(max_tokens=200, timeout=60, request_id="r2")
+        wait_until(lambda: next(running).HasField("tokens"), 10, "tokens come")
+        waiting = self.generate()
+        self.assertEqual(next(waiting).queued.ahead, 1)
+        running.cancel()
+        self.assertEqual(list(waiting)[-1].WhichOneof("event"), "finished")
+        self.assertIn("request=r3", self.log_of(self.coordinator))
+
+
 class Ending(ClusterTest):
     def setUp(self):
         super().setUp()
