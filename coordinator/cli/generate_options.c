@@ -99,12 +99,10 @@ static void set_sampling_rows(struct flags_row *rows, struct generate_options *o
          .most = 100,
          .given = &options->penalty_given},
         {.name = "seed",
-         .type = FLAGS_INTEGER,
+         .type = FLAGS_UNSIGNED,
          .target = &options->seed,
          .value = "N",
-         .help = "the same draws each time [by chance]",
-         .least = 0,
-         .most = 9e15,
+         .help = "the same draws each time, 0 to 2^64 - 1 [by chance]",
          .given = &options->seed_given},
     };
     _Static_assert(sizeof all / sizeof all[0] == GENERATE_OPTIONS_ROWS - TEXT_ROWS,
@@ -149,7 +147,7 @@ static void set_sampling(Longhaul__V1__Sampling *sampling, const struct generate
     }
     if (options->seed_given) {
         sampling->optional_seed_case = LONGHAUL__V1__SAMPLING__OPTIONAL_SEED_SEED;
-        sampling->seed = (uint64_t)options->seed;
+        sampling->seed = options->seed;
     }
 }
 

@@ -19,7 +19,8 @@ struct generate_options {
     bool raw;
     int64_t max_tokens;
     double temperature, top_p, min_p, repetition_penalty;
-    int64_t top_k, seed;
+    int64_t top_k;
+    uint64_t seed;
     const char *stop;
     bool temperature_given, top_p_given, penalty_given, seed_given;
     bool json, verbose;

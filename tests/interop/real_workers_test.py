@@ -53,6 +53,20 @@ class RealWorkers(ClusterTest):
         self.assertEqual(scores[0], scores[1])
         self.assertEqual(scores[0], scores[2])
 
+    def test_a_told_seed_gives_the_same_answer_back(self):
+        self.launch("--workers=2", "--transport=loopback")
+
+        def sampled(**fields):
+            events = list(self.generate(PROMPT, timeout=60, max_tokens=16,
+                                        sampling=pb.Sampling(temperature=2, **fields)))
+            return ids_of(events), events[-1].finished.seed
+        drawn, seed = sampled()
+        self.assertEqual(sampled(seed=seed), (drawn, seed))
+        seeds = (0, 1, 2**53 + 1, 2**63, 2**64 - 1)
+        answers = [sampled(seed=seed) for seed in seeds]
+        self.assertEqual([told for _, told in answers], list(seeds))
+        self.assertEqual(len({tuple(ids) for ids, _ in answers}), len(seeds))
+
     def lose_a_rank(self, number):
         self.launch("--workers=2", "--transport=mpi")
         before = self.answer()

@@ -1,8 +1,9 @@
 /* Choosing the next token from logits, on rank 0.
  *
  * Order: repetition penalty, temperature, top-k, top-p, min-p, draw. Temperature 0 is greedy: the
- * largest logit after the penalty, the smaller id on a tie. Draws come from a PCG32 stream of
- * (seed), one number a token, so that the same seed and logits give the same tokens.
+ * largest logit after the penalty, the smaller id on a tie. Draws come from a PCG32 stream
+ * whose state is the mixed seed, one number a token, so that the same seed and logits give the same
+ * tokens.
  */
 #pragma once
 
