@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "coordinator/cli/answer.h"
+#include "coordinator/sampling_request.h"
 
 enum { TEXT_ROWS = 7 };
 
@@ -74,7 +75,7 @@ static void set_sampling_rows(struct flags_row *rows, struct generate_options *o
          .value = "N",
          .help = "draw from the N likeliest; 0: from all [0]",
          .least = 0,
-         .most = 1 << 22},
+         .most = 1 << 30},
         {.name = "top-p",
          .type = FLAGS_REAL,
          .target = &options->top_p,
@@ -118,14 +119,6 @@ void generate_options_init(struct generate_options *options,
     set_sampling_rows(rows + TEXT_ROWS, options);
 }
 
-enum status generate_options_check(const struct generate_options *options)
-{
-    if (!options->prompt_file && !options->prompt)
-        return fail(STATUS_INVALID_ARGUMENT,
-                    "nothing is asked; give --prompt TEXT, --prompt-file FILE, or both");
-    return STATUS_OK;
-}
-
 static void set_sampling(Longhaul__V1__Sampling *sampling, const struct generate_options *options)
 {
     *sampling = (Longhaul__V1__Sampling)LONGHAUL__V1__SAMPLING__INIT;
@@ -149,6 +142,18 @@ static void set_sampling(Longhaul__V1__Sampling *sampling, const struct generate
         sampling->optional_seed_case = LONGHAUL__V1__SAMPLING__OPTIONAL_SEED_SEED;
         sampling->seed = options->seed;
     }
+}
+
+enum status generate_options_check(const struct generate_options *options)
+{
+    Longhaul__V1__Sampling message;
+    struct sampling sampling;
+    const char *field;
+    if (!options->prompt_file && !options->prompt)
+        return fail(STATUS_INVALID_ARGUMENT,
+                    "nothing is asked; give --prompt TEXT, --prompt-file FILE, or both");
+    set_sampling(&message, options);
+    return sampling_request_read(&sampling, &field, &message);
 }
 
 void generate_request_set(struct generate_request *request, const struct generate_options *options,

@@ -30,7 +30,8 @@ struct generate_options {
 void generate_options_init(struct generate_options *options,
                            struct flags_row rows[GENERATE_OPTIONS_ROWS]);
 
-/* INVALID_ARGUMENT where neither a file nor a text is there to ask. */
+/* INVALID_ARGUMENT where neither a file nor a text is there to ask, or a sampling parameter is out
+ * of its range: nothing is started then. */
 MUST_CHECK enum status generate_options_check(const struct generate_options *options);
 
 /* A request with its storage; `message` points into the rest, the prompt and the options. */

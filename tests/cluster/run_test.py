@@ -133,6 +133,14 @@ class Run(unittest.TestCase):
             self.assertIn("--seed", result.stderr)
         self.assertIn("18446744073709551615", self.longhaul("run", "--prompt", "a", "--seed", str(2**64)).stderr)
 
+    def test_sampling_out_of_its_range_starts_nothing(self):
+        for option, value in (("--min-p", "1"), ("--top-p", "0"), ("--temperature", "101"), ("--top-k", "-1"),
+                              ("--repetition-penalty", "0"), ("--top-p", "nan")):
+            result = self.longhaul("run", "--prompt", "a", option, value)
+            self.assertEqual(result.returncode, 2, option)
+            self.assertIn(option.strip("-").replace("-", "_"), result.stderr.replace("-", "_"))
+            self.assertEqual(result.stdout, "")
+
     def test_the_parts_of_a_step_add_up_to_what_was_computed(self):
         answer = self.answer("--prompt", "hello " * 300, "--max-tokens", "20", "--workers", "2")
         self.assertGreater(max(rank["parts"]["head"] for rank in answer["ranks"]), 0)

@@ -28,25 +28,6 @@ struct sampler {
     uint8_t *seen;                       /* [vocab] */
 };
 
-enum status sampling_check(const struct sampling *s)
-{
-    if (!(s->temperature >= 0 && isfinite(s->temperature)))
-        return fail(STATUS_INVALID_ARGUMENT, "temperature %g: must be 0 (greedy) or more",
-                    (double)s->temperature);
-    if (s->top_k < 0)
-        return fail(STATUS_INVALID_ARGUMENT, "top_k %d: must be 0 (all) or more", s->top_k);
-    if (!(s->top_p > 0 && s->top_p <= 1))
-        return fail(STATUS_INVALID_ARGUMENT, "top_p %g: must be above 0 and at most 1",
-                    (double)s->top_p);
-    if (!(s->min_p >= 0 && s->min_p < 1))
-        return fail(STATUS_INVALID_ARGUMENT, "min_p %g: must be at least 0 and below 1",
-                    (double)s->min_p);
-    if (!(s->repetition_penalty > 0 && isfinite(s->repetition_penalty)))
-        return fail(STATUS_INVALID_ARGUMENT, "repetition_penalty %g: must be above 0 (1: none)",
-                    (double)s->repetition_penalty);
-    return STATUS_OK;
-}
-
 static size_t rounded(size_t bytes)
 {
     return (bytes + 63) / 64 * 64;

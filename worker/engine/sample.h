@@ -12,19 +12,8 @@
 #include <stdint.h>
 
 #include "kernels/logits_survey.h"
+#include "proto/sampling.h"
 #include "proto/status.h"
-
-struct sampling {
-    float temperature;        /* >= 0 */
-    int32_t top_k;            /* 0: all */
-    float top_p;              /* (0, 1]; 1: all */
-    float min_p;              /* [0, 1): tokens below min_p times the best probability go */
-    float repetition_penalty; /* > 0; 1: none. Seen tokens: divided if positive, else multiplied */
-    uint64_t seed;
-};
-
-/* INVALID_ARGUMENT names the field that is out of range. */
-MUST_CHECK enum status sampling_check(const struct sampling *sampling);
 
 struct sampler;
 
