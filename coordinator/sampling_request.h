@@ -2,10 +2,13 @@
 #pragma once
 
 #include "longhaul/control/v1/control.pb-c.h"
-#include "proto/rpc/status_details.h"
+#include "longhaul/v1/inference.pb-c.h"
+#include "proto/sampling.h"
 #include "proto/status.h"
 
-/* INVALID_ARGUMENT, with the field in `details`, for a value out of its range. NULL is greedy. */
-MUST_CHECK enum status sampling_request_read(Longhaul__Control__V1__RunSampling *sampling,
-                                             struct status_details *details,
+/* INVALID_ARGUMENT, with its path in *field, for a value out of its range. NULL is greedy. */
+MUST_CHECK enum status sampling_request_read(struct sampling *sampling, const char **field,
                                              const Longhaul__V1__Sampling *request);
+
+/* For the workers. */
+void sampling_request_run(Longhaul__Control__V1__RunSampling *run, const struct sampling *sampling);

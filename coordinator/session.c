@@ -185,8 +185,7 @@ static enum status tell_plan(struct session *session)
 
 /* ---- running ---- */
 
-static enum status begin_run(struct session *session,
-                             const Longhaul__Control__V1__RunSampling *sampling)
+static enum status begin_run(struct session *session, const struct sampling *sampling)
 {
     struct group *group = NULL;
     TRY(wait_for_group(session, &group));
@@ -200,6 +199,7 @@ static enum status begin_run(struct session *session,
     size_t stop_count = 0;
     const int32_t *stop_ids = tokenizer_stop_ids(session->tools->forms.tokenizer, &stop_count);
     int64_t left_ms = (session->deadline_ns - clock_now_ns()) / 1000000;
+    Longhaul__Control__V1__RunSampling run_sampling;
     Longhaul__Control__V1__Run run = LONGHAUL__CONTROL__V1__RUN__INIT;
     run.request_id = session->run_id;
     run.kind = session->stream.is_score ? LONGHAUL__CONTROL__V1__RUN_KIND__RUN_KIND_SCORE
@@ -208,7 +208,8 @@ static enum status begin_run(struct session *session,
     run.n_token_ids = session->ids.count;
     run.token_ids = session->ids.ids;
     run.max_tokens = session->max_tokens;
-    run.sampling = (Longhaul__Control__V1__RunSampling *)sampling;
+    sampling_request_run(&run_sampling, sampling);
+    run.sampling = &run_sampling;
     run.n_stop_ids = stop_count;
     run.stop_ids = (int32_t *)stop_ids;
     run.deadline_ms = left_ms > 1 ? left_ms : 1;
@@ -360,8 +361,7 @@ static enum status finish_answer(struct session *session, uint64_t seed, bool st
     return stream_finished(&session->stream, &end, &outcome);
 }
 
-static enum status read_generate(struct session *session,
-                                 Longhaul__Control__V1__RunSampling *sampling,
+static enum status read_generate(struct session *session, struct sampling *sampling,
                                  struct detokenizer *detokenizer,
                                  const Longhaul__V1__GenerateRequest *request)
 {
@@ -377,7 +377,7 @@ static enum status read_generate(struct session *session,
         return fail(STATUS_INVALID_ARGUMENT, "max_tokens is %" PRId64 "; must be at least 1",
                     session->max_tokens);
     }
-    TRY(sampling_request_read(sampling, details, request->sampling));
+    TRY(sampling_request_read(sampling, &details->field, request->sampling));
     struct detokenizer_stop stops[DETOKENIZER_STOPS_MAX];
     for (size_t i = 0; i < request->n_stop && i < DETOKENIZER_STOPS_MAX; i++)
         stops[i] = (struct detokenizer_stop){request->stop[i], strlen(request->stop[i])};
@@ -395,7 +395,7 @@ enum status session_generate(struct rpc_call *call, struct session_tools *tools,
 {
     struct session session;
     struct detokenizer detokenizer = {0};
-    Longhaul__Control__V1__RunSampling sampling;
+    struct sampling sampling;
     bool stopped = false;
     int64_t completion_tokens = 0;
     TRY(session_init(&session, call, tools, request->request_id, false));
@@ -464,11 +464,11 @@ enum status session_score(struct rpc_call *call, struct session_tools *tools,
                           const Longhaul__V1__ScoreRequest *request)
 {
     struct session session;
-    Longhaul__Control__V1__RunSampling sampling;
+    struct sampling sampling;
     double sum = 0;
     TRY(session_init(&session, call, tools, request->request_id, true));
     enum status status = STATUS_OK;
-    TRY_ELSE(sampling_request_read(&sampling, rpc_call_details(call), NULL), deinit);
+    TRY_ELSE(sampling_request_read(&sampling, &rpc_call_details(call)->field, NULL), deinit);
     TRY_ELSE(read_score(&session, request), deinit);
     TRY_ELSE(begin_run(&session, &sampling), deinit);
     TRY_ELSE(follow_scores(&session, &sum), deinit);

@@ -5,6 +5,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <getopt.h>
+#include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -90,6 +91,21 @@ static enum status take_number(const struct flags_row *row, const char *text)
     return STATUS_OK;
 }
 
+/* All digits, and no more than 64 bits hold: strtoull would take a sign, and wrap. */
+static enum status take_unsigned(const struct flags_row *row, const char *text)
+{
+    errno = 0;
+    if (!text[0] || text[strspn(text, "0123456789")])
+        return fail(STATUS_INVALID_ARGUMENT, "--%s: \"%s\" is not a whole number from 0 on",
+                    row->name, text);
+    unsigned long long value = strtoull(text, NULL, 10);
+    if (errno == ERANGE)
+        return fail(STATUS_INVALID_ARGUMENT, "--%s: %s is outside 0 to %llu", row->name, text,
+                    ULLONG_MAX);
+    *(uint64_t *)row->target = value;
+    return STATUS_OK;
+}
+
 static enum status take_row(const struct flags_row *row, const char *text)
 {
     if (row->given)
@@ -101,6 +117,8 @@ static enum status take_row(const struct flags_row *row, const char *text)
     case FLAGS_TEXT:
         *(const char **)row->target = text;
         return STATUS_OK;
+    case FLAGS_UNSIGNED:
+        return take_unsigned(row, text);
     case FLAGS_INTEGER:
     case FLAGS_REAL:
         return take_number(row, text);

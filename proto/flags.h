@@ -14,17 +14,18 @@
 
 #include "proto/config.h"
 
-enum flags_type { FLAGS_SWITCH, FLAGS_TEXT, FLAGS_INTEGER, FLAGS_REAL };
+enum flags_type { FLAGS_SWITCH, FLAGS_TEXT, FLAGS_INTEGER, FLAGS_UNSIGNED, FLAGS_REAL };
 
 struct flags_row {
     const char *name; /* the long option without its dashes */
     char letter;      /* the short one; 0: none */
     enum flags_type type;
-    void *target; /* bool *, const char **, int64_t *, double *; written only when the option is
-                     given */
+    void *target; /* bool *, const char **, int64_t *, uint64_t *, double *; written only when the
+                     option is given */
     const char *value;  /* the value's name in help; NULL for a switch */
     const char *help;   /* one line, no full stop */
-    double least, most; /* of a number, both ends included */
+    double least, most; /* of an INTEGER or a REAL, both ends included; an UNSIGNED is any of 64
+                           bits */
     bool *given;        /* set to true when the option is there; NULL: nobody asks */
 };
 

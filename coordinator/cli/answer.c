@@ -3,6 +3,7 @@
 #include "coordinator/cli/answer.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -96,6 +97,9 @@ enum status answer_ask(struct answer *answer, struct rpc_client *client,
     if (status == STATUS_OK)
         progress_finished(&answer->progress, answer->finished->usage, answer->finished->seconds,
                           answer->finished->ranks, answer->finished->n_ranks);
+    if (status == STATUS_OK && answer->progress.verbose)
+        console_say("%sseed %" PRIu64 "%s", console_paint(CONSOLE_DIM), answer->finished->seed,
+                    console_paint(CONSOLE_PLAIN));
     return status;
 }
 

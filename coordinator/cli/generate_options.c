@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "coordinator/cli/answer.h"
+#include "coordinator/sampling_request.h"
 
 enum { TEXT_ROWS = 7 };
 
@@ -74,7 +75,7 @@ static void set_sampling_rows(struct flags_row *rows, struct generate_options *o
          .value = "N",
          .help = "draw from the N likeliest; 0: from all [0]",
          .least = 0,
-         .most = 1 << 22},
+         .most = 1 << 30},
         {.name = "top-p",
          .type = FLAGS_REAL,
          .target = &options->top_p,
@@ -99,12 +100,10 @@ static void set_sampling_rows(struct flags_row *rows, struct generate_options *o
          .most = 100,
          .given = &options->penalty_given},
         {.name = "seed",
-         .type = FLAGS_INTEGER,
+         .type = FLAGS_UNSIGNED,
          .target = &options->seed,
          .value = "N",
-         .help = "the same draws each time [by chance]",
-         .least = 0,
-         .most = 9e15,
+         .help = "the same draws each time, 0 to 2^64 - 1 [by chance]",
          .given = &options->seed_given},
     };
     _Static_assert(sizeof all / sizeof all[0] == GENERATE_OPTIONS_ROWS - TEXT_ROWS,
@@ -118,14 +117,6 @@ void generate_options_init(struct generate_options *options,
     *options = (struct generate_options){.max_tokens = 256};
     set_text_rows(rows, options);
     set_sampling_rows(rows + TEXT_ROWS, options);
-}
-
-enum status generate_options_check(const struct generate_options *options)
-{
-    if (!options->prompt_file && !options->prompt)
-        return fail(STATUS_INVALID_ARGUMENT,
-                    "nothing is asked; give --prompt TEXT, --prompt-file FILE, or both");
-    return STATUS_OK;
 }
 
 static void set_sampling(Longhaul__V1__Sampling *sampling, const struct generate_options *options)
@@ -149,8 +140,20 @@ static void set_sampling(Longhaul__V1__Sampling *sampling, const struct generate
     }
     if (options->seed_given) {
         sampling->optional_seed_case = LONGHAUL__V1__SAMPLING__OPTIONAL_SEED_SEED;
-        sampling->seed = (uint64_t)options->seed;
+        sampling->seed = options->seed;
     }
+}
+
+enum status generate_options_check(const struct generate_options *options)
+{
+    Longhaul__V1__Sampling message;
+    struct sampling sampling;
+    const char *field;
+    if (!options->prompt_file && !options->prompt)
+        return fail(STATUS_INVALID_ARGUMENT,
+                    "nothing is asked; give --prompt TEXT, --prompt-file FILE, or both");
+    set_sampling(&message, options);
+    return sampling_request_read(&sampling, &field, &message);
 }
 
 void generate_request_set(struct generate_request *request, const struct generate_options *options,

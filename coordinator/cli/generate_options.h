@@ -19,7 +19,8 @@ struct generate_options {
     bool raw;
     int64_t max_tokens;
     double temperature, top_p, min_p, repetition_penalty;
-    int64_t top_k, seed;
+    int64_t top_k;
+    uint64_t seed;
     const char *stop;
     bool temperature_given, top_p_given, penalty_given, seed_given;
     bool json, verbose;
@@ -29,7 +30,8 @@ struct generate_options {
 void generate_options_init(struct generate_options *options,
                            struct flags_row rows[GENERATE_OPTIONS_ROWS]);
 
-/* INVALID_ARGUMENT where neither a file nor a text is there to ask. */
+/* INVALID_ARGUMENT where neither a file nor a text is there to ask, or a sampling parameter is out
+ * of its range: nothing is started then. */
 MUST_CHECK enum status generate_options_check(const struct generate_options *options);
 
 /* A request with its storage; `message` points into the rest, the prompt and the options. */

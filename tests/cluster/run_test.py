@@ -111,6 +111,36 @@ class Run(unittest.TestCase):
         self.assertEqual(answer["plan"]["workers"], 1)
         self.assertEqual(answer["plan"]["method"], "rope")
 
+    def test_a_told_seed_gives_the_same_answer_back(self):
+        hot = ["--raw", "--prompt", "a", "--temperature", "2", "--max-tokens", "16"]
+        drawn = self.answer(*hot)
+        again = self.answer(*hot, "--seed", str(drawn["seed"]))
+        self.assertEqual((again["token_ids"], again["text"], again["seed"]),
+                         (drawn["token_ids"], drawn["text"], drawn["seed"]))
+        seeds = (0, 1, 2, 2**53 + 1, 2**63, 2**64 - 1)
+        answers = [self.answer(*hot, "--seed", str(seed)) for seed in seeds]
+        self.assertEqual([answer["seed"] for answer in answers], list(seeds))
+        self.assertEqual(len({answer["token_ids"][0] for answer in answers[:3]}), 3, "first tokens of small seeds")
+        self.assertEqual(len({tuple(answer["token_ids"]) for answer in answers}), len(seeds))
+        plain = self.longhaul("run", *hot, "--seed", str(seeds[-1]), "--verbose")
+        self.assertEqual(plain.stdout.strip("\n"), answers[-1]["text"].strip("\n"))
+        self.assertIn(str(seeds[-1]), plain.stderr)
+
+    def test_a_seed_of_no_64_bits_is_a_wrong_command_line(self):
+        for seed in (str(2**64), "-1", "1.5", "7x", "+1", " 1", ""):
+            result = self.longhaul("run", "--prompt", "a", "--seed", seed)
+            self.assertEqual(result.returncode, 2, seed)
+            self.assertIn("--seed", result.stderr)
+        self.assertIn("18446744073709551615", self.longhaul("run", "--prompt", "a", "--seed", str(2**64)).stderr)
+
+    def test_sampling_out_of_its_range_starts_nothing(self):
+        for option, value in (("--min-p", "1"), ("--top-p", "0"), ("--temperature", "101"), ("--top-k", "-1"),
+                              ("--repetition-penalty", "0"), ("--top-p", "nan")):
+            result = self.longhaul("run", "--prompt", "a", option, value)
+            self.assertEqual(result.returncode, 2, option)
+            self.assertIn(option.strip("-").replace("-", "_"), result.stderr.replace("-", "_"))
+            self.assertEqual(result.stdout, "")
+
     def test_the_parts_of_a_step_add_up_to_what_was_computed(self):
         answer = self.answer("--prompt", "hello " * 300, "--max-tokens", "20", "--workers", "2")
         self.assertGreater(max(rank["parts"]["head"] for rank in answer["ranks"]), 0)

@@ -80,10 +80,10 @@ static void read_message(const ProtobufCMessage *message)
 {
     if (message->descriptor == &longhaul__v1__generate_request__descriptor) {
         const Longhaul__V1__GenerateRequest *request = (const void *)message;
-        Longhaul__Control__V1__RunSampling sampling;
-        struct status_details details = {0};
-        if (sampling_request_read(&sampling, &details, request->sampling) != STATUS_OK &&
-            !details.field)
+        struct sampling sampling;
+        const char *field = NULL;
+        enum status status = sampling_request_read(&sampling, &field, request->sampling);
+        if (status != STATUS_OK ? !field : sampling_check(&sampling, &field) != STATUS_OK)
             abort();
     }
     if (message->descriptor == &longhaul__control__v1__coordinator_message__descriptor) {

@@ -53,6 +53,67 @@ class RealWorkers(ClusterTest):
         self.assertEqual(scores[0], scores[1])
         self.assertEqual(scores[0], scores[2])
 
+    def test_a_told_seed_gives_the_same_answer_back(self):
+        self.launch("--workers=2", "--transport=loopback")
+
+        def sampled(**fields):
+            events = list(self.generate(PROMPT, timeout=60, max_tokens=16,
+                                        sampling=pb.Sampling(temperature=2, **fields)))
+            return ids_of(events), events[-1].finished.seed
+        drawn, seed = sampled()
+        self.assertEqual(sampled(seed=seed), (drawn, seed))
+        seeds = (0, 1, 2**53 + 1, 2**63, 2**64 - 1)
+        answers = [sampled(seed=seed) for seed in seeds]
+        self.assertEqual([told for _, told in answers], list(seeds))
+        self.assertEqual(len({tuple(ids) for ids, _ in answers}), len(seeds))
+
+    def expect_all(self, cases, **common):
+        """Each of (fields, where it is refused): the coordinator names the field, or the workers answer."""
+        pids = self.pids()
+        for fields, refused in cases:
+            with self.subTest(fields=str(fields)):
+                def call(fields=fields):
+                    return list(self.generate("ab", timeout=60, **{"max_tokens": 2, **common, **fields}))
+                if refused is None:
+                    self.assertTrue(call()[-1].HasField("finished"))
+                elif refused == "context":
+                    self.expect_code(grpc.StatusCode.OUT_OF_RANGE, call)
+                else:
+                    details = self.details_of(self.expect_code(grpc.StatusCode.INVALID_ARGUMENT, call))
+                    self.assertIn(b"type.googleapis.com/google.rpc.BadRequest", details)
+                    self.assertIn(refused.encode(), details)
+        self.assertEqual(self.pids(), pids, "the group served through all of it")
+        self.assertNotIn("status=INVALID_ARGUMENT", self.log_of(self.coordinator), "a worker refused")
+
+    def test_what_the_coordinator_takes_the_workers_take(self):
+        self.launch("--workers=2", "--transport=loopback")
+        limits = {"temperature": ((0, 1e-30, 1, 100), (-1e-30, 100.00001)),
+                  "top_k": ((0, 1, 1000000, 1 << 30), (-1, (1 << 30) + 1, -(1 << 31))),
+                  "top_p": ((1e-30, 1e-9, 0.5, 1), (0, -1e-9, 1.0000002)),
+                  "min_p": ((0, 1e-9, 0.5, 0.9999999), (-1e-9, 1, 1.5)),
+                  "repetition_penalty": ((0.01, 0.5, 1, 100), (0, -1, 0.0099999, 100.00001))}
+        never = tuple(float(word) for word in ("nan", "inf", "-inf"))
+        cases = []
+        for field, (inside, outside) in limits.items():
+            refused = outside + (never if field != "top_k" else ())
+            for value in inside + refused:
+                values = {"temperature": 1, **{field: value}}
+                cases.append((dict(sampling=pb.Sampling(**values)),
+                              "sampling." + field if value in refused else None))
+        self.expect_all(cases)
+
+    def test_what_is_too_much_never_reaches_the_workers(self):
+        self.launch("--workers=1")
+        free = self.cluster().context_tokens - 2  # the prompt has two
+        first = next(event.tokens.text for event in self.generate("ab", max_tokens=1, timeout=60)
+                     if event.tokens.text)
+        self.expect_all([(dict(max_tokens=tokens), refused) for tokens, refused in (
+            (1, None), (free, None), (0, "max_tokens"), (-1, "max_tokens"), (-1 << 63, "max_tokens"),
+            (free + 1, "context"), ((1 << 63) - 1, "context"))], stop=[first])
+        self.expect_all([(dict(stop=stop), refused) for stop, refused in (
+            ([], None), (["x"], None), (["x"] * 16, None), (["x" * 256], None),
+            (["x"] * 17, "stop"), (["x" * 257], "stop"), ([""], "stop"), (["x", ""], "stop"))])
+
     def lose_a_rank(self, number):
         self.launch("--workers=2", "--transport=mpi")
         before = self.answer()

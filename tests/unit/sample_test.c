@@ -1,4 +1,4 @@
-/* The order of the sampling rules, and what they refuse. */
+/* The order of the sampling rules, and the draws. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -6,6 +6,7 @@
 #include "tests/support/plain_survey.h"
 #include "tests/support/random.h"
 #include "tests/support/unit.h"
+#include "worker/engine/pcg32.h"
 #include "worker/engine/sample.h"
 
 enum { VOCAB = 8 };
@@ -100,6 +101,95 @@ static void the_same_seed_draws_the_same_ids(void **state)
         assert_int_equal(next(a, logits), next(b, logits));
     free(a);
     free(b);
+}
+
+/* The first numbers that pcg32-demo (pcg-random.org) and SplitMix64 are known by. */
+static void the_generators_give_their_published_numbers(void **state)
+{
+    (void)state;
+    static const uint32_t published[] = {0xa15c02b7, 0x7b47f409, 0xba1d3330,
+                                         0x83d2f293, 0xbfa4784b, 0xcbed606e};
+    struct pcg32 random = pcg32_seeded(42, 54);
+    for (size_t i = 0; i < sizeof published / sizeof published[0]; i++)
+        assert_int_equal(pcg32_next(&random), published[i]);
+    assert_true(pcg32_mixed(1234567) == UINT64_C(6457827717110365317));
+}
+
+enum { FEW = 100, SEEDS = 10000 };
+
+static struct sampler *flat_sampler(void *memory, uint64_t seed)
+{
+    const struct sampling sampling = {1, 0, 1, 0, 1, seed};
+    return sampler_init(memory, FEW, &sampling);
+}
+
+/* Of FEW equally likely tokens; whoever sees a survey of them draws the same. */
+static int32_t flat_draw(struct sampler *sampler, bool by_survey)
+{
+    float logits[FEW] = {0};
+    int32_t id = -1;
+    if (by_survey) {
+        struct logits_survey survey;
+        bool chosen = false;
+        plain_survey(&survey, logits, FEW, 1);
+        assert_int_equal(sampler_choose(sampler, &id, &chosen, &survey), STATUS_OK);
+        assert_true(chosen);
+    } else {
+        assert_int_equal(sampler_next(sampler, &id, logits), STATUS_OK);
+    }
+    return id;
+}
+
+static int compare_answers(const void *a, const void *b)
+{
+    const uint64_t left = *(const uint64_t *)a, right = *(const uint64_t *)b;
+    return (left > right) - (left < right);
+}
+
+static void the_first_draws_of_small_seeds_are_as_chance_has_them(void **state)
+{
+    (void)state;
+    enum { DRAWN = 6, EXPECTED = SEEDS / FEW };
+    static uint64_t answers[SEEDS];
+    int counts[FEW] = {0};
+    double chi_square = 0;
+    void *memory = aligned_alloc(64, sampler_bytes(FEW));
+    assert_non_null(memory);
+    for (uint64_t seed = 0; seed < SEEDS; seed++) {
+        struct sampler *sampler = flat_sampler(memory, seed);
+        const int32_t first = flat_draw(sampler, false);
+        counts[first]++;
+        answers[seed] = (uint64_t)first;
+        for (int i = 1; i < DRAWN; i++)
+            answers[seed] = answers[seed] * FEW + (uint64_t)flat_draw(sampler, false);
+        assert_int_equal(flat_draw(flat_sampler(memory, seed), true), first);
+    }
+    free(memory);
+    for (int i = 0; i < FEW; i++)
+        chi_square += (double)(counts[i] - EXPECTED) * (counts[i] - EXPECTED) / EXPECTED;
+    printf("chi-square of %d degrees of freedom: %.1f\n", FEW - 1, chi_square);
+    assert_true(chi_square > 59 && chi_square < 152); /* 999 of 1,000 lie between */
+    qsort(answers, SEEDS, sizeof answers[0], compare_answers);
+    for (int i = 1; i < SEEDS; i++)
+        assert_true(answers[i] != answers[i - 1]);
+}
+
+static void every_bit_of_a_seed_counts(void **state)
+{
+    (void)state;
+    uint64_t answers[64 + 1] = {0};
+    void *memory = aligned_alloc(64, sampler_bytes(FEW));
+    assert_non_null(memory);
+    for (int bit = 0; bit <= 64; bit++) {
+        const uint64_t flipped = bit < 64 ? UINT64_C(1) << bit : 0;
+        struct sampler *sampler = flat_sampler(memory, UINT64_MAX ^ flipped);
+        for (int i = 0; i < 9; i++)
+            answers[bit] = answers[bit] * FEW + (uint64_t)flat_draw(sampler, false);
+    }
+    free(memory);
+    qsort(answers, 65, sizeof answers[0], compare_answers);
+    for (int i = 1; i <= 64; i++)
+        assert_true(answers[i] != answers[i - 1]);
 }
 
 /* Ranked by logit, a vocabulary draws the same ranks in whatever order its ids come. */
@@ -286,22 +376,6 @@ static void a_survey_may_say_nothing_or_that_logits_are_not_finite(void **state)
     free(sampler);
 }
 
-static void settings_out_of_range_are_named(void **state)
-{
-    (void)state;
-    struct sampling sampling = greedy;
-    assert_int_equal(sampling_check(&sampling), STATUS_OK);
-    sampling.top_p = 0;
-    assert_int_equal(sampling_check(&sampling), STATUS_INVALID_ARGUMENT);
-    assert_non_null(strstr(status_message(), "top_p"));
-    sampling = greedy;
-    sampling.temperature = -1;
-    assert_int_equal(sampling_check(&sampling), STATUS_INVALID_ARGUMENT);
-    sampling = greedy;
-    sampling.repetition_penalty = 0;
-    assert_int_equal(sampling_check(&sampling), STATUS_INVALID_ARGUMENT);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -310,13 +384,15 @@ int main(void)
         cmocka_unit_test(top_k_top_p_and_min_p_cut_the_tail),
         cmocka_unit_test(frequencies_follow_the_probabilities),
         cmocka_unit_test(the_same_seed_draws_the_same_ids),
+        cmocka_unit_test(the_generators_give_their_published_numbers),
+        cmocka_unit_test(the_first_draws_of_small_seeds_are_as_chance_has_them),
+        cmocka_unit_test(every_bit_of_a_seed_counts),
         cmocka_unit_test(only_the_ranks_of_logits_count),
         cmocka_unit_test(a_logit_that_is_not_finite_is_refused),
         cmocka_unit_test(a_survey_chooses_what_the_logits_would),
         cmocka_unit_test(a_flat_tail_needs_the_logits),
         cmocka_unit_test(a_penalty_may_turn_everything_round),
         cmocka_unit_test(a_survey_may_say_nothing_or_that_logits_are_not_finite),
-        cmocka_unit_test(settings_out_of_range_are_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

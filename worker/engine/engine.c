@@ -478,7 +478,8 @@ static enum status check_request(const struct engine *engine, const struct engin
         if (request->ids[i] < 0 || request->ids[i] >= engine->device->shape.vocab)
             return fail(STATUS_INVALID_ARGUMENT, "token %lld is %d; the vocabulary has %lld",
                         (long long)i, request->ids[i], (long long)engine->device->shape.vocab);
-    return sampling_check(&request->sampling);
+    const char *field;
+    return sampling_check(&request->sampling, &field);
 }
 
 static void report_progress(void *context, int64_t tokens_done)

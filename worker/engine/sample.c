@@ -6,6 +6,11 @@
 #include <math.h>
 #include <string.h>
 
+#include "worker/engine/pcg32.h"
+
+/* PCG's default stream. */
+static const uint64_t SEQUENCE = UINT64_C(1442695040888963407) >> 1;
+
 /* The candidates of one choice: all of the vocabulary, or the surveyed ones. The n-th that was
  * asked for lies n from the end; those before them are a heap. */
 struct line {
@@ -18,29 +23,10 @@ struct line {
 struct sampler {
     struct sampling sampling;
     int64_t vocab;
-    uint64_t random_state;
+    struct pcg32 random;
     struct logits_candidate *candidates; /* [vocab] */
     uint8_t *seen;                       /* [vocab] */
 };
-
-enum status sampling_check(const struct sampling *s)
-{
-    if (!(s->temperature >= 0 && isfinite(s->temperature)))
-        return fail(STATUS_INVALID_ARGUMENT, "temperature %g: must be 0 (greedy) or more",
-                    (double)s->temperature);
-    if (s->top_k < 0)
-        return fail(STATUS_INVALID_ARGUMENT, "top_k %d: must be 0 (all) or more", s->top_k);
-    if (!(s->top_p > 0 && s->top_p <= 1))
-        return fail(STATUS_INVALID_ARGUMENT, "top_p %g: must be above 0 and at most 1",
-                    (double)s->top_p);
-    if (!(s->min_p >= 0 && s->min_p < 1))
-        return fail(STATUS_INVALID_ARGUMENT, "min_p %g: must be at least 0 and below 1",
-                    (double)s->min_p);
-    if (!(s->repetition_penalty > 0 && isfinite(s->repetition_penalty)))
-        return fail(STATUS_INVALID_ARGUMENT, "repetition_penalty %g: must be above 0 (1: none)",
-                    (double)s->repetition_penalty);
-    return STATUS_OK;
-}
 
 static size_t rounded(size_t bytes)
 {
@@ -59,7 +45,7 @@ struct sampler *sampler_init(void *memory, int64_t vocab, const struct sampling 
     char *rest = (char *)memory + rounded(sizeof *sampler);
     sampler->sampling = *sampling;
     sampler->vocab = vocab;
-    sampler->random_state = sampling->seed + 1442695040888963407u;
+    sampler->random = pcg32_seeded(pcg32_mixed(sampling->seed), SEQUENCE);
     sampler->candidates = (struct logits_candidate *)(void *)rest;
     sampler->seen = (uint8_t *)rest + rounded((size_t)vocab * sizeof(struct logits_candidate));
     memset(sampler->seen, 0, (size_t)vocab);
@@ -72,15 +58,10 @@ void sampler_saw(struct sampler *sampler, const int32_t *ids, int64_t count)
         sampler->seen[ids[i]] = 1;
 }
 
-/* PCG32 (O'Neill 2014, XSH-RR), as a number in [0, 1). */
-static double draw(uint64_t *random_state)
+/* A number in [0, 1). */
+static double draw(struct pcg32 *random)
 {
-    uint64_t old = *random_state;
-    *random_state = old * 6364136223846793005u + 1442695040888963407u;
-    uint32_t shifted = (uint32_t)(((old >> 18) ^ old) >> 27);
-    uint32_t turn = (uint32_t)(old >> 59);
-    uint32_t bits = (shifted >> turn) | (shifted << ((32 - turn) & 31));
-    return bits * 0x1p-32;
+    return pcg32_next(random) * 0x1p-32;
 }
 
 static float penalised(const struct sampler *sampler, float logit, int32_t id)
@@ -234,8 +215,7 @@ enum status sampler_next(struct sampler *sampler, int32_t *id, float *logits)
         bool known = !has_top_k(sampler) || sum_first(sampler, &total, &line, largest);
         for (int64_t i = 0; !has_top_k(sampler) && i < sampler->vocab; i++)
             total += weight(sampler, (double)line.list[i].logit, largest);
-        known = known &&
-                draw_candidate(sampler, id, &line, draw(&sampler->random_state), total, largest);
+        known = known && draw_candidate(sampler, id, &line, draw(&sampler->random), total, largest);
         assert(known);
     }
     sampler->seen[*id] = 1;
@@ -324,15 +304,15 @@ enum status sampler_choose(struct sampler *sampler, int32_t *id, bool *chosen,
     if (survey->non_finite >= 0)
         return refuse(survey->non_finite);
     struct line line = line_of(sampler, survey);
-    uint64_t random_state = sampler->random_state;
+    struct pcg32 random = sampler->random;
     struct logits_candidate best = {0, -1};
     if (sampler->sampling.temperature > 0)
-        *chosen = draw_by_bounds(sampler, &best.id, &line, survey, draw(&random_state));
+        *chosen = draw_by_bounds(sampler, &best.id, &line, survey, draw(&random));
     else
         *chosen = line_find(&line, &best, 0);
     if (!*chosen)
         return STATUS_OK;
-    sampler->random_state = random_state;
+    sampler->random = random;
     sampler->seen[best.id] = 1;
     *id = best.id;
     return STATUS_OK;

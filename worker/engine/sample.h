@@ -1,8 +1,9 @@
 /* Choosing the next token from logits, on rank 0.
  *
  * Order: repetition penalty, temperature, top-k, top-p, min-p, draw. Temperature 0 is greedy: the
- * largest logit after the penalty, the smaller id on a tie. Draws come from a PCG32 stream of
- * (seed), one number a token, so that the same seed and logits give the same tokens.
+ * largest logit after the penalty, the smaller id on a tie. Draws come from a PCG32 stream
+ * whose state is the mixed seed, one number a token, so that the same seed and logits give the same
+ * tokens.
  */
 #pragma once
 
@@ -11,19 +12,8 @@
 #include <stdint.h>
 
 #include "kernels/logits_survey.h"
+#include "proto/sampling.h"
 #include "proto/status.h"
-
-struct sampling {
-    float temperature;        /* >= 0 */
-    int32_t top_k;            /* 0: all */
-    float top_p;              /* (0, 1]; 1: all */
-    float min_p;              /* [0, 1): tokens below min_p times the best probability go */
-    float repetition_penalty; /* > 0; 1: none. Seen tokens: divided if positive, else multiplied */
-    uint64_t seed;
-};
-
-/* INVALID_ARGUMENT names the field that is out of range. */
-MUST_CHECK enum status sampling_check(const struct sampling *sampling);
 
 struct sampler;
 

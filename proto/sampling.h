@@ -1,0 +1,22 @@
+/* How the next token is chosen of its probabilities: what a client asks for, the coordinator
+ * checks, and a worker takes. One table of ranges, so that both refuse the same in the same words.
+ */
+#pragma once
+
+#include <stdint.h>
+
+#include "proto/status.h"
+
+/* The ranges are those of sampling.c. */
+struct sampling {
+    float temperature;        /* 0: greedy */
+    int32_t top_k;            /* 0: all */
+    float top_p;              /* 1: all */
+    float min_p;              /* tokens below min_p times the best probability go; 0: none do */
+    float repetition_penalty; /* 1: none. Seen tokens: divided if positive, else multiplied */
+    uint64_t seed;
+};
+
+/* INVALID_ARGUMENT names the first field that is out of its range, with the range; *field is its
+ * path in a request, "sampling.top_p". */
+MUST_CHECK enum status sampling_check(const struct sampling *sampling, const char **field);
