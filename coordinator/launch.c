@@ -203,7 +203,7 @@ static enum status status_of(int how)
 {
     static const enum status told[] = {
         STATUS_INVALID_ARGUMENT, STATUS_NOT_FOUND,          STATUS_IO,
-        STATUS_INTERNAL,         STATUS_RESOURCE_EXHAUSTED,
+        STATUS_INTERNAL,         STATUS_RESOURCE_EXHAUSTED, STATUS_FAILED_PRECONDITION,
     };
     for (size_t i = 0; i < sizeof told / sizeof told[0]; i++)
         if (WIFEXITED(how) && WEXITSTATUS(how) == status_exit_code(told[i]))

@@ -31,7 +31,7 @@ enum status listen_address_check(const char *listen, bool insecure)
 
 void listen_address_reach(char address[LISTEN_ADDRESS_BYTES], const char *listen, int port)
 {
-    bool any = host_is(listen, "0.0.0.0") || host_is(listen, "[::]") || host_is(listen, "");
+    bool any = host_is(listen, "0.0.0.0") || host_is(listen, "[::]");
     if (any)
         snprintf(address, LISTEN_ADDRESS_BYTES, "127.0.0.1:%d", port);
     else

@@ -18,6 +18,7 @@
 #include "proto/config.h"
 #include "proto/flags.h"
 #include "proto/log.h"
+#include "proto/standard_streams.h"
 
 enum {
     LOOK_MS = 50,
@@ -257,7 +258,6 @@ static void prepare_process(const struct options *options)
     sigaddset(&ends, SIGINT);
     /* Before any thread starts: all of them leave these two to main. */
     pthread_sigmask(SIG_BLOCK, &ends, NULL);
-    signal(SIGPIPE, SIG_IGN);
     if (options->ready_fd >= 0)
         fcntl((int)options->ready_fd, F_SETFD, FD_CLOEXEC);
     if (options->exit_with_parent) {
@@ -269,13 +269,14 @@ static void prepare_process(const struct options *options)
 
 int main(int argc, char **argv)
 {
+    standard_streams_open();
     struct options options = {.ready_fd = -1};
     enum status status = config_create(&options.config);
     bool complete = true;
     int code = status == STATUS_OK ? parse(&options, argc, argv) : FLAGS_GO_ON;
     if (status == STATUS_OK && code != FLAGS_GO_ON) {
         config_destroy(options.config);
-        return code;
+        return standard_streams_end(program, code);
     }
     enum log_level level = LOG_INFO;
     if (status == STATUS_OK)

@@ -12,6 +12,7 @@
 #include <assert.h>
 
 #include "proto/config_yaml.h"
+#include "proto/host_port.h"
 #include "proto/nearest.h"
 #include "proto/plan/method.h"
 
@@ -31,6 +32,17 @@ static enum status check_method(const char *text)
     struct method method;
     return method_parse(&method, text,
                         1 << 20); /* of an imagined model: the real one is not known here */
+}
+
+static enum status check_listen(const char *text)
+{
+    return host_port_check(text, 0);
+}
+
+/* "" is no coordinator yet. */
+static enum status check_coordinator(const char *text)
+{
+    return text[0] ? host_port_check(text, 1) : STATUS_OK;
 }
 
 static const struct config_row rows[] = {
@@ -131,6 +143,7 @@ static const struct config_row rows[] = {
      .value = "HOST:PORT",
      .standard = "127.0.0.1:7711",
      .takers = CONFIG_COORDINATOR,
+     .check = check_listen,
      .help = "address for clients and workers; port 0: any free one"},
     {.key = "coordinator.launch",
      .flag = "launch",
@@ -172,6 +185,7 @@ static const struct config_row rows[] = {
      .value = "HOST:PORT",
      .standard = "",
      .takers = CONFIG_WORKER,
+     .check = check_coordinator,
      .help = "the coordinator to join"},
 
     {.key = "control.heartbeat_seconds",
@@ -431,13 +445,13 @@ static const char *nearest_key(const char *path)
 static const char *nearest_section(const char *path, char *section, size_t room)
 {
     const char *best = NULL;
-    size_t best_distance = strlen(path) / 3 > 2 ? strlen(path) / 3 : 2;
+    size_t best_distance = nearest_edits_most(path) + 1;
     for (size_t i = 0; i < ROWS; i++) {
         char name[64];
         snprintf(name, sizeof name, "%.*s", (int)strcspn(rows[i].key, "."), rows[i].key);
         size_t distance = nearest_distance(path, name);
-        if (distance <= best_distance && distance < strlen(path)) {
-            best_distance = distance - (distance > 0);
+        if (distance < best_distance) {
+            best_distance = distance;
             snprintf(section, room, "%s", name);
             best = section;
         }
@@ -638,6 +652,22 @@ enum config_origin config_origin(const struct config *config, const char *key, c
     if (where)
         *where = value->where;
     return value->origin;
+}
+
+enum status config_check(const struct config *config)
+{
+    static const char beat[] = "control.heartbeat_seconds";
+    static const char silence[] = "control.heartbeat_timeout_seconds";
+    const char *beat_from = NULL, *silence_from = NULL;
+    config_origin(config, beat, &beat_from);
+    config_origin(config, silence, &silence_from);
+    if (config_real(config, beat) < config_real(config, silence))
+        return STATUS_OK;
+    return fail(STATUS_INVALID_ARGUMENT,
+                "%s is %s (%s) and %s is %s (%s): the time between heartbeats must be shorter than "
+                "the silence after which a worker counts as dead",
+                beat, config_text(config, beat), beat_from, silence, config_text(config, silence),
+                silence_from);
 }
 
 size_t config_arguments(const struct config *config, enum config_taker taker, char **arguments,

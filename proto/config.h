@@ -72,6 +72,10 @@ const char *config_problem(const struct config *config, size_t i);
  * sentence. */
 MUST_CHECK enum status config_set_flag(struct config *config, size_t i, const char *text);
 
+/* Whether the settings agree with each other, once all have been read: INVALID_ARGUMENT with those
+ * that do not and where they come from. */
+MUST_CHECK enum status config_check(const struct config *config);
+
 /* Values by key; a key that is not in the table, or of another type, is a bug. Borrowed from the
  * config. */
 const char *config_text(const struct config *config,

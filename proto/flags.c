@@ -27,7 +27,7 @@ struct option_table {
     struct option options[OPTIONS_MOST];
     const char *names[OPTIONS_MOST];
     size_t count;
-    char letters[2 * OPTIONS_MOST + 4];
+    char letters[2 * OPTIONS_MOST + 8];
     const char *config_path;
 };
 
@@ -47,6 +47,7 @@ static void fill_table(struct option_table *table, const struct flags_command *c
     size_t used = 0;
     table->letters[used++] = ':'; /* a missing value is told apart from an unknown option */
     table->letters[used++] = 'h';
+    table->letters[used++] = 'V';
     for (size_t i = 0; i < command->rows_count; i++) {
         const struct flags_row *row = &command->rows[i];
         add_option(table, row->name, row->type != FLAGS_SWITCH, FIRST_ROW + (int)i);
@@ -106,6 +107,16 @@ static enum status take_unsigned(const struct flags_row *row, const char *text)
     return STATUS_OK;
 }
 
+static enum status take_one_more(const struct flags_row *row, const char *text)
+{
+    struct flags_texts *texts = row->target;
+    if (texts->count == FLAGS_TEXTS_MAX)
+        return fail(STATUS_INVALID_ARGUMENT, "--%s: is given more than %d times", row->name,
+                    FLAGS_TEXTS_MAX);
+    texts->texts[texts->count++] = text;
+    return STATUS_OK;
+}
+
 static enum status take_row(const struct flags_row *row, const char *text)
 {
     if (row->given)
@@ -119,6 +130,8 @@ static enum status take_row(const struct flags_row *row, const char *text)
         return STATUS_OK;
     case FLAGS_UNSIGNED:
         return take_unsigned(row, text);
+    case FLAGS_TEXTS:
+        return take_one_more(row, text);
     case FLAGS_INTEGER:
     case FLAGS_REAL:
         return take_number(row, text);
@@ -132,6 +145,21 @@ static void option_name(char *name, size_t room, const char *argument)
     snprintf(name, room, "%.*s", (int)strcspn(argument, "="), argument);
 }
 
+/* The first option that `name` begins; `other` is the next one, NULL where there is none. */
+static const char *begun_by(const struct option_table *table, const char *name, const char **other)
+{
+    const char *first = NULL;
+    for (size_t i = 0; i < table->count && !*other; i++) {
+        if (strncmp(name, table->names[i], strlen(name)) != 0)
+            continue;
+        if (first)
+            *other = table->names[i];
+        else
+            first = table->names[i];
+    }
+    return first;
+}
+
 static enum status unknown_option(const struct option_table *table, const char *argument,
                                   int letter)
 {
@@ -141,6 +169,11 @@ static enum status unknown_option(const struct option_table *table, const char *
         return fail(STATUS_INVALID_ARGUMENT, "unknown option -%c", letter);
     if (letter) /* getopt knows the option, so its complaint is the value */
         return fail(STATUS_INVALID_ARGUMENT, "%s takes no value", name);
+    const char *other = NULL;
+    const char *first = begun_by(table, name + 2, &other);
+    if (other) /* getopt takes a beginning for the option where it begins one alone */
+        return fail(STATUS_INVALID_ARGUMENT, "%s could be --%s or --%s: write it out", name, first,
+                    other);
     const char *near = nearest_name(name + 2, table->names, table->count);
     return fail(STATUS_INVALID_ARGUMENT, "unknown option %s%s%s%s", name,
                 near ? "; did you mean --" : "", near ? near : "", near ? "?" : "");
@@ -164,7 +197,7 @@ static enum status take_options(struct option_table *table, const struct flags_c
             *exit_code = 0;
             return STATUS_OK;
         }
-        if (number == OPTION_VERSION) {
+        if (number == OPTION_VERSION || number == 'V') {
             print_version(command);
             *exit_code = 0;
             return STATUS_OK;
@@ -202,6 +235,13 @@ static enum status check_arguments(const struct flags_command *command, int coun
     return STATUS_OK;
 }
 
+/* `longhaul-worker version`: of programs, not of subcommands. */
+static bool asks_version(const struct flags_command *command, int argc, char **argv)
+{
+    return argc == 2 && strcmp(argv[1], "version") == 0 && !command->arguments &&
+           !strchr(command->program, ' ');
+}
+
 static int tell_config_problems(const struct flags_command *command)
 {
     size_t count = config_problems_count(command->config);
@@ -215,6 +255,10 @@ static int tell_config_problems(const struct flags_command *command)
 int flags_parse(const struct flags_command *command, int argc, char **argv, int *first_argument)
 {
     assert(!command->takers || command->config);
+    if (asks_version(command, argc, argv)) {
+        print_version(command);
+        return 0;
+    }
     struct option_table table = {0};
     fill_table(&table, command);
     int exit_code = FLAGS_GO_ON;
@@ -230,6 +274,10 @@ int flags_parse(const struct flags_command *command, int argc, char **argv, int 
     }
     if (table.config_path && config_read_file(command->config, table.config_path) != STATUS_OK)
         return tell_config_problems(command);
+    if (command->takers && config_check(command->config) != STATUS_OK) {
+        fprintf(stderr, "%s: %s\n", command->program, status_message());
+        return FLAGS_EXIT_CONFIG;
+    }
     if (first_argument)
         *first_argument = optind;
     return FLAGS_GO_ON;
@@ -267,7 +315,7 @@ void flags_print_help(FILE *file, const struct flags_command *command)
         print_row(file, row->letter, row->name, row->value, row->help, NULL);
     }
     print_row(file, 'h', "help", NULL, "this text", NULL);
-    print_row(file, 0, "version", NULL, "the version", NULL);
+    print_row(file, 'V', "version", NULL, "the version", NULL);
     if (!command->takers)
         return;
     fputs("\nSettings (a flag wins over the configuration file, the file over the [default]):\n",

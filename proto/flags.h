@@ -2,8 +2,9 @@
  * apart.
  *
  * A command has its own options (rows with a target) and takes settings (rows of config.h whose
- * takers match), whose flags come from there. `--help`, `--version` and, where it takes settings,
- * `--config FILE` are added by themselves. For main-level code only: it prints.
+ * takers match), whose flags come from there. `--help` (-h), `--version` (-V) and, where it takes
+ * settings, `--config FILE` are added by themselves; a program without arguments knows the word
+ * `version` too. For main-level code only: it prints.
  */
 #pragma once
 
@@ -14,14 +15,29 @@
 
 #include "proto/config.h"
 
-enum flags_type { FLAGS_SWITCH, FLAGS_TEXT, FLAGS_INTEGER, FLAGS_UNSIGNED, FLAGS_REAL };
+enum flags_type {
+    FLAGS_SWITCH,
+    FLAGS_TEXT,
+    FLAGS_TEXTS,
+    FLAGS_INTEGER,
+    FLAGS_UNSIGNED,
+    FLAGS_REAL
+};
+
+enum { FLAGS_TEXTS_MAX = 16 };
+
+/* The values of an option that may be given several times, in their order. */
+struct flags_texts {
+    const char *texts[FLAGS_TEXTS_MAX];
+    size_t count;
+};
 
 struct flags_row {
     const char *name; /* the long option without its dashes */
     char letter;      /* the short one; 0: none */
     enum flags_type type;
-    void *target; /* bool *, const char **, int64_t *, uint64_t *, double *; written only when the
-                     option is given */
+    void *target; /* bool *, const char **, struct flags_texts *, int64_t *, uint64_t *, double *;
+                     written only when the option is given */
     const char *value;  /* the value's name in help; NULL for a switch */
     const char *help;   /* one line, no full stop */
     double least, most; /* of an INTEGER or a REAL, both ends included; an UNSIGNED is any of 64

@@ -1,8 +1,10 @@
 /* Owns nothing. Promises a suggestion only where a person would have made it too. */
 #include "proto/nearest.h"
 
+#include <ctype.h>
 #include <stdbool.h>
 #include <string.h>
+#include <strings.h>
 
 enum { WORD_BYTES = 64 };
 
@@ -10,6 +12,11 @@ static size_t least_of(size_t a, size_t b, size_t c)
 {
     size_t least = a < b ? a : b;
     return least < c ? least : c;
+}
+
+static bool same_letter(char a, char b)
+{
+    return tolower((unsigned char)a) == tolower((unsigned char)b);
 }
 
 size_t nearest_distance(const char *a, const char *b)
@@ -23,9 +30,10 @@ size_t nearest_distance(const char *a, const char *b)
         edits[0][j] = j;
     for (size_t i = 1; i <= a_bytes; i++) {
         for (size_t j = 1; j <= b_bytes; j++) {
-            size_t replace = edits[i - 1][j - 1] + (a[i - 1] != b[j - 1]);
+            size_t replace = edits[i - 1][j - 1] + !same_letter(a[i - 1], b[j - 1]);
             size_t best = least_of(edits[i - 1][j] + 1, edits[i][j - 1] + 1, replace);
-            bool swapped = i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1];
+            bool swapped = i > 1 && j > 1 && same_letter(a[i - 1], b[j - 2]) &&
+                           same_letter(a[i - 2], b[j - 1]);
             if (swapped && edits[i - 2][j - 2] + 1 < best)
                 best = edits[i - 2][j - 2] + 1;
             edits[i][j] = best;
@@ -34,21 +42,39 @@ size_t nearest_distance(const char *a, const char *b)
     return edits[a_bytes][b_bytes];
 }
 
-const char *nearest_name(const char *word, const char *const *names, size_t count)
+size_t nearest_edits_most(const char *word)
 {
     size_t letters = strlen(word);
-    size_t allowed = letters / 3 > 2 ? letters / 3 : 2;
-    if (letters < 3)
-        allowed = 1;
+    if (letters >= WORD_BYTES)
+        return 0; /* only its beginning would be compared */
+    return letters < 3 ? 0 : letters < 6 ? 1 : letters < 10 ? 2 : 3;
+}
+
+/* The only name that `word` begins; NULL for none or several. */
+static const char *completed(const char *word, const char *const *names, size_t count)
+{
+    const char *found = NULL;
+    size_t letters = strlen(word);
+    for (size_t i = 0; letters >= 2 && i < count; i++) {
+        if (strncasecmp(word, names[i], letters) != 0)
+            continue;
+        if (found)
+            return NULL;
+        found = names[i];
+    }
+    return found;
+}
+
+const char *nearest_name(const char *word, const char *const *names, size_t count)
+{
     const char *best = NULL;
+    size_t best_distance = nearest_edits_most(word) + 1;
     for (size_t i = 0; i < count; i++) {
         size_t distance = nearest_distance(word, names[i]);
-        if (distance <= allowed) {
+        if (distance < best_distance) {
             best = names[i];
-            allowed = distance ? distance - 1 : 0;
-            if (distance == 0)
-                break;
+            best_distance = distance;
         }
     }
-    return best;
+    return best ? best : completed(word, names, count);
 }

@@ -10,6 +10,7 @@
 #include "proto/flags.h"
 #include "proto/log.h"
 #include "proto/rpc/rpc_client.h"
+#include "proto/standard_streams.h"
 #include "worker/engine/device/binding.h"
 #include "worker/engine/device/cuda_find.h"
 #include "worker/engine/transport/nccl_api.h"
@@ -252,6 +253,7 @@ static int share_device(const char *world_rank)
 
 int main(int argc, char **argv)
 {
+    standard_streams_open();
     struct options options = {.ranks = 1};
     const struct flags_row rows[] = {
         {.name = "describe",
@@ -292,5 +294,5 @@ int main(int argc, char **argv)
     if (code == FLAGS_GO_ON)
         code = report(run(&options, getenv("OMPI_COMM_WORLD_SIZE") != NULL));
     config_destroy(options.config);
-    return code;
+    return standard_streams_end("longhaul-worker", code);
 }

@@ -307,14 +307,22 @@ static enum status listen_once(struct serve_rank *rank, int64_t *next_beat_ns)
     return beat(rank);
 }
 
+/* Whether the coordinator will never have this rank as it is: another version or model. */
+static bool is_refusal(enum status status)
+{
+    return status == STATUS_FAILED_PRECONDITION || status == STATUS_INVALID_ARGUMENT ||
+           status == STATUS_UNIMPLEMENTED;
+}
+
 static void *listen_to_coordinator(void *argument)
 {
     struct serve_rank *rank = argument;
     int64_t next_beat_ns = clock_after_ms(rank->heartbeat_ms);
     bool ending = false;
     while (!ending) {
-        if (listen_once(rank, &next_beat_ns) != STATUS_OK)
-            end_with(rank, STATUS_UNAVAILABLE, status_message());
+        enum status status = listen_once(rank, &next_beat_ns);
+        if (status != STATUS_OK)
+            end_with(rank, is_refusal(status) ? status : STATUS_UNAVAILABLE, status_message());
         pthread_mutex_lock(&rank->lock);
         ending = rank->ending;
         pthread_mutex_unlock(&rank->lock);

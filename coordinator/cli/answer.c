@@ -12,6 +12,7 @@
 #include "coordinator/cli/event_stream.h"
 #include "coordinator/cli/json_writer.h"
 #include "coordinator/cli/plan_report.h"
+#include "proto/standard_streams.h"
 
 static enum status keep_text(struct answer *answer, const char *text)
 {
@@ -25,20 +26,13 @@ static enum status keep_text(struct answer *answer, const char *text)
     return STATUS_OK;
 }
 
-static enum status write_out(const char *text)
-{
-    if (fputs(text, stdout) < 0 || fflush(stdout) != 0)
-        return fail(STATUS_IO, "write standard output: %s", strerror(errno));
-    return STATUS_OK;
-}
-
 static enum status take_tokens(struct answer *answer, const Longhaul__V1__Tokens *tokens)
 {
     for (size_t i = 0; i < tokens->n_ids; i++)
         TRY(id_list_add(&answer->ids, tokens->ids[i]));
     progress_answer(&answer->progress, (int64_t)answer->ids.count, answer->token_limit);
     TRY(keep_text(answer, tokens->text));
-    return answer->stream ? write_out(tokens->text) : STATUS_OK;
+    return answer->stream ? standard_output_text(tokens->text) : STATUS_OK;
 }
 
 static enum status take_event(void *context, const ProtobufCMessage *message)
@@ -90,7 +84,7 @@ enum status answer_ask(struct answer *answer, struct rpc_client *client,
     console_clear();
     bool open_line = answer->text_bytes > 0 && answer->text[answer->text_bytes - 1] != '\n';
     if (answer->stream && open_line && (status == STATUS_OK || status == STATUS_CANCELLED)) {
-        enum status written = write_out("\n");
+        enum status written = standard_output_text("\n");
         if (status == STATUS_OK)
             status = written;
     }

@@ -37,7 +37,10 @@ static int check(int argc, char **argv)
     for (size_t i = 0; i < problems; i++)
         fprintf(stderr, "%s\n", config_problem(config, i));
     exit_code = 0;
-    if (problems > 0)
+    if (status == STATUS_OK && config_check(config) != STATUS_OK) {
+        fprintf(stderr, "%s: %s\n", argv[first], status_message());
+        exit_code = FLAGS_EXIT_CONFIG;
+    } else if (problems > 0)
         exit_code = FLAGS_EXIT_CONFIG;
     else if (status != STATUS_OK)
         exit_code = console_failure(command.program, status);

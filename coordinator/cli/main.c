@@ -1,7 +1,5 @@
 /* longhaul: the command line. Owns the choice of the subcommand and everything read from the
  * environment. */
-#include <errno.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +9,7 @@
 #include "coordinator/cli/commands.h"
 #include "coordinator/cli/console.h"
 #include "proto/nearest.h"
+#include "proto/standard_streams.h"
 
 static const struct {
     const char *name;
@@ -81,7 +80,7 @@ static int run(int argc, char **argv)
         print_help(stdout);
         return 0;
     }
-    if (strcmp(word, "--version") == 0) {
+    if (strcmp(word, "--version") == 0 || strcmp(word, "-V") == 0 || strcmp(word, "version") == 0) {
         printf("longhaul %s\n", LONGHAUL_VERSION);
         return 0;
     }
@@ -104,13 +103,9 @@ static int run(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-    /* A reader that goes away is a write error, which lets commands end what they started. */
-    signal(SIGPIPE, SIG_IGN);
+    standard_streams_open();
     configure_console();
-    int exit_code = run(argc, argv);
-    errno = 0;
-    bool lost = fflush(stdout) != 0 || ferror(stdout);
-    if (lost && errno != EPIPE)
-        fprintf(stderr, "longhaul: write standard output: %s\n", strerror(errno));
-    return lost && exit_code == 0 ? status_exit_code(STATUS_IO) : exit_code;
+    int exit_code = standard_output_check() == STATUS_OK ? run(argc, argv)
+                                                         : console_failure("longhaul", STATUS_IO);
+    return standard_streams_end("longhaul", exit_code);
 }

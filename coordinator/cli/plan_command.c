@@ -41,7 +41,7 @@ static enum status check_fits(const Longhaul__V1__PlanResponse *plan, int64_t ho
         wanted += plan->ranks[i]->memory_bytes;
     if (host_bytes == 0 || wanted <= host_bytes)
         return STATUS_OK;
-    return fail(STATUS_RESOURCE_EXHAUSTED,
+    return fail(STATUS_OUT_OF_RANGE,
                 "the plan needs %.1f MB on this host, where %.1f MB are free: shorten the prompt, "
                 "lower --context, use lm_infinite, or share it out over more hosts",
                 (double)wanted / 1e6, (double)host_bytes / 1e6);

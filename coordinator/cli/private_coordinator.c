@@ -196,7 +196,8 @@ void private_coordinator_tell(const struct private_coordinator *coordinator)
 static enum status status_of_exit_code(int code)
 {
     static const enum status statuses[] = {
-        STATUS_INVALID_ARGUMENT, STATUS_NOT_FOUND, STATUS_UNAVAILABLE, STATUS_IO, STATUS_CANCELLED,
+        STATUS_INVALID_ARGUMENT, STATUS_NOT_FOUND,           STATUS_UNAVAILABLE, STATUS_IO,
+        STATUS_CANCELLED,        STATUS_FAILED_PRECONDITION,
     };
     for (size_t i = 0; i < sizeof statuses / sizeof statuses[0]; i++)
         if (status_exit_code(statuses[i]) == code)

@@ -45,7 +45,8 @@ static enum status read_all(char **text, size_t *bytes, int descriptor, const ch
             continue;
         if (got < 0) {
             free(buffer);
-            return fail(STATUS_IO, "read %s: %s", path, strerror(errno));
+            return fail(STATUS_IO, "read %s: %s", path,
+                        errno == EBADF ? "it is closed" : strerror(errno));
         }
         if (got == 0) {
             buffer[used] = '\0';

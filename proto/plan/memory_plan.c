@@ -225,7 +225,7 @@ enum status memory_plan_fits(const struct memory_plan *plan, int64_t limit_bytes
         return STATUS_OK;
     int64_t cache = plan->bytes[MEMORY_CACHE];
     int64_t weights = plan->bytes[MEMORY_WEIGHTS];
-    return fail(STATUS_RESOURCE_EXHAUSTED,
+    return fail(STATUS_OUT_OF_RANGE,
                 "the plan needs %.2f GiB on rank %d (weights %.2f, cache %.2f, the rest %.2f) and "
                 "%.2f GiB are there: use more workers, a shorter --context, or a method with a "
                 "window",

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proto/nearest.h"
+
 enum { DEFAULT_LOCAL = 128, DEFAULT_SINKS = 10, WORD_BYTES = 32 };
 
 /* Largest number of tokens anywhere: sums of two stay far from overflow. */
@@ -47,53 +49,33 @@ static const char *const kind_names[] = {
 };
 enum { KINDS = sizeof kind_names / sizeof kind_names[0] };
 
-/* Levenshtein distance of two short words. */
-static int edits(const char *a, const char *b)
-{
-    int row[WORD_BYTES + 1];
-    const int width = (int)strlen(b);
-    for (int k = 0; k <= width; k++)
-        row[k] = k;
-    for (int n = 0; a[n]; n++) {
-        int diagonal = row[0];
-        row[0] = n + 1;
-        for (int k = 0; k < width; k++) {
-            const int replaced = diagonal + (a[n] != b[k]);
-            diagonal = row[k + 1];
-            int best = replaced < row[k] + 1 ? replaced : row[k] + 1;
-            if (diagonal + 1 < best)
-                best = diagonal + 1;
-            row[k + 1] = best;
-        }
-    }
-    return row[width];
-}
-
 static enum status unknown_kind(const char *word)
 {
-    int nearest = 0;
-    for (int k = 1; k < KINDS; k++)
-        if (edits(word, kind_names[k]) < edits(word, kind_names[nearest]))
-            nearest = k;
-    return fail(
-        STATUS_INVALID_ARGUMENT,
-        "unknown method \"%s\": did you mean \"%s\"? There are rope, string and lm_infinite", word,
-        kind_names[nearest]);
+    const char *near = nearest_name(word, kind_names, KINDS);
+    return fail(STATUS_INVALID_ARGUMENT,
+                "unknown method \"%s\"%s%s%s There are rope, string and lm_infinite", word,
+                near ? ": did you mean \"" : ".", near ? near : "", near ? "\"?" : "");
 }
 
 static enum status unknown_key(enum method_kind kind, const char *word)
 {
-    int nearest = -1;
+    const char *names[KEYS];
+    size_t count = 0;
     for (int k = 0; k < KEYS; k++)
-        if (key_rows[k].kind == kind &&
-            (nearest < 0 || edits(word, key_rows[k].name) < edits(word, key_rows[nearest].name)))
-            nearest = k;
-    if (nearest < 0)
+        if (key_rows[k].kind == kind)
+            names[count++] = key_rows[k].name;
+    if (count == 0)
         return fail(STATUS_INVALID_ARGUMENT, "method %s: takes no parameters, but \"%s\" is given",
                     kind_names[kind], word);
+    const char *near = nearest_name(word, names, count);
+    _Static_assert(KEYS == 6, "a method with parameters has three");
+    if (near)
+        return fail(STATUS_INVALID_ARGUMENT,
+                    "method %s: unknown parameter \"%s\": did you mean \"%s\"?", kind_names[kind],
+                    word, near);
     return fail(STATUS_INVALID_ARGUMENT,
-                "method %s: unknown parameter \"%s\": did you mean \"%s\"?", kind_names[kind], word,
-                key_rows[nearest].name);
+                "method %s: unknown parameter \"%s\": it has %s, %s and %s", kind_names[kind], word,
+                names[0], names[1], names[2]);
 }
 
 static enum status parse_tokens(int64_t *tokens, const char *key, const char *text)
@@ -105,7 +87,7 @@ static enum status parse_tokens(int64_t *tokens, const char *key, const char *te
                         text);
         value = value * 10 + (*c - '0');
         if (value > LARGEST_TOKENS)
-            return fail(STATUS_OUT_OF_RANGE, "method: %s=%s is too large", key, text);
+            return fail(STATUS_INVALID_ARGUMENT, "method: %s=%s is too large", key, text);
     }
     *tokens = value;
     return STATUS_OK;
@@ -133,7 +115,7 @@ static enum status parse_shift(int64_t *shift, const char *text, int64_t trained
     double fraction;
     TRY(parse_real(&fraction, "shift", text));
     if (fraction <= 0 || fraction >= 1)
-        return fail(STATUS_OUT_OF_RANGE,
+        return fail(STATUS_INVALID_ARGUMENT,
                     "method: shift=%s: a fraction of the trained length lies between 0 and 1",
                     text);
     *shift = (int64_t)(fraction * (double)trained_tokens);
@@ -250,7 +232,7 @@ static enum status check_tokens(const char *key, int64_t value, int64_t least, i
 {
     if (value >= least && value <= most)
         return STATUS_OK;
-    return fail(STATUS_OUT_OF_RANGE, "method: %s=%lld must be between %lld and %lld", key,
+    return fail(STATUS_INVALID_ARGUMENT, "method: %s=%lld must be between %lld and %lld", key,
                 (long long)value, (long long)least, (long long)most);
 }
 
@@ -259,8 +241,8 @@ enum status method_check(const struct method *method)
     if ((int)method->kind < 0 || (int)method->kind >= KINDS)
         return fail(STATUS_INVALID_ARGUMENT, "method: there is no kind %d", (int)method->kind);
     if (!(method->logit_scale > 0) || !(method->logit_scale <= 100))
-        return fail(STATUS_OUT_OF_RANGE, "method: logit_scale=%g must be above 0 and at most 100",
-                    method->logit_scale);
+        return fail(STATUS_INVALID_ARGUMENT,
+                    "method: logit_scale=%g must be above 0 and at most 100", method->logit_scale);
     if (method->kind == METHOD_STRING) {
         TRY(check_tokens("shift", method->shift, 1, LARGEST_TOKENS));
         TRY(check_tokens("local", method->local, 0, method->shift));

@@ -151,7 +151,7 @@ enum status rpc_message_unpack(struct rpc_arena *arena, const ProtobufCMessage *
     ProtobufCMessage *unpacked =
         protobuf_c_message_unpack(descriptor, &arena->allocator, size, bytes);
     if (!unpacked && arena->exhausted)
-        return fail(STATUS_RESOURCE_EXHAUSTED,
+        return fail(STATUS_INVALID_ARGUMENT,
                     "%s: %zu bytes unpack to more than %zu bytes of memory", descriptor->short_name,
                     size, BUDGET_BASE + BUDGET_FACTOR * size);
     if (!unpacked)
@@ -167,7 +167,7 @@ enum status rpc_message_take(struct rpc_arena *arena, const ProtobufCMessage **m
 {
     size_t size = grpc_byte_buffer_length(buffer);
     if (size > limit)
-        return fail(STATUS_RESOURCE_EXHAUSTED, "%s: a message of %zu bytes; the limit is %zu",
+        return fail(STATUS_OUT_OF_RANGE, "%s: a message of %zu bytes; the limit is %zu",
                     descriptor->short_name, size, limit);
     grpc_byte_buffer_reader reader;
     if (!grpc_byte_buffer_reader_init(&reader, buffer))
@@ -176,7 +176,7 @@ enum status rpc_message_take(struct rpc_arena *arena, const ProtobufCMessage **m
     grpc_byte_buffer_reader_destroy(&reader);
     enum status status =
         GRPC_SLICE_LENGTH(bytes) > limit
-            ? fail(STATUS_RESOURCE_EXHAUSTED,
+            ? fail(STATUS_OUT_OF_RANGE,
                    "%s: a message of %zu bytes when expanded; the limit is %zu",
                    descriptor->short_name, GRPC_SLICE_LENGTH(bytes), limit)
             : rpc_message_unpack(arena, message, descriptor, GRPC_SLICE_START_PTR(bytes),

@@ -99,7 +99,7 @@ class Generate(ClusterTest):
         self.workers(1)
         method = pb.Method(string=pb.StringMethod(shift=4, local=8))
         options = pb.PlanOptions(method=method)
-        error = self.expect_code(grpc.StatusCode.OUT_OF_RANGE,
+        error = self.expect_code(grpc.StatusCode.INVALID_ARGUMENT,
                                  lambda: list(self.generate(options=options)))
         self.assertIn("local=8", error.details())
         self.assertEqual(len(ids_of(self.generate())), 12)
@@ -122,8 +122,10 @@ class Generate(ClusterTest):
 
     def test_a_plan_that_does_not_fit_is_refused_with_the_numbers(self):
         self.workers(1, "--memory-bytes=2000")
-        error = self.expect_code(grpc.StatusCode.RESOURCE_EXHAUSTED, lambda: list(self.generate()))
+        error = self.expect_code(grpc.StatusCode.OUT_OF_RANGE, lambda: list(self.generate()))
         self.assertRegex(error.details(), "[0-9]")
+        self.assertNotIn(b"RetryInfo", self.details_of(error))
+        self.assertIn(b"MEMORY_EXCEEDED", self.details_of(error))
 
     def test_the_method_reaches_the_plan(self):
         self.workers(2)
@@ -343,7 +345,7 @@ class Others(ClusterTest):
         self.expect_code(grpc.StatusCode.INVALID_ARGUMENT, lambda: send("Tokenize", b"\x0a\x02\xff\xff"))
         self.expect_code(grpc.StatusCode.INVALID_ARGUMENT, lambda: send("Tokenize", b"\x0a\x03a\x00b"))
         self.expect_code(grpc.StatusCode.INVALID_ARGUMENT, lambda: send("Tokenize", b"\xff" * 11))
-        self.expect_code(grpc.StatusCode.RESOURCE_EXHAUSTED,
+        self.expect_code(grpc.StatusCode.OUT_OF_RANGE,
                          lambda: send("GetCluster", b"\x1a\x80\x80\x20" + bytes(524288)))
         self.expect_code(grpc.StatusCode.UNIMPLEMENTED, lambda: send("Nothing", b""))
         self.assertTrue(self.unary(INFERENCE + "Tokenize", pb.TokenizeRequest(text="ok"),

@@ -277,6 +277,20 @@ static void the_nearest_name_is_near(void **state)
     assert_string_equal(nearest_name("tokenise", names, 4), "tokenize");
     assert_string_equal(nearest_name("paln", names, 4), "plan");
     assert_null(nearest_name("xyzzy", names, 4));
+    /* Two letters of three are another word. */
+    assert_null(nearest_name("rag", names, 4));
+    assert_null(nearest_name("pl", (const char *const[]){"run", "ps"}, 2));
+    assert_null(nearest_name("scrub", names, 4));
+    assert_string_equal(nearest_name("ruin", names, 4), "run");
+    assert_string_equal(nearest_name("RUN", names, 4), "run");
+    /* A beginning, where it begins one name only. */
+    assert_string_equal(nearest_name("tok", names, 4), "tokenize");
+    assert_null(nearest_name("max", (const char *const[]){"max-tokens", "max-age"}, 2));
+    /* Beyond what is compared nothing is near, equal beginnings or not. */
+    const char *const long_names[] = {
+        "a-name-of-more-than-sixty-three-letters-that-no-setting-will-ever-have"};
+    assert_null(nearest_name(
+        "a-name-of-more-than-sixty-three-letters-that-no-setting-will-ever-end", long_names, 1));
 }
 
 int main(void)

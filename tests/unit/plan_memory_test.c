@@ -295,8 +295,8 @@ static void a_plan_that_does_not_fit_is_refused_with_the_numbers(void **state)
     plan.bytes[MEMORY_CACHE] = INT64_C(3) << 30;
     assert_int_equal(memory_plan_fits(&plan, 0), STATUS_OK);
     assert_int_equal(memory_plan_fits(&plan, plan.total_bytes), STATUS_OK);
-    assert_int_equal(memory_plan_fits(&plan, plan.total_bytes - 1), STATUS_RESOURCE_EXHAUSTED);
-    assert_int_equal(memory_plan_fits(&plan, INT64_C(2) << 30), STATUS_RESOURCE_EXHAUSTED);
+    assert_int_equal(memory_plan_fits(&plan, plan.total_bytes - 1), STATUS_OUT_OF_RANGE);
+    assert_int_equal(memory_plan_fits(&plan, INT64_C(2) << 30), STATUS_OUT_OF_RANGE);
     assert_non_null(strstr(status_message(), "5.00 GiB on rank 3"));
     assert_non_null(strstr(status_message(), "cache 3.00"));
     assert_non_null(strstr(status_message(), "2.00 GiB are there"));

@@ -31,6 +31,8 @@ static void codes_have_names_and_exit_codes(void **state)
     assert_string_equal(status_name(STATUS_OUT_OF_RANGE), "OUT_OF_RANGE");
     assert_int_equal(status_exit_code(STATUS_OK), 0);
     assert_int_equal(status_exit_code(STATUS_NOT_FOUND), 66);
+    assert_int_equal(status_exit_code(STATUS_RESOURCE_EXHAUSTED), 69);
+    assert_int_equal(status_exit_code(STATUS_FAILED_PRECONDITION), 78);
 }
 
 static void an_unknown_log_level_is_refused(void **state)
