@@ -38,6 +38,7 @@ struct server {
     struct health *health;
     struct reflection *reflection;
     struct rpc_server *rpc;
+    int port;
     struct rpc_method methods[METHODS];
 };
 
@@ -229,7 +230,9 @@ static enum status open_parts(struct server *server, const struct server_setting
     server->tools.deadline_ms = settings->request_deadline_ms;
     server->tools.workers_expected = settings->workers_expected;
     fill_methods(server);
-    return rpc_server_create(&server->rpc, settings->listen, server->methods, METHODS, CALLS_MAX);
+    TRY(rpc_server_create(&server->rpc, CALLS_MAX));
+    return rpc_server_listen(server->rpc, &server->port, settings->listen, server->methods,
+                             METHODS);
 }
 
 enum status server_create(struct server **server, const struct server_settings *settings)
@@ -248,7 +251,7 @@ enum status server_create(struct server **server, const struct server_settings *
 
 int server_port(const struct server *server)
 {
-    return rpc_server_port(server->rpc);
+    return server->port;
 }
 
 bool server_is_serving(struct server *server)

@@ -1,4 +1,4 @@
-/* Owns the listening port, the calls and their threads. Promises that every call gets a status,
+/* Owns the listening ports, the calls and their threads. Promises that every call gets a status,
  * that a drained server refuses new calls with UNAVAILABLE, and that no thread of a call outlives
  * rpc_server_destroy.
  *
@@ -34,26 +34,36 @@ enum {
     FINISH_DEADLINE_MS = 10000
 };
 
-struct rpc_server {
+/* One port with its own table of methods. gRPC's server is the port's own, so that a call can only
+ * reach the methods of the port that it came by. */
+struct rpc_listener {
+    struct rpc_server *server;
+    struct rpc_listener *next;
     grpc_server *raw;
-    struct rpc_queue *arrivals, *calls;
     const struct rpc_method *methods;
     size_t method_count;
-    int calls_max;
     int port;
+    struct rpc_tag stop_tag;
+    int armed;    /* under server->lock, as what follows */
+    bool stopped; /* gRPC has let go of everything */
+};
+
+struct rpc_server {
+    struct rpc_queue *arrivals, *calls;
+    struct rpc_listener *listeners;
+    int calls_max;
     pthread_mutex_t lock; /* of what follows */
     pthread_cond_t changed;
     struct rpc_call *running; /* a list, for cancelling */
     int running_count;
-    int armed;
-    bool draining, stopping, stopped;
-    struct rpc_tag stop_tag;
+    bool draining, stopping;
 };
 
 /* First an arrival that waits for its call, then the call. */
 struct rpc_call {
     struct rpc_tag arrival;
     struct rpc_server *server;
+    struct rpc_listener *listener;
     struct rpc_call *next, **link; /* in server->running */
     grpc_call *raw;
     grpc_call_details about;
@@ -81,35 +91,37 @@ static void call_free(struct rpc_call *call)
 }
 
 /* Asks gRPC for one more call, unless there are enough. */
-static void arm(struct rpc_server *server)
+static void arm(struct rpc_listener *listener)
 {
+    struct rpc_server *server = listener->server;
     struct rpc_call *call = calloc(1, sizeof *call);
     if (!call)
         return;
     call->arrival.done = arrived;
     call->server = server;
+    call->listener = listener;
     grpc_call_details_init(&call->about);
     grpc_metadata_array_init(&call->metadata);
     pthread_mutex_lock(&server->lock);
-    bool wanted = !server->stopping && server->armed < ARRIVALS_MAX &&
-                  server->armed + server->running_count < server->calls_max;
-    server->armed += wanted;
+    bool wanted = !server->stopping && listener->armed < ARRIVALS_MAX &&
+                  listener->armed + server->running_count < server->calls_max;
+    listener->armed += wanted;
     pthread_mutex_unlock(&server->lock);
     if (!wanted) {
         call_free(call);
         return;
     }
     grpc_call_error error = grpc_server_request_call(
-        server->raw, &call->raw, &call->about, &call->metadata, rpc_queue_raw(server->calls),
+        listener->raw, &call->raw, &call->about, &call->metadata, rpc_queue_raw(server->calls),
         rpc_queue_raw(server->arrivals), &call->arrival);
     assert(error == GRPC_CALL_OK);
 }
 
-static const struct rpc_method *find_method(const struct rpc_server *server, grpc_slice path)
+static const struct rpc_method *find_method(const struct rpc_listener *listener, grpc_slice path)
 {
     char wanted[256];
-    for (size_t i = 0; i < server->method_count; i++) {
-        const struct rpc_method *method = &server->methods[i];
+    for (size_t i = 0; i < listener->method_count; i++) {
+        const struct rpc_method *method = &listener->methods[i];
         snprintf(wanted, sizeof wanted, "/%s/%s", method->service, method->name);
         if (grpc_slice_str_cmp(path, wanted) == 0)
             return method;
@@ -198,7 +210,7 @@ static void log_end(struct rpc_call *call, enum status status)
 static enum status handle(struct rpc_call *call)
 {
     struct rpc_server *server = call->server;
-    const struct rpc_method *method = find_method(server, call->about.method);
+    const struct rpc_method *method = find_method(call->listener, call->about.method);
     if (!method)
         return fail(STATUS_UNIMPLEMENTED, "no method %.*s",
                     (int)GRPC_SLICE_LENGTH(call->about.method),
@@ -228,6 +240,7 @@ static enum status handle(struct rpc_call *call)
 static void call_end(struct rpc_call *call)
 {
     struct rpc_server *server = call->server;
+    struct rpc_listener *listener = call->listener;
     pthread_mutex_lock(&server->lock);
     *call->link = call->next;
     if (call->next)
@@ -240,7 +253,7 @@ static void call_end(struct rpc_call *call)
 
     /* Last: from here on the server may be freed, so the new arrival is armed while the call still
      * counts. */
-    arm(server);
+    arm(listener);
     pthread_mutex_lock(&server->lock);
     server->running_count--;
     pthread_cond_broadcast(&server->changed);
@@ -280,7 +293,7 @@ static void arrived(struct rpc_tag *tag, bool ok)
     struct rpc_call *call = (struct rpc_call *)((char *)tag - offsetof(struct rpc_call, arrival));
     struct rpc_server *server = call->server;
     pthread_mutex_lock(&server->lock);
-    server->armed--;
+    call->listener->armed--;
     if (ok) {
         server->running_count++;
         call->next = server->running;
@@ -296,7 +309,7 @@ static void arrived(struct rpc_tag *tag, bool ok)
         call_free(call);
         return;
     }
-    arm(server);
+    arm(call->listener);
     call->begun_ns = clock_now_ns();
     call->deadline_ns = deadline_of(call);
     pthread_t thread;
@@ -346,15 +359,17 @@ static grpc_arg integer_argument(const char *key, int value)
 static void stop_done(struct rpc_tag *tag, bool ok)
 {
     (void)ok;
-    struct rpc_server *server =
-        (struct rpc_server *)((char *)tag - offsetof(struct rpc_server, stop_tag));
+    struct rpc_listener *listener =
+        (struct rpc_listener *)((char *)tag - offsetof(struct rpc_listener, stop_tag));
+    struct rpc_server *server = listener->server;
     pthread_mutex_lock(&server->lock);
-    server->stopped = true;
+    listener->stopped = true;
     pthread_cond_broadcast(&server->changed);
     pthread_mutex_unlock(&server->lock);
 }
 
-static enum status start(struct rpc_server *server, const char *listen)
+/* The raw server, with both queues and nothing to listen on. */
+static grpc_server *create_raw(struct rpc_server *server)
 {
     grpc_arg list[] = {
         /* By default a second server would share the port instead of failing. */
@@ -366,36 +381,23 @@ static enum status start(struct rpc_server *server, const char *listen)
         integer_argument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 10000),
     };
     grpc_channel_args arguments = {sizeof list / sizeof list[0], list};
-    server->raw = grpc_server_create(&arguments, NULL);
-    grpc_server_register_completion_queue(server->raw, rpc_queue_raw(server->arrivals), NULL);
-    grpc_server_register_completion_queue(server->raw, rpc_queue_raw(server->calls), NULL);
-    grpc_server_credentials *credentials = grpc_insecure_server_credentials_create();
-    server->port = grpc_server_add_http2_port(server->raw, listen, credentials);
-    grpc_server_credentials_release(credentials);
-    if (server->port == 0)
-        return bind_failure(listen);
-    grpc_server_start(server->raw);
-    for (int i = 0; i < ARRIVALS_MAX; i++)
-        arm(server);
-    return STATUS_OK;
+    grpc_server *raw = grpc_server_create(&arguments, NULL);
+    grpc_server_register_completion_queue(raw, rpc_queue_raw(server->arrivals), NULL);
+    grpc_server_register_completion_queue(raw, rpc_queue_raw(server->calls), NULL);
+    return raw;
 }
 
-enum status rpc_server_create(struct rpc_server **server, const char *listen,
-                              const struct rpc_method *methods, size_t method_count, int calls_max)
+enum status rpc_server_create(struct rpc_server **server, int calls_max)
 {
     struct rpc_server *s = calloc(1, sizeof *s);
     if (!s)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a gRPC server");
-    s->methods = methods;
-    s->method_count = method_count;
     s->calls_max = calls_max;
-    s->stop_tag.done = stop_done;
     pthread_mutex_init(&s->lock, NULL);
     pthread_cond_init(&s->changed, NULL);
     enum status status = STATUS_OK;
     TRY_ELSE(rpc_queue_create(&s->arrivals, 1), destroy);
     TRY_ELSE(rpc_queue_create(&s->calls, 1), destroy);
-    TRY_ELSE(start(s, listen), destroy);
     *server = s;
     return STATUS_OK;
 destroy:
@@ -403,9 +405,31 @@ destroy:
     return status;
 }
 
-int rpc_server_port(const struct rpc_server *server)
+enum status rpc_server_listen(struct rpc_server *server, int *port, const char *address,
+                              const struct rpc_method *methods, size_t method_count)
 {
-    return server->port;
+    struct rpc_listener *listener = calloc(1, sizeof *listener);
+    if (!listener)
+        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory to listen on %s", address);
+    *listener = (struct rpc_listener){
+        .server = server,
+        .methods = methods,
+        .method_count = method_count,
+        .stop_tag = {stop_done},
+        .raw = create_raw(server),
+    };
+    grpc_server_credentials *credentials = grpc_insecure_server_credentials_create();
+    listener->port = grpc_server_add_http2_port(listener->raw, address, credentials);
+    grpc_server_credentials_release(credentials);
+    grpc_server_start(listener->raw);
+    listener->next = server->listeners;
+    server->listeners = listener;
+    if (listener->port == 0)
+        return bind_failure(address); /* it is freed with the server */
+    for (int i = 0; i < ARRIVALS_MAX; i++)
+        arm(listener);
+    *port = listener->port;
+    return STATUS_OK;
 }
 
 void rpc_server_drain(struct rpc_server *server)
@@ -423,23 +447,33 @@ static void cancel_running(struct rpc_server *server)
     pthread_mutex_unlock(&server->lock);
 }
 
+/* Whether gRPC still holds something of a listener's. Under the lock. */
+static bool any_held(const struct rpc_server *server)
+{
+    for (const struct rpc_listener *at = server->listeners; at; at = at->next)
+        if (at->armed > 0 || !at->stopped)
+            return true;
+    return false;
+}
+
 static void stop(struct rpc_server *server, int64_t grace_ms)
 {
     int64_t deadline_ns = clock_after_ms(grace_ms);
     pthread_mutex_lock(&server->lock);
     server->stopping = true;
     pthread_mutex_unlock(&server->lock);
-    grpc_server_shutdown_and_notify(server->raw, rpc_queue_raw(server->arrivals),
-                                    &server->stop_tag);
+    for (struct rpc_listener *at = server->listeners; at; at = at->next)
+        grpc_server_shutdown_and_notify(at->raw, rpc_queue_raw(server->arrivals), &at->stop_tag);
     pthread_mutex_lock(&server->lock);
     while (server->running_count > 0 && clock_wait(&server->changed, &server->lock, deadline_ns))
         ;
     pthread_mutex_unlock(&server->lock);
     cancel_running(server);
-    grpc_server_cancel_all_calls(server->raw);
+    for (struct rpc_listener *at = server->listeners; at; at = at->next)
+        grpc_server_cancel_all_calls(at->raw);
     /* Cancelled calls end their handlers within 100 ms: the contract of rpc_handler. */
     pthread_mutex_lock(&server->lock);
-    while (server->running_count > 0 || server->armed > 0 || !server->stopped)
+    while (server->running_count > 0 || any_held(server))
         (void)clock_wait(&server->changed, &server->lock, CLOCK_NEVER_NS);
     pthread_mutex_unlock(&server->lock);
 }
@@ -448,9 +482,13 @@ void rpc_server_destroy(struct rpc_server *server, int64_t grace_ms)
 {
     if (!server)
         return;
-    if (server->raw) {
+    if (server->listeners)
         stop(server, grace_ms);
-        grpc_server_destroy(server->raw);
+    while (server->listeners) {
+        struct rpc_listener *listener = server->listeners;
+        server->listeners = listener->next;
+        grpc_server_destroy(listener->raw);
+        free(listener);
     }
     rpc_queue_destroy(server->arrivals);
     rpc_queue_destroy(server->calls);

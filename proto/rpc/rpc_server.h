@@ -43,13 +43,14 @@ enum {
     RPC_WRITE_DEADLINE_MS = 30000, /* a client that takes nothing for so long loses its call */
 };
 
-/* Listens on "HOST:PORT"; port 0 is any free one. Borrows the table. Calls are served at once; more
- * than `calls_max` at a time wait. */
-MUST_CHECK enum status rpc_server_create(struct rpc_server **server, const char *listen,
-                                         const struct rpc_method *methods, size_t method_count,
-                                         int calls_max);
+/* Calls are served at once; more than `calls_max` at a time wait. It listens nowhere yet. */
+MUST_CHECK enum status rpc_server_create(struct rpc_server **server, int calls_max);
 
-int rpc_server_port(const struct rpc_server *server);
+/* Listens on "HOST:PORT" too, for the methods of this table alone, which it borrows; port 0 is any
+ * free one. `*port` is the one that was bound. INVALID_ARGUMENT for what is no address, UNAVAILABLE
+ * where it cannot be bound. Not at the same time as another rpc_server_listen. */
+MUST_CHECK enum status rpc_server_listen(struct rpc_server *server, int *port, const char *address,
+                                         const struct rpc_method *methods, size_t method_count);
 
 /* From now on new calls end UNAVAILABLE, which is clean where shutdown would end them CANCELLED;
  * apart from methods that are answered while_draining and those whose client streams. */

@@ -21,6 +21,7 @@
 enum { PIECES = 50 };
 
 static struct rpc_server *server;
+static int port;
 static struct rpc_client *client;
 static struct health *health;
 static struct reflection *reflection;
@@ -126,10 +127,11 @@ static int start(void **state)
         return -1;
     health_methods(health, methods + 4);
     reflection_methods(reflection, methods + 4 + HEALTH_METHODS);
-    if (rpc_server_create(&server, "127.0.0.1:0", methods, sizeof methods / sizeof methods[0],
-                          64) != STATUS_OK)
+    if (rpc_server_create(&server, 64) != STATUS_OK ||
+        rpc_server_listen(server, &port, "127.0.0.1:0", methods,
+                          sizeof methods / sizeof methods[0]) != STATUS_OK)
         return -1;
-    snprintf(target, sizeof target, "127.0.0.1:%d", rpc_server_port(server));
+    snprintf(target, sizeof target, "127.0.0.1:%d", port);
     return rpc_client_create(&client, target) == STATUS_OK ? 0 : -1;
 }
 
@@ -372,10 +374,37 @@ static void a_port_in_use_is_said_so(void **state)
     (void)state;
     char listen[64];
     struct rpc_server *second = NULL;
-    snprintf(listen, sizeof listen, "127.0.0.1:%d", rpc_server_port(server));
-    assert_int_equal(rpc_server_create(&second, listen, methods, 4, 8), STATUS_UNAVAILABLE);
+    int unused = 0;
+    snprintf(listen, sizeof listen, "127.0.0.1:%d", port);
+    assert_int_equal(rpc_server_create(&second, 8), STATUS_OK);
+    assert_int_equal(rpc_server_listen(second, &unused, listen, methods, 4), STATUS_UNAVAILABLE);
     assert_non_null(strstr(status_message(), "Address already in use"));
-    assert_int_equal(rpc_server_create(&second, "nowhere", methods, 4, 8), STATUS_INVALID_ARGUMENT);
+    assert_int_equal(rpc_server_listen(second, &unused, "nowhere", methods, 4),
+                     STATUS_INVALID_ARGUMENT);
+    rpc_server_destroy(second, 0);
+}
+
+static void each_port_has_its_own_methods(void **state)
+{
+    (void)state;
+    struct rpc_client *kept = client;
+    char target[64];
+    int second = 0;
+    int32_t length = 0;
+    assert_int_equal(rpc_server_listen(server, &second, "127.0.0.1:0", methods + 1, 1), STATUS_OK);
+    assert_int_not_equal(second, port);
+    snprintf(target, sizeof target, "127.0.0.1:%d", second);
+    assert_int_equal(rpc_client_create(&client, target), STATUS_OK);
+    assert_int_equal(tokenize("x", &length), STATUS_UNIMPLEMENTED);
+    struct rpc_stream *stream = NULL;
+    assert_int_equal(open_generate(&stream, 1, 5000), STATUS_OK);
+    const ProtobufCMessage *message = NULL;
+    assert_int_equal(rpc_stream_read(stream, &message, 0), STATUS_OK);
+    assert_non_null(message);
+    rpc_stream_close(stream);
+    rpc_client_destroy(client);
+    client = kept;
+    assert_int_equal(tokenize("x", &length), STATUS_OK);
 }
 
 static void no_server_is_unavailable_at_once(void **state)
@@ -403,8 +432,10 @@ static void a_drained_server_refuses_and_a_destroyed_one_cancels(void **state)
     struct rpc_server *own = NULL;
     struct rpc_client *kept = client;
     char target[64];
-    assert_int_equal(rpc_server_create(&own, "127.0.0.1:0", methods, 4, 8), STATUS_OK);
-    snprintf(target, sizeof target, "127.0.0.1:%d", rpc_server_port(own));
+    int own_port = 0;
+    assert_int_equal(rpc_server_create(&own, 8), STATUS_OK);
+    assert_int_equal(rpc_server_listen(own, &own_port, "127.0.0.1:0", methods, 4), STATUS_OK);
+    snprintf(target, sizeof target, "127.0.0.1:%d", own_port);
     assert_int_equal(rpc_client_create(&client, target), STATUS_OK);
     struct rpc_stream *running = NULL;
     assert_int_equal(open_generate(&running, 0, 0), STATUS_OK);
@@ -540,6 +571,7 @@ int main(void)
         cmocka_unit_test(hostile_bytes_are_refused),
         cmocka_unit_test(small_bytes_cannot_become_much_memory),
         cmocka_unit_test(a_port_in_use_is_said_so),
+        cmocka_unit_test(each_port_has_its_own_methods),
         cmocka_unit_test(no_server_is_unavailable_at_once),
         cmocka_unit_test(a_drained_server_refuses_and_a_destroyed_one_cancels),
         cmocka_unit_test(health_is_told_and_watched),
