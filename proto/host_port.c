@@ -1,5 +1,5 @@
-/* Owns nothing. Promises that what passes has a host and a port: gRPC would take port 443 where there
- * is none. */
+/* Owns nothing. Promises that what passes has a host and a port: gRPC would take port 443 where
+ * there is none. */
 #include "proto/host_port.h"
 
 #include <stdbool.h>

@@ -1,5 +1,5 @@
-/* Standard input, output and error, from the first line of main to its last: a stream that was closed
- * is an error where it is used, and output that is lost never ends in success. */
+/* Standard input, output and error, from the first line of main to its last: a stream that was
+ * closed is an error where it is used, and output that is lost never ends in success. */
 #pragma once
 
 #include "proto/status.h"
