@@ -58,13 +58,12 @@ static void take_done(struct group_run *run, int rank, const Longhaul__Control__
     if (report->done)
         return;
     report->done = true;
-    longhaul__v1__rank_report__init(&report->report);
+    longhaul__control__v1__rank_report__init(&report->report);
     if (done->report) {
         report->report = *done->report;
         report->report.base.n_unknown_fields = 0;
         report->report.base.unknown_fields = NULL;
     }
-    report->report.rank = rank;
     run->done_count++;
     if (rank == 0) {
         run->outcome.completion_tokens = done->completion_tokens;

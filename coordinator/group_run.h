@@ -27,7 +27,7 @@ struct group_news {
 /* What a rank said at the end. */
 struct group_report {
     bool done;
-    Longhaul__V1__RankReport report; /* no pointers in it */
+    Longhaul__Control__V1__RankReport report; /* no pointers in it */
 };
 
 /* How it ended, valid when `ended` was told. */

@@ -25,6 +25,7 @@
 #include "coordinator/group_run.h"
 #include "coordinator/sampling_request.h"
 #include "coordinator/stream.h"
+#include "proto/choice_message.h"
 #include "proto/clock.h"
 #include "proto/log.h"
 

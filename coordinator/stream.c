@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "coordinator/plan_message.h"
+#include "coordinator/report_message.h"
 #include "proto/clock.h"
 
 #define PROGRESS_NS 200000000
@@ -132,13 +133,19 @@ enum status stream_finished(struct stream *stream, const struct stream_end *end,
     seconds.load = end->load_seconds;
     seconds.prefill = outcome->prefill_seconds;
     seconds.decode = outcome->decode_seconds;
-    size_t count = (size_t)outcome->report_count;
-    Longhaul__V1__RankReport **ranks = calloc(count, sizeof *ranks);
-    if (!ranks)
-        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the ranks' reports");
-    for (size_t i = 0; i < count; i++)
-        ranks[i] = (Longhaul__V1__RankReport *)&outcome->reports[i].report;
-    enum status status = tell_end(stream, end, &usage, &seconds, ranks, count);
+    const size_t count = (size_t)outcome->report_count;
+    struct report_message *reports = calloc(count, sizeof *reports);
+    Longhaul__V1__RankReport **ranks = calloc(count, sizeof(Longhaul__V1__RankReport *));
+    enum status status = STATUS_OK;
+    if (!reports || !ranks)
+        TRY_ELSE(fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the ranks' reports"), free_all);
+    for (size_t i = 0; i < count; i++) {
+        report_message_set(&reports[i], (int)i, &outcome->reports[i].report);
+        ranks[i] = &reports[i].report;
+    }
+    status = tell_end(stream, end, &usage, &seconds, ranks, count);
+free_all:
     free(ranks);
+    free(reports);
     return status;
 }

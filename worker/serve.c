@@ -372,7 +372,7 @@ static void tell_scores(void *context, int64_t first, const float *logprobs, int
     }
 }
 
-static void set_parts(Longhaul__V1__RankReport *report, const double seconds[DEVICE_PARTS])
+static void set_parts(Longhaul__Control__V1__RankReport *report, const double seconds[DEVICE_PARTS])
 {
     report->rows_seconds = seconds[DEVICE_PART_ROWS];
     report->attend_seconds = seconds[DEVICE_PART_ATTEND];
@@ -388,8 +388,7 @@ static void set_parts(Longhaul__V1__RankReport *report, const double seconds[DEV
 static enum status say_done(struct serve_rank *rank, char *request_id, enum status status,
                             const struct engine_result *result)
 {
-    Longhaul__V1__RankReport report = LONGHAUL__V1__RANK_REPORT__INIT;
-    report.rank = rank->transport->rank;
+    Longhaul__Control__V1__RankReport report = LONGHAUL__CONTROL__V1__RANK_REPORT__INIT;
     report.sent_bytes = result->sent_bytes;
     report.received_bytes = result->received_bytes;
     report.predicted_sent_bytes = result->predicted_sent_bytes;
@@ -527,8 +526,8 @@ static enum status load(struct serve_rank *rank, const struct model *model)
     loaded.memory_bytes = weights;
     loaded.base_bytes = rank->base_bytes;
     loaded.cache = engine_cache(engine) == CHOICE_CACHE_F32
-                       ? LONGHAUL__V1__CACHE_TYPE__CACHE_TYPE_F32
-                       : LONGHAUL__V1__CACHE_TYPE__CACHE_TYPE_BF16;
+                       ? LONGHAUL__CONTROL__V1__CACHE_TYPE__CACHE_TYPE_F32
+                       : LONGHAUL__CONTROL__V1__CACHE_TYPE__CACHE_TYPE_BF16;
     loaded.scratch_bytes = needs->scratch_bytes;
     loaded.logit_rows = needs->logit_rows;
     loaded.list_row_bytes = needs->list_row_bytes;

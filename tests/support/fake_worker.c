@@ -94,15 +94,14 @@ static enum status load(struct fake *fake)
     Longhaul__Control__V1__Loaded loaded = LONGHAUL__CONTROL__V1__LOADED__INIT;
     loaded.seconds = 0.25;
     loaded.weights_bytes = 1000;
-    loaded.cache = LONGHAUL__V1__CACHE_TYPE__CACHE_TYPE_F32;
+    loaded.cache = LONGHAUL__CONTROL__V1__CACHE_TYPE__CACHE_TYPE_F32;
     loaded.logit_rows = 1;
     return say(fake, LONGHAUL__CONTROL__V1__WORKER_MESSAGE__KIND_LOADED, &loaded);
 }
 
 static enum status say_done(struct fake *fake, enum status status, const char *sentence)
 {
-    Longhaul__V1__RankReport report = LONGHAUL__V1__RANK_REPORT__INIT;
-    report.rank = fake->rank;
+    Longhaul__Control__V1__RankReport report = LONGHAUL__CONTROL__V1__RANK_REPORT__INIT;
     report.sent_bytes = 100 + fake->rank;
     Longhaul__Control__V1__RunDone done = LONGHAUL__CONTROL__V1__RUN_DONE__INIT;
     done.request_id = fake->request_id;
