@@ -34,8 +34,8 @@ enum { METHOD_PARAMETERS_MAX = 8 };
 
 struct method_row {
     const char *name;
-    struct method_parameter parameters[METHOD_PARAMETERS_MAX]; /* to the first without name */
-    /* What one parameter's range cannot say; NULL: nothing. INVALID_ARGUMENT names the parameter. */
+    struct method_parameter parameters[METHOD_PARAMETERS_MAX]; /* to one without a name */
+    /* What no range can say: INVALID_ARGUMENT names the parameter. NULL: nothing. */
     enum status (*check)(const struct method *method);
     /* Of a method that passed its checks; `bands` is empty. */
     void (*bands)(const struct method *method, struct bands *bands);
