@@ -52,6 +52,8 @@ struct order {
     struct sampling sampling;
     int32_t stop_ids[32];
     int stop_count;
+    bool logprobs;
+    int likeliest;
     uint64_t deadline_ns;
 };
 
@@ -194,6 +196,8 @@ static enum status copy_order(struct order *order, const Longhaul__Control__V1__
         .sampling = {sampling->temperature, sampling->top_k, sampling->top_p, sampling->min_p,
                      sampling->repetition_penalty, sampling->seed},
         .stop_count = (int)run->n_stop_ids,
+        .logprobs = run->logprobs,
+        .likeliest = run->likeliest,
     };
     TRY(choice_message_get(&order->choice, run->choice));
     snprintf(order->request_id, sizeof order->request_id, "%s", run->request_id);
@@ -346,13 +350,20 @@ static void tell_progress(void *context, int64_t tokens_done, int64_t tokens)
         end_with(rank, STATUS_UNAVAILABLE, status_message());
 }
 
-static void tell_token(void *context, int32_t id)
+static void tell_token(void *context, int32_t id, const struct logprobs *logprobs)
 {
     struct serve_rank *rank = context;
     Longhaul__Control__V1__RunTokens tokens = LONGHAUL__CONTROL__V1__RUN_TOKENS__INIT;
     tokens.request_id = rank->order.request_id;
     tokens.n_ids = 1;
     tokens.ids = &id;
+    if (logprobs) {
+        tokens.n_logprobs = 1;
+        tokens.logprobs = (float *)&logprobs->chosen;
+        tokens.n_likeliest_ids = tokens.n_likeliest_logprobs = (size_t)logprobs->count;
+        tokens.likeliest_ids = (int32_t *)logprobs->ids;
+        tokens.likeliest_logprobs = (float *)logprobs->likeliest;
+    }
     if (say(rank, LONGHAUL__CONTROL__V1__WORKER_MESSAGE__KIND_TOKENS, &tokens) != STATUS_OK)
         end_with(rank, STATUS_UNAVAILABLE, status_message());
 }
@@ -427,6 +438,8 @@ static enum status run_order(struct serve_rank *rank)
         .sampling = order->sampling,
         .stop_ids = order->stop_ids,
         .stop_count = order->stop_count,
+        .logprobs = order->logprobs,
+        .likeliest = order->likeliest,
         .deadline_ns = order->deadline_ns,
     };
     struct engine_result result;

@@ -81,6 +81,8 @@ class Generate(ClusterTest):
             (dict(sampling=pb.Sampling(top_p=1.5)), "sampling.top_p"),
             (dict(sampling=pb.Sampling(top_k=-1)), "sampling.top_k"),
             (dict(max_tokens=0), "max_tokens"),
+            (dict(logprobs=21), "logprobs"),
+            (dict(logprobs=-1), "logprobs"),
             (dict(stop=[""]), "stop"),
             (dict(stop=["x"] * 40), "stop"),
             (dict(text=""), "prompt"),
@@ -97,6 +99,19 @@ class Generate(ClusterTest):
                 self.assertIn(b"type.googleapis.com/google.rpc.BadRequest", self.details_of(error))
                 self.assertIn(field.encode(), self.details_of(error))
         self.assertEqual(len(ids_of(self.generate())), 12)
+
+    def test_log_probabilities_come_where_they_are_asked_for(self):
+        self.workers(2)
+        for asked in (None, 0, 3, 20):
+            fields = {} if asked is None else {"logprobs": asked}
+            told = [one for event in self.generate(**fields) for one in event.tokens.logprobs]
+            if asked is None:
+                self.assertEqual(told, [])
+                continue
+            self.assertEqual([one.logprob for one in told], [-float(t) for t in range(12)])
+            for one in told:
+                self.assertEqual([(other.id, other.logprob) for other in one.likeliest],
+                                 [(n, -float(n)) for n in range(asked)])
 
     def test_a_method_that_contradicts_itself_is_refused(self):
         self.workers(1)
