@@ -2,6 +2,7 @@
 #include "coordinator/cluster.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "longhaul/v1/inference.pb-c.h"
 
@@ -11,6 +12,20 @@ struct group_message {
     Longhaul__V1__WorkerRank *ranks;
     Longhaul__V1__WorkerRank **pointers;
 };
+
+/* By the names that ranks join with. */
+static Longhaul__V1__Transport transport_of(const char *name)
+{
+    static const char *const names[] = {
+        [LONGHAUL__V1__TRANSPORT__TRANSPORT_LOOPBACK] = "loopback",
+        [LONGHAUL__V1__TRANSPORT__TRANSPORT_MPI] = "mpi",
+        [LONGHAUL__V1__TRANSPORT__TRANSPORT_NCCL] = "nccl",
+    };
+    for (size_t i = 1; i < sizeof names / sizeof names[0]; i++)
+        if (strcmp(name, names[i]) == 0)
+            return (Longhaul__V1__Transport)i;
+    return LONGHAUL__V1__TRANSPORT__TRANSPORT_UNSPECIFIED;
+}
 
 static bool set_group(struct group_message *message, struct workers_group_view *view)
 {
@@ -24,7 +39,7 @@ static bool set_group(struct group_message *message, struct workers_group_view *
     group->group_id = view->group_id;
     group->size = view->size;
     group->state = view->state;
-    group->transport = view->transport;
+    group->transport = transport_of(view->transport);
     group->running_request_id = view->request_id;
     group->n_ranks = count;
     group->ranks = message->pointers;

@@ -19,7 +19,9 @@ struct group_run {
     char request_id[WORKER_GROUP_NAME_BYTES];
     bool cancelled;
     /* What follows is under the groups' lock. */
-    int32_t *ids; /* [ids_room] */
+    int32_t *ids;                    /* [ids_room] */
+    struct group_logprobs *logprobs; /* [ids_room]; NULL unless asked for */
+    size_t likeliest;
     size_t ids_count, ids_room, ids_told;
     float *scores; /* [scores_room] */
     int64_t scores_count, scores_room, scores_told;
@@ -34,8 +36,24 @@ struct group_run {
 
 static void take_ids(struct group_run *run, const Longhaul__Control__V1__RunTokens *tokens)
 {
-    for (size_t i = 0; i < tokens->n_ids && run->ids_count < run->ids_room; i++)
+    const size_t wanted = run->logprobs ? tokens->n_ids : 0, each = run->likeliest;
+    if (tokens->n_logprobs != wanted || tokens->n_likeliest_ids != wanted * each ||
+        tokens->n_likeliest_logprobs != wanted * each) {
+        worker_group_lose(run->group, "rank 0 tells %zu log-probabilities of %zu tokens",
+                          tokens->n_logprobs, tokens->n_ids);
+        return;
+    }
+    for (size_t i = 0; i < tokens->n_ids && run->ids_count < run->ids_room; i++) {
+        if (run->logprobs) {
+            struct group_logprobs *to = &run->logprobs[run->ids_count];
+            to->chosen = tokens->logprobs[i];
+            for (size_t n = 0; n < each; n++) {
+                to->ids[n] = tokens->likeliest_ids[i * each + n];
+                to->likeliest[n] = tokens->likeliest_logprobs[i * each + n];
+            }
+        }
         run->ids[run->ids_count++] = tokens->ids[i];
+    }
 }
 
 static void take_scores(struct group_run *run, const Longhaul__Control__V1__RunScores *scores)
@@ -58,13 +76,12 @@ static void take_done(struct group_run *run, int rank, const Longhaul__Control__
     if (report->done)
         return;
     report->done = true;
-    longhaul__v1__rank_report__init(&report->report);
+    longhaul__control__v1__rank_report__init(&report->report);
     if (done->report) {
         report->report = *done->report;
         report->report.base.n_unknown_fields = 0;
         report->report.base.unknown_fields = NULL;
     }
-    report->report.rank = rank;
     run->done_count++;
     if (rank == 0) {
         run->outcome.completion_tokens = done->completion_tokens;
@@ -110,6 +127,7 @@ void group_run_take(struct group_run *run, int rank,
 static void run_free(struct group_run *run)
 {
     free(run->ids);
+    free(run->logprobs);
     free(run->scores);
     free(run->reports);
     free(run);
@@ -128,9 +146,12 @@ static enum status run_new(struct group_run **made, struct group *group,
                            ? (int64_t)command->n_token_ids - 1
                            : 0;
     run->ids = malloc((run->ids_room + 1) * sizeof *run->ids);
+    if (command->logprobs)
+        run->logprobs = malloc((run->ids_room + 1) * sizeof *run->logprobs);
+    run->likeliest = (size_t)command->likeliest;
     run->scores = malloc(((size_t)run->scores_room + 1) * sizeof *run->scores);
     run->reports = calloc((size_t)group->size, sizeof *run->reports);
-    if (!run->ids || !run->scores || !run->reports) {
+    if (!run->ids || (command->logprobs && !run->logprobs) || !run->scores || !run->reports) {
         run_free(run);
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for an answer of %lld tokens",
                     (long long)command->max_tokens);
@@ -204,6 +225,7 @@ void group_run_wait(struct group_run *run, struct group_news *news, int64_t time
     *news = (struct group_news){
         .ids = run->ids + run->ids_told,
         .id_count = run->ids_count - run->ids_told,
+        .logprobs = run->logprobs ? run->logprobs + run->ids_told : NULL,
         .scores = run->scores + run->scores_told,
         .score_first = run->scores_told,
         .score_count = run->scores_count - run->scores_told,

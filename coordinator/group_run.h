@@ -11,10 +11,20 @@
 struct group;
 struct group_run;
 
+enum { GROUP_LIKELIEST_MAX = 20 };
+
+/* A token's natural log-probability, and the likeliest tokens in its place. */
+struct group_logprobs {
+    float chosen;
+    int32_t ids[GROUP_LIKELIEST_MAX]; /* as many as the command asks for */
+    float likeliest[GROUP_LIKELIEST_MAX];
+};
+
 /* What has come since the last look; the arrays live until group_run_end. */
 struct group_news {
     const int32_t *ids; /* [id_count], new ones */
     size_t id_count;
+    const struct group_logprobs *logprobs; /* [id_count]; NULL unless asked for */
     /* [score_count], new ones, in order, of the tokens from score_first + 1 on */
     const float *scores;
     int64_t score_first;
@@ -27,7 +37,7 @@ struct group_news {
 /* What a rank said at the end. */
 struct group_report {
     bool done;
-    Longhaul__V1__RankReport report; /* no pointers in it */
+    Longhaul__Control__V1__RankReport report; /* no pointers in it */
 };
 
 /* How it ended, valid when `ended` was told. */

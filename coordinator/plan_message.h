@@ -2,14 +2,13 @@
 #pragma once
 
 #include "coordinator/planner.h"
-#include "proto/choice_message.h"
 #include "longhaul/v1/inference.pb-c.h"
 #include "proto/status.h"
 
 /* A summary with its storage; `summary` points into the rest and to the choice. */
 struct plan_message {
     Longhaul__V1__PlanSummary summary;
-    struct choice_message choice;
+    char method[METHOD_TEXT_BYTES];
     char text[PLANNER_TEXT_BYTES];
 };
 

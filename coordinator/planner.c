@@ -5,8 +5,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
+#include "coordinator/method_message.h"
 #include "proto/plan/chooser.h"
 #include "proto/plan/cost.h"
 #include "proto/plan/partition.h"
@@ -52,46 +52,50 @@ static enum status check_length(const struct planner *planner, struct status_det
                 request->prompt_tokens, request->max_tokens, *limit);
 }
 
-static enum status named(int *value, const char *name, const char *const *names, int count,
-                         const char *what)
+/* The message's values are the enum's plus one, and 0, "the planner's choice", becomes -1. */
+static enum status read_enum(int *value, struct status_details *details, const char *field,
+                             int number, int last)
 {
-    *value = -1;
-    if (name[0] == 0)
-        return STATUS_OK;
-    for (int i = 0; i < count; i++) {
-        if (names[i] && strcmp(name, names[i]) == 0) {
-            *value = i;
-            return STATUS_OK;
-        }
-    }
-    return fail(STATUS_INVALID_ARGUMENT, "options.%s: \"%s\" is not known", what, name);
+    details->field = field;
+    if (number < 0 || number > last + 1)
+        return fail(STATUS_INVALID_ARGUMENT, "%s: this version knows no value %d", field, number);
+    *value = number - 1;
+    return STATUS_OK;
+}
+
+static enum status read_method(const struct planner *planner, struct method *method,
+                               struct status_details *details, const Longhaul__V1__Method *message)
+{
+    const int64_t trained = planner->shape.trained_tokens;
+    if (!method_message_is_given(message))
+        return method_parse(method, planner->defaults.method, trained);
+    details->field = "options.method";
+    return method_message_read(method, message, trained);
 }
 
 static enum status read_options(const struct planner *planner, struct chooser_request *wanted,
+                                struct status_details *details,
                                 const Longhaul__V1__PlanOptions *options)
 {
-    static const char *const partitions[] = {
-        [PARTITION_CONTIGUOUS] = "contiguous", [PARTITION_ZIGZAG] = "zigzag"};
-    static const char *const schedules[] = {
-        [CHOICE_GATHER] = "gather", [CHOICE_HALO] = "halo", [CHOICE_RING] = "ring"};
-    const int64_t trained = planner->shape.trained_tokens;
-    if (options && options->method)
-        TRY(method_message_get(&wanted->method, options->method, trained));
-    else
-        TRY(method_parse(&wanted->method, planner->defaults.method, trained));
+    TRY(read_method(planner, &wanted->method, details, options ? options->method : NULL));
     wanted->partition = wanted->schedule = -1;
     wanted->stage_tokens = planner->defaults.stage_tokens ? planner->defaults.stage_tokens : -1;
     if (!options)
         return STATUS_OK;
-    TRY(named(&wanted->partition, options->partition, partitions, 2, "partition"));
-    TRY(named(&wanted->schedule, options->schedule, schedules, 3, "schedule"));
+    TRY(read_enum(&wanted->partition, details, "options.partition", (int)options->partition,
+                  PARTITION_ZIGZAG));
+    TRY(read_enum(&wanted->schedule, details, "options.schedule", (int)options->schedule,
+                  CHOICE_RING));
     if (options->optional_stage_tokens_case ==
         LONGHAUL__V1__PLAN_OPTIONS__OPTIONAL_STAGE_TOKENS_STAGE_TOKENS) {
+        details->field = "options.stage_tokens";
         if (options->stage_tokens < 0)
             return fail(STATUS_INVALID_ARGUMENT, "options.stage_tokens: %" PRId64 " is negative",
                         options->stage_tokens);
         wanted->stage_tokens = options->stage_tokens;
     }
+    /* What is left to refuse is how they go together. */
+    details->field = "options";
     return STATUS_OK;
 }
 
@@ -110,14 +114,13 @@ enum status planner_choose(const struct planner *planner, struct choice *choice,
         .decode_split = -1,
         .shared_memory_bus = facts->shared_memory_bus,
     };
-    enum status status = read_options(planner, &wanted, request->options);
-    if (status != STATUS_OK) {
-        details->field = "options";
-        return status;
-    }
+    TRY(read_options(planner, &wanted, details, request->options));
     const struct model_shape shape = shape_of(planner, facts);
     const struct cost_table costs = cost_table_estimate(facts->kernels, facts->threads);
-    return chooser_choose(choice, &wanted, &shape, &costs);
+    const enum status status = chooser_choose(choice, &wanted, &shape, &costs);
+    if (status != STATUS_INVALID_ARGUMENT)
+        details->field = NULL;
+    return status;
 }
 
 /* ---- forecasting ---- */

@@ -5,7 +5,6 @@
 #include <stdint.h>
 
 #include "coordinator/workers.h"
-#include "proto/choice_message.h"
 #include "longhaul/v1/inference.pb-c.h"
 #include "proto/model/spec.h"
 #include "proto/plan/memory_plan.h"
@@ -53,7 +52,8 @@ struct planner_forecast {
 MUST_CHECK enum status planner_init(struct planner *planner, const struct model_spec *spec,
                                     const struct planner_defaults *defaults);
 
-/* OUT_OF_RANGE, with the numbers in `details`, for more than the context. */
+/* OUT_OF_RANGE, with the numbers in `details`, for more than the context; INVALID_ARGUMENT, with
+ * the field, for options that are no good. */
 MUST_CHECK enum status planner_choose(const struct planner *planner, struct choice *choice,
                                       struct status_details *details,
                                       const struct workers_facts *facts,

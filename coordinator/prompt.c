@@ -44,6 +44,21 @@ static enum status encode_text(const struct prompt_forms *forms, struct id_list 
     return chat_render(forms->chat, ids, &message, 1);
 }
 
+/* "" for a value that no client of this version sends. */
+static const char *role_text(Longhaul__V1__Role role)
+{
+    switch (role) {
+    case LONGHAUL__V1__ROLE__ROLE_SYSTEM:
+        return "system";
+    case LONGHAUL__V1__ROLE__ROLE_USER:
+        return "user";
+    case LONGHAUL__V1__ROLE__ROLE_ASSISTANT:
+        return "assistant";
+    default:
+        return "";
+    }
+}
+
 static enum status encode_chat(const struct prompt_forms *forms, struct id_list *ids,
                                const Longhaul__V1__Chat *chat)
 {
@@ -54,12 +69,20 @@ static enum status encode_chat(const struct prompt_forms *forms, struct id_list 
     struct chat_message *messages = calloc(chat->n_messages, sizeof *messages);
     if (!messages)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a conversation");
+    enum status status = STATUS_OK;
     for (size_t i = 0; i < chat->n_messages; i++) {
         const Longhaul__V1__ChatMessage *from = chat->messages[i];
-        messages[i] = (struct chat_message){from->role, strlen(from->role), from->content,
-                                            strlen(from->content)};
+        const char *role = role_text(from->role);
+        if (!role[0])
+            TRY_ELSE(fail(STATUS_INVALID_ARGUMENT,
+                          "prompt.chat: message %zu has no role: give system, user or assistant",
+                          i + 1),
+                     free_messages);
+        messages[i] =
+            (struct chat_message){role, strlen(role), from->content, strlen(from->content)};
     }
-    enum status status = chat_render(forms->chat, ids, messages, chat->n_messages);
+    status = chat_render(forms->chat, ids, messages, chat->n_messages);
+free_messages:
     free(messages);
     return status;
 }

@@ -25,6 +25,7 @@
 #include "coordinator/group_run.h"
 #include "coordinator/sampling_request.h"
 #include "coordinator/stream.h"
+#include "proto/choice_message.h"
 #include "proto/clock.h"
 #include "proto/log.h"
 
@@ -40,6 +41,8 @@ struct session {
     struct id_list ids;
     const Longhaul__V1__PlanOptions *options;
     int64_t max_tokens;
+    bool logprobs;
+    int likeliest;
     struct workers_facts facts;
     struct choice choice;
     struct request_name name;
@@ -213,6 +216,8 @@ static enum status begin_run(struct session *session, const struct sampling *sam
     run.n_stop_ids = stop_count;
     run.stop_ids = (int32_t *)stop_ids;
     run.deadline_ms = left_ms > 1 ? left_ms : 1;
+    run.logprobs = session->logprobs;
+    run.likeliest = session->likeliest;
     session->stream.prefill_ns = clock_now_ns();
     log_line(LOG_INFO, "request runs",
              log_text("kind", session->stream.is_score ? "score" : "generate"),
@@ -311,7 +316,9 @@ static enum status follow_answer(struct session *session, struct detokenizer *de
         TRY_ELSE(batch_fill(&batch, detokenizer, &news), free_text);
         *completion_tokens += (int64_t)batch.ids;
         rpc_call_note(session->call, log_integer("completion_tokens", *completion_tokens));
-        TRY_ELSE(stream_tokens(&session->stream, batch.text, news.ids, batch.ids), free_text);
+        TRY_ELSE(stream_tokens(&session->stream, batch.text, news.ids, news.logprobs, batch.ids,
+                               session->likeliest),
+                 free_text);
     }
     *stopped = batch.stopped;
     if (!batch.stopped)
@@ -361,6 +368,19 @@ static enum status finish_answer(struct session *session, uint64_t seed, bool st
     return stream_finished(&session->stream, &end, &outcome);
 }
 
+static enum status read_logprobs(struct session *session, struct status_details *details,
+                                 const Longhaul__V1__GenerateRequest *request)
+{
+    session->logprobs = request->optional_logprobs_case ==
+                        LONGHAUL__V1__GENERATE_REQUEST__OPTIONAL_LOGPROBS_LOGPROBS;
+    session->likeliest = session->logprobs ? request->logprobs : 0;
+    if (session->likeliest >= 0 && session->likeliest <= GROUP_LIKELIEST_MAX)
+        return STATUS_OK;
+    details->field = "logprobs";
+    return fail(STATUS_INVALID_ARGUMENT, "logprobs is %d; must be between 0 and %d",
+                session->likeliest, GROUP_LIKELIEST_MAX);
+}
+
 static enum status read_generate(struct session *session, struct sampling *sampling,
                                  struct detokenizer *detokenizer,
                                  const Longhaul__V1__GenerateRequest *request)
@@ -377,6 +397,7 @@ static enum status read_generate(struct session *session, struct sampling *sampl
         return fail(STATUS_INVALID_ARGUMENT, "max_tokens is %" PRId64 "; must be at least 1",
                     session->max_tokens);
     }
+    TRY(read_logprobs(session, details, request));
     TRY(sampling_request_read(sampling, &details->field, request->sampling));
     struct detokenizer_stop stops[DETOKENIZER_STOPS_MAX];
     for (size_t i = 0; i < request->n_stop && i < DETOKENIZER_STOPS_MAX; i++)

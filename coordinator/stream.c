@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "coordinator/plan_message.h"
+#include "coordinator/report_message.h"
 #include "proto/clock.h"
 
 #define PROGRESS_NS 200000000
@@ -75,8 +76,30 @@ enum status stream_progress(struct stream *stream, int64_t done, int64_t total)
     return tell(stream, EVENT_PROGRESS, &progress);
 }
 
+/* One token's log-probabilities with their storage. */
+struct logprobs_message {
+    Longhaul__V1__TokenLogprobs message;
+    Longhaul__V1__LikelyToken likeliest[GROUP_LIKELIEST_MAX];
+    Longhaul__V1__LikelyToken *pointers[GROUP_LIKELIEST_MAX];
+};
+
+static void set_logprobs(struct logprobs_message *message, const struct group_logprobs *logprobs,
+                         int likeliest)
+{
+    longhaul__v1__token_logprobs__init(&message->message);
+    message->message.logprob = logprobs->chosen;
+    message->message.n_likeliest = (size_t)likeliest;
+    message->message.likeliest = message->pointers;
+    for (int n = 0; n < likeliest; n++) {
+        longhaul__v1__likely_token__init(&message->likeliest[n]);
+        message->likeliest[n].id = logprobs->ids[n];
+        message->likeliest[n].logprob = logprobs->likeliest[n];
+        message->pointers[n] = &message->likeliest[n];
+    }
+}
+
 enum status stream_tokens(struct stream *stream, const char *text, const int32_t *ids,
-                          size_t id_count)
+                          const struct group_logprobs *logprobs, size_t id_count, int likeliest)
 {
     if (!text[0] && id_count == 0)
         return STATUS_OK;
@@ -84,7 +107,23 @@ enum status stream_tokens(struct stream *stream, const char *text, const int32_t
     tokens.text = (char *)text;
     tokens.n_ids = id_count;
     tokens.ids = (int32_t *)ids;
-    return tell(stream, EVENT_PART, &tokens);
+    if (!logprobs)
+        return tell(stream, EVENT_PART, &tokens);
+    enum status status = STATUS_OK;
+    struct logprobs_message *messages = calloc(id_count + 1, sizeof *messages);
+    tokens.logprobs = calloc(id_count + 1, sizeof(Longhaul__V1__TokenLogprobs *));
+    if (!messages || !tokens.logprobs)
+        TRY_ELSE(fail(STATUS_RESOURCE_EXHAUSTED, "no memory for log-probabilities"), free_all);
+    for (size_t i = 0; i < id_count; i++) {
+        set_logprobs(&messages[i], &logprobs[i], likeliest);
+        tokens.logprobs[i] = &messages[i].message;
+    }
+    tokens.n_logprobs = id_count;
+    status = tell(stream, EVENT_PART, &tokens);
+free_all:
+    free(tokens.logprobs);
+    free(messages);
+    return status;
 }
 
 enum status stream_scores(struct stream *stream, int64_t first, const int32_t *ids, size_t id_count,
@@ -132,13 +171,19 @@ enum status stream_finished(struct stream *stream, const struct stream_end *end,
     seconds.load = end->load_seconds;
     seconds.prefill = outcome->prefill_seconds;
     seconds.decode = outcome->decode_seconds;
-    size_t count = (size_t)outcome->report_count;
-    Longhaul__V1__RankReport **ranks = calloc(count, sizeof *ranks);
-    if (!ranks)
-        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the ranks' reports");
-    for (size_t i = 0; i < count; i++)
-        ranks[i] = (Longhaul__V1__RankReport *)&outcome->reports[i].report;
-    enum status status = tell_end(stream, end, &usage, &seconds, ranks, count);
+    const size_t count = (size_t)outcome->report_count;
+    struct report_message *reports = calloc(count, sizeof *reports);
+    Longhaul__V1__RankReport **ranks = calloc(count, sizeof(Longhaul__V1__RankReport *));
+    enum status status = STATUS_OK;
+    if (!reports || !ranks)
+        TRY_ELSE(fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the ranks' reports"), free_all);
+    for (size_t i = 0; i < count; i++) {
+        report_message_set(&reports[i], (int)i, &outcome->reports[i].report);
+        ranks[i] = &reports[i].report;
+    }
+    status = tell_end(stream, end, &usage, &seconds, ranks, count);
+free_all:
     free(ranks);
+    free(reports);
     return status;
 }

@@ -29,9 +29,11 @@ MUST_CHECK enum status stream_planned(struct stream *stream, const struct planne
                                       int64_t prompt_tokens);
 /* At most five times a second, and the last one always. */
 MUST_CHECK enum status stream_progress(struct stream *stream, int64_t done, int64_t total);
-/* Nothing when both are empty. */
+/* Nothing when both are empty. `logprobs` [id_count] with so many of the likeliest tokens; NULL:
+ * none were asked for. */
 MUST_CHECK enum status stream_tokens(struct stream *stream, const char *text, const int32_t *ids,
-                                     size_t id_count);
+                                     const struct group_logprobs *logprobs, size_t id_count,
+                                     int likeliest);
 MUST_CHECK enum status stream_scores(struct stream *stream, int64_t first, const int32_t *ids,
                                      size_t id_count, const float *logprobs, size_t count);
 

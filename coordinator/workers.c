@@ -429,7 +429,7 @@ static void describe(const struct workers *workers, const struct group *group,
         .size = group->size,
         .threads = group->ranks[0].threads,
         .memory_bytes = group->ranks[0].memory_bytes,
-        .cache = group->ranks[0].load.cache == LONGHAUL__V1__CACHE_TYPE__CACHE_TYPE_F32
+        .cache = group->ranks[0].load.cache == LONGHAUL__CONTROL__V1__CACHE_TYPE__CACHE_TYPE_F32
                      ? CHOICE_CACHE_F32
                      : CHOICE_CACHE_BF16,
         .shared_memory_bus = group->shared_memory_bus,

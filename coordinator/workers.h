@@ -22,6 +22,7 @@
 #include <stdint.h>
 
 #include "longhaul/control/v1/control.pb-c.h"
+#include "longhaul/v1/inference.pb-c.h"
 #include "proto/plan/choice.h"
 #include "proto/rpc/rpc_server.h"
 #include "proto/status.h"

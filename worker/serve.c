@@ -52,6 +52,8 @@ struct order {
     struct sampling sampling;
     int32_t stop_ids[32];
     int stop_count;
+    bool logprobs;
+    int likeliest;
     uint64_t deadline_ns;
 };
 
@@ -194,6 +196,8 @@ static enum status copy_order(struct order *order, const Longhaul__Control__V1__
         .sampling = {sampling->temperature, sampling->top_k, sampling->top_p, sampling->min_p,
                      sampling->repetition_penalty, sampling->seed},
         .stop_count = (int)run->n_stop_ids,
+        .logprobs = run->logprobs,
+        .likeliest = run->likeliest,
     };
     TRY(choice_message_get(&order->choice, run->choice));
     snprintf(order->request_id, sizeof order->request_id, "%s", run->request_id);
@@ -346,13 +350,20 @@ static void tell_progress(void *context, int64_t tokens_done, int64_t tokens)
         end_with(rank, STATUS_UNAVAILABLE, status_message());
 }
 
-static void tell_token(void *context, int32_t id)
+static void tell_token(void *context, int32_t id, const struct logprobs *logprobs)
 {
     struct serve_rank *rank = context;
     Longhaul__Control__V1__RunTokens tokens = LONGHAUL__CONTROL__V1__RUN_TOKENS__INIT;
     tokens.request_id = rank->order.request_id;
     tokens.n_ids = 1;
     tokens.ids = &id;
+    if (logprobs) {
+        tokens.n_logprobs = 1;
+        tokens.logprobs = (float *)&logprobs->chosen;
+        tokens.n_likeliest_ids = tokens.n_likeliest_logprobs = (size_t)logprobs->count;
+        tokens.likeliest_ids = (int32_t *)logprobs->ids;
+        tokens.likeliest_logprobs = (float *)logprobs->likeliest;
+    }
     if (say(rank, LONGHAUL__CONTROL__V1__WORKER_MESSAGE__KIND_TOKENS, &tokens) != STATUS_OK)
         end_with(rank, STATUS_UNAVAILABLE, status_message());
 }
@@ -372,7 +383,7 @@ static void tell_scores(void *context, int64_t first, const float *logprobs, int
     }
 }
 
-static void set_parts(Longhaul__V1__RankReport *report, const double seconds[DEVICE_PARTS])
+static void set_parts(Longhaul__Control__V1__RankReport *report, const double seconds[DEVICE_PARTS])
 {
     report->rows_seconds = seconds[DEVICE_PART_ROWS];
     report->attend_seconds = seconds[DEVICE_PART_ATTEND];
@@ -388,8 +399,7 @@ static void set_parts(Longhaul__V1__RankReport *report, const double seconds[DEV
 static enum status say_done(struct serve_rank *rank, char *request_id, enum status status,
                             const struct engine_result *result)
 {
-    Longhaul__V1__RankReport report = LONGHAUL__V1__RANK_REPORT__INIT;
-    report.rank = rank->transport->rank;
+    Longhaul__Control__V1__RankReport report = LONGHAUL__CONTROL__V1__RANK_REPORT__INIT;
     report.sent_bytes = result->sent_bytes;
     report.received_bytes = result->received_bytes;
     report.predicted_sent_bytes = result->predicted_sent_bytes;
@@ -428,6 +438,8 @@ static enum status run_order(struct serve_rank *rank)
         .sampling = order->sampling,
         .stop_ids = order->stop_ids,
         .stop_count = order->stop_count,
+        .logprobs = order->logprobs,
+        .likeliest = order->likeliest,
         .deadline_ns = order->deadline_ns,
     };
     struct engine_result result;
@@ -527,8 +539,8 @@ static enum status load(struct serve_rank *rank, const struct model *model)
     loaded.memory_bytes = weights;
     loaded.base_bytes = rank->base_bytes;
     loaded.cache = engine_cache(engine) == CHOICE_CACHE_F32
-                       ? LONGHAUL__V1__CACHE_TYPE__CACHE_TYPE_F32
-                       : LONGHAUL__V1__CACHE_TYPE__CACHE_TYPE_BF16;
+                       ? LONGHAUL__CONTROL__V1__CACHE_TYPE__CACHE_TYPE_F32
+                       : LONGHAUL__CONTROL__V1__CACHE_TYPE__CACHE_TYPE_BF16;
     loaded.scratch_bytes = needs->scratch_bytes;
     loaded.logit_rows = needs->logit_rows;
     loaded.list_row_bytes = needs->list_row_bytes;

@@ -17,9 +17,8 @@ static enum status answer(const struct generate_options *options, const struct c
     struct rpc_client *client = NULL;
     TRY(prompt_input_read(&prompt, options->prompt_file, options->prompt, options->raw));
     generate_request_set(&request, options, &prompt);
-    enum status status = method_option_set(&request.method, config, 0);
-    if (status == STATUS_OK)
-        status = rpc_client_create(&client, server);
+    method_option_set(&request.method, config);
+    enum status status = rpc_client_create(&client, server);
     if (status == STATUS_OK)
         status = generate_options_ask(options, client, &request, incomplete);
     if (status == STATUS_UNAVAILABLE)

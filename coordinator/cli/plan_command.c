@@ -90,7 +90,7 @@ static enum status ask(struct rpc_client *client, const struct options *options,
         .response = &longhaul__v1__plan_response__descriptor,
         .timeout_ms = ASK_MS,
     };
-    TRY(method_option_set(&method, config, 0));
+    method_option_set(&method, config);
     request.max_tokens = options->max_tokens;
     request.options = &method.options;
     if (config_origin(config, "engine.workers", NULL) != CONFIG_DEFAULT)

@@ -2,27 +2,13 @@
  * within a schema_version. */
 #include "coordinator/cli/plan_report.h"
 
-#include "proto/choice_message.h"
+/* "unknown" for a value of a newer coordinator. */
+#define NAME_OF(names, value)                                                                      \
+    ((size_t)(value) < sizeof(names) / sizeof(names)[0] ? (names)[value] : "unknown")
 
-static void choice_json(struct json_writer *writer, const Longhaul__V1__Choice *message)
-{
-    struct choice choice;
-    char method[METHOD_TEXT_BYTES];
-    if (choice_message_get(&choice, message) != STATUS_OK)
-        return;
-    method_print(&choice.method, method);
-    json_writer_text(writer, "method", method);
-    json_writer_integer(writer, "workers", choice.workers);
-    json_writer_text(writer, "partition", choice_partition_name(choice.partition));
-    json_writer_text(writer, "schedule", choice_schedule_name(choice.schedule));
-    json_writer_integer(writer, "context_tokens", choice.context_tokens);
-    json_writer_integer(writer, "stage_tokens", choice.stage_tokens);
-    json_writer_integer(writer, "panel_tokens", choice.panel_tokens);
-    json_writer_integer(writer, "block_tokens", choice.block_tokens);
-    json_writer_text(writer, "cache", choice.cache == CHOICE_CACHE_BF16 ? "bf16" : "f32");
-    json_writer_text(writer, "kernels", choice.kernels);
-    json_writer_boolean(writer, "decode_split", choice.decode_split);
-}
+static const char *const partitions[] = {"unknown", "contiguous", "zigzag"};
+static const char *const schedules[] = {"unknown", "gather", "halo", "ring"};
+static const char *const caches[] = {"unknown", "bf16", "f32"};
 
 void plan_report_json(struct json_writer *writer, const Longhaul__V1__PlanSummary *plan)
 {
@@ -31,8 +17,14 @@ void plan_report_json(struct json_writer *writer, const Longhaul__V1__PlanSummar
         return;
     }
     json_writer_begin_object(writer, "plan");
-    if (plan->choice)
-        choice_json(writer, plan->choice);
+    json_writer_text(writer, "method", plan->method);
+    json_writer_integer(writer, "workers", plan->workers);
+    json_writer_text(writer, "partition", NAME_OF(partitions, plan->partition));
+    json_writer_text(writer, "schedule", NAME_OF(schedules, plan->schedule));
+    json_writer_integer(writer, "context_tokens", plan->context_tokens);
+    json_writer_integer(writer, "stage_tokens", plan->stage_tokens);
+    json_writer_text(writer, "cache", NAME_OF(caches, plan->cache));
+    json_writer_text(writer, "kernels", plan->kernels);
     json_writer_integer(writer, "prompt_tokens", plan->prompt_tokens);
     json_writer_integer(writer, "memory_bytes", plan->memory_bytes);
     json_writer_integer(writer, "base_bytes", plan->base_bytes);
@@ -48,6 +40,7 @@ void plan_report_usage_json(struct json_writer *writer, const Longhaul__V1__Usag
     json_writer_begin_object(writer, "usage");
     json_writer_integer(writer, "prompt_tokens", usage ? usage->prompt_tokens : 0);
     json_writer_integer(writer, "completion_tokens", usage ? usage->completion_tokens : 0);
+    json_writer_integer(writer, "cached_tokens", usage ? usage->cached_tokens : 0);
     json_writer_end_object(writer);
 }
 
@@ -74,15 +67,8 @@ void plan_report_ranks_json(struct json_writer *writer, Longhaul__V1__RankReport
         json_writer_integer(writer, "predicted_received_bytes", rank->predicted_received_bytes);
         json_writer_real(writer, "compute_seconds", rank->compute_seconds);
         json_writer_begin_object(writer, "parts");
-        json_writer_real(writer, "rows", rank->rows_seconds);
-        json_writer_real(writer, "attend", rank->attend_seconds);
-        json_writer_real(writer, "head", rank->head_seconds);
-        json_writer_real(writer, "step_qkv", rank->step_qkv_seconds);
-        json_writer_real(writer, "step_attend", rank->step_attend_seconds);
-        json_writer_real(writer, "step_output", rank->step_output_seconds);
-        json_writer_real(writer, "step_gate", rank->step_gate_seconds);
-        json_writer_real(writer, "step_down", rank->step_down_seconds);
-        json_writer_real(writer, "step_logits", rank->step_logits_seconds);
+        for (size_t part = 0; part < rank->n_parts; part++)
+            json_writer_real(writer, rank->parts[part]->name, rank->parts[part]->seconds);
         json_writer_end_object(writer);
         json_writer_real(writer, "exchange_wait_seconds", rank->exchange_wait_seconds);
         json_writer_real(writer, "exchange_seconds", rank->exchange_seconds);

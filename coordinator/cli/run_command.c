@@ -20,8 +20,8 @@ static enum status examine(struct generate_request *request, int64_t *context_to
     const char *path = config_text(config, "model.path");
     TRY(text_file_check_readable(path, "model"));
     TRY(model_open(&model, path));
-    enum status status =
-        method_option_set(&request->method, config, model_spec(model)->trained_tokens);
+    method_option_set(&request->method, config);
+    enum status status = method_option_check(config, model_spec(model)->trained_tokens);
     if (status == STATUS_OK)
         status = prompt_input_count(prompt, &prompt_tokens, model,
                                     config_text(config, "model.chat_template"));

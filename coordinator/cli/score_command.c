@@ -153,7 +153,8 @@ static enum status examine(struct method_option *method, int64_t *tokens, const 
     const char *path = config_text(config, "model.path");
     TRY(text_file_check_readable(path, "model"));
     TRY(model_open(&model, path));
-    enum status status = method_option_set(method, config, model_spec(model)->trained_tokens);
+    method_option_set(method, config);
+    enum status status = method_option_check(config, model_spec(model)->trained_tokens);
     if (status == STATUS_OK)
         status = prompt_input_count_text(text, bytes, tokens, model);
     model_close(model);

@@ -1,6 +1,8 @@
-/* Owns the spelling of methods and the bands that each one stands for. */
+/* Owns the spelling of methods. Promises that every method, however it came, has passed its row's
+ * ranges and checks. */
 #include "proto/plan/method.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -8,147 +10,250 @@
 #include <string.h>
 
 #include "proto/nearest.h"
+#include "proto/plan/method_rows.h"
 
-enum { DEFAULT_LOCAL = 128, DEFAULT_SINKS = 10, WORD_BYTES = 32 };
+enum { WORD_BYTES = 32, LIST_BYTES = 256, NAMES_MAX = 32 };
 
-/* Largest number of tokens anywhere: sums of two stay far from overflow. */
-#define LARGEST_TOKENS ((int64_t)1 << 40)
+/* ---- names ---- */
 
-/* One `key=value`, or the method's name alone. */
-struct option {
-    char key[WORD_BYTES];
-    char value[WORD_BYTES];
-};
-
-enum option_key {
-    KEY_SHIFT,
-    KEY_LOCAL,
-    KEY_LOGIT_SCALE,
-    KEY_WINDOW,
-    KEY_SINKS,
-    KEY_CEILING,
-    KEYS,
-};
-
-static const struct {
-    const char *name;
-    enum method_kind kind;
-} key_rows[KEYS] = {
-    [KEY_SHIFT] = {"shift", METHOD_STRING},
-    [KEY_LOCAL] = {"local", METHOD_STRING},
-    [KEY_LOGIT_SCALE] = {"logit_scale", METHOD_STRING},
-    [KEY_WINDOW] = {"window", METHOD_LM_INFINITE},
-    [KEY_SINKS] = {"sinks", METHOD_LM_INFINITE},
-    [KEY_CEILING] = {"ceiling", METHOD_LM_INFINITE},
-};
-
-static const char *const kind_names[] = {
-    [METHOD_ROPE] = "rope",
-    [METHOD_STRING] = "string",
-    [METHOD_LM_INFINITE] = "lm_infinite",
-};
-enum { KINDS = sizeof kind_names / sizeof kind_names[0] };
-
-static enum status unknown_kind(const char *word)
+static const struct method_row *row_of(const struct method *method)
 {
-    const char *near = nearest_name(word, kind_names, KINDS);
-    return fail(STATUS_INVALID_ARGUMENT,
-                "unknown method \"%s\"%s%s%s There are rope, string and lm_infinite", word,
-                near ? ": did you mean \"" : ".", near ? near : "", near ? "\"?" : "");
+    return &method_rows[method->kind];
 }
 
-static enum status unknown_key(enum method_kind kind, const char *word)
+static int parameter_count(const struct method_row *row)
 {
-    const char *names[KEYS];
-    size_t count = 0;
-    for (int k = 0; k < KEYS; k++)
-        if (key_rows[k].kind == kind)
-            names[count++] = key_rows[k].name;
+    int count = 0;
+    while (count < METHOD_PARAMETERS_MAX && row->parameters[count].name)
+        count++;
+    return count;
+}
+
+/* "a, b and c". */
+static void list_names(char list[LIST_BYTES], const char *const *names, int count)
+{
+    size_t used = 0;
+    for (int i = 0; i < count && used < LIST_BYTES; i++)
+        used += (size_t)snprintf(list + used, LIST_BYTES - used, "%s%s",
+                                 i == 0           ? ""
+                                 : i == count - 1 ? " and "
+                                                  : ", ",
+                                 names[i]);
+}
+
+static enum status find_kind(enum method_kind *kind, const char *word)
+{
+    const char *names[NAMES_MAX];
+    char list[LIST_BYTES];
+    assert(method_rows_count <= NAMES_MAX);
+    for (int i = 0; i < method_rows_count; i++) {
+        names[i] = method_rows[i].name;
+        if (strcmp(word, names[i]) == 0) {
+            *kind = (enum method_kind)i;
+            return STATUS_OK;
+        }
+    }
+    const char *near = nearest_name(word, names, (size_t)method_rows_count);
+    list_names(list, names, method_rows_count);
+    return fail(STATUS_INVALID_ARGUMENT, "unknown method \"%s\"%s%s%s There are %s", word,
+                near ? ": did you mean \"" : ".", near ? near : "", near ? "\"?" : "", list);
+}
+
+static enum status find_parameter(int *index, const struct method_row *row, const char *word)
+{
+    const char *names[METHOD_PARAMETERS_MAX];
+    char list[LIST_BYTES];
+    const int count = parameter_count(row);
+    for (int i = 0; i < count; i++) {
+        names[i] = row->parameters[i].name;
+        if (strcmp(word, names[i]) == 0) {
+            *index = i;
+            return STATUS_OK;
+        }
+    }
     if (count == 0)
         return fail(STATUS_INVALID_ARGUMENT, "method %s: takes no parameters, but \"%s\" is given",
-                    kind_names[kind], word);
-    const char *near = nearest_name(word, names, count);
-    _Static_assert(KEYS == 6, "a method with parameters has three");
+                    row->name, word);
+    const char *near = nearest_name(word, names, (size_t)count);
     if (near)
         return fail(STATUS_INVALID_ARGUMENT,
-                    "method %s: unknown parameter \"%s\": did you mean \"%s\"?", kind_names[kind],
-                    word, near);
-    return fail(STATUS_INVALID_ARGUMENT,
-                "method %s: unknown parameter \"%s\": it has %s, %s and %s", kind_names[kind], word,
-                names[0], names[1], names[2]);
+                    "method %s: unknown parameter \"%s\": did you mean \"%s\"?", row->name, word,
+                    near);
+    list_names(list, names, count);
+    return fail(STATUS_INVALID_ARGUMENT, "method %s: unknown parameter \"%s\": it has %s",
+                row->name, word, list);
 }
 
-static enum status parse_tokens(int64_t *tokens, const char *key, const char *text)
+/* ---- values ---- */
+
+static int64_t *tokens_at(struct method *method, const struct method_parameter *parameter)
+{
+    return (int64_t *)(void *)((char *)method + parameter->offset);
+}
+
+static double *real_at(struct method *method, const struct method_parameter *parameter)
+{
+    return (double *)(void *)((char *)method + parameter->offset);
+}
+
+static int64_t tokens_of(const struct method *method, const struct method_parameter *parameter)
+{
+    return *(const int64_t *)(const void *)((const char *)method + parameter->offset);
+}
+
+static double real_of(const struct method *method, const struct method_parameter *parameter)
+{
+    return *(const double *)(const void *)((const char *)method + parameter->offset);
+}
+
+/* A parameter's text in a spelling. */
+struct spelt {
+    const struct method_row *row;
+    const struct method_parameter *parameter;
+    const char *text;
+};
+
+static enum status parse_tokens(int64_t *tokens, const struct spelt *spelt)
 {
     int64_t value = 0;
-    for (const char *c = text; *c; c++) {
+    for (const char *c = spelt->text; *c; c++) {
         if (*c < '0' || *c > '9')
-            return fail(STATUS_INVALID_ARGUMENT, "method: %s=%s is not a number of tokens", key,
-                        text);
+            return fail(STATUS_INVALID_ARGUMENT, "method %s: %s=%s is not a number of tokens",
+                        spelt->row->name, spelt->parameter->name, spelt->text);
         value = value * 10 + (*c - '0');
-        if (value > LARGEST_TOKENS)
-            return fail(STATUS_INVALID_ARGUMENT, "method: %s=%s is too large", key, text);
+        if (value > METHOD_TOKENS_MAX)
+            return fail(STATUS_INVALID_ARGUMENT, "method %s: %s=%s is too large: at most %lld",
+                        spelt->row->name, spelt->parameter->name, spelt->text,
+                        (long long)METHOD_TOKENS_MAX);
     }
     *tokens = value;
     return STATUS_OK;
 }
 
-static enum status parse_real(double *real, const char *key, const char *text)
+static enum status parse_real(double *real, const struct spelt *spelt)
 {
     char *end;
-    const double value = strtod(text, &end);
-    if (*end || !isfinite(value) || strspn(text, "0123456789.eE+-") != strlen(text))
-        return fail(STATUS_INVALID_ARGUMENT, "method: %s=%s is not a number", key, text);
+    const double value = strtod(spelt->text, &end);
+    if (*end || !isfinite(value) || strspn(spelt->text, "0123456789.eE+-") != strlen(spelt->text))
+        return fail(STATUS_INVALID_ARGUMENT, "method %s: %s=%s is not a number", spelt->row->name,
+                    spelt->parameter->name, spelt->text);
     *real = value;
     return STATUS_OK;
 }
 
-/* `auto`, a fraction of the trained length, or tokens. */
-static enum status parse_shift(int64_t *shift, const char *text, int64_t trained_tokens)
+/* Sets *given to false for the word that stands for the default. */
+static enum status parse_share(int64_t *tokens, bool *given, const struct spelt *spelt,
+                               int64_t trained_tokens)
 {
-    if (strcmp(text, "auto") == 0) {
-        *shift = trained_tokens / 3;
-        return STATUS_OK;
-    }
-    if (!strchr(text, '.'))
-        return parse_tokens(shift, "shift", text);
     double fraction;
-    TRY(parse_real(&fraction, "shift", text));
+    *given = strcmp(spelt->text, "auto") != 0;
+    if (!*given)
+        return STATUS_OK;
+    if (!strchr(spelt->text, '.'))
+        return parse_tokens(tokens, spelt);
+    TRY(parse_real(&fraction, spelt));
     if (fraction <= 0 || fraction >= 1)
         return fail(STATUS_INVALID_ARGUMENT,
-                    "method: shift=%s: a fraction of the trained length lies between 0 and 1",
-                    text);
-    *shift = (int64_t)(fraction * (double)trained_tokens);
+                    "method %s: %s=%s: a fraction of the trained length lies between 0 and 1",
+                    spelt->row->name, spelt->parameter->name, spelt->text);
+    *tokens = (int64_t)(fraction * (double)trained_tokens);
     return STATUS_OK;
 }
 
-static enum status set_option(struct method *method, enum option_key key, const char *value,
-                              int64_t trained_tokens)
+static enum status parse_value(struct method *method, bool *given, const struct spelt *spelt,
+                               int64_t trained_tokens)
 {
-    switch (key) {
-    case KEY_SHIFT:
-        return parse_shift(&method->shift, value, trained_tokens);
-    case KEY_LOCAL:
-        return parse_tokens(&method->local, "local", value);
-    case KEY_LOGIT_SCALE:
-        if (strcmp(value, "published") == 0) {
-            method->logit_scale = METHOD_PUBLISHED_LOGIT_SCALE;
+    const struct method_parameter *parameter = spelt->parameter;
+    *given = true;
+    switch (parameter->type) {
+    case METHOD_TOKENS:
+        return parse_tokens(tokens_at(method, parameter), spelt);
+    case METHOD_TRAINED_SHARE:
+        return parse_share(tokens_at(method, parameter), given, spelt, trained_tokens);
+    case METHOD_REAL:
+        if (parameter->word && strcmp(spelt->text, parameter->word) == 0) {
+            *real_at(method, parameter) = parameter->word_real;
             return STATUS_OK;
         }
-        return parse_real(&method->logit_scale, "logit_scale", value);
-    case KEY_WINDOW:
-        return parse_tokens(&method->window, "window", value);
-    case KEY_SINKS:
-        return parse_tokens(&method->sinks, "sinks", value);
-    case KEY_CEILING:
-        return parse_tokens(&method->ceiling, "ceiling", value);
-    case KEYS:
-        break;
+        return parse_real(real_at(method, parameter), spelt);
     }
-    return fail(STATUS_INTERNAL, "method: parameter %d has no parser", (int)key);
+    return fail(STATUS_INTERNAL, "method %s: %s has no parser", spelt->row->name, parameter->name);
 }
 
-/* Takes the next `key=value` off *text; each ends with a comma or with the text. */
+/* ---- checking ---- */
+
+static enum status check_parameter(const struct method *method,
+                                   const struct method_parameter *parameter)
+{
+    if (parameter->type == METHOD_REAL) {
+        const double real = real_of(method, parameter);
+        if (real > parameter->above && real <= parameter->at_most) /* NaN is neither */
+            return STATUS_OK;
+        return fail(STATUS_INVALID_ARGUMENT, "method %s: %s=%g must be above %g and at most %g",
+                    row_of(method)->name, parameter->name, real, parameter->above,
+                    parameter->at_most);
+    }
+    const int64_t tokens = tokens_of(method, parameter);
+    if (tokens >= parameter->least && tokens <= parameter->most)
+        return STATUS_OK;
+    return fail(STATUS_INVALID_ARGUMENT, "method %s: %s=%lld must be between %lld and %lld",
+                row_of(method)->name, parameter->name, (long long)tokens,
+                (long long)parameter->least, (long long)parameter->most);
+}
+
+enum status method_check(const struct method *method)
+{
+    if ((int)method->kind < 0 || (int)method->kind >= method_rows_count)
+        return fail(STATUS_INVALID_ARGUMENT, "method: there is no kind %d", (int)method->kind);
+    const struct method_row *row = row_of(method);
+    for (int i = 0; i < parameter_count(row); i++)
+        TRY(check_parameter(method, &row->parameters[i]));
+    return row->check ? row->check(method) : STATUS_OK;
+}
+
+/* Fills in what is absent, in the row's order: a default may follow from a parameter before it. */
+static enum status settle(struct method *method, const bool given[METHOD_PARAMETERS_MAX],
+                          int64_t trained_tokens)
+{
+    const struct method_row *row = row_of(method);
+    for (int i = 0; i < parameter_count(row); i++) {
+        const struct method_parameter *parameter = &row->parameters[i];
+        if (given[i])
+            continue;
+        if (parameter->type == METHOD_REAL) {
+            *real_at(method, parameter) = parameter->absent_real;
+            continue;
+        }
+        const int64_t tokens = parameter->absent(method, trained_tokens);
+        if (tokens < parameter->least && trained_tokens == 0)
+            return fail(STATUS_INVALID_ARGUMENT,
+                        "method %s: the model does not say its trained length: give %s in tokens",
+                        row->name, parameter->name);
+        *tokens_at(method, parameter) = tokens;
+    }
+    return method_check(method);
+}
+
+/* ---- spelling ---- */
+
+/* So many bytes of `text` that fit a word and end no UTF-8 character in its middle. */
+static int shown_bytes(const char *text, size_t bytes)
+{
+    if (bytes < WORD_BYTES)
+        return (int)bytes;
+    int shown = WORD_BYTES - 1;
+    while (shown > 0 && ((unsigned char)text[shown] & 0xc0) == 0x80)
+        shown--;
+    return shown;
+}
+
+/* One `key=value`. */
+struct option {
+    char key[WORD_BYTES];
+    char value[WORD_BYTES];
+};
+
+/* Takes the next option off *text; each ends with a comma or with the text. */
 static enum status next_option(struct option *option, const char **text)
 {
     const size_t bytes = strcspn(*text, ",");
@@ -157,7 +262,7 @@ static enum status next_option(struct option *option, const char **text)
     const size_t value_bytes = equals ? bytes - key_bytes - 1 : 0;
     if (key_bytes == 0 || value_bytes == 0 || key_bytes >= WORD_BYTES || value_bytes >= WORD_BYTES)
         return fail(STATUS_INVALID_ARGUMENT, "method: \"%.*s\" is not a parameter: write key=value",
-                    bytes < WORD_BYTES ? (int)bytes : WORD_BYTES, *text);
+                    shown_bytes(*text, bytes), *text);
     memcpy(option->key, *text, key_bytes);
     option->key[key_bytes] = '\0';
     memcpy(option->value, equals + 1, value_bytes);
@@ -166,165 +271,93 @@ static enum status next_option(struct option *option, const char **text)
     return STATUS_OK;
 }
 
-static enum status parse_options(struct method *method, bool given[KEYS], const char *text,
-                                 int64_t trained_tokens)
+static enum status parse_options(struct method *method, bool given[METHOD_PARAMETERS_MAX],
+                                 const char *text, int64_t trained_tokens)
 {
+    const struct method_row *row = row_of(method);
+    bool named[METHOD_PARAMETERS_MAX] = {false};
     for (;;) {
         struct option option;
+        int index = 0;
         TRY(next_option(&option, &text));
-        int key = 0;
-        while (key < KEYS &&
-               (key_rows[key].kind != method->kind || strcmp(key_rows[key].name, option.key) != 0))
-            key++;
-        if (key == KEYS)
-            return unknown_key(method->kind, option.key);
-        if (given[key])
-            return fail(STATUS_INVALID_ARGUMENT, "method %s: %s is given twice",
-                        kind_names[method->kind], option.key);
-        given[key] = true;
-        TRY(set_option(method, (enum option_key)key, option.value, trained_tokens));
+        TRY(find_parameter(&index, row, option.key));
+        if (named[index])
+            return fail(STATUS_INVALID_ARGUMENT, "method %s: %s is given twice", row->name,
+                        option.key);
+        named[index] = true;
+        const struct spelt spelt = {row, &row->parameters[index], option.value};
+        TRY(parse_value(method, &given[index], &spelt, trained_tokens));
         if (*text == '\0')
             return STATUS_OK;
         text++;
     }
 }
 
-static void set_defaults(struct method *method, const bool given[KEYS], int64_t trained_tokens)
-{
-    if (method->kind == METHOD_STRING) {
-        if (!given[KEY_SHIFT])
-            method->shift = trained_tokens / 3;
-        if (!given[KEY_LOCAL])
-            method->local = method->shift < DEFAULT_LOCAL ? method->shift : DEFAULT_LOCAL;
-    }
-    if (method->kind == METHOD_LM_INFINITE) {
-        if (!given[KEY_WINDOW])
-            method->window = trained_tokens;
-        if (!given[KEY_SINKS])
-            method->sinks = DEFAULT_SINKS;
-        if (!given[KEY_CEILING])
-            method->ceiling = method->window;
-    }
-}
-
 enum status method_parse(struct method *method, const char *text, int64_t trained_tokens)
 {
-    char word[WORD_BYTES];
+    char name[WORD_BYTES];
     const size_t bytes = strcspn(text, ":");
-    snprintf(word, sizeof word, "%.*s", bytes < WORD_BYTES ? (int)bytes : WORD_BYTES, text);
-    int kind = 0;
-    while (kind < KINDS &&
-           (strlen(kind_names[kind]) != bytes || strcmp(word, kind_names[kind]) != 0))
-        kind++;
-    if (kind == KINDS)
-        return unknown_kind(word);
-    struct method parsed = {.kind = (enum method_kind)kind, .logit_scale = 1};
-    bool given[KEYS] = {false};
+    struct method parsed = {.logit_scale = 1};
+    bool given[METHOD_PARAMETERS_MAX] = {false};
+    snprintf(name, sizeof name, "%.*s", shown_bytes(text, bytes), text);
+    TRY(find_kind(&parsed.kind, name));
     if (text[bytes] == ':')
         TRY(parse_options(&parsed, given, text + bytes + 1, trained_tokens));
-    set_defaults(&parsed, given, trained_tokens);
-    TRY(method_check(&parsed));
+    TRY(settle(&parsed, given, trained_tokens));
     *method = parsed;
     return STATUS_OK;
 }
 
-static enum status check_tokens(const char *key, int64_t value, int64_t least, int64_t most)
+enum status method_make(struct method *method, const char *name, const struct method_value *values,
+                        size_t count, int64_t trained_tokens)
 {
-    if (value >= least && value <= most)
-        return STATUS_OK;
-    return fail(STATUS_INVALID_ARGUMENT, "method: %s=%lld must be between %lld and %lld", key,
-                (long long)value, (long long)least, (long long)most);
+    struct method made = {.logit_scale = 1};
+    bool given[METHOD_PARAMETERS_MAX] = {false};
+    TRY(find_kind(&made.kind, name));
+    for (size_t i = 0; i < count; i++) {
+        int index = 0;
+        TRY(find_parameter(&index, row_of(&made), values[i].name));
+        const struct method_parameter *parameter = &row_of(&made)->parameters[index];
+        given[index] = true;
+        if (parameter->type == METHOD_REAL)
+            *real_at(&made, parameter) = values[i].real;
+        else
+            *tokens_at(&made, parameter) = values[i].tokens;
+    }
+    TRY(settle(&made, given, trained_tokens));
+    *method = made;
+    return STATUS_OK;
 }
 
-enum status method_check(const struct method *method)
+/* The fewest digits that read back as the same number. */
+static void print_real(char text[WORD_BYTES], double real)
 {
-    if ((int)method->kind < 0 || (int)method->kind >= KINDS)
-        return fail(STATUS_INVALID_ARGUMENT, "method: there is no kind %d", (int)method->kind);
-    if (!(method->logit_scale > 0) || !(method->logit_scale <= 100))
-        return fail(STATUS_INVALID_ARGUMENT,
-                    "method: logit_scale=%g must be above 0 and at most 100", method->logit_scale);
-    if (method->kind == METHOD_STRING) {
-        TRY(check_tokens("shift", method->shift, 1, LARGEST_TOKENS));
-        TRY(check_tokens("local", method->local, 0, method->shift));
+    for (int digits = 1; digits <= 17; digits++) {
+        snprintf(text, WORD_BYTES, "%.*g", digits, real);
+        if (strtod(text, NULL) == real)
+            return;
     }
-    if (method->kind == METHOD_LM_INFINITE) {
-        TRY(check_tokens("window", method->window, 1, LARGEST_TOKENS));
-        TRY(check_tokens("sinks", method->sinks, 0, LARGEST_TOKENS));
-        TRY(check_tokens("ceiling", method->ceiling, 0, LARGEST_TOKENS));
-    }
-    return STATUS_OK;
 }
 
 void method_print(const struct method *method, char text[METHOD_TEXT_BYTES])
 {
-    char scale[WORD_BYTES];
-    switch (method->kind) {
-    case METHOD_ROPE:
-        snprintf(text, METHOD_TEXT_BYTES, "rope");
-        return;
-    case METHOD_STRING:
-        /* The fewest digits that read back as the same number. */
-        for (int digits = 1; digits <= 17; digits++) {
-            snprintf(scale, sizeof scale, "%.*g", digits, method->logit_scale);
-            if (strtod(scale, NULL) == method->logit_scale)
-                break;
-        }
-        snprintf(text, METHOD_TEXT_BYTES, "string:shift=%lld,local=%lld,logit_scale=%s",
-                 (long long)method->shift, (long long)method->local, scale);
-        return;
-    case METHOD_LM_INFINITE:
-        snprintf(text, METHOD_TEXT_BYTES, "lm_infinite:window=%lld,sinks=%lld,ceiling=%lld",
-                 (long long)method->window, (long long)method->sinks, (long long)method->ceiling);
-        return;
+    const struct method_row *row = row_of(method);
+    int used = snprintf(text, METHOD_TEXT_BYTES, "%s", row->name);
+    for (int i = 0; i < parameter_count(row); i++) {
+        const struct method_parameter *parameter = &row->parameters[i];
+        char value[WORD_BYTES];
+        if (parameter->type == METHOD_REAL)
+            print_real(value, real_of(method, parameter));
+        else
+            snprintf(value, sizeof value, "%lld", (long long)tokens_of(method, parameter));
+        used += snprintf(text + used, METHOD_TEXT_BYTES - (size_t)used, "%c%s=%s",
+                         i == 0 ? ':' : ',', parameter->name, value);
+        assert(used < METHOD_TEXT_BYTES);
     }
-}
-
-/* Appends a band that applies to every query, and the query frame it needs where there is none yet.
- */
-static void add_band(struct bands *bands, enum band_class key_class, int64_t first, int64_t end,
-                     enum band_rule rule, int64_t value)
-{
-    struct band band = {.key_class = key_class,
-                        .query_end = BANDS_OPEN,
-                        .distance_first = first,
-                        .distance_end = end,
-                        .rule = rule,
-                        .value = value,
-                        .key_frame = rule == BAND_CLAMP};
-    if (rule != BAND_MASK) {
-        const struct bands_frame frame = {.scale = rule != BAND_CLAMP, .offset = value};
-        while (band.query_frame < bands->query_frames &&
-               (bands->frame[band.query_frame].scale != frame.scale ||
-                bands->frame[band.query_frame].offset != frame.offset))
-            band.query_frame++;
-        bands->frame[band.query_frame] = frame;
-        if (band.query_frame == bands->query_frames)
-            bands->query_frames++;
-    }
-    bands->list[bands->count++] = band;
 }
 
 void method_bands(const struct method *method, struct bands *bands)
 {
     *bands = (struct bands){0};
-    switch (method->kind) {
-    case METHOD_ROPE:
-        add_band(bands, BAND_ORDINARY, 0, BANDS_OPEN, BAND_IDENTITY, 0);
-        return;
-    case METHOD_STRING:
-        add_band(bands, BAND_ORDINARY, 0, method->shift, BAND_IDENTITY, 0);
-        add_band(bands, BAND_ORDINARY, method->shift, BANDS_OPEN,
-                 method->local == method->shift ? BAND_IDENTITY : BAND_SHIFT,
-                 method->local - method->shift);
-        return;
-    case METHOD_LM_INFINITE:
-        bands->sinks = method->sinks;
-        add_band(bands, BAND_ORDINARY, 0, method->window, BAND_IDENTITY, 0);
-        add_band(bands, BAND_ORDINARY, method->window, BANDS_OPEN, BAND_MASK, 0);
-        if (method->sinks > 0) {
-            add_band(bands, BAND_SINK, 0, method->window, BAND_IDENTITY, 0);
-            add_band(bands, BAND_SINK, method->window, BANDS_OPEN, BAND_CLAMP, method->ceiling);
-        }
-        return;
-    }
+    row_of(method)->bands(method, bands);
 }

@@ -33,7 +33,7 @@ class Generate(ClusterTest):
         self.assertEqual([rank.sent_bytes for rank in end.ranks], [100, 101])
         self.assertEqual(len(ids_of(events)), 12)
         self.assertEqual(len(text_of(events)), 12)
-        self.assertEqual(events[0].planned.choice.workers, 2)
+        self.assertEqual(events[0].planned.workers, 2)
 
     def test_the_same_prompt_gives_the_same_answer_and_another_one_another(self):
         self.workers(1)
@@ -81,11 +81,16 @@ class Generate(ClusterTest):
             (dict(sampling=pb.Sampling(top_p=1.5)), "sampling.top_p"),
             (dict(sampling=pb.Sampling(top_k=-1)), "sampling.top_k"),
             (dict(max_tokens=0), "max_tokens"),
+            (dict(logprobs=21), "logprobs"),
+            (dict(logprobs=-1), "logprobs"),
             (dict(stop=[""]), "stop"),
             (dict(stop=["x"] * 40), "stop"),
             (dict(text=""), "prompt"),
             (dict(request_id="x" * 41), "request_id"),
-            (dict(options=pb.PlanOptions(schedule="carrier pigeon")), "options"),
+            (dict(options=pb.PlanOptions(partition=3)), "options.partition"),
+            (dict(options=pb.PlanOptions(schedule=99)), "options.schedule"),
+            (dict(options=pb.PlanOptions(stage_tokens=-1)), "options.stage_tokens"),
+            (dict(options=pb.PlanOptions(schedule=pb.SCHEDULE_HALO)), "options"),
         ]
         for fields, field in cases:
             with self.subTest(field=field, **{"case": str(fields)}):
@@ -95,6 +100,19 @@ class Generate(ClusterTest):
                 self.assertIn(field.encode(), self.details_of(error))
         self.assertEqual(len(ids_of(self.generate())), 12)
 
+    def test_log_probabilities_come_where_they_are_asked_for(self):
+        self.workers(2)
+        for asked in (None, 0, 3, 20):
+            fields = {} if asked is None else {"logprobs": asked}
+            told = [one for event in self.generate(**fields) for one in event.tokens.logprobs]
+            if asked is None:
+                self.assertEqual(told, [])
+                continue
+            self.assertEqual([one.logprob for one in told], [-float(t) for t in range(12)])
+            for one in told:
+                self.assertEqual([(other.id, other.logprob) for other in one.likeliest],
+                                 [(n, -float(n)) for n in range(asked)])
+
     def test_a_method_that_contradicts_itself_is_refused(self):
         self.workers(1)
         method = pb.Method(string=pb.StringMethod(shift=4, local=8))
@@ -102,6 +120,7 @@ class Generate(ClusterTest):
         error = self.expect_code(grpc.StatusCode.INVALID_ARGUMENT,
                                  lambda: list(self.generate(options=options)))
         self.assertIn("local=8", error.details())
+        self.assertIn(b"options.method", self.details_of(error))
         self.assertEqual(len(ids_of(self.generate())), 12)
 
     def test_too_long_is_out_of_range_with_the_numbers(self):
@@ -131,9 +150,50 @@ class Generate(ClusterTest):
         self.workers(2)
         method = pb.Method(lm_infinite=pb.LmInfiniteMethod(window=128, sinks=4))
         planned = next(self.generate(options=pb.PlanOptions(method=method))).planned
-        self.assertEqual(planned.choice.method.lm_infinite.window, 128)
-        self.assertEqual(planned.choice.method.lm_infinite.ceiling, 128)
-        self.assertIn("lm_infinite:window=128,sinks=4,ceiling=128", planned.text)
+        self.assertEqual(planned.method, "lm_infinite:window=128,sinks=4,ceiling=128")
+        self.assertIn(planned.method, planned.text)
+        self.assertEqual((planned.schedule, planned.partition),
+                         (pb.SCHEDULE_HALO, pb.PARTITION_CONTIGUOUS))
+
+    def planned(self, **options):
+        events = list(self.generate(options=pb.PlanOptions(**options)))
+        return next(event.planned for event in events if event.HasField("planned"))
+
+    def test_a_typed_method_and_its_spelling_are_one(self):
+        self.workers(1)
+        string, lm_infinite = pb.StringMethod, pb.LmInfiniteMethod
+        for typed, spelling, method in (
+                (dict(rope=pb.RopeMethod()), "rope", "rope"),
+                (dict(string=string(shift=300)), "string:shift=300",
+                 "string:shift=300,local=128,logit_scale=1"),
+                (dict(string=string(local=0, logit_scale=1.143434)),
+                 "string:logit_scale=published,local=0,shift=auto",
+                 "string:shift=682,local=0,logit_scale=1.143434"),
+                (dict(lm_infinite=lm_infinite()), "lm_infinite",
+                 "lm_infinite:window=2048,sinks=10,ceiling=2048"),
+                (dict(lm_infinite=lm_infinite(window=9, sinks=0, ceiling=0)),
+                 "lm_infinite:ceiling=0,sinks=0,window=9",
+                 "lm_infinite:window=9,sinks=0,ceiling=0")):
+            with self.subTest(method=method):
+                self.assertEqual(self.planned(method=pb.Method(**typed)).method, method)
+                self.assertEqual(self.planned(method=pb.Method(spelling=spelling)).method, method)
+        self.assertEqual(self.planned(method=pb.Method()).method, "rope", "the coordinator's own")
+
+    def test_a_wrong_method_is_refused_by_name(self):
+        self.workers(1)
+        for method, named in (
+                (dict(spelling="strnig"), '(did you mean "string"?): there are rope, string and'),
+                (dict(spelling="string:shift=0"), "shift=0 must be between 1 and"),
+                (dict(string=pb.StringMethod(shift=-5)), "shift=-5 must be between 1 and"),
+                (dict(string=pb.StringMethod(logit_scale=float("nan"))), "logit_scale=nan"),
+                (dict(spelling="é" * 40), "unknown method"),
+                (dict(spelling="rope", rope=pb.RopeMethod()), "two methods")):
+            with self.subTest(**method):
+                options = pb.PlanOptions(method=pb.Method(**method))
+                error = self.expect_code(grpc.StatusCode.INVALID_ARGUMENT,
+                                         lambda: list(self.generate(options=options)))
+                self.assertIn(named, error.details())
+                self.assertIn(b"options.method", self.details_of(error))
 
 
 class Queue(ClusterTest):

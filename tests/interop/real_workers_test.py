@@ -114,6 +114,16 @@ class RealWorkers(ClusterTest):
             ([], None), (["x"], None), (["x"] * 16, None), (["x" * 256], None),
             (["x"] * 17, "stop"), (["x" * 257], "stop"), ([""], "stop"), (["x", ""], "stop"))])
 
+    def test_a_greedy_answer_is_made_of_the_likeliest_tokens(self):
+        self.launch("--workers=2", "--transport=loopback")
+        events = list(self.generate(PROMPT, timeout=60, max_tokens=12, logprobs=2))
+        told = [one for event in events for one in event.tokens.logprobs]
+        self.assertEqual([one.likeliest[0].id for one in told], ids_of(events))
+        for one in told:
+            self.assertEqual(one.likeliest[0].logprob, one.logprob)
+            self.assertLessEqual(one.likeliest[1].logprob, one.logprob)
+            self.assertLess(one.logprob, 0)
+
     def lose_a_rank(self, number):
         self.launch("--workers=2", "--transport=mpi")
         before = self.answer()

@@ -158,6 +158,46 @@ static enum status play_refusals(struct transport *t, void *context)
     return STATUS_OK;
 }
 
+/* Whatever the sampler does to the logits, and whoever has them. */
+static enum status play_logprobs(struct transport *t, void *context)
+{
+    enum { PROMPT = 100, ANSWER = 40, LIKELIEST = 3 };
+    struct engine *engine = context;
+    struct engine_case drawn = {
+        .count = PROMPT, .max_tokens = ANSWER, .logprobs = true, .likeliest = LIKELIEST};
+    drawn.sampling = (struct sampling){1.5f, 0, 1, 0, 1.3f, 5};
+    struct answer answer, scored;
+    ask(&answer, engine, t, drawn);
+    expect_on_all_ranks(t, answer.status == STATUS_OK);
+
+    int32_t whole[PROMPT + ANSWER];
+    memcpy(whole, ids, PROMPT * sizeof *ids);
+    memcpy(whole + PROMPT, answer.outcome.ids, ANSWER * sizeof *ids);
+    TRY(transport_broadcast(t, whole, sizeof whole));
+    const struct engine_case text = {.kind = ENGINE_SCORE, .count = PROMPT + ANSWER, .ids = whole};
+    engine_outcome_init(&scored.outcome, &text);
+    scored.status = engine_ranks_request(engine, t, &text, &scored.outcome);
+    expect_on_all_ranks(t, scored.status == STATUS_OK);
+    const double allowed = gpus ? 0.45 : 3e-4; /* between one row at a time and many */
+    int unlikely = 0;
+    for (int n = 0; t->rank == 0 && n < ANSWER; n++) {
+        const struct logprobs *given = &answer.outcome.token_logprobs[n];
+        const double score = (double)scored.outcome.logprobs[PROMPT - 1 + n];
+        expect_on_rank(t, fabs((double)given->chosen - score) <= allowed);
+        expect_on_rank(t, given->count == LIKELIEST && given->likeliest[0] >= given->chosen);
+        expect_on_rank(t, given->likeliest[1] <= given->likeliest[0]);
+        unlikely += given->ids[0] != answer.outcome.ids[n];
+    }
+    expect_on_rank(t, t->rank != 0 || unlikely > 0);
+    engine_outcome_free(&scored.outcome);
+    engine_outcome_free(&answer.outcome);
+
+    struct engine_case refused = drawn;
+    refused.likeliest = LOGPROBS_LIKELIEST_MAX + 1;
+    expect_on_all_ranks(t, ends_as(engine, t, refused, STATUS_INVALID_ARGUMENT, 0));
+    return STATUS_OK;
+}
+
 static void abort_at_once(struct engine *engine, struct transport *t, int64_t tokens_done)
 {
     (void)engine;
@@ -231,6 +271,12 @@ static void a_refused_request_is_refused_alike_and_the_engine_goes_on(void **sta
     on_ranks(1, MOST_RANKS, play_refusals);
 }
 
+static void an_answers_log_probabilities_are_its_scores(void **state)
+{
+    (void)state;
+    on_ranks(1, MOST_RANKS, play_logprobs);
+}
+
 static void an_abort_ends_a_prefill_on_any_number_of_ranks(void **state)
 {
     (void)state;
@@ -264,6 +310,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_request_leaves_nothing_behind_for_the_next),
         cmocka_unit_test(a_refused_request_is_refused_alike_and_the_engine_goes_on),
+        cmocka_unit_test(an_answers_log_probabilities_are_its_scores),
         cmocka_unit_test(an_abort_ends_a_prefill_on_any_number_of_ranks),
         cmocka_unit_test(a_peer_lost_before_a_request_makes_the_engine_unusable),
     };

@@ -52,9 +52,11 @@ static void pass_progress(void *context, int64_t tokens_done, int64_t tokens)
         request->wanted->progress(request->engine, request->transport, tokens_done);
 }
 
-static void keep_token(void *context, int32_t id)
+static void keep_token(void *context, int32_t id, const struct logprobs *logprobs)
 {
     struct engine_outcome *outcome = ((const struct request_case *)context)->outcome;
+    if (logprobs)
+        outcome->token_logprobs[outcome->id_count] = *logprobs;
     outcome->ids[outcome->id_count++] = id;
 }
 
@@ -107,6 +109,8 @@ enum status engine_ranks_request(struct engine *engine, struct transport *transp
         .count = wanted->count,
         .max_tokens = wanted->max_tokens,
         .sampling = wanted->sampling,
+        .logprobs = wanted->logprobs,
+        .likeliest = wanted->likeliest,
         .times_parts = wanted->times_parts,
         .stop_ids = &wanted->stop_id,
         .stop_count = wanted->stop_id ? 1 : 0,
@@ -191,6 +195,7 @@ void engine_outcome_init(struct engine_outcome *outcome, const struct engine_cas
     *outcome = (struct engine_outcome){
         .logprobs = calloc((size_t)wanted->count, sizeof(float)),
         .ids = calloc((size_t)wanted->max_tokens + 1, sizeof(int32_t)),
+        .token_logprobs = calloc((size_t)wanted->max_tokens + 1, sizeof(struct logprobs)),
     };
 }
 
@@ -216,5 +221,6 @@ void engine_outcome_free(struct engine_outcome *outcome)
 {
     free(outcome->logprobs);
     free(outcome->ids);
+    free(outcome->token_logprobs);
     *outcome = (struct engine_outcome){0};
 }

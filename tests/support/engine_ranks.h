@@ -35,6 +35,8 @@ struct engine_case {
     uint64_t delay_ns;        /* of every block's delivery */
     int32_t stop_id;          /* 0: none */
     struct sampling sampling; /* all zero: greedy */
+    bool logprobs;            /* of the generated tokens */
+    int likeliest;            /* as struct engine_request */
     bool times_parts;
     uint64_t cancel_after_ns;       /* rank 0 is told to cancel so long after the start; 0: never */
     const struct engine_gpus *gpus; /* where to compute; NULL: on the CPU */
@@ -49,6 +51,7 @@ struct engine_outcome {
     int64_t logprob_count;
     int32_t *ids; /* generated */
     int64_t id_count;
+    struct logprobs *token_logprobs; /* [id_count], where asked for */
     struct choice choice;
     struct engine_result results[8]; /* by rank */
     int64_t planned_bytes[8];        /* the memory plan's total, by rank */

@@ -39,7 +39,8 @@ struct fake {
     int64_t beat_ns, loaded_ns;
     bool loaded;
     char request_id[128]; /* "" when idle */
-    bool is_score;
+    bool is_score, logprobs;
+    int likeliest;
     int64_t prompt_tokens, max_tokens, told, next_ns;
     uint32_t hash;
 };
@@ -94,15 +95,14 @@ static enum status load(struct fake *fake)
     Longhaul__Control__V1__Loaded loaded = LONGHAUL__CONTROL__V1__LOADED__INIT;
     loaded.seconds = 0.25;
     loaded.weights_bytes = 1000;
-    loaded.cache = LONGHAUL__V1__CACHE_TYPE__CACHE_TYPE_F32;
+    loaded.cache = LONGHAUL__CONTROL__V1__CACHE_TYPE__CACHE_TYPE_F32;
     loaded.logit_rows = 1;
     return say(fake, LONGHAUL__CONTROL__V1__WORKER_MESSAGE__KIND_LOADED, &loaded);
 }
 
 static enum status say_done(struct fake *fake, enum status status, const char *sentence)
 {
-    Longhaul__V1__RankReport report = LONGHAUL__V1__RANK_REPORT__INIT;
-    report.rank = fake->rank;
+    Longhaul__Control__V1__RankReport report = LONGHAUL__CONTROL__V1__RANK_REPORT__INIT;
     report.sent_bytes = 100 + fake->rank;
     Longhaul__Control__V1__RunDone done = LONGHAUL__CONTROL__V1__RUN_DONE__INIT;
     done.request_id = fake->request_id;
@@ -158,6 +158,18 @@ static enum status step(struct fake *fake)
     tokens.request_id = fake->request_id;
     tokens.n_ids = 1;
     tokens.ids = &id;
+    /* The n-th likeliest token is n, and its log-probability -n; the chosen one's counts tokens. */
+    float chosen = -(float)fake->told, likeliest[20];
+    int32_t ids[20];
+    for (int n = 0; n < fake->likeliest; n++) {
+        ids[n] = n;
+        likeliest[n] = -(float)n;
+    }
+    tokens.n_logprobs = fake->logprobs;
+    tokens.logprobs = &chosen;
+    tokens.n_likeliest_ids = tokens.n_likeliest_logprobs = (size_t)fake->likeliest;
+    tokens.likeliest_ids = ids;
+    tokens.likeliest_logprobs = likeliest;
     fake->told++;
     fake->next_ns = clock_after_ms(options.token_ms);
     if (fake->told == options.stop_after)
@@ -179,6 +191,8 @@ static enum status begin(struct fake *fake, const Longhaul__Control__V1__Run *ru
     fake->is_score = run->kind == LONGHAUL__CONTROL__V1__RUN_KIND__RUN_KIND_SCORE;
     fake->prompt_tokens = (int64_t)run->n_token_ids;
     fake->max_tokens = run->max_tokens;
+    fake->logprobs = run->logprobs;
+    fake->likeliest = run->likeliest;
     fake->told = 0;
     fake->hash = 0;
     for (size_t i = 0; i < run->n_token_ids; i++)

@@ -99,7 +99,9 @@ static void a_model_that_does_not_say_its_length_has_no_defaults(void **state)
     (void)state;
     struct method method;
     assert_int_equal(method_parse(&method, "string", 0), STATUS_INVALID_ARGUMENT);
+    assert_non_null(strstr(status_message(), "give shift in tokens"));
     assert_int_equal(method_parse(&method, "lm_infinite", 0), STATUS_INVALID_ARGUMENT);
+    assert_non_null(strstr(status_message(), "give window in tokens"));
     assert_int_equal(method_parse(&method, "lm_infinite:window=5", 0), STATUS_OK);
     method.kind = (enum method_kind)3;
     assert_int_equal(method_check(&method), STATUS_INVALID_ARGUMENT);

@@ -363,9 +363,21 @@ static enum status choose(struct engine *engine, struct sampler *sampler, int32_
     return sampler_next(sampler, id, device->memory.logits);
 }
 
+/* A choice leaves the logits as they were. */
+static enum status tell_logprobs(struct engine *engine, struct logprobs *logprobs, int32_t id,
+                                 bool gathered)
+{
+    struct device *device = engine->device;
+    const int64_t vocab = device->shape.vocab;
+    if (!gathered)
+        TRY(device_read_logits(device, (struct span){0, vocab}));
+    logprobs_make(logprobs, device->memory.logits, vocab, id, engine->request->likeliest);
+    return STATUS_OK;
+}
+
 /* Rank 0 picks the next token and says whether it is the last; everyone hears it. */
 static enum status decide(struct engine *engine, struct sampler *sampler, bool gathered,
-                          struct verdict *verdict)
+                          struct verdict *verdict, struct logprobs *logprobs)
 {
     const struct engine_request *request = engine->request;
     if (engine->transport->rank == 0) {
@@ -373,6 +385,8 @@ static enum status decide(struct engine *engine, struct sampler *sampler, bool g
         *verdict = (struct verdict){.stop = wish != STATUS_OK, .status = (int32_t)wish};
         if (wish == STATUS_OK) {
             TRY(choose(engine, sampler, &verdict->token, gathered));
+            if (request->logprobs)
+                TRY(tell_logprobs(engine, logprobs, verdict->token, gathered));
             verdict->stop = is_stop(request, verdict->token) ||
                             engine->result->completion_tokens + 1 == request->max_tokens;
         }
@@ -394,7 +408,8 @@ static enum status generate(struct engine *engine, bool gathered, uint64_t start
     }
     for (;;) {
         struct verdict verdict = {0};
-        TRY(decide(engine, sampler, gathered, &verdict));
+        struct logprobs logprobs;
+        TRY(decide(engine, sampler, gathered, &verdict, &logprobs));
         uint64_t now = monotonic_ns();
         if (verdict.status != STATUS_OK) {
             engine->forward.stopped = true;
@@ -409,7 +424,8 @@ static enum status generate(struct engine *engine, bool gathered, uint64_t start
         result->decode_seconds = 1e-9 * (double)(now - first_ns);
         result->stopped_by_id = is_stop(request, verdict.token);
         if (engine->transport->rank == 0)
-            engine->observer->token(engine->observer->context, verdict.token);
+            engine->observer->token(engine->observer->context, verdict.token,
+                                    request->logprobs ? &logprobs : NULL);
         if (verdict.stop)
             return STATUS_OK;
         struct cost cost;
@@ -478,6 +494,11 @@ static enum status check_request(const struct engine *engine, const struct engin
         if (request->ids[i] < 0 || request->ids[i] >= engine->device->shape.vocab)
             return fail(STATUS_INVALID_ARGUMENT, "token %lld is %d; the vocabulary has %lld",
                         (long long)i, request->ids[i], (long long)engine->device->shape.vocab);
+    if (request->likeliest < 0 || request->likeliest > LOGPROBS_LIKELIEST_MAX ||
+        request->likeliest > engine->device->shape.vocab)
+        return fail(STATUS_INVALID_ARGUMENT,
+                    "%d likeliest tokens to tell; give 0 to %d, at most the vocabulary",
+                    request->likeliest, LOGPROBS_LIKELIEST_MAX);
     const char *field;
     return sampling_check(&request->sampling, &field);
 }

@@ -17,6 +17,7 @@
 #include "proto/plan/model_shape.h"
 #include "proto/status.h"
 #include "worker/engine/device/device_part.h"
+#include "worker/engine/logprobs.h"
 #include "worker/engine/sample.h"
 #include "worker/engine/transport/transport.h"
 
@@ -43,6 +44,8 @@ struct engine_request {
     const int32_t *stop_ids; /* [stop_count]; a stop id ends the answer and is part of it */
     int stop_count;
     uint64_t deadline_ns; /* monotonic; 0: none */
+    bool logprobs;        /* of the generated tokens; needs their logits on the host */
+    int likeliest;        /* tell so many tokens' beside the chosen one's, [0, 20] */
     bool times_parts;     /* of a device too that runs them asynchronously; it is slower then */
 };
 
@@ -50,7 +53,8 @@ struct engine_request {
 struct engine_observer {
     void *context;
     void (*progress)(void *context, int64_t tokens_done, int64_t tokens);
-    void (*token)(void *context, int32_t id);
+    /* `logprobs` is NULL unless they were asked for. */
+    void (*token)(void *context, int32_t id, const struct logprobs *logprobs);
     /* Natural-log probabilities: logprobs[t] is token first + t + 1's after the tokens 0 .. first +
      * t. */
     void (*scores)(void *context, int64_t first, const float *logprobs, int64_t count);

@@ -194,21 +194,21 @@ static enum status refuse(int64_t id)
                 "NON_FINITE_LOGITS: the logit of token %lld is not a finite number", (long long)id);
 }
 
-enum status sampler_next(struct sampler *sampler, int32_t *id, float *logits)
+enum status sampler_next(struct sampler *sampler, int32_t *id, const float *logits)
 {
     for (int64_t i = 0; i < sampler->vocab; i++)
         if (!isfinite(logits[i]))
             return refuse(i);
-    int64_t best = 0;
+    struct logits_candidate best = {0, -1};
     for (int64_t i = 0; i < sampler->vocab; i++) {
-        logits[i] = penalised(sampler, logits[i], (int32_t)i);
-        sampler->candidates[i] = (struct logits_candidate){logits[i], (int32_t)i};
-        if (logits[i] > logits[best])
-            best = i;
+        const struct logits_candidate at = {penalised(sampler, logits[i], (int32_t)i), (int32_t)i};
+        sampler->candidates[i] = at;
+        if (best.id < 0 || at.logit > best.logit)
+            best = at;
     }
-    *id = (int32_t)best;
+    *id = best.id;
     if (sampler->sampling.temperature > 0) {
-        const double largest = (double)logits[best];
+        const double largest = (double)best.logit;
         struct line line = {sampler->candidates, sampler->vocab, sampler->vocab, 0};
         double total = 0;
         line_begin(&line);

@@ -36,5 +36,5 @@ double sampler_temperature(const struct sampler *sampler);
 MUST_CHECK enum status sampler_choose(struct sampler *sampler, int32_t *id, bool *chosen,
                                       const struct logits_survey *survey);
 
-/* Picks one id; `logits` [vocab] are overwritten. INTERNAL when a logit is not finite. */
-MUST_CHECK enum status sampler_next(struct sampler *sampler, int32_t *id, float *logits);
+/* Picks one id of `logits` [vocab]. INTERNAL when a logit is not finite. */
+MUST_CHECK enum status sampler_next(struct sampler *sampler, int32_t *id, const float *logits);
