@@ -54,7 +54,7 @@ struct order {
     int stop_count;
     bool logprobs;
     int likeliest;
-    uint64_t deadline_ns;
+    int64_t deadline_ns;
 };
 
 struct serve_rank {
@@ -204,7 +204,7 @@ static enum status copy_order(struct order *order, const Longhaul__Control__V1__
     for (int s = 0; s < order->stop_count; s++)
         order->stop_ids[s] = run->stop_ids[s];
     if (run->deadline_ms > 0)
-        order->deadline_ns = (uint64_t)clock_after_ms(run->deadline_ms);
+        order->deadline_ns = clock_after_ms(run->deadline_ms);
     order->ids = malloc((size_t)order->count * sizeof *order->ids + 1);
     if (!order->ids)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a prompt of %lld tokens",
@@ -286,7 +286,7 @@ static enum status beat(struct serve_rank *rank)
     heartbeat.busy = rank->running;
     if (rank->engine && rank->running)
         heartbeat.work_age_seconds =
-            1e-9 * (double)(clock_now_ns() - (int64_t)engine_last_active_ns(rank->engine));
+            1e-9 * (double)(clock_now_ns() - engine_last_active_ns(rank->engine));
     pthread_mutex_unlock(&rank->lock);
     heartbeat.request_id = request_id;
     return say(rank, LONGHAUL__CONTROL__V1__WORKER_MESSAGE__KIND_HEARTBEAT, &heartbeat);
@@ -630,7 +630,7 @@ enum status serve(struct transport *transport, struct rpc_client *client,
     struct model *model = NULL;
     if (options->lane)
         rank.memory_bytes = options->lane->facts.free_bytes / options->lane->ranks;
-    transport_set_silence(transport, (uint64_t)options->heartbeat_timeout_ms * 1000000u);
+    transport_set_silence(transport, options->heartbeat_timeout_ms * 1000000);
     enum status status = model_open(&model, options->model_path);
     if (status == STATUS_OK)
         status = join(&rank, client, &model);

@@ -4,7 +4,7 @@
  * transport_bench [RANKS]: loopback, ranks as threads (2 unless given). Under mpirun: over MPI;
  * `apart` as the argument takes the way between hosts. Prints the median of batches, since a laptop
  * has other things to do. */
-#include "worker/engine/device/monotonic.h"
+#include "proto/clock.h"
 #include "worker/engine/device/thread_pool.h"
 #include "worker/engine/transport/transport_loopback.h"
 #include "worker/engine/transport/transport_mpi.h"
@@ -39,10 +39,10 @@ static enum status time_gather(struct transport *t, size_t bytes, double *micros
     }
     double values[BATCHES];
     for (int batch = 0; batch < BATCHES; batch++) {
-        const uint64_t begun_ns = monotonic_ns();
+        const int64_t begun_ns = clock_now_ns();
         for (int turn = 0; turn < TURNS; turn++)
             TRY(transport_gather(t, all + offsets[t->rank], all, offsets, sizes));
-        values[batch] = (double)(monotonic_ns() - begun_ns) * 1e-3 / TURNS;
+        values[batch] = (double)(clock_now_ns() - begun_ns) * 1e-3 / TURNS;
     }
     *microseconds = median(values);
     return STATUS_OK;
@@ -53,16 +53,16 @@ static enum status time_verdicts(struct transport *t, double *broadcast, double 
     double broadcasts[BATCHES];
     double barriers[BATCHES];
     for (int batch = 0; batch < BATCHES; batch++) {
-        uint64_t begun_ns = monotonic_ns();
+        int64_t begun_ns = clock_now_ns();
         for (int turn = 0; turn < TURNS; turn++) {
             int word = turn;
             TRY(transport_broadcast(t, &word, sizeof word));
         }
-        broadcasts[batch] = (double)(monotonic_ns() - begun_ns) * 1e-3 / TURNS;
-        begun_ns = monotonic_ns();
+        broadcasts[batch] = (double)(clock_now_ns() - begun_ns) * 1e-3 / TURNS;
+        begun_ns = clock_now_ns();
         for (int turn = 0; turn < TURNS; turn++)
             TRY(transport_barrier(t));
-        barriers[batch] = (double)(monotonic_ns() - begun_ns) * 1e-3 / TURNS;
+        barriers[batch] = (double)(clock_now_ns() - begun_ns) * 1e-3 / TURNS;
     }
     *broadcast = median(broadcasts);
     *barrier = median(barriers);
@@ -110,10 +110,10 @@ static enum status time_jobs(int threads)
     TRY(thread_pool_create(&pool, threads, NULL));
     double values[BATCHES];
     for (int batch = 0; batch < BATCHES; batch++) {
-        const uint64_t begun_ns = monotonic_ns();
+        const int64_t begun_ns = clock_now_ns();
         for (int turn = 0; turn < TURNS; turn++)
             thread_pool_run(pool, (size_t)threads, empty_item, NULL, NULL);
-        values[batch] = (double)(monotonic_ns() - begun_ns) * 1e-3 / TURNS;
+        values[batch] = (double)(clock_now_ns() - begun_ns) * 1e-3 / TURNS;
     }
     printf("thread_pool threads=%d items=%d us=%.2f\n", threads, threads, median(values));
     thread_pool_destroy(pool);

@@ -226,7 +226,7 @@ static enum status find_gpus(struct engine_gpus *gpus, int rank, int ranks)
  */
 static enum status play(void *memory, int rank, int ranks, bool contract)
 {
-    const struct transport_options options = {.requests = 512, .silence_ns = 30000000000u};
+    const struct transport_options options = {.requests = 512, .silence_ns = 30000000000};
     struct engine_gpus gpus = {0};
     struct transport *t;
     struct cuda_lane lane;

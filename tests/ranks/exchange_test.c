@@ -49,7 +49,7 @@ static double slowdown_of_a_delay(const char *method)
     for (int t = 0; t < TRIES_MOST && (t < TRIES || delayed / plain >= allowed); t++) {
         wanted.delay_ns = 0;
         plain = fmin(plain, prefill_seconds(&wanted));
-        wanted.delay_ns = (uint64_t)(1e9 * 0.2 * plain / LAYERS);
+        wanted.delay_ns = (int64_t)(1e9 * 0.2 * plain / LAYERS);
         delayed = fmin(delayed, prefill_seconds(&wanted));
     }
     printf("%s: every block comes 20 %% of a layer late: %.3f of the time without\n", method,

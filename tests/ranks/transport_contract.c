@@ -1,15 +1,15 @@
 /* Owns the contract's cases while the group lives; transport_endings.c has those that end it. */
 #include "tests/ranks/transport_contract.h"
 
+#include "proto/clock.h"
 #include "tests/ranks/transport_endings.h"
-#include "worker/engine/device/monotonic.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 /* Of cases that are not about silence: a loaded machine and a sanitizer make checking slow. */
-#define PATIENCE_NS 20000000000u
+#define PATIENCE_NS 20000000000
 
 enum { MOST_RANKS = 16, MESSAGES = 40, PIECE_BYTES = 1 << 20, BIG_BYTES = (5 << 20) + 13 };
 
@@ -19,9 +19,9 @@ struct transport_options transport_contract_options(void)
         .silence_ns = PATIENCE_NS, .piece_bytes = PIECE_BYTES, .requests = 256};
 }
 
-static void sleep_ns(uint64_t ns)
+static void sleep_ns(int64_t ns)
 {
-    const struct timespec span = {(time_t)(ns / 1000000000u), (long)(ns % 1000000000u)};
+    const struct timespec span = {(time_t)(ns / 1000000000), (long)(ns % 1000000000)};
     nanosleep(&span, NULL);
 }
 
@@ -204,7 +204,7 @@ static enum status broadcast_reaches_slow_ranks(struct transport *t, void *conte
     bool right = true;
     for (int turn = 0; turn < 100; turn++) {
         if (turn % 25 == 0 && t->rank > 0)
-            sleep_ns((uint64_t)t->rank * 2000000);
+            sleep_ns((int64_t)t->rank * 2000000);
         int word = t->rank == 0 ? turn * 3 : -1;
         TRY(transport_broadcast(t, &word, sizeof word));
         right = right && word == turn * 3;
@@ -223,17 +223,17 @@ static enum status nobody_leaves_a_barrier_before_the_last_comes(struct transpor
 {
     (void)context;
     for (int turn = 0; turn < 4; turn++) {
-        sleep_ns((uint64_t)((t->rank + turn) % t->size) * 3000000);
-        uint64_t times[2 * MOST_RANKS];
+        sleep_ns((int64_t)((t->rank + turn) % t->size) * 3000000);
+        int64_t times[2 * MOST_RANKS];
         size_t offsets[MOST_RANKS];
         size_t sizes[MOST_RANKS];
         for (int rank = 0; rank < t->size; rank++) {
-            offsets[rank] = 2 * (size_t)rank * sizeof(uint64_t);
-            sizes[rank] = 2 * sizeof(uint64_t);
+            offsets[rank] = 2 * (size_t)rank * sizeof(int64_t);
+            sizes[rank] = 2 * sizeof(int64_t);
         }
-        times[2 * t->rank] = monotonic_ns();
+        times[2 * t->rank] = clock_now_ns();
         TRY(transport_barrier(t));
-        times[2 * t->rank + 1] = monotonic_ns();
+        times[2 * t->rank + 1] = clock_now_ns();
         TRY(transport_gather(t, &times[2 * t->rank], times, offsets, sizes));
         bool held = true;
         for (int rank = 0; rank < t->size; rank++)
@@ -326,8 +326,8 @@ static enum status a_hint_reaches_all_and_only_grows(struct transport *t, void *
     expect_on_all_ranks(t, transport_hinted(t) == 0);
     if (t->rank == t->size - 1)
         transport_hint(t, 7);
-    const uint64_t end_ns = monotonic_ns() + 2000000000u;
-    while (transport_hinted(t) != 7 && monotonic_ns() < end_ns)
+    const int64_t end_ns = clock_now_ns() + 2000000000;
+    while (transport_hinted(t) != 7 && clock_now_ns() < end_ns)
         TRY(transport_progress(t));
     expect_on_all_ranks(t, transport_hinted(t) == 7);
     transport_hint(t, 3);

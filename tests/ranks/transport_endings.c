@@ -1,8 +1,7 @@
 /* Owns the cases that end the group. Each returns STATUS_OK when the group ended as the contract
  * says. */
 #include "tests/ranks/transport_endings.h"
-
-#include "worker/engine/device/monotonic.h"
+#include "proto/clock.h"
 
 #include <string.h>
 #include <time.h>
@@ -15,9 +14,9 @@ enum {
     PROMPT_NS = 400000000,
 };
 
-static void sleep_ns(uint64_t ns)
+static void sleep_ns(int64_t ns)
 {
-    const struct timespec span = {(time_t)(ns / 1000000000u), (long)(ns % 1000000000u)};
+    const struct timespec span = {(time_t)(ns / 1000000000), (long)(ns % 1000000000)};
     nanosleep(&span, NULL);
 }
 
@@ -28,20 +27,20 @@ enum status transport_endings_silence(struct transport *t, void *context)
     TRY(transport_barrier(t));
     transport_set_silence(t, TRANSPORT_ENDINGS_SILENCE_NS);
     if (t->rank == 0) {
-        sleep_ns(3 * (uint64_t)TRANSPORT_ENDINGS_SILENCE_NS);
+        sleep_ns(3 * TRANSPORT_ENDINGS_SILENCE_NS);
         return STATUS_OK;
     }
     static _Thread_local int word;
     struct transport_request *request;
     TRY(transport_receive(t, 0, TRANSPORT_KEYS, &word, sizeof word, &request));
-    const uint64_t begun_ns = monotonic_ns();
+    const int64_t begun_ns = clock_now_ns();
     const enum status status = transport_wait(t, request);
-    const uint64_t waited_ns = monotonic_ns() - begun_ns;
+    const int64_t waited_ns = clock_now_ns() - begun_ns;
     expect_on_rank(t, status == STATUS_UNAVAILABLE);
     expect_on_rank(t, strstr(status_message(), "rank 0, which made no progress") ||
                           transport_aborted(t));
     expect_on_rank(t, waited_ns > TRANSPORT_ENDINGS_SILENCE_NS / 2);
-    expect_on_rank(t, waited_ns < 3 * (uint64_t)TRANSPORT_ENDINGS_SILENCE_NS + PROMPT_NS);
+    expect_on_rank(t, waited_ns < 3 * TRANSPORT_ENDINGS_SILENCE_NS + PROMPT_NS);
     transport_abort(t, "rank 0 is silent");
     return STATUS_OK;
 }
@@ -56,11 +55,11 @@ enum status transport_endings_circle(struct transport *t, void *context)
     struct transport_request *request;
     TRY(transport_receive(t, (t->rank + 1) % t->size, TRANSPORT_KEYS, &word, sizeof word,
                           &request));
-    const uint64_t begun_ns = monotonic_ns();
+    const int64_t begun_ns = clock_now_ns();
     const enum status status = transport_wait(t, request);
-    const uint64_t waited_ns = monotonic_ns() - begun_ns;
+    const int64_t waited_ns = clock_now_ns() - begun_ns;
     expect_on_rank(t, status == STATUS_UNAVAILABLE);
-    expect_on_rank(t, waited_ns < 5 * (uint64_t)TRANSPORT_ENDINGS_SILENCE_NS);
+    expect_on_rank(t, waited_ns < 5 * TRANSPORT_ENDINGS_SILENCE_NS);
     transport_abort(t, "a circle");
     return STATUS_OK;
 }
@@ -87,17 +86,17 @@ static enum status wait_somehow(struct transport *t)
 enum status transport_endings_abort(struct transport *t, void *context)
 {
     (void)context;
-    uint64_t abort_ns = monotonic_ns() + 50000000;
+    int64_t abort_ns = clock_now_ns() + 50000000;
     TRY(transport_broadcast(t, &abort_ns, sizeof abort_ns));
     if (t->rank == 0) {
-        while (monotonic_ns() < abort_ns)
+        while (clock_now_ns() < abort_ns)
             TRY(transport_progress(t));
         transport_abort(t, "the first reason");
         transport_abort(t, "a later reason");
         expect_on_rank(t, transport_progress(t) == STATUS_UNAVAILABLE);
     } else {
         const enum status status = wait_somehow(t);
-        const uint64_t now = monotonic_ns();
+        const int64_t now = clock_now_ns();
         expect_on_rank(t, status == STATUS_UNAVAILABLE);
         expect_on_rank(t, now >= abort_ns);
         expect_on_rank(t, now < abort_ns + PROMPT_NS);

@@ -3,7 +3,7 @@
 
 #include "tests/support/ranks.h"
 
-#define TRANSPORT_ENDINGS_SILENCE_NS 500000000u
+#define TRANSPORT_ENDINGS_SILENCE_NS INT64_C(500000000)
 
 ranks_function transport_endings_silence;
 ranks_function transport_endings_circle;

@@ -56,7 +56,7 @@ static int run_kill(struct transport *t)
 {
     int word = 0;
     struct transport_request *request;
-    transport_set_silence(t, 600000000000u);
+    transport_set_silence(t, 600000000000);
     enum status status = transport_barrier(t);
     if (status == STATUS_OK && t->rank == t->size - 1)
         raise(SIGKILL);

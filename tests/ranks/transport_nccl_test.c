@@ -5,7 +5,6 @@
 #include "tests/ranks/transport_contract.h"
 #include "tests/support/device_messages.h"
 #include "tests/support/standin.h"
-#include "worker/engine/device/monotonic.h"
 #include "worker/engine/transport/transport_nccl.h"
 
 #include <stdio.h>

@@ -22,7 +22,7 @@ struct rank_case {
 /* What a client does who loses patience. */
 struct canceller {
     struct engine *engine;
-    uint64_t after_ns;
+    int64_t after_ns;
     pthread_t thread;
     bool started;
 };
@@ -30,8 +30,8 @@ struct canceller {
 static void *cancel_later(void *argument)
 {
     const struct canceller *canceller = argument;
-    const struct timespec wait = {.tv_sec = (time_t)(canceller->after_ns / 1000000000u),
-                                  .tv_nsec = (long)(canceller->after_ns % 1000000000u)};
+    const struct timespec wait = {.tv_sec = (time_t)(canceller->after_ns / 1000000000),
+                                  .tv_nsec = (long)(canceller->after_ns % 1000000000)};
     nanosleep(&wait, NULL);
     engine_cancel(canceller->engine, STATUS_CANCELLED);
     return NULL;

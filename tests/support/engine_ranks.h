@@ -32,13 +32,13 @@ struct engine_case {
     int queries;              /* enum choice_queries + 1; 0: as planned */
     int decode_split;         /* 1: no, 2: yes; 0: as planned */
     int64_t context_tokens;   /* 0: just what is needed */
-    uint64_t delay_ns;        /* of every block's delivery */
+    int64_t delay_ns;         /* of every block's delivery */
     int32_t stop_id;          /* 0: none */
     struct sampling sampling; /* all zero: greedy */
     bool logprobs;            /* of the generated tokens */
     int likeliest;            /* as struct engine_request */
     bool times_parts;
-    uint64_t cancel_after_ns;       /* rank 0 is told to cancel so long after the start; 0: never */
+    int64_t cancel_after_ns;        /* rank 0 is told to cancel so long after the start; 0: never */
     const struct engine_gpus *gpus; /* where to compute; NULL: on the CPU */
     /* Called on rank 0 after each layer of a prefill; may be NULL. */
     void (*progress)(struct engine *engine, struct transport *transport, int64_t tokens_done);

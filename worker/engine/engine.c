@@ -6,12 +6,12 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "proto/clock.h"
 #include "proto/model/model.h"
 #include "proto/plan/cost.h"
 #include "worker/engine/device/arena.h"
 #include "worker/engine/device/device_cpu.h"
 #include "worker/engine/device/device_cuda.h"
-#include "worker/engine/device/monotonic.h"
 #include "worker/engine/forward.h"
 
 struct engine {
@@ -124,7 +124,7 @@ bool engine_usable(const struct engine *engine)
     return !engine->broken;
 }
 
-uint64_t engine_last_active_ns(const struct engine *engine)
+int64_t engine_last_active_ns(const struct engine *engine)
 {
     return device_last_active_ns(engine->device);
 }
@@ -395,12 +395,12 @@ static enum status decide(struct engine *engine, struct sampler *sampler, bool g
 }
 
 /* `gathered` as first_logits says. */
-static enum status generate(struct engine *engine, bool gathered, uint64_t started_ns)
+static enum status generate(struct engine *engine, bool gathered, int64_t started_ns)
 {
     const struct engine_request *request = engine->request;
     struct engine_result *result = engine->result;
     struct sampler *sampler = NULL;
-    uint64_t first_ns = 0;
+    int64_t first_ns = 0;
     if (engine->transport->rank == 0) {
         sampler =
             sampler_init(engine->sampler_memory, engine->device->shape.vocab, &request->sampling);
@@ -410,7 +410,7 @@ static enum status generate(struct engine *engine, bool gathered, uint64_t start
         struct verdict verdict = {0};
         struct logprobs logprobs;
         TRY(decide(engine, sampler, gathered, &verdict, &logprobs));
-        uint64_t now = monotonic_ns();
+        int64_t now = clock_now_ns();
         if (verdict.status != STATUS_OK) {
             engine->forward.stopped = true;
             return fail((enum status)verdict.status, "the request was cut short while decoding");
@@ -509,7 +509,7 @@ static void report_progress(void *context, int64_t tokens_done)
     engine->observer->progress(engine->observer->context, tokens_done, engine->request->count);
 }
 
-static enum status run_stages(struct engine *engine, uint64_t started_ns)
+static enum status run_stages(struct engine *engine, int64_t started_ns)
 {
     const struct engine_request *request = engine->request;
     struct forward *forward = &engine->forward;
@@ -526,7 +526,7 @@ static enum status run_stages(struct engine *engine, uint64_t started_ns)
         if (request->kind == ENGINE_SCORE)
             TRY(score_stage(engine, replicated, stage));
     }
-    engine->result->prefill_seconds = 1e-9 * (double)(monotonic_ns() - started_ns);
+    engine->result->prefill_seconds = 1e-9 * (double)(clock_now_ns() - started_ns);
     if (request->kind == ENGINE_SCORE || request->max_tokens == 0)
         return STATUS_OK;
     bool gathered;
@@ -544,7 +544,7 @@ static void give_up(struct engine *engine)
 enum status engine_run(struct engine *engine, const struct engine_request *request,
                        const struct engine_observer *observer, struct engine_result *result)
 {
-    uint64_t started_ns = monotonic_ns();
+    int64_t started_ns = clock_now_ns();
     int64_t sent, received;
     *result = (struct engine_result){0};
     if (engine->broken)

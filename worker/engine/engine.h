@@ -43,7 +43,7 @@ struct engine_request {
     struct sampling sampling;
     const int32_t *stop_ids; /* [stop_count]; a stop id ends the answer and is part of it */
     int stop_count;
-    uint64_t deadline_ns; /* monotonic; 0: none */
+    int64_t deadline_ns;  /* monotonic; 0: none */
     bool logprobs;        /* of the generated tokens; needs their logits on the host */
     int likeliest;        /* tell so many tokens' beside the chosen one's, [0, 20] */
     bool times_parts;     /* of a device too that runs them asynchronously; it is slower then */
@@ -106,4 +106,4 @@ void engine_cancel(struct engine *engine, enum status status);
 bool engine_usable(const struct engine *engine);
 
 /* Monotonic ns at which work was last finished, the present when idle; from any thread. */
-uint64_t engine_last_active_ns(const struct engine *engine);
+int64_t engine_last_active_ns(const struct engine *engine);

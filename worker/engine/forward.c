@@ -9,7 +9,7 @@
 #include <stdlib.h>
 
 #include "kernels/matmul.h"
-#include "worker/engine/device/monotonic.h"
+#include "proto/clock.h"
 
 static void drive(void *context);
 static void idle(void *context);
@@ -329,7 +329,7 @@ enum status forward_wish(const struct forward *forward)
     int cancelled = atomic_load(&forward->control->cancel_status);
     if (cancelled != STATUS_OK)
         return (enum status)cancelled;
-    if (forward->control->deadline_ns && monotonic_ns() > forward->control->deadline_ns)
+    if (forward->control->deadline_ns && clock_now_ns() > forward->control->deadline_ns)
         return STATUS_DEADLINE_EXCEEDED;
     return STATUS_OK;
 }

@@ -21,7 +21,7 @@
 /* What may cut a request short; only rank 0's counts. */
 struct forward_control {
     atomic_int cancel_status; /* enum status, STATUS_OK: go on; from any thread */
-    uint64_t deadline_ns;     /* monotonic; 0: none */
+    int64_t deadline_ns;      /* monotonic; 0: none */
 };
 
 struct forward {

@@ -125,7 +125,7 @@ struct device_ops {
     enum status (*move)(struct device *device, void *to, const void *from, size_t bytes);
     enum status (*clear)(struct device *device, void *memory, size_t bytes);
     void (*skip)(struct device *device);
-    uint64_t (*last_active_ns)(const struct device *device);
+    int64_t (*last_active_ns)(const struct device *device);
 };
 
 /* What each implementation puts at its start; read-only for others. */
@@ -307,7 +307,7 @@ static inline void device_skip(struct device *device)
 }
 
 /* Monotonic ns at which a work item was last finished, the present when idle; from any thread. */
-static inline uint64_t device_last_active_ns(const struct device *device)
+static inline int64_t device_last_active_ns(const struct device *device)
 {
     return device->ops->last_active_ns(device);
 }

@@ -597,7 +597,7 @@ static void skip(struct device *device)
     thread_pool_skip(cpu->pool);
 }
 
-static uint64_t last_active_ns(const struct device *device)
+static int64_t last_active_ns(const struct device *device)
 {
     return thread_pool_last_active_ns(((const struct device_cpu *)(const void *)device)->pool);
 }

@@ -12,10 +12,9 @@
 
 #include "proto/clock.h"
 #include "worker/engine/device/device_cuda_parts.h"
-#include "worker/engine/device/monotonic.h"
 
 /* No piece of work between two waits of the host takes longer on a device that works. */
-#define HANG_NS 300000000000u
+#define HANG_NS 300000000000
 
 /* Scratch is aligned as allocations are: products are fastest so, and their workspace has to be. */
 enum {
@@ -334,7 +333,7 @@ enum status device_cuda_wait(struct device_cuda *cuda, struct CUevent_st *event,
                              const struct device_drive *drive)
 {
     const struct cuda_runtime *runtime = cuda->lane->runtime;
-    const uint64_t begun_ns = monotonic_ns();
+    const int64_t begun_ns = clock_now_ns();
     bool done = false;
     if (!drive && cuda->device.waiting.call)
         drive = &cuda->device.waiting;
@@ -347,11 +346,11 @@ enum status device_cuda_wait(struct device_cuda *cuda, struct CUevent_st *event,
             drive->call(drive->context);
         sched_yield();
         status = runtime->event_query(event, &done);
-        if (status == STATUS_OK && monotonic_ns() - begun_ns > HANG_NS)
+        if (status == STATUS_OK && clock_now_ns() - begun_ns > HANG_NS)
             status = fail(STATUS_UNAVAILABLE,
                           "GPU %d has not finished its work for %d s: end the group, and look at "
                           "the device with nvidia-smi",
-                          cuda->lane->device, (int)(HANG_NS / 1000000000u));
+                          cuda->lane->device, (int)(HANG_NS / 1000000000));
     }
     atomic_store(&cuda->busy, false);
     return status;
@@ -496,10 +495,10 @@ static void skip(struct device *device)
     atomic_store(&device_cuda_of(device)->skipping, true);
 }
 
-static uint64_t last_active_ns(const struct device *device)
+static int64_t last_active_ns(const struct device *device)
 {
     const struct device_cuda *cuda = (const struct device_cuda *)(const void *)device;
-    return atomic_load(&cuda->busy) ? atomic_load(&cuda->active_ns) : monotonic_ns();
+    return atomic_load(&cuda->busy) ? atomic_load(&cuda->active_ns) : clock_now_ns();
 }
 
 static const struct device_ops cuda_ops = {

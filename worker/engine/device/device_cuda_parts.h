@@ -66,7 +66,7 @@ struct device_cuda {
     struct weights_cuda *weights;
     atomic_bool skipping;
     atomic_bool busy; /* a call is running */
-    _Atomic uint64_t active_ns;
+    _Atomic int64_t active_ns;
 
     struct choice choice;
     struct memory_plan plan;

@@ -13,7 +13,8 @@
  * one of the two sees the other. */
 #include "worker/engine/device/thread_pool.h"
 
-#include "worker/engine/device/monotonic.h"
+#include "proto/clock.h"
+#include "worker/engine/device/cpu_pause.h"
 
 #include <assert.h>
 #include <pthread.h>
@@ -34,7 +35,7 @@ struct worker {
     pthread_t thread;
     int number;
     int processing_unit; /* -1: unpinned */
-    _Atomic uint64_t finished_ns;
+    _Atomic int64_t finished_ns;
 };
 
 struct thread_pool {
@@ -75,7 +76,7 @@ static bool work_one(struct thread_pool *pool, struct worker *worker)
     if (!claim(pool, &item))
         return false;
     pool->work(pool->context, worker->number, item);
-    atomic_store_explicit(&worker->finished_ns, monotonic_ns(), memory_order_relaxed);
+    atomic_store_explicit(&worker->finished_ns, clock_now_ns(), memory_order_relaxed);
     atomic_fetch_add_explicit(&pool->finished, 1, memory_order_release);
     return true;
 }
@@ -93,19 +94,19 @@ static void sleep_until_work(struct thread_pool *pool)
 /* Returns when there may be work, or the pool ends. */
 static void await_work(struct thread_pool *pool)
 {
-    const uint64_t begun_ns = monotonic_ns();
-    uint64_t idle_ns = 0;
+    const int64_t begun_ns = clock_now_ns();
+    int64_t idle_ns = 0;
     for (unsigned turn = 1; idle_ns < YIELD_NS; turn++) {
         if (atomic_load_explicit(&pool->left, memory_order_relaxed) > 0 ||
             atomic_load_explicit(&pool->ending, memory_order_relaxed))
             return;
         if (pool->cores_short || idle_ns > SPIN_NS) {
             sched_yield();
-            idle_ns = monotonic_ns() - begun_ns;
+            idle_ns = clock_now_ns() - begun_ns;
         } else {
-            monotonic_pause();
+            cpu_pause();
             if (turn % CLOCK_TURNS == 0)
-                idle_ns = monotonic_ns() - begun_ns;
+                idle_ns = clock_now_ns() - begun_ns;
         }
     }
     sleep_until_work(pool);
@@ -225,7 +226,7 @@ static void start_job(struct thread_pool *pool, size_t items)
 {
     atomic_store_explicit(&pool->finished, 0, memory_order_relaxed);
     atomic_store_explicit(&pool->skipped, false, memory_order_relaxed);
-    atomic_store_explicit(&pool->workers[0].finished_ns, monotonic_ns(), memory_order_relaxed);
+    atomic_store_explicit(&pool->workers[0].finished_ns, clock_now_ns(), memory_order_relaxed);
     atomic_store_explicit(&pool->running, true, memory_order_relaxed);
     atomic_store(&pool->left, items);
     if (items > 1 && atomic_load(&pool->sleepers) > 0) {
@@ -252,7 +253,7 @@ bool thread_pool_run(struct thread_pool *pool, size_t items, thread_pool_work *w
         if (pool->cores_short || ++turns > 1 << 14)
             sched_yield();
         else
-            monotonic_pause();
+            cpu_pause();
     }
     atomic_store_explicit(&pool->running, false, memory_order_relaxed);
     return !atomic_load(&pool->skipped);
@@ -267,10 +268,10 @@ void thread_pool_skip(struct thread_pool *pool)
     atomic_fetch_add(&pool->finished, left);
 }
 
-uint64_t thread_pool_last_active_ns(const struct thread_pool *pool)
+int64_t thread_pool_last_active_ns(const struct thread_pool *pool)
 {
     if (!atomic_load_explicit(&pool->running, memory_order_relaxed))
-        return monotonic_ns();
+        return clock_now_ns();
     uint64_t last = 0;
     for (int number = 0; number < pool->threads; number++) {
         const uint64_t at =

@@ -40,4 +40,4 @@ void thread_pool_skip(struct thread_pool *pool);
 
 /* Monotonic ns at which an item was last finished, by any thread; the present time if no job is
  * running. For the health of the rank; from any thread. */
-uint64_t thread_pool_last_active_ns(const struct thread_pool *pool);
+int64_t thread_pool_last_active_ns(const struct thread_pool *pool);

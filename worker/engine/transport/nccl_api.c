@@ -1,5 +1,6 @@
 /* Owns libnccl.so.2 once it is loaded: the table of NCCL, call by call. */
 #include "worker/engine/transport/nccl_api.h"
+#include "proto/clock.h"
 
 #include <assert.h>
 #include <dlfcn.h>
@@ -9,11 +10,9 @@
 #include <string.h>
 #include <time.h>
 
-#include "worker/engine/device/monotonic.h"
-
 enum { FINALIZE_PAUSE_NS = 1000000 };
 
-#define FINALIZE_NS 10000000000u
+#define FINALIZE_NS 10000000000
 
 static struct {
     ncclResult_t (*get_version)(int *);
@@ -123,13 +122,13 @@ static void abort_comm(struct ncclComm *comm)
 static void destroy_comm(struct ncclComm *comm)
 {
     const struct timespec pause = {0, FINALIZE_PAUSE_NS};
-    const uint64_t end_ns = monotonic_ns() + FINALIZE_NS;
+    const int64_t end_ns = clock_now_ns() + FINALIZE_NS;
     ncclResult_t met = ncclInProgress;
     if (!comm)
         return;
     ncclResult_t code = nccl.finalize(comm);
     while ((code == ncclSuccess || code == ncclInProgress) && met == ncclInProgress &&
-           monotonic_ns() < end_ns) {
+           clock_now_ns() < end_ns) {
         code = nccl.async_error(comm, &met);
         nanosleep(&pause, NULL);
     }

@@ -8,7 +8,8 @@
  * nor write to the board. */
 #include "worker/engine/transport/spin.h"
 
-#include "worker/engine/device/monotonic.h"
+#include "proto/clock.h"
+#include "worker/engine/device/cpu_pause.h"
 #include "worker/engine/transport/board.h"
 
 #include <sched.h>
@@ -22,7 +23,7 @@ enum {
 
 void spin_begin(struct spin *spin)
 {
-    *spin = (struct spin){.begun_ns = monotonic_ns(), .peer = -1};
+    *spin = (struct spin){.begun_ns = clock_now_ns(), .peer = -1};
     spin->moved_ns = spin->begun_ns;
 }
 
@@ -38,7 +39,7 @@ static uint64_t chain_progress(const struct board *board, int peer)
 
 static enum status look_at_peer(struct transport *t, struct spin *spin, int peer)
 {
-    const uint64_t now = monotonic_ns();
+    const int64_t now = clock_now_ns();
     const uint64_t progress = chain_progress(t->board, peer);
     if (spin->peer != peer || progress != spin->seen) {
         board_await(t->board, peer);
@@ -65,7 +66,7 @@ enum status spin_turn(struct transport *t, struct spin *spin, int peer)
     if (yields)
         sched_yield();
     else
-        monotonic_pause();
+        cpu_pause();
     if (spin->turns % PROGRESS_TURNS == 0 || yields)
         TRY(transport_progress(t->driver ? t->driver : t));
     if (spin->turns % CLOCK_TURNS == 0 || yields)
@@ -77,5 +78,5 @@ void spin_end(struct transport *t, struct spin *spin)
 {
     if (spin->peer >= 0)
         board_await(t->board, -1);
-    t->counters.waited_ns += monotonic_ns() - spin->begun_ns;
+    t->counters.waited_ns += clock_now_ns() - spin->begun_ns;
 }

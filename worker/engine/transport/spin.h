@@ -5,10 +5,10 @@
 #include "worker/engine/transport/transport.h"
 
 struct spin {
-    uint64_t begun_ns;
-    uint64_t moved_ns; /* when the awaited peer's progress was last seen to move */
-    uint64_t seen;     /* that progress */
-    int peer;          /* as published on the board, -1 while the wait is young */
+    int64_t begun_ns;
+    int64_t moved_ns; /* when the awaited peer's progress was last seen to move */
+    uint64_t seen;    /* that progress */
+    int peer;         /* as published on the board, -1 while the wait is young */
     unsigned turns;
 };
 

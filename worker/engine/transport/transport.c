@@ -10,7 +10,7 @@ struct transport_options transport_options_filled(const struct transport_options
     if (filled.requests == 0)
         filled.requests = 256;
     if (filled.silence_ns == 0)
-        filled.silence_ns = 30000000000u;
+        filled.silence_ns = 30000000000;
     if (filled.threads == 0)
         filled.threads = 1;
     if (filled.piece_bytes == 0)
@@ -92,7 +92,7 @@ bool transport_aborted(const struct transport *t)
     return board_aborted(t->board);
 }
 
-void transport_set_silence(struct transport *t, uint64_t silence_ns)
+void transport_set_silence(struct transport *t, int64_t silence_ns)
 {
     t->silence_ns = silence_ns;
 }

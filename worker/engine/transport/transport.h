@@ -52,15 +52,15 @@ enum transport_channel {
 struct transport_counters {
     uint64_t sent_bytes[TRANSPORT_CHANNELS];
     uint64_t received_bytes[TRANSPORT_CHANNELS];
-    uint64_t waited_ns; /* time inside transport_wait and the collectives */
+    int64_t waited_ns; /* time inside transport_wait and the collectives */
 };
 
 struct transport_options {
-    size_t requests;     /* most requests of a rank outstanding at once; 0: 256 */
-    uint64_t silence_ns; /* how long an awaited peer may stand still; 0: 30 s */
-    int threads;         /* compute threads of a rank, to tell whether cores are short; 0: 1 */
-    size_t piece_bytes;  /* transport_mpi splits messages at this; 0: 1 GiB. For tests */
-    bool apart;          /* transport_mpi acts as if each rank had a host of its own. For tests */
+    size_t requests;    /* most requests of a rank outstanding at once; 0: 256 */
+    int64_t silence_ns; /* how long an awaited peer may stand still; 0: 30 s */
+    int threads;        /* compute threads of a rank, to tell whether cores are short; 0: 1 */
+    size_t piece_bytes; /* transport_mpi splits messages at this; 0: 1 GiB. For tests */
+    bool apart;         /* transport_mpi acts as if each rank had a host of its own. For tests */
 };
 
 struct board;
@@ -104,9 +104,9 @@ struct transport {
                          gather=shared" */
     struct transport_counters counters;
     const struct transport_ops *ops;
-    struct board *board;         /* progress, abort flag and hint of all ranks */
-    _Atomic uint64_t silence_ns; /* read by threads that watch, too */
-    struct transport *driver;    /* drives this one while it waits; NULL: it drives itself */
+    struct board *board;        /* progress, abort flag and hint of all ranks */
+    _Atomic int64_t silence_ns; /* read by threads that watch, too */
+    struct transport *driver;   /* drives this one while it waits; NULL: it drives itself */
 };
 
 static inline MUST_CHECK enum status transport_send(struct transport *t, int peer,
@@ -164,7 +164,7 @@ uint32_t transport_hinted(const struct transport *t);
 void transport_abort(struct transport *t, const char *reason);
 bool transport_aborted(const struct transport *t);
 
-void transport_set_silence(struct transport *t, uint64_t silence_ns);
+void transport_set_silence(struct transport *t, int64_t silence_ns);
 
 /* Accepts NULL. Not a collective after an abort; else all ranks call it, and nobody waits. */
 void transport_destroy(struct transport *t);

@@ -10,7 +10,7 @@
  * a queue, and takes it out, or being copied, which ends by itself. */
 #include "worker/engine/transport/transport_loopback.h"
 
-#include "worker/engine/device/monotonic.h"
+#include "proto/clock.h"
 #include "worker/engine/transport/board.h"
 
 #include <assert.h>
@@ -27,7 +27,7 @@ struct loopback_request {
     struct transport_request head;
     const void *source; /* of a send */
     void *target;       /* of a receive */
-    uint64_t due_ns;    /* of a send: not delivered before */
+    int64_t due_ns;     /* of a send: not delivered before */
     struct mailbox *mailbox;
     struct loopback_request *next; /* in the mailbox's queue, or in the free list */
     _Atomic int state;
@@ -42,7 +42,7 @@ struct mailbox {
     _Alignas(BOARD_ALIGNMENT) pthread_mutex_t lock;
     struct request_queue sends;
     struct request_queue receives;
-    _Atomic uint64_t due_ns; /* of the pair at the heads; 0 when there is none */
+    _Atomic int64_t due_ns; /* of the pair at the heads; 0 when there is none */
 };
 
 struct group {
@@ -59,7 +59,7 @@ struct loopback {
     struct loopback_request *requests; /* [requests_count] */
     size_t requests_count;
     struct loopback_request *free;
-    uint64_t delay_ns;
+    int64_t delay_ns;
 };
 
 static struct loopback *loopback_of(struct transport *t)
@@ -117,7 +117,7 @@ static bool take_pair(struct mailbox *mailbox, struct loopback_request **send,
     pthread_mutex_lock(&mailbox->lock);
     struct loopback_request *first = mailbox->sends.first;
     const bool take =
-        first && mailbox->receives.first && (first->due_ns == 1 || first->due_ns <= monotonic_ns());
+        first && mailbox->receives.first && (first->due_ns == 1 || first->due_ns <= clock_now_ns());
     if (take) {
         *send = queue_pop(&mailbox->sends);
         *receive = queue_pop(&mailbox->receives);
@@ -181,7 +181,7 @@ static enum status loopback_send(struct transport *base, int peer, enum transpor
     send->head.bytes = bytes;
     send->head.sends = true;
     send->source = data;
-    send->due_ns = t->delay_ns ? monotonic_ns() + t->delay_ns : 1;
+    send->due_ns = t->delay_ns ? clock_now_ns() + t->delay_ns : 1;
     *request = &send->head;
     base->counters.sent_bytes[channel] += bytes;
     post(send, base->rank, peer, t->group);
@@ -217,8 +217,8 @@ static enum status loopback_test(struct transport *base, struct transport_reques
 {
     struct loopback *t = loopback_of(base);
     struct loopback_request *request = (struct loopback_request *)head;
-    const uint64_t due_ns = atomic_load(&request->mailbox->due_ns);
-    if (due_ns != 0 && due_ns <= monotonic_ns())
+    const int64_t due_ns = atomic_load(&request->mailbox->due_ns);
+    if (due_ns != 0 && due_ns <= clock_now_ns())
         deliver(request->mailbox);
     const int state = atomic_load(&request->state);
     if (state == REQUEST_MISFIT)
@@ -369,7 +369,7 @@ enum status transport_loopback_create_group(struct transport *transports[], int 
     return STATUS_OK;
 }
 
-void transport_loopback_delay(struct transport *t, uint64_t delay_ns)
+void transport_loopback_delay(struct transport *t, int64_t delay_ns)
 {
     loopback_of(t)->delay_ns = delay_ns;
 }

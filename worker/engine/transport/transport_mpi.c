@@ -17,8 +17,8 @@
  * ends the group. */
 #include "worker/engine/transport/transport_mpi.h"
 
+#include "proto/clock.h"
 #include "proto/log.h"
-#include "worker/engine/device/monotonic.h"
 #include "worker/engine/transport/board.h"
 #include "worker/engine/transport/spin.h"
 
@@ -75,7 +75,7 @@ struct mpi {
     struct mpi_request *free;
     MPI_Request *collective;   /* [2 size]: receives, then sends, of a collective between hosts */
     struct other_rank *others; /* [size] */
-    uint64_t news_ns;          /* when news last went out */
+    int64_t news_ns;           /* when news last went out */
     uint32_t hint_sent;
     bool abort_sent;
     bool several_hosts;
@@ -212,7 +212,7 @@ static enum status post_news(struct mpi *t, int peer, bool *posted)
 
 static enum status send_news(struct mpi *t)
 {
-    const uint64_t now = monotonic_ns();
+    const int64_t now = clock_now_ns();
     const bool aborted = board_aborted(&t->board);
     const uint32_t hint = board_hinted(&t->board);
     const bool urgent = hint != t->hint_sent || (aborted && !t->abort_sent);
@@ -365,9 +365,9 @@ static enum status barrier_between_hosts(struct transport *base)
 /* The news of an abort must leave before the process does. */
 static void say_farewell(struct mpi *t)
 {
-    const uint64_t end_ns = monotonic_ns() + FAREWELL_NS;
+    const int64_t end_ns = clock_now_ns() + FAREWELL_NS;
     bool left = !t->several_hosts;
-    while (!left && monotonic_ns() < end_ns) {
+    while (!left && clock_now_ns() < end_ns) {
         if (read_news(t) != STATUS_OK || send_news(t) != STATUS_OK)
             return;
         left = t->abort_sent;

@@ -22,15 +22,16 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "proto/clock.h"
 #include "proto/log.h"
-#include "worker/engine/device/monotonic.h"
+#include "worker/engine/device/cpu_pause.h"
 #include "worker/engine/transport/board.h"
 #include "worker/engine/transport/nccl_order.h"
 #include "worker/engine/transport/spin.h"
 
 enum { WATCH_NS = 10000000, GROUP_MOST = 8, WARM_BYTES = 256 };
 
-#define INIT_NS 120000000000u
+#define INIT_NS 120000000000
 
 enum request_state {
     REQUEST_FREE,
@@ -75,8 +76,8 @@ struct nccl {
     struct ncclComm *comm;
     pthread_t watch;
     atomic_bool watching;
-    bool watched;              /* the thread was started */
-    _Atomic uint64_t since_ns; /* when the oldest work still on the stream was put there; 0: none */
+    bool watched;             /* the thread was started */
+    _Atomic int64_t since_ns; /* when the oldest work still on the stream was put there; 0: none */
 };
 
 static struct nccl *nccl_of(struct transport *t)
@@ -130,8 +131,8 @@ static enum status is_busy(struct nccl *t, bool *busy)
 
 static void note_begun(struct nccl *t)
 {
-    uint64_t none = 0;
-    atomic_compare_exchange_strong(&t->since_ns, &none, monotonic_ns());
+    int64_t none = 0;
+    atomic_compare_exchange_strong(&t->since_ns, &none, clock_now_ns());
 }
 
 /* ---- messages of device memory ---- */
@@ -368,7 +369,7 @@ static enum status test_message(struct nccl *t, struct nccl_request *request, bo
     if (!*done)
         return STATUS_OK;
     t->under_way--;
-    atomic_store(&t->since_ns, t->under_way > 0 ? monotonic_ns() : 0);
+    atomic_store(&t->since_ns, t->under_way > 0 ? clock_now_ns() : 0);
     board_mark(t->base.board);
     return STATUS_OK;
 }
@@ -403,21 +404,21 @@ static enum status give_back(struct nccl *t, enum status status)
 }
 
 /* Until the communicator has taken the last call: NCCL does that by itself, or fails. */
-static enum status wait_taken(struct nccl *t, uint64_t patience_ns)
+static enum status wait_taken(struct nccl *t, int64_t patience_ns)
 {
-    const uint64_t begun_ns = monotonic_ns();
+    const int64_t begun_ns = clock_now_ns();
     bool busy = true;
     for (;;) {
         TRY(is_busy(t, &busy));
         if (!busy)
             return STATUS_OK;
         TRY(nccl_progress(&t->base)); /* rank 0 orders what others still have under way */
-        if (monotonic_ns() - begun_ns > patience_ns)
+        if (clock_now_ns() - begun_ns > patience_ns)
             return fail(STATUS_UNAVAILABLE,
                         "rank %d: NCCL was busy for %.0f s with one call; a peer is stopped, stuck "
                         "or cut off",
                         t->base.rank, (double)patience_ns * 1e-9);
-        monotonic_pause();
+        cpu_pause();
     }
 }
 
@@ -503,10 +504,10 @@ static uint64_t progress_of_all(const struct nccl *t)
 }
 
 /* Under the lock: whether there is a reason to end the communicator, said on the board. */
-static bool must_end(struct nccl *t, uint64_t moved_ns)
+static bool must_end(struct nccl *t, int64_t moved_ns)
 {
-    const uint64_t since_ns = atomic_load(&t->since_ns);
-    const uint64_t now_ns = monotonic_ns();
+    const int64_t since_ns = atomic_load(&t->since_ns);
+    const int64_t now_ns = clock_now_ns();
     bool busy;
     if (board_aborted(t->base.board))
         return true;
@@ -514,7 +515,7 @@ static bool must_end(struct nccl *t, uint64_t moved_ns)
         board_abort(t->base.board, t->base.rank, status_message());
         return true;
     }
-    const uint64_t still_ns = since_ns > moved_ns ? since_ns : moved_ns;
+    const int64_t still_ns = since_ns > moved_ns ? since_ns : moved_ns;
     if (since_ns == 0 || now_ns < still_ns || now_ns - still_ns < t->base.silence_ns)
         return false;
     char reason[BOARD_REASON_BYTES];
@@ -531,12 +532,12 @@ static void *watch(void *argument)
     const struct timespec rest = {0, WATCH_NS};
     struct nccl *t = argument;
     uint64_t progress = 0;
-    uint64_t moved_ns = monotonic_ns();
+    int64_t moved_ns = clock_now_ns();
     bool ended = false;
     while (atomic_load(&t->watching) && !ended) {
         const uint64_t now = progress_of_all(t);
         if (now != progress)
-            moved_ns = monotonic_ns();
+            moved_ns = clock_now_ns();
         progress = now;
         pthread_mutex_lock(&t->lock);
         ended = must_end(t, moved_ns);
@@ -554,14 +555,14 @@ static void *watch(void *argument)
 
 static enum status take_leave(struct nccl *t)
 {
-    const uint64_t end_ns = monotonic_ns() + t->base.silence_ns;
+    const int64_t end_ns = clock_now_ns() + t->base.silence_ns;
     nccl_order_leave(t->order);
     while (!nccl_order_ended(t->order)) {
         TRY(nccl_order_drive(t->order));
         TRY(transport_progress(t->host));
-        if (monotonic_ns() > end_ns)
+        if (clock_now_ns() > end_ns)
             return fail(STATUS_UNAVAILABLE, "rank %d: not all ranks took leave", t->base.rank);
-        monotonic_pause();
+        cpu_pause();
     }
     return STATUS_OK;
 }
@@ -672,10 +673,10 @@ static enum status warm_up(struct nccl *t)
     TRY_ELSE(gather_on_device(t, (char *)memory + offsets[t->base.rank], memory, offsets,
                               offsets + size),
              end);
-    const uint64_t end_ns = monotonic_ns() + INIT_NS;
+    const int64_t end_ns = clock_now_ns() + INIT_NS;
     while (t->gathering && status == STATUS_OK) {
         status = nccl_progress(&t->base);
-        if (status == STATUS_OK && monotonic_ns() > end_ns)
+        if (status == STATUS_OK && clock_now_ns() > end_ns)
             status = fail(STATUS_UNAVAILABLE, "rank %d: the ranks' first NCCL exchange hangs",
                           t->base.rank);
     }
