@@ -37,27 +37,19 @@ static enum status agree(struct transport *host, enum status mine)
 {
     const size_t size = (size_t)host->size;
     struct offer *all = calloc(size, sizeof *all);
-    size_t *offsets = calloc(2 * size, sizeof *offsets);
     enum status status = STATUS_OK;
-    if (!all || !offsets) {
-        status = fail(STATUS_RESOURCE_EXHAUSTED, "no memory to agree on a device");
-        goto end;
-    }
-    for (size_t rank = 0; rank < size; rank++) {
-        offsets[rank] = rank * sizeof *all;
-        offsets[size + rank] = sizeof *all;
-    }
+    if (!all)
+        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory to agree on a device");
     struct offer *own = &all[host->rank];
     own->status = (int32_t)mine;
     if (mine != STATUS_OK)
         snprintf(own->reason, sizeof own->reason, "%s", status_message());
-    TRY_ELSE(transport_gather(host, own, all, offsets, offsets + size), end);
+    TRY_ELSE(transport_gather_each(host, own, all, sizeof *all), end);
     for (size_t rank = 0; rank < size && status == STATUS_OK; rank++)
         if (all[rank].status != STATUS_OK)
             status = fail((enum status)all[rank].status, "rank %zu: %s", rank, all[rank].reason);
 end:
     free(all);
-    free(offsets);
     return status;
 }
 

@@ -113,23 +113,15 @@ static enum status introduce(struct serve_rank *rank)
     struct transport *transport = rank->transport;
     enum status status = STATUS_OK;
     struct introduction *all = calloc((size_t)transport->size, sizeof *all);
-    size_t *offsets = calloc(2 * (size_t)transport->size, sizeof *offsets);
-    if (!all || !offsets) {
-        status =
-            fail(STATUS_RESOURCE_EXHAUSTED, "no memory to join a group of %d", transport->size);
-        goto end;
-    }
-    for (int r = 0; r < transport->size; r++) {
-        offsets[r] = (size_t)r * sizeof *all;
-        offsets[transport->size + r] = sizeof *all;
-    }
+    if (!all)
+        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory to join a group of %d", transport->size);
     struct introduction *mine = &all[transport->rank];
     char host[HOST_BYTES] = "";
     gethostname(host, sizeof host - 1);
     snprintf(mine->group_id, sizeof mine->group_id, "%s-%d-%lld", host, (int)getpid(),
              (long long)time(NULL));
     mine->best_kernels = best_kernels_index();
-    TRY_ELSE(transport_gather(transport, mine, all, offsets, offsets + transport->size), end);
+    TRY_ELSE(transport_gather_each(transport, mine, all, sizeof *all), end);
     int best = all[0].best_kernels;
     for (int r = 1; r < transport->size; r++)
         best = all[r].best_kernels < best ? all[r].best_kernels : best;
@@ -139,7 +131,6 @@ static enum status introduce(struct serve_rank *rank)
         rank->kernels = "cuda";
 end:
     free(all);
-    free(offsets);
     return status;
 }
 

@@ -197,6 +197,45 @@ static enum status gather_copies_from_elsewhere(struct transport *t, void *conte
     return STATUS_OK;
 }
 
+/* Parts of no bytes, of a few, and of more than one round of the board, from elsewhere and in
+ * place; what lies behind the last part stays as it was, and bytes are counted as a gather's. */
+static enum status gather_each_lays_parts_by_rank(struct transport *t, void *context)
+{
+    (void)context;
+    static const size_t bytes_of[] = {0, 1, 24, 4096, 70001};
+    enum { GUARD = 16, CASES = sizeof bytes_of / sizeof bytes_of[0], MOST_BYTES = 70001 };
+    unsigned char *own = malloc(MOST_BYTES);
+    unsigned char *all = malloc(MOST_RANKS * MOST_BYTES + GUARD);
+    enum status status = STATUS_OK;
+    bool right = true;
+    for (int turn = 0; turn < 2 * CASES && status == STATUS_OK; turn++) {
+        const size_t bytes = bytes_of[turn / 2];
+        const size_t end = (size_t)t->size * bytes;
+        const struct transport_counters before = t->counters;
+        memset(all, 0xEE, end + GUARD);
+        unsigned char *mine = turn % 2 ? all + (size_t)t->rank * bytes : own;
+        for (size_t i = 0; i < bytes; i++)
+            mine[i] = pattern(t->rank, 0, 0, turn, i);
+        status = transport_gather_each(t, mine, all, bytes);
+        for (int rank = 0; rank < t->size; rank++)
+            for (size_t i = 0; i < bytes; i++)
+                right = right && all[(size_t)rank * bytes + i] == pattern(rank, 0, 0, turn, i);
+        for (size_t i = 0; i < GUARD; i++)
+            right = right && all[end + i] == 0xEE;
+        const size_t others = end - bytes;
+        right = right &&
+                t->counters.sent_bytes[TRANSPORT_STATE] ==
+                    before.sent_bytes[TRANSPORT_STATE] + others &&
+                t->counters.received_bytes[TRANSPORT_STATE] ==
+                    before.received_bytes[TRANSPORT_STATE] + others;
+    }
+    free(all);
+    free(own);
+    TRY(status);
+    expect_on_all_ranks(t, right);
+    return STATUS_OK;
+}
+
 static enum status broadcast_reaches_slow_ranks(struct transport *t, void *context)
 {
     (void)context;
@@ -225,16 +264,10 @@ static enum status nobody_leaves_a_barrier_before_the_last_comes(struct transpor
     for (int turn = 0; turn < 4; turn++) {
         sleep_ns((int64_t)((t->rank + turn) % t->size) * 3000000);
         int64_t times[2 * MOST_RANKS];
-        size_t offsets[MOST_RANKS];
-        size_t sizes[MOST_RANKS];
-        for (int rank = 0; rank < t->size; rank++) {
-            offsets[rank] = 2 * (size_t)rank * sizeof(int64_t);
-            sizes[rank] = 2 * sizeof(int64_t);
-        }
         times[2 * t->rank] = clock_now_ns();
         TRY(transport_barrier(t));
         times[2 * t->rank + 1] = clock_now_ns();
-        TRY(transport_gather(t, &times[2 * t->rank], times, offsets, sizes));
+        TRY(transport_gather_each(t, &times[2 * t->rank], times, 2 * sizeof times[0]));
         bool held = true;
         for (int rank = 0; rank < t->size; rank++)
             held = held && times[2 * t->rank + 1] >= times[2 * rank];
@@ -340,6 +373,7 @@ const struct transport_case transport_contract_cases[] = {
     {"channels_keep_their_own_order", channels_keep_their_own_order, false, 1},
     {"gather_takes_unequal_and_empty_parts", gather_takes_unequal_and_empty_parts, false, 1},
     {"gather_copies_from_elsewhere", gather_copies_from_elsewhere, false, 1},
+    {"gather_each_lays_parts_by_rank", gather_each_lays_parts_by_rank, false, 1},
     {"broadcast_reaches_slow_ranks", broadcast_reaches_slow_ranks, false, 1},
     {"nobody_leaves_a_barrier_before_the_last_comes", nobody_leaves_a_barrier_before_the_last_comes,
      false, 1},

@@ -67,18 +67,12 @@ enum status transport_endings_circle(struct transport *t, void *context)
 static enum status wait_somehow(struct transport *t)
 {
     static _Thread_local int all[MOST_RANKS];
-    size_t offsets[MOST_RANKS];
-    size_t sizes[MOST_RANKS];
-    for (int rank = 0; rank < t->size; rank++) {
-        offsets[rank] = (size_t)rank * sizeof(int);
-        sizes[rank] = sizeof(int);
-    }
     if (t->rank % 3 == 1) {
         struct transport_request *request;
         TRY(transport_receive(t, 0, TRANSPORT_KEYS, &all[0], sizeof(int), &request));
         return transport_wait(t, request);
     }
-    return t->rank % 3 == 2 ? transport_gather(t, &all[t->rank], all, offsets, sizes)
+    return t->rank % 3 == 2 ? transport_gather_each(t, &all[t->rank], all, sizeof all[0])
                             : transport_barrier(t);
 }
 

@@ -89,16 +89,10 @@ enum status ranks_agree(struct transport *t, bool holds, const char *condition, 
                         int line)
 {
     const struct transport_counters counters = t->counters;
-    size_t offsets[RANKS_MOST];
-    size_t sizes[RANKS_MOST];
     unsigned char verdicts[RANKS_MOST];
     assert(t->size <= RANKS_MOST);
-    for (int rank = 0; rank < t->size; rank++) {
-        offsets[rank] = (size_t)rank;
-        sizes[rank] = 1;
-    }
     verdicts[t->rank] = holds;
-    TRY(transport_gather(t, &verdicts[t->rank], verdicts, offsets, sizes));
+    TRY(transport_gather_each(t, &verdicts[t->rank], verdicts, 1));
     t->counters = counters;
     for (int rank = 0; rank < t->size; rank++)
         if (!verdicts[rank])

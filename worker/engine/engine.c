@@ -448,30 +448,19 @@ static enum status prepare_together(struct engine *engine, bool *agreed,
     struct transport *transport = engine->transport;
     enum status mine = engine_prepare(engine, choice);
     struct verdict *all = calloc((size_t)transport->size, sizeof *all);
-    size_t *offsets = calloc((size_t)transport->size, 2 * sizeof *offsets);
     enum status status = STATUS_OK;
-    if (!all || !offsets) {
-        status = fail(STATUS_RESOURCE_EXHAUSTED, "no memory to begin a request");
-        goto end;
-    }
-    size_t *sizes = offsets + transport->size;
-    for (int rank = 0; rank < transport->size; rank++) {
-        offsets[rank] = (size_t)rank * sizeof *all;
-        sizes[rank] = sizeof *all;
-    }
+    if (!all)
+        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory to begin a request");
     all[transport->rank].status = (int32_t)mine;
-    TRY_ELSE(transport_gather(transport, &all[transport->rank], all, offsets, sizes), end);
+    TRY_ELSE(transport_gather_each(transport, &all[transport->rank], all, sizeof *all), end);
     *agreed = true;
     status = mine;
     for (int rank = 0; rank < transport->size && status == STATUS_OK; rank++)
         if (all[rank].status != STATUS_OK)
             status = fail((enum status)all[rank].status,
-                          "rank %d could not make its memory; its "
-                          "log says why",
-                          rank);
+                          "rank %d could not make its memory; its log says why", rank);
 end:
     free(all);
-    free(offsets);
     return status;
 }
 

@@ -1,6 +1,8 @@
 /* Owns what is the same for every transport: waiting, counting collectives, abort and hint. */
 #include "worker/engine/transport/transport.h"
 
+#include <stdlib.h>
+
 #include "worker/engine/transport/board.h"
 #include "worker/engine/transport/spin.h"
 
@@ -47,6 +49,21 @@ enum status transport_gather(struct transport *t, const void *mine, void *all,
             t->counters.received_bytes[TRANSPORT_STATE] += sizes[rank];
     transport_mark(t);
     return STATUS_OK;
+}
+
+enum status transport_gather_each(struct transport *t, const void *mine, void *all, size_t bytes)
+{
+    size_t *offsets = malloc(2 * (size_t)t->size * sizeof *offsets);
+    if (!offsets)
+        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory to gather from %d ranks", t->size);
+    size_t *sizes = offsets + t->size;
+    for (int rank = 0; rank < t->size; rank++) {
+        offsets[rank] = (size_t)rank * bytes;
+        sizes[rank] = bytes;
+    }
+    enum status status = transport_gather(t, mine, all, offsets, sizes);
+    free(offsets);
+    return status;
 }
 
 enum status transport_broadcast(struct transport *t, void *data, size_t bytes)

@@ -3,31 +3,31 @@
  * Contract, which every implementation keeps and tests/ranks checks:
  *
  * - A rank owns one `struct transport` and calls it from one thread only. The exceptions, callable
- * from any thread of the rank: transport_abort, transport_aborted, transport_mark, transport_hint,
- * transport_hinted.
+ *   from any thread of the rank: transport_abort, transport_aborted, transport_mark,
+ *   transport_hint, transport_hinted.
  * - Messages from one rank to another on one channel arrive in the order sent, and the n-th receive
- * gets the n-th send. There are no tags. Both sides name the same size; another one is
- * STATUS_INTERNAL. Zero bytes is a message.
+ *   gets the n-th send. There are no tags. Both sides name the same size; another one is
+ *   STATUS_INTERNAL. Zero bytes is a message.
  * - transport_send and transport_receive return at once. The memory stays the caller's; it must be
- * valid, and the sent bytes unchanged, until the request is done. A request is done when
- * transport_test says so or transport_wait returns STATUS_OK; then its handle is gone. A rank never
- * sends to itself.
+ *   valid, and the sent bytes unchanged, until the request is done. A request is done when
+ *   transport_test says so or transport_wait returns STATUS_OK; then its handle is gone. A rank
+ *   never sends to itself.
  * - transport_test and transport_progress drive everything outstanding, so call one of them between
- * work items.
- * - transport_gather, transport_broadcast and transport_barrier are called by all ranks in the same
- * order. They are made for small data, and spin. Messages and collectives do not disturb each
- * other.
+ *   work items.
+ * - transport_gather, transport_gather_each, transport_broadcast and transport_barrier are called
+ *   by all ranks in the same order. They are made for small data, and spin. Messages and
+ *   collectives do not disturb each other.
  * - Every wait (transport_wait and the collectives) ends with STATUS_UNAVAILABLE when any rank has
- * aborted, and when the awaited peer has been silent for silence_ns. Silent means: neither that
- * peer's progress counter moved, nor that of a rank which it in turn awaits. A rank's counter moves
- * with each request that it completes and with each transport_mark, never because it waits; so
- * ranks that wait for each other in a circle are found too.
- * - transport_abort ends every wait of every rank, within 100 ms; to ranks of
- *   other hosts the news leaves with the next transport_progress, transport_test or
- * transport_destroy. The first reason is kept. After an abort, or after any call here failed, a
- * rank only calls transport_abort and transport_destroy; memory of unfinished requests must stay
- * valid until transport_destroy returns, which never blocks on a peer after an abort. An MPI
- * process then exits non-zero, so that mpirun ends whoever did not listen.
+ *   aborted, and when the awaited peer has been silent for silence_ns. Silent means: neither that
+ *   peer's progress counter moved, nor that of a rank which it in turn awaits. A rank's counter
+ *   moves with each request that it completes and with each transport_mark, never because it waits;
+ *   so ranks that wait for each other in a circle are found too.
+ * - transport_abort ends every wait of every rank, within 100 ms; to ranks of other hosts the news
+ *   leaves with the next transport_progress, transport_test or transport_destroy. The first reason
+ *   is kept. After an abort, or after any call here failed, a rank only calls transport_abort and
+ *   transport_destroy; memory of unfinished requests must stay valid until transport_destroy
+ *   returns, which never blocks on a peer after an abort. An MPI process then exits non-zero, so
+ *   that mpirun ends whoever did not listen.
  */
 #pragma once
 
@@ -66,8 +66,8 @@ struct transport_options {
 struct board;
 struct transport;
 
-/* What an implementation calls on the options of its creator, which may be NULL: the zeros filled
- * in. */
+/* What an implementation calls on the options of its creator, which may be NULL: the zeros are
+ * filled in. */
 struct transport_options transport_options_filled(const struct transport_options *options);
 
 /* What each implementation puts at the start of its own request. */
@@ -100,8 +100,7 @@ struct transport {
     int local_rank;   /* among the ranks of this host */
     int local_size;   /* ranks on this host */
     const char *name; /* "loopback", "mpi", "nccl" */
-    char facts[256];  /* one line for start-up and doctor, for example "ranks=2 hosts=1
-                         gather=shared" */
+    char facts[256];  /* for start-up and doctor: "ranks=2 hosts=1 gather=shared" */
     struct transport_counters counters;
     const struct transport_ops *ops;
     struct board *board;        /* progress, abort flag and hint of all ranks */
@@ -142,11 +141,16 @@ static inline MUST_CHECK enum status transport_progress(struct transport *t)
 /* Spins until the request is done. */
 MUST_CHECK enum status transport_wait(struct transport *t, struct transport_request *request);
 
-/* Each rank gives sizes[rank] bytes at `mine`; every rank gets the parts of all: rank r's at (char
- * *)all + offsets[r], its own included. All ranks name the same sizes; a size may be 0. `mine` may
- * lie in `all` at its own place. */
+/* Each rank gives sizes[rank] bytes at `mine`; every rank gets the parts of all, its own included:
+ * rank r's at offsets[r] bytes into `all`. All ranks name the same sizes; a size may be 0. `mine`
+ * may lie in `all` at its own place. */
 MUST_CHECK enum status transport_gather(struct transport *t, const void *mine, void *all,
                                         const size_t offsets[], const size_t sizes[]);
+
+/* The same where each rank gives `bytes` bytes: `all` is [size] of them, by rank. Allocates two
+ * numbers a rank, so it is not for a layer's loop. */
+MUST_CHECK enum status transport_gather_each(struct transport *t, const void *mine, void *all,
+                                             size_t bytes);
 
 /* Rank 0's bytes to all. Rank 0 does not wait for slow peers, unless it is far ahead of them. */
 MUST_CHECK enum status transport_broadcast(struct transport *t, void *data, size_t bytes);
