@@ -11,6 +11,7 @@
 
 #include "proto/clock.h"
 #include "worker/engine/device/device_cpu_parts.h"
+#include "worker/engine/device/device_cpu_step.h"
 
 /* ---- making ---- */
 
@@ -148,9 +149,7 @@ release:
 
 static void *sink_records(struct device *device, int layer, bool near)
 {
-    struct device_cpu *cpu = device_cpu_of(device);
-    size_t lot = (size_t)cpu->plan.sink_panels * device->panel_bytes;
-    return cpu->sinks + ((size_t)layer * 2 + (near ? 1 : 0)) * lot;
+    return device_cpu_sinks(device_cpu_of(device), layer, near);
 }
 
 static enum status move(struct device *device, void *to, const void *from, size_t bytes)
@@ -165,48 +164,6 @@ static enum status clear(struct device *device, void *memory, size_t bytes)
     (void)device;
     memset(memory, 0, bytes);
     return STATUS_OK;
-}
-
-void device_cpu_store(struct device_cpu *cpu, const struct kv_cache *cache, int layer,
-                      const struct device_cpu_token *token)
-{
-    const struct model_spec *spec = &cpu->spec;
-    const struct kernels *kernels = cpu->kernels;
-    int64_t row = token->index % PANEL_TOKENS;
-    size_t sink_panel = (size_t)(token->index / PANEL_TOKENS) * cpu->device.panel_bytes;
-    if (token->sink)
-        kernels->attention_store((char *)sink_records(&cpu->device, layer, false) + sink_panel, row,
-                                 token->keys, token->values, spec->kv_heads, spec->head_dim);
-    const struct rope_args turn = {
-        .out = token->keys,
-        .x = token->keys,
-        .table = token->table,
-        .tokens = 1,
-        .heads = spec->kv_heads,
-        .head_dim = spec->head_dim,
-    };
-    kernels->rope_keys(&turn);
-    if (token->sink)
-        kernels->attention_store((char *)sink_records(&cpu->device, layer, true) + sink_panel, row,
-                                 token->keys, token->values, spec->kv_heads, spec->head_dim);
-    if (token->owned)
-        kernels->attention_store(kv_cache_panel(cache, layer, token->index), row, token->keys,
-                                 token->values, spec->kv_heads, spec->head_dim);
-}
-
-void device_cpu_tables(const struct device_cpu *cpu, const struct bands *bands, float *tables,
-                       int64_t frame_stride, int64_t index, int64_t count)
-{
-    int64_t positions[KERNELS_ROWS_MAX];
-    for (int frame = 0; frame <= bands->query_frames; frame++) {
-        struct bands_frame turn = {1, 0}; /* keys stand at their index */
-        if (frame < bands->query_frames)
-            turn = bands->frame[frame];
-        for (int64_t t = 0; t < count; t++)
-            positions[t] = turn.scale * (index + t) + turn.offset;
-        rope_table(tables + frame * frame_stride, positions, count, cpu->spec.inv_freq,
-                   cpu->spec.head_dim / 2, cpu->spec.rope_mscale);
-    }
 }
 
 /* ---- a stage with sharded queries ---- */

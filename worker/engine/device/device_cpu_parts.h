@@ -1,5 +1,6 @@
-/* What the two files of the CPU device share: device_cpu.c (memory, stages with sharded queries)
- * and device_cpu_step.c (replicated queries, decode). For them only. */
+/* What the files of the CPU device share: its state, and what stages and steps both compute.
+ * For device_cpu.c (memory, stages with sharded queries) and device_cpu_step.c (replicated queries,
+ * decode) only. */
 #pragma once
 
 #include <stdatomic.h>
@@ -97,6 +98,9 @@ static inline float device_cpu_scale_log2(const struct device_cpu *cpu)
                    __builtin_sqrt((double)cpu->spec.head_dim));
 }
 
+/* Records of the sinks' keys of `layer`: unrotated, or near: rotated at their index. */
+void *device_cpu_sinks(const struct device_cpu *cpu, int layer, bool near);
+
 /* Stores one token: `keys` are unrotated on entry and rotated on return. `owned` says that it goes
  * into the cache too. */
 struct device_cpu_token {
@@ -114,15 +118,3 @@ void device_cpu_store(struct device_cpu *cpu, const struct kv_cache *cache, int 
  * tables + f * frame_stride. */
 void device_cpu_tables(const struct device_cpu *cpu, const struct bands *bands, float *tables,
                        int64_t frame_stride, int64_t index, int64_t count);
-
-/* The operations of device_cpu_step.c. */
-MUST_CHECK enum status device_cpu_step_prepare(struct device_cpu *cpu);
-void device_cpu_step_deinit(struct device_cpu *cpu);
-enum status device_cpu_step_begin(struct device *device, const struct device_step *step);
-enum status device_cpu_step_qkv(struct device *device, int layer, struct span outputs);
-enum status device_cpu_step_attend(struct device *device, int layer, const struct device_keys *keys,
-                                   int count);
-enum status device_cpu_step_output(struct device *device, int layer, struct span outputs);
-enum status device_cpu_step_gate(struct device *device, int layer, struct span outputs);
-enum status device_cpu_step_down(struct device *device, int layer, struct span outputs);
-enum status device_cpu_step_logits(struct device *device, int64_t row, struct span outputs);

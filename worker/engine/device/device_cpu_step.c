@@ -1,6 +1,6 @@
 /* The CPU device's stages with replicated queries, and decode. Promises that states cover fixed,
  * aligned ranges of keys and are merged in ascending order, whatever the number of threads. */
-#include "worker/engine/device/device_cpu_parts.h"
+#include "worker/engine/device/device_cpu_step.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /* What the host reads of the row of logits at hand: all of it, or a few numbers that the device
  * finds in it. Each call waits for all that was put on the compute stream. */
 #include "proto/clock.h"
-#include "worker/engine/device/device_cuda_parts.h"
+#include "worker/engine/device/device_cuda_logits.h"
 
 /* Copies to the host, and waits until it is there. */
 static enum status fetch(struct device_cuda *cuda, void *to, const void *from, size_t bytes)

@@ -1,6 +1,7 @@
-/* What the files of the CUDA device share: device_cuda.c (memory, the device itself),
- * device_cuda_stage.c (stages with sharded queries), device_cuda_step.c (replicated queries,
- * decode) and device_cuda_logits.c (what is read of logits). For them only. */
+/* What the files of the CUDA device share: its state, waiting, and what stages and steps both
+ * compute. For device_cuda.c (memory, the device itself), device_cuda_stage.c (stages with sharded
+ * queries), device_cuda_step.c (replicated queries, decode) and device_cuda_logits.c (what is read
+ * of logits) only. */
 #pragma once
 
 #include <stdatomic.h>
@@ -132,6 +133,9 @@ static inline float device_cuda_scale_log2(const struct device_cuda *cuda)
                    __builtin_sqrt((double)cuda->spec.head_dim));
 }
 
+/* Elements of `expanded`. */
+int64_t device_cuda_expanded_elements(const struct device_cuda *cuda);
+
 /* Puts a kernel on the compute stream. */
 #define LAUNCH(cuda, kernel, args)                                                                 \
     TRY((cuda)->lane->runtime->launched(                                                           \
@@ -178,31 +182,3 @@ MUST_CHECK enum status device_cuda_attend(struct device_cuda *cuda,
                                           const struct attention_span *spans,
                                           const int *span_queries, int span_count,
                                           const struct device_keys *keys, int key_count);
-
-/* The operations of device_cuda_stage.c. */
-enum status device_cuda_begin(struct device *device, const struct device_stage *stage);
-enum status device_cuda_rows(struct device *device, int layer, const struct device_drive *drive);
-enum status device_cuda_attend_stage(struct device *device, int layer,
-                                     const struct device_keys *keys, int count,
-                                     const struct device_drive *drive);
-enum status device_cuda_score(struct device *device, float *logprobs, int64_t tokens,
-                              const struct device_drive *drive);
-enum status device_cuda_logits(struct device *device, int64_t row);
-
-/* The operations of device_cuda_logits.c. */
-enum status device_cuda_read_logits(struct device *device, struct span outputs);
-enum status device_cuda_logprob(struct device *device, float *logprob, int32_t id);
-enum status device_cuda_survey(struct device *device, struct logits_survey *survey,
-                               double temperature);
-
-/* The operations of device_cuda_step.c. */
-MUST_CHECK enum status device_cuda_step_prepare(struct device_cuda *cuda);
-void device_cuda_step_deinit(struct device_cuda *cuda);
-enum status device_cuda_step_begin(struct device *device, const struct device_step *step);
-enum status device_cuda_step_qkv(struct device *device, int layer, struct span outputs);
-enum status device_cuda_step_attend(struct device *device, int layer,
-                                    const struct device_keys *keys, int count);
-enum status device_cuda_step_output(struct device *device, int layer, struct span outputs);
-enum status device_cuda_step_gate(struct device *device, int layer, struct span outputs);
-enum status device_cuda_step_down(struct device *device, int layer, struct span outputs);
-enum status device_cuda_step_logits(struct device *device, int64_t row, struct span outputs);

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "proto/clock.h"
-#include "worker/engine/device/device_cuda_parts.h"
+#include "worker/engine/device/device_cuda_stage.h"
 
 /* ---- beginning ---- */
 

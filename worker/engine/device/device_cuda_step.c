@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "worker/engine/device/arena.h"
-#include "worker/engine/device/device_cuda_parts.h"
+#include "worker/engine/device/device_cuda_step.h"
 
 /* Where the records of decode's lots lie. */
 enum { BASE_CACHE, BASE_SINKS };

@@ -1,0 +1,198 @@
+/* Owns nothing: waiting for the device, and what stages and steps both put on its stream. Promises
+ * that a wait ends, with a cause, on a device that has stopped. */
+#include "worker/engine/device/device_cuda_parts.h"
+
+#include <sched.h>
+#include <string.h>
+
+#include "proto/clock.h"
+
+/* No piece of work between two waits of the host takes longer on a device that works. */
+#define HANG_NS 300000000000
+
+/* ---- memory ---- */
+
+static int64_t larger(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+int64_t device_cuda_expanded_elements(const struct device_cuda *cuda)
+{
+    const struct model_spec *spec = &cuda->spec;
+    return spec->hidden * larger(larger(spec->ffn, device_cuda_query_width(cuda)), 64);
+}
+
+void *device_cuda_sinks(struct device_cuda *cuda, int layer, bool near)
+{
+    const size_t lot = (size_t)cuda->plan.sink_panels * cuda->device.panel_bytes;
+    return cuda->sinks ? cuda->sinks + ((size_t)layer * 2 + (near ? 1 : 0)) * lot : NULL;
+}
+
+int64_t device_cuda_record(const struct device_cuda *cuda, const struct kv_cache *cache,
+                           int64_t index)
+{
+    const char *panel = kv_cache_panel(cache, 0, index);
+    return (panel - (const char *)cuda->device.memory.cache) / (int64_t)cuda->device.panel_bytes;
+}
+
+/* ---- waiting ---- */
+
+enum status device_cuda_wait(struct device_cuda *cuda, struct CUevent_st *event,
+                             const struct device_drive *drive)
+{
+    const struct cuda_runtime *runtime = cuda->lane->runtime;
+    const int64_t begun_ns = clock_now_ns();
+    bool done = false;
+    if (!drive && cuda->device.waiting.call)
+        drive = &cuda->device.waiting;
+    TRY(runtime->event_query(event, &done));
+    atomic_store(&cuda->active_ns, begun_ns);
+    atomic_store(&cuda->busy, !done);
+    enum status status = STATUS_OK;
+    while (status == STATUS_OK && !done) {
+        if (drive)
+            drive->call(drive->context);
+        sched_yield();
+        status = runtime->event_query(event, &done);
+        if (status == STATUS_OK && clock_now_ns() - begun_ns > HANG_NS)
+            status = fail(STATUS_UNAVAILABLE,
+                          "GPU %d has not finished its work for %d s: end the group, and look at "
+                          "the device with nvidia-smi",
+                          cuda->lane->device, (int)(HANG_NS / 1000000000));
+    }
+    atomic_store(&cuda->busy, false);
+    return status;
+}
+
+enum status device_cuda_settle(struct device_cuda *cuda, const struct device_drive *drive)
+{
+    TRY(cuda->lane->runtime->event_record(cuda->reached, cuda->lane->compute));
+    return device_cuda_wait(cuda, cuda->reached, drive);
+}
+
+enum status device_cuda_part(struct device_cuda *cuda, enum device_part part)
+{
+    return cuda->device.times_parts ? part_clock_begin(&cuda->clock, part) : STATUS_OK;
+}
+
+enum status device_cuda_end_parts(struct device_cuda *cuda, const struct device_drive *drive)
+{
+    if (!cuda->device.times_parts)
+        return STATUS_OK;
+    TRY(part_clock_begin(&cuda->clock, DEVICE_PARTS));
+    TRY(device_cuda_settle(cuda, drive));
+    return part_clock_read(&cuda->clock, cuda->device.part_seconds);
+}
+
+enum status device_cuda_copy(struct device_cuda *cuda, void *to, const void *from, size_t bytes)
+{
+    return cuda->lane->runtime->copy(to, from, bytes, cuda->lane->compute);
+}
+
+/* ---- what stages and steps share ---- */
+
+enum status device_cuda_multiply(struct device_cuda *cuda, float *y, int64_t y_stride,
+                                 const void *x, const struct kernels_cuda_matrix *matrix,
+                                 int64_t rows, bool accumulate)
+{
+    const bool expands = matrix->dtype != DEVICE_CUDA_OPERAND;
+    int64_t part = matrix->out;
+    if (expands && part * matrix->in > device_cuda_expanded_elements(cuda))
+        part = device_cuda_expanded_elements(cuda) / matrix->in / PANEL_TOKENS * PANEL_TOKENS;
+    for (int64_t first = 0; first < matrix->out; first += part) {
+        const int64_t end = first + part < matrix->out ? first + part : matrix->out;
+        const struct kernels_cuda_dequantize expand = {
+            .out = cuda->expanded,
+            .operand = DEVICE_CUDA_OPERAND,
+            .matrix = *matrix,
+            .first = first,
+            .end = end,
+        };
+        if (expands)
+            LAUNCH(cuda, dequantize, &expand);
+        const struct cuda_product product = {
+            .y = y + first,
+            .y_stride = y_stride,
+            .x = x,
+            .w = expands ? cuda->expanded : matrix->rows,
+            .operand = DEVICE_CUDA_OPERAND,
+            .rows = rows,
+            .out = end - first,
+            .in = matrix->in,
+            .accumulate = accumulate,
+            .workspace = cuda->workspace,
+            .workspace_bytes = cuda->lane->runtime->workspace_bytes,
+        };
+        TRY(cuda->lane->runtime->product(&product, cuda->lane->compute));
+    }
+    return STATUS_OK;
+}
+
+enum status device_cuda_tables(struct device_cuda *cuda, const struct bands *bands, float *tables,
+                               const int64_t *indices, int64_t rows)
+{
+    struct kernels_cuda_rope_table args = {
+        .table = tables,
+        .indices = indices,
+        .inv_freq = cuda->weights->inv_freq,
+        .frame_count = bands->query_frames + 1,
+        .rows = rows,
+        .half = cuda->spec.head_dim / 2,
+        .magnitude = cuda->spec.rope_mscale,
+    };
+    memcpy(args.frames, bands->frame, (size_t)bands->query_frames * sizeof *args.frames);
+    args.frames[bands->query_frames] = (struct bands_frame){1, 0}; /* keys stand at their index */
+    LAUNCH(cuda, rope_table, &args);
+    return STATUS_OK;
+}
+
+/* The runs of keys[*next ..] that apply to spans [0, span_count), as many as one call takes. */
+static int gather_runs(struct attention_run *runs, const int *span_queries, int span_count,
+                       const struct device_keys *keys, int key_count, int *next)
+{
+    int count = 0;
+    for (; *next < key_count && count < ATTENTION_RUNS_MAX; ++*next) {
+        const struct device_keys *lot = &keys[*next];
+        int first = 0;
+        while (first < span_count && span_queries[first] < lot->query_first)
+            first++;
+        int end = first;
+        while (end < span_count && span_queries[end] < lot->query_end)
+            end++;
+        if (first == end)
+            continue;
+        runs[count++] = (struct attention_run){
+            .records = lot->records,
+            .first = lot->first,
+            .end = lot->end,
+            .key_frame = lot->key_frame,
+            .span_first = first,
+            .span_end = end,
+        };
+    }
+    return count;
+}
+
+enum status device_cuda_attend(struct device_cuda *cuda, const struct kernels_cuda_prefill *args,
+                               const struct attention_span *spans, const int *span_queries,
+                               int span_count, const struct device_keys *keys, int key_count)
+{
+    struct attention_run runs[ATTENTION_RUNS_MAX];
+    for (int group = 0; group < span_count; group += ATTENTION_SPANS_MAX) {
+        const int left = span_count - group;
+        struct kernels_cuda_prefill part = *args;
+        part.runs = runs;
+        part.spans = spans + group;
+        part.span_count = left < ATTENTION_SPANS_MAX ? left : ATTENTION_SPANS_MAX;
+        int next = 0;
+        do {
+            part.run_count =
+                gather_runs(runs, span_queries + group, part.span_count, keys, key_count, &next);
+            if (part.run_count > 0 || part.first)
+                LAUNCH(cuda, attention_prefill, &part);
+            part.first = false;
+        } while (next < key_count);
+    }
+    return STATUS_OK;
+}
