@@ -67,11 +67,7 @@ static enum status sharded_stage(struct forward *forward, struct span stage)
                        ownership_live_first(forward->ownership, stage.first, forward->reach)));
     TRY(schedule_make(&forward->schedule, choice, &forward->bands, forward->ownership, stage));
     const struct schedule_rank *mine = &forward->schedule.ranks[rank];
-    /* 48 rows keep a block's products efficient. */
-    int64_t block_rows = (mine->rows / forward->device->blocks + 47) / 48 * 48;
-    if (block_rows > forward->device->block_rows)
-        block_rows = forward->device->block_rows;
-    TRY(shard_rows_make(&forward->shard, mine, block_rows < 48 ? 48 : block_rows,
+    TRY(shard_rows_make(&forward->shard, mine, device_block_rows(forward->device, mine->rows),
                         forward->device->tile_tokens));
     const struct ring_stage exchange = {
         .schedule = mine,

@@ -6,29 +6,29 @@
  *
  * Contract:
  * - device_prepare makes memory for a choice; its bytes are those of the memory plan, region by
- * region. It may be called again between requests. Pointers of `memory` are valid until the next
- * call.
+ *   region. It may be called again between requests. Pointers of `memory` are valid until the next
+ *   call.
  * - Stages with sharded queries: device_begin, then for each layer device_rows and device_attend
- * (in the schedule's order), then device_rows(layers), then device_score or device_logits.
+ *   (in the schedule's order), then device_rows(layers), then device_score or device_logits.
  *   device_rows(layer) first ends layer - 1 (mixed heads, output projection, MLP), then begins
- * `layer` (norm, q, k, v, rope, store). It marks each block of the shard done as soon as its keys
- * and values are in the cache.
+ *   `layer` (norm, q, k, v, rope, store). It marks each block of the shard done as soon as its keys
+ *   and values are in the cache.
  * - Stages with replicated queries and decode: device_step_begin, then for each layer step_qkv,
- * step_attend, step_output, step_gate, step_down, then step_logits. Each computes the given rows (a
- * span of outputs) of its product into the step's own full vector; whoever calls fills in the other
- * ranks' rows before the next call.
+ *   step_attend, step_output, step_gate, step_down, then step_logits. Each computes the given rows
+ *   (a span of outputs) of its product into the step's own full vector; whoever calls fills in the
+ *   other ranks' rows before the next call.
  * - One row of logits is at hand, that of the last device_logits or device_step_logits, until
- * device_score. It stays with the device until somebody asks: device_read_logits for all of it,
- * device_logprob and device_survey, which need all outputs, for a few numbers.
+ *   device_score. It stays with the device until somebody asks: device_read_logits for all of it,
+ *   device_logprob and device_survey, which need all outputs, for a few numbers.
  * - `drive` is called between work items, on the calling thread, and drives the exchange.
- * device_skip, from any thread, lets the running call return early with its arithmetic undone;
- * blocks count as done.
+ *   device_skip, from any thread, lets the running call return early with its arithmetic undone;
+ *   blocks count as done.
  * - Calls come from one thread. Memory that peers read or write through `memory` is not touched but
- * as said.
+ *   as said.
  * - Where on_host is false, `memory` but for `logits` lies on the device: only a transport that
- * shares its lane may be given it. Calls return with work still to come, in order; what a transport
- * is given then, it takes when the work before it is done. Calls that leave numbers on the host
- * wait.
+ *   shares its lane may be given it. Calls return with work still to come, in order; what a
+ *   transport is given then, it takes when the work before it is done. Calls that leave numbers on
+ *   the host wait.
  */
 #pragma once
 
@@ -59,8 +59,8 @@ struct device_keys {
     int64_t first; /* index of the first record's first key: a multiple of the panel */
     int64_t end;   /* keys at and beyond it are not there */
     int key_frame;
-    int query_first, query_end; /* the query spans of the schedule that it applies to; a step is
-                                   one span */
+    /* The query spans of the schedule that it applies to; a step is one span. */
+    int query_first, query_end;
 };
 
 /* A stage with sharded queries. All is borrowed until its last call. */
@@ -142,12 +142,13 @@ struct device {
     int threads;                 /* that share the blocks and tiles of a call */
     int64_t blocks;              /* of a stage, about, even out its work */
     int64_t block_rows;          /* most rows of a block, and best where there is work enough */
+    int64_t block_step;          /* a block's rows are a multiple: products of fewer are slow */
     int64_t tile_tokens;         /* of a tile */
     int attend_most;             /* lots of keys of one device_attend where some were received */
     int64_t memory_bytes;        /* that a plan may take; 0: the host's rules */
     struct device_memory memory;
-    struct device_drive waiting; /* called while a call waits that has no drive of its own; may be
-                                    NULL */
+    /* Called while a call waits that has no drive of its own; may be NULL. */
+    struct device_drive waiting;
     /* Set between requests: tell part_seconds where parts run asynchronously too. Then each stage
      * and step ends with a wait, and a token's calls are not recorded. */
     bool times_parts;
@@ -155,6 +156,16 @@ struct device {
     /* Of it. Where parts run asynchronously: of the device's own time, and 0 unless times_parts. */
     double part_seconds[DEVICE_PARTS];
 };
+
+/* Rows of a block where a rank has `rows` of a stage. */
+static inline int64_t device_block_rows(const struct device *device, int64_t rows)
+{
+    int64_t step = device->block_step;
+    int64_t even = (rows / device->blocks + step - 1) / step * step;
+    if (even > device->block_rows)
+        even = device->block_rows;
+    return even < step ? step : even;
+}
 
 /* Counts the time since start_ns for a part. */
 static inline void device_spent(struct device *device, enum device_part part, int64_t start_ns)

@@ -13,6 +13,9 @@
 #include "worker/engine/device/device_cpu_parts.h"
 #include "worker/engine/device/device_cpu_step.h"
 
+/* Rows that keep a block's products efficient. */
+enum { BLOCK_STEP = 48 };
+
 /* ---- making ---- */
 
 static enum status choose_kernels(const struct kernels **kernels, const char *name)
@@ -65,6 +68,7 @@ static void describe(struct device_cpu *cpu, const struct model *model)
     device->blocks = 8 * (int64_t)cpu->binding.threads;
     device->attend_most = INT_MAX;
     device->block_rows = KERNELS_ROWS_MAX;
+    device->block_step = BLOCK_STEP;
     device->tile_tokens = attention_query_tokens(spec->heads / spec->kv_heads);
     char line[160];
     binding_facts(&cpu->binding, line, sizeof line);

@@ -22,6 +22,7 @@ enum {
     LIST_SIDES = 2,
     SURVEY_SIDES = 2,
     PARTS_OF_A_LAYER = 6,
+    BLOCK_STEP = 48,
 };
 
 /* ---- what the planner must know ---- */
@@ -102,6 +103,7 @@ static void describe(struct device_cuda *cuda)
     device->threads = 1;
     device->blocks = 4; /* few large products; blocks are what peers wait for */
     device->block_rows = DEVICE_CUDA_BLOCK_ROWS;
+    device->block_step = BLOCK_STEP;
     device->tile_tokens = PANEL_TOKENS;
     device->attend_most = 1; /* so that a slot is free as soon as its keys are done with */
     device->memory_bytes =
