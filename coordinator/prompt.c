@@ -6,8 +6,8 @@
 
 enum { MESSAGES_MAX = 4096 };
 
-/* Document, an empty line, question; where one of the two is empty, the other. The caller frees it.
- */
+/* Document, an empty line, question; where one of the two is empty, the other. The caller frees
+ * it. */
 static enum status join_document(char **text, const Longhaul__V1__Document *document)
 {
     static const char between[] = "\n\n";

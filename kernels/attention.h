@@ -38,8 +38,8 @@ static inline int64_t attention_query_tokens(int group)
     return group < ATTENTION_ROWS ? ATTENTION_ROWS / group : 1;
 }
 
-/* Bytes of one panel record, and of one head's K and V in it. `cache` is DTYPE_F32 or DTYPE_BF16.
- */
+/* Bytes of one panel record, and of one head's K and V in it. `cache` is DTYPE_F32 or
+ * DTYPE_BF16. */
 static inline size_t attention_head_panel_bytes(enum dtype cache, int head_dim)
 {
     return (size_t)2 * PANEL_TOKENS * (size_t)head_dim * (cache == DTYPE_F32 ? 4 : 2);

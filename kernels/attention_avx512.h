@@ -21,8 +21,8 @@
 
 enum { LANES = 16, VECTORS = PANEL_TOKENS / LANES, STREAM_ROWS = 3 };
 
-/* sums[r][v] += a[r] times vector v of b over one pair; row r's pair is at a + r * a_stride bytes.
- */
+/* sums[r][v] += a[r] times vector v of b over one pair; row r's pair is at a + r * a_stride
+ * bytes. */
 typedef void step_function(__m512 sums[ATTENTION_TILE_ROWS][VECTORS], const char *a,
                            int64_t a_stride, const uint32_t *b, const int rows, const int vectors);
 

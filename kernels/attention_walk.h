@@ -63,8 +63,9 @@ struct attention_product {
     int b_stride;      /* pairs */
     int pairs;
     bool accumulate;
-    const char *ahead; /* memory to prefetch meanwhile, `ahead_lines` lines for each 16 columns: by
-                          few rows, which wait for memory, line by line into the second level */
+    /* Memory to prefetch meanwhile, `ahead_lines` lines for each 16 columns: by few rows, which
+     * wait for memory, line by line into the second level. */
+    const char *ahead;
     int ahead_lines;
 };
 

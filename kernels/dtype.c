@@ -80,8 +80,8 @@ static void expand_q4_1(float *out, const uint8_t *block)
     }
 }
 
-/* The five-bit number of element `i`: a nibble of `nibbles` and bit i of the four bytes at `fifth`.
- */
+/* The five-bit number of element `i`: a nibble of `nibbles` and bit i of the four bytes at
+ * `fifth`. */
 static int five_bits(const uint8_t *fifth, const uint8_t *nibbles, int i)
 {
     int low = i < SMALL_BLOCK / 2 ? nibbles[i] & 15 : nibbles[i - SMALL_BLOCK / 2] >> 4;

@@ -37,8 +37,8 @@ size_t dtype_block_bytes(enum dtype dtype);
  * overflow. */
 size_t dtype_row_bytes(enum dtype dtype, int64_t elements);
 
-/* out [elements] float32, the exact value of every element of `row`; `elements` fills whole blocks.
- */
+/* out [elements] float32, the exact value of every element of `row`; `elements` fills whole
+ * blocks. */
 void dtype_dequantize_row(float *out, const void *row, enum dtype dtype, int64_t elements);
 
 static inline uint32_t dtype_bits_from_f32(float value)

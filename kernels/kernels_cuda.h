@@ -104,8 +104,9 @@ struct kernels_cuda_rope_table {
 
 /* Rotates q once for every frame (rope.h), in one pass over q. */
 struct kernels_cuda_rope_queries {
-    void *out;            /* [frame_count][rows, heads, head_dim] operand, frame f at out + f *
-                             frame_stride elements; rows dense */
+    /* [frame_count][rows, heads, head_dim] operand, frame f at out + f * frame_stride elements;
+     * rows dense. */
+    void *out;
     int64_t frame_stride; /* elements */
     const float *q;       /* [rows, heads, head_dim], row r at q + r * q_stride */
     int64_t q_stride;     /* floats, a multiple of 4 */

@@ -17,11 +17,12 @@ struct logits_survey {
     /* sum over the vocabulary of e^((logit - candidates[0].logit) / temperature), added in float64;
      * within LOGITS_TOTAL_SLACK of it, relatively. */
     double total;
-    int32_t non_finite; /* the lowest id whose logit is NaN or infinite, else -1; where it is not
-                           -1, all the rest is of no meaning */
-    int32_t count;      /* min(vocab, LOGITS_CANDIDATES) */
-    struct logits_candidate candidates[LOGITS_CANDIDATES]; /* [count] those that go first, in order;
-                                                              behind them anything */
+    /* The lowest id whose logit is NaN or infinite, else -1; where it is not -1, all the rest is
+     * of no meaning. */
+    int32_t non_finite;
+    int32_t count; /* min(vocab, LOGITS_CANDIDATES) */
+    /* [count] those that go first, in order; behind them anything. */
+    struct logits_candidate candidates[LOGITS_CANDIDATES];
 };
 
 /* 2^23 additions of rounded terms are off by 2^-30 of their sum at most. */

@@ -59,8 +59,8 @@ MMA_LAYOUT_CALL int mma_layout_query_chunk(int lane, int step)
     return 2 * step + lane / 16;
 }
 
-/* Keys: registers 0, 1 are B of keys 0..7 and registers 2, 3 B of keys 8..15, summed over the row.
- */
+/* Keys: registers 0, 1 are B of keys 0..7 and registers 2, 3 B of keys 8..15, summed over the
+ * row. */
 MMA_LAYOUT_CALL int mma_layout_key_row(int lane)
 {
     return lane / 16 * 8 + lane % 8;

@@ -1,5 +1,5 @@
-/* Time for deadlines: nanoseconds of the monotonic clock, and waits on a condition that end by it.
- */
+/* Time for deadlines: nanoseconds of the monotonic clock, and waits on a condition that end by
+ * it. */
 #pragma once
 
 #include <pthread.h>

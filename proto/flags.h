@@ -36,19 +36,20 @@ struct flags_row {
     const char *name; /* the long option without its dashes */
     char letter;      /* the short one; 0: none */
     enum flags_type type;
-    void *target; /* bool *, const char **, struct flags_texts *, int64_t *, uint64_t *, double *;
-                     written only when the option is given */
-    const char *value;  /* the value's name in help; NULL for a switch */
-    const char *help;   /* one line, no full stop */
-    double least, most; /* of an INTEGER or a REAL, both ends included; an UNSIGNED is any of 64
-                           bits */
-    bool *given;        /* set to true when the option is there; NULL: nobody asks */
+    /* A bool, const char *, struct flags_texts, int64_t, uint64_t or double; written only when the
+     * option is given. */
+    void *target;
+    const char *value; /* the value's name in help; NULL for a switch */
+    const char *help;  /* one line, no full stop */
+    /* Of an INTEGER or a REAL, both ends included; an UNSIGNED is any of 64 bits. */
+    double least, most;
+    bool *given; /* set to true when the option is there; NULL: nobody asks */
 };
 
 struct flags_command {
-    const char *program;   /* "longhaul run" */
-    const char *example;   /* the first thing that help shows: whole command lines, each ending in a
-                              newline */
+    const char *program; /* "longhaul run" */
+    /* The first thing that help shows: whole command lines, each ending in a newline. */
+    const char *example;
     const char *summary;   /* what it does: sentences, each line ending in a newline */
     const char *arguments; /* of the usage line, "FILE"; NULL: takes no arguments beside options */
     int arguments_least, arguments_most;

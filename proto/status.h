@@ -35,8 +35,8 @@ const char *status_name(enum status status);
 __attribute__((format(printf, 2, 3))) MUST_CHECK enum status fail(enum status status,
                                                                   const char *format, ...);
 
-/* The sentence of this thread's last fail(); "" before the first. Borrowed until the next fail().
- */
+/* The sentence of this thread's last fail(); "" before the first. Borrowed until the next
+ * fail(). */
 const char *status_message(void);
 
 /* The exit code of a program that ends with `status` (docs: README, "Exit codes"). */
@@ -49,8 +49,8 @@ int status_exit_code(enum status status);
             return try_status_;                                                                    \
     } while (0)
 
-/* For functions that unwind: needs an `enum status status` in scope, which it sets before the jump.
- */
+/* For functions that unwind: needs an `enum status status` in scope, which it sets before the
+ * jump. */
 #define TRY_ELSE(call, label)                                                                      \
     do {                                                                                           \
         status = (call);                                                                           \

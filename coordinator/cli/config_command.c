@@ -1,5 +1,5 @@
-/* longhaul config check | show. Owns no settings of its own: it prints the table of proto/config.
- */
+/* longhaul config check | show. Owns no settings of its own: it prints the table of
+ * proto/config. */
 #include <stdio.h>
 #include <string.h>
 

@@ -157,8 +157,8 @@ enum status chat_template_normalise(char **normal, struct text_view template)
 {
     size_t bytes = template.bytes;
     char *source = strndup(template.text, bytes);
-    /* A string that is cut off by the end gets a quote, a tag none of its closing: one more each.
-     */
+    /* A string that is cut off by the end gets a quote, a tag none of its closing: one more
+     * each. */
     struct scan scan = {.tag = malloc(bytes + 3)};
     char *written = malloc(bytes + 3);
     if (!source || !scan.tag || !written) {

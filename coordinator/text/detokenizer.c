@@ -78,8 +78,8 @@ static void hold(struct detokenizer *detokenizer, const char *text, size_t bytes
     detokenizer->held_bytes += bytes;
 }
 
-/* Moves what is decided of `partial` to `held`: whole characters, and U+FFFD for what begins none.
- */
+/* Moves what is decided of `partial` to `held`: whole characters, and U+FFFD for what begins
+ * none. */
 static void settle_partial(struct detokenizer *detokenizer)
 {
     while (detokenizer->partial_bytes > 0) {

@@ -58,7 +58,7 @@ void detokenizer_deinit(struct detokenizer *detokenizer);
 MUST_CHECK enum status detokenizer_feed(struct detokenizer *detokenizer,
                                         struct detokenizer_piece *piece, int32_t id);
 
-/* The end of the answer: gives out what was held back, U+FFFD for a character that stayed cut off.
- */
+/* The end of the answer: gives out what was held back, U+FFFD for a character that stayed cut
+ * off. */
 MUST_CHECK enum status detokenizer_end(struct detokenizer *detokenizer,
                                        struct detokenizer_piece *piece);

@@ -14,16 +14,17 @@ enum { NONE = -1, ALPHABET_END = 0x144 };
 
 struct token_table {
     const struct vocab *vocab; /* NULL once the spellings are forgotten */
-    int32_t *slots; /* ids by hash of their spelling, later those of words by hash of their bytes,
-                       or NULL; open addressing, at most half full */
+    /* Ids by hash of their spelling, later those of words by hash of their bytes, or NULL; open
+     * addressing, at most half full. */
+    int32_t *slots;
     uint32_t mask;
     int32_t count;
     char *bytes;    /* all tokens side by side */
     size_t *starts; /* [count + 1] into bytes */
     uint8_t *types; /* [count] enum vocab_type */
     bool *words;    /* [count] a normal token spelt in the alphabet: a word may be it */
-    int16_t byte_of[ALPHABET_END]; /* the byte that a character stands for, NONE where it stands for
-                                      none */
+    /* The byte that a character stands for, NONE where it stands for none. */
+    int16_t byte_of[ALPHABET_END];
     uint16_t character_of[256];
 };
 

@@ -27,8 +27,8 @@ int32_t token_table_find(const struct token_table *table, const char *first, siz
 /* The id of a single byte, -1 where the vocabulary has none. */
 int32_t token_table_find_byte(const struct token_table *table, uint8_t byte);
 
-/* Drops what only token_table_find needs; with `keep_words`, token_table_find_word takes its place.
- */
+/* Drops what only token_table_find needs; with `keep_words`, token_table_find_word takes its
+ * place. */
 void token_table_forget_spellings(struct token_table *table, bool keep_words);
 
 /* The normal token that stands for these bytes, more than none of them; -1 where there is none. */

@@ -39,8 +39,8 @@ struct checkpoint_tensor {
 
 /* What a format gives to its checkpoint. */
 struct checkpoint_listing {
-    struct checkpoint_file *files; /* [file_count], in an order of the format's own that never
-                                      changes */
+    /* [file_count], in an order of the format's own that never changes. */
+    struct checkpoint_file *files;
     int file_count;
     struct checkpoint_tensor *tensors; /* [tensor_count], no name twice */
     int tensor_count;

@@ -58,8 +58,8 @@ void describe_close(struct describe *describe)
     checkpoint_close(describe->checkpoint);
 }
 
-/* Control characters, also those of two bytes (U+0080 to U+009F), become dots; long texts are cut.
- */
+/* Control characters, also those of two bytes (U+0080 to U+009F), become dots; long texts are
+ * cut. */
 static void show_some(FILE *out, struct text_view text, size_t limit)
 {
     size_t end = text.bytes < limit ? text.bytes : limit;

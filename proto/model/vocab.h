@@ -64,8 +64,8 @@ struct vocab_parts {
     int32_t count;
     struct vocab_merge *merges; /* [merge_count] */
     int32_t merge_count;
-    char *texts; /* memory that views of this vocabulary point into; NULL where they point
-                    elsewhere */
+    /* Memory that views of this vocabulary point into; NULL where they point elsewhere. */
+    char *texts;
     struct vocab_special special; /* ends by vocab_parts_add_end */
     enum vocab_flag add_bos;
     enum vocab_flag add_eos;

@@ -64,8 +64,8 @@ static int64_t step_keys(const struct choice *choice)
     struct bands bands;
     method_bands(&choice->method, &bands);
     const int64_t reach = bands_reach(&bands);
-    /* Under a window a step reads from the panel of its first row's furthest key to its last row.
-     */
+    /* Under a window a step reads from the panel of its first row's furthest key to its last
+     * row. */
     if (reach < choice->context_tokens)
         return smaller(choice->context_tokens,
                        reach + choice->panel_tokens + replicated_rows(choice));

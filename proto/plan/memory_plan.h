@@ -10,22 +10,23 @@
 
 /* Shapes; `operand` is 2 bytes with a bf16 cache, otherwise 4. */
 enum memory_region {
-    MEMORY_WEIGHTS,        /* as given */
-    MEMORY_CACHE,          /* [layers, cache_panels, 2, kv_heads, panel, head_dim] cache dtype */
-    MEMORY_RECEIVE_SLOTS,  /* [receive_slots, block_tokens, 2, kv_heads, head_dim] cache dtype */
-    MEMORY_SINK_CACHE,     /* [layers, 2, sink_panels, 2, kv_heads, panel, head_dim] cache dtype:
-                              unrotated and rotated */
+    MEMORY_WEIGHTS,       /* as given */
+    MEMORY_CACHE,         /* [layers, cache_panels, 2, kv_heads, panel, head_dim] cache dtype */
+    MEMORY_RECEIVE_SLOTS, /* [receive_slots, block_tokens, 2, kv_heads, head_dim] cache dtype */
+    /* [layers, 2, sink_panels, 2, kv_heads, panel, head_dim] cache dtype: unrotated and rotated. */
+    MEMORY_SINK_CACHE,
     MEMORY_HIDDEN,         /* [rows, hidden] f32 */
     MEMORY_QUERIES,        /* [query frames, rows, heads, head_dim] operand */
     MEMORY_STATE,          /* [rows, heads, head_dim + 2] f32 */
     MEMORY_ROPE_TABLES,    /* [query frames + 1 for keys, rows, head_dim / 2, 2] f32 */
     MEMORY_THREAD_SCRATCH, /* threads * the caller's bytes */
     MEMORY_LOGITS,         /* [logit_rows, vocab + hidden] f32 */
-    MEMORY_DECODE,         /* a step's activations, its state on every rank, and the partial states
-                              of its key ranges, f32; every piece rounded up to 64 bytes */
-    MEMORY_LISTS,          /* the caller's lists of rows and of panels */
-    MEMORY_IDS,            /* [context] 4 bytes */
-    MEMORY_SCORES,         /* [rows], and on rank 0 [context], f32 */
+    /* A step's activations, its state on every rank, and the partial states of its key ranges,
+     * f32; every piece rounded up to 64 bytes. */
+    MEMORY_DECODE,
+    MEMORY_LISTS,  /* the caller's lists of rows and of panels */
+    MEMORY_IDS,    /* [context] 4 bytes */
+    MEMORY_SCORES, /* [rows], and on rank 0 [context], f32 */
     MEMORY_REGIONS,
 };
 

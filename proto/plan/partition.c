@@ -1,5 +1,5 @@
-/* Owns who has which panel. Promises one owner for every panel, and the same answer on every node.
- */
+/* Owns who has which panel. Promises one owner for every panel, and the same answer on every
+ * node. */
 #include "proto/plan/partition.h"
 
 #include <assert.h>

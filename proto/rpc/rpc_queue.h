@@ -7,8 +7,8 @@
 
 #include "proto/status.h"
 
-/* What gRPC hands back when an operation ends. Embedded in the object that started the operation.
- */
+/* What gRPC hands back when an operation ends. Embedded in the object that started the
+ * operation. */
 struct rpc_tag {
     /* Runs on a thread of the queue: it takes a lock, notes what happened, and returns. */
     void (*done)(struct rpc_tag *tag, bool ok);

@@ -1,5 +1,5 @@
-/* Owns a gRPC call and the operations under way on it. Promises that none outlives rpc_wire_deinit.
- */
+/* Owns a gRPC call and the operations under way on it. Promises that none outlives
+ * rpc_wire_deinit. */
 #include "proto/rpc/rpc_wire.h"
 
 #include <assert.h>

@@ -222,8 +222,8 @@ static enum status find_gpus(struct engine_gpus *gpus, int rank, int ranks)
     return ranks > 1 ? nccl_find(&gpus->nccl) : STATUS_OK;
 }
 
-/* One rank's life. The contract's transport takes its way over the device and ends with its part.
- */
+/* One rank's life. The contract's transport takes its way over the device and ends with its
+ * part. */
 static enum status play(void *memory, int rank, int ranks, bool contract)
 {
     const struct transport_options options = {.requests = 512, .silence_ns = 30000000000};

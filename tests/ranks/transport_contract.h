@@ -1,5 +1,5 @@
-/* The contract of transport.h as cases that run on every implementation, with any number of ranks.
- */
+/* The contract of transport.h as cases that run on every implementation, with any number of
+ * ranks. */
 #pragma once
 
 #include "tests/support/ranks.h"

@@ -35,8 +35,8 @@ struct forked {
     struct byte_ring *rings; /* [size, size, TRANSPORT_CHANNELS]: source, target, channel */
     struct forked_request *requests;
     struct forked_request *free;
-    struct forked_request *
-        *lanes; /* [2, size, TRANSPORT_CHANNELS]: sends, receives; oldest first */
+    /* [2, size, TRANSPORT_CHANNELS]: sends, receives; oldest first. */
+    struct forked_request **lanes;
 };
 
 static size_t board_room(int size)

@@ -21,6 +21,6 @@ int64_t cases_between(struct cases_random *random, int64_t first, int64_t last);
  * `tokens`. */
 void cases_bands(struct bands *bands, struct cases_random *random, int64_t tokens);
 
-/* Whether query i sees key j; then *distance is the effective distance and *key_frame where from.
- */
+/* Whether query i sees key j; then *distance is the effective distance and *key_frame where
+ * from. */
 bool cases_sees(const struct bands *bands, int64_t i, int64_t j, int64_t *distance, int *key_frame);

@@ -3,15 +3,16 @@
  * fails without a card.
  *
  * - Device memory is at addresses that nobody can touch; only work on a stream reaches what lies
- * behind them. It begins as NaN, and every allocation has a guard behind it.
+ *   behind them. It begins as NaN, and every allocation has a guard behind it.
  * - Streams are queues. Work is done late: some of it whenever its device is asked something, some
- * by a thread that makes devices move on by themselves; the next stream is drawn at random among
- * those whose next piece may run. The seed is printed by the tests that set it.
+ *   by a thread that makes devices move on by themselves; the next stream is drawn at random among
+ *   those whose next piece may run. The seed is printed by the tests that set it.
  * - A send waits for its receive and the other way round, as pieces of their streams, so an order
- * that would lock real streams locks these.
+ *   that would lock real streams locks these.
  * - A kernel is its reference over the same panels.
  *
- * Each thread that opens a device has a device of its own. */
+ * Each thread that opens a device has a device of its own.
+ */
 #pragma once
 
 #include <stdint.h>

@@ -33,8 +33,9 @@ struct tiny_model_shape {
     bool bf16_norms;   /* instead of F32, as directories have them */
     bool no_tokenizer; /* then vocab may be any size */
     int distinct_rows; /* of a matrix, which are quick to make: they come again and again; 0: all */
-    bool mixed; /* as "Q4_K_M" files: the embedding Q6_K, each matrix of a layer another of Q4_K,
-                   Q5_K, Q6_K, Q5_0, Q5_1, each layer otherwise; widths divide by 256 */
+    /* As "Q4_K_M" files: the embedding Q6_K, each matrix of a layer another of Q4_K, Q5_K, Q6_K,
+     * Q5_0, Q5_1, each layer otherwise; widths divide by 256. */
+    bool mixed;
 };
 
 /* Matrices and embedding have `dtype`, unless they are mixed, norms F32. The same arguments make

@@ -1,5 +1,5 @@
-/* What a cmocka test includes. cmocka has a macro fail(); ours is the function of proto/status.h.
- */
+/* What a cmocka test includes. cmocka has a macro fail(); ours is the function of
+ * proto/status.h. */
 #pragma once
 
 #include <setjmp.h>

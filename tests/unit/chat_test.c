@@ -1,5 +1,5 @@
-/* Chat forms with a small vocabulary: which templates are known, and that no content forges a turn.
- */
+/* Chat forms with a small vocabulary: which templates are known, and that no content forges a
+ * turn. */
 #include "tests/support/unit.h"
 
 #include <stdio.h>

@@ -50,8 +50,8 @@ static void retype_tensor(struct gguf_writer *file, const char *name, int dims, 
            sizeof type);
 }
 
-/* Puts `pairs`, `count` of them, before the others, with one more pair that keeps the data aligned.
- */
+/* Puts `pairs`, `count` of them, before the others, with one more pair that keeps the data
+ * aligned. */
 static void insert_pairs(struct gguf_writer *file, struct gguf_writer *pairs, uint64_t count)
 {
     struct gguf_writer changed = {0};

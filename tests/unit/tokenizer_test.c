@@ -348,8 +348,8 @@ static void hostile_runs_of_4_mib_take_seconds(void **state)
                                          "! !",
                                          "\xC4\xA0 \xC4\xA0",
                                          "\xC4\xA0\xC4\xA0 \xC4\xA0\xC4\xA0"};
-    /* What merges cost is the same for every pre-tokenizer; what it does with white space is not.
-     */
+    /* What merges cost is the same for every pre-tokenizer; what it does with white space is
+     * not. */
     static const struct {
         const char *pre;
         const char *patterns[10];

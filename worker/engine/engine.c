@@ -136,8 +136,8 @@ void engine_cancel(struct engine *engine, enum status status)
 
 /* ---- memory ---- */
 
-/* What this rank may take: its share of the host's free memory, the weights already taken counted.
- */
+/* What this rank may take: its share of the host's free memory, the weights already taken
+ * counted. */
 static int64_t memory_limit(const struct engine *engine)
 {
     if (engine->options.memory_bytes > 0)

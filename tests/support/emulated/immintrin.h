@@ -16,8 +16,8 @@
 
 #include "kernels/dtype.h"
 
-/* What is longer than a few instructions is a call: unrolled kernels would take minutes to compile.
- */
+/* What is longer than a few instructions is a call: unrolled kernels would take minutes to
+ * compile. */
 #define EMULATED static inline __attribute__((always_inline, unused))
 #define EMULATED_CALL static __attribute__((noinline, unused))
 #define EMULATED_LANES for (int lane = 0; lane < 16; lane++)
@@ -137,8 +137,8 @@ EMULATED_CALL __m512 emulated_max(__m512 a, __m512 b)
     return (__m512)y;
 }
 
-/* Of each 16 bytes, the lower or upper half of a's parts and b's, in turn; parts of 1 or 2 floats.
- */
+/* Of each 16 bytes, the lower or upper half of a's parts and b's, in turn; parts of 1 or 2
+ * floats. */
 EMULATED_CALL __m512 emulated_unpack(__m512 a, __m512 b, int upper, int floats)
 {
     emulated_f32x16 x = (emulated_f32x16)a, y = (emulated_f32x16)b, out;

@@ -1,5 +1,5 @@
-/* Finds CUDA on this machine: a driver, at least one device, cuBLASLt, and kernels in this program.
- */
+/* Finds CUDA on this machine: a driver, at least one device, cuBLASLt, and kernels in this
+ * program. */
 #pragma once
 
 #include "proto/status.h"

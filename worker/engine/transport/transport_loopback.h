@@ -1,5 +1,5 @@
-/* The transport between threads of one process: the plainest one, and the yardstick of the others.
- */
+/* The transport between threads of one process: the plainest one, and the yardstick of the
+ * others. */
 #pragma once
 
 #include "worker/engine/transport/transport.h"

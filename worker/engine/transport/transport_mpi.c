@@ -535,8 +535,8 @@ static enum status open_board(struct mpi *t, int threads)
     return code == MPI_SUCCESS ? STATUS_OK : mpi_failure(t, "MPI_Barrier", -1, code);
 }
 
-/* Blocks as MPI_Init does: until every rank of the launch is there. Whoever launches bounds that.
- */
+/* Blocks as MPI_Init does: until every rank of the launch is there. Whoever launches bounds
+ * that. */
 enum status transport_mpi_create(struct transport **transport,
                                  const struct transport_options *options)
 {
