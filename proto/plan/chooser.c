@@ -1,8 +1,8 @@
 /* Owns the planner's decisions: what a request leaves open is chosen by predicted cost. */
 #include "proto/plan/chooser.h"
 
+#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "proto/plan/schedule.h"
 
@@ -172,7 +172,7 @@ static struct choice start_choice(const struct chooser_request *request)
         .cache = request->cache,
         .decode_split = request->decode_split > 0,
     };
-    strncpy(choice.kernels, request->kernels, sizeof choice.kernels - 1);
+    snprintf(choice.kernels, sizeof choice.kernels, "%s", request->kernels);
     method_bands(&request->method, &bands);
     const int64_t reach = bands_reach(&bands);
     const bool limited = reach < request->context_tokens;

@@ -159,11 +159,12 @@ static void write_data(struct gguf_writer *file, const struct tensor *tensor, in
     free(values);
 }
 
-static int append_utf8(char *out, int code)
+static void write_utf8(char *out, size_t room, int code)
 {
     if (code < 0x80)
-        return sprintf(out, "%c", code);
-    return sprintf(out, "%c%c", 0xc0 | code >> 6, 0x80 | (code & 0x3f));
+        snprintf(out, room, "%c", code);
+    else
+        snprintf(out, room, "%c%c", 0xc0 | code >> 6, 0x80 | (code & 0x3f));
 }
 
 /* Bytes that print stand for themselves; the other 68 follow from U+0100 on. */
@@ -188,7 +189,7 @@ static void write_token(struct gguf_writer *file, int id)
         return;
     }
     if (id < TINY_MODEL_BYTE_0 + 256) {
-        text[append_utf8(text, byte_code(id - TINY_MODEL_BYTE_0))] = 0;
+        write_utf8(text, sizeof text, byte_code(id - TINY_MODEL_BYTE_0));
     } else if (id < TINY_MODEL_VOCAB_MIN) {
         const char *merge = merges[id - TINY_MODEL_BYTE_0 - 256];
         const char *space = strchr(merge, ' ');

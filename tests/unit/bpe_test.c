@@ -4,6 +4,7 @@
 #include "tests/support/unit.h"
 
 #include <jansson.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "coordinator/text/chat.h"
@@ -257,11 +258,10 @@ static char *changed(const char *template, const char *from, const char *to)
 {
     const char *at = strstr(template, from);
     assert_non_null(at);
-    char *out = malloc(strlen(template) + strlen(to) + 1);
+    size_t bytes = strlen(template) + strlen(to) + 1;
+    char *out = malloc(bytes);
     assert_non_null(out);
-    memcpy(out, template, (size_t)(at - template));
-    strcpy(out + (at - template), to);
-    strcat(out, at + strlen(from));
+    snprintf(out, bytes, "%.*s%s%s", (int)(at - template), template, to, at + strlen(from));
     return out;
 }
 

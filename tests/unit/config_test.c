@@ -197,10 +197,11 @@ static void more_problems_than_are_kept_are_counted(void **state)
 {
     (void)state;
     enum { LINES = 1000 };
-    char *text = malloc(LINES * 16);
+    const size_t room = LINES * 16;
+    char *text = malloc(room);
     size_t used = 0;
     for (int i = 0; i < LINES; i++)
-        used += (size_t)sprintf(text + used, "zzz%d: 1\n", i);
+        used += (size_t)snprintf(text + used, room - used, "zzz%d: 1\n", i);
     struct config *config = config_of();
     assert_int_equal(config_read_bytes(config, "c", text, used), STATUS_INVALID_ARGUMENT);
     assert_true(config_problems_count(config) < LINES);

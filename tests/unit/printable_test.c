@@ -1,6 +1,7 @@
 /* What of a foreign text a terminal may be shown. */
 #include "tests/support/unit.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -41,8 +42,8 @@ static void what_steers_a_terminal_is_masked_and_nothing_else(void **state)
         char line[64];
         char text[64];
         size_t bytes = strlen(cases[i].given);
-        strcpy(line, cases[i].given);
-        strcpy(text, cases[i].given);
+        snprintf(line, sizeof line, "%s", cases[i].given);
+        snprintf(text, sizeof text, "%s", cases[i].given);
         printable_mask_line(line, bytes);
         printable_mask_text(text, bytes);
         assert_string_equal(line, cases[i].line ? cases[i].line : cases[i].given);
@@ -66,7 +67,7 @@ static void a_text_is_written_masked_wherever_its_characters_fall(void **state)
     for (size_t before = 0; before < 600; before++) {
         char given[700];
         memset(given, 'x', before);
-        strcpy(given + before, tail);
+        memcpy(given + before, tail, sizeof tail);
         char *written = NULL;
         size_t bytes;
         FILE *out = open_memstream(&written, &bytes);

@@ -3,6 +3,7 @@
 
 #include <stddef.h>
 #include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 
 typedef struct CUstream_st *cudaStream_t;
@@ -48,7 +49,7 @@ static inline cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *device,
 {
     (void)number;
     memset(device, 0, sizeof *device);
-    strcpy(device->name, "none: its kernels, run by this CPU");
+    snprintf(device->name, sizeof device->name, "none: its kernels, run by this CPU");
     return cudaSuccess;
 }
 
