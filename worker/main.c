@@ -1,5 +1,4 @@
 /* longhaul-worker: one MPI rank, or all ranks of a loopback group as threads. */
-#include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,9 +18,10 @@
 #include "worker/engine/transport/transport_mpi.h"
 #include "worker/process_memory.h"
 #include "worker/rank_place.h"
+#include "worker/rank_threads.h"
 #include "worker/serve.h"
 
-enum { RANKS_MAX = 64, EXIT_LOST = 75, PACKED_SIDE = 256 };
+enum { EXIT_LOST = 75, PACKED_SIDE = 256 };
 
 struct options {
     struct config *config;
@@ -98,14 +98,10 @@ static int describe(void)
 
 /* ---- ranks ---- */
 
-struct rank_thread {
-    pthread_t thread;
-    struct transport *transport;
+struct rank_part {
     struct rpc_client *client;
     const struct serve_options *options;
     const struct rank_place_wish *wish;
-    enum status status;
-    char message[512];
 };
 
 /* Takes `host`. */
@@ -130,35 +126,20 @@ static enum status play_on(struct transport *host, struct rpc_client *client,
     return status;
 }
 
-static void *play_rank(void *argument)
+static enum status play_rank(struct transport *transport, void *context)
 {
-    struct rank_thread *rank = argument;
-    rank->status = play_on(rank->transport, rank->client, rank->options, rank->wish);
-    snprintf(rank->message, sizeof rank->message, "%s", status_message());
-    return NULL;
+    const struct rank_part *part = context;
+    return play_on(transport, part->client, part->options, part->wish);
 }
 
-/* The first rank that failed speaks for all: the others failed because of it. */
 static enum status run_loopback(int ranks, struct rpc_client *client,
                                 const struct serve_options *options,
                                 const struct rank_place_wish *wish)
 {
-    struct transport *transports[RANKS_MAX];
-    struct rank_thread threads[RANKS_MAX];
-    enum status status = STATUS_OK;
+    struct transport *transports[RANK_THREADS_MAX];
+    struct rank_part part = {client, options, wish};
     TRY(transport_loopback_create_group(transports, ranks, wish->options));
-    for (int r = 0; r < ranks; r++) {
-        threads[r] = (struct rank_thread){
-            .transport = transports[r], .client = client, .options = options, .wish = wish};
-        if (pthread_create(&threads[r].thread, NULL, play_rank, &threads[r]) != 0)
-            return fail(STATUS_RESOURCE_EXHAUSTED, "no thread for rank %d", r);
-    }
-    for (int r = 0; r < ranks; r++) {
-        pthread_join(threads[r].thread, NULL);
-        if (threads[r].status != STATUS_OK && status == STATUS_OK)
-            status = fail(threads[r].status, "%s", threads[r].message);
-    }
-    return status;
+    return rank_threads_run(transports, ranks, play_rank, &part);
 }
 
 static enum status run_mpi(struct rpc_client *client, const struct serve_options *options,
@@ -266,7 +247,7 @@ int main(int argc, char **argv)
          .value = "N",
          .help = "ranks of a loopback group, as threads of this process",
          .least = 1,
-         .most = RANKS_MAX},
+         .most = RANK_THREADS_MAX},
     };
     if (config_create(&options.config) != STATUS_OK)
         return report(STATUS_RESOURCE_EXHAUSTED);
