@@ -8,6 +8,7 @@
 #include "proto/log.h"
 #include "tests/support/engine_checks.h"
 #include "tests/support/standin.h"
+#include "tests/support/model_fixture.h"
 #include "tests/support/tiny_model.h"
 #include "tests/support/unit.h"
 
@@ -20,8 +21,10 @@ enum {
     SEED = 20261123
 };
 
-static char model_path[TINY_MODEL_PATH_BYTES];
-static int32_t ids[LONG_TOKENS];
+static struct model_fixture fixture = {
+    .shape =
+        {.layers = LAYERS, .hidden = 96, .heads = 6, .kv_heads = 2, .head_dim = 16, .ffn = 160},
+    .tokens = LONG_TOKENS};
 
 static const char *const methods[] = {
     "rope",
@@ -37,10 +40,10 @@ static const struct engine_distance BF16 = {.worst = 0.45, .rms = 0.12};
 
 static struct engine_case score_case(const char *method, int64_t count)
 {
-    return (struct engine_case){.model_path = model_path,
+    return (struct engine_case){.model_path = fixture.path,
                                 .method = method,
                                 .kind = ENGINE_SCORE,
-                                .ids = ids,
+                                .ids = fixture.ids,
                                 .count = count};
 }
 
@@ -395,24 +398,6 @@ static void a_survey_draws_what_the_logits_on_the_host_would(void **state)
     unlink(path);
 }
 
-static int make_model(void **state)
-{
-    (void)state;
-    const struct tiny_model_shape shape = {
-        .layers = LAYERS, .hidden = 96, .heads = 6, .kv_heads = 2, .head_dim = 16, .ffn = 160};
-    tiny_model_make(model_path, &shape, DTYPE_Q4_1);
-    tiny_model_ids(ids, LONG_TOKENS);
-    printf("seed %d\n", SEED);
-    standin_seed(SEED);
-    return 0;
-}
-
-static int drop_model(void **state)
-{
-    (void)state;
-    return unlink(model_path);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -430,5 +415,10 @@ int main(void)
         cmocka_unit_test(a_survey_draws_what_the_logits_on_the_host_would),
     };
     log_configure(LOG_ERROR, -1);
-    return cmocka_run_group_tests(tests, make_model, drop_model);
+    printf("seed %d\n", SEED);
+    standin_seed(SEED);
+    model_fixture_make(&fixture);
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    model_fixture_drop(&fixture);
+    return failed;
 }

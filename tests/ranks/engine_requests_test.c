@@ -3,20 +3,20 @@
  * argument `standin`, on CUDA devices that stand in. */
 #include <math.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "proto/log.h"
 #include "proto/model/model.h"
 #include "tests/support/engine_ranks.h"
 #include "tests/support/ranks.h"
 #include "tests/support/standin.h"
-#include "tests/support/tiny_model.h"
+#include "tests/support/model_fixture.h"
 #include "tests/support/unit.h"
 
 enum { TOKENS = 420, MOST_RANKS = 3 };
 
-static char model_path[TINY_MODEL_PATH_BYTES];
-static int32_t ids[TOKENS];
+static struct model_fixture fixture = {
+    .shape = {.layers = 2, .hidden = 64, .heads = 4, .kv_heads = 2, .head_dim = 16, .ffn = 96},
+    .tokens = TOKENS};
 static const struct engine_gpus *gpus; /* NULL: on the CPU */
 
 struct rank_case {
@@ -33,7 +33,7 @@ struct answer {
 static void ask(struct answer *answer, struct engine *engine, struct transport *t,
                 struct engine_case wanted)
 {
-    wanted.ids = ids;
+    wanted.ids = fixture.ids;
     const struct engine_case roomy = {.count = TOKENS, .max_tokens = TOKENS};
     engine_outcome_init(&answer->outcome, &roomy);
     answer->status = engine_ranks_request(engine, t, &wanted, &answer->outcome);
@@ -68,7 +68,7 @@ static enum status with_engine(struct transport *t, const struct rank_case *rank
         .kernels = "reference", .threads = 1, .lane = gpus ? &rank_case->lane : NULL};
     struct model *model;
     struct engine *engine;
-    TRY(model_open(&model, model_path));
+    TRY(model_open(&model, fixture.path));
     enum status status = engine_create(&engine, model, t, &options);
     model_close(model);
     if (status == STATUS_OK)
@@ -171,8 +171,8 @@ static enum status play_logprobs(struct transport *t, void *context)
     expect_on_all_ranks(t, answer.status == STATUS_OK);
 
     int32_t whole[PROMPT + ANSWER];
-    memcpy(whole, ids, PROMPT * sizeof *ids);
-    memcpy(whole + PROMPT, answer.outcome.ids, ANSWER * sizeof *ids);
+    memcpy(whole, fixture.ids, PROMPT * sizeof *fixture.ids);
+    memcpy(whole + PROMPT, answer.outcome.ids, ANSWER * sizeof *fixture.ids);
     TRY(transport_broadcast(t, whole, sizeof whole));
     const struct engine_case text = {.kind = ENGINE_SCORE, .count = PROMPT + ANSWER, .ids = whole};
     engine_outcome_init(&scored.outcome, &text);
@@ -289,22 +289,6 @@ static void a_peer_lost_before_a_request_makes_the_engine_unusable(void **state)
     on_ranks(2, MOST_RANKS, play_a_lost_peer);
 }
 
-static int make_model(void **state)
-{
-    (void)state;
-    const struct tiny_model_shape shape = {
-        .layers = 2, .hidden = 64, .heads = 4, .kv_heads = 2, .head_dim = 16, .ffn = 96};
-    tiny_model_make(model_path, &shape, DTYPE_Q4_1);
-    tiny_model_ids(ids, TOKENS);
-    return 0;
-}
-
-static int drop_model(void **state)
-{
-    (void)state;
-    return unlink(model_path);
-}
-
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -318,5 +302,8 @@ int main(int argc, char **argv)
     if (argc > 1 && strcmp(argv[1], "standin") == 0)
         gpus = &standin;
     log_configure(LOG_ERROR, -1);
-    return cmocka_run_group_tests(tests, make_model, drop_model);
+    model_fixture_make(&fixture);
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    model_fixture_drop(&fixture);
+    return failed;
 }

@@ -5,11 +5,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "proto/log.h"
 #include "tests/support/engine_ranks.h"
-#include "tests/support/tiny_model.h"
+#include "tests/support/model_fixture.h"
 #include "tests/support/unit.h"
 
 enum { TOKENS = 3072, TRIES = 5, TRIES_MOST = 20, LAYERS = 24 };
@@ -17,15 +16,21 @@ enum { TOKENS = 3072, TRIES = 5, TRIES_MOST = 20, LAYERS = 24 };
 /* What is promised; an argument tries another ratio. */
 static double allowed = 1.05;
 
-static char model_path[TINY_MODEL_PATH_BYTES];
-static int32_t ids[TOKENS];
+static struct model_fixture fixture = {.shape = {.layers = LAYERS,
+                                                 .hidden = 256,
+                                                 .heads = 8,
+                                                 .kv_heads = 2,
+                                                 .head_dim = 32,
+                                                 .ffn = 512,
+                                                 .context = 2 * TOKENS},
+                                       .tokens = TOKENS};
 
 static struct engine_case prefill_case(const char *method)
 {
-    return (struct engine_case){.model_path = model_path,
+    return (struct engine_case){.model_path = fixture.path,
                                 .method = method,
                                 .ranks = 2,
-                                .ids = ids,
+                                .ids = fixture.ids,
                                 .count = TOKENS,
                                 .max_tokens = 1};
 }
@@ -105,27 +110,6 @@ static void a_cancelled_prefill_ends_alike_on_all_ranks_within_a_second(void **s
     }
 }
 
-static int make_model(void **state)
-{
-    (void)state;
-    const struct tiny_model_shape shape = {.layers = LAYERS,
-                                           .hidden = 256,
-                                           .heads = 8,
-                                           .kv_heads = 2,
-                                           .head_dim = 32,
-                                           .ffn = 512,
-                                           .context = 2 * TOKENS};
-    tiny_model_make(model_path, &shape, DTYPE_Q4_1);
-    tiny_model_ids(ids, TOKENS);
-    return 0;
-}
-
-static int drop_model(void **state)
-{
-    (void)state;
-    return unlink(model_path);
-}
-
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -136,5 +120,8 @@ int main(int argc, char **argv)
     if (argc > 1)
         allowed = atof(argv[1]);
     log_configure(LOG_ERROR, -1);
-    return cmocka_run_group_tests(tests, make_model, drop_model);
+    model_fixture_make(&fixture);
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    model_fixture_drop(&fixture);
+    return failed;
 }

@@ -3,21 +3,21 @@
  */
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "proto/clock.h"
 #include "proto/log.h"
 #include "tests/support/engine_ranks.h"
 #include "tests/support/ranks.h"
 #include "tests/support/standin.h"
-#include "tests/support/tiny_model.h"
+#include "tests/support/model_fixture.h"
 #include "tests/support/unit.h"
 #include "worker/rank_place.h"
 
 enum { TOKENS = 200 };
 
-static char model_path[TINY_MODEL_PATH_BYTES];
-static int32_t ids[TOKENS];
+static struct model_fixture fixture = {
+    .shape = {.layers = 3, .hidden = 64, .heads = 4, .kv_heads = 2, .head_dim = 16, .ffn = 96},
+    .tokens = TOKENS};
 
 /* ---- where a rank computes ---- */
 
@@ -190,8 +190,8 @@ static void ends_with(struct engine_case wanted, enum status status, const char 
 {
     const struct engine_gpus gpus = {standin_runtime(), standin_kernels(), standin_nccl()};
     struct engine_outcome outcome;
-    wanted.model_path = model_path;
-    wanted.ids = ids;
+    wanted.model_path = fixture.path;
+    wanted.ids = fixture.ids;
     wanted.count = TOKENS;
     wanted.gpus = &gpus;
     const int64_t begun_ns = clock_now_ns();
@@ -229,22 +229,6 @@ static void a_rank_that_leaves_ends_the_others(void **state)
         ends_with(wanted, STATUS_UNAVAILABLE, "the coordinator is gone");
 }
 
-static int make_model(void **state)
-{
-    (void)state;
-    const struct tiny_model_shape shape = {
-        .layers = 3, .hidden = 64, .heads = 4, .kv_heads = 2, .head_dim = 16, .ffn = 96};
-    tiny_model_make(model_path, &shape, DTYPE_Q4_1);
-    tiny_model_ids(ids, TOKENS);
-    return 0;
-}
-
-static int drop_model(void **state)
-{
-    (void)state;
-    return unlink(model_path);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -257,5 +241,8 @@ int main(void)
         cmocka_unit_test(a_rank_that_leaves_ends_the_others),
     };
     log_configure(LOG_ERROR, -1);
-    return cmocka_run_group_tests(tests, make_model, drop_model);
+    model_fixture_make(&fixture);
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    model_fixture_drop(&fixture);
+    return failed;
 }

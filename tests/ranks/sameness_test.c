@@ -10,13 +10,15 @@
 #include "proto/log.h"
 #include "tests/support/engine_checks.h"
 #include "tests/support/golden_tolerance.h"
+#include "tests/support/model_fixture.h"
 #include "tests/support/tiny_model.h"
 #include "tests/support/unit.h"
 
 enum { TOKENS = 611, ANSWER = 80 };
 
-static char model_path[TINY_MODEL_PATH_BYTES];
-static int32_t ids[TOKENS];
+static struct model_fixture fixture = {
+    .shape = {.layers = 3, .hidden = 96, .heads = 6, .kv_heads = 2, .head_dim = 16, .ffn = 160},
+    .tokens = TOKENS};
 
 static const char *const methods[] = {
     "rope",
@@ -31,10 +33,10 @@ enum { METHODS = sizeof methods / sizeof methods[0] };
 
 static struct engine_case score_case(const char *method, int64_t count)
 {
-    return (struct engine_case){.model_path = model_path,
+    return (struct engine_case){.model_path = fixture.path,
                                 .method = method,
                                 .kind = ENGINE_SCORE,
-                                .ids = ids,
+                                .ids = fixture.ids,
                                 .count = count};
 }
 
@@ -160,7 +162,7 @@ static void greedy_answers_are_the_same_for_any_ranks(void **state)
         engine_checks_run(&one, &wanted);
         for (int step = 7; step < ANSWER; step += 24) {
             int32_t all[TOKENS];
-            memcpy(all, ids, 100 * sizeof *ids);
+            memcpy(all, fixture.ids, 100 * sizeof *fixture.ids);
             memcpy(all + 100, one.ids, (size_t)step * sizeof *all);
             struct engine_case again = wanted;
             again.ids = all;
@@ -250,22 +252,6 @@ static void a_prompt_beyond_the_context_is_refused_with_the_numbers(void **state
     engine_outcome_free(&outcome);
 }
 
-static int make_model(void **state)
-{
-    (void)state;
-    const struct tiny_model_shape shape = {
-        .layers = 3, .hidden = 96, .heads = 6, .kv_heads = 2, .head_dim = 16, .ffn = 160};
-    tiny_model_make(model_path, &shape, DTYPE_Q4_1);
-    tiny_model_ids(ids, TOKENS);
-    return 0;
-}
-
-static int drop_model(void **state)
-{
-    (void)state;
-    return unlink(model_path);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -279,5 +265,8 @@ int main(void)
         cmocka_unit_test(a_prompt_beyond_the_context_is_refused_with_the_numbers),
     };
     log_configure(LOG_ERROR, -1); /* more ranks than cores is what these tests are about */
-    return cmocka_run_group_tests(tests, make_model, drop_model);
+    model_fixture_make(&fixture);
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    model_fixture_drop(&fixture);
+    return failed;
 }
