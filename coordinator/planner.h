@@ -64,8 +64,8 @@ MUST_CHECK enum status planner_forecast(const struct planner *planner,
                                         struct planner_forecast *forecast,
                                         const struct choice *choice,
                                         const struct workers_facts *facts, int64_t prompt_tokens);
-/* RESOURCE_EXHAUSTED, with the numbers, when a rank's memory is more than the group's ranks have.
- */
+/* RESOURCE_EXHAUSTED, with the numbers, when a rank's memory is more than the group's ranks
+ * have. */
 MUST_CHECK enum status planner_check_fits(const struct planner_forecast *forecast,
                                           const struct workers_facts *facts);
 void planner_forecast_deinit(struct planner_forecast *forecast);

@@ -1,5 +1,5 @@
-/* Owns nothing. Promises that a choice read from a message it set is the same choice, bit for bit.
- */
+/* Owns nothing. Promises that a choice read from a message it set is the same choice, bit for
+ * bit. */
 #include "proto/choice_message.h"
 
 #include <string.h>

@@ -167,6 +167,13 @@ static inline int64_t device_block_rows(const struct device *device, int64_t row
     return even < step ? step : even;
 }
 
+/* What a product of a query and a key is multiplied by to be a score in log2 units. */
+static inline float device_scale_log2(const struct choice *choice, int head_dim)
+{
+    return (float)(choice->method.logit_scale * 1.4426950408889634 /
+                   __builtin_sqrt((double)head_dim));
+}
+
 /* Counts the time since start_ns for a part. */
 static inline void device_spent(struct device *device, enum device_part part, int64_t start_ns)
 {

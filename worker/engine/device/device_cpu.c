@@ -402,7 +402,7 @@ static void attend_tile(void *context, int thread, size_t item)
         .head_dim = spec->head_dim,
         .panel_stride = cpu->device.panel_bytes,
         .bands = cpu->stage.bands,
-        .scale_log2 = device_cpu_scale_log2(cpu),
+        .scale_log2 = device_scale_log2(&cpu->choice, cpu->spec.head_dim),
         .scratch = device_cpu_kernel_scratch(cpu, thread),
     };
     for (int k = 0; k < job->count; k++)

@@ -92,12 +92,6 @@ static inline void *device_cpu_kernel_scratch(const struct device_cpu *cpu, int 
     return cpu->scratch + (size_t)thread * cpu->scratch_bytes + cpu->row_bytes;
 }
 
-static inline float device_cpu_scale_log2(const struct device_cpu *cpu)
-{
-    return (float)(cpu->choice.method.logit_scale * 1.4426950408889634 /
-                   __builtin_sqrt((double)cpu->spec.head_dim));
-}
-
 /* Records of the sinks' keys of `layer`: unrotated, or near: rotated at their index. */
 void *device_cpu_sinks(const struct device_cpu *cpu, int layer, bool near);
 

@@ -126,6 +126,23 @@ static void run_product(struct product_job *job)
     thread_pool_run(job->cpu->pool, (size_t)items, product_item, NULL, job);
 }
 
+/* y [rows, out] = x [rows, in] times one matrix. */
+static void multiply_one(struct device_cpu *cpu, float *y, const float *x,
+                         const struct matmul_weights *matrix, int64_t rows, struct span outputs)
+{
+    struct product_job job = {
+        .cpu = cpu,
+        .matrices = &matrix,
+        .matrix_count = 1,
+        .y = y,
+        .y_stride = matrix->out,
+        .x = x,
+        .rows = rows,
+        .outputs = outputs,
+    };
+    run_product(&job);
+}
+
 /* hidden += delta, and its norm. */
 static void add_and_norm(struct device_cpu *cpu, bool add, const float *weight)
 {
@@ -309,7 +326,7 @@ static void attend_range(void *context, int thread, size_t item)
         .head_dim = spec->head_dim,
         .panel_stride = cpu->device.panel_bytes,
         .bands = step->given.bands,
-        .scale_log2 = device_cpu_scale_log2(cpu),
+        .scale_log2 = device_scale_log2(&cpu->choice, cpu->spec.head_dim),
         .scratch = device_cpu_kernel_scratch(cpu, thread),
     };
     size_t head_bytes = cpu->device.panel_bytes / (size_t)spec->kv_heads;
@@ -395,18 +412,8 @@ enum status device_cpu_step_output(struct device *device, int layer, struct span
     }
     cpu->kernels->attention_finish(step->mixed, step->partial_acc, step->partial_sum, heads,
                                    cpu->spec.head_dim);
-    const struct matmul_weights *matrix = &cpu->weights->layers[layer].attn_output;
-    struct product_job job = {
-        .cpu = cpu,
-        .matrices = &matrix,
-        .matrix_count = 1,
-        .y = device->memory.delta,
-        .y_stride = matrix->out,
-        .x = step->mixed,
-        .rows = step->given.rows,
-        .outputs = outputs,
-    };
-    run_product(&job);
+    multiply_one(cpu, device->memory.delta, step->mixed, &cpu->weights->layers[layer].attn_output,
+                 step->given.rows, outputs);
     device_spent(device, DEVICE_PART_STEP_OUTPUT, start_ns);
     return STATUS_OK;
 }
@@ -438,18 +445,8 @@ enum status device_cpu_step_down(struct device *device, int layer, struct span o
 {
     struct device_cpu *cpu = device_cpu_of(device);
     int64_t start_ns = clock_now_ns();
-    const struct matmul_weights *matrix = &cpu->weights->layers[layer].ffn_down;
-    struct product_job job = {
-        .cpu = cpu,
-        .matrices = &matrix,
-        .matrix_count = 1,
-        .y = device->memory.delta,
-        .y_stride = matrix->out,
-        .x = device->memory.gate,
-        .rows = cpu->step.given.rows,
-        .outputs = outputs,
-    };
-    run_product(&job);
+    multiply_one(cpu, device->memory.delta, device->memory.gate,
+                 &cpu->weights->layers[layer].ffn_down, cpu->step.given.rows, outputs);
     device_spent(device, DEVICE_PART_STEP_DOWN, start_ns);
     return STATUS_OK;
 }
@@ -458,21 +455,11 @@ enum status device_cpu_step_logits(struct device *device, int64_t row, struct sp
 {
     struct device_cpu *cpu = device_cpu_of(device);
     int64_t start_ns = clock_now_ns();
-    const struct matmul_weights *matrix = &cpu->weights->output;
     if (!cpu->step.ended)
         add_and_norm(cpu, true, cpu->weights->output_norm);
     cpu->step.ended = true;
-    struct product_job job = {
-        .cpu = cpu,
-        .matrices = &matrix,
-        .matrix_count = 1,
-        .y = device->memory.logits,
-        .y_stride = matrix->out,
-        .x = cpu->step.normed + row * cpu->spec.hidden,
-        .rows = 1,
-        .outputs = outputs,
-    };
-    run_product(&job);
+    multiply_one(cpu, device->memory.logits, cpu->step.normed + row * cpu->spec.hidden,
+                 &cpu->weights->output, 1, outputs);
     device_spent(device, DEVICE_PART_STEP_LOGITS, start_ns);
     return STATUS_OK;
 }

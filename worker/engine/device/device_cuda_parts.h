@@ -127,12 +127,6 @@ static inline int64_t device_cuda_key_width(const struct device_cuda *cuda)
     return (int64_t)cuda->spec.kv_heads * cuda->spec.head_dim;
 }
 
-static inline float device_cuda_scale_log2(const struct device_cuda *cuda)
-{
-    return (float)(cuda->choice.method.logit_scale * 1.4426950408889634 /
-                   __builtin_sqrt((double)cuda->spec.head_dim));
-}
-
 /* Elements of `expanded`. */
 int64_t device_cuda_expanded_elements(const struct device_cuda *cuda);
 

@@ -254,7 +254,7 @@ enum status device_cuda_attend_stage(struct device *device, int layer,
         .kv_heads = cuda->spec.kv_heads,
         .head_dim = cuda->spec.head_dim,
         .operand = DEVICE_CUDA_OPERAND,
-        .scale_log2 = device_cuda_scale_log2(cuda),
+        .scale_log2 = device_scale_log2(&cuda->choice, cuda->spec.head_dim),
     };
     (void)layer;
     TRY(device_cuda_part(cuda, DEVICE_PART_ATTEND));

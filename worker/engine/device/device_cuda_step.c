@@ -377,7 +377,7 @@ static enum status attend_ranges(struct device_cuda *cuda, int layer)
         .kv_heads = cuda->spec.kv_heads,
         .head_dim = cuda->spec.head_dim,
         .operand = DEVICE_CUDA_OPERAND,
-        .scale_log2 = device_cuda_scale_log2(cuda),
+        .scale_log2 = device_scale_log2(&cuda->choice, cuda->spec.head_dim),
     };
     const struct kernels_cuda_combine combine = {
         .states = partials,
@@ -413,7 +413,7 @@ static enum status attend_rows(struct device_cuda *cuda, const struct device_key
         .kv_heads = cuda->spec.kv_heads,
         .head_dim = cuda->spec.head_dim,
         .operand = DEVICE_CUDA_OPERAND,
-        .scale_log2 = device_cuda_scale_log2(cuda),
+        .scale_log2 = device_scale_log2(&cuda->choice, cuda->spec.head_dim),
     };
     return device_cuda_attend(cuda, &args, &span, &query, 1, keys, count);
 }
