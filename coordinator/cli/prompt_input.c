@@ -9,7 +9,7 @@
 #include "coordinator/cli/text_file.h"
 #include "coordinator/prompt.h"
 #include "coordinator/text/tokenizer.h"
-#include "proto/utf8.h"
+#include "proto/utf8_check.h"
 
 enum status prompt_input_read(struct prompt_input *prompt, const char *path, const char *question,
                               bool raw)

@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "proto/utf8.h"
+#include "proto/utf8_check.h"
 
 static const size_t BYTES_MAX = (size_t)1 << 30;
 

@@ -10,7 +10,7 @@
 
 #include "coordinator/text/chat_form.h"
 #include "proto/model/vocab.h"
-#include "proto/utf8.h"
+#include "proto/utf8_check.h"
 
 enum { NONE = -1, QUOTED_BYTES = 60 };
 

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "proto/utf8.h"
+#include "proto/utf8_check.h"
 
 static enum status check_stops(const struct detokenizer_stop *stops, size_t stop_count,
                                size_t *bytes)

@@ -13,7 +13,7 @@
 #include "coordinator/text/token_table.h"
 #include "coordinator/text/whole_tokens.h"
 #include "proto/model/vocab.h"
-#include "proto/utf8.h"
+#include "proto/utf8_check.h"
 
 enum { NONE = -1, STOPS_MAX = VOCAB_ENDS_MAX + 4 };
 

@@ -9,7 +9,7 @@
 #include "coordinator/text/chat.h"
 #include "coordinator/text/detokenizer.h"
 #include "coordinator/text/tokenizer.h"
-#include "proto/utf8.h"
+#include "proto/utf8_check.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/support/tiny_vocab.h"
 

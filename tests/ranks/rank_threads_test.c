@@ -1,5 +1,5 @@
-/* Ranks as threads: the first failure speaks for all, and a thread that cannot be started ends those
- * that were. The linker puts __wrap_pthread_create in pthread_create's place. */
+/* Ranks as threads: the first failure speaks for all, and a thread that cannot be started ends
+ * those that were. The linker puts __wrap_pthread_create in pthread_create's place. */
 #include "tests/support/unit.h"
 
 #include <errno.h>

@@ -7,7 +7,7 @@
 
 #include "proto/printable.h"
 #include "proto/status.h"
-#include "proto/utf8.h"
+#include "proto/utf8_check.h"
 
 /* `lines` and `text`: what the two ways of masking leave of `given`; NULL: all of it. */
 static const struct {
