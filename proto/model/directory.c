@@ -5,11 +5,13 @@
 
 #include <assert.h>
 #include <dirent.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
+#include "proto/log.h"
 #include "proto/model/json_place.h"
 #include "proto/model/mapping.h"
 #include "proto/model/safetensors.h"
@@ -196,7 +198,11 @@ static enum status list_tensors(struct checkpoint_listing *listing,
         if (directory->index)
             TRY(shard_index_check_file(directory->index, i, first, count));
     }
-    return directory->index ? shard_index_check_total(directory->index, bytes) : STATUS_OK;
+    double stated;
+    if (directory->index && shard_index_total_differs(directory->index, &stated, bytes))
+        log_line(LOG_WARN, "total_size differs", "file=%s stated_bytes=%.17g tensor_bytes=%" PRIu64,
+                 directory->parts[PART_INDEX].path, stated, bytes);
+    return STATUS_OK;
 }
 
 static enum status list(struct checkpoint_listing *listing, const struct directory *directory)

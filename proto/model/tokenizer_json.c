@@ -40,17 +40,18 @@ static const char *keep(struct reading *reading, const char *text, size_t bytes)
 static int32_t find_token(const void *context, const char *text)
 {
     const struct reading *reading = context;
-    const json_t *id = json_object_get(reading->vocab.json, text);
-    if (id)
-        return (int32_t)json_integer_value(id);
+    int64_t id;
+    if (json_place_whole(json_object_get(reading->vocab.json, text), &id))
+        return (int32_t)id;
     const json_t *added = json_place_get(&reading->root, "added_tokens");
     size_t index;
     json_t *entry;
     json_array_foreach(added, index, entry)
     {
         const char *content = json_string_value(json_object_get(entry, "content"));
-        if (content && strcmp(content, text) == 0)
-            return (int32_t)json_integer_value(json_object_get(entry, "id"));
+        if (content && strcmp(content, text) == 0 &&
+            json_place_whole(json_object_get(entry, "id"), &id))
+            return (int32_t)id;
     }
     return -1;
 }
@@ -147,14 +148,15 @@ static enum status read_added_token(struct reading *reading, const struct json_p
     TRY(json_place_bool_or(entry, &special, "special", false));
     TRY(check_added_flags(entry));
     struct vocab_token *token = &parts->tokens[id];
-    const json_t *other = json_object_get(reading->vocab.json, text.text);
+    int64_t other = id;
+    (void)json_place_whole(json_object_get(reading->vocab.json, text.text), &other);
     bool differs =
         token->type && text_view_compare((struct text_view){token->text, token->bytes}, text) != 0;
     if (text.bytes > ADDED_BYTES_MAX)
         return json_place_fail(entry, "content", STATUS_DATA_LOSS, "added-token",
                                "has %zu bytes; at most %d are allowed", text.bytes,
                                ADDED_BYTES_MAX);
-    if (text.bytes == 0 || differs || (other && json_integer_value(other) != id))
+    if (text.bytes == 0 || differs || other != id)
         return json_place_fail(entry, "content", STATUS_DATA_LOSS, "added-token",
                                "\"%.64s\" as token %lld contradicts model.vocab", text.text,
                                (long long)id);
