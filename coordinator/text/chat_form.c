@@ -105,8 +105,8 @@ static const struct chat_form chatml = {.family = "ChatML",
                                         .end = "<|im_end|>",
                                         .after_end = "\n"};
 
-/* A default system message under the condition, not empty and the only one; true without one. A view
- * into the template. */
+/* A default system message under the condition, not empty and the only one; true without one. A
+ * view into the template. */
 static bool take_default_system(const char **place, struct text_view *system, const char *condition)
 {
     if (!take(place, condition))

@@ -8,6 +8,7 @@
 
 #include "proto/model/cursor.h"
 #include "proto/model/json_place.h"
+#include "proto/model/spec.h"
 #include "proto/model/tokenizer_pipeline.h"
 #include "proto/model/tokenizer_special.h"
 
@@ -362,6 +363,31 @@ free_roots:
     return status;
 }
 
+static void take_largest(int32_t *count, const json_t *json)
+{
+    int64_t id;
+    if (json_place_whole(json, &id) && id >= *count && id < MODEL_VOCAB_MAX)
+        *count = (int32_t)id + 1;
+}
+
+/* One more than the largest id; ids that cannot be are left to those who read them. */
+static int32_t count_tokens(const json_t *root)
+{
+    int32_t count = 1;
+    const char *text;
+    size_t index;
+    json_t *value;
+    json_object_foreach(json_object_get(json_object_get(root, "model"), "vocab"), text, value)
+    {
+        take_largest(&count, value);
+    }
+    json_array_foreach(json_object_get(root, "added_tokens"), index, value)
+    {
+        take_largest(&count, json_object_get(value, "id"));
+    }
+    return count;
+}
+
 enum status tokenizer_json_read(struct vocab **vocab, const struct tokenizer_json_files *files,
                                 int32_t count)
 {
@@ -372,6 +398,8 @@ enum status tokenizer_json_read(struct vocab **vocab, const struct tokenizer_jso
                          TOKENIZER_JSON_BYTES_MAX, files->tokenizer.path));
     vocab_parts_init(&reading.parts);
     reading.root = json_place_root(root, files->tokenizer.path);
+    if (count == 0)
+        count = count_tokens(root);
     reading.parts.tokens = calloc((size_t)count, sizeof *reading.parts.tokens);
     reading.parts.texts = malloc(files->tokenizer.bytes + files->tokenizer_config.bytes);
     if (!reading.parts.tokens || !reading.parts.texts) {

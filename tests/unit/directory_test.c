@@ -7,7 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "proto/model/describe.h"
+#include "coordinator/cli/describe.h"
 #include "proto/model/digest.h"
 #include "proto/model/model.h"
 #include "tests/support/tiny_directory.h"

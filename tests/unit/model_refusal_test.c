@@ -7,11 +7,12 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "proto/model/describe.h"
+#include "coordinator/cli/describe.h"
 #include "proto/model/ggml_type.h"
 #include "proto/model/model.h"
 #include "tests/support/random.h"
 #include "tests/support/tiny_model.h"
+#include "tests/support/tiny_vocab.h"
 
 static const struct tiny_model_shape shape = {
     .layers = 2, .hidden = 64, .heads = 4, .kv_heads = 2, .head_dim = 16, .ffn = 96};
@@ -502,11 +503,54 @@ static void a_file_is_described_whether_it_is_supported_or_not(void **state)
     (void)state;
     struct gguf_writer file = tiny();
     expect_words(&file, "2  F32      blk.*.ffn_down.weight [64, 96]", "\"supported\": true");
-    expect_words(&file, "supported      yes", "\"layers\": 2");
+    expect_words(&file, "supported      yes\n", "\"layers\": 2");
+    expect_words(&file, "  chat form    ChatML\n", "\"chat_form\": \"ChatML\"");
     rename_text(&file, "tiny random model", "\x1b[31m random mode");
     rename_text(&file, "llama", "qwen2");
     expect_words(&file, "general.name = .[31m random mode", "\"supported\": false");
     expect_words(&file, "supported      no: ", "architecture qwen2 is not supported");
+    gguf_writer_free(&file);
+}
+
+/* Supported is what a run would do, not what a part of it would. */
+static void what_cannot_be_run_is_not_supported(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *from;
+        const char *to;
+        const char *words; /* after "supported" in text, and anywhere in JSON */
+    } cases[] = {
+        {"gpt2", "bert", "no: tokenizer model \"bert\" (tokenizer.ggml.model) is not supported"},
+        {"smollm", "qwen2x", "no: pre-tokenizer \"qwen2x\""},
+        {"h e", "h t", "no: merge 1 (tokenizer.ggml.merges) needs"},
+        {"tokenizer.chat_template", "tokenizer.chat_templatf",
+         "yes, without a chat form: the model has no chat template"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char text_words[160];
+        struct gguf_writer file = tiny();
+        rename_text(&file, cases[i].from, cases[i].to);
+        snprintf(text_words, sizeof text_words, "supported      %s", cases[i].words);
+        bool is_supported = strncmp(cases[i].words, "yes", 3) == 0;
+        expect_words(&file, text_words,
+                     is_supported ? "\"chat_form\": null" : "\"supported\": false");
+        gguf_writer_free(&file);
+    }
+    struct tiny_model_shape mute = shape;
+    mute.no_tokenizer = true;
+    struct gguf_writer file = {0};
+    tiny_model_build(&file, &mute, 1, DTYPE_F32);
+    expect_words(&file, "supported      no: /tmp", "holds no tokenizer\"");
+    gguf_writer_free(&file);
+    file = tiny();
+    set_u32(&file, "llama.attention.key_length", 24);
+    expect_words(&file, "supported      no: ", "a head dimension of 24 is not supported");
+    expect_words(&file, "  merges       6", "\"merges\": 6");
+    gguf_writer_free(&file);
+    tiny_vocab_build(&file, &(struct tiny_vocab_args){.kind = NULL});
+    expect_words(&file, "supported      no: /tmp", "holds a vocabulary without weights");
+    expect_words(&file, "  splits as    smollm", "\"supported\": false");
     gguf_writer_free(&file);
 }
 
@@ -528,6 +572,7 @@ int main(void)
         cmocka_unit_test(every_truncation_of_a_model_is_refused),
         cmocka_unit_test(a_flipped_bit_gives_a_model_or_a_sentence),
         cmocka_unit_test(a_file_is_described_whether_it_is_supported_or_not),
+        cmocka_unit_test(what_cannot_be_run_is_not_supported),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,10 +1,11 @@
 /* Owns the description of a model file in JSON. Promises one object for every readable file. */
+#include <assert.h>
 #include <jansson.h>
-
 #include <math.h>
 
-#include "proto/model/describe.h"
+#include "coordinator/cli/describe.h"
 #include "proto/model/gguf_value.h"
+#include "proto/model/json_place.h"
 
 static void put(json_t *object, const char *key, json_t *value)
 {
@@ -42,8 +43,9 @@ static json_t *id_of(int32_t id)
     return id < 0 ? json_null() : json_integer(id);
 }
 
-static json_t *vocab_of(const struct vocab *vocab)
+static json_t *vocab_of(const struct describe *describe)
 {
+    const struct vocab *vocab = describe_vocab(describe);
     struct vocab_special special = vocab_special(vocab);
     json_t *object = json_object();
     put(object, "kind", text_of(vocab_kind(vocab)));
@@ -57,6 +59,10 @@ static json_t *vocab_of(const struct vocab *vocab)
     put(object, "unknown", id_of(special.unknown));
     put(object, "padding", id_of(special.padding));
     put(object, "add_bos", json_boolean(vocab_add_bos(vocab) == VOCAB_FLAG_ON));
+    put(object, "chat_form",
+        describe->chat_form[0] ? json_string(describe->chat_form) : json_null());
+    if (describe->chat_refusal[0])
+        put(object, "chat_refusal", json_string(describe->chat_refusal));
     put(object, "chat_template", text_of(vocab_chat_template(vocab)));
     return object;
 }
@@ -130,7 +136,13 @@ json_t *describe_keys(const struct checkpoint *checkpoint)
 {
     const struct gguf *gguf = checkpoint_gguf(checkpoint);
     const struct checkpoint_file *config = checkpoint_file(checkpoint, 0);
-    return gguf ? gguf_keys(gguf) : json_loadb((const char *)config->data, config->bytes, 0, NULL);
+    if (gguf)
+        return gguf_keys(gguf);
+    json_t *keys = NULL;
+    enum status status =
+        json_place_parse(&keys, config->data, config->bytes, config->bytes, config->name);
+    assert(status == STATUS_OK); /* it was parsed when the directory was opened */
+    return keys;
 }
 
 enum status describe_json(FILE *out, const char *path)
@@ -144,19 +156,19 @@ enum status describe_json(FILE *out, const char *path)
     put(object, "bytes", json_integer((json_int_t)checkpoint_bytes(describe.checkpoint)));
     if (gguf)
         put(object, "gguf_version", json_integer(gguf_version(gguf)));
-    put(object, "supported", json_boolean(describe.model != NULL));
+    put(object, "supported", json_boolean(!describe.refusal[0]));
+    if (describe.refusal[0])
+        put(object, "refusal", json_string(describe.refusal));
     if (describe.model)
         put(object, "model", facts_of(model_spec(describe.model)));
-    else
-        put(object, "refusal", json_string(describe.refusal));
-    if (describe.model && model_vocab(describe.model))
-        put(object, "tokenizer", vocab_of(model_vocab(describe.model)));
+    if (describe_vocab(&describe))
+        put(object, "tokenizer", vocab_of(&describe));
     put(object, "parameters", json_integer(describe.parameters));
     put(object, "types", types_of(&describe));
     put(object, "keys", describe_keys(describe.checkpoint));
     put(object, "tensors", tensors_of(describe.checkpoint));
     describe_close(&describe);
-    int result = json_dumpf(object, out, JSON_INDENT(2));
+    int result = json_dumpf(object, out, JSON_INDENT(2) | JSON_ENSURE_ASCII);
     json_decref(object);
     if (result != 0 || fputc('\n', out) == EOF)
         return fail(STATUS_IO, "write the description of %s", path);
