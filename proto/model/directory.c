@@ -5,7 +5,6 @@
 
 #include <assert.h>
 #include <dirent.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -197,8 +196,9 @@ static enum status list_tensors(struct checkpoint_listing *listing,
     }
     double stated;
     if (directory->index && shard_index_total_differs(directory->index, &stated, bytes))
-        log_line(LOG_WARN, "total_size differs", "file=%s stated_bytes=%.17g tensor_bytes=%" PRIu64,
-                 directory->parts[PART_INDEX].path, stated, bytes);
+        log_line(LOG_WARN, "total_size differs",
+                 log_text("file", directory->parts[PART_INDEX].path),
+                 log_real("stated_bytes", stated, 0), log_integer("tensor_bytes", (int64_t)bytes));
     return STATUS_OK;
 }
 
