@@ -2,6 +2,7 @@
 #include <assert.h>
 #include <jansson.h>
 #include <math.h>
+#include <stdlib.h>
 
 #include "coordinator/cli/describe.h"
 #include "proto/model/gguf_value.h"
@@ -168,9 +169,16 @@ enum status describe_json(FILE *out, const char *path)
     put(object, "keys", describe_keys(describe.checkpoint));
     put(object, "tensors", tensors_of(describe.checkpoint));
     describe_close(&describe);
-    int result = json_dumpf(object, out, JSON_INDENT(2) | JSON_ENSURE_ASCII);
+    char *text = json_dumps(object, JSON_INDENT(2) | JSON_ENSURE_ASCII);
     json_decref(object);
-    if (result != 0 || fputc('\n', out) == EOF)
-        return fail(STATUS_IO, "write the description of %s", path);
-    return STATUS_OK;
+    if (!text)
+        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the description of %s", path);
+    for (const char *c = text; *c; c++)
+        if (*c == 0x7f) /* the one control character that jansson writes as it is */
+            fputs("\\u007f", out);
+        else
+            fputc(*c, out);
+    fputc('\n', out);
+    free(text);
+    return ferror(out) ? fail(STATUS_IO, "write the description of %s", path) : STATUS_OK;
 }
