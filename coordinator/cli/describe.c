@@ -138,7 +138,10 @@ static void show_facts(FILE *out, const struct model_spec *spec)
     fprintf(out, "%-14s %d, of width %d, %d query and %d key-value heads of %d, feed-forward %d\n",
             "layers", spec->layers, spec->hidden, spec->heads, spec->kv_heads, spec->head_dim,
             spec->ffn);
-    fprintf(out, "%-14s %d tokens\n", "trained for", spec->trained_tokens);
+    if (spec->trained_tokens == MODEL_TOKENS_MAX)
+        fprintf(out, "%-14s no limit is stated\n", "trained for");
+    else
+        fprintf(out, "%-14s %d tokens\n", "trained for", spec->trained_tokens);
     fprintf(out, "%-14s %d tokens, output %s\n", "vocabulary", spec->vocab,
             spec->tied_output ? "tied to the embedding" : "of its own");
     fprintf(out, "%-14s base %g, scaling %s", "rope", spec->rope_base,
@@ -282,15 +285,20 @@ static void show_tensors(FILE *out, const struct checkpoint *checkpoint)
         fprintf(out, "%s\n", more);
 }
 
-/* Supported is what a run would do; a chat form that is not known is a matter of one flag. */
+/* Supported is what a run would do; a chat form that is not known is a matter of one flag, and a
+ * GPU of another device. */
 static void show_verdict(FILE *out, const struct describe *describe)
 {
+    bool suits_gpu = !describe->model || spec_widths_suit_gpu(model_spec(describe->model));
+    const char *device =
+        suits_gpu ? "" : " on CPUs (GPUs take widths that are multiples of 8 alone)";
     if (describe->refusal[0])
         fprintf(out, "%-14s no: %s\n", "supported", describe->refusal);
     else if (describe->chat_form[0])
-        fprintf(out, "%-14s yes\n", "supported");
+        fprintf(out, "%-14s yes%s\n", "supported", device);
     else
-        fprintf(out, "%-14s yes, without a chat form: %s\n", "supported", describe->chat_refusal);
+        fprintf(out, "%-14s yes%s, without a chat form: %s\n", "supported", device,
+                describe->chat_refusal);
 }
 
 enum status describe_text(FILE *out, const char *path)

@@ -35,6 +35,7 @@ static json_t *facts_of(const struct model_spec *spec)
     put(facts, "rope_scaling", json_string(spec_rope_scaling_name(spec->rope_scaling)));
     put(facts, "rope_factor", json_real(spec->rope_factor));
     put(facts, "rope_original_tokens", json_integer(spec->rope_original_tokens));
+    put(facts, "suits_gpu", json_boolean(spec_widths_suit_gpu(spec)));
     put(facts, "file_type", json_string(spec->file_type));
     return facts;
 }

@@ -78,6 +78,12 @@ static inline bool spec_head_dim_is_supported(int head_dim)
     return head_dim % MODEL_HEAD_DIM_STEP == 0 && head_dim <= MODEL_HEAD_DIM_MAX;
 }
 
+/* What the products on a GPU take besides. */
+static inline bool spec_widths_suit_gpu(const struct model_spec *spec)
+{
+    return spec->hidden % 8 == 0 && spec->ffn % 8 == 0;
+}
+
 /* 0.1 ln(factor) + 1, what YaRN multiplies cos and sin by unless the model says otherwise. */
 double spec_yarn_mscale(double factor);
 

@@ -548,6 +548,11 @@ static void what_cannot_be_run_is_not_supported(void **state)
     expect_words(&file, "supported      no: ", "a head dimension of 24 is not supported");
     expect_words(&file, "  merges       6", "\"merges\": 6");
     gguf_writer_free(&file);
+    struct tiny_model_shape odd = shape;
+    odd.ffn = 33;
+    tiny_model_build(&file, &odd, 1, DTYPE_F32);
+    expect_words(&file, "supported      yes on CPUs (GPUs take", "\"suits_gpu\": false");
+    gguf_writer_free(&file);
     tiny_vocab_build(&file, &(struct tiny_vocab_args){.kind = NULL});
     expect_words(&file, "supported      no: /tmp", "holds a vocabulary without weights");
     expect_words(&file, "  splits as    smollm", "\"supported\": false");

@@ -138,7 +138,7 @@ static enum status walk(struct loader *loader)
 static enum status check_shape(const struct model_spec *spec)
 {
     assert(spec_head_dim_is_supported(spec->head_dim));
-    if (spec->hidden % 8 != 0 || spec->ffn % 8 != 0)
+    if (!spec_widths_suit_gpu(spec))
         return fail(STATUS_UNIMPLEMENTED,
                     "the model is %d wide with %d in its feed-forward part; the CUDA products take "
                     "multiples of 8",
