@@ -15,6 +15,7 @@
 #include "proto/host_port.h"
 #include "proto/nearest.h"
 #include "proto/plan/method.h"
+#include "proto/printable.h"
 
 enum {
     ALL = CONFIG_COORDINATOR | CONFIG_WORKER | CONFIG_RUN,
@@ -393,6 +394,7 @@ add_problem(struct config *config, struct config_yaml_place place, const char *f
     va_start(arguments, format);
     vsnprintf(sentence, sizeof sentence, format, arguments);
     va_end(arguments);
+    printable_mask_line(sentence, strlen(sentence)); /* it quotes the file */
     size_t i = config->problems_count++;
     if (i >= PROBLEMS_KEPT)
         return;

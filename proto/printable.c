@@ -79,15 +79,25 @@ static size_t piece_bytes(const char *text, size_t bytes)
     return end;
 }
 
-void printable_write_line(FILE *file, const char *text, size_t bytes)
+static void write_masked(FILE *file, const char *text, size_t bytes, bool many_lines)
 {
     char piece[PIECE_BYTES];
     while (bytes > 0) {
         size_t taken = piece_bytes(text, bytes);
         memcpy(piece, text, taken);
-        printable_mask_line(piece, taken);
+        mask(piece, taken, many_lines);
         fwrite(piece, 1, taken, file);
         text += taken;
         bytes -= taken;
     }
+}
+
+void printable_write_line(FILE *file, const char *text, size_t bytes)
+{
+    write_masked(file, text, bytes, false);
+}
+
+void printable_write_text(FILE *file, const char *text, size_t bytes)
+{
+    write_masked(file, text, bytes, true);
 }

@@ -20,6 +20,7 @@ void printable_mask_line(char *text, size_t bytes);
  * newline and tab, and bytes that are no UTF-8. */
 void printable_mask_text(char *text, size_t bytes);
 
-/* Writes a text masked as printable_mask_line does it. As with fwrite, what cannot be written is
- * found by ferror. */
+/* Write a text masked as the two above do it. As with fwrite, what cannot be written is found by
+ * ferror. */
 void printable_write_line(FILE *file, const char *text, size_t bytes);
+void printable_write_text(FILE *file, const char *text, size_t bytes);

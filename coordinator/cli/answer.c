@@ -7,11 +7,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "coordinator/cli/console.h"
 #include "coordinator/cli/event_stream.h"
 #include "coordinator/cli/json_writer.h"
 #include "coordinator/cli/plan_report.h"
+#include "proto/printable.h"
 #include "proto/standard_streams.h"
 
 static enum status keep_text(struct answer *answer, const char *text)
@@ -26,13 +28,28 @@ static enum status keep_text(struct answer *answer, const char *text)
     return STATUS_OK;
 }
 
+/* The answer goes out as it is, but for what could steer a terminal where one takes it: a document
+ * or a model may have put that there. */
+static enum status write_answer(const char *text)
+{
+    if (!isatty(STDOUT_FILENO))
+        return standard_output_text(text);
+    char *shown = strdup(text);
+    if (!shown)
+        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the answer");
+    printable_mask_text(shown, strlen(shown));
+    enum status status = standard_output_text(shown);
+    free(shown);
+    return status;
+}
+
 static enum status take_tokens(struct answer *answer, const Longhaul__V1__Tokens *tokens)
 {
     for (size_t i = 0; i < tokens->n_ids; i++)
         TRY(id_list_add(&answer->ids, tokens->ids[i]));
     progress_answer(&answer->progress, (int64_t)answer->ids.count, answer->token_limit);
     TRY(keep_text(answer, tokens->text));
-    return answer->stream ? standard_output_text(tokens->text) : STATUS_OK;
+    return answer->stream ? write_answer(tokens->text) : STATUS_OK;
 }
 
 static enum status take_event(void *context, const ProtobufCMessage *message)

@@ -4,8 +4,11 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
+
+#include "proto/printable.h"
 
 enum { LINE_BYTES = 512 };
 
@@ -43,6 +46,13 @@ void console_say(const char *format, ...)
     va_start(arguments, format);
     vfprintf(stderr, format, arguments);
     va_end(arguments);
+    fputc('\n', stderr);
+}
+
+void console_show(const char *text)
+{
+    console_clear();
+    printable_write_text(stderr, text, strlen(text));
     fputc('\n', stderr);
 }
 

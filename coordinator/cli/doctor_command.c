@@ -22,6 +22,7 @@
 #include "coordinator/text/tokenizer.h"
 #include "proto/flags.h"
 #include "proto/model/model.h"
+#include "proto/printable.h"
 
 enum { FINDINGS_MAX = 32, TEXT_BYTES = 512, WHAT_BYTES = 32, OUTPUT_BYTES = 16384 };
 
@@ -54,6 +55,7 @@ __attribute__((format(printf, 4, 5))) static void add(struct report *report, enu
     va_start(arguments, format);
     vsnprintf(finding->text, sizeof finding->text, format, arguments);
     va_end(arguments);
+    printable_mask_line(finding->text, strlen(finding->text)); /* of a file or a driver */
 }
 
 static void check_cores(struct report *report)

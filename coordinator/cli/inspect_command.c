@@ -4,7 +4,7 @@
 #include "coordinator/cli/commands.h"
 #include "coordinator/cli/console.h"
 #include "proto/flags.h"
-#include "proto/model/describe.h"
+#include "coordinator/cli/describe.h"
 
 int inspect_command(int argc, char **argv)
 {

@@ -2,6 +2,7 @@
 #include "coordinator/cli/json_writer.h"
 
 #include <math.h>
+#include <stdbool.h>
 #include <string.h>
 
 #include "proto/utf8.h"
@@ -24,8 +25,12 @@ static void put_string(FILE *file, const char *text, size_t bytes)
     fputc('"', file);
     for (size_t i = 0; i < bytes;) {
         int length = utf8_sequence(text + i, bytes - i);
+        bool is_control = length == 2 && (unsigned char)text[i] == 0xC2 &&
+                          (unsigned char)text[i + 1] < 0xA0; /* U+0080 to U+009F */
         if (length == 1)
             put_ascii(file, (unsigned char)text[i]);
+        else if (is_control)
+            fprintf(file, "\\u%04x", (unsigned char)text[i + 1]);
         else if (length > 1)
             fwrite(text + i, 1, (size_t)length, file);
         else

@@ -4,9 +4,11 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "coordinator/cli/json_writer.h"
 #include "coordinator/cli/plan_report.h"
+#include "proto/printable.h"
 
 enum { MEMORY_COLUMNS = 6, AMOUNT_BYTES = 32 };
 
@@ -48,7 +50,10 @@ static void print_memory(const Longhaul__V1__PlanResponse *plan)
         printf(" %11d", plan->ranks[i]->rank);
     putchar('\n');
     for (size_t line = 0; line < plan->ranks[0]->n_memory; line++) {
-        printf("  %-22s", plan->ranks[0]->memory[line]->name);
+        char name[64];
+        snprintf(name, sizeof name, "%s", plan->ranks[0]->memory[line]->name);
+        printable_mask_line(name, strlen(name));
+        printf("  %-22s", name);
         for (size_t i = 0; i < columns; i++) {
             char text[AMOUNT_BYTES];
             const Longhaul__V1__RankPlan *rank = plan->ranks[i];
@@ -61,8 +66,10 @@ static void print_memory(const Longhaul__V1__PlanResponse *plan)
 
 void plan_table_print(const Longhaul__V1__PlanResponse *plan)
 {
-    if (plan->summary)
-        puts(plan->summary->text);
+    if (plan->summary) {
+        printable_write_text(stdout, plan->summary->text, strlen(plan->summary->text));
+        putchar('\n');
+    }
     print_workers(plan);
     print_memory(plan);
 }

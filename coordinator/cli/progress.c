@@ -39,7 +39,7 @@ void progress_queued(const struct progress *progress, const Longhaul__V1__Queued
 void progress_planned(const struct progress *progress, const Longhaul__V1__PlanSummary *plan)
 {
     if (progress->verbose && plan->text[0])
-        console_say("%s", plan->text);
+        console_show(plan->text);
 }
 
 void progress_prompt(const struct progress *progress, const Longhaul__V1__Progress *done)

@@ -1,4 +1,5 @@
-/* longhaul tokenize: a text's ids, by the model file's own tokenizer; no coordinator is needed. */
+/* longhaul tokenize: a text's ids, by the model file's own tokenizer; no coordinator and no weights
+ * are needed. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -8,23 +9,19 @@
 #include "coordinator/cli/text_file.h"
 #include "coordinator/text/tokenizer.h"
 #include "proto/flags.h"
-#include "proto/model/model.h"
+#include "proto/model/vocab_file.h"
 
 static enum status encode(struct id_list *ids, const char *model_path, const char *text,
                           size_t bytes)
 {
-    struct model *model = NULL;
+    struct vocab_file *file = NULL;
     struct tokenizer *tokenizer = NULL;
-    enum status status = STATUS_OK;
-    TRY(model_open(&model, model_path));
-    if (model_vocab(model))
-        status = tokenizer_create(&tokenizer, model_vocab(model));
-    else
-        status = fail(STATUS_UNIMPLEMENTED, "%s holds no tokenizer", model_path);
+    TRY(vocab_file_open(&file, model_path));
+    enum status status = tokenizer_create(&tokenizer, vocab_file_vocab(file));
     if (status == STATUS_OK)
         status = tokenizer_encode(tokenizer, ids, text, bytes, TOKENIZER_CONTROL | TOKENIZER_BOS);
     tokenizer_destroy(tokenizer);
-    model_close(model);
+    vocab_file_close(file);
     return status;
 }
 

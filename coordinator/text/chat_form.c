@@ -19,51 +19,60 @@ struct piece {
     "'<|start_header_id|>'+message['role']+'<|end_header_id|>\n\n'+message['content']|trim+"       \
     "'<|eot_id|>'"
 #define LLAMA_3_ANSWER "{{'<|start_header_id|>assistant<|end_header_id|>\n\n'}}"
-#define LLAMA_3_DATE "{%setdate_string='26 Jul 2024'%}"
+#define LLAMA_3_DATE "{%set date_string='26 Jul 2024'%}"
 
 /* What the system block of Llama 3.1 and later begins with. Where a template would read the clock,
  * this is the date that it falls back to (docs/decisions/chat-forms.md). */
 static const char llama_31_system[] =
     "Cutting Knowledge Date: December 2023\nToday Date: 26 Jul 2024\n\n";
 
-/* What stands between the second and the third is the default system message; the three may be
- * missing. */
-static const char chatml_loop[] = "{%formessageinmessages%}";
-static const char chatml_before_system[] =
-    "{%ifloop.firstandmessages[0]['role']!='system'%}{{'<|im_start|>system\n";
+/* ChatML is what its first users wrote, and what many wrote again in other words. A template sets a
+ * variable that longhaul always sets, writes BOS or not, adds a system message or not, and writes
+ * each message in one way for all roles or by role. */
+static const char chatml_unset_prompt[] =
+    "{%if not add_generation_prompt is defined%}{%set add_generation_prompt=false%}{%endif%}";
+static const char chatml_loop[] = "{%for message in messages%}";
+static const char chatml_without_system[] = "{%if messages[0]['role']!='system'%}";
+static const char chatml_first_without_system[] =
+    "{%if loop.first and messages[0]['role']!='system'%}";
+static const char chatml_before_system[] = "{{'<|im_start|>system\n";
 static const char chatml_after_system[] = "<|im_end|>\n'}}{%endif%}";
-static const char chatml_turn[] =
-    "{{'<|im_start|>'+message['role']+'\n'+message['content']+'<|im_end|>'+'\n'}}{%endfor%}"
-    "{%ifadd_generation_prompt%}{{'<|im_start|>assistant\n'}}{%endif%}";
+static const char chatml_message[] = "{{'<|im_start|>'+message['role']+'\n'+message['content']";
+static const char chatml_after_content[] = "+'<|im_end|>\n'}}";
+static const char chatml_answer[] = "{{'<|im_start|>assistant\n'}}";
+static const char chatml_answer_if_asked[] =
+    "{%if add_generation_prompt%}{{'<|im_start|>assistant\n'}}{%endif%}";
 
 static const struct piece llama_3[] = {
-    {"{%setloop_messages=messages%}{%formessageinloop_messages%}{%setcontent=" LLAMA_3_TURN "%}"
-     "{%ifloop.index0==0%}{%setcontent=bos_token+content%}{%endif%}{{content}}{%endfor%}",
+    {"{%set loop_messages=messages%}{%for message in loop_messages%}{%set content=" LLAMA_3_TURN
+     "%}"
+     "{%if loop.index0==0%}{%set content=bos_token+content%}{%endif%}{{content}}{%endfor%}",
      NULL},
-    {"{%ifadd_generation_prompt%}" LLAMA_3_ANSWER "{%endif%}", LLAMA_3_ANSWER},
+    {"{%if add_generation_prompt%}" LLAMA_3_ANSWER "{%endif%}", LLAMA_3_ANSWER},
 };
 
 static const struct piece llama_31[] = {
     {"{{bos_token}}", NULL},
-    {"{%ifnottools_in_user_messageisdefined%}{%settools_in_user_message=true%}{%endif%}", NULL},
-    {"{%ifnotdate_stringisdefined%}", NULL},
-    {"{%ifstrftime_nowisdefined%}{%setdate_string=strftime_now('%d %b %Y')%}{%else%}" LLAMA_3_DATE
-     "{%endif%}",
+    {"{%if not tools_in_user_message is defined%}{%set tools_in_user_message=true%}{%endif%}",
+     NULL},
+    {"{%if not date_string is defined%}", NULL},
+    {"{%if strftime_now is defined%}{%set date_string=strftime_now('%d %b "
+     "%Y')%}{%else%}" LLAMA_3_DATE "{%endif%}",
      LLAMA_3_DATE},
     {"{%endif%}", NULL},
-    {"{%ifnottoolsisdefined%}{%settools=none%}{%endif%}", ""},
-    {"{%ifmessages[0]['role']=='system'%}{%setsystem_message=messages[0]['content']|trim%}"
-     "{%setmessages=messages[1:]%}{%else%}{%setsystem_message=''%}{%endif%}",
+    {"{%if not tools is defined%}{%set tools=none%}{%endif%}", ""},
+    {"{%if messages[0]['role']=='system'%}{%set system_message=messages[0]['content']|trim%}"
+     "{%set messages=messages[1:]%}{%else%}{%set system_message=''%}{%endif%}",
      NULL},
-    {"{{'<|start_header_id|>system<|end_header_id|>\n\n'}}"
-     "{{'Cutting Knowledge Date: December 2023\n'}}{{'Today Date: '+date_string+'\n\n'}}"
-     "{{system_message}}{{'<|eot_id|>'}}",
+    {"{{'<|start_header_id|>system<|end_header_id|>\n\n"
+     "Cutting Knowledge Date: December 2023\nToday Date: '+date_string+'\n\n'"
+     "+system_message+'<|eot_id|>'}}",
      NULL},
-    {"{%formessageinmessages%}"
-     "{%ifnot(message.role=='ipython'ormessage.role=='tool'or'tool_calls'inmessage)%}"
+    {"{%for message in messages%}"
+     "{%if not(message['role']=='ipython'or message['role']=='tool'or'tool_calls'in message)%}"
      "{{" LLAMA_3_TURN "}}{%endif%}{%endfor%}",
      NULL},
-    {"{%ifadd_generation_prompt%}" LLAMA_3_ANSWER "{%endif%}", NULL},
+    {"{%if add_generation_prompt%}" LLAMA_3_ANSWER "{%endif%}", NULL},
 };
 
 enum {
@@ -90,31 +99,79 @@ static bool is_made_of(const char *template, const struct piece *pieces, size_t 
     return *template == 0;
 }
 
-/* Where `template` is ChatML, finds the default system message: a view into it. */
-static bool is_chatml(const char *template, struct text_view *system)
-{
-    *system = (struct text_view){"", 0};
-    if (!take(&template, chatml_loop))
-        return false;
-    if (take(&template, chatml_before_system)) {
-        const char *end = strstr(template, chatml_after_system);
-        if (!end)
-            return false;
-        *system = (struct text_view){template, (size_t)(end - template)};
-        if (memchr(system->text, '\'', system->bytes) ||
-            memchr(system->text, '\\', system->bytes) ||
-            memmem(system->text, system->bytes, "<|", 2))
-            return false;
-        template = end + strlen(chatml_after_system);
-    }
-    return strcmp(template, chatml_turn) == 0;
-}
-
 static const struct chat_form chatml = {.family = "ChatML",
                                         .start = "<|im_start|>",
                                         .before_content = "\n",
                                         .end = "<|im_end|>",
                                         .after_end = "\n"};
+
+/* A default system message under the condition, not empty and the only one; true without one. A
+ * view into the template. */
+static bool take_default_system(const char **place, struct text_view *system, const char *condition)
+{
+    if (!take(place, condition))
+        return true;
+    if (!take(place, chatml_before_system))
+        return false;
+    const char *end = strstr(*place, chatml_after_system);
+    if (!end || end == *place || system->bytes > 0)
+        return false;
+    *system = (struct text_view){*place, (size_t)(end - *place)};
+    *place = end + strlen(chatml_after_system);
+    for (size_t i = 0; i < system->bytes; i++) {
+        bool is_quote = system->text[i] == '\\' && system->text[i + 1] == '\'';
+        if (system->text[i] == '\'' || (system->text[i] == '\\' && !is_quote))
+            return false;
+        i += is_quote;
+    }
+    return !memmem(system->text, system->bytes, "<|", 2);
+}
+
+/* if, elif and else over the three roles, each written as the others are. */
+static bool take_message_by_role(const char **place)
+{
+    static const char *const roles[] = {"system", "user", "assistant"};
+    bool seen[3] = {false};
+    for (int branch = 0; branch < 3; branch++) {
+        bool is_else = branch == 2 && take(place, "{%else%}");
+        if (!is_else &&
+            !(take(place, branch == 0 ? "{%if " : "{%elif ") && take(place, "message['role']=='")))
+            return false;
+        int role = 0;
+        while (role < 3 && (seen[role] || (!is_else && !take(place, roles[role]))))
+            role++;
+        if (role == 3 || !(is_else || take(place, "'%}")) || !take(place, "{{'<|im_start|>") ||
+            !take(place, roles[role]) || !take(place, "\n'+message['content']") ||
+            !take(place, chatml_after_content))
+            return false;
+        seen[role] = true;
+    }
+    return take(place, "{%endif%}");
+}
+
+static bool take_message(const char **place, struct chat_form *form)
+{
+    if (!take(place, chatml_message))
+        return take_message_by_role(place);
+    form->trims_content = take(place, "|trim");
+    return take(place, chatml_after_content);
+}
+
+/* Where `template` is ChatML, in which of its ways; `system` is a view into it. */
+static bool is_chatml(const char *template, struct chat_form *form, struct text_view *system)
+{
+    *form = chatml;
+    *system = (struct text_view){"", 0};
+    (void)take(&template, chatml_unset_prompt);
+    form->begins_with_bos = take(&template, "{{bos_token}}");
+    (void)take(&template, chatml_unset_prompt);
+    if (!take_default_system(&template, system, chatml_without_system) ||
+        !take(&template, chatml_loop) ||
+        !take_default_system(&template, system, chatml_first_without_system) ||
+        !take_message(&template, form) || !take(&template, "{%endfor%}"))
+        return false;
+    return strcmp(template, chatml_answer) == 0 || strcmp(template, chatml_answer_if_asked) == 0;
+}
 
 static struct chat_form llama_form(bool has_system)
 {
@@ -131,10 +188,8 @@ static struct chat_form llama_form(bool has_system)
 
 static bool recognise(struct chat_form *form, struct text_view *system, const char *template)
 {
-    if (is_chatml(template, system)) {
-        *form = chatml;
+    if (is_chatml(template, form, system))
         return true;
-    }
     bool has_system = is_made_of(template, llama_31, LLAMA_31_PIECES);
     if (!has_system && !is_made_of(template, llama_3, LLAMA_3_PIECES))
         return false;
@@ -145,9 +200,16 @@ static bool recognise(struct chat_form *form, struct text_view *system, const ch
 
 static enum status take_system(struct chat_form *form, struct text_view system)
 {
-    form->default_system = strndup(system.text, system.bytes);
-    return form->default_system ? STATUS_OK
-                                : fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a chat form");
+    char *taken = malloc(system.bytes + 1);
+    if (!taken)
+        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a chat form");
+    char *out = taken;
+    for (size_t i = 0; i < system.bytes; i++)
+        if (system.text[i] != '\\') /* before a quote */
+            *out++ = system.text[i];
+    *out = 0;
+    form->default_system = taken;
+    return STATUS_OK;
 }
 
 enum status chat_form_named(struct chat_form *form, const char *name)

@@ -100,7 +100,7 @@ static enum status index_tensors(struct checkpoint *checkpoint)
     return STATUS_OK;
 }
 
-static bool is_directory(const char *path)
+bool checkpoint_is_directory(const char *path)
 {
     struct stat facts;
     return stat(path, &facts) == 0 && S_ISDIR(facts.st_mode);
@@ -112,15 +112,21 @@ static bool ends_in(const char *path, const char *end)
     return bytes >= strlen(end) && strcmp(path + bytes - strlen(end), end) == 0;
 }
 
-static enum status open_format(struct checkpoint *checkpoint, const char *path)
+enum status checkpoint_check_file_name(const char *path)
 {
-    if (is_directory(path))
-        return directory_open(&checkpoint->directory, &checkpoint->listing, path);
     if (ends_in(path, ".safetensors") || ends_in(path, ".json"))
         return fail(STATUS_INVALID_ARGUMENT,
                     "%s is one file of a model; give the directory that it lies in, with "
                     "config.json and tokenizer.json beside it",
                     path);
+    return STATUS_OK;
+}
+
+static enum status open_format(struct checkpoint *checkpoint, const char *path)
+{
+    if (checkpoint_is_directory(path))
+        return directory_open(&checkpoint->directory, &checkpoint->listing, path);
+    TRY(checkpoint_check_file_name(path));
     TRY(gguf_open(&checkpoint->gguf, path));
     return list_gguf(&checkpoint->listing, checkpoint->gguf);
 }

@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -45,6 +46,11 @@ struct checkpoint_listing {
     struct checkpoint_tensor *tensors; /* [tensor_count], no name twice */
     int tensor_count;
 };
+
+bool checkpoint_is_directory(const char *path);
+
+/* INVALID_ARGUMENT for one file of a directory, by its name. */
+MUST_CHECK enum status checkpoint_check_file_name(const char *path);
 
 /* Maps and checks. NOT_FOUND (also for a directory without a model), IO, INVALID_ARGUMENT (one file
  * of a directory), DATA_LOSS (file and rule in the sentence) or UNIMPLEMENTED (by name). */

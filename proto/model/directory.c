@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "proto/log.h"
 #include "proto/model/json_place.h"
 #include "proto/model/mapping.h"
 #include "proto/model/safetensors.h"
@@ -124,17 +125,14 @@ static enum status refuse_without_weights(const char *folder)
                 folder);
 }
 
-static enum status open_parts(struct directory *directory)
+static enum status open_parts(struct directory *directory, bool with_index)
 {
-    if (!exists(directory->path, part_names[PART_CONFIG]))
-        return refuse_without_config(directory->path);
-    for (int part = 0; part < PART_COUNT; part++) {
-        /* One file of weights needs no index. */
-        bool wanted = part != PART_INDEX || !exists(directory->path, single_name);
-        if (wanted && exists(directory->path, part_names[part]))
+    for (int part = 0; part < PART_COUNT; part++)
+        if ((part != PART_INDEX || with_index) && exists(directory->path, part_names[part]))
             TRY(open_part(&directory->parts[part], directory->path, part_names[part]));
-    }
     const struct part_file *config = &directory->parts[PART_CONFIG];
+    if (!config->path)
+        return STATUS_OK;
     return json_place_parse(&directory->config, config->mapping.data, config->mapping.bytes,
                             CONFIG_BYTES_MAX, config->path);
 }
@@ -196,7 +194,12 @@ static enum status list_tensors(struct checkpoint_listing *listing,
         if (directory->index)
             TRY(shard_index_check_file(directory->index, i, first, count));
     }
-    return directory->index ? shard_index_check_total(directory->index, bytes) : STATUS_OK;
+    double stated;
+    if (directory->index && shard_index_total_differs(directory->index, &stated, bytes))
+        log_line(LOG_WARN, "total_size differs",
+                 log_text("file", directory->parts[PART_INDEX].path),
+                 log_real("stated_bytes", stated, 0), log_integer("tensor_bytes", (int64_t)bytes));
+    return STATUS_OK;
 }
 
 static enum status list(struct checkpoint_listing *listing, const struct directory *directory)
@@ -239,9 +242,33 @@ enum status directory_open(struct directory **directory, struct checkpoint_listi
     if (!opened)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory to open %s", path);
     TRY_ELSE(take_path(opened, path), close);
-    TRY_ELSE(open_parts(opened), close);
+    if (!exists(opened->path, part_names[PART_CONFIG])) {
+        status = refuse_without_config(opened->path);
+        goto close;
+    }
+    /* One file of weights needs no index. */
+    TRY_ELSE(open_parts(opened, !exists(opened->path, single_name)), close);
     TRY_ELSE(open_weights(opened), close);
     TRY_ELSE(list(listing, opened), close);
+    *directory = opened;
+    return STATUS_OK;
+close:
+    directory_close(opened);
+    return status;
+}
+
+enum status directory_open_tokenizer(struct directory **directory, const char *path)
+{
+    enum status status;
+    struct directory *opened = calloc(1, sizeof *opened);
+    if (!opened)
+        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory to open %s", path);
+    TRY_ELSE(take_path(opened, path), close);
+    if (!exists(opened->path, part_names[PART_TOKENIZER])) {
+        status = fail(STATUS_NOT_FOUND, "%s is a directory without tokenizer.json", opened->path);
+        goto close;
+    }
+    TRY_ELSE(open_parts(opened, false), close);
     *directory = opened;
     return STATUS_OK;
 close:
@@ -302,6 +329,11 @@ enum status directory_read_vocab(struct vocab **vocab, const struct directory *d
 {
     if (!directory->parts[PART_TOKENIZER].path)
         return STATUS_OK;
+    const struct json_place config =
+        json_place_root(directory->config, directory->parts[PART_CONFIG].path);
+    int64_t rows = count;
+    if (count == 0 && json_place_get(&config, "vocab_size"))
+        TRY(json_place_integer(&config, &rows, "vocab_size", 1, MODEL_VOCAB_MAX));
     const struct tokenizer_json_files files = {
         .tokenizer = tokenizer_file(directory, PART_TOKENIZER),
         .tokenizer_config = tokenizer_file(directory, PART_TOKENIZER_CONFIG),
@@ -309,5 +341,5 @@ enum status directory_read_vocab(struct vocab **vocab, const struct directory *d
         .config = tokenizer_file(directory, PART_CONFIG),
         .chat_template = tokenizer_file(directory, PART_CHAT_TEMPLATE),
     };
-    return tokenizer_json_read(vocab, &files, count);
+    return tokenizer_json_read(vocab, &files, (int32_t)rows);
 }

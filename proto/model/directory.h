@@ -18,6 +18,10 @@
 MUST_CHECK enum status directory_open(struct directory **directory,
                                       struct checkpoint_listing *listing, const char *path);
 
+/* Maps the files of the tokenizer alone, without weights: for directory_read_vocab. NOT_FOUND where
+ * there is no tokenizer.json. */
+MUST_CHECK enum status directory_open_tokenizer(struct directory **directory, const char *path);
+
 /* Accepts NULL. */
 void directory_close(struct directory *directory);
 
@@ -25,7 +29,7 @@ void directory_close(struct directory *directory);
 MUST_CHECK enum status directory_read_spec(struct model_spec *spec,
                                            const struct directory *directory);
 
-/* The tokenizer of tokenizer.json, with unused tokens up to `count`, the rows of the embedding;
- * NULL where there is none. */
+/* The tokenizer of tokenizer.json, with unused tokens up to `count`, the rows of the embedding; 0:
+ * as many as the files name. NULL where there is none. */
 MUST_CHECK enum status directory_read_vocab(struct vocab **vocab, const struct directory *directory,
                                             int32_t count);

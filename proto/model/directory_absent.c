@@ -6,8 +6,13 @@
 enum status directory_open(struct directory **directory, struct checkpoint_listing *listing,
                            const char *path)
 {
-    (void)directory;
     (void)listing;
+    return directory_open_tokenizer(directory, path);
+}
+
+enum status directory_open_tokenizer(struct directory **directory, const char *path)
+{
+    (void)directory;
     return fail(STATUS_UNIMPLEMENTED,
                 "%s is a directory; this build was made without jansson and reads GGUF files only",
                 path);

@@ -126,6 +126,19 @@ enum status gguf_value_integer(const struct gguf *gguf, int64_t *value, const ch
     return STATUS_OK;
 }
 
+enum status gguf_value_limit(const struct gguf *gguf, int64_t *value, const char *key, int64_t most)
+{
+    const struct gguf_pair *pair = gguf_find_pair(gguf, key);
+    int64_t found = 0;
+    bool fits = pair && gguf_value_as_integer(&found, pair);
+    bool is_huge = pair && pair->type == GGUF_U64 && !fits;
+    if (is_huge || found > most) {
+        *value = most;
+        return STATUS_OK;
+    }
+    return gguf_value_integer(gguf, value, key, 1, most);
+}
+
 enum status gguf_value_float(const struct gguf *gguf, double *value, const char *key)
 {
     const struct gguf_pair *pair;

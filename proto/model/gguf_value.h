@@ -14,6 +14,11 @@
 MUST_CHECK enum status gguf_value_integer(const struct gguf *gguf, int64_t *value, const char *key,
                                           int64_t first, int64_t last);
 
+/* Any integer type, a limit from 1 on. Writers put a huge number where nothing is set: more than
+ * `most` is as good as no limit, and gives `most`. */
+MUST_CHECK enum status gguf_value_limit(const struct gguf *gguf, int64_t *value, const char *key,
+                                        int64_t most);
+
 /* f32 or f64, finite. */
 MUST_CHECK enum status gguf_value_float(const struct gguf *gguf, double *value, const char *key);
 

@@ -2,11 +2,77 @@
  */
 #include "proto/model/json_place.h"
 
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-enum { SENTENCE_BYTES = 640 };
+enum { SENTENCE_BYTES = 640, DIGITS_MAX = 300 };
+
+/* Integers up to here are the same as real numbers. */
+static const double whole_max = 9007199254740992.0; /* 2^53 */
+
+static bool is_too_wide(const char *digits, size_t count, bool negative)
+{
+    const char *least_too_wide = negative ? "9223372036854775809" : "9223372036854775808";
+    size_t width = strlen(least_too_wide);
+    return count > width || (count == width && memcmp(digits, least_too_wide, width) >= 0);
+}
+
+/* The number that begins at `text`, if it is an integer of more than 64 bits, becomes a real number
+ * of the same length and about the same value. Returns its bytes. */
+static size_t widen_number(char *text, size_t bytes)
+{
+    size_t sign = *text == '-';
+    size_t digits = 0;
+    while (sign + digits < bytes && text[sign + digits] >= '0' && text[sign + digits] <= '9')
+        digits++;
+    size_t end = sign + digits;
+    while (end < bytes && text[end] && strchr("0123456789+-.eE", text[end]))
+        end++;
+    if (end > sign + digits || !is_too_wide(text + sign, digits, sign > 0))
+        return end;
+    if (digits <= DIGITS_MAX) {
+        memcpy(text + end - 2, "e2", 2);
+    } else {
+        memset(text + sign, ' ', digits);
+        memcpy(text + sign, "1e300", 5);
+    }
+    return end;
+}
+
+/* Outside strings, a digit or a minus begins a number. */
+static void widen_integers(char *text, size_t bytes)
+{
+    bool quoted = false;
+    for (size_t i = 0; i < bytes;) {
+        bool begins = !quoted && (text[i] == '-' || (text[i] >= '0' && text[i] <= '9'));
+        size_t taken = begins ? widen_number(text + i, bytes - i) : 1;
+        if (text[i] == '"')
+            quoted = !quoted;
+        else if (quoted && text[i] == '\\')
+            taken = 2;
+        i += taken;
+    }
+}
+
+/* Writers put numbers like 10^30 where nothing is set. Such a file is read as if that were a real
+ * number, which who needs an integer refuses, and who does not never sees. */
+static json_t *load(const void *data, size_t bytes, json_error_t *error)
+{
+    json_t *loaded = json_loadb(data, bytes, JSON_REJECT_DUPLICATES, error);
+    if (loaded || json_error_code(error) != json_error_numeric_overflow)
+        return loaded;
+    char *copy = malloc(bytes);
+    if (!copy)
+        return NULL;
+    memcpy(copy, data, bytes);
+    widen_integers(copy, bytes);
+    loaded = json_loadb(copy, bytes, JSON_REJECT_DUPLICATES, error);
+    free(copy);
+    return loaded;
+}
 
 enum status json_place_parse(json_t **root, const void *data, size_t bytes, size_t bytes_max,
                              const char *file)
@@ -15,7 +81,7 @@ enum status json_place_parse(json_t **root, const void *data, size_t bytes, size
         return fail(STATUS_DATA_LOSS, "%s: %zu bytes of JSON; at most %zu are allowed [json-bytes]",
                     file, bytes, bytes_max);
     json_error_t error;
-    json_t *parsed = json_loadb(data, bytes, JSON_REJECT_DUPLICATES, &error);
+    json_t *parsed = load(data, bytes, &error);
     if (!parsed)
         return fail(STATUS_DATA_LOSS, "%s: byte %d of the JSON (line %d): %s [json]", file,
                     error.position, error.line, error.text);
@@ -77,18 +143,43 @@ static enum status find(const struct json_place *place, const json_t **value, co
     return STATUS_OK;
 }
 
+bool json_place_whole(const json_t *json, int64_t *value)
+{
+    double real = json_real_value(json);
+    bool is_whole = json_is_real(json) && real == trunc(real) && fabs(real) <= whole_max;
+    if (!is_whole && !json_is_integer(json))
+        return false;
+    *value = is_whole ? (int64_t)real : json_integer_value(json);
+    return true;
+}
+
 enum status json_place_integer(const struct json_place *place, int64_t *value, const char *key,
                                int64_t first, int64_t last)
 {
     const json_t *json;
-    TRY(find(place, &json, key, JSON_INTEGER, JSON_INTEGER, "an integer"));
-    int64_t found = json_integer_value(json);
-    if (found < first || found > last)
+    int64_t found;
+    TRY(find(place, &json, key, JSON_INTEGER, JSON_REAL, "an integer"));
+    double number = json_number_value(json);
+    if (number != trunc(number))
+        return json_place_fail(place, key, STATUS_DATA_LOSS, "value-type",
+                               "is %g, it must be an integer", number);
+    if (!json_place_whole(json, &found) || found < first || found > last)
         return json_place_fail(place, key, STATUS_DATA_LOSS, "value-range",
-                               "is %lld, it must lie in %lld .. %lld", (long long)found,
-                               (long long)first, (long long)last);
+                               "is %.17g, it must lie in %lld .. %lld", number, (long long)first,
+                               (long long)last);
     *value = found;
     return STATUS_OK;
+}
+
+enum status json_place_limit(const struct json_place *place, int64_t *value, const char *key,
+                             int64_t most)
+{
+    const json_t *json = json_place_get(place, key);
+    if (json_number_value(json) > (double)most) {
+        *value = most;
+        return STATUS_OK;
+    }
+    return json_place_integer(place, value, key, 1, most);
 }
 
 enum status json_place_number(const struct json_place *place, double *value, const char *key)

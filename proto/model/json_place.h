@@ -21,8 +21,9 @@ struct json_place {
     char path[JSON_PLACE_PATH_BYTES]; /* of the object: "" or "rope_scaling." */
 };
 
-/* Reads one object, which the caller ends with json_decref. No key twice, no NUL in text, numbers
- * that fit, at most 2,048 levels, at most `bytes_max` bytes. */
+/* Reads one object, which the caller ends with json_decref. No key twice, no NUL in text, at most
+ * 2,048 levels, at most `bytes_max` bytes. An integer of more than 64 bits is kept as a real number
+ * of about that value. */
 MUST_CHECK enum status json_place_parse(json_t **root, const void *data, size_t bytes,
                                         size_t bytes_max, const char *file);
 
@@ -36,9 +37,18 @@ json_place_fail(const struct json_place *place, const char *key, enum status sta
 /* The value; NULL where it is absent or null. */
 const json_t *json_place_get(const struct json_place *place, const char *key);
 
-/* DATA_LOSS where the value is absent, of another type or out of range. */
+/* Whether `json` is an integer, also one that is written as a real number (4096.0). Accepts NULL.
+ */
+bool json_place_whole(const json_t *json, int64_t *value);
+
+/* DATA_LOSS where the value is absent, of another type or out of range. An integer may be written
+ * as a real number. */
 MUST_CHECK enum status json_place_integer(const struct json_place *place, int64_t *value,
                                           const char *key, int64_t first, int64_t last);
+/* A limit from 1 on. Writers put a huge number where nothing is set: more than `most` is as good as
+ * no limit, and gives `most`. */
+MUST_CHECK enum status json_place_limit(const struct json_place *place, int64_t *value,
+                                        const char *key, int64_t most);
 MUST_CHECK enum status json_place_number(const struct json_place *place, double *value,
                                          const char *key);
 MUST_CHECK enum status json_place_text(const struct json_place *place, struct text_view *value,

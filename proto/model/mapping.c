@@ -1,5 +1,5 @@
 /* Owns the mapping of model files. Promises that nothing but a regular file is read, so that a
- * device or a pipe cannot make us wait. */
+ * device or a pipe cannot make us wait, and that a file which was never downloaded is told so. */
 #include "proto/model/mapping.h"
 
 #include <errno.h>
@@ -8,6 +8,20 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+/* Git LFS keeps a text of a few lines where a large file belongs, until the file is fetched. */
+static enum status refuse_lfs_pointer(const struct mapping *mapping, const char *path)
+{
+    static const char start[] = "version https://git-lfs.github.com/spec/";
+    const size_t bytes = sizeof start - 1;
+    if (mapping->bytes < bytes || memcmp(mapping->data, start, bytes) != 0)
+        return STATUS_OK;
+    return fail(
+        STATUS_NOT_FOUND,
+        "%s is a Git LFS pointer of %zu bytes: the file itself was not downloaded; fetch it "
+        "with \"git lfs pull\" in its folder, or download the file [lfs-pointer]",
+        path, mapping->bytes);
+}
 
 enum status mapping_open(struct mapping *mapping, const char *path)
 {
@@ -30,7 +44,13 @@ enum status mapping_open(struct mapping *mapping, const char *path)
     close(file);
     if (status != STATUS_OK)
         return status;
-    *mapping = (struct mapping){view, (size_t)facts.st_size};
+    struct mapping opened = {view, (size_t)facts.st_size};
+    status = refuse_lfs_pointer(&opened, path);
+    if (status != STATUS_OK) {
+        mapping_close(&opened);
+        return status;
+    }
+    *mapping = opened;
     return STATUS_OK;
 }
 

@@ -11,8 +11,8 @@ struct mapping {
     size_t bytes;
 };
 
-/* The whole of a regular file that is not empty. NOT_FOUND, IO, INVALID_ARGUMENT (no regular file)
- * or DATA_LOSS (empty). */
+/* The whole of a regular file that is not empty. NOT_FOUND (also where a Git LFS pointer stands for
+ * the file), IO, INVALID_ARGUMENT (no regular file) or DATA_LOSS (empty). */
 MUST_CHECK enum status mapping_open(struct mapping *mapping, const char *path);
 
 /* Accepts {0}. */

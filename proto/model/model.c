@@ -141,14 +141,33 @@ static enum status bind_tensor(struct model_tensor *bound, struct model *model,
     return STATUS_OK;
 }
 
+/* A writer may store the output beside the embedding that it is tied to: the same weights twice. */
+static enum status bind_tied_output(struct model *model)
+{
+    const struct tensor_name name = tensor_name(model, MODEL_OUTPUT, 0);
+    const struct model_tensor embedding = model->whole[MODEL_TOKEN_EMBD];
+    int index = checkpoint_find_tensor(model->checkpoint, name.text);
+    model->whole[MODEL_OUTPUT] = embedding;
+    if (index < 0)
+        return STATUS_OK;
+    struct model_tensor stored;
+    TRY(bind_tensor(&stored, model, MODEL_OUTPUT, 0));
+    const struct checkpoint_tensor *tensor = checkpoint_tensor(model->checkpoint, index);
+    if (stored.dtype != embedding.dtype || memcmp(stored.data, embedding.data, tensor->bytes) != 0)
+        return checkpoint_fail(tensor, STATUS_DATA_LOSS, "tied-output",
+                               "tensor %s is not the same as %s, though tie_word_embeddings says "
+                               "that one serves as both: set it to false in config.json, or fetch "
+                               "the model again",
+                               name.text, tensor_name(model, MODEL_TOKEN_EMBD, 0).text);
+    return STATUS_OK;
+}
+
 static enum status bind_whole(struct model *model)
 {
     for (int role = 0; role < MODEL_ATTN_NORM; role++)
         if (role != MODEL_OUTPUT || !model->spec.tied_output)
             TRY(bind_tensor(&model->whole[role], model, (enum model_role)role, 0));
-    if (model->spec.tied_output)
-        model->whole[MODEL_OUTPUT] = model->whole[MODEL_TOKEN_EMBD];
-    return STATUS_OK;
+    return model->spec.tied_output ? bind_tied_output(model) : STATUS_OK;
 }
 
 static enum status bind_layers(struct model *model)
@@ -214,7 +233,7 @@ static enum status read_vocab(struct model *model)
     if (!gguf)
         return directory_read_vocab(&model->vocab, checkpoint_directory(model->checkpoint),
                                     model->spec.vocab);
-    if (!gguf_find_pair(gguf, "tokenizer.ggml.model"))
+    if (!vocab_gguf_is_there(gguf))
         return STATUS_OK;
     TRY(vocab_gguf_read(&model->vocab, gguf));
     if (vocab_count(model->vocab) != model->spec.vocab)

@@ -143,6 +143,8 @@ static enum status check_metadata(const struct json_place *place)
     struct json_place metadata;
     const char *key;
     json_t *value;
+    if (!json_place_get(place, "__metadata__"))
+        return STATUS_OK;
     TRY(json_place_object(place, &metadata, "__metadata__"));
     json_object_foreach((json_t *)metadata.json, key, value)
     {

@@ -131,19 +131,12 @@ enum status shard_index_check_file(const struct shard_index *index, int file,
     return STATUS_OK;
 }
 
-enum status shard_index_check_total(const struct shard_index *index, uint64_t bytes)
+bool shard_index_total_differs(const struct shard_index *index, double *stated, uint64_t bytes)
 {
-    struct json_place metadata;
-    int64_t total;
-    if (!json_place_get(&index->place, "metadata"))
-        return STATUS_OK;
-    TRY(json_place_object(&index->place, &metadata, "metadata"));
-    if (!json_place_get(&metadata, "total_size"))
-        return STATUS_OK;
-    TRY(json_place_integer(&metadata, &total, "total_size", 0, INT64_MAX));
-    if ((uint64_t)total != bytes)
-        return json_place_fail(&metadata, "total_size", STATUS_DATA_LOSS, "total-size",
-                               "is %lld, the tensors have %llu bytes", (long long)total,
-                               (unsigned long long)bytes);
-    return STATUS_OK;
+    const json_t *metadata = json_place_get(&index->place, "metadata");
+    const json_t *total = json_object_get(metadata, "total_size");
+    if (!json_is_number(total) || json_number_value(total) == (double)bytes)
+        return false;
+    *stated = json_number_value(total);
+    return true;
 }

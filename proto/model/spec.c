@@ -53,12 +53,14 @@ static enum status check_rope(const struct spec_rope *rope, const char *name)
     if (!(rope->factor >= 1 && rope->factor <= 1e6))
         return fail(STATUS_DATA_LOSS, "%s: a rope scaling factor of %g; 1 .. 1e6 are allowed", name,
                     rope->factor);
+    if (!(rope->mscale >= 1e-6 && rope->mscale <= 1e6))
+        return fail(STATUS_DATA_LOSS, "%s: a rope attention factor of %g; 1e-6 .. 1e6 are allowed",
+                    name, rope->mscale);
     if (rope->scaling == MODEL_ROPE_YARN &&
-        !(rope->beta_slow > 0 && rope->beta_fast >= rope->beta_slow && rope->mscale > 0))
+        !(rope->beta_slow > 0 && rope->beta_fast >= rope->beta_slow))
         return fail(STATUS_DATA_LOSS,
-                    "%s: YaRN needs beta_fast >= beta_slow > 0 and a positive attention factor, "
-                    "the model says %g, %g and %g",
-                    name, rope->beta_fast, rope->beta_slow, rope->mscale);
+                    "%s: YaRN needs beta_fast >= beta_slow > 0, the model says %g and %g", name,
+                    rope->beta_fast, rope->beta_slow);
     if (rope->scaling == MODEL_ROPE_LLAMA3 &&
         !(rope->low_freq_factor > 0 && rope->high_freq_factor > rope->low_freq_factor))
         return fail(STATUS_DATA_LOSS,
@@ -82,7 +84,7 @@ enum status spec_set_rope(struct model_spec *spec, const struct spec_rope *rope,
     spec->rope_base = rope->base;
     spec->rope_scaling = rope->scaling;
     spec->rope_factor = rope->scaling == MODEL_ROPE_NONE ? 1 : rope->factor;
-    spec->rope_mscale = rope->scaling == MODEL_ROPE_YARN ? rope->mscale : 1;
+    spec->rope_mscale = (double)(float)rope->mscale;
     spec->rope_original_tokens = has_length ? rope->original_tokens : spec->trained_tokens;
     for (int i = 0; i < spec->head_dim / 2; i++)
         spec->inv_freq[i] = pow(rope->base, -2.0 * i / spec->head_dim);

@@ -12,7 +12,9 @@
 enum {
     MODEL_LAYERS_MAX = 1024,
     MODEL_HEADS_MAX = 1024,
+    MODEL_HEAD_DIM_STEP = 16,
     MODEL_HEAD_DIM_MAX = 256,
+    MODEL_GROUP_MAX = 96, /* query heads to a key-value head */
     MODEL_HIDDEN_MAX = 1 << 17,
     MODEL_FFN_MAX = 1 << 20,
     MODEL_VOCAB_MAX = 1 << 22,
@@ -33,13 +35,14 @@ struct model_spec {
     const char *file_type; /* "Q4_1", "mostly F16", ...; "unknown" where the file does not say */
     int layers;
     int hidden; /* width of the residual stream */
-    int heads;  /* query heads; a multiple of kv_heads */
+    int heads;  /* query heads; a multiple of kv_heads, up to MODEL_GROUP_MAX times as many */
     int kv_heads;
-    int head_dim; /* even, at most MODEL_HEAD_DIM_MAX */
+    int head_dim; /* a multiple of MODEL_HEAD_DIM_STEP, at most MODEL_HEAD_DIM_MAX */
     int ffn;      /* inner width of the feed-forward part */
     /* Rows of token_embd and of output; equals the tokenizer's count where there is one. */
     int vocab;
-    int trained_tokens; /* context length the model was trained for */
+    /* Context length the model was trained for; MODEL_TOKENS_MAX where the file sets no limit. */
+    int trained_tokens;
     float norm_eps;
     bool tied_output; /* no output.weight: the embedding serves */
     /* Rows of attn_q and attn_k are stored for pairs (2i, 2i+1): see spec_qk_row. */
@@ -49,7 +52,9 @@ struct model_spec {
     enum model_rope_scaling rope_scaling;
     double rope_factor;       /* 1 unless linear, yarn or llama3 */
     int rope_original_tokens; /* yarn, llama3: the length before stretching; else trained_tokens */
-    double rope_mscale;       /* both cos and sin are multiplied by it; 1 unless yarn */
+    /* Both cos and sin are multiplied by it, rounded to float32; 1 unless yarn or a file that says
+     * otherwise. */
+    double rope_mscale;
     /* [head_dim / 2], scaling applied, rounded to float32 and widened. */
     double inv_freq[MODEL_HEAD_DIM_MAX / 2];
 };
@@ -62,10 +67,22 @@ struct spec_rope {
     int original_tokens;             /* yarn, llama3 */
     double beta_fast;                /* yarn */
     double beta_slow;
-    double mscale;
+    double mscale;          /* 1 where cos and sin stay as they are */
     double low_freq_factor; /* llama3 */
     double high_freq_factor;
 };
+
+/* What the attention kernels take (kernels/attention.h). */
+static inline bool spec_head_dim_is_supported(int head_dim)
+{
+    return head_dim % MODEL_HEAD_DIM_STEP == 0 && head_dim <= MODEL_HEAD_DIM_MAX;
+}
+
+/* What the products on a GPU take besides. */
+static inline bool spec_widths_suit_gpu(const struct model_spec *spec)
+{
+    return spec->hidden % 8 == 0 && spec->ffn % 8 == 0;
+}
 
 /* 0.1 ln(factor) + 1, what YaRN multiplies cos and sin by unless the model says otherwise. */
 double spec_yarn_mscale(double factor);

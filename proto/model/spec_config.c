@@ -88,27 +88,35 @@ static enum status check_neutral_keys(const struct json_place *config)
 
 static enum status read_sizes(struct model_spec *spec, const struct json_place *config)
 {
+    int64_t trained;
     TRY(read_int(&spec->layers, config, "num_hidden_layers", MODEL_LAYERS_MAX));
     TRY(read_int(&spec->hidden, config, "hidden_size", MODEL_HIDDEN_MAX));
     TRY(read_int(&spec->heads, config, "num_attention_heads", MODEL_HEADS_MAX));
     TRY(read_int_or(&spec->kv_heads, config, "num_key_value_heads", spec->heads, spec->heads));
     TRY(read_int(&spec->ffn, config, "intermediate_size", MODEL_FFN_MAX));
     TRY(read_int(&spec->vocab, config, "vocab_size", MODEL_VOCAB_MAX));
-    TRY(read_int(&spec->trained_tokens, config, "max_position_embeddings", MODEL_TOKENS_MAX));
+    TRY(json_place_limit(config, &trained, "max_position_embeddings", MODEL_TOKENS_MAX));
+    spec->trained_tokens = (int)trained;
     if (spec->heads % spec->kv_heads != 0)
         return json_place_fail(config, "num_key_value_heads", STATUS_DATA_LOSS, "heads",
                                "%d heads cannot share %d key-value heads evenly", spec->heads,
                                spec->kv_heads);
+    if (spec->heads / spec->kv_heads > MODEL_GROUP_MAX)
+        return json_place_fail(config, "num_key_value_heads", STATUS_UNIMPLEMENTED, "heads",
+                               "%d heads on %d key-value heads are not supported; up to %d to one "
+                               "are",
+                               spec->heads, spec->kv_heads, MODEL_GROUP_MAX);
     if (!json_place_get(config, "head_dim") && spec->hidden % spec->heads != 0)
         return json_place_fail(config, "num_attention_heads", STATUS_DATA_LOSS, "heads",
                                "a width of %d does not divide by %d heads", spec->hidden,
                                spec->heads);
     TRY(read_int_or(&spec->head_dim, config, "head_dim", MODEL_HIDDEN_MAX,
                     spec->hidden / spec->heads));
-    if (spec->head_dim % 2 != 0 || spec->head_dim > MODEL_HEAD_DIM_MAX)
+    if (!spec_head_dim_is_supported(spec->head_dim))
         return json_place_fail(config, "head_dim", STATUS_UNIMPLEMENTED, "head-dim",
-                               "a head dimension of %d is not supported; even ones up to %d are",
-                               spec->head_dim, MODEL_HEAD_DIM_MAX);
+                               "a head dimension of %d is not supported; multiples of %d up to %d "
+                               "are",
+                               spec->head_dim, MODEL_HEAD_DIM_STEP, MODEL_HEAD_DIM_MAX);
     double epsilon;
     TRY(json_place_number(config, &epsilon, "rms_norm_eps"));
     if (!(epsilon > 0 && epsilon < 1))

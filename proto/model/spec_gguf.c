@@ -90,7 +90,6 @@ static const struct {
     {"logit_scale", 1, "scaled logits"},
     {"embedding_scale", 1, "scaled embeddings"},
     {"residual_scale", 1, "scaled residuals"},
-    {"rope.scaling.yarn_ext_factor", 1, "a YaRN extrapolation factor"},
     {"rope.scaling.yarn_log_multiplier", 0, "a YaRN log multiplier"},
 };
 
@@ -117,17 +116,23 @@ static enum status check_neutral_keys(const struct gguf *gguf)
 
 static enum status read_sizes(struct model_spec *spec, const struct gguf *gguf)
 {
+    int64_t trained;
     TRY(read_int(&spec->layers, gguf, "block_count", MODEL_LAYERS_MAX));
     TRY(read_int(&spec->hidden, gguf, "embedding_length", MODEL_HIDDEN_MAX));
     TRY(read_int(&spec->heads, gguf, "attention.head_count", MODEL_HEADS_MAX));
     TRY(read_int_or(&spec->kv_heads, gguf, "attention.head_count_kv", spec->heads, spec->heads));
     TRY(read_int(&spec->ffn, gguf, "feed_forward_length", MODEL_FFN_MAX));
-    TRY(read_int(&spec->trained_tokens, gguf, "context_length", MODEL_TOKENS_MAX));
+    TRY(gguf_value_limit(gguf, &trained, key_of("context_length").text, MODEL_TOKENS_MAX));
+    spec->trained_tokens = (int)trained;
     size_t heads_offset = gguf_find_pair(gguf, "llama.attention.head_count")->offset;
     if (spec->heads % spec->kv_heads != 0)
         return gguf_fail(gguf, heads_offset, STATUS_DATA_LOSS, "heads",
                          "%d heads cannot share %d key-value heads evenly", spec->heads,
                          spec->kv_heads);
+    if (spec->heads / spec->kv_heads > MODEL_GROUP_MAX)
+        return gguf_fail(gguf, heads_offset, STATUS_UNIMPLEMENTED, "heads",
+                         "%d heads on %d key-value heads are not supported; up to %d to one are",
+                         spec->heads, spec->kv_heads, MODEL_GROUP_MAX);
     if (!has(gguf, "attention.key_length") && spec->hidden % spec->heads != 0)
         return gguf_fail(gguf, heads_offset, STATUS_DATA_LOSS, "heads",
                          "a width of %d does not divide by %d heads", spec->hidden, spec->heads);
@@ -138,10 +143,10 @@ static enum status read_sizes(struct model_spec *spec, const struct gguf *gguf)
     TRY(read_int_or(&value_length, gguf, "attention.value_length", MODEL_HIDDEN_MAX,
                     spec->head_dim));
     TRY(read_int_or(&rotated, gguf, "rope.dimension_count", MODEL_HIDDEN_MAX, spec->head_dim));
-    if (spec->head_dim % 2 != 0 || spec->head_dim > MODEL_HEAD_DIM_MAX)
+    if (!spec_head_dim_is_supported(spec->head_dim))
         return gguf_fail(gguf, heads_offset, STATUS_UNIMPLEMENTED, "head-dim",
-                         "a head dimension of %d is not supported; even ones up to %d are",
-                         spec->head_dim, MODEL_HEAD_DIM_MAX);
+                         "a head dimension of %d is not supported; multiples of %d up to %d are",
+                         spec->head_dim, MODEL_HEAD_DIM_STEP, MODEL_HEAD_DIM_MAX);
     if (value_length != spec->head_dim || rotated != spec->head_dim)
         return gguf_fail(gguf, heads_offset, STATUS_UNIMPLEMENTED, "head-dim",
                          "keys of %d, values of %d and %d rotated dimensions are not supported; "
@@ -163,16 +168,48 @@ static enum status read_norm(struct model_spec *spec, const struct gguf *gguf)
     return STATUS_OK;
 }
 
+/* A key of rope that is not known could change the frequencies. */
+static enum status check_rope_keys(const struct gguf *gguf)
+{
+    static const char *const known[] = {"dimension_count",
+                                        "freq_base",
+                                        "scale_linear",
+                                        "scaling.type",
+                                        "scaling.factor",
+                                        "scaling.original_context_length",
+                                        "scaling.attn_factor",
+                                        "scaling.finetuned",
+                                        "scaling.yarn_ext_factor",
+                                        "scaling.yarn_attn_factor",
+                                        "scaling.yarn_beta_fast",
+                                        "scaling.yarn_beta_slow",
+                                        "scaling.yarn_log_multiplier"};
+    const struct key start = key_of("rope.");
+    size_t bytes = strlen(start.text);
+    for (int i = 0; i < gguf_pair_count(gguf); i++) {
+        const struct gguf_pair *pair = gguf_pair(gguf, i);
+        bool is_known = pair->key.bytes < bytes || memcmp(pair->key.text, start.text, bytes) != 0;
+        for (size_t k = 0; !is_known && k < sizeof known / sizeof known[0]; k++)
+            is_known = text_view_is(
+                (struct text_view){pair->key.text + bytes, pair->key.bytes - bytes}, known[k]);
+        if (!is_known)
+            return gguf_fail(gguf, pair->offset, STATUS_UNIMPLEMENTED, "unsupported-key",
+                             "key %.*s is not supported", (int)pair->key.bytes, pair->key.text);
+    }
+    return STATUS_OK;
+}
+
+/* A factor without a type is linear scaling, as llama.cpp reads it. */
 static enum status read_scaling_kind(struct spec_rope *rope, const struct gguf *gguf)
 {
     struct key key = key_of("rope.scaling.type");
     const struct gguf_pair *pair = gguf_find_pair(gguf, key.text);
-    bool old_linear = has(gguf, "rope.scale_linear");
-    rope->scaling = old_linear ? MODEL_ROPE_LINEAR : MODEL_ROPE_NONE;
-    TRY(read_float_or(&rope->factor, gguf, old_linear ? "rope.scale_linear" : "rope.scaling.factor",
+    bool is_old = !has(gguf, "rope.scaling.factor");
+    TRY(read_float_or(&rope->factor, gguf, is_old ? "rope.scale_linear" : "rope.scaling.factor",
                       1));
     if (rope->factor == 0) /* how old files say none */
         rope->factor = 1;
+    rope->scaling = rope->factor == 1 ? MODEL_ROPE_NONE : MODEL_ROPE_LINEAR;
     if (!pair)
         return STATUS_OK;
     struct text_view kind;
@@ -190,22 +227,46 @@ static enum status read_scaling_kind(struct spec_rope *rope, const struct gguf *
     return STATUS_OK;
 }
 
+/* Refuses another value of a key than `neutral`, which is what it is without the key. */
+static enum status check_neutral(const struct gguf *gguf, const char *rest, double neutral,
+                                 const char *why)
+{
+    double value;
+    TRY(read_float_or(&value, gguf, rest, neutral));
+    if (value == neutral)
+        return STATUS_OK;
+    struct key key = key_of(rest);
+    return gguf_fail(gguf, gguf_find_pair(gguf, key.text)->offset, STATUS_UNIMPLEMENTED,
+                     "unsupported-key", "key %s = %g is not supported %s", key.text, value, why);
+}
+
+/* yarn_attn_factor is the whole factor of cos and sin, as config.json's attention_factor is, from
+ * which converters write it. */
 static enum status read_yarn(struct spec_rope *rope, const struct gguf *gguf, int trained_tokens)
 {
-    double attention;
-    double yarn_attention;
+    TRY(check_neutral(gguf, "rope.scaling.yarn_ext_factor", 1, "with YaRN"));
     TRY(read_float_or(&rope->beta_fast, gguf, "rope.scaling.yarn_beta_fast", 32));
     TRY(read_float_or(&rope->beta_slow, gguf, "rope.scaling.yarn_beta_slow", 1));
+    TRY(read_float_or(&rope->mscale, gguf, "rope.scaling.yarn_attn_factor",
+                      spec_yarn_mscale(rope->factor)));
+    return read_int_or(&rope->original_tokens, gguf, "rope.scaling.original_context_length",
+                       MODEL_TOKENS_MAX, trained_tokens);
+}
+
+/* attn_factor multiplies cos and sin once more, whatever the scaling. */
+static enum status read_scaling(struct spec_rope *rope, const struct gguf *gguf, int trained_tokens)
+{
+    double attention;
+    TRY(check_rope_keys(gguf));
+    TRY(read_scaling_kind(rope, gguf));
+    if (rope->scaling == MODEL_ROPE_YARN) {
+        TRY(read_yarn(rope, gguf, trained_tokens));
+    } else {
+        TRY(check_neutral(gguf, "rope.scaling.yarn_ext_factor", 0, "without YaRN"));
+        TRY(check_neutral(gguf, "rope.scaling.yarn_attn_factor", 1, "without YaRN"));
+    }
     TRY(read_float_or(&attention, gguf, "rope.scaling.attn_factor", 1));
-    TRY(read_float_or(&yarn_attention, gguf, "rope.scaling.yarn_attn_factor", 1));
-    TRY(read_int_or(&rope->original_tokens, gguf, "rope.scaling.original_context_length",
-                    MODEL_TOKENS_MAX, trained_tokens));
-    if (attention <= 0 || yarn_attention <= 0)
-        return fail(STATUS_DATA_LOSS,
-                    "%s: YaRN needs positive attention factors, the file says %g "
-                    "and %g",
-                    gguf_name(gguf), attention, yarn_attention);
-    rope->mscale = attention * yarn_attention * spec_yarn_mscale(rope->factor);
+    rope->mscale *= attention;
     return STATUS_OK;
 }
 
@@ -245,9 +306,7 @@ static enum status read_rope(struct model_spec *spec, const struct gguf *gguf)
 {
     struct spec_rope rope = {.mscale = 1};
     TRY(read_float_or(&rope.base, gguf, "rope.freq_base", 10000));
-    TRY(read_scaling_kind(&rope, gguf));
-    if (rope.scaling == MODEL_ROPE_YARN)
-        TRY(read_yarn(&rope, gguf, spec->trained_tokens));
+    TRY(read_scaling(&rope, gguf, spec->trained_tokens));
     TRY(spec_set_rope(spec, &rope, gguf_name(gguf)));
     return apply_factors(spec, gguf);
 }

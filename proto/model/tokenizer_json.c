@@ -8,6 +8,7 @@
 
 #include "proto/model/cursor.h"
 #include "proto/model/json_place.h"
+#include "proto/model/spec.h"
 #include "proto/model/tokenizer_pipeline.h"
 #include "proto/model/tokenizer_special.h"
 
@@ -40,17 +41,18 @@ static const char *keep(struct reading *reading, const char *text, size_t bytes)
 static int32_t find_token(const void *context, const char *text)
 {
     const struct reading *reading = context;
-    const json_t *id = json_object_get(reading->vocab.json, text);
-    if (id)
-        return (int32_t)json_integer_value(id);
+    int64_t id;
+    if (json_place_whole(json_object_get(reading->vocab.json, text), &id))
+        return (int32_t)id;
     const json_t *added = json_place_get(&reading->root, "added_tokens");
     size_t index;
     json_t *entry;
     json_array_foreach(added, index, entry)
     {
         const char *content = json_string_value(json_object_get(entry, "content"));
-        if (content && strcmp(content, text) == 0)
-            return (int32_t)json_integer_value(json_object_get(entry, "id"));
+        if (content && strcmp(content, text) == 0 &&
+            json_place_whole(json_object_get(entry, "id"), &id))
+            return (int32_t)id;
     }
     return -1;
 }
@@ -147,14 +149,15 @@ static enum status read_added_token(struct reading *reading, const struct json_p
     TRY(json_place_bool_or(entry, &special, "special", false));
     TRY(check_added_flags(entry));
     struct vocab_token *token = &parts->tokens[id];
-    const json_t *other = json_object_get(reading->vocab.json, text.text);
+    int64_t other = id;
+    (void)json_place_whole(json_object_get(reading->vocab.json, text.text), &other);
     bool differs =
         token->type && text_view_compare((struct text_view){token->text, token->bytes}, text) != 0;
     if (text.bytes > ADDED_BYTES_MAX)
         return json_place_fail(entry, "content", STATUS_DATA_LOSS, "added-token",
                                "has %zu bytes; at most %d are allowed", text.bytes,
                                ADDED_BYTES_MAX);
-    if (text.bytes == 0 || differs || (other && json_integer_value(other) != id))
+    if (text.bytes == 0 || differs || other != id)
         return json_place_fail(entry, "content", STATUS_DATA_LOSS, "added-token",
                                "\"%.64s\" as token %lld contradicts model.vocab", text.text,
                                (long long)id);
@@ -360,6 +363,31 @@ free_roots:
     return status;
 }
 
+static void take_largest(int32_t *count, const json_t *json)
+{
+    int64_t id;
+    if (json_place_whole(json, &id) && id >= *count && id < MODEL_VOCAB_MAX)
+        *count = (int32_t)id + 1;
+}
+
+/* One more than the largest id; ids that cannot be are left to those who read them. */
+static int32_t count_tokens(const json_t *root)
+{
+    int32_t count = 1;
+    const char *text;
+    size_t index;
+    json_t *value;
+    json_object_foreach(json_object_get(json_object_get(root, "model"), "vocab"), text, value)
+    {
+        take_largest(&count, value);
+    }
+    json_array_foreach(json_object_get(root, "added_tokens"), index, value)
+    {
+        take_largest(&count, json_object_get(value, "id"));
+    }
+    return count;
+}
+
 enum status tokenizer_json_read(struct vocab **vocab, const struct tokenizer_json_files *files,
                                 int32_t count)
 {
@@ -370,6 +398,8 @@ enum status tokenizer_json_read(struct vocab **vocab, const struct tokenizer_jso
                          TOKENIZER_JSON_BYTES_MAX, files->tokenizer.path));
     vocab_parts_init(&reading.parts);
     reading.root = json_place_root(root, files->tokenizer.path);
+    if (count == 0)
+        count = count_tokens(root);
     reading.parts.tokens = calloc((size_t)count, sizeof *reading.parts.tokens);
     reading.parts.texts = malloc(files->tokenizer.bytes + files->tokenizer_config.bytes);
     if (!reading.parts.tokens || !reading.parts.texts) {

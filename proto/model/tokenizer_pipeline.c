@@ -117,10 +117,7 @@ static bool special_id(int64_t *id, const json_t *template, const json_t *item)
         json_string_value(json_object_get(json_object_get(item, "SpecialToken"), "id"));
     const json_t *specials = json_object_get(template, "special_tokens");
     const json_t *ids = name ? json_object_get(json_object_get(specials, name), "ids") : NULL;
-    if (json_array_size(ids) != 1 || !json_is_integer(json_array_get(ids, 0)))
-        return false;
-    *id = json_integer_value(json_array_get(ids, 0));
-    return true;
+    return json_array_size(ids) == 1 && json_place_whole(json_array_get(ids, 0), id);
 }
 
 /* One text, with at most one special token before it and one behind it. */

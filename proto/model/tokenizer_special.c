@@ -31,11 +31,11 @@ static enum status add_ends(struct vocab_parts *parts, const struct json_place *
     size_t count = !value ? 0 : json_is_array(value) ? json_array_size(value) : 1;
     for (size_t i = 0; i < count; i++) {
         const json_t *id = json_is_array(value) ? json_array_get(value, i) : value;
-        if (!json_is_integer(id) || json_integer_value(id) < 0 ||
-            json_integer_value(id) >= parts->count)
+        int64_t end;
+        if (!json_place_whole(id, &end) || end < 0 || end >= parts->count)
             return json_place_fail(config, key, STATUS_DATA_LOSS, "special-token",
                                    "must be one or several of 0 .. %d", parts->count - 1);
-        if (!vocab_parts_add_end(parts, (int32_t)json_integer_value(id)))
+        if (!vocab_parts_add_end(parts, (int32_t)end))
             return json_place_fail(config, key, STATUS_UNIMPLEMENTED, "special-token",
                                    "more than %d tokens that end an answer", VOCAB_ENDS_MAX);
     }

@@ -38,12 +38,18 @@ static enum status id_or_absent(int32_t *id, const struct gguf *gguf, const char
     return STATUS_OK;
 }
 
+/* Without merges, every byte would be a token; without types, control tokens would be text. */
+static bool is_byte_level(const struct vocab_parts *parts)
+{
+    return text_view_is(parts->kind, "gpt2");
+}
+
 static enum status read_types(struct vocab_parts *parts, const struct gguf *gguf)
 {
     static const char key[] = "tokenizer.ggml.token_type";
     const struct gguf_pair *pair = gguf_find_pair(gguf, key);
     struct gguf_array types;
-    if (!pair)
+    if (!pair && !is_byte_level(parts))
         return STATUS_OK;
     TRY(gguf_value_array(gguf, &types, key, GGUF_I32));
     if (types.count != parts->count)
@@ -101,7 +107,7 @@ static enum status read_merges(struct vocab_parts *parts, const struct gguf *ggu
 {
     static const char key[] = "tokenizer.ggml.merges";
     const struct gguf_pair *pair = gguf_find_pair(gguf, key);
-    if (!pair)
+    if (!pair && !is_byte_level(parts))
         return STATUS_OK;
     struct gguf_array merges;
     TRY(gguf_value_array(gguf, &merges, key, GGUF_STRING));
@@ -152,6 +158,13 @@ static enum status read_all(struct vocab_parts *parts, const struct gguf *gguf)
     TRY(read_tokens(parts, gguf));
     TRY(read_merges(parts, gguf));
     return read_special(parts, gguf);
+}
+
+bool vocab_gguf_is_there(const struct gguf *gguf)
+{
+    return gguf_find_pair(gguf, "tokenizer.ggml.model") ||
+           gguf_find_pair(gguf, "tokenizer.ggml.tokens") ||
+           gguf_find_pair(gguf, "tokenizer.ggml.merges");
 }
 
 enum status vocab_gguf_read(struct vocab **vocab, const struct gguf *gguf)

@@ -192,7 +192,8 @@ class Files(Folder):
                         ["run", "--prompt", "x"]):
             self.expect(longhaul(*command, "--model", self.path("none.gguf")), 66, "none.gguf",
                         "No such file")
-            self.expect(longhaul(*command, "--model", self.folder.name), 66, "config.json")
+            part = "tokenizer.json" if command[0] == "tokenize" else "config.json"
+            self.expect(longhaul(*command, "--model", self.folder.name), 66, part)
 
     def test_a_truncated_or_foreign_model_is_65(self):
         with open(self.model(), "rb") as file:
@@ -224,6 +225,65 @@ class Files(Folder):
         piped = longhaul("tokenize", "--model", model, "--file", "-", "--json", text="ab")
         self.assertEqual(json.loads(piped.stdout),
                          {"schema_version": 1, "token_ids": ids, "count": 2})
+
+    def changed_model(self, old, new):
+        """The small model with one text replaced by another of the same length."""
+        with open(self.model(), "rb") as file:
+            content = file.read()
+        self.assertEqual((content.count(old), len(old)), (1, len(new)))
+        return self.path("changed.gguf", content.replace(old, new))
+
+    def test_no_text_of_a_file_steers_the_terminal(self):
+        text = self.path("t.txt", b"hello")
+        merge = self.changed_model(b"\x03\0\0\0\0\0\0\0h e", b"\x03\0\0\0\0\0\0\0\x1b e")
+        for command in (["tokenize", "--file", text], ["score", "--file", text],
+                        ["run", "--prompt", "x"]):
+            self.expect(longhaul(*command, "--model", merge), 65, 'merge 1', '".", "e"')
+        template = self.changed_model(b"{% for message in", b"\x1b]0;owned\x07\x1b[31m\x7f!")
+        self.expect(longhaul("run", "--prompt", "x", "--model", template), 65,
+                    '(".]0;owned..[31m.! messages')
+        for command in (["inspect", merge], ["inspect", template], ["inspect", "--json", template],
+                        ["doctor", "--model", merge]):
+            shown = longhaul(*command)
+            self.assertNotRegex(shown.stdout + shown.stderr, "[\x00-\x09\x0b-\x1f\x7f-\x9f]")
+
+    def test_inspect_says_supported_of_what_runs(self):
+        for old, new, words in ((b"gpt2", b"bert", 'tokenizer model "bert"'),
+                                (b"smollm", b"smillm", 'pre-tokenizer "smillm"')):
+            model = self.changed_model(old, new)
+            text, facts = longhaul("inspect", model), longhaul("inspect", "--json", model)
+            self.assertIn("supported      no: " + words, text.stdout)
+            self.assertFalse(json.loads(facts.stdout)["supported"])
+            self.expect(longhaul("run", "--prompt", "x", "--model", model), 65, words)
+        facts = json.loads(longhaul("inspect", "--json", self.model()).stdout)
+        self.assertEqual((facts["supported"], facts["tokenizer"]["chat_form"]), (True, "ChatML"))
+
+    def test_tokenize_needs_no_weights(self):
+        model, text = self.path("directory"), self.path("t.txt", b"the other")
+        subprocess.run([TINY_MODEL_FILE, model, "directory"], check=True, timeout=60)
+        ids = self.ask(model, text).stdout
+        self.assertGreater(len(ids.split()), 2)
+        pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 98362432\n"
+        with open(os.path.join(model, "model.safetensors"), "wb") as file:
+            file.write(pointer)
+        self.assertEqual(self.ask(model, text).stdout, ids)
+        self.expect(longhaul("score", "--model", model, "--file", text), 66,
+                    "model.safetensors is a Git LFS pointer", "was not downloaded")
+        for name in ("model.safetensors", "config.json"):
+            os.remove(os.path.join(model, name))
+            self.assertEqual(self.ask(model, text).stdout, ids)
+
+    def test_a_wrong_total_of_an_index_is_a_warning(self):
+        model = self.path("shards")
+        subprocess.run([TINY_MODEL_FILE, model, "shards"], check=True, timeout=60)
+        index = os.path.join(model, "model.safetensors.index.json")
+        with open(index, encoding="utf-8") as file:
+            content = json.load(file)
+        self.assertEqual(longhaul("inspect", model).stderr, "")
+        content["metadata"]["total_size"] = 1
+        with open(index, "w", encoding="utf-8") as file:
+            json.dump(content, file)
+        self.expect(longhaul("inspect", model), 0, " warn ", index, "stated_bytes=1 ")
 
     def test_inspect_describes_a_file_in_both_forms(self):
         model = self.model()

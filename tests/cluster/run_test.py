@@ -2,11 +2,14 @@
 process is ever left. Arguments: the folder of the programs and the program that writes a small model file."""
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
 import tempfile
+import termios
 import time
+import unicodedata
 import unittest
 
 BIN = sys.argv[1]
@@ -100,6 +103,36 @@ class Run(unittest.TestCase):
         self.assertEqual(scores[0], scores[2])
         self.assertEqual(answers[0], answers[1])
         self.assertEqual(answers[0], answers[2])
+
+    def test_an_answer_steers_no_terminal_and_goes_unchanged_into_a_file(self):
+        """The random model writes control characters among others."""
+        command = [LONGHAUL, "run", "--model", self.model, "--raw", "--prompt", "a", "--seed", "1",
+                   "--temperature", "2", "--max-tokens", "100"]
+        piped = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL,
+                               timeout=SECONDS)
+        self.assertEqual(piped.returncode, 0, piped.stderr)
+        text = piped.stdout.decode()
+        controls = [c for c in text if unicodedata.category(c) == "Cc" and c not in "\n\t"]
+        self.assertGreater(len(controls), 5, text)
+        reader, terminal = pty.openpty()
+        attributes = termios.tcgetattr(terminal)
+        attributes[1] &= ~termios.OPOST  # so that the terminal adds nothing
+        termios.tcsetattr(terminal, termios.TCSANOW, attributes)
+        process = subprocess.Popen(command, stdout=terminal, stderr=subprocess.DEVNULL,
+                                   stdin=subprocess.DEVNULL)
+        os.close(terminal)
+        shown = b""
+        while True:
+            try:
+                shown += os.read(reader, 4096)
+            except OSError:  # the other side is closed
+                break
+        os.close(reader)
+        self.assertEqual(process.wait(timeout=SECONDS), 0)
+        for control in set(controls):
+            text = text.replace(control, "." * len(control.encode()))
+        self.assertEqual(shown.decode(), text)
+        self.expect_nothing_left()
 
     def test_json_has_what_it_promises(self):
         answer = self.answer("--prompt", "hello", "--max-tokens", "5")

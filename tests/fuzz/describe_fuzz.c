@@ -8,7 +8,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "proto/model/describe.h"
+#include "coordinator/cli/describe.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/support/tiny_model.h"
 

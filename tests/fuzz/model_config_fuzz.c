@@ -17,11 +17,15 @@ static const char *const seeds[] = {
     "\"max_position_embeddings\":8,\"rms_norm_eps\":0.5,\"hidden_act\":\"silu\","
     "\"rope_parameters\":{\"rope_type\":\"llama3\",\"rope_theta\":5e5,\"factor\":8,"
     "\"low_freq_factor\":1,\"high_freq_factor\":4,\"original_max_position_embeddings\":4}}",
+    "{\"model_type\":\"llama\",\"hidden_size\":64.0,\"intermediate_size\":96,"
+    "\"num_hidden_layers\":2,\"num_attention_heads\":4,\"vocab_size\":9,\"unused\":[-1e3,"
+    "-9223372036854775809,\"\\\"9\"],\"max_position_embeddings\":18446744073709551616,"
+    "\"rms_norm_eps\":0.5}",
 };
 
 size_t fuzz_seed(int index, uint8_t *data, size_t room)
 {
-    if (index >= 2 || strlen(seeds[index]) > room)
+    if (index >= (int)(sizeof seeds / sizeof seeds[0]) || strlen(seeds[index]) > room)
         return 0;
     memcpy(data, seeds[index], strlen(seeds[index]));
     return strlen(seeds[index]);

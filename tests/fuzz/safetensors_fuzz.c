@@ -51,7 +51,8 @@ static void read_index(const uint8_t *data, size_t bytes)
         assert(!strchr(shard_index_file(index, i), '/'));
         sink += shard_index_check_file(index, i, &tensor, 1);
     }
-    sink += shard_index_check_total(index, 30);
+    double stated;
+    sink += shard_index_total_differs(index, &stated, 30);
     shard_index_close(index);
 }
 

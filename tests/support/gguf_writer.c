@@ -138,3 +138,22 @@ void gguf_writer_tensor(struct gguf_writer *writer, const char *name, uint64_t c
     gguf_writer_u32(writer, type);
     gguf_writer_u64(writer, offset);
 }
+
+void gguf_writer_insert_pairs(struct gguf_writer *file, struct gguf_writer *pairs, uint64_t count)
+{
+    struct gguf_writer changed = {0};
+    uint64_t old_count;
+    memcpy(&old_count, file->data + 16, sizeof old_count);
+    char filler[40] = "";
+    gguf_writer_key(pairs, "filler", GGUF_STRING);
+    while ((pairs->bytes + 8 + strlen(filler)) % 32 != 0)
+        strcat(filler, "-");
+    gguf_writer_string(pairs, filler);
+    gguf_writer_bytes(&changed, file->data, 24);
+    gguf_writer_set_u64(&changed, 16, old_count + count + 1);
+    gguf_writer_bytes(&changed, pairs->data, pairs->bytes);
+    gguf_writer_bytes(&changed, file->data + 24, file->bytes - 24);
+    gguf_writer_free(file);
+    gguf_writer_free(pairs);
+    *file = changed;
+}

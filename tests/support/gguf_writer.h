@@ -49,3 +49,7 @@ void gguf_writer_pair_text(struct gguf_writer *writer, const char *key, const ch
 /* One or two dimensions: `columns` is contiguous; rows 0 leaves the second one out. */
 void gguf_writer_tensor(struct gguf_writer *writer, const char *name, uint64_t columns,
                         uint64_t rows, uint32_t type, uint64_t offset);
+
+/* Puts `pairs`, `count` of them, before those of a whole file, with one more pair that keeps the
+ * data aligned. Frees `pairs`. */
+void gguf_writer_insert_pairs(struct gguf_writer *file, struct gguf_writer *pairs, uint64_t count);

@@ -2,6 +2,7 @@
  * turn. */
 #include "tests/support/unit.h"
 
+#include <jansson.h>
 #include <stdio.h>
 
 #include "coordinator/text/chat.h"
@@ -142,8 +143,6 @@ static void an_unknown_template_is_refused_and_raw_is_named(void **state)
         "",
         "{{ bos_token }}{% for message in messages %}[INST]{{ message['content'] }}{% endfor %}",
         LOOP SYSTEM TURN,
-        LOOP TURN TAIL "\n\n",
-        LOOP "{# a comment #} " TURN TAIL,
         LOOP "{% if loop.first and messages[0]['role'] != 'system' %}{{ '<|im_start|>system\n"
              "x' + messages[0]['content'] + '<|im_end|>\n' }}{% endif %}" TURN TAIL,
     };
@@ -202,6 +201,71 @@ static void bad_conversations_are_refused(void **state)
     close_room(&room);
 }
 
+enum { MESSAGES_MAX = 8, KNOWN_LEAST = 18, OTHER_LEAST = 22 };
+
+static size_t read_messages(struct chat_message *messages, const json_t *list)
+{
+    assert_in_range(json_array_size(list), 1, MESSAGES_MAX);
+    for (size_t i = 0; i < json_array_size(list); i++)
+        messages[i] = message(json_string_value(json_array_get(json_array_get(list, i), 0)),
+                              json_string_value(json_array_get(json_array_get(list, i), 1)));
+    return json_array_size(list);
+}
+
+/* As jinja2 rendered them: tests/unit/data/make-chatml. */
+static void chatml_in_other_words_is_what_jinja_makes_of_it(void **state)
+{
+    (void)state;
+    json_t *data = json_load_file("tests/unit/data/chatml.json", JSON_REJECT_DUPLICATES, NULL);
+    assert_non_null(data);
+    const json_t *chats = json_object_get(data, "chats");
+    size_t row;
+    json_t *entry;
+    json_array_foreach(json_object_get(data, "known"), row, entry)
+    {
+        const char *name = json_string_value(json_object_get(entry, "name"));
+        struct room room;
+        if (open_room(&room, json_string_value(json_object_get(entry, "template"))) != STATUS_OK)
+            fail_msg("%s: %s", name, status_message());
+        assert_string_equal(chat_family(room.chat), "ChatML");
+        for (size_t i = 0; i < json_array_size(chats); i++) {
+            struct chat_message messages[MESSAGES_MAX];
+            struct id_list ids = {0};
+            char out[512];
+            size_t count = read_messages(messages, json_array_get(chats, i));
+            assert_int_equal(chat_render(room.chat, &ids, messages, count), STATUS_OK);
+            write_out(&room, &ids, out, sizeof out);
+            const json_t *text = json_array_get(json_object_get(entry, "texts"), i);
+            if (strcmp(out, json_string_value(text)) != 0)
+                fail_msg("%s: conversation %zu is %s, not %s", name, i, out,
+                         json_string_value(text));
+            id_list_deinit(&ids);
+        }
+        close_room(&room);
+    }
+    assert_true(row >= KNOWN_LEAST && json_array_size(chats) >= 7);
+    json_decref(data);
+}
+
+static void what_only_looks_like_chatml_is_refused(void **state)
+{
+    (void)state;
+    json_t *data = json_load_file("tests/unit/data/chatml.json", JSON_REJECT_DUPLICATES, NULL);
+    assert_non_null(data);
+    size_t row;
+    json_t *entry;
+    json_array_foreach(json_object_get(data, "other"), row, entry)
+    {
+        struct room room;
+        if (open_room(&room, json_string_value(json_object_get(entry, "template"))) == STATUS_OK)
+            fail_msg("%s is taken", json_string_value(json_object_get(entry, "name")));
+        assert_non_null(strstr(status_message(), "--raw"));
+        close_room(&room);
+    }
+    assert_true(row >= OTHER_LEAST);
+    json_decref(data);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -211,6 +275,8 @@ int main(void)
         cmocka_unit_test(a_document_cannot_forge_a_turn),
         cmocka_unit_test(an_unknown_template_is_refused_and_raw_is_named),
         cmocka_unit_test(a_named_form_serves_a_template_that_is_not_known),
+        cmocka_unit_test(chatml_in_other_words_is_what_jinja_makes_of_it),
+        cmocka_unit_test(what_only_looks_like_chatml_is_refused),
         cmocka_unit_test(bad_conversations_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -98,6 +98,9 @@ static void an_unknown_key_is_answered_with_the_nearest(void **state)
                    "c.yaml:1:1: unknown section \"engin\"; did you mean \"engine\"?");
     expect_problem("workers: 2\n",
                    "c.yaml:1:1: unknown key \"workers\"; did you mean \"engine.workers\"?");
+    expect_problem(
+        "engine:\n  \"wro\\ekers\\n\": 2\n",
+        "c.yaml:2:3: unknown key \"engine.wro.kers.\"; `longhaul config show` lists all");
     expect_problem("engine:\n  zzzzzzzz: 2\n", "c.yaml:2:3: unknown key \"engine.zzzzzzzz\"; "
                                                "`longhaul config show` lists all");
 }

@@ -55,6 +55,22 @@ static void texts_come_back_and_broken_bytes_become_replacements(void **state)
     json_decref(read);
 }
 
+/* A terminal would take the C1 controls for its own. */
+static void no_control_character_is_written_as_it_is(void **state)
+{
+    (void)state;
+    char *text = NULL;
+    size_t bytes = 0;
+    struct json_writer writer = {.file = open_memstream(&text, &bytes)};
+    assert_non_null(writer.file);
+    json_writer_text(&writer, NULL,
+                     "\x1b[31m \x7f \xC2\x9B"
+                     "31m \xC2\xA0 \xC3\x9B");
+    fclose(writer.file);
+    assert_string_equal(text, "\"\\u001b[31m \\u007f \\u009b31m \xC2\xA0 \xC3\x9B\"");
+    free(text);
+}
+
 static void fill_numbers(struct json_writer *writer)
 {
     json_writer_integer(writer, "least", INT64_MIN);
@@ -87,6 +103,7 @@ static void numbers_come_back_exactly_and_what_json_lacks_is_null(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(no_control_character_is_written_as_it_is),
         cmocka_unit_test(texts_come_back_and_broken_bytes_become_replacements),
         cmocka_unit_test(numbers_come_back_exactly_and_what_json_lacks_is_null),
     };

@@ -7,11 +7,12 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "proto/model/describe.h"
+#include "coordinator/cli/describe.h"
 #include "proto/model/ggml_type.h"
 #include "proto/model/model.h"
 #include "tests/support/random.h"
 #include "tests/support/tiny_model.h"
+#include "tests/support/tiny_vocab.h"
 
 static const struct tiny_model_shape shape = {
     .layers = 2, .hidden = 64, .heads = 4, .kv_heads = 2, .head_dim = 16, .ffn = 96};
@@ -48,26 +49,6 @@ static void retype_tensor(struct gguf_writer *file, const char *name, int dims, 
 {
     memcpy(file->data + find_text(file, name) + strlen(name) + 4 + 8 * (size_t)dims, &type,
            sizeof type);
-}
-
-/* Puts `pairs`, `count` of them, before the others, with one more pair that keeps the data
- * aligned. */
-static void insert_pairs(struct gguf_writer *file, struct gguf_writer *pairs, uint64_t count)
-{
-    struct gguf_writer changed = {0};
-    uint64_t old_count;
-    memcpy(&old_count, file->data + 16, sizeof old_count);
-    char filler[40] = "";
-    gguf_writer_key(pairs, "filler", GGUF_STRING);
-    memset(filler, '-', (32 - (pairs->bytes + 8) % 32) % 32);
-    gguf_writer_string(pairs, filler);
-    gguf_writer_bytes(&changed, file->data, 24);
-    gguf_writer_set_u64(&changed, 16, old_count + count + 1);
-    gguf_writer_bytes(&changed, pairs->data, pairs->bytes);
-    gguf_writer_bytes(&changed, file->data + 24, file->bytes - 24);
-    gguf_writer_free(file);
-    gguf_writer_free(pairs);
-    *file = changed;
 }
 
 static void expect_refusal(struct gguf_writer *file, enum status expected, const char *words)
@@ -108,7 +89,10 @@ static void facts_that_cannot_be_are_refused(void **state)
         {"llama.attention.head_count", 8, STATUS_DATA_LOSS, "blk.0.attn_q.weight is 64 x 64"},
         {"llama.attention.head_count_kv", 3, STATUS_DATA_LOSS, "cannot share 3"},
         {"llama.attention.head_count_kv", 8, STATUS_DATA_LOSS, "head_count_kv is 8"},
+        {"llama.attention.head_count", 194, STATUS_UNIMPLEMENTED, "194 heads on 2 key-value heads"},
         {"llama.attention.key_length", 15, STATUS_UNIMPLEMENTED, "head dimension of 15"},
+        {"llama.attention.key_length", 24, STATUS_UNIMPLEMENTED,
+         "head dimension of 24 is not supported; multiples of 16 up to 256 are"},
         {"llama.attention.key_length", 512, STATUS_UNIMPLEMENTED, "head dimension of 512"},
         {"llama.attention.value_length", 8, STATUS_UNIMPLEMENTED, "values of 8"},
         {"llama.rope.dimension_count", 8, STATUS_UNIMPLEMENTED, "8 rotated dimensions"},
@@ -147,6 +131,12 @@ static void what_is_missing_or_misnamed_is_named(void **state)
          "token_embd.weight is missing"},
         {"tokenizer.ggml.tokens", "tokenizer.ggml.tokenz", STATUS_DATA_LOSS,
          "tokenizer.ggml.tokens"},
+        {"tokenizer.ggml.merges", "tokenizer.ggml.mergez", STATUS_DATA_LOSS,
+         "the key tokenizer.ggml.merges is missing"},
+        {"tokenizer.ggml.token_type", "tokenizer.ggml.token_typf", STATUS_DATA_LOSS,
+         "the key tokenizer.ggml.token_type is missing"},
+        {"tokenizer.ggml.model", "tokenizer.ggml.modem", STATUS_DATA_LOSS,
+         "the key tokenizer.ggml.model is missing"},
         {"h e", "hxe", STATUS_DATA_LOSS, "merge 1"},
         {"h e", " he", STATUS_DATA_LOSS, "merge 1"},
         {"h e", "he ", STATUS_DATA_LOSS, "merge 1"},
@@ -256,7 +246,7 @@ static void keys_that_change_the_arithmetic_are_refused_unless_neutral(void **st
         struct gguf_writer file = tiny();
         struct gguf_writer pairs = {0};
         gguf_writer_pair_u32(&pairs, cases[i].key, cases[i].value);
-        insert_pairs(&file, &pairs, 1);
+        gguf_writer_insert_pairs(&file, &pairs, 1);
         if (cases[i].words) {
             expect_refusal(&file, STATUS_UNIMPLEMENTED, cases[i].words);
             continue;
@@ -284,7 +274,8 @@ static struct gguf_writer with_tokenizer(int tokens, int types)
     gguf_writer_array(&pairs, "tokenizer.ggml.token_type", GGUF_I32, (uint64_t)types);
     for (int i = 0; i < types; i++)
         gguf_writer_u32(&pairs, VOCAB_NORMAL);
-    insert_pairs(&file, &pairs, 3);
+    gguf_writer_array(&pairs, "tokenizer.ggml.merges", GGUF_STRING, 0);
+    gguf_writer_insert_pairs(&file, &pairs, 4);
     return file;
 }
 
@@ -314,7 +305,7 @@ static void per_layer_head_counts_are_refused(void **state)
     rename_text(&file, "llama.attention.head_count_kv", "llama.attention.head_count_xx");
     gguf_writer_array(&pairs, "llama.attention.head_count_kv", GGUF_U32, 2);
     gguf_writer_u64(&pairs, 2ull << 32 | 2);
-    insert_pairs(&file, &pairs, 1);
+    gguf_writer_insert_pairs(&file, &pairs, 1);
     expect_refusal(&file, STATUS_UNIMPLEMENTED, "for each layer");
 }
 
@@ -325,7 +316,7 @@ static struct gguf_writer with_scaling(const char *kind, float factor)
     gguf_writer_pair_text(&pairs, "llama.rope.scaling.type", kind);
     gguf_writer_pair_f32(&pairs, "llama.rope.scaling.factor", factor);
     gguf_writer_pair_u32(&pairs, "llama.rope.scaling.original_context_length", 512);
-    insert_pairs(&file, &pairs, 3);
+    gguf_writer_insert_pairs(&file, &pairs, 3);
     return file;
 }
 
@@ -353,9 +344,80 @@ static void rope_scaling_of_the_file_is_applied_or_refused_by_name(void **state)
             print_error("%d: %.9g, wanted %.9g\n", i, spec->inv_freq[i], expected[i]);
     for (int i = 0; i < 8; i++)
         assert_true(fabs(spec->inv_freq[i] / expected[i] - 1) < 1e-6);
-    assert_true(fabs(spec->rope_mscale - 1.1386294361119891) < 1e-12);
+    assert_true(spec->rope_mscale == (double)1.1386294361119891f);
     model_close(model);
     gguf_writer_free(&file);
+}
+
+static struct gguf_writer with_float(const char *key, float value)
+{
+    struct gguf_writer file = tiny();
+    struct gguf_writer pairs = {0};
+    gguf_writer_pair_f32(&pairs, key, value);
+    gguf_writer_insert_pairs(&file, &pairs, 1);
+    return file;
+}
+
+/* As directory_test compares a file with config.json; what config.json cannot say is here. */
+static void no_key_of_rope_is_ignored(void **state)
+{
+    (void)state;
+    struct gguf_writer file = with_float("llama.rope.scaling.attn_factor", 1.5f);
+    struct model *model;
+    assert_int_equal(model_parse(&model, file.data, file.bytes, "case"), STATUS_OK);
+    assert_int_equal(model_spec(model)->rope_scaling, MODEL_ROPE_NONE);
+    assert_true(model_spec(model)->rope_mscale == 1.5 && model_spec(model)->inv_freq[0] == 1);
+    model_close(model);
+    gguf_writer_free(&file);
+    static const struct {
+        const char *key;
+        float value;
+        enum status status;
+        const char *words; /* NULL: neutral */
+    } cases[] = {
+        {"llama.rope.scaling.attn_factor", 0, STATUS_DATA_LOSS, "attention factor of 0"},
+        {"llama.rope.scaling.attn_factor", -1, STATUS_DATA_LOSS, "attention factor of -1"},
+        {"llama.rope.scaling.yarn_attn_factor", 1.3f, STATUS_UNIMPLEMENTED,
+         "llama.rope.scaling.yarn_attn_factor = 1.3 is not supported without YaRN"},
+        {"llama.rope.scaling.yarn_attn_factor", 1, STATUS_OK, NULL},
+        {"llama.rope.scaling.yarn_ext_factor", 1, STATUS_UNIMPLEMENTED, "yarn_ext_factor = 1 is"},
+        {"llama.rope.scaling.yarn_ext_factor", 0, STATUS_OK, NULL},
+        {"llama.rope.scaling.yarn_log_multiplier", 0.1f, STATUS_UNIMPLEMENTED, "log multiplier"},
+        {"llama.rope.freq_base_swa", 1e4f, STATUS_UNIMPLEMENTED,
+         "key llama.rope.freq_base_swa is not supported"},
+        {"llama.rope.scaling.factor", 0, STATUS_OK, NULL},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        file = with_float(cases[i].key, cases[i].value);
+        if (cases[i].words) {
+            expect_refusal(&file, cases[i].status, cases[i].words);
+            continue;
+        }
+        assert_int_equal(model_parse(&model, file.data, file.bytes, "case"), STATUS_OK);
+        assert_int_equal(model_spec(model)->rope_scaling, MODEL_ROPE_NONE);
+        assert_true(model_spec(model)->rope_mscale == 1 && model_spec(model)->inv_freq[0] == 1);
+        model_close(model);
+        gguf_writer_free(&file);
+    }
+}
+
+static void a_huge_context_length_is_no_limit(void **state)
+{
+    (void)state;
+    static const uint64_t lengths[] = {(uint64_t)MODEL_TOKENS_MAX + 1, INT64_MAX, UINT64_MAX};
+    for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
+        struct gguf_writer file = tiny();
+        struct gguf_writer pairs = {0};
+        struct model *model;
+        rename_text(&file, "llama.context_length", "llama.kontext_length");
+        gguf_writer_key(&pairs, "llama.context_length", GGUF_U64);
+        gguf_writer_u64(&pairs, lengths[i]);
+        gguf_writer_insert_pairs(&file, &pairs, 1);
+        assert_int_equal(model_parse(&model, file.data, file.bytes, "case"), STATUS_OK);
+        assert_int_equal(model_spec(model)->trained_tokens, MODEL_TOKENS_MAX);
+        model_close(model);
+        gguf_writer_free(&file);
+    }
 }
 
 static void every_truncation_of_a_model_is_refused(void **state)
@@ -441,11 +503,59 @@ static void a_file_is_described_whether_it_is_supported_or_not(void **state)
     (void)state;
     struct gguf_writer file = tiny();
     expect_words(&file, "2  F32      blk.*.ffn_down.weight [64, 96]", "\"supported\": true");
-    expect_words(&file, "supported      yes", "\"layers\": 2");
+    expect_words(&file, "supported      yes\n", "\"layers\": 2");
+    expect_words(&file, "  chat form    ChatML\n", "\"chat_form\": \"ChatML\"");
     rename_text(&file, "tiny random model", "\x1b[31m random mode");
     rename_text(&file, "llama", "qwen2");
     expect_words(&file, "general.name = .[31m random mode", "\"supported\": false");
     expect_words(&file, "supported      no: ", "architecture qwen2 is not supported");
+    gguf_writer_free(&file);
+}
+
+/* Supported is what a run would do, not what a part of it would. */
+static void what_cannot_be_run_is_not_supported(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *from;
+        const char *to;
+        const char *words; /* after "supported" in text, and anywhere in JSON */
+    } cases[] = {
+        {"gpt2", "bert", "no: tokenizer model \"bert\" (tokenizer.ggml.model) is not supported"},
+        {"smollm", "qwen2x", "no: pre-tokenizer \"qwen2x\""},
+        {"h e", "h t", "no: merge 1 (tokenizer.ggml.merges) needs"},
+        {"tokenizer.chat_template", "tokenizer.chat_templatf",
+         "yes, without a chat form: the model has no chat template"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char text_words[160];
+        struct gguf_writer file = tiny();
+        rename_text(&file, cases[i].from, cases[i].to);
+        snprintf(text_words, sizeof text_words, "supported      %s", cases[i].words);
+        bool is_supported = strncmp(cases[i].words, "yes", 3) == 0;
+        expect_words(&file, text_words,
+                     is_supported ? "\"chat_form\": null" : "\"supported\": false");
+        gguf_writer_free(&file);
+    }
+    struct tiny_model_shape mute = shape;
+    mute.no_tokenizer = true;
+    struct gguf_writer file = {0};
+    tiny_model_build(&file, &mute, 1, DTYPE_F32);
+    expect_words(&file, "supported      no: /tmp", "holds no tokenizer\"");
+    gguf_writer_free(&file);
+    file = tiny();
+    set_u32(&file, "llama.attention.key_length", 24);
+    expect_words(&file, "supported      no: ", "a head dimension of 24 is not supported");
+    expect_words(&file, "  merges       6", "\"merges\": 6");
+    gguf_writer_free(&file);
+    struct tiny_model_shape odd = shape;
+    odd.ffn = 33;
+    tiny_model_build(&file, &odd, 1, DTYPE_F32);
+    expect_words(&file, "supported      yes on CPUs (GPUs take", "\"suits_gpu\": false");
+    gguf_writer_free(&file);
+    tiny_vocab_build(&file, &(struct tiny_vocab_args){.kind = NULL});
+    expect_words(&file, "supported      no: /tmp", "holds a vocabulary without weights");
+    expect_words(&file, "  splits as    smollm", "\"supported\": false");
     gguf_writer_free(&file);
 }
 
@@ -462,9 +572,12 @@ int main(void)
         cmocka_unit_test(a_tokenizer_of_another_size_is_refused),
         cmocka_unit_test(per_layer_head_counts_are_refused),
         cmocka_unit_test(rope_scaling_of_the_file_is_applied_or_refused_by_name),
+        cmocka_unit_test(no_key_of_rope_is_ignored),
+        cmocka_unit_test(a_huge_context_length_is_no_limit),
         cmocka_unit_test(every_truncation_of_a_model_is_refused),
         cmocka_unit_test(a_flipped_bit_gives_a_model_or_a_sentence),
         cmocka_unit_test(a_file_is_described_whether_it_is_supported_or_not),
+        cmocka_unit_test(what_cannot_be_run_is_not_supported),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

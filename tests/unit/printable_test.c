@@ -63,21 +63,24 @@ static void a_nul_inside_a_text_is_masked(void **state)
 static void a_text_is_written_masked_wherever_its_characters_fall(void **state)
 {
     (void)state;
-    static const char tail[] = "\xF0\x9F\x98\x80\xC2\x9B\xE2\x80\xAE!";
+    static const char tail[] = "\xF0\x9F\x98\x80\xC2\x9B\n\xE2\x80\xAE!";
     for (size_t before = 0; before < 600; before++) {
-        char given[700];
-        memset(given, 'x', before);
-        memcpy(given + before, tail, sizeof tail);
-        char *written = NULL;
-        size_t bytes;
-        FILE *out = open_memstream(&written, &bytes);
-        assert_non_null(out);
-        printable_write_line(out, given, strlen(given));
-        fclose(out);
-        printable_mask_line(given, strlen(given));
-        assert_string_equal(written, given);
-        assert_string_equal(written + before, "\xF0\x9F\x98\x80.....!");
-        free(written);
+        for (int many_lines = 0; many_lines < 2; many_lines++) {
+            char given[700];
+            memset(given, 'x', before);
+            memcpy(given + before, tail, sizeof tail);
+            char *written = NULL;
+            size_t bytes;
+            FILE *out = open_memstream(&written, &bytes);
+            assert_non_null(out);
+            (many_lines ? printable_write_text : printable_write_line)(out, given, strlen(given));
+            fclose(out);
+            (many_lines ? printable_mask_text : printable_mask_line)(given, strlen(given));
+            assert_string_equal(written, given);
+            assert_string_equal(written + before, many_lines ? "\xF0\x9F\x98\x80..\n\xE2\x80\xAE!"
+                                                             : "\xF0\x9F\x98\x80......!");
+            free(written);
+        }
     }
 }
 

@@ -119,7 +119,9 @@ static void headers_that_cannot_be_are_refused(void **state)
         {"{\"a\":{},\"a\":{}}", 0, STATUS_DATA_LOSS, "duplicate object key"},
         {"{\"a\":", 0, STATUS_DATA_LOSS, "[json]"},
         {"{\"a\":1e999}", 0, STATUS_DATA_LOSS, "[json]"},
-        {"{\"a\":99999999999999999999}", 0, STATUS_DATA_LOSS, "[json]"},
+        {"{\"a\":99999999999999999999}", 0, STATUS_DATA_LOSS, "a: is a real number"},
+        {ONE("F32", "[99999999999999999999]", "[0,4]"), 4, STATUS_DATA_LOSS,
+         "t.shape: dimension 0 is no integer"},
         {"{\"a\":\"\xff\"}", 0, STATUS_DATA_LOSS, "[json]"},
         {"{\"a\\u0000b\":{}}", 0, STATUS_DATA_LOSS, "[json]"},
         {"[]", 0, STATUS_DATA_LOSS, "does not begin with {"},
@@ -227,10 +229,51 @@ static void an_index_and_its_files_must_agree(void **state)
                                              "y.safetensors"));
     assert_int_equal(shard_index_check_file(index, 1, tensors + 2, 2), STATUS_DATA_LOSS);
     assert_non_null(strstr(status_message(), "weight_map.d: lies in y.safetensors"));
-    assert_int_equal(shard_index_check_total(index, 12), STATUS_OK);
-    assert_int_equal(shard_index_check_total(index, 13), STATUS_DATA_LOSS);
-    assert_non_null(strstr(status_message(), "metadata.total_size: is 12, the tensors have 13"));
     shard_index_close(index);
+}
+
+static void the_total_of_an_index_is_compared_where_it_is_a_number(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *metadata;
+        double stated; /* 0: says nothing against 12 */
+    } cases[] = {
+        {"{\"total_size\":12}", 0},
+        {"{\"total_size\":12.0}", 0},
+        {"{\"total_size\":null}", 0},
+        {"{\"total_size\":\"many\"}", 0},
+        {"{}", 0},
+        {"null", 0},
+        {"[]", 0},
+        {"{\"total_size\":13}", 13},
+        {"{\"total_size\":1e30}", 1e30},
+        {"{\"total_size\":12.5}", 12.5},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char text[128];
+        double stated = 0;
+        struct shard_index *index;
+        snprintf(text, sizeof text, "{\"metadata\":%s,\"weight_map\":{\"a\":\"x.safetensors\"}}",
+                 cases[i].metadata);
+        assert_int_equal(shard_index_parse(&index, text, strlen(text), "index"), STATUS_OK);
+        assert_int_equal(shard_index_total_differs(index, &stated, 12), cases[i].stated > 0);
+        assert_true(stated == cases[i].stated);
+        shard_index_close(index);
+    }
+}
+
+static void metadata_may_be_null(void **state)
+{
+    (void)state;
+    static const char header[] = "{\"__metadata__\":null,"
+                                 "\"t\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[0,4]}}";
+    struct gguf_writer file = file_of(header, 4);
+    struct safetensors *safetensors;
+    assert_int_equal(safetensors_parse(&safetensors, file.data, file.bytes, "case"), STATUS_OK);
+    assert_int_equal(safetensors_count(safetensors), 1);
+    safetensors_close(safetensors);
+    gguf_writer_free(&file);
 }
 
 int main(void)
@@ -243,6 +286,8 @@ int main(void)
         cmocka_unit_test(every_truncation_is_refused),
         cmocka_unit_test(an_index_names_plain_files_alone),
         cmocka_unit_test(an_index_and_its_files_must_agree),
+        cmocka_unit_test(the_total_of_an_index_is_compared_where_it_is_a_number),
+        cmocka_unit_test(metadata_may_be_null),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -92,7 +92,8 @@ static void facts_that_cannot_be_are_refused_with_their_path(void **state)
     } cases[] = {
         {"num_hidden_layers", "0", "config.json: num_hidden_layers: is 0, it must lie in 1 .."},
         {"num_hidden_layers", "1000000", "num_hidden_layers: is 1000000"},
-        {"num_hidden_layers", "2.0", "num_hidden_layers: is a real number, it must be an integer"},
+        {"num_hidden_layers", "2.5", "num_hidden_layers: is 2.5, it must be an integer"},
+        {"num_hidden_layers", "1e30", "num_hidden_layers: is 1e+30, it must lie in 1 .."},
         {"num_hidden_layers", "\"2\"", "num_hidden_layers: is a string"},
         {"num_hidden_layers", "[2]", "num_hidden_layers: is a list"},
         {"num_hidden_layers", NULL, "num_hidden_layers: is missing [missing]"},
@@ -102,6 +103,9 @@ static void facts_that_cannot_be_are_refused_with_their_path(void **state)
         {"num_key_value_heads", "8", "num_key_value_heads: is 8"},
         {"vocab_size", "0", "vocab_size: is 0"},
         {"max_position_embeddings", "0", "max_position_embeddings: is 0"},
+        {"max_position_embeddings", "0.5", "max_position_embeddings: is 0.5"},
+        {"max_position_embeddings", "-1e30", "max_position_embeddings: is -1e+30"},
+        {"max_position_embeddings", "\"x\"", "max_position_embeddings: is a string"},
         {"rms_norm_eps", "0", "rms_norm_eps: is 0, it must lie between 0 and 1"},
         {"rms_norm_eps", "\"x\"", "rms_norm_eps: is a string, it must be a number"},
         {"rope_theta", "1", "rope base of 1"},
@@ -125,6 +129,76 @@ static void facts_that_cannot_be_are_refused_with_their_path(void **state)
         expect_refusal(cases[i].key, cases[i].value, STATUS_DATA_LOSS, cases[i].words);
 }
 
+/* As a file: writers put 10^30 where nothing is set, and some write every number as a real one. */
+static void a_number_that_is_too_large_is_no_limit_or_is_not_read(void **state)
+{
+    (void)state;
+    static const char *const limits[] = {"1000000000000000019884624838656", "9223372036854775808",
+                                         "1e30", "1073741825", "18446744073709551615"};
+    for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++) {
+        char text[1024];
+        json_t *root = NULL;
+        struct model_spec spec;
+        const char *key = strstr(plain, "\"max_position_embeddings\": 2048");
+        snprintf(text, sizeof text,
+                 "{\"unused\": [-%s, {\"\\\"x\": 0.12345678901234567890123}], %.*s"
+                 "\"max_position_embeddings\": %s%s",
+                 limits[i], (int)(key - plain - 1), plain + 1, limits[i],
+                 key + strlen("\"max_position_embeddings\": 2048"));
+        assert_int_equal(json_place_parse(&root, text, strlen(text), sizeof text, "config.json"),
+                         STATUS_OK);
+        const struct json_place place = json_place_root(root, "config.json");
+        assert_int_equal(spec_config_read(&spec, &place), STATUS_OK);
+        assert_int_equal(spec.trained_tokens, MODEL_TOKENS_MAX);
+        assert_int_equal(spec.vocab, 300);
+        const json_t *inner = json_array_get(json_object_get(root, "unused"), 1);
+        assert_true(json_real_value(json_object_get(inner, "\"x")) == 0.12345678901234567890123);
+        json_decref(root);
+    }
+    struct model_spec spec;
+    assert_int_equal(read_with(&spec, "max_position_embeddings", "4096.0"), STATUS_OK);
+    assert_int_equal(spec.trained_tokens, 4096);
+    assert_int_equal(read_with(&spec, "num_hidden_layers", "2.0"), STATUS_OK);
+    assert_int_equal(spec.layers, 2);
+}
+
+/* Numbers of every width come out as what they are, or as a real number near it. */
+static void integers_of_any_width_keep_their_value(void **state)
+{
+    (void)state;
+    for (int digits = 1; digits < 330; digits++)
+        for (int negative = 0; negative < 2; negative++) {
+            char text[800];
+            json_t *root = NULL;
+            char number[340] = "-";
+            for (int i = 0; i < digits; i++)
+                number[negative + i] = (char)('1' + i % 9);
+            number[negative + digits] = 0;
+            snprintf(text, sizeof text, "{\"a\":%s,\"b\":[%s]}", number, number);
+            assert_int_equal(json_place_parse(&root, text, strlen(text), sizeof text, "x"),
+                             STATUS_OK);
+            const json_t *a = json_object_get(root, "a");
+            assert_int_equal(json_is_integer(a), digits < 20);
+            if (digits < 20)
+                assert_int_equal(json_integer_value(a), strtoll(number, NULL, 10));
+            else if (digits <= 300)
+                assert_true(fabs(json_real_value(a) / strtod(number, NULL) - 1) < 0.01);
+            else
+                assert_true(fabs(json_real_value(a)) >= 1e300);
+            assert_true(json_equal(a, json_array_get(json_object_get(root, "b"), 0)));
+            json_decref(root);
+        }
+    static const char *const last[] = {"{\"a\":9223372036854775807}",
+                                       "{\"a\":-9223372036854775808}"};
+    for (int i = 0; i < 2; i++) {
+        json_t *root = NULL;
+        assert_int_equal(json_place_parse(&root, last[i], strlen(last[i]), 64, "x"), STATUS_OK);
+        assert_int_equal(json_integer_value(json_object_get(root, "a")),
+                         i == 0 ? INT64_MAX : INT64_MIN);
+        json_decref(root);
+    }
+}
+
 static void what_is_not_supported_is_refused_by_name(void **state)
 {
     (void)state;
@@ -145,7 +219,9 @@ static void what_is_not_supported_is_refused_by_name(void **state)
         {"partial_rotary_factor", "0.5", "rope over a part of a head"},
         {"quantization_config", "{\"quant_method\":\"gptq\"}", "a quantised safetensors model"},
         {"num_local_experts", "8", "a mixture of experts"},
+        {"num_attention_heads", "194", "194 heads on 2 key-value heads are not supported"},
         {"head_dim", "15", "head_dim: a head dimension of 15"},
+        {"head_dim", "24", "a head dimension of 24 is not supported; multiples of 16 up to 256"},
         {"head_dim", "512", "head_dim: a head dimension of 512"},
         {"rope_scaling", "{\"type\":\"dynamic\",\"factor\":2}",
          "rope_scaling.type: rope scaling dynamic is not supported"},
@@ -211,7 +287,7 @@ static void rope_scaling_gives_the_frequencies_of_its_definition(void **state)
                 print_error("%s\n", status_message());
             assert_int_equal(status, STATUS_OK);
             assert_int_equal(spec.rope_scaling, cases[i].scaling);
-            assert_true(fabs(spec.rope_mscale - cases[i].mscale) < 1e-12);
+            assert_true(spec.rope_mscale == (double)(float)cases[i].mscale);
             for (int f = 0; f < 8; f++)
                 assert_true(fabs(spec.inv_freq[f] / cases[i].inv_freq[f] - 1) < 2e-7);
         }
@@ -233,6 +309,8 @@ int main(void)
         cmocka_unit_test(facts_are_those_of_the_file),
         cmocka_unit_test(what_a_file_leaves_out_is_as_in_transformers),
         cmocka_unit_test(facts_that_cannot_be_are_refused_with_their_path),
+        cmocka_unit_test(a_number_that_is_too_large_is_no_limit_or_is_not_read),
+        cmocka_unit_test(integers_of_any_width_keep_their_value),
         cmocka_unit_test(what_is_not_supported_is_refused_by_name),
         cmocka_unit_test(rope_scaling_gives_the_frequencies_of_its_definition),
         cmocka_unit_test(rope_parameters_bring_their_own_base),

@@ -323,7 +323,7 @@ static void vocabularies_that_contradict_themselves_are_refused(void **state)
         {"model.vocab", "null", "model.vocab: is missing"},
         {"model.vocab.!", "-1", "model.vocab.!: is -1, it must lie in 0 .. 269"},
         {"model.vocab.!", "270", "model.vocab.!: is 270"},
-        {"model.vocab.!", "1.5", "model.vocab.!: is a real number"},
+        {"model.vocab.!", "1.5", "model.vocab.!: is 1.5, it must be an integer"},
         {"model.vocab.!", "0", "model.vocab."},
         {"model.merges", "{}", "model.merges: is an object, it must be a list"},
         {"model.merges.2", "\"he\"", "model.merges: merge 2 is not two parts"},

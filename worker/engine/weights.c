@@ -1,8 +1,13 @@
 /* Owns the re-laid weights of one rank, in one arena of exactly weights_bytes(). */
 #include "worker/engine/weights.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
+
+_Static_assert((int)MODEL_HEAD_DIM_MAX == (int)ATTENTION_HEAD_DIM_MAX &&
+                   (int)MODEL_GROUP_MAX == (int)ATTENTION_ROWS,
+               "a model that opens is one that the attention kernels take");
 
 /* Where each matrix of a layer goes. */
 static const struct {
@@ -100,21 +105,12 @@ static enum status take_layer(struct weights *weights, const struct model *model
     return take_norm(&to->ffn_norm, weights->arena, model, MODEL_FFN_NORM, layer);
 }
 
-static enum status check_shape(const struct model_spec *spec)
-{
-    if (spec->head_dim % 16 != 0 || spec->head_dim > ATTENTION_HEAD_DIM_MAX)
-        return fail(STATUS_UNIMPLEMENTED,
-                    "the model's head dimension is %d; the kernels take multiples of 16 up to %d",
-                    spec->head_dim, ATTENTION_HEAD_DIM_MAX);
-    return STATUS_OK;
-}
-
 enum status weights_create(struct weights **out, const struct model *model,
                            const struct kernels *kernels)
 {
     const struct model_spec *spec = model_spec(model);
     enum status status = STATUS_OK;
-    TRY(check_shape(spec));
+    assert(spec_head_dim_is_supported(spec->head_dim));
     struct weights *weights = calloc(1, sizeof *weights);
     if (!weights)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the weights' table");

@@ -2,6 +2,7 @@
  * twice: to count, and to place. They cross through a piece of pinned memory, a part at a time. */
 #include "worker/engine/device/weights_cuda.h"
 
+#include <assert.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
@@ -136,12 +137,8 @@ static enum status walk(struct loader *loader)
 
 static enum status check_shape(const struct model_spec *spec)
 {
-    if (spec->head_dim % 16 != 0 || spec->head_dim > ATTENTION_HEAD_DIM_MAX)
-        return fail(STATUS_UNIMPLEMENTED,
-                    "the model's head dimension is %d; the CUDA kernels take multiples of 16 up to "
-                    "%d",
-                    spec->head_dim, ATTENTION_HEAD_DIM_MAX);
-    if (spec->hidden % 8 != 0 || spec->ffn % 8 != 0)
+    assert(spec_head_dim_is_supported(spec->head_dim));
+    if (!spec_widths_suit_gpu(spec))
         return fail(STATUS_UNIMPLEMENTED,
                     "the model is %d wide with %d in its feed-forward part; the CUDA products take "
                     "multiples of 8",

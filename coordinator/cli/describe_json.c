@@ -1,10 +1,12 @@
 /* Owns the description of a model file in JSON. Promises one object for every readable file. */
+#include <assert.h>
 #include <jansson.h>
-
 #include <math.h>
+#include <stdlib.h>
 
-#include "proto/model/describe.h"
+#include "coordinator/cli/describe.h"
 #include "proto/model/gguf_value.h"
+#include "proto/model/json_place.h"
 
 static void put(json_t *object, const char *key, json_t *value)
 {
@@ -33,6 +35,7 @@ static json_t *facts_of(const struct model_spec *spec)
     put(facts, "rope_scaling", json_string(spec_rope_scaling_name(spec->rope_scaling)));
     put(facts, "rope_factor", json_real(spec->rope_factor));
     put(facts, "rope_original_tokens", json_integer(spec->rope_original_tokens));
+    put(facts, "suits_gpu", json_boolean(spec_widths_suit_gpu(spec)));
     put(facts, "file_type", json_string(spec->file_type));
     return facts;
 }
@@ -42,8 +45,9 @@ static json_t *id_of(int32_t id)
     return id < 0 ? json_null() : json_integer(id);
 }
 
-static json_t *vocab_of(const struct vocab *vocab)
+static json_t *vocab_of(const struct describe *describe)
 {
+    const struct vocab *vocab = describe_vocab(describe);
     struct vocab_special special = vocab_special(vocab);
     json_t *object = json_object();
     put(object, "kind", text_of(vocab_kind(vocab)));
@@ -57,6 +61,10 @@ static json_t *vocab_of(const struct vocab *vocab)
     put(object, "unknown", id_of(special.unknown));
     put(object, "padding", id_of(special.padding));
     put(object, "add_bos", json_boolean(vocab_add_bos(vocab) == VOCAB_FLAG_ON));
+    put(object, "chat_form",
+        describe->chat_form[0] ? json_string(describe->chat_form) : json_null());
+    if (describe->chat_refusal[0])
+        put(object, "chat_refusal", json_string(describe->chat_refusal));
     put(object, "chat_template", text_of(vocab_chat_template(vocab)));
     return object;
 }
@@ -130,7 +138,13 @@ json_t *describe_keys(const struct checkpoint *checkpoint)
 {
     const struct gguf *gguf = checkpoint_gguf(checkpoint);
     const struct checkpoint_file *config = checkpoint_file(checkpoint, 0);
-    return gguf ? gguf_keys(gguf) : json_loadb((const char *)config->data, config->bytes, 0, NULL);
+    if (gguf)
+        return gguf_keys(gguf);
+    json_t *keys = NULL;
+    enum status status =
+        json_place_parse(&keys, config->data, config->bytes, config->bytes, config->name);
+    assert(status == STATUS_OK); /* it was parsed when the directory was opened */
+    return keys;
 }
 
 enum status describe_json(FILE *out, const char *path)
@@ -144,21 +158,28 @@ enum status describe_json(FILE *out, const char *path)
     put(object, "bytes", json_integer((json_int_t)checkpoint_bytes(describe.checkpoint)));
     if (gguf)
         put(object, "gguf_version", json_integer(gguf_version(gguf)));
-    put(object, "supported", json_boolean(describe.model != NULL));
+    put(object, "supported", json_boolean(!describe.refusal[0]));
+    if (describe.refusal[0])
+        put(object, "refusal", json_string(describe.refusal));
     if (describe.model)
         put(object, "model", facts_of(model_spec(describe.model)));
-    else
-        put(object, "refusal", json_string(describe.refusal));
-    if (describe.model && model_vocab(describe.model))
-        put(object, "tokenizer", vocab_of(model_vocab(describe.model)));
+    if (describe_vocab(&describe))
+        put(object, "tokenizer", vocab_of(&describe));
     put(object, "parameters", json_integer(describe.parameters));
     put(object, "types", types_of(&describe));
     put(object, "keys", describe_keys(describe.checkpoint));
     put(object, "tensors", tensors_of(describe.checkpoint));
     describe_close(&describe);
-    int result = json_dumpf(object, out, JSON_INDENT(2));
+    char *text = json_dumps(object, JSON_INDENT(2) | JSON_ENSURE_ASCII);
     json_decref(object);
-    if (result != 0 || fputc('\n', out) == EOF)
-        return fail(STATUS_IO, "write the description of %s", path);
-    return STATUS_OK;
+    if (!text)
+        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the description of %s", path);
+    for (const char *c = text; *c; c++)
+        if (*c == 0x7f) /* the one control character that jansson writes as it is */
+            fputs("\\u007f", out);
+        else
+            fputc(*c, out);
+    fputc('\n', out);
+    free(text);
+    return ferror(out) ? fail(STATUS_IO, "write the description of %s", path) : STATUS_OK;
 }

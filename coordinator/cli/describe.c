@@ -1,14 +1,17 @@
 /* Owns the description of a model file in text. Promises that nothing in the file can steer the
  * terminal, and that a file which cannot be loaded is still described, with the reason.
  */
-#include "proto/model/describe.h"
+#include "coordinator/cli/describe.h"
 
 #include <assert.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "coordinator/text/chat.h"
+#include "coordinator/text/tokenizer.h"
 #include "proto/model/gguf.h"
+#include "proto/printable.h"
 
 enum { SHOWN_BYTES_MAX = 120, GROUPS_MAX = 200, MIB = 1 << 20 };
 
@@ -41,12 +44,51 @@ static void count_types(struct describe *describe)
     }
 }
 
+/* Whether text can be read and written, and in which chat form. */
+static enum status check_text(struct describe *describe)
+{
+    const struct vocab *vocab = describe_vocab(describe);
+    struct tokenizer *tokenizer = NULL;
+    struct chat *chat = NULL;
+    if (!vocab)
+        return fail(STATUS_UNIMPLEMENTED, "%s holds no tokenizer",
+                    checkpoint_name(describe->checkpoint));
+    TRY(tokenizer_create(&tokenizer, vocab));
+    if (chat_create(&chat, tokenizer, vocab, "auto") == STATUS_OK)
+        snprintf(describe->chat_form, sizeof describe->chat_form, "%s", chat_family(chat));
+    else
+        snprintf(describe->chat_refusal, sizeof describe->chat_refusal, "%s", status_message());
+    chat_destroy(chat);
+    tokenizer_destroy(tokenizer);
+    return STATUS_OK;
+}
+
+static void keep_refusal(struct describe *describe, enum status status)
+{
+    if (status != STATUS_OK && !describe->refusal[0])
+        snprintf(describe->refusal, sizeof describe->refusal, "%s", status_message());
+}
+
+/* A file of a vocabulary alone is no broken model. */
+static enum status check_model(struct describe *describe, const char *path)
+{
+    if (checkpoint_tensor_count(describe->checkpoint) == 0 &&
+        vocab_file_open(&describe->vocab_file, path) == STATUS_OK)
+        return fail(STATUS_UNIMPLEMENTED,
+                    "%s holds a vocabulary without weights; longhaul tokenize reads it", path);
+    enum status status = model_create(&describe->model, describe->checkpoint);
+    keep_refusal(describe, status);
+    if (status != STATUS_OK && vocab_file_open(&describe->vocab_file, path) != STATUS_OK)
+        describe->vocab_file = NULL; /* nor a vocabulary, and the first refusal says why */
+    return status;
+}
+
 enum status describe_open(struct describe *describe, const char *path)
 {
     struct describe opened = {0};
     TRY(checkpoint_open(&opened.checkpoint, path));
-    if (model_create(&opened.model, opened.checkpoint) != STATUS_OK)
-        snprintf(opened.refusal, sizeof opened.refusal, "%s", status_message());
+    keep_refusal(&opened, check_model(&opened, path));
+    keep_refusal(&opened, check_text(&opened));
     count_types(&opened);
     *describe = opened;
     return STATUS_OK;
@@ -55,24 +97,24 @@ enum status describe_open(struct describe *describe, const char *path)
 void describe_close(struct describe *describe)
 {
     model_close(describe->model);
+    vocab_file_close(describe->vocab_file);
     checkpoint_close(describe->checkpoint);
 }
 
-/* Control characters, also those of two bytes (U+0080 to U+009F), become dots; long texts are
- * cut. */
+const struct vocab *describe_vocab(const struct describe *describe)
+{
+    return describe->model        ? model_vocab(describe->model)
+           : describe->vocab_file ? vocab_file_vocab(describe->vocab_file)
+                                  : NULL;
+}
+
+/* Cut at a character. */
 static void show_some(FILE *out, struct text_view text, size_t limit)
 {
     size_t end = text.bytes < limit ? text.bytes : limit;
     while (end < text.bytes && end > 0 && ((unsigned char)text.text[end] & 0xc0) == 0x80)
         end--;
-    for (size_t i = 0; i < end; i++) {
-        unsigned char byte = (unsigned char)text.text[i];
-        bool two_byte_control =
-            byte == 0xc2 && i + 1 < end && (unsigned char)text.text[i + 1] < 0xa0;
-        if (two_byte_control)
-            i++;
-        fputc(byte < 0x20 || byte == 0x7f || two_byte_control ? '.' : byte, out);
-    }
+    printable_write_line(out, text.text, end);
     if (end < text.bytes)
         fprintf(out, "... (%zu bytes)", text.bytes);
 }
@@ -96,7 +138,10 @@ static void show_facts(FILE *out, const struct model_spec *spec)
     fprintf(out, "%-14s %d, of width %d, %d query and %d key-value heads of %d, feed-forward %d\n",
             "layers", spec->layers, spec->hidden, spec->heads, spec->kv_heads, spec->head_dim,
             spec->ffn);
-    fprintf(out, "%-14s %d tokens\n", "trained for", spec->trained_tokens);
+    if (spec->trained_tokens == MODEL_TOKENS_MAX)
+        fprintf(out, "%-14s no limit is stated\n", "trained for");
+    else
+        fprintf(out, "%-14s %d tokens\n", "trained for", spec->trained_tokens);
     fprintf(out, "%-14s %d tokens, output %s\n", "vocabulary", spec->vocab,
             spec->tied_output ? "tied to the embedding" : "of its own");
     fprintf(out, "%-14s base %g, scaling %s", "rope", spec->rope_base,
@@ -107,8 +152,9 @@ static void show_facts(FILE *out, const struct model_spec *spec)
     fprintf(out, "\n%-14s %g\n", "norm epsilon", (double)spec->norm_eps);
 }
 
-static void show_vocab(FILE *out, const struct vocab *vocab)
+static void show_vocab(FILE *out, const struct describe *describe)
 {
+    const struct vocab *vocab = describe_vocab(describe);
     const struct vocab_special special = vocab_special(vocab);
     const struct {
         const char *name;
@@ -127,7 +173,10 @@ static void show_vocab(FILE *out, const struct vocab *vocab)
         fputc('\n', out);
     }
     fprintf(out, "  %-12s %s\n", "adds bos", vocab_add_bos(vocab) == VOCAB_FLAG_ON ? "yes" : "no");
-    show_row(out, "  chat form", vocab_chat_template(vocab));
+    if (describe->chat_form[0] || describe->chat_refusal[0])
+        fprintf(out, "  %-12s %s\n", "chat form",
+                describe->chat_form[0] ? describe->chat_form : "none that is known");
+    show_row(out, "  template", vocab_chat_template(vocab));
 }
 
 /* What a model that is not supported says of itself. */
@@ -236,28 +285,43 @@ static void show_tensors(FILE *out, const struct checkpoint *checkpoint)
         fprintf(out, "%s\n", more);
 }
 
+/* Supported is what a run would do; a chat form that is not known is a matter of one flag, and a
+ * GPU of another device. */
+static void show_verdict(FILE *out, const struct describe *describe)
+{
+    bool suits_gpu = !describe->model || spec_widths_suit_gpu(model_spec(describe->model));
+    const char *device =
+        suits_gpu ? "" : " on CPUs (GPUs take widths that are multiples of 8 alone)";
+    if (describe->refusal[0])
+        fprintf(out, "%-14s no: %s\n", "supported", describe->refusal);
+    else if (describe->chat_form[0])
+        fprintf(out, "%-14s yes%s\n", "supported", device);
+    else
+        fprintf(out, "%-14s yes%s, without a chat form: %s\n", "supported", device,
+                describe->chat_refusal);
+}
+
 enum status describe_text(FILE *out, const char *path)
 {
     struct describe describe;
     TRY(describe_open(&describe, path));
     const struct gguf *gguf = checkpoint_gguf(describe.checkpoint);
     double mib = (double)checkpoint_bytes(describe.checkpoint) / MIB;
+    fprintf(out, "%-14s ", gguf ? "file" : "directory");
+    show_some(out, text_view_of(path), SIZE_MAX);
     if (gguf)
-        fprintf(out, "%-14s %s, %.1f MiB, GGUF %d\n", "file", path, mib, gguf_version(gguf));
+        fprintf(out, ", %.1f MiB, GGUF %d\n", mib, gguf_version(gguf));
     else
-        fprintf(out, "%-14s %s, %.1f MiB in %d files\n", "directory", path, mib,
-                checkpoint_file_count(describe.checkpoint));
+        fprintf(out, ", %.1f MiB in %d files\n", mib, checkpoint_file_count(describe.checkpoint));
     if (describe.model)
         show_facts(out, model_spec(describe.model));
     else
         show_keys(out, describe.checkpoint);
     show_types(out, &describe);
-    if (describe.model && model_vocab(describe.model))
-        show_vocab(out, model_vocab(describe.model));
+    if (describe_vocab(&describe))
+        show_vocab(out, &describe);
     show_tensors(out, describe.checkpoint);
-    fprintf(out, "%-14s %s", "supported", describe.model ? "yes" : "no: ");
-    show_some(out, text_view_of(describe.refusal), SIZE_MAX);
-    fputc('\n', out);
+    show_verdict(out, &describe);
     describe_close(&describe);
     return ferror(out) ? fail(STATUS_IO, "write the description of %s", path) : STATUS_OK;
 }

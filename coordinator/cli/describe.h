@@ -7,16 +7,21 @@
 #include <stdio.h>
 
 #include "proto/model/model.h"
+#include "proto/model/vocab_file.h"
 #include "proto/status.h"
 
 enum { DESCRIBE_TYPES_MAX = 64 };
 
-/* A readable model and what there is to say about it. `model` is NULL where it is not
- * supported, and `refusal` says why, in the sentence that loading it would fail with. */
+/* A readable model and what there is to say about it. It is supported where it can be run: its
+ * facts, its tensors and its tokenizer. `refusal` is empty then, and else the sentence that a run
+ * would fail with. */
 struct describe {
     struct checkpoint *checkpoint;
-    struct model *model;
+    struct model *model;           /* NULL where its facts or tensors are not supported */
+    struct vocab_file *vocab_file; /* where there is no model, but a vocabulary */
     char refusal[1024];
+    char chat_form[32];      /* "ChatML", ...; empty where none is known */
+    char chat_refusal[1024]; /* then why; a run needs --chat-template or --raw */
     struct describe_type {
         const char *name;
         bool supported;
@@ -33,6 +38,9 @@ struct describe {
 MUST_CHECK enum status describe_open(struct describe *describe, const char *path);
 
 void describe_close(struct describe *describe);
+
+/* NULL where there is none that can be read. */
+const struct vocab *describe_vocab(const struct describe *describe);
 
 /* Describes any readable model, with what is not supported about it named in its last line. */
 MUST_CHECK enum status describe_text(FILE *out, const char *path);
