@@ -115,7 +115,7 @@ static enum status start_workers(struct launch **launch, const struct config *co
 static enum status look_at_workers(struct launch *launch, struct server *server)
 {
     char trouble[TROUBLE_BYTES];
-    server_trouble(server, trouble, sizeof trouble);
+    server_trouble(server, launch_started_ns(launch), trouble, sizeof trouble);
     const struct launch_sight sight = {
         .joined = server_has_workers(server),
         .serving = server_is_serving(server),
