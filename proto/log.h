@@ -34,8 +34,9 @@ struct log_field {
     };
 };
 
-/* Any bytes; NULL reads as "". Quoted where it is empty or holds more than plain visible ASCII; what
- * could steer a terminal or end the line is masked (printable.h). Borrowed until the line is made. */
+/* Any bytes; NULL reads as "". Quoted where it is empty or holds more than plain visible ASCII;
+ * what could steer a terminal or end the line is masked (printable.h). Borrowed until the line is
+ * made. */
 static inline struct log_field log_text(const char *key, const char *text)
 {
     return (struct log_field){.key = key, .type = LOG_TEXT, .text = text};

@@ -5,8 +5,8 @@
  * processes, so that its flags are not ours to change. While it takes nothing, lines are kept; once
  * the store is full, lines are dropped and counted until all that is kept has been written, and a
  * line in their place tells how many they were. Lines that cannot be written (a full disk, a reader
- * that has gone) are counted alike. At the process's orderly end the rest is written, as far as that
- * takes no more than LOG_OUTPUT_END_MS.
+ * that has gone) are counted alike. At the process's orderly end the rest is written, as far as
+ * that takes no more than LOG_OUTPUT_END_MS.
  */
 #pragma once
 
@@ -22,7 +22,8 @@ enum {
 /* Words the line that tells of `dropped` lines; returns its bytes, newline included. */
 typedef size_t log_output_notice(char line[LOG_OUTPUT_LINE_BYTES], int64_t dropped);
 
-/* Takes one whole line, its newline at its end and nowhere else. From any thread; returns at once. */
+/* Takes one whole line, its newline at its end and nowhere else. From any thread; returns at once.
+ */
 void log_output_put(const char *line, size_t bytes, log_output_notice *notice);
 
 /* Waits until everything is written, at most `timeout_ms`. */

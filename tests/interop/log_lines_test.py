@@ -3,6 +3,7 @@ import os
 import re
 import shlex
 import subprocess
+import sys
 import threading
 import time
 import unittest
@@ -208,4 +209,4 @@ class StoppedReader(LogTest):
 
 
 if __name__ == "__main__":
-    unittest.main(argv=[__file__])
+    unittest.main(argv=sys.argv[:1] + sys.argv[4:])
