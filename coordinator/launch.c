@@ -23,6 +23,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "coordinator/worker_output.h"
 #include "proto/clock.h"
 #include "proto/log.h"
 
@@ -34,6 +35,8 @@ enum {
     HEALTHY_MS = 600000, /* after so long the back-off starts over */
     ASK_MS = 2000,       /* between SIGTERM and SIGKILL */
     KILL_MS = 5000,
+    SETTLE_MS = 1000, /* for the broken streams of ranks that have ended to be seen */
+    WORDS_BYTES = 512,
 };
 
 struct launch {
@@ -46,6 +49,10 @@ struct launch {
     bool joined;   /* since this start */
     int64_t started_ns;
     int64_t backoff_ms, restart_ns;
+    bool over; /* it has ended, as `how` says, and that has not been dealt with */
+    int how;   /* as waitpid tells it */
+    int64_t over_ns;
+    struct worker_output *output;
 };
 
 /* ---- the command line ---- */
@@ -144,6 +151,8 @@ static enum status spawn(struct launch *launch)
     sigfillset(&all);
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+    posix_spawn_file_actions_adddup2(&actions, worker_output_descriptor(launch->output),
+                                     STDERR_FILENO);
     posix_spawn_file_actions_adddup2(&actions, STDERR_FILENO, STDOUT_FILENO);
     posix_spawn_file_actions_addclosefrom_np(&actions, STDERR_FILENO + 1);
     posix_spawnattr_init(&attributes);
@@ -152,6 +161,8 @@ static enum status spawn(struct launch *launch)
     posix_spawnattr_setsigdefault(&attributes, &all);
     posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK |
                                               POSIX_SPAWN_SETSIGDEF);
+    worker_output_begin(launch->output);
+    launch->started_ns = clock_now_ns();
     int error = posix_spawn(&launch->process, launch->arguments[0], &actions, &attributes,
                             launch->arguments, launch->environment);
     posix_spawnattr_destroy(&attributes);
@@ -161,7 +172,6 @@ static enum status spawn(struct launch *launch)
         return fail(STATUS_IO, "start %s: %s", launch->arguments[0], strerror(error));
     }
     launch->joined = false;
-    launch->started_ns = clock_now_ns();
     log_line(LOG_INFO, "workers started", log_text("program", launch->arguments[0]),
              log_integer("pid", launch->process));
     return STATUS_OK;
@@ -177,6 +187,7 @@ enum status launch_create(struct launch **launch, const struct launch_settings *
     enum status status = STATUS_OK;
     TRY_ELSE(make_arguments(l, settings), destroy);
     TRY_ELSE(make_environment(l, settings), destroy);
+    TRY_ELSE(worker_output_create(&l->output), destroy);
     TRY_ELSE(spawn(l), destroy);
     *launch = l;
     return STATUS_OK;
@@ -188,9 +199,9 @@ destroy:
 /* ---- supervision ---- */
 
 /* True once, when the process has ended. */
-static bool has_ended(struct launch *launch, int *how)
+static bool has_ended(struct launch *launch)
 {
-    if (!launch->process || waitpid(launch->process, how, WNOHANG) != launch->process)
+    if (!launch->process || waitpid(launch->process, &launch->how, WNOHANG) != launch->process)
         return false;
     /* mpirun's own children may outlive it when it is killed. */
     kill(-launch->process, SIGKILL);
@@ -211,7 +222,16 @@ static enum status status_of(int how)
     return STATUS_UNAVAILABLE;
 }
 
-static enum status never_up(int how, const char *trouble)
+/* What its ranks told the coordinator, if they did; else what they wrote last. */
+static void find_cause(struct launch *launch, const char *trouble, char cause[WORDS_BYTES])
+{
+    if (trouble[0])
+        snprintf(cause, WORDS_BYTES, "%s", trouble);
+    else
+        worker_output_last_words(launch->output, cause, WORDS_BYTES);
+}
+
+static enum status never_up(int how, const char *cause)
 {
     char ending[64];
     if (WIFSIGNALED(how))
@@ -219,7 +239,7 @@ static enum status never_up(int how, const char *trouble)
     else
         snprintf(ending, sizeof ending, "exit code %d", WEXITSTATUS(how));
     return fail(status_of(how), "the workers ended before they were ready (%s)%s%s", ending,
-                trouble[0] ? ": " : "", trouble);
+                cause[0] ? ": " : "", cause);
 }
 
 static enum status restart(struct launch *launch)
@@ -234,15 +254,28 @@ static enum status restart(struct launch *launch)
     return STATUS_OK;
 }
 
-static void plan_restart(struct launch *launch, int how, const char *trouble)
+static void log_ended(struct launch *launch, const char *cause)
+{
+    char words[WORDS_BYTES];
+    struct log_field fields[3];
+    size_t count = 0;
+    worker_output_last_words(launch->output, words, sizeof words);
+    fields[count++] = WIFSIGNALED(launch->how) ? log_integer("signal", WTERMSIG(launch->how))
+                                               : log_integer("exit_code", WEXITSTATUS(launch->how));
+    if (cause[0])
+        fields[count++] = log_text("cause", cause);
+    if (words[0] && strcmp(words, cause) != 0)
+        fields[count++] = log_text("last_words", words);
+    log_fields(LOG_WARN, "workers ended", fields, count);
+}
+
+static void plan_restart(struct launch *launch, const char *cause)
 {
     if (clock_seconds_since(launch->started_ns) * 1000 > HEALTHY_MS)
         launch->backoff_ms = BACKOFF_FIRST_MS;
     launch->restart_ns = clock_after_ms(launch->backoff_ms);
-    log_line(LOG_WARN, "workers ended",
-             log_integer(WIFSIGNALED(how) ? "signal" : "exit_code",
-                         WIFSIGNALED(how) ? WTERMSIG(how) : WEXITSTATUS(how)),
-             log_integer("again_in_s", launch->backoff_ms / 1000), log_text("cause", trouble));
+    log_ended(launch, cause);
+    log_line(LOG_INFO, "workers start again", log_integer("in_s", launch->backoff_ms / 1000));
     launch->backoff_ms *= 2;
     if (launch->backoff_ms > BACKOFF_MOST_MS)
         launch->backoff_ms = BACKOFF_MOST_MS;
@@ -260,16 +293,34 @@ static void end_useless(struct launch *launch, const struct launch_sight *sight)
         kill(-launch->process, left ? SIGTERM : SIGKILL);
 }
 
+/* Why it ended is known once its ranks have left, too: they may have told. */
+static enum status settle(struct launch *launch, const struct launch_sight *sight)
+{
+    char cause[WORDS_BYTES];
+    if (sight->joined && clock_seconds_since(launch->over_ns) * 1000 < SETTLE_MS)
+        return STATUS_OK;
+    launch->over = false;
+    find_cause(launch, sight->trouble, cause);
+    if (!launch->was_up)
+        return never_up(launch->how, cause);
+    plan_restart(launch, cause);
+    return STATUS_OK;
+}
+
+int64_t launch_started_ns(const struct launch *launch)
+{
+    return launch->started_ns;
+}
+
 enum status launch_look(struct launch *launch, const struct launch_sight *sight)
 {
-    int how = 0;
     launch->was_up = launch->was_up || sight->serving;
-    if (has_ended(launch, &how)) {
-        if (!launch->was_up)
-            return never_up(how, sight->trouble);
-        plan_restart(launch, how, sight->trouble);
-        return STATUS_OK;
+    if (has_ended(launch)) {
+        launch->over = true;
+        launch->over_ns = clock_now_ns();
     }
+    if (launch->over)
+        return settle(launch, sight);
     if (!launch->process)
         return restart(launch);
     end_useless(launch, sight);
@@ -278,10 +329,11 @@ enum status launch_look(struct launch *launch, const struct launch_sight *sight)
 
 static bool wait_for_end(struct launch *launch, int64_t timeout_ms)
 {
-    int how = 0;
     for (int64_t deadline_ns = clock_after_ms(timeout_ms); launch->process;) {
-        if (has_ended(launch, &how))
+        if (has_ended(launch)) {
+            launch->over = true;
             break;
+        }
         if (clock_now_ns() >= deadline_ns)
             return false;
         struct timespec pause = {.tv_nsec = 10000000};
@@ -290,11 +342,21 @@ static bool wait_for_end(struct launch *launch, int64_t timeout_ms)
     return true;
 }
 
+/* A worker that was told to end, or that lost its coordinator. */
+static bool is_orderly(int exit_code)
+{
+    return exit_code == 0 || exit_code == status_exit_code(STATUS_CANCELLED);
+}
+
 void launch_destroy(struct launch *launch, int64_t grace_ms)
 {
     if (!launch)
         return;
-    if (!wait_for_end(launch, grace_ms)) {
+    if (wait_for_end(launch, grace_ms)) {
+        /* By itself, maybe before anybody has looked. */
+        if (launch->over && !(WIFEXITED(launch->how) && is_orderly(WEXITSTATUS(launch->how))))
+            log_ended(launch, "");
+    } else {
         kill(-launch->process, SIGTERM);
         if (!wait_for_end(launch, ASK_MS)) {
             kill(-launch->process, SIGKILL);
@@ -302,6 +364,7 @@ void launch_destroy(struct launch *launch, int64_t grace_ms)
                 log_line(LOG_ERROR, "workers left behind", log_integer("pid", launch->process));
         }
     }
+    worker_output_destroy(launch->output);
     for (size_t i = 0; i < launch->argument_count; i++)
         free(launch->arguments[i]);
     free(launch->environment);

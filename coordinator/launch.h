@@ -25,9 +25,10 @@ struct launch_settings {
 
 /* What the supervisor sees at one look. */
 struct launch_sight {
-    bool joined;         /* a rank of the group is there */
-    bool serving;        /* the group serves */
-    const char *trouble; /* what the group last failed by; "" when nothing is known */
+    bool joined;  /* a rank of the group is there */
+    bool serving; /* the group serves */
+    const char
+        *trouble; /* what a group failed by since launch_started_ns; "" when nothing is known */
 };
 
 /* Starts the group; copies what it needs. NOT_FOUND without mpirun or the worker program. */
@@ -38,6 +39,9 @@ MUST_CHECK enum status launch_create(struct launch **launch,
  * after 1, 2, 4 ... 60 s. One that dies or does not join in time before it has ever served is a
  * failure. */
 MUST_CHECK enum status launch_look(struct launch *launch, const struct launch_sight *sight);
+
+/* When the present processes, or the last ones, were started. */
+int64_t launch_started_ns(const struct launch *launch);
 
 /* Ends the group's processes: waits `grace_ms` for them to leave, then asks, then kills. NULL is
  * accepted. */

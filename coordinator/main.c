@@ -22,8 +22,7 @@
 
 enum {
     LOOK_MS = 50,
-    DRAIN_MS = 25000, /* inside Slurm's 30 s between SIGTERM and SIGKILL */
-    LEAVE_MS = 5000,  /* for workers that were told to end */
+    LEAVE_MS = 5000, /* for workers that were told to end */
     WORKER_ARGUMENTS_MAX = 48,
     TROUBLE_BYTES = 512,
 };
@@ -116,7 +115,7 @@ static enum status start_workers(struct launch **launch, const struct config *co
 static enum status look_at_workers(struct launch *launch, struct server *server)
 {
     char trouble[TROUBLE_BYTES];
-    server_trouble(server, trouble, sizeof trouble);
+    server_trouble(server, launch_started_ns(launch), trouble, sizeof trouble);
     const struct launch_sight sight = {
         .joined = server_has_workers(server),
         .serving = server_is_serving(server),
@@ -141,11 +140,12 @@ static int next_signal(int64_t ms)
 
 /* Refuses what is new, waits for what runs; a second signal cuts it short. True when nothing was
  * left. */
-static bool drain(struct server *server)
+static bool drain(struct server *server, double seconds)
 {
-    log_line(LOG_INFO, "draining", log_integer("budget_s", DRAIN_MS / 1000));
+    log_line(LOG_INFO, "draining", log_real("budget_s", seconds, 1));
     server_drain(server);
-    for (int64_t deadline_ns = clock_after_ms(DRAIN_MS); clock_now_ns() < deadline_ns;) {
+    int64_t deadline_ns = clock_after_ms((int64_t)(1000 * seconds));
+    while (clock_now_ns() < deadline_ns) {
         if (server_is_idle(server))
             return true;
         if (next_signal(LOOK_MS))
@@ -154,12 +154,13 @@ static bool drain(struct server *server)
     return server_is_idle(server);
 }
 
-static enum status serve(struct server *server, struct launch *launch, bool *complete)
+static enum status serve(struct server *server, struct launch *launch, double drain_seconds,
+                         bool *complete)
 {
     while (!next_signal(LOOK_MS))
         if (launch)
             TRY(look_at_workers(launch, server));
-    *complete = drain(server);
+    *complete = drain(server, drain_seconds);
     return STATUS_OK;
 }
 
@@ -202,7 +203,7 @@ static enum status run(const struct options *options, bool *complete)
     if (settings.workers_expected)
         TRY_ELSE(start_workers(&launch, config, address), stop);
     TRY_ELSE(tell_ready(options, address), stop);
-    status = serve(server, launch, complete);
+    status = serve(server, launch, config_real(config, "coordinator.drain_seconds"), complete);
 stop:
     server_destroy(server);
     launch_destroy(launch, LEAVE_MS);

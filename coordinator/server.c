@@ -264,9 +264,9 @@ bool server_has_workers(struct server *server)
     return workers_any(server->tools.workers);
 }
 
-void server_trouble(struct server *server, char *text, size_t bytes)
+void server_trouble(struct server *server, int64_t since_ns, char *text, size_t bytes)
 {
-    workers_trouble(server->tools.workers, text, bytes);
+    workers_trouble(server->tools.workers, since_ns, text, bytes);
 }
 
 void server_drain(struct server *server)

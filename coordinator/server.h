@@ -35,9 +35,9 @@ bool server_is_serving(struct server *server);
 /* Whether a group is there at all. */
 bool server_has_workers(struct server *server);
 
-/* The sentence of the last group that was lost or worker that was refused; "" when there was none.
- */
-void server_trouble(struct server *server, char *text, size_t bytes);
+/* The sentence of the last group that was lost or worker that was refused; "" when there was none
+ * since then. */
+void server_trouble(struct server *server, int64_t since_ns, char *text, size_t bytes);
 
 /* New and waiting requests are refused from now on; running ones go on. */
 void server_drain(struct server *server);

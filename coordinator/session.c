@@ -93,6 +93,13 @@ static enum status session_init(struct session *session, struct rpc_call *call,
     return STATUS_OK;
 }
 
+/* A client that leaves is noticed at a look or at a write: both ends have one name. */
+static void name_early_end(struct session *session, enum status status)
+{
+    if (status == STATUS_CANCELLED && !rpc_call_details(session->call)->reason)
+        rpc_call_details(session->call)->reason = "ENDED_EARLY";
+}
+
 static void session_deinit(struct session *session)
 {
     group_run_end(session->run);
@@ -427,6 +434,7 @@ enum status session_generate(struct rpc_call *call, struct session_tools *tools,
     status = finish_answer(&session, sampling.seed, stopped, completion_tokens);
 deinit:
     detokenizer_deinit(&detokenizer);
+    name_early_end(&session, status);
     session_deinit(&session);
     return status;
 }
@@ -495,6 +503,7 @@ enum status session_score(struct rpc_call *call, struct session_tools *tools,
     TRY_ELSE(follow_scores(&session, &sum), deinit);
     status = finish_scores(&session, sum);
 deinit:
+    name_early_end(&session, status);
     session_deinit(&session);
     return status;
 }

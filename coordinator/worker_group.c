@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proto/clock.h"
 #include "proto/log.h"
 
 void worker_groups_init(struct worker_groups *all, void (*announce)(void *context), void *context)
@@ -99,6 +100,7 @@ void worker_group_lose(struct group *group, const char *format, ...)
         vsnprintf(group->cause, sizeof group->cause, format, arguments);
         va_end(arguments);
         memcpy(group->all->trouble, group->cause, sizeof group->cause);
+        group->all->trouble_ns = clock_now_ns();
         if (!group->all->stopping)
             log_line(LOG_WARN, "group lost", log_text("group", group->id),
                      log_text("cause", group->cause));

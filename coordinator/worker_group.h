@@ -50,6 +50,7 @@ struct worker_groups {
     struct group *first;
     bool stopping;
     char trouble[CAUSE_BYTES]; /* the last that went wrong */
+    int64_t trouble_ns;        /* when */
     /* Called from any thread, with no lock held, when a group's state may have changed. */
     void (*announce)(void *context);
     void *context;

@@ -316,6 +316,7 @@ static void note_refusal(struct workers *workers, struct rpc_call *call)
              log_text("cause", status_message()));
     pthread_mutex_lock(&workers->groups.lock);
     snprintf(workers->groups.trouble, sizeof workers->groups.trouble, "%s", status_message());
+    workers->groups.trouble_ns = clock_now_ns();
     pthread_mutex_unlock(&workers->groups.lock);
 }
 
@@ -368,10 +369,11 @@ bool workers_any(struct workers *workers)
     return any;
 }
 
-void workers_trouble(struct workers *workers, char *text, size_t bytes)
+void workers_trouble(struct workers *workers, int64_t since_ns, char *text, size_t bytes)
 {
     pthread_mutex_lock(&workers->groups.lock);
-    snprintf(text, bytes, "%s", workers->groups.trouble);
+    bool is_new = workers->groups.trouble_ns >= since_ns;
+    snprintf(text, bytes, "%s", is_new ? workers->groups.trouble : "");
     pthread_mutex_unlock(&workers->groups.lock);
 }
 

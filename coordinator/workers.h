@@ -75,8 +75,8 @@ bool workers_any(struct workers *workers);
 /* Whether a group is complete and loaded, and none of its work items overdue. */
 bool workers_serving(struct workers *workers);
 
-/* The sentence of the last group that was lost or worker that was refused, or "". */
-void workers_trouble(struct workers *workers, char *text, size_t bytes);
+/* The sentence of the last group that was lost or worker that was refused since then, or "". */
+void workers_trouble(struct workers *workers, int64_t since_ns, char *text, size_t bytes);
 
 /* Of a complete, loaded group; UNAVAILABLE when there is none. */
 MUST_CHECK enum status workers_facts(struct workers *workers, struct workers_facts *facts);

@@ -178,6 +178,15 @@ static const struct config_row rows[] = {
      .most = SECONDS_MOST,
      .takers = SERVER,
      .help = "longest wait for all workers of a group to join"},
+    {.key = "coordinator.drain_seconds",
+     .flag = "drain-time",
+     .type = CONFIG_REAL,
+     .value = "SECONDS",
+     .standard = "25", /* inside Slurm's 30 s between SIGTERM and SIGKILL */
+     .least = 0,
+     .most = SECONDS_MOST,
+     .takers = CONFIG_COORDINATOR,
+     .help = "time that running requests have left after SIGTERM"},
 
     {.key = "worker.coordinator",
      .flag = "coordinator",

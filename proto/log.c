@@ -98,9 +98,10 @@ static bool append_value(struct line *line, const struct log_field *field)
         snprintf(number, sizeof number, "%" PRId64, field->integer);
         return append(line, number, strlen(number));
     case LOG_REAL:
-        snprintf(number, sizeof number, "%.*g", 17, field->real);
         if (field->real > -1e15 && field->real < 1e15)
             snprintf(number, sizeof number, "%.*f", field->decimals, field->real);
+        else /* %f would need up to 310 digits */
+            snprintf(number, sizeof number, "%g", field->real);
         return append(line, number, strlen(number));
     default:
         return append_text(line, field->text ? field->text : "");
@@ -165,8 +166,8 @@ void log_fields(enum log_level level, const char *event, const struct log_field 
 void log_failure(const char *program)
 {
     struct line line;
-    line.used = (size_t)snprintf(line.text, sizeof line.text, "%.256s: %s", program,
-                                 status_message());
+    line.used =
+        (size_t)snprintf(line.text, sizeof line.text, "%.256s: %s", program, status_message());
     put(&line);
 }
 

@@ -20,7 +20,7 @@
 #include "proto/clock.h"
 
 enum {
-    AGAIN_MS = 1000,           /* between tries where another process made the descriptor non-blocking */
+    AGAIN_MS = 1000, /* between tries where another process made the descriptor non-blocking */
     THREAD_STACK_BYTES = 256 << 10,
 };
 

@@ -14,7 +14,7 @@
 #include <stdint.h>
 
 enum {
-    LOG_OUTPUT_LINE_BYTES = 4096,        /* with the newline; PIPE_BUF: a pipe takes it in one piece */
+    LOG_OUTPUT_LINE_BYTES = 4096, /* with the newline; PIPE_BUF: a pipe takes it in one piece */
     LOG_OUTPUT_STORE_BYTES = 128 * 1024, /* some 500 lines */
     LOG_OUTPUT_END_MS = 500,
 };

@@ -22,6 +22,7 @@
 #include "coordinator/cli/interrupt.h"
 #include "coordinator/cli/subprocess.h"
 #include "longhaul/v1/inference.pb-c.h"
+#include "proto/printable.h"
 #include "proto/rpc/rpc_client.h"
 
 enum {
@@ -167,6 +168,9 @@ static bool has_ended(struct private_coordinator *coordinator)
 
 /* ---- what it said ---- */
 
+/* How a coordinator that fails says so. */
+static const char own_prefix[] = "longhaul-coordinator: ";
+
 /* The end of the log, whole lines. */
 static size_t read_log(const struct private_coordinator *coordinator, char tail[LOG_TAIL_BYTES])
 {
@@ -180,13 +184,20 @@ static size_t read_log(const struct private_coordinator *coordinator, char tail[
     return used;
 }
 
-void private_coordinator_tell(const struct private_coordinator *coordinator)
+/* The last lines of what it and its workers wrote. Its own sentence of failure, the last of all, is
+ * told elsewhere. */
+static void tell_tail(const struct private_coordinator *coordinator)
 {
-    enum { LINES = 12 };
+    enum { LINES = 24 };
     char tail[LOG_TAIL_BYTES];
     size_t used = read_log(coordinator, tail);
+    const char *last = memrchr(tail, '\n', used);
+    if (strncmp(last ? last + 1 : tail, own_prefix, sizeof own_prefix - 1) == 0)
+        used = last ? (size_t)(last - tail) : 0;
     if (used == 0)
         return;
+    tail[used] = '\0';
+    printable_mask_text(tail, used);
     const char *from = tail + used;
     for (int lines = 0; from > tail && (lines += from[-1] == '\n') < LINES;)
         from--;
@@ -208,14 +219,13 @@ static enum status status_of_exit_code(int code)
 /* The sentence after "longhaul-coordinator: " in its last line that has one, else its last line. */
 static enum status failure_of(struct private_coordinator *coordinator)
 {
-    static const char prefix[] = "longhaul-coordinator: ";
     char tail[LOG_TAIL_BYTES];
     const char *sentence = NULL;
     if (read_log(coordinator, tail) > 0) {
         const char *last = strrchr(tail, '\n');
         sentence = last ? last + 1 : tail;
-        for (char *found = strstr(tail, prefix); found; found = strstr(found + 1, prefix)) {
-            sentence = found + sizeof prefix - 1;
+        for (char *found = strstr(tail, own_prefix); found; found = strstr(found + 1, own_prefix)) {
+            sentence = found + sizeof own_prefix - 1;
             found[strcspn(found, "\n")] = '\0';
         }
     }
@@ -329,7 +339,7 @@ enum status private_coordinator_start(struct private_coordinator **coordinator,
         close(ready_end);
     console_clear();
     if (status != STATUS_OK) {
-        private_coordinator_stop(made);
+        private_coordinator_stop(made, status != STATUS_CANCELLED);
         return status;
     }
     *coordinator = made;
@@ -380,7 +390,7 @@ static void end_orphans(void)
     }
 }
 
-void private_coordinator_stop(struct private_coordinator *coordinator)
+void private_coordinator_stop(struct private_coordinator *coordinator, bool failed)
 {
     if (!coordinator)
         return;
@@ -392,6 +402,8 @@ void private_coordinator_stop(struct private_coordinator *coordinator)
         (void)wait_until_ended(coordinator, KILL_MS);
     }
     end_orphans();
+    if (failed)
+        tell_tail(coordinator);
     if (coordinator->log >= 0)
         close(coordinator->log);
     free(coordinator);

@@ -1,6 +1,7 @@
 /* A coordinator with its workers for one command: started beside the command, ended with it. */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "proto/config.h"
@@ -25,8 +26,6 @@ MUST_CHECK enum status private_coordinator_start(struct private_coordinator **co
 const char *private_coordinator_address(const struct private_coordinator *coordinator);
 struct rpc_client *private_coordinator_client(const struct private_coordinator *coordinator);
 
-/* What it complained of last, on standard error, for a failure that needs explaining. */
-void private_coordinator_tell(const struct private_coordinator *coordinator);
-
-/* Asks it to end, waits, kills what is left, its workers included. Accepts NULL. */
-void private_coordinator_stop(struct private_coordinator *coordinator);
+/* Asks it to end, waits, kills what is left, its workers included. `failed`: then tells, on
+ * standard error, what it and its workers wrote last. Accepts NULL. */
+void private_coordinator_stop(struct private_coordinator *coordinator, bool failed);

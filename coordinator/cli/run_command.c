@@ -46,9 +46,8 @@ static enum status answer(const struct generate_options *options, const struct c
     if (status == STATUS_OK) {
         status = generate_options_ask(options, private_coordinator_client(coordinator), &request,
                                       incomplete);
-        if (status == STATUS_UNAVAILABLE || status == STATUS_INTERNAL)
-            private_coordinator_tell(coordinator);
-        private_coordinator_stop(coordinator);
+        private_coordinator_stop(coordinator,
+                                 status == STATUS_UNAVAILABLE || status == STATUS_INTERNAL);
     }
     prompt_input_deinit(&prompt);
     return status;

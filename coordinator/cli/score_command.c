@@ -175,9 +175,8 @@ static enum status score(const struct config *config, const char *path, bool jso
         status = private_coordinator_start(&coordinator, &args);
     if (status == STATUS_OK) {
         status = ask(&scores, private_coordinator_client(coordinator), text, &method);
-        if (status == STATUS_UNAVAILABLE || status == STATUS_INTERNAL)
-            private_coordinator_tell(coordinator);
-        private_coordinator_stop(coordinator);
+        private_coordinator_stop(coordinator,
+                                 status == STATUS_UNAVAILABLE || status == STATUS_INTERNAL);
     }
     if (status == STATUS_OK && json)
         print_json(&scores);

@@ -33,7 +33,8 @@ struct rpc_method {
     void *context;
     bool while_draining; /* answered by a server that drains, too */
     bool routine;        /* asked over and over by machines: a good end is a debug line */
-    const struct log_field *notes; /* [note_count], what the end line says unless it is noted anew */
+    const struct log_field
+        *notes; /* [note_count], what the end line says unless it is noted anew */
     size_t note_count;
 };
 

@@ -2,6 +2,7 @@
 process is ever left. Arguments: the folder of the programs and the program that writes a small model file."""
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -237,6 +238,27 @@ class Run(unittest.TestCase):
         code, error = self.finish(process, 30)
         self.assertEqual(code, 69, error)
         self.assertIn("rank", error)
+        # What mpirun wrote when it saw it, though that was after the request had failed.
+        self.assertRegex(error, r"exited on signal 9 \(Killed\)\.\n")
+        self.assertRegex(error, r'event="workers ended" .*exited on signal 9')
+        self.assertIn("longhaul run: ", error.splitlines()[-1])
+
+    def test_workers_that_cannot_start_tell_why(self):
+        """The programs beside a worker that fails: what it wrote is shown, and its sentence is the reason."""
+        folder = os.path.join(self.folder.name, "bin")
+        os.mkdir(folder)
+        for program in ("longhaul", "longhaul-coordinator"):
+            shutil.copy(os.path.join(BIN, program), folder)
+        with open(os.path.join(folder, "longhaul-worker"), "w", encoding="ascii") as file:
+            file.write("#!/bin/sh\necho the driver is 17 years old >&2\n"
+                       "echo longhaul-worker: no luck here >&2\necho and more >&2\nexit 70\n")
+        os.chmod(file.name, 0o755)
+        result = subprocess.run([os.path.join(folder, "longhaul"), "run", "--model", self.model, "--prompt", "x"],
+                                capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=SECONDS)
+        self.expect_nothing_left()
+        self.assertEqual(result.returncode, 70, result.stderr)
+        self.assertEqual(result.stderr, "the driver is 17 years old\nlonghaul-worker: no luck here\nand more\n"
+                         "longhaul run: the workers ended before they were ready (exit code 70): no luck here\n")
 
     def test_a_stopped_worker_is_69(self):
         process = self.start_long()

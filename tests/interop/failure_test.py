@@ -213,6 +213,51 @@ class Launching(ClusterTest):
                       "75): worker rank 0 on testhost has a model file with digest beef",
                       self.log_of(process))
 
+    def endings(self):
+        return [line for line in self.log_of(self.coordinator).splitlines() if 'event="workers ended"' in line]
+
+    def test_the_cause_that_is_told_is_the_present_one(self):
+        marker = os.path.join(self.folder, "marker")
+        self.stand_in("#!/bin/sh\nif [ -e %s ]; then echo no luck the second time >&2; exit 70; fi\ntouch %s\n"
+                      "exec %s \"$@\"\n" % (marker, marker, os.path.join(TESTS, "fake-worker")))
+        self.launch("--transport=loopback")
+        time.sleep(0.5)  # it has to be seen to serve before it may start again
+        os.kill(self.cluster().groups[0].ranks[0].pid, signal.SIGKILL)
+        wait_until(lambda: len(self.endings()) == 2, 20, "they end twice")
+        first, second = self.endings()
+        self.assertRegex(first, r'warn event="workers ended" signal=9 cause="rank 0 on testhost .*"')
+        self.assertRegex(second, r'exit_code=70 cause="no luck the second time"$')
+
+    def test_what_workers_write_is_passed_on_and_named_when_they_die(self):
+        self.stand_in("#!/bin/sh\nprintf 'one\\033[2J\\ntwo' >&2\nsleep 0.2\nprintf ' halves\\nlonghaul-worker: no "
+                      "luck\\n--------\\nmpirun had seen it\\n----' >&2\nexit 65\n")
+        process = self.spawn("coordinator", self.program, "--model", MODEL, "--listen",
+                             "127.0.0.1:0", "--launch", "--transport=loopback")
+        self.assertEqual(process.wait(20), 65)
+        self.assertIn("\none.[2J\ntwo halves\nlonghaul-worker: no luck\n--------\nmpirun had seen it\n----\n"
+                      "longhaul-coordinator: the workers ended before they were ready (exit code 65): no luck\n",
+                      self.log_of(process))
+
+    def test_workers_that_write_much_do_not_wait_for_a_reader(self):
+        self.stand_in("#!/bin/sh\nhead -c 2000000 /dev/zero | tr '\\0' x >&2\nexec %s \"$@\"\n" %
+                      os.path.join(TESTS, "fake-worker"))
+        ready = os.path.join(self.folder, "ready")
+        # Nobody reads this pipe.
+        coordinator = subprocess.Popen(
+            [self.program, "--model", MODEL, "--listen", "127.0.0.1:0", "--launch", "--transport=loopback",
+             "--ready-file", ready, *QUICK], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        self.addCleanup(coordinator.stderr.close)
+        self.processes.append(coordinator)
+        self.logs[coordinator] = os.devnull
+        wait_until(lambda: os.path.exists(ready), 20, "it listens")
+        with open(ready, encoding="utf-8") as file:
+            self.channel = grpc.insecure_channel(file.readline().strip(), options=[("grpc.enable_http_proxy", 0)])
+        self.addCleanup(self.channel.close)
+        wait_until(lambda: any(g.state == pb.GROUP_STATE_READY for g in self.cluster().groups), 15, "the group is ready")
+        self.assertEqual(len(ids_of(self.generate())), 12)
+        coordinator.terminate()
+        self.assertEqual(coordinator.wait(15), 0)
+
     def test_workers_that_never_join_are_given_up(self):
         self.stand_in("#!/bin/sh\nexec sleep 60\n")
         process = self.spawn("coordinator", self.program, "--model", MODEL, "--listen",
@@ -222,4 +267,4 @@ class Launching(ClusterTest):
 
 
 if __name__ == "__main__":
-    unittest.main(argv=sys.argv[:1])
+    unittest.main(argv=sys.argv[:1] + sys.argv[4:])

@@ -1,7 +1,6 @@
-/* The failure sentence and the log line. */
+/* The failure sentence. */
 #include "tests/support/unit.h"
 
-#include "proto/log.h"
 #include "proto/status.h"
 
 static void a_sentence_may_quote_the_one_before(void **state)
@@ -35,22 +34,12 @@ static void codes_have_names_and_exit_codes(void **state)
     assert_int_equal(status_exit_code(STATUS_FAILED_PRECONDITION), 78);
 }
 
-static void an_unknown_log_level_is_refused(void **state)
-{
-    (void)state;
-    enum log_level level = LOG_INFO;
-    assert_int_equal(log_level_parse(&level, "loud"), STATUS_INVALID_ARGUMENT);
-    assert_int_equal(log_level_parse(&level, "debug"), STATUS_OK);
-    assert_int_equal(level, LOG_DEBUG);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_sentence_may_quote_the_one_before),
         cmocka_unit_test(try_hands_the_code_on),
         cmocka_unit_test(codes_have_names_and_exit_codes),
-        cmocka_unit_test(an_unknown_log_level_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
