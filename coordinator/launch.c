@@ -114,6 +114,7 @@ static enum status make_arguments(struct launch *launch, const struct launch_set
     for (size_t i = 0; i < settings->argument_count; i++)
         if (strncmp(settings->arguments[i], "--transport=", 12) != 0)
             TRY(add(launch, "%s", settings->arguments[i]));
+    TRY(add(launch, "--join-secret=%s", settings->join_secret));
     if (settings->mpi)
         return STATUS_OK;
     char count[16];

@@ -13,6 +13,7 @@ struct launch;
 struct launch_settings {
     const char *worker;           /* the program's path */
     const char *coordinator;      /* HOST:PORT that ranks join */
+    const char *join_secret;      /* the file that they read */
     const char *const *arguments; /* further ones of the worker, [argument_count] */
     size_t argument_count;
     int workers;

@@ -99,7 +99,7 @@ static enum status check_hello(const struct workers *workers,
 static enum status check_place(const struct group *group, const Longhaul__Control__V1__Hello *hello)
 {
     if (group->lost)
-        return fail(STATUS_UNAVAILABLE, "group %s is ending: %s", group->id, group->cause);
+        return fail(STATUS_CANCELLED, "group %s is ending: %s", group->id, group->cause);
     if (group->size != hello->size || strcmp(group->transport, hello->transport) != 0)
         return fail(STATUS_FAILED_PRECONDITION,
                     "group %s has %d ranks over %s; a worker on %s says %d over %s", group->id,
@@ -320,11 +320,27 @@ static void note_refusal(struct workers *workers, struct rpc_call *call)
     pthread_mutex_unlock(&workers->groups.lock);
 }
 
+/* Before anything that a stranger sends is read, and without a word about the cluster. */
+static enum status check_secret(const struct workers *workers, struct rpc_call *call)
+{
+    size_t bytes = 0;
+    const char *said = rpc_call_authorization(call, &bytes);
+    if (said && join_secret_matches(workers->settings.join_secret, said, bytes))
+        return STATUS_OK;
+    log_line(LOG_WARN, "stranger refused", log_text("peer", rpc_call_peer(call)),
+             log_text("cause", said ? "a wrong join secret" : "no join secret"));
+    return fail(STATUS_UNAUTHENTICATED,
+                "workers join with the coordinator's secret, and this one "
+                "%s: give it the same --join-secret FILE",
+                said ? "is another" : "is missing");
+}
+
 static enum status join(struct rpc_call *call, const ProtobufCMessage *none, void *context)
 {
     (void)none;
     struct workers *workers = context;
     const ProtobufCMessage *message = NULL;
+    TRY(check_secret(workers, call));
     TRY(rpc_call_read(call, &message, HELLO_MS));
     const Longhaul__Control__V1__WorkerMessage *first = (const void *)message;
     if (!first || first->kind_case != LONGHAUL__CONTROL__V1__WORKER_MESSAGE__KIND_HELLO)

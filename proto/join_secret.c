@@ -232,8 +232,8 @@ bool join_secret_matches(const struct join_secret *secret, const char *said, siz
 static void remove_file(struct join_secret *secret)
 {
     if (unlink(secret->path) != 0)
-        log_line(LOG_WARN, "join secret left behind", "file=\"%s\" cause=\"%s\"", secret->path,
-                 strerror(errno));
+        log_line(LOG_WARN, "join secret left behind", log_text("file", secret->path),
+                 log_text("cause", strerror(errno)));
     if (secret->named)
         return;
     *strrchr(secret->path, '/') = 0;

@@ -592,11 +592,11 @@ static void reflection_sends_a_file_with_those_it_imports(void **state)
     char target[64];
     assert_int_equal(reflection_create(&pair, set, sizeof set - 1), STATUS_OK);
     reflection_methods(pair, rows);
-    int port = 0;
+    int own_port = 0;
     assert_int_equal(rpc_server_create(&own, 8), STATUS_OK);
-    assert_int_equal(rpc_server_listen(own, &port, "127.0.0.1:0", rows, REFLECTION_METHODS),
+    assert_int_equal(rpc_server_listen(own, &own_port, "127.0.0.1:0", rows, REFLECTION_METHODS),
                      STATUS_OK);
-    snprintf(target, sizeof target, "127.0.0.1:%d", port);
+    snprintf(target, sizeof target, "127.0.0.1:%d", own_port);
     assert_int_equal(rpc_client_create(&client, target), STATUS_OK);
     assert_int_equal(files_of("p.A"), 1);
     assert_int_equal(files_of("p.B"), 2);
