@@ -112,6 +112,7 @@ static enum status start_workers(struct launch **launch, const struct config *co
                (strcmp(transport, "auto") == 0 && workers > 1),
         .transport = transport,
         .path = getenv("PATH"),
+        .temporary = getenv("TMPDIR"),
         .environment = environ,
         .join_deadline_ms =
             (int64_t)(1000 * config_real(config, "coordinator.join_deadline_seconds")),
