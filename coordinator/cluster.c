@@ -71,7 +71,6 @@ static enum status write_views(struct rpc_call *call, const struct cluster_facts
     Longhaul__V1__GetClusterResponse response = LONGHAUL__V1__GET_CLUSTER_RESPONSE__INIT;
     response.version = (char *)LONGHAUL_VERSION;
     response.model = (char *)facts->model;
-    response.model_digest = (char *)facts->model_digest;
     response.context_tokens = facts->context_tokens;
     response.draining = facts->draining;
     response.queued_requests = facts->queued_requests;

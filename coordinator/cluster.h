@@ -10,7 +10,6 @@
 
 struct cluster_facts {
     const char *model;
-    const char *model_digest;
     int64_t context_tokens;
     bool draining;
     int64_t queued_requests;

@@ -12,7 +12,7 @@
 
 /* Ranks agree on where to stop within a second or a token; a group that needs longer than this is
  * lost. */
-enum { STOP_GRACE_MS = 15000 };
+enum { STOP_GRACE_MS = 15000, LOOK_MS = 100 };
 
 struct group_run {
     struct group *group;
@@ -282,10 +282,11 @@ void group_run_end(struct group_run *run)
     pthread_mutex_unlock(&all->lock);
     if (!ended)
         group_run_cancel(run, "the request has ended");
-    int64_t deadline_ns = clock_after_ms(STOP_GRACE_MS);
+    struct clock_watch watch;
+    clock_watch_start(&watch);
     pthread_mutex_lock(&all->lock);
-    while (!has_ended(run) && clock_wait(&all->changed, &all->lock, deadline_ns))
-        ;
+    while (!has_ended(run) && clock_watch_look(&watch, 2 * LOOK_MS) < STOP_GRACE_MS)
+        (void)clock_wait(&all->changed, &all->lock, clock_after_ms(LOOK_MS));
     if (!has_ended(run))
         worker_group_lose(group, "%d of %d ranks did not stop within %d s",
                           group->size - run->done_count, group->size, STOP_GRACE_MS / 1000);

@@ -4,10 +4,13 @@
  *   starting  --the group serves (launch_look)-->               up
  *   starting  --nobody joins in time (end_useless)-->           ending
  *   up        --no rank is left (end_useless)-->                ending
- *   any       --the process ends (has_ended), was once up
- *               (plan_restart)-->                               waiting
- *   any       --the process ends, was never up (never_up)-->    failed
- *   waiting   --the back-off is over (restart)-->               starting
+ *   any       --the process ends (has_ended)-->               clearing
+ *   clearing  --nothing is left, was once up (plan_restart)--> waiting
+ *   clearing  --nothing is left, was never up (never_up)-->    failed
+ *   waiting   --the time is over (restart)-->                  starting
+ *
+ * A group that is of no use is first given time to end by itself: mpirun crashes on a signal that
+ * comes while it ends its job.
  */
 #include "coordinator/launch.h"
 
@@ -23,6 +26,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "coordinator/mpi_files.h"
+#include "coordinator/orphans.h"
 #include "coordinator/worker_output.h"
 #include "proto/clock.h"
 #include "proto/log.h"
@@ -32,12 +37,18 @@ enum {
     ARGUMENT_BYTES = PATH_MAX,
     BACKOFF_FIRST_MS = 1000,
     BACKOFF_MOST_MS = 60000,
-    HEALTHY_MS = 600000, /* after so long the back-off starts over */
-    ASK_MS = 2000,       /* between SIGTERM and SIGKILL */
+    LOOK_MS = 500,   /* looks are closer together, unless the process was stopped */
+    APART_MS = 1000, /* between two starts */
+    ALONE_MS =
+        5000,      /* for a group to end by itself: mpirun needs about 2 s to kill a stopped rank */
+    ASK_MS = 3000, /* between SIGTERM and SIGKILL: mpirun needs 2 s to end its ranks */
     KILL_MS = 5000,
     SETTLE_MS = 1000, /* for the broken streams of ranks that have ended to be seen */
     WORDS_BYTES = 512,
 };
+
+/* Where mpirun has the lock of its files. */
+enum { LOCK_DESCRIPTOR = STDERR_FILENO + 1 };
 
 struct launch {
     char *arguments[ARGUMENTS_MAX + 1]; /* owned, ends in NULL */
@@ -46,13 +57,17 @@ struct launch {
     int64_t join_deadline_ms;
     pid_t process; /* 0 while none runs */
     bool was_up;   /* it has served at least once */
-    bool joined;   /* since this start */
+    bool joined;   /* since this start; so is what follows */
+    bool served;
+    bool asked;                 /* it was sent SIGTERM */
+    struct clock_watch useless; /* how long it has been of no use: nobody has joined, or all left */
     int64_t started_ns;
     int64_t backoff_ms, restart_ns;
     bool over; /* it has ended, as `how` says, and that has not been dealt with */
     int how;   /* as waitpid tells it */
     int64_t over_ns;
     struct worker_output *output;
+    struct mpi_files *files; /* NULL: no mpirun, no files */
 };
 
 /* ---- the command line ---- */
@@ -98,6 +113,13 @@ static enum status add_mpirun(struct launch *launch, const struct launch_setting
     TRY(add(launch, "%s", "--bind-to"));
     TRY(add(launch, "%s", "none"));
     TRY(add(launch, "%s", "--oversubscribe"));
+    /* Its session directories and the ranks' shared memory, in a folder that we can remove. */
+    TRY(add(launch, "%s", "--mca"));
+    TRY(add(launch, "%s", "orte_tmpdir_base"));
+    TRY(add(launch, "%s", mpi_files_folder(launch->files)));
+    TRY(add(launch, "%s", "--mca"));
+    TRY(add(launch, "%s", "btl_vader_backing_directory"));
+    TRY(add(launch, "%s", mpi_files_folder(launch->files)));
     TRY(add(launch, "%s", "-np"));
     return add(launch, "%s", count);
 }
@@ -114,6 +136,7 @@ static enum status make_arguments(struct launch *launch, const struct launch_set
     for (size_t i = 0; i < settings->argument_count; i++)
         if (strncmp(settings->arguments[i], "--transport=", 12) != 0)
             TRY(add(launch, "%s", settings->arguments[i]));
+    TRY(add(launch, "--join-secret=%s", settings->join_secret));
     if (settings->mpi)
         return STATUS_OK;
     char count[16];
@@ -154,7 +177,10 @@ static enum status spawn(struct launch *launch)
     posix_spawn_file_actions_adddup2(&actions, worker_output_descriptor(launch->output),
                                      STDERR_FILENO);
     posix_spawn_file_actions_adddup2(&actions, STDERR_FILENO, STDOUT_FILENO);
-    posix_spawn_file_actions_addclosefrom_np(&actions, STDERR_FILENO + 1);
+    if (launch->files)
+        posix_spawn_file_actions_adddup2(&actions, mpi_files_lock(launch->files), LOCK_DESCRIPTOR);
+    posix_spawn_file_actions_addclosefrom_np(&actions, launch->files ? LOCK_DESCRIPTOR + 1
+                                                                     : STDERR_FILENO + 1);
     posix_spawnattr_init(&attributes);
     posix_spawnattr_setpgroup(&attributes, 0);
     posix_spawnattr_setsigmask(&attributes, &none);
@@ -171,7 +197,8 @@ static enum status spawn(struct launch *launch)
         launch->process = 0;
         return fail(STATUS_IO, "start %s: %s", launch->arguments[0], strerror(error));
     }
-    launch->joined = false;
+    launch->joined = launch->served = launch->asked = false;
+    clock_watch_start(&launch->useless);
     log_line(LOG_INFO, "workers started", log_text("program", launch->arguments[0]),
              log_integer("pid", launch->process));
     return STATUS_OK;
@@ -185,6 +212,9 @@ enum status launch_create(struct launch **launch, const struct launch_settings *
     l->join_deadline_ms = settings->join_deadline_ms;
     l->backoff_ms = BACKOFF_FIRST_MS;
     enum status status = STATUS_OK;
+    orphans_adopt();
+    if (settings->mpi)
+        TRY_ELSE(mpi_files_create(&l->files, settings->temporary), destroy);
     TRY_ELSE(make_arguments(l, settings), destroy);
     TRY_ELSE(make_environment(l, settings), destroy);
     TRY_ELSE(worker_output_create(&l->output), destroy);
@@ -203,8 +233,6 @@ static bool has_ended(struct launch *launch)
 {
     if (!launch->process || waitpid(launch->process, &launch->how, WNOHANG) != launch->process)
         return false;
-    /* mpirun's own children may outlive it when it is killed. */
-    kill(-launch->process, SIGKILL);
     launch->process = 0;
     return true;
 }
@@ -269,35 +297,57 @@ static void log_ended(struct launch *launch, const char *cause)
     log_fields(LOG_WARN, "workers ended", fields, count);
 }
 
+/* Only a group that never served waits longer each time: one that did is wanted back at once. */
 static void plan_restart(struct launch *launch, const char *cause)
 {
-    if (clock_seconds_since(launch->started_ns) * 1000 > HEALTHY_MS)
+    int64_t wait_ms = launch->backoff_ms;
+    launch->backoff_ms = wait_ms * 2 < BACKOFF_MOST_MS ? wait_ms * 2 : BACKOFF_MOST_MS;
+    if (launch->served) {
         launch->backoff_ms = BACKOFF_FIRST_MS;
-    launch->restart_ns = clock_after_ms(launch->backoff_ms);
+        wait_ms = APART_MS - (int64_t)(clock_seconds_since(launch->started_ns) * 1000);
+        wait_ms = wait_ms > 0 ? wait_ms : 0;
+    }
+    launch->restart_ns = clock_after_ms(wait_ms);
     log_ended(launch, cause);
-    log_line(LOG_INFO, "workers start again", log_integer("in_s", launch->backoff_ms / 1000));
-    launch->backoff_ms *= 2;
-    if (launch->backoff_ms > BACKOFF_MOST_MS)
-        launch->backoff_ms = BACKOFF_MOST_MS;
+    log_line(LOG_INFO, "workers start again", log_real("in_s", (double)wait_ms / 1000, 1));
 }
 
 /* A group of which nobody is left while its process goes on, or that does not join, is ended: it
  * can do nothing more. */
 static void end_useless(struct launch *launch, const struct launch_sight *sight)
 {
-    bool left = launch->joined && !sight->joined;
-    bool late = !launch->joined &&
-                clock_seconds_since(launch->started_ns) * 1000 > launch->join_deadline_ms;
-    launch->joined = launch->joined || sight->joined;
-    if (launch->process && (left || late))
-        kill(-launch->process, left ? SIGTERM : SIGKILL);
+    if (sight->joined) {
+        launch->joined = true;
+        clock_watch_start(&launch->useless);
+        return;
+    }
+    int64_t useless_ms = clock_watch_look(&launch->useless, LOOK_MS);
+    int64_t patience_ms = launch->joined ? ALONE_MS : launch->join_deadline_ms;
+    if (useless_ms > patience_ms && !launch->asked)
+        kill(-launch->process, SIGTERM);
+    launch->asked = launch->asked || useless_ms > patience_ms;
+    if (useless_ms > patience_ms + ASK_MS)
+        kill(-launch->process, SIGKILL);
+}
+
+/* Removes what an ended group left. False while something is still there. */
+static bool cleared(const struct launch *launch)
+{
+    if (!orphans_end())
+        return false;
+    if (launch->files)
+        mpi_files_clear(launch->files);
+    return true;
 }
 
 /* Why it ended is known once its ranks have left, too: they may have told. */
 static enum status settle(struct launch *launch, const struct launch_sight *sight)
 {
     char cause[WORDS_BYTES];
-    if (sight->joined && clock_seconds_since(launch->over_ns) * 1000 < SETTLE_MS)
+    double over_ms = clock_seconds_since(launch->over_ns) * 1000;
+    if (sight->joined && over_ms < SETTLE_MS)
+        return STATUS_OK;
+    if (!cleared(launch) && over_ms < KILL_MS)
         return STATUS_OK;
     launch->over = false;
     find_cause(launch, sight->trouble, cause);
@@ -314,7 +364,8 @@ int64_t launch_started_ns(const struct launch *launch)
 
 enum status launch_look(struct launch *launch, const struct launch_sight *sight)
 {
-    launch->was_up = launch->was_up || sight->serving;
+    launch->served = launch->served || (launch->process && sight->serving);
+    launch->was_up = launch->was_up || launch->served;
     if (has_ended(launch)) {
         launch->over = true;
         launch->over_ns = clock_now_ns();
@@ -327,6 +378,12 @@ enum status launch_look(struct launch *launch, const struct launch_sight *sight)
     return STATUS_OK;
 }
 
+static void pause_briefly(void)
+{
+    const struct timespec pause = {.tv_nsec = 10000000};
+    nanosleep(&pause, NULL);
+}
+
 static bool wait_for_end(struct launch *launch, int64_t timeout_ms)
 {
     for (int64_t deadline_ns = clock_after_ms(timeout_ms); launch->process;) {
@@ -336,8 +393,7 @@ static bool wait_for_end(struct launch *launch, int64_t timeout_ms)
         }
         if (clock_now_ns() >= deadline_ns)
             return false;
-        struct timespec pause = {.tv_nsec = 10000000};
-        nanosleep(&pause, NULL);
+        pause_briefly();
     }
     return true;
 }
@@ -364,6 +420,10 @@ void launch_destroy(struct launch *launch, int64_t grace_ms)
                 log_line(LOG_ERROR, "workers left behind", log_integer("pid", launch->process));
         }
     }
+    int64_t deadline_ns = clock_after_ms(KILL_MS);
+    while (!cleared(launch) && clock_now_ns() < deadline_ns)
+        pause_briefly();
+    mpi_files_destroy(launch->files);
     worker_output_destroy(launch->output);
     for (size_t i = 0; i < launch->argument_count; i++)
         free(launch->arguments[i]);

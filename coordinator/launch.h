@@ -13,12 +13,14 @@ struct launch;
 struct launch_settings {
     const char *worker;           /* the program's path */
     const char *coordinator;      /* HOST:PORT that ranks join */
+    const char *join_secret;      /* the file that they read */
     const char *const *arguments; /* further ones of the worker, [argument_count] */
     size_t argument_count;
     int workers;
     bool mpi;              /* started by mpirun; otherwise loopback */
     const char *transport; /* what ranks that mpirun starts are told: "auto", "mpi", "nccl" */
     const char *path;      /* PATH, where mpirun is looked for */
+    const char *temporary; /* TMPDIR; NULL: not set */
     char *const *environment;
     int64_t join_deadline_ms;
 };
@@ -35,9 +37,9 @@ struct launch_sight {
 MUST_CHECK enum status launch_create(struct launch **launch,
                                      const struct launch_settings *settings);
 
-/* To be called several times a second. A group that dies after it has served is started again,
- * after 1, 2, 4 ... 60 s. One that dies or does not join in time before it has ever served is a
- * failure. */
+/* To be called several times a second. A group that ends is started again: at once when it had
+ * served, and otherwise after 1, 2, 4 ... 60 s. One that ends or does not join in time before any
+ * has ever served is a failure. */
 MUST_CHECK enum status launch_look(struct launch *launch, const struct launch_sight *sight);
 
 /* When the present processes, or the last ones, were started. */

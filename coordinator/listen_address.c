@@ -2,6 +2,7 @@
 #include "coordinator/listen_address.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* Bytes of the host in "HOST:PORT". */
@@ -27,6 +28,25 @@ enum status listen_address_check(const char *listen, bool insecure)
                 "listen on %s: other hosts could read and write without TLS; listen on 127.0.0.1, "
                 "or say --insecure-bind on a trusted network",
                 listen);
+}
+
+enum status listen_address_for_workers(char address[LISTEN_ADDRESS_BYTES], const char *asked,
+                                       const char *listen)
+{
+    enum { PORT_MOST = 65535 };
+    if (asked[0]) {
+        if (snprintf(address, LISTEN_ADDRESS_BYTES, "%s", asked) >= LISTEN_ADDRESS_BYTES)
+            return fail(STATUS_INVALID_ARGUMENT, "--worker-listen: the address is too long");
+        return STATUS_OK;
+    }
+    long port = strtol(strrchr(listen, ':') + 1, NULL, 10);
+    if (port == PORT_MOST)
+        return fail(STATUS_INVALID_ARGUMENT,
+                    "listen on %s: no port comes after it for workers; give them one with "
+                    "--worker-listen HOST:PORT",
+                    listen);
+    snprintf(address, LISTEN_ADDRESS_BYTES, "127.0.0.1:%ld", port ? port + 1 : 0);
+    return STATUS_OK;
 }
 
 void listen_address_reach(char address[LISTEN_ADDRESS_BYTES], const char *listen, int port)

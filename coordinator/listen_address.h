@@ -12,5 +12,10 @@ enum { LISTEN_ADDRESS_BYTES = 300 };
  * otherwise. */
 MUST_CHECK enum status listen_address_check(const char *listen, bool insecure);
 
+/* Where workers join: `asked`, or, where that is "", 127.0.0.1 and the port after the one in
+ * `listen`, any free one where that is. Both have passed host_port_check. */
+MUST_CHECK enum status listen_address_for_workers(char address[LISTEN_ADDRESS_BYTES],
+                                                  const char *asked, const char *listen);
+
 /* HOST:PORT with the port that was bound; a host that stands for all of them becomes this host. */
 void listen_address_reach(char address[LISTEN_ADDRESS_BYTES], const char *listen, int port);

@@ -17,6 +17,7 @@
 #include "proto/clock.h"
 #include "proto/config.h"
 #include "proto/flags.h"
+#include "proto/join_secret.h"
 #include "proto/log.h"
 #include "proto/standard_streams.h"
 
@@ -39,7 +40,12 @@ struct options {
 
 /* ---- telling that it listens ---- */
 
-static enum status write_ready_file(const char *path, const char *address)
+struct addresses {
+    char clients[LISTEN_ADDRESS_BYTES];
+    char workers[LISTEN_ADDRESS_BYTES];
+};
+
+static enum status write_ready_file(const char *path, const struct addresses *addresses)
 {
     char part[PATH_MAX];
     if ((size_t)snprintf(part, sizeof part, "%s.part", path) >= sizeof part)
@@ -47,20 +53,23 @@ static enum status write_ready_file(const char *path, const char *address)
     FILE *file = fopen(part, "we");
     if (!file)
         return fail(STATUS_IO, "write %s: %s", part, strerror(errno));
-    fprintf(file, "%s\n", address);
+    fprintf(file, "%s\n%s\n", addresses->clients, addresses->workers);
     if (fclose(file) != 0 || rename(part, path) != 0)
         return fail(STATUS_IO, "write %s: %s", path, strerror(errno));
     return STATUS_OK;
 }
 
-static enum status tell_ready(const struct options *options, const char *address)
+static enum status tell_ready(const struct options *options, const struct addresses *addresses,
+                              const struct join_secret *secret)
 {
-    log_line(LOG_INFO, "listening", log_text("address", address),
+    log_line(LOG_INFO, "listening", log_text("address", addresses->clients),
+             log_text("worker_address", addresses->workers),
+             log_text("join_secret", join_secret_file(secret)),
              log_text("version", LONGHAUL_VERSION));
     if (options->ready_file)
-        TRY(write_ready_file(options->ready_file, address));
+        TRY(write_ready_file(options->ready_file, addresses));
     if (options->ready_fd >= 0) {
-        if (dprintf((int)options->ready_fd, "%s\n", address) < 0)
+        if (dprintf((int)options->ready_fd, "%s\n%s\n", addresses->clients, addresses->workers) < 0)
             return fail(STATUS_IO, "write --ready-fd %d: %s", (int)options->ready_fd,
                         strerror(errno));
         close((int)options->ready_fd);
@@ -85,7 +94,7 @@ static enum status worker_program(char path[PATH_MAX])
 }
 
 static enum status start_workers(struct launch **launch, const struct config *config,
-                                 const char *address)
+                                 const char *address, const char *join_secret)
 {
     char worker[PATH_MAX];
     char *arguments[WORKER_ARGUMENTS_MAX];
@@ -95,6 +104,7 @@ static enum status start_workers(struct launch **launch, const struct config *co
     const struct launch_settings settings = {
         .worker = worker,
         .coordinator = address,
+        .join_secret = join_secret,
         .arguments = (const char *const *)arguments,
         .argument_count = config_arguments(config, CONFIG_WORKER, arguments, WORKER_ARGUMENTS_MAX),
         .workers = workers,
@@ -102,6 +112,7 @@ static enum status start_workers(struct launch **launch, const struct config *co
                (strcmp(transport, "auto") == 0 && workers > 1),
         .transport = transport,
         .path = getenv("PATH"),
+        .temporary = getenv("TMPDIR"),
         .environment = environ,
         .join_deadline_ms =
             (int64_t)(1000 * config_real(config, "coordinator.join_deadline_seconds")),
@@ -187,26 +198,51 @@ static struct server_settings settings_of(const struct config *config)
     };
 }
 
-static enum status run(const struct options *options, bool *complete)
+static enum status run_with(const struct options *options, const char *worker_listen,
+                            struct join_secret *secret, bool *complete)
 {
     const struct config *config = options->config;
-    const struct server_settings settings = settings_of(config);
+    struct server_settings settings = settings_of(config);
+    settings.worker_listen = worker_listen;
+    settings.join_secret = secret;
+    const struct join_secret_places places = {
+        .job = getenv("SLURM_JOB_ID"),
+        .job_folder = getenv("SLURM_SUBMIT_DIR"),
+        .runtime = getenv("XDG_RUNTIME_DIR"),
+        .temporary = getenv("TMPDIR"),
+    };
     struct server *server = NULL;
     struct launch *launch = NULL;
-    char address[LISTEN_ADDRESS_BYTES];
-    if (!settings.model_path[0])
-        return fail(STATUS_INVALID_ARGUMENT, "no model: give one with --model FILE");
-    TRY(listen_address_check(settings.listen, options->insecure_bind));
+    struct addresses addresses;
     TRY(server_create(&server, &settings));
-    listen_address_reach(address, settings.listen, server_port(server));
+    listen_address_reach(addresses.clients, settings.listen, server_port(server));
+    listen_address_reach(addresses.workers, settings.worker_listen, server_worker_port(server));
     enum status status = STATUS_OK;
+    TRY_ELSE(join_secret_publish(secret, &places, server_worker_port(server)), stop);
     if (settings.workers_expected)
-        TRY_ELSE(start_workers(&launch, config, address), stop);
-    TRY_ELSE(tell_ready(options, address), stop);
+        TRY_ELSE(start_workers(&launch, config, addresses.workers, join_secret_file(secret)), stop);
+    TRY_ELSE(tell_ready(options, &addresses, secret), stop);
     status = serve(server, launch, config_real(config, "coordinator.drain_seconds"), complete);
 stop:
     server_destroy(server);
     launch_destroy(launch, LEAVE_MS);
+    return status;
+}
+
+static enum status run(const struct options *options, bool *complete)
+{
+    const char *listen = config_text(options->config, "coordinator.listen");
+    char worker_listen[LISTEN_ADDRESS_BYTES];
+    struct join_secret *secret = NULL;
+    if (!config_text(options->config, "model.path")[0])
+        return fail(STATUS_INVALID_ARGUMENT, "no model: give one with --model FILE");
+    TRY(listen_address_for_workers(
+        worker_listen, config_text(options->config, "coordinator.worker_listen"), listen));
+    TRY(listen_address_check(listen, options->insecure_bind));
+    TRY(listen_address_check(worker_listen, options->insecure_bind));
+    TRY(join_secret_create(&secret, config_text(options->config, "control.join_secret")));
+    enum status status = run_with(options, worker_listen, secret, complete);
+    join_secret_destroy(secret);
     return status;
 }
 
@@ -217,12 +253,12 @@ static int parse(struct options *options, int argc, char **argv)
          .type = FLAGS_TEXT,
          .target = &options->ready_file,
          .value = "PATH",
-         .help = "write HOST:PORT here once it listens"},
+         .help = "once it listens, write HOST:PORT here, and on a second line the workers'"},
         {.name = "ready-fd",
          .type = FLAGS_INTEGER,
          .target = &options->ready_fd,
          .value = "N",
-         .help = "write HOST:PORT to this descriptor once it listens",
+         .help = "write the same to this descriptor",
          .least = 1,
          .most = 1 << 20},
         {.name = "exit-with-parent",
@@ -239,8 +275,9 @@ static int parse(struct options *options, int argc, char **argv)
         .example = "  longhaul-coordinator --model SmolLM2-135M-Instruct.Q4_1.gguf --launch "
                    "--workers 2\n",
         .summary = "Takes requests over gRPC, plans them, and hands them to the workers that have\n"
-                   "joined. Without --launch, start workers yourself:\n"
-                   "  mpirun --bind-to none -np 2 longhaul-worker --coordinator HOST:PORT "
+                   "joined. Without --launch, start workers yourself; they join at --worker-listen "
+                   "and\nread the same --join-secret:\n"
+                   "  mpirun --bind-to none -np 2 longhaul-worker --coordinator 127.0.0.1:7712 "
                    "--model FILE\n",
         .rows = rows,
         .rows_count = sizeof rows / sizeof rows[0],

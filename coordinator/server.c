@@ -20,7 +20,7 @@ static const char service[] = "longhaul.v1.Inference";
 
 enum {
     INFERENCE_METHODS = 5,
-    METHODS = INFERENCE_METHODS + 1 + HEALTH_METHODS + REFLECTION_METHODS,
+    METHODS = INFERENCE_METHODS + HEALTH_METHODS + REFLECTION_METHODS,
     CALLS_MAX = 1024,
     FINISH_MS = 3000,        /* for running requests to say that they were cut short */
     WORKERS_LEAVE_MS = 5000, /* for ranks to hear that they should end */
@@ -38,8 +38,9 @@ struct server {
     struct health *health;
     struct reflection *reflection;
     struct rpc_server *rpc;
-    int port;
+    int port, worker_port;
     struct rpc_method methods[METHODS];
+    struct rpc_method worker_method;
 };
 
 /* ---- methods ---- */
@@ -128,7 +129,6 @@ static enum status get_cluster(struct rpc_call *call, const ProtobufCMessage *re
     snprintf(name, sizeof name, "%.*s", (int)spec->name.bytes, spec->name.text);
     const struct cluster_facts facts = {
         .model = name,
-        .model_digest = server->digest,
         .context_tokens = server->planner.defaults.context_tokens,
         .draining = atomic_load(&server->tools.draining),
         .queued_requests = queue_waiting(server->tools.queue),
@@ -176,10 +176,9 @@ static void fill_methods(struct server *server)
         .while_draining = true,
         .routine = true,
     };
-    workers_method(server->tools.workers, server->methods + INFERENCE_METHODS);
-    health_methods(server->health, server->methods + INFERENCE_METHODS + 1);
-    reflection_methods(server->reflection,
-                       server->methods + INFERENCE_METHODS + 1 + HEALTH_METHODS);
+    health_methods(server->health, server->methods + INFERENCE_METHODS);
+    reflection_methods(server->reflection, server->methods + INFERENCE_METHODS + HEALTH_METHODS);
+    workers_method(server->tools.workers, &server->worker_method);
 }
 
 /* ---- life ---- */
@@ -218,6 +217,7 @@ static enum status open_parts(struct server *server, const struct server_setting
     TRY(health_create(&server->health, service));
     TRY(reflection_create(&server->reflection, descriptors_set, descriptors_set_bytes));
     const struct workers_settings workers = {
+        .join_secret = settings->join_secret,
         .model_digest = server->digest,
         .kernels = settings->kernels,
         .heartbeat_ms = settings->heartbeat_ms,
@@ -231,8 +231,9 @@ static enum status open_parts(struct server *server, const struct server_setting
     server->tools.workers_expected = settings->workers_expected;
     fill_methods(server);
     TRY(rpc_server_create(&server->rpc, CALLS_MAX));
-    return rpc_server_listen(server->rpc, &server->port, settings->listen, server->methods,
-                             METHODS);
+    TRY(rpc_server_listen(server->rpc, &server->port, settings->listen, server->methods, METHODS));
+    return rpc_server_listen(server->rpc, &server->worker_port, settings->worker_listen,
+                             &server->worker_method, 1);
 }
 
 enum status server_create(struct server **server, const struct server_settings *settings)
@@ -252,6 +253,11 @@ enum status server_create(struct server **server, const struct server_settings *
 int server_port(const struct server *server)
 {
     return server->port;
+}
+
+int server_worker_port(const struct server *server)
+{
+    return server->worker_port;
 }
 
 bool server_is_serving(struct server *server)

@@ -1,5 +1,5 @@
-/* The coordinator's services: Inference for clients, WorkerControl for ranks, health and
- * reflection. */
+/* The coordinator's services: Inference, health and reflection at the clients' address,
+ * WorkerControl at the workers'. */
 #pragma once
 
 #include <stdbool.h>
@@ -7,12 +7,15 @@
 #include <stdint.h>
 
 #include "coordinator/planner.h"
+#include "proto/join_secret.h"
 #include "proto/status.h"
 
 struct server;
 
 struct server_settings {
-    const char *listen;        /* "HOST:PORT" */
+    const char *listen;        /* "HOST:PORT" for clients */
+    const char *worker_listen; /* for workers */
+    const struct join_secret *join_secret;
     const char *model_path;    /* of the file whose tokenizer and shape are used */
     const char *chat_template; /* as chat_create takes it */
     const char *kernels;       /* a variant every rank must have; NULL: any */
@@ -23,11 +26,13 @@ struct server_settings {
     bool workers_expected; /* requests wait for a group that is about to come */
 };
 
-/* Reads the model file, then listens. Borrows the settings' texts. */
+/* Reads the model file, then listens. Borrows the settings' texts and the secret. */
 MUST_CHECK enum status server_create(struct server **server,
                                      const struct server_settings *settings);
 
+/* The ports that were bound: the clients' and the workers'. */
 int server_port(const struct server *server);
+int server_worker_port(const struct server *server);
 
 /* Whether a worker group serves. */
 bool server_is_serving(struct server *server);

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "longhaul/control/v1/control.pb-c.h"
+#include "proto/clock.h"
 #include "proto/rpc/rpc_server.h"
 #include "proto/status.h"
 
@@ -18,6 +19,7 @@ struct rank {
     pthread_mutex_t send_lock; /* held while a message is being written */
     bool joined, loaded;       /* this and the rest under all->lock */
     int64_t heard_ns;
+    struct clock_watch silence; /* since heard_ns */
     double work_age_seconds;
     bool busy;
     char host[WORKER_GROUP_NAME_BYTES];

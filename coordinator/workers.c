@@ -99,7 +99,7 @@ static enum status check_hello(const struct workers *workers,
 static enum status check_place(const struct group *group, const Longhaul__Control__V1__Hello *hello)
 {
     if (group->lost)
-        return fail(STATUS_UNAVAILABLE, "group %s is ending: %s", group->id, group->cause);
+        return fail(STATUS_CANCELLED, "group %s is ending: %s", group->id, group->cause);
     if (group->size != hello->size || strcmp(group->transport, hello->transport) != 0)
         return fail(STATUS_FAILED_PRECONDITION,
                     "group %s has %d ranks over %s; a worker on %s says %d over %s", group->id,
@@ -110,10 +110,16 @@ static enum status check_place(const struct group *group, const Longhaul__Contro
     return STATUS_OK;
 }
 
+static void note_heard(struct rank *rank)
+{
+    rank->heard_ns = clock_now_ns();
+    clock_watch_start(&rank->silence);
+}
+
 static void fill_rank(struct rank *rank, const Longhaul__Control__V1__Hello *hello)
 {
     rank->joined = true;
-    rank->heard_ns = clock_now_ns();
+    note_heard(rank);
     snprintf(rank->host, sizeof rank->host, "%s", hello->host);
     rank->pid = hello->pid;
     rank->threads = hello->threads;
@@ -210,7 +216,7 @@ static bool take(struct group *group, int rank_number,
 {
     struct rank *rank = &group->ranks[rank_number];
     bool was_overdue = rank->busy && rank->work_age_seconds > OVERDUE_SECONDS;
-    rank->heard_ns = clock_now_ns();
+    note_heard(rank);
     switch (message->kind_case) {
     case LONGHAUL__CONTROL__V1__WORKER_MESSAGE__KIND_HEARTBEAT:
         rank->work_age_seconds = message->heartbeat->work_age_seconds;
@@ -236,10 +242,11 @@ static bool goes_on(const struct workers *workers, struct group *group, int rank
                     char sentence[CAUSE_BYTES])
 {
     struct rank *rank = &group->ranks[rank_number];
-    double silent = clock_seconds_since(rank->heard_ns);
-    if (!group->lost && silent * 1000 > workers->settings.dead_ms)
+    /* After a pause of our own, what the rank sent meanwhile is read first. */
+    int64_t silent_ms = clock_watch_look(&rank->silence, 2 * LOOK_MS);
+    if (!group->lost && silent_ms > workers->settings.dead_ms)
         worker_group_lose(group, "rank %d on %s (process %" PRId64 ") was silent for %.1f s",
-                          rank_number, rank->host, rank->pid, silent);
+                          rank_number, rank->host, rank->pid, (double)silent_ms / 1000);
     if (workers->groups.stopping)
         snprintf(sentence, CAUSE_BYTES, "%s", workers->stop_reason);
     else if (group->lost)
@@ -320,12 +327,39 @@ static void note_refusal(struct workers *workers, struct rpc_call *call)
     pthread_mutex_unlock(&workers->groups.lock);
 }
 
+/* Before anything that a stranger sends is read, and without a word about the cluster. */
+static enum status check_secret(const struct workers *workers, struct rpc_call *call)
+{
+    size_t bytes = 0;
+    const char *said = rpc_call_authorization(call, &bytes);
+    if (said && join_secret_matches(workers->settings.join_secret, said, bytes))
+        return STATUS_OK;
+    log_line(LOG_WARN, "stranger refused", log_text("peer", rpc_call_peer(call)),
+             log_text("cause", said ? "a wrong join secret" : "no join secret"));
+    return fail(STATUS_UNAUTHENTICATED,
+                "workers join with the coordinator's secret, and this one "
+                "%s: give it the same --join-secret FILE",
+                said ? "is another" : "is missing");
+}
+
+static enum status read_hello(struct rpc_call *call, const ProtobufCMessage **message)
+{
+    struct clock_watch watch;
+    enum status status;
+    clock_watch_start(&watch);
+    do
+        status = rpc_call_read(call, message, LOOK_MS);
+    while (status == STATUS_DEADLINE_EXCEEDED && clock_watch_look(&watch, 2 * LOOK_MS) < HELLO_MS);
+    return status;
+}
+
 static enum status join(struct rpc_call *call, const ProtobufCMessage *none, void *context)
 {
     (void)none;
     struct workers *workers = context;
     const ProtobufCMessage *message = NULL;
-    TRY(rpc_call_read(call, &message, HELLO_MS));
+    TRY(check_secret(workers, call));
+    TRY(read_hello(call, &message));
     const Longhaul__Control__V1__WorkerMessage *first = (const void *)message;
     if (!first || first->kind_case != LONGHAUL__CONTROL__V1__WORKER_MESSAGE__KIND_HELLO)
         return fail(STATUS_INVALID_ARGUMENT, "a worker's first message must be Hello");

@@ -23,6 +23,7 @@
 
 #include "longhaul/control/v1/control.pb-c.h"
 #include "longhaul/v1/inference.pb-c.h"
+#include "proto/join_secret.h"
 #include "proto/plan/choice.h"
 #include "proto/rpc/rpc_server.h"
 #include "proto/status.h"
@@ -34,8 +35,9 @@ struct group;
 enum { WORKERS_NAME_BYTES = 128 };
 
 struct workers_settings {
-    const char *model_digest; /* what every rank's model must be */
-    const char *kernels;      /* a variant that every rank must have; NULL: any */
+    const struct join_secret *join_secret; /* what every rank must show */
+    const char *model_digest;              /* what every rank's model must be */
+    const char *kernels;                   /* a variant that every rank must have; NULL: any */
     int heartbeat_ms;
     int dead_ms; /* silence after which a rank counts as lost */
     /* Called from any thread, with no lock held, when a group's state may have changed. */

@@ -35,3 +35,26 @@ static inline bool clock_wait(pthread_cond_t *condition, pthread_mutex_t *lock, 
     pthread_cond_clockwait(condition, lock, CLOCK_MONOTONIC, &until);
     return true;
 }
+
+/* How long its owner has watched for something. A process that is stopped for a while, or that the
+ * host lets wait, does not see what came meanwhile: such a pause counts as one look, so that what
+ * has arrived is read before anybody is judged by it. */
+struct clock_watch {
+    int64_t looked_ns, watched_ns;
+};
+
+static inline void clock_watch_start(struct clock_watch *watch)
+{
+    *watch = (struct clock_watch){.looked_ns = clock_now_ns()};
+}
+
+/* To be called at each look; returns the milliseconds watched since the start. A look counts for at
+ * most `most_ms`, which is somewhat longer than looks are apart. */
+static inline int64_t clock_watch_look(struct clock_watch *watch, int64_t most_ms)
+{
+    int64_t now_ns = clock_now_ns();
+    int64_t since_ns = now_ns - watch->looked_ns;
+    watch->watched_ns += since_ns < most_ms * 1000000 ? since_ns : most_ms * 1000000;
+    watch->looked_ns = now_ns;
+    return watch->watched_ns / 1000000;
+}

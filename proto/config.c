@@ -40,6 +40,12 @@ static enum status check_listen(const char *text)
     return host_port_check(text, 0);
 }
 
+/* "" is what follows from the clients' address. */
+static enum status check_worker_listen(const char *text)
+{
+    return text[0] ? host_port_check(text, 0) : STATUS_OK;
+}
+
 /* "" is no coordinator yet. */
 static enum status check_coordinator(const char *text)
 {
@@ -145,7 +151,15 @@ static const struct config_row rows[] = {
      .standard = "127.0.0.1:7711",
      .takers = CONFIG_COORDINATOR,
      .check = check_listen,
-     .help = "address for clients and workers; port 0: any free one"},
+     .help = "address for clients; port 0: any free one"},
+    {.key = "coordinator.worker_listen",
+     .flag = "worker-listen",
+     .type = CONFIG_TEXT,
+     .value = "HOST:PORT",
+     .standard = "",
+     .takers = CONFIG_COORDINATOR,
+     .check = check_worker_listen,
+     .help = "address where workers join; not given: 127.0.0.1 and the clients' port + 1"},
     {.key = "coordinator.launch",
      .flag = "launch",
      .type = CONFIG_SWITCH,
@@ -177,8 +191,8 @@ static const struct config_row rows[] = {
      .standard = "120",
      .least = 1,
      .most = SECONDS_MOST,
-     .takers = SERVER,
-     .help = "longest wait for all workers of a group to join"},
+     .takers = SERVER | CONFIG_WORKER,
+     .help = "longest wait for workers to join; a worker's for its coordinator"},
     {.key = "coordinator.drain_seconds",
      .flag = "drain-time",
      .type = CONFIG_REAL,
@@ -196,8 +210,16 @@ static const struct config_row rows[] = {
      .standard = "",
      .takers = CONFIG_WORKER,
      .check = check_coordinator,
-     .help = "the coordinator to join"},
+     .help = "the coordinator's address for workers: its ready file's second line"},
 
+    {.key = "control.join_secret",
+     .flag = "join-secret",
+     .type = CONFIG_TEXT,
+     .value = "FILE",
+     .standard = "",
+     .takers = CONFIG_COORDINATOR | CONFIG_WORKER,
+     .help = "the secret that lets workers join; not given: longhaul/PORT.secret in "
+             "XDG_RUNTIME_DIR"},
     {.key = "control.heartbeat_seconds",
      .flag = "heartbeat",
      .type = CONFIG_REAL,

@@ -18,12 +18,13 @@ enum status {
     STATUS_ALREADY_EXISTS = 6,      /* a thing of this name is there */
     STATUS_RESOURCE_EXHAUSTED = 8,  /* memory or queue, for now: asking again may help */
     STATUS_FAILED_PRECONDITION = 9, /* an installation or a set-up that must be changed first */
-    STATUS_OUT_OF_RANGE = 11,  /* longer or larger than what is there; asking again is no use */
-    STATUS_UNIMPLEMENTED = 12, /* known by name, not supported */
-    STATUS_INTERNAL = 13,      /* a broken promise of our own */
-    STATUS_UNAVAILABLE = 14,   /* a peer, a worker group or a port; a retry may help */
-    STATUS_DATA_LOSS = 15,     /* a file or message damaged beyond its format's rules */
-    STATUS_IO = 100,           /* the operating system said no */
+    STATUS_OUT_OF_RANGE = 11,    /* longer or larger than what is there; asking again is no use */
+    STATUS_UNIMPLEMENTED = 12,   /* known by name, not supported */
+    STATUS_INTERNAL = 13,        /* a broken promise of our own */
+    STATUS_UNAVAILABLE = 14,     /* a peer, a worker group or a port; a retry may help */
+    STATUS_DATA_LOSS = 15,       /* a file or message damaged beyond its format's rules */
+    STATUS_UNAUTHENTICATED = 16, /* the caller did not show who it is */
+    STATUS_IO = 100,             /* the operating system said no */
 };
 
 /* The name as gRPC spells it, for example "INVALID_ARGUMENT"; "IO" for STATUS_IO. Never NULL. */

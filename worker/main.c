@@ -1,4 +1,6 @@
 /* longhaul-worker: one MPI rank, or all ranks of a loopback group as threads. */
+#include <limits.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,6 +9,7 @@
 #include "kernels/kernels.h"
 #include "proto/config.h"
 #include "proto/flags.h"
+#include "proto/join_secret.h"
 #include "proto/log.h"
 #include "proto/rpc/rpc_client.h"
 #include "proto/standard_streams.h"
@@ -181,6 +184,24 @@ static enum status read_wish(struct rank_place_wish *wish, const struct config *
     return STATUS_OK;
 }
 
+/* The file that is named, or the one that the coordinator at this address makes. */
+static enum status find_secret(char path[PATH_MAX], const struct config *config)
+{
+    const struct join_secret_places places = {
+        .job = getenv("SLURM_JOB_ID"),
+        .job_folder = getenv("SLURM_SUBMIT_DIR"),
+        .runtime = getenv("XDG_RUNTIME_DIR"),
+        .temporary = getenv("TMPDIR"),
+    };
+    const char *named = config_text(config, "control.join_secret");
+    const char *coordinator = config_text(config, "worker.coordinator");
+    if (!named[0])
+        return join_secret_path(path, &places, atoi(strrchr(coordinator, ':') + 1));
+    if ((size_t)snprintf(path, PATH_MAX, "%s", named) >= PATH_MAX)
+        return fail(STATUS_INVALID_ARGUMENT, "--join-secret: the path is too long");
+    return STATUS_OK;
+}
+
 static enum status run(const struct options *options, bool under_mpirun)
 {
     const struct config *config = options->config;
@@ -188,7 +209,11 @@ static enum status run(const struct options *options, bool under_mpirun)
     const char *kernels = config_text(config, "engine.kernels");
     bool mpi =
         strcmp(transport, "mpi") == 0 || (strcmp(transport, "loopback") != 0 && under_mpirun);
+    char secret[PATH_MAX];
     const struct serve_options serve_options = {
+        .join_secret = secret,
+        .join_deadline_ms =
+            (int64_t)(1000 * config_real(config, "coordinator.join_deadline_seconds")),
         .model_path = config_text(config, "model.path"),
         .kernels = strcmp(kernels, "auto") == 0 ? NULL : kernels,
         .threads = (int)config_integer(config, "engine.threads"),
@@ -200,6 +225,7 @@ static enum status run(const struct options *options, bool under_mpirun)
     enum log_level level;
     struct rpc_client *client;
     struct rank_place_wish wish;
+    TRY(find_secret(secret, config));
     TRY(read_wish(&wish, config, &transport_options, options->ranks));
     TRY(log_level_parse(&level, config_text(config, "log.level")));
     log_configure(level, -1);
@@ -253,7 +279,7 @@ int main(int argc, char **argv)
         return report(STATUS_RESOURCE_EXHAUSTED);
     const struct flags_command command = {
         .program = "longhaul-worker",
-        .example = "mpirun --bind-to none -np 2 longhaul-worker --coordinator 127.0.0.1:7711 "
+        .example = "mpirun --bind-to none -np 2 longhaul-worker --coordinator 127.0.0.1:7712 "
                    "--model SmolLM2-135M-Instruct.Q4_1.gguf\n",
         .summary = "One rank of a worker group: joins a coordinator, loads the model, and computes "
                    "until it is told to stop.\n",

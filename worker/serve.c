@@ -29,13 +29,13 @@
 #include "proto/model/model.h"
 #include "worker/engine/device/binding.h"
 #include "worker/engine/engine.h"
+#include "worker/join.h"
 #include "worker/process_memory.h"
 
 enum {
     HOST_BYTES = 64,
     GROUP_BYTES = 128,
     MESSAGE_BYTES = 512,
-    WELCOME_MS = 30000,
     LOOK_MS = 100,            /* between looks at the transport while idle */
     PROGRESS_MS = 100,        /* between reports of progress */
     SCORES_A_MESSAGE = 16384, /* 64 KiB */
@@ -71,7 +71,6 @@ struct serve_rank {
 
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    bool welcome;
     int64_t heartbeat_ms;
     bool ending;            /* told to stop, or the stream is gone */
     enum status end_status; /* why */
@@ -134,7 +133,8 @@ end:
     return status;
 }
 
-static enum status say_hello(struct serve_rank *rank)
+/* Joins the coordinator; the stream is the rank's from here on. */
+static enum status enter_group(struct serve_rank *rank, struct rpc_client *client)
 {
     char host[HOST_BYTES] = "";
     char *kernels[] = {(char *)rank->kernels};
@@ -154,7 +154,18 @@ static enum status say_hello(struct serve_rank *rank)
     hello.transport = (char *)rank->transport->name;
     hello.shared_memory_bus =
         rank->options->lane ? rank->options->lane->ranks > 1 : rank->transport->local_size > 1;
-    return say(rank, LONGHAUL__CONTROL__V1__WORKER_MESSAGE__KIND_HELLO, &hello);
+    const struct join_args args = {
+        .client = client,
+        .transport = rank->transport,
+        .secret_file = rank->options->join_secret,
+        .deadline_ms = rank->options->join_deadline_ms,
+        .hello = &hello,
+    };
+    int64_t heartbeat_ms = 0;
+    TRY(join(&rank->stream, &heartbeat_ms, &args));
+    if (heartbeat_ms > 0)
+        rank->heartbeat_ms = heartbeat_ms;
+    return STATUS_OK;
 }
 
 /* ---- the listener ---- */
@@ -245,14 +256,6 @@ static enum status obey(struct serve_rank *rank,
                         const Longhaul__Control__V1__CoordinatorMessage *message)
 {
     switch (message->kind_case) {
-    case LONGHAUL__CONTROL__V1__COORDINATOR_MESSAGE__KIND_WELCOME:
-        pthread_mutex_lock(&rank->lock);
-        rank->welcome = true;
-        if (message->welcome->heartbeat_ms > 0)
-            rank->heartbeat_ms = message->welcome->heartbeat_ms;
-        pthread_cond_broadcast(&rank->changed);
-        pthread_mutex_unlock(&rank->lock);
-        return STATUS_OK;
     case LONGHAUL__CONTROL__V1__COORDINATOR_MESSAGE__KIND_RUN:
         return take_order(rank, message->run);
     case LONGHAUL__CONTROL__V1__COORDINATOR_MESSAGE__KIND_CANCEL:
@@ -481,23 +484,6 @@ static enum status wait_for_order(struct serve_rank *rank, bool *ended)
     return status;
 }
 
-static enum status wait_for_welcome(struct serve_rank *rank)
-{
-    enum status status = STATUS_OK;
-    int64_t deadline = clock_after_ms(WELCOME_MS);
-    pthread_mutex_lock(&rank->lock);
-    while (!rank->welcome && !rank->ending && status == STATUS_OK)
-        if (!clock_wait(&rank->changed, &rank->lock, deadline))
-            status = fail(STATUS_UNAVAILABLE, "the coordinator did not answer within %d s",
-                          WELCOME_MS / 1000);
-    if (rank->ending && status == STATUS_OK)
-        status = rank->end_status == STATUS_OK
-                     ? fail(STATUS_CANCELLED, "told to stop: %s", rank->end_message)
-                     : lost(rank);
-    pthread_mutex_unlock(&rank->lock);
-    return status;
-}
-
 /* What the process holds beside its ranks' arenas, and what its first request will touch of the
  * libraries' buffers, stacks and heap. */
 static int64_t base_bytes(const struct serve_rank *rank, int64_t weights)
@@ -558,7 +544,6 @@ static void say_failed(struct serve_rank *rank, enum status status)
 static enum status live(struct serve_rank *rank, struct model **model)
 {
     bool ended = false;
-    TRY(wait_for_welcome(rank));
     if (rank->options->refused != STATUS_OK)
         return fail(rank->options->refused, "%s", rank->options->refusal);
     enum status status = load(rank, *model);
@@ -572,12 +557,9 @@ static enum status live(struct serve_rank *rank, struct model **model)
     return status;
 }
 
-static enum status join(struct serve_rank *rank, struct rpc_client *client, struct model **model)
+static enum status serve_joined(struct serve_rank *rank, struct rpc_client *client,
+                                struct model **model)
 {
-    const struct rpc_stream_args args = {
-        .path = "/longhaul.control.v1.WorkerControl/Join",
-        .response = &longhaul__control__v1__coordinator_message__descriptor,
-    };
     enum status status = STATUS_OK;
     pthread_t listener;
     struct binding binding;
@@ -586,8 +568,7 @@ static enum status join(struct serve_rank *rank, struct rpc_client *client, stru
     rank->threads = binding.threads;
     digest_model(rank->digest, *model);
     TRY(introduce(rank));
-    TRY(rpc_stream_open(&rank->stream, client, &args));
-    TRY_ELSE(say_hello(rank), close);
+    TRY(enter_group(rank, client));
     if (pthread_create(&listener, NULL, listen_to_coordinator, rank) != 0) {
         status = fail(STATUS_RESOURCE_EXHAUSTED, "no thread to listen to the coordinator");
         goto close;
@@ -624,7 +605,7 @@ enum status serve(struct transport *transport, struct rpc_client *client,
     transport_set_silence(transport, options->heartbeat_timeout_ms * 1000000);
     enum status status = model_open(&model, options->model_path);
     if (status == STATUS_OK)
-        status = join(&rank, client, &model);
+        status = serve_joined(&rank, client, &model);
     if (status != STATUS_OK)
         transport_abort(transport, status_message());
     else

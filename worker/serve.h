@@ -18,6 +18,8 @@ struct serve_options {
     const struct cuda_lane *lane; /* the rank's place on a GPU; NULL: it computes on the CPU */
     enum status refused;          /* not OK: the rank joins only to say why it cannot serve */
     const char *refusal;
+    const char *join_secret;      /* the file that holds it */
+    int64_t join_deadline_ms;     /* longest wait for the coordinator */
     int64_t heartbeat_timeout_ms; /* a coordinator silent for longer is lost; so is a peer */
 };
 

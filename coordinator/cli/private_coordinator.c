@@ -21,6 +21,7 @@
 #include "coordinator/cli/console.h"
 #include "coordinator/cli/interrupt.h"
 #include "coordinator/cli/subprocess.h"
+#include "coordinator/orphans.h"
 #include "longhaul/v1/inference.pb-c.h"
 #include "proto/printable.h"
 #include "proto/rpc/rpc_client.h"
@@ -95,9 +96,11 @@ static enum status make_command_line(struct command_line *line,
     TRY(subprocess_beside(line->program, sizeof line->program, "longhaul-coordinator"));
     line->arguments[line->count++] = line->program;
     line->count +=
-        config_arguments(config, CONFIG_COORDINATOR, line->arguments + 1, ARGUMENTS_MAX - 8);
+        config_arguments(config, CONFIG_COORDINATOR, line->arguments + 1, ARGUMENTS_MAX - 10);
     /* After the config's own, so that these win. */
     TRY(add_argument(line, "--listen=127.0.0.1:0"));
+    TRY(add_argument(line, "--worker-listen="));
+    TRY(add_argument(line, "--join-secret="));
     TRY(add_argument(line, "--launch"));
     TRY(add_argument(line, "--ready-fd=%d", READY_DESCRIPTOR));
     if (config_integer(config, "engine.context") == 0)
@@ -139,7 +142,7 @@ static enum status spawn(struct private_coordinator *coordinator, int *ready_end
         return fail(STATUS_IO, "make a pipe: %s", strerror(errno));
     coordinator->log = keep_log ? memfd_create("coordinator-log", MFD_CLOEXEC) : -1;
     /* What the coordinator leaves behind when it dies becomes our child, and can be ended. */
-    prctl(PR_SET_CHILD_SUBREAPER, 1);
+    orphans_adopt();
     pid_t parent = getpid();
     pid_t child = fork();
     if (child == 0)
@@ -374,20 +377,8 @@ static bool wait_until_ended(struct private_coordinator *coordinator, int64_t ms
 /* Ends what the coordinator left behind: its orphans are our children now. */
 static void end_orphans(void)
 {
-    char path[64];
-    snprintf(path, sizeof path, "/proc/self/task/%d/children", (int)getpid());
-    for (int64_t deadline_ms = now_ms() + KILL_MS; now_ms() < deadline_ms; pause_ms(10)) {
-        while (waitpid(-1, NULL, WNOHANG) > 0)
-            continue;
-        if (waitpid(-1, NULL, WNOHANG) < 0 && errno == ECHILD)
-            return;
-        FILE *file = fopen(path, "re");
-        int child = 0;
-        while (file && fscanf(file, "%d", &child) == 1)
-            kill(child, SIGKILL);
-        if (file)
-            fclose(file);
-    }
+    for (int64_t deadline_ms = now_ms() + KILL_MS; !orphans_end() && now_ms() < deadline_ms;)
+        pause_ms(10);
 }
 
 void private_coordinator_stop(struct private_coordinator *coordinator, bool failed)

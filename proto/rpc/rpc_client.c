@@ -24,6 +24,7 @@ struct rpc_stream {
     struct rpc_arena *arena;
     const ProtobufCMessageDescriptor *response;
     grpc_metadata_array initial, trailing;
+    grpc_metadata sent;
     grpc_status_code code;
     grpc_slice sentence;
 };
@@ -70,7 +71,7 @@ void rpc_client_destroy(struct rpc_client *client)
 }
 
 /* Metadata both ways, and the status as soon as there is one. */
-static void begin(struct rpc_stream *stream, bool wait_for_ready)
+static void begin(struct rpc_stream *stream, const struct rpc_stream_args *args)
 {
     grpc_op end = {.op = GRPC_OP_RECV_STATUS_ON_CLIENT};
     end.data.recv_status_on_client.trailing_metadata = &stream->trailing;
@@ -81,9 +82,13 @@ static void begin(struct rpc_stream *stream, bool wait_for_ready)
     grpc_op start[2];
     memset(start, 0, sizeof start);
     start[0].op = GRPC_OP_SEND_INITIAL_METADATA;
-    if (wait_for_ready)
+    if (args->wait_for_ready)
         start[0].flags = GRPC_INITIAL_METADATA_WAIT_FOR_READY |
                          GRPC_INITIAL_METADATA_WAIT_FOR_READY_EXPLICITLY_SET;
+    if (args->authorization) {
+        start[0].data.send_initial_metadata.count = 1;
+        start[0].data.send_initial_metadata.metadata = &stream->sent;
+    }
     start[1].op = GRPC_OP_RECV_INITIAL_METADATA;
     start[1].data.recv_initial_metadata.recv_initial_metadata = &stream->initial;
     rpc_wire_begin(&stream->wire, RPC_WIRE_START, start, 2);
@@ -113,8 +118,10 @@ enum status rpc_stream_open(struct rpc_stream **stream, struct rpc_client *clien
     grpc_metadata_array_init(&s->initial);
     grpc_metadata_array_init(&s->trailing);
     s->sentence = grpc_empty_slice();
+    s->sent.key = grpc_slice_from_static_string(RPC_AUTHORIZATION);
+    s->sent.value = grpc_slice_from_copied_string(args->authorization ? args->authorization : "");
     rpc_wire_init(&s->wire, call);
-    begin(s, args->wait_for_ready);
+    begin(s, args);
     *stream = s;
     return STATUS_OK;
 }
@@ -167,6 +174,7 @@ void rpc_stream_close(struct rpc_stream *stream)
     grpc_metadata_array_destroy(&stream->initial);
     grpc_metadata_array_destroy(&stream->trailing);
     grpc_slice_unref(stream->sentence);
+    grpc_slice_unref(stream->sent.value);
     rpc_arena_destroy(stream->arena);
     free(stream);
 }

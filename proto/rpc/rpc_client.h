@@ -21,8 +21,9 @@ void rpc_client_destroy(struct rpc_client *client);
 struct rpc_stream_args {
     const char *path; /* "/longhaul.v1.Inference/Generate" */
     const ProtobufCMessageDescriptor *response;
-    int64_t timeout_ms;  /* of the whole call; 0: none */
-    bool wait_for_ready; /* keep trying to connect until the timeout */
+    int64_t timeout_ms;        /* of the whole call; 0: none */
+    bool wait_for_ready;       /* keep trying to connect until the timeout */
+    const char *authorization; /* sent as the metadata of this name; NULL: none */
 };
 
 MUST_CHECK enum status rpc_stream_open(struct rpc_stream **stream, struct rpc_client *client,

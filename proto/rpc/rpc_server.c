@@ -347,7 +347,7 @@ static enum status bind_failure(const char *listen)
     freeaddrinfo(found);
     if (fd >= 0)
         close(fd);
-    return fail(STATUS_UNAVAILABLE, "listen on %s: %s; choose another port with --listen", listen,
+    return fail(STATUS_UNAVAILABLE, "listen on %s: %s; choose another port", listen,
                 strerror(reason));
 }
 
@@ -529,6 +529,19 @@ int64_t rpc_call_deadline_ns(const struct rpc_call *call)
 const char *rpc_call_peer(const struct rpc_call *call)
 {
     return call->peer;
+}
+
+const char *rpc_call_authorization(const struct rpc_call *call, size_t *bytes)
+{
+    for (size_t i = 0; i < call->metadata.count; i++) {
+        const grpc_metadata *entry = &call->metadata.metadata[i];
+        if (grpc_slice_str_cmp(entry->key, RPC_AUTHORIZATION) != 0)
+            continue;
+        *bytes = GRPC_SLICE_LENGTH(entry->value);
+        return (const char *)GRPC_SLICE_START_PTR(entry->value);
+    }
+    *bytes = 0;
+    return NULL;
 }
 
 struct status_details *rpc_call_details(struct rpc_call *call)

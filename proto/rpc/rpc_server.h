@@ -84,6 +84,10 @@ int64_t rpc_call_deadline_ns(const struct rpc_call *call);
 /* "ipv4:127.0.0.1:40312". */
 const char *rpc_call_peer(const struct rpc_call *call);
 
+/* What the caller sent as the metadata "authorization", its first; NULL when there is none. Not
+ * terminated; lives as long as the call. */
+const char *rpc_call_authorization(const struct rpc_call *call, size_t *bytes);
+
 /* Filled by a handler that is about to fail. */
 struct status_details *rpc_call_details(struct rpc_call *call);
 

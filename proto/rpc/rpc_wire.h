@@ -10,6 +10,9 @@
 #include "proto/rpc/rpc_queue.h"
 #include "proto/status.h"
 
+/* The metadata by which a caller shows who it is. */
+#define RPC_AUTHORIZATION "authorization"
+
 enum rpc_wire_kind {
     RPC_WIRE_START, /* client: metadata both ways */
     RPC_WIRE_READ,

@@ -319,7 +319,7 @@ class Run(unittest.TestCase):
         while not os.path.exists(ready) and time.monotonic() < deadline:
             time.sleep(0.05)
         with open(ready, encoding="ascii") as file:
-            server = file.read().strip()
+            server = file.readline().strip()
 
         def ask(command, *arguments):
             return subprocess.run([LONGHAUL, command, "--server", server, "--prompt", "hello",

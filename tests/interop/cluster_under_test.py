@@ -13,6 +13,7 @@ BIN, TESTS, SOURCE = sys.argv[1:4]
 FOLDER = tempfile.mkdtemp(prefix="longhaul-interop-")
 atexit.register(shutil.rmtree, FOLDER, ignore_errors=True)
 MODEL = os.path.join(FOLDER, "tiny.gguf")
+os.environ["XDG_RUNTIME_DIR"] = FOLDER  # join secrets of coordinators
 PROTOS = ["longhaul/v1/inference.proto", "longhaul/control/v1/control.proto"]
 SYSTEM_PROTOS = ["grpc/health/v1/health.proto", "grpc/reflection/v1alpha/reflection.proto"]
 
@@ -93,14 +94,14 @@ class ClusterTest(unittest.TestCase):
                    "the coordinator listens")
         self.assertIsNone(self.coordinator.poll(), self.log_of(self.coordinator))
         with open(ready, encoding="utf-8") as file:
-            self.address = file.read().strip()
+            self.address, self.worker_address = file.read().split()
         self.channel = grpc.insecure_channel(self.address,
                                              options=[("grpc.enable_http_proxy", 0)])
         self.addCleanup(self.channel.close)
 
     def worker(self, *flags):
         return self.spawn("worker", os.path.join(TESTS, "fake-worker"), "--coordinator",
-                          self.address, "--model", MODEL, *flags)
+                          self.worker_address, "--model", MODEL, *flags)
 
     def workers(self, size, *flags, group="g"):
         """Starts a whole group and waits until it is ready."""

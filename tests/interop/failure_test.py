@@ -1,5 +1,6 @@
 """Workers that die, stop, lie or come too late; coordinators that drain, launch and cannot."""
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import unittest
 from cluster_under_test import (BIN, FOLDER, MODEL, TESTS, ClusterTest, grpc, ids_of, pb, text_of,
                                 wait_until)
 
+SERVING = 1  # of grpc.health.v1
 QUICK = ("--heartbeat=0.2", "--heartbeat-timeout=1.5")
 
 
@@ -37,6 +39,19 @@ class Workers(ClusterTest):
 
     def test_a_stopped_worker_ends_its_request_and_a_new_group_serves(self):
         self.lose_a_worker(signal.SIGSTOP)
+
+    def test_a_coordinator_that_was_stopped_reads_what_came_meanwhile(self):
+        workers = self.workers(2, "--token-ms=5", group="first")
+        call = self.generate(max_tokens=600, timeout=60)
+        wait_until(lambda: next(call).HasField("tokens"), 10, "tokens come")
+        for _ in range(3):
+            self.coordinator.send_signal(signal.SIGSTOP)
+            time.sleep(2.5)
+            self.coordinator.send_signal(signal.SIGCONT)
+            time.sleep(0.5)
+        self.assertEqual(list(call)[-1].WhichOneof("event"), "finished")
+        self.assertEqual([rank.pid for rank in self.cluster().groups[0].ranks], [worker.pid for worker in workers])
+        self.assertNotIn("was silent", self.log_of(self.coordinator))
 
     def test_a_second_group_serves_while_the_first_is_lost(self):
         first = self.workers(1, group="a")
@@ -257,6 +272,51 @@ class Launching(ClusterTest):
         self.assertEqual(len(ids_of(self.generate())), 12)
         coordinator.terminate()
         self.assertEqual(coordinator.wait(15), 0)
+
+    def test_only_a_group_that_never_served_is_waited_for_longer_each_time(self):
+        count = os.path.join(self.folder, "count")
+        self.stand_in("#!/bin/sh\necho >>%s\ncase $(wc -l <%s) in 2|3) exit 75 ;; esac\nexec %s \"$@\"\n" %
+                      (count, count, os.path.join(TESTS, "fake-worker")))
+        self.launch("--transport=loopback")
+        for _ in range(2):
+            self.kill_launched()
+            wait_until(lambda: any(g.state == pb.GROUP_STATE_READY for g in self.cluster().groups), 15,
+                       "the next group is ready")
+        self.kill_launched()
+        wait_until(lambda: len(self.waits()) == 5, 10, "all ends are told")
+        waits = self.waits()
+        self.assertEqual(waits[1:3], [1, 2], "two that never served")
+        for wait in waits[:1] + waits[3:]:
+            self.assertLessEqual(wait, 1, "one that served is started again at once")
+
+    def kill_launched(self):
+        """Kills the launched worker once the coordinator has seen it serve."""
+        wait_until(lambda: self.health() == SERVING, 10, "the group serves")
+        time.sleep(0.2)
+        os.kill(self.cluster().groups[0].ranks[0].pid, signal.SIGKILL)
+        wait_until(lambda: self.health() != SERVING, 10, "the loss is seen")
+
+    def waits(self):
+        return [float(seconds) for seconds in
+                re.findall(r'"workers start again" in_s=([0-9.]+)', self.log_of(self.coordinator))]
+
+    def test_what_a_launched_worker_leaves_is_ended_with_it(self):
+        """A process that it started lives on when it dies, in a group of its own."""
+        left = os.path.join(self.folder, "left")
+        self.stand_in("#!/bin/sh\nsetsid sh -c 'echo $$ >>%s; exec sleep 600' &\nexec %s \"$@\"\n" %
+                      (left, os.path.join(TESTS, "fake-worker")))
+        self.launch("--transport=loopback")
+
+        def pids():
+            with open(left, encoding="ascii") as file:
+                return [int(pid) for pid in file.read().split()]
+        self.assertEqual(len(pids()), 1)
+        self.kill_launched()
+        wait_until(lambda: len(pids()) == 2, 10, "another group is started")
+        self.assertFalse(os.path.exists("/proc/%d" % pids()[0]))
+        self.coordinator.terminate()
+        self.assertEqual(self.coordinator.wait(15), 0)
+        self.assertFalse(os.path.exists("/proc/%d" % pids()[1]))
 
     def test_workers_that_never_join_are_given_up(self):
         self.stand_in("#!/bin/sh\nexec sleep 60\n")

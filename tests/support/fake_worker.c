@@ -16,6 +16,7 @@
 #include "proto/config.h"
 #include "longhaul/control/v1/control.pb-c.h"
 #include "proto/flags.h"
+#include "proto/join_secret.h"
 #include "proto/model/digest.h"
 #include "proto/model/model.h"
 #include "proto/rpc/rpc_client.h"
@@ -28,6 +29,7 @@ static struct {
     int64_t rank, size, ranks, token_ms, prefill_ms, load_ms, stop_after, work_age, memory_bytes;
     bool stuck; /* ignores Cancel */
     char own_digest[DIGEST_HEX_BYTES];
+    char secret[JOIN_SECRET_ROOM];
     struct config *config;
 } options = {
     .version = LONGHAUL_VERSION, .group = "fake", .size = 1, .token_ms = 5, .prefill_ms = 20};
@@ -243,7 +245,8 @@ static void *run_rank(void *argument)
     struct fake fake = {.rank = (int)(intptr_t)argument};
     const struct rpc_stream_args args = {
         .path = "/longhaul.control.v1.WorkerControl/Join",
-        .response = &longhaul__control__v1__coordinator_message__descriptor};
+        .response = &longhaul__control__v1__coordinator_message__descriptor,
+        .authorization = options.secret};
     enum status status = rpc_stream_open(&fake.stream, client, &args);
     if (status == STATUS_OK)
         status = live(&fake);
@@ -309,6 +312,19 @@ static enum status read_digest(void)
     return STATUS_OK;
 }
 
+/* The file that is named, or the coordinator's own. */
+static enum status read_secret(const char *runtime)
+{
+    char path[PATH_MAX];
+    const struct join_secret_places places = {.runtime = runtime};
+    const char *named = config_text(options.config, "control.join_secret");
+    const char *port = strrchr(config_text(options.config, "worker.coordinator"), ':');
+    if (named[0])
+        return join_secret_read(options.secret, named);
+    TRY(join_secret_path(path, &places, port ? atoi(port + 1) : 0));
+    return join_secret_read(options.secret, path);
+}
+
 int main(int argc, char **argv)
 {
     pthread_t threads[RANKS_MAX];
@@ -318,7 +334,7 @@ int main(int argc, char **argv)
     int code = parse(argc, argv);
     if (code != FLAGS_GO_ON)
         return code;
-    if (read_digest() != STATUS_OK ||
+    if (read_digest() != STATUS_OK || read_secret(getenv("XDG_RUNTIME_DIR")) != STATUS_OK ||
         rpc_client_create(&client, config_text(options.config, "worker.coordinator")) !=
             STATUS_OK) {
         fprintf(stderr, "fake worker: %s\n", status_message());

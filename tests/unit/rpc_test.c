@@ -93,8 +93,22 @@ static enum status join(struct rpc_call *call, const ProtobufCMessage *none, voi
     }
 }
 
+static char shown[64];
+
+/* Notes by what the caller shows who it is, and refuses it. */
+static enum status note_authorization(struct rpc_call *call, const ProtobufCMessage *message,
+                                      void *context)
+{
+    (void)message;
+    (void)context;
+    size_t bytes = 0;
+    const char *text = rpc_call_authorization(call, &bytes);
+    snprintf(shown, sizeof shown, "%.*s", (int)bytes, text ? text : "");
+    return fail(STATUS_UNAUTHENTICATED, "not known");
+}
+
 static const char INFERENCE[] = "longhaul.v1.Inference";
-static struct rpc_method methods[4 + HEALTH_METHODS + REFLECTION_METHODS] = {
+static struct rpc_method methods[5 + HEALTH_METHODS + REFLECTION_METHODS] = {
     {.service = INFERENCE,
      .name = "Tokenize",
      .request = &longhaul__v1__tokenize_request__descriptor,
@@ -116,6 +130,11 @@ static struct rpc_method methods[4 + HEALTH_METHODS + REFLECTION_METHODS] = {
      .client_streams = true,
      .request_bytes_max = RPC_SMALL_MESSAGE_BYTES_MAX,
      .handle = join},
+    {.service = INFERENCE,
+     .name = "Plan",
+     .request = &longhaul__v1__plan_request__descriptor,
+     .request_bytes_max = RPC_SMALL_MESSAGE_BYTES_MAX,
+     .handle = note_authorization},
 };
 
 static int start(void **state)
@@ -125,8 +144,8 @@ static int start(void **state)
     if (health_create(&health, INFERENCE) != STATUS_OK ||
         reflection_create(&reflection, descriptors_set, descriptors_set_bytes) != STATUS_OK)
         return -1;
-    health_methods(health, methods + 4);
-    reflection_methods(reflection, methods + 4 + HEALTH_METHODS);
+    health_methods(health, methods + 5);
+    reflection_methods(reflection, methods + 5 + HEALTH_METHODS);
     if (rpc_server_create(&server, 64) != STATUS_OK ||
         rpc_server_listen(server, &port, "127.0.0.1:0", methods,
                           sizeof methods / sizeof methods[0]) != STATUS_OK)
@@ -452,6 +471,24 @@ static void a_drained_server_refuses_and_a_destroyed_one_cancels(void **state)
     client = kept;
 }
 
+static void what_a_caller_shows_reaches_the_handler(void **state)
+{
+    (void)state;
+    static const char *const said[] = {"short", "0123456789abcdef0123456789abcdef", NULL};
+    const Longhaul__V1__PlanRequest request = LONGHAUL__V1__PLAN_REQUEST__INIT;
+    for (int i = 0; i < 3; i++) {
+        const struct rpc_stream_args args = {.path = "/longhaul.v1.Inference/Plan",
+                                             .response = &longhaul__v1__plan_response__descriptor,
+                                             .timeout_ms = 5000,
+                                             .authorization = said[i]};
+        struct rpc_stream *stream = NULL;
+        const ProtobufCMessage *reply = NULL;
+        assert_int_equal(rpc_client_call(client, &stream, &reply, &args, &request.base),
+                         STATUS_UNAUTHENTICATED);
+        assert_string_equal(shown, said[i] ? said[i] : "");
+    }
+}
+
 static enum status health_check(const char *service, int *serving)
 {
     const struct rpc_stream_args args = {.path = "/grpc.health.v1.Health/Check",
@@ -493,9 +530,9 @@ static void health_is_told_and_watched(void **state)
     rpc_stream_close(stream);
 }
 
-static void reflection_lists_services_and_files(void **state)
+/* What reflection says of a symbol: how many files, or minus the error's code. */
+static int files_of(const char *symbol)
 {
-    (void)state;
     const struct rpc_stream_args args = {
         .path = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
         .response = &grpc__reflection__v1__server_reflection_response__descriptor};
@@ -505,18 +542,68 @@ static void reflection_lists_services_and_files(void **state)
         GRPC__REFLECTION__V1__SERVER_REFLECTION_REQUEST__INIT;
     request.message_request_case =
         GRPC__REFLECTION__V1__SERVER_REFLECTION_REQUEST__MESSAGE_REQUEST_FILE_CONTAINING_SYMBOL;
+    request.file_containing_symbol = (char *)symbol;
     const ProtobufCMessage *message = NULL;
-    request.file_containing_symbol = (char *)"longhaul.control.v1.WorkerControl.Join";
     assert_int_equal(rpc_stream_write(stream, &request.base), STATUS_OK);
     assert_int_equal(rpc_stream_read(stream, &message, 5000), STATUS_OK);
     const Grpc__Reflection__V1__ServerReflectionResponse *response = (const void *)message;
-    assert_int_equal(response->file_descriptor_response->n_file_descriptor_proto, 1);
-    request.file_containing_symbol = (char *)"longhaul.v1.Nothing";
-    assert_int_equal(rpc_stream_write(stream, &request.base), STATUS_OK);
-    assert_int_equal(rpc_stream_read(stream, &message, 5000), STATUS_OK);
-    response = (const void *)message;
-    assert_int_equal(response->error_response->error_code, STATUS_NOT_FOUND);
+    int count =
+        response->message_response_case ==
+                GRPC__REFLECTION__V1__SERVER_REFLECTION_RESPONSE__MESSAGE_RESPONSE_ERROR_RESPONSE
+            ? -response->error_response->error_code
+            : (int)response->file_descriptor_response->n_file_descriptor_proto;
     rpc_stream_close(stream);
+    return count;
+}
+
+static void reflection_describes_what_clients_are_offered(void **state)
+{
+    (void)state;
+    assert_true(files_of("longhaul.v1.Inference.Generate") >= 1);
+    assert_int_equal(files_of("longhaul.v1.Nothing"), -STATUS_NOT_FOUND);
+    assert_int_equal(files_of("longhaul.control.v1.WorkerControl.Join"), -STATUS_NOT_FOUND);
+}
+
+static void reflection_sends_a_file_with_those_it_imports(void **state)
+{
+    (void)state;
+    /* A FileDescriptorSet of package p: a.proto with message A; b.proto, which imports it, with
+       message B. */
+    static const uint8_t set[] = "\x0a\x11"
+                                 "\x0a\x07"
+                                 "a.proto"
+                                 "\x12\x01"
+                                 "p"
+                                 "\x22\x03\x0a\x01"
+                                 "A"
+                                 "\x0a\x1a"
+                                 "\x0a\x07"
+                                 "b.proto"
+                                 "\x12\x01"
+                                 "p"
+                                 "\x1a\x07"
+                                 "a.proto"
+                                 "\x22\x03\x0a\x01"
+                                 "B";
+    struct reflection *pair = NULL;
+    struct rpc_server *own = NULL;
+    struct rpc_client *kept = client;
+    struct rpc_method rows[REFLECTION_METHODS];
+    char target[64];
+    assert_int_equal(reflection_create(&pair, set, sizeof set - 1), STATUS_OK);
+    reflection_methods(pair, rows);
+    int own_port = 0;
+    assert_int_equal(rpc_server_create(&own, 8), STATUS_OK);
+    assert_int_equal(rpc_server_listen(own, &own_port, "127.0.0.1:0", rows, REFLECTION_METHODS),
+                     STATUS_OK);
+    snprintf(target, sizeof target, "127.0.0.1:%d", own_port);
+    assert_int_equal(rpc_client_create(&client, target), STATUS_OK);
+    assert_int_equal(files_of("p.A"), 1);
+    assert_int_equal(files_of("p.B"), 2);
+    rpc_client_destroy(client);
+    client = kept;
+    rpc_server_destroy(own, 100);
+    reflection_destroy(pair);
 }
 
 /* True when `descriptor` can contain one of the types on the way to it. */
@@ -574,7 +661,9 @@ int main(void)
         cmocka_unit_test(no_server_is_unavailable_at_once),
         cmocka_unit_test(a_drained_server_refuses_and_a_destroyed_one_cancels),
         cmocka_unit_test(health_is_told_and_watched),
-        cmocka_unit_test(reflection_lists_services_and_files),
+        cmocka_unit_test(reflection_describes_what_clients_are_offered),
+        cmocka_unit_test(reflection_sends_a_file_with_those_it_imports),
+        cmocka_unit_test(what_a_caller_shows_reaches_the_handler),
         cmocka_unit_test(no_message_contains_itself),
     };
     return cmocka_run_group_tests(tests, start, stop);

@@ -1,0 +1,254 @@
+/* Owns a coordinator's secret and the file it was written to. Promises that nobody but the user can
+ * read a file that it writes, and that none is taken which others could have read or written. */
+#include "proto/join_secret.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "proto/log.h"
+
+enum { DRAWN_BYTES = 32, FILE_MOST = 4096, TRIES = 3 };
+
+struct join_secret {
+    char text[JOIN_SECRET_ROOM]; /* zeros after its end */
+    char path[PATH_MAX];
+    int descriptor; /* of the file that was written, locked; -1: none was */
+    bool drawn;
+    bool named; /* the path was given; otherwise it is the default, in a folder of ours */
+};
+
+/* ---- where it lies ---- */
+
+static bool is_set(const char *text)
+{
+    return text && text[0];
+}
+
+/* Whether the user can make files there; and, where asked, whether the folder is the user's. */
+static bool is_usable(const char *folder, bool must_own)
+{
+    struct stat about;
+    return stat(folder, &about) == 0 && S_ISDIR(about.st_mode) &&
+           access(folder, W_OK | X_OK) == 0 && (!must_own || about.st_uid == geteuid());
+}
+
+enum status join_secret_path(char path[PATH_MAX], const struct join_secret_places *places, int port)
+{
+    int used;
+    if (is_set(places->job) && is_set(places->job_folder) && is_usable(places->job_folder, false))
+        used = snprintf(path, PATH_MAX, "%s/longhaul-%s/%d.secret", places->job_folder, places->job,
+                        port);
+    else if (is_set(places->runtime) && is_usable(places->runtime, true))
+        used = snprintf(path, PATH_MAX, "%s/longhaul/%d.secret", places->runtime, port);
+    else
+        used = snprintf(path, PATH_MAX, "%s/longhaul-%u/%d.secret",
+                        is_set(places->temporary) ? places->temporary : "/tmp", (unsigned)geteuid(),
+                        port);
+    if (used >= PATH_MAX)
+        return fail(STATUS_INVALID_ARGUMENT,
+                    "the path of the join secret is too long; name a file with --join-secret");
+    return STATUS_OK;
+}
+
+/* ---- what may be trusted ---- */
+
+static enum status check_private(int descriptor, const char *path, bool folder)
+{
+    struct stat about;
+    if (fstat(descriptor, &about) != 0)
+        return fail(STATUS_IO, "look at %s: %s", path, strerror(errno));
+    if (!folder && !S_ISREG(about.st_mode))
+        return fail(STATUS_FAILED_PRECONDITION, "the join secret %s is not a regular file", path);
+    if (about.st_uid != geteuid())
+        return fail(STATUS_FAILED_PRECONDITION,
+                    "%s belongs to user %u, not to %u, who runs this: it is not safe for a join "
+                    "secret; name another file with --join-secret",
+                    path, (unsigned)about.st_uid, (unsigned)geteuid());
+    if (about.st_mode & (S_IRWXG | S_IRWXO))
+        return fail(STATUS_FAILED_PRECONDITION,
+                    "%s is open to other users (mode %04o): it is not safe for a join secret; "
+                    "chmod %s it, or name another file with --join-secret",
+                    path, (unsigned)about.st_mode & 07777, folder ? "700" : "600");
+    return STATUS_OK;
+}
+
+static enum status take_text(char text[JOIN_SECRET_ROOM], const char *path, const char *bytes,
+                             size_t count)
+{
+    while (count > 0 && strchr(" \t\r\n", bytes[count - 1]))
+        count--;
+    if (count == 0)
+        return fail(STATUS_UNAVAILABLE, "the join secret %s is empty", path);
+    bool printable = true;
+    for (size_t i = 0; i < count; i++)
+        printable = printable && bytes[i] > ' ' && bytes[i] <= '~';
+    if (!printable || count < JOIN_SECRET_LEAST || count > JOIN_SECRET_MOST)
+        return fail(STATUS_INVALID_ARGUMENT,
+                    "%s holds no join secret: that is one word of %d to %d printable characters, "
+                    "as `openssl rand -hex 32` makes it",
+                    path, JOIN_SECRET_LEAST, JOIN_SECRET_MOST);
+    memset(text, 0, JOIN_SECRET_ROOM);
+    memcpy(text, bytes, count);
+    return STATUS_OK;
+}
+
+enum status join_secret_read(char text[JOIN_SECRET_ROOM], const char *path)
+{
+    /* A pipe of that name must not hold us. */
+    int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (descriptor < 0)
+        return fail(errno == ENOENT ? STATUS_NOT_FOUND : STATUS_FAILED_PRECONDITION,
+                    "open the join secret %s: %s", path, strerror(errno));
+    char bytes[FILE_MOST];
+    ssize_t got = 0;
+    enum status status = check_private(descriptor, path, false);
+    if (status == STATUS_OK && (got = read(descriptor, bytes, sizeof bytes)) < 0)
+        status = fail(STATUS_IO, "read the join secret %s: %s", path, strerror(errno));
+    if (status == STATUS_OK)
+        status = take_text(text, path, bytes, (size_t)got);
+    close(descriptor);
+    return status;
+}
+
+/* ---- a coordinator's ---- */
+
+static enum status draw(struct join_secret *secret)
+{
+    uint8_t bytes[DRAWN_BYTES];
+    if (getrandom(bytes, sizeof bytes, 0) != DRAWN_BYTES)
+        return fail(STATUS_IO, "draw a join secret: %s", strerror(errno));
+    for (int i = 0; i < DRAWN_BYTES; i++)
+        snprintf(secret->text + 2 * i, 3, "%02x", bytes[i]);
+    secret->drawn = true;
+    return STATUS_OK;
+}
+
+enum status join_secret_create(struct join_secret **secret, const char *file)
+{
+    struct join_secret *s = calloc(1, sizeof *s);
+    if (!s)
+        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the join secret");
+    s->descriptor = -1;
+    s->named = file[0];
+    enum status status = STATUS_OK;
+    if ((size_t)snprintf(s->path, sizeof s->path, "%s", file) >= sizeof s->path)
+        status = fail(STATUS_INVALID_ARGUMENT, "--join-secret: the path is too long");
+    else if (s->named && access(file, F_OK) == 0)
+        status = join_secret_read(s->text, file);
+    else
+        status = draw(s);
+    if (status != STATUS_OK) {
+        join_secret_destroy(s);
+        return status;
+    }
+    *secret = s;
+    return STATUS_OK;
+}
+
+/* The folder of the default file, made where it is missing. */
+static enum status check_folder(struct join_secret *secret)
+{
+    char folder[PATH_MAX];
+    snprintf(folder, sizeof folder, "%.*s", (int)(strrchr(secret->path, '/') - secret->path),
+             secret->path);
+    if (mkdir(folder, S_IRWXU) != 0 && errno != EEXIST)
+        return fail(STATUS_IO, "make %s for the join secret: %s; name a file with --join-secret",
+                    folder, strerror(errno));
+    int descriptor = open(folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (descriptor < 0)
+        return fail(errno == ENOENT ? STATUS_NOT_FOUND : STATUS_FAILED_PRECONDITION,
+                    "open %s for the join secret: %s; name a file with --join-secret", folder,
+                    strerror(errno));
+    enum status status = check_private(descriptor, folder, true);
+    close(descriptor);
+    return status;
+}
+
+/* Opens and locks the file; a named one must be new. */
+static enum status open_file(struct join_secret *secret)
+{
+    if (!secret->named)
+        TRY(check_folder(secret));
+    int flags = O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK;
+    int descriptor = open(secret->path, flags | (secret->named ? O_EXCL : 0), S_IRUSR | S_IWUSR);
+    if (descriptor < 0)
+        return fail(errno == ENOENT && !secret->named ? STATUS_NOT_FOUND : STATUS_IO,
+                    "write the join secret %s: %s", secret->path, strerror(errno));
+    enum status status = check_private(descriptor, secret->path, false);
+    if (status == STATUS_OK && flock(descriptor, LOCK_EX | LOCK_NB) != 0)
+        status = fail(STATUS_UNAVAILABLE,
+                      "the join secret %s is another coordinator's, which runs; name another file "
+                      "with --join-secret",
+                      secret->path);
+    if (status != STATUS_OK)
+        close(descriptor);
+    else
+        secret->descriptor = descriptor;
+    return status;
+}
+
+enum status join_secret_publish(struct join_secret *secret, const struct join_secret_places *places,
+                                int port)
+{
+    if (!secret->drawn)
+        return STATUS_OK;
+    if (!secret->named)
+        TRY(join_secret_path(secret->path, places, port));
+    enum status status = STATUS_NOT_FOUND;
+    /* A coordinator that ends may remove the folder between our two looks at it. */
+    for (int i = 0; i < TRIES && status == STATUS_NOT_FOUND; i++)
+        status = open_file(secret);
+    TRY(status);
+    char line[JOIN_SECRET_ROOM + 1];
+    int bytes = snprintf(line, sizeof line, "%s\n", secret->text);
+    if (ftruncate(secret->descriptor, 0) != 0 || write(secret->descriptor, line, bytes) != bytes)
+        return fail(STATUS_IO, "write the join secret %s: %s", secret->path, strerror(errno));
+    return STATUS_OK;
+}
+
+const char *join_secret_file(const struct join_secret *secret)
+{
+    return secret->path;
+}
+
+bool join_secret_matches(const struct join_secret *secret, const char *said, size_t bytes)
+{
+    char padded[JOIN_SECRET_ROOM] = "";
+    volatile unsigned different = bytes >= sizeof padded;
+    memcpy(padded, said, bytes < sizeof padded ? bytes : 0);
+    for (size_t i = 0; i < sizeof padded; i++)
+        different |= (unsigned char)(padded[i] ^ secret->text[i]);
+    return different == 0;
+}
+
+static void remove_file(struct join_secret *secret)
+{
+    if (unlink(secret->path) != 0)
+        log_line(LOG_WARN, "join secret left behind", log_text("file", secret->path),
+                 log_text("cause", strerror(errno)));
+    if (secret->named)
+        return;
+    *strrchr(secret->path, '/') = 0;
+    /* Another coordinator's file may lie there. */
+    (void)rmdir(secret->path);
+}
+
+void join_secret_destroy(struct join_secret *secret)
+{
+    if (!secret)
+        return;
+    if (secret->descriptor >= 0) {
+        remove_file(secret);
+        close(secret->descriptor);
+    }
+    explicit_bzero(secret, sizeof *secret);
+    free(secret);
+}
