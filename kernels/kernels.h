@@ -82,6 +82,8 @@ struct kernels {
     /* ln sum_i e^x[i], summed in float64 after the maximum is taken off; count >= 1. A NaN where an
      * x is not finite. */
     double (*logsumexp)(const float *x, int64_t count);
+    /* The first row of x [rows, width] dense with a NaN or an infinity in it; rows: none has. */
+    int64_t (*finite_rows)(const float *x, int64_t rows, int64_t width);
 };
 
 /* The variants that are compiled in, best last; `index` from 0. NULL past the end. */

@@ -1,5 +1,5 @@
-/* logsumexp, plainly, but that 0 times what is not finite is a NaN. All variants share it: the sum is float64, and one row of logits a token is
- * little work. */
+/* logsumexp, plainly, but that 0 times what is not finite is a NaN. All variants share it: the sum
+ * is float64, and one row of logits a token is little work. */
 #include <assert.h>
 #include <math.h>
 

@@ -1,5 +1,6 @@
 /* Every variant of the kernels that treat each row, or each element, by itself: rope, rmsnorm,
  * swiglu, logsumexp, and attention's merge, finish and store. */
+#include <float.h>
 #include <math.h>
 
 #include "tests/kernels/subjects.h"
@@ -239,6 +240,28 @@ static void a_logit_that_is_not_finite_is_never_lost(void **unused)
         }
 }
 
+static void the_first_row_that_is_not_finite_is_found(void **unused)
+{
+    (void)unused;
+    enum { ROWS = 4, WIDEST = 41 };
+    for (int n = 0; subjects_at(n); n++)
+        for (int64_t width = 1; width <= WIDEST; width++)
+            for (int i = 0; i < ROWS * (NOT_NUMBERS + 2); i++) {
+                const int row = i % ROWS, which = i / ROWS;
+                float x[ROWS * WIDEST];
+                for (int d = 0; d < ROWS * WIDEST; d++)
+                    x[d] = d % 2 ? FLT_MAX : -FLT_MAX;
+                assert_int_equal(subjects_at(n)->finite_rows(x, ROWS, width), ROWS);
+                const float bad = which < NOT_NUMBERS
+                                      ? dtype_f32_from_bits(not_numbers[which])
+                                      : (float)(2 * which - 2 * NOT_NUMBERS - 1) * INFINITY;
+                x[row * width + (7 * i) % width] = bad;
+                x[ROWS * width - 1] = bad;
+                assert_int_equal(subjects_at(n)->finite_rows(x, ROWS, width), row);
+                assert_int_equal(subjects_at(n)->finite_rows(x, row, width), row);
+            }
+}
+
 static void rope_keeps_what_is_not_a_number(void **unused)
 {
     (void)unused;
@@ -425,6 +448,7 @@ int main(void)
         cmocka_unit_test(swiglu_is_within_float32_of_the_truth),
         cmocka_unit_test(logsumexp_is_exact_to_float64),
         cmocka_unit_test(a_logit_that_is_not_finite_is_never_lost),
+        cmocka_unit_test(the_first_row_that_is_not_finite_is_found),
         cmocka_unit_test(rope_keeps_what_is_not_a_number),
         cmocka_unit_test(norms_and_gates_keep_what_is_not_finite),
         cmocka_unit_test(merge_folds_states_and_ignores_empty_ones),
