@@ -42,6 +42,7 @@ static void reference_install(struct kernels *kernels)
     rmsnorm_ref_install(kernels);
     swiglu_ref_install(kernels);
     logsumexp_ref_install(kernels);
+    finite_ref_install(kernels);
 }
 
 static size_t avx2_scratch_bytes(const struct kernels_limits *limits)
@@ -57,6 +58,7 @@ static void avx2_install(struct kernels *kernels)
     rope_avx2_install(kernels);
     rmsnorm_avx2_install(kernels);
     swiglu_avx2_install(kernels);
+    finite_avx2_install(kernels);
 }
 
 static size_t avx512_scratch_bytes(const struct kernels_limits *limits)

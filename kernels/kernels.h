@@ -18,6 +18,10 @@
  * No kernel allocates; scratch comes from the caller, one per thread, 64-byte aligned,
  * scratch_bytes() long. "Row" means one token's vector. All sums are float32. Rows are independent:
  * a row's result does not depend on which rows are computed with it, nor on how many.
+ *
+ * A NaN is never lost: whatever has a part in an output makes it a NaN if it is one, whatever its
+ * sign and payload. So does, but for minus infinity among attention's scores, what is infinite,
+ * or it leaves an infinity.
  */
 #pragma once
 
@@ -75,8 +79,11 @@ struct kernels {
     /* gate[i] = gate[i] / (1 + e^-gate[i]) * up[i]; the error of the exponential is below 2 ulp of
      * float32. */
     void (*swiglu)(float *gate, const float *up, int64_t count);
-    /* ln sum_i e^x[i], summed in float64 after the maximum is taken off; count >= 1. */
+    /* ln sum_i e^x[i], summed in float64 after the maximum is taken off; count >= 1. A NaN where an
+     * x is not finite. */
     double (*logsumexp)(const float *x, int64_t count);
+    /* The first row of x [rows, width] dense with a NaN or an infinity in it; rows: none has. */
+    int64_t (*finite_rows)(const float *x, int64_t rows, int64_t width);
 };
 
 /* The variants that are compiled in, best last; `index` from 0. NULL past the end. */

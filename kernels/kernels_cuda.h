@@ -272,7 +272,7 @@ struct kernels_cuda_matmul {
 struct kernels_cuda_logits_row {
     float max;
     int32_t best;    /* the lowest id with the largest logit */
-    float logsumexp; /* natural */
+    float logsumexp; /* natural; a NaN where a logit is not finite, and then logprob too */
     float logprob;   /* logits[ids[r]] - logsumexp; 0 where ids is NULL or ids[r] is negative */
 };
 

@@ -27,12 +27,17 @@ static inline struct rotated rotate(const float *x, int half, const float *table
     };
 }
 
-/* To nearest, ties to even, as dtype_bf16_from_f32 does for what is not a NaN. */
+/* To nearest, ties to even, as dtype_bf16_from_f32 does. Rounding carries some NaNs over into
+ * numbers, so they are made quiet instead. */
 static inline __m128i narrow(__m256 x)
 {
     __m256i bits = _mm256_castps_si256(x);
     __m256i tie = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
+    __m256i quiet = _mm256_or_si256(bits, _mm256_set1_epi32(0x400000));
     bits = _mm256_add_epi32(bits, _mm256_add_epi32(tie, _mm256_set1_epi32(0x7fff)));
+    __m256 nan = _mm256_cmp_ps(x, x, _CMP_UNORD_Q);
+    bits = _mm256_castps_si256(
+        _mm256_blendv_ps(_mm256_castsi256_ps(bits), _mm256_castsi256_ps(quiet), nan));
     bits = _mm256_srli_epi32(bits, 16);
     return _mm_packus_epi32(_mm256_castsi256_si128(bits), _mm256_extracti128_si256(bits, 1));
 }

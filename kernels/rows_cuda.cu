@@ -103,7 +103,8 @@ static int swiglu(const struct kernels_cuda_swiglu *args, cudaStream_t stream)
 
 /* ---- logits ---- */
 
-/* The largest logit, the lowest id that has it, and Sum e^(x - max). */
+/* The largest logit, the lowest id that has it, and Sum e^(x - max): a NaN where an x is not
+ * finite. */
 struct logits_part {
     float max;
     int best;
@@ -134,7 +135,7 @@ __global__ void __launch_bounds__(LOGITS_THREADS)
     const float *logits = args.logits + (int64_t)blockIdx.x * args.vocab;
     struct logits_part mine = {-INFINITY, 0, 0};
     for (int64_t i = threadIdx.x; i < args.vocab; i += LOGITS_THREADS)
-        mine = join(mine, (struct logits_part){logits[i], (int)i, 1});
+        mine = join(mine, (struct logits_part){logits[i], (int)i, 1 + 0 * logits[i]});
     parts[threadIdx.x] = mine;
     for (int apart = LOGITS_THREADS / 2; apart > 0; apart /= 2) {
         __syncthreads();

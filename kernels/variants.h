@@ -12,6 +12,7 @@ void rope_ref_install(struct kernels *kernels);
 void rmsnorm_ref_install(struct kernels *kernels);
 void swiglu_ref_install(struct kernels *kernels);
 void logsumexp_ref_install(struct kernels *kernels);
+void finite_ref_install(struct kernels *kernels);
 
 size_t attention_ref_scratch_bytes(const struct kernels_limits *limits);
 size_t matmul_ref_scratch_bytes(const struct kernels_limits *limits);
@@ -23,6 +24,7 @@ void matmul_decode_avx2(const struct matmul_args *args);
 void rope_avx2_install(struct kernels *kernels);
 void rmsnorm_avx2_install(struct kernels *kernels);
 void swiglu_avx2_install(struct kernels *kernels);
+void finite_avx2_install(struct kernels *kernels);
 
 size_t attention_avx2_scratch_bytes(const struct kernels_limits *limits);
 size_t matmul_avx2_scratch_bytes(const struct kernels_limits *limits);

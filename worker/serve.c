@@ -413,6 +413,7 @@ static enum status say_done(struct serve_rank *rank, char *request_id, enum stat
     done.prefill_seconds = result->prefill_seconds;
     done.decode_seconds = result->decode_seconds;
     done.stopped = result->stopped_by_id;
+    done.not_finite = result->not_finite;
     done.report = &report;
     return say(rank, LONGHAUL__CONTROL__V1__WORKER_MESSAGE__KIND_DONE, &done);
 }

@@ -379,6 +379,34 @@ static void reads_logits(void **unused)
     }
 }
 
+/* The log-probability of an id whose own logit is finite, the first, the last or one in between
+ * not. */
+static void a_logit_that_is_not_finite_is_never_lost(void **unused)
+{
+    (void)unused;
+    enum { VOCAB = 1300 };
+    static const float bad[] = {NAN, -NAN, INFINITY, -INFINITY};
+    static const int64_t places[] = {0, 511, 700, VOCAB - 1};
+    for (int n = 0; n < 16; n++) {
+        float *x = normals(VOCAB);
+        const int32_t id = 5;
+        x[places[n / 4]] = bad[n % 4];
+        struct gpu_memory in = floats_on_gpu(x, VOCAB);
+        struct gpu_memory ids_at = gpu_memory_create(sizeof id, &id, 0);
+        struct kernels_cuda_logits_row got;
+        struct gpu_memory out = gpu_memory_create(sizeof got, NULL, 0);
+        const struct kernels_cuda_logits args = {
+            .out = out.at, .logits = in.at, .ids = ids_at.at, .rows = 1, .vocab = VOCAB};
+        gpu_memory_settle("logits", kernels_cuda_find()->logits(&args, NULL));
+        gpu_memory_read(&out, &got);
+        assert_true(isnan(got.logsumexp) && isnan(got.logprob));
+        free(x);
+        gpu_memory_destroy(&in);
+        gpu_memory_destroy(&ids_at);
+        gpu_memory_destroy(&out);
+    }
+}
+
 /* ---- weights ---- */
 
 struct weights_case {
@@ -576,6 +604,7 @@ int main(int count, char **arguments)
         cmocka_unit_test(rotates_queries_in_every_frame),
         cmocka_unit_test(stores_keys_where_they_are_kept),
         cmocka_unit_test(reads_logits),
+        cmocka_unit_test(a_logit_that_is_not_finite_is_never_lost),
         cmocka_unit_test(expands_every_type_exactly),
         cmocka_unit_test(multiplies_every_type),
         cmocka_unit_test(refuses_what_it_has_no_kernel_for),

@@ -315,6 +315,92 @@ static void each_key_is_seen_through_its_own_band(void **unused)
     }
 }
 
+/* Which operand of a case is spoilt, and how. */
+enum spoilt { QUERY, KEY, VALUE };
+
+static bool sees(const struct attention_case *c, int64_t token, int64_t key)
+{
+    return bands_find(&c->bands, c->query_first + token, c->key_first + key, c->key_frame) != NULL;
+}
+
+/* Every row that what is spoilt has a part in ends without a finite number; the rows that a query
+ * or a key has no part in have the bits that they have without it. A value may reach the other rows
+ * of its panel. */
+static void expect_spoilt(const struct attention_case *c, const struct kernels *kernels,
+                          const struct attention_state *clean, const struct attention_state *got,
+                          enum spoilt what, int64_t token, int head, int64_t key)
+{
+    float out[ATTENTION_HEAD_DIM_MAX];
+    for (int64_t t = 0; t < c->tokens; t++)
+        for (int h = 0; h < c->group; h++) {
+            const float *acc = attention_state_acc(got, c, t, h);
+            const float sum = *attention_state_sum(got, c, t, h);
+            const bool empty = *attention_state_sum(clean, c, t, h) == 0;
+            const bool spoils = what == QUERY ? t == token && h == head && !empty : sees(c, t, key);
+            if (spoils) {
+                kernels->attention_finish(out, acc, &sum, 1, c->head_dim);
+                bool any = false;
+                for (int d = 0; d < c->head_dim; d++)
+                    any |= isnan(out[d]);
+                assert_true(any);
+            } else if (what != VALUE) {
+                assert_true(sum == *attention_state_sum(clean, c, t, h));
+                assert_memory_equal(acc, attention_state_acc(clean, c, t, h),
+                                    (size_t)c->head_dim * sizeof *acc);
+            }
+        }
+}
+
+static void check_spoilt(struct attention_case *c, const struct kernels *kernels,
+                         struct random *random, enum spoilt what, float bad)
+{
+    const int64_t token = random_between(random, 0, c->tokens);
+    const int head = (int)random_between(random, 0, c->group);
+    const int64_t key = random_between(random, 0, c->key_end - c->key_first);
+    const int64_t d = random_between(random, 0, c->head_dim);
+    struct attention_state clean;
+    attention_state_create(&clean, c);
+    const struct attention_part whole = attention_case_whole(c);
+    attention_case_run(c, kernels, &whole, &clean);
+    if (what == QUERY)
+        for (int frame = 0; frame < c->bands.query_frames; frame++)
+            attention_case_query(c, frame, token, head)[d] = bad;
+    else
+        (what == KEY ? c->keys : c->values)[key * c->head_dim + d] = bad;
+    for (int decode = 0; decode < 2; decode++) {
+        struct attention_state got;
+        attention_state_create(&got, c);
+        run_in_pieces(c, kernels, random, decode, &got);
+        expect_spoilt(c, kernels, &clean, &got, what, token, head, key);
+        attention_state_destroy(&got);
+    }
+    attention_state_destroy(&clean);
+}
+
+/* The larger of two numbers is often the one that is one: a NaN must come out all the same, of
+ * masked panels and of whole ones, in whatever lane it is. */
+static void what_is_not_finite_is_never_lost(void **unused)
+{
+    (void)unused;
+    const float bad[] = {NAN,
+                         -NAN,
+                         dtype_f32_from_bits(0x7fffffff),
+                         dtype_f32_from_bits(0xffffffff),
+                         dtype_f32_from_bits(0x7f8fffff),
+                         INFINITY,
+                         -INFINITY};
+    for (int n = 0; subjects_at(n); n++) {
+        struct random random = {12};
+        for (int i = 0; i < 210; i++) {
+            struct attention_case c = random_case(&random, 1 + i % 8, i % 3 ? 64 : 16);
+            attention_case_randomise(&c, subjects_at(n), &random, 1);
+            const enum spoilt what = (enum spoilt)(i % 3);
+            check_spoilt(&c, subjects_at(n), &random, what, bad[what == QUERY ? i % 7 : i % 5]);
+            attention_case_destroy(&c);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -324,6 +410,7 @@ int main(void)
         cmocka_unit_test(panels_that_are_not_seen_change_nothing),
         cmocka_unit_test(rows_that_see_nothing_stay_empty),
         cmocka_unit_test(is_exact_on_exact_data),
+        cmocka_unit_test(what_is_not_finite_is_never_lost),
         cmocka_unit_test(each_key_is_seen_through_its_own_band),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,6 @@
 /* Every variant of the kernels that treat each row, or each element, by itself: rope, rmsnorm,
  * swiglu, logsumexp, and attention's merge, finish and store. */
+#include <float.h>
 #include <math.h>
 
 #include "tests/kernels/subjects.h"
@@ -214,12 +215,114 @@ static void logsumexp_is_exact_to_float64(void **unused)
         for (int i = 0; i < 49152; i++)
             sum += exp((double)((float *)x.at)[i]);
         assert_true(fabs(subjects_at(n)->logsumexp(x.at, 49152) - log(sum)) < 1e-12);
-        const float huge[3] = {1000, 1000, -1000}, empty[2] = {-INFINITY, -INFINITY};
+        const float huge[3] = {1000, 1000, -1000};
         assert_true(fabs(subjects_at(n)->logsumexp(huge, 3) - (1000 + log(2))) < 1e-12);
-        assert_true(subjects_at(n)->logsumexp(empty, 2) == -INFINITY);
         assert_true(subjects_at(n)->logsumexp(huge, 1) == 1000);
         guarded_destroy(&x);
     }
+}
+
+/* Quiet and signalling ones, with the bits that rounding to bf16 carries over or cuts off. */
+static const uint32_t not_numbers[] = {0x7fc00000, 0xffc00000, 0x7fffffff,
+                                       0xffffffff, 0x7f800001, 0xff80ffff};
+enum { NOT_NUMBERS = sizeof not_numbers / sizeof not_numbers[0] };
+
+static void a_logit_that_is_not_finite_is_never_lost(void **unused)
+{
+    (void)unused;
+    for (int n = 0; subjects_at(n); n++)
+        for (int i = 0; i < 3 * (NOT_NUMBERS + 2); i++) {
+            float x[3] = {1, 2, 3};
+            const int which = i / 3;
+            x[i % 3] = which < NOT_NUMBERS ? dtype_f32_from_bits(not_numbers[which])
+                                           : (float)(2 * which - 2 * NOT_NUMBERS - 1) * INFINITY;
+            assert_true(isnan(subjects_at(n)->logsumexp(x, 3)));
+        }
+}
+
+static void the_first_row_that_is_not_finite_is_found(void **unused)
+{
+    (void)unused;
+    enum { ROWS = 4, WIDEST = 41 };
+    for (int n = 0; subjects_at(n); n++)
+        for (int64_t width = 1; width <= WIDEST; width++)
+            for (int i = 0; i < ROWS * (NOT_NUMBERS + 2); i++) {
+                const int row = i % ROWS, which = i / ROWS;
+                float x[ROWS * WIDEST];
+                for (int d = 0; d < ROWS * WIDEST; d++)
+                    x[d] = d % 2 ? FLT_MAX : -FLT_MAX;
+                assert_int_equal(subjects_at(n)->finite_rows(x, ROWS, width), ROWS);
+                const float bad = which < NOT_NUMBERS
+                                      ? dtype_f32_from_bits(not_numbers[which])
+                                      : (float)(2 * which - 2 * NOT_NUMBERS - 1) * INFINITY;
+                x[row * width + (7 * i) % width] = bad;
+                x[ROWS * width - 1] = bad;
+                assert_int_equal(subjects_at(n)->finite_rows(x, ROWS, width), row);
+                assert_int_equal(subjects_at(n)->finite_rows(x, row, width), row);
+            }
+}
+
+static void rope_keeps_what_is_not_a_number(void **unused)
+{
+    (void)unused;
+    enum { WIDE = 32 };
+    for (int n = 0; subjects_at(n); n++)
+        for (int i = 0; i < WIDE * NOT_NUMBERS; i++) {
+            const struct kernels *kernels = subjects_at(n);
+            const int bad = i % WIDE, pair = bad % (WIDE / 2);
+            float x[WIDE] = {0}, table[WIDE], keys[WIDE], queries[WIDE];
+            for (int p = 0; p < WIDE / 2; p++) {
+                table[2 * p] = 1;
+                table[2 * p + 1] = 0;
+            }
+            x[bad] = dtype_f32_from_bits(not_numbers[i / WIDE]);
+            struct rope_args args = {.out = keys,
+                                     .out_stride = WIDE,
+                                     .x = x,
+                                     .x_stride = WIDE,
+                                     .table = table,
+                                     .tokens = 1,
+                                     .heads = 1,
+                                     .head_dim = WIDE};
+            kernels->rope_keys(&args);
+            args.out = queries;
+            kernels->rope_queries(&args);
+            for (int d = 0; d < WIDE; d++) {
+                const float query = kernels->operand == DTYPE_F32
+                                        ? queries[d]
+                                        : dtype_f32_from_bf16(((uint16_t *)(void *)queries)[d]);
+                assert_int_equal(isnan(keys[d]) != 0, d % (WIDE / 2) == pair);
+                assert_int_equal(isnan(query) != 0, d % (WIDE / 2) == pair);
+            }
+        }
+}
+
+/* One element that is not finite in a row of 13 or 20; other rows are as before. */
+static void norms_and_gates_keep_what_is_not_finite(void **unused)
+{
+    (void)unused;
+    enum { WIDE = 20 };
+    for (int n = 0; subjects_at(n); n++)
+        for (int i = 0; i < WIDE * (NOT_NUMBERS + 2); i++) {
+            const int which = i / WIDE, at = i % WIDE;
+            const float bad = which < NOT_NUMBERS
+                                  ? dtype_f32_from_bits(not_numbers[which])
+                                  : (float)(2 * which - 2 * NOT_NUMBERS - 1) * INFINITY;
+            float x[2 * WIDE], weight[WIDE], y[2 * WIDE], gate[WIDE], up[WIDE];
+            for (int d = 0; d < WIDE; d++)
+                x[d] = x[WIDE + d] = weight[d] = gate[d] = up[d] = 1;
+            x[WIDE + at] = bad;
+            subjects_at(n)->rmsnorm(y, x, weight, 2, WIDE, 1e-5f);
+            assert_true(isfinite(y[at]) && !isfinite(y[WIDE + at]));
+            gate[at] = bad;
+            subjects_at(n)->swiglu(gate, up, WIDE);
+            assert_true(isfinite(gate[(at + 1) % WIDE]));
+            assert_true(!isfinite(gate[at]) || bad == -INFINITY);
+            gate[at] = 1;
+            up[at] = bad;
+            subjects_at(n)->swiglu(gate, up, WIDE);
+            assert_false(isfinite(gate[at]));
+        }
 }
 
 /* Rows: both full, ours empty, theirs empty, both empty, again and again, but each eight of them
@@ -344,6 +447,10 @@ int main(void)
         cmocka_unit_test(rmsnorm_is_exact_on_exact_data),
         cmocka_unit_test(swiglu_is_within_float32_of_the_truth),
         cmocka_unit_test(logsumexp_is_exact_to_float64),
+        cmocka_unit_test(a_logit_that_is_not_finite_is_never_lost),
+        cmocka_unit_test(the_first_row_that_is_not_finite_is_found),
+        cmocka_unit_test(rope_keeps_what_is_not_a_number),
+        cmocka_unit_test(norms_and_gates_keep_what_is_not_finite),
         cmocka_unit_test(merge_folds_states_and_ignores_empty_ones),
         cmocka_unit_test(finish_divides_and_leaves_empty_rows_zero),
         cmocka_unit_test(store_writes_one_row_where_the_layout_says),

@@ -226,7 +226,7 @@ static bool do_logits(void *arguments)
                 row.best = (int32_t)v;
             }
         for (int64_t v = 0; v < args->vocab; v++)
-            sum += exp((double)logits[v] - (double)row.max);
+            sum += exp((double)logits[v] - (double)row.max) + 0 * (double)logits[v];
         row.logsumexp = (float)((double)row.max + log(sum));
         if (ids && ids[r] >= 0)
             row.logprob = logits[ids[r]] - row.logsumexp;

@@ -134,9 +134,12 @@ static size_t tensor_bytes(const struct tensor *tensor)
 }
 
 /* Rows from number `distinct_rows` on repeat the first ones; 0: none do. The file has room. */
-static void write_data(struct gguf_writer *file, const struct tensor *tensor, int64_t distinct_rows,
-                       struct random *random)
+static void write_data(struct gguf_writer *file, const struct tensor *tensor,
+                       const struct tiny_model_shape *shape, struct random *random)
 {
+    int64_t distinct_rows = shape->distinct_rows;
+    const bool is_spoilt = shape->spoilt && strcmp(shape->spoilt, tensor->name) == 0;
+    assert(!is_spoilt || tensor->dtype == DTYPE_F32);
     size_t row_bytes = dtype_row_bytes(tensor->dtype, tensor->columns);
     int64_t rows = tensor->rows > 0 ? tensor->rows : 1;
     float *values = calloc((size_t)tensor->columns, sizeof *values);
@@ -148,6 +151,8 @@ static void write_data(struct gguf_writer *file, const struct tensor *tensor, in
     for (int64_t r = 0; r < distinct_rows; r++) {
         for (int64_t i = 0; i < tensor->columns; i++)
             values[i] = tensor->centre + tensor->spread * next_weight(random);
+        if (is_spoilt && r == shape->spoilt_row)
+            values[0] = NAN;
         quantize_row(row, values, tensor->dtype, tensor->columns);
         gguf_writer_bytes(file, row, row_bytes);
     }
@@ -275,7 +280,7 @@ void tiny_model_build(struct gguf_writer *file, const struct tiny_model_shape *s
     struct random random = {seed};
     gguf_writer_reserve(file, (size_t)offset);
     for (int i = 0; i < tensors.count; i++)
-        write_data(file, &tensors.list[i], full.distinct_rows, &random);
+        write_data(file, &tensors.list[i], &full, &random);
     free(tensors.list);
 }
 

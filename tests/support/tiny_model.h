@@ -25,12 +25,14 @@ struct tiny_model_shape {
     int kv_heads;
     int head_dim;
     int ffn;
-    int vocab;         /* 0: TINY_MODEL_VOCAB_MIN, which is the least; the rest is unused tokens */
-    int context;       /* 0: 2048 */
-    float rope_base;   /* 0: 10000 */
-    bool untied;       /* an output.weight of its own */
-    bool rope_factors; /* a rope_freqs.weight as in Llama 3.1 */
-    bool bf16_norms;   /* instead of F32, as directories have them */
+    int vocab;          /* 0: TINY_MODEL_VOCAB_MIN, which is the least; the rest is unused tokens */
+    int context;        /* 0: 2048 */
+    float rope_base;    /* 0: 10000 */
+    bool untied;        /* an output.weight of its own */
+    bool rope_factors;  /* a rope_freqs.weight as in Llama 3.1 */
+    bool bf16_norms;    /* instead of F32, as directories have them */
+    const char *spoilt; /* a tensor of F32 whose row `spoilt_row` begins with a NaN; NULL: none */
+    int spoilt_row;
     bool no_tokenizer; /* then vocab may be any size */
     int distinct_rows; /* of a matrix, which are quick to make: they come again and again; 0: all */
     /* As "Q4_K_M" files: the embedding Q6_K, each matrix of a layer another of Q4_K, Q5_K, Q6_K,

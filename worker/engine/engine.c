@@ -284,17 +284,30 @@ static enum status score_replicated(struct engine *engine, struct span stage)
         bool gathered;
         TRY(forward_step_logits(&engine->forward, &gathered, index - stage.first));
         TRY(device_logprob(engine->device, &engine->scores[index], engine->ids[index + 1]));
+        forward_look(&engine->forward, index, engine->scores[index]);
         transport_mark(engine->transport); /* the others wait for rank 0 meanwhile */
     }
     return STATUS_OK;
 }
 
+/* Rank 0 alone has seen the scores of a replicated stage. */
+static enum status settle_scores(struct engine *engine)
+{
+    struct verdict verdict = {.non_finite = atomic_load(&engine->device->non_finite)};
+    TRY(transport_broadcast(engine->transport, &verdict, sizeof verdict));
+    if (verdict.non_finite == NON_FINITE_NONE)
+        return STATUS_OK;
+    return forward_stop(&engine->forward, &verdict, "");
+}
+
 static enum status score_stage(struct engine *engine, bool replicated, struct span stage)
 {
-    if (replicated)
+    if (replicated) {
         TRY(score_replicated(engine, stage));
-    else
+        TRY(settle_scores(engine));
+    } else {
         TRY(score_sharded(engine));
+    }
     int64_t end = stage.end < engine->request->count ? stage.end : engine->request->count - 1;
     if (engine->transport->rank == 0)
         engine->observer->scores(engine->observer->context, stage.first,
@@ -346,21 +359,42 @@ static bool is_stop(const struct engine_request *request, int32_t id)
     return false;
 }
 
-/* By what the device surveys of its logits, where that tells; else by the logits. */
-static enum status choose(struct engine *engine, struct sampler *sampler, int32_t *id,
+/* By what the device surveys of its logits, where that tells; else by the logits. *finite: they
+ * are, and *id is chosen. */
+static enum status choose(struct engine *engine, struct sampler *sampler, int32_t *id, bool *finite,
                           bool gathered)
 {
     struct device *device = engine->device;
     struct logits_survey survey;
     bool chosen = false;
+    *finite = true;
     if (!gathered) {
         TRY(device_survey(device, &survey, sampler_temperature(sampler)));
-        TRY(sampler_choose(sampler, id, &chosen, &survey));
-        if (chosen)
+        *finite = sampler_choose(sampler, id, &chosen, &survey) == STATUS_OK;
+        if (chosen || !*finite)
             return STATUS_OK;
         TRY(device_read_logits(device, (struct span){0, device->shape.vocab}));
     }
-    return sampler_next(sampler, id, device->memory.logits);
+    *finite = sampler_next(sampler, id, device->memory.logits) == STATUS_OK;
+    return STATUS_OK;
+}
+
+/* The next token of rank 0's verdict, or where its numbers are not finite. */
+static enum status choose_finite(struct engine *engine, struct sampler *sampler, bool gathered,
+                                 struct verdict *verdict)
+{
+    struct device *device = engine->device;
+    const int64_t last = engine->request->count + engine->result->completion_tokens - 1;
+    bool finite = atomic_load(&device->non_finite) == NON_FINITE_NONE;
+    if (finite)
+        TRY(choose(engine, sampler, &verdict->token, &finite, gathered));
+    if (finite)
+        return STATUS_OK;
+    non_finite_note(&device->non_finite,
+                    non_finite_place(device->shape.layers, NON_FINITE_INSIDE, last));
+    verdict->non_finite = atomic_load(&device->non_finite);
+    verdict->status = STATUS_INTERNAL;
+    return STATUS_OK;
 }
 
 /* A choice leaves the logits as they were. */
@@ -382,9 +416,11 @@ static enum status decide(struct engine *engine, struct sampler *sampler, bool g
     const struct engine_request *request = engine->request;
     if (engine->transport->rank == 0) {
         enum status wish = forward_wish(&engine->forward);
-        *verdict = (struct verdict){.stop = wish != STATUS_OK, .status = (int32_t)wish};
-        if (wish == STATUS_OK) {
-            TRY(choose(engine, sampler, &verdict->token, gathered));
+        *verdict = (struct verdict){.status = (int32_t)wish, .non_finite = NON_FINITE_NONE};
+        if (wish == STATUS_OK)
+            TRY(choose_finite(engine, sampler, gathered, verdict));
+        verdict->stop = verdict->status != STATUS_OK;
+        if (!verdict->stop) {
             if (request->logprobs)
                 TRY(tell_logprobs(engine, logprobs, verdict->token, gathered));
             verdict->stop = is_stop(request, verdict->token) ||
@@ -411,10 +447,8 @@ static enum status generate(struct engine *engine, bool gathered, int64_t starte
         struct logprobs logprobs;
         TRY(decide(engine, sampler, gathered, &verdict, &logprobs));
         int64_t now = clock_now_ns();
-        if (verdict.status != STATUS_OK) {
-            engine->forward.stopped = true;
-            return fail((enum status)verdict.status, "the request was cut short while decoding");
-        }
+        if (verdict.status != STATUS_OK)
+            return forward_stop(&engine->forward, &verdict, "while decoding");
         int64_t index = request->count + result->completion_tokens++;
         engine->ids[index] = verdict.token;
         if (result->completion_tokens == 1) {
@@ -510,7 +544,8 @@ static enum status run_stages(struct engine *engine, int64_t started_ns)
         TRY(forward_stage(forward, stage));
         if (request->kind == ENGINE_SCORE && !replicated)
             TRY(forward_score(forward, engine->row_scores, request->count));
-        TRY(forward_settle(forward));
+        const bool is_last = stage.end >= request->count;
+        TRY(forward_settle(forward, is_last || request->kind == ENGINE_SCORE));
         predict_stage(engine, replicated, stage);
         if (request->kind == ENGINE_SCORE)
             TRY(score_stage(engine, replicated, stage));
@@ -570,6 +605,7 @@ enum status engine_run(struct engine *engine, const struct engine_request *reque
     result->compute_seconds = engine->device->compute_seconds;
     memcpy(result->part_seconds, engine->device->part_seconds, sizeof result->part_seconds);
     result->memory_bytes = engine->plan.total_bytes;
+    result->not_finite = status != STATUS_OK && engine->forward.not_finite;
     atomic_store(&engine->control.cancel_status, STATUS_OK);
     if (status != STATUS_OK && !engine->forward.stopped)
         give_up(engine);

@@ -3,8 +3,8 @@
  *
  * All ranks of a transport make their engines from the same file and run the same requests in the
  * same order. A call that fails on one rank alone aborts the transport, and the engine is of no
- * more use (engine_usable). A request that is cancelled, late or refused ends alike on all ranks,
- * and the engine goes on.
+ * more use (engine_usable). A request that is cancelled, late, refused or not finite ends alike on
+ * all ranks, and the engine goes on.
  */
 #pragma once
 
@@ -64,6 +64,7 @@ struct engine_observer {
 struct engine_result {
     int64_t completion_tokens;
     bool stopped_by_id;
+    bool not_finite;        /* it ended INTERNAL because its numbers are not finite */
     double prefill_seconds; /* until the first id is known */
     double decode_seconds;  /* from there to the last */
     int64_t sent_bytes, received_bytes;
@@ -94,8 +95,9 @@ const char *engine_facts(const struct engine *engine);
  * when it does not fit. */
 MUST_CHECK enum status engine_prepare(struct engine *engine, const struct choice *choice);
 
-/* Runs one request. CANCELLED and DEADLINE_EXCEEDED end it alike on all ranks; *result is set in
- * any case. */
+/* Runs one request. CANCELLED, DEADLINE_EXCEEDED and a refusal end it alike on all ranks, and so
+ * does INTERNAL where numbers are not finite (result->not_finite); none of them has an answer that
+ * is not finite. *result is set in any case. */
 MUST_CHECK enum status engine_run(struct engine *engine, const struct engine_request *request,
                                   const struct engine_observer *observer,
                                   struct engine_result *result);

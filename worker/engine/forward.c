@@ -6,6 +6,7 @@
  */
 #include "worker/engine/forward.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 #include "kernels/matmul.h"
@@ -24,14 +25,19 @@ static enum status heed(struct forward *forward)
     if (!verdict.stop)
         return STATUS_OK;
     TRY(ring_end(forward->ring));
-    forward->stopped = true;
-    return fail((enum status)verdict.status, "the request was cut short in its prefill");
+    return forward_stop(forward, &verdict, "in its prefill");
 }
 
-static enum status offer(struct forward *forward)
+/* A request that is cut short left arithmetic undone: what it found there counts for nothing. */
+static enum status offer(struct forward *forward, uint64_t non_finite)
 {
     enum status wish = forward_wish(forward);
-    const struct verdict verdict = {.stop = wish != STATUS_OK, .status = (int32_t)wish};
+    if (wish != STATUS_OK)
+        non_finite = NON_FINITE_NONE;
+    else if (non_finite != NON_FINITE_NONE)
+        wish = STATUS_INTERNAL;
+    const struct verdict verdict = {
+        .stop = wish != STATUS_OK, .status = (int32_t)wish, .non_finite = non_finite};
     return verdict_offer(&forward->verdict, &verdict);
 }
 
@@ -40,7 +46,7 @@ static enum status sharded_layers(struct forward *forward)
     const struct device_drive working = {drive, forward};
     int layers = (int)forward->device->shape.layers;
     for (int layer = 0; layer < layers; layer++) {
-        TRY(offer(forward));
+        TRY(offer(forward, NON_FINITE_NONE));
         shard_rows_restart(&forward->shard);
         ring_layer(forward->ring, layer);
         TRY(device_rows(forward->device, layer, &working));
@@ -303,21 +309,52 @@ enum status forward_stage(struct forward *forward, struct span stage)
     return sharded_stage(forward, stage);
 }
 
+static void look_at_scores(struct forward *forward, const float *logprobs)
+{
+    const struct schedule_rank *mine = &forward->schedule.ranks[forward->transport->rank];
+    for (int q = 0; q < mine->query_count; q++)
+        for (int64_t index = mine->queries[q].first; index < mine->queries[q].end; index++)
+            forward_look(forward, index, *logprobs++);
+}
+
 enum status forward_score(struct forward *forward, float *logprobs, int64_t tokens)
 {
     const struct device_drive working = {drive, forward};
     TRY(device_score(forward->device, logprobs, tokens, &working));
+    look_at_scores(forward, logprobs);
     return forward->failure;
 }
 
 /* A hint may have undone arithmetic since the last layer's verdict. One raised after this verdict
  * would undo a slower rank's, whom the verdict tells that all is whole: so none is. */
-enum status forward_settle(struct forward *forward)
+enum status forward_settle(struct forward *forward, bool agrees)
 {
-    TRY(offer(forward));
+    const struct device_drive waiting = {idle, forward};
+    uint64_t non_finite = NON_FINITE_NONE;
+    if (agrees) {
+        non_finite = atomic_load(&forward->device->non_finite);
+        TRY(verdict_collect(&forward->verdict, &non_finite, &waiting));
+    }
+    TRY(offer(forward, non_finite));
     forward->settled = true;
     TRY(heed(forward));
     return forward->failure;
+}
+
+enum status forward_stop(struct forward *forward, const struct verdict *verdict, const char *where)
+{
+    forward->stopped = true;
+    forward->not_finite = verdict->non_finite != NON_FINITE_NONE;
+    if (forward->not_finite)
+        return non_finite_fail(verdict->non_finite, forward->device->shape.layers);
+    return fail((enum status)verdict->status, "the request was cut short %s", where);
+}
+
+void forward_look(struct forward *forward, int64_t index, float logprob)
+{
+    if (!isfinite(logprob))
+        non_finite_note(&forward->device->non_finite,
+                        non_finite_place(forward->device->shape.layers, NON_FINITE_INSIDE, index));
 }
 
 enum status forward_wish(const struct forward *forward)
@@ -408,6 +445,8 @@ void forward_restart(struct forward *forward, const int32_t *ids, uint32_t reque
     forward->request_number = request_number;
     forward->failure = STATUS_OK;
     forward->stopped = false;
+    forward->not_finite = false;
+    atomic_store(&forward->device->non_finite, NON_FINITE_NONE);
     ownership_clear(forward->ownership);
     kv_cache_clear(forward->cache);
 }

@@ -52,6 +52,7 @@ struct forward {
 
     enum status failure; /* met while driving the exchange */
     bool stopped;        /* the last failure was agreed upon: every rank left at the same place */
+    bool not_finite;     /* the last failure: numbers are not finite */
     bool settled;        /* the stage's last verdict is out: its arithmetic is wanted in full */
 
     void (*progress)(void *context, int64_t tokens_done); /* rank 0, after each layer */
@@ -75,8 +76,16 @@ MUST_CHECK enum status forward_stage(struct forward *forward, struct span stage)
 MUST_CHECK enum status forward_score(struct forward *forward, float *logprobs, int64_t tokens);
 
 /* Ends a stage: CANCELLED or DEADLINE_EXCEEDED on all ranks, or on all of them OK and the stage's
- * numbers are whole. */
-MUST_CHECK enum status forward_settle(struct forward *forward);
+ * numbers are whole. Where it `agrees`, rank 0 waits for all, and INTERNAL on all of them says
+ * where a number of any rank is not finite. */
+MUST_CHECK enum status forward_settle(struct forward *forward, bool agrees);
+
+/* Leaves at a verdict that stops; `where` completes "the request was cut short ". */
+MUST_CHECK enum status forward_stop(struct forward *forward, const struct verdict *verdict,
+                                    const char *where);
+
+/* Notes a token whose log-probability is not finite. */
+void forward_look(struct forward *forward, int64_t index, float logprob);
 
 /* Passes one token, as decode does. */
 MUST_CHECK enum status forward_token(struct forward *forward, int64_t index);

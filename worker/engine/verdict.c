@@ -8,16 +8,21 @@
 enum status verdict_init(struct verdict_post *post, struct transport *transport)
 {
     struct transport_request **requests = calloc((size_t)transport->size, sizeof *requests);
-    if (!requests)
+    uint64_t *places = calloc((size_t)transport->size, sizeof *places);
+    if (!requests || !places) {
+        free(requests);
+        free(places);
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the verdicts of %d ranks",
                     transport->size);
-    *post = (struct verdict_post){.transport = transport, .requests = requests};
+    }
+    *post = (struct verdict_post){.transport = transport, .requests = requests, .places = places};
     return STATUS_OK;
 }
 
 void verdict_deinit(struct verdict_post *post)
 {
     free(post->requests);
+    free(post->places);
 }
 
 static enum status wait_for(struct verdict_post *post, int peer, const struct device_drive *drive)
@@ -49,6 +54,28 @@ enum status verdict_offer(struct verdict_post *post, const struct verdict *verdi
     for (int peer = 1; peer < transport->size; peer++)
         TRY(transport_send(transport, peer, TRANSPORT_VERDICT, &post->verdict, sizeof post->verdict,
                            &post->requests[peer]));
+    return STATUS_OK;
+}
+
+enum status verdict_collect(struct verdict_post *post, uint64_t *non_finite,
+                            const struct device_drive *drive)
+{
+    struct transport *transport = post->transport;
+    const size_t bytes = sizeof *post->places;
+    if (transport->rank != 0) {
+        post->places[0] = *non_finite;
+        TRY(transport_send(transport, 0, TRANSPORT_VERDICT, &post->places[0], bytes,
+                           &post->requests[0]));
+        return wait_for(post, 0, drive);
+    }
+    for (int peer = 1; peer < transport->size; peer++)
+        TRY(transport_receive(transport, peer, TRANSPORT_VERDICT, &post->places[peer], bytes,
+                              &post->requests[peer]));
+    for (int peer = 1; peer < transport->size; peer++) {
+        TRY(wait_for(post, peer, drive));
+        if (post->places[peer] < *non_finite)
+            *non_finite = post->places[peer];
+    }
     return STATUS_OK;
 }
 

@@ -183,14 +183,18 @@ EMULATED_CALL __m512 emulated_round(__m512 a)
     return (__m512)x;
 }
 
-/* a * 2^n; beyond what an exponent reaches as far as it reaches. */
+/* a * 2^n; beyond what an exponent reaches as far as it reaches. As the processor has it, an
+ * infinite n wins over a NaN. */
 EMULATED_CALL __m512 emulated_scale(__m512 a, __m512 n)
 {
     emulated_f32x16 x = (emulated_f32x16)a, y = (emulated_f32x16)n;
     EMULATED_LANES
     {
         float most = fmaxf(-1000, fminf(1000, y[lane]));
-        x[lane] = isnan(y[lane]) ? y[lane] : ldexpf(x[lane], (int)floorf(most));
+        if (isnan(x[lane]) && isinf(y[lane]))
+            x[lane] = y[lane] > 0 ? INFINITY : 0;
+        else
+            x[lane] = isnan(y[lane]) ? y[lane] : ldexpf(x[lane], (int)floorf(most));
     }
     return (__m512)x;
 }

@@ -44,6 +44,7 @@
 #include "proto/status.h"
 #include "worker/engine/device/device_part.h"
 #include "worker/engine/kv_cache.h"
+#include "worker/engine/non_finite.h"
 #include "worker/engine/shard.h"
 
 struct device;
@@ -152,6 +153,9 @@ struct device {
     /* Set between requests: tell part_seconds where parts run asynchronously too. Then each stage
      * and step ends with a wait, and a token's calls are not recorded. */
     bool times_parts;
+    /* The first place at which a request's numbers are not finite, as far as the device looks:
+     * calls lower it, whoever begins a request puts NON_FINITE_NONE. */
+    _Atomic uint64_t non_finite;
     double compute_seconds; /* spent in calls, waiting for peers excluded */
     /* Of it. Where parts run asynchronously: of the device's own time, and 0 unless times_parts. */
     double part_seconds[DEVICE_PARTS];

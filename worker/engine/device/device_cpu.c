@@ -216,7 +216,7 @@ static void multiply(const struct device_cpu *cpu, int thread, float *y,
 }
 
 /* Ends a layer for a block of rows: output projection and MLP, added to the residual stream. */
-static void end_layer(const struct device_cpu *cpu, int thread, int layer,
+static void end_layer(struct device_cpu *cpu, int thread, int layer,
                       const struct shard_block *block, float *normed, float *wide)
 {
     const struct weights_layer *weights = &cpu->weights->layers[layer];
@@ -234,6 +234,7 @@ static void end_layer(const struct device_cpu *cpu, int thread, int layer,
     multiply(cpu, thread, up, &weights->ffn_up, normed, block->rows, false);
     cpu->kernels->swiglu(gate, up, block->rows * spec->ffn);
     multiply(cpu, thread, hidden, &weights->ffn_down, gate, block->rows, true);
+    device_cpu_look(cpu, hidden, block->rows, spec->hidden, layer, NON_FINITE_OUTPUT, block->index);
 }
 
 static void rotate_queries(const struct device_cpu *cpu, const struct shard_block *block,
@@ -271,6 +272,10 @@ static void begin_layer(struct device_cpu *cpu, int thread, int layer,
     multiply(cpu, thread, q, &weights->attn_q, normed, block->rows, false);
     multiply(cpu, thread, k, &weights->attn_k, normed, block->rows, false);
     multiply(cpu, thread, v, &weights->attn_v, normed, block->rows, false);
+    device_cpu_look(cpu, q, block->rows, device_cpu_query_width(cpu), layer, NON_FINITE_INSIDE,
+                    block->index);
+    device_cpu_look(cpu, k, block->rows, key_width, layer, NON_FINITE_INSIDE, block->index);
+    device_cpu_look(cpu, v, block->rows, key_width, layer, NON_FINITE_INSIDE, block->index);
     rotate_queries(cpu, block, q);
     const float *key_tables =
         cpu->tables +

@@ -95,6 +95,16 @@ static inline void *device_cpu_kernel_scratch(const struct device_cpu *cpu, int 
 /* Records of the sinks' keys of `layer`: unrotated, or near: rotated at their index. */
 void *device_cpu_sinks(const struct device_cpu *cpu, int layer, bool near);
 
+/* Notes the first of rows x [rows, width] that is not finite; the first row is token `index`. */
+static inline void device_cpu_look(struct device_cpu *cpu, const float *x, int64_t rows,
+                                   int64_t width, int64_t layer, enum non_finite_part part,
+                                   int64_t index)
+{
+    const int64_t row = cpu->kernels->finite_rows(x, rows, width);
+    if (row < rows)
+        non_finite_note(&cpu->device.non_finite, non_finite_place(layer, part, index + row));
+}
+
 /* Stores one token: `keys` are unrotated on entry and rotated on return. `owned` says that it goes
  * into the cache too. */
 struct device_cpu_token {

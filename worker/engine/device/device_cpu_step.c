@@ -143,6 +143,15 @@ static void multiply_one(struct device_cpu *cpu, float *y, const float *x,
     run_product(&job);
 }
 
+/* What the layers before `layer` leave. */
+static void look_at_hidden(struct device_cpu *cpu, int64_t layer)
+{
+    const struct device_cpu_step *step = &cpu->step;
+    if (layer > 0)
+        device_cpu_look(cpu, step->hidden, step->given.rows, cpu->spec.hidden, layer - 1,
+                        NON_FINITE_OUTPUT, step->given.first);
+}
+
 /* hidden += delta, and its norm. */
 static void add_and_norm(struct device_cpu *cpu, bool add, const float *weight)
 {
@@ -184,6 +193,7 @@ enum status device_cpu_step_qkv(struct device *device, int layer, struct span ou
     const struct matmul_weights *matrices[] = {&weights->attn_q, &weights->attn_k,
                                                &weights->attn_v};
     add_and_norm(cpu, layer > 0, weights->attn_norm);
+    look_at_hidden(cpu, layer);
     struct product_job job = {
         .cpu = cpu,
         .matrices = matrices,
@@ -209,6 +219,8 @@ static void rotate_and_store(struct device_cpu *cpu, int layer)
     int64_t width = query_width + 2 * key_width;
     int64_t head_dim = cpu->spec.head_dim;
     int frames = given->bands->query_frames;
+    device_cpu_look(cpu, cpu->device.memory.qkv, given->rows, width, layer, NON_FINITE_INSIDE,
+                    given->first);
     for (int frame = 0; frame < frames; frame++) {
         const struct rope_args turn = {
             .out = (char *)cpu->step.queries +
@@ -455,8 +467,10 @@ enum status device_cpu_step_logits(struct device *device, int64_t row, struct sp
 {
     struct device_cpu *cpu = device_cpu_of(device);
     int64_t start_ns = clock_now_ns();
-    if (!cpu->step.ended)
+    if (!cpu->step.ended) {
         add_and_norm(cpu, true, cpu->weights->output_norm);
+        look_at_hidden(cpu, cpu->spec.layers);
+    }
     cpu->step.ended = true;
     multiply_one(cpu, device->memory.logits, cpu->step.normed + row * cpu->spec.hidden,
                  &cpu->weights->output, 1, outputs);
