@@ -9,6 +9,7 @@
 #include "coordinator/cluster.h"
 #include "coordinator/plan_message.h"
 #include "coordinator/session.h"
+#include "coordinator/text/detokenizer.h"
 #include "proto/log.h"
 #include "proto/model/digest.h"
 #include "proto/model/model.h"
@@ -19,7 +20,7 @@
 static const char service[] = "longhaul.v1.Inference";
 
 enum {
-    INFERENCE_METHODS = 5,
+    INFERENCE_METHODS = 6,
     METHODS = INFERENCE_METHODS + 1 + HEALTH_METHODS + REFLECTION_METHODS,
     CALLS_MAX = 1024,
     FINISH_MS = 3000,        /* for running requests to say that they were cut short */
@@ -69,6 +70,23 @@ static enum status tokenize(struct rpc_call *call, const ProtobufCMessage *messa
     response.token_ids = ids.ids;
     enum status status = rpc_call_write(call, &response.base);
     id_list_deinit(&ids);
+    return status;
+}
+
+static enum status detokenize(struct rpc_call *call, const ProtobufCMessage *message, void *context)
+{
+    struct server *server = context;
+    const Longhaul__V1__DetokenizeRequest *request = (const void *)message;
+    Longhaul__V1__DetokenizeResponse response = LONGHAUL__V1__DETOKENIZE_RESPONSE__INIT;
+    enum status status = detokenizer_text(&response.text, server->tokenizer, request->token_ids,
+                                          request->n_token_ids, RPC_MESSAGE_BYTES_MAX);
+    if (status != STATUS_OK) {
+        if (status == STATUS_INVALID_ARGUMENT)
+            rpc_call_details(call)->field = "token_ids";
+        return status;
+    }
+    status = rpc_call_write(call, &response.base);
+    free(response.text);
     return status;
 }
 
@@ -147,6 +165,7 @@ static void fill_methods(struct server *server)
         {"Score", &longhaul__v1__score_request__descriptor, score},
         {"Plan", &longhaul__v1__plan_request__descriptor, plan},
         {"Tokenize", &longhaul__v1__tokenize_request__descriptor, tokenize},
+        {"Detokenize", &longhaul__v1__detokenize_request__descriptor, detokenize},
     };
     /* A request that is refused has used none. */
     static const struct log_field no_tokens[] = {

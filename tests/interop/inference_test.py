@@ -341,6 +341,28 @@ class Others(ClusterTest):
         super().setUp()
         self.start()
 
+    def detokenize(self, ids):
+        return self.unary(INFERENCE + "Detokenize", pb.DetokenizeRequest(token_ids=ids),
+                          pb.DetokenizeResponse).text
+
+    def test_detokenize_gives_the_text_back(self):
+        text = "naïve café, 東京 🙂\n"
+        ids = self.unary(INFERENCE + "Tokenize", pb.TokenizeRequest(text=text),
+                         pb.TokenizeResponse).token_ids
+        self.assertEqual(self.detokenize(ids), text)
+        self.assertEqual(self.detokenize([]), "")
+        self.assertEqual(self.detokenize(ids[:-2]), text[:-2] + "\ufffd")
+        for wrong in (-1, 1 << 30):
+            error = self.expect_code(grpc.StatusCode.INVALID_ARGUMENT,
+                                     lambda wrong=wrong: self.detokenize([*ids, wrong]))
+            self.assertIn("token_ids[%d] is %d" % (len(ids), wrong), error.details())
+            self.assertIn(b"token_ids", self.details_of(error))
+
+    def test_an_answers_text_is_that_of_its_ids(self):
+        self.workers(1)
+        events = list(self.generate(max_tokens=40))
+        self.assertEqual(self.detokenize(ids_of(events)), text_of(events))
+
     def test_plan_needs_no_prompt_and_tells_every_rank(self):
         self.workers(2)
         request = pb.PlanRequest(prompt_tokens=1500, max_tokens=100, workers=4)
