@@ -374,8 +374,16 @@ class Others(ClusterTest):
         self.assertEqual(plan.summary.sent_bytes, sum(rank.sent_bytes for rank in plan.ranks))
         for rank in plan.ranks:
             self.assertEqual(rank.memory_bytes, sum(line.bytes for line in rank.memory))
-        self.expect_code(grpc.StatusCode.INVALID_ARGUMENT,
-                         lambda: self.unary(INFERENCE + "Plan", pb.PlanRequest(), pb.PlanResponse))
+        for fields, field in ((dict(), b"prompt"), (dict(prompt_tokens=0), b"prompt_tokens"),
+                              (dict(prompt_tokens=9, max_tokens=-1), b"max_tokens"),
+                              (dict(prompt_tokens=9, workers=-1), b"workers"),
+                              (dict(prompt_tokens=9, workers=4097), b"workers"),
+                              (dict(prompt_tokens=9, options=pb.PlanOptions(stage_tokens=2**41)),
+                               b"options")):
+            error = self.expect_code(grpc.StatusCode.INVALID_ARGUMENT,
+                                     lambda fields=fields: self.unary(
+                                         INFERENCE + "Plan", pb.PlanRequest(**fields), pb.PlanResponse))
+            self.assertIn(b"\n" + bytes([len(field)]) + field, self.details_of(error), fields)
 
     def test_cluster_shows_groups_and_ranks(self):
         self.assertEqual(len(self.cluster().groups), 0)
