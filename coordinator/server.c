@@ -2,6 +2,7 @@
  * while a worker group is complete, loaded and at work. */
 #include "coordinator/server.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +10,7 @@
 #include "coordinator/cluster.h"
 #include "coordinator/plan_message.h"
 #include "coordinator/session.h"
+#include "coordinator/text/detokenizer.h"
 #include "proto/log.h"
 #include "proto/model/digest.h"
 #include "proto/model/model.h"
@@ -19,7 +21,7 @@
 static const char service[] = "longhaul.v1.Inference";
 
 enum {
-    INFERENCE_METHODS = 5,
+    INFERENCE_METHODS = 6,
     METHODS = INFERENCE_METHODS + HEALTH_METHODS + REFLECTION_METHODS,
     CALLS_MAX = 1024,
     FINISH_MS = 3000,        /* for running requests to say that they were cut short */
@@ -73,22 +75,63 @@ static enum status tokenize(struct rpc_call *call, const ProtobufCMessage *messa
     return status;
 }
 
-static enum status count_prompt(struct server *server, const Longhaul__V1__PlanRequest *request,
-                                int64_t *tokens)
+static enum status detokenize(struct rpc_call *call, const ProtobufCMessage *message, void *context)
+{
+    struct server *server = context;
+    const Longhaul__V1__DetokenizeRequest *request = (const void *)message;
+    Longhaul__V1__DetokenizeResponse response = LONGHAUL__V1__DETOKENIZE_RESPONSE__INIT;
+    enum status status = detokenizer_text(&response.text, server->tokenizer, request->token_ids,
+                                          request->n_token_ids, RPC_MESSAGE_BYTES_MAX);
+    if (status != STATUS_OK) {
+        if (status == STATUS_INVALID_ARGUMENT)
+            rpc_call_details(call)->field = "token_ids";
+        return status;
+    }
+    status = rpc_call_write(call, &response.base);
+    free(response.text);
+    return status;
+}
+
+static enum status check_plan(struct status_details *details,
+                              const Longhaul__V1__PlanRequest *request)
+{
+    const bool is_counted =
+        request->length_case == LONGHAUL__V1__PLAN_REQUEST__LENGTH_PROMPT_TOKENS;
+    const struct {
+        const char *field;
+        int64_t value, least, most;
+    } rows[] = {
+        {"prompt_tokens", is_counted ? request->prompt_tokens : 1, 1, INT64_MAX},
+        {"max_tokens", request->max_tokens, 0, INT64_MAX},
+        {"workers", request->workers, 0, CHOICE_WORKERS_MAX},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        details->field = rows[i].field;
+        if (rows[i].value < rows[i].least)
+            return fail(STATUS_INVALID_ARGUMENT, "%s is %" PRId64 "; must be at least %" PRId64,
+                        rows[i].field, rows[i].value, rows[i].least);
+        if (rows[i].value > rows[i].most)
+            return fail(STATUS_INVALID_ARGUMENT, "%s is %" PRId64 "; must be at most %" PRId64,
+                        rows[i].field, rows[i].value, rows[i].most);
+    }
+    details->field = NULL;
+    return STATUS_OK;
+}
+
+static enum status count_prompt(struct server *server, struct status_details *details,
+                                const Longhaul__V1__PlanRequest *request, int64_t *tokens)
 {
     if (request->length_case == LONGHAUL__V1__PLAN_REQUEST__LENGTH_PROMPT_TOKENS) {
         *tokens = request->prompt_tokens;
-        return *tokens >= 1 ? STATUS_OK
-                            : fail(STATUS_INVALID_ARGUMENT,
-                                   "prompt_tokens is %lld; must be at "
-                                   "least 1",
-                                   (long long)*tokens);
+        return STATUS_OK;
     }
     struct id_list ids = {0};
-    TRY(prompt_encode(&server->tools.forms, &ids, request->prompt));
+    enum status status = prompt_encode(&server->tools.forms, &ids, request->prompt);
+    if (status != STATUS_OK)
+        details->field = "prompt";
     *tokens = (int64_t)ids.count;
     id_list_deinit(&ids);
-    return STATUS_OK;
+    return status;
 }
 
 static enum status plan(struct rpc_call *call, const ProtobufCMessage *message, void *context)
@@ -96,12 +139,11 @@ static enum status plan(struct rpc_call *call, const ProtobufCMessage *message, 
     struct server *server = context;
     const Longhaul__V1__PlanRequest *request = (const void *)message;
     int64_t tokens = 0;
-    TRY(count_prompt(server, request, &tokens));
+    TRY(check_plan(rpc_call_details(call), request));
+    TRY(count_prompt(server, rpc_call_details(call), request, &tokens));
     rpc_call_note(call, log_integer("prompt_tokens", tokens));
     struct workers_facts facts;
     TRY(workers_facts(server->tools.workers, &facts));
-    if (request->workers < 0 || request->max_tokens < 0)
-        return fail(STATUS_INVALID_ARGUMENT, "workers and max_tokens cannot be negative");
     if (request->workers > 0)
         facts.size = request->workers;
     const struct planner_request wanted = {request->options, tokens, request->max_tokens};
@@ -147,6 +189,7 @@ static void fill_methods(struct server *server)
         {"Score", &longhaul__v1__score_request__descriptor, score},
         {"Plan", &longhaul__v1__plan_request__descriptor, plan},
         {"Tokenize", &longhaul__v1__tokenize_request__descriptor, tokenize},
+        {"Detokenize", &longhaul__v1__detokenize_request__descriptor, detokenize},
     };
     /* A request that is refused has used none. */
     static const struct log_field no_tokens[] = {

@@ -79,8 +79,8 @@ static void hold(struct detokenizer *detokenizer, const char *text, size_t bytes
     detokenizer->held_bytes += bytes;
 }
 
-/* Moves what is decided of `partial` to `held`: whole characters, and U+FFFD for what begins
- * none. */
+/* Moves what is decided of `partial` to `held`: whole characters, and U+FFFD for what begins none
+ * and for NUL. */
 static void settle_partial(struct detokenizer *detokenizer)
 {
     while (detokenizer->partial_bytes > 0) {
@@ -88,7 +88,7 @@ static void settle_partial(struct detokenizer *detokenizer)
         if (length == 0)
             return;
         size_t used = (size_t)(length > 0 ? length : -length);
-        if (length > 0)
+        if (length > 0 && detokenizer->partial[0] != 0)
             hold(detokenizer, detokenizer->partial, used);
         else
             hold(detokenizer, UTF8_REPLACEMENT, strlen(UTF8_REPLACEMENT));
@@ -193,4 +193,58 @@ enum status detokenizer_end(struct detokenizer *detokenizer, struct detokenizer_
     }
     *piece = give(detokenizer, 0);
     return STATUS_OK;
+}
+
+/* ---- a whole text ---- */
+
+struct whole_text {
+    char *bytes; /* [room] */
+    size_t count, room, most;
+};
+
+static enum status append_piece(struct whole_text *text, const struct detokenizer_piece *piece)
+{
+    if (piece->bytes > text->most - text->count)
+        return fail(STATUS_RESOURCE_EXHAUSTED,
+                    "the text of these tokens has more than %zu bytes: send fewer at a time",
+                    text->most);
+    const size_t wanted = text->count + piece->bytes + 1;
+    if (wanted > text->room) {
+        char *longer = realloc(text->bytes, 2 * wanted);
+        if (!longer)
+            return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for %zu bytes of text", 2 * wanted);
+        text->bytes = longer;
+        text->room = 2 * wanted;
+    }
+    memcpy(text->bytes + text->count, piece->text, piece->bytes);
+    text->count += piece->bytes;
+    text->bytes[text->count] = 0;
+    return STATUS_OK;
+}
+
+enum status detokenizer_text(char **text, const struct tokenizer *tokenizer, const int32_t *ids,
+                             size_t count, size_t bytes_most)
+{
+    enum status status = STATUS_OK;
+    struct detokenizer detokenizer;
+    struct detokenizer_piece piece;
+    struct whole_text whole = {.most = bytes_most};
+    TRY(detokenizer_init(&detokenizer, tokenizer, NULL, 0));
+    for (size_t i = 0; i < count; i++) {
+        if (ids[i] < 0 || ids[i] >= tokenizer_count(tokenizer))
+            TRY_ELSE(fail(STATUS_INVALID_ARGUMENT,
+                          "token_ids[%zu] is %d; must be between 0 and %d, the vocabulary's last",
+                          i, ids[i], tokenizer_count(tokenizer) - 1),
+                     deinit);
+        TRY_ELSE(detokenizer_feed(&detokenizer, &piece, ids[i]), deinit);
+        TRY_ELSE(append_piece(&whole, &piece), deinit);
+    }
+    TRY_ELSE(detokenizer_end(&detokenizer, &piece), deinit);
+    TRY_ELSE(append_piece(&whole, &piece), deinit);
+    *text = whole.bytes;
+    whole.bytes = NULL;
+deinit:
+    free(whole.bytes);
+    detokenizer_deinit(&detokenizer);
+    return status;
 }

@@ -3,7 +3,7 @@
  *
  * What may still become part of a stop string is held back, at most one byte less than the longest
  * of them, and so are up to 3 bytes of a character. Bytes that can be no character come out as
- * U+FFFD.
+ * U+FFFD, and so does NUL, which would end a message's text.
  */
 #pragma once
 
@@ -62,3 +62,8 @@ MUST_CHECK enum status detokenizer_feed(struct detokenizer *detokenizer,
  * off. */
 MUST_CHECK enum status detokenizer_end(struct detokenizer *detokenizer,
                                        struct detokenizer_piece *piece);
+
+/* The text of `ids` [count] at once, 0-terminated; the caller frees it. INVALID_ARGUMENT names the
+ * place of an id outside the vocabulary, RESOURCE_EXHAUSTED is for more than `bytes_most`. */
+MUST_CHECK enum status detokenizer_text(char **text, const struct tokenizer *tokenizer,
+                                        const int32_t *ids, size_t count, size_t bytes_most);

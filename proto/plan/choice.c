@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-enum { PANEL_TOKENS_MAX = BANDS_LANES, WORKERS_MAX = 4096 };
+enum { PANEL_TOKENS_MAX = BANDS_LANES };
 
 #define LARGEST_TOKENS ((int64_t)1 << 40)
 
@@ -64,7 +64,7 @@ static enum status check_range(const char *what, int64_t value, int64_t least, i
 
 enum status choice_check_extent(int workers, int64_t context_tokens)
 {
-    TRY(check_range("workers", workers, 1, WORKERS_MAX));
+    TRY(check_range("workers", workers, 1, CHOICE_WORKERS_MAX));
     return check_range("context_tokens", context_tokens, 1, LARGEST_TOKENS);
 }
 
@@ -82,7 +82,7 @@ enum status choice_check(const struct choice *choice)
     TRY(check_range("replicate_tokens", choice->replicate_tokens, 0, LARGEST_TOKENS));
     const bool ring = choice->schedule == CHOICE_RING;
     TRY(check_range("receive_slots", choice->receive_slots,
-                    ring && choice->workers > 2 ? choice->workers - 1 : 1, WORKERS_MAX));
+                    ring && choice->workers > 2 ? choice->workers - 1 : 1, CHOICE_WORKERS_MAX));
     if (choice->block_tokens % choice->panel_tokens != 0)
         return fail(STATUS_INVALID_ARGUMENT,
                     "plan: block_tokens %lld is not a multiple of panel_tokens %d",

@@ -26,7 +26,7 @@ enum choice_cache {
     CHOICE_CACHE_F32,
 };
 
-enum { CHOICE_KERNELS_BYTES = 32 };
+enum { CHOICE_KERNELS_BYTES = 32, CHOICE_WORKERS_MAX = 4096 };
 
 struct choice {
     struct method method;

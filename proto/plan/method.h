@@ -1,4 +1,4 @@
-/* The long-context methods (docs/methods.md): how they are spelt, their parameters, and their bands.
+/* The long-context methods (docs/methods.md): how they are spelt, their parameters and their bands.
  * The table is in method_rows.c; this is the only parser of a spelling. */
 #pragma once
 

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "coordinator/method_message.h"
 #include "coordinator/sampling_request.h"
 #include "grpc/reflection/v1/reflection.pb-c.h"
 #include "proto/choice_message.h"
@@ -48,6 +49,21 @@ static size_t seed_run(uint8_t *data)
     return 1 + protobuf_c_message_pack(&outer.base, data + 1);
 }
 
+static size_t seed_plan(uint8_t *data)
+{
+    Longhaul__V1__Method method = LONGHAUL__V1__METHOD__INIT;
+    method.spelling = (char *)"string:shift=0.33,logit_scale=published";
+    Longhaul__V1__PlanOptions options = LONGHAUL__V1__PLAN_OPTIONS__INIT;
+    options.method = &method;
+    options.schedule = LONGHAUL__V1__SCHEDULE__SCHEDULE_RING;
+    Longhaul__V1__PlanRequest request = LONGHAUL__V1__PLAN_REQUEST__INIT;
+    request.length_case = LONGHAUL__V1__PLAN_REQUEST__LENGTH_PROMPT_TOKENS;
+    request.prompt_tokens = 1000;
+    request.options = &options;
+    data[0] = 2;
+    return 1 + protobuf_c_message_pack(&request.base, data + 1);
+}
+
 static size_t seed_generate(uint8_t *data)
 {
     Longhaul__V1__Document document = LONGHAUL__V1__DOCUMENT__INIT;
@@ -65,27 +81,59 @@ static size_t seed_generate(uint8_t *data)
     request.sampling = &sampling;
     request.n_stop = 2;
     request.stop = stops;
+    Longhaul__V1__LmInfiniteMethod lm_infinite = LONGHAUL__V1__LM_INFINITE_METHOD__INIT;
+    lm_infinite.optional_window_case = LONGHAUL__V1__LM_INFINITE_METHOD__OPTIONAL_WINDOW_WINDOW;
+    lm_infinite.window = 2048;
+    Longhaul__V1__Method method = LONGHAUL__V1__METHOD__INIT;
+    method.kind_case = LONGHAUL__V1__METHOD__KIND_LM_INFINITE;
+    method.lm_infinite = &lm_infinite;
+    Longhaul__V1__PlanOptions options = LONGHAUL__V1__PLAN_OPTIONS__INIT;
+    options.method = &method;
+    request.options = &options;
+    request.optional_logprobs_case = LONGHAUL__V1__GENERATE_REQUEST__OPTIONAL_LOGPROBS_LOGPROBS;
+    request.logprobs = 3;
     data[0] = 0;
     return 1 + protobuf_c_message_pack(&request.base, data + 1);
 }
 
 size_t fuzz_seed(int index, uint8_t *data, size_t room)
 {
-    if (room < 1024 || index > 1)
+    if (room < 1024)
         return 0;
-    return index == 0 ? seed_run(data) : seed_generate(data);
+    switch (index) {
+    case 0:
+        return seed_run(data);
+    case 1:
+        return seed_generate(data);
+    case 2:
+        return seed_plan(data);
+    default:
+        return 0;
+    }
+}
+
+static void read_options(const Longhaul__V1__PlanOptions *options)
+{
+    struct method method;
+    if (options && method_message_is_given(options->method) &&
+        method_message_read(&method, options->method, 8192) == STATUS_OK &&
+        method_check(&method) != STATUS_OK)
+        abort();
 }
 
 static void read_message(const ProtobufCMessage *message)
 {
     if (message->descriptor == &longhaul__v1__generate_request__descriptor) {
         const Longhaul__V1__GenerateRequest *request = (const void *)message;
+        read_options(request->options);
         struct sampling sampling;
         const char *field = NULL;
         enum status status = sampling_request_read(&sampling, &field, request->sampling);
         if (status != STATUS_OK ? !field : sampling_check(&sampling, &field) != STATUS_OK)
             abort();
     }
+    if (message->descriptor == &longhaul__v1__plan_request__descriptor)
+        read_options(((const Longhaul__V1__PlanRequest *)message)->options);
     if (message->descriptor == &longhaul__control__v1__coordinator_message__descriptor) {
         const Longhaul__Control__V1__CoordinatorMessage *outer = (const void *)message;
         struct choice choice;

@@ -64,7 +64,7 @@ static void require(bool holds)
         abort();
 }
 
-/* Control tokens are not shown, so the text must come back without them. */
+/* Control tokens are not shown, so the text must come back without them; nor is NUL. */
 static void decode(const struct tokenizer *tokenizer, const struct id_list *ids, const char *text,
                    size_t bytes)
 {
@@ -94,7 +94,7 @@ static void encode(const struct tokenizer *tokenizer, const char *text, size_t b
     require((status == STATUS_OK) == valid);
     for (size_t i = 0; i < ids.count; i++)
         require(!tokenizer_is_control(tokenizer, ids.ids[i]));
-    if (valid)
+    if (valid && !memchr(text, '\0', bytes))
         decode(tokenizer, &ids, text, bytes);
     id_list_deinit(&ids);
 }

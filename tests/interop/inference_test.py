@@ -182,7 +182,7 @@ class Generate(ClusterTest):
     def test_a_wrong_method_is_refused_by_name(self):
         self.workers(1)
         for method, named in (
-                (dict(spelling="strnig"), '(did you mean "string"?): there are rope, string and'),
+                (dict(spelling="strnig"), 'did you mean "string"? There are rope, string and'),
                 (dict(spelling="string:shift=0"), "shift=0 must be between 1 and"),
                 (dict(string=pb.StringMethod(shift=-5)), "shift=-5 must be between 1 and"),
                 (dict(string=pb.StringMethod(logit_scale=float("nan"))), "logit_scale=nan"),
@@ -341,6 +341,28 @@ class Others(ClusterTest):
         super().setUp()
         self.start()
 
+    def detokenize(self, ids):
+        return self.unary(INFERENCE + "Detokenize", pb.DetokenizeRequest(token_ids=ids),
+                          pb.DetokenizeResponse).text
+
+    def test_detokenize_gives_the_text_back(self):
+        text = "naïve café, 東京 🙂\n"
+        ids = self.unary(INFERENCE + "Tokenize", pb.TokenizeRequest(text=text),
+                         pb.TokenizeResponse).token_ids
+        self.assertEqual(self.detokenize(ids), text)
+        self.assertEqual(self.detokenize([]), "")
+        self.assertEqual(self.detokenize(ids[:-2]), text[:-2] + "\ufffd")
+        for wrong in (-1, 1 << 30):
+            error = self.expect_code(grpc.StatusCode.INVALID_ARGUMENT,
+                                     lambda wrong=wrong: self.detokenize([*ids, wrong]))
+            self.assertIn("token_ids[%d] is %d" % (len(ids), wrong), error.details())
+            self.assertIn(b"token_ids", self.details_of(error))
+
+    def test_an_answers_text_is_that_of_its_ids(self):
+        self.workers(1)
+        events = list(self.generate(max_tokens=40))
+        self.assertEqual(self.detokenize(ids_of(events)), text_of(events))
+
     def test_plan_needs_no_prompt_and_tells_every_rank(self):
         self.workers(2)
         request = pb.PlanRequest(prompt_tokens=1500, max_tokens=100, workers=4)
@@ -352,8 +374,16 @@ class Others(ClusterTest):
         self.assertEqual(plan.summary.sent_bytes, sum(rank.sent_bytes for rank in plan.ranks))
         for rank in plan.ranks:
             self.assertEqual(rank.memory_bytes, sum(line.bytes for line in rank.memory))
-        self.expect_code(grpc.StatusCode.INVALID_ARGUMENT,
-                         lambda: self.unary(INFERENCE + "Plan", pb.PlanRequest(), pb.PlanResponse))
+        for fields, field in ((dict(), b"prompt"), (dict(prompt_tokens=0), b"prompt_tokens"),
+                              (dict(prompt_tokens=9, max_tokens=-1), b"max_tokens"),
+                              (dict(prompt_tokens=9, workers=-1), b"workers"),
+                              (dict(prompt_tokens=9, workers=4097), b"workers"),
+                              (dict(prompt_tokens=9, options=pb.PlanOptions(stage_tokens=2**41)),
+                               b"options")):
+            error = self.expect_code(grpc.StatusCode.INVALID_ARGUMENT,
+                                     lambda fields=fields: self.unary(
+                                         INFERENCE + "Plan", pb.PlanRequest(**fields), pb.PlanResponse))
+            self.assertIn(b"\n" + bytes([len(field)]) + field, self.details_of(error), fields)
 
     def test_cluster_shows_groups_and_ranks(self):
         self.assertEqual(len(self.cluster().groups), 0)

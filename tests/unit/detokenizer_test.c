@@ -1,6 +1,8 @@
 /* Ids of an answer to text, piece by piece. */
 #include "tests/support/unit.h"
 
+#include <stdlib.h>
+
 #include "coordinator/text/detokenizer.h"
 #include "tests/support/tiny_vocab.h"
 
@@ -211,6 +213,43 @@ static void bad_stop_strings_and_ids_are_refused(void **state)
     detokenizer_deinit(&detokenizer);
 }
 
+static void nul_and_bytes_that_are_no_character_are_replaced(void **state)
+{
+    (void)state;
+    struct answer answer;
+    begin(&answer, NULL, 0);
+    feed_bytes(&answer, "a\xFF");
+    feed(&answer, TINY_BYTES);
+    feed_bytes(&answer, "b\xE2\x82");
+    end(&answer);
+    assert_string_equal(answer.shown, "a\xEF\xBF\xBD\xEF\xBF\xBD"
+                                      "b\xEF\xBF\xBD");
+    assert_int_equal(strlen(answer.shown), answer.bytes);
+}
+
+static void a_whole_text_is_that_of_its_pieces(void **state)
+{
+    (void)state;
+    const int32_t ids[] = {TINY_IM_START,     TINY_BYTES + 'a', TINY_BYTES + 0xC3,
+                           TINY_BYTES + 0xA9, TINY_IM_END,      TINY_BYTES + 0xE2};
+    char *text = NULL;
+    assert_int_equal(detokenizer_text(&text, tokenizer, ids, 6, 100), STATUS_OK);
+    assert_string_equal(text, "a\xC3\xA9\xEF\xBF\xBD");
+    free(text);
+    assert_int_equal(detokenizer_text(&text, tokenizer, NULL, 0, 100), STATUS_OK);
+    assert_string_equal(text, "");
+    free(text);
+    assert_int_equal(detokenizer_text(&text, tokenizer, ids, 6, 6), STATUS_OK);
+    free(text);
+    assert_int_equal(detokenizer_text(&text, tokenizer, ids, 6, 5), STATUS_RESOURCE_EXHAUSTED);
+    for (int32_t wrong = -1; wrong <= tokenizer_count(tokenizer);
+         wrong += tokenizer_count(tokenizer) + 1) {
+        const int32_t some[] = {5, 6, wrong};
+        assert_int_equal(detokenizer_text(&text, tokenizer, some, 3, 9), STATUS_INVALID_ARGUMENT);
+        assert_non_null(strstr(status_message(), "token_ids[2]"));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -223,6 +262,8 @@ int main(void)
         cmocka_unit_test(the_stop_string_that_is_complete_first_counts),
         cmocka_unit_test(a_stop_string_of_many_bytes_splits_no_character),
         cmocka_unit_test(bad_stop_strings_and_ids_are_refused),
+        cmocka_unit_test(nul_and_bytes_that_are_no_character_are_replaced),
+        cmocka_unit_test(a_whole_text_is_that_of_its_pieces),
     };
     return cmocka_run_group_tests(tests, open_vocabulary, close_vocabulary);
 }

@@ -17,7 +17,7 @@ static void parses_to(const char *text, const char *canonical)
         fail_msg("%s: %s", text, status_message());
     method_print(&method, printed);
     assert_string_equal(printed, canonical);
-    assert_int_equal(method_parse(&again, printed, 7), STATUS_OK);
+    assert_int_equal(method_parse(&again, printed, 0), STATUS_OK);
     assert_memory_equal(&again, &method, sizeof method);
 }
 
@@ -107,6 +107,33 @@ static void a_model_that_does_not_say_its_length_has_no_defaults(void **state)
     assert_int_equal(method_check(&method), STATUS_INVALID_ARGUMENT);
     method.kind = (enum method_kind) - 1;
     assert_int_equal(method_check(&method), STATUS_INVALID_ARGUMENT);
+}
+
+static void numbers_give_the_method_of_their_spelling(void **state)
+{
+    (void)state;
+    struct method made, parsed;
+    const struct method_value string[] = {{.name = "logit_scale", .real = 1.0693147180559945},
+                                          {.name = "shift", .tokens = 300}};
+    assert_int_equal(method_make(&made, "string", string, 2, TRAINED), STATUS_OK);
+    assert_int_equal(
+        method_parse(&parsed, "string:shift=300,logit_scale=1.0693147180559945", TRAINED),
+        STATUS_OK);
+    assert_memory_equal(&made, &parsed, sizeof made);
+    assert_int_equal(method_make(&made, "lm_infinite", NULL, 0, TRAINED), STATUS_OK);
+    assert_int_equal(method_parse(&parsed, "lm_infinite", TRAINED), STATUS_OK);
+    assert_memory_equal(&made, &parsed, sizeof made);
+
+    const struct method_value wrong[] = {{.name = "shift", .tokens = -1},
+                                         {.name = "window", .tokens = 3},
+                                         {.name = "logit_scale", .real = -2}};
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(method_make(&made, "string", &wrong[i], 1, TRAINED),
+                         STATUS_INVALID_ARGUMENT);
+        assert_non_null(strstr(status_message(), wrong[i].name));
+        assert_memory_equal(&made, &parsed, sizeof made);
+    }
+    assert_int_equal(method_make(&made, "telepathy", NULL, 0, TRAINED), STATUS_INVALID_ARGUMENT);
 }
 
 static int64_t effective(const struct bands *bands, int64_t i, int64_t j)
@@ -218,6 +245,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_method_is_spelt_with_the_defaults_of_the_model),
         cmocka_unit_test(a_wrong_spelling_is_refused_by_name_with_the_nearest_right_one),
+        cmocka_unit_test(numbers_give_the_method_of_their_spelling),
         cmocka_unit_test(a_model_that_does_not_say_its_length_has_no_defaults),
         cmocka_unit_test(the_worked_examples_of_the_specification_hold),
         cmocka_unit_test(degenerate_parameters_are_rope),

@@ -1,0 +1,77 @@
+/* The parser of methods' spellings over any text, for any trained length: a spelling is refused
+ * with a sentence, or gives a method that passes its checks and comes back from its canonical
+ * spelling. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "proto/plan/method.h"
+#include "proto/utf8.h"
+#include "tests/fuzz/fuzz.h"
+
+enum { TEXT_BYTES = 512 };
+
+/* The first byte is the binary logarithm of the trained length, modulo 64; from 41 on it is 0. */
+static const char *const seeds[] = {
+    "\x0d"
+    "string:shift=0.33,local=128,logit_scale=published",
+    "\x0e"
+    "lm_infinite:window=2048,sinks=4,ceiling=2048",
+    "\x29"
+    "string:shift=auto,logit_scale=1.0693147180559945e0",
+    "\x02"
+    "rope",
+    "\x10"
+    "string:shift=1099511627776,local=0",
+    "\x10"
+    "str\xc3\xaeng:locale=3,window=\xe2\x82\xac",
+};
+
+size_t fuzz_seed(int index, uint8_t *data, size_t room)
+{
+    if ((size_t)index >= sizeof seeds / sizeof seeds[0])
+        return 0;
+    size_t bytes = strlen(seeds[index]);
+    if (bytes > room)
+        return 0;
+    memcpy(data, seeds[index], bytes);
+    return bytes;
+}
+
+static void check_method(const struct method *method)
+{
+    char text[METHOD_TEXT_BYTES];
+    struct method again;
+    struct bands bands;
+    const char *reason;
+    if (method_check(method) != STATUS_OK)
+        abort();
+    method_print(method, text);
+    if (method_parse(&again, text, 0) != STATUS_OK || memcmp(&again, method, sizeof again) != 0)
+        abort();
+    method_bands(method, &bands);
+    if (!bands_check(&bands, &reason))
+        abort();
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
+{
+    char text[TEXT_BYTES];
+    if (bytes == 0 || bytes > sizeof text)
+        return 0;
+    const int power = data[0] % 64;
+    const int64_t trained_tokens = power > 40 ? 0 : INT64_C(1) << power;
+    memcpy(text, data + 1, bytes - 1);
+    text[bytes - 1] = '\0';
+    struct method method;
+    memset(&method, 0, sizeof method);
+    const enum status status = method_parse(&method, text, trained_tokens);
+    const char *sentence = status_message();
+    if (status == STATUS_OK)
+        check_method(&method);
+    else if (status != STATUS_INVALID_ARGUMENT || !sentence[0] ||
+             (utf8_check(text, strlen(text), "text") == STATUS_OK &&
+              method_parse(&method, text, trained_tokens) != STATUS_OK &&
+              utf8_check(status_message(), strlen(status_message()), "sentence") != STATUS_OK))
+        abort();
+    return 0;
+}

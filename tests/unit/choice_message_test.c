@@ -1,0 +1,138 @@
+/* A choice over the wire: what was sent is what is read, bit for bit, and nothing else is read. */
+#include "tests/support/unit.h"
+
+#include <stdlib.h>
+
+#include "proto/choice_message.h"
+
+static struct choice some_choice(void)
+{
+    return (struct choice){.method = {.kind = METHOD_ROPE, .logit_scale = 1},
+                           .workers = 3,
+                           .context_tokens = 100000,
+                           .stage_tokens = 4096,
+                           .panel_tokens = 64,
+                           .block_tokens = 512,
+                           .receive_slots = 4,
+                           .kernels = "avx512_bf16",
+                           .decode_split = true,
+                           .queries = CHOICE_AUTO,
+                           .replicate_tokens = 17};
+}
+
+/* Over the wire and back. */
+static enum status send(struct choice *received, const struct choice *sent,
+                        void (*change)(Longhaul__Control__V1__Choice *))
+{
+    struct choice_message message;
+    choice_message_set(&message, sent);
+    if (change)
+        change(&message.message);
+    uint8_t bytes[1024];
+    assert_true(protobuf_c_message_get_packed_size(&message.message.base) < sizeof bytes);
+    const size_t count = protobuf_c_message_pack(&message.message.base, bytes);
+    Longhaul__Control__V1__Choice *unpacked =
+        longhaul__control__v1__choice__unpack(NULL, count, bytes);
+    assert_non_null(unpacked);
+    const enum status status = choice_message_get(received, unpacked);
+    longhaul__control__v1__choice__free_unpacked(unpacked, NULL);
+    return status;
+}
+
+static void arrives(const struct choice *choice)
+{
+    struct choice received;
+    if (send(&received, choice, NULL) != STATUS_OK)
+        fail_msg("%s", status_message());
+    assert_memory_equal(&received.method, &choice->method, sizeof choice->method);
+    assert_int_equal(received.workers, choice->workers);
+    assert_int_equal(received.partition, choice->partition);
+    assert_int_equal(received.schedule, choice->schedule);
+    assert_int_equal(received.context_tokens, choice->context_tokens);
+    assert_int_equal(received.stage_tokens, choice->stage_tokens);
+    assert_int_equal(received.panel_tokens, choice->panel_tokens);
+    assert_int_equal(received.block_tokens, choice->block_tokens);
+    assert_int_equal(received.receive_slots, choice->receive_slots);
+    assert_int_equal(received.cache, choice->cache);
+    assert_string_equal(received.kernels, choice->kernels);
+    assert_int_equal(received.decode_split, choice->decode_split);
+    assert_int_equal(received.queries, choice->queries);
+    assert_int_equal(received.replicate_tokens, choice->replicate_tokens);
+}
+
+static void every_choice_arrives_as_it_was_sent(void **state)
+{
+    (void)state;
+    static const char *const methods[] = {
+        "rope", "string:shift=0.33,logit_scale=1.0693147180559945", "string:logit_scale=published",
+        "string:shift=1099511627776,local=0,logit_scale=0.1", "lm_infinite:window=7,sinks=0"};
+    struct choice choice = some_choice();
+    for (size_t m = 0; m < sizeof methods / sizeof methods[0]; m++) {
+        assert_int_equal(method_parse(&choice.method, methods[m], 8191), STATUS_OK);
+        arrives(&choice);
+    }
+    for (int schedule = CHOICE_GATHER; schedule <= CHOICE_RING; schedule++) {
+        for (int partition = PARTITION_CONTIGUOUS; partition <= PARTITION_ZIGZAG; partition++) {
+            for (int queries = CHOICE_SHARDED; queries <= CHOICE_AUTO; queries++) {
+                choice.schedule = (enum choice_schedule)schedule;
+                choice.partition = (enum partition_kind)partition;
+                choice.queries = (enum choice_queries)queries;
+                choice.cache = queries % 2 ? CHOICE_CACHE_F32 : CHOICE_CACHE_BF16;
+                choice.decode_split = partition == PARTITION_ZIGZAG;
+                arrives(&choice);
+            }
+        }
+    }
+}
+
+static void no_method(Longhaul__Control__V1__Choice *message)
+{
+    message->method = (char *)"";
+}
+
+static void open_method(Longhaul__Control__V1__Choice *message)
+{
+    message->method = (char *)"string:shift=auto";
+}
+
+static void no_partition(Longhaul__Control__V1__Choice *message)
+{
+    message->partition = LONGHAUL__CONTROL__V1__PARTITION__PARTITION_UNSPECIFIED;
+}
+
+static void unknown_schedule(Longhaul__Control__V1__Choice *message)
+{
+    message->schedule = (Longhaul__Control__V1__Schedule)4;
+}
+
+static void long_kernels(Longhaul__Control__V1__Choice *message)
+{
+    message->kernels = (char *)"a-variant-whose-name-has-32-byte";
+}
+
+static void no_workers(Longhaul__Control__V1__Choice *message)
+{
+    message->workers = 0;
+}
+
+static void what_was_not_said_is_refused(void **state)
+{
+    (void)state;
+    void (*const changes[])(Longhaul__Control__V1__Choice *) = {
+        no_method, open_method, no_partition, unknown_schedule, long_kernels, no_workers};
+    const struct choice choice = some_choice();
+    struct choice received = {.workers = 77};
+    for (size_t c = 0; c < sizeof changes / sizeof changes[0]; c++) {
+        assert_int_equal(send(&received, &choice, changes[c]), STATUS_INVALID_ARGUMENT);
+        assert_int_equal(received.workers, 77);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_choice_arrives_as_it_was_sent),
+        cmocka_unit_test(what_was_not_said_is_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
