@@ -368,6 +368,16 @@ bool workers_any(struct workers *workers)
     return any;
 }
 
+bool workers_ready(struct workers *workers)
+{
+    bool ready = false;
+    pthread_mutex_lock(&workers->lock);
+    for (struct group *group = workers->groups; group; group = group->next)
+        ready = ready || is_ready(group);
+    pthread_mutex_unlock(&workers->lock);
+    return ready;
+}
+
 void workers_trouble(struct workers *workers, char *text, size_t bytes)
 {
     pthread_mutex_lock(&workers->groups.lock);
