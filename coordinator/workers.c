@@ -371,10 +371,10 @@ bool workers_any(struct workers *workers)
 bool workers_ready(struct workers *workers)
 {
     bool ready = false;
-    pthread_mutex_lock(&workers->lock);
-    for (struct group *group = workers->groups; group; group = group->next)
-        ready = ready || is_ready(group);
-    pthread_mutex_unlock(&workers->lock);
+    pthread_mutex_lock(&workers->groups.lock);
+    for (struct group *group = workers->groups.first; group; group = group->next)
+        ready = ready || worker_group_is_ready(group);
+    pthread_mutex_unlock(&workers->groups.lock);
     return ready;
 }
 
