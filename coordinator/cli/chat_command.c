@@ -1,5 +1,5 @@
-/* longhaul chat: a conversation. On a terminal a person types; otherwise each line of standard input
- * is a turn. */
+/* longhaul chat: a conversation. On a terminal a person types; otherwise each line of standard
+ * input is a turn. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
-/* The options of `run`, `generate` and `chat`: the prompt, the answer's length and end, the sampling
- * and what is printed. */
+/* The options of `run`, `generate` and `chat`: the prompt, the answer's length and end, the
+ * sampling and what is printed. */
 #pragma once
 
 #include <stdbool.h>
