@@ -109,7 +109,8 @@ static enum status add_user_turn(struct chat_session *session, const char *text)
         return conversation_add(&session->conversation, LONGHAUL__V1__ROLE__ROLE_USER, text);
     if (asprintf(&joined, "%s\n\n%s", session->document, text) < 0)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the document");
-    enum status status = conversation_add(&session->conversation, LONGHAUL__V1__ROLE__ROLE_USER, joined);
+    enum status status =
+        conversation_add(&session->conversation, LONGHAUL__V1__ROLE__ROLE_USER, joined);
     free(joined);
     return status;
 }
@@ -147,8 +148,9 @@ static enum status take_turn(struct chat_session *session, const char *text)
         tell_cut(session, &answer);
     bool answered = status == STATUS_OK || (status == STATUS_CANCELLED && answer.text_bytes > 0);
     if (answered) {
-        enum status kept = conversation_add(&session->conversation, LONGHAUL__V1__ROLE__ROLE_ASSISTANT,
-                                            answer.text ? answer.text : "");
+        enum status kept =
+            conversation_add(&session->conversation, LONGHAUL__V1__ROLE__ROLE_ASSISTANT,
+                             answer.text ? answer.text : "");
         status = status == STATUS_OK ? kept : status;
         free(session->document);
         session->document = NULL;
@@ -234,7 +236,8 @@ static enum status prepare(struct chat_session *session)
     size_t bytes = 0;
     if (options->system) {
         TRY(utf8_check(options->system, strlen(options->system), "--system"));
-        TRY(conversation_add(&session->conversation, LONGHAUL__V1__ROLE__ROLE_SYSTEM, options->system));
+        TRY(conversation_add(&session->conversation, LONGHAUL__V1__ROLE__ROLE_SYSTEM,
+                             options->system));
     }
     if (options->document_file)
         TRY(text_file_read(&session->document, &bytes, options->document_file));

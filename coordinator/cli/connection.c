@@ -32,6 +32,7 @@ enum status connection_ask(struct connection *connection, ProtobufCMessage **rep
 {
     struct rpc_stream *stream = NULL;
     const ProtobufCMessage *message = NULL;
+    TRY(event_stream_check_size(request));
     TRY(rpc_client_call(connection->client, &stream, &message, call, request));
     enum status status = event_stream_keep(reply, message);
     rpc_stream_close(stream);

@@ -18,8 +18,8 @@ struct conversation {
 void conversation_deinit(struct conversation *conversation);
 
 /* Copies the text. */
-MUST_CHECK enum status conversation_add(struct conversation *conversation,
-                                        Longhaul__V1__Role role, const char *text);
+MUST_CHECK enum status conversation_add(struct conversation *conversation, Longhaul__V1__Role role,
+                                        const char *text);
 
 /* Takes the last turn back. */
 void conversation_drop(struct conversation *conversation);

@@ -100,7 +100,7 @@ static enum status wait_before_asking_again(const struct attempt *attempt)
     return STATUS_OK;
 }
 
-static enum status check_size(const ProtobufCMessage *request)
+enum status event_stream_check_size(const ProtobufCMessage *request)
 {
     size_t bytes = protobuf_c_message_get_packed_size(request);
     if (bytes <= RPC_MESSAGE_BYTES_MAX)
@@ -116,7 +116,7 @@ enum status event_stream_run(struct rpc_client *client, const struct event_strea
         .args = args,
         .deadline_ns = args->timeout_ms ? clock_after_ms(args->timeout_ms) : CLOCK_NEVER_NS,
     };
-    TRY(check_size(args->request));
+    TRY(event_stream_check_size(args->request));
     enum status status = ask(&attempt, client);
     while (args->timeout_ms && may_work_later(&attempt, status)) {
         char sentence[512];

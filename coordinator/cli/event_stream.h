@@ -32,6 +32,9 @@ struct event_stream_args {
 MUST_CHECK enum status event_stream_run(struct rpc_client *client,
                                         const struct event_stream_args *args);
 
+/* OUT_OF_RANGE for a request that is larger than a coordinator takes. */
+MUST_CHECK enum status event_stream_check_size(const ProtobufCMessage *request);
+
 /* A message of the stream's arena copied so that it outlives the stream; freed with
  * protobuf_c_message_free_unpacked. */
 MUST_CHECK enum status event_stream_keep(ProtobufCMessage **copy, const ProtobufCMessage *message);

@@ -30,6 +30,20 @@ static const char *group_state(Longhaul__V1__GroupState state)
     }
 }
 
+static const char *transport(Longhaul__V1__Transport kind)
+{
+    switch (kind) {
+    case LONGHAUL__V1__TRANSPORT__TRANSPORT_LOOPBACK:
+        return "loopback";
+    case LONGHAUL__V1__TRANSPORT__TRANSPORT_MPI:
+        return "mpi";
+    case LONGHAUL__V1__TRANSPORT__TRANSPORT_NCCL:
+        return "nccl";
+    default:
+        return "unknown";
+    }
+}
+
 static bool is_running(const Longhaul__V1__ActiveRequest *request)
 {
     return request->state == LONGHAUL__V1__REQUEST_STATE__REQUEST_STATE_RUNNING;
@@ -122,7 +136,7 @@ static void fill_groups(struct table *table, const Longhaul__V1__GetClusterRespo
         snprintf(table->cells[0], CELL_BYTES, "%s", group->group_id);
         snprintf(table->cells[1], CELL_BYTES, "%s", group_state(group->state));
         snprintf(table->cells[2], CELL_BYTES, "%zu/%d", group->n_ranks, group->size);
-        snprintf(table->cells[3], CELL_BYTES, "%s", group->transport);
+        snprintf(table->cells[3], CELL_BYTES, "%s", transport(group->transport));
         snprintf(table->cells[4], CELL_BYTES, "%s", group->running_request_id);
         table_row(table);
     }
@@ -220,7 +234,7 @@ static void group_json(struct json_writer *writer, const Longhaul__V1__WorkerGro
     json_writer_text(writer, "group_id", group->group_id);
     json_writer_text(writer, "state", group_state(group->state));
     json_writer_integer(writer, "size", group->size);
-    json_writer_text(writer, "transport", group->transport);
+    json_writer_text(writer, "transport", transport(group->transport));
     json_writer_text(writer, "running_request_id", group->running_request_id);
     json_writer_begin_array(writer, "ranks");
     for (size_t i = 0; i < group->n_ranks; i++)

@@ -109,8 +109,9 @@ class Generate(Commands):
     def test_without_max_tokens_the_answer_takes_what_is_left(self):
         self.start()
         self.workers(1, "--token-ms=1")
-        self.assertEqual(self.answer(prompt="a" * 2000)["usage"], {"prompt_tokens": 2000, "completion_tokens": 48})
-        self.assertEqual(self.answer(prompt="a" * 100)["usage"], {"prompt_tokens": 100, "completion_tokens": 256})
+        for prompt_tokens, left in ((2000, 48), (100, 256)):
+            usage = self.answer(prompt="a" * prompt_tokens)["usage"]
+            self.assertEqual((usage["prompt_tokens"], usage["completion_tokens"]), (prompt_tokens, left))
         result = self.run_command("generate", "--raw", "--prompt", "a" * 2000, "--max-tokens", "49")
         self.expect(result, 65, "2000", "49", "2048")
 
@@ -129,7 +130,9 @@ class Generate(Commands):
         path = os.path.join(FOLDER, "large.txt")
         with open(path, "w", encoding="ascii") as file:
             file.write("a" * (33 << 20))
-        self.expect(self.run_command("generate", "--prompt-file", path), 65, "the request has 34.6 MB", "33.6 MB")
+        for command, option in (("generate", "--prompt-file"), ("plan", "--prompt-file"), ("score", "--file"),
+                                ("tokenize", "--file")):
+            self.expect(self.run_command(command, option, path), 65, "the request has 34.6 MB", "33.6 MB")
 
     def test_an_address_is_checked_first(self):
         for command in (["generate", "--prompt", "x"], ["chat"], ["status"], ["cancel", "r1"],
@@ -315,7 +318,7 @@ class Chat(Commands):
 
     def expected(self, *messages, max_tokens=12):
         """What the stand-in answers to a conversation: (role, content) pairs."""
-        chat = pb.Chat(messages=[pb.ChatMessage(role=role, content=content) for role, content in messages])
+        chat = pb.Chat(messages=[pb.ChatMessage(role="ROLE_" + role.upper(), content=content) for role, content in messages])
         request = pb.GenerateRequest(prompt=pb.Prompt(chat=chat), max_tokens=max_tokens)
         return text_of(self.stream(INFERENCE + "Generate", request, pb.GenerateResponse, 20))
 
