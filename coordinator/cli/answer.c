@@ -41,6 +41,7 @@ static enum status take_event(void *context, const ProtobufCMessage *message)
     const Longhaul__V1__GenerateResponse *response =
         (const Longhaul__V1__GenerateResponse *)message;
     ProtobufCMessage *kept = NULL;
+    answer->begun = response->event_case != LONGHAUL__V1__GENERATE_RESPONSE__EVENT_QUEUED;
     switch (response->event_case) {
     case LONGHAUL__V1__GENERATE_RESPONSE__EVENT_QUEUED:
         progress_queued(&answer->progress, response->queued);
@@ -85,6 +86,7 @@ enum status answer_ask(struct answer *answer, struct rpc_client *client,
         .timeout_ms = answer->timeout_ms,
         .take = take_event,
         .wait = wait_on,
+        .begun = &answer->begun,
         .context = answer,
     };
     enum status status = event_stream_run(client, &args);

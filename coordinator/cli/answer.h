@@ -14,6 +14,7 @@ struct rpc_client;
 
 struct answer {
     struct progress progress;
+    bool begun;          /* more than its place in the queue has come */
     bool stream;         /* print the text as it comes */
     int64_t timeout_ms;  /* of the whole; 0: none */
     int64_t token_limit; /* of the answer; as the plan tells it */

@@ -20,7 +20,6 @@ struct attempt {
     const struct event_stream_args *args;
     struct rpc_stream *stream;
     int64_t deadline_ns;
-    bool answered; /* an event has come */
     struct status_advice advice;
 };
 
@@ -47,7 +46,6 @@ static enum status read_events(struct attempt *attempt)
     do {
         TRY(check_interrupt());
         TRY(next_event(attempt, &event));
-        attempt->answered = attempt->answered || event;
         if (event)
             TRY(attempt->args->take(attempt->args->context, event));
     } while (event);
@@ -82,7 +80,7 @@ static bool may_work_later(const struct attempt *attempt, enum status status)
     const char *reason = attempt->advice.reason;
     bool waits = strcmp(reason, "NO_WORKERS") == 0 || strcmp(reason, "QUEUE_FULL") == 0;
     return (status == STATUS_UNAVAILABLE || status == STATUS_RESOURCE_EXHAUSTED) && waits &&
-           attempt->advice.retry_ms > 0 && !attempt->answered;
+           attempt->advice.retry_ms > 0 && !*attempt->args->begun;
 }
 
 /* As long as the server says, at most until the deadline. */
@@ -125,7 +123,7 @@ enum status event_stream_run(struct rpc_client *client, const struct event_strea
         status = clock_now_ns() < attempt.deadline_ns
                      ? ask(&attempt, client)
                      : fail(STATUS_DEADLINE_EXCEEDED, "%s", sentence);
-        if (status == STATUS_DEADLINE_EXCEEDED && !attempt.answered)
+        if (status == STATUS_DEADLINE_EXCEEDED && !*args->begun)
             status = fail(status, "%s", sentence);
     }
     if (status == STATUS_DEADLINE_EXCEEDED && args->timeout_ms) {

@@ -1,6 +1,7 @@
 /* The events of one call, read so that Ctrl-C ends the call. */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include <protobuf-c/protobuf-c.h>
@@ -23,6 +24,7 @@ struct event_stream_args {
     int64_t timeout_ms; /* of the whole; 0: none */
     event_stream_take *take;
     event_stream_wait *wait;
+    const bool *begun; /* set by `take` once the request runs: it is not asked again then */
     void *context;
 };
 

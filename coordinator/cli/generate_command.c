@@ -60,7 +60,8 @@ int generate_command(int argc, char **argv)
                    "      --prompt-file report.txt --prompt \"What does the report recommend?\"\n",
         .summary =
             "Asks a running coordinator one question and prints the answer as it comes. File and\n"
-            "text together are the document, an empty line, the question.\n",
+            "text together are the document, an empty line, the question. Where there are no\n"
+            "workers, it fails at once; with --timeout it waits for them.\n",
         .rows = rows,
         .rows_count = GENERATE_OPTIONS_ROWS + 1,
         .takers = CONFIG_REQUEST,

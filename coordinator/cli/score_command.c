@@ -27,6 +27,7 @@ struct score_options {
 
 struct scores {
     struct progress progress;
+    bool begun; /* more than its place in the queue has come */
     struct id_list ids;
     float *logprobs; /* [ids.count - 1]; entry t is of token t + 1 */
     size_t logprobs_count;
@@ -70,6 +71,7 @@ static enum status take_event(void *context, const ProtobufCMessage *message)
     struct scores *scores = context;
     const Longhaul__V1__ScoreResponse *response = (const Longhaul__V1__ScoreResponse *)message;
     ProtobufCMessage *kept = NULL;
+    scores->begun = response->event_case != LONGHAUL__V1__SCORE_RESPONSE__EVENT_QUEUED;
     switch (response->event_case) {
     case LONGHAUL__V1__SCORE_RESPONSE__EVENT_QUEUED:
         progress_queued(&scores->progress, response->queued);
@@ -150,6 +152,7 @@ static enum status ask(struct scores *scores, struct rpc_client *client, char *t
         .timeout_ms = timeout_ms,
         .take = take_event,
         .wait = wait_on,
+        .begun = &scores->begun,
         .context = scores,
     };
     TRY(event_stream_run(client, &args));

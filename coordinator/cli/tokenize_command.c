@@ -111,6 +111,7 @@ int tokenize_command(int argc, char **argv)
     struct server_option server = {0};
     const struct flags_row rows[] = {
         {.name = "file",
+         .letter = 'f',
          .type = FLAGS_TEXT,
          .target = &file,
          .value = "FILE",

@@ -160,6 +160,20 @@ class Waiting(Commands):
         self.assertEqual((patient.returncode, error), (0, ""))
         self.assertEqual(len(answer), 6)
 
+    def test_a_group_that_is_lost_before_the_request_runs_is_waited_for_again(self):
+        self.start()
+        loading = self.worker("--size=1", "--load-ms=60000", "--group=first")
+        wait_until(lambda: self.cluster().groups, 10, "the worker joined")
+        patient = subprocess.Popen([LONGHAUL, "generate", "--server", self.address, "--raw", "--prompt", "x",
+                                    "--timeout", "60", "--max-tokens", "5"], stdout=subprocess.PIPE,
+                                   stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
+        wait_until(lambda: self.cluster().requests, 10, "the request waits")
+        loading.kill()
+        wait_until(lambda: not self.cluster().requests, 10, "the request is refused")
+        self.workers(1, group="second")
+        answer, error = patient.communicate(timeout=30)
+        self.assertEqual((patient.returncode, error, len(answer)), (0, "", 6))
+
     def test_a_score_waits_too(self):
         self.start()
         path = os.path.join(FOLDER, "text.txt")
