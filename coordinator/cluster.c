@@ -59,13 +59,41 @@ static bool set_group(struct group_message *message, struct workers_group_view *
     return true;
 }
 
+/* The requests' messages with their storage. */
+struct request_messages {
+    Longhaul__V1__ActiveRequest *list; /* [count] */
+    Longhaul__V1__ActiveRequest **pointers;
+};
+
+static bool set_requests(struct request_messages *messages, const struct cluster_facts *facts)
+{
+    messages->list = calloc(facts->requests_count + 1, sizeof *messages->list);
+    messages->pointers = calloc(facts->requests_count + 1, sizeof *messages->pointers);
+    if (!messages->list || !messages->pointers)
+        return false;
+    for (size_t i = 0; i < facts->requests_count; i++) {
+        const struct requests_view *view = &facts->requests[i];
+        Longhaul__V1__ActiveRequest *request = &messages->list[i];
+        longhaul__v1__active_request__init(request);
+        request->request_id = (char *)view->name;
+        request->kind = view->is_score ? LONGHAUL__V1__REQUEST_KIND__REQUEST_KIND_SCORE
+                                       : LONGHAUL__V1__REQUEST_KIND__REQUEST_KIND_GENERATE;
+        request->state = view->running ? LONGHAUL__V1__REQUEST_STATE__REQUEST_STATE_RUNNING
+                                       : LONGHAUL__V1__REQUEST_STATE__REQUEST_STATE_QUEUED;
+        request->age_seconds = view->age_seconds;
+        messages->pointers[i] = request;
+    }
+    return true;
+}
+
 static enum status write_views(struct rpc_call *call, const struct cluster_facts *facts,
                                struct workers_group_view *views, struct group_message *messages,
                                Longhaul__V1__WorkerGroup **pointers, size_t count)
 {
-    for (size_t i = 0; i < count; i++) {
-        if (!set_group(&messages[i], &views[i]))
-            return fail(STATUS_RESOURCE_EXHAUSTED, "no memory to describe the cluster");
+    struct request_messages requests = {0};
+    bool complete = set_requests(&requests, facts);
+    for (size_t i = 0; i < count && complete; i++) {
+        complete = set_group(&messages[i], &views[i]);
         pointers[i] = &messages[i].group;
     }
     Longhaul__V1__GetClusterResponse response = LONGHAUL__V1__GET_CLUSTER_RESPONSE__INIT;
@@ -76,7 +104,14 @@ static enum status write_views(struct rpc_call *call, const struct cluster_facts
     response.queued_requests = facts->queued_requests;
     response.n_groups = count;
     response.groups = pointers;
-    return rpc_call_write(call, &response.base);
+    response.n_requests = facts->requests_count;
+    response.requests = requests.pointers;
+    enum status status = complete
+                             ? rpc_call_write(call, &response.base)
+                             : fail(STATUS_RESOURCE_EXHAUSTED, "no memory to describe the cluster");
+    free(requests.pointers);
+    free(requests.list);
+    return status;
 }
 
 enum status cluster_write(struct rpc_call *call, const struct cluster_facts *facts,

@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "coordinator/requests.h"
 #include "coordinator/workers.h"
 #include "proto/rpc/rpc_server.h"
 #include "proto/status.h"
@@ -13,6 +14,8 @@ struct cluster_facts {
     int64_t context_tokens;
     bool draining;
     int64_t queued_requests;
+    const struct requests_view *requests; /* [requests_count] */
+    size_t requests_count;
 };
 
 MUST_CHECK enum status cluster_write(struct rpc_call *call, const struct cluster_facts *facts,

@@ -32,13 +32,27 @@ static struct model_shape shape_of(const struct planner *planner, const struct w
 
 /* ---- choosing ---- */
 
+/* The largest prompt plus answer. */
+static int64_t context_limit(const struct planner *planner, const struct workers_facts *facts)
+{
+    int64_t limit = planner->defaults.context_tokens;
+    return facts->context_tokens && facts->context_tokens < limit ? facts->context_tokens : limit;
+}
+
+int64_t planner_answer_tokens(const struct planner *planner, const struct workers_facts *facts,
+                              int64_t prompt_tokens)
+{
+    int64_t left = context_limit(planner, facts) - prompt_tokens;
+    if (left > PLANNER_ANSWER_TOKENS)
+        return PLANNER_ANSWER_TOKENS;
+    return left > 1 ? left : 1;
+}
+
 static enum status check_length(const struct planner *planner, struct status_details *details,
                                 const struct workers_facts *facts,
                                 const struct planner_request *request, int64_t *limit)
 {
-    *limit = planner->defaults.context_tokens;
-    if (facts->context_tokens && facts->context_tokens < *limit)
-        *limit = facts->context_tokens;
+    *limit = context_limit(planner, facts);
     if (request->prompt_tokens <= *limit && request->max_tokens <= *limit - request->prompt_tokens)
         return STATUS_OK;
     details->reason = "CONTEXT_EXCEEDED";
@@ -199,10 +213,18 @@ free_all:
 }
 
 enum status planner_check_fits(const struct planner_forecast *forecast,
-                               const struct workers_facts *facts)
+                               struct status_details *details, const struct workers_facts *facts)
 {
-    for (int rank = 0; rank < forecast->count; rank++)
-        TRY(memory_plan_fits(&forecast->ranks[rank].memory, facts->memory_bytes));
+    for (int rank = 0; rank < forecast->count; rank++) {
+        const struct memory_plan *memory = &forecast->ranks[rank].memory;
+        enum status status = memory_plan_fits(memory, facts->memory_bytes);
+        if (status == STATUS_OK)
+            continue;
+        details->reason = "MEMORY_EXCEEDED";
+        status_details_fact(details, "limit_bytes", "%" PRId64, facts->memory_bytes);
+        status_details_fact(details, "needed_bytes", "%" PRId64, memory->total_bytes);
+        return status;
+    }
     return STATUS_OK;
 }
 

@@ -11,7 +11,7 @@
 #include "proto/rpc/status_details.h"
 #include "proto/status.h"
 
-enum { PLANNER_TEXT_BYTES = 4096 };
+enum { PLANNER_TEXT_BYTES = 4096, PLANNER_ANSWER_TOKENS = 256 };
 
 /* What requests may leave open. */
 struct planner_defaults {
@@ -52,6 +52,11 @@ struct planner_forecast {
 MUST_CHECK enum status planner_init(struct planner *planner, const struct model_spec *spec,
                                     const struct planner_defaults *defaults);
 
+/* The longest answer where a request asks for none: PLANNER_ANSWER_TOKENS or what the prompt leaves
+ * of the context, and 1 where it leaves nothing. */
+int64_t planner_answer_tokens(const struct planner *planner, const struct workers_facts *facts,
+                              int64_t prompt_tokens);
+
 /* OUT_OF_RANGE, with the numbers in `details`, for more than the context; INVALID_ARGUMENT, with
  * the field, for options that are no good. */
 MUST_CHECK enum status planner_choose(const struct planner *planner, struct choice *choice,
@@ -64,9 +69,9 @@ MUST_CHECK enum status planner_forecast(const struct planner *planner,
                                         struct planner_forecast *forecast,
                                         const struct choice *choice,
                                         const struct workers_facts *facts, int64_t prompt_tokens);
-/* RESOURCE_EXHAUSTED, with the numbers, when a rank's memory is more than the group's ranks
- * have. */
+/* OUT_OF_RANGE, with the numbers, when a rank's memory is more than the group's ranks have. */
 MUST_CHECK enum status planner_check_fits(const struct planner_forecast *forecast,
+                                          struct status_details *details,
                                           const struct workers_facts *facts);
 void planner_forecast_deinit(struct planner_forecast *forecast);
 

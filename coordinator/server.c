@@ -21,9 +21,10 @@
 static const char service[] = "longhaul.v1.Inference";
 
 enum {
-    INFERENCE_METHODS = 6,
+    INFERENCE_METHODS = 7,
     METHODS = INFERENCE_METHODS + HEALTH_METHODS + REFLECTION_METHODS,
     CALLS_MAX = 1024,
+    RETRY_MS = 2000,         /* after which a client may ask again */
     FINISH_MS = 3000,        /* for running requests to say that they were cut short */
     WORKERS_LEAVE_MS = 5000, /* for ranks to hear that they should end */
     SENTENCE_BYTES = 256,
@@ -143,7 +144,12 @@ static enum status plan(struct rpc_call *call, const ProtobufCMessage *message, 
     TRY(count_prompt(server, rpc_call_details(call), request, &tokens));
     rpc_call_note(call, log_integer("prompt_tokens", tokens));
     struct workers_facts facts;
-    TRY(workers_facts(server->tools.workers, &facts));
+    enum status ready = workers_facts(server->tools.workers, &facts);
+    if (ready != STATUS_OK) {
+        rpc_call_details(call)->reason = "NO_WORKERS";
+        rpc_call_details(call)->retry_ms = RETRY_MS;
+        return ready;
+    }
     if (request->workers > 0)
         facts.size = request->workers;
     const struct planner_request wanted = {request->options, tokens, request->max_tokens};
@@ -169,13 +175,31 @@ static enum status get_cluster(struct rpc_call *call, const ProtobufCMessage *re
     const struct model_spec *spec = model_spec(server->model);
     char name[SENTENCE_BYTES];
     snprintf(name, sizeof name, "%.*s", (int)spec->name.bytes, spec->name.text);
+    struct requests_view *requests = NULL;
+    size_t requests_count = 0;
+    TRY(requests_list(server->tools.active, &requests, &requests_count));
     const struct cluster_facts facts = {
         .model = name,
         .context_tokens = server->planner.defaults.context_tokens,
         .draining = atomic_load(&server->tools.draining),
         .queued_requests = queue_waiting(server->tools.queue),
+        .requests = requests,
+        .requests_count = requests_count,
     };
-    return cluster_write(call, &facts, server->tools.workers);
+    enum status status = cluster_write(call, &facts, server->tools.workers);
+    free(requests);
+    return status;
+}
+
+static enum status cancel(struct rpc_call *call, const ProtobufCMessage *message, void *context)
+{
+    struct server *server = context;
+    const Longhaul__V1__CancelRequest *request = (const void *)message;
+    log_request(request->request_id);
+    TRY(requests_cancel(server->tools.active, request->request_id));
+    queue_wake(server->tools.queue);
+    const Longhaul__V1__CancelResponse response = LONGHAUL__V1__CANCEL_RESPONSE__INIT;
+    return rpc_call_write(call, &response.base);
 }
 
 static void fill_methods(struct server *server)
@@ -197,7 +221,7 @@ static void fill_methods(struct server *server)
         {.key = "completion_tokens", .type = LOG_INTEGER},
     };
     enum { ROWS = sizeof rows / sizeof rows[0] };
-    _Static_assert(ROWS == INFERENCE_METHODS - 1, "and GetCluster");
+    _Static_assert(ROWS == INFERENCE_METHODS - 2, "and GetCluster and Cancel");
     for (int i = 0; i < ROWS; i++)
         server->methods[i] = (struct rpc_method){
             .service = service,
@@ -218,6 +242,15 @@ static void fill_methods(struct server *server)
         .context = server,
         .while_draining = true,
         .routine = true,
+    };
+    server->methods[ROWS + 1] = (struct rpc_method){
+        .service = service,
+        .name = "Cancel",
+        .request = &longhaul__v1__cancel_request__descriptor,
+        .request_bytes_max = RPC_SMALL_MESSAGE_BYTES_MAX,
+        .handle = cancel,
+        .context = server,
+        .while_draining = true,
     };
     health_methods(server->health, server->methods + INFERENCE_METHODS);
     reflection_methods(server->reflection, server->methods + INFERENCE_METHODS + HEALTH_METHODS);
@@ -256,7 +289,7 @@ static enum status open_parts(struct server *server, const struct server_setting
 {
     TRY(open_model(server, settings));
     TRY(queue_create(&server->tools.queue, settings->queue_length));
-    TRY(request_names_create(&server->tools.names));
+    TRY(requests_create(&server->tools.active));
     TRY(health_create(&server->health, service));
     TRY(reflection_create(&server->reflection, descriptors_set, descriptors_set_bytes));
     const struct workers_settings workers = {
@@ -345,7 +378,7 @@ void server_destroy(struct server *server)
     workers_destroy(server->tools.workers);
     reflection_destroy(server->reflection);
     health_destroy(server->health);
-    request_names_destroy(server->tools.names);
+    requests_destroy(server->tools.active);
     queue_destroy(server->tools.queue);
     chat_destroy(server->chat);
     tokenizer_destroy(server->tokenizer);

@@ -29,7 +29,7 @@
 #include "proto/clock.h"
 #include "proto/log.h"
 
-enum { LOOK_MS = 50, RETRY_MS = 2000, MAX_TOKENS_STANDARD = 256, NAME_BYTES_MAX = 40 };
+enum { LOOK_MS = 50, RETRY_MS = 2000, NAME_BYTES_MAX = 40 };
 
 struct session {
     struct rpc_call *call;
@@ -40,19 +40,19 @@ struct session {
     int64_t deadline_ns;
     struct id_list ids;
     const Longhaul__V1__PlanOptions *options;
-    int64_t max_tokens;
+    int64_t max_tokens; /* 0: not asked for, until the plan is made */
     bool logprobs;
     int likeliest;
     struct workers_facts facts;
     struct choice choice;
-    struct request_name name;
+    struct requests_entry entry;
     struct queue_ticket ticket;
     bool queued; /* the ticket is in the queue */
     struct group_run *run;
 };
 
 /* Our own names skip those that clients gave to theirs. */
-static enum status take_name(struct session *session, const char *request_id)
+static enum status take_name(struct session *session, const char *request_id, bool is_score)
 {
     struct session_tools *tools = session->tools;
     unsigned long long number = atomic_fetch_add(&tools->requests, 1) + 1;
@@ -61,12 +61,13 @@ static enum status take_name(struct session *session, const char *request_id)
         snprintf(session->run_id, sizeof session->run_id, "%.*s#%llu", NAME_BYTES_MAX, request_id,
                  number);
         rpc_call_details(session->call)->field = "request_id";
-        TRY(request_names_enter(tools->names, &session->name, session->request_id));
+        TRY(requests_enter(tools->active, &session->entry, session->request_id, is_score));
         rpc_call_details(session->call)->field = NULL;
         return STATUS_OK;
     }
     snprintf(session->request_id, sizeof session->request_id, "r%llu", number);
-    while (request_names_enter(tools->names, &session->name, session->request_id) != STATUS_OK) {
+    while (requests_enter(tools->active, &session->entry, session->request_id, is_score) !=
+           STATUS_OK) {
         number = atomic_fetch_add(&tools->requests, 1) + 1;
         snprintf(session->request_id, sizeof session->request_id, "r%llu", number);
     }
@@ -83,7 +84,7 @@ static enum status session_init(struct session *session, struct rpc_call *call,
         rpc_call_details(call)->field = "request_id";
         return fail(STATUS_INVALID_ARGUMENT, "request_id is longer than %d bytes", NAME_BYTES_MAX);
     }
-    TRY(take_name(session, request_id));
+    TRY(take_name(session, request_id, is_score));
     log_request(session->request_id);
     int64_t own_ns = clock_after_ms(tools->deadline_ms);
     int64_t asked_ns = rpc_call_deadline_ns(call);
@@ -105,7 +106,7 @@ static void session_deinit(struct session *session)
     group_run_end(session->run);
     if (session->queued)
         queue_leave(session->tools->queue, &session->ticket);
-    request_names_leave(session->tools->names, &session->name);
+    requests_leave(session->tools->active, &session->entry);
     id_list_deinit(&session->ids);
 }
 
@@ -113,7 +114,10 @@ static void session_deinit(struct session *session)
 static enum status check_over(struct session *session, const char *stage)
 {
     enum status status = STATUS_OK;
-    if (rpc_call_cancelled(session->call))
+    if (atomic_load(&session->entry.cancelled))
+        status = fail(STATUS_CANCELLED, "the request %s was cancelled in %s", session->request_id,
+                      stage);
+    else if (rpc_call_cancelled(session->call))
         status = fail(STATUS_CANCELLED, "the client left in %s", stage);
     else if (clock_now_ns() >= session->deadline_ns)
         status = fail(STATUS_DEADLINE_EXCEEDED, "the deadline passed in %s", stage);
@@ -155,7 +159,7 @@ static enum status wait_for_group(struct session *session, struct group **acquir
         return status;
     }
     session->queued = true;
-    int64_t told = -1;
+    struct stream_place told = {.ahead = -1};
     for (;;) {
         TRY(check_waiting(session));
         struct group *group = NULL;
@@ -163,13 +167,15 @@ static enum status wait_for_group(struct session *session, struct group **acquir
             group = workers_acquire(tools->workers, &session->facts);
         if (group) {
             queue_start(tools->queue, &session->ticket);
+            atomic_store(&session->entry.running, true);
             *acquired = group;
             return STATUS_OK;
         }
-        int64_t ahead = queue_ahead(tools->queue, &session->ticket);
-        if (ahead != told)
-            TRY(stream_queued(&session->stream, ahead));
-        told = ahead;
+        const struct stream_place place = {queue_ahead(tools->queue, &session->ticket),
+                                           !workers_ready(tools->workers)};
+        if (place.ahead != told.ahead || place.waiting_for_workers != told.waiting_for_workers)
+            TRY(stream_queued(&session->stream, &place));
+        told = place;
         queue_wait(tools->queue, LOOK_MS);
     }
 }
@@ -180,15 +186,17 @@ static enum status tell_plan(struct session *session)
 {
     const struct planner *planner = session->tools->planner;
     const int64_t prompt_tokens = (int64_t)session->ids.count;
+    if (session->max_tokens == 0 && !session->stream.is_score)
+        session->max_tokens = planner_answer_tokens(planner, &session->facts, prompt_tokens);
     const struct planner_request request = {session->options, prompt_tokens, session->max_tokens};
     TRY(planner_choose(planner, &session->choice, rpc_call_details(session->call), &session->facts,
                        &request));
     struct planner_forecast forecast;
     TRY(planner_forecast(planner, &forecast, &session->choice, &session->facts, prompt_tokens));
-    enum status status = planner_check_fits(&forecast, &session->facts);
+    enum status status =
+        planner_check_fits(&forecast, rpc_call_details(session->call), &session->facts);
     if (status == STATUS_OK)
-        status =
-            stream_planned(&session->stream, planner, &session->choice, &forecast, prompt_tokens);
+        status = stream_planned(&session->stream, planner, &session->choice, &forecast, &request);
     planner_forecast_deinit(&forecast);
     return status;
 }
@@ -395,11 +403,10 @@ static enum status read_generate(struct session *session, struct sampling *sampl
     struct status_details *details = rpc_call_details(session->call);
     const struct prompt_forms *forms = &session->tools->forms;
     session->options = request->options;
-    session->max_tokens = request->optional_max_tokens_case ==
-                                  LONGHAUL__V1__GENERATE_REQUEST__OPTIONAL_MAX_TOKENS_MAX_TOKENS
-                              ? request->max_tokens
-                              : MAX_TOKENS_STANDARD;
-    if (session->max_tokens < 1) {
+    bool asked = request->optional_max_tokens_case ==
+                 LONGHAUL__V1__GENERATE_REQUEST__OPTIONAL_MAX_TOKENS_MAX_TOKENS;
+    session->max_tokens = asked ? request->max_tokens : 0;
+    if (asked && session->max_tokens < 1) {
         details->field = "max_tokens";
         return fail(STATUS_INVALID_ARGUMENT, "max_tokens is %" PRId64 "; must be at least 1",
                     session->max_tokens);

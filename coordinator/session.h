@@ -8,7 +8,7 @@
 #include "coordinator/planner.h"
 #include "coordinator/prompt.h"
 #include "coordinator/queue.h"
-#include "coordinator/request_names.h"
+#include "coordinator/requests.h"
 #include "coordinator/workers.h"
 #include "proto/rpc/rpc_server.h"
 #include "proto/status.h"
@@ -19,7 +19,7 @@ struct session_tools {
     const struct planner *planner;
     struct workers *workers;
     struct queue *queue;
-    struct request_names *names;
+    struct requests *active;
     int64_t deadline_ms;    /* longest that a request may take */
     bool workers_expected;  /* a group is started whenever none is there: wait for it */
     atomic_bool draining;   /* waiting requests are refused */

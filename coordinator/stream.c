@@ -44,19 +44,21 @@ static enum status tell(struct stream *stream, enum event event, void *body)
     return rpc_call_write(stream->call, &response.base);
 }
 
-enum status stream_queued(struct stream *stream, int64_t ahead)
+enum status stream_queued(struct stream *stream, const struct stream_place *place)
 {
     Longhaul__V1__Queued queued = LONGHAUL__V1__QUEUED__INIT;
-    queued.ahead = ahead;
+    queued.ahead = place->ahead;
+    queued.waiting_for_workers = place->waiting_for_workers;
     return tell(stream, EVENT_QUEUED, &queued);
 }
 
 enum status stream_planned(struct stream *stream, const struct planner *planner,
                            const struct choice *choice, const struct planner_forecast *forecast,
-                           int64_t prompt_tokens)
+                           const struct planner_request *request)
 {
     struct plan_message message;
-    plan_message_set(&message, planner, choice, forecast, prompt_tokens);
+    plan_message_set(&message, planner, choice, forecast, request->prompt_tokens);
+    message.summary.max_tokens = request->max_tokens;
     return tell(stream, EVENT_PLANNED, &message.summary);
 }
 

@@ -22,11 +22,17 @@ struct stream {
 
 /* Each writes one event; CANCELLED when the client is gone. */
 
-MUST_CHECK enum status stream_queued(struct stream *stream, int64_t ahead);
+/* Where a waiting request stands. */
+struct stream_place {
+    int64_t ahead; /* requests before it, those that run included */
+    bool waiting_for_workers;
+};
+
+MUST_CHECK enum status stream_queued(struct stream *stream, const struct stream_place *place);
 MUST_CHECK enum status stream_planned(struct stream *stream, const struct planner *planner,
                                       const struct choice *choice,
                                       const struct planner_forecast *forecast,
-                                      int64_t prompt_tokens);
+                                      const struct planner_request *request);
 /* At most five times a second, and the last one always. */
 MUST_CHECK enum status stream_progress(struct stream *stream, int64_t done, int64_t total);
 /* Nothing when both are empty. `logprobs` [id_count] with so many of the likeliest tokens; NULL:

@@ -403,6 +403,16 @@ bool workers_any(struct workers *workers)
     return any;
 }
 
+bool workers_ready(struct workers *workers)
+{
+    bool ready = false;
+    pthread_mutex_lock(&workers->groups.lock);
+    for (struct group *group = workers->groups.first; group; group = group->next)
+        ready = ready || worker_group_is_ready(group);
+    pthread_mutex_unlock(&workers->groups.lock);
+    return ready;
+}
+
 void workers_trouble(struct workers *workers, int64_t since_ns, char *text, size_t bytes)
 {
     pthread_mutex_lock(&workers->groups.lock);

@@ -74,6 +74,9 @@ void workers_method(struct workers *workers, struct rpc_method *method);
 /* Whether a group is there at all, be it only joining. */
 bool workers_any(struct workers *workers);
 
+/* Whether a group is complete and loaded, be it busy. */
+bool workers_ready(struct workers *workers);
+
 /* Whether a group is complete and loaded, and none of its work items overdue. */
 bool workers_serving(struct workers *workers);
 

@@ -2,6 +2,7 @@
  * written. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "coordinator/group_run.h"
 #include "coordinator/worker_group.h"
@@ -37,8 +38,13 @@ static bool view_group(struct workers_group_view *view, const struct group *grou
     view->state = state_of(group);
     snprintf(view->group_id, sizeof view->group_id, "%s", group->id);
     snprintf(view->transport, sizeof view->transport, "%s", group->transport);
-    if (group->run)
+    if (group->run) {
+        /* A run of a named request is the name, '#' and a number (session.c). */
         snprintf(view->request_id, sizeof view->request_id, "%s", group_run_id(group->run));
+        char *number = strrchr(view->request_id, '#');
+        if (number)
+            *number = '\0';
+    }
     view->ranks = calloc((size_t)group->size, sizeof *view->ranks);
     if (!view->ranks)
         return false;

@@ -45,8 +45,6 @@ size_t nearest_distance(const char *a, const char *b)
 size_t nearest_edits_most(const char *word)
 {
     size_t letters = strlen(word);
-    if (letters >= WORD_BYTES)
-        return 0; /* only its beginning would be compared */
     return letters < 3 ? 0 : letters < 6 ? 1 : letters < 10 ? 2 : 3;
 }
 
@@ -69,6 +67,8 @@ const char *nearest_name(const char *word, const char *const *names, size_t coun
 {
     const char *best = NULL;
     size_t best_distance = nearest_edits_most(word) + 1;
+    if (strlen(word) >= WORD_BYTES)
+        return NULL; /* only its beginning would be compared */
     for (size_t i = 0; i < count; i++) {
         size_t distance = nearest_distance(word, names[i]);
         if (distance < best_distance) {

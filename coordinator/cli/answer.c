@@ -58,6 +58,7 @@ static enum status take_event(void *context, const ProtobufCMessage *message)
     const Longhaul__V1__GenerateResponse *response =
         (const Longhaul__V1__GenerateResponse *)message;
     ProtobufCMessage *kept = NULL;
+    answer->begun = response->event_case != LONGHAUL__V1__GENERATE_RESPONSE__EVENT_QUEUED;
     switch (response->event_case) {
     case LONGHAUL__V1__GENERATE_RESPONSE__EVENT_QUEUED:
         progress_queued(&answer->progress, response->queued);
@@ -66,6 +67,7 @@ static enum status take_event(void *context, const ProtobufCMessage *message)
         if (answer->plan)
             return STATUS_OK;
         progress_planned(&answer->progress, response->planned);
+        answer->token_limit = response->planned->max_tokens;
         TRY(event_stream_keep(&kept, &response->planned->base));
         answer->plan = (Longhaul__V1__PlanSummary *)kept;
         return STATUS_OK;
@@ -85,6 +87,12 @@ static enum status take_event(void *context, const ProtobufCMessage *message)
     }
 }
 
+static void wait_on(void *context, const char *trouble)
+{
+    struct answer *answer = context;
+    progress_wait(&answer->progress, trouble);
+}
+
 enum status answer_ask(struct answer *answer, struct rpc_client *client,
                        const Longhaul__V1__GenerateRequest *request)
 {
@@ -92,7 +100,10 @@ enum status answer_ask(struct answer *answer, struct rpc_client *client,
         .path = "/longhaul.v1.Inference/Generate",
         .response = &longhaul__v1__generate_response__descriptor,
         .request = &request->base,
+        .timeout_ms = answer->timeout_ms,
         .take = take_event,
+        .wait = wait_on,
+        .begun = &answer->begun,
         .context = answer,
     };
     enum status status = event_stream_run(client, &args);
@@ -100,10 +111,11 @@ enum status answer_ask(struct answer *answer, struct rpc_client *client,
         status = fail(STATUS_INTERNAL, "the coordinator ended the answer without its last event");
     console_clear();
     bool open_line = answer->text_bytes > 0 && answer->text[answer->text_bytes - 1] != '\n';
-    if (answer->stream && open_line && (status == STATUS_OK || status == STATUS_CANCELLED)) {
+    if (answer->stream && open_line && status != STATUS_IO) {
+        char sentence[512];
+        snprintf(sentence, sizeof sentence, "%s", status_message());
         enum status written = standard_output_text("\n");
-        if (status == STATUS_OK)
-            status = written;
+        status = status == STATUS_OK ? written : fail(status, "%s", sentence);
     }
     if (status == STATUS_OK)
         progress_finished(&answer->progress, answer->finished->usage, answer->finished->seconds,
@@ -114,9 +126,9 @@ enum status answer_ask(struct answer *answer, struct rpc_client *client,
     return status;
 }
 
-static const char *finish_reason(const Longhaul__V1__Finished *finished)
+const char *answer_finish_reason(const struct answer *answer)
 {
-    switch (finished->finish_reason) {
+    switch (answer->finished->finish_reason) {
     case LONGHAUL__V1__FINISH_REASON__FINISH_REASON_STOP:
         return "stop";
     case LONGHAUL__V1__FINISH_REASON__FINISH_REASON_LENGTH:
@@ -139,7 +151,7 @@ void answer_print_json(const struct answer *answer)
     for (size_t i = 0; i < answer->ids.count; i++)
         json_writer_integer(&writer, NULL, answer->ids.ids[i]);
     json_writer_end_array(&writer);
-    json_writer_text(&writer, "finish_reason", finish_reason(finished));
+    json_writer_text(&writer, "finish_reason", answer_finish_reason(answer));
     plan_report_usage_json(&writer, finished->usage);
     plan_report_seconds_json(&writer, finished->seconds);
     json_writer_unsigned(&writer, "seed", finished->seed);

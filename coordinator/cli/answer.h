@@ -14,9 +14,11 @@ struct rpc_client;
 
 struct answer {
     struct progress progress;
-    bool stream; /* print the text as it comes */
-    int64_t token_limit;
-    char *text; /* the whole answer, 0-terminated; NULL while there is none */
+    bool begun;          /* more than its place in the queue has come */
+    bool stream;         /* print the text as it comes */
+    int64_t timeout_ms;  /* of the whole; 0: none */
+    int64_t token_limit; /* of the answer; as the plan tells it */
+    char *text;          /* the whole answer, 0-terminated; NULL while there is none */
     size_t text_bytes;
     struct id_list ids;
     Longhaul__V1__PlanSummary *plan;  /* NULL before it came */
@@ -30,5 +32,8 @@ MUST_CHECK enum status answer_ask(struct answer *answer, struct rpc_client *clie
 
 /* The answer as one JSON object on standard output. */
 void answer_print_json(const struct answer *answer);
+
+/* "stop", "length", "cancelled". */
+const char *answer_finish_reason(const struct answer *answer);
 
 void answer_deinit(struct answer *answer);

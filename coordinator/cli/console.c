@@ -39,6 +39,12 @@ int console_failure(const char *program, enum status status)
     return status_exit_code(status);
 }
 
+int console_usage(const char *program)
+{
+    console_say("%s: %s\nTry '%s --help'.", program, status_message(), program);
+    return CONSOLE_EXIT_USAGE;
+}
+
 void console_say(const char *format, ...)
 {
     console_clear();
@@ -56,12 +62,20 @@ void console_show(const char *text)
     fputc('\n', stderr);
 }
 
-static int terminal_columns(void)
+int console_columns(void)
 {
     struct winsize size;
-    if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col < 20)
+    if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col == 0)
         return 80;
     return size.ws_col < LINE_BYTES ? size.ws_col : LINE_BYTES - 1;
+}
+
+/* One column short: a full line would wrap and could not be taken back. */
+static void draw(const char *line)
+{
+    fprintf(stderr, "\r\033[K%.*s", console_columns() - 1, line);
+    fflush(stderr);
+    line_shown = true;
 }
 
 void console_progress(const char *format, ...)
@@ -73,10 +87,16 @@ void console_progress(const char *format, ...)
     va_start(arguments, format);
     vsnprintf(line, sizeof line, format, arguments);
     va_end(arguments);
-    /* One column short: a full line would wrap and could not be taken back. */
-    fprintf(stderr, "\r\033[K%.*s", terminal_columns() - 1, line);
-    fflush(stderr);
-    line_shown = true;
+    draw(line);
+}
+
+void console_progress_fitting(const char *const *texts, size_t count)
+{
+    size_t i = 0;
+    while (i + 1 < count && strlen(texts[i]) > (size_t)console_columns() - 1)
+        i++;
+    if (live)
+        draw(texts[i]);
 }
 
 const char *console_paint(enum console_colour colour)

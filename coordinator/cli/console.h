@@ -2,6 +2,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "proto/status.h"
 
@@ -19,14 +20,26 @@ void console_configure(bool live, bool colour);
 /* Prints "PROGRAM: SENTENCE" with the sentence of the failure, and returns the exit code. */
 int console_failure(const char *program, enum status status);
 
+/* After a wrong command line: the sentence of the failure and where the help is. Returns the exit
+ * code. */
+int console_usage(const char *program);
+
 /* A line of talk; clears a progress line first. */
 __attribute__((format(printf, 1, 2))) void console_say(const char *format, ...);
 
 /* The same of a peer's text of any number of lines, masked (proto/printable.h). */
 void console_show(const char *text);
 
-/* A line that the next one replaces; nothing where the terminal is not live. */
+/* A line that the next one replaces; nothing where the terminal is not live. It is cut where the
+ * terminal ends. */
 __attribute__((format(printf, 1, 2))) void console_progress(const char *format, ...);
+
+/* The same of the first of the texts, fullest first, that fits the terminal; the last one is cut.
+ */
+void console_progress_fitting(const char *const *texts, size_t count);
+
+/* Columns of the terminal that standard error is; 80 where it does not say. */
+int console_columns(void);
 /* Takes the progress line away. */
 void console_clear(void);
 

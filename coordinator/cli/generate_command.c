@@ -2,45 +2,39 @@
 #include <stdio.h>
 
 #include "coordinator/cli/commands.h"
+#include "coordinator/cli/connection.h"
 #include "coordinator/cli/console.h"
 #include "coordinator/cli/generate_options.h"
 #include "coordinator/cli/interrupt.h"
-#include "proto/rpc/rpc_client.h"
 
 static const char program[] = "longhaul generate";
 
 static enum status answer(const struct generate_options *options, const struct config *config,
-                          const char *server, bool *incomplete)
+                          bool *incomplete)
 {
     struct prompt_input prompt;
     struct generate_request request;
-    struct rpc_client *client = NULL;
+    struct connection connection = {0};
     TRY(prompt_input_read(&prompt, options->prompt_file, options->prompt, options->raw));
-    generate_request_set(&request, options, &prompt);
+    generate_request_set(&request, options, &prompt.message);
     method_option_set(&request.method, config);
-    enum status status = rpc_client_create(&client, server);
+    enum status status = connection_open(&connection, &options->server, NULL);
     if (status == STATUS_OK)
-        status = generate_options_ask(options, client, &request, incomplete);
-    if (status == STATUS_UNAVAILABLE)
-        status = fail(status, "%s: %s", server, status_message());
-    rpc_client_destroy(client);
+        status = generate_options_ask(options, connection.client, &request, incomplete);
+    status = connection_end(&connection, status);
     prompt_input_deinit(&prompt);
     return status;
 }
 
-static int generate(const struct generate_options *options, const struct config *config,
-                    const char *server)
+static int generate(const struct generate_options *options, const struct config *config)
 {
-    enum status status = generate_options_check(options);
-    if (status == STATUS_OK && !server)
-        status = fail(STATUS_INVALID_ARGUMENT, "--server HOST:PORT is missing");
-    if (status != STATUS_OK) {
-        console_say("%s: %s\nTry '%s --help'.", program, status_message(), program);
-        return CONSOLE_EXIT_USAGE;
-    }
+    if (generate_options_check_prompt(options) != STATUS_OK ||
+        server_option_require(&options->server) != STATUS_OK ||
+        generate_options_check(options) != STATUS_OK)
+        return console_usage(program);
     interrupt_install();
     bool incomplete = false;
-    status = answer(options, config, server, &incomplete);
+    enum status status = answer(options, config, &incomplete);
     if (interrupt_count() > 0) {
         console_say("%s: interrupted", program);
         return interrupt_exit_code();
@@ -54,15 +48,9 @@ int generate_command(int argc, char **argv)
 {
     struct generate_options options;
     struct flags_row rows[GENERATE_OPTIONS_ROWS + 1];
-    const char *server = NULL;
     struct config *config = NULL;
     generate_options_init(&options, rows + 1);
-    rows[0] = (struct flags_row){.name = "server",
-                                 .letter = 's',
-                                 .type = FLAGS_TEXT,
-                                 .target = &server,
-                                 .value = "HOST:PORT",
-                                 .help = "the coordinator"};
+    rows[0] = server_option_address_row(&options.server);
     enum status status = config_create(&config);
     if (status != STATUS_OK)
         return console_failure(program, status);
@@ -72,7 +60,8 @@ int generate_command(int argc, char **argv)
                    "      --prompt-file report.txt --prompt \"What does the report recommend?\"\n",
         .summary =
             "Asks a running coordinator one question and prints the answer as it comes. File and\n"
-            "text together are the document, an empty line, the question.\n",
+            "text together are the document, an empty line, the question. Where there are no\n"
+            "workers, it fails at once; with --timeout it waits for them.\n",
         .rows = rows,
         .rows_count = GENERATE_OPTIONS_ROWS + 1,
         .takers = CONFIG_REQUEST,
@@ -80,7 +69,7 @@ int generate_command(int argc, char **argv)
     };
     int exit_code = flags_parse(&command, argc, argv, NULL);
     if (exit_code == FLAGS_GO_ON)
-        exit_code = generate(&options, config, server);
+        exit_code = generate(&options, config);
     config_destroy(config);
     return exit_code;
 }

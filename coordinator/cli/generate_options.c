@@ -8,10 +8,9 @@
 #include "coordinator/cli/answer.h"
 #include "coordinator/sampling_request.h"
 
-enum { TEXT_ROWS = 7 };
+enum { TEXT_ROWS = 5 };
 
-/* What is asked, and how the answer is told. */
-static void set_text_rows(struct flags_row *rows, struct generate_options *options)
+static void set_prompt_rows(struct flags_row *rows, struct generate_options *options)
 {
     const struct flags_row all[] = {
         {.name = "prompt-file",
@@ -30,19 +29,28 @@ static void set_text_rows(struct flags_row *rows, struct generate_options *optio
          .type = FLAGS_SWITCH,
          .target = &options->raw,
          .help = "continue the text as it is, without the model's chat form"},
+    };
+    _Static_assert(sizeof all / sizeof all[0] == GENERATE_OPTIONS_PROMPT_ROWS, "one slot a row");
+    memcpy(rows, all, sizeof all);
+}
+
+/* How long the answer is, and how it is told. */
+static void set_text_rows(struct flags_row *rows, struct generate_options *options)
+{
+    const struct flags_row all[] = {
         {.name = "max-tokens",
          .letter = 'n',
          .type = FLAGS_INTEGER,
          .target = &options->max_tokens,
          .value = "N",
-         .help = "longest answer [256]",
+         .help = "longest answer [256, or what the context leaves]",
          .least = 1,
          .most = 1 << 24},
         {.name = "stop",
-         .type = FLAGS_TEXT,
+         .type = FLAGS_TEXTS,
          .target = &options->stop,
          .value = "TEXT",
-         .help = "end the answer before this text"},
+         .help = "end the answer before this text; may be given several times"},
         {.name = "json",
          .type = FLAGS_SWITCH,
          .target = &options->json,
@@ -52,6 +60,7 @@ static void set_text_rows(struct flags_row *rows, struct generate_options *optio
          .type = FLAGS_SWITCH,
          .target = &options->verbose,
          .help = "tell the plan and the rates on standard error"},
+        server_option_timeout_row(&options->server),
     };
     _Static_assert(sizeof all / sizeof all[0] == TEXT_ROWS, "one slot a row");
     memcpy(rows, all, sizeof all);
@@ -106,17 +115,24 @@ static void set_sampling_rows(struct flags_row *rows, struct generate_options *o
          .help = "the same draws each time, 0 to 2^64 - 1 [by chance]",
          .given = &options->seed_given},
     };
-    _Static_assert(sizeof all / sizeof all[0] == GENERATE_OPTIONS_ROWS - TEXT_ROWS,
+    _Static_assert(sizeof all / sizeof all[0] == GENERATE_OPTIONS_ANSWER_ROWS - TEXT_ROWS,
                    "one slot a row");
     memcpy(rows, all, sizeof all);
+}
+
+void generate_options_init_answer(struct generate_options *options,
+                                  struct flags_row rows[GENERATE_OPTIONS_ANSWER_ROWS])
+{
+    *options = (struct generate_options){0};
+    set_text_rows(rows, options);
+    set_sampling_rows(rows + TEXT_ROWS, options);
 }
 
 void generate_options_init(struct generate_options *options,
                            struct flags_row rows[GENERATE_OPTIONS_ROWS])
 {
-    *options = (struct generate_options){.max_tokens = 256};
-    set_text_rows(rows, options);
-    set_sampling_rows(rows + TEXT_ROWS, options);
+    generate_options_init_answer(options, rows + GENERATE_OPTIONS_PROMPT_ROWS);
+    set_prompt_rows(rows, options);
 }
 
 static void set_sampling(Longhaul__V1__Sampling *sampling, const struct generate_options *options)
@@ -144,34 +160,41 @@ static void set_sampling(Longhaul__V1__Sampling *sampling, const struct generate
     }
 }
 
+enum status generate_options_check_prompt(const struct generate_options *options)
+{
+    if (!options->prompt_file && !options->prompt)
+        return fail(STATUS_INVALID_ARGUMENT,
+                    "nothing is asked; give --prompt TEXT, --prompt-file FILE, or both");
+    return STATUS_OK;
+}
+
 enum status generate_options_check(const struct generate_options *options)
 {
     Longhaul__V1__Sampling message;
     struct sampling sampling;
     const char *field;
-    if (!options->prompt_file && !options->prompt)
-        return fail(STATUS_INVALID_ARGUMENT,
-                    "nothing is asked; give --prompt TEXT, --prompt-file FILE, or both");
+    TRY(server_option_check(&options->server));
     set_sampling(&message, options);
     return sampling_request_read(&sampling, &field, &message);
 }
 
 void generate_request_set(struct generate_request *request, const struct generate_options *options,
-                          struct prompt_input *prompt)
+                          Longhaul__V1__Prompt *prompt)
 {
     request->message = (Longhaul__V1__GenerateRequest)LONGHAUL__V1__GENERATE_REQUEST__INIT;
     set_sampling(&request->sampling, options);
-    request->message.prompt = &prompt->message;
+    request->message.prompt = prompt;
     request->message.sampling = &request->sampling;
     request->message.options = &request->method.options;
-    request->message.optional_max_tokens_case =
-        LONGHAUL__V1__GENERATE_REQUEST__OPTIONAL_MAX_TOKENS_MAX_TOKENS;
-    request->message.max_tokens = options->max_tokens;
-    if (options->stop) {
-        request->stop[0] = (char *)(size_t)options->stop; /* only read */
-        request->message.stop = request->stop;
-        request->message.n_stop = 1;
+    if (options->max_tokens > 0) {
+        request->message.optional_max_tokens_case =
+            LONGHAUL__V1__GENERATE_REQUEST__OPTIONAL_MAX_TOKENS_MAX_TOKENS;
+        request->message.max_tokens = options->max_tokens;
     }
+    for (size_t i = 0; i < options->stop.count; i++)
+        request->stop[i] = (char *)(size_t)options->stop.texts[i]; /* only read */
+    request->message.stop = request->stop;
+    request->message.n_stop = options->stop.count;
 }
 
 enum status generate_options_ask(const struct generate_options *options, struct rpc_client *client,
@@ -179,9 +202,10 @@ enum status generate_options_ask(const struct generate_options *options, struct 
 {
     struct answer answer = {
         .progress = {.verbose = options->verbose,
+                     .rates = options->verbose || isatty(STDERR_FILENO),
                      .text_on_screen = !options->json && isatty(STDOUT_FILENO)},
         .stream = !options->json,
-        .token_limit = options->max_tokens,
+        .timeout_ms = server_option_timeout_ms(&options->server, 0),
     };
     enum status status = answer_ask(&answer, client, &request->message);
     if (status == STATUS_OK && options->json)

@@ -1,4 +1,5 @@
-/* The options that `run` and `generate` share: the prompt, the sampling and what is printed. */
+/* The options of `run`, `generate` and `chat`: the prompt, the answer's length and end, the
+ * sampling and what is printed. */
 #pragma once
 
 #include <stdbool.h>
@@ -7,30 +8,44 @@
 #include "coordinator/cli/answer.h"
 #include "coordinator/cli/method_option.h"
 #include "coordinator/cli/prompt_input.h"
+#include "coordinator/cli/server_option.h"
 #include "proto/config.h"
 #include "proto/flags.h"
 #include "longhaul/v1/inference.pb-c.h"
 
-enum { GENERATE_OPTIONS_ROWS = 13 };
+enum {
+    GENERATE_OPTIONS_PROMPT_ROWS = 3,
+    GENERATE_OPTIONS_ANSWER_ROWS = 11,
+    GENERATE_OPTIONS_ROWS = GENERATE_OPTIONS_PROMPT_ROWS + GENERATE_OPTIONS_ANSWER_ROWS
+};
 
 struct generate_options {
     const char *prompt_file;
     const char *prompt;
     bool raw;
-    int64_t max_tokens;
+    int64_t max_tokens; /* 0: not given */
     double temperature, top_p, min_p, repetition_penalty;
     int64_t top_k;
     uint64_t seed;
-    const char *stop;
+    struct flags_texts stop;
+    struct server_option server;
     bool temperature_given, top_p_given, penalty_given, seed_given;
     bool json, verbose;
 };
 
-/* The defaults, and the rows that write into `options`. */
+/* The defaults, and the rows that write into `options`: those of the prompt, then those of the
+ * answer. */
 void generate_options_init(struct generate_options *options,
                            struct flags_row rows[GENERATE_OPTIONS_ROWS]);
 
-/* INVALID_ARGUMENT where neither a file nor a text is there to ask, or a sampling parameter is out
+/* Those of the answer alone. */
+void generate_options_init_answer(struct generate_options *options,
+                                  struct flags_row rows[GENERATE_OPTIONS_ANSWER_ROWS]);
+
+/* INVALID_ARGUMENT where neither a file nor a text is there to ask. */
+MUST_CHECK enum status generate_options_check_prompt(const struct generate_options *options);
+
+/* INVALID_ARGUMENT where --server is no address or a sampling parameter is out
  * of its range: nothing is started then. */
 MUST_CHECK enum status generate_options_check(const struct generate_options *options);
 
@@ -39,12 +54,12 @@ struct generate_request {
     Longhaul__V1__GenerateRequest message;
     Longhaul__V1__Sampling sampling;
     struct method_option method;
-    char *stop[1];
+    char *stop[FLAGS_TEXTS_MAX];
 };
 
 /* The caller sets `method`. */
 void generate_request_set(struct generate_request *request, const struct generate_options *options,
-                          struct prompt_input *prompt);
+                          Longhaul__V1__Prompt *prompt);
 
 /* Asks and prints the answer in the way that the options say. `*incomplete`: the coordinator cut it
  * off (drained). */

@@ -29,6 +29,15 @@ int interrupt_count(void)
     return count;
 }
 
+bool interrupt_forgive(void)
+{
+    if (first_signal && first_signal != SIGINT)
+        return false;
+    first_signal = 0;
+    count = 0;
+    return true;
+}
+
 int interrupt_exit_code(void)
 {
     return first_signal ? 128 + first_signal : 0;

@@ -2,11 +2,17 @@
  * once. */
 #pragma once
 
+#include <stdbool.h>
+
 /* Catches SIGINT, SIGTERM and SIGHUP from now on. */
 void interrupt_install(void);
 
 /* How often one has come. */
 int interrupt_count(void);
+
+/* Forgets the Ctrl-Cs that have come, so that the command goes on. False where another signal came
+ * too: then it should end. */
+bool interrupt_forgive(void);
 
 /* 128 + the number of the first signal; 0 before it. */
 int interrupt_exit_code(void);

@@ -90,7 +90,12 @@ static enum status forecast(Longhaul__V1__PlanResponse **plan, const struct plan
                             const struct workers_facts *facts, const struct local_plan_args *args)
 {
     const struct planner_request request = {
-        .options = NULL, .prompt_tokens = args->prompt_tokens, .max_tokens = args->max_tokens};
+        .options = NULL,
+        .prompt_tokens = args->prompt_tokens,
+        .max_tokens = args->max_tokens >= 0
+                          ? args->max_tokens
+                          : planner_answer_tokens(planner, facts, args->prompt_tokens),
+    };
     struct status_details details = {0};
     struct choice choice;
     struct planner_forecast made;
@@ -114,9 +119,10 @@ enum status local_plan_make(Longhaul__V1__PlanResponse **plan, int64_t *host_byt
 {
     const struct config *config = args->config;
     int64_t context = config_integer(config, "engine.context");
+    int64_t answer = args->max_tokens >= 0 ? args->max_tokens : PLANNER_ANSWER_TOKENS;
     const struct planner_defaults defaults = {
         .method = config_text(config, "engine.method"),
-        .context_tokens = context ? context : args->prompt_tokens + args->max_tokens,
+        .context_tokens = context ? context : args->prompt_tokens + answer,
         .stage_tokens = config_integer(config, "engine.stage_tokens"),
     };
     struct planner planner;

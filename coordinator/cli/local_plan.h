@@ -13,7 +13,7 @@ struct local_plan_args {
     const struct model *model;
     const struct config *config;
     int64_t prompt_tokens;
-    int64_t max_tokens;
+    int64_t max_tokens; /* below 0: as many as a request that does not say */
 };
 
 /* The caller frees the plan with longhaul__v1__plan_response__free_unpacked. What only a worker

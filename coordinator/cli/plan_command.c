@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "coordinator/cli/commands.h"
+#include "coordinator/cli/connection.h"
 #include "coordinator/cli/console.h"
 #include "coordinator/cli/local_plan.h"
 #include "coordinator/cli/method_option.h"
@@ -9,17 +10,16 @@
 #include "coordinator/cli/prompt_input.h"
 #include "coordinator/cli/text_file.h"
 #include "proto/flags.h"
-#include "proto/rpc/rpc_client.h"
 
 static const char program[] = "longhaul plan";
 
 struct options {
-    const char *server;
+    struct server_option server;
     const char *prompt_file;
     const char *prompt;
     bool raw;
     int64_t prompt_tokens, max_tokens;
-    bool prompt_tokens_given;
+    bool prompt_tokens_given, max_tokens_given;
     bool json;
 };
 
@@ -55,7 +55,8 @@ static enum status plan_here(const struct options *options, const struct config 
     const char *path = config_text(config, "model.path");
     struct local_plan_args args = {.config = config,
                                    .prompt_tokens = options->prompt_tokens,
-                                   .max_tokens = options->max_tokens};
+                                   .max_tokens =
+                                       options->max_tokens_given ? options->max_tokens : -1};
     if (!options->prompt_tokens_given)
         TRY(prompt_input_read(&prompt, options->prompt_file, options->prompt, options->raw));
     enum status status = text_file_check_readable(path, "model");
@@ -78,17 +79,16 @@ static enum status plan_here(const struct options *options, const struct config 
     return status;
 }
 
-static enum status ask(struct rpc_client *client, const struct options *options,
+static enum status ask(struct connection *connection, const struct options *options,
                        const struct config *config, struct prompt_input *prompt)
 {
     Longhaul__V1__PlanRequest request = LONGHAUL__V1__PLAN_REQUEST__INIT;
     struct method_option method;
-    struct rpc_stream *stream = NULL;
-    const ProtobufCMessage *reply = NULL;
+    ProtobufCMessage *reply = NULL;
     const struct rpc_stream_args call = {
         .path = "/longhaul.v1.Inference/Plan",
         .response = &longhaul__v1__plan_response__descriptor,
-        .timeout_ms = ASK_MS,
+        .timeout_ms = server_option_timeout_ms(&options->server, ASK_MS),
     };
     method_option_set(&method, config);
     request.max_tokens = options->max_tokens;
@@ -102,24 +102,22 @@ static enum status ask(struct rpc_client *client, const struct options *options,
         request.length_case = LONGHAUL__V1__PLAN_REQUEST__LENGTH_PROMPT;
         request.prompt = &prompt->message;
     }
-    TRY(rpc_client_call(client, &stream, &reply, &call, &request.base));
+    TRY(connection_ask(connection, &reply, &call, &request.base));
     show((const Longhaul__V1__PlanResponse *)reply, options->json);
-    rpc_stream_close(stream);
+    protobuf_c_message_free_unpacked(reply, NULL);
     return STATUS_OK;
 }
 
 static enum status plan_there(const struct options *options, const struct config *config)
 {
     struct prompt_input prompt = {0};
-    struct rpc_client *client = NULL;
+    struct connection connection;
     if (!options->prompt_tokens_given)
         TRY(prompt_input_read(&prompt, options->prompt_file, options->prompt, options->raw));
-    enum status status = rpc_client_create(&client, options->server);
+    enum status status = connection_open(&connection, &options->server, NULL);
     if (status == STATUS_OK)
-        status = ask(client, options, config, &prompt);
-    if (status == STATUS_UNAVAILABLE)
-        status = fail(status, "%s: %s", options->server, status_message());
-    rpc_client_destroy(client);
+        status = ask(&connection, options, config, &prompt);
+    status = connection_end(&connection, status);
     prompt_input_deinit(&prompt);
     return status;
 }
@@ -130,25 +128,23 @@ static enum status check_usage(const struct options *options, const struct confi
     if (has_prompt == options->prompt_tokens_given)
         return fail(STATUS_INVALID_ARGUMENT,
                     "give either --prompt-tokens N, or --prompt TEXT and --prompt-file FILE");
-    if (!options->server && !config_text(config, "model.path")[0])
+    if (!options->server.address && !config_text(config, "model.path")[0])
         return fail(STATUS_INVALID_ARGUMENT, "give --model FILE, or --server HOST:PORT");
-    return STATUS_OK;
+    return server_option_check(&options->server);
 }
 
 static int plan(const struct options *options, const struct config *config)
 {
     enum status status = check_usage(options, config);
-    if (status != STATUS_OK) {
-        console_say("%s: %s\nTry '%s --help'.", program, status_message(), program);
-        return CONSOLE_EXIT_USAGE;
-    }
-    status = options->server ? plan_there(options, config) : plan_here(options, config);
+    if (status != STATUS_OK)
+        return console_usage(program);
+    status = options->server.address ? plan_there(options, config) : plan_here(options, config);
     return status == STATUS_OK ? 0 : console_failure(program, status);
 }
 
 int plan_command(int argc, char **argv)
 {
-    struct options options = {.max_tokens = 256};
+    struct options options = {0};
     const struct flags_row rows[] = {
         {.name = "prompt-tokens",
          .letter = 't',
@@ -180,15 +176,12 @@ int plan_command(int argc, char **argv)
          .type = FLAGS_INTEGER,
          .target = &options.max_tokens,
          .value = "N",
-         .help = "longest answer [256]",
+         .help = "longest answer [256, or what the context leaves]",
          .least = 0,
-         .most = 1 << 24},
-        {.name = "server",
-         .letter = 's',
-         .type = FLAGS_TEXT,
-         .target = &options.server,
-         .value = "HOST:PORT",
-         .help = "ask this coordinator, which knows its workers"},
+         .most = 1 << 24,
+         .given = &options.max_tokens_given},
+        server_option_address_row(&options.server),
+        server_option_timeout_row(&options.server),
         {.name = "json", .type = FLAGS_SWITCH, .target = &options.json, .help = "one JSON object"},
     };
     struct config *config = NULL;

@@ -4,8 +4,8 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "coordinator/cli/console.h"
 
@@ -28,16 +28,47 @@ static void print_duration(char text[32], double seconds)
         snprintf(text, 32, "%" PRId64 " h %02d min", whole / 3600, (int)(whole % 3600 / 60));
 }
 
-void progress_queued(const struct progress *progress, const Longhaul__V1__Queued *queued)
+/* A line that counts the seconds, and once a line of talk where somebody wants to know all. */
+static void show_waiting(struct progress *progress)
 {
-    (void)progress;
-    if (queued->ahead > 0)
-        console_progress("waiting: %" PRId64 " request%s first", queued->ahead,
-                         queued->ahead == 1 ? " comes" : "s come");
+    char passed[32], line[64];
+    if (progress->waiting_seconds == 0)
+        progress->waiting_seconds = now_seconds();
+    if (progress->verbose && !progress->told_waiting)
+        console_say("waiting for workers");
+    progress->told_waiting = true;
+    print_duration(passed, now_seconds() - progress->waiting_seconds);
+    snprintf(line, sizeof line, "waiting for workers, %s", passed);
+    console_progress("%s", line);
 }
 
-void progress_planned(const struct progress *progress, const Longhaul__V1__PlanSummary *plan)
+void progress_queued(struct progress *progress, const Longhaul__V1__Queued *queued)
 {
+    char full[96], brief[48];
+    if (queued->waiting_for_workers) {
+        show_waiting(progress);
+        return;
+    }
+    progress->waiting_seconds = 0;
+    if (queued->ahead == 0)
+        return;
+    snprintf(full, sizeof full, "waiting: %" PRId64 " request%s first", queued->ahead,
+             queued->ahead == 1 ? " comes" : "s come");
+    snprintf(brief, sizeof brief, "%" PRId64 " first", queued->ahead);
+    console_progress_fitting((const char *const[]){full, brief}, 2);
+}
+
+void progress_wait(struct progress *progress, const char *trouble)
+{
+    if (trouble && strcmp(trouble, "QUEUE_FULL") == 0)
+        console_progress("the queue is full: waiting");
+    else if (trouble || progress->waiting_seconds > 0)
+        show_waiting(progress);
+}
+
+void progress_planned(struct progress *progress, const Longhaul__V1__PlanSummary *plan)
+{
+    progress->waiting_seconds = 0;
     if (progress->verbose && plan->text[0])
         console_show(plan->text);
 }
@@ -51,14 +82,20 @@ void progress_prompt(const struct progress *progress, const Longhaul__V1__Progre
         return;
     double share = (double)done->tokens_done / (double)done->tokens_total;
     int filled = (int)(share * BAR);
-    char left[32] = "", rate[64] = "";
+    char passed[32] = "", left[48] = "", rate[64] = "", full[256], middle[160], brief[96];
     if (done->tokens_per_second > 0) {
-        print_duration(left,
+        print_duration(passed,
                        (double)(done->tokens_total - done->tokens_done) / done->tokens_per_second);
-        snprintf(rate, sizeof rate, ", %.0f/s, %s left", done->tokens_per_second, left);
+        snprintf(left, sizeof left, ", %s left", passed);
+        snprintf(rate, sizeof rate, ", %.0f/s", done->tokens_per_second);
     }
-    console_progress("reading [%.*s%*s] %.0f %%, %" PRId64 " of %" PRId64 " tokens%s", filled, bar,
-                     BAR - filled, "", 100 * share, done->tokens_done, done->tokens_total, rate);
+    snprintf(full, sizeof full, "reading [%.*s%*s] %.0f %%, %" PRId64 " of %" PRId64 " tokens%s%s",
+             filled, bar, BAR - filled, "", 100 * share, done->tokens_done, done->tokens_total,
+             rate, left);
+    snprintf(middle, sizeof middle, "reading %.0f %% of %" PRId64 " tokens%s", 100 * share,
+             done->tokens_total, left);
+    snprintf(brief, sizeof brief, "%.0f %%%s", 100 * share, left);
+    console_progress_fitting((const char *const[]){full, middle, brief}, 3);
 }
 
 void progress_answer(struct progress *progress, int64_t tokens, int64_t limit)
@@ -71,12 +108,14 @@ void progress_answer(struct progress *progress, int64_t tokens, int64_t limit)
     if (progress->begin_seconds == 0)
         progress->begin_seconds = now;
     double passed = now - progress->begin_seconds;
-    double rate = passed > 0.2 ? (double)(tokens - 1) / passed : 0;
-    if (rate > 0)
-        console_progress("answering: %" PRId64 " of at most %" PRId64 " tokens  %.1f tokens/s",
-                         tokens, limit, rate);
-    else
-        console_progress("answering: %" PRId64 " of at most %" PRId64 " tokens", tokens, limit);
+    char rate[48] = "", full[160], middle[96], brief[64];
+    if (passed > 0.2)
+        snprintf(rate, sizeof rate, ", %.1f/s", (double)(tokens - 1) / passed);
+    snprintf(full, sizeof full, "answering: %" PRId64 " of at most %" PRId64 " tokens%s", tokens,
+             limit, rate);
+    snprintf(middle, sizeof middle, "answering: %" PRId64 " tokens%s", tokens, rate);
+    snprintf(brief, sizeof brief, "%" PRId64 " tokens", tokens);
+    console_progress_fitting((const char *const[]){full, middle, brief}, 3);
 }
 
 /* What of the exchange the rank that waited longest did not wait for; "" where nothing was
@@ -100,7 +139,7 @@ void progress_finished(const struct progress *progress, const Longhaul__V1__Usag
                        size_t rank_count)
 {
     console_clear();
-    if (!usage || !seconds || !(progress->verbose || isatty(STDERR_FILENO)))
+    if (!usage || !seconds || !progress->rates)
         return;
     char decode[96] = "", hidden[64];
     print_hidden(hidden, sizeof hidden, ranks, rank_count);

@@ -2,11 +2,12 @@
 #include <stdio.h>
 
 #include "coordinator/cli/commands.h"
+#include "coordinator/cli/connection.h"
 #include "coordinator/cli/console.h"
 #include "coordinator/cli/generate_options.h"
 #include "coordinator/cli/interrupt.h"
-#include "coordinator/cli/private_coordinator.h"
 #include "coordinator/cli/text_file.h"
+#include "coordinator/planner.h"
 
 static const char program[] = "longhaul run";
 
@@ -27,7 +28,8 @@ static enum status examine(struct generate_request *request, int64_t *context_to
                                     config_text(config, "model.chat_template"));
     model_close(model);
     TRY(status);
-    *context_tokens = prompt_tokens + request->message.max_tokens;
+    int64_t answer_tokens = request->message.max_tokens;
+    *context_tokens = prompt_tokens + (answer_tokens ? answer_tokens : PLANNER_ANSWER_TOKENS);
     return STATUS_OK;
 }
 
@@ -36,32 +38,29 @@ static enum status answer(const struct generate_options *options, const struct c
 {
     struct prompt_input prompt;
     struct generate_request request;
-    struct private_coordinator *coordinator = NULL;
+    struct connection connection = {0};
     struct private_coordinator_args args = {.config = config};
     TRY(prompt_input_read(&prompt, options->prompt_file, options->prompt, options->raw));
-    generate_request_set(&request, options, &prompt);
+    generate_request_set(&request, options, &prompt.message);
     enum status status = examine(&request, &args.context_tokens, &prompt, config);
     if (status == STATUS_OK)
-        status = private_coordinator_start(&coordinator, &args);
-    if (status == STATUS_OK) {
-        status = generate_options_ask(options, private_coordinator_client(coordinator), &request,
-                                      incomplete);
-        private_coordinator_stop(coordinator,
-                                 status == STATUS_UNAVAILABLE || status == STATUS_INTERNAL);
-    }
+        status = connection_open(&connection, &options->server, &args);
+    if (status == STATUS_OK)
+        status = generate_options_ask(options, connection.client, &request, incomplete);
+    status = connection_end(&connection, status);
     prompt_input_deinit(&prompt);
     return status;
 }
 
 static int run(const struct generate_options *options, const struct config *config)
 {
-    enum status status = generate_options_check(options);
+    enum status status = generate_options_check_prompt(options);
+    if (status == STATUS_OK)
+        status = generate_options_check(options);
     if (status == STATUS_OK && !config_text(config, "model.path")[0])
         status = fail(STATUS_INVALID_ARGUMENT, "--model FILE is missing");
-    if (status != STATUS_OK) {
-        console_say("%s: %s\nTry '%s --help'.", program, status_message(), program);
-        return CONSOLE_EXIT_USAGE;
-    }
+    if (status != STATUS_OK)
+        return console_usage(program);
     interrupt_install();
     bool incomplete = false;
     status = answer(options, config, &incomplete);

@@ -2,14 +2,15 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "coordinator/cli/commands.h"
+#include "coordinator/cli/connection.h"
 #include "coordinator/cli/console.h"
 #include "coordinator/cli/event_stream.h"
 #include "coordinator/cli/interrupt.h"
 #include "coordinator/cli/method_option.h"
 #include "coordinator/cli/plan_report.h"
-#include "coordinator/cli/private_coordinator.h"
 #include "coordinator/cli/progress.h"
 #include "coordinator/cli/prompt_input.h"
 #include "coordinator/cli/text_file.h"
@@ -18,8 +19,15 @@
 
 static const char program[] = "longhaul score";
 
+struct score_options {
+    const char *file;
+    struct server_option server;
+    bool json, verbose;
+};
+
 struct scores {
     struct progress progress;
+    bool begun; /* more than its place in the queue has come */
     struct id_list ids;
     float *logprobs; /* [ids.count - 1]; entry t is of token t + 1 */
     size_t logprobs_count;
@@ -63,6 +71,7 @@ static enum status take_event(void *context, const ProtobufCMessage *message)
     struct scores *scores = context;
     const Longhaul__V1__ScoreResponse *response = (const Longhaul__V1__ScoreResponse *)message;
     ProtobufCMessage *kept = NULL;
+    scores->begun = response->event_case != LONGHAUL__V1__SCORE_RESPONSE__EVENT_QUEUED;
     switch (response->event_case) {
     case LONGHAUL__V1__SCORE_RESPONSE__EVENT_QUEUED:
         progress_queued(&scores->progress, response->queued);
@@ -124,8 +133,14 @@ static void print_plain(const struct scores *scores)
                scores->finished->perplexity);
 }
 
+static void wait_on(void *context, const char *trouble)
+{
+    struct scores *scores = context;
+    progress_wait(&scores->progress, trouble);
+}
+
 static enum status ask(struct scores *scores, struct rpc_client *client, char *text,
-                       struct method_option *method)
+                       struct method_option *method, int64_t timeout_ms)
 {
     Longhaul__V1__ScoreRequest request = LONGHAUL__V1__SCORE_REQUEST__INIT;
     request.text = text;
@@ -134,7 +149,10 @@ static enum status ask(struct scores *scores, struct rpc_client *client, char *t
         .path = "/longhaul.v1.Inference/Score",
         .response = &longhaul__v1__score_response__descriptor,
         .request = &request.base,
+        .timeout_ms = timeout_ms,
         .take = take_event,
+        .wait = wait_on,
+        .begun = &scores->begun,
         .context = scores,
     };
     TRY(event_stream_run(client, &args));
@@ -146,14 +164,13 @@ static enum status ask(struct scores *scores, struct rpc_client *client, char *t
 }
 
 /* What the text needs of the model file, before anything is started. */
-static enum status examine(struct method_option *method, int64_t *tokens, const char *text,
-                           size_t bytes, const struct config *config)
+static enum status examine(int64_t *tokens, const char *text, size_t bytes,
+                           const struct config *config)
 {
     struct model *model = NULL;
     const char *path = config_text(config, "model.path");
     TRY(text_file_check_readable(path, "model"));
     TRY(model_open(&model, path));
-    method_option_set(method, config);
     enum status status = method_option_check(config, model_spec(model)->trained_tokens);
     if (status == STATUS_OK)
         status = prompt_input_count_text(text, bytes, tokens, model);
@@ -161,24 +178,27 @@ static enum status examine(struct method_option *method, int64_t *tokens, const 
     return status;
 }
 
-static enum status score(const struct config *config, const char *path, bool json, bool verbose)
+static enum status score(const struct score_options *options, const struct config *config)
 {
     char *text = NULL;
     size_t bytes = 0;
     struct method_option method;
-    struct private_coordinator *coordinator = NULL;
+    struct connection connection = {0};
     struct private_coordinator_args args = {.config = config};
-    struct scores scores = {.progress = {.verbose = verbose}};
-    TRY(text_file_read(&text, &bytes, path));
-    enum status status = examine(&method, &args.context_tokens, text, bytes, config);
+    struct scores scores = {.progress = {.verbose = options->verbose,
+                                         .rates = options->verbose || isatty(STDERR_FILENO)}};
+    TRY(text_file_read(&text, &bytes, options->file));
+    method_option_set(&method, config);
+    enum status status = STATUS_OK;
+    if (!options->server.address)
+        status = examine(&args.context_tokens, text, bytes, config);
     if (status == STATUS_OK)
-        status = private_coordinator_start(&coordinator, &args);
-    if (status == STATUS_OK) {
-        status = ask(&scores, private_coordinator_client(coordinator), text, &method);
-        private_coordinator_stop(coordinator,
-                                 status == STATUS_UNAVAILABLE || status == STATUS_INTERNAL);
-    }
-    if (status == STATUS_OK && json)
+        status = connection_open(&connection, &options->server, &args);
+    if (status == STATUS_OK)
+        status = ask(&scores, connection.client, text, &method,
+                     server_option_timeout_ms(&options->server, 0));
+    status = connection_end(&connection, status);
+    if (status == STATUS_OK && options->json)
         print_json(&scores);
     else if (status == STATUS_OK)
         print_plain(&scores);
@@ -187,15 +207,21 @@ static enum status score(const struct config *config, const char *path, bool jso
     return status;
 }
 
-static int checked_score(const struct config *config, const char *path, bool json, bool verbose)
+static enum status check(const struct score_options *options, const struct config *config)
 {
-    if (!path || !config_text(config, "model.path")[0]) {
-        console_say("%s: --%s FILE is missing\nTry '%s --help'.", program, path ? "model" : "file",
-                    program);
-        return CONSOLE_EXIT_USAGE;
-    }
+    if (!options->file)
+        return fail(STATUS_INVALID_ARGUMENT, "--file FILE is missing");
+    if (!options->server.address && !config_text(config, "model.path")[0])
+        return fail(STATUS_INVALID_ARGUMENT, "give --model FILE, or --server HOST:PORT");
+    return server_option_check(&options->server);
+}
+
+static int checked_score(const struct score_options *options, const struct config *config)
+{
+    if (check(options, config) != STATUS_OK)
+        return console_usage(program);
     interrupt_install();
-    enum status status = score(config, path, json, verbose);
+    enum status status = score(options, config);
     if (interrupt_count() > 0) {
         console_say("%s: interrupted", program);
         return interrupt_exit_code();
@@ -205,24 +231,25 @@ static int checked_score(const struct config *config, const char *path, bool jso
 
 int score_command(int argc, char **argv)
 {
-    const char *path = NULL;
-    bool json = false, verbose = false;
+    struct score_options options = {0};
     const struct flags_row rows[] = {
         {.name = "file",
          .letter = 'f',
          .type = FLAGS_TEXT,
-         .target = &path,
+         .target = &options.file,
          .value = "FILE",
          .help = "the text, UTF-8; - for standard input"},
         {.name = "json",
          .type = FLAGS_SWITCH,
-         .target = &json,
+         .target = &options.json,
          .help = "one JSON object with token_ids and logprobs"},
         {.name = "verbose",
          .letter = 'v',
          .type = FLAGS_SWITCH,
-         .target = &verbose,
+         .target = &options.verbose,
          .help = "tell the plan and the rates on standard error"},
+        server_option_address_row(&options.server),
+        server_option_timeout_row(&options.server),
     };
     struct config *config = NULL;
     enum status status = config_create(&config);
@@ -234,7 +261,8 @@ int score_command(int argc, char **argv)
         .summary =
             "Reads a text with the model and tells how likely each token was after those before\n"
             "it: the mean log-probability and the perplexity, or with --json every value.\n"
-            "Control tokens in the text are recognised.\n",
+            "Control tokens in the text are recognised. With --server a running coordinator is\n"
+            "asked, otherwise one is started for the model.\n",
         .rows = rows,
         .rows_count = sizeof rows / sizeof rows[0],
         .takers = CONFIG_RUN,
@@ -242,7 +270,7 @@ int score_command(int argc, char **argv)
     };
     int exit_code = flags_parse(&command, argc, argv, NULL);
     if (exit_code == FLAGS_GO_ON)
-        exit_code = checked_score(config, path, json, verbose);
+        exit_code = checked_score(&options, config);
     config_destroy(config);
     return exit_code;
 }

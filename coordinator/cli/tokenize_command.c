@@ -1,15 +1,19 @@
-/* longhaul tokenize: a text's ids, by the model file's own tokenizer; no coordinator and no weights
- * are needed. */
+/* longhaul tokenize: a text's ids, by the model file's own tokenizer, which needs no weights, or by a
+ * coordinator's. */
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "coordinator/cli/commands.h"
+#include "coordinator/cli/connection.h"
 #include "coordinator/cli/console.h"
 #include "coordinator/cli/json_writer.h"
 #include "coordinator/cli/text_file.h"
 #include "coordinator/text/tokenizer.h"
+#include "longhaul/v1/inference.pb-c.h"
 #include "proto/flags.h"
 #include "proto/model/vocab_file.h"
+
+enum { ASK_MS = 60000 };
 
 static enum status encode(struct id_list *ids, const char *model_path, const char *text,
                           size_t bytes)
@@ -45,14 +49,39 @@ static void print_plain(const struct id_list *ids)
         printf("%d\n", ids->ids[i]);
 }
 
-static enum status tokenize(const char *model_path, const char *text_path, bool json)
+/* The same by a running coordinator. */
+static enum status ask(struct id_list *ids, const struct server_option *server, char *text)
+{
+    Longhaul__V1__TokenizeRequest request = LONGHAUL__V1__TOKENIZE_REQUEST__INIT;
+    request.text = text;
+    const struct rpc_stream_args call = {
+        .path = "/longhaul.v1.Inference/Tokenize",
+        .response = &longhaul__v1__tokenize_response__descriptor,
+        .timeout_ms = server_option_timeout_ms(server, ASK_MS),
+    };
+    struct connection connection;
+    ProtobufCMessage *reply = NULL;
+    enum status status = connection_open(&connection, server, NULL);
+    if (status == STATUS_OK)
+        status = connection_ask(&connection, &reply, &call, &request.base);
+    const Longhaul__V1__TokenizeResponse *response = (const void *)reply;
+    for (size_t i = 0; status == STATUS_OK && i < response->n_token_ids; i++)
+        status = id_list_add(ids, response->token_ids[i]);
+    protobuf_c_message_free_unpacked(reply, NULL);
+    return connection_end(&connection, status);
+}
+
+static enum status tokenize(const struct server_option *server, const char *model_path,
+                            const char *text_path, bool json)
 {
     char *text = NULL;
     size_t bytes = 0;
-    TRY(text_file_check_readable(model_path, "model"));
+    if (!server->address)
+        TRY(text_file_check_readable(model_path, "model"));
     TRY(text_file_read(&text, &bytes, text_path));
     struct id_list ids = {0};
-    enum status status = encode(&ids, model_path, text, bytes);
+    enum status status =
+        server->address ? ask(&ids, server, text) : encode(&ids, model_path, text, bytes);
     free(text);
     if (status == STATUS_OK && json)
         print_json(&ids);
@@ -62,13 +91,24 @@ static enum status tokenize(const char *model_path, const char *text_path, bool 
     return status;
 }
 
+static enum status check(const struct server_option *server, const char *model, const char *file)
+{
+    if (!file)
+        return fail(STATUS_INVALID_ARGUMENT, "--file FILE is missing");
+    if (!server->address && !model[0])
+        return fail(STATUS_INVALID_ARGUMENT, "give --model FILE, or --server HOST:PORT");
+    return server_option_check(server);
+}
+
 int tokenize_command(int argc, char **argv)
 {
     static const char program[] = "longhaul tokenize";
     bool json = false;
     const char *file = NULL;
+    struct server_option server = {0};
     const struct flags_row rows[] = {
         {.name = "file",
+         .letter = 'f',
          .type = FLAGS_TEXT,
          .target = &file,
          .value = "FILE",
@@ -77,6 +117,8 @@ int tokenize_command(int argc, char **argv)
          .type = FLAGS_SWITCH,
          .target = &json,
          .help = "one JSON object with token_ids and count"},
+        server_option_address_row(&server),
+        server_option_timeout_row(&server),
     };
     struct config *config = NULL;
     enum status status = config_create(&config);
@@ -88,7 +130,9 @@ int tokenize_command(int argc, char **argv)
             "  longhaul tokenize --model SmolLM2-135M-Instruct.Q4_1.gguf --file report.txt\n",
         .summary =
             "Prints the ids of a text's tokens, one a line. Control tokens in the text, such as\n"
-            "<|im_start|>, are recognised.\n",
+            "<|im_start|>, are recognised. The tokenizer is the model file's, or that of a "
+            "running\n"
+            "coordinator.\n",
         .rows = rows,
         .rows_count = sizeof rows / sizeof rows[0],
         .takers = CONFIG_MODEL_ONLY,
@@ -96,13 +140,10 @@ int tokenize_command(int argc, char **argv)
     };
     int exit_code = flags_parse(&command, argc, argv, NULL);
     const char *model = config_text(config, "model.path");
-    if (exit_code == FLAGS_GO_ON && (!file || !model[0])) {
-        console_say("%s: --%s is missing\nTry '%s --help'.", program, file ? "model" : "file",
-                    program);
-        exit_code = CONSOLE_EXIT_USAGE;
-    }
+    if (exit_code == FLAGS_GO_ON && check(&server, model, file) != STATUS_OK)
+        exit_code = console_usage(program);
     if (exit_code == FLAGS_GO_ON) {
-        status = tokenize(model, file, json);
+        status = tokenize(&server, model, file, json);
         exit_code = status == STATUS_OK ? 0 : console_failure(program, status);
     }
     config_destroy(config);

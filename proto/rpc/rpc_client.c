@@ -166,6 +166,19 @@ enum status rpc_stream_finish(struct rpc_stream *stream)
                 (const char *)GRPC_SLICE_START_PTR(stream->sentence));
 }
 
+void rpc_stream_advice(struct rpc_stream *stream, struct status_advice *advice)
+{
+    *advice = (struct status_advice){0};
+    if (!rpc_wire_ended(&stream->wire))
+        return;
+    for (size_t i = 0; i < stream->trailing.count; i++) {
+        const grpc_metadata *entry = &stream->trailing.metadata[i];
+        if (grpc_slice_str_cmp(entry->key, STATUS_DETAILS_KEY) == 0)
+            status_details_read(advice, GRPC_SLICE_START_PTR(entry->value),
+                                GRPC_SLICE_LENGTH(entry->value));
+    }
+}
+
 void rpc_stream_close(struct rpc_stream *stream)
 {
     if (!stream)

@@ -7,6 +7,7 @@
 
 #include <protobuf-c/protobuf-c.h>
 
+#include "proto/rpc/status_details.h"
 #include "proto/status.h"
 
 struct rpc_client;
@@ -46,6 +47,9 @@ void rpc_stream_cancel(struct rpc_stream *stream);
 
 /* The call's status, with the server's sentence. Waits for it. */
 MUST_CHECK enum status rpc_stream_finish(struct rpc_stream *stream);
+
+/* What the server told of a failure beside its code and sentence; nothing before the call's end. */
+void rpc_stream_advice(struct rpc_stream *stream, struct status_advice *advice);
 
 /* Cancels a call that has not ended. NULL is accepted. */
 void rpc_stream_close(struct rpc_stream *stream);

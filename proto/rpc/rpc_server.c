@@ -347,8 +347,11 @@ static enum status bind_failure(const char *listen)
     freeaddrinfo(found);
     if (fd >= 0)
         close(fd);
-    return fail(STATUS_UNAVAILABLE, "listen on %s: %s; choose another port", listen,
-                strerror(reason));
+    if (reason == EADDRINUSE)
+        return fail(STATUS_UNAVAILABLE, "listen on %s: %s; choose another port with --listen",
+                    listen, strerror(reason));
+    return fail(STATUS_INVALID_ARGUMENT, "listen on %s: %s; choose another address with --listen",
+                listen, strerror(reason));
 }
 
 static grpc_arg integer_argument(const char *key, int value)

@@ -3,10 +3,14 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "proto/rpc/status_details.pb-c.h"
 
 enum { PART_BYTES_MAX = 2048 };
+
+static const char error_info_url[] = "type.googleapis.com/google.rpc.ErrorInfo";
+static const char retry_info_url[] = "type.googleapis.com/google.rpc.RetryInfo";
 
 /* One detail in the making: its message, packed. */
 struct part {
@@ -52,7 +56,7 @@ static bool error_info(struct part *part, const struct status_details *details)
     info.domain = (char *)"longhaul";
     info.n_metadata = (size_t)details->fact_count;
     info.metadata = pointers;
-    return part_set(part, "type.googleapis.com/google.rpc.ErrorInfo", &info.base);
+    return part_set(part, error_info_url, &info.base);
 }
 
 static bool retry_info(struct part *part, const struct status_details *details)
@@ -62,7 +66,7 @@ static bool retry_info(struct part *part, const struct status_details *details)
     delay.nanos = (int32_t)(details->retry_ms % 1000 * 1000000);
     Longhaul__Rpc__RetryInfo info = LONGHAUL__RPC__RETRY_INFO__INIT;
     info.retry_delay = &delay;
-    return part_set(part, "type.googleapis.com/google.rpc.RetryInfo", &info.base);
+    return part_set(part, retry_info_url, &info.base);
 }
 
 static bool bad_request(struct part *part, const struct status_details *details,
@@ -102,4 +106,38 @@ bool status_details_pack(const struct status_details *details, grpc_slice *slice
     *slice = grpc_slice_malloc(longhaul__rpc__status__get_packed_size(&status));
     longhaul__rpc__status__pack(&status, GRPC_SLICE_START_PTR(*slice));
     return true;
+}
+
+static void read_error_info(struct status_advice *advice, const ProtobufCBinaryData *value)
+{
+    Longhaul__Rpc__ErrorInfo *info =
+        longhaul__rpc__error_info__unpack(NULL, value->len, value->data);
+    if (info)
+        snprintf(advice->reason, sizeof advice->reason, "%s", info->reason);
+    longhaul__rpc__error_info__free_unpacked(info, NULL);
+}
+
+static void read_retry_info(struct status_advice *advice, const ProtobufCBinaryData *value)
+{
+    enum { SECONDS_MAX = 86400 };
+    Longhaul__Rpc__RetryInfo *info =
+        longhaul__rpc__retry_info__unpack(NULL, value->len, value->data);
+    const Longhaul__Rpc__Duration *delay = info ? info->retry_delay : NULL;
+    if (delay && delay->seconds >= 0 && delay->seconds < SECONDS_MAX && delay->nanos >= 0)
+        advice->retry_ms = delay->seconds * 1000 + delay->nanos / 1000000;
+    longhaul__rpc__retry_info__free_unpacked(info, NULL);
+}
+
+void status_details_read(struct status_advice *advice, const uint8_t *bytes, size_t size)
+{
+    *advice = (struct status_advice){0};
+    Longhaul__Rpc__Status *status = longhaul__rpc__status__unpack(NULL, size, bytes);
+    for (size_t i = 0; status && i < status->n_details; i++) {
+        const Longhaul__Rpc__Detail *detail = status->details[i];
+        if (strcmp(detail->type_url, error_info_url) == 0)
+            read_error_info(advice, &detail->value);
+        else if (strcmp(detail->type_url, retry_info_url) == 0)
+            read_retry_info(advice, &detail->value);
+    }
+    longhaul__rpc__status__free_unpacked(status, NULL);
 }

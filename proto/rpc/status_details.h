@@ -28,6 +28,15 @@ struct status_details {
     int64_t retry_ms;  /* RetryInfo: 0 is none */
 };
 
+/* What a client reads of it. */
+struct status_advice {
+    char reason[STATUS_DETAILS_TEXT_BYTES]; /* "" where the server tells none */
+    int64_t retry_ms;                       /* 0: it does not say that asking again helps */
+};
+
+/* Bytes that are no details say nothing. */
+void status_details_read(struct status_advice *advice, const uint8_t *bytes, size_t size);
+
 /* Adds a fact while there is room. */
 __attribute__((format(printf, 3, 4))) void
 status_details_fact(struct status_details *details, const char *key, const char *format, ...);

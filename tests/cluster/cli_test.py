@@ -10,7 +10,7 @@ import unittest
 BIN = sys.argv[1]
 TINY_MODEL_FILE = sys.argv[2]
 PROGRAMS = ["longhaul", "longhaul-coordinator", "longhaul-worker"]
-COMMANDS = ["run", "score", "generate", "tokenize", "plan", "inspect",
+COMMANDS = ["run", "score", "generate", "chat", "status", "cancel", "tokenize", "plan", "inspect",
             "config", "doctor"]
 
 
@@ -144,7 +144,7 @@ class WrongCommandLines(Folder):
         self.expect(longhaul("run", "report.txt"), 2, '"report.txt" is an argument too many')
         self.expect(longhaul("run"), 2, "--prompt")
         self.expect(longhaul("run", "--prompt", "x"), 2, "--model FILE is missing")
-        self.expect(longhaul("tokenize", "--model", "x"), 2, "--file is missing")
+        self.expect(longhaul("tokenize", "--model", "x"), 2, "--file FILE is missing")
         self.expect(longhaul("generate", "--prompt", "x"), 2, "--server HOST:PORT is missing")
 
 

@@ -234,10 +234,28 @@ class Run(unittest.TestCase):
             self.assertLess(long[1], short[1] + (1 << 20))
 
     def test_more_than_the_context_is_refused_with_the_numbers(self):
-        result = self.longhaul("run", "--prompt", "hello", "--context", "20")
+        result = self.longhaul("run", "--prompt", "hello", "--context", "20", "--max-tokens", "256")
         self.assertEqual(result.returncode, 65, result.stderr)
         self.assertIn("20", result.stderr)
         self.assertIn("256", result.stderr)
+
+    def test_without_max_tokens_an_answer_takes_what_the_context_leaves(self):
+        question = ("--raw", "--prompt", "a" * 20, "--temperature", "2", "--seed", "3")
+        answer = self.answer(*question, "--context", "28")
+        self.assertEqual((answer["usage"]["prompt_tokens"], answer["usage"]["completion_tokens"]), (20, 8))
+        self.assertEqual(self.answer(*question)["plan"]["context_tokens"], 276)
+        for asked, code in (((), 0), (("--max-tokens", "8"), 0), (("--max-tokens", "9"), 65)):
+            result = self.longhaul("plan", "--prompt-tokens", "20", "--context", "28", *asked)
+            self.assertEqual(result.returncode, code, result.stderr)
+
+    def test_a_chat_with_a_coordinator_of_its_own(self):
+        result = subprocess.run([LONGHAUL, "chat", "--model", self.model, "-n", "6", "--json"],
+                                input="one\ntwo\n", capture_output=True, text=True, timeout=SECONDS)
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
+        for answer in map(json.loads, result.stdout.splitlines()):
+            self.assertLessEqual(answer["usage"]["completion_tokens"], 6)
+        self.assertEqual(len(result.stdout.splitlines()), 2, result.stdout)
+        self.expect_nothing_left()
 
     def test_without_mpirun_the_reason_is_told(self):
         result = self.longhaul("run", "--prompt", "x", "--workers", "2",
@@ -262,7 +280,8 @@ class Run(unittest.TestCase):
     def test_a_reader_that_goes_away_ends_everything(self):
         process = self.start_long()
         process.stdout.close()
-        self.assertEqual(process.wait(timeout=30), 74)
+        self.assertEqual(process.wait(timeout=30), 141)
+        self.assertEqual(process.stderr.read().decode(), "longhaul run: write standard output: Broken pipe\n")
         self.expect_nothing_left()
 
     def test_a_killed_worker_is_69_and_named(self):

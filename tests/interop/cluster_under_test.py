@@ -132,7 +132,7 @@ class ClusterTest(unittest.TestCase):
         return self.unary(INFERENCE + "GetCluster", pb.GetClusterRequest(), pb.GetClusterResponse)
 
     def generate(self, text="hello there", timeout=20, **fields):
-        fields.setdefault("max_tokens", 12)
+        fields.setdefault("max_tokens", 12)  # None: absent
         request = pb.GenerateRequest(prompt=pb.Prompt(text=text, raw=True), **fields)
         return self.stream(INFERENCE + "Generate", request, pb.GenerateResponse, timeout)
 

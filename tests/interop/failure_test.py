@@ -122,6 +122,11 @@ class Starting(ClusterTest):
         self.assertEqual(result.returncode, 69, result.stderr)
         self.assertIn("Address already in use", result.stderr)
 
+    def test_an_address_of_another_host_is_no_matter_of_trying_again(self):
+        result = self.run_coordinator("--model", MODEL, "--listen", "192.0.2.1:0", "--insecure-bind")
+        self.assertEqual(result.returncode, 65, result.stderr)
+        self.assertIn("choose another address", result.stderr)
+
     def test_other_hosts_are_let_in_only_when_asked_for(self):
         result = self.run_coordinator("--model", MODEL, "--listen", "0.0.0.0:0")
         self.assertEqual(result.returncode, 65, result.stderr)

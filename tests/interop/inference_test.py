@@ -132,6 +132,31 @@ class Generate(ClusterTest):
         self.assertIn(b"limit_tokens", details)
         self.assertIn(b"2048", details)
 
+    def test_an_answer_that_nobody_measured_takes_what_is_left(self):
+        self.workers(1)
+        for prompt, left in (("a" * 1000, 256), ("a" * 1900, 148), ("a" * 2047, 1)):
+            events = list(self.generate(prompt, max_tokens=None))
+            self.assertEqual(events[0].planned.prompt_tokens, len(prompt))
+            self.assertEqual(events[0].planned.max_tokens, left)
+            self.assertEqual(events[-1].finished.usage.completion_tokens, left)
+            self.assertEqual(events[-1].finished.finish_reason, pb.FINISH_REASON_LENGTH)
+        self.expect_code(grpc.StatusCode.OUT_OF_RANGE, lambda: list(self.generate("a" * 2048, max_tokens=None)))
+        self.expect_code(grpc.StatusCode.OUT_OF_RANGE, lambda: list(self.generate("a" * 1900, max_tokens=149)))
+
+    def test_what_can_never_work_is_told_from_what_may_later(self):
+        """Codes that a client retries come with RetryInfo; the others never do."""
+        self.workers(1)
+        methods = [pb.Method(lm_infinite=pb.LmInfiniteMethod(window=0)), pb.Method(string=pb.StringMethod(shift=0)),
+                   pb.Method(lm_infinite=pb.LmInfiniteMethod(sinks=-1)),
+                   pb.Method(string=pb.StringMethod(logit_scale=-1))]
+        for method in methods:
+            error = self.expect_code(grpc.StatusCode.INVALID_ARGUMENT,
+                                     lambda: list(self.generate(options=pb.PlanOptions(method=method))))
+            self.assertNotIn(b"RetryInfo", self.details_of(error))
+            plan = pb.PlanRequest(prompt_tokens=9, options=pb.PlanOptions(method=method))
+            self.expect_code(grpc.StatusCode.INVALID_ARGUMENT,
+                             lambda: self.unary(INFERENCE + "Plan", plan, pb.PlanResponse))
+
     def test_a_workers_failure_is_the_requests_and_the_group_goes_on(self):
         self.workers(1, "--fail-with=the plan does not fit: 9 of 8 bytes")
         for _ in range(2):
@@ -205,7 +230,8 @@ class Queue(ClusterTest):
         waiting = []
         for ahead in (1, 2):
             waiting.append(self.generate(max_tokens=2, timeout=30))
-            self.assertEqual(next(waiting[-1]).queued.ahead, ahead)
+            queued = next(waiting[-1]).queued
+            self.assertEqual((queued.ahead, queued.waiting_for_workers), (ahead, False))
         list(running)
         for call in waiting:
             self.assertEqual(list(call)[-1].WhichOneof("event"), "finished")
@@ -228,12 +254,20 @@ class Queue(ClusterTest):
         error = self.expect_code(grpc.StatusCode.UNAVAILABLE, lambda: list(self.generate()))
         self.assertIn(b"NO_WORKERS", self.details_of(error))
 
+    def test_a_plan_without_workers_is_refused_with_a_delay(self):
+        self.start()
+        error = self.expect_code(grpc.StatusCode.UNAVAILABLE, lambda: self.unary(
+            INFERENCE + "Plan", pb.PlanRequest(prompt_tokens=9), pb.PlanResponse))
+        self.assertIn(b"NO_WORKERS", self.details_of(error))
+        self.assertIn(b"RetryInfo", self.details_of(error))
+
     def test_requests_wait_for_a_group_that_is_loading(self):
         self.start()
         self.worker("--size=1", "--group=g", "--load-ms=700")
         wait_until(lambda: self.cluster().groups, 5, "the worker joined")
         events = list(self.generate())
         self.assertEqual(events[0].WhichOneof("event"), "queued")
+        self.assertTrue(events[0].queued.waiting_for_workers)
         self.assertEqual(events[-1].WhichOneof("event"), "finished")
 
 
@@ -313,6 +347,59 @@ class Ending(ClusterTest):
         waiting.cancel()
         wait_until(lambda: self.cluster().queued_requests == 0, 2, "the queue is empty")
         self.assertEqual(list(running)[-1].WhichOneof("event"), "finished")
+
+
+class Cancel(ClusterTest):
+    def setUp(self):
+        super().setUp()
+        self.start()
+
+    def cancel(self, name):
+        return self.unary(INFERENCE + "Cancel", pb.CancelRequest(request_id=name), pb.CancelResponse)
+
+    def names(self, state):
+        return [request.request_id for request in self.cluster().requests if request.state == state]
+
+    def test_a_running_request_ends_within_a_second_and_the_group_goes_on(self):
+        self.workers(2, "--token-ms=20")
+        call = self.generate(request_id="long", max_tokens=1900, timeout=60)
+        wait_until(lambda: next(call).HasField("tokens"), 10, "tokens come")
+        self.assertEqual(self.names(pb.REQUEST_STATE_RUNNING), ["long"])
+        self.assertEqual(self.cluster().groups[0].running_request_id, "long")
+        begin = time.monotonic()
+        self.cancel("long")
+        error = self.expect_code(grpc.StatusCode.CANCELLED, lambda: list(call))
+        self.assertIn("the request long was cancelled in decode", error.details())
+        self.assertLess(time.monotonic() - begin, 1)
+        self.wait_ready()
+        self.assertEqual(list(self.cluster().requests), [])
+        self.assertEqual(len(ids_of(self.generate(max_tokens=3))), 3)
+
+    def test_a_waiting_request_and_a_score_end_too(self):
+        self.workers(1, "--token-ms=20")
+        running = self.generate(max_tokens=1900, timeout=60)
+        name = next(running).request_id
+        waiting = self.generate(request_id="waiting")
+        score = self.score("some text", request_id="score")
+        next(waiting), next(score)
+        self.assertEqual(self.names(pb.REQUEST_STATE_QUEUED), ["waiting", "score"])
+        self.assertEqual([request.kind for request in self.cluster().requests],
+                         [pb.REQUEST_KIND_GENERATE, pb.REQUEST_KIND_GENERATE, pb.REQUEST_KIND_SCORE])
+        for call, cancelled in ((score, "score"), (waiting, "waiting")):
+            self.cancel(cancelled)
+            error = self.expect_code(grpc.StatusCode.CANCELLED, lambda: list(call))
+            self.assertIn("cancelled in queue", error.details())
+        self.assertEqual(self.names(pb.REQUEST_STATE_RUNNING), [name])
+        self.cancel(name)
+        self.expect_code(grpc.StatusCode.CANCELLED, lambda: list(running))
+
+    def test_a_name_that_nobody_has_is_not_found(self):
+        self.workers(1)
+        for name in ("none", "", "x" * 1000):
+            self.expect_code(grpc.StatusCode.NOT_FOUND, lambda: self.cancel(name))
+        list(self.generate(request_id="over"))
+        wait_until(lambda: not self.cluster().requests, 5, "it is over")
+        self.expect_code(grpc.StatusCode.NOT_FOUND, lambda: self.cancel("over"))
 
 
 class Score(ClusterTest):

@@ -1,11 +1,12 @@
 """The whole service with real workers: launched by mpirun or as threads, killed, stopped, cancelled."""
 import os
 import signal
+import subprocess
 import sys
 import time
 import unittest
 
-from cluster_under_test import ClusterTest, grpc, ids_of, pb, wait_until
+from cluster_under_test import BIN, FOLDER, TESTS, ClusterTest, grpc, ids_of, pb, wait_until
 
 QUICK = ("--heartbeat=0.2", "--heartbeat-timeout=2", "--threads=1", "--kernels=reference")
 PROMPT = "In the beginning there was a very long document. " * 12
@@ -38,6 +39,16 @@ class RealWorkers(ClusterTest):
         self.assertEqual(self.coordinator.wait(20), 0)
         wait_until(lambda: not any(os.path.exists("/proc/%d" % pid) for pid in pids), 10,
                    "the workers have ended")
+
+    def test_a_worker_with_another_model_is_refused_for_good(self):
+        """Not 75, which says that asking again helps."""
+        other = os.path.join(FOLDER, "other.gguf")
+        subprocess.run([os.path.join(TESTS, "tiny_model_file"), other, "f32"], check=True, timeout=60)
+        self.start()
+        worker = self.spawn("worker", os.path.join(BIN, "longhaul-worker"), "--coordinator", self.address, "--model",
+                            other, "--transport", "loopback")
+        self.assertEqual(worker.wait(20), 78, self.log_of(worker))
+        self.assertIn("give both the same file", self.log_of(worker))
 
     def test_answers_do_not_depend_on_how_many_workers_there_are(self):
         answers, scores = [], []

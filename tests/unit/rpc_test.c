@@ -303,6 +303,48 @@ static void the_servers_sentence_reaches_the_client(void **state)
     assert_string_equal(status_message(), "no worker group");
 }
 
+static void the_servers_advice_reaches_the_client(void **state)
+{
+    (void)state;
+    const struct rpc_stream_args args = {.path = "/longhaul.v1.Inference/GetCluster",
+                                         .response =
+                                             &longhaul__v1__get_cluster_response__descriptor,
+                                         .timeout_ms = 5000};
+    Longhaul__V1__GetClusterRequest request = LONGHAUL__V1__GET_CLUSTER_REQUEST__INIT;
+    struct rpc_stream *stream = NULL;
+    const ProtobufCMessage *reply = NULL;
+    struct status_advice advice;
+    assert_int_equal(rpc_stream_ask(&stream, client, &args, &request.base), STATUS_OK);
+    assert_int_equal(rpc_stream_read(stream, &reply, 5000), STATUS_OK);
+    assert_null(reply);
+    assert_int_equal(rpc_stream_finish(stream), STATUS_UNAVAILABLE);
+    rpc_stream_advice(stream, &advice);
+    assert_string_equal(advice.reason, "NO_WORKERS");
+    assert_int_equal(advice.retry_ms, 1500);
+    rpc_stream_close(stream);
+}
+
+/* What any server may send: details that are cut off say nothing, or a part. */
+static void damaged_advice_is_no_advice(void **state)
+{
+    (void)state;
+    const struct status_details details = {.reason = "QUEUE_FULL", .retry_ms = 2500};
+    struct status_advice advice;
+    grpc_slice slice;
+    assert_true(status_details_pack(&details, &slice, 8, "the queue is full"));
+    const uint8_t *bytes = GRPC_SLICE_START_PTR(slice);
+    for (size_t size = 0; size < GRPC_SLICE_LENGTH(slice); size++) {
+        status_details_read(&advice, bytes, size);
+        assert_true(advice.retry_ms == 0 || advice.retry_ms == 2500);
+        assert_true(advice.reason[0] == '\0' || strcmp(advice.reason, "QUEUE_FULL") == 0);
+        assert_false(advice.retry_ms == 2500 && advice.reason[0]);
+    }
+    status_details_read(&advice, bytes, GRPC_SLICE_LENGTH(slice));
+    assert_string_equal(advice.reason, "QUEUE_FULL");
+    assert_int_equal(advice.retry_ms, 2500);
+    grpc_slice_unref(slice);
+}
+
 static void an_unknown_method_is_unimplemented(void **state)
 {
     (void)state;
@@ -651,6 +693,8 @@ int main(void)
         cmocka_unit_test(a_handler_sees_that_its_client_left),
         cmocka_unit_test(a_deadline_ends_both_sides),
         cmocka_unit_test(the_servers_sentence_reaches_the_client),
+        cmocka_unit_test(the_servers_advice_reaches_the_client),
+        cmocka_unit_test(damaged_advice_is_no_advice),
         cmocka_unit_test(an_unknown_method_is_unimplemented),
         cmocka_unit_test(text_that_is_no_utf8_is_refused_by_field),
         cmocka_unit_test(a_message_over_its_methods_limit_is_refused),

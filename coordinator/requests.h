@@ -1,0 +1,48 @@
+/* The requests that wait or run, by the name that their clients know: a name is one request's at a
+ * time, and whoever knows it can cancel that request. */
+#pragma once
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "proto/status.h"
+
+enum { REQUESTS_NAME_BYTES = 128 };
+
+struct requests;
+
+/* One request's entry; its session owns it from requests_enter to requests_leave. */
+struct requests_entry {
+    struct requests_entry *next, **link;
+    const char *name; /* borrowed */
+    bool is_score;
+    int64_t entered_ns;
+    atomic_bool running;   /* set by its session */
+    atomic_bool cancelled; /* its session ends it soon */
+};
+
+MUST_CHECK enum status requests_create(struct requests **requests);
+
+/* NULL is accepted. */
+void requests_destroy(struct requests *requests);
+
+/* ALREADY_EXISTS while one of that name waits or runs. */
+MUST_CHECK enum status requests_enter(struct requests *requests, struct requests_entry *entry,
+                                      const char *name, bool is_score);
+void requests_leave(struct requests *requests, struct requests_entry *entry);
+
+/* NOT_FOUND where none of that name waits or runs. */
+MUST_CHECK enum status requests_cancel(struct requests *requests, const char *name);
+
+/* A copy of an entry. */
+struct requests_view {
+    char name[REQUESTS_NAME_BYTES];
+    bool is_score, running;
+    double age_seconds;
+};
+
+/* All of them, in the order in which they came; the caller frees `*views`. */
+MUST_CHECK enum status requests_list(struct requests *requests, struct requests_view **views,
+                                     size_t *count);
