@@ -14,7 +14,7 @@
 #include "coordinator/cli/interrupt.h"
 #include "coordinator/cli/text_file.h"
 #include "proto/standard_streams.h"
-#include "proto/utf8.h"
+#include "proto/utf8_check.h"
 
 static const char program[] = "longhaul chat";
 
