@@ -49,13 +49,6 @@ void console_say(const char *format, ...)
     fputc('\n', stderr);
 }
 
-void console_show(const char *text)
-{
-    console_clear();
-    printable_write_text(stderr, text, strlen(text));
-    fputc('\n', stderr);
-}
-
 static int terminal_columns(void)
 {
     struct winsize size;
@@ -84,4 +77,11 @@ const char *console_paint(enum console_colour colour)
     static const char *const sequences[] = {"\033[0m", "\033[32m", "\033[33m", "\033[31m",
                                             "\033[2m"};
     return colours ? sequences[colour] : "";
+}
+
+void console_show(const char *text)
+{
+    console_clear();
+    printable_write_text(stderr, text, strlen(text));
+    fputc('\n', stderr);
 }

@@ -22,9 +22,6 @@ int console_failure(const char *program, enum status status);
 /* A line of talk; clears a progress line first. */
 __attribute__((format(printf, 1, 2))) void console_say(const char *format, ...);
 
-/* The same of a peer's text of any number of lines, masked (proto/printable.h). */
-void console_show(const char *text);
-
 /* A line that the next one replaces; nothing where the terminal is not live. */
 __attribute__((format(printf, 1, 2))) void console_progress(const char *format, ...);
 /* Takes the progress line away. */
@@ -33,3 +30,6 @@ void console_clear(void);
 /* The terminal's escape sequence for a colour, "" where colours are not wanted. */
 enum console_colour { CONSOLE_PLAIN, CONSOLE_GREEN, CONSOLE_YELLOW, CONSOLE_RED, CONSOLE_DIM };
 const char *console_paint(enum console_colour colour);
+
+/* As console_say, a peer's text of any number of lines, masked (proto/printable.h). */
+void console_show(const char *text);

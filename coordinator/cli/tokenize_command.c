@@ -1,5 +1,4 @@
-/* longhaul tokenize: a text's ids, by the model file's own tokenizer; no coordinator and no weights
- * are needed. */
+/* longhaul tokenize: a text's ids, by the model file's own tokenizer; no coordinator is needed. */
 #include <stdio.h>
 #include <stdlib.h>
 

@@ -41,8 +41,8 @@ static void what_steers_a_terminal_is_masked_and_nothing_else(void **state)
         char line[64];
         char text[64];
         size_t bytes = strlen(cases[i].given);
-        strcpy(line, cases[i].given);
-        strcpy(text, cases[i].given);
+        memcpy(line, cases[i].given, bytes + 1);
+        memcpy(text, cases[i].given, bytes + 1);
         printable_mask_line(line, bytes);
         printable_mask_text(text, bytes);
         assert_string_equal(line, cases[i].line ? cases[i].line : cases[i].given);
@@ -67,7 +67,7 @@ static void a_text_is_written_masked_wherever_its_characters_fall(void **state)
         for (int many_lines = 0; many_lines < 2; many_lines++) {
             char given[700];
             memset(given, 'x', before);
-            strcpy(given + before, tail);
+            memcpy(given + before, tail, sizeof tail);
             char *written = NULL;
             size_t bytes;
             FILE *out = open_memstream(&written, &bytes);
