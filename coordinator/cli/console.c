@@ -55,6 +55,7 @@ void console_say(const char *format, ...)
     fputc('\n', stderr);
 }
 
+<<<<<<< HEAD
 void console_show(const char *text)
 {
     console_clear();
@@ -63,6 +64,9 @@ void console_show(const char *text)
 }
 
 int console_columns(void)
+=======
+static int terminal_columns(void)
+>>>>>>> refs/heads/files
 {
     struct winsize size;
     if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col == 0)
@@ -104,4 +108,11 @@ const char *console_paint(enum console_colour colour)
     static const char *const sequences[] = {"\033[0m", "\033[32m", "\033[33m", "\033[31m",
                                             "\033[2m"};
     return colours ? sequences[colour] : "";
+}
+
+void console_show(const char *text)
+{
+    console_clear();
+    printable_write_text(stderr, text, strlen(text));
+    fputc('\n', stderr);
 }

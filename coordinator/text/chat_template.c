@@ -5,7 +5,6 @@
 
 #include <ctype.h>
 #include <stdbool.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -82,14 +81,18 @@ static const char *copy_quoted(char **out, const char *place)
 /* A member of a message by its name, "message.role", as "message['role']"; 0 where none begins. */
 static size_t copy_member(char **out, const char *place)
 {
-    static const char *const members[] = {"role", "content"};
-    for (size_t i = 0; *place == '.' && i < sizeof members / sizeof members[0]; i++) {
-        size_t bytes = strlen(members[i]);
-        if (!starts_with(place + 1, members[i]) || is_word(place[1 + bytes]))
+    static const struct {
+        const char *name;
+        const char *spelt;
+    } members[] = {{".role", "['role']"}, {".content", "['content']"}};
+    for (size_t i = 0; i < sizeof members / sizeof members[0]; i++) {
+        size_t bytes = strlen(members[i].name);
+        size_t spelt_bytes = strlen(members[i].spelt);
+        if (!starts_with(place, members[i].name) || is_word(place[bytes]))
             continue;
-        int written = sprintf(*out, "['%s']", members[i]);
-        *out += written;
-        return 1 + bytes;
+        memcpy(*out, members[i].spelt, spelt_bytes);
+        *out += spelt_bytes;
+        return bytes;
     }
     return 0;
 }

@@ -146,8 +146,7 @@ void gguf_writer_insert_pairs(struct gguf_writer *file, struct gguf_writer *pair
     memcpy(&old_count, file->data + 16, sizeof old_count);
     char filler[40] = "";
     gguf_writer_key(pairs, "filler", GGUF_STRING);
-    while ((pairs->bytes + 8 + strlen(filler)) % 32 != 0)
-        strcat(filler, "-");
+    memset(filler, '-', (32 - (pairs->bytes + 8) % 32) % 32);
     gguf_writer_string(pairs, filler);
     gguf_writer_bytes(&changed, file->data, 24);
     gguf_writer_set_u64(&changed, 16, old_count + count + 1);
