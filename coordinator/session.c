@@ -246,7 +246,7 @@ static enum status follow(struct session *session, struct group_news *news)
 
 static const char not_finite_reason[] = "NON_FINITE_LOGITS";
 
-/* Workers look for it themselves; whatever they send, no client is told of a number that is none. */
+/* Workers look for it themselves; whatever they send, no client is told a number that is none. */
 static enum status check_finite(struct session *session, const float *logprobs, size_t count)
 {
     for (size_t i = 0; i < count; i++)
