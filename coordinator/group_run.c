@@ -91,6 +91,7 @@ static void take_done(struct group_run *run, int rank, const Longhaul__Control__
     }
     if (done->status != STATUS_OK && run->outcome.status == STATUS_OK) {
         run->outcome.status = (enum status)done->status;
+        run->outcome.not_finite = done->not_finite;
         snprintf(run->message, sizeof run->message, "%s", done->message);
     }
 }

@@ -48,6 +48,7 @@ struct group_outcome {
     double prefill_seconds;
     double decode_seconds;
     bool stopped;                       /* by a stop id */
+    bool not_finite;                    /* INTERNAL: the request's numbers are not finite */
     const struct group_report *reports; /* [report_count] */
     int report_count;
 };

@@ -259,11 +259,28 @@ static enum status follow(struct session *session, struct group_news *news)
                : STATUS_OK;
 }
 
+static const char not_finite_reason[] = "NON_FINITE_LOGITS";
+
+/* Workers look for it themselves; whatever they send, no client is told a number that is none. */
+static enum status check_finite(struct session *session, const float *logprobs, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (!isfinite(logprobs[i])) {
+            group_run_cancel(session->run, "its numbers are not finite");
+            rpc_call_details(session->call)->reason = not_finite_reason;
+            return fail(STATUS_INTERNAL,
+                        "the workers report a log-probability that is not a finite number");
+        }
+    return STATUS_OK;
+}
+
 /* The run's own failure, with what helps the client. */
 static enum status failure_of(struct session *session, const struct group_outcome *outcome)
 {
     if (outcome->status == STATUS_UNAVAILABLE)
         return unavailable(session, "WORKERS_LOST", outcome->message);
+    if (outcome->not_finite)
+        rpc_call_details(session->call)->reason = not_finite_reason;
     return fail(outcome->status, "%s", outcome->message);
 }
 
@@ -328,6 +345,8 @@ static enum status follow_answer(struct session *session, struct detokenizer *de
     enum status status = STATUS_OK;
     while (!news.ended && !batch.stopped) {
         TRY_ELSE(follow(session, &news), free_text);
+        for (size_t i = 0; news.logprobs && i < news.id_count; i++)
+            TRY_ELSE(check_finite(session, &news.logprobs[i].chosen, 1), free_text);
         TRY_ELSE(batch_fill(&batch, detokenizer, &news), free_text);
         *completion_tokens += (int64_t)batch.ids;
         rpc_call_note(session->call, log_integer("completion_tokens", *completion_tokens));
@@ -456,6 +475,7 @@ static enum status follow_scores(struct session *session, double *sum)
         TRY(follow(session, &news));
         if (news.score_count == 0)
             continue;
+        TRY(check_finite(session, news.scores, (size_t)news.score_count));
         for (int64_t i = 0; i < news.score_count; i++)
             *sum += (double)news.scores[i];
         /* The last token has no score: its id goes with the last ones that have. */

@@ -19,12 +19,13 @@
 #include "worker/engine/transport/nccl_share.h"
 #include "worker/engine/transport/transport_loopback.h"
 #include "worker/engine/transport/transport_mpi.h"
+#include "worker/exit_code.h"
 #include "worker/process_memory.h"
 #include "worker/rank_place.h"
 #include "worker/rank_threads.h"
 #include "worker/serve.h"
 
-enum { EXIT_LOST = 75, PACKED_SIDE = 256 };
+enum { PACKED_SIDE = 256 };
 
 struct options {
     struct config *config;
@@ -37,7 +38,7 @@ static int report(enum status status)
     if (status == STATUS_OK)
         return 0;
     log_failure("longhaul-worker");
-    return status == STATUS_UNAVAILABLE ? EXIT_LOST : status_exit_code(status);
+    return worker_exit_code(status);
 }
 
 /* ---- what this machine has ---- */

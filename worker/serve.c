@@ -36,6 +36,7 @@ enum {
     HOST_BYTES = 64,
     GROUP_BYTES = 128,
     MESSAGE_BYTES = 512,
+    STOP_IDS_MAX = 32,
     LOOK_MS = 100,            /* between looks at the transport while idle */
     PROGRESS_MS = 100,        /* between reports of progress */
     SCORES_A_MESSAGE = 16384, /* 64 KiB */
@@ -43,6 +44,8 @@ enum {
 
 /* What a Run says, copied: the message dies with the next read. */
 struct order {
+    enum status refused; /* OK, or why this rank cannot take it, with the sentence */
+    char refusal[MESSAGE_BYTES];
     char request_id[GROUP_BYTES];
     enum engine_kind kind;
     struct choice choice;
@@ -50,7 +53,7 @@ struct order {
     int64_t count;
     int64_t max_tokens;
     struct sampling sampling;
-    int32_t stop_ids[32];
+    int32_t stop_ids[STOP_IDS_MAX];
     int stop_count;
     bool logprobs;
     int likeliest;
@@ -187,9 +190,12 @@ static void end_with(struct serve_rank *rank, enum status status, const char *me
 static enum status copy_order(struct order *order, const Longhaul__Control__V1__Run *run)
 {
     const Longhaul__Control__V1__RunSampling *sampling = run->sampling;
-    if (!run->choice || !sampling || run->n_stop_ids > 32 ||
-        strlen(run->request_id) >= sizeof order->request_id)
-        return fail(STATUS_INTERNAL, "the coordinator sent an incomplete request");
+    if (!run->choice || !sampling)
+        return fail(STATUS_INTERNAL, "the coordinator sent a request without %s",
+                    run->choice ? "sampling" : "a choice");
+    if (run->n_stop_ids > STOP_IDS_MAX)
+        return fail(STATUS_INVALID_ARGUMENT, "%zu stop ids; a worker takes at most %d",
+                    run->n_stop_ids, STOP_IDS_MAX);
     *order = (struct order){
         .kind = run->kind == LONGHAUL__CONTROL__V1__RUN_KIND__RUN_KIND_SCORE ? ENGINE_SCORE
                                                                              : ENGINE_GENERATE,
@@ -202,7 +208,6 @@ static enum status copy_order(struct order *order, const Longhaul__Control__V1__
         .likeliest = run->likeliest,
     };
     TRY(choice_message_get(&order->choice, run->choice));
-    snprintf(order->request_id, sizeof order->request_id, "%s", run->request_id);
     for (int s = 0; s < order->stop_count; s++)
         order->stop_ids[s] = run->stop_ids[s];
     if (run->deadline_ms > 0)
@@ -217,8 +222,13 @@ static enum status copy_order(struct order *order, const Longhaul__Control__V1__
 
 static enum status take_order(struct serve_rank *rank, const Longhaul__Control__V1__Run *run)
 {
-    struct order order;
-    TRY(copy_order(&order, run));
+    struct order order = {0};
+    if (strlen(run->request_id) >= sizeof order.request_id)
+        return fail(STATUS_INTERNAL, "the coordinator sent a request whose name is too long");
+    order.refused = copy_order(&order, run);
+    if (order.refused != STATUS_OK)
+        snprintf(order.refusal, sizeof order.refusal, "%s", status_message());
+    snprintf(order.request_id, sizeof order.request_id, "%s", run->request_id);
     pthread_mutex_lock(&rank->lock);
     bool busy = rank->waiting_order || rank->running;
     if (!busy) {
@@ -437,9 +447,13 @@ static enum status run_order(struct serve_rank *rank)
         .likeliest = order->likeliest,
         .deadline_ns = order->deadline_ns,
     };
-    struct engine_result result;
+    struct engine_result result = {0};
+    enum status status = STATUS_OK;
     log_request(order->request_id);
-    enum status status = engine_run(rank->engine, &request, &observer, &result);
+    if (order->refused == STATUS_OK)
+        status = engine_run(rank->engine, &request, &observer, &result);
+    else
+        status = engine_refuse(rank->engine, fail(order->refused, "%s", order->refusal));
     if (status != STATUS_OK)
         log_line(engine_usable(rank->engine) ? LOG_INFO : LOG_ERROR, "request ended",
                  log_text("code", status_name(status)), log_text("cause", status_message()));

@@ -55,7 +55,6 @@ void console_say(const char *format, ...)
     fputc('\n', stderr);
 }
 
-<<<<<<< HEAD
 void console_show(const char *text)
 {
     console_clear();
@@ -64,9 +63,6 @@ void console_show(const char *text)
 }
 
 int console_columns(void)
-=======
-static int terminal_columns(void)
->>>>>>> refs/heads/files
 {
     struct winsize size;
     if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col == 0)

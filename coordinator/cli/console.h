@@ -27,15 +27,11 @@ int console_usage(const char *program);
 /* A line of talk; clears a progress line first. */
 __attribute__((format(printf, 1, 2))) void console_say(const char *format, ...);
 
-<<<<<<< HEAD
 /* The same of a peer's text of any number of lines, masked (proto/printable.h). */
 void console_show(const char *text);
 
 /* A line that the next one replaces; nothing where the terminal is not live. It is cut where the
  * terminal ends. */
-=======
-/* A line that the next one replaces; nothing where the terminal is not live. */
->>>>>>> refs/heads/files
 __attribute__((format(printf, 1, 2))) void console_progress(const char *format, ...);
 
 /* The same of the first of the texts, fullest first, that fits the terminal; the last one is cut.

@@ -1,9 +1,5 @@
-<<<<<<< HEAD
 /* longhaul tokenize: a text's ids, by the model file's own tokenizer, which needs no weights, or by a
  * coordinator's. */
-=======
-/* longhaul tokenize: a text's ids, by the model file's own tokenizer; no coordinator is needed. */
->>>>>>> refs/heads/files
 #include <stdio.h>
 #include <stdlib.h>
 

@@ -175,6 +175,18 @@ class Run(unittest.TestCase):
             self.assertIn(option.strip("-").replace("-", "_"), result.stderr.replace("-", "_"))
             self.assertEqual(result.stdout, "")
 
+    def test_numbers_that_are_not_finite_are_an_internal_error(self):
+        self.model = os.path.join(self.folder.name, "spoilt.gguf")
+        subprocess.run([TINY_MODEL_FILE, self.model, "spoilt"], check=True, timeout=60)
+        text = self.path("t.txt", "one token is spoilt: z, and that is all. " * 4)
+        for command in (["run", "--raw", "--prompt-file", text], ["run", "--json", "--raw", "--prompt", "abz"],
+                        ["score", "--file", text], ["score", "--file", text, "--json", "--workers", "2"]):
+            result = self.longhaul(*command)
+            self.assertEqual(result.returncode, 70, result.stderr)
+            self.assertEqual(result.stdout, "")
+            self.assertRegex(result.stderr, r"token \d+ of the sequence .* not finite .* in layer 1 of 2")
+        self.assertEqual(self.longhaul("run", "--raw", "--prompt", "ab", "--max-tokens", "3").returncode, 0)
+
     def test_the_parts_of_a_step_add_up_to_what_was_computed(self):
         answer = self.answer("--prompt", "hello " * 300, "--max-tokens", "20", "--workers", "2")
         self.assertGreater(max(rank["parts"]["head"] for rank in answer["ranks"]), 0)

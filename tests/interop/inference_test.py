@@ -113,6 +113,15 @@ class Generate(ClusterTest):
                 self.assertEqual([(other.id, other.logprob) for other in one.likeliest],
                                  [(n, -float(n)) for n in range(asked)])
 
+    def test_a_score_that_is_no_number_ends_its_request_alone(self):
+        self.workers(2, "--nan-at=7")
+        events, call = [], self.score("twelve and a few more tokens")
+        error = self.expect_code(grpc.StatusCode.INTERNAL, lambda: events.extend(call) or list(call))
+        self.assertIn(b"NON_FINITE_LOGITS", self.details_of(error))
+        self.assertEqual([p for event in events for p in event.scores.logprobs if p != p], [])
+        self.wait_ready()
+        self.assertEqual(len(ids_of(self.generate())), 12)
+
     def test_a_method_that_contradicts_itself_is_refused(self):
         self.workers(1)
         method = pb.Method(string=pb.StringMethod(shift=4, local=8))

@@ -135,6 +135,24 @@ class RealWorkers(ClusterTest):
             self.assertLessEqual(one.likeliest[1].logprob, one.logprob)
             self.assertLess(one.logprob, 0)
 
+    def test_numbers_that_are_not_finite_end_their_request_alone(self):
+        model = os.path.join(FOLDER, "spoilt.gguf")
+        subprocess.run([os.path.join(TESTS, "tiny_model_file"), model, "spoilt"], check=True, timeout=60)
+        for flags in (QUICK, QUICK[:-1]):  # the best kernels, too
+            self.start("--launch", "--workers=2", "--transport=mpi", "--model", model, *flags)
+            self.wait_any()
+            pids, before = self.pids(), self.answer()
+            calls = (lambda: list(self.generate("abcz", timeout=60)),
+                     lambda: list(self.generate(PROMPT + "z" + PROMPT, timeout=60)),
+                     lambda: list(self.score(PROMPT + "z" + PROMPT, timeout=60)))
+            for call in calls:
+                error = self.expect_code(grpc.StatusCode.INTERNAL, call)
+                self.assertIn(b"NON_FINITE_LOGITS", self.details_of(error))
+                self.assertRegex(error.details(), r"^token \d+ of the sequence .* in layer 1 of 2")
+                self.assertEqual(self.answer(), before, "the next one is answered as ever")
+            self.assertEqual(self.pids(), pids, "by the same group")
+            self.stop_and_expect_no_process(pids)
+
     def lose_a_rank(self, number):
         self.launch("--workers=2", "--transport=mpi")
         before = self.answer()

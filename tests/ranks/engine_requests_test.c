@@ -198,6 +198,51 @@ static enum status play_logprobs(struct transport *t, void *context)
     return STATUS_OK;
 }
 
+/* One rank cannot take the request and the others could: it ends on all, and nobody waits. */
+static enum status play_a_refusal_of_one(struct transport *t, void *context)
+{
+    struct engine *engine = context;
+    const struct engine_case wanted = {.count = 10, .max_tokens = 5};
+    for (int refuser = 0; refuser < t->size; refuser++) {
+        enum status status;
+        if (t->rank == refuser) {
+            status = engine_refuse(engine, fail(STATUS_RESOURCE_EXHAUSTED, "no room here"));
+        } else {
+            struct answer answer;
+            ask(&answer, engine, t, wanted);
+            status = answer.status;
+            engine_outcome_free(&answer.outcome);
+        }
+        expect_on_all_ranks(t, status == STATUS_RESOURCE_EXHAUSTED && engine_usable(engine));
+        const char *cause = t->rank == refuser ? "no room here" : "its log says why";
+        expect_on_all_ranks(t, strstr(status_message(), cause) != NULL);
+        expect_on_all_ranks(t, ends_as(engine, t, wanted, STATUS_OK, 5));
+    }
+    return STATUS_OK;
+}
+
+/* What no coordinator sends: a sampling parameter out of its range. */
+static enum status play_wrong_sampling(struct transport *t, void *context)
+{
+    struct engine *engine = context;
+    static const struct sampling wrong[] = {
+        {-1, 0, 1, 0, 1, 1},        {NAN, 0, 1, 0, 1, 1},      {INFINITY, 0, 1, 0, 1, 1},
+        {1, -1, 1, 0, 1, 1},        {1, 0, 1.5f, 0, 1, 1},     {1, 0, NAN, 0, 1, 1},
+        {1, 0, 1, 1, 1, 1},         {1, 0, 1, -0.1f, 1, 1},    {1, 0, 1, NAN, 1, 1},
+        {1, 0, 1, 0, 0, 1},         {1, 0, 1, 0, INFINITY, 1}, {1, 0, 1, 0, NAN, 1},
+        {1, INT32_MAX, 1, 0, 1, 1},
+    };
+    struct engine_case wanted = {.count = 10, .max_tokens = 5};
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        wanted.sampling = wrong[i];
+        expect_on_all_ranks(t, ends_as(engine, t, wanted, STATUS_INVALID_ARGUMENT, 0));
+        expect_on_all_ranks(t, strncmp(status_message(), "sampling.", 9) == 0);
+    }
+    wanted.sampling = (struct sampling){1, 0, 1e-9f, 0.99f, 1, UINT64_MAX};
+    expect_on_all_ranks(t, ends_as(engine, t, wanted, STATUS_OK, 5));
+    return STATUS_OK;
+}
+
 static void abort_at_once(struct engine *engine, struct transport *t, int64_t tokens_done)
 {
     (void)engine;
@@ -277,6 +322,18 @@ static void an_answers_log_probabilities_are_its_scores(void **state)
     on_ranks(1, MOST_RANKS, play_logprobs);
 }
 
+static void a_rank_that_cannot_take_a_request_ends_it_for_all(void **state)
+{
+    (void)state;
+    on_ranks(1, MOST_RANKS, play_a_refusal_of_one);
+}
+
+static void sampling_out_of_its_range_ends_the_request_alone(void **state)
+{
+    (void)state;
+    on_ranks(1, 2, play_wrong_sampling);
+}
+
 static void an_abort_ends_a_prefill_on_any_number_of_ranks(void **state)
 {
     (void)state;
@@ -295,6 +352,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_request_leaves_nothing_behind_for_the_next),
         cmocka_unit_test(a_refused_request_is_refused_alike_and_the_engine_goes_on),
         cmocka_unit_test(an_answers_log_probabilities_are_its_scores),
+        cmocka_unit_test(a_rank_that_cannot_take_a_request_ends_it_for_all),
+        cmocka_unit_test(sampling_out_of_its_range_ends_the_request_alone),
         cmocka_unit_test(an_abort_ends_a_prefill_on_any_number_of_ranks),
         cmocka_unit_test(a_peer_lost_before_a_request_makes_the_engine_unusable),
     };

@@ -3,14 +3,18 @@
  */
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "proto/clock.h"
 #include "proto/log.h"
 #include "tests/support/engine_ranks.h"
+#include "tests/support/random.h"
 #include "tests/support/ranks.h"
 #include "tests/support/standin.h"
 #include "tests/support/model_fixture.h"
 #include "tests/support/unit.h"
+#include "worker/exit_code.h"
 #include "worker/rank_place.h"
 
 enum { TOKENS = 200 };
@@ -210,7 +214,7 @@ static void an_error_of_cuda_ends_all_ranks_with_its_cause(void **state)
     (void)state;
     struct engine_case wanted = {.kind = ENGINE_SCORE, .progress = break_cuda};
     for (wanted.ranks = 1; wanted.ranks <= 3; wanted.ranks++)
-        ends_with(wanted, STATUS_INTERNAL, "CUDA error 700");
+        ends_with(wanted, STATUS_UNAVAILABLE, "CUDA error 700");
 }
 
 static void an_error_of_nccl_ends_all_ranks_with_its_cause(void **state)
@@ -229,8 +233,135 @@ static void a_rank_that_leaves_ends_the_others(void **state)
         ends_with(wanted, STATUS_UNAVAILABLE, "the coordinator is gone");
 }
 
-int main(void)
+/* ---- what a process leaves with ---- */
+
+/* Every cudaError_t of CUDA 13's driver_types.h. */
+static const int error_codes[] = {
+    1,   2,   3,   4,   5,   6,   7,   8,   9,   12,  13,  16,  17,  18,  19,  20,  21,  22,  23,
+    24,  25,  26,  27,  28,  31,  32,  34,  35,  36,  37,  43,  44,  45,  46,  49,  52,  53,  65,
+    66,  67,  68,  69,  98,  100, 101, 102, 103, 127, 200, 201, 205, 206, 207, 208, 209, 210, 211,
+    212, 213, 214, 215, 216, 217, 218, 219, 220, 221, 222, 223, 224, 225, 226, 300, 301, 302, 303,
+    304, 400, 401, 402, 500, 600, 700, 701, 702, 703, 704, 705, 708, 709, 710, 711, 712, 713, 714,
+    715, 716, 717, 718, 719, 720, 721, 800, 801, 802, 803, 804, 805, 806, 807, 808, 809, 810, 811,
+    812, 900, 901, 902, 903, 904, 905, 906, 907, 908, 909, 910, 911, 912, 913, 914, 915, 999,
+};
+enum { ERROR_CODES = sizeof error_codes / sizeof error_codes[0], LEAVE_BEFORE_MS = 2000 };
+
+/* Those after which, as it says there, the process must be terminated and relaunched; and memory
+ * and links that are damaged. */
+static const int sticky_codes[] = {226, 700, 702, 710, 714, 715, 716, 717,
+                                   718, 719, 721, 810, 911, 214, 220, 999};
+
+static bool is_sticky(int code)
 {
+    for (size_t i = 0; i < sizeof sticky_codes / sizeof sticky_codes[0]; i++)
+        if (sticky_codes[i] == code)
+            return true;
+    return false;
+}
+
+static int fail_calls;
+static int64_t failed_ns;
+
+static void fail_soon(struct engine *engine, struct transport *t, int64_t tokens_done)
+{
+    (void)engine;
+    (void)t;
+    (void)tokens_done;
+    if (failed_ns != 0)
+        return;
+    failed_ns = clock_now_ns();
+    standin_fail_after(fail_calls);
+}
+
+/* In a process of its own, as a worker: a request on a device that fails by `code` after `calls`
+ * more calls. Tells when it began to, and leaves as a worker does. */
+static int leave_by(const char *model, int code, int calls)
+{
+    const struct engine_gpus on = {standin_runtime(), standin_kernels(), standin_nccl()};
+    const struct engine_case wanted = {.model_path = model,
+                                       .kind = ENGINE_SCORE,
+                                       .ids = ids,
+                                       .count = TOKENS,
+                                       .gpus = &on,
+                                       .progress = fail_soon};
+    struct engine_outcome outcome;
+    fail_calls = calls;
+    standin_fail_with(code);
+    const enum status status = engine_ranks_run(&outcome, &wanted);
+    printf("%lld\n", (long long)failed_ns);
+    fflush(stdout);
+    engine_outcome_free(&outcome);
+    return worker_exit_code(status);
+}
+
+/* The exit code of such a process; *seconds from the failure to its end. */
+static int exit_code_by(const char *program, int code, int calls, double *seconds)
+{
+    char command[256], line[64] = "";
+    snprintf(command, sizeof command, "exec %s leave %s %d %d", program, model_path, code, calls);
+    FILE *child = popen(command, "r");
+    assert_non_null(child);
+    assert_non_null(fgets(line, sizeof line, child));
+    const int state = pclose(child);
+    *seconds = 1e-9 * (double)(clock_now_ns() - atoll(line));
+    return WIFEXITED(state) ? WEXITSTATUS(state) : -1;
+}
+
+static const char *own_path;
+
+static void every_error_of_cuda_ends_the_process_in_time(void **state)
+{
+    (void)state;
+    enum { SEED = 20261129 };
+    struct random random = {SEED};
+    double slowest = 0;
+    int mapped = 0;
+    for (int i = 0; i < ERROR_CODES; i++) {
+        const int code = error_codes[i], calls = (int)random_between(&random, 1, 40);
+        double seconds = 0;
+        const int left = exit_code_by(own_path, code, calls, &seconds);
+        const bool right = is_sticky(code) ? left == 75 : left == 75 || left == 70 || left == 69;
+        if (!right)
+            printf("CUDA error %d after %d calls: exit code %d\n", code, calls, left);
+        mapped += right;
+        slowest = seconds > slowest ? seconds : slowest;
+    }
+    const bool pass = mapped == ERROR_CODES && slowest * 1000 < LEAVE_BEFORE_MS;
+    printf("F10 %d/%d_codes_%.2f_s %d/%d_codes_%.2f_s %s %d\n", mapped, ERROR_CODES, slowest,
+           ERROR_CODES, ERROR_CODES, LEAVE_BEFORE_MS * 1e-3, pass ? "PASS" : "FAIL", SEED);
+    assert_true(pass);
+}
+
+static int make_model(void **state)
+{
+    (void)state;
+    const struct tiny_model_shape shape = {
+        .layers = 3, .hidden = 64, .heads = 4, .kv_heads = 2, .head_dim = 16, .ffn = 96};
+    tiny_model_make(model_path, &shape, DTYPE_Q4_1);
+    tiny_model_ids(ids, TOKENS);
+    return 0;
+}
+
+static int drop_model(void **state)
+{
+    (void)state;
+    return unlink(model_path);
+}
+
+int main(int argc, char **argv)
+{
+    log_configure(LOG_ERROR, -1);
+    if (argc == 5 && strcmp(argv[1], "leave") == 0) {
+        tiny_model_ids(ids, TOKENS);
+        return leave_by(argv[2], atoi(argv[3]), atoi(argv[4]));
+    }
+    own_path = argv[0];
+    const struct CMUnitTest codes[] = {
+        cmocka_unit_test(every_error_of_cuda_ends_the_process_in_time),
+    };
+    if (argc == 2 && strcmp(argv[1], "codes") == 0)
+        return cmocka_run_group_tests(codes, make_model, drop_model);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ranks_take_gpus_where_all_have_one),
         cmocka_unit_test(what_was_not_asked_for_falls_back_to_the_cpu),
@@ -240,9 +371,5 @@ int main(void)
         cmocka_unit_test(an_error_of_nccl_ends_all_ranks_with_its_cause),
         cmocka_unit_test(a_rank_that_leaves_ends_the_others),
     };
-    log_configure(LOG_ERROR, -1);
-    model_fixture_make(&fixture);
-    int failed = cmocka_run_group_tests(tests, NULL, NULL);
-    model_fixture_drop(&fixture);
-    return failed;
+    return cmocka_run_group_tests(tests, make_model, drop_model);
 }

@@ -3,6 +3,7 @@
  *
  * Rank 0 generates one token every --token-ms after --prefill-ms; other ranks are done when rank 0
  * would be. */
+#include <math.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -27,6 +28,7 @@ enum { RANKS_MAX = 16, TICK_MS = 5, BEAT_MS = 200, SCORES_A_MESSAGE = 100, EXIT_
 static struct {
     const char *version, *group, *digest, *fail_with;
     int64_t rank, size, ranks, token_ms, prefill_ms, load_ms, stop_after, work_age, memory_bytes;
+    int64_t nan_at;
     bool stuck; /* ignores Cancel */
     char own_digest[DIGEST_HEX_BYTES];
     char secret[JOIN_SECRET_ROOM];
@@ -129,7 +131,8 @@ static enum status say_scores(struct fake *fake)
         scores.first = first;
         for (scores.n_logprobs = 0;
              scores.n_logprobs < SCORES_A_MESSAGE && first < fake->prompt_tokens - 1; first++)
-            logprobs[scores.n_logprobs++] = -(float)(first % 7 + 1);
+            logprobs[scores.n_logprobs++] =
+                first == options.nan_at - 1 ? NAN : -(float)(first % 7 + 1);
         TRY(say(fake, LONGHAUL__CONTROL__V1__WORKER_MESSAGE__KIND_SCORES, &scores));
     }
     return say_done(fake, STATUS_OK, "");
@@ -282,6 +285,7 @@ static int parse(int argc, char **argv)
         NUMBER("stop-after", stop_after),
         NUMBER("work-age", work_age),
         NUMBER("memory-bytes", memory_bytes),
+        NUMBER("nan-at", nan_at),
         {.name = "stuck", .type = FLAGS_SWITCH, .target = &options.stuck, .help = "as above"},
     };
     const struct flags_command command = {
@@ -292,7 +296,8 @@ static int parse(int argc, char **argv)
                    "--load-ms, --prefill-ms, --token-ms: how long these "
                    "take. --stop-after:\na stop id after so many tokens. "
                    "--fail-with: fail every request. --stuck: ignore\n"
-                   "Cancel. --work-age: seconds claimed while busy.\n",
+                   "Cancel. --work-age: seconds claimed while busy. --nan-at: the score, from 1,\n"
+                   "that is a NaN.\n",
         .rows = rows,
         .rows_count = sizeof rows / sizeof rows[0],
         .takers = CONFIG_WORKER,

@@ -31,9 +31,12 @@ void standin_seed(uint64_t seed);
 /* How many devices a host has; 64 unless told. */
 void standin_device_count(int devices);
 
-/* After `calls` more calls on this thread's device a call fails as an illegal access would; 0:
- * never. */
+/* After `calls` more calls on this thread's device a call fails, and so do all after it, as an
+ * illegal access would, or by the error of standin_fail_with; 0: never. */
 void standin_fail_after(int64_t calls);
+
+/* The number of the error that devices fail by; 700 unless told. */
+void standin_fail_with(int code);
 
 /* From now on NCCL reports an error of its own to `rank` of every communicator; -1: to none. */
 void standin_nccl_fail(int rank);

@@ -13,6 +13,7 @@
 
 #include "proto/clock.h"
 #include "tests/support/standin_stream.h"
+#include "worker/engine/device/cuda_error.h"
 
 enum { STREAMS_MOST = 4, BLOCKS_MOST = 4096, ALIGNMENT = 256, GUARD_BYTES = 256, GUARD = 0xA5 };
 
@@ -98,6 +99,13 @@ void standin_seed(uint64_t seed)
 void standin_device_count(int devices)
 {
     atomic_store(&device_count, devices);
+}
+
+static atomic_int error_code = 700;
+
+void standin_fail_with(int code)
+{
+    atomic_store(&error_code, code);
 }
 
 void standin_fail_after(int64_t calls)
@@ -226,8 +234,9 @@ static enum status call(void)
         return fail(STATUS_INTERNAL, "CUDA error 201: invalid device context");
     if (current->fail_after > 0 && --current->fail_after == 0)
         current->failed = true;
+    const int code = atomic_load(&error_code);
     if (current->failed)
-        return fail(STATUS_INTERNAL, "CUDA error 700: an illegal memory access was encountered");
+        return fail(cuda_error_status(code), "CUDA error %d: told by a test", code);
     return STATUS_OK;
 }
 

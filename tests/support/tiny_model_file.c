@@ -1,7 +1,7 @@
-/* tiny_model_file PATH [mixed | f32 | directory | shards]: writes a small model with random
- * weights, for tests of whole programs. mixed: of the block formats that "Q4_K_M" files hold. f32,
- * directory and shards: the same float32 model, as a GGUF file and as a directory of one or of
- * three safetensors files. */
+/* tiny_model_file PATH [mixed | f32 | spoilt | directory | shards]: writes a small model with
+ * random weights, for tests of whole programs. mixed: of the block formats that "Q4_K_M" files
+ * hold. spoilt: the embedding of the byte 'z' holds a NaN. f32, directory and shards: the same
+ * float32 model, as a GGUF file and as a directory of one or of three safetensors files. */
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -20,6 +20,10 @@ int main(int argc, char **argv)
                                            .head_dim = 64,
                                            .ffn = 256,
                                            .mixed = true};
+    struct tiny_model_shape spoilt = shape;
+    spoilt.untied = true; /* or 'z' would be a logit of every request */
+    spoilt.spoilt = "token_embd.weight";
+    spoilt.spoilt_row = TINY_MODEL_BYTE_0 + 'z';
     const char *form = argc == 3 ? argv[2] : "";
     bool is_shards = strcmp(form, "shards") == 0;
     if (argc == 2) {
@@ -28,10 +32,12 @@ int main(int argc, char **argv)
         tiny_model_write(argv[1], &mixed, 7, DTYPE_Q8_0);
     } else if (strcmp(form, "f32") == 0) {
         tiny_model_write(argv[1], &shape, 7, DTYPE_F32);
+    } else if (strcmp(form, "spoilt") == 0) {
+        tiny_model_write(argv[1], &spoilt, 7, DTYPE_F32);
     } else if ((is_shards || strcmp(form, "directory") == 0) && mkdir(argv[1], 0700) == 0) {
         tiny_directory_write(argv[1], &shape, 7, DTYPE_F32, is_shards ? 3 : 1);
     } else {
-        fputs("usage: tiny_model_file PATH [mixed | f32 | directory | shards]\n", stderr);
+        fputs("usage: tiny_model_file PATH [mixed | f32 | spoilt | directory | shards]\n", stderr);
         return 2;
     }
     return 0;

@@ -42,13 +42,8 @@ static void what_steers_a_terminal_is_masked_and_nothing_else(void **state)
         char line[64];
         char text[64];
         size_t bytes = strlen(cases[i].given);
-<<<<<<< HEAD
-        snprintf(line, sizeof line, "%s", cases[i].given);
-        snprintf(text, sizeof text, "%s", cases[i].given);
-=======
         memcpy(line, cases[i].given, bytes + 1);
         memcpy(text, cases[i].given, bytes + 1);
->>>>>>> refs/heads/files
         printable_mask_line(line, bytes);
         printable_mask_text(text, bytes);
         assert_string_equal(line, cases[i].line ? cases[i].line : cases[i].given);

@@ -474,13 +474,11 @@ static enum status generate(struct engine *engine, bool gathered, int64_t starte
 
 /* ---- running ---- */
 
-/* Makes the memory on all ranks or on none: a rank without must not leave the others waiting. A
- * failure that is not `agreed` is this rank's alone. */
-static enum status prepare_together(struct engine *engine, bool *agreed,
-                                    const struct choice *choice)
+/* All ranks begin a request or none does: a rank that cannot, whose own status `mine` is, must not
+ * leave the others waiting. A failure that is not `agreed` is this rank's alone. */
+static enum status begin_together(struct engine *engine, bool *agreed, enum status mine)
 {
     struct transport *transport = engine->transport;
-    enum status mine = engine_prepare(engine, choice);
     struct verdict *all = calloc((size_t)transport->size, sizeof *all);
     enum status status = STATUS_OK;
     if (!all)
@@ -492,7 +490,7 @@ static enum status prepare_together(struct engine *engine, bool *agreed,
     for (int rank = 0; rank < transport->size && status == STATUS_OK; rank++)
         if (all[rank].status != STATUS_OK)
             status = fail((enum status)all[rank].status,
-                          "rank %d could not make its memory; its log says why", rank);
+                          "rank %d cannot take the request; its log says why", rank);
 end:
     free(all);
     return status;
@@ -565,6 +563,22 @@ static void give_up(struct engine *engine)
     transport_abort(engine->transport, status_message());
 }
 
+static enum status begin(struct engine *engine, enum status mine)
+{
+    bool agreed = false;
+    enum status status = begin_together(engine, &agreed, mine);
+    if (status != STATUS_OK && !agreed)
+        give_up(engine);
+    return status;
+}
+
+enum status engine_refuse(struct engine *engine, enum status status)
+{
+    if (engine->broken)
+        return fail(STATUS_FAILED_PRECONDITION, "this worker group has failed; start a new one");
+    return begin(engine, status);
+}
+
 enum status engine_run(struct engine *engine, const struct engine_request *request,
                        const struct engine_observer *observer, struct engine_result *result)
 {
@@ -573,14 +587,10 @@ enum status engine_run(struct engine *engine, const struct engine_request *reque
     *result = (struct engine_result){0};
     if (engine->broken)
         return fail(STATUS_FAILED_PRECONDITION, "this worker group has failed; start a new one");
-    TRY(check_request(engine, request));
-    bool agreed = false;
-    enum status status = prepare_together(engine, &agreed, request->choice);
-    if (status != STATUS_OK) {
-        if (!agreed)
-            give_up(engine);
-        return status;
-    }
+    enum status status = check_request(engine, request);
+    if (status == STATUS_OK)
+        status = engine_prepare(engine, request->choice);
+    TRY(begin(engine, status));
     engine->request = request;
     engine->observer = observer;
     engine->result = result;

@@ -102,6 +102,10 @@ MUST_CHECK enum status engine_run(struct engine *engine, const struct engine_req
                                   const struct engine_observer *observer,
                                   struct engine_result *result);
 
+/* In place of engine_run, by a rank that cannot take the request and whose `status`, with its
+ * sentence, is why: the request ends on all ranks, and the engine goes on. */
+MUST_CHECK enum status engine_refuse(struct engine *engine, enum status status);
+
 /* Cuts the running request short with this status; rank 0's call counts. From any thread. */
 void engine_cancel(struct engine *engine, enum status status);
 

@@ -79,13 +79,21 @@ static _Thread_local cublasLtHandle_t handle;
 static _Thread_local struct shape shapes[SHAPES_KEPT];
 static _Thread_local unsigned shape_count; /* made so far; the oldest gives way */
 
+/* As cuda_error.h has it: what a device fails at is lost. */
+static enum status status_of(cublasStatus_t code)
+{
+    if (code == CUBLAS_STATUS_ALLOC_FAILED)
+        return STATUS_RESOURCE_EXHAUSTED;
+    if (code == CUBLAS_STATUS_EXECUTION_FAILED || code == CUBLAS_STATUS_INTERNAL_ERROR)
+        return STATUS_UNAVAILABLE;
+    return STATUS_INTERNAL;
+}
+
 static enum status check(cublasStatus_t code, const char *call)
 {
-    return code == CUBLAS_STATUS_SUCCESS
-               ? STATUS_OK
-               : fail(code == CUBLAS_STATUS_ALLOC_FAILED ? STATUS_RESOURCE_EXHAUSTED
-                                                         : STATUS_INTERNAL,
-                      "%s: cuBLAS error %d, %s", call, (int)code, lt.status_name(code));
+    return code == CUBLAS_STATUS_SUCCESS ? STATUS_OK
+                                         : fail(status_of(code), "%s: cuBLAS error %d, %s", call,
+                                                (int)code, lt.status_name(code));
 }
 
 static enum status load(void)
@@ -166,8 +174,8 @@ static enum status check_product(cublasStatus_t code, const char *call,
     if (code == CUBLAS_STATUS_SUCCESS)
         return STATUS_OK;
     word(text, key);
-    return fail(code == CUBLAS_STATUS_ALLOC_FAILED ? STATUS_RESOURCE_EXHAUSTED : STATUS_INTERNAL,
-                "%s: cuBLAS error %d, %s: %s", call, (int)code, lt.status_name(code), text);
+    return fail(status_of(code), "%s: cuBLAS error %d, %s: %s", call, (int)code,
+                lt.status_name(code), text);
 }
 
 static void forget(struct shape *shape)

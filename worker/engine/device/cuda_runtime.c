@@ -11,6 +11,7 @@
 
 #include "kernels/kernels_cuda.h"
 #include "proto/log.h"
+#include "worker/engine/device/cuda_error.h"
 #include "worker/engine/device/cuda_find.h"
 #include "worker/engine/device/cuda_products.h"
 
@@ -20,8 +21,8 @@ static enum status check(cudaError_t code, const char *call)
 {
     if (code == cudaSuccess)
         return STATUS_OK;
-    return fail(code == cudaErrorMemoryAllocation ? STATUS_RESOURCE_EXHAUSTED : STATUS_INTERNAL,
-                "%s: CUDA error %d: %s", call, (int)code, cudaGetErrorString(code));
+    return fail(cuda_error_status((int)code), "%s: CUDA error %d: %s", call, (int)code,
+                cudaGetErrorString(code));
 }
 
 /* For what may not fail: its failure is a sign of an earlier one. */
