@@ -14,6 +14,7 @@
 
 #include <jansson.h>
 
+#include "coordinator/listen_address.h"
 #include "coordinator/text/chat.h"
 #include "coordinator/cli/commands.h"
 #include "coordinator/cli/console.h"
@@ -220,12 +221,24 @@ static void check_port(struct report *report, const char *address)
     if (descriptor >= 0)
         setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
     if (descriptor < 0 || bind(descriptor, (struct sockaddr *)&wanted, sizeof wanted) != 0)
-        add(report, LEVEL_WARN, "port", "%s: %s; choose another with --listen", address,
-            strerror(errno));
+        add(report, LEVEL_WARN, "port", "%s: %s; choose another with --listen or --worker-listen",
+            address, strerror(errno));
     else
         add(report, LEVEL_OK, "port", "%s is free", address);
     if (descriptor >= 0)
         close(descriptor);
+}
+
+static void check_ports(struct report *report, const struct config *config)
+{
+    const char *listen = config_text(config, "coordinator.listen");
+    char workers[LISTEN_ADDRESS_BYTES];
+    check_port(report, listen);
+    if (listen_address_for_workers(workers, config_text(config, "coordinator.worker_listen"),
+                                   listen) == STATUS_OK)
+        check_port(report, workers);
+    else
+        add(report, LEVEL_FAIL, "port", "%s", status_message());
 }
 
 /* Whether the model's text can be read and written, and in which chat form. */
@@ -322,7 +335,7 @@ static int examine(const struct config *config, bool json)
     check_mpi(&report);
     check_coordinator(&report);
     check_worker(&report);
-    check_port(&report, config_text(config, "coordinator.listen"));
+    check_ports(&report, config);
     check_model(&report, config_text(config, "model.path"));
     if (json)
         print_json(&report);

@@ -99,6 +99,13 @@ class Trust(ClusterTest):
         self.assertEqual(result.returncode, 69, result.stderr)
         self.assertIn(self.worker_address + ": Address already in use", result.stderr)
 
+    def test_the_last_port_leaves_none_for_workers(self):
+        result = subprocess.run([os.path.join(BIN, "longhaul-coordinator"), "--model", MODEL, "--listen",
+                                 "127.0.0.1:65535"], capture_output=True, text=True, timeout=30,
+                                stdin=subprocess.DEVNULL)
+        self.assertEqual(result.returncode, 65, result.stderr)
+        self.assertIn("--worker-listen", result.stderr)
+
     def test_the_default_file_is_the_users_alone_and_goes_with_the_coordinator(self):
         self.start()
         path, secret = self.default_secret()
