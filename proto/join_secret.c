@@ -2,6 +2,7 @@
  * read a file that it writes, and that none is taken which others could have read or written. */
 #include "proto/join_secret.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
@@ -11,11 +12,12 @@
 #include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "proto/log.h"
 
-enum { DRAWN_BYTES = 32, FILE_MOST = 4096, TRIES = 3 };
+enum { DRAWN_BYTES = 32, FILE_MOST = 4096, TRIES = 5, AGAIN_MS = 20 };
 
 struct join_secret {
     char text[JOIN_SECRET_ROOM]; /* zeros after its end */
@@ -172,6 +174,21 @@ static enum status check_folder(struct join_secret *secret)
     return status;
 }
 
+/* NOT_FOUND when the file was removed before it was locked. */
+static enum status lock_file(int descriptor, const char *path)
+{
+    struct stat about;
+    /* Some file systems of clusters have no locks: there nothing tells who runs. */
+    if (flock(descriptor, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
+        return fail(STATUS_UNAVAILABLE,
+                    "the join secret %s is another coordinator's, which runs; name another file "
+                    "with --join-secret",
+                    path);
+    if (fstat(descriptor, &about) == 0 && about.st_nlink == 0)
+        return fail(STATUS_NOT_FOUND, "the join secret %s was removed", path);
+    return STATUS_OK;
+}
+
 /* Opens and locks the file; a named one must be new. */
 static enum status open_file(struct join_secret *secret)
 {
@@ -183,16 +200,37 @@ static enum status open_file(struct join_secret *secret)
         return fail(errno == ENOENT && !secret->named ? STATUS_NOT_FOUND : STATUS_IO,
                     "write the join secret %s: %s", secret->path, strerror(errno));
     enum status status = check_private(descriptor, secret->path, false);
-    if (status == STATUS_OK && flock(descriptor, LOCK_EX | LOCK_NB) != 0)
-        status = fail(STATUS_UNAVAILABLE,
-                      "the join secret %s is another coordinator's, which runs; name another file "
-                      "with --join-secret",
-                      secret->path);
+    if (status == STATUS_OK)
+        status = lock_file(descriptor, secret->path);
     if (status != STATUS_OK)
         close(descriptor);
     else
         secret->descriptor = descriptor;
     return status;
+}
+
+/* Removes the files beside ours that coordinators which were killed have left. */
+static void remove_stale(const char *own)
+{
+    char path[PATH_MAX];
+    int folder_bytes = (int)(strrchr(own, '/') - own);
+    snprintf(path, sizeof path, "%.*s", folder_bytes, own);
+    DIR *entries = opendir(path);
+    for (struct dirent *entry; entries && (entry = readdir(entries));) {
+        size_t digits = strspn(entry->d_name, "0123456789");
+        if (digits == 0 || strcmp(entry->d_name + digits, ".secret") != 0 ||
+            snprintf(path, sizeof path, "%.*s/%s", folder_bytes, own, entry->d_name) >= PATH_MAX ||
+            strcmp(path, own) == 0)
+            continue;
+        int descriptor = open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+        if (descriptor < 0)
+            continue;
+        if (flock(descriptor, LOCK_EX | LOCK_NB) == 0)
+            (void)unlink(path);
+        close(descriptor);
+    }
+    if (entries)
+        closedir(entries);
 }
 
 enum status join_secret_publish(struct join_secret *secret, const struct join_secret_places *places,
@@ -202,11 +240,18 @@ enum status join_secret_publish(struct join_secret *secret, const struct join_se
         return STATUS_OK;
     if (!secret->named)
         TRY(join_secret_path(secret->path, places, port));
-    enum status status = STATUS_NOT_FOUND;
-    /* A coordinator that ends may remove the folder between our two looks at it. */
-    for (int i = 0; i < TRIES && status == STATUS_NOT_FOUND; i++)
+    enum status status = open_file(secret);
+    /* A coordinator that ends may remove the folder between our two looks at it, and one that
+     * clears up may hold or remove the file for a moment. */
+    for (int i = 1; i < TRIES && (status == STATUS_NOT_FOUND || status == STATUS_UNAVAILABLE);
+         i++) {
+        const struct timespec pause = {.tv_nsec = AGAIN_MS * 1000000};
+        nanosleep(&pause, NULL);
         status = open_file(secret);
+    }
     TRY(status);
+    if (!secret->named)
+        remove_stale(secret->path);
     char line[JOIN_SECRET_ROOM + 1];
     int bytes = snprintf(line, sizeof line, "%s\n", secret->text);
     if (ftruncate(secret->descriptor, 0) != 0 || write(secret->descriptor, line, bytes) != bytes)

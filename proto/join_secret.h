@@ -39,7 +39,8 @@ struct join_secret;
 MUST_CHECK enum status join_secret_create(struct join_secret **secret, const char *file);
 
 /* Writes a drawn secret to its file, which is made for this user alone, and keeps it locked. A file
- * that an ended coordinator left at the default place is written over; UNAVAILABLE while that
+ * that an ended coordinator left at the default place is written over, and others beside it are
+ * removed; UNAVAILABLE while that
  * coordinator runs. */
 MUST_CHECK enum status join_secret_publish(struct join_secret *secret,
                                            const struct join_secret_places *places, int port);

@@ -206,6 +206,29 @@ static void a_running_coordinators_file_is_not_written_over_and_a_dead_ones_is(v
     join_secret_destroy(first);
 }
 
+static void what_dead_coordinators_left_beside_it_is_removed(void **state)
+{
+    (void)state;
+    struct join_secret *living = NULL, *next = NULL;
+    const struct join_secret_places places = {.runtime = folder};
+    assert_int_equal(join_secret_create(&living, ""), STATUS_OK);
+    assert_int_equal(join_secret_publish(living, &places, 4711), STATUS_OK);
+    static const char *const names[] = {"longhaul/4712.secret", "longhaul/notes.secret"};
+    for (int i = 0; i < 2; i++) {
+        FILE *left = fopen(in_folder(names[i]), "w");
+        assert_non_null(left);
+        fclose(left);
+    }
+    assert_int_equal(join_secret_create(&next, ""), STATUS_OK);
+    assert_int_equal(join_secret_publish(next, &places, 4713), STATUS_OK);
+    assert_int_equal(access(in_folder(names[0]), F_OK), -1);
+    assert_int_equal(access(join_secret_file(living), F_OK), 0);
+    assert_int_equal(access(join_secret_file(next), F_OK), 0);
+    assert_int_equal(unlink(in_folder(names[1])), 0); /* it is nobody's of ours */
+    join_secret_destroy(next);
+    join_secret_destroy(living);
+}
+
 static void a_default_folder_that_is_open_to_others_is_refused(void **state)
 {
     (void)state;
@@ -254,6 +277,7 @@ int main(void)
         cmocka_unit_test(what_is_no_secret_is_refused),
         cmocka_unit_test(a_named_file_is_made_when_it_is_missing_and_kept_when_not),
         cmocka_unit_test(a_running_coordinators_file_is_not_written_over_and_a_dead_ones_is),
+        cmocka_unit_test(what_dead_coordinators_left_beside_it_is_removed),
         cmocka_unit_test(a_default_folder_that_is_open_to_others_is_refused),
         cmocka_unit_test(the_jobs_folder_comes_before_the_users_and_that_before_tmp),
     };
