@@ -28,8 +28,8 @@ static void occupy_closed(void)
 }
 
 /* Before the libraries' own constructors: gRPC's opens a descriptor. */
-__attribute__((section(".preinit_array"),
-               used)) static void (*const before_libraries)(void) = occupy_closed;
+typedef void before_all(void);
+__attribute__((section(".preinit_array"), used)) static before_all *const first = occupy_closed;
 
 void standard_streams_open(void)
 {

@@ -1,6 +1,5 @@
 /* longhaul chat: a conversation. On a terminal a person types; otherwise each line of standard
  * input is a turn. */
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +11,7 @@
 #include "coordinator/cli/conversation.h"
 #include "coordinator/cli/generate_options.h"
 #include "coordinator/cli/interrupt.h"
+#include "coordinator/cli/line_input.h"
 #include "coordinator/cli/text_file.h"
 #include "proto/standard_streams.h"
 #include "proto/utf8_check.h"
@@ -30,6 +30,7 @@ struct chat_session {
     const struct chat_options *options;
     struct connection connection;
     const struct config *config;
+    struct line_input input;
     struct conversation conversation;
     char *document; /* precedes the first turn; NULL: there is none, or it has been told */
     bool interactive;
@@ -37,66 +38,50 @@ struct chat_session {
 
 /* ---- what a person types ---- */
 
-/* `*line` is NULL at the end of the input. CANCELLED after a Ctrl-C, with nothing read. */
-static enum status read_line(char **line, bool interactive)
+static enum status read_line(struct chat_session *session, char **line)
 {
-    size_t room = 0;
-    *line = NULL;
-    if (interactive) {
+    if (session->interactive) {
         fprintf(stderr, "%s>%s ", console_paint(CONSOLE_GREEN), console_paint(CONSOLE_PLAIN));
         fflush(stderr);
     }
-    errno = 0;
-    ssize_t bytes = getline(line, &room, stdin);
-    int reason = errno;
-    if (bytes >= 0) {
-        if (bytes > 0 && (*line)[bytes - 1] == '\n')
-            (*line)[--bytes] = '\0';
-        if (strlen(*line) == (size_t)bytes)
-            return utf8_check(*line, (size_t)bytes, "the line");
-        return fail(STATUS_INVALID_ARGUMENT, "the line is no text: it holds a zero byte");
-    }
-    bool failed = ferror(stdin);
-    clearerr(stdin);
-    free(*line);
-    *line = NULL;
-    if (interrupt_count() > 0)
-        return fail(STATUS_CANCELLED, "interrupted");
-    return failed ? fail(STATUS_IO, "read standard input: %s",
-                         reason == EBADF ? "it is closed" : strerror(reason))
-                  : STATUS_OK;
+    return line_input_read(&session->input, line);
 }
 
-/* A line that ends in a backslash goes on in the next one. */
-static enum status read_turn(char **turn, bool interactive)
+/* Appends a line to a turn. `*goes_on`: it ends in a backslash, which becomes a newline. */
+static enum status append_line(char **turn, const char *line, bool *goes_on)
 {
-    char *line = NULL;
-    *turn = NULL;
-    do {
-        enum status status = read_line(&line, interactive);
-        if (status != STATUS_OK || !line) {
-            free(line);
-            if (status != STATUS_OK || !*turn) {
-                free(*turn);
-                *turn = NULL;
-                return status;
-            }
-            return STATUS_OK; /* the input ended after a backslash */
-        }
-        size_t used = *turn ? strlen(*turn) : 0, bytes = strlen(line);
-        char *longer = realloc(*turn, used + bytes + 2);
-        if (longer) {
-            *turn = longer;
-            memcpy(longer + used, line, bytes + 1);
-        }
-        free(line);
-        if (!longer)
-            return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a turn");
-        bool goes_on = bytes > 0 && longer[used + bytes - 1] == '\\';
-        if (!goes_on)
-            return STATUS_OK;
+    size_t used = *turn ? strlen(*turn) : 0, bytes = strlen(line);
+    char *longer = realloc(*turn, used + bytes + 1);
+    if (!longer)
+        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a turn");
+    memcpy(longer + used, line, bytes + 1);
+    *turn = longer;
+    *goes_on = bytes > 0 && line[bytes - 1] == '\\';
+    if (*goes_on)
         longer[used + bytes - 1] = '\n';
-    } while (true);
+    return STATUS_OK;
+}
+
+/* `*turn` is NULL at the end of the input; the caller frees it. */
+static enum status read_turn(struct chat_session *session, char **turn)
+{
+    char *text = NULL;
+    enum status status = STATUS_OK;
+    for (bool goes_on = true; goes_on;) {
+        char *line = NULL;
+        status = read_line(session, &line);
+        if (status == STATUS_OK && line)
+            status = append_line(&text, line, &goes_on);
+        if (status != STATUS_OK || !line)
+            goes_on = false;
+        free(line);
+    }
+    *turn = NULL;
+    if (status == STATUS_OK)
+        *turn = text;
+    else
+        free(text);
+    return status;
 }
 
 /* ---- a turn ---- */
@@ -168,7 +153,7 @@ static enum status take_turn(struct chat_session *session, const char *text)
 static bool goes_on_after(enum status status)
 {
     if (interrupt_count() > 0)
-        return interrupt_forgive();
+        return interrupt_forget();
     return status != STATUS_IO;
 }
 
@@ -176,7 +161,7 @@ static enum status converse(struct chat_session *session)
 {
     for (;;) {
         char *text = NULL;
-        enum status status = read_turn(&text, session->interactive);
+        enum status status = read_turn(session, &text);
         bool ended = status == STATUS_OK && !text;
         if (status == STATUS_OK && text && text[strspn(text, " \t\r\n")])
             status = take_turn(session, text);
@@ -259,6 +244,7 @@ static enum status chat(const struct chat_options *options, const struct config 
         status = converse(&session);
     status = connection_end(&session.connection, status);
     conversation_deinit(&session.conversation);
+    line_input_deinit(&session.input);
     free(session.document);
     return status;
 }

@@ -29,7 +29,7 @@ int interrupt_count(void)
     return count;
 }
 
-bool interrupt_forgive(void)
+bool interrupt_forget(void)
 {
     if (first_signal && first_signal != SIGINT)
         return false;

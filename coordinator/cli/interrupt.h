@@ -12,7 +12,7 @@ int interrupt_count(void);
 
 /* Forgets the Ctrl-Cs that have come, so that the command goes on. False where another signal came
  * too: then it should end. */
-bool interrupt_forgive(void);
+bool interrupt_forget(void);
 
 /* 128 + the number of the first signal; 0 before it. */
 int interrupt_exit_code(void);

@@ -383,6 +383,9 @@ class Chat(Commands):
         self.expect(result, 65, "more than the context")
         self.assertEqual(len(result.stdout.splitlines()), 1)
         self.expect(self.run_command("chat", text="a\0b\n"), 65, "zero byte")
+        bytes_ = subprocess.run([LONGHAUL, "chat", "--server", self.address], input=b"caf\xe9\n", capture_output=True,
+                                timeout=20)
+        self.assertEqual(bytes_.returncode, 65, bytes_.stderr)
         closed = subprocess.run(["bash", "-c", '"$0" chat --server "$1" <&-', LONGHAUL, self.address],
                                 capture_output=True, text=True, timeout=20)
         self.expect(closed, 74, "read standard input: it is closed")
