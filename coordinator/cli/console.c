@@ -105,10 +105,3 @@ const char *console_paint(enum console_colour colour)
                                             "\033[2m"};
     return colours ? sequences[colour] : "";
 }
-
-void console_show(const char *text)
-{
-    console_clear();
-    printable_write_text(stderr, text, strlen(text));
-    fputc('\n', stderr);
-}

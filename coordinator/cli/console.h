@@ -46,6 +46,3 @@ void console_clear(void);
 /* The terminal's escape sequence for a colour, "" where colours are not wanted. */
 enum console_colour { CONSOLE_PLAIN, CONSOLE_GREEN, CONSOLE_YELLOW, CONSOLE_RED, CONSOLE_DIM };
 const char *console_paint(enum console_colour colour);
-
-/* As console_say, a peer's text of any number of lines, masked (proto/printable.h). */
-void console_show(const char *text);

@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "coordinator/cli/interrupt.h"
-#include "proto/utf8.h"
+#include "proto/utf8_check.h"
 
 enum { LOOK_UP_MS = 200, ROOM_LEAST = 4096 };
 

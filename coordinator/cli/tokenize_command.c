@@ -1,5 +1,5 @@
-/* longhaul tokenize: a text's ids, by the model file's own tokenizer, which needs no weights, or by a
- * coordinator's. */
+/* longhaul tokenize: a text's ids, by the model file's own tokenizer, which needs no weights, or by
+ * a coordinator's. */
 #include <stdio.h>
 #include <stdlib.h>
 

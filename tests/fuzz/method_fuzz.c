@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "proto/plan/method.h"
-#include "proto/utf8.h"
+#include "proto/utf8_check.h"
 #include "tests/fuzz/fuzz.h"
 
 enum { TEXT_BYTES = 512 };

@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
 #include "proto/clock.h"
 #include "proto/log.h"
@@ -278,6 +277,8 @@ static void fail_soon(struct engine *engine, struct transport *t, int64_t tokens
  * more calls. Tells when it began to, and leaves as a worker does. */
 static int leave_by(const char *model, int code, int calls)
 {
+    static int32_t ids[TOKENS];
+    tiny_model_ids(ids, TOKENS);
     const struct engine_gpus on = {standin_runtime(), standin_kernels(), standin_nccl()};
     const struct engine_case wanted = {.model_path = model,
                                        .kind = ENGINE_SCORE,
@@ -299,7 +300,7 @@ static int leave_by(const char *model, int code, int calls)
 static int exit_code_by(const char *program, int code, int calls, double *seconds)
 {
     char command[256], line[64] = "";
-    snprintf(command, sizeof command, "exec %s leave %s %d %d", program, model_path, code, calls);
+    snprintf(command, sizeof command, "exec %s leave %s %d %d", program, fixture.path, code, calls);
     FILE *child = popen(command, "r");
     assert_non_null(child);
     assert_non_null(fgets(line, sizeof line, child));
@@ -333,35 +334,15 @@ static void every_error_of_cuda_ends_the_process_in_time(void **state)
     assert_true(pass);
 }
 
-static int make_model(void **state)
-{
-    (void)state;
-    const struct tiny_model_shape shape = {
-        .layers = 3, .hidden = 64, .heads = 4, .kv_heads = 2, .head_dim = 16, .ffn = 96};
-    tiny_model_make(model_path, &shape, DTYPE_Q4_1);
-    tiny_model_ids(ids, TOKENS);
-    return 0;
-}
-
-static int drop_model(void **state)
-{
-    (void)state;
-    return unlink(model_path);
-}
-
 int main(int argc, char **argv)
 {
     log_configure(LOG_ERROR, -1);
-    if (argc == 5 && strcmp(argv[1], "leave") == 0) {
-        tiny_model_ids(ids, TOKENS);
+    if (argc == 5 && strcmp(argv[1], "leave") == 0)
         return leave_by(argv[2], atoi(argv[3]), atoi(argv[4]));
-    }
     own_path = argv[0];
     const struct CMUnitTest codes[] = {
         cmocka_unit_test(every_error_of_cuda_ends_the_process_in_time),
     };
-    if (argc == 2 && strcmp(argv[1], "codes") == 0)
-        return cmocka_run_group_tests(codes, make_model, drop_model);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ranks_take_gpus_where_all_have_one),
         cmocka_unit_test(what_was_not_asked_for_falls_back_to_the_cpu),
@@ -371,5 +352,10 @@ int main(int argc, char **argv)
         cmocka_unit_test(an_error_of_nccl_ends_all_ranks_with_its_cause),
         cmocka_unit_test(a_rank_that_leaves_ends_the_others),
     };
-    return cmocka_run_group_tests(tests, make_model, drop_model);
+    model_fixture_make(&fixture);
+    const int failed = argc == 2 && strcmp(argv[1], "codes") == 0
+                           ? cmocka_run_group_tests(codes, NULL, NULL)
+                           : cmocka_run_group_tests(tests, NULL, NULL);
+    model_fixture_drop(&fixture);
+    return failed;
 }

@@ -43,10 +43,10 @@ struct engine_request {
     struct sampling sampling;
     const int32_t *stop_ids; /* [stop_count]; a stop id ends the answer and is part of it */
     int stop_count;
-    int64_t deadline_ns;  /* monotonic; 0: none */
-    bool logprobs;        /* of the generated tokens; needs their logits on the host */
-    int likeliest;        /* tell so many tokens' beside the chosen one's, [0, 20] */
-    bool times_parts;     /* of a device too that runs them asynchronously; it is slower then */
+    int64_t deadline_ns; /* monotonic; 0: none */
+    bool logprobs;       /* of the generated tokens; needs their logits on the host */
+    int likeliest;       /* tell so many tokens' beside the chosen one's, [0, 20] */
+    bool times_parts;    /* of a device too that runs them asynchronously; it is slower then */
 };
 
 /* Told on rank 0, on the calling thread. None may be NULL. */
