@@ -91,6 +91,38 @@ static void a_head_of_another_width_is_the_kernels_too(void **state)
     unlink(path);
 }
 
+/* One of the two heads' queries has a NaN, which a maximum would swallow: no score comes of it, by
+ * the kernels of prefill and by those of decode. */
+static void a_nan_in_a_query_is_never_lost(void **state)
+{
+    (void)state;
+    const struct engine_gpus gpus = {standin_runtime(), standin_emulated_kernels(), standin_nccl()};
+    const struct tiny_model_shape shape = {.layers = 1,
+                                           .hidden = 64,
+                                           .heads = 2,
+                                           .kv_heads = 1,
+                                           .head_dim = 64,
+                                           .ffn = 96,
+                                           .spoilt = "blk.0.attn_q.weight",
+                                           .spoilt_row = 70};
+    char path[TINY_MODEL_PATH_BYTES];
+    tiny_model_make(path, &shape, DTYPE_F32);
+    for (int replicated = 0; replicated < 2; replicated++) {
+        const struct engine_case wanted = {.model_path = path,
+                                           .kind = ENGINE_SCORE,
+                                           .ids = ids,
+                                           .count = 70,
+                                           .queries = replicated ? CHOICE_REPLICATED + 1 : 0,
+                                           .gpus = &gpus};
+        struct engine_outcome outcome;
+        assert_int_equal(engine_ranks_run(&outcome, &wanted), STATUS_INTERNAL);
+        assert_true(outcome.results[0].not_finite);
+        assert_int_equal(outcome.logprob_count, 0);
+        engine_outcome_free(&outcome);
+    }
+    unlink(path);
+}
+
 static int make_model(void **state)
 {
     (void)state;
@@ -112,6 +144,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_prefill_by_the_kernels_themselves_equals_the_cpu),
         cmocka_unit_test(a_head_of_another_width_is_the_kernels_too),
+        cmocka_unit_test(a_nan_in_a_query_is_never_lost),
         cmocka_unit_test(decode_by_the_kernels_themselves_equals_the_cpu),
     };
     log_configure(LOG_ERROR, -1);
