@@ -213,10 +213,11 @@ static inline __attribute__((always_inline)) float row_exp2(float *scores, float
 #pragma GCC unroll 8
     for (int v = 0; v < 8; v++) {
         /* 2^-125 stands for everything below it: beside the 1 of the maximum it is nothing. The
-         * larger of two numbers is the second where either is a NaN, and 0 times a NaN is one. */
+         * larger of two numbers is the second where either is a NaN: it stays one, through
+         * exp2_avx2 too, as its low bits are those of a bf16's, which are 0. */
         __m256 x = _mm256_sub_ps(_mm256_load_ps(scores + v * LANES), _mm256_set1_ps(max));
         x = _mm256_max_ps(_mm256_set1_ps(-125.0f), x);
-        __m256 p = _mm256_fmadd_ps(x, _mm256_setzero_ps(), exp2_avx2(x));
+        __m256 p = exp2_avx2(x);
         if (masked)
             p = hide(p, 0, visible, v);
         sums[v % 2] = _mm256_add_ps(sums[v % 2], p);
