@@ -55,6 +55,13 @@ void console_say(const char *format, ...)
     fputc('\n', stderr);
 }
 
+void console_show(const char *text)
+{
+    console_clear();
+    printable_write_text(stderr, text, strlen(text));
+    fputc('\n', stderr);
+}
+
 /* 80 where the terminal does not say. */
 static int terminal_columns(void)
 {

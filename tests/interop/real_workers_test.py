@@ -45,8 +45,8 @@ class RealWorkers(ClusterTest):
         other = os.path.join(FOLDER, "other.gguf")
         subprocess.run([os.path.join(TESTS, "tiny_model_file"), other, "f32"], check=True, timeout=60)
         self.start()
-        worker = self.spawn("worker", os.path.join(BIN, "longhaul-worker"), "--coordinator", self.address, "--model",
-                            other, "--transport", "loopback")
+        worker = self.spawn("worker", os.path.join(BIN, "longhaul-worker"), "--coordinator", self.worker_address,
+                            "--model", other, "--transport", "loopback")
         self.assertEqual(worker.wait(20), 78, self.log_of(worker))
         self.assertIn("give both the same file", self.log_of(worker))
 
