@@ -126,7 +126,7 @@ enum status answer_ask(struct answer *answer, struct rpc_client *client,
     return status;
 }
 
-const char *answer_finish_reason(const struct answer *answer)
+static const char *finish_reason(const struct answer *answer)
 {
     switch (answer->finished->finish_reason) {
     case LONGHAUL__V1__FINISH_REASON__FINISH_REASON_STOP:
@@ -151,7 +151,7 @@ void answer_print_json(const struct answer *answer)
     for (size_t i = 0; i < answer->ids.count; i++)
         json_writer_integer(&writer, NULL, answer->ids.ids[i]);
     json_writer_end_array(&writer);
-    json_writer_text(&writer, "finish_reason", answer_finish_reason(answer));
+    json_writer_text(&writer, "finish_reason", finish_reason(answer));
     plan_report_usage_json(&writer, finished->usage);
     plan_report_seconds_json(&writer, finished->seconds);
     json_writer_unsigned(&writer, "seed", finished->seed);

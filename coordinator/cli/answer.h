@@ -33,7 +33,4 @@ MUST_CHECK enum status answer_ask(struct answer *answer, struct rpc_client *clie
 /* The answer as one JSON object on standard output. */
 void answer_print_json(const struct answer *answer);
 
-/* "stop", "length", "cancelled". */
-const char *answer_finish_reason(const struct answer *answer);
-
 void answer_deinit(struct answer *answer);

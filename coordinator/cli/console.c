@@ -62,7 +62,8 @@ void console_show(const char *text)
     fputc('\n', stderr);
 }
 
-int console_columns(void)
+/* 80 where the terminal does not say. */
+static int terminal_columns(void)
 {
     struct winsize size;
     if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col == 0)
@@ -73,7 +74,7 @@ int console_columns(void)
 /* One column short: a full line would wrap and could not be taken back. */
 static void draw(const char *line)
 {
-    fprintf(stderr, "\r\033[K%.*s", console_columns() - 1, line);
+    fprintf(stderr, "\r\033[K%.*s", terminal_columns() - 1, line);
     fflush(stderr);
     line_shown = true;
 }
@@ -93,7 +94,7 @@ void console_progress(const char *format, ...)
 void console_progress_fitting(const char *const *texts, size_t count)
 {
     size_t i = 0;
-    while (i + 1 < count && strlen(texts[i]) > (size_t)console_columns() - 1)
+    while (i + 1 < count && strlen(texts[i]) > (size_t)terminal_columns() - 1)
         i++;
     if (live)
         draw(texts[i]);

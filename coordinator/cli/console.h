@@ -37,9 +37,6 @@ __attribute__((format(printf, 1, 2))) void console_progress(const char *format, 
 /* The same of the first of the texts, fullest first, that fits the terminal; the last one is cut.
  */
 void console_progress_fitting(const char *const *texts, size_t count);
-
-/* Columns of the terminal that standard error is; 80 where it does not say. */
-int console_columns(void);
 /* Takes the progress line away. */
 void console_clear(void);
 
