@@ -18,6 +18,7 @@ struct planner_defaults {
     const char *method;     /* its spelling */
     int64_t context_tokens; /* 0: the model's trained length */
     int64_t stage_tokens;   /* 0: the planner decides */
+    int64_t stages_max;     /* most stages times workers of a request's plan; 0: any */
 };
 
 struct planner {

@@ -23,7 +23,10 @@ static const char service[] = "longhaul.v1.Inference";
 enum {
     INFERENCE_METHODS = 7,
     METHODS = INFERENCE_METHODS + HEALTH_METHODS + REFLECTION_METHODS,
-    CALLS_MAX = 1024,
+    PLANS_MAX = 16,
+    PROBES_MAX = 64,
+    REFLECTIONS_MAX = 64,
+    JOINS_MAX = 4096,
     RETRY_MS = 2000,         /* after which a client may ask again */
     FINISH_MS = 3000,        /* for running requests to say that they were cut short */
     WORKERS_LEAVE_MS = 5000, /* for ranks to hear that they should end */
@@ -40,6 +43,9 @@ struct server {
     char digest[DIGEST_HEX_BYTES];
     struct health *health;
     struct reflection *reflection;
+    /* So many calls of these may be open beside the clients' own: a flood of one kind leaves room
+     * for the others. */
+    struct rpc_share watches, plans, probes, reflections, joins;
     struct rpc_server *rpc;
     int port, worker_port;
     struct rpc_method methods[METHODS];
@@ -202,18 +208,28 @@ static enum status cancel(struct rpc_call *call, const ProtobufCMessage *message
     return rpc_call_write(call, &response.base);
 }
 
+static void fill_shares(struct server *server, const struct server_settings *settings)
+{
+    server->watches = (struct rpc_share){"Watch calls", "--max-watches", settings->watches_max, 0};
+    server->plans = (struct rpc_share){"Plan calls", NULL, PLANS_MAX, 0};
+    server->probes = (struct rpc_share){"probes", NULL, PROBES_MAX, 0};
+    server->reflections = (struct rpc_share){"reflection calls", NULL, REFLECTIONS_MAX, 0};
+    server->joins = (struct rpc_share){"workers' streams", NULL, JOINS_MAX, 0};
+}
+
 static void fill_methods(struct server *server)
 {
-    static const struct {
+    const struct {
         const char *name;
         const ProtobufCMessageDescriptor *request;
         rpc_handler *handle;
+        struct rpc_share *share;
     } rows[] = {
-        {"Generate", &longhaul__v1__generate_request__descriptor, generate},
-        {"Score", &longhaul__v1__score_request__descriptor, score},
-        {"Plan", &longhaul__v1__plan_request__descriptor, plan},
-        {"Tokenize", &longhaul__v1__tokenize_request__descriptor, tokenize},
-        {"Detokenize", &longhaul__v1__detokenize_request__descriptor, detokenize},
+        {"Generate", &longhaul__v1__generate_request__descriptor, generate, NULL},
+        {"Score", &longhaul__v1__score_request__descriptor, score, NULL},
+        {"Plan", &longhaul__v1__plan_request__descriptor, plan, &server->plans},
+        {"Tokenize", &longhaul__v1__tokenize_request__descriptor, tokenize, NULL},
+        {"Detokenize", &longhaul__v1__detokenize_request__descriptor, detokenize, NULL},
     };
     /* A request that is refused has used none. */
     static const struct log_field no_tokens[] = {
@@ -232,6 +248,7 @@ static void fill_methods(struct server *server)
             .context = server,
             .notes = no_tokens,
             .note_count = sizeof no_tokens / sizeof no_tokens[0],
+            .share = rows[i].share,
         };
     server->methods[ROWS] = (struct rpc_method){
         .service = service,
@@ -242,6 +259,8 @@ static void fill_methods(struct server *server)
         .context = server,
         .while_draining = true,
         .routine = true,
+        .share = &server->probes,
+        .essential = true,
     };
     server->methods[ROWS + 1] = (struct rpc_method){
         .service = service,
@@ -251,10 +270,21 @@ static void fill_methods(struct server *server)
         .handle = cancel,
         .context = server,
         .while_draining = true,
+        .share = &server->probes,
+        .essential = true,
     };
-    health_methods(server->health, server->methods + INFERENCE_METHODS);
-    reflection_methods(server->reflection, server->methods + INFERENCE_METHODS + HEALTH_METHODS);
+    struct rpc_method *health = server->methods + INFERENCE_METHODS;
+    struct rpc_method *reflection = health + HEALTH_METHODS;
+    health_methods(server->health, health);
+    health[HEALTH_CHECK].share = &server->probes;
+    health[HEALTH_CHECK].essential = true;
+    health[HEALTH_WATCH].share = &server->watches;
+    reflection_methods(server->reflection, reflection);
+    for (int i = 0; i < REFLECTION_METHODS; i++)
+        reflection[i].share = &server->reflections;
     workers_method(server->tools.workers, &server->worker_method);
+    server->worker_method.share = &server->joins;
+    server->worker_method.essential = true;
 }
 
 /* ---- life ---- */
@@ -305,8 +335,11 @@ static enum status open_parts(struct server *server, const struct server_setting
     server->tools.planner = &server->planner;
     server->tools.deadline_ms = settings->request_deadline_ms;
     server->tools.workers_expected = settings->workers_expected;
+    server->tools.stall_ms = settings->stall_ms;
+    fill_shares(server, settings);
     fill_methods(server);
-    TRY(rpc_server_create(&server->rpc, CALLS_MAX));
+    const struct rpc_limits limits = {settings->connections_max, settings->calls_max};
+    TRY(rpc_server_create(&server->rpc, &limits));
     TRY(rpc_server_listen(server->rpc, &server->port, settings->listen, server->methods, METHODS));
     return rpc_server_listen(server->rpc, &server->worker_port, settings->worker_listen,
                              &server->worker_method, 1);
