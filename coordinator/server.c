@@ -11,6 +11,7 @@
 #include "coordinator/plan_message.h"
 #include "coordinator/session.h"
 #include "coordinator/text/detokenizer.h"
+#include "proto/clock.h"
 #include "proto/log.h"
 #include "proto/model/digest.h"
 #include "proto/model/model.h"
@@ -23,6 +24,7 @@ static const char service[] = "longhaul.v1.Inference";
 enum {
     INFERENCE_METHODS = 7,
     METHODS = INFERENCE_METHODS + HEALTH_METHODS + REFLECTION_METHODS,
+    PLAN_WORKERS_MAX = 1024, /* as of engine.workers */
     PLANS_MAX = 16,
     PROBES_MAX = 64,
     REFLECTIONS_MAX = 64,
@@ -110,7 +112,7 @@ static enum status check_plan(struct status_details *details,
     } rows[] = {
         {"prompt_tokens", is_counted ? request->prompt_tokens : 1, 1, INT64_MAX},
         {"max_tokens", request->max_tokens, 0, INT64_MAX},
-        {"workers", request->workers, 0, CHOICE_WORKERS_MAX},
+        {"workers", request->workers, 0, PLAN_WORKERS_MAX},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         details->field = rows[i].field;
@@ -141,6 +143,17 @@ static enum status count_prompt(struct server *server, struct status_details *de
     return status;
 }
 
+/* A plan ends with its client and its deadline. */
+static enum status check_wanted(void *context)
+{
+    struct rpc_call *call = context;
+    if (rpc_call_cancelled(call))
+        return fail(STATUS_CANCELLED, "the client left while its plan was made");
+    return clock_now_ns() < rpc_call_deadline_ns(call)
+               ? STATUS_OK
+               : fail(STATUS_DEADLINE_EXCEEDED, "the deadline passed while the plan was made");
+}
+
 static enum status plan(struct rpc_call *call, const ProtobufCMessage *message, void *context)
 {
     struct server *server = context;
@@ -162,7 +175,8 @@ static enum status plan(struct rpc_call *call, const ProtobufCMessage *message, 
     struct choice choice;
     TRY(planner_choose(&server->planner, &choice, rpc_call_details(call), &facts, &wanted));
     struct planner_forecast forecast;
-    TRY(planner_forecast(&server->planner, &forecast, &choice, &facts, tokens));
+    const struct planner_watch watch = {check_wanted, call};
+    TRY(planner_forecast(&server->planner, &forecast, &choice, &facts, tokens, &watch));
     struct plan_response response;
     enum status status =
         plan_response_init(&response, &server->planner, &choice, &forecast, tokens);

@@ -206,8 +206,14 @@ static enum status wait_for_group(struct session *session, struct group **acquir
 
 /* ---- planning ---- */
 
+static enum status check_planning(void *context)
+{
+    return check_over(context, "planning");
+}
+
 static enum status tell_plan(struct session *session)
 {
+    const struct planner_watch watch = {check_planning, session};
     const struct planner *planner = session->tools->planner;
     const int64_t prompt_tokens = (int64_t)session->ids.count;
     if (session->max_tokens == 0 && !session->stream.is_score)
@@ -216,7 +222,8 @@ static enum status tell_plan(struct session *session)
     TRY(planner_choose(planner, &session->choice, rpc_call_details(session->call), &session->facts,
                        &request));
     struct planner_forecast forecast;
-    TRY(planner_forecast(planner, &forecast, &session->choice, &session->facts, prompt_tokens));
+    TRY(planner_forecast(planner, &forecast, &session->choice, &session->facts, prompt_tokens,
+                         &watch));
     enum status status =
         planner_check_fits(&forecast, rpc_call_details(session->call), &session->facts);
     if (status == STATUS_OK)
