@@ -325,8 +325,10 @@ static enum status open_model(struct server *server, const struct server_setting
     if (chat_create(&server->chat, server->tokenizer, vocab, settings->chat_template) != STATUS_OK)
         snprintf(server->chat_missing, sizeof server->chat_missing, "%s", status_message());
     server->tools.forms =
-        (struct prompt_forms){server->tokenizer, server->chat, server->chat_missing};
-    return planner_init(&server->planner, model_spec(server->model), &settings->plan);
+        (struct prompt_forms){server->tokenizer, server->chat, server->chat_missing, 0};
+    TRY(planner_init(&server->planner, model_spec(server->model), &settings->plan));
+    server->tools.forms.context_tokens = server->planner.defaults.context_tokens;
+    return STATUS_OK;
 }
 
 static enum status open_parts(struct server *server, const struct server_settings *settings)

@@ -474,7 +474,10 @@ static enum status read_generate(struct session *session, struct sampling *sampl
     details->field = "stop";
     TRY(detokenizer_init(detokenizer, forms->tokenizer, stops, request->n_stop));
     details->field = "prompt";
-    TRY(prompt_encode(forms, &session->ids, request->prompt));
+    enum status status = prompt_encode(forms, &session->ids, request->prompt);
+    if (status == STATUS_OUT_OF_RANGE)
+        details->reason = "CONTEXT_EXCEEDED";
+    TRY(status);
     rpc_call_note(session->call, log_integer("prompt_tokens", (int64_t)session->ids.count));
     details->field = NULL;
     return STATUS_OK;
@@ -542,6 +545,7 @@ static enum status read_score(struct session *session, const Longhaul__V1__Score
 {
     rpc_call_details(session->call)->field = "text";
     session->options = request->options;
+    TRY(prompt_check_bytes(&session->tools->forms, strlen(request->text)));
     TRY(tokenizer_encode(session->tools->forms.tokenizer, &session->ids, request->text,
                          strlen(request->text), TOKENIZER_CONTROL | TOKENIZER_BOS));
     rpc_call_note(session->call, log_integer("prompt_tokens", (int64_t)session->ids.count));
