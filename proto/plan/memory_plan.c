@@ -114,8 +114,8 @@ static int64_t panels_of(const struct walk *walk, struct span span)
     return ceil_div(span.end, panel) - span.first / panel;
 }
 
-/* Counts whole panels: a shorter prompt may fill one that the longest one leaves nearly empty. Looks
- * at the stage's own runs, and at those that die with it. */
+/* Counts whole panels: a shorter prompt may fill one that the longest one leaves nearly empty.
+ * Looks at the stage's own runs, and at those that die with it. */
 static enum status visit_stage(struct walk *walk, struct span stage)
 {
     const bool sharded = choice_stage_queries(walk->choice, stage) != CHOICE_REPLICATED;

@@ -14,8 +14,8 @@
 
 struct tally;
 
-/* Borrows `choice`, until tally_restart gives another one, and `ownership`, whose stages it is told one after the other from an empty
- * ownership on. */
+/* Borrows `choice`, until tally_restart gives another one, and `ownership`, whose stages it is told
+ * one after the other from an empty ownership on. */
 MUST_CHECK enum status tally_create(struct tally **tally, const struct choice *choice,
                                     const struct ownership *ownership);
 void tally_destroy(struct tally *tally);

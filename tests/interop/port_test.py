@@ -184,6 +184,107 @@ class Calls(PortTest):
         self.expect_service()
 
 
+class Planning(PortTest):
+    def plan(self, tokens, stage_tokens, workers=4, timeout=60):
+        options = pb.PlanOptions(stage_tokens=stage_tokens)
+        request = pb.PlanRequest(prompt_tokens=tokens, workers=workers, options=options)
+        return self.unary(INFERENCE + "Plan", request, pb.PlanResponse, timeout)
+
+    def seconds(self, tokens):
+        begin = time.monotonic()
+        self.plan(tokens, 1)
+        return time.monotonic() - begin
+
+    def test_time_goes_with_the_number_of_stages(self):
+        self.start("--context=262144")
+        self.workers(1)
+        # The same context, so the same memory plan: what grows is the stages of the prompt.
+        few, many = 1 << 15, 1 << 18
+        few_seconds = min(self.seconds(few) for _ in range(3))
+        many_seconds = min(self.seconds(many) for _ in range(3))
+        # Linear: at most 8 times. With the square it would be 64 times, and minutes.
+        self.assertLess(many_seconds, 24 * few_seconds)
+        self.assertLess(many_seconds, 60)
+
+    def test_more_stages_than_may_be_planned_are_refused_by_name(self):
+        self.start("--context=262144", "--max-plan-stages=1000")
+        self.workers(1)
+        self.plan(1000, 2048)
+        error = self.expect_code(grpc.StatusCode.INVALID_ARGUMENT, lambda: self.plan(1000, 64))
+        self.assertIn("--max-plan-stages", error.details())
+        self.assertIn(b"options.stage_tokens", self.details_of(error))
+        error = self.expect_code(grpc.StatusCode.INVALID_ARGUMENT,
+                                 lambda: self.plan(1000, 2048, workers=4096))
+        self.assertIn("1024", error.details())
+
+    def begin_a_long_plan(self):
+        """Minutes of planning: many stages for many workers."""
+        self.start("--context=%d" % (1 << 28), "--max-plan-stages=1000000000")
+        self.workers(1)
+        options = pb.PlanOptions(stage_tokens=2 * 1024 * 64, partition="zigzag")
+        request = pb.PlanRequest(prompt_tokens=1 << 28, workers=1024, options=options)
+        call = self.channel.unary_unary(INFERENCE + "Plan",
+                                        request_serializer=lambda m: m.SerializeToString(),
+                                        response_deserializer=pb.PlanResponse.FromString)
+        return call, request
+
+    def busy_seconds(self):
+        with open("/proc/%d/stat" % self.coordinator.pid, encoding="utf-8") as file:
+            fields = file.read().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def expect_idle(self):
+        """It computes nothing any more."""
+        def idle():
+            before = self.busy_seconds()
+            time.sleep(0.5)
+            return self.busy_seconds() - before < 0.1
+        wait_until(idle, 20, "the planning ends")
+
+    def test_a_plan_ends_with_its_deadline(self):
+        call, request = self.begin_a_long_plan()
+        self.expect_code(grpc.StatusCode.DEADLINE_EXCEEDED, lambda: call(request, timeout=1))
+        self.expect_idle()
+
+    def test_a_plan_ends_with_its_client(self):
+        call, request = self.begin_a_long_plan()
+        future = call.future(request, timeout=600)
+        before = self.busy_seconds()
+        wait_until(lambda: self.busy_seconds() > before + 0.5, 20, "it plans")
+        future.cancel()
+        self.expect_idle()
+
+    def test_a_plan_does_not_hold_up_the_end(self):
+        call, request = self.begin_a_long_plan()
+        future = call.future(request, timeout=600)
+        before = self.busy_seconds()
+        wait_until(lambda: self.busy_seconds() > before + 0.5, 20, "it plans")
+        self.coordinator.terminate()
+        self.coordinator.wait(20)
+        self.assertIn(future.code(), (grpc.StatusCode.CANCELLED, grpc.StatusCode.UNAVAILABLE))
+
+
+class Prompts(PortTest):
+    def test_a_prompt_too_long_by_its_bytes_is_refused_before_it_is_cut_into_tokens(self):
+        self.start()
+        self.workers(1)
+        text = "many words " * 400000
+        for call in (lambda: self.generate(text), lambda: self.score(text)):
+            error = self.expect_code(grpc.StatusCode.OUT_OF_RANGE, lambda: list(call()))
+            self.assertIn("%d bytes" % len(text), error.details())
+            self.assertRegex(error.details(), "context of 2048 tokens.* no token .* more than [0-9]+ bytes")
+        self.assertIn(b"CONTEXT_EXCEEDED", self.details_of(self.expect_code(
+            grpc.StatusCode.OUT_OF_RANGE, lambda: list(self.generate(text)))))
+        self.assertEqual(len(ids_of(self.generate())), 12)
+
+    def test_the_longest_prompt_that_may_fit_is_still_counted_in_tokens(self):
+        self.start()
+        self.workers(1)
+        error = self.expect_code(grpc.StatusCode.OUT_OF_RANGE, lambda: list(self.generate("x" * 4000)))
+        self.assertIn("a prompt of 400", error.details())
+        self.assertIn("tokens and an answer", error.details())
+
+
 class Readers(PortTest):
     """Clients that shut their window: nothing of what is sent to them is taken."""
 
