@@ -113,7 +113,7 @@ class Connections(PortTest):
         self.addCleanup(connection.close)
         port = connection.socket.getsockname()[1]
         connection.call("/no.such/Method", b"")
-        wait_until(lambda: re.search("call refused.*peer=ipv4:127.0.0.1:%d" % port,
+        wait_until(lambda: re.search("request ended.*peer=ipv4:127.0.0.1:%d" % port,
                                      self.log_of(self.coordinator)), 5, "the log names the peer")
 
 
@@ -221,7 +221,7 @@ class Planning(PortTest):
         """Minutes of planning: many stages for many workers."""
         self.start("--context=%d" % (1 << 28), "--max-plan-stages=1000000000")
         self.workers(1)
-        options = pb.PlanOptions(stage_tokens=2 * 1024 * 64, partition="zigzag")
+        options = pb.PlanOptions(stage_tokens=2 * 1024 * 64, partition=pb.PARTITION_ZIGZAG)
         request = pb.PlanRequest(prompt_tokens=1 << 28, workers=1024, options=options)
         call = self.channel.unary_unary(INFERENCE + "Plan",
                                         request_serializer=lambda m: m.SerializeToString(),
