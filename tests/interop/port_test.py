@@ -82,7 +82,7 @@ class Connections(PortTest):
         self.start("--max-connections=4")
         self.workers(1, "--token-ms=100")
         request = pb.GenerateRequest(prompt=pb.Prompt(text="x", raw=True), max_tokens=500)
-        for _ in range(3):  # with the worker's connection that makes four
+        for _ in range(4):
             hoard = http2.Connection(self.address)
             self.addCleanup(hoard.close)
             hoard.call(INFERENCE + "Generate", request.SerializeToString())

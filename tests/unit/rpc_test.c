@@ -636,7 +636,7 @@ static void reflection_sends_a_file_with_those_it_imports(void **state)
     assert_int_equal(reflection_create(&pair, set, sizeof set - 1), STATUS_OK);
     reflection_methods(pair, rows);
     int own_port = 0;
-    assert_int_equal(rpc_server_create(&own, 8), STATUS_OK);
+    assert_int_equal(rpc_server_create(&own, &limits), STATUS_OK);
     assert_int_equal(rpc_server_listen(own, &own_port, "127.0.0.1:0", rows, REFLECTION_METHODS),
                      STATUS_OK);
     snprintf(target, sizeof target, "127.0.0.1:%d", own_port);
