@@ -1,5 +1,6 @@
 /* Owns what a group's ranks have said about the running request. Promises that a run always ends:
- * all ranks report, or the group is declared lost. */
+ * all ranks report, or the group is declared lost; and that a group whose ranks are all done is
+ * free at once, however long the client takes to read what they said. */
 #include "coordinator/group_run.h"
 
 #include <stdio.h>
@@ -14,12 +15,19 @@
  * lost. */
 enum { STOP_GRACE_MS = 15000, LOOK_MS = 100 };
 
+/* Ids or scores told at a time: of a client that was slow they may have become many, and a message
+ * stays below what clients accept (4 MiB). */
+enum { NEWS_MAX = 1 << 12 };
+
 struct group_run {
-    struct group *group;
+    struct worker_groups *all;
+    int size; /* ranks */
     char request_id[WORKER_GROUP_NAME_BYTES];
     bool cancelled;
     /* What follows is under the groups' lock. */
-    int32_t *ids;                    /* [ids_room] */
+    struct group *group; /* NULL once all ranks are done and the group is free for others */
+    bool sending;        /* a command is going out: the group stays */
+    int32_t *ids;        /* [ids_room] */
     struct group_logprobs *logprobs; /* [ids_room]; NULL unless asked for */
     size_t likeliest;
     size_t ids_count, ids_room, ids_told;
@@ -96,7 +104,13 @@ static void take_done(struct group_run *run, int rank, const Longhaul__Control__
     }
 }
 
-void group_run_take(struct group_run *run, int rank,
+/* Under the lock. */
+static bool is_done(const struct group_run *run)
+{
+    return run->done_count == run->size;
+}
+
+bool group_run_take(struct group_run *run, int rank,
                     const Longhaul__Control__V1__WorkerMessage *message)
 {
     switch (message->kind_case) {
@@ -121,6 +135,12 @@ void group_run_take(struct group_run *run, int rank,
     default:
         break;
     }
+    if (!is_done(run) || run->sending || run->group->lost)
+        return false;
+    run->group->run = NULL;
+    run->group->reserved = false;
+    run->group = NULL;
+    return true;
 }
 
 /* ---- the run ---- */
@@ -141,6 +161,8 @@ static enum status run_new(struct group_run **made, struct group *group,
     if (!run)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a request");
     run->group = group;
+    run->all = group->all;
+    run->size = group->size;
     snprintf(run->request_id, sizeof run->request_id, "%s", command->request_id);
     run->ids_room = (size_t)command->max_tokens;
     run->scores_room = command->kind == LONGHAUL__CONTROL__V1__RUN_KIND__RUN_KIND_SCORE
@@ -173,6 +195,31 @@ static enum status send_to_all(struct group *group,
     return status;
 }
 
+/* The group that a command may be sent to, held until end_sending; NULL when it is free already. */
+static struct group *begin_sending(struct group_run *run)
+{
+    pthread_mutex_lock(&run->all->lock);
+    struct group *group = run->group;
+    run->sending = group != NULL;
+    pthread_mutex_unlock(&run->all->lock);
+    return group;
+}
+
+static void end_sending(struct group_run *run)
+{
+    pthread_mutex_lock(&run->all->lock);
+    struct group *group = run->group;
+    run->sending = false;
+    bool free_now = is_done(run) && !group->lost;
+    if (free_now) {
+        group->run = NULL;
+        run->group = NULL;
+    }
+    pthread_mutex_unlock(&run->all->lock);
+    if (free_now)
+        worker_group_release(group);
+}
+
 enum status group_run_begin(struct group_run **run, struct group *group,
                             const Longhaul__Control__V1__Run *command)
 {
@@ -184,6 +231,7 @@ enum status group_run_begin(struct group_run **run, struct group *group,
     }
     pthread_mutex_lock(&group->all->lock);
     group->run = r;
+    r->sending = true;
     pthread_mutex_unlock(&group->all->lock);
     Longhaul__Control__V1__CoordinatorMessage message =
         LONGHAUL__CONTROL__V1__COORDINATOR_MESSAGE__INIT;
@@ -196,6 +244,7 @@ enum status group_run_begin(struct group_run **run, struct group *group,
         worker_group_lose(group, "a command could not be sent: %s", status_message());
         pthread_mutex_unlock(&group->all->lock);
     }
+    end_sending(r);
     *run = r;
     return STATUS_OK;
 }
@@ -207,7 +256,7 @@ const char *group_run_id(const struct group_run *run)
 
 static bool has_ended(const struct group_run *run)
 {
-    return run->group->lost || run->done_count == run->group->size;
+    return is_done(run) || run->group->lost;
 }
 
 static bool has_news(const struct group_run *run, const struct group_news *news)
@@ -216,43 +265,48 @@ static bool has_news(const struct group_run *run, const struct group_news *news)
            run->scores_count > run->scores_told || run->tokens_done != news->tokens_done;
 }
 
+static int64_t at_most(int64_t value, int64_t most)
+{
+    return value < most ? value : most;
+}
+
 void group_run_wait(struct group_run *run, struct group_news *news, int64_t timeout_ms)
 {
-    struct worker_groups *all = run->group->all;
+    struct worker_groups *all = run->all;
     int64_t deadline_ns = clock_after_ms(timeout_ms);
     pthread_mutex_lock(&all->lock);
     while (!has_news(run, news) && clock_wait(&all->changed, &all->lock, deadline_ns))
         ;
     *news = (struct group_news){
         .ids = run->ids + run->ids_told,
-        .id_count = run->ids_count - run->ids_told,
+        .id_count = (size_t)at_most((int64_t)(run->ids_count - run->ids_told), NEWS_MAX),
         .logprobs = run->logprobs ? run->logprobs + run->ids_told : NULL,
         .scores = run->scores + run->scores_told,
         .score_first = run->scores_told,
-        .score_count = run->scores_count - run->scores_told,
+        .score_count = at_most(run->scores_count - run->scores_told, NEWS_MAX),
         .tokens_done = run->tokens_done,
         .tokens_total = run->tokens_total,
-        .ended = has_ended(run),
     };
-    run->ids_told = run->ids_count;
-    run->scores_told = run->scores_count;
+    run->ids_told += news->id_count;
+    run->scores_told += news->score_count;
+    news->ended =
+        has_ended(run) && run->ids_told == run->ids_count && run->scores_told == run->scores_count;
     pthread_mutex_unlock(&all->lock);
 }
 
 void group_run_outcome(struct group_run *run, struct group_outcome *outcome)
 {
-    struct group *group = run->group;
-    pthread_mutex_lock(&group->all->lock);
-    if (run->done_count < group->size && group->lost) {
+    pthread_mutex_lock(&run->all->lock);
+    if (!is_done(run) && run->group->lost) {
         run->outcome.status = STATUS_UNAVAILABLE;
         snprintf(run->message, sizeof run->message, "the worker group was lost: %.*s",
-                 CAUSE_BYTES - 40, group->cause);
+                 CAUSE_BYTES - 40, run->group->cause);
     }
     *outcome = run->outcome;
     outcome->message = run->message;
     outcome->reports = run->reports;
-    outcome->report_count = group->size;
-    pthread_mutex_unlock(&group->all->lock);
+    outcome->report_count = run->size;
+    pthread_mutex_unlock(&run->all->lock);
 }
 
 void group_run_cancel(struct group_run *run, const char *reason)
@@ -260,6 +314,9 @@ void group_run_cancel(struct group_run *run, const char *reason)
     if (run->cancelled)
         return;
     run->cancelled = true;
+    struct group *group = begin_sending(run);
+    if (!group)
+        return;
     Longhaul__Control__V1__Cancel cancel = LONGHAUL__CONTROL__V1__CANCEL__INIT;
     cancel.request_id = run->request_id;
     cancel.reason = (char *)reason;
@@ -268,16 +325,24 @@ void group_run_cancel(struct group_run *run, const char *reason)
     message.kind_case = LONGHAUL__CONTROL__V1__COORDINATOR_MESSAGE__KIND_CANCEL;
     message.cancel = &cancel;
     /* A rank that cannot be told is about to be found lost. */
-    if (send_to_all(run->group, &message) != STATUS_OK)
+    if (send_to_all(group, &message) != STATUS_OK)
         log_line(LOG_DEBUG, "cancel not delivered", log_text("cause", status_message()));
+    end_sending(run);
+}
+
+bool group_run_is_done(struct group_run *run)
+{
+    pthread_mutex_lock(&run->all->lock);
+    bool done = is_done(run);
+    pthread_mutex_unlock(&run->all->lock);
+    return done;
 }
 
 void group_run_end(struct group_run *run)
 {
     if (!run)
         return;
-    struct group *group = run->group;
-    struct worker_groups *all = group->all;
+    struct worker_groups *all = run->all;
     pthread_mutex_lock(&all->lock);
     bool ended = has_ended(run);
     pthread_mutex_unlock(&all->lock);
@@ -289,10 +354,13 @@ void group_run_end(struct group_run *run)
     while (!has_ended(run) && clock_watch_look(&watch, 2 * LOOK_MS) < STOP_GRACE_MS)
         (void)clock_wait(&all->changed, &all->lock, clock_after_ms(LOOK_MS));
     if (!has_ended(run))
-        worker_group_lose(group, "%d of %d ranks did not stop within %d s",
-                          group->size - run->done_count, group->size, STOP_GRACE_MS / 1000);
-    group->run = NULL;
+        worker_group_lose(run->group, "%d of %d ranks did not stop within %d s",
+                          run->size - run->done_count, run->size, STOP_GRACE_MS / 1000);
+    struct group *group = run->group;
+    if (group)
+        group->run = NULL;
     pthread_mutex_unlock(&all->lock);
     run_free(run);
-    worker_group_release(group);
+    if (group)
+        worker_group_release(group);
 }

@@ -31,7 +31,7 @@ struct group_news {
     int64_t score_count;
     int64_t tokens_done; /* of the prompt */
     int64_t tokens_total;
-    bool ended; /* every rank is done, or the group is lost */
+    bool ended; /* every rank is done, or the group is lost, and all that came was told */
 };
 
 /* What a rank said at the end. */
@@ -53,8 +53,8 @@ struct group_outcome {
     int report_count;
 };
 
-/* Sends the command to every rank. Takes the group: group_run_end releases it. On failure the group
- * is released. */
+/* Sends the command to every rank. Takes the group: it is released once every rank is done, at
+ * group_run_end at the latest. On failure the group is released. */
 MUST_CHECK enum status group_run_begin(struct group_run **run, struct group *group,
                                        const Longhaul__Control__V1__Run *command);
 
@@ -66,12 +66,16 @@ void group_run_outcome(struct group_run *run, struct group_outcome *outcome);
 /* Asks every rank to stop; the first call counts. */
 void group_run_cancel(struct group_run *run, const char *reason);
 
+/* Whether every rank is done, and so the group free for others. */
+bool group_run_is_done(struct group_run *run);
+
 const char *group_run_id(const struct group_run *run);
 
 /* Cancels what still runs, waits until all ranks are idle or the group is lost, releases the group.
  * NULL is accepted. */
 void group_run_end(struct group_run *run);
 
-/* Hands a message of a rank to the run that it belongs to. Under the groups' lock. */
-void group_run_take(struct group_run *run, int rank,
+/* Hands a message of a rank to the run that it belongs to; true when it was the last one and the
+ * group is free. Under the groups' lock. */
+bool group_run_take(struct group_run *run, int rank,
                     const Longhaul__Control__V1__WorkerMessage *message);

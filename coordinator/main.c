@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "coordinator/descriptor_limit.h"
 #include "coordinator/launch.h"
 #include "coordinator/listen_address.h"
 #include "coordinator/server.h"
@@ -188,10 +189,16 @@ static struct server_settings settings_of(const struct config *config)
                 .method = config_text(config, "engine.method"),
                 .context_tokens = config_integer(config, "engine.context"),
                 .stage_tokens = config_integer(config, "engine.stage_tokens"),
+                .stages_max = config_integer(config, "coordinator.plan_stages_max"),
             },
         .queue_length = config_integer(config, "coordinator.queue_length"),
         .request_deadline_ms =
             (int64_t)(1000 * config_real(config, "coordinator.request_deadline_seconds")),
+        .stall_ms = (int64_t)(1000 * config_real(config, "coordinator.stall_seconds")),
+        .connections_max = descriptor_limit_connections(
+            (int)config_integer(config, "coordinator.connections_max")),
+        .calls_max = (int)config_integer(config, "coordinator.calls_max"),
+        .watches_max = (int)config_integer(config, "coordinator.watches_max"),
         .heartbeat_ms = (int)(1000 * config_real(config, "control.heartbeat_seconds")),
         .dead_ms = (int)(1000 * config_real(config, "control.heartbeat_timeout_seconds")),
         .workers_expected = config_switch(config, "coordinator.launch"),
@@ -202,6 +209,7 @@ static enum status run_with(const struct options *options, const char *worker_li
                             struct join_secret *secret, bool *complete)
 {
     const struct config *config = options->config;
+    descriptor_limit_raise();
     struct server_settings settings = settings_of(config);
     settings.worker_listen = worker_listen;
     settings.join_secret = secret;

@@ -11,6 +11,7 @@
 #include "proto/plan/cost.h"
 #include "proto/plan/partition.h"
 #include "proto/plan/schedule.h"
+#include "proto/plan/tally.h"
 
 enum status planner_init(struct planner *planner, const struct model_spec *spec,
                          const struct planner_defaults *defaults)
@@ -113,6 +114,23 @@ static enum status read_options(const struct planner *planner, struct chooser_re
     return STATUS_OK;
 }
 
+/* A plan's time goes with its stages and their workers. */
+static enum status check_stages(const struct planner *planner, struct status_details *details,
+                                const struct choice *choice)
+{
+    const int64_t most = planner->defaults.stages_max;
+    const int64_t tokens = choice->stage_tokens ? choice->stage_tokens : choice->context_tokens;
+    const int64_t stages = (choice->context_tokens + tokens - 1) / tokens;
+    if (most == 0 || stages <= most / choice->workers)
+        return STATUS_OK;
+    details->field = "options.stage_tokens";
+    return fail(STATUS_INVALID_ARGUMENT,
+                "a context of %" PRId64 " tokens in stages of %" PRId64 " tokens makes %" PRId64
+                " stages for %d workers; stages times workers may be %" PRId64
+                ": ask for longer stages, or start with a larger --max-plan-stages",
+                choice->context_tokens, tokens, stages, choice->workers, most);
+}
+
 enum status planner_choose(const struct planner *planner, struct choice *choice,
                            struct status_details *details, const struct workers_facts *facts,
                            const struct planner_request *request)
@@ -134,28 +152,38 @@ enum status planner_choose(const struct planner *planner, struct choice *choice,
     const enum status status = chooser_choose(choice, &wanted, &shape, &costs);
     if (status != STATUS_INVALID_ARGUMENT)
         details->field = NULL;
-    return status;
+    TRY(status);
+    return check_stages(planner, details, choice);
 }
 
 /* ---- forecasting ---- */
 
+/* What adding up the stages needs. */
+struct adding {
+    const struct choice *choice;
+    const struct model_shape *shape;
+    struct cost_table table;
+    struct ownership *ownership;
+    struct tally *tally;
+    struct schedule schedule; /* its sums alone */
+    struct cost *costs;       /* [workers] */
+    const struct planner_watch *watch;
+};
+
 /* Adds up the stages of the prompt. */
-static enum status add_stages(struct planner_forecast *forecast, struct ownership *ownership,
-                              struct cost *costs, const struct model_shape *shape,
-                              const struct choice *choice, const struct workers_facts *facts,
+static enum status add_stages(struct planner_forecast *forecast, struct adding *adding,
                               int64_t prompt_tokens)
 {
-    struct schedule schedule;
-    struct bands bands;
-    const struct cost_table table = cost_table_estimate(facts->kernels, facts->threads);
-    method_bands(&choice->method, &bands);
-    TRY(schedule_init(&schedule, choice->workers));
-    enum status status = STATUS_OK;
+    const struct choice *choice = adding->choice;
+    const struct planner_watch *watch = adding->watch;
+    struct cost *costs = adding->costs;
     for (int64_t done = 0; done < prompt_tokens;) {
         const struct span stage = choice_stage(choice, done, prompt_tokens);
-        TRY_ELSE(choice_deal(choice, ownership, stage), deinit);
-        TRY_ELSE(schedule_make(&schedule, choice, &bands, ownership, stage), deinit);
-        cost_stage(costs, &schedule, choice, shape, &table);
+        if (watch)
+            TRY(watch->check(watch->context));
+        TRY(choice_deal(choice, adding->ownership, stage));
+        TRY(tally_stage(adding->tally, &adding->schedule, stage));
+        cost_stage(costs, &adding->schedule, choice, adding->shape, &adding->table);
         for (int rank = 0; rank < choice->workers; rank++) {
             forecast->ranks[rank].sent_bytes += costs[rank].sent_bytes;
             forecast->ranks[rank].received_bytes += costs[rank].received_bytes;
@@ -165,12 +193,10 @@ static enum status add_stages(struct planner_forecast *forecast, struct ownershi
         forecast->stages++;
         done = stage.end;
     }
-    for (int rank = 0; rank < choice->workers; rank++)
-        forecast->ranks[rank].prompt_tokens =
-            ownership_count(ownership, rank, (struct span){0, prompt_tokens});
-deinit:
-    schedule_deinit(&schedule);
-    return status;
+    struct shard run;
+    for (int64_t index = 0; ownership_next(adding->ownership, &index, prompt_tokens, &run);)
+        forecast->ranks[run.owner].prompt_tokens += run.span.end - run.span.first;
+    return STATUS_OK;
 }
 
 static enum status add_memory(struct planner_forecast *forecast, const struct model_shape *shape,
@@ -183,31 +209,45 @@ static enum status add_memory(struct planner_forecast *forecast, const struct mo
         .list_row_bytes = facts->list_row_bytes,
         .list_panel_bytes = facts->list_panel_bytes,
     };
-    for (int rank = 0; rank < forecast->count; rank++)
-        TRY(memory_plan_make(&forecast->ranks[rank].memory, shape, choice, rank, &needs));
-    return STATUS_OK;
+    struct memory_plan *plans = calloc((size_t)forecast->count, sizeof *plans);
+    if (!plans)
+        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a plan");
+    enum status status = memory_plan_make_each(plans, shape, choice, 0, forecast->count, &needs);
+    for (int rank = 0; status == STATUS_OK && rank < forecast->count; rank++)
+        forecast->ranks[rank].memory = plans[rank];
+    free(plans);
+    return status;
 }
 
 enum status planner_forecast(const struct planner *planner, struct planner_forecast *forecast,
                              const struct choice *choice, const struct workers_facts *facts,
-                             int64_t prompt_tokens)
+                             int64_t prompt_tokens, const struct planner_watch *watch)
 {
     const struct model_shape shape = shape_of(planner, facts);
     struct planner_forecast made = {.count = choice->workers, .base_bytes = facts->base_bytes};
-    struct ownership *ownership = NULL;
-    struct cost *costs = calloc((size_t)choice->workers, sizeof *costs);
+    struct adding adding = {
+        .choice = choice,
+        .shape = &shape,
+        .table = cost_table_estimate(facts->kernels, facts->threads),
+        .costs = calloc((size_t)choice->workers, sizeof *adding.costs),
+        .watch = watch,
+    };
     made.ranks = calloc((size_t)choice->workers, sizeof *made.ranks);
     enum status status = STATUS_OK;
-    if (!costs || !made.ranks)
+    if (!adding.costs || !made.ranks)
         TRY_ELSE(fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a plan"), free_all);
-    TRY_ELSE(ownership_create(&ownership, choice->workers, choice->panel_tokens), free_all);
-    TRY_ELSE(add_stages(&made, ownership, costs, &shape, choice, facts, prompt_tokens), free_all);
+    TRY_ELSE(ownership_create(&adding.ownership, choice->workers, choice->panel_tokens), free_all);
+    TRY_ELSE(tally_create(&adding.tally, choice, adding.ownership), free_all);
+    TRY_ELSE(schedule_init(&adding.schedule, choice->workers), free_all);
+    TRY_ELSE(add_stages(&made, &adding, prompt_tokens), free_all);
     TRY_ELSE(add_memory(&made, &shape, choice, facts), free_all);
     *forecast = made;
     made.ranks = NULL;
 free_all:
-    ownership_destroy(ownership);
-    free(costs);
+    schedule_deinit(&adding.schedule);
+    tally_destroy(adding.tally);
+    ownership_destroy(adding.ownership);
+    free(adding.costs);
     free(made.ranks);
     return status;
 }

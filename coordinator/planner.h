@@ -18,6 +18,7 @@ struct planner_defaults {
     const char *method;     /* its spelling */
     int64_t context_tokens; /* 0: the model's trained length */
     int64_t stage_tokens;   /* 0: the planner decides */
+    int64_t stages_max;     /* most stages times workers of a request's plan; 0: any */
 };
 
 struct planner {
@@ -30,6 +31,12 @@ struct planner_request {
     const Longhaul__V1__PlanOptions *options; /* NULL leaves all open */
     int64_t prompt_tokens;
     int64_t max_tokens;
+};
+
+/* Asked between stages: an error ends the planning with it. */
+struct planner_watch {
+    enum status (*check)(void *context);
+    void *context;
 };
 
 /* One rank's part of a prompt. */
@@ -58,17 +65,19 @@ int64_t planner_answer_tokens(const struct planner *planner, const struct worker
                               int64_t prompt_tokens);
 
 /* OUT_OF_RANGE, with the numbers in `details`, for more than the context; INVALID_ARGUMENT, with
- * the field, for options that are no good. */
+ * the field, for options that are no good or ask for more stages than the defaults allow. */
 MUST_CHECK enum status planner_choose(const struct planner *planner, struct choice *choice,
                                       struct status_details *details,
                                       const struct workers_facts *facts,
                                       const struct planner_request *request);
 
-/* The caller calls planner_forecast_deinit. */
+/* Takes time in proportion to stages times workers. The caller calls planner_forecast_deinit.
+ * `watch` may be NULL. */
 MUST_CHECK enum status planner_forecast(const struct planner *planner,
                                         struct planner_forecast *forecast,
                                         const struct choice *choice,
-                                        const struct workers_facts *facts, int64_t prompt_tokens);
+                                        const struct workers_facts *facts, int64_t prompt_tokens,
+                                        const struct planner_watch *watch);
 /* OUT_OF_RANGE, with the numbers, when a rank's memory is more than the group's ranks have. */
 MUST_CHECK enum status planner_check_fits(const struct planner_forecast *forecast,
                                           struct status_details *details,

@@ -1,6 +1,7 @@
 /* Owns nothing. Promises that a document is never read as part of the chat form. */
 #include "coordinator/prompt.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -25,9 +26,36 @@ static enum status join_document(char **text, const Longhaul__V1__Document *docu
     return STATUS_OK;
 }
 
+/* Without the white space at both ends, which some chat forms drop: at most the bytes that the
+ * model sees. The list has each byte of a space outside ASCII. */
+static size_t trimmed_bytes(const char *text, size_t bytes)
+{
+    static const char spaces[] =
+        " \t\n\v\f\r\x1C\x1D\x1E\x1F\xC2\x85\xA0\xE1\x9A\xE2\xA8\xA9\xAF\x81\x9F\xE3"
+        "\x80\x82\x83\x84\x86\x87\x88\x89\x8A";
+    const size_t before = strspn(text, spaces);
+    while (bytes > before && strchr(spaces, text[bytes - 1]))
+        bytes--;
+    return bytes - before;
+}
+
 static enum status check_chat(const struct prompt_forms *forms)
 {
     return forms->chat ? STATUS_OK : fail(STATUS_UNIMPLEMENTED, "%s", forms->chat_missing);
+}
+
+enum status prompt_check_bytes(const struct prompt_forms *forms, size_t bytes)
+{
+    const size_t longest = tokenizer_token_bytes_max(forms->tokenizer);
+    if (forms->context_tokens == 0 || longest == 0 ||
+        bytes / longest + (bytes % longest != 0) <= (size_t)forms->context_tokens)
+        return STATUS_OK;
+    return fail(
+        STATUS_OUT_OF_RANGE,
+        "a prompt of %zu bytes: the context of %" PRId64
+        " tokens holds fewer, as no token of this model has more than %zu bytes; shorten it "
+        "or start with a larger --context",
+        bytes, forms->context_tokens, longest);
 }
 
 static enum status encode_text(const struct prompt_forms *forms, struct id_list *ids,
@@ -36,6 +64,7 @@ static enum status encode_text(const struct prompt_forms *forms, struct id_list 
     size_t bytes = strlen(text);
     if (bytes == 0)
         return fail(STATUS_INVALID_ARGUMENT, "prompt: the text is empty");
+    TRY(prompt_check_bytes(forms, raw ? bytes : trimmed_bytes(text, bytes)));
     if (raw)
         return tokenizer_encode(forms->tokenizer, ids, text, bytes,
                                 TOKENIZER_CONTROL | TOKENIZER_BOS);
@@ -66,6 +95,10 @@ static enum status encode_chat(const struct prompt_forms *forms, struct id_list 
     if (chat->n_messages == 0 || chat->n_messages > MESSAGES_MAX)
         return fail(STATUS_INVALID_ARGUMENT, "prompt.chat: %zu messages; must be 1 to %d",
                     chat->n_messages, MESSAGES_MAX);
+    size_t bytes = 0;
+    for (size_t i = 0; i < chat->n_messages; i++)
+        bytes += trimmed_bytes(chat->messages[i]->content, strlen(chat->messages[i]->content));
+    TRY(prompt_check_bytes(forms, bytes));
     struct chat_message *messages = calloc(chat->n_messages, sizeof *messages);
     if (!messages)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a conversation");

@@ -13,8 +13,13 @@ struct prompt_forms {
     const struct tokenizer *tokenizer;
     const struct chat *chat;
     const char *chat_missing;
+    int64_t context_tokens; /* a prompt that cannot fit is refused by its bytes; 0: none is */
 };
 
-/* Appends the prompt's ids to an empty list. INVALID_ARGUMENT for a prompt that says nothing. */
+/* OUT_OF_RANGE for a text that has more tokens than the context however it is cut. */
+MUST_CHECK enum status prompt_check_bytes(const struct prompt_forms *forms, size_t bytes);
+
+/* Appends the prompt's ids to an empty list. INVALID_ARGUMENT for a prompt that says nothing,
+ * OUT_OF_RANGE as prompt_check_bytes says. */
 MUST_CHECK enum status prompt_encode(const struct prompt_forms *forms, struct id_list *ids,
                                      const Longhaul__V1__Prompt *prompt);

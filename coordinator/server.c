@@ -11,6 +11,7 @@
 #include "coordinator/plan_message.h"
 #include "coordinator/session.h"
 #include "coordinator/text/detokenizer.h"
+#include "proto/clock.h"
 #include "proto/log.h"
 #include "proto/model/digest.h"
 #include "proto/model/model.h"
@@ -23,7 +24,11 @@ static const char service[] = "longhaul.v1.Inference";
 enum {
     INFERENCE_METHODS = 7,
     METHODS = INFERENCE_METHODS + HEALTH_METHODS + REFLECTION_METHODS,
-    CALLS_MAX = 1024,
+    PLAN_WORKERS_MAX = 1024, /* as of engine.workers */
+    PLANS_MAX = 16,
+    PROBES_MAX = 64,
+    REFLECTIONS_MAX = 64,
+    JOINS_MAX = 4096,
     RETRY_MS = 2000,         /* after which a client may ask again */
     FINISH_MS = 3000,        /* for running requests to say that they were cut short */
     WORKERS_LEAVE_MS = 5000, /* for ranks to hear that they should end */
@@ -40,6 +45,9 @@ struct server {
     char digest[DIGEST_HEX_BYTES];
     struct health *health;
     struct reflection *reflection;
+    /* So many calls of these may be open beside the clients' own: a flood of one kind leaves room
+     * for the others. */
+    struct rpc_share watches, plans, probes, reflections, joins;
     struct rpc_server *rpc;
     int port, worker_port;
     struct rpc_method methods[METHODS];
@@ -104,7 +112,7 @@ static enum status check_plan(struct status_details *details,
     } rows[] = {
         {"prompt_tokens", is_counted ? request->prompt_tokens : 1, 1, INT64_MAX},
         {"max_tokens", request->max_tokens, 0, INT64_MAX},
-        {"workers", request->workers, 0, CHOICE_WORKERS_MAX},
+        {"workers", request->workers, 0, PLAN_WORKERS_MAX},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         details->field = rows[i].field;
@@ -135,6 +143,17 @@ static enum status count_prompt(struct server *server, struct status_details *de
     return status;
 }
 
+/* A plan ends with its client and its deadline. */
+static enum status check_wanted(void *context)
+{
+    struct rpc_call *call = context;
+    if (rpc_call_cancelled(call))
+        return fail(STATUS_CANCELLED, "the client left while its plan was made");
+    return clock_now_ns() < rpc_call_deadline_ns(call)
+               ? STATUS_OK
+               : fail(STATUS_DEADLINE_EXCEEDED, "the deadline passed while the plan was made");
+}
+
 static enum status plan(struct rpc_call *call, const ProtobufCMessage *message, void *context)
 {
     struct server *server = context;
@@ -156,7 +175,8 @@ static enum status plan(struct rpc_call *call, const ProtobufCMessage *message, 
     struct choice choice;
     TRY(planner_choose(&server->planner, &choice, rpc_call_details(call), &facts, &wanted));
     struct planner_forecast forecast;
-    TRY(planner_forecast(&server->planner, &forecast, &choice, &facts, tokens));
+    const struct planner_watch watch = {check_wanted, call};
+    TRY(planner_forecast(&server->planner, &forecast, &choice, &facts, tokens, &watch));
     struct plan_response response;
     enum status status =
         plan_response_init(&response, &server->planner, &choice, &forecast, tokens);
@@ -202,18 +222,28 @@ static enum status cancel(struct rpc_call *call, const ProtobufCMessage *message
     return rpc_call_write(call, &response.base);
 }
 
+static void fill_shares(struct server *server, const struct server_settings *settings)
+{
+    server->watches = (struct rpc_share){"Watch calls", "--max-watches", settings->watches_max, 0};
+    server->plans = (struct rpc_share){"Plan calls", NULL, PLANS_MAX, 0};
+    server->probes = (struct rpc_share){"probes", NULL, PROBES_MAX, 0};
+    server->reflections = (struct rpc_share){"reflection calls", NULL, REFLECTIONS_MAX, 0};
+    server->joins = (struct rpc_share){"workers' streams", NULL, JOINS_MAX, 0};
+}
+
 static void fill_methods(struct server *server)
 {
-    static const struct {
+    const struct {
         const char *name;
         const ProtobufCMessageDescriptor *request;
         rpc_handler *handle;
+        struct rpc_share *share;
     } rows[] = {
-        {"Generate", &longhaul__v1__generate_request__descriptor, generate},
-        {"Score", &longhaul__v1__score_request__descriptor, score},
-        {"Plan", &longhaul__v1__plan_request__descriptor, plan},
-        {"Tokenize", &longhaul__v1__tokenize_request__descriptor, tokenize},
-        {"Detokenize", &longhaul__v1__detokenize_request__descriptor, detokenize},
+        {"Generate", &longhaul__v1__generate_request__descriptor, generate, NULL},
+        {"Score", &longhaul__v1__score_request__descriptor, score, NULL},
+        {"Plan", &longhaul__v1__plan_request__descriptor, plan, &server->plans},
+        {"Tokenize", &longhaul__v1__tokenize_request__descriptor, tokenize, NULL},
+        {"Detokenize", &longhaul__v1__detokenize_request__descriptor, detokenize, NULL},
     };
     /* A request that is refused has used none. */
     static const struct log_field no_tokens[] = {
@@ -232,6 +262,7 @@ static void fill_methods(struct server *server)
             .context = server,
             .notes = no_tokens,
             .note_count = sizeof no_tokens / sizeof no_tokens[0],
+            .share = rows[i].share,
         };
     server->methods[ROWS] = (struct rpc_method){
         .service = service,
@@ -242,6 +273,8 @@ static void fill_methods(struct server *server)
         .context = server,
         .while_draining = true,
         .routine = true,
+        .share = &server->probes,
+        .essential = true,
     };
     server->methods[ROWS + 1] = (struct rpc_method){
         .service = service,
@@ -251,10 +284,21 @@ static void fill_methods(struct server *server)
         .handle = cancel,
         .context = server,
         .while_draining = true,
+        .share = &server->probes,
+        .essential = true,
     };
-    health_methods(server->health, server->methods + INFERENCE_METHODS);
-    reflection_methods(server->reflection, server->methods + INFERENCE_METHODS + HEALTH_METHODS);
+    struct rpc_method *health = server->methods + INFERENCE_METHODS;
+    struct rpc_method *reflection = health + HEALTH_METHODS;
+    health_methods(server->health, health);
+    health[HEALTH_CHECK].share = &server->probes;
+    health[HEALTH_CHECK].essential = true;
+    health[HEALTH_WATCH].share = &server->watches;
+    reflection_methods(server->reflection, reflection);
+    for (int i = 0; i < REFLECTION_METHODS; i++)
+        reflection[i].share = &server->reflections;
     workers_method(server->tools.workers, &server->worker_method);
+    server->worker_method.share = &server->joins;
+    server->worker_method.essential = true;
 }
 
 /* ---- life ---- */
@@ -281,8 +325,10 @@ static enum status open_model(struct server *server, const struct server_setting
     if (chat_create(&server->chat, server->tokenizer, vocab, settings->chat_template) != STATUS_OK)
         snprintf(server->chat_missing, sizeof server->chat_missing, "%s", status_message());
     server->tools.forms =
-        (struct prompt_forms){server->tokenizer, server->chat, server->chat_missing};
-    return planner_init(&server->planner, model_spec(server->model), &settings->plan);
+        (struct prompt_forms){server->tokenizer, server->chat, server->chat_missing, 0};
+    TRY(planner_init(&server->planner, model_spec(server->model), &settings->plan));
+    server->tools.forms.context_tokens = server->planner.defaults.context_tokens;
+    return STATUS_OK;
 }
 
 static enum status open_parts(struct server *server, const struct server_settings *settings)
@@ -305,8 +351,11 @@ static enum status open_parts(struct server *server, const struct server_setting
     server->tools.planner = &server->planner;
     server->tools.deadline_ms = settings->request_deadline_ms;
     server->tools.workers_expected = settings->workers_expected;
+    server->tools.stall_ms = settings->stall_ms;
+    fill_shares(server, settings);
     fill_methods(server);
-    TRY(rpc_server_create(&server->rpc, CALLS_MAX));
+    const struct rpc_limits limits = {settings->connections_max, settings->calls_max};
+    TRY(rpc_server_create(&server->rpc, &limits));
     TRY(rpc_server_listen(server->rpc, &server->port, settings->listen, server->methods, METHODS));
     return rpc_server_listen(server->rpc, &server->worker_port, settings->worker_listen,
                              &server->worker_method, 1);

@@ -29,6 +29,10 @@
 #include "proto/clock.h"
 #include "proto/log.h"
 
+/* Queued is told again this often: a client that waits sees a call that lives, and the pings that
+ * it sends in between are not too many. */
+enum { QUEUED_REPEAT_MS = 5000 };
+
 enum { LOOK_MS = 50, RETRY_MS = 2000, NAME_BYTES_MAX = 40 };
 
 struct session {
@@ -110,6 +114,20 @@ static void session_deinit(struct session *session)
     id_list_deinit(&session->ids);
 }
 
+/* A client that reads nothing keeps no place and no group. Once its run is done it is in nobody's
+ * way, and has as long as any other call. */
+static enum status check_stalled(struct session *session, const char *stage)
+{
+    const bool harmless = session->run && group_run_is_done(session->run);
+    const int64_t limit_ms = harmless ? RPC_WRITE_DEADLINE_MS : session->tools->stall_ms;
+    const int64_t stalled_ms = rpc_call_stalled_ms(session->call);
+    if (stalled_ms < limit_ms)
+        return STATUS_OK;
+    rpc_call_cancel(session->call);
+    return fail(STATUS_CANCELLED, "the client has read nothing for %.1f s in %s",
+                (double)stalled_ms / 1000, stage);
+}
+
 /* Why the request should end now, OK when it should not. `stage` is told to the client. */
 static enum status check_over(struct session *session, const char *stage)
 {
@@ -121,6 +139,8 @@ static enum status check_over(struct session *session, const char *stage)
         status = fail(STATUS_CANCELLED, "the client left in %s", stage);
     else if (clock_now_ns() >= session->deadline_ns)
         status = fail(STATUS_DEADLINE_EXCEEDED, "the deadline passed in %s", stage);
+    else
+        status = check_stalled(session, stage);
     if (status != STATUS_OK) {
         rpc_call_details(session->call)->reason = "ENDED_EARLY";
         status_details_fact(rpc_call_details(session->call), "stage", "%s", stage);
@@ -160,6 +180,7 @@ static enum status wait_for_group(struct session *session, struct group **acquir
     }
     session->queued = true;
     struct stream_place told = {.ahead = -1};
+    int64_t told_ns = 0;
     for (;;) {
         TRY(check_waiting(session));
         struct group *group = NULL;
@@ -173,17 +194,26 @@ static enum status wait_for_group(struct session *session, struct group **acquir
         }
         const struct stream_place place = {queue_ahead(tools->queue, &session->ticket),
                                            !workers_ready(tools->workers)};
-        if (place.ahead != told.ahead || place.waiting_for_workers != told.waiting_for_workers)
+        if (place.ahead != told.ahead || place.waiting_for_workers != told.waiting_for_workers ||
+            clock_now_ns() >= told_ns + QUEUED_REPEAT_MS * INT64_C(1000000)) {
             TRY(stream_queued(&session->stream, &place));
-        told = place;
+            told = place;
+            told_ns = clock_now_ns();
+        }
         queue_wait(tools->queue, LOOK_MS);
     }
 }
 
 /* ---- planning ---- */
 
+static enum status check_planning(void *context)
+{
+    return check_over(context, "planning");
+}
+
 static enum status tell_plan(struct session *session)
 {
+    const struct planner_watch watch = {check_planning, session};
     const struct planner *planner = session->tools->planner;
     const int64_t prompt_tokens = (int64_t)session->ids.count;
     if (session->max_tokens == 0 && !session->stream.is_score)
@@ -192,7 +222,8 @@ static enum status tell_plan(struct session *session)
     TRY(planner_choose(planner, &session->choice, rpc_call_details(session->call), &session->facts,
                        &request));
     struct planner_forecast forecast;
-    TRY(planner_forecast(planner, &forecast, &session->choice, &session->facts, prompt_tokens));
+    TRY(planner_forecast(planner, &forecast, &session->choice, &session->facts, prompt_tokens,
+                         &watch));
     enum status status =
         planner_check_fits(&forecast, rpc_call_details(session->call), &session->facts);
     if (status == STATUS_OK)
@@ -253,6 +284,11 @@ static enum status follow(struct session *session, struct group_news *news)
     }
     if (atomic_load(&session->tools->stopping))
         group_run_cancel(session->run, "the coordinator is ending");
+    if (!rpc_call_has_room(session->call, LOOK_MS)) { /* the run keeps what comes */
+        news->id_count = 0;
+        news->score_count = 0;
+        return STATUS_OK;
+    }
     group_run_wait(session->run, news, LOOK_MS);
     return news->tokens_total
                ? stream_progress(&session->stream, news->tokens_done, news->tokens_total)
@@ -438,7 +474,10 @@ static enum status read_generate(struct session *session, struct sampling *sampl
     details->field = "stop";
     TRY(detokenizer_init(detokenizer, forms->tokenizer, stops, request->n_stop));
     details->field = "prompt";
-    TRY(prompt_encode(forms, &session->ids, request->prompt));
+    enum status status = prompt_encode(forms, &session->ids, request->prompt);
+    if (status == STATUS_OUT_OF_RANGE)
+        details->reason = "CONTEXT_EXCEEDED";
+    TRY(status);
     rpc_call_note(session->call, log_integer("prompt_tokens", (int64_t)session->ids.count));
     details->field = NULL;
     return STATUS_OK;
@@ -506,6 +545,7 @@ static enum status read_score(struct session *session, const Longhaul__V1__Score
 {
     rpc_call_details(session->call)->field = "text";
     session->options = request->options;
+    TRY(prompt_check_bytes(&session->tools->forms, strlen(request->text)));
     TRY(tokenizer_encode(session->tools->forms.tokenizer, &session->ids, request->text,
                          strlen(request->text), TOKENIZER_CONTROL | TOKENIZER_BOS));
     rpc_call_note(session->call, log_integer("prompt_tokens", (int64_t)session->ids.count));

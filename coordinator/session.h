@@ -21,6 +21,7 @@ struct session_tools {
     struct queue *queue;
     struct requests *active;
     int64_t deadline_ms;    /* longest that a request may take */
+    int64_t stall_ms;       /* longest that a client may read nothing while others could run */
     bool workers_expected;  /* a group is started whenever none is there: wait for it */
     atomic_bool draining;   /* waiting requests are refused */
     atomic_bool stopping;   /* running requests are cut short */

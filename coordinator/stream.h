@@ -20,7 +20,7 @@ struct stream {
     int64_t tokens_told;
 };
 
-/* Each writes one event; CANCELLED when the client is gone. */
+/* Each posts one event, without waiting for the client; CANCELLED when it is gone. */
 
 /* Where a waiting request stands. */
 struct stream_place {

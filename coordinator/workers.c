@@ -230,9 +230,7 @@ static bool take(struct group *group, int rank_number,
                           message->failed->message);
         return true;
     default:
-        if (group->run)
-            group_run_take(group->run, rank_number, message);
-        return false;
+        return group->run && group_run_take(group->run, rank_number, message);
     }
 }
 

@@ -101,7 +101,7 @@ static enum status forecast(Longhaul__V1__PlanResponse **plan, const struct plan
     struct planner_forecast made;
     struct plan_response response;
     TRY(planner_choose(planner, &choice, &details, facts, &request));
-    TRY(planner_forecast(planner, &made, &choice, facts, args->prompt_tokens));
+    TRY(planner_forecast(planner, &made, &choice, facts, args->prompt_tokens, NULL));
     enum status status =
         plan_response_init(&response, planner, &choice, &made, args->prompt_tokens);
     planner_forecast_deinit(&made);

@@ -27,6 +27,7 @@ struct tokenizer {
     bool ignore_merges;
     int32_t stop_ids[STOPS_MAX];
     size_t stop_count;
+    size_t token_bytes_max; /* 0: texts may have bytes without a token */
 };
 
 /* One encode's working memory and where it writes. */
@@ -134,6 +135,19 @@ static enum status take_specials(struct tokenizer *tokenizer, const struct vocab
     return STATUS_OK;
 }
 
+static void measure_tokens(struct tokenizer *tokenizer)
+{
+    for (int byte = 0; byte < 256; byte++)
+        if (token_table_find_byte(tokenizer->table, (uint8_t)byte) == NONE)
+            return;
+    for (int32_t id = 0; id < token_table_count(tokenizer->table); id++) {
+        size_t bytes;
+        (void)token_table_bytes(tokenizer->table, id, &bytes);
+        if (bytes > tokenizer->token_bytes_max)
+            tokenizer->token_bytes_max = bytes;
+    }
+}
+
 enum status tokenizer_create(struct tokenizer **tokenizer, const struct vocab *vocab)
 {
     TRY(refuse_the_unsupported(vocab));
@@ -147,6 +161,7 @@ enum status tokenizer_create(struct tokenizer **tokenizer, const struct vocab *v
     TRY_ELSE(whole_tokens_create(&created->whole, created->table), destroy);
     TRY_ELSE(create_bpe(&created->bpe, created->table, vocab), destroy);
     TRY_ELSE(take_specials(created, vocab), destroy);
+    measure_tokens(created);
     created->ignore_merges = pretokenizer_ignores_merges(created->pretokenizer);
     token_table_forget_spellings(created->table, created->ignore_merges);
     *tokenizer = created;
@@ -238,6 +253,11 @@ enum status tokenizer_encode(const struct tokenizer *tokenizer, struct id_list *
 int32_t tokenizer_count(const struct tokenizer *tokenizer)
 {
     return token_table_count(tokenizer->table);
+}
+
+size_t tokenizer_token_bytes_max(const struct tokenizer *tokenizer)
+{
+    return tokenizer->token_bytes_max;
 }
 
 const char *tokenizer_token(const struct tokenizer *tokenizer, int32_t id, size_t *bytes)

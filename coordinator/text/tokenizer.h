@@ -43,6 +43,10 @@ MUST_CHECK enum status tokenizer_encode(const struct tokenizer *tokenizer, struc
 
 int32_t tokenizer_count(const struct tokenizer *tokenizer);
 
+/* The bytes of the longest token: a text of more than n times as many has more than n tokens. 0
+ * where that does not follow, because the vocabulary leaves some bytes out. */
+size_t tokenizer_token_bytes_max(const struct tokenizer *tokenizer);
+
 /* The bytes that `id` stands for, which need not be whole characters; a control token as it is
  * written. A view that lives as long as the tokenizer. `id` within 0 .. tokenizer_count - 1. */
 const char *tokenizer_token(const struct tokenizer *tokenizer, int32_t id, size_t *bytes);

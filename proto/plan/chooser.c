@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "proto/plan/schedule.h"
+#include "proto/plan/tally.h"
 
 enum {
     PANEL_TOKENS = BANDS_LANES,
@@ -22,10 +23,10 @@ enum {
 struct weigher {
     const struct model_shape *shape;
     const struct cost_table *table;
-    struct bands bands;
     struct ownership *ownership;
-    struct schedule schedule;
-    struct cost *costs; /* [workers] */
+    struct tally *tally;
+    struct schedule schedule; /* its sums alone */
+    struct cost *costs;       /* [workers] */
 };
 
 static enum status weigher_init(struct weigher *weigher, const struct choice *choice,
@@ -33,8 +34,8 @@ static enum status weigher_init(struct weigher *weigher, const struct choice *ch
 {
     enum status status;
     *weigher = (struct weigher){.shape = shape, .table = table};
-    method_bands(&choice->method, &weigher->bands);
     TRY(ownership_create(&weigher->ownership, choice->workers, choice->panel_tokens));
+    TRY_ELSE(tally_create(&weigher->tally, choice, weigher->ownership), no_tally);
     TRY_ELSE(schedule_init(&weigher->schedule, choice->workers), no_schedule);
     weigher->costs = calloc((size_t)choice->workers, sizeof *weigher->costs);
     if (weigher->costs)
@@ -43,6 +44,8 @@ static enum status weigher_init(struct weigher *weigher, const struct choice *ch
                   choice->workers);
     schedule_deinit(&weigher->schedule);
 no_schedule:
+    tally_destroy(weigher->tally);
+no_tally:
     ownership_destroy(weigher->ownership);
     return status;
 }
@@ -51,6 +54,7 @@ static void weigher_deinit(struct weigher *weigher)
 {
     free(weigher->costs);
     schedule_deinit(&weigher->schedule);
+    tally_destroy(weigher->tally);
     ownership_destroy(weigher->ownership);
 }
 
@@ -58,7 +62,7 @@ static enum status weigh_stage(double *seconds, struct weigher *weigher,
                                const struct choice *choice, struct span stage)
 {
     TRY(choice_deal(choice, weigher->ownership, stage));
-    TRY(schedule_make(&weigher->schedule, choice, &weigher->bands, weigher->ownership, stage));
+    TRY(tally_stage(weigher->tally, &weigher->schedule, stage));
     cost_stage(weigher->costs, &weigher->schedule, choice, weigher->shape, weigher->table);
     *seconds = cost_slowest(weigher->costs, choice->workers);
     return STATUS_OK;
@@ -78,6 +82,7 @@ static enum status weigh_prompt(double *seconds, struct weigher *weigher,
     double total = 0;
     int64_t done = 0;
     ownership_clear(weigher->ownership);
+    tally_restart(weigher->tally, choice);
     for (int n = 0; n < STAGES_WEIGHED && done < tokens; n++) {
         const struct span stage = choice_stage(choice, done, tokens);
         double seconds_of_stage;
@@ -114,6 +119,7 @@ static enum status weigh_question(double *seconds, struct weigher *weigher,
     const int64_t end = weighed_tokens(choice);
     tried.queries = queries;
     ownership_clear(weigher->ownership);
+    tally_restart(weigher->tally, &tried);
     TRY(ownership_advance(weigher->ownership, end - tokens, choice->partition));
     return weigh_stage(seconds, weigher, &tried, (struct span){end - tokens, end});
 }

@@ -3,6 +3,7 @@
 #include "proto/plan/memory_plan.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "proto/plan/cost.h"
 #include "proto/plan/schedule.h"
@@ -90,46 +91,73 @@ int64_t memory_plan_ranges(const struct choice *choice)
 
 /* ---- how much there is at most ---- */
 
-/* What a walk through the stages of the longest prompt needs. */
+/* What a rank needs at most on the way. */
+struct extent {
+    int64_t begun, dead; /* panels it was dealt so far; of them, behind the reach */
+    int64_t dealt;       /* panels of the stage at hand that it was dealt or goes on in */
+    int64_t cache_panels, rows;
+};
+
+/* A walk through the stages of the longest prompt. */
 struct walk {
     const struct choice *choice;
-    int rank;
     int64_t reach;
     int64_t kept_sinks;
     struct ownership *ownership;
+    int64_t live;           /* where the panels that are not dead begin */
+    struct extent *extents; /* [workers] */
 };
 
-/* Counts whole panels: a shorter prompt may fill one that the longest one leaves nearly empty. */
-static enum status visit_stage(struct memory_plan *plan, struct walk *walk, struct span stage)
+static int64_t panels_of(const struct walk *walk, struct span span)
 {
-    TRY(choice_deal(walk->choice, walk->ownership, stage));
-    const int64_t live = ownership_live_first(walk->ownership, stage.first, walk->reach);
-    const struct span present = {live, stage.end};
-    const int64_t panels = ownership_panels(walk->ownership, walk->rank, present);
-    plan->cache_panels = larger(plan->cache_panels, panels);
-    if (choice_stage_queries(walk->choice, stage) == CHOICE_REPLICATED)
-        return STATUS_OK;
-    const int64_t owned =
-        ownership_panels(walk->ownership, walk->rank, stage) * walk->choice->panel_tokens;
+    const int64_t panel = walk->choice->panel_tokens;
+    return ceil_div(span.end, panel) - span.first / panel;
+}
+
+/* Counts whole panels: a shorter prompt may fill one that the longest one leaves nearly empty.
+ * Looks at the stage's own runs, and at those that die with it. */
+static enum status visit_stage(struct walk *walk, struct span stage)
+{
+    const bool sharded = choice_stage_queries(walk->choice, stage) != CHOICE_REPLICATED;
     const int64_t sinks = larger(smaller(walk->kept_sinks, stage.end) - stage.first, 0);
-    plan->rows = larger(plan->rows, owned + sinks);
+    const int64_t live_end = ownership_live_first(walk->ownership, stage.first, walk->reach);
+    TRY(choice_deal(walk->choice, walk->ownership, stage));
+    struct shard run;
+    for (int r = 0; r < walk->choice->workers; r++)
+        walk->extents[r].dealt = 0;
+    for (int64_t index = stage.first; ownership_next(walk->ownership, &index, stage.end, &run);) {
+        struct extent *extent = &walk->extents[run.owner];
+        const int64_t panels = panels_of(walk, run.span);
+        extent->dealt += panels;
+        extent->begun += panels - (run.span.first % walk->choice->panel_tokens != 0);
+    }
+    while (ownership_next(walk->ownership, &walk->live, live_end, &run))
+        walk->extents[run.owner].dead += panels_of(walk, run.span);
+    for (int r = 0; r < walk->choice->workers; r++) {
+        struct extent *extent = &walk->extents[r];
+        extent->cache_panels = larger(extent->cache_panels, extent->begun - extent->dead);
+        if (sharded)
+            extent->rows = larger(extent->rows, extent->dealt * walk->choice->panel_tokens + sinks);
+    }
     return STATUS_OK;
 }
 
-static enum status walk_stages(struct memory_plan *plan, const struct choice *choice, int rank)
+/* The most of every rank; `extents` is zeroed. */
+static enum status walk_stages(struct extent *extents, const struct choice *choice,
+                               int64_t kept_sinks)
 {
     struct bands bands;
     method_bands(&choice->method, &bands);
-    struct walk walk = {.choice = choice, .rank = rank, .reach = bands_reach(&bands)};
-    if (schedule_keeps_sinks(choice, &bands))
-        walk.kept_sinks = bands.sinks;
-    plan->sink_panels = ceil_div(walk.kept_sinks, choice->panel_tokens);
+    struct walk walk = {.choice = choice,
+                        .reach = bands_reach(&bands),
+                        .kept_sinks = kept_sinks,
+                        .extents = extents};
     TRY(ownership_create(&walk.ownership, choice->workers, choice->panel_tokens));
     enum status status = STATUS_OK;
     struct span stage = {0, 0};
     while (status == STATUS_OK && stage.end < choice->context_tokens) {
         stage = choice_stage(choice, stage.end, choice->context_tokens);
-        status = visit_stage(plan, &walk, stage);
+        status = visit_stage(&walk, stage);
     }
     ownership_destroy(walk.ownership);
     return status;
@@ -205,16 +233,38 @@ static void fill_bytes(struct memory_plan *plan, const struct model_shape *shape
     }
 }
 
-enum status memory_plan_make(struct memory_plan *out, const struct model_shape *shape,
+enum status memory_plan_make_each(struct memory_plan *plans, const struct model_shape *shape,
+                                  const struct choice *choice, int first, int end,
+                                  const struct memory_request *request)
+{
+    struct bands bands;
+    method_bands(&choice->method, &bands);
+    const int64_t kept_sinks = schedule_keeps_sinks(choice, &bands) ? bands.sinks : 0;
+    struct extent *extents = calloc((size_t)choice->workers, sizeof *extents);
+    if (!extents)
+        return fail(STATUS_RESOURCE_EXHAUSTED, "plan: no memory to plan %d workers",
+                    choice->workers);
+    enum status status = walk_stages(extents, choice, kept_sinks);
+    for (int rank = first; status == STATUS_OK && rank < end; rank++) {
+        struct memory_plan *plan = &plans[rank - first];
+        *plan = (struct memory_plan){
+            .rank = rank,
+            .rows = extents[rank].rows,
+            .cache_panels = extents[rank].cache_panels,
+            .sink_panels = ceil_div(kept_sinks, choice->panel_tokens),
+        };
+        allow_for_decode(plan, choice);
+        fill_bytes(plan, shape, choice, request);
+    }
+    free(extents);
+    return status;
+}
+
+enum status memory_plan_make(struct memory_plan *plan, const struct model_shape *shape,
                              const struct choice *choice, int rank,
                              const struct memory_request *request)
 {
-    struct memory_plan plan = {.rank = rank};
-    TRY(walk_stages(&plan, choice, rank));
-    allow_for_decode(&plan, choice);
-    fill_bytes(&plan, shape, choice, request);
-    *out = plan;
-    return STATUS_OK;
+    return memory_plan_make_each(plan, shape, choice, rank, rank + 1, request);
 }
 
 /* ---- saying it ---- */

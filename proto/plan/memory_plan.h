@@ -58,6 +58,12 @@ MUST_CHECK enum status memory_plan_make(struct memory_plan *plan, const struct m
                                         const struct choice *choice, int rank,
                                         const struct memory_request *request);
 
+/* The same for the ranks [first, end), in one walk through the stages. */
+MUST_CHECK enum status memory_plan_make_each(struct memory_plan *plans,
+                                             const struct model_shape *shape,
+                                             const struct choice *choice, int first, int end,
+                                             const struct memory_request *request);
+
 /* Refuses, with the numbers, a plan of more than limit_bytes; 0 is no limit. */
 MUST_CHECK enum status memory_plan_fits(const struct memory_plan *plan, int64_t limit_bytes);
 

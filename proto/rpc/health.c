@@ -122,8 +122,8 @@ void health_methods(struct health *health, struct rpc_method methods[HEALTH_METH
         .while_draining = true,
         .routine = true,
     };
-    methods[0] = row;
-    methods[1] = row;
-    methods[1].name = "Watch";
-    methods[1].handle = watch;
+    methods[HEALTH_CHECK] = row;
+    methods[HEALTH_WATCH] = row;
+    methods[HEALTH_WATCH].name = "Watch";
+    methods[HEALTH_WATCH].handle = watch;
 }

@@ -14,7 +14,7 @@ void health_destroy(struct health *health);
 /* Tells the watchers when it changed. */
 void health_set(struct health *health, bool serving);
 
-enum { HEALTH_METHODS = 2 };
+enum { HEALTH_CHECK, HEALTH_WATCH, HEALTH_METHODS };
 
 /* The rows for a server's table. */
 void health_methods(struct health *health, struct rpc_method methods[HEALTH_METHODS]);

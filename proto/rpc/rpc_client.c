@@ -120,7 +120,7 @@ enum status rpc_stream_open(struct rpc_stream **stream, struct rpc_client *clien
     s->sentence = grpc_empty_slice();
     s->sent.key = grpc_slice_from_static_string(RPC_AUTHORIZATION);
     s->sent.value = grpc_slice_from_copied_string(args->authorization ? args->authorization : "");
-    rpc_wire_init(&s->wire, call);
+    rpc_wire_init(&s->wire, call, false);
     begin(s, args);
     *stream = s;
     return STATUS_OK;
@@ -128,8 +128,7 @@ enum status rpc_stream_open(struct rpc_stream **stream, struct rpc_client *clien
 
 enum status rpc_stream_write(struct rpc_stream *stream, const ProtobufCMessage *message)
 {
-    enum status status =
-        rpc_wire_write(&stream->wire, message, clock_after_ms(WRITE_DEADLINE_MS), false);
+    enum status status = rpc_wire_write(&stream->wire, message, clock_after_ms(WRITE_DEADLINE_MS));
     if (status != STATUS_CANCELLED)
         return status;
     /* The call is over: its own status says why. */

@@ -169,18 +169,17 @@ enum status rpc_message_take(struct rpc_arena *arena, const ProtobufCMessage **m
     if (size > limit)
         return fail(STATUS_OUT_OF_RANGE, "%s: a message of %zu bytes; the limit is %zu",
                     descriptor->short_name, size, limit);
+    if (buffer->data.raw.compression != GRPC_COMPRESS_NONE)
+        return fail(STATUS_UNIMPLEMENTED, "%s: a compressed message; send it as it is (identity)",
+                    descriptor->short_name);
     grpc_byte_buffer_reader reader;
     if (!grpc_byte_buffer_reader_init(&reader, buffer))
-        return fail(STATUS_INVALID_ARGUMENT, "%s: damaged compression", descriptor->short_name);
+        return fail(STATUS_INVALID_ARGUMENT, "%s: the bytes cannot be read",
+                    descriptor->short_name);
     grpc_slice bytes = grpc_byte_buffer_reader_readall(&reader);
     grpc_byte_buffer_reader_destroy(&reader);
-    enum status status =
-        GRPC_SLICE_LENGTH(bytes) > limit
-            ? fail(STATUS_OUT_OF_RANGE,
-                   "%s: a message of %zu bytes when expanded; the limit is %zu",
-                   descriptor->short_name, GRPC_SLICE_LENGTH(bytes), limit)
-            : rpc_message_unpack(arena, message, descriptor, GRPC_SLICE_START_PTR(bytes),
-                                 GRPC_SLICE_LENGTH(bytes));
+    enum status status = rpc_message_unpack(arena, message, descriptor, GRPC_SLICE_START_PTR(bytes),
+                                            GRPC_SLICE_LENGTH(bytes));
     grpc_slice_unref(bytes);
     return status;
 }

@@ -8,30 +8,30 @@
 #include "proto/rpc/rpc_server.h"
 
 #include <assert.h>
-#include <errno.h>
-#include <netdb.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include <grpc/grpc.h>
+#include <grpc/grpc_posix.h>
 #include <grpc/grpc_security.h>
 #include <grpc/support/alloc.h>
 #include <grpc/support/time.h>
 
 #include "proto/clock.h"
 #include "proto/log.h"
+#include "proto/rpc/rpc_acceptor.h"
 #include "proto/rpc/rpc_wire.h"
 
 enum {
     ARRIVALS_MAX = 16,
-    PEER_BYTES = 128,
     PATH_BYTES = 128,
     NOTES_MAX = 8,
-    FINISH_DEADLINE_MS = 10000
+    REFUSALS_MAX = 1024,
+    RETRY_MS = 2000,
+    FINISH_DEADLINE_MS = 10000,
+    FLUSH_LOOK_MS = 100
 };
 
 /* One port with its own table of methods. gRPC's server is the port's own, so that a call can only
@@ -40,9 +40,10 @@ struct rpc_listener {
     struct rpc_server *server;
     struct rpc_listener *next;
     grpc_server *raw;
+    grpc_server_credentials *credentials;
+    struct rpc_acceptor *acceptor;
     const struct rpc_method *methods;
     size_t method_count;
-    int port;
     struct rpc_tag stop_tag;
     int armed;    /* under server->lock, as what follows */
     bool stopped; /* gRPC has let go of everything */
@@ -51,11 +52,14 @@ struct rpc_listener {
 struct rpc_server {
     struct rpc_queue *arrivals, *calls;
     struct rpc_listener *listeners;
-    int calls_max;
-    pthread_mutex_t lock; /* of what follows */
+    int connections_max;
+    pthread_mutex_t lock; /* of what follows, and of every share */
     pthread_cond_t changed;
+    struct rpc_share share;   /* of the methods without one */
     struct rpc_call *running; /* a list, for cancelling */
-    int running_count;
+    int running_count;        /* those that are refused are counted apart */
+    int handled_count;        /* of the running ones: whose handler is still at work */
+    int refused_count;
     bool draining, stopping;
 };
 
@@ -71,15 +75,21 @@ struct rpc_call {
     struct rpc_wire wire;
     struct rpc_arena *arena;
     const struct rpc_method *method;
+    struct rpc_share *share; /* NULL for a call that is refused */
     struct status_details details;
     int64_t begun_ns, deadline_ns;
     struct log_field notes[NOTES_MAX];
     size_t note_count;
     int cancelled; /* set by gRPC when RPC_WIRE_END is over */
-    char peer[PEER_BYTES];
+    struct rpc_acceptor_call connection;
+    struct rpc_tag refusal;
+    grpc_slice sentence; /* of its status, with the trailer while the status is sent */
+    grpc_metadata trailer;
+    bool has_trailer;
 };
 
-/* ---- a call's life: arm -> arrived -> serve (own thread) -> end ---- */
+/* ---- a call's life: arm -> arrived -> serve (own thread) -> end
+ *                                    -> refuse -> refused ---- */
 
 static void arrived(struct rpc_tag *tag, bool ok);
 
@@ -103,8 +113,8 @@ static void arm(struct rpc_listener *listener)
     grpc_call_details_init(&call->about);
     grpc_metadata_array_init(&call->metadata);
     pthread_mutex_lock(&server->lock);
-    bool wanted = !server->stopping && listener->armed < ARRIVALS_MAX &&
-                  listener->armed + server->running_count < server->calls_max;
+    bool wanted =
+        !server->stopping && listener->armed < ARRIVALS_MAX && server->refused_count < REFUSALS_MAX;
     listener->armed += wanted;
     pthread_mutex_unlock(&server->lock);
     if (!wanted) {
@@ -135,32 +145,57 @@ static grpc_status_code code_on_wire(enum status status)
     return status == STATUS_IO ? GRPC_STATUS_INTERNAL : (grpc_status_code)status;
 }
 
-static void finish(struct rpc_call *call, enum status status)
+/* Fills two operations that end the call with `status` and its sentence. */
+static size_t put_status(struct rpc_call *call, grpc_op ops[2], enum status status, bool greeted)
 {
-    const char *sentence = status == STATUS_OK ? "" : status_message();
-    grpc_slice text = grpc_slice_from_copied_string(sentence);
-    grpc_metadata trailer = {.key = grpc_slice_from_static_string(STATUS_DETAILS_KEY)};
-    bool has_trailer =
+    const char *text = status == STATUS_OK ? "" : status_message();
+    call->sentence = grpc_slice_from_copied_string(text);
+    call->trailer.key = grpc_slice_from_static_string(STATUS_DETAILS_KEY);
+    call->has_trailer =
         status != STATUS_OK &&
-        status_details_pack(&call->details, &trailer.value, (int)code_on_wire(status), sentence);
-    grpc_op ops[2];
-    memset(ops, 0, sizeof ops);
+        status_details_pack(&call->details, &call->trailer.value, (int)code_on_wire(status), text);
+    memset(ops, 0, 2 * sizeof *ops);
     size_t count = 0;
-    if (!call->wire.greeted)
+    if (!greeted)
         ops[count++].op = GRPC_OP_SEND_INITIAL_METADATA;
     grpc_op *op = &ops[count++];
     op->op = GRPC_OP_SEND_STATUS_FROM_SERVER;
     op->data.send_status_from_server.status = code_on_wire(status);
-    op->data.send_status_from_server.status_details = &text;
-    op->data.send_status_from_server.trailing_metadata_count = has_trailer;
-    op->data.send_status_from_server.trailing_metadata = &trailer;
+    op->data.send_status_from_server.status_details = &call->sentence;
+    op->data.send_status_from_server.trailing_metadata_count = call->has_trailer;
+    op->data.send_status_from_server.trailing_metadata = &call->trailer;
+    return count;
+}
+
+static void drop_status(struct rpc_call *call)
+{
+    grpc_slice_unref(call->sentence);
+    if (call->has_trailer)
+        grpc_slice_unref(call->trailer.value);
+}
+
+/* Waits until the client has taken every message; one that takes none for too long loses the call.
+ */
+static void flush(struct rpc_call *call)
+{
+    while (!rpc_wire_wait_unsent(&call->wire, 0, clock_after_ms(FLUSH_LOOK_MS))) {
+        if (rpc_wire_stalled_ms(&call->wire) < RPC_WRITE_DEADLINE_MS &&
+            clock_now_ns() < call->deadline_ns)
+            continue;
+        grpc_call_cancel(call->raw, NULL);
+        (void)rpc_wire_wait_unsent(&call->wire, 0, CLOCK_NEVER_NS);
+    }
+}
+
+static void finish(struct rpc_call *call, enum status status)
+{
+    grpc_op ops[2];
+    size_t count = put_status(call, ops, status, call->wire.greeted);
+    flush(call);
     rpc_wire_begin(&call->wire, RPC_WIRE_FINISH, ops, count);
     (void)rpc_wire_wait(&call->wire, RPC_WIRE_FINISH, clock_after_ms(FINISH_DEADLINE_MS));
     /* The call must be over on the client's side before deinit cancels it. */
     (void)rpc_wire_wait(&call->wire, RPC_WIRE_END, clock_after_ms(FINISH_DEADLINE_MS));
-    grpc_slice_unref(text);
-    if (has_trailer)
-        grpc_slice_unref(trailer.value);
 }
 
 /* ---- the line that tells of a call's end ---- */
@@ -210,12 +245,7 @@ static void log_end(struct rpc_call *call, enum status status)
 static enum status handle(struct rpc_call *call)
 {
     struct rpc_server *server = call->server;
-    const struct rpc_method *method = find_method(call->listener, call->about.method);
-    if (!method)
-        return fail(STATUS_UNIMPLEMENTED, "no method %.*s",
-                    (int)GRPC_SLICE_LENGTH(call->about.method),
-                    (const char *)GRPC_SLICE_START_PTR(call->about.method));
-    call->method = method;
+    const struct rpc_method *method = call->method;
     rpc_call_note(call, log_text("reason", "finished"));
     for (size_t i = 0; i < method->note_count; i++)
         rpc_call_note(call, method->notes[i]);
@@ -237,17 +267,26 @@ static enum status handle(struct rpc_call *call)
     return method->handle(call, request, method->context);
 }
 
+/* Under the lock. */
+static void unlink_call(struct rpc_call *call)
+{
+    *call->link = call->next;
+    if (call->next)
+        call->next->link = call->link;
+    call->share->open--;
+}
+
 static void call_end(struct rpc_call *call)
 {
     struct rpc_server *server = call->server;
     struct rpc_listener *listener = call->listener;
     pthread_mutex_lock(&server->lock);
-    *call->link = call->next;
-    if (call->next)
-        call->next->link = call->link;
+    unlink_call(call);
     pthread_mutex_unlock(&server->lock);
 
     rpc_wire_deinit(&call->wire);
+    rpc_acceptor_call_end(listener->acceptor, &call->connection);
+    drop_status(call);
     rpc_arena_destroy(call->arena);
     call_free(call);
 
@@ -263,20 +302,86 @@ static void call_end(struct rpc_call *call)
 static void *serve(void *argument)
 {
     struct rpc_call *call = argument;
+    struct rpc_server *server = call->server;
     grpc_op over = {.op = GRPC_OP_RECV_CLOSE_ON_SERVER};
     over.data.recv_close_on_server.cancelled = &call->cancelled;
     rpc_wire_begin(&call->wire, RPC_WIRE_END, &over, 1);
-    char *peer = grpc_call_get_peer(call->raw);
-    snprintf(call->peer, sizeof call->peer, "%s", peer);
-    gpr_free(peer);
     enum status status = rpc_arena_create(&call->arena);
     if (status == STATUS_OK)
         status = handle(call);
     log_end(call, status); /* before finish(): its waits word sentences of their own */
+    pthread_mutex_lock(&server->lock);
+    server->handled_count--;
+    pthread_cond_broadcast(&server->changed);
+    pthread_mutex_unlock(&server->lock);
     finish(call, status);
     log_request(NULL);
     call_end(call);
     return NULL;
+}
+
+/* ---- refusing: without a thread, however many come ---- */
+
+static void refused(struct rpc_tag *tag, bool ok)
+{
+    (void)ok;
+    struct rpc_call *call = (struct rpc_call *)((char *)tag - offsetof(struct rpc_call, refusal));
+    struct rpc_server *server = call->server;
+    struct rpc_listener *listener = call->listener;
+    rpc_acceptor_call_end(listener->acceptor, &call->connection);
+    grpc_call_unref(call->raw);
+    drop_status(call);
+    call_free(call);
+    arm(listener); /* the server lives while this one counts */
+    pthread_mutex_lock(&server->lock);
+    server->refused_count--;
+    pthread_cond_broadcast(&server->changed);
+    pthread_mutex_unlock(&server->lock);
+}
+
+/* Ends the call with `status` and the last sentence. It counts as refused already. */
+static void refuse(struct rpc_call *call, enum status status)
+{
+    log_end(call, status);
+    if (status == STATUS_RESOURCE_EXHAUSTED)
+        call->details.retry_ms = RETRY_MS;
+    grpc_op ops[3];
+    size_t count = put_status(call, ops, status, false);
+    memset(&ops[count], 0, sizeof ops[count]);
+    ops[count].op = GRPC_OP_RECV_CLOSE_ON_SERVER;
+    ops[count++].data.recv_close_on_server.cancelled = &call->cancelled;
+    call->refusal.done = refused;
+    grpc_call_error error = grpc_call_start_batch(call->raw, ops, count, &call->refusal, NULL);
+    assert(error == GRPC_CALL_OK);
+}
+
+/* Whether the call may be served; otherwise the status and the sentence that refuse it. Under the
+ * lock. */
+static enum status admit(struct rpc_call *call)
+{
+    const struct rpc_method *method = find_method(call->listener, call->about.method);
+    if (!method)
+        return fail(STATUS_UNIMPLEMENTED, "no method %.*s",
+                    (int)GRPC_SLICE_LENGTH(call->about.method),
+                    (const char *)GRPC_SLICE_START_PTR(call->about.method));
+    struct rpc_share *share = method->share ? method->share : &call->server->share;
+    call->details.reason = "TOO_MANY_CALLS";
+    if (call->connection.spare && !method->essential)
+        return fail(STATUS_RESOURCE_EXHAUSTED,
+                    "as many connections are open as may be (%d): close some, try again later, or "
+                    "start with a larger --max-connections",
+                    call->server->connections_max);
+    if (share->open >= share->calls_max)
+        return fail(STATUS_RESOURCE_EXHAUSTED, "as many %s are open as may be (%d): end some%s%s",
+                    share->name, share->calls_max,
+                    share->setting ? ", try again later, or start with a larger "
+                                   : " or try again later",
+                    share->setting ? share->setting : "");
+    call->details.reason = NULL;
+    call->method = method;
+    call->share = share;
+    share->open++;
+    return STATUS_OK;
 }
 
 static int64_t deadline_of(const struct rpc_call *call)
@@ -288,20 +393,51 @@ static int64_t deadline_of(const struct rpc_call *call)
     return clock_now_ns() + left.tv_sec * 1000000000 + left.tv_nsec;
 }
 
+/* Where no thread can be had the call is refused after all. */
+static void start_serving(struct rpc_call *call)
+{
+    struct rpc_server *server = call->server;
+    pthread_t thread;
+    int error = pthread_create(&thread, NULL, serve, call);
+    if (!error) {
+        pthread_detach(thread);
+        return;
+    }
+    pthread_mutex_lock(&server->lock);
+    unlink_call(call);
+    server->running_count--;
+    server->handled_count--;
+    server->refused_count++;
+    pthread_mutex_unlock(&server->lock);
+    refuse(call, fail(STATUS_RESOURCE_EXHAUSTED, "start a thread for a call: %s", strerror(error)));
+}
+
 static void arrived(struct rpc_tag *tag, bool ok)
 {
     struct rpc_call *call = (struct rpc_call *)((char *)tag - offsetof(struct rpc_call, arrival));
     struct rpc_server *server = call->server;
-    pthread_mutex_lock(&server->lock);
-    call->listener->armed--;
+    struct rpc_listener *listener = call->listener;
     if (ok) {
+        char *name = grpc_call_get_peer(call->raw);
+        rpc_acceptor_call_begin(listener->acceptor, &call->connection, name);
+        gpr_free(name);
+        call->begun_ns = clock_now_ns();
+        call->deadline_ns = deadline_of(call);
+    }
+    pthread_mutex_lock(&server->lock);
+    listener->armed--;
+    enum status status = ok ? admit(call) : STATUS_CANCELLED;
+    if (status == STATUS_OK) {
         server->running_count++;
+        server->handled_count++;
         call->next = server->running;
         call->link = &server->running;
         if (call->next)
             call->next->link = &call->next;
         server->running = call;
-        rpc_wire_init(&call->wire, call->raw);
+        rpc_wire_init(&call->wire, call->raw, true);
+    } else if (ok) {
+        server->refused_count++;
     }
     pthread_cond_broadcast(&server->changed);
     pthread_mutex_unlock(&server->lock);
@@ -309,50 +445,14 @@ static void arrived(struct rpc_tag *tag, bool ok)
         call_free(call);
         return;
     }
-    arm(call->listener);
-    call->begun_ns = clock_now_ns();
-    call->deadline_ns = deadline_of(call);
-    pthread_t thread;
-    int error = pthread_create(&thread, NULL, serve, call);
-    if (error) {
-        log_line(LOG_ERROR, "call refused", log_text("step", "start a thread"),
-                 log_text("cause", strerror(error)));
-        call_end(call);
-        return;
-    }
-    pthread_detach(thread);
+    arm(listener);
+    if (status == STATUS_OK)
+        start_serving(call);
+    else
+        refuse(call, status);
 }
 
 /* ---- the server ---- */
-
-/* gRPC does not say why a port could not be bound; the same bind without it does. */
-static enum status bind_failure(const char *listen)
-{
-    char host[256];
-    snprintf(host, sizeof host, "%s", listen);
-    char *colon = strrchr(host, ':');
-    if (!colon || !colon[1])
-        return fail(STATUS_INVALID_ARGUMENT, "listen address \"%s\" is not HOST:PORT", listen);
-    *colon = 0;
-    const char *node = host[0] == '[' ? host + 1 : host;
-    host[strcspn(host, "]")] = 0;
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
-    struct addrinfo *found = NULL;
-    int error = getaddrinfo(node, colon + 1, &hints, &found);
-    if (error)
-        return fail(STATUS_INVALID_ARGUMENT, "listen on %s: %s", listen, gai_strerror(error));
-    int fd = socket(found->ai_family, found->ai_socktype | SOCK_CLOEXEC, 0);
-    bool bound = fd >= 0 && bind(fd, found->ai_addr, found->ai_addrlen) == 0;
-    int reason = bound ? EADDRINUSE : errno;
-    freeaddrinfo(found);
-    if (fd >= 0)
-        close(fd);
-    if (reason == EADDRINUSE)
-        return fail(STATUS_UNAVAILABLE, "listen on %s: %s; choose another port with --listen",
-                    listen, strerror(reason));
-    return fail(STATUS_INVALID_ARGUMENT, "listen on %s: %s; choose another address with --listen",
-                listen, strerror(reason));
-}
 
 static grpc_arg integer_argument(const char *key, int value)
 {
@@ -375,13 +475,21 @@ static void stop_done(struct rpc_tag *tag, bool ok)
 static grpc_server *create_raw(struct rpc_server *server)
 {
     grpc_arg list[] = {
-        /* By default a second server would share the port instead of failing. */
-        integer_argument(GRPC_ARG_ALLOW_REUSEPORT, 0),
         integer_argument(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, RPC_MESSAGE_BYTES_MAX),
         integer_argument(GRPC_ARG_MAX_METADATA_SIZE, 8 << 10),
         integer_argument(GRPC_ARG_MAX_CONCURRENT_STREAMS, 128),
         integer_argument(GRPC_ARG_KEEPALIVE_TIME_MS, 60000),
         integer_argument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 10000),
+        integer_argument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1),
+        integer_argument(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0),
+        /* A little less than is promised: the network may bring two pings nearer together. */
+        integer_argument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
+                         RPC_PING_INTERVAL_MS * 9 / 10),
+        /* A small message would expand to gigabytes: compressed ones end UNIMPLEMENTED, and are
+         * not expanded on the way to that. */
+        integer_argument(GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET,
+                         1 << GRPC_COMPRESS_NONE),
+        integer_argument(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0),
     };
     grpc_channel_args arguments = {sizeof list / sizeof list[0], list};
     grpc_server *raw = grpc_server_create(&arguments, NULL);
@@ -390,12 +498,13 @@ static grpc_server *create_raw(struct rpc_server *server)
     return raw;
 }
 
-enum status rpc_server_create(struct rpc_server **server, int calls_max)
+enum status rpc_server_create(struct rpc_server **server, const struct rpc_limits *limits)
 {
     struct rpc_server *s = calloc(1, sizeof *s);
     if (!s)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a gRPC server");
-    s->calls_max = calls_max;
+    s->connections_max = limits->connections_max;
+    s->share = (struct rpc_share){"calls", "--max-calls", limits->calls_max, 0};
     pthread_mutex_init(&s->lock, NULL);
     pthread_cond_init(&s->changed, NULL);
     enum status status = STATUS_OK;
@@ -406,6 +515,12 @@ enum status rpc_server_create(struct rpc_server **server, int calls_max)
 destroy:
     rpc_server_destroy(s, 0);
     return status;
+}
+
+static void connected(void *context, int fd)
+{
+    struct rpc_listener *listener = context;
+    grpc_server_add_channel_from_fd(listener->raw, fd, listener->credentials);
 }
 
 enum status rpc_server_listen(struct rpc_server *server, int *port, const char *address,
@@ -419,19 +534,22 @@ enum status rpc_server_listen(struct rpc_server *server, int *port, const char *
         .methods = methods,
         .method_count = method_count,
         .stop_tag = {stop_done},
-        .raw = create_raw(server),
     };
-    grpc_server_credentials *credentials = grpc_insecure_server_credentials_create();
-    listener->port = grpc_server_add_http2_port(listener->raw, address, credentials);
-    grpc_server_credentials_release(credentials);
+    const struct rpc_acceptor_args args = {address, server->connections_max, connected, listener};
+    enum status status = rpc_acceptor_create(&listener->acceptor, &args);
+    if (status != STATUS_OK) {
+        free(listener);
+        return status;
+    }
+    listener->raw = create_raw(server);
+    listener->credentials = grpc_insecure_server_credentials_create();
     grpc_server_start(listener->raw);
     listener->next = server->listeners;
-    server->listeners = listener;
-    if (listener->port == 0)
-        return bind_failure(address); /* it is freed with the server */
+    server->listeners = listener; /* from here on it is freed with the server */
     for (int i = 0; i < ARRIVALS_MAX; i++)
         arm(listener);
-    *port = listener->port;
+    TRY(rpc_acceptor_start(listener->acceptor));
+    *port = rpc_acceptor_port(listener->acceptor);
     return STATUS_OK;
 }
 
@@ -459,24 +577,35 @@ static bool any_held(const struct rpc_server *server)
     return false;
 }
 
+/* Waits for handlers until `handled_ns`, and for what they have written until `flushed_ns`. */
+static void wait_for_calls(struct rpc_server *server, int64_t handled_ns, int64_t flushed_ns)
+{
+    pthread_mutex_lock(&server->lock);
+    while (server->running_count > 0 && clock_wait(&server->changed, &server->lock, handled_ns))
+        ;
+    while (server->running_count > server->handled_count &&
+           clock_wait(&server->changed, &server->lock, flushed_ns))
+        ;
+    pthread_mutex_unlock(&server->lock);
+}
+
 static void stop(struct rpc_server *server, int64_t grace_ms)
 {
-    int64_t deadline_ns = clock_after_ms(grace_ms);
+    int64_t handled_ns = clock_after_ms(grace_ms), flushed_ns = clock_after_ms(RPC_FLUSH_MS);
     pthread_mutex_lock(&server->lock);
     server->stopping = true;
     pthread_mutex_unlock(&server->lock);
-    for (struct rpc_listener *at = server->listeners; at; at = at->next)
+    for (struct rpc_listener *at = server->listeners; at; at = at->next) {
+        rpc_acceptor_stop(at->acceptor);
         grpc_server_shutdown_and_notify(at->raw, rpc_queue_raw(server->arrivals), &at->stop_tag);
-    pthread_mutex_lock(&server->lock);
-    while (server->running_count > 0 && clock_wait(&server->changed, &server->lock, deadline_ns))
-        ;
-    pthread_mutex_unlock(&server->lock);
+    }
+    wait_for_calls(server, handled_ns, flushed_ns);
     cancel_running(server);
     for (struct rpc_listener *at = server->listeners; at; at = at->next)
         grpc_server_cancel_all_calls(at->raw);
     /* Cancelled calls end their handlers within 100 ms: the contract of rpc_handler. */
     pthread_mutex_lock(&server->lock);
-    while (server->running_count > 0 || any_held(server))
+    while (server->running_count > 0 || server->refused_count > 0 || any_held(server))
         (void)clock_wait(&server->changed, &server->lock, CLOCK_NEVER_NS);
     pthread_mutex_unlock(&server->lock);
 }
@@ -491,6 +620,8 @@ void rpc_server_destroy(struct rpc_server *server, int64_t grace_ms)
         struct rpc_listener *listener = server->listeners;
         server->listeners = listener->next;
         grpc_server_destroy(listener->raw);
+        grpc_server_credentials_release(listener->credentials);
+        rpc_acceptor_destroy(listener->acceptor);
         free(listener);
     }
     rpc_queue_destroy(server->arrivals);
@@ -511,7 +642,22 @@ enum status rpc_call_read(struct rpc_call *call, const ProtobufCMessage **messag
 
 enum status rpc_call_write(struct rpc_call *call, const ProtobufCMessage *message)
 {
-    return rpc_wire_write(&call->wire, message, clock_after_ms(RPC_WRITE_DEADLINE_MS), true);
+    return rpc_wire_write(&call->wire, message, clock_after_ms(RPC_WRITE_DEADLINE_MS));
+}
+
+enum status rpc_call_post(struct rpc_call *call, const ProtobufCMessage *message)
+{
+    return rpc_wire_post(&call->wire, message);
+}
+
+bool rpc_call_has_room(struct rpc_call *call, int64_t timeout_ms)
+{
+    return rpc_wire_wait_unsent(&call->wire, RPC_UNSENT_BYTES_MAX, clock_after_ms(timeout_ms));
+}
+
+int64_t rpc_call_stalled_ms(struct rpc_call *call)
+{
+    return rpc_wire_stalled_ms(&call->wire);
 }
 
 bool rpc_call_cancelled(struct rpc_call *call)
@@ -531,7 +677,7 @@ int64_t rpc_call_deadline_ns(const struct rpc_call *call)
 
 const char *rpc_call_peer(const struct rpc_call *call)
 {
-    return call->peer;
+    return call->connection.peer;
 }
 
 const char *rpc_call_authorization(const struct rpc_call *call, size_t *bytes)

@@ -23,6 +23,15 @@ struct rpc_server;
 typedef enum status rpc_handler(struct rpc_call *call, const ProtobufCMessage *request,
                                 void *context);
 
+/* How many calls may be open at a time, of all methods together that point at it. More are refused
+ * with RESOURCE_EXHAUSTED, so that others find room. */
+struct rpc_share {
+    const char *name;    /* "Watch calls" */
+    const char *setting; /* what raises it: "--max-watches"; NULL where nothing does */
+    int calls_max;
+    int open; /* the server's, under its lock; starts at 0 */
+};
+
 struct rpc_method {
     const char *service; /* "longhaul.v1.Inference" */
     const char *name;    /* "Generate" */
@@ -36,16 +45,27 @@ struct rpc_method {
     /* [note_count], what the end line says unless it is noted anew. */
     const struct log_field *notes;
     size_t note_count;
+    struct rpc_share *share; /* borrowed; NULL: the server's own */
+    bool essential;          /* served on a port's spare connections too: probes and workers */
 };
 
 enum {
     RPC_MESSAGE_BYTES_MAX = 32 << 20,
     RPC_SMALL_MESSAGE_BYTES_MAX = 256 << 10,
+    RPC_UNSENT_BYTES_MAX = 1 << 20,
     RPC_WRITE_DEADLINE_MS = 30000, /* a client that takes nothing for so long loses its call */
+    RPC_FLUSH_MS = 3000,          /* for clients of a server that ends to take their last message */
+    RPC_PING_INTERVAL_MS = 10000, /* a client may send keepalive pings this often */
 };
 
-/* Calls are served at once; more than `calls_max` at a time wait. It listens nowhere yet. */
-MUST_CHECK enum status rpc_server_create(struct rpc_server **server, int calls_max);
+struct rpc_limits {
+    int connections_max; /* of each port, as rpc_acceptor.h says */
+    int calls_max;       /* of the methods that have no share of their own */
+};
+
+/* It listens nowhere yet. */
+MUST_CHECK enum status rpc_server_create(struct rpc_server **server,
+                                         const struct rpc_limits *limits);
 
 /* Listens on "HOST:PORT" too, for the methods of this table alone, which it borrows; port 0 is any
  * free one. `*port` is the one that was bound. INVALID_ARGUMENT for what is no address, UNAVAILABLE
@@ -57,7 +77,8 @@ MUST_CHECK enum status rpc_server_listen(struct rpc_server *server, int *port, c
  * apart from methods that are answered while_draining and those whose client streams. */
 void rpc_server_drain(struct rpc_server *server);
 
-/* Waits `grace_ms` for the running calls, cancels the rest, frees everything. NULL is accepted. */
+/* Waits `grace_ms` for the running calls, and for those whose handler has returned RPC_FLUSH_MS
+ * where that is longer; cancels the rest, frees everything. NULL is accepted. */
 void rpc_server_destroy(struct rpc_server *server, int64_t grace_ms);
 
 /* ---- for handlers ---- */
@@ -71,6 +92,16 @@ MUST_CHECK enum status rpc_call_read(struct rpc_call *call, const ProtobufCMessa
  * CANCELLED when the call is over, UNAVAILABLE when the client took nothing within
  * RPC_WRITE_DEADLINE_MS. */
 MUST_CHECK enum status rpc_call_write(struct rpc_call *call, const ProtobufCMessage *message);
+
+/* The same without waiting: the bytes are kept until the client takes them. CANCELLED when the call
+ * is over. The handler looks at rpc_call_has_room and rpc_call_stalled_ms. */
+MUST_CHECK enum status rpc_call_post(struct rpc_call *call, const ProtobufCMessage *message);
+
+/* Whether less than RPC_UNSENT_BYTES_MAX are kept, after waiting for it at most `timeout_ms`. */
+bool rpc_call_has_room(struct rpc_call *call, int64_t timeout_ms);
+
+/* How long the client has taken nothing although there is something for it; 0 when there is not. */
+int64_t rpc_call_stalled_ms(struct rpc_call *call);
 
 /* True once the client has cancelled or gone away, or its deadline has passed. */
 bool rpc_call_cancelled(struct rpc_call *call);

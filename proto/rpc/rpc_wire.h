@@ -32,19 +32,31 @@ struct rpc_wire_op {
     bool ok; /* of the last one that ended */
 };
 
+/* A message on its way to the peer; the first one is with gRPC. */
+struct rpc_wire_unsent {
+    struct rpc_wire_unsent *next;
+    grpc_byte_buffer *buffer;
+    size_t bytes;
+};
+
 struct rpc_wire {
     grpc_call *call;
-    pthread_mutex_t lock; /* of ops; never held across a wait for the peer */
+    bool greets;          /* server: initial metadata goes before the first message */
+    pthread_mutex_t lock; /* of ops and unsent; never held across a wait for the peer */
     pthread_cond_t changed;
-    pthread_mutex_t write_lock; /* one writer at a time */
     struct rpc_wire_op ops[RPC_WIRE_KINDS];
+    struct rpc_wire_unsent *unsent, **unsent_last;
+    size_t unsent_bytes;
+    int64_t posted, taken; /* messages so far */
+    int64_t taken_ns;      /* when the peer last took one, or the first one began to wait */
+    bool write_failed;     /* the call is over: nothing is sent any more */
     grpc_byte_buffer *incoming;
     bool read_begun; /* a READ was begun whose message nobody has taken */
-    bool greeted;    /* server: initial metadata was sent */
+    bool greeted;    /* initial metadata was sent */
 };
 
 /* Takes `call`. */
-void rpc_wire_init(struct rpc_wire *wire, grpc_call *call);
+void rpc_wire_init(struct rpc_wire *wire, grpc_call *call, bool greets);
 
 /* Cancels what has not ended, waits for every operation, frees the call. */
 void rpc_wire_deinit(struct rpc_wire *wire);
@@ -64,7 +76,17 @@ MUST_CHECK enum status rpc_wire_read(struct rpc_wire *wire, struct rpc_arena *ar
                                      const ProtobufCMessageDescriptor *descriptor, size_t bytes_max,
                                      int64_t deadline_ns);
 
-/* From any thread. A peer that takes nothing until the deadline loses the call. `greet` sends
- * initial metadata first, once. */
+/* From any thread. Packs the message and returns at once; messages go out in order as the peer
+ * takes them. CANCELLED when the call is over. */
+MUST_CHECK enum status rpc_wire_post(struct rpc_wire *wire, const ProtobufCMessage *message);
+
+/* The same, and waits until the peer has taken the message. A peer that has not by the deadline
+ * loses the call: UNAVAILABLE. */
 MUST_CHECK enum status rpc_wire_write(struct rpc_wire *wire, const ProtobufCMessage *message,
-                                      int64_t deadline_ns, bool greet);
+                                      int64_t deadline_ns);
+
+/* True when at most `bytes` are on their way, or the call is over. */
+bool rpc_wire_wait_unsent(struct rpc_wire *wire, size_t bytes, int64_t deadline_ns);
+
+/* How long the peer has taken nothing although there is something for it; 0 when there is not. */
+int64_t rpc_wire_stalled_ms(struct rpc_wire *wire);

@@ -84,12 +84,13 @@ class ClusterTest(unittest.TestCase):
                 print("---- %s ----\n%s" % (self.logs[process], self.log_of(process)),
                       file=sys.stderr)
 
-    def start(self, *flags, program=None, environment=None):
+    def start(self, *flags, program=None, environment=None, **arguments):
         """Starts a coordinator and connects a channel to it."""
         ready = os.path.join(FOLDER, "ready-%d" % time.monotonic_ns())
         self.coordinator = self.spawn(
             "coordinator", program or os.path.join(BIN, "longhaul-coordinator"), "--model", MODEL,
-            "--listen", "127.0.0.1:0", "--ready-file", ready, *flags, environment=environment)
+            "--listen", "127.0.0.1:0", "--ready-file", ready, *flags, environment=environment,
+            **arguments)
         wait_until(lambda: os.path.exists(ready) or self.coordinator.poll() is not None, 30,
                    "the coordinator listens")
         self.assertIsNone(self.coordinator.poll(), self.log_of(self.coordinator))

@@ -20,6 +20,7 @@
 
 enum { PIECES = 50 };
 
+static const struct rpc_limits limits = {.connections_max = 8, .calls_max = 64};
 static struct rpc_server *server;
 static int port;
 static struct rpc_client *client;
@@ -146,7 +147,7 @@ static int start(void **state)
         return -1;
     health_methods(health, methods + 5);
     reflection_methods(reflection, methods + 5 + HEALTH_METHODS);
-    if (rpc_server_create(&server, 64) != STATUS_OK ||
+    if (rpc_server_create(&server, &limits) != STATUS_OK ||
         rpc_server_listen(server, &port, "127.0.0.1:0", methods,
                           sizeof methods / sizeof methods[0]) != STATUS_OK)
         return -1;
@@ -437,7 +438,7 @@ static void a_port_in_use_is_said_so(void **state)
     struct rpc_server *second = NULL;
     int unused = 0;
     snprintf(listen, sizeof listen, "127.0.0.1:%d", port);
-    assert_int_equal(rpc_server_create(&second, 8), STATUS_OK);
+    assert_int_equal(rpc_server_create(&second, &limits), STATUS_OK);
     assert_int_equal(rpc_server_listen(second, &unused, listen, methods, 4), STATUS_UNAVAILABLE);
     assert_non_null(strstr(status_message(), "Address already in use"));
     assert_int_equal(rpc_server_listen(second, &unused, "nowhere", methods, 4),
@@ -494,7 +495,7 @@ static void a_drained_server_refuses_and_a_destroyed_one_cancels(void **state)
     struct rpc_client *kept = client;
     char target[64];
     int own_port = 0;
-    assert_int_equal(rpc_server_create(&own, 8), STATUS_OK);
+    assert_int_equal(rpc_server_create(&own, &limits), STATUS_OK);
     assert_int_equal(rpc_server_listen(own, &own_port, "127.0.0.1:0", methods, 4), STATUS_OK);
     snprintf(target, sizeof target, "127.0.0.1:%d", own_port);
     assert_int_equal(rpc_client_create(&client, target), STATUS_OK);
@@ -635,7 +636,7 @@ static void reflection_sends_a_file_with_those_it_imports(void **state)
     assert_int_equal(reflection_create(&pair, set, sizeof set - 1), STATUS_OK);
     reflection_methods(pair, rows);
     int own_port = 0;
-    assert_int_equal(rpc_server_create(&own, 8), STATUS_OK);
+    assert_int_equal(rpc_server_create(&own, &limits), STATUS_OK);
     assert_int_equal(rpc_server_listen(own, &own_port, "127.0.0.1:0", rows, REFLECTION_METHODS),
                      STATUS_OK);
     snprintf(target, sizeof target, "127.0.0.1:%d", own_port);

@@ -1,0 +1,325 @@
+/* Owns the counts of the blocks that every query sees whole. Promises the sums of schedule_make,
+ * exactly, in time that does not grow with the number of stages before. */
+#include "proto/plan/tally.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "proto/plan/tiles.h"
+
+/* One rank's part. */
+struct part {
+    int64_t tokens, blocks; /* of the settled blocks that it owns */
+    struct span *queries;   /* [query_count], its own rows of the stage */
+    int query_count, query_capacity;
+    int64_t sink_rows, sink_pairs; /* of its own sink rows, which others recompute */
+};
+
+struct tally {
+    const struct choice *choice; /* until the next restart */
+    int workers;
+    const struct ownership *ownership;
+    struct bands bands;
+    bool keeps_sinks;
+    /* Settled: the blocks in [low, high), all seen whole by the stage looked at last. */
+    int64_t low, high;
+    struct part *parts; /* [workers] */
+};
+
+/* ---- blocks ---- */
+
+/* The block that starts at `index`, cut as a schedule cuts it. */
+static struct shard block_at(const struct tally *tally, int64_t index, int64_t end)
+{
+    const int64_t cut = index - index % tally->choice->block_tokens + tally->choice->block_tokens;
+    struct shard block = {.span = {index, index}};
+    int64_t next = index;
+    if (ownership_next(tally->ownership, &next, end, &block) && block.span.end > cut)
+        block.span.end = cut;
+    return block;
+}
+
+/* Whether every query of `queries` sees every key. */
+static bool sees_all(const struct tally *tally, struct span queries, struct span keys)
+{
+    return tiles_pairs(&tally->bands, queries, keys, 0) ==
+           (queries.end - queries.first) * (keys.end - keys.first);
+}
+
+/* Moves the settled range on to where `stage` needs it. */
+static void settle(struct tally *tally, struct span stage, int64_t live)
+{
+    while (tally->low < tally->high) {
+        const struct shard block = block_at(tally, tally->low, tally->high);
+        if (sees_all(tally, stage, block.span))
+            break;
+        tally->parts[block.owner].tokens -= block.span.end - block.span.first;
+        tally->parts[block.owner].blocks--;
+        tally->low = block.span.end;
+    }
+    while (tally->high < stage.first) {
+        const struct shard block = block_at(tally, tally->high, stage.end);
+        if (block.span.end > stage.first)
+            break;
+        const bool settled = block.span.first >= live && sees_all(tally, stage, block.span);
+        if (!settled && tally->low < tally->high)
+            break;
+        tally->high = block.span.end;
+        if (!settled) { /* it leaves the window, or has left it */
+            tally->low = tally->high;
+            continue;
+        }
+        tally->parts[block.owner].tokens += block.span.end - block.span.first;
+        tally->parts[block.owner].blocks++;
+    }
+}
+
+/* ---- sharded queries ---- */
+
+static enum status add_query(struct part *part, struct span span)
+{
+    if (part->query_count == part->query_capacity) {
+        const int capacity = 2 * part->query_capacity + 4;
+        struct span *queries = reallocarray(part->queries, (size_t)capacity, sizeof *queries);
+        if (!queries)
+            return fail(STATUS_RESOURCE_EXHAUSTED, "plan: no memory to count a stage");
+        part->queries = queries;
+        part->query_capacity = capacity;
+    }
+    part->queries[part->query_count++] = span;
+    return STATUS_OK;
+}
+
+/* Rows and pairs of every rank. */
+static enum status count_rows(struct tally *tally, struct schedule *schedule, int64_t live)
+{
+    const struct bands *bands = &tally->bands;
+    const struct span stage = schedule->stage, seen = {live, stage.end};
+    const struct span sinks = {0, bands->sinks < stage.end ? bands->sinks : stage.end};
+    int64_t rows = 0, pairs = 0, index = stage.first; /* of all sink rows of the stage */
+    struct shard run;
+    for (int r = 0; r < schedule->workers; r++) {
+        tally->parts[r].query_count = 0;
+        tally->parts[r].sink_rows = tally->parts[r].sink_pairs = 0;
+    }
+    while (ownership_next(tally->ownership, &index, stage.end, &run)) {
+        struct schedule_rank *rank = &schedule->ranks[run.owner];
+        TRY(add_query(&tally->parts[run.owner], run.span));
+        rank->rows += run.span.end - run.span.first;
+        rank->pairs += tiles_pairs(bands, run.span, seen, 0);
+        if (tally->keeps_sinks)
+            rank->pairs += tiles_pairs(bands, run.span, sinks, 1);
+    }
+    index = stage.first;
+    while (tally->keeps_sinks && ownership_next(tally->ownership, &index, sinks.end, &run)) {
+        const int64_t run_pairs =
+            tiles_pairs(bands, run.span, sinks, 0) + tiles_pairs(bands, run.span, sinks, 1);
+        rows += run.span.end - run.span.first;
+        pairs += run_pairs;
+        tally->parts[run.owner].sink_rows += run.span.end - run.span.first;
+        tally->parts[run.owner].sink_pairs += run_pairs;
+    }
+    for (int r = 0; r < schedule->workers; r++) { /* each recomputes the sink rows of the others */
+        schedule->ranks[r].rows += rows - tally->parts[r].sink_rows;
+        schedule->ranks[r].pairs += pairs - tally->parts[r].sink_pairs;
+    }
+    return STATUS_OK;
+}
+
+/* What rank r reads of a block; empty where it reads none. */
+static struct span read_by(const struct tally *tally, int r, struct span keys)
+{
+    const struct part *part = &tally->parts[r];
+    const struct span none = {keys.first, keys.first};
+    if (part->query_count == 0)
+        return none;
+    const struct span last = part->queries[part->query_count - 1];
+    if (keys.first >= last.end) /* queries ascend, and see nothing after themselves */
+        return none;
+    if (sees_all(tally, last, keys))
+        return keys;
+    return tiles_trim(&tally->bands, part->queries, part->query_count, keys,
+                      ownership_panel_tokens(tally->ownership));
+}
+
+static void count_transfer(struct schedule *schedule, int from, int to, int64_t tokens)
+{
+    schedule->ranks[from].send_tokens += tokens;
+    schedule->ranks[to].receive_tokens += tokens;
+    schedule->ranks[to].receive_count++;
+}
+
+/* A block's way to its readers. */
+static void count_block(const struct tally *tally, struct schedule *schedule, struct shard block)
+{
+    const int workers = schedule->workers;
+    const bool ring = tally->choice->schedule == CHOICE_RING;
+    struct span all = {block.span.end, block.span.first};
+    for (int hop = 1; hop < workers; hop++) {
+        const int r = (block.owner + hop) % workers;
+        const struct span keys = read_by(tally, r, block.span);
+        if (keys.first == keys.end)
+            continue;
+        if (!ring)
+            count_transfer(schedule, block.owner, r, keys.end - keys.first);
+        all.first = keys.first < all.first ? keys.first : all.first;
+        all.end = keys.end > all.end ? keys.end : all.end;
+    }
+    int holder = block.owner;
+    for (int hop = 1; ring && all.first < all.end && hop < workers; hop++) {
+        const int r = (block.owner + hop) % workers;
+        const struct span keys = read_by(tally, r, block.span);
+        if (keys.first == keys.end)
+            continue;
+        count_transfer(schedule, holder, r, all.end - all.first);
+        holder = r;
+    }
+}
+
+/* The last reader of an owner's blocks on their way around: the nearest one before it. -1: none. */
+static int reader_before(const struct tally *tally, int owner)
+{
+    const int workers = tally->workers;
+    for (int hop = 1; hop < workers; hop++) {
+        const int r = (owner - hop + workers) % workers;
+        if (tally->parts[r].query_count > 0)
+            return r;
+    }
+    return -1;
+}
+
+/* The settled blocks go whole to every rank that has rows. */
+static void count_settled(const struct tally *tally, struct schedule *schedule)
+{
+    int64_t tokens = 0, blocks = 0, readers = 0;
+    const bool ring = tally->choice->schedule == CHOICE_RING;
+    for (int r = 0; r < schedule->workers; r++) {
+        tokens += tally->parts[r].tokens;
+        blocks += tally->parts[r].blocks;
+        readers += tally->parts[r].query_count > 0;
+    }
+    for (int r = 0; r < schedule->workers; r++) {
+        const struct part *part = &tally->parts[r];
+        const bool reads = part->query_count > 0;
+        struct schedule_rank *rank = &schedule->ranks[r];
+        if (reads) {
+            rank->receive_tokens += tokens - part->tokens;
+            rank->receive_count += (int)(blocks - part->blocks);
+        }
+        if (!ring) {
+            rank->send_tokens += part->tokens * (readers - reads);
+            continue;
+        }
+        /* Around the ring: the owner sends its own once, and each reader but the last goes on. */
+        const int last = part->tokens > 0 ? reader_before(tally, r) : -1;
+        if (last >= 0) {
+            rank->send_tokens += part->tokens;
+            schedule->ranks[last].send_tokens -= part->tokens;
+        }
+        if (reads)
+            rank->send_tokens += tokens - part->tokens;
+    }
+}
+
+/* ---- the whole ---- */
+
+static void count_range(const struct tally *tally, struct schedule *schedule, struct span range)
+{
+    for (int64_t index = range.first; index < range.end;) {
+        const struct shard block = block_at(tally, index, range.end);
+        index = block.span.end;
+        if (!schedule->replicated)
+            count_block(tally, schedule, block);
+        else
+            schedule->ranks[block.owner].pairs +=
+                tiles_pairs(&tally->bands, schedule->stage, block.span, 0);
+    }
+}
+
+/* Every rank has all rows; each counts its own keys, and rank 0 the far sinks. */
+static void count_replicated(const struct tally *tally, struct schedule *schedule)
+{
+    const struct bands *bands = &tally->bands;
+    const struct span stage = schedule->stage;
+    const struct span sinks = {0, bands->sinks < stage.end ? bands->sinks : stage.end};
+    for (int r = 0; r < schedule->workers; r++)
+        schedule->ranks[r].rows = stage.end - stage.first;
+    if (tally->keeps_sinks)
+        schedule->ranks[0].pairs += tiles_pairs(bands, stage, sinks, 1);
+}
+
+static void clear_sums(struct schedule *schedule)
+{
+    for (int r = 0; r < schedule->workers; r++) {
+        struct schedule_rank *rank = &schedule->ranks[r];
+        rank->rows = rank->pairs = rank->receive_tokens = rank->send_tokens = 0;
+        rank->receive_count = 0;
+    }
+}
+
+enum status tally_stage(struct tally *tally, struct schedule *schedule, struct span stage)
+{
+    assert(stage.first < stage.end && stage.end == ownership_tokens(tally->ownership));
+    const int64_t live =
+        ownership_live_first(tally->ownership, stage.first, bands_reach(&tally->bands));
+    schedule->stage = stage;
+    schedule->replicated = choice_stage_queries(tally->choice, stage) == CHOICE_REPLICATED;
+    clear_sums(schedule);
+    settle(tally, stage, live);
+    if (schedule->replicated)
+        count_replicated(tally, schedule);
+    else
+        TRY(count_rows(tally, schedule, live));
+    const struct span settled = {tally->low, tally->high};
+    if (settled.first == settled.end || !sees_all(tally, stage, settled)) {
+        count_range(tally, schedule, (struct span){live, stage.end});
+        return STATUS_OK;
+    }
+    count_range(tally, schedule, (struct span){live, settled.first});
+    count_range(tally, schedule, (struct span){settled.end, stage.end});
+    for (int r = 0; schedule->replicated && r < schedule->workers; r++)
+        schedule->ranks[r].pairs += (stage.end - stage.first) * tally->parts[r].tokens;
+    if (!schedule->replicated)
+        count_settled(tally, schedule);
+    return STATUS_OK;
+}
+
+/* ---- life ---- */
+
+void tally_restart(struct tally *tally, const struct choice *choice)
+{
+    tally->choice = choice;
+    method_bands(&choice->method, &tally->bands);
+    tally->keeps_sinks = schedule_keeps_sinks(choice, &tally->bands);
+    tally->low = tally->high = 0;
+    for (int r = 0; r < tally->workers; r++)
+        tally->parts[r].tokens = tally->parts[r].blocks = 0;
+}
+
+enum status tally_create(struct tally **tally, const struct choice *choice,
+                         const struct ownership *ownership)
+{
+    struct tally *t = calloc(1, sizeof *t);
+    struct part *parts = calloc((size_t)choice->workers, sizeof *parts);
+    if (!t || !parts) {
+        free(t);
+        free(parts);
+        return fail(STATUS_RESOURCE_EXHAUSTED, "plan: no memory to count stages");
+    }
+    t->workers = choice->workers;
+    t->ownership = ownership;
+    t->parts = parts;
+    tally_restart(t, choice);
+    *tally = t;
+    return STATUS_OK;
+}
+
+void tally_destroy(struct tally *tally)
+{
+    if (!tally)
+        return;
+    for (int r = 0; r < tally->workers; r++)
+        free(tally->parts[r].queries);
+    free(tally->parts);
+    free(tally);
+}

@@ -1,0 +1,132 @@
+/* The sums that a tally counts are those of the lists that a schedule makes: stage by stage, for
+ * everything small, and for prompts of many stages. */
+#include "tests/support/unit.h"
+
+#include "proto/plan/tally.h"
+
+enum { LENGTH_MAX = 40, LONG_TOKENS = 1500 };
+
+static const struct method methods[] = {
+    {.kind = METHOD_ROPE, .logit_scale = 1},
+    {.kind = METHOD_STRING, .logit_scale = 1, .shift = 7, .local = 3},
+    {.kind = METHOD_LM_INFINITE, .logit_scale = 1, .window = 3, .sinks = 5, .ceiling = 2},
+    {.kind = METHOD_LM_INFINITE, .logit_scale = 1, .window = 9, .sinks = 0, .ceiling = 9},
+    {.kind = METHOD_LM_INFINITE, .logit_scale = 1, .window = 20, .sinks = 4, .ceiling = 20},
+    {.kind = METHOD_LM_INFINITE, .logit_scale = 1, .window = 200, .sinks = 70, .ceiling = 90},
+};
+
+static struct choice make_choice(const struct method *method, int workers, int panel_tokens,
+                                 int64_t context_tokens)
+{
+    return (struct choice){.method = *method,
+                           .workers = workers,
+                           .context_tokens = context_tokens,
+                           .panel_tokens = panel_tokens,
+                           .block_tokens = 3 * panel_tokens,
+                           .receive_slots = workers,
+                           .kernels = "reference",
+                           .replicate_tokens = 2};
+}
+
+static void compare(const struct schedule *counted, const struct schedule *made)
+{
+    assert_int_equal(counted->stage.first, made->stage.first);
+    assert_int_equal(counted->stage.end, made->stage.end);
+    assert_int_equal(counted->replicated, made->replicated);
+    for (int r = 0; r < made->workers; r++) {
+        const struct schedule_rank *left = &counted->ranks[r], *right = &made->ranks[r];
+        if (left->rows != right->rows || left->pairs != right->pairs ||
+            left->receive_count != right->receive_count ||
+            left->receive_tokens != right->receive_tokens ||
+            left->send_tokens != right->send_tokens)
+            fail_msg("stage [%lld, %lld), rank %d of %d: rows %lld %lld, pairs %lld %lld, receives "
+                     "%d %d, received %lld %lld, sent %lld %lld",
+                     (long long)made->stage.first, (long long)made->stage.end, r, made->workers,
+                     (long long)left->rows, (long long)right->rows, (long long)left->pairs,
+                     (long long)right->pairs, left->receive_count, right->receive_count,
+                     (long long)left->receive_tokens, (long long)right->receive_tokens,
+                     (long long)left->send_tokens, (long long)right->send_tokens);
+    }
+}
+
+static void run(const struct choice *choice, int64_t tokens)
+{
+    struct bands bands;
+    struct ownership *ownership = NULL;
+    struct tally *tally = NULL;
+    struct schedule counted, made;
+    method_bands(&choice->method, &bands);
+    assert_int_equal(choice_check(choice), STATUS_OK);
+    assert_int_equal(ownership_create(&ownership, choice->workers, choice->panel_tokens),
+                     STATUS_OK);
+    assert_int_equal(tally_create(&tally, choice, ownership), STATUS_OK);
+    assert_int_equal(schedule_init(&counted, choice->workers), STATUS_OK);
+    assert_int_equal(schedule_init(&made, choice->workers), STATUS_OK);
+    for (int64_t done = 0; done < tokens;) {
+        const struct span stage = choice_stage(choice, done, tokens);
+        assert_int_equal(choice_deal(choice, ownership, stage), STATUS_OK);
+        assert_int_equal(tally_stage(tally, &counted, stage), STATUS_OK);
+        assert_int_equal(schedule_make(&made, choice, &bands, ownership, stage), STATUS_OK);
+        compare(&counted, &made);
+        done = stage.end;
+    }
+    schedule_deinit(&made);
+    schedule_deinit(&counted);
+    tally_destroy(tally);
+    ownership_destroy(ownership);
+}
+
+/* Every way to deal, to move keys and to hold queries. */
+static void run_ways(struct choice choice, int64_t tokens)
+{
+    struct bands bands;
+    method_bands(&choice.method, &bands);
+    const bool limited = bands_reach(&bands) != BANDS_OPEN;
+    for (int partition = PARTITION_CONTIGUOUS; partition <= PARTITION_ZIGZAG; partition++) {
+        for (int schedule = CHOICE_GATHER; schedule <= CHOICE_RING; schedule++) {
+            if (schedule == CHOICE_HALO && !limited)
+                continue;
+            for (int queries = CHOICE_SHARDED; queries <= CHOICE_AUTO; queries++) {
+                choice.partition = (enum partition_kind)partition;
+                choice.schedule = (enum choice_schedule)schedule;
+                choice.queries = (enum choice_queries)queries;
+                run(&choice, tokens);
+            }
+        }
+    }
+}
+
+static void small_prompts_are_counted_as_they_are_scheduled(void **state)
+{
+    (void)state;
+    for (size_t m = 0; m < sizeof methods / sizeof methods[0]; m++)
+        for (int workers = 1; workers <= 5; workers++)
+            for (int panel_tokens = 1; panel_tokens <= 4; panel_tokens *= 2)
+                for (int64_t tokens = 1; tokens <= LENGTH_MAX; tokens += 3)
+                    for (int64_t stage = 0; stage <= tokens; stage = 2 * stage + 1) {
+                        struct choice choice =
+                            make_choice(&methods[m], workers, panel_tokens, tokens + 3);
+                        choice.stage_tokens = stage;
+                        run_ways(choice, tokens);
+                    }
+}
+
+static void many_stages_are_counted_as_they_are_scheduled(void **state)
+{
+    (void)state;
+    for (size_t m = 0; m < sizeof methods / sizeof methods[0]; m++)
+        for (int64_t stage = 1; stage <= 64; stage *= 4) {
+            struct choice choice = make_choice(&methods[m], 3, 4, LONG_TOKENS);
+            choice.stage_tokens = stage;
+            run_ways(choice, LONG_TOKENS);
+        }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(small_prompts_are_counted_as_they_are_scheduled),
+        cmocka_unit_test(many_stages_are_counted_as_they_are_scheduled),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
