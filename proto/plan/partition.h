@@ -56,8 +56,10 @@ int ownership_owner(const struct ownership *ownership, int64_t index);
 bool ownership_next(const struct ownership *ownership, int64_t *index, int64_t end,
                     struct shard *run);
 
-/* How many of the tokens in `within` rank owns, and how many panels they touch. */
+/* For tests, which check sums by it: how many of the tokens in `within` rank owns. */
 int64_t ownership_count(const struct ownership *ownership, int rank, struct span within);
+
+/* For tests: how many panels these touch. */
 int64_t ownership_panels(const struct ownership *ownership, int rank, struct span within);
 
 /* The first index whose panel is still needed when the next query is `next`: a panel wholly `reach`
