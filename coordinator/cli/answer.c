@@ -43,12 +43,27 @@ static enum status write_answer(const char *text)
     return status;
 }
 
+static enum status keep_logprobs(struct answer *answer, const Longhaul__V1__Tokens *tokens)
+{
+    ProtobufCMessage *kept = NULL;
+    Longhaul__V1__Tokens **longer =
+        realloc(answer->logprobs, (answer->logprobs_count + 1) * sizeof *longer);
+    if (!longer)
+        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for log-probabilities");
+    answer->logprobs = longer;
+    TRY(event_stream_keep(&kept, &tokens->base));
+    longer[answer->logprobs_count++] = (Longhaul__V1__Tokens *)kept;
+    return STATUS_OK;
+}
+
 static enum status take_tokens(struct answer *answer, const Longhaul__V1__Tokens *tokens)
 {
     for (size_t i = 0; i < tokens->n_ids; i++)
         TRY(id_list_add(&answer->ids, tokens->ids[i]));
     progress_answer(&answer->progress, (int64_t)answer->ids.count, answer->token_limit);
     TRY(keep_text(answer, tokens->text));
+    if (tokens->n_logprobs > 0)
+        TRY(keep_logprobs(answer, tokens));
     return answer->stream ? write_answer(tokens->text) : STATUS_OK;
 }
 
@@ -140,6 +155,28 @@ static const char *finish_reason(const struct answer *answer)
     }
 }
 
+/* One entry a token, beside token_ids. */
+static void print_logprobs(struct json_writer *writer, const struct answer *answer)
+{
+    json_writer_begin_array(writer, "logprobs");
+    for (size_t piece = 0; piece < answer->logprobs_count; piece++)
+        for (size_t i = 0; i < answer->logprobs[piece]->n_logprobs; i++) {
+            const Longhaul__V1__TokenLogprobs *token = answer->logprobs[piece]->logprobs[i];
+            json_writer_begin_object(writer, NULL);
+            json_writer_real(writer, "logprob", token->logprob);
+            json_writer_begin_array(writer, "likeliest");
+            for (size_t l = 0; l < token->n_likeliest; l++) {
+                json_writer_begin_object(writer, NULL);
+                json_writer_integer(writer, "id", token->likeliest[l]->id);
+                json_writer_real(writer, "logprob", token->likeliest[l]->logprob);
+                json_writer_end_object(writer);
+            }
+            json_writer_end_array(writer);
+            json_writer_end_object(writer);
+        }
+    json_writer_end_array(writer);
+}
+
 void answer_print_json(const struct answer *answer)
 {
     struct json_writer writer = {.file = stdout};
@@ -151,6 +188,8 @@ void answer_print_json(const struct answer *answer)
     for (size_t i = 0; i < answer->ids.count; i++)
         json_writer_integer(&writer, NULL, answer->ids.ids[i]);
     json_writer_end_array(&writer);
+    if (answer->logprobs_count > 0)
+        print_logprobs(&writer, answer);
     json_writer_text(&writer, "finish_reason", finish_reason(answer));
     plan_report_usage_json(&writer, finished->usage);
     plan_report_seconds_json(&writer, finished->seconds);
@@ -164,6 +203,9 @@ void answer_print_json(const struct answer *answer)
 void answer_deinit(struct answer *answer)
 {
     free(answer->text);
+    for (size_t i = 0; i < answer->logprobs_count; i++)
+        longhaul__v1__tokens__free_unpacked(answer->logprobs[i], NULL);
+    free(answer->logprobs);
     id_list_deinit(&answer->ids);
     if (answer->plan)
         longhaul__v1__plan_summary__free_unpacked(answer->plan, NULL);

@@ -21,6 +21,8 @@ struct answer {
     char *text;          /* the whole answer, 0-terminated; NULL while there is none */
     size_t text_bytes;
     struct id_list ids;
+    Longhaul__V1__Tokens **logprobs; /* [logprobs_count]: the pieces that told some, as they came */
+    size_t logprobs_count;
     Longhaul__V1__PlanSummary *plan;  /* NULL before it came */
     Longhaul__V1__Finished *finished; /* NULL before the end */
 };

@@ -8,7 +8,7 @@
 #include "coordinator/cli/answer.h"
 #include "coordinator/sampling_request.h"
 
-enum { TEXT_ROWS = 5 };
+enum { TEXT_ROWS = 6, LOGPROBS_MAX = 20 };
 
 static void set_prompt_rows(struct flags_row *rows, struct generate_options *options)
 {
@@ -55,6 +55,14 @@ static void set_text_rows(struct flags_row *rows, struct generate_options *optio
          .type = FLAGS_SWITCH,
          .target = &options->json,
          .help = "one JSON object at the end instead of text"},
+        {.name = "logprobs",
+         .type = FLAGS_INTEGER,
+         .target = &options->logprobs,
+         .value = "N",
+         .help = "with --json: each token's log-probability, and of the N likeliest",
+         .least = 0,
+         .most = LOGPROBS_MAX,
+         .given = &options->logprobs_given},
         {.name = "verbose",
          .letter = 'v',
          .type = FLAGS_SWITCH,
@@ -174,6 +182,8 @@ enum status generate_options_check(const struct generate_options *options)
     struct sampling sampling;
     const char *field;
     TRY(server_option_check(&options->server));
+    if (options->logprobs_given && !options->json)
+        return fail(STATUS_INVALID_ARGUMENT, "--logprobs is told in JSON: add --json");
     set_sampling(&message, options);
     return sampling_request_read(&sampling, &field, &message);
 }
@@ -190,6 +200,11 @@ void generate_request_set(struct generate_request *request, const struct generat
         request->message.optional_max_tokens_case =
             LONGHAUL__V1__GENERATE_REQUEST__OPTIONAL_MAX_TOKENS_MAX_TOKENS;
         request->message.max_tokens = options->max_tokens;
+    }
+    if (options->logprobs_given) {
+        request->message.optional_logprobs_case =
+            LONGHAUL__V1__GENERATE_REQUEST__OPTIONAL_LOGPROBS_LOGPROBS;
+        request->message.logprobs = (int32_t)options->logprobs;
     }
     for (size_t i = 0; i < options->stop.count; i++)
         request->stop[i] = (char *)(size_t)options->stop.texts[i]; /* only read */

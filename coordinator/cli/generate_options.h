@@ -15,7 +15,7 @@
 
 enum {
     GENERATE_OPTIONS_PROMPT_ROWS = 3,
-    GENERATE_OPTIONS_ANSWER_ROWS = 11,
+    GENERATE_OPTIONS_ANSWER_ROWS = 12,
     GENERATE_OPTIONS_ROWS = GENERATE_OPTIONS_PROMPT_ROWS + GENERATE_OPTIONS_ANSWER_ROWS
 };
 
@@ -25,11 +25,11 @@ struct generate_options {
     bool raw;
     int64_t max_tokens; /* 0: not given */
     double temperature, top_p, min_p, repetition_penalty;
-    int64_t top_k;
+    int64_t top_k, logprobs;
     uint64_t seed;
     struct flags_texts stop;
     struct server_option server;
-    bool temperature_given, top_p_given, penalty_given, seed_given;
+    bool temperature_given, top_p_given, penalty_given, seed_given, logprobs_given;
     bool json, verbose;
 };
 

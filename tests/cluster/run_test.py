@@ -135,6 +135,20 @@ class Run(unittest.TestCase):
         self.assertEqual(shown.decode(), text)
         self.expect_nothing_left()
 
+    def test_logprobs_are_told_beside_the_ids(self):
+        result = self.answer("--prompt", "ab", "--raw", "--max-tokens", "3", "--logprobs", "2")
+        self.assertEqual(len(result["logprobs"]), len(result["token_ids"]))
+        for token_id, told in zip(result["token_ids"], result["logprobs"]):
+            self.assertLess(told["logprob"], 0)
+            self.assertEqual([len(told["likeliest"]), told["likeliest"][0]["id"]], [2, token_id], "greedy")
+            self.assertAlmostEqual(told["likeliest"][0]["logprob"], told["logprob"], 6)
+            self.assertLessEqual(told["likeliest"][1]["logprob"], told["logprob"])
+        self.assertNotIn("logprobs", self.answer("--prompt", "ab", "--raw", "--max-tokens", "3"))
+        refused = subprocess.run([LONGHAUL, "run", "--model", self.model, "--prompt", "ab", "--logprobs", "2"],
+                                 capture_output=True, text=True, timeout=60, check=False)
+        self.assertEqual(refused.returncode, 2)
+        self.assertIn("add --json", refused.stderr)
+
     def test_json_has_what_it_promises(self):
         answer = self.answer("--prompt", "hello", "--max-tokens", "5")
         self.assertEqual(answer["schema_version"], 1)
