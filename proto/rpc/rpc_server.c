@@ -45,21 +45,21 @@ struct rpc_listener {
     const struct rpc_method *methods;
     size_t method_count;
     struct rpc_tag stop_tag;
-    int armed;    /* under server->lock, as what follows */
-    bool stopped; /* gRPC has let go of everything */
+    int armed;         /* under server->lock, as what follows */
+    int refused_count; /* of this port alone: a flood at one port leaves the other armed */
+    bool stopped;      /* gRPC has let go of everything */
 };
 
 struct rpc_server {
     struct rpc_queue *arrivals, *calls;
-    struct rpc_listener *listeners;
     int connections_max;
-    pthread_mutex_t lock; /* of what follows, and of every share */
+    pthread_mutex_t lock;           /* of what follows, and of every share */
+    struct rpc_listener *listeners; /* only rpc_server_listen adds, only rpc_server_destroy drops */
     pthread_cond_t changed;
     struct rpc_share share;   /* of the methods without one */
     struct rpc_call *running; /* a list, for cancelling */
     int running_count;        /* those that are refused are counted apart */
     int handled_count;        /* of the running ones: whose handler is still at work */
-    int refused_count;
     bool draining, stopping;
 };
 
@@ -113,8 +113,8 @@ static void arm(struct rpc_listener *listener)
     grpc_call_details_init(&call->about);
     grpc_metadata_array_init(&call->metadata);
     pthread_mutex_lock(&server->lock);
-    bool wanted =
-        !server->stopping && listener->armed < ARRIVALS_MAX && server->refused_count < REFUSALS_MAX;
+    bool wanted = !server->stopping && listener->armed < ARRIVALS_MAX &&
+                  listener->refused_count < REFUSALS_MAX;
     listener->armed += wanted;
     pthread_mutex_unlock(&server->lock);
     if (!wanted) {
@@ -256,7 +256,7 @@ static enum status handle(struct rpc_call *call)
     pthread_mutex_unlock(&server->lock);
     if (draining && !method->while_draining) {
         call->details.reason = "DRAINING";
-        call->details.retry_ms = 2000;
+        call->details.retry_ms = RETRY_MS;
         return fail(STATUS_UNAVAILABLE, "the coordinator is draining; try another one or later");
     }
     const ProtobufCMessage *request = NULL;
@@ -334,7 +334,7 @@ static void refused(struct rpc_tag *tag, bool ok)
     call_free(call);
     arm(listener); /* the server lives while this one counts */
     pthread_mutex_lock(&server->lock);
-    server->refused_count--;
+    listener->refused_count--;
     pthread_cond_broadcast(&server->changed);
     pthread_mutex_unlock(&server->lock);
 }
@@ -355,15 +355,24 @@ static void refuse(struct rpc_call *call, enum status status)
     assert(error == GRPC_CALL_OK);
 }
 
+static enum status refuse_path(const struct rpc_call *call)
+{
+    grpc_slice path = call->about.method;
+    const struct rpc_listener *at = call->server->listeners;
+    while (at && !find_method(at, path))
+        at = at->next;
+    return fail(STATUS_UNIMPLEMENTED, "no method %.*s%s", (int)GRPC_SLICE_LENGTH(path),
+                (const char *)GRPC_SLICE_START_PTR(path),
+                at ? " at this port, but at another one: clients and workers have one each" : "");
+}
+
 /* Whether the call may be served; otherwise the status and the sentence that refuse it. Under the
  * lock. */
 static enum status admit(struct rpc_call *call)
 {
     const struct rpc_method *method = find_method(call->listener, call->about.method);
     if (!method)
-        return fail(STATUS_UNIMPLEMENTED, "no method %.*s",
-                    (int)GRPC_SLICE_LENGTH(call->about.method),
-                    (const char *)GRPC_SLICE_START_PTR(call->about.method));
+        return refuse_path(call);
     struct rpc_share *share = method->share ? method->share : &call->server->share;
     call->details.reason = "TOO_MANY_CALLS";
     if (call->connection.spare && !method->essential)
@@ -407,7 +416,7 @@ static void start_serving(struct rpc_call *call)
     unlink_call(call);
     server->running_count--;
     server->handled_count--;
-    server->refused_count++;
+    call->listener->refused_count++;
     pthread_mutex_unlock(&server->lock);
     refuse(call, fail(STATUS_RESOURCE_EXHAUSTED, "start a thread for a call: %s", strerror(error)));
 }
@@ -437,7 +446,7 @@ static void arrived(struct rpc_tag *tag, bool ok)
         server->running = call;
         rpc_wire_init(&call->wire, call->raw, true);
     } else if (ok) {
-        server->refused_count++;
+        listener->refused_count++;
     }
     pthread_cond_broadcast(&server->changed);
     pthread_mutex_unlock(&server->lock);
@@ -475,7 +484,9 @@ static void stop_done(struct rpc_tag *tag, bool ok)
 static grpc_server *create_raw(struct rpc_server *server)
 {
     grpc_arg list[] = {
-        integer_argument(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, RPC_MESSAGE_BYTES_MAX),
+        /* gRPC holds a whole message before it looks at its length, and then ends the call as if
+         * asking again might help: each method's own limit says OUT_OF_RANGE. */
+        integer_argument(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, -1),
         integer_argument(GRPC_ARG_MAX_METADATA_SIZE, 8 << 10),
         integer_argument(GRPC_ARG_MAX_CONCURRENT_STREAMS, 128),
         integer_argument(GRPC_ARG_KEEPALIVE_TIME_MS, 60000),
@@ -544,8 +555,10 @@ enum status rpc_server_listen(struct rpc_server *server, int *port, const char *
     listener->raw = create_raw(server);
     listener->credentials = grpc_insecure_server_credentials_create();
     grpc_server_start(listener->raw);
+    pthread_mutex_lock(&server->lock);
     listener->next = server->listeners;
     server->listeners = listener; /* from here on it is freed with the server */
+    pthread_mutex_unlock(&server->lock);
     for (int i = 0; i < ARRIVALS_MAX; i++)
         arm(listener);
     TRY(rpc_acceptor_start(listener->acceptor));
@@ -572,7 +585,7 @@ static void cancel_running(struct rpc_server *server)
 static bool any_held(const struct rpc_server *server)
 {
     for (const struct rpc_listener *at = server->listeners; at; at = at->next)
-        if (at->armed > 0 || !at->stopped)
+        if (at->armed > 0 || at->refused_count > 0 || !at->stopped)
             return true;
     return false;
 }
@@ -605,7 +618,7 @@ static void stop(struct rpc_server *server, int64_t grace_ms)
         grpc_server_cancel_all_calls(at->raw);
     /* Cancelled calls end their handlers within 100 ms: the contract of rpc_handler. */
     pthread_mutex_lock(&server->lock);
-    while (server->running_count > 0 || server->refused_count > 0 || any_held(server))
+    while (server->running_count > 0 || any_held(server))
         (void)clock_wait(&server->changed, &server->lock, CLOCK_NEVER_NS);
     pthread_mutex_unlock(&server->lock);
 }

@@ -533,6 +533,8 @@ class Others(ClusterTest):
         self.expect_code(grpc.StatusCode.INVALID_ARGUMENT, lambda: send("Tokenize", b"\xff" * 11))
         self.expect_code(grpc.StatusCode.OUT_OF_RANGE,
                          lambda: send("GetCluster", b"\x1a\x80\x80\x20" + bytes(524288)))
+        error = self.expect_code(grpc.StatusCode.OUT_OF_RANGE, lambda: send("Tokenize", bytes((32 << 20) + 1)))
+        self.assertIn("the limit is %d" % (32 << 20), error.details())
         self.expect_code(grpc.StatusCode.UNIMPLEMENTED, lambda: send("Nothing", b""))
         self.assertTrue(self.unary(INFERENCE + "Tokenize", pb.TokenizeRequest(text="ok"),
                                    pb.TokenizeResponse).token_ids)

@@ -84,8 +84,12 @@ class Trust(ClusterTest):
             self.expect_code(grpc.StatusCode.UNIMPLEMENTED, lambda: list(self.join(self.address, secret)))
         with grpc.insecure_channel(self.worker_address, options=[("grpc.enable_http_proxy", 0)]) as channel:
             for method in ("GetCluster", "Tokenize", "Generate"):
-                self.expect_code(grpc.StatusCode.UNIMPLEMENTED,
-                                 lambda: channel.unary_unary(INFERENCE + method)(b"", timeout=10))
+                error = self.expect_code(grpc.StatusCode.UNIMPLEMENTED,
+                                         lambda: channel.unary_unary(INFERENCE + method)(b"", timeout=10))
+                self.assertIn("at another", error.details())
+            error = self.expect_code(grpc.StatusCode.UNIMPLEMENTED,
+                                     lambda: channel.unary_unary(INFERENCE + "Nothing")(b"", timeout=10))
+            self.assertNotIn("at another", error.details())
 
     def test_the_default_port_is_the_one_after_the_clients(self):
         port = free_ports()
