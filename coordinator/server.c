@@ -147,11 +147,11 @@ static enum status count_prompt(struct server *server, struct status_details *de
 static enum status check_wanted(void *context)
 {
     struct rpc_call *call = context;
-    if (rpc_call_cancelled(call))
-        return fail(STATUS_CANCELLED, "the client left while its plan was made");
-    return clock_now_ns() < rpc_call_deadline_ns(call)
-               ? STATUS_OK
-               : fail(STATUS_DEADLINE_EXCEEDED, "the deadline passed while the plan was made");
+    if (clock_now_ns() >= rpc_call_deadline_ns(call)) /* gRPC cancels the call then, too */
+        return fail(STATUS_DEADLINE_EXCEEDED, "the deadline passed while the plan was made");
+    return rpc_call_cancelled(call)
+               ? fail(STATUS_CANCELLED, "the client left while its plan was made")
+               : STATUS_OK;
 }
 
 static enum status plan(struct rpc_call *call, const ProtobufCMessage *message, void *context)

@@ -35,6 +35,9 @@ enum { QUEUED_REPEAT_MS = 5000 };
 
 enum { LOOK_MS = 50, RETRY_MS = 2000, NAME_BYTES_MAX = 40 };
 
+/* A client leaves at its deadline, by its own clock and a moment before ours. */
+enum { CLIENT_EARLY_NS = 50000000 };
+
 struct session {
     struct rpc_call *call;
     struct session_tools *tools;
@@ -98,10 +101,12 @@ static enum status session_init(struct session *session, struct rpc_call *call,
     return STATUS_OK;
 }
 
-/* A client that leaves is noticed at a look or at a write: both ends have one name. */
+/* A client that leaves is noticed at a look or at a write, a deadline by us or by the ranks: all of
+ * these ends have one name. */
 static void name_early_end(struct session *session, enum status status)
 {
-    if (status == STATUS_CANCELLED && !rpc_call_details(session->call)->reason)
+    bool early = status == STATUS_CANCELLED || status == STATUS_DEADLINE_EXCEEDED;
+    if (early && !rpc_call_details(session->call)->reason)
         rpc_call_details(session->call)->reason = "ENDED_EARLY";
 }
 
@@ -132,13 +137,14 @@ static enum status check_stalled(struct session *session, const char *stage)
 static enum status check_over(struct session *session, const char *stage)
 {
     enum status status = STATUS_OK;
+    const bool left = rpc_call_cancelled(session->call);
     if (atomic_load(&session->entry.cancelled))
         status = fail(STATUS_CANCELLED, "the request %s was cancelled in %s", session->request_id,
                       stage);
-    else if (rpc_call_cancelled(session->call))
-        status = fail(STATUS_CANCELLED, "the client left in %s", stage);
-    else if (clock_now_ns() >= session->deadline_ns)
+    else if (clock_now_ns() >= session->deadline_ns - (left ? CLIENT_EARLY_NS : 0))
         status = fail(STATUS_DEADLINE_EXCEEDED, "the deadline passed in %s", stage);
+    else if (left)
+        status = fail(STATUS_CANCELLED, "the client left in %s", stage);
     else
         status = check_stalled(session, stage);
     if (status != STATUS_OK) {

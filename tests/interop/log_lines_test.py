@@ -86,6 +86,8 @@ class EndLines(LogTest):
         self.expect_code(grpc.StatusCode.UNIMPLEMENTED,
                          lambda: self.unary("/a b/c=\"d\"", pb.PlanRequest(), pb.PlanResponse))
         self.last_of(5, method="/a b/c=\"d\"", code="UNIMPLEMENTED")
+        self.expect_code(grpc.StatusCode.OUT_OF_RANGE, lambda: self.tokenize("a" * (33 << 20)))
+        self.last_of(6, method="Tokenize", code="OUT_OF_RANGE")
 
     def test_a_request_that_is_cut_short_tells_what_it_used(self):
         self.start()
@@ -99,7 +101,14 @@ class EndLines(LogTest):
         self.wait_ready()
         self.expect_code(grpc.StatusCode.DEADLINE_EXCEEDED,
                          lambda: list(self.generate(max_tokens=1000, timeout=0.5)))
-        self.assertIn(self.last_of(2, reason="ENDED_EARLY")["code"], ("DEADLINE_EXCEEDED", "CANCELLED"))
+        self.last_of(2, reason="ENDED_EARLY", code="DEADLINE_EXCEEDED")
+        self.wait_ready()
+        running = self.generate(max_tokens=1000)
+        wait_until(lambda: next(running).HasField("tokens"), 10, "tokens come")
+        self.expect_code(grpc.StatusCode.DEADLINE_EXCEEDED, lambda: list(self.generate(timeout=0.5)))
+        fields = self.last_of(3, reason="ENDED_EARLY", code="DEADLINE_EXCEEDED")
+        self.assertIn("in queue", fields["cause"])
+        running.cancel()
 
     def test_what_machines_ask_over_and_over_is_a_debug_line(self):
         self.start("--log-level=debug")
