@@ -40,7 +40,7 @@ __attribute__((format(printf, 2, 3))) MUST_CHECK enum status fail(enum status st
  * fail(). */
 const char *status_message(void);
 
-/* The exit code of a program that ends with `status` (docs: README, "Exit codes"). */
+/* The exit code of a program that ends with `status` (docs/operating.md, "Exit codes"). */
 int status_exit_code(enum status status);
 
 #define TRY(call)                                                                                  \

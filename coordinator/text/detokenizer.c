@@ -205,7 +205,7 @@ struct whole_text {
 static enum status append_piece(struct whole_text *text, const struct detokenizer_piece *piece)
 {
     if (piece->bytes > text->most - text->count)
-        return fail(STATUS_RESOURCE_EXHAUSTED,
+        return fail(STATUS_OUT_OF_RANGE,
                     "the text of these tokens has more than %zu bytes: send fewer at a time",
                     text->most);
     const size_t wanted = text->count + piece->bytes + 1;
