@@ -13,6 +13,7 @@
 #include "coordinator/cli/interrupt.h"
 #include "coordinator/cli/line_input.h"
 #include "coordinator/cli/text_file.h"
+#include "proto/printable.h"
 #include "proto/standard_streams.h"
 #include "proto/utf8_check.h"
 
@@ -195,6 +196,7 @@ static enum status greet(struct chat_session *session)
     ProtobufCMessage *reply = NULL;
     TRY(connection_ask(&session->connection, &reply, &call, &request.base));
     const Longhaul__V1__GetClusterResponse *cluster = (const void *)reply;
+    printable_mask_line(cluster->model, strlen(cluster->model));
     console_say("%s%s%s%lld tokens of context.\nCtrl-C ends an answer, Ctrl-D the chat.%s",
                 console_paint(CONSOLE_DIM), cluster->model, cluster->model[0] ? ", " : "",
                 (long long)cluster->context_tokens, console_paint(CONSOLE_PLAIN));

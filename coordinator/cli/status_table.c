@@ -2,13 +2,13 @@
  * wide as what stands in them, and names that do not change within a schema_version. */
 #include "coordinator/cli/status_table.h"
 
-#include <ctype.h>
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "coordinator/cli/json_writer.h"
+#include "proto/printable.h"
 
 enum { CELL_BYTES = 136, COLUMNS_MAX = 8 };
 
@@ -86,10 +86,9 @@ struct table {
 static void table_row(struct table *table)
 {
     for (int c = 0; c < table->columns; c++) {
-        /* Clients choose names: none of them moves the cursor. */
-        for (char *at = table->cells[c]; *at; at++)
-            *at = iscntrl((unsigned char)*at) ? '?' : *at;
         int width = (int)strlen(table->cells[c]);
+        /* Clients choose names: none of them moves the cursor. */
+        printable_mask_line(table->cells[c], (size_t)width);
         if (!table->printing && width > table->widths[c])
             table->widths[c] = width;
         if (!table->printing)
@@ -172,6 +171,12 @@ static void fill_requests(struct table *table, const Longhaul__V1__GetClusterRes
     }
 }
 
+/* As it may stand on a terminal. */
+static void print_name(const char *name)
+{
+    printable_write_line(stdout, name, strlen(name));
+}
+
 static void print_groups(const Longhaul__V1__GetClusterResponse *cluster)
 {
     struct table groups = {0};
@@ -181,7 +186,9 @@ static void print_groups(const Longhaul__V1__GetClusterResponse *cluster)
     }
     for (size_t i = 0; i < cluster->n_groups; i++) {
         struct table ranks = {0};
-        printf("\n%s\n", cluster->groups[i]->group_id);
+        putchar('\n');
+        print_name(cluster->groups[i]->group_id);
+        putchar('\n');
         for (int pass = 0; pass < 2; pass++) {
             ranks.printing = pass == 1;
             fill_ranks(&ranks, cluster->groups[i]);
@@ -194,10 +201,11 @@ void status_table_print(const Longhaul__V1__GetClusterResponse *cluster)
     size_t running = 0;
     for (size_t i = 0; i < cluster->n_requests; i++)
         running += is_running(cluster->requests[i]);
-    printf("state     %s\nmodel     %s, context %" PRId64 " tokens\nversion   %s\n"
-           "requests  %zu running, %zu waiting\n",
-           cluster_state(cluster), cluster->model[0] ? cluster->model : "without a name",
-           cluster->context_tokens, cluster->version, running, cluster->n_requests - running);
+    printf("state     %s\nmodel     ", cluster_state(cluster));
+    print_name(cluster->model[0] ? cluster->model : "without a name");
+    printf(", context %" PRId64 " tokens\nversion   ", cluster->context_tokens);
+    print_name(cluster->version);
+    printf("\nrequests  %zu running, %zu waiting\n", running, cluster->n_requests - running);
     if (cluster->n_groups > 0) {
         putchar('\n');
         print_groups(cluster);

@@ -250,24 +250,42 @@ class Status(Commands):
         self.assertRegex(result.stdout, r"(?m)^half +ready +2/2 ")
         self.assertEqual(len(re.findall(r"(?m)^ +[01]  testhost ", result.stdout)), 2)
 
+    def test_no_name_of_a_model_or_a_group_steers_the_terminal(self):
+        with open(MODEL, "rb") as file:
+            model = file.read()
+        path = os.path.join(FOLDER, "named.gguf")
+        with open(path, "wb") as file:
+            file.write(model.replace(b"tiny random model", b"tiny\x1b[2Jdom model"))
+        self.start("--model", path)
+        self.assertEqual(self.cluster().model, "tiny\x1b[2Jdom model")
+        self.assertRegex(self.run_command("status").stdout, r"(?m)^model +tiny\.\[2Jdom model, context 2048 tokens$")
+        self.assertEqual(json.loads(self.run_command("status", "--json").stdout)["model"], "tiny\x1b[2Jdom model")
+        terminal = self.terminal(80, "chat")
+        terminal.wait_for(r"tiny\.\[2Jdom model, 2048 tokens of context")
+        self.worker("--rank=0", "--size=2", "--group=evil\x1b[2J", "--model", path)
+        wait_until(lambda: self.cluster().groups, 5, "it joined")
+        plain = self.run_command("status").stdout
+        self.assertEqual(len(re.findall(r"(?m)^evil\.\[2J", plain)), 2)
+        self.assertNotIn("\x1b", plain)
+
     def test_requests_by_name_in_both_forms(self):
         self.start()
         self.workers(1, "--token-ms=20")
         running = self.generate(request_id="the first", max_tokens=1000, timeout=60)
         wait_until(lambda: next(running).HasField("tokens"), 10, "tokens come")
-        waiting = self.generate(request_id="evil\x1b[2Jname", timeout=60)
+        waiting = self.generate(request_id="evil\x1b[2J\u202ename", timeout=60)
         next(waiting)
         plain = self.run_command("status").stdout
         self.assertRegex(plain, r"(?m)^requests +1 running, 1 waiting$")
         self.assertRegex(plain, r"(?m)^g +running +1/1 .* the first$")
         self.assertRegex(plain, r"(?m)^the first +generate +running ")
-        self.assertRegex(plain, r"(?m)^evil\?\[2Jname +generate +waiting ")
-        self.assertNotIn("\x1b", plain)
+        self.assertRegex(plain, r"(?m)^evil\.\[2J\.\.\.name +generate +waiting ")
+        self.assertNotRegex(plain, "[\x1b\u202e]")
         report = json.loads(self.run_command("status", "--json").stdout)
         self.assertEqual(report["schema_version"], 1)
         self.assertTrue(report["serving"])
         self.assertEqual([(r["request_id"], r["kind"], r["state"]) for r in report["requests"]],
-                         [("the first", "generate", "running"), ("evil\x1b[2Jname", "generate", "waiting")])
+                         [("the first", "generate", "running"), ("evil\x1b[2J\u202ename", "generate", "waiting")])
         self.assertEqual(report["groups"][0]["running_request_id"], "the first")
         self.assertEqual(report["groups"][0]["ranks"][0]["host"], "testhost")
         running.cancel()
