@@ -21,6 +21,11 @@ static inline int64_t clock_after_ms(int64_t milliseconds)
     return clock_now_ns() + milliseconds * 1000000;
 }
 
+static inline double clock_now_seconds(void)
+{
+    return (double)clock_now_ns() * 1e-9;
+}
+
 static inline double clock_seconds_since(int64_t start_ns)
 {
     return (double)(clock_now_ns() - start_ns) * 1e-9;

@@ -23,6 +23,7 @@
 #include "coordinator/cli/subprocess.h"
 #include "coordinator/orphans.h"
 #include "longhaul/v1/inference.pb-c.h"
+#include "proto/clock.h"
 #include "proto/printable.h"
 #include "proto/rpc/rpc_client.h"
 
@@ -48,13 +49,6 @@ struct private_coordinator {
     struct rpc_client *client;
     char address[ADDRESS_BYTES];
 };
-
-static int64_t now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 static void pause_ms(int64_t ms)
 {
@@ -251,13 +245,13 @@ static enum status check_alive(struct private_coordinator *coordinator)
 }
 
 static enum status wait_for_address(struct private_coordinator *coordinator, int ready_end,
-                                    int64_t deadline_ms)
+                                    int64_t deadline_ns)
 {
     size_t used = 0;
     while (!strchr(coordinator->address, '\n')) {
         struct pollfd wanted = {.fd = ready_end, .events = POLLIN};
         TRY(check_alive(coordinator));
-        if (now_ms() > deadline_ms)
+        if (clock_now_ns() > deadline_ns)
             return fail(STATUS_UNAVAILABLE, "the coordinator did not start listening in time");
         if (poll(&wanted, 1, POLL_MS) <= 0)
             continue;
@@ -290,7 +284,7 @@ static const char *group_state(const Longhaul__V1__GetClusterResponse *cluster, 
     }
 }
 
-static enum status wait_for_group(struct private_coordinator *coordinator, int64_t deadline_ms)
+static enum status wait_for_group(struct private_coordinator *coordinator, int64_t deadline_ns)
 {
     const struct rpc_stream_args ask = {
         .path = "/longhaul.v1.Inference/GetCluster",
@@ -298,7 +292,7 @@ static enum status wait_for_group(struct private_coordinator *coordinator, int64
         .timeout_ms = ASK_MS,
     };
     const Longhaul__V1__GetClusterRequest request = LONGHAUL__V1__GET_CLUSTER_REQUEST__INIT;
-    for (int64_t begin_ms = now_ms(); now_ms() < deadline_ms; pause_ms(POLL_MS)) {
+    for (int64_t begin_ns = clock_now_ns(); clock_now_ns() < deadline_ns; pause_ms(POLL_MS)) {
         struct rpc_stream *stream = NULL;
         const ProtobufCMessage *reply = NULL;
         TRY(check_alive(coordinator));
@@ -306,7 +300,7 @@ static enum status wait_for_group(struct private_coordinator *coordinator, int64
             continue; /* check_alive tells what is wrong with it, or the deadline does */
         bool ready = false;
         const char *state = group_state((const Longhaul__V1__GetClusterResponse *)reply, &ready);
-        console_progress("%s, %.1f s", state, (double)(now_ms() - begin_ms) / 1000);
+        console_progress("%s, %.1f s", state, clock_seconds_since(begin_ns));
         rpc_stream_close(stream);
         if (ready)
             return STATUS_OK;
@@ -325,19 +319,18 @@ enum status private_coordinator_start(struct private_coordinator **coordinator,
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the coordinator's state");
     made->log = -1;
     bool keep_log = config_origin(args->config, "log.level", NULL) == CONFIG_DEFAULT;
-    int64_t deadline_ms =
-        now_ms() +
-        (int64_t)(1000 * config_real(args->config, "coordinator.join_deadline_seconds")) + ASK_MS;
+    int64_t deadline_ns = clock_after_ms(
+        (int64_t)(1000 * config_real(args->config, "coordinator.join_deadline_seconds")) + ASK_MS);
     enum status status = make_command_line(&line, args);
     if (status == STATUS_OK)
         status = spawn(made, &ready_end, &line, keep_log);
     free_arguments(&line);
     if (status == STATUS_OK)
-        status = wait_for_address(made, ready_end, deadline_ms);
+        status = wait_for_address(made, ready_end, deadline_ns);
     if (status == STATUS_OK)
         status = rpc_client_create(&made->client, made->address);
     if (status == STATUS_OK)
-        status = wait_for_group(made, deadline_ms);
+        status = wait_for_group(made, deadline_ns);
     if (ready_end >= 0)
         close(ready_end);
     console_clear();
@@ -365,7 +358,7 @@ struct rpc_client *private_coordinator_client(const struct private_coordinator *
 static bool wait_until_ended(struct private_coordinator *coordinator, int64_t ms)
 {
     int interrupts = interrupt_count();
-    for (int64_t deadline_ms = now_ms() + ms; now_ms() < deadline_ms; pause_ms(10)) {
+    for (int64_t deadline_ns = clock_after_ms(ms); clock_now_ns() < deadline_ns; pause_ms(10)) {
         if (has_ended(coordinator))
             return true;
         if (interrupt_count() > (interrupts > 0 ? interrupts : 1))
@@ -377,7 +370,8 @@ static bool wait_until_ended(struct private_coordinator *coordinator, int64_t ms
 /* Ends what the coordinator left behind: its orphans are our children now. */
 static void end_orphans(void)
 {
-    for (int64_t deadline_ms = now_ms() + KILL_MS; !orphans_end() && now_ms() < deadline_ms;)
+    for (int64_t deadline_ns = clock_after_ms(KILL_MS);
+         !orphans_end() && clock_now_ns() < deadline_ns;)
         pause_ms(10);
 }
 

@@ -5,16 +5,9 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "coordinator/cli/console.h"
-
-static double now_seconds(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
-}
+#include "proto/clock.h"
 
 /* "3 s", "2 min 05 s", "1 h 10 min". */
 static void print_duration(char text[32], double seconds)
@@ -33,11 +26,11 @@ static void show_waiting(struct progress *progress)
 {
     char passed[32], line[64];
     if (progress->waiting_seconds == 0)
-        progress->waiting_seconds = now_seconds();
+        progress->waiting_seconds = clock_now_seconds();
     if (progress->verbose && !progress->told_waiting)
         console_say("waiting for workers");
     progress->told_waiting = true;
-    print_duration(passed, now_seconds() - progress->waiting_seconds);
+    print_duration(passed, clock_now_seconds() - progress->waiting_seconds);
     snprintf(line, sizeof line, "waiting for workers, %s", passed);
     console_progress("%s", line);
 }
@@ -104,7 +97,7 @@ void progress_answer(struct progress *progress, int64_t tokens, int64_t limit)
         console_clear();
         return;
     }
-    double now = now_seconds();
+    double now = clock_now_seconds();
     if (progress->begin_seconds == 0)
         progress->begin_seconds = now;
     double passed = now - progress->begin_seconds;

@@ -11,8 +11,9 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "proto/clock.h"
 
 extern char **environ;
 
@@ -32,13 +33,6 @@ enum status subprocess_beside(char *path, size_t room, const char *program)
         return fail(STATUS_NOT_FOUND, "%s: %s; it is installed beside longhaul", path,
                     strerror(errno));
     return STATUS_OK;
-}
-
-static double now_seconds(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
 }
 
 static enum status spawn_into(pid_t *child, int output, const char *const *argv)
@@ -63,7 +57,7 @@ static bool read_until_closed(char *output, size_t room, int input, double deadl
     char spare[4096];
     output[0] = '\0';
     for (;;) {
-        double left = deadline - now_seconds();
+        double left = deadline - clock_now_seconds();
         struct pollfd wanted = {.fd = input, .events = POLLIN};
         if (left <= 0 || poll(&wanted, 1, (int)(left * 1000) + 1) == 0)
             return false;
@@ -92,7 +86,7 @@ enum status subprocess_capture(char *output, size_t room, const char *const *arg
         close(ends[0]);
         return status;
     }
-    bool in_time = read_until_closed(output, room, ends[0], now_seconds() + seconds);
+    bool in_time = read_until_closed(output, room, ends[0], clock_now_seconds() + seconds);
     close(ends[0]);
     if (!in_time)
         kill(child, SIGKILL);
