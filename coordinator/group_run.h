@@ -6,18 +6,17 @@
 #include <stdint.h>
 
 #include "longhaul/control/v1/control.pb-c.h"
+#include "proto/sampling.h"
 #include "proto/status.h"
 
 struct group;
 struct group_run;
 
-enum { GROUP_LIKELIEST_MAX = 20 };
-
 /* A token's natural log-probability, and the likeliest tokens in its place. */
 struct group_logprobs {
     float chosen;
-    int32_t ids[GROUP_LIKELIEST_MAX]; /* as many as the command asks for */
-    float likeliest[GROUP_LIKELIEST_MAX];
+    int32_t ids[SAMPLING_LIKELIEST_MAX]; /* as many as the command asks for */
+    float likeliest[SAMPLING_LIKELIEST_MAX];
 };
 
 /* What has come since the last look; the arrays live until group_run_end. */

@@ -387,8 +387,11 @@ static enum status follow_answer(struct session *session, struct detokenizer *de
     enum status status = STATUS_OK;
     while (!news.ended && !batch.stopped) {
         TRY_ELSE(follow(session, &news), free_text);
-        for (size_t i = 0; news.logprobs && i < news.id_count; i++)
-            TRY_ELSE(check_finite(session, &news.logprobs[i].chosen, 1), free_text);
+        for (size_t i = 0; news.logprobs && i < news.id_count; i++) {
+            const struct group_logprobs *told = &news.logprobs[i];
+            TRY_ELSE(check_finite(session, &told->chosen, 1), free_text);
+            TRY_ELSE(check_finite(session, told->likeliest, (size_t)session->likeliest), free_text);
+        }
         TRY_ELSE(batch_fill(&batch, detokenizer, &news), free_text);
         *completion_tokens += (int64_t)batch.ids;
         rpc_call_note(session->call, log_integer("completion_tokens", *completion_tokens));
@@ -450,11 +453,11 @@ static enum status read_logprobs(struct session *session, struct status_details 
     session->logprobs = request->optional_logprobs_case ==
                         LONGHAUL__V1__GENERATE_REQUEST__OPTIONAL_LOGPROBS_LOGPROBS;
     session->likeliest = session->logprobs ? request->logprobs : 0;
-    if (session->likeliest >= 0 && session->likeliest <= GROUP_LIKELIEST_MAX)
-        return STATUS_OK;
     details->field = "logprobs";
-    return fail(STATUS_INVALID_ARGUMENT, "logprobs is %d; must be between 0 and %d",
-                session->likeliest, GROUP_LIKELIEST_MAX);
+    TRY(sampling_check_likeliest(session->likeliest,
+                                 tokenizer_count(session->tools->forms.tokenizer)));
+    details->field = NULL;
+    return STATUS_OK;
 }
 
 static enum status read_generate(struct session *session, struct sampling *sampling,

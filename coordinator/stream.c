@@ -81,8 +81,8 @@ enum status stream_progress(struct stream *stream, int64_t done, int64_t total)
 /* One token's log-probabilities with their storage. */
 struct logprobs_message {
     Longhaul__V1__TokenLogprobs message;
-    Longhaul__V1__LikelyToken likeliest[GROUP_LIKELIEST_MAX];
-    Longhaul__V1__LikelyToken *pointers[GROUP_LIKELIEST_MAX];
+    Longhaul__V1__LikelyToken likeliest[SAMPLING_LIKELIEST_MAX];
+    Longhaul__V1__LikelyToken *pointers[SAMPLING_LIKELIEST_MAX];
 };
 
 static void set_logprobs(struct logprobs_message *message, const struct group_logprobs *logprobs,

@@ -21,7 +21,7 @@
  *
  * A NaN is never lost: whatever has a part in an output makes it a NaN if it is one, whatever its
  * sign and payload. So does, but for minus infinity among attention's scores, what is infinite,
- * or it leaves an infinity.
+ * or it leaves an infinity: so rows of queries and keys are looked at before they are attended to.
  */
 #pragma once
 

@@ -102,7 +102,8 @@ struct kernels_cuda_rope_table {
     double magnitude;
 };
 
-/* Rotates q once for every frame (rope.h), in one pass over q. */
+/* Rotates q once for every frame (rope.h), in one pass over q. Here and in stored keys an infinity
+ * becomes a NaN, which no score hides. */
 struct kernels_cuda_rope_queries {
     /* [frame_count][rows, heads, head_dim] operand, frame f at out + f * frame_stride elements;
      * rows dense. */

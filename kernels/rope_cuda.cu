@@ -48,6 +48,13 @@ struct turned {
     float2 low, high;
 };
 
+/* An infinity becomes a NaN: attention would give a pair whose score is minus infinity no weight,
+ * and so hide it. Whatever is finite stays as it is. */
+static __device__ __forceinline__ uint32_t pack_finite(enum dtype operand, float2 x)
+{
+    return store_packed(operand, x.x + 0 * x.x, x.y + 0 * x.y);
+}
+
 static __device__ __forceinline__ struct turned turn(float2 low, float2 high, float4 angles)
 {
     struct turned out;
@@ -76,8 +83,8 @@ __global__ void __launch_bounds__(ROPE_THREADS)
             *(const float4 *)(args.table + frame * args.table_stride + (row * half + p) * 2);
         const struct turned y = turn(low, high, angles);
         uint16_t *to = out + frame * args.frame_stride;
-        *(uint32_t *)to = store_packed(args.operand, y.low.x, y.low.y);
-        *(uint32_t *)(to + half) = store_packed(args.operand, y.high.x, y.high.y);
+        *(uint32_t *)to = pack_finite(args.operand, y.low);
+        *(uint32_t *)(to + half) = pack_finite(args.operand, y.high);
     }
 }
 
@@ -109,8 +116,8 @@ static __device__ __forceinline__ void put_pairs(const struct kernels_cuda_rope_
 {
     const int half = args->head_dim / 2;
     uint16_t *values = place + (int64_t)PANEL_TOKENS * args->head_dim;
-    *(uint32_t *)place = store_packed(args->operand, k.low.x, k.low.y);
-    *(uint32_t *)(place + half) = store_packed(args->operand, k.high.x, k.high.y);
+    *(uint32_t *)place = pack_finite(args->operand, k.low);
+    *(uint32_t *)(place + half) = pack_finite(args->operand, k.high);
     *(uint32_t *)values = store_packed(args->operand, v.low.x, v.low.y);
     *(uint32_t *)(values + half) = store_packed(args->operand, v.high.x, v.high.y);
 }

@@ -48,3 +48,12 @@ enum status sampling_check(const struct sampling *sampling, const char **field)
     TRY(check(&min_p_range, field, (double)sampling->min_p));
     return check(&penalty_range, field, (double)sampling->repetition_penalty);
 }
+
+enum status sampling_check_likeliest(int32_t likeliest, int64_t vocab)
+{
+    const int most = vocab < SAMPLING_LIKELIEST_MAX ? (int)vocab : SAMPLING_LIKELIEST_MAX;
+    if (likeliest >= 0 && likeliest <= most)
+        return STATUS_OK;
+    return fail(STATUS_INVALID_ARGUMENT, "logprobs is %d; it must be at least 0 and at most %d",
+                likeliest, most);
+}

@@ -7,6 +7,9 @@
 
 #include "proto/status.h"
 
+/* Tokens whose log-probabilities are told beside the chosen one's. */
+enum { SAMPLING_LIKELIEST_MAX = 20 };
+
 /* The ranges are those of sampling.c. */
 struct sampling {
     float temperature;        /* 0: greedy */
@@ -20,3 +23,6 @@ struct sampling {
 /* INVALID_ARGUMENT names the first field that is out of its range, with the range; *field is its
  * path in a request, "sampling.top_p". */
 MUST_CHECK enum status sampling_check(const struct sampling *sampling, const char **field);
+
+/* INVALID_ARGUMENT unless so many of `vocab` tokens can be told. */
+MUST_CHECK enum status sampling_check_likeliest(int32_t likeliest, int64_t vocab);

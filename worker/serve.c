@@ -3,11 +3,12 @@
  *
  * Two threads: the rank's own computes; the listener reads the stream, beats, and hands over.
  *
- *   joining  --Welcome (wait_for_welcome)-->                          loading
+ *   joining  --Welcome (enter_group)-->                               loading
  *   loading  --Loaded is sent (load)-->                               idle
  *   idle     --Run (take_order, wait_for_order)-->                    running
  *   running  --Done is sent (run_order)-->                            idle
  *   any      --Stop (obey)-->                                         ended
+ *   joining  --no coordinator in time, or a refusal (enter_group)-->  failed
  *   any      --the stream breaks (listen_to_coordinator), a peer is
  *              lost (wait_for_order, run_order)-->                    failed
  */

@@ -335,6 +335,85 @@ static void stores_keys_where_they_are_kept(void **unused)
     }
 }
 
+/* That of a head of 64 elements just those of the pair of `bad` are NaNs, or that one alone. */
+static void expect_nan_at(const float *head, int bad, bool whole_pair)
+{
+    for (int d = 0; d < 64; d++)
+        assert_int_equal(isnan(head[d]) != 0, whole_pair ? d % 32 == bad % 32 : d == bad);
+}
+
+/* A score of minus infinity would hide it from attention. */
+static void an_infinity_in_a_query_or_a_key_becomes_a_nan(void **unused)
+{
+    (void)unused;
+    enum { WIDTH = 64 };
+    static const int bad[][2] = {{5, 3}, {9, 40}}; /* row, element */
+    struct rope_case c = rope_case_create(WIDTH);
+    const size_t panel_bytes = attention_panel_bytes(DTYPE_BF16, 1, WIDTH);
+    int64_t records[ROWS];
+    for (int r = 0; r < ROWS; r++)
+        records[r] = c.indices[r] < PANEL_TOKENS ? 0 : -1;
+    float *x = normals(ROWS * WIDTH);
+    x[bad[0][0] * WIDTH + bad[0][1]] = INFINITY;
+    x[bad[1][0] * WIDTH + bad[1][1]] = -INFINITY;
+    struct gpu_memory in = floats_on_gpu(x, ROWS * WIDTH);
+    struct gpu_memory where = gpu_memory_create(sizeof records, records, 0);
+    struct gpu_memory turned_at = gpu_memory_create((size_t)(FRAMES * ROWS * WIDTH) * 2, NULL, 0);
+    struct gpu_memory cache = gpu_memory_create(panel_bytes, NULL, 0);
+    struct gpu_memory rotated = gpu_memory_create(panel_bytes, NULL, 0);
+    struct gpu_memory unrotated = gpu_memory_create(panel_bytes, NULL, 0);
+    const struct kernels_cuda_rope_queries queries = {
+        .out = turned_at.at,
+        .frame_stride = ROWS * WIDTH,
+        .q = in.at,
+        .q_stride = WIDTH,
+        .table = c.table.at,
+        .table_stride = ROWS * WIDTH,
+        .frame_count = FRAMES,
+        .rows = ROWS,
+        .heads = 1,
+        .head_dim = WIDTH,
+        .operand = DTYPE_BF16,
+    };
+    const struct kernels_cuda_rope_store keys = {
+        .cache = cache.at,
+        .sinks_rotated = rotated.at,
+        .sinks_unrotated = unrotated.at,
+        .sinks = PANEL_TOKENS,
+        .records = where.at,
+        .indices = c.indices_at.at,
+        .k = in.at,
+        .v = in.at,
+        .stride = WIDTH,
+        .table = (float *)c.table.at + (FRAMES - 1) * ROWS * WIDTH,
+        .rows = ROWS,
+        .kv_heads = 1,
+        .head_dim = WIDTH,
+        .operand = DTYPE_BF16,
+    };
+    gpu_memory_settle("rope_queries", kernels_cuda_find()->rope_queries(&queries, NULL));
+    gpu_memory_settle("rope_store", kernels_cuda_find()->rope_store(&keys, NULL));
+    float *q = read_back(&turned_at, DTYPE_BF16), *kept = read_back(&cache, DTYPE_BF16);
+    float *near = read_back(&rotated, DTYPE_BF16), *far = read_back(&unrotated, DTYPE_BF16);
+    for (int n = 0; n < 2; n++) {
+        const int row = bad[n][0] * WIDTH;
+        for (int frame = 0; frame < FRAMES; frame++)
+            expect_nan_at(q + frame * ROWS * WIDTH + row, bad[n][1], true);
+        expect_nan_at(kept + row, bad[n][1], true);
+        expect_nan_at(near + row, bad[n][1], true);
+        expect_nan_at(far + row, bad[n][1], false);
+    }
+    struct gpu_memory *used[] = {&in, &where, &turned_at, &cache, &rotated, &unrotated};
+    for (size_t i = 0; i < sizeof used / sizeof *used; i++)
+        gpu_memory_destroy(used[i]);
+    free(x);
+    free(q);
+    free(kept);
+    free(near);
+    free(far);
+    rope_case_destroy(&c);
+}
+
 /* ---- logits ---- */
 
 static void reads_logits(void **unused)
@@ -603,6 +682,7 @@ int main(int count, char **arguments)
         cmocka_unit_test(multiplies_gates),
         cmocka_unit_test(rotates_queries_in_every_frame),
         cmocka_unit_test(stores_keys_where_they_are_kept),
+        cmocka_unit_test(an_infinity_in_a_query_or_a_key_becomes_a_nan),
         cmocka_unit_test(reads_logits),
         cmocka_unit_test(a_logit_that_is_not_finite_is_never_lost),
         cmocka_unit_test(expands_every_type_exactly),

@@ -193,7 +193,7 @@ static enum status play_logprobs(struct transport *t, void *context)
     engine_outcome_free(&answer.outcome);
 
     struct engine_case refused = drawn;
-    refused.likeliest = LOGPROBS_LIKELIEST_MAX + 1;
+    refused.likeliest = SAMPLING_LIKELIEST_MAX + 1;
     expect_on_all_ranks(t, ends_as(engine, t, refused, STATUS_INVALID_ARGUMENT, 0));
     return STATUS_OK;
 }

@@ -135,23 +135,25 @@ static enum status messages_progress(struct transport *base)
 
 /* The span of all parts crosses with what lies between them. */
 static enum status messages_gather(struct transport *base, const void *mine, void *all,
-                                   const size_t offsets[], const size_t sizes[])
+                                   const struct transport_parts *parts)
 {
     struct device_messages *t = of(base);
-    const int rank = base->rank;
+    const size_t own = transport_part_offset(parts, base->rank);
+    const size_t own_bytes = transport_part_bytes(parts, base->rank);
     size_t bytes = 0;
     size_t at;
-    for (int r = 0; r < base->size; r++)
-        bytes = offsets[r] + sizes[r] > bytes ? offsets[r] + sizes[r] : bytes;
+    for (int r = 0; r < base->size; r++) {
+        const size_t end = transport_part_offset(parts, r) + transport_part_bytes(parts, r);
+        bytes = end > bytes ? end : bytes;
+    }
     if (t->under_way > 0 || bytes == 0)
-        return t->inner->ops->gather(t->inner, mine, all, offsets, sizes);
+        return t->inner->ops->gather(t->inner, mine, all, parts);
     TRY(reserve(t, bytes, &at));
     memcpy(t->here + at, all, bytes);
-    if (sizes[rank] > 0)
-        memcpy(t->here + at + offsets[rank], mine, sizes[rank]);
+    if (own_bytes > 0)
+        memcpy(t->here + at + own, mine, own_bytes);
     TRY(t->lane->runtime->copy(t->there + at, t->here + at, bytes, t->lane->compute));
-    TRY(t->inner->ops->gather(t->inner, t->there + at + offsets[rank], t->there + at, offsets,
-                              sizes));
+    TRY(t->inner->ops->gather(t->inner, t->there + at + own, t->there + at, parts));
     TRY(t->lane->runtime->copy(t->here + at, t->there + at, bytes, t->lane->compute));
     TRY(settle(t));
     memcpy(all, t->here + at, bytes);

@@ -1,6 +1,7 @@
 /* Log-probabilities beside sums in long double, and the order of the likeliest. */
 #include "tests/support/unit.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdbool.h>
 
@@ -28,9 +29,9 @@ static void values_are_those_of_a_softmax(void **state)
             sum += expl((long double)logits[i]);
         for (int32_t chosen = 0; chosen < VOCAB; chosen += 71) {
             struct logprobs given;
-            logprobs_make(&given, logits, VOCAB, chosen, LOGPROBS_LIKELIEST_MAX);
+            logprobs_make(&given, logits, VOCAB, chosen, SAMPLING_LIKELIEST_MAX);
             assert_true(is_near(given.chosen, (long double)logits[chosen] - logl(sum)));
-            assert_int_equal(given.count, LOGPROBS_LIKELIEST_MAX);
+            assert_int_equal(given.count, SAMPLING_LIKELIEST_MAX);
             for (int n = 0; n < given.count; n++) {
                 int before = 0; /* tokens that go first */
                 const int32_t id = given.ids[n];
@@ -60,11 +61,22 @@ static void of_tokens_alike_the_lower_id_comes_first(void **state)
     assert_true(fabs(sum - 1) < 1e-6);
 }
 
+static void logits_far_apart_give_numbers(void **state)
+{
+    (void)state;
+    const float logits[] = {3e38f, -3e38f};
+    struct logprobs given;
+    logprobs_make(&given, logits, 2, 1, 2);
+    assert_true(given.chosen == -FLT_MAX);
+    assert_true(given.likeliest[0] == 0 && given.likeliest[1] == -FLT_MAX);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(values_are_those_of_a_softmax),
         cmocka_unit_test(of_tokens_alike_the_lower_id_comes_first),
+        cmocka_unit_test(logits_far_apart_give_numbers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

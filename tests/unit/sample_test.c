@@ -52,6 +52,33 @@ static void the_penalty_moves_both_signs_down(void **state)
     free(sampler);
 }
 
+/* Logits that are finite, and not any more once a penalty has moved them. */
+static void a_penalty_leaves_no_infinity(void **state)
+{
+    (void)state;
+    struct sampling sampling = {1, 0, 1, 0, 0.01f, 1};
+    for (int narrowed = 0; narrowed < 2; narrowed++) {
+        sampling.top_p = narrowed ? 0.5f : 1;
+        struct sampler *sampler = make(&sampling);
+        sampler_saw(sampler, (int32_t[]){2}, 1);
+        assert_int_equal(next(sampler, (float[VOCAB]){1, 2, 3e38f, 4, 5, 6, 7, 8}), 2);
+        free(sampler);
+        sampler = make(&sampling);
+        sampler_saw(sampler, (int32_t[]){2}, 1);
+        const struct logits_survey survey = {
+            .total = 1,
+            .non_finite = -1,
+            .count = VOCAB,
+            .candidates = {{3e38f, 2}, {8, 7}, {7, 6}, {6, 5}, {5, 4}, {4, 3}, {2, 1}, {1, 0}}};
+        bool chosen;
+        int32_t id = -1;
+        assert_int_equal(sampler_choose(sampler, &id, &chosen, &survey), STATUS_OK);
+        assert_true(chosen);
+        assert_int_equal(id, 2);
+        free(sampler);
+    }
+}
+
 /* Draws many times and returns the set of ids seen, as bits. */
 static unsigned ids_drawn(const struct sampling *sampling, const float logits[VOCAB])
 {
@@ -378,6 +405,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(greedy_takes_the_smaller_id_on_a_tie),
         cmocka_unit_test(the_penalty_moves_both_signs_down),
+        cmocka_unit_test(a_penalty_leaves_no_infinity),
         cmocka_unit_test(top_k_top_p_and_min_p_cut_the_tail),
         cmocka_unit_test(frequencies_follow_the_probabilities),
         cmocka_unit_test(the_same_seed_draws_the_same_ids),

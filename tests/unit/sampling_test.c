@@ -170,6 +170,21 @@ static void a_given_seed_is_any_of_64_bits(void **state)
     }
 }
 
+static void likeliest_tokens_are_as_many_as_there_are(void **state)
+{
+    (void)state;
+    static const struct {
+        int32_t likeliest;
+        int64_t vocab;
+        enum status right;
+    } cases[] = {
+        {-1, 100, STATUS_INVALID_ARGUMENT}, {0, 100, STATUS_OK}, {20, 100, STATUS_OK},
+        {21, 100, STATUS_INVALID_ARGUMENT}, {7, 7, STATUS_OK},   {8, 7, STATUS_INVALID_ARGUMENT}};
+    for (size_t c = 0; c < sizeof cases / sizeof cases[0]; c++)
+        assert_int_equal(sampling_check_likeliest(cases[c].likeliest, cases[c].vocab),
+                         cases[c].right);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -177,6 +192,7 @@ int main(void)
         cmocka_unit_test(both_sides_count_the_same_tokens),
         cmocka_unit_test(what_is_absent_is_greedy_with_a_seed_of_its_own),
         cmocka_unit_test(a_given_seed_is_any_of_64_bits),
+        cmocka_unit_test(likeliest_tokens_are_as_many_as_there_are),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -515,11 +515,7 @@ static enum status check_request(const struct engine *engine, const struct engin
         if (request->ids[i] < 0 || request->ids[i] >= engine->device->shape.vocab)
             return fail(STATUS_INVALID_ARGUMENT, "token %lld is %d; the vocabulary has %lld",
                         (long long)i, request->ids[i], (long long)engine->device->shape.vocab);
-    if (request->likeliest < 0 || request->likeliest > LOGPROBS_LIKELIEST_MAX ||
-        request->likeliest > engine->device->shape.vocab)
-        return fail(STATUS_INVALID_ARGUMENT,
-                    "%d likeliest tokens to tell; give 0 to %d, at most the vocabulary",
-                    request->likeliest, LOGPROBS_LIKELIEST_MAX);
+    TRY(sampling_check_likeliest(request->likeliest, engine->device->shape.vocab));
     const char *field;
     return sampling_check(&request->sampling, &field);
 }

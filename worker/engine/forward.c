@@ -133,17 +133,12 @@ static enum status share(struct forward *forward, float *vector, int64_t rows, i
 static enum status share_states(struct forward *forward, int64_t rows)
 {
     const struct model_shape *shape = &forward->device->shape;
-    int workers = forward->choice->workers;
     size_t bytes = (size_t)(rows * shape->heads * (shape->head_dim + 2)) * sizeof(float);
-    if (workers == 1)
+    if (forward->choice->workers == 1)
         return STATUS_OK;
-    for (int rank = 0; rank < workers; rank++) {
-        forward->gather_offsets[rank] = (size_t)rank * bytes;
-        forward->gather_sizes[rank] = bytes;
-    }
     char *states = (char *)forward->device->memory.states;
-    return transport_gather(forward->transport, states + (size_t)forward->transport->rank * bytes,
-                            states, forward->gather_offsets, forward->gather_sizes);
+    return transport_gather_each(forward->transport,
+                                 states + (size_t)forward->transport->rank * bytes, states, bytes);
 }
 
 static enum status add_step_key(struct forward *forward, const struct device_keys *keys)

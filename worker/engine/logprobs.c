@@ -1,6 +1,7 @@
 /* Owns nothing. Promises float64 sums: a value is right to the last digit of its float. */
 #include "worker/engine/logprobs.h"
 
+#include <float.h>
 #include <math.h>
 
 static double log_sum_exp(const float *logits, int64_t vocab)
@@ -12,6 +13,12 @@ static double log_sum_exp(const float *logits, int64_t vocab)
     for (int64_t i = 0; i < vocab; i++)
         sum += exp((double)logits[i] - (double)largest);
     return (double)largest + log(sum);
+}
+
+/* A difference of finite logits may be below every float. */
+static float natural(float logit, double sum)
+{
+    return (float)fmax((double)logit - sum, -(double)FLT_MAX);
 }
 
 void logprobs_make(struct logprobs *logprobs, const float *logits, int64_t vocab, int32_t chosen,
@@ -27,8 +34,8 @@ void logprobs_make(struct logprobs *logprobs, const float *logits, int64_t vocab
         logprobs->ids[place] = (int32_t)i;
     }
     const double sum = log_sum_exp(logits, vocab);
-    logprobs->chosen = (float)((double)logits[chosen] - sum);
+    logprobs->chosen = natural(logits[chosen], sum);
     logprobs->count = found;
     for (int n = 0; n < found; n++)
-        logprobs->likeliest[n] = (float)((double)logits[logprobs->ids[n]] - sum);
+        logprobs->likeliest[n] = natural(logits[logprobs->ids[n]], sum);
 }

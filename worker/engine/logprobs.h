@@ -4,15 +4,15 @@
 
 #include <stdint.h>
 
-enum { LOGPROBS_LIKELIEST_MAX = 20 };
+#include "proto/sampling.h"
 
 struct logprobs {
-    float chosen; /* natural, of the chosen token */
+    float chosen; /* natural, of the chosen token; -FLT_MAX where it is below every float */
     int count;    /* of the likeliest tokens, in order; of two alike the lower id first */
-    int32_t ids[LOGPROBS_LIKELIEST_MAX];     /* [count] */
-    float likeliest[LOGPROBS_LIKELIEST_MAX]; /* [count], natural */
+    int32_t ids[SAMPLING_LIKELIEST_MAX];     /* [count] */
+    float likeliest[SAMPLING_LIKELIEST_MAX]; /* [count], natural */
 };
 
-/* Of finite logits [vocab]; `count` is at most the vocabulary and LOGPROBS_LIKELIEST_MAX. */
+/* Of finite logits [vocab]; `count` is at most the vocabulary and SAMPLING_LIKELIEST_MAX. */
 void logprobs_make(struct logprobs *logprobs, const float *logits, int64_t vocab, int32_t chosen,
                    int count);

@@ -3,6 +3,7 @@
 #include "worker/engine/sample.h"
 
 #include <assert.h>
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -69,7 +70,8 @@ static float penalised(const struct sampler *sampler, float logit, int32_t id)
     float penalty = sampler->sampling.repetition_penalty;
     if (penalty == 1 || !sampler->seen[id])
         return logit;
-    return logit > 0 ? logit / penalty : logit * penalty;
+    const float moved = logit > 0 ? logit / penalty : logit * penalty;
+    return fmaxf(-FLT_MAX, fminf(moved, FLT_MAX)); /* a sum of weights is a number */
 }
 
 /* ---- candidates in order ---- */

@@ -272,9 +272,9 @@ int64_t thread_pool_last_active_ns(const struct thread_pool *pool)
 {
     if (!atomic_load_explicit(&pool->running, memory_order_relaxed))
         return clock_now_ns();
-    uint64_t last = 0;
+    int64_t last = 0;
     for (int number = 0; number < pool->threads; number++) {
-        const uint64_t at =
+        const int64_t at =
             atomic_load_explicit(&pool->workers[number].finished_ns, memory_order_relaxed);
         last = at > last ? at : last;
     }

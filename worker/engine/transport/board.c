@@ -185,12 +185,12 @@ static enum status wait_gathered(struct transport *t, struct spin *spin, int ran
 
 /* One round: [first, first + SLOT_BYTES) of every rank's part. */
 static enum status gather_round(struct transport *t, struct spin *spin, const unsigned char *mine,
-                                unsigned char *all, const size_t offsets[], const size_t sizes[],
+                                unsigned char *all, const struct transport_parts *parts,
                                 size_t round)
 {
     struct board *board = t->board;
     const size_t first = round * SLOT_BYTES;
-    const size_t mine_bytes = round_bytes(sizes[board->rank], round);
+    const size_t mine_bytes = round_bytes(transport_part_bytes(parts, board->rank), round);
     if (mine_bytes > 0)
         memcpy(gather_slot(board, board->rank, board->rounds), mine + first, mine_bytes);
     const uint64_t number = board->rounds++;
@@ -200,29 +200,33 @@ static enum status gather_round(struct transport *t, struct spin *spin, const un
         if (rank == board->rank)
             continue;
         TRY(wait_gathered(t, spin, rank, number + 1));
-        const size_t bytes = round_bytes(sizes[rank], round);
+        const size_t bytes = round_bytes(transport_part_bytes(parts, rank), round);
         if (bytes > 0)
-            memcpy(all + offsets[rank] + first, gather_slot(board, rank, number), bytes);
+            memcpy(all + transport_part_offset(parts, rank) + first,
+                   gather_slot(board, rank, number), bytes);
     }
     return STATUS_OK;
 }
 
-enum status board_gather(struct transport *t, const void *mine, void *all, const size_t offsets[],
-                         const size_t sizes[])
+enum status board_gather(struct transport *t, const void *mine, void *all,
+                         const struct transport_parts *parts)
 {
     struct board *board = t->board;
     size_t longest = 0;
-    for (int rank = 0; rank < board->size; rank++)
-        longest = sizes[rank] > longest ? sizes[rank] : longest;
-    unsigned char *own = all;
-    if (sizes[board->rank] > 0 && own + offsets[board->rank] != mine)
-        memcpy(own + offsets[board->rank], mine, sizes[board->rank]);
+    for (int rank = 0; rank < board->size; rank++) {
+        const size_t bytes = transport_part_bytes(parts, rank);
+        longest = bytes > longest ? bytes : longest;
+    }
+    unsigned char *own = (unsigned char *)all + transport_part_offset(parts, board->rank);
+    const size_t own_bytes = transport_part_bytes(parts, board->rank);
+    if (own_bytes > 0 && own != mine)
+        memcpy(own, mine, own_bytes);
 
     struct spin spin;
     spin_begin(&spin);
     enum status status = STATUS_OK;
     for (size_t round = 0; round * SLOT_BYTES < longest && status == STATUS_OK; round++)
-        status = gather_round(t, &spin, mine, all, offsets, sizes, round);
+        status = gather_round(t, &spin, mine, all, parts, round);
     spin_end(t, &spin);
     return status;
 }

@@ -50,6 +50,6 @@ uint32_t board_hinted(const struct board *board);
 
 /* The collectives of transport.h between ranks that all share the board. */
 MUST_CHECK enum status board_gather(struct transport *t, const void *mine, void *all,
-                                    const size_t offsets[], const size_t sizes[]);
+                                    const struct transport_parts *parts);
 MUST_CHECK enum status board_broadcast(struct transport *t, void *data, size_t bytes);
 MUST_CHECK enum status board_barrier(struct transport *t);

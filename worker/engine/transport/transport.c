@@ -1,8 +1,6 @@
 /* Owns what is the same for every transport: waiting, counting collectives, abort and hint. */
 #include "worker/engine/transport/transport.h"
 
-#include <stdlib.h>
-
 #include "worker/engine/transport/board.h"
 #include "worker/engine/transport/spin.h"
 
@@ -39,31 +37,28 @@ enum status transport_wait(struct transport *t, struct transport_request *reques
     return status;
 }
 
-enum status transport_gather(struct transport *t, const void *mine, void *all,
-                             const size_t offsets[], const size_t sizes[])
+static enum status gather(struct transport *t, const void *mine, void *all,
+                          const struct transport_parts *parts)
 {
-    TRY(t->ops->gather(t, mine, all, offsets, sizes));
-    t->counters.sent_bytes[TRANSPORT_STATE] += sizes[t->rank] * (size_t)(t->size - 1);
+    TRY(t->ops->gather(t, mine, all, parts));
+    t->counters.sent_bytes[TRANSPORT_STATE] +=
+        transport_part_bytes(parts, t->rank) * (size_t)(t->size - 1);
     for (int rank = 0; rank < t->size; rank++)
         if (rank != t->rank)
-            t->counters.received_bytes[TRANSPORT_STATE] += sizes[rank];
+            t->counters.received_bytes[TRANSPORT_STATE] += transport_part_bytes(parts, rank);
     transport_mark(t);
     return STATUS_OK;
 }
 
+enum status transport_gather(struct transport *t, const void *mine, void *all,
+                             const size_t offsets[], const size_t sizes[])
+{
+    return gather(t, mine, all, &(struct transport_parts){offsets, sizes, 0});
+}
+
 enum status transport_gather_each(struct transport *t, const void *mine, void *all, size_t bytes)
 {
-    size_t *offsets = malloc(2 * (size_t)t->size * sizeof *offsets);
-    if (!offsets)
-        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory to gather from %d ranks", t->size);
-    size_t *sizes = offsets + t->size;
-    for (int rank = 0; rank < t->size; rank++) {
-        offsets[rank] = (size_t)rank * bytes;
-        sizes[rank] = bytes;
-    }
-    enum status status = transport_gather(t, mine, all, offsets, sizes);
-    free(offsets);
-    return status;
+    return gather(t, mine, all, &(struct transport_parts){NULL, NULL, bytes});
 }
 
 enum status transport_broadcast(struct transport *t, void *data, size_t bytes)

@@ -78,6 +78,23 @@ struct transport_request {
     bool sends;
 };
 
+/* The parts of a gather: where each rank's lies in `all`, and its bytes. */
+struct transport_parts {
+    const size_t *offsets; /* [size] bytes; NULL: the parts are alike and lie by rank */
+    const size_t *sizes;   /* [size] bytes; NULL with `offsets` */
+    size_t each;           /* bytes of each where they are alike */
+};
+
+static inline size_t transport_part_offset(const struct transport_parts *parts, int rank)
+{
+    return parts->offsets ? parts->offsets[rank] : (size_t)rank * parts->each;
+}
+
+static inline size_t transport_part_bytes(const struct transport_parts *parts, int rank)
+{
+    return parts->sizes ? parts->sizes[rank] : parts->each;
+}
+
 struct transport_ops {
     enum status (*send)(struct transport *t, int peer, enum transport_channel channel,
                         const void *data, size_t bytes, struct transport_request **request);
@@ -85,8 +102,8 @@ struct transport_ops {
                            void *data, size_t bytes, struct transport_request **request);
     enum status (*test)(struct transport *t, struct transport_request *request, bool *done);
     enum status (*progress)(struct transport *t);
-    enum status (*gather)(struct transport *t, const void *mine, void *all, const size_t offsets[],
-                          const size_t sizes[]);
+    enum status (*gather)(struct transport *t, const void *mine, void *all,
+                          const struct transport_parts *parts);
     enum status (*broadcast)(struct transport *t, void *data, size_t bytes);
     enum status (*barrier)(struct transport *t);
     void (*destroy)(struct transport *t);
@@ -147,8 +164,7 @@ MUST_CHECK enum status transport_wait(struct transport *t, struct transport_requ
 MUST_CHECK enum status transport_gather(struct transport *t, const void *mine, void *all,
                                         const size_t offsets[], const size_t sizes[]);
 
-/* The same where each rank gives `bytes` bytes: `all` is [size] of them, by rank. Allocates two
- * numbers a rank, so it is not for a layer's loop. */
+/* The same where each rank gives `bytes` bytes: `all` is [size] of them, by rank. */
 MUST_CHECK enum status transport_gather_each(struct transport *t, const void *mine, void *all,
                                              size_t bytes);
 

@@ -328,17 +328,19 @@ static enum status post_collective(struct mpi *t, bool sends, int peer, void *da
 }
 
 static enum status gather_between_hosts(struct transport *base, const void *mine, void *all,
-                                        const size_t offsets[], const size_t sizes[])
+                                        const struct transport_parts *parts)
 {
     struct mpi *t = mpi_of(base);
-    unsigned char *own = (unsigned char *)all + offsets[base->rank];
-    if (sizes[base->rank] > 0 && own != mine)
-        memcpy(own, mine, sizes[base->rank]);
+    unsigned char *own = (unsigned char *)all + transport_part_offset(parts, base->rank);
+    const size_t own_bytes = transport_part_bytes(parts, base->rank);
+    if (own_bytes > 0 && own != mine)
+        memcpy(own, mine, own_bytes);
     for (int peer = 0; peer < base->size; peer++)
-        TRY(post_collective(t, false, peer, (unsigned char *)all + offsets[peer], sizes[peer],
-                            GATHER_TAG));
+        TRY(post_collective(t, false, peer,
+                            (unsigned char *)all + transport_part_offset(parts, peer),
+                            transport_part_bytes(parts, peer), GATHER_TAG));
     for (int peer = 0; peer < base->size; peer++)
-        TRY(post_collective(t, true, peer, own, sizes[base->rank], GATHER_TAG));
+        TRY(post_collective(t, true, peer, own, own_bytes, GATHER_TAG));
     return wait_collective(t);
 }
 

@@ -423,10 +423,11 @@ static enum status wait_taken(struct nccl *t, int64_t patience_ns)
 }
 
 /* Under the lock. */
-static enum status issue_gather(struct nccl *t, char *all, const size_t offsets[],
-                                const size_t sizes[])
+static enum status issue_gather(struct nccl *t, char *all, const struct transport_parts *parts)
 {
     const int rank = t->base.rank;
+    const char *own = all + transport_part_offset(parts, rank);
+    const size_t own_bytes = transport_part_bytes(parts, rank);
     bool busy;
     TRY(comm_state(t, &busy));
     TRY(t->lane->runtime->stream_wait(t->lane->exchange, t->gather_begun));
@@ -435,32 +436,33 @@ static enum status issue_gather(struct nccl *t, char *all, const size_t offsets[
     for (int peer = 0; peer < t->base.size && status == STATUS_OK; peer++) {
         if (peer == rank)
             continue;
-        if (sizes[rank] > 0)
-            status =
-                t->api->send(t->comm, all + offsets[rank], sizes[rank], peer, t->lane->exchange);
-        if (status == STATUS_OK && sizes[peer] > 0)
-            status =
-                t->api->receive(t->comm, all + offsets[peer], sizes[peer], peer, t->lane->exchange);
+        const size_t bytes = transport_part_bytes(parts, peer);
+        if (own_bytes > 0)
+            status = t->api->send(t->comm, own, own_bytes, peer, t->lane->exchange);
+        if (status == STATUS_OK && bytes > 0)
+            status = t->api->receive(t->comm, all + transport_part_offset(parts, peer), bytes, peer,
+                                     t->lane->exchange);
     }
     enum status ended = t->api->group_end();
     return status != STATUS_OK ? status : ended;
 }
 
 static enum status gather_on_device(struct nccl *t, const void *mine, char *all,
-                                    const size_t offsets[], const size_t sizes[])
+                                    const struct transport_parts *parts)
 {
     const struct cuda_runtime *runtime = t->lane->runtime;
-    char *own = all + offsets[t->base.rank];
+    char *own = all + transport_part_offset(parts, t->base.rank);
+    const size_t own_bytes = transport_part_bytes(parts, t->base.rank);
     if (t->under_way > 0)
         return fail(STATUS_INTERNAL,
                     "rank %d gathers device memory while %zu of its messages are under way",
                     t->base.rank, t->under_way);
-    if (sizes[t->base.rank] > 0 && own != mine)
-        TRY(runtime->copy(own, mine, sizes[t->base.rank], t->lane->compute));
+    if (own_bytes > 0 && own != mine)
+        TRY(runtime->copy(own, mine, own_bytes, t->lane->compute));
     TRY(runtime->event_record(t->gather_begun, t->lane->compute));
     note_begun(t);
     pthread_mutex_lock(&t->lock);
-    enum status status = issue_gather(t, all, offsets, sizes);
+    enum status status = issue_gather(t, all, parts);
     pthread_mutex_unlock(&t->lock);
     TRY(status);
     TRY(wait_taken(t, t->base.silence_ns));
@@ -470,13 +472,13 @@ static enum status gather_on_device(struct nccl *t, const void *mine, char *all,
 }
 
 static enum status nccl_gather(struct transport *base, const void *mine, void *all,
-                               const size_t offsets[], const size_t sizes[])
+                               const struct transport_parts *parts)
 {
     struct nccl *t = nccl_of(base);
     if (t->lane->runtime->on_device(all))
-        return gather_on_device(t, mine, all, offsets, sizes);
+        return gather_on_device(t, mine, all, parts);
     borrow_patience(t);
-    return give_back(t, t->host->ops->gather(t->host, mine, all, offsets, sizes));
+    return give_back(t, t->host->ops->gather(t->host, mine, all, parts));
 }
 
 static enum status nccl_broadcast(struct transport *base, void *data, size_t bytes)
@@ -659,20 +661,12 @@ static enum status make_communicator(struct nccl *t)
 static enum status warm_up(struct nccl *t)
 {
     const struct cuda_runtime *runtime = t->lane->runtime;
-    const size_t size = (size_t)t->base.size;
+    const struct transport_parts parts = {.each = WARM_BYTES};
     void *memory = NULL;
-    size_t *offsets = calloc(2 * size, sizeof *offsets);
     enum status status = STATUS_OK;
-    if (!offsets)
-        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory to connect %zu ranks", size);
-    for (size_t rank = 0; rank < size; rank++) {
-        offsets[rank] = rank * WARM_BYTES;
-        offsets[size + rank] = WARM_BYTES;
-    }
-    TRY_ELSE(runtime->allocate(&memory, size * WARM_BYTES), end);
-    TRY_ELSE(gather_on_device(t, (char *)memory + offsets[t->base.rank], memory, offsets,
-                              offsets + size),
-             end);
+    TRY_ELSE(runtime->allocate(&memory, (size_t)t->base.size * WARM_BYTES), end);
+    const void *own = (char *)memory + transport_part_offset(&parts, t->base.rank);
+    TRY_ELSE(gather_on_device(t, own, memory, &parts), end);
     const int64_t end_ns = clock_now_ns() + INIT_NS;
     while (t->gathering && status == STATUS_OK) {
         status = nccl_progress(&t->base);
@@ -686,7 +680,6 @@ end:
         end_communicator(t);
     }
     runtime->release(memory);
-    free(offsets);
     return status;
 }
 
