@@ -1,4 +1,5 @@
-/* Attention of spans of queries to runs of keys on sm_80 and later: mma.sync, cp.async, ldmatrix.
+/* Attention of spans of queries to extents of keys on sm_80 and later: mma.sync, cp.async,
+ * ldmatrix.
  *
  * A block is four warps on one tile of queries of one head. It steps through panels of 64 keys as
  * attention_segments.h walks them; one thread walks ahead and leaves each step in shared memory.
@@ -68,7 +69,7 @@ static __device__ __forceinline__ void copy_tile(const struct prefill_params *pa
     if (step->keys > 0) {
         const int head_dim = prefill_head_dim<HEAD_DIM>(params);
         const int64_t half = (int64_t)PANEL_TOKENS * head_dim * 2;
-        const char *from = (const char *)params->runs[step->run].records +
+        const char *from = (const char *)params->extents[step->extent].records +
                            step->panel * params->panel_bytes + (2 * kv_head + tile % 2) * half;
         copy_rows<PANEL_TOKENS, shape::CHUNKS>(slots + tile % shape::SLOTS * shape::TILE_BYTES,
                                                from, head_dim * 2, step->keys, head_dim);
@@ -289,8 +290,8 @@ __global__ void __launch_bounds__(THREADS, 2)
         prefill_find_tile(&tile, &params, blockIdx.x, shape::QUERIES);
         attention_steps_begin(&walk, tile.index, tile.tokens);
         for (int s = 0; s < shape::AHEAD; s++)
-            attention_steps_advance(&walk, &steps[s], &params.regimes, params.runs,
-                                    params.run_count, tile.span);
+            attention_steps_advance(&walk, &steps[s], &params.regimes, params.extents,
+                                    params.extent_count, tile.span);
     }
     __syncthreads();
 #pragma unroll
@@ -317,7 +318,7 @@ __global__ void __launch_bounds__(THREADS, 2)
         }
         if (threadIdx.x == 0)
             attention_steps_advance(&walk, &steps[(n + shape::AHEAD) % STEPS], &params.regimes,
-                                    params.runs, params.run_count, tile.span);
+                                    params.extents, params.extent_count, tile.span);
         score<OPERAND, HEAD_DIM>(scores, queries, held,
                                  slots + 2 * n % shape::SLOTS * shape::TILE_BYTES);
         if (step->masked)

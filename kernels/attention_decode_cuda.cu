@@ -28,7 +28,7 @@ enum {
 struct decode_params {
     struct attention_regimes regimes;
     const char *bases[KERNELS_CUDA_BASES];
-    const struct kernels_cuda_lot *lots;
+    const struct kernels_cuda_extent *extents;
     const int32_t *split_first;
     const int64_t *index;
     const char *queries;
@@ -63,24 +63,25 @@ template <int HEAD_DIM> struct decode_shape {
                   "kernels_cuda_decode_resident tells how many blocks fit");
 };
 
-/* A warp's way through the lots of its block's split, in shared memory; one lane goes it. */
+/* A warp's way through the extents of its block's split, in shared memory; one lane goes it. */
 struct decode_walk {
     struct attention_steps at;
-    struct attention_run run; /* the lot at hand */
-    int lot, lot_end;
+    struct attention_extent extent; /* at hand */
+    int listed, listed_end; /* of params->extents */
     struct attention_step steps[STEPS];
     const char *records[STEPS]; /* of the steps' panels */
 };
 
-static __device__ void take_lot(struct decode_walk *walk, const struct decode_params *params)
+static __device__ void take_extent(struct decode_walk *walk, const struct decode_params *params)
 {
-    if (walk->lot >= walk->lot_end)
+    if (walk->listed >= walk->listed_end)
         return;
-    const struct kernels_cuda_lot lot = params->lots[walk->lot]; /* all of it in one wait */
-    walk->run.records = params->bases[lot.base] + lot.record * params->panel_bytes;
-    walk->run.first = lot.first;
-    walk->run.end = lot.end;
-    walk->run.key_frame = lot.key_frame;
+    /* All of it in one wait. */
+    const struct kernels_cuda_extent extent = params->extents[walk->listed];
+    walk->extent.records = params->bases[extent.base] + extent.record * params->panel_bytes;
+    walk->extent.first = extent.first;
+    walk->extent.end = extent.end;
+    walk->extent.key_frame = extent.key_frame;
 }
 
 static __device__ void begin_walk(struct decode_walk *walk, const struct decode_params *params,
@@ -90,21 +91,22 @@ static __device__ void begin_walk(struct decode_walk *walk, const struct decode_
     const int64_t end =
         attention_segments_smaller((first_row + ROWS - 1) / params->group + 1, params->rows);
     const int64_t index = *params->index;
-    const int lot = params->split_first[blockIdx.x], lot_end = params->split_first[blockIdx.x + 1];
+    const int listed = params->split_first[blockIdx.x];
+    const int listed_end = params->split_first[blockIdx.x + 1];
     attention_steps_begin(&walk->at, index + first, end - first);
-    walk->lot = lot;
-    walk->lot_end = lot_end;
-    take_lot(walk, params);
+    walk->listed = listed;
+    walk->listed_end = listed_end;
+    take_extent(walk, params);
 }
 
 static __device__ void advance_walk(struct decode_walk *walk, const struct decode_params *params,
                                     int slot)
 {
     struct attention_step *step = &walk->steps[slot];
-    for (; walk->lot < walk->lot_end; walk->lot++, take_lot(walk, params)) {
-        if (attention_steps_next(&walk->at, step, &params->regimes, &walk->run)) {
+    for (; walk->listed < walk->listed_end; walk->listed++, take_extent(walk, params)) {
+        if (attention_steps_next(&walk->at, step, &params->regimes, &walk->extent)) {
             walk->records[slot] =
-                (const char *)walk->run.records + step->panel * params->panel_bytes;
+                (const char *)walk->extent.records + step->panel * params->panel_bytes;
             return;
         }
     }
@@ -432,7 +434,7 @@ static int decode(const struct kernels_cuda_decode *args, cudaStream_t stream)
     params.regimes = *args->regimes;
     for (int b = 0; b < KERNELS_CUDA_BASES; b++)
         params.bases[b] = (const char *)args->bases[b];
-    params.lots = args->lots;
+    params.extents = args->extents;
     params.split_first = args->split_first;
     params.index = args->index;
     params.queries = (const char *)args->queries;

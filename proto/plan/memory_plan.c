@@ -92,7 +92,7 @@ int64_t memory_plan_ranges(const struct choice *choice)
 /* ---- how much there is at most ---- */
 
 /* What a rank needs at most on the way. */
-struct extent {
+struct peak {
     int64_t begun, dead; /* panels it was dealt so far; of them, behind the reach */
     int64_t dealt;       /* panels of the stage at hand that it was dealt or goes on in */
     int64_t cache_panels, rows;
@@ -104,8 +104,8 @@ struct walk {
     int64_t reach;
     int64_t kept_sinks;
     struct ownership *ownership;
-    int64_t live;           /* where the panels that are not dead begin */
-    struct extent *extents; /* [workers] */
+    int64_t live;       /* where the panels that are not dead begin */
+    struct peak *peaks; /* [workers] */
 };
 
 static int64_t panels_of(const struct walk *walk, struct span span)
@@ -124,34 +124,31 @@ static enum status visit_stage(struct walk *walk, struct span stage)
     TRY(choice_deal(walk->choice, walk->ownership, stage));
     struct shard run;
     for (int r = 0; r < walk->choice->workers; r++)
-        walk->extents[r].dealt = 0;
+        walk->peaks[r].dealt = 0;
     for (int64_t index = stage.first; ownership_next(walk->ownership, &index, stage.end, &run);) {
-        struct extent *extent = &walk->extents[run.owner];
+        struct peak *peak = &walk->peaks[run.owner];
         const int64_t panels = panels_of(walk, run.span);
-        extent->dealt += panels;
-        extent->begun += panels - (run.span.first % walk->choice->panel_tokens != 0);
+        peak->dealt += panels;
+        peak->begun += panels - (run.span.first % walk->choice->panel_tokens != 0);
     }
     while (ownership_next(walk->ownership, &walk->live, live_end, &run))
-        walk->extents[run.owner].dead += panels_of(walk, run.span);
+        walk->peaks[run.owner].dead += panels_of(walk, run.span);
     for (int r = 0; r < walk->choice->workers; r++) {
-        struct extent *extent = &walk->extents[r];
-        extent->cache_panels = larger(extent->cache_panels, extent->begun - extent->dead);
+        struct peak *peak = &walk->peaks[r];
+        peak->cache_panels = larger(peak->cache_panels, peak->begun - peak->dead);
         if (sharded)
-            extent->rows = larger(extent->rows, extent->dealt * walk->choice->panel_tokens + sinks);
+            peak->rows = larger(peak->rows, peak->dealt * walk->choice->panel_tokens + sinks);
     }
     return STATUS_OK;
 }
 
-/* The most of every rank; `extents` is zeroed. */
-static enum status walk_stages(struct extent *extents, const struct choice *choice,
-                               int64_t kept_sinks)
+/* The most of every rank; `peaks` is zeroed. */
+static enum status walk_stages(struct peak *peaks, const struct choice *choice, int64_t kept_sinks)
 {
     struct bands bands;
     method_bands(&choice->method, &bands);
-    struct walk walk = {.choice = choice,
-                        .reach = bands_reach(&bands),
-                        .kept_sinks = kept_sinks,
-                        .extents = extents};
+    struct walk walk = {
+        .choice = choice, .reach = bands_reach(&bands), .kept_sinks = kept_sinks, .peaks = peaks};
     TRY(ownership_create(&walk.ownership, choice->workers, choice->panel_tokens));
     enum status status = STATUS_OK;
     struct span stage = {0, 0};
@@ -240,23 +237,23 @@ enum status memory_plan_make_each(struct memory_plan *plans, const struct model_
     struct bands bands;
     method_bands(&choice->method, &bands);
     const int64_t kept_sinks = schedule_keeps_sinks(choice, &bands) ? bands.sinks : 0;
-    struct extent *extents = calloc((size_t)choice->workers, sizeof *extents);
-    if (!extents)
+    struct peak *peaks = calloc((size_t)choice->workers, sizeof *peaks);
+    if (!peaks)
         return fail(STATUS_RESOURCE_EXHAUSTED, "plan: no memory to plan %d workers",
                     choice->workers);
-    enum status status = walk_stages(extents, choice, kept_sinks);
+    enum status status = walk_stages(peaks, choice, kept_sinks);
     for (int rank = first; status == STATUS_OK && rank < end; rank++) {
         struct memory_plan *plan = &plans[rank - first];
         *plan = (struct memory_plan){
             .rank = rank,
-            .rows = extents[rank].rows,
-            .cache_panels = extents[rank].cache_panels,
+            .rows = peaks[rank].rows,
+            .cache_panels = peaks[rank].cache_panels,
             .sink_panels = ceil_div(kept_sinks, choice->panel_tokens),
         };
         allow_for_decode(plan, choice);
         fill_bytes(plan, shape, choice, request);
     }
-    free(extents);
+    free(peaks);
     return status;
 }
 

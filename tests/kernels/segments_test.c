@@ -12,14 +12,14 @@
 
 enum { KEYS_MAX = 1024, QUERIES_MAX = 512 };
 
-/* One call: bands, spans of queries, runs of keys. */
+/* One call: bands, spans of queries, extents of keys. */
 struct walk_case {
     struct bands bands;
     struct attention_regimes regimes;
     struct attention_span spans[2];
     int span_count;
-    struct attention_run runs[ATTENTION_RUNS_MAX];
-    int run_count;
+    struct attention_extent extents[ATTENTION_EXTENTS_MAX];
+    int extent_count;
     int tile_tokens;
     bool by_blocks;
     uint8_t met[QUERIES_MAX][KEYS_MAX];   /* times, in this case */
@@ -30,17 +30,17 @@ struct walk_case {
 static const char *step_faults(struct walk_case *c, const struct attention_steps *steps,
                                const struct attention_step *step, int64_t row)
 {
-    const struct attention_run *run = &c->runs[step->run];
+    const struct attention_extent *extent = &c->extents[step->extent];
     int seen = 0;
-    int64_t key = run->first + step->panel * PANEL_TOKENS;
-    if (step->keys < 1 || step->keys > PANEL_TOKENS || key + step->keys > run->end)
+    int64_t key = extent->first + step->panel * PANEL_TOKENS;
+    if (step->keys < 1 || step->keys > PANEL_TOKENS || key + step->keys > extent->end)
         return "a step reads keys that are not there";
     for (int r = 0; r < steps->tokens; r++) {
         for (int k = 0; k < PANEL_TOKENS; k++) {
             if (!attention_step_sees(step, r, k))
                 continue;
-            if (key + k >= run->end)
-                return "a pair beyond the run's end";
+            if (key + k >= extent->end)
+                return "a pair beyond the extent's end";
             c->met[row + r][key + k]++;
             c->frames[row + r][key + k] = (int8_t)step->query_frame;
             seen++;
@@ -62,7 +62,7 @@ static const char *tile_by_steps(struct walk_case *c, int span, int64_t row, int
     struct attention_step step;
     attention_steps_begin(&steps, index, tokens);
     for (;;) {
-        attention_steps_advance(&steps, &step, &c->regimes, c->runs, c->run_count, span);
+        attention_steps_advance(&steps, &step, &c->regimes, c->extents, c->extent_count, span);
         if (step.keys == 0)
             return NULL;
         const char *fault = step_faults(c, &steps, &step, row);
@@ -84,7 +84,7 @@ static bool sees_nothing(const struct attention_step *step, int64_t tokens)
 static const char *block_faults(const struct attention_block *block, int flags, int *frame)
 {
     const struct attention_step *half = block->half;
-    if (half[0].run != half[1].run || half[0].query_frame != half[1].query_frame)
+    if (half[0].extent != half[1].extent || half[0].query_frame != half[1].query_frame)
         return "halves of two segments";
     const bool is_short = half[0].keys < PANEL_TOKENS || half[1].keys < PANEL_TOKENS;
     const int want = (half[0].query_frame != *frame ? ATTENTION_BLOCK_SWITCHES : 0) |
@@ -103,13 +103,14 @@ static const char *tile_by_blocks(struct walk_case *c, int span, int64_t row, in
     int frame = -1, flags = 0, count = 0;
     attention_blocks_begin(&blocks, index, tokens);
     for (; !(flags & ATTENTION_BLOCK_LAST); count++) {
-        flags = attention_blocks_next(&blocks, &block, &c->regimes, c->runs, c->run_count, span);
+        flags =
+            attention_blocks_next(&blocks, &block, &c->regimes, c->extents, c->extent_count, span);
         if (!(flags & ATTENTION_BLOCK_SEEN))
             return count == 0 && flags == ATTENTION_BLOCK_LAST ? NULL : "an empty block";
         const char *fault = block_faults(&block, flags, &frame);
         for (int h = 0; h < 2 && !fault; h++) {
             const struct attention_step *half = &block.half[h];
-            const int64_t panel = c->runs[half->run].first / PANEL_TOKENS + half->panel;
+            const int64_t panel = c->extents[half->extent].first / PANEL_TOKENS + half->panel;
             if (panel % 2 == h)
                 fault = step_faults(c, &blocks.walk, half, row);
             else if (half->panel != block.half[!h].panel || !sees_nothing(half, tokens))
@@ -150,11 +151,11 @@ static int query_frame_of(const struct bands *bands, int64_t i, int64_t j)
     return band ? band->query_frame : -1;
 }
 
-static bool span_sees_run(const struct walk_case *c, int span, int key_frame, int64_t j)
+static bool span_sees_extent(const struct walk_case *c, int span, int key_frame, int64_t j)
 {
-    for (int r = 0; r < c->run_count; r++)
-        if (c->runs[r].key_frame == key_frame && span >= c->runs[r].span_first &&
-            span < c->runs[r].span_end && j >= c->runs[r].first && j < c->runs[r].end)
+    for (int r = 0; r < c->extent_count; r++)
+        if (c->extents[r].key_frame == key_frame && span >= c->extents[r].span_first &&
+            span < c->extents[r].span_end && j >= c->extents[r].first && j < c->extents[r].end)
             return true;
     return false;
 }
@@ -169,7 +170,7 @@ static const char *compare(const struct walk_case *c, int64_t *i, int64_t *j)
                 int64_t distance;
                 int key_frame = 0;
                 bool sees = cases_sees(&c->bands, *i, *j, &distance, &key_frame) &&
-                            span_sees_run(c, s, key_frame, *j);
+                            span_sees_extent(c, s, key_frame, *j);
                 if (c->met[row][*j] != (sees ? 1 : 0))
                     return sees ? "a pair is not met once" : "a pair is met that is not visible";
                 if (sees && c->frames[row][*j] != query_frame_of(&c->bands, *i, *j))
@@ -180,27 +181,28 @@ static const char *compare(const struct walk_case *c, int64_t *i, int64_t *j)
     return NULL;
 }
 
-/* Runs that lie apart, with far sinks among them, some of them for one span only. */
-static void random_runs(struct walk_case *c, struct cases_random *random)
+/* Extents that lie apart, with far sinks among them, some of them for one span only. */
+static void random_extents(struct walk_case *c, struct cases_random *random)
 {
     int64_t panel = cases_between(random, 0, 2);
-    c->run_count = 0;
+    c->extent_count = 0;
     if (c->bands.sinks > 0)
-        c->runs[c->run_count++] = (struct attention_run){
+        c->extents[c->extent_count++] = (struct attention_extent){
             .end = c->bands.sinks, .key_frame = 1, .span_end = c->span_count};
-    while (c->run_count < 6 && panel < KEYS_MAX / PANEL_TOKENS) {
-        struct attention_run *run = &c->runs[c->run_count++];
-        *run = (struct attention_run){.first = panel * PANEL_TOKENS, .span_end = c->span_count};
+    while (c->extent_count < 6 && panel < KEYS_MAX / PANEL_TOKENS) {
+        struct attention_extent *extent = &c->extents[c->extent_count++];
+        *extent =
+            (struct attention_extent){.first = panel * PANEL_TOKENS, .span_end = c->span_count};
         panel += cases_between(random, 1, 5);
         if (panel > KEYS_MAX / PANEL_TOKENS)
             panel = KEYS_MAX / PANEL_TOKENS;
-        run->end = panel * PANEL_TOKENS;
+        extent->end = panel * PANEL_TOKENS;
         if (cases_between(random, 0, 2) == 0)
-            run->end -= cases_between(random, 0, PANEL_TOKENS - 1);
+            extent->end -= cases_between(random, 0, PANEL_TOKENS - 1);
         if (cases_between(random, 0, 3) == 0)
-            run->span_first = run->span_end - 1;
+            extent->span_first = extent->span_end - 1;
         else if (cases_between(random, 0, 3) == 0)
-            run->span_end = 1;
+            extent->span_end = 1;
         panel += cases_between(random, 0, 2);
     }
 }
@@ -222,7 +224,7 @@ static void random_case(struct walk_case *c, struct cases_random *random)
         row += c->spans[s].tokens;
         index += c->spans[s].tokens;
     }
-    random_runs(c, random);
+    random_extents(c, random);
 }
 
 static void meets_every_visible_pair_exactly_once(void **unused)
@@ -259,14 +261,14 @@ static void count_steps(const struct bands *bands, int64_t tokens, int64_t *step
 {
     struct attention_regimes regimes;
     attention_regimes_make(&regimes, bands);
-    const struct attention_run run = {.end = tokens, .span_end = 1};
+    const struct attention_extent extent = {.end = tokens, .span_end = 1};
     *steps = *masked = 0;
     for (int64_t first = 0; first < tokens; first += QUERIES) {
         struct attention_steps at;
         struct attention_step step;
         attention_steps_begin(&at, first, QUERIES);
         for (;;) {
-            attention_steps_advance(&at, &step, &regimes, &run, 1, 0);
+            attention_steps_advance(&at, &step, &regimes, &extent, 1, 0);
             if (step.keys == 0)
                 break;
             ++*steps;

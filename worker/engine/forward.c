@@ -159,14 +159,15 @@ static enum status add_step_key(struct forward *forward, const struct device_key
         if (layer_keys)
             forward->layer_keys = layer_keys;
         if (!step_keys || !layer_keys)
-            return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a list of %d key runs", capacity);
+            return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a list of %d key extents",
+                        capacity);
         forward->step_key_capacity = capacity;
     }
     forward->step_keys[forward->step_key_count++] = *keys;
     return STATUS_OK;
 }
 
-/* The runs of this rank's keys that the step attends to. */
+/* The extents of this rank's keys that the step attends to. */
 static enum status find_step_keys(struct forward *forward)
 {
     const struct schedule_rank *schedule = &forward->step_schedule;
@@ -184,7 +185,7 @@ static enum status find_step_keys(struct forward *forward)
         }
         while (keys.first < step->keys.end) {
             int64_t index = keys.first;
-            keys.records = kv_cache_run(forward->cache, 0, &index, step->keys.end);
+            keys.records = kv_cache_extent(forward->cache, 0, &index, step->keys.end);
             keys.end = index;
             TRY(add_step_key(forward, &keys));
             keys.first = index;

@@ -169,7 +169,7 @@ void *kv_cache_panel(const struct kv_cache *cache, int layer, int64_t index)
     return record(cache, layer, cache->entries[find(cache, index / PANEL_TOKENS)].slot);
 }
 
-void *kv_cache_run(const struct kv_cache *cache, int layer, int64_t *index, int64_t end)
+void *kv_cache_extent(const struct kv_cache *cache, int layer, int64_t *index, int64_t end)
 {
     int64_t e = find(cache, *index / PANEL_TOKENS);
     void *first = record(cache, layer, cache->entries[e].slot);
@@ -177,8 +177,8 @@ void *kv_cache_run(const struct kv_cache *cache, int layer, int64_t *index, int6
            cache->entries[e + 1].panel == cache->entries[e].panel + 1 &&
            cache->entries[e + 1].slot == cache->entries[e].slot + 1)
         e++;
-    int64_t run_end = (cache->entries[e].panel + 1) * PANEL_TOKENS;
-    *index = run_end < end ? run_end : end;
+    int64_t extent_end = (cache->entries[e].panel + 1) * PANEL_TOKENS;
+    *index = extent_end < end ? extent_end : end;
     return first;
 }
 

@@ -356,9 +356,9 @@ static int64_t panel_floor(int64_t index)
     return index > 0 ? index / PANEL_TOKENS * PANEL_TOKENS : 0;
 }
 
-/* One tile of queries to one lot of keys, cut to the panels that the tile can see. */
-static void attend_lot(struct device_cpu *cpu, struct attention_args *args,
-                       const struct device_keys *keys, int head)
+/* One tile of queries to one extent of keys, cut to the panels that the tile can see. */
+static void attend_extent(struct device_cpu *cpu, struct attention_args *args,
+                          const struct device_keys *keys, int head)
 {
     int64_t first = keys->first;
     int64_t end = keys->end;
@@ -412,7 +412,7 @@ static void attend_tile(void *context, int thread, size_t item)
     };
     for (int k = 0; k < job->count; k++)
         if (tile->query >= job->keys[k].query_first && tile->query < job->keys[k].query_end)
-            attend_lot(cpu, &args, &job->keys[k], head);
+            attend_extent(cpu, &args, &job->keys[k], head);
 }
 
 static void attend_between(void *context)

@@ -4,8 +4,8 @@
 
 void *device_cpu_sinks(const struct device_cpu *cpu, int layer, bool near)
 {
-    size_t lot = (size_t)cpu->plan.sink_panels * cpu->device.panel_bytes;
-    return cpu->sinks + ((size_t)layer * 2 + (near ? 1 : 0)) * lot;
+    size_t side_bytes = (size_t)cpu->plan.sink_panels * cpu->device.panel_bytes;
+    return cpu->sinks + ((size_t)layer * 2 + (near ? 1 : 0)) * side_bytes;
 }
 
 void device_cpu_store(struct device_cpu *cpu, const struct kv_cache *cache, int layer,

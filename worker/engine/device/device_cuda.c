@@ -95,7 +95,7 @@ static void describe(struct device_cuda *cuda)
         .logit_rows = DEVICE_CUDA_LOGIT_ROWS + 1, /* one of them on the host */
         .list_row_bytes = LIST_SIDES * (2 * sizeof(int32_t) + 2 * sizeof(int64_t) +
                                         sizeof(struct kernels_cuda_logits_row)),
-        .list_panel_bytes = LIST_SIDES * 2 * sizeof(struct kernels_cuda_lot),
+        .list_panel_bytes = LIST_SIDES * 2 * sizeof(struct kernels_cuda_extent),
     };
     device->cache = CHOICE_CACHE_BF16;
     device->kernels = "cuda";
@@ -174,9 +174,9 @@ static void carve_side(const struct device_cuda *cuda, struct device_cuda_lists 
     char *at = memory;
     carve_lists(stage, &at, cuda->plan.rows);
     carve_lists(step, &at, cuda->plan.replicated_rows);
-    step->lots = carve(&at, cuda->step.lot_capacity * (int64_t)sizeof *step->lots);
+    step->extents = carve(&at, cuda->step.extent_capacity * (int64_t)sizeof *step->extents);
     step->split_first =
-        carve(&at, (cuda->step.lot_capacity + 1) * (int64_t)sizeof *step->split_first);
+        carve(&at, (cuda->step.extent_capacity + 1) * (int64_t)sizeof *step->split_first);
     const size_t used = (size_t)(at - (char *)memory);
     if (used > (size_t)cuda->plan.bytes[MEMORY_LISTS] / LIST_SIDES)
         abort(); /* the plan's formula and this walk disagree */
@@ -225,10 +225,10 @@ static void carve_all(struct device_cuda *cuda)
     cuda->logits = cuda->regions[MEMORY_LOGITS];
     cuda->logit_normed = cuda->logits + (int64_t)DEVICE_CUDA_LOGIT_ROWS * spec->vocab;
     cuda->step.splits = (int)memory_plan_ranges(&cuda->choice);
-    cuda->step.lot_capacity = (int)(plan->cache_panels + plan->sink_panels) + cuda->step.splits;
+    cuda->step.extent_capacity = (int)(plan->cache_panels + plan->sink_panels) + cuda->step.splits;
     cuda->step.token_splits = token_splits(cuda);
-    if (cuda->step.token_splits > cuda->step.lot_capacity)
-        cuda->step.token_splits = cuda->step.lot_capacity; /* none of less than a panel */
+    if (cuda->step.token_splits > cuda->step.extent_capacity)
+        cuda->step.token_splits = cuda->step.extent_capacity; /* none of less than a panel */
     carve_side(cuda, &cuda->host, &cuda->step.host, cuda->pinned_lists);
     carve_side(cuda, &cuda->there, &cuda->step.there, cuda->regions[MEMORY_LISTS]);
 }

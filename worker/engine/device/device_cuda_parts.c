@@ -25,8 +25,8 @@ int64_t device_cuda_expanded_elements(const struct device_cuda *cuda)
 
 void *device_cuda_sinks(struct device_cuda *cuda, int layer, bool near)
 {
-    const size_t lot = (size_t)cuda->plan.sink_panels * cuda->device.panel_bytes;
-    return cuda->sinks ? cuda->sinks + ((size_t)layer * 2 + (near ? 1 : 0)) * lot : NULL;
+    const size_t side_bytes = (size_t)cuda->plan.sink_panels * cuda->device.panel_bytes;
+    return cuda->sinks ? cuda->sinks + ((size_t)layer * 2 + (near ? 1 : 0)) * side_bytes : NULL;
 }
 
 int64_t device_cuda_record(const struct device_cuda *cuda, const struct kv_cache *cache,
@@ -147,26 +147,26 @@ enum status device_cuda_tables(struct device_cuda *cuda, const struct bands *ban
     return STATUS_OK;
 }
 
-/* The runs of keys[*next ..] that apply to spans [0, span_count), as many as one call takes. */
-static int gather_runs(struct attention_run *runs, const int *span_queries, int span_count,
-                       const struct device_keys *keys, int key_count, int *next)
+/* The extents of keys[*next ..] that apply to spans [0, span_count), as many as one call takes. */
+static int gather_extents(struct attention_extent *extents, const int *span_queries, int span_count,
+                          const struct device_keys *keys, int key_count, int *next)
 {
     int count = 0;
-    for (; *next < key_count && count < ATTENTION_RUNS_MAX; ++*next) {
-        const struct device_keys *lot = &keys[*next];
+    for (; *next < key_count && count < ATTENTION_EXTENTS_MAX; ++*next) {
+        const struct device_keys *extent = &keys[*next];
         int first = 0;
-        while (first < span_count && span_queries[first] < lot->query_first)
+        while (first < span_count && span_queries[first] < extent->query_first)
             first++;
         int end = first;
-        while (end < span_count && span_queries[end] < lot->query_end)
+        while (end < span_count && span_queries[end] < extent->query_end)
             end++;
         if (first == end)
             continue;
-        runs[count++] = (struct attention_run){
-            .records = lot->records,
-            .first = lot->first,
-            .end = lot->end,
-            .key_frame = lot->key_frame,
+        extents[count++] = (struct attention_extent){
+            .records = extent->records,
+            .first = extent->first,
+            .end = extent->end,
+            .key_frame = extent->key_frame,
             .span_first = first,
             .span_end = end,
         };
@@ -178,18 +178,18 @@ enum status device_cuda_attend(struct device_cuda *cuda, const struct kernels_cu
                                const struct attention_span *spans, const int *span_queries,
                                int span_count, const struct device_keys *keys, int key_count)
 {
-    struct attention_run runs[ATTENTION_RUNS_MAX];
+    struct attention_extent extents[ATTENTION_EXTENTS_MAX];
     for (int group = 0; group < span_count; group += ATTENTION_SPANS_MAX) {
         const int left = span_count - group;
         struct kernels_cuda_prefill part = *args;
-        part.runs = runs;
+        part.extents = extents;
         part.spans = spans + group;
         part.span_count = left < ATTENTION_SPANS_MAX ? left : ATTENTION_SPANS_MAX;
         int next = 0;
         do {
-            part.run_count =
-                gather_runs(runs, span_queries + group, part.span_count, keys, key_count, &next);
-            if (part.run_count > 0 || part.first)
+            part.extent_count = gather_extents(extents, span_queries + group, part.span_count, keys,
+                                               key_count, &next);
+            if (part.extent_count > 0 || part.first)
                 LAUNCH(cuda, attention_prefill, &part);
             part.first = false;
         } while (next < key_count);

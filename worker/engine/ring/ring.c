@@ -214,8 +214,8 @@ static const void *send_source(const struct ring *ring, const struct schedule_se
     if (layer == ring->layer && !shard_rows_ready(ring->stage.shard, send->keys))
         return NULL;
     int64_t index = send->keys.first;
-    const void *records = kv_cache_run(ring->stage.cache, layer, &index, send->keys.end);
-    assert(index == send->keys.end); /* consecutive panels of a prefill are one run */
+    const void *records = kv_cache_extent(ring->stage.cache, layer, &index, send->keys.end);
+    assert(index == send->keys.end); /* consecutive panels of a prefill are one extent */
     return records;
 }
 
@@ -314,7 +314,7 @@ static void find_keys(const struct ring *ring, const struct schedule_step *step,
         keys->records = device_sink_records(ring->stage.device, ring->layer, true);
         break;
     case SCHEDULE_LOCAL:
-        keys->records = kv_cache_run(ring->stage.cache, ring->layer, &index, step->keys.end);
+        keys->records = kv_cache_extent(ring->stage.cache, ring->layer, &index, step->keys.end);
         assert(index == step->keys.end);
         break;
     case SCHEDULE_RECEIVED:
