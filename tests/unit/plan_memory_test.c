@@ -125,9 +125,9 @@ static void run_prompt(struct fitting *fitting, int64_t prompt_tokens)
             const struct schedule_rank *rank = &fitting->schedule.ranks[r];
             assert_true(rank->rows <=
                         (fitting->schedule.replicated ? plan->replicated_rows : plan->rows));
-            for (int s = 0; s < rank->step_count; s++)
-                if (rank->steps[s].source <= SCHEDULE_SINKS_NEAR)
-                    assert_true(rank->steps[s].keys.end <=
+            for (int s = 0; s < rank->read_count; s++)
+                if (rank->reads[s].source <= SCHEDULE_SINKS_NEAR)
+                    assert_true(rank->reads[s].keys.end <=
                                 plan->sink_panels * choice->panel_tokens);
         }
     }

@@ -172,20 +172,20 @@ static enum status find_step_keys(struct forward *forward)
 {
     const struct schedule_rank *schedule = &forward->step_schedule;
     forward->step_key_count = 0;
-    for (int s = 0; s < schedule->step_count; s++) {
-        const struct schedule_step *step = &schedule->steps[s];
-        struct device_keys keys = {.first = step->keys.first / BANDS_LANES * BANDS_LANES,
-                                   .end = step->keys.end,
+    for (int s = 0; s < schedule->read_count; s++) {
+        const struct schedule_read *read = &schedule->reads[s];
+        struct device_keys keys = {.first = read->keys.first / BANDS_LANES * BANDS_LANES,
+                                   .end = read->keys.end,
                                    .query_end = 1};
-        if (step->source == SCHEDULE_SINKS) {
+        if (read->source == SCHEDULE_SINKS) {
             keys.key_frame = 1;
             keys.records = device_sink_records(forward->device, 0, false);
             TRY(add_step_key(forward, &keys));
             continue;
         }
-        while (keys.first < step->keys.end) {
+        while (keys.first < read->keys.end) {
             int64_t index = keys.first;
-            keys.records = kv_cache_extent(forward->cache, 0, &index, step->keys.end);
+            keys.records = kv_cache_extent(forward->cache, 0, &index, read->keys.end);
             keys.end = index;
             TRY(add_step_key(forward, &keys));
             keys.first = index;

@@ -38,7 +38,7 @@ struct ring {
     int64_t released;
     struct slot *slots;       /* [receive_slots] */
     struct lane *lanes;       /* [size] */
-    struct device_keys *keys; /* [step_count] */
+    struct device_keys *keys; /* [read_count] */
     struct ring_times times;
 };
 
@@ -105,10 +105,10 @@ enum status ring_begin(struct ring *ring, const struct ring_stage *stage)
     ring->posted = 0;
     ring->released = 0;
     ring->slots = calloc((size_t)stage->receive_slots, sizeof *ring->slots);
-    ring->keys = calloc((size_t)stage->schedule->step_count + 1, sizeof *ring->keys);
+    ring->keys = calloc((size_t)stage->schedule->read_count + 1, sizeof *ring->keys);
     if (!ring->slots || !ring->keys) {
-        status = fail(STATUS_RESOURCE_EXHAUSTED, "no memory for %d exchange steps",
-                      stage->schedule->step_count);
+        status = fail(STATUS_RESOURCE_EXHAUSTED, "no memory for %d reads of a schedule",
+                      stage->schedule->read_count);
         goto undo;
     }
     for (int peer = 0; peer < ring->transport->size; peer++)
@@ -262,29 +262,29 @@ enum status ring_drive(struct ring *ring)
 
 /* ---- attending ---- */
 
-static int64_t number_of(const struct ring *ring, const struct schedule_step *step)
+static int64_t number_of(const struct ring *ring, const struct schedule_read *read)
 {
-    return (int64_t)ring->layer * ring->stage.schedule->receive_count + step->receive;
+    return (int64_t)ring->layer * ring->stage.schedule->receive_count + read->receive;
 }
 
-static bool is_there(const struct ring *ring, const struct schedule_step *step)
+static bool is_there(const struct ring *ring, const struct schedule_read *read)
 {
-    if (step->source != SCHEDULE_RECEIVED)
+    if (read->source != SCHEDULE_RECEIVED)
         return true;
-    int64_t number = number_of(ring, step);
+    int64_t number = number_of(ring, read);
     return number < ring->posted && slot_of(ring, number)->arrived;
 }
 
 /* The slots before this one are attended, so it is posted as soon as their forwards are gone. */
-static enum status wait_for(struct ring *ring, const struct schedule_step *step)
+static enum status wait_for(struct ring *ring, const struct schedule_read *read)
 {
     const struct device_drive *idle = &ring->stage.idle;
     int64_t start_ns = clock_now_ns();
-    int peer = ring->stage.schedule->receives[step->receive].from;
+    int peer = ring->stage.schedule->receives[read->receive].from;
     enum status status = STATUS_OK;
     struct spin spin;
     spin_begin(&spin);
-    while (status == STATUS_OK && !is_there(ring, step)) {
+    while (status == STATUS_OK && !is_there(ring, read)) {
         idle->call(idle->context);
         status = ring_drive(ring);
         if (status == STATUS_OK)
@@ -295,17 +295,17 @@ static enum status wait_for(struct ring *ring, const struct schedule_step *step)
     return status;
 }
 
-static void find_keys(const struct ring *ring, const struct schedule_step *step,
+static void find_keys(const struct ring *ring, const struct schedule_read *read,
                       struct device_keys *keys)
 {
-    int64_t index = step->keys.first;
+    int64_t index = read->keys.first;
     *keys = (struct device_keys){
-        .first = step->keys.first / PANEL_TOKENS * PANEL_TOKENS,
-        .end = step->keys.end,
-        .query_first = step->query_first,
-        .query_end = step->query_end,
+        .first = read->keys.first / PANEL_TOKENS * PANEL_TOKENS,
+        .end = read->keys.end,
+        .query_first = read->query_first,
+        .query_end = read->query_end,
     };
-    switch (step->source) {
+    switch (read->source) {
     case SCHEDULE_SINKS:
         keys->key_frame = 1;
         keys->records = device_sink_records(ring->stage.device, ring->layer, false);
@@ -314,11 +314,11 @@ static void find_keys(const struct ring *ring, const struct schedule_step *step,
         keys->records = device_sink_records(ring->stage.device, ring->layer, true);
         break;
     case SCHEDULE_LOCAL:
-        keys->records = kv_cache_extent(ring->stage.cache, ring->layer, &index, step->keys.end);
-        assert(index == step->keys.end);
+        keys->records = kv_cache_extent(ring->stage.cache, ring->layer, &index, read->keys.end);
+        assert(index == read->keys.end);
         break;
     case SCHEDULE_RECEIVED:
-        keys->records = slot_memory(ring, number_of(ring, step));
+        keys->records = slot_memory(ring, number_of(ring, read));
         break;
     }
 }
@@ -326,21 +326,21 @@ static void find_keys(const struct ring *ring, const struct schedule_step *step,
 enum status ring_attend(struct ring *ring, const struct device_drive *drive)
 {
     const struct schedule_rank *schedule = ring->stage.schedule;
-    int step = 0;
-    while (step < schedule->step_count) {
+    int first = 0;
+    while (first < schedule->read_count) {
         TRY(ring_drive(ring));
-        if (!is_there(ring, &schedule->steps[step]))
-            TRY(wait_for(ring, &schedule->steps[step]));
-        int end = step;
-        while (end < schedule->step_count && is_there(ring, &schedule->steps[end]) &&
-               (end - step < ring->stage.device->attend_most || schedule->receive_count == 0)) {
-            find_keys(ring, &schedule->steps[end], &ring->keys[end]);
+        if (!is_there(ring, &schedule->reads[first]))
+            TRY(wait_for(ring, &schedule->reads[first]));
+        int end = first;
+        while (end < schedule->read_count && is_there(ring, &schedule->reads[end]) &&
+               (end - first < ring->stage.device->attend_most || schedule->receive_count == 0)) {
+            find_keys(ring, &schedule->reads[end], &ring->keys[end]);
             end++;
         }
-        TRY(device_attend(ring->stage.device, ring->layer, ring->keys + step, end - step, drive));
-        for (; step < end; step++)
-            if (schedule->steps[step].source == SCHEDULE_RECEIVED)
-                slot_of(ring, number_of(ring, &schedule->steps[step]))->attended = true;
+        TRY(device_attend(ring->stage.device, ring->layer, ring->keys + first, end - first, drive));
+        for (; first < end; first++)
+            if (schedule->reads[first].source == SCHEDULE_RECEIVED)
+                slot_of(ring, number_of(ring, &schedule->reads[first]))->attended = true;
     }
     return ring_drive(ring);
 }
