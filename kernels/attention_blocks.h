@@ -17,14 +17,14 @@ enum {
 };
 
 struct attention_block {
-    struct attention_step half[2]; /* of the same extent and query frame */
+    struct attention_visit half[2]; /* of the same extent and query frame */
 };
 
 /* Where the walk through a tile stands. */
 struct attention_blocks {
-    struct attention_steps walk;
-    struct attention_step ahead; /* the step after those that are in a block; keys = 0: none */
-    int32_t frame;               /* of the last block; -1: there is none */
+    struct attention_visits walk;
+    struct attention_visit ahead; /* the visit after those that are in a block; keys = 0: none */
+    int32_t frame;                /* of the last block; -1: there is none */
     int32_t begun;
 };
 
@@ -32,7 +32,7 @@ struct attention_blocks {
 ATTENTION_SEGMENTS_CALL void attention_blocks_begin(struct attention_blocks *blocks, int64_t index,
                                                     int64_t tokens)
 {
-    attention_steps_begin(&blocks->walk, index, tokens);
+    attention_visits_begin(&blocks->walk, index, tokens);
     blocks->frame = -1;
     blocks->begun = 0;
 }
@@ -56,9 +56,9 @@ ATTENTION_SEGMENTS_CALL bool attention_blocks_full(struct attention_blocks *bloc
     return true;
 }
 
-/* Whether the step ahead is the odd panel that belongs to `even`, of this regime. */
+/* Whether the visit ahead is the odd panel that belongs to `even`, of this regime. */
 ATTENTION_SEGMENTS_CALL bool attention_blocks_belongs(const struct attention_blocks *blocks,
-                                                      const struct attention_step *even,
+                                                      const struct attention_visit *even,
                                                       int32_t regime)
 {
     return blocks->ahead.extent == even->extent && blocks->walk.regime == regime &&
@@ -76,7 +76,7 @@ ATTENTION_SEGMENTS_CALL int attention_blocks_take(struct attention_blocks *block
     int halves = 0;
     for (;;) {
         if (blocks->begun) {
-            const struct attention_step *ahead = &blocks->ahead;
+            const struct attention_visit *ahead = &blocks->ahead;
             if (ahead->keys == 0 || halves > 1)
                 return halves;
             const int odd = (int)((extents[ahead->extent].first / PANEL_TOKENS + ahead->panel) % 2);
@@ -89,8 +89,8 @@ ATTENTION_SEGMENTS_CALL int attention_blocks_take(struct attention_blocks *block
             halves |= 1 << odd;
         }
         blocks->begun = 1;
-        attention_steps_advance(&blocks->walk, &blocks->ahead, regimes, extents, extent_count,
-                                span);
+        attention_visits_advance(&blocks->walk, &blocks->ahead, regimes, extents, extent_count,
+                                 span);
     }
 }
 
@@ -105,7 +105,7 @@ ATTENTION_SEGMENTS_CALL int attention_blocks_next(struct attention_blocks *block
     if (halves == 0)
         return ATTENTION_BLOCK_LAST;
     if (halves < 3) {
-        struct attention_step *other = &block->half[halves % 2];
+        struct attention_visit *other = &block->half[halves % 2];
         *other = block->half[!(halves % 2)];
         other->masked = 1;
         other->key_first = other->key_end = 0;

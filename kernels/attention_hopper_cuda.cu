@@ -146,7 +146,7 @@ static __device__ __forceinline__ void clean_values(const struct hopper_block *b
 
 /* What this thread's row `h` does not see of half `half` becomes -infinity. */
 static __device__ __forceinline__ void mask_half(float scores[SCORES],
-                                                 const struct attention_step *step, int half,
+                                                 const struct attention_visit *visit, int half,
                                                  int group)
 {
     const int lane = mma_lane();
@@ -154,9 +154,9 @@ static __device__ __forceinline__ void mask_half(float scores[SCORES],
 #pragma unroll
     for (int h = 0; h < 2; h++) {
         const int row = first_row + 8 * h;
-        const int least = max(step->key_first, row - step->far + 1);
-        int end = min(step->key_end, row - step->near + 1);
-        if (row < step->query_first || row >= step->query_end || end < least)
+        const int least = max(visit->key_first, row - visit->far + 1);
+        int end = min(visit->key_end, row - visit->near + 1);
+        if (row < visit->query_first || row >= visit->query_end || end < least)
             end = least;
         const unsigned first = lane % 4 * 2 - least, count = end - least;
 #pragma unroll

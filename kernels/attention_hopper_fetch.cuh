@@ -122,7 +122,7 @@ static __device__ __forceinline__ void walk(struct hopper_shared<HEAD_DIM> *shar
         attention_blocks_begin(&shared->walk, tile->index, tile->tokens);
         for (int flags = 0; !(flags & ATTENTION_BLOCK_LAST);) {
             struct hopper_block *block = next_description(shared, count);
-            const struct attention_step *half = block->block.half;
+            const struct attention_visit *half = block->block.half;
             flags = attention_blocks_next(&shared->walk, &block->block, &params->regimes,
                                           params->extents, params->extent_count, tile->span);
 #pragma unroll
