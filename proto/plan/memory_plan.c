@@ -115,24 +115,24 @@ static int64_t panels_of(const struct walk *walk, struct span span)
 }
 
 /* Counts whole panels: a shorter prompt may fill one that the longest one leaves nearly empty.
- * Looks at the stage's own runs, and at those that die with it. */
+ * Looks at the owned spans of the stage, and at those that die with it. */
 static enum status visit_stage(struct walk *walk, struct span stage)
 {
     const bool sharded = choice_stage_queries(walk->choice, stage) != CHOICE_REPLICATED;
     const int64_t sinks = larger(smaller(walk->kept_sinks, stage.end) - stage.first, 0);
     const int64_t live_end = ownership_live_first(walk->ownership, stage.first, walk->reach);
     TRY(choice_deal(walk->choice, walk->ownership, stage));
-    struct shard run;
+    struct owned_span owned;
     for (int r = 0; r < walk->choice->workers; r++)
         walk->peaks[r].dealt = 0;
-    for (int64_t index = stage.first; ownership_next(walk->ownership, &index, stage.end, &run);) {
-        struct peak *peak = &walk->peaks[run.owner];
-        const int64_t panels = panels_of(walk, run.span);
+    for (int64_t index = stage.first; ownership_next(walk->ownership, &index, stage.end, &owned);) {
+        struct peak *peak = &walk->peaks[owned.owner];
+        const int64_t panels = panels_of(walk, owned.span);
         peak->dealt += panels;
-        peak->begun += panels - (run.span.first % walk->choice->panel_tokens != 0);
+        peak->begun += panels - (owned.span.first % walk->choice->panel_tokens != 0);
     }
-    while (ownership_next(walk->ownership, &walk->live, live_end, &run))
-        walk->peaks[run.owner].dead += panels_of(walk, run.span);
+    while (ownership_next(walk->ownership, &walk->live, live_end, &owned))
+        walk->peaks[owned.owner].dead += panels_of(walk, owned.span);
     for (int r = 0; r < walk->choice->workers; r++) {
         struct peak *peak = &walk->peaks[r];
         peak->cache_panels = larger(peak->cache_panels, peak->begun - peak->dead);

@@ -159,17 +159,17 @@ static struct span sinks_of(const struct maker *maker)
 static enum status add_sharded_queries(const struct maker *maker, struct schedule_rank *rank,
                                        int number)
 {
-    struct shard run;
+    struct owned_span owned;
     int64_t index = maker->stage.first;
     const int64_t sinks_end = sinks_of(maker).end;
-    while (maker->keeps_sinks && ownership_next(maker->ownership, &index, sinks_end, &run))
-        if (run.owner != number)
-            TRY(add_query(rank, run.span));
+    while (maker->keeps_sinks && ownership_next(maker->ownership, &index, sinks_end, &owned))
+        if (owned.owner != number)
+            TRY(add_query(rank, owned.span));
     rank->recomputed_count = rank->query_count;
     index = maker->stage.first;
-    while (ownership_next(maker->ownership, &index, maker->stage.end, &run))
-        if (run.owner == number)
-            TRY(add_query(rank, run.span));
+    while (ownership_next(maker->ownership, &index, maker->stage.end, &owned))
+        if (owned.owner == number)
+            TRY(add_query(rank, owned.span));
     return STATUS_OK;
 }
 
@@ -227,17 +227,17 @@ static void count_pairs(const struct bands *bands, struct schedule_rank *rank)
 static enum status list_blocks(const struct maker *maker, struct block_list *list)
 {
     const int64_t block_tokens = maker->choice->block_tokens;
-    struct shard run;
+    struct owned_span owned;
     int64_t index =
         ownership_live_first(maker->ownership, maker->stage.first, bands_reach(maker->bands));
-    while (ownership_next(maker->ownership, &index, maker->stage.end, &run)) {
-        int64_t first = run.span.first;
-        while (first < run.span.end) {
+    while (ownership_next(maker->ownership, &index, maker->stage.end, &owned)) {
+        int64_t first = owned.span.first;
+        while (first < owned.span.end) {
             const int64_t cut = first - first % block_tokens + block_tokens;
             const struct block block = {
-                .keys = {first, cut < run.span.end ? cut : run.span.end},
-                .owner = run.owner,
-                .holder = run.owner,
+                .keys = {first, cut < owned.span.end ? cut : owned.span.end},
+                .owner = owned.owner,
+                .holder = owned.owner,
                 .holder_receive = -1,
             };
             TRY(add_block(list, block));
@@ -411,12 +411,12 @@ static enum status make_replicated(const struct maker *maker, struct schedule_ra
     /* Every rank keeps the far sinks; one of them counts them. */
     if (number == 0)
         TRY(add_sinks_reads(maker, rank));
-    struct shard run;
+    struct owned_span owned;
     int64_t index =
         ownership_live_first(maker->ownership, maker->stage.first, bands_reach(maker->bands));
-    while (ownership_next(maker->ownership, &index, maker->stage.end, &run))
-        if (run.owner == number)
-            TRY(add_local_read(maker, rank, run.span));
+    while (ownership_next(maker->ownership, &index, maker->stage.end, &owned))
+        if (owned.owner == number)
+            TRY(add_local_read(maker, rank, owned.span));
     count_pairs(maker->bands, rank);
     return STATUS_OK;
 }

@@ -126,14 +126,14 @@ enum status kv_cache_stage(struct kv_cache *cache, const struct ownership *owner
 {
     drop_before(cache, live_first);
     TRY(close_ranks(cache));
-    struct shard run;
-    for (int64_t index = stage.first; ownership_next(ownership, &index, stage.end, &run);) {
-        if (run.owner != rank || run.span.first == run.span.end)
+    struct owned_span owned;
+    for (int64_t index = stage.first; ownership_next(ownership, &index, stage.end, &owned);) {
+        if (owned.owner != rank || owned.span.first == owned.span.end)
             continue;
-        int64_t last = (run.span.end - 1) / PANEL_TOKENS;
-        for (int64_t panel = run.span.first / PANEL_TOKENS; panel <= last; panel++) {
-            bool filled = panel * PANEL_TOKENS >= run.span.first &&
-                          (panel + 1) * PANEL_TOKENS <= run.span.end;
+        int64_t last = (owned.span.end - 1) / PANEL_TOKENS;
+        for (int64_t panel = owned.span.first / PANEL_TOKENS; panel <= last; panel++) {
+            bool filled = panel * PANEL_TOKENS >= owned.span.first &&
+                          (panel + 1) * PANEL_TOKENS <= owned.span.end;
             if (!holds_last(cache, panel))
                 TRY(add(cache, panel, !filled));
         }
