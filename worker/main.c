@@ -124,7 +124,7 @@ static enum status play_on(struct transport *host, struct rpc_client *client,
         transport_destroy(host);
         return status;
     }
-    served.lane = place.on_gpu ? &place.lane : NULL;
+    served.streams = place.on_gpu ? &place.streams : NULL;
     status = serve(place.transport, client, &served);
     rank_place_close(&place);
     return status;

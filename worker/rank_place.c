@@ -26,8 +26,8 @@ static enum status look(struct rank_place *place, const struct transport *host,
     TRY(wish->find_cuda ? wish->find_cuda(&runtime, &kernels) : cuda_find(&runtime, &kernels));
     if (host->size > 1 || wish->nccl)
         TRY(wish->find_nccl ? wish->find_nccl(nccl) : nccl_find(nccl));
-    TRY(cuda_lane_open(&place->lane, runtime, kernels, host->local_rank, host->local_size,
-                       wish->oversubscribe));
+    TRY(cuda_streams_open(&place->streams, runtime, kernels, host->local_rank, host->local_size,
+                          wish->oversubscribe));
     place->on_gpu = true;
     return STATUS_OK;
 }
@@ -56,7 +56,7 @@ end:
 static void leave_gpu(struct rank_place *place)
 {
     if (place->on_gpu)
-        cuda_lane_close(&place->lane);
+        cuda_streams_close(&place->streams);
     place->on_gpu = false;
 }
 
@@ -67,7 +67,8 @@ enum status rank_place_open(struct rank_place *place, struct transport *host,
     *place = (struct rank_place){.transport = host};
     enum status status = agree(host, look(place, host, &nccl, wish));
     if (status == STATUS_OK && nccl)
-        status = transport_nccl_create(&place->transport, host, &place->lane, nccl, wish->options);
+        status =
+            transport_nccl_create(&place->transport, host, &place->streams, nccl, wish->options);
     if (status == STATUS_OK)
         return STATUS_OK;
     leave_gpu(place);

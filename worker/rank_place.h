@@ -23,8 +23,8 @@ struct rank_place_wish {
 
 struct rank_place {
     struct transport *transport; /* to serve with */
-    struct cuda_lane lane;
-    bool on_gpu; /* lane is open */
+    struct cuda_streams streams;
+    bool on_gpu; /* streams are open */
 };
 
 /* All ranks of `host` call it, and come to the same end: all on GPUs, or none. Takes `host` where

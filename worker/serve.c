@@ -129,7 +129,7 @@ static enum status introduce(struct serve_rank *rank)
         best = all[r].best_kernels < best ? all[r].best_kernels : best;
     snprintf(rank->group_id, sizeof rank->group_id, "%s", all[0].group_id);
     rank->kernels = rank->options->kernels ? rank->options->kernels : kernels_at(best)->name;
-    if (rank->options->lane)
+    if (rank->options->streams)
         rank->kernels = "cuda";
 end:
     free(all);
@@ -155,8 +155,8 @@ static enum status enter_group(struct serve_rank *rank, struct rpc_client *clien
     hello.kernels = kernels;
     hello.memory_bytes = rank->memory_bytes;
     hello.transport = (char *)rank->transport->name;
-    hello.shared_memory_bus =
-        rank->options->lane ? rank->options->lane->ranks > 1 : rank->transport->local_size > 1;
+    hello.shared_memory_bus = rank->options->streams ? rank->options->streams->ranks > 1
+                                                     : rank->transport->local_size > 1;
     const struct join_args args = {
         .client = client,
         .transport = rank->transport,
@@ -515,7 +515,7 @@ static enum status load(struct serve_rank *rank, const struct model *model)
         .kernels = rank->kernels,
         .threads = rank->threads,
         .memory_bytes = rank->memory_bytes,
-        .lane = rank->options->lane,
+        .streams = rank->options->streams,
     };
     struct engine *engine;
     TRY(engine_create(&engine, model, rank->transport, &options));
@@ -615,8 +615,8 @@ enum status serve(struct transport *transport, struct rpc_client *client,
         .memory_bytes = process_memory_available() / transport->local_size,
     };
     struct model *model = NULL;
-    if (options->lane)
-        rank.memory_bytes = options->lane->facts.free_bytes / options->lane->ranks;
+    if (options->streams)
+        rank.memory_bytes = options->streams->facts.free_bytes / options->streams->ranks;
     transport_set_silence(transport, options->heartbeat_timeout_ms * 1000000);
     enum status status = model_open(&model, options->model_path);
     if (status == STATUS_OK)

@@ -70,7 +70,7 @@ static void close_place(void *context)
 {
     struct place_case *place_case = context;
     if (place_case->place.on_gpu)
-        cuda_lane_close(&place_case->place.lane);
+        cuda_streams_close(&place_case->place.streams);
 }
 
 static enum status is_as_expected(struct transport *t, void *context)
@@ -123,23 +123,23 @@ static void what_was_not_asked_for_falls_back_to_the_cpu(void **state)
 static void a_rank_knows_how_its_gpu_reaches_the_others(void **state)
 {
     (void)state;
-    struct cuda_lane lane;
+    struct cuda_streams streams;
     standin_device_count(6);
-    assert_int_equal(cuda_lane_open(&lane, standin_runtime(), standin_kernels(), 1, 6, false),
+    assert_int_equal(cuda_streams_open(&streams, standin_runtime(), standin_kernels(), 1, 6, false),
                      STATUS_OK);
-    assert_string_equal(lane.links, "nvlink,self,pcie,pcie,host,host");
-    cuda_lane_close(&lane);
+    assert_string_equal(streams.links, "nvlink,self,pcie,pcie,host,host");
+    cuda_streams_close(&streams);
     standin_device_count(64);
-    assert_int_equal(cuda_lane_open(&lane, standin_runtime(), standin_kernels(), 0, 64, false),
-                     STATUS_OK);
-    assert_memory_equal(lane.links, "self,nvlink,pcie,pcie,host,", 27);
-    assert_string_equal(lane.links + strlen(lane.links) - 9, ",host,...");
-    cuda_lane_close(&lane);
+    assert_int_equal(
+        cuda_streams_open(&streams, standin_runtime(), standin_kernels(), 0, 64, false), STATUS_OK);
+    assert_memory_equal(streams.links, "self,nvlink,pcie,pcie,host,", 27);
+    assert_string_equal(streams.links + strlen(streams.links) - 9, ",host,...");
+    cuda_streams_close(&streams);
     standin_device_count(1);
-    assert_int_equal(cuda_lane_open(&lane, standin_runtime(), standin_kernels(), 0, 1, false),
+    assert_int_equal(cuda_streams_open(&streams, standin_runtime(), standin_kernels(), 0, 1, false),
                      STATUS_OK);
-    assert_string_equal(lane.links, "self");
-    cuda_lane_close(&lane);
+    assert_string_equal(streams.links, "self");
+    cuda_streams_close(&streams);
     standin_device_count(64);
 }
 

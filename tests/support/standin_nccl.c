@@ -14,7 +14,7 @@
 
 enum { RANKS_MOST = 16, PARTS_MOST = 2 * RANKS_MOST, LATE_TURNS = 4 };
 
-/* One send or receive, waiting in its lane for the other end. */
+/* One send or receive, waiting in its pair for the other end. */
 struct part {
     struct ncclComm *comm;
     int peer;
@@ -25,7 +25,7 @@ struct part {
     struct part *next;
 };
 
-struct lane {
+struct pair {
     struct part *sends, *receives;
 };
 
@@ -34,7 +34,7 @@ struct nccl_world {
     char id[NCCL_ID_BYTES];
     int size, joined, left;
     char error[128]; /* "": none */
-    struct lane lanes[RANKS_MOST][RANKS_MOST];
+    struct pair pairs[RANKS_MOST][RANKS_MOST];
     struct nccl_world *next;
 };
 
@@ -137,17 +137,17 @@ static void drop(struct part **first, const struct part *part)
         *first = part->next;
 }
 
-static struct lane *lane_of(const struct part *part)
+static struct pair *pair_of(const struct part *part)
 {
     const int rank = part->comm->rank;
     struct nccl_world *world = part->comm->world;
-    return part->sends ? &world->lanes[rank][part->peer] : &world->lanes[part->peer][rank];
+    return part->sends ? &world->pairs[rank][part->peer] : &world->pairs[part->peer][rank];
 }
 
-static void match(struct lane *lane)
+static void match(struct pair *pair)
 {
-    struct part *send = lane->sends;
-    struct part *receive = lane->receives;
+    struct part *send = pair->sends;
+    struct part *receive = pair->receives;
     if (!send || !receive || standin_random() % 3 == 0)
         return;
     if (send->bytes != receive->bytes)
@@ -156,8 +156,8 @@ static void match(struct lane *lane)
     else
         memcpy(receive->data, send->data, send->bytes);
     send->done = receive->done = true;
-    lane->sends = send->next;
-    lane->receives = receive->next;
+    pair->sends = send->next;
+    pair->receives = receive->next;
 }
 
 static void free_world_if_left(struct nccl_world *world)
@@ -183,14 +183,14 @@ static void leave_if_done(struct ncclComm *comm)
 /* Under the lock. */
 static bool run_part(struct part *part)
 {
-    struct lane *lane = lane_of(part);
+    struct pair *pair = pair_of(part);
     if (!part->posted)
-        append(part->sends ? &lane->sends : &lane->receives, part);
+        append(part->sends ? &pair->sends : &pair->receives, part);
     part->posted = true;
     if (!part->done)
-        match(lane);
+        match(pair);
     if (!part->done && part->comm->aborted) {
-        drop(part->sends ? &lane->sends : &lane->receives, part);
+        drop(part->sends ? &pair->sends : &pair->receives, part);
         part->done = true;
     }
     return part->done;

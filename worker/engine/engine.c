@@ -55,8 +55,8 @@ enum status engine_create(struct engine **out, const struct model *model,
     };
     engine->transport = transport;
     engine->options = *options;
-    if (options->lane)
-        TRY_ELSE(device_cuda_create(&engine->device, model, options->lane), undo);
+    if (options->streams)
+        TRY_ELSE(device_cuda_create(&engine->device, model, options->streams), undo);
     else
         TRY_ELSE(device_cpu_create(&engine->device, model, &device_options), undo);
     if (transport->rank == 0) {

@@ -21,7 +21,7 @@
 #include "worker/engine/sample.h"
 #include "worker/engine/transport/transport.h"
 
-struct cuda_lane;
+struct cuda_streams;
 struct engine;
 struct model;
 
@@ -29,7 +29,7 @@ struct engine_options {
     const char *kernels;  /* variant; NULL: the best that runs here */
     int threads;          /* 0: the cores of this rank's share of the host */
     int64_t memory_bytes; /* a plan above it is refused; 0: what the host or the GPU has free */
-    const struct cuda_lane *lane; /* where to compute; NULL: on the CPU. Borrowed */
+    const struct cuda_streams *streams; /* where to compute; NULL: on the CPU. Borrowed */
 };
 
 enum engine_kind { ENGINE_GENERATE, ENGINE_SCORE };

@@ -26,7 +26,7 @@
  * - Calls come from one thread. Memory that peers read or write through `memory` is not touched but
  *   as said.
  * - Where on_host is false, `memory` but for `logits` lies on the device: only a transport that
- *   shares its lane may be given it. Calls return with work still to come, in order; what a
+ *   shares its streams may be given it. Calls return with work still to come, in order; what a
  *   transport is given then, it takes when the work before it is done. Calls that leave numbers on
  *   the host wait.
  */

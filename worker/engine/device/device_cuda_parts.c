@@ -41,7 +41,7 @@ int64_t device_cuda_record(const struct device_cuda *cuda, const struct kv_cache
 enum status device_cuda_wait(struct device_cuda *cuda, struct CUevent_st *event,
                              const struct device_drive *drive)
 {
-    const struct cuda_runtime *runtime = cuda->lane->runtime;
+    const struct cuda_runtime *runtime = cuda->streams->runtime;
     const int64_t begun_ns = clock_now_ns();
     bool done = false;
     if (!drive && cuda->device.waiting.call)
@@ -59,7 +59,7 @@ enum status device_cuda_wait(struct device_cuda *cuda, struct CUevent_st *event,
             status = fail(STATUS_UNAVAILABLE,
                           "GPU %d has not finished its work for %d s: end the group, and look at "
                           "the device with nvidia-smi",
-                          cuda->lane->device, (int)(HANG_NS / 1000000000));
+                          cuda->streams->device, (int)(HANG_NS / 1000000000));
     }
     atomic_store(&cuda->busy, false);
     return status;
@@ -67,7 +67,7 @@ enum status device_cuda_wait(struct device_cuda *cuda, struct CUevent_st *event,
 
 enum status device_cuda_settle(struct device_cuda *cuda, const struct device_drive *drive)
 {
-    TRY(cuda->lane->runtime->event_record(cuda->reached, cuda->lane->compute));
+    TRY(cuda->streams->runtime->event_record(cuda->reached, cuda->streams->compute));
     return device_cuda_wait(cuda, cuda->reached, drive);
 }
 
@@ -87,7 +87,7 @@ enum status device_cuda_end_parts(struct device_cuda *cuda, const struct device_
 
 enum status device_cuda_copy(struct device_cuda *cuda, void *to, const void *from, size_t bytes)
 {
-    return cuda->lane->runtime->copy(to, from, bytes, cuda->lane->compute);
+    return cuda->streams->runtime->copy(to, from, bytes, cuda->streams->compute);
 }
 
 /* ---- what stages and steps share ---- */
@@ -122,9 +122,9 @@ enum status device_cuda_multiply(struct device_cuda *cuda, float *y, int64_t y_s
             .in = matrix->in,
             .accumulate = accumulate,
             .workspace = cuda->workspace,
-            .workspace_bytes = cuda->lane->runtime->workspace_bytes,
+            .workspace_bytes = cuda->streams->runtime->workspace_bytes,
         };
-        TRY(cuda->lane->runtime->product(&product, cuda->lane->compute));
+        TRY(cuda->streams->runtime->product(&product, cuda->streams->compute));
     }
     return STATUS_OK;
 }

@@ -62,7 +62,7 @@ struct device_cuda_step {
 
 struct device_cuda {
     struct device device;
-    const struct cuda_lane *lane;
+    const struct cuda_streams *streams;
     struct model_spec spec;
     struct weights_cuda *weights;
     atomic_bool skipping;
@@ -132,8 +132,8 @@ int64_t device_cuda_expanded_elements(const struct device_cuda *cuda);
 
 /* Puts a kernel on the compute stream. */
 #define LAUNCH(cuda, kernel, args)                                                                 \
-    TRY((cuda)->lane->runtime->launched(                                                           \
-        (cuda)->lane->kernels->kernel((args), (cuda)->lane->compute), #kernel))
+    TRY((cuda)->streams->runtime->launched(                                                        \
+        (cuda)->streams->kernels->kernel((args), (cuda)->streams->compute), #kernel))
 
 /* One layer's panel records of the sinks. */
 void *device_cuda_sinks(struct device_cuda *cuda, int layer, bool near);

@@ -60,7 +60,7 @@ static enum status send_lists(struct device_cuda *cuda, int64_t rows)
     TRY(device_cuda_copy(cuda, cuda->there.ids, cuda->host.ids, count * sizeof(int32_t)));
     TRY(device_cuda_copy(cuda, cuda->there.indices, cuda->host.indices, count * sizeof(int64_t)));
     TRY(device_cuda_copy(cuda, cuda->there.records, cuda->host.records, count * sizeof(int64_t)));
-    return cuda->lane->runtime->event_record(cuda->lists_read, cuda->lane->compute);
+    return cuda->streams->runtime->event_record(cuda->lists_read, cuda->streams->compute);
 }
 
 enum status device_cuda_begin(struct device *device, const struct device_stage *stage)
@@ -229,7 +229,7 @@ enum status device_cuda_rows(struct device *device, int layer, const struct devi
         drive->call(drive->context); /* what the block's keys wait for is now the stream's end */
     }
     cuda->fresh = true;
-    TRY(cuda->lane->runtime->event_record(done, cuda->lane->compute));
+    TRY(cuda->streams->runtime->event_record(done, cuda->streams->compute));
     if (layer == cuda->spec.layers)
         TRY(device_cuda_end_parts(cuda, drive));
     device->compute_seconds += clock_seconds_since(start_ns);

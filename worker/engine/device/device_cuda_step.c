@@ -58,7 +58,7 @@ void device_cuda_step_deinit(struct device_cuda *cuda)
 {
     struct device_cuda_segments *segments = &cuda->step.segments;
     for (int s = 0; segments->graphs && s < segments->count; s++)
-        cuda->lane->runtime->graph_destroy(segments->graphs[s]);
+        cuda->streams->runtime->graph_destroy(segments->graphs[s]);
     free(segments->graphs);
     memset(&cuda->step, 0, sizeof cuda->step);
 }
@@ -76,21 +76,22 @@ static enum status open_segment(struct device_cuda *cuda)
 {
     struct device_cuda_segments *segments = &cuda->step.segments;
     segments->recording = segments->used && segments->next == segments->count;
-    return segments->recording ? cuda->lane->runtime->graph_begin(cuda->lane->compute) : STATUS_OK;
+    return segments->recording ? cuda->streams->runtime->graph_begin(cuda->streams->compute)
+                               : STATUS_OK;
 }
 
 static enum status close_segment(struct device_cuda *cuda)
 {
     struct device_cuda_segments *segments = &cuda->step.segments;
-    const struct cuda_lane *lane = cuda->lane;
+    const struct cuda_streams *streams = cuda->streams;
     if (!segments->used)
         return STATUS_OK;
     if (segments->recording) {
         segments->recording = false;
-        TRY(lane->runtime->graph_end(lane->compute, &segments->graphs[segments->count]));
+        TRY(streams->runtime->graph_end(streams->compute, &segments->graphs[segments->count]));
         segments->count++;
     }
-    return lane->runtime->graph_launch(segments->graphs[segments->next++], lane->compute);
+    return streams->runtime->graph_launch(segments->graphs[segments->next++], streams->compute);
 }
 
 /* ---- beginning ---- */
@@ -210,7 +211,7 @@ static enum status send_lists(struct device_cuda *cuda)
                          (size_t)extents * sizeof *step->host.extents));
     TRY(device_cuda_copy(cuda, step->there.split_first, step->host.split_first,
                          ((size_t)splits_of(step) + 1) * sizeof(int32_t)));
-    return cuda->lane->runtime->event_record(cuda->lists_read, cuda->lane->compute);
+    return cuda->streams->runtime->event_record(cuda->lists_read, cuda->streams->compute);
 }
 
 static enum status embed_rows(struct device_cuda *cuda)

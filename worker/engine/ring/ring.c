@@ -22,7 +22,7 @@ struct slot {
 };
 
 /* What this rank sends to one peer: the same list in every layer. */
-struct lane {
+struct outbox {
     int *sends; /* [count] indices into the schedule's sends */
     int count;
     int64_t posted; /* sends counted through the layers */
@@ -37,7 +37,7 @@ struct ring {
     int64_t posted;
     int64_t released;
     struct slot *slots;       /* [receive_slots] */
-    struct lane *lanes;       /* [size] */
+    struct outbox *outboxes;  /* [size] */
     struct device_keys *keys; /* [read_count] */
     struct ring_times times;
 };
@@ -48,8 +48,8 @@ enum status ring_create(struct ring **out, struct transport *transport)
     if (!ring)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the exchange");
     ring->transport = transport;
-    ring->lanes = calloc((size_t)transport->size, sizeof *ring->lanes);
-    if (!ring->lanes) {
+    ring->outboxes = calloc((size_t)transport->size, sizeof *ring->outboxes);
+    if (!ring->outboxes) {
         free(ring);
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the exchange of %d ranks",
                     transport->size);
@@ -61,9 +61,9 @@ enum status ring_create(struct ring **out, struct transport *transport)
 static void free_stage(struct ring *ring)
 {
     for (int peer = 0; peer < ring->transport->size; peer++) {
-        free(ring->lanes[peer].sends);
-        free(ring->lanes[peer].requests);
-        ring->lanes[peer] = (struct lane){0};
+        free(ring->outboxes[peer].sends);
+        free(ring->outboxes[peer].requests);
+        ring->outboxes[peer] = (struct outbox){0};
     }
     free(ring->slots);
     free(ring->keys);
@@ -76,23 +76,23 @@ void ring_destroy(struct ring *ring)
     if (!ring)
         return;
     free_stage(ring);
-    free(ring->lanes);
+    free(ring->outboxes);
     free(ring);
 }
 
 /* ---- beginning a stage ---- */
 
-static enum status make_lane(struct ring *ring, int peer)
+static enum status make_outbox(struct ring *ring, int peer)
 {
     const struct schedule_rank *schedule = ring->stage.schedule;
-    struct lane *lane = &ring->lanes[peer];
-    lane->sends = calloc((size_t)schedule->send_count + 1, sizeof *lane->sends);
-    lane->requests = calloc((size_t)ring->stage.receive_slots, sizeof *lane->requests);
-    if (!lane->sends || !lane->requests)
+    struct outbox *outbox = &ring->outboxes[peer];
+    outbox->sends = calloc((size_t)schedule->send_count + 1, sizeof *outbox->sends);
+    outbox->requests = calloc((size_t)ring->stage.receive_slots, sizeof *outbox->requests);
+    if (!outbox->sends || !outbox->requests)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the list of sends to rank %d", peer);
     for (int s = 0; s < schedule->send_count; s++)
         if (schedule->sends[s].to == peer)
-            lane->sends[lane->count++] = s;
+            outbox->sends[outbox->count++] = s;
     return STATUS_OK;
 }
 
@@ -112,7 +112,7 @@ enum status ring_begin(struct ring *ring, const struct ring_stage *stage)
         goto undo;
     }
     for (int peer = 0; peer < ring->transport->size; peer++)
-        TRY_ELSE(make_lane(ring, peer), undo);
+        TRY_ELSE(make_outbox(ring, peer), undo);
     return STATUS_OK;
 undo:
     free_stage(ring);
@@ -219,31 +219,32 @@ static const void *send_source(const struct ring *ring, const struct schedule_se
     return records;
 }
 
-static enum status drive_lane(struct ring *ring, struct lane *lane, int peer)
+static enum status drive_outbox(struct ring *ring, struct outbox *outbox, int peer)
 {
     const struct schedule_rank *schedule = ring->stage.schedule;
     int slots = ring->stage.receive_slots;
-    while (lane->completed < lane->posted) {
+    while (outbox->completed < outbox->posted) {
         bool done = false;
-        TRY(transport_test(ring->transport, lane->requests[lane->completed % slots], &done));
+        TRY(transport_test(ring->transport, outbox->requests[outbox->completed % slots], &done));
         if (!done)
             break;
-        int receive = schedule->sends[lane->sends[lane->completed % lane->count]].receive;
-        int64_t layer = lane->completed / lane->count;
+        int receive = schedule->sends[outbox->sends[outbox->completed % outbox->count]].receive;
+        int64_t layer = outbox->completed / outbox->count;
         if (receive >= 0)
             slot_of(ring, layer * schedule->receive_count + receive)->forwards_left--;
-        lane->completed++;
+        outbox->completed++;
     }
-    int64_t allowed = (int64_t)(ring->layer + 1) * lane->count;
-    while (lane->posted < allowed && lane->posted - lane->completed < slots) {
+    int64_t allowed = (int64_t)(ring->layer + 1) * outbox->count;
+    while (outbox->posted < allowed && outbox->posted - outbox->completed < slots) {
         const struct schedule_send *send =
-            &schedule->sends[lane->sends[lane->posted % lane->count]];
-        const void *source = send_source(ring, send, (int)(lane->posted / lane->count));
+            &schedule->sends[outbox->sends[outbox->posted % outbox->count]];
+        const void *source = send_source(ring, send, (int)(outbox->posted / outbox->count));
         if (!source)
             break;
         TRY(transport_send(ring->transport, peer, TRANSPORT_KEYS, source,
-                           span_bytes(ring, send->keys), &lane->requests[lane->posted % slots]));
-        lane->posted++;
+                           span_bytes(ring, send->keys),
+                           &outbox->requests[outbox->posted % slots]));
+        outbox->posted++;
     }
     return STATUS_OK;
 }
@@ -256,7 +257,7 @@ enum status ring_drive(struct ring *ring)
     TRY(test_receives(ring));
     TRY(post_receives(ring));
     for (int peer = 0; peer < ring->transport->size; peer++)
-        TRY(drive_lane(ring, &ring->lanes[peer], peer));
+        TRY(drive_outbox(ring, &ring->outboxes[peer], peer));
     return STATUS_OK;
 }
 
@@ -349,8 +350,8 @@ enum status ring_attend(struct ring *ring, const struct device_drive *drive)
 static int slow_peer(const struct ring *ring)
 {
     for (int peer = 0; peer < ring->transport->size; peer++) {
-        const struct lane *lane = &ring->lanes[peer];
-        if (lane->completed < (int64_t)(ring->layer + 1) * lane->count)
+        const struct outbox *outbox = &ring->outboxes[peer];
+        if (outbox->completed < (int64_t)(ring->layer + 1) * outbox->count)
             return peer;
     }
     return -1;
