@@ -43,7 +43,7 @@ enum {
 };
 
 /* What a Run says, copied: the message dies with the next read. */
-struct order {
+struct run_command {
     enum status refused; /* OK, or why this rank cannot take it, with the sentence */
     char refusal[MESSAGE_BYTES];
     char request_id[GROUP_BYTES];
@@ -78,8 +78,8 @@ struct serve_rank {
     bool ending;            /* told to stop, or the stream is gone */
     enum status end_status; /* why */
     char end_message[MESSAGE_BYTES];
-    bool waiting_order; /* an order that the rank has not begun */
-    struct order order;
+    bool waiting_command; /* a command that the rank has not begun */
+    struct run_command command;
     bool running;
     int64_t told_progress_ns;
 };
@@ -187,7 +187,7 @@ static void end_with(struct serve_rank *rank, enum status status, const char *me
         transport_abort(rank->transport, message);
 }
 
-static enum status copy_order(struct order *order, const Longhaul__Control__V1__Run *run)
+static enum status copy_command(struct run_command *command, const Longhaul__Control__V1__Run *run)
 {
     const Longhaul__Control__V1__RunSampling *sampling = run->sampling;
     if (!run->choice || !sampling)
@@ -196,7 +196,7 @@ static enum status copy_order(struct order *order, const Longhaul__Control__V1__
     if (run->n_stop_ids > STOP_IDS_MAX)
         return fail(STATUS_INVALID_ARGUMENT, "%zu stop ids; a worker takes at most %d",
                     run->n_stop_ids, STOP_IDS_MAX);
-    *order = (struct order){
+    *command = (struct run_command){
         .kind = run->kind == LONGHAUL__CONTROL__V1__RUN_KIND__RUN_KIND_SCORE ? ENGINE_SCORE
                                                                              : ENGINE_GENERATE,
         .count = (int64_t)run->n_token_ids,
@@ -207,47 +207,47 @@ static enum status copy_order(struct order *order, const Longhaul__Control__V1__
         .logprobs = run->logprobs,
         .likeliest = run->likeliest,
     };
-    TRY(choice_message_get(&order->choice, run->choice));
-    for (int s = 0; s < order->stop_count; s++)
-        order->stop_ids[s] = run->stop_ids[s];
+    TRY(choice_message_get(&command->choice, run->choice));
+    for (int s = 0; s < command->stop_count; s++)
+        command->stop_ids[s] = run->stop_ids[s];
     if (run->deadline_ms > 0)
-        order->deadline_ns = clock_after_ms(run->deadline_ms);
-    order->ids = malloc((size_t)order->count * sizeof *order->ids + 1);
-    if (!order->ids)
+        command->deadline_ns = clock_after_ms(run->deadline_ms);
+    command->ids = malloc((size_t)command->count * sizeof *command->ids + 1);
+    if (!command->ids)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a prompt of %lld tokens",
-                    (long long)order->count);
-    memcpy(order->ids, run->token_ids, (size_t)order->count * sizeof *order->ids);
+                    (long long)command->count);
+    memcpy(command->ids, run->token_ids, (size_t)command->count * sizeof *command->ids);
     return STATUS_OK;
 }
 
 static enum status take_order(struct serve_rank *rank, const Longhaul__Control__V1__Run *run)
 {
-    struct order order = {0};
-    if (strlen(run->request_id) >= sizeof order.request_id)
+    struct run_command command = {0};
+    if (strlen(run->request_id) >= sizeof command.request_id)
         return fail(STATUS_INTERNAL, "the coordinator sent a request whose name is too long");
-    order.refused = copy_order(&order, run);
-    if (order.refused != STATUS_OK)
-        snprintf(order.refusal, sizeof order.refusal, "%s", status_message());
-    snprintf(order.request_id, sizeof order.request_id, "%s", run->request_id);
+    command.refused = copy_command(&command, run);
+    if (command.refused != STATUS_OK)
+        snprintf(command.refusal, sizeof command.refusal, "%s", status_message());
+    snprintf(command.request_id, sizeof command.request_id, "%s", run->request_id);
     pthread_mutex_lock(&rank->lock);
-    bool busy = rank->waiting_order || rank->running;
+    bool busy = rank->waiting_command || rank->running;
     if (!busy) {
-        rank->order = order;
-        rank->waiting_order = true;
+        rank->command = command;
+        rank->waiting_command = true;
         pthread_cond_broadcast(&rank->changed);
     }
     pthread_mutex_unlock(&rank->lock);
     if (!busy)
         return STATUS_OK;
-    free(order.ids);
+    free(command.ids);
     return fail(STATUS_INTERNAL, "the coordinator sent a request while another one ran");
 }
 
 static void cancel_order(struct serve_rank *rank, const Longhaul__Control__V1__Cancel *cancel)
 {
     pthread_mutex_lock(&rank->lock);
-    bool current = (rank->waiting_order || rank->running) &&
-                   strcmp(cancel->request_id, rank->order.request_id) == 0;
+    bool current = (rank->waiting_command || rank->running) &&
+                   strcmp(cancel->request_id, rank->command.request_id) == 0;
     if (current && rank->engine)
         engine_cancel(rank->engine, STATUS_CANCELLED);
     pthread_mutex_unlock(&rank->lock);
@@ -257,7 +257,7 @@ static void cancel_order(struct serve_rank *rank, const Longhaul__Control__V1__C
 static void cut_short(struct serve_rank *rank)
 {
     pthread_mutex_lock(&rank->lock);
-    if ((rank->waiting_order || rank->running) && rank->engine)
+    if ((rank->waiting_command || rank->running) && rank->engine)
         engine_cancel(rank->engine, STATUS_CANCELLED);
     pthread_mutex_unlock(&rank->lock);
 }
@@ -286,7 +286,7 @@ static enum status beat(struct serve_rank *rank)
     char request_id[GROUP_BYTES] = "";
     pthread_mutex_lock(&rank->lock);
     if (rank->running)
-        snprintf(request_id, sizeof request_id, "%s", rank->order.request_id);
+        snprintf(request_id, sizeof request_id, "%s", rank->command.request_id);
     heartbeat.busy = rank->running;
     if (rank->engine && rank->running)
         heartbeat.work_age_seconds =
@@ -347,7 +347,7 @@ static void tell_progress(void *context, int64_t tokens_done, int64_t tokens)
         return;
     rank->told_progress_ns = clock_after_ms(PROGRESS_MS);
     Longhaul__Control__V1__RunProgress progress = LONGHAUL__CONTROL__V1__RUN_PROGRESS__INIT;
-    progress.request_id = rank->order.request_id;
+    progress.request_id = rank->command.request_id;
     progress.tokens_done = tokens_done;
     progress.tokens_total = tokens;
     if (say(rank, LONGHAUL__CONTROL__V1__WORKER_MESSAGE__KIND_PROGRESS, &progress) != STATUS_OK)
@@ -358,7 +358,7 @@ static void tell_token(void *context, int32_t id, const struct logprobs *logprob
 {
     struct serve_rank *rank = context;
     Longhaul__Control__V1__RunTokens tokens = LONGHAUL__CONTROL__V1__RUN_TOKENS__INIT;
-    tokens.request_id = rank->order.request_id;
+    tokens.request_id = rank->command.request_id;
     tokens.n_ids = 1;
     tokens.ids = &id;
     if (logprobs) {
@@ -378,7 +378,7 @@ static void tell_scores(void *context, int64_t first, const float *logprobs, int
     for (int64_t done = 0; done < count; done += SCORES_A_MESSAGE) {
         int64_t left = count - done;
         Longhaul__Control__V1__RunScores scores = LONGHAUL__CONTROL__V1__RUN_SCORES__INIT;
-        scores.request_id = rank->order.request_id;
+        scores.request_id = rank->command.request_id;
         scores.first = first + done;
         scores.n_logprobs = (size_t)(left < SCORES_A_MESSAGE ? left : SCORES_A_MESSAGE);
         scores.logprobs = (float *)logprobs + done;
@@ -432,40 +432,40 @@ static enum status say_done(struct serve_rank *rank, char *request_id, enum stat
 
 static enum status run_order(struct serve_rank *rank)
 {
-    const struct order *order = &rank->order;
+    const struct run_command *command = &rank->command;
     const struct engine_observer observer = {rank, tell_progress, tell_token, tell_scores};
     const struct engine_request request = {
-        .kind = order->kind,
-        .choice = &order->choice,
-        .ids = order->ids,
-        .count = order->count,
-        .max_tokens = order->max_tokens,
-        .sampling = order->sampling,
-        .stop_ids = order->stop_ids,
-        .stop_count = order->stop_count,
-        .logprobs = order->logprobs,
-        .likeliest = order->likeliest,
-        .deadline_ns = order->deadline_ns,
+        .kind = command->kind,
+        .choice = &command->choice,
+        .ids = command->ids,
+        .count = command->count,
+        .max_tokens = command->max_tokens,
+        .sampling = command->sampling,
+        .stop_ids = command->stop_ids,
+        .stop_count = command->stop_count,
+        .logprobs = command->logprobs,
+        .likeliest = command->likeliest,
+        .deadline_ns = command->deadline_ns,
     };
     struct engine_result result = {0};
     enum status status = STATUS_OK;
-    log_request(order->request_id);
-    if (order->refused == STATUS_OK)
+    log_request(command->request_id);
+    if (command->refused == STATUS_OK)
         status = engine_run(rank->engine, &request, &observer, &result);
     else
-        status = engine_refuse(rank->engine, fail(order->refused, "%s", order->refusal));
+        status = engine_refuse(rank->engine, fail(command->refused, "%s", command->refusal));
     if (status != STATUS_OK)
         log_line(engine_usable(rank->engine) ? LOG_INFO : LOG_ERROR, "request ended",
                  log_text("code", status_name(status)), log_text("cause", status_message()));
     log_request(NULL);
     if (!engine_usable(rank->engine))
         return status;
-    /* The next order may come while Done is on its way: this one's place must be free by then. */
+    /* The next command may come while Done is on its way: this one's place must be free by then. */
     char request_id[GROUP_BYTES];
-    snprintf(request_id, sizeof request_id, "%s", order->request_id);
+    snprintf(request_id, sizeof request_id, "%s", command->request_id);
     pthread_mutex_lock(&rank->lock);
-    free(rank->order.ids);
-    rank->order.ids = NULL;
+    free(rank->command.ids);
+    rank->command.ids = NULL;
     rank->running = false;
     engine_cancel(rank->engine, STATUS_OK);
     pthread_mutex_unlock(&rank->lock);
@@ -479,22 +479,22 @@ static enum status lost(struct serve_rank *rank)
     return fail(rank->end_status, "%s", rank->end_message);
 }
 
-/* Waits for an order, an end or a lost peer. An order that came before a Stop is begun: a peer that
- * saw the one before the other waits for this rank. */
+/* Waits for a command, an end or a lost peer. A command that came before a Stop is begun: a peer
+ * that saw the one before the other waits for this rank. */
 static enum status wait_for_order(struct serve_rank *rank, bool *ended)
 {
     enum status status = STATUS_OK;
     pthread_mutex_lock(&rank->lock);
-    while (!rank->waiting_order && !rank->ending && status == STATUS_OK) {
+    while (!rank->waiting_command && !rank->ending && status == STATUS_OK) {
         clock_wait(&rank->changed, &rank->lock, clock_after_ms(LOOK_MS));
         status = transport_progress(rank->transport);
     }
-    bool begins = rank->waiting_order && rank->end_status == STATUS_OK;
+    bool begins = rank->waiting_command && rank->end_status == STATUS_OK;
     *ended = rank->ending && !begins;
     if (rank->ending)
         status = lost(rank); /* a peer that stopped first is no failure */
     rank->running = begins;
-    rank->waiting_order = false;
+    rank->waiting_command = false;
     pthread_mutex_unlock(&rank->lock);
     return status;
 }
@@ -625,7 +625,7 @@ enum status serve(struct transport *transport, struct rpc_client *client,
         transport_abort(transport, status_message());
     else
         engine_destroy(rank.engine);
-    free(rank.order.ids);
+    free(rank.command.ids);
     model_close(model);
     return status;
 }

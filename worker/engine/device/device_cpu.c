@@ -310,7 +310,7 @@ static void rows_block(void *context, int thread, size_t item)
 {
     struct rows_job *job = context;
     struct device_cpu *cpu = job->cpu;
-    int which = cpu->stage.shard->order[item];
+    int which = cpu->stage.shard->sequence[item];
     const struct shard_block *block = &cpu->stage.shard->blocks[which];
     float *normed = (float *)(void *)(cpu->scratch + (size_t)thread * cpu->scratch_bytes);
     float *wide = normed + block->rows * cpu->spec.hidden;

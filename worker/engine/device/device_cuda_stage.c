@@ -222,7 +222,7 @@ enum status device_cuda_rows(struct device *device, int layer, const struct devi
     TRY(device_cuda_wait(cuda, done, drive));
     TRY(device_cuda_part(cuda, DEVICE_PART_ROWS));
     for (int item = 0; item < shard->block_count; item++) {
-        const int which = shard->order[item];
+        const int which = shard->sequence[item];
         if (!atomic_load(&cuda->skipping))
             TRY(rows_block(cuda, layer, &shard->blocks[which]));
         atomic_store(&shard->done[which], true);
