@@ -5,11 +5,11 @@
  *
  *   joining  --Welcome (wait_for_welcome)-->                          loading
  *   loading  --Loaded is sent (load)-->                               idle
- *   idle     --Run (take_order, wait_for_order)-->                    running
- *   running  --Done is sent (run_order)-->                            idle
- *   any      --Stop (obey)-->                                         ended
+ *   idle     --Run (take_command, wait_for_command)-->                running
+ *   running  --Done is sent (run_request)-->                          idle
+ *   any      --Stop (handle_message)-->                               ended
  *   any      --the stream breaks (listen_to_coordinator), a peer is
- *              lost (wait_for_order, run_order)-->                    failed
+ *              lost (wait_for_command, run_request)-->                failed
  */
 #include "worker/serve.h"
 
@@ -220,7 +220,7 @@ static enum status copy_command(struct run_command *command, const Longhaul__Con
     return STATUS_OK;
 }
 
-static enum status take_order(struct serve_rank *rank, const Longhaul__Control__V1__Run *run)
+static enum status take_command(struct serve_rank *rank, const Longhaul__Control__V1__Run *run)
 {
     struct run_command command = {0};
     if (strlen(run->request_id) >= sizeof command.request_id)
@@ -243,7 +243,7 @@ static enum status take_order(struct serve_rank *rank, const Longhaul__Control__
     return fail(STATUS_INTERNAL, "the coordinator sent a request while another one ran");
 }
 
-static void cancel_order(struct serve_rank *rank, const Longhaul__Control__V1__Cancel *cancel)
+static void cancel_run(struct serve_rank *rank, const Longhaul__Control__V1__Cancel *cancel)
 {
     pthread_mutex_lock(&rank->lock);
     bool current = (rank->waiting_command || rank->running) &&
@@ -262,14 +262,14 @@ static void cut_short(struct serve_rank *rank)
     pthread_mutex_unlock(&rank->lock);
 }
 
-static enum status obey(struct serve_rank *rank,
-                        const Longhaul__Control__V1__CoordinatorMessage *message)
+static enum status handle_message(struct serve_rank *rank,
+                                  const Longhaul__Control__V1__CoordinatorMessage *message)
 {
     switch (message->kind_case) {
     case LONGHAUL__CONTROL__V1__COORDINATOR_MESSAGE__KIND_RUN:
-        return take_order(rank, message->run);
+        return take_command(rank, message->run);
     case LONGHAUL__CONTROL__V1__COORDINATOR_MESSAGE__KIND_CANCEL:
-        cancel_order(rank, message->cancel);
+        cancel_run(rank, message->cancel);
         return STATUS_OK;
     case LONGHAUL__CONTROL__V1__COORDINATOR_MESSAGE__KIND_STOP:
         end_with(rank, STATUS_OK, message->stop->reason);
@@ -306,7 +306,7 @@ static enum status listen_once(struct serve_rank *rank, int64_t *next_beat_ns)
         return fail(STATUS_UNAVAILABLE, "the coordinator ended the control stream");
     }
     if (status == STATUS_OK)
-        TRY(obey(rank, (const void *)message));
+        TRY(handle_message(rank, (const void *)message));
     else if (status != STATUS_DEADLINE_EXCEEDED)
         return status;
     if (clock_now_ns() < *next_beat_ns)
@@ -430,7 +430,7 @@ static enum status say_done(struct serve_rank *rank, char *request_id, enum stat
 
 /* ---- the rank ---- */
 
-static enum status run_order(struct serve_rank *rank)
+static enum status run_request(struct serve_rank *rank)
 {
     const struct run_command *command = &rank->command;
     const struct engine_observer observer = {rank, tell_progress, tell_token, tell_scores};
@@ -481,7 +481,7 @@ static enum status lost(struct serve_rank *rank)
 
 /* Waits for a command, an end or a lost peer. A command that came before a Stop is begun: a peer
  * that saw the one before the other waits for this rank. */
-static enum status wait_for_order(struct serve_rank *rank, bool *ended)
+static enum status wait_for_command(struct serve_rank *rank, bool *ended)
 {
     enum status status = STATUS_OK;
     pthread_mutex_lock(&rank->lock);
@@ -565,9 +565,9 @@ static enum status live(struct serve_rank *rank, struct model **model)
     model_close(*model);
     *model = NULL;
     while (status == STATUS_OK && !ended) {
-        status = wait_for_order(rank, &ended);
+        status = wait_for_command(rank, &ended);
         if (status == STATUS_OK && !ended)
-            status = run_order(rank);
+            status = run_request(rank);
     }
     return status;
 }

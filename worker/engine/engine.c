@@ -415,9 +415,9 @@ static enum status decide(struct engine *engine, struct sampler *sampler, bool g
 {
     const struct engine_request *request = engine->request;
     if (engine->transport->rank == 0) {
-        enum status wish = forward_wish(&engine->forward);
-        *verdict = (struct verdict){.status = (int32_t)wish, .non_finite = NON_FINITE_NONE};
-        if (wish == STATUS_OK)
+        enum status reason = forward_stop_status(&engine->forward);
+        *verdict = (struct verdict){.status = (int32_t)reason, .non_finite = NON_FINITE_NONE};
+        if (reason == STATUS_OK)
             TRY(choose_finite(engine, sampler, gathered, verdict));
         verdict->stop = verdict->status != STATUS_OK;
         if (!verdict->stop) {

@@ -17,11 +17,11 @@ static void idle(void *context);
 
 /* ---- sharded queries ---- */
 
-static enum status heed(struct forward *forward)
+static enum status act_on_verdict(struct forward *forward)
 {
     const struct device_drive waiting = {idle, forward};
     struct verdict verdict;
-    TRY(verdict_heed(&forward->verdict, &verdict, &waiting));
+    TRY(verdict_take(&forward->verdict, &verdict, &waiting));
     if (!verdict.stop)
         return STATUS_OK;
     TRY(ring_end(forward->ring));
@@ -31,13 +31,13 @@ static enum status heed(struct forward *forward)
 /* A request that is cut short left arithmetic undone: what it found there counts for nothing. */
 static enum status offer(struct forward *forward, uint64_t non_finite)
 {
-    enum status wish = forward_wish(forward);
-    if (wish != STATUS_OK)
+    enum status reason = forward_stop_status(forward);
+    if (reason != STATUS_OK)
         non_finite = NON_FINITE_NONE;
     else if (non_finite != NON_FINITE_NONE)
-        wish = STATUS_INTERNAL;
+        reason = STATUS_INTERNAL;
     const struct verdict verdict = {
-        .stop = wish != STATUS_OK, .status = (int32_t)wish, .non_finite = non_finite};
+        .stop = reason != STATUS_OK, .status = (int32_t)reason, .non_finite = non_finite};
     return verdict_offer(&forward->verdict, &verdict);
 }
 
@@ -52,7 +52,7 @@ static enum status sharded_layers(struct forward *forward)
         TRY(device_rows(forward->device, layer, &working));
         TRY(ring_attend(forward->ring, &working));
         TRY(forward->failure);
-        TRY(heed(forward));
+        TRY(act_on_verdict(forward));
         if (forward->progress && forward->transport->rank == 0)
             forward->progress(forward->progress_context,
                               forward->schedule.stage.first +
@@ -338,7 +338,7 @@ enum status forward_settle(struct forward *forward, bool agrees)
     }
     TRY(offer(forward, non_finite));
     forward->settled = true;
-    TRY(heed(forward));
+    TRY(act_on_verdict(forward));
     return forward->failure;
 }
 
@@ -358,7 +358,7 @@ void forward_look(struct forward *forward, int64_t index, float logprob)
                         non_finite_place(forward->device->shape.layers, NON_FINITE_INSIDE, index));
 }
 
-enum status forward_wish(const struct forward *forward)
+enum status forward_stop_status(const struct forward *forward)
 {
     int cancelled = atomic_load(&forward->control->cancel_status);
     if (cancelled != STATUS_OK)
@@ -375,7 +375,8 @@ static void idle(void *context)
     struct forward *forward = context;
     if (forward->failure == STATUS_OK)
         forward->failure = ring_drive(forward->ring);
-    if (forward->transport->rank == 0 && !forward->settled && forward_wish(forward) != STATUS_OK)
+    if (forward->transport->rank == 0 && !forward->settled &&
+        forward_stop_status(forward) != STATUS_OK)
         transport_hint(forward->transport, forward->request_number);
     if (forward->failure != STATUS_OK ||
         transport_hinted(forward->transport) >= forward->request_number)

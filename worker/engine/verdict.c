@@ -79,7 +79,7 @@ enum status verdict_collect(struct verdict_post *post, uint64_t *non_finite,
     return STATUS_OK;
 }
 
-enum status verdict_heed(struct verdict_post *post, struct verdict *verdict,
+enum status verdict_take(struct verdict_post *post, struct verdict *verdict,
                          const struct device_drive *drive)
 {
     if (post->transport->rank != 0)
