@@ -114,7 +114,8 @@ static __device__ void advance_walk(struct decode_walk *walk, const struct decod
 }
 
 /* Sixteen keys and values without a gap, and none missing: 512 bytes at a time, one behind the
- * other. A row's turn (mma_layout_place) is that of the first rows and that of how many follow. */
+ * other. A row's swizzle (mma_layout_place) is that of the first rows and that of how many follow.
+ * */
 template <int HEAD_DIM>
 static __device__ __forceinline__ void copy_whole(const char *from, uint32_t stage)
 {

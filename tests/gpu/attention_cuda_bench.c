@@ -70,12 +70,12 @@ static double pairs_of(const struct bench *bench, int64_t first)
     return pairs;
 }
 
-static int prefill(void *context, int turn)
+static int prefill(void *context, int repeat)
 {
     const struct bench *bench = context;
     const struct attention_extent extents[] = {
         {.records = bench->sinks, .end = bench->bands.sinks, .key_frame = 1, .span_end = 1},
-        {.records = bench->records[turn % bench->sets], .end = bench->tokens, .span_end = 1},
+        {.records = bench->records[repeat % bench->sets], .end = bench->tokens, .span_end = 1},
     };
     const struct attention_span span = {.tokens = bench->tokens};
     const struct kernels_cuda_prefill args = {
@@ -84,7 +84,7 @@ static int prefill(void *context, int turn)
         .extent_count = bench->bands.sinks > 0 ? 2 : 1,
         .spans = &span,
         .span_count = 1,
-        .queries = bench->queries[turn % bench->sets],
+        .queries = bench->queries[repeat % bench->sets],
         .frame_stride = bench->tokens * bench->heads * bench->head_dim,
         .out = bench->out,
         .first = true,
@@ -98,17 +98,17 @@ static int prefill(void *context, int turn)
     return bench->kernels->attention_prefill(&args, NULL);
 }
 
-static int decode(void *context, int turn)
+static int decode(void *context, int repeat)
 {
     const struct bench *bench = context;
     const struct kernels_cuda_decode args = {
         .regimes = &bench->regimes,
-        .bases = {bench->records[turn % bench->sets], bench->sinks},
+        .bases = {bench->records[repeat % bench->sets], bench->sinks},
         .extents = bench->extents,
         .split_first = bench->split_first,
         .splits = bench->splits,
         .index = bench->index,
-        .queries = bench->queries[turn % bench->sets],
+        .queries = bench->queries[repeat % bench->sets],
         .frame_stride = (int64_t)bench->heads * bench->head_dim,
         .states = bench->states,
         .rows = 1,

@@ -59,7 +59,7 @@ static void a_reset_gives_everything_back_as_zeros(void **state)
     const size_t bytes = (5 << 20) + 192;
     struct arena *arena;
     assert_int_equal(arena_create(&arena, "request", bytes), STATUS_OK);
-    for (int turn = 0; turn < 3; turn++) {
+    for (int repeat = 0; repeat < 3; repeat++) {
         void *piece;
         assert_int_equal(arena_take(arena, &piece, bytes), STATUS_OK);
         assert_true(all_zero(piece, bytes));

@@ -90,7 +90,7 @@ static bool do_rope_table(void *arguments)
     return true;
 }
 
-/* One head's element d after its turn. */
+/* One head's element d after its rotation. */
 static float turned(const float *x, const float *table, int head_dim, int d)
 {
     int half = head_dim / 2;
@@ -142,14 +142,14 @@ static bool do_rope_store(void *arguments)
     const int64_t *indices = standin_behind(args->indices);
     const float *table = standin_behind(args->table);
     for (int64_t r = 0; r < args->rows; r++) {
-        const float *turn = table + r * args->head_dim;
+        const float *rotation = table + r * args->head_dim;
         int64_t row = indices[r] % PANEL_TOKENS;
         int64_t sink = indices[r] / PANEL_TOKENS;
         if (records[r] >= 0)
-            store(args, standin_behind(args->cache), records[r], row, turn, r);
+            store(args, standin_behind(args->cache), records[r], row, rotation, r);
         if (indices[r] >= args->sinks)
             continue;
-        store(args, standin_behind(args->sinks_rotated), sink, row, turn, r);
+        store(args, standin_behind(args->sinks_rotated), sink, row, rotation, r);
         store(args, standin_behind(args->sinks_unrotated), sink, row, NULL, r);
     }
     return true;

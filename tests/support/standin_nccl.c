@@ -12,7 +12,7 @@
 #include "tests/support/standin.h"
 #include "tests/support/standin_stream.h"
 
-enum { RANKS_MOST = 16, PARTS_MOST = 2 * RANKS_MOST, LATE_TURNS = 4 };
+enum { RANKS_MOST = 16, PARTS_MOST = 2 * RANKS_MOST, LATE_POLLS = 4 };
 
 /* One send or receive, waiting in its pair for the other end. */
 struct part {
@@ -41,7 +41,7 @@ struct nccl_world {
 struct ncclComm {
     struct nccl_world *world;
     int rank;
-    int busy_turns;        /* until the last call has taken effect */
+    int busy_polls;        /* until the last call has taken effect */
     struct group *pending; /* not on its stream before */
     bool aborted;
     int under_way; /* groups on a stream */
@@ -94,7 +94,7 @@ static enum status begin_init(struct ncclComm **comm, const struct nccl_id *id, 
     world->joined++;
     *comm = calloc(1, sizeof **comm);
     assert(*comm);
-    **comm = (struct ncclComm){.world = world, .rank = rank, .busy_turns = LATE_TURNS};
+    **comm = (struct ncclComm){.world = world, .rank = rank, .busy_polls = LATE_POLLS};
     pthread_mutex_unlock(&lock);
     return STATUS_OK;
 }
@@ -102,9 +102,9 @@ static enum status begin_init(struct ncclComm **comm, const struct nccl_id *id, 
 static enum status state(struct ncclComm *comm, bool *busy)
 {
     pthread_mutex_lock(&lock);
-    if (comm->busy_turns > 0)
-        comm->busy_turns--;
-    *busy = comm->world->joined < comm->world->size || comm->busy_turns > 0;
+    if (comm->busy_polls > 0)
+        comm->busy_polls--;
+    *busy = comm->world->joined < comm->world->size || comm->busy_polls > 0;
     struct group *group = *busy ? NULL : comm->pending;
     if (group)
         comm->pending = NULL;
@@ -250,7 +250,7 @@ static enum status group_end(void)
     }
     pthread_mutex_lock(&lock);
     group->comm->under_way++;
-    group->comm->busy_turns = 1 + (int)(standin_random() % LATE_TURNS);
+    group->comm->busy_polls = 1 + (int)(standin_random() % LATE_POLLS);
     assert(!group->comm->pending); /* nobody calls while the last call is under way */
     group->comm->pending = group;
     pthread_mutex_unlock(&lock);

@@ -243,7 +243,7 @@ static void rotate_queries(const struct device_cpu *cpu, const struct shard_bloc
     int64_t width = device_cpu_query_width(cpu);
     for (int frame = 0; frame < cpu->stage.bands->query_frames; frame++) {
         int64_t row = frame * cpu->plan.rows + block->row;
-        const struct rope_args turn = {
+        const struct rope_args rotation = {
             .out = cpu->queries + (size_t)(row * width) * device_cpu_operand_bytes(cpu),
             .out_stride = width,
             .x = q,
@@ -253,7 +253,7 @@ static void rotate_queries(const struct device_cpu *cpu, const struct shard_bloc
             .heads = cpu->spec.heads,
             .head_dim = cpu->spec.head_dim,
         };
-        cpu->kernels->rope_queries(&turn);
+        cpu->kernels->rope_queries(&rotation);
     }
 }
 

@@ -222,7 +222,7 @@ static void rotate_and_store(struct device_cpu *cpu, int layer)
     device_cpu_look(cpu, cpu->device.memory.qkv, given->rows, width, layer, NON_FINITE_INSIDE,
                     given->first);
     for (int frame = 0; frame < frames; frame++) {
-        const struct rope_args turn = {
+        const struct rope_args rotation = {
             .out = (char *)cpu->step.queries +
                    (size_t)(frame * given->rows * query_width) * device_cpu_operand_bytes(cpu),
             .out_stride = query_width,
@@ -233,7 +233,7 @@ static void rotate_and_store(struct device_cpu *cpu, int layer)
             .heads = cpu->spec.heads,
             .head_dim = cpu->spec.head_dim,
         };
-        cpu->kernels->rope_queries(&turn);
+        cpu->kernels->rope_queries(&rotation);
     }
     for (int64_t r = 0; r < given->rows; r++) {
         float *keys = cpu->device.memory.qkv + r * width + query_width;

@@ -146,8 +146,8 @@ static enum status end_layer(struct device_cuda *cuda, int layer, const struct s
 }
 
 /* Rotates and stores a block's q, k and v, which lie dense one behind the other in `wide`. */
-static enum status turn(struct device_cuda *cuda, int layer, const struct shard_block *block,
-                        const float *q, const float *k, const float *v)
+static enum status rotate(struct device_cuda *cuda, int layer, const struct shard_block *block,
+                          const float *q, const float *k, const float *v)
 {
     const int64_t query_width = device_cuda_query_width(cuda);
     const int64_t all_rows = cuda->stage.shard->rows;
@@ -203,7 +203,7 @@ static enum status begin_layer(struct device_cuda *cuda, int layer, const struct
     TRY(device_cuda_multiply(cuda, q, query_width, cuda->normed, &weights->attn_q, rows, false));
     TRY(device_cuda_multiply(cuda, k, key_width, cuda->normed, &weights->attn_k, rows, false));
     TRY(device_cuda_multiply(cuda, v, key_width, cuda->normed, &weights->attn_v, rows, false));
-    return turn(cuda, layer, block, q, k, v);
+    return rotate(cuda, layer, block, q, k, v);
 }
 
 static enum status rows_block(struct device_cuda *cuda, int layer, const struct shard_block *block)

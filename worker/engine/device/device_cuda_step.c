@@ -305,7 +305,7 @@ enum status device_cuda_step_qkv(struct device *device, int layer, struct span o
 
 /* ---- attention ---- */
 
-static enum status turn(struct device_cuda *cuda, int layer)
+static enum status rotate(struct device_cuda *cuda, int layer)
 {
     struct device_cuda_step *step = &cuda->step;
     const struct device_step *given = &step->given;
@@ -425,7 +425,7 @@ enum status device_cuda_step_attend(struct device *device, int layer,
     struct device_cuda *cuda = device_cuda_of(device);
     if (runs(cuda)) {
         TRY(device_cuda_part(cuda, DEVICE_PART_STEP_ATTEND));
-        TRY(turn(cuda, layer));
+        TRY(rotate(cuda, layer));
         if (cuda->step.given.rows <= FEW_ROWS)
             TRY(attend_ranges(cuda, layer));
         else

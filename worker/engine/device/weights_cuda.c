@@ -63,7 +63,7 @@ static enum status take_matrix(struct loader *loader, struct kernels_cuda_matrix
                                enum model_role role, int layer)
 {
     const struct model_tensor tensor = model_tensor(loader->model, role, layer);
-    const bool turns = role == MODEL_ATTN_Q || role == MODEL_ATTN_K;
+    const bool rotates = role == MODEL_ATTN_Q || role == MODEL_ATTN_K;
     const size_t row_bytes = dtype_row_bytes(tensor.dtype, tensor.columns);
     char *to = place(loader, row_bytes * (size_t)tensor.rows);
     *matrix = (struct kernels_cuda_matrix){to, tensor.dtype, tensor.rows, tensor.columns};
@@ -76,7 +76,7 @@ static enum status take_matrix(struct loader *loader, struct kernels_cuda_matrix
         const int64_t count = first + rows < tensor.rows ? rows : tensor.rows - first;
         for (int64_t r = 0; r < count; r++) {
             int64_t from =
-                turns ? spec_qk_row(model_spec(loader->model), (int)(first + r)) : first + r;
+                rotates ? spec_qk_row(model_spec(loader->model), (int)(first + r)) : first + r;
             memcpy(loader->part + (size_t)r * row_bytes,
                    (const char *)tensor.data + (size_t)from * row_bytes, row_bytes);
         }

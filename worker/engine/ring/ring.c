@@ -289,7 +289,7 @@ static enum status wait_for(struct ring *ring, const struct schedule_read *read)
         idle->call(idle->context);
         status = ring_drive(ring);
         if (status == STATUS_OK)
-            status = spin_turn(ring->transport, &spin, peer);
+            status = spin_round(ring->transport, &spin, peer);
     }
     spin_end(ring->transport, &spin);
     ring->times.waited_seconds += clock_seconds_since(start_ns);
@@ -366,7 +366,7 @@ enum status ring_end(struct ring *ring)
     for (int peer = slow_peer(ring); peer >= 0; peer = slow_peer(ring)) {
         idle.call(idle.context);
         TRY_ELSE(ring_drive(ring), done);
-        TRY_ELSE(spin_turn(ring->transport, &spin, peer), done);
+        TRY_ELSE(spin_round(ring->transport, &spin, peer), done);
     }
 done:
     spin_end(ring->transport, &spin);
