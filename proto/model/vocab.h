@@ -106,6 +106,7 @@ struct vocab_special vocab_special(const struct vocab *vocab);
 
 enum vocab_flag vocab_add_bos(const struct vocab *vocab);
 
+/* For tests: a prompt is never ended for the model. */
 enum vocab_flag vocab_add_eos(const struct vocab *vocab);
 
 enum vocab_flag vocab_add_space_prefix(const struct vocab *vocab);

@@ -280,19 +280,3 @@ enum status memory_plan_fits(const struct memory_plan *plan, int64_t limit_bytes
                 (double)cache / 0x1p30, (double)(plan->total_bytes - cache - weights) / 0x1p30,
                 (double)limit_bytes / 0x1p30);
 }
-
-void memory_plan_print(const struct memory_plan *plan, char *text, size_t bytes)
-{
-    size_t used = 0;
-    if (bytes > 0)
-        text[0] = '\0';
-    for (int region = 0; region <= MEMORY_REGIONS && used < bytes; region++) {
-        bool total = region == MEMORY_REGIONS;
-        int64_t value = total ? plan->total_bytes : plan->bytes[region];
-        if (value == 0)
-            continue;
-        int wrote = snprintf(text + used, bytes - used, "  %-16s %10.2f MiB\n",
-                             total ? "total" : names[region], (double)value / 0x1p20);
-        used += wrote > 0 ? (size_t)wrote : 0;
-    }
-}

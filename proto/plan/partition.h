@@ -36,8 +36,8 @@ void ownership_clear(struct ownership *ownership);
 MUST_CHECK enum status ownership_advance(struct ownership *ownership, int64_t tokens,
                                          enum partition_kind kind);
 
-/* Appends owned spans given by hand: ascending, without gaps, from ownership_tokens on, cut at
- * panels only. */
+/* For tests: appends owned spans given by hand: ascending, without gaps, from ownership_tokens on,
+ * cut at panels only. */
 MUST_CHECK enum status ownership_deal(struct ownership *ownership, const struct owned_span *spans,
                                       int count);
 
@@ -56,8 +56,9 @@ int ownership_owner(const struct ownership *ownership, int64_t index);
 bool ownership_next(const struct ownership *ownership, int64_t *index, int64_t end,
                     struct owned_span *owned);
 
-/* How many of the tokens in `within` rank owns, and how many panels they touch. */
+/* For tests: how many of the tokens in `within` rank owns. */
 int64_t ownership_count(const struct ownership *ownership, int rank, struct span within);
+/* For tests: how many panels they touch. */
 int64_t ownership_panels(const struct ownership *ownership, int rank, struct span within);
 
 /* The first index whose panel is still needed when the next query is `next`: a panel wholly `reach`

@@ -164,7 +164,9 @@ static enum status check_choice(const struct engine *engine, const struct choice
     return STATUS_OK;
 }
 
-enum status engine_prepare(struct engine *engine, const struct choice *choice)
+/* Makes the memory of a choice, unless it is there already. RESOURCE_EXHAUSTED, with the numbers,
+ * when it does not fit. */
+static enum status prepare(struct engine *engine, const struct choice *choice)
 {
     enum status status = STATUS_OK;
     struct memory_plan plan;
@@ -589,7 +591,7 @@ enum status engine_run(struct engine *engine, const struct engine_request *reque
         return fail(STATUS_FAILED_PRECONDITION, "this worker group has failed; start a new one");
     enum status status = check_request(engine, request);
     if (status == STATUS_OK)
-        status = engine_prepare(engine, request->choice);
+        status = prepare(engine, request->choice);
     TRY(begin(engine, status));
     engine->request = request;
     engine->observer = observer;

@@ -88,12 +88,10 @@ void engine_destroy(struct engine *engine);
 const struct model_shape *engine_shape(const struct engine *engine);
 const struct memory_request *engine_needs(const struct engine *engine);
 enum choice_cache engine_cache(const struct engine *engine);
+/* For tests. */
 const char *engine_kernels(const struct engine *engine);
-const char *engine_facts(const struct engine *engine);
 
-/* Makes the memory of a choice, unless it is there already. RESOURCE_EXHAUSTED, with the numbers,
- * when it does not fit. */
-MUST_CHECK enum status engine_prepare(struct engine *engine, const struct choice *choice);
+const char *engine_facts(const struct engine *engine);
 
 /* Runs one request. CANCELLED, DEADLINE_EXCEEDED and a refusal end it alike on all ranks, and so
  * does INTERNAL where numbers are not finite (result->not_finite); none of them has an answer that
