@@ -193,9 +193,9 @@ static enum status add_stages(struct planner_forecast *forecast, struct adding *
         forecast->stages++;
         done = stage.end;
     }
-    struct shard run;
-    for (int64_t index = 0; ownership_next(adding->ownership, &index, prompt_tokens, &run);)
-        forecast->ranks[run.owner].prompt_tokens += run.span.end - run.span.first;
+    struct owned_span owned;
+    for (int64_t index = 0; ownership_next(adding->ownership, &index, prompt_tokens, &owned);)
+        forecast->ranks[owned.owner].prompt_tokens += owned.span.end - owned.span.first;
     return STATUS_OK;
 }
 

@@ -17,14 +17,14 @@ enum {
 };
 
 struct attention_block {
-    struct attention_step half[2]; /* of the same run and query frame */
+    struct attention_visit half[2]; /* of the same extent and query frame */
 };
 
 /* Where the walk through a tile stands. */
 struct attention_blocks {
-    struct attention_steps walk;
-    struct attention_step ahead; /* the step after those that are in a block; keys = 0: none */
-    int32_t frame;               /* of the last block; -1: there is none */
+    struct attention_visits walk;
+    struct attention_visit ahead; /* the visit after those that are in a block; keys = 0: none */
+    int32_t frame;                /* of the last block; -1: there is none */
     int32_t begun;
 };
 
@@ -32,7 +32,7 @@ struct attention_blocks {
 ATTENTION_SEGMENTS_CALL void attention_blocks_begin(struct attention_blocks *blocks, int64_t index,
                                                     int64_t tokens)
 {
-    attention_steps_begin(&blocks->walk, index, tokens);
+    attention_visits_begin(&blocks->walk, index, tokens);
     blocks->frame = -1;
     blocks->begun = 0;
 }
@@ -49,19 +49,19 @@ ATTENTION_SEGMENTS_CALL bool attention_blocks_full(struct attention_blocks *bloc
         block->half[h].keys = PANEL_TOKENS;
         block->half[h].query_frame = blocks->ahead.query_frame;
         block->half[h].masked = 0;
-        block->half[h].run = blocks->ahead.run;
+        block->half[h].extent = blocks->ahead.extent;
     }
     blocks->ahead.panel = panel + 2;
     blocks->walk.panel = panel + 3;
     return true;
 }
 
-/* Whether the step ahead is the odd panel that belongs to `even`, of this regime. */
+/* Whether the visit ahead is the odd panel that belongs to `even`, of this regime. */
 ATTENTION_SEGMENTS_CALL bool attention_blocks_belongs(const struct attention_blocks *blocks,
-                                                      const struct attention_step *even,
+                                                      const struct attention_visit *even,
                                                       int32_t regime)
 {
-    return blocks->ahead.run == even->run && blocks->walk.regime == regime &&
+    return blocks->ahead.extent == even->extent && blocks->walk.regime == regime &&
            blocks->ahead.panel == even->panel + 1;
 }
 
@@ -69,17 +69,17 @@ ATTENTION_SEGMENTS_CALL bool attention_blocks_belongs(const struct attention_blo
 ATTENTION_SEGMENTS_CALL int attention_blocks_take(struct attention_blocks *blocks,
                                                   struct attention_block *block,
                                                   const struct attention_regimes *regimes,
-                                                  const struct attention_run *runs, int run_count,
-                                                  int span)
+                                                  const struct attention_extent *extents,
+                                                  int extent_count, int span)
 {
     int32_t regime = 0;
     int halves = 0;
     for (;;) {
         if (blocks->begun) {
-            const struct attention_step *ahead = &blocks->ahead;
+            const struct attention_visit *ahead = &blocks->ahead;
             if (ahead->keys == 0 || halves > 1)
                 return halves;
-            const int odd = (int)((runs[ahead->run].first / PANEL_TOKENS + ahead->panel) % 2);
+            const int odd = (int)((extents[ahead->extent].first / PANEL_TOKENS + ahead->panel) % 2);
             if (halves == 0 && !odd && attention_blocks_full(blocks, block))
                 return 3;
             if (halves == 1 && !attention_blocks_belongs(blocks, &block->half[0], regime))
@@ -89,22 +89,23 @@ ATTENTION_SEGMENTS_CALL int attention_blocks_take(struct attention_blocks *block
             halves |= 1 << odd;
         }
         blocks->begun = 1;
-        attention_steps_advance(&blocks->walk, &blocks->ahead, regimes, runs, run_count, span);
+        attention_visits_advance(&blocks->walk, &blocks->ahead, regimes, extents, extent_count,
+                                 span);
     }
 }
 
-/* The next block of a tile of span `span` through `runs`, and its flags; at least one each tile. */
+/* The next block of a tile of span `span` through `extents`, and its flags; at least one a tile. */
 ATTENTION_SEGMENTS_CALL int attention_blocks_next(struct attention_blocks *blocks,
                                                   struct attention_block *block,
                                                   const struct attention_regimes *regimes,
-                                                  const struct attention_run *runs, int run_count,
-                                                  int span)
+                                                  const struct attention_extent *extents,
+                                                  int extent_count, int span)
 {
-    const int halves = attention_blocks_take(blocks, block, regimes, runs, run_count, span);
+    const int halves = attention_blocks_take(blocks, block, regimes, extents, extent_count, span);
     if (halves == 0)
         return ATTENTION_BLOCK_LAST;
     if (halves < 3) {
-        struct attention_step *other = &block->half[halves % 2];
+        struct attention_visit *other = &block->half[halves % 2];
         *other = block->half[!(halves % 2)];
         other->masked = 1;
         other->key_first = other->key_end = 0;

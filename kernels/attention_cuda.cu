@@ -1,12 +1,13 @@
-/* Attention of spans of queries to runs of keys on sm_80 and later: mma.sync, cp.async, ldmatrix.
+/* Attention of spans of queries to extents of keys on sm_80 and later: mma.sync, cp.async,
+ * ldmatrix.
  *
- * A block is four warps on one tile of queries of one head. It steps through panels of 64 keys as
- * attention_segments.h walks them; one thread walks ahead and leaves each step in shared memory.
- * K and V tiles pass through a ring of SLOTS places, K of step n being tile 2 n and V tile 2 n + 1:
- * every barrier both shows a tile that has arrived and frees the place of the one before, which is
- * refilled at once. Scores, probabilities and sums never leave registers; the maximum and rescale
- * are per row; a pair that is not visible has probability 0. The state is merged with the one in
- * memory at the end.
+ * A block is four warps on one tile of queries of one head. It goes through panels of 64 keys as
+ * attention_segments.h walks them; one thread walks ahead and leaves each visit in shared memory.
+ * K and V tiles pass through a ring of SLOTS places, K of visit n being tile 2 n and V tile 2 n +
+ * 1: every barrier both shows a tile that has arrived and frees the place of the one before, which
+ * is refilled at once. Scores, probabilities and sums never leave registers; the maximum and
+ * rescale are per row; a pair that is not visible has probability 0. The state is merged with the
+ * one in memory at the end.
  *
  * Promises the state that attention.h defines, probabilities rounded to the operand type for the
  * second product, the sum taken before. */
@@ -18,7 +19,7 @@ enum {
     WARPS = 4,
     THREADS = 32 * WARPS,
     SCORE_TILES = PANEL_TOKENS / 8,
-    STEPS = 4, /* kept in shared memory; more than the ring looks ahead */
+    VISITS = 4, /* kept in shared memory; more than the ring looks ahead */
 };
 
 /* HEAD_DIM is the width in shared memory: the head's own, or more, filled with zeros. A warp has
@@ -32,7 +33,7 @@ template <int HEAD_DIM> struct prefill_shape {
         SLOTS = HEAD_DIM <= 64    ? 4
                 : HEAD_DIM <= 128 ? 3
                                   : 2,
-        AHEAD = (SLOTS + 1) / 2, /* steps that are walked before they are needed */
+        AHEAD = (SLOTS + 1) / 2, /* visits that are walked before they are needed */
         TILE_BYTES = PANEL_TOKENS * HEAD_DIM * 2,
         QUERY_BYTES = QUERIES * HEAD_DIM * 2,
         SHARED_BYTES = QUERY_BYTES + SLOTS * TILE_BYTES,
@@ -57,21 +58,21 @@ static __device__ __forceinline__ void copy_rows(uint32_t to, const char *from, 
     }
 }
 
-/* Tile `tile` of the ring: K, or V where it is odd, of its step; nothing after the last step. */
+/* Tile `tile` of the ring: K, or V where it is odd, of its visit; nothing after the last visit. */
 template <int HEAD_DIM>
 static __device__ __forceinline__ void copy_tile(const struct prefill_params *params,
-                                                 const struct attention_step *steps, int tile,
+                                                 const struct attention_visit *visits, int tile,
                                                  uint32_t slots, int kv_head)
 {
     typedef prefill_shape<HEAD_DIM> shape;
-    const struct attention_step *step = &steps[tile / 2 % STEPS];
-    if (step->keys > 0) {
+    const struct attention_visit *visit = &visits[tile / 2 % VISITS];
+    if (visit->keys > 0) {
         const int head_dim = prefill_head_dim<HEAD_DIM>(params);
         const int64_t half = (int64_t)PANEL_TOKENS * head_dim * 2;
-        const char *from = (const char *)params->runs[step->run].records +
-                           step->panel * params->panel_bytes + (2 * kv_head + tile % 2) * half;
+        const char *from = (const char *)params->extents[visit->extent].records +
+                           visit->panel * params->panel_bytes + (2 * kv_head + tile % 2) * half;
         copy_rows<PANEL_TOKENS, shape::CHUNKS>(slots + tile % shape::SLOTS * shape::TILE_BYTES,
-                                               from, head_dim * 2, step->keys, head_dim);
+                                               from, head_dim * 2, visit->keys, head_dim);
     }
     mma_copy_commit();
 }
@@ -146,7 +147,7 @@ score(float scores[prefill_shape<HEAD_DIM>::ROW_TILES][SCORE_TILES][4], uint32_t
 
 template <int ROW_TILES>
 static __device__ __forceinline__ void mask(float scores[ROW_TILES][SCORE_TILES][4],
-                                            const struct attention_step *step)
+                                            const struct attention_visit *visit)
 {
     const int lane = mma_lane(), warp = threadIdx.x / 32;
 #pragma unroll
@@ -157,7 +158,7 @@ static __device__ __forceinline__ void mask(float scores[ROW_TILES][SCORE_TILES]
             for (int e = 0; e < 4; e++) {
                 int row = (warp * ROW_TILES + t) * 16 + mma_layout_c_row(lane, e);
                 int key = n * 8 + mma_layout_c_column(lane, e);
-                if (!attention_step_sees(step, row, key))
+                if (!attention_visit_sees(visit, row, key))
                     scores[t][n][e] = -INFINITY;
             }
         }
@@ -268,8 +269,8 @@ __global__ void __launch_bounds__(THREADS, 2)
 {
     typedef prefill_shape<HEAD_DIM> shape;
     extern __shared__ __align__(128) char shared[];
-    __shared__ struct attention_steps walk;
-    __shared__ struct attention_step steps[STEPS];
+    __shared__ struct attention_visits walk;
+    __shared__ struct attention_visit visits[VISITS];
     __shared__ struct prefill_tile tile;
     const uint32_t queries = mma_shared(shared);
     const uint32_t slots = queries + shape::QUERY_BYTES;
@@ -287,24 +288,24 @@ __global__ void __launch_bounds__(THREADS, 2)
     }
     if (threadIdx.x == 0) {
         prefill_find_tile(&tile, &params, blockIdx.x, shape::QUERIES);
-        attention_steps_begin(&walk, tile.index, tile.tokens);
+        attention_visits_begin(&walk, tile.index, tile.tokens);
         for (int s = 0; s < shape::AHEAD; s++)
-            attention_steps_advance(&walk, &steps[s], &params.regimes, params.runs,
-                                    params.run_count, tile.span);
+            attention_visits_advance(&walk, &visits[s], &params.regimes, params.extents,
+                                    params.extent_count, tile.span);
     }
     __syncthreads();
 #pragma unroll
     for (int t = 0; t < shape::SLOTS - 1; t++)
-        copy_tile<HEAD_DIM>(&params, steps, t, slots, tile.kv_head);
+        copy_tile<HEAD_DIM>(&params, visits, t, slots, tile.kv_head);
 
-    for (int n = 0; steps[n % STEPS].keys > 0; n++) {
-        const struct attention_step *step = &steps[n % STEPS];
+    for (int n = 0; visits[n % VISITS].keys > 0; n++) {
+        const struct attention_visit *visit = &visits[n % VISITS];
         float scores[shape::ROW_TILES][SCORE_TILES][4];
         mma_copy_wait<shape::SLOTS - 2>();
-        __syncthreads(); /* K is here; V of the step before, and its queries, are done with */
-        copy_tile<HEAD_DIM>(&params, steps, 2 * n + shape::SLOTS - 1, slots, tile.kv_head);
-        if (step->query_frame != frame) {
-            frame = step->query_frame;
+        __syncthreads(); /* K is here; V of the visit before, and its queries, are done with */
+        copy_tile<HEAD_DIM>(&params, visits, 2 * n + shape::SLOTS - 1, slots, tile.kv_head);
+        if (visit->query_frame != frame) {
+            frame = visit->query_frame;
             copy_queries<HEAD_DIM>(&params, &tile, queries, frame);
             mma_copy_commit();
             mma_copy_wait<0>();
@@ -316,16 +317,16 @@ __global__ void __launch_bounds__(THREADS, 2)
                                            i / shape::STEPS_K, i % shape::STEPS_K);
         }
         if (threadIdx.x == 0)
-            attention_steps_advance(&walk, &steps[(n + shape::AHEAD) % STEPS], &params.regimes,
-                                    params.runs, params.run_count, tile.span);
+            attention_visits_advance(&walk, &visits[(n + shape::AHEAD) % VISITS], &params.regimes,
+                                    params.extents, params.extent_count, tile.span);
         score<OPERAND, HEAD_DIM>(scores, queries, held,
                                  slots + 2 * n % shape::SLOTS * shape::TILE_BYTES);
-        if (step->masked)
-            mask<shape::ROW_TILES>(scores, step);
+        if (visit->masked)
+            mask<shape::ROW_TILES>(scores, visit);
         softmax<HEAD_DIM>(&state, scores, params.scale_log2);
         mma_copy_wait<shape::SLOTS - 2>();
-        __syncthreads(); /* V is here, and the next step is known; K is done with */
-        copy_tile<HEAD_DIM>(&params, steps, 2 * n + shape::SLOTS, slots, tile.kv_head);
+        __syncthreads(); /* V is here, and the next visit is known; K is done with */
+        copy_tile<HEAD_DIM>(&params, visits, 2 * n + shape::SLOTS, slots, tile.kv_head);
         accumulate<OPERAND, HEAD_DIM>(&state, scores,
                                       slots + (2 * n + 1) % shape::SLOTS * shape::TILE_BYTES);
     }

@@ -21,14 +21,14 @@ enum {
     THREADS = 32 * WARPS,
     ROWS = 16,
     WARP_KEYS = PANEL_TOKENS / WARPS,
-    STEPS = 4, /* kept in shared memory; at least the stages */
+    VISITS = 4, /* kept in shared memory; at least the stages */
     ROW_THREADS = 128,
 };
 
 struct decode_params {
     struct attention_regimes regimes;
     const char *bases[KERNELS_CUDA_BASES];
-    const struct kernels_cuda_lot *lots;
+    const struct kernels_cuda_extent *extents;
     const int32_t *split_first;
     const int64_t *index;
     const char *queries;
@@ -63,24 +63,25 @@ template <int HEAD_DIM> struct decode_shape {
                   "kernels_cuda_decode_resident tells how many blocks fit");
 };
 
-/* A warp's way through the lots of its block's split, in shared memory; one lane goes it. */
+/* A warp's way through the extents of its block's split, in shared memory; one lane goes it. */
 struct decode_walk {
-    struct attention_steps at;
-    struct attention_run run; /* the lot at hand */
-    int lot, lot_end;
-    struct attention_step steps[STEPS];
-    const char *records[STEPS]; /* of the steps' panels */
+    struct attention_visits at;
+    struct attention_extent extent; /* at hand */
+    int listed, listed_end; /* of params->extents */
+    struct attention_visit visits[VISITS];
+    const char *records[VISITS]; /* of the visits' panels */
 };
 
-static __device__ void take_lot(struct decode_walk *walk, const struct decode_params *params)
+static __device__ void take_extent(struct decode_walk *walk, const struct decode_params *params)
 {
-    if (walk->lot >= walk->lot_end)
+    if (walk->listed >= walk->listed_end)
         return;
-    const struct kernels_cuda_lot lot = params->lots[walk->lot]; /* all of it in one wait */
-    walk->run.records = params->bases[lot.base] + lot.record * params->panel_bytes;
-    walk->run.first = lot.first;
-    walk->run.end = lot.end;
-    walk->run.key_frame = lot.key_frame;
+    /* All of it in one wait. */
+    const struct kernels_cuda_extent extent = params->extents[walk->listed];
+    walk->extent.records = params->bases[extent.base] + extent.record * params->panel_bytes;
+    walk->extent.first = extent.first;
+    walk->extent.end = extent.end;
+    walk->extent.key_frame = extent.key_frame;
 }
 
 static __device__ void begin_walk(struct decode_walk *walk, const struct decode_params *params,
@@ -90,29 +91,31 @@ static __device__ void begin_walk(struct decode_walk *walk, const struct decode_
     const int64_t end =
         attention_segments_smaller((first_row + ROWS - 1) / params->group + 1, params->rows);
     const int64_t index = *params->index;
-    const int lot = params->split_first[blockIdx.x], lot_end = params->split_first[blockIdx.x + 1];
-    attention_steps_begin(&walk->at, index + first, end - first);
-    walk->lot = lot;
-    walk->lot_end = lot_end;
-    take_lot(walk, params);
+    const int listed = params->split_first[blockIdx.x];
+    const int listed_end = params->split_first[blockIdx.x + 1];
+    attention_visits_begin(&walk->at, index + first, end - first);
+    walk->listed = listed;
+    walk->listed_end = listed_end;
+    take_extent(walk, params);
 }
 
 static __device__ void advance_walk(struct decode_walk *walk, const struct decode_params *params,
                                     int slot)
 {
-    struct attention_step *step = &walk->steps[slot];
-    for (; walk->lot < walk->lot_end; walk->lot++, take_lot(walk, params)) {
-        if (attention_steps_next(&walk->at, step, &params->regimes, &walk->run)) {
+    struct attention_visit *visit = &walk->visits[slot];
+    for (; walk->listed < walk->listed_end; walk->listed++, take_extent(walk, params)) {
+        if (attention_visits_next(&walk->at, visit, &params->regimes, &walk->extent)) {
             walk->records[slot] =
-                (const char *)walk->run.records + step->panel * params->panel_bytes;
+                (const char *)walk->extent.records + visit->panel * params->panel_bytes;
             return;
         }
     }
-    step->keys = 0;
+    visit->keys = 0;
 }
 
 /* Sixteen keys and values without a gap, and none missing: 512 bytes at a time, one behind the
- * other. A row's turn (mma_layout_place) is that of the first rows and that of how many follow. */
+ * other. A row's swizzle (mma_layout_place) is that of the first rows and that of how many follow.
+ * */
 template <int HEAD_DIM>
 static __device__ __forceinline__ void copy_whole(const char *from, uint32_t stage)
 {
@@ -149,14 +152,14 @@ static __device__ __forceinline__ void copy_part(const char *from, uint32_t stag
     }
 }
 
-/* This warp's sixteen keys and values of a step into a stage. */
+/* This warp's sixteen keys and values of a visit into a stage. */
 template <int HEAD_DIM>
 static __device__ __forceinline__ void copy_slices(const struct decode_params *params,
                                                    const struct decode_walk *walk, int slot,
                                                    uint32_t stage)
 {
     const int first = threadIdx.x / 32 * WARP_KEYS;
-    const int keys = walk->steps[slot].keys;
+    const int keys = walk->visits[slot].keys;
     const int64_t half = (int64_t)PANEL_TOKENS * params->head_dim * 2;
     const char *panel = walk->records[slot] + 2 * (int64_t)blockIdx.y * half;
     const char *from = panel + first * params->head_dim * 2;
@@ -198,7 +201,7 @@ template <int HEAD_DIM> struct decode_state {
     float sum[2]; /* of this lane's keys */
 };
 
-static __device__ __forceinline__ void mask(float scores[2][4], const struct attention_step *step,
+static __device__ __forceinline__ void mask(float scores[2][4], const struct attention_visit *visit,
                                             int first_row, int group)
 {
     const int lane = mma_lane(), warp = threadIdx.x / 32;
@@ -209,7 +212,7 @@ static __device__ __forceinline__ void mask(float scores[2][4], const struct att
         for (int e = 0; e < 4; e++) {
             int token = (first_row + mma_layout_c_row(lane, e)) / group - first_token;
             int key = warp * WARP_KEYS + n * 8 + mma_layout_c_column(lane, e);
-            if (!attention_step_sees(step, token, key))
+            if (!attention_visit_sees(visit, token, key))
                 scores[n][e] = -INFINITY;
         }
     }
@@ -243,12 +246,12 @@ static __device__ __forceinline__ void softmax(struct decode_state<HEAD_DIM> *st
     }
 }
 
-/* One step of one warp: scores, softmax, mixture. */
+/* One visit of one warp: scores, softmax, mixture. */
 template <typename OPERAND, int HEAD_DIM>
 static __device__ __forceinline__ void
 attend(struct decode_state<HEAD_DIM> *state,
        const uint32_t queries[decode_shape<HEAD_DIM>::STEPS_K][4],
-       const struct decode_params *params, const struct attention_step *step, uint32_t stage,
+       const struct decode_params *params, const struct attention_visit *visit, uint32_t stage,
        int first_row)
 {
     typedef decode_shape<HEAD_DIM> shape;
@@ -264,8 +267,8 @@ attend(struct decode_state<HEAD_DIM> *state,
         mma_multiply(OPERAND(), scores[0], queries[s], b);
         mma_multiply(OPERAND(), scores[1], queries[s], b + 2);
     }
-    if (step->masked)
-        mask(scores, step, first_row, params->group);
+    if (visit->masked)
+        mask(scores, visit, first_row, params->group);
     softmax<HEAD_DIM>(state, scores, params->scale_log2);
 #pragma unroll
     for (int r = 0; r < 4; r++)
@@ -367,23 +370,24 @@ __global__ void __launch_bounds__(THREADS)
         if (s < shape::STAGES - 1)
             copy_slices<HEAD_DIM>(&params, walk, s, stages + s * 2 * shape::SLICE_BYTES);
     }
-    for (int n = 0; walk->steps[n % STEPS].keys > 0; n++) {
+    for (int n = 0; walk->visits[n % VISITS].keys > 0; n++) {
         const int ahead = n + shape::STAGES - 1;
-        const struct attention_step *step = &walk->steps[n % STEPS];
-        if (step->query_frame != frame) {
-            frame = step->query_frame;
+        const struct attention_visit *visit = &walk->visits[n % VISITS];
+        if (visit->query_frame != frame) {
+            frame = visit->query_frame;
             load_rows<HEAD_DIM>(queries, &params, first_row, frame);
         }
-        /* Every lane has done with the stage that is filled now, and sees the step to fill from. */
+        /* Every lane has done with the stage that is filled now, and sees the visit to fill from.
+         * */
         mma_copy_wait<shape::STAGES - 2>();
         __syncwarp();
-        copy_slices<HEAD_DIM>(&params, walk, ahead % STEPS,
+        copy_slices<HEAD_DIM>(&params, walk, ahead % VISITS,
                               stages + ahead % shape::STAGES * 2 * shape::SLICE_BYTES);
-        attend<OPERAND, HEAD_DIM>(&state, queries, &params, step,
+        attend<OPERAND, HEAD_DIM>(&state, queries, &params, visit,
                                   stages + n % shape::STAGES * 2 * shape::SLICE_BYTES, first_row);
-        __syncwarp(); /* every lane has done with step n, whose place may be taken */
+        __syncwarp(); /* every lane has done with visit n, whose place may be taken */
         if (threadIdx.x % 32 == 0)
-            advance_walk(walk, &params, (n + shape::STAGES) % STEPS);
+            advance_walk(walk, &params, (n + shape::STAGES) % VISITS);
         __syncwarp();
     }
     mma_copy_wait<0>();
@@ -432,7 +436,7 @@ static int decode(const struct kernels_cuda_decode *args, cudaStream_t stream)
     params.regimes = *args->regimes;
     for (int b = 0; b < KERNELS_CUDA_BASES; b++)
         params.bases[b] = (const char *)args->bases[b];
-    params.lots = args->lots;
+    params.extents = args->extents;
     params.split_first = args->split_first;
     params.index = args->index;
     params.queries = (const char *)args->queries;

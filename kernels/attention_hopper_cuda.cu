@@ -1,4 +1,4 @@
-/* Attention of spans of queries to runs of keys on sm_90a: TMA, wgmma, warps with roles.
+/* Attention of spans of queries to extents of keys on sm_90a: TMA, wgmma, warps with roles.
  *
  * A block of threads stays on its multiprocessor and works on one tile of queries of one head
  * after another. Of its first warps, one walks the tile's blocks of keys as attention_blocks.h
@@ -146,7 +146,7 @@ static __device__ __forceinline__ void clean_values(const struct hopper_block *b
 
 /* What this thread's row `h` does not see of half `half` becomes -infinity. */
 static __device__ __forceinline__ void mask_half(float scores[SCORES],
-                                                 const struct attention_step *step, int half,
+                                                 const struct attention_visit *visit, int half,
                                                  int group)
 {
     const int lane = mma_lane();
@@ -154,9 +154,9 @@ static __device__ __forceinline__ void mask_half(float scores[SCORES],
 #pragma unroll
     for (int h = 0; h < 2; h++) {
         const int row = first_row + 8 * h;
-        const int least = max(step->key_first, row - step->far + 1);
-        int end = min(step->key_end, row - step->near + 1);
-        if (row < step->query_first || row >= step->query_end || end < least)
+        const int least = max(visit->key_first, row - visit->far + 1);
+        int end = min(visit->key_end, row - visit->near + 1);
+        if (row < visit->query_first || row >= visit->query_end || end < least)
             end = least;
         const unsigned first = lane % 4 * 2 - least, count = end - least;
 #pragma unroll
@@ -545,13 +545,13 @@ static int encode_all(struct hopper_params *params, enum dtype operand)
         error = encode(&params->queries[f], prefill, operand,
                        prefill->queries + f * prefill->frame_bytes, sizes, 2);
     }
-    for (int r = 0; r < prefill->run_count && error == cudaSuccess; r++) {
-        const struct attention_run *run = &prefill->runs[r];
-        const int64_t panels = (run->end - run->first + PANEL_TOKENS - 1) / PANEL_TOKENS;
+    for (int r = 0; r < prefill->extent_count && error == cudaSuccess; r++) {
+        const struct attention_extent *extent = &prefill->extents[r];
+        const int64_t panels = (extent->end - extent->first + PANEL_TOKENS - 1) / PANEL_TOKENS;
         const cuuint64_t sizes[3] = {(cuuint64_t)prefill->head_dim, PANEL_TOKENS,
                                      (cuuint64_t)panels * kv_heads * 2};
         if (panels > 0)
-            error = encode(&params->runs[r], prefill, operand, run->records, sizes, 1);
+            error = encode(&params->extents[r], prefill, operand, extent->records, sizes, 1);
     }
     return error;
 }

@@ -23,7 +23,8 @@ enum {
 struct hopper_params {
     struct prefill_params prefill;
     CUtensorMap queries[BANDS_FRAMES_MAX]; /* [rows, heads, head_dim] */
-    CUtensorMap runs[ATTENTION_RUNS_MAX];  /* [panels, kv_heads, K or V][PANEL_TOKENS, head_dim] */
+    /* [panels, kv_heads, K or V][PANEL_TOKENS, head_dim] */
+    CUtensorMap extents[ATTENTION_EXTENTS_MAX];
 };
 
 template <int HEAD_DIM> struct hopper_shape {
@@ -63,7 +64,7 @@ struct hopper_tile {
 
 struct hopper_block {
     struct attention_block block;
-    int keys[2]; /* where the halves' keys lie in their runs' maps; values are the next ones */
+    int keys[2]; /* where the halves' keys lie in their extents' maps; values are the next ones */
     int flags;
     struct hopper_tile tile;
 };
@@ -121,9 +122,9 @@ static __device__ __forceinline__ void walk(struct hopper_shared<HEAD_DIM> *shar
         attention_blocks_begin(&shared->walk, tile->index, tile->tokens);
         for (int flags = 0; !(flags & ATTENTION_BLOCK_LAST);) {
             struct hopper_block *block = next_description(shared, count);
-            const struct attention_step *half = block->block.half;
+            const struct attention_visit *half = block->block.half;
             flags = attention_blocks_next(&shared->walk, &block->block, &params->regimes,
-                                          params->runs, params->run_count, tile->span);
+                                          params->extents, params->extent_count, tile->span);
 #pragma unroll
             for (int h = 0; h < 2; h++)
                 block->keys[h] =
@@ -163,7 +164,7 @@ static __device__ __forceinline__ void fetch(const struct hopper_params *params,
     mbarrier_expect(barrier, shape::TILE_BYTES);
 #pragma unroll
     for (int h = 0; h < 2; h++) {
-        const CUtensorMap *map = &params->runs[block->block.half[h].run];
+        const CUtensorMap *map = &params->extents[block->block.half[h].extent];
         const int z = block->keys[h] + value;
 #pragma unroll
         for (int chunk = 0; chunk < shape::CHUNKS; chunk++)

@@ -10,7 +10,7 @@
 
 struct prefill_params {
     struct attention_regimes regimes;
-    struct attention_run runs[ATTENTION_RUNS_MAX];
+    struct attention_extent extents[ATTENTION_EXTENTS_MAX];
     struct attention_span spans[ATTENTION_SPANS_MAX];
     const char *queries;
     int64_t frame_bytes;
@@ -19,7 +19,7 @@ struct prefill_params {
     float *acc, *max, *sum;
     void *out;
     int64_t tiles;
-    int run_count, span_count;
+    int extent_count, span_count;
     int heads, group, head_dim;
     int first, last;
     float scale_log2;
@@ -38,15 +38,16 @@ struct prefill_tile {
 static inline bool prefill_params_make(struct prefill_params *params,
                                        const struct kernels_cuda_prefill *args)
 {
-    if (args->run_count < 0 || args->run_count > ATTENTION_RUNS_MAX || args->span_count < 0 ||
-        args->span_count > ATTENTION_SPANS_MAX || args->head_dim < 16 || args->head_dim % 16 != 0 ||
+    if (args->extent_count < 0 || args->extent_count > ATTENTION_EXTENTS_MAX ||
+        args->span_count < 0 || args->span_count > ATTENTION_SPANS_MAX ||
+        args->head_dim < 16 || args->head_dim % 16 != 0 ||
         args->head_dim > ATTENTION_HEAD_DIM_MAX || args->kv_heads < 1 ||
         args->heads % args->kv_heads != 0 ||
         (args->operand != DTYPE_BF16 && args->operand != DTYPE_F16))
         return false;
     params->regimes = *args->regimes;
-    for (int r = 0; r < args->run_count; r++)
-        params->runs[r] = args->runs[r];
+    for (int r = 0; r < args->extent_count; r++)
+        params->extents[r] = args->extents[r];
     for (int s = 0; s < args->span_count; s++)
         params->spans[s] = args->spans[s];
     params->queries = (const char *)args->queries;
@@ -58,7 +59,7 @@ static inline bool prefill_params_make(struct prefill_params *params,
     params->max = args->max;
     params->sum = args->sum;
     params->out = args->out;
-    params->run_count = args->run_count;
+    params->extent_count = args->extent_count;
     params->span_count = args->span_count;
     params->heads = args->heads;
     params->group = args->heads / args->kv_heads;

@@ -2,10 +2,10 @@
  * same code in the kernels, in their launchers and in the tests that replay it on the host.
  *
  * A band that is visible in a key frame is a regime: a range of query indices, a range of key
- * indices, a range of distances and one query frame. For a tile of queries and a run of keys each
- * regime is a segment: panels [first, end), of which [full_first, full_end) need no mask. A panel
- * that several regimes share is walked once for each, with masks that complement each other, and
- * the online softmax merges them. So every visible pair is met exactly once.
+ * indices, a range of distances and one query frame. For a tile of queries and an extent of keys
+ * each regime is a segment: panels [first, end), of which [full_first, full_end) need no mask. A
+ * panel that several regimes share is walked once for each, with masks that complement each other,
+ * and the online softmax merges them. So every visible pair is met exactly once.
  *
  * Indices stay below 2^40, so that no sum here overflows.
  */
@@ -26,7 +26,7 @@
 #endif
 
 enum {
-    ATTENTION_RUNS_MAX = 24,    /* runs of keys in one call */
+    ATTENTION_EXTENTS_MAX = 24, /* extents of keys in one call */
     ATTENTION_SPANS_MAX = 8,    /* spans of queries in one call */
     ATTENTION_QUERY_TILE = 192, /* most queries of a tile */
 };
@@ -52,7 +52,7 @@ struct attention_span {
 };
 
 /* Keys to attend to: panel records with all KV heads, one behind the other. */
-struct attention_run {
+struct attention_extent {
     const void *records;
     int64_t first; /* index of the first record's first key: a multiple of PANEL_TOKENS */
     int64_t end;   /* keys at and beyond it are not there; their rows are not read */
@@ -64,32 +64,33 @@ struct attention_run {
 void attention_regimes_make(struct attention_regimes *regimes, const struct bands *bands);
 
 /* One panel of one regime, for one tile of queries. A pair of the tile's query r and the panel's
- * key c is visible through it if attention_step_sees(). */
-struct attention_step {
-    int64_t panel;       /* of the run */
+ * key c is visible through it if attention_visit_sees(). */
+struct attention_visit {
+    int64_t panel;       /* of the extent */
     int32_t keys;        /* rows of the panel that may be read; 0 ends the walk */
     int32_t query_frame; /* of the rotated queries */
     int32_t masked;      /* 0: every pair is visible, and the rest is not looked at */
-    int32_t run;
+    int32_t extent;
     int32_t near, far; /* r - c in [near, far) */
     int32_t key_first, key_end;
     int32_t query_first, query_end;
 };
 
-ATTENTION_SEGMENTS_CALL bool attention_step_sees(const struct attention_step *step, int r, int c)
+ATTENTION_SEGMENTS_CALL bool attention_visit_sees(const struct attention_visit *visit, int r, int c)
 {
-    return !step->masked || (r - c >= step->near && r - c < step->far && c >= step->key_first &&
-                             c < step->key_end && r >= step->query_first && r < step->query_end);
+    return !visit->masked ||
+           (r - c >= visit->near && r - c < visit->far && c >= visit->key_first &&
+            c < visit->key_end && r >= visit->query_first && r < visit->query_end);
 }
 
-/* Where a walk stands in a run; panels count from the run's first. */
-struct attention_steps {
+/* Where a walk stands in an extent; panels count from the extent's first. */
+struct attention_visits {
     int64_t index; /* of the tile's first query */
     int64_t tokens;
     int64_t panel, end;           /* of the segment */
     int64_t full_first, full_end; /* its part without masks */
-    int32_t regime;               /* of the segment; count: the run is done */
-    int32_t run;
+    int32_t regime;               /* of the segment; count: the extent is done */
+    int32_t extent;
 };
 
 ATTENTION_SEGMENTS_CALL int64_t attention_segments_larger(int64_t a, int64_t b)
@@ -109,111 +110,112 @@ ATTENTION_SEGMENTS_CALL int32_t attention_segments_clamped(int64_t bound)
     return (int32_t)(bound < -most ? -most : bound > most ? most : bound);
 }
 
-/* To the panels of `run` that queries [index, index + tokens) see through `regime`. */
-ATTENTION_SEGMENTS_CALL void attention_steps_segment(struct attention_steps *steps,
-                                                     const struct attention_regime *regime,
-                                                     const struct attention_run *run)
+/* To the panels of `extent` that queries [index, index + tokens) see through `regime`. */
+ATTENTION_SEGMENTS_CALL void attention_visits_segment(struct attention_visits *visits,
+                                                      const struct attention_regime *regime,
+                                                      const struct attention_extent *extent)
 {
-    const int64_t index_end = steps->index + steps->tokens;
-    const int64_t query_first = attention_segments_larger(steps->index, regime->query_first);
+    const int64_t index_end = visits->index + visits->tokens;
+    const int64_t query_first = attention_segments_larger(visits->index, regime->query_first);
     const int64_t query_end = attention_segments_smaller(index_end, regime->query_end);
-    const int64_t key_first = attention_segments_larger(run->first, regime->key_first);
-    const int64_t key_end = attention_segments_smaller(run->end, regime->key_end);
+    const int64_t key_first = attention_segments_larger(extent->first, regime->key_first);
+    const int64_t key_end = attention_segments_smaller(extent->end, regime->key_end);
     const bool bounded = regime->distance_end != BANDS_OPEN;
     int64_t first = key_first;
     if (bounded)
         first = attention_segments_larger(first, query_first - regime->distance_end + 1);
     const int64_t end = attention_segments_smaller(key_end, query_end - regime->distance_first);
-    steps->panel = steps->end = steps->full_first = steps->full_end = 0;
-    if (regime->key_frame != run->key_frame || query_first >= query_end || first >= end)
+    visits->panel = visits->end = visits->full_first = visits->full_end = 0;
+    if (regime->key_frame != extent->key_frame || query_first >= query_end || first >= end)
         return;
-    steps->panel = (first - run->first) / PANEL_TOKENS;
-    steps->end = (end - run->first + PANEL_TOKENS - 1) / PANEL_TOKENS;
+    visits->panel = (first - extent->first) / PANEL_TOKENS;
+    visits->end = (end - extent->first + PANEL_TOKENS - 1) / PANEL_TOKENS;
     /* A full panel starts in [full, full_last]. */
     int64_t full = key_first;
     if (bounded)
         full = attention_segments_larger(full, index_end - regime->distance_end);
     const int64_t full_last =
-        attention_segments_smaller(key_end, steps->index + 1 - regime->distance_first) -
+        attention_segments_smaller(key_end, visits->index + 1 - regime->distance_first) -
         PANEL_TOKENS;
-    if (query_first != steps->index || query_end != index_end || full_last < full)
+    if (query_first != visits->index || query_end != index_end || full_last < full)
         return;
-    steps->full_first = (full - run->first + PANEL_TOKENS - 1) / PANEL_TOKENS;
-    steps->full_end = (full_last - run->first) / PANEL_TOKENS + 1;
+    visits->full_first = (full - extent->first + PANEL_TOKENS - 1) / PANEL_TOKENS;
+    visits->full_end = (full_last - extent->first) / PANEL_TOKENS + 1;
 }
 
-/* Starts a tile, before any run. */
-ATTENTION_SEGMENTS_CALL void attention_steps_begin(struct attention_steps *steps, int64_t index,
-                                                   int64_t tokens)
+/* Starts a tile, before any extent. */
+ATTENTION_SEGMENTS_CALL void attention_visits_begin(struct attention_visits *visits, int64_t index,
+                                                    int64_t tokens)
 {
-    steps->index = index;
-    steps->tokens = tokens;
-    steps->panel = steps->end = steps->full_first = steps->full_end = 0;
-    steps->regime = -1;
-    steps->run = 0;
+    visits->index = index;
+    visits->tokens = tokens;
+    visits->panel = visits->end = visits->full_first = visits->full_end = 0;
+    visits->regime = -1;
+    visits->extent = 0;
 }
 
-/* What the tile's queries see of panel steps->panel through `regime`. A panel without a mask is
- * whole, and most are without: the rest of its step is left as it is. */
-ATTENTION_SEGMENTS_CALL void attention_steps_fill(const struct attention_steps *steps,
-                                                  struct attention_step *step,
-                                                  const struct attention_regime *regime,
-                                                  const struct attention_run *run)
+/* What the tile's queries see of panel visits->panel through `regime`. A panel without a mask is
+ * whole, and most are without: the rest of its visit is left as it is. */
+ATTENTION_SEGMENTS_CALL void attention_visits_fill(const struct attention_visits *visits,
+                                                   struct attention_visit *visit,
+                                                   const struct attention_regime *regime,
+                                                   const struct attention_extent *extent)
 {
-    step->panel = steps->panel;
-    step->run = steps->run;
-    step->keys = PANEL_TOKENS;
-    step->query_frame = regime->query_frame;
-    step->masked = steps->panel < steps->full_first || steps->panel >= steps->full_end;
-    if (!step->masked)
+    visit->panel = visits->panel;
+    visit->extent = visits->extent;
+    visit->keys = PANEL_TOKENS;
+    visit->query_frame = regime->query_frame;
+    visit->masked = visits->panel < visits->full_first || visits->panel >= visits->full_end;
+    if (!visit->masked)
         return;
-    const int64_t key = run->first + steps->panel * PANEL_TOKENS;
-    const int64_t ahead = steps->index - key; /* distance of query 0 and key 0 */
-    step->keys = (int32_t)attention_segments_smaller(run->end - key, PANEL_TOKENS);
-    step->near = attention_segments_clamped(regime->distance_first - ahead);
-    step->far = regime->distance_end == BANDS_OPEN
-                    ? 2 * ATTENTION_QUERY_TILE
-                    : attention_segments_clamped(regime->distance_end - ahead);
-    step->key_first = attention_segments_clamped(regime->key_first - key);
-    step->key_end =
-        attention_segments_clamped(attention_segments_smaller(regime->key_end, run->end) - key);
-    step->query_first = attention_segments_clamped(regime->query_first - steps->index);
-    step->query_end = attention_segments_clamped(
-        attention_segments_smaller(regime->query_end, steps->index + steps->tokens) - steps->index);
+    const int64_t key = extent->first + visits->panel * PANEL_TOKENS;
+    const int64_t ahead = visits->index - key; /* distance of query 0 and key 0 */
+    visit->keys = (int32_t)attention_segments_smaller(extent->end - key, PANEL_TOKENS);
+    visit->near = attention_segments_clamped(regime->distance_first - ahead);
+    visit->far = regime->distance_end == BANDS_OPEN
+                     ? 2 * ATTENTION_QUERY_TILE
+                     : attention_segments_clamped(regime->distance_end - ahead);
+    visit->key_first = attention_segments_clamped(regime->key_first - key);
+    visit->key_end =
+        attention_segments_clamped(attention_segments_smaller(regime->key_end, extent->end) - key);
+    visit->query_first = attention_segments_clamped(regime->query_first - visits->index);
+    visit->query_end = attention_segments_clamped(
+        attention_segments_smaller(regime->query_end, visits->index + visits->tokens) -
+        visits->index);
 }
 
-/* The next panel of `run`; false, and ready for another run, when there is none. */
-ATTENTION_SEGMENTS_CALL bool attention_steps_next(struct attention_steps *steps,
-                                                  struct attention_step *step,
-                                                  const struct attention_regimes *regimes,
-                                                  const struct attention_run *run)
+/* The next panel of `extent`; false, and ready for another extent, when there is none. */
+ATTENTION_SEGMENTS_CALL bool attention_visits_next(struct attention_visits *visits,
+                                                   struct attention_visit *visit,
+                                                   const struct attention_regimes *regimes,
+                                                   const struct attention_extent *extent)
 {
-    while (steps->panel >= steps->end) {
-        if (++steps->regime >= regimes->count) {
-            steps->regime = -1;
+    while (visits->panel >= visits->end) {
+        if (++visits->regime >= regimes->count) {
+            visits->regime = -1;
             return false;
         }
-        attention_steps_segment(steps, &regimes->list[steps->regime], run);
+        attention_visits_segment(visits, &regimes->list[visits->regime], extent);
     }
-    attention_steps_fill(steps, step, &regimes->list[steps->regime], run);
-    steps->panel++;
+    attention_visits_fill(visits, visit, &regimes->list[visits->regime], extent);
+    visits->panel++;
     return true;
 }
 
-/* The next step of a tile of span `span` through `runs`, in order; keys = 0 at the end. */
-ATTENTION_SEGMENTS_CALL void attention_steps_advance(struct attention_steps *steps,
-                                                     struct attention_step *step,
-                                                     const struct attention_regimes *regimes,
-                                                     const struct attention_run *runs,
-                                                     int run_count, int span)
+/* The next visit of a tile of span `span` through `extents`, in order; keys = 0 at the end. */
+ATTENTION_SEGMENTS_CALL void attention_visits_advance(struct attention_visits *visits,
+                                                      struct attention_visit *visit,
+                                                      const struct attention_regimes *regimes,
+                                                      const struct attention_extent *extents,
+                                                      int extent_count, int span)
 {
-    for (; steps->run < run_count; steps->run++) {
-        const struct attention_run *run = &runs[steps->run];
-        if (span >= run->span_first && span < run->span_end &&
-            attention_steps_next(steps, step, regimes, run))
+    for (; visits->extent < extent_count; visits->extent++) {
+        const struct attention_extent *extent = &extents[visits->extent];
+        if (span >= extent->span_first && span < extent->span_end &&
+            attention_visits_next(visits, visit, regimes, extent))
             return;
     }
-    step->keys = 0;
+    visit->keys = 0;
 }
 
 /* Tiles of queries of a call: those of a span follow each other, the last one may be short. */

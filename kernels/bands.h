@@ -67,8 +67,8 @@ enum bands_tile {
     BANDS_MIXED, /* anything else */
 };
 
-/* Refuses a table whose bands overlap, leave a distance uncovered, or have frames that do not fit
- * their rules. */
+/* For tests: refuses a table whose bands overlap, leave a distance uncovered, or have frames that
+ * do not fit their rules. */
 bool bands_check(const struct bands *bands, const char **reason);
 
 /* The band through which query i sees key j in `key_frame`; NULL if it does not (j > i and masked

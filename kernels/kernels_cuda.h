@@ -19,8 +19,8 @@
  * | rope_table        | indices                       | cos and sin of all frames          |
  * | rope_queries      | q, table                      | q in every frame, operand          |
  * | rope_store        | k, v, table                   | panel records                      |
- * | attention_prefill | q, runs of panel records      | states, or finished rows           |
- * | attention_decode  | q, lots of panel records      | one state a split                  |
+ * | attention_prefill | q, extents of panel records   | states, or finished rows           |
+ * | attention_decode  | q, extents of panel records   | one state a split                  |
  * | attention_combine | states                        | a state and / or finished rows     |
  * | attention_finish  | a state                       | finished rows                      |
  * | swiglu            | gate, up                      | their product                      |
@@ -33,7 +33,7 @@
  * [PANEL_TOKENS, head_dim] of `operand`, plain and row-major: what cp.async, ldmatrix and TMA want.
  * Its bytes are attention_panel_bytes(DTYPE_BF16, kv_heads, head_dim), those of the CPU's bf16
  * records, whose order inside differs: all ranks of a group are of one kind. Rows that are not
- * stored yet need not be zero: a run's `end` keeps them unread.
+ * stored yet need not be zero: an extent's `end` keeps them unread.
  *
  * A state of `rows` rows is [acc: rows, heads, head_dim][max: rows, heads][sum: rows, heads],
  * float32, one behind the other (attention.h says what they mean). head_dim is a multiple of 16, at
@@ -140,13 +140,13 @@ struct kernels_cuda_rope_store {
     enum dtype operand;
 };
 
-/* Attends every row of `spans` to `runs`. `first`: states are not read but begin empty; every row
- * of every span is written even where no run applies to it. `last`: finished rows go to `out` and
- * no state is written; where both are set acc, max and sum may be NULL. */
+/* Attends every row of `spans` to `extents`. `first`: states are not read but begin empty; every
+ * row of every span is written even where no extent applies to it. `last`: finished rows go to
+ * `out` and no state is written; where both are set acc, max and sum may be NULL. */
 struct kernels_cuda_prefill {
     const struct attention_regimes *regimes; /* host */
-    const struct attention_run *runs;        /* host, <= ATTENTION_RUNS_MAX; in order */
-    int run_count;
+    const struct attention_extent *extents;  /* host, <= ATTENTION_EXTENTS_MAX; in order */
+    int extent_count;
     const struct attention_span *spans; /* host, <= ATTENTION_SPANS_MAX; rows do not overlap */
     int span_count;
     const void *queries;  /* [frames][., heads, head_dim] operand */
@@ -164,8 +164,8 @@ struct kernels_cuda_prefill {
     float scale_log2;
 };
 
-/* A lot of keys of decode: records from number `record` on, at bases[base]. */
-struct kernels_cuda_lot {
+/* An extent of keys of decode: records from number `record` on, at bases[base]. */
+struct kernels_cuda_extent {
     int64_t record;
     int64_t first; /* index of its first key: a multiple of PANEL_TOKENS */
     int64_t end;
@@ -173,15 +173,15 @@ struct kernels_cuda_lot {
     int32_t base;
 };
 
-/* Attends rows with indices *index, *index + 1, ... to lots of keys, `splits` pieces side by side:
- * piece s reads lots [split_first[s], split_first[s + 1]) and writes states + s * (rows * heads *
- * (head_dim + 2)), empty where it has no visible key. What changes from token to token lies in
- * device memory, and what changes from layer to layer is `bases`, so that a captured step can be
+/* Attends rows with indices *index, *index + 1, ... to extents of keys, `splits` pieces side by
+ * side: piece s reads extents [split_first[s], split_first[s + 1]) and writes states + s * (rows *
+ * heads * (head_dim + 2)), empty where it has no visible key. What changes from token to token lies
+ * in device memory, and what changes from layer to layer is `bases`, so that a captured step can be
  * replayed. Sixteen (token, head) of a group read a key and its value once. */
 struct kernels_cuda_decode {
     const struct attention_regimes *regimes; /* host */
     const void *bases[KERNELS_CUDA_BASES];
-    const struct kernels_cuda_lot *lots;
+    const struct kernels_cuda_extent *extents;
     const int32_t *split_first; /* [splits + 1] */
     int splits;
     const int64_t *index; /* [1] */

@@ -19,8 +19,8 @@ enum { MMA_LAYOUT_CHUNK = 8 /* elements */ };
 /* In chunks. `chunks` (of a row) is a multiple of 8, or an odd multiple of 4. */
 MMA_LAYOUT_CALL int mma_layout_place(int chunks, int row, int chunk)
 {
-    const int turn = chunks % 8 == 0 ? row % 8 : row / 2 % 4;
-    return row * chunks + (chunk ^ turn);
+    const int swizzle = chunks % 8 == 0 ? row % 8 : row / 2 % 4;
+    return row * chunks + (chunk ^ swizzle);
 }
 
 /* Element e (0..3) of a lane's part of C. */

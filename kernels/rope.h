@@ -1,5 +1,5 @@
-/* Rotary position embedding, rotate-half pairing: element p and p + head_dim / 2 turn by position *
- * inv_freq[p].
+/* Rotary position embedding, rotate-half pairing: element p and p + head_dim / 2 rotate by position
+ * * inv_freq[p].
  *
  *   out[p]        = x[p] cos - x[p + half] sin
  *   out[p + half] = x[p + half] cos + x[p] sin

@@ -43,8 +43,8 @@ static int rope_table_launch(const struct kernels_cuda_rope_table *args, cudaStr
     return cudaGetLastError();
 }
 
-/* Pairs p and p + 1 of a head, turned. */
-struct turned {
+/* Pairs p and p + 1 of a head. */
+struct pairs {
     float2 low, high;
 };
 
@@ -55,9 +55,9 @@ static __device__ __forceinline__ uint32_t pack_finite(enum dtype operand, float
     return store_packed(operand, x.x + 0 * x.x, x.y + 0 * x.y);
 }
 
-static __device__ __forceinline__ struct turned turn(float2 low, float2 high, float4 angles)
+static __device__ __forceinline__ struct pairs rotate(float2 low, float2 high, float4 angles)
 {
-    struct turned out;
+    struct pairs out;
     out.low =
         make_float2(low.x * angles.x - high.x * angles.y, low.y * angles.z - high.y * angles.w);
     out.high =
@@ -81,7 +81,7 @@ __global__ void __launch_bounds__(ROPE_THREADS)
     for (int frame = 0; frame < args.frame_count; frame++) {
         const float4 angles =
             *(const float4 *)(args.table + frame * args.table_stride + (row * half + p) * 2);
-        const struct turned y = turn(low, high, angles);
+        const struct pairs y = rotate(low, high, angles);
         uint16_t *to = out + frame * args.frame_stride;
         *(uint32_t *)to = pack_finite(args.operand, y.low);
         *(uint32_t *)(to + half) = pack_finite(args.operand, y.high);
@@ -112,7 +112,7 @@ static __device__ __forceinline__ uint16_t *panel_place(const struct kernels_cud
 }
 
 static __device__ __forceinline__ void put_pairs(const struct kernels_cuda_rope_store *args,
-                                                 uint16_t *place, struct turned k, struct turned v)
+                                                 uint16_t *place, struct pairs k, struct pairs v)
 {
     const int half = args->head_dim / 2;
     uint16_t *values = place + (int64_t)PANEL_TOKENS * args->head_dim;
@@ -134,12 +134,12 @@ __global__ void __launch_bounds__(ROPE_THREADS)
     const int64_t row = place / per_head / args.kv_heads, head = place / per_head % args.kv_heads;
     const int64_t from = row * args.stride + head * args.head_dim + p;
     const int64_t index = args.indices[row], record = args.records[row];
-    const struct turned k = {*(const float2 *)(args.k + from),
+    const struct pairs k = {*(const float2 *)(args.k + from),
                              *(const float2 *)(args.k + from + half)};
-    const struct turned v = {*(const float2 *)(args.v + from),
+    const struct pairs v = {*(const float2 *)(args.v + from),
                              *(const float2 *)(args.v + from + half)};
-    const struct turned rotated =
-        turn(k.low, k.high, *(const float4 *)(args.table + (row * half + p) * 2));
+    const struct pairs rotated =
+        rotate(k.low, k.high, *(const float4 *)(args.table + (row * half + p) * 2));
     const int64_t panel_row = index % PANEL_TOKENS, sink_record = index / PANEL_TOKENS;
     if (record >= 0)
         put_pairs(&args, panel_place(&args, args.cache, record, head, panel_row, p), rotated, v);

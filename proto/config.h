@@ -60,7 +60,8 @@ void config_destroy(struct config *config);
 /* Reads a YAML file. NOT_FOUND when it cannot be opened; INVALID_ARGUMENT when anything is wrong in
  * it: the sentence is the first problem and how many there are, and config_problem has them all. */
 MUST_CHECK enum status config_read_file(struct config *config, const char *path);
-/* The same from memory; `name` stands for the file in problems and origins. */
+/* The same from memory, which by itself is for tests; `name` stands for the file in problems and
+ * origins. */
 MUST_CHECK enum status config_read_bytes(struct config *config, const char *name, const void *data,
                                          size_t bytes);
 

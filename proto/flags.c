@@ -179,6 +179,54 @@ static enum status unknown_option(const struct option_table *table, const char *
                 near ? "; did you mean --" : "", near ? near : "", near ? "?" : "");
 }
 
+/* ---- help ---- */
+
+static void print_row(FILE *file, char letter, const char *name, const char *value,
+                      const char *help, const char *standard)
+{
+    char left[96];
+    char short_form[8] = "";
+    if (letter)
+        snprintf(short_form, sizeof short_form, "-%c, ", letter);
+    snprintf(left, sizeof left, "  %s--%s%s%s", short_form, name, value ? " " : "",
+             value ? value : "");
+    if (strlen(left) + 2 > HELP_COLUMN)
+        fprintf(file, "%s\n%*s", left, HELP_COLUMN, "");
+    else
+        fprintf(file, "%-*s", HELP_COLUMN, left);
+    fputs(help, file);
+    if (standard && standard[0])
+        fprintf(file, " [%s]", standard);
+    fputc('\n', file);
+}
+
+static void print_help(FILE *file, const struct flags_command *command)
+{
+    fprintf(file, "Example:\n%s\n%s\nUsage: %s [OPTIONS]%s%s\n", command->example, command->summary,
+            command->program, command->arguments ? " " : "",
+            command->arguments ? command->arguments : "");
+    fputs("\nOptions:\n", file);
+    for (size_t i = 0; i < command->rows_count; i++) {
+        const struct flags_row *row = &command->rows[i];
+        print_row(file, row->letter, row->name, row->value, row->help, NULL);
+    }
+    print_row(file, 'h', "help", NULL, "this text", NULL);
+    print_row(file, 'V', "version", NULL, "the version", NULL);
+    if (!command->takers)
+        return;
+    fputs("\nSettings (a flag wins over the configuration file, the file over the [default]):\n",
+          file);
+    for (size_t i = 0; i < config_rows_count(); i++) {
+        const struct config_row *row = config_row_at(i);
+        if (row->flag && (row->takers & command->takers))
+            print_row(file, 0, row->flag, row->value, row->help,
+                      row->type == CONFIG_SWITCH ? NULL : row->standard);
+    }
+    print_row(file, 0, "config", "FILE", "the configuration file, YAML", NULL);
+}
+
+/* ---- options ---- */
+
 static void print_version(const struct flags_command *command)
 {
     printf("%.*s %s\n", (int)strcspn(command->program, " "), command->program, LONGHAUL_VERSION);
@@ -193,7 +241,7 @@ static enum status take_options(struct option_table *table, const struct flags_c
     int number = 0;
     while ((number = getopt_long(argc, argv, table->letters, table->options, NULL)) != -1) {
         if (number == OPTION_HELP || number == 'h') {
-            flags_print_help(stdout, command);
+            print_help(stdout, command);
             *exit_code = 0;
             return STATUS_OK;
         }
@@ -281,50 +329,4 @@ int flags_parse(const struct flags_command *command, int argc, char **argv, int 
     if (first_argument)
         *first_argument = optind;
     return FLAGS_GO_ON;
-}
-
-/* ---- help ---- */
-
-static void print_row(FILE *file, char letter, const char *name, const char *value,
-                      const char *help, const char *standard)
-{
-    char left[96];
-    char short_form[8] = "";
-    if (letter)
-        snprintf(short_form, sizeof short_form, "-%c, ", letter);
-    snprintf(left, sizeof left, "  %s--%s%s%s", short_form, name, value ? " " : "",
-             value ? value : "");
-    if (strlen(left) + 2 > HELP_COLUMN)
-        fprintf(file, "%s\n%*s", left, HELP_COLUMN, "");
-    else
-        fprintf(file, "%-*s", HELP_COLUMN, left);
-    fputs(help, file);
-    if (standard && standard[0])
-        fprintf(file, " [%s]", standard);
-    fputc('\n', file);
-}
-
-void flags_print_help(FILE *file, const struct flags_command *command)
-{
-    fprintf(file, "Example:\n%s\n%s\nUsage: %s [OPTIONS]%s%s\n", command->example, command->summary,
-            command->program, command->arguments ? " " : "",
-            command->arguments ? command->arguments : "");
-    fputs("\nOptions:\n", file);
-    for (size_t i = 0; i < command->rows_count; i++) {
-        const struct flags_row *row = &command->rows[i];
-        print_row(file, row->letter, row->name, row->value, row->help, NULL);
-    }
-    print_row(file, 'h', "help", NULL, "this text", NULL);
-    print_row(file, 'V', "version", NULL, "the version", NULL);
-    if (!command->takers)
-        return;
-    fputs("\nSettings (a flag wins over the configuration file, the file over the [default]):\n",
-          file);
-    for (size_t i = 0; i < config_rows_count(); i++) {
-        const struct config_row *row = config_row_at(i);
-        if (row->flag && (row->takers & command->takers))
-            print_row(file, 0, row->flag, row->value, row->help,
-                      row->type == CONFIG_SWITCH ? NULL : row->standard);
-    }
-    print_row(file, 0, "config", "FILE", "the configuration file, YAML", NULL);
 }

@@ -67,5 +67,3 @@ enum { FLAGS_GO_ON = -1, FLAGS_EXIT_USAGE = 2, FLAGS_EXIT_CONFIG = 78 };
  * *first_argument is the index in argv, which is reordered, of the first argument that is no
  * option. */
 int flags_parse(const struct flags_command *command, int argc, char **argv, int *first_argument);
-
-void flags_print_help(FILE *file, const struct flags_command *command);

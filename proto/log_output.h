@@ -26,5 +26,5 @@ typedef size_t log_output_notice(char line[LOG_OUTPUT_LINE_BYTES], int64_t dropp
  * once. */
 void log_output_put(const char *line, size_t bytes, log_output_notice *notice);
 
-/* Waits until everything is written, at most `timeout_ms`. */
+/* For tests: waits until everything is written, at most `timeout_ms`. */
 void log_output_flush(int64_t timeout_ms);

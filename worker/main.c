@@ -105,17 +105,18 @@ static int describe(void)
 struct rank_part {
     struct rpc_client *client;
     const struct serve_options *options;
-    const struct rank_place_wish *wish;
+    const struct rank_place_request *wanted;
 };
 
 /* Takes `host`. */
 static enum status play_on(struct transport *host, struct rpc_client *client,
-                           const struct serve_options *options, const struct rank_place_wish *wish)
+                           const struct serve_options *options,
+                           const struct rank_place_request *wanted)
 {
     struct rank_place place;
     struct serve_options served = *options;
     char reason[512];
-    enum status status = rank_place_open(&place, host, wish);
+    enum status status = rank_place_open(&place, host, wanted);
     if (status != STATUS_OK) {
         snprintf(reason, sizeof reason, "%s", status_message());
         served.refused = status;
@@ -124,7 +125,7 @@ static enum status play_on(struct transport *host, struct rpc_client *client,
         transport_destroy(host);
         return status;
     }
-    served.lane = place.on_gpu ? &place.lane : NULL;
+    served.streams = place.on_gpu ? &place.streams : NULL;
     status = serve(place.transport, client, &served);
     rank_place_close(&place);
     return status;
@@ -133,31 +134,33 @@ static enum status play_on(struct transport *host, struct rpc_client *client,
 static enum status play_rank(struct transport *transport, void *context)
 {
     const struct rank_part *part = context;
-    return play_on(transport, part->client, part->options, part->wish);
+    return play_on(transport, part->client, part->options, part->wanted);
 }
 
 static enum status run_loopback(int ranks, struct rpc_client *client,
                                 const struct serve_options *options,
-                                const struct rank_place_wish *wish)
+                                const struct rank_place_request *wanted)
 {
     struct transport *transports[RANK_THREADS_MAX];
-    struct rank_part part = {client, options, wish};
-    TRY(transport_loopback_create_group(transports, ranks, wish->options));
+    struct rank_part part = {client, options, wanted};
+    TRY(transport_loopback_create_group(transports, ranks, wanted->options));
     return rank_threads_run(transports, ranks, play_rank, &part);
 }
 
 static enum status run_mpi(struct rpc_client *client, const struct serve_options *options,
-                           const struct rank_place_wish *wish, enum log_level level)
+                           const struct rank_place_request *wanted, enum log_level level)
 {
     struct transport *transport;
-    TRY(transport_mpi_create(&transport, wish->options));
+    TRY(transport_mpi_create(&transport, wanted->options));
     log_configure(level, transport->rank);
-    return play_on(transport, client, options, wish);
+    return play_on(transport, client, options, wanted);
 }
 
 /* What the options ask of the device. A transport of the host cannot carry what lies on GPUs. */
-static enum status read_wish(struct rank_place_wish *wish, const struct config *config,
-                             const struct transport_options *transport_options, int64_t ranks)
+static enum status read_place_request(struct rank_place_request *wanted,
+                                      const struct config *config,
+                                      const struct transport_options *transport_options,
+                                      int64_t ranks)
 {
     const char *device = config_text(config, "engine.device");
     const char *transport = config_text(config, "engine.transport");
@@ -165,23 +168,23 @@ static enum status read_wish(struct rank_place_wish *wish, const struct config *
     /* Ranks that are threads take GPUs only where they are told to, or one is alone. */
     const bool host =
         strcmp(transport, "mpi") == 0 || (strcmp(transport, "loopback") == 0 && ranks > 1);
-    *wish = (struct rank_place_wish){
+    *wanted = (struct rank_place_request){
         .cuda = strcmp(device, "cuda") == 0,
         .nccl = strcmp(transport, "nccl") == 0,
         .oversubscribe = config_switch(config, "engine.oversubscribe_gpu"),
         .options = transport_options,
     };
-    if (wish->nccl && strcmp(device, "cpu") == 0)
+    if (wanted->nccl && strcmp(device, "cpu") == 0)
         return fail(STATUS_INVALID_ARGUMENT,
                     "--transport nccl carries what lies on GPUs: leave out "
                     "--device cpu");
-    if ((wish->cuda || wish->nccl) && named)
+    if ((wanted->cuda || wanted->nccl) && named)
         return fail(STATUS_INVALID_ARGUMENT,
                     "--kernels names variants of the CPU's: leave it out with --device cuda");
-    if (wish->cuda && strcmp(transport, "mpi") == 0)
+    if (wanted->cuda && strcmp(transport, "mpi") == 0)
         return fail(STATUS_INVALID_ARGUMENT, "--transport mpi cannot carry what lies on GPUs: give "
                                              "nccl, or leave it out");
-    wish->cpu = strcmp(device, "cpu") == 0 || named || (host && !wish->cuda);
+    wanted->cpu = strcmp(device, "cpu") == 0 || named || (host && !wanted->cuda);
     return STATUS_OK;
 }
 
@@ -225,14 +228,14 @@ static enum status run(const struct options *options, bool under_mpirun)
     const struct transport_options transport_options = {.threads = serve_options.threads};
     enum log_level level;
     struct rpc_client *client;
-    struct rank_place_wish wish;
+    struct rank_place_request wanted;
     TRY(find_secret(secret, config));
-    TRY(read_wish(&wish, config, &transport_options, options->ranks));
+    TRY(read_place_request(&wanted, config, &transport_options, options->ranks));
     TRY(log_level_parse(&level, config_text(config, "log.level")));
     log_configure(level, -1);
     TRY(rpc_client_create(&client, config_text(config, "worker.coordinator")));
-    enum status status = mpi ? run_mpi(client, &serve_options, &wish, level)
-                             : run_loopback((int)options->ranks, client, &serve_options, &wish);
+    enum status status = mpi ? run_mpi(client, &serve_options, &wanted, level)
+                             : run_loopback((int)options->ranks, client, &serve_options, &wanted);
     rpc_client_destroy(client);
     return status;
 }

@@ -9,7 +9,7 @@
 #include "worker/engine/transport/nccl_api.h"
 #include "worker/engine/transport/transport.h"
 
-struct rank_place_wish {
+struct rank_place_request {
     bool cpu;  /* asked for: no GPU is looked for */
     bool cuda; /* asked for: what is missing is a failure */
     bool nccl; /* asked for: so is this */
@@ -23,15 +23,15 @@ struct rank_place_wish {
 
 struct rank_place {
     struct transport *transport; /* to serve with */
-    struct cuda_lane lane;
-    bool on_gpu; /* lane is open */
+    struct cuda_streams streams;
+    bool on_gpu; /* streams are open */
 };
 
 /* All ranks of `host` call it, and come to the same end: all on GPUs, or none. Takes `host` where
  * it succeeds. Where nothing was asked for, a rank without a GPU or NCCL takes all to the CPU, and
  * says why. */
 MUST_CHECK enum status rank_place_open(struct rank_place *place, struct transport *host,
-                                       const struct rank_place_wish *wish);
+                                       const struct rank_place_request *request);
 
 /* Destroys the transport too. */
 void rank_place_close(struct rank_place *place);

@@ -5,12 +5,12 @@
  *
  *   joining  --Welcome (enter_group)-->                               loading
  *   loading  --Loaded is sent (load)-->                               idle
- *   idle     --Run (take_order, wait_for_order)-->                    running
- *   running  --Done is sent (run_order)-->                            idle
- *   any      --Stop (obey)-->                                         ended
+ *   idle     --Run (take_command, wait_for_command)-->                running
+ *   running  --Done is sent (run_request)-->                          idle
+ *   any      --Stop (handle_message)-->                               ended
  *   joining  --no coordinator in time, or a refusal (enter_group)-->  failed
  *   any      --the stream breaks (listen_to_coordinator), a peer is
- *              lost (wait_for_order, run_order)-->                    failed
+ *              lost (wait_for_command, run_request)-->                failed
  */
 #include "worker/serve.h"
 
@@ -44,7 +44,7 @@ enum {
 };
 
 /* What a Run says, copied: the message dies with the next read. */
-struct order {
+struct run_command {
     enum status refused; /* OK, or why this rank cannot take it, with the sentence */
     char refusal[MESSAGE_BYTES];
     char request_id[GROUP_BYTES];
@@ -79,8 +79,8 @@ struct serve_rank {
     bool ending;            /* told to stop, or the stream is gone */
     enum status end_status; /* why */
     char end_message[MESSAGE_BYTES];
-    bool waiting_order; /* an order that the rank has not begun */
-    struct order order;
+    bool waiting_command; /* a command that the rank has not begun */
+    struct run_command command;
     bool running;
     int64_t told_progress_ns;
 };
@@ -130,7 +130,7 @@ static enum status introduce(struct serve_rank *rank)
         best = all[r].best_kernels < best ? all[r].best_kernels : best;
     snprintf(rank->group_id, sizeof rank->group_id, "%s", all[0].group_id);
     rank->kernels = rank->options->kernels ? rank->options->kernels : kernels_at(best)->name;
-    if (rank->options->lane)
+    if (rank->options->streams)
         rank->kernels = "cuda";
 end:
     free(all);
@@ -156,8 +156,8 @@ static enum status enter_group(struct serve_rank *rank, struct rpc_client *clien
     hello.kernels = kernels;
     hello.memory_bytes = rank->memory_bytes;
     hello.transport = (char *)rank->transport->name;
-    hello.shared_memory_bus =
-        rank->options->lane ? rank->options->lane->ranks > 1 : rank->transport->local_size > 1;
+    hello.shared_memory_bus = rank->options->streams ? rank->options->streams->ranks > 1
+                                                     : rank->transport->local_size > 1;
     const struct join_args args = {
         .client = client,
         .transport = rank->transport,
@@ -188,7 +188,7 @@ static void end_with(struct serve_rank *rank, enum status status, const char *me
         transport_abort(rank->transport, message);
 }
 
-static enum status copy_order(struct order *order, const Longhaul__Control__V1__Run *run)
+static enum status copy_command(struct run_command *command, const Longhaul__Control__V1__Run *run)
 {
     const Longhaul__Control__V1__RunSampling *sampling = run->sampling;
     if (!run->choice || !sampling)
@@ -197,7 +197,7 @@ static enum status copy_order(struct order *order, const Longhaul__Control__V1__
     if (run->n_stop_ids > STOP_IDS_MAX)
         return fail(STATUS_INVALID_ARGUMENT, "%zu stop ids; a worker takes at most %d",
                     run->n_stop_ids, STOP_IDS_MAX);
-    *order = (struct order){
+    *command = (struct run_command){
         .kind = run->kind == LONGHAUL__CONTROL__V1__RUN_KIND__RUN_KIND_SCORE ? ENGINE_SCORE
                                                                              : ENGINE_GENERATE,
         .count = (int64_t)run->n_token_ids,
@@ -208,47 +208,47 @@ static enum status copy_order(struct order *order, const Longhaul__Control__V1__
         .logprobs = run->logprobs,
         .likeliest = run->likeliest,
     };
-    TRY(choice_message_get(&order->choice, run->choice));
-    for (int s = 0; s < order->stop_count; s++)
-        order->stop_ids[s] = run->stop_ids[s];
+    TRY(choice_message_get(&command->choice, run->choice));
+    for (int s = 0; s < command->stop_count; s++)
+        command->stop_ids[s] = run->stop_ids[s];
     if (run->deadline_ms > 0)
-        order->deadline_ns = clock_after_ms(run->deadline_ms);
-    order->ids = malloc((size_t)order->count * sizeof *order->ids + 1);
-    if (!order->ids)
+        command->deadline_ns = clock_after_ms(run->deadline_ms);
+    command->ids = malloc((size_t)command->count * sizeof *command->ids + 1);
+    if (!command->ids)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a prompt of %lld tokens",
-                    (long long)order->count);
-    memcpy(order->ids, run->token_ids, (size_t)order->count * sizeof *order->ids);
+                    (long long)command->count);
+    memcpy(command->ids, run->token_ids, (size_t)command->count * sizeof *command->ids);
     return STATUS_OK;
 }
 
-static enum status take_order(struct serve_rank *rank, const Longhaul__Control__V1__Run *run)
+static enum status take_command(struct serve_rank *rank, const Longhaul__Control__V1__Run *run)
 {
-    struct order order = {0};
-    if (strlen(run->request_id) >= sizeof order.request_id)
+    struct run_command command = {0};
+    if (strlen(run->request_id) >= sizeof command.request_id)
         return fail(STATUS_INTERNAL, "the coordinator sent a request whose name is too long");
-    order.refused = copy_order(&order, run);
-    if (order.refused != STATUS_OK)
-        snprintf(order.refusal, sizeof order.refusal, "%s", status_message());
-    snprintf(order.request_id, sizeof order.request_id, "%s", run->request_id);
+    command.refused = copy_command(&command, run);
+    if (command.refused != STATUS_OK)
+        snprintf(command.refusal, sizeof command.refusal, "%s", status_message());
+    snprintf(command.request_id, sizeof command.request_id, "%s", run->request_id);
     pthread_mutex_lock(&rank->lock);
-    bool busy = rank->waiting_order || rank->running;
+    bool busy = rank->waiting_command || rank->running;
     if (!busy) {
-        rank->order = order;
-        rank->waiting_order = true;
+        rank->command = command;
+        rank->waiting_command = true;
         pthread_cond_broadcast(&rank->changed);
     }
     pthread_mutex_unlock(&rank->lock);
     if (!busy)
         return STATUS_OK;
-    free(order.ids);
+    free(command.ids);
     return fail(STATUS_INTERNAL, "the coordinator sent a request while another one ran");
 }
 
-static void cancel_order(struct serve_rank *rank, const Longhaul__Control__V1__Cancel *cancel)
+static void cancel_run(struct serve_rank *rank, const Longhaul__Control__V1__Cancel *cancel)
 {
     pthread_mutex_lock(&rank->lock);
-    bool current = (rank->waiting_order || rank->running) &&
-                   strcmp(cancel->request_id, rank->order.request_id) == 0;
+    bool current = (rank->waiting_command || rank->running) &&
+                   strcmp(cancel->request_id, rank->command.request_id) == 0;
     if (current && rank->engine)
         engine_cancel(rank->engine, STATUS_CANCELLED);
     pthread_mutex_unlock(&rank->lock);
@@ -258,19 +258,19 @@ static void cancel_order(struct serve_rank *rank, const Longhaul__Control__V1__C
 static void cut_short(struct serve_rank *rank)
 {
     pthread_mutex_lock(&rank->lock);
-    if ((rank->waiting_order || rank->running) && rank->engine)
+    if ((rank->waiting_command || rank->running) && rank->engine)
         engine_cancel(rank->engine, STATUS_CANCELLED);
     pthread_mutex_unlock(&rank->lock);
 }
 
-static enum status obey(struct serve_rank *rank,
-                        const Longhaul__Control__V1__CoordinatorMessage *message)
+static enum status handle_message(struct serve_rank *rank,
+                                  const Longhaul__Control__V1__CoordinatorMessage *message)
 {
     switch (message->kind_case) {
     case LONGHAUL__CONTROL__V1__COORDINATOR_MESSAGE__KIND_RUN:
-        return take_order(rank, message->run);
+        return take_command(rank, message->run);
     case LONGHAUL__CONTROL__V1__COORDINATOR_MESSAGE__KIND_CANCEL:
-        cancel_order(rank, message->cancel);
+        cancel_run(rank, message->cancel);
         return STATUS_OK;
     case LONGHAUL__CONTROL__V1__COORDINATOR_MESSAGE__KIND_STOP:
         end_with(rank, STATUS_OK, message->stop->reason);
@@ -287,7 +287,7 @@ static enum status beat(struct serve_rank *rank)
     char request_id[GROUP_BYTES] = "";
     pthread_mutex_lock(&rank->lock);
     if (rank->running)
-        snprintf(request_id, sizeof request_id, "%s", rank->order.request_id);
+        snprintf(request_id, sizeof request_id, "%s", rank->command.request_id);
     heartbeat.busy = rank->running;
     if (rank->engine && rank->running)
         heartbeat.work_age_seconds =
@@ -307,7 +307,7 @@ static enum status listen_once(struct serve_rank *rank, int64_t *next_beat_ns)
         return fail(STATUS_UNAVAILABLE, "the coordinator ended the control stream");
     }
     if (status == STATUS_OK)
-        TRY(obey(rank, (const void *)message));
+        TRY(handle_message(rank, (const void *)message));
     else if (status != STATUS_DEADLINE_EXCEEDED)
         return status;
     if (clock_now_ns() < *next_beat_ns)
@@ -348,7 +348,7 @@ static void tell_progress(void *context, int64_t tokens_done, int64_t tokens)
         return;
     rank->told_progress_ns = clock_after_ms(PROGRESS_MS);
     Longhaul__Control__V1__RunProgress progress = LONGHAUL__CONTROL__V1__RUN_PROGRESS__INIT;
-    progress.request_id = rank->order.request_id;
+    progress.request_id = rank->command.request_id;
     progress.tokens_done = tokens_done;
     progress.tokens_total = tokens;
     if (say(rank, LONGHAUL__CONTROL__V1__WORKER_MESSAGE__KIND_PROGRESS, &progress) != STATUS_OK)
@@ -359,7 +359,7 @@ static void tell_token(void *context, int32_t id, const struct logprobs *logprob
 {
     struct serve_rank *rank = context;
     Longhaul__Control__V1__RunTokens tokens = LONGHAUL__CONTROL__V1__RUN_TOKENS__INIT;
-    tokens.request_id = rank->order.request_id;
+    tokens.request_id = rank->command.request_id;
     tokens.n_ids = 1;
     tokens.ids = &id;
     if (logprobs) {
@@ -379,7 +379,7 @@ static void tell_scores(void *context, int64_t first, const float *logprobs, int
     for (int64_t done = 0; done < count; done += SCORES_A_MESSAGE) {
         int64_t left = count - done;
         Longhaul__Control__V1__RunScores scores = LONGHAUL__CONTROL__V1__RUN_SCORES__INIT;
-        scores.request_id = rank->order.request_id;
+        scores.request_id = rank->command.request_id;
         scores.first = first + done;
         scores.n_logprobs = (size_t)(left < SCORES_A_MESSAGE ? left : SCORES_A_MESSAGE);
         scores.logprobs = (float *)logprobs + done;
@@ -431,42 +431,42 @@ static enum status say_done(struct serve_rank *rank, char *request_id, enum stat
 
 /* ---- the rank ---- */
 
-static enum status run_order(struct serve_rank *rank)
+static enum status run_request(struct serve_rank *rank)
 {
-    const struct order *order = &rank->order;
+    const struct run_command *command = &rank->command;
     const struct engine_observer observer = {rank, tell_progress, tell_token, tell_scores};
     const struct engine_request request = {
-        .kind = order->kind,
-        .choice = &order->choice,
-        .ids = order->ids,
-        .count = order->count,
-        .max_tokens = order->max_tokens,
-        .sampling = order->sampling,
-        .stop_ids = order->stop_ids,
-        .stop_count = order->stop_count,
-        .logprobs = order->logprobs,
-        .likeliest = order->likeliest,
-        .deadline_ns = order->deadline_ns,
+        .kind = command->kind,
+        .choice = &command->choice,
+        .ids = command->ids,
+        .count = command->count,
+        .max_tokens = command->max_tokens,
+        .sampling = command->sampling,
+        .stop_ids = command->stop_ids,
+        .stop_count = command->stop_count,
+        .logprobs = command->logprobs,
+        .likeliest = command->likeliest,
+        .deadline_ns = command->deadline_ns,
     };
     struct engine_result result = {0};
     enum status status = STATUS_OK;
-    log_request(order->request_id);
-    if (order->refused == STATUS_OK)
+    log_request(command->request_id);
+    if (command->refused == STATUS_OK)
         status = engine_run(rank->engine, &request, &observer, &result);
     else
-        status = engine_refuse(rank->engine, fail(order->refused, "%s", order->refusal));
+        status = engine_refuse(rank->engine, fail(command->refused, "%s", command->refusal));
     if (status != STATUS_OK)
         log_line(engine_usable(rank->engine) ? LOG_INFO : LOG_ERROR, "request ended",
                  log_text("code", status_name(status)), log_text("cause", status_message()));
     log_request(NULL);
     if (!engine_usable(rank->engine))
         return status;
-    /* The next order may come while Done is on its way: this one's place must be free by then. */
+    /* The next command may come while Done is on its way: this one's place must be free by then. */
     char request_id[GROUP_BYTES];
-    snprintf(request_id, sizeof request_id, "%s", order->request_id);
+    snprintf(request_id, sizeof request_id, "%s", command->request_id);
     pthread_mutex_lock(&rank->lock);
-    free(rank->order.ids);
-    rank->order.ids = NULL;
+    free(rank->command.ids);
+    rank->command.ids = NULL;
     rank->running = false;
     engine_cancel(rank->engine, STATUS_OK);
     pthread_mutex_unlock(&rank->lock);
@@ -480,22 +480,22 @@ static enum status lost(struct serve_rank *rank)
     return fail(rank->end_status, "%s", rank->end_message);
 }
 
-/* Waits for an order, an end or a lost peer. An order that came before a Stop is begun: a peer that
- * saw the one before the other waits for this rank. */
-static enum status wait_for_order(struct serve_rank *rank, bool *ended)
+/* Waits for a command, an end or a lost peer. A command that came before a Stop is begun: a peer
+ * that saw the one before the other waits for this rank. */
+static enum status wait_for_command(struct serve_rank *rank, bool *ended)
 {
     enum status status = STATUS_OK;
     pthread_mutex_lock(&rank->lock);
-    while (!rank->waiting_order && !rank->ending && status == STATUS_OK) {
+    while (!rank->waiting_command && !rank->ending && status == STATUS_OK) {
         clock_wait(&rank->changed, &rank->lock, clock_after_ms(LOOK_MS));
         status = transport_progress(rank->transport);
     }
-    bool begins = rank->waiting_order && rank->end_status == STATUS_OK;
+    bool begins = rank->waiting_command && rank->end_status == STATUS_OK;
     *ended = rank->ending && !begins;
     if (rank->ending)
         status = lost(rank); /* a peer that stopped first is no failure */
     rank->running = begins;
-    rank->waiting_order = false;
+    rank->waiting_command = false;
     pthread_mutex_unlock(&rank->lock);
     return status;
 }
@@ -516,7 +516,7 @@ static enum status load(struct serve_rank *rank, const struct model *model)
         .kernels = rank->kernels,
         .threads = rank->threads,
         .memory_bytes = rank->memory_bytes,
-        .lane = rank->options->lane,
+        .streams = rank->options->streams,
     };
     struct engine *engine;
     TRY(engine_create(&engine, model, rank->transport, &options));
@@ -566,9 +566,9 @@ static enum status live(struct serve_rank *rank, struct model **model)
     model_close(*model);
     *model = NULL;
     while (status == STATUS_OK && !ended) {
-        status = wait_for_order(rank, &ended);
+        status = wait_for_command(rank, &ended);
         if (status == STATUS_OK && !ended)
-            status = run_order(rank);
+            status = run_request(rank);
     }
     return status;
 }
@@ -616,8 +616,8 @@ enum status serve(struct transport *transport, struct rpc_client *client,
         .memory_bytes = process_memory_available() / transport->local_size,
     };
     struct model *model = NULL;
-    if (options->lane)
-        rank.memory_bytes = options->lane->facts.free_bytes / options->lane->ranks;
+    if (options->streams)
+        rank.memory_bytes = options->streams->facts.free_bytes / options->streams->ranks;
     transport_set_silence(transport, options->heartbeat_timeout_ms * 1000000);
     enum status status = model_open(&model, options->model_path);
     if (status == STATUS_OK)
@@ -626,7 +626,7 @@ enum status serve(struct transport *transport, struct rpc_client *client,
         transport_abort(transport, status_message());
     else
         engine_destroy(rank.engine);
-    free(rank.order.ids);
+    free(rank.command.ids);
     model_close(model);
     return status;
 }

@@ -12,11 +12,12 @@
 
 struct serve_options {
     const char *model_path;
-    const char *kernels;          /* NULL: the best that all ranks can run */
-    int threads;                  /* 0: the rank's share of the cores */
-    int process_ranks;            /* ranks that share this process */
-    const struct cuda_lane *lane; /* the rank's place on a GPU; NULL: it computes on the CPU */
-    enum status refused;          /* not OK: the rank joins only to say why it cannot serve */
+    const char *kernels; /* NULL: the best that all ranks can run */
+    int threads;         /* 0: the rank's share of the cores */
+    int process_ranks;   /* ranks that share this process */
+    const struct cuda_streams
+        *streams;        /* the rank's place on a GPU; NULL: it computes on the CPU */
+    enum status refused; /* not OK: the rank joins only to say why it cannot serve */
     const char *refusal;
     const char *join_secret;      /* the file that holds it */
     int64_t join_deadline_ms;     /* longest wait for the coordinator */

@@ -342,11 +342,6 @@ enum status private_coordinator_start(struct private_coordinator **coordinator,
     return STATUS_OK;
 }
 
-const char *private_coordinator_address(const struct private_coordinator *coordinator)
-{
-    return coordinator->address;
-}
-
 struct rpc_client *private_coordinator_client(const struct private_coordinator *coordinator)
 {
     return coordinator->client;

@@ -22,8 +22,7 @@ struct private_coordinator_args {
 MUST_CHECK enum status private_coordinator_start(struct private_coordinator **coordinator,
                                                  const struct private_coordinator_args *args);
 
-/* "127.0.0.1:PORT" and a client of it, both borrowed. */
-const char *private_coordinator_address(const struct private_coordinator *coordinator);
+/* A client of it, borrowed. */
 struct rpc_client *private_coordinator_client(const struct private_coordinator *coordinator);
 
 /* Asks it to end, waits, kills what is left, its workers included. `failed`: then tells, on

@@ -1,6 +1,7 @@
 /* Owns the table pair -> merge and the merging of a word. Promises the order of PyPI `tokenizers`:
- * always the adjacent pair of lowest rank, leftmost on ties, without ever scanning a word twice: a
- * heap of (rank, place) in which entries that were overtaken are recognised and dropped.
+ * always the adjacent pair of the smallest priority, leftmost on ties, without ever scanning a word
+ * twice: a heap of (priority, place) in which entries that were overtaken are recognised and
+ * dropped.
  */
 #include "coordinator/text/bpe.h"
 
@@ -22,11 +23,11 @@ struct bpe_symbol {
 struct slot {
     int32_t left;
     int32_t right;
-    int32_t rank; /* NONE: the slot is empty */
+    int32_t priority; /* NONE: the slot is empty */
 };
 
 struct bpe {
-    struct bpe_merge *merges; /* [merge count], by rank */
+    struct bpe_merge *merges; /* [merge count], by priority */
     struct slot *slots;       /* open addressing, at most half full */
     uint32_t mask;
     int32_t byte_ids[256];
@@ -46,7 +47,7 @@ static struct slot *slot_of(const struct bpe *bpe, int32_t left, int32_t right)
     uint32_t place = hash_of(left, right) & bpe->mask;
     for (;;) {
         struct slot *slot = &bpe->slots[place];
-        if (slot->rank == NONE || (slot->left == left && slot->right == right))
+        if (slot->priority == NONE || (slot->left == left && slot->right == right))
             return slot;
         place = (place + 1) & bpe->mask;
     }
@@ -55,11 +56,11 @@ static struct slot *slot_of(const struct bpe *bpe, int32_t left, int32_t right)
 static void fill_slots(struct bpe *bpe, size_t count)
 {
     for (size_t i = 0; i <= bpe->mask; i++)
-        bpe->slots[i].rank = NONE;
-    for (size_t rank = 0; rank < count; rank++) {
-        const struct bpe_merge *merge = &bpe->merges[rank];
+        bpe->slots[i].priority = NONE;
+    for (size_t priority = 0; priority < count; priority++) {
+        const struct bpe_merge *merge = &bpe->merges[priority];
         *slot_of(bpe, merge->left, merge->right) =
-            (struct slot){merge->left, merge->right, (int32_t)rank};
+            (struct slot){merge->left, merge->right, (int32_t)priority};
     }
 }
 
@@ -104,7 +105,7 @@ void bpe_scratch_deinit(struct bpe_scratch *scratch)
     *scratch = (struct bpe_scratch){0};
 }
 
-/* Heap keys are rank << 32 | place, so that the smallest is the next merge.
+/* Heap keys are priority << 32 | place, so that the smallest is the next merge.
  * A word of n symbols needs room for 2n keys: n - 1 first pairs, and each of at most n - 1 merges
  * takes one key out and puts at most two in. */
 static enum status scratch_reserve(struct bpe_scratch *scratch, size_t symbols)
@@ -189,9 +190,9 @@ static void queue_pair(const struct bpe *bpe, struct bpe_scratch *scratch, int32
     int32_t next = symbols[place].next;
     if (next == NONE)
         return;
-    int32_t rank = slot_of(bpe, symbols[place].id, symbols[next].id)->rank;
-    if (rank != NONE)
-        heap_push(scratch, (uint64_t)rank << 32 | (uint32_t)place);
+    int32_t priority = slot_of(bpe, symbols[place].id, symbols[next].id)->priority;
+    if (priority != NONE)
+        heap_push(scratch, (uint64_t)priority << 32 | (uint32_t)place);
 }
 
 static void merge_all(const struct bpe *bpe, struct bpe_scratch *scratch)

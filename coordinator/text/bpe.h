@@ -1,4 +1,4 @@
-/* Byte-pair merges over one word. Knows ids and ranks, no text but bytes. */
+/* Byte-pair merges over one word. Knows ids and priorities, no text but bytes. */
 #pragma once
 
 #include <stddef.h>
@@ -9,7 +9,7 @@
 
 struct bpe;
 
-/* `left` followed by `right` becomes `result`. The rank of a merge is its place in the list: lower
+/* `left` followed by `right` becomes `result`. The priority of a merge is its place in the list: 0
  * merges first. */
 struct bpe_merge {
     int32_t left;

@@ -32,8 +32,8 @@ void chat_destroy(struct chat *chat);
 /* "ChatML", "Llama 3", "Llama 3.1". */
 const char *chat_family(const struct chat *chat);
 
-/* The system message that is added where a conversation does not start with one, in some forms
- * before one that it starts with; "" where none is. */
+/* For tests: the system message that is added where a conversation does not start with one, in some
+ * forms before one that it starts with; "" where none is. */
 const char *chat_default_system(const struct chat *chat);
 
 /* Appends the conversation and the opening of the assistant's answer. INVALID_ARGUMENT for no

@@ -11,7 +11,8 @@ void id_list_deinit(struct id_list *list)
     *list = (struct id_list){0};
 }
 
-enum status id_list_reserve(struct id_list *list, size_t more)
+/* Makes room for `more` further ids. */
+static enum status reserve(struct id_list *list, size_t more)
 {
     if (more <= list->capacity - list->count)
         return STATUS_OK;
@@ -32,7 +33,7 @@ enum status id_list_reserve(struct id_list *list, size_t more)
 
 enum status id_list_add(struct id_list *list, int32_t id)
 {
-    TRY(id_list_reserve(list, 1));
+    TRY(reserve(list, 1));
     list->ids[list->count++] = id;
     return STATUS_OK;
 }

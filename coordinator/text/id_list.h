@@ -16,7 +16,5 @@ struct id_list {
 /* Frees the ids and leaves an empty list. */
 void id_list_deinit(struct id_list *list);
 
-/* Makes room for `more` further ids: RESOURCE_EXHAUSTED where memory ends. */
-MUST_CHECK enum status id_list_reserve(struct id_list *list, size_t more);
-
+/* RESOURCE_EXHAUSTED where memory ends. */
 MUST_CHECK enum status id_list_add(struct id_list *list, int32_t id);

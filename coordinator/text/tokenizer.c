@@ -67,9 +67,9 @@ static enum status check_plain(const struct token_table *table, int32_t id, cons
 }
 
 static enum status find_merge(struct bpe_merge *merge, const struct token_table *table,
-                              const struct vocab *vocab, int32_t rank)
+                              const struct vocab *vocab, int32_t priority)
 {
-    struct vocab_merge sides = vocab_merge(vocab, rank);
+    struct vocab_merge sides = vocab_merge(vocab, priority);
     merge->left = token_table_find(table, sides.left, sides.left_bytes, "", 0);
     merge->right = token_table_find(table, sides.right, sides.right_bytes, "", 0);
     merge->result =
@@ -78,7 +78,7 @@ static enum status find_merge(struct bpe_merge *merge, const struct token_table 
         return fail(STATUS_DATA_LOSS,
                     "merge %d (tokenizer.ggml.merges) needs \"%.*s\", \"%.*s\" and both together, "
                     "and one of them is not in the vocabulary",
-                    rank, (int)(sides.left_bytes < 64 ? sides.left_bytes : 64), sides.left,
+                    priority, (int)(sides.left_bytes < 64 ? sides.left_bytes : 64), sides.left,
                     (int)(sides.right_bytes < 64 ? sides.right_bytes : 64), sides.right);
     return check_plain(table, merge->result, "a merge");
 }
@@ -96,8 +96,8 @@ static enum status create_bpe(struct bpe **bpe, const struct token_table *table,
     if (!merges)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for %d merges of a tokenizer", count);
     enum status status = STATUS_OK;
-    for (int32_t rank = 0; rank < count; rank++)
-        TRY_ELSE(find_merge(&merges[rank], table, vocab, rank), free_merges);
+    for (int32_t priority = 0; priority < count; priority++)
+        TRY_ELSE(find_merge(&merges[priority], table, vocab, priority), free_merges);
     status = bpe_create(bpe, merges, (size_t)count, byte_ids);
 free_merges:
     free(merges);

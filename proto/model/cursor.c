@@ -40,14 +40,6 @@ static uint64_t little_endian(const uint8_t *bytes, int count)
     return value;
 }
 
-enum status cursor_u8(struct cursor *cursor, uint8_t *value, const char *what)
-{
-    const uint8_t *view = NULL;
-    TRY(cursor_take(cursor, &view, sizeof *value, what));
-    *value = *view;
-    return STATUS_OK;
-}
-
 enum status cursor_u32(struct cursor *cursor, uint32_t *value, const char *what)
 {
     const uint8_t *view = NULL;

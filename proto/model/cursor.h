@@ -23,7 +23,6 @@ __attribute__((format(printf, 5, 6))) MUST_CHECK enum status
 cursor_fail(const struct cursor *cursor, size_t offset, enum status status, const char *rule,
             const char *format, ...);
 
-MUST_CHECK enum status cursor_u8(struct cursor *cursor, uint8_t *value, const char *what);
 MUST_CHECK enum status cursor_u32(struct cursor *cursor, uint32_t *value, const char *what);
 MUST_CHECK enum status cursor_u64(struct cursor *cursor, uint64_t *value, const char *what);
 

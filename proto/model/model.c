@@ -45,12 +45,6 @@ static const struct {
     [MODEL_FFN_DOWN] = {"ffn_down", "mlp.down_proj"},
 };
 
-const char *model_role_name(enum model_role role)
-{
-    assert(role < MODEL_ROLE_COUNT);
-    return role_names[role].gguf;
-}
-
 struct tensor_name {
     char text[80];
 };

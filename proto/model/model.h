@@ -49,8 +49,8 @@ struct model_tensor {
  * UNIMPLEMENTED (by name) and DATA_LOSS where the model itself cannot be used. */
 MUST_CHECK enum status model_open(struct model **model, const char *path);
 
-/* The same over a GGUF file's bytes in memory, which are borrowed until model_close; `name` stands
- * for the path in sentences. */
+/* For tests: the same over a GGUF file's bytes in memory, which are borrowed until model_close;
+ * `name` stands for the path in sentences. */
 MUST_CHECK enum status model_parse(struct model **model, const void *data, size_t bytes,
                                    const char *name);
 
@@ -69,6 +69,3 @@ struct model_tensor model_tensor(const struct model *model, enum model_role role
 const struct vocab *model_vocab(const struct model *model);
 
 const struct checkpoint *model_checkpoint(const struct model *model);
-
-/* As GGUF spells it without its layer and ".weight": "attn_q", "token_embd", ... */
-const char *model_role_name(enum model_role role);

@@ -13,11 +13,11 @@ double spec_yarn_mscale(double factor)
     return 0.1 * log(factor) + 1;
 }
 
-/* The pair of dimensions, counted as a real number, that turns `turns` times over the original
- * length. */
-static double yarn_dimension(const struct model_spec *spec, double turns)
+/* The pair of dimensions, counted as a real number, that rotates `rotations` times over the
+ * original length. */
+static double yarn_dimension(const struct model_spec *spec, double rotations)
 {
-    return spec->head_dim * log(spec->rope_original_tokens / (turns * 2 * pi)) /
+    return spec->head_dim * log(spec->rope_original_tokens / (rotations * 2 * pi)) /
            (2 * log(spec->rope_base));
 }
 
@@ -39,8 +39,8 @@ static void apply_llama3(struct model_spec *spec, const struct spec_rope *rope)
     double high = rope->high_freq_factor;
     for (int i = 0; i < spec->head_dim / 2; i++) {
         double frequency = spec->inv_freq[i];
-        double turns = rope->original_tokens * frequency / (2 * pi);
-        double kept = fmin(fmax((turns - low) / (high - low), 0), 1);
+        double rotations = rope->original_tokens * frequency / (2 * pi);
+        double kept = fmin(fmax((rotations - low) / (high - low), 0), 1);
         spec->inv_freq[i] = (1 - kept) * frequency / rope->factor + kept * frequency;
     }
 }

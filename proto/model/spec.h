@@ -93,7 +93,7 @@ MUST_CHECK enum status spec_set_rope(struct model_spec *spec, const struct spec_
                                      const char *name);
 
 /* The row of the model's attn_q or attn_k that holds row `row` of the rotate-half layout (element i
- * of a head turns with element i + head_dim / 2), which is the layout that every kernel uses. The
+ * of a head rotates with element i + head_dim / 2), which is the layout that every kernel uses. The
  * identity unless interleaved_qk. */
 int spec_qk_row(const struct model_spec *spec, int row);
 

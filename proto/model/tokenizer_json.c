@@ -111,14 +111,15 @@ static enum status read_merges(struct reading *reading)
     parts->merges = calloc(count + 1, sizeof *parts->merges);
     if (!parts->merges)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for %zu merges", count);
-    for (size_t rank = 0; rank < count; rank++) {
+    for (size_t priority = 0; priority < count; priority++) {
         struct text_view left;
         struct text_view right;
-        if (!cut_merge(&left, &right, json_array_get(merges, rank)))
+        if (!cut_merge(&left, &right, json_array_get(merges, priority)))
             return json_place_fail(&reading->model, "merges", STATUS_DATA_LOSS, "merge",
-                                   "merge %zu is not two parts with a space between them", rank);
+                                   "merge %zu is not two parts with a space between them",
+                                   priority);
         const char *kept = keep(reading, left.text, left.bytes);
-        parts->merges[rank] = (struct vocab_merge){
+        parts->merges[priority] = (struct vocab_merge){
             kept, left.bytes, keep(reading, right.text, right.bytes), right.bytes};
     }
     parts->merge_count = (int32_t)count;

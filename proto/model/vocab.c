@@ -1,5 +1,5 @@
-/* Owns a tokenizer's data. Promises that ids and ranks inside the counts always give well-formed
- * views.
+/* Owns a tokenizer's data. Promises that ids and priorities inside the counts always give
+ * well-formed views.
  */
 #include "proto/model/vocab.h"
 
@@ -89,10 +89,10 @@ int32_t vocab_merge_count(const struct vocab *vocab)
     return vocab->parts.merge_count;
 }
 
-struct vocab_merge vocab_merge(const struct vocab *vocab, int32_t rank)
+struct vocab_merge vocab_merge(const struct vocab *vocab, int32_t priority)
 {
-    assert(rank >= 0 && rank < vocab->parts.merge_count);
-    return vocab->parts.merges[rank];
+    assert(priority >= 0 && priority < vocab->parts.merge_count);
+    return vocab->parts.merges[priority];
 }
 
 struct vocab_special vocab_special(const struct vocab *vocab)

@@ -99,13 +99,14 @@ struct vocab_token vocab_token(const struct vocab *vocab, int32_t id);
 
 int32_t vocab_merge_count(const struct vocab *vocab);
 
-/* 0 <= rank < vocab_merge_count; a lower rank merges first. */
-struct vocab_merge vocab_merge(const struct vocab *vocab, int32_t rank);
+/* 0 <= priority < vocab_merge_count; 0 merges first. */
+struct vocab_merge vocab_merge(const struct vocab *vocab, int32_t priority);
 
 struct vocab_special vocab_special(const struct vocab *vocab);
 
 enum vocab_flag vocab_add_bos(const struct vocab *vocab);
 
+/* For tests: a prompt is never ended for the model. */
 enum vocab_flag vocab_add_eos(const struct vocab *vocab);
 
 enum vocab_flag vocab_add_space_prefix(const struct vocab *vocab);

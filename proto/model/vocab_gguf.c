@@ -116,11 +116,11 @@ static enum status read_merges(struct vocab_parts *parts, const struct gguf *ggu
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for %lld merges",
                     (long long)merges.count);
     const uint8_t *place = merges.data;
-    for (int32_t rank = 0; rank < (int32_t)merges.count; rank++) {
+    for (int32_t priority = 0; priority < (int32_t)merges.count; priority++) {
         size_t offset = (size_t)(place - pair->value) + pair->offset;
-        if (!cut_merge(&parts->merges[rank], gguf_value_next_string(&place)))
+        if (!cut_merge(&parts->merges[priority], gguf_value_next_string(&place)))
             return gguf_fail(gguf, offset, STATUS_DATA_LOSS, "merge",
-                             "merge %d is not two parts with a space between them", rank);
+                             "merge %d is not two parts with a space between them", priority);
     }
     parts->merge_count = (int32_t)merges.count;
     return STATUS_OK;

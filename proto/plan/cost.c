@@ -43,7 +43,8 @@ int64_t cost_kv_bytes(const struct model_shape *shape, const struct choice *choi
     return 2 * shape->kv_heads * shape->head_dim * choice_cache_bytes(choice);
 }
 
-int64_t cost_state_bytes(const struct model_shape *shape)
+/* Bytes of one row's attention state (m, l, acc of every head) in one layer. */
+static int64_t state_bytes(const struct model_shape *shape)
 {
     return shape->heads * (shape->head_dim + STATE_EXTRA) * F32_BYTES;
 }
@@ -99,7 +100,7 @@ void cost_replicated(struct cost *cost, const struct choice *choice,
                      const struct model_shape *shape, struct span stage)
 {
     const int64_t bytes =
-        (choice->workers - 1) * shape->layers * (stage.end - stage.first) * cost_state_bytes(shape);
+        (choice->workers - 1) * shape->layers * (stage.end - stage.first) * state_bytes(shape);
     *cost = (struct cost){.sent_bytes = bytes, .received_bytes = bytes};
 }
 
@@ -134,7 +135,7 @@ void cost_decode(struct cost *cost, const struct choice *choice, const struct mo
     const int workers = choice->workers;
     const bool split = choice->decode_split;
     struct cost layer = {0};
-    layer.sent_bytes = layer.received_bytes = (workers - 1) * cost_state_bytes(shape);
+    layer.sent_bytes = layer.received_bytes = (workers - 1) * state_bytes(shape);
     if (split) {
         add_gather(&layer, qkv_rows(shape), workers, rank);
         add_gather(&layer, shape->hidden, workers, rank);

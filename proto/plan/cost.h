@@ -41,9 +41,6 @@ struct cost_table cost_table_estimate(const char *kernels, int threads);
 /* Bytes of one token's keys and values in one layer. */
 int64_t cost_kv_bytes(const struct model_shape *shape, const struct choice *choice);
 
-/* Bytes of one row's attention state (m, l, acc of every head) in one layer. */
-int64_t cost_state_bytes(const struct model_shape *shape);
-
 /* Costs of a stage: `costs` holds one for each rank. Gathered states of replicated queries are
  * included. */
 void cost_stage(struct cost *costs, const struct schedule *schedule, const struct choice *choice,

@@ -92,7 +92,7 @@ int64_t memory_plan_ranges(const struct choice *choice)
 /* ---- how much there is at most ---- */
 
 /* What a rank needs at most on the way. */
-struct extent {
+struct peak {
     int64_t begun, dead; /* panels it was dealt so far; of them, behind the reach */
     int64_t dealt;       /* panels of the stage at hand that it was dealt or goes on in */
     int64_t cache_panels, rows;
@@ -104,8 +104,8 @@ struct walk {
     int64_t reach;
     int64_t kept_sinks;
     struct ownership *ownership;
-    int64_t live;           /* where the panels that are not dead begin */
-    struct extent *extents; /* [workers] */
+    int64_t live;       /* where the panels that are not dead begin */
+    struct peak *peaks; /* [workers] */
 };
 
 static int64_t panels_of(const struct walk *walk, struct span span)
@@ -115,43 +115,40 @@ static int64_t panels_of(const struct walk *walk, struct span span)
 }
 
 /* Counts whole panels: a shorter prompt may fill one that the longest one leaves nearly empty.
- * Looks at the stage's own runs, and at those that die with it. */
+ * Looks at the owned spans of the stage, and at those that die with it. */
 static enum status visit_stage(struct walk *walk, struct span stage)
 {
     const bool sharded = choice_stage_queries(walk->choice, stage) != CHOICE_REPLICATED;
     const int64_t sinks = larger(smaller(walk->kept_sinks, stage.end) - stage.first, 0);
     const int64_t live_end = ownership_live_first(walk->ownership, stage.first, walk->reach);
     TRY(choice_deal(walk->choice, walk->ownership, stage));
-    struct shard run;
+    struct owned_span owned;
     for (int r = 0; r < walk->choice->workers; r++)
-        walk->extents[r].dealt = 0;
-    for (int64_t index = stage.first; ownership_next(walk->ownership, &index, stage.end, &run);) {
-        struct extent *extent = &walk->extents[run.owner];
-        const int64_t panels = panels_of(walk, run.span);
-        extent->dealt += panels;
-        extent->begun += panels - (run.span.first % walk->choice->panel_tokens != 0);
+        walk->peaks[r].dealt = 0;
+    for (int64_t index = stage.first; ownership_next(walk->ownership, &index, stage.end, &owned);) {
+        struct peak *peak = &walk->peaks[owned.owner];
+        const int64_t panels = panels_of(walk, owned.span);
+        peak->dealt += panels;
+        peak->begun += panels - (owned.span.first % walk->choice->panel_tokens != 0);
     }
-    while (ownership_next(walk->ownership, &walk->live, live_end, &run))
-        walk->extents[run.owner].dead += panels_of(walk, run.span);
+    while (ownership_next(walk->ownership, &walk->live, live_end, &owned))
+        walk->peaks[owned.owner].dead += panels_of(walk, owned.span);
     for (int r = 0; r < walk->choice->workers; r++) {
-        struct extent *extent = &walk->extents[r];
-        extent->cache_panels = larger(extent->cache_panels, extent->begun - extent->dead);
+        struct peak *peak = &walk->peaks[r];
+        peak->cache_panels = larger(peak->cache_panels, peak->begun - peak->dead);
         if (sharded)
-            extent->rows = larger(extent->rows, extent->dealt * walk->choice->panel_tokens + sinks);
+            peak->rows = larger(peak->rows, peak->dealt * walk->choice->panel_tokens + sinks);
     }
     return STATUS_OK;
 }
 
-/* The most of every rank; `extents` is zeroed. */
-static enum status walk_stages(struct extent *extents, const struct choice *choice,
-                               int64_t kept_sinks)
+/* The most of every rank; `peaks` is zeroed. */
+static enum status walk_stages(struct peak *peaks, const struct choice *choice, int64_t kept_sinks)
 {
     struct bands bands;
     method_bands(&choice->method, &bands);
-    struct walk walk = {.choice = choice,
-                        .reach = bands_reach(&bands),
-                        .kept_sinks = kept_sinks,
-                        .extents = extents};
+    struct walk walk = {
+        .choice = choice, .reach = bands_reach(&bands), .kept_sinks = kept_sinks, .peaks = peaks};
     TRY(ownership_create(&walk.ownership, choice->workers, choice->panel_tokens));
     enum status status = STATUS_OK;
     struct span stage = {0, 0};
@@ -240,23 +237,23 @@ enum status memory_plan_make_each(struct memory_plan *plans, const struct model_
     struct bands bands;
     method_bands(&choice->method, &bands);
     const int64_t kept_sinks = schedule_keeps_sinks(choice, &bands) ? bands.sinks : 0;
-    struct extent *extents = calloc((size_t)choice->workers, sizeof *extents);
-    if (!extents)
+    struct peak *peaks = calloc((size_t)choice->workers, sizeof *peaks);
+    if (!peaks)
         return fail(STATUS_RESOURCE_EXHAUSTED, "plan: no memory to plan %d workers",
                     choice->workers);
-    enum status status = walk_stages(extents, choice, kept_sinks);
+    enum status status = walk_stages(peaks, choice, kept_sinks);
     for (int rank = first; status == STATUS_OK && rank < end; rank++) {
         struct memory_plan *plan = &plans[rank - first];
         *plan = (struct memory_plan){
             .rank = rank,
-            .rows = extents[rank].rows,
-            .cache_panels = extents[rank].cache_panels,
+            .rows = peaks[rank].rows,
+            .cache_panels = peaks[rank].cache_panels,
             .sink_panels = ceil_div(kept_sinks, choice->panel_tokens),
         };
         allow_for_decode(plan, choice);
         fill_bytes(plan, shape, choice, request);
     }
-    free(extents);
+    free(peaks);
     return status;
 }
 
@@ -282,20 +279,4 @@ enum status memory_plan_fits(const struct memory_plan *plan, int64_t limit_bytes
                 (double)plan->total_bytes / 0x1p30, plan->rank, (double)weights / 0x1p30,
                 (double)cache / 0x1p30, (double)(plan->total_bytes - cache - weights) / 0x1p30,
                 (double)limit_bytes / 0x1p30);
-}
-
-void memory_plan_print(const struct memory_plan *plan, char *text, size_t bytes)
-{
-    size_t used = 0;
-    if (bytes > 0)
-        text[0] = '\0';
-    for (int region = 0; region <= MEMORY_REGIONS && used < bytes; region++) {
-        bool total = region == MEMORY_REGIONS;
-        int64_t value = total ? plan->total_bytes : plan->bytes[region];
-        if (value == 0)
-            continue;
-        int wrote = snprintf(text + used, bytes - used, "  %-16s %10.2f MiB\n",
-                             total ? "total" : names[region], (double)value / 0x1p20);
-        used += wrote > 0 ? (size_t)wrote : 0;
-    }
 }

@@ -67,9 +67,6 @@ MUST_CHECK enum status memory_plan_make_each(struct memory_plan *plans,
 /* Refuses, with the numbers, a plan of more than limit_bytes; 0 is no limit. */
 MUST_CHECK enum status memory_plan_fits(const struct memory_plan *plan, int64_t limit_bytes);
 
-/* A table for people, one region a line and the total; always terminated, cut to `bytes`. */
-void memory_plan_print(const struct memory_plan *plan, char *text, size_t bytes);
-
 const char *memory_region_name(enum memory_region region);
 
 /* Tokens of one key range of replicated queries, aligned to the global index: its keys make one

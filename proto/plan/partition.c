@@ -8,7 +8,7 @@
 enum { ROUND_ROBIN = -1 };
 
 /* Panels [first, end), all of one owner or dealt in turn. */
-struct run {
+struct owned_panels {
     int64_t first, end;
     int owner;
 };
@@ -17,7 +17,7 @@ struct ownership {
     int workers;
     int panel_tokens;
     int64_t tokens;
-    struct run *runs; /* ascending, without gaps, neighbours of different owners */
+    struct owned_panels *dealt; /* ascending, without gaps, neighbours of different owners */
     int count, capacity;
 };
 
@@ -37,7 +37,7 @@ void ownership_destroy(struct ownership *ownership)
 {
     if (!ownership)
         return;
-    free(ownership->runs);
+    free(ownership->dealt);
     free(ownership);
 }
 
@@ -67,25 +67,25 @@ static int64_t panels_up_to(const struct ownership *ownership, int64_t tokens)
     return (tokens + ownership->panel_tokens - 1) / ownership->panel_tokens;
 }
 
-static enum status append_run(struct ownership *ownership, int64_t end_panel, int owner)
+static enum status append_panels(struct ownership *ownership, int64_t end_panel, int owner)
 {
-    const int64_t first = ownership->count > 0 ? ownership->runs[ownership->count - 1].end : 0;
+    const int64_t first = ownership->count > 0 ? ownership->dealt[ownership->count - 1].end : 0;
     if (first >= end_panel)
         return STATUS_OK;
-    if (ownership->count > 0 && ownership->runs[ownership->count - 1].owner == owner) {
-        ownership->runs[ownership->count - 1].end = end_panel;
+    if (ownership->count > 0 && ownership->dealt[ownership->count - 1].owner == owner) {
+        ownership->dealt[ownership->count - 1].end = end_panel;
         return STATUS_OK;
     }
     if (ownership->count == ownership->capacity) {
         const int capacity = 2 * ownership->capacity + 16;
-        struct run *runs = reallocarray(ownership->runs, (size_t)capacity, sizeof *runs);
-        if (!runs)
-            return fail(STATUS_RESOURCE_EXHAUSTED, "plan: no memory for %d runs of tokens",
-                        capacity);
-        ownership->runs = runs;
+        struct owned_panels *dealt =
+            reallocarray(ownership->dealt, (size_t)capacity, sizeof *dealt);
+        if (!dealt)
+            return fail(STATUS_RESOURCE_EXHAUSTED, "plan: no memory for %d owned spans", capacity);
+        ownership->dealt = dealt;
         ownership->capacity = capacity;
     }
-    ownership->runs[ownership->count++] = (struct run){first, end_panel, owner};
+    ownership->dealt[ownership->count++] = (struct owned_panels){first, end_panel, owner};
     return STATUS_OK;
 }
 
@@ -108,87 +108,89 @@ enum status ownership_advance(struct ownership *ownership, int64_t tokens, enum 
     switch (kind) {
     case PARTITION_CONTIGUOUS:
         for (int r = 0; r < workers; r++)
-            TRY(append_run(ownership, chunk_end(first, end, r, workers), r));
+            TRY(append_panels(ownership, chunk_end(first, end, r, workers), r));
         break;
     case PARTITION_ZIGZAG:
         for (int c = 0; c < 2 * workers; c++)
-            TRY(append_run(ownership, chunk_end(first, end, c, 2 * workers),
-                           c < workers ? c : 2 * workers - 1 - c));
+            TRY(append_panels(ownership, chunk_end(first, end, c, 2 * workers),
+                              c < workers ? c : 2 * workers - 1 - c));
         break;
     case PARTITION_ROUND_ROBIN:
-        TRY(append_run(ownership, end, workers == 1 ? 0 : ROUND_ROBIN));
+        TRY(append_panels(ownership, end, workers == 1 ? 0 : ROUND_ROBIN));
         break;
     }
     ownership->tokens += tokens;
     return STATUS_OK;
 }
 
-enum status ownership_deal(struct ownership *ownership, const struct shard *shards, int count)
+enum status ownership_deal(struct ownership *ownership, const struct owned_span *spans, int count)
 {
     int64_t next = ownership->tokens;
     for (int s = 0; s < count; s++) {
-        const struct span span = shards[s].span;
-        if (span.first != next || span.end < span.first || shards[s].owner < 0 ||
-            shards[s].owner >= ownership->workers)
-            return fail(STATUS_INVALID_ARGUMENT,
-                        "plan: shard %d is [%lld, %lld) of rank %d: expected one from %lld on, of "
-                        "%d ranks",
-                        s, (long long)span.first, (long long)span.end, shards[s].owner,
-                        (long long)next, ownership->workers);
+        const struct span span = spans[s].span;
+        if (span.first != next || span.end < span.first || spans[s].owner < 0 ||
+            spans[s].owner >= ownership->workers)
+            return fail(
+                STATUS_INVALID_ARGUMENT,
+                "plan: owned span %d is [%lld, %lld) of rank %d: expected one from %lld on, of "
+                "%d ranks",
+                s, (long long)span.first, (long long)span.end, spans[s].owner, (long long)next,
+                ownership->workers);
         next = span.end;
         const bool inside = span.first % ownership->panel_tokens != 0;
         if (inside && span.first < span.end &&
-            ownership_owner(ownership, span.first - 1) != shards[s].owner)
+            ownership_owner(ownership, span.first - 1) != spans[s].owner)
             return fail(STATUS_INVALID_ARGUMENT,
-                        "plan: shard %d starts at %lld, inside a panel of another rank", s,
+                        "plan: owned span %d starts at %lld, inside a panel of another rank", s,
                         (long long)span.first);
-        TRY(append_run(ownership, panels_up_to(ownership, span.end), shards[s].owner));
+        TRY(append_panels(ownership, panels_up_to(ownership, span.end), spans[s].owner));
         ownership->tokens = next;
     }
     return STATUS_OK;
 }
 
-static const struct run *find_run(const struct ownership *ownership, int64_t panel)
+static const struct owned_panels *find_panels(const struct ownership *ownership, int64_t panel)
 {
     int low = 0;
     int high = ownership->count - 1;
     while (low < high) {
         const int middle = (low + high) / 2;
-        if (ownership->runs[middle].end > panel)
+        if (ownership->dealt[middle].end > panel)
             high = middle;
         else
             low = middle + 1;
     }
-    return &ownership->runs[low];
+    return &ownership->dealt[low];
 }
 
-static int run_owner(const struct ownership *ownership, const struct run *run, int64_t panel)
+static int owner_of(const struct ownership *ownership, const struct owned_panels *panels,
+                    int64_t panel)
 {
-    return run->owner == ROUND_ROBIN ? (int)(panel % ownership->workers) : run->owner;
+    return panels->owner == ROUND_ROBIN ? (int)(panel % ownership->workers) : panels->owner;
 }
 
 int ownership_owner(const struct ownership *ownership, int64_t index)
 {
     assert(index >= 0 && index < ownership->tokens);
     const int64_t panel = index / ownership->panel_tokens;
-    return run_owner(ownership, find_run(ownership, panel), panel);
+    return owner_of(ownership, find_panels(ownership, panel), panel);
 }
 
 bool ownership_next(const struct ownership *ownership, int64_t *index, int64_t end,
-                    struct shard *run)
+                    struct owned_span *owned)
 {
     if (end > ownership->tokens)
         end = ownership->tokens;
     if (*index >= end)
         return false;
     const int64_t panel = *index / ownership->panel_tokens;
-    const struct run *found = find_run(ownership, panel);
+    const struct owned_panels *found = find_panels(ownership, panel);
     const int64_t end_panel = found->owner == ROUND_ROBIN ? panel + 1 : found->end;
-    const int64_t run_end = end_panel * ownership->panel_tokens;
-    run->owner = run_owner(ownership, found, panel);
-    run->span.first = *index;
-    run->span.end = run_end < end ? run_end : end;
-    *index = run->span.end;
+    const int64_t found_end = end_panel * ownership->panel_tokens;
+    owned->owner = owner_of(ownership, found, panel);
+    owned->span.first = *index;
+    owned->span.end = found_end < end ? found_end : end;
+    *index = owned->span.end;
     return true;
 }
 
@@ -196,10 +198,10 @@ int64_t ownership_count(const struct ownership *ownership, int rank, struct span
 {
     int64_t tokens = 0;
     int64_t index = within.first;
-    struct shard run;
-    while (ownership_next(ownership, &index, within.end, &run))
-        if (run.owner == rank)
-            tokens += run.span.end - run.span.first;
+    struct owned_span owned;
+    while (ownership_next(ownership, &index, within.end, &owned))
+        if (owned.owner == rank)
+            tokens += owned.span.end - owned.span.first;
     return tokens;
 }
 
@@ -207,11 +209,11 @@ int64_t ownership_panels(const struct ownership *ownership, int rank, struct spa
 {
     int64_t panels = 0;
     int64_t index = within.first;
-    struct shard run;
-    while (ownership_next(ownership, &index, within.end, &run))
-        if (run.owner == rank)
-            panels +=
-                panels_up_to(ownership, run.span.end) - run.span.first / ownership->panel_tokens;
+    struct owned_span owned;
+    while (ownership_next(ownership, &index, within.end, &owned))
+        if (owned.owner == rank)
+            panels += panels_up_to(ownership, owned.span.end) -
+                      owned.span.first / ownership->panel_tokens;
     return panels;
 }
 

@@ -12,13 +12,13 @@
 #include "proto/status.h"
 
 enum partition_kind {
-    PARTITION_CONTIGUOUS, /* rank r gets the r-th of N runs of a stage's panels */
-    PARTITION_ZIGZAG,     /* rank r gets runs r and 2N-1-r of 2N: equal work under a causal mask */
+    PARTITION_CONTIGUOUS, /* rank r gets the r-th of N parts of a stage's panels */
+    PARTITION_ZIGZAG,     /* rank r gets parts r and 2N-1-r of 2N: equal work under a causal mask */
     PARTITION_ROUND_ROBIN /* panel p belongs to rank p mod N: decode and replicated stages */
 };
 
-/* A run of tokens with one owner. */
-struct shard {
+/* Tokens with one owner. */
+struct owned_span {
     struct span span;
     int owner;
 };
@@ -36,9 +36,9 @@ void ownership_clear(struct ownership *ownership);
 MUST_CHECK enum status ownership_advance(struct ownership *ownership, int64_t tokens,
                                          enum partition_kind kind);
 
-/* Appends shards given by hand: ascending, without gaps, from ownership_tokens on, cut at panels
- * only. */
-MUST_CHECK enum status ownership_deal(struct ownership *ownership, const struct shard *shards,
+/* For tests: appends owned spans given by hand: ascending, without gaps, from ownership_tokens on,
+ * cut at panels only. */
+MUST_CHECK enum status ownership_deal(struct ownership *ownership, const struct owned_span *spans,
                                       int count);
 
 int ownership_workers(const struct ownership *ownership);
@@ -50,11 +50,11 @@ int64_t ownership_tokens(const struct ownership *ownership);
 /* The owner of a token already dealt. */
 int ownership_owner(const struct ownership *ownership, int64_t index);
 
-/* Iterates over the runs of [*index, end): sets *run (cut to that range), moves *index to its end;
- * false when done. int64_t index = span.first; while (ownership_next(ownership, &index, span.end,
- * &run)) ... */
+/* Iterates over the owned spans of [*index, end): sets *owned (cut to that range), moves *index to
+ * its end; false when done. int64_t index = span.first; while (ownership_next(ownership, &index,
+ * span.end, &owned)) ... */
 bool ownership_next(const struct ownership *ownership, int64_t *index, int64_t end,
-                    struct shard *run);
+                    struct owned_span *owned);
 
 /* For tests, which check sums by it: how many of the tokens in `within` rank owns. */
 int64_t ownership_count(const struct ownership *ownership, int rank, struct span within);
@@ -64,7 +64,7 @@ int64_t ownership_panels(const struct ownership *ownership, int rank, struct spa
 
 /* The first index whose panel is still needed when the next query is `next`: a panel wholly `reach`
  * or further behind is dead (bands_reach). Always the start of a panel. Rank r's live spans are its
- * runs from here on. */
+ * owned spans from here on. */
 int64_t ownership_live_first(const struct ownership *ownership, int64_t next, int64_t reach);
 
 /* Rank's share of `rows` rows of a split product, in whole groups of `align` rows. */

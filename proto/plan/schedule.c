@@ -20,7 +20,7 @@
 
 #include "proto/plan/tiles.h"
 
-enum { QUERIES, RECEIVES, SENDS, STEPS };
+enum { QUERIES, RECEIVES, SENDS, READS };
 
 /* What may travel: keys of one owner, whole panels. */
 struct block {
@@ -35,7 +35,7 @@ struct block_list {
     int count, capacity;
 };
 
-/* What every step of the making needs. */
+/* What every part of the making needs. */
 struct maker {
     const struct choice *choice;
     const struct bands *bands;
@@ -75,23 +75,23 @@ static enum status add_query(struct schedule_rank *rank, struct span span)
     return STATUS_OK;
 }
 
-static enum status add_step(struct schedule_rank *rank, struct schedule_step step)
+static enum status add_read(struct schedule_rank *rank, struct schedule_read read)
 {
-    struct schedule_step *steps =
-        reserve(rank->steps, &rank->capacity[STEPS], rank->step_count, sizeof *steps);
-    if (!steps)
+    struct schedule_read *reads =
+        reserve(rank->reads, &rank->capacity[READS], rank->read_count, sizeof *reads);
+    if (!reads)
         return no_memory();
-    rank->steps = steps;
-    struct schedule_step *last = rank->step_count > 0 ? &steps[rank->step_count - 1] : NULL;
-    if (last && step.source == SCHEDULE_LOCAL && last->source == SCHEDULE_LOCAL &&
-        last->keys.end == step.keys.first)
-        last->keys.end = step.keys.end;
+    rank->reads = reads;
+    struct schedule_read *last = rank->read_count > 0 ? &reads[rank->read_count - 1] : NULL;
+    if (last && read.source == SCHEDULE_LOCAL && last->source == SCHEDULE_LOCAL &&
+        last->keys.end == read.keys.first)
+        last->keys.end = read.keys.end;
     else
-        steps[rank->step_count++] = step;
+        reads[rank->read_count++] = read;
     return STATUS_OK;
 }
 
-/* A block's hop from `holder` to `to`, and to's step on it. */
+/* A block's hop from `holder` to `to`, and to's read of it. */
 static enum status add_transfer(struct schedule *schedule, struct block *block, struct span keys,
                                 int to)
 {
@@ -111,12 +111,12 @@ static enum status add_transfer(struct schedule *schedule, struct block *block, 
     receives[receiver->receive_count] = (struct schedule_receive){keys, block->holder};
     sender->send_tokens += keys.end - keys.first;
     receiver->receive_tokens += keys.end - keys.first;
-    const struct schedule_step step = {.keys = keys,
+    const struct schedule_read read = {.keys = keys,
                                        .source = SCHEDULE_RECEIVED,
                                        .receive = receiver->receive_count++,
                                        .query_first = receiver->recomputed_count,
                                        .query_end = receiver->query_count};
-    return add_step(receiver, step);
+    return add_read(receiver, read);
 }
 
 static enum status add_block(struct block_list *list, struct block block)
@@ -135,7 +135,7 @@ static void clear_rank(struct schedule_rank *rank)
     rank->recomputed_count = 0;
     rank->receive_count = 0;
     rank->send_count = 0;
-    rank->step_count = 0;
+    rank->read_count = 0;
     rank->rows = 0;
     rank->pairs = 0;
     rank->receive_tokens = 0;
@@ -159,65 +159,65 @@ static struct span sinks_of(const struct maker *maker)
 static enum status add_sharded_queries(const struct maker *maker, struct schedule_rank *rank,
                                        int number)
 {
-    struct shard run;
+    struct owned_span owned;
     int64_t index = maker->stage.first;
     const int64_t sinks_end = sinks_of(maker).end;
-    while (maker->keeps_sinks && ownership_next(maker->ownership, &index, sinks_end, &run))
-        if (run.owner != number)
-            TRY(add_query(rank, run.span));
+    while (maker->keeps_sinks && ownership_next(maker->ownership, &index, sinks_end, &owned))
+        if (owned.owner != number)
+            TRY(add_query(rank, owned.span));
     rank->recomputed_count = rank->query_count;
     index = maker->stage.first;
-    while (ownership_next(maker->ownership, &index, maker->stage.end, &run))
-        if (run.owner == number)
-            TRY(add_query(rank, run.span));
+    while (ownership_next(maker->ownership, &index, maker->stage.end, &owned))
+        if (owned.owner == number)
+            TRY(add_query(rank, owned.span));
     return STATUS_OK;
 }
 
-/* A step on the sinks in `key_frame`, if one of the queries reads them there. */
-static enum status add_sinks_step(const struct maker *maker, struct schedule_rank *rank,
+/* A read of the sinks in `key_frame`, if one of the queries reads them there. */
+static enum status add_sinks_read(const struct maker *maker, struct schedule_rank *rank,
                                   enum schedule_source source, int query_end)
 {
-    const struct schedule_step step = {
+    const struct schedule_read read = {
         .keys = sinks_of(maker), .source = source, .receive = -1, .query_end = query_end};
     for (int q = 0; q < query_end; q++)
-        if (tiles_read(maker->bands, rank->queries[q], step.keys, source == SCHEDULE_SINKS))
-            return add_step(rank, step);
+        if (tiles_read(maker->bands, rank->queries[q], read.keys, source == SCHEDULE_SINKS))
+            return add_read(rank, read);
     return STATUS_OK;
 }
 
-static enum status add_sinks_steps(const struct maker *maker, struct schedule_rank *rank)
+static enum status add_sinks_reads(const struct maker *maker, struct schedule_rank *rank)
 {
     if (!maker->keeps_sinks)
         return STATUS_OK;
-    TRY(add_sinks_step(maker, rank, SCHEDULE_SINKS, rank->query_count));
-    return add_sinks_step(maker, rank, SCHEDULE_SINKS_NEAR, rank->recomputed_count);
+    TRY(add_sinks_read(maker, rank, SCHEDULE_SINKS, rank->query_count));
+    return add_sinks_read(maker, rank, SCHEDULE_SINKS_NEAR, rank->recomputed_count);
 }
 
 /* Adds what rank reads of `keys`, its own. */
-static enum status add_local_step(const struct maker *maker, struct schedule_rank *rank,
+static enum status add_local_read(const struct maker *maker, struct schedule_rank *rank,
                                   struct span keys)
 {
     const int owned = rank->recomputed_count;
-    const struct span read =
+    const struct span seen =
         tiles_trim(maker->bands, rank->queries + owned, rank->query_count - owned, keys,
                    ownership_panel_tokens(maker->ownership));
-    if (read.first == read.end)
+    if (seen.first == seen.end)
         return STATUS_OK;
-    const struct schedule_step step = {.keys = read,
+    const struct schedule_read read = {.keys = seen,
                                        .source = SCHEDULE_LOCAL,
                                        .receive = -1,
                                        .query_first = owned,
                                        .query_end = rank->query_count};
-    return add_step(rank, step);
+    return add_read(rank, read);
 }
 
 static void count_pairs(const struct bands *bands, struct schedule_rank *rank)
 {
-    for (int s = 0; s < rank->step_count; s++) {
-        const struct schedule_step *step = &rank->steps[s];
-        for (int q = step->query_first; q < step->query_end; q++)
+    for (int s = 0; s < rank->read_count; s++) {
+        const struct schedule_read *read = &rank->reads[s];
+        for (int q = read->query_first; q < read->query_end; q++)
             rank->pairs +=
-                tiles_pairs(bands, rank->queries[q], step->keys, step->source == SCHEDULE_SINKS);
+                tiles_pairs(bands, rank->queries[q], read->keys, read->source == SCHEDULE_SINKS);
     }
 }
 
@@ -227,17 +227,17 @@ static void count_pairs(const struct bands *bands, struct schedule_rank *rank)
 static enum status list_blocks(const struct maker *maker, struct block_list *list)
 {
     const int64_t block_tokens = maker->choice->block_tokens;
-    struct shard run;
+    struct owned_span owned;
     int64_t index =
         ownership_live_first(maker->ownership, maker->stage.first, bands_reach(maker->bands));
-    while (ownership_next(maker->ownership, &index, maker->stage.end, &run)) {
-        int64_t first = run.span.first;
-        while (first < run.span.end) {
+    while (ownership_next(maker->ownership, &index, maker->stage.end, &owned)) {
+        int64_t first = owned.span.first;
+        while (first < owned.span.end) {
             const int64_t cut = first - first % block_tokens + block_tokens;
             const struct block block = {
-                .keys = {first, cut < run.span.end ? cut : run.span.end},
-                .owner = run.owner,
-                .holder = run.owner,
+                .keys = {first, cut < owned.span.end ? cut : owned.span.end},
+                .owner = owned.owner,
+                .holder = owned.owner,
                 .holder_receive = -1,
             };
             TRY(add_block(list, block));
@@ -263,7 +263,7 @@ static enum status make_direct(const struct maker *maker, struct schedule *sched
         struct block *block = &list->blocks[b];
         for (int r = 0; r < schedule->workers; r++) {
             if (r == block->owner) {
-                TRY(add_local_step(maker, &schedule->ranks[r], block->keys));
+                TRY(add_local_read(maker, &schedule->ranks[r], block->keys));
                 continue;
             }
             const struct span keys = read_by(maker, &schedule->ranks[r], block->keys);
@@ -307,7 +307,7 @@ static enum status make_ring_start(const struct maker *maker, struct schedule *s
     for (int r = 0; r < schedule->workers; r++) {
         if (!blocks[r])
             continue;
-        TRY(add_local_step(maker, &schedule->ranks[r], blocks[r]->keys));
+        TRY(add_local_read(maker, &schedule->ranks[r], blocks[r]->keys));
         blocks[r]->keys = read_by_others(maker, schedule, blocks[r]);
     }
     return STATUS_OK;
@@ -372,7 +372,7 @@ void schedule_rank_deinit(struct schedule_rank *rank)
     free(rank->queries);
     free(rank->receives);
     free(rank->sends);
-    free(rank->steps);
+    free(rank->reads);
     *rank = (struct schedule_rank){0};
 }
 
@@ -389,7 +389,7 @@ static enum status make_sharded(const struct maker *maker, struct schedule *sche
     for (int r = 0; r < schedule->workers; r++) {
         clear_rank(&schedule->ranks[r]);
         TRY(add_sharded_queries(maker, &schedule->ranks[r], r));
-        TRY(add_sinks_steps(maker, &schedule->ranks[r]));
+        TRY(add_sinks_reads(maker, &schedule->ranks[r]));
     }
     struct block_list list = {0};
     enum status status = STATUS_OK;
@@ -410,13 +410,13 @@ static enum status make_replicated(const struct maker *maker, struct schedule_ra
     TRY(add_query(rank, maker->stage));
     /* Every rank keeps the far sinks; one of them counts them. */
     if (number == 0)
-        TRY(add_sinks_steps(maker, rank));
-    struct shard run;
+        TRY(add_sinks_reads(maker, rank));
+    struct owned_span owned;
     int64_t index =
         ownership_live_first(maker->ownership, maker->stage.first, bands_reach(maker->bands));
-    while (ownership_next(maker->ownership, &index, maker->stage.end, &run))
-        if (run.owner == number)
-            TRY(add_local_step(maker, rank, run.span));
+    while (ownership_next(maker->ownership, &index, maker->stage.end, &owned))
+        if (owned.owner == number)
+            TRY(add_local_read(maker, rank, owned.span));
     count_pairs(maker->bands, rank);
     return STATUS_OK;
 }

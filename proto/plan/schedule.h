@@ -1,9 +1,9 @@
 /* For one stage: which blocks travel from whom to whom, and what each rank attends to, in which
  * order.
  *
- * Sharded queries: the same schedule runs in every layer. A rank attends by its steps in order,
- * each step when its keys are there. It receives `receives` in order through `receive_slots` slots;
- * a slot is free again once its step is attended and every send that forwards it is done. Sends to
+ * Sharded queries: the same schedule runs in every layer. A rank attends by its reads in order,
+ * each read when its keys are there. It receives `receives` in order through `receive_slots` slots;
+ * a slot is free again once its read is attended and every send that forwards it is done. Sends to
  * one peer and that peer's receives from this rank are the same list in the same order. Every key
  * that travels lies in a full panel.
  *
@@ -43,7 +43,7 @@ struct schedule_send {
     int receive; /* forwards this rank's receives[receive]; -1: from its own cache */
 };
 
-struct schedule_step {
+struct schedule_read {
     struct span keys;
     enum schedule_source source;
     int receive;                /* of SCHEDULE_RECEIVED; otherwise -1 */
@@ -58,8 +58,8 @@ struct schedule_rank {
     int receive_count;
     struct schedule_send *sends;
     int send_count;
-    struct schedule_step *steps;
-    int step_count;
+    struct schedule_read *reads;
+    int read_count;
     int64_t rows;           /* tokens in `queries` */
     int64_t pairs;          /* visible pairs it computes, per head and layer */
     int64_t receive_tokens; /* tokens of keys and values received, per layer */

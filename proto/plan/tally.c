@@ -29,10 +29,10 @@ struct tally {
 /* ---- blocks ---- */
 
 /* The block that starts at `index`, cut as a schedule cuts it. */
-static struct shard block_at(const struct tally *tally, int64_t index, int64_t end)
+static struct owned_span block_at(const struct tally *tally, int64_t index, int64_t end)
 {
     const int64_t cut = index - index % tally->choice->block_tokens + tally->choice->block_tokens;
-    struct shard block = {.span = {index, index}};
+    struct owned_span block = {.span = {index, index}};
     int64_t next = index;
     if (ownership_next(tally->ownership, &next, end, &block) && block.span.end > cut)
         block.span.end = cut;
@@ -50,7 +50,7 @@ static bool sees_all(const struct tally *tally, struct span queries, struct span
 static void settle(struct tally *tally, struct span stage, int64_t live)
 {
     while (tally->low < tally->high) {
-        const struct shard block = block_at(tally, tally->low, tally->high);
+        const struct owned_span block = block_at(tally, tally->low, tally->high);
         if (sees_all(tally, stage, block.span))
             break;
         tally->parts[block.owner].tokens -= block.span.end - block.span.first;
@@ -58,7 +58,7 @@ static void settle(struct tally *tally, struct span stage, int64_t live)
         tally->low = block.span.end;
     }
     while (tally->high < stage.first) {
-        const struct shard block = block_at(tally, tally->high, stage.end);
+        const struct owned_span block = block_at(tally, tally->high, stage.end);
         if (block.span.end > stage.first)
             break;
         const bool settled = block.span.first >= live && sees_all(tally, stage, block.span);
@@ -97,27 +97,27 @@ static enum status count_rows(struct tally *tally, struct schedule *schedule, in
     const struct span stage = schedule->stage, seen = {live, stage.end};
     const struct span sinks = {0, bands->sinks < stage.end ? bands->sinks : stage.end};
     int64_t rows = 0, pairs = 0, index = stage.first; /* of all sink rows of the stage */
-    struct shard run;
+    struct owned_span owned;
     for (int r = 0; r < schedule->workers; r++) {
         tally->parts[r].query_count = 0;
         tally->parts[r].sink_rows = tally->parts[r].sink_pairs = 0;
     }
-    while (ownership_next(tally->ownership, &index, stage.end, &run)) {
-        struct schedule_rank *rank = &schedule->ranks[run.owner];
-        TRY(add_query(&tally->parts[run.owner], run.span));
-        rank->rows += run.span.end - run.span.first;
-        rank->pairs += tiles_pairs(bands, run.span, seen, 0);
+    while (ownership_next(tally->ownership, &index, stage.end, &owned)) {
+        struct schedule_rank *rank = &schedule->ranks[owned.owner];
+        TRY(add_query(&tally->parts[owned.owner], owned.span));
+        rank->rows += owned.span.end - owned.span.first;
+        rank->pairs += tiles_pairs(bands, owned.span, seen, 0);
         if (tally->keeps_sinks)
-            rank->pairs += tiles_pairs(bands, run.span, sinks, 1);
+            rank->pairs += tiles_pairs(bands, owned.span, sinks, 1);
     }
     index = stage.first;
-    while (tally->keeps_sinks && ownership_next(tally->ownership, &index, sinks.end, &run)) {
-        const int64_t run_pairs =
-            tiles_pairs(bands, run.span, sinks, 0) + tiles_pairs(bands, run.span, sinks, 1);
-        rows += run.span.end - run.span.first;
-        pairs += run_pairs;
-        tally->parts[run.owner].sink_rows += run.span.end - run.span.first;
-        tally->parts[run.owner].sink_pairs += run_pairs;
+    while (tally->keeps_sinks && ownership_next(tally->ownership, &index, sinks.end, &owned)) {
+        const int64_t owned_pairs =
+            tiles_pairs(bands, owned.span, sinks, 0) + tiles_pairs(bands, owned.span, sinks, 1);
+        rows += owned.span.end - owned.span.first;
+        pairs += owned_pairs;
+        tally->parts[owned.owner].sink_rows += owned.span.end - owned.span.first;
+        tally->parts[owned.owner].sink_pairs += owned_pairs;
     }
     for (int r = 0; r < schedule->workers; r++) { /* each recomputes the sink rows of the others */
         schedule->ranks[r].rows += rows - tally->parts[r].sink_rows;
@@ -150,7 +150,8 @@ static void count_transfer(struct schedule *schedule, int from, int to, int64_t 
 }
 
 /* A block's way to its readers. */
-static void count_block(const struct tally *tally, struct schedule *schedule, struct shard block)
+static void count_block(const struct tally *tally, struct schedule *schedule,
+                        struct owned_span block)
 {
     const int workers = schedule->workers;
     const bool ring = tally->choice->schedule == CHOICE_RING;
@@ -226,7 +227,7 @@ static void count_settled(const struct tally *tally, struct schedule *schedule)
 static void count_range(const struct tally *tally, struct schedule *schedule, struct span range)
 {
     for (int64_t index = range.first; index < range.end;) {
-        const struct shard block = block_at(tally, index, range.end);
+        const struct owned_span block = block_at(tally, index, range.end);
         index = block.span.end;
         if (!schedule->replicated)
             count_block(tally, schedule, block);

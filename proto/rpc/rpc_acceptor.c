@@ -198,6 +198,14 @@ static void poll_listeners(struct rpc_acceptor *acceptor, bool polled)
     }
 }
 
+static int open_connections(struct rpc_acceptor *acceptor)
+{
+    pthread_mutex_lock(&acceptor->lock);
+    int count = acceptor->count;
+    pthread_mutex_unlock(&acceptor->lock);
+    return count;
+}
+
 static void pause_listening(struct rpc_acceptor *acceptor, const char *cause)
 {
     poll_listeners(acceptor, false);
@@ -205,7 +213,7 @@ static void pause_listening(struct rpc_acceptor *acceptor, const char *cause)
         return;
     acceptor->warned_ns = clock_now_ns();
     log_line(LOG_WARN, "connections wait", log_integer("port", acceptor->port),
-             log_integer("open", rpc_acceptor_connections(acceptor)), log_text("cause", cause));
+             log_integer("open", open_connections(acceptor)), log_text("cause", cause));
 }
 
 /* Accepts what waits at one listener. */
@@ -491,12 +499,4 @@ void rpc_acceptor_call_end(struct rpc_acceptor *acceptor, const struct rpc_accep
         connection->active_ns = clock_now_ns();
     }
     pthread_mutex_unlock(&acceptor->lock);
-}
-
-int rpc_acceptor_connections(struct rpc_acceptor *acceptor)
-{
-    pthread_mutex_lock(&acceptor->lock);
-    int count = acceptor->count;
-    pthread_mutex_unlock(&acceptor->lock);
-    return count;
 }

@@ -54,6 +54,3 @@ struct rpc_acceptor_call {
 void rpc_acceptor_call_begin(struct rpc_acceptor *acceptor, struct rpc_acceptor_call *call,
                              const char *name);
 void rpc_acceptor_call_end(struct rpc_acceptor *acceptor, const struct rpc_acceptor_call *call);
-
-/* How many are open now. */
-int rpc_acceptor_connections(struct rpc_acceptor *acceptor);

@@ -54,7 +54,7 @@ void rpc_stream_advice(struct rpc_stream *stream, struct status_advice *advice);
 /* Cancels a call that has not ended. NULL is accepted. */
 void rpc_stream_close(struct rpc_stream *stream);
 
-/* One request, then a stream of replies: open, write, half close. */
+/* For tests: one request, then a stream of replies: open, write, half close. */
 MUST_CHECK enum status rpc_stream_ask(struct rpc_stream **stream, struct rpc_client *client,
                                       const struct rpc_stream_args *args,
                                       const ProtobufCMessage *request);

@@ -20,9 +20,9 @@ struct rpc_arena;
 MUST_CHECK enum status rpc_arena_create(struct rpc_arena **arena);
 void rpc_arena_destroy(struct rpc_arena *arena);
 
-/* INVALID_ARGUMENT for bytes that break the wire format or hold bad text, RESOURCE_EXHAUSTED for a
- * message that needs more memory than 1 MiB + 8 times its size. `message` is borrowed from the
- * arena. */
+/* For tests, and what reads a slice: INVALID_ARGUMENT for bytes that break the wire format or hold
+ * bad text, RESOURCE_EXHAUSTED for a message that needs more memory than 1 MiB + 8 times its size.
+ * `message` is borrowed from the arena. */
 MUST_CHECK enum status rpc_message_unpack(struct rpc_arena *arena, const ProtobufCMessage **message,
                                           const ProtobufCMessageDescriptor *descriptor,
                                           const uint8_t *bytes, size_t size);

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Prefill and decode of longhaul beside llama.cpp: the same model file, the same tokens, the same run, turn by turn.
+"""Prefill and decode of longhaul beside llama.cpp: the same model file, the same tokens, the same run, alternating.
 
     python3 -m venv /tmp/llama && /tmp/llama/bin/pip install llama-cpp-python     (compiles for this CPU), or
     python3 -m venv /tmp/llama && /tmp/llama/bin/pip install --no-deps xllamacpp  (ready made; says its CPU features)

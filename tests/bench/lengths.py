@@ -6,7 +6,7 @@
         [--decode-tokens N] [--read-bench build/release/tests/read_bench]
 
 A case is METHOD@TOKENS@WORKERS, METHOD as on the command line. All workers together get the cores that the process may use. Cases
-are run turn by turn, so that a ratio of two lies within one run. The prompt is the text, again and again. The first line is a
+alternate, so that a ratio of two lies within one run. The prompt is the text, again and again. The first line is a
 manifest; each further one is a case with every sample: tokens/s of prefill and decode, the plan's memory, the most that a rank
 held, bytes sent, seconds of each part of rank 0, and what memory gave just before and just after (--read-bench)."""
 import argparse
@@ -94,7 +94,7 @@ def main():
     samples = {case: [] for case in arguments.case}
     with open(arguments.out, "w", encoding="utf-8") as out, tempfile.TemporaryDirectory() as folder:
         print(json.dumps({"manifest": manifest(arguments, cores)}), file=out, flush=True)
-        for turn in range(arguments.repeats):
+        for repeat in range(arguments.repeats):
             for case in arguments.case:
                 before = read_gbytes(arguments, cores)
                 sample = run(arguments, case, folder, cores)
@@ -103,7 +103,7 @@ def main():
                 print(f"{case}: {sample['prompt_tokens']} tokens in {sample['prefill_seconds']:.1f} s, "
                       f"{sample['prefill_tokens_per_second']:.1f}/s, decode {sample['decode_tokens_per_second'] or 0:.1f}/s, "
                       f"{sample['plan_memory_bytes'] / 1e6:.0f} MB", flush=True)
-                if turn + 1 == arguments.repeats:
+                if repeat + 1 == arguments.repeats:
                     rates = [one["prefill_tokens_per_second"] for one in samples[case]]
                     print(json.dumps({"case": case, "prefill_median": statistics.median(rates), "samples": samples[case]}),
                           file=out, flush=True)

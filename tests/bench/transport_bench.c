@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_RANKS = 16, BATCHES = 41, TURNS = 500, MOST_BYTES = 64 << 10 };
+enum { MOST_RANKS = 16, BATCHES = 41, REPEATS = 500, MOST_BYTES = 64 << 10 };
 
 static int compare(const void *a, const void *b)
 {
@@ -40,9 +40,9 @@ static enum status time_gather(struct transport *t, size_t bytes, double *micros
     double values[BATCHES];
     for (int batch = 0; batch < BATCHES; batch++) {
         const int64_t begun_ns = clock_now_ns();
-        for (int turn = 0; turn < TURNS; turn++)
+        for (int repeat = 0; repeat < REPEATS; repeat++)
             TRY(transport_gather(t, all + offsets[t->rank], all, offsets, sizes));
-        values[batch] = (double)(clock_now_ns() - begun_ns) * 1e-3 / TURNS;
+        values[batch] = (double)(clock_now_ns() - begun_ns) * 1e-3 / REPEATS;
     }
     *microseconds = median(values);
     return STATUS_OK;
@@ -54,15 +54,15 @@ static enum status time_verdicts(struct transport *t, double *broadcast, double 
     double barriers[BATCHES];
     for (int batch = 0; batch < BATCHES; batch++) {
         int64_t begun_ns = clock_now_ns();
-        for (int turn = 0; turn < TURNS; turn++) {
-            int word = turn;
+        for (int repeat = 0; repeat < REPEATS; repeat++) {
+            int word = repeat;
             TRY(transport_broadcast(t, &word, sizeof word));
         }
-        broadcasts[batch] = (double)(clock_now_ns() - begun_ns) * 1e-3 / TURNS;
+        broadcasts[batch] = (double)(clock_now_ns() - begun_ns) * 1e-3 / REPEATS;
         begun_ns = clock_now_ns();
-        for (int turn = 0; turn < TURNS; turn++)
+        for (int repeat = 0; repeat < REPEATS; repeat++)
             TRY(transport_barrier(t));
-        barriers[batch] = (double)(clock_now_ns() - begun_ns) * 1e-3 / TURNS;
+        barriers[batch] = (double)(clock_now_ns() - begun_ns) * 1e-3 / REPEATS;
     }
     *broadcast = median(broadcasts);
     *barrier = median(barriers);
@@ -111,9 +111,9 @@ static enum status time_jobs(int threads)
     double values[BATCHES];
     for (int batch = 0; batch < BATCHES; batch++) {
         const int64_t begun_ns = clock_now_ns();
-        for (int turn = 0; turn < TURNS; turn++)
+        for (int repeat = 0; repeat < REPEATS; repeat++)
             thread_pool_run(pool, (size_t)threads, empty_item, NULL, NULL);
-        values[batch] = (double)(clock_now_ns() - begun_ns) * 1e-3 / TURNS;
+        values[batch] = (double)(clock_now_ns() - begun_ns) * 1e-3 / REPEATS;
     }
     printf("thread_pool threads=%d items=%d us=%.2f\n", threads, threads, median(values));
     thread_pool_destroy(pool);

@@ -34,8 +34,8 @@ static void touch_vocab(const struct vocab *vocab)
         struct vocab_token token = vocab_token(vocab, id);
         touch(token.text, token.bytes);
     }
-    for (int32_t rank = 0; rank < vocab_merge_count(vocab); rank++) {
-        struct vocab_merge merge = vocab_merge(vocab, rank);
+    for (int32_t priority = 0; priority < vocab_merge_count(vocab); priority++) {
+        struct vocab_merge merge = vocab_merge(vocab, priority);
         assert(merge.left_bytes > 0 && merge.right_bytes > 0);
         touch(merge.left, merge.left_bytes);
         touch(merge.right, merge.right_bytes);

@@ -91,8 +91,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
         assert(token.type >= VOCAB_NORMAL && token.type <= VOCAB_BYTE);
         touch(token.text, token.bytes);
     }
-    for (int32_t rank = 0; rank < vocab_merge_count(vocab); rank++) {
-        struct vocab_merge merge = vocab_merge(vocab, rank);
+    for (int32_t priority = 0; priority < vocab_merge_count(vocab); priority++) {
+        struct vocab_merge merge = vocab_merge(vocab, priority);
         assert(merge.left_bytes > 0 && merge.right_bytes > 0);
         touch(merge.left, merge.left_bytes);
         touch(merge.right, merge.right_bytes);

@@ -17,7 +17,7 @@
 #include "tests/gpu/gpu_timing.h"
 #include "tests/kernels/attention_case.h"
 
-enum { SETS_MAX = 32, LOTS_MAX = 1024, FRAMES = 2 };
+enum { SETS_MAX = 32, EXTENTS_MAX = 1024, FRAMES = 2 };
 
 struct bench {
     const struct kernels_cuda *kernels;
@@ -32,7 +32,7 @@ struct bench {
     void *sinks; /* one record, unrotated */
     void *out;
     /* decode */
-    void *lots, *split_first, *index, *states;
+    void *extents, *split_first, *index, *states;
     int splits;
     int64_t split_tokens;
     bool alone; /* without the kernel that makes one state of many */
@@ -70,21 +70,21 @@ static double pairs_of(const struct bench *bench, int64_t first)
     return pairs;
 }
 
-static int prefill(void *context, int turn)
+static int prefill(void *context, int repeat)
 {
     const struct bench *bench = context;
-    const struct attention_run runs[] = {
+    const struct attention_extent extents[] = {
         {.records = bench->sinks, .end = bench->bands.sinks, .key_frame = 1, .span_end = 1},
-        {.records = bench->records[turn % bench->sets], .end = bench->tokens, .span_end = 1},
+        {.records = bench->records[repeat % bench->sets], .end = bench->tokens, .span_end = 1},
     };
     const struct attention_span span = {.tokens = bench->tokens};
     const struct kernels_cuda_prefill args = {
         .regimes = &bench->regimes,
-        .runs = bench->bands.sinks > 0 ? runs : runs + 1,
-        .run_count = bench->bands.sinks > 0 ? 2 : 1,
+        .extents = bench->bands.sinks > 0 ? extents : extents + 1,
+        .extent_count = bench->bands.sinks > 0 ? 2 : 1,
         .spans = &span,
         .span_count = 1,
-        .queries = bench->queries[turn % bench->sets],
+        .queries = bench->queries[repeat % bench->sets],
         .frame_stride = bench->tokens * bench->heads * bench->head_dim,
         .out = bench->out,
         .first = true,
@@ -98,17 +98,17 @@ static int prefill(void *context, int turn)
     return bench->kernels->attention_prefill(&args, NULL);
 }
 
-static int decode(void *context, int turn)
+static int decode(void *context, int repeat)
 {
     const struct bench *bench = context;
     const struct kernels_cuda_decode args = {
         .regimes = &bench->regimes,
-        .bases = {bench->records[turn % bench->sets], bench->sinks},
-        .lots = bench->lots,
+        .bases = {bench->records[repeat % bench->sets], bench->sinks},
+        .extents = bench->extents,
         .split_first = bench->split_first,
         .splits = bench->splits,
         .index = bench->index,
-        .queries = bench->queries[turn % bench->sets],
+        .queries = bench->queries[repeat % bench->sets],
         .frame_stride = (int64_t)bench->heads * bench->head_dim,
         .states = bench->states,
         .rows = 1,
@@ -196,26 +196,26 @@ static int64_t even_tokens(const struct bench *bench)
 /* A split for each split_tokens visible tokens, and one for the sinks. */
 static void cut(struct bench *bench)
 {
-    static struct kernels_cuda_lot lots[LOTS_MAX];
-    static int32_t split_first[LOTS_MAX + 1];
+    static struct kernels_cuda_extent extents[EXTENTS_MAX];
+    static int32_t split_first[EXTENTS_MAX + 1];
     const int64_t last = bench->tokens - 1;
     int64_t first = first_seen(bench);
     int count = 0;
     if (bench->bands.sinks > 0)
-        lots[count++] =
-            (struct kernels_cuda_lot){.end = bench->bands.sinks, .key_frame = 1, .base = 1};
-    while (first < bench->tokens && count < LOTS_MAX) {
+        extents[count++] =
+            (struct kernels_cuda_extent){.end = bench->bands.sinks, .key_frame = 1, .base = 1};
+    while (first < bench->tokens && count < EXTENTS_MAX) {
         const int64_t end = first + bench->split_tokens < bench->tokens
                                 ? first + bench->split_tokens
                                 : bench->tokens;
-        lots[count++] =
-            (struct kernels_cuda_lot){.record = first / PANEL_TOKENS, .first = first, .end = end};
+        extents[count++] = (struct kernels_cuda_extent){
+            .record = first / PANEL_TOKENS, .first = first, .end = end};
         first = end;
     }
     for (int s = 0; s <= count; s++)
         split_first[s] = s;
     bench->splits = count;
-    bench->lots = gpu_memory_create((size_t)count * sizeof *lots, lots, 0).at;
+    bench->extents = gpu_memory_create((size_t)count * sizeof *extents, extents, 0).at;
     bench->split_first =
         gpu_memory_create((size_t)(count + 1) * sizeof *split_first, split_first, 0).at;
     bench->index = gpu_memory_create(sizeof last, &last, 0).at;

@@ -1,8 +1,8 @@
 /* The attention kernels on a GPU against float64 truth, at the shapes, lengths and bands that the
- * CPU's are checked at (tests/kernels/attention_case.h): whole and cut into calls, spans and runs,
- * carried and finished, split and combined. Data is fresh each time, and its seed is printed; every
- * output is poisoned first and lies between canaries; rows of the cache that are not stored hold
- * NaN. Arguments: a seed, and how many cases; fewer for compute-sanitizer. */
+ * CPU's are checked at (tests/kernels/attention_case.h): whole and cut into calls, spans and
+ * extents, carried and finished, split and combined. Data is fresh each time, and its seed is
+ * printed; every output is poisoned first and lies between canaries; rows of the cache that are not
+ * stored hold NaN. Arguments: a seed, and how many cases; fewer for compute-sanitizer. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -83,7 +83,7 @@ static enum dtype operand_of(int i)
     return i % 2 ? DTYPE_F16 : DTYPE_BF16;
 }
 
-/* Cuts the queries in two spans and the keys in calls of a few runs. */
+/* Cuts the queries in two spans and the keys in calls of a few extents. */
 static void prefill_in_pieces(struct attention_on_gpu *on, struct attention_state *state)
 {
     const struct attention_case *c = on->c;
@@ -93,11 +93,11 @@ static void prefill_in_pieces(struct attention_on_gpu *on, struct attention_stat
     call.spans[call.span_count++] =
         (struct attention_span){cut, c->query_first + cut, c->tokens - cut};
     for (int64_t key = c->key_first; key < c->key_end;) {
-        call.run_count = 0;
-        while (call.run_count < 2 && key < c->key_end) {
+        call.extent_count = 0;
+        while (call.extent_count < 2 && key < c->key_end) {
             int64_t end = key + random_between(&seed, 1, 3) * PANEL_TOKENS;
             end = end < c->key_end ? end : c->key_end;
-            call.runs[call.run_count++] = attention_on_gpu_run(on, key, end);
+            call.extents[call.extent_count++] = attention_on_gpu_extent(on, key, end);
             key = end;
         }
         attention_on_gpu_prefill(on, &call);
@@ -304,7 +304,7 @@ static void refuses_what_it_has_no_kernel_for(void **unused)
     prefill.operand = DTYPE_F32;
     assert_int_equal(kernels->attention_prefill(&prefill, NULL), 1);
     prefill.operand = DTYPE_BF16;
-    prefill.run_count = ATTENTION_RUNS_MAX + 1;
+    prefill.extent_count = ATTENTION_EXTENTS_MAX + 1;
     assert_int_equal(kernels->attention_prefill(&prefill, NULL), 1);
     struct kernels_cuda_decode decode = {
         .regimes = &regimes, .heads = 4, .kv_heads = 2, .head_dim = 64, .splits = 1};

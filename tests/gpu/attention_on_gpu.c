@@ -113,11 +113,11 @@ void attention_on_gpu_destroy(struct attention_on_gpu *on)
         gpu_memory_destroy(all[i]);
 }
 
-struct attention_run attention_on_gpu_run(const struct attention_on_gpu *on, int64_t first,
-                                          int64_t end)
+struct attention_extent attention_on_gpu_extent(const struct attention_on_gpu *on, int64_t first,
+                                                int64_t end)
 {
     const size_t panel_bytes = attention_panel_bytes(DTYPE_BF16, KV_HEADS, on->c->head_dim);
-    return (struct attention_run){
+    return (struct attention_extent){
         .records = (char *)on->records.at +
                    (size_t)((first - on->c->key_first) / PANEL_TOKENS) * panel_bytes,
         .first = first,
@@ -130,8 +130,8 @@ struct attention_run attention_on_gpu_run(const struct attention_on_gpu *on, int
 struct attention_on_gpu_call attention_on_gpu_whole(const struct attention_on_gpu *on)
 {
     return (struct attention_on_gpu_call){
-        .runs = {attention_on_gpu_run(on, on->c->key_first, on->c->key_end)},
-        .run_count = 1,
+        .extents = {attention_on_gpu_extent(on, on->c->key_first, on->c->key_end)},
+        .extent_count = 1,
         .spans = {{0, on->c->query_first, on->c->tokens}},
         .span_count = 1,
         .first = true,
@@ -151,8 +151,8 @@ void attention_on_gpu_prefill(struct attention_on_gpu *on, const struct attentio
     const struct attention_case *c = on->c;
     const struct kernels_cuda_prefill args = {
         .regimes = &on->regimes,
-        .runs = call->runs,
-        .run_count = call->run_count,
+        .extents = call->extents,
+        .extent_count = call->extent_count,
         .spans = call->spans,
         .span_count = call->span_count,
         .queries = on->queries.at,
@@ -178,10 +178,10 @@ void attention_on_gpu_prefill(struct attention_on_gpu *on, const struct attentio
     gpu_memory_settle("attention_prefill", on->kernels->attention_prefill(&args, NULL));
 }
 
-/* Panels dealt to splits in order, the first ones one more; a lot a split, but the last piece of
- * some split may be a lot of its own. */
-static int deal(struct kernels_cuda_lot *lots, int32_t *split_first, const struct attention_case *c,
-                int splits)
+/* Panels dealt to splits in order, the first ones one more; an extent a split, but the last piece
+ * of some split may be an extent of its own. */
+static int deal(struct kernels_cuda_extent *extents, int32_t *split_first,
+                const struct attention_case *c, int splits)
 {
     const int64_t panels = panels_of(c);
     int64_t panel = 0;
@@ -192,7 +192,7 @@ static int deal(struct kernels_cuda_lot *lots, int32_t *split_first, const struc
         while (panel < end) {
             const int64_t next = end - panel > 1 ? end - 1 : end;
             const int64_t last = c->key_first + next * PANEL_TOKENS;
-            lots[count++] = (struct kernels_cuda_lot){
+            extents[count++] = (struct kernels_cuda_extent){
                 .record = s % 2 ? panel : panel - 1,
                 .first = c->key_first + panel * PANEL_TOKENS,
                 .end = last < c->key_end ? last : c->key_end,
@@ -212,11 +212,11 @@ void attention_on_gpu_decode(struct attention_on_gpu *on, int splits)
     const size_t states =
         (size_t)(c->tokens * on->heads) * (size_t)(c->head_dim + 2) * sizeof(float);
     const size_t panel_bytes = attention_panel_bytes(DTYPE_BF16, KV_HEADS, c->head_dim);
-    struct kernels_cuda_lot lots[64];
+    struct kernels_cuda_extent extents[64];
     int32_t split_first[32];
     assert_true(splits < 32);
-    const int count = deal(lots, split_first, c, splits);
-    struct gpu_memory lots_at = gpu_memory_create((size_t)count * sizeof *lots, lots, 0);
+    const int count = deal(extents, split_first, c, splits);
+    struct gpu_memory extents_at = gpu_memory_create((size_t)count * sizeof *extents, extents, 0);
     struct gpu_memory splits_at =
         gpu_memory_create((size_t)(splits + 1) * sizeof *split_first, split_first, 0);
     struct gpu_memory index = gpu_memory_create(sizeof c->query_first, &c->query_first, 0);
@@ -225,7 +225,7 @@ void attention_on_gpu_decode(struct attention_on_gpu *on, int splits)
     const struct kernels_cuda_decode args = {
         .regimes = &on->regimes,
         .bases = {on->records.at, NULL, (char *)on->records.at + panel_bytes},
-        .lots = lots_at.at,
+        .extents = extents_at.at,
         .split_first = splits_at.at,
         .splits = splits,
         .index = index.at,
@@ -258,7 +258,7 @@ void attention_on_gpu_decode(struct attention_on_gpu *on, int splits)
     gpu_memory_write(&on->max, all + on->acc.bytes);
     gpu_memory_write(&on->sum, all + on->acc.bytes + on->max.bytes);
     free(all);
-    struct gpu_memory *used[] = {&lots_at, &splits_at, &index, &partial, &state};
+    struct gpu_memory *used[] = {&extents_at, &splits_at, &index, &partial, &state};
     for (size_t i = 0; i < sizeof used / sizeof *used; i++)
         gpu_memory_destroy(used[i]);
 }

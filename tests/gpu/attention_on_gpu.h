@@ -27,16 +27,16 @@ void attention_on_gpu_destroy(struct attention_on_gpu *on);
 void attention_on_gpu_upload(struct attention_on_gpu *on);
 
 struct attention_on_gpu_call {
-    struct attention_run runs[ATTENTION_RUNS_MAX];
-    int run_count;
+    struct attention_extent extents[ATTENTION_EXTENTS_MAX];
+    int extent_count;
     struct attention_span spans[ATTENTION_SPANS_MAX];
     int span_count;
     bool first, last;
 };
 
 /* Keys [first, end) of the case, for all spans. */
-struct attention_run attention_on_gpu_run(const struct attention_on_gpu *on, int64_t first,
-                                          int64_t end);
+struct attention_extent attention_on_gpu_extent(const struct attention_on_gpu *on, int64_t first,
+                                                int64_t end);
 struct attention_on_gpu_call attention_on_gpu_whole(const struct attention_on_gpu *on);
 
 /* Where a call is the first, outputs are poisoned before it. */

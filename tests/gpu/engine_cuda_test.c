@@ -159,14 +159,14 @@ static enum status judge(const struct engine_outcome *gpu, const struct expected
     return STATUS_OK;
 }
 
-static enum status compare(struct transport *t, const struct cuda_lane *lane,
+static enum status compare(struct transport *t, const struct cuda_streams *streams,
                            const struct expected *expected, const struct comparison *what,
                            const char *method)
 {
     struct engine_case wanted = case_of(what, method);
     struct engine_outcome gpu;
     engine_outcome_init(&gpu, &wanted);
-    enum status status = engine_ranks_play(&gpu, &wanted, t, lane);
+    enum status status = engine_ranks_play(&gpu, &wanted, t, streams);
     if (status == STATUS_OK && t->rank == 0)
         status = judge(&gpu, expected, &wanted);
     const struct engine_result *result = &gpu.results[t->rank];
@@ -177,7 +177,7 @@ static enum status compare(struct transport *t, const struct cuda_lane *lane,
     return status;
 }
 
-static enum status compare_all(struct transport *t, const struct cuda_lane *lane)
+static enum status compare_all(struct transport *t, const struct cuda_streams *streams)
 {
     for (int m = 0; m < METHODS; m++) {
         struct expected expected = {0};
@@ -185,7 +185,7 @@ static enum status compare_all(struct transport *t, const struct cuda_lane *lane
         if (t->rank == 0)
             status = expected_make(&expected, methods[m]);
         for (int c = 0; c < COMPARISONS && status == STATUS_OK; c++)
-            status = compare(t, lane, &expected, &comparisons[c], methods[m]);
+            status = compare(t, streams, &expected, &comparisons[c], methods[m]);
         expected_free(&expected);
         TRY(status);
     }
@@ -229,14 +229,14 @@ static enum status play(void *memory, int rank, int ranks, bool contract)
     const struct transport_options options = {.requests = 512, .silence_ns = 30000000000};
     struct engine_gpus gpus = {0};
     struct transport *t;
-    struct cuda_lane lane;
+    struct cuda_streams streams;
     TRY(find_gpus(&gpus, rank, ranks));
     TRY(forked_transport_create(&t, memory, rank, ranks, &options));
-    enum status status = engine_ranks_open(&t, &lane, &gpus);
+    enum status status = engine_ranks_open(&t, &streams, &gpus);
     if (status == STATUS_OK && contract)
-        status = device_messages_create(&t, t, &lane);
+        status = device_messages_create(&t, t, &streams);
     if (status == STATUS_OK)
-        status = contract ? keep_contract(t) : compare_all(t, &lane);
+        status = contract ? keep_contract(t) : compare_all(t, &streams);
     if (status != STATUS_OK)
         transport_abort(t, status_message());
     else

@@ -78,7 +78,7 @@ static void spell(char text[128], const char *at)
 struct golden {
     struct engine *engine;
     struct transport *transport;
-    struct cuda_lane lane;
+    struct cuda_streams streams;
     int failed; /* comparisons */
 };
 
@@ -183,10 +183,10 @@ static void check_text(struct golden *golden, const char *at, const char *next)
 static enum status open_engine(struct golden *golden, const char *path,
                                const struct engine_gpus *gpus)
 {
-    const struct engine_options options = {.threads = 1, .lane = &golden->lane};
+    const struct engine_options options = {.threads = 1, .streams = &golden->streams};
     struct model *model;
     TRY(transport_loopback_create_group(&golden->transport, 1, NULL));
-    TRY(cuda_lane_open(&golden->lane, gpus->runtime, gpus->kernels, 0, 1, false));
+    TRY(cuda_streams_open(&golden->streams, gpus->runtime, gpus->kernels, 0, 1, false));
     TRY(model_open(&model, path));
     enum status status = engine_create(&golden->engine, model, golden->transport, &options);
     model_close(model);
@@ -196,7 +196,7 @@ static enum status open_engine(struct golden *golden, const char *path,
 static void close_engine(struct golden *golden)
 {
     engine_destroy(golden->engine);
-    cuda_lane_close(&golden->lane);
+    cuda_streams_close(&golden->streams);
     transport_destroy(golden->transport);
 }
 

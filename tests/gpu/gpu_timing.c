@@ -30,35 +30,36 @@ static int by_size(const void *a, const void *b)
 
 /* Calls in a row between two events, and one before them, so that the device is busy while the host
  * puts the first ones on the stream: none of its gaps are timed. */
-static float timed(int (*call)(void *context, int turn), void *context, int *turn, int calls,
+static float timed(int (*call)(void *context, int repeat), void *context, int *repeat, int calls,
                    cudaEvent_t events[2])
 {
     float ms;
-    gpu_timing_check("a timed call", call(context, (*turn)++));
+    gpu_timing_check("a timed call", call(context, (*repeat)++));
     gpu_timing_check("cudaEventRecord", (int)cudaEventRecord(events[0], NULL));
     for (int c = 0; c < calls; c++)
-        gpu_timing_check("a timed call", call(context, (*turn)++));
+        gpu_timing_check("a timed call", call(context, (*repeat)++));
     gpu_timing_check("cudaEventRecord", (int)cudaEventRecord(events[1], NULL));
     gpu_timing_check("a timed call", (int)cudaEventSynchronize(events[1]));
     gpu_timing_check("cudaEventElapsedTime", (int)cudaEventElapsedTime(&ms, events[0], events[1]));
     return ms / (float)calls;
 }
 
-struct gpu_timing gpu_timing_of(int (*call)(void *context, int turn), void *context, double seconds)
+struct gpu_timing gpu_timing_of(int (*call)(void *context, int repeat), void *context,
+                                double seconds)
 {
     float times[REPEATS_MOST];
     cudaEvent_t events[2];
     double spent = 0;
-    int count = 0, turn = 0;
+    int count = 0, repeat = 0;
     for (int e = 0; e < 2; e++)
         gpu_timing_check("cudaEventCreate", (int)cudaEventCreate(&events[e]));
-    timed(call, context, &turn, 1, events);
-    const float once = timed(call, context, &turn, 1, events);
+    timed(call, context, &repeat, 1, events);
+    const float once = timed(call, context, &repeat, 1, events);
     const int calls = once >= BATCH_MS               ? 1
                       : once * CALLS_MOST < BATCH_MS ? CALLS_MOST
                                                      : (int)(BATCH_MS / once) + 1;
     while (count < REPEATS_MOST && (count < REPEATS_LEAST || spent < seconds * 1e3)) {
-        times[count] = timed(call, context, &turn, calls, events);
+        times[count] = timed(call, context, &repeat, calls, events);
         spent += (double)times[count++] * calls;
     }
     qsort(times, (size_t)count, sizeof *times, by_size);
@@ -77,10 +78,10 @@ struct copy {
     size_t bytes;
 };
 
-static int copy_once(void *context, int turn)
+static int copy_once(void *context, int repeat)
 {
     const struct copy *copy = context;
-    (void)turn;
+    (void)repeat;
     return (int)cudaMemcpyAsync(copy->to, copy->from, copy->bytes, cudaMemcpyDeviceToDevice, NULL);
 }
 

@@ -9,10 +9,10 @@ struct gpu_timing {
     int repeats;
 };
 
-/* Calls call(context, turn) with turn = 0, 1, 2, ...: it puts work on the default stream and
+/* Calls call(context, repeat) with repeat = 0, 1, 2, ...: it puts work on the default stream and
  * returns a CUDA error. Calls before the first span warm up; the rest take about `seconds`, at
  * least three spans. Ends the program on an error. */
-struct gpu_timing gpu_timing_of(int (*call)(void *context, int turn), void *context,
+struct gpu_timing gpu_timing_of(int (*call)(void *context, int repeat), void *context,
                                 double seconds);
 
 /* Bytes a second, read plus written, of copies on the device of `bytes` each. */

@@ -15,10 +15,10 @@ struct bench {
     void *x, *y, *expanded;
 };
 
-static int product(void *context, int turn)
+static int product(void *context, int repeat)
 {
     const struct bench *bench = context;
-    const struct kernels_cuda_matrix *matrix = &bench->matrices[turn % bench->sets];
+    const struct kernels_cuda_matrix *matrix = &bench->matrices[repeat % bench->sets];
     const struct kernels_cuda_matmul args = {
         .y = bench->y,
         .y_stride = matrix->out,
@@ -32,13 +32,13 @@ static int product(void *context, int turn)
     return kernels_cuda_find()->matmul_decode(&args, NULL);
 }
 
-static int expansion(void *context, int turn)
+static int expansion(void *context, int repeat)
 {
     const struct bench *bench = context;
     const struct kernels_cuda_dequantize args = {
         .out = bench->expanded,
         .operand = DTYPE_BF16,
-        .matrix = bench->matrices[turn % bench->sets],
+        .matrix = bench->matrices[repeat % bench->sets],
         .end = bench->matrices[0].out,
     };
     return kernels_cuda_find()->dequantize(&args, NULL);

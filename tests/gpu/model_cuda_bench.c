@@ -32,7 +32,7 @@ struct bench {
     const char *name;
     struct tiny_model_shape shape;
     struct transport *transport;
-    struct cuda_lane lane;
+    struct cuda_streams streams;
     struct engine *engine;
     int32_t *ids; /* [TOKENS_MOST] */
 };
@@ -95,20 +95,20 @@ static enum status load(struct bench *bench, const struct engine_gpus *gpus)
 {
     struct gguf_writer file = {0};
     struct model *model;
-    const struct engine_options options = {.threads = 1, .lane = &bench->lane};
+    const struct engine_options options = {.threads = 1, .streams = &bench->streams};
     const int64_t start_ns = clock_now_ns();
     enum status status = STATUS_OK;
     tiny_model_build(&file, &bench->shape, 8, DTYPE_BF16);
     const double made = clock_seconds_since(start_ns);
     TRY_ELSE(transport_loopback_create_group(&bench->transport, 1, NULL), end);
-    TRY_ELSE(cuda_lane_open(&bench->lane, gpus->runtime, gpus->kernels, 0, 1, false), end);
+    TRY_ELSE(cuda_streams_open(&bench->streams, gpus->runtime, gpus->kernels, 0, 1, false), end);
     TRY_ELSE(model_parse(&model, file.data, file.bytes, bench->name), end);
     status = engine_create(&bench->engine, model, bench->transport, &options);
     model_close(model);
     printf("{\"bench\": \"model load\", \"model\": \"%s\", \"bytes\": %zu, \"made_seconds\": %.2f, "
            "\"load_seconds\": %.2f, \"gpu\": \"%s\"}\n",
            bench->name, file.bytes, made, clock_seconds_since(start_ns) - made,
-           bench->lane.facts.name);
+           bench->streams.facts.name);
     fflush(stdout);
 end:
     gguf_writer_free(&file);
@@ -118,7 +118,7 @@ end:
 static void unload(struct bench *bench)
 {
     engine_destroy(bench->engine);
-    cuda_lane_close(&bench->lane);
+    cuda_streams_close(&bench->streams);
     transport_destroy(bench->transport);
 }
 

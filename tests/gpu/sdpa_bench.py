@@ -17,13 +17,13 @@ HEADS, KV_HEADS, SETS = 32, 8, 2
 def timed(call, seconds):
     """Milliseconds of each call, by events; two calls warm up."""
     times = []
-    for turn in range(202):
+    for repeat in range(202):
         start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
         start.record()
-        call(turn)
+        call(repeat)
         end.record()
         end.synchronize()
-        if turn >= 2:
+        if repeat >= 2:
             times.append(start.elapsed_time(end))
         if len(times) >= 3 and sum(times) > seconds * 1e3:
             break
@@ -42,8 +42,8 @@ def attention(backend, tokens, head_dim):
 
     queries, keys, values = normal(HEADS), normal(KV_HEADS), normal(KV_HEADS)
 
-    def call(turn):
-        s = turn % SETS
+    def call(repeat):
+        s = repeat % SETS
         torch.nn.functional.scaled_dot_product_attention(queries[s], keys[s], values[s], is_causal=True, enable_gqa=True)
 
     facts = {"bench": f"torch_{backend.name.lower()}", "method": "rope", "head_dim": head_dim, "tokens": tokens, "heads": HEADS,
@@ -63,7 +63,7 @@ def main():
     print(json.dumps({"bench": "versions", "torch": torch.__version__, "cudnn": torch.backends.cudnn.version(),
                       "device": torch.cuda.get_device_name()}))
     a, b = (torch.randn(8192, 8192, device="cuda", dtype=torch.bfloat16) for _ in range(2))
-    line(timed(lambda turn: a @ b if turn % 2 else b @ a, 0.5), 2 * 8192**3, bench="torch_matmul", size=8192)
+    line(timed(lambda repeat: a @ b if repeat % 2 else b @ a, 0.5), 2 * 8192**3, bench="torch_matmul", size=8192)
     for tokens in [int(argument) for argument in sys.argv[1:]] or [8192, 32768, 131072]:
         for head_dim in (64, 128):
             for backend in (backends.CUDNN_ATTENTION, backends.FLASH_ATTENTION):

@@ -1,7 +1,7 @@
 /* The walk of the CUDA attention kernels, replayed on the host with the kernels' own functions and
  * held against the definition of visibility pair by pair (plan_cases.h), which shares no code with
- * it: every visible pair is met exactly once and through its own query frame, no step is wasted,
- * and every step that could go without a mask does; and so it is where two panels are taken at a
+ * it: every visible pair is met exactly once and through its own query frame, no visit is wasted,
+ * and every visit that could go without a mask does; and so it is where two panels are taken at a
  * time. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,70 +12,70 @@
 
 enum { KEYS_MAX = 1024, QUERIES_MAX = 512 };
 
-/* One call: bands, spans of queries, runs of keys. */
+/* One call: bands, spans of queries, extents of keys. */
 struct walk_case {
     struct bands bands;
     struct attention_regimes regimes;
     struct attention_span spans[2];
     int span_count;
-    struct attention_run runs[ATTENTION_RUNS_MAX];
-    int run_count;
+    struct attention_extent extents[ATTENTION_EXTENTS_MAX];
+    int extent_count;
     int tile_tokens;
     bool by_blocks;
     uint8_t met[QUERIES_MAX][KEYS_MAX];   /* times, in this case */
     int8_t frames[QUERIES_MAX][KEYS_MAX]; /* the query frame it was met through */
-    int steps, masked;
+    int visits, masked;
 };
 
-static const char *step_faults(struct walk_case *c, const struct attention_steps *steps,
-                               const struct attention_step *step, int64_t row)
+static const char *visit_faults(struct walk_case *c, const struct attention_visits *visits,
+                                const struct attention_visit *visit, int64_t row)
 {
-    const struct attention_run *run = &c->runs[step->run];
+    const struct attention_extent *extent = &c->extents[visit->extent];
     int seen = 0;
-    int64_t key = run->first + step->panel * PANEL_TOKENS;
-    if (step->keys < 1 || step->keys > PANEL_TOKENS || key + step->keys > run->end)
-        return "a step reads keys that are not there";
-    for (int r = 0; r < steps->tokens; r++) {
+    int64_t key = extent->first + visit->panel * PANEL_TOKENS;
+    if (visit->keys < 1 || visit->keys > PANEL_TOKENS || key + visit->keys > extent->end)
+        return "a visit reads keys that are not there";
+    for (int r = 0; r < visits->tokens; r++) {
         for (int k = 0; k < PANEL_TOKENS; k++) {
-            if (!attention_step_sees(step, r, k))
+            if (!attention_visit_sees(visit, r, k))
                 continue;
-            if (key + k >= run->end)
-                return "a pair beyond the run's end";
+            if (key + k >= extent->end)
+                return "a pair beyond the extent's end";
             c->met[row + r][key + k]++;
-            c->frames[row + r][key + k] = (int8_t)step->query_frame;
+            c->frames[row + r][key + k] = (int8_t)visit->query_frame;
             seen++;
         }
     }
-    c->steps++;
-    c->masked += step->masked;
+    c->visits++;
+    c->masked += visit->masked;
     if (seen == 0)
-        return "a step that meets nothing";
-    if ((seen == steps->tokens * PANEL_TOKENS) != !step->masked)
+        return "a visit that meets nothing";
+    if ((seen == visits->tokens * PANEL_TOKENS) != !visit->masked)
         return "a mask where none is needed";
     return NULL;
 }
 
-static const char *tile_by_steps(struct walk_case *c, int span, int64_t row, int64_t index,
-                                 int64_t tokens)
+static const char *tile_by_visits(struct walk_case *c, int span, int64_t row, int64_t index,
+                                  int64_t tokens)
 {
-    struct attention_steps steps;
-    struct attention_step step;
-    attention_steps_begin(&steps, index, tokens);
+    struct attention_visits visits;
+    struct attention_visit visit;
+    attention_visits_begin(&visits, index, tokens);
     for (;;) {
-        attention_steps_advance(&steps, &step, &c->regimes, c->runs, c->run_count, span);
-        if (step.keys == 0)
+        attention_visits_advance(&visits, &visit, &c->regimes, c->extents, c->extent_count, span);
+        if (visit.keys == 0)
             return NULL;
-        const char *fault = step_faults(c, &steps, &step, row);
+        const char *fault = visit_faults(c, &visits, &visit, row);
         if (fault)
             return fault;
     }
 }
 
-static bool sees_nothing(const struct attention_step *step, int64_t tokens)
+static bool sees_nothing(const struct attention_visit *visit, int64_t tokens)
 {
     for (int r = 0; r < tokens; r++)
         for (int k = 0; k < PANEL_TOKENS; k++)
-            if (attention_step_sees(step, r, k))
+            if (attention_visit_sees(visit, r, k))
                 return false;
     return true;
 }
@@ -83,8 +83,8 @@ static bool sees_nothing(const struct attention_step *step, int64_t tokens)
 /* What the flags of a block say of it. `frame`: of the block before, and then of this one. */
 static const char *block_faults(const struct attention_block *block, int flags, int *frame)
 {
-    const struct attention_step *half = block->half;
-    if (half[0].run != half[1].run || half[0].query_frame != half[1].query_frame)
+    const struct attention_visit *half = block->half;
+    if (half[0].extent != half[1].extent || half[0].query_frame != half[1].query_frame)
         return "halves of two segments";
     const bool is_short = half[0].keys < PANEL_TOKENS || half[1].keys < PANEL_TOKENS;
     const int want = (half[0].query_frame != *frame ? ATTENTION_BLOCK_SWITCHES : 0) |
@@ -103,15 +103,16 @@ static const char *tile_by_blocks(struct walk_case *c, int span, int64_t row, in
     int frame = -1, flags = 0, count = 0;
     attention_blocks_begin(&blocks, index, tokens);
     for (; !(flags & ATTENTION_BLOCK_LAST); count++) {
-        flags = attention_blocks_next(&blocks, &block, &c->regimes, c->runs, c->run_count, span);
+        flags =
+            attention_blocks_next(&blocks, &block, &c->regimes, c->extents, c->extent_count, span);
         if (!(flags & ATTENTION_BLOCK_SEEN))
             return count == 0 && flags == ATTENTION_BLOCK_LAST ? NULL : "an empty block";
         const char *fault = block_faults(&block, flags, &frame);
         for (int h = 0; h < 2 && !fault; h++) {
-            const struct attention_step *half = &block.half[h];
-            const int64_t panel = c->runs[half->run].first / PANEL_TOKENS + half->panel;
+            const struct attention_visit *half = &block.half[h];
+            const int64_t panel = c->extents[half->extent].first / PANEL_TOKENS + half->panel;
             if (panel % 2 == h)
-                fault = step_faults(c, &blocks.walk, half, row);
+                fault = visit_faults(c, &blocks.walk, half, row);
             else if (half->panel != block.half[!h].panel || !sees_nothing(half, tokens))
                 fault = "a half that stands in the place of the other, and sees";
         }
@@ -134,7 +135,7 @@ static const char *walk(struct walk_case *c)
         int64_t first = tile * c->tile_tokens;
         int64_t left = span->tokens - first;
         const int64_t tokens = left < c->tile_tokens ? left : c->tile_tokens;
-        const char *fault = (c->by_blocks ? tile_by_blocks : tile_by_steps)(
+        const char *fault = (c->by_blocks ? tile_by_blocks : tile_by_visits)(
             c, s, span->row + first, span->index + first, tokens);
         if (fault)
             return fault;
@@ -150,11 +151,11 @@ static int query_frame_of(const struct bands *bands, int64_t i, int64_t j)
     return band ? band->query_frame : -1;
 }
 
-static bool span_sees_run(const struct walk_case *c, int span, int key_frame, int64_t j)
+static bool span_sees_extent(const struct walk_case *c, int span, int key_frame, int64_t j)
 {
-    for (int r = 0; r < c->run_count; r++)
-        if (c->runs[r].key_frame == key_frame && span >= c->runs[r].span_first &&
-            span < c->runs[r].span_end && j >= c->runs[r].first && j < c->runs[r].end)
+    for (int r = 0; r < c->extent_count; r++)
+        if (c->extents[r].key_frame == key_frame && span >= c->extents[r].span_first &&
+            span < c->extents[r].span_end && j >= c->extents[r].first && j < c->extents[r].end)
             return true;
     return false;
 }
@@ -169,7 +170,7 @@ static const char *compare(const struct walk_case *c, int64_t *i, int64_t *j)
                 int64_t distance;
                 int key_frame = 0;
                 bool sees = cases_sees(&c->bands, *i, *j, &distance, &key_frame) &&
-                            span_sees_run(c, s, key_frame, *j);
+                            span_sees_extent(c, s, key_frame, *j);
                 if (c->met[row][*j] != (sees ? 1 : 0))
                     return sees ? "a pair is not met once" : "a pair is met that is not visible";
                 if (sees && c->frames[row][*j] != query_frame_of(&c->bands, *i, *j))
@@ -180,27 +181,28 @@ static const char *compare(const struct walk_case *c, int64_t *i, int64_t *j)
     return NULL;
 }
 
-/* Runs that lie apart, with far sinks among them, some of them for one span only. */
-static void random_runs(struct walk_case *c, struct cases_random *random)
+/* Extents that lie apart, with far sinks among them, some of them for one span only. */
+static void random_extents(struct walk_case *c, struct cases_random *random)
 {
     int64_t panel = cases_between(random, 0, 2);
-    c->run_count = 0;
+    c->extent_count = 0;
     if (c->bands.sinks > 0)
-        c->runs[c->run_count++] = (struct attention_run){
+        c->extents[c->extent_count++] = (struct attention_extent){
             .end = c->bands.sinks, .key_frame = 1, .span_end = c->span_count};
-    while (c->run_count < 6 && panel < KEYS_MAX / PANEL_TOKENS) {
-        struct attention_run *run = &c->runs[c->run_count++];
-        *run = (struct attention_run){.first = panel * PANEL_TOKENS, .span_end = c->span_count};
+    while (c->extent_count < 6 && panel < KEYS_MAX / PANEL_TOKENS) {
+        struct attention_extent *extent = &c->extents[c->extent_count++];
+        *extent =
+            (struct attention_extent){.first = panel * PANEL_TOKENS, .span_end = c->span_count};
         panel += cases_between(random, 1, 5);
         if (panel > KEYS_MAX / PANEL_TOKENS)
             panel = KEYS_MAX / PANEL_TOKENS;
-        run->end = panel * PANEL_TOKENS;
+        extent->end = panel * PANEL_TOKENS;
         if (cases_between(random, 0, 2) == 0)
-            run->end -= cases_between(random, 0, PANEL_TOKENS - 1);
+            extent->end -= cases_between(random, 0, PANEL_TOKENS - 1);
         if (cases_between(random, 0, 3) == 0)
-            run->span_first = run->span_end - 1;
+            extent->span_first = extent->span_end - 1;
         else if (cases_between(random, 0, 3) == 0)
-            run->span_end = 1;
+            extent->span_end = 1;
         panel += cases_between(random, 0, 2);
     }
 }
@@ -222,7 +224,7 @@ static void random_case(struct walk_case *c, struct cases_random *random)
         row += c->spans[s].tokens;
         index += c->spans[s].tokens;
     }
-    random_runs(c, random);
+    random_extents(c, random);
 }
 
 static void meets_every_visible_pair_exactly_once(void **unused)
@@ -233,7 +235,7 @@ static void meets_every_visible_pair_exactly_once(void **unused)
     assert_non_null(c);
     struct cases_random random;
     cases_seed(&random, SEED);
-    int64_t steps = 0, masked = 0;
+    int64_t visits = 0, masked = 0;
     for (int n = 0; n < CASES; n++) {
         random_case(c, &random);
         c->by_blocks = n % 2;
@@ -243,40 +245,41 @@ static void meets_every_visible_pair_exactly_once(void **unused)
             fault = compare(c, &i, &j);
         if (fault)
             fail_msg("seed %d case %d, tile %d by %s: %s (query %lld, key %lld)", SEED, n,
-                     c->tile_tokens, c->by_blocks ? "blocks" : "steps", fault, (long long)i,
+                     c->tile_tokens, c->by_blocks ? "blocks" : "visits", fault, (long long)i,
                      (long long)j);
-        steps += c->steps;
+        visits += c->visits;
         masked += c->masked;
     }
-    assert_true(steps > 10000 && masked > steps / 20 && masked < steps);
+    assert_true(visits > 10000 && masked > visits / 20 && masked < visits);
     free(c);
 }
 
 enum { QUERIES = 128 };
 
-/* How many steps, and masked ones, one head takes over `tokens` causal queries. */
-static void count_steps(const struct bands *bands, int64_t tokens, int64_t *steps, int64_t *masked)
+/* How many visits, and masked ones, one head takes over `tokens` causal queries. */
+static void count_visits(const struct bands *bands, int64_t tokens, int64_t *visits,
+                         int64_t *masked)
 {
     struct attention_regimes regimes;
     attention_regimes_make(&regimes, bands);
-    const struct attention_run run = {.end = tokens, .span_end = 1};
-    *steps = *masked = 0;
+    const struct attention_extent extent = {.end = tokens, .span_end = 1};
+    *visits = *masked = 0;
     for (int64_t first = 0; first < tokens; first += QUERIES) {
-        struct attention_steps at;
-        struct attention_step step;
-        attention_steps_begin(&at, first, QUERIES);
+        struct attention_visits at;
+        struct attention_visit visit;
+        attention_visits_begin(&at, first, QUERIES);
         for (;;) {
-            attention_steps_advance(&at, &step, &regimes, &run, 1, 0);
-            if (step.keys == 0)
+            attention_visits_advance(&at, &visit, &regimes, &extent, 1, 0);
+            if (visit.keys == 0)
                 break;
-            ++*steps;
-            *masked += step.masked;
+            ++*visits;
+            *masked += visit.masked;
         }
     }
 }
 
 /* The numbers behind "a mixed tile costs nothing worth mentioning" (QUERIES queries, 64 keys). */
-static void walks_causal_and_shifted_bands_in_as_few_steps_as_the_tiles_allow(void **unused)
+static void walks_causal_and_shifted_bands_in_as_few_visits_as_the_tiles_allow(void **unused)
 {
     (void)unused;
     enum { TOKENS = 131072, SHIFT = 43712 /* a multiple of 64, a third */ };
@@ -288,7 +291,7 @@ static void walks_causal_and_shifted_bands_in_as_few_steps_as_the_tiles_allow(vo
         .frame = {{1, 0}},
     };
     int64_t causal, shifted, masked;
-    count_steps(&bands, TOKENS, &causal, &masked);
+    count_visits(&bands, TOKENS, &causal, &masked);
     assert_int_equal(causal, tiles * (tiles + 1));
     assert_int_equal(masked, 2 * tiles);
     bands.count = 2;
@@ -301,7 +304,7 @@ static void walks_causal_and_shifted_bands_in_as_few_steps_as_the_tiles_allow(vo
                                   .value = -100,
                                   .query_frame = 1};
     bands.frame[1] = (struct bands_frame){1, -100};
-    count_steps(&bands, TOKENS, &shifted, &masked);
+    count_visits(&bands, TOKENS, &shifted, &masked);
     assert_true(shifted > causal && (double)(shifted - causal) / (double)causal < 0.003);
 }
 
@@ -309,7 +312,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(meets_every_visible_pair_exactly_once),
-        cmocka_unit_test(walks_causal_and_shifted_bands_in_as_few_steps_as_the_tiles_allow),
+        cmocka_unit_test(walks_causal_and_shifted_bands_in_as_few_visits_as_the_tiles_allow),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -53,23 +53,6 @@ static void more_than_the_plan_gave_is_refused(void **state)
     arena_destroy(arena);
 }
 
-static void a_reset_gives_everything_back_as_zeros(void **state)
-{
-    (void)state;
-    const size_t bytes = (5 << 20) + 192;
-    struct arena *arena;
-    assert_int_equal(arena_create(&arena, "request", bytes), STATUS_OK);
-    for (int turn = 0; turn < 3; turn++) {
-        void *piece;
-        assert_int_equal(arena_take(arena, &piece, bytes), STATUS_OK);
-        assert_true(all_zero(piece, bytes));
-        memset(piece, 0xAB, bytes);
-        arena_reset(arena);
-        assert_int_equal(arena_used(arena), 0);
-    }
-    arena_destroy(arena);
-}
-
 static void an_empty_region_holds_only_empty_pieces(void **state)
 {
     (void)state;
@@ -78,7 +61,6 @@ static void an_empty_region_holds_only_empty_pieces(void **state)
     assert_int_equal(arena_create(&arena, "empty", 0), STATUS_OK);
     assert_int_equal(arena_take(arena, &piece, 0), STATUS_OK);
     assert_int_equal(arena_take(arena, &piece, 1), STATUS_INTERNAL);
-    arena_reset(arena);
     arena_destroy(arena);
     arena_destroy(NULL);
 }
@@ -96,7 +78,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pieces_are_zero_aligned_and_follow_each_other),
         cmocka_unit_test(more_than_the_plan_gave_is_refused),
-        cmocka_unit_test(a_reset_gives_everything_back_as_zeros),
         cmocka_unit_test(an_empty_region_holds_only_empty_pieces),
         cmocka_unit_test(a_region_larger_than_memory_is_refused),
     };

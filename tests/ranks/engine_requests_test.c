@@ -21,7 +21,7 @@ static const struct engine_gpus *gpus; /* NULL: on the CPU */
 
 struct rank_case {
     ranks_function *function;
-    struct cuda_lane lane;
+    struct cuda_streams streams;
 };
 
 /* What one request came to, on this rank. */
@@ -65,7 +65,7 @@ static bool scores_within(struct engine *engine, struct transport *t, struct eng
 static enum status with_engine(struct transport *t, const struct rank_case *rank_case)
 {
     const struct engine_options options = {
-        .kernels = "reference", .threads = 1, .lane = gpus ? &rank_case->lane : NULL};
+        .kernels = "reference", .threads = 1, .streams = gpus ? &rank_case->streams : NULL};
     struct model *model;
     struct engine *engine;
     TRY(model_open(&model, fixture.path));
@@ -278,21 +278,21 @@ static enum status start(struct transport *t, void *context)
     return with_engine(t, context);
 }
 
-static enum status open_lane(struct transport **t, void *context)
+static enum status open_streams(struct transport **t, void *context)
 {
     if (gpus)
-        TRY(engine_ranks_open(t, &((struct rank_case *)context)->lane, gpus));
+        TRY(engine_ranks_open(t, &((struct rank_case *)context)->streams, gpus));
     return STATUS_OK;
 }
 
-static void close_lane(void *context)
+static void close_streams(void *context)
 {
-    cuda_lane_close(&((struct rank_case *)context)->lane);
+    cuda_streams_close(&((struct rank_case *)context)->streams);
 }
 
 static void on_ranks(int first, int last, ranks_function *function)
 {
-    static const struct ranks_setting setting = {open_lane, close_lane};
+    static const struct ranks_setting setting = {open_streams, close_streams};
     struct rank_case cases[MOST_RANKS];
     void *contexts[MOST_RANKS];
     for (int ranks = first; ranks <= last; ranks++) {

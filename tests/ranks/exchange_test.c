@@ -44,8 +44,8 @@ static double prefill_seconds(const struct engine_case *wanted)
     return seconds;
 }
 
-/* Runs take turns and the quickest of each kind are compared: what else the machine does only ever
- * adds time. On a busy machine it takes more turns to see them. */
+/* Runs alternate and the quickest of each kind are compared: what else the machine does only ever
+ * adds time. On a busy machine it takes more runs to see them. */
 static double slowdown_of_a_delay(const char *method)
 {
     struct engine_case wanted = prefill_case(method);

@@ -53,7 +53,7 @@ static enum status find_no_nccl(const struct nccl_api **api)
 }
 
 struct place_case {
-    struct rank_place_wish wish;
+    struct rank_place_request request;
     struct rank_place place;
     bool on_gpu; /* expected */
 };
@@ -61,7 +61,7 @@ struct place_case {
 static enum status open_place(struct transport **t, void *context)
 {
     struct place_case *place_case = context;
-    TRY(rank_place_open(&place_case->place, *t, &place_case->wish));
+    TRY(rank_place_open(&place_case->place, *t, &place_case->request));
     *t = place_case->place.transport;
     return STATUS_OK;
 }
@@ -70,7 +70,7 @@ static void close_place(void *context)
 {
     struct place_case *place_case = context;
     if (place_case->place.on_gpu)
-        cuda_lane_close(&place_case->place.lane);
+        cuda_streams_close(&place_case->place.streams);
 }
 
 static enum status is_as_expected(struct transport *t, void *context)
@@ -82,13 +82,13 @@ static enum status is_as_expected(struct transport *t, void *context)
     return STATUS_OK;
 }
 
-static enum status place(int ranks, const struct rank_place_wish *wish, bool on_gpu)
+static enum status place(int ranks, const struct rank_place_request *request, bool on_gpu)
 {
     static const struct ranks_setting setting = {open_place, close_place};
     struct place_case cases[4];
     void *contexts[4];
     for (int rank = 0; rank < ranks; rank++) {
-        cases[rank] = (struct place_case){.wish = *wish, .on_gpu = on_gpu};
+        cases[rank] = (struct place_case){.request = *request, .on_gpu = on_gpu};
         contexts[rank] = &cases[rank];
     }
     return ranks_run_in(ranks, NULL, &setting, is_as_expected, contexts);
@@ -97,70 +97,70 @@ static enum status place(int ranks, const struct rank_place_wish *wish, bool on_
 static void ranks_take_gpus_where_all_have_one(void **state)
 {
     (void)state;
-    struct rank_place_wish wish = {.find_cuda = find_standin, .find_nccl = find_standin_nccl};
+    struct rank_place_request request = {.find_cuda = find_standin, .find_nccl = find_standin_nccl};
     for (int ranks = 1; ranks <= 3; ranks++)
-        assert_int_equal(place(ranks, &wish, true), STATUS_OK);
-    wish.cpu = true;
-    assert_int_equal(place(2, &wish, false), STATUS_OK);
+        assert_int_equal(place(ranks, &request, true), STATUS_OK);
+    request.cpu = true;
+    assert_int_equal(place(2, &request, false), STATUS_OK);
 }
 
 static void what_was_not_asked_for_falls_back_to_the_cpu(void **state)
 {
     (void)state;
-    struct rank_place_wish wish = {.find_cuda = find_no_cuda, .find_nccl = find_standin_nccl};
-    assert_int_equal(place(1, &wish, false), STATUS_OK);
-    assert_int_equal(place(3, &wish, false), STATUS_OK);
-    wish.find_cuda = find_standin;
-    wish.find_nccl = find_no_nccl;
-    assert_int_equal(place(1, &wish, true), STATUS_OK); /* alone it needs none */
-    assert_int_equal(place(2, &wish, false), STATUS_OK);
-    wish.find_nccl = find_standin_nccl;
+    struct rank_place_request request = {.find_cuda = find_no_cuda, .find_nccl = find_standin_nccl};
+    assert_int_equal(place(1, &request, false), STATUS_OK);
+    assert_int_equal(place(3, &request, false), STATUS_OK);
+    request.find_cuda = find_standin;
+    request.find_nccl = find_no_nccl;
+    assert_int_equal(place(1, &request, true), STATUS_OK); /* alone it needs none */
+    assert_int_equal(place(2, &request, false), STATUS_OK);
+    request.find_nccl = find_standin_nccl;
     standin_device_count(1);
-    assert_int_equal(place(2, &wish, false), STATUS_OK);
+    assert_int_equal(place(2, &request, false), STATUS_OK);
     standin_device_count(64);
 }
 
 static void a_rank_knows_how_its_gpu_reaches_the_others(void **state)
 {
     (void)state;
-    struct cuda_lane lane;
+    struct cuda_streams streams;
     standin_device_count(6);
-    assert_int_equal(cuda_lane_open(&lane, standin_runtime(), standin_kernels(), 1, 6, false),
+    assert_int_equal(cuda_streams_open(&streams, standin_runtime(), standin_kernels(), 1, 6, false),
                      STATUS_OK);
-    assert_string_equal(lane.links, "nvlink,self,pcie,pcie,host,host");
-    cuda_lane_close(&lane);
+    assert_string_equal(streams.links, "nvlink,self,pcie,pcie,host,host");
+    cuda_streams_close(&streams);
     standin_device_count(64);
-    assert_int_equal(cuda_lane_open(&lane, standin_runtime(), standin_kernels(), 0, 64, false),
-                     STATUS_OK);
-    assert_memory_equal(lane.links, "self,nvlink,pcie,pcie,host,", 27);
-    assert_string_equal(lane.links + strlen(lane.links) - 9, ",host,...");
-    cuda_lane_close(&lane);
+    assert_int_equal(
+        cuda_streams_open(&streams, standin_runtime(), standin_kernels(), 0, 64, false), STATUS_OK);
+    assert_memory_equal(streams.links, "self,nvlink,pcie,pcie,host,", 27);
+    assert_string_equal(streams.links + strlen(streams.links) - 9, ",host,...");
+    cuda_streams_close(&streams);
     standin_device_count(1);
-    assert_int_equal(cuda_lane_open(&lane, standin_runtime(), standin_kernels(), 0, 1, false),
+    assert_int_equal(cuda_streams_open(&streams, standin_runtime(), standin_kernels(), 0, 1, false),
                      STATUS_OK);
-    assert_string_equal(lane.links, "self");
-    cuda_lane_close(&lane);
+    assert_string_equal(streams.links, "self");
+    cuda_streams_close(&streams);
     standin_device_count(64);
 }
 
 static void what_was_asked_for_is_refused_by_name(void **state)
 {
     (void)state;
-    struct rank_place_wish wish = {
+    struct rank_place_request request = {
         .cuda = true, .find_cuda = find_no_cuda, .find_nccl = find_standin_nccl};
-    assert_int_equal(place(2, &wish, false), STATUS_FAILED_PRECONDITION);
+    assert_int_equal(place(2, &request, false), STATUS_FAILED_PRECONDITION);
     assert_non_null(strstr(status_message(), "libcuda.so.1"));
-    wish.find_cuda = find_standin;
-    wish.find_nccl = find_no_nccl;
-    wish.nccl = true;
-    assert_int_equal(place(2, &wish, false), STATUS_FAILED_PRECONDITION);
+    request.find_cuda = find_standin;
+    request.find_nccl = find_no_nccl;
+    request.nccl = true;
+    assert_int_equal(place(2, &request, false), STATUS_FAILED_PRECONDITION);
     assert_non_null(strstr(status_message(), "libnccl.so.2"));
-    wish.find_nccl = find_standin_nccl;
+    request.find_nccl = find_standin_nccl;
     standin_device_count(1);
-    assert_int_equal(place(2, &wish, false), STATUS_FAILED_PRECONDITION);
+    assert_int_equal(place(2, &request, false), STATUS_FAILED_PRECONDITION);
     assert_non_null(strstr(status_message(), "--oversubscribe-gpu"));
-    wish.oversubscribe = true;
-    assert_int_equal(place(2, &wish, true), STATUS_OK);
+    request.oversubscribe = true;
+    assert_int_equal(place(2, &request, true), STATUS_OK);
     standin_device_count(64);
 }
 

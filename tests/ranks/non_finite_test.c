@@ -24,7 +24,7 @@ struct spoilt_case {
     const char *model_path;
     const char *kernels;
     const char *cause; /* of every request; NULL: of those whose prompt has SPOILT_ID */
-    struct cuda_lane lane;
+    struct cuda_streams streams;
 };
 
 static enum status ask(struct engine_outcome *outcome, struct engine *engine, struct transport *t,
@@ -115,7 +115,7 @@ static enum status start(struct transport *t, void *context)
 {
     const struct spoilt_case *spoilt = context;
     const struct engine_options options = {
-        .kernels = spoilt->kernels, .threads = 1, .lane = gpus ? &spoilt->lane : NULL};
+        .kernels = spoilt->kernels, .threads = 1, .streams = gpus ? &spoilt->streams : NULL};
     struct model *model;
     struct engine *engine;
     TRY(model_open(&model, spoilt->model_path));
@@ -131,21 +131,21 @@ static enum status start(struct transport *t, void *context)
     return status;
 }
 
-static enum status open_lane(struct transport **t, void *context)
+static enum status open_streams(struct transport **t, void *context)
 {
     if (gpus)
-        TRY(engine_ranks_open(t, &((struct spoilt_case *)context)->lane, gpus));
+        TRY(engine_ranks_open(t, &((struct spoilt_case *)context)->streams, gpus));
     return STATUS_OK;
 }
 
-static void close_lane(void *context)
+static void close_streams(void *context)
 {
-    cuda_lane_close(&((struct spoilt_case *)context)->lane);
+    cuda_streams_close(&((struct spoilt_case *)context)->streams);
 }
 
 static void on_ranks(const struct spoilt_case *spoilt)
 {
-    static const struct ranks_setting setting = {open_lane, close_lane};
+    static const struct ranks_setting setting = {open_streams, close_streams};
     struct spoilt_case cases[MOST_RANKS];
     void *contexts[MOST_RANKS];
     for (int ranks = 1; ranks <= MOST_RANKS; ranks++) {

@@ -141,10 +141,10 @@ static enum status channels_keep_their_own_order(struct transport *t, void *cont
     return STATUS_OK;
 }
 
-static size_t part_bytes(int rank, int turn)
+static size_t part_bytes(int rank, int repeat)
 {
     static const size_t bytes[] = {0, 1, 64, 2048, 130000, 0, 7};
-    return bytes[(size_t)(rank * 3 + turn) % (sizeof bytes / sizeof bytes[0])];
+    return bytes[(size_t)(rank * 3 + repeat) % (sizeof bytes / sizeof bytes[0])];
 }
 
 static enum status gather_takes_unequal_and_empty_parts(struct transport *t, void *context)
@@ -153,23 +153,23 @@ static enum status gather_takes_unequal_and_empty_parts(struct transport *t, voi
     bool right = true;
     unsigned char *all = malloc(MOST_RANKS * 140000);
     enum status status = STATUS_OK;
-    for (int turn = 0; turn < 150 && status == STATUS_OK; turn++) {
+    for (int repeat = 0; repeat < 150 && status == STATUS_OK; repeat++) {
         size_t offsets[MOST_RANKS];
         size_t sizes[MOST_RANKS];
         size_t total = 5;
         for (int rank = 0; rank < t->size; rank++) {
             offsets[rank] = total;
-            sizes[rank] = part_bytes(rank, turn);
-            total += sizes[rank] + (size_t)(turn % 3);
+            sizes[rank] = part_bytes(rank, repeat);
+            total += sizes[rank] + (size_t)(repeat % 3);
         }
         memset(all, 0xEE, total + 5);
         unsigned char *own = all + offsets[t->rank];
         for (size_t i = 0; i < sizes[t->rank]; i++)
-            own[i] = pattern(t->rank, 0, 0, turn, i);
+            own[i] = pattern(t->rank, 0, 0, repeat, i);
         status = transport_gather(t, own, all, offsets, sizes);
         for (int rank = 0; rank < t->size; rank++)
             for (size_t i = 0; i < sizes[rank]; i++)
-                right = right && all[offsets[rank] + i] == pattern(rank, 0, 0, turn, i);
+                right = right && all[offsets[rank] + i] == pattern(rank, 0, 0, repeat, i);
         right = right && all[0] == 0xEE && all[4] == 0xEE && all[total] == 0xEE;
     }
     free(all);
@@ -208,18 +208,18 @@ static enum status gather_each_lays_parts_by_rank(struct transport *t, void *con
     unsigned char *all = malloc(MOST_RANKS * MOST_BYTES + GUARD);
     enum status status = STATUS_OK;
     bool right = true;
-    for (int turn = 0; turn < 2 * CASES && status == STATUS_OK; turn++) {
-        const size_t bytes = bytes_of[turn / 2];
+    for (int repeat = 0; repeat < 2 * CASES && status == STATUS_OK; repeat++) {
+        const size_t bytes = bytes_of[repeat / 2];
         const size_t end = (size_t)t->size * bytes;
         const struct transport_counters before = t->counters;
         memset(all, 0xEE, end + GUARD);
-        unsigned char *mine = turn % 2 ? all + (size_t)t->rank * bytes : own;
+        unsigned char *mine = repeat % 2 ? all + (size_t)t->rank * bytes : own;
         for (size_t i = 0; i < bytes; i++)
-            mine[i] = pattern(t->rank, 0, 0, turn, i);
+            mine[i] = pattern(t->rank, 0, 0, repeat, i);
         status = transport_gather_each(t, mine, all, bytes);
         for (int rank = 0; rank < t->size; rank++)
             for (size_t i = 0; i < bytes; i++)
-                right = right && all[(size_t)rank * bytes + i] == pattern(rank, 0, 0, turn, i);
+                right = right && all[(size_t)rank * bytes + i] == pattern(rank, 0, 0, repeat, i);
         for (size_t i = 0; i < GUARD; i++)
             right = right && all[end + i] == 0xEE;
         const size_t others = end - bytes;
@@ -241,12 +241,12 @@ static enum status broadcast_reaches_slow_ranks(struct transport *t, void *conte
     (void)context;
     enum { LONG_INTS = 12345 };
     bool right = true;
-    for (int turn = 0; turn < 100; turn++) {
-        if (turn % 25 == 0 && t->rank > 0)
+    for (int repeat = 0; repeat < 100; repeat++) {
+        if (repeat % 25 == 0 && t->rank > 0)
             sleep_ns((int64_t)t->rank * 2000000);
-        int word = t->rank == 0 ? turn * 3 : -1;
+        int word = t->rank == 0 ? repeat * 3 : -1;
         TRY(transport_broadcast(t, &word, sizeof word));
-        right = right && word == turn * 3;
+        right = right && word == repeat * 3;
     }
     static _Thread_local int words[LONG_INTS];
     for (int i = 0; i < LONG_INTS; i++)
@@ -261,8 +261,8 @@ static enum status broadcast_reaches_slow_ranks(struct transport *t, void *conte
 static enum status nobody_leaves_a_barrier_before_the_last_comes(struct transport *t, void *context)
 {
     (void)context;
-    for (int turn = 0; turn < 4; turn++) {
-        sleep_ns((int64_t)((t->rank + turn) % t->size) * 3000000);
+    for (int repeat = 0; repeat < 4; repeat++) {
+        sleep_ns((int64_t)((t->rank + repeat) % t->size) * 3000000);
         int64_t times[2 * MOST_RANKS];
         times[2 * t->rank] = clock_now_ns();
         TRY(transport_barrier(t));

@@ -84,7 +84,7 @@ static void an_abort_leaves_no_request_behind(void **state)
     (void)state;
     static char memory[2][4096];
     void *contexts[] = {memory[0], memory[1]};
-    for (int turn = 0; turn < 50; turn++)
+    for (int repeat = 0; repeat < 50; repeat++)
         assert_int_equal(ranks_run(2, NULL, leave_receives_behind, contexts), STATUS_OK);
 }
 

@@ -15,26 +15,26 @@ enum { SEED = 20261123 };
 struct nccl_case {
     const struct transport_case *one;
     bool on_device;
-    struct cuda_lane lane;
+    struct cuda_streams streams;
 };
 
-static enum status open_lane(struct transport **t, void *context)
+static enum status open_streams(struct transport **t, void *context)
 {
     struct nccl_case *nccl_case = context;
     const struct transport_options options = transport_contract_options();
     struct transport *nccl;
-    TRY(cuda_lane_open(&nccl_case->lane, standin_runtime(), standin_kernels(), (*t)->local_rank,
-                       (*t)->local_size, true));
-    TRY(transport_nccl_create(&nccl, *t, &nccl_case->lane, standin_nccl(), &options));
+    TRY(cuda_streams_open(&nccl_case->streams, standin_runtime(), standin_kernels(),
+                          (*t)->local_rank, (*t)->local_size, true));
+    TRY(transport_nccl_create(&nccl, *t, &nccl_case->streams, standin_nccl(), &options));
     *t = nccl;
     if (nccl_case->on_device)
-        TRY(device_messages_create(t, nccl, &nccl_case->lane));
+        TRY(device_messages_create(t, nccl, &nccl_case->streams));
     return transport_barrier(*t); /* no case ends the group before all are there */
 }
 
-static void close_lane(void *context)
+static void close_streams(void *context)
 {
-    cuda_lane_close(&((struct nccl_case *)context)->lane);
+    cuda_streams_close(&((struct nccl_case *)context)->streams);
 }
 
 static enum status play(struct transport *t, void *context)
@@ -45,7 +45,7 @@ static enum status play(struct transport *t, void *context)
 
 static void holds(const struct transport_case *one, int size, bool on_device)
 {
-    static const struct ranks_setting setting = {open_lane, close_lane};
+    static const struct ranks_setting setting = {open_streams, close_streams};
     struct transport_options options = transport_contract_options();
     struct nccl_case cases[4];
     options.requests *= 2; /* of the host's transport: letters take some */

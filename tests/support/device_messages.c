@@ -24,7 +24,7 @@ struct piece {
 struct device_messages {
     struct transport base;
     struct transport *inner;
-    const struct cuda_lane *lane;
+    const struct cuda_streams *streams;
     char *there, *here;
     size_t used;
     int under_way;
@@ -50,14 +50,14 @@ static enum status settle(struct device_messages *t)
 {
     const int64_t end_ns = clock_after_ms(PATIENCE_MS);
     bool done = false;
-    TRY(t->lane->runtime->event_record(t->event, t->lane->compute));
+    TRY(t->streams->runtime->event_record(t->event, t->streams->compute));
     while (!done) {
-        TRY(t->lane->runtime->event_query(t->event, &done));
+        TRY(t->streams->runtime->event_query(t->event, &done));
         TRY(transport_progress(t->inner));
         if (clock_now_ns() > end_ns)
             return fail(STATUS_INTERNAL,
                         "GPU %d has not done rank %d's copies, or a gather before them, in %d s",
-                        t->lane->device, t->base.rank, PATIENCE_MS / 1000);
+                        t->streams->device, t->base.rank, PATIENCE_MS / 1000);
     }
     return STATUS_OK;
 }
@@ -76,8 +76,8 @@ static enum status begin(struct device_messages *t, const struct transport_reque
     if (head->sends) {
         if (head->bytes > 0)
             memcpy(t->here + offset, data, head->bytes);
-        TRY(t->lane->runtime->copy(t->there + offset, t->here + offset, head->bytes,
-                                   t->lane->compute));
+        TRY(t->streams->runtime->copy(t->there + offset, t->here + offset, head->bytes,
+                                      t->streams->compute));
         TRY(transport_send(t->inner, head->peer, head->channel, t->there + offset, head->bytes,
                            &piece->inner));
     } else {
@@ -117,8 +117,8 @@ static enum status messages_test(struct transport *base, struct transport_reques
     if (!*done)
         return STATUS_OK;
     if (!head->sends && head->bytes > 0) {
-        TRY(t->lane->runtime->copy(t->here + piece->offset, t->there + piece->offset, head->bytes,
-                                   t->lane->compute));
+        TRY(t->streams->runtime->copy(t->here + piece->offset, t->there + piece->offset,
+                                      head->bytes, t->streams->compute));
         TRY(settle(t));
         memcpy(piece->to, t->here + piece->offset, head->bytes);
     }
@@ -152,9 +152,9 @@ static enum status messages_gather(struct transport *base, const void *mine, voi
     memcpy(t->here + at, all, bytes);
     if (own_bytes > 0)
         memcpy(t->here + at + own, mine, own_bytes);
-    TRY(t->lane->runtime->copy(t->there + at, t->here + at, bytes, t->lane->compute));
+    TRY(t->streams->runtime->copy(t->there + at, t->here + at, bytes, t->streams->compute));
     TRY(t->inner->ops->gather(t->inner, t->there + at + own, t->there + at, parts));
-    TRY(t->lane->runtime->copy(t->here + at, t->there + at, bytes, t->lane->compute));
+    TRY(t->streams->runtime->copy(t->here + at, t->there + at, bytes, t->streams->compute));
     TRY(settle(t));
     memcpy(all, t->here + at, bytes);
     return STATUS_OK;
@@ -175,7 +175,7 @@ static enum status messages_barrier(struct transport *base)
 static void messages_destroy(struct transport *base)
 {
     struct device_messages *t = of(base);
-    const struct cuda_runtime *runtime = t->lane->runtime;
+    const struct cuda_runtime *runtime = t->streams->runtime;
     transport_destroy(t->inner);
     runtime->event_destroy(t->event);
     runtime->release(t->there);
@@ -195,7 +195,7 @@ static const struct transport_ops messages_ops = {
 };
 
 enum status device_messages_create(struct transport **out, struct transport *inner,
-                                   const struct cuda_lane *lane)
+                                   const struct cuda_streams *streams)
 {
     struct device_messages *t = calloc(1, sizeof *t);
     void *there, *here;
@@ -203,10 +203,10 @@ enum status device_messages_create(struct transport **out, struct transport *inn
     t->base = *inner;
     t->base.ops = &messages_ops;
     t->inner = inner;
-    t->lane = lane;
-    TRY(lane->runtime->allocate(&there, SLAB_BYTES));
-    TRY(lane->runtime->host_allocate(&here, SLAB_BYTES));
-    TRY(lane->runtime->event_create(&t->event));
+    t->streams = streams;
+    TRY(streams->runtime->allocate(&there, SLAB_BYTES));
+    TRY(streams->runtime->host_allocate(&here, SLAB_BYTES));
+    TRY(streams->runtime->event_create(&t->event));
     t->there = there;
     t->here = here;
     *out = &t->base;

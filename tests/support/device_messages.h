@@ -5,6 +5,6 @@
 #include "worker/engine/device/cuda_runtime.h"
 #include "worker/engine/transport/transport.h"
 
-/* Takes `inner`. `lane` is borrowed. */
+/* Takes `inner`. `streams` is borrowed. */
 MUST_CHECK enum status device_messages_create(struct transport **transport, struct transport *inner,
-                                              const struct cuda_lane *lane);
+                                              const struct cuda_streams *streams);

@@ -16,7 +16,7 @@
 struct rank_case {
     const struct engine_case *wanted;
     struct engine_outcome *outcome;
-    struct cuda_lane lane;
+    struct cuda_streams streams;
 };
 
 /* What a client does who loses patience. */
@@ -121,12 +121,12 @@ enum status engine_ranks_request(struct engine *engine, struct transport *transp
 }
 
 enum status engine_ranks_play(struct engine_outcome *outcome, const struct engine_case *wanted,
-                              struct transport *transport, const struct cuda_lane *lane)
+                              struct transport *transport, const struct cuda_streams *streams)
 {
     const struct engine_options options = {
         .kernels = wanted->kernels,
         .threads = wanted->threads ? wanted->threads : 1,
-        .lane = lane,
+        .streams = streams,
     };
     struct model *model;
     struct engine *engine = NULL;
@@ -154,40 +154,40 @@ enum status engine_ranks_play(struct engine_outcome *outcome, const struct engin
     return status;
 }
 
-enum status engine_ranks_open(struct transport **transport, struct cuda_lane *lane,
+enum status engine_ranks_open(struct transport **transport, struct cuda_streams *streams,
                               const struct engine_gpus *gpus)
 {
     struct transport *nccl;
     enum status status = STATUS_OK;
-    TRY(cuda_lane_open(lane, gpus->runtime, gpus->kernels, (*transport)->local_rank,
-                       (*transport)->local_size, true));
+    TRY(cuda_streams_open(streams, gpus->runtime, gpus->kernels, (*transport)->local_rank,
+                          (*transport)->local_size, true));
     if ((*transport)->size == 1)
         return STATUS_OK;
-    TRY_ELSE(transport_nccl_create(&nccl, *transport, lane, gpus->nccl, NULL), close);
+    TRY_ELSE(transport_nccl_create(&nccl, *transport, streams, gpus->nccl, NULL), close);
     *transport = nccl;
     return STATUS_OK;
 close:
-    cuda_lane_close(lane);
+    cuda_streams_close(streams);
     return status;
 }
 
-static enum status open_lane(struct transport **transport, void *context)
+static enum status open_streams(struct transport **transport, void *context)
 {
     struct rank_case *rank_case = context;
     const struct engine_gpus *gpus = rank_case->wanted->gpus;
-    return gpus ? engine_ranks_open(transport, &rank_case->lane, gpus) : STATUS_OK;
+    return gpus ? engine_ranks_open(transport, &rank_case->streams, gpus) : STATUS_OK;
 }
 
-static void close_lane(void *context)
+static void close_streams(void *context)
 {
-    cuda_lane_close(&((struct rank_case *)context)->lane);
+    cuda_streams_close(&((struct rank_case *)context)->streams);
 }
 
 static enum status play(struct transport *transport, void *context)
 {
     const struct rank_case *rank_case = context;
     return engine_ranks_play(rank_case->outcome, rank_case->wanted, transport,
-                             rank_case->wanted->gpus ? &rank_case->lane : NULL);
+                             rank_case->wanted->gpus ? &rank_case->streams : NULL);
 }
 
 void engine_outcome_init(struct engine_outcome *outcome, const struct engine_case *wanted)
@@ -201,7 +201,7 @@ void engine_outcome_init(struct engine_outcome *outcome, const struct engine_cas
 
 enum status engine_ranks_run(struct engine_outcome *outcome, const struct engine_case *wanted)
 {
-    static const struct ranks_setting setting = {open_lane, close_lane};
+    static const struct ranks_setting setting = {open_streams, close_streams};
     struct rank_case cases[8];
     int ranks = wanted->ranks ? wanted->ranks : 1;
     const struct transport_options options = {

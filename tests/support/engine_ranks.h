@@ -63,11 +63,11 @@ enum status engine_ranks_run(struct engine_outcome *outcome, const struct engine
 /* Plays one rank of a transport that the caller has; rank 0's outcome has the results. `outcome`
  * was made by engine_outcome_init. */
 enum status engine_ranks_play(struct engine_outcome *outcome, const struct engine_case *wanted,
-                              struct transport *transport, const struct cuda_lane *lane);
+                              struct transport *transport, const struct cuda_streams *streams);
 
 /* Opens a rank's place on a GPU, and puts the transport between GPUs over the one given, where
  * there are several ranks. */
-MUST_CHECK enum status engine_ranks_open(struct transport **transport, struct cuda_lane *lane,
+MUST_CHECK enum status engine_ranks_open(struct transport **transport, struct cuda_streams *streams,
                                          const struct engine_gpus *gpus);
 
 /* One request on an engine that the caller has; all ranks call it alike. Results are added to those

@@ -206,7 +206,8 @@ static enum status begin(struct fake *fake, const Longhaul__Control__V1__Run *ru
     return STATUS_OK;
 }
 
-static enum status obey(struct fake *fake, const Longhaul__Control__V1__CoordinatorMessage *message)
+static enum status handle_message(struct fake *fake,
+                                  const Longhaul__Control__V1__CoordinatorMessage *message)
 {
     switch (message->kind_case) {
     case LONGHAUL__CONTROL__V1__COORDINATOR_MESSAGE__KIND_RUN:
@@ -232,7 +233,7 @@ static enum status live(struct fake *fake)
         if (status == STATUS_OK && !message)
             return rpc_stream_finish(fake->stream);
         if (status == STATUS_OK)
-            status = obey(fake, (const void *)message);
+            status = handle_message(fake, (const void *)message);
         if (status != STATUS_DEADLINE_EXCEEDED)
             TRY(status);
         TRY(load(fake));

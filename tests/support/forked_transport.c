@@ -26,7 +26,7 @@ struct forked_request {
     size_t passed;   /* bytes of length and data */
     uint64_t length; /* as written or read */
     bool done, misfit;
-    struct forked_request *next; /* in its lane, or free */
+    struct forked_request *next; /* in its queue, or free */
 };
 
 struct forked {
@@ -36,7 +36,7 @@ struct forked {
     struct forked_request *requests;
     struct forked_request *free;
     /* [2, size, TRANSPORT_CHANNELS]: sends, receives; oldest first. */
-    struct forked_request **lanes;
+    struct forked_request **queues;
 };
 
 static size_t board_room(int size)
@@ -55,10 +55,10 @@ void *forked_transport_map(int size)
     return memory;
 }
 
-static struct forked_request **lane_of(struct forked *t, const struct transport_request *head)
+static struct forked_request **queue_of(struct forked *t, const struct transport_request *head)
 {
     const size_t peer = (size_t)(head->sends ? 0 : t->base.size) + (size_t)head->peer;
-    return &t->lanes[peer * TRANSPORT_CHANNELS + (size_t)head->channel];
+    return &t->queues[peer * TRANSPORT_CHANNELS + (size_t)head->channel];
 }
 
 static struct byte_ring *ring_of(struct forked *t, const struct transport_request *head)
@@ -113,9 +113,9 @@ static bool pass(struct byte_ring *ring, struct forked_request *request)
 
 static void drive_all(struct forked *t)
 {
-    const size_t lanes = 2 * (size_t)t->base.size * TRANSPORT_CHANNELS;
-    for (size_t lane = 0; lane < lanes; lane++) {
-        struct forked_request **first = &t->lanes[lane];
+    const size_t queues = 2 * (size_t)t->base.size * TRANSPORT_CHANNELS;
+    for (size_t queue = 0; queue < queues; queue++) {
+        struct forked_request **first = &t->queues[queue];
         while (*first && pass(ring_of(t, &(*first)->head), *first)) {
             (*first)->done = true;
             *first = (*first)->next;
@@ -135,7 +135,7 @@ static enum status begin(struct forked *t, const struct transport_request *head,
     t->free = request->next;
     *request = (struct forked_request){
         .head = *head, .data = (unsigned char *)data, .length = head->sends ? head->bytes : 0};
-    struct forked_request **last = lane_of(t, head);
+    struct forked_request **last = queue_of(t, head);
     while (*last)
         last = &(*last)->next;
     *last = request;
@@ -189,7 +189,7 @@ static void forked_destroy(struct transport *base)
 {
     struct forked *t = (struct forked *)base;
     free(t->requests);
-    free(t->lanes);
+    free(t->queues);
     free(t);
 }
 
@@ -211,8 +211,8 @@ enum status forked_transport_create(struct transport **out, void *memory, int ra
     struct forked *t = calloc(1, sizeof *t);
     assert(t);
     t->requests = calloc(filled.requests, sizeof *t->requests);
-    t->lanes = calloc(2 * (size_t)size * TRANSPORT_CHANNELS, sizeof(struct forked_request *));
-    assert(t->requests && t->lanes);
+    t->queues = calloc(2 * (size_t)size * TRANSPORT_CHANNELS, sizeof(struct forked_request *));
+    assert(t->requests && t->queues);
     for (size_t r = 0; r < filled.requests; r++) {
         t->requests[r].next = t->free;
         t->free = &t->requests[r];

@@ -1,5 +1,5 @@
 /* Owns the symbolic run. Promises that whatever a rank reads it really has, in the frame it reads
- * it in, and that a schedule which waits for itself is found: messages and steps proceed one at a
+ * it in, and that a schedule which waits for itself is found: messages and reads proceed one at a
  * time, in random order, under the rules of proto/plan/schedule.h. */
 #include "tests/support/plan_world.h"
 
@@ -23,7 +23,7 @@ static const struct model_shape shape = {
 /* Where a rank stands in carrying out its part. */
 struct progress {
     int posted; /* receives that have a slot, or had one */
-    int steps;
+    int reads;
     bool arrived[RECEIVES_MAX];
     bool attended[RECEIVES_MAX];
     int sent_to[WORLD_RANKS]; /* sends done, by peer */
@@ -136,9 +136,9 @@ static void check_queries(struct world *world)
 
 /* ---- a stage's arithmetic ---- */
 
-static bool has_key(const struct world *world, int r, const struct schedule_step *step, int64_t j)
+static bool has_key(const struct world *world, int r, const struct schedule_read *read, int64_t j)
 {
-    switch (step->source) {
+    switch (read->source) {
     case SCHEDULE_SINKS:
         return world->far_sinks[r][j];
     case SCHEDULE_SINKS_NEAR:
@@ -151,19 +151,19 @@ static bool has_key(const struct world *world, int r, const struct schedule_step
     return false;
 }
 
-/* What the attention kernel does with one row of one step. */
-static void attend_row(struct world *world, int r, const struct schedule_step *step, int64_t i,
+/* What the attention kernel does with one row of one read. */
+static void attend_row(struct world *world, int r, const struct schedule_read *read, int64_t i,
                        bool recomputed)
 {
-    const int key_frame = step->source == SCHEDULE_SINKS;
-    for (int64_t j = step->keys.first; j < step->keys.end; j++) {
+    const int key_frame = read->source == SCHEDULE_SINKS;
+    for (int64_t j = read->keys.first; j < read->keys.end; j++) {
         const struct band *band = bands_find(&world->bands, i, j, key_frame);
         if (!band)
             continue;
         const struct bands_frame *frame = &world->bands.frame[band->query_frame];
         const int64_t computed = frame->scale * i + frame->offset - (key_frame == 0 ? j : 0);
         int64_t expected = 0;
-        CHECK(has_key(world, r, step, j));
+        CHECK(has_key(world, r, read, j));
         CHECK(sees(world, i, j, &expected));
         CHECK(computed == expected);
         world->computed[recomputed ? r : OWNED][i][j]++;
@@ -171,17 +171,17 @@ static void attend_row(struct world *world, int r, const struct schedule_step *s
     }
 }
 
-static void attend(struct world *world, int r, const struct schedule_step *step)
+static void attend(struct world *world, int r, const struct schedule_read *read)
 {
     const struct schedule_rank *rank = &world->schedule.ranks[r];
-    CHECK(step->keys.first < step->keys.end);
-    CHECK(step->query_first >= 0 && step->query_first < step->query_end);
-    CHECK(step->query_end <= rank->query_count);
+    CHECK(read->keys.first < read->keys.end);
+    CHECK(read->query_first >= 0 && read->query_first < read->query_end);
+    CHECK(read->query_end <= rank->query_count);
     const int64_t before = world->pairs[r];
-    for (int q = step->query_first; q < step->query_end; q++) {
+    for (int q = read->query_first; q < read->query_end; q++) {
         const bool recomputed = q < rank->recomputed_count;
         for (int64_t i = rank->queries[q].first; i < rank->queries[q].end; i++)
-            attend_row(world, r, step, i, recomputed);
+            attend_row(world, r, read, i, recomputed);
     }
     CHECK(world->pairs[r] > before);
 }
@@ -301,24 +301,24 @@ static bool try_post(struct world *world, int r, struct progress *progress)
     return true;
 }
 
-static bool try_step(struct world *world, int r, struct progress *progress)
+static bool try_read(struct world *world, int r, struct progress *progress)
 {
     const struct schedule_rank *rank = &world->schedule.ranks[r];
-    if (progress->steps == rank->step_count)
+    if (progress->reads == rank->read_count)
         return false;
-    const struct schedule_step *step = &rank->steps[progress->steps];
-    if (step->source == SCHEDULE_RECEIVED) {
-        CHECK(step->receive >= 0 && step->receive < rank->receive_count);
-        const struct span have = rank->receives[step->receive].keys;
-        CHECK(step->keys.first >= have.first && step->keys.end <= have.end);
-        if (!progress->arrived[step->receive])
+    const struct schedule_read *read = &rank->reads[progress->reads];
+    if (read->source == SCHEDULE_RECEIVED) {
+        CHECK(read->receive >= 0 && read->receive < rank->receive_count);
+        const struct span have = rank->receives[read->receive].keys;
+        CHECK(read->keys.first >= have.first && read->keys.end <= have.end);
+        if (!progress->arrived[read->receive])
             return false;
-        progress->attended[step->receive] = true;
+        progress->attended[read->receive] = true;
     } else {
-        CHECK(step->receive == -1);
+        CHECK(read->receive == -1);
     }
-    attend(world, r, step);
-    progress->steps++;
+    attend(world, r, read);
+    progress->reads++;
     return true;
 }
 
@@ -347,7 +347,7 @@ static void run_ranks(struct world *world, struct progress *all)
             const int r = action / 3;
             const bool done = action % 3 == 0   ? try_send(world, r, all)
                               : action % 3 == 1 ? try_post(world, r, &all[r])
-                                                : try_step(world, r, &all[r]);
+                                                : try_read(world, r, &all[r]);
             if (done)
                 break;
         }
@@ -357,7 +357,7 @@ static void run_ranks(struct world *world, struct progress *all)
         int sent = 0;
         for (int peer = 0; peer < workers; peer++)
             sent += all[r].sent_to[peer];
-        CHECK(all[r].steps == rank->step_count);
+        CHECK(all[r].reads == rank->read_count);
         CHECK(all[r].posted == rank->receive_count);
         CHECK(sent == rank->send_count);
         for (int k = 0; k < rank->receive_count; k++)
@@ -371,15 +371,15 @@ static void check_order(struct world *world)
     for (int r = 0; r < world->choice.workers; r++) {
         const struct schedule_rank *rank = &world->schedule.ranks[r];
         int64_t next = -1;
-        for (int s = 0; s < rank->step_count; s++) {
-            const struct schedule_step *step = &rank->steps[s];
-            if (step->source == SCHEDULE_SINKS)
+        for (int s = 0; s < rank->read_count; s++) {
+            const struct schedule_read *read = &rank->reads[s];
+            if (read->source == SCHEDULE_SINKS)
                 CHECK(s == 0);
-            else if (step->source == SCHEDULE_SINKS_NEAR)
-                CHECK(next == -1 && step->query_end <= rank->recomputed_count);
+            else if (read->source == SCHEDULE_SINKS_NEAR)
+                CHECK(next == -1 && read->query_end <= rank->recomputed_count);
             else if (world->choice.schedule != CHOICE_RING) {
-                CHECK(step->keys.first >= next);
-                next = step->keys.end;
+                CHECK(read->keys.first >= next);
+                next = read->keys.end;
             }
         }
     }

@@ -71,7 +71,7 @@ KERNEL(matmul_decode, kernels_cuda_matmul, reach_matmul(args))
 struct prefill_piece {
     struct kernels_cuda_prefill args;
     struct attention_regimes regimes;
-    struct attention_run runs[ATTENTION_RUNS_MAX];
+    struct attention_extent extents[ATTENTION_EXTENTS_MAX];
     struct attention_span spans[ATTENTION_SPANS_MAX];
 };
 
@@ -80,10 +80,10 @@ static bool do_prefill(void *arguments)
     struct prefill_piece *piece = arguments;
     struct kernels_cuda_prefill *args = &piece->args;
     args->regimes = &piece->regimes;
-    args->runs = piece->runs;
+    args->extents = piece->extents;
     args->spans = piece->spans;
-    for (int r = 0; r < args->run_count; r++)
-        REACH(piece->runs[r].records);
+    for (int r = 0; r < args->extent_count; r++)
+        REACH(piece->extents[r].records);
     REACH(args->queries);
     REACH(args->acc);
     REACH(args->max);
@@ -98,7 +98,7 @@ static bool do_prefill(void *arguments)
 static int launch_prefill(const struct kernels_cuda_prefill *args, struct CUstream_st *stream)
 {
     struct prefill_piece piece = {.args = *args, .regimes = *args->regimes};
-    memcpy(piece.runs, args->runs, (size_t)args->run_count * sizeof *args->runs);
+    memcpy(piece.extents, args->extents, (size_t)args->extent_count * sizeof *args->extents);
     memcpy(piece.spans, args->spans, (size_t)args->span_count * sizeof *args->spans);
     return standin_put(stream, do_prefill, &piece, sizeof piece) != STATUS_OK;
 }
@@ -115,7 +115,7 @@ static bool do_decode(void *arguments)
     args->regimes = &piece->regimes;
     for (int b = 0; b < KERNELS_CUDA_BASES; b++)
         REACH(args->bases[b]);
-    REACH(args->lots);
+    REACH(args->extents);
     REACH(args->split_first);
     REACH(args->index);
     REACH(args->queries);

@@ -90,7 +90,7 @@ static bool do_rope_table(void *arguments)
     return true;
 }
 
-/* One head's element d after its turn. */
+/* One head's element d after its rotation. */
 static float turned(const float *x, const float *table, int head_dim, int d)
 {
     int half = head_dim / 2;
@@ -142,14 +142,14 @@ static bool do_rope_store(void *arguments)
     const int64_t *indices = standin_behind(args->indices);
     const float *table = standin_behind(args->table);
     for (int64_t r = 0; r < args->rows; r++) {
-        const float *turn = table + r * args->head_dim;
+        const float *rotation = table + r * args->head_dim;
         int64_t row = indices[r] % PANEL_TOKENS;
         int64_t sink = indices[r] / PANEL_TOKENS;
         if (records[r] >= 0)
-            store(args, standin_behind(args->cache), records[r], row, turn, r);
+            store(args, standin_behind(args->cache), records[r], row, rotation, r);
         if (indices[r] >= args->sinks)
             continue;
-        store(args, standin_behind(args->sinks_rotated), sink, row, turn, r);
+        store(args, standin_behind(args->sinks_rotated), sink, row, rotation, r);
         store(args, standin_behind(args->sinks_unrotated), sink, row, NULL, r);
     }
     return true;
@@ -295,8 +295,8 @@ static void attend_key(const struct attend_row *row, const void *records, int64_
     *row->max = top;
 }
 
-static void attend_run(const struct attend_row *row, const void *records, int64_t first,
-                       int64_t end, int key_frame)
+static void attend_extent(const struct attend_row *row, const void *records, int64_t first,
+                          int64_t end, int key_frame)
 {
     for (int64_t j = first; j < end && j <= row->index; j++) {
         int frame = frame_of(row->regimes, row->index, j, key_frame);
@@ -315,7 +315,7 @@ static void clear(const struct attend_row *row)
 struct prefill_piece {
     struct kernels_cuda_prefill args;
     struct attention_regimes regimes;
-    struct attention_run runs[ATTENTION_RUNS_MAX];
+    struct attention_extent extents[ATTENTION_EXTENTS_MAX];
     struct attention_span spans[ATTENTION_SPANS_MAX];
 };
 
@@ -342,10 +342,11 @@ static void prefill_row(const struct prefill_piece *piece, int span, int64_t tok
     };
     if (args->first)
         clear(&row);
-    for (int k = 0; k < args->run_count; k++) {
-        const struct attention_run *run = &piece->runs[k];
-        if (span >= run->span_first && span < run->span_end)
-            attend_run(&row, standin_behind(run->records), run->first, run->end, run->key_frame);
+    for (int k = 0; k < args->extent_count; k++) {
+        const struct attention_extent *extent = &piece->extents[k];
+        if (span >= extent->span_first && span < extent->span_end)
+            attend_extent(&row, standin_behind(extent->records), extent->first, extent->end,
+                          extent->key_frame);
     }
     for (int d = 0; args->last && d < args->head_dim; d++)
         set(standin_behind(args->out), args->operand, at * args->head_dim + d,
@@ -365,9 +366,9 @@ static bool do_prefill(void *arguments)
 static int prefill(const struct kernels_cuda_prefill *args, struct CUstream_st *stream)
 {
     struct prefill_piece piece = {.args = *args, .regimes = *args->regimes};
-    if (args->run_count > ATTENTION_RUNS_MAX || args->span_count > ATTENTION_SPANS_MAX)
+    if (args->extent_count > ATTENTION_EXTENTS_MAX || args->span_count > ATTENTION_SPANS_MAX)
         return 1;
-    memcpy(piece.runs, args->runs, (size_t)args->run_count * sizeof *args->runs);
+    memcpy(piece.extents, args->extents, (size_t)args->extent_count * sizeof *args->extents);
     memcpy(piece.spans, args->spans, (size_t)args->span_count * sizeof *args->spans);
     return standin_put(stream, do_prefill, &piece, sizeof piece) != STATUS_OK;
 }
@@ -399,14 +400,14 @@ static void decode_row(const struct decode_piece *piece, int split, int64_t r, i
         .sum = state + rows * (args->head_dim + 1) + at,
     };
     const int32_t *split_first = standin_behind(args->split_first);
-    const struct kernels_cuda_lot *lots = standin_behind(args->lots);
+    const struct kernels_cuda_extent *extents = standin_behind(args->extents);
     size_t record = attention_panel_bytes(DTYPE_BF16, args->kv_heads, args->head_dim);
     clear(&row);
-    for (int lot = split_first[split]; lot < split_first[split + 1]; lot++)
-        attend_run(&row,
-                   (const char *)standin_behind(args->bases[lots[lot].base]) +
-                       (size_t)lots[lot].record * record,
-                   lots[lot].first, lots[lot].end, lots[lot].key_frame);
+    for (int extent = split_first[split]; extent < split_first[split + 1]; extent++)
+        attend_extent(&row,
+                      (const char *)standin_behind(args->bases[extents[extent].base]) +
+                          (size_t)extents[extent].record * record,
+                      extents[extent].first, extents[extent].end, extents[extent].key_frame);
 }
 
 static bool do_decode(void *arguments)

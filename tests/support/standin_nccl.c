@@ -12,9 +12,9 @@
 #include "tests/support/standin.h"
 #include "tests/support/standin_stream.h"
 
-enum { RANKS_MOST = 16, PARTS_MOST = 2 * RANKS_MOST, LATE_TURNS = 4 };
+enum { RANKS_MOST = 16, PARTS_MOST = 2 * RANKS_MOST, LATE_POLLS = 4 };
 
-/* One send or receive, waiting in its lane for the other end. */
+/* One send or receive, waiting in its pair for the other end. */
 struct part {
     struct ncclComm *comm;
     int peer;
@@ -25,7 +25,7 @@ struct part {
     struct part *next;
 };
 
-struct lane {
+struct pair {
     struct part *sends, *receives;
 };
 
@@ -34,14 +34,14 @@ struct nccl_world {
     char id[NCCL_ID_BYTES];
     int size, joined, left;
     char error[128]; /* "": none */
-    struct lane lanes[RANKS_MOST][RANKS_MOST];
+    struct pair pairs[RANKS_MOST][RANKS_MOST];
     struct nccl_world *next;
 };
 
 struct ncclComm {
     struct nccl_world *world;
     int rank;
-    int busy_turns;        /* until the last call has taken effect */
+    int busy_polls;        /* until the last call has taken effect */
     struct group *pending; /* not on its stream before */
     bool aborted;
     int under_way; /* groups on a stream */
@@ -94,7 +94,7 @@ static enum status begin_init(struct ncclComm **comm, const struct nccl_id *id, 
     world->joined++;
     *comm = calloc(1, sizeof **comm);
     assert(*comm);
-    **comm = (struct ncclComm){.world = world, .rank = rank, .busy_turns = LATE_TURNS};
+    **comm = (struct ncclComm){.world = world, .rank = rank, .busy_polls = LATE_POLLS};
     pthread_mutex_unlock(&lock);
     return STATUS_OK;
 }
@@ -102,9 +102,9 @@ static enum status begin_init(struct ncclComm **comm, const struct nccl_id *id, 
 static enum status state(struct ncclComm *comm, bool *busy)
 {
     pthread_mutex_lock(&lock);
-    if (comm->busy_turns > 0)
-        comm->busy_turns--;
-    *busy = comm->world->joined < comm->world->size || comm->busy_turns > 0;
+    if (comm->busy_polls > 0)
+        comm->busy_polls--;
+    *busy = comm->world->joined < comm->world->size || comm->busy_polls > 0;
     struct group *group = *busy ? NULL : comm->pending;
     if (group)
         comm->pending = NULL;
@@ -137,17 +137,17 @@ static void drop(struct part **first, const struct part *part)
         *first = part->next;
 }
 
-static struct lane *lane_of(const struct part *part)
+static struct pair *pair_of(const struct part *part)
 {
     const int rank = part->comm->rank;
     struct nccl_world *world = part->comm->world;
-    return part->sends ? &world->lanes[rank][part->peer] : &world->lanes[part->peer][rank];
+    return part->sends ? &world->pairs[rank][part->peer] : &world->pairs[part->peer][rank];
 }
 
-static void match(struct lane *lane)
+static void match(struct pair *pair)
 {
-    struct part *send = lane->sends;
-    struct part *receive = lane->receives;
+    struct part *send = pair->sends;
+    struct part *receive = pair->receives;
     if (!send || !receive || standin_random() % 3 == 0)
         return;
     if (send->bytes != receive->bytes)
@@ -156,8 +156,8 @@ static void match(struct lane *lane)
     else
         memcpy(receive->data, send->data, send->bytes);
     send->done = receive->done = true;
-    lane->sends = send->next;
-    lane->receives = receive->next;
+    pair->sends = send->next;
+    pair->receives = receive->next;
 }
 
 static void free_world_if_left(struct nccl_world *world)
@@ -183,14 +183,14 @@ static void leave_if_done(struct ncclComm *comm)
 /* Under the lock. */
 static bool run_part(struct part *part)
 {
-    struct lane *lane = lane_of(part);
+    struct pair *pair = pair_of(part);
     if (!part->posted)
-        append(part->sends ? &lane->sends : &lane->receives, part);
+        append(part->sends ? &pair->sends : &pair->receives, part);
     part->posted = true;
     if (!part->done)
-        match(lane);
+        match(pair);
     if (!part->done && part->comm->aborted) {
-        drop(part->sends ? &lane->sends : &lane->receives, part);
+        drop(part->sends ? &pair->sends : &pair->receives, part);
         part->done = true;
     }
     return part->done;
@@ -250,7 +250,7 @@ static enum status group_end(void)
     }
     pthread_mutex_lock(&lock);
     group->comm->under_way++;
-    group->comm->busy_turns = 1 + (int)(standin_random() % LATE_TURNS);
+    group->comm->busy_polls = 1 + (int)(standin_random() % LATE_POLLS);
     assert(!group->comm->pending); /* nobody calls while the last call is under way */
     group->comm->pending = group;
     pthread_mutex_unlock(&lock);

@@ -158,29 +158,29 @@ static void four_workers_compute_every_visible_pair_once(void **state)
     run_methods(4);
 }
 
-/* Random shards of one stage, cut at panels; some of them empty. */
+/* Random owned spans of one stage, cut at panels; some of them empty. */
 static void deal_randomly(struct world *world, struct span stage)
 {
-    struct shard shards[2 * WORLD_TOKENS + 2];
+    struct owned_span spans[2 * WORLD_TOKENS + 2];
     const int64_t panel = world->choice.panel_tokens;
     int count = 0;
     int64_t next = stage.first;
     if (next % panel != 0) {
         const int64_t end = next - next % panel + panel;
-        shards[count++] = (struct shard){.span = {next, end < stage.end ? end : stage.end},
-                                         .owner = ownership_owner(world->ownership, next - 1)};
-        next = shards[0].span.end;
+        spans[count++] = (struct owned_span){.span = {next, end < stage.end ? end : stage.end},
+                                             .owner = ownership_owner(world->ownership, next - 1)};
+        next = spans[0].span.end;
     }
     while (next < stage.end) {
         const int64_t end = next + panel * cases_between(&world->random, 0, 3);
-        shards[count++] = (struct shard){
+        spans[count++] = (struct owned_span){
             .span = {next, end < stage.end ? end : stage.end},
             .owner = (int)cases_between(&world->random, 0, world->choice.workers - 1)};
-        next = shards[count - 1].span.end;
+        next = spans[count - 1].span.end;
         if (count > 2 * WORLD_TOKENS)
-            shards[count - 1].span.end = next = stage.end;
+            spans[count - 1].span.end = next = stage.end;
     }
-    if (ownership_deal(world->ownership, shards, count) != STATUS_OK)
+    if (ownership_deal(world->ownership, spans, count) != STATUS_OK)
         fail_msg("%s: %s", world->label, status_message());
 }
 

@@ -125,9 +125,9 @@ static void run_prompt(struct fitting *fitting, int64_t prompt_tokens)
             const struct schedule_rank *rank = &fitting->schedule.ranks[r];
             assert_true(rank->rows <=
                         (fitting->schedule.replicated ? plan->replicated_rows : plan->rows));
-            for (int s = 0; s < rank->step_count; s++)
-                if (rank->steps[s].source <= SCHEDULE_SINKS_NEAR)
-                    assert_true(rank->steps[s].keys.end <=
+            for (int s = 0; s < rank->read_count; s++)
+                if (rank->reads[s].source <= SCHEDULE_SINKS_NEAR)
+                    assert_true(rank->reads[s].keys.end <=
                                 plan->sink_panels * choice->panel_tokens);
         }
     }
@@ -302,34 +302,6 @@ static void a_plan_that_does_not_fit_is_refused_with_the_numbers(void **state)
     assert_non_null(strstr(status_message(), "2.00 GiB are there"));
 }
 
-static void the_table_names_every_region_and_the_total(void **state)
-{
-    (void)state;
-    char text[2048];
-    const struct choice choice = choice_for("lm_infinite:window=1024", 2, 20000);
-    const struct memory_plan plan = plan_for(&choice, 0);
-    memory_plan_print(&plan, text, sizeof text);
-    for (int region = 0; region < MEMORY_REGIONS; region++)
-        assert_non_null(strstr(text, memory_region_name((enum memory_region)region)));
-    assert_non_null(strstr(text, "total"));
-    assert_non_null(strstr(text, "MiB"));
-    char cut[20];
-    memset(cut, 'x', sizeof cut);
-    memory_plan_print(&plan, cut, 10);
-    assert_int_equal(cut[9], '\0');
-    assert_int_equal(cut[10], 'x');
-    cut[0] = 'x';
-    memory_plan_print(&plan, cut, 0);
-    assert_int_equal(cut[0], 'x');
-    const struct memory_plan nothing = {.rank = 0};
-    memory_plan_print(&nothing, cut, sizeof cut);
-    assert_string_equal(cut, "");
-    struct memory_plan dense = plan;
-    dense.bytes[MEMORY_SINK_CACHE] = 0;
-    memory_plan_print(&dense, text, sizeof text);
-    assert_null(strstr(text, "sink"));
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -340,7 +312,6 @@ int main(void)
         cmocka_unit_test(under_a_window_memory_is_flat_in_the_length),
         cmocka_unit_test(decode_has_enough_ranges_and_never_many),
         cmocka_unit_test(a_plan_that_does_not_fit_is_refused_with_the_numbers),
-        cmocka_unit_test(the_table_names_every_region_and_the_total),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -44,14 +44,14 @@ static void check_agreement(const struct ownership *ownership)
             }
             int64_t index = first;
             int64_t next = first;
-            struct shard run;
-            while (ownership_next(ownership, &index, end, &run)) {
-                assert_int_equal(run.span.first, next);
-                assert_true(run.span.end > run.span.first && run.span.end <= last);
-                for (int64_t j = run.span.first; j < run.span.end; j++)
-                    assert_int_equal(ownership_owner(ownership, j), run.owner);
+            struct owned_span owned;
+            while (ownership_next(ownership, &index, end, &owned)) {
+                assert_int_equal(owned.span.first, next);
+                assert_true(owned.span.end > owned.span.first && owned.span.end <= last);
+                for (int64_t j = owned.span.first; j < owned.span.end; j++)
+                    assert_int_equal(ownership_owner(ownership, j), owned.owner);
                 next = index;
-                assert_int_equal(next, run.span.end);
+                assert_int_equal(next, owned.span.end);
             }
             assert_int_equal(next, last > first ? last : first);
         }
@@ -62,8 +62,8 @@ static int64_t runs_of(const struct ownership *ownership)
 {
     int64_t index = 0;
     int64_t runs = 0;
-    struct shard run;
-    while (ownership_next(ownership, &index, INT64_MAX, &run))
+    struct owned_span owned;
+    while (ownership_next(ownership, &index, INT64_MAX, &owned))
         runs++;
     return runs;
 }
@@ -184,12 +184,12 @@ static void shards_given_by_hand_are_checked(void **state)
 {
     (void)state;
     struct ownership *ownership = create(3, 2);
-    const struct shard good[] = {{{0, 4}, 2}, {{4, 4}, 0}, {{4, 7}, 1}};
+    const struct owned_span good[] = {{{0, 4}, 2}, {{4, 4}, 0}, {{4, 7}, 1}};
     assert_int_equal(ownership_deal(ownership, good, 3), STATUS_OK);
     assert_int_equal(ownership_owner(ownership, 3), 2);
     assert_int_equal(ownership_owner(ownership, 6), 1);
     check_agreement(ownership);
-    const struct shard bad[] = {
+    const struct owned_span bad[] = {
         {{6, 9}, 1},  /* before the end */
         {{8, 9}, 1},  /* a gap */
         {{7, 5}, 1},  /* backwards */
@@ -201,15 +201,15 @@ static void shards_given_by_hand_are_checked(void **state)
         assert_int_equal(ownership_deal(ownership, &bad[b], 1), STATUS_INVALID_ARGUMENT);
         assert_int_equal(ownership_tokens(ownership), 7);
     }
-    const struct shard empty = {{7, 7}, 0};
-    const struct shard more[] = {{{7, 8}, 1}, {{8, 12}, 0}};
+    const struct owned_span empty = {{7, 7}, 0};
+    const struct owned_span more[] = {{{7, 8}, 1}, {{8, 12}, 0}};
     assert_int_equal(ownership_deal(ownership, &empty, 1), STATUS_OK);
     assert_int_equal(ownership_deal(ownership, more, 2), STATUS_OK);
     assert_int_equal(ownership_tokens(ownership), 12);
     assert_int_equal(ownership_owner(ownership, 7), 1);
     assert_int_equal(ownership_owner(ownership, 8), 0);
     check_agreement(ownership);
-    const struct shard stranger = {{12, 14}, 3};
+    const struct owned_span stranger = {{12, 14}, 3};
     assert_int_equal(ownership_deal(ownership, &stranger, 1), STATUS_INVALID_ARGUMENT);
     ownership_destroy(ownership);
     ownership_destroy(NULL);

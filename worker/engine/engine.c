@@ -55,8 +55,8 @@ enum status engine_create(struct engine **out, const struct model *model,
     };
     engine->transport = transport;
     engine->options = *options;
-    if (options->lane)
-        TRY_ELSE(device_cuda_create(&engine->device, model, options->lane), undo);
+    if (options->streams)
+        TRY_ELSE(device_cuda_create(&engine->device, model, options->streams), undo);
     else
         TRY_ELSE(device_cpu_create(&engine->device, model, &device_options), undo);
     if (transport->rank == 0) {
@@ -164,7 +164,9 @@ static enum status check_choice(const struct engine *engine, const struct choice
     return STATUS_OK;
 }
 
-enum status engine_prepare(struct engine *engine, const struct choice *choice)
+/* Makes the memory of a choice, unless it is there already. RESOURCE_EXHAUSTED, with the numbers,
+ * when it does not fit. */
+static enum status prepare(struct engine *engine, const struct choice *choice)
 {
     enum status status = STATUS_OK;
     struct memory_plan plan;
@@ -415,9 +417,9 @@ static enum status decide(struct engine *engine, struct sampler *sampler, bool g
 {
     const struct engine_request *request = engine->request;
     if (engine->transport->rank == 0) {
-        enum status wish = forward_wish(&engine->forward);
-        *verdict = (struct verdict){.status = (int32_t)wish, .non_finite = NON_FINITE_NONE};
-        if (wish == STATUS_OK)
+        enum status reason = forward_stop_status(&engine->forward);
+        *verdict = (struct verdict){.status = (int32_t)reason, .non_finite = NON_FINITE_NONE};
+        if (reason == STATUS_OK)
             TRY(choose_finite(engine, sampler, gathered, verdict));
         verdict->stop = verdict->status != STATUS_OK;
         if (!verdict->stop) {
@@ -585,7 +587,7 @@ enum status engine_run(struct engine *engine, const struct engine_request *reque
         return fail(STATUS_FAILED_PRECONDITION, "this worker group has failed; start a new one");
     enum status status = check_request(engine, request);
     if (status == STATUS_OK)
-        status = engine_prepare(engine, request->choice);
+        status = prepare(engine, request->choice);
     TRY(begin(engine, status));
     engine->request = request;
     engine->observer = observer;

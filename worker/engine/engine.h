@@ -21,7 +21,7 @@
 #include "worker/engine/sample.h"
 #include "worker/engine/transport/transport.h"
 
-struct cuda_lane;
+struct cuda_streams;
 struct engine;
 struct model;
 
@@ -29,7 +29,7 @@ struct engine_options {
     const char *kernels;  /* variant; NULL: the best that runs here */
     int threads;          /* 0: the cores of this rank's share of the host */
     int64_t memory_bytes; /* a plan above it is refused; 0: what the host or the GPU has free */
-    const struct cuda_lane *lane; /* where to compute; NULL: on the CPU. Borrowed */
+    const struct cuda_streams *streams; /* where to compute; NULL: on the CPU. Borrowed */
 };
 
 enum engine_kind { ENGINE_GENERATE, ENGINE_SCORE };
@@ -88,12 +88,10 @@ void engine_destroy(struct engine *engine);
 const struct model_shape *engine_shape(const struct engine *engine);
 const struct memory_request *engine_needs(const struct engine *engine);
 enum choice_cache engine_cache(const struct engine *engine);
+/* For tests. */
 const char *engine_kernels(const struct engine *engine);
-const char *engine_facts(const struct engine *engine);
 
-/* Makes the memory of a choice, unless it is there already. RESOURCE_EXHAUSTED, with the numbers,
- * when it does not fit. */
-MUST_CHECK enum status engine_prepare(struct engine *engine, const struct choice *choice);
+const char *engine_facts(const struct engine *engine);
 
 /* Runs one request. CANCELLED, DEADLINE_EXCEEDED and a refusal end it alike on all ranks, and so
  * does INTERNAL where numbers are not finite (result->not_finite); none of them has an answer that

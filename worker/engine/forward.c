@@ -17,11 +17,11 @@ static void idle(void *context);
 
 /* ---- sharded queries ---- */
 
-static enum status heed(struct forward *forward)
+static enum status act_on_verdict(struct forward *forward)
 {
     const struct device_drive waiting = {idle, forward};
     struct verdict verdict;
-    TRY(verdict_heed(&forward->verdict, &verdict, &waiting));
+    TRY(verdict_take(&forward->verdict, &verdict, &waiting));
     if (!verdict.stop)
         return STATUS_OK;
     TRY(ring_end(forward->ring));
@@ -31,13 +31,13 @@ static enum status heed(struct forward *forward)
 /* A request that is cut short left arithmetic undone: what it found there counts for nothing. */
 static enum status offer(struct forward *forward, uint64_t non_finite)
 {
-    enum status wish = forward_wish(forward);
-    if (wish != STATUS_OK)
+    enum status reason = forward_stop_status(forward);
+    if (reason != STATUS_OK)
         non_finite = NON_FINITE_NONE;
     else if (non_finite != NON_FINITE_NONE)
-        wish = STATUS_INTERNAL;
+        reason = STATUS_INTERNAL;
     const struct verdict verdict = {
-        .stop = wish != STATUS_OK, .status = (int32_t)wish, .non_finite = non_finite};
+        .stop = reason != STATUS_OK, .status = (int32_t)reason, .non_finite = non_finite};
     return verdict_offer(&forward->verdict, &verdict);
 }
 
@@ -52,7 +52,7 @@ static enum status sharded_layers(struct forward *forward)
         TRY(device_rows(forward->device, layer, &working));
         TRY(ring_attend(forward->ring, &working));
         TRY(forward->failure);
-        TRY(heed(forward));
+        TRY(act_on_verdict(forward));
         if (forward->progress && forward->transport->rank == 0)
             forward->progress(forward->progress_context,
                               forward->schedule.stage.first +
@@ -154,32 +154,33 @@ static enum status add_step_key(struct forward *forward, const struct device_key
         if (layer_keys)
             forward->layer_keys = layer_keys;
         if (!step_keys || !layer_keys)
-            return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a list of %d key runs", capacity);
+            return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a list of %d key extents",
+                        capacity);
         forward->step_key_capacity = capacity;
     }
     forward->step_keys[forward->step_key_count++] = *keys;
     return STATUS_OK;
 }
 
-/* The runs of this rank's keys that the step attends to. */
+/* The extents of this rank's keys that the step attends to. */
 static enum status find_step_keys(struct forward *forward)
 {
     const struct schedule_rank *schedule = &forward->step_schedule;
     forward->step_key_count = 0;
-    for (int s = 0; s < schedule->step_count; s++) {
-        const struct schedule_step *step = &schedule->steps[s];
-        struct device_keys keys = {.first = step->keys.first / BANDS_LANES * BANDS_LANES,
-                                   .end = step->keys.end,
+    for (int s = 0; s < schedule->read_count; s++) {
+        const struct schedule_read *read = &schedule->reads[s];
+        struct device_keys keys = {.first = read->keys.first / BANDS_LANES * BANDS_LANES,
+                                   .end = read->keys.end,
                                    .query_end = 1};
-        if (step->source == SCHEDULE_SINKS) {
+        if (read->source == SCHEDULE_SINKS) {
             keys.key_frame = 1;
             keys.records = device_sink_records(forward->device, 0, false);
             TRY(add_step_key(forward, &keys));
             continue;
         }
-        while (keys.first < step->keys.end) {
+        while (keys.first < read->keys.end) {
             int64_t index = keys.first;
-            keys.records = kv_cache_run(forward->cache, 0, &index, step->keys.end);
+            keys.records = kv_cache_extent(forward->cache, 0, &index, read->keys.end);
             keys.end = index;
             TRY(add_step_key(forward, &keys));
             keys.first = index;
@@ -332,7 +333,7 @@ enum status forward_settle(struct forward *forward, bool agrees)
     }
     TRY(offer(forward, non_finite));
     forward->settled = true;
-    TRY(heed(forward));
+    TRY(act_on_verdict(forward));
     return forward->failure;
 }
 
@@ -352,7 +353,7 @@ void forward_look(struct forward *forward, int64_t index, float logprob)
                         non_finite_place(forward->device->shape.layers, NON_FINITE_INSIDE, index));
 }
 
-enum status forward_wish(const struct forward *forward)
+enum status forward_stop_status(const struct forward *forward)
 {
     int cancelled = atomic_load(&forward->control->cancel_status);
     if (cancelled != STATUS_OK)
@@ -369,7 +370,8 @@ static void idle(void *context)
     struct forward *forward = context;
     if (forward->failure == STATUS_OK)
         forward->failure = ring_drive(forward->ring);
-    if (forward->transport->rank == 0 && !forward->settled && forward_wish(forward) != STATUS_OK)
+    if (forward->transport->rank == 0 && !forward->settled &&
+        forward_stop_status(forward) != STATUS_OK)
         transport_hint(forward->transport, forward->request_number);
     if (forward->failure != STATUS_OK ||
         transport_hinted(forward->transport) >= forward->request_number)

@@ -95,4 +95,4 @@ MUST_CHECK enum status forward_token(struct forward *forward, int64_t index);
 MUST_CHECK enum status forward_step_logits(struct forward *forward, bool *gathered, int64_t row);
 
 /* OK, or why the request is to be cut short; rank 0 asks. */
-enum status forward_wish(const struct forward *forward);
+enum status forward_stop_status(const struct forward *forward);

@@ -126,14 +126,14 @@ enum status kv_cache_stage(struct kv_cache *cache, const struct ownership *owner
 {
     drop_before(cache, live_first);
     TRY(close_ranks(cache));
-    struct shard run;
-    for (int64_t index = stage.first; ownership_next(ownership, &index, stage.end, &run);) {
-        if (run.owner != rank || run.span.first == run.span.end)
+    struct owned_span owned;
+    for (int64_t index = stage.first; ownership_next(ownership, &index, stage.end, &owned);) {
+        if (owned.owner != rank || owned.span.first == owned.span.end)
             continue;
-        int64_t last = (run.span.end - 1) / PANEL_TOKENS;
-        for (int64_t panel = run.span.first / PANEL_TOKENS; panel <= last; panel++) {
-            bool filled = panel * PANEL_TOKENS >= run.span.first &&
-                          (panel + 1) * PANEL_TOKENS <= run.span.end;
+        int64_t last = (owned.span.end - 1) / PANEL_TOKENS;
+        for (int64_t panel = owned.span.first / PANEL_TOKENS; panel <= last; panel++) {
+            bool filled = panel * PANEL_TOKENS >= owned.span.first &&
+                          (panel + 1) * PANEL_TOKENS <= owned.span.end;
             if (!holds_last(cache, panel))
                 TRY(add(cache, panel, !filled));
         }
@@ -169,7 +169,7 @@ void *kv_cache_panel(const struct kv_cache *cache, int layer, int64_t index)
     return record(cache, layer, cache->entries[find(cache, index / PANEL_TOKENS)].slot);
 }
 
-void *kv_cache_run(const struct kv_cache *cache, int layer, int64_t *index, int64_t end)
+void *kv_cache_extent(const struct kv_cache *cache, int layer, int64_t *index, int64_t end)
 {
     int64_t e = find(cache, *index / PANEL_TOKENS);
     void *first = record(cache, layer, cache->entries[e].slot);
@@ -177,8 +177,8 @@ void *kv_cache_run(const struct kv_cache *cache, int layer, int64_t *index, int6
            cache->entries[e + 1].panel == cache->entries[e].panel + 1 &&
            cache->entries[e + 1].slot == cache->entries[e].slot + 1)
         e++;
-    int64_t run_end = (cache->entries[e].panel + 1) * PANEL_TOKENS;
-    *index = run_end < end ? run_end : end;
+    int64_t extent_end = (cache->entries[e].panel + 1) * PANEL_TOKENS;
+    *index = extent_end < end ? extent_end : end;
     return first;
 }
 

@@ -1,7 +1,7 @@
 /* Which panel of the sequence lies in which slot of this rank's cache.
  *
  * The memory is [layers][slots] panel records (kernels/attention.h), so panels in consecutive slots
- * are one run of bytes in every layer. The map is the same in all layers. Within a prefill,
+ * are one extent in every layer. The map is the same in all layers. Within a prefill,
  * consecutive panels of this rank are in consecutive slots; decode puts each new panel where a dead
  * one was.
  */
@@ -41,9 +41,9 @@ MUST_CHECK enum status kv_cache_append(struct kv_cache *cache, int64_t index, in
 /* The record of the panel that holds `index`, in `layer`. The panel is in the cache. */
 void *kv_cache_panel(const struct kv_cache *cache, int layer, int64_t index);
 
-/* The longest run of consecutive panels in consecutive slots from the panel of *index on, at most
- * to `end`: its first record in `layer`; moves *index to the run's end. */
-void *kv_cache_run(const struct kv_cache *cache, int layer, int64_t *index, int64_t end);
+/* The longest extent (consecutive panels in consecutive slots) from the panel of *index on, at most
+ * to `end`: its first record in `layer`; moves *index to its end. */
+void *kv_cache_extent(const struct kv_cache *cache, int layer, int64_t *index, int64_t end);
 
 /* Bytes from layer to layer at one slot. */
 size_t kv_cache_layer_bytes(const struct kv_cache *cache);

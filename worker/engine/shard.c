@@ -31,9 +31,9 @@ static enum status reserve(struct shard_rows *shard, const struct schedule_rank 
         blocks += pieces(rows, block_rows);
         tiles += pieces(rows, tile_tokens);
     }
-    int order_capacity = shard->block_capacity;
+    int sequence_capacity = shard->block_capacity;
     int done_capacity = shard->block_capacity;
-    TRY(grow((void **)&shard->order, &order_capacity, blocks, sizeof *shard->order));
+    TRY(grow((void **)&shard->sequence, &sequence_capacity, blocks, sizeof *shard->sequence));
     TRY(grow((void **)&shard->done, &done_capacity, blocks, sizeof *shard->done));
     TRY(grow((void **)&shard->blocks, &shard->block_capacity, blocks, sizeof *shard->blocks));
     return grow((void **)&shard->tiles, &shard->tile_capacity, tiles, sizeof *shard->tiles);
@@ -63,13 +63,13 @@ static bool overlaps(const struct shard_block *block, struct span keys)
 }
 
 /* Recomputed rows first, then the blocks that peers wait for in the order of the sends, then the
- * rest. `done` marks what is already in the order. */
+ * rest. `done` marks what is already in the sequence. */
 static void put_in_order(struct shard_rows *shard, const struct schedule_rank *schedule)
 {
     int n = 0;
     shard_rows_restart(shard);
     for (int b = 0; b < shard->block_count && shard->blocks[b].recomputed; b++) {
-        shard->order[n++] = b;
+        shard->sequence[n++] = b;
         atomic_store(&shard->done[b], true);
     }
     for (int s = 0; s < schedule->send_count; s++) {
@@ -77,13 +77,13 @@ static void put_in_order(struct shard_rows *shard, const struct schedule_rank *s
             if (atomic_load(&shard->done[b]) ||
                 !overlaps(&shard->blocks[b], schedule->sends[s].keys))
                 continue;
-            shard->order[n++] = b;
+            shard->sequence[n++] = b;
             atomic_store(&shard->done[b], true);
         }
     }
     for (int b = 0; b < shard->block_count; b++)
         if (!atomic_load(&shard->done[b]))
-            shard->order[n++] = b;
+            shard->sequence[n++] = b;
 }
 
 enum status shard_rows_make(struct shard_rows *shard, const struct schedule_rank *schedule,
@@ -104,7 +104,7 @@ enum status shard_rows_make(struct shard_rows *shard, const struct schedule_rank
 void shard_rows_deinit(struct shard_rows *shard)
 {
     free(shard->blocks);
-    free(shard->order);
+    free(shard->sequence);
     free(shard->done);
     free(shard->tiles);
 }

@@ -32,7 +32,7 @@ struct shard_rows {
     int64_t rows;
     int block_count;
     struct shard_block *blocks; /* by row */
-    int *order;                 /* [block_count]: which block to do n-th */
+    int *sequence;              /* [block_count]: which block to do n-th */
     atomic_bool *done;          /* [block_count], by row; set by the device, layer by layer */
     int tile_count;
     struct shard_tile *tiles; /* by row */

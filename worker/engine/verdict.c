@@ -36,7 +36,7 @@ static enum status wait_for(struct verdict_post *post, int peer, const struct de
             drive->call(drive->context);
         TRY_ELSE(transport_test(post->transport, post->requests[peer], &done), end);
         if (!done)
-            TRY_ELSE(spin_turn(post->transport, &spin, peer), end);
+            TRY_ELSE(spin_round(post->transport, &spin, peer), end);
     }
     post->requests[peer] = NULL;
 end:
@@ -79,7 +79,7 @@ enum status verdict_collect(struct verdict_post *post, uint64_t *non_finite,
     return STATUS_OK;
 }
 
-enum status verdict_heed(struct verdict_post *post, struct verdict *verdict,
+enum status verdict_take(struct verdict_post *post, struct verdict *verdict,
                          const struct device_drive *drive)
 {
     if (post->transport->rank != 0)

@@ -1,7 +1,7 @@
 /* How the ranks agree on when to stop: rank 0 says it, at agreed places, and all ranks leave at the
  * same one.
  *
- * In a prefill rank 0 offers a verdict as it begins a layer, and everyone heeds it at the end of
+ * In a prefill rank 0 offers a verdict as it begins a layer, and everyone acts on it at the end of
  * that layer. In decode it comes with each token.
  */
 #pragma once
@@ -40,5 +40,5 @@ MUST_CHECK enum status verdict_collect(struct verdict_post *post, uint64_t *non_
                                        const struct device_drive *drive);
 
 /* What rank 0 offered. `drive` is called while it waits. */
-MUST_CHECK enum status verdict_heed(struct verdict_post *post, struct verdict *verdict,
+MUST_CHECK enum status verdict_take(struct verdict_post *post, struct verdict *verdict,
                                     const struct device_drive *drive);

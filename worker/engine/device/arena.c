@@ -85,20 +85,6 @@ enum status arena_take(struct arena *arena, void **piece, size_t bytes)
     return STATUS_OK;
 }
 
-void arena_reset(struct arena *arena)
-{
-    if (arena->used > 0) {
-        /* Whole pages are given back and come again as zeros; the rest of the last one is cleared
-         * by hand. */
-        const size_t page = 4096;
-        const size_t whole = arena->used / page * page;
-        if (whole > 0 && madvise(arena->start, whole, MADV_DONTNEED) != 0)
-            memset(arena->start, 0, whole);
-        memset(arena->start + whole, 0, arena->used - whole);
-    }
-    arena->used = 0;
-}
-
 size_t arena_bytes(const struct arena *arena)
 {
     return arena->bytes;

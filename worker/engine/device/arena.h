@@ -21,11 +21,9 @@ void arena_destroy(struct arena *arena);
  * ask for more than the plan gave the region is STATUS_INTERNAL: plan and engine disagree. */
 MUST_CHECK enum status arena_take(struct arena *arena, void **piece, size_t bytes);
 
-/* Takes back all pieces at once; the memory is zero again, and held by the system until it is
- * touched. */
-void arena_reset(struct arena *arena);
-
-size_t arena_bytes(const struct arena *arena); /* as created */
+/* For tests: as created. */
+size_t arena_bytes(const struct arena *arena);
+/* For tests. */
 size_t arena_used(const struct arena *arena);
 
 /* What a piece of `bytes` takes up. */

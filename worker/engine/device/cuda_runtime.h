@@ -100,9 +100,9 @@ struct cuda_runtime {
     void (*graph_destroy)(struct CUgraphExec_st *graph); /* accepts NULL */
 };
 
-/* One rank's place on a device: what its arithmetic and its exchange share. The exchange waits for
- * the arithmetic by events, and never the other way round but for gathers. */
-struct cuda_lane {
+/* One rank's streams on its device, with what its arithmetic and its exchange share. The exchange
+ * waits for the arithmetic by events, and never the other way round but for gathers. */
+struct cuda_streams {
     const struct cuda_runtime *runtime;
     const struct kernels_cuda *kernels;
     struct cuda_facts facts;
@@ -116,9 +116,10 @@ struct cuda_lane {
 
 /* Takes device local_rank % devices. Several ranks on one device need `oversubscribe`
  * (FAILED_PRECONDITION says so). */
-MUST_CHECK enum status cuda_lane_open(struct cuda_lane *lane, const struct cuda_runtime *runtime,
-                                      const struct kernels_cuda *kernels, int local_rank,
-                                      int local_size, bool oversubscribe);
+MUST_CHECK enum status cuda_streams_open(struct cuda_streams *streams,
+                                         const struct cuda_runtime *runtime,
+                                         const struct kernels_cuda *kernels, int local_rank,
+                                         int local_size, bool oversubscribe);
 
 /* Accepts one that is not open (all zero). */
-void cuda_lane_close(struct cuda_lane *lane);
+void cuda_streams_close(struct cuda_streams *streams);

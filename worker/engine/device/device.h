@@ -26,7 +26,7 @@
  * - Calls come from one thread. Memory that peers read or write through `memory` is not touched but
  *   as said.
  * - Where on_host is false, `memory` but for `logits` lies on the device: only a transport that
- *   shares its lane may be given it. Calls return with work still to come, in order; what a
+ *   shares its streams may be given it. Calls return with work still to come, in order; what a
  *   transport is given then, it takes when the work before it is done. Calls that leave numbers on
  *   the host wait.
  */
@@ -145,7 +145,7 @@ struct device {
     int64_t block_rows;          /* most rows of a block, and best where there is work enough */
     int64_t block_step;          /* a block's rows are a multiple: products of fewer are slow */
     int64_t tile_tokens;         /* of a tile */
-    int attend_most;             /* lots of keys of one device_attend where some were received */
+    int attend_most;             /* extents of keys of one device_attend where some were received */
     int64_t memory_bytes;        /* that a plan may take; 0: the host's rules */
     struct device_memory memory;
     /* Called while a call waits that has no drive of its own; may be NULL. */
@@ -212,7 +212,7 @@ static inline MUST_CHECK enum status device_rows(struct device *device, int laye
     return device->ops->rows(device, layer, drive);
 }
 
-/* Attends every row of the stage to `count` lots of keys, in order. */
+/* Attends every row of the stage to `count` extents of keys, in order. */
 static inline MUST_CHECK enum status device_attend(struct device *device, int layer,
                                                    const struct device_keys *keys, int count,
                                                    const struct device_drive *drive)

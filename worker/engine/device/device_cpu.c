@@ -243,7 +243,7 @@ static void rotate_queries(const struct device_cpu *cpu, const struct shard_bloc
     int64_t width = device_cpu_query_width(cpu);
     for (int frame = 0; frame < cpu->stage.bands->query_frames; frame++) {
         int64_t row = frame * cpu->plan.rows + block->row;
-        const struct rope_args turn = {
+        const struct rope_args rotation = {
             .out = cpu->queries + (size_t)(row * width) * device_cpu_operand_bytes(cpu),
             .out_stride = width,
             .x = q,
@@ -253,7 +253,7 @@ static void rotate_queries(const struct device_cpu *cpu, const struct shard_bloc
             .heads = cpu->spec.heads,
             .head_dim = cpu->spec.head_dim,
         };
-        cpu->kernels->rope_queries(&turn);
+        cpu->kernels->rope_queries(&rotation);
     }
 }
 
@@ -310,7 +310,7 @@ static void rows_block(void *context, int thread, size_t item)
 {
     struct rows_job *job = context;
     struct device_cpu *cpu = job->cpu;
-    int which = cpu->stage.shard->order[item];
+    int which = cpu->stage.shard->sequence[item];
     const struct shard_block *block = &cpu->stage.shard->blocks[which];
     float *normed = (float *)(void *)(cpu->scratch + (size_t)thread * cpu->scratch_bytes);
     float *wide = normed + block->rows * cpu->spec.hidden;
@@ -356,9 +356,9 @@ static int64_t panel_floor(int64_t index)
     return index > 0 ? index / PANEL_TOKENS * PANEL_TOKENS : 0;
 }
 
-/* One tile of queries to one lot of keys, cut to the panels that the tile can see. */
-static void attend_lot(struct device_cpu *cpu, struct attention_args *args,
-                       const struct device_keys *keys, int head)
+/* One tile of queries to one extent of keys, cut to the panels that the tile can see. */
+static void attend_extent(struct device_cpu *cpu, struct attention_args *args,
+                          const struct device_keys *keys, int head)
 {
     int64_t first = keys->first;
     int64_t end = keys->end;
@@ -412,7 +412,7 @@ static void attend_tile(void *context, int thread, size_t item)
     };
     for (int k = 0; k < job->count; k++)
         if (tile->query >= job->keys[k].query_first && tile->query < job->keys[k].query_end)
-            attend_lot(cpu, &args, &job->keys[k], head);
+            attend_extent(cpu, &args, &job->keys[k], head);
 }
 
 static void attend_between(void *context)

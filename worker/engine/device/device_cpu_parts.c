@@ -1,11 +1,11 @@
-/* Owns nothing: a token's keys and values into the cache, and the tables that turn them, as stages
- * and steps both need them. */
+/* Owns nothing: a token's keys and values into the cache, and the tables that rotate them, as
+ * stages and steps both need them. */
 #include "worker/engine/device/device_cpu_parts.h"
 
 void *device_cpu_sinks(const struct device_cpu *cpu, int layer, bool near)
 {
-    size_t lot = (size_t)cpu->plan.sink_panels * cpu->device.panel_bytes;
-    return cpu->sinks + ((size_t)layer * 2 + (near ? 1 : 0)) * lot;
+    size_t side_bytes = (size_t)cpu->plan.sink_panels * cpu->device.panel_bytes;
+    return cpu->sinks + ((size_t)layer * 2 + (near ? 1 : 0)) * side_bytes;
 }
 
 void device_cpu_store(struct device_cpu *cpu, const struct kv_cache *cache, int layer,
@@ -18,7 +18,7 @@ void device_cpu_store(struct device_cpu *cpu, const struct kv_cache *cache, int 
     if (token->sink)
         kernels->attention_store((char *)device_cpu_sinks(cpu, layer, false) + sink_panel, row,
                                  token->keys, token->values, spec->kv_heads, spec->head_dim);
-    const struct rope_args turn = {
+    const struct rope_args rotation = {
         .out = token->keys,
         .x = token->keys,
         .table = token->table,
@@ -26,7 +26,7 @@ void device_cpu_store(struct device_cpu *cpu, const struct kv_cache *cache, int 
         .heads = spec->kv_heads,
         .head_dim = spec->head_dim,
     };
-    kernels->rope_keys(&turn);
+    kernels->rope_keys(&rotation);
     if (token->sink)
         kernels->attention_store((char *)device_cpu_sinks(cpu, layer, true) + sink_panel, row,
                                  token->keys, token->values, spec->kv_heads, spec->head_dim);
@@ -40,11 +40,11 @@ void device_cpu_tables(const struct device_cpu *cpu, const struct bands *bands, 
 {
     int64_t positions[KERNELS_ROWS_MAX];
     for (int frame = 0; frame <= bands->query_frames; frame++) {
-        struct bands_frame turn = {1, 0}; /* keys stand at their index */
+        struct bands_frame rotation = {1, 0}; /* keys stand at their index */
         if (frame < bands->query_frames)
-            turn = bands->frame[frame];
+            rotation = bands->frame[frame];
         for (int64_t t = 0; t < count; t++)
-            positions[t] = turn.scale * (index + t) + turn.offset;
+            positions[t] = rotation.scale * (index + t) + rotation.offset;
         rope_table(tables + frame * frame_stride, positions, count, cpu->spec.inv_freq,
                    cpu->spec.head_dim / 2, cpu->spec.rope_mscale);
     }

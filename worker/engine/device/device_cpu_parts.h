@@ -19,19 +19,19 @@ enum { DEVICE_CPU_LOGIT_ROWS = 96 };
 /* Buffers of a step; float32 but `queries`. */
 struct device_cpu_step {
     struct device_step given;
-    bool ended;               /* the last layer is added, and normed is the final norm */
-    float *hidden;            /* [rows, hidden] */
-    float *normed;            /* [rows, hidden] */
-    void *queries;            /* [frames, rows, heads * head_dim] operand */
-    float *mixed;             /* [rows, heads * head_dim] */
-    float *up;                /* [rows, ffn] */
-    float *tables;            /* [frames + 1, rows, head_dim / 2, 2] */
-    float *partial_acc;       /* [ranges, rows, heads, head_dim] */
-    float *partial_max;       /* [ranges, rows, heads] */
-    float *partial_sum;       /* [ranges, rows, heads] */
-    struct device_keys *lots; /* [lot_capacity] */
-    int lot_capacity;
-    int *range_first; /* [ranges + 1]: lots of range r are range_first[r] .. range_first[r + 1] */
+    bool ended;                  /* the last layer is added, and normed is the final norm */
+    float *hidden;               /* [rows, hidden] */
+    float *normed;               /* [rows, hidden] */
+    void *queries;               /* [frames, rows, heads * head_dim] operand */
+    float *mixed;                /* [rows, heads * head_dim] */
+    float *up;                   /* [rows, ffn] */
+    float *tables;               /* [frames + 1, rows, head_dim / 2, 2] */
+    float *partial_acc;          /* [ranges, rows, heads, head_dim] */
+    float *partial_max;          /* [ranges, rows, heads] */
+    float *partial_sum;          /* [ranges, rows, heads] */
+    struct device_keys *extents; /* [extent_capacity] */
+    int extent_capacity;
+    int *range_first; /* [ranges + 1]: range r has extents range_first[r] .. range_first[r + 1] */
     int ranges;
 };
 

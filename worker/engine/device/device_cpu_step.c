@@ -51,7 +51,7 @@ enum status device_cpu_step_prepare(struct device_cpu *cpu)
 
 void device_cpu_step_deinit(struct device_cpu *cpu)
 {
-    free(cpu->step.lots);
+    free(cpu->step.extents);
     free(cpu->step.range_first);
     memset(&cpu->step, 0, sizeof cpu->step);
 }
@@ -222,7 +222,7 @@ static void rotate_and_store(struct device_cpu *cpu, int layer)
     device_cpu_look(cpu, cpu->device.memory.qkv, given->rows, width, layer, NON_FINITE_INSIDE,
                     given->first);
     for (int frame = 0; frame < frames; frame++) {
-        const struct rope_args turn = {
+        const struct rope_args rotation = {
             .out = (char *)cpu->step.queries +
                    (size_t)(frame * given->rows * query_width) * device_cpu_operand_bytes(cpu),
             .out_stride = query_width,
@@ -233,7 +233,7 @@ static void rotate_and_store(struct device_cpu *cpu, int layer)
             .heads = cpu->spec.heads,
             .head_dim = cpu->spec.head_dim,
         };
-        cpu->kernels->rope_queries(&turn);
+        cpu->kernels->rope_queries(&rotation);
     }
     for (int64_t r = 0; r < given->rows; r++) {
         float *keys = cpu->device.memory.qkv + r * width + query_width;
@@ -250,54 +250,55 @@ static void rotate_and_store(struct device_cpu *cpu, int layer)
     }
 }
 
-static enum status add_lot(struct device_cpu *cpu, int *count, const struct device_keys *lot)
+static enum status add_extent(struct device_cpu *cpu, int *count, const struct device_keys *extent)
 {
     struct device_cpu_step *step = &cpu->step;
-    if (*count == step->lot_capacity) {
-        int capacity = step->lot_capacity ? 2 * step->lot_capacity : 64;
-        void *larger = realloc(step->lots, (size_t)capacity * sizeof *step->lots);
+    if (*count == step->extent_capacity) {
+        int capacity = step->extent_capacity ? 2 * step->extent_capacity : 64;
+        void *larger = realloc(step->extents, (size_t)capacity * sizeof *step->extents);
         if (!larger)
-            return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a list of %d key runs", capacity);
-        step->lots = larger;
-        step->lot_capacity = capacity;
+            return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a list of %d key extents",
+                        capacity);
+        step->extents = larger;
+        step->extent_capacity = capacity;
     }
-    step->lots[(*count)++] = *lot;
+    step->extents[(*count)++] = *extent;
     return STATUS_OK;
 }
 
-/* Cuts the runs of keys at range boundaries, and says which lots each range has: sinks are a range
- * of their own. */
+/* Cuts the extents of keys at range boundaries, and says which extents each range has: sinks are a
+ * range of their own. */
 static enum status cut_ranges(struct device_cpu *cpu, const struct device_keys *keys, int count)
 {
     struct device_cpu_step *step = &cpu->step;
     int64_t range_tokens = memory_plan_range_tokens(&cpu->choice);
     int64_t most = memory_plan_ranges(&cpu->choice);
     int64_t current = -2; /* of no range; -1 is the sinks' */
-    int lots = 0;
+    int extents = 0;
     step->ranges = 0;
     for (int k = 0; k < count; k++) {
         int64_t first = keys[k].first;
         while (first < keys[k].end) {
             int64_t range = keys[k].key_frame == 1 ? -1 : first / range_tokens;
             int64_t end = range < 0 ? keys[k].end : (range + 1) * range_tokens;
-            struct device_keys lot = keys[k];
-            lot.first = first;
-            lot.end = end < keys[k].end ? end : keys[k].end;
-            lot.records =
+            struct device_keys extent = keys[k];
+            extent.first = first;
+            extent.end = end < keys[k].end ? end : keys[k].end;
+            extent.records =
                 (const char *)keys[k].records +
                 (size_t)((first - keys[k].first) / PANEL_TOKENS) * cpu->device.panel_bytes;
             if (range != current) {
                 if (step->ranges == most)
                     return fail(STATUS_INTERNAL, "the plan gave decode %lld key ranges; more came",
                                 (long long)most);
-                step->range_first[step->ranges++] = lots;
+                step->range_first[step->ranges++] = extents;
             }
             current = range;
-            TRY(add_lot(cpu, &lots, &lot));
-            first = lot.end;
+            TRY(add_extent(cpu, &extents, &extent));
+            first = extent.end;
         }
     }
-    step->range_first[step->ranges] = lots;
+    step->range_first[step->ranges] = extents;
     return STATUS_OK;
 }
 
@@ -342,11 +343,11 @@ static void attend_range(void *context, int thread, size_t item)
         .scratch = device_cpu_kernel_scratch(cpu, thread),
     };
     size_t head_bytes = cpu->device.panel_bytes / (size_t)spec->kv_heads;
-    for (int lot = step->range_first[range]; lot < step->range_first[range + 1]; lot++) {
-        args.panels = (const char *)step->lots[lot].records + (size_t)head * head_bytes;
-        args.key_first = step->lots[lot].first;
-        args.key_end = step->lots[lot].end;
-        args.key_frame = step->lots[lot].key_frame;
+    for (int extent = step->range_first[range]; extent < step->range_first[range + 1]; extent++) {
+        args.panels = (const char *)step->extents[extent].records + (size_t)head * head_bytes;
+        args.key_first = step->extents[extent].first;
+        args.key_end = step->extents[extent].end;
+        args.key_frame = step->extents[extent].key_frame;
         cpu->kernels->attention_decode(&args);
     }
 }

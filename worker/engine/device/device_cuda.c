@@ -62,7 +62,7 @@ static int64_t survey_bytes(void)
 
 static int token_splits(const struct device_cuda *cuda)
 {
-    return kernels_cuda_decode_splits(cuda->lane->facts.processors, cuda->spec.kv_heads,
+    return kernels_cuda_decode_splits(cuda->streams->facts.processors, cuda->spec.kv_heads,
                                       cuda->spec.head_dim);
 }
 
@@ -74,7 +74,7 @@ static int64_t token_partials_bytes(const struct device_cuda *cuda)
 static int64_t scratch_bytes(const struct device_cuda *cuda)
 {
     const int64_t rows = DEVICE_CUDA_BLOCK_ROWS;
-    return rounded((int64_t)cuda->lane->runtime->workspace_bytes) +
+    return rounded((int64_t)cuda->streams->runtime->workspace_bytes) +
            rounded(rows * normed_width(cuda) * DEVICE_CUDA_OPERAND_BYTES) +
            rounded(rows * wide_width(cuda) * 4) +
            rounded(rows * cuda->spec.ffn * DEVICE_CUDA_OPERAND_BYTES) +
@@ -86,7 +86,7 @@ static int64_t scratch_bytes(const struct device_cuda *cuda)
 static void describe(struct device_cuda *cuda)
 {
     const struct model_spec *spec = &cuda->spec;
-    const struct cuda_lane *lane = cuda->lane;
+    const struct cuda_streams *streams = cuda->streams;
     struct device *device = &cuda->device;
     device->shape = spec_shape(spec, (int64_t)cuda->weights->bytes);
     device->needs = (struct memory_request){
@@ -95,7 +95,7 @@ static void describe(struct device_cuda *cuda)
         .logit_rows = DEVICE_CUDA_LOGIT_ROWS + 1, /* one of them on the host */
         .list_row_bytes = LIST_SIDES * (2 * sizeof(int32_t) + 2 * sizeof(int64_t) +
                                         sizeof(struct kernels_cuda_logits_row)),
-        .list_panel_bytes = LIST_SIDES * 2 * sizeof(struct kernels_cuda_lot),
+        .list_panel_bytes = LIST_SIDES * 2 * sizeof(struct kernels_cuda_extent),
     };
     device->cache = CHOICE_CACHE_BF16;
     device->kernels = "cuda";
@@ -107,21 +107,21 @@ static void describe(struct device_cuda *cuda)
     device->tile_tokens = PANEL_TOKENS;
     device->attend_most = 1; /* so that a slot is free as soon as its keys are done with */
     device->memory_bytes =
-        lane->facts.free_bytes > 0 ? lane->facts.free_bytes / lane->ranks : INT64_MAX;
+        streams->facts.free_bytes > 0 ? streams->facts.free_bytes / streams->ranks : INT64_MAX;
     snprintf(device->facts, sizeof device->facts,
              "device=cuda gpu=%d gpus=%d ranks_on_gpu=%d name=\"%s\" bus=%s sm=%d.%d "
              "memory_gib=%.1f numa=%d links=%s runtime=\"%s\"%s",
-             lane->device, lane->devices, lane->ranks, lane->facts.name, lane->facts.bus,
-             lane->facts.major, lane->facts.minor, (double)lane->facts.memory_bytes / 0x1p30,
-             lane->facts.numa_node, lane->links, lane->runtime->name,
-             lane->ranks > 1 ? " timings=invalid" : "");
+             streams->device, streams->devices, streams->ranks, streams->facts.name,
+             streams->facts.bus, streams->facts.major, streams->facts.minor,
+             (double)streams->facts.memory_bytes / 0x1p30, streams->facts.numa_node, streams->links,
+             streams->runtime->name, streams->ranks > 1 ? " timings=invalid" : "");
 }
 
 /* ---- memory ---- */
 
 static void release_memory(struct device_cuda *cuda)
 {
-    const struct cuda_runtime *runtime = cuda->lane->runtime;
+    const struct cuda_runtime *runtime = cuda->streams->runtime;
     device_cuda_step_deinit(cuda);
     for (int region = 0; region < MEMORY_REGIONS; region++) {
         runtime->release(cuda->regions[region]);
@@ -138,7 +138,7 @@ static void release_memory(struct device_cuda *cuda)
 static void destroy(struct device *device)
 {
     struct device_cuda *cuda = device_cuda_of(device);
-    const struct cuda_runtime *runtime = cuda->lane->runtime;
+    const struct cuda_runtime *runtime = cuda->streams->runtime;
     release_memory(cuda);
     for (int e = 0; e < DEVICE_CUDA_AHEAD; e++)
         runtime->event_destroy(cuda->layers_done[e]);
@@ -174,9 +174,9 @@ static void carve_side(const struct device_cuda *cuda, struct device_cuda_lists 
     char *at = memory;
     carve_lists(stage, &at, cuda->plan.rows);
     carve_lists(step, &at, cuda->plan.replicated_rows);
-    step->lots = carve(&at, cuda->step.lot_capacity * (int64_t)sizeof *step->lots);
+    step->extents = carve(&at, cuda->step.extent_capacity * (int64_t)sizeof *step->extents);
     step->split_first =
-        carve(&at, (cuda->step.lot_capacity + 1) * (int64_t)sizeof *step->split_first);
+        carve(&at, (cuda->step.extent_capacity + 1) * (int64_t)sizeof *step->split_first);
     const size_t used = (size_t)(at - (char *)memory);
     if (used > (size_t)cuda->plan.bytes[MEMORY_LISTS] / LIST_SIDES)
         abort(); /* the plan's formula and this walk disagree */
@@ -195,7 +195,7 @@ static void carve_scratch(struct device_cuda *cuda)
     const int64_t rows = DEVICE_CUDA_BLOCK_ROWS;
     const int64_t operand = DEVICE_CUDA_OPERAND_BYTES;
     char *at = cuda->regions[MEMORY_THREAD_SCRATCH];
-    cuda->workspace = carve_piece(&at, (int64_t)cuda->lane->runtime->workspace_bytes);
+    cuda->workspace = carve_piece(&at, (int64_t)cuda->streams->runtime->workspace_bytes);
     cuda->normed = carve_piece(&at, rows * normed_width(cuda) * operand);
     cuda->wide = carve_piece(&at, rows * wide_width(cuda) * 4);
     cuda->narrow = carve_piece(&at, rows * cuda->spec.ffn * operand);
@@ -225,10 +225,10 @@ static void carve_all(struct device_cuda *cuda)
     cuda->logits = cuda->regions[MEMORY_LOGITS];
     cuda->logit_normed = cuda->logits + (int64_t)DEVICE_CUDA_LOGIT_ROWS * spec->vocab;
     cuda->step.splits = (int)memory_plan_ranges(&cuda->choice);
-    cuda->step.lot_capacity = (int)(plan->cache_panels + plan->sink_panels) + cuda->step.splits;
+    cuda->step.extent_capacity = (int)(plan->cache_panels + plan->sink_panels) + cuda->step.splits;
     cuda->step.token_splits = token_splits(cuda);
-    if (cuda->step.token_splits > cuda->step.lot_capacity)
-        cuda->step.token_splits = cuda->step.lot_capacity; /* none of less than a panel */
+    if (cuda->step.token_splits > cuda->step.extent_capacity)
+        cuda->step.token_splits = cuda->step.extent_capacity; /* none of less than a panel */
     carve_side(cuda, &cuda->host, &cuda->step.host, cuda->pinned_lists);
     carve_side(cuda, &cuda->there, &cuda->step.there, cuda->regions[MEMORY_LISTS]);
 }
@@ -257,7 +257,7 @@ static size_t device_bytes(const struct device_cuda *cuda, enum memory_region re
 
 static enum status allocate_all(struct device_cuda *cuda)
 {
-    const struct cuda_runtime *runtime = cuda->lane->runtime;
+    const struct cuda_runtime *runtime = cuda->streams->runtime;
     for (int region = 0; region < MEMORY_REGIONS; region++) {
         const size_t bytes = device_bytes(cuda, (enum memory_region)region);
         if (bytes > 0)
@@ -305,8 +305,8 @@ static enum status move(struct device *device, void *to, const void *from, size_
 
 static enum status clear(struct device *device, void *memory, size_t bytes)
 {
-    const struct cuda_lane *lane = device_cuda_of(device)->lane;
-    return lane->runtime->fill(memory, 0, bytes, lane->compute);
+    const struct cuda_streams *streams = device_cuda_of(device)->streams;
+    return streams->runtime->fill(memory, 0, bytes, streams->compute);
 }
 
 /* ---- the rest ---- */
@@ -349,16 +349,16 @@ static const struct device_ops cuda_ops = {
 
 static enum status create_events(struct device_cuda *cuda)
 {
-    const struct cuda_runtime *runtime = cuda->lane->runtime;
+    const struct cuda_runtime *runtime = cuda->streams->runtime;
     TRY(runtime->event_create(&cuda->lists_read));
     TRY(runtime->event_create(&cuda->reached));
     for (int e = 0; e < DEVICE_CUDA_AHEAD; e++)
         TRY(runtime->event_create(&cuda->layers_done[e]));
-    return part_clock_init(&cuda->clock, cuda->lane, PARTS_OF_A_LAYER * cuda->spec.layers + 8);
+    return part_clock_init(&cuda->clock, cuda->streams, PARTS_OF_A_LAYER * cuda->spec.layers + 8);
 }
 
 enum status device_cuda_create(struct device **out, const struct model *model,
-                               const struct cuda_lane *lane)
+                               const struct cuda_streams *streams)
 {
     enum status status = STATUS_OK;
     struct device_cuda *cuda = calloc(1, sizeof *cuda);
@@ -366,10 +366,10 @@ enum status device_cuda_create(struct device **out, const struct model *model,
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the CUDA device");
     cuda->device.ops = &cuda_ops;
     cuda->device.name = "cuda";
-    cuda->lane = lane;
+    cuda->streams = streams;
     cuda->spec = *model_spec(model);
     TRY_ELSE(create_events(cuda), undo);
-    TRY_ELSE(weights_cuda_create(&cuda->weights, model, lane), undo);
+    TRY_ELSE(weights_cuda_create(&cuda->weights, model, streams), undo);
     describe(cuda);
     *out = &cuda->device;
     return STATUS_OK;

@@ -5,7 +5,7 @@
 #include "worker/engine/device/cuda_runtime.h"
 #include "worker/engine/device/device.h"
 
-/* `lane` is borrowed for the device's life; `model` may be closed afterwards. RESOURCE_EXHAUSTED
+/* `streams` is borrowed for the device's life; `model` may be closed afterwards. RESOURCE_EXHAUSTED
  * where the weights do not fit. */
 MUST_CHECK enum status device_cuda_create(struct device **device, const struct model *model,
-                                          const struct cuda_lane *lane);
+                                          const struct cuda_streams *streams);

@@ -25,8 +25,8 @@ int64_t device_cuda_expanded_elements(const struct device_cuda *cuda)
 
 void *device_cuda_sinks(struct device_cuda *cuda, int layer, bool near)
 {
-    const size_t lot = (size_t)cuda->plan.sink_panels * cuda->device.panel_bytes;
-    return cuda->sinks ? cuda->sinks + ((size_t)layer * 2 + (near ? 1 : 0)) * lot : NULL;
+    const size_t side_bytes = (size_t)cuda->plan.sink_panels * cuda->device.panel_bytes;
+    return cuda->sinks ? cuda->sinks + ((size_t)layer * 2 + (near ? 1 : 0)) * side_bytes : NULL;
 }
 
 int64_t device_cuda_record(const struct device_cuda *cuda, const struct kv_cache *cache,
@@ -41,7 +41,7 @@ int64_t device_cuda_record(const struct device_cuda *cuda, const struct kv_cache
 enum status device_cuda_wait(struct device_cuda *cuda, struct CUevent_st *event,
                              const struct device_drive *drive)
 {
-    const struct cuda_runtime *runtime = cuda->lane->runtime;
+    const struct cuda_runtime *runtime = cuda->streams->runtime;
     const int64_t begun_ns = clock_now_ns();
     bool done = false;
     if (!drive && cuda->device.waiting.call)
@@ -59,7 +59,7 @@ enum status device_cuda_wait(struct device_cuda *cuda, struct CUevent_st *event,
             status = fail(STATUS_UNAVAILABLE,
                           "GPU %d has not finished its work for %d s: end the group, and look at "
                           "the device with nvidia-smi",
-                          cuda->lane->device, (int)(HANG_NS / 1000000000));
+                          cuda->streams->device, (int)(HANG_NS / 1000000000));
     }
     atomic_store(&cuda->busy, false);
     return status;
@@ -67,7 +67,7 @@ enum status device_cuda_wait(struct device_cuda *cuda, struct CUevent_st *event,
 
 enum status device_cuda_settle(struct device_cuda *cuda, const struct device_drive *drive)
 {
-    TRY(cuda->lane->runtime->event_record(cuda->reached, cuda->lane->compute));
+    TRY(cuda->streams->runtime->event_record(cuda->reached, cuda->streams->compute));
     return device_cuda_wait(cuda, cuda->reached, drive);
 }
 
@@ -87,7 +87,7 @@ enum status device_cuda_end_parts(struct device_cuda *cuda, const struct device_
 
 enum status device_cuda_copy(struct device_cuda *cuda, void *to, const void *from, size_t bytes)
 {
-    return cuda->lane->runtime->copy(to, from, bytes, cuda->lane->compute);
+    return cuda->streams->runtime->copy(to, from, bytes, cuda->streams->compute);
 }
 
 /* ---- what stages and steps share ---- */
@@ -122,9 +122,9 @@ enum status device_cuda_multiply(struct device_cuda *cuda, float *y, int64_t y_s
             .in = matrix->in,
             .accumulate = accumulate,
             .workspace = cuda->workspace,
-            .workspace_bytes = cuda->lane->runtime->workspace_bytes,
+            .workspace_bytes = cuda->streams->runtime->workspace_bytes,
         };
-        TRY(cuda->lane->runtime->product(&product, cuda->lane->compute));
+        TRY(cuda->streams->runtime->product(&product, cuda->streams->compute));
     }
     return STATUS_OK;
 }
@@ -147,26 +147,26 @@ enum status device_cuda_tables(struct device_cuda *cuda, const struct bands *ban
     return STATUS_OK;
 }
 
-/* The runs of keys[*next ..] that apply to spans [0, span_count), as many as one call takes. */
-static int gather_runs(struct attention_run *runs, const int *span_queries, int span_count,
-                       const struct device_keys *keys, int key_count, int *next)
+/* The extents of keys[*next ..] that apply to spans [0, span_count), as many as one call takes. */
+static int gather_extents(struct attention_extent *extents, const int *span_queries, int span_count,
+                          const struct device_keys *keys, int key_count, int *next)
 {
     int count = 0;
-    for (; *next < key_count && count < ATTENTION_RUNS_MAX; ++*next) {
-        const struct device_keys *lot = &keys[*next];
+    for (; *next < key_count && count < ATTENTION_EXTENTS_MAX; ++*next) {
+        const struct device_keys *extent = &keys[*next];
         int first = 0;
-        while (first < span_count && span_queries[first] < lot->query_first)
+        while (first < span_count && span_queries[first] < extent->query_first)
             first++;
         int end = first;
-        while (end < span_count && span_queries[end] < lot->query_end)
+        while (end < span_count && span_queries[end] < extent->query_end)
             end++;
         if (first == end)
             continue;
-        runs[count++] = (struct attention_run){
-            .records = lot->records,
-            .first = lot->first,
-            .end = lot->end,
-            .key_frame = lot->key_frame,
+        extents[count++] = (struct attention_extent){
+            .records = extent->records,
+            .first = extent->first,
+            .end = extent->end,
+            .key_frame = extent->key_frame,
             .span_first = first,
             .span_end = end,
         };
@@ -178,18 +178,18 @@ enum status device_cuda_attend(struct device_cuda *cuda, const struct kernels_cu
                                const struct attention_span *spans, const int *span_queries,
                                int span_count, const struct device_keys *keys, int key_count)
 {
-    struct attention_run runs[ATTENTION_RUNS_MAX];
+    struct attention_extent extents[ATTENTION_EXTENTS_MAX];
     for (int group = 0; group < span_count; group += ATTENTION_SPANS_MAX) {
         const int left = span_count - group;
         struct kernels_cuda_prefill part = *args;
-        part.runs = runs;
+        part.extents = extents;
         part.spans = spans + group;
         part.span_count = left < ATTENTION_SPANS_MAX ? left : ATTENTION_SPANS_MAX;
         int next = 0;
         do {
-            part.run_count =
-                gather_runs(runs, span_queries + group, part.span_count, keys, key_count, &next);
-            if (part.run_count > 0 || part.first)
+            part.extent_count = gather_extents(extents, span_queries + group, part.span_count, keys,
+                                               key_count, &next);
+            if (part.extent_count > 0 || part.first)
                 LAUNCH(cuda, attention_prefill, &part);
             part.first = false;
         } while (next < key_count);

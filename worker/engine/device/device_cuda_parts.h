@@ -27,7 +27,7 @@ struct device_cuda_lists {
     int64_t *indices;                       /* [rows] */
     int64_t *records;                       /* [rows] its panel's number in a layer; -1: none */
     struct kernels_cuda_logits_row *scores; /* [rows] */
-    struct kernels_cuda_lot *lots;          /* [lot_capacity]; a step's alone */
+    struct kernels_cuda_extent *extents;    /* [extent_capacity]; a step's alone */
     int32_t *split_first;                   /* [splits + 1] */
 };
 
@@ -54,7 +54,7 @@ struct device_cuda_step {
     int splits;
     float *token_partials; /* [token_splits] states of one row */
     int token_splits;
-    int lot_capacity;
+    int extent_capacity;
     struct device_cuda_lists host;
     struct device_cuda_lists there;
     struct device_cuda_segments segments;
@@ -62,7 +62,7 @@ struct device_cuda_step {
 
 struct device_cuda {
     struct device device;
-    const struct cuda_lane *lane;
+    const struct cuda_streams *streams;
     struct model_spec spec;
     struct weights_cuda *weights;
     atomic_bool skipping;
@@ -132,8 +132,8 @@ int64_t device_cuda_expanded_elements(const struct device_cuda *cuda);
 
 /* Puts a kernel on the compute stream. */
 #define LAUNCH(cuda, kernel, args)                                                                 \
-    TRY((cuda)->lane->runtime->launched(                                                           \
-        (cuda)->lane->kernels->kernel((args), (cuda)->lane->compute), #kernel))
+    TRY((cuda)->streams->runtime->launched(                                                        \
+        (cuda)->streams->kernels->kernel((args), (cuda)->streams->compute), #kernel))
 
 /* One layer's panel records of the sinks. */
 void *device_cuda_sinks(struct device_cuda *cuda, int layer, bool near);
@@ -170,7 +170,7 @@ MUST_CHECK enum status device_cuda_multiply(struct device_cuda *cuda, float *y, 
 MUST_CHECK enum status device_cuda_tables(struct device_cuda *cuda, const struct bands *bands,
                                           float *tables, const int64_t *indices, int64_t rows);
 
-/* Attends to lots of keys by the prefill kernel: `args` lacks its runs and spans. */
+/* Attends to extents of keys by the prefill kernel: `args` lacks its extents and spans. */
 MUST_CHECK enum status device_cuda_attend(struct device_cuda *cuda,
                                           const struct kernels_cuda_prefill *args,
                                           const struct attention_span *spans,

@@ -60,7 +60,7 @@ static enum status send_lists(struct device_cuda *cuda, int64_t rows)
     TRY(device_cuda_copy(cuda, cuda->there.ids, cuda->host.ids, count * sizeof(int32_t)));
     TRY(device_cuda_copy(cuda, cuda->there.indices, cuda->host.indices, count * sizeof(int64_t)));
     TRY(device_cuda_copy(cuda, cuda->there.records, cuda->host.records, count * sizeof(int64_t)));
-    return cuda->lane->runtime->event_record(cuda->lists_read, cuda->lane->compute);
+    return cuda->streams->runtime->event_record(cuda->lists_read, cuda->streams->compute);
 }
 
 enum status device_cuda_begin(struct device *device, const struct device_stage *stage)
@@ -146,8 +146,8 @@ static enum status end_layer(struct device_cuda *cuda, int layer, const struct s
 }
 
 /* Rotates and stores a block's q, k and v, which lie dense one behind the other in `wide`. */
-static enum status turn(struct device_cuda *cuda, int layer, const struct shard_block *block,
-                        const float *q, const float *k, const float *v)
+static enum status rotate(struct device_cuda *cuda, int layer, const struct shard_block *block,
+                          const float *q, const float *k, const float *v)
 {
     const int64_t query_width = device_cuda_query_width(cuda);
     const int64_t all_rows = cuda->stage.shard->rows;
@@ -203,7 +203,7 @@ static enum status begin_layer(struct device_cuda *cuda, int layer, const struct
     TRY(device_cuda_multiply(cuda, q, query_width, cuda->normed, &weights->attn_q, rows, false));
     TRY(device_cuda_multiply(cuda, k, key_width, cuda->normed, &weights->attn_k, rows, false));
     TRY(device_cuda_multiply(cuda, v, key_width, cuda->normed, &weights->attn_v, rows, false));
-    return turn(cuda, layer, block, q, k, v);
+    return rotate(cuda, layer, block, q, k, v);
 }
 
 static enum status rows_block(struct device_cuda *cuda, int layer, const struct shard_block *block)
@@ -222,14 +222,14 @@ enum status device_cuda_rows(struct device *device, int layer, const struct devi
     TRY(device_cuda_wait(cuda, done, drive));
     TRY(device_cuda_part(cuda, DEVICE_PART_ROWS));
     for (int item = 0; item < shard->block_count; item++) {
-        const int which = shard->order[item];
+        const int which = shard->sequence[item];
         if (!atomic_load(&cuda->skipping))
             TRY(rows_block(cuda, layer, &shard->blocks[which]));
         atomic_store(&shard->done[which], true);
         drive->call(drive->context); /* what the block's keys wait for is now the stream's end */
     }
     cuda->fresh = true;
-    TRY(cuda->lane->runtime->event_record(done, cuda->lane->compute));
+    TRY(cuda->streams->runtime->event_record(done, cuda->streams->compute));
     if (layer == cuda->spec.layers)
         TRY(device_cuda_end_parts(cuda, drive));
     device->compute_seconds += clock_seconds_since(start_ns);

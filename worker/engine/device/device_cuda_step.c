@@ -8,7 +8,7 @@
 #include "worker/engine/device/arena.h"
 #include "worker/engine/device/device_cuda_step.h"
 
-/* Where the records of decode's lots lie. */
+/* Where the records of decode's extents lie. */
 enum { BASE_CACHE, BASE_SINKS };
 
 /* Rows that attend as decode does: one piece of work for each range of keys. */
@@ -58,7 +58,7 @@ void device_cuda_step_deinit(struct device_cuda *cuda)
 {
     struct device_cuda_segments *segments = &cuda->step.segments;
     for (int s = 0; segments->graphs && s < segments->count; s++)
-        cuda->lane->runtime->graph_destroy(segments->graphs[s]);
+        cuda->streams->runtime->graph_destroy(segments->graphs[s]);
     free(segments->graphs);
     memset(&cuda->step, 0, sizeof cuda->step);
 }
@@ -76,21 +76,22 @@ static enum status open_segment(struct device_cuda *cuda)
 {
     struct device_cuda_segments *segments = &cuda->step.segments;
     segments->recording = segments->used && segments->next == segments->count;
-    return segments->recording ? cuda->lane->runtime->graph_begin(cuda->lane->compute) : STATUS_OK;
+    return segments->recording ? cuda->streams->runtime->graph_begin(cuda->streams->compute)
+                               : STATUS_OK;
 }
 
 static enum status close_segment(struct device_cuda *cuda)
 {
     struct device_cuda_segments *segments = &cuda->step.segments;
-    const struct cuda_lane *lane = cuda->lane;
+    const struct cuda_streams *streams = cuda->streams;
     if (!segments->used)
         return STATUS_OK;
     if (segments->recording) {
         segments->recording = false;
-        TRY(lane->runtime->graph_end(lane->compute, &segments->graphs[segments->count]));
+        TRY(streams->runtime->graph_end(streams->compute, &segments->graphs[segments->count]));
         segments->count++;
     }
-    return lane->runtime->graph_launch(segments->graphs[segments->next++], lane->compute);
+    return streams->runtime->graph_launch(segments->graphs[segments->next++], streams->compute);
 }
 
 /* ---- beginning ---- */
@@ -102,16 +103,16 @@ static int splits_of(const struct device_cuda_step *step)
     return step->given.rows == 1 ? step->token_splits : step->splits;
 }
 
-static enum status add_lot(struct device_cuda *cuda, int *count, const struct device_keys *keys,
-                           int64_t first, int64_t end)
+static enum status add_extent(struct device_cuda *cuda, int *count, const struct device_keys *keys,
+                              int64_t first, int64_t end)
 {
     struct device_cuda_step *step = &cuda->step;
     const bool sinks = keys->key_frame == 1;
     const char *base = sinks ? device_cuda_sinks(cuda, 0, false) : cuda->device.memory.cache;
-    if (*count == step->lot_capacity)
-        return fail(STATUS_INTERNAL, "the plan gave a step %d lots of keys; more came",
-                    step->lot_capacity);
-    step->host.lots[(*count)++] = (struct kernels_cuda_lot){
+    if (*count == step->extent_capacity)
+        return fail(STATUS_INTERNAL, "the plan gave a step %d extents of keys; more came",
+                    step->extent_capacity);
+    step->host.extents[(*count)++] = (struct kernels_cuda_extent){
         .record = ((const char *)keys->records - base) / (int64_t)cuda->device.panel_bytes +
                   (first - keys->first) / PANEL_TOKENS,
         .first = first,
@@ -127,13 +128,13 @@ static int64_t panels_between(int64_t first, int64_t end)
     return (end - first + PANEL_TOKENS - 1) / PANEL_TOKENS;
 }
 
-/* Cuts the runs of keys at the boundaries of ranges: each range, and the sinks, is a split. */
-static enum status cut_ranges(struct device_cuda *cuda, int *lot_count)
+/* Cuts the extents of keys at the boundaries of ranges: each range, and the sinks, is a split. */
+static enum status cut_ranges(struct device_cuda *cuda, int *extent_count)
 {
     struct device_cuda_step *step = &cuda->step;
     const int64_t range_tokens = memory_plan_range_tokens(&cuda->choice);
     int64_t current = -2; /* of no range; -1 is the sinks' */
-    int lots = 0;
+    int extents = 0;
     int ranges = 0;
     for (int k = 0; k < step->given.key_count; k++) {
         const struct device_keys *keys = &step->given.keys[k];
@@ -145,21 +146,21 @@ static enum status cut_ranges(struct device_cuda *cuda, int *lot_count)
                 if (ranges == step->splits)
                     return fail(STATUS_INTERNAL, "the plan gave decode %d key ranges; more came",
                                 step->splits);
-                step->host.split_first[ranges++] = lots;
+                step->host.split_first[ranges++] = extents;
             }
             current = range;
-            TRY(add_lot(cuda, &lots, keys, first, end));
+            TRY(add_extent(cuda, &extents, keys, first, end));
             first = end;
         }
     }
     for (; ranges <= step->splits; ranges++)
-        step->host.split_first[ranges] = lots;
-    *lot_count = lots;
+        step->host.split_first[ranges] = extents;
+    *extent_count = extents;
     return STATUS_OK;
 }
 
-/* Shares the panels of a single row's keys out evenly: any split may end within a run. */
-static enum status cut_evenly(struct device_cuda *cuda, int *lot_count)
+/* Shares the panels of a single row's keys out evenly: any split may end within an extent. */
+static enum status cut_evenly(struct device_cuda *cuda, int *extent_count)
 {
     struct device_cuda_step *step = &cuda->step;
     const int splits = step->token_splits;
@@ -168,24 +169,24 @@ static enum status cut_evenly(struct device_cuda *cuda, int *lot_count)
         panels += panels_between(step->given.keys[k].first, step->given.keys[k].end);
     int64_t passed = 0;
     int split = 0;
-    int lots = 0;
+    int extents = 0;
     step->host.split_first[0] = 0;
     for (int k = 0; k < step->given.key_count; k++) {
         const struct device_keys *keys = &step->given.keys[k];
         for (int64_t first = keys->first; first < keys->end;) {
             while (passed == (split + 1) * panels / splits)
-                step->host.split_first[++split] = lots;
+                step->host.split_first[++split] = extents;
             const int64_t left = (split + 1) * panels / splits - passed;
             int64_t end = first + left * PANEL_TOKENS;
             end = end < keys->end ? end : keys->end;
-            TRY(add_lot(cuda, &lots, keys, first, end));
+            TRY(add_extent(cuda, &extents, keys, first, end));
             passed += panels_between(first, end);
             first = end;
         }
     }
     while (split < splits)
-        step->host.split_first[++split] = lots;
-    *lot_count = lots;
+        step->host.split_first[++split] = extents;
+    *extent_count = extents;
     return STATUS_OK;
 }
 
@@ -194,7 +195,7 @@ static enum status send_lists(struct device_cuda *cuda)
     struct device_cuda_step *step = &cuda->step;
     const struct device_step *given = &step->given;
     const size_t rows = (size_t)given->rows;
-    int lots = 0;
+    int extents = 0;
     for (int64_t r = 0; r < given->rows; r++) {
         const int64_t index = given->first + r;
         const bool owned = ownership_owner(given->ownership, index) == given->rank;
@@ -202,15 +203,15 @@ static enum status send_lists(struct device_cuda *cuda)
         step->host.indices[r] = index;
         step->host.records[r] = owned ? device_cuda_record(cuda, given->cache, index) : -1;
     }
-    TRY(given->rows == 1 ? cut_evenly(cuda, &lots) : cut_ranges(cuda, &lots));
+    TRY(given->rows == 1 ? cut_evenly(cuda, &extents) : cut_ranges(cuda, &extents));
     TRY(device_cuda_copy(cuda, step->there.ids, step->host.ids, rows * sizeof(int32_t)));
     TRY(device_cuda_copy(cuda, step->there.indices, step->host.indices, rows * sizeof(int64_t)));
     TRY(device_cuda_copy(cuda, step->there.records, step->host.records, rows * sizeof(int64_t)));
-    TRY(device_cuda_copy(cuda, step->there.lots, step->host.lots,
-                         (size_t)lots * sizeof *step->host.lots));
+    TRY(device_cuda_copy(cuda, step->there.extents, step->host.extents,
+                         (size_t)extents * sizeof *step->host.extents));
     TRY(device_cuda_copy(cuda, step->there.split_first, step->host.split_first,
                          ((size_t)splits_of(step) + 1) * sizeof(int32_t)));
-    return cuda->lane->runtime->event_record(cuda->lists_read, cuda->lane->compute);
+    return cuda->streams->runtime->event_record(cuda->lists_read, cuda->streams->compute);
 }
 
 static enum status embed_rows(struct device_cuda *cuda)
@@ -304,7 +305,7 @@ enum status device_cuda_step_qkv(struct device *device, int layer, struct span o
 
 /* ---- attention ---- */
 
-static enum status turn(struct device_cuda *cuda, int layer)
+static enum status rotate(struct device_cuda *cuda, int layer)
 {
     struct device_cuda_step *step = &cuda->step;
     const struct device_step *given = &step->given;
@@ -365,7 +366,7 @@ static enum status attend_ranges(struct device_cuda *cuda, int layer)
         .bases = {[BASE_CACHE] = (char *)cuda->device.memory.cache +
                                  (size_t)layer * kv_cache_layer_bytes(given->cache),
                   [BASE_SINKS] = device_cuda_sinks(cuda, layer, false)},
-        .lots = step->there.lots,
+        .extents = step->there.extents,
         .split_first = step->there.split_first,
         .splits = splits_of(step),
         .index = step->there.indices,
@@ -424,7 +425,7 @@ enum status device_cuda_step_attend(struct device *device, int layer,
     struct device_cuda *cuda = device_cuda_of(device);
     if (runs(cuda)) {
         TRY(device_cuda_part(cuda, DEVICE_PART_STEP_ATTEND));
-        TRY(turn(cuda, layer));
+        TRY(rotate(cuda, layer));
         if (cuda->step.given.rows <= FEW_ROWS)
             TRY(attend_ranges(cuda, layer));
         else

@@ -5,15 +5,15 @@
 #include "worker/engine/device/device_part.h"
 
 struct part_clock {
-    const struct cuda_lane *lane;
+    const struct cuda_streams *streams;
     struct CUevent_st **events; /* [capacity] */
     enum device_part *parts;    /* [capacity] that begins there; DEVICE_PARTS: none does */
     int capacity;
     int count; /* recorded since the last reading */
 };
 
-/* `lane` is borrowed. */
-MUST_CHECK enum status part_clock_init(struct part_clock *clock, const struct cuda_lane *lane,
+/* `streams` is borrowed. */
+MUST_CHECK enum status part_clock_init(struct part_clock *clock, const struct cuda_streams *streams,
                                        int capacity);
 
 /* Accepts one that is all zero, or that part_clock_init left after a failure. */

@@ -27,7 +27,7 @@
 enum {
     SPIN_NS = 50000,
     YIELD_NS = 1000000,
-    CLOCK_TURNS = 64, /* spins between looks at the clock */
+    CLOCK_ROUNDS = 64, /* spins between looks at the clock */
 };
 
 struct worker {
@@ -96,7 +96,7 @@ static void await_work(struct thread_pool *pool)
 {
     const int64_t begun_ns = clock_now_ns();
     int64_t idle_ns = 0;
-    for (unsigned turn = 1; idle_ns < YIELD_NS; turn++) {
+    for (unsigned round = 1; idle_ns < YIELD_NS; round++) {
         if (atomic_load_explicit(&pool->left, memory_order_relaxed) > 0 ||
             atomic_load_explicit(&pool->ending, memory_order_relaxed))
             return;
@@ -105,7 +105,7 @@ static void await_work(struct thread_pool *pool)
             idle_ns = clock_now_ns() - begun_ns;
         } else {
             cpu_pause();
-            if (turn % CLOCK_TURNS == 0)
+            if (round % CLOCK_ROUNDS == 0)
                 idle_ns = clock_now_ns() - begun_ns;
         }
     }
@@ -246,11 +246,11 @@ bool thread_pool_run(struct thread_pool *pool, size_t items, thread_pool_work *w
     while (work_one(pool, &pool->workers[0]))
         if (between)
             between(context);
-    unsigned turns = 0;
+    unsigned rounds = 0;
     while (atomic_load_explicit(&pool->finished, memory_order_acquire) < items) {
         if (between)
             between(context);
-        if (pool->cores_short || ++turns > 1 << 14)
+        if (pool->cores_short || ++rounds > 1 << 14)
             sched_yield();
         else
             cpu_pause();

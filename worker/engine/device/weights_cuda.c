@@ -47,12 +47,12 @@ static void *place(struct loader *loader, size_t bytes)
 /* Sends the first `bytes` of the part to `to`, and waits: the part is needed again. */
 static enum status send_part(struct loader *loader, void *to, size_t bytes)
 {
-    const struct cuda_lane *lane = loader->weights->lane;
+    const struct cuda_streams *streams = loader->weights->streams;
     bool done = false;
-    TRY(lane->runtime->copy(to, loader->part, bytes, lane->compute));
-    TRY(lane->runtime->event_record(loader->event, lane->compute));
+    TRY(streams->runtime->copy(to, loader->part, bytes, streams->compute));
+    TRY(streams->runtime->event_record(loader->event, streams->compute));
     while (!done) {
-        TRY(lane->runtime->event_query(loader->event, &done));
+        TRY(streams->runtime->event_query(loader->event, &done));
         if (!done)
             sched_yield();
     }
@@ -63,7 +63,7 @@ static enum status take_matrix(struct loader *loader, struct kernels_cuda_matrix
                                enum model_role role, int layer)
 {
     const struct model_tensor tensor = model_tensor(loader->model, role, layer);
-    const bool turns = role == MODEL_ATTN_Q || role == MODEL_ATTN_K;
+    const bool rotates = role == MODEL_ATTN_Q || role == MODEL_ATTN_K;
     const size_t row_bytes = dtype_row_bytes(tensor.dtype, tensor.columns);
     char *to = place(loader, row_bytes * (size_t)tensor.rows);
     *matrix = (struct kernels_cuda_matrix){to, tensor.dtype, tensor.rows, tensor.columns};
@@ -76,7 +76,7 @@ static enum status take_matrix(struct loader *loader, struct kernels_cuda_matrix
         const int64_t count = first + rows < tensor.rows ? rows : tensor.rows - first;
         for (int64_t r = 0; r < count; r++) {
             int64_t from =
-                turns ? spec_qk_row(model_spec(loader->model), (int)(first + r)) : first + r;
+                rotates ? spec_qk_row(model_spec(loader->model), (int)(first + r)) : first + r;
             memcpy(loader->part + (size_t)r * row_bytes,
                    (const char *)tensor.data + (size_t)from * row_bytes, row_bytes);
         }
@@ -149,7 +149,7 @@ static enum status check_shape(const struct model_spec *spec)
 static enum status load(struct loader *loader)
 {
     struct weights_cuda *weights = loader->weights;
-    const struct cuda_runtime *runtime = weights->lane->runtime;
+    const struct cuda_runtime *runtime = weights->streams->runtime;
     void *part;
     TRY(walk(loader));
     weights->bytes = loader->used;
@@ -162,22 +162,22 @@ static enum status load(struct loader *loader)
 }
 
 enum status weights_cuda_create(struct weights_cuda **out, const struct model *model,
-                                const struct cuda_lane *lane)
+                                const struct cuda_streams *streams)
 {
     const struct model_spec *spec = model_spec(model);
     TRY(check_shape(spec));
     struct weights_cuda *weights = calloc(1, sizeof *weights);
     if (!weights)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the weights' table");
-    weights->lane = lane;
+    weights->streams = streams;
     weights->layers = calloc((size_t)spec->layers, sizeof *weights->layers);
     struct loader loader = {.weights = weights, .model = model, .part_bytes = PART_BYTES};
     enum status status =
         weights->layers
             ? load(&loader)
             : fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the table of %d layers", spec->layers);
-    lane->runtime->event_destroy(loader.event);
-    lane->runtime->host_release(loader.part);
+    streams->runtime->event_destroy(loader.event);
+    streams->runtime->host_release(loader.part);
     if (status != STATUS_OK) {
         weights_cuda_destroy(weights);
         return status;
@@ -190,7 +190,7 @@ void weights_cuda_destroy(struct weights_cuda *weights)
 {
     if (!weights)
         return;
-    weights->lane->runtime->release(weights->memory);
+    weights->streams->runtime->release(weights->memory);
     free(weights->layers);
     free(weights);
 }

@@ -20,7 +20,7 @@ struct weights_cuda_layer {
 };
 
 struct weights_cuda {
-    const struct cuda_lane *lane;
+    const struct cuda_streams *streams;
     struct kernels_cuda_matrix embedding;
     struct kernels_cuda_matrix output; /* the embedding where the two are tied */
     const float *output_norm;          /* [hidden] */
@@ -33,7 +33,7 @@ struct weights_cuda {
 /* Copies all of them; `model` may be closed afterwards. UNIMPLEMENTED names a shape that the
  * kernels do not take. */
 MUST_CHECK enum status weights_cuda_create(struct weights_cuda **weights, const struct model *model,
-                                           const struct cuda_lane *lane);
+                                           const struct cuda_streams *streams);
 
 /* Accepts NULL. */
 void weights_cuda_destroy(struct weights_cuda *weights);

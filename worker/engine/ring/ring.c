@@ -22,7 +22,7 @@ struct slot {
 };
 
 /* What this rank sends to one peer: the same list in every layer. */
-struct lane {
+struct outbox {
     int *sends; /* [count] indices into the schedule's sends */
     int count;
     int64_t posted; /* sends counted through the layers */
@@ -37,8 +37,8 @@ struct ring {
     int64_t posted;
     int64_t released;
     struct slot *slots;       /* [receive_slots] */
-    struct lane *lanes;       /* [size] */
-    struct device_keys *keys; /* [step_count] */
+    struct outbox *outboxes;  /* [size] */
+    struct device_keys *keys; /* [read_count] */
     struct ring_times times;
 };
 
@@ -48,8 +48,8 @@ enum status ring_create(struct ring **out, struct transport *transport)
     if (!ring)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the exchange");
     ring->transport = transport;
-    ring->lanes = calloc((size_t)transport->size, sizeof *ring->lanes);
-    if (!ring->lanes) {
+    ring->outboxes = calloc((size_t)transport->size, sizeof *ring->outboxes);
+    if (!ring->outboxes) {
         free(ring);
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the exchange of %d ranks",
                     transport->size);
@@ -61,9 +61,9 @@ enum status ring_create(struct ring **out, struct transport *transport)
 static void free_stage(struct ring *ring)
 {
     for (int peer = 0; peer < ring->transport->size; peer++) {
-        free(ring->lanes[peer].sends);
-        free(ring->lanes[peer].requests);
-        ring->lanes[peer] = (struct lane){0};
+        free(ring->outboxes[peer].sends);
+        free(ring->outboxes[peer].requests);
+        ring->outboxes[peer] = (struct outbox){0};
     }
     free(ring->slots);
     free(ring->keys);
@@ -76,23 +76,23 @@ void ring_destroy(struct ring *ring)
     if (!ring)
         return;
     free_stage(ring);
-    free(ring->lanes);
+    free(ring->outboxes);
     free(ring);
 }
 
 /* ---- beginning a stage ---- */
 
-static enum status make_lane(struct ring *ring, int peer)
+static enum status make_outbox(struct ring *ring, int peer)
 {
     const struct schedule_rank *schedule = ring->stage.schedule;
-    struct lane *lane = &ring->lanes[peer];
-    lane->sends = calloc((size_t)schedule->send_count + 1, sizeof *lane->sends);
-    lane->requests = calloc((size_t)ring->stage.receive_slots, sizeof *lane->requests);
-    if (!lane->sends || !lane->requests)
+    struct outbox *outbox = &ring->outboxes[peer];
+    outbox->sends = calloc((size_t)schedule->send_count + 1, sizeof *outbox->sends);
+    outbox->requests = calloc((size_t)ring->stage.receive_slots, sizeof *outbox->requests);
+    if (!outbox->sends || !outbox->requests)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the list of sends to rank %d", peer);
     for (int s = 0; s < schedule->send_count; s++)
         if (schedule->sends[s].to == peer)
-            lane->sends[lane->count++] = s;
+            outbox->sends[outbox->count++] = s;
     return STATUS_OK;
 }
 
@@ -105,14 +105,14 @@ enum status ring_begin(struct ring *ring, const struct ring_stage *stage)
     ring->posted = 0;
     ring->released = 0;
     ring->slots = calloc((size_t)stage->receive_slots, sizeof *ring->slots);
-    ring->keys = calloc((size_t)stage->schedule->step_count + 1, sizeof *ring->keys);
+    ring->keys = calloc((size_t)stage->schedule->read_count + 1, sizeof *ring->keys);
     if (!ring->slots || !ring->keys) {
-        status = fail(STATUS_RESOURCE_EXHAUSTED, "no memory for %d exchange steps",
-                      stage->schedule->step_count);
+        status = fail(STATUS_RESOURCE_EXHAUSTED, "no memory for %d reads of a schedule",
+                      stage->schedule->read_count);
         goto undo;
     }
     for (int peer = 0; peer < ring->transport->size; peer++)
-        TRY_ELSE(make_lane(ring, peer), undo);
+        TRY_ELSE(make_outbox(ring, peer), undo);
     return STATUS_OK;
 undo:
     free_stage(ring);
@@ -214,36 +214,37 @@ static const void *send_source(const struct ring *ring, const struct schedule_se
     if (layer == ring->layer && !shard_rows_ready(ring->stage.shard, send->keys))
         return NULL;
     int64_t index = send->keys.first;
-    const void *records = kv_cache_run(ring->stage.cache, layer, &index, send->keys.end);
-    assert(index == send->keys.end); /* consecutive panels of a prefill are one run */
+    const void *records = kv_cache_extent(ring->stage.cache, layer, &index, send->keys.end);
+    assert(index == send->keys.end); /* consecutive panels of a prefill are one extent */
     return records;
 }
 
-static enum status drive_lane(struct ring *ring, struct lane *lane, int peer)
+static enum status drive_outbox(struct ring *ring, struct outbox *outbox, int peer)
 {
     const struct schedule_rank *schedule = ring->stage.schedule;
     int slots = ring->stage.receive_slots;
-    while (lane->completed < lane->posted) {
+    while (outbox->completed < outbox->posted) {
         bool done = false;
-        TRY(transport_test(ring->transport, lane->requests[lane->completed % slots], &done));
+        TRY(transport_test(ring->transport, outbox->requests[outbox->completed % slots], &done));
         if (!done)
             break;
-        int receive = schedule->sends[lane->sends[lane->completed % lane->count]].receive;
-        int64_t layer = lane->completed / lane->count;
+        int receive = schedule->sends[outbox->sends[outbox->completed % outbox->count]].receive;
+        int64_t layer = outbox->completed / outbox->count;
         if (receive >= 0)
             slot_of(ring, layer * schedule->receive_count + receive)->forwards_left--;
-        lane->completed++;
+        outbox->completed++;
     }
-    int64_t allowed = (int64_t)(ring->layer + 1) * lane->count;
-    while (lane->posted < allowed && lane->posted - lane->completed < slots) {
+    int64_t allowed = (int64_t)(ring->layer + 1) * outbox->count;
+    while (outbox->posted < allowed && outbox->posted - outbox->completed < slots) {
         const struct schedule_send *send =
-            &schedule->sends[lane->sends[lane->posted % lane->count]];
-        const void *source = send_source(ring, send, (int)(lane->posted / lane->count));
+            &schedule->sends[outbox->sends[outbox->posted % outbox->count]];
+        const void *source = send_source(ring, send, (int)(outbox->posted / outbox->count));
         if (!source)
             break;
         TRY(transport_send(ring->transport, peer, TRANSPORT_KEYS, source,
-                           span_bytes(ring, send->keys), &lane->requests[lane->posted % slots]));
-        lane->posted++;
+                           span_bytes(ring, send->keys),
+                           &outbox->requests[outbox->posted % slots]));
+        outbox->posted++;
     }
     return STATUS_OK;
 }
@@ -256,56 +257,56 @@ enum status ring_drive(struct ring *ring)
     TRY(test_receives(ring));
     TRY(post_receives(ring));
     for (int peer = 0; peer < ring->transport->size; peer++)
-        TRY(drive_lane(ring, &ring->lanes[peer], peer));
+        TRY(drive_outbox(ring, &ring->outboxes[peer], peer));
     return STATUS_OK;
 }
 
 /* ---- attending ---- */
 
-static int64_t number_of(const struct ring *ring, const struct schedule_step *step)
+static int64_t number_of(const struct ring *ring, const struct schedule_read *read)
 {
-    return (int64_t)ring->layer * ring->stage.schedule->receive_count + step->receive;
+    return (int64_t)ring->layer * ring->stage.schedule->receive_count + read->receive;
 }
 
-static bool is_there(const struct ring *ring, const struct schedule_step *step)
+static bool is_there(const struct ring *ring, const struct schedule_read *read)
 {
-    if (step->source != SCHEDULE_RECEIVED)
+    if (read->source != SCHEDULE_RECEIVED)
         return true;
-    int64_t number = number_of(ring, step);
+    int64_t number = number_of(ring, read);
     return number < ring->posted && slot_of(ring, number)->arrived;
 }
 
 /* The slots before this one are attended, so it is posted as soon as their forwards are gone. */
-static enum status wait_for(struct ring *ring, const struct schedule_step *step)
+static enum status wait_for(struct ring *ring, const struct schedule_read *read)
 {
     const struct device_drive *idle = &ring->stage.idle;
     int64_t start_ns = clock_now_ns();
-    int peer = ring->stage.schedule->receives[step->receive].from;
+    int peer = ring->stage.schedule->receives[read->receive].from;
     enum status status = STATUS_OK;
     struct spin spin;
     spin_begin(&spin);
-    while (status == STATUS_OK && !is_there(ring, step)) {
+    while (status == STATUS_OK && !is_there(ring, read)) {
         idle->call(idle->context);
         status = ring_drive(ring);
         if (status == STATUS_OK)
-            status = spin_turn(ring->transport, &spin, peer);
+            status = spin_round(ring->transport, &spin, peer);
     }
     spin_end(ring->transport, &spin);
     ring->times.waited_seconds += clock_seconds_since(start_ns);
     return status;
 }
 
-static void find_keys(const struct ring *ring, const struct schedule_step *step,
+static void find_keys(const struct ring *ring, const struct schedule_read *read,
                       struct device_keys *keys)
 {
-    int64_t index = step->keys.first;
+    int64_t index = read->keys.first;
     *keys = (struct device_keys){
-        .first = step->keys.first / PANEL_TOKENS * PANEL_TOKENS,
-        .end = step->keys.end,
-        .query_first = step->query_first,
-        .query_end = step->query_end,
+        .first = read->keys.first / PANEL_TOKENS * PANEL_TOKENS,
+        .end = read->keys.end,
+        .query_first = read->query_first,
+        .query_end = read->query_end,
     };
-    switch (step->source) {
+    switch (read->source) {
     case SCHEDULE_SINKS:
         keys->key_frame = 1;
         keys->records = device_sink_records(ring->stage.device, ring->layer, false);
@@ -314,11 +315,11 @@ static void find_keys(const struct ring *ring, const struct schedule_step *step,
         keys->records = device_sink_records(ring->stage.device, ring->layer, true);
         break;
     case SCHEDULE_LOCAL:
-        keys->records = kv_cache_run(ring->stage.cache, ring->layer, &index, step->keys.end);
-        assert(index == step->keys.end);
+        keys->records = kv_cache_extent(ring->stage.cache, ring->layer, &index, read->keys.end);
+        assert(index == read->keys.end);
         break;
     case SCHEDULE_RECEIVED:
-        keys->records = slot_memory(ring, number_of(ring, step));
+        keys->records = slot_memory(ring, number_of(ring, read));
         break;
     }
 }
@@ -326,21 +327,21 @@ static void find_keys(const struct ring *ring, const struct schedule_step *step,
 enum status ring_attend(struct ring *ring, const struct device_drive *drive)
 {
     const struct schedule_rank *schedule = ring->stage.schedule;
-    int step = 0;
-    while (step < schedule->step_count) {
+    int first = 0;
+    while (first < schedule->read_count) {
         TRY(ring_drive(ring));
-        if (!is_there(ring, &schedule->steps[step]))
-            TRY(wait_for(ring, &schedule->steps[step]));
-        int end = step;
-        while (end < schedule->step_count && is_there(ring, &schedule->steps[end]) &&
-               (end - step < ring->stage.device->attend_most || schedule->receive_count == 0)) {
-            find_keys(ring, &schedule->steps[end], &ring->keys[end]);
+        if (!is_there(ring, &schedule->reads[first]))
+            TRY(wait_for(ring, &schedule->reads[first]));
+        int end = first;
+        while (end < schedule->read_count && is_there(ring, &schedule->reads[end]) &&
+               (end - first < ring->stage.device->attend_most || schedule->receive_count == 0)) {
+            find_keys(ring, &schedule->reads[end], &ring->keys[end]);
             end++;
         }
-        TRY(device_attend(ring->stage.device, ring->layer, ring->keys + step, end - step, drive));
-        for (; step < end; step++)
-            if (schedule->steps[step].source == SCHEDULE_RECEIVED)
-                slot_of(ring, number_of(ring, &schedule->steps[step]))->attended = true;
+        TRY(device_attend(ring->stage.device, ring->layer, ring->keys + first, end - first, drive));
+        for (; first < end; first++)
+            if (schedule->reads[first].source == SCHEDULE_RECEIVED)
+                slot_of(ring, number_of(ring, &schedule->reads[first]))->attended = true;
     }
     return ring_drive(ring);
 }
@@ -349,8 +350,8 @@ enum status ring_attend(struct ring *ring, const struct device_drive *drive)
 static int slow_peer(const struct ring *ring)
 {
     for (int peer = 0; peer < ring->transport->size; peer++) {
-        const struct lane *lane = &ring->lanes[peer];
-        if (lane->completed < (int64_t)(ring->layer + 1) * lane->count)
+        const struct outbox *outbox = &ring->outboxes[peer];
+        if (outbox->completed < (int64_t)(ring->layer + 1) * outbox->count)
             return peer;
     }
     return -1;
@@ -365,7 +366,7 @@ enum status ring_end(struct ring *ring)
     for (int peer = slow_peer(ring); peer >= 0; peer = slow_peer(ring)) {
         idle.call(idle.context);
         TRY_ELSE(ring_drive(ring), done);
-        TRY_ELSE(spin_turn(ring->transport, &spin, peer), done);
+        TRY_ELSE(spin_round(ring->transport, &spin, peer), done);
     }
 done:
     spin_end(ring->transport, &spin);

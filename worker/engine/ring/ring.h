@@ -1,6 +1,6 @@
 /* Executes the exchange and the attention of a schedule, layer after layer: receives are posted as
  * slots come free, sends as their keys are ready, both in the schedule's order and bounded in
- * number; a step is attended when its keys are there. It knows no masks. One per rank, used from
+ * number; a read is attended when its keys are there. It knows no masks. One per rank, used from
  * the rank's thread.
  */
 #pragma once
@@ -43,8 +43,8 @@ void ring_layer(struct ring *ring, int layer);
 /* Posts and completes what it can; never blocks. */
 MUST_CHECK enum status ring_drive(struct ring *ring);
 
-/* Attends all steps of the layer given by ring_layer, waiting where keys are not there yet. `drive`
- * is called between work items; it must call ring_drive. */
+/* Attends to all reads of the layer given by ring_layer, waiting where keys are not there yet.
+ * `drive` is called between work items; it must call ring_drive. */
 MUST_CHECK enum status ring_attend(struct ring *ring, const struct device_drive *drive);
 
 /* Waits until every block of the layers begun has left; ends the stage. */

@@ -171,7 +171,7 @@ static enum status wait_counter(struct transport *t, struct spin *spin,
                                 const _Atomic uint64_t *counter, uint64_t least, int rank)
 {
     while (atomic_load_explicit(counter, memory_order_acquire) < least) {
-        const enum status status = spin_turn(t, spin, rank);
+        const enum status status = spin_round(t, spin, rank);
         if (status != STATUS_OK && atomic_load_explicit(counter, memory_order_acquire) < least)
             return status;
     }

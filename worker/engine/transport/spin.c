@@ -15,10 +15,10 @@
 #include <sched.h>
 
 enum {
-    YOUNG_TURNS = 64,        /* before the first yield where cores are short */
-    PROGRESS_TURNS = 64,     /* turns between drives of the transport */
-    CLOCK_TURNS = 1024,      /* turns between looks at the clock, unless turns are slow */
-    PATIENT_TURNS = 1 << 16, /* a wait of about a millisecond: other processes may have the core */
+    YOUNG_ROUNDS = 64,        /* before the first yield where cores are short */
+    PROGRESS_ROUNDS = 64,     /* rounds between drives of the transport */
+    CLOCK_ROUNDS = 1024,      /* rounds between looks at the clock, unless rounds are slow */
+    PATIENT_ROUNDS = 1 << 16, /* a wait of about a millisecond: other processes may have the core */
 };
 
 void spin_begin(struct spin *spin)
@@ -56,20 +56,20 @@ static enum status look_at_peer(struct transport *t, struct spin *spin, int peer
                 t->rank, peer, (double)(now - spin->moved_ns) * 1e-9);
 }
 
-enum status spin_turn(struct transport *t, struct spin *spin, int peer)
+enum status spin_round(struct transport *t, struct spin *spin, int peer)
 {
     if (board_aborted(t->board))
         return board_abort_failure(t->board);
-    spin->turns++;
+    spin->rounds++;
     const bool yields =
-        t->board->cores_short ? spin->turns > YOUNG_TURNS : spin->turns > PATIENT_TURNS;
+        t->board->cores_short ? spin->rounds > YOUNG_ROUNDS : spin->rounds > PATIENT_ROUNDS;
     if (yields)
         sched_yield();
     else
         cpu_pause();
-    if (spin->turns % PROGRESS_TURNS == 0 || yields)
+    if (spin->rounds % PROGRESS_ROUNDS == 0 || yields)
         TRY(transport_progress(t->driver ? t->driver : t));
-    if (spin->turns % CLOCK_TURNS == 0 || yields)
+    if (spin->rounds % CLOCK_ROUNDS == 0 || yields)
         TRY(look_at_peer(t, spin, peer));
     return STATUS_OK;
 }

@@ -9,14 +9,14 @@ struct spin {
     int64_t moved_ns; /* when the awaited peer's progress was last seen to move */
     uint64_t seen;    /* that progress */
     int peer;         /* as published on the board, -1 while the wait is young */
-    unsigned turns;
+    unsigned rounds;
 };
 
 void spin_begin(struct spin *spin);
 
-/* One turn of waiting for `peer`. Fails after an abort, and when the peer has been silent for
+/* One round of waiting for `peer`. Fails after an abort, and when the peer has been silent for
  * t->silence_ns. */
-MUST_CHECK enum status spin_turn(struct transport *t, struct spin *spin, int peer);
+MUST_CHECK enum status spin_round(struct transport *t, struct spin *spin, int peer);
 
 /* Ends the wait, well or not, and books its time. */
 void spin_end(struct transport *t, struct spin *spin);

@@ -29,7 +29,7 @@ enum status transport_wait(struct transport *t, struct transport_request *reques
     spin_begin(&spin);
     enum status status = STATUS_OK;
     while (status == STATUS_OK && !done) {
-        status = spin_turn(t, &spin, peer);
+        status = spin_round(t, &spin, peer);
         if (status == STATUS_OK)
             status = transport_test(t, request, &done);
     }

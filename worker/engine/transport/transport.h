@@ -171,6 +171,7 @@ MUST_CHECK enum status transport_gather_each(struct transport *t, const void *mi
 /* Rank 0's bytes to all. Rank 0 does not wait for slow peers, unless it is far ahead of them. */
 MUST_CHECK enum status transport_broadcast(struct transport *t, void *data, size_t bytes);
 
+/* For tests. */
 MUST_CHECK enum status transport_barrier(struct transport *t);
 
 /* Tells the peers that this rank is getting on: once per finished work item. */

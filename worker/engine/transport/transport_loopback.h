@@ -10,7 +10,7 @@
 MUST_CHECK enum status transport_loopback_create_group(struct transport *transports[], int size,
                                                        const struct transport_options *options);
 
-/* Test hook: from now on what rank `t` sends arrives no sooner than `delay_ns` after it was sent,
+/* For tests: from now on what rank `t` sends arrives no sooner than `delay_ns` after it was sent,
  * without keeping a core busy; so a test can prove that arithmetic hides the delivery. Collectives
  * are not delayed. */
 void transport_loopback_delay(struct transport *t, int64_t delay_ns);

@@ -304,7 +304,7 @@ static enum status wait_collective(struct mpi *t)
             if (code != MPI_SUCCESS)
                 status = mpi_failure(t, "a collective", i % t->base.size, code);
             else if (!done)
-                status = spin_turn(&t->base, &spin, i % t->base.size);
+                status = spin_round(&t->base, &spin, i % t->base.size);
         }
     }
     spin_end(&t->base, &spin);

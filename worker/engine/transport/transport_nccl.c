@@ -61,7 +61,7 @@ struct request_list {
 struct nccl {
     struct transport base;
     struct transport *host;
-    const struct cuda_lane *lane;
+    const struct cuda_streams *streams;
     const struct nccl_api *api;
     struct nccl_order *order;
     struct nccl_request *requests; /* [requests_count] */
@@ -171,7 +171,7 @@ static enum status post(struct nccl *t, struct nccl_request *request, const void
     request->state = REQUEST_POSTED;
     t->under_way++;
     list_push(&t->posted, request);
-    TRY(t->lane->runtime->event_record(request->begun, t->lane->compute));
+    TRY(t->streams->runtime->event_record(request->begun, t->streams->compute));
     TRY(nccl_order_note(t->order, &note));
     return nccl_order_drive(t->order);
 }
@@ -206,9 +206,9 @@ static enum status call_nccl(struct nccl *t, const struct nccl_request *request)
     if (head->bytes == 0)
         return STATUS_OK;
     return head->sends
-               ? t->api->send(t->comm, request->data, head->bytes, head->peer, t->lane->exchange)
+               ? t->api->send(t->comm, request->data, head->bytes, head->peer, t->streams->exchange)
                : t->api->receive(t->comm, request->data, head->bytes, head->peer,
-                                 t->lane->exchange);
+                                 t->streams->exchange);
 }
 
 /* Whether a request before this one goes the same way. */
@@ -245,7 +245,7 @@ static enum status issue(struct nccl *t)
     int count = group_size(t);
     const struct nccl_request *waiting = t->ordered.first;
     for (int r = 0; r < count; r++, waiting = waiting->next)
-        TRY(t->lane->runtime->stream_wait(t->lane->exchange, waiting->begun));
+        TRY(t->streams->runtime->stream_wait(t->streams->exchange, waiting->begun));
     TRY(t->api->group_begin());
     enum status status = STATUS_OK;
     for (; count > 0 && status == STATUS_OK; count--) {
@@ -269,7 +269,7 @@ static enum status settle_issued(struct nccl *t)
     while (!busy && t->issued.first) {
         struct nccl_request *request = t->issued.first;
         list_remove(&t->issued, request);
-        TRY(t->lane->runtime->event_record(request->done, t->lane->exchange));
+        TRY(t->streams->runtime->event_record(request->done, t->streams->exchange));
         request->state = REQUEST_RUNNING;
     }
     return STATUS_OK;
@@ -296,7 +296,7 @@ static enum status look_at_gather(struct nccl *t)
     bool done = false;
     if (!t->gathering)
         return STATUS_OK;
-    TRY(t->lane->runtime->event_query(t->gathered, &done));
+    TRY(t->streams->runtime->event_query(t->gathered, &done));
     t->gathering = !done;
     if (done && t->under_way == 0)
         atomic_store(&t->since_ns, 0);
@@ -329,7 +329,7 @@ static enum status begin(struct nccl *t, int peer, enum transport_channel channe
 {
     struct nccl_request *request = NULL;
     TRY(take_request(t, peer, channel, bytes, sends, &request));
-    TRY(t->lane->runtime->on_device(data) ? post(t, request, data) : hand_on(t, request, data));
+    TRY(t->streams->runtime->on_device(data) ? post(t, request, data) : hand_on(t, request, data));
     if (sends)
         t->base.counters.sent_bytes[channel] += bytes;
     else
@@ -365,7 +365,7 @@ static enum status test_message(struct nccl *t, struct nccl_request *request, bo
     if (request->state == REQUEST_MISFIT)
         return misfit(t, &request->head);
     if (request->state == REQUEST_RUNNING)
-        TRY(t->lane->runtime->event_query(request->done, done));
+        TRY(t->streams->runtime->event_query(request->done, done));
     if (!*done)
         return STATUS_OK;
     t->under_way--;
@@ -430,7 +430,7 @@ static enum status issue_gather(struct nccl *t, char *all, const struct transpor
     const size_t own_bytes = transport_part_bytes(parts, rank);
     bool busy;
     TRY(comm_state(t, &busy));
-    TRY(t->lane->runtime->stream_wait(t->lane->exchange, t->gather_begun));
+    TRY(t->streams->runtime->stream_wait(t->streams->exchange, t->gather_begun));
     TRY(t->api->group_begin());
     enum status status = STATUS_OK;
     for (int peer = 0; peer < t->base.size && status == STATUS_OK; peer++) {
@@ -438,10 +438,10 @@ static enum status issue_gather(struct nccl *t, char *all, const struct transpor
             continue;
         const size_t bytes = transport_part_bytes(parts, peer);
         if (own_bytes > 0)
-            status = t->api->send(t->comm, own, own_bytes, peer, t->lane->exchange);
+            status = t->api->send(t->comm, own, own_bytes, peer, t->streams->exchange);
         if (status == STATUS_OK && bytes > 0)
             status = t->api->receive(t->comm, all + transport_part_offset(parts, peer), bytes, peer,
-                                     t->lane->exchange);
+                                     t->streams->exchange);
     }
     enum status ended = t->api->group_end();
     return status != STATUS_OK ? status : ended;
@@ -450,7 +450,7 @@ static enum status issue_gather(struct nccl *t, char *all, const struct transpor
 static enum status gather_on_device(struct nccl *t, const void *mine, char *all,
                                     const struct transport_parts *parts)
 {
-    const struct cuda_runtime *runtime = t->lane->runtime;
+    const struct cuda_runtime *runtime = t->streams->runtime;
     char *own = all + transport_part_offset(parts, t->base.rank);
     const size_t own_bytes = transport_part_bytes(parts, t->base.rank);
     if (t->under_way > 0)
@@ -458,24 +458,24 @@ static enum status gather_on_device(struct nccl *t, const void *mine, char *all,
                     "rank %d gathers device memory while %zu of its messages are under way",
                     t->base.rank, t->under_way);
     if (own_bytes > 0 && own != mine)
-        TRY(runtime->copy(own, mine, own_bytes, t->lane->compute));
-    TRY(runtime->event_record(t->gather_begun, t->lane->compute));
+        TRY(runtime->copy(own, mine, own_bytes, t->streams->compute));
+    TRY(runtime->event_record(t->gather_begun, t->streams->compute));
     note_begun(t);
     pthread_mutex_lock(&t->lock);
     enum status status = issue_gather(t, all, parts);
     pthread_mutex_unlock(&t->lock);
     TRY(status);
     TRY(wait_taken(t, t->base.silence_ns));
-    TRY(runtime->event_record(t->gathered, t->lane->exchange));
+    TRY(runtime->event_record(t->gathered, t->streams->exchange));
     t->gathering = true;
-    return runtime->stream_wait(t->lane->compute, t->gathered);
+    return runtime->stream_wait(t->streams->compute, t->gathered);
 }
 
 static enum status nccl_gather(struct transport *base, const void *mine, void *all,
                                const struct transport_parts *parts)
 {
     struct nccl *t = nccl_of(base);
-    if (t->lane->runtime->on_device(all))
+    if (t->streams->runtime->on_device(all))
         return gather_on_device(t, mine, all, parts);
     borrow_patience(t);
     return give_back(t, t->host->ops->gather(t->host, mine, all, parts));
@@ -571,7 +571,7 @@ static enum status take_leave(struct nccl *t)
 
 static void free_memory(struct nccl *t)
 {
-    const struct cuda_runtime *runtime = t->lane->runtime;
+    const struct cuda_runtime *runtime = t->streams->runtime;
     for (size_t r = 0; t->requests && r < t->requests_count; r++) {
         runtime->event_destroy(t->requests[r].begun);
         runtime->event_destroy(t->requests[r].done);
@@ -625,7 +625,7 @@ static const struct transport_ops nccl_ops = {
 
 static enum status allocate_memory(struct nccl *t, size_t requests)
 {
-    const struct cuda_runtime *runtime = t->lane->runtime;
+    const struct cuda_runtime *runtime = t->streams->runtime;
     t->requests_count = requests;
     t->requests = calloc(requests, sizeof *t->requests);
     if (!t->requests)
@@ -660,7 +660,7 @@ static enum status make_communicator(struct nccl *t)
  * for the device: now, with nothing under way. */
 static enum status warm_up(struct nccl *t)
 {
-    const struct cuda_runtime *runtime = t->lane->runtime;
+    const struct cuda_runtime *runtime = t->streams->runtime;
     const struct transport_parts parts = {.each = WARM_BYTES};
     void *memory = NULL;
     enum status status = STATUS_OK;
@@ -700,7 +700,7 @@ static void introduce(struct nccl *t, const struct transport_options *options)
 }
 
 enum status transport_nccl_create(struct transport **out, struct transport *host,
-                                  const struct cuda_lane *lane, const struct nccl_api *api,
+                                  const struct cuda_streams *streams, const struct nccl_api *api,
                                   const struct transport_options *options)
 {
     const struct transport_options filled = transport_options_filled(options);
@@ -709,7 +709,7 @@ enum status transport_nccl_create(struct transport **out, struct transport *host
     if (!t)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a transport");
     t->host = host;
-    t->lane = lane;
+    t->streams = streams;
     t->api = api;
     pthread_mutex_init(&t->lock, NULL);
     atomic_store(&t->watching, true);
