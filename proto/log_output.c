@@ -29,7 +29,7 @@ static struct {
     pthread_cond_t changed;
     char store[LOG_OUTPUT_STORE_BYTES]; /* a ring of whole lines */
     size_t first, used;
-    int64_t dropped; /* since the last notice that was written */
+    int64_t dropped; /* since the last notice that was written or is being written */
     bool notify;     /* a notice may be tried: something has come since the last one failed */
     bool writing;
     bool started;
@@ -82,17 +82,18 @@ static void write_next(void)
     bool is_notice = output.used == 0;
     int64_t told = is_notice ? output.dropped : 0;
     size_t bytes = is_notice ? output.notice(line, told) : take_line(line);
+    output.dropped -= told; /* what comes while the notice is written follows it */
     output.writing = true;
     pthread_mutex_unlock(&output.lock);
     bool written = write_whole(line, bytes);
     pthread_mutex_lock(&output.lock);
     output.writing = false;
-    if (written)
-        output.dropped -= told;
-    else if (is_notice)
+    if (!written && is_notice) {
+        output.dropped += told;
         output.notify = false;
-    else
+    } else if (!written) {
         output.dropped++;
+    }
     pthread_cond_broadcast(&output.changed);
 }
 

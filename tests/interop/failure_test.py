@@ -64,7 +64,7 @@ class Workers(ClusterTest):
         worker = self.worker(*flags)
         self.assertEqual(worker.wait(10), 75)
         self.assertIn(sentence, self.log_of(worker))
-        self.assertIn(sentence, self.log_of(self.coordinator))
+        wait_until(lambda: sentence in self.log_of(self.coordinator), 5, "the coordinator logs it")
 
     def test_another_version_is_refused(self):
         self.expect_refusal("has version 0.0.9", "--version-said=0.0.9")
