@@ -63,7 +63,7 @@ static void expect_ids(const struct id_list *ids, const json_t *wanted, size_t r
                      json_integer_value(json_array_get(wanted, i)));
 }
 
-/* How much of `text` a piece of the answer is: U+FFFD stands for a NUL. SIZE_MAX where it differs. */
+/* How much of `text` a piece of the answer is, U+FFFD for a NUL. SIZE_MAX where it differs. */
 static size_t told_of(const char *text, size_t bytes, const struct detokenizer_piece *piece)
 {
     static const char replacement[] = "\xEF\xBF\xBD";
