@@ -39,8 +39,8 @@ enum {
     BACKOFF_MOST_MS = 60000,
     LOOK_MS = 500,   /* looks are closer together, unless the process was stopped */
     APART_MS = 1000, /* between two starts */
-    ALONE_MS =
-        5000,      /* for a group to end by itself: mpirun needs about 2 s to kill a stopped rank */
+    /* For a group to end by itself: mpirun needs about 2 s to kill a stopped rank. */
+    ALONE_MS = 5000,
     ASK_MS = 3000, /* between SIGTERM and SIGKILL: mpirun needs 2 s to end its ranks */
     KILL_MS = 5000,
     SETTLE_MS = 1000, /* for the broken streams of ranks that have ended to be seen */

@@ -21,8 +21,7 @@ struct join_secret_places {
     const char *temporary;        /* TMPDIR; NULL: /tmp */
 };
 
-/* The file of the coordinator whose workers join at `port`. INVALID_ARGUMENT when it is too long.
- */
+/* The file of the coordinator whose workers join at `port`; INVALID_ARGUMENT: it is too long. */
 MUST_CHECK enum status join_secret_path(char path[PATH_MAX],
                                         const struct join_secret_places *places, int port);
 
@@ -40,8 +39,7 @@ MUST_CHECK enum status join_secret_create(struct join_secret **secret, const cha
 
 /* Writes a drawn secret to its file, which is made for this user alone, and keeps it locked. A file
  * that an ended coordinator left at the default place is written over, and others beside it are
- * removed; UNAVAILABLE while that
- * coordinator runs. */
+ * removed; UNAVAILABLE while that coordinator runs. */
 MUST_CHECK enum status join_secret_publish(struct join_secret *secret,
                                            const struct join_secret_places *places, int port);
 

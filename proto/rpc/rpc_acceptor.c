@@ -35,8 +35,8 @@ enum {
     WARN_MS = 10000,
     HOST_BYTES = 256,
     PORT_MAX = 65535,
-    NAMES_FIRST =
-        256, /* the descriptors handed over have numbers from here on, given in a circle */
+    /* The descriptors handed over have numbers from NAMES_FIRST on, given in a circle. */
+    NAMES_FIRST = 256,
     NAMES_A_CONNECTION = 8,
 };
 

@@ -10,6 +10,7 @@
 #include <grpc/slice.h>
 
 #include "proto/rpc/wire_walk.h"
+#include "proto/utf8.h"
 
 enum { CHUNK_BYTES = 64 << 10, BUDGET_BASE = 1 << 20, BUDGET_FACTOR = 8, DEPTH_MAX = 32 };
 
@@ -85,34 +86,15 @@ void rpc_arena_destroy(struct rpc_arena *arena)
     free(arena);
 }
 
-/* Bytes of the UTF-8 character at `at`, 0 when it is none: too long a form, a surrogate, past
- * U+10FFFF, or NUL. */
-static size_t character(const uint8_t *at, size_t left)
-{
-    uint8_t lead = at[0];
-    if (lead < 0x80)
-        return lead != 0;
-    size_t length = lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : 2;
-    if (lead < 0xc2 || lead > 0xf4 || left < length)
-        return 0;
-    for (size_t i = 1; i < length; i++)
-        if ((at[i] & 0xc0) != 0x80)
-            return 0;
-    if ((lead == 0xe0 && at[1] < 0xa0) || (lead == 0xed && at[1] > 0x9f) ||
-        (lead == 0xf0 && at[1] < 0x90) || (lead == 0xf4 && at[1] > 0x8f))
-        return 0;
-    return length;
-}
-
 static enum status check_text(const uint8_t *bytes, size_t size, const char *message,
                               const char *field)
 {
     for (size_t at = 0; at < size;) {
-        size_t length = character(bytes + at, size - at);
-        if (!length)
+        int length = utf8_sequence((const char *)bytes + at, size - at);
+        if (length <= 0 || !bytes[at])
             return fail(STATUS_INVALID_ARGUMENT, "%s.%s: byte %zu is %s", message, field, at,
                         bytes[at] ? "not valid UTF-8" : "a NUL");
-        at += length;
+        at += (size_t)length;
     }
     return STATUS_OK;
 }
