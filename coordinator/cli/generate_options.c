@@ -8,7 +8,7 @@
 #include "coordinator/cli/answer.h"
 #include "coordinator/sampling_request.h"
 
-enum { TEXT_ROWS = 6, LOGPROBS_MAX = 20 };
+enum { TEXT_ROWS = 6 };
 
 static void set_prompt_rows(struct flags_row *rows, struct generate_options *options)
 {
@@ -61,7 +61,7 @@ static void set_text_rows(struct flags_row *rows, struct generate_options *optio
          .value = "N",
          .help = "with --json: each token's log-probability, and of the N likeliest",
          .least = 0,
-         .most = LOGPROBS_MAX,
+         .most = SAMPLING_LIKELIEST_MAX,
          .given = &options->logprobs_given},
         {.name = "verbose",
          .letter = 'v',

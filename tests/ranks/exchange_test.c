@@ -4,8 +4,8 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
+#include "proto/clock.h"
 #include "proto/log.h"
 #include "tests/support/engine_ranks.h"
 #include "tests/support/model_fixture.h"
@@ -86,9 +86,7 @@ static void bytes_in_flight_do_not_grow_with_the_length(void **state)
 
 static double seconds_now(void)
 {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+    return 1e-9 * (double)clock_now_ns();
 }
 
 static void a_cancelled_prefill_ends_alike_on_all_ranks_within_a_second(void **state)
