@@ -25,6 +25,12 @@ function(longhaul_library name)
   target_link_libraries(${name} PUBLIC longhaul_flags ${A_LIBRARIES})
 endfunction()
 
+# longhaul_timeout(SECONDS TEST ...): how long each of these tests may take, times the build's factor.
+function(longhaul_timeout seconds)
+  math(EXPR seconds "${seconds} * ${LONGHAUL_TIMEOUT_FACTOR}")
+  set_tests_properties(${ARGN} PROPERTIES TIMEOUT ${seconds})
+endfunction()
+
 # longhaul_test(NAME SOURCES ... LIBRARIES ... [TIMEOUT seconds]): a cmocka program, run by ctest.
 function(longhaul_test name)
   cmake_parse_arguments(A "" "TIMEOUT" "SOURCES;LIBRARIES" ${ARGN})
@@ -35,5 +41,5 @@ function(longhaul_test name)
     set(A_TIMEOUT 60)
   endif()
   add_test(NAME ${name} COMMAND ${name} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
-  set_tests_properties(${name} PROPERTIES TIMEOUT ${A_TIMEOUT})
+  longhaul_timeout(${A_TIMEOUT} ${name})
 endfunction()

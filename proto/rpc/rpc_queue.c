@@ -9,6 +9,7 @@
 #include <grpc/support/log.h>
 
 #include "proto/log.h"
+#include "proto/rpc/handover.h"
 
 enum { THREADS_MAX = 8 };
 
@@ -30,6 +31,7 @@ static void *pump(void *argument)
             return NULL;
         if (event.type == GRPC_OP_COMPLETE) {
             struct rpc_tag *tag = event.tag;
+            handover_take(tag);
             tag->done(tag, event.success != 0);
         }
     }

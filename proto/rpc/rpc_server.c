@@ -21,6 +21,7 @@
 
 #include "proto/clock.h"
 #include "proto/log.h"
+#include "proto/rpc/handover.h"
 #include "proto/rpc/rpc_acceptor.h"
 #include "proto/rpc/rpc_wire.h"
 
@@ -121,6 +122,7 @@ static void arm(struct rpc_listener *listener)
         call_free(call);
         return;
     }
+    handover_give(&call->arrival);
     grpc_call_error error = grpc_server_request_call(
         listener->raw, &call->raw, &call->about, &call->metadata, rpc_queue_raw(server->calls),
         rpc_queue_raw(server->arrivals), &call->arrival);
@@ -351,6 +353,7 @@ static void refuse(struct rpc_call *call, enum status status)
     ops[count].op = GRPC_OP_RECV_CLOSE_ON_SERVER;
     ops[count++].data.recv_close_on_server.cancelled = &call->cancelled;
     call->refusal.done = refused;
+    handover_give(&call->refusal);
     grpc_call_error error = grpc_call_start_batch(call->raw, ops, count, &call->refusal, NULL);
     assert(error == GRPC_CALL_OK);
 }
@@ -610,6 +613,7 @@ static void stop(struct rpc_server *server, int64_t grace_ms)
     pthread_mutex_unlock(&server->lock);
     for (struct rpc_listener *at = server->listeners; at; at = at->next) {
         rpc_acceptor_stop(at->acceptor);
+        handover_give(&at->stop_tag);
         grpc_server_shutdown_and_notify(at->raw, rpc_queue_raw(server->arrivals), &at->stop_tag);
     }
     wait_for_calls(server, handled_ns, flushed_ns);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "proto/clock.h"
+#include "proto/rpc/handover.h"
 
 enum { FRAME_BYTES = 5 }; /* before each message on the wire: an empty one counts too */
 
@@ -54,8 +55,9 @@ static void send_first(struct rpc_wire *wire, grpc_byte_buffer *buffer, bool gre
         ops[count++].op = GRPC_OP_SEND_INITIAL_METADATA;
     ops[count].op = GRPC_OP_SEND_MESSAGE;
     ops[count++].data.send_message.send_message = buffer;
-    grpc_call_error error =
-        grpc_call_start_batch(wire->call, ops, count, &wire->ops[RPC_WIRE_WRITE].tag, NULL);
+    struct rpc_tag *tag = &wire->ops[RPC_WIRE_WRITE].tag;
+    handover_give(tag);
+    grpc_call_error error = grpc_call_start_batch(wire->call, ops, count, tag, NULL);
     assert(error == GRPC_CALL_OK);
 }
 
@@ -115,6 +117,7 @@ void rpc_wire_begin(struct rpc_wire *wire, enum rpc_wire_kind kind, const grpc_o
     assert(!op->pending);
     op->pending = true;
     pthread_mutex_unlock(&wire->lock);
+    handover_give(&op->tag);
     grpc_call_error error = grpc_call_start_batch(wire->call, ops, count, &op->tag, NULL);
     assert(error == GRPC_CALL_OK);
 }

@@ -41,6 +41,8 @@ import reflection_pb2  # noqa: E402
 from longhaul.v1 import inference_pb2 as pb  # noqa: E402
 
 INFERENCE = "/longhaul.v1.Inference/"
+# What a sanitizer says of a fault; not of leaks: Open MPI has some (tests/support/openmpi-leaks.supp).
+SANITIZER = r"(Thread|Address)Sanitizer: (?!\d+ byte)|: runtime error: "
 
 
 def wait_until(condition, seconds, what):
@@ -83,6 +85,8 @@ class ClusterTest(unittest.TestCase):
             for process in self.processes:
                 print("---- %s ----\n%s" % (self.logs[process], self.log_of(process)),
                       file=sys.stderr)
+        for process in self.processes:  # killed, so its exit code does not tell
+            self.assertNotRegex(self.log_of(process), SANITIZER, self.logs[process])
 
     def start(self, *flags, program=None, environment=None, **arguments):
         """Starts a coordinator and connects a channel to it."""
