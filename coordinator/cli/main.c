@@ -1,4 +1,4 @@
-/* longhaul: the command line. Owns the choice of the subcommand and everything read from the
+/* longhaul: the command line. Owns which subcommand runs, and everything read from the
  * environment. */
 #include <stdbool.h>
 #include <stdio.h>

@@ -12,7 +12,7 @@
 /* PCG's default stream. */
 static const uint64_t SEQUENCE = UINT64_C(1442695040888963407) >> 1;
 
-/* The candidates of one choice: all of the vocabulary, or the surveyed ones. The n-th that was
+/* The candidates of one draw: all of the vocabulary, or the surveyed ones. The n-th that was
  * asked for lies n from the end; those before them are a heap. */
 struct line {
     struct logits_candidate *list;
