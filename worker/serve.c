@@ -276,7 +276,7 @@ static enum status handle_message(struct serve_rank *rank,
         end_with(rank, STATUS_OK, message->stop->reason);
         cut_short(rank);
         return STATUS_OK;
-    default: /* Drain: the coordinator sends nothing new */
+    default: /* a second Welcome changes nothing */
         return STATUS_OK;
     }
 }
