@@ -1,6 +1,7 @@
 """A coordinator and stand-in workers as processes, and a stock gRPC client (Debian's python3-grpcio, stubs by protoc)."""
 import atexit
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -73,6 +74,10 @@ class ClusterTest(unittest.TestCase):
     def log_of(self, process):
         with open(self.logs[process], encoding="utf-8", errors="replace") as file:
             return file.read()
+
+    def wait_logged(self, process, pattern):
+        """The log has a thread of its own: a line may be written after what it tells of is seen."""
+        wait_until(lambda: re.search(pattern, self.log_of(process)), 10, "the log has " + pattern)
 
     def end_all(self):
         for process in reversed(self.processes):

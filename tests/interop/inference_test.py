@@ -308,7 +308,7 @@ class Names(ClusterTest):
         self.assertEqual(next(waiting).queued.ahead, 1)
         running.cancel()
         self.assertEqual(list(waiting)[-1].WhichOneof("event"), "finished")
-        self.assertIn("request=r3", self.log_of(self.coordinator))
+        self.wait_logged(self.coordinator, "request=r3")
 
 
 class Ending(ClusterTest):

@@ -68,7 +68,7 @@ class Connections(PortTest):
 
     def test_a_flood_that_uses_up_the_descriptors_ends_with_the_flood(self):
         self.flood(limits=(512, 512))
-        self.assertIn("fewer connections", self.log_of(self.coordinator))
+        self.wait_logged(self.coordinator, "fewer connections")
 
     def test_a_flood_beyond_the_most_connections_ends_with_the_flood(self):
         self.flood("--max-connections=64")
@@ -76,7 +76,7 @@ class Connections(PortTest):
     def test_a_flood_below_the_raised_limit_is_let_in(self):
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         self.flood(limits=(256, hard))
-        self.assertRegex(self.log_of(self.coordinator), "descriptor limit.* limit=%d before=256" % hard)
+        self.wait_logged(self.coordinator, "descriptor limit.* limit=%d before=256" % hard)
 
     def test_connections_that_are_all_in_calls_leave_room_for_probes(self):
         self.start("--max-connections=4")
