@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "proto/plan/cost.h"
+#include "proto/plan/layer_buffers.h"
 #include "proto/plan/schedule.h"
 
 enum { F32 = 4, PIECE_ALIGNMENT = 64, SPARE_PANELS = 4, RANGES_MOST = 32 };
@@ -181,28 +182,38 @@ static int64_t piece(int64_t bytes)
     return ceil_div(bytes, PIECE_ALIGNMENT) * PIECE_ALIGNMENT;
 }
 
-static int64_t decode_bytes(const struct memory_plan *plan, const struct model_shape *shape,
-                            const struct choice *choice, int64_t frames)
+/* Rows of a buffer that a stage keeps. */
+static int64_t kept_bytes(const struct layer_buffer_row *table, enum layer_buffer buffer,
+                          const struct choice *choice, int frames)
 {
-    int64_t rows = plan->replicated_rows;
-    int64_t width = shape->heads * shape->head_dim;
-    int64_t states = rows * shape->heads;
-    int64_t ranges = memory_plan_ranges(choice);
-    return 3 * piece(rows * shape->hidden * F32) +
-           piece(rows * (width + 2 * shape->kv_heads * shape->head_dim) * F32) +
-           piece(frames * rows * width * F32) + piece(rows * width * F32) +
-           2 * piece(rows * shape->ffn * F32) + piece((frames + 1) * rows * shape->head_dim * F32) +
-           piece(choice->workers * states * (shape->head_dim + 2) * F32) +
-           piece(ranges * states * shape->head_dim * F32) + 2 * piece(ranges * states * F32);
+    const int64_t bytes = table[buffer].dtype == LAYER_OPERAND ? choice_cache_bytes(choice) : F32;
+    return table[buffer].width * layer_buffers_copies(buffer, frames, 1) * bytes;
+}
+
+static int64_t decode_bytes(const struct memory_plan *plan, const struct layer_buffer_row *table,
+                            const struct choice *choice, int frames)
+{
+    const int64_t rows = plan->replicated_rows;
+    const int64_t heads = table[LAYER_MIXED].width;
+    const int64_t states = table[LAYER_STATE].width - heads;
+    const int64_t ranges = memory_plan_ranges(choice);
+    int64_t bytes =
+        piece(ranges * rows * heads * F32) + 2 * piece(ranges * rows * states / 2 * F32);
+    for (int buffer = 0; buffer < LAYER_BUFFERS; buffer++)
+        bytes += piece(
+            rows * F32 *
+            layer_buffers_step_width(table, (enum layer_buffer)buffer, frames, choice->workers));
+    return bytes;
 }
 
 static void fill_bytes(struct memory_plan *plan, const struct model_shape *shape,
                        const struct choice *choice, const struct memory_request *request)
 {
     struct bands bands;
+    struct layer_buffer_row table[LAYER_BUFFERS];
     method_bands(&choice->method, &bands);
-    int64_t width = shape->heads * shape->head_dim;
-    int64_t frames = bands.query_frames;
+    layer_buffers_make(table, shape);
+    const int frames = bands.query_frames;
     int64_t panel_bytes = choice->panel_tokens * cost_kv_bytes(shape, choice);
     int64_t *bytes = plan->bytes;
     bytes[MEMORY_WEIGHTS] = shape->weights_bytes;
@@ -211,13 +222,13 @@ static void fill_bytes(struct memory_plan *plan, const struct model_shape *shape
         bytes[MEMORY_RECEIVE_SLOTS] =
             choice->receive_slots * (choice->block_tokens / choice->panel_tokens) * panel_bytes;
     bytes[MEMORY_SINK_CACHE] = 2 * shape->layers * plan->sink_panels * panel_bytes;
-    bytes[MEMORY_HIDDEN] = plan->rows * shape->hidden * F32;
-    bytes[MEMORY_QUERIES] = frames * plan->rows * width * choice_cache_bytes(choice);
-    bytes[MEMORY_STATE] = plan->rows * shape->heads * (shape->head_dim + 2) * F32;
-    bytes[MEMORY_ROPE_TABLES] = (frames + 1) * plan->rows * shape->head_dim * F32;
+    bytes[MEMORY_HIDDEN] = plan->rows * kept_bytes(table, LAYER_HIDDEN, choice, frames);
+    bytes[MEMORY_QUERIES] = plan->rows * kept_bytes(table, LAYER_QUERIES, choice, frames);
+    bytes[MEMORY_STATE] = plan->rows * kept_bytes(table, LAYER_STATE, choice, frames);
+    bytes[MEMORY_ROPE_TABLES] = plan->rows * kept_bytes(table, LAYER_TABLES, choice, frames);
     bytes[MEMORY_THREAD_SCRATCH] = request->threads * request->scratch_bytes;
     bytes[MEMORY_LOGITS] = request->logit_rows * (shape->vocab + shape->hidden) * F32;
-    bytes[MEMORY_DECODE] = decode_bytes(plan, shape, choice, frames);
+    bytes[MEMORY_DECODE] = decode_bytes(plan, table, choice, frames);
     bytes[MEMORY_LISTS] =
         (plan->rows + plan->replicated_rows) * request->list_row_bytes +
         (plan->cache_panels + plan->sink_panels + memory_plan_ranges(choice) + SPARE_PANELS) *
