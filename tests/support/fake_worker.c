@@ -190,8 +190,8 @@ static enum status begin(struct fake *fake, const Longhaul__Control__V1__Run *ru
 {
     struct choice choice;
     TRY(choice_message_get(&choice, run->choice));
-    if (choice.workers != options.size)
-        return fail(STATUS_INTERNAL, "the choice is for %d ranks", choice.workers);
+    if (choice.group.workers != options.size)
+        return fail(STATUS_INTERNAL, "the choice is for %d ranks", choice.group.workers);
     snprintf(fake->request_id, sizeof fake->request_id, "%s", run->request_id);
     fake->is_score = run->kind == LONGHAUL__CONTROL__V1__RUN_KIND__RUN_KIND_SCORE;
     fake->prompt_tokens = (int64_t)run->n_token_ids;
