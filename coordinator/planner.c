@@ -119,16 +119,17 @@ static enum status check_stages(const struct planner *planner, struct status_det
                                 const struct choice *choice)
 {
     const int64_t most = planner->defaults.stages_max;
-    const int64_t tokens = choice->stage_tokens ? choice->stage_tokens : choice->context_tokens;
-    const int64_t stages = (choice->context_tokens + tokens - 1) / tokens;
-    if (most == 0 || stages <= most / choice->workers)
+    const int64_t tokens = choice->request.stage_tokens ? choice->request.stage_tokens
+                                                        : choice->request.context_tokens;
+    const int64_t stages = (choice->request.context_tokens + tokens - 1) / tokens;
+    if (most == 0 || stages <= most / choice->group.workers)
         return STATUS_OK;
     details->field = "options.stage_tokens";
     return fail(STATUS_INVALID_ARGUMENT,
                 "a context of %" PRId64 " tokens in stages of %" PRId64 " tokens makes %" PRId64
                 " stages for %d workers; stages times workers may be %" PRId64
                 ": ask for longer stages, or start with a larger --max-plan-stages",
-                choice->context_tokens, tokens, stages, choice->workers, most);
+                choice->request.context_tokens, tokens, stages, choice->group.workers, most);
 }
 
 enum status planner_choose(const struct planner *planner, struct choice *choice,
@@ -184,12 +185,12 @@ static enum status add_stages(struct planner_forecast *forecast, struct adding *
         TRY(choice_deal(choice, adding->ownership, stage));
         TRY(tally_stage(adding->tally, &adding->schedule, stage));
         cost_stage(costs, &adding->schedule, choice, adding->shape, &adding->table);
-        for (int rank = 0; rank < choice->workers; rank++) {
+        for (int rank = 0; rank < choice->group.workers; rank++) {
             forecast->ranks[rank].sent_bytes += costs[rank].sent_bytes;
             forecast->ranks[rank].received_bytes += costs[rank].received_bytes;
             forecast->ranks[rank].flops += costs[rank].flops;
         }
-        forecast->seconds += cost_slowest(costs, choice->workers);
+        forecast->seconds += cost_slowest(costs, choice->group.workers);
         forecast->stages++;
         done = stage.end;
     }
@@ -224,21 +225,23 @@ enum status planner_forecast(const struct planner *planner, struct planner_forec
                              int64_t prompt_tokens, const struct planner_watch *watch)
 {
     const struct model_shape shape = shape_of(planner, facts);
-    struct planner_forecast made = {.count = choice->workers, .base_bytes = facts->base_bytes};
+    struct planner_forecast made = {.count = choice->group.workers,
+                                    .base_bytes = facts->base_bytes};
     struct adding adding = {
         .choice = choice,
         .shape = &shape,
         .table = cost_table_estimate(facts->kernels, facts->threads),
-        .costs = calloc((size_t)choice->workers, sizeof *adding.costs),
+        .costs = calloc((size_t)choice->group.workers, sizeof *adding.costs),
         .watch = watch,
     };
-    made.ranks = calloc((size_t)choice->workers, sizeof *made.ranks);
+    made.ranks = calloc((size_t)choice->group.workers, sizeof *made.ranks);
     enum status status = STATUS_OK;
     if (!adding.costs || !made.ranks)
         TRY_ELSE(fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a plan"), free_all);
-    TRY_ELSE(ownership_create(&adding.ownership, choice->workers, choice->panel_tokens), free_all);
+    TRY_ELSE(ownership_create(&adding.ownership, choice->group.workers, choice->group.panel_tokens),
+             free_all);
     TRY_ELSE(tally_create(&adding.tally, choice, adding.ownership), free_all);
-    TRY_ELSE(schedule_init(&adding.schedule, choice->workers), free_all);
+    TRY_ELSE(schedule_init(&adding.schedule, choice->group.workers), free_all);
     TRY_ELSE(add_stages(&made, &adding, prompt_tokens), free_all);
     TRY_ELSE(add_memory(&made, &shape, choice, facts), free_all);
     *forecast = made;
@@ -286,7 +289,7 @@ void planner_print(const struct planner *planner, char text[PLANNER_TEXT_BYTES],
                    int64_t prompt_tokens)
 {
     char method[METHOD_TEXT_BYTES];
-    method_print(&choice->method, method);
+    method_print(&choice->request.method, method);
     int64_t memory_bytes = 0, sent_bytes = 0;
     double flops = 0;
     for (int i = 0; i < forecast->count; i++) {
@@ -298,18 +301,19 @@ void planner_print(const struct planner *planner, char text[PLANNER_TEXT_BYTES],
     char beside[64] = "";
     if (forecast->base_bytes > 0)
         snprintf(beside, sizeof beside, " and up to %.1f MB beside it", mega(forecast->base_bytes));
-    int used =
-        snprintf(text, PLANNER_TEXT_BYTES,
-                 "%" PRId64 " tokens by %s over %d worker%s: %s shards, %s schedule, %d stage%s\n"
-                 "kernels %s, cache %s, context %" PRId64
-                 " tokens, %.1f MB of memory on the fullest worker%s\n"
-                 "prefill: %.3f TFLOP, %.1f MB sent between workers, about %.1f s",
-                 prompt_tokens, method, choice->workers, choice->workers == 1 ? "" : "s",
-                 choice_partition_name(choice->partition), choice_schedule_name(choice->schedule),
-                 forecast->stages, forecast->stages == 1 ? "" : "s", choice->kernels,
-                 choice->cache == CHOICE_CACHE_BF16 ? "bf16" : "f32", choice->context_tokens,
-                 mega(memory_bytes), beside, flops / 1e12, mega(sent_bytes), forecast->seconds);
-    if (choice->method.kind == METHOD_ROPE && prompt_tokens > planner->shape.trained_tokens)
+    int used = snprintf(
+        text, PLANNER_TEXT_BYTES,
+        "%" PRId64 " tokens by %s over %d worker%s: %s shards, %s schedule, %d stage%s\n"
+        "kernels %s, cache %s, context %" PRId64
+        " tokens, %.1f MB of memory on the fullest worker%s\n"
+        "prefill: %.3f TFLOP, %.1f MB sent between workers, about %.1f s",
+        prompt_tokens, method, choice->group.workers, choice->group.workers == 1 ? "" : "s",
+        choice_partition_name(choice->request.partition),
+        choice_schedule_name(choice->request.schedule), forecast->stages,
+        forecast->stages == 1 ? "" : "s", choice->group.kernels,
+        choice->group.cache == CHOICE_CACHE_BF16 ? "bf16" : "f32", choice->request.context_tokens,
+        mega(memory_bytes), beside, flops / 1e12, mega(sent_bytes), forecast->seconds);
+    if (choice->request.method.kind == METHOD_ROPE && prompt_tokens > planner->shape.trained_tokens)
         snprintf(text + used, PLANNER_TEXT_BYTES - (size_t)used,
                  "\nwarning: rope past the %" PRId64
                  " tokens that the model was trained for gives poor answers: try string or "

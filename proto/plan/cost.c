@@ -99,8 +99,8 @@ void cost_rank(struct cost *cost, const struct schedule *schedule, const struct 
 void cost_replicated(struct cost *cost, const struct choice *choice,
                      const struct model_shape *shape, struct span stage)
 {
-    const int64_t bytes =
-        (choice->workers - 1) * shape->layers * (stage.end - stage.first) * state_bytes(shape);
+    const int64_t bytes = (choice->group.workers - 1) * shape->layers * (stage.end - stage.first) *
+                          state_bytes(shape);
     *cost = (struct cost){.sent_bytes = bytes, .received_bytes = bytes};
 }
 
@@ -132,8 +132,8 @@ static void add_gather(struct cost *cost, int64_t rows, int workers, int rank)
 void cost_decode(struct cost *cost, const struct choice *choice, const struct model_shape *shape,
                  const struct cost_table *table, int rank, int64_t key_tokens)
 {
-    const int workers = choice->workers;
-    const bool split = choice->decode_split;
+    const int workers = choice->group.workers;
+    const bool split = choice->request.decode_split;
     struct cost layer = {0};
     layer.sent_bytes = layer.received_bytes = (workers - 1) * state_bytes(shape);
     if (split) {

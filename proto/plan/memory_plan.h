@@ -21,8 +21,8 @@ enum memory_region {
     MEMORY_ROPE_TABLES,    /* [query frames + 1 for keys, rows, head_dim / 2, 2] f32 */
     MEMORY_THREAD_SCRATCH, /* threads * the caller's bytes */
     MEMORY_LOGITS,         /* [logit_rows, vocab + hidden] f32 */
-    /* A step's activations, its state on every rank, and the partial states of its key ranges,
-     * f32; every piece rounded up to 64 bytes. */
+    /* A step's buffers (layer_buffers.h), with its state on every rank, and the partial states of
+     * its key ranges, f32; every piece rounded up to 64 bytes. */
     MEMORY_DECODE,
     MEMORY_LISTS,  /* the caller's lists of rows and of panels */
     MEMORY_IDS,    /* [context] 4 bytes */

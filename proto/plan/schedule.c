@@ -146,7 +146,7 @@ static void clear_rank(struct schedule_rank *rank)
 
 bool schedule_keeps_sinks(const struct choice *choice, const struct bands *bands)
 {
-    return bands_far_sinks(bands, choice->context_tokens);
+    return bands_far_sinks(bands, choice->request.context_tokens);
 }
 
 /* The sinks that exist by the end of the stage. */
@@ -226,7 +226,7 @@ static void count_pairs(const struct bands *bands, struct schedule_rank *rank)
 /* Everything that is present and within reach, in ascending order. */
 static enum status list_blocks(const struct maker *maker, struct block_list *list)
 {
-    const int64_t block_tokens = maker->choice->block_tokens;
+    const int64_t block_tokens = maker->choice->group.block_tokens;
     struct owned_span owned;
     int64_t index =
         ownership_live_first(maker->ownership, maker->stage.first, bands_reach(maker->bands));
@@ -394,7 +394,7 @@ static enum status make_sharded(const struct maker *maker, struct schedule *sche
     struct block_list list = {0};
     enum status status = STATUS_OK;
     TRY_ELSE(list_blocks(maker, &list), done);
-    if (maker->choice->schedule == CHOICE_RING)
+    if (maker->choice->request.schedule == CHOICE_RING)
         status = make_ring(maker, schedule, &list);
     else
         status = make_direct(maker, schedule, &list);

@@ -31,7 +31,8 @@ struct tally {
 /* The block that starts at `index`, cut as a schedule cuts it. */
 static struct owned_span block_at(const struct tally *tally, int64_t index, int64_t end)
 {
-    const int64_t cut = index - index % tally->choice->block_tokens + tally->choice->block_tokens;
+    const int64_t cut =
+        index - index % tally->choice->group.block_tokens + tally->choice->group.block_tokens;
     struct owned_span block = {.span = {index, index}};
     int64_t next = index;
     if (ownership_next(tally->ownership, &next, end, &block) && block.span.end > cut)
@@ -154,7 +155,7 @@ static void count_block(const struct tally *tally, struct schedule *schedule,
                         struct owned_span block)
 {
     const int workers = schedule->workers;
-    const bool ring = tally->choice->schedule == CHOICE_RING;
+    const bool ring = tally->choice->request.schedule == CHOICE_RING;
     struct span all = {block.span.end, block.span.first};
     for (int hop = 1; hop < workers; hop++) {
         const int r = (block.owner + hop) % workers;
@@ -193,7 +194,7 @@ static int reader_before(const struct tally *tally, int owner)
 static void count_settled(const struct tally *tally, struct schedule *schedule)
 {
     int64_t tokens = 0, blocks = 0, readers = 0;
-    const bool ring = tally->choice->schedule == CHOICE_RING;
+    const bool ring = tally->choice->request.schedule == CHOICE_RING;
     for (int r = 0; r < schedule->workers; r++) {
         tokens += tally->parts[r].tokens;
         blocks += tally->parts[r].blocks;
@@ -290,7 +291,7 @@ enum status tally_stage(struct tally *tally, struct schedule *schedule, struct s
 void tally_restart(struct tally *tally, const struct choice *choice)
 {
     tally->choice = choice;
-    method_bands(&choice->method, &tally->bands);
+    method_bands(&choice->request.method, &tally->bands);
     tally->keeps_sinks = schedule_keeps_sinks(choice, &tally->bands);
     tally->low = tally->high = 0;
     for (int r = 0; r < tally->workers; r++)
@@ -301,13 +302,13 @@ enum status tally_create(struct tally **tally, const struct choice *choice,
                          const struct ownership *ownership)
 {
     struct tally *t = calloc(1, sizeof *t);
-    struct part *parts = calloc((size_t)choice->workers, sizeof *parts);
+    struct part *parts = calloc((size_t)choice->group.workers, sizeof *parts);
     if (!t || !parts) {
         free(t);
         free(parts);
         return fail(STATUS_RESOURCE_EXHAUSTED, "plan: no memory to count stages");
     }
-    t->workers = choice->workers;
+    t->workers = choice->group.workers;
     t->ownership = ownership;
     t->parts = parts;
     tally_restart(t, choice);

@@ -26,13 +26,14 @@ enum { KINDS = sizeof kinds / sizeof kinds[0] };
 /* A Run with everything in it, behind the byte that selects its kind. */
 static size_t seed_run(uint8_t *data)
 {
-    const struct choice choice = {.method = {.kind = METHOD_STRING, .shift = 64, .local = 8},
-                                  .workers = 2,
-                                  .context_tokens = 1000,
-                                  .panel_tokens = 64,
-                                  .block_tokens = 64,
-                                  .receive_slots = 2,
-                                  .kernels = "reference"};
+    const struct choice choice = {
+        .request.method = {.kind = METHOD_STRING, .shift = 64, .local = 8},
+        .group.workers = 2,
+        .request.context_tokens = 1000,
+        .group.panel_tokens = 64,
+        .group.block_tokens = 64,
+        .group.receive_slots = 2,
+        .group.kernels = "reference"};
     int32_t ids[] = {1, 2, 300, 70000};
     struct choice_message message;
     choice_message_set(&message, &choice);

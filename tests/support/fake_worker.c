@@ -225,8 +225,8 @@ static enum status begin(struct fake *fake, const Longhaul__Control__V1__Run *co
     struct choice choice;
     struct fake_run *run = find(fake, 0);
     TRY(choice_message_get(&choice, command->choice));
-    if (choice.workers != options.size)
-        return fail(STATUS_INTERNAL, "the choice is for %d ranks", choice.workers);
+    if (choice.group.workers != options.size)
+        return fail(STATUS_INTERNAL, "the choice is for %d ranks", choice.group.workers);
     int running = 0;
     for (int r = 0; r < RUNS_MAX; r++)
         running += fake->runs[r].number != 0;

@@ -72,18 +72,18 @@ static struct choice small_choice(const struct method *method, const struct way 
                                   int panel_tokens, int64_t context_tokens)
 {
     return (struct choice){
-        .method = *method,
-        .workers = workers,
-        .partition = way->partition,
-        .schedule = way->schedule,
-        .context_tokens = context_tokens,
-        .panel_tokens = panel_tokens,
-        .block_tokens = panel_tokens * (1 + context_tokens % 3),
-        .receive_slots = way->schedule == CHOICE_RING && workers > 2 ? workers - 1 : 1,
-        .cache = workers % 2 ? CHOICE_CACHE_F32 : CHOICE_CACHE_BF16,
-        .kernels = "reference",
-        .queries = way->queries,
-        .replicate_tokens = 2,
+        .request.method = *method,
+        .group.workers = workers,
+        .request.partition = way->partition,
+        .request.schedule = way->schedule,
+        .request.context_tokens = context_tokens,
+        .group.panel_tokens = panel_tokens,
+        .group.block_tokens = panel_tokens * (1 + context_tokens % 3),
+        .group.receive_slots = way->schedule == CHOICE_RING && workers > 2 ? workers - 1 : 1,
+        .group.cache = workers % 2 ? CHOICE_CACHE_F32 : CHOICE_CACHE_BF16,
+        .group.kernels = "reference",
+        .request.queries = way->queries,
+        .request.replicate_tokens = 2,
     };
 }
 
@@ -99,7 +99,7 @@ static void run_method(const struct method *method, const struct way *way, int w
     memset(&world, 0, sizeof world);
     world.label = label;
     world.choice = small_choice(method, way, workers, panel_tokens, tokens + DECODED);
-    world.choice.stage_tokens = stages == 1 ? 0 : (tokens + stages - 1) / stages;
+    world.choice.request.stage_tokens = stages == 1 ? 0 : (tokens + stages - 1) / stages;
     world.sees = method_sees;
     world.definition = method;
     method_bands(method, &world.bands);
@@ -162,7 +162,7 @@ static void four_workers_compute_every_visible_pair_once(void **state)
 static void deal_randomly(struct world *world, struct span stage)
 {
     struct owned_span spans[2 * WORLD_TOKENS + 2];
-    const int64_t panel = world->choice.panel_tokens;
+    const int64_t panel = world->choice.group.panel_tokens;
     int count = 0;
     int64_t next = stage.first;
     if (next % panel != 0) {
@@ -175,7 +175,7 @@ static void deal_randomly(struct world *world, struct span stage)
         const int64_t end = next + panel * cases_between(&world->random, 0, 3);
         spans[count++] = (struct owned_span){
             .span = {next, end < stage.end ? end : stage.end},
-            .owner = (int)cases_between(&world->random, 0, world->choice.workers - 1)};
+            .owner = (int)cases_between(&world->random, 0, world->choice.group.workers - 1)};
         next = spans[count - 1].span.end;
         if (count > 2 * WORLD_TOKENS)
             spans[count - 1].span.end = next = stage.end;

@@ -65,22 +65,23 @@ static struct memory_plan plan_for(const struct choice *choice, int rank)
 
 static struct choice random_choice(struct cases_random *random)
 {
-    struct choice choice = {.method.logit_scale = 1, .kernels = "reference", .receive_slots = 8};
+    struct choice choice = {
+        .request.method.logit_scale = 1, .group.kernels = "reference", .group.receive_slots = 8};
     if (cases_between(random, 0, 2) > 0) {
-        choice.method.kind = METHOD_LM_INFINITE;
-        choice.method.window = cases_between(random, 1, 30);
-        choice.method.sinks = cases_between(random, 0, 9);
-        choice.schedule = CHOICE_HALO;
+        choice.request.method.kind = METHOD_LM_INFINITE;
+        choice.request.method.window = cases_between(random, 1, 30);
+        choice.request.method.sinks = cases_between(random, 0, 9);
+        choice.request.schedule = CHOICE_HALO;
     }
-    choice.workers = (int)cases_between(random, 1, 5);
-    choice.panel_tokens = 1 << cases_between(random, 0, 3);
-    choice.block_tokens = 2 * choice.panel_tokens;
-    choice.partition = (enum partition_kind)cases_between(random, 0, 1);
-    choice.context_tokens = cases_between(random, 1, 90);
+    choice.group.workers = (int)cases_between(random, 1, 5);
+    choice.group.panel_tokens = 1 << cases_between(random, 0, 3);
+    choice.group.block_tokens = 2 * choice.group.panel_tokens;
+    choice.request.partition = (enum partition_kind)cases_between(random, 0, 1);
+    choice.request.context_tokens = cases_between(random, 1, 90);
     if (cases_between(random, 0, 2) > 0)
-        choice.stage_tokens = cases_between(random, 1, 40);
-    choice.queries = (enum choice_queries)cases_between(random, 0, 2);
-    choice.replicate_tokens = cases_between(random, 0, 8);
+        choice.request.stage_tokens = cases_between(random, 1, 40);
+    choice.request.queries = (enum choice_queries)cases_between(random, 0, 2);
+    choice.request.replicate_tokens = cases_between(random, 0, 8);
     return choice;
 }
 
@@ -99,7 +100,7 @@ static void check_keys(const struct fitting *fitting, struct span stage)
     const int64_t live =
         ownership_live_first(fitting->ownership, stage.first, bands_reach(&fitting->bands));
     const struct span present = {live, stage.end};
-    for (int r = 0; r < choice->workers; r++)
+    for (int r = 0; r < choice->group.workers; r++)
         if (ownership_panels(fitting->ownership, r, present) > fitting->plans[r].cache_panels)
             fail_msg("rank %d has %lld panels, planned %lld", r,
                      (long long)ownership_panels(fitting->ownership, r, present),
@@ -120,7 +121,7 @@ static void run_prompt(struct fitting *fitting, int64_t prompt_tokens)
             schedule_make(&fitting->schedule, choice, &fitting->bands, fitting->ownership, stage),
             STATUS_OK);
         check_keys(fitting, stage);
-        for (int r = 0; r < choice->workers; r++) {
+        for (int r = 0; r < choice->group.workers; r++) {
             const struct memory_plan *plan = &fitting->plans[r];
             const struct schedule_rank *rank = &fitting->schedule.ranks[r];
             assert_true(rank->rows <=
@@ -128,10 +129,10 @@ static void run_prompt(struct fitting *fitting, int64_t prompt_tokens)
             for (int s = 0; s < rank->read_count; s++)
                 if (rank->reads[s].source <= SCHEDULE_SINKS_NEAR)
                     assert_true(rank->reads[s].keys.end <=
-                                plan->sink_panels * choice->panel_tokens);
+                                plan->sink_panels * choice->group.panel_tokens);
         }
     }
-    while (stage.end < choice->context_tokens) {
+    while (stage.end < choice->request.context_tokens) {
         stage = (struct span){stage.end, stage.end + 1};
         assert_int_equal(ownership_advance(fitting->ownership, 1, PARTITION_ROUND_ROBIN),
                          STATUS_OK);
@@ -150,15 +151,16 @@ static void every_prompt_and_answer_up_to_the_context_fits(void **state)
         struct fitting fitting = {.choice = &choice};
         if (choice_check(&choice) != STATUS_OK)
             fail_msg("%s", status_message());
-        method_bands(&choice.method, &fitting.bands);
-        for (int r = 0; r < choice.workers; r++)
+        method_bands(&choice.request.method, &fitting.bands);
+        for (int r = 0; r < choice.group.workers; r++)
             fitting.plans[r] = plan_for(&choice, r);
-        assert_int_equal(ownership_create(&fitting.ownership, choice.workers, choice.panel_tokens),
-                         STATUS_OK);
-        assert_int_equal(schedule_init(&fitting.schedule, choice.workers), STATUS_OK);
-        for (int64_t prompt = 1; prompt <= choice.context_tokens; prompt += 3)
+        assert_int_equal(
+            ownership_create(&fitting.ownership, choice.group.workers, choice.group.panel_tokens),
+            STATUS_OK);
+        assert_int_equal(schedule_init(&fitting.schedule, choice.group.workers), STATUS_OK);
+        for (int64_t prompt = 1; prompt <= choice.request.context_tokens; prompt += 3)
             run_prompt(&fitting, prompt);
-        run_prompt(&fitting, choice.context_tokens);
+        run_prompt(&fitting, choice.request.context_tokens);
         schedule_deinit(&fitting.schedule);
         ownership_destroy(fitting.ownership);
     }
@@ -175,7 +177,7 @@ static void bytes_are_those_of_the_shapes(void **state)
 {
     (void)state;
     struct choice choice = choice_for("string:shift=4096,local=128", 2, 6400);
-    choice.stage_tokens = 0;
+    choice.request.stage_tokens = 0;
     const struct memory_plan plan = plan_for(&choice, 0);
     /* 100 panels, zigzag over four chunks of 25; spare panels for answers of any length. */
     assert_int_equal(plan.rows, 50 * 64);
@@ -186,7 +188,7 @@ static void bytes_are_those_of_the_shapes(void **state)
     const int64_t *bytes = plan.bytes;
     assert_int_equal(bytes[MEMORY_WEIGHTS], up(98000000));
     assert_int_equal(bytes[MEMORY_CACHE], 30 * 54 * panel_bytes);
-    assert_int_equal(bytes[MEMORY_RECEIVE_SLOTS], choice.receive_slots * 8 * panel_bytes);
+    assert_int_equal(bytes[MEMORY_RECEIVE_SLOTS], choice.group.receive_slots * 8 * panel_bytes);
     assert_int_equal(bytes[MEMORY_SINK_CACHE], 0);
     assert_int_equal(bytes[MEMORY_HIDDEN], 3200 * 576 * 4);
     assert_int_equal(bytes[MEMORY_QUERIES], 2 * 3200 * 9 * 64 * 2);
@@ -210,7 +212,7 @@ static void a_window_keeps_two_frames_of_its_sinks(void **state)
     assert_int_equal(plan.sink_panels, 2);
     assert_int_equal(plan.bytes[MEMORY_SINK_CACHE], 30 * 2 * 2 * panel_bytes);
     assert_int_equal(plan.rows, 1024 + 70);
-    choice.context_tokens = 1024;
+    choice.request.context_tokens = 1024;
     plan = plan_for(&choice, 1);
     assert_int_equal(plan.sink_panels, 0);
 }
@@ -282,8 +284,8 @@ static void decode_has_enough_ranges_and_never_many(void **state)
         assert_int_equal(memory_plan_ranges(&choice), rows[i].ranges);
     }
     struct choice staged = choice_for("rope", 2, 8192);
-    staged.queries = CHOICE_REPLICATED;
-    staged.stage_tokens = 256;
+    staged.request.queries = CHOICE_REPLICATED;
+    staged.request.stage_tokens = 256;
     assert_int_equal(memory_plan_range_tokens(&staged), 2048);
 }
 

@@ -153,14 +153,14 @@ static int64_t memory_limit(const struct engine *engine)
 static enum status check_choice(const struct engine *engine, const struct choice *choice)
 {
     TRY(choice_check(choice));
-    if (choice->workers != engine->transport->size)
+    if (choice->group.workers != engine->transport->size)
         return fail(STATUS_FAILED_PRECONDITION, "the plan is for %d workers; this group has %d",
-                    choice->workers, engine->transport->size);
-    if (strcmp(choice->kernels, engine->device->kernels) != 0 ||
-        choice->cache != engine->device->cache)
+                    choice->group.workers, engine->transport->size);
+    if (strcmp(choice->group.kernels, engine->device->kernels) != 0 ||
+        choice->group.cache != engine->device->cache)
         return fail(STATUS_FAILED_PRECONDITION,
-                    "the plan is for kernels %s; rank %d was started with %s", choice->kernels,
-                    engine->transport->rank, engine->device->kernels);
+                    "the plan is for kernels %s; rank %d was started with %s",
+                    choice->group.kernels, engine->transport->rank, engine->device->kernels);
     return STATUS_OK;
 }
 
@@ -506,13 +506,13 @@ static enum status check_request(const struct engine *engine, const struct engin
     if (answer < 0)
         return fail(STATUS_INVALID_ARGUMENT, "%lld tokens to generate; give 0 or more",
                     (long long)answer);
-    if (request->count > request->choice->context_tokens ||
-        answer > request->choice->context_tokens - request->count)
+    if (request->count > request->choice->request.context_tokens ||
+        answer > request->choice->request.context_tokens - request->count)
         return fail(STATUS_OUT_OF_RANGE,
                     "%lld prompt tokens and %lld to generate are more than the context of %lld: "
                     "shorten them, or raise --context",
                     (long long)request->count, (long long)answer,
-                    (long long)request->choice->context_tokens);
+                    (long long)request->choice->request.context_tokens);
     for (int64_t i = 0; i < request->count; i++)
         if (request->ids[i] < 0 || request->ids[i] >= engine->device->shape.vocab)
             return fail(STATUS_INVALID_ARGUMENT, "token %lld is %d; the vocabulary has %lld",

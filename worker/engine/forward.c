@@ -80,8 +80,8 @@ static enum status sharded_stage(struct forward *forward, struct span stage)
         .cache = forward->cache,
         .shard = &forward->shard,
         .device = forward->device,
-        .receive_slots = choice->receive_slots,
-        .block_tokens = choice->block_tokens,
+        .receive_slots = choice->group.receive_slots,
+        .block_tokens = choice->group.block_tokens,
         .idle = {idle, forward},
     };
     const struct device_stage work = {
@@ -103,7 +103,7 @@ static struct span outputs_of(const struct forward *forward, int rank, int64_t w
 {
     if (!forward->split)
         return (struct span){0, width};
-    return partition_rows(width, MATMUL_SPLIT, forward->choice->workers, rank);
+    return partition_rows(width, MATMUL_SPLIT, forward->choice->group.workers, rank);
 }
 
 static struct span mine(const struct forward *forward, int64_t width)
@@ -114,7 +114,7 @@ static struct span mine(const struct forward *forward, int64_t width)
 /* Fills in the other ranks' outputs of a vector [rows, width]. */
 static enum status share(struct forward *forward, float *vector, int64_t rows, int64_t width)
 {
-    int workers = forward->choice->workers;
+    int workers = forward->choice->group.workers;
     if (workers == 1 || !forward->split)
         return STATUS_OK;
     for (int rank = 0; rank < workers; rank++) {
@@ -134,7 +134,7 @@ static enum status share_states(struct forward *forward, int64_t rows)
 {
     const struct model_shape *shape = &forward->device->shape;
     size_t bytes = (size_t)(rows * shape->heads * (shape->head_dim + 2)) * sizeof(float);
-    if (forward->choice->workers == 1)
+    if (forward->choice->group.workers == 1)
         return STATUS_OK;
     char *states = (char *)forward->device->memory.states;
     return transport_gather_each(forward->transport,
@@ -263,7 +263,7 @@ enum status forward_token(struct forward *forward, int64_t index)
     if (ownership_owner(forward->ownership, index) == forward->transport->rank)
         TRY(kv_cache_append(forward->cache, index,
                             ownership_live_first(forward->ownership, index, forward->reach)));
-    forward->split = forward->choice->decode_split;
+    forward->split = forward->choice->request.decode_split;
     return replicated_pass(forward, (struct span){index, index + 1}, true);
 }
 
@@ -393,15 +393,15 @@ enum status forward_init(struct forward *forward, struct transport *transport,
                          struct forward_control *control, int64_t cache_panels)
 {
     enum status status = STATUS_OK;
-    int workers = choice->workers;
+    int workers = choice->group.workers;
     *forward = (struct forward){
         .transport = transport, .device = device, .choice = choice, .control = control};
-    method_bands(&choice->method, &forward->bands);
+    method_bands(&choice->request.method, &forward->bands);
     forward->reach = bands_reach(&forward->bands);
     if (schedule_keeps_sinks(choice, &forward->bands))
         forward->sinks = forward->bands.sinks;
     TRY(schedule_init(&forward->schedule, workers));
-    TRY_ELSE(ownership_create(&forward->ownership, workers, choice->panel_tokens), undo);
+    TRY_ELSE(ownership_create(&forward->ownership, workers, choice->group.panel_tokens), undo);
     TRY_ELSE(kv_cache_create(&forward->cache, device, cache_panels), undo);
     TRY_ELSE(ring_create(&forward->ring, transport), undo);
     TRY_ELSE(verdict_init(&forward->verdict, transport), undo);

@@ -22,7 +22,7 @@ enum status device_cpu_step_prepare(struct device_cpu *cpu)
     struct device_cpu_step *step = &cpu->step;
     struct device_memory *memory = &cpu->device.memory;
     struct bands bands;
-    method_bands(&cpu->choice.method, &bands);
+    method_bands(&cpu->choice.request.method, &bands);
     int64_t rows = cpu->plan.replicated_rows;
     int64_t ranges = memory_plan_ranges(&cpu->choice);
     int64_t heads = rows * spec->heads;
@@ -37,7 +37,7 @@ enum status device_cpu_step_prepare(struct device_cpu *cpu)
     memory->gate = floats(cpu, &status, rows * spec->ffn);
     step->up = floats(cpu, &status, rows * spec->ffn);
     step->tables = floats(cpu, &status, (bands.query_frames + 1) * rows * spec->head_dim);
-    memory->states = floats(cpu, &status, cpu->choice.workers * heads * (spec->head_dim + 2));
+    memory->states = floats(cpu, &status, cpu->choice.group.workers * heads * (spec->head_dim + 2));
     step->partial_acc = floats(cpu, &status, ranges * heads * spec->head_dim);
     step->partial_max = floats(cpu, &status, ranges * heads);
     step->partial_sum = floats(cpu, &status, ranges * heads);
@@ -418,7 +418,7 @@ enum status device_cpu_step_output(struct device *device, int layer, struct span
     int64_t heads = step->given.rows * cpu->spec.heads;
     int64_t head_dim = cpu->spec.head_dim;
     clear_state(cpu, step->partial_acc, step->partial_max, step->partial_sum, heads);
-    for (int rank = 0; rank < cpu->choice.workers; rank++) {
+    for (int rank = 0; rank < cpu->choice.group.workers; rank++) {
         const float *acc = state_of(cpu, rank);
         merge_into(cpu, step->partial_acc, step->partial_max, step->partial_sum, acc,
                    acc + heads * head_dim, acc + heads * (head_dim + 1));

@@ -282,7 +282,7 @@ static enum status prepare(struct device *device, const struct choice *choice,
     release_memory(cuda);
     cuda->choice = *choice;
     cuda->plan = *plan;
-    method_bands(&choice->method, &bands);
+    method_bands(&choice->request.method, &bands);
     attention_regimes_make(&cuda->regimes, &bands);
     TRY_ELSE(allocate_all(cuda), release);
     carve_all(cuda);

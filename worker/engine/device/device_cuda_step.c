@@ -30,7 +30,7 @@ enum status device_cuda_step_prepare(struct device_cuda *cuda)
     struct device_cuda_step *step = &cuda->step;
     struct device_memory *memory = &cuda->device.memory;
     struct bands bands;
-    method_bands(&cuda->choice.method, &bands);
+    method_bands(&cuda->choice.request.method, &bands);
     const int64_t rows = cuda->plan.replicated_rows;
     const int64_t heads = rows * spec->heads;
     const int64_t query_width = device_cuda_query_width(cuda);
@@ -44,7 +44,7 @@ enum status device_cuda_step_prepare(struct device_cuda *cuda)
     memory->gate = floats(&at, rows * spec->ffn);
     step->up = floats(&at, rows * spec->ffn);
     step->tables = floats(&at, (bands.query_frames + 1) * rows * spec->head_dim);
-    memory->states = floats(&at, cuda->choice.workers * heads * (spec->head_dim + 2));
+    memory->states = floats(&at, cuda->choice.group.workers * heads * (spec->head_dim + 2));
     step->partials = floats(&at, step->splits * heads * (spec->head_dim + 2));
     assert((size_t)(at - (char *)cuda->regions[MEMORY_DECODE]) <=
            (size_t)cuda->plan.bytes[MEMORY_DECODE]);
@@ -238,7 +238,7 @@ enum status device_cuda_step_begin(struct device *device, const struct device_st
     step->ended = false;
     step->segments.next = 0;
     step->segments.used = given->token && !device->times_parts &&
-                          (cuda->choice.workers == 1 || !cuda->choice.decode_split);
+                          (cuda->choice.group.workers == 1 || !cuda->choice.request.decode_split);
     part_clock_forget(&cuda->clock);
     TRY(device_cuda_wait(cuda, cuda->lists_read, NULL));
     TRY(device_cuda_part(cuda, DEVICE_PART_STEP_QKV));
@@ -431,7 +431,8 @@ enum status device_cuda_step_attend(struct device *device, int layer,
         else
             TRY(attend_rows(cuda, keys, count));
     }
-    return cuda->choice.workers == 1 ? STATUS_OK : close_segment(cuda); /* states are exchanged */
+    return cuda->choice.group.workers == 1 ? STATUS_OK
+                                           : close_segment(cuda); /* states are exchanged */
 }
 
 /* ---- after attention ---- */
@@ -443,14 +444,14 @@ enum status device_cuda_step_output(struct device *device, int layer, struct spa
     const struct kernels_cuda_matrix *const matrix = &cuda->weights->layers[layer].attn_output;
     const struct kernels_cuda_combine combine = {
         .states = device->memory.states,
-        .count = cuda->choice.workers,
+        .count = cuda->choice.group.workers,
         .out = step->mixed,
         .out_dtype = DTYPE_F32,
         .rows = step->given.rows,
         .heads = cuda->spec.heads,
         .head_dim = cuda->spec.head_dim,
     };
-    if (cuda->choice.workers > 1)
+    if (cuda->choice.group.workers > 1)
         TRY(open_segment(cuda));
     if (!runs(cuda))
         return STATUS_OK;
