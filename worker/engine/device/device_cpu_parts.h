@@ -62,6 +62,7 @@ struct device_cpu {
 
     struct device_stage stage;
     int64_t reach; /* bands_reach of the stage or step */
+    struct regimes regimes;
     struct device_cpu_step step;
 };
 
