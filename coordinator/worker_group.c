@@ -55,6 +55,7 @@ struct group *worker_group_add(struct worker_groups *all, const Longhaul__Contro
     group->ranks = ranks;
     snprintf(group->id, sizeof group->id, "%s", hello->group_id);
     snprintf(group->transport, sizeof group->transport, "%s", hello->transport);
+    pthread_mutex_init(&group->begin_lock, NULL);
     for (int i = 0; i < group->size; i++)
         pthread_mutex_init(&ranks[i].send_lock, NULL);
     group->next = all->first;
@@ -64,7 +65,7 @@ struct group *worker_group_add(struct worker_groups *all, const Longhaul__Contro
 
 void worker_group_drop_if_empty(struct group *group)
 {
-    if (group->joined_count > 0 || group->reserved)
+    if (group->joined_count > 0 || group->holders > 0)
         return;
     struct group **link = &group->all->first;
     while (*link != group)
@@ -72,6 +73,7 @@ void worker_group_drop_if_empty(struct group *group)
     *link = group->next;
     for (int i = 0; i < group->size; i++)
         pthread_mutex_destroy(&group->ranks[i].send_lock);
+    pthread_mutex_destroy(&group->begin_lock);
     free(group->ranks);
     free(group);
 }
@@ -81,11 +83,19 @@ bool worker_group_is_ready(const struct group *group)
     return !group->lost && group->loaded_count == group->size && group->joined_count == group->size;
 }
 
+int worker_group_places(const struct group *group)
+{
+    int places = group->ranks[0].load.runs_max;
+    for (int i = 1; i < group->size; i++)
+        places = group->ranks[i].load.runs_max < places ? group->ranks[i].load.runs_max : places;
+    return places > 1 ? places : 1;
+}
+
 void worker_group_release(struct group *group)
 {
     struct worker_groups *all = group->all;
     pthread_mutex_lock(&all->lock);
-    group->reserved = false;
+    group->holders--;
     worker_group_drop_if_empty(group);
     pthread_mutex_unlock(&all->lock);
     worker_groups_announce(all);

@@ -21,7 +21,7 @@ struct rank {
     int64_t heard_ns;
     struct clock_watch silence; /* since heard_ns */
     double work_age_seconds;
-    bool busy;
+    int runs; /* that it says it has */
     char host[WORKER_GROUP_NAME_BYTES];
     int64_t pid;
     int threads;
@@ -39,17 +39,20 @@ struct group {
     int size;
     bool shared_memory_bus;
     int64_t context_tokens;
-    struct rank *ranks; /* [size] */
+    struct rank *ranks;         /* [size] */
+    pthread_mutex_t begin_lock; /* held from a run's number to its last Run message */
     int joined_count, loaded_count;
-    bool lost, reserved;
+    bool lost;
+    int holders;             /* requests that have a place in it */
     char cause[CAUSE_BYTES]; /* why it is lost */
-    struct group_run *run;   /* NULL while nothing runs */
+    struct group_run *runs;  /* those that its ranks have not all ended */
 };
 
 struct worker_groups {
     pthread_mutex_t lock;
     pthread_cond_t changed; /* anything below it, and the news of runs */
     struct group *first;
+    uint64_t newest_run; /* the highest number that a run has */
     bool stopping;
     char trouble[CAUSE_BYTES]; /* the last that went wrong */
     int64_t trouble_ns;        /* when */
@@ -79,7 +82,10 @@ void worker_group_drop_if_empty(struct group *group);
 /* Whether all ranks are there and have loaded the model. Under the lock. */
 bool worker_group_is_ready(const struct group *group);
 
-/* Ends the reservation that workers_acquire made. Not under the lock. */
+/* How many runs it can have at a time: what the rank says that can hold fewest. Under the lock. */
+int worker_group_places(const struct group *group);
+
+/* Gives back the place that workers_acquire took. Not under the lock. */
 void worker_group_release(struct group *group);
 
 /* Notes why the group is lost and wakes everybody; the first cause counts. Under the lock. */

@@ -210,18 +210,18 @@ static void take_loaded(struct group *group, int rank_number,
                  log_real("seconds", loaded->seconds, 2));
 }
 
-/* Under the lock. True when the change concerns more than the group's own run. */
+/* Under the lock. True when the change concerns more than the group's own runs. */
 static bool take(struct group *group, int rank_number,
                  const Longhaul__Control__V1__WorkerMessage *message)
 {
     struct rank *rank = &group->ranks[rank_number];
-    bool was_overdue = rank->busy && rank->work_age_seconds > OVERDUE_SECONDS;
+    bool was_overdue = rank->runs > 0 && rank->work_age_seconds > OVERDUE_SECONDS;
     note_heard(rank);
     switch (message->kind_case) {
     case LONGHAUL__CONTROL__V1__WORKER_MESSAGE__KIND_HEARTBEAT:
         rank->work_age_seconds = message->heartbeat->work_age_seconds;
-        rank->busy = message->heartbeat->busy;
-        return was_overdue != (rank->busy && rank->work_age_seconds > OVERDUE_SECONDS);
+        rank->runs = message->heartbeat->runs;
+        return was_overdue != (rank->runs > 0 && rank->work_age_seconds > OVERDUE_SECONDS);
     case LONGHAUL__CONTROL__V1__WORKER_MESSAGE__KIND_LOADED:
         take_loaded(group, rank_number, message->loaded);
         return true;
@@ -230,7 +230,7 @@ static bool take(struct group *group, int rank_number,
                           message->failed->message);
         return true;
     default:
-        return group->run && group_run_take(group->run, rank_number, message);
+        return group_run_take(group, rank_number, message);
     }
 }
 
@@ -422,7 +422,7 @@ void workers_trouble(struct workers *workers, int64_t since_ns, char *text, size
 static bool is_overdue(const struct group *group)
 {
     for (int i = 0; i < group->size; i++)
-        if (group->ranks[i].busy && group->ranks[i].work_age_seconds > OVERDUE_SECONDS)
+        if (group->ranks[i].runs > 0 && group->ranks[i].work_age_seconds > OVERDUE_SECONDS)
             return true;
     return false;
 }
@@ -510,14 +510,24 @@ enum status workers_facts(struct workers *workers, struct workers_facts *facts)
     return found ? STATUS_OK : fail(STATUS_UNAVAILABLE, "no worker group is ready");
 }
 
+/* The ready group with the fewest requests that has a place; NULL when there is none. Under the
+ * lock. */
+static struct group *find_place(const struct worker_groups *all)
+{
+    struct group *found = NULL;
+    for (struct group *group = all->first; group; group = group->next)
+        if (worker_group_is_ready(group) && group->holders < worker_group_places(group) &&
+            (!found || group->holders < found->holders))
+            found = group;
+    return found;
+}
+
 struct group *workers_acquire(struct workers *workers, struct workers_facts *facts)
 {
     pthread_mutex_lock(&workers->groups.lock);
-    struct group *group = workers->groups.first;
-    while (group && (group->reserved || !worker_group_is_ready(group)))
-        group = group->next;
+    struct group *group = find_place(&workers->groups);
     if (group) {
-        group->reserved = true;
+        group->holders++;
         describe(workers, group, facts);
     }
     pthread_mutex_unlock(&workers->groups.lock);

@@ -1,13 +1,14 @@
 /* The worker groups: which ranks have joined, whether they live, and who may run on them.
  *
  * A group is one transport world: all of its ranks hold a Join stream each. It serves while all are
- * there; when one is lost the group is lost, its ranks are told to end, and its request ends
- * UNAVAILABLE.
+ * there; when one is lost the group is lost, its ranks are told to end, and all of its requests end
+ * UNAVAILABLE. It has as many places for requests as its ranks say that they can hold.
  *
  *   joining  --all ranks have joined (enter)-->                 loading
  *   loading  --all ranks have loaded (take_loaded)-->           ready
  *   ready    --workers_acquire-->                               running
- *   running  --workers_release, group_run_end-->                ready
+ *   running  --workers_release, group_run_take,
+ *              group_run_end of the last request-->             ready
  *   any      --a rank's stream breaks (end_of_stream),
  *              it is silent for too long (goes_on),
  *              it reports Failed (take), or its run cannot
@@ -86,7 +87,7 @@ void workers_trouble(struct workers *workers, int64_t since_ns, char *text, size
 /* Of a complete, loaded group; UNAVAILABLE when there is none. */
 MUST_CHECK enum status workers_facts(struct workers *workers, struct workers_facts *facts);
 
-/* Reserves a ready group for one request: NULL when none is free. */
+/* A place for one request in the ready group that has fewest: NULL when no place is free. */
 struct group *workers_acquire(struct workers *workers, struct workers_facts *facts);
 void workers_release(struct group *group);
 
@@ -111,8 +112,8 @@ struct workers_group_view {
     int size;
     Longhaul__V1__GroupState state;
     char transport[16];
-    char request_id[WORKERS_NAME_BYTES];
-    struct workers_rank_view *ranks; /* [rank_count], those that have joined */
+    char request_id[WORKERS_NAME_BYTES]; /* of the run that began first; "": none */
+    struct workers_rank_view *ranks;     /* [rank_count], those that have joined */
     int rank_count;
 };
 
