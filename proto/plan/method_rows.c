@@ -3,29 +3,30 @@
 
 enum { DEFAULT_LOCAL = 128, DEFAULT_SINKS = 10 };
 
-/* Appends a band that applies to every query, and the query frame it needs where there is none yet.
- */
-static void add_band(struct bands *bands, enum band_class key_class, int64_t first, int64_t end,
-                     enum band_rule rule, int64_t value)
+/* A table without bands, keys kept at their index. */
+static void begin(struct bands *bands)
 {
-    struct band band = {.key_class = key_class,
-                        .query_end = BANDS_OPEN,
-                        .distance_first = first,
-                        .distance_end = end,
-                        .rule = rule,
-                        .value = value,
-                        .key_frame = rule == BAND_CLAMP};
-    if (rule != BAND_MASK) {
-        const struct bands_frame frame = {.scale = rule != BAND_CLAMP, .offset = value};
-        while (band.query_frame < bands->query_frames &&
-               (bands->frame[band.query_frame].scale != frame.scale ||
-                bands->frame[band.query_frame].offset != frame.offset))
-            band.query_frame++;
-        bands->frame[band.query_frame] = frame;
-        if (band.query_frame == bands->query_frames)
-            bands->query_frames++;
-    }
-    bands->list[bands->count++] = band;
+    *bands = (struct bands){.key_frames = 1, .panel_frames = 1, .key_frame = {BANDS_FRAME(1, 0)}};
+}
+
+/* Appends a band that applies to every query, seen at scale * i + offset, and the query frame that
+ * it needs where there is none yet. */
+static struct band *add_band(struct bands *bands, int64_t first, int64_t end, double scale,
+                             int64_t offset)
+{
+    int frame = 0;
+    while (frame < bands->query_frames && (bands->query_frame[frame].scale != scale ||
+                                           bands->query_frame[frame].offset != (double)offset))
+        frame++;
+    bands->query_frame[frame] = (struct bands_frame)BANDS_FRAME(scale, (double)offset);
+    if (frame == bands->query_frames)
+        bands->query_frames++;
+    bands->list[bands->count] = (struct band){.query_end = BANDS_OPEN,
+                                              .unit = 1,
+                                              .distance_first = first,
+                                              .distance_end = end,
+                                              .query_frame = frame};
+    return &bands->list[bands->count++];
 }
 
 /* ---- rope ---- */
@@ -33,7 +34,8 @@ static void add_band(struct bands *bands, enum band_class key_class, int64_t fir
 static void rope_bands(const struct method *method, struct bands *bands)
 {
     (void)method;
-    add_band(bands, BAND_ORDINARY, 0, BANDS_OPEN, BAND_IDENTITY, 0);
+    begin(bands);
+    add_band(bands, 0, BANDS_OPEN, 1, 0);
 }
 
 /* ---- string ---- */
@@ -61,10 +63,9 @@ static enum status string_check(const struct method *method)
 
 static void string_bands(const struct method *method, struct bands *bands)
 {
-    add_band(bands, BAND_ORDINARY, 0, method->shift, BAND_IDENTITY, 0);
-    add_band(bands, BAND_ORDINARY, method->shift, BANDS_OPEN,
-             method->local == method->shift ? BAND_IDENTITY : BAND_SHIFT,
-             method->local - method->shift);
+    begin(bands);
+    add_band(bands, 0, method->shift, 1, 0);
+    add_band(bands, method->shift, BANDS_OPEN, 1, method->local - method->shift);
 }
 
 /* ---- lm_infinite ---- */
@@ -88,15 +89,24 @@ static int64_t lm_infinite_ceiling(const struct method *method, int64_t trained_
     return method->window;
 }
 
+/* Sinks that are far stand at 0 and their query at the ceiling. */
 static void lm_infinite_bands(const struct method *method, struct bands *bands)
 {
+    begin(bands);
+    add_band(bands, 0, method->window, 1, 0);
+    bands->list[bands->count++] = (struct band){.query_end = BANDS_OPEN,
+                                                .unit = 1,
+                                                .distance_first = method->window,
+                                                .distance_end = BANDS_OPEN,
+                                                .masked = true};
+    if (method->sinks == 0)
+        return;
     bands->sinks = method->sinks;
-    add_band(bands, BAND_ORDINARY, 0, method->window, BAND_IDENTITY, 0);
-    add_band(bands, BAND_ORDINARY, method->window, BANDS_OPEN, BAND_MASK, 0);
-    if (method->sinks > 0) {
-        add_band(bands, BAND_SINK, 0, method->window, BAND_IDENTITY, 0);
-        add_band(bands, BAND_SINK, method->window, BANDS_OPEN, BAND_CLAMP, method->ceiling);
-    }
+    bands->key_frame[bands->key_frames++] = (struct bands_frame)BANDS_FRAME(0, 0);
+    add_band(bands, 0, method->window, 1, 0)->key_class = BAND_SINK;
+    struct band *far = add_band(bands, method->window, BANDS_OPEN, 0, method->ceiling);
+    far->key_class = BAND_SINK;
+    far->key_frame = 1;
 }
 
 /* ---- the table ---- */

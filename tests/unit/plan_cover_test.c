@@ -10,25 +10,25 @@
 enum { LENGTH_MAX = 21, DECODED = 5, TABLES = 1000, SEED = 411 };
 
 /* docs/methods.md, STRING and LM-Infinite, pair by pair. */
-static bool method_sees(const void *definition, int64_t i, int64_t j, int64_t *distance, bool *far)
+static bool method_sees(const void *definition, int64_t i, int64_t j, double *distance, bool *far)
 {
     const struct method *method = definition;
     const int64_t d = i - j;
     *far = false;
-    *distance = d;
+    *distance = (double)d;
     if (d < 0)
         return false;
     if (method->kind == METHOD_STRING && d >= method->shift)
-        *distance = d - method->shift + method->local;
+        *distance = (double)(d - method->shift + method->local);
     if (method->kind == METHOD_LM_INFINITE && d >= method->window) {
         *far = true;
-        *distance = method->ceiling;
+        *distance = (double)method->ceiling;
         return j < method->sinks;
     }
     return true;
 }
 
-static bool table_sees(const void *definition, int64_t i, int64_t j, int64_t *distance, bool *far)
+static bool table_sees(const void *definition, int64_t i, int64_t j, double *distance, bool *far)
 {
     int key_frame = 0;
     const bool visible = cases_sees(definition, i, j, distance, &key_frame);
