@@ -56,6 +56,7 @@ struct session {
     uint64_t planned_for;       /* whose choice and forecast they are; 0: nobody's */
     struct workers_place place; /* from there until the run has it */
     struct requests_entry entry;
+    struct requests_tokens told; /* what the ranks have told */
     struct queue_ticket ticket;
     bool queued; /* the ticket is in the queue */
     struct group_run *run;
@@ -246,6 +247,8 @@ static enum status wait_for_place(struct session *session)
     struct session_tools *tools = session->tools;
     struct stream_place told = {.ahead = -1};
     int64_t told_ns = 0;
+    session->told.prompt = (int64_t)session->ids.count;
+    requests_count(tools->active, &session->entry, &session->told);
     TRY(enter_queue(session));
     for (;;) {
         bool taken = false;
@@ -253,7 +256,7 @@ static enum status wait_for_place(struct session *session)
         TRY(try_place(session, &taken));
         if (taken) {
             queue_start(tools->queue, &session->ticket);
-            atomic_store(&session->entry.running, true);
+            requests_run(tools->active, &session->entry, session->facts.group_id);
             return STATUS_OK;
         }
         const struct stream_place place = {queue_ahead(tools->queue, &session->ticket),
@@ -325,6 +328,9 @@ static enum status follow(struct session *session, struct group_news *news)
         return STATUS_OK;
     }
     group_run_wait(session->run, news, LOOK_MS);
+    session->told.prompt_done = news->tokens_done;
+    session->told.completion += (int64_t)news->id_count;
+    requests_count(session->tools->active, &session->entry, &session->told);
     return news->tokens_total
                ? stream_progress(&session->stream, news->tokens_done, news->tokens_total)
                : STATUS_OK;

@@ -481,6 +481,7 @@ static void describe(const struct workers *workers, const struct group *group,
         .context_tokens = group->context_tokens,
         .pool_bytes = worker_group_pool_bytes(group),
     };
+    snprintf(facts->group_id, sizeof facts->group_id, "%s", group->id);
     snprintf(facts->kernels, sizeof facts->kernels, "%s", common_kernels(workers, group));
     for (int i = 0; i < group->size; i++) {
         const struct rank *rank = &group->ranks[i];

@@ -49,6 +49,7 @@ struct workers_settings {
 /* What planning needs to know of a ready group. */
 struct workers_facts {
     uint64_t serial; /* the group's own, never another's */
+    char group_id[WORKERS_NAME_BYTES];
     int size;
     int threads;                      /* of the rank that has fewest */
     char kernels[WORKERS_NAME_BYTES]; /* the best variant that all have */
@@ -126,6 +127,8 @@ struct workers_group_view {
     Longhaul__V1__GroupState state;
     char transport[16];
     char request_id[WORKERS_NAME_BYTES]; /* of the run that began first; "": none */
+    int running;                         /* requests that have a place */
+    int places;                          /* 0 until it is ready */
     struct workers_rank_view *ranks;     /* [rank_count], those that have joined */
     int rank_count;
 };
