@@ -337,7 +337,8 @@ void planner_print(const struct planner *planner, char text[PLANNER_TEXT_BYTES],
         forecast->stages == 1 ? "" : "s", choice->group.kernels,
         choice->group.cache == CHOICE_CACHE_BF16 ? "bf16" : "f32", choice->request.context_tokens,
         mega(memory_bytes), beside, flops / 1e12, mega(sent_bytes), forecast->seconds);
-    if (choice->request.method.kind == METHOD_ROPE && prompt_tokens > planner->shape.trained_tokens)
+    if (method_is_plain_rope(&choice->request.method) &&
+        prompt_tokens > planner->shape.trained_tokens)
         snprintf(text + used, PLANNER_TEXT_BYTES - (size_t)used,
                  "\nwarning: rope past the %" PRId64
                  " tokens that the model was trained for gives poor answers: try string or "

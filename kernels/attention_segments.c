@@ -16,7 +16,7 @@ void attention_regimes_make(struct attention_regimes *regimes, const struct band
     for (int sink = 1; sink >= 0; sink--) { /* sinks are the lower keys */
         for (int b = 0; b < bands->count; b++) {
             const struct band *band = &bands->list[b];
-            if (band->rule == BAND_MASK || (band->key_class == BAND_SINK) != (sink == 1))
+            if (band->masked || (band->key_class == BAND_SINK) != (sink == 1))
                 continue;
             const struct attention_regime next = {
                 .query_first = band->query_first,

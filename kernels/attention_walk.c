@@ -20,8 +20,7 @@ static uint64_t frame_lanes(const struct attention_chunk *chunk,
         lanes[r] = 0;
     for (int b = 0; b < args->bands->count; b++) {
         const struct band *band = &args->bands->list[b];
-        if (band->rule == BAND_MASK || band->key_frame != args->key_frame ||
-            band->query_frame != frame)
+        if (band->masked || band->key_frame != args->key_frame || band->query_frame != frame)
             continue;
         for (int r = 0; r < rows->count; r++) {
             int64_t token = chunk->first + (rows->row_in_head + r) / args->group;
@@ -140,8 +139,7 @@ static void copy_queries(struct attention_chunk *chunk, char *scratch,
     int64_t count = (int64_t)args->group * args->head_dim;
     for (int b = 0; b < args->bands->count; b++) {
         const struct band *band = &args->bands->list[b];
-        if (band->rule == BAND_MASK || band->key_frame != args->key_frame ||
-            chunk->queries[band->query_frame])
+        if (band->masked || band->key_frame != args->key_frame || chunk->queries[band->query_frame])
             continue;
         chunk->queries[band->query_frame] = scratch;
         const uint16_t *in = (const uint16_t *)args->queries +

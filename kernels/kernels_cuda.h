@@ -89,13 +89,13 @@ struct kernels_cuda_rmsnorm {
     float eps;
 };
 
-/* table[f][r][p] = magnitude * (cos, sin)(a), a = (frames[f].scale * indices[r] + frames[f].offset)
- * * inv_freq[p], the angle in float64. Keys stand in the frame {1, 0}, put last by convention. */
+/* table[f][r][p] = magnitude * (cos, sin)(bands_position(&frames[f], indices[r]) * inv_freq[p]),
+ * the angle in float64. Query frames come first, key frames behind them. */
 struct kernels_cuda_rope_table {
     float *table;           /* [frame_count, rows, half, 2] */
     const int64_t *indices; /* [rows] */
     const double *inv_freq; /* [half] */
-    struct bands_frame frames[BANDS_FRAMES_MAX + 1];
+    struct bands_frame frames[2 * BANDS_FRAMES_MAX];
     int frame_count;
     int64_t rows;
     int half;

@@ -3,12 +3,12 @@
 
 #include <math.h>
 
-void rope_table(float *table, const int64_t *positions, int64_t count, const double *inv_freq,
+void rope_table(float *table, const double *positions, int64_t count, const double *inv_freq,
                 int half, double magnitude)
 {
     for (int64_t t = 0; t < count; t++) {
         for (int p = 0; p < half; p++) {
-            double angle = (double)positions[t] * inv_freq[p];
+            double angle = positions[t] * inv_freq[p];
             float *pair = table + (t * half + p) * 2;
             pair[0] = (float)(cos(angle) * magnitude);
             pair[1] = (float)(sin(angle) * magnitude);

@@ -4,7 +4,7 @@
  *   out[p]        = x[p] cos - x[p + half] sin
  *   out[p + half] = x[p + half] cos + x[p] sin
  *
- * Angles are formed in float64 from integer positions; the table is float32 (spec methods 7.8).
+ * Angles are formed in float64 from positions that kernels/bands.h gives; the table is float32.
  */
 #pragma once
 
@@ -12,7 +12,7 @@
 
 /* table [count, half, 2]: cos and sin of positions[t] * inv_freq[p], both times `magnitude` (1 but
  * for YaRN). */
-void rope_table(float *table, const int64_t *positions, int64_t count, const double *inv_freq,
+void rope_table(float *table, const double *positions, int64_t count, const double *inv_freq,
                 int half, double magnitude);
 
 struct rope_args {

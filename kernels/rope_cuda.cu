@@ -1,5 +1,5 @@
 /* Rotation: the table of angles, queries in every frame, keys into the cache. Promises angles
- * formed in float64 from whole numbers, products in float32, one rounding to the operand type. */
+ * formed in float64, products in float32, one rounding to the operand type. */
 #include "kernels/kernels_cuda.h"
 #include "kernels/store_cuda.cuh"
 #include "kernels/variants_cuda.h"
@@ -24,10 +24,10 @@ __global__ void __launch_bounds__(ROPE_THREADS)
     if (place >= args.frame_count * args.rows * args.half)
         return;
     const int64_t row = place / args.half % args.rows;
-    const struct bands_frame frame = args.frames[place / args.half / args.rows];
-    const int64_t position = frame.scale * args.indices[row] + frame.offset;
+    const double position =
+        bands_position(&args.frames[place / args.half / args.rows], args.indices[row]);
     double sine, cosine;
-    sincos((double)position * args.inv_freq[place % args.half], &sine, &cosine);
+    sincos(position * args.inv_freq[place % args.half], &sine, &cosine);
     ((float2 *)args.table)[place] =
         make_float2((float)(cosine * args.magnitude), (float)(sine * args.magnitude));
 }
@@ -37,7 +37,7 @@ static int rope_table_launch(const struct kernels_cuda_rope_table *args, cudaStr
     const int64_t blocks = blocks_of(args->frame_count * args->rows * args->half);
     if (blocks == 0)
         return 0;
-    if (blocks < 0 || blocks > INT32_MAX || args->frame_count > BANDS_FRAMES_MAX + 1)
+    if (blocks < 0 || blocks > INT32_MAX || args->frame_count > 2 * BANDS_FRAMES_MAX)
         return cudaErrorInvalidValue;
     rope_table_kernel<<<(unsigned)blocks, ROPE_THREADS, 0, stream>>>(*args);
     return cudaGetLastError();

@@ -100,6 +100,14 @@ enum status spec_set_rope(struct model_spec *spec, const struct spec_rope *rope,
     return STATUS_OK;
 }
 
+int spec_window_layers(const struct model_spec *spec)
+{
+    int layers = 0;
+    for (int layer = 0; layer < spec->layers; layer++)
+        layers += model_window_covers(&spec->window, layer);
+    return layers;
+}
+
 int spec_qk_row(const struct model_spec *spec, int row)
 {
     if (!spec->interleaved_qk)
@@ -122,6 +130,11 @@ struct model_shape spec_shape(const struct model_spec *spec, int64_t weights_byt
         .vocab = spec->vocab,
         .trained_tokens = spec->trained_tokens,
         .weights_bytes = weights_bytes,
+        .window = spec_window_layers(spec) > 0 ? spec->window : (struct model_window){0},
+        .qkv_bias = spec->qkv_bias,
+        .output_bias = spec->output_bias,
+        .mlp_bias = spec->mlp_bias,
+        .qk_norm = spec->qk_norm,
     };
 }
 

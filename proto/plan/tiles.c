@@ -35,7 +35,7 @@ int64_t tiles_pairs(const struct bands *bands, struct span queries, struct span 
     int64_t pairs = 0;
     for (int b = 0; b < bands->count; b++) {
         const struct band *band = &bands->list[b];
-        if (band->rule == BAND_MASK || band->key_frame != key_frame)
+        if (band->masked || band->key_frame != key_frame)
             continue;
         struct span q = {larger(queries.first, band->query_first),
                          smaller(queries.end, band->query_end)};

@@ -282,9 +282,12 @@ int main(int argc, char **argv)
         .kv_heads = argc > 5 ? atoi(argv[5]) : 3,
         .threads = argc > 6 ? atoi(argv[6]) : 2,
         .bands = {.count = 1,
-                  .list = {{.query_end = BANDS_OPEN, .distance_end = BANDS_OPEN}},
+                  .list = {{.query_end = BANDS_OPEN, .unit = 1, .distance_end = BANDS_OPEN}},
                   .query_frames = 1,
-                  .frame = {{.scale = 1}}},
+                  .query_frame = {BANDS_FRAME(1, 0)},
+                  .key_frames = 1,
+                  .panel_frames = 1,
+                  .key_frame = {BANDS_FRAME(1, 0)}},
     };
     if (!bench.kernels || !kernels_runs_here(bench.kernels) || bench.tokens <= 0 ||
         bench.threads < 1 || bench.threads > THREADS_MAX) {

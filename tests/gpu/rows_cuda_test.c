@@ -159,7 +159,15 @@ static void multiplies_gates(void **unused)
 
 enum { ROWS = 70, FRAMES = 3, HEADS = 3, KV_HEADS = 2 };
 
-static const struct bands_frame frames[FRAMES] = {{1, -40000}, {0, 4096}, {1, 0}};
+static const struct bands_frame frames[FRAMES] = {
+    BANDS_FRAME(1, -40000), {0.5, 0, 7, 4096.25, INFINITY}, {1, 100, 1, 3, 50}};
+
+static double position_of(int frame, int64_t index)
+{
+    const double positions[FRAMES] = {(double)(index - 40000), 0.5 * (double)(index / 7) + 4096.25,
+                                      fmin(50, (double)(index % 100 + 3))};
+    return positions[frame];
+}
 
 struct rope_case {
     int head_dim;
@@ -193,9 +201,8 @@ static struct rope_case rope_case_create(int head_dim)
     gpu_memory_settle("rope_table", kernels_cuda_find()->rope_table(&args, NULL));
     float *got = read_back(&c.table, DTYPE_F32);
     for (int64_t i = 0; i < FRAMES * ROWS * half; i++) {
-        const struct bands_frame frame = frames[i / half / ROWS];
-        const int64_t position = frame.scale * c.indices[i / half % ROWS] + frame.offset;
-        const double angle = (double)position * c.inv_freq[i % half];
+        const double angle =
+            position_of((int)(i / half / ROWS), c.indices[i / half % ROWS]) * c.inv_freq[i % half];
         expect_near(got[2 * i], 1.25 * cos(angle), DTYPE_F32, 1, 1e-7);
         expect_near(got[2 * i + 1], 1.25 * sin(angle), DTYPE_F32, 1, 1e-7);
     }
@@ -214,7 +221,7 @@ static void rope_case_destroy(struct rope_case *c)
 static double turned(const struct rope_case *c, int frame, int r, const float *head, int d)
 {
     const int half = c->head_dim / 2;
-    const int64_t position = frames[frame].scale * c->indices[r] + frames[frame].offset;
+    const double position = position_of(frame, c->indices[r]);
     const double angle = (double)position * c->inv_freq[d % half];
     return 1.25 * (d < half ? head[d] * cos(angle) - head[d + half] * sin(angle)
                             : head[d] * cos(angle) + head[d - half] * sin(angle));

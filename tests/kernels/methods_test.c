@@ -51,7 +51,7 @@ static int vectors(struct vector list[4])
 }
 
 /* Rotates one head of HEAD_DIM at a position, through the variant, back to float32. */
-static void rotated(const struct kernels *kernels, float *out, const float *x, int64_t position,
+static void rotated(const struct kernels *kernels, float *out, const float *x, double position,
                     bool query)
 {
     double inv_freq[HALF] = {1};
@@ -88,8 +88,9 @@ static struct attention_case toy_case(const struct kernels *kernels, const struc
     for (int64_t t = 0; t < TOKENS; t++) {
         for (int f = 0; f < bands->query_frames; f++)
             rotated(kernels, attention_case_query(&c, f, t, 0), q,
-                    bands->frame[f].scale * t + bands->frame[f].offset, true);
-        rotated(kernels, c.keys + t * HEAD_DIM, k, key_frame == 0 ? t : 0, false);
+                    bands_position(&bands->query_frame[f], t), true);
+        rotated(kernels, c.keys + t * HEAD_DIM, k, bands_position(&bands->key_frame[key_frame], t),
+                false);
         c.values[t * HEAD_DIM] = (float)t;
     }
     return c;
@@ -120,7 +121,7 @@ static void expect_row(const struct attention_case *c, const struct kernels *ker
 static void attend_both_frames(const struct kernels *kernels, const struct bands *bands,
                                bool test_b, struct attention_state *state)
 {
-    for (int key_frame = 1; key_frame >= 0; key_frame--) {
+    for (int key_frame = bands->key_frames - 1; key_frame >= 0; key_frame--) {
         struct attention_case c = toy_case(kernels, bands, key_frame, test_b);
         struct attention_part whole = attention_case_whole(&c);
         attention_case_run(&c, kernels, &whole, state);

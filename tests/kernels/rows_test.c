@@ -33,12 +33,12 @@ static void rope_table_holds_float64_angles(void **unused)
 {
     (void)unused;
     const double inv_freq[2] = {1, 0.1};
-    const int64_t positions[3] = {0, 131071, -5};
+    const double positions[3] = {0, 131071, -5.25};
     float table[3][2][2];
     rope_table(&table[0][0][0], positions, 3, inv_freq, 2, 1.5);
     for (int t = 0; t < 3; t++) {
         for (int p = 0; p < 2; p++) {
-            double angle = (double)positions[t] * inv_freq[p];
+            double angle = positions[t] * inv_freq[p];
             assert_true(table[t][p][0] == (float)(1.5 * cos(angle)));
             assert_true(table[t][p][1] == (float)(1.5 * sin(angle)));
         }

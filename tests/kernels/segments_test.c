@@ -167,7 +167,7 @@ static const char *compare(const struct walk_case *c, int64_t *i, int64_t *j)
             *i = c->spans[s].index + t;
             int64_t row = c->spans[s].row + t;
             for (*j = 0; *j < KEYS_MAX; ++*j) {
-                int64_t distance;
+                double distance;
                 int key_frame = 0;
                 bool sees = cases_sees(&c->bands, *i, *j, &distance, &key_frame) &&
                             span_sees_extent(c, s, key_frame, *j);
@@ -286,24 +286,21 @@ static void walks_causal_and_shifted_bands_in_as_few_visits_as_the_tiles_allow(v
     const int64_t tiles = TOKENS / QUERIES;
     struct bands bands = {
         .count = 1,
-        .list = {{.query_end = BANDS_OPEN, .distance_end = BANDS_OPEN, .rule = BAND_IDENTITY}},
-        .query_frames = 1,
-        .frame = {{1, 0}},
+        .list = {{.query_end = BANDS_OPEN, .unit = 1, .distance_end = BANDS_OPEN}},
+        .query_frames = 2,
+        .query_frame = {BANDS_FRAME(1, 0), BANDS_FRAME(1, -100)},
+        .key_frames = 1,
+        .panel_frames = 1,
+        .key_frame = {BANDS_FRAME(1, 0)},
     };
     int64_t causal, shifted, masked;
     count_visits(&bands, TOKENS, &causal, &masked);
     assert_int_equal(causal, tiles * (tiles + 1));
     assert_int_equal(masked, 2 * tiles);
     bands.count = 2;
-    bands.query_frames = 2;
-    bands.list[0].distance_end = SHIFT;
-    bands.list[1] = (struct band){.query_end = BANDS_OPEN,
-                                  .distance_first = SHIFT,
-                                  .distance_end = BANDS_OPEN,
-                                  .rule = BAND_SHIFT,
-                                  .value = -100,
-                                  .query_frame = 1};
-    bands.frame[1] = (struct bands_frame){1, -100};
+    bands.list[1] = bands.list[0];
+    bands.list[0].distance_end = bands.list[1].distance_first = SHIFT;
+    bands.list[1].query_frame = 1;
     count_visits(&bands, TOKENS, &shifted, &masked);
     assert_true(shifted > causal && (double)(shifted - causal) / (double)causal < 0.003);
 }

@@ -46,7 +46,7 @@ void world_deinit(struct world *world)
     ownership_destroy(world->ownership);
 }
 
-static bool sees(const struct world *world, int64_t i, int64_t j, int64_t *distance)
+static bool sees(const struct world *world, int64_t i, int64_t j, double *distance)
 {
     bool far;
     return world->sees(world->definition, i, j, distance, &far);
@@ -57,7 +57,7 @@ static bool needs_far_sinks(const struct world *world)
 {
     for (int64_t i = 0; i < world->choice.request.context_tokens; i++) {
         for (int64_t j = 0; j <= i; j++) {
-            int64_t distance;
+            double distance;
             bool far = false;
             if (world->sees(world->definition, i, j, &distance, &far) && far)
                 return true;
@@ -156,13 +156,14 @@ static void attend_row(struct world *world, int r, const struct schedule_read *r
                        bool recomputed)
 {
     const int key_frame = read->source == SCHEDULE_SINKS;
+    const struct bands *bands = &world->bands;
     for (int64_t j = read->keys.first; j < read->keys.end; j++) {
-        const struct band *band = bands_find(&world->bands, i, j, key_frame);
+        const struct band *band = bands_find(bands, i, j, key_frame);
         if (!band)
             continue;
-        const struct bands_frame *frame = &world->bands.frame[band->query_frame];
-        const int64_t computed = frame->scale * i + frame->offset - (key_frame == 0 ? j : 0);
-        int64_t expected = 0;
+        const double computed = bands_position(&bands->query_frame[band->query_frame], i) -
+                                bands_position(&bands->key_frame[key_frame], j);
+        double expected = 0;
         CHECK(has_key(world, r, read, j));
         CHECK(sees(world, i, j, &expected));
         CHECK(computed == expected);
@@ -192,7 +193,7 @@ static void check_pairs(struct world *world)
     const bool keeps_sinks = needs_far_sinks(world);
     for (int64_t i = world->schedule.stage.first; i < world->schedule.stage.end; i++) {
         for (int64_t j = 0; j < world->schedule.stage.end; j++) {
-            int64_t distance;
+            double distance;
             const int visible = sees(world, i, j, &distance);
             CHECK(world->computed[OWNED][i][j] == visible);
             for (int r = 0; r < world->choice.group.workers; r++) {
@@ -214,7 +215,7 @@ static bool reads(const struct world *world, int r, struct span keys)
     for (int q = rank->recomputed_count; q < rank->query_count; q++)
         for (int64_t i = rank->queries[q].first; i < rank->queries[q].end; i++)
             for (int64_t j = keys.first; j < keys.end; j++) {
-                int64_t distance;
+                double distance;
                 bool far = false;
                 if (world->sees(world->definition, i, j, &distance, &far) && !far)
                     return true;

@@ -83,7 +83,7 @@ static bool do_rope_table(void *arguments)
     float *table = standin_behind(args->table);
     for (int f = 0; f < args->frame_count; f++)
         for (int64_t r = 0; r < args->rows; r++) {
-            int64_t position = args->frames[f].scale * indices[r] + args->frames[f].offset;
+            double position = bands_position(&args->frames[f], indices[r]);
             rope_table(table + (f * args->rows + r) * 2 * args->half, &position, 1,
                        standin_behind(args->inv_freq), args->half, args->magnitude);
         }

@@ -12,7 +12,7 @@ static int64_t pairs(const struct bands *bands, struct span queries, struct span
     int64_t count = 0;
     for (int64_t i = queries.first; i < queries.end; i++)
         for (int64_t j = keys.first; j < keys.end; j++) {
-            int64_t distance;
+            double distance;
             int key_frame;
             count += cases_sees(bands, i, j, &distance, &key_frame) && key_frame == wanted_frame;
         }
@@ -73,9 +73,8 @@ static void tiles_are_counted_read_and_trimmed_as_their_pairs_say(void **state)
 static void a_causal_triangle_is_counted_without_a_loop(void **state)
 {
     (void)state;
-    struct bands bands = {.count = 1, .query_frames = 1};
-    bands.frame[0].scale = 1;
-    bands.list[0] = (struct band){.query_end = BANDS_OPEN, .distance_end = BANDS_OPEN};
+    struct bands bands = {.count = 1, .query_frames = 1, .key_frames = 1, .panel_frames = 1};
+    bands.list[0] = (struct band){.query_end = BANDS_OPEN, .unit = 1, .distance_end = BANDS_OPEN};
     const struct span all = {0, INT64_C(1) << 30};
     assert_true(tiles_pairs(&bands, all, all, 0) == (all.end * (all.end + 1)) / 2);
 }

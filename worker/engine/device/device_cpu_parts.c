@@ -38,13 +38,12 @@ void device_cpu_store(struct device_cpu *cpu, const struct kv_cache *cache, int 
 void device_cpu_tables(const struct device_cpu *cpu, const struct bands *bands, float *tables,
                        int64_t frame_stride, int64_t index, int64_t count)
 {
-    int64_t positions[KERNELS_ROWS_MAX];
+    double positions[KERNELS_ROWS_MAX];
     for (int frame = 0; frame <= bands->query_frames; frame++) {
-        struct bands_frame rotation = {1, 0}; /* keys stand at their index */
-        if (frame < bands->query_frames)
-            rotation = bands->frame[frame];
+        const struct bands_frame *place =
+            frame < bands->query_frames ? &bands->query_frame[frame] : &bands->key_frame[0];
         for (int64_t t = 0; t < count; t++)
-            positions[t] = rotation.scale * (index + t) + rotation.offset;
+            positions[t] = bands_position(place, index + t);
         rope_table(tables + frame * frame_stride, positions, count, cpu->spec.inv_freq,
                    cpu->spec.head_dim / 2, cpu->spec.rope_mscale);
     }

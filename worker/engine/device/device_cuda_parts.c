@@ -141,8 +141,8 @@ enum status device_cuda_tables(struct device_cuda *cuda, const struct bands *ban
         .half = cuda->spec.head_dim / 2,
         .magnitude = cuda->spec.rope_mscale,
     };
-    memcpy(args.frames, bands->frame, (size_t)bands->query_frames * sizeof *args.frames);
-    args.frames[bands->query_frames] = (struct bands_frame){1, 0}; /* keys stand at their index */
+    memcpy(args.frames, bands->query_frame, (size_t)bands->query_frames * sizeof *args.frames);
+    args.frames[bands->query_frames] = bands->key_frame[0];
     LAUNCH(cuda, rope_table, &args);
     return STATUS_OK;
 }
