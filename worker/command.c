@@ -74,9 +74,7 @@ struct engine_request command_request(const struct command *command)
 {
     return (struct engine_request){
         .kind = command->kind,
-        .refused = command->refused,
-        .refusal = command->refusal,
-        .choice = &command->choice.request,
+        .choice = &command->choice,
         .ids = command->ids,
         .count = command->count,
         .max_tokens = command->max_tokens,

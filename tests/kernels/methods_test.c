@@ -57,8 +57,7 @@ static void rotated(const struct kernels *kernels, float *out, const float *x, d
     double inv_freq[HALF] = {1};
     float table[HALF * 2];
     uint16_t narrow[HEAD_DIM];
-    const struct rope_place place = {position, 1};
-    rope_table(table, &place, 1, inv_freq, HALF);
+    rope_table(table, &position, 1, inv_freq, HALF, 1);
     bool half = query && kernels->operand == DTYPE_BF16;
     struct rope_args args = {.out = half ? (void *)narrow : (void *)out,
                              .out_stride = HEAD_DIM,
