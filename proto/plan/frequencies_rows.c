@@ -32,7 +32,7 @@ static const struct parameter parameters[] = {
     [ORIGINAL] = {.name = "original",
                   .type = PARAMETER_TRAINED_SHARE,
                   .least.tokens = 1,
-                  .most.tokens = PARAMETER_TOKENS_MAX,
+                  .most.tokens = 1 << 30, /* as many as a model may be trained for */
                   .follows = yarn_original},
     [ATTENTION] = {.name = "attention",
                    .type = PARAMETER_REAL,
