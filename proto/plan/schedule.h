@@ -11,9 +11,9 @@
  * far sinks); ranks' states are gathered once a layer. No blocks travel.
  *
  * Sinks, where some query of the context sees them beyond the window: every rank computes the rows
- * [0, sinks) of every layer, the ones it does not own as recomputed queries, and keeps their keys in
- * all key frames, those of SINKS and those of SINKS_NEAR. Recomputed rows attend to these two only,
- * owned rows to SINKS and to ordinary panels.
+ * [0, sinks) of every layer, the ones it does not own as recomputed queries, and keeps their keys
+ * in all key frames, those of SINKS and those of SINKS_NEAR. Recomputed rows attend to these two
+ * only, owned rows to SINKS and to ordinary panels.
  */
 #pragma once
 

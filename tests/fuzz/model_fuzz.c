@@ -22,6 +22,8 @@ static void touch_tensors(const struct model *model)
     for (int layer = 0; layer < model_spec(model)->layers; layer++)
         for (int role = 0; role < MODEL_ROLE_COUNT; role++) {
             struct model_tensor tensor = model_tensor(model, (enum model_role)role, layer);
+            if (!tensor.data)
+                continue;
             size_t row_bytes = dtype_row_bytes(tensor.dtype, tensor.columns);
             assert(row_bytes > 0 && tensor.rows > 0);
             touch(tensor.data, row_bytes * (size_t)tensor.rows);
