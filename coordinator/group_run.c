@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "coordinator/worker_group.h"
+#include "coordinator/workers.h"
 #include "proto/clock.h"
 #include "proto/log.h"
 
@@ -28,6 +29,7 @@ struct group_run {
     /* What follows is under the groups' lock. */
     struct group_run *next; /* in its group */
     struct group *group;    /* NULL once all ranks are done and the place is free for others */
+    int64_t pool_bytes;     /* that the place holds */
     bool sending;           /* a command is going out: the group stays */
     int32_t *ids;           /* [ids_room] */
     struct group_logprobs *logprobs; /* [ids_room]; NULL unless asked for */
@@ -172,7 +174,7 @@ bool group_run_take(struct group *group, int rank,
     if (!run || !is_done(run) || run->sending || group->lost)
         return false;
     detach(run);
-    group->holders--;
+    worker_group_give_back(group, run->pool_bytes);
     return true;
 }
 
@@ -187,15 +189,16 @@ static void run_free(struct group_run *run)
     free(run);
 }
 
-static enum status run_new(struct group_run **made, struct group *group,
+static enum status run_new(struct group_run **made, const struct workers_place *place,
                            const Longhaul__Control__V1__Run *command)
 {
     struct group_run *run = calloc(1, sizeof *run);
     if (!run)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a request");
-    run->group = group;
-    run->all = group->all;
-    run->size = group->size;
+    run->group = place->group;
+    run->pool_bytes = place->pool_bytes;
+    run->all = run->group->all;
+    run->size = run->group->size;
     snprintf(run->request_id, sizeof run->request_id, "%s", command->request_id);
     run->ids_room = (size_t)command->max_tokens;
     run->scores_room = command->kind == LONGHAUL__CONTROL__V1__RUN_KIND__RUN_KIND_SCORE
@@ -206,7 +209,7 @@ static enum status run_new(struct group_run **made, struct group *group,
         run->logprobs = malloc((run->ids_room + 1) * sizeof *run->logprobs);
     run->likeliest = (size_t)command->likeliest;
     run->scores = malloc(((size_t)run->scores_room + 1) * sizeof *run->scores);
-    run->reports = calloc((size_t)group->size, sizeof *run->reports);
+    run->reports = calloc((size_t)run->size, sizeof *run->reports);
     if (!run->ids || (command->logprobs && !run->logprobs) || !run->scores || !run->reports) {
         run_free(run);
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for an answer of %lld tokens",
@@ -248,7 +251,7 @@ static void end_sending(struct group_run *run)
         detach(run);
     pthread_mutex_unlock(&run->all->lock);
     if (free_now)
-        worker_group_release(group);
+        worker_group_release(group, run->pool_bytes);
 }
 
 /* Under the lock. */
@@ -262,13 +265,14 @@ static void attach(struct group_run *run, struct group *group)
     run->sending = true;
 }
 
-enum status group_run_begin(struct group_run **run, struct group *group,
+enum status group_run_begin(struct group_run **run, const struct workers_place *place,
                             const Longhaul__Control__V1__Run *command)
 {
     struct group_run *r = NULL;
-    enum status status = run_new(&r, group, command);
+    struct group *group = place->group;
+    enum status status = run_new(&r, place, command);
     if (status != STATUS_OK) {
-        worker_group_release(group);
+        workers_release(place);
         return status;
     }
     Longhaul__Control__V1__Run numbered = *command;
@@ -405,7 +409,7 @@ void group_run_end(struct group_run *run)
     if (group)
         detach(run);
     pthread_mutex_unlock(&all->lock);
-    run_free(run);
     if (group)
-        worker_group_release(group);
+        worker_group_release(group, run->pool_bytes);
+    run_free(run);
 }

@@ -12,6 +12,7 @@
 
 struct group;
 struct group_run;
+struct workers_place;
 
 /* A token's natural log-probability, and the likeliest tokens in its place. */
 struct group_logprobs {
@@ -53,9 +54,9 @@ struct group_outcome {
     int report_count;
 };
 
-/* Numbers the command and sends it to every rank. Takes the place in the group: it is released once
- * every rank is done, at group_run_end at the latest. On failure it is released. */
-MUST_CHECK enum status group_run_begin(struct group_run **run, struct group *group,
+/* Numbers the command and sends it to every rank. Takes the place: it is released once every rank
+ * is done, at group_run_end at the latest. On failure it is released. */
+MUST_CHECK enum status group_run_begin(struct group_run **run, const struct workers_place *place,
                                        const Longhaul__Control__V1__Run *command);
 
 /* Waits for news at most `timeout_ms`; never fails. */

@@ -255,20 +255,44 @@ free_all:
     return status;
 }
 
+int64_t planner_pool_bytes(const struct planner_forecast *forecast)
+{
+    int64_t most = 0;
+    for (int rank = 0; rank < forecast->count; rank++) {
+        const int64_t *bytes = forecast->ranks[rank].memory.bytes;
+        const int64_t kept = bytes[MEMORY_CACHE] + bytes[MEMORY_SINK_CACHE];
+        most = kept > most ? kept : most;
+    }
+    return most;
+}
+
+static enum status note_excess(struct status_details *details, enum status status, int64_t limit,
+                               int64_t needed)
+{
+    details->reason = "MEMORY_EXCEEDED";
+    status_details_fact(details, "limit_bytes", "%" PRId64, limit);
+    status_details_fact(details, "needed_bytes", "%" PRId64, needed);
+    return status;
+}
+
 enum status planner_check_fits(const struct planner_forecast *forecast,
                                struct status_details *details, const struct workers_facts *facts)
 {
     for (int rank = 0; rank < forecast->count; rank++) {
         const struct memory_plan *memory = &forecast->ranks[rank].memory;
         enum status status = memory_plan_fits(memory, facts->memory_bytes);
-        if (status == STATUS_OK)
-            continue;
-        details->reason = "MEMORY_EXCEEDED";
-        status_details_fact(details, "limit_bytes", "%" PRId64, facts->memory_bytes);
-        status_details_fact(details, "needed_bytes", "%" PRId64, memory->total_bytes);
-        return status;
+        if (status != STATUS_OK)
+            return note_excess(details, status, facts->memory_bytes, memory->total_bytes);
     }
-    return STATUS_OK;
+    const int64_t kept = planner_pool_bytes(forecast);
+    if (facts->pool_bytes == 0 || kept <= facts->pool_bytes)
+        return STATUS_OK;
+    return note_excess(details,
+                       fail(STATUS_OUT_OF_RANGE,
+                            "the keys and values of the prompt and its answer take %.1f MB of a "
+                            "worker; its pool has %.1f MB: shorten them, or use more workers",
+                            (double)kept / 1e6, (double)facts->pool_bytes / 1e6),
+                       facts->pool_bytes, kept);
 }
 
 void planner_forecast_deinit(struct planner_forecast *forecast)
@@ -313,7 +337,8 @@ void planner_print(const struct planner *planner, char text[PLANNER_TEXT_BYTES],
         forecast->stages == 1 ? "" : "s", choice->group.kernels,
         choice->group.cache == CHOICE_CACHE_BF16 ? "bf16" : "f32", choice->request.context_tokens,
         mega(memory_bytes), beside, flops / 1e12, mega(sent_bytes), forecast->seconds);
-    if (choice->request.method.kind == METHOD_ROPE && prompt_tokens > planner->shape.trained_tokens)
+    if (method_is_plain_rope(&choice->request.method) &&
+        prompt_tokens > planner->shape.trained_tokens)
         snprintf(text + used, PLANNER_TEXT_BYTES - (size_t)used,
                  "\nwarning: rope past the %" PRId64
                  " tokens that the model was trained for gives poor answers: try string or "

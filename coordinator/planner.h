@@ -82,6 +82,10 @@ MUST_CHECK enum status planner_forecast(const struct planner *planner,
 MUST_CHECK enum status planner_check_fits(const struct planner_forecast *forecast,
                                           struct status_details *details,
                                           const struct workers_facts *facts);
+
+/* What it takes of the pool of the rank that needs most. */
+int64_t planner_pool_bytes(const struct planner_forecast *forecast);
+
 void planner_forecast_deinit(struct planner_forecast *forecast);
 
 /* For people: three lines, and a warning where the length is past the trained one. */

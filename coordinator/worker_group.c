@@ -49,6 +49,7 @@ struct group *worker_group_add(struct worker_groups *all, const Longhaul__Contro
         return NULL;
     }
     group->all = all;
+    group->serial = ++all->newest_group;
     group->size = hello->size;
     group->shared_memory_bus = hello->shared_memory_bus;
     group->context_tokens = hello->context_tokens;
@@ -91,11 +92,33 @@ int worker_group_places(const struct group *group)
     return places > 1 ? places : 1;
 }
 
-void worker_group_release(struct group *group)
+int64_t worker_group_pool_bytes(const struct group *group)
+{
+    int64_t least = group->ranks[0].load.pool_bytes;
+    for (int i = 1; i < group->size; i++)
+        if (group->ranks[i].load.pool_bytes < least)
+            least = group->ranks[i].load.pool_bytes;
+    return least;
+}
+
+bool worker_group_has_room(const struct group *group, int64_t pool_bytes)
+{
+    const int64_t pool = worker_group_pool_bytes(group);
+    return group->holders < worker_group_places(group) &&
+           (pool == 0 || pool_bytes <= pool - group->taken_bytes);
+}
+
+void worker_group_give_back(struct group *group, int64_t pool_bytes)
+{
+    group->holders--;
+    group->taken_bytes -= pool_bytes;
+}
+
+void worker_group_release(struct group *group, int64_t pool_bytes)
 {
     struct worker_groups *all = group->all;
     pthread_mutex_lock(&all->lock);
-    group->holders--;
+    worker_group_give_back(group, pool_bytes);
     worker_group_drop_if_empty(group);
     pthread_mutex_unlock(&all->lock);
     worker_groups_announce(all);

@@ -470,6 +470,7 @@ static void describe(const struct workers *workers, const struct group *group,
                      struct workers_facts *facts)
 {
     *facts = (struct workers_facts){
+        .serial = group->serial,
         .size = group->size,
         .threads = group->ranks[0].threads,
         .memory_bytes = group->ranks[0].memory_bytes,
@@ -478,7 +479,9 @@ static void describe(const struct workers *workers, const struct group *group,
                      : CHOICE_CACHE_BF16,
         .shared_memory_bus = group->shared_memory_bus,
         .context_tokens = group->context_tokens,
+        .pool_bytes = worker_group_pool_bytes(group),
     };
+    snprintf(facts->group_id, sizeof facts->group_id, "%s", group->id);
     snprintf(facts->kernels, sizeof facts->kernels, "%s", common_kernels(workers, group));
     for (int i = 0; i < group->size; i++) {
         const struct rank *rank = &group->ranks[i];
@@ -510,33 +513,41 @@ enum status workers_facts(struct workers *workers, struct workers_facts *facts)
     return found ? STATUS_OK : fail(STATUS_UNAVAILABLE, "no worker group is ready");
 }
 
-/* The ready group with the fewest requests that has a place; NULL when there is none. Under the
- * lock. */
-static struct group *find_place(const struct worker_groups *all)
+bool workers_offer(struct workers *workers, struct workers_facts *facts)
 {
-    struct group *found = NULL;
-    for (struct group *group = all->first; group; group = group->next)
-        if (worker_group_is_ready(group) && group->holders < worker_group_places(group) &&
-            (!found || group->holders < found->holders))
-            found = group;
-    return found;
+    const struct group *offered = NULL;
+    pthread_mutex_lock(&workers->groups.lock);
+    for (struct group *group = workers->groups.first; group; group = group->next)
+        if (worker_group_is_ready(group) && worker_group_has_room(group, 0) &&
+            (!offered || group->holders < offered->holders))
+            offered = group;
+    if (offered)
+        describe(workers, offered, facts);
+    pthread_mutex_unlock(&workers->groups.lock);
+    return offered;
 }
 
-struct group *workers_acquire(struct workers *workers, struct workers_facts *facts)
+bool workers_acquire(struct workers *workers, struct workers_place *place,
+                     const struct workers_facts *facts, int64_t pool_bytes)
 {
     pthread_mutex_lock(&workers->groups.lock);
-    struct group *group = find_place(&workers->groups);
-    if (group) {
+    struct group *group = workers->groups.first;
+    while (group && group->serial != facts->serial)
+        group = group->next;
+    const bool taken =
+        group && worker_group_is_ready(group) && worker_group_has_room(group, pool_bytes);
+    if (taken) {
         group->holders++;
-        describe(workers, group, facts);
+        group->taken_bytes += pool_bytes;
+        *place = (struct workers_place){group, pool_bytes};
     }
     pthread_mutex_unlock(&workers->groups.lock);
-    return group;
+    return taken;
 }
 
-void workers_release(struct group *group)
+void workers_release(const struct workers_place *place)
 {
-    worker_group_release(group);
+    worker_group_release(place->group, place->pool_bytes);
 }
 
 void workers_stop(struct workers *workers, const char *reason, int64_t timeout_ms)

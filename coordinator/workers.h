@@ -48,6 +48,8 @@ struct workers_settings {
 
 /* What planning needs to know of a ready group. */
 struct workers_facts {
+    uint64_t serial; /* the group's own, never another's */
+    char group_id[WORKERS_NAME_BYTES];
     int size;
     int threads;                      /* of the rank that has fewest */
     char kernels[WORKERS_NAME_BYTES]; /* the best variant that all have */
@@ -60,6 +62,7 @@ struct workers_facts {
     int64_t scratch_bytes;
     int64_t logit_rows;
     int64_t list_row_bytes, list_panel_bytes;
+    int64_t pool_bytes;  /* of each rank, for all requests together; 0: no limit */
     double load_seconds; /* of the slowest rank */
 };
 
@@ -87,9 +90,20 @@ void workers_trouble(struct workers *workers, int64_t since_ns, char *text, size
 /* Of a complete, loaded group; UNAVAILABLE when there is none. */
 MUST_CHECK enum status workers_facts(struct workers *workers, struct workers_facts *facts);
 
-/* A place for one request in the ready group that has fewest: NULL when no place is free. */
-struct group *workers_acquire(struct workers *workers, struct workers_facts *facts);
-void workers_release(struct group *group);
+/* One request's place in a group, and what it holds of each rank's pool. */
+struct workers_place {
+    struct group *group;
+    int64_t pool_bytes;
+};
+
+/* Of the ready group with the fewest requests that has a place; false when there is none. */
+bool workers_offer(struct workers *workers, struct workers_facts *facts);
+
+/* Takes a place in the group of these facts, with so much of each rank's pool; false while that is
+ * not free, or when the group is lost. */
+bool workers_acquire(struct workers *workers, struct workers_place *place,
+                     const struct workers_facts *facts, int64_t pool_bytes);
+void workers_release(const struct workers_place *place);
 
 /* Tells every rank to end, waits for their streams to close, at most `timeout_ms`. */
 void workers_stop(struct workers *workers, const char *reason, int64_t timeout_ms);
@@ -113,6 +127,8 @@ struct workers_group_view {
     Longhaul__V1__GroupState state;
     char transport[16];
     char request_id[WORKERS_NAME_BYTES]; /* of the run that began first; "": none */
+    int running;                         /* requests that have a place */
+    int places;                          /* 0 until it is ready */
     struct workers_rank_view *ranks;     /* [rank_count], those that have joined */
     int rank_count;
 };

@@ -38,6 +38,8 @@ static bool view_group(struct workers_group_view *view, const struct group *grou
     view->state = state_of(group);
     snprintf(view->group_id, sizeof view->group_id, "%s", group->id);
     snprintf(view->transport, sizeof view->transport, "%s", group->transport);
+    view->running = group->holders;
+    view->places = worker_group_is_ready(group) ? worker_group_places(group) : 0;
     if (group->runs) {
         /* A run of a named request is the name, '#' and a number (session.c). */
         snprintf(view->request_id, sizeof view->request_id, "%s", group_run_id(group->runs));

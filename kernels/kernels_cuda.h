@@ -90,11 +90,14 @@ struct kernels_cuda_rmsnorm {
 };
 
 /* table[f][r][p] = magnitude * (cos, sin)(bands_position(&frames[f], indices[r]) * inv_freq[p]),
- * the angle in float64. Query frames come first, key frames behind them. */
+ * the angle in float64. Query frames come first, key frames behind them; for the first query_frames
+ * the magnitude is multiplied by rope_logn(logn, indices[r]). */
 struct kernels_cuda_rope_table {
-    float *table;           /* [frame_count, rows, half, 2] */
-    const int64_t *indices; /* [rows] */
-    const double *inv_freq; /* [half] */
+    float *table;                                /* [frame_count, rows, half, 2] */
+    const int64_t *indices;                      /* [rows] */
+    double inv_freq[ATTENTION_HEAD_DIM_MAX / 2]; /* [half] */
+    int query_frames;
+    double logn;
     struct bands_frame frames[2 * BANDS_FRAMES_MAX];
     int frame_count;
     int64_t rows;

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 
 #include "proto/model/text_view.h"
+#include "proto/plan/frequencies.h"
 #include "proto/plan/model_shape.h"
 #include "proto/status.h"
 
@@ -101,6 +102,18 @@ MUST_CHECK enum status spec_set_rope(struct model_spec *spec, const struct spec_
 
 /* How many layers the window covers. */
 int spec_window_layers(const struct model_spec *spec);
+
+/* How the queries and keys of one request turn: table entries are those of kernels/rope.h. */
+struct spec_rotation {
+    double inv_freq[MODEL_HEAD_DIM_MAX / 2]; /* [head_dim / 2], rounded to float32 and widened */
+    double magnitude;                        /* of cos and sin */
+    double logn;                             /* ln L of `logn=L`; 0: none */
+};
+
+/* The model's own frequencies, or those that a method asks for in their place. `logn` is
+ * method_logn's. */
+void spec_rotation_make(struct spec_rotation *rotation, const struct model_spec *spec,
+                        const struct frequencies *frequencies, int64_t logn);
 
 /* The row of the model's attn_q or attn_k that holds row `row` of the rotate-half layout (element i
  * of a head rotates with element i + head_dim / 2), which is the layout that every kernel uses. The

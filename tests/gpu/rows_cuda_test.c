@@ -169,11 +169,19 @@ static double position_of(int frame, int64_t index)
     return positions[frame];
 }
 
+/* ln L of `logn=L`; the last frame is the keys'. */
+static const double logn = 3.7;
+
+static double magnitude_of(int frame, int64_t index)
+{
+    return 1.25 * (frame < FRAMES - 1 ? fmax(1, log((double)index + 1) / logn) : 1);
+}
+
 struct rope_case {
     int head_dim;
     int64_t indices[ROWS];
     double inv_freq[ATTENTION_HEAD_DIM_MAX / 2];
-    struct gpu_memory indices_at, inv_freq_at, table;
+    struct gpu_memory indices_at, table;
 };
 
 /* The table of the last frame is the keys'. Checks every angle. */
@@ -186,25 +194,28 @@ static struct rope_case rope_case_create(int head_dim)
     for (int p = 0; p < half; p++)
         c.inv_freq[p] = pow(500000, -2.0 * p / head_dim);
     c.indices_at = gpu_memory_create(sizeof c.indices, c.indices, 0);
-    c.inv_freq_at = gpu_memory_create((size_t)half * sizeof(double), c.inv_freq, 0);
     c.table = gpu_memory_create((size_t)(FRAMES * ROWS * half) * 2 * sizeof(float), NULL, POISON);
     struct kernels_cuda_rope_table args = {
         .table = c.table.at,
         .indices = c.indices_at.at,
-        .inv_freq = c.inv_freq_at.at,
+        .query_frames = FRAMES - 1,
+        .logn = logn,
         .frame_count = FRAMES,
         .rows = ROWS,
         .half = half,
         .magnitude = 1.25,
     };
+    memcpy(args.inv_freq, c.inv_freq, sizeof args.inv_freq);
     memcpy(args.frames, frames, sizeof frames);
     gpu_memory_settle("rope_table", kernels_cuda_find()->rope_table(&args, NULL));
     float *got = read_back(&c.table, DTYPE_F32);
     for (int64_t i = 0; i < FRAMES * ROWS * half; i++) {
-        const double angle =
-            position_of((int)(i / half / ROWS), c.indices[i / half % ROWS]) * c.inv_freq[i % half];
-        expect_near(got[2 * i], 1.25 * cos(angle), DTYPE_F32, 1, 1e-7);
-        expect_near(got[2 * i + 1], 1.25 * sin(angle), DTYPE_F32, 1, 1e-7);
+        const int frame = (int)(i / half / ROWS);
+        const int64_t index = c.indices[i / half % ROWS];
+        const double angle = position_of(frame, index) * c.inv_freq[i % half];
+        const double magnitude = magnitude_of(frame, index);
+        expect_near(got[2 * i], magnitude * cos(angle), DTYPE_F32, magnitude, 1e-7);
+        expect_near(got[2 * i + 1], magnitude * sin(angle), DTYPE_F32, magnitude, 1e-7);
     }
     free(got);
     return c;
@@ -213,7 +224,6 @@ static struct rope_case rope_case_create(int head_dim)
 static void rope_case_destroy(struct rope_case *c)
 {
     gpu_memory_destroy(&c->indices_at);
-    gpu_memory_destroy(&c->inv_freq_at);
     gpu_memory_destroy(&c->table);
 }
 
@@ -223,8 +233,9 @@ static double turned(const struct rope_case *c, int frame, int r, const float *h
     const int half = c->head_dim / 2;
     const double position = position_of(frame, c->indices[r]);
     const double angle = (double)position * c->inv_freq[d % half];
-    return 1.25 * (d < half ? head[d] * cos(angle) - head[d + half] * sin(angle)
-                            : head[d] * cos(angle) + head[d - half] * sin(angle));
+    return magnitude_of(frame, c->indices[r]) *
+           (d < half ? head[d] * cos(angle) - head[d + half] * sin(angle)
+                     : head[d] * cos(angle) + head[d - half] * sin(angle));
 }
 
 static void rotates_queries_in_every_frame(void **unused)

@@ -92,6 +92,33 @@ class Together(ClusterTest):
         self.assertEqual(self.all_at_once(), alone, "their places are free after --stall-timeout")
 
 
+class Memory(ClusterTest):
+    def cache_bytes(self):
+        """What a request keeps of keys and values."""
+        reply = self.unary(INFERENCE + "Plan", pb.PlanRequest(prompt_tokens=20, max_tokens=1900), pb.PlanResponse)
+        return sum(line.bytes for line in reply.ranks[0].memory if line.name in ("cache", "sink cache"))
+
+    def test_what_does_not_fit_beside_the_others_waits_and_what_never_fits_is_refused(self):
+        self.start()
+        measured = self.workers(1, group="measured")
+        needed = self.cache_bytes()
+        measured[0].kill()
+        wait_until(lambda: not self.cluster().groups, 5, "it has left")
+        started = self.workers(1, "--places=8", "--token-ms=10", "--pool-bytes=%d" % (2 * needed + 1))
+        running = [self.generate(prompt, max_tokens=1900, timeout=60) for prompt in PROMPTS[:2]]
+        for call in running:
+            wait_until(lambda call=call: next(call).HasField("tokens"), 10, "tokens come")
+        waiting = self.generate(PROMPTS[2], max_tokens=1900, timeout=60)
+        self.assertEqual(next(waiting).queued.ahead, 2)
+        running[0].cancel()
+        wait_until(lambda: next(waiting).HasField("tokens"), 10, "it has its memory")
+        started[0].kill()
+        self.expect_code(grpc.StatusCode.UNAVAILABLE, lambda: list(waiting))
+        self.workers(1, "--pool-bytes=%d" % (needed - 1), group="small")
+        error = self.expect_code(grpc.StatusCode.OUT_OF_RANGE, lambda: list(self.generate(max_tokens=1900)))
+        self.assertIn(b"MEMORY_EXCEEDED", self.details_of(error))
+
+
 class Faults(ClusterTest):
     def test_a_fault_of_one_is_no_fault_of_another(self):
         self.start()

@@ -57,7 +57,8 @@ static void rotated(const struct kernels *kernels, float *out, const float *x, d
     double inv_freq[HALF] = {1};
     float table[HALF * 2];
     uint16_t narrow[HEAD_DIM];
-    rope_table(table, &position, 1, inv_freq, HALF, 1);
+    const struct rope_place place = {position, 1};
+    rope_table(table, &place, 1, inv_freq, HALF);
     bool half = query && kernels->operand == DTYPE_BF16;
     struct rope_args args = {.out = half ? (void *)narrow : (void *)out,
                              .out_stride = HEAD_DIM,

@@ -35,7 +35,7 @@ enum {
 static struct {
     const char *version, *group, *digest, *fail_with;
     int64_t rank, size, ranks, token_ms, prefill_ms, load_ms, stop_after, work_age, memory_bytes;
-    int64_t nan_at, places;
+    int64_t nan_at, places, pool_bytes;
     bool stuck; /* ignores Cancel */
     char own_digest[DIGEST_HEX_BYTES];
     char secret[JOIN_SECRET_ROOM];
@@ -118,6 +118,7 @@ static enum status load(struct fake *fake)
     loaded.cache = LONGHAUL__CONTROL__V1__CACHE_TYPE__CACHE_TYPE_F32;
     loaded.logit_rows = 1;
     loaded.runs_max = (int32_t)options.places;
+    loaded.pool_bytes = options.pool_bytes;
     return say(fake, LONGHAUL__CONTROL__V1__WORKER_MESSAGE__KIND_LOADED, &loaded);
 }
 
@@ -311,7 +312,7 @@ static void *run_rank(void *argument)
 #define NUMBER(row_name, member)                                                                   \
     {                                                                                              \
         .name = row_name, .type = FLAGS_INTEGER, .target = &options.member, .value = "N",          \
-        .help = "see the text above", .most = 1000000                                              \
+        .help = "see the text above", .most = 1000000000                                           \
     }
 
 static int parse(int argc, char **argv)
@@ -331,6 +332,7 @@ static int parse(int argc, char **argv)
         NUMBER("work-age", work_age),
         NUMBER("memory-bytes", memory_bytes),
         NUMBER("nan-at", nan_at),
+        NUMBER("pool-bytes", pool_bytes),
         {.name = "places",
          .type = FLAGS_INTEGER,
          .target = &options.places,
@@ -349,7 +351,8 @@ static int parse(int argc, char **argv)
                    "take. --stop-after:\na stop id after so many tokens. "
                    "--fail-with: fail every request. --stuck: ignore\n"
                    "Cancel. --work-age: seconds claimed while busy. --nan-at: the score, from 1,\n"
-                   "that is a NaN. --places: requests at a time.\n",
+                   "that is a NaN. --places: requests at a time. --pool-bytes:\nfor all their keys "
+                   "and values.\n",
         .rows = rows,
         .rows_count = sizeof rows / sizeof rows[0],
         .takers = CONFIG_WORKER,

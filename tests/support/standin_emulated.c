@@ -41,8 +41,7 @@ static void expect_launched(int code, const char *kernel)
 KERNEL(embed, kernels_cuda_embed, (REACH(args->hidden), REACH(args->matrix.rows), REACH(args->ids)))
 KERNEL(rmsnorm, kernels_cuda_rmsnorm,
        (REACH(args->out), REACH(args->hidden), REACH(args->add), REACH(args->weight)))
-KERNEL(rope_table, kernels_cuda_rope_table,
-       (REACH(args->table), REACH(args->indices), REACH(args->inv_freq)))
+KERNEL(rope_table, kernels_cuda_rope_table, (REACH(args->table), REACH(args->indices)))
 KERNEL(rope_queries, kernels_cuda_rope_queries,
        (REACH(args->out), REACH(args->q), REACH(args->table)))
 KERNEL(rope_store, kernels_cuda_rope_store,

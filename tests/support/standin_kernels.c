@@ -83,9 +83,11 @@ static bool do_rope_table(void *arguments)
     float *table = standin_behind(args->table);
     for (int f = 0; f < args->frame_count; f++)
         for (int64_t r = 0; r < args->rows; r++) {
-            double position = bands_position(&args->frames[f], indices[r]);
-            rope_table(table + (f * args->rows + r) * 2 * args->half, &position, 1,
-                       standin_behind(args->inv_freq), args->half, args->magnitude);
+            struct rope_place place = {
+                bands_position(&args->frames[f], indices[r]),
+                args->magnitude * rope_logn(f < args->query_frames ? args->logn : 0, indices[r])};
+            rope_table(table + (f * args->rows + r) * 2 * args->half, &place, 1, args->inv_freq,
+                       args->half);
         }
     return true;
 }

@@ -7,7 +7,9 @@
 
 static struct choice some_choice(void)
 {
-    return (struct choice){.request.method = {.kind = METHOD_ROPE, .logit_scale = 1},
+    struct method method;
+    assert_int_equal(method_parse(&method, "rope", 0), STATUS_OK);
+    return (struct choice){.request.method = method,
                            .group.workers = 3,
                            .request.context_tokens = 100000,
                            .request.stage_tokens = 4096,
@@ -64,9 +66,13 @@ static void arrives(const struct choice *choice)
 static void every_choice_arrives_as_it_was_sent(void **state)
 {
     (void)state;
-    static const char *const methods[] = {
-        "rope", "string:shift=0.33,logit_scale=1.0693147180559945", "string:logit_scale=published",
-        "string:shift=1099511627776,local=0,logit_scale=0.1", "lm_infinite:window=7,sinks=0"};
+    static const char *const methods[] = {"rope",
+                                          "string:shift=0.33,logit_scale=1.0693147180559945",
+                                          "string:logit_scale=published",
+                                          "string:shift=1099511627776,local=0,logit_scale=0.1",
+                                          "string:shift=60,local=2,logn=300+yarn:factor=2.68",
+                                          "rope:logn=2+ntk:factor=1e+05",
+                                          "lm_infinite:window=7,sinks=0"};
     struct choice choice = some_choice();
     for (size_t m = 0; m < sizeof methods / sizeof methods[0]; m++) {
         assert_int_equal(method_parse(&choice.request.method, methods[m], 8191), STATUS_OK);

@@ -237,8 +237,9 @@ static void a_choice_that_no_plan_can_follow_is_refused(void **state)
                  choice.group.receive_slots = 2, "receive_slots");
     REFUSED_WITH(choice.group.kernels[0] = '\0', "kernel");
     REFUSED_WITH(memset(choice.group.kernels, 'x', sizeof choice.group.kernels), "kernel");
-    REFUSED_WITH(choice.request.method.window = 0, "window");
-    REFUSED_WITH(choice.request.method = (struct method){.logit_scale = 1}, "halo");
+    REFUSED_WITH(choice.request.method.numbers[0].tokens = 0, "window");
+    REFUSED_WITH(choice.request.method = request_for("rope", 1, 1).method, "halo");
+    REFUSED_WITH(choice.request.method = (struct method){0}, "no method");
 #undef REFUSED_WITH
     choice = good;
     choice.request.schedule = CHOICE_RING;
@@ -270,7 +271,7 @@ static void a_request_out_of_range_is_refused(void **state)
     request.schedule = CHOICE_HALO;
     assert_int_equal(chooser_choose(&choice, &request, &llama, &table), STATUS_INVALID_ARGUMENT);
     request = request_for("string", 1, 10);
-    request.method.logit_scale = 0;
+    request.method.numbers[2].real = 0; /* logit_scale */
     assert_int_equal(chooser_choose(&choice, &request, &llama, &table), STATUS_INVALID_ARGUMENT);
 }
 

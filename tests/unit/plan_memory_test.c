@@ -8,6 +8,7 @@
 #include "proto/plan/memory_plan.h"
 #include "proto/plan/schedule.h"
 #include "tests/support/plan_cases.h"
+#include "tests/support/plan_methods.h"
 
 enum { CASES = 600, SEED = 77 };
 
@@ -65,14 +66,15 @@ static struct memory_plan plan_for(const struct choice *choice, int rank)
 
 static struct choice random_choice(struct cases_random *random)
 {
-    struct choice choice = {
-        .request.method.logit_scale = 1, .group.kernels = "reference", .group.receive_slots = 8};
+    char method[METHOD_TEXT_BYTES] = "rope";
+    struct choice choice = {.group.kernels = "reference", .group.receive_slots = 8};
     if (cases_between(random, 0, 2) > 0) {
-        choice.request.method.kind = METHOD_LM_INFINITE;
-        choice.request.method.window = cases_between(random, 1, 30);
-        choice.request.method.sinks = cases_between(random, 0, 9);
+        const int window = (int)cases_between(random, 1, 30);
+        snprintf(method, sizeof method, "lm_infinite:window=%d,sinks=%d", window,
+                 (int)cases_between(random, 0, 9));
         choice.request.schedule = CHOICE_HALO;
     }
+    choice.request.method = plan_methods_parse(method);
     choice.group.workers = (int)cases_between(random, 1, 5);
     choice.group.panel_tokens = 1 << cases_between(random, 0, 3);
     choice.group.block_tokens = 2 * choice.group.panel_tokens;

@@ -3,22 +3,23 @@
 #include "tests/support/unit.h"
 
 #include "proto/plan/tally.h"
+#include "tests/support/plan_methods.h"
 
 enum { LENGTH_MAX = 40, LONG_TOKENS = 1500 };
 
-static const struct method methods[] = {
-    {.kind = METHOD_ROPE, .logit_scale = 1},
-    {.kind = METHOD_STRING, .logit_scale = 1, .shift = 7, .local = 3},
-    {.kind = METHOD_LM_INFINITE, .logit_scale = 1, .window = 3, .sinks = 5, .ceiling = 2},
-    {.kind = METHOD_LM_INFINITE, .logit_scale = 1, .window = 9, .sinks = 0, .ceiling = 9},
-    {.kind = METHOD_LM_INFINITE, .logit_scale = 1, .window = 20, .sinks = 4, .ceiling = 20},
-    {.kind = METHOD_LM_INFINITE, .logit_scale = 1, .window = 200, .sinks = 70, .ceiling = 90},
+static const char *const methods[] = {
+    "rope",
+    "string:shift=7,local=3",
+    "lm_infinite:window=3,sinks=5,ceiling=2",
+    "lm_infinite:window=9,sinks=0",
+    "lm_infinite:window=20,sinks=4",
+    "lm_infinite:window=200,sinks=70,ceiling=90",
 };
 
-static struct choice make_choice(const struct method *method, int workers, int panel_tokens,
+static struct choice make_choice(const char *method, int workers, int panel_tokens,
                                  int64_t context_tokens)
 {
-    return (struct choice){.request.method = *method,
+    return (struct choice){.request.method = plan_methods_parse(method),
                            .group.workers = workers,
                            .request.context_tokens = context_tokens,
                            .group.panel_tokens = panel_tokens,
@@ -105,7 +106,7 @@ static void small_prompts_are_counted_as_they_are_scheduled(void **state)
                 for (int64_t tokens = 1; tokens <= LENGTH_MAX; tokens += 3)
                     for (int64_t stage = 0; stage <= tokens; stage = 2 * stage + 1) {
                         struct choice choice =
-                            make_choice(&methods[m], workers, panel_tokens, tokens + 3);
+                            make_choice(methods[m], workers, panel_tokens, tokens + 3);
                         choice.request.stage_tokens = stage;
                         run_ways(choice, tokens);
                     }
@@ -116,7 +117,7 @@ static void many_stages_are_counted_as_they_are_scheduled(void **state)
     (void)state;
     for (size_t m = 0; m < sizeof methods / sizeof methods[0]; m++)
         for (int64_t stage = 1; stage <= 64; stage *= 4) {
-            struct choice choice = make_choice(&methods[m], 3, 4, LONG_TOKENS);
+            struct choice choice = make_choice(methods[m], 3, 4, LONG_TOKENS);
             choice.request.stage_tokens = stage;
             run_ways(choice, LONG_TOKENS);
         }

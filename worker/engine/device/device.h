@@ -174,7 +174,7 @@ static inline int64_t device_block_rows(const struct device *device, int64_t row
 /* What a product of a query and a key is multiplied by to be a score in log2 units. */
 static inline float device_scale_log2(const struct choice *choice, int head_dim)
 {
-    return (float)(choice->request.method.logit_scale * 1.4426950408889634 /
+    return (float)(method_logit_scale(&choice->request.method) * 1.4426950408889634 /
                    __builtin_sqrt((double)head_dim));
 }
 

@@ -137,6 +137,8 @@ static enum status prepare(struct device *device, const struct choice *choice,
     release_memory(cpu);
     cpu->choice = *choice;
     cpu->plan = *plan;
+    spec_rotation_make(&cpu->rotation, &cpu->spec, &choice->request.method.frequencies,
+                       method_logn(&choice->request.method));
     for (int region = 0; region < MEMORY_REGIONS; region++) {
         if (region == MEMORY_WEIGHTS || region == MEMORY_IDS || region == MEMORY_SCORES)
             continue;

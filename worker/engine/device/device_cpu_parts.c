@@ -38,13 +38,18 @@ void device_cpu_store(struct device_cpu *cpu, const struct kv_cache *cache, int 
 void device_cpu_tables(const struct device_cpu *cpu, const struct bands *bands, float *tables,
                        int64_t frame_stride, int64_t index, int64_t count)
 {
-    double positions[KERNELS_ROWS_MAX];
+    const struct spec_rotation *rotation = &cpu->rotation;
+    struct rope_place places[KERNELS_ROWS_MAX];
     for (int frame = 0; frame <= bands->query_frames; frame++) {
+        const bool queries = frame < bands->query_frames;
         const struct bands_frame *place =
-            frame < bands->query_frames ? &bands->query_frame[frame] : &bands->key_frame[0];
-        for (int64_t t = 0; t < count; t++)
-            positions[t] = bands_position(place, index + t);
-        rope_table(tables + frame * frame_stride, positions, count, cpu->spec.inv_freq,
-                   cpu->spec.head_dim / 2, cpu->spec.rope_mscale);
+            queries ? &bands->query_frame[frame] : &bands->key_frame[0];
+        for (int64_t t = 0; t < count; t++) {
+            places[t].position = bands_position(place, index + t);
+            places[t].magnitude =
+                rotation->magnitude * rope_logn(queries ? rotation->logn : 0, index + t);
+        }
+        rope_table(tables + frame * frame_stride, places, count, rotation->inv_freq,
+                   cpu->spec.head_dim / 2);
     }
 }

@@ -39,6 +39,7 @@ struct device_cpu {
     struct device device;
     const struct kernels *kernels;
     struct model_spec spec;
+    struct spec_rotation rotation; /* of the prepared choice */
     struct weights *weights;
     struct thread_pool *pool;
     struct binding binding;

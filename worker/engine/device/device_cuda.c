@@ -282,6 +282,8 @@ static enum status prepare(struct device *device, const struct choice *choice,
     release_memory(cuda);
     cuda->choice = *choice;
     cuda->plan = *plan;
+    spec_rotation_make(&cuda->rotation, &cuda->spec, &choice->request.method.frequencies,
+                       method_logn(&choice->request.method));
     method_bands(&choice->request.method, &bands);
     attention_regimes_make(&cuda->regimes, &bands);
     TRY_ELSE(allocate_all(cuda), release);

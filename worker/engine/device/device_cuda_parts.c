@@ -135,12 +135,14 @@ enum status device_cuda_tables(struct device_cuda *cuda, const struct bands *ban
     struct kernels_cuda_rope_table args = {
         .table = tables,
         .indices = indices,
-        .inv_freq = cuda->weights->inv_freq,
+        .query_frames = bands->query_frames,
+        .logn = cuda->rotation.logn,
         .frame_count = bands->query_frames + 1,
         .rows = rows,
         .half = cuda->spec.head_dim / 2,
-        .magnitude = cuda->spec.rope_mscale,
+        .magnitude = cuda->rotation.magnitude,
     };
+    memcpy(args.inv_freq, cuda->rotation.inv_freq, sizeof args.inv_freq);
     memcpy(args.frames, bands->query_frame, (size_t)bands->query_frames * sizeof *args.frames);
     args.frames[bands->query_frames] = bands->key_frame[0];
     LAUNCH(cuda, rope_table, &args);

@@ -64,6 +64,7 @@ struct device_cuda {
     struct device device;
     const struct cuda_streams *streams;
     struct model_spec spec;
+    struct spec_rotation rotation; /* of the prepared choice */
     struct weights_cuda *weights;
     atomic_bool skipping;
     atomic_bool busy; /* a call is running */

@@ -100,24 +100,11 @@ static enum status take_norm(struct loader *loader, const float **norm, enum mod
     return send_part(loader, to, bytes);
 }
 
-static enum status take_frequencies(struct loader *loader)
-{
-    const struct model_spec *spec = model_spec(loader->model);
-    const size_t bytes = (size_t)(spec->head_dim / 2) * sizeof(double);
-    void *to = place(loader, bytes);
-    loader->weights->inv_freq = to;
-    if (!loader->places)
-        return STATUS_OK;
-    memcpy(loader->part, spec->inv_freq, bytes);
-    return send_part(loader, to, bytes);
-}
-
 static enum status walk(struct loader *loader)
 {
     struct weights_cuda *weights = loader->weights;
     const struct model_spec *spec = model_spec(loader->model);
     loader->used = 0;
-    TRY(take_frequencies(loader));
     TRY(take_matrix(loader, &weights->embedding, MODEL_TOKEN_EMBD, 0));
     weights->output = weights->embedding;
     if (!spec->tied_output)

@@ -24,7 +24,6 @@ struct weights_cuda {
     struct kernels_cuda_matrix embedding;
     struct kernels_cuda_matrix output; /* the embedding where the two are tied */
     const float *output_norm;          /* [hidden] */
-    const double *inv_freq;            /* [head_dim / 2] */
     struct weights_cuda_layer *layers;
     void *memory;
     size_t bytes; /* the `weights` region of the memory plan */
