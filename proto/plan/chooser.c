@@ -8,9 +8,6 @@
 #include "proto/plan/tally.h"
 
 enum {
-    PANEL_TOKENS = BANDS_LANES,
-    DEFAULT_BLOCK_PANELS = 8,
-    DEFAULT_SLOTS = 4,
     STAGE_ROWS_MIN = 1024,  /* rows of a rank's stage below which products run badly */
     STAGE_ROWS_LEAST = 128, /* below which they run so badly that nobody's wait gets shorter */
     STAGES_WEIGHED = 8,     /* stages whose cost is added up: later ones are like them */
@@ -191,15 +188,12 @@ static struct choice start_choice(const struct chooser_request *request)
 {
     struct bands bands;
     struct choice choice = {
+        .group = group_choice_usual(request->workers),
         .request.method = request->method,
-        .group.workers = request->workers,
         .request.context_tokens = request->context_tokens,
-        .group.panel_tokens = PANEL_TOKENS,
-        .group.block_tokens = DEFAULT_BLOCK_PANELS * PANEL_TOKENS,
-        .group.receive_slots = DEFAULT_SLOTS,
-        .group.cache = request->cache,
         .request.decode_split = request->decode_split > 0,
     };
+    choice.group.cache = request->cache;
     snprintf(choice.group.kernels, sizeof choice.group.kernels, "%s", request->kernels);
     method_bands(&request->method, &bands);
     const int64_t reach = bands_reach(&bands);
@@ -207,9 +201,6 @@ static struct choice start_choice(const struct chooser_request *request)
     choice.request.schedule = limited ? CHOICE_HALO : CHOICE_GATHER;
     if (request->schedule >= 0)
         choice.request.schedule = (enum choice_schedule)request->schedule;
-    if (choice.request.schedule == CHOICE_RING &&
-        choice.group.workers - 1 > choice.group.receive_slots)
-        choice.group.receive_slots = choice.group.workers - 1;
     if (request->partition >= 0)
         choice.request.partition = (enum partition_kind)request->partition;
     if (request->stage_tokens >= 0)
