@@ -74,7 +74,9 @@ struct engine_request command_request(const struct command *command)
 {
     return (struct engine_request){
         .kind = command->kind,
-        .choice = &command->choice,
+        .refused = command->refused,
+        .refusal = command->refusal,
+        .choice = &command->choice.request,
         .ids = command->ids,
         .count = command->count,
         .max_tokens = command->max_tokens,

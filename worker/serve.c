@@ -7,16 +7,17 @@
  *   joining  --Welcome (enter_group)-->                               loading
  *   loading  --Loaded is sent (load)-->                               idle
  *   idle     --Run (take_command, wait_for_command)-->                running
- *   running  --Done is sent, no other Run is there (run_command)-->   idle
+ *   running  --Done is sent, no other Run is there (end_run)-->       idle
  *   any      --Stop (handle_message)-->                               ended
  *   joining  --no coordinator in time, or a refusal (enter_group)-->  failed
  *   any      --the stream breaks (listen_to_coordinator), a peer is
- *              lost (wait_for_command, run_command)-->                failed
+ *              lost (wait_for_command, take_turn)-->                failed
  */
 #include "worker/serve.h"
 
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "proto/clock.h"
@@ -59,7 +60,6 @@ struct serve_rank {
     enum status end_status; /* why */
     char end_message[MESSAGE_BYTES];
     struct command_table commands;
-    uint64_t running; /* the run that the engine has; 0: none */
 };
 
 /* ---- joining ---- */
@@ -132,8 +132,8 @@ static enum status take_command(struct serve_rank *rank, const Longhaul__Control
 static void cut_short(struct serve_rank *rank, struct command_entry *entry)
 {
     entry->cut_short = STATUS_CANCELLED;
-    if (entry->command->number == rank->running)
-        engine_cancel(rank->engine, STATUS_CANCELLED);
+    if (entry->running)
+        engine_cancel(rank->engine, entry->command->number, STATUS_CANCELLED);
 }
 
 /* One that is over already is nobody's. */
@@ -178,7 +178,7 @@ static enum status beat(struct serve_rank *rank)
     double work_age_seconds = 0;
     pthread_mutex_lock(&rank->lock);
     const int runs = rank->commands.count;
-    if (rank->running)
+    if (rank->engine && runs > 0)
         work_age_seconds = 1e-9 * (double)(clock_now_ns() - engine_last_active_ns(rank->engine));
     pthread_mutex_unlock(&rank->lock);
     return reports_beat(&rank->reports, runs, work_age_seconds);
@@ -228,10 +228,12 @@ static void *listen_to_coordinator(void *argument)
 
 /* ---- a run ---- */
 
-/* What the engine tells of a run, and to whom. */
-struct run_context {
+/* A command that the engine has, and whom it tells of it. */
+struct run {
     struct serve_rank *rank;
-    uint64_t number;
+    const struct command *command;
+    struct engine_request request;
+    struct engine_observer observer;
     int64_t told_progress_ns;
 };
 
@@ -243,54 +245,134 @@ static void must_be_told(struct serve_rank *rank, enum status told)
 
 static void tell_progress(void *context, int64_t tokens_done, int64_t tokens)
 {
-    struct run_context *run = context;
+    struct run *run = context;
     if (tokens_done < tokens && clock_now_ns() < run->told_progress_ns)
         return;
     run->told_progress_ns = clock_after_ms(PROGRESS_MS);
     must_be_told(run->rank,
-                 reports_progress(&run->rank->reports, run->number, tokens_done, tokens));
+                 reports_progress(&run->rank->reports, run->command->number, tokens_done, tokens));
 }
 
 static void tell_token(void *context, int32_t id, const struct logprobs *logprobs)
 {
-    const struct run_context *run = context;
-    struct reports *reports = &run->rank->reports;
-    must_be_told(run->rank, reports_token(reports, run->number, id, logprobs));
-    must_be_told(run->rank, reports_flush(reports));
+    const struct run *run = context;
+    must_be_told(run->rank, reports_token(&run->rank->reports, run->command->number, id, logprobs));
 }
 
 static void tell_scores(void *context, int64_t first, const float *logprobs, int64_t count)
 {
-    const struct run_context *run = context;
+    const struct run *run = context;
     must_be_told(run->rank,
-                 reports_scores(&run->rank->reports, run->number, first, logprobs, count));
+                 reports_scores(&run->rank->reports, run->command->number, first, logprobs, count));
 }
 
-static enum status run_command(struct serve_rank *rank, const struct command *command)
+/* The coordinator may send another command while Done is on its way: this one's place must be free
+ * by then. */
+static void end_run(void *context, enum status status, const struct engine_result *result)
 {
-    struct run_context context = {.rank = rank, .number = command->number};
-    const struct engine_observer observer = {&context, tell_progress, tell_token, tell_scores};
-    const struct engine_request request = command_request(command);
-    struct engine_result result = {0};
-    enum status status = STATUS_OK;
-    log_request(command->request_id);
-    if (command->refused == STATUS_OK)
-        status = engine_run(rank->engine, &request, &observer, &result);
-    else
-        status = engine_refuse(rank->engine, fail(command->refused, "%s", command->refusal));
-    if (status != STATUS_OK)
+    struct run *run = context;
+    struct serve_rank *rank = run->rank;
+    const uint64_t number = run->command->number;
+    if (status != STATUS_OK) {
+        log_request(run->command->request_id);
         log_line(engine_usable(rank->engine) ? LOG_INFO : LOG_ERROR, "request ended",
                  log_text("code", status_name(status)), log_text("cause", status_message()));
-    log_request(NULL);
-    if (!engine_usable(rank->engine))
-        return status;
-    /* The next command may come while Done is on its way: this one's place must be free by then. */
+        log_request(NULL);
+    }
     pthread_mutex_lock(&rank->lock);
-    command_destroy(command_table_remove(&rank->commands, context.number));
-    rank->running = 0;
-    engine_cancel(rank->engine, STATUS_OK);
+    command_destroy(command_table_remove(&rank->commands, number));
     pthread_mutex_unlock(&rank->lock);
-    return reports_done(&rank->reports, context.number, status, &result);
+    free(run);
+    if (!engine_usable(rank->engine))
+        return;
+    must_be_told(rank, reports_done(&rank->reports, number, status, result));
+}
+
+/* A plan is made for a group as it is; a peer with another variant would compute other bits. */
+static enum status check_group(const struct serve_rank *rank, const struct group_choice *planned)
+{
+    const struct group_choice *group = engine_group(rank->engine);
+    if (planned->workers != group->workers)
+        return fail(STATUS_FAILED_PRECONDITION, "the plan is for %d workers; this group has %d",
+                    planned->workers, group->workers);
+    if (strcmp(planned->kernels, group->kernels) != 0 || planned->cache != group->cache)
+        return fail(STATUS_FAILED_PRECONDITION,
+                    "the plan is for kernels %s; rank %d was started with %s", planned->kernels,
+                    rank->transport->rank, group->kernels);
+    if (planned->panel_tokens != group->panel_tokens ||
+        planned->block_tokens != group->block_tokens ||
+        planned->receive_slots != group->receive_slots)
+        return fail(STATUS_FAILED_PRECONDITION,
+                    "the plan is for panels, blocks or slots that rank %d does not have",
+                    rank->transport->rank);
+    return STATUS_OK;
+}
+
+/* What the engine gets of a command that begins. */
+static enum status begin_run(struct serve_rank *rank, struct run **begun, struct command *command)
+{
+    struct run *run = calloc(1, sizeof *run);
+    if (!run)
+        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a run");
+    if (command->refused == STATUS_OK) {
+        command->refused = check_group(rank, &command->choice.group);
+        if (command->refused != STATUS_OK)
+            snprintf(command->refusal, sizeof command->refusal, "%s", status_message());
+    }
+    *run = (struct run){
+        .rank = rank,
+        .command = command,
+        .request = command_request(command),
+        .observer = {run, tell_progress, tell_token, tell_scores, end_run},
+    };
+    *begun = run;
+    return STATUS_OK;
+}
+
+/* Rank 0 hands every command that waits to its engine, in the order in which they came. */
+static enum status admit_commands(struct serve_rank *rank)
+{
+    for (;;) {
+        struct run *run;
+        pthread_mutex_lock(&rank->lock);
+        struct command *command = command_table_begin(&rank->commands);
+        pthread_mutex_unlock(&rank->lock);
+        if (!command)
+            return STATUS_OK;
+        TRY(begin_run(rank, &run, command));
+        TRY(engine_admit(rank->engine, command->number, &run->request, &run->observer));
+        pthread_mutex_lock(&rank->lock);
+        const struct command_entry *entry = command_table_find(&rank->commands, command->number);
+        if (entry->cut_short != STATUS_OK) /* perhaps before the engine knew it */
+            engine_cancel(rank->engine, command->number, entry->cut_short);
+        pthread_mutex_unlock(&rank->lock);
+    }
+}
+
+/* The other ranks wait for the command that rank 0 has admitted: their streams are others. */
+static enum status find_run(void *context, uint64_t number, struct engine_job *job)
+{
+    struct serve_rank *rank = context;
+    const int64_t deadline_ns = clock_after_ms(rank->options->heartbeat_timeout_ms);
+    struct command *command = NULL;
+    struct run *run;
+    pthread_mutex_lock(&rank->lock);
+    for (bool waits = true; !command && waits;) {
+        struct command_entry *entry = command_table_find(&rank->commands, number);
+        if (entry) {
+            entry->running = true;
+            command = entry->command;
+        } else {
+            waits = !rank->ending && clock_wait(&rank->changed, &rank->lock, deadline_ns);
+        }
+    }
+    pthread_mutex_unlock(&rank->lock);
+    if (!command)
+        return fail(STATUS_UNAVAILABLE, "rank %d was not told of run %llu, which rank 0 began",
+                    rank->transport->rank, (unsigned long long)number);
+    TRY(begin_run(rank, &run, command));
+    *job = (struct engine_job){&run->request, &run->observer};
+    return STATUS_OK;
 }
 
 /* ---- the rank ---- */
@@ -302,20 +384,9 @@ static enum status lost(struct serve_rank *rank)
     return fail(rank->end_status, "%s", rank->end_message);
 }
 
-/* The next command for the engine. Under the lock. */
-static struct command *begin_command(struct serve_rank *rank)
-{
-    struct command *command = command_table_begin(&rank->commands);
-    if (!command)
-        return NULL;
-    rank->running = command->number;
-    engine_cancel(rank->engine, command_table_find(&rank->commands, command->number)->cut_short);
-    return command;
-}
-
-/* Waits for a command, an end or a lost peer; NULL for an end. A command that came before a Stop is
- * begun: a peer that saw the one before the other waits for this rank. */
-static enum status wait_for_command(struct serve_rank *rank, struct command **command)
+/* Waits for a command, an end or a lost peer. Commands that came before a Stop end first: a peer
+ * that saw the one before the other waits for this rank. */
+static enum status wait_for_command(struct serve_rank *rank, bool *ended)
 {
     enum status status = STATUS_OK;
     pthread_mutex_lock(&rank->lock);
@@ -323,11 +394,21 @@ static enum status wait_for_command(struct serve_rank *rank, struct command **co
         clock_wait(&rank->changed, &rank->lock, clock_after_ms(LOOK_MS));
         status = transport_progress(rank->transport);
     }
-    *command = rank->end_status == STATUS_OK ? begin_command(rank) : NULL;
+    *ended = rank->ending && (rank->end_status != STATUS_OK || rank->commands.count == 0);
     if (rank->ending)
         status = lost(rank); /* a peer that stopped first is no failure */
     pthread_mutex_unlock(&rank->lock);
     return status;
+}
+
+/* One turn of the group. */
+static enum status take_turn(struct serve_rank *rank)
+{
+    bool busy;
+    if (rank->transport->rank == 0)
+        TRY(admit_commands(rank));
+    TRY(engine_step(rank->engine, &busy));
+    return reports_flush(&rank->reports);
 }
 
 /* What the process holds beside its ranks' arenas, and what its first request will touch of the
@@ -347,6 +428,8 @@ static enum status load(struct serve_rank *rank, const struct model *model)
         .threads = rank->threads,
         .memory_bytes = rank->memory_bytes,
         .streams = rank->options->streams,
+        .group = group_choice_usual(rank->transport->size),
+        .source = {rank, find_run},
     };
     struct engine *engine;
     TRY(engine_create(&engine, model, rank->transport, &options));
@@ -361,7 +444,7 @@ static enum status load(struct serve_rank *rank, const struct model *model)
     loaded.weights_bytes = weights;
     loaded.memory_bytes = weights;
     loaded.base_bytes = rank->reports.base_bytes;
-    loaded.cache = engine_cache(engine) == CHOICE_CACHE_F32
+    loaded.cache = engine_group(engine)->cache == CHOICE_CACHE_F32
                        ? LONGHAUL__CONTROL__V1__CACHE_TYPE__CACHE_TYPE_F32
                        : LONGHAUL__CONTROL__V1__CACHE_TYPE__CACHE_TYPE_BF16;
     loaded.scratch_bytes = needs->scratch_bytes;
@@ -381,16 +464,15 @@ static enum status live(struct serve_rank *rank, struct model **model)
 {
     if (rank->options->refused != STATUS_OK)
         return fail(rank->options->refused, "%s", rank->options->refusal);
-    struct command *command = NULL;
+    bool ended = false;
     enum status status = load(rank, *model);
     model_close(*model);
     *model = NULL;
-    do {
-        if (status == STATUS_OK)
-            status = wait_for_command(rank, &command);
-        if (status == STATUS_OK && command)
-            status = run_command(rank, command);
-    } while (status == STATUS_OK && command);
+    while (status == STATUS_OK && !ended) {
+        status = wait_for_command(rank, &ended);
+        if (status == STATUS_OK && !ended)
+            status = take_turn(rank);
+    }
     return status;
 }
 

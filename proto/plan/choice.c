@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-enum { PANEL_TOKENS_MAX = BANDS_LANES };
+enum { PANEL_TOKENS_MAX = BANDS_LANES, BLOCK_PANELS = 8, RECEIVE_SLOTS = 4 };
 
 #define LARGEST_TOKENS ((int64_t)1 << 40)
 
@@ -21,6 +21,17 @@ const char *choice_schedule_name(enum choice_schedule schedule)
 const char *choice_partition_name(enum partition_kind partition)
 {
     return partition_names[partition];
+}
+
+struct group_choice group_choice_usual(int workers)
+{
+    return (struct group_choice){
+        .workers = workers,
+        .panel_tokens = BANDS_LANES,
+        .block_tokens = BLOCK_PANELS * BANDS_LANES,
+        /* Blocks that go round a ring lie in one slot each until the last reader has them. */
+        .receive_slots = workers - 1 > RECEIVE_SLOTS ? workers - 1 : RECEIVE_SLOTS,
+    };
 }
 
 int64_t choice_cache_bytes(const struct choice *choice)

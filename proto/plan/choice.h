@@ -26,7 +26,7 @@ enum choice_cache {
     CHOICE_CACHE_F32,
 };
 
-enum { CHOICE_KERNELS_BYTES = 32, CHOICE_WORKERS_MAX = 4096 };
+enum { CHOICE_KERNELS_BYTES = 32, CHOICE_WORKERS_MAX = 4096, CHOICE_SEQUENCES_MAX = 64 };
 
 /* What a group of workers fixes when it loads the model: its memory is made for it, once. */
 struct group_choice {
@@ -55,6 +55,9 @@ struct choice {
     struct group_choice group;
     struct request_choice request;
 };
+
+/* What is usual for a group of so many workers; kernels and cache are the device's to say. */
+struct group_choice group_choice_usual(int workers);
 
 /* Refuses a choice that no plan can be made from; for choices that came over the wire. */
 MUST_CHECK enum status choice_check(const struct choice *choice);

@@ -8,11 +8,9 @@
 #include "proto/plan/tally.h"
 
 enum {
-    PANEL_TOKENS = BANDS_LANES,
-    DEFAULT_BLOCK_PANELS = 8,
-    DEFAULT_SLOTS = 4,
-    STAGE_ROWS_MIN = 1024, /* rows of a rank's stage below which products run badly */
-    STAGES_WEIGHED = 8,    /* stages whose cost is added up: later ones are like them */
+    STAGE_ROWS_MIN = 1024,  /* rows of a rank's stage below which products run badly */
+    STAGE_ROWS_LEAST = 128, /* below which they run so badly that nobody's wait gets shorter */
+    STAGES_WEIGHED = 8,     /* stages whose cost is added up: later ones are like them */
     WEIGHED_TOKENS_MAX = 1 << 20,
     REPLICATE_TOKENS_MAX = 256,
 };
@@ -141,6 +139,27 @@ static enum status choose_replicate_tokens(struct choice *choice, struct weigher
     return STATUS_OK;
 }
 
+/* Stages of a power of two of tokens, as long as may be: the last one, which sees most, is
+ * to take no longer than was asked for. */
+static enum status limit_stages(struct choice *choice, struct weigher *weigher, double most_seconds)
+{
+    struct request_choice *request = &choice->request;
+    const int64_t least = (int64_t)STAGE_ROWS_LEAST * choice->group.workers;
+    int64_t tokens = weighed_tokens(choice);
+    if (request->stage_tokens > 0 && request->stage_tokens < tokens)
+        tokens = request->stage_tokens;
+    for (;;) {
+        double seconds;
+        TRY(weigh_question(&seconds, weigher, choice, tokens, CHOICE_SHARDED));
+        int64_t shorter = 1;
+        while (2 * shorter < tokens)
+            shorter *= 2;
+        if (seconds <= most_seconds || shorter < least)
+            return STATUS_OK;
+        request->stage_tokens = tokens = shorter;
+    }
+}
+
 /* Without keys: reading them costs the same either way. */
 static double weigh_decode(const struct weigher *weigher, const struct choice *choice, bool split)
 {
@@ -169,15 +188,12 @@ static struct choice start_choice(const struct chooser_request *request)
 {
     struct bands bands;
     struct choice choice = {
+        .group = group_choice_usual(request->workers),
         .request.method = request->method,
-        .group.workers = request->workers,
         .request.context_tokens = request->context_tokens,
-        .group.panel_tokens = PANEL_TOKENS,
-        .group.block_tokens = DEFAULT_BLOCK_PANELS * PANEL_TOKENS,
-        .group.receive_slots = DEFAULT_SLOTS,
-        .group.cache = request->cache,
         .request.decode_split = request->decode_split > 0,
     };
+    choice.group.cache = request->cache;
     snprintf(choice.group.kernels, sizeof choice.group.kernels, "%s", request->kernels);
     method_bands(&request->method, &bands);
     const int64_t reach = bands_reach(&bands);
@@ -185,9 +201,6 @@ static struct choice start_choice(const struct chooser_request *request)
     choice.request.schedule = limited ? CHOICE_HALO : CHOICE_GATHER;
     if (request->schedule >= 0)
         choice.request.schedule = (enum choice_schedule)request->schedule;
-    if (choice.request.schedule == CHOICE_RING &&
-        choice.group.workers - 1 > choice.group.receive_slots)
-        choice.group.receive_slots = choice.group.workers - 1;
     if (request->partition >= 0)
         choice.request.partition = (enum partition_kind)request->partition;
     if (request->stage_tokens >= 0)
@@ -211,6 +224,8 @@ enum status chooser_choose(struct choice *choice, const struct chooser_request *
     TRY(weigher_init(&weigher, &made, shape, costs));
     if (request->partition < 0)
         TRY_ELSE(choose_partition(&made, &weigher), done);
+    if (request->stage_tokens < 0 && request->stage_seconds > 0)
+        TRY_ELSE(limit_stages(&made, &weigher, request->stage_seconds), done);
     if (request->decode_split < 0 && made.group.workers > 1)
         made.request.decode_split =
             request->shared_memory_bus ||

@@ -3,6 +3,7 @@
 
 #include <pthread.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -19,21 +20,39 @@ struct rank_case {
     struct cuda_streams streams;
 };
 
+/* The one request of this rank, and its number, which counts the rank's. */
+static _Thread_local struct engine_job current_job;
+static _Thread_local uint64_t current_number;
+
+static enum status find_job(void *context, uint64_t number, struct engine_job *job)
+{
+    (void)context;
+    (void)number;
+    *job = current_job;
+    return STATUS_OK;
+}
+
 /* What a client does who loses patience. */
 struct canceller {
     struct engine *engine;
     int64_t after_ns;
+    uint64_t number;
     pthread_t thread;
     bool started;
+    atomic_bool ended;
 };
 
+/* It may come before the request, and comes again. */
 static void *cancel_later(void *argument)
 {
-    const struct canceller *canceller = argument;
+    struct canceller *canceller = argument;
     const struct timespec wait = {.tv_sec = (time_t)(canceller->after_ns / 1000000000),
                                   .tv_nsec = (long)(canceller->after_ns % 1000000000)};
     nanosleep(&wait, NULL);
-    engine_cancel(canceller->engine, STATUS_CANCELLED);
+    while (!atomic_load(&canceller->ended)) {
+        engine_cancel(canceller->engine, canceller->number, STATUS_CANCELLED);
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    }
     return NULL;
 }
 
@@ -42,6 +61,9 @@ struct request_case {
     struct transport *transport;
     const struct engine_case *wanted;
     struct engine_outcome *outcome;
+    bool done;
+    enum status status;
+    char cause[512];
 };
 
 static void pass_progress(void *context, int64_t tokens_done, int64_t tokens)
@@ -67,6 +89,15 @@ static void keep_scores(void *context, int64_t first, const float *logprobs, int
     outcome->logprob_count += count;
 }
 
+static void keep_result(void *context, enum status status, const struct engine_result *result)
+{
+    struct request_case *request = context;
+    request->outcome->results[request->transport->rank] = *result;
+    request->done = true;
+    request->status = status;
+    snprintf(request->cause, sizeof request->cause, "%s", status_message());
+}
+
 static enum status choose(struct choice *choice, const struct engine_case *wanted,
                           const struct engine *engine, int ranks)
 {
@@ -75,8 +106,8 @@ static enum status choose(struct choice *choice, const struct engine_case *wante
         .workers = ranks,
         .context_tokens =
             wanted->context_tokens ? wanted->context_tokens : wanted->count + wanted->max_tokens,
-        .kernels = engine_kernels(engine),
-        .cache = engine_cache(engine),
+        .kernels = engine_group(engine)->kernels,
+        .cache = engine_group(engine)->cache,
         .partition = wanted->partition - 1,
         .schedule = wanted->schedule - 1,
         .queries = wanted->queries - 1,
@@ -89,11 +120,27 @@ static enum status choose(struct choice *choice, const struct engine_case *wante
     return chooser_choose(choice, &request, engine_shape(engine), &costs);
 }
 
+/* Rank 0 admits the request, and all take turns until it is done. */
+static enum status run(struct request_case *context, const struct engine_request *request)
+{
+    const struct engine_observer observer = {context, pass_progress, keep_token, keep_scores,
+                                             keep_result};
+    current_job = (struct engine_job){request, &observer};
+    current_number++;
+    if (context->transport->rank == 0)
+        TRY(engine_admit(context->engine, current_number, request, &observer));
+    while (!context->done) {
+        bool busy;
+        TRY(engine_step(context->engine, &busy));
+    }
+    return context->status == STATUS_OK ? STATUS_OK : fail(context->status, "%s", context->cause);
+}
+
 enum status engine_ranks_request(struct engine *engine, struct transport *transport,
                                  const struct engine_case *wanted, struct engine_outcome *outcome)
 {
-    struct request_case context = {engine, transport, wanted, outcome};
-    const struct engine_observer observer = {&context, pass_progress, keep_token, keep_scores};
+    struct request_case context = {
+        .engine = engine, .transport = transport, .wanted = wanted, .outcome = outcome};
     struct choice choice;
     struct memory_plan plan;
     TRY(choose(&choice, wanted, engine, transport->size));
@@ -104,7 +151,9 @@ enum status engine_ranks_request(struct engine *engine, struct transport *transp
         outcome->choice = choice;
     struct engine_request request = {
         .kind = wanted->kind,
-        .choice = &choice,
+        .refused = wanted->refused,
+        .refusal = "no room here",
+        .choice = &choice.request,
         .ids = wanted->ids,
         .count = wanted->count,
         .max_tokens = wanted->max_tokens,
@@ -117,17 +166,32 @@ enum status engine_ranks_request(struct engine *engine, struct transport *transp
     };
     if (request.sampling.top_p == 0)
         request.sampling = (struct sampling){.top_p = 1, .repetition_penalty = 1};
-    return engine_run(engine, &request, &observer, &outcome->results[transport->rank]);
+    return run(&context, &request);
+}
+
+void engine_ranks_cancel(struct engine *engine)
+{
+    engine_cancel(engine, current_number, STATUS_CANCELLED);
+}
+
+struct engine_options engine_ranks_options(const char *kernels, int threads,
+                                           const struct transport *transport,
+                                           const struct cuda_streams *streams)
+{
+    return (struct engine_options){
+        .kernels = kernels,
+        .threads = threads,
+        .streams = streams,
+        .group = group_choice_usual(transport->size),
+        .source = {NULL, find_job},
+    };
 }
 
 enum status engine_ranks_play(struct engine_outcome *outcome, const struct engine_case *wanted,
                               struct transport *transport, const struct cuda_streams *streams)
 {
-    const struct engine_options options = {
-        .kernels = wanted->kernels,
-        .threads = wanted->threads ? wanted->threads : 1,
-        .streams = streams,
-    };
+    const struct engine_options options = engine_ranks_options(
+        wanted->kernels, wanted->threads ? wanted->threads : 1, transport, streams);
     struct model *model;
     struct engine *engine = NULL;
     TRY(model_open(&model, wanted->model_path));
@@ -135,12 +199,14 @@ enum status engine_ranks_play(struct engine_outcome *outcome, const struct engin
     model_close(model);
     if (wanted->delay_ns)
         transport_loopback_delay(transport, wanted->delay_ns);
-    struct canceller canceller = {.engine = engine, .after_ns = wanted->cancel_after_ns};
+    struct canceller canceller = {
+        .engine = engine, .after_ns = wanted->cancel_after_ns, .number = current_number + 1};
     if (status == STATUS_OK && canceller.after_ns && transport->rank == 0 &&
         pthread_create(&canceller.thread, NULL, cancel_later, &canceller) == 0)
         canceller.started = true;
     if (status == STATUS_OK)
         status = engine_ranks_request(engine, transport, wanted, outcome);
+    atomic_store(&canceller.ended, true);
     if (canceller.started)
         pthread_join(canceller.thread, NULL);
     /* All ranks left alike, and none needs to end the others. */

@@ -31,7 +31,7 @@ static enum status act_on_verdict(struct forward *forward)
 /* A request that is cut short left arithmetic undone: what it found there counts for nothing. */
 static enum status offer(struct forward *forward, uint64_t non_finite)
 {
-    enum status reason = forward_stop_status(forward);
+    enum status reason = sequence_stop_status(forward->sequence);
     if (reason != STATUS_OK)
         non_finite = NON_FINITE_NONE;
     else if (non_finite != NON_FINITE_NONE)
@@ -39,6 +39,16 @@ static enum status offer(struct forward *forward, uint64_t non_finite)
     const struct verdict verdict = {
         .stop = reason != STATUS_OK, .status = (int32_t)reason, .non_finite = non_finite};
     return verdict_offer(&forward->verdict, &verdict);
+}
+
+static void tell_progress(const struct forward *forward, int layers_done, int layers)
+{
+    const struct engine_job *job = &forward->sequence->job;
+    const struct span stage = forward->schedule.stage;
+    if (forward->transport->rank == 0)
+        job->observer->progress(job->observer->context,
+                                stage.first + (stage.end - stage.first) * layers_done / layers,
+                                job->request->count);
 }
 
 static enum status sharded_layers(struct forward *forward)
@@ -53,31 +63,35 @@ static enum status sharded_layers(struct forward *forward)
         TRY(ring_attend(forward->ring, &working));
         TRY(forward->failure);
         TRY(act_on_verdict(forward));
-        if (forward->progress && forward->transport->rank == 0)
-            forward->progress(forward->progress_context,
-                              forward->schedule.stage.first +
-                                  (forward->schedule.stage.end - forward->schedule.stage.first) *
-                                      (layer + 1) / layers);
+        tell_progress(forward, layer + 1, layers);
     }
     TRY(device_rows(forward->device, layers, &working));
     TRY(ring_end(forward->ring));
     return forward->failure;
 }
 
+/* Says who has the tokens of `stage`, and makes room for this rank's. */
+static enum status deal_stage(struct forward *forward, struct span stage)
+{
+    const struct sequence *sequence = forward->sequence;
+    TRY(choice_deal(&sequence->choice, sequence->ownership, stage));
+    return kv_cache_stage(sequence->cache, sequence->ownership, forward->transport->rank, stage,
+                          ownership_live_first(sequence->ownership, stage.first, sequence->reach));
+}
+
 static enum status sharded_stage(struct forward *forward, struct span stage)
 {
-    const struct choice *choice = forward->choice;
+    const struct sequence *sequence = forward->sequence;
+    const struct choice *choice = &sequence->choice;
     int rank = forward->transport->rank;
-    TRY(choice_deal(choice, forward->ownership, stage));
-    TRY(kv_cache_stage(forward->cache, forward->ownership, rank, stage,
-                       ownership_live_first(forward->ownership, stage.first, forward->reach)));
-    TRY(schedule_make(&forward->schedule, choice, &forward->bands, forward->ownership, stage));
+    TRY(deal_stage(forward, stage));
+    TRY(schedule_make(&forward->schedule, choice, &sequence->bands, sequence->ownership, stage));
     const struct schedule_rank *mine = &forward->schedule.ranks[rank];
     TRY(shard_rows_make(&forward->shard, mine, device_block_rows(forward->device, mine->rows),
                         forward->device->tile_tokens));
     const struct ring_stage exchange = {
         .schedule = mine,
-        .cache = forward->cache,
+        .cache = sequence->cache,
         .shard = &forward->shard,
         .device = forward->device,
         .receive_slots = choice->group.receive_slots,
@@ -86,10 +100,10 @@ static enum status sharded_stage(struct forward *forward, struct span stage)
     };
     const struct device_stage work = {
         .shard = &forward->shard,
-        .bands = &forward->bands,
-        .cache = forward->cache,
-        .ids = forward->ids,
-        .sinks = forward->sinks,
+        .bands = &sequence->bands,
+        .cache = sequence->cache,
+        .ids = sequence->ids,
+        .sinks = sequence->sinks,
     };
     TRY(ring_begin(forward->ring, &exchange));
     TRY(device_begin(forward->device, &work));
@@ -103,7 +117,7 @@ static struct span outputs_of(const struct forward *forward, int rank, int64_t w
 {
     if (!forward->split)
         return (struct span){0, width};
-    return partition_rows(width, MATMUL_SPLIT, forward->choice->group.workers, rank);
+    return partition_rows(width, MATMUL_SPLIT, forward->sequence->choice.group.workers, rank);
 }
 
 static struct span mine(const struct forward *forward, int64_t width)
@@ -114,7 +128,7 @@ static struct span mine(const struct forward *forward, int64_t width)
 /* Fills in the other ranks' outputs of a vector [rows, width]. */
 static enum status share(struct forward *forward, float *vector, int64_t rows, int64_t width)
 {
-    int workers = forward->choice->group.workers;
+    int workers = forward->sequence->choice.group.workers;
     if (workers == 1 || !forward->split)
         return STATUS_OK;
     for (int rank = 0; rank < workers; rank++) {
@@ -134,7 +148,7 @@ static enum status share_states(struct forward *forward, int64_t rows)
 {
     const struct model_shape *shape = &forward->device->shape;
     size_t bytes = (size_t)(rows * shape->heads * (shape->head_dim + 2)) * sizeof(float);
-    if (forward->choice->group.workers == 1)
+    if (forward->sequence->choice.group.workers == 1)
         return STATUS_OK;
     char *states = (char *)forward->device->memory.states;
     return transport_gather_each(forward->transport,
@@ -180,7 +194,7 @@ static enum status find_step_keys(struct forward *forward)
         }
         while (keys.first < read->keys.end) {
             int64_t index = keys.first;
-            keys.records = kv_cache_extent(forward->cache, 0, &index, read->keys.end);
+            keys.records = kv_cache_extent(forward->sequence->cache, 0, &index, read->keys.end);
             keys.end = index;
             TRY(add_step_key(forward, &keys));
             keys.first = index;
@@ -191,7 +205,7 @@ static enum status find_step_keys(struct forward *forward)
 
 static const struct device_keys *keys_of_layer(struct forward *forward, int layer)
 {
-    size_t shift = (size_t)layer * kv_cache_layer_bytes(forward->cache);
+    size_t shift = (size_t)layer * kv_cache_layer_bytes(forward->sequence->cache);
     for (int k = 0; k < forward->step_key_count; k++) {
         struct device_keys *keys = &forward->layer_keys[k];
         *keys = forward->step_keys[k];
@@ -228,18 +242,19 @@ static enum status replicated_layers(struct forward *forward, int64_t rows)
 
 static enum status replicated_pass(struct forward *forward, struct span stage, bool token)
 {
-    TRY(schedule_make_replicated(&forward->step_schedule, forward->choice, &forward->bands,
-                                 forward->ownership, stage, forward->transport->rank));
+    const struct sequence *sequence = forward->sequence;
+    TRY(schedule_make_replicated(&forward->step_schedule, &sequence->choice, &sequence->bands,
+                                 sequence->ownership, stage, forward->transport->rank));
     TRY(find_step_keys(forward));
     const struct device_step step = {
         .first = stage.first,
         .rows = stage.end - stage.first,
-        .bands = &forward->bands,
-        .cache = forward->cache,
-        .ownership = forward->ownership,
+        .bands = &sequence->bands,
+        .cache = sequence->cache,
+        .ownership = sequence->ownership,
         .rank = forward->transport->rank,
-        .ids = forward->ids,
-        .sinks = forward->sinks,
+        .ids = sequence->ids,
+        .sinks = sequence->sinks,
         .keys = forward->step_keys,
         .key_count = forward->step_key_count,
         .token = token,
@@ -250,20 +265,20 @@ static enum status replicated_pass(struct forward *forward, struct span stage, b
 
 static enum status replicated_stage(struct forward *forward, struct span stage)
 {
-    TRY(choice_deal(forward->choice, forward->ownership, stage));
-    TRY(kv_cache_stage(forward->cache, forward->ownership, forward->transport->rank, stage,
-                       ownership_live_first(forward->ownership, stage.first, forward->reach)));
+    TRY(deal_stage(forward, stage));
     forward->split = false;
     return replicated_pass(forward, stage, false);
 }
 
-enum status forward_token(struct forward *forward, int64_t index)
+enum status forward_token(struct forward *forward)
 {
-    TRY(ownership_advance(forward->ownership, 1, PARTITION_ROUND_ROBIN));
-    if (ownership_owner(forward->ownership, index) == forward->transport->rank)
-        TRY(kv_cache_append(forward->cache, index,
-                            ownership_live_first(forward->ownership, index, forward->reach)));
-    forward->split = forward->choice->request.decode_split;
+    const struct sequence *sequence = forward->sequence;
+    const int64_t index = sequence->passed;
+    TRY(ownership_advance(sequence->ownership, 1, PARTITION_ROUND_ROBIN));
+    if (ownership_owner(sequence->ownership, index) == forward->transport->rank)
+        TRY(kv_cache_append(sequence->cache, index,
+                            ownership_live_first(sequence->ownership, index, sequence->reach)));
+    forward->split = sequence->choice.request.decode_split;
     return replicated_pass(forward, (struct span){index, index + 1}, true);
 }
 
@@ -297,10 +312,7 @@ enum status forward_step_logits(struct forward *forward, bool *gathered, int64_t
 
 enum status forward_stage(struct forward *forward, struct span stage)
 {
-    forward->failure = STATUS_OK;
-    forward->stopped = false;
-    forward->settled = false;
-    if (choice_stage_queries(forward->choice, stage) == CHOICE_REPLICATED)
+    if (choice_stage_queries(&forward->sequence->choice, stage) == CHOICE_REPLICATED)
         return replicated_stage(forward, stage);
     return sharded_stage(forward, stage);
 }
@@ -353,16 +365,6 @@ void forward_look(struct forward *forward, int64_t index, float logprob)
                         non_finite_place(forward->device->shape.layers, NON_FINITE_INSIDE, index));
 }
 
-enum status forward_stop_status(const struct forward *forward)
-{
-    int cancelled = atomic_load(&forward->control->cancel_status);
-    if (cancelled != STATUS_OK)
-        return (enum status)cancelled;
-    if (forward->control->deadline_ns && clock_now_ns() > forward->control->deadline_ns)
-        return STATUS_DEADLINE_EXCEEDED;
-    return STATUS_OK;
-}
-
 /* While waiting: the exchange goes on, and a request that rank 0 will cut short costs no more
  * arithmetic. */
 static void idle(void *context)
@@ -370,11 +372,10 @@ static void idle(void *context)
     struct forward *forward = context;
     if (forward->failure == STATUS_OK)
         forward->failure = ring_drive(forward->ring);
-    if (forward->transport->rank == 0 && !forward->settled &&
-        forward_stop_status(forward) != STATUS_OK)
-        transport_hint(forward->transport, forward->request_number);
-    if (forward->failure != STATUS_OK ||
-        transport_hinted(forward->transport) >= forward->request_number)
+    if (forward->transport->rank == 0 && forward->sequence && !forward->settled &&
+        sequence_stop_status(forward->sequence) != STATUS_OK)
+        transport_hint(forward->transport, forward->turn);
+    if (forward->failure != STATUS_OK || transport_hinted(forward->transport) >= forward->turn)
         device_skip(forward->device);
 }
 
@@ -389,26 +390,18 @@ static void drive(void *context)
 /* ---- making ---- */
 
 enum status forward_init(struct forward *forward, struct transport *transport,
-                         struct device *device, const struct choice *choice,
-                         struct forward_control *control, int64_t cache_panels)
+                         struct device *device)
 {
     enum status status = STATUS_OK;
-    int workers = choice->group.workers;
-    *forward = (struct forward){
-        .transport = transport, .device = device, .choice = choice, .control = control};
-    method_bands(&choice->request.method, &forward->bands);
-    forward->reach = bands_reach(&forward->bands);
-    if (schedule_keeps_sinks(choice, &forward->bands))
-        forward->sinks = forward->bands.sinks;
-    TRY(schedule_init(&forward->schedule, workers));
-    TRY_ELSE(ownership_create(&forward->ownership, workers, choice->group.panel_tokens), undo);
-    TRY_ELSE(kv_cache_create(&forward->cache, device, cache_panels), undo);
+    const size_t ranks = (size_t)transport->size;
+    *forward = (struct forward){.transport = transport, .device = device};
+    TRY(schedule_init(&forward->schedule, transport->size));
     TRY_ELSE(ring_create(&forward->ring, transport), undo);
     TRY_ELSE(verdict_init(&forward->verdict, transport), undo);
-    forward->gather_offsets = calloc((size_t)workers, sizeof *forward->gather_offsets);
-    forward->gather_sizes = calloc((size_t)workers, sizeof *forward->gather_sizes);
+    forward->gather_offsets = calloc(ranks, sizeof *forward->gather_offsets);
+    forward->gather_sizes = calloc(ranks, sizeof *forward->gather_sizes);
     if (!forward->gather_offsets || !forward->gather_sizes) {
-        status = fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the gathers of %d ranks", workers);
+        status = fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the gathers of %zu ranks", ranks);
         goto undo;
     }
     device->waiting = (struct device_drive){idle, forward};
@@ -425,8 +418,6 @@ void forward_deinit(struct forward *forward)
     schedule_deinit(&forward->schedule);
     schedule_rank_deinit(&forward->step_schedule);
     shard_rows_deinit(&forward->shard);
-    ownership_destroy(forward->ownership);
-    kv_cache_destroy(forward->cache);
     ring_destroy(forward->ring);
     verdict_deinit(&forward->verdict);
     free(forward->step_keys);
@@ -436,14 +427,15 @@ void forward_deinit(struct forward *forward)
     *forward = (struct forward){0};
 }
 
-void forward_restart(struct forward *forward, const int32_t *ids, uint32_t request_number)
+void forward_turn(struct forward *forward, struct sequence *sequence)
 {
-    forward->ids = ids;
-    forward->request_number = request_number;
+    if (forward->sequence)
+        forward->sequence->non_finite = atomic_load(&forward->device->non_finite);
+    forward->sequence = sequence;
+    forward->turn++;
     forward->failure = STATUS_OK;
     forward->stopped = false;
     forward->not_finite = false;
-    atomic_store(&forward->device->non_finite, NON_FINITE_NONE);
-    ownership_clear(forward->ownership);
-    kv_cache_clear(forward->cache);
+    forward->settled = false;
+    atomic_store(&forward->device->non_finite, sequence->non_finite);
 }

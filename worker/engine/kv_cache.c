@@ -59,12 +59,6 @@ void kv_cache_destroy(struct kv_cache *cache)
     free(cache);
 }
 
-void kv_cache_clear(struct kv_cache *cache)
-{
-    cache->count = 0;
-    memset(cache->taken, 0, (size_t)cache->slots * sizeof *cache->taken);
-}
-
 static char *record(const struct kv_cache *cache, int layer, int64_t slot)
 {
     return cache->memory +

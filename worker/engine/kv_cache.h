@@ -25,9 +25,6 @@ MUST_CHECK enum status kv_cache_create(struct kv_cache **cache, struct device *d
 /* Accepts NULL. */
 void kv_cache_destroy(struct kv_cache *cache);
 
-/* Forgets every panel. */
-void kv_cache_clear(struct kv_cache *cache);
-
 /* Makes room for rank's panels of `stage` (the last tokens that `ownership` has dealt): panels
  * before index live_first are dropped, the rest moves together, new panels follow in order and are
  * zero where the stage does not fill them. INTERNAL when the plan gave too few slots. */

@@ -1,0 +1,97 @@
+/* Owns what one request has of its own. */
+#include "worker/engine/sequence.h"
+
+#include <string.h>
+
+#include "proto/clock.h"
+#include "proto/plan/schedule.h"
+#include "worker/engine/device/device.h"
+
+enum status sequence_init(struct sequence *sequence, uint64_t number, const struct engine_job *job,
+                          const struct choice *choice, const struct sequence_place *place)
+{
+    const struct engine_request *request = job->request;
+    enum status status = STATUS_OK;
+    *sequence = (struct sequence){
+        .number = number,
+        .job = *job,
+        .choice = *choice,
+        .ids = place->ids,
+        .non_finite = NON_FINITE_NONE,
+        .started_ns = clock_now_ns(),
+        .result.prefilled_tokens = request->count,
+    };
+    method_bands(&choice->request.method, &sequence->bands);
+    sequence->reach = bands_reach(&sequence->bands);
+    if (schedule_keeps_sinks(choice, &sequence->bands))
+        sequence->sinks = sequence->bands.sinks;
+    TRY(ownership_create(&sequence->ownership, choice->group.workers, choice->group.panel_tokens));
+    TRY_ELSE(kv_cache_create(&sequence->cache, place->device, place->panels), undo);
+    memcpy(sequence->ids, request->ids, (size_t)request->count * sizeof *request->ids);
+    if (place->sampler_memory) {
+        sequence->sampler =
+            sampler_init(place->sampler_memory, place->device->shape.vocab, &request->sampling);
+        sampler_saw(sequence->sampler, request->ids, request->count);
+    }
+    return STATUS_OK;
+undo:
+    sequence_deinit(sequence);
+    return status;
+}
+
+void sequence_deinit(struct sequence *sequence)
+{
+    ownership_destroy(sequence->ownership);
+    kv_cache_destroy(sequence->cache);
+    sequence->ownership = NULL;
+    sequence->cache = NULL;
+}
+
+bool sequence_decodes(const struct sequence *sequence)
+{
+    return sequence->result.completion_tokens > 0;
+}
+
+struct span sequence_stage(const struct sequence *sequence)
+{
+    return choice_stage(&sequence->choice, sequence->passed, sequence->job.request->count);
+}
+
+enum status sequence_stop_status(const struct sequence *sequence)
+{
+    const int64_t deadline_ns = sequence->job.request->deadline_ns;
+    const int cancelled = atomic_load(&sequence->cancel_status);
+    if (cancelled != STATUS_OK)
+        return (enum status)cancelled;
+    if (deadline_ns && clock_now_ns() > deadline_ns)
+        return STATUS_DEADLINE_EXCEEDED;
+    return STATUS_OK;
+}
+
+static bool is_stop(const struct engine_request *request, int32_t id)
+{
+    for (int s = 0; s < request->stop_count; s++)
+        if (request->stop_ids[s] == id)
+            return true;
+    return false;
+}
+
+bool sequence_ends_with(const struct sequence *sequence, int32_t id)
+{
+    const struct engine_request *request = sequence->job.request;
+    return is_stop(request, id) || sequence->result.completion_tokens + 1 == request->max_tokens;
+}
+
+void sequence_take(struct sequence *sequence, int32_t id)
+{
+    const struct engine_request *request = sequence->job.request;
+    struct engine_result *result = &sequence->result;
+    const int64_t now = clock_now_ns();
+    sequence->ids[request->count + result->completion_tokens++] = id;
+    if (result->completion_tokens == 1) {
+        sequence->first_ns = now;
+        result->prefill_seconds = 1e-9 * (double)(now - sequence->started_ns);
+    }
+    result->decode_seconds = 1e-9 * (double)(now - sequence->first_ns);
+    result->stopped_by_id = is_stop(request, id);
+}
