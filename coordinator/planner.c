@@ -13,6 +13,9 @@
 #include "proto/plan/schedule.h"
 #include "proto/plan/tally.h"
 
+/* What a client may well wait for between two tokens is twice this. */
+#define STAGE_SECONDS 0.5
+
 enum status planner_init(struct planner *planner, const struct model_spec *spec,
                          const struct planner_defaults *defaults)
 {
@@ -114,6 +117,15 @@ static enum status read_options(const struct planner *planner, struct chooser_re
     return STATUS_OK;
 }
 
+/* On a group that answers several at a time nobody waits longer than two stages for a token. A
+ * prediction second is as long as prompts have shown it to be. */
+static double stage_seconds(const struct workers_facts *facts)
+{
+    if (facts->places <= 1)
+        return 0;
+    return STAGE_SECONDS / (facts->pace > 0 ? facts->pace : 1);
+}
+
 /* A plan's time goes with its stages and their workers. */
 static enum status check_stages(const struct planner *planner, struct status_details *details,
                                 const struct choice *choice)
@@ -146,6 +158,7 @@ enum status planner_choose(const struct planner *planner, struct choice *choice,
         .queries = -1,
         .decode_split = -1,
         .shared_memory_bus = facts->shared_memory_bus,
+        .stage_seconds = stage_seconds(facts),
     };
     TRY(read_options(planner, &wanted, details, request->options));
     const struct model_shape shape = shape_of(planner, facts);

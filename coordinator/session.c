@@ -35,6 +35,9 @@ enum { QUEUED_REPEAT_MS = 5000 };
 
 enum { LOOK_MS = 50, RETRY_MS = 2000, NAME_BYTES_MAX = 40 };
 
+/* A shorter prompt does not tell how fast a group reads. */
+enum { PACE_TOKENS = 512 };
+
 /* A client leaves at its deadline, by its own clock and a moment before ours. */
 enum { CLIENT_EARLY_NS = 50000000 };
 
@@ -361,9 +364,26 @@ static enum status failure_of(struct session *session, const struct group_outcom
     return fail(outcome->status, "%s", outcome->message);
 }
 
-/* For the line that tells of the call's end. */
-static void note_outcome(const struct session *session, const struct group_outcome *outcome)
+/* What the prompt took of the slowest rank's time, where all of it was computed, and measured. */
+static void note_pace(struct session *session, const struct group_outcome *outcome)
 {
+    double seconds = 0;
+    if (outcome->status != STATUS_OK || session->told.prompt < PACE_TOKENS)
+        return;
+    for (int rank = 0; rank < outcome->report_count; rank++) {
+        const Longhaul__Control__V1__RankReport *report = &outcome->reports[rank].report;
+        const double own = report->rows_seconds + report->attend_seconds + report->head_seconds;
+        seconds = own > seconds ? own : seconds;
+    }
+    if (seconds > 0 && session->forecast.seconds > 0)
+        workers_note_pace(session->tools->workers, &session->facts,
+                          seconds / session->forecast.seconds);
+}
+
+/* For the line that tells of the call's end. */
+static void note_outcome(struct session *session, const struct group_outcome *outcome)
+{
+    note_pace(session, outcome);
     rpc_call_note(session->call, log_integer("completion_tokens", outcome->completion_tokens));
     rpc_call_note(session->call, log_real("prefill_s", outcome->prefill_seconds, 3));
     rpc_call_note(session->call, log_real("decode_s", outcome->decode_seconds, 3));

@@ -46,6 +46,7 @@ struct group {
     uint64_t serial;         /* this group's alone, from 1 */
     int holders;             /* requests that have a place in it */
     int64_t taken_bytes;     /* what they hold of each rank's pool */
+    double pace;             /* seconds of prompts for each that was predicted; 0: not known */
     char cause[CAUSE_BYTES]; /* why it is lost */
     struct group_run *runs;  /* those that its ranks have not all ended */
 };

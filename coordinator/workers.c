@@ -480,6 +480,8 @@ static void describe(const struct workers *workers, const struct group *group,
         .shared_memory_bus = group->shared_memory_bus,
         .context_tokens = group->context_tokens,
         .pool_bytes = worker_group_pool_bytes(group),
+        .places = worker_group_places(group),
+        .pace = group->pace,
     };
     snprintf(facts->group_id, sizeof facts->group_id, "%s", group->id);
     snprintf(facts->kernels, sizeof facts->kernels, "%s", common_kernels(workers, group));
@@ -527,13 +529,29 @@ bool workers_offer(struct workers *workers, struct workers_facts *facts)
     return offered;
 }
 
+/* Under the lock; NULL when it is gone. */
+static struct group *find_serial(const struct worker_groups *all, uint64_t serial)
+{
+    struct group *group = all->first;
+    while (group && group->serial != serial)
+        group = group->next;
+    return group;
+}
+
+void workers_note_pace(struct workers *workers, const struct workers_facts *facts, double pace)
+{
+    pthread_mutex_lock(&workers->groups.lock);
+    struct group *group = find_serial(&workers->groups, facts->serial);
+    if (group)
+        group->pace = group->pace > 0 ? 0.5 * (group->pace + pace) : pace;
+    pthread_mutex_unlock(&workers->groups.lock);
+}
+
 bool workers_acquire(struct workers *workers, struct workers_place *place,
                      const struct workers_facts *facts, int64_t pool_bytes)
 {
     pthread_mutex_lock(&workers->groups.lock);
-    struct group *group = workers->groups.first;
-    while (group && group->serial != facts->serial)
-        group = group->next;
+    struct group *group = find_serial(&workers->groups, facts->serial);
     const bool taken =
         group && worker_group_is_ready(group) && worker_group_has_room(group, pool_bytes);
     if (taken) {

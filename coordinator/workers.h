@@ -64,6 +64,8 @@ struct workers_facts {
     int64_t list_row_bytes, list_panel_bytes;
     int64_t pool_bytes;  /* of each rank, for all requests together; 0: no limit */
     double load_seconds; /* of the slowest rank */
+    int places;          /* requests at a time */
+    double pace;         /* seconds that prompts took for each that was predicted; 0: not known */
 };
 
 MUST_CHECK enum status workers_create(struct workers **workers,
@@ -104,6 +106,9 @@ bool workers_offer(struct workers *workers, struct workers_facts *facts);
 bool workers_acquire(struct workers *workers, struct workers_place *place,
                      const struct workers_facts *facts, int64_t pool_bytes);
 void workers_release(const struct workers_place *place);
+
+/* What a prompt took on the group of these facts for each second that was predicted. */
+void workers_note_pace(struct workers *workers, const struct workers_facts *facts, double pace);
 
 /* Tells every rank to end, waits for their streams to close, at most `timeout_ms`. */
 void workers_stop(struct workers *workers, const char *reason, int64_t timeout_ms);

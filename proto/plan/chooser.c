@@ -8,8 +8,9 @@
 #include "proto/plan/tally.h"
 
 enum {
-    STAGE_ROWS_MIN = 1024, /* rows of a rank's stage below which products run badly */
-    STAGES_WEIGHED = 8,    /* stages whose cost is added up: later ones are like them */
+    STAGE_ROWS_MIN = 1024,  /* rows of a rank's stage below which products run badly */
+    STAGE_ROWS_LEAST = 128, /* below which they run so badly that nobody's wait gets shorter */
+    STAGES_WEIGHED = 8,     /* stages whose cost is added up: later ones are like them */
     WEIGHED_TOKENS_MAX = 1 << 20,
     REPLICATE_TOKENS_MAX = 256,
 };
@@ -138,6 +139,27 @@ static enum status choose_replicate_tokens(struct choice *choice, struct weigher
     return STATUS_OK;
 }
 
+/* Stages of a power of two of tokens, as long as may be: the last one, which sees most, is
+ * to take no longer than was asked for. */
+static enum status limit_stages(struct choice *choice, struct weigher *weigher, double most_seconds)
+{
+    struct request_choice *request = &choice->request;
+    const int64_t least = (int64_t)STAGE_ROWS_LEAST * choice->group.workers;
+    int64_t tokens = weighed_tokens(choice);
+    if (request->stage_tokens > 0 && request->stage_tokens < tokens)
+        tokens = request->stage_tokens;
+    for (;;) {
+        double seconds;
+        TRY(weigh_question(&seconds, weigher, choice, tokens, CHOICE_SHARDED));
+        int64_t shorter = 1;
+        while (2 * shorter < tokens)
+            shorter *= 2;
+        if (seconds <= most_seconds || shorter < least)
+            return STATUS_OK;
+        request->stage_tokens = tokens = shorter;
+    }
+}
+
 /* Without keys: reading them costs the same either way. */
 static double weigh_decode(const struct weigher *weigher, const struct choice *choice, bool split)
 {
@@ -202,6 +224,8 @@ enum status chooser_choose(struct choice *choice, const struct chooser_request *
     TRY(weigher_init(&weigher, &made, shape, costs));
     if (request->partition < 0)
         TRY_ELSE(choose_partition(&made, &weigher), done);
+    if (request->stage_tokens < 0 && request->stage_seconds > 0)
+        TRY_ELSE(limit_stages(&made, &weigher, request->stage_seconds), done);
     if (request->decode_split < 0 && made.group.workers > 1)
         made.request.decode_split =
             request->shared_memory_bus ||

@@ -7,6 +7,7 @@
 #include "proto/plan/choice.h"
 #include "proto/plan/chooser.h"
 #include "proto/plan/schedule.h"
+#include "proto/plan/tally.h"
 
 /* Llama-3.1-8B. */
 static const struct model_shape llama = {.layers = 32,
@@ -94,6 +95,63 @@ static void a_window_takes_contiguous_shards_a_halo_and_cut_stages(void **state)
     choice = make(&request);
     assert_int_equal(choice.request.schedule, CHOICE_HALO);
     assert_int_equal(choice.request.stage_tokens, 0);
+}
+
+/* Predicted, of the context's last `tokens` tokens as one stage. */
+static double last_stage_seconds(const struct choice *choice, int64_t tokens)
+{
+    struct ownership *ownership;
+    struct tally *tally;
+    struct schedule schedule;
+    struct cost costs[8];
+    const struct cost_table table = cost_table_default();
+    const int64_t end = choice->request.context_tokens;
+    const struct span stage = {end - tokens, end};
+    assert_int_equal(ownership_create(&ownership, choice->group.workers, 64), STATUS_OK);
+    assert_int_equal(tally_create(&tally, choice, ownership), STATUS_OK);
+    assert_int_equal(schedule_init(&schedule, choice->group.workers), STATUS_OK);
+    assert_int_equal(ownership_advance(ownership, stage.first, choice->request.partition),
+                     STATUS_OK);
+    assert_int_equal(choice_deal(choice, ownership, stage), STATUS_OK);
+    assert_int_equal(tally_stage(tally, &schedule, stage), STATUS_OK);
+    cost_stage(costs, &schedule, choice, &llama, &table);
+    schedule_deinit(&schedule);
+    tally_destroy(tally);
+    ownership_destroy(ownership);
+    return cost_slowest(costs, choice->group.workers);
+}
+
+static void stages_are_as_long_as_others_may_wait(void **state)
+{
+    (void)state;
+    for (int workers = 1; workers <= 4; workers *= 2) {
+        struct chooser_request request = request_for("rope", workers, 131072);
+        int64_t before = 0;
+        for (request.stage_seconds = 1; request.stage_seconds < 100000;
+             request.stage_seconds *= 10) {
+            struct choice choice = make(&request);
+            const int64_t tokens = choice.request.stage_tokens;
+            assert_int_equal(tokens & (tokens - 1), 0);
+            assert_true(tokens == 0 || tokens >= before);
+            before = tokens;
+            choice.request.queries = CHOICE_SHARDED;
+            if (tokens > 128 * workers)
+                assert_true(last_stage_seconds(&choice, tokens) <= request.stage_seconds);
+            else if (tokens > 0)
+                assert_int_equal(tokens, 128 * workers);
+            if (tokens > 0)
+                assert_true(last_stage_seconds(&choice, 2 * tokens) > request.stage_seconds);
+        }
+        assert_int_equal(make(&request).request.stage_tokens, 0);
+        request.stage_seconds = 1;
+        request.stage_tokens = 5000;
+        assert_int_equal(make(&request).request.stage_tokens, 5000);
+    }
+    struct chooser_request windowed = request_for("lm_infinite:window=4096", 4, 131072);
+    windowed.stage_seconds = 1e9;
+    assert_int_equal(make(&windowed).request.stage_tokens, 4 * 4096);
+    windowed.stage_seconds = 1;
+    assert_true(make(&windowed).request.stage_tokens < 4 * 4096);
 }
 
 static void what_a_caller_asks_for_is_kept(void **state)
@@ -473,6 +531,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_dense_mask_takes_zigzag_shards_and_gather_in_one_stage),
         cmocka_unit_test(a_window_takes_contiguous_shards_a_halo_and_cut_stages),
+        cmocka_unit_test(stages_are_as_long_as_others_may_wait),
         cmocka_unit_test(what_a_caller_asks_for_is_kept),
         cmocka_unit_test(decode_is_split_where_the_network_is_worth_it),
         cmocka_unit_test(a_short_question_on_a_filled_cache_replicates_its_queries),
