@@ -24,6 +24,17 @@ static int make(void **state)
     return 0;
 }
 
+/* Of a model that has all that one may have. */
+static int make_full(void **state)
+{
+    struct model_spec full = tiny;
+    struct layer_program *program;
+    full.qkv_bias = full.output_bias = full.mlp_bias = full.qk_norm = true;
+    assert_int_equal(layer_program_create(&program, &full), STATUS_OK);
+    *state = program;
+    return 0;
+}
+
 static int unmake(void **state)
 {
     layer_program_destroy(*state);
@@ -39,6 +50,8 @@ static void every_buffer_is_written_before_it_is_read(void **state)
         assert_true(written[op->input] && written[op->second]);
         if (op->kind == LAYER_ADD)
             assert_true(written[op->output]);
+        if (op->kind == LAYER_BIAS || op->kind == LAYER_HEADS)
+            assert_int_equal(op->input, op->output);
         written[op->output] = true;
     }
     assert_int_equal(program->ops[program->count - 1].output, LAYER_LOGITS);
@@ -96,6 +109,40 @@ static void joined_ops_read_the_columns_that_they_write(void **state)
     assert_int_equal(joined, tiny.layers * 2); /* up, and what is made of gate and up */
 }
 
+/* Gate and up with their biases, and what is made of them, are one run of columns. */
+static void a_model_without_a_part_has_no_op_for_it(void **state)
+{
+    const struct layer_program *full = *state;
+    struct layer_program *plain;
+    assert_int_equal(layer_program_create(&plain, &tiny), STATUS_OK);
+    int other = 0;
+    int joined = 0;
+    for (int o = 0; o < full->count; o++) {
+        const struct layer_op *op = &full->ops[o];
+        joined += op->joined;
+        if (op->kind == LAYER_BIAS || op->kind == LAYER_HEADS)
+            continue;
+        assert_int_equal(op->kind, plain->ops[other].kind);
+        assert_int_equal(op->layer, plain->ops[other].layer);
+        other++;
+    }
+    assert_int_equal(other, plain->count);
+    assert_int_equal(full->count - plain->count, tiny.layers * 6);
+    assert_int_equal(joined, tiny.layers * 5);
+    layer_program_destroy(plain);
+}
+
+/* Heads are whole only where all ranks' columns are there. */
+static void heads_await_the_columns_of_all_ranks(void **state)
+{
+    const struct layer_program *program = *state;
+    for (int o = 0; o < program->count; o++)
+        if (program->ops[o].kind == LAYER_HEADS)
+            assert_int_equal(program->ops[o].awaits, LAYER_QKV);
+        else if (program->ops[o].kind == LAYER_BIAS)
+            assert_int_equal(program->ops[o].awaits, LAYER_NOTHING);
+}
+
 static size_t bytes_of(const struct layer_program *program, const struct layer_layout *layout,
                        enum layer_buffer buffer, size_t left_bytes)
 {
@@ -148,6 +195,14 @@ int main(void)
                                         unmake),
         cmocka_unit_test_setup_teardown(joined_ops_read_the_columns_that_they_write, make, unmake),
         cmocka_unit_test_setup_teardown(what_is_read_is_what_was_written_last, make, unmake),
+        cmocka_unit_test_setup_teardown(every_buffer_is_written_before_it_is_read, make_full,
+                                        unmake),
+        cmocka_unit_test_setup_teardown(a_layer_ends_where_the_next_begins, make_full, unmake),
+        cmocka_unit_test_setup_teardown(split_products_are_awaited_by_what_reads_their_rows,
+                                        make_full, unmake),
+        cmocka_unit_test_setup_teardown(what_is_read_is_what_was_written_last, make_full, unmake),
+        cmocka_unit_test_setup_teardown(a_model_without_a_part_has_no_op_for_it, make_full, unmake),
+        cmocka_unit_test_setup_teardown(heads_await_the_columns_of_all_ranks, make_full, unmake),
         cmocka_unit_test_setup_teardown(scratch_is_as_wide_as_what_is_alive_together, make, unmake),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -22,6 +22,10 @@ static const struct layer_op of_a_layer[] = {
      .roles = {MODEL_ATTN_NORM}, .role_count = 1},
     {LAYER_PRODUCT, LAYER_NORMED, LAYER_QKV, LAYER_COLUMNS, .part = DEVICE_PART_STEP_QKV,
      .roles = {MODEL_ATTN_Q, MODEL_ATTN_K, MODEL_ATTN_V}, .role_count = 3},
+    {LAYER_BIAS, LAYER_QKV, LAYER_QKV, LAYER_COLUMNS, .part = DEVICE_PART_STEP_QKV,
+     .roles = {MODEL_ATTN_Q_BIAS, MODEL_ATTN_K_BIAS, MODEL_ATTN_V_BIAS}, .role_count = 3},
+    {LAYER_HEADS, LAYER_QKV, LAYER_QKV, LAYER_WHOLE, .part = DEVICE_PART_STEP_ATTEND,
+     .roles = {MODEL_ATTN_Q_NORM, MODEL_ATTN_K_NORM}, .role_count = 2},
     {LAYER_LOOK, LAYER_QKV, LAYER_NOTHING, LAYER_WHOLE, .part = DEVICE_PART_STEP_ATTEND},
     {LAYER_ROTATE, LAYER_QKV, LAYER_QUERIES, LAYER_WHOLE, .part = DEVICE_PART_STEP_ATTEND},
     {LAYER_STORE, LAYER_QKV, LAYER_NOTHING, LAYER_WHOLE, .part = DEVICE_PART_STEP_ATTEND},
@@ -30,18 +34,26 @@ static const struct layer_op of_a_layer[] = {
     {LAYER_PRODUCT, LAYER_MIXED, LAYER_DELTA, LAYER_COLUMNS, .part = DEVICE_PART_STEP_OUTPUT,
      .roles = {MODEL_ATTN_OUTPUT}, .role_count = 1},
     {LAYER_ADD, LAYER_DELTA, LAYER_HIDDEN, LAYER_WHOLE, .part = DEVICE_PART_STEP_GATE},
+    {LAYER_BIAS, LAYER_HIDDEN, LAYER_HIDDEN, LAYER_WHOLE, .part = DEVICE_PART_STEP_GATE,
+     .roles = {MODEL_ATTN_OUTPUT_BIAS}, .role_count = 1},
 
     {LAYER_NORM, LAYER_HIDDEN, LAYER_NORMED, LAYER_WHOLE, .part = DEVICE_PART_STEP_GATE,
      .roles = {MODEL_FFN_NORM}, .role_count = 1},
     {LAYER_PRODUCT, LAYER_NORMED, LAYER_GATE, LAYER_COLUMNS, .part = DEVICE_PART_STEP_GATE,
      .roles = {MODEL_FFN_GATE}, .role_count = 1},
+    {LAYER_BIAS, LAYER_GATE, LAYER_GATE, LAYER_COLUMNS, .part = DEVICE_PART_STEP_GATE,
+     .roles = {MODEL_FFN_GATE_BIAS}, .role_count = 1},
     {LAYER_PRODUCT, LAYER_NORMED, LAYER_UP, LAYER_COLUMNS, .part = DEVICE_PART_STEP_GATE,
      .roles = {MODEL_FFN_UP}, .role_count = 1},
+    {LAYER_BIAS, LAYER_UP, LAYER_UP, LAYER_COLUMNS, .part = DEVICE_PART_STEP_GATE,
+     .roles = {MODEL_FFN_UP_BIAS}, .role_count = 1},
     {LAYER_SWIGLU, LAYER_GATE, LAYER_ACTIVE, LAYER_COLUMNS, .part = DEVICE_PART_STEP_GATE,
      .second = LAYER_UP},
     {LAYER_PRODUCT, LAYER_ACTIVE, LAYER_DELTA, LAYER_COLUMNS, .part = DEVICE_PART_STEP_DOWN,
      .roles = {MODEL_FFN_DOWN}, .role_count = 1},
     {LAYER_ADD, LAYER_DELTA, LAYER_HIDDEN, LAYER_WHOLE, .part = DEVICE_PART_STEP_DOWN},
+    {LAYER_BIAS, LAYER_HIDDEN, LAYER_HIDDEN, LAYER_WHOLE, .part = DEVICE_PART_STEP_DOWN,
+     .roles = {MODEL_FFN_DOWN_BIAS}, .role_count = 1},
     {LAYER_LOOK, LAYER_HIDDEN, LAYER_NOTHING, LAYER_WHOLE, .part = DEVICE_PART_STEP_DOWN},
 };
 
@@ -180,8 +192,11 @@ void layer_program_lay_out(struct layer_layout *layout, const struct layer_progr
 
 /* ---- making ---- */
 
-static void append(struct layer_program *program, const struct layer_op *op, int layer)
+static void append(struct layer_program *program, const struct model_spec *spec,
+                   const struct layer_op *op, int layer)
 {
+    if (op->role_count > 0 && !model_role_is_there(spec, op->roles[0]))
+        return;
     program->ops[program->count] = *op;
     program->ops[program->count++].layer = layer;
 }
@@ -199,14 +214,14 @@ enum status layer_program_create(struct layer_program **out, const struct model_
     }
     program->ops = ops;
     layer_buffers_make(program->buffers, &shape);
-    append(program, &embedding, 0);
+    append(program, spec, &embedding, 0);
     for (int layer = 0; layer < spec->layers; layer++)
         for (int o = 0; o < OPS_OF_A_LAYER; o++)
-            append(program, &of_a_layer[o], layer);
+            append(program, spec, &of_a_layer[o], layer);
     program->head = program->count;
-    append(program, &output_norm, spec->layers);
+    append(program, spec, &output_norm, spec->layers);
     program->logits = program->count;
-    append(program, &output_product, spec->layers);
+    append(program, spec, &output_product, spec->layers);
     find_awaits(program);
     *out = program;
     return STATUS_OK;

@@ -20,6 +20,8 @@ enum layer_op_kind {
     LAYER_EMBED,   /* output = the ids' rows of a matrix */
     LAYER_NORM,    /* output = rmsnorm(input): kernels.h */
     LAYER_PRODUCT, /* output = input times its matrices, laid end to end */
+    LAYER_BIAS,    /* output, which is its input, += its vectors, laid end to end */
+    LAYER_HEADS,   /* output, which is its input: q's heads and k's normed, with a vector each */
     LAYER_SWIGLU,  /* output = silu(input) * second */
     LAYER_ADD,     /* output += input */
     LAYER_LOOK,    /* notes the first row of input that is not finite, as far as a device looks */

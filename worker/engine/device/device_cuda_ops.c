@@ -184,6 +184,8 @@ static enum status compute(struct device_cuda_rows *rows, const struct layer_op 
         return device_cuda_store(rows, op->layer);
     case LAYER_MIX:
         return mix(rows, op);
+    case LAYER_BIAS:
+    case LAYER_HEADS:
     case LAYER_ATTEND:
         break;
     }
