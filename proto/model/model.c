@@ -184,10 +184,7 @@ static enum status read_spec(struct model *model)
 static enum status check_arithmetic(const struct model *model)
 {
     const struct model_spec *spec = &model->spec;
-    const char *missing = spec->qkv_bias || spec->output_bias || spec->mlp_bias ? "biases"
-                          : spec->qk_norm                ? "norms of queries and keys"
-                          : spec_window_layers(spec) > 0 ? "a sliding window"
-                                                         : NULL;
+    const char *missing = spec_window_layers(spec) > 0 ? "a sliding window" : NULL;
     if (missing)
         return fail(STATUS_UNIMPLEMENTED, "%s: %s in the model: not supported",
                     checkpoint_name(model->checkpoint), missing);
