@@ -18,6 +18,7 @@ void layer_buffers_make(struct layer_buffer_row *table, const struct model_shape
         [LAYER_UP] = {"up", shape->ffn, LAYER_F32, false},
         [LAYER_ACTIVE] = {"active", shape->ffn, LAYER_LEFT, false},
         [LAYER_TABLES] = {"tables", shape->head_dim, LAYER_F32, true},
+        [LAYER_LOGITS] = {"logits", shape->vocab, LAYER_F32, true},
     };
     for (int buffer = 0; buffer < LAYER_BUFFERS; buffer++)
         table[buffer] = rows[buffer];
@@ -40,7 +41,7 @@ int64_t layer_buffers_copies(enum layer_buffer buffer, int query_frames, int sta
 int64_t layer_buffers_step_width(const struct layer_buffer_row *table, enum layer_buffer buffer,
                                  int query_frames, int workers)
 {
-    if (buffer == LAYER_ACTIVE) /* left sides are float32 here */
+    if (buffer == LAYER_ACTIVE || buffer == LAYER_LOGITS)
         return 0;
     return table[buffer].width * layer_buffers_copies(buffer, query_frames, workers);
 }

@@ -26,6 +26,7 @@ enum layer_buffer {
     LAYER_UP,
     LAYER_ACTIVE, /* the activation's output; GATE itself where left sides are float32 */
     LAYER_TABLES, /* cos and sin [head_dim / 2, 2], of every query frame and of the keys */
+    LAYER_LOGITS, /* of the rows that are asked for: they have a region of their own */
     LAYER_BUFFERS
 };
 

@@ -41,7 +41,7 @@ static void every_buffer_is_written_before_it_is_read(void **state)
             assert_true(written[op->output]);
         written[op->output] = true;
     }
-    assert_int_equal(program->ops[program->count - 2].output, LAYER_HIDDEN);
+    assert_int_equal(program->ops[program->count - 1].output, LAYER_LOGITS);
 }
 
 /* Whole rows stop for attention alone. */
@@ -57,7 +57,7 @@ static void a_layer_ends_where_the_next_begins(void **state)
             assert_true(program->ops[o].layer == layer || program->ops[o].layer == layer - 1);
         first = cut + 1;
     }
-    assert_int_equal(layer_program_cut(program, first, false), program->count);
+    assert_int_equal(layer_program_cut(program, first, false), program->logits);
 }
 
 static void split_products_are_awaited_by_what_reads_their_rows(void **state)
@@ -73,7 +73,7 @@ static void split_products_are_awaited_by_what_reads_their_rows(void **state)
             assert_int_equal(program->ops[cut].kind == LAYER_ATTEND, awaited[a] == LAYER_NOTHING);
             first = program->ops[cut].kind == LAYER_ATTEND ? cut + 1 : cut;
         }
-    assert_int_equal(layer_program_cut(program, first, true), program->count);
+    assert_int_equal(layer_program_cut(program, first, true), program->logits);
 }
 
 /* What a joined op reads of other columns would not be there yet. */

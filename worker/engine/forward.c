@@ -9,8 +9,8 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "kernels/matmul.h"
 #include "proto/clock.h"
+#include "worker/engine/layer_program.h"
 
 static void drive(void *context);
 static void idle(void *context);
@@ -51,21 +51,26 @@ static void tell_progress(const struct forward *forward, int layers_done, int la
                                 job->request->count);
 }
 
+/* Rows are whole: only attention mixes them, so a run ends one layer and begins the next. */
 static enum status sharded_layers(struct forward *forward)
 {
     const struct device_drive working = {drive, forward};
+    const struct layer_program *program = forward->device->program;
     int layers = (int)forward->device->shape.layers;
+    int first = 0;
     for (int layer = 0; layer < layers; layer++) {
+        const int attend = layer_program_cut(program, first, false);
         TRY(offer(forward, NON_FINITE_NONE));
         shard_rows_restart(&forward->shard);
         ring_layer(forward->ring, layer);
-        TRY(device_rows(forward->device, layer, &working));
+        TRY(device_run(forward->device, first, attend, &working));
         TRY(ring_attend(forward->ring, &working));
         TRY(forward->failure);
         TRY(act_on_verdict(forward));
         tell_progress(forward, layer + 1, layers);
+        first = attend + 1;
     }
-    TRY(device_rows(forward->device, layers, &working));
+    TRY(device_run(forward->device, first, program->head, &working));
     TRY(ring_end(forward->ring));
     return forward->failure;
 }
@@ -117,7 +122,7 @@ static struct span outputs_of(const struct forward *forward, int rank, int64_t w
 {
     if (!forward->split)
         return (struct span){0, width};
-    return partition_rows(width, MATMUL_SPLIT, forward->sequence->choice.group.workers, rank);
+    return device_outputs(width, forward->sequence->choice.group.workers, rank);
 }
 
 static struct span mine(const struct forward *forward, int64_t width)
@@ -144,13 +149,14 @@ static enum status share(struct forward *forward, float *vector, int64_t rows, i
     return STATUS_OK;
 }
 
+/* Fills in the other ranks' states. */
 static enum status share_states(struct forward *forward, int64_t rows)
 {
-    const struct model_shape *shape = &forward->device->shape;
-    size_t bytes = (size_t)(rows * shape->heads * (shape->head_dim + 2)) * sizeof(float);
+    const struct layer_program *program = forward->device->program;
+    size_t bytes = (size_t)(rows * program->buffers[LAYER_STATE].width) * sizeof(float);
     if (forward->sequence->choice.group.workers == 1)
         return STATUS_OK;
-    char *states = (char *)forward->device->memory.states;
+    char *states = (char *)forward->device->memory.step[LAYER_STATE];
     return transport_gather_each(forward->transport,
                                  states + (size_t)forward->transport->rank * bytes, states, bytes);
 }
@@ -217,25 +223,32 @@ static const struct device_keys *keys_of_layer(struct forward *forward, int laye
     return forward->layer_keys;
 }
 
+static enum status attend(struct forward *forward, int layer, int64_t rows)
+{
+    TRY(device_step_attend(forward->device, layer, keys_of_layer(forward, layer),
+                           forward->step_key_count));
+    TRY(share_states(forward, rows));
+    transport_mark(forward->transport);
+    return STATUS_OK;
+}
+
+/* Every rank has all rows, and keys of its own. Where products are split, it has some columns of
+ * what they leave, until the others' are awaited. */
 static enum status replicated_layers(struct forward *forward, int64_t rows)
 {
-    struct device *device = forward->device;
-    const struct device_memory *memory = &device->memory;
-    const struct model_shape *shape = &device->shape;
-    int64_t qkv = (shape->heads + 2 * shape->kv_heads) * shape->head_dim;
-    for (int layer = 0; layer < shape->layers; layer++) {
-        TRY(device_step_qkv(device, layer, mine(forward, qkv)));
-        TRY(share(forward, memory->qkv, rows, qkv));
-        TRY(device_step_attend(device, layer, keys_of_layer(forward, layer),
-                               forward->step_key_count));
-        TRY(share_states(forward, rows));
-        TRY(device_step_output(device, layer, mine(forward, shape->hidden)));
-        TRY(share(forward, memory->delta, rows, shape->hidden));
-        TRY(device_step_gate(device, layer, mine(forward, shape->ffn)));
-        TRY(share(forward, memory->gate, rows, shape->ffn));
-        TRY(device_step_down(device, layer, mine(forward, shape->hidden)));
-        TRY(share(forward, memory->delta, rows, shape->hidden));
-        transport_mark(forward->transport);
+    const struct layer_program *program = forward->device->program;
+    for (int first = 0; first < program->logits;) {
+        const int cut = layer_program_cut(program, first, forward->split);
+        const struct layer_op *op = &program->ops[cut];
+        TRY(device_run(forward->device, first, cut, NULL));
+        first = cut;
+        if (op->kind == LAYER_ATTEND) {
+            TRY(attend(forward, op->layer, rows));
+            first = cut + 1;
+        } else if (op->awaits != LAYER_NOTHING) {
+            TRY(share(forward, forward->device->memory.step[op->awaits], rows,
+                      program->buffers[op->awaits].width));
+        }
     }
     return STATUS_OK;
 }
@@ -258,6 +271,7 @@ static enum status replicated_pass(struct forward *forward, struct span stage, b
         .keys = forward->step_keys,
         .key_count = forward->step_key_count,
         .token = token,
+        .split = forward->split,
     };
     TRY(device_step_begin(forward->device, &step));
     return replicated_layers(forward, step.rows);
@@ -288,7 +302,7 @@ enum status forward_step_logits(struct forward *forward, bool *gathered, int64_t
     int64_t vocab = forward->device->shape.vocab;
     float *logits = forward->device->memory.logits;
     struct span part = mine(forward, vocab);
-    TRY(device_step_logits(forward->device, row, part));
+    TRY(device_step_logits(forward->device, row));
     *gathered = forward->split && transport->size > 1;
     if (!*gathered)
         return STATUS_OK;

@@ -41,8 +41,27 @@ static const struct layer_op of_a_layer[] = {
      .second = LAYER_UP},
     {LAYER_PRODUCT, LAYER_ACTIVE, LAYER_DELTA, LAYER_COLUMNS, .part = DEVICE_PART_STEP_DOWN,
      .roles = {MODEL_FFN_DOWN}, .role_count = 1},
-    {LAYER_ADD, LAYER_DELTA, LAYER_HIDDEN, LAYER_WHOLE, .part = DEVICE_PART_STEP_QKV},
-    {LAYER_LOOK, LAYER_HIDDEN, LAYER_NOTHING, LAYER_WHOLE, .part = DEVICE_PART_STEP_QKV},
+    {LAYER_ADD, LAYER_DELTA, LAYER_HIDDEN, LAYER_WHOLE, .part = DEVICE_PART_STEP_DOWN},
+    {LAYER_LOOK, LAYER_HIDDEN, LAYER_NOTHING, LAYER_WHOLE, .part = DEVICE_PART_STEP_DOWN},
+};
+
+static const struct layer_op output_norm = {
+    .kind = LAYER_NORM,
+    .input = LAYER_HIDDEN,
+    .output = LAYER_NORMED,
+    .part = DEVICE_PART_STEP_LOGITS,
+    .roles = {MODEL_OUTPUT_NORM},
+    .role_count = 1,
+};
+
+static const struct layer_op output_product = {
+    .kind = LAYER_PRODUCT,
+    .input = LAYER_NORMED,
+    .output = LAYER_LOGITS,
+    .place = LAYER_COLUMNS,
+    .part = DEVICE_PART_STEP_LOGITS,
+    .roles = {MODEL_OUTPUT},
+    .role_count = 1,
 };
 
 enum { OPS_OF_A_LAYER = sizeof of_a_layer / sizeof of_a_layer[0] };
@@ -82,11 +101,11 @@ static void find_awaits(struct layer_program *program)
 
 int layer_program_cut(const struct layer_program *program, int first, bool split)
 {
-    for (int o = first; o < program->count; o++)
+    for (int o = first; o < program->logits; o++)
         if (program->ops[o].kind == LAYER_ATTEND ||
             (split && o > first && program->ops[o].awaits != LAYER_NOTHING))
             return o;
-    return program->count;
+    return program->logits;
 }
 
 /* ---- a block's buffers ---- */
@@ -161,25 +180,33 @@ void layer_program_lay_out(struct layer_layout *layout, const struct layer_progr
 
 /* ---- making ---- */
 
+static void append(struct layer_program *program, const struct layer_op *op, int layer)
+{
+    program->ops[program->count] = *op;
+    program->ops[program->count++].layer = layer;
+}
+
 enum status layer_program_create(struct layer_program **out, const struct model_spec *spec)
 {
-    const int count = 1 + spec->layers * OPS_OF_A_LAYER;
+    const int most = 1 + spec->layers * OPS_OF_A_LAYER + 2;
     const struct model_shape shape = spec_shape(spec, 0);
     struct layer_program *program = calloc(1, sizeof *program);
-    struct layer_op *ops = calloc((size_t)count, sizeof *ops);
+    struct layer_op *ops = calloc((size_t)most, sizeof *ops);
     if (!program || !ops) {
         free(program);
         free(ops);
-        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the list of %d operations", count);
+        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a list of %d operations", most);
     }
-    layer_buffers_make(program->buffers, &shape);
     program->ops = ops;
-    program->ops[program->count++] = embedding;
+    layer_buffers_make(program->buffers, &shape);
+    append(program, &embedding, 0);
     for (int layer = 0; layer < spec->layers; layer++)
-        for (int o = 0; o < OPS_OF_A_LAYER; o++) {
-            ops[program->count] = of_a_layer[o];
-            ops[program->count++].layer = layer;
-        }
+        for (int o = 0; o < OPS_OF_A_LAYER; o++)
+            append(program, &of_a_layer[o], layer);
+    program->head = program->count;
+    append(program, &output_norm, spec->layers);
+    program->logits = program->count;
+    append(program, &output_product, spec->layers);
     find_awaits(program);
     *out = program;
     return STATUS_OK;

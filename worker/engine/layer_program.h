@@ -49,14 +49,19 @@ struct layer_op {
     enum layer_buffer second; /* input */
 
     /* Filled in by layer_program_create: */
-    int layer;                /* whose weights and cache */
+    int layer;                /* whose weights and cache; the output's: as many as there are */
     enum layer_buffer awaits; /* whose columns it needs of all ranks: a cut where they are split */
     bool joined; /* takes columns as the op before it leaves them: no thread waits in between */
 };
 
+/* After the layers come the output's norm, at `head`, and its product, at `logits`. A stage
+ * computes both for the rows that are asked for, a step the norm of all its rows and then one row's
+ * logits. */
 struct layer_program {
     struct layer_buffer_row buffers[LAYER_BUFFERS];
     struct layer_op *ops;
+    int head;
+    int logits;
     int count;
 };
 
@@ -67,8 +72,8 @@ MUST_CHECK enum status layer_program_create(struct layer_program **program,
 void layer_program_destroy(struct layer_program *program);
 
 /* Where the run that begins at op `first` ends: at the next op that attends or, where products are
- * split, awaits columns of other ranks; at the program's end. `first` itself is in the run, whether
- * it awaits any or not. */
+ * split, awaits columns of other ranks; at last at the logits. `first` itself is in the run, even
+ * if it awaits some. */
 int layer_program_cut(const struct layer_program *program, int first, bool split);
 
 /* Where a block's buffers lie in a thread's scratch, in bytes of one row: those that are alive

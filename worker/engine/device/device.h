@@ -8,15 +8,17 @@
  * - device_prepare makes memory for a choice; its bytes are those of the memory plan, region by
  *   region. It may be called again between requests. Pointers of `memory` are valid until the next
  *   call.
- * - Stages with sharded queries: device_begin, then for each layer device_rows and device_attend
- *   (in the schedule's order), then device_rows(layers), then device_score or device_logits.
- *   device_rows(layer) first ends layer - 1 (mixed heads, output projection, MLP), then begins
- *   `layer` (norm, q, k, v, rope, store). It marks each block of the shard done as soon as its keys
+ * - What is computed is the program's: device_run computes the ops [first, end) for all rows of the
+ *   stage or step that was begun last. forward.c cuts the program into runs, and says what happens
+ *   between them; LAYER_ATTEND is in none.
+ * - Stages with sharded queries: device_begin, then for each layer a run up to its attention and
+ *   device_attend (in the schedule's order), then a run up to the program's head, then device_score
+ *   or device_logits. A run that stores keys marks each block of the shard done as soon as its keys
  *   and values are in the cache.
- * - Stages with replicated queries and decode: device_step_begin, then for each layer step_qkv,
- *   step_attend, step_output, step_gate, step_down, then step_logits. Each computes the given rows
- *   (a span of outputs) of its product into the step's own full vector; whoever calls fills in the
- *   other ranks' rows before the next call.
+ * - Stages with replicated queries and decode: device_step_begin, then runs, device_step_attend
+ *   where they are cut for attention, then device_step_logits. Where the step is split, an op whose
+ *   place is columns computes this rank's span of its output (device_outputs); whoever calls fills
+ *   in the other ranks' before the op that awaits them.
  * - One row of logits is at hand, that of the last device_logits or device_step_logits, until
  *   device_score. It stays with the device until somebody asks: device_read_logits for all of it,
  *   device_logprob and device_survey, which need all outputs, for a few numbers.
@@ -38,8 +40,10 @@
 
 #include "kernels/bands.h"
 #include "kernels/logits_survey.h"
+#include "kernels/matmul.h"
 #include "proto/clock.h"
 #include "proto/plan/choice.h"
+#include "proto/plan/layer_buffers.h"
 #include "proto/plan/memory_plan.h"
 #include "proto/status.h"
 #include "worker/engine/device/device_part.h"
@@ -48,6 +52,7 @@
 #include "worker/engine/shard.h"
 
 struct device;
+struct layer_program;
 
 struct device_drive {
     void (*call)(void *context);
@@ -86,17 +91,16 @@ struct device_step {
     const struct device_keys *keys; /* [key_count] that it attends to, as they lie in layer 0 */
     int key_count;
     bool token; /* a decoded one: every layer and its logits are asked for, whatever it says */
+    bool split; /* products are split over ranks by their outputs, not computed by each */
 };
 
 /* What peers and the engine reach into. Sizes: memory_plan.h. */
 struct device_memory {
     void *cache; /* [layers, cache_panels] panel records */
     void *slots; /* [receive_slots] blocks of panel records */
-    /* Vectors of a step, float32, each complete on every rank once its gather is done. */
-    float *qkv;    /* [rows, heads * head_dim + 2 * kv_heads * head_dim]: q, k, v */
-    float *states; /* [workers][acc rows * heads * head_dim, max rows * heads, sum rows * heads] */
-    float *delta;  /* [rows, hidden]: what output and down add */
-    float *gate;   /* [rows, ffn] */
+    /* A step's buffers (layer_buffers.h), float32 but for queries: [rows, width], and [workers] of
+     * states. LAYER_ACTIVE is LAYER_GATE; LAYER_LOGITS is not here. */
+    float *step[LAYER_BUFFERS];
     float *logits; /* [vocab], the host's; device_read_logits fills it */
 };
 
@@ -105,7 +109,7 @@ struct device_ops {
     enum status (*prepare)(struct device *device, const struct choice *choice,
                            const struct memory_plan *plan);
     enum status (*begin)(struct device *device, const struct device_stage *stage);
-    enum status (*rows)(struct device *device, int layer, const struct device_drive *drive);
+    enum status (*run)(struct device *device, int first, int end, const struct device_drive *drive);
     enum status (*attend)(struct device *device, int layer, const struct device_keys *keys,
                           int count, const struct device_drive *drive);
     enum status (*score)(struct device *device, float *logprobs, int64_t tokens,
@@ -115,13 +119,9 @@ struct device_ops {
     enum status (*logprob)(struct device *device, float *logprob, int32_t id);
     enum status (*survey)(struct device *device, struct logits_survey *survey, double temperature);
     enum status (*step_begin)(struct device *device, const struct device_step *step);
-    enum status (*step_qkv)(struct device *device, int layer, struct span outputs);
     enum status (*step_attend)(struct device *device, int layer, const struct device_keys *keys,
                                int count);
-    enum status (*step_output)(struct device *device, int layer, struct span outputs);
-    enum status (*step_gate)(struct device *device, int layer, struct span outputs);
-    enum status (*step_down)(struct device *device, int layer, struct span outputs);
-    enum status (*step_logits)(struct device *device, int64_t row, struct span outputs);
+    enum status (*step_logits)(struct device *device, int64_t row);
     void *(*sink_records)(struct device *device, int layer, bool near);
     enum status (*move)(struct device *device, void *to, const void *from, size_t bytes);
     enum status (*clear)(struct device *device, void *memory, size_t bytes);
@@ -136,6 +136,7 @@ struct device {
     bool on_host;     /* memory is the host's */
     char facts[448];  /* one line for start-up and doctor */
     struct model_shape shape;
+    const struct layer_program *program;
     struct memory_request needs; /* what memory_plan_make must be told */
     enum choice_cache cache;     /* type of the cached keys and values */
     const char *kernels;         /* the variant's name */
@@ -169,6 +170,12 @@ static inline int64_t device_block_rows(const struct device *device, int64_t row
     if (even > device->block_rows)
         even = device->block_rows;
     return even < step ? step : even;
+}
+
+/* The span of `width` outputs that a rank computes, where a step's products are split. */
+static inline struct span device_outputs(int64_t width, int workers, int rank)
+{
+    return partition_rows(width, MATMUL_SPLIT, workers, rank);
 }
 
 /* What a product of a query and a key is multiplied by to be a score in log2 units. */
@@ -205,11 +212,11 @@ static inline MUST_CHECK enum status device_begin(struct device *device,
     return device->ops->begin(device, stage);
 }
 
-/* `layer` 0..layers; see the contract. */
-static inline MUST_CHECK enum status device_rows(struct device *device, int layer,
-                                                 const struct device_drive *drive)
+/* Ops [first, end) of the program; see the contract. `drive` may be NULL in a step. */
+static inline MUST_CHECK enum status device_run(struct device *device, int first, int end,
+                                                const struct device_drive *drive)
 {
-    return device->ops->rows(device, layer, drive);
+    return device->ops->run(device, first, end, drive);
 }
 
 /* Attends every row of the stage to `count` extents of keys, in order. */
@@ -221,14 +228,14 @@ static inline MUST_CHECK enum status device_attend(struct device *device, int la
 }
 
 /* logprobs [rows of the shard]: natural-log probability of token index + 1 after the row's own, 0
- * where index + 1 == tokens and on recomputed rows. After device_rows(layers). */
+ * where index + 1 == tokens and on recomputed rows. After the last run. */
 static inline MUST_CHECK enum status device_score(struct device *device, float *logprobs,
                                                   int64_t tokens, const struct device_drive *drive)
 {
     return device->ops->score(device, logprobs, tokens, drive);
 }
 
-/* Makes the logits of one row of the shard, after device_rows(layers). */
+/* Makes the logits of one row of the shard, after the last run. */
 static inline MUST_CHECK enum status device_logits(struct device *device, int64_t row)
 {
     return device->ops->logits(device, row);
@@ -261,48 +268,19 @@ static inline MUST_CHECK enum status device_step_begin(struct device *device,
     return device->ops->step_begin(device, step);
 }
 
-/* memory.qkv, of the step's tokens. `outputs` counts through q, k and v. */
-static inline MUST_CHECK enum status device_step_qkv(struct device *device, int layer,
-                                                     struct span outputs)
-{
-    return device->ops->step_qkv(device, layer, outputs);
-}
-
-/* From memory.qkv: rotates, stores the keys and values that this rank owns, attends to `keys`, and
- * leaves this rank's state at its place in memory.states. */
+/* Attends the step's queries to `keys`, and leaves this rank's state at its place among those of
+ * all ranks. */
 static inline MUST_CHECK enum status device_step_attend(struct device *device, int layer,
                                                         const struct device_keys *keys, int count)
 {
     return device->ops->step_attend(device, layer, keys, count);
 }
 
-/* From memory.states of all ranks: merges them in rank order; memory.delta. */
-static inline MUST_CHECK enum status device_step_output(struct device *device, int layer,
-                                                        struct span outputs)
+/* The logits of the step's row `row`, after the last run; those of this rank's span where the step
+ * is split. */
+static inline MUST_CHECK enum status device_step_logits(struct device *device, int64_t row)
 {
-    return device->ops->step_output(device, layer, outputs);
-}
-
-/* From memory.delta: memory.gate, swiglu done. */
-static inline MUST_CHECK enum status device_step_gate(struct device *device, int layer,
-                                                      struct span outputs)
-{
-    return device->ops->step_gate(device, layer, outputs);
-}
-
-/* From memory.gate: memory.delta. */
-static inline MUST_CHECK enum status device_step_down(struct device *device, int layer,
-                                                      struct span outputs)
-{
-    return device->ops->step_down(device, layer, outputs);
-}
-
-/* From memory.delta: the logits of the step's row `row`. The first call after step_down ends the
- * last layer. */
-static inline MUST_CHECK enum status device_step_logits(struct device *device, int64_t row,
-                                                        struct span outputs)
-{
-    return device->ops->step_logits(device, row, outputs);
+    return device->ops->step_logits(device, row);
 }
 
 /* Records of the sinks' keys of `layer`: unrotated, or near: rotated at their index. */

@@ -3,7 +3,6 @@
 #include "worker/engine/device/device_cuda_parts.h"
 
 #include <sched.h>
-#include <string.h>
 
 #include "proto/clock.h"
 
@@ -126,26 +125,6 @@ enum status device_cuda_multiply(struct device_cuda *cuda, float *y, int64_t y_s
         };
         TRY(cuda->streams->runtime->product(&product, cuda->streams->compute));
     }
-    return STATUS_OK;
-}
-
-enum status device_cuda_tables(struct device_cuda *cuda, const struct bands *bands, float *tables,
-                               const int64_t *indices, int64_t rows)
-{
-    struct kernels_cuda_rope_table args = {
-        .table = tables,
-        .indices = indices,
-        .query_frames = bands->query_frames,
-        .logn = cuda->rotation.logn,
-        .frame_count = bands->query_frames + 1,
-        .rows = rows,
-        .half = cuda->spec.head_dim / 2,
-        .magnitude = cuda->rotation.magnitude,
-    };
-    memcpy(args.inv_freq, cuda->rotation.inv_freq, sizeof args.inv_freq);
-    memcpy(args.frames, bands->query_frame, (size_t)bands->query_frames * sizeof *args.frames);
-    args.frames[bands->query_frames] = bands->key_frame[0];
-    LAUNCH(cuda, rope_table, &args);
     return STATUS_OK;
 }
 

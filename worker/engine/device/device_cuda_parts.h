@@ -1,7 +1,8 @@
 /* What the files of the CUDA device share: its state, waiting, and what stages and steps both
  * compute. For device_cuda.c (memory, the device itself), device_cuda_stage.c (stages with sharded
- * queries), device_cuda_step.c (replicated queries, decode) and device_cuda_logits.c (what is read
- * of logits) only. */
+ * queries), device_cuda_step.c (replicated queries, decode), device_cuda_ops.c (the ops),
+ * device_cuda_rope.c (rotation, and what is stored) and device_cuda_logits.c (what is read of
+ * logits) only. */
 #pragma once
 
 #include <stdatomic.h>
@@ -12,6 +13,7 @@
 #include "worker/engine/device/device.h"
 #include "worker/engine/device/part_clock.h"
 #include "worker/engine/device/weights_cuda.h"
+#include "worker/engine/layer_program.h"
 
 enum {
     DEVICE_CUDA_BLOCK_ROWS = 4096, /* most rows of a product */
@@ -37,19 +39,13 @@ struct device_cuda_segments {
     int count;                      /* recorded so far */
     int next;                       /* of this token */
     bool used;                      /* by this step */
+    bool open;
     bool recording;
 };
 
-/* Buffers of a step on the device; float32 but `queries`. */
+/* A step; its buffers are device_memory's. */
 struct device_cuda_step {
     struct device_step given;
-    bool ended;      /* the last layer is added, and normed is the final norm */
-    float *hidden;   /* [rows, hidden] */
-    float *normed;   /* [rows, hidden] */
-    void *queries;   /* [frames, rows, heads * head_dim] operand */
-    float *mixed;    /* [rows, heads * head_dim] */
-    float *up;       /* [rows, ffn] */
-    float *tables;   /* [frames + 1, rows, head_dim / 2, 2] */
     float *partials; /* [splits] states of few rows */
     int splits;
     float *token_partials; /* [token_splits] states of one row */
@@ -64,6 +60,7 @@ struct device_cuda {
     struct device device;
     const struct cuda_streams *streams;
     struct model_spec spec;
+    struct layer_program *program;
     struct spec_rotation rotation; /* of the prepared choice */
     struct weights_cuda *weights;
     atomic_bool skipping;
@@ -83,9 +80,8 @@ struct device_cuda {
     float *max;                             /* [rows, heads] */
     float *sum;                             /* [rows, heads] */
     float *tables;                          /* [frames + 1, rows, head_dim / 2, 2] */
-    void *normed;                           /* [block, hidden or heads * head_dim] operand */
-    float *wide;                            /* [block, q|k|v or gate|up] */
-    void *narrow;                           /* [block, ffn] operand */
+    struct layer_layout layout;             /* of a block's buffers */
+    char *block;                            /* [DEVICE_CUDA_BLOCK_ROWS] of them */
     void *expanded;                         /* [expanded_elements] operand: a matrix, or a part */
     void *workspace;                        /* of products */
     struct logits_survey *survey;           /* of the logits at hand */
@@ -100,6 +96,7 @@ struct device_cuda {
     struct part_clock clock;
     enum device_part logits_part; /* whose the logits at hand are */
 
+    bool in_step; /* what was begun last is a step */
     struct device_stage stage;
     struct attention_span *spans; /* [span_count]: the stage's queries that have rows */
     int *span_queries;            /* [span_count]: which of the schedule's queries each one is */

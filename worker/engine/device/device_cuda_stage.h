@@ -4,7 +4,8 @@
 #include "worker/engine/device/device_cuda_parts.h"
 
 enum status device_cuda_begin(struct device *device, const struct device_stage *stage);
-enum status device_cuda_rows(struct device *device, int layer, const struct device_drive *drive);
+MUST_CHECK enum status device_cuda_stage_run(struct device_cuda *cuda, int first, int end,
+                                             const struct device_drive *drive);
 enum status device_cuda_attend_stage(struct device *device, int layer,
                                      const struct device_keys *keys, int count,
                                      const struct device_drive *drive);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "worker/engine/device/arena.h"
+#include "worker/engine/device/device_cuda_ops.h"
 #include "worker/engine/device/device_cuda_step.h"
 
 /* Where the records of decode's extents lie. */
@@ -26,31 +27,25 @@ static float *floats(char **at, int64_t count)
 /* The pieces, in the order and with the rounding of the memory plan's decode region. */
 enum status device_cuda_step_prepare(struct device_cuda *cuda)
 {
-    const struct model_spec *spec = &cuda->spec;
     struct device_cuda_step *step = &cuda->step;
-    struct device_memory *memory = &cuda->device.memory;
+    float **to = cuda->device.memory.step;
+    const struct layer_buffer_row *buffers = cuda->program->buffers;
     struct bands bands;
     method_bands(&cuda->choice.request.method, &bands);
     const int64_t rows = cuda->plan.replicated_rows;
-    const int64_t heads = rows * spec->heads;
-    const int64_t query_width = device_cuda_query_width(cuda);
     char *at = cuda->regions[MEMORY_DECODE];
-    step->hidden = floats(&at, rows * spec->hidden);
-    step->normed = floats(&at, rows * spec->hidden);
-    memory->delta = floats(&at, rows * spec->hidden);
-    memory->qkv = floats(&at, rows * (query_width + 2 * device_cuda_key_width(cuda)));
-    step->queries = floats(&at, bands.query_frames * rows * query_width);
-    step->mixed = floats(&at, rows * query_width);
-    memory->gate = floats(&at, rows * spec->ffn);
-    step->up = floats(&at, rows * spec->ffn);
-    step->tables = floats(&at, (bands.query_frames + 1) * rows * spec->head_dim);
-    memory->states = floats(&at, cuda->choice.group.workers * heads * (spec->head_dim + 2));
-    step->partials = floats(&at, step->splits * heads * (spec->head_dim + 2));
+    for (int b = 0; b < LAYER_BUFFERS; b++)
+        to[b] = floats(&at, rows * layer_buffers_step_width(buffers, (enum layer_buffer)b,
+                                                            bands.query_frames,
+                                                            cuda->choice.group.workers));
+    to[LAYER_ACTIVE] = to[LAYER_GATE];
+    step->partials = floats(&at, step->splits * rows * buffers[LAYER_STATE].width);
     assert((size_t)(at - (char *)cuda->regions[MEMORY_DECODE]) <=
            (size_t)cuda->plan.bytes[MEMORY_DECODE]);
-    step->segments.graphs = calloc((size_t)spec->layers + 1, sizeof *step->segments.graphs);
+    const int graphs = cuda->spec.layers + 1;
+    step->segments.graphs = calloc((size_t)graphs, sizeof *step->segments.graphs);
     if (!step->segments.graphs)
-        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a list of %d graphs", spec->layers);
+        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a list of %d graphs", graphs);
     return STATUS_OK;
 }
 
@@ -75,6 +70,9 @@ static bool runs(const struct device_cuda *cuda)
 static enum status open_segment(struct device_cuda *cuda)
 {
     struct device_cuda_segments *segments = &cuda->step.segments;
+    if (segments->open)
+        return STATUS_OK;
+    segments->open = true;
     segments->recording = segments->used && segments->next == segments->count;
     return segments->recording ? cuda->streams->runtime->graph_begin(cuda->streams->compute)
                                : STATUS_OK;
@@ -84,6 +82,7 @@ static enum status close_segment(struct device_cuda *cuda)
 {
     struct device_cuda_segments *segments = &cuda->step.segments;
     const struct cuda_streams *streams = cuda->streams;
+    segments->open = false;
     if (!segments->used)
         return STATUS_OK;
     if (segments->recording) {
@@ -214,29 +213,15 @@ static enum status send_lists(struct device_cuda *cuda)
     return cuda->streams->runtime->event_record(cuda->lists_read, cuda->streams->compute);
 }
 
-static enum status embed_rows(struct device_cuda *cuda)
-{
-    struct device_cuda_step *step = &cuda->step;
-    const struct kernels_cuda_embed embed = {
-        .hidden = step->hidden,
-        .matrix = cuda->weights->embedding,
-        .ids = step->there.ids,
-        .rows = step->given.rows,
-    };
-    TRY(device_cuda_tables(cuda, step->given.bands, step->tables, step->there.indices,
-                           step->given.rows));
-    LAUNCH(cuda, embed, &embed);
-    return STATUS_OK;
-}
-
 enum status device_cuda_step_begin(struct device *device, const struct device_step *given)
 {
     struct device_cuda *cuda = device_cuda_of(device);
     struct device_cuda_step *step = &cuda->step;
     atomic_store(&cuda->skipping, false);
     step->given = *given;
-    step->ended = false;
+    cuda->in_step = true;
     step->segments.next = 0;
+    step->segments.open = false;
     step->segments.used = given->token && !device->times_parts &&
                           (cuda->choice.group.workers == 1 || !cuda->choice.request.decode_split);
     part_clock_forget(&cuda->clock);
@@ -244,114 +229,49 @@ enum status device_cuda_step_begin(struct device *device, const struct device_st
     TRY(device_cuda_part(cuda, DEVICE_PART_STEP_QKV));
     TRY(send_lists(cuda));
     TRY(open_segment(cuda));
-    return runs(cuda) ? embed_rows(cuda) : STATUS_OK;
+    return runs(cuda) ? device_cuda_tables(cuda, given->bands, device->memory.step[LAYER_TABLES],
+                                           step->there.indices, given->rows)
+                      : STATUS_OK;
 }
 
-/* ---- products ---- */
+/* ---- ops ---- */
 
-static enum status multiply(struct device_cuda *cuda, float *y, const float *x,
-                            const struct kernels_cuda_matrix *const *matrices, int count,
-                            int64_t rows, struct span outputs)
+static struct device_cuda_rows rows_of_step(struct device_cuda *cuda)
 {
-    struct kernels_cuda_matmul args = {
-        .y = y,
-        .x = x,
-        .x_stride = matrices[0]->in,
-        .rows = rows,
-        .matrix_count = count,
-        .out_first = outputs.first,
-        .out_end = outputs.end,
+    const struct device_cuda_step *step = &cuda->step;
+    const struct device_step *given = &step->given;
+    struct device_cuda_rows rows = {
+        .cuda = cuda,
+        .rows = given->rows,
+        .bands = given->bands,
+        .cache = given->cache,
+        .sinks = given->sinks,
+        .ids = step->there.ids,
+        .indices = step->there.indices,
+        .records = step->there.records,
+        .query_frame_rows = given->rows,
+        .table_frame_rows = given->rows,
+        .in_step = true,
+        .split = given->split,
+        .rank = given->rank,
     };
-    for (int m = 0; m < count; m++) {
-        args.matrices[m] = *matrices[m];
-        args.y_stride += matrices[m]->out;
-    }
-    if (outputs.first < outputs.end)
-        LAUNCH(cuda, matmul_decode, &args);
-    return STATUS_OK;
+    memcpy(rows.at, cuda->device.memory.step, sizeof rows.at);
+    return rows;
 }
 
-/* hidden += delta, and its norm. */
-static enum status add_and_norm(struct device_cuda *cuda, bool add, const float *weight)
+enum status device_cuda_step_run(struct device_cuda *cuda, int first, int end)
 {
-    struct device_cuda_step *step = &cuda->step;
-    const struct kernels_cuda_rmsnorm args = {
-        .out = step->normed,
-        .out_dtype = DTYPE_F32,
-        .hidden = step->hidden,
-        .add = add ? cuda->device.memory.delta : NULL,
-        .weight = weight,
-        .rows = step->given.rows,
-        .width = cuda->spec.hidden,
-        .eps = cuda->spec.norm_eps,
-    };
-    LAUNCH(cuda, rmsnorm, &args);
-    return STATUS_OK;
-}
-
-enum status device_cuda_step_qkv(struct device *device, int layer, struct span outputs)
-{
-    struct device_cuda *cuda = device_cuda_of(device);
-    const struct weights_cuda_layer *weights = &cuda->weights->layers[layer];
-    const struct kernels_cuda_matrix *const matrices[] = {&weights->attn_q, &weights->attn_k,
-                                                          &weights->attn_v};
-    if (!runs(cuda))
-        return STATUS_OK;
-    TRY(device_cuda_part(cuda, DEVICE_PART_STEP_QKV));
-    TRY(add_and_norm(cuda, layer > 0, weights->attn_norm));
-    return multiply(cuda, device->memory.qkv, cuda->step.normed, matrices, 3, cuda->step.given.rows,
-                    outputs);
+    struct device_cuda_rows rows = rows_of_step(cuda);
+    TRY(open_segment(cuda));
+    return runs(cuda) ? device_cuda_ops(&rows, first, end) : STATUS_OK;
 }
 
 /* ---- attention ---- */
 
-static enum status rotate(struct device_cuda *cuda, int layer)
-{
-    struct device_cuda_step *step = &cuda->step;
-    const struct device_step *given = &step->given;
-    const int64_t query_width = device_cuda_query_width(cuda);
-    const int64_t key_width = device_cuda_key_width(cuda);
-    const int64_t table_stride = given->rows * cuda->spec.head_dim;
-    const float *qkv = cuda->device.memory.qkv;
-    const struct kernels_cuda_rope_queries queries = {
-        .out = step->queries,
-        .frame_stride = given->rows * query_width,
-        .q = qkv,
-        .q_stride = query_width + 2 * key_width,
-        .table = step->tables,
-        .table_stride = table_stride,
-        .frame_count = given->bands->query_frames,
-        .rows = given->rows,
-        .heads = cuda->spec.heads,
-        .head_dim = cuda->spec.head_dim,
-        .operand = DEVICE_CUDA_OPERAND,
-    };
-    const struct kernels_cuda_rope_store store = {
-        .cache =
-            (char *)cuda->device.memory.cache + (size_t)layer * kv_cache_layer_bytes(given->cache),
-        .sinks_rotated = device_cuda_sinks(cuda, layer, true),
-        .sinks_unrotated = device_cuda_sinks(cuda, layer, false),
-        .sinks = given->sinks,
-        .records = step->there.records,
-        .indices = step->there.indices,
-        .k = qkv + query_width,
-        .v = qkv + query_width + key_width,
-        .stride = query_width + 2 * key_width,
-        .table = step->tables + given->bands->query_frames * table_stride,
-        .rows = given->rows,
-        .kv_heads = cuda->spec.kv_heads,
-        .head_dim = cuda->spec.head_dim,
-        .operand = DEVICE_CUDA_OPERAND,
-    };
-    LAUNCH(cuda, rope_queries, &queries);
-    LAUNCH(cuda, rope_store, &store);
-    return STATUS_OK;
-}
-
 /* One state of a step's rows: acc, max and sum one behind the other. */
 static float *state_of(const struct device_cuda *cuda, int rank)
 {
-    return cuda->device.memory.states +
+    return cuda->device.memory.step[LAYER_STATE] +
            (int64_t)rank * cuda->step.given.rows * cuda->spec.heads * (cuda->spec.head_dim + 2);
 }
 
@@ -370,7 +290,7 @@ static enum status attend_ranges(struct device_cuda *cuda, int layer)
         .split_first = step->there.split_first,
         .splits = splits_of(step),
         .index = step->there.indices,
-        .queries = step->queries,
+        .queries = cuda->device.memory.step[LAYER_QUERIES],
         .frame_stride = given->rows * device_cuda_query_width(cuda),
         .states = partials,
         .rows = given->rows,
@@ -404,7 +324,7 @@ static enum status attend_rows(struct device_cuda *cuda, const struct device_key
     float *state = state_of(cuda, given->rank);
     const struct kernels_cuda_prefill args = {
         .regimes = &cuda->regimes,
-        .queries = cuda->step.queries,
+        .queries = cuda->device.memory.step[LAYER_QUERIES],
         .frame_stride = given->rows * device_cuda_query_width(cuda),
         .acc = state,
         .max = state + heads * cuda->spec.head_dim,
@@ -425,7 +345,6 @@ enum status device_cuda_step_attend(struct device *device, int layer,
     struct device_cuda *cuda = device_cuda_of(device);
     if (runs(cuda)) {
         TRY(device_cuda_part(cuda, DEVICE_PART_STEP_ATTEND));
-        TRY(rotate(cuda, layer));
         if (cuda->step.given.rows <= FEW_ROWS)
             TRY(attend_ranges(cuda, layer));
         else
@@ -435,90 +354,30 @@ enum status device_cuda_step_attend(struct device *device, int layer,
                                            : close_segment(cuda); /* states are exchanged */
 }
 
-/* ---- after attention ---- */
+/* ---- logits ---- */
 
-enum status device_cuda_step_output(struct device *device, int layer, struct span outputs)
+static enum status find_logits(struct device_cuda *cuda, int64_t row)
 {
-    struct device_cuda *cuda = device_cuda_of(device);
-    struct device_cuda_step *step = &cuda->step;
-    const struct kernels_cuda_matrix *const matrix = &cuda->weights->layers[layer].attn_output;
-    const struct kernels_cuda_combine combine = {
-        .states = device->memory.states,
-        .count = cuda->choice.group.workers,
-        .out = step->mixed,
-        .out_dtype = DTYPE_F32,
-        .rows = step->given.rows,
-        .heads = cuda->spec.heads,
-        .head_dim = cuda->spec.head_dim,
+    const int64_t hidden = cuda->spec.hidden;
+    struct device_cuda_rows asked = {
+        .cuda = cuda,
+        .rows = 1,
+        .at = {[LAYER_NORMED] = cuda->device.memory.step[LAYER_NORMED] + row * hidden,
+               [LAYER_LOGITS] = cuda->logits},
+        .in_step = true,
+        .split = cuda->step.given.split,
+        .rank = cuda->step.given.rank,
     };
-    if (cuda->choice.group.workers > 1)
-        TRY(open_segment(cuda));
-    if (!runs(cuda))
-        return STATUS_OK;
-    TRY(device_cuda_part(cuda, DEVICE_PART_STEP_OUTPUT));
-    LAUNCH(cuda, attention_combine, &combine);
-    return multiply(cuda, device->memory.delta, step->mixed, &matrix, 1, step->given.rows, outputs);
+    return device_cuda_ops(&asked, cuda->program->logits, cuda->program->count);
 }
 
-enum status device_cuda_step_gate(struct device *device, int layer, struct span outputs)
-{
-    struct device_cuda *cuda = device_cuda_of(device);
-    struct device_cuda_step *step = &cuda->step;
-    const struct weights_cuda_layer *weights = &cuda->weights->layers[layer];
-    const struct kernels_cuda_matrix *const gate = &weights->ffn_gate;
-    const struct kernels_cuda_matrix *const up = &weights->ffn_up;
-    const int64_t rows = step->given.rows;
-    const struct kernels_cuda_swiglu swiglu = {
-        .out = device->memory.gate + outputs.first,
-        .out_dtype = DTYPE_F32,
-        .out_stride = cuda->spec.ffn,
-        .gate = device->memory.gate + outputs.first,
-        .up = step->up + outputs.first,
-        .in_stride = cuda->spec.ffn,
-        .rows = rows,
-        .width = outputs.end - outputs.first,
-    };
-    if (!runs(cuda))
-        return STATUS_OK;
-    TRY(device_cuda_part(cuda, DEVICE_PART_STEP_GATE));
-    TRY(add_and_norm(cuda, true, weights->ffn_norm));
-    TRY(multiply(cuda, device->memory.gate, step->normed, &gate, 1, rows, outputs));
-    TRY(multiply(cuda, step->up, step->normed, &up, 1, rows, outputs));
-    if (outputs.first < outputs.end)
-        LAUNCH(cuda, swiglu, &swiglu);
-    return STATUS_OK;
-}
-
-enum status device_cuda_step_down(struct device *device, int layer, struct span outputs)
-{
-    struct device_cuda *cuda = device_cuda_of(device);
-    const struct kernels_cuda_matrix *const matrix = &cuda->weights->layers[layer].ffn_down;
-    if (!runs(cuda))
-        return STATUS_OK;
-    TRY(device_cuda_part(cuda, DEVICE_PART_STEP_DOWN));
-    return multiply(cuda, device->memory.delta, device->memory.gate, &matrix, 1,
-                    cuda->step.given.rows, outputs);
-}
-
-static enum status find_logits(struct device_cuda *cuda, int64_t row, struct span outputs)
-{
-    struct device_cuda_step *step = &cuda->step;
-    const struct kernels_cuda_matrix *const matrix = &cuda->weights->output;
-    if (!step->ended)
-        TRY(add_and_norm(cuda, true, cuda->weights->output_norm));
-    return multiply(cuda, cuda->logits, step->normed + row * cuda->spec.hidden, &matrix, 1, 1,
-                    outputs);
-}
-
-enum status device_cuda_step_logits(struct device *device, int64_t row, struct span outputs)
+enum status device_cuda_step_logits(struct device *device, int64_t row)
 {
     struct device_cuda *cuda = device_cuda_of(device);
     cuda->logits_part = DEVICE_PART_STEP_LOGITS;
-    if (runs(cuda)) {
-        TRY(device_cuda_part(cuda, DEVICE_PART_STEP_LOGITS));
-        TRY(find_logits(cuda, row, outputs));
-    }
-    cuda->step.ended = true;
+    TRY(open_segment(cuda));
+    if (runs(cuda))
+        TRY(find_logits(cuda, row));
     TRY(close_segment(cuda));
     return device_cuda_end_parts(cuda, NULL);
 }

@@ -1,0 +1,117 @@
+/* Owns nothing: the tables that rotate rows, the rotation of their queries, and what is stored of
+ * their keys and values. */
+#include "worker/engine/device/device_cpu_parts.h"
+
+void device_cpu_tables(const struct device_cpu *cpu, const struct bands *bands, float *tables,
+                       int64_t frame_stride, int64_t index, int64_t count)
+{
+    const struct spec_rotation *rotation = &cpu->rotation;
+    struct rope_place places[KERNELS_ROWS_MAX];
+    for (int frame = 0; frame <= bands->query_frames; frame++) {
+        const bool queries = frame < bands->query_frames;
+        const struct bands_frame *place =
+            queries ? &bands->query_frame[frame] : &bands->key_frame[0];
+        for (int64_t t = 0; t < count; t++) {
+            places[t].position = bands_position(place, index + t);
+            places[t].magnitude =
+                rotation->magnitude * rope_logn(queries ? rotation->logn : 0, index + t);
+        }
+        rope_table(tables + frame * frame_stride, places, count, rotation->inv_freq,
+                   cpu->spec.head_dim / 2);
+    }
+}
+
+void device_cpu_rotate(const struct device_cpu_rows *rows)
+{
+    const struct device_cpu *cpu = rows->cpu;
+    const int64_t width = device_cpu_query_width(cpu);
+    for (int frame = 0; frame < rows->bands->query_frames; frame++) {
+        const int64_t first = frame * rows->frame_rows;
+        const struct rope_args rotation = {
+            .out = (char *)rows->at[LAYER_QUERIES] +
+                   (size_t)(first * width) * device_cpu_operand_bytes(cpu),
+            .out_stride = width,
+            .x = rows->at[LAYER_QKV],
+            .x_stride = cpu->device.program->buffers[LAYER_QKV].width,
+            .table = rows->at[LAYER_TABLES] + first * cpu->spec.head_dim,
+            .tokens = rows->rows,
+            .heads = cpu->spec.heads,
+            .head_dim = cpu->spec.head_dim,
+        };
+        cpu->kernels->rope_queries(&rotation);
+    }
+}
+
+/* ---- keys and values ---- */
+
+/* One token's. */
+struct token {
+    float *keys;         /* [kv_heads, head_dim]: unrotated, then rotated */
+    const float *values; /* [kv_heads, head_dim] */
+    const float *table;  /* [head_dim / 2, 2] */
+    int64_t index;
+    bool owned;
+    bool sink;
+};
+
+void *device_cpu_sinks(const struct device_cpu *cpu, int layer, bool near)
+{
+    size_t side_bytes = (size_t)cpu->plan.sink_panels * cpu->device.panel_bytes;
+    return cpu->sinks + ((size_t)layer * 2 + (near ? 1 : 0)) * side_bytes;
+}
+
+static void store_token(const struct device_cpu *cpu, const struct kv_cache *cache, int layer,
+                        const struct token *token)
+{
+    const struct model_spec *spec = &cpu->spec;
+    const struct kernels *kernels = cpu->kernels;
+    int64_t row = token->index % PANEL_TOKENS;
+    size_t sink_panel = (size_t)(token->index / PANEL_TOKENS) * cpu->device.panel_bytes;
+    if (token->sink)
+        kernels->attention_store((char *)device_cpu_sinks(cpu, layer, false) + sink_panel, row,
+                                 token->keys, token->values, spec->kv_heads, spec->head_dim);
+    const struct rope_args rotation = {
+        .out = token->keys,
+        .x = token->keys,
+        .table = token->table,
+        .tokens = 1,
+        .heads = spec->kv_heads,
+        .head_dim = spec->head_dim,
+    };
+    kernels->rope_keys(&rotation);
+    if (token->sink)
+        kernels->attention_store((char *)device_cpu_sinks(cpu, layer, true) + sink_panel, row,
+                                 token->keys, token->values, spec->kv_heads, spec->head_dim);
+    if (token->owned)
+        kernels->attention_store(kv_cache_panel(cache, layer, token->index), row, token->keys,
+                                 token->values, spec->kv_heads, spec->head_dim);
+}
+
+static bool is_owned(const struct device_cpu_rows *rows, int64_t index)
+{
+    return rows->ownership ? ownership_owner(rows->ownership, index) == rows->rank
+                           : !rows->recomputed;
+}
+
+void device_cpu_store(const struct device_cpu_rows *rows, int layer)
+{
+    const struct device_cpu *cpu = rows->cpu;
+    const int64_t head_dim = cpu->spec.head_dim;
+    const int64_t width = cpu->device.program->buffers[LAYER_QKV].width;
+    const float *tables =
+        rows->at[LAYER_TABLES] + rows->bands->query_frames * rows->frame_rows * head_dim;
+    for (int64_t r = 0; r < rows->rows; r++) {
+        const int64_t index = rows->index + r;
+        float *keys = rows->at[LAYER_QKV] + r * width + device_cpu_query_width(cpu);
+        const struct token token = {
+            .keys = keys,
+            .values = keys + device_cpu_key_width(cpu),
+            .table = tables + r * head_dim,
+            .index = index,
+            .owned = is_owned(rows, index),
+            .sink = index < rows->sinks,
+        };
+        if (token.owned || token.sink)
+            store_token(cpu, rows->cache, layer, &token);
+    }
+}
