@@ -69,7 +69,7 @@ KERNEL(matmul_decode, kernels_cuda_matmul, reach_matmul(args))
 
 struct prefill_piece {
     struct kernels_cuda_prefill args;
-    struct attention_regimes regimes;
+    struct regimes regimes;
     struct attention_extent extents[ATTENTION_EXTENTS_MAX];
     struct attention_span spans[ATTENTION_SPANS_MAX];
 };
@@ -104,7 +104,7 @@ static int launch_prefill(const struct kernels_cuda_prefill *args, struct CUstre
 
 struct decode_piece {
     struct kernels_cuda_decode args;
-    struct attention_regimes regimes;
+    struct regimes regimes;
 };
 
 static bool do_decode(void *arguments)
