@@ -174,8 +174,8 @@ struct kernels_cuda_rope_store {
  * row of every span is written even where no extent applies to it. `last`: finished rows go to
  * `out` and no state is written; where both are set acc, max and sum may be NULL. */
 struct kernels_cuda_prefill {
-    const struct attention_regimes *regimes; /* host */
-    const struct attention_extent *extents;  /* host, <= ATTENTION_EXTENTS_MAX; in order */
+    const struct regimes *regimes;          /* host */
+    const struct attention_extent *extents; /* host, <= ATTENTION_EXTENTS_MAX; in order */
     int extent_count;
     const struct attention_span *spans; /* host, <= ATTENTION_SPANS_MAX; rows do not overlap */
     int span_count;
@@ -199,7 +199,7 @@ struct kernels_cuda_extent {
     int64_t record;
     int64_t first; /* index of its first key: a multiple of PANEL_TOKENS */
     int64_t end;
-    int32_t key_frame;
+    int32_t store; /* enum bands_store */
     int32_t base;
 };
 
@@ -209,7 +209,7 @@ struct kernels_cuda_extent {
  * in device memory, and what changes from layer to layer is `bases`, so that a captured step can be
  * replayed. Sixteen (token, head) of a group read a key and its value once. */
 struct kernels_cuda_decode {
-    const struct attention_regimes *regimes; /* host */
+    const struct regimes *regimes; /* host */
     const void *bases[KERNELS_CUDA_BASES];
     const struct kernels_cuda_extent *extents;
     const int32_t *split_first; /* [splits + 1] */

@@ -80,7 +80,7 @@ KERNEL(bias, kernels_cuda_bias, reach_bias(args))
 
 struct prefill_piece {
     struct kernels_cuda_prefill args;
-    struct attention_regimes regimes;
+    struct regimes regimes;
     struct attention_extent extents[ATTENTION_EXTENTS_MAX];
     struct attention_span spans[ATTENTION_SPANS_MAX];
 };
@@ -115,7 +115,7 @@ static int launch_prefill(const struct kernels_cuda_prefill *args, struct CUstre
 
 struct decode_piece {
     struct kernels_cuda_decode args;
-    struct attention_regimes regimes;
+    struct regimes regimes;
 };
 
 static bool do_decode(void *arguments)
