@@ -1,6 +1,4 @@
-/* Owns the arithmetic of bands. Promises exact answers: within a tile the causal distances, in
- * tokens or in chunks, are a contiguous range of integers, so comparing range ends decides every
- * question, and nothing here loops over tokens. */
+/* Owns the definition of bands: what a table must be, and what it says of one pair. */
 #include "kernels/bands.h"
 
 #include <math.h>
@@ -121,7 +119,7 @@ bool bands_check(const struct bands *bands, const char **reason)
     return true;
 }
 
-const struct band *bands_find(const struct bands *bands, int64_t i, int64_t j, int key_frame)
+const struct band *bands_find(const struct bands *bands, int64_t i, int64_t j)
 {
     const enum band_class key_class = j < bands->sinks ? BAND_SINK : BAND_ORDINARY;
     if (j > i)
@@ -131,82 +129,9 @@ const struct band *bands_find(const struct bands *bands, int64_t i, int64_t j, i
         const int64_t distance = i / band->unit - j / band->unit;
         if (band->key_class == key_class && i >= band->query_first && i < band->query_end &&
             distance >= band->distance_first && distance < band->distance_end)
-            return !band->masked && band->key_frame == key_frame ? band : NULL;
+            return band->masked ? NULL : band;
     }
     return NULL;
-}
-
-/* The keys that query i sees through a band; the span may end before it begins. */
-static struct span keys_of(const struct bands *bands, const struct band *band, int64_t i)
-{
-    const int64_t place = i / band->unit;
-    if (place < band->distance_first)
-        return (struct span){0, 0};
-    struct span keys = {0, smaller(i + 1, (place - band->distance_first + 1) * band->unit)};
-    if (band->distance_end <= place)
-        keys.first = (place - band->distance_end + 1) * band->unit;
-    if (band->key_class == BAND_SINK)
-        keys.end = smaller(keys.end, bands->sinks);
-    else
-        keys.first = larger(keys.first, bands->sinks);
-    return keys;
-}
-
-uint64_t bands_lanes(const struct bands *bands, const struct band *band, int64_t i,
-                     int64_t first_key, int count)
-{
-    if (band->masked || i < band->query_first || i >= band->query_end)
-        return 0;
-    const struct span keys = keys_of(bands, band, i);
-    const int64_t first = larger(keys.first - first_key, 0);
-    const int64_t end = smaller(keys.end - first_key, count);
-    if (first >= end)
-        return 0;
-    const uint64_t below_end = end == BANDS_LANES ? ~UINT64_C(0) : (UINT64_C(1) << end) - 1;
-    return below_end & ~((UINT64_C(1) << first) - 1);
-}
-
-/* Whether the band holds some causal pair of the tile. The distances of its causal pairs are all
- * those from the nearest, or 0, to the furthest. */
-static bool meets(const struct bands *bands, const struct band *band, struct span queries,
-                  struct span keys)
-{
-    queries.first = larger(queries.first, band->query_first);
-    queries.end = smaller(queries.end, band->query_end);
-    if (band->key_class == BAND_SINK)
-        keys.end = smaller(keys.end, bands->sinks);
-    else
-        keys.first = larger(keys.first, bands->sinks);
-    if (queries.first >= queries.end || keys.first >= keys.end || queries.end <= keys.first)
-        return false;
-    const int64_t nearest = queries.first / band->unit - (keys.end - 1) / band->unit;
-    const int64_t furthest = (queries.end - 1) / band->unit - keys.first / band->unit;
-    return nearest < band->distance_end && furthest >= band->distance_first;
-}
-
-enum bands_tile bands_classify(const struct bands *bands, struct span queries, struct span keys,
-                               int key_frame, int *query_frame)
-{
-    int frame = -1;
-    bool full = queries.first >= keys.end - 1;
-    for (int b = 0; b < bands->count; b++) {
-        const struct band *band = &bands->list[b];
-        if (!meets(bands, band, queries, keys))
-            continue;
-        if (band->masked || band->key_frame != key_frame) {
-            full = false;
-            continue;
-        }
-        if (frame >= 0 && frame != band->query_frame)
-            full = false;
-        frame = band->query_frame;
-    }
-    if (frame < 0)
-        return BANDS_SKIP;
-    if (!full)
-        return BANDS_MIXED;
-    *query_frame = frame;
-    return BANDS_FULL;
 }
 
 /* The distance in tokens from which on a band shows nothing. A query sees no further than its own
@@ -224,20 +149,8 @@ int64_t bands_reach(const struct bands *bands)
     int64_t reach = 0;
     for (int b = 0; b < bands->count; b++) {
         const struct band *band = &bands->list[b];
-        if (!band->masked && band->key_frame < bands->panel_frames)
+        if (!band->masked && bands_store_of(bands, band) == BANDS_PANELS)
             reach = larger(reach, reach_of(band));
     }
     return reach;
-}
-
-bool bands_far_sinks(const struct bands *bands, int64_t tokens)
-{
-    const struct span queries = {0, tokens};
-    const struct span keys = {0, bands->sinks};
-    for (int frame = bands->panel_frames; frame < bands->key_frames; frame++) {
-        int query_frame;
-        if (bands_classify(bands, queries, keys, frame, &query_frame) != BANDS_SKIP)
-            return true;
-    }
-    return false;
 }

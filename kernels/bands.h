@@ -25,7 +25,7 @@
 #define BANDS_CALL static inline
 #endif
 
-enum { BANDS_MAX = 16, BANDS_FRAMES_MAX = 4, BANDS_LANES = 64 };
+enum { BANDS_MAX = 16, BANDS_FRAMES_MAX = 4, BANDS_LANES = 64 /* keys of a mask */ };
 
 /* An open end of a range. */
 #define BANDS_OPEN INT64_MAX
@@ -84,32 +84,26 @@ struct bands {
     struct bands_frame key_frame[BANDS_FRAMES_MAX];
 };
 
-enum bands_tile {
-    BANDS_SKIP,  /* no pair of the tile is visible in this key frame */
-    BANDS_FULL,  /* every pair is visible, all with one query frame */
-    BANDS_MIXED, /* anything else */
+/* Where keys are read from: the panels that hold all of them in the first key frames, or those of
+ * the sinks. */
+enum bands_store {
+    BANDS_PANELS,
+    BANDS_SINKS,
 };
+
+static inline enum bands_store bands_store_of(const struct bands *bands, const struct band *band)
+{
+    return band->key_frame < bands->panel_frames ? BANDS_PANELS : BANDS_SINKS;
+}
 
 /* For tests: refuses a table whose bands overlap, leave a distance uncovered, count one class's
  * distances in different units, or name frames that are not there or not kept. */
 bool bands_check(const struct bands *bands, const char **reason);
 
-/* The band through which query i sees key j in `key_frame`; NULL if it does not (j > i and masked
- * pairs included). */
-const struct band *bands_find(const struct bands *bands, int64_t i, int64_t j, int key_frame);
+/* For tests: the band through which query i sees key j; NULL if it does not (j > i and masked pairs
+ * included). It is the definition that everything faster is held against. */
+const struct band *bands_find(const struct bands *bands, int64_t i, int64_t j);
 
-/* Bit t is set if query i sees key first_key + t, t < count <= 64, through `band`. */
-uint64_t bands_lanes(const struct bands *bands, const struct band *band, int64_t i,
-                     int64_t first_key, int count);
-
-/* Classes queries x keys in `key_frame`; *query_frame is set only for BANDS_FULL. Empty spans are
- * BANDS_SKIP. */
-enum bands_tile bands_classify(const struct bands *bands, struct span queries, struct span keys,
-                               int key_frame, int *query_frame);
-
-/* A distance in tokens from which on no key is visible in the key frames kept for all keys;
+/* A distance in tokens from which on no key is visible in the panels that hold all keys;
  * BANDS_OPEN if there is none. */
 int64_t bands_reach(const struct bands *bands);
-
-/* Whether some query index below `tokens` sees a key through a frame kept for sinks only. */
-bool bands_far_sinks(const struct bands *bands, int64_t tokens);

@@ -19,7 +19,9 @@ struct tally {
     const struct choice *choice; /* until the next restart */
     int workers;
     const struct ownership *ownership;
-    struct bands bands;
+    struct regimes regimes;
+    int64_t reach; /* of the panels that hold all keys */
+    int64_t sinks;
     bool keeps_sinks;
     /* Settled: the blocks in [low, high), all seen whole by the stage looked at last. */
     int64_t low, high;
@@ -43,7 +45,7 @@ static struct owned_span block_at(const struct tally *tally, int64_t index, int6
 /* Whether every query of `queries` sees every key. */
 static bool sees_all(const struct tally *tally, struct span queries, struct span keys)
 {
-    return tiles_pairs(&tally->bands, queries, keys, 0) ==
+    return tiles_pairs(&tally->regimes, queries, keys, BANDS_PANELS) ==
            (queries.end - queries.first) * (keys.end - keys.first);
 }
 
@@ -94,9 +96,9 @@ static enum status add_query(struct part *part, struct span span)
 /* Rows and pairs of every rank. */
 static enum status count_rows(struct tally *tally, struct schedule *schedule, int64_t live)
 {
-    const struct bands *bands = &tally->bands;
+    const struct regimes *regimes = &tally->regimes;
     const struct span stage = schedule->stage, seen = {live, stage.end};
-    const struct span sinks = {0, bands->sinks < stage.end ? bands->sinks : stage.end};
+    const struct span sinks = {0, regimes_smaller(tally->sinks, stage.end)};
     int64_t rows = 0, pairs = 0, index = stage.first; /* of all sink rows of the stage */
     struct owned_span owned;
     for (int r = 0; r < schedule->workers; r++) {
@@ -107,14 +109,14 @@ static enum status count_rows(struct tally *tally, struct schedule *schedule, in
         struct schedule_rank *rank = &schedule->ranks[owned.owner];
         TRY(add_query(&tally->parts[owned.owner], owned.span));
         rank->rows += owned.span.end - owned.span.first;
-        rank->pairs += tiles_pairs(bands, owned.span, seen, 0);
+        rank->pairs += tiles_pairs(regimes, owned.span, seen, BANDS_PANELS);
         if (tally->keeps_sinks)
-            rank->pairs += tiles_pairs(bands, owned.span, sinks, 1);
+            rank->pairs += tiles_pairs(regimes, owned.span, sinks, BANDS_SINKS);
     }
     index = stage.first;
     while (tally->keeps_sinks && ownership_next(tally->ownership, &index, sinks.end, &owned)) {
-        const int64_t owned_pairs =
-            tiles_pairs(bands, owned.span, sinks, 0) + tiles_pairs(bands, owned.span, sinks, 1);
+        const int64_t owned_pairs = tiles_pairs(regimes, owned.span, sinks, BANDS_PANELS) +
+                                    tiles_pairs(regimes, owned.span, sinks, BANDS_SINKS);
         rows += owned.span.end - owned.span.first;
         pairs += owned_pairs;
         tally->parts[owned.owner].sink_rows += owned.span.end - owned.span.first;
@@ -139,7 +141,7 @@ static struct span read_by(const struct tally *tally, int r, struct span keys)
         return none;
     if (sees_all(tally, last, keys))
         return keys;
-    return tiles_trim(&tally->bands, part->queries, part->query_count, keys,
+    return tiles_trim(&tally->regimes, part->queries, part->query_count, keys,
                       ownership_panel_tokens(tally->ownership));
 }
 
@@ -234,20 +236,20 @@ static void count_range(const struct tally *tally, struct schedule *schedule, st
             count_block(tally, schedule, block);
         else
             schedule->ranks[block.owner].pairs +=
-                tiles_pairs(&tally->bands, schedule->stage, block.span, 0);
+                tiles_pairs(&tally->regimes, schedule->stage, block.span, BANDS_PANELS);
     }
 }
 
 /* Every rank has all rows; each counts its own keys, and rank 0 the far sinks. */
 static void count_replicated(const struct tally *tally, struct schedule *schedule)
 {
-    const struct bands *bands = &tally->bands;
+    const struct regimes *regimes = &tally->regimes;
     const struct span stage = schedule->stage;
-    const struct span sinks = {0, bands->sinks < stage.end ? bands->sinks : stage.end};
+    const struct span sinks = {0, regimes_smaller(tally->sinks, stage.end)};
     for (int r = 0; r < schedule->workers; r++)
         schedule->ranks[r].rows = stage.end - stage.first;
     if (tally->keeps_sinks)
-        schedule->ranks[0].pairs += tiles_pairs(bands, stage, sinks, 1);
+        schedule->ranks[0].pairs += tiles_pairs(regimes, stage, sinks, BANDS_SINKS);
 }
 
 static void clear_sums(struct schedule *schedule)
@@ -262,8 +264,7 @@ static void clear_sums(struct schedule *schedule)
 enum status tally_stage(struct tally *tally, struct schedule *schedule, struct span stage)
 {
     assert(stage.first < stage.end && stage.end == ownership_tokens(tally->ownership));
-    const int64_t live =
-        ownership_live_first(tally->ownership, stage.first, bands_reach(&tally->bands));
+    const int64_t live = ownership_live_first(tally->ownership, stage.first, tally->reach);
     schedule->stage = stage;
     schedule->replicated = choice_stage_queries(tally->choice, stage) == CHOICE_REPLICATED;
     clear_sums(schedule);
@@ -291,8 +292,12 @@ enum status tally_stage(struct tally *tally, struct schedule *schedule, struct s
 void tally_restart(struct tally *tally, const struct choice *choice)
 {
     tally->choice = choice;
-    method_bands(&choice->request.method, &tally->bands);
-    tally->keeps_sinks = schedule_keeps_sinks(choice, &tally->bands);
+    struct bands bands;
+    method_bands(&choice->request.method, &bands);
+    regimes_make(&tally->regimes, &bands);
+    tally->reach = bands_reach(&bands);
+    tally->sinks = bands.sinks;
+    tally->keeps_sinks = schedule_keeps_sinks(choice, &bands);
     tally->low = tally->high = 0;
     for (int r = 0; r < tally->workers; r++)
         tally->parts[r].tokens = tally->parts[r].blocks = 0;

@@ -232,6 +232,8 @@ void attention_case_run(const struct attention_case *c, const struct kernels *ke
     size_t panel_bytes = attention_panel_bytes(kernels->cache, 2, c->head_dim);
     size_t query_bytes = kernels->operand == DTYPE_F32 ? 4 : 2;
     int64_t width = (int64_t)c->group * c->head_dim;
+    struct regimes regimes;
+    regimes_make(&regimes, &c->bands);
     struct attention_args args = {
         .acc = attention_state_acc(state, c, part->first, 0),
         .max = attention_state_max(state, c, part->first, 0),
@@ -252,8 +254,8 @@ void attention_case_run(const struct attention_case *c, const struct kernels *ke
         .panel_stride = panel_bytes,
         .key_first = part->key_first,
         .key_end = part->key_end,
-        .key_frame = c->key_frame,
-        .bands = &c->bands,
+        .store = c->store,
+        .regimes = &regimes,
         .scale_log2 = c->scale_log2,
         .scratch = scratch.at,
     };
@@ -275,8 +277,8 @@ void attention_case_truth(const struct attention_case *c, int64_t token, int hea
     double max = -INFINITY, sum = 0;
     memset(o, 0, (size_t)c->head_dim * sizeof(double));
     for (int64_t j = c->key_first; j < c->key_end; j++) {
-        const struct band *band = bands_find(&c->bands, i, j, c->key_frame);
-        if (!band)
+        const struct band *band = bands_find(&c->bands, i, j);
+        if (!band || bands_store_of(&c->bands, band) != c->store)
             continue;
         const float *q = attention_case_query(c, band->query_frame, token, head);
         const float *k = c->keys + (j - c->key_first) * c->head_dim;

@@ -155,14 +155,14 @@ static bool has_key(const struct world *world, int r, const struct schedule_read
 static void attend_row(struct world *world, int r, const struct schedule_read *read, int64_t i,
                        bool recomputed)
 {
-    const int key_frame = read->source == SCHEDULE_SINKS;
+    const enum bands_store store = read->source == SCHEDULE_SINKS ? BANDS_SINKS : BANDS_PANELS;
     const struct bands *bands = &world->bands;
     for (int64_t j = read->keys.first; j < read->keys.end; j++) {
-        const struct band *band = bands_find(bands, i, j, key_frame);
-        if (!band)
+        const struct band *band = bands_find(bands, i, j);
+        if (!band || bands_store_of(bands, band) != store)
             continue;
         const double computed = bands_position(&bands->query_frame[band->query_frame], i) -
-                                bands_position(&bands->key_frame[key_frame], j);
+                                bands_position(&bands->key_frame[band->key_frame], j);
         double expected = 0;
         CHECK(has_key(world, r, read, j));
         CHECK(sees(world, i, j, &expected));

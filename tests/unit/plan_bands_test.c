@@ -13,100 +13,31 @@ static void check_pairs(const struct bands *bands)
             double distance;
             int key_frame = -1;
             const bool sees = cases_sees(bands, i, j, &distance, &key_frame);
-            for (int frame = 0; frame < BANDS_FRAMES_MAX; frame++) {
-                const struct band *band = bands_find(bands, i, j, frame);
-                assert_int_equal(band != NULL, sees && frame == key_frame);
-                if (band)
-                    assert_true(bands_position(&bands->query_frame[band->query_frame], i) -
-                                    bands_position(&bands->key_frame[frame], j) ==
-                                distance);
-            }
-        }
-    }
-}
-
-static void check_lanes(const struct bands *bands, struct cases_random *random)
-{
-    for (int64_t i = 0; i < TOKENS; i++) {
-        const int64_t first = cases_between(random, 0, TOKENS);
-        const int count = (int)cases_between(random, 1, BANDS_LANES);
-        for (int b = 0; b < bands->count; b++) {
-            const struct band *band = &bands->list[b];
-            uint64_t expected = 0;
-            for (int t = 0; t < count; t++)
-                for (int frame = 0; frame < bands->key_frames; frame++)
-                    if (bands_find(bands, i, first + t, frame) == band)
-                        expected |= UINT64_C(1) << t;
-            assert_true(bands_lanes(bands, band, i, first, count) == expected);
-        }
-    }
-}
-
-/* The class of a tile, pair by pair. */
-static enum bands_tile classify(const struct bands *bands, struct span queries, struct span keys,
-                                int key_frame, int *query_frame)
-{
-    int64_t visible = 0;
-    bool one_frame = true;
-    *query_frame = -1;
-    for (int64_t i = queries.first; i < queries.end; i++) {
-        for (int64_t j = keys.first; j < keys.end; j++) {
-            const struct band *band = bands_find(bands, i, j, key_frame);
+            const struct band *band = bands_find(bands, i, j);
+            assert_int_equal(band != NULL, sees);
             if (!band)
                 continue;
-            visible++;
-            one_frame = one_frame && (*query_frame < 0 || *query_frame == band->query_frame);
-            *query_frame = band->query_frame;
-        }
-    }
-    if (visible == 0)
-        return BANDS_SKIP;
-    return one_frame && visible == (queries.end - queries.first) * (keys.end - keys.first)
-               ? BANDS_FULL
-               : BANDS_MIXED;
-}
-
-static void check_tiles(const struct bands *bands, struct cases_random *random)
-{
-    for (int n = 0; n < 200; n++) {
-        const struct span queries = {cases_between(random, 0, TOKENS / 2),
-                                     cases_between(random, 0, TOKENS)};
-        const struct span keys = {cases_between(random, 0, TOKENS / 2),
-                                  cases_between(random, 0, TOKENS)};
-        for (int key_frame = 0; key_frame < bands->key_frames; key_frame++) {
-            int expected_frame;
-            int frame = -1;
-            const enum bands_tile expected =
-                classify(bands, queries, keys, key_frame, &expected_frame);
-            assert_int_equal(bands_classify(bands, queries, keys, key_frame, &frame), expected);
-            assert_int_equal(frame, expected == BANDS_FULL ? expected_frame : -1);
+            assert_int_equal(band->key_frame, key_frame);
+            assert_true(bands_position(&bands->query_frame[band->query_frame], i) -
+                            bands_position(&bands->key_frame[key_frame], j) ==
+                        distance);
         }
     }
 }
 
-static bool finds(const struct bands *bands, int64_t i, int64_t j, int first_frame, int end_frame)
-{
-    for (int frame = first_frame; frame < end_frame; frame++)
-        if (bands_find(bands, i, j, frame))
-            return true;
-    return false;
-}
-
-/* The table's own claims about lengths beyond which nothing more is seen. */
+/* The table's own claim about the distance beyond which nothing more is seen. */
 static void check_reach(const struct bands *bands)
 {
     const int64_t reach = bands_reach(bands);
     bool any = reach == 0;
-    bool far = false;
     for (int64_t i = 0; i < 8 * TOKENS; i++) {
         for (int64_t j = 0; j <= i; j++) {
-            if (finds(bands, i, j, 0, bands->panel_frames)) {
-                assert_true(i - j < reach);
-                any = any || i - j == reach - 1;
-            }
-            far = far || finds(bands, i, j, bands->panel_frames, bands->key_frames);
+            const struct band *band = bands_find(bands, i, j);
+            if (!band || bands_store_of(bands, band) != BANDS_PANELS)
+                continue;
+            assert_true(i - j < reach);
+            any = any || i - j == reach - 1;
         }
-        assert_int_equal(bands_far_sinks(bands, i + 1), far);
     }
     if (bands->count == 1 && reach != BANDS_OPEN)
         assert_true(any);
@@ -125,8 +56,6 @@ static void random_tables_equal_the_pairwise_definition(void **state)
         if (!bands_check(&bands, &reason))
             fail_msg("table %d: %s", n, reason);
         check_pairs(&bands);
-        check_lanes(&bands, &random);
-        check_tiles(&bands, &random);
         check_reach(&bands);
     }
 }

@@ -14,7 +14,7 @@ static bool table_sees(const void *definition, int64_t i, int64_t j, double *dis
 {
     int key_frame = 0;
     const bool visible = cases_sees(definition, i, j, distance, &key_frame);
-    *far = visible && key_frame == 1;
+    *far = visible && key_frame >= ((const struct bands *)definition)->panel_frames;
     return visible;
 }
 
@@ -167,7 +167,7 @@ static void run_table(uint64_t seed)
     struct way way = {.schedule = cases_between(&world.random, 0, 1) ? CHOICE_RING : CHOICE_GATHER,
                       .queries = CHOICE_AUTO};
     world.choice = small_choice(&rope, &way, workers, panel_tokens, tokens + DECODED);
-    cases_bands(&table, &world.random, tokens);
+    cases_wide_bands(&table, &world.random, tokens);
     world.bands = table;
     world.sees = table_sees;
     world.definition = &table;

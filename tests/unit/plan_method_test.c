@@ -181,13 +181,11 @@ static double effective(const struct bands *bands, int64_t i, int64_t j)
 {
     if (j > i)
         return AHEAD;
-    for (int key_frame = 0; key_frame < 2; key_frame++) {
-        const struct band *band = bands_find(bands, i, j, key_frame);
-        if (band)
-            return bands_position(&bands->query_frame[band->query_frame], i) -
-                   bands_position(&bands->key_frame[key_frame], j);
-    }
-    return MASKED;
+    const struct band *band = bands_find(bands, i, j);
+    if (!band)
+        return MASKED;
+    return bands_position(&bands->query_frame[band->query_frame], i) -
+           bands_position(&bands->key_frame[band->key_frame], j);
 }
 
 static void bands_of(const char *text, struct bands *bands)

@@ -44,6 +44,8 @@ struct engine_request {
     const int32_t *stop_ids; /* [stop_count]; a stop id ends the answer and is part of it */
     int stop_count;
     int64_t deadline_ns; /* monotonic; 0: none */
+    const char *tenant;  /* whose requests it may share prefixes with; NULL is "" */
+    bool reuse_prefix;   /* take panels of the same prefix that are there, and leave its own */
     bool logprobs;       /* of the generated tokens; needs their logits on the host */
     int likeliest;       /* tell so many tokens' beside the chosen one's, [0, 20] */
     bool times_parts;    /* of a device too that runs them asynchronously; it is slower then */

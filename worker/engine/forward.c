@@ -193,7 +193,7 @@ static enum status find_step_keys(struct forward *forward)
                                    .end = read->keys.end,
                                    .query_end = 1};
         if (read->source == SCHEDULE_SINKS) {
-            keys.key_frame = 1;
+            keys.store = BANDS_SINKS;
             keys.records = device_sink_records(forward->device, 0, false);
             TRY(add_step_key(forward, &keys));
             continue;
@@ -215,7 +215,7 @@ static const struct device_keys *keys_of_layer(struct forward *forward, int laye
     for (int k = 0; k < forward->step_key_count; k++) {
         struct device_keys *keys = &forward->layer_keys[k];
         *keys = forward->step_keys[k];
-        if (keys->key_frame == 1)
+        if (keys->store == BANDS_SINKS)
             keys->records = device_sink_records(forward->device, layer, false);
         else
             keys->records = (const char *)keys->records + shift;

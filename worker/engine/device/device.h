@@ -64,7 +64,7 @@ struct device_keys {
     const void *records;
     int64_t first; /* index of the first record's first key: a multiple of the panel */
     int64_t end;   /* keys at and beyond it are not there */
-    int key_frame;
+    enum bands_store store;
     /* The query spans of the schedule that it applies to; a step is one span. */
     int query_first, query_end;
 };

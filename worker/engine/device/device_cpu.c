@@ -192,6 +192,7 @@ static enum status begin(struct device *device, const struct device_stage *stage
     cpu->stage = *stage;
     cpu->in_step = false;
     cpu->reach = bands_reach(stage->bands);
+    regimes_make(&cpu->regimes, stage->bands);
     atomic_store(&cpu->skipping, false);
     thread_pool_run(cpu->pool, (size_t)stage->shard->block_count, begin_block, NULL, cpu);
     device_spent(device, DEVICE_PART_ROWS, start_ns);
@@ -310,7 +311,7 @@ static void attend_extent(struct device_cpu *cpu, struct attention_args *args,
     int64_t last_query = args->query_first + args->tokens;
     if (end > last_query)
         end = last_query;
-    if (keys->key_frame == 0 && cpu->reach != BANDS_OPEN &&
+    if (keys->store == BANDS_PANELS && cpu->reach != BANDS_OPEN &&
         panel_floor(args->query_first - cpu->reach + 1) > first)
         first = panel_floor(args->query_first - cpu->reach + 1);
     if (first >= end)
@@ -320,7 +321,7 @@ static void attend_extent(struct device_cpu *cpu, struct attention_args *args,
     args->panels = (const char *)keys->records + skipped + (size_t)head * head_bytes;
     args->key_first = first;
     args->key_end = end;
-    args->key_frame = keys->key_frame;
+    args->store = keys->store;
     cpu->kernels->attention_prefill(args);
 }
 
@@ -351,7 +352,7 @@ static void attend_tile(void *context, int thread, size_t item)
         .group = group,
         .head_dim = spec->head_dim,
         .panel_stride = cpu->device.panel_bytes,
-        .bands = cpu->stage.bands,
+        .regimes = &cpu->regimes,
         .scale_log2 = device_scale_log2(&cpu->choice, cpu->spec.head_dim),
         .scratch = device_cpu_kernel_scratch(cpu, thread),
     };

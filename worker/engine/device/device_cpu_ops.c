@@ -25,6 +25,20 @@ static void norm(const struct device_cpu_rows *rows, const struct layer_op *op)
                           width_of(rows, op->input), cpu->spec.norm_eps);
 }
 
+static void norm_heads(const struct device_cpu_rows *rows, const struct layer_op *op)
+{
+    const struct device_cpu *cpu = rows->cpu;
+    const int heads[] = {cpu->spec.heads, cpu->spec.kv_heads};
+    for (int64_t r = 0; r < rows->rows; r++) {
+        float *x = rows->at[op->output] + r * width_of(rows, op->output);
+        for (int m = 0; m < op->role_count; m++) {
+            cpu->kernels->rmsnorm(x, x, weights_vector(cpu->weights, op->roles[m], op->layer),
+                                  heads[m], cpu->spec.head_dim, cpu->spec.norm_eps);
+            x += (int64_t)heads[m] * cpu->spec.head_dim;
+        }
+    }
+}
+
 /* The part of `columns` that each matrix has. */
 static void product(const struct device_cpu_rows *rows, const struct layer_op *op, int thread,
                     struct span columns)
@@ -51,42 +65,23 @@ static void product(const struct device_cpu_rows *rows, const struct layer_op *o
     }
 }
 
-static int64_t elements_of(const struct device_cpu *cpu, enum model_role role)
-{
-    return model_role_shape(&cpu->spec, role).columns;
-}
-
 /* The part of `columns` that each vector has. */
 static void bias(const struct device_cpu_rows *rows, const struct layer_op *op, struct span columns)
 {
-    const int64_t width = width_of(rows, op->output);
+    const struct device_cpu *cpu = rows->cpu;
+    const int64_t stride = width_of(rows, op->output);
     int64_t base = 0;
     for (int v = 0; v < op->role_count; v++) {
-        const float *vector = weights_vector(rows->cpu->weights, op->roles[v], op->layer);
-        const int64_t count = elements_of(rows->cpu, op->roles[v]);
+        const float *vector = weights_vector(cpu->weights, op->roles[v], op->layer);
+        const int64_t width = model_role_shape(&cpu->spec, op->roles[v]).columns;
         const int64_t first = columns.first > base ? columns.first - base : 0;
-        const int64_t end = columns.end - base < count ? columns.end - base : count;
+        const int64_t end = columns.end - base < width ? columns.end - base : width;
         for (int64_t r = 0; r < rows->rows; r++) {
-            float *sum = rows->at[op->output] + r * width + base;
+            float *y = rows->at[op->output] + r * stride + base;
             for (int64_t i = first; i < end; i++)
-                sum[i] += vector[i];
+                y[i] += vector[i];
         }
-        base += count;
-    }
-}
-
-/* q's heads lie before k's in each row. */
-static void heads(const struct device_cpu_rows *rows, const struct layer_op *op)
-{
-    const struct device_cpu *cpu = rows->cpu;
-    const int head_dim = cpu->spec.head_dim;
-    const float *const vectors[] = {weights_vector(cpu->weights, op->roles[0], op->layer),
-                                    weights_vector(cpu->weights, op->roles[1], op->layer)};
-    for (int64_t r = 0; r < rows->rows; r++) {
-        float *q = rows->at[op->output] + r * width_of(rows, op->output);
-        float *k = q + cpu->spec.heads * head_dim;
-        cpu->kernels->rmsnorm(q, q, vectors[0], cpu->spec.heads, head_dim, cpu->spec.norm_eps);
-        cpu->kernels->rmsnorm(k, k, vectors[1], cpu->spec.kv_heads, head_dim, cpu->spec.norm_eps);
+        base += width;
     }
 }
 
@@ -137,12 +132,12 @@ void device_cpu_op(const struct device_cpu_rows *rows, const struct layer_op *op
         return embed(rows, op);
     case LAYER_NORM:
         return norm(rows, op);
+    case LAYER_NORM_HEADS:
+        return norm_heads(rows, op);
     case LAYER_PRODUCT:
         return product(rows, op, thread, columns);
     case LAYER_BIAS:
         return bias(rows, op, columns);
-    case LAYER_HEADS:
-        return heads(rows, op);
     case LAYER_SWIGLU:
         return swiglu(rows, op, columns);
     case LAYER_ADD:

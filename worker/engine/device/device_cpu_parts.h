@@ -60,6 +60,7 @@ struct device_cpu {
     bool in_step; /* what was begun last is a step */
     struct device_stage stage;
     int64_t reach; /* bands_reach of the stage or step */
+    struct regimes regimes;
     struct device_cpu_step step;
 };
 

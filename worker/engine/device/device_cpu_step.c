@@ -148,6 +148,7 @@ enum status device_cpu_step_begin(struct device *device, const struct device_ste
     cpu->step.given = *given;
     cpu->in_step = true;
     cpu->reach = bands_reach(given->bands);
+    regimes_make(&cpu->regimes, given->bands);
     atomic_store(&cpu->skipping, false);
     int64_t done = 0;
     while (done < given->rows) {
@@ -191,7 +192,7 @@ static enum status cut_ranges(struct device_cpu *cpu, const struct device_keys *
     for (int k = 0; k < count; k++) {
         int64_t first = keys[k].first;
         while (first < keys[k].end) {
-            int64_t range = keys[k].key_frame == 1 ? -1 : first / range_tokens;
+            int64_t range = keys[k].store == BANDS_SINKS ? -1 : first / range_tokens;
             int64_t end = range < 0 ? keys[k].end : (range + 1) * range_tokens;
             struct device_keys extent = keys[k];
             extent.first = first;
@@ -251,7 +252,7 @@ static void attend_range(void *context, int thread, size_t item)
         .group = group,
         .head_dim = spec->head_dim,
         .panel_stride = cpu->device.panel_bytes,
-        .bands = step->given.bands,
+        .regimes = &cpu->regimes,
         .scale_log2 = device_scale_log2(&cpu->choice, cpu->spec.head_dim),
         .scratch = device_cpu_kernel_scratch(cpu, thread),
     };
@@ -260,7 +261,7 @@ static void attend_range(void *context, int thread, size_t item)
         args.panels = (const char *)step->extents[extent].records + (size_t)head * head_bytes;
         args.key_first = step->extents[extent].first;
         args.key_end = step->extents[extent].end;
-        args.key_frame = step->extents[extent].key_frame;
+        args.store = step->extents[extent].store;
         cpu->kernels->attention_decode(&args);
     }
 }

@@ -265,7 +265,7 @@ static enum status prepare(struct device *device, const struct choice *choice,
     spec_rotation_make(&cuda->rotation, &cuda->spec, &choice->request.method.frequencies,
                        method_logn(&choice->request.method));
     method_bands(&choice->request.method, &bands);
-    attention_regimes_make(&cuda->regimes, &bands);
+    regimes_make(&cuda->regimes, &bands);
     TRY_ELSE(allocate_all(cuda), release);
     carve_all(cuda);
     TRY_ELSE(device_cuda_step_prepare(cuda), release);

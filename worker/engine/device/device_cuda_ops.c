@@ -77,6 +77,23 @@ static enum status add_now(struct device_cuda_rows *rows)
     return STATUS_OK;
 }
 
+static enum status norm_heads(const struct device_cuda_rows *rows, const struct layer_op *op)
+{
+    const struct device_cuda *cuda = rows->cuda;
+    const struct kernels_cuda_norm_heads args = {
+        .x = rows->at[op->output],
+        .stride = width_of(rows, op->output),
+        .weights = {weights_cuda_vector(cuda->weights, op->roles[0], op->layer),
+                    weights_cuda_vector(cuda->weights, op->roles[1], op->layer)},
+        .heads = {cuda->spec.heads, cuda->spec.kv_heads},
+        .rows = rows->rows,
+        .head_dim = cuda->spec.head_dim,
+        .eps = cuda->spec.norm_eps,
+    };
+    LAUNCH(cuda, norm_heads, &args);
+    return STATUS_OK;
+}
+
 /* ---- products ---- */
 
 /* Matrix by matrix, by cuBLASLt. */
@@ -110,6 +127,25 @@ static enum status multiply_few(const struct device_cuda_rows *rows, const struc
         args.matrices[m] = *weights_cuda_matrix(rows->cuda->weights, op->roles[m], op->layer);
     if (columns.first < columns.end)
         LAUNCH(rows->cuda, matmul_decode, &args);
+    return STATUS_OK;
+}
+
+static enum status bias(const struct device_cuda_rows *rows, const struct layer_op *op)
+{
+    const struct span columns = columns_of(rows, op);
+    struct kernels_cuda_bias args = {
+        .y = rows->at[op->output],
+        .stride = width_of(rows, op->output),
+        .vector_count = op->role_count,
+        .rows = rows->rows,
+        .first = columns.first,
+        .end = columns.end,
+    };
+    for (int v = 0; v < op->role_count; v++) {
+        args.vectors[v] = weights_cuda_vector(rows->cuda->weights, op->roles[v], op->layer);
+        args.widths[v] = model_role_shape(&rows->cuda->spec, op->roles[v]).columns;
+    }
+    LAUNCH(rows->cuda, bias, &args);
     return STATUS_OK;
 }
 
@@ -169,6 +205,10 @@ static enum status compute(struct device_cuda_rows *rows, const struct layer_op 
         return embed(rows, op);
     case LAYER_NORM:
         return norm(rows, op);
+    case LAYER_NORM_HEADS:
+        return norm_heads(rows, op);
+    case LAYER_BIAS:
+        return bias(rows, op);
     case LAYER_PRODUCT:
         return rows->in_step ? multiply_few(rows, op) : multiply_many(rows, op);
     case LAYER_SWIGLU:
@@ -184,8 +224,6 @@ static enum status compute(struct device_cuda_rows *rows, const struct layer_op 
         return device_cuda_store(rows, op->layer);
     case LAYER_MIX:
         return mix(rows, op);
-    case LAYER_BIAS:
-    case LAYER_HEADS:
     case LAYER_ATTEND:
         break;
     }

@@ -147,7 +147,7 @@ static int gather_extents(struct attention_extent *extents, const int *span_quer
             .records = extent->records,
             .first = extent->first,
             .end = extent->end,
-            .key_frame = extent->key_frame,
+            .store = (int32_t)extent->store,
             .span_first = first,
             .span_end = end,
         };

@@ -69,7 +69,7 @@ struct device_cuda {
 
     struct choice choice;
     struct memory_plan plan;
-    struct attention_regimes regimes;
+    struct regimes regimes;
     void *regions[MEMORY_REGIONS]; /* on the device */
     void *pinned_lists;
     void *pinned_logits;

@@ -106,7 +106,7 @@ static enum status add_extent(struct device_cuda *cuda, int *count, const struct
                               int64_t first, int64_t end)
 {
     struct device_cuda_step *step = &cuda->step;
-    const bool sinks = keys->key_frame == 1;
+    const bool sinks = keys->store == BANDS_SINKS;
     const char *base = sinks ? device_cuda_sinks(cuda, 0, false) : cuda->device.memory.cache;
     if (*count == step->extent_capacity)
         return fail(STATUS_INTERNAL, "the plan gave a step %d extents of keys; more came",
@@ -116,7 +116,7 @@ static enum status add_extent(struct device_cuda *cuda, int *count, const struct
                   (first - keys->first) / PANEL_TOKENS,
         .first = first,
         .end = end,
-        .key_frame = keys->key_frame,
+        .store = (int32_t)keys->store,
         .base = sinks ? BASE_SINKS : BASE_CACHE,
     };
     return STATUS_OK;
@@ -138,7 +138,7 @@ static enum status cut_ranges(struct device_cuda *cuda, int *extent_count)
     for (int k = 0; k < step->given.key_count; k++) {
         const struct device_keys *keys = &step->given.keys[k];
         for (int64_t first = keys->first; first < keys->end;) {
-            const int64_t range = keys->key_frame == 1 ? -1 : first / range_tokens;
+            const int64_t range = keys->store == BANDS_SINKS ? -1 : first / range_tokens;
             int64_t end = range < 0 ? keys->end : (range + 1) * range_tokens;
             end = end < keys->end ? end : keys->end;
             if (range != current) {

@@ -140,9 +140,6 @@ static enum status check_shape(const struct model_spec *spec)
                     "the model is %d wide with %d in its feed-forward part; the CUDA products take "
                     "multiples of 8",
                     spec->hidden, spec->ffn);
-    if (spec->qkv_bias || spec->output_bias || spec->mlp_bias || spec->qk_norm)
-        return fail(STATUS_UNIMPLEMENTED, "the model has %s, which GPUs do not compute",
-                    spec->qk_norm ? "norms of queries and keys" : "biases");
     return STATUS_OK;
 }
 

@@ -308,7 +308,7 @@ static void find_keys(const struct ring *ring, const struct schedule_read *read,
     };
     switch (read->source) {
     case SCHEDULE_SINKS:
-        keys->key_frame = 1;
+        keys->store = BANDS_SINKS;
         keys->records = device_sink_records(ring->stage.device, ring->layer, false);
         break;
     case SCHEDULE_SINKS_NEAR:
