@@ -273,7 +273,7 @@ int64_t planner_pool_bytes(const struct planner_forecast *forecast)
     int64_t most = 0;
     for (int rank = 0; rank < forecast->count; rank++) {
         const int64_t *bytes = forecast->ranks[rank].memory.bytes;
-        const int64_t kept = bytes[MEMORY_CACHE] + bytes[MEMORY_SINK_CACHE];
+        const int64_t kept = bytes[MEMORY_CACHE];
         most = kept > most ? kept : most;
     }
     return most;

@@ -37,10 +37,10 @@ enum layer_dtype {
 };
 
 struct layer_buffer_row {
-    const char *name;
     int64_t width; /* elements of one row of one copy */
     enum layer_dtype dtype;
-    bool kept;
+    bool kept;   /* for all rows of a stage; of logits: elsewhere */
+    int awaited; /* times a layer awaits other ranks' columns of it, where products are split */
 };
 
 /* The table of a model: [LAYER_BUFFERS], by layer_buffer. */

@@ -15,7 +15,6 @@ static const char *const names[MEMORY_REGIONS] = {
     [MEMORY_WEIGHTS] = "weights",
     [MEMORY_CACHE] = "cache",
     [MEMORY_RECEIVE_SLOTS] = "receive slots",
-    [MEMORY_SINK_CACHE] = "sink cache",
     [MEMORY_HIDDEN] = "hidden",
     [MEMORY_QUERIES] = "queries",
     [MEMORY_STATE] = "attention state",
@@ -176,6 +175,7 @@ static void allow_for_decode(struct memory_plan *plan, const struct choice *choi
                        : all;
     int64_t most = larger(plan->cache_panels, ceil_div(seen, choice->group.workers)) + SPARE_PANELS;
     plan->cache_panels = smaller(most, all);
+    plan->cache_slots = plan->cache_panels + 2 * plan->sink_panels;
     plan->replicated_rows = replicated_rows(choice);
 }
 
@@ -221,12 +221,11 @@ static void fill_bytes(struct memory_plan *plan, const struct model_shape *shape
     int64_t panel_bytes = choice->group.panel_tokens * cost_kv_bytes(shape, choice);
     int64_t *bytes = plan->bytes;
     bytes[MEMORY_WEIGHTS] = shape->weights_bytes;
-    bytes[MEMORY_CACHE] = shape->layers * plan->cache_panels * panel_bytes;
+    bytes[MEMORY_CACHE] = shape->layers * plan->cache_slots * panel_bytes;
     if (choice->group.workers > 1)
         bytes[MEMORY_RECEIVE_SLOTS] = choice->group.receive_slots *
                                       (choice->group.block_tokens / choice->group.panel_tokens) *
                                       panel_bytes;
-    bytes[MEMORY_SINK_CACHE] = 2 * shape->layers * plan->sink_panels * panel_bytes;
     bytes[MEMORY_HIDDEN] = plan->rows * kept_bytes(table, LAYER_HIDDEN, choice, frames);
     bytes[MEMORY_QUERIES] = plan->rows * kept_bytes(table, LAYER_QUERIES, choice, frames);
     bytes[MEMORY_STATE] = plan->rows * kept_bytes(table, LAYER_STATE, choice, frames);
@@ -236,8 +235,7 @@ static void fill_bytes(struct memory_plan *plan, const struct model_shape *shape
     bytes[MEMORY_DECODE] = decode_bytes(plan, table, choice, frames);
     bytes[MEMORY_LISTS] =
         (plan->rows + plan->replicated_rows) * request->list_row_bytes +
-        (plan->cache_panels + plan->sink_panels + memory_plan_ranges(choice) + SPARE_PANELS) *
-            request->list_panel_bytes;
+        (plan->cache_slots + memory_plan_ranges(choice) + SPARE_PANELS) * request->list_panel_bytes;
     bytes[MEMORY_IDS] = choice->request.context_tokens * 4;
     bytes[MEMORY_SCORES] =
         (plan->rows + (plan->rank == 0 ? choice->request.context_tokens : 0)) * F32;

@@ -10,11 +10,9 @@
 
 /* Shapes; `operand` is 2 bytes with a bf16 cache, otherwise 4. */
 enum memory_region {
-    MEMORY_WEIGHTS,       /* as given */
-    MEMORY_CACHE,         /* [layers, cache_panels, 2, kv_heads, panel, head_dim] cache dtype */
-    MEMORY_RECEIVE_SLOTS, /* [receive_slots, block_tokens, 2, kv_heads, head_dim] cache dtype */
-    /* [layers, 2, sink_panels, 2, kv_heads, panel, head_dim] cache dtype: unrotated and rotated. */
-    MEMORY_SINK_CACHE,
+    MEMORY_WEIGHTS,        /* as given */
+    MEMORY_CACHE,          /* [layers, cache_slots, 2, kv_heads, panel, head_dim] cache dtype */
+    MEMORY_RECEIVE_SLOTS,  /* [receive_slots, block_tokens, 2, kv_heads, head_dim] cache dtype */
     MEMORY_HIDDEN,         /* [rows, hidden] f32 */
     MEMORY_QUERIES,        /* [query frames, rows, heads, head_dim] operand */
     MEMORY_STATE,          /* [rows, heads, head_dim + 2] f32 */
@@ -48,6 +46,7 @@ struct memory_plan {
     int64_t rows;            /* most rows the rank has in any sharded stage */
     int64_t cache_panels;    /* most panels it keeps at a time, per layer */
     int64_t sink_panels;     /* 0 unless the method keeps sinks */
+    int64_t cache_slots;     /* for panels, and twice for sinks: unrotated and rotated */
     int64_t replicated_rows; /* most rows of a stage with replicated queries; decode has one */
     int64_t bytes[MEMORY_REGIONS];
     int64_t total_bytes;

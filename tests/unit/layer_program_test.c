@@ -87,6 +87,17 @@ static void split_products_are_awaited_by_what_reads_their_rows(void **state)
     assert_int_equal(layer_program_cut(program, first, true), program->logits);
 }
 
+/* The planner's count of bytes has only the table. */
+static void what_is_awaited_is_as_planned(void **state)
+{
+    const struct layer_program *program = *state;
+    int awaited[LAYER_BUFFERS] = {0};
+    for (int o = 0; o < program->count; o++)
+        awaited[program->ops[o].awaits]++;
+    for (int b = LAYER_NOTHING + 1; b < LAYER_BUFFERS; b++)
+        assert_int_equal(awaited[b], tiny.layers * program->buffers[b].awaited);
+}
+
 /* What a joined op reads of other columns would not be there yet. */
 static void joined_ops_read_the_columns_that_they_write(void **state)
 {
@@ -174,6 +185,7 @@ int main(void)
         FOR_BOTH(every_buffer_is_written_before_it_is_read),
         FOR_BOTH(a_layer_ends_where_the_next_begins),
         FOR_BOTH(split_products_are_awaited_by_what_reads_their_rows),
+        FOR_BOTH(what_is_awaited_is_as_planned),
         FOR_BOTH(joined_ops_read_the_columns_that_they_write),
         FOR_BOTH(what_is_read_is_what_was_written_last),
         FOR_BOTH(scratch_is_as_wide_as_what_is_alive_together),

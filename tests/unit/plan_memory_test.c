@@ -191,7 +191,7 @@ static void bytes_are_those_of_the_shapes(void **state)
     assert_int_equal(bytes[MEMORY_WEIGHTS], up(98000000));
     assert_int_equal(bytes[MEMORY_CACHE], 30 * 54 * panel_bytes);
     assert_int_equal(bytes[MEMORY_RECEIVE_SLOTS], choice.group.receive_slots * 8 * panel_bytes);
-    assert_int_equal(bytes[MEMORY_SINK_CACHE], 0);
+    assert_int_equal(plan.cache_slots, plan.cache_panels);
     assert_int_equal(bytes[MEMORY_HIDDEN], 3200 * 576 * 4);
     assert_int_equal(bytes[MEMORY_QUERIES], 2 * 3200 * 9 * 64 * 2);
     assert_int_equal(bytes[MEMORY_STATE], 3200 * 9 * 66 * 4);
@@ -212,7 +212,8 @@ static void a_window_keeps_two_frames_of_its_sinks(void **state)
     const int64_t panel_bytes = 64 * 2 * 3 * 64 * 2;
     struct memory_plan plan = plan_for(&choice, 1);
     assert_int_equal(plan.sink_panels, 2);
-    assert_int_equal(plan.bytes[MEMORY_SINK_CACHE], 30 * 2 * 2 * panel_bytes);
+    assert_int_equal(plan.cache_slots, plan.cache_panels + 2 * 2);
+    assert_int_equal(plan.bytes[MEMORY_CACHE], 30 * plan.cache_slots * panel_bytes);
     assert_int_equal(plan.rows, 1024 + 70);
     choice.request.context_tokens = 1024;
     plan = plan_for(&choice, 1);

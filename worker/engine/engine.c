@@ -41,6 +41,7 @@ struct engine {
     bool prepared;
     struct choice choice;
     struct memory_plan plan;
+    struct panel_pool *pool;
     struct arena *ids_arena;
     struct arena *scores_arena;
     int32_t *ids; /* [context] */
@@ -117,19 +118,26 @@ static void release_memory(struct engine *engine)
 {
     arena_destroy(engine->ids_arena);
     arena_destroy(engine->scores_arena);
+    panel_pool_destroy(engine->pool);
+    engine->pool = NULL;
     engine->ids_arena = NULL;
     engine->scores_arena = NULL;
     engine->prepared = false;
+}
+
+static void discard(struct engine *engine, struct sequence *sequence)
+{
+    panel_table_release(sequence->panels, engine->pool);
+    sequence_deinit(sequence);
+    free(sequence);
 }
 
 void engine_destroy(struct engine *engine)
 {
     if (!engine)
         return;
-    for (int s = 0; s < engine->live_count; s++) {
-        sequence_deinit(engine->live[s]);
-        free(engine->live[s]);
-    }
+    for (int s = 0; s < engine->live_count; s++)
+        discard(engine, engine->live[s]);
     forward_deinit(&engine->forward);
     release_memory(engine);
     device_destroy(engine->device);
@@ -214,6 +222,7 @@ static enum status prepare(struct engine *engine, const struct choice *choice)
     engine->plan = plan;
     TRY(device_prepare(engine->device, &engine->choice, &engine->plan));
     size_t score_bytes = (size_t)plan.bytes[MEMORY_SCORES];
+    TRY_ELSE(panel_pool_create(&engine->pool, plan.cache_slots), undo);
     TRY_ELSE(arena_create(&engine->ids_arena, "ids", (size_t)plan.bytes[MEMORY_IDS]), undo);
     TRY_ELSE(arena_create(&engine->scores_arena, "scores", score_bytes), undo);
     void *ids;
@@ -249,8 +258,7 @@ static void drop(struct engine *engine, int which, enum status status)
     pthread_mutex_unlock(&engine->lock);
     if (engine->forward.sequence == sequence)
         engine->forward.sequence = NULL;
-    sequence_deinit(sequence);
-    free(sequence);
+    discard(engine, sequence);
     job.observer->done(job.observer->context, status, &result);
 }
 
@@ -337,6 +345,14 @@ unlock:
     return status;
 }
 
+static enum status take_panels(struct engine *engine, struct panel_table_place *panels)
+{
+    if (panel_pool_take(engine->pool, &panels->first, panels->slots))
+        return STATUS_OK;
+    return fail(STATUS_INTERNAL, "the pool has no %lld slots in a row: plan and engine disagree",
+                (long long)panels->slots);
+}
+
 /* What this rank makes of a request that comes: a sequence, or a refusal. */
 static enum status make_sequence(struct engine *engine, struct sequence **made, uint64_t number,
                                  const struct engine_job *job)
@@ -346,18 +362,21 @@ static enum status make_sequence(struct engine *engine, struct sequence **made, 
     TRY(check_request(engine, request));
     const struct choice choice = {.group = engine->options.group, .request = *request->choice};
     TRY(prepare(engine, &choice));
-    const struct sequence_place place = {
+    struct sequence_place place = {
         .ids = engine->ids,
         .sampler_memory = engine->sampler_memory,
-        .device = engine->device,
-        .panels = engine->plan.cache_panels,
+        .vocab = engine->device->shape.vocab,
+        .panels = {.slots = engine->plan.cache_slots, .sink_panels = engine->plan.sink_panels},
     };
     struct sequence *sequence = malloc(sizeof *sequence);
     if (!sequence)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a sequence");
-    TRY_ELSE(sequence_init(sequence, number, job, &choice, &place), free_it);
+    TRY_ELSE(take_panels(engine, &place.panels), free_it);
+    TRY_ELSE(sequence_init(sequence, number, job, &choice, &place), release);
     *made = sequence;
     return STATUS_OK;
+release:
+    panel_pool_release(engine->pool, place.panels.first, place.panels.slots);
 free_it:
     free(sequence);
     return status;
@@ -482,10 +501,8 @@ static enum status admit_all(struct engine *engine)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory to begin %d requests", count);
     const enum status status = begin_all(engine, comers);
     for (int a = 0; a < count; a++)
-        if (comers[a].sequence) {
-            sequence_deinit(comers[a].sequence);
-            free(comers[a].sequence);
-        }
+        if (comers[a].sequence)
+            discard(engine, comers[a].sequence);
     free(comers);
     return status;
 }

@@ -45,6 +45,9 @@ MUST_CHECK enum status forward_init(struct forward *forward, struct transport *t
                                     struct device *device);
 void forward_deinit(struct forward *forward);
 
+/* Moves and clears records, in every layer. */
+MUST_CHECK enum status forward_move(struct device *device, const struct panel_moves *moves);
+
 /* Begins a turn: what follows is of this sequence, until the next. */
 void forward_turn(struct forward *forward, struct sequence *sequence);
 

@@ -14,11 +14,9 @@
 #include "proto/plan/choice.h"
 #include "proto/plan/partition.h"
 #include "proto/status.h"
+#include "worker/engine/cache/panel_table.h"
 #include "worker/engine/engine.h"
-#include "worker/engine/kv_cache.h"
 #include "worker/engine/sample.h"
-
-struct device;
 
 struct sequence {
     uint64_t number; /* the request's */
@@ -31,7 +29,7 @@ struct sequence {
     int32_t *ids;   /* [context]; the prompt, then the answer */
     int64_t passed; /* tokens whose keys are in the cache */
     struct ownership *ownership;
-    struct kv_cache *cache;
+    struct panel_table *panels;
     struct sampler *sampler; /* rank 0's */
 
     atomic_int cancel_status; /* enum status, STATUS_OK: go on; from any thread, rank 0's counts */
@@ -45,8 +43,8 @@ struct sequence {
 struct sequence_place {
     int32_t *ids;         /* [context] */
     void *sampler_memory; /* rank 0's */
-    struct device *device;
-    int64_t panels; /* most of its panels at a time */
+    int64_t vocab;
+    struct panel_table_place panels;
 };
 
 /* Begins the sequence of a request. `choice` is the group's and the request's. */

@@ -46,8 +46,8 @@
 #include "proto/plan/layer_buffers.h"
 #include "proto/plan/memory_plan.h"
 #include "proto/status.h"
+#include "worker/engine/cache/panel_table.h"
 #include "worker/engine/device/device_part.h"
-#include "worker/engine/kv_cache.h"
 #include "worker/engine/non_finite.h"
 #include "worker/engine/shard.h"
 
@@ -73,7 +73,7 @@ struct device_keys {
 struct device_stage {
     struct shard_rows *shard;
     const struct bands *bands;
-    const struct kv_cache *cache;
+    const struct panel_table *panels;
     const int32_t *ids; /* of the whole sequence, by index */
     int64_t sinks;      /* keys of indices below it are also kept as sinks; 0: none are */
 };
@@ -83,7 +83,7 @@ struct device_step {
     int64_t first;
     int64_t rows; /* <= memory plan's replicated_rows */
     const struct bands *bands;
-    const struct kv_cache *cache;
+    const struct panel_table *panels;
     const struct ownership *ownership;
     int rank;
     const int32_t *ids; /* of the whole sequence, by index */
@@ -96,7 +96,7 @@ struct device_step {
 
 /* What peers and the engine reach into. Sizes: memory_plan.h. */
 struct device_memory {
-    void *cache; /* [layers, cache_panels] panel records */
+    void *cache; /* [layers, cache_slots] panel records */
     void *slots; /* [receive_slots] blocks of panel records */
     /* A step's buffers (layer_buffers.h), float32 but for queries: [rows, width], and [workers] of
      * states. LAYER_ACTIVE is LAYER_GATE; LAYER_LOGITS is not here. */
@@ -122,7 +122,6 @@ struct device_ops {
     enum status (*step_attend)(struct device *device, int layer, const struct device_keys *keys,
                                int count);
     enum status (*step_logits)(struct device *device, int64_t row);
-    void *(*sink_records)(struct device *device, int layer, bool near);
     enum status (*move)(struct device *device, void *to, const void *from, size_t bytes);
     enum status (*clear)(struct device *device, void *memory, size_t bytes);
     void (*skip)(struct device *device);
@@ -141,6 +140,7 @@ struct device {
     enum choice_cache cache;     /* type of the cached keys and values */
     const char *kernels;         /* the variant's name */
     size_t panel_bytes;          /* one panel record of all KV heads */
+    int64_t cache_slots;         /* of memory.cache, as prepared */
     int threads;                 /* that share the blocks and tiles of a call */
     int64_t blocks;              /* of a stage, about, even out its work */
     int64_t block_rows;          /* most rows of a block, and best where there is work enough */
@@ -161,6 +161,13 @@ struct device {
     /* Of it. Where parts run asynchronously: of the device's own time, and 0 unless times_parts. */
     double part_seconds[DEVICE_PARTS];
 };
+
+/* The record in a slot. */
+static inline void *device_record(const struct device *device, int layer, int64_t slot)
+{
+    return (char *)device->memory.cache +
+           (size_t)(layer * device->cache_slots + slot) * device->panel_bytes;
+}
 
 /* Rows of a block where a rank has `rows` of a stage. */
 static inline int64_t device_block_rows(const struct device *device, int64_t rows)
@@ -281,12 +288,6 @@ static inline MUST_CHECK enum status device_step_attend(struct device *device, i
 static inline MUST_CHECK enum status device_step_logits(struct device *device, int64_t row)
 {
     return device->ops->step_logits(device, row);
-}
-
-/* Records of the sinks' keys of `layer`: unrotated, or near: rotated at their index. */
-static inline void *device_sink_records(struct device *device, int layer, bool near)
-{
-    return device->ops->sink_records(device, layer, near);
 }
 
 /* Within memory.cache. */

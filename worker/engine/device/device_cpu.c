@@ -116,7 +116,6 @@ static enum status take_all(struct device_cpu *cpu)
     const int64_t *bytes = plan->bytes;
     TRY(take(cpu, &memory->cache, MEMORY_CACHE, (size_t)bytes[MEMORY_CACHE]));
     TRY(take(cpu, &memory->slots, MEMORY_RECEIVE_SLOTS, (size_t)bytes[MEMORY_RECEIVE_SLOTS]));
-    TRY(take(cpu, &cpu->sinks, MEMORY_SINK_CACHE, (size_t)bytes[MEMORY_SINK_CACHE]));
     TRY(take(cpu, &cpu->hidden, MEMORY_HIDDEN, (size_t)bytes[MEMORY_HIDDEN]));
     TRY(take(cpu, &cpu->queries, MEMORY_QUERIES, (size_t)bytes[MEMORY_QUERIES]));
     TRY(take(cpu, &cpu->tables, MEMORY_ROPE_TABLES, (size_t)bytes[MEMORY_ROPE_TABLES]));
@@ -138,6 +137,7 @@ static enum status prepare(struct device *device, const struct choice *choice,
     release_memory(cpu);
     cpu->choice = *choice;
     cpu->plan = *plan;
+    device->cache_slots = plan->cache_slots;
     spec_rotation_make(&cpu->rotation, &cpu->spec, &choice->request.method.frequencies,
                        method_logn(&choice->request.method));
     for (int region = 0; region < MEMORY_REGIONS; region++) {
@@ -152,11 +152,6 @@ static enum status prepare(struct device *device, const struct choice *choice,
 release:
     release_memory(cpu);
     return status;
-}
-
-static void *sink_records(struct device *device, int layer, bool near)
-{
-    return device_cpu_sinks(device_cpu_of(device), layer, near);
 }
 
 static enum status move(struct device *device, void *to, const void *from, size_t bytes)
@@ -209,7 +204,7 @@ static struct device_cpu_rows rows_of_block(struct device_cpu *cpu, int thread,
         .rows = block->rows,
         .index = block->index,
         .bands = cpu->stage.bands,
-        .cache = cpu->stage.cache,
+        .panels = cpu->stage.panels,
         .ids = cpu->stage.ids,
         .sinks = cpu->stage.sinks,
         .recomputed = block->recomputed,
@@ -524,7 +519,6 @@ static const struct device_ops cpu_ops = {
     .step_begin = device_cpu_step_begin,
     .step_attend = device_cpu_step_attend,
     .step_logits = device_cpu_step_logits,
-    .sink_records = sink_records,
     .move = move,
     .clear = clear,
     .skip = skip,

@@ -55,7 +55,6 @@ struct device_cpu {
     char *scratch;              /* [threads] */
     float *logit_rows;          /* [DEVICE_CPU_LOGIT_ROWS, vocab] */
     float *logit_normed;        /* [DEVICE_CPU_LOGIT_ROWS, hidden] */
-    char *sinks;                /* [layers, 2, sink_panels] panel records: unrotated, rotated */
 
     bool in_step; /* what was begun last is a step */
     struct device_stage stage;
@@ -91,16 +90,13 @@ static inline void *device_cpu_kernel_scratch(const struct device_cpu *cpu, int 
     return cpu->scratch + (size_t)thread * cpu->scratch_bytes + cpu->block_bytes;
 }
 
-/* Records of the sinks' keys of `layer`: unrotated, or near: rotated at their index. */
-void *device_cpu_sinks(const struct device_cpu *cpu, int layer, bool near);
-
 /* Rows that ops are computed for: a block of a stage, or a step's. */
 struct device_cpu_rows {
     struct device_cpu *cpu;
     int64_t rows;
     int64_t index; /* of the first one; they are consecutive */
     const struct bands *bands;
-    const struct kv_cache *cache;
+    const struct panel_table *panels;
     const int32_t *ids;                /* of the whole sequence, by index */
     int64_t sinks;                     /* keys of indices below it are also kept as sinks */
     bool recomputed;                   /* another rank owns them */

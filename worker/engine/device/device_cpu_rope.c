@@ -54,22 +54,22 @@ struct token {
     bool sink;
 };
 
-void *device_cpu_sinks(const struct device_cpu *cpu, int layer, bool near)
+static void store_in(const struct device_cpu *cpu, int layer, int64_t slot,
+                     const struct token *token)
 {
-    size_t side_bytes = (size_t)cpu->plan.sink_panels * cpu->device.panel_bytes;
-    return cpu->sinks + ((size_t)layer * 2 + (near ? 1 : 0)) * side_bytes;
+    const struct model_spec *spec = &cpu->spec;
+    cpu->kernels->attention_store(device_record(&cpu->device, layer, slot),
+                                  token->index % PANEL_TOKENS, token->keys, token->values,
+                                  spec->kv_heads, spec->head_dim);
 }
 
-static void store_token(const struct device_cpu *cpu, const struct kv_cache *cache, int layer,
+static void store_token(const struct device_cpu *cpu, const struct panel_table *panels, int layer,
                         const struct token *token)
 {
     const struct model_spec *spec = &cpu->spec;
-    const struct kernels *kernels = cpu->kernels;
-    int64_t row = token->index % PANEL_TOKENS;
-    size_t sink_panel = (size_t)(token->index / PANEL_TOKENS) * cpu->device.panel_bytes;
+    const int64_t panel = token->index / PANEL_TOKENS;
     if (token->sink)
-        kernels->attention_store((char *)device_cpu_sinks(cpu, layer, false) + sink_panel, row,
-                                 token->keys, token->values, spec->kv_heads, spec->head_dim);
+        store_in(cpu, layer, panel_table_sinks(panels, false) + panel, token);
     const struct rope_args rotation = {
         .out = token->keys,
         .x = token->keys,
@@ -78,13 +78,11 @@ static void store_token(const struct device_cpu *cpu, const struct kv_cache *cac
         .heads = spec->kv_heads,
         .head_dim = spec->head_dim,
     };
-    kernels->rope_keys(&rotation);
+    cpu->kernels->rope_keys(&rotation);
     if (token->sink)
-        kernels->attention_store((char *)device_cpu_sinks(cpu, layer, true) + sink_panel, row,
-                                 token->keys, token->values, spec->kv_heads, spec->head_dim);
+        store_in(cpu, layer, panel_table_sinks(panels, true) + panel, token);
     if (token->owned)
-        kernels->attention_store(kv_cache_panel(cache, layer, token->index), row, token->keys,
-                                 token->values, spec->kv_heads, spec->head_dim);
+        store_in(cpu, layer, panel_table_slot(panels, token->index), token);
 }
 
 static bool is_owned(const struct device_cpu_rows *rows, int64_t index)
@@ -112,6 +110,6 @@ void device_cpu_store(const struct device_cpu_rows *rows, int layer)
             .sink = index < rows->sinks,
         };
         if (token.owned || token.sink)
-            store_token(cpu, rows->cache, layer, &token);
+            store_token(cpu, rows->panels, layer, &token);
     }
 }

@@ -64,7 +64,7 @@ static struct device_cpu_rows rows_of_step(struct device_cpu *cpu)
         .rows = given->rows,
         .index = given->first,
         .bands = given->bands,
-        .cache = given->cache,
+        .panels = given->panels,
         .ids = given->ids,
         .sinks = given->sinks,
         .ownership = given->ownership,

@@ -194,7 +194,6 @@ static void carve_all(struct device_cuda *cuda)
     memory->cache = cuda->regions[MEMORY_CACHE];
     memory->slots = cuda->regions[MEMORY_RECEIVE_SLOTS];
     memory->logits = cuda->pinned_logits;
-    cuda->sinks = cuda->regions[MEMORY_SINK_CACHE];
     cuda->hidden = cuda->regions[MEMORY_HIDDEN];
     cuda->queries = cuda->regions[MEMORY_QUERIES];
     cuda->tables = cuda->regions[MEMORY_ROPE_TABLES];
@@ -205,7 +204,7 @@ static void carve_all(struct device_cuda *cuda)
     cuda->logits = cuda->regions[MEMORY_LOGITS];
     cuda->logit_normed = cuda->logits + (int64_t)DEVICE_CUDA_LOGIT_ROWS * spec->vocab;
     cuda->step.splits = (int)memory_plan_ranges(&cuda->choice);
-    cuda->step.extent_capacity = (int)(plan->cache_panels + plan->sink_panels) + cuda->step.splits;
+    cuda->step.extent_capacity = (int)plan->cache_slots + cuda->step.splits;
     cuda->step.token_splits = token_splits(cuda);
     if (cuda->step.token_splits > cuda->step.extent_capacity)
         cuda->step.token_splits = cuda->step.extent_capacity; /* none of less than a panel */
@@ -262,6 +261,7 @@ static enum status prepare(struct device *device, const struct choice *choice,
     release_memory(cuda);
     cuda->choice = *choice;
     cuda->plan = *plan;
+    device->cache_slots = plan->cache_slots;
     spec_rotation_make(&cuda->rotation, &cuda->spec, &choice->request.method.frequencies,
                        method_logn(&choice->request.method));
     method_bands(&choice->request.method, &bands);
@@ -273,11 +273,6 @@ static enum status prepare(struct device *device, const struct choice *choice,
 release:
     release_memory(cuda);
     return status;
-}
-
-static void *sink_records(struct device *device, int layer, bool near)
-{
-    return device_cuda_sinks(device_cuda_of(device), layer, near);
 }
 
 static enum status move(struct device *device, void *to, const void *from, size_t bytes)
@@ -325,7 +320,6 @@ static const struct device_ops cuda_ops = {
     .step_begin = device_cuda_step_begin,
     .step_attend = device_cuda_step_attend,
     .step_logits = device_cuda_step_logits,
-    .sink_records = sink_records,
     .move = move,
     .clear = clear,
     .skip = skip,

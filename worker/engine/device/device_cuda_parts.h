@@ -88,7 +88,6 @@ struct device_cuda {
     struct kernels_cuda_surveyed *surveyed; /* [kernels_cuda_survey_blocks(vocab)] */
     float *logits;       /* [DEVICE_CUDA_LOGIT_ROWS, vocab]; the first row is the one at hand */
     float *logit_normed; /* [DEVICE_CUDA_LOGIT_ROWS, hidden]; or operand */
-    char *sinks;         /* [layers, 2, sink_panels] panel records */
     struct device_cuda_lists host, there; /* of the stage */
     struct CUevent_st *lists_read;        /* the pinned lists may be written */
     struct CUevent_st *reached;           /* what the host waits for */
@@ -132,13 +131,6 @@ int64_t device_cuda_expanded_elements(const struct device_cuda *cuda);
 #define LAUNCH(cuda, kernel, args)                                                                 \
     TRY((cuda)->streams->runtime->launched(                                                        \
         (cuda)->streams->kernels->kernel((args), (cuda)->streams->compute), #kernel))
-
-/* One layer's panel records of the sinks. */
-void *device_cuda_sinks(struct device_cuda *cuda, int layer, bool near);
-
-/* Number of the record that holds `index`, in any layer. */
-int64_t device_cuda_record(const struct device_cuda *cuda, const struct kv_cache *cache,
-                           int64_t index);
 
 /* Waits until `event` is reached, calling `drive` (may be NULL) meanwhile. */
 MUST_CHECK enum status device_cuda_wait(struct device_cuda *cuda, struct CUevent_st *event,

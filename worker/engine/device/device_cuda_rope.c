@@ -47,12 +47,12 @@ enum status device_cuda_rotate(const struct device_cuda_rows *rows)
 enum status device_cuda_store(const struct device_cuda_rows *rows, int layer)
 {
     struct device_cuda *cuda = rows->cuda;
+    const struct device *device = &cuda->device;
     const float *keys = rows->at[LAYER_QKV] + device_cuda_query_width(cuda);
     const struct kernels_cuda_rope_store args = {
-        .cache =
-            (char *)cuda->device.memory.cache + (size_t)layer * kv_cache_layer_bytes(rows->cache),
-        .sinks_rotated = device_cuda_sinks(cuda, layer, true),
-        .sinks_unrotated = device_cuda_sinks(cuda, layer, false),
+        .cache = device_record(device, layer, 0),
+        .sinks_rotated = device_record(device, layer, panel_table_sinks(rows->panels, true)),
+        .sinks_unrotated = device_record(device, layer, panel_table_sinks(rows->panels, false)),
         .sinks = rows->sinks,
         .records = rows->records,
         .indices = rows->indices,

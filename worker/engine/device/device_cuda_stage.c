@@ -47,7 +47,7 @@ static void fill_lists(struct device_cuda *cuda, const struct device_stage *stag
         for (int64_t r = 0; r < block->rows; r++) {
             const int64_t index = block->index + r;
             if (!block->recomputed && (r == 0 || index % PANEL_TOKENS == 0))
-                record = device_cuda_record(cuda, stage->cache, index);
+                record = panel_table_slot(stage->panels, index);
             lists->ids[block->row + r] = stage->ids[index];
             lists->indices[block->row + r] = index;
             lists->records[block->row + r] = record;
@@ -93,7 +93,7 @@ static struct device_cuda_rows rows_of_block(struct device_cuda *cuda,
         .cuda = cuda,
         .rows = block->rows,
         .bands = cuda->stage.bands,
-        .cache = cuda->stage.cache,
+        .panels = cuda->stage.panels,
         .sinks = cuda->stage.sinks,
         .ids = cuda->there.ids + block->row,
         .indices = cuda->there.indices + block->row,

@@ -9,9 +9,6 @@
 #include "worker/engine/device/device_cuda_ops.h"
 #include "worker/engine/device/device_cuda_step.h"
 
-/* Where the records of decode's extents lie. */
-enum { BASE_CACHE, BASE_SINKS };
-
 /* Rows that attend as decode does: one piece of work for each range of keys. */
 enum { FEW_ROWS = 16 };
 
@@ -106,8 +103,7 @@ static enum status add_extent(struct device_cuda *cuda, int *count, const struct
                               int64_t first, int64_t end)
 {
     struct device_cuda_step *step = &cuda->step;
-    const bool sinks = keys->store == BANDS_SINKS;
-    const char *base = sinks ? device_cuda_sinks(cuda, 0, false) : cuda->device.memory.cache;
+    const char *base = cuda->device.memory.cache;
     if (*count == step->extent_capacity)
         return fail(STATUS_INTERNAL, "the plan gave a step %d extents of keys; more came",
                     step->extent_capacity);
@@ -117,7 +113,6 @@ static enum status add_extent(struct device_cuda *cuda, int *count, const struct
         .first = first,
         .end = end,
         .store = (int32_t)keys->store,
-        .base = sinks ? BASE_SINKS : BASE_CACHE,
     };
     return STATUS_OK;
 }
@@ -200,7 +195,7 @@ static enum status send_lists(struct device_cuda *cuda)
         const bool owned = ownership_owner(given->ownership, index) == given->rank;
         step->host.ids[r] = given->ids[index];
         step->host.indices[r] = index;
-        step->host.records[r] = owned ? device_cuda_record(cuda, given->cache, index) : -1;
+        step->host.records[r] = owned ? panel_table_slot(given->panels, index) : -1;
     }
     TRY(given->rows == 1 ? cut_evenly(cuda, &extents) : cut_ranges(cuda, &extents));
     TRY(device_cuda_copy(cuda, step->there.ids, step->host.ids, rows * sizeof(int32_t)));
@@ -244,7 +239,7 @@ static struct device_cuda_rows rows_of_step(struct device_cuda *cuda)
         .cuda = cuda,
         .rows = given->rows,
         .bands = given->bands,
-        .cache = given->cache,
+        .panels = given->panels,
         .sinks = given->sinks,
         .ids = step->there.ids,
         .indices = step->there.indices,
@@ -283,9 +278,7 @@ static enum status attend_ranges(struct device_cuda *cuda, int layer)
     float *partials = given->rows == 1 ? step->token_partials : step->partials;
     const struct kernels_cuda_decode decode = {
         .regimes = &cuda->regimes,
-        .bases = {[BASE_CACHE] = (char *)cuda->device.memory.cache +
-                                 (size_t)layer * kv_cache_layer_bytes(given->cache),
-                  [BASE_SINKS] = device_cuda_sinks(cuda, layer, false)},
+        .bases = {device_record(&cuda->device, layer, 0)},
         .extents = step->there.extents,
         .split_first = step->there.split_first,
         .splits = splits_of(step),
