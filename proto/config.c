@@ -124,7 +124,8 @@ static const struct config_row rows[] = {
      .standard = "rope",
      .takers = SERVER | CONFIG_REQUEST,
      .check = check_method,
-     .help = "rope, string[:shift=S,local=W], lm_infinite[:window=B,sinks=G]"},
+     .help = "rope, string, lm_infinite or another of docs/methods.md: NAME:key=value,..., with "
+             "+FREQUENCIES:factor=F behind"},
     {.key = "engine.context",
      .flag = "context",
      .type = CONFIG_INTEGER,
