@@ -223,7 +223,7 @@ class Generate(ClusterTest):
     def test_a_wrong_method_is_refused_by_name(self):
         self.workers(1)
         for method, named in (
-                (dict(spelling="strnig"), 'did you mean "string"? There are rope, string and'),
+                (dict(spelling="strnig"), 'did you mean "string"? There are rope, string'),
                 (dict(spelling="string:shift=0"), "shift=0 must be between 1 and"),
                 (dict(string=pb.StringMethod(shift=-5)), "shift=-5 must be between 1 and"),
                 (dict(string=pb.StringMethod(logit_scale=float("nan"))), "logit_scale=nan"),
