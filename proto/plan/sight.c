@@ -44,16 +44,26 @@ enum status sight_check(const struct method *method, const struct model_shape *s
     return STATUS_OK;
 }
 
+static void add(struct sight *sight, const struct bands *bands)
+{
+    struct sight_table *table = &sight->tables[sight->count++];
+    table->bands = *bands;
+    table->reach = bands_reach(bands);
+    regimes_make(&table->regimes, bands);
+}
+
 void sight_make(struct sight *sight, const struct method *method, const struct model_shape *shape)
 {
-    *sight = (struct sight){.count = 1, .window = shape->window};
-    method_bands(method, &sight->tables[0]);
+    struct bands bands;
+    *sight = (struct sight){.window = shape->window};
+    method_bands(method, &bands);
+    add(sight, &bands);
     if (!has_window(shape))
         return;
-    struct bands *limited = &sight->tables[sight->count++];
-    *limited = sight->tables[0];
-    for (int band = 0; band < sight->tables[0].count; band++) {
-        assert(limited->list[band].unit == 1);
-        hide_beyond(limited, band, shape->window.tokens);
+    const int count = bands.count;
+    for (int band = 0; band < count; band++) {
+        assert(bands.list[band].unit == 1);
+        hide_beyond(&bands, band, shape->window.tokens);
     }
+    add(sight, &bands);
 }

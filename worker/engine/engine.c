@@ -12,6 +12,7 @@
 
 #include "proto/clock.h"
 #include "proto/model/model.h"
+#include "proto/plan/sight.h"
 #include "worker/engine/account.h"
 #include "worker/engine/next_id.h"
 #include "worker/engine/device/arena.h"
@@ -212,6 +213,7 @@ static enum status prepare(struct engine *engine, const struct choice *choice)
     enum status status = STATUS_OK;
     struct memory_plan plan;
     TRY(choice_check(choice));
+    TRY(sight_check(&choice->request.method, &engine->device->shape));
     if (engine->prepared && memcmp(choice, &engine->choice, sizeof *choice) == 0)
         return STATUS_OK;
     TRY(memory_plan_make(&plan, &engine->device->shape, choice, engine->transport->rank,

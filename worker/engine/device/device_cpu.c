@@ -138,6 +138,7 @@ static enum status prepare(struct device *device, const struct choice *choice,
     cpu->choice = *choice;
     cpu->plan = *plan;
     device->cache_slots = plan->cache_slots;
+    sight_make(&cpu->sight, &choice->request.method, &device->shape);
     spec_rotation_make(&cpu->rotation, &cpu->spec, &choice->request.method.frequencies,
                        method_logn(&choice->request.method));
     for (int region = 0; region < MEMORY_REGIONS; region++) {
@@ -186,8 +187,6 @@ static enum status begin(struct device *device, const struct device_stage *stage
     int64_t start_ns = clock_now_ns();
     cpu->stage = *stage;
     cpu->in_step = false;
-    cpu->reach = bands_reach(stage->bands);
-    regimes_make(&cpu->regimes, stage->bands);
     atomic_store(&cpu->skipping, false);
     thread_pool_run(cpu->pool, (size_t)stage->shard->block_count, begin_block, NULL, cpu);
     device_spent(device, DEVICE_PART_ROWS, start_ns);
@@ -287,6 +286,7 @@ static enum status run(struct device *device, int first, int end, const struct d
 
 struct attend_job {
     struct device_cpu *cpu;
+    const struct sight_table *sight; /* the layer's */
     const struct device_keys *keys;
     int count;
     const struct device_drive *drive;
@@ -298,17 +298,19 @@ static int64_t panel_floor(int64_t index)
 }
 
 /* One tile of queries to one extent of keys, cut to the panels that the tile can see. */
-static void attend_extent(struct device_cpu *cpu, struct attention_args *args,
+static void attend_extent(const struct attend_job *job, struct attention_args *args,
                           const struct device_keys *keys, int head)
 {
+    const struct device_cpu *cpu = job->cpu;
+    const int64_t reach = job->sight->reach;
     int64_t first = keys->first;
     int64_t end = keys->end;
     int64_t last_query = args->query_first + args->tokens;
     if (end > last_query)
         end = last_query;
-    if (keys->store == BANDS_PANELS && cpu->reach != BANDS_OPEN &&
-        panel_floor(args->query_first - cpu->reach + 1) > first)
-        first = panel_floor(args->query_first - cpu->reach + 1);
+    if (keys->store == BANDS_PANELS && reach != BANDS_OPEN &&
+        panel_floor(args->query_first - reach + 1) > first)
+        first = panel_floor(args->query_first - reach + 1);
     if (first >= end)
         return;
     size_t skipped = (size_t)((first - keys->first) / PANEL_TOKENS) * cpu->device.panel_bytes;
@@ -347,13 +349,13 @@ static void attend_tile(void *context, int thread, size_t item)
         .group = group,
         .head_dim = spec->head_dim,
         .panel_stride = cpu->device.panel_bytes,
-        .regimes = &cpu->regimes,
+        .regimes = &job->sight->regimes,
         .scale_log2 = device_scale_log2(&cpu->choice, cpu->spec.head_dim),
         .scratch = device_cpu_kernel_scratch(cpu, thread),
     };
     for (int k = 0; k < job->count; k++)
         if (tile->query >= job->keys[k].query_first && tile->query < job->keys[k].query_end)
-            attend_extent(cpu, &args, &job->keys[k], head);
+            attend_extent(job, &args, &job->keys[k], head);
 }
 
 static void attend_between(void *context)
@@ -366,7 +368,7 @@ static enum status attend(struct device *device, int layer, const struct device_
                           int count, const struct device_drive *drive)
 {
     struct device_cpu *cpu = device_cpu_of(device);
-    struct attend_job job = {cpu, keys, count, drive};
+    struct attend_job job = {cpu, sight_of_layer(&cpu->sight, layer), keys, count, drive};
     int64_t start_ns = clock_now_ns();
     if (cpu->in_step)
         return device_cpu_step_attend(device, layer, keys, count);

@@ -7,6 +7,7 @@
 
 #include "kernels/kernels.h"
 #include "proto/model/spec.h"
+#include "proto/plan/sight.h"
 #include "worker/engine/device/arena.h"
 #include "worker/engine/device/binding.h"
 #include "worker/engine/device/device.h"
@@ -58,8 +59,7 @@ struct device_cpu {
 
     bool in_step; /* what was begun last is a step */
     struct device_stage stage;
-    int64_t reach; /* bands_reach of the stage or step */
-    struct regimes regimes;
+    struct sight sight;
     struct device_cpu_step step;
 };
 

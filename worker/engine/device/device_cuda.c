@@ -256,7 +256,6 @@ static enum status prepare(struct device *device, const struct choice *choice,
                            const struct memory_plan *plan)
 {
     struct device_cuda *cuda = device_cuda_of(device);
-    struct bands bands;
     enum status status = STATUS_OK;
     release_memory(cuda);
     cuda->choice = *choice;
@@ -264,8 +263,7 @@ static enum status prepare(struct device *device, const struct choice *choice,
     device->cache_slots = plan->cache_slots;
     spec_rotation_make(&cuda->rotation, &cuda->spec, &choice->request.method.frequencies,
                        method_logn(&choice->request.method));
-    method_bands(&choice->request.method, &bands);
-    regimes_make(&cuda->regimes, &bands);
+    sight_make(&cuda->sight, &choice->request.method, &device->shape);
     TRY_ELSE(allocate_all(cuda), release);
     carve_all(cuda);
     TRY_ELSE(device_cuda_step_prepare(cuda), release);
@@ -311,7 +309,7 @@ static enum status attend(struct device *device, int layer, const struct device_
 {
     struct device_cuda *cuda = device_cuda_of(device);
     return cuda->in_step ? device_cuda_step_attend(cuda, layer, keys, count)
-                         : device_cuda_stage_attend(cuda, keys, count, drive);
+                         : device_cuda_stage_attend(cuda, layer, keys, count, drive);
 }
 
 static enum status logits(struct device *device, int64_t row)

@@ -9,6 +9,7 @@
 
 #include "kernels/kernels_cuda.h"
 #include "proto/model/spec.h"
+#include "proto/plan/sight.h"
 #include "worker/engine/device/cuda_runtime.h"
 #include "worker/engine/device/device.h"
 #include "worker/engine/device/part_clock.h"
@@ -69,7 +70,7 @@ struct device_cuda {
 
     struct choice choice;
     struct memory_plan plan;
-    struct regimes regimes;
+    struct sight sight;
     void *regions[MEMORY_REGIONS]; /* on the device */
     void *pinned_lists;
     void *pinned_logits;
