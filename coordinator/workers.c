@@ -308,6 +308,8 @@ static enum status welcome(const struct workers *workers, struct group *group, i
 {
     Longhaul__Control__V1__Welcome body = LONGHAUL__CONTROL__V1__WELCOME__INIT;
     body.heartbeat_ms = workers->settings.heartbeat_ms;
+    body.runs_wanted = workers->settings.requests_wanted;
+    body.context_tokens = workers->settings.context_tokens;
     Longhaul__Control__V1__CoordinatorMessage message =
         LONGHAUL__CONTROL__V1__COORDINATOR_MESSAGE__INIT;
     message.kind_case = LONGHAUL__CONTROL__V1__COORDINATOR_MESSAGE__KIND_WELCOME;

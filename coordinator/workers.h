@@ -39,6 +39,8 @@ struct workers_settings {
     const struct join_secret *join_secret; /* what every rank must show */
     const char *model_digest;              /* what every rank's model must be */
     const char *kernels;                   /* a variant that every rank must have; NULL: any */
+    int requests_wanted;                   /* that a group should answer at a time */
+    int64_t context_tokens;                /* the longest prompt plus answer of any */
     int heartbeat_ms;
     int dead_ms; /* silence after which a rank counts as lost */
     /* Called from any thread, with no lock held, when a group's state may have changed. */

@@ -47,6 +47,7 @@ struct serve_rank {
     struct rpc_stream *stream;
     struct reports reports;
     struct introduction introduction;
+    struct join_welcome welcome;
     char digest[DIGEST_HEX_BYTES];
     const char *kernels;
     int threads;          /* as resolved for this host */
@@ -55,7 +56,6 @@ struct serve_rank {
 
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    int64_t heartbeat_ms;
     bool ending;            /* told to stop, or the stream is gone */
     enum status end_status; /* why */
     char end_message[MESSAGE_BYTES];
@@ -92,11 +92,7 @@ static enum status enter_group(struct serve_rank *rank, struct rpc_client *clien
         .deadline_ms = rank->options->join_deadline_ms,
         .hello = &hello,
     };
-    int64_t heartbeat_ms = 0;
-    TRY(join(&rank->stream, &heartbeat_ms, &args));
-    if (heartbeat_ms > 0)
-        rank->heartbeat_ms = heartbeat_ms;
-    return STATUS_OK;
+    return join(&rank->stream, &rank->welcome, &args);
 }
 
 /* ---- the listener ---- */
@@ -199,7 +195,7 @@ static enum status listen_once(struct serve_rank *rank, int64_t *next_beat_ns)
         return status;
     if (clock_now_ns() < *next_beat_ns)
         return STATUS_OK;
-    *next_beat_ns = clock_after_ms(rank->heartbeat_ms);
+    *next_beat_ns = clock_after_ms(rank->welcome.heartbeat_ms);
     return beat(rank);
 }
 
@@ -213,7 +209,7 @@ static bool is_refusal(enum status status)
 static void *listen_to_coordinator(void *argument)
 {
     struct serve_rank *rank = argument;
-    int64_t next_beat_ns = clock_after_ms(rank->heartbeat_ms);
+    int64_t next_beat_ns = clock_after_ms(rank->welcome.heartbeat_ms);
     bool ending = false;
     while (!ending) {
         enum status status = listen_once(rank, &next_beat_ns);
@@ -528,7 +524,6 @@ enum status serve(struct transport *transport, struct rpc_client *client,
         .options = options,
         .lock = PTHREAD_MUTEX_INITIALIZER,
         .changed = PTHREAD_COND_INITIALIZER,
-        .heartbeat_ms = 1000,
         .memory_bytes = process_memory_available() / transport->local_size,
     };
     struct model *model = NULL;
