@@ -507,6 +507,15 @@ static void a_file_is_described_whether_it_is_supported_or_not(void **state)
     expect_words(&file, "2  F32      blk.*.ffn_down.weight [64, 96]", "\"supported\": true");
     expect_words(&file, "supported      yes\n", "\"layers\": 2");
     expect_words(&file, "  chat form    ChatML\n", "\"chat_form\": \"ChatML\"");
+    expect_words(&file, "supported      yes\n", "\"qkv_bias\": false");
+    struct tiny_model_shape full = shape;
+    struct gguf_writer other = {0};
+    full.qkv_bias = full.mlp_bias = true;
+    tiny_model_build(&other, &full, 1, DTYPE_F32);
+    expect_words(&other, "with           biases of queries, keys and values\n",
+                 "\"qkv_bias\": true");
+    expect_words(&other, "               biases of the feed-forward part\n", "\"mlp_bias\": true");
+    gguf_writer_free(&other);
     rename_text(&file, "tiny random model", "\x1b[31m random mode");
     rename_text(&file, "llama", "gemma");
     expect_words(&file, "general.name = .[31m random mode", "\"supported\": false");

@@ -243,8 +243,8 @@ static const struct device_keys *keys_of_layer(struct forward *forward, int laye
 
 static enum status attend(struct forward *forward, int layer, int64_t rows)
 {
-    TRY(device_step_attend(forward->device, layer, keys_of_layer(forward, layer),
-                           forward->step_key_count));
+    TRY(device_attend(forward->device, layer, keys_of_layer(forward, layer),
+                      forward->step_key_count, NULL));
     TRY(share_states(forward, rows));
     transport_mark(forward->transport);
     return STATUS_OK;
@@ -323,7 +323,7 @@ enum status forward_step_logits(struct forward *forward, bool *gathered, int64_t
     int64_t vocab = forward->device->shape.vocab;
     float *logits = forward->device->memory.logits;
     struct span part = mine(forward, vocab);
-    TRY(device_step_logits(forward->device, row));
+    TRY(device_logits(forward->device, row));
     *gathered = forward->split && transport->size > 1;
     if (!*gathered)
         return STATUS_OK;

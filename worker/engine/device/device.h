@@ -15,12 +15,12 @@
  *   device_attend (in the schedule's order), then a run up to the program's head, then device_score
  *   or device_logits. A run that stores keys marks each block of the shard done as soon as its keys
  *   and values are in the cache.
- * - Stages with replicated queries and decode: device_step_begin, then runs, device_step_attend
- *   where they are cut for attention, then device_step_logits. Where the step is split, an op whose
- *   place is columns computes this rank's span of its output (device_outputs); whoever calls fills
- *   in the other ranks' before the op that awaits them.
- * - One row of logits is at hand, that of the last device_logits or device_step_logits, until
- *   device_score. It stays with the device until somebody asks: device_read_logits for all of it,
+ * - Stages with replicated queries and decode: device_step_begin, then runs, device_attend where
+ *   they are cut for attention, a run up to the program's logits, then device_logits. Where the
+ *   step is split, an op whose place is columns computes this rank's span of its output
+ *   (device_outputs); whoever calls fills in the other ranks' before the op that awaits them.
+ * - One row of logits is at hand, that of the last device_logits, until device_score. It stays with
+ *   the device until somebody asks: device_read_logits for all of it,
  *   device_logprob and device_survey, which need all outputs, for a few numbers.
  * - `drive` is called between work items, on the calling thread, and drives the exchange.
  *   device_skip, from any thread, lets the running call return early with its arithmetic undone;
@@ -119,9 +119,6 @@ struct device_ops {
     enum status (*logprob)(struct device *device, float *logprob, int32_t id);
     enum status (*survey)(struct device *device, struct logits_survey *survey, double temperature);
     enum status (*step_begin)(struct device *device, const struct device_step *step);
-    enum status (*step_attend)(struct device *device, int layer, const struct device_keys *keys,
-                               int count);
-    enum status (*step_logits)(struct device *device, int64_t row);
     enum status (*move)(struct device *device, void *to, const void *from, size_t bytes);
     enum status (*clear)(struct device *device, void *memory, size_t bytes);
     void (*skip)(struct device *device);
@@ -226,7 +223,9 @@ static inline MUST_CHECK enum status device_run(struct device *device, int first
     return device->ops->run(device, first, end, drive);
 }
 
-/* Attends every row of the stage to `count` extents of keys, in order. */
+/* Attends every row of the stage or step to `count` extents of keys, in order. A step's are all of
+ * a layer's; this rank's state is left at its place among those of all ranks. `drive` may be NULL
+ * in a step. */
 static inline MUST_CHECK enum status device_attend(struct device *device, int layer,
                                                    const struct device_keys *keys, int count,
                                                    const struct device_drive *drive)
@@ -242,7 +241,8 @@ static inline MUST_CHECK enum status device_score(struct device *device, float *
     return device->ops->score(device, logprobs, tokens, drive);
 }
 
-/* Makes the logits of one row of the shard, after the last run. */
+/* Makes the logits of one row of the shard or of the step, after the last run; those of this rank's
+ * span where the step is split. */
 static inline MUST_CHECK enum status device_logits(struct device *device, int64_t row)
 {
     return device->ops->logits(device, row);
@@ -273,21 +273,6 @@ static inline MUST_CHECK enum status device_step_begin(struct device *device,
                                                        const struct device_step *step)
 {
     return device->ops->step_begin(device, step);
-}
-
-/* Attends the step's queries to `keys`, and leaves this rank's state at its place among those of
- * all ranks. */
-static inline MUST_CHECK enum status device_step_attend(struct device *device, int layer,
-                                                        const struct device_keys *keys, int count)
-{
-    return device->ops->step_attend(device, layer, keys, count);
-}
-
-/* The logits of the step's row `row`, after the last run; those of this rank's span where the step
- * is split. */
-static inline MUST_CHECK enum status device_step_logits(struct device *device, int64_t row)
-{
-    return device->ops->step_logits(device, row);
 }
 
 /* Within memory.cache. */

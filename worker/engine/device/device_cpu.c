@@ -368,7 +368,8 @@ static enum status attend(struct device *device, int layer, const struct device_
     struct device_cpu *cpu = device_cpu_of(device);
     struct attend_job job = {cpu, keys, count, drive};
     int64_t start_ns = clock_now_ns();
-    (void)layer;
+    if (cpu->in_step)
+        return device_cpu_step_attend(device, layer, keys, count);
     if (!atomic_load(&cpu->skipping))
         thread_pool_run(cpu->pool,
                         (size_t)cpu->stage.shard->tile_count * (size_t)cpu->spec.kv_heads,
@@ -462,6 +463,8 @@ static enum status logits(struct device *device, int64_t row)
 {
     struct device_cpu *cpu = device_cpu_of(device);
     int64_t start_ns = clock_now_ns();
+    if (cpu->in_step)
+        return device_cpu_step_logits(device, row);
     logits_rows(cpu, row, 1, 0);
     device_spent(device, DEVICE_PART_HEAD, start_ns);
     return STATUS_OK;
@@ -517,8 +520,6 @@ static const struct device_ops cpu_ops = {
     .logprob = logprob,
     .survey = survey,
     .step_begin = device_cpu_step_begin,
-    .step_attend = device_cpu_step_attend,
-    .step_logits = device_cpu_step_logits,
     .move = move,
     .clear = clear,
     .skip = skip,

@@ -306,20 +306,32 @@ static enum status run(struct device *device, int first, int end, const struct d
                          : device_cuda_stage_run(cuda, first, end, drive);
 }
 
+static enum status attend(struct device *device, int layer, const struct device_keys *keys,
+                          int count, const struct device_drive *drive)
+{
+    struct device_cuda *cuda = device_cuda_of(device);
+    return cuda->in_step ? device_cuda_step_attend(cuda, layer, keys, count)
+                         : device_cuda_stage_attend(cuda, keys, count, drive);
+}
+
+static enum status logits(struct device *device, int64_t row)
+{
+    struct device_cuda *cuda = device_cuda_of(device);
+    return cuda->in_step ? device_cuda_step_logits(cuda, row) : device_cuda_stage_logits(cuda, row);
+}
+
 static const struct device_ops cuda_ops = {
     .destroy = destroy,
     .prepare = prepare,
     .begin = device_cuda_begin,
     .run = run,
-    .attend = device_cuda_attend_stage,
+    .attend = attend,
     .score = device_cuda_score,
-    .logits = device_cuda_logits,
+    .logits = logits,
     .read_logits = device_cuda_read_logits,
     .logprob = device_cuda_logprob,
     .survey = device_cuda_survey,
     .step_begin = device_cuda_step_begin,
-    .step_attend = device_cuda_step_attend,
-    .step_logits = device_cuda_step_logits,
     .move = move,
     .clear = clear,
     .skip = skip,

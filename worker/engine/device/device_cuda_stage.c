@@ -139,11 +139,9 @@ enum status device_cuda_stage_run(struct device_cuda *cuda, int first, int end,
     return STATUS_OK;
 }
 
-enum status device_cuda_attend_stage(struct device *device, int layer,
-                                     const struct device_keys *keys, int count,
-                                     const struct device_drive *drive)
+enum status device_cuda_stage_attend(struct device_cuda *cuda, const struct device_keys *keys,
+                                     int count, const struct device_drive *drive)
 {
-    struct device_cuda *cuda = device_cuda_of(device);
     const int64_t start_ns = clock_now_ns();
     const struct kernels_cuda_prefill args = {
         .regimes = &cuda->regimes,
@@ -159,7 +157,6 @@ enum status device_cuda_attend_stage(struct device *device, int layer,
         .operand = DEVICE_CUDA_OPERAND,
         .scale_log2 = device_scale_log2(&cuda->choice, cuda->spec.head_dim),
     };
-    (void)layer;
     TRY(device_cuda_part(cuda, DEVICE_PART_ATTEND));
     if (!atomic_load(&cuda->skipping)) {
         TRY(device_cuda_attend(cuda, &args, cuda->spans, cuda->span_queries, cuda->span_count, keys,
@@ -167,7 +164,7 @@ enum status device_cuda_attend_stage(struct device *device, int layer,
         cuda->fresh = false;
     }
     drive->call(drive->context);
-    device->compute_seconds += clock_seconds_since(start_ns);
+    cuda->device.compute_seconds += clock_seconds_since(start_ns);
     return STATUS_OK;
 }
 
@@ -242,9 +239,8 @@ enum status device_cuda_score(struct device *device, float *logprobs, int64_t to
     return STATUS_OK;
 }
 
-enum status device_cuda_logits(struct device *device, int64_t row)
+enum status device_cuda_stage_logits(struct device_cuda *cuda, int64_t row)
 {
-    struct device_cuda *cuda = device_cuda_of(device);
     cuda->logits_part = DEVICE_PART_HEAD;
     TRY(device_cuda_part(cuda, DEVICE_PART_HEAD));
     TRY(find_logits(cuda, row, 1));

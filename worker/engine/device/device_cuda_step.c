@@ -331,10 +331,9 @@ static enum status attend_rows(struct device_cuda *cuda, const struct device_key
     return device_cuda_attend(cuda, &args, &span, &query, 1, keys, count);
 }
 
-enum status device_cuda_step_attend(struct device *device, int layer,
+enum status device_cuda_step_attend(struct device_cuda *cuda, int layer,
                                     const struct device_keys *keys, int count)
 {
-    struct device_cuda *cuda = device_cuda_of(device);
     if (runs(cuda)) {
         TRY(device_cuda_part(cuda, DEVICE_PART_STEP_ATTEND));
         if (cuda->step.given.rows <= FEW_ROWS)
@@ -363,9 +362,8 @@ static enum status find_logits(struct device_cuda *cuda, int64_t row)
     return device_cuda_ops(&asked, cuda->program->logits, cuda->program->count);
 }
 
-enum status device_cuda_step_logits(struct device *device, int64_t row)
+enum status device_cuda_step_logits(struct device_cuda *cuda, int64_t row)
 {
-    struct device_cuda *cuda = device_cuda_of(device);
     cuda->logits_part = DEVICE_PART_STEP_LOGITS;
     TRY(open_segment(cuda));
     if (runs(cuda))
