@@ -263,6 +263,17 @@ struct model_tensor model_tensor(const struct model *model, enum model_role role
     return *layer_tensor(model, role, layer);
 }
 
+void model_read_vector(float *elements, const struct model *model, enum model_role role, int layer)
+{
+    const struct model_tensor tensor = model_tensor(model, role, layer);
+    const size_t element_bytes = dtype_row_bytes(tensor.dtype, 1);
+    for (int i = 0; i < (int)tensor.columns; i++) {
+        const int from = model_role_is_by_head(role) ? spec_qk_row(&model->spec, i) : i;
+        dtype_dequantize_row(elements + i, (const char *)tensor.data + (size_t)from * element_bytes,
+                             tensor.dtype, 1);
+    }
+}
+
 const struct vocab *model_vocab(const struct model *model)
 {
     return model->vocab;

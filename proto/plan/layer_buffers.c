@@ -24,13 +24,13 @@ void layer_buffers_make(struct layer_buffer_row *table, const struct model_shape
         table[buffer] = rows[buffer];
 }
 
-int64_t layer_buffers_copies(enum layer_buffer buffer, int query_frames, int states)
+int64_t layer_buffers_copies(enum layer_buffer buffer, const struct bands *bands, int states)
 {
     switch (buffer) {
     case LAYER_QUERIES:
-        return query_frames;
+        return bands->query_frames;
     case LAYER_TABLES:
-        return query_frames + 1;
+        return bands->query_frames + bands->key_frames;
     case LAYER_STATE:
         return states;
     default:
@@ -39,9 +39,9 @@ int64_t layer_buffers_copies(enum layer_buffer buffer, int query_frames, int sta
 }
 
 int64_t layer_buffers_step_width(const struct layer_buffer_row *table, enum layer_buffer buffer,
-                                 int query_frames, int workers)
+                                 const struct bands *bands, int workers)
 {
     if (buffer == LAYER_ACTIVE || buffer == LAYER_LOGITS)
         return 0;
-    return table[buffer].width * layer_buffers_copies(buffer, query_frames, workers);
+    return table[buffer].width * layer_buffers_copies(buffer, bands, workers);
 }

@@ -188,14 +188,14 @@ static int64_t piece(int64_t bytes)
 
 /* Rows of a buffer that a stage keeps. */
 static int64_t kept_bytes(const struct layer_buffer_row *table, enum layer_buffer buffer,
-                          const struct choice *choice, int frames)
+                          const struct choice *choice, const struct bands *bands)
 {
     const int64_t bytes = table[buffer].dtype == LAYER_OPERAND ? choice_cache_bytes(choice) : F32;
-    return table[buffer].width * layer_buffers_copies(buffer, frames, 1) * bytes;
+    return table[buffer].width * layer_buffers_copies(buffer, bands, 1) * bytes;
 }
 
 static int64_t decode_bytes(const struct memory_plan *plan, const struct layer_buffer_row *table,
-                            const struct choice *choice, int frames)
+                            const struct choice *choice, const struct bands *bands)
 {
     const int64_t rows = plan->replicated_rows;
     const int64_t heads = table[LAYER_MIXED].width;
@@ -205,7 +205,7 @@ static int64_t decode_bytes(const struct memory_plan *plan, const struct layer_b
         piece(ranges * rows * heads * F32) + 2 * piece(ranges * rows * states / 2 * F32);
     for (int buffer = 0; buffer < LAYER_BUFFERS; buffer++)
         bytes += piece(rows * F32 *
-                       layer_buffers_step_width(table, (enum layer_buffer)buffer, frames,
+                       layer_buffers_step_width(table, (enum layer_buffer)buffer, bands,
                                                 choice->group.workers));
     return bytes;
 }
@@ -217,7 +217,6 @@ static void fill_bytes(struct memory_plan *plan, const struct model_shape *shape
     struct layer_buffer_row table[LAYER_BUFFERS];
     method_bands(&choice->request.method, &bands);
     layer_buffers_make(table, shape);
-    const int frames = bands.query_frames;
     int64_t panel_bytes = choice->group.panel_tokens * cost_kv_bytes(shape, choice);
     int64_t *bytes = plan->bytes;
     bytes[MEMORY_WEIGHTS] = shape->weights_bytes;
@@ -226,13 +225,13 @@ static void fill_bytes(struct memory_plan *plan, const struct model_shape *shape
         bytes[MEMORY_RECEIVE_SLOTS] = choice->group.receive_slots *
                                       (choice->group.block_tokens / choice->group.panel_tokens) *
                                       panel_bytes;
-    bytes[MEMORY_HIDDEN] = plan->rows * kept_bytes(table, LAYER_HIDDEN, choice, frames);
-    bytes[MEMORY_QUERIES] = plan->rows * kept_bytes(table, LAYER_QUERIES, choice, frames);
-    bytes[MEMORY_STATE] = plan->rows * kept_bytes(table, LAYER_STATE, choice, frames);
-    bytes[MEMORY_ROPE_TABLES] = plan->rows * kept_bytes(table, LAYER_TABLES, choice, frames);
+    bytes[MEMORY_HIDDEN] = plan->rows * kept_bytes(table, LAYER_HIDDEN, choice, &bands);
+    bytes[MEMORY_QUERIES] = plan->rows * kept_bytes(table, LAYER_QUERIES, choice, &bands);
+    bytes[MEMORY_STATE] = plan->rows * kept_bytes(table, LAYER_STATE, choice, &bands);
+    bytes[MEMORY_ROPE_TABLES] = plan->rows * kept_bytes(table, LAYER_TABLES, choice, &bands);
     bytes[MEMORY_THREAD_SCRATCH] = request->threads * request->scratch_bytes;
     bytes[MEMORY_LOGITS] = request->logit_rows * (shape->vocab + shape->hidden) * F32;
-    bytes[MEMORY_DECODE] = decode_bytes(plan, table, choice, frames);
+    bytes[MEMORY_DECODE] = decode_bytes(plan, table, choice, &bands);
     bytes[MEMORY_LISTS] =
         (plan->rows + plan->replicated_rows) * request->list_row_bytes +
         (plan->cache_slots + memory_plan_ranges(choice) + SPARE_PANELS) * request->list_panel_bytes;

@@ -16,7 +16,7 @@ enum memory_region {
     MEMORY_HIDDEN,         /* [rows, hidden] f32 */
     MEMORY_QUERIES,        /* [query frames, rows, heads, head_dim] operand */
     MEMORY_STATE,          /* [rows, heads, head_dim + 2] f32 */
-    MEMORY_ROPE_TABLES,    /* [query frames + 1 for keys, rows, head_dim / 2, 2] f32 */
+    MEMORY_ROPE_TABLES,    /* [query frames and key frames, rows, head_dim / 2, 2] f32 */
     MEMORY_THREAD_SCRATCH, /* threads * the caller's bytes */
     MEMORY_LOGITS,         /* [logit_rows, vocab + hidden] f32 */
     /* A step's buffers (layer_buffers.h), with its state on every rank, and the partial states of

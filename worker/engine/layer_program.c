@@ -101,6 +101,7 @@ static void find_awaits(struct layer_program *program)
     for (int o = 0; o < program->count; o++) {
         struct layer_op *op = &program->ops[o];
         const uint32_t awaited = reads_whole(op) & columns;
+        assert((awaited & (awaited - 1)) == 0); /* one exchange at a cut */
         if (awaited)
             op->awaits = awaited & bit(op->input) ? op->input : op->second;
         columns &= ~awaited & ~bit(op->output);

@@ -30,10 +30,9 @@ enum status device_cpu_step_prepare(struct device_cpu *cpu)
     int64_t heads = rows * cpu->spec.heads;
     enum status status = STATUS_OK;
     for (int b = 0; b < LAYER_BUFFERS; b++)
-        at[b] =
-            floats(cpu, &status,
-                   rows * layer_buffers_step_width(buffers, (enum layer_buffer)b,
-                                                   bands.query_frames, cpu->choice.group.workers));
+        at[b] = floats(cpu, &status,
+                       rows * layer_buffers_step_width(buffers, (enum layer_buffer)b, &bands,
+                                                       cpu->choice.group.workers));
     at[LAYER_ACTIVE] = at[LAYER_GATE];
     step->partial_acc = floats(cpu, &status, ranges * heads * cpu->spec.head_dim);
     step->partial_max = floats(cpu, &status, ranges * heads);

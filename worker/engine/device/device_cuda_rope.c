@@ -12,14 +12,15 @@ enum status device_cuda_tables(struct device_cuda *cuda, const struct bands *ban
         .indices = indices,
         .query_frames = bands->query_frames,
         .logn = cuda->rotation.logn,
-        .frame_count = bands->query_frames + 1,
+        .frame_count = bands->query_frames + bands->key_frames,
         .rows = rows,
         .half = cuda->spec.head_dim / 2,
         .magnitude = cuda->rotation.magnitude,
     };
     memcpy(args.inv_freq, cuda->rotation.inv_freq, sizeof args.inv_freq);
     memcpy(args.frames, bands->query_frame, (size_t)bands->query_frames * sizeof *args.frames);
-    args.frames[bands->query_frames] = bands->key_frame[0];
+    memcpy(args.frames + bands->query_frames, bands->key_frame,
+           (size_t)bands->key_frames * sizeof *args.frames);
     LAUNCH(cuda, rope_table, &args);
     return STATUS_OK;
 }

@@ -32,8 +32,7 @@ enum status device_cuda_step_prepare(struct device_cuda *cuda)
     const int64_t rows = cuda->plan.replicated_rows;
     char *at = cuda->regions[MEMORY_DECODE];
     for (int b = 0; b < LAYER_BUFFERS; b++)
-        to[b] = floats(&at, rows * layer_buffers_step_width(buffers, (enum layer_buffer)b,
-                                                            bands.query_frames,
+        to[b] = floats(&at, rows * layer_buffers_step_width(buffers, (enum layer_buffer)b, &bands,
                                                             cuda->choice.group.workers));
     to[LAYER_ACTIVE] = to[LAYER_GATE];
     step->partials = floats(&at, step->splits * rows * buffers[LAYER_STATE].width);
