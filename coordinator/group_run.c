@@ -97,6 +97,8 @@ static void take_done(struct group_run *run, int rank, const Longhaul__Control__
     run->done_count++;
     if (rank == 0) {
         run->outcome.completion_tokens = done->completion_tokens;
+        run->outcome.cached_tokens = done->cached_tokens;
+        run->outcome.prefilled_tokens = done->prefilled_tokens;
         run->outcome.prefill_seconds = done->prefill_seconds;
         run->outcome.decode_seconds = done->decode_seconds;
         run->outcome.stopped = done->stopped;

@@ -46,6 +46,7 @@ struct group_outcome {
     enum status status; /* the first that is not OK, by rank */
     const char *message;
     int64_t completion_tokens;
+    int64_t cached_tokens, prefilled_tokens;
     double prefill_seconds;
     double decode_seconds;
     bool stopped;                       /* by a stop id */

@@ -51,7 +51,7 @@ struct session {
     struct id_list ids;
     const Longhaul__V1__PlanOptions *options;
     int64_t max_tokens; /* 0: not asked for, until the plan is made */
-    bool logprobs;
+    bool logprobs, no_prefix_reuse;
     int likeliest;
     struct workers_facts facts;
     struct choice choice;
@@ -303,6 +303,7 @@ static enum status begin_run(struct session *session, const struct sampling *sam
     run.n_stop_ids = stop_count;
     run.stop_ids = (int32_t *)stop_ids;
     run.deadline_ms = left_ms > 1 ? left_ms : 1;
+    run.no_prefix_reuse = session->no_prefix_reuse;
     run.logprobs = session->logprobs;
     run.likeliest = session->likeliest;
     session->stream.prefill_ns = clock_now_ns();
@@ -368,7 +369,8 @@ static enum status failure_of(struct session *session, const struct group_outcom
 static void note_pace(struct session *session, const struct group_outcome *outcome)
 {
     double seconds = 0;
-    if (outcome->status != STATUS_OK || session->told.prompt < PACE_TOKENS)
+    if (outcome->status != STATUS_OK || outcome->prefilled_tokens < PACE_TOKENS ||
+        outcome->cached_tokens > 0)
         return;
     for (int rank = 0; rank < outcome->report_count; rank++) {
         const Longhaul__Control__V1__RankReport *report = &outcome->reports[rank].report;
@@ -385,6 +387,7 @@ static void note_outcome(struct session *session, const struct group_outcome *ou
 {
     note_pace(session, outcome);
     rpc_call_note(session->call, log_integer("completion_tokens", outcome->completion_tokens));
+    rpc_call_note(session->call, log_integer("cached_tokens", outcome->cached_tokens));
     rpc_call_note(session->call, log_real("prefill_s", outcome->prefill_seconds, 3));
     rpc_call_note(session->call, log_real("decode_s", outcome->decode_seconds, 3));
 }
@@ -522,6 +525,7 @@ static enum status read_generate(struct session *session, struct sampling *sampl
     struct status_details *details = rpc_call_details(session->call);
     const struct prompt_forms *forms = &session->tools->forms;
     session->options = request->options;
+    session->no_prefix_reuse = request->no_prefix_reuse;
     bool asked = request->optional_max_tokens_case ==
                  LONGHAUL__V1__GENERATE_REQUEST__OPTIONAL_MAX_TOKENS_MAX_TOKENS;
     session->max_tokens = asked ? request->max_tokens : 0;

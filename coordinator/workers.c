@@ -308,6 +308,8 @@ static enum status welcome(const struct workers *workers, struct group *group, i
 {
     Longhaul__Control__V1__Welcome body = LONGHAUL__CONTROL__V1__WELCOME__INIT;
     body.heartbeat_ms = workers->settings.heartbeat_ms;
+    body.runs_wanted = workers->settings.requests_wanted;
+    body.context_tokens = workers->settings.context_tokens;
     Longhaul__Control__V1__CoordinatorMessage message =
         LONGHAUL__CONTROL__V1__COORDINATOR_MESSAGE__INIT;
     message.kind_case = LONGHAUL__CONTROL__V1__COORDINATOR_MESSAGE__KIND_WELCOME;
@@ -479,6 +481,10 @@ static void describe(const struct workers *workers, const struct group *group,
                      : CHOICE_CACHE_BF16,
         .shared_memory_bus = group->shared_memory_bus,
         .context_tokens = group->context_tokens,
+        .longest_tokens = group->ranks[0].load.context_tokens,
+        .stage_rows = group->ranks[0].load.stage_rows,
+        .step_rows = group->ranks[0].load.step_rows,
+        .pool_slots = group->ranks[0].load.pool_slots,
         .pool_bytes = worker_group_pool_bytes(group),
         .places = worker_group_places(group),
         .pace = group->pace,

@@ -39,6 +39,8 @@ struct workers_settings {
     const struct join_secret *join_secret; /* what every rank must show */
     const char *model_digest;              /* what every rank's model must be */
     const char *kernels;                   /* a variant that every rank must have; NULL: any */
+    int requests_wanted;                   /* that a group should answer at a time */
+    int64_t context_tokens;                /* the longest prompt plus answer of any */
     int heartbeat_ms;
     int dead_ms; /* silence after which a rank counts as lost */
     /* Called from any thread, with no lock held, when a group's state may have changed. */
@@ -62,6 +64,8 @@ struct workers_facts {
     int64_t scratch_bytes;
     int64_t logit_rows;
     int64_t list_row_bytes, list_panel_bytes;
+    /* What the ranks' memory was made for; 0: for each request as it comes. */
+    int64_t longest_tokens, stage_rows, step_rows, pool_slots;
     int64_t pool_bytes;  /* of each rank, for all requests together; 0: no limit */
     double load_seconds; /* of the slowest rank */
     int places;          /* requests at a time */

@@ -16,6 +16,8 @@
  * | entry             | reads                         | writes                             |
  * | embed             | a weight matrix, ids          | hidden, float32                    |
  * | rmsnorm           | hidden, what to add, weight   | hidden; normed, float32 or operand |
+ * | norm_heads        | heads of q and k, weights     | the same heads                     |
+ * | bias              | vectors                       | rows that they are added to        |
  * | rope_table        | indices                       | cos and sin of all frames          |
  * | rope_queries      | q, table                      | q in every frame, operand          |
  * | rope_store        | k, v, table                   | panel records                      |
@@ -56,7 +58,8 @@ struct CUstream_st;
 
 enum {
     KERNELS_CUDA_BASES = 3,       /* places that decode's records lie in */
-    KERNELS_CUDA_MATRICES = 3,    /* of one decode product */
+    KERNELS_CUDA_MATRICES = 3,    /* of one decode product, and vectors of one bias */
+    KERNELS_CUDA_HEAD_KINDS = 2,  /* queries' and keys' */
     KERNELS_CUDA_SURVEYED = 1024, /* logits that a block of `survey` puts in order */
 };
 
@@ -88,6 +91,30 @@ struct kernels_cuda_rmsnorm {
     int64_t rows;
     int64_t width; /* a multiple of 4 */
     float eps;
+};
+
+/* Each head of x is normalised by itself, in place: x[d] = x[d] / sqrt(mean_d x[d]^2 + eps) *
+ * weight[d]. The first heads[0] of a row have weights[0], the heads[1] after them weights[1]. */
+struct kernels_cuda_norm_heads {
+    float *x;       /* [rows, heads, head_dim], row r at x + r * stride */
+    int64_t stride; /* floats */
+    const float *weights[KERNELS_CUDA_HEAD_KINDS]; /* [head_dim] */
+    int heads[KERNELS_CUDA_HEAD_KINDS];
+    int64_t rows;
+    int head_dim;
+    float eps;
+};
+
+/* y[r][o] += bias[o] for o in [first, end), counted through the vectors laid end to end. */
+struct kernels_cuda_bias {
+    float *y;       /* [rows, sum of widths], row r at y + r * stride */
+    int64_t stride; /* floats */
+    const float *vectors[KERNELS_CUDA_MATRICES];
+    int64_t widths[KERNELS_CUDA_MATRICES];
+    int vector_count;
+    int64_t rows;
+    int64_t first;
+    int64_t end;
 };
 
 /* table[f][r][p] = magnitude * (cos, sin)(bands_position(&frames[f], indices[r]) * inv_freq[p]),
@@ -315,6 +342,8 @@ static inline int64_t kernels_cuda_survey_blocks(int64_t vocab)
 struct kernels_cuda {
     int (*embed)(const struct kernels_cuda_embed *args, struct CUstream_st *stream);
     int (*rmsnorm)(const struct kernels_cuda_rmsnorm *args, struct CUstream_st *stream);
+    int (*norm_heads)(const struct kernels_cuda_norm_heads *args, struct CUstream_st *stream);
+    int (*bias)(const struct kernels_cuda_bias *args, struct CUstream_st *stream);
     int (*rope_table)(const struct kernels_cuda_rope_table *args, struct CUstream_st *stream);
     int (*rope_queries)(const struct kernels_cuda_rope_queries *args, struct CUstream_st *stream);
     int (*rope_store)(const struct kernels_cuda_rope_store *args, struct CUstream_st *stream);

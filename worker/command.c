@@ -35,6 +35,8 @@ static enum status fill(struct command *command, const Longhaul__Control__V1__Ru
     command->sampling = (struct sampling){
         sampling->temperature,        sampling->top_k, sampling->top_p, sampling->min_p,
         sampling->repetition_penalty, sampling->seed};
+    command->reuse_prefix =
+        command->kind == ENGINE_GENERATE && !run->no_prefix_reuse; /* scores need every row */
     command->logprobs = run->logprobs;
     command->likeliest = run->likeliest;
     command->stop_count = (int)run->n_stop_ids;
@@ -48,13 +50,15 @@ static enum status fill(struct command *command, const Longhaul__Control__V1__Ru
 
 enum status command_create(struct command **command, const Longhaul__Control__V1__Run *run)
 {
-    if (strlen(run->request_id) >= COMMAND_NAME_BYTES)
-        return fail(STATUS_INTERNAL, "the coordinator sent a request whose name is too long");
+    if (strlen(run->request_id) >= COMMAND_NAME_BYTES || strlen(run->tenant) >= COMMAND_NAME_BYTES)
+        return fail(STATUS_INTERNAL,
+                    "the coordinator sent a request whose name or tenant is too long");
     struct command *made = calloc(1, sizeof *made);
     if (!made)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a request");
     made->number = run->number;
     snprintf(made->request_id, sizeof made->request_id, "%s", run->request_id);
+    snprintf(made->tenant, sizeof made->tenant, "%s", run->tenant);
     made->refused = fill(made, run);
     if (made->refused != STATUS_OK)
         snprintf(made->refusal, sizeof made->refusal, "%s", status_message());
@@ -83,6 +87,8 @@ struct engine_request command_request(const struct command *command)
         .sampling = command->sampling,
         .stop_ids = command->stop_ids,
         .stop_count = command->stop_count,
+        .tenant = command->tenant,
+        .reuse_prefix = command->reuse_prefix,
         .logprobs = command->logprobs,
         .likeliest = command->likeliest,
         .deadline_ns = command->deadline_ns,

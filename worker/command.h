@@ -24,6 +24,8 @@ struct command {
     struct sampling sampling;
     int32_t stop_ids[COMMAND_STOP_IDS_MAX];
     int stop_count;
+    char tenant[COMMAND_NAME_BYTES];
+    bool reuse_prefix;
     bool logprobs;
     int likeliest;
     int64_t deadline_ns; /* monotonic; 0: none */

@@ -47,6 +47,7 @@ struct serve_rank {
     struct rpc_stream *stream;
     struct reports reports;
     struct introduction introduction;
+    struct join_welcome welcome;
     char digest[DIGEST_HEX_BYTES];
     const char *kernels;
     int threads;          /* as resolved for this host */
@@ -55,7 +56,6 @@ struct serve_rank {
 
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    int64_t heartbeat_ms;
     bool ending;            /* told to stop, or the stream is gone */
     enum status end_status; /* why */
     char end_message[MESSAGE_BYTES];
@@ -92,11 +92,7 @@ static enum status enter_group(struct serve_rank *rank, struct rpc_client *clien
         .deadline_ms = rank->options->join_deadline_ms,
         .hello = &hello,
     };
-    int64_t heartbeat_ms = 0;
-    TRY(join(&rank->stream, &heartbeat_ms, &args));
-    if (heartbeat_ms > 0)
-        rank->heartbeat_ms = heartbeat_ms;
-    return STATUS_OK;
+    return join(&rank->stream, &rank->welcome, &args);
 }
 
 /* ---- the listener ---- */
@@ -199,7 +195,7 @@ static enum status listen_once(struct serve_rank *rank, int64_t *next_beat_ns)
         return status;
     if (clock_now_ns() < *next_beat_ns)
         return STATUS_OK;
-    *next_beat_ns = clock_after_ms(rank->heartbeat_ms);
+    *next_beat_ns = clock_after_ms(rank->welcome.heartbeat_ms);
     return beat(rank);
 }
 
@@ -213,7 +209,7 @@ static bool is_refusal(enum status status)
 static void *listen_to_coordinator(void *argument)
 {
     struct serve_rank *rank = argument;
-    int64_t next_beat_ns = clock_after_ms(rank->heartbeat_ms);
+    int64_t next_beat_ns = clock_after_ms(rank->welcome.heartbeat_ms);
     bool ending = false;
     while (!ending) {
         enum status status = listen_once(rank, &next_beat_ns);
@@ -423,7 +419,7 @@ static int64_t base_bytes(const struct serve_rank *rank, int64_t weights)
 static enum status load(struct serve_rank *rank, const struct model *model)
 {
     int64_t begun_ns = clock_now_ns();
-    const struct engine_options options = {
+    struct engine_options options = {
         .kernels = rank->kernels,
         .threads = rank->threads,
         .memory_bytes = rank->memory_bytes,
@@ -432,19 +428,21 @@ static enum status load(struct serve_rank *rank, const struct model *model)
         .source = {rank, find_run},
     };
     struct engine *engine;
+    memory_group_size(&options.group, rank->commands.room, rank->welcome.context_tokens);
     TRY(engine_create(&engine, model, rank->transport, &options));
     pthread_mutex_lock(&rank->lock);
     rank->engine = engine;
     pthread_mutex_unlock(&rank->lock);
     const struct memory_request *needs = engine_needs(engine);
+    const struct group_choice *group = engine_group(engine);
     int64_t weights = engine_shape(engine)->weights_bytes;
     rank->reports.base_bytes = base_bytes(rank, weights);
     Longhaul__Control__V1__Loaded loaded = LONGHAUL__CONTROL__V1__LOADED__INIT;
     loaded.seconds = clock_seconds_since(begun_ns);
     loaded.weights_bytes = weights;
-    loaded.memory_bytes = weights;
+    loaded.memory_bytes = engine_memory_bytes(engine);
     loaded.base_bytes = rank->reports.base_bytes;
-    loaded.cache = engine_group(engine)->cache == CHOICE_CACHE_F32
+    loaded.cache = group->cache == CHOICE_CACHE_F32
                        ? LONGHAUL__CONTROL__V1__CACHE_TYPE__CACHE_TYPE_F32
                        : LONGHAUL__CONTROL__V1__CACHE_TYPE__CACHE_TYPE_BF16;
     loaded.scratch_bytes = needs->scratch_bytes;
@@ -452,6 +450,11 @@ static enum status load(struct serve_rank *rank, const struct model *model)
     loaded.list_row_bytes = needs->list_row_bytes;
     loaded.list_panel_bytes = needs->list_panel_bytes;
     loaded.runs_max = rank->commands.room;
+    loaded.context_tokens = group->context_tokens;
+    loaded.stage_rows = group->stage_rows;
+    loaded.step_rows = group->step_rows;
+    loaded.pool_slots = group->pool_slots;
+    loaded.pool_bytes = group->pool_slots * memory_slot_bytes(group, engine_shape(engine));
     log_line(LOG_INFO, "ready", log_text("engine", engine_facts(engine)),
              log_text("exchange", rank->transport->facts),
              log_real("load_seconds", loaded.seconds, 2),
@@ -528,7 +531,6 @@ enum status serve(struct transport *transport, struct rpc_client *client,
         .options = options,
         .lock = PTHREAD_MUTEX_INITIALIZER,
         .changed = PTHREAD_COND_INITIALIZER,
-        .heartbeat_ms = 1000,
         .memory_bytes = process_memory_available() / transport->local_size,
     };
     struct model *model = NULL;

@@ -180,20 +180,6 @@ static enum status read_spec(struct model *model)
                 : directory_read_spec(&model->spec, checkpoint_directory(model->checkpoint));
 }
 
-/* The engine does not have these yet. */
-static enum status check_arithmetic(const struct model *model)
-{
-    const struct model_spec *spec = &model->spec;
-    const char *missing = spec->qkv_bias || spec->output_bias || spec->mlp_bias ? "biases"
-                          : spec->qk_norm                ? "norms of queries and keys"
-                          : spec_window_layers(spec) > 0 ? "a sliding window"
-                                                         : NULL;
-    if (missing)
-        return fail(STATUS_UNIMPLEMENTED, "%s: %s in the model: not supported",
-                    checkpoint_name(model->checkpoint), missing);
-    return STATUS_OK;
-}
-
 static enum status read_vocab(struct model *model)
 {
     const struct gguf *gguf = checkpoint_gguf(model->checkpoint);
@@ -218,7 +204,6 @@ enum status model_create(struct model **model, struct checkpoint *checkpoint)
     created->checkpoint = checkpoint;
     TRY_ELSE(read_spec(created), close_model);
     TRY_ELSE(bind_tensors(created), close_model);
-    TRY_ELSE(check_arithmetic(created), close_model);
     TRY_ELSE(read_vocab(created), close_model);
     *model = created;
     return STATUS_OK;
@@ -276,6 +261,17 @@ struct model_tensor model_tensor(const struct model *model, enum model_role role
         return model->whole[role];
     assert(layer >= 0 && layer < model->spec.layers);
     return *layer_tensor(model, role, layer);
+}
+
+void model_read_vector(float *elements, const struct model *model, enum model_role role, int layer)
+{
+    const struct model_tensor tensor = model_tensor(model, role, layer);
+    const size_t element_bytes = dtype_row_bytes(tensor.dtype, 1);
+    for (int i = 0; i < (int)tensor.columns; i++) {
+        const int from = model_role_is_by_head(role) ? spec_qk_row(&model->spec, i) : i;
+        dtype_dequantize_row(elements + i, (const char *)tensor.data + (size_t)from * element_bytes,
+                             tensor.dtype, 1);
+    }
 }
 
 const struct vocab *model_vocab(const struct model *model)

@@ -50,6 +50,10 @@ const struct model_spec *model_spec(const struct model *model);
  * role of the whole model. */
 struct model_tensor model_tensor(const struct model *model, enum model_role role, int layer);
 
+/* The elements of a vector (model_role_shape) in float32; those of heads in the rotate-half layout:
+ * see spec_qk_row. */
+void model_read_vector(float *elements, const struct model *model, enum model_role role, int layer);
+
 /* NULL where the model has no tokenizer. */
 const struct vocab *model_vocab(const struct model *model);
 

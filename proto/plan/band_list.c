@@ -5,8 +5,17 @@
 
 const struct bands_frame band_list_index = BANDS_FRAME(1, 0);
 
+static bool is_same(const struct bands_frame *a, const struct bands_frame *b)
+{
+    return a->scale == b->scale && a->modulo == b->modulo && a->group == b->group &&
+           a->offset == b->offset && a->cap == b->cap;
+}
+
 int band_list_keys(struct bands *bands, struct bands_frame keys)
 {
+    for (int frame = 0; frame < bands->key_frames; frame++)
+        if (is_same(&bands->key_frame[frame], &keys))
+            return frame;
     assert(bands->key_frames < BANDS_FRAMES_MAX && bands->panel_frames == bands->key_frames);
     bands->key_frame[bands->key_frames] = keys;
     bands->panel_frames++;
@@ -25,12 +34,6 @@ int band_list_sinks(struct bands *bands, struct bands_frame keys, int64_t sinks)
     bands->sinks = sinks;
     bands->key_frame[bands->key_frames] = keys;
     return bands->key_frames++;
-}
-
-static bool is_same(const struct bands_frame *a, const struct bands_frame *b)
-{
-    return a->scale == b->scale && a->modulo == b->modulo && a->group == b->group &&
-           a->offset == b->offset && a->cap == b->cap;
 }
 
 static int query_frame(struct bands *bands, const struct bands_frame *queries)

@@ -9,7 +9,8 @@ extern const struct bands_frame band_list_index;
 /* Begins a table of ordinary keys: all are kept in one frame. */
 void band_list_begin(struct bands *bands, struct bands_frame keys);
 
-/* A further frame that keys are kept in; all of these come before those of sinks. Returns it. */
+/* The frame that keys are kept in as well, a further one if no other is the same; all of these come
+ * before those of sinks. */
 int band_list_keys(struct bands *bands, struct bands_frame keys);
 
 /* A further frame that `sinks` sinks are kept in; all such frames hold the same number. */

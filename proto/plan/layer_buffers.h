@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "kernels/bands.h"
 #include "proto/plan/model_shape.h"
 
 enum layer_buffer {
@@ -25,7 +26,7 @@ enum layer_buffer {
     LAYER_GATE,
     LAYER_UP,
     LAYER_ACTIVE, /* the activation's output; GATE itself where left sides are float32 */
-    LAYER_TABLES, /* cos and sin [head_dim / 2, 2], of every query frame and of the keys */
+    LAYER_TABLES, /* cos and sin [head_dim / 2, 2], of every query frame, then of every key frame */
     LAYER_LOGITS, /* of the rows that are asked for: they have a region of their own */
     LAYER_BUFFERS
 };
@@ -37,18 +38,21 @@ enum layer_dtype {
 };
 
 struct layer_buffer_row {
-    const char *name;
     int64_t width; /* elements of one row of one copy */
     enum layer_dtype dtype;
-    bool kept;
+    bool kept;   /* for all rows of a stage; of logits: elsewhere */
+    int awaited; /* times a layer awaits other ranks' columns of it, where products are split */
 };
 
 /* The table of a model: [LAYER_BUFFERS], by layer_buffer. */
 void layer_buffers_make(struct layer_buffer_row *table, const struct model_shape *shape);
 
+/* The most frames that any method has: what memory is made for. */
+struct bands layer_buffers_widest(void);
+
 /* How many there are: `states` is 1, or in a step the workers. */
-int64_t layer_buffers_copies(enum layer_buffer buffer, int query_frames, int states);
+int64_t layer_buffers_copies(enum layer_buffer buffer, const struct bands *bands, int states);
 
 /* float32 elements of all copies of one row in a step; 0 where another buffer serves. */
 int64_t layer_buffers_step_width(const struct layer_buffer_row *table, enum layer_buffer buffer,
-                                 int query_frames, int workers);
+                                 const struct bands *bands, int workers);

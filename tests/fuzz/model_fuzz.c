@@ -106,6 +106,11 @@ size_t fuzz_seed(int index, uint8_t *data, size_t room)
         return 0;
     shape.untied = index >= 4;
     shape.rope_factors = index % 3 == 0;
+    shape.architecture = index % 4 == 2 ? "qwen2" : index % 4 == 3 ? "qwen3" : NULL;
+    shape.qkv_bias = index > 0;
+    shape.qk_norm = index % 4 == 3;
+    shape.output_bias = shape.mlp_bias = index % 4 == 1;
+    shape.window = index == 5 ? 9 : 0;
     struct gguf_writer file = {0};
     if (index < MODELS)
         tiny_model_build(&file, &shape, (uint64_t)index, dtypes[index % 4]);

@@ -1,5 +1,5 @@
-/* The row kernels on a GPU against float64: norm, rotation and store, swiglu, logits, weights of
- * every type. Fresh data, poisoned outputs between canaries. Argument: a seed. */
+/* The row kernels on a GPU against float64: norms, biases, rotation and store, swiglu, logits,
+ * weights of every type. Fresh data, poisoned outputs between canaries. Argument: a seed. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -115,6 +115,85 @@ static void norms_and_adds(void **unused)
         gpu_memory_destroy(&added);
         gpu_memory_destroy(&weights);
         gpu_memory_destroy(&out);
+    }
+}
+
+static void norms_heads_by_themselves(void **unused)
+{
+    (void)unused;
+    static const int head_dims[] = {16, 64, 80, 128, 256};
+    for (int n = 0; n < 10; n++) {
+        const int heads[] = {1 + n % 6, n % 3}, all = heads[0] + heads[1];
+        const int head_dim = head_dims[n % 5];
+        const int64_t rows = 1 + 3 * n, stride = (int64_t)(all + 1) * head_dim; /* and v */
+        float *x = normals(rows * stride), *weight = normals(2 * head_dim);
+        struct gpu_memory at = floats_on_gpu(x, rows * stride);
+        struct gpu_memory weights = floats_on_gpu(weight, 2 * head_dim);
+        const struct kernels_cuda_norm_heads args = {
+            .x = at.at,
+            .stride = stride,
+            .weights = {weights.at, (float *)weights.at + head_dim},
+            .heads = {heads[0], heads[1]},
+            .rows = rows,
+            .head_dim = head_dim,
+            .eps = 1e-5f,
+        };
+        gpu_memory_settle("norm_heads", kernels_cuda_find()->norm_heads(&args, NULL));
+        float *got = read_back(&at, DTYPE_F32);
+        for (int64_t i = 0; i < rows * stride; i++) {
+            const int64_t head = i % stride / head_dim, first = i - i % head_dim;
+            const float *of_kind = weight + (head < heads[0] ? 0 : head_dim);
+            double squares = 0;
+            for (int d = 0; d < head_dim; d++)
+                squares += (double)x[first + d] * x[first + d];
+            const double want =
+                x[i] / sqrt(squares / head_dim + (double)1e-5f) * of_kind[i % head_dim];
+            if (head == all)
+                assert_true(got[i] == x[i]);
+            else
+                expect_near(got[i], want, DTYPE_F32, fabs(want), 1e-6);
+        }
+        free(x);
+        free(weight);
+        free(got);
+        gpu_memory_destroy(&at);
+        gpu_memory_destroy(&weights);
+    }
+}
+
+static void adds_biases_to_their_columns(void **unused)
+{
+    (void)unused;
+    for (int n = 0; n < 9; n++) {
+        const int64_t widths[] = {96, 32 + n, 16}, width = 96 + 32 + n + 16;
+        const int64_t rows = 1 + n, stride = width + 8, first = n % 2 ? 80 : 0;
+        const int64_t end = n % 3 ? width - 4 : width;
+        float *x = normals(rows * stride), *vector = normals(width);
+        struct gpu_memory y = floats_on_gpu(x, rows * stride);
+        struct gpu_memory vectors = floats_on_gpu(vector, width);
+        struct kernels_cuda_bias args = {
+            .y = y.at,
+            .stride = stride,
+            .vectors = {vectors.at, (float *)vectors.at + 96, (float *)vectors.at + 128 + n},
+            .widths = {widths[0], widths[1], widths[2]},
+            .vector_count = 3,
+            .rows = rows,
+            .first = first,
+            .end = end,
+        };
+        gpu_memory_settle("bias", kernels_cuda_find()->bias(&args, NULL));
+        float *got = read_back(&y, DTYPE_F32);
+        for (int64_t i = 0; i < rows * stride; i++) {
+            const int64_t column = i % stride;
+            assert_true(got[i] == (column >= first && column < end ? x[i] + vector[column] : x[i]));
+        }
+        args.end = width + 1; /* there is no such column */
+        assert_int_equal(kernels_cuda_find()->bias(&args, NULL), 1);
+        free(x);
+        free(vector);
+        free(got);
+        gpu_memory_destroy(&y);
+        gpu_memory_destroy(&vectors);
     }
 }
 
@@ -689,6 +768,8 @@ int main(int count, char **arguments)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(norms_and_adds),
+        cmocka_unit_test(norms_heads_by_themselves),
+        cmocka_unit_test(adds_biases_to_their_columns),
         cmocka_unit_test(multiplies_gates),
         cmocka_unit_test(rotates_queries_in_every_frame),
         cmocka_unit_test(stores_keys_where_they_are_kept),

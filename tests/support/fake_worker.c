@@ -50,7 +50,7 @@ static struct {
 /* One running request. */
 struct fake_run {
     uint64_t number; /* 0: none */
-    bool is_score, logprobs;
+    bool is_score, logprobs, no_prefix_reuse;
     int likeliest;
     int64_t prompt_tokens, max_tokens, told, next_ns;
     uint32_t hash;
@@ -132,6 +132,9 @@ static enum status say_done(struct fake *fake, struct fake_run *run, enum status
     done.status = (int32_t)status;
     done.message = (char *)sentence;
     done.completion_tokens = run->is_score ? 0 : run->told;
+    /* As if the whole panels of every prompt but its last token had been read before. */
+    done.cached_tokens = run->no_prefix_reuse ? 0 : (run->prompt_tokens - 1) / 64 * 64;
+    done.prefilled_tokens = run->prompt_tokens - done.cached_tokens;
     done.prefill_seconds = 0.02;
     done.report = &report;
     done.stopped = status == STATUS_OK && options.stop_after && run->told == options.stop_after;
@@ -240,6 +243,7 @@ static enum status begin(struct fake *fake, const Longhaul__Control__V1__Run *co
         .prompt_tokens = (int64_t)command->n_token_ids,
         .max_tokens = command->max_tokens,
         .logprobs = command->logprobs,
+        .no_prefix_reuse = command->no_prefix_reuse,
         .likeliest = command->likeliest,
         .next_ns = clock_after_ms(options.prefill_ms),
     };

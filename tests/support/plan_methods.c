@@ -33,17 +33,17 @@ static bool lm_infinite(const struct plan_method *method, int64_t i, int64_t j, 
 }
 
 const struct plan_method plan_methods[] = {
-    {"rope", rope, 0, 0, 0, false},
-    {"string:shift=1,local=0", string, 1, 0, 0, false},
-    {"string:shift=4,local=1", string, 4, 1, 0, false},
-    {"string:shift=7,local=7", string, 7, 7, 0, false},
-    {"lm_infinite:window=1,sinks=0,ceiling=1", lm_infinite, 1, 0, 1, true},
-    {"lm_infinite:window=1,sinks=1,ceiling=1", lm_infinite, 1, 1, 1, true},
-    {"lm_infinite:window=3,sinks=5,ceiling=2", lm_infinite, 3, 5, 2, true},
-    {"lm_infinite:window=4,sinks=2,ceiling=4", lm_infinite, 4, 2, 4, true},
-    {"lm_infinite:window=9,sinks=3,ceiling=12", lm_infinite, 9, 3, 12, true},
-    {"lm_infinite:window=20,sinks=4,ceiling=20", lm_infinite, 20, 4, 20, true},
-    {"lm_infinite:window=2,sinks=40,ceiling=6", lm_infinite, 2, 40, 6, true},
+    {"rope", rope, 0, 0, 0, false, 0},
+    {"string:shift=1,local=0", string, 1, 0, 0, false, 0},
+    {"string:shift=4,local=1", string, 4, 1, 0, false, 0},
+    {"string:shift=7,local=7", string, 7, 7, 0, false, 0},
+    {"lm_infinite:window=1,sinks=0,ceiling=1", lm_infinite, 1, 0, 1, true, 0},
+    {"lm_infinite:window=1,sinks=1,ceiling=1", lm_infinite, 1, 1, 1, true, 0},
+    {"lm_infinite:window=3,sinks=5,ceiling=2", lm_infinite, 3, 5, 2, true, 0},
+    {"lm_infinite:window=4,sinks=2,ceiling=4", lm_infinite, 4, 2, 4, true, 0},
+    {"lm_infinite:window=9,sinks=3,ceiling=12", lm_infinite, 9, 3, 12, true, 0},
+    {"lm_infinite:window=20,sinks=4,ceiling=20", lm_infinite, 20, 4, 20, true, 0},
+    {"lm_infinite:window=2,sinks=40,ceiling=6", lm_infinite, 2, 40, 6, true, 0},
 };
 const int plan_methods_count = sizeof plan_methods / sizeof plan_methods[0];
 

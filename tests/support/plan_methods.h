@@ -10,11 +10,12 @@
 struct plan_method {
     const char *spelling;
     /* Whether query i sees key j <= i; then its effective distance, and whether the key is read in
-     * another frame than its own index. */
+     * a frame that is kept for sinks only. */
     bool (*sees)(const struct plan_method *method, int64_t i, int64_t j, double *distance,
                  bool *far);
-    int64_t a, b, c; /* the spelling's numbers, in its order */
+    int64_t a, b, c; /* the spelling's whole numbers, in its order */
     bool windowed;   /* a halo schedule suits it */
+    double factor;
 };
 
 extern const struct plan_method plan_methods[];

@@ -41,6 +41,8 @@ static void expect_launched(int code, const char *kernel)
 KERNEL(embed, kernels_cuda_embed, (REACH(args->hidden), REACH(args->matrix.rows), REACH(args->ids)))
 KERNEL(rmsnorm, kernels_cuda_rmsnorm,
        (REACH(args->out), REACH(args->hidden), REACH(args->add), REACH(args->weight)))
+KERNEL(norm_heads, kernels_cuda_norm_heads,
+       (REACH(args->x), REACH(args->weights[0]), REACH(args->weights[1])))
 KERNEL(rope_table, kernels_cuda_rope_table, (REACH(args->table), REACH(args->indices)))
 KERNEL(rope_queries, kernels_cuda_rope_queries,
        (REACH(args->out), REACH(args->q), REACH(args->table)))
@@ -65,6 +67,15 @@ static void reach_matmul(struct kernels_cuda_matmul *args)
 }
 
 KERNEL(matmul_decode, kernels_cuda_matmul, reach_matmul(args))
+
+static void reach_bias(struct kernels_cuda_bias *args)
+{
+    REACH(args->y);
+    for (int v = 0; v < args->vector_count; v++)
+        REACH(args->vectors[v]);
+}
+
+KERNEL(bias, kernels_cuda_bias, reach_bias(args))
 
 struct prefill_piece {
     struct kernels_cuda_prefill args;
@@ -135,6 +146,8 @@ const struct kernels_cuda *standin_emulated_kernels(void)
     static const struct kernels_cuda table = {
         .embed = launch_embed,
         .rmsnorm = launch_rmsnorm,
+        .norm_heads = launch_norm_heads,
+        .bias = launch_bias,
         .rope_table = launch_rope_table,
         .rope_queries = launch_rope_queries,
         .rope_store = launch_rope_store,

@@ -76,6 +76,37 @@ static bool do_rmsnorm(void *arguments)
     return true;
 }
 
+static bool do_norm_heads(void *arguments)
+{
+    struct kernels_cuda_norm_heads *args = arguments;
+    const int heads = args->heads[0] + args->heads[1];
+    for (int64_t h = 0; h < args->rows * heads; h++) {
+        const float *weight = standin_behind(args->weights[h % heads < args->heads[0] ? 0 : 1]);
+        float *x = (float *)standin_behind(args->x) + h / heads * args->stride +
+                   h % heads * args->head_dim;
+        double squares = 0;
+        for (int d = 0; d < args->head_dim; d++)
+            squares += (double)x[d] * (double)x[d];
+        float scale = 1.0f / sqrtf((float)(squares / args->head_dim) + args->eps);
+        for (int d = 0; d < args->head_dim; d++)
+            x[d] = x[d] * scale * weight[d];
+    }
+    return true;
+}
+
+static bool do_bias(void *arguments)
+{
+    struct kernels_cuda_bias *args = arguments;
+    int64_t base = 0;
+    for (int v = 0; v < args->vector_count; base += args->widths[v++])
+        for (int64_t r = 0; r < args->rows; r++)
+            for (int64_t o = 0; o < args->widths[v]; o++)
+                if (base + o >= args->first && base + o < args->end)
+                    ((float *)standin_behind(args->y))[r * args->stride + base + o] +=
+                        ((const float *)standin_behind(args->vectors[v]))[o];
+    return true;
+}
+
 static bool do_rope_table(void *arguments)
 {
     struct kernels_cuda_rope_table *args = arguments;
@@ -518,6 +549,8 @@ static bool do_finish(void *arguments)
 
 LAUNCH(embed, kernels_cuda_embed)
 LAUNCH(rmsnorm, kernels_cuda_rmsnorm)
+LAUNCH(norm_heads, kernels_cuda_norm_heads)
+LAUNCH(bias, kernels_cuda_bias)
 LAUNCH(rope_table, kernels_cuda_rope_table)
 LAUNCH(rope_queries, kernels_cuda_rope_queries)
 LAUNCH(rope_store, kernels_cuda_rope_store)
@@ -534,6 +567,8 @@ const struct kernels_cuda *standin_kernels(void)
     static const struct kernels_cuda table = {
         .embed = launch_embed,
         .rmsnorm = launch_rmsnorm,
+        .norm_heads = launch_norm_heads,
+        .bias = launch_bias,
         .rope_table = launch_rope_table,
         .rope_queries = launch_rope_queries,
         .rope_store = launch_rope_store,

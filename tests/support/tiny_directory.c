@@ -138,18 +138,24 @@ static void write_weights(const char *folder, const struct model *model, int cou
 static const struct architecture *architecture_of(const struct model_spec *spec)
 {
     bool is_mistral = text_view_is(spec->architecture, "llama") && spec->window.tokens > 0;
-    return architecture_of_config(is_mistral ? text_view_of("ministral") : spec->architecture);
+    bool is_whole = spec_window_layers(spec) == spec->layers;
+    return architecture_of_config(!is_mistral ? spec->architecture
+                                  : is_whole  ? text_view_of("mistral")
+                                              : text_view_of("ministral"));
 }
 
-static void put_window(json_t *config, const struct model_spec *spec)
+static void put_window(json_t *config, const struct model_spec *spec,
+                       const struct architecture *architecture)
 {
+    put(config, "sliding_window", json_integer(spec->window.tokens));
+    put(config, "use_sliding_window", json_true());
+    if (!architecture->lists_layers)
+        return;
     json_t *types = json_array();
     for (int layer = 0; layer < spec->layers; layer++)
         json_array_append_new(types, json_string(model_window_covers(&spec->window, layer)
                                                      ? "sliding_attention"
                                                      : "full_attention"));
-    put(config, "use_sliding_window", json_true());
-    put(config, "sliding_window", json_integer(spec->window.tokens));
     put(config, "layer_types", types);
 }
 
@@ -175,7 +181,7 @@ json_t *tiny_directory_config(const struct model *model)
     put(config, "attention_bias", json_boolean(spec->qkv_bias));
     put(config, "mlp_bias", json_boolean(spec->mlp_bias));
     if (spec->window.tokens > 0)
-        put_window(config, spec);
+        put_window(config, spec, architecture);
     put(config, "tie_word_embeddings", json_boolean(spec->tied_output));
     put(config, "bos_token_id", json_integer(TINY_MODEL_IM_START));
     put(config, "eos_token_id", json_integer(TINY_MODEL_IM_END));

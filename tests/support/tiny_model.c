@@ -34,6 +34,8 @@ enum { MIXED_COUNT = sizeof mixed_dtypes / sizeof mixed_dtypes[0] };
 enum { MERGE_COUNT = sizeof merges / sizeof merges[0] };
 
 struct tensor {
+    enum model_role role; /* MODEL_ROLE_COUNT: none */
+    int layer;
     char name[MODEL_ROLE_NAME_BYTES];
     int64_t columns;
     int64_t rows; /* 0: one dimension, F32 */
@@ -77,7 +79,8 @@ static struct tensor tensor_of(const struct model_spec *spec, enum model_role ro
                                enum dtype dtype)
 {
     struct model_role_shape shape = model_role_shape(spec, role);
-    struct tensor tensor = {.columns = shape.columns, .dtype = DTYPE_F32, .spread = 0.1f};
+    struct tensor tensor = {
+        .role = role, .layer = layer, .columns = shape.columns, .dtype = DTYPE_F32, .spread = 0.1f};
     model_role_gguf_name(tensor.name, role, layer);
     if (!shape.is_vector) {
         tensor.rows = shape.rows;
@@ -121,7 +124,8 @@ static void add_layer(struct tensors *tensors, const struct tiny_model_shape *sh
 
 static struct tensor rope_factors(int head_dim)
 {
-    return (struct tensor){.name = "rope_freqs.weight",
+    return (struct tensor){.role = MODEL_ROLE_COUNT,
+                           .name = "rope_freqs.weight",
                            .columns = head_dim / 2,
                            .dtype = DTYPE_F32,
                            .centre = 4,
@@ -155,6 +159,40 @@ static float next_weight(struct random *random)
     return random_float(random) + random_float(random) + random_float(random);
 }
 
+/* FNV-1a of a tensor's name in safetensors. */
+static uint64_t hash_of_name(const struct tensor *tensor)
+{
+    char name[MODEL_ROLE_NAME_BYTES];
+    uint64_t hash = UINT64_C(0xcbf29ce484222325);
+    model_role_directory_name(name, tensor->role, tensor->layer);
+    for (const char *byte = name; *byte; byte++)
+        hash = (hash ^ (uint8_t)*byte) * UINT64_C(0x100000001b3);
+    return hash;
+}
+
+/* Where a row of the file stands in safetensors: GGUF files of llama have a head's rows in pairs,
+ * one of each half. */
+static int64_t place_in_safetensors(const struct tensor *tensor,
+                                    const struct tiny_model_shape *shape, int64_t row)
+{
+    int64_t in_head = row % shape->head_dim;
+    if (!model_role_is_by_head(tensor->role) || strcmp(shape->architecture, "llama") != 0)
+        return row;
+    return row - in_head + in_head % 2 * shape->head_dim / 2 + in_head / 2;
+}
+
+/* A vector's elements are its rows. */
+static float value_by_name(const struct tensor *tensor, const struct tiny_model_shape *shape,
+                           int64_t row, int64_t column)
+{
+    int64_t place = place_in_safetensors(tensor, shape, tensor->rows > 0 ? row : column);
+    if (tensor->rows > 0)
+        place = place * tensor->columns + column;
+    struct random random = {hash_of_name(tensor) + (uint64_t)place * RANDOM_STEP};
+    float spread = tensor->spread * 1.75f;
+    return tensor->centre + spread * random_float(&random);
+}
+
 static size_t tensor_bytes(const struct tensor *tensor)
 {
     int64_t rows = tensor->rows > 0 ? tensor->rows : 1;
@@ -180,7 +218,8 @@ static void write_data(struct gguf_writer *file, const struct tensor *tensor,
     const size_t first = file->bytes;
     for (int64_t r = 0; r < distinct_rows; r++) {
         for (int64_t i = 0; i < tensor->columns; i++)
-            values[i] = tensor->centre + tensor->spread * next_weight(random);
+            values[i] = shape->by_name ? value_by_name(tensor, shape, r, i)
+                                       : tensor->centre + tensor->spread * next_weight(random);
         if (is_spoilt && r == shape->spoilt_row)
             values[0] = NAN;
         quantize_row(row, values, tensor->dtype, tensor->columns);

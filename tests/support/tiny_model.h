@@ -41,6 +41,9 @@ struct tiny_model_shape {
     const char *spoilt; /* a tensor of F32 whose row `spoilt_row` begins with a NaN; NULL: none */
     int spoilt_row;
     bool no_tokenizer; /* then vocab may be any size */
+    /* Each value follows from its tensor's name in safetensors and its place there, as
+     * tests/ranks/data/make-architectures makes it. */
+    bool by_name;
     int distinct_rows; /* of a matrix, which are quick to make: they come again and again; 0: all */
     /* As "Q4_K_M" files: the embedding Q6_K, each matrix of a layer another of Q4_K, Q5_K, Q6_K,
      * Q5_0, Q5_1, each layer otherwise; widths divide by 256. */

@@ -24,6 +24,17 @@ static int make(void **state)
     return 0;
 }
 
+/* Of a model that has every part that some have. */
+static int make_full(void **state)
+{
+    struct layer_program *program;
+    struct model_spec full = tiny;
+    full.qkv_bias = full.output_bias = full.mlp_bias = full.qk_norm = true;
+    assert_int_equal(layer_program_create(&program, &full), STATUS_OK);
+    *state = program;
+    return 0;
+}
+
 static int unmake(void **state)
 {
     layer_program_destroy(*state);
@@ -37,7 +48,7 @@ static void every_buffer_is_written_before_it_is_read(void **state)
     for (int o = 0; o < program->count; o++) {
         const struct layer_op *op = &program->ops[o];
         assert_true(written[op->input] && written[op->second]);
-        if (op->kind == LAYER_ADD)
+        if (op->kind == LAYER_ADD || op->kind == LAYER_BIAS)
             assert_true(written[op->output]);
         written[op->output] = true;
     }
@@ -76,6 +87,17 @@ static void split_products_are_awaited_by_what_reads_their_rows(void **state)
     assert_int_equal(layer_program_cut(program, first, true), program->logits);
 }
 
+/* The planner's count of bytes has only the table. */
+static void what_is_awaited_is_as_planned(void **state)
+{
+    const struct layer_program *program = *state;
+    int awaited[LAYER_BUFFERS] = {0};
+    for (int o = 0; o < program->count; o++)
+        awaited[program->ops[o].awaits]++;
+    for (int b = LAYER_NOTHING + 1; b < LAYER_BUFFERS; b++)
+        assert_int_equal(awaited[b], tiny.layers * program->buffers[b].awaited);
+}
+
 /* What a joined op reads of other columns would not be there yet. */
 static void joined_ops_read_the_columns_that_they_write(void **state)
 {
@@ -87,13 +109,27 @@ static void joined_ops_read_the_columns_that_they_write(void **state)
             continue;
         joined++;
         assert_int_equal(program->buffers[op->output].width, program->buffers[op[-1].output].width);
-        for (int before = o - 1; op->kind == LAYER_PRODUCT && before >= 0; before--) {
+        for (int before = o - 1; op->kind == LAYER_PRODUCT; before--) {
             assert_int_not_equal(op->input, program->ops[before].output);
             if (!program->ops[before].joined)
                 break;
         }
     }
-    assert_int_equal(joined, tiny.layers * 2); /* up, and what is made of gate and up */
+    /* Up, and what is made of gate and up; biases of q, k and v together, of attention's output, of
+     * gate, up and down. */
+    const bool full = program->ops[3].kind == LAYER_BIAS;
+    assert_int_equal(joined, tiny.layers * (full ? 7 : 2));
+}
+
+static void ops_without_weights_are_left_out(void **state)
+{
+    const struct layer_program *program = *state;
+    int kinds[LAYER_MIX + 1] = {0};
+    for (int o = 0; o < program->count; o++)
+        kinds[program->ops[o].kind]++;
+    assert_int_equal(kinds[LAYER_BIAS] + kinds[LAYER_NORM_HEADS], 0);
+    assert_int_equal(kinds[LAYER_PRODUCT], 5 * tiny.layers + 1);
+    assert_int_equal(kinds[LAYER_NORM], 2 * tiny.layers + 1);
 }
 
 static size_t bytes_of(const struct layer_program *program, const struct layer_layout *layout,
@@ -139,16 +175,21 @@ static void scratch_is_as_wide_as_what_is_alive_together(void **state)
     assert_int_equal(layout.row_bytes, 2 * tiny.hidden + 4 * 2 * tiny.ffn + 2 * tiny.ffn);
 }
 
+#define FOR_BOTH(test)                                                                             \
+    cmocka_unit_test_setup_teardown(test, make, unmake),                                           \
+        cmocka_unit_test_setup_teardown(test, make_full, unmake)
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(every_buffer_is_written_before_it_is_read, make, unmake),
-        cmocka_unit_test_setup_teardown(a_layer_ends_where_the_next_begins, make, unmake),
-        cmocka_unit_test_setup_teardown(split_products_are_awaited_by_what_reads_their_rows, make,
-                                        unmake),
-        cmocka_unit_test_setup_teardown(joined_ops_read_the_columns_that_they_write, make, unmake),
-        cmocka_unit_test_setup_teardown(what_is_read_is_what_was_written_last, make, unmake),
-        cmocka_unit_test_setup_teardown(scratch_is_as_wide_as_what_is_alive_together, make, unmake),
+        FOR_BOTH(every_buffer_is_written_before_it_is_read),
+        FOR_BOTH(a_layer_ends_where_the_next_begins),
+        FOR_BOTH(split_products_are_awaited_by_what_reads_their_rows),
+        FOR_BOTH(what_is_awaited_is_as_planned),
+        FOR_BOTH(joined_ops_read_the_columns_that_they_write),
+        FOR_BOTH(what_is_read_is_what_was_written_last),
+        FOR_BOTH(scratch_is_as_wide_as_what_is_alive_together),
+        cmocka_unit_test_setup_teardown(ops_without_weights_are_left_out, make, unmake),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -44,6 +44,8 @@ struct engine_request {
     const int32_t *stop_ids; /* [stop_count]; a stop id ends the answer and is part of it */
     int stop_count;
     int64_t deadline_ns; /* monotonic; 0: none */
+    const char *tenant;  /* whose requests it may share prefixes with; NULL is "" */
+    bool reuse_prefix;   /* take panels of the same prefix that are there, and leave its own */
     bool logprobs;       /* of the generated tokens; needs their logits on the host */
     int likeliest;       /* tell so many tokens' beside the chosen one's, [0, 20] */
     bool times_parts;    /* of a device too that runs them asynchronously; it is slower then */
@@ -101,7 +103,9 @@ struct engine_options {
     int threads;          /* 0: the cores of this rank's share of the host */
     int64_t memory_bytes; /* a plan above it is refused; 0: what the host or the GPU has free */
     const struct cuda_streams *streams; /* where to compute; NULL: on the CPU. Borrowed */
-    struct group_choice group;   /* alike on all ranks; the device fills in kernels and cache */
+    /* Alike on all ranks. The device fills in kernels and cache; a pool of 0 slots becomes what
+     * memory_bytes leaves room for, alike on all ranks too. */
+    struct group_choice group;
     struct engine_source source; /* not needed on rank 0 */
 };
 
@@ -116,6 +120,7 @@ void engine_destroy(struct engine *engine);
 /* What planning needs to know of this rank. */
 const struct model_shape *engine_shape(const struct engine *engine);
 const struct memory_request *engine_needs(const struct engine *engine);
+int64_t engine_memory_bytes(const struct engine *engine); /* all that was allocated */
 const struct group_choice *engine_group(const struct engine *engine);
 
 const char *engine_facts(const struct engine *engine);

@@ -75,13 +75,32 @@ static enum status sharded_layers(struct forward *forward)
     return forward->failure;
 }
 
+enum status forward_move(struct device *device, const struct panel_moves *moves)
+{
+    for (int64_t m = 0; m < moves->count; m++) {
+        const struct panel_move *move = &moves->list[m];
+        for (int layer = 0; layer < device->shape.layers; layer++) {
+            void *to = device_record(device, layer, move->to);
+            if (move->from < 0)
+                TRY(device_clear(device, to, device->panel_bytes));
+            else
+                TRY(device_move(device, to, device_record(device, layer, move->from),
+                                device->panel_bytes));
+        }
+    }
+    return STATUS_OK;
+}
+
 /* Says who has the tokens of `stage`, and makes room for this rank's. */
 static enum status deal_stage(struct forward *forward, struct span stage)
 {
     const struct sequence *sequence = forward->sequence;
+    struct panel_moves moves;
     TRY(choice_deal(&sequence->choice, sequence->ownership, stage));
-    return kv_cache_stage(sequence->cache, sequence->ownership, forward->transport->rank, stage,
-                          ownership_live_first(sequence->ownership, stage.first, sequence->reach));
+    TRY(panel_table_stage(
+        sequence->panels, &moves, sequence->ownership, forward->transport->rank, stage,
+        ownership_live_first(sequence->ownership, stage.first, sequence->method.reach)));
+    return forward_move(forward->device, &moves);
 }
 
 static enum status sharded_stage(struct forward *forward, struct span stage)
@@ -90,13 +109,14 @@ static enum status sharded_stage(struct forward *forward, struct span stage)
     const struct choice *choice = &sequence->choice;
     int rank = forward->transport->rank;
     TRY(deal_stage(forward, stage));
-    TRY(schedule_make(&forward->schedule, choice, &sequence->bands, sequence->ownership, stage));
+    TRY(schedule_make(&forward->schedule, choice, &sequence->method.bands, sequence->ownership,
+                      stage));
     const struct schedule_rank *mine = &forward->schedule.ranks[rank];
     TRY(shard_rows_make(&forward->shard, mine, device_block_rows(forward->device, mine->rows),
                         forward->device->tile_tokens));
     const struct ring_stage exchange = {
         .schedule = mine,
-        .cache = sequence->cache,
+        .panels = sequence->panels,
         .shard = &forward->shard,
         .device = forward->device,
         .receive_slots = choice->group.receive_slots,
@@ -105,8 +125,8 @@ static enum status sharded_stage(struct forward *forward, struct span stage)
     };
     const struct device_stage work = {
         .shard = &forward->shard,
-        .bands = &sequence->bands,
-        .cache = sequence->cache,
+        .method = &sequence->method,
+        .panels = sequence->panels,
         .ids = sequence->ids,
         .sinks = sequence->sinks,
     };
@@ -186,6 +206,7 @@ static enum status add_step_key(struct forward *forward, const struct device_key
 static enum status find_step_keys(struct forward *forward)
 {
     const struct schedule_rank *schedule = &forward->step_schedule;
+    const struct panel_table *panels = forward->sequence->panels;
     forward->step_key_count = 0;
     for (int s = 0; s < schedule->read_count; s++) {
         const struct schedule_read *read = &schedule->reads[s];
@@ -194,13 +215,14 @@ static enum status find_step_keys(struct forward *forward)
                                    .query_end = 1};
         if (read->source == SCHEDULE_SINKS) {
             keys.store = BANDS_SINKS;
-            keys.records = device_sink_records(forward->device, 0, false);
+            keys.records = device_record(forward->device, 0, panel_table_sinks(panels, false));
             TRY(add_step_key(forward, &keys));
             continue;
         }
         while (keys.first < read->keys.end) {
             int64_t index = keys.first;
-            keys.records = kv_cache_extent(forward->sequence->cache, 0, &index, read->keys.end);
+            keys.records = device_record(forward->device, 0,
+                                         panel_table_extent(panels, &index, read->keys.end));
             keys.end = index;
             TRY(add_step_key(forward, &keys));
             keys.first = index;
@@ -211,22 +233,19 @@ static enum status find_step_keys(struct forward *forward)
 
 static const struct device_keys *keys_of_layer(struct forward *forward, int layer)
 {
-    size_t shift = (size_t)layer * kv_cache_layer_bytes(forward->sequence->cache);
+    const size_t shift =
+        (size_t)layer * (size_t)forward->device->group.pool_slots * forward->device->panel_bytes;
     for (int k = 0; k < forward->step_key_count; k++) {
-        struct device_keys *keys = &forward->layer_keys[k];
-        *keys = forward->step_keys[k];
-        if (keys->store == BANDS_SINKS)
-            keys->records = device_sink_records(forward->device, layer, false);
-        else
-            keys->records = (const char *)keys->records + shift;
+        forward->layer_keys[k] = forward->step_keys[k];
+        forward->layer_keys[k].records = (const char *)forward->step_keys[k].records + shift;
     }
     return forward->layer_keys;
 }
 
 static enum status attend(struct forward *forward, int layer, int64_t rows)
 {
-    TRY(device_step_attend(forward->device, layer, keys_of_layer(forward, layer),
-                           forward->step_key_count));
+    TRY(device_attend(forward->device, layer, keys_of_layer(forward, layer),
+                      forward->step_key_count, NULL));
     TRY(share_states(forward, rows));
     transport_mark(forward->transport);
     return STATUS_OK;
@@ -256,14 +275,15 @@ static enum status replicated_layers(struct forward *forward, int64_t rows)
 static enum status replicated_pass(struct forward *forward, struct span stage, bool token)
 {
     const struct sequence *sequence = forward->sequence;
-    TRY(schedule_make_replicated(&forward->step_schedule, &sequence->choice, &sequence->bands,
-                                 sequence->ownership, stage, forward->transport->rank));
+    TRY(schedule_make_replicated(&forward->step_schedule, &sequence->choice,
+                                 &sequence->method.bands, sequence->ownership, stage,
+                                 forward->transport->rank));
     TRY(find_step_keys(forward));
     const struct device_step step = {
         .first = stage.first,
         .rows = stage.end - stage.first,
-        .bands = &sequence->bands,
-        .cache = sequence->cache,
+        .method = &sequence->method,
+        .panels = sequence->panels,
         .ownership = sequence->ownership,
         .rank = forward->transport->rank,
         .ids = sequence->ids,
@@ -289,9 +309,13 @@ enum status forward_token(struct forward *forward)
     const struct sequence *sequence = forward->sequence;
     const int64_t index = sequence->passed;
     TRY(ownership_advance(sequence->ownership, 1, PARTITION_ROUND_ROBIN));
-    if (ownership_owner(sequence->ownership, index) == forward->transport->rank)
-        TRY(kv_cache_append(sequence->cache, index,
-                            ownership_live_first(sequence->ownership, index, sequence->reach)));
+    if (ownership_owner(sequence->ownership, index) == forward->transport->rank) {
+        struct panel_moves moves;
+        TRY(panel_table_append(
+            sequence->panels, &moves, index,
+            ownership_live_first(sequence->ownership, index, sequence->method.reach)));
+        TRY(forward_move(forward->device, &moves));
+    }
     forward->split = sequence->choice.request.decode_split;
     return replicated_pass(forward, (struct span){index, index + 1}, true);
 }
@@ -302,7 +326,7 @@ enum status forward_step_logits(struct forward *forward, bool *gathered, int64_t
     int64_t vocab = forward->device->shape.vocab;
     float *logits = forward->device->memory.logits;
     struct span part = mine(forward, vocab);
-    TRY(device_step_logits(forward->device, row));
+    TRY(device_logits(forward->device, row));
     *gathered = forward->split && transport->size > 1;
     if (!*gathered)
         return STATUS_OK;

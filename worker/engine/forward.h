@@ -1,5 +1,5 @@
-/* The pass of tokens through a model on one rank, with its peers. Read forward.c from the top: it
- * is the engine's one page.
+/* The pass of tokens through a model's ops on one rank, with its peers. The ops are on a page of
+ * their own, layer_program.c; read forward.c from the top after it.
  */
 #pragma once
 
@@ -44,6 +44,9 @@ struct forward {
 MUST_CHECK enum status forward_init(struct forward *forward, struct transport *transport,
                                     struct device *device);
 void forward_deinit(struct forward *forward);
+
+/* Moves and clears records, in every layer. */
+MUST_CHECK enum status forward_move(struct device *device, const struct panel_moves *moves);
 
 /* Begins a turn: what follows is of this sequence, until the next. */
 void forward_turn(struct forward *forward, struct sequence *sequence);

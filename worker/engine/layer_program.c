@@ -16,12 +16,17 @@ static const struct layer_op embedding = {
     .role_count = 1,
 };
 
-/* One after the other: the attention of a layer, then its feed-forward part. */
+/* One after the other: the attention of a layer, then its feed-forward part. Those whose weights a
+ * model does not have are not in its program. */
 static const struct layer_op of_a_layer[] = {
     {LAYER_NORM, LAYER_HIDDEN, LAYER_NORMED, LAYER_WHOLE, .part = DEVICE_PART_STEP_QKV,
      .roles = {MODEL_ATTN_NORM}, .role_count = 1},
     {LAYER_PRODUCT, LAYER_NORMED, LAYER_QKV, LAYER_COLUMNS, .part = DEVICE_PART_STEP_QKV,
      .roles = {MODEL_ATTN_Q, MODEL_ATTN_K, MODEL_ATTN_V}, .role_count = 3},
+    {LAYER_BIAS, LAYER_QKV, LAYER_QKV, LAYER_COLUMNS, .part = DEVICE_PART_STEP_QKV,
+     .roles = {MODEL_ATTN_Q_BIAS, MODEL_ATTN_K_BIAS, MODEL_ATTN_V_BIAS}, .role_count = 3},
+    {LAYER_NORM_HEADS, LAYER_QKV, LAYER_QKV, LAYER_WHOLE, .part = DEVICE_PART_STEP_ATTEND,
+     .roles = {MODEL_ATTN_Q_NORM, MODEL_ATTN_K_NORM}, .role_count = 2},
     {LAYER_LOOK, LAYER_QKV, LAYER_NOTHING, LAYER_WHOLE, .part = DEVICE_PART_STEP_ATTEND},
     {LAYER_ROTATE, LAYER_QKV, LAYER_QUERIES, LAYER_WHOLE, .part = DEVICE_PART_STEP_ATTEND},
     {LAYER_STORE, LAYER_QKV, LAYER_NOTHING, LAYER_WHOLE, .part = DEVICE_PART_STEP_ATTEND},
@@ -29,18 +34,26 @@ static const struct layer_op of_a_layer[] = {
     {LAYER_MIX, LAYER_STATE, LAYER_MIXED, LAYER_WHOLE, .part = DEVICE_PART_STEP_OUTPUT},
     {LAYER_PRODUCT, LAYER_MIXED, LAYER_DELTA, LAYER_COLUMNS, .part = DEVICE_PART_STEP_OUTPUT,
      .roles = {MODEL_ATTN_OUTPUT}, .role_count = 1},
+    {LAYER_BIAS, LAYER_DELTA, LAYER_DELTA, LAYER_COLUMNS, .part = DEVICE_PART_STEP_OUTPUT,
+     .roles = {MODEL_ATTN_OUTPUT_BIAS}, .role_count = 1},
     {LAYER_ADD, LAYER_DELTA, LAYER_HIDDEN, LAYER_WHOLE, .part = DEVICE_PART_STEP_GATE},
 
     {LAYER_NORM, LAYER_HIDDEN, LAYER_NORMED, LAYER_WHOLE, .part = DEVICE_PART_STEP_GATE,
      .roles = {MODEL_FFN_NORM}, .role_count = 1},
     {LAYER_PRODUCT, LAYER_NORMED, LAYER_GATE, LAYER_COLUMNS, .part = DEVICE_PART_STEP_GATE,
      .roles = {MODEL_FFN_GATE}, .role_count = 1},
+    {LAYER_BIAS, LAYER_GATE, LAYER_GATE, LAYER_COLUMNS, .part = DEVICE_PART_STEP_GATE,
+     .roles = {MODEL_FFN_GATE_BIAS}, .role_count = 1},
     {LAYER_PRODUCT, LAYER_NORMED, LAYER_UP, LAYER_COLUMNS, .part = DEVICE_PART_STEP_GATE,
      .roles = {MODEL_FFN_UP}, .role_count = 1},
+    {LAYER_BIAS, LAYER_UP, LAYER_UP, LAYER_COLUMNS, .part = DEVICE_PART_STEP_GATE,
+     .roles = {MODEL_FFN_UP_BIAS}, .role_count = 1},
     {LAYER_SWIGLU, LAYER_GATE, LAYER_ACTIVE, LAYER_COLUMNS, .part = DEVICE_PART_STEP_GATE,
      .second = LAYER_UP},
     {LAYER_PRODUCT, LAYER_ACTIVE, LAYER_DELTA, LAYER_COLUMNS, .part = DEVICE_PART_STEP_DOWN,
      .roles = {MODEL_FFN_DOWN}, .role_count = 1},
+    {LAYER_BIAS, LAYER_DELTA, LAYER_DELTA, LAYER_COLUMNS, .part = DEVICE_PART_STEP_DOWN,
+     .roles = {MODEL_FFN_DOWN_BIAS}, .role_count = 1},
     {LAYER_ADD, LAYER_DELTA, LAYER_HIDDEN, LAYER_WHOLE, .part = DEVICE_PART_STEP_DOWN},
     {LAYER_LOOK, LAYER_HIDDEN, LAYER_NOTHING, LAYER_WHOLE, .part = DEVICE_PART_STEP_DOWN},
 };
@@ -88,6 +101,7 @@ static void find_awaits(struct layer_program *program)
     for (int o = 0; o < program->count; o++) {
         struct layer_op *op = &program->ops[o];
         const uint32_t awaited = reads_whole(op) & columns;
+        assert((awaited & (awaited - 1)) == 0); /* one exchange at a cut */
         if (awaited)
             op->awaits = awaited & bit(op->input) ? op->input : op->second;
         columns &= ~awaited & ~bit(op->output);
@@ -180,6 +194,14 @@ void layer_program_lay_out(struct layer_layout *layout, const struct layer_progr
 
 /* ---- making ---- */
 
+static bool has_roles(const struct model_spec *spec, const struct layer_op *op)
+{
+    for (int r = 0; r < op->role_count; r++)
+        if (!model_role_is_there(spec, op->roles[r]))
+            return false;
+    return true;
+}
+
 static void append(struct layer_program *program, const struct layer_op *op, int layer)
 {
     program->ops[program->count] = *op;
@@ -202,7 +224,8 @@ enum status layer_program_create(struct layer_program **out, const struct model_
     append(program, &embedding, 0);
     for (int layer = 0; layer < spec->layers; layer++)
         for (int o = 0; o < OPS_OF_A_LAYER; o++)
-            append(program, &of_a_layer[o], layer);
+            if (has_roles(spec, &of_a_layer[o]))
+                append(program, &of_a_layer[o], layer);
     program->head = program->count;
     append(program, &output_norm, spec->layers);
     program->logits = program->count;

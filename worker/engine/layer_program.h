@@ -16,24 +16,27 @@
 #include "proto/status.h"
 #include "worker/engine/device/device_part.h"
 
+/* An op that changes its output in place has it as its input too. */
 enum layer_op_kind {
-    LAYER_EMBED,   /* output = the ids' rows of a matrix */
-    LAYER_NORM,    /* output = rmsnorm(input): kernels.h */
-    LAYER_PRODUCT, /* output = input times its matrices, laid end to end */
-    LAYER_SWIGLU,  /* output = silu(input) * second */
-    LAYER_ADD,     /* output += input */
-    LAYER_LOOK,    /* notes the first row of input that is not finite, as far as a device looks */
-    LAYER_ROTATE,  /* output = q of input in every query frame; and an empty state to attend with */
-    LAYER_STORE,   /* k, rotated, and v of input go to the cache and among the sinks */
-    LAYER_ATTEND,  /* output = the state of input over the layer's keys: a cut, not run */
-    LAYER_MIX,     /* output = finished heads of the states of all ranks */
+    LAYER_EMBED,      /* output = the ids' rows of a matrix */
+    LAYER_NORM,       /* output = rmsnorm(input): kernels.h */
+    LAYER_NORM_HEADS, /* each head of q and of k by itself, with the weight of its kind */
+    LAYER_PRODUCT,    /* output = input times its matrices, laid end to end */
+    LAYER_BIAS,       /* output += its vectors, laid end to end */
+    LAYER_SWIGLU,     /* output = silu(input) * second */
+    LAYER_ADD,        /* output += input */
+    LAYER_LOOK,       /* notes the first row of input that is not finite; a GPU looks at less */
+    LAYER_ROTATE,     /* output = q of input in every query frame */
+    LAYER_STORE,      /* k, rotated, and v of input go to the cache and among the sinks */
+    LAYER_ATTEND,     /* output = the state of input over the layer's keys: a cut, in no run */
+    LAYER_MIX,        /* output = finished heads of the states of all ranks */
 };
 
-/* Which outputs a rank computes where a step's products are split over ranks. */
+/* Which columns of its output a rank computes, where a step's products are split over ranks. */
 enum layer_place {
     LAYER_WHOLE,   /* all */
-    LAYER_COLUMNS, /* a span of columns of `output` (partition_rows), and reads `input` whole where
-                    * it is a product, otherwise in the same columns */
+    LAYER_COLUMNS, /* a span (device_outputs), from the same columns of its inputs; a product reads
+                    * all columns of its input */
 };
 
 enum { LAYER_ROLES_MAX = 3 };

@@ -5,32 +5,33 @@
 
 #include "proto/clock.h"
 #include "proto/plan/schedule.h"
-#include "worker/engine/device/device.h"
+#include "worker/engine/non_finite.h"
 
-enum status sequence_init(struct sequence *sequence, uint64_t number, const struct engine_job *job,
-                          const struct choice *choice, const struct sequence_place *place)
+enum status sequence_init(struct sequence *sequence, const struct sequence_start *start,
+                          const struct sequence_place *place)
 {
-    const struct engine_request *request = job->request;
+    const struct engine_request *request = start->job->request;
+    const struct choice *choice = start->choice;
     enum status status = STATUS_OK;
     *sequence = (struct sequence){
-        .number = number,
-        .job = *job,
+        .number = start->number,
+        .job = *start->job,
         .choice = *choice,
+        .place = *place,
         .ids = place->ids,
         .non_finite = NON_FINITE_NONE,
         .started_ns = clock_now_ns(),
         .result.prefilled_tokens = request->count,
     };
-    method_bands(&choice->request.method, &sequence->bands);
-    sequence->reach = bands_reach(&sequence->bands);
-    if (schedule_keeps_sinks(choice, &sequence->bands))
-        sequence->sinks = sequence->bands.sinks;
+    device_method_make(&sequence->method, place->spec, choice);
+    if (schedule_keeps_sinks(choice, &sequence->method.bands))
+        sequence->sinks = sequence->method.bands.sinks;
     TRY(ownership_create(&sequence->ownership, choice->group.workers, choice->group.panel_tokens));
-    TRY_ELSE(kv_cache_create(&sequence->cache, place->device, place->panels), undo);
+    TRY_ELSE(panel_table_create(&sequence->panels, &place->panels), undo);
     memcpy(sequence->ids, request->ids, (size_t)request->count * sizeof *request->ids);
     if (place->sampler_memory) {
         sequence->sampler =
-            sampler_init(place->sampler_memory, place->device->shape.vocab, &request->sampling);
+            sampler_init(place->sampler_memory, place->spec->vocab, &request->sampling);
         sampler_saw(sequence->sampler, request->ids, request->count);
     }
     return STATUS_OK;
@@ -42,9 +43,9 @@ undo:
 void sequence_deinit(struct sequence *sequence)
 {
     ownership_destroy(sequence->ownership);
-    kv_cache_destroy(sequence->cache);
+    panel_table_destroy(sequence->panels);
     sequence->ownership = NULL;
-    sequence->cache = NULL;
+    sequence->panels = NULL;
 }
 
 bool sequence_decodes(const struct sequence *sequence)

@@ -88,22 +88,14 @@ static enum status take_matrix(struct matmul_weights *matrix, struct arena *aren
     return STATUS_OK;
 }
 
-/* A vector's elements are put in the rotate-half order as a matrix's rows are. */
 static enum status take_vector(const float **vector, struct arena *arena, const struct model *model,
                                enum model_role role, int layer)
 {
-    const struct model_spec *spec = model_spec(model);
-    struct model_tensor tensor = model_tensor(model, role, layer);
-    const size_t element_bytes = dtype_row_bytes(tensor.dtype, 1);
+    const int64_t count = model_role_shape(model_spec(model), role).columns;
     void *copy;
-    TRY(arena_take(arena, &copy, (size_t)tensor.columns * sizeof(float)));
-    float *to = copy;
-    for (int64_t i = 0; i < tensor.columns; i++) {
-        const int from = model_role_is_by_head(role) ? spec_qk_row(spec, (int)i) : (int)i;
-        dtype_dequantize_row(to + i, (const char *)tensor.data + (size_t)from * element_bytes,
-                             tensor.dtype, 1);
-    }
-    *vector = to;
+    TRY(arena_take(arena, &copy, (size_t)count * sizeof(float)));
+    model_read_vector(copy, model, role, layer);
+    *vector = copy;
     return STATUS_OK;
 }
 

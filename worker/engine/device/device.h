@@ -5,9 +5,8 @@
  * which order.
  *
  * Contract:
- * - device_prepare makes memory for a choice; its bytes are those of the memory plan, region by
- *   region. It may be called again between requests. Pointers of `memory` are valid until the next
- *   call.
+ * - device_prepare makes memory for a group's choice, once; its bytes are those of the memory plan,
+ *   region by region.
  * - What is computed is the program's: device_run computes the ops [first, end) for all rows of the
  *   stage or step that was begun last. forward.c cuts the program into runs, and says what happens
  *   between them; LAYER_ATTEND is in none.
@@ -15,12 +14,12 @@
  *   device_attend (in the schedule's order), then a run up to the program's head, then device_score
  *   or device_logits. A run that stores keys marks each block of the shard done as soon as its keys
  *   and values are in the cache.
- * - Stages with replicated queries and decode: device_step_begin, then runs, device_step_attend
- *   where they are cut for attention, then device_step_logits. Where the step is split, an op whose
- *   place is columns computes this rank's span of its output (device_outputs); whoever calls fills
- *   in the other ranks' before the op that awaits them.
- * - One row of logits is at hand, that of the last device_logits or device_step_logits, until
- *   device_score. It stays with the device until somebody asks: device_read_logits for all of it,
+ * - Stages with replicated queries and decode: device_step_begin, then runs, device_attend where
+ *   they are cut for attention, a run up to the program's logits, then device_logits. Where the
+ *   step is split, an op whose place is columns computes this rank's span of its output
+ *   (device_outputs); whoever calls fills in the other ranks' before the op that awaits them.
+ * - One row of logits is at hand, that of the last device_logits, until device_score. It stays with
+ *   the device until somebody asks: device_read_logits for all of it,
  *   device_logprob and device_survey, which need all outputs, for a few numbers.
  * - `drive` is called between work items, on the calling thread, and drives the exchange.
  *   device_skip, from any thread, lets the running call return early with its arithmetic undone;
@@ -46,8 +45,9 @@
 #include "proto/plan/layer_buffers.h"
 #include "proto/plan/memory_plan.h"
 #include "proto/status.h"
+#include "worker/engine/cache/panel_table.h"
+#include "worker/engine/device/device_method.h"
 #include "worker/engine/device/device_part.h"
-#include "worker/engine/kv_cache.h"
 #include "worker/engine/non_finite.h"
 #include "worker/engine/shard.h"
 
@@ -72,8 +72,8 @@ struct device_keys {
 /* A stage with sharded queries. All is borrowed until its last call. */
 struct device_stage {
     struct shard_rows *shard;
-    const struct bands *bands;
-    const struct kv_cache *cache;
+    const struct device_method *method;
+    const struct panel_table *panels;
     const int32_t *ids; /* of the whole sequence, by index */
     int64_t sinks;      /* keys of indices below it are also kept as sinks; 0: none are */
 };
@@ -81,9 +81,9 @@ struct device_stage {
 /* A stage with replicated queries, or a decoded token: the tokens [first, first + rows). */
 struct device_step {
     int64_t first;
-    int64_t rows; /* <= memory plan's replicated_rows */
-    const struct bands *bands;
-    const struct kv_cache *cache;
+    int64_t rows; /* <= the group's step_rows */
+    const struct device_method *method;
+    const struct panel_table *panels;
     const struct ownership *ownership;
     int rank;
     const int32_t *ids; /* of the whole sequence, by index */
@@ -96,7 +96,7 @@ struct device_step {
 
 /* What peers and the engine reach into. Sizes: memory_plan.h. */
 struct device_memory {
-    void *cache; /* [layers, cache_panels] panel records */
+    void *cache; /* [layers, pool_slots] panel records */
     void *slots; /* [receive_slots] blocks of panel records */
     /* A step's buffers (layer_buffers.h), float32 but for queries: [rows, width], and [workers] of
      * states. LAYER_ACTIVE is LAYER_GATE; LAYER_LOGITS is not here. */
@@ -106,7 +106,7 @@ struct device_memory {
 
 struct device_ops {
     void (*destroy)(struct device *device);
-    enum status (*prepare)(struct device *device, const struct choice *choice,
+    enum status (*prepare)(struct device *device, const struct group_choice *group,
                            const struct memory_plan *plan);
     enum status (*begin)(struct device *device, const struct device_stage *stage);
     enum status (*run)(struct device *device, int first, int end, const struct device_drive *drive);
@@ -119,10 +119,6 @@ struct device_ops {
     enum status (*logprob)(struct device *device, float *logprob, int32_t id);
     enum status (*survey)(struct device *device, struct logits_survey *survey, double temperature);
     enum status (*step_begin)(struct device *device, const struct device_step *step);
-    enum status (*step_attend)(struct device *device, int layer, const struct device_keys *keys,
-                               int count);
-    enum status (*step_logits)(struct device *device, int64_t row);
-    void *(*sink_records)(struct device *device, int layer, bool near);
     enum status (*move)(struct device *device, void *to, const void *from, size_t bytes);
     enum status (*clear)(struct device *device, void *memory, size_t bytes);
     void (*skip)(struct device *device);
@@ -135,12 +131,14 @@ struct device {
     const char *name; /* "cpu", "cuda" */
     bool on_host;     /* memory is the host's */
     char facts[448];  /* one line for start-up and doctor */
+    const struct model_spec *spec;
     struct model_shape shape;
     const struct layer_program *program;
     struct memory_request needs; /* what memory_plan_make must be told */
     enum choice_cache cache;     /* type of the cached keys and values */
     const char *kernels;         /* the variant's name */
     size_t panel_bytes;          /* one panel record of all KV heads */
+    struct group_choice group;   /* as prepared */
     int threads;                 /* that share the blocks and tiles of a call */
     int64_t blocks;              /* of a stage, about, even out its work */
     int64_t block_rows;          /* most rows of a block, and best where there is work enough */
@@ -162,6 +160,13 @@ struct device {
     double part_seconds[DEVICE_PARTS];
 };
 
+/* The record in a slot. */
+static inline void *device_record(const struct device *device, int layer, int64_t slot)
+{
+    return (char *)device->memory.cache +
+           (size_t)(layer * device->group.pool_slots + slot) * device->panel_bytes;
+}
+
 /* Rows of a block where a rank has `rows` of a stage. */
 static inline int64_t device_block_rows(const struct device *device, int64_t rows)
 {
@@ -176,13 +181,6 @@ static inline int64_t device_block_rows(const struct device *device, int64_t row
 static inline struct span device_outputs(int64_t width, int workers, int rank)
 {
     return partition_rows(width, MATMUL_SPLIT, workers, rank);
-}
-
-/* What a product of a query and a key is multiplied by to be a score in log2 units. */
-static inline float device_scale_log2(const struct choice *choice, int head_dim)
-{
-    return (float)(method_logit_scale(&choice->request.method) * 1.4426950408889634 /
-                   __builtin_sqrt((double)head_dim));
 }
 
 /* Counts the time since start_ns for a part. */
@@ -200,10 +198,11 @@ static inline void device_destroy(struct device *device)
 }
 
 /* RESOURCE_EXHAUSTED where the memory is not to be had. */
-static inline MUST_CHECK enum status
-device_prepare(struct device *device, const struct choice *choice, const struct memory_plan *plan)
+static inline MUST_CHECK enum status device_prepare(struct device *device,
+                                                    const struct group_choice *group,
+                                                    const struct memory_plan *plan)
 {
-    return device->ops->prepare(device, choice, plan);
+    return device->ops->prepare(device, group, plan);
 }
 
 static inline MUST_CHECK enum status device_begin(struct device *device,
@@ -219,7 +218,9 @@ static inline MUST_CHECK enum status device_run(struct device *device, int first
     return device->ops->run(device, first, end, drive);
 }
 
-/* Attends every row of the stage to `count` extents of keys, in order. */
+/* Attends every row of the stage or step to `count` extents of keys, in order. A step's are all of
+ * a layer's; this rank's state is left at its place among those of all ranks. `drive` may be NULL
+ * in a step. */
 static inline MUST_CHECK enum status device_attend(struct device *device, int layer,
                                                    const struct device_keys *keys, int count,
                                                    const struct device_drive *drive)
@@ -235,7 +236,8 @@ static inline MUST_CHECK enum status device_score(struct device *device, float *
     return device->ops->score(device, logprobs, tokens, drive);
 }
 
-/* Makes the logits of one row of the shard, after the last run. */
+/* Makes the logits of one row of the shard or of the step, after the last run; those of this rank's
+ * span where the step is split. */
 static inline MUST_CHECK enum status device_logits(struct device *device, int64_t row)
 {
     return device->ops->logits(device, row);
@@ -266,27 +268,6 @@ static inline MUST_CHECK enum status device_step_begin(struct device *device,
                                                        const struct device_step *step)
 {
     return device->ops->step_begin(device, step);
-}
-
-/* Attends the step's queries to `keys`, and leaves this rank's state at its place among those of
- * all ranks. */
-static inline MUST_CHECK enum status device_step_attend(struct device *device, int layer,
-                                                        const struct device_keys *keys, int count)
-{
-    return device->ops->step_attend(device, layer, keys, count);
-}
-
-/* The logits of the step's row `row`, after the last run; those of this rank's span where the step
- * is split. */
-static inline MUST_CHECK enum status device_step_logits(struct device *device, int64_t row)
-{
-    return device->ops->step_logits(device, row);
-}
-
-/* Records of the sinks' keys of `layer`: unrotated, or near: rotated at their index. */
-static inline void *device_sink_records(struct device *device, int layer, bool near)
-{
-    return device->ops->sink_records(device, layer, near);
 }
 
 /* Within memory.cache. */

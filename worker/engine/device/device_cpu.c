@@ -53,6 +53,7 @@ static void describe(struct device_cpu *cpu, const struct model *model)
     layer_program_lay_out(&cpu->layout, device->program, sizeof(float));
     cpu->block_bytes = arena_rounded(KERNELS_ROWS_MAX * cpu->layout.row_bytes);
     cpu->scratch_bytes = cpu->block_bytes + arena_rounded(cpu->kernels->scratch_bytes(&limits));
+    device->spec = spec;
     device->shape = spec_shape(spec, (int64_t)weights_bytes(model, cpu->kernels));
     device->needs = (struct memory_request){
         .threads = cpu->binding.threads,
@@ -110,13 +111,12 @@ static enum status take_all(struct device_cpu *cpu)
 {
     const struct model_spec *spec = &cpu->spec;
     const struct memory_plan *plan = &cpu->plan;
-    size_t rows = (size_t)plan->rows;
+    size_t rows = (size_t)cpu->device.group.stage_rows;
     size_t heads = rows * (size_t)spec->heads;
     struct device_memory *memory = &cpu->device.memory;
     const int64_t *bytes = plan->bytes;
     TRY(take(cpu, &memory->cache, MEMORY_CACHE, (size_t)bytes[MEMORY_CACHE]));
     TRY(take(cpu, &memory->slots, MEMORY_RECEIVE_SLOTS, (size_t)bytes[MEMORY_RECEIVE_SLOTS]));
-    TRY(take(cpu, &cpu->sinks, MEMORY_SINK_CACHE, (size_t)bytes[MEMORY_SINK_CACHE]));
     TRY(take(cpu, &cpu->hidden, MEMORY_HIDDEN, (size_t)bytes[MEMORY_HIDDEN]));
     TRY(take(cpu, &cpu->queries, MEMORY_QUERIES, (size_t)bytes[MEMORY_QUERIES]));
     TRY(take(cpu, &cpu->tables, MEMORY_ROPE_TABLES, (size_t)bytes[MEMORY_ROPE_TABLES]));
@@ -130,16 +130,14 @@ static enum status take_all(struct device_cpu *cpu)
     return device_cpu_step_prepare(cpu);
 }
 
-static enum status prepare(struct device *device, const struct choice *choice,
+static enum status prepare(struct device *device, const struct group_choice *group,
                            const struct memory_plan *plan)
 {
     struct device_cpu *cpu = device_cpu_of(device);
     enum status status = STATUS_OK;
     release_memory(cpu);
-    cpu->choice = *choice;
+    device->group = *group;
     cpu->plan = *plan;
-    spec_rotation_make(&cpu->rotation, &cpu->spec, &choice->request.method.frequencies,
-                       method_logn(&choice->request.method));
     for (int region = 0; region < MEMORY_REGIONS; region++) {
         if (region == MEMORY_WEIGHTS || region == MEMORY_IDS || region == MEMORY_SCORES)
             continue;
@@ -152,11 +150,6 @@ static enum status prepare(struct device *device, const struct choice *choice,
 release:
     release_memory(cpu);
     return status;
-}
-
-static void *sink_records(struct device *device, int layer, bool near)
-{
-    return device_cpu_sinks(device_cpu_of(device), layer, near);
 }
 
 static enum status move(struct device *device, void *to, const void *from, size_t bytes)
@@ -181,8 +174,8 @@ static void begin_block(void *context, int thread, size_t item)
     const struct shard_block *block = &cpu->stage.shard->blocks[item];
     int64_t row_width = cpu->spec.head_dim;
     (void)thread;
-    device_cpu_tables(cpu, cpu->stage.bands, cpu->tables + block->row * row_width,
-                      cpu->plan.rows * row_width, block->index, block->rows);
+    device_cpu_tables(cpu, cpu->stage.method, cpu->tables + block->row * row_width,
+                      cpu->device.group.stage_rows * row_width, block->index, block->rows);
 }
 
 static enum status begin(struct device *device, const struct device_stage *stage)
@@ -191,8 +184,6 @@ static enum status begin(struct device *device, const struct device_stage *stage
     int64_t start_ns = clock_now_ns();
     cpu->stage = *stage;
     cpu->in_step = false;
-    cpu->reach = bands_reach(stage->bands);
-    regimes_make(&cpu->regimes, stage->bands);
     atomic_store(&cpu->skipping, false);
     thread_pool_run(cpu->pool, (size_t)stage->shard->block_count, begin_block, NULL, cpu);
     device_spent(device, DEVICE_PART_ROWS, start_ns);
@@ -208,13 +199,13 @@ static struct device_cpu_rows rows_of_block(struct device_cpu *cpu, int thread,
         .cpu = cpu,
         .rows = block->rows,
         .index = block->index,
-        .bands = cpu->stage.bands,
-        .cache = cpu->stage.cache,
+        .method = cpu->stage.method,
+        .panels = cpu->stage.panels,
         .ids = cpu->stage.ids,
         .sinks = cpu->stage.sinks,
         .recomputed = block->recomputed,
         .sum = cpu->sum + block->row * cpu->spec.heads,
-        .frame_rows = cpu->plan.rows,
+        .frame_rows = cpu->device.group.stage_rows,
         .multiply = cpu->kernels->matmul_prefill,
         .adds_at_once = true,
     };
@@ -292,6 +283,7 @@ static enum status run(struct device *device, int first, int end, const struct d
 
 struct attend_job {
     struct device_cpu *cpu;
+    const struct sight_table *sight; /* the layer's */
     const struct device_keys *keys;
     int count;
     const struct device_drive *drive;
@@ -303,17 +295,19 @@ static int64_t panel_floor(int64_t index)
 }
 
 /* One tile of queries to one extent of keys, cut to the panels that the tile can see. */
-static void attend_extent(struct device_cpu *cpu, struct attention_args *args,
+static void attend_extent(const struct attend_job *job, struct attention_args *args,
                           const struct device_keys *keys, int head)
 {
+    const struct device_cpu *cpu = job->cpu;
+    const int64_t reach = job->sight->reach;
     int64_t first = keys->first;
     int64_t end = keys->end;
     int64_t last_query = args->query_first + args->tokens;
     if (end > last_query)
         end = last_query;
-    if (keys->store == BANDS_PANELS && cpu->reach != BANDS_OPEN &&
-        panel_floor(args->query_first - cpu->reach + 1) > first)
-        first = panel_floor(args->query_first - cpu->reach + 1);
+    if (keys->store == BANDS_PANELS && reach != BANDS_OPEN &&
+        panel_floor(args->query_first - reach + 1) > first)
+        first = panel_floor(args->query_first - reach + 1);
     if (first >= end)
         return;
     size_t skipped = (size_t)((first - keys->first) / PANEL_TOKENS) * cpu->device.panel_bytes;
@@ -344,7 +338,7 @@ static void attend_tile(void *context, int thread, size_t item)
         .row_stride = spec->heads,
         .queries =
             cpu->queries + (size_t)(row_head * spec->head_dim) * device_cpu_operand_bytes(cpu),
-        .frame_stride = cpu->plan.rows * device_cpu_query_width(cpu),
+        .frame_stride = cpu->device.group.stage_rows * device_cpu_query_width(cpu),
         .query_stride = device_cpu_query_width(cpu),
         .query_first = tile->index,
         .tokens = tile->tokens,
@@ -352,13 +346,13 @@ static void attend_tile(void *context, int thread, size_t item)
         .group = group,
         .head_dim = spec->head_dim,
         .panel_stride = cpu->device.panel_bytes,
-        .regimes = &cpu->regimes,
-        .scale_log2 = device_scale_log2(&cpu->choice, cpu->spec.head_dim),
+        .regimes = &job->sight->regimes,
+        .scale_log2 = cpu->stage.method->scale_log2,
         .scratch = device_cpu_kernel_scratch(cpu, thread),
     };
     for (int k = 0; k < job->count; k++)
         if (tile->query >= job->keys[k].query_first && tile->query < job->keys[k].query_end)
-            attend_extent(cpu, &args, &job->keys[k], head);
+            attend_extent(job, &args, &job->keys[k], head);
 }
 
 static void attend_between(void *context)
@@ -371,9 +365,11 @@ static enum status attend(struct device *device, int layer, const struct device_
                           int count, const struct device_drive *drive)
 {
     struct device_cpu *cpu = device_cpu_of(device);
-    struct attend_job job = {cpu, keys, count, drive};
     int64_t start_ns = clock_now_ns();
-    (void)layer;
+    if (cpu->in_step)
+        return device_cpu_step_attend(device, layer, keys, count);
+    struct attend_job job = {cpu, sight_of_layer(&cpu->stage.method->sight, layer), keys, count,
+                             drive};
     if (!atomic_load(&cpu->skipping))
         thread_pool_run(cpu->pool,
                         (size_t)cpu->stage.shard->tile_count * (size_t)cpu->spec.kv_heads,
@@ -467,6 +463,8 @@ static enum status logits(struct device *device, int64_t row)
 {
     struct device_cpu *cpu = device_cpu_of(device);
     int64_t start_ns = clock_now_ns();
+    if (cpu->in_step)
+        return device_cpu_step_logits(device, row);
     logits_rows(cpu, row, 1, 0);
     device_spent(device, DEVICE_PART_HEAD, start_ns);
     return STATUS_OK;
@@ -522,9 +520,6 @@ static const struct device_ops cpu_ops = {
     .logprob = logprob,
     .survey = survey,
     .step_begin = device_cpu_step_begin,
-    .step_attend = device_cpu_step_attend,
-    .step_logits = device_cpu_step_logits,
-    .sink_records = sink_records,
     .move = move,
     .clear = clear,
     .skip = skip,

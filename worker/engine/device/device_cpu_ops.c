@@ -25,6 +25,20 @@ static void norm(const struct device_cpu_rows *rows, const struct layer_op *op)
                           width_of(rows, op->input), cpu->spec.norm_eps);
 }
 
+static void norm_heads(const struct device_cpu_rows *rows, const struct layer_op *op)
+{
+    const struct device_cpu *cpu = rows->cpu;
+    const int heads[] = {cpu->spec.heads, cpu->spec.kv_heads};
+    for (int64_t r = 0; r < rows->rows; r++) {
+        float *x = rows->at[op->output] + r * width_of(rows, op->output);
+        for (int m = 0; m < op->role_count; m++) {
+            cpu->kernels->rmsnorm(x, x, weights_vector(cpu->weights, op->roles[m], op->layer),
+                                  heads[m], cpu->spec.head_dim, cpu->spec.norm_eps);
+            x += (int64_t)heads[m] * cpu->spec.head_dim;
+        }
+    }
+}
+
 /* The part of `columns` that each matrix has. */
 static void product(const struct device_cpu_rows *rows, const struct layer_op *op, int thread,
                     struct span columns)
@@ -48,6 +62,26 @@ static void product(const struct device_cpu_rows *rows, const struct layer_op *o
         if (args.out_first < args.out_end)
             rows->multiply(&args);
         base += matrix->out;
+    }
+}
+
+/* The part of `columns` that each vector has. */
+static void bias(const struct device_cpu_rows *rows, const struct layer_op *op, struct span columns)
+{
+    const struct device_cpu *cpu = rows->cpu;
+    const int64_t stride = width_of(rows, op->output);
+    int64_t base = 0;
+    for (int v = 0; v < op->role_count; v++) {
+        const float *vector = weights_vector(cpu->weights, op->roles[v], op->layer);
+        const int64_t width = model_role_shape(&cpu->spec, op->roles[v]).columns;
+        const int64_t first = columns.first > base ? columns.first - base : 0;
+        const int64_t end = columns.end - base < width ? columns.end - base : width;
+        for (int64_t r = 0; r < rows->rows; r++) {
+            float *y = rows->at[op->output] + r * stride + base;
+            for (int64_t i = first; i < end; i++)
+                y[i] += vector[i];
+        }
+        base += width;
     }
 }
 
@@ -98,8 +132,12 @@ void device_cpu_op(const struct device_cpu_rows *rows, const struct layer_op *op
         return embed(rows, op);
     case LAYER_NORM:
         return norm(rows, op);
+    case LAYER_NORM_HEADS:
+        return norm_heads(rows, op);
     case LAYER_PRODUCT:
         return product(rows, op, thread, columns);
+    case LAYER_BIAS:
+        return bias(rows, op, columns);
     case LAYER_SWIGLU:
         return swiglu(rows, op, columns);
     case LAYER_ADD:

@@ -70,6 +70,7 @@ static void describe(struct device_cuda *cuda)
     const struct cuda_streams *streams = cuda->streams;
     struct device *device = &cuda->device;
     layer_program_lay_out(&cuda->layout, cuda->program, DEVICE_CUDA_OPERAND_BYTES);
+    device->spec = spec;
     device->shape = spec_shape(spec, (int64_t)weights_cuda_bytes(cuda->weights));
     device->needs = (struct memory_request){
         .threads = 1,
@@ -155,8 +156,8 @@ static void carve_side(const struct device_cuda *cuda, struct device_cuda_lists 
                        struct device_cuda_lists *step, void *memory)
 {
     char *at = memory;
-    carve_lists(stage, &at, cuda->plan.rows);
-    carve_lists(step, &at, cuda->plan.replicated_rows);
+    carve_lists(stage, &at, cuda->device.group.stage_rows);
+    carve_lists(step, &at, cuda->device.group.step_rows);
     step->extents = carve(&at, cuda->step.extent_capacity * (int64_t)sizeof *step->extents);
     step->split_first =
         carve(&at, (cuda->step.extent_capacity + 1) * (int64_t)sizeof *step->split_first);
@@ -188,13 +189,11 @@ static void carve_scratch(struct device_cuda *cuda)
 static void carve_all(struct device_cuda *cuda)
 {
     const struct model_spec *spec = &cuda->spec;
-    const struct memory_plan *plan = &cuda->plan;
-    const int64_t heads = plan->rows * spec->heads;
+    const int64_t heads = cuda->device.group.stage_rows * spec->heads;
     struct device_memory *memory = &cuda->device.memory;
     memory->cache = cuda->regions[MEMORY_CACHE];
     memory->slots = cuda->regions[MEMORY_RECEIVE_SLOTS];
     memory->logits = cuda->pinned_logits;
-    cuda->sinks = cuda->regions[MEMORY_SINK_CACHE];
     cuda->hidden = cuda->regions[MEMORY_HIDDEN];
     cuda->queries = cuda->regions[MEMORY_QUERIES];
     cuda->tables = cuda->regions[MEMORY_ROPE_TABLES];
@@ -204,8 +203,8 @@ static void carve_all(struct device_cuda *cuda)
     carve_scratch(cuda);
     cuda->logits = cuda->regions[MEMORY_LOGITS];
     cuda->logit_normed = cuda->logits + (int64_t)DEVICE_CUDA_LOGIT_ROWS * spec->vocab;
-    cuda->step.splits = (int)memory_plan_ranges(&cuda->choice);
-    cuda->step.extent_capacity = (int)(plan->cache_panels + plan->sink_panels) + cuda->step.splits;
+    cuda->step.splits = MEMORY_RANGES_MOST;
+    cuda->step.extent_capacity = (int)cuda->device.group.pool_slots + cuda->step.splits;
     cuda->step.token_splits = token_splits(cuda);
     if (cuda->step.token_splits > cuda->step.extent_capacity)
         cuda->step.token_splits = cuda->step.extent_capacity; /* none of less than a panel */
@@ -253,19 +252,14 @@ static enum status allocate_all(struct device_cuda *cuda)
     return STATUS_OK;
 }
 
-static enum status prepare(struct device *device, const struct choice *choice,
+static enum status prepare(struct device *device, const struct group_choice *group,
                            const struct memory_plan *plan)
 {
     struct device_cuda *cuda = device_cuda_of(device);
-    struct bands bands;
     enum status status = STATUS_OK;
     release_memory(cuda);
-    cuda->choice = *choice;
+    device->group = *group;
     cuda->plan = *plan;
-    spec_rotation_make(&cuda->rotation, &cuda->spec, &choice->request.method.frequencies,
-                       method_logn(&choice->request.method));
-    method_bands(&choice->request.method, &bands);
-    regimes_make(&cuda->regimes, &bands);
     TRY_ELSE(allocate_all(cuda), release);
     carve_all(cuda);
     TRY_ELSE(device_cuda_step_prepare(cuda), release);
@@ -273,11 +267,6 @@ static enum status prepare(struct device *device, const struct choice *choice,
 release:
     release_memory(cuda);
     return status;
-}
-
-static void *sink_records(struct device *device, int layer, bool near)
-{
-    return device_cuda_sinks(device_cuda_of(device), layer, near);
 }
 
 static enum status move(struct device *device, void *to, const void *from, size_t bytes)
@@ -311,21 +300,32 @@ static enum status run(struct device *device, int first, int end, const struct d
                          : device_cuda_stage_run(cuda, first, end, drive);
 }
 
+static enum status attend(struct device *device, int layer, const struct device_keys *keys,
+                          int count, const struct device_drive *drive)
+{
+    struct device_cuda *cuda = device_cuda_of(device);
+    return cuda->in_step ? device_cuda_step_attend(cuda, layer, keys, count)
+                         : device_cuda_stage_attend(cuda, layer, keys, count, drive);
+}
+
+static enum status logits(struct device *device, int64_t row)
+{
+    struct device_cuda *cuda = device_cuda_of(device);
+    return cuda->in_step ? device_cuda_step_logits(cuda, row) : device_cuda_stage_logits(cuda, row);
+}
+
 static const struct device_ops cuda_ops = {
     .destroy = destroy,
     .prepare = prepare,
     .begin = device_cuda_begin,
     .run = run,
-    .attend = device_cuda_attend_stage,
+    .attend = attend,
     .score = device_cuda_score,
-    .logits = device_cuda_logits,
+    .logits = logits,
     .read_logits = device_cuda_read_logits,
     .logprob = device_cuda_logprob,
     .survey = device_cuda_survey,
     .step_begin = device_cuda_step_begin,
-    .step_attend = device_cuda_step_attend,
-    .step_logits = device_cuda_step_logits,
-    .sink_records = sink_records,
     .move = move,
     .clear = clear,
     .skip = skip,

@@ -14,7 +14,7 @@ static struct span columns_of(const struct device_cuda_rows *rows, const struct 
     const int64_t width = width_of(rows, op->output);
     if (!rows->split)
         return (struct span){0, width};
-    return device_outputs(width, rows->cuda->choice.group.workers, rows->rank);
+    return device_outputs(width, rows->cuda->device.group.workers, rows->rank);
 }
 
 static enum dtype left_of(const struct device_cuda_rows *rows)
@@ -77,6 +77,23 @@ static enum status add_now(struct device_cuda_rows *rows)
     return STATUS_OK;
 }
 
+static enum status norm_heads(const struct device_cuda_rows *rows, const struct layer_op *op)
+{
+    const struct device_cuda *cuda = rows->cuda;
+    const struct kernels_cuda_norm_heads args = {
+        .x = rows->at[op->output],
+        .stride = width_of(rows, op->output),
+        .weights = {weights_cuda_vector(cuda->weights, op->roles[0], op->layer),
+                    weights_cuda_vector(cuda->weights, op->roles[1], op->layer)},
+        .heads = {cuda->spec.heads, cuda->spec.kv_heads},
+        .rows = rows->rows,
+        .head_dim = cuda->spec.head_dim,
+        .eps = cuda->spec.norm_eps,
+    };
+    LAUNCH(cuda, norm_heads, &args);
+    return STATUS_OK;
+}
+
 /* ---- products ---- */
 
 /* Matrix by matrix, by cuBLASLt. */
@@ -113,6 +130,25 @@ static enum status multiply_few(const struct device_cuda_rows *rows, const struc
     return STATUS_OK;
 }
 
+static enum status bias(const struct device_cuda_rows *rows, const struct layer_op *op)
+{
+    const struct span columns = columns_of(rows, op);
+    struct kernels_cuda_bias args = {
+        .y = rows->at[op->output],
+        .stride = width_of(rows, op->output),
+        .vector_count = op->role_count,
+        .rows = rows->rows,
+        .first = columns.first,
+        .end = columns.end,
+    };
+    for (int v = 0; v < op->role_count; v++) {
+        args.vectors[v] = weights_cuda_vector(rows->cuda->weights, op->roles[v], op->layer);
+        args.widths[v] = model_role_shape(&rows->cuda->spec, op->roles[v]).columns;
+    }
+    LAUNCH(rows->cuda, bias, &args);
+    return STATUS_OK;
+}
+
 static enum status swiglu(const struct device_cuda_rows *rows, const struct layer_op *op)
 {
     const struct span columns = columns_of(rows, op);
@@ -138,7 +174,7 @@ static enum status mix(const struct device_cuda_rows *rows, const struct layer_o
     struct device_cuda *cuda = rows->cuda;
     const struct kernels_cuda_combine combine = {
         .states = rows->at[op->input],
-        .count = cuda->choice.group.workers,
+        .count = cuda->device.group.workers,
         .out = rows->at[op->output],
         .out_dtype = left_of(rows),
         .rows = rows->rows,
@@ -169,6 +205,10 @@ static enum status compute(struct device_cuda_rows *rows, const struct layer_op 
         return embed(rows, op);
     case LAYER_NORM:
         return norm(rows, op);
+    case LAYER_NORM_HEADS:
+        return norm_heads(rows, op);
+    case LAYER_BIAS:
+        return bias(rows, op);
     case LAYER_PRODUCT:
         return rows->in_step ? multiply_few(rows, op) : multiply_many(rows, op);
     case LAYER_SWIGLU:

@@ -8,8 +8,8 @@
 struct device_cuda_rows {
     struct device_cuda *cuda;
     int64_t rows;
-    const struct bands *bands;
-    const struct kv_cache *cache;
+    const struct device_method *method;
+    const struct panel_table *panels;
     int64_t sinks;
     const int32_t *ids;     /* [rows] on the device, as the next two */
     const int64_t *indices; /* [rows] */

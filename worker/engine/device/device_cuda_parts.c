@@ -22,19 +22,6 @@ int64_t device_cuda_expanded_elements(const struct device_cuda *cuda)
     return spec->hidden * larger(larger(spec->ffn, device_cuda_query_width(cuda)), 64);
 }
 
-void *device_cuda_sinks(struct device_cuda *cuda, int layer, bool near)
-{
-    const size_t side_bytes = (size_t)cuda->plan.sink_panels * cuda->device.panel_bytes;
-    return cuda->sinks ? cuda->sinks + ((size_t)layer * 2 + (near ? 1 : 0)) * side_bytes : NULL;
-}
-
-int64_t device_cuda_record(const struct device_cuda *cuda, const struct kv_cache *cache,
-                           int64_t index)
-{
-    const char *panel = kv_cache_panel(cache, 0, index);
-    return (panel - (const char *)cuda->device.memory.cache) / (int64_t)cuda->device.panel_bytes;
-}
-
 /* ---- waiting ---- */
 
 enum status device_cuda_wait(struct device_cuda *cuda, struct CUevent_st *event,

@@ -39,6 +39,9 @@ struct device_cuda_segments {
     int count;                      /* recorded so far */
     int next;                       /* of this token */
     bool used;                      /* by this step */
+    /* What was recorded: a token of another method is another's. */
+    struct device_method method;
+    int64_t sinks_slot;
     bool open;
     bool recording;
 };
@@ -61,15 +64,12 @@ struct device_cuda {
     const struct cuda_streams *streams;
     struct model_spec spec;
     struct layer_program *program;
-    struct spec_rotation rotation; /* of the prepared choice */
     struct weights_cuda *weights;
     atomic_bool skipping;
     atomic_bool busy; /* a call is running */
     _Atomic int64_t active_ns;
 
-    struct choice choice;
     struct memory_plan plan;
-    struct regimes regimes;
     void *regions[MEMORY_REGIONS]; /* on the device */
     void *pinned_lists;
     void *pinned_logits;
@@ -88,7 +88,6 @@ struct device_cuda {
     struct kernels_cuda_surveyed *surveyed; /* [kernels_cuda_survey_blocks(vocab)] */
     float *logits;       /* [DEVICE_CUDA_LOGIT_ROWS, vocab]; the first row is the one at hand */
     float *logit_normed; /* [DEVICE_CUDA_LOGIT_ROWS, hidden]; or operand */
-    char *sinks;         /* [layers, 2, sink_panels] panel records */
     struct device_cuda_lists host, there; /* of the stage */
     struct CUevent_st *lists_read;        /* the pinned lists may be written */
     struct CUevent_st *reached;           /* what the host waits for */
@@ -133,13 +132,6 @@ int64_t device_cuda_expanded_elements(const struct device_cuda *cuda);
     TRY((cuda)->streams->runtime->launched(                                                        \
         (cuda)->streams->kernels->kernel((args), (cuda)->streams->compute), #kernel))
 
-/* One layer's panel records of the sinks. */
-void *device_cuda_sinks(struct device_cuda *cuda, int layer, bool near);
-
-/* Number of the record that holds `index`, in any layer. */
-int64_t device_cuda_record(const struct device_cuda *cuda, const struct kv_cache *cache,
-                           int64_t index);
-
 /* Waits until `event` is reached, calling `drive` (may be NULL) meanwhile. */
 MUST_CHECK enum status device_cuda_wait(struct device_cuda *cuda, struct CUevent_st *event,
                                         const struct device_drive *drive);
@@ -165,8 +157,9 @@ MUST_CHECK enum status device_cuda_multiply(struct device_cuda *cuda, float *y, 
                                             int64_t rows, bool accumulate);
 
 /* The tables of `rows` tokens: every query frame's, and the keys' last. */
-MUST_CHECK enum status device_cuda_tables(struct device_cuda *cuda, const struct bands *bands,
-                                          float *tables, const int64_t *indices, int64_t rows);
+MUST_CHECK enum status device_cuda_tables(struct device_cuda *cuda,
+                                          const struct device_method *method, float *tables,
+                                          const int64_t *indices, int64_t rows);
 
 /* Attends to extents of keys by the prefill kernel: `args` lacks its extents and spans. */
 MUST_CHECK enum status device_cuda_attend(struct device_cuda *cuda,

@@ -4,22 +4,24 @@
 
 #include "worker/engine/device/device_cuda_ops.h"
 
-enum status device_cuda_tables(struct device_cuda *cuda, const struct bands *bands, float *tables,
-                               const int64_t *indices, int64_t rows)
+enum status device_cuda_tables(struct device_cuda *cuda, const struct device_method *method,
+                               float *tables, const int64_t *indices, int64_t rows)
 {
+    const struct bands *bands = &method->bands;
     struct kernels_cuda_rope_table args = {
         .table = tables,
         .indices = indices,
         .query_frames = bands->query_frames,
-        .logn = cuda->rotation.logn,
-        .frame_count = bands->query_frames + 1,
+        .logn = method->rotation.logn,
+        .frame_count = bands->query_frames + bands->key_frames,
         .rows = rows,
         .half = cuda->spec.head_dim / 2,
-        .magnitude = cuda->rotation.magnitude,
+        .magnitude = method->rotation.magnitude,
     };
-    memcpy(args.inv_freq, cuda->rotation.inv_freq, sizeof args.inv_freq);
+    memcpy(args.inv_freq, method->rotation.inv_freq, sizeof args.inv_freq);
     memcpy(args.frames, bands->query_frame, (size_t)bands->query_frames * sizeof *args.frames);
-    args.frames[bands->query_frames] = bands->key_frame[0];
+    memcpy(args.frames + bands->query_frames, bands->key_frame,
+           (size_t)bands->key_frames * sizeof *args.frames);
     LAUNCH(cuda, rope_table, &args);
     return STATUS_OK;
 }
@@ -34,7 +36,7 @@ enum status device_cuda_rotate(const struct device_cuda_rows *rows)
         .q_stride = cuda->device.program->buffers[LAYER_QKV].width,
         .table = rows->at[LAYER_TABLES],
         .table_stride = rows->table_frame_rows * cuda->spec.head_dim,
-        .frame_count = rows->bands->query_frames,
+        .frame_count = rows->method->bands.query_frames,
         .rows = rows->rows,
         .heads = cuda->spec.heads,
         .head_dim = cuda->spec.head_dim,
@@ -47,12 +49,12 @@ enum status device_cuda_rotate(const struct device_cuda_rows *rows)
 enum status device_cuda_store(const struct device_cuda_rows *rows, int layer)
 {
     struct device_cuda *cuda = rows->cuda;
+    const struct device *device = &cuda->device;
     const float *keys = rows->at[LAYER_QKV] + device_cuda_query_width(cuda);
     const struct kernels_cuda_rope_store args = {
-        .cache =
-            (char *)cuda->device.memory.cache + (size_t)layer * kv_cache_layer_bytes(rows->cache),
-        .sinks_rotated = device_cuda_sinks(cuda, layer, true),
-        .sinks_unrotated = device_cuda_sinks(cuda, layer, false),
+        .cache = device_record(device, layer, 0),
+        .sinks_rotated = device_record(device, layer, panel_table_sinks(rows->panels, true)),
+        .sinks_unrotated = device_record(device, layer, panel_table_sinks(rows->panels, false)),
         .sinks = rows->sinks,
         .records = rows->records,
         .indices = rows->indices,
@@ -60,7 +62,7 @@ enum status device_cuda_store(const struct device_cuda_rows *rows, int layer)
         .v = keys + device_cuda_key_width(cuda),
         .stride = cuda->device.program->buffers[LAYER_QKV].width,
         .table = rows->at[LAYER_TABLES] +
-                 rows->bands->query_frames * rows->table_frame_rows * cuda->spec.head_dim,
+                 rows->method->bands.query_frames * rows->table_frame_rows * cuda->spec.head_dim,
         .rows = rows->rows,
         .kv_heads = cuda->spec.kv_heads,
         .head_dim = cuda->spec.head_dim,

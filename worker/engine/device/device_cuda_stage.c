@@ -47,7 +47,7 @@ static void fill_lists(struct device_cuda *cuda, const struct device_stage *stag
         for (int64_t r = 0; r < block->rows; r++) {
             const int64_t index = block->index + r;
             if (!block->recomputed && (r == 0 || index % PANEL_TOKENS == 0))
-                record = device_cuda_record(cuda, stage->cache, index);
+                record = panel_table_slot(stage->panels, index);
             lists->ids[block->row + r] = stage->ids[index];
             lists->indices[block->row + r] = index;
             lists->records[block->row + r] = record;
@@ -79,7 +79,7 @@ enum status device_cuda_begin(struct device *device, const struct device_stage *
     fill_lists(cuda, stage);
     TRY(device_cuda_part(cuda, DEVICE_PART_ROWS));
     TRY(send_lists(cuda, rows));
-    TRY(device_cuda_tables(cuda, stage->bands, cuda->tables, cuda->there.indices, rows));
+    TRY(device_cuda_tables(cuda, stage->method, cuda->tables, cuda->there.indices, rows));
     return STATUS_OK;
 }
 
@@ -92,14 +92,14 @@ static struct device_cuda_rows rows_of_block(struct device_cuda *cuda,
     struct device_cuda_rows rows = {
         .cuda = cuda,
         .rows = block->rows,
-        .bands = cuda->stage.bands,
-        .cache = cuda->stage.cache,
+        .method = cuda->stage.method,
+        .panels = cuda->stage.panels,
         .sinks = cuda->stage.sinks,
         .ids = cuda->there.ids + block->row,
         .indices = cuda->there.indices + block->row,
         .records = cuda->there.records + block->row,
         .sum = cuda->sum + block->row * cuda->spec.heads,
-        .query_frame_rows = cuda->plan.rows,
+        .query_frame_rows = cuda->device.group.stage_rows,
         .table_frame_rows = cuda->stage.shard->rows,
     };
     for (int b = 0; b < LAYER_BUFFERS; b++)
@@ -139,16 +139,15 @@ enum status device_cuda_stage_run(struct device_cuda *cuda, int first, int end,
     return STATUS_OK;
 }
 
-enum status device_cuda_attend_stage(struct device *device, int layer,
+enum status device_cuda_stage_attend(struct device_cuda *cuda, int layer,
                                      const struct device_keys *keys, int count,
                                      const struct device_drive *drive)
 {
-    struct device_cuda *cuda = device_cuda_of(device);
     const int64_t start_ns = clock_now_ns();
     const struct kernels_cuda_prefill args = {
-        .regimes = &cuda->regimes,
+        .regimes = &sight_of_layer(&cuda->stage.method->sight, layer)->regimes,
         .queries = cuda->queries,
-        .frame_stride = cuda->plan.rows * device_cuda_query_width(cuda),
+        .frame_stride = cuda->device.group.stage_rows * device_cuda_query_width(cuda),
         .acc = cuda->acc,
         .max = cuda->max,
         .sum = cuda->sum,
@@ -157,9 +156,8 @@ enum status device_cuda_attend_stage(struct device *device, int layer,
         .kv_heads = cuda->spec.kv_heads,
         .head_dim = cuda->spec.head_dim,
         .operand = DEVICE_CUDA_OPERAND,
-        .scale_log2 = device_scale_log2(&cuda->choice, cuda->spec.head_dim),
+        .scale_log2 = cuda->stage.method->scale_log2,
     };
-    (void)layer;
     TRY(device_cuda_part(cuda, DEVICE_PART_ATTEND));
     if (!atomic_load(&cuda->skipping)) {
         TRY(device_cuda_attend(cuda, &args, cuda->spans, cuda->span_queries, cuda->span_count, keys,
@@ -167,7 +165,7 @@ enum status device_cuda_attend_stage(struct device *device, int layer,
         cuda->fresh = false;
     }
     drive->call(drive->context);
-    device->compute_seconds += clock_seconds_since(start_ns);
+    cuda->device.compute_seconds += clock_seconds_since(start_ns);
     return STATUS_OK;
 }
 
@@ -242,9 +240,8 @@ enum status device_cuda_score(struct device *device, float *logprobs, int64_t to
     return STATUS_OK;
 }
 
-enum status device_cuda_logits(struct device *device, int64_t row)
+enum status device_cuda_stage_logits(struct device_cuda *cuda, int64_t row)
 {
-    struct device_cuda *cuda = device_cuda_of(device);
     cuda->logits_part = DEVICE_PART_HEAD;
     TRY(device_cuda_part(cuda, DEVICE_PART_HEAD));
     TRY(find_logits(cuda, row, 1));

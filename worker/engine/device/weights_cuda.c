@@ -95,14 +95,7 @@ static enum status take_vector(struct loader *loader, const float **vector, enum
         loader->part_bytes = bytes;
     if (!loader->places)
         return STATUS_OK;
-    const struct model_spec *spec = model_spec(loader->model);
-    const size_t element_bytes = dtype_row_bytes(tensor.dtype, 1);
-    float *part = (float *)(void *)loader->part;
-    for (int64_t i = 0; i < tensor.columns; i++) {
-        const int from = model_role_is_by_head(role) ? spec_qk_row(spec, (int)i) : (int)i;
-        dtype_dequantize_row(part + i, (const char *)tensor.data + (size_t)from * element_bytes,
-                             tensor.dtype, 1);
-    }
+    model_read_vector((float *)(void *)loader->part, loader->model, role, layer);
     return send_part(loader, to, bytes);
 }
 
