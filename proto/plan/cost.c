@@ -41,7 +41,10 @@ struct cost_table cost_table_estimate(const char *kernels, int threads)
 
 int64_t cost_kv_bytes(const struct model_shape *shape, const struct choice *choice)
 {
-    return 2 * shape->kv_heads * shape->head_dim * choice_cache_bytes(choice);
+    struct bands bands;
+    method_bands(&choice->request.method, &bands);
+    return (bands.panel_frames + 1) * shape->kv_heads * shape->head_dim *
+           choice_cache_bytes(choice);
 }
 
 /* Bytes of one row's attention state (m, l, acc of every head) in one layer. */

@@ -196,7 +196,8 @@ static enum status cut_ranges(struct device_cpu *cpu, const struct device_keys *
             extent.end = end < keys[k].end ? end : keys[k].end;
             extent.records =
                 (const char *)keys[k].records +
-                (size_t)((first - keys[k].first) / PANEL_TOKENS) * cpu->device.panel_bytes;
+                (size_t)((first - keys[k].first) / PANEL_TOKENS * keys[k].panel_records) *
+                    cpu->device.record_bytes;
             if (range != current) {
                 if (step->ranges == most)
                     return fail(STATUS_INTERNAL, "the plan gave decode %lld key ranges; more came",
@@ -254,14 +255,15 @@ static void attend_range(void *context, int thread, size_t item)
         .kv_heads = heads,
         .group = group,
         .head_dim = spec->head_dim,
-        .panel_stride = cpu->device.panel_bytes,
+        .record_stride = cpu->device.record_bytes,
         .regimes = &job->sight->regimes,
         .scale_log2 = step->given.method->scale_log2,
         .scratch = device_cpu_kernel_scratch(cpu, thread),
     };
-    size_t head_bytes = cpu->device.panel_bytes / (size_t)spec->kv_heads;
+    size_t head_bytes = cpu->device.record_bytes / (size_t)spec->kv_heads;
     for (int extent = step->range_first[range]; extent < step->range_first[range + 1]; extent++) {
         args.panels = (const char *)step->extents[extent].records + (size_t)head * head_bytes;
+        args.panel_stride = (size_t)step->extents[extent].panel_records * cpu->device.record_bytes;
         args.key_first = step->extents[extent].first;
         args.key_end = step->extents[extent].end;
         args.store = step->extents[extent].store;

@@ -53,8 +53,7 @@ enum status device_cuda_store(const struct device_cuda_rows *rows, int layer)
     const float *keys = rows->at[LAYER_QKV] + device_cuda_query_width(cuda);
     const struct kernels_cuda_rope_store args = {
         .cache = device_record(device, layer, 0),
-        .sinks_rotated = device_record(device, layer, panel_table_sinks(rows->panels, true)),
-        .sinks_unrotated = device_record(device, layer, panel_table_sinks(rows->panels, false)),
+        .sink_cache = device_record(device, layer, panel_table_sinks(rows->panels)),
         .sinks = rows->sinks,
         .records = rows->records,
         .indices = rows->indices,
@@ -63,6 +62,9 @@ enum status device_cuda_store(const struct device_cuda_rows *rows, int layer)
         .stride = cuda->device.program->buffers[LAYER_QKV].width,
         .table = rows->at[LAYER_TABLES] +
                  rows->method->bands.query_frames * rows->table_frame_rows * cuda->spec.head_dim,
+        .table_stride = rows->table_frame_rows * cuda->spec.head_dim,
+        .panel_frames = rows->method->bands.panel_frames,
+        .key_frames = rows->method->bands.key_frames,
         .rows = rows->rows,
         .kv_heads = cuda->spec.kv_heads,
         .head_dim = cuda->spec.head_dim,
