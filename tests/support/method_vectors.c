@@ -20,7 +20,13 @@ const struct method_vector method_vectors[] = {
      {1.922750, 1.855937},
      {4.719680, 1.855937},
      {4, 4, -1, -1, -1, -1, -1, -1, 3, 2, 1, 0}},
-    /* ReRoPE with window 4: every key a sink. */
+    {"streaming_llm:window=4,sinks=2",
+     {3.015002, 1.885108},
+     {6.224178, 2.146967},
+     {1.847005, 1.896128},
+     {5.383158, 2.064138},
+     {6, 5, -1, -1, -1, -1, -1, 4, 3, 2, 1, 0}},
+    /* ReRoPE again, of LM-Infinite with every key a sink. */
     {"lm_infinite:window=4,sinks=12,ceiling=4",
      {3.312844, 1.790901},
      {6.678531, 2.279751},

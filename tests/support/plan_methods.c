@@ -32,6 +32,16 @@ static bool lm_infinite(const struct plan_method *method, int64_t i, int64_t j, 
     return !*far || j < method->b;
 }
 
+/* window a, sinks b: a sink stands at its place in a cache of a + b tokens, once that is full */
+static bool streaming_llm(const struct plan_method *method, int64_t i, int64_t j, double *distance,
+                          bool *far)
+{
+    const bool sink = j<method->b, full = i> method->a + method->b;
+    *far = sink && (full || i - j > method->a);
+    *distance = (double)(sink && full ? method->a + method->b - j : i - j);
+    return sink || i - j <= method->a;
+}
+
 const struct plan_method plan_methods[] = {
     {"rope", rope, 0, 0, 0, false, 0},
     {"string:shift=1,local=0", string, 1, 0, 0, false, 0},
@@ -44,6 +54,9 @@ const struct plan_method plan_methods[] = {
     {"lm_infinite:window=9,sinks=3,ceiling=12", lm_infinite, 9, 3, 12, true, 0},
     {"lm_infinite:window=20,sinks=4,ceiling=20", lm_infinite, 20, 4, 20, true, 0},
     {"lm_infinite:window=2,sinks=40,ceiling=6", lm_infinite, 2, 40, 6, true, 0},
+    {"streaming_llm:window=4,sinks=2", streaming_llm, 4, 2, 0, true, 0},
+    {"streaming_llm:window=1,sinks=5", streaming_llm, 1, 5, 0, true, 0},
+    {"streaming_llm:window=7,sinks=0", streaming_llm, 7, 0, 0, true, 0},
 };
 const int plan_methods_count = sizeof plan_methods / sizeof plan_methods[0];
 
