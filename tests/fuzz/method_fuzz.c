@@ -27,6 +27,8 @@ static const char *const seeds[] = {
     "\x0d"
     "streaming_llm:window=1099511627770,sinks=5",
     "\x0d"
+    "dca:chunk=1099511627776,local=0",
+    "\x0d"
     "rope:logn=9+ntk:factor=1e+05",
     "\x0d"
     "lm_infinite+linear:factor=4",

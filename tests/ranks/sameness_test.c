@@ -28,6 +28,7 @@ static const char *const methods[] = {
     "lm_infinite:window=64,sinks=70,ceiling=90",
     "lm_infinite:window=200,sinks=0",
     "streaming_llm:window=70,sinks=5,logn=90",
+    "dca:chunk=200,local=50+ntk:factor=2",
 };
 
 enum { METHODS = sizeof methods / sizeof methods[0] };

@@ -26,6 +26,12 @@ const struct method_vector method_vectors[] = {
      {1.847005, 1.896128},
      {5.383158, 2.064138},
      {6, 5, -1, -1, -1, -1, -1, 4, 3, 2, 1, 0}},
+    {"dca:chunk=6,local=2",
+     {3.015002, 1.885108},
+     {5.447538, 2.593447},
+     {1.847005, 1.896128},
+     {4.655086, 2.679977},
+     {6, 5, 4, 3, 6, 5, 4, 3, 3, 2, 1, 0}},
     /* ReRoPE again, of LM-Infinite with every key a sink. */
     {"lm_infinite:window=4,sinks=12,ceiling=4",
      {3.312844, 1.790901},

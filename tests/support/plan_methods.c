@@ -42,6 +42,21 @@ static bool streaming_llm(const struct plan_method *method, int64_t i, int64_t j
     return sink || i - j <= method->a;
 }
 
+/* chunk a, local b: by the chunks of a - b tokens that the two are in */
+static bool dca(const struct plan_method *method, int64_t i, int64_t j, double *distance, bool *far)
+{
+    const int64_t s = method->a - method->b;
+    const int64_t apart = i / s - j / s;
+    int64_t query = i % s;
+    if (apart == 1)
+        query = i % s + s < method->a ? i % s + s : method->a;
+    if (apart > 1)
+        query = method->a;
+    *far = false;
+    *distance = (double)(query - j % s);
+    return true;
+}
+
 const struct plan_method plan_methods[] = {
     {"rope", rope, 0, 0, 0, false, 0},
     {"string:shift=1,local=0", string, 1, 0, 0, false, 0},
@@ -57,6 +72,9 @@ const struct plan_method plan_methods[] = {
     {"streaming_llm:window=4,sinks=2", streaming_llm, 4, 2, 0, true, 0},
     {"streaming_llm:window=1,sinks=5", streaming_llm, 1, 5, 0, true, 0},
     {"streaming_llm:window=7,sinks=0", streaming_llm, 7, 0, 0, true, 0},
+    {"dca:chunk=6,local=2", dca, 6, 2, 0, false, 0},
+    {"dca:chunk=7,local=5", dca, 7, 5, 0, false, 0},
+    {"dca:chunk=3,local=0", dca, 3, 0, 0, false, 0},
 };
 const int plan_methods_count = sizeof plan_methods / sizeof plan_methods[0];
 

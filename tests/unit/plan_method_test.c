@@ -48,6 +48,8 @@ static void a_neighbour_is_spelt_with_its_published_defaults(void **state)
     (void)state;
     parses_to("streaming_llm", "streaming_llm:window=2000,sinks=4");
     parses_to("streaming_llm:sinks=0,window=1", "streaming_llm:window=1,sinks=0");
+    parses_to("dca", "dca:chunk=6144,local=512");
+    parses_to("dca:chunk=8", "dca:chunk=8,local=7");
     struct method method;
     char printed[METHOD_TEXT_BYTES];
     assert_int_equal(method_parse(&method, "streaming_llm", 1024), STATUS_OK);
@@ -136,6 +138,8 @@ static void a_wrong_spelling_is_refused_by_name_with_the_nearest_right_one(void 
     refuses("lm_infinite:window=0", bad, "window=0");
     refuses("streaming_llm:window=0", bad, "window=0");
     refuses("streaming_llm:window=1099511627776,sinks=1", bad, "sinks=1 and window=1099511627776");
+    refuses("dca:chunk=6,local=6", bad, "local=6 must be below chunk, which is 6");
+    refuses("dca:chunk=0", bad, "chunk=0");
     refuses("rope:logn=1", bad, "logn=1 must be between 2 and 1099511627776, or 0 for none");
     refuses("rope:lonn=8", bad, "did you mean \"logn\"");
     refuses("rope+", bad, "unknown frequencies \"\". There are linear, ntk and yarn");
@@ -161,6 +165,8 @@ static void a_model_that_does_not_say_its_length_has_no_defaults(void **state)
     assert_non_null(strstr(status_message(), "give shift in tokens"));
     assert_int_equal(method_parse(&method, "lm_infinite", 0), STATUS_INVALID_ARGUMENT);
     assert_non_null(strstr(status_message(), "give window in tokens"));
+    assert_int_equal(method_parse(&method, "dca", 0), STATUS_INVALID_ARGUMENT);
+    assert_non_null(strstr(status_message(), "give chunk in tokens"));
     assert_int_equal(method_parse(&method, "rope+yarn:factor=2", 0), STATUS_INVALID_ARGUMENT);
     assert_non_null(strstr(status_message(), "give original in tokens"));
     assert_int_equal(method_parse(&method, "lm_infinite:window=5", 0), STATUS_OK);
