@@ -158,6 +158,7 @@ enum status planner_choose(const struct planner *planner, struct choice *choice,
         .queries = -1,
         .decode_split = -1,
         .shared_memory_bus = facts->shared_memory_bus,
+        .stage_rows = facts->stage_rows,
         .stage_seconds = stage_seconds(facts),
     };
     TRY(read_options(planner, &wanted, details, request->options));
@@ -213,23 +214,52 @@ static enum status add_stages(struct planner_forecast *forecast, struct adding *
     return STATUS_OK;
 }
 
-static enum status add_memory(struct planner_forecast *forecast, const struct model_shape *shape,
-                              const struct choice *choice, const struct workers_facts *facts)
+/* The group as its ranks have made it; where they have not, as this request alone needs it. */
+static struct group_choice group_of(const struct choice *choice, const struct workers_facts *facts,
+                                    const struct memory_need *needs)
 {
-    const struct memory_request needs = {
+    struct group_choice group = choice->group;
+    if (facts->pool_slots == 0) {
+        memory_group_fit(&group, needs, &choice->request);
+        return group;
+    }
+    group.sequences = facts->places;
+    group.context_tokens = facts->longest_tokens;
+    group.stage_rows = facts->stage_rows;
+    group.step_rows = facts->step_rows;
+    group.pool_slots = facts->pool_slots;
+    return group;
+}
+
+static enum status add_needs(struct planner_forecast *forecast, struct memory_need *needs,
+                             const struct model_shape *shape, const struct choice *choice,
+                             const struct workers_facts *facts)
+{
+    const struct memory_request request = {
         .threads = facts->threads,
         .scratch_bytes = facts->scratch_bytes,
         .logit_rows = facts->logit_rows,
         .list_row_bytes = facts->list_row_bytes,
         .list_panel_bytes = facts->list_panel_bytes,
     };
-    struct memory_plan *plans = calloc((size_t)forecast->count, sizeof *plans);
-    if (!plans)
+    TRY(memory_need_make(needs, choice, 0, forecast->count));
+    const struct choice whole = {group_of(choice, facts, needs), choice->request};
+    for (int rank = 0; rank < forecast->count; rank++) {
+        struct planner_rank *own = &forecast->ranks[rank];
+        memory_plan_make(&own->memory, shape, &whole.group, rank, &request);
+        own->pool_bytes = needs[rank].slots * memory_slot_bytes(&whole.group, shape);
+    }
+    return STATUS_OK;
+}
+
+static enum status add_memory(struct planner_forecast *forecast, const struct model_shape *shape,
+                              const struct choice *choice, const struct workers_facts *facts)
+{
+    struct memory_need *needs = calloc((size_t)forecast->count, sizeof *needs);
+    if (!needs)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a plan");
-    enum status status = memory_plan_make_each(plans, shape, choice, 0, forecast->count, &needs);
-    for (int rank = 0; status == STATUS_OK && rank < forecast->count; rank++)
-        forecast->ranks[rank].memory = plans[rank];
-    free(plans);
+    const enum status status = add_needs(forecast, needs, shape, choice, facts);
+    free(needs);
     return status;
 }
 
@@ -272,8 +302,7 @@ int64_t planner_pool_bytes(const struct planner_forecast *forecast)
 {
     int64_t most = 0;
     for (int rank = 0; rank < forecast->count; rank++) {
-        const int64_t *bytes = forecast->ranks[rank].memory.bytes;
-        const int64_t kept = bytes[MEMORY_CACHE];
+        const int64_t kept = forecast->ranks[rank].pool_bytes;
         most = kept > most ? kept : most;
     }
     return most;

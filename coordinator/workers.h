@@ -64,6 +64,8 @@ struct workers_facts {
     int64_t scratch_bytes;
     int64_t logit_rows;
     int64_t list_row_bytes, list_panel_bytes;
+    /* What the ranks' memory was made for; 0: for each request as it comes. */
+    int64_t longest_tokens, stage_rows, step_rows, pool_slots;
     int64_t pool_bytes;  /* of each rank, for all requests together; 0: no limit */
     double load_seconds; /* of the slowest rank */
     int places;          /* requests at a time */

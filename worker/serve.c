@@ -419,7 +419,7 @@ static int64_t base_bytes(const struct serve_rank *rank, int64_t weights)
 static enum status load(struct serve_rank *rank, const struct model *model)
 {
     int64_t begun_ns = clock_now_ns();
-    const struct engine_options options = {
+    struct engine_options options = {
         .kernels = rank->kernels,
         .threads = rank->threads,
         .memory_bytes = rank->memory_bytes,
@@ -428,19 +428,21 @@ static enum status load(struct serve_rank *rank, const struct model *model)
         .source = {rank, find_run},
     };
     struct engine *engine;
+    memory_group_size(&options.group, rank->commands.room, rank->welcome.context_tokens);
     TRY(engine_create(&engine, model, rank->transport, &options));
     pthread_mutex_lock(&rank->lock);
     rank->engine = engine;
     pthread_mutex_unlock(&rank->lock);
     const struct memory_request *needs = engine_needs(engine);
+    const struct group_choice *group = engine_group(engine);
     int64_t weights = engine_shape(engine)->weights_bytes;
     rank->reports.base_bytes = base_bytes(rank, weights);
     Longhaul__Control__V1__Loaded loaded = LONGHAUL__CONTROL__V1__LOADED__INIT;
     loaded.seconds = clock_seconds_since(begun_ns);
     loaded.weights_bytes = weights;
-    loaded.memory_bytes = weights;
+    loaded.memory_bytes = engine_memory_bytes(engine);
     loaded.base_bytes = rank->reports.base_bytes;
-    loaded.cache = engine_group(engine)->cache == CHOICE_CACHE_F32
+    loaded.cache = group->cache == CHOICE_CACHE_F32
                        ? LONGHAUL__CONTROL__V1__CACHE_TYPE__CACHE_TYPE_F32
                        : LONGHAUL__CONTROL__V1__CACHE_TYPE__CACHE_TYPE_BF16;
     loaded.scratch_bytes = needs->scratch_bytes;
@@ -448,6 +450,11 @@ static enum status load(struct serve_rank *rank, const struct model *model)
     loaded.list_row_bytes = needs->list_row_bytes;
     loaded.list_panel_bytes = needs->list_panel_bytes;
     loaded.runs_max = rank->commands.room;
+    loaded.context_tokens = group->context_tokens;
+    loaded.stage_rows = group->stage_rows;
+    loaded.step_rows = group->step_rows;
+    loaded.pool_slots = group->pool_slots;
+    loaded.pool_bytes = group->pool_slots * memory_slot_bytes(group, engine_shape(engine));
     log_line(LOG_INFO, "ready", log_text("engine", engine_facts(engine)),
              log_text("exchange", rank->transport->facts),
              log_real("load_seconds", loaded.seconds, 2),

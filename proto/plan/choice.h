@@ -36,6 +36,12 @@ struct group_choice {
     int panel_tokens;     /* 64; 1, 2 and 4 in exhaustive tests */
     int64_t block_tokens; /* most tokens of one exchanged block; a multiple of panel_tokens */
     int receive_slots;    /* blocks in flight or being read, per rank */
+    /* What memory is made for, once. */
+    int sequences;          /* most at a time, up to CHOICE_SEQUENCES_MAX */
+    int64_t context_tokens; /* of the longest one: prompt plus answer */
+    int64_t stage_rows;     /* most rows of a rank in a stage with sharded queries */
+    int64_t step_rows;      /* most rows of a step: decoded tokens, or replicated queries */
+    int64_t pool_slots;     /* of each rank's pool, a panel record of all layers each */
 };
 
 /* What one request asks of a group. */
@@ -56,7 +62,8 @@ struct choice {
     struct request_choice request;
 };
 
-/* What is usual for a group of so many workers; kernels and cache are the device's to say. */
+/* What is usual for a group of so many workers, without what memory is made for; kernels and cache
+ * are the device's to say. */
 struct group_choice group_choice_usual(int workers);
 
 /* Refuses a choice that no plan can be made from; for choices that came over the wire. */

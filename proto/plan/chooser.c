@@ -8,6 +8,7 @@
 #include "proto/plan/tally.h"
 
 enum {
+    PANEL_TOKENS = BANDS_LANES,
     STAGE_ROWS_MIN = 1024,  /* rows of a rank's stage below which products run badly */
     STAGE_ROWS_LEAST = 128, /* below which they run so badly that nobody's wait gets shorter */
     STAGES_WEIGHED = 8,     /* stages whose cost is added up: later ones are like them */
@@ -184,6 +185,23 @@ static int64_t windowed_stage_tokens(const struct choice *choice, int64_t reach)
     return tokens < choice->request.context_tokens ? tokens : 0;
 }
 
+/* The stage at hand, or as much of it as no rank has more rows of than `most`, sinks included: a
+ * rank may get a panel or two more than its share, and go on in another. */
+static int64_t roomy_stage_tokens(const struct choice *choice, int64_t most, int64_t sinks)
+{
+    enum { SPARE_PANELS = 3 };
+    const int64_t asked = choice->request.stage_tokens;
+    int64_t rows = (most - sinks) / PANEL_TOKENS * PANEL_TOKENS - SPARE_PANELS * PANEL_TOKENS;
+    if (rows > STAGE_ROWS_MIN)
+        rows = rows / STAGE_ROWS_MIN * STAGE_ROWS_MIN;
+    if (rows < PANEL_TOKENS)
+        rows = PANEL_TOKENS;
+    const int64_t tokens = rows * choice->group.workers;
+    if (asked > 0 && asked <= tokens)
+        return asked;
+    return asked == 0 && choice->request.context_tokens <= tokens ? 0 : tokens;
+}
+
 static struct choice start_choice(const struct chooser_request *request)
 {
     struct bands bands;
@@ -207,6 +225,8 @@ static struct choice start_choice(const struct chooser_request *request)
         choice.request.stage_tokens = request->stage_tokens;
     else if (limited)
         choice.request.stage_tokens = windowed_stage_tokens(&choice, reach);
+    if (request->stage_tokens < 0 && request->stage_rows > 0)
+        choice.request.stage_tokens = roomy_stage_tokens(&choice, request->stage_rows, bands.sinks);
     choice.request.queries =
         request->queries >= 0 ? (enum choice_queries)request->queries : CHOICE_AUTO;
     return choice;

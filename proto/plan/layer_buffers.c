@@ -24,6 +24,11 @@ void layer_buffers_make(struct layer_buffer_row *table, const struct model_shape
         table[buffer] = rows[buffer];
 }
 
+struct bands layer_buffers_widest(void)
+{
+    return (struct bands){.query_frames = BANDS_FRAMES_MAX, .key_frames = BANDS_FRAMES_MAX};
+}
+
 int64_t layer_buffers_copies(enum layer_buffer buffer, const struct bands *bands, int states)
 {
     switch (buffer) {

@@ -47,6 +47,9 @@ struct layer_buffer_row {
 /* The table of a model: [LAYER_BUFFERS], by layer_buffer. */
 void layer_buffers_make(struct layer_buffer_row *table, const struct model_shape *shape);
 
+/* The most frames that any method has: what memory is made for. */
+struct bands layer_buffers_widest(void);
+
 /* How many there are: `states` is 1, or in a step the workers. */
 int64_t layer_buffers_copies(enum layer_buffer buffer, const struct bands *bands, int states);
 

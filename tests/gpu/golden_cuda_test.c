@@ -188,7 +188,7 @@ static enum status open_engine(struct golden *golden, const char *path,
     TRY(cuda_streams_open(&golden->streams, gpus->runtime, gpus->kernels, 0, 1, false));
     TRY(model_open(&model, path));
     const struct engine_options options =
-        engine_ranks_options(NULL, 1, golden->transport, &golden->streams);
+        engine_ranks_options(NULL, 2 * IDS_MOST, golden->transport, &golden->streams);
     enum status status = engine_create(&golden->engine, model, golden->transport, &options);
     model_close(model);
     return status;

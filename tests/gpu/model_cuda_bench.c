@@ -103,7 +103,7 @@ static enum status load(struct bench *bench, const struct engine_gpus *gpus)
     TRY_ELSE(cuda_streams_open(&bench->streams, gpus->runtime, gpus->kernels, 0, 1, false), end);
     TRY_ELSE(model_parse(&model, file.data, file.bytes, bench->name), end);
     const struct engine_options options =
-        engine_ranks_options(NULL, 1, bench->transport, &bench->streams);
+        engine_ranks_options(NULL, bench->shape.context, bench->transport, &bench->streams);
     status = engine_create(&bench->engine, model, bench->transport, &options);
     model_close(model);
     printf("{\"bench\": \"model load\", \"model\": \"%s\", \"bytes\": %zu, \"made_seconds\": %.2f, "

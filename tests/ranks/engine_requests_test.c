@@ -65,7 +65,7 @@ static bool scores_within(struct engine *engine, struct transport *t, struct eng
 static enum status with_engine(struct transport *t, const struct rank_case *rank_case)
 {
     const struct engine_options options =
-        engine_ranks_options("reference", 1, t, gpus ? &rank_case->streams : NULL);
+        engine_ranks_options("reference", 2 * TOKENS, t, gpus ? &rank_case->streams : NULL);
     struct model *model;
     struct engine *engine;
     TRY(model_open(&model, fixture.path));

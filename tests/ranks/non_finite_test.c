@@ -115,7 +115,7 @@ static enum status start(struct transport *t, void *context)
 {
     const struct spoilt_case *spoilt = context;
     const struct engine_options options =
-        engine_ranks_options(spoilt->kernels, 1, t, gpus ? &spoilt->streams : NULL);
+        engine_ranks_options(spoilt->kernels, 256, t, gpus ? &spoilt->streams : NULL);
     struct model *model;
     struct engine *engine;
     TRY(model_open(&model, spoilt->model_path));

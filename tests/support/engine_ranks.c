@@ -8,11 +8,14 @@
 #include <string.h>
 #include <time.h>
 
+#include "kernels/kernels.h"
 #include "proto/model/model.h"
 #include "proto/plan/chooser.h"
 #include "tests/support/ranks.h"
 #include "worker/engine/transport/transport_loopback.h"
 #include "worker/engine/transport/transport_nccl.h"
+
+enum { RANKS_MOST = 8 };
 
 struct rank_case {
     const struct engine_case *wanted;
@@ -98,16 +101,29 @@ static void keep_result(void *context, enum status status, const struct engine_r
     snprintf(request->cause, sizeof request->cause, "%s", status_message());
 }
 
+/* What a device will be, before there is one. */
+static enum status find_device(struct group_choice *group, const struct engine_case *wanted)
+{
+    const struct kernels *kernels =
+        wanted->kernels ? kernels_find(wanted->kernels) : kernels_best();
+    if (!wanted->gpus && !kernels)
+        return fail(STATUS_INVALID_ARGUMENT, "no kernels are called %s", wanted->kernels);
+    snprintf(group->kernels, sizeof group->kernels, "%s", wanted->gpus ? "cuda" : kernels->name);
+    group->cache =
+        !wanted->gpus && kernels->cache == DTYPE_F32 ? CHOICE_CACHE_F32 : CHOICE_CACHE_BF16;
+    return STATUS_OK;
+}
+
 static enum status choose(struct choice *choice, const struct engine_case *wanted,
-                          const struct engine *engine, int ranks)
+                          const struct model_shape *shape, const struct group_choice *group)
 {
     const struct cost_table costs = cost_table_default();
     struct chooser_request request = {
-        .workers = ranks,
+        .workers = group->workers,
         .context_tokens =
             wanted->context_tokens ? wanted->context_tokens : wanted->count + wanted->max_tokens,
-        .kernels = engine_group(engine)->kernels,
-        .cache = engine_group(engine)->cache,
+        .kernels = group->kernels,
+        .cache = group->cache,
         .partition = wanted->partition - 1,
         .schedule = wanted->schedule - 1,
         .queries = wanted->queries - 1,
@@ -116,8 +132,10 @@ static enum status choose(struct choice *choice, const struct engine_case *wante
         .shared_memory_bus = true,
     };
     TRY(method_parse(&request.method, wanted->method ? wanted->method : "rope",
-                     engine_shape(engine)->trained_tokens));
-    return chooser_choose(choice, &request, engine_shape(engine), &costs);
+                     shape->trained_tokens));
+    TRY(chooser_choose(choice, &request, shape, &costs));
+    choice->group = *group;
+    return STATUS_OK;
 }
 
 /* Rank 0 admits the request, and all take turns until it is done. */
@@ -143,9 +161,9 @@ enum status engine_ranks_request(struct engine *engine, struct transport *transp
         .engine = engine, .transport = transport, .wanted = wanted, .outcome = outcome};
     struct choice choice;
     struct memory_plan plan;
-    TRY(choose(&choice, wanted, engine, transport->size));
-    TRY(memory_plan_make(&plan, engine_shape(engine), &choice, transport->rank,
-                         engine_needs(engine)));
+    TRY(choose(&choice, wanted, engine_shape(engine), engine_group(engine)));
+    memory_plan_make(&plan, engine_shape(engine), engine_group(engine), transport->rank,
+                     engine_needs(engine));
     outcome->planned_bytes[transport->rank] = plan.total_bytes;
     if (transport->rank == 0)
         outcome->choice = choice;
@@ -174,29 +192,63 @@ void engine_ranks_cancel(struct engine *engine)
     engine_cancel(engine, current_number, STATUS_CANCELLED);
 }
 
-struct engine_options engine_ranks_options(const char *kernels, int threads,
+struct engine_options engine_ranks_options(const char *kernels, int64_t context_tokens,
                                            const struct transport *transport,
                                            const struct cuda_streams *streams)
 {
+    enum { STEP_ROWS = 256, SPARE_SLOTS = 8 };
+    struct group_choice group = group_choice_usual(transport->size);
+    memory_group_size(&group, 1, context_tokens);
+    group.stage_rows += context_tokens;
+    group.step_rows = context_tokens < STEP_ROWS ? context_tokens : STEP_ROWS;
+    group.pool_slots = context_tokens / group.panel_tokens + SPARE_SLOTS;
     return (struct engine_options){
         .kernels = kernels,
-        .threads = threads,
+        .threads = 1,
+        .streams = streams,
+        .group = group,
+        .source = {NULL, find_job},
+    };
+}
+
+/* A group with room for this one request. */
+static enum status fit_group(struct group_choice *group, const struct engine_case *wanted,
+                             const struct model *model)
+{
+    const struct model_shape shape = spec_shape(model_spec(model), 0);
+    struct memory_need needs[RANKS_MOST];
+    struct choice choice;
+    TRY(find_device(group, wanted));
+    TRY(choose(&choice, wanted, &shape, group));
+    TRY(memory_need_make(needs, &choice, 0, group->workers));
+    memory_group_fit(group, needs, &choice.request);
+    return STATUS_OK;
+}
+
+static enum status make_engine(struct engine **engine, const struct engine_case *wanted,
+                               struct transport *transport, const struct cuda_streams *streams)
+{
+    struct engine_options options = {
+        .kernels = wanted->kernels,
+        .threads = wanted->threads ? wanted->threads : 1,
         .streams = streams,
         .group = group_choice_usual(transport->size),
         .source = {NULL, find_job},
     };
+    struct model *model;
+    TRY(model_open(&model, wanted->model_path));
+    enum status status = fit_group(&options.group, wanted, model);
+    if (status == STATUS_OK)
+        status = engine_create(engine, model, transport, &options);
+    model_close(model);
+    return status;
 }
 
 enum status engine_ranks_play(struct engine_outcome *outcome, const struct engine_case *wanted,
                               struct transport *transport, const struct cuda_streams *streams)
 {
-    const struct engine_options options = engine_ranks_options(
-        wanted->kernels, wanted->threads ? wanted->threads : 1, transport, streams);
-    struct model *model;
     struct engine *engine = NULL;
-    TRY(model_open(&model, wanted->model_path));
-    enum status status = engine_create(&engine, model, transport, &options);
-    model_close(model);
+    enum status status = make_engine(&engine, wanted, transport, streams);
     if (wanted->delay_ns)
         transport_loopback_delay(transport, wanted->delay_ns);
     struct canceller canceller = {
@@ -268,12 +320,12 @@ void engine_outcome_init(struct engine_outcome *outcome, const struct engine_cas
 enum status engine_ranks_run(struct engine_outcome *outcome, const struct engine_case *wanted)
 {
     static const struct ranks_setting setting = {open_streams, close_streams};
-    struct rank_case cases[8];
+    struct rank_case cases[RANKS_MOST];
     int ranks = wanted->ranks ? wanted->ranks : 1;
     const struct transport_options options = {
         .threads = wanted->threads ? wanted->threads : 1,
     };
-    void *contexts[8];
+    void *contexts[RANKS_MOST];
     for (int rank = 0; rank < ranks; rank++) {
         cases[rank] = (struct rank_case){.wanted = wanted, .outcome = outcome};
         contexts[rank] = &cases[rank];

@@ -71,8 +71,9 @@ enum status engine_ranks_play(struct engine_outcome *outcome, const struct engin
 MUST_CHECK enum status engine_ranks_open(struct transport **transport, struct cuda_streams *streams,
                                          const struct engine_gpus *gpus);
 
-/* What an engine of one rank of `transport` is made with, for engine_ranks_request to use it. */
-struct engine_options engine_ranks_options(const char *kernels, int threads,
+/* What an engine of one rank of `transport` is made with, for engine_ranks_request to use it, with
+ * room for requests of up to context_tokens in stages of any length. */
+struct engine_options engine_ranks_options(const char *kernels, int64_t context_tokens,
                                            const struct transport *transport,
                                            const struct cuda_streams *streams);
 

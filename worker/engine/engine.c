@@ -14,20 +14,21 @@
 #include "proto/model/model.h"
 #include "worker/engine/account.h"
 #include "worker/engine/next_id.h"
-#include "worker/engine/device/arena.h"
 #include "worker/engine/device/device_cpu.h"
 #include "worker/engine/device/device_cuda.h"
 #include "worker/engine/forward.h"
+#include "worker/engine/places.h"
 #include "worker/engine/score.h"
 #include "worker/engine/sequence.h"
 #include "worker/engine/turn.h"
 
-enum { SEQUENCES_MOST = 1, CAUSE_BYTES = 512 };
+enum { CAUSE_BYTES = 512 };
 
 /* A request that rank 0 has not admitted yet. */
 struct waiting {
     uint64_t number;
     struct engine_job job;
+    int64_t slots;             /* that it will hold */
     enum status cancel_status; /* OK: go on */
 };
 
@@ -38,15 +39,7 @@ struct engine {
     struct forward forward;
     bool broken;
 
-    bool prepared;
-    struct choice choice;
-    struct memory_plan plan;
-    struct panel_pool *pool;
-    struct arena *ids_arena;
-    struct arena *scores_arena;
-    int32_t *ids; /* [context] */
-    struct score_place scores;
-    void *sampler_memory;
+    struct places places;
 
     struct turn turn;                    /* being sent, received or taken */
     struct transport_request **requests; /* [size] of it; NULL: none under way */
@@ -62,6 +55,58 @@ struct engine {
     struct waiting *waiting;                                /* [waiting_room], the first is next */
     int waiting_count, waiting_room;
 };
+
+/* ---- memory ---- */
+
+/* What this rank may take: its share of the host's free memory, the weights already taken
+ * counted. */
+static int64_t memory_limit(const struct engine *engine)
+{
+    if (engine->options.memory_bytes > 0)
+        return engine->options.memory_bytes;
+    if (engine->device->memory_bytes > 0)
+        return engine->device->memory_bytes;
+    int64_t free_bytes = (int64_t)sysconf(_SC_AVPHYS_PAGES) * sysconf(_SC_PAGESIZE);
+    return free_bytes / engine->transport->local_size + engine->device->shape.weights_bytes;
+}
+
+/* Every rank takes as many slots as the one that has room for fewest. */
+static enum status size_pool(struct engine *engine, int64_t limit_bytes)
+{
+    struct transport *transport = engine->transport;
+    struct group_choice *group = &engine->options.group;
+    int64_t *slots = calloc((size_t)transport->size, sizeof *slots);
+    enum status status = STATUS_OK;
+    if (!slots)
+        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory to size a pool");
+    slots[transport->rank] =
+        memory_group_slots(group, &engine->device->shape, &engine->device->needs, limit_bytes);
+    TRY_ELSE(transport_gather_each(transport, &slots[transport->rank], slots, sizeof *slots), end);
+    group->pool_slots = slots[0];
+    for (int rank = 1; rank < transport->size; rank++)
+        group->pool_slots = slots[rank] < group->pool_slots ? slots[rank] : group->pool_slots;
+end:
+    free(slots);
+    return status;
+}
+
+/* Makes all memory. OUT_OF_RANGE, with the numbers, when it does not fit. */
+static enum status prepare(struct engine *engine)
+{
+    struct memory_plan plan;
+    struct device *device = engine->device;
+    struct group_choice *group = &engine->options.group;
+    const int rank = engine->transport->rank;
+    const int64_t limit_bytes = memory_limit(engine);
+    group->cache = device->cache;
+    snprintf(group->kernels, sizeof group->kernels, "%s", device->kernels);
+    if (group->pool_slots == 0)
+        TRY(size_pool(engine, limit_bytes));
+    memory_plan_make(&plan, &device->shape, group, rank, &device->needs);
+    TRY(memory_plan_fits(&plan, limit_bytes));
+    TRY(device_prepare(device, group, &plan));
+    return places_init(&engine->places, device, &plan, rank);
+}
 
 /* ---- making ---- */
 
@@ -95,16 +140,7 @@ enum status engine_create(struct engine **out, const struct model *model,
         TRY_ELSE(device_cuda_create(&engine->device, model, options->streams), undo);
     else
         TRY_ELSE(device_cpu_create(&engine->device, model, &device_options), undo);
-    engine->options.group.cache = engine->device->cache;
-    snprintf(engine->options.group.kernels, sizeof engine->options.group.kernels, "%s",
-             engine->device->kernels);
-    if (transport->rank == 0) {
-        engine->sampler_memory = aligned_alloc(64, sampler_bytes(engine->device->shape.vocab));
-        if (!engine->sampler_memory) {
-            status = fail(STATUS_RESOURCE_EXHAUSTED, "no memory for sampling");
-            goto undo;
-        }
-    }
+    TRY_ELSE(prepare(engine), undo);
     TRY_ELSE(make_lists(engine), undo);
     TRY_ELSE(forward_init(&engine->forward, transport, engine->device), undo);
     *out = engine;
@@ -114,21 +150,9 @@ undo:
     return status;
 }
 
-static void release_memory(struct engine *engine)
-{
-    arena_destroy(engine->ids_arena);
-    arena_destroy(engine->scores_arena);
-    panel_pool_destroy(engine->pool);
-    engine->pool = NULL;
-    engine->ids_arena = NULL;
-    engine->scores_arena = NULL;
-    engine->prepared = false;
-}
-
 static void discard(struct engine *engine, struct sequence *sequence)
 {
-    panel_table_release(sequence->panels, engine->pool);
-    sequence_deinit(sequence);
+    places_end(&engine->places, sequence);
     free(sequence);
 }
 
@@ -139,10 +163,9 @@ void engine_destroy(struct engine *engine)
     for (int s = 0; s < engine->live_count; s++)
         discard(engine, engine->live[s]);
     forward_deinit(&engine->forward);
-    release_memory(engine);
+    places_deinit(&engine->places);
     device_destroy(engine->device);
     pthread_mutex_destroy(&engine->lock);
-    free(engine->sampler_memory);
     free(engine->requests);
     free(engine->beginnings);
     free(engine->waiting);
@@ -157,6 +180,11 @@ const struct model_shape *engine_shape(const struct engine *engine)
 const struct memory_request *engine_needs(const struct engine *engine)
 {
     return &engine->device->needs;
+}
+
+int64_t engine_memory_bytes(const struct engine *engine)
+{
+    return engine->places.plan.total_bytes;
 }
 
 const struct group_choice *engine_group(const struct engine *engine)
@@ -191,54 +219,6 @@ void engine_cancel(struct engine *engine, uint64_t number, enum status status)
     pthread_mutex_unlock(&engine->lock);
 }
 
-/* ---- memory ---- */
-
-/* What this rank may take: its share of the host's free memory, the weights already taken
- * counted. */
-static int64_t memory_limit(const struct engine *engine)
-{
-    if (engine->options.memory_bytes > 0)
-        return engine->options.memory_bytes;
-    if (engine->device->memory_bytes > 0)
-        return engine->device->memory_bytes;
-    int64_t free_bytes = (int64_t)sysconf(_SC_AVPHYS_PAGES) * sysconf(_SC_PAGESIZE);
-    return free_bytes / engine->transport->local_size + engine->device->shape.weights_bytes;
-}
-
-/* Makes the memory of a choice, unless it is there already. RESOURCE_EXHAUSTED, with the numbers,
- * when it does not fit. */
-static enum status prepare(struct engine *engine, const struct choice *choice)
-{
-    enum status status = STATUS_OK;
-    struct memory_plan plan;
-    TRY(choice_check(choice));
-    if (engine->prepared && memcmp(choice, &engine->choice, sizeof *choice) == 0)
-        return STATUS_OK;
-    TRY(memory_plan_make(&plan, &engine->device->shape, choice, engine->transport->rank,
-                         &engine->device->needs));
-    release_memory(engine);
-    TRY(memory_plan_fits(&plan, memory_limit(engine)));
-    engine->choice = *choice;
-    engine->plan = plan;
-    TRY(device_prepare(engine->device, &engine->choice, &engine->plan));
-    size_t score_bytes = (size_t)plan.bytes[MEMORY_SCORES];
-    TRY_ELSE(panel_pool_create(&engine->pool, plan.cache_slots), undo);
-    TRY_ELSE(arena_create(&engine->ids_arena, "ids", (size_t)plan.bytes[MEMORY_IDS]), undo);
-    TRY_ELSE(arena_create(&engine->scores_arena, "scores", score_bytes), undo);
-    void *ids;
-    void *scores;
-    TRY_ELSE(arena_take(engine->ids_arena, &ids, (size_t)plan.bytes[MEMORY_IDS]), undo);
-    TRY_ELSE(arena_take(engine->scores_arena, &scores, score_bytes), undo);
-    engine->ids = ids;
-    engine->scores.rows = scores;
-    engine->scores.all = engine->scores.rows + plan.rows;
-    engine->prepared = true;
-    return STATUS_OK;
-undo:
-    release_memory(engine);
-    return status;
-}
-
 /* ---- going ---- */
 
 /* Takes a sequence out of the engine; its request is done. */
@@ -247,7 +227,7 @@ static void drop(struct engine *engine, int which, enum status status)
     struct sequence *sequence = engine->live[which];
     const struct engine_job job = sequence->job;
     struct engine_result result = sequence->result;
-    result.memory_bytes = engine->plan.total_bytes;
+    result.memory_bytes = engine->places.plan.total_bytes;
     result.not_finite = status != STATUS_OK && engine->forward.not_finite;
     pthread_mutex_lock(&engine->lock);
     engine->live_count--;
@@ -324,9 +304,14 @@ enum status engine_admit(struct engine *engine, uint64_t number,
                          const struct engine_request *request,
                          const struct engine_observer *observer)
 {
+    const struct choice choice = {.group = engine->options.group, .request = *request->choice};
     enum status status = STATUS_OK;
+    int64_t slots = 0;
     if (engine->broken)
         return fail(STATUS_FAILED_PRECONDITION, "this worker group has failed; start a new one");
+    /* What cannot be planned is refused when its turn comes. */
+    if (request->refused == STATUS_OK && choice_check(&choice) == STATUS_OK)
+        TRY(places_slots(&slots, &choice));
     pthread_mutex_lock(&engine->lock);
     if (engine->waiting_count == engine->waiting_room) {
         const int room = 2 * engine->waiting_room + 16;
@@ -339,18 +324,10 @@ enum status engine_admit(struct engine *engine, uint64_t number,
         engine->waiting_room = room;
     }
     engine->waiting[engine->waiting_count++] =
-        (struct waiting){.number = number, .job = {request, observer}};
+        (struct waiting){.number = number, .job = {request, observer}, .slots = slots};
 unlock:
     pthread_mutex_unlock(&engine->lock);
     return status;
-}
-
-static enum status take_panels(struct engine *engine, struct panel_table_place *panels)
-{
-    if (panel_pool_take(engine->pool, &panels->first, panels->slots))
-        return STATUS_OK;
-    return fail(STATUS_INTERNAL, "the pool has no %lld slots in a row: plan and engine disagree",
-                (long long)panels->slots);
 }
 
 /* What this rank makes of a request that comes: a sequence, or a refusal. */
@@ -361,22 +338,15 @@ static enum status make_sequence(struct engine *engine, struct sequence **made, 
     const struct engine_request *request = job->request;
     TRY(check_request(engine, request));
     const struct choice choice = {.group = engine->options.group, .request = *request->choice};
-    TRY(prepare(engine, &choice));
-    struct sequence_place place = {
-        .ids = engine->ids,
-        .sampler_memory = engine->sampler_memory,
-        .vocab = engine->device->shape.vocab,
-        .panels = {.slots = engine->plan.cache_slots, .sink_panels = engine->plan.sink_panels},
-    };
+    const struct sequence_start start = {number, job, &choice};
+    TRY(choice_check(&choice));
     struct sequence *sequence = malloc(sizeof *sequence);
     if (!sequence)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a sequence");
-    TRY_ELSE(take_panels(engine, &place.panels), free_it);
-    TRY_ELSE(sequence_init(sequence, number, job, &choice, &place), release);
+    TRY_ELSE(places_begin(&engine->places, sequence, &start, engine->live, engine->live_count),
+             free_it);
     *made = sequence;
     return STATUS_OK;
-release:
-    panel_pool_release(engine->pool, place.panels.first, place.panels.slots);
 free_it:
     free(sequence);
     return status;
@@ -552,11 +522,11 @@ static enum status pass_stage(struct engine *engine, struct sequence *sequence, 
     const bool is_last = stage.end >= request->count;
     TRY(forward_stage(forward, stage));
     if (scores && !replicated)
-        TRY(forward_score(forward, engine->scores.rows, request->count));
+        TRY(forward_score(forward, engine->places.scores.rows, request->count));
     TRY(forward_settle(forward, is_last || scores));
     account_predict_stage(forward, &sequence->result, replicated, stage);
     if (scores)
-        TRY(score_stage(forward, &engine->scores, replicated, stage));
+        TRY(score_stage(forward, &engine->places.scores, replicated, stage));
     sequence->passed = stage.end;
     return STATUS_OK;
 }
@@ -635,14 +605,17 @@ static enum status take_step(struct engine *engine)
 static void compose(struct engine *engine)
 {
     struct turn *turn = &engine->turn;
+    struct places_promised promised = {0};
     turn->admit_count = 0;
     pthread_mutex_lock(&engine->lock);
-    int room = SEQUENCES_MOST - engine->live_count;
+    bool room = true;
     for (int w = 0; w < engine->waiting_count && turn->admit_count < CHOICE_SEQUENCES_MAX; w++) {
-        const bool ends = stop_status(&engine->waiting[w]) != STATUS_OK;
-        if (ends || room > 0)
-            turn->admits[turn->admit_count++] = engine->waiting[w].number;
-        room -= !ends;
+        const struct waiting *waiting = &engine->waiting[w];
+        const bool ends =
+            stop_status(waiting) != STATUS_OK || waiting->slots > engine->options.group.pool_slots;
+        room = room && (ends || places_fit(&engine->places, waiting->slots, &promised));
+        if (ends || room)
+            turn->admits[turn->admit_count++] = waiting->number;
     }
     pthread_mutex_unlock(&engine->lock);
     for (int s = 0; s < engine->live_count; s++) {
@@ -651,7 +624,8 @@ static void compose(struct engine *engine)
         engine->candidates[s].decodes = sequence_decodes(sequence);
         engine->candidates[s].next_tokens = stage.end - stage.first;
     }
-    turn_choose(turn, &engine->memory, engine->candidates, engine->live_count, SEQUENCES_MOST);
+    turn_choose(turn, &engine->memory, engine->candidates, engine->live_count,
+                engine->options.group.step_rows);
 }
 
 static enum status wait_for_sent(struct engine *engine)

@@ -103,7 +103,9 @@ struct engine_options {
     int threads;          /* 0: the cores of this rank's share of the host */
     int64_t memory_bytes; /* a plan above it is refused; 0: what the host or the GPU has free */
     const struct cuda_streams *streams; /* where to compute; NULL: on the CPU. Borrowed */
-    struct group_choice group;   /* alike on all ranks; the device fills in kernels and cache */
+    /* Alike on all ranks. The device fills in kernels and cache; a pool of 0 slots becomes what
+     * memory_bytes leaves room for, alike on all ranks too. */
+    struct group_choice group;
     struct engine_source source; /* not needed on rank 0 */
 };
 
@@ -118,6 +120,7 @@ void engine_destroy(struct engine *engine);
 /* What planning needs to know of this rank. */
 const struct model_shape *engine_shape(const struct engine *engine);
 const struct memory_request *engine_needs(const struct engine *engine);
+int64_t engine_memory_bytes(const struct engine *engine); /* all that was allocated */
 const struct group_choice *engine_group(const struct engine *engine);
 
 const char *engine_facts(const struct engine *engine);

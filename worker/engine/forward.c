@@ -97,9 +97,9 @@ static enum status deal_stage(struct forward *forward, struct span stage)
     const struct sequence *sequence = forward->sequence;
     struct panel_moves moves;
     TRY(choice_deal(&sequence->choice, sequence->ownership, stage));
-    TRY(panel_table_stage(sequence->panels, &moves, sequence->ownership, forward->transport->rank,
-                          stage,
-                          ownership_live_first(sequence->ownership, stage.first, sequence->reach)));
+    TRY(panel_table_stage(
+        sequence->panels, &moves, sequence->ownership, forward->transport->rank, stage,
+        ownership_live_first(sequence->ownership, stage.first, sequence->method.reach)));
     return forward_move(forward->device, &moves);
 }
 
@@ -109,7 +109,8 @@ static enum status sharded_stage(struct forward *forward, struct span stage)
     const struct choice *choice = &sequence->choice;
     int rank = forward->transport->rank;
     TRY(deal_stage(forward, stage));
-    TRY(schedule_make(&forward->schedule, choice, &sequence->bands, sequence->ownership, stage));
+    TRY(schedule_make(&forward->schedule, choice, &sequence->method.bands, sequence->ownership,
+                      stage));
     const struct schedule_rank *mine = &forward->schedule.ranks[rank];
     TRY(shard_rows_make(&forward->shard, mine, device_block_rows(forward->device, mine->rows),
                         forward->device->tile_tokens));
@@ -124,7 +125,7 @@ static enum status sharded_stage(struct forward *forward, struct span stage)
     };
     const struct device_stage work = {
         .shard = &forward->shard,
-        .bands = &sequence->bands,
+        .method = &sequence->method,
         .panels = sequence->panels,
         .ids = sequence->ids,
         .sinks = sequence->sinks,
@@ -233,7 +234,7 @@ static enum status find_step_keys(struct forward *forward)
 static const struct device_keys *keys_of_layer(struct forward *forward, int layer)
 {
     const size_t shift =
-        (size_t)layer * (size_t)forward->device->cache_slots * forward->device->panel_bytes;
+        (size_t)layer * (size_t)forward->device->group.pool_slots * forward->device->panel_bytes;
     for (int k = 0; k < forward->step_key_count; k++) {
         forward->layer_keys[k] = forward->step_keys[k];
         forward->layer_keys[k].records = (const char *)forward->step_keys[k].records + shift;
@@ -274,13 +275,14 @@ static enum status replicated_layers(struct forward *forward, int64_t rows)
 static enum status replicated_pass(struct forward *forward, struct span stage, bool token)
 {
     const struct sequence *sequence = forward->sequence;
-    TRY(schedule_make_replicated(&forward->step_schedule, &sequence->choice, &sequence->bands,
-                                 sequence->ownership, stage, forward->transport->rank));
+    TRY(schedule_make_replicated(&forward->step_schedule, &sequence->choice,
+                                 &sequence->method.bands, sequence->ownership, stage,
+                                 forward->transport->rank));
     TRY(find_step_keys(forward));
     const struct device_step step = {
         .first = stage.first,
         .rows = stage.end - stage.first,
-        .bands = &sequence->bands,
+        .method = &sequence->method,
         .panels = sequence->panels,
         .ownership = sequence->ownership,
         .rank = forward->transport->rank,
@@ -309,8 +311,9 @@ enum status forward_token(struct forward *forward)
     TRY(ownership_advance(sequence->ownership, 1, PARTITION_ROUND_ROBIN));
     if (ownership_owner(sequence->ownership, index) == forward->transport->rank) {
         struct panel_moves moves;
-        TRY(panel_table_append(sequence->panels, &moves, index,
-                               ownership_live_first(sequence->ownership, index, sequence->reach)));
+        TRY(panel_table_append(
+            sequence->panels, &moves, index,
+            ownership_live_first(sequence->ownership, index, sequence->method.reach)));
         TRY(forward_move(forward->device, &moves));
     }
     forward->split = sequence->choice.request.decode_split;

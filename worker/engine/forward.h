@@ -1,5 +1,5 @@
-/* The pass of tokens through a model on one rank, with its peers. Read forward.c from the top: it
- * is the engine's one page.
+/* The pass of tokens through a model's ops on one rank, with its peers. The ops are on a page of
+ * their own, layer_program.c; read forward.c from the top after it.
  */
 #pragma once
 

@@ -7,29 +7,31 @@
 #include "proto/plan/schedule.h"
 #include "worker/engine/non_finite.h"
 
-enum status sequence_init(struct sequence *sequence, uint64_t number, const struct engine_job *job,
-                          const struct choice *choice, const struct sequence_place *place)
+enum status sequence_init(struct sequence *sequence, const struct sequence_start *start,
+                          const struct sequence_place *place)
 {
-    const struct engine_request *request = job->request;
+    const struct engine_request *request = start->job->request;
+    const struct choice *choice = start->choice;
     enum status status = STATUS_OK;
     *sequence = (struct sequence){
-        .number = number,
-        .job = *job,
+        .number = start->number,
+        .job = *start->job,
         .choice = *choice,
+        .place = *place,
         .ids = place->ids,
         .non_finite = NON_FINITE_NONE,
         .started_ns = clock_now_ns(),
         .result.prefilled_tokens = request->count,
     };
-    method_bands(&choice->request.method, &sequence->bands);
-    sequence->reach = bands_reach(&sequence->bands);
-    if (schedule_keeps_sinks(choice, &sequence->bands))
-        sequence->sinks = sequence->bands.sinks;
+    device_method_make(&sequence->method, place->spec, choice);
+    if (schedule_keeps_sinks(choice, &sequence->method.bands))
+        sequence->sinks = sequence->method.bands.sinks;
     TRY(ownership_create(&sequence->ownership, choice->group.workers, choice->group.panel_tokens));
     TRY_ELSE(panel_table_create(&sequence->panels, &place->panels), undo);
     memcpy(sequence->ids, request->ids, (size_t)request->count * sizeof *request->ids);
     if (place->sampler_memory) {
-        sequence->sampler = sampler_init(place->sampler_memory, place->vocab, &request->sampling);
+        sequence->sampler =
+            sampler_init(place->sampler_memory, place->spec->vocab, &request->sampling);
         sampler_saw(sequence->sampler, request->ids, request->count);
     }
     return STATUS_OK;

@@ -10,20 +10,37 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "kernels/bands.h"
 #include "proto/plan/choice.h"
 #include "proto/plan/partition.h"
 #include "proto/status.h"
 #include "worker/engine/cache/panel_table.h"
+#include "worker/engine/device/device_method.h"
 #include "worker/engine/engine.h"
 #include "worker/engine/sample.h"
+
+/* What a sequence begins with. */
+struct sequence_start {
+    uint64_t number; /* the request's */
+    const struct engine_job *job;
+    const struct choice *choice; /* the group's and the request's */
+};
+
+/* Where it lies (places.h); borrowed. */
+struct sequence_place {
+    int which;
+    int64_t slots_held;
+    int32_t *ids;         /* [context] */
+    void *sampler_memory; /* rank 0's */
+    const struct model_spec *spec;
+    struct panel_table_place panels;
+};
 
 struct sequence {
     uint64_t number; /* the request's */
     struct engine_job job;
     struct choice choice;
-    struct bands bands;
-    int64_t reach; /* bands_reach */
+    struct sequence_place place;
+    struct device_method method;
     int64_t sinks; /* that every rank keeps; 0: none */
 
     int32_t *ids;   /* [context]; the prompt, then the answer */
@@ -39,17 +56,7 @@ struct sequence {
     int64_t first_ns; /* when the first id was known */
 };
 
-/* What a sequence lies in; borrowed. */
-struct sequence_place {
-    int32_t *ids;         /* [context] */
-    void *sampler_memory; /* rank 0's */
-    int64_t vocab;
-    struct panel_table_place panels;
-};
-
-/* Begins the sequence of a request. `choice` is the group's and the request's. */
-MUST_CHECK enum status sequence_init(struct sequence *sequence, uint64_t number,
-                                     const struct engine_job *job, const struct choice *choice,
+MUST_CHECK enum status sequence_init(struct sequence *sequence, const struct sequence_start *start,
                                      const struct sequence_place *place);
 void sequence_deinit(struct sequence *sequence);
 

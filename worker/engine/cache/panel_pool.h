@@ -21,7 +21,7 @@ void panel_pool_destroy(struct panel_pool *pool);
 int64_t panel_pool_slots(const struct panel_pool *pool);
 int64_t panel_pool_free(const struct panel_pool *pool);
 
-/* The holders of a slot; 0: it is free. */
+/* For tests: the holders of a slot; 0: it is free. */
 int panel_pool_holders(const struct panel_pool *pool, int64_t slot);
 
 /* Takes `count` consecutive slots, with one holder each, the lowest that there are: *first is the

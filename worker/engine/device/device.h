@@ -5,9 +5,8 @@
  * which order.
  *
  * Contract:
- * - device_prepare makes memory for a choice; its bytes are those of the memory plan, region by
- *   region. It may be called again between requests. Pointers of `memory` are valid until the next
- *   call.
+ * - device_prepare makes memory for a group's choice, once; its bytes are those of the memory plan,
+ *   region by region.
  * - What is computed is the program's: device_run computes the ops [first, end) for all rows of the
  *   stage or step that was begun last. forward.c cuts the program into runs, and says what happens
  *   between them; LAYER_ATTEND is in none.
@@ -47,6 +46,7 @@
 #include "proto/plan/memory_plan.h"
 #include "proto/status.h"
 #include "worker/engine/cache/panel_table.h"
+#include "worker/engine/device/device_method.h"
 #include "worker/engine/device/device_part.h"
 #include "worker/engine/non_finite.h"
 #include "worker/engine/shard.h"
@@ -72,7 +72,7 @@ struct device_keys {
 /* A stage with sharded queries. All is borrowed until its last call. */
 struct device_stage {
     struct shard_rows *shard;
-    const struct bands *bands;
+    const struct device_method *method;
     const struct panel_table *panels;
     const int32_t *ids; /* of the whole sequence, by index */
     int64_t sinks;      /* keys of indices below it are also kept as sinks; 0: none are */
@@ -81,8 +81,8 @@ struct device_stage {
 /* A stage with replicated queries, or a decoded token: the tokens [first, first + rows). */
 struct device_step {
     int64_t first;
-    int64_t rows; /* <= memory plan's replicated_rows */
-    const struct bands *bands;
+    int64_t rows; /* <= the group's step_rows */
+    const struct device_method *method;
     const struct panel_table *panels;
     const struct ownership *ownership;
     int rank;
@@ -96,7 +96,7 @@ struct device_step {
 
 /* What peers and the engine reach into. Sizes: memory_plan.h. */
 struct device_memory {
-    void *cache; /* [layers, cache_slots] panel records */
+    void *cache; /* [layers, pool_slots] panel records */
     void *slots; /* [receive_slots] blocks of panel records */
     /* A step's buffers (layer_buffers.h), float32 but for queries: [rows, width], and [workers] of
      * states. LAYER_ACTIVE is LAYER_GATE; LAYER_LOGITS is not here. */
@@ -106,7 +106,7 @@ struct device_memory {
 
 struct device_ops {
     void (*destroy)(struct device *device);
-    enum status (*prepare)(struct device *device, const struct choice *choice,
+    enum status (*prepare)(struct device *device, const struct group_choice *group,
                            const struct memory_plan *plan);
     enum status (*begin)(struct device *device, const struct device_stage *stage);
     enum status (*run)(struct device *device, int first, int end, const struct device_drive *drive);
@@ -131,13 +131,14 @@ struct device {
     const char *name; /* "cpu", "cuda" */
     bool on_host;     /* memory is the host's */
     char facts[448];  /* one line for start-up and doctor */
+    const struct model_spec *spec;
     struct model_shape shape;
     const struct layer_program *program;
     struct memory_request needs; /* what memory_plan_make must be told */
     enum choice_cache cache;     /* type of the cached keys and values */
     const char *kernels;         /* the variant's name */
     size_t panel_bytes;          /* one panel record of all KV heads */
-    int64_t cache_slots;         /* of memory.cache, as prepared */
+    struct group_choice group;   /* as prepared */
     int threads;                 /* that share the blocks and tiles of a call */
     int64_t blocks;              /* of a stage, about, even out its work */
     int64_t block_rows;          /* most rows of a block, and best where there is work enough */
@@ -163,7 +164,7 @@ struct device {
 static inline void *device_record(const struct device *device, int layer, int64_t slot)
 {
     return (char *)device->memory.cache +
-           (size_t)(layer * device->cache_slots + slot) * device->panel_bytes;
+           (size_t)(layer * device->group.pool_slots + slot) * device->panel_bytes;
 }
 
 /* Rows of a block where a rank has `rows` of a stage. */
@@ -182,13 +183,6 @@ static inline struct span device_outputs(int64_t width, int workers, int rank)
     return partition_rows(width, MATMUL_SPLIT, workers, rank);
 }
 
-/* What a product of a query and a key is multiplied by to be a score in log2 units. */
-static inline float device_scale_log2(const struct choice *choice, int head_dim)
-{
-    return (float)(method_logit_scale(&choice->request.method) * 1.4426950408889634 /
-                   __builtin_sqrt((double)head_dim));
-}
-
 /* Counts the time since start_ns for a part. */
 static inline void device_spent(struct device *device, enum device_part part, int64_t start_ns)
 {
@@ -204,10 +198,11 @@ static inline void device_destroy(struct device *device)
 }
 
 /* RESOURCE_EXHAUSTED where the memory is not to be had. */
-static inline MUST_CHECK enum status
-device_prepare(struct device *device, const struct choice *choice, const struct memory_plan *plan)
+static inline MUST_CHECK enum status device_prepare(struct device *device,
+                                                    const struct group_choice *group,
+                                                    const struct memory_plan *plan)
 {
-    return device->ops->prepare(device, choice, plan);
+    return device->ops->prepare(device, group, plan);
 }
 
 static inline MUST_CHECK enum status device_begin(struct device *device,

@@ -53,6 +53,7 @@ static void describe(struct device_cpu *cpu, const struct model *model)
     layer_program_lay_out(&cpu->layout, device->program, sizeof(float));
     cpu->block_bytes = arena_rounded(KERNELS_ROWS_MAX * cpu->layout.row_bytes);
     cpu->scratch_bytes = cpu->block_bytes + arena_rounded(cpu->kernels->scratch_bytes(&limits));
+    device->spec = spec;
     device->shape = spec_shape(spec, (int64_t)weights_bytes(model, cpu->kernels));
     device->needs = (struct memory_request){
         .threads = cpu->binding.threads,
@@ -110,7 +111,7 @@ static enum status take_all(struct device_cpu *cpu)
 {
     const struct model_spec *spec = &cpu->spec;
     const struct memory_plan *plan = &cpu->plan;
-    size_t rows = (size_t)plan->rows;
+    size_t rows = (size_t)cpu->device.group.stage_rows;
     size_t heads = rows * (size_t)spec->heads;
     struct device_memory *memory = &cpu->device.memory;
     const int64_t *bytes = plan->bytes;
@@ -129,17 +130,14 @@ static enum status take_all(struct device_cpu *cpu)
     return device_cpu_step_prepare(cpu);
 }
 
-static enum status prepare(struct device *device, const struct choice *choice,
+static enum status prepare(struct device *device, const struct group_choice *group,
                            const struct memory_plan *plan)
 {
     struct device_cpu *cpu = device_cpu_of(device);
     enum status status = STATUS_OK;
     release_memory(cpu);
-    cpu->choice = *choice;
+    device->group = *group;
     cpu->plan = *plan;
-    device->cache_slots = plan->cache_slots;
-    spec_rotation_make(&cpu->rotation, &cpu->spec, &choice->request.method.frequencies,
-                       method_logn(&choice->request.method));
     for (int region = 0; region < MEMORY_REGIONS; region++) {
         if (region == MEMORY_WEIGHTS || region == MEMORY_IDS || region == MEMORY_SCORES)
             continue;
@@ -176,8 +174,8 @@ static void begin_block(void *context, int thread, size_t item)
     const struct shard_block *block = &cpu->stage.shard->blocks[item];
     int64_t row_width = cpu->spec.head_dim;
     (void)thread;
-    device_cpu_tables(cpu, cpu->stage.bands, cpu->tables + block->row * row_width,
-                      cpu->plan.rows * row_width, block->index, block->rows);
+    device_cpu_tables(cpu, cpu->stage.method, cpu->tables + block->row * row_width,
+                      cpu->device.group.stage_rows * row_width, block->index, block->rows);
 }
 
 static enum status begin(struct device *device, const struct device_stage *stage)
@@ -186,8 +184,6 @@ static enum status begin(struct device *device, const struct device_stage *stage
     int64_t start_ns = clock_now_ns();
     cpu->stage = *stage;
     cpu->in_step = false;
-    cpu->reach = bands_reach(stage->bands);
-    regimes_make(&cpu->regimes, stage->bands);
     atomic_store(&cpu->skipping, false);
     thread_pool_run(cpu->pool, (size_t)stage->shard->block_count, begin_block, NULL, cpu);
     device_spent(device, DEVICE_PART_ROWS, start_ns);
@@ -203,13 +199,13 @@ static struct device_cpu_rows rows_of_block(struct device_cpu *cpu, int thread,
         .cpu = cpu,
         .rows = block->rows,
         .index = block->index,
-        .bands = cpu->stage.bands,
+        .method = cpu->stage.method,
         .panels = cpu->stage.panels,
         .ids = cpu->stage.ids,
         .sinks = cpu->stage.sinks,
         .recomputed = block->recomputed,
         .sum = cpu->sum + block->row * cpu->spec.heads,
-        .frame_rows = cpu->plan.rows,
+        .frame_rows = cpu->device.group.stage_rows,
         .multiply = cpu->kernels->matmul_prefill,
         .adds_at_once = true,
     };
@@ -306,9 +302,9 @@ static void attend_extent(struct device_cpu *cpu, struct attention_args *args,
     int64_t last_query = args->query_first + args->tokens;
     if (end > last_query)
         end = last_query;
-    if (keys->store == BANDS_PANELS && cpu->reach != BANDS_OPEN &&
-        panel_floor(args->query_first - cpu->reach + 1) > first)
-        first = panel_floor(args->query_first - cpu->reach + 1);
+    if (keys->store == BANDS_PANELS && cpu->stage.method->reach != BANDS_OPEN &&
+        panel_floor(args->query_first - cpu->stage.method->reach + 1) > first)
+        first = panel_floor(args->query_first - cpu->stage.method->reach + 1);
     if (first >= end)
         return;
     size_t skipped = (size_t)((first - keys->first) / PANEL_TOKENS) * cpu->device.panel_bytes;
@@ -339,7 +335,7 @@ static void attend_tile(void *context, int thread, size_t item)
         .row_stride = spec->heads,
         .queries =
             cpu->queries + (size_t)(row_head * spec->head_dim) * device_cpu_operand_bytes(cpu),
-        .frame_stride = cpu->plan.rows * device_cpu_query_width(cpu),
+        .frame_stride = cpu->device.group.stage_rows * device_cpu_query_width(cpu),
         .query_stride = device_cpu_query_width(cpu),
         .query_first = tile->index,
         .tokens = tile->tokens,
@@ -347,8 +343,8 @@ static void attend_tile(void *context, int thread, size_t item)
         .group = group,
         .head_dim = spec->head_dim,
         .panel_stride = cpu->device.panel_bytes,
-        .regimes = &cpu->regimes,
-        .scale_log2 = device_scale_log2(&cpu->choice, cpu->spec.head_dim),
+        .regimes = &cpu->stage.method->regimes,
+        .scale_log2 = cpu->stage.method->scale_log2,
         .scratch = device_cpu_kernel_scratch(cpu, thread),
     };
     for (int k = 0; k < job->count; k++)

@@ -34,13 +34,11 @@ struct device_cpu {
     const struct kernels *kernels;
     struct model_spec spec;
     struct layer_program *program;
-    struct spec_rotation rotation; /* of the prepared choice */
     struct weights *weights;
     struct thread_pool *pool;
     struct binding binding;
     atomic_bool skipping;
 
-    struct choice choice;
     struct memory_plan plan;
     struct arena *arenas[MEMORY_REGIONS];
     struct layer_layout layout; /* of a block's buffers */
@@ -58,8 +56,6 @@ struct device_cpu {
 
     bool in_step; /* what was begun last is a step */
     struct device_stage stage;
-    int64_t reach; /* bands_reach of the stage or step */
-    struct regimes regimes;
     struct device_cpu_step step;
 };
 
@@ -95,7 +91,7 @@ struct device_cpu_rows {
     struct device_cpu *cpu;
     int64_t rows;
     int64_t index; /* of the first one; they are consecutive */
-    const struct bands *bands;
+    const struct device_method *method;
     const struct panel_table *panels;
     const int32_t *ids;                /* of the whole sequence, by index */
     int64_t sinks;                     /* keys of indices below it are also kept as sinks */
@@ -119,5 +115,5 @@ void device_cpu_store(const struct device_cpu_rows *rows, int layer);
 
 /* cos and sin of `count` tokens from `index` on, for every query frame and for the keys: frame f at
  * tables + f * frame_stride. */
-void device_cpu_tables(const struct device_cpu *cpu, const struct bands *bands, float *tables,
-                       int64_t frame_stride, int64_t index, int64_t count);
+void device_cpu_tables(const struct device_cpu *cpu, const struct device_method *method,
+                       float *tables, int64_t frame_stride, int64_t index, int64_t count);

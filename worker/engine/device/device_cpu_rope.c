@@ -2,10 +2,11 @@
  * their keys and values. */
 #include "worker/engine/device/device_cpu_parts.h"
 
-void device_cpu_tables(const struct device_cpu *cpu, const struct bands *bands, float *tables,
-                       int64_t frame_stride, int64_t index, int64_t count)
+void device_cpu_tables(const struct device_cpu *cpu, const struct device_method *method,
+                       float *tables, int64_t frame_stride, int64_t index, int64_t count)
 {
-    const struct spec_rotation *rotation = &cpu->rotation;
+    const struct spec_rotation *rotation = &method->rotation;
+    const struct bands *bands = &method->bands;
     struct rope_place places[KERNELS_ROWS_MAX];
     for (int frame = 0; frame < bands->query_frames + bands->key_frames; frame++) {
         const bool queries = frame < bands->query_frames;
@@ -25,7 +26,7 @@ void device_cpu_rotate(const struct device_cpu_rows *rows)
 {
     const struct device_cpu *cpu = rows->cpu;
     const int64_t width = device_cpu_query_width(cpu);
-    for (int frame = 0; frame < rows->bands->query_frames; frame++) {
+    for (int frame = 0; frame < rows->method->bands.query_frames; frame++) {
         const int64_t first = frame * rows->frame_rows;
         const struct rope_args rotation = {
             .out = (char *)rows->at[LAYER_QUERIES] +
@@ -83,7 +84,7 @@ static void store_token(const struct device_cpu_rows *rows, int layer, const str
     const struct device_cpu *cpu = rows->cpu;
     const int64_t panel = token->index / PANEL_TOKENS;
     if (token->sink) {
-        rotate_keys(cpu, token, rows->bands->panel_frames);
+        rotate_keys(cpu, token, rows->method->bands.panel_frames);
         store_in(cpu, layer, panel_table_sinks(rows->panels, false) + panel, token);
     }
     rotate_keys(cpu, token, 0);
@@ -105,7 +106,7 @@ void device_cpu_store(const struct device_cpu_rows *rows, int layer)
     const int64_t head_dim = cpu->spec.head_dim;
     const int64_t width = cpu->device.program->buffers[LAYER_QKV].width;
     const float *tables =
-        rows->at[LAYER_TABLES] + rows->bands->query_frames * rows->frame_rows * head_dim;
+        rows->at[LAYER_TABLES] + rows->method->bands.query_frames * rows->frame_rows * head_dim;
     for (int64_t r = 0; r < rows->rows; r++) {
         const int64_t index = rows->index + r;
         float *queries = rows->at[LAYER_QKV] + r * width; /* in their frames by now */

@@ -23,16 +23,16 @@ enum status device_cpu_step_prepare(struct device_cpu *cpu)
     struct device_cpu_step *step = &cpu->step;
     const struct layer_buffer_row *buffers = cpu->program->buffers;
     float **at = cpu->device.memory.step;
-    struct bands bands;
-    method_bands(&cpu->choice.request.method, &bands);
-    int64_t rows = cpu->plan.replicated_rows;
-    int64_t ranges = memory_plan_ranges(&cpu->choice);
+    const struct group_choice *group = &cpu->device.group;
+    int64_t rows = group->step_rows;
+    int64_t ranges = MEMORY_RANGES_MOST;
     int64_t heads = rows * cpu->spec.heads;
     enum status status = STATUS_OK;
+    const struct bands widest = layer_buffers_widest();
     for (int b = 0; b < LAYER_BUFFERS; b++)
         at[b] = floats(cpu, &status,
-                       rows * layer_buffers_step_width(buffers, (enum layer_buffer)b, &bands,
-                                                       cpu->choice.group.workers));
+                       rows * layer_buffers_step_width(buffers, (enum layer_buffer)b, &widest,
+                                                       group->workers));
     at[LAYER_ACTIVE] = at[LAYER_GATE];
     step->partial_acc = floats(cpu, &status, ranges * heads * cpu->spec.head_dim);
     step->partial_max = floats(cpu, &status, ranges * heads);
@@ -62,7 +62,7 @@ static struct device_cpu_rows rows_of_step(struct device_cpu *cpu)
         .cpu = cpu,
         .rows = given->rows,
         .index = given->first,
-        .bands = given->bands,
+        .method = given->method,
         .panels = given->panels,
         .ids = given->ids,
         .sinks = given->sinks,
@@ -104,7 +104,7 @@ static void run_joined(const struct device_cpu_rows *rows, const struct layer_op
     job.columns = device_cpu_all_of(rows, ops);
     if (cpu->step.given.split)
         job.columns =
-            device_outputs(job.columns.end, cpu->choice.group.workers, cpu->step.given.rank);
+            device_outputs(job.columns.end, cpu->device.group.workers, cpu->step.given.rank);
     int64_t granules = (job.columns.end - job.columns.first + MATMUL_SPLIT - 1) / MATMUL_SPLIT;
     int64_t items = 2 * cpu->device.threads;
     if (items > granules)
@@ -146,14 +146,12 @@ enum status device_cpu_step_begin(struct device *device, const struct device_ste
     float *tables = device->memory.step[LAYER_TABLES];
     cpu->step.given = *given;
     cpu->in_step = true;
-    cpu->reach = bands_reach(given->bands);
-    regimes_make(&cpu->regimes, given->bands);
     atomic_store(&cpu->skipping, false);
     int64_t done = 0;
     while (done < given->rows) {
         int64_t left = given->rows - done;
         int64_t count = left < KERNELS_ROWS_MAX ? left : KERNELS_ROWS_MAX;
-        device_cpu_tables(cpu, given->bands, tables + done * cpu->spec.head_dim,
+        device_cpu_tables(cpu, given->method, tables + done * cpu->spec.head_dim,
                           given->rows * cpu->spec.head_dim, given->first + done, count);
         done += count;
     }
@@ -183,8 +181,8 @@ static enum status add_extent(struct device_cpu *cpu, int *count, const struct d
 static enum status cut_ranges(struct device_cpu *cpu, const struct device_keys *keys, int count)
 {
     struct device_cpu_step *step = &cpu->step;
-    int64_t range_tokens = memory_plan_range_tokens(&cpu->choice);
-    int64_t most = memory_plan_ranges(&cpu->choice);
+    int64_t range_tokens = step->given.method->range_tokens;
+    int64_t most = MEMORY_RANGES_MOST;
     int64_t current = -2; /* of no range; -1 is the sinks' */
     int extents = 0;
     step->ranges = 0;
@@ -251,8 +249,8 @@ static void attend_range(void *context, int thread, size_t item)
         .group = group,
         .head_dim = spec->head_dim,
         .panel_stride = cpu->device.panel_bytes,
-        .regimes = &cpu->regimes,
-        .scale_log2 = device_scale_log2(&cpu->choice, cpu->spec.head_dim),
+        .regimes = &step->given.method->regimes,
+        .scale_log2 = step->given.method->scale_log2,
         .scratch = device_cpu_kernel_scratch(cpu, thread),
     };
     size_t head_bytes = cpu->device.panel_bytes / (size_t)spec->kv_heads;
@@ -328,7 +326,7 @@ static void merge_states(struct device_cpu *cpu)
     const int64_t heads = step->given.rows * cpu->spec.heads;
     const int64_t head_dim = cpu->spec.head_dim;
     clear_state(cpu, step->partial_acc, step->partial_max, step->partial_sum, heads);
-    for (int rank = 0; rank < cpu->choice.group.workers; rank++) {
+    for (int rank = 0; rank < cpu->device.group.workers; rank++) {
         const float *acc = state_of(cpu, rank);
         merge_into(cpu, step->partial_acc, step->partial_max, step->partial_sum, acc,
                    acc + heads * head_dim, acc + heads * (head_dim + 1));

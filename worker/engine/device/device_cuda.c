@@ -70,6 +70,7 @@ static void describe(struct device_cuda *cuda)
     const struct cuda_streams *streams = cuda->streams;
     struct device *device = &cuda->device;
     layer_program_lay_out(&cuda->layout, cuda->program, DEVICE_CUDA_OPERAND_BYTES);
+    device->spec = spec;
     device->shape = spec_shape(spec, (int64_t)weights_cuda_bytes(cuda->weights));
     device->needs = (struct memory_request){
         .threads = 1,
@@ -155,8 +156,8 @@ static void carve_side(const struct device_cuda *cuda, struct device_cuda_lists 
                        struct device_cuda_lists *step, void *memory)
 {
     char *at = memory;
-    carve_lists(stage, &at, cuda->plan.rows);
-    carve_lists(step, &at, cuda->plan.replicated_rows);
+    carve_lists(stage, &at, cuda->device.group.stage_rows);
+    carve_lists(step, &at, cuda->device.group.step_rows);
     step->extents = carve(&at, cuda->step.extent_capacity * (int64_t)sizeof *step->extents);
     step->split_first =
         carve(&at, (cuda->step.extent_capacity + 1) * (int64_t)sizeof *step->split_first);
@@ -188,8 +189,7 @@ static void carve_scratch(struct device_cuda *cuda)
 static void carve_all(struct device_cuda *cuda)
 {
     const struct model_spec *spec = &cuda->spec;
-    const struct memory_plan *plan = &cuda->plan;
-    const int64_t heads = plan->rows * spec->heads;
+    const int64_t heads = cuda->device.group.stage_rows * spec->heads;
     struct device_memory *memory = &cuda->device.memory;
     memory->cache = cuda->regions[MEMORY_CACHE];
     memory->slots = cuda->regions[MEMORY_RECEIVE_SLOTS];
@@ -203,8 +203,8 @@ static void carve_all(struct device_cuda *cuda)
     carve_scratch(cuda);
     cuda->logits = cuda->regions[MEMORY_LOGITS];
     cuda->logit_normed = cuda->logits + (int64_t)DEVICE_CUDA_LOGIT_ROWS * spec->vocab;
-    cuda->step.splits = (int)memory_plan_ranges(&cuda->choice);
-    cuda->step.extent_capacity = (int)plan->cache_slots + cuda->step.splits;
+    cuda->step.splits = MEMORY_RANGES_MOST;
+    cuda->step.extent_capacity = (int)cuda->device.group.pool_slots + cuda->step.splits;
     cuda->step.token_splits = token_splits(cuda);
     if (cuda->step.token_splits > cuda->step.extent_capacity)
         cuda->step.token_splits = cuda->step.extent_capacity; /* none of less than a panel */
@@ -252,20 +252,14 @@ static enum status allocate_all(struct device_cuda *cuda)
     return STATUS_OK;
 }
 
-static enum status prepare(struct device *device, const struct choice *choice,
+static enum status prepare(struct device *device, const struct group_choice *group,
                            const struct memory_plan *plan)
 {
     struct device_cuda *cuda = device_cuda_of(device);
-    struct bands bands;
     enum status status = STATUS_OK;
     release_memory(cuda);
-    cuda->choice = *choice;
+    device->group = *group;
     cuda->plan = *plan;
-    device->cache_slots = plan->cache_slots;
-    spec_rotation_make(&cuda->rotation, &cuda->spec, &choice->request.method.frequencies,
-                       method_logn(&choice->request.method));
-    method_bands(&choice->request.method, &bands);
-    regimes_make(&cuda->regimes, &bands);
     TRY_ELSE(allocate_all(cuda), release);
     carve_all(cuda);
     TRY_ELSE(device_cuda_step_prepare(cuda), release);

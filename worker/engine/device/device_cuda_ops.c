@@ -14,7 +14,7 @@ static struct span columns_of(const struct device_cuda_rows *rows, const struct 
     const int64_t width = width_of(rows, op->output);
     if (!rows->split)
         return (struct span){0, width};
-    return device_outputs(width, rows->cuda->choice.group.workers, rows->rank);
+    return device_outputs(width, rows->cuda->device.group.workers, rows->rank);
 }
 
 static enum dtype left_of(const struct device_cuda_rows *rows)
@@ -174,7 +174,7 @@ static enum status mix(const struct device_cuda_rows *rows, const struct layer_o
     struct device_cuda *cuda = rows->cuda;
     const struct kernels_cuda_combine combine = {
         .states = rows->at[op->input],
-        .count = cuda->choice.group.workers,
+        .count = cuda->device.group.workers,
         .out = rows->at[op->output],
         .out_dtype = left_of(rows),
         .rows = rows->rows,

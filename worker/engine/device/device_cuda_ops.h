@@ -8,7 +8,7 @@
 struct device_cuda_rows {
     struct device_cuda *cuda;
     int64_t rows;
-    const struct bands *bands;
+    const struct device_method *method;
     const struct panel_table *panels;
     int64_t sinks;
     const int32_t *ids;     /* [rows] on the device, as the next two */

@@ -39,6 +39,9 @@ struct device_cuda_segments {
     int count;                      /* recorded so far */
     int next;                       /* of this token */
     bool used;                      /* by this step */
+    /* What was recorded: a token of another method is another's. */
+    struct device_method method;
+    int64_t sinks_slot;
     bool open;
     bool recording;
 };
@@ -61,15 +64,12 @@ struct device_cuda {
     const struct cuda_streams *streams;
     struct model_spec spec;
     struct layer_program *program;
-    struct spec_rotation rotation; /* of the prepared choice */
     struct weights_cuda *weights;
     atomic_bool skipping;
     atomic_bool busy; /* a call is running */
     _Atomic int64_t active_ns;
 
-    struct choice choice;
     struct memory_plan plan;
-    struct regimes regimes;
     void *regions[MEMORY_REGIONS]; /* on the device */
     void *pinned_lists;
     void *pinned_logits;
@@ -157,8 +157,9 @@ MUST_CHECK enum status device_cuda_multiply(struct device_cuda *cuda, float *y, 
                                             int64_t rows, bool accumulate);
 
 /* The tables of `rows` tokens: every query frame's, and the keys' last. */
-MUST_CHECK enum status device_cuda_tables(struct device_cuda *cuda, const struct bands *bands,
-                                          float *tables, const int64_t *indices, int64_t rows);
+MUST_CHECK enum status device_cuda_tables(struct device_cuda *cuda,
+                                          const struct device_method *method, float *tables,
+                                          const int64_t *indices, int64_t rows);
 
 /* Attends to extents of keys by the prefill kernel: `args` lacks its extents and spans. */
 MUST_CHECK enum status device_cuda_attend(struct device_cuda *cuda,

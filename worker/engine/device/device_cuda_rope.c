@@ -4,20 +4,21 @@
 
 #include "worker/engine/device/device_cuda_ops.h"
 
-enum status device_cuda_tables(struct device_cuda *cuda, const struct bands *bands, float *tables,
-                               const int64_t *indices, int64_t rows)
+enum status device_cuda_tables(struct device_cuda *cuda, const struct device_method *method,
+                               float *tables, const int64_t *indices, int64_t rows)
 {
+    const struct bands *bands = &method->bands;
     struct kernels_cuda_rope_table args = {
         .table = tables,
         .indices = indices,
         .query_frames = bands->query_frames,
-        .logn = cuda->rotation.logn,
+        .logn = method->rotation.logn,
         .frame_count = bands->query_frames + bands->key_frames,
         .rows = rows,
         .half = cuda->spec.head_dim / 2,
-        .magnitude = cuda->rotation.magnitude,
+        .magnitude = method->rotation.magnitude,
     };
-    memcpy(args.inv_freq, cuda->rotation.inv_freq, sizeof args.inv_freq);
+    memcpy(args.inv_freq, method->rotation.inv_freq, sizeof args.inv_freq);
     memcpy(args.frames, bands->query_frame, (size_t)bands->query_frames * sizeof *args.frames);
     memcpy(args.frames + bands->query_frames, bands->key_frame,
            (size_t)bands->key_frames * sizeof *args.frames);
@@ -35,7 +36,7 @@ enum status device_cuda_rotate(const struct device_cuda_rows *rows)
         .q_stride = cuda->device.program->buffers[LAYER_QKV].width,
         .table = rows->at[LAYER_TABLES],
         .table_stride = rows->table_frame_rows * cuda->spec.head_dim,
-        .frame_count = rows->bands->query_frames,
+        .frame_count = rows->method->bands.query_frames,
         .rows = rows->rows,
         .heads = cuda->spec.heads,
         .head_dim = cuda->spec.head_dim,
@@ -50,7 +51,7 @@ enum status device_cuda_store(const struct device_cuda_rows *rows, int layer)
     struct device_cuda *cuda = rows->cuda;
     const struct device *device = &cuda->device;
     const float *keys = rows->at[LAYER_QKV] + device_cuda_query_width(cuda);
-    const struct bands *bands = rows->bands;
+    const struct bands *bands = &rows->method->bands;
     const int64_t frame = rows->table_frame_rows * cuda->spec.head_dim;
     const float *tables = rows->at[LAYER_TABLES] + bands->query_frames * frame;
     const struct kernels_cuda_rope_store args = {

@@ -79,7 +79,7 @@ enum status device_cuda_begin(struct device *device, const struct device_stage *
     fill_lists(cuda, stage);
     TRY(device_cuda_part(cuda, DEVICE_PART_ROWS));
     TRY(send_lists(cuda, rows));
-    TRY(device_cuda_tables(cuda, stage->bands, cuda->tables, cuda->there.indices, rows));
+    TRY(device_cuda_tables(cuda, stage->method, cuda->tables, cuda->there.indices, rows));
     return STATUS_OK;
 }
 
@@ -92,14 +92,14 @@ static struct device_cuda_rows rows_of_block(struct device_cuda *cuda,
     struct device_cuda_rows rows = {
         .cuda = cuda,
         .rows = block->rows,
-        .bands = cuda->stage.bands,
+        .method = cuda->stage.method,
         .panels = cuda->stage.panels,
         .sinks = cuda->stage.sinks,
         .ids = cuda->there.ids + block->row,
         .indices = cuda->there.indices + block->row,
         .records = cuda->there.records + block->row,
         .sum = cuda->sum + block->row * cuda->spec.heads,
-        .query_frame_rows = cuda->plan.rows,
+        .query_frame_rows = cuda->device.group.stage_rows,
         .table_frame_rows = cuda->stage.shard->rows,
     };
     for (int b = 0; b < LAYER_BUFFERS; b++)
@@ -144,9 +144,9 @@ enum status device_cuda_stage_attend(struct device_cuda *cuda, const struct devi
 {
     const int64_t start_ns = clock_now_ns();
     const struct kernels_cuda_prefill args = {
-        .regimes = &cuda->regimes,
+        .regimes = &cuda->stage.method->regimes,
         .queries = cuda->queries,
-        .frame_stride = cuda->plan.rows * device_cuda_query_width(cuda),
+        .frame_stride = cuda->device.group.stage_rows * device_cuda_query_width(cuda),
         .acc = cuda->acc,
         .max = cuda->max,
         .sum = cuda->sum,
@@ -155,7 +155,7 @@ enum status device_cuda_stage_attend(struct device_cuda *cuda, const struct devi
         .kv_heads = cuda->spec.kv_heads,
         .head_dim = cuda->spec.head_dim,
         .operand = DEVICE_CUDA_OPERAND,
-        .scale_log2 = device_scale_log2(&cuda->choice, cuda->spec.head_dim),
+        .scale_log2 = cuda->stage.method->scale_log2,
     };
     TRY(device_cuda_part(cuda, DEVICE_PART_ATTEND));
     if (!atomic_load(&cuda->skipping)) {

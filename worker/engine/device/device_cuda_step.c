@@ -27,13 +27,12 @@ enum status device_cuda_step_prepare(struct device_cuda *cuda)
     struct device_cuda_step *step = &cuda->step;
     float **to = cuda->device.memory.step;
     const struct layer_buffer_row *buffers = cuda->program->buffers;
-    struct bands bands;
-    method_bands(&cuda->choice.request.method, &bands);
-    const int64_t rows = cuda->plan.replicated_rows;
+    const int64_t rows = cuda->device.group.step_rows;
+    const struct bands widest = layer_buffers_widest();
     char *at = cuda->regions[MEMORY_DECODE];
     for (int b = 0; b < LAYER_BUFFERS; b++)
-        to[b] = floats(&at, rows * layer_buffers_step_width(buffers, (enum layer_buffer)b, &bands,
-                                                            cuda->choice.group.workers));
+        to[b] = floats(&at, rows * layer_buffers_step_width(buffers, (enum layer_buffer)b, &widest,
+                                                            cuda->device.group.workers));
     to[LAYER_ACTIVE] = to[LAYER_GATE];
     step->partials = floats(&at, step->splits * rows * buffers[LAYER_STATE].width);
     assert((size_t)(at - (char *)cuda->regions[MEMORY_DECODE]) <=
@@ -45,12 +44,18 @@ enum status device_cuda_step_prepare(struct device_cuda *cuda)
     return STATUS_OK;
 }
 
-void device_cuda_step_deinit(struct device_cuda *cuda)
+static void forget_recording(struct device_cuda *cuda)
 {
     struct device_cuda_segments *segments = &cuda->step.segments;
     for (int s = 0; segments->graphs && s < segments->count; s++)
         cuda->streams->runtime->graph_destroy(segments->graphs[s]);
-    free(segments->graphs);
+    segments->count = 0;
+}
+
+void device_cuda_step_deinit(struct device_cuda *cuda)
+{
+    forget_recording(cuda);
+    free(cuda->step.segments.graphs);
     memset(&cuda->step, 0, sizeof cuda->step);
 }
 
@@ -125,7 +130,7 @@ static int64_t panels_between(int64_t first, int64_t end)
 static enum status cut_ranges(struct device_cuda *cuda, int *extent_count)
 {
     struct device_cuda_step *step = &cuda->step;
-    const int64_t range_tokens = memory_plan_range_tokens(&cuda->choice);
+    const int64_t range_tokens = step->given.method->range_tokens;
     int64_t current = -2; /* of no range; -1 is the sinks' */
     int extents = 0;
     int ranges = 0;
@@ -207,6 +212,19 @@ static enum status send_lists(struct device_cuda *cuda)
     return cuda->streams->runtime->event_record(cuda->lists_read, cuda->streams->compute);
 }
 
+/* What is recorded holds for every token of a method; where sinks are kept, of a sequence. */
+static void follow_recording(struct device_cuda *cuda, const struct device_step *given)
+{
+    struct device_cuda_segments *segments = &cuda->step.segments;
+    const int64_t sinks_slot = given->sinks > 0 ? panel_table_sinks(given->panels, false) : -1;
+    if (segments->sinks_slot == sinks_slot &&
+        memcmp(&segments->method, given->method, sizeof segments->method) == 0)
+        return;
+    forget_recording(cuda);
+    segments->sinks_slot = sinks_slot;
+    memcpy(&segments->method, given->method, sizeof segments->method);
+}
+
 enum status device_cuda_step_begin(struct device *device, const struct device_step *given)
 {
     struct device_cuda *cuda = device_cuda_of(device);
@@ -216,14 +234,16 @@ enum status device_cuda_step_begin(struct device *device, const struct device_st
     cuda->in_step = true;
     step->segments.next = 0;
     step->segments.open = false;
-    step->segments.used = given->token && !device->times_parts &&
-                          (cuda->choice.group.workers == 1 || !cuda->choice.request.decode_split);
+    step->segments.used =
+        given->token && !device->times_parts && (cuda->device.group.workers == 1 || !given->split);
+    if (step->segments.used)
+        follow_recording(cuda, given);
     part_clock_forget(&cuda->clock);
     TRY(device_cuda_wait(cuda, cuda->lists_read, NULL));
     TRY(device_cuda_part(cuda, DEVICE_PART_STEP_QKV));
     TRY(send_lists(cuda));
     TRY(open_segment(cuda));
-    return runs(cuda) ? device_cuda_tables(cuda, given->bands, device->memory.step[LAYER_TABLES],
+    return runs(cuda) ? device_cuda_tables(cuda, given->method, device->memory.step[LAYER_TABLES],
                                            step->there.indices, given->rows)
                       : STATUS_OK;
 }
@@ -237,7 +257,7 @@ static struct device_cuda_rows rows_of_step(struct device_cuda *cuda)
     struct device_cuda_rows rows = {
         .cuda = cuda,
         .rows = given->rows,
-        .bands = given->bands,
+        .method = given->method,
         .panels = given->panels,
         .sinks = given->sinks,
         .ids = step->there.ids,
@@ -276,7 +296,7 @@ static enum status attend_ranges(struct device_cuda *cuda, int layer)
     const struct device_step *given = &step->given;
     float *partials = given->rows == 1 ? step->token_partials : step->partials;
     const struct kernels_cuda_decode decode = {
-        .regimes = &cuda->regimes,
+        .regimes = &given->method->regimes,
         .bases = {device_record(&cuda->device, layer, 0)},
         .extents = step->there.extents,
         .split_first = step->there.split_first,
@@ -290,7 +310,7 @@ static enum status attend_ranges(struct device_cuda *cuda, int layer)
         .kv_heads = cuda->spec.kv_heads,
         .head_dim = cuda->spec.head_dim,
         .operand = DEVICE_CUDA_OPERAND,
-        .scale_log2 = device_scale_log2(&cuda->choice, cuda->spec.head_dim),
+        .scale_log2 = given->method->scale_log2,
     };
     const struct kernels_cuda_combine combine = {
         .states = partials,
@@ -315,7 +335,7 @@ static enum status attend_rows(struct device_cuda *cuda, const struct device_key
     const int64_t heads = given->rows * cuda->spec.heads;
     float *state = state_of(cuda, given->rank);
     const struct kernels_cuda_prefill args = {
-        .regimes = &cuda->regimes,
+        .regimes = &given->method->regimes,
         .queries = cuda->device.memory.step[LAYER_QUERIES],
         .frame_stride = given->rows * device_cuda_query_width(cuda),
         .acc = state,
@@ -326,7 +346,7 @@ static enum status attend_rows(struct device_cuda *cuda, const struct device_key
         .kv_heads = cuda->spec.kv_heads,
         .head_dim = cuda->spec.head_dim,
         .operand = DEVICE_CUDA_OPERAND,
-        .scale_log2 = device_scale_log2(&cuda->choice, cuda->spec.head_dim),
+        .scale_log2 = given->method->scale_log2,
     };
     return device_cuda_attend(cuda, &args, &span, &query, 1, keys, count);
 }
@@ -341,7 +361,7 @@ enum status device_cuda_step_attend(struct device_cuda *cuda, int layer,
         else
             TRY(attend_rows(cuda, keys, count));
     }
-    return cuda->choice.group.workers == 1 ? STATUS_OK
+    return cuda->device.group.workers == 1 ? STATUS_OK
                                            : close_segment(cuda); /* states are exchanged */
 }
 
