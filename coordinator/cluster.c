@@ -41,6 +41,8 @@ static bool set_group(struct group_message *message, struct workers_group_view *
     group->state = view->state;
     group->transport = transport_of(view->transport);
     group->running_request_id = view->request_id;
+    group->running_requests = view->running;
+    group->places = view->places;
     group->n_ranks = count;
     group->ranks = message->pointers;
     for (size_t i = 0; i < count; i++) {
@@ -78,9 +80,13 @@ static bool set_requests(struct request_messages *messages, const struct cluster
         request->request_id = (char *)view->name;
         request->kind = view->is_score ? LONGHAUL__V1__REQUEST_KIND__REQUEST_KIND_SCORE
                                        : LONGHAUL__V1__REQUEST_KIND__REQUEST_KIND_GENERATE;
-        request->state = view->running ? LONGHAUL__V1__REQUEST_STATE__REQUEST_STATE_RUNNING
-                                       : LONGHAUL__V1__REQUEST_STATE__REQUEST_STATE_QUEUED;
+        request->state = view->group_id[0] ? LONGHAUL__V1__REQUEST_STATE__REQUEST_STATE_RUNNING
+                                           : LONGHAUL__V1__REQUEST_STATE__REQUEST_STATE_QUEUED;
         request->age_seconds = view->age_seconds;
+        request->group_id = (char *)view->group_id;
+        request->prompt_tokens = view->tokens.prompt;
+        request->prompt_tokens_done = view->tokens.prompt_done;
+        request->completion_tokens = view->tokens.completion;
         messages->pointers[i] = request;
     }
     return true;

@@ -1,6 +1,6 @@
-/* Owns what a group's ranks have said about the running request. Promises that a run always ends:
- * all ranks report, or the group is declared lost; and that a group whose ranks are all done is
- * free at once, however long the client takes to read what they said. */
+/* Owns what a group's ranks have said about one of its runs. Promises that a run always ends: all
+ * ranks report, or the group is declared lost; that its place is free once all ranks are done,
+ * however long the client takes to read what they said; and that no run hears of another. */
 #include "coordinator/group_run.h"
 
 #include <stdio.h>
@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "coordinator/worker_group.h"
+#include "coordinator/workers.h"
 #include "proto/clock.h"
 #include "proto/log.h"
 
@@ -21,13 +22,16 @@ enum { NEWS_MAX = 1 << 12 };
 
 struct group_run {
     struct worker_groups *all;
-    int size; /* ranks */
+    int size;        /* ranks */
+    uint64_t number; /* what ranks name it by */
     char request_id[WORKER_GROUP_NAME_BYTES];
     bool cancelled;
     /* What follows is under the groups' lock. */
-    struct group *group; /* NULL once all ranks are done and the group is free for others */
-    bool sending;        /* a command is going out: the group stays */
-    int32_t *ids;        /* [ids_room] */
+    struct group_run *next; /* in its group */
+    struct group *group;    /* NULL once all ranks are done and the place is free for others */
+    int64_t pool_bytes;     /* that the place holds */
+    bool sending;           /* a command is going out: the group stays */
+    int32_t *ids;           /* [ids_room] */
     struct group_logprobs *logprobs; /* [ids_room]; NULL unless asked for */
     size_t likeliest;
     size_t ids_count, ids_room, ids_told;
@@ -93,6 +97,8 @@ static void take_done(struct group_run *run, int rank, const Longhaul__Control__
     run->done_count++;
     if (rank == 0) {
         run->outcome.completion_tokens = done->completion_tokens;
+        run->outcome.cached_tokens = done->cached_tokens;
+        run->outcome.prefilled_tokens = done->prefilled_tokens;
         run->outcome.prefill_seconds = done->prefill_seconds;
         run->outcome.decode_seconds = done->decode_seconds;
         run->outcome.stopped = done->stopped;
@@ -110,36 +116,67 @@ static bool is_done(const struct group_run *run)
     return run->done_count == run->size;
 }
 
-bool group_run_take(struct group_run *run, int rank,
+static struct group_run *find(const struct group *group, uint64_t number)
+{
+    struct group_run *run = group->runs;
+    while (run && run->number != number)
+        run = run->next;
+    return run;
+}
+
+/* Takes the run out of its group, whose messages reach it no more. Under the lock. */
+static void detach(struct group_run *run)
+{
+    struct group_run **link = &run->group->runs;
+    while (*link != run)
+        link = &(*link)->next;
+    *link = run->next;
+    run->group = NULL;
+}
+
+static void take_step(const struct group *group, const Longhaul__Control__V1__StepTokens *step)
+{
+    for (size_t i = 0; i < step->n_runs; i++) {
+        struct group_run *run = find(group, step->runs[i]->run);
+        if (run)
+            take_ids(run, step->runs[i]);
+    }
+}
+
+static void take_progress(struct group_run *run, const Longhaul__Control__V1__RunProgress *progress)
+{
+    run->tokens_done = progress->tokens_done;
+    run->tokens_total = progress->tokens_total;
+}
+
+/* What comes of a run that is over is nobody's. */
+bool group_run_take(struct group *group, int rank,
                     const Longhaul__Control__V1__WorkerMessage *message)
 {
+    struct group_run *run = NULL;
     switch (message->kind_case) {
-    case LONGHAUL__CONTROL__V1__WORKER_MESSAGE__KIND_PROGRESS:
-        if (strcmp(message->progress->request_id, run->request_id) == 0) {
-            run->tokens_done = message->progress->tokens_done;
-            run->tokens_total = message->progress->tokens_total;
-        }
-        break;
     case LONGHAUL__CONTROL__V1__WORKER_MESSAGE__KIND_TOKENS:
-        if (strcmp(message->tokens->request_id, run->request_id) == 0)
-            take_ids(run, message->tokens);
-        break;
+        take_step(group, message->tokens);
+        return false;
+    case LONGHAUL__CONTROL__V1__WORKER_MESSAGE__KIND_PROGRESS:
+        if ((run = find(group, message->progress->run)))
+            take_progress(run, message->progress);
+        return false;
     case LONGHAUL__CONTROL__V1__WORKER_MESSAGE__KIND_SCORES:
-        if (strcmp(message->scores->request_id, run->request_id) == 0)
+        if ((run = find(group, message->scores->run)))
             take_scores(run, message->scores);
-        break;
+        return false;
     case LONGHAUL__CONTROL__V1__WORKER_MESSAGE__KIND_DONE:
-        if (strcmp(message->done->request_id, run->request_id) == 0)
+        if ((run = find(group, message->done->run)))
             take_done(run, rank, message->done);
         break;
     default:
         break;
     }
-    if (!is_done(run) || run->sending || run->group->lost)
+    if (!run || !is_done(run) || run->sending || group->lost)
         return false;
-    run->group->run = NULL;
-    run->group->reserved = false;
-    run->group = NULL;
+    detach(run);
+    worker_group_give_back(group, run->pool_bytes);
     return true;
 }
 
@@ -154,15 +191,16 @@ static void run_free(struct group_run *run)
     free(run);
 }
 
-static enum status run_new(struct group_run **made, struct group *group,
+static enum status run_new(struct group_run **made, const struct workers_place *place,
                            const Longhaul__Control__V1__Run *command)
 {
     struct group_run *run = calloc(1, sizeof *run);
     if (!run)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a request");
-    run->group = group;
-    run->all = group->all;
-    run->size = group->size;
+    run->group = place->group;
+    run->pool_bytes = place->pool_bytes;
+    run->all = run->group->all;
+    run->size = run->group->size;
     snprintf(run->request_id, sizeof run->request_id, "%s", command->request_id);
     run->ids_room = (size_t)command->max_tokens;
     run->scores_room = command->kind == LONGHAUL__CONTROL__V1__RUN_KIND__RUN_KIND_SCORE
@@ -173,7 +211,7 @@ static enum status run_new(struct group_run **made, struct group *group,
         run->logprobs = malloc((run->ids_room + 1) * sizeof *run->logprobs);
     run->likeliest = (size_t)command->likeliest;
     run->scores = malloc(((size_t)run->scores_room + 1) * sizeof *run->scores);
-    run->reports = calloc((size_t)group->size, sizeof *run->reports);
+    run->reports = calloc((size_t)run->size, sizeof *run->reports);
     if (!run->ids || (command->logprobs && !run->logprobs) || !run->scores || !run->reports) {
         run_free(run);
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for an answer of %lld tokens",
@@ -211,33 +249,46 @@ static void end_sending(struct group_run *run)
     struct group *group = run->group;
     run->sending = false;
     bool free_now = is_done(run) && !group->lost;
-    if (free_now) {
-        group->run = NULL;
-        run->group = NULL;
-    }
+    if (free_now)
+        detach(run);
     pthread_mutex_unlock(&run->all->lock);
     if (free_now)
-        worker_group_release(group);
+        worker_group_release(group, run->pool_bytes);
 }
 
-enum status group_run_begin(struct group_run **run, struct group *group,
+/* Under the lock. */
+static void attach(struct group_run *run, struct group *group)
+{
+    struct group_run **end = &group->runs;
+    while (*end)
+        end = &(*end)->next;
+    *end = run;
+    run->number = ++group->all->newest_run;
+    run->sending = true;
+}
+
+enum status group_run_begin(struct group_run **run, const struct workers_place *place,
                             const Longhaul__Control__V1__Run *command)
 {
     struct group_run *r = NULL;
-    enum status status = run_new(&r, group, command);
+    struct group *group = place->group;
+    enum status status = run_new(&r, place, command);
     if (status != STATUS_OK) {
-        worker_group_release(group);
+        workers_release(place);
         return status;
     }
-    pthread_mutex_lock(&group->all->lock);
-    group->run = r;
-    r->sending = true;
-    pthread_mutex_unlock(&group->all->lock);
+    Longhaul__Control__V1__Run numbered = *command;
     Longhaul__Control__V1__CoordinatorMessage message =
         LONGHAUL__CONTROL__V1__COORDINATOR_MESSAGE__INIT;
     message.kind_case = LONGHAUL__CONTROL__V1__COORDINATOR_MESSAGE__KIND_RUN;
-    message.run = (Longhaul__Control__V1__Run *)command;
+    message.run = &numbered;
+    pthread_mutex_lock(&group->begin_lock); /* ranks hear of runs by growing numbers */
+    pthread_mutex_lock(&group->all->lock);
+    attach(r, group);
+    numbered.number = r->number;
+    pthread_mutex_unlock(&group->all->lock);
     status = send_to_all(group, &message);
+    pthread_mutex_unlock(&group->begin_lock);
     if (status != STATUS_OK) {
         /* Some ranks have the command and some do not: they can agree on nothing any more. */
         pthread_mutex_lock(&group->all->lock);
@@ -318,7 +369,7 @@ void group_run_cancel(struct group_run *run, const char *reason)
     if (!group)
         return;
     Longhaul__Control__V1__Cancel cancel = LONGHAUL__CONTROL__V1__CANCEL__INIT;
-    cancel.request_id = run->request_id;
+    cancel.run = run->number;
     cancel.reason = (char *)reason;
     Longhaul__Control__V1__CoordinatorMessage message =
         LONGHAUL__CONTROL__V1__COORDINATOR_MESSAGE__INIT;
@@ -358,9 +409,9 @@ void group_run_end(struct group_run *run)
                           run->size - run->done_count, run->size, STOP_GRACE_MS / 1000);
     struct group *group = run->group;
     if (group)
-        group->run = NULL;
+        detach(run);
     pthread_mutex_unlock(&all->lock);
-    run_free(run);
     if (group)
-        worker_group_release(group);
+        worker_group_release(group, run->pool_bytes);
+    run_free(run);
 }

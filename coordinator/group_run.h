@@ -1,4 +1,5 @@
-/* One request on one reserved group: the command out, the news back. Used by one thread. */
+/* One request's run on a group in which it has a place: the command out, the news back. Used by one
+ * thread. */
 #pragma once
 
 #include <stdbool.h>
@@ -11,6 +12,7 @@
 
 struct group;
 struct group_run;
+struct workers_place;
 
 /* A token's natural log-probability, and the likeliest tokens in its place. */
 struct group_logprobs {
@@ -44,6 +46,7 @@ struct group_outcome {
     enum status status; /* the first that is not OK, by rank */
     const char *message;
     int64_t completion_tokens;
+    int64_t cached_tokens, prefilled_tokens;
     double prefill_seconds;
     double decode_seconds;
     bool stopped;                       /* by a stop id */
@@ -52,9 +55,9 @@ struct group_outcome {
     int report_count;
 };
 
-/* Sends the command to every rank. Takes the group: it is released once every rank is done, at
- * group_run_end at the latest. On failure the group is released. */
-MUST_CHECK enum status group_run_begin(struct group_run **run, struct group *group,
+/* Numbers the command and sends it to every rank. Takes the place: it is released once every rank
+ * is done, at group_run_end at the latest. On failure it is released. */
+MUST_CHECK enum status group_run_begin(struct group_run **run, const struct workers_place *place,
                                        const Longhaul__Control__V1__Run *command);
 
 /* Waits for news at most `timeout_ms`; never fails. */
@@ -65,16 +68,16 @@ void group_run_outcome(struct group_run *run, struct group_outcome *outcome);
 /* Asks every rank to stop; the first call counts. */
 void group_run_cancel(struct group_run *run, const char *reason);
 
-/* Whether every rank is done, and so the group free for others. */
+/* Whether every rank is done, and so its place free for others. */
 bool group_run_is_done(struct group_run *run);
 
 const char *group_run_id(const struct group_run *run);
 
-/* Cancels what still runs, waits until all ranks are idle or the group is lost, releases the group.
- * NULL is accepted. */
+/* Cancels what still runs, waits until all ranks are done with it or the group is lost, releases
+ * the place. NULL is accepted. */
 void group_run_end(struct group_run *run);
 
-/* Hands a message of a rank to the run that it belongs to; true when it was the last one and the
- * group is free. Under the groups' lock. */
-bool group_run_take(struct group_run *run, int rank,
+/* Hands a message of a rank to the runs that it belongs to; true when one of them is over and its
+ * place in the group is free. Under the groups' lock. */
+bool group_run_take(struct group *group, int rank,
                     const Longhaul__Control__V1__WorkerMessage *message);

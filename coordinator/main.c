@@ -192,6 +192,7 @@ static struct server_settings settings_of(const struct config *config)
                 .stages_max = config_integer(config, "coordinator.plan_stages_max"),
             },
         .queue_length = config_integer(config, "coordinator.queue_length"),
+        .group_requests = (int)config_integer(config, "coordinator.group_requests"),
         .request_deadline_ms =
             (int64_t)(1000 * config_real(config, "coordinator.request_deadline_seconds")),
         .stall_ms = (int64_t)(1000 * config_real(config, "coordinator.stall_seconds")),

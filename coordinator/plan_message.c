@@ -10,17 +10,17 @@ void plan_message_set(struct plan_message *message, const struct planner *planne
     Longhaul__V1__PlanSummary *summary = &message->summary;
     longhaul__v1__plan_summary__init(summary);
     planner_print(planner, message->text, choice, forecast, prompt_tokens);
-    method_print(&choice->method, message->method);
+    method_print(&choice->request.method, message->method);
     summary->text = message->text;
     summary->method = message->method;
-    summary->workers = choice->workers;
+    summary->workers = choice->group.workers;
     /* The struct's values plus one: zero is "not said". */
-    summary->partition = (Longhaul__V1__Partition)(choice->partition + 1);
-    summary->schedule = (Longhaul__V1__Schedule)(choice->schedule + 1);
-    summary->cache = (Longhaul__V1__CacheType)(choice->cache + 1);
-    summary->kernels = (char *)(size_t)choice->kernels; /* only read */
-    summary->context_tokens = choice->context_tokens;
-    summary->stage_tokens = choice->stage_tokens;
+    summary->partition = (Longhaul__V1__Partition)(choice->request.partition + 1);
+    summary->schedule = (Longhaul__V1__Schedule)(choice->request.schedule + 1);
+    summary->cache = (Longhaul__V1__CacheType)(choice->group.cache + 1);
+    summary->kernels = (char *)(size_t)choice->group.kernels; /* only read */
+    summary->context_tokens = choice->request.context_tokens;
+    summary->stage_tokens = choice->request.stage_tokens;
     summary->prompt_tokens = prompt_tokens;
     summary->seconds = forecast->seconds;
     summary->base_bytes = forecast->base_bytes;

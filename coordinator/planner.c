@@ -13,6 +13,9 @@
 #include "proto/plan/schedule.h"
 #include "proto/plan/tally.h"
 
+/* What a client may well wait for between two tokens is twice this. */
+#define STAGE_SECONDS 0.5
+
 enum status planner_init(struct planner *planner, const struct model_spec *spec,
                          const struct planner_defaults *defaults)
 {
@@ -114,21 +117,31 @@ static enum status read_options(const struct planner *planner, struct chooser_re
     return STATUS_OK;
 }
 
+/* On a group that answers several at a time nobody waits longer than two stages for a token. A
+ * prediction second is as long as prompts have shown it to be. */
+static double stage_seconds(const struct workers_facts *facts)
+{
+    if (facts->places <= 1)
+        return 0;
+    return STAGE_SECONDS / (facts->pace > 0 ? facts->pace : 1);
+}
+
 /* A plan's time goes with its stages and their workers. */
 static enum status check_stages(const struct planner *planner, struct status_details *details,
                                 const struct choice *choice)
 {
     const int64_t most = planner->defaults.stages_max;
-    const int64_t tokens = choice->stage_tokens ? choice->stage_tokens : choice->context_tokens;
-    const int64_t stages = (choice->context_tokens + tokens - 1) / tokens;
-    if (most == 0 || stages <= most / choice->workers)
+    const int64_t tokens = choice->request.stage_tokens ? choice->request.stage_tokens
+                                                        : choice->request.context_tokens;
+    const int64_t stages = (choice->request.context_tokens + tokens - 1) / tokens;
+    if (most == 0 || stages <= most / choice->group.workers)
         return STATUS_OK;
     details->field = "options.stage_tokens";
     return fail(STATUS_INVALID_ARGUMENT,
                 "a context of %" PRId64 " tokens in stages of %" PRId64 " tokens makes %" PRId64
                 " stages for %d workers; stages times workers may be %" PRId64
                 ": ask for longer stages, or start with a larger --max-plan-stages",
-                choice->context_tokens, tokens, stages, choice->workers, most);
+                choice->request.context_tokens, tokens, stages, choice->group.workers, most);
 }
 
 enum status planner_choose(const struct planner *planner, struct choice *choice,
@@ -145,6 +158,8 @@ enum status planner_choose(const struct planner *planner, struct choice *choice,
         .queries = -1,
         .decode_split = -1,
         .shared_memory_bus = facts->shared_memory_bus,
+        .stage_rows = facts->stage_rows,
+        .stage_seconds = stage_seconds(facts),
     };
     TRY(read_options(planner, &wanted, details, request->options));
     const struct model_shape shape = shape_of(planner, facts);
@@ -184,12 +199,12 @@ static enum status add_stages(struct planner_forecast *forecast, struct adding *
         TRY(choice_deal(choice, adding->ownership, stage));
         TRY(tally_stage(adding->tally, &adding->schedule, stage));
         cost_stage(costs, &adding->schedule, choice, adding->shape, &adding->table);
-        for (int rank = 0; rank < choice->workers; rank++) {
+        for (int rank = 0; rank < choice->group.workers; rank++) {
             forecast->ranks[rank].sent_bytes += costs[rank].sent_bytes;
             forecast->ranks[rank].received_bytes += costs[rank].received_bytes;
             forecast->ranks[rank].flops += costs[rank].flops;
         }
-        forecast->seconds += cost_slowest(costs, choice->workers);
+        forecast->seconds += cost_slowest(costs, choice->group.workers);
         forecast->stages++;
         done = stage.end;
     }
@@ -199,23 +214,52 @@ static enum status add_stages(struct planner_forecast *forecast, struct adding *
     return STATUS_OK;
 }
 
-static enum status add_memory(struct planner_forecast *forecast, const struct model_shape *shape,
-                              const struct choice *choice, const struct workers_facts *facts)
+/* The group as its ranks have made it; where they have not, as this request alone needs it. */
+static struct group_choice group_of(const struct choice *choice, const struct workers_facts *facts,
+                                    const struct memory_need *needs)
 {
-    const struct memory_request needs = {
+    struct group_choice group = choice->group;
+    if (facts->pool_slots == 0) {
+        memory_group_fit(&group, needs, &choice->request);
+        return group;
+    }
+    group.sequences = facts->places;
+    group.context_tokens = facts->longest_tokens;
+    group.stage_rows = facts->stage_rows;
+    group.step_rows = facts->step_rows;
+    group.pool_slots = facts->pool_slots;
+    return group;
+}
+
+static enum status add_needs(struct planner_forecast *forecast, struct memory_need *needs,
+                             const struct model_shape *shape, const struct choice *choice,
+                             const struct workers_facts *facts)
+{
+    const struct memory_request request = {
         .threads = facts->threads,
         .scratch_bytes = facts->scratch_bytes,
         .logit_rows = facts->logit_rows,
         .list_row_bytes = facts->list_row_bytes,
         .list_panel_bytes = facts->list_panel_bytes,
     };
-    struct memory_plan *plans = calloc((size_t)forecast->count, sizeof *plans);
-    if (!plans)
+    TRY(memory_need_make(needs, choice, 0, forecast->count));
+    const struct choice whole = {group_of(choice, facts, needs), choice->request};
+    for (int rank = 0; rank < forecast->count; rank++) {
+        struct planner_rank *own = &forecast->ranks[rank];
+        memory_plan_make(&own->memory, shape, &whole.group, rank, &request);
+        own->pool_bytes = needs[rank].slots * memory_slot_bytes(&whole.group, shape);
+    }
+    return STATUS_OK;
+}
+
+static enum status add_memory(struct planner_forecast *forecast, const struct model_shape *shape,
+                              const struct choice *choice, const struct workers_facts *facts)
+{
+    struct memory_need *needs = calloc((size_t)forecast->count, sizeof *needs);
+    if (!needs)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a plan");
-    enum status status = memory_plan_make_each(plans, shape, choice, 0, forecast->count, &needs);
-    for (int rank = 0; status == STATUS_OK && rank < forecast->count; rank++)
-        forecast->ranks[rank].memory = plans[rank];
-    free(plans);
+    const enum status status = add_needs(forecast, needs, shape, choice, facts);
+    free(needs);
     return status;
 }
 
@@ -224,21 +268,23 @@ enum status planner_forecast(const struct planner *planner, struct planner_forec
                              int64_t prompt_tokens, const struct planner_watch *watch)
 {
     const struct model_shape shape = shape_of(planner, facts);
-    struct planner_forecast made = {.count = choice->workers, .base_bytes = facts->base_bytes};
+    struct planner_forecast made = {.count = choice->group.workers,
+                                    .base_bytes = facts->base_bytes};
     struct adding adding = {
         .choice = choice,
         .shape = &shape,
         .table = cost_table_estimate(facts->kernels, facts->threads),
-        .costs = calloc((size_t)choice->workers, sizeof *adding.costs),
+        .costs = calloc((size_t)choice->group.workers, sizeof *adding.costs),
         .watch = watch,
     };
-    made.ranks = calloc((size_t)choice->workers, sizeof *made.ranks);
+    made.ranks = calloc((size_t)choice->group.workers, sizeof *made.ranks);
     enum status status = STATUS_OK;
     if (!adding.costs || !made.ranks)
         TRY_ELSE(fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a plan"), free_all);
-    TRY_ELSE(ownership_create(&adding.ownership, choice->workers, choice->panel_tokens), free_all);
+    TRY_ELSE(ownership_create(&adding.ownership, choice->group.workers, choice->group.panel_tokens),
+             free_all);
     TRY_ELSE(tally_create(&adding.tally, choice, adding.ownership), free_all);
-    TRY_ELSE(schedule_init(&adding.schedule, choice->workers), free_all);
+    TRY_ELSE(schedule_init(&adding.schedule, choice->group.workers), free_all);
     TRY_ELSE(add_stages(&made, &adding, prompt_tokens), free_all);
     TRY_ELSE(add_memory(&made, &shape, choice, facts), free_all);
     *forecast = made;
@@ -252,20 +298,43 @@ free_all:
     return status;
 }
 
+int64_t planner_pool_bytes(const struct planner_forecast *forecast)
+{
+    int64_t most = 0;
+    for (int rank = 0; rank < forecast->count; rank++) {
+        const int64_t kept = forecast->ranks[rank].pool_bytes;
+        most = kept > most ? kept : most;
+    }
+    return most;
+}
+
+static enum status note_excess(struct status_details *details, enum status status, int64_t limit,
+                               int64_t needed)
+{
+    details->reason = "MEMORY_EXCEEDED";
+    status_details_fact(details, "limit_bytes", "%" PRId64, limit);
+    status_details_fact(details, "needed_bytes", "%" PRId64, needed);
+    return status;
+}
+
 enum status planner_check_fits(const struct planner_forecast *forecast,
                                struct status_details *details, const struct workers_facts *facts)
 {
     for (int rank = 0; rank < forecast->count; rank++) {
         const struct memory_plan *memory = &forecast->ranks[rank].memory;
         enum status status = memory_plan_fits(memory, facts->memory_bytes);
-        if (status == STATUS_OK)
-            continue;
-        details->reason = "MEMORY_EXCEEDED";
-        status_details_fact(details, "limit_bytes", "%" PRId64, facts->memory_bytes);
-        status_details_fact(details, "needed_bytes", "%" PRId64, memory->total_bytes);
-        return status;
+        if (status != STATUS_OK)
+            return note_excess(details, status, facts->memory_bytes, memory->total_bytes);
     }
-    return STATUS_OK;
+    const int64_t kept = planner_pool_bytes(forecast);
+    if (facts->pool_bytes == 0 || kept <= facts->pool_bytes)
+        return STATUS_OK;
+    return note_excess(details,
+                       fail(STATUS_OUT_OF_RANGE,
+                            "the keys and values of the prompt and its answer take %.1f MB of a "
+                            "worker; its pool has %.1f MB: shorten them, or use more workers",
+                            (double)kept / 1e6, (double)facts->pool_bytes / 1e6),
+                       facts->pool_bytes, kept);
 }
 
 void planner_forecast_deinit(struct planner_forecast *forecast)
@@ -286,7 +355,7 @@ void planner_print(const struct planner *planner, char text[PLANNER_TEXT_BYTES],
                    int64_t prompt_tokens)
 {
     char method[METHOD_TEXT_BYTES];
-    method_print(&choice->method, method);
+    method_print(&choice->request.method, method);
     int64_t memory_bytes = 0, sent_bytes = 0;
     double flops = 0;
     for (int i = 0; i < forecast->count; i++) {
@@ -298,18 +367,20 @@ void planner_print(const struct planner *planner, char text[PLANNER_TEXT_BYTES],
     char beside[64] = "";
     if (forecast->base_bytes > 0)
         snprintf(beside, sizeof beside, " and up to %.1f MB beside it", mega(forecast->base_bytes));
-    int used =
-        snprintf(text, PLANNER_TEXT_BYTES,
-                 "%" PRId64 " tokens by %s over %d worker%s: %s shards, %s schedule, %d stage%s\n"
-                 "kernels %s, cache %s, context %" PRId64
-                 " tokens, %.1f MB of memory on the fullest worker%s\n"
-                 "prefill: %.3f TFLOP, %.1f MB sent between workers, about %.1f s",
-                 prompt_tokens, method, choice->workers, choice->workers == 1 ? "" : "s",
-                 choice_partition_name(choice->partition), choice_schedule_name(choice->schedule),
-                 forecast->stages, forecast->stages == 1 ? "" : "s", choice->kernels,
-                 choice->cache == CHOICE_CACHE_BF16 ? "bf16" : "f32", choice->context_tokens,
-                 mega(memory_bytes), beside, flops / 1e12, mega(sent_bytes), forecast->seconds);
-    if (choice->method.kind == METHOD_ROPE && prompt_tokens > planner->shape.trained_tokens)
+    int used = snprintf(
+        text, PLANNER_TEXT_BYTES,
+        "%" PRId64 " tokens by %s over %d worker%s: %s shards, %s schedule, %d stage%s\n"
+        "kernels %s, cache %s, context %" PRId64
+        " tokens, %.1f MB of memory on the fullest worker%s\n"
+        "prefill: %.3f TFLOP, %.1f MB sent between workers, about %.1f s",
+        prompt_tokens, method, choice->group.workers, choice->group.workers == 1 ? "" : "s",
+        choice_partition_name(choice->request.partition),
+        choice_schedule_name(choice->request.schedule), forecast->stages,
+        forecast->stages == 1 ? "" : "s", choice->group.kernels,
+        choice->group.cache == CHOICE_CACHE_BF16 ? "bf16" : "f32", choice->request.context_tokens,
+        mega(memory_bytes), beside, flops / 1e12, mega(sent_bytes), forecast->seconds);
+    if (method_is_plain_rope(&choice->request.method) &&
+        prompt_tokens > planner->shape.trained_tokens)
         snprintf(text + used, PLANNER_TEXT_BYTES - (size_t)used,
                  "\nwarning: rope past the %" PRId64
                  " tokens that the model was trained for gives poor answers: try string or "

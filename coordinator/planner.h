@@ -44,7 +44,8 @@ struct planner_rank {
     int64_t prompt_tokens; /* whose keys and values it keeps */
     int64_t sent_bytes, received_bytes;
     double flops;
-    struct memory_plan memory;
+    struct memory_plan memory; /* the group's, made when it loaded */
+    int64_t pool_bytes;        /* that the request takes of its pool */
 };
 
 struct planner_forecast {
@@ -78,10 +79,14 @@ MUST_CHECK enum status planner_forecast(const struct planner *planner,
                                         const struct choice *choice,
                                         const struct workers_facts *facts, int64_t prompt_tokens,
                                         const struct planner_watch *watch);
-/* OUT_OF_RANGE, with the numbers, when a rank's memory is more than the group's ranks have. */
+/* OUT_OF_RANGE, with the numbers, when it needs more than the group's ranks have. */
 MUST_CHECK enum status planner_check_fits(const struct planner_forecast *forecast,
                                           struct status_details *details,
                                           const struct workers_facts *facts);
+
+/* What it takes of the pool of the rank that needs most. */
+int64_t planner_pool_bytes(const struct planner_forecast *forecast);
+
 void planner_forecast_deinit(struct planner_forecast *forecast);
 
 /* For people: three lines, and a warning where the length is past the trained one. */

@@ -76,6 +76,21 @@ void requests_leave(struct requests *requests, struct requests_entry *entry)
     pthread_mutex_unlock(&requests->lock);
 }
 
+void requests_run(struct requests *requests, struct requests_entry *entry, const char *group_id)
+{
+    pthread_mutex_lock(&requests->lock);
+    snprintf(entry->group_id, sizeof entry->group_id, "%s", group_id);
+    pthread_mutex_unlock(&requests->lock);
+}
+
+void requests_count(struct requests *requests, struct requests_entry *entry,
+                    const struct requests_tokens *tokens)
+{
+    pthread_mutex_lock(&requests->lock);
+    entry->tokens = *tokens;
+    pthread_mutex_unlock(&requests->lock);
+}
+
 enum status requests_cancel(struct requests *requests, const char *name)
 {
     pthread_mutex_lock(&requests->lock);
@@ -96,7 +111,8 @@ enum status requests_list(struct requests *requests, struct requests_view **view
         struct requests_view *view = &all[n++];
         snprintf(view->name, sizeof view->name, "%s", entry->name);
         view->is_score = entry->is_score;
-        view->running = atomic_load(&entry->running);
+        memcpy(view->group_id, entry->group_id, sizeof view->group_id);
+        view->tokens = entry->tokens;
         view->age_seconds = clock_seconds_since(entry->entered_ns);
     }
     pthread_mutex_unlock(&requests->lock);

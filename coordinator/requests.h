@@ -11,6 +11,11 @@
 
 enum { REQUESTS_NAME_BYTES = 128 };
 
+/* How far a request is. */
+struct requests_tokens {
+    int64_t prompt, prompt_done, completion;
+};
+
 struct requests;
 
 /* One request's entry; its session owns it from requests_enter to requests_leave. */
@@ -19,8 +24,10 @@ struct requests_entry {
     const char *name; /* borrowed */
     bool is_score;
     int64_t entered_ns;
-    atomic_bool running;   /* set by its session */
     atomic_bool cancelled; /* its session ends it soon */
+    /* Under the list's lock. */
+    char group_id[REQUESTS_NAME_BYTES]; /* where it runs; "": it waits */
+    struct requests_tokens tokens;
 };
 
 MUST_CHECK enum status requests_create(struct requests **requests);
@@ -33,13 +40,21 @@ MUST_CHECK enum status requests_enter(struct requests *requests, struct requests
                                       const char *name, bool is_score);
 void requests_leave(struct requests *requests, struct requests_entry *entry);
 
+/* It runs, on this group. */
+void requests_run(struct requests *requests, struct requests_entry *entry, const char *group_id);
+
+void requests_count(struct requests *requests, struct requests_entry *entry,
+                    const struct requests_tokens *tokens);
+
 /* NOT_FOUND where none of that name waits or runs. */
 MUST_CHECK enum status requests_cancel(struct requests *requests, const char *name);
 
 /* A copy of an entry. */
 struct requests_view {
     char name[REQUESTS_NAME_BYTES];
-    bool is_score, running;
+    char group_id[REQUESTS_NAME_BYTES];
+    bool is_score;
+    struct requests_tokens tokens;
     double age_seconds;
 };
 

@@ -342,6 +342,8 @@ static enum status open_parts(struct server *server, const struct server_setting
         .join_secret = settings->join_secret,
         .model_digest = server->digest,
         .kernels = settings->kernels,
+        .requests_wanted = settings->group_requests,
+        .context_tokens = server->planner.defaults.context_tokens,
         .heartbeat_ms = settings->heartbeat_ms,
         .dead_ms = settings->dead_ms,
         .changed = workers_changed,

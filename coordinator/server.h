@@ -21,6 +21,7 @@ struct server_settings {
     const char *kernels;       /* a variant every rank must have; NULL: any */
     struct planner_defaults plan;
     int64_t queue_length;
+    int group_requests; /* that a group should answer at a time */
     int64_t request_deadline_ms;
     int64_t stall_ms;                            /* as session_tools has it */
     int connections_max, calls_max, watches_max; /* what may be open at a time */

@@ -1,11 +1,11 @@
 /* Owns one request: its ids, its place in the queue, its run and its answer. Promises that whatever
  * ends the request (its end, a stop string, the client, the deadline, a drain, a lost group), the
- * group is free for the next one.
+ * place is free for the next one.
  *
  *   read     --ids are there (read_generate, read_score)-->          waiting
- *   waiting  --a group is free and it is first
- *              (wait_for_group)-->                                    planned
- *   planned  --it fits (tell_plan), the ranks have it (begin_run)-->  running
+ *   waiting  --it is first, and fits into a group (try_place)-->      placed
+ *   placed   --the client knows (tell_plan), the ranks have it
+ *              (begin_run)-->                                         running
  *   running  --every rank is done, a stop string, or an end from
  *              outside (follow_answer, follow_scores)-->              finished
  *   any      --the client, the deadline, a drain, a lost group
@@ -35,6 +35,9 @@ enum { QUEUED_REPEAT_MS = 5000 };
 
 enum { LOOK_MS = 50, RETRY_MS = 2000, NAME_BYTES_MAX = 40 };
 
+/* A shorter prompt does not tell how fast a group reads. */
+enum { PACE_TOKENS = 512 };
+
 /* A client leaves at its deadline, by its own clock and a moment before ours. */
 enum { CLIENT_EARLY_NS = 50000000 };
 
@@ -48,11 +51,15 @@ struct session {
     struct id_list ids;
     const Longhaul__V1__PlanOptions *options;
     int64_t max_tokens; /* 0: not asked for, until the plan is made */
-    bool logprobs;
+    bool logprobs, no_prefix_reuse;
     int likeliest;
     struct workers_facts facts;
     struct choice choice;
+    struct planner_forecast forecast;
+    uint64_t planned_for;       /* whose choice and forecast they are; 0: nobody's */
+    struct workers_place place; /* from there until the run has it */
     struct requests_entry entry;
+    struct requests_tokens told; /* what the ranks have told */
     struct queue_ticket ticket;
     bool queued; /* the ticket is in the queue */
     struct group_run *run;
@@ -116,6 +123,7 @@ static void session_deinit(struct session *session)
     if (session->queued)
         queue_leave(session->tools->queue, &session->ticket);
     requests_leave(session->tools->active, &session->entry);
+    planner_forecast_deinit(&session->forecast);
     id_list_deinit(&session->ids);
 }
 
@@ -161,8 +169,6 @@ static enum status unavailable(struct session *session, const char *reason, cons
     return fail(STATUS_UNAVAILABLE, "%s", sentence);
 }
 
-/* ---- waiting for a group ---- */
-
 static enum status check_waiting(struct session *session)
 {
     struct session_tools *tools = session->tools;
@@ -175,27 +181,85 @@ static enum status check_waiting(struct session *session)
     return STATUS_OK;
 }
 
-static enum status wait_for_group(struct session *session, struct group **acquired)
+/* ---- planning ---- */
+
+static enum status check_planning(void *context)
+{
+    return check_over(context, "planning");
+}
+
+/* The choice and the forecast for the group of session->facts, unless they are made already. */
+static enum status make_plan(struct session *session)
+{
+    const struct planner_watch watch = {check_planning, session};
+    const struct planner *planner = session->tools->planner;
+    struct status_details *details = rpc_call_details(session->call);
+    const int64_t prompt_tokens = (int64_t)session->ids.count;
+    if (session->planned_for == session->facts.serial)
+        return STATUS_OK;
+    planner_forecast_deinit(&session->forecast);
+    session->planned_for = 0;
+    if (session->max_tokens == 0 && !session->stream.is_score)
+        session->max_tokens = planner_answer_tokens(planner, &session->facts, prompt_tokens);
+    const struct planner_request request = {session->options, prompt_tokens, session->max_tokens};
+    TRY(planner_choose(planner, &session->choice, details, &session->facts, &request));
+    TRY(planner_forecast(planner, &session->forecast, &session->choice, &session->facts,
+                         prompt_tokens, &watch));
+    session->planned_for = session->facts.serial;
+    return planner_check_fits(&session->forecast, details, &session->facts);
+}
+
+static enum status tell_plan(struct session *session)
+{
+    const struct planner_request request = {session->options, (int64_t)session->ids.count,
+                                            session->max_tokens};
+    return stream_planned(&session->stream, session->tools->planner, &session->choice,
+                          &session->forecast, &request);
+}
+
+/* ---- waiting for a place ---- */
+
+/* What runs on a group is known before it takes a place there: so nothing that was let in is ever
+ * put out for lack of memory. */
+static enum status try_place(struct session *session, bool *taken)
 {
     struct session_tools *tools = session->tools;
-    enum status status = queue_enter(tools->queue, &session->ticket);
-    if (status != STATUS_OK) {
-        rpc_call_details(session->call)->reason = "QUEUE_FULL";
-        rpc_call_details(session->call)->retry_ms = RETRY_MS;
-        return status;
-    }
-    session->queued = true;
+    *taken = false;
+    if (!queue_is_first(tools->queue, &session->ticket) ||
+        !workers_offer(tools->workers, &session->facts))
+        return STATUS_OK;
+    TRY(make_plan(session));
+    *taken = workers_acquire(tools->workers, &session->place, &session->facts,
+                             planner_pool_bytes(&session->forecast));
+    return STATUS_OK;
+}
+
+static enum status enter_queue(struct session *session)
+{
+    enum status status = queue_enter(session->tools->queue, &session->ticket);
+    session->queued = status == STATUS_OK;
+    if (status == STATUS_OK)
+        return STATUS_OK;
+    rpc_call_details(session->call)->reason = "QUEUE_FULL";
+    rpc_call_details(session->call)->retry_ms = RETRY_MS;
+    return status;
+}
+
+static enum status wait_for_place(struct session *session)
+{
+    struct session_tools *tools = session->tools;
     struct stream_place told = {.ahead = -1};
     int64_t told_ns = 0;
+    session->told.prompt = (int64_t)session->ids.count;
+    requests_count(tools->active, &session->entry, &session->told);
+    TRY(enter_queue(session));
     for (;;) {
+        bool taken = false;
         TRY(check_waiting(session));
-        struct group *group = NULL;
-        if (queue_is_first(tools->queue, &session->ticket))
-            group = workers_acquire(tools->workers, &session->facts);
-        if (group) {
+        TRY(try_place(session, &taken));
+        if (taken) {
             queue_start(tools->queue, &session->ticket);
-            atomic_store(&session->entry.running, true);
-            *acquired = group;
+            requests_run(tools->active, &session->entry, session->facts.group_id);
             return STATUS_OK;
         }
         const struct stream_place place = {queue_ahead(tools->queue, &session->ticket),
@@ -210,43 +274,14 @@ static enum status wait_for_group(struct session *session, struct group **acquir
     }
 }
 
-/* ---- planning ---- */
-
-static enum status check_planning(void *context)
-{
-    return check_over(context, "planning");
-}
-
-static enum status tell_plan(struct session *session)
-{
-    const struct planner_watch watch = {check_planning, session};
-    const struct planner *planner = session->tools->planner;
-    const int64_t prompt_tokens = (int64_t)session->ids.count;
-    if (session->max_tokens == 0 && !session->stream.is_score)
-        session->max_tokens = planner_answer_tokens(planner, &session->facts, prompt_tokens);
-    const struct planner_request request = {session->options, prompt_tokens, session->max_tokens};
-    TRY(planner_choose(planner, &session->choice, rpc_call_details(session->call), &session->facts,
-                       &request));
-    struct planner_forecast forecast;
-    TRY(planner_forecast(planner, &forecast, &session->choice, &session->facts, prompt_tokens,
-                         &watch));
-    enum status status =
-        planner_check_fits(&forecast, rpc_call_details(session->call), &session->facts);
-    if (status == STATUS_OK)
-        status = stream_planned(&session->stream, planner, &session->choice, &forecast, &request);
-    planner_forecast_deinit(&forecast);
-    return status;
-}
-
 /* ---- running ---- */
 
 static enum status begin_run(struct session *session, const struct sampling *sampling)
 {
-    struct group *group = NULL;
-    TRY(wait_for_group(session, &group));
+    TRY(wait_for_place(session));
     enum status status = tell_plan(session);
     if (status != STATUS_OK) {
-        workers_release(group);
+        workers_release(&session->place);
         return status;
     }
     struct choice_message choice;
@@ -268,6 +303,7 @@ static enum status begin_run(struct session *session, const struct sampling *sam
     run.n_stop_ids = stop_count;
     run.stop_ids = (int32_t *)stop_ids;
     run.deadline_ms = left_ms > 1 ? left_ms : 1;
+    run.no_prefix_reuse = session->no_prefix_reuse;
     run.logprobs = session->logprobs;
     run.likeliest = session->likeliest;
     session->stream.prefill_ns = clock_now_ns();
@@ -275,7 +311,7 @@ static enum status begin_run(struct session *session, const struct sampling *sam
              log_text("kind", session->stream.is_score ? "score" : "generate"),
              log_integer("prompt_tokens", (int64_t)session->ids.count),
              log_integer("max_tokens", session->max_tokens));
-    return group_run_begin(&session->run, group, &run);
+    return group_run_begin(&session->run, &session->place, &run);
 }
 
 /* Waits for news and tells progress; a request that is over is cancelled. */
@@ -296,6 +332,9 @@ static enum status follow(struct session *session, struct group_news *news)
         return STATUS_OK;
     }
     group_run_wait(session->run, news, LOOK_MS);
+    session->told.prompt_done = news->tokens_done;
+    session->told.completion += (int64_t)news->id_count;
+    requests_count(session->tools->active, &session->entry, &session->told);
     return news->tokens_total
                ? stream_progress(&session->stream, news->tokens_done, news->tokens_total)
                : STATUS_OK;
@@ -326,10 +365,29 @@ static enum status failure_of(struct session *session, const struct group_outcom
     return fail(outcome->status, "%s", outcome->message);
 }
 
-/* For the line that tells of the call's end. */
-static void note_outcome(const struct session *session, const struct group_outcome *outcome)
+/* What the prompt took of the slowest rank's time, where all of it was computed, and measured. */
+static void note_pace(struct session *session, const struct group_outcome *outcome)
 {
+    double seconds = 0;
+    if (outcome->status != STATUS_OK || outcome->prefilled_tokens < PACE_TOKENS ||
+        outcome->cached_tokens > 0)
+        return;
+    for (int rank = 0; rank < outcome->report_count; rank++) {
+        const Longhaul__Control__V1__RankReport *report = &outcome->reports[rank].report;
+        const double own = report->rows_seconds + report->attend_seconds + report->head_seconds;
+        seconds = own > seconds ? own : seconds;
+    }
+    if (seconds > 0 && session->forecast.seconds > 0)
+        workers_note_pace(session->tools->workers, &session->facts,
+                          seconds / session->forecast.seconds);
+}
+
+/* For the line that tells of the call's end. */
+static void note_outcome(struct session *session, const struct group_outcome *outcome)
+{
+    note_pace(session, outcome);
     rpc_call_note(session->call, log_integer("completion_tokens", outcome->completion_tokens));
+    rpc_call_note(session->call, log_integer("cached_tokens", outcome->cached_tokens));
     rpc_call_note(session->call, log_real("prefill_s", outcome->prefill_seconds, 3));
     rpc_call_note(session->call, log_real("decode_s", outcome->decode_seconds, 3));
 }
@@ -467,6 +525,7 @@ static enum status read_generate(struct session *session, struct sampling *sampl
     struct status_details *details = rpc_call_details(session->call);
     const struct prompt_forms *forms = &session->tools->forms;
     session->options = request->options;
+    session->no_prefix_reuse = request->no_prefix_reuse;
     bool asked = request->optional_max_tokens_case ==
                  LONGHAUL__V1__GENERATE_REQUEST__OPTIONAL_MAX_TOKENS_MAX_TOKENS;
     session->max_tokens = asked ? request->max_tokens : 0;

@@ -169,6 +169,8 @@ enum status stream_finished(struct stream *stream, const struct stream_end *end,
     Longhaul__V1__Usage usage = LONGHAUL__V1__USAGE__INIT;
     usage.prompt_tokens = end->prompt_tokens;
     usage.completion_tokens = outcome->completion_tokens;
+    usage.cached_tokens = outcome->cached_tokens;
+    usage.prefilled_tokens = outcome->prefilled_tokens;
     Longhaul__V1__Seconds seconds = LONGHAUL__V1__SECONDS__INIT;
     seconds.load = end->load_seconds;
     seconds.prefill = outcome->prefill_seconds;

@@ -49,12 +49,14 @@ struct group *worker_group_add(struct worker_groups *all, const Longhaul__Contro
         return NULL;
     }
     group->all = all;
+    group->serial = ++all->newest_group;
     group->size = hello->size;
     group->shared_memory_bus = hello->shared_memory_bus;
     group->context_tokens = hello->context_tokens;
     group->ranks = ranks;
     snprintf(group->id, sizeof group->id, "%s", hello->group_id);
     snprintf(group->transport, sizeof group->transport, "%s", hello->transport);
+    pthread_mutex_init(&group->begin_lock, NULL);
     for (int i = 0; i < group->size; i++)
         pthread_mutex_init(&ranks[i].send_lock, NULL);
     group->next = all->first;
@@ -64,7 +66,7 @@ struct group *worker_group_add(struct worker_groups *all, const Longhaul__Contro
 
 void worker_group_drop_if_empty(struct group *group)
 {
-    if (group->joined_count > 0 || group->reserved)
+    if (group->joined_count > 0 || group->holders > 0)
         return;
     struct group **link = &group->all->first;
     while (*link != group)
@@ -72,6 +74,7 @@ void worker_group_drop_if_empty(struct group *group)
     *link = group->next;
     for (int i = 0; i < group->size; i++)
         pthread_mutex_destroy(&group->ranks[i].send_lock);
+    pthread_mutex_destroy(&group->begin_lock);
     free(group->ranks);
     free(group);
 }
@@ -81,11 +84,41 @@ bool worker_group_is_ready(const struct group *group)
     return !group->lost && group->loaded_count == group->size && group->joined_count == group->size;
 }
 
-void worker_group_release(struct group *group)
+int worker_group_places(const struct group *group)
+{
+    int places = group->ranks[0].load.runs_max;
+    for (int i = 1; i < group->size; i++)
+        places = group->ranks[i].load.runs_max < places ? group->ranks[i].load.runs_max : places;
+    return places > 1 ? places : 1;
+}
+
+int64_t worker_group_pool_bytes(const struct group *group)
+{
+    int64_t least = group->ranks[0].load.pool_bytes;
+    for (int i = 1; i < group->size; i++)
+        if (group->ranks[i].load.pool_bytes < least)
+            least = group->ranks[i].load.pool_bytes;
+    return least;
+}
+
+bool worker_group_has_room(const struct group *group, int64_t pool_bytes)
+{
+    const int64_t pool = worker_group_pool_bytes(group);
+    return group->holders < worker_group_places(group) &&
+           (pool == 0 || pool_bytes <= pool - group->taken_bytes);
+}
+
+void worker_group_give_back(struct group *group, int64_t pool_bytes)
+{
+    group->holders--;
+    group->taken_bytes -= pool_bytes;
+}
+
+void worker_group_release(struct group *group, int64_t pool_bytes)
 {
     struct worker_groups *all = group->all;
     pthread_mutex_lock(&all->lock);
-    group->reserved = false;
+    worker_group_give_back(group, pool_bytes);
     worker_group_drop_if_empty(group);
     pthread_mutex_unlock(&all->lock);
     worker_groups_announce(all);

@@ -21,7 +21,7 @@ struct rank {
     int64_t heard_ns;
     struct clock_watch silence; /* since heard_ns */
     double work_age_seconds;
-    bool busy;
+    int runs; /* that it says it has */
     char host[WORKER_GROUP_NAME_BYTES];
     int64_t pid;
     int threads;
@@ -39,17 +39,24 @@ struct group {
     int size;
     bool shared_memory_bus;
     int64_t context_tokens;
-    struct rank *ranks; /* [size] */
+    struct rank *ranks;         /* [size] */
+    pthread_mutex_t begin_lock; /* held from a run's number to its last Run message */
     int joined_count, loaded_count;
-    bool lost, reserved;
+    bool lost;
+    uint64_t serial;         /* this group's alone, from 1 */
+    int holders;             /* requests that have a place in it */
+    int64_t taken_bytes;     /* what they hold of each rank's pool */
+    double pace;             /* seconds of prompts for each that was predicted; 0: not known */
     char cause[CAUSE_BYTES]; /* why it is lost */
-    struct group_run *run;   /* NULL while nothing runs */
+    struct group_run *runs;  /* those that its ranks have not all ended */
 };
 
 struct worker_groups {
     pthread_mutex_t lock;
     pthread_cond_t changed; /* anything below it, and the news of runs */
     struct group *first;
+    uint64_t newest_run;   /* the highest number that a run has */
+    uint64_t newest_group; /* the highest serial */
     bool stopping;
     char trouble[CAUSE_BYTES]; /* the last that went wrong */
     int64_t trouble_ns;        /* when */
@@ -79,8 +86,20 @@ void worker_group_drop_if_empty(struct group *group);
 /* Whether all ranks are there and have loaded the model. Under the lock. */
 bool worker_group_is_ready(const struct group *group);
 
-/* Ends the reservation that workers_acquire made. Not under the lock. */
-void worker_group_release(struct group *group);
+/* How many runs it can have at a time: what the rank says that can hold fewest. Under the lock. */
+int worker_group_places(const struct group *group);
+
+/* The bytes of the smallest pool of its ranks; 0: no limit. Under the lock. */
+int64_t worker_group_pool_bytes(const struct group *group);
+
+/* Whether one more request has room that takes so much of each rank's pool. Under the lock. */
+bool worker_group_has_room(const struct group *group, int64_t pool_bytes);
+
+/* Gives back a place and what it held of the pool. Under the lock, where the group stays. */
+void worker_group_give_back(struct group *group, int64_t pool_bytes);
+
+/* The same by a request that needs the group no more. Not under the lock. */
+void worker_group_release(struct group *group, int64_t pool_bytes);
 
 /* Notes why the group is lost and wakes everybody; the first cause counts. Under the lock. */
 __attribute__((format(printf, 2, 3))) void worker_group_lose(struct group *group,

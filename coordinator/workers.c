@@ -210,18 +210,18 @@ static void take_loaded(struct group *group, int rank_number,
                  log_real("seconds", loaded->seconds, 2));
 }
 
-/* Under the lock. True when the change concerns more than the group's own run. */
+/* Under the lock. True when the change concerns more than the group's own runs. */
 static bool take(struct group *group, int rank_number,
                  const Longhaul__Control__V1__WorkerMessage *message)
 {
     struct rank *rank = &group->ranks[rank_number];
-    bool was_overdue = rank->busy && rank->work_age_seconds > OVERDUE_SECONDS;
+    bool was_overdue = rank->runs > 0 && rank->work_age_seconds > OVERDUE_SECONDS;
     note_heard(rank);
     switch (message->kind_case) {
     case LONGHAUL__CONTROL__V1__WORKER_MESSAGE__KIND_HEARTBEAT:
         rank->work_age_seconds = message->heartbeat->work_age_seconds;
-        rank->busy = message->heartbeat->busy;
-        return was_overdue != (rank->busy && rank->work_age_seconds > OVERDUE_SECONDS);
+        rank->runs = message->heartbeat->runs;
+        return was_overdue != (rank->runs > 0 && rank->work_age_seconds > OVERDUE_SECONDS);
     case LONGHAUL__CONTROL__V1__WORKER_MESSAGE__KIND_LOADED:
         take_loaded(group, rank_number, message->loaded);
         return true;
@@ -230,7 +230,7 @@ static bool take(struct group *group, int rank_number,
                           message->failed->message);
         return true;
     default:
-        return group->run && group_run_take(group->run, rank_number, message);
+        return group_run_take(group, rank_number, message);
     }
 }
 
@@ -308,6 +308,8 @@ static enum status welcome(const struct workers *workers, struct group *group, i
 {
     Longhaul__Control__V1__Welcome body = LONGHAUL__CONTROL__V1__WELCOME__INIT;
     body.heartbeat_ms = workers->settings.heartbeat_ms;
+    body.runs_wanted = workers->settings.requests_wanted;
+    body.context_tokens = workers->settings.context_tokens;
     Longhaul__Control__V1__CoordinatorMessage message =
         LONGHAUL__CONTROL__V1__COORDINATOR_MESSAGE__INIT;
     message.kind_case = LONGHAUL__CONTROL__V1__COORDINATOR_MESSAGE__KIND_WELCOME;
@@ -422,7 +424,7 @@ void workers_trouble(struct workers *workers, int64_t since_ns, char *text, size
 static bool is_overdue(const struct group *group)
 {
     for (int i = 0; i < group->size; i++)
-        if (group->ranks[i].busy && group->ranks[i].work_age_seconds > OVERDUE_SECONDS)
+        if (group->ranks[i].runs > 0 && group->ranks[i].work_age_seconds > OVERDUE_SECONDS)
             return true;
     return false;
 }
@@ -470,6 +472,7 @@ static void describe(const struct workers *workers, const struct group *group,
                      struct workers_facts *facts)
 {
     *facts = (struct workers_facts){
+        .serial = group->serial,
         .size = group->size,
         .threads = group->ranks[0].threads,
         .memory_bytes = group->ranks[0].memory_bytes,
@@ -478,7 +481,15 @@ static void describe(const struct workers *workers, const struct group *group,
                      : CHOICE_CACHE_BF16,
         .shared_memory_bus = group->shared_memory_bus,
         .context_tokens = group->context_tokens,
+        .longest_tokens = group->ranks[0].load.context_tokens,
+        .stage_rows = group->ranks[0].load.stage_rows,
+        .step_rows = group->ranks[0].load.step_rows,
+        .pool_slots = group->ranks[0].load.pool_slots,
+        .pool_bytes = worker_group_pool_bytes(group),
+        .places = worker_group_places(group),
+        .pace = group->pace,
     };
+    snprintf(facts->group_id, sizeof facts->group_id, "%s", group->id);
     snprintf(facts->kernels, sizeof facts->kernels, "%s", common_kernels(workers, group));
     for (int i = 0; i < group->size; i++) {
         const struct rank *rank = &group->ranks[i];
@@ -510,23 +521,57 @@ enum status workers_facts(struct workers *workers, struct workers_facts *facts)
     return found ? STATUS_OK : fail(STATUS_UNAVAILABLE, "no worker group is ready");
 }
 
-struct group *workers_acquire(struct workers *workers, struct workers_facts *facts)
+bool workers_offer(struct workers *workers, struct workers_facts *facts)
 {
+    const struct group *offered = NULL;
     pthread_mutex_lock(&workers->groups.lock);
-    struct group *group = workers->groups.first;
-    while (group && (group->reserved || !worker_group_is_ready(group)))
-        group = group->next;
-    if (group) {
-        group->reserved = true;
-        describe(workers, group, facts);
-    }
+    for (struct group *group = workers->groups.first; group; group = group->next)
+        if (worker_group_is_ready(group) && worker_group_has_room(group, 0) &&
+            (!offered || group->holders < offered->holders))
+            offered = group;
+    if (offered)
+        describe(workers, offered, facts);
     pthread_mutex_unlock(&workers->groups.lock);
+    return offered;
+}
+
+/* Under the lock; NULL when it is gone. */
+static struct group *find_serial(const struct worker_groups *all, uint64_t serial)
+{
+    struct group *group = all->first;
+    while (group && group->serial != serial)
+        group = group->next;
     return group;
 }
 
-void workers_release(struct group *group)
+void workers_note_pace(struct workers *workers, const struct workers_facts *facts, double pace)
 {
-    worker_group_release(group);
+    pthread_mutex_lock(&workers->groups.lock);
+    struct group *group = find_serial(&workers->groups, facts->serial);
+    if (group)
+        group->pace = group->pace > 0 ? 0.5 * (group->pace + pace) : pace;
+    pthread_mutex_unlock(&workers->groups.lock);
+}
+
+bool workers_acquire(struct workers *workers, struct workers_place *place,
+                     const struct workers_facts *facts, int64_t pool_bytes)
+{
+    pthread_mutex_lock(&workers->groups.lock);
+    struct group *group = find_serial(&workers->groups, facts->serial);
+    const bool taken =
+        group && worker_group_is_ready(group) && worker_group_has_room(group, pool_bytes);
+    if (taken) {
+        group->holders++;
+        group->taken_bytes += pool_bytes;
+        *place = (struct workers_place){group, pool_bytes};
+    }
+    pthread_mutex_unlock(&workers->groups.lock);
+    return taken;
+}
+
+void workers_release(const struct workers_place *place)
+{
+    worker_group_release(place->group, place->pool_bytes);
 }
 
 void workers_stop(struct workers *workers, const char *reason, int64_t timeout_ms)

@@ -1,13 +1,14 @@
 /* The worker groups: which ranks have joined, whether they live, and who may run on them.
  *
  * A group is one transport world: all of its ranks hold a Join stream each. It serves while all are
- * there; when one is lost the group is lost, its ranks are told to end, and its request ends
- * UNAVAILABLE.
+ * there; when one is lost the group is lost, its ranks are told to end, and all of its requests end
+ * UNAVAILABLE. It has as many places for requests as its ranks say that they can hold.
  *
  *   joining  --all ranks have joined (enter)-->                 loading
  *   loading  --all ranks have loaded (take_loaded)-->           ready
  *   ready    --workers_acquire-->                               running
- *   running  --workers_release, group_run_end-->                ready
+ *   running  --workers_release, group_run_take,
+ *              group_run_end of the last request-->             ready
  *   any      --a rank's stream breaks (end_of_stream),
  *              it is silent for too long (goes_on),
  *              it reports Failed (take), or its run cannot
@@ -38,6 +39,8 @@ struct workers_settings {
     const struct join_secret *join_secret; /* what every rank must show */
     const char *model_digest;              /* what every rank's model must be */
     const char *kernels;                   /* a variant that every rank must have; NULL: any */
+    int requests_wanted;                   /* that a group should answer at a time */
+    int64_t context_tokens;                /* the longest prompt plus answer of any */
     int heartbeat_ms;
     int dead_ms; /* silence after which a rank counts as lost */
     /* Called from any thread, with no lock held, when a group's state may have changed. */
@@ -47,6 +50,8 @@ struct workers_settings {
 
 /* What planning needs to know of a ready group. */
 struct workers_facts {
+    uint64_t serial; /* the group's own, never another's */
+    char group_id[WORKERS_NAME_BYTES];
     int size;
     int threads;                      /* of the rank that has fewest */
     char kernels[WORKERS_NAME_BYTES]; /* the best variant that all have */
@@ -59,7 +64,12 @@ struct workers_facts {
     int64_t scratch_bytes;
     int64_t logit_rows;
     int64_t list_row_bytes, list_panel_bytes;
+    /* What the ranks' memory was made for; 0: for each request as it comes. */
+    int64_t longest_tokens, stage_rows, step_rows, pool_slots;
+    int64_t pool_bytes;  /* of each rank, for all requests together; 0: no limit */
     double load_seconds; /* of the slowest rank */
+    int places;          /* requests at a time */
+    double pace;         /* seconds that prompts took for each that was predicted; 0: not known */
 };
 
 MUST_CHECK enum status workers_create(struct workers **workers,
@@ -86,9 +96,23 @@ void workers_trouble(struct workers *workers, int64_t since_ns, char *text, size
 /* Of a complete, loaded group; UNAVAILABLE when there is none. */
 MUST_CHECK enum status workers_facts(struct workers *workers, struct workers_facts *facts);
 
-/* Reserves a ready group for one request: NULL when none is free. */
-struct group *workers_acquire(struct workers *workers, struct workers_facts *facts);
-void workers_release(struct group *group);
+/* One request's place in a group, and what it holds of each rank's pool. */
+struct workers_place {
+    struct group *group;
+    int64_t pool_bytes;
+};
+
+/* Of the ready group with the fewest requests that has a place; false when there is none. */
+bool workers_offer(struct workers *workers, struct workers_facts *facts);
+
+/* Takes a place in the group of these facts, with so much of each rank's pool; false while that is
+ * not free, or when the group is lost. */
+bool workers_acquire(struct workers *workers, struct workers_place *place,
+                     const struct workers_facts *facts, int64_t pool_bytes);
+void workers_release(const struct workers_place *place);
+
+/* What a prompt took on the group of these facts for each second that was predicted. */
+void workers_note_pace(struct workers *workers, const struct workers_facts *facts, double pace);
 
 /* Tells every rank to end, waits for their streams to close, at most `timeout_ms`. */
 void workers_stop(struct workers *workers, const char *reason, int64_t timeout_ms);
@@ -111,8 +135,10 @@ struct workers_group_view {
     int size;
     Longhaul__V1__GroupState state;
     char transport[16];
-    char request_id[WORKERS_NAME_BYTES];
-    struct workers_rank_view *ranks; /* [rank_count], those that have joined */
+    char request_id[WORKERS_NAME_BYTES]; /* of the run that began first; "": none */
+    int running;                         /* requests that have a place */
+    int places;                          /* 0 until it is ready */
+    struct workers_rank_view *ranks;     /* [rank_count], those that have joined */
     int rank_count;
 };
 

@@ -15,8 +15,8 @@ static Longhaul__V1__GroupState state_of(const struct group *group)
         return LONGHAUL__V1__GROUP_STATE__GROUP_STATE_JOINING;
     if (group->loaded_count < group->size)
         return LONGHAUL__V1__GROUP_STATE__GROUP_STATE_LOADING;
-    return group->reserved ? LONGHAUL__V1__GROUP_STATE__GROUP_STATE_RUNNING
-                           : LONGHAUL__V1__GROUP_STATE__GROUP_STATE_READY;
+    return group->holders > 0 ? LONGHAUL__V1__GROUP_STATE__GROUP_STATE_RUNNING
+                              : LONGHAUL__V1__GROUP_STATE__GROUP_STATE_READY;
 }
 
 static void view_rank(struct workers_rank_view *view, const struct rank *rank, int number)
@@ -38,9 +38,11 @@ static bool view_group(struct workers_group_view *view, const struct group *grou
     view->state = state_of(group);
     snprintf(view->group_id, sizeof view->group_id, "%s", group->id);
     snprintf(view->transport, sizeof view->transport, "%s", group->transport);
-    if (group->run) {
+    view->running = group->holders;
+    view->places = worker_group_is_ready(group) ? worker_group_places(group) : 0;
+    if (group->runs) {
         /* A run of a named request is the name, '#' and a number (session.c). */
-        snprintf(view->request_id, sizeof view->request_id, "%s", group_run_id(group->run));
+        snprintf(view->request_id, sizeof view->request_id, "%s", group_run_id(group->runs));
         char *number = strrchr(view->request_id, '#');
         if (number)
             *number = '\0';

@@ -1,7 +1,7 @@
 /* Attention of a span of queries to a span of keys, carried across calls.
  *
- * A pair (i, j) of global indices is visible in key frame f when bands_find() gives it a band of
- * that key frame; its score is  s = scale_log2 * q[band.query_frame][i] . k[j], in log2 units. The
+ * A pair (i, j) of global indices is visible in a store when a regime of that store holds it
+ * (kernels/regimes.h); its score is  s = scale_log2 * q[query_frame][i] . k[j], in log2 units. The
  * state of a row (token, head) is
  *
  *   max = max s          sum = Sum 2^(s - max)          acc[d] = Sum 2^(s - max) v[j][d]
@@ -26,8 +26,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "kernels/bands.h"
 #include "kernels/dtype.h"
+#include "kernels/regimes.h"
 
 enum { PANEL_TOKENS = 64, ATTENTION_HEAD_DIM_MAX = 256, ATTENTION_ROWS = 96 };
 
@@ -74,8 +74,8 @@ struct attention_args {
     size_t panel_stride; /* bytes from panel record to panel record */
     int64_t key_first;   /* global index of the first panel, a multiple of PANEL_TOKENS */
     int64_t key_end;     /* keys at and beyond it are not there (their rows are zero) */
-    int key_frame;       /* 0: keys rotated at their index; 1: unrotated sink keys */
-    const struct bands *bands;
+    enum bands_store store;
+    const struct regimes *regimes;
     float scale_log2; /* logit_scale * log2(e) / sqrt(head_dim), above 0 */
     void *scratch;
 };

@@ -29,8 +29,8 @@ struct attention_blocks {
 };
 
 /* Starts a tile. */
-ATTENTION_SEGMENTS_CALL void attention_blocks_begin(struct attention_blocks *blocks, int64_t index,
-                                                    int64_t tokens)
+BANDS_CALL void attention_blocks_begin(struct attention_blocks *blocks, int64_t index,
+                                       int64_t tokens)
 {
     attention_visits_begin(&blocks->walk, index, tokens);
     blocks->frame = -1;
@@ -38,8 +38,8 @@ ATTENTION_SEGMENTS_CALL void attention_blocks_begin(struct attention_blocks *blo
 }
 
 /* The usual case made short: two panels without masks, and not the last ones of their segment. */
-ATTENTION_SEGMENTS_CALL bool attention_blocks_full(struct attention_blocks *blocks,
-                                                   struct attention_block *block)
+BANDS_CALL bool attention_blocks_full(struct attention_blocks *blocks,
+                                      struct attention_block *block)
 {
     const int64_t panel = blocks->ahead.panel;
     if (blocks->ahead.masked || panel + 2 >= blocks->walk.full_end)
@@ -48,6 +48,7 @@ ATTENTION_SEGMENTS_CALL bool attention_blocks_full(struct attention_blocks *bloc
         block->half[h].panel = panel + h;
         block->half[h].keys = PANEL_TOKENS;
         block->half[h].query_frame = blocks->ahead.query_frame;
+        block->half[h].key_frame = blocks->ahead.key_frame;
         block->half[h].masked = 0;
         block->half[h].extent = blocks->ahead.extent;
     }
@@ -57,20 +58,18 @@ ATTENTION_SEGMENTS_CALL bool attention_blocks_full(struct attention_blocks *bloc
 }
 
 /* Whether the visit ahead is the odd panel that belongs to `even`, of this regime. */
-ATTENTION_SEGMENTS_CALL bool attention_blocks_belongs(const struct attention_blocks *blocks,
-                                                      const struct attention_visit *even,
-                                                      int32_t regime)
+BANDS_CALL bool attention_blocks_belongs(const struct attention_blocks *blocks,
+                                         const struct attention_visit *even, int32_t regime)
 {
     return blocks->ahead.extent == even->extent && blocks->walk.regime == regime &&
            blocks->ahead.panel == even->panel + 1;
 }
 
 /* Fills the halves that the next block sees; which ones, as bits. */
-ATTENTION_SEGMENTS_CALL int attention_blocks_take(struct attention_blocks *blocks,
-                                                  struct attention_block *block,
-                                                  const struct attention_regimes *regimes,
-                                                  const struct attention_extent *extents,
-                                                  int extent_count, int span)
+BANDS_CALL int attention_blocks_take(struct attention_blocks *blocks, struct attention_block *block,
+                                     const struct regimes *regimes,
+                                     const struct attention_extent *extents, int extent_count,
+                                     int span)
 {
     int32_t regime = 0;
     int halves = 0;
@@ -95,11 +94,10 @@ ATTENTION_SEGMENTS_CALL int attention_blocks_take(struct attention_blocks *block
 }
 
 /* The next block of a tile of span `span` through `extents`, and its flags; at least one a tile. */
-ATTENTION_SEGMENTS_CALL int attention_blocks_next(struct attention_blocks *blocks,
-                                                  struct attention_block *block,
-                                                  const struct attention_regimes *regimes,
-                                                  const struct attention_extent *extents,
-                                                  int extent_count, int span)
+BANDS_CALL int attention_blocks_next(struct attention_blocks *blocks, struct attention_block *block,
+                                     const struct regimes *regimes,
+                                     const struct attention_extent *extents, int extent_count,
+                                     int span)
 {
     const int halves = attention_blocks_take(blocks, block, regimes, extents, extent_count, span);
     if (halves == 0)

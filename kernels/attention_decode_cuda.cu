@@ -26,7 +26,7 @@ enum {
 };
 
 struct decode_params {
-    struct attention_regimes regimes;
+    struct regimes regimes;
     const char *bases[KERNELS_CUDA_BASES];
     const struct kernels_cuda_extent *extents;
     const int32_t *split_first;
@@ -81,7 +81,7 @@ static __device__ void take_extent(struct decode_walk *walk, const struct decode
     walk->extent.records = params->bases[extent.base] + extent.record * params->panel_bytes;
     walk->extent.first = extent.first;
     walk->extent.end = extent.end;
-    walk->extent.key_frame = extent.key_frame;
+    walk->extent.store = extent.store;
 }
 
 static __device__ void begin_walk(struct decode_walk *walk, const struct decode_params *params,
@@ -89,7 +89,7 @@ static __device__ void begin_walk(struct decode_walk *walk, const struct decode_
 {
     const int64_t first = first_row / params->group;
     const int64_t end =
-        attention_segments_smaller((first_row + ROWS - 1) / params->group + 1, params->rows);
+        regimes_smaller((first_row + ROWS - 1) / params->group + 1, params->rows);
     const int64_t index = *params->index;
     const int listed = params->split_first[blockIdx.x];
     const int listed_end = params->split_first[blockIdx.x + 1];
@@ -505,7 +505,7 @@ static __device__ __forceinline__ float combine_column(float sum, const float *w
 #pragma unroll
         for (int w = 0; w < COMBINE_LOADS; w++)
             values[w] =
-                column[attention_segments_smaller(first + w, count - 1) * state_floats];
+                column[regimes_smaller(first + w, count - 1) * state_floats];
 #pragma unroll
         for (int w = 0; w < COMBINE_LOADS; w++)
             if (first + w < count)

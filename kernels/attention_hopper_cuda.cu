@@ -536,7 +536,7 @@ static int encode_all(struct hopper_params *params, enum dtype operand)
     int64_t rows = 0;
     int frames = 1, error = cudaSuccess;
     for (int s = 0; s < prefill->span_count; s++)
-        rows = attention_segments_larger(rows, prefill->spans[s].row + prefill->spans[s].tokens);
+        rows = regimes_larger(rows, prefill->spans[s].row + prefill->spans[s].tokens);
     for (int r = 0; r < prefill->regimes.count; r++)
         frames = max(frames, prefill->regimes.list[r].query_frame + 1);
     for (int f = 0; f < frames && error == cudaSuccess; f++) {
@@ -573,7 +573,7 @@ static int launch(struct hopper_params *params, enum dtype operand, int processo
         return error;
     const int64_t items = params->prefill.tiles * params->prefill.heads;
     attention_hopper_kernel<OPERAND, HEAD_DIM>
-        <<<(unsigned)attention_segments_smaller(items, processors), shape::THREADS,
+        <<<(unsigned)regimes_smaller(items, processors), shape::THREADS,
            shape::SHARED_BYTES, stream>>>(*params);
     return cudaGetLastError();
 }

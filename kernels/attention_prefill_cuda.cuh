@@ -9,7 +9,7 @@
 #include "kernels/mma_cuda.cuh"
 
 struct prefill_params {
-    struct attention_regimes regimes;
+    struct regimes regimes;
     struct attention_extent extents[ATTENTION_EXTENTS_MAX];
     struct attention_span spans[ATTENTION_SPANS_MAX];
     const char *queries;
@@ -91,7 +91,7 @@ static __device__ __forceinline__ void prefill_find_tile(struct prefill_tile *ti
     tile->kv_head = tile->head / params->group;
     tile->row = span->row + number * queries;
     tile->index = span->index + number * queries;
-    tile->tokens = (int)attention_segments_smaller(span->tokens - number * queries, queries);
+    tile->tokens = (int)regimes_smaller(span->tokens - number * queries, queries);
 }
 
 /* Two widths of kernels are for one width of heads each. */

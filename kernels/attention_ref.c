@@ -31,15 +31,22 @@ static float dot(const float *a, const float *b, int count)
 static bool panel_frames(const struct attention_args *args, int64_t i, int64_t first_key,
                          int frames[PANEL_TOKENS])
 {
-    bool any = false;
-    for (int t = 0; t < PANEL_TOKENS; t++) {
-        int64_t j = first_key + t;
-        const struct band *band =
-            j < args->key_end ? bands_find(args->bands, i, j, args->key_frame) : NULL;
-        frames[t] = band ? band->query_frame : -1;
-        any |= band != NULL;
+    uint64_t any = 0;
+    const int64_t left = args->key_end - first_key;
+    for (int t = 0; t < PANEL_TOKENS; t++)
+        frames[t] = -1;
+    for (int r = 0; r < args->regimes->count; r++) {
+        const struct regime *regime = &args->regimes->list[r];
+        if ((enum bands_store)regime->store != args->store)
+            continue;
+        const uint64_t lanes =
+            regime_lanes(regime, i, first_key, left < PANEL_TOKENS ? (int)left : PANEL_TOKENS);
+        for (int t = 0; t < PANEL_TOKENS; t++)
+            if (lanes >> t & 1)
+                frames[t] = regime->query_frame;
+        any |= lanes;
     }
-    return any;
+    return any != 0;
 }
 
 /* Folds one panel into the state of one row. */

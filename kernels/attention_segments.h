@@ -1,11 +1,10 @@
 /* How attention on a GPU walks a tile of queries through its keys: exact integer arithmetic, the
  * same code in the kernels, in their launchers and in the tests that replay it on the host.
  *
- * A band that is visible in a key frame is a regime: a range of query indices, a range of key
- * indices, a range of distances and one query frame. For a tile of queries and an extent of keys
- * each regime is a segment: panels [first, end), of which [full_first, full_end) need no mask. A
- * panel that several regimes share is walked once for each, with masks that complement each other,
- * and the online softmax merges them. So every visible pair is met exactly once.
+ * For a tile of queries and an extent of keys each part of a regime (kernels/regimes.h) is a
+ * segment: panels [first, end), of which [full_first, full_end) need no mask. A panel that several
+ * segments share is walked once for each, with masks that complement each other, and the online
+ * softmax merges them. So every visible pair is met exactly once.
  *
  * Indices stay below 2^40, so that no sum here overflows.
  */
@@ -16,32 +15,12 @@
 #include <stdint.h>
 
 #include "kernels/attention.h"
-#include "kernels/bands.h"
-
-/* Both compilers see the same functions. */
-#ifdef __CUDACC__
-#define ATTENTION_SEGMENTS_CALL static inline __host__ __device__
-#else
-#define ATTENTION_SEGMENTS_CALL static inline
-#endif
+#include "kernels/regimes.h"
 
 enum {
     ATTENTION_EXTENTS_MAX = 24, /* extents of keys in one call */
     ATTENTION_SPANS_MAX = 8,    /* spans of queries in one call */
     ATTENTION_QUERY_TILE = 192, /* most queries of a tile */
-};
-
-struct attention_regime {
-    int64_t query_first, query_end;
-    int64_t key_first, key_end;
-    int64_t distance_first, distance_end;
-    int32_t query_frame;
-    int32_t key_frame;
-};
-
-struct attention_regimes {
-    int32_t count;
-    struct attention_regime list[BANDS_MAX];
 };
 
 /* Queries that are contiguous both in rows and in indices. */
@@ -56,19 +35,17 @@ struct attention_extent {
     const void *records;
     int64_t first; /* index of the first record's first key: a multiple of PANEL_TOKENS */
     int64_t end;   /* keys at and beyond it are not there; their rows are not read */
-    int32_t key_frame;
+    int32_t store; /* enum bands_store */
     int32_t span_first, span_end; /* the spans of queries that it applies to */
 };
 
-/* The visible bands; two that differ only in neighbouring key ranges become one. */
-void attention_regimes_make(struct attention_regimes *regimes, const struct bands *bands);
-
-/* One panel of one regime, for one tile of queries. A pair of the tile's query r and the panel's
+/* One panel of one segment, for one tile of queries. A pair of the tile's query r and the panel's
  * key c is visible through it if attention_visit_sees(). */
 struct attention_visit {
     int64_t panel;       /* of the extent */
     int32_t keys;        /* rows of the panel that may be read; 0 ends the walk */
     int32_t query_frame; /* of the rotated queries */
+    int32_t key_frame;   /* of the panel's keys */
     int32_t masked;      /* 0: every pair is visible, and the rest is not looked at */
     int32_t extent;
     int32_t near, far; /* r - c in [near, far) */
@@ -76,7 +53,7 @@ struct attention_visit {
     int32_t query_first, query_end;
 };
 
-ATTENTION_SEGMENTS_CALL bool attention_visit_sees(const struct attention_visit *visit, int r, int c)
+BANDS_CALL bool attention_visit_sees(const struct attention_visit *visit, int r, int c)
 {
     return !visit->masked ||
            (r - c >= visit->near && r - c < visit->far && c >= visit->key_first &&
@@ -89,54 +66,50 @@ struct attention_visits {
     int64_t tokens;
     int64_t panel, end;           /* of the segment */
     int64_t full_first, full_end; /* its part without masks */
+    int64_t query;                /* that the segment's part begins with */
+    int64_t next;                 /* that the regime's next part begins with */
     int32_t regime;               /* of the segment; count: the extent is done */
     int32_t extent;
 };
 
-ATTENTION_SEGMENTS_CALL int64_t attention_segments_larger(int64_t a, int64_t b)
-{
-    return a > b ? a : b;
-}
-
-ATTENTION_SEGMENTS_CALL int64_t attention_segments_smaller(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
 /* Within a tile every bound beyond it is the same; so 64 bits become 32. */
-ATTENTION_SEGMENTS_CALL int32_t attention_segments_clamped(int64_t bound)
+BANDS_CALL int32_t attention_segments_clamped(int64_t bound)
 {
     const int64_t most = 2 * ATTENTION_QUERY_TILE;
     return (int32_t)(bound < -most ? -most : bound > most ? most : bound);
 }
 
-/* To the panels of `extent` that queries [index, index + tokens) see through `regime`. */
-ATTENTION_SEGMENTS_CALL void attention_visits_segment(struct attention_visits *visits,
-                                                      const struct attention_regime *regime,
-                                                      const struct attention_extent *extent)
+/* To the panels of `extent` that queries [index, index + tokens) see through the part that follows
+ * in `regime`. */
+BANDS_CALL void attention_visits_segment(struct attention_visits *visits,
+                                         const struct regime *regime,
+                                         const struct attention_extent *extent)
 {
+    struct regime_part part;
+    visits->query = visits->next;
+    regime_part(&part, regime, visits->query);
+    visits->next = part.query_end;
     const int64_t index_end = visits->index + visits->tokens;
-    const int64_t query_first = attention_segments_larger(visits->index, regime->query_first);
-    const int64_t query_end = attention_segments_smaller(index_end, regime->query_end);
-    const int64_t key_first = attention_segments_larger(extent->first, regime->key_first);
-    const int64_t key_end = attention_segments_smaller(extent->end, regime->key_end);
-    const bool bounded = regime->distance_end != BANDS_OPEN;
+    const int64_t query_first = part.query_first;
+    const int64_t query_end = regimes_smaller(index_end, part.query_end);
+    const int64_t key_first = regimes_larger(extent->first, part.key_first);
+    const int64_t key_end = regimes_smaller(extent->end, part.key_end);
+    const bool bounded = part.distance_end != BANDS_OPEN;
     int64_t first = key_first;
     if (bounded)
-        first = attention_segments_larger(first, query_first - regime->distance_end + 1);
-    const int64_t end = attention_segments_smaller(key_end, query_end - regime->distance_first);
+        first = regimes_larger(first, query_first - part.distance_end + 1);
+    const int64_t end = regimes_smaller(key_end, query_end - part.distance_first);
     visits->panel = visits->end = visits->full_first = visits->full_end = 0;
-    if (regime->key_frame != extent->key_frame || query_first >= query_end || first >= end)
+    if (query_first >= query_end || first >= end)
         return;
     visits->panel = (first - extent->first) / PANEL_TOKENS;
     visits->end = (end - extent->first + PANEL_TOKENS - 1) / PANEL_TOKENS;
     /* A full panel starts in [full, full_last]. */
     int64_t full = key_first;
     if (bounded)
-        full = attention_segments_larger(full, index_end - regime->distance_end);
+        full = regimes_larger(full, index_end - part.distance_end);
     const int64_t full_last =
-        attention_segments_smaller(key_end, visits->index + 1 - regime->distance_first) -
-        PANEL_TOKENS;
+        regimes_smaller(key_end, visits->index + 1 - part.distance_first) - PANEL_TOKENS;
     if (query_first != visits->index || query_end != index_end || full_last < full)
         return;
     visits->full_first = (full - extent->first + PANEL_TOKENS - 1) / PANEL_TOKENS;
@@ -144,56 +117,72 @@ ATTENTION_SEGMENTS_CALL void attention_visits_segment(struct attention_visits *v
 }
 
 /* Starts a tile, before any extent. */
-ATTENTION_SEGMENTS_CALL void attention_visits_begin(struct attention_visits *visits, int64_t index,
-                                                    int64_t tokens)
+BANDS_CALL void attention_visits_begin(struct attention_visits *visits, int64_t index,
+                                       int64_t tokens)
 {
     visits->index = index;
     visits->tokens = tokens;
     visits->panel = visits->end = visits->full_first = visits->full_end = 0;
+    visits->query = visits->next = index;
     visits->regime = -1;
     visits->extent = 0;
 }
 
 /* What the tile's queries see of panel visits->panel through `regime`. A panel without a mask is
  * whole, and most are without: the rest of its visit is left as it is. */
-ATTENTION_SEGMENTS_CALL void attention_visits_fill(const struct attention_visits *visits,
-                                                   struct attention_visit *visit,
-                                                   const struct attention_regime *regime,
-                                                   const struct attention_extent *extent)
+BANDS_CALL void attention_visits_fill(const struct attention_visits *visits,
+                                      struct attention_visit *visit, const struct regime *regime,
+                                      const struct attention_extent *extent)
 {
     visit->panel = visits->panel;
     visit->extent = visits->extent;
     visit->keys = PANEL_TOKENS;
     visit->query_frame = regime->query_frame;
+    visit->key_frame = regime->key_frame;
     visit->masked = visits->panel < visits->full_first || visits->panel >= visits->full_end;
     if (!visit->masked)
         return;
+    struct regime_part part;
+    regime_part(&part, regime, visits->query);
     const int64_t key = extent->first + visits->panel * PANEL_TOKENS;
     const int64_t ahead = visits->index - key; /* distance of query 0 and key 0 */
-    visit->keys = (int32_t)attention_segments_smaller(extent->end - key, PANEL_TOKENS);
-    visit->near = attention_segments_clamped(regime->distance_first - ahead);
-    visit->far = regime->distance_end == BANDS_OPEN
+    visit->keys = (int32_t)regimes_smaller(extent->end - key, PANEL_TOKENS);
+    visit->near = attention_segments_clamped(part.distance_first - ahead);
+    visit->far = part.distance_end == BANDS_OPEN
                      ? 2 * ATTENTION_QUERY_TILE
-                     : attention_segments_clamped(regime->distance_end - ahead);
-    visit->key_first = attention_segments_clamped(regime->key_first - key);
-    visit->key_end =
-        attention_segments_clamped(attention_segments_smaller(regime->key_end, extent->end) - key);
-    visit->query_first = attention_segments_clamped(regime->query_first - visits->index);
+                     : attention_segments_clamped(part.distance_end - ahead);
+    visit->key_first = attention_segments_clamped(part.key_first - key);
+    visit->key_end = attention_segments_clamped(regimes_smaller(part.key_end, extent->end) - key);
+    visit->query_first = attention_segments_clamped(part.query_first - visits->index);
     visit->query_end = attention_segments_clamped(
-        attention_segments_smaller(regime->query_end, visits->index + visits->tokens) -
-        visits->index);
+        regimes_smaller(part.query_end, visits->index + visits->tokens) - visits->index);
+}
+
+/* Whether the regime at hand has a part that the tile has not met in `extent`. */
+BANDS_CALL bool attention_visits_more(const struct attention_visits *visits,
+                                      const struct regimes *regimes,
+                                      const struct attention_extent *extent)
+{
+    if (visits->regime < 0)
+        return false;
+    const struct regime *regime = &regimes->list[visits->regime];
+    return regime->store == extent->store && visits->next < regime->query_end &&
+           visits->next < visits->index + visits->tokens;
 }
 
 /* The next panel of `extent`; false, and ready for another extent, when there is none. */
-ATTENTION_SEGMENTS_CALL bool attention_visits_next(struct attention_visits *visits,
-                                                   struct attention_visit *visit,
-                                                   const struct attention_regimes *regimes,
-                                                   const struct attention_extent *extent)
+BANDS_CALL bool attention_visits_next(struct attention_visits *visits,
+                                      struct attention_visit *visit, const struct regimes *regimes,
+                                      const struct attention_extent *extent)
 {
     while (visits->panel >= visits->end) {
-        if (++visits->regime >= regimes->count) {
-            visits->regime = -1;
-            return false;
+        if (!attention_visits_more(visits, regimes, extent)) {
+            if (++visits->regime >= regimes->count) {
+                visits->regime = -1;
+                return false;
+            }
+            visits->next = visits->index;
+            continue;
         }
         attention_visits_segment(visits, &regimes->list[visits->regime], extent);
     }
@@ -203,11 +192,11 @@ ATTENTION_SEGMENTS_CALL bool attention_visits_next(struct attention_visits *visi
 }
 
 /* The next visit of a tile of span `span` through `extents`, in order; keys = 0 at the end. */
-ATTENTION_SEGMENTS_CALL void attention_visits_advance(struct attention_visits *visits,
-                                                      struct attention_visit *visit,
-                                                      const struct attention_regimes *regimes,
-                                                      const struct attention_extent *extents,
-                                                      int extent_count, int span)
+BANDS_CALL void attention_visits_advance(struct attention_visits *visits,
+                                         struct attention_visit *visit,
+                                         const struct regimes *regimes,
+                                         const struct attention_extent *extents, int extent_count,
+                                         int span)
 {
     for (; visits->extent < extent_count; visits->extent++) {
         const struct attention_extent *extent = &extents[visits->extent];
@@ -219,16 +208,14 @@ ATTENTION_SEGMENTS_CALL void attention_visits_advance(struct attention_visits *v
 }
 
 /* Tiles of queries of a call: those of a span follow each other, the last one may be short. */
-ATTENTION_SEGMENTS_CALL int64_t attention_span_tiles(const struct attention_span *span,
-                                                     int tile_tokens)
+BANDS_CALL int64_t attention_span_tiles(const struct attention_span *span, int tile_tokens)
 {
     return (span->tokens + tile_tokens - 1) / tile_tokens;
 }
 
 /* The span that tile `tile` (of all spans, in order) lies in; *tile becomes its number there. */
-ATTENTION_SEGMENTS_CALL int attention_span_of_tile(int64_t *tile,
-                                                   const struct attention_span *spans,
-                                                   int span_count, int tile_tokens)
+BANDS_CALL int attention_span_of_tile(int64_t *tile, const struct attention_span *spans,
+                                      int span_count, int tile_tokens)
 {
     int span = 0;
     while (span + 1 < span_count && *tile >= attention_span_tiles(&spans[span], tile_tokens))

@@ -18,15 +18,13 @@ static uint64_t frame_lanes(const struct attention_chunk *chunk,
     uint64_t all = 0;
     for (int r = 0; r < rows->count; r++)
         lanes[r] = 0;
-    for (int b = 0; b < args->bands->count; b++) {
-        const struct band *band = &args->bands->list[b];
-        if (band->rule == BAND_MASK || band->key_frame != args->key_frame ||
-            band->query_frame != frame)
+    for (int g = 0; g < args->regimes->count; g++) {
+        const struct regime *regime = &args->regimes->list[g];
+        if ((enum bands_store)regime->store != args->store || regime->query_frame != frame)
             continue;
         for (int r = 0; r < rows->count; r++) {
             int64_t token = chunk->first + (rows->row_in_head + r) / args->group;
-            lanes[r] |=
-                bands_lanes(args->bands, band, args->query_first + token, panel->span.first, count);
+            lanes[r] |= regime_lanes(regime, args->query_first + token, panel->span.first, count);
             all |= lanes[r];
         }
     }
@@ -91,11 +89,12 @@ static int classify(const struct attention_args *args, int64_t first, int64_t to
                     struct span keys)
 {
     struct span queries = {args->query_first + first, args->query_first + first + tokens};
-    int frame = MIXED;
-    enum bands_tile class = bands_classify(args->bands, queries, keys, args->key_frame, &frame);
-    if (class == BANDS_SKIP)
+    const struct regime *regime = NULL;
+    enum regimes_tile tile = regimes_classify(args->regimes, queries, keys, args->store, &regime);
+    if (tile == REGIMES_SKIP)
         return NOT_SEEN;
-    return class == BANDS_FULL && keys.end - keys.first == PANEL_TOKENS ? frame : MIXED;
+    return tile == REGIMES_WHOLE && keys.end - keys.first == PANEL_TOKENS ? regime->query_frame
+                                                                          : MIXED;
 }
 
 /* Folds one head's panel into the head's rows, which see it through `frame` or MIXED. Their tiles
@@ -132,20 +131,19 @@ static void head_panel(struct attention_chunk *chunk, const struct attention_pan
     }
 }
 
-/* The chunk's queries in every frame that a visible band reads. */
+/* The chunk's queries in every frame that a regime reads. */
 static void copy_queries(struct attention_chunk *chunk, char *scratch,
                          const struct attention_tile_ops *ops)
 {
     const struct attention_args *args = chunk->args;
     int64_t count = (int64_t)args->group * args->head_dim;
-    for (int b = 0; b < args->bands->count; b++) {
-        const struct band *band = &args->bands->list[b];
-        if (band->rule == BAND_MASK || band->key_frame != args->key_frame ||
-            chunk->queries[band->query_frame])
+    for (int r = 0; r < args->regimes->count; r++) {
+        const struct regime *regime = &args->regimes->list[r];
+        if ((enum bands_store)regime->store != args->store || chunk->queries[regime->query_frame])
             continue;
-        chunk->queries[band->query_frame] = scratch;
+        chunk->queries[regime->query_frame] = scratch;
         const uint16_t *in = (const uint16_t *)args->queries +
-                             band->query_frame * args->frame_stride +
+                             regime->query_frame * args->frame_stride +
                              chunk->first * args->query_stride + chunk->head_first * count;
         for (int h = 0; h < chunk->heads; h++)
             for (int64_t t = 0; t < chunk->tokens; t++) {

@@ -1,5 +1,5 @@
 /* What the fast variants of attention share: the walk of a call's chunks, panels and tiles of rows,
- * with every decision that the bands ask for. A variant adds the arithmetic of one tile.
+ * with every decision that the regimes ask for. A variant adds the arithmetic of one tile.
  *
  * For each chunk of ATTENTION_ROWS rows and each panel that it sees, ascending, for each KV head
  * and tile of its rows: score -> softmax -> accumulate. A tile that sees its whole panel through

@@ -1,21 +1,31 @@
-/* The bands of a method as a kernel needs them: plain data, and exact integer questions about it.
+/* What a query sees, as a kernel needs it: plain data, and exact integer questions about it.
  *
- * A pair is a query index i and a key index j <= i at distance d = i - j. A key is a sink if
- * j < sinks, otherwise ordinary. Exactly one band of its class covers a pair. The effective
- * distance, which is all that rope sees, is
+ * A pair is a query index i and a key index j <= i. A key is a sink if j < sinks, otherwise
+ * ordinary. Exactly one band of its class covers a pair: that of i's query range in whose distance
+ * range floor(i / unit) - floor(j / unit) lies. A masked band hides its pairs. Through any other
+ * one the effective distance, which is all that rope sees, is
  *
- *     e = frame[query_frame].scale * i + frame[query_frame].offset - kpos(j)
+ *     e = bands_position(&query_frame[band.query_frame], i)
+ *       - bands_position(&key_frame[band.key_frame], j)
  *
- * with kpos(j) = j for key frame 0 (keys rotated at their index) and 0 for key frame 1 (unrotated,
- * sinks only). Near sinks are read through key frame 0, out of the ordinary panels; far ones
- * through key frame 1, out of panels of their own. So a pair is visible in at most one key frame.
+ * So a pair is visible in at most one key frame. Keys are kept in the first `panel_frames` key
+ * frames; in the others only sinks are, in panels of their own that outlive the ordinary ones.
+ * Sinks that stay visible for longer than the keys around them are read through such a frame.
  */
 #pragma once
 
+#include <math.h>
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { BANDS_MAX = 16, BANDS_FRAMES_MAX = 4, BANDS_LANES = 64 };
+/* Both compilers see the same functions. */
+#ifdef __CUDACC__
+#define BANDS_CALL static inline __host__ __device__
+#else
+#define BANDS_CALL static inline
+#endif
+
+enum { BANDS_MAX = 16, BANDS_FRAMES_MAX = 4, BANDS_LANES = 64 /* keys of a mask */ };
 
 /* An open end of a range. */
 #define BANDS_OPEN INT64_MAX
@@ -25,32 +35,42 @@ struct span {
     int64_t first, end;
 };
 
+/* Where a token stands for rope: min(cap, scale * floor((index mod modulo) / group) + offset). */
+struct bands_frame {
+    double scale;   /* 0: the same for all tokens */
+    int64_t modulo; /* 0: none */
+    int64_t group;  /* at least 1 */
+    double offset;
+    double cap; /* INFINITY: none */
+};
+
+/* As initializer: the index times SCALE plus OFFSET. */
+#define BANDS_FRAME(SCALE, OFFSET)                                                                 \
+    {                                                                                              \
+        (SCALE), 0, 1, (OFFSET), INFINITY                                                          \
+    }
+
+BANDS_CALL double bands_position(const struct bands_frame *frame, int64_t index)
+{
+    const int64_t within = frame->modulo > 0 ? index % frame->modulo : index;
+    const int64_t place = frame->group > 1 ? within / frame->group : within;
+    const double position = frame->scale * (double)place + frame->offset;
+    return position < frame->cap ? position : frame->cap;
+}
+
 enum band_class {
     BAND_ORDINARY,
     BAND_SINK,
 };
 
-enum band_rule {
-    BAND_IDENTITY, /* e = d;         query frame {1, 0},     key frame 0 */
-    BAND_SHIFT,    /* e = d + value; query frame {1, value}, key frame 0 */
-    BAND_CLAMP,    /* e = value;     query frame {0, value}, key frame 1; sinks only */
-    BAND_MASK,     /* not visible; the frames are ignored */
-};
-
 struct band {
     enum band_class key_class;
     int64_t query_first, query_end;       /* the query indices it applies to */
-    int64_t distance_first, distance_end; /* the distances it applies to */
-    enum band_rule rule;
-    int64_t value;
+    int64_t unit;                         /* tokens that distances are counted in: 1, or a chunk */
+    int64_t distance_first, distance_end; /* the distances it applies to, in units */
+    bool masked;                          /* not visible; the frames are ignored */
     int query_frame;
     int key_frame;
-};
-
-/* Q of query i is rotated at scale * i + offset. */
-struct bands_frame {
-    int scale; /* 0 or 1 */
-    int64_t offset;
 };
 
 struct bands {
@@ -58,34 +78,32 @@ struct bands {
     struct band list[BANDS_MAX];
     int64_t sinks;
     int query_frames;
-    struct bands_frame frame[BANDS_FRAMES_MAX];
+    struct bands_frame query_frame[BANDS_FRAMES_MAX];
+    int key_frames;
+    int panel_frames; /* key frames at and beyond it are kept for sinks only */
+    struct bands_frame key_frame[BANDS_FRAMES_MAX];
 };
 
-enum bands_tile {
-    BANDS_SKIP,  /* no pair of the tile is visible in this key frame */
-    BANDS_FULL,  /* every pair is visible, all with one query frame */
-    BANDS_MIXED, /* anything else */
+/* Where keys are read from: the panels that hold all of them in the first key frames, or those of
+ * the sinks. */
+enum bands_store {
+    BANDS_PANELS,
+    BANDS_SINKS,
 };
 
-/* For tests: refuses a table whose bands overlap, leave a distance uncovered, or have frames that
- * do not fit their rules. */
+static inline enum bands_store bands_store_of(const struct bands *bands, const struct band *band)
+{
+    return band->key_frame < bands->panel_frames ? BANDS_PANELS : BANDS_SINKS;
+}
+
+/* For tests: refuses a table whose bands overlap, leave a distance uncovered, count one class's
+ * distances in different units, or name frames that are not there or not kept. */
 bool bands_check(const struct bands *bands, const char **reason);
 
-/* The band through which query i sees key j in `key_frame`; NULL if it does not (j > i and masked
- * pairs included). */
-const struct band *bands_find(const struct bands *bands, int64_t i, int64_t j, int key_frame);
+/* For tests: the band through which query i sees key j; NULL if it does not (j > i and masked pairs
+ * included). It is the definition that everything faster is held against. */
+const struct band *bands_find(const struct bands *bands, int64_t i, int64_t j);
 
-/* Bit t is set if query i sees key first_key + t, t < count <= 64, through `band`. */
-uint64_t bands_lanes(const struct bands *bands, const struct band *band, int64_t i,
-                     int64_t first_key, int count);
-
-/* Classes queries x keys in `key_frame`; *query_frame is set only for BANDS_FULL. Empty spans are
- * BANDS_SKIP. */
-enum bands_tile bands_classify(const struct bands *bands, struct span queries, struct span keys,
-                               int key_frame, int *query_frame);
-
-/* Smallest distance from which on no key is visible in key frame 0; BANDS_OPEN if there is none. */
+/* A distance in tokens from which on no key is visible in the panels that hold all keys;
+ * BANDS_OPEN if there is none. */
 int64_t bands_reach(const struct bands *bands);
-
-/* Whether some query index below `tokens` sees a key through key frame 1. */
-bool bands_far_sinks(const struct bands *bands, int64_t tokens);

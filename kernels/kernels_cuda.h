@@ -16,6 +16,8 @@
  * | entry             | reads                         | writes                             |
  * | embed             | a weight matrix, ids          | hidden, float32                    |
  * | rmsnorm           | hidden, what to add, weight   | hidden; normed, float32 or operand |
+ * | norm_heads        | heads of q and k, weights     | the same heads                     |
+ * | bias              | vectors                       | rows that they are added to        |
  * | rope_table        | indices                       | cos and sin of all frames          |
  * | rope_queries      | q, table                      | q in every frame, operand          |
  * | rope_store        | k, v, table                   | panel records                      |
@@ -55,7 +57,8 @@ struct CUstream_st;
 
 enum {
     KERNELS_CUDA_BASES = 3,       /* places that decode's records lie in */
-    KERNELS_CUDA_MATRICES = 3,    /* of one decode product */
+    KERNELS_CUDA_MATRICES = 3,    /* of one decode product, and vectors of one bias */
+    KERNELS_CUDA_HEAD_KINDS = 2,  /* queries' and keys' */
     KERNELS_CUDA_SURVEYED = 1024, /* logits that a block of `survey` puts in order */
 };
 
@@ -89,13 +92,40 @@ struct kernels_cuda_rmsnorm {
     float eps;
 };
 
-/* table[f][r][p] = magnitude * (cos, sin)(a), a = (frames[f].scale * indices[r] + frames[f].offset)
- * * inv_freq[p], the angle in float64. Keys stand in the frame {1, 0}, put last by convention. */
+/* Each head of x is normalised by itself, in place: x[d] = x[d] / sqrt(mean_d x[d]^2 + eps) *
+ * weight[d]. The first heads[0] of a row have weights[0], the heads[1] after them weights[1]. */
+struct kernels_cuda_norm_heads {
+    float *x;       /* [rows, heads, head_dim], row r at x + r * stride */
+    int64_t stride; /* floats */
+    const float *weights[KERNELS_CUDA_HEAD_KINDS]; /* [head_dim] */
+    int heads[KERNELS_CUDA_HEAD_KINDS];
+    int64_t rows;
+    int head_dim;
+    float eps;
+};
+
+/* y[r][o] += bias[o] for o in [first, end), counted through the vectors laid end to end. */
+struct kernels_cuda_bias {
+    float *y;       /* [rows, sum of widths], row r at y + r * stride */
+    int64_t stride; /* floats */
+    const float *vectors[KERNELS_CUDA_MATRICES];
+    int64_t widths[KERNELS_CUDA_MATRICES];
+    int vector_count;
+    int64_t rows;
+    int64_t first;
+    int64_t end;
+};
+
+/* table[f][r][p] = magnitude * (cos, sin)(bands_position(&frames[f], indices[r]) * inv_freq[p]),
+ * the angle in float64. Query frames come first, key frames behind them; for the first query_frames
+ * the magnitude is multiplied by rope_logn(logn, indices[r]). */
 struct kernels_cuda_rope_table {
-    float *table;           /* [frame_count, rows, half, 2] */
-    const int64_t *indices; /* [rows] */
-    const double *inv_freq; /* [half] */
-    struct bands_frame frames[BANDS_FRAMES_MAX + 1];
+    float *table;                                /* [frame_count, rows, half, 2] */
+    const int64_t *indices;                      /* [rows] */
+    double inv_freq[ATTENTION_HEAD_DIM_MAX / 2]; /* [half] */
+    int query_frames;
+    double logn;
+    struct bands_frame frames[2 * BANDS_FRAMES_MAX];
     int frame_count;
     int64_t rows;
     int half;
@@ -144,8 +174,8 @@ struct kernels_cuda_rope_store {
  * row of every span is written even where no extent applies to it. `last`: finished rows go to
  * `out` and no state is written; where both are set acc, max and sum may be NULL. */
 struct kernels_cuda_prefill {
-    const struct attention_regimes *regimes; /* host */
-    const struct attention_extent *extents;  /* host, <= ATTENTION_EXTENTS_MAX; in order */
+    const struct regimes *regimes;          /* host */
+    const struct attention_extent *extents; /* host, <= ATTENTION_EXTENTS_MAX; in order */
     int extent_count;
     const struct attention_span *spans; /* host, <= ATTENTION_SPANS_MAX; rows do not overlap */
     int span_count;
@@ -169,7 +199,7 @@ struct kernels_cuda_extent {
     int64_t record;
     int64_t first; /* index of its first key: a multiple of PANEL_TOKENS */
     int64_t end;
-    int32_t key_frame;
+    int32_t store; /* enum bands_store */
     int32_t base;
 };
 
@@ -179,7 +209,7 @@ struct kernels_cuda_extent {
  * in device memory, and what changes from layer to layer is `bases`, so that a captured step can be
  * replayed. Sixteen (token, head) of a group read a key and its value once. */
 struct kernels_cuda_decode {
-    const struct attention_regimes *regimes; /* host */
+    const struct regimes *regimes; /* host */
     const void *bases[KERNELS_CUDA_BASES];
     const struct kernels_cuda_extent *extents;
     const int32_t *split_first; /* [splits + 1] */
@@ -309,6 +339,8 @@ static inline int64_t kernels_cuda_survey_blocks(int64_t vocab)
 struct kernels_cuda {
     int (*embed)(const struct kernels_cuda_embed *args, struct CUstream_st *stream);
     int (*rmsnorm)(const struct kernels_cuda_rmsnorm *args, struct CUstream_st *stream);
+    int (*norm_heads)(const struct kernels_cuda_norm_heads *args, struct CUstream_st *stream);
+    int (*bias)(const struct kernels_cuda_bias *args, struct CUstream_st *stream);
     int (*rope_table)(const struct kernels_cuda_rope_table *args, struct CUstream_st *stream);
     int (*rope_queries)(const struct kernels_cuda_rope_queries *args, struct CUstream_st *stream);
     int (*rope_store)(const struct kernels_cuda_rope_store *args, struct CUstream_st *stream);

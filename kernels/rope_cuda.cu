@@ -1,6 +1,7 @@
 /* Rotation: the table of angles, queries in every frame, keys into the cache. Promises angles
- * formed in float64 from whole numbers, products in float32, one rounding to the operand type. */
+ * formed in float64, products in float32, one rounding to the operand type. */
 #include "kernels/kernels_cuda.h"
+#include "kernels/rope.h"
 #include "kernels/store_cuda.cuh"
 #include "kernels/variants_cuda.h"
 
@@ -23,13 +24,15 @@ __global__ void __launch_bounds__(ROPE_THREADS)
     const int64_t place = thread_number();
     if (place >= args.frame_count * args.rows * args.half)
         return;
-    const int64_t row = place / args.half % args.rows;
-    const struct bands_frame frame = args.frames[place / args.half / args.rows];
-    const int64_t position = frame.scale * args.indices[row] + frame.offset;
+    const int64_t index = args.indices[place / args.half % args.rows];
+    const int64_t frame = place / args.half / args.rows;
+    const double position = bands_position(&args.frames[frame], index);
+    const double magnitude =
+        args.magnitude * (frame < args.query_frames ? rope_logn(args.logn, index) : 1);
     double sine, cosine;
-    sincos((double)position * args.inv_freq[place % args.half], &sine, &cosine);
+    sincos(position * args.inv_freq[place % args.half], &sine, &cosine);
     ((float2 *)args.table)[place] =
-        make_float2((float)(cosine * args.magnitude), (float)(sine * args.magnitude));
+        make_float2((float)(cosine * magnitude), (float)(sine * magnitude));
 }
 
 static int rope_table_launch(const struct kernels_cuda_rope_table *args, cudaStream_t stream)
@@ -37,7 +40,8 @@ static int rope_table_launch(const struct kernels_cuda_rope_table *args, cudaStr
     const int64_t blocks = blocks_of(args->frame_count * args->rows * args->half);
     if (blocks == 0)
         return 0;
-    if (blocks < 0 || blocks > INT32_MAX || args->frame_count > BANDS_FRAMES_MAX + 1)
+    if (blocks < 0 || blocks > INT32_MAX || args->frame_count > 2 * BANDS_FRAMES_MAX ||
+        args->half > ATTENTION_HEAD_DIM_MAX / 2)
         return cudaErrorInvalidValue;
     rope_table_kernel<<<(unsigned)blocks, ROPE_THREADS, 0, stream>>>(*args);
     return cudaGetLastError();
@@ -135,9 +139,9 @@ __global__ void __launch_bounds__(ROPE_THREADS)
     const int64_t from = row * args.stride + head * args.head_dim + p;
     const int64_t index = args.indices[row], record = args.records[row];
     const struct pairs k = {*(const float2 *)(args.k + from),
-                             *(const float2 *)(args.k + from + half)};
+                            *(const float2 *)(args.k + from + half)};
     const struct pairs v = {*(const float2 *)(args.v + from),
-                             *(const float2 *)(args.v + from + half)};
+                            *(const float2 *)(args.v + from + half)};
     const struct pairs rotated =
         rotate(k.low, k.high, *(const float4 *)(args.table + (row * half + p) * 2));
     const int64_t panel_row = index % PANEL_TOKENS, sink_record = index / PANEL_TOKENS;

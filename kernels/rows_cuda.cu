@@ -1,12 +1,18 @@
-/* Row by row: norm (with the addition before it), swiglu, and what is asked of logits. Promises
- * float32 sums in an order that depends on the width alone. */
+/* Row by row: norm (with the addition before it), norm of heads, bias, swiglu, and what is asked of
+ * logits. Promises float32 sums in an order that depends on the width alone. */
 #include <math.h>
 
 #include "kernels/kernels_cuda.h"
 #include "kernels/store_cuda.cuh"
 #include "kernels/variants_cuda.h"
 
-enum { NORM_THREADS = 256, SWIGLU_THREADS = 256, LOGITS_THREADS = 512 };
+enum {
+    NORM_THREADS = 256,
+    HEADS_WARPS = 8,
+    BIAS_THREADS = 256,
+    SWIGLU_THREADS = 256,
+    LOGITS_THREADS = 512,
+};
 
 /* ---- rmsnorm ---- */
 
@@ -63,6 +69,80 @@ static int rmsnorm(const struct kernels_cuda_rmsnorm *args, cudaStream_t stream)
         !store_takes(args->out_dtype))
         return cudaErrorInvalidValue;
     rmsnorm_kernel<<<(unsigned)args->rows, NORM_THREADS, 0, stream>>>(*args);
+    return cudaGetLastError();
+}
+
+/* ---- norm of heads ---- */
+
+/* A warp a head: its values are read once, and few enough to be found in the first cache again. */
+__global__ void __launch_bounds__(32 * HEADS_WARPS)
+    norm_heads_kernel(const __grid_constant__ struct kernels_cuda_norm_heads args)
+{
+    const int heads = args.heads[0] + args.heads[1];
+    const int64_t place = (int64_t)blockIdx.x * HEADS_WARPS + threadIdx.x / 32;
+    if (place >= args.rows * heads)
+        return;
+    const int head = (int)(place % heads);
+    float *x = args.x + place / heads * args.stride + (int64_t)head * args.head_dim;
+    const float *weight = head < args.heads[0] ? args.weights[0] : args.weights[1];
+    float sum = 0;
+    for (int d = threadIdx.x % 32; d < args.head_dim; d += 32)
+        sum += x[d] * x[d];
+    for (int apart = 16; apart > 0; apart /= 2)
+        sum += __shfl_xor_sync(0xffffffffu, sum, apart);
+    const float scale = 1 / sqrtf(sum / (float)args.head_dim + args.eps);
+    for (int d = threadIdx.x % 32; d < args.head_dim; d += 32)
+        x[d] = x[d] * scale * weight[d];
+}
+
+static int norm_heads(const struct kernels_cuda_norm_heads *args, cudaStream_t stream)
+{
+    const int64_t heads = args->rows * (args->heads[0] + args->heads[1]);
+    const int64_t blocks = (heads + HEADS_WARPS - 1) / HEADS_WARPS;
+    if (heads == 0)
+        return 0;
+    if (args->rows < 0 || args->heads[0] < 0 || args->heads[1] < 0 || blocks > INT32_MAX ||
+        args->head_dim < 1)
+        return cudaErrorInvalidValue;
+    norm_heads_kernel<<<(unsigned)blocks, 32 * HEADS_WARPS, 0, stream>>>(*args);
+    return cudaGetLastError();
+}
+
+/* ---- bias ---- */
+
+/* A thread an element: rows are written as they are read, and vectors come from the cache. */
+__global__ void __launch_bounds__(BIAS_THREADS)
+    bias_kernel(const __grid_constant__ struct kernels_cuda_bias args)
+{
+    const int64_t width = args.end - args.first;
+    const int64_t place = (int64_t)blockIdx.x * BIAS_THREADS + threadIdx.x;
+    if (place >= args.rows * width)
+        return;
+    float *y = args.y + place / width * args.stride + args.first + place % width;
+    int64_t column = args.first + place % width;
+    float added = 0;
+#pragma unroll
+    for (int v = 0; v < KERNELS_CUDA_MATRICES; v++) {
+        if (v < args.vector_count && column >= 0 && column < args.widths[v])
+            added = args.vectors[v][column];
+        column -= v < args.vector_count ? args.widths[v] : 0;
+    }
+    *y += added;
+}
+
+static int bias(const struct kernels_cuda_bias *args, cudaStream_t stream)
+{
+    const int64_t count = args->rows * (args->end - args->first);
+    const int64_t blocks = (count + BIAS_THREADS - 1) / BIAS_THREADS;
+    int64_t all = 0;
+    for (int v = 0; v < args->vector_count && v < KERNELS_CUDA_MATRICES; v++)
+        all += args->widths[v];
+    if (args->rows == 0 || args->first == args->end)
+        return 0;
+    if (args->rows < 0 || args->vector_count > KERNELS_CUDA_MATRICES || args->first < 0 ||
+        args->end < args->first || args->end > all || blocks > INT32_MAX)
+        return cudaErrorInvalidValue;
+    bias_kernel<<<(unsigned)blocks, BIAS_THREADS, 0, stream>>>(*args);
     return cudaGetLastError();
 }
 
@@ -166,6 +246,8 @@ static int logits(const struct kernels_cuda_logits *args, cudaStream_t stream)
 void rows_cuda_install(struct kernels_cuda *kernels)
 {
     kernels->rmsnorm = rmsnorm;
+    kernels->norm_heads = norm_heads;
+    kernels->bias = bias;
     kernels->swiglu = swiglu;
     kernels->logits = logits;
 }

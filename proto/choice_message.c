@@ -8,21 +8,21 @@ void choice_message_set(struct choice_message *message, const struct choice *cho
 {
     Longhaul__Control__V1__Choice *m = &message->message;
     longhaul__control__v1__choice__init(m);
-    method_print(&choice->method, message->method);
+    method_print(&choice->request.method, message->method);
     m->method = message->method;
-    m->workers = choice->workers;
-    m->partition = (Longhaul__Control__V1__Partition)(choice->partition + 1);
-    m->schedule = (Longhaul__Control__V1__Schedule)(choice->schedule + 1);
-    m->context_tokens = choice->context_tokens;
-    m->stage_tokens = choice->stage_tokens;
-    m->panel_tokens = choice->panel_tokens;
-    m->block_tokens = choice->block_tokens;
-    m->receive_slots = choice->receive_slots;
-    m->cache = (Longhaul__Control__V1__CacheType)(choice->cache + 1);
-    m->kernels = (char *)choice->kernels;
-    m->decode_split = choice->decode_split;
-    m->queries = (Longhaul__Control__V1__Queries)(choice->queries + 1);
-    m->replicate_tokens = choice->replicate_tokens;
+    m->workers = choice->group.workers;
+    m->partition = (Longhaul__Control__V1__Partition)(choice->request.partition + 1);
+    m->schedule = (Longhaul__Control__V1__Schedule)(choice->request.schedule + 1);
+    m->context_tokens = choice->request.context_tokens;
+    m->stage_tokens = choice->request.stage_tokens;
+    m->panel_tokens = choice->group.panel_tokens;
+    m->block_tokens = choice->group.block_tokens;
+    m->receive_slots = choice->group.receive_slots;
+    m->cache = (Longhaul__Control__V1__CacheType)(choice->group.cache + 1);
+    m->kernels = (char *)choice->group.kernels;
+    m->decode_split = choice->request.decode_split;
+    m->queries = (Longhaul__Control__V1__Queries)(choice->request.queries + 1);
+    m->replicate_tokens = choice->request.replicate_tokens;
 }
 
 /* The message's values are the struct's plus one: zero is "not said". */
@@ -38,31 +38,31 @@ static enum status named(int *value, int number, int last, const char *name)
 enum status choice_message_get(struct choice *choice, const Longhaul__Control__V1__Choice *message)
 {
     struct choice c = {
-        .workers = message->workers,
-        .context_tokens = message->context_tokens,
-        .stage_tokens = message->stage_tokens,
-        .panel_tokens = message->panel_tokens,
-        .block_tokens = message->block_tokens,
-        .receive_slots = message->receive_slots,
-        .decode_split = message->decode_split,
-        .replicate_tokens = message->replicate_tokens,
+        .group.workers = message->workers,
+        .request.context_tokens = message->context_tokens,
+        .request.stage_tokens = message->stage_tokens,
+        .group.panel_tokens = message->panel_tokens,
+        .group.block_tokens = message->block_tokens,
+        .group.receive_slots = message->receive_slots,
+        .request.decode_split = message->decode_split,
+        .request.replicate_tokens = message->replicate_tokens,
     };
     int partition = 0, schedule = 0, cache = 0, queries = 0;
     TRY(named(&partition, message->partition, PARTITION_ZIGZAG, "partition"));
     TRY(named(&schedule, message->schedule, CHOICE_RING, "schedule"));
     TRY(named(&cache, message->cache, CHOICE_CACHE_F32, "cache"));
     TRY(named(&queries, message->queries, CHOICE_AUTO, "queries"));
-    c.partition = (enum partition_kind)partition;
-    c.schedule = (enum choice_schedule)schedule;
-    c.cache = (enum choice_cache)cache;
-    c.queries = (enum choice_queries)queries;
+    c.request.partition = (enum partition_kind)partition;
+    c.request.schedule = (enum choice_schedule)schedule;
+    c.group.cache = (enum choice_cache)cache;
+    c.request.queries = (enum choice_queries)queries;
     const size_t kernels_bytes = strlen(message->kernels);
-    if (kernels_bytes >= sizeof c.kernels)
+    if (kernels_bytes >= sizeof c.group.kernels)
         return fail(STATUS_INVALID_ARGUMENT, "choice.kernels: longer than %zu bytes",
-                    sizeof c.kernels - 1);
-    memcpy(c.kernels, message->kernels, kernels_bytes);
+                    sizeof c.group.kernels - 1);
+    memcpy(c.group.kernels, message->kernels, kernels_bytes);
     /* A canonical spelling leaves nothing to the trained length. */
-    TRY(method_parse(&c.method, message->method, 0));
+    TRY(method_parse(&c.request.method, message->method, 0));
     TRY(choice_check(&c));
     *choice = c;
     return STATUS_OK;

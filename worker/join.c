@@ -27,7 +27,7 @@ struct attempts {
     char cause[CAUSE_BYTES];
 };
 
-static enum status say_hello(struct rpc_stream *stream, int64_t *heartbeat_ms,
+static enum status say_hello(struct rpc_stream *stream, struct join_welcome *welcome,
                              const Longhaul__Control__V1__Hello *hello)
 {
     Longhaul__Control__V1__WorkerMessage message = LONGHAUL__CONTROL__V1__WORKER_MESSAGE__INIT;
@@ -47,13 +47,16 @@ static enum status say_hello(struct rpc_stream *stream, int64_t *heartbeat_ms,
     const Longhaul__Control__V1__CoordinatorMessage *answer = (const void *)reply;
     if (answer->kind_case != LONGHAUL__CONTROL__V1__COORDINATOR_MESSAGE__KIND_WELCOME)
         return fail(STATUS_INTERNAL, "the coordinator's first message is no welcome");
-    *heartbeat_ms = answer->welcome->heartbeat_ms;
+    const Longhaul__Control__V1__Welcome *said = answer->welcome;
+    if (said->heartbeat_ms < 1 || said->runs_wanted < 1 || said->context_tokens < 1)
+        return fail(STATUS_INTERNAL, "the coordinator's welcome lacks what the rank must know");
+    *welcome = (struct join_welcome){said->heartbeat_ms, said->runs_wanted, said->context_tokens};
     return STATUS_OK;
 }
 
 /* One attempt. Without a secret it asks too: the refusal tells a coordinator from a wrong address.
  */
-static enum status attempt(struct rpc_stream **stream, int64_t *heartbeat_ms,
+static enum status attempt(struct rpc_stream **stream, struct join_welcome *welcome,
                            const struct join_args *args, const char *secret)
 {
     const struct rpc_stream_args call = {
@@ -63,7 +66,7 @@ static enum status attempt(struct rpc_stream **stream, int64_t *heartbeat_ms,
     };
     struct rpc_stream *made = NULL;
     TRY(rpc_stream_open(&made, args->client, &call));
-    enum status status = say_hello(made, heartbeat_ms, args->hello);
+    enum status status = say_hello(made, welcome, args->hello);
     if (status == STATUS_OK)
         *stream = made;
     else
@@ -104,7 +107,8 @@ static enum status pause_between(struct attempts *attempts, const struct join_ar
     return STATUS_OK;
 }
 
-enum status join(struct rpc_stream **stream, int64_t *heartbeat_ms, const struct join_args *args)
+enum status join(struct rpc_stream **stream, struct join_welcome *welcome,
+                 const struct join_args *args)
 {
     struct attempts attempts = {.begun_ns = clock_now_ns(),
                                 .deadline_ns = clock_after_ms(args->deadline_ms)};
@@ -116,8 +120,7 @@ enum status join(struct rpc_stream **stream, int64_t *heartbeat_ms, const struct
         if (found != STATUS_OK && found != STATUS_NOT_FOUND && found != STATUS_UNAVAILABLE)
             return found;
         snprintf(unread, sizeof unread, "%s", found == STATUS_OK ? "" : status_message());
-        enum status status =
-            attempt(stream, heartbeat_ms, args, found == STATUS_OK ? secret : NULL);
+        enum status status = attempt(stream, welcome, args, found == STATUS_OK ? secret : NULL);
         if (status == STATUS_OK)
             return STATUS_OK;
         if (status == STATUS_UNAUTHENTICATED && found != STATUS_OK)

@@ -17,8 +17,14 @@ struct join_args {
     const Longhaul__Control__V1__Hello *hello;
 };
 
-/* The rank's stream, welcomed by the coordinator, and the time between heartbeats that it asks for
- * (0: as before). UNAVAILABLE when no coordinator answers in time, UNAUTHENTICATED when it has
- * another secret; otherwise the coordinator's refusal. */
-MUST_CHECK enum status join(struct rpc_stream **stream, int64_t *heartbeat_ms,
+/* What the coordinator asks of the rank, as its Welcome says. */
+struct join_welcome {
+    int64_t heartbeat_ms; /* between heartbeats */
+    int runs;             /* at a time */
+    int64_t context_tokens;
+};
+
+/* The rank's stream, welcomed by the coordinator. UNAVAILABLE when no coordinator answers in time,
+ * UNAUTHENTICATED when it has another secret; otherwise the coordinator's refusal. */
+MUST_CHECK enum status join(struct rpc_stream **stream, struct join_welcome *welcome,
                             const struct join_args *args);

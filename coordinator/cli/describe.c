@@ -131,6 +131,28 @@ static void show_row(FILE *out, const char *label, struct text_view text)
     fputc('\n', out);
 }
 
+static void show_parts(FILE *out, const struct model_spec *spec)
+{
+    const struct {
+        bool has;
+        const char *what;
+    } parts[] = {
+        {spec->qkv_bias, "biases of queries, keys and values"},
+        {spec->output_bias, "biases of attention's output"},
+        {spec->mlp_bias, "biases of the feed-forward part"},
+        {spec->qk_norm, "norms of queries and keys"},
+    };
+    const char *label = "with";
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
+        if (parts[i].has) {
+            fprintf(out, "%-14s %s\n", label, parts[i].what);
+            label = "";
+        }
+    if (spec_window_layers(spec) > 0)
+        fprintf(out, "%-14s %lld tokens on %d of %d layers\n", "sliding window",
+                (long long)spec->window.tokens, spec_window_layers(spec), spec->layers);
+}
+
 static void show_facts(FILE *out, const struct model_spec *spec)
 {
     show_row(out, "name", spec->name);
@@ -138,6 +160,7 @@ static void show_facts(FILE *out, const struct model_spec *spec)
     fprintf(out, "%-14s %d, of width %d, %d query and %d key-value heads of %d, feed-forward %d\n",
             "layers", spec->layers, spec->hidden, spec->heads, spec->kv_heads, spec->head_dim,
             spec->ffn);
+    show_parts(out, spec);
     if (spec->trained_tokens == MODEL_TOKENS_MAX)
         fprintf(out, "%-14s no limit is stated\n", "trained for");
     else

@@ -18,6 +18,15 @@ static json_t *text_of(struct text_view text)
     return json_stringn(text.text, text.bytes);
 }
 
+static json_t *window_layers_of(const struct model_spec *spec)
+{
+    json_t *layers = json_array();
+    for (int layer = 0; layer < spec->layers; layer++)
+        if (model_window_covers(&spec->window, layer))
+            json_array_append_new(layers, json_integer(layer));
+    return layers;
+}
+
 static json_t *facts_of(const struct model_spec *spec)
 {
     json_t *facts = json_object();
@@ -35,6 +44,12 @@ static json_t *facts_of(const struct model_spec *spec)
     put(facts, "rope_scaling", json_string(spec_rope_scaling_name(spec->rope_scaling)));
     put(facts, "rope_factor", json_real(spec->rope_factor));
     put(facts, "rope_original_tokens", json_integer(spec->rope_original_tokens));
+    put(facts, "qkv_bias", json_boolean(spec->qkv_bias));
+    put(facts, "output_bias", json_boolean(spec->output_bias));
+    put(facts, "mlp_bias", json_boolean(spec->mlp_bias));
+    put(facts, "qk_norm", json_boolean(spec->qk_norm));
+    put(facts, "window_tokens", json_integer(spec->window.tokens));
+    put(facts, "window_layers", window_layers_of(spec));
     put(facts, "suits_gpu", json_boolean(spec_widths_suit_gpu(spec)));
     put(facts, "file_type", json_string(spec->file_type));
     return facts;

@@ -8,7 +8,7 @@
 #include "coordinator/cli/answer.h"
 #include "coordinator/sampling_request.h"
 
-enum { TEXT_ROWS = 6 };
+enum { TEXT_ROWS = 7 };
 
 static void set_prompt_rows(struct flags_row *rows, struct generate_options *options)
 {
@@ -51,6 +51,10 @@ static void set_text_rows(struct flags_row *rows, struct generate_options *optio
          .target = &options->stop,
          .value = "TEXT",
          .help = "end the answer before this text; may be given several times"},
+        {.name = "no-prefix-reuse",
+         .type = FLAGS_SWITCH,
+         .target = &options->no_prefix_reuse,
+         .help = "read the whole prompt, even where its beginning was read before"},
         {.name = "json",
          .type = FLAGS_SWITCH,
          .target = &options->json,
@@ -201,6 +205,7 @@ void generate_request_set(struct generate_request *request, const struct generat
             LONGHAUL__V1__GENERATE_REQUEST__OPTIONAL_MAX_TOKENS_MAX_TOKENS;
         request->message.max_tokens = options->max_tokens;
     }
+    request->message.no_prefix_reuse = options->no_prefix_reuse;
     if (options->logprobs_given) {
         request->message.optional_logprobs_case =
             LONGHAUL__V1__GENERATE_REQUEST__OPTIONAL_LOGPROBS_LOGPROBS;

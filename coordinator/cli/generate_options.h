@@ -15,7 +15,7 @@
 
 enum {
     GENERATE_OPTIONS_PROMPT_ROWS = 3,
-    GENERATE_OPTIONS_ANSWER_ROWS = 12,
+    GENERATE_OPTIONS_ANSWER_ROWS = 13,
     GENERATE_OPTIONS_ROWS = GENERATE_OPTIONS_PROMPT_ROWS + GENERATE_OPTIONS_ANSWER_ROWS
 };
 
@@ -30,7 +30,7 @@ struct generate_options {
     struct flags_texts stop;
     struct server_option server;
     bool temperature_given, top_p_given, penalty_given, seed_given, logprobs_given;
-    bool json, verbose;
+    bool no_prefix_reuse, json, verbose;
 };
 
 /* The defaults, and the rows that write into `options`: those of the prompt, then those of the

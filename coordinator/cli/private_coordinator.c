@@ -90,12 +90,13 @@ static enum status make_command_line(struct command_line *line,
     TRY(subprocess_beside(line->program, sizeof line->program, "longhaul-coordinator"));
     line->arguments[line->count++] = line->program;
     line->count +=
-        config_arguments(config, CONFIG_COORDINATOR, line->arguments + 1, ARGUMENTS_MAX - 10);
+        config_arguments(config, CONFIG_COORDINATOR, line->arguments + 1, ARGUMENTS_MAX - 11);
     /* After the config's own, so that these win. */
     TRY(add_argument(line, "--listen=127.0.0.1:0"));
     TRY(add_argument(line, "--worker-listen="));
     TRY(add_argument(line, "--join-secret="));
     TRY(add_argument(line, "--launch"));
+    TRY(add_argument(line, "--group-requests=1"));
     TRY(add_argument(line, "--ready-fd=%d", READY_DESCRIPTOR));
     if (config_integer(config, "engine.context") == 0)
         TRY(add_argument(line, "--context=%lld", (long long)args->context_tokens));

@@ -129,14 +129,14 @@ static void print_age(char *text, double seconds)
 
 static void fill_groups(struct table *table, const Longhaul__V1__GetClusterResponse *cluster)
 {
-    table_head(table, "group|state|>ranks|transport|request");
+    table_head(table, "group|state|>ranks|transport|>requests");
     for (size_t i = 0; i < cluster->n_groups; i++) {
         const Longhaul__V1__WorkerGroup *group = cluster->groups[i];
         snprintf(table->cells[0], CELL_BYTES, "%s", group->group_id);
         snprintf(table->cells[1], CELL_BYTES, "%s", group_state(group->state));
         snprintf(table->cells[2], CELL_BYTES, "%zu/%d", group->n_ranks, group->size);
         snprintf(table->cells[3], CELL_BYTES, "%s", transport(group->transport));
-        snprintf(table->cells[4], CELL_BYTES, "%s", group->running_request_id);
+        snprintf(table->cells[4], CELL_BYTES, "%d/%d", group->running_requests, group->places);
         table_row(table);
     }
 }
@@ -160,13 +160,17 @@ static void fill_ranks(struct table *table, const Longhaul__V1__WorkerGroup *gro
 
 static void fill_requests(struct table *table, const Longhaul__V1__GetClusterResponse *cluster)
 {
-    table_head(table, "request|kind|state|>age");
+    table_head(table, "request|kind|state|>age|group|>prompt|>answer");
     for (size_t i = 0; i < cluster->n_requests; i++) {
         const Longhaul__V1__ActiveRequest *request = cluster->requests[i];
         snprintf(table->cells[0], CELL_BYTES, "%s", request->request_id);
         snprintf(table->cells[1], CELL_BYTES, "%s", request_kind(request));
         snprintf(table->cells[2], CELL_BYTES, "%s", is_running(request) ? "running" : "waiting");
         print_age(table->cells[3], request->age_seconds);
+        snprintf(table->cells[4], CELL_BYTES, "%s", request->group_id);
+        snprintf(table->cells[5], CELL_BYTES, "%" PRId64 "/%" PRId64, request->prompt_tokens_done,
+                 request->prompt_tokens);
+        snprintf(table->cells[6], CELL_BYTES, "%" PRId64, request->completion_tokens);
         table_row(table);
     }
 }
@@ -244,6 +248,8 @@ static void group_json(struct json_writer *writer, const Longhaul__V1__WorkerGro
     json_writer_integer(writer, "size", group->size);
     json_writer_text(writer, "transport", transport(group->transport));
     json_writer_text(writer, "running_request_id", group->running_request_id);
+    json_writer_integer(writer, "running_requests", group->running_requests);
+    json_writer_integer(writer, "places", group->places);
     json_writer_begin_array(writer, "ranks");
     for (size_t i = 0; i < group->n_ranks; i++)
         rank_json(writer, group->ranks[i]);
@@ -258,6 +264,10 @@ static void request_json(struct json_writer *writer, const Longhaul__V1__ActiveR
     json_writer_text(writer, "kind", request_kind(request));
     json_writer_text(writer, "state", is_running(request) ? "running" : "waiting");
     json_writer_real(writer, "age_seconds", request->age_seconds);
+    json_writer_text(writer, "group_id", request->group_id);
+    json_writer_integer(writer, "prompt_tokens", request->prompt_tokens);
+    json_writer_integer(writer, "prompt_tokens_done", request->prompt_tokens_done);
+    json_writer_integer(writer, "completion_tokens", request->completion_tokens);
     json_writer_end_object(writer);
 }
 

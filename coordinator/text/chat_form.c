@@ -37,6 +37,16 @@ static const char chatml_first_without_system[] =
     "{%if loop.first and messages[0]['role']!='system'%}";
 static const char chatml_before_system[] = "{{'<|im_start|>system\n";
 static const char chatml_after_system[] = "<|im_end|>\n'}}{%endif%}";
+/* As Qwen2.5 writes it: behind an if for tools, which is left out, a system message of the
+ * conversation's or its own, and then all others. */
+static const char chatml_written_system[] =
+    "{%else%}{%if messages[0]['role']=='system'%}"
+    "{{'<|im_start|>system\n'+messages[0]['content']+'<|im_end|>\n'}}";
+static const char chatml_written_otherwise[] = "{%else%}";
+static const char chatml_if_not_written[] =
+    "{%if(message['role']=='user')or(message['role']=='system'and not loop.first)"
+    "or(message['role']=='assistant'and not message.tool_calls)%}";
+static const char chatml_endif[] = "{%endif%}";
 static const char chatml_message[] = "{{'<|im_start|>'+message['role']+'\n'+message['content']";
 static const char chatml_after_content[] = "+'<|im_end|>\n'}}";
 static const char chatml_answer[] = "{{'<|im_start|>assistant\n'}}";
@@ -157,6 +167,18 @@ static bool take_message(const char **place, struct chat_form *form)
     return take(place, chatml_after_content);
 }
 
+/* A system message that is written before the loop, with a default one or without; true where there
+ * is none. */
+static bool take_written_system(const char **place, struct text_view *system, bool *is_written)
+{
+    *is_written = take(place, chatml_written_system);
+    if (!*is_written)
+        return true;
+    if (!take_default_system(place, system, chatml_written_otherwise))
+        return false;
+    return (system->bytes > 0 || take(place, chatml_endif)) && take(place, chatml_endif);
+}
+
 /* Where `template` is ChatML, in which of its ways; `system` is a view into it. */
 static bool is_chatml(const char *template, struct chat_form *form, struct text_view *system)
 {
@@ -165,10 +187,13 @@ static bool is_chatml(const char *template, struct chat_form *form, struct text_
     (void)take(&template, chatml_unset_prompt);
     form->begins_with_bos = take(&template, "{{bos_token}}");
     (void)take(&template, chatml_unset_prompt);
-    if (!take_default_system(&template, system, chatml_without_system) ||
-        !take(&template, chatml_loop) ||
+    bool is_written;
+    if (!take_written_system(&template, system, &is_written) ||
+        !take_default_system(&template, system, chatml_without_system) ||
+        !take(&template, chatml_loop) || (is_written && !take(&template, chatml_if_not_written)) ||
         !take_default_system(&template, system, chatml_first_without_system) ||
-        !take_message(&template, form) || !take(&template, "{%endfor%}"))
+        !take_message(&template, form) || (is_written && !take(&template, chatml_endif)) ||
+        !take(&template, "{%endfor%}"))
         return false;
     return strcmp(template, chatml_answer) == 0 || strcmp(template, chatml_answer_if_asked) == 0;
 }

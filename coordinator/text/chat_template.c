@@ -28,12 +28,18 @@ static const char *const idle_tags[] = {
     "{%if custom_tools is defined%}",
     "{%if builtin_tools is defined%}",
     "{%if builtin_tools is defined or tools is not none%}",
+    "{%if tools%}",
     "{%if tools is not none%}",
     "{%if tools is not none and not tools_in_user_message%}",
     "{%if tools_in_user_message and not tools is none%}",
     "{%elif'tool_calls'in message%}",
+    "{%elif message['role']=='tool'%}",
     "{%elif message['role']=='tool'or message['role']=='ipython'%}",
 };
+
+/* Where an if ends so, assistant messages that it does not hold for are those with tools. */
+static const char plain_assistant[] = "(message['role']=='assistant'and not message.tool_calls)%}";
+static const char other_assistant[] = "{%elif message['role']=='assistant'%}";
 
 static bool is_idle(const char *tag)
 {
@@ -46,6 +52,12 @@ static bool is_idle(const char *tag)
 static bool starts_with(const char *text, const char *start)
 {
     return strncmp(text, start, strlen(start)) == 0;
+}
+
+static bool ends_with(const char *text, const char *end)
+{
+    size_t bytes = strlen(text);
+    return bytes >= strlen(end) && strcmp(text + bytes - strlen(end), end) == 0;
 }
 
 static bool is_word(char character)
@@ -267,9 +279,11 @@ static void normalise(struct writer *writer, struct scan *scan, char *quoted)
 {
     const char *text;
     size_t text_bytes;
+    bool had_assistant = false;
     while (next_tag(scan, &text, &text_bytes)) {
         append_text(writer, quoted, text, text_bytes);
-        if (is_idle(scan->tag))
+        had_assistant |= ends_with(scan->tag, plain_assistant);
+        if (is_idle(scan->tag) || (had_assistant && strcmp(scan->tag, other_assistant) == 0))
             skip_branch(scan);
         else if (!scan->is_comment)
             append_tag(writer, scan);

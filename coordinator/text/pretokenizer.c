@@ -59,24 +59,31 @@
 
 /* White space up to the last end of a line in it is written as lines, so that no step is ever taken
  * back. Without regard to case, s is also the long s. */
-#define LLAMA_3                                                                                    \
+#define LLAMA_3_WITH(digits)                                                                       \
     "'(?i:s|t|re|ve|m|ll|d)"                                                                       \
     "|[^\\r\\n" LETTER NUMBER "]?+[" LETTER "]++"                                                  \
-    "|[" NUMBER "]{1,3}+"                                                                          \
-    "| ?[^" SPACE LETTER NUMBER "]++[\\r\\n]*+"                                                    \
+    "|[" NUMBER "]" digits "| ?[^" SPACE LETTER NUMBER "]++[\\r\\n]*+"                             \
     "|(?:[" SPACE_IN_LINE "]*+[\\r\\n]++)++"                                                       \
     "|[" SPACE "]+(?![^" SPACE "])"                                                                \
     "|[" SPACE "]++"
+
+#define LLAMA_3 LLAMA_3_WITH("{1,3}+")
+#define QWEN_2 LLAMA_3_WITH("")
 
 static const struct known {
     const char *name;
     const char *pattern;
     bool ignores_merges;
     bool adds_bos;
+    bool normalises;
 } known[] = {
-    {"smollm", SMOLLM, false, false}, {"gpt-2", GPT_2, false, false},
-    {"phi-2", GPT_2, false, false},   {"llama-bpe", LLAMA_3, true, true},
-    {"llama3", LLAMA_3, true, true},  {"llama-v3", LLAMA_3, true, true},
+    {.name = "smollm", SMOLLM},
+    {.name = "gpt-2", GPT_2},
+    {.name = "phi-2", GPT_2},
+    {.name = "llama-bpe", LLAMA_3, .ignores_merges = true, .adds_bos = true},
+    {.name = "llama3", LLAMA_3, .ignores_merges = true, .adds_bos = true},
+    {.name = "llama-v3", LLAMA_3, .ignores_merges = true, .adds_bos = true},
+    {.name = "qwen2", QWEN_2, .normalises = true},
 };
 
 struct pretokenizer {
@@ -136,6 +143,11 @@ bool pretokenizer_ignores_merges(const struct pretokenizer *pretokenizer)
 bool pretokenizer_adds_bos(const struct pretokenizer *pretokenizer)
 {
     return pretokenizer->known->adds_bos;
+}
+
+bool pretokenizer_normalises(const struct pretokenizer *pretokenizer)
+{
+    return pretokenizer->known->normalises;
 }
 
 void pretokenizer_destroy(struct pretokenizer *pretokenizer)

@@ -10,7 +10,7 @@ struct pretokenizer;
 struct pretokenizer_walk;
 
 /* In sentences. "phi-2" cuts as gpt-2, "llama3" and "llama-v3" as llama-bpe. */
-#define PRETOKENIZER_NAMES "smollm, gpt-2, phi-2, llama-bpe, llama3, llama-v3"
+#define PRETOKENIZER_NAMES "smollm, gpt-2, phi-2, llama-bpe, llama3, llama-v3, qwen2"
 
 /* `name` as tokenizer.ggml.pre has it. UNIMPLEMENTED, with the names that are known, for another
  * one. */
@@ -25,6 +25,9 @@ bool pretokenizer_ignores_merges(const struct pretokenizer *pretokenizer);
 
 /* Whether a text begins with BOS where the file does not say. */
 bool pretokenizer_adds_bos(const struct pretokenizer *pretokenizer);
+
+/* Whether a text is brought into normal form C first where the file does not say. */
+bool pretokenizer_normalises(const struct pretokenizer *pretokenizer);
 
 /* A walk belongs to one thread and to any number of texts, one after the other. */
 MUST_CHECK enum status pretokenizer_walk_create(struct pretokenizer_walk **walk,

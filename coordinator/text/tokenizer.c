@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "coordinator/text/bpe.h"
+#include "coordinator/text/nfc.h"
 #include "coordinator/text/pretokenizer.h"
 #include "coordinator/text/token_table.h"
 #include "coordinator/text/whole_tokens.h"
@@ -25,6 +26,7 @@ struct tokenizer {
     int32_t bos;
     bool add_bos;
     bool ignore_merges;
+    bool normalises;
     int32_t stop_ids[STOPS_MAX];
     size_t stop_count;
     size_t token_bytes_max; /* 0: texts may have bytes without a token */
@@ -35,6 +37,7 @@ struct encoding {
     const struct tokenizer *tokenizer;
     struct pretokenizer_walk *walk;
     struct bpe_scratch scratch;
+    struct nfc nfc;
     struct id_list *ids;
 };
 
@@ -135,16 +138,18 @@ static enum status take_specials(struct tokenizer *tokenizer, const struct vocab
     return STATUS_OK;
 }
 
+/* What a token stands for may be the normal form of a longer text. */
 static void measure_tokens(struct tokenizer *tokenizer)
 {
+    size_t shrinks_by = tokenizer->normalises ? NFC_SHRINKS_BY : 1;
     for (int byte = 0; byte < 256; byte++)
         if (token_table_find_byte(tokenizer->table, (uint8_t)byte) == NONE)
             return;
     for (int32_t id = 0; id < token_table_count(tokenizer->table); id++) {
         size_t bytes;
         (void)token_table_bytes(tokenizer->table, id, &bytes);
-        if (bytes > tokenizer->token_bytes_max)
-            tokenizer->token_bytes_max = bytes;
+        if (bytes * shrinks_by > tokenizer->token_bytes_max)
+            tokenizer->token_bytes_max = bytes * shrinks_by;
     }
 }
 
@@ -161,6 +166,9 @@ enum status tokenizer_create(struct tokenizer **tokenizer, const struct vocab *v
     TRY_ELSE(whole_tokens_create(&created->whole, created->table), destroy);
     TRY_ELSE(create_bpe(&created->bpe, created->table, vocab), destroy);
     TRY_ELSE(take_specials(created, vocab), destroy);
+    created->normalises =
+        vocab_nfc(vocab) == VOCAB_FLAG_ON ||
+        (vocab_nfc(vocab) == VOCAB_FLAG_ABSENT && pretokenizer_normalises(created->pretokenizer));
     measure_tokens(created);
     created->ignore_merges = pretokenizer_ignores_merges(created->pretokenizer);
     token_table_forget_spellings(created->table, created->ignore_merges);
@@ -201,6 +209,8 @@ static enum status encode_word(struct encoding *encoding, const char *word, size
 /* Text between tokens that are matched whole; words do not reach across those. */
 static enum status encode_words(struct encoding *encoding, const char *text, size_t bytes)
 {
+    if (encoding->tokenizer->normalises)
+        TRY(nfc_normalise(&encoding->nfc, &text, &bytes, text, bytes));
     pretokenizer_walk_begin(encoding->walk, text, bytes);
     for (;;) {
         const char *word;
@@ -245,6 +255,7 @@ enum status tokenizer_encode(const struct tokenizer *tokenizer, struct id_list *
     enum status status = encode_text(&encoding, text, bytes, flags);
     pretokenizer_walk_destroy(encoding.walk);
     bpe_scratch_deinit(&encoding.scratch);
+    nfc_deinit(&encoding.nfc);
     if (status != STATUS_OK)
         ids->count = count_before;
     return status;

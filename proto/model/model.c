@@ -26,89 +26,37 @@ struct model {
     struct vocab *vocab;         /* NULL where the file has none */
 };
 
-/* Spelt as the two layouts spell them, without ".weight". */
-static const struct {
-    const char *gguf;
-    const char *directory;
-} role_names[MODEL_ROLE_COUNT] = {
-    [MODEL_TOKEN_EMBD] = {"token_embd", "model.embed_tokens"},
-    [MODEL_OUTPUT_NORM] = {"output_norm", "model.norm"},
-    [MODEL_OUTPUT] = {"output", "lm_head"},
-    [MODEL_ATTN_NORM] = {"attn_norm", "input_layernorm"},
-    [MODEL_ATTN_Q] = {"attn_q", "self_attn.q_proj"},
-    [MODEL_ATTN_K] = {"attn_k", "self_attn.k_proj"},
-    [MODEL_ATTN_V] = {"attn_v", "self_attn.v_proj"},
-    [MODEL_ATTN_OUTPUT] = {"attn_output", "self_attn.o_proj"},
-    [MODEL_FFN_NORM] = {"ffn_norm", "post_attention_layernorm"},
-    [MODEL_FFN_GATE] = {"ffn_gate", "mlp.gate_proj"},
-    [MODEL_FFN_UP] = {"ffn_up", "mlp.up_proj"},
-    [MODEL_FFN_DOWN] = {"ffn_down", "mlp.down_proj"},
-};
-
 struct tensor_name {
-    char text[80];
+    char text[MODEL_ROLE_NAME_BYTES];
 };
 
-static struct tensor_name tensor_name(const struct model *model, enum model_role role, size_t layer)
+static struct tensor_name tensor_name(const struct model *model, enum model_role role, int layer)
 {
     struct tensor_name name;
-    bool gguf = checkpoint_gguf(model->checkpoint) != NULL;
-    const char *of = gguf ? role_names[role].gguf : role_names[role].directory;
-    if (role < MODEL_ATTN_NORM)
-        snprintf(name.text, sizeof name.text, "%s.weight", of);
+    if (checkpoint_gguf(model->checkpoint))
+        model_role_gguf_name(name.text, role, layer);
     else
-        snprintf(name.text, sizeof name.text, "%s.%zu.%s.weight", gguf ? "blk" : "model.layers",
-                 layer, of);
+        model_role_directory_name(name.text, role, layer);
     return name;
 }
 
-struct shape {
-    int64_t rows;
-    int64_t columns;
-    bool is_norm; /* one row, stored with one dimension, not quantised */
-};
-
-static struct shape role_shape(const struct model_spec *spec, enum model_role role)
-{
-    int64_t queries = (int64_t)spec->heads * spec->head_dim;
-    int64_t keys = (int64_t)spec->kv_heads * spec->head_dim;
-    switch (role) {
-    case MODEL_TOKEN_EMBD:
-    case MODEL_OUTPUT:
-        return (struct shape){spec->vocab, spec->hidden, false};
-    case MODEL_ATTN_Q:
-        return (struct shape){queries, spec->hidden, false};
-    case MODEL_ATTN_K:
-    case MODEL_ATTN_V:
-        return (struct shape){keys, spec->hidden, false};
-    case MODEL_ATTN_OUTPUT:
-        return (struct shape){spec->hidden, queries, false};
-    case MODEL_FFN_GATE:
-    case MODEL_FFN_UP:
-        return (struct shape){spec->ffn, spec->hidden, false};
-    case MODEL_FFN_DOWN:
-        return (struct shape){spec->hidden, spec->ffn, false};
-    default:
-        return (struct shape){1, spec->hidden, true};
-    }
-}
-
-static enum status check_dtype(const struct checkpoint_tensor *tensor, const char *name, bool norm)
+static enum status check_dtype(const struct checkpoint_tensor *tensor, const char *name,
+                               bool is_vector)
 {
     if (tensor->dtype == DTYPE_COUNT)
         return checkpoint_fail(tensor, STATUS_UNIMPLEMENTED, "tensor-type",
                                "tensor %s has type %s, which is not supported; F32, F16, BF16, "
                                "Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q4_K, Q5_K and Q6_K are",
                                name, tensor->type);
-    if (norm && dtype_block_elements(tensor->dtype) != 1)
+    if (is_vector && dtype_block_elements(tensor->dtype) != 1)
         return checkpoint_fail(tensor, STATUS_UNIMPLEMENTED, "tensor-type",
-                               "tensor %s has type %s; norms must be F32, F16 or BF16", name,
-                               tensor->type);
+                               "tensor %s has type %s; norms and biases must be F32, F16 or BF16",
+                               name, tensor->type);
     return STATUS_OK;
 }
 
 static enum status bind_tensor(struct model_tensor *bound, struct model *model,
-                               enum model_role role, size_t layer)
+                               enum model_role role, int layer)
 {
     const struct tensor_name name = tensor_name(model, role, layer);
     int index = checkpoint_find_tensor(model->checkpoint, name.text);
@@ -116,10 +64,10 @@ static enum status bind_tensor(struct model_tensor *bound, struct model *model,
         return fail(STATUS_DATA_LOSS, "%s: the tensor %s is missing",
                     checkpoint_name(model->checkpoint), name.text);
     const struct checkpoint_tensor *tensor = checkpoint_tensor(model->checkpoint, index);
-    struct shape shape = role_shape(&model->spec, role);
-    TRY(check_dtype(tensor, name.text, shape.is_norm));
+    const struct model_role_shape shape = model_role_shape(&model->spec, role);
+    TRY(check_dtype(tensor, name.text, shape.is_vector));
     const int64_t *dims = tensor->dims;
-    bool fits = shape.is_norm
+    bool fits = shape.is_vector
                     ? tensor->dims_count == 1 && dims[0] == shape.columns
                     : tensor->dims_count == 2 && dims[0] == shape.rows && dims[1] == shape.columns;
     if (!fits)
@@ -128,8 +76,8 @@ static enum status bind_tensor(struct model_tensor *bound, struct model *model,
                                "for %lld x %lld",
                                name.text, (long long)dims[0], (long long)dims[1],
                                tensor->dims_count,
-                               (long long)(shape.is_norm ? shape.columns : shape.rows),
-                               (long long)(shape.is_norm ? 1 : shape.columns));
+                               (long long)(shape.is_vector ? shape.columns : shape.rows),
+                               (long long)(shape.is_vector ? 1 : shape.columns));
     model->bound[index] = true;
     *bound = (struct model_tensor){tensor->data, tensor->dtype, shape.rows, shape.columns};
     return STATUS_OK;
@@ -164,16 +112,22 @@ static enum status bind_whole(struct model *model)
     return model->spec.tied_output ? bind_tied_output(model) : STATUS_OK;
 }
 
+static struct model_tensor *layer_tensor(const struct model *model, enum model_role role, int layer)
+{
+    return &model->layers[(size_t)layer * LAYER_ROLES + (size_t)(role - MODEL_ATTN_NORM)];
+}
+
 static enum status bind_layers(struct model *model)
 {
     size_t layers = (size_t)model->spec.layers;
     model->layers = calloc(layers * LAYER_ROLES, sizeof *model->layers);
     if (!model->layers)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the tensors of %zu layers", layers);
-    for (size_t layer = 0; layer < layers; layer++)
+    for (int layer = 0; layer < model->spec.layers; layer++)
         for (int role = MODEL_ATTN_NORM; role < MODEL_ROLE_COUNT; role++)
-            TRY(bind_tensor(&model->layers[layer * LAYER_ROLES + (size_t)(role - MODEL_ATTN_NORM)],
-                            model, (enum model_role)role, layer));
+            if (model_role_is_there(&model->spec, (enum model_role)role))
+                TRY(bind_tensor(layer_tensor(model, (enum model_role)role, layer), model,
+                                (enum model_role)role, layer));
     return STATUS_OK;
 }
 
@@ -188,17 +142,22 @@ static bool is_rope_table(const struct model *model, const struct checkpoint_ten
            memcmp(tensor->name.text + tensor->name.bytes - bytes, buffer, bytes) == 0;
 }
 
-/* A tensor that we would leave out (a bias, an expert) means another arithmetic than ours. */
+/* A tensor that we would leave out (an expert, a bias that the facts do not tell of) means another
+ * arithmetic than ours. */
 static enum status refuse_unknown_tensors(const struct model *model)
 {
+    const struct model_spec *spec = &model->spec;
+    bool has_biases = spec->qkv_bias || spec->output_bias || spec->mlp_bias;
     for (int i = 0; i < checkpoint_tensor_count(model->checkpoint); i++) {
         const struct checkpoint_tensor *tensor = checkpoint_tensor(model->checkpoint, i);
         if (!model->bound[i] && !is_rope_table(model, tensor))
             return checkpoint_fail(tensor, STATUS_UNIMPLEMENTED, "tensor-unknown",
-                                   "tensor %.*s has no place in architecture llama as supported "
-                                   "(%d layers, no biases, no experts%s)",
-                                   (int)tensor->name.bytes, tensor->name.text, model->spec.layers,
-                                   model->spec.tied_output ? ", output tied to the embedding" : "");
+                                   "tensor %.*s has no place in architecture %.*s with the facts "
+                                   "of this model (%d layers, %s, no experts%s)",
+                                   (int)tensor->name.bytes, tensor->name.text,
+                                   (int)spec->architecture.bytes, spec->architecture.text,
+                                   spec->layers, has_biases ? "biases of some kinds" : "no biases",
+                                   spec->tied_output ? ", output tied to the embedding" : "");
     }
     return STATUS_OK;
 }
@@ -219,6 +178,17 @@ static enum status read_spec(struct model *model)
     const struct gguf *gguf = checkpoint_gguf(model->checkpoint);
     return gguf ? spec_gguf_read(&model->spec, gguf)
                 : directory_read_spec(&model->spec, checkpoint_directory(model->checkpoint));
+}
+
+/* The engine does not have these yet. */
+static enum status check_arithmetic(const struct model *model)
+{
+    const struct model_spec *spec = &model->spec;
+    const char *missing = spec_window_layers(spec) > 0 ? "a sliding window" : NULL;
+    if (missing)
+        return fail(STATUS_UNIMPLEMENTED, "%s: %s in the model: not supported",
+                    checkpoint_name(model->checkpoint), missing);
+    return STATUS_OK;
 }
 
 static enum status read_vocab(struct model *model)
@@ -245,6 +215,7 @@ enum status model_create(struct model **model, struct checkpoint *checkpoint)
     created->checkpoint = checkpoint;
     TRY_ELSE(read_spec(created), close_model);
     TRY_ELSE(bind_tensors(created), close_model);
+    TRY_ELSE(check_arithmetic(created), close_model);
     TRY_ELSE(read_vocab(created), close_model);
     *model = created;
     return STATUS_OK;
@@ -301,7 +272,18 @@ struct model_tensor model_tensor(const struct model *model, enum model_role role
     if (role < MODEL_ATTN_NORM)
         return model->whole[role];
     assert(layer >= 0 && layer < model->spec.layers);
-    return model->layers[(size_t)layer * LAYER_ROLES + (size_t)(role - MODEL_ATTN_NORM)];
+    return *layer_tensor(model, role, layer);
+}
+
+void model_read_vector(float *elements, const struct model *model, enum model_role role, int layer)
+{
+    const struct model_tensor tensor = model_tensor(model, role, layer);
+    const size_t element_bytes = dtype_row_bytes(tensor.dtype, 1);
+    for (int i = 0; i < (int)tensor.columns; i++) {
+        const int from = model_role_is_by_head(role) ? spec_qk_row(&model->spec, i) : i;
+        dtype_dequantize_row(elements + i, (const char *)tensor.data + (size_t)from * element_bytes,
+                             tensor.dtype, 1);
+    }
 }
 
 const struct vocab *model_vocab(const struct model *model)

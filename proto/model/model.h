@@ -1,9 +1,9 @@
 /* A model, opened and checked: its facts, its tensors and its tokenizer, as views into the mapped
  * file or files. Everything above this header is the same for a GGUF file and for a directory.
  *
- * Once model_open has succeeded, every tensor named below is there once, with the shape and a type
- * that the facts ask for, and nothing else needs checking. The weights' numbers themselves are not
- * looked at (a NaN passes).
+ * Once model_open has succeeded, every tensor of model_role.h that the facts ask for is there once,
+ * with its shape and a type that can be computed with, and nothing else needs checking. The
+ * weights' numbers themselves are not looked at (a NaN passes).
  */
 #pragma once
 
@@ -13,33 +13,17 @@
 
 #include "kernels/dtype.h"
 #include "proto/model/checkpoint.h"
+#include "proto/model/model_role.h"
 #include "proto/model/spec.h"
 #include "proto/model/vocab.h"
 #include "proto/status.h"
 
 struct model;
 
-enum model_role {
-    /* of the whole model */
-    MODEL_TOKEN_EMBD,  /* [vocab, hidden] */
-    MODEL_OUTPUT_NORM, /* [1, hidden]; F32, F16 or BF16 */
-    MODEL_OUTPUT,      /* [vocab, hidden]; the embedding where the two are tied */
-    /* of a layer */
-    MODEL_ATTN_NORM,   /* [1, hidden]; F32, F16 or BF16 */
-    MODEL_ATTN_Q,      /* [heads * head_dim, hidden]; rows in the file's order: spec_qk_row */
-    MODEL_ATTN_K,      /* [kv_heads * head_dim, hidden]; rows in the file's order: spec_qk_row */
-    MODEL_ATTN_V,      /* [kv_heads * head_dim, hidden] */
-    MODEL_ATTN_OUTPUT, /* [hidden, heads * head_dim] */
-    MODEL_FFN_NORM,    /* [1, hidden]; F32, F16 or BF16 */
-    MODEL_FFN_GATE,    /* [ffn, hidden] */
-    MODEL_FFN_UP,      /* [ffn, hidden] */
-    MODEL_FFN_DOWN,    /* [hidden, ffn] */
-    MODEL_ROLE_COUNT
-};
-
-/* Row r is the dtype_row_bytes(dtype, columns) bytes from r times as many on. */
+/* Row r is the dtype_row_bytes(dtype, columns) bytes from r times as many on. A vector has one row.
+ */
 struct model_tensor {
-    const void *data;
+    const void *data; /* NULL where the model does not have the role */
     enum dtype dtype;
     int64_t rows;    /* outputs */
     int64_t columns; /* inputs, contiguous */
@@ -62,8 +46,13 @@ void model_close(struct model *model);
 
 const struct model_spec *model_spec(const struct model *model);
 
-/* `layer` is ignored for a role of the whole model. */
+/* Shaped as model_role_shape says; rows in the file's order: spec_qk_row. `layer` is ignored for a
+ * role of the whole model. */
 struct model_tensor model_tensor(const struct model *model, enum model_role role, int layer);
+
+/* The elements of a vector (model_role_shape) in float32; those of heads in the rotate-half layout:
+ * see spec_qk_row. */
+void model_read_vector(float *elements, const struct model *model, enum model_role role, int layer);
 
 /* NULL where the model has no tokenizer. */
 const struct vocab *model_vocab(const struct model *model);

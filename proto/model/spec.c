@@ -5,6 +5,7 @@
 
 #include <assert.h>
 #include <math.h>
+#include <string.h>
 
 static const double pi = 3.14159265358979323846;
 
@@ -15,33 +16,32 @@ double spec_yarn_mscale(double factor)
 
 /* The pair of dimensions, counted as a real number, that rotates `rotations` times over the
  * original length. */
-static double yarn_dimension(const struct model_spec *spec, double rotations)
+static double yarn_dimension(const struct spec_rope *rope, int head_dim, double rotations)
 {
-    return spec->head_dim * log(spec->rope_original_tokens / (rotations * 2 * pi)) /
-           (2 * log(spec->rope_base));
+    return head_dim * log(rope->original_tokens / (rotations * 2 * pi)) / (2 * log(rope->base));
 }
 
-static void apply_yarn(struct model_spec *spec, const struct spec_rope *rope)
+static void apply_yarn(double *inv_freq, const struct spec_rope *rope, int head_dim)
 {
-    double low = fmax(floor(yarn_dimension(spec, rope->beta_fast)), 0);
-    double high = fmin(ceil(yarn_dimension(spec, rope->beta_slow)), spec->head_dim - 1);
+    double low = fmax(floor(yarn_dimension(rope, head_dim, rope->beta_fast)), 0);
+    double high = fmin(ceil(yarn_dimension(rope, head_dim, rope->beta_slow)), head_dim - 1);
     double width = high > low ? high - low : 0.001;
-    for (int i = 0; i < spec->head_dim / 2; i++) {
+    for (int i = 0; i < head_dim / 2; i++) {
         double ramp = fmin(fmax((i - low) / width, 0), 1);
-        spec->inv_freq[i] *= ramp / rope->factor + (1 - ramp);
+        inv_freq[i] *= ramp / rope->factor + (1 - ramp);
     }
 }
 
 /* Long waves are stretched, short ones are not, those between in proportion. */
-static void apply_llama3(struct model_spec *spec, const struct spec_rope *rope)
+static void apply_llama3(double *inv_freq, const struct spec_rope *rope, int head_dim)
 {
     double low = rope->low_freq_factor;
     double high = rope->high_freq_factor;
-    for (int i = 0; i < spec->head_dim / 2; i++) {
-        double frequency = spec->inv_freq[i];
+    for (int i = 0; i < head_dim / 2; i++) {
+        double frequency = inv_freq[i];
         double rotations = rope->original_tokens * frequency / (2 * pi);
         double kept = fmin(fmax((rotations - low) / (high - low), 0), 1);
-        spec->inv_freq[i] = (1 - kept) * frequency / rope->factor + kept * frequency;
+        inv_freq[i] = (1 - kept) * frequency / rope->factor + kept * frequency;
     }
 }
 
@@ -70,10 +70,26 @@ static enum status check_rope(const struct spec_rope *rope, const char *name)
     return STATUS_OK;
 }
 
-static void round_to_f32(struct model_spec *spec)
+static void round_to_f32(double *inv_freq, int half)
 {
-    for (int i = 0; i < spec->head_dim / 2; i++)
-        spec->inv_freq[i] = (double)(float)spec->inv_freq[i];
+    for (int i = 0; i < half; i++)
+        inv_freq[i] = (double)(float)inv_freq[i];
+}
+
+static void make_frequencies(double *inv_freq, const struct spec_rope *rope, int head_dim)
+{
+    const int half = head_dim / 2;
+    for (int i = 0; i < half; i++)
+        inv_freq[i] = pow(rope->base, -2.0 * i / head_dim);
+    round_to_f32(inv_freq, half);
+    if (rope->scaling == MODEL_ROPE_YARN)
+        apply_yarn(inv_freq, rope, head_dim);
+    if (rope->scaling == MODEL_ROPE_LLAMA3)
+        apply_llama3(inv_freq, rope, head_dim);
+    if (rope->scaling == MODEL_ROPE_LINEAR)
+        for (int i = 0; i < half; i++)
+            inv_freq[i] /= rope->factor;
+    round_to_f32(inv_freq, half);
 }
 
 enum status spec_set_rope(struct model_spec *spec, const struct spec_rope *rope, const char *name)
@@ -86,18 +102,41 @@ enum status spec_set_rope(struct model_spec *spec, const struct spec_rope *rope,
     spec->rope_factor = rope->scaling == MODEL_ROPE_NONE ? 1 : rope->factor;
     spec->rope_mscale = (double)(float)rope->mscale;
     spec->rope_original_tokens = has_length ? rope->original_tokens : spec->trained_tokens;
-    for (int i = 0; i < spec->head_dim / 2; i++)
-        spec->inv_freq[i] = pow(rope->base, -2.0 * i / spec->head_dim);
-    round_to_f32(spec);
-    if (rope->scaling == MODEL_ROPE_YARN)
-        apply_yarn(spec, rope);
-    if (rope->scaling == MODEL_ROPE_LLAMA3)
-        apply_llama3(spec, rope);
-    if (rope->scaling == MODEL_ROPE_LINEAR)
-        for (int i = 0; i < spec->head_dim / 2; i++)
-            spec->inv_freq[i] /= rope->factor;
-    round_to_f32(spec);
+    make_frequencies(spec->inv_freq, rope, spec->head_dim);
     return STATUS_OK;
+}
+
+void spec_rotation_make(struct spec_rotation *rotation, const struct model_spec *spec,
+                        const struct frequencies *frequencies, int64_t logn)
+{
+    const enum frequencies_kind kind = frequencies->kind;
+    const double head_dim = spec->head_dim, factor = frequencies->factor;
+    *rotation = (struct spec_rotation){.magnitude = spec->rope_mscale,
+                                       .logn = logn > 0 ? log((double)logn) : 0};
+    if (kind == FREQUENCIES_OF_MODEL) {
+        memcpy(rotation->inv_freq, spec->inv_freq, sizeof rotation->inv_freq);
+        return;
+    }
+    static const enum model_rope_scaling scalings[] = {[FREQUENCIES_LINEAR] = MODEL_ROPE_LINEAR,
+                                                       [FREQUENCIES_NTK] = MODEL_ROPE_NONE,
+                                                       [FREQUENCIES_YARN] = MODEL_ROPE_YARN};
+    const double stretch = kind == FREQUENCIES_NTK ? pow(factor, head_dim / (head_dim - 2)) : 1;
+    const struct spec_rope rope = {.base = spec->rope_base * stretch,
+                                   .scaling = scalings[kind],
+                                   .factor = factor,
+                                   .original_tokens = (int)frequencies->original_tokens,
+                                   .beta_fast = 32, /* as published */
+                                   .beta_slow = 1};
+    rotation->magnitude = kind == FREQUENCIES_YARN ? frequencies->attention : 1;
+    make_frequencies(rotation->inv_freq, &rope, spec->head_dim);
+}
+
+int spec_window_layers(const struct model_spec *spec)
+{
+    int layers = 0;
+    for (int layer = 0; layer < spec->layers; layer++)
+        layers += model_window_covers(&spec->window, layer);
+    return layers;
 }
 
 int spec_qk_row(const struct model_spec *spec, int row)
@@ -122,6 +161,11 @@ struct model_shape spec_shape(const struct model_spec *spec, int64_t weights_byt
         .vocab = spec->vocab,
         .trained_tokens = spec->trained_tokens,
         .weights_bytes = weights_bytes,
+        .window = spec_window_layers(spec) > 0 ? spec->window : (struct model_window){0},
+        .qkv_bias = spec->qkv_bias,
+        .output_bias = spec->output_bias,
+        .mlp_bias = spec->mlp_bias,
+        .qk_norm = spec->qk_norm,
     };
 }
 

@@ -6,11 +6,12 @@
 #include <stdbool.h>
 
 #include "proto/model/text_view.h"
+#include "proto/plan/frequencies.h"
 #include "proto/plan/model_shape.h"
 #include "proto/status.h"
 
 enum {
-    MODEL_LAYERS_MAX = 1024,
+    MODEL_LAYERS_MAX = MODEL_SHAPE_LAYERS_MAX,
     MODEL_HEADS_MAX = 1024,
     MODEL_HEAD_DIM_STEP = 16,
     MODEL_HEAD_DIM_MAX = 256,
@@ -31,14 +32,16 @@ enum model_rope_scaling {
 
 struct model_spec {
     struct text_view name;         /* empty where the model has none */
-    struct text_view architecture; /* "llama" */
+    struct text_view architecture; /* as the file names it: "llama" */
     const char *file_type; /* "Q4_1", "mostly F16", ...; "unknown" where the file does not say */
     int layers;
     int hidden; /* width of the residual stream */
     int heads;  /* query heads; a multiple of kv_heads, up to MODEL_GROUP_MAX times as many */
     int kv_heads;
-    int head_dim; /* a multiple of MODEL_HEAD_DIM_STEP, at most MODEL_HEAD_DIM_MAX */
-    int ffn;      /* inner width of the feed-forward part */
+    /* A multiple of MODEL_HEAD_DIM_STEP, at most MODEL_HEAD_DIM_MAX; heads * head_dim may differ
+     * from hidden. */
+    int head_dim;
+    int ffn; /* inner width of the feed-forward part */
     /* Rows of token_embd and of output; equals the tokenizer's count where there is one. */
     int vocab;
     /* Context length the model was trained for; MODEL_TOKENS_MAX where the file sets no limit. */
@@ -47,6 +50,11 @@ struct model_spec {
     bool tied_output; /* no output.weight: the embedding serves */
     /* Rows of attn_q and attn_k are stored for pairs (2i, 2i+1): see spec_qk_row. */
     bool interleaved_qk;
+    bool qkv_bias;
+    bool output_bias; /* of attention's output */
+    bool mlp_bias;
+    bool qk_norm; /* each head of queries and keys is normalised before it is rotated */
+    struct model_window window;
 
     double rope_base;
     enum model_rope_scaling rope_scaling;
@@ -91,6 +99,21 @@ double spec_yarn_mscale(double factor);
  * it, for numbers that cannot be. */
 MUST_CHECK enum status spec_set_rope(struct model_spec *spec, const struct spec_rope *rope,
                                      const char *name);
+
+/* How many layers the window covers. */
+int spec_window_layers(const struct model_spec *spec);
+
+/* How the queries and keys of one request turn: table entries are those of kernels/rope.h. */
+struct spec_rotation {
+    double inv_freq[MODEL_HEAD_DIM_MAX / 2]; /* [head_dim / 2], rounded to float32 and widened */
+    double magnitude;                        /* of cos and sin */
+    double logn;                             /* ln L of `logn=L`; 0: none */
+};
+
+/* The model's own frequencies, or those that a method asks for in their place. `logn` is
+ * method_logn's. */
+void spec_rotation_make(struct spec_rotation *rotation, const struct model_spec *spec,
+                        const struct frequencies *frequencies, int64_t logn);
 
 /* The row of the model's attn_q or attn_k that holds row `row` of the rotate-half layout (element i
  * of a head rotates with element i + head_dim / 2), which is the layout that every kernel uses. The

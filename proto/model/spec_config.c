@@ -5,6 +5,10 @@
 
 #include <string.h>
 
+#include "proto/model/architecture.h"
+
+enum { LATE_WINDOWS_FIRST = 28 }; /* max_window_layers, as in transformers */
+
 static enum status read_int(int *value, const struct json_place *place, const char *key,
                             int64_t last)
 {
@@ -21,23 +25,34 @@ static enum status read_int_or(int *value, const struct json_place *place, const
     return json_place_get(place, key) ? read_int(value, place, key, last) : STATUS_OK;
 }
 
-static enum status check_architecture(const struct json_place *config)
+static bool is_class(const char *class, const struct architecture *architecture)
+{
+    return class && strcmp(class, architecture->class) == 0;
+}
+
+static enum status find_architecture(const struct architecture **architecture,
+                                     const struct json_place *config)
 {
     struct text_view type;
     TRY(json_place_text(config, &type, "model_type"));
-    if (!text_view_is(type, "llama"))
+    const struct architecture *found = architecture_of_config(type);
+    if (!found) {
+        char names[ARCHITECTURE_NAMES_BYTES];
+        architecture_config_names(names);
         return json_place_fail(config, "model_type", STATUS_UNIMPLEMENTED, "architecture",
-                               "architecture %.*s is not supported, llama is",
-                               (int)(type.bytes < 64 ? type.bytes : 64), type.text);
+                               "architecture %.*s is not supported; known: %s",
+                               (int)(type.bytes < 64 ? type.bytes : 64), type.text, names);
+    }
+    *architecture = found;
     const json_t *classes;
     if (!json_place_get(config, "architectures"))
         return STATUS_OK;
     TRY(json_place_array(config, &classes, "architectures"));
     const char *class = json_string_value(json_array_get(classes, 0));
-    if (json_array_size(classes) != 1 || !class || strcmp(class, "LlamaForCausalLM") != 0)
+    if (json_array_size(classes) != 1 || !is_class(class, found))
         return json_place_fail(config, "architectures", STATUS_UNIMPLEMENTED, "architecture",
-                               "%.64s is not supported, LlamaForCausalLM alone is",
-                               class ? class : "a list without a name");
+                               "%.64s is not supported, %s alone is",
+                               class ? class : "a list without a name", found->class);
     return STATUS_OK;
 }
 
@@ -48,8 +63,6 @@ static const struct {
     double neutral;
     const char *what;
 } neutral_keys[] = {
-    {"attention_bias", 0, "biases of attention"},
-    {"mlp_bias", 0, "biases of the feed-forward part"},
     {"partial_rotary_factor", 1, "rope over a part of a head"},
     {"quantization_config", 0, "a quantised safetensors model"},
     {"attn_logit_softcapping", 0, "capped attention scores"},
@@ -70,11 +83,6 @@ static enum status check_neutral_keys(const struct json_place *config)
             return json_place_fail(config, neutral_keys[i].key, STATUS_UNIMPLEMENTED,
                                    "unsupported-key", "%s is not supported", neutral_keys[i].what);
     }
-    bool uses_window;
-    TRY(json_place_bool_or(config, &uses_window, "use_sliding_window", true));
-    if (uses_window && json_place_get(config, "sliding_window"))
-        return json_place_fail(config, "sliding_window", STATUS_UNIMPLEMENTED, "unsupported-key",
-                               "a sliding window in the model is not supported");
     struct text_view activation = text_view_of("silu");
     if (json_place_get(config, "hidden_act"))
         TRY(json_place_text(config, &activation, "hidden_act"));
@@ -86,17 +94,19 @@ static enum status check_neutral_keys(const struct json_place *config)
     return STATUS_OK;
 }
 
-static enum status read_sizes(struct model_spec *spec, const struct json_place *config)
+/* Whether the key is missing; null is there. */
+static bool is_absent(const struct json_place *config, const char *key)
 {
-    int64_t trained;
-    TRY(read_int(&spec->layers, config, "num_hidden_layers", MODEL_LAYERS_MAX));
-    TRY(read_int(&spec->hidden, config, "hidden_size", MODEL_HIDDEN_MAX));
+    return !json_object_get(config->json, key);
+}
+
+static enum status read_heads(struct model_spec *spec, const struct json_place *config,
+                              const struct architecture *architecture)
+{
+    bool has_own = is_absent(config, "num_key_value_heads") && architecture->kv_heads;
     TRY(read_int(&spec->heads, config, "num_attention_heads", MODEL_HEADS_MAX));
-    TRY(read_int_or(&spec->kv_heads, config, "num_key_value_heads", spec->heads, spec->heads));
-    TRY(read_int(&spec->ffn, config, "intermediate_size", MODEL_FFN_MAX));
-    TRY(read_int(&spec->vocab, config, "vocab_size", MODEL_VOCAB_MAX));
-    TRY(json_place_limit(config, &trained, "max_position_embeddings", MODEL_TOKENS_MAX));
-    spec->trained_tokens = (int)trained;
+    TRY(read_int_or(&spec->kv_heads, config, "num_key_value_heads", spec->heads,
+                    has_own ? architecture->kv_heads : spec->heads));
     if (spec->heads % spec->kv_heads != 0)
         return json_place_fail(config, "num_key_value_heads", STATUS_DATA_LOSS, "heads",
                                "%d heads cannot share %d key-value heads evenly", spec->heads,
@@ -106,24 +116,139 @@ static enum status read_sizes(struct model_spec *spec, const struct json_place *
                                "%d heads on %d key-value heads are not supported; up to %d to one "
                                "are",
                                spec->heads, spec->kv_heads, MODEL_GROUP_MAX);
-    if (!json_place_get(config, "head_dim") && spec->hidden % spec->heads != 0)
+    bool divides = !json_place_get(config, "head_dim") && architecture->head_dim == 0;
+    if (divides && spec->hidden % spec->heads != 0)
         return json_place_fail(config, "num_attention_heads", STATUS_DATA_LOSS, "heads",
                                "a width of %d does not divide by %d heads", spec->hidden,
                                spec->heads);
     TRY(read_int_or(&spec->head_dim, config, "head_dim", MODEL_HIDDEN_MAX,
-                    spec->hidden / spec->heads));
+                    divides ? spec->hidden / spec->heads : architecture->head_dim));
     if (!spec_head_dim_is_supported(spec->head_dim))
         return json_place_fail(config, "head_dim", STATUS_UNIMPLEMENTED, "head-dim",
                                "a head dimension of %d is not supported; multiples of %d up to %d "
                                "are",
                                spec->head_dim, MODEL_HEAD_DIM_STEP, MODEL_HEAD_DIM_MAX);
+    return STATUS_OK;
+}
+
+static enum status read_sizes(struct model_spec *spec, const struct json_place *config)
+{
+    int64_t trained;
     double epsilon;
+    TRY(read_int(&spec->layers, config, "num_hidden_layers", MODEL_LAYERS_MAX));
+    TRY(read_int(&spec->hidden, config, "hidden_size", MODEL_HIDDEN_MAX));
+    TRY(read_int(&spec->ffn, config, "intermediate_size", MODEL_FFN_MAX));
+    TRY(read_int(&spec->vocab, config, "vocab_size", MODEL_VOCAB_MAX));
+    TRY(json_place_limit(config, &trained, "max_position_embeddings", MODEL_TOKENS_MAX));
+    spec->trained_tokens = (int)trained;
     TRY(json_place_number(config, &epsilon, "rms_norm_eps"));
     if (!(epsilon > 0 && epsilon < 1))
         return json_place_fail(config, "rms_norm_eps", STATUS_DATA_LOSS, "value-range",
                                "is %g, it must lie between 0 and 1", epsilon);
     spec->norm_eps = (float)epsilon;
     return json_place_bool_or(config, &spec->tied_output, "tie_word_embeddings", false);
+}
+
+/* A part that the architecture never has must not be asked for. */
+static enum status read_part(bool *part, const struct json_place *config,
+                             enum architecture_part kind, const char *key)
+{
+    bool stated = false;
+    *part = kind == ARCHITECTURE_ALWAYS;
+    if (json_place_get(config, key))
+        TRY(json_place_bool_or(config, &stated, key, false));
+    if (stated && kind == ARCHITECTURE_NEVER)
+        return json_place_fail(config, key, STATUS_UNIMPLEMENTED, "unsupported-key",
+                               "is not supported in this architecture");
+    *part |= stated;
+    return STATUS_OK;
+}
+
+static enum status read_parts(struct model_spec *spec, const struct json_place *config,
+                              const struct architecture *architecture)
+{
+    TRY(read_part(&spec->qkv_bias, config, architecture->qkv_bias, "attention_bias"));
+    TRY(read_part(&spec->mlp_bias, config, architecture->mlp_bias, "mlp_bias"));
+    spec->output_bias = spec->qkv_bias && architecture->output_bias == ARCHITECTURE_STATED;
+    spec->qk_norm = architecture->qk_norm == ARCHITECTURE_ALWAYS;
+    return STATUS_OK;
+}
+
+/* The width of the windows; 0 where the model uses none. */
+static enum status read_window_tokens(int64_t *tokens, const struct json_place *config,
+                                      const struct architecture *architecture)
+{
+    static const char key[] = "sliding_window";
+    bool uses = true;
+    *tokens = 0;
+    if (architecture->config_window != ARCHITECTURE_WINDOW_ALL)
+        TRY(json_place_bool_or(config, &uses, "use_sliding_window",
+                               architecture->config_window == ARCHITECTURE_WINDOW_REFUSED));
+    if (!uses)
+        return STATUS_OK;
+    if (is_absent(config, key))
+        *tokens = architecture->window;
+    else if (json_place_get(config, key))
+        TRY(json_place_integer(config, tokens, key, 1, MODEL_TOKENS_MAX));
+    if (*tokens > 0 && architecture->config_window == ARCHITECTURE_WINDOW_REFUSED)
+        return json_place_fail(config, key, STATUS_UNIMPLEMENTED, "unsupported-key",
+                               "a sliding window in this architecture is not supported");
+    return STATUS_OK;
+}
+
+/* layer_types: which layers have the window. */
+static enum status read_layer_types(struct model_spec *spec, const struct json_place *config,
+                                    const struct architecture *architecture)
+{
+    static const char key[] = "layer_types";
+    const json_t *types;
+    size_t layer;
+    json_t *value;
+    TRY(json_place_array(config, &types, key));
+    if (!architecture->lists_layers)
+        return json_place_fail(config, key, STATUS_UNIMPLEMENTED, "unsupported-key",
+                               "is not supported in this architecture");
+    if (json_array_size(types) != (size_t)spec->layers)
+        return json_place_fail(config, key, STATUS_DATA_LOSS, "value-range",
+                               "has %zu values for %d layers", json_array_size(types),
+                               spec->layers);
+    json_array_foreach(types, layer, value)
+    {
+        struct text_view type = json_is_string(value) ? json_place_view(value) : text_view_of("?");
+        if (text_view_is(type, "full_attention"))
+            continue;
+        if (!text_view_is(type, "sliding_attention"))
+            return json_place_fail(config, key, STATUS_UNIMPLEMENTED, "unsupported-key",
+                                   "%.*s is not supported; full_attention and sliding_attention "
+                                   "are",
+                                   (int)(type.bytes < 64 ? type.bytes : 64), type.text);
+        if (spec->window.tokens == 0)
+            return json_place_fail(config, key, STATUS_DATA_LOSS, "value-range",
+                                   "layer %zu is sliding_attention, but the model uses no "
+                                   "sliding_window",
+                                   layer);
+        model_window_cover(&spec->window, (int64_t)layer);
+    }
+    return STATUS_OK;
+}
+
+static enum status read_window(struct model_spec *spec, const struct json_place *config,
+                               const struct architecture *architecture)
+{
+    int64_t first = 0;
+    bool is_late = architecture->config_window == ARCHITECTURE_WINDOW_LATE;
+    TRY(read_window_tokens(&spec->window.tokens, config, architecture));
+    if (json_place_get(config, "layer_types"))
+        return read_layer_types(spec, config, architecture);
+    if (spec->window.tokens == 0)
+        return STATUS_OK;
+    if (is_late && json_place_get(config, "max_window_layers"))
+        TRY(json_place_integer(config, &first, "max_window_layers", 0, INT32_MAX));
+    else if (is_late)
+        first = LATE_WINDOWS_FIRST;
+    for (int64_t layer = first; layer < spec->layers; layer++)
+        model_window_cover(&spec->window, layer);
+    return STATUS_OK;
 }
 
 /* A key that is not known could change the frequencies. */
@@ -233,12 +358,17 @@ static enum status read_rope(struct model_spec *spec, const struct json_place *c
 
 enum status spec_config_read(struct model_spec *spec, const struct json_place *config)
 {
-    struct model_spec read = {
-        .name = text_view_of(""), .architecture = text_view_of("llama"), .file_type = "unknown"};
-    TRY(check_architecture(config));
+    const struct architecture *architecture = NULL;
+    TRY(find_architecture(&architecture, config));
+    struct model_spec read = {.name = text_view_of(""),
+                              .architecture = text_view_of(architecture->model_type),
+                              .file_type = "unknown"};
     TRY(check_neutral_keys(config));
     TRY(read_sizes(&read, config));
+    TRY(read_heads(&read, config, architecture));
     TRY(read_rope(&read, config));
+    TRY(read_parts(&read, config, architecture));
+    TRY(read_window(&read, config, architecture));
     *spec = read;
     return STATUS_OK;
 }

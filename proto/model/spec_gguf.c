@@ -8,67 +8,81 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proto/model/architecture.h"
 #include "proto/model/ggml_type.h"
 #include "proto/model/gguf_value.h"
+#include "proto/model/model_role.h"
 
 enum { KEY_BYTES = 96 };
+
+static const char window_pattern_rest[] = "attention.sliding_window_pattern";
 
 struct key {
     char text[KEY_BYTES];
 };
 
-/* The one architecture so far: keys are "llama.<rest>". */
-static struct key key_of(const char *rest)
+/* A file whose keys begin with its architecture's name. */
+struct file {
+    const struct gguf *gguf;
+    const struct architecture *architecture;
+};
+
+static struct key key_of(const struct file *file, const char *rest)
 {
     struct key key;
-    snprintf(key.text, sizeof key.text, "llama.%s", rest);
+    snprintf(key.text, sizeof key.text, "%s.%s", file->architecture->gguf, rest);
     return key;
 }
 
-static bool has(const struct gguf *gguf, const char *rest)
+static const struct gguf_pair *find(const struct file *file, const char *rest)
 {
-    return gguf_find_pair(gguf, key_of(rest).text) != NULL;
+    return gguf_find_pair(file->gguf, key_of(file, rest).text);
 }
 
-static enum status read_int(int *value, const struct gguf *gguf, const char *rest, int64_t last)
+static enum status read_int(int *value, const struct file *file, const char *rest, int64_t last)
 {
-    struct key key = key_of(rest);
-    const struct gguf_pair *pair = gguf_find_pair(gguf, key.text);
+    struct key key = key_of(file, rest);
+    const struct gguf_pair *pair = gguf_find_pair(file->gguf, key.text);
     if (pair && pair->type == GGUF_ARRAY)
-        return gguf_fail(gguf, pair->offset, STATUS_UNIMPLEMENTED, "per-layer",
+        return gguf_fail(file->gguf, pair->offset, STATUS_UNIMPLEMENTED, "per-layer",
                          "%s has a value for each layer, which is not supported", key.text);
     int64_t wide;
-    TRY(gguf_value_integer(gguf, &wide, key.text, 1, last));
+    TRY(gguf_value_integer(file->gguf, &wide, key.text, 1, last));
     *value = (int)wide;
     return STATUS_OK;
 }
 
-static enum status read_int_or(int *value, const struct gguf *gguf, const char *rest, int64_t last,
+static enum status read_int_or(int *value, const struct file *file, const char *rest, int64_t last,
                                int otherwise)
 {
     *value = otherwise;
-    return has(gguf, rest) ? read_int(value, gguf, rest, last) : STATUS_OK;
+    return find(file, rest) ? read_int(value, file, rest, last) : STATUS_OK;
 }
 
-static enum status read_float_or(double *value, const struct gguf *gguf, const char *rest,
+static enum status read_float_or(double *value, const struct file *file, const char *rest,
                                  double otherwise)
 {
     *value = otherwise;
-    return has(gguf, rest) ? gguf_value_float(gguf, value, key_of(rest).text) : STATUS_OK;
+    return find(file, rest) ? gguf_value_float(file->gguf, value, key_of(file, rest).text)
+                            : STATUS_OK;
 }
 
-static enum status check_architecture(struct model_spec *spec, const struct gguf *gguf)
+static enum status find_architecture(struct file *file, struct model_spec *spec)
 {
     static const char key[] = "general.architecture";
-    TRY(gguf_value_text(gguf, &spec->architecture, key));
-    if (!text_view_is(spec->architecture, "llama"))
-        return gguf_fail(gguf, gguf_find_pair(gguf, key)->offset, STATUS_UNIMPLEMENTED,
-                         "architecture", "architecture %.*s is not supported, llama is",
-                         (int)spec->architecture.bytes, spec->architecture.text);
-    const struct gguf_pair *split = gguf_find_pair(gguf, "split.count");
+    TRY(gguf_value_text(file->gguf, &spec->architecture, key));
+    file->architecture = architecture_of_gguf(spec->architecture);
+    if (!file->architecture) {
+        char names[ARCHITECTURE_NAMES_BYTES];
+        architecture_gguf_names(names);
+        return gguf_fail(file->gguf, gguf_find_pair(file->gguf, key)->offset, STATUS_UNIMPLEMENTED,
+                         "architecture", "architecture %.*s is not supported; known: %s",
+                         (int)spec->architecture.bytes, spec->architecture.text, names);
+    }
+    const struct gguf_pair *split = gguf_find_pair(file->gguf, "split.count");
     int64_t parts;
     if (split && (!gguf_value_as_integer(&parts, split) || parts != 1))
-        return gguf_fail(gguf, split->offset, STATUS_UNIMPLEMENTED, "split",
+        return gguf_fail(file->gguf, split->offset, STATUS_UNIMPLEMENTED, "split",
                          "a model split over several files is not supported; join them first");
     return STATUS_OK;
 }
@@ -79,7 +93,6 @@ static const struct {
     double neutral;
     const char *what;
 } neutral_keys[] = {
-    {"attention.sliding_window", 0, "a sliding window in the file"},
     {"expert_count", 0, "a mixture of experts"},
     {"attention.causal", 1, "attention that is not causal"},
     {"attention.clamp_kqv", 0, "clamped queries, keys and values"},
@@ -93,11 +106,11 @@ static const struct {
     {"rope.scaling.yarn_log_multiplier", 0, "a YaRN log multiplier"},
 };
 
-static enum status check_neutral_keys(const struct gguf *gguf)
+static enum status check_neutral_keys(const struct file *file)
 {
     for (size_t i = 0; i < sizeof neutral_keys / sizeof neutral_keys[0]; i++) {
-        struct key key = key_of(neutral_keys[i].rest);
-        const struct gguf_pair *pair = gguf_find_pair(gguf, key.text);
+        struct key key = key_of(file, neutral_keys[i].rest);
+        const struct gguf_pair *pair = gguf_find_pair(file->gguf, key.text);
         if (!pair)
             continue;
         int64_t integer = 0;
@@ -108,68 +121,69 @@ static enum status check_neutral_keys(const struct gguf *gguf)
             value = (double)integer;
         }
         if (!read || value != neutral_keys[i].neutral)
-            return gguf_fail(gguf, pair->offset, STATUS_UNIMPLEMENTED, "unsupported-key",
+            return gguf_fail(file->gguf, pair->offset, STATUS_UNIMPLEMENTED, "unsupported-key",
                              "%s (key %s) is not supported", neutral_keys[i].what, key.text);
     }
     return STATUS_OK;
 }
 
-static enum status read_sizes(struct model_spec *spec, const struct gguf *gguf)
+static enum status read_sizes(struct model_spec *spec, const struct file *file)
 {
     int64_t trained;
-    TRY(read_int(&spec->layers, gguf, "block_count", MODEL_LAYERS_MAX));
-    TRY(read_int(&spec->hidden, gguf, "embedding_length", MODEL_HIDDEN_MAX));
-    TRY(read_int(&spec->heads, gguf, "attention.head_count", MODEL_HEADS_MAX));
-    TRY(read_int_or(&spec->kv_heads, gguf, "attention.head_count_kv", spec->heads, spec->heads));
-    TRY(read_int(&spec->ffn, gguf, "feed_forward_length", MODEL_FFN_MAX));
-    TRY(gguf_value_limit(gguf, &trained, key_of("context_length").text, MODEL_TOKENS_MAX));
+    TRY(read_int(&spec->layers, file, "block_count", MODEL_LAYERS_MAX));
+    TRY(read_int(&spec->hidden, file, "embedding_length", MODEL_HIDDEN_MAX));
+    TRY(read_int(&spec->heads, file, "attention.head_count", MODEL_HEADS_MAX));
+    TRY(read_int_or(&spec->kv_heads, file, "attention.head_count_kv", spec->heads, spec->heads));
+    TRY(read_int(&spec->ffn, file, "feed_forward_length", MODEL_FFN_MAX));
+    TRY(gguf_value_limit(file->gguf, &trained, key_of(file, "context_length").text,
+                         MODEL_TOKENS_MAX));
     spec->trained_tokens = (int)trained;
-    size_t heads_offset = gguf_find_pair(gguf, "llama.attention.head_count")->offset;
+    size_t heads_offset = find(file, "attention.head_count")->offset;
     if (spec->heads % spec->kv_heads != 0)
-        return gguf_fail(gguf, heads_offset, STATUS_DATA_LOSS, "heads",
+        return gguf_fail(file->gguf, heads_offset, STATUS_DATA_LOSS, "heads",
                          "%d heads cannot share %d key-value heads evenly", spec->heads,
                          spec->kv_heads);
     if (spec->heads / spec->kv_heads > MODEL_GROUP_MAX)
-        return gguf_fail(gguf, heads_offset, STATUS_UNIMPLEMENTED, "heads",
+        return gguf_fail(file->gguf, heads_offset, STATUS_UNIMPLEMENTED, "heads",
                          "%d heads on %d key-value heads are not supported; up to %d to one are",
                          spec->heads, spec->kv_heads, MODEL_GROUP_MAX);
-    if (!has(gguf, "attention.key_length") && spec->hidden % spec->heads != 0)
-        return gguf_fail(gguf, heads_offset, STATUS_DATA_LOSS, "heads",
+    if (!find(file, "attention.key_length") && spec->hidden % spec->heads != 0)
+        return gguf_fail(file->gguf, heads_offset, STATUS_DATA_LOSS, "heads",
                          "a width of %d does not divide by %d heads", spec->hidden, spec->heads);
     int value_length;
     int rotated;
-    TRY(read_int_or(&spec->head_dim, gguf, "attention.key_length", MODEL_HIDDEN_MAX,
+    TRY(read_int_or(&spec->head_dim, file, "attention.key_length", MODEL_HIDDEN_MAX,
                     spec->hidden / spec->heads));
-    TRY(read_int_or(&value_length, gguf, "attention.value_length", MODEL_HIDDEN_MAX,
+    TRY(read_int_or(&value_length, file, "attention.value_length", MODEL_HIDDEN_MAX,
                     spec->head_dim));
-    TRY(read_int_or(&rotated, gguf, "rope.dimension_count", MODEL_HIDDEN_MAX, spec->head_dim));
+    TRY(read_int_or(&rotated, file, "rope.dimension_count", MODEL_HIDDEN_MAX, spec->head_dim));
     if (!spec_head_dim_is_supported(spec->head_dim))
-        return gguf_fail(gguf, heads_offset, STATUS_UNIMPLEMENTED, "head-dim",
+        return gguf_fail(file->gguf, heads_offset, STATUS_UNIMPLEMENTED, "head-dim",
                          "a head dimension of %d is not supported; multiples of %d up to %d are",
                          spec->head_dim, MODEL_HEAD_DIM_STEP, MODEL_HEAD_DIM_MAX);
     if (value_length != spec->head_dim || rotated != spec->head_dim)
-        return gguf_fail(gguf, heads_offset, STATUS_UNIMPLEMENTED, "head-dim",
+        return gguf_fail(file->gguf, heads_offset, STATUS_UNIMPLEMENTED, "head-dim",
                          "keys of %d, values of %d and %d rotated dimensions are not supported; "
                          "the three must be equal",
                          spec->head_dim, value_length, rotated);
     return STATUS_OK;
 }
 
-static enum status read_norm(struct model_spec *spec, const struct gguf *gguf)
+static enum status read_norm(struct model_spec *spec, const struct file *file)
 {
     static const char rest[] = "attention.layer_norm_rms_epsilon";
     double epsilon;
-    TRY(gguf_value_float(gguf, &epsilon, key_of(rest).text));
+    TRY(gguf_value_float(file->gguf, &epsilon, key_of(file, rest).text));
     if (epsilon <= 0 || epsilon >= 1)
-        return gguf_fail(gguf, gguf_find_pair(gguf, key_of(rest).text)->offset, STATUS_DATA_LOSS,
-                         "value-range", "%s is %g, it must lie between 0 and 1", key_of(rest).text,
-                         epsilon);
+        return gguf_fail(file->gguf, gguf_find_pair(file->gguf, key_of(file, rest).text)->offset,
+                         STATUS_DATA_LOSS, "value-range", "%s is %g, it must lie between 0 and 1",
+                         key_of(file, rest).text, epsilon);
     spec->norm_eps = (float)epsilon;
     return STATUS_OK;
 }
 
 /* A key of rope that is not known could change the frequencies. */
-static enum status check_rope_keys(const struct gguf *gguf)
+static enum status check_rope_keys(const struct file *file)
 {
     static const char *const known[] = {"dimension_count",
                                         "freq_base",
@@ -184,28 +198,28 @@ static enum status check_rope_keys(const struct gguf *gguf)
                                         "scaling.yarn_beta_fast",
                                         "scaling.yarn_beta_slow",
                                         "scaling.yarn_log_multiplier"};
-    const struct key start = key_of("rope.");
+    const struct key start = key_of(file, "rope.");
     size_t bytes = strlen(start.text);
-    for (int i = 0; i < gguf_pair_count(gguf); i++) {
-        const struct gguf_pair *pair = gguf_pair(gguf, i);
+    for (int i = 0; i < gguf_pair_count(file->gguf); i++) {
+        const struct gguf_pair *pair = gguf_pair(file->gguf, i);
         bool is_known = pair->key.bytes < bytes || memcmp(pair->key.text, start.text, bytes) != 0;
         for (size_t k = 0; !is_known && k < sizeof known / sizeof known[0]; k++)
             is_known = text_view_is(
                 (struct text_view){pair->key.text + bytes, pair->key.bytes - bytes}, known[k]);
         if (!is_known)
-            return gguf_fail(gguf, pair->offset, STATUS_UNIMPLEMENTED, "unsupported-key",
+            return gguf_fail(file->gguf, pair->offset, STATUS_UNIMPLEMENTED, "unsupported-key",
                              "key %.*s is not supported", (int)pair->key.bytes, pair->key.text);
     }
     return STATUS_OK;
 }
 
 /* A factor without a type is linear scaling, as llama.cpp reads it. */
-static enum status read_scaling_kind(struct spec_rope *rope, const struct gguf *gguf)
+static enum status read_scaling_kind(struct spec_rope *rope, const struct file *file)
 {
-    struct key key = key_of("rope.scaling.type");
-    const struct gguf_pair *pair = gguf_find_pair(gguf, key.text);
-    bool is_old = !has(gguf, "rope.scaling.factor");
-    TRY(read_float_or(&rope->factor, gguf, is_old ? "rope.scale_linear" : "rope.scaling.factor",
+    struct key key = key_of(file, "rope.scaling.type");
+    const struct gguf_pair *pair = gguf_find_pair(file->gguf, key.text);
+    bool is_old = !find(file, "rope.scaling.factor");
+    TRY(read_float_or(&rope->factor, file, is_old ? "rope.scale_linear" : "rope.scaling.factor",
                       1));
     if (rope->factor == 0) /* how old files say none */
         rope->factor = 1;
@@ -213,7 +227,7 @@ static enum status read_scaling_kind(struct spec_rope *rope, const struct gguf *
     if (!pair)
         return STATUS_OK;
     struct text_view kind;
-    TRY(gguf_value_text(gguf, &kind, key.text));
+    TRY(gguf_value_text(file->gguf, &kind, key.text));
     if (text_view_is(kind, "none"))
         rope->scaling = MODEL_ROPE_NONE;
     else if (text_view_is(kind, "linear"))
@@ -221,51 +235,51 @@ static enum status read_scaling_kind(struct spec_rope *rope, const struct gguf *
     else if (text_view_is(kind, "yarn"))
         rope->scaling = MODEL_ROPE_YARN;
     else
-        return gguf_fail(gguf, pair->offset, STATUS_UNIMPLEMENTED, "rope-scaling",
+        return gguf_fail(file->gguf, pair->offset, STATUS_UNIMPLEMENTED, "rope-scaling",
                          "rope scaling %.*s is not supported; none, linear and yarn are",
                          (int)kind.bytes, kind.text);
     return STATUS_OK;
 }
 
 /* Refuses another value of a key than `neutral`, which is what it is without the key. */
-static enum status check_neutral(const struct gguf *gguf, const char *rest, double neutral,
+static enum status check_neutral(const struct file *file, const char *rest, double neutral,
                                  const char *why)
 {
     double value;
-    TRY(read_float_or(&value, gguf, rest, neutral));
+    TRY(read_float_or(&value, file, rest, neutral));
     if (value == neutral)
         return STATUS_OK;
-    struct key key = key_of(rest);
-    return gguf_fail(gguf, gguf_find_pair(gguf, key.text)->offset, STATUS_UNIMPLEMENTED,
+    struct key key = key_of(file, rest);
+    return gguf_fail(file->gguf, gguf_find_pair(file->gguf, key.text)->offset, STATUS_UNIMPLEMENTED,
                      "unsupported-key", "key %s = %g is not supported %s", key.text, value, why);
 }
 
 /* yarn_attn_factor is the whole factor of cos and sin, as config.json's attention_factor is, from
  * which converters write it. */
-static enum status read_yarn(struct spec_rope *rope, const struct gguf *gguf, int trained_tokens)
+static enum status read_yarn(struct spec_rope *rope, const struct file *file, int trained_tokens)
 {
-    TRY(check_neutral(gguf, "rope.scaling.yarn_ext_factor", 1, "with YaRN"));
-    TRY(read_float_or(&rope->beta_fast, gguf, "rope.scaling.yarn_beta_fast", 32));
-    TRY(read_float_or(&rope->beta_slow, gguf, "rope.scaling.yarn_beta_slow", 1));
-    TRY(read_float_or(&rope->mscale, gguf, "rope.scaling.yarn_attn_factor",
+    TRY(check_neutral(file, "rope.scaling.yarn_ext_factor", 1, "with YaRN"));
+    TRY(read_float_or(&rope->beta_fast, file, "rope.scaling.yarn_beta_fast", 32));
+    TRY(read_float_or(&rope->beta_slow, file, "rope.scaling.yarn_beta_slow", 1));
+    TRY(read_float_or(&rope->mscale, file, "rope.scaling.yarn_attn_factor",
                       spec_yarn_mscale(rope->factor)));
-    return read_int_or(&rope->original_tokens, gguf, "rope.scaling.original_context_length",
+    return read_int_or(&rope->original_tokens, file, "rope.scaling.original_context_length",
                        MODEL_TOKENS_MAX, trained_tokens);
 }
 
 /* attn_factor multiplies cos and sin once more, whatever the scaling. */
-static enum status read_scaling(struct spec_rope *rope, const struct gguf *gguf, int trained_tokens)
+static enum status read_scaling(struct spec_rope *rope, const struct file *file, int trained_tokens)
 {
     double attention;
-    TRY(check_rope_keys(gguf));
-    TRY(read_scaling_kind(rope, gguf));
+    TRY(check_rope_keys(file));
+    TRY(read_scaling_kind(rope, file));
     if (rope->scaling == MODEL_ROPE_YARN) {
-        TRY(read_yarn(rope, gguf, trained_tokens));
+        TRY(read_yarn(rope, file, trained_tokens));
     } else {
-        TRY(check_neutral(gguf, "rope.scaling.yarn_ext_factor", 0, "without YaRN"));
-        TRY(check_neutral(gguf, "rope.scaling.yarn_attn_factor", 1, "without YaRN"));
+        TRY(check_neutral(file, "rope.scaling.yarn_ext_factor", 0, "without YaRN"));
+        TRY(check_neutral(file, "rope.scaling.yarn_attn_factor", 1, "without YaRN"));
     }
-    TRY(read_float_or(&attention, gguf, "rope.scaling.attn_factor", 1));
+    TRY(read_float_or(&attention, file, "rope.scaling.attn_factor", 1));
     rope->mscale *= attention;
     return STATUS_OK;
 }
@@ -302,13 +316,13 @@ static enum status apply_factors(struct model_spec *spec, const struct gguf *ggu
     return STATUS_OK;
 }
 
-static enum status read_rope(struct model_spec *spec, const struct gguf *gguf)
+static enum status read_rope(struct model_spec *spec, const struct file *file)
 {
     struct spec_rope rope = {.mscale = 1};
-    TRY(read_float_or(&rope.base, gguf, "rope.freq_base", 10000));
-    TRY(read_scaling(&rope, gguf, spec->trained_tokens));
-    TRY(spec_set_rope(spec, &rope, gguf_name(gguf)));
-    return apply_factors(spec, gguf);
+    TRY(read_float_or(&rope.base, file, "rope.freq_base", 10000));
+    TRY(read_scaling(&rope, file, spec->trained_tokens));
+    TRY(spec_set_rope(spec, &rope, gguf_name(file->gguf)));
+    return apply_factors(spec, file->gguf);
 }
 
 /* general.file_type, as the writers number it. */
@@ -329,40 +343,103 @@ static const char *file_type_name(const struct gguf *gguf)
 }
 
 /* The embedding's rows are the vocabulary; the key, where there is one, must agree. */
-static enum status read_vocab_size(struct model_spec *spec, const struct gguf *gguf)
+static enum status read_vocab_size(struct model_spec *spec, const struct file *file)
 {
-    int index = gguf_find_tensor(gguf, "token_embd.weight");
+    int index = gguf_find_tensor(file->gguf, "token_embd.weight");
     if (index < 0)
         return fail(STATUS_DATA_LOSS, "%s: the tensor token_embd.weight is missing",
-                    gguf_name(gguf));
-    const struct gguf_tensor *tensor = gguf_tensor(gguf, index);
+                    gguf_name(file->gguf));
+    const struct gguf_tensor *tensor = gguf_tensor(file->gguf, index);
     if (tensor->dims[1] > MODEL_VOCAB_MAX)
-        return gguf_fail(gguf, tensor->offset, STATUS_DATA_LOSS, "vocab",
+        return gguf_fail(file->gguf, tensor->offset, STATUS_DATA_LOSS, "vocab",
                          "a vocabulary of %lld; at most %d are allowed", (long long)tensor->dims[1],
                          MODEL_VOCAB_MAX);
     int stated;
     spec->vocab = (int)tensor->dims[1];
-    TRY(read_int_or(&stated, gguf, "vocab_size", MODEL_VOCAB_MAX, spec->vocab));
+    TRY(read_int_or(&stated, file, "vocab_size", MODEL_VOCAB_MAX, spec->vocab));
     if (stated != spec->vocab)
-        return gguf_fail(gguf, tensor->offset, STATUS_DATA_LOSS, "vocab",
-                         "token_embd.weight has %d rows, llama.vocab_size says %d", spec->vocab,
-                         stated);
-    spec->tied_output = gguf_find_tensor(gguf, "output.weight") < 0;
+        return gguf_fail(file->gguf, tensor->offset, STATUS_DATA_LOSS, "vocab",
+                         "token_embd.weight has %d rows, %s says %d", spec->vocab,
+                         key_of(file, "vocab_size").text, stated);
+    spec->tied_output = gguf_find_tensor(file->gguf, "output.weight") < 0;
+    return STATUS_OK;
+}
+
+static bool has_part(const struct gguf *gguf, enum architecture_part part, enum model_role role)
+{
+    char name[MODEL_ROLE_NAME_BYTES];
+    model_role_gguf_name(name, role, 0);
+    return part == ARCHITECTURE_ALWAYS ||
+           (part == ARCHITECTURE_STATED && gguf_find_tensor(gguf, name) >= 0);
+}
+
+/* What is stated of a part is its tensor in the first layer: the others must have it too. */
+static void read_parts(struct model_spec *spec, const struct file *file)
+{
+    const struct architecture *architecture = file->architecture;
+    spec->interleaved_qk = architecture->interleaves_qk;
+    spec->qkv_bias = has_part(file->gguf, architecture->qkv_bias, MODEL_ATTN_Q_BIAS);
+    spec->output_bias = has_part(file->gguf, architecture->output_bias, MODEL_ATTN_OUTPUT_BIAS);
+    spec->mlp_bias = has_part(file->gguf, architecture->mlp_bias, MODEL_FFN_GATE_BIAS);
+    spec->qk_norm = has_part(file->gguf, architecture->qk_norm, MODEL_ATTN_Q_NORM);
+}
+
+/* sliding_window_pattern: a bool for each layer. */
+static enum status read_window_pattern(struct model_spec *spec, const struct file *file)
+{
+    const struct key key = key_of(file, window_pattern_rest);
+    const struct gguf_pair *pair = gguf_find_pair(file->gguf, key.text);
+    struct gguf_array pattern;
+    if (pair->type != GGUF_ARRAY || pair->array.type != GGUF_BOOL)
+        return gguf_fail(file->gguf, pair->offset, STATUS_UNIMPLEMENTED, "unsupported-key",
+                         "key %s is supported as a bool for each layer alone", key.text);
+    TRY(gguf_value_array(file->gguf, &pattern, key.text, GGUF_BOOL));
+    if (pattern.count != spec->layers)
+        return gguf_fail(file->gguf, pair->offset, STATUS_DATA_LOSS, "value-range",
+                         "%s has %lld values for %d layers", key.text, (long long)pattern.count,
+                         spec->layers);
+    for (int layer = 0; layer < spec->layers; layer++)
+        if (pattern.data[layer])
+            model_window_cover(&spec->window, layer);
+    return STATUS_OK;
+}
+
+static enum status read_window(struct model_spec *spec, const struct file *file)
+{
+    const struct key key = key_of(file, "attention.sliding_window");
+    const struct gguf_pair *pair = gguf_find_pair(file->gguf, key.text);
+    if (!pair)
+        return STATUS_OK;
+    TRY(gguf_value_integer(file->gguf, &spec->window.tokens, key.text, 0, MODEL_TOKENS_MAX));
+    if (spec->window.tokens == 0)
+        return STATUS_OK;
+    if (find(file, window_pattern_rest))
+        return read_window_pattern(spec, file);
+    if (file->architecture->gguf_window != ARCHITECTURE_WINDOW_ALL)
+        return gguf_fail(file->gguf, pair->offset, STATUS_UNIMPLEMENTED, "unsupported-key",
+                         "a sliding window (key %s) is not supported without %s, which says which "
+                         "layers have it",
+                         key.text, key_of(file, window_pattern_rest).text);
+    for (int layer = 0; layer < spec->layers; layer++)
+        model_window_cover(&spec->window, layer);
     return STATUS_OK;
 }
 
 enum status spec_gguf_read(struct model_spec *spec, const struct gguf *gguf)
 {
-    struct model_spec read = {.interleaved_qk = true, .file_type = file_type_name(gguf)};
-    TRY(check_architecture(&read, gguf));
+    struct model_spec read = {.file_type = file_type_name(gguf)};
+    struct file file = {.gguf = gguf};
+    TRY(find_architecture(&file, &read));
     const struct gguf_pair *name = gguf_find_pair(gguf, "general.name");
     if (!name || !gguf_value_as_text(&read.name, name))
         read.name = text_view_of("");
-    TRY(check_neutral_keys(gguf));
-    TRY(read_sizes(&read, gguf));
-    TRY(read_norm(&read, gguf));
-    TRY(read_vocab_size(&read, gguf));
-    TRY(read_rope(&read, gguf));
+    TRY(check_neutral_keys(&file));
+    TRY(read_sizes(&read, &file));
+    TRY(read_norm(&read, &file));
+    TRY(read_vocab_size(&read, &file));
+    TRY(read_rope(&read, &file));
+    TRY(read_window(&read, &file));
+    read_parts(&read, &file);
     *spec = read;
     return STATUS_OK;
 }

@@ -187,13 +187,17 @@ static bool is_normalized(const json_t *entry)
 }
 
 /* Without a normalizer, `normalized` says only who is looked for first: those that are not. It
- * matters where two can claim the same characters. */
+ * matters where two can claim the same characters. With one, it says in which text. */
 static enum status check_order(const struct reading *reading, const json_t *added)
 {
     size_t count = json_array_size(added);
     size_t normalized = 0;
     for (size_t i = 0; i < count; i++)
         normalized += is_normalized(json_array_get(added, i));
+    if (normalized > 0 && reading->pipeline.nfc)
+        return json_place_fail(&reading->root, "added_tokens", STATUS_UNIMPLEMENTED, "added-token",
+                               "tokens that are looked for in normal form (\"normalized\") are "
+                               "not supported with normalizer NFC");
     if (normalized > 0 && normalized < count && count > ADDED_MIXED_MAX)
         return json_place_fail(&reading->root, "added_tokens", STATUS_UNIMPLEMENTED, "added-token",
                                "%zu tokens that differ in \"normalized\"; at most %d are supported",
@@ -317,6 +321,7 @@ static enum status read_tokenizer(struct reading *reading)
                                "is not supported where the vocabulary lacks a byte");
     parts->kind = text_view_of("gpt2");
     parts->pre = text_view_of(reading->pipeline.pre);
+    parts->nfc = reading->pipeline.nfc ? VOCAB_FLAG_ON : VOCAB_FLAG_OFF;
     return STATUS_OK;
 }
 

@@ -5,9 +5,12 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char llama3_pattern[] =
-    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| "
-    "?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
+#define LLAMA_3_WITH(numbers)                                                                      \
+    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|" numbers "| "                     \
+    "?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+
+static const char llama3_pattern[] = LLAMA_3_WITH("\\p{N}{1,3}");
+static const char qwen2_pattern[] = LLAMA_3_WITH("\\p{N}");
 
 static bool text_is(const json_t *value, const char *text)
 {
@@ -86,6 +89,17 @@ static enum status refuse_step(const struct json_place *root, const char *key, c
                            spelt, known);
 }
 
+static enum status read_normalizer(struct tokenizer_pipeline *pipeline,
+                                   const struct json_place *root)
+{
+    static const char *const known[] = {"type", NULL};
+    const json_t *step = json_place_get(root, "normalizer");
+    pipeline->nfc = has_type(step, "NFC") && has_keys(step, known);
+    if (step && !pipeline->nfc)
+        return refuse_step(root, "normalizer", "normalizers", "null, NFC");
+    return STATUS_OK;
+}
+
 static enum status read_pre_tokenizer(struct tokenizer_pipeline *pipeline,
                                       const struct json_place *root)
 {
@@ -102,10 +116,14 @@ static enum status read_pre_tokenizer(struct tokenizer_pipeline *pipeline,
         pipeline->pre = "smollm";
     else if (count == 2 && is_split(first, llama3_pattern) && is_byte_level(second, false))
         pipeline->pre = "llama-bpe";
+    else if (count == 2 && is_split(first, qwen2_pattern) && is_byte_level(second, false))
+        pipeline->pre = "qwen2";
     else
-        return refuse_step(root, "pre_tokenizer", "pretokenizers",
-                           "ByteLevel (gpt-2), Digits by one and ByteLevel (smollm), Split by the "
-                           "pattern of Llama 3 and ByteLevel (llama-bpe), without a prefix space");
+        return refuse_step(
+            root, "pre_tokenizer", "pretokenizers",
+            "ByteLevel (gpt-2), Digits by one and ByteLevel (smollm), Split by the "
+            "pattern of Llama 3 (llama-bpe) or of Qwen2 (qwen2) and ByteLevel, without a "
+            "prefix space");
     pipeline->ignores_merges = strcmp(pipeline->pre, "llama-bpe") == 0;
     return STATUS_OK;
 }
@@ -168,8 +186,7 @@ enum status tokenizer_pipeline_read(struct tokenizer_pipeline *pipeline,
                                     const struct json_place *root)
 {
     struct tokenizer_pipeline read = {.bos_id = -1};
-    if (json_place_get(root, "normalizer"))
-        return refuse_step(root, "normalizer", "normalizers", "null");
+    TRY(read_normalizer(&read, root));
     TRY(read_pre_tokenizer(&read, root));
     TRY(read_post_processor(&read, root));
     if (!has_type(json_place_get(root, "decoder"), "ByteLevel"))

@@ -6,7 +6,8 @@
 #include "proto/status.h"
 
 struct tokenizer_pipeline {
-    const char *pre;     /* "smollm", "gpt-2" or "llama-bpe": as GGUF names it */
+    const char *pre;     /* "smollm", "gpt-2", "llama-bpe" or "qwen2": as GGUF names it */
+    bool nfc;            /* the normalizer is NFC */
     bool ignores_merges; /* what that pre-tokenizer's tokenizers do */
     bool adds_bos;       /* the post-processor puts a token before the text: bos_id */
     bool adds_eos;       /* and one after it */

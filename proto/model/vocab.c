@@ -18,6 +18,7 @@ void vocab_parts_init(struct vocab_parts *parts)
         .add_bos = VOCAB_FLAG_ABSENT,
         .add_eos = VOCAB_FLAG_ABSENT,
         .add_space_prefix = VOCAB_FLAG_ABSENT,
+        .nfc = VOCAB_FLAG_ABSENT,
     };
     parts->kind = parts->pre = parts->chat_template = text_view_of("");
 }
@@ -113,6 +114,11 @@ enum vocab_flag vocab_add_eos(const struct vocab *vocab)
 enum vocab_flag vocab_add_space_prefix(const struct vocab *vocab)
 {
     return vocab->parts.add_space_prefix;
+}
+
+enum vocab_flag vocab_nfc(const struct vocab *vocab)
+{
+    return vocab->parts.nfc;
 }
 
 struct text_view vocab_chat_template(const struct vocab *vocab)

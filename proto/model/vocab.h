@@ -70,6 +70,7 @@ struct vocab_parts {
     enum vocab_flag add_bos;
     enum vocab_flag add_eos;
     enum vocab_flag add_space_prefix;
+    enum vocab_flag nfc; /* texts are brought into normal form C first */
 };
 
 /* Nothing but absent flags and ids. */
@@ -110,6 +111,8 @@ enum vocab_flag vocab_add_bos(const struct vocab *vocab);
 enum vocab_flag vocab_add_eos(const struct vocab *vocab);
 
 enum vocab_flag vocab_add_space_prefix(const struct vocab *vocab);
+
+enum vocab_flag vocab_nfc(const struct vocab *vocab);
 
 /* Jinja text; empty where absent. */
 struct text_view vocab_chat_template(const struct vocab *vocab);

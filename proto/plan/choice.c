@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-enum { PANEL_TOKENS_MAX = BANDS_LANES };
+enum { PANEL_TOKENS_MAX = BANDS_LANES, BLOCK_PANELS = 8, RECEIVE_SLOTS = 4 };
 
 #define LARGEST_TOKENS ((int64_t)1 << 40)
 
@@ -23,24 +23,35 @@ const char *choice_partition_name(enum partition_kind partition)
     return partition_names[partition];
 }
 
+struct group_choice group_choice_usual(int workers)
+{
+    return (struct group_choice){
+        .workers = workers,
+        .panel_tokens = BANDS_LANES,
+        .block_tokens = BLOCK_PANELS * BANDS_LANES,
+        /* Blocks that go round a ring lie in one slot each until the last reader has them. */
+        .receive_slots = workers - 1 > RECEIVE_SLOTS ? workers - 1 : RECEIVE_SLOTS,
+    };
+}
+
 int64_t choice_cache_bytes(const struct choice *choice)
 {
-    return choice->cache == CHOICE_CACHE_BF16 ? 2 : 4;
+    return choice->group.cache == CHOICE_CACHE_BF16 ? 2 : 4;
 }
 
 struct span choice_stage(const struct choice *choice, int64_t done, int64_t prompt_tokens)
 {
     const int64_t left = prompt_tokens - done;
-    const bool whole = choice->stage_tokens == 0 || choice->stage_tokens > left;
-    return (struct span){done, done + (whole ? left : choice->stage_tokens)};
+    const bool whole = choice->request.stage_tokens == 0 || choice->request.stage_tokens > left;
+    return (struct span){done, done + (whole ? left : choice->request.stage_tokens)};
 }
 
 enum choice_queries choice_stage_queries(const struct choice *choice, struct span stage)
 {
-    if (choice->queries != CHOICE_AUTO)
-        return choice->queries;
-    return choice->workers > 1 && stage.first > 0 &&
-                   stage.end - stage.first <= choice->replicate_tokens
+    if (choice->request.queries != CHOICE_AUTO)
+        return choice->request.queries;
+    return choice->group.workers > 1 && stage.first > 0 &&
+                   stage.end - stage.first <= choice->request.replicate_tokens
                ? CHOICE_REPLICATED
                : CHOICE_SHARDED;
 }
@@ -49,7 +60,7 @@ enum status choice_deal(const struct choice *choice, struct ownership *ownership
 {
     const bool replicated = choice_stage_queries(choice, stage) == CHOICE_REPLICATED;
     return ownership_advance(ownership, stage.end - stage.first,
-                             replicated ? PARTITION_ROUND_ROBIN : choice->partition);
+                             replicated ? PARTITION_ROUND_ROBIN : choice->request.partition);
 }
 
 /* ---- refusing ---- */
@@ -70,28 +81,32 @@ enum status choice_check_extent(int workers, int64_t context_tokens)
 
 enum status choice_check(const struct choice *choice)
 {
-    TRY(method_check(&choice->method));
-    TRY(choice_check_extent(choice->workers, choice->context_tokens));
-    TRY(check_range("partition", choice->partition, PARTITION_CONTIGUOUS, PARTITION_ZIGZAG));
-    TRY(check_range("schedule", choice->schedule, CHOICE_GATHER, CHOICE_RING));
-    TRY(check_range("stage_tokens", choice->stage_tokens, 0, LARGEST_TOKENS));
-    TRY(check_range("panel_tokens", choice->panel_tokens, 1, PANEL_TOKENS_MAX));
-    TRY(check_range("block_tokens", choice->block_tokens, choice->panel_tokens, LARGEST_TOKENS));
-    TRY(check_range("cache", choice->cache, CHOICE_CACHE_BF16, CHOICE_CACHE_F32));
-    TRY(check_range("queries", choice->queries, CHOICE_SHARDED, CHOICE_AUTO));
-    TRY(check_range("replicate_tokens", choice->replicate_tokens, 0, LARGEST_TOKENS));
-    const bool ring = choice->schedule == CHOICE_RING;
-    TRY(check_range("receive_slots", choice->receive_slots,
-                    ring && choice->workers > 2 ? choice->workers - 1 : 1, CHOICE_WORKERS_MAX));
-    if (choice->block_tokens % choice->panel_tokens != 0)
+    TRY(method_check(&choice->request.method));
+    TRY(choice_check_extent(choice->group.workers, choice->request.context_tokens));
+    TRY(check_range("partition", choice->request.partition, PARTITION_CONTIGUOUS,
+                    PARTITION_ZIGZAG));
+    TRY(check_range("schedule", choice->request.schedule, CHOICE_GATHER, CHOICE_RING));
+    TRY(check_range("stage_tokens", choice->request.stage_tokens, 0, LARGEST_TOKENS));
+    TRY(check_range("panel_tokens", choice->group.panel_tokens, 1, PANEL_TOKENS_MAX));
+    TRY(check_range("block_tokens", choice->group.block_tokens, choice->group.panel_tokens,
+                    LARGEST_TOKENS));
+    TRY(check_range("cache", choice->group.cache, CHOICE_CACHE_BF16, CHOICE_CACHE_F32));
+    TRY(check_range("queries", choice->request.queries, CHOICE_SHARDED, CHOICE_AUTO));
+    TRY(check_range("replicate_tokens", choice->request.replicate_tokens, 0, LARGEST_TOKENS));
+    const bool ring = choice->request.schedule == CHOICE_RING;
+    TRY(check_range("receive_slots", choice->group.receive_slots,
+                    ring && choice->group.workers > 2 ? choice->group.workers - 1 : 1,
+                    CHOICE_WORKERS_MAX));
+    if (choice->group.block_tokens % choice->group.panel_tokens != 0)
         return fail(STATUS_INVALID_ARGUMENT,
                     "plan: block_tokens %lld is not a multiple of panel_tokens %d",
-                    (long long)choice->block_tokens, choice->panel_tokens);
-    if (!memchr(choice->kernels, '\0', sizeof choice->kernels) || choice->kernels[0] == '\0')
+                    (long long)choice->group.block_tokens, choice->group.panel_tokens);
+    if (!memchr(choice->group.kernels, '\0', sizeof choice->group.kernels) ||
+        choice->group.kernels[0] == '\0')
         return fail(STATUS_INVALID_ARGUMENT, "plan: the kernel variant has no name");
     struct bands bands;
-    method_bands(&choice->method, &bands);
-    if (choice->schedule == CHOICE_HALO && bands_reach(&bands) == BANDS_OPEN)
+    method_bands(&choice->request.method, &bands);
+    if (choice->request.schedule == CHOICE_HALO && bands_reach(&bands) == BANDS_OPEN)
         return fail(STATUS_INVALID_ARGUMENT,
                     "plan: schedule halo needs a method with a window, such as lm_infinite: choose "
                     "gather or ring");

@@ -1,5 +1,5 @@
-/* The choice: everything that all ranks must agree on. It is sent; every node recomputes the same
- * plan from it. */
+/* The choice: everything that all ranks must agree on, of their group and of a request. It is sent;
+ * every node recomputes the same plan from it. */
 #pragma once
 
 #include <stdbool.h>
@@ -26,24 +26,45 @@ enum choice_cache {
     CHOICE_CACHE_F32,
 };
 
-enum { CHOICE_KERNELS_BYTES = 32, CHOICE_WORKERS_MAX = 4096 };
+enum { CHOICE_KERNELS_BYTES = 32, CHOICE_WORKERS_MAX = 4096, CHOICE_SEQUENCES_MAX = 64 };
 
-struct choice {
-    struct method method;
+/* What a group of workers fixes when it loads the model: its memory is made for it, once. */
+struct group_choice {
     int workers;
+    char kernels[CHOICE_KERNELS_BYTES]; /* the variant's name, one for all ranks */
+    enum choice_cache cache;
+    int panel_tokens;     /* 64; 1, 2 and 4 in exhaustive tests */
+    int64_t block_tokens; /* most tokens of one exchanged block; a multiple of panel_tokens */
+    int receive_slots;    /* blocks in flight or being read, per rank */
+    /* What memory is made for, once. */
+    int sequences;          /* most at a time, up to CHOICE_SEQUENCES_MAX */
+    int64_t context_tokens; /* of the longest one: prompt plus answer */
+    int64_t stage_rows;     /* most rows of a rank in a stage with sharded queries */
+    int64_t step_rows;      /* most rows of a step: decoded tokens, or replicated queries */
+    int64_t pool_slots;     /* of each rank's pool, a panel record of all layers each */
+};
+
+/* What one request asks of a group. */
+struct request_choice {
+    struct method method;
     enum partition_kind partition; /* of sharded stages: contiguous or zigzag */
     enum choice_schedule schedule;
     int64_t context_tokens; /* the largest prompt plus answer */
     int64_t stage_tokens;   /* 0: a prompt is one stage */
-    int panel_tokens;       /* 64; 1, 2 and 4 in exhaustive tests */
-    int64_t block_tokens;   /* most tokens of one exchanged block; a multiple of panel_tokens */
-    int receive_slots;      /* blocks in flight or being read, per rank */
-    enum choice_cache cache;
-    char kernels[CHOICE_KERNELS_BYTES]; /* the variant's name, one for all ranks */
-    bool decode_split;                  /* decode's products are split by output rows */
+    bool decode_split;      /* decode's products are split by output rows */
     enum choice_queries queries;
     int64_t replicate_tokens;
 };
+
+/* What the plan of a request on a group is made from. */
+struct choice {
+    struct group_choice group;
+    struct request_choice request;
+};
+
+/* What is usual for a group of so many workers, without what memory is made for; kernels and cache
+ * are the device's to say. */
+struct group_choice group_choice_usual(int workers);
 
 /* Refuses a choice that no plan can be made from; for choices that came over the wire. */
 MUST_CHECK enum status choice_check(const struct choice *choice);

@@ -9,10 +9,9 @@
 
 enum {
     PANEL_TOKENS = BANDS_LANES,
-    DEFAULT_BLOCK_PANELS = 8,
-    DEFAULT_SLOTS = 4,
-    STAGE_ROWS_MIN = 1024, /* rows of a rank's stage below which products run badly */
-    STAGES_WEIGHED = 8,    /* stages whose cost is added up: later ones are like them */
+    STAGE_ROWS_MIN = 1024,  /* rows of a rank's stage below which products run badly */
+    STAGE_ROWS_LEAST = 128, /* below which they run so badly that nobody's wait gets shorter */
+    STAGES_WEIGHED = 8,     /* stages whose cost is added up: later ones are like them */
     WEIGHED_TOKENS_MAX = 1 << 20,
     REPLICATE_TOKENS_MAX = 256,
 };
@@ -34,14 +33,14 @@ static enum status weigher_init(struct weigher *weigher, const struct choice *ch
 {
     enum status status;
     *weigher = (struct weigher){.shape = shape, .table = table};
-    TRY(ownership_create(&weigher->ownership, choice->workers, choice->panel_tokens));
+    TRY(ownership_create(&weigher->ownership, choice->group.workers, choice->group.panel_tokens));
     TRY_ELSE(tally_create(&weigher->tally, choice, weigher->ownership), no_tally);
-    TRY_ELSE(schedule_init(&weigher->schedule, choice->workers), no_schedule);
-    weigher->costs = calloc((size_t)choice->workers, sizeof *weigher->costs);
+    TRY_ELSE(schedule_init(&weigher->schedule, choice->group.workers), no_schedule);
+    weigher->costs = calloc((size_t)choice->group.workers, sizeof *weigher->costs);
     if (weigher->costs)
         return STATUS_OK;
     status = fail(STATUS_RESOURCE_EXHAUSTED, "plan: no memory for the costs of %d workers",
-                  choice->workers);
+                  choice->group.workers);
     schedule_deinit(&weigher->schedule);
 no_schedule:
     tally_destroy(weigher->tally);
@@ -64,14 +63,14 @@ static enum status weigh_stage(double *seconds, struct weigher *weigher,
     TRY(choice_deal(choice, weigher->ownership, stage));
     TRY(tally_stage(weigher->tally, &weigher->schedule, stage));
     cost_stage(weigher->costs, &weigher->schedule, choice, weigher->shape, weigher->table);
-    *seconds = cost_slowest(weigher->costs, choice->workers);
+    *seconds = cost_slowest(weigher->costs, choice->group.workers);
     return STATUS_OK;
 }
 
 static int64_t weighed_tokens(const struct choice *choice)
 {
-    return choice->context_tokens < WEIGHED_TOKENS_MAX ? choice->context_tokens
-                                                       : WEIGHED_TOKENS_MAX;
+    return choice->request.context_tokens < WEIGHED_TOKENS_MAX ? choice->request.context_tokens
+                                                               : WEIGHED_TOKENS_MAX;
 }
 
 /* Seconds of the first stages of a prompt that fills the context. */
@@ -98,15 +97,15 @@ static enum status choose_partition(struct choice *choice, struct weigher *weigh
 {
     double contiguous;
     double zigzag;
-    choice->partition = PARTITION_CONTIGUOUS;
+    choice->request.partition = PARTITION_CONTIGUOUS;
     TRY(weigh_prompt(&contiguous, weigher, choice));
-    choice->partition = PARTITION_ZIGZAG;
+    choice->request.partition = PARTITION_ZIGZAG;
     TRY(weigh_prompt(&zigzag, weigher, choice));
     /* Under a window contiguous shards need half the halo and one neighbour: balance alone, which
      * the first stage lacks and the others have, must be worth more than a little. */
-    const double handicap = choice->schedule == CHOICE_HALO ? WINDOW_HANDICAP : 1;
+    const double handicap = choice->request.schedule == CHOICE_HALO ? WINDOW_HANDICAP : 1;
     if (contiguous < handicap * zigzag)
-        choice->partition = PARTITION_CONTIGUOUS;
+        choice->request.partition = PARTITION_CONTIGUOUS;
     return STATUS_OK;
 }
 
@@ -117,17 +116,17 @@ static enum status weigh_question(double *seconds, struct weigher *weigher,
 {
     struct choice tried = *choice;
     const int64_t end = weighed_tokens(choice);
-    tried.queries = queries;
+    tried.request.queries = queries;
     ownership_clear(weigher->ownership);
     tally_restart(weigher->tally, &tried);
-    TRY(ownership_advance(weigher->ownership, end - tokens, choice->partition));
+    TRY(ownership_advance(weigher->ownership, end - tokens, choice->request.partition));
     return weigh_stage(seconds, weigher, &tried, (struct span){end - tokens, end});
 }
 
 /* The longest question for which gathering states beats moving keys. */
 static enum status choose_replicate_tokens(struct choice *choice, struct weigher *weigher)
 {
-    choice->replicate_tokens = 0;
+    choice->request.replicate_tokens = 0;
     const int64_t most = weighed_tokens(choice) / 2;
     for (int64_t tokens = 1; tokens <= REPLICATE_TOKENS_MAX && tokens <= most; tokens *= 2) {
         double sharded;
@@ -136,9 +135,30 @@ static enum status choose_replicate_tokens(struct choice *choice, struct weigher
         TRY(weigh_question(&replicated, weigher, choice, tokens, CHOICE_REPLICATED));
         if (replicated >= sharded)
             break;
-        choice->replicate_tokens = tokens;
+        choice->request.replicate_tokens = tokens;
     }
     return STATUS_OK;
+}
+
+/* Stages of a power of two of tokens, as long as may be: the last one, which sees most, is
+ * to take no longer than was asked for. */
+static enum status limit_stages(struct choice *choice, struct weigher *weigher, double most_seconds)
+{
+    struct request_choice *request = &choice->request;
+    const int64_t least = (int64_t)STAGE_ROWS_LEAST * choice->group.workers;
+    int64_t tokens = weighed_tokens(choice);
+    if (request->stage_tokens > 0 && request->stage_tokens < tokens)
+        tokens = request->stage_tokens;
+    for (;;) {
+        double seconds;
+        TRY(weigh_question(&seconds, weigher, choice, tokens, CHOICE_SHARDED));
+        int64_t shorter = 1;
+        while (2 * shorter < tokens)
+            shorter *= 2;
+        if (seconds <= most_seconds || shorter < least)
+            return STATUS_OK;
+        request->stage_tokens = tokens = shorter;
+    }
 }
 
 /* Without keys: reading them costs the same either way. */
@@ -146,7 +166,7 @@ static double weigh_decode(const struct weigher *weigher, const struct choice *c
 {
     struct choice tried = *choice;
     struct cost cost;
-    tried.decode_split = split;
+    tried.request.decode_split = split;
     cost_decode(&cost, &tried, weigher->shape, weigher->table, 0, 0);
     return cost.seconds;
 }
@@ -161,39 +181,54 @@ static int64_t round_up(int64_t value, int64_t multiple)
 static int64_t windowed_stage_tokens(const struct choice *choice, int64_t reach)
 {
     const int64_t rows = reach > STAGE_ROWS_MIN ? reach : STAGE_ROWS_MIN;
-    const int64_t tokens = choice->workers * round_up(rows, choice->panel_tokens);
-    return tokens < choice->context_tokens ? tokens : 0;
+    const int64_t tokens = choice->group.workers * round_up(rows, choice->group.panel_tokens);
+    return tokens < choice->request.context_tokens ? tokens : 0;
+}
+
+/* The stage at hand, or as much of it as no rank has more rows of than `most`, sinks included: a
+ * rank may get a panel or two more than its share, and go on in another. */
+static int64_t roomy_stage_tokens(const struct choice *choice, int64_t most, int64_t sinks)
+{
+    enum { SPARE_PANELS = 3 };
+    const int64_t asked = choice->request.stage_tokens;
+    int64_t rows = (most - sinks) / PANEL_TOKENS * PANEL_TOKENS - SPARE_PANELS * PANEL_TOKENS;
+    if (rows > STAGE_ROWS_MIN)
+        rows = rows / STAGE_ROWS_MIN * STAGE_ROWS_MIN;
+    if (rows < PANEL_TOKENS)
+        rows = PANEL_TOKENS;
+    const int64_t tokens = rows * choice->group.workers;
+    if (asked > 0 && asked <= tokens)
+        return asked;
+    return asked == 0 && choice->request.context_tokens <= tokens ? 0 : tokens;
 }
 
 static struct choice start_choice(const struct chooser_request *request)
 {
     struct bands bands;
     struct choice choice = {
-        .method = request->method,
-        .workers = request->workers,
-        .context_tokens = request->context_tokens,
-        .panel_tokens = PANEL_TOKENS,
-        .block_tokens = DEFAULT_BLOCK_PANELS * PANEL_TOKENS,
-        .receive_slots = DEFAULT_SLOTS,
-        .cache = request->cache,
-        .decode_split = request->decode_split > 0,
+        .group = group_choice_usual(request->workers),
+        .request.method = request->method,
+        .request.context_tokens = request->context_tokens,
+        .request.decode_split = request->decode_split > 0,
     };
-    snprintf(choice.kernels, sizeof choice.kernels, "%s", request->kernels);
+    choice.group.cache = request->cache;
+    snprintf(choice.group.kernels, sizeof choice.group.kernels, "%s", request->kernels);
     method_bands(&request->method, &bands);
     const int64_t reach = bands_reach(&bands);
     const bool limited = reach < request->context_tokens;
-    choice.schedule = limited ? CHOICE_HALO : CHOICE_GATHER;
+    choice.request.schedule = limited ? CHOICE_HALO : CHOICE_GATHER;
     if (request->schedule >= 0)
-        choice.schedule = (enum choice_schedule)request->schedule;
-    if (choice.schedule == CHOICE_RING && choice.workers - 1 > choice.receive_slots)
-        choice.receive_slots = choice.workers - 1;
+        choice.request.schedule = (enum choice_schedule)request->schedule;
     if (request->partition >= 0)
-        choice.partition = (enum partition_kind)request->partition;
+        choice.request.partition = (enum partition_kind)request->partition;
     if (request->stage_tokens >= 0)
-        choice.stage_tokens = request->stage_tokens;
+        choice.request.stage_tokens = request->stage_tokens;
     else if (limited)
-        choice.stage_tokens = windowed_stage_tokens(&choice, reach);
-    choice.queries = request->queries >= 0 ? (enum choice_queries)request->queries : CHOICE_AUTO;
+        choice.request.stage_tokens = windowed_stage_tokens(&choice, reach);
+    if (request->stage_tokens < 0 && request->stage_rows > 0)
+        choice.request.stage_tokens = roomy_stage_tokens(&choice, request->stage_rows, bands.sinks);
+    choice.request.queries =
+        request->queries >= 0 ? (enum choice_queries)request->queries : CHOICE_AUTO;
     return choice;
 }
 
@@ -209,10 +244,13 @@ enum status chooser_choose(struct choice *choice, const struct chooser_request *
     TRY(weigher_init(&weigher, &made, shape, costs));
     if (request->partition < 0)
         TRY_ELSE(choose_partition(&made, &weigher), done);
-    if (request->decode_split < 0 && made.workers > 1)
-        made.decode_split = request->shared_memory_bus || weigh_decode(&weigher, &made, true) <
-                                                              weigh_decode(&weigher, &made, false);
-    if (made.queries == CHOICE_AUTO && made.workers > 1)
+    if (request->stage_tokens < 0 && request->stage_seconds > 0)
+        TRY_ELSE(limit_stages(&made, &weigher, request->stage_seconds), done);
+    if (request->decode_split < 0 && made.group.workers > 1)
+        made.request.decode_split =
+            request->shared_memory_bus ||
+            weigh_decode(&weigher, &made, true) < weigh_decode(&weigher, &made, false);
+    if (made.request.queries == CHOICE_AUTO && made.group.workers > 1)
         TRY_ELSE(choose_replicate_tokens(&made, &weigher), done);
     *choice = made;
     status = STATUS_OK;

@@ -19,6 +19,8 @@ struct chooser_request {
     int partition;          /* enum partition_kind or -1 */
     int schedule;           /* enum choice_schedule or -1 */
     int64_t stage_tokens;   /* 0 or more, or -1 */
+    int64_t stage_rows;     /* where it is -1: rows of a rank that there is room for; 0: any */
+    double stage_seconds;   /* where it is -1: longest that a stage should take; 0: any */
     int queries;            /* enum choice_queries or -1 */
     int decode_split;       /* 0, 1 or -1 */
     bool shared_memory_bus; /* some ranks share one memory bus (a host): decode always splits */

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "proto/plan/choice.h"
+#include "proto/plan/layer_buffers.h"
 #include "proto/plan/schedule.h"
 
 enum { STATE_EXTRA = 2, F32_BYTES = 4 };
@@ -99,8 +100,8 @@ void cost_rank(struct cost *cost, const struct schedule *schedule, const struct 
 void cost_replicated(struct cost *cost, const struct choice *choice,
                      const struct model_shape *shape, struct span stage)
 {
-    const int64_t bytes =
-        (choice->workers - 1) * shape->layers * (stage.end - stage.first) * state_bytes(shape);
+    const int64_t bytes = (choice->group.workers - 1) * shape->layers * (stage.end - stage.first) *
+                          state_bytes(shape);
     *cost = (struct cost){.sent_bytes = bytes, .received_bytes = bytes};
 }
 
@@ -132,16 +133,16 @@ static void add_gather(struct cost *cost, int64_t rows, int workers, int rank)
 void cost_decode(struct cost *cost, const struct choice *choice, const struct model_shape *shape,
                  const struct cost_table *table, int rank, int64_t key_tokens)
 {
-    const int workers = choice->workers;
-    const bool split = choice->decode_split;
+    const int workers = choice->group.workers;
+    const bool split = choice->request.decode_split;
     struct cost layer = {0};
     layer.sent_bytes = layer.received_bytes = (workers - 1) * state_bytes(shape);
-    if (split) {
-        add_gather(&layer, qkv_rows(shape), workers, rank);
-        add_gather(&layer, shape->hidden, workers, rank);
-        add_gather(&layer, shape->ffn, workers, rank);
-        add_gather(&layer, shape->hidden, workers, rank);
-    }
+    struct layer_buffer_row buffers[LAYER_BUFFERS];
+    int gathers = 1; /* of a layer: states */
+    layer_buffers_make(buffers, shape);
+    for (int b = 0; split && b < LAYER_BUFFERS; b++)
+        for (int g = 0; g < buffers[b].awaited; g++, gathers++)
+            add_gather(&layer, buffers[b].width, workers, rank);
     *cost = (struct cost){.sent_bytes = shape->layers * layer.sent_bytes,
                           .received_bytes = shape->layers * layer.received_bytes};
     if (split) {
@@ -154,9 +155,9 @@ void cost_decode(struct cost *cost, const struct choice *choice, const struct mo
     const double computed = split ? 1.0 / workers : 1.0;
     const int64_t kv_bytes = shape->layers * cost_kv_bytes(shape, choice);
     const double read = (double)shape->weights_bytes * computed + (double)(key_tokens * kv_bytes);
-    const int64_t gathers = workers > 1 ? shape->layers * (split ? 5 : 1) + split : 0;
+    const int64_t messages = workers > 1 ? shape->layers * gathers + split : 0;
     cost->flops = row_flops(shape) * computed + (double)key_tokens * pair_flops(shape);
-    cost->seconds = read / table->memory_bytes + transfer_seconds(cost, table, gathers);
+    cost->seconds = read / table->memory_bytes + transfer_seconds(cost, table, messages);
 }
 
 double cost_slowest(const struct cost *costs, int workers)

@@ -1,20 +1,28 @@
-/* Owns the sizes of a rank's memory. Promises that they hold for every prompt up to the context, by
- * walking through the stages of the longest one. */
+/* Owns the sizes of a rank's memory. Promises that what a request needs holds for every prompt up
+ * to its context, by walking through the stages of the longest one. */
 #include "proto/plan/memory_plan.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "proto/plan/cost.h"
+#include "proto/plan/layer_buffers.h"
 #include "proto/plan/schedule.h"
 
-enum { F32 = 4, PIECE_ALIGNMENT = 64, SPARE_PANELS = 4, RANGES_MOST = 32 };
+enum {
+    F32 = 4,
+    PIECE_ALIGNMENT = 64,
+    SPARE_PANELS = 4,
+    SINK_PANELS = 2,
+    STAGE_ROWS_MOST = 8192,     /* longer prompts go in several stages */
+    SINK_ROWS = 1024,           /* room for recomputed ones, and for panels that two ranks share */
+    REPLICATED_ROWS_MOST = 256, /* of a question over a resident prompt */
+};
 
 static const char *const names[MEMORY_REGIONS] = {
     [MEMORY_WEIGHTS] = "weights",
     [MEMORY_CACHE] = "cache",
     [MEMORY_RECEIVE_SLOTS] = "receive slots",
-    [MEMORY_SINK_CACHE] = "sink cache",
     [MEMORY_HIDDEN] = "hidden",
     [MEMORY_QUERIES] = "queries",
     [MEMORY_STATE] = "attention state",
@@ -50,12 +58,14 @@ static int64_t smaller(int64_t a, int64_t b)
 /* Most rows of a stage with replicated queries. */
 static int64_t replicated_rows(const struct choice *choice)
 {
-    if (choice->queries == CHOICE_REPLICATED)
-        return choice->stage_tokens > 0 ? smaller(choice->stage_tokens, choice->context_tokens)
-                                        : choice->context_tokens;
+    if (choice->request.queries == CHOICE_REPLICATED)
+        return choice->request.stage_tokens > 0
+                   ? smaller(choice->request.stage_tokens, choice->request.context_tokens)
+                   : choice->request.context_tokens;
     /* An automatic choice replicates stages that follow another one. */
-    if (choice->queries == CHOICE_AUTO && choice->stage_tokens > 0 && choice->workers > 1)
-        return larger(smaller(choice->replicate_tokens, choice->stage_tokens), 1);
+    if (choice->request.queries == CHOICE_AUTO && choice->request.stage_tokens > 0 &&
+        choice->group.workers > 1)
+        return larger(smaller(choice->request.replicate_tokens, choice->request.stage_tokens), 1);
     return 1;
 }
 
@@ -63,14 +73,14 @@ static int64_t replicated_rows(const struct choice *choice)
 static int64_t step_keys(const struct choice *choice)
 {
     struct bands bands;
-    method_bands(&choice->method, &bands);
+    method_bands(&choice->request.method, &bands);
     const int64_t reach = bands_reach(&bands);
     /* Under a window a step reads from the panel of its first row's furthest key to its last
      * row. */
-    if (reach < choice->context_tokens)
-        return smaller(choice->context_tokens,
-                       reach + choice->panel_tokens + replicated_rows(choice));
-    return choice->context_tokens;
+    if (reach < choice->request.context_tokens)
+        return smaller(choice->request.context_tokens,
+                       reach + choice->group.panel_tokens + replicated_rows(choice));
+    return choice->request.context_tokens;
 }
 
 int64_t memory_plan_range_tokens(const struct choice *choice)
@@ -78,8 +88,8 @@ int64_t memory_plan_range_tokens(const struct choice *choice)
     const int64_t keys = step_keys(choice);
     const int64_t least =
         replicated_rows(choice) > 1 ? MEMORY_STAGE_RANGE_TOKENS : MEMORY_RANGE_TOKENS;
-    int64_t range = least * choice->workers;
-    while (ceil_div(keys, range) > RANGES_MOST)
+    int64_t range = least * choice->group.workers;
+    while (ceil_div(keys, range) > MEMORY_RANGES_MOST - 2)
         range *= 2;
     return range;
 }
@@ -110,7 +120,7 @@ struct walk {
 
 static int64_t panels_of(const struct walk *walk, struct span span)
 {
-    const int64_t panel = walk->choice->panel_tokens;
+    const int64_t panel = walk->choice->group.panel_tokens;
     return ceil_div(span.end, panel) - span.first / panel;
 }
 
@@ -123,21 +133,21 @@ static enum status visit_stage(struct walk *walk, struct span stage)
     const int64_t live_end = ownership_live_first(walk->ownership, stage.first, walk->reach);
     TRY(choice_deal(walk->choice, walk->ownership, stage));
     struct owned_span owned;
-    for (int r = 0; r < walk->choice->workers; r++)
+    for (int r = 0; r < walk->choice->group.workers; r++)
         walk->peaks[r].dealt = 0;
     for (int64_t index = stage.first; ownership_next(walk->ownership, &index, stage.end, &owned);) {
         struct peak *peak = &walk->peaks[owned.owner];
         const int64_t panels = panels_of(walk, owned.span);
         peak->dealt += panels;
-        peak->begun += panels - (owned.span.first % walk->choice->panel_tokens != 0);
+        peak->begun += panels - (owned.span.first % walk->choice->group.panel_tokens != 0);
     }
     while (ownership_next(walk->ownership, &walk->live, live_end, &owned))
         walk->peaks[owned.owner].dead += panels_of(walk, owned.span);
-    for (int r = 0; r < walk->choice->workers; r++) {
+    for (int r = 0; r < walk->choice->group.workers; r++) {
         struct peak *peak = &walk->peaks[r];
         peak->cache_panels = larger(peak->cache_panels, peak->begun - peak->dead);
         if (sharded)
-            peak->rows = larger(peak->rows, peak->dealt * walk->choice->panel_tokens + sinks);
+            peak->rows = larger(peak->rows, peak->dealt * walk->choice->group.panel_tokens + sinks);
     }
     return STATUS_OK;
 }
@@ -146,14 +156,14 @@ static enum status visit_stage(struct walk *walk, struct span stage)
 static enum status walk_stages(struct peak *peaks, const struct choice *choice, int64_t kept_sinks)
 {
     struct bands bands;
-    method_bands(&choice->method, &bands);
+    method_bands(&choice->request.method, &bands);
     struct walk walk = {
         .choice = choice, .reach = bands_reach(&bands), .kept_sinks = kept_sinks, .peaks = peaks};
-    TRY(ownership_create(&walk.ownership, choice->workers, choice->panel_tokens));
+    TRY(ownership_create(&walk.ownership, choice->group.workers, choice->group.panel_tokens));
     enum status status = STATUS_OK;
     struct span stage = {0, 0};
-    while (status == STATUS_OK && stage.end < choice->context_tokens) {
-        stage = choice_stage(choice, stage.end, choice->context_tokens);
+    while (status == STATUS_OK && stage.end < choice->request.context_tokens) {
+        stage = choice_stage(choice, stage.end, choice->request.context_tokens);
         status = visit_stage(&walk, stage);
     }
     ownership_destroy(walk.ownership);
@@ -162,16 +172,114 @@ static enum status walk_stages(struct peak *peaks, const struct choice *choice, 
 
 /* A shorter prompt with a longer answer deals its panels otherwise: round robin, and evenly up to a
  * few. */
-static void allow_for_decode(struct memory_plan *plan, const struct choice *choice)
+static int64_t panels_with_decode(const struct choice *choice, int64_t stage_panels)
 {
     struct bands bands;
-    method_bands(&choice->method, &bands);
-    int64_t all = ceil_div(choice->context_tokens, choice->panel_tokens);
+    method_bands(&choice->request.method, &bands);
+    int64_t all = ceil_div(choice->request.context_tokens, choice->group.panel_tokens);
     int64_t reach = bands_reach(&bands);
-    int64_t seen = reach < choice->context_tokens ? ceil_div(reach, choice->panel_tokens) + 1 : all;
-    int64_t most = larger(plan->cache_panels, ceil_div(seen, choice->workers)) + SPARE_PANELS;
-    plan->cache_panels = smaller(most, all);
-    plan->replicated_rows = replicated_rows(choice);
+    int64_t seen = reach < choice->request.context_tokens
+                       ? ceil_div(reach, choice->group.panel_tokens) + 1
+                       : all;
+    int64_t most = larger(stage_panels, ceil_div(seen, choice->group.workers)) + SPARE_PANELS;
+    return smaller(most, all);
+}
+
+enum status memory_need_make(struct memory_need *needs, const struct choice *choice, int first,
+                             int end)
+{
+    struct bands bands;
+    method_bands(&choice->request.method, &bands);
+    const int64_t kept_sinks = schedule_keeps_sinks(choice, &bands) ? bands.sinks : 0;
+    const int64_t sink_panels = ceil_div(kept_sinks, choice->group.panel_tokens);
+    struct peak *peaks = calloc((size_t)choice->group.workers, sizeof *peaks);
+    if (!peaks)
+        return fail(STATUS_RESOURCE_EXHAUSTED, "plan: no memory to plan %d workers",
+                    choice->group.workers);
+    const enum status status = walk_stages(peaks, choice, kept_sinks);
+    for (int rank = first; status == STATUS_OK && rank < end; rank++) {
+        const int64_t panels = panels_with_decode(choice, peaks[rank].cache_panels);
+        needs[rank - first] = (struct memory_need){
+            .stage_rows = peaks[rank].rows,
+            .step_rows = replicated_rows(choice),
+            .cache_panels = panels,
+            .sink_panels = sink_panels,
+            .slots = panels + 2 * sink_panels,
+        };
+    }
+    free(peaks);
+    return status;
+}
+
+/* ---- a group's sizes ---- */
+
+static enum status check_most(const char *what, int64_t needed, int64_t most)
+{
+    if (needed <= most)
+        return STATUS_OK;
+    return fail(STATUS_OUT_OF_RANGE,
+                "the request needs %lld %s, and the workers have room for %lld: shorten it, ask "
+                "for shorter stages, or use more workers",
+                (long long)needed, what, (long long)most);
+}
+
+enum status memory_need_check(const struct memory_need *need, const struct choice *choice)
+{
+    const struct group_choice *group = &choice->group;
+    TRY(check_most("tokens of context", choice->request.context_tokens, group->context_tokens));
+    TRY(check_most("rows of a stage on a worker", need->stage_rows, group->stage_rows));
+    TRY(check_most("rows of a replicated stage", need->step_rows, group->step_rows));
+    return check_most("panels of keys on a worker", need->slots, group->pool_slots);
+}
+
+void memory_group_fit(struct group_choice *group, const struct memory_need *needs,
+                      const struct request_choice *request)
+{
+    group->sequences = 1;
+    group->context_tokens = request->context_tokens;
+    group->stage_rows = group->step_rows = group->pool_slots = 0;
+    for (int rank = 0; rank < group->workers; rank++) {
+        group->stage_rows = larger(group->stage_rows, needs[rank].stage_rows);
+        group->step_rows = larger(group->step_rows, needs[rank].step_rows);
+        group->pool_slots = larger(group->pool_slots, needs[rank].slots);
+    }
+}
+
+static int64_t rows_of_context(const struct group_choice *group)
+{
+    const int64_t panels = ceil_div(group->context_tokens, group->panel_tokens);
+    return ceil_div(panels, group->workers) * group->panel_tokens;
+}
+
+void memory_group_size(struct group_choice *group, int sequences, int64_t context_tokens)
+{
+    group->sequences = sequences;
+    group->context_tokens = context_tokens;
+    group->stage_rows = smaller(rows_of_context(group), STAGE_ROWS_MOST) + SINK_ROWS;
+    group->step_rows = group->workers > 1 ? larger(sequences, REPLICATED_ROWS_MOST) : sequences;
+}
+
+/* Of a rank, dealt in any way, with the sinks of any usual method. */
+static int64_t slots_of_context(const struct group_choice *group)
+{
+    const int64_t all = ceil_div(group->context_tokens, group->panel_tokens);
+    const int64_t dealt = ceil_div(all, group->workers) + 2 + SPARE_PANELS;
+    return smaller(dealt, all) + 2 * SINK_PANELS;
+}
+
+int64_t memory_group_slots(const struct group_choice *group, const struct model_shape *shape,
+                           const struct memory_request *request, int64_t limit_bytes)
+{
+    const int64_t one = slots_of_context(group);
+    struct group_choice without = *group;
+    struct memory_plan plan;
+    without.pool_slots = 0;
+    memory_plan_make(&plan, shape, &without, 0, request);
+    const int64_t there =
+        larger(limit_bytes - plan.total_bytes, 0) / memory_slot_bytes(group, shape);
+    if (there <= one)
+        return there;
+    return smaller(one + (there - one) / 2, group->sequences * one);
 }
 
 /* ---- bytes ---- */
@@ -181,87 +289,73 @@ static int64_t piece(int64_t bytes)
     return ceil_div(bytes, PIECE_ALIGNMENT) * PIECE_ALIGNMENT;
 }
 
-static int64_t decode_bytes(const struct memory_plan *plan, const struct model_shape *shape,
-                            const struct choice *choice, int64_t frames)
+static int64_t panel_bytes(const struct group_choice *group, const struct model_shape *shape)
 {
-    int64_t rows = plan->replicated_rows;
-    int64_t width = shape->heads * shape->head_dim;
-    int64_t states = rows * shape->heads;
-    int64_t ranges = memory_plan_ranges(choice);
-    return 3 * piece(rows * shape->hidden * F32) +
-           piece(rows * (width + 2 * shape->kv_heads * shape->head_dim) * F32) +
-           piece(frames * rows * width * F32) + piece(rows * width * F32) +
-           2 * piece(rows * shape->ffn * F32) + piece((frames + 1) * rows * shape->head_dim * F32) +
-           piece(choice->workers * states * (shape->head_dim + 2) * F32) +
-           piece(ranges * states * shape->head_dim * F32) + 2 * piece(ranges * states * F32);
+    const struct choice choice = {.group = *group};
+    return group->panel_tokens * cost_kv_bytes(shape, &choice);
 }
 
-static void fill_bytes(struct memory_plan *plan, const struct model_shape *shape,
-                       const struct choice *choice, const struct memory_request *request)
+int64_t memory_slot_bytes(const struct group_choice *group, const struct model_shape *shape)
 {
-    struct bands bands;
-    method_bands(&choice->method, &bands);
-    int64_t width = shape->heads * shape->head_dim;
-    int64_t frames = bands.query_frames;
-    int64_t panel_bytes = choice->panel_tokens * cost_kv_bytes(shape, choice);
+    return shape->layers * panel_bytes(group, shape);
+}
+
+/* Rows of a buffer that a stage keeps. */
+static int64_t kept_bytes(const struct layer_buffer_row *table, enum layer_buffer buffer,
+                          const struct group_choice *group)
+{
+    const struct choice choice = {.group = *group};
+    const struct bands widest = layer_buffers_widest();
+    const int64_t bytes = table[buffer].dtype == LAYER_OPERAND ? choice_cache_bytes(&choice) : F32;
+    return group->stage_rows * table[buffer].width * layer_buffers_copies(buffer, &widest, 1) *
+           bytes;
+}
+
+static int64_t decode_bytes(const struct group_choice *group, const struct layer_buffer_row *table)
+{
+    const struct bands widest = layer_buffers_widest();
+    const int64_t rows = group->step_rows;
+    const int64_t heads = table[LAYER_MIXED].width;
+    const int64_t states = table[LAYER_STATE].width - heads;
+    const int64_t partials = MEMORY_RANGES_MOST * rows;
+    int64_t bytes = piece(partials * heads * F32) + 2 * piece(partials * states / 2 * F32);
+    for (int buffer = 0; buffer < LAYER_BUFFERS; buffer++)
+        bytes += piece(
+            rows * F32 *
+            layer_buffers_step_width(table, (enum layer_buffer)buffer, &widest, group->workers));
+    return bytes;
+}
+
+void memory_plan_make(struct memory_plan *plan, const struct model_shape *shape,
+                      const struct group_choice *group, int rank,
+                      const struct memory_request *request)
+{
+    struct layer_buffer_row table[LAYER_BUFFERS];
+    layer_buffers_make(table, shape);
+    *plan = (struct memory_plan){.rank = rank};
     int64_t *bytes = plan->bytes;
     bytes[MEMORY_WEIGHTS] = shape->weights_bytes;
-    bytes[MEMORY_CACHE] = shape->layers * plan->cache_panels * panel_bytes;
-    if (choice->workers > 1)
-        bytes[MEMORY_RECEIVE_SLOTS] =
-            choice->receive_slots * (choice->block_tokens / choice->panel_tokens) * panel_bytes;
-    bytes[MEMORY_SINK_CACHE] = 2 * shape->layers * plan->sink_panels * panel_bytes;
-    bytes[MEMORY_HIDDEN] = plan->rows * shape->hidden * F32;
-    bytes[MEMORY_QUERIES] = frames * plan->rows * width * choice_cache_bytes(choice);
-    bytes[MEMORY_STATE] = plan->rows * shape->heads * (shape->head_dim + 2) * F32;
-    bytes[MEMORY_ROPE_TABLES] = (frames + 1) * plan->rows * shape->head_dim * F32;
+    bytes[MEMORY_CACHE] = group->pool_slots * memory_slot_bytes(group, shape);
+    if (group->workers > 1)
+        bytes[MEMORY_RECEIVE_SLOTS] = group->receive_slots *
+                                      (group->block_tokens / group->panel_tokens) *
+                                      panel_bytes(group, shape);
+    bytes[MEMORY_HIDDEN] = kept_bytes(table, LAYER_HIDDEN, group);
+    bytes[MEMORY_QUERIES] = kept_bytes(table, LAYER_QUERIES, group);
+    bytes[MEMORY_STATE] = kept_bytes(table, LAYER_STATE, group);
+    bytes[MEMORY_ROPE_TABLES] = kept_bytes(table, LAYER_TABLES, group);
     bytes[MEMORY_THREAD_SCRATCH] = request->threads * request->scratch_bytes;
     bytes[MEMORY_LOGITS] = request->logit_rows * (shape->vocab + shape->hidden) * F32;
-    bytes[MEMORY_DECODE] = decode_bytes(plan, shape, choice, frames);
+    bytes[MEMORY_DECODE] = decode_bytes(group, table);
     bytes[MEMORY_LISTS] =
-        (plan->rows + plan->replicated_rows) * request->list_row_bytes +
-        (plan->cache_panels + plan->sink_panels + memory_plan_ranges(choice) + SPARE_PANELS) *
-            request->list_panel_bytes;
-    bytes[MEMORY_IDS] = choice->context_tokens * 4;
-    bytes[MEMORY_SCORES] = (plan->rows + (plan->rank == 0 ? choice->context_tokens : 0)) * F32;
+        (group->stage_rows + group->step_rows) * request->list_row_bytes +
+        (group->pool_slots + MEMORY_RANGES_MOST + SPARE_PANELS) * request->list_panel_bytes;
+    bytes[MEMORY_IDS] = group->sequences * group->context_tokens * 4;
+    bytes[MEMORY_SCORES] = (group->stage_rows + (rank == 0 ? group->context_tokens : 0)) * F32;
     for (int region = 0; region < MEMORY_REGIONS; region++) {
         bytes[region] = piece(bytes[region]);
         plan->total_bytes += bytes[region];
     }
-}
-
-enum status memory_plan_make_each(struct memory_plan *plans, const struct model_shape *shape,
-                                  const struct choice *choice, int first, int end,
-                                  const struct memory_request *request)
-{
-    struct bands bands;
-    method_bands(&choice->method, &bands);
-    const int64_t kept_sinks = schedule_keeps_sinks(choice, &bands) ? bands.sinks : 0;
-    struct peak *peaks = calloc((size_t)choice->workers, sizeof *peaks);
-    if (!peaks)
-        return fail(STATUS_RESOURCE_EXHAUSTED, "plan: no memory to plan %d workers",
-                    choice->workers);
-    enum status status = walk_stages(peaks, choice, kept_sinks);
-    for (int rank = first; status == STATUS_OK && rank < end; rank++) {
-        struct memory_plan *plan = &plans[rank - first];
-        *plan = (struct memory_plan){
-            .rank = rank,
-            .rows = peaks[rank].rows,
-            .cache_panels = peaks[rank].cache_panels,
-            .sink_panels = ceil_div(kept_sinks, choice->panel_tokens),
-        };
-        allow_for_decode(plan, choice);
-        fill_bytes(plan, shape, choice, request);
-    }
-    free(peaks);
-    return status;
-}
-
-enum status memory_plan_make(struct memory_plan *plan, const struct model_shape *shape,
-                             const struct choice *choice, int rank,
-                             const struct memory_request *request)
-{
-    return memory_plan_make_each(plan, shape, choice, rank, rank + 1, request);
 }
 
 /* ---- saying it ---- */

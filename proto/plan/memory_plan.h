@@ -8,24 +8,23 @@
 #include "proto/plan/model_shape.h"
 #include "proto/status.h"
 
-/* Shapes; `operand` is 2 bytes with a bf16 cache, otherwise 4. */
+/* Shapes; `operand` is 2 bytes with a bf16 cache, otherwise 4. Rows are a stage's, frames as many
+ * as a method may have. */
 enum memory_region {
-    MEMORY_WEIGHTS,       /* as given */
-    MEMORY_CACHE,         /* [layers, cache_panels, 2, kv_heads, panel, head_dim] cache dtype */
-    MEMORY_RECEIVE_SLOTS, /* [receive_slots, block_tokens, 2, kv_heads, head_dim] cache dtype */
-    /* [layers, 2, sink_panels, 2, kv_heads, panel, head_dim] cache dtype: unrotated and rotated. */
-    MEMORY_SINK_CACHE,
+    MEMORY_WEIGHTS,        /* as given */
+    MEMORY_CACHE,          /* [layers, cache_slots, 2, kv_heads, panel, head_dim] cache dtype */
+    MEMORY_RECEIVE_SLOTS,  /* [receive_slots, block_tokens, 2, kv_heads, head_dim] cache dtype */
     MEMORY_HIDDEN,         /* [rows, hidden] f32 */
     MEMORY_QUERIES,        /* [query frames, rows, heads, head_dim] operand */
     MEMORY_STATE,          /* [rows, heads, head_dim + 2] f32 */
-    MEMORY_ROPE_TABLES,    /* [query frames + 1 for keys, rows, head_dim / 2, 2] f32 */
+    MEMORY_ROPE_TABLES,    /* [query frames and key frames, rows, head_dim / 2, 2] f32 */
     MEMORY_THREAD_SCRATCH, /* threads * the caller's bytes */
     MEMORY_LOGITS,         /* [logit_rows, vocab + hidden] f32 */
-    /* A step's activations, its state on every rank, and the partial states of its key ranges,
-     * f32; every piece rounded up to 64 bytes. */
+    /* A step's buffers (layer_buffers.h), with its state on every rank, and the partial states of
+     * its key ranges, f32; every piece rounded up to 64 bytes. */
     MEMORY_DECODE,
     MEMORY_LISTS,  /* the caller's lists of rows and of panels */
-    MEMORY_IDS,    /* [context] 4 bytes */
+    MEMORY_IDS,    /* [sequences, context] 4 bytes */
     MEMORY_SCORES, /* [rows], and on rank 0 [context], f32 */
     MEMORY_REGIONS,
 };
@@ -43,26 +42,49 @@ struct memory_request {
     int64_t list_panel_bytes; /* of lists, for each panel of keys and each range of decode */
 };
 
+/* What one request needs at most of one rank. */
+struct memory_need {
+    int64_t stage_rows;   /* rows of a stage with sharded queries */
+    int64_t step_rows;    /* rows of a stage with replicated queries; decode has one */
+    int64_t cache_panels; /* panels that it keeps at a time */
+    int64_t sink_panels;  /* 0 unless the method keeps sinks */
+    int64_t slots;        /* for panels, and twice for sinks: unrotated and rotated */
+};
+
+/* For prompts and answers up to the request's context: of the ranks [first, end), in one walk
+ * through the stages. */
+MUST_CHECK enum status memory_need_make(struct memory_need *needs, const struct choice *choice,
+                                        int first, int end);
+
+/* Refuses, with the numbers, what a group will never have room for. */
+MUST_CHECK enum status memory_need_check(const struct memory_need *need,
+                                         const struct choice *choice);
+
+/* Sizes a group's memory for one request alone; `needs` are those of all ranks. */
+void memory_group_fit(struct group_choice *group, const struct memory_need *needs,
+                      const struct request_choice *request);
+
+/* Sizes it for `sequences` sequences of up to `context_tokens`, but for its pool. */
+void memory_group_size(struct group_choice *group, int sequences, int64_t context_tokens);
+
+/* Slots of a pool in what `limit_bytes` leaves of a rank's memory: enough for the group's sequences
+ * where that is not much, for one of them where that is there. */
+int64_t memory_group_slots(const struct group_choice *group, const struct model_shape *shape,
+                           const struct memory_request *request, int64_t limit_bytes);
+
+/* Bytes of a slot, in all layers. */
+int64_t memory_slot_bytes(const struct group_choice *group, const struct model_shape *shape);
+
+/* What a rank of a group allocates, once. */
 struct memory_plan {
     int rank;
-    int64_t rows;            /* most rows the rank has in any sharded stage */
-    int64_t cache_panels;    /* most panels it keeps at a time, per layer */
-    int64_t sink_panels;     /* 0 unless the method keeps sinks */
-    int64_t replicated_rows; /* most rows of a stage with replicated queries; decode has one */
     int64_t bytes[MEMORY_REGIONS];
     int64_t total_bytes;
 };
 
-/* For prompts and answers up to the choice's context. */
-MUST_CHECK enum status memory_plan_make(struct memory_plan *plan, const struct model_shape *shape,
-                                        const struct choice *choice, int rank,
-                                        const struct memory_request *request);
-
-/* The same for the ranks [first, end), in one walk through the stages. */
-MUST_CHECK enum status memory_plan_make_each(struct memory_plan *plans,
-                                             const struct model_shape *shape,
-                                             const struct choice *choice, int first, int end,
-                                             const struct memory_request *request);
+void memory_plan_make(struct memory_plan *plan, const struct model_shape *shape,
+                      const struct group_choice *group, int rank,
+                      const struct memory_request *request);
 
 /* Refuses, with the numbers, a plan of more than limit_bytes; 0 is no limit. */
 MUST_CHECK enum status memory_plan_fits(const struct memory_plan *plan, int64_t limit_bytes);
@@ -75,5 +97,8 @@ const char *memory_region_name(enum memory_region region);
  * another order. */
 int64_t memory_plan_range_tokens(const struct choice *choice);
 
-/* Most key ranges that one rank's keys lie in, the sinks' own included. */
+/* For tests: most key ranges of one request that one rank has, the sinks' own included. */
 int64_t memory_plan_ranges(const struct choice *choice);
+
+/* The most that any request's do. */
+enum { MEMORY_RANGES_MOST = 32 + 2 };

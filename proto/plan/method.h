@@ -1,39 +1,32 @@
 /* The long-context methods (docs/methods.md): how they are spelt, their parameters and their bands.
- * The table is in method_rows.c; this is the only parser of a spelling. */
+ * Each has a row in a file of its own (method_rows.h lists them); this is the only parser of a
+ * spelling. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "kernels/bands.h"
+#include "proto/plan/frequencies.h"
+#include "proto/plan/parameter.h"
 #include "proto/status.h"
 
-enum method_kind {
-    METHOD_ROPE,
-    METHOD_STRING,
-    METHOD_LM_INFINITE,
-};
+enum { METHOD_TEXT_BYTES = 256 };
 
-/* The logit scale of the published STRING code: (0.1 ln 2 + 1) squared. */
-#define METHOD_PUBLISHED_LOGIT_SCALE 1.143434
+struct method_row;
 
-/* Largest number of tokens anywhere: sums of two stay far from overflow. */
-#define METHOD_TOKENS_MAX ((int64_t)1 << 40)
-
-enum { METHOD_TEXT_BYTES = 128 };
-
-/* Parameters of other kinds are 0. */
+/* A method with its parameters as numbers, in the order of its row; what they mean only the row's
+ * own file knows. */
 struct method {
-    enum method_kind kind;
-    double logit_scale;   /* multiplies every logit; 1 unless asked for */
-    int64_t shift, local; /* STRING: e = d below shift, d - shift + local from there on */
-    int64_t window, sinks,
-        ceiling; /* LM-Infinite: e = d below window; sinks at e = ceiling beyond */
+    const struct method_row *row; /* NULL: none */
+    union parameter_number numbers[PARAMETER_LIST_MAX];
+    struct frequencies frequencies;
 };
 
-/* `rope`, `string[:shift=S,local=W,logit_scale=X|published]` or
- * `lm_infinite[:window=B,sinks=G,ceiling=c]`. S is a number of tokens, a fraction of
- * `trained_tokens` (0.33), or `auto` (a third of it). INVALID_ARGUMENT names what is wrong and what
+/* NAME[:key=value,...][+FREQUENCIES[:key=value,...]], for example
+ * `string:shift=60,local=2+yarn:factor=2.68,original=2048`. Absent parameters take the defaults for
+ * a model trained on `trained_tokens` (0: unknown). INVALID_ARGUMENT names what is wrong and what
  * is possible. */
 MUST_CHECK enum status method_parse(struct method *method, const char *text,
                                     int64_t trained_tokens);
@@ -57,5 +50,14 @@ MUST_CHECK enum status method_check(const struct method *method);
  * whatever the trained length. */
 void method_print(const struct method *method, char text[METHOD_TEXT_BYTES]);
 
-/* The bands of a method that passed method_check. */
+/* Of a method that passed method_check. */
 void method_bands(const struct method *method, struct bands *bands);
+
+/* What every logit is multiplied by. */
+double method_logit_scale(const struct method *method);
+
+/* L of `logn=L`: the query of index i is multiplied by max(1, ln(i + 1) / ln L). 0: by 1. */
+int64_t method_logn(const struct method *method);
+
+/* Whether it is plain rope at the model's own frequencies. */
+bool method_is_plain_rope(const struct method *method);

@@ -38,11 +38,26 @@ struct block_list {
 /* What every part of the making needs. */
 struct maker {
     const struct choice *choice;
-    const struct bands *bands;
+    struct regimes regimes;
+    int64_t reach; /* of the panels that hold all keys */
+    int64_t sinks;
     const struct ownership *ownership;
     struct span stage;
     bool keeps_sinks;
 };
+
+static struct maker maker_of(const struct choice *choice, const struct bands *bands,
+                             const struct ownership *ownership, struct span stage)
+{
+    struct maker maker = {.choice = choice,
+                          .reach = bands_reach(bands),
+                          .sinks = bands->sinks,
+                          .ownership = ownership,
+                          .stage = stage,
+                          .keeps_sinks = schedule_keeps_sinks(choice, bands)};
+    regimes_make(&maker.regimes, bands);
+    return maker;
+}
 
 /* ---- growing lists ---- */
 
@@ -146,14 +161,15 @@ static void clear_rank(struct schedule_rank *rank)
 
 bool schedule_keeps_sinks(const struct choice *choice, const struct bands *bands)
 {
-    return bands_far_sinks(bands, choice->context_tokens);
+    struct regimes regimes;
+    regimes_make(&regimes, bands);
+    return regimes_far_sinks(&regimes, choice->request.context_tokens);
 }
 
 /* The sinks that exist by the end of the stage. */
 static struct span sinks_of(const struct maker *maker)
 {
-    const int64_t sinks = maker->bands->sinks;
-    return (struct span){0, sinks < maker->stage.end ? sinks : maker->stage.end};
+    return (struct span){0, regimes_smaller(maker->sinks, maker->stage.end)};
 }
 
 static enum status add_sharded_queries(const struct maker *maker, struct schedule_rank *rank,
@@ -173,14 +189,19 @@ static enum status add_sharded_queries(const struct maker *maker, struct schedul
     return STATUS_OK;
 }
 
-/* A read of the sinks in `key_frame`, if one of the queries reads them there. */
+static enum bands_store store_of(enum schedule_source source)
+{
+    return source == SCHEDULE_SINKS ? BANDS_SINKS : BANDS_PANELS;
+}
+
+/* A read of the sinks out of `source`, if one of the queries reads them there. */
 static enum status add_sinks_read(const struct maker *maker, struct schedule_rank *rank,
                                   enum schedule_source source, int query_end)
 {
     const struct schedule_read read = {
         .keys = sinks_of(maker), .source = source, .receive = -1, .query_end = query_end};
     for (int q = 0; q < query_end; q++)
-        if (tiles_read(maker->bands, rank->queries[q], read.keys, source == SCHEDULE_SINKS))
+        if (tiles_read(&maker->regimes, rank->queries[q], read.keys, store_of(source)))
             return add_read(rank, read);
     return STATUS_OK;
 }
@@ -199,7 +220,7 @@ static enum status add_local_read(const struct maker *maker, struct schedule_ran
 {
     const int owned = rank->recomputed_count;
     const struct span seen =
-        tiles_trim(maker->bands, rank->queries + owned, rank->query_count - owned, keys,
+        tiles_trim(&maker->regimes, rank->queries + owned, rank->query_count - owned, keys,
                    ownership_panel_tokens(maker->ownership));
     if (seen.first == seen.end)
         return STATUS_OK;
@@ -211,13 +232,13 @@ static enum status add_local_read(const struct maker *maker, struct schedule_ran
     return add_read(rank, read);
 }
 
-static void count_pairs(const struct bands *bands, struct schedule_rank *rank)
+static void count_pairs(const struct maker *maker, struct schedule_rank *rank)
 {
     for (int s = 0; s < rank->read_count; s++) {
         const struct schedule_read *read = &rank->reads[s];
         for (int q = read->query_first; q < read->query_end; q++)
             rank->pairs +=
-                tiles_pairs(bands, rank->queries[q], read->keys, read->source == SCHEDULE_SINKS);
+                tiles_pairs(&maker->regimes, rank->queries[q], read->keys, store_of(read->source));
     }
 }
 
@@ -226,10 +247,9 @@ static void count_pairs(const struct bands *bands, struct schedule_rank *rank)
 /* Everything that is present and within reach, in ascending order. */
 static enum status list_blocks(const struct maker *maker, struct block_list *list)
 {
-    const int64_t block_tokens = maker->choice->block_tokens;
+    const int64_t block_tokens = maker->choice->group.block_tokens;
     struct owned_span owned;
-    int64_t index =
-        ownership_live_first(maker->ownership, maker->stage.first, bands_reach(maker->bands));
+    int64_t index = ownership_live_first(maker->ownership, maker->stage.first, maker->reach);
     while (ownership_next(maker->ownership, &index, maker->stage.end, &owned)) {
         int64_t first = owned.span.first;
         while (first < owned.span.end) {
@@ -251,7 +271,7 @@ static struct span read_by(const struct maker *maker, const struct schedule_rank
                            struct span keys)
 {
     const int owned = rank->recomputed_count;
-    return tiles_trim(maker->bands, rank->queries + owned, rank->query_count - owned, keys,
+    return tiles_trim(&maker->regimes, rank->queries + owned, rank->query_count - owned, keys,
                       ownership_panel_tokens(maker->ownership));
 }
 
@@ -394,7 +414,7 @@ static enum status make_sharded(const struct maker *maker, struct schedule *sche
     struct block_list list = {0};
     enum status status = STATUS_OK;
     TRY_ELSE(list_blocks(maker, &list), done);
-    if (maker->choice->schedule == CHOICE_RING)
+    if (maker->choice->request.schedule == CHOICE_RING)
         status = make_ring(maker, schedule, &list);
     else
         status = make_direct(maker, schedule, &list);
@@ -412,12 +432,11 @@ static enum status make_replicated(const struct maker *maker, struct schedule_ra
     if (number == 0)
         TRY(add_sinks_reads(maker, rank));
     struct owned_span owned;
-    int64_t index =
-        ownership_live_first(maker->ownership, maker->stage.first, bands_reach(maker->bands));
+    int64_t index = ownership_live_first(maker->ownership, maker->stage.first, maker->reach);
     while (ownership_next(maker->ownership, &index, maker->stage.end, &owned))
         if (owned.owner == number)
             TRY(add_local_read(maker, rank, owned.span));
-    count_pairs(maker->bands, rank);
+    count_pairs(maker, rank);
     return STATUS_OK;
 }
 
@@ -426,11 +445,7 @@ enum status schedule_make_replicated(struct schedule_rank *rank_schedule,
                                      const struct ownership *ownership, struct span stage, int rank)
 {
     assert(stage.first < stage.end && stage.end == ownership_tokens(ownership));
-    const struct maker maker = {.choice = choice,
-                                .bands = bands,
-                                .ownership = ownership,
-                                .stage = stage,
-                                .keeps_sinks = schedule_keeps_sinks(choice, bands)};
+    const struct maker maker = maker_of(choice, bands, ownership, stage);
     return make_replicated(&maker, rank_schedule, rank);
 }
 
@@ -440,11 +455,7 @@ enum status schedule_make(struct schedule *schedule, const struct choice *choice
 {
     assert(stage.first < stage.end && stage.end == ownership_tokens(ownership));
     assert(schedule->workers == ownership_workers(ownership));
-    const struct maker maker = {.choice = choice,
-                                .bands = bands,
-                                .ownership = ownership,
-                                .stage = stage,
-                                .keeps_sinks = schedule_keeps_sinks(choice, bands)};
+    const struct maker maker = maker_of(choice, bands, ownership, stage);
     schedule->stage = stage;
     schedule->replicated = choice_stage_queries(choice, stage) == CHOICE_REPLICATED;
     if (!schedule->replicated)
@@ -453,7 +464,7 @@ enum status schedule_make(struct schedule *schedule, const struct choice *choice
         if (schedule->replicated)
             TRY(make_replicated(&maker, &schedule->ranks[r], r));
         else
-            count_pairs(bands, &schedule->ranks[r]);
+            count_pairs(&maker, &schedule->ranks[r]);
     }
     return STATUS_OK;
 }

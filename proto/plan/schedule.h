@@ -12,8 +12,8 @@
  *
  * Sinks, where some query of the context sees them beyond the window: every rank computes the rows
  * [0, sinks) of every layer, the ones it does not own as recomputed queries, and keeps their keys
- * unrotated (SINKS) and rotated (SINKS_NEAR). Recomputed rows attend to these two only, owned rows
- * to SINKS and to ordinary panels.
+ * in all key frames, those of SINKS and those of SINKS_NEAR. Recomputed rows attend to these two
+ * only, owned rows to SINKS and to ordinary panels.
  */
 #pragma once
 
@@ -26,10 +26,10 @@
 #include "proto/status.h"
 
 enum schedule_source {
-    SCHEDULE_SINKS,      /* key frame 1: the rank's unrotated sink keys */
-    SCHEDULE_SINKS_NEAR, /* key frame 0: the rank's rotated sink keys; for recomputed rows */
-    SCHEDULE_LOCAL,      /* key frame 0: the rank's own cache */
-    SCHEDULE_RECEIVED,   /* key frame 0: receives[receive] */
+    SCHEDULE_SINKS,      /* the rank's sink keys, in the key frames kept for sinks only */
+    SCHEDULE_SINKS_NEAR, /* the rank's sink keys, in those kept for all; for recomputed rows */
+    SCHEDULE_LOCAL,      /* the rank's own cache */
+    SCHEDULE_RECEIVED,   /* receives[receive] */
 };
 
 struct schedule_receive {

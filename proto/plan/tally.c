@@ -19,7 +19,9 @@ struct tally {
     const struct choice *choice; /* until the next restart */
     int workers;
     const struct ownership *ownership;
-    struct bands bands;
+    struct regimes regimes;
+    int64_t reach; /* of the panels that hold all keys */
+    int64_t sinks;
     bool keeps_sinks;
     /* Settled: the blocks in [low, high), all seen whole by the stage looked at last. */
     int64_t low, high;
@@ -31,7 +33,8 @@ struct tally {
 /* The block that starts at `index`, cut as a schedule cuts it. */
 static struct owned_span block_at(const struct tally *tally, int64_t index, int64_t end)
 {
-    const int64_t cut = index - index % tally->choice->block_tokens + tally->choice->block_tokens;
+    const int64_t cut =
+        index - index % tally->choice->group.block_tokens + tally->choice->group.block_tokens;
     struct owned_span block = {.span = {index, index}};
     int64_t next = index;
     if (ownership_next(tally->ownership, &next, end, &block) && block.span.end > cut)
@@ -42,7 +45,7 @@ static struct owned_span block_at(const struct tally *tally, int64_t index, int6
 /* Whether every query of `queries` sees every key. */
 static bool sees_all(const struct tally *tally, struct span queries, struct span keys)
 {
-    return tiles_pairs(&tally->bands, queries, keys, 0) ==
+    return tiles_pairs(&tally->regimes, queries, keys, BANDS_PANELS) ==
            (queries.end - queries.first) * (keys.end - keys.first);
 }
 
@@ -93,9 +96,9 @@ static enum status add_query(struct part *part, struct span span)
 /* Rows and pairs of every rank. */
 static enum status count_rows(struct tally *tally, struct schedule *schedule, int64_t live)
 {
-    const struct bands *bands = &tally->bands;
+    const struct regimes *regimes = &tally->regimes;
     const struct span stage = schedule->stage, seen = {live, stage.end};
-    const struct span sinks = {0, bands->sinks < stage.end ? bands->sinks : stage.end};
+    const struct span sinks = {0, regimes_smaller(tally->sinks, stage.end)};
     int64_t rows = 0, pairs = 0, index = stage.first; /* of all sink rows of the stage */
     struct owned_span owned;
     for (int r = 0; r < schedule->workers; r++) {
@@ -106,14 +109,14 @@ static enum status count_rows(struct tally *tally, struct schedule *schedule, in
         struct schedule_rank *rank = &schedule->ranks[owned.owner];
         TRY(add_query(&tally->parts[owned.owner], owned.span));
         rank->rows += owned.span.end - owned.span.first;
-        rank->pairs += tiles_pairs(bands, owned.span, seen, 0);
+        rank->pairs += tiles_pairs(regimes, owned.span, seen, BANDS_PANELS);
         if (tally->keeps_sinks)
-            rank->pairs += tiles_pairs(bands, owned.span, sinks, 1);
+            rank->pairs += tiles_pairs(regimes, owned.span, sinks, BANDS_SINKS);
     }
     index = stage.first;
     while (tally->keeps_sinks && ownership_next(tally->ownership, &index, sinks.end, &owned)) {
-        const int64_t owned_pairs =
-            tiles_pairs(bands, owned.span, sinks, 0) + tiles_pairs(bands, owned.span, sinks, 1);
+        const int64_t owned_pairs = tiles_pairs(regimes, owned.span, sinks, BANDS_PANELS) +
+                                    tiles_pairs(regimes, owned.span, sinks, BANDS_SINKS);
         rows += owned.span.end - owned.span.first;
         pairs += owned_pairs;
         tally->parts[owned.owner].sink_rows += owned.span.end - owned.span.first;
@@ -138,7 +141,7 @@ static struct span read_by(const struct tally *tally, int r, struct span keys)
         return none;
     if (sees_all(tally, last, keys))
         return keys;
-    return tiles_trim(&tally->bands, part->queries, part->query_count, keys,
+    return tiles_trim(&tally->regimes, part->queries, part->query_count, keys,
                       ownership_panel_tokens(tally->ownership));
 }
 
@@ -154,7 +157,7 @@ static void count_block(const struct tally *tally, struct schedule *schedule,
                         struct owned_span block)
 {
     const int workers = schedule->workers;
-    const bool ring = tally->choice->schedule == CHOICE_RING;
+    const bool ring = tally->choice->request.schedule == CHOICE_RING;
     struct span all = {block.span.end, block.span.first};
     for (int hop = 1; hop < workers; hop++) {
         const int r = (block.owner + hop) % workers;
@@ -193,7 +196,7 @@ static int reader_before(const struct tally *tally, int owner)
 static void count_settled(const struct tally *tally, struct schedule *schedule)
 {
     int64_t tokens = 0, blocks = 0, readers = 0;
-    const bool ring = tally->choice->schedule == CHOICE_RING;
+    const bool ring = tally->choice->request.schedule == CHOICE_RING;
     for (int r = 0; r < schedule->workers; r++) {
         tokens += tally->parts[r].tokens;
         blocks += tally->parts[r].blocks;
@@ -233,20 +236,20 @@ static void count_range(const struct tally *tally, struct schedule *schedule, st
             count_block(tally, schedule, block);
         else
             schedule->ranks[block.owner].pairs +=
-                tiles_pairs(&tally->bands, schedule->stage, block.span, 0);
+                tiles_pairs(&tally->regimes, schedule->stage, block.span, BANDS_PANELS);
     }
 }
 
 /* Every rank has all rows; each counts its own keys, and rank 0 the far sinks. */
 static void count_replicated(const struct tally *tally, struct schedule *schedule)
 {
-    const struct bands *bands = &tally->bands;
+    const struct regimes *regimes = &tally->regimes;
     const struct span stage = schedule->stage;
-    const struct span sinks = {0, bands->sinks < stage.end ? bands->sinks : stage.end};
+    const struct span sinks = {0, regimes_smaller(tally->sinks, stage.end)};
     for (int r = 0; r < schedule->workers; r++)
         schedule->ranks[r].rows = stage.end - stage.first;
     if (tally->keeps_sinks)
-        schedule->ranks[0].pairs += tiles_pairs(bands, stage, sinks, 1);
+        schedule->ranks[0].pairs += tiles_pairs(regimes, stage, sinks, BANDS_SINKS);
 }
 
 static void clear_sums(struct schedule *schedule)
@@ -261,8 +264,7 @@ static void clear_sums(struct schedule *schedule)
 enum status tally_stage(struct tally *tally, struct schedule *schedule, struct span stage)
 {
     assert(stage.first < stage.end && stage.end == ownership_tokens(tally->ownership));
-    const int64_t live =
-        ownership_live_first(tally->ownership, stage.first, bands_reach(&tally->bands));
+    const int64_t live = ownership_live_first(tally->ownership, stage.first, tally->reach);
     schedule->stage = stage;
     schedule->replicated = choice_stage_queries(tally->choice, stage) == CHOICE_REPLICATED;
     clear_sums(schedule);
@@ -290,8 +292,12 @@ enum status tally_stage(struct tally *tally, struct schedule *schedule, struct s
 void tally_restart(struct tally *tally, const struct choice *choice)
 {
     tally->choice = choice;
-    method_bands(&choice->method, &tally->bands);
-    tally->keeps_sinks = schedule_keeps_sinks(choice, &tally->bands);
+    struct bands bands;
+    method_bands(&choice->request.method, &bands);
+    regimes_make(&tally->regimes, &bands);
+    tally->reach = bands_reach(&bands);
+    tally->sinks = bands.sinks;
+    tally->keeps_sinks = schedule_keeps_sinks(choice, &bands);
     tally->low = tally->high = 0;
     for (int r = 0; r < tally->workers; r++)
         tally->parts[r].tokens = tally->parts[r].blocks = 0;
@@ -301,13 +307,13 @@ enum status tally_create(struct tally **tally, const struct choice *choice,
                          const struct ownership *ownership)
 {
     struct tally *t = calloc(1, sizeof *t);
-    struct part *parts = calloc((size_t)choice->workers, sizeof *parts);
+    struct part *parts = calloc((size_t)choice->group.workers, sizeof *parts);
     if (!t || !parts) {
         free(t);
         free(parts);
         return fail(STATUS_RESOURCE_EXHAUSTED, "plan: no memory to count stages");
     }
-    t->workers = choice->workers;
+    t->workers = choice->group.workers;
     t->ownership = ownership;
     t->parts = parts;
     tally_restart(t, choice);

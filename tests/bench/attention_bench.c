@@ -22,7 +22,7 @@ struct bench {
     const struct kernels *kernels;
     int64_t tokens;
     int heads, kv_heads, head_dim, threads;
-    struct bands bands;
+    struct regimes regimes;
     char *queries; /* [tokens, heads, head_dim] */
     char *panels;
     float *acc, *max, *sum; /* [tokens, heads, ...] */
@@ -98,7 +98,7 @@ static struct attention_args item_args(struct bench *bench, int kv_head, int64_t
                                                         bench->kernels->cache, bench->head_dim),
         .panel_stride = panel_bytes(bench),
         .key_end = first + tokens,
-        .bands = &bench->bands,
+        .regimes = &bench->regimes,
         .scale_log2 = 1.44269504f / sqrtf((float)bench->head_dim),
         .scratch = scratch,
     };
@@ -281,10 +281,11 @@ int main(int argc, char **argv)
         .heads = argc > 4 ? atoi(argv[4]) : 9,
         .kv_heads = argc > 5 ? atoi(argv[5]) : 3,
         .threads = argc > 6 ? atoi(argv[6]) : 2,
-        .bands = {.count = 1,
-                  .list = {{.query_end = BANDS_OPEN, .distance_end = BANDS_OPEN}},
-                  .query_frames = 1,
-                  .frame = {{.scale = 1}}},
+        .regimes = {.count = 1,
+                    .list = {{.query_end = BANDS_OPEN,
+                              .key_end = BANDS_OPEN,
+                              .unit = 1,
+                              .distance_end = BANDS_OPEN}}},
     };
     if (!bench.kernels || !kernels_runs_here(bench.kernels) || bench.tokens <= 0 ||
         bench.threads < 1 || bench.threads > THREADS_MAX) {

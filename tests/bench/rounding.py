@@ -11,6 +11,7 @@ manifest; each further one a text and method: of all runs the largest difference
 medians, and the same of one run without any rounding, which shows that the pass itself is right."""
 import argparse
 import json
+import math
 import os
 import statistics
 
@@ -19,12 +20,42 @@ import numpy as np
 from gguf import GGUFReader
 from gguf.quants import dequantize
 
-GOLDEN = os.path.join(os.path.dirname(__file__), "..", "ranks", "data", "golden_logits.json")
+DATA = os.path.join(os.path.dirname(__file__), "..", "ranks", "data")
 NOISE = 1e-6
 
 
 def rounded(x):
     return x.astype(ml_dtypes.bfloat16).astype(np.float32)
+
+
+def views(method, p):
+    """Of tokens at the indices p: (pairs, where their queries stand, where their keys stand), by docs/methods.md."""
+    name, i, j = method["name"], p[:, None], p[None, :]
+    d, still = i - j, lambda position: np.full_like(p, position)
+    if name == "string":
+        far = d >= method["shift"]
+        return [(~far, p, p), (far, p - method["shift"] + method["local"], p)]
+    if name == "streaming_llm":
+        full, sink = i > method["window"] + method["sinks"], j < method["sinks"]
+        return [(~full | (~sink & (d <= method["window"])), p, p), (full & sink, still(method["window"] + method["sinks"]), p)]
+    if name == "dca":
+        s = method["chunk"] - method["local"]
+        apart = i // s - j // s
+        return [(apart == 0, p % s, p % s), (apart == 1, np.minimum(p % s + s, method["chunk"]), p % s),
+                (apart > 1, still(method["chunk"]), p % s)]
+    near = d < method.get("window", len(p))
+    if name in ("lm_infinite", "window"):
+        sink = ~near & (j < method.get("sinks", 0))
+        return [(near, p, p), (sink, still(method.get("ceiling", method["window"])), still(0))]
+    if name == "rerope":
+        return [(near, p, p), (~near, still(method["window"]), still(0))]
+    if name == "leaky_rerope":
+        w, k = method["window"], method["factor"]
+        return [(near, p, p), (~near, (p + w * (k - 1)) / k, p / k)]
+    if name == "self_extend":
+        w, g = method["window"], method["group"]
+        return [(near, p, p), (~near, p // g + w - w // g, p // g)]
+    return [(near, p, p)]
 
 
 class Model:
@@ -36,7 +67,8 @@ class Model:
         self.epsilon = value("attention.layer_norm_rms_epsilon")
         self.head_dim = value("embedding_length") // self.heads
         half = np.arange(self.head_dim // 2)
-        self.frequencies = (value("rope.freq_base") ** (-2.0 * half / self.head_dim)).astype(np.float32).astype(np.float64)
+        self.base, self.trained = float(value("rope.freq_base")), int(value("context_length"))
+        self.frequencies = (self.base ** (-2.0 * half / self.head_dim)).astype(np.float32).astype(np.float64)
         self.exact = {}
         for tensor in reader.tensors:
             array = dequantize(tensor.data, tensor.tensor_type).astype(np.float32).reshape([int(n) for n in reversed(tensor.shape)])
@@ -52,29 +84,44 @@ class Model:
         y = x.astype(np.float64)
         return (y / np.sqrt((y * y).mean(-1, keepdims=True) + self.epsilon)).astype(np.float32) * weight
 
-    def rotate(self, x, positions):
-        angle = positions[:, None] * self.frequencies
-        cos, sin = np.cos(angle).astype(np.float32), np.sin(angle).astype(np.float32)
+    def turns(self, method):
+        """Frequencies and the factor on queries and keys: the model's own, or those of the method."""
+        asked, width = method.get("frequencies"), self.head_dim
+        if not asked:
+            return self.frequencies, 1.0
+        s, pairs = float(asked["factor"]), np.arange(width // 2)
+        base = self.base * (s ** (width / (width - 2)) if asked["kind"] == "ntk" else 1)
+        frequencies, factor = base ** (-2.0 * pairs / width), 1.0
+        if asked["kind"] == "linear":
+            frequencies = frequencies / s
+        if asked["kind"] == "yarn":
+            at = lambda turns: width * math.log(asked.get("original", self.trained) / (turns * 2 * math.pi)) / (2 * math.log(base))
+            low, high = max(math.floor(at(32)), 0), min(math.ceil(at(1)), width - 1)
+            ramp = np.clip((pairs - low) / max(high - low, 0.001), 0, 1)
+            frequencies = frequencies * (1 - ramp) + frequencies / s * ramp
+            factor = asked.get("attention", 0.1 * math.log(s) + 1)
+        return frequencies.astype(np.float32).astype(np.float64), factor
+
+    def rotate(self, x, positions, turns):
+        frequencies, factor = turns
+        angle = positions[:, None] * frequencies
+        cos, sin = (np.cos(angle) * factor).astype(np.float32), (np.sin(angle) * factor).astype(np.float32)
         a, b = np.split(x, 2, axis=-1)
         return np.concatenate([a * cos - b * sin, b * cos + a * sin], -1)
 
     def scores(self, q, k, method, cast):
         """Scores [heads, tokens, tokens] and which of them are visible, by the definitions of the methods."""
-        positions = np.arange(q.shape[1])
-        distance = positions[:, None] - positions[None, :]
+        positions, turns = np.arange(q.shape[1]), self.turns(method)
+        if "logn" in method:
+            q = q * np.maximum(np.log(positions + 1.0) / math.log(method["logn"]), 1)[:, None].astype(np.float32)
         product = lambda a, b: cast(a) @ np.repeat(cast(b), self.heads // self.kv_heads, 0).swapaxes(1, 2)
-        keys = self.rotate(k, positions)
-        result, visible = product(self.rotate(q, positions), keys), distance >= 0
-        if method["name"] == "string":
-            shown = positions - method["shift"] + method["local"]
-            result = np.where(distance < method["shift"], result, product(self.rotate(q, shown), keys))
-        if method["name"] in ("lm_infinite", "window"):
-            near = distance < method["window"]
-            sink = ~near & (positions[None, :] < method.get("sinks", 0))
-            ceiling = np.full_like(positions, method.get("ceiling", method["window"]))
-            result = np.where(near, result, product(self.rotate(q, ceiling), k))
-            visible = visible & (near | sink)
-        return result * (method.get("logit_scale", 1.0) / np.sqrt(self.head_dim)), visible
+        result, visible = 0, np.zeros((len(positions), len(positions)), bool)
+        for part, queries, keys in views(method, positions):
+            # An unrotated key has no factor from rotation of its own: position 0 gives it.
+            score = product(self.rotate(q, queries, turns), self.rotate(k, keys, turns))
+            result, visible = np.where(part, score, result), visible | part
+        causal = positions[:, None] >= positions[None, :]
+        return result * (method.get("logit_scale", 1.0) / np.sqrt(self.head_dim)), visible & causal
 
     def logprobs(self, ids, method, rounding, seed):
         """Natural-log probability of ids[t + 1] after ids[0..t]. Rounding is of nothing, of what is cached and its queries, or of
@@ -123,9 +170,10 @@ def main():
     parser.add_argument("--runs", type=int, default=64)
     parser.add_argument("--round", choices=["all", "cached"], default="all", help="all operands, or queries, keys and values alone")
     parser.add_argument("--text", nargs="+", help="of the reference values; all of them")
+    parser.add_argument("--values", default="golden_logits.json", help="golden_logits.json or golden_methods.json")
     arguments = parser.parse_args()
     model = Model(arguments.model)
-    with open(GOLDEN, encoding="utf-8") as file:
+    with open(os.path.join(DATA, arguments.values), encoding="utf-8") as file:
         texts = json.load(file)
     with open(arguments.out, "w", encoding="utf-8") as out:
         print(json.dumps({"manifest": {"command": "tests/bench/rounding.py", "model": os.path.basename(arguments.model),

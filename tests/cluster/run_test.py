@@ -253,7 +253,6 @@ class Run(unittest.TestCase):
                 score = json.loads(result.stdout)
                 self.assertGreater(len(score["token_ids"]), words)
                 for rank in score["ranks"]:
-                    self.assertGreater(rank["peak_resident_bytes"], rank["memory_bytes"] // 2)
                     self.assertLessEqual(rank["peak_resident_bytes"], rank["memory_bytes"] + rank["base_bytes"])
                 plans.append((score["plan"]["memory_bytes"], score["plan"]["base_bytes"]))
         for short, long in zip(plans[:2], plans[2:]):

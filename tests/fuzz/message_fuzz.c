@@ -26,15 +26,17 @@ enum { KINDS = sizeof kinds / sizeof kinds[0] };
 /* A Run with everything in it, behind the byte that selects its kind. */
 static size_t seed_run(uint8_t *data)
 {
-    const struct choice choice = {.method = {.kind = METHOD_STRING, .shift = 64, .local = 8},
-                                  .workers = 2,
-                                  .context_tokens = 1000,
-                                  .panel_tokens = 64,
-                                  .block_tokens = 64,
-                                  .receive_slots = 2,
-                                  .kernels = "reference"};
+    struct choice choice = {.group.workers = 2,
+                            .request.context_tokens = 1000,
+                            .group.panel_tokens = 64,
+                            .group.block_tokens = 64,
+                            .group.receive_slots = 2,
+                            .group.kernels = "reference"};
     int32_t ids[] = {1, 2, 300, 70000};
     struct choice_message message;
+    if (method_parse(&choice.request.method, "string:shift=64,local=8+linear:factor=2", 0) !=
+        STATUS_OK)
+        abort();
     choice_message_set(&message, &choice);
     Longhaul__Control__V1__Run run = LONGHAUL__CONTROL__V1__RUN__INIT;
     run.request_id = (char *)"r1";

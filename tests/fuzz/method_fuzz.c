@@ -22,6 +22,12 @@ static const char *const seeds[] = {
     "rope",
     "\x10"
     "string:shift=1099511627776,local=0",
+    "\x0d"
+    "string:shift=60,local=2,logn=300+yarn:factor=2.68,original=2048,attention=1.1",
+    "\x0d"
+    "rope:logn=9+ntk:factor=1e+05",
+    "\x0d"
+    "lm_infinite+linear:factor=4",
     "\x10"
     "str\xc3\xaeng:locale=3,window=\xe2\x82\xac",
 };

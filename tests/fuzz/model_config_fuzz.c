@@ -21,6 +21,14 @@ static const char *const seeds[] = {
     "\"num_hidden_layers\":2,\"num_attention_heads\":4,\"vocab_size\":9,\"unused\":[-1e3,"
     "-9223372036854775809,\"\\\"9\"],\"max_position_embeddings\":18446744073709551616,"
     "\"rms_norm_eps\":0.5}",
+    "{\"model_type\":\"qwen3\",\"hidden_size\":64,\"intermediate_size\":96,"
+    "\"num_hidden_layers\":3,\"num_attention_heads\":4,\"num_key_value_heads\":2,\"vocab_size\":9,"
+    "\"max_position_embeddings\":99,\"rms_norm_eps\":0.5,\"attention_bias\":true,"
+    "\"use_sliding_window\":true,\"sliding_window\":7,\"max_window_layers\":2,\"layer_types\":"
+    "[\"full_attention\",\"sliding_attention\",\"full_attention\"]}",
+    "{\"model_type\":\"mistral\",\"hidden_size\":64,\"intermediate_size\":96,"
+    "\"num_hidden_layers\":2,\"num_attention_heads\":8,\"vocab_size\":9,"
+    "\"max_position_embeddings\":99,\"rms_norm_eps\":0.5,\"sliding_window\":null}",
 };
 
 size_t fuzz_seed(int index, uint8_t *data, size_t room)
@@ -43,6 +51,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
     if (spec_config_read(&spec, &place) == STATUS_OK) {
         assert(spec.layers > 0 && spec.vocab > 0 && spec.heads % spec.kv_heads == 0);
         assert(spec.head_dim > 0 && spec.head_dim <= MODEL_HEAD_DIM_MAX);
+        assert(spec.window.tokens >= 0 && spec.window.tokens <= MODEL_TOKENS_MAX);
+        assert(spec.window.tokens > 0 || spec_window_layers(&spec) == 0);
         for (int i = 0; i < spec.head_dim / 2; i++)
             assert(isfinite(spec.inv_freq[i]) && spec.inv_freq[i] >= 0);
     }

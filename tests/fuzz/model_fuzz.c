@@ -22,6 +22,8 @@ static void touch_tensors(const struct model *model)
     for (int layer = 0; layer < model_spec(model)->layers; layer++)
         for (int role = 0; role < MODEL_ROLE_COUNT; role++) {
             struct model_tensor tensor = model_tensor(model, (enum model_role)role, layer);
+            if (!tensor.data)
+                continue;
             size_t row_bytes = dtype_row_bytes(tensor.dtype, tensor.columns);
             assert(row_bytes > 0 && tensor.rows > 0);
             touch(tensor.data, row_bytes * (size_t)tensor.rows);
@@ -104,6 +106,11 @@ size_t fuzz_seed(int index, uint8_t *data, size_t room)
         return 0;
     shape.untied = index >= 4;
     shape.rope_factors = index % 3 == 0;
+    shape.architecture = index % 4 == 2 ? "qwen2" : index % 4 == 3 ? "qwen3" : NULL;
+    shape.qkv_bias = index > 0;
+    shape.qk_norm = index % 4 == 3;
+    shape.output_bias = shape.mlp_bias = index % 4 == 1;
+    shape.window = index == 5 ? 9 : 0;
     struct gguf_writer file = {0};
     if (index < MODELS)
         tiny_model_build(&file, &shape, (uint64_t)index, dtypes[index % 4]);

@@ -25,7 +25,7 @@ struct bench {
     int64_t tokens;
     const char *method;
     struct bands bands;
-    struct attention_regimes regimes;
+    struct regimes regimes;
     int sets;
     void *queries[SETS_MAX]; /* [FRAMES][tokens or 1, heads, head_dim] */
     void *records[SETS_MAX];
@@ -58,7 +58,7 @@ static double pairs_of(const struct bench *bench, int64_t first)
 {
     double pairs = 0;
     for (int r = 0; r < bench->regimes.count; r++) {
-        const struct attention_regime *regime = &bench->regimes.list[r];
+        const struct regime *regime = &bench->regimes.list[r];
         for (int64_t i = first; i < bench->tokens; i++) {
             int64_t from = regime->key_first, end = i + 1 - regime->distance_first;
             if (regime->distance_end != BANDS_OPEN && i + 1 - regime->distance_end > from)
@@ -74,7 +74,7 @@ static int prefill(void *context, int repeat)
 {
     const struct bench *bench = context;
     const struct attention_extent extents[] = {
-        {.records = bench->sinks, .end = bench->bands.sinks, .key_frame = 1, .span_end = 1},
+        {.records = bench->sinks, .end = bench->bands.sinks, .store = BANDS_SINKS, .span_end = 1},
         {.records = bench->records[repeat % bench->sets], .end = bench->tokens, .span_end = 1},
     };
     const struct attention_span span = {.tokens = bench->tokens};
@@ -202,8 +202,8 @@ static void cut(struct bench *bench)
     int64_t first = first_seen(bench);
     int count = 0;
     if (bench->bands.sinks > 0)
-        extents[count++] =
-            (struct kernels_cuda_extent){.end = bench->bands.sinks, .key_frame = 1, .base = 1};
+        extents[count++] = (struct kernels_cuda_extent){
+            .end = bench->bands.sinks, .store = BANDS_SINKS, .base = 1};
     while (first < bench->tokens && count < EXTENTS_MAX) {
         const int64_t end = first + bench->split_tokens < bench->tokens
                                 ? first + bench->split_tokens
@@ -252,7 +252,7 @@ static void bench_all(const struct bench *shape, double copy_rate)
         bench.bands = method == 0   ? attention_case_rope()
                       : method == 1 ? attention_case_string(third > 0 ? third : 1, 128)
                                     : attention_case_lm_infinite(4096, 10, 4096);
-        attention_regimes_make(&bench.regimes, &bench.bands);
+        regimes_make(&bench.regimes, &bench.bands);
         bench_prefill(&bench);
         bench_decode(&bench, copy_rate);
     }

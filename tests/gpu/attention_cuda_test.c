@@ -27,10 +27,10 @@ static void expect_close(const struct attention_on_gpu *on, const struct attenti
     struct attention_error error = attention_case_error(c, state);
     if (error.rms <= rms_budget && error.lse <= lse_budget)
         return;
-    fail_msg("%s, %s: group %d, head_dim %d, queries %lld + %lld, keys %lld..%lld, frame %d: rms "
+    fail_msg("%s, %s: group %d, head_dim %d, queries %lld + %lld, keys %lld..%lld, store %d: rms "
              "%.3g (budget %.3g), lse %.3g (budget %.3g)",
              dtype_name(on->operand), what, c->group, c->head_dim, (long long)c->query_first,
-             (long long)c->tokens, (long long)c->key_first, (long long)c->key_end, c->key_frame,
+             (long long)c->tokens, (long long)c->key_first, (long long)c->key_end, (int)c->store,
              error.rms, rms_budget, error.lse, lse_budget);
 }
 
@@ -59,7 +59,7 @@ static struct attention_case random_case(int group, int head_dim, int64_t tokens
     c.key_first = random_between(&seed, 0, 7) * PANEL_TOKENS;
     c.key_end = c.key_first + random_between(&seed, 1, GPU_CASES_KEYS);
     if (c.bands.query_frames == 2 && c.bands.sinks > 0 && random_between(&seed, 0, 2)) {
-        c.key_frame = 1;
+        c.store = BANDS_SINKS;
         c.key_first = 0;
         c.key_end = c.bands.sinks;
     }
@@ -255,7 +255,8 @@ static void a_long_call_is_many_short_ones(void **unused)
         struct attention_case c = random_case(8, 64 << i / 2, 1);
         attention_case_destroy(&c);
         c.tokens = c.key_end = GPU_CASES_LONG;
-        c.query_first = c.key_first = c.key_frame = 0;
+        c.query_first = c.key_first = 0;
+        c.store = BANDS_PANELS;
         c.bands = i % 2 ? attention_case_string(GPU_CASES_LONG / 3, 9) : attention_case_rope();
         attention_case_create(&c);
         struct attention_on_gpu on = attention_on_gpu_create(kernels, &c, operand_of(i), &seed, 1);
@@ -289,7 +290,7 @@ static void a_long_call_is_many_short_ones(void **unused)
 static void refuses_what_it_has_no_kernel_for(void **unused)
 {
     (void)unused;
-    const struct attention_regimes regimes = {0};
+    const struct regimes regimes = {0};
     struct kernels_cuda_prefill prefill = {
         .regimes = &regimes, .heads = 4, .kv_heads = 2, .head_dim = 64, .operand = DTYPE_BF16};
     assert_int_equal(kernels->attention_prefill(&prefill, NULL), 0);

@@ -94,7 +94,7 @@ struct attention_on_gpu attention_on_gpu_create(const struct kernels_cuda *kerne
     round_all(c->queries, c->bands.query_frames * c->tokens * c->group * c->head_dim, operand);
     round_all(c->keys, keys * c->head_dim, operand);
     round_all(c->values, keys * c->head_dim, operand);
-    attention_regimes_make(&on.regimes, &c->bands);
+    regimes_make(&on.regimes, &c->bands);
     on.queries = gpu_memory_create((size_t)c->bands.query_frames * elements * 2, NULL, 0);
     on.records = gpu_memory_create(
         (size_t)panels_of(c) * attention_panel_bytes(DTYPE_BF16, KV_HEADS, c->head_dim), NULL, 0);
@@ -122,7 +122,7 @@ struct attention_extent attention_on_gpu_extent(const struct attention_on_gpu *o
                    (size_t)((first - on->c->key_first) / PANEL_TOKENS) * panel_bytes,
         .first = first,
         .end = end,
-        .key_frame = on->c->key_frame,
+        .store = (int32_t)on->c->store,
         .span_end = ATTENTION_SPANS_MAX,
     };
 }
@@ -196,7 +196,7 @@ static int deal(struct kernels_cuda_extent *extents, int32_t *split_first,
                 .record = s % 2 ? panel : panel - 1,
                 .first = c->key_first + panel * PANEL_TOKENS,
                 .end = last < c->key_end ? last : c->key_end,
-                .key_frame = c->key_frame,
+                .store = (int32_t)c->store,
                 .base = s % 2 ? 0 : 2,
             };
             panel = next;

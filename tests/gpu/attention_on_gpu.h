@@ -11,7 +11,7 @@ struct attention_on_gpu {
     struct attention_case *c;
     const struct kernels_cuda *kernels;
     enum dtype operand;
-    struct attention_regimes regimes;
+    struct regimes regimes;
     int heads;
     struct gpu_memory queries, records;
     struct gpu_memory acc, max, sum, out;

@@ -183,11 +183,12 @@ static void check_text(struct golden *golden, const char *at, const char *next)
 static enum status open_engine(struct golden *golden, const char *path,
                                const struct engine_gpus *gpus)
 {
-    const struct engine_options options = {.threads = 1, .streams = &golden->streams};
     struct model *model;
     TRY(transport_loopback_create_group(&golden->transport, 1, NULL));
     TRY(cuda_streams_open(&golden->streams, gpus->runtime, gpus->kernels, 0, 1, false));
     TRY(model_open(&model, path));
+    const struct engine_options options =
+        engine_ranks_options(NULL, 2 * IDS_MOST, golden->transport, &golden->streams);
     enum status status = engine_create(&golden->engine, model, golden->transport, &options);
     model_close(model);
     return status;

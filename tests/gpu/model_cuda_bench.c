@@ -95,7 +95,6 @@ static enum status load(struct bench *bench, const struct engine_gpus *gpus)
 {
     struct gguf_writer file = {0};
     struct model *model;
-    const struct engine_options options = {.threads = 1, .streams = &bench->streams};
     const int64_t start_ns = clock_now_ns();
     enum status status = STATUS_OK;
     tiny_model_build(&file, &bench->shape, 8, DTYPE_BF16);
@@ -103,6 +102,8 @@ static enum status load(struct bench *bench, const struct engine_gpus *gpus)
     TRY_ELSE(transport_loopback_create_group(&bench->transport, 1, NULL), end);
     TRY_ELSE(cuda_streams_open(&bench->streams, gpus->runtime, gpus->kernels, 0, 1, false), end);
     TRY_ELSE(model_parse(&model, file.data, file.bytes, bench->name), end);
+    const struct engine_options options =
+        engine_ranks_options(NULL, bench->shape.context, bench->transport, &bench->streams);
     status = engine_create(&bench->engine, model, bench->transport, &options);
     model_close(model);
     printf("{\"bench\": \"model load\", \"model\": \"%s\", \"bytes\": %zu, \"made_seconds\": %.2f, "

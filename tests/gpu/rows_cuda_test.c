@@ -1,5 +1,5 @@
-/* The row kernels on a GPU against float64: norm, rotation and store, swiglu, logits, weights of
- * every type. Fresh data, poisoned outputs between canaries. Argument: a seed. */
+/* The row kernels on a GPU against float64: norms, biases, rotation and store, swiglu, logits,
+ * weights of every type. Fresh data, poisoned outputs between canaries. Argument: a seed. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -118,6 +118,85 @@ static void norms_and_adds(void **unused)
     }
 }
 
+static void norms_heads_by_themselves(void **unused)
+{
+    (void)unused;
+    static const int head_dims[] = {16, 64, 80, 128, 256};
+    for (int n = 0; n < 10; n++) {
+        const int heads[] = {1 + n % 6, n % 3}, all = heads[0] + heads[1];
+        const int head_dim = head_dims[n % 5];
+        const int64_t rows = 1 + 3 * n, stride = (int64_t)(all + 1) * head_dim; /* and v */
+        float *x = normals(rows * stride), *weight = normals(2 * head_dim);
+        struct gpu_memory at = floats_on_gpu(x, rows * stride);
+        struct gpu_memory weights = floats_on_gpu(weight, 2 * head_dim);
+        const struct kernels_cuda_norm_heads args = {
+            .x = at.at,
+            .stride = stride,
+            .weights = {weights.at, (float *)weights.at + head_dim},
+            .heads = {heads[0], heads[1]},
+            .rows = rows,
+            .head_dim = head_dim,
+            .eps = 1e-5f,
+        };
+        gpu_memory_settle("norm_heads", kernels_cuda_find()->norm_heads(&args, NULL));
+        float *got = read_back(&at, DTYPE_F32);
+        for (int64_t i = 0; i < rows * stride; i++) {
+            const int64_t head = i % stride / head_dim, first = i - i % head_dim;
+            const float *of_kind = weight + (head < heads[0] ? 0 : head_dim);
+            double squares = 0;
+            for (int d = 0; d < head_dim; d++)
+                squares += (double)x[first + d] * x[first + d];
+            const double want =
+                x[i] / sqrt(squares / head_dim + (double)1e-5f) * of_kind[i % head_dim];
+            if (head == all)
+                assert_true(got[i] == x[i]);
+            else
+                expect_near(got[i], want, DTYPE_F32, fabs(want), 1e-6);
+        }
+        free(x);
+        free(weight);
+        free(got);
+        gpu_memory_destroy(&at);
+        gpu_memory_destroy(&weights);
+    }
+}
+
+static void adds_biases_to_their_columns(void **unused)
+{
+    (void)unused;
+    for (int n = 0; n < 9; n++) {
+        const int64_t widths[] = {96, 32 + n, 16}, width = 96 + 32 + n + 16;
+        const int64_t rows = 1 + n, stride = width + 8, first = n % 2 ? 80 : 0;
+        const int64_t end = n % 3 ? width - 4 : width;
+        float *x = normals(rows * stride), *vector = normals(width);
+        struct gpu_memory y = floats_on_gpu(x, rows * stride);
+        struct gpu_memory vectors = floats_on_gpu(vector, width);
+        struct kernels_cuda_bias args = {
+            .y = y.at,
+            .stride = stride,
+            .vectors = {vectors.at, (float *)vectors.at + 96, (float *)vectors.at + 128 + n},
+            .widths = {widths[0], widths[1], widths[2]},
+            .vector_count = 3,
+            .rows = rows,
+            .first = first,
+            .end = end,
+        };
+        gpu_memory_settle("bias", kernels_cuda_find()->bias(&args, NULL));
+        float *got = read_back(&y, DTYPE_F32);
+        for (int64_t i = 0; i < rows * stride; i++) {
+            const int64_t column = i % stride;
+            assert_true(got[i] == (column >= first && column < end ? x[i] + vector[column] : x[i]));
+        }
+        args.end = width + 1; /* there is no such column */
+        assert_int_equal(kernels_cuda_find()->bias(&args, NULL), 1);
+        free(x);
+        free(vector);
+        free(got);
+        gpu_memory_destroy(&y);
+        gpu_memory_destroy(&vectors);
+    }
+}
+
 static void multiplies_gates(void **unused)
 {
     (void)unused;
@@ -159,13 +238,29 @@ static void multiplies_gates(void **unused)
 
 enum { ROWS = 70, FRAMES = 3, HEADS = 3, KV_HEADS = 2 };
 
-static const struct bands_frame frames[FRAMES] = {{1, -40000}, {0, 4096}, {1, 0}};
+static const struct bands_frame frames[FRAMES] = {
+    BANDS_FRAME(1, -40000), {0.5, 0, 7, 4096.25, INFINITY}, {1, 100, 1, 3, 50}};
+
+static double position_of(int frame, int64_t index)
+{
+    const double positions[FRAMES] = {(double)(index - 40000), 0.5 * (double)(index / 7) + 4096.25,
+                                      fmin(50, (double)(index % 100 + 3))};
+    return positions[frame];
+}
+
+/* ln L of `logn=L`; the last frame is the keys'. */
+static const double logn = 3.7;
+
+static double magnitude_of(int frame, int64_t index)
+{
+    return 1.25 * (frame < FRAMES - 1 ? fmax(1, log((double)index + 1) / logn) : 1);
+}
 
 struct rope_case {
     int head_dim;
     int64_t indices[ROWS];
     double inv_freq[ATTENTION_HEAD_DIM_MAX / 2];
-    struct gpu_memory indices_at, inv_freq_at, table;
+    struct gpu_memory indices_at, table;
 };
 
 /* The table of the last frame is the keys'. Checks every angle. */
@@ -178,26 +273,28 @@ static struct rope_case rope_case_create(int head_dim)
     for (int p = 0; p < half; p++)
         c.inv_freq[p] = pow(500000, -2.0 * p / head_dim);
     c.indices_at = gpu_memory_create(sizeof c.indices, c.indices, 0);
-    c.inv_freq_at = gpu_memory_create((size_t)half * sizeof(double), c.inv_freq, 0);
     c.table = gpu_memory_create((size_t)(FRAMES * ROWS * half) * 2 * sizeof(float), NULL, POISON);
     struct kernels_cuda_rope_table args = {
         .table = c.table.at,
         .indices = c.indices_at.at,
-        .inv_freq = c.inv_freq_at.at,
+        .query_frames = FRAMES - 1,
+        .logn = logn,
         .frame_count = FRAMES,
         .rows = ROWS,
         .half = half,
         .magnitude = 1.25,
     };
+    memcpy(args.inv_freq, c.inv_freq, sizeof args.inv_freq);
     memcpy(args.frames, frames, sizeof frames);
     gpu_memory_settle("rope_table", kernels_cuda_find()->rope_table(&args, NULL));
     float *got = read_back(&c.table, DTYPE_F32);
     for (int64_t i = 0; i < FRAMES * ROWS * half; i++) {
-        const struct bands_frame frame = frames[i / half / ROWS];
-        const int64_t position = frame.scale * c.indices[i / half % ROWS] + frame.offset;
-        const double angle = (double)position * c.inv_freq[i % half];
-        expect_near(got[2 * i], 1.25 * cos(angle), DTYPE_F32, 1, 1e-7);
-        expect_near(got[2 * i + 1], 1.25 * sin(angle), DTYPE_F32, 1, 1e-7);
+        const int frame = (int)(i / half / ROWS);
+        const int64_t index = c.indices[i / half % ROWS];
+        const double angle = position_of(frame, index) * c.inv_freq[i % half];
+        const double magnitude = magnitude_of(frame, index);
+        expect_near(got[2 * i], magnitude * cos(angle), DTYPE_F32, magnitude, 1e-7);
+        expect_near(got[2 * i + 1], magnitude * sin(angle), DTYPE_F32, magnitude, 1e-7);
     }
     free(got);
     return c;
@@ -206,7 +303,6 @@ static struct rope_case rope_case_create(int head_dim)
 static void rope_case_destroy(struct rope_case *c)
 {
     gpu_memory_destroy(&c->indices_at);
-    gpu_memory_destroy(&c->inv_freq_at);
     gpu_memory_destroy(&c->table);
 }
 
@@ -214,10 +310,11 @@ static void rope_case_destroy(struct rope_case *c)
 static double turned(const struct rope_case *c, int frame, int r, const float *head, int d)
 {
     const int half = c->head_dim / 2;
-    const int64_t position = frames[frame].scale * c->indices[r] + frames[frame].offset;
+    const double position = position_of(frame, c->indices[r]);
     const double angle = (double)position * c->inv_freq[d % half];
-    return 1.25 * (d < half ? head[d] * cos(angle) - head[d + half] * sin(angle)
-                            : head[d] * cos(angle) + head[d - half] * sin(angle));
+    return magnitude_of(frame, c->indices[r]) *
+           (d < half ? head[d] * cos(angle) - head[d + half] * sin(angle)
+                     : head[d] * cos(angle) + head[d - half] * sin(angle));
 }
 
 static void rotates_queries_in_every_frame(void **unused)
@@ -679,6 +776,8 @@ int main(int count, char **arguments)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(norms_and_adds),
+        cmocka_unit_test(norms_heads_by_themselves),
+        cmocka_unit_test(adds_biases_to_their_columns),
         cmocka_unit_test(multiplies_gates),
         cmocka_unit_test(rotates_queries_in_every_frame),
         cmocka_unit_test(stores_keys_where_they_are_kept),

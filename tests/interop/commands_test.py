@@ -277,8 +277,8 @@ class Status(Commands):
         next(waiting)
         plain = self.run_command("status").stdout
         self.assertRegex(plain, r"(?m)^requests +1 running, 1 waiting$")
-        self.assertRegex(plain, r"(?m)^g +running +1/1 .* the first$")
-        self.assertRegex(plain, r"(?m)^the first +generate +running ")
+        self.assertRegex(plain, r"(?m)^g +running +1/1 .* 1/1$")
+        self.assertRegex(plain, r"(?m)^the first +generate +running +\d\S* s +g +7/7 +[1-9]\d*$")
         self.assertRegex(plain, r"(?m)^evil\.\[2J\.\.\.name +generate +waiting ")
         self.assertNotRegex(plain, "[\x1b\u202e]")
         report = json.loads(self.run_command("status", "--json").stdout)
@@ -287,6 +287,9 @@ class Status(Commands):
         self.assertEqual([(r["request_id"], r["kind"], r["state"]) for r in report["requests"]],
                          [("the first", "generate", "running"), ("evil\x1b[2J\u202ename", "generate", "waiting")])
         self.assertEqual(report["groups"][0]["running_request_id"], "the first")
+        self.assertEqual((report["groups"][0]["running_requests"], report["groups"][0]["places"]), (1, 1))
+        self.assertEqual([(r["group_id"], r["prompt_tokens"], r["prompt_tokens_done"]) for r in report["requests"]],
+                         [("g", 7, 7), ("", 7, 0)])
         self.assertEqual(report["groups"][0]["ranks"][0]["host"], "testhost")
         running.cancel()
 

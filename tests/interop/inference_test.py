@@ -35,6 +35,13 @@ class Generate(ClusterTest):
         self.assertEqual(len(text_of(events)), 12)
         self.assertEqual(events[0].planned.workers, 2)
 
+    def test_the_end_tells_what_was_read_before_and_what_was_not(self):
+        self.workers(1)
+        for fields, cached in (({}, 128), ({"no_prefix_reuse": True}, 0)):
+            usage = list(self.generate("x" * 192, **fields))[-1].finished.usage
+            self.assertGreater(usage.prompt_tokens, 128)
+            self.assertEqual((usage.cached_tokens, usage.prefilled_tokens), (cached, usage.prompt_tokens - cached))
+
     def test_the_same_prompt_gives_the_same_answer_and_another_one_another(self):
         self.workers(1)
         first = text_of(self.generate("one"))
@@ -216,7 +223,7 @@ class Generate(ClusterTest):
     def test_a_wrong_method_is_refused_by_name(self):
         self.workers(1)
         for method, named in (
-                (dict(spelling="strnig"), 'did you mean "string"? There are rope, string and'),
+                (dict(spelling="strnig"), 'did you mean "string"? There are rope, string'),
                 (dict(spelling="string:shift=0"), "shift=0 must be between 1 and"),
                 (dict(string=pb.StringMethod(shift=-5)), "shift=-5 must be between 1 and"),
                 (dict(string=pb.StringMethod(logit_scale=float("nan"))), "logit_scale=nan"),

@@ -11,59 +11,57 @@ enum { EXTRA_HEADS = 2, CANARY = 0x5a };
 
 static const double LOG2 = 0.693147180559945309417;
 
+/* A band that applies to every query. */
+static struct band band_of(int64_t first, int64_t end, int query_frame)
+{
+    return (struct band){.query_end = BANDS_OPEN,
+                         .unit = 1,
+                         .distance_first = first,
+                         .distance_end = end,
+                         .query_frame = query_frame};
+}
+
 struct bands attention_case_rope(void)
 {
     return (struct bands){
         .count = 1,
-        .list = {{.query_end = BANDS_OPEN, .distance_end = BANDS_OPEN, .rule = BAND_IDENTITY}},
+        .list = {band_of(0, BANDS_OPEN, 0)},
         .query_frames = 1,
-        .frame = {{.scale = 1}},
+        .query_frame = {BANDS_FRAME(1, 0)},
+        .key_frames = 1,
+        .panel_frames = 1,
+        .key_frame = {BANDS_FRAME(1, 0)},
     };
 }
 
 struct bands attention_case_string(int64_t shift, int64_t local)
 {
-    return (struct bands){
-        .count = 2,
-        .list = {{.query_end = BANDS_OPEN, .distance_end = shift, .rule = BAND_IDENTITY},
-                 {.query_end = BANDS_OPEN,
-                  .distance_first = shift,
-                  .distance_end = BANDS_OPEN,
-                  .rule = BAND_SHIFT,
-                  .value = local - shift,
-                  .query_frame = 1}},
-        .query_frames = 2,
-        .frame = {{.scale = 1}, {.scale = 1, .offset = local - shift}},
-    };
+    struct bands bands = attention_case_rope();
+    bands.count = bands.query_frames = 2;
+    bands.list[0] = band_of(0, shift, 0);
+    bands.list[1] = band_of(shift, BANDS_OPEN, 1);
+    bands.query_frame[1] = (struct bands_frame)BANDS_FRAME(1, (double)(local - shift));
+    return bands;
 }
 
 struct bands attention_case_lm_infinite(int64_t window, int64_t sinks, int64_t ceiling)
 {
-    struct bands bands = {
-        .count = 2,
-        .list = {{.query_end = BANDS_OPEN, .distance_end = window, .rule = BAND_IDENTITY},
-                 {.query_end = BANDS_OPEN,
-                  .distance_first = window,
-                  .distance_end = BANDS_OPEN,
-                  .rule = BAND_MASK}},
-        .sinks = sinks,
-        .query_frames = 2,
-        .frame = {{.scale = 1}, {.scale = 0, .offset = ceiling}},
-    };
+    struct bands bands = attention_case_rope();
+    bands.count = bands.query_frames = 2;
+    bands.list[0] = band_of(0, window, 0);
+    bands.list[1] = band_of(window, BANDS_OPEN, 0);
+    bands.list[1].masked = true;
+    bands.query_frame[1] = (struct bands_frame)BANDS_FRAME(0, (double)ceiling);
     if (sinks == 0)
         return bands;
-    bands.list[bands.count++] = (struct band){.key_class = BAND_SINK,
-                                              .query_end = BANDS_OPEN,
-                                              .distance_end = window,
-                                              .rule = BAND_IDENTITY};
-    bands.list[bands.count++] = (struct band){.key_class = BAND_SINK,
-                                              .query_end = BANDS_OPEN,
-                                              .distance_first = window,
-                                              .distance_end = BANDS_OPEN,
-                                              .rule = BAND_CLAMP,
-                                              .value = ceiling,
-                                              .query_frame = 1,
-                                              .key_frame = 1};
+    bands.sinks = sinks;
+    bands.count = 4;
+    bands.list[2] = band_of(0, window, 0);
+    bands.list[3] = band_of(window, BANDS_OPEN, 1);
+    bands.list[2].key_class = bands.list[3].key_class = BAND_SINK;
+    bands.list[3].key_frame = 1;
+    bands.key_frames = 2;
+    bands.key_frame[1] = (struct bands_frame)BANDS_FRAME(0, 0);
     return bands;
 }
 
@@ -234,6 +232,8 @@ void attention_case_run(const struct attention_case *c, const struct kernels *ke
     size_t panel_bytes = attention_panel_bytes(kernels->cache, 2, c->head_dim);
     size_t query_bytes = kernels->operand == DTYPE_F32 ? 4 : 2;
     int64_t width = (int64_t)c->group * c->head_dim;
+    struct regimes regimes;
+    regimes_make(&regimes, &c->bands);
     struct attention_args args = {
         .acc = attention_state_acc(state, c, part->first, 0),
         .max = attention_state_max(state, c, part->first, 0),
@@ -254,8 +254,8 @@ void attention_case_run(const struct attention_case *c, const struct kernels *ke
         .panel_stride = panel_bytes,
         .key_first = part->key_first,
         .key_end = part->key_end,
-        .key_frame = c->key_frame,
-        .bands = &c->bands,
+        .store = c->store,
+        .regimes = &regimes,
         .scale_log2 = c->scale_log2,
         .scratch = scratch.at,
     };
@@ -277,8 +277,8 @@ void attention_case_truth(const struct attention_case *c, int64_t token, int hea
     double max = -INFINITY, sum = 0;
     memset(o, 0, (size_t)c->head_dim * sizeof(double));
     for (int64_t j = c->key_first; j < c->key_end; j++) {
-        const struct band *band = bands_find(&c->bands, i, j, c->key_frame);
-        if (!band)
+        const struct band *band = bands_find(&c->bands, i, j);
+        if (!band || bands_store_of(&c->bands, band) != c->store)
             continue;
         const float *q = attention_case_query(c, band->query_frame, token, head);
         const float *k = c->keys + (j - c->key_first) * c->head_dim;

@@ -11,7 +11,7 @@ struct attention_case {
     int group, head_dim;
     int64_t query_first, tokens;
     int64_t key_first, key_end; /* key_first a multiple of PANEL_TOKENS */
-    int key_frame;
+    enum bands_store store;
     struct bands bands;
     float scale_log2;
 

@@ -22,10 +22,10 @@ static void expect_within_budget(const struct attention_case *c, const struct ke
     if (error.rms <= rms_budget(kernels) && error.lse <= LSE_BUDGET)
         return;
     print_error(
-        "%s, %s: group %d, head_dim %d, queries %lld + %lld, keys %lld..%lld, frame %d: rms "
+        "%s, %s: group %d, head_dim %d, queries %lld + %lld, keys %lld..%lld, store %d: rms "
         "%.3g (budget %.3g), lse %.3g (budget %.3g)\n",
         kernels->name, what, c->group, c->head_dim, (long long)c->query_first, (long long)c->tokens,
-        (long long)c->key_first, (long long)c->key_end, c->key_frame, error.rms,
+        (long long)c->key_first, (long long)c->key_end, (int)c->store, error.rms,
         rms_budget(kernels), error.lse, LSE_BUDGET);
     assert_true(false);
 }
@@ -49,7 +49,7 @@ static struct bands random_bands(struct random *random, int64_t reach)
 }
 
 /* Spans of any lengths and places, ends inside panels, the keys before, around or after the
- * queries; far sinks through their own key frame. */
+ * queries; far sinks out of their own store. */
 static struct attention_case random_case(struct random *random, int group, int head_dim)
 {
     struct attention_case c = {.group = group, .head_dim = head_dim};
@@ -59,7 +59,7 @@ static struct attention_case random_case(struct random *random, int group, int h
     c.key_first = random_between(random, 0, 7) * PANEL_TOKENS;
     c.key_end = c.key_first + random_between(random, 1, 400);
     if (c.bands.query_frames == 2 && c.bands.sinks > 0 && random_between(random, 0, 2)) {
-        c.key_frame = 1;
+        c.store = BANDS_SINKS;
         c.key_first = 0;
         c.key_end = c.bands.sinks;
     }
@@ -320,7 +320,8 @@ enum spoilt { QUERY, KEY, VALUE };
 
 static bool sees(const struct attention_case *c, int64_t token, int64_t key)
 {
-    return bands_find(&c->bands, c->query_first + token, c->key_first + key, c->key_frame) != NULL;
+    const struct band *band = bands_find(&c->bands, c->query_first + token, c->key_first + key);
+    return band && bands_store_of(&c->bands, band) == c->store;
 }
 
 /* Every row that what is spoilt has a part in ends without a finite number; the rows that a query

@@ -19,7 +19,7 @@ struct shape {
 struct heads {
     struct shape shape;
     const struct kernels *kernels;
-    struct bands bands;
+    struct regimes regimes;
     struct guarded queries; /* [FRAMES, tokens, kv_heads, group, HEAD_DIM] operand */
     struct guarded panels;  /* [PANELS] records of kv_heads */
     struct guarded scratch;
@@ -65,8 +65,9 @@ static void fill_panels(struct heads *heads, struct random *random)
 static struct heads heads_create(const struct kernels *kernels, struct shape shape,
                                  struct random *random)
 {
-    struct heads heads = {
-        .shape = shape, .kernels = kernels, .bands = attention_case_string(PANEL_TOKENS + 9, 5)};
+    struct heads heads = {.shape = shape, .kernels = kernels};
+    const struct bands bands = attention_case_string(PANEL_TOKENS + 9, 5);
+    regimes_make(&heads.regimes, &bands);
     const size_t rows = (size_t)shape.tokens * (size_t)(shape.kv_heads * shape.group);
     const struct kernels_limits limits = {.rows = KERNELS_ROWS_MAX,
                                           .width_max = HEAD_DIM,
@@ -111,7 +112,7 @@ static void attend(struct heads *heads, float *state, int first, int count)
                   (size_t)first * attention_head_panel_bytes(heads->kernels->cache, HEAD_DIM),
         .panel_stride = attention_panel_bytes(heads->kernels->cache, shape->kv_heads, HEAD_DIM),
         .key_end = KEYS,
-        .bands = &heads->bands,
+        .regimes = &heads->regimes,
         .scale_log2 = 0.3f,
         .scratch = heads->scratch.at,
     };

@@ -51,13 +51,14 @@ static int vectors(struct vector list[4])
 }
 
 /* Rotates one head of HEAD_DIM at a position, through the variant, back to float32. */
-static void rotated(const struct kernels *kernels, float *out, const float *x, int64_t position,
+static void rotated(const struct kernels *kernels, float *out, const float *x, double position,
                     bool query)
 {
     double inv_freq[HALF] = {1};
     float table[HALF * 2];
     uint16_t narrow[HEAD_DIM];
-    rope_table(table, &position, 1, inv_freq, HALF, 1);
+    const struct rope_place place = {position, 1};
+    rope_table(table, &place, 1, inv_freq, HALF);
     bool half = query && kernels->operand == DTYPE_BF16;
     struct rope_args args = {.out = half ? (void *)narrow : (void *)out,
                              .out_stride = HEAD_DIM,
@@ -73,13 +74,13 @@ static void rotated(const struct kernels *kernels, float *out, const float *x, i
 }
 
 static struct attention_case toy_case(const struct kernels *kernels, const struct bands *bands,
-                                      int key_frame, bool test_b)
+                                      enum bands_store store, bool test_b)
 {
     struct attention_case c = {.group = 1,
                                .head_dim = HEAD_DIM,
                                .tokens = TOKENS,
                                .key_end = TOKENS,
-                               .key_frame = key_frame,
+                               .store = store,
                                .bands = *bands,
                                .scale_log2 = LOG2E / sqrtf(2)};
     attention_case_create(&c);
@@ -88,8 +89,9 @@ static struct attention_case toy_case(const struct kernels *kernels, const struc
     for (int64_t t = 0; t < TOKENS; t++) {
         for (int f = 0; f < bands->query_frames; f++)
             rotated(kernels, attention_case_query(&c, f, t, 0), q,
-                    bands->frame[f].scale * t + bands->frame[f].offset, true);
-        rotated(kernels, c.keys + t * HEAD_DIM, k, key_frame == 0 ? t : 0, false);
+                    bands_position(&bands->query_frame[f], t), true);
+        rotated(kernels, c.keys + t * HEAD_DIM, k, bands_position(&bands->key_frame[store], t),
+                false);
         c.values[t * HEAD_DIM] = (float)t;
     }
     return c;
@@ -117,11 +119,11 @@ static void expect_row(const struct attention_case *c, const struct kernels *ker
 }
 
 /* Far sinks first, then the ordinary panels, into one state. */
-static void attend_both_frames(const struct kernels *kernels, const struct bands *bands,
+static void attend_both_stores(const struct kernels *kernels, const struct bands *bands,
                                bool test_b, struct attention_state *state)
 {
-    for (int key_frame = 1; key_frame >= 0; key_frame--) {
-        struct attention_case c = toy_case(kernels, bands, key_frame, test_b);
+    for (int store = bands->key_frames - 1; store >= 0; store--) {
+        struct attention_case c = toy_case(kernels, bands, (enum bands_store)store, test_b);
         struct attention_part whole = attention_case_whole(&c);
         attention_case_run(&c, kernels, &whole, state);
         attention_case_destroy(&c);
@@ -140,7 +142,7 @@ static void agrees_with_the_vectors_of_the_methods(void **unused)
             struct attention_case c = toy_case(subjects_at(n), &vector->bands, 0, test_b);
             struct attention_state state;
             attention_state_create(&state, &c);
-            attend_both_frames(subjects_at(n), &vector->bands, test_b, &state);
+            attend_both_stores(subjects_at(n), &vector->bands, test_b, &state);
             expect_row(&c, subjects_at(n), &state, 5, test_b ? vector->o5_b : vector->o5_a,
                        test_b ? vector->lse5_b : vector->lse5_a, vector->method);
             expect_row(&c, subjects_at(n), &state, 11, test_b ? vector->o11_b : vector->o11_a,
@@ -165,8 +167,8 @@ static void methods_that_change_nothing_equal_rope(void **unused)
             struct attention_state plain, other;
             attention_state_create(&plain, &c);
             attention_state_create(&other, &c);
-            attend_both_frames(subjects_at(n), &rope, true, &plain);
-            attend_both_frames(subjects_at(n), &same[m], true, &other);
+            attend_both_stores(subjects_at(n), &rope, true, &plain);
+            attend_both_stores(subjects_at(n), &same[m], true, &other);
             assert_memory_equal(plain.acc.at, other.acc.at, plain.acc.bytes);
             assert_memory_equal(plain.max.at, other.max.at, plain.max.bytes);
             assert_memory_equal(plain.sum.at, other.sum.at, plain.sum.bytes);

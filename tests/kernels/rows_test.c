@@ -33,15 +33,25 @@ static void rope_table_holds_float64_angles(void **unused)
 {
     (void)unused;
     const double inv_freq[2] = {1, 0.1};
-    const int64_t positions[3] = {0, 131071, -5};
+    const struct rope_place places[3] = {{0, 1.5}, {131071, 1}, {-5.25, 2.25}};
     float table[3][2][2];
-    rope_table(&table[0][0][0], positions, 3, inv_freq, 2, 1.5);
+    rope_table(&table[0][0][0], places, 3, inv_freq, 2);
     for (int t = 0; t < 3; t++) {
         for (int p = 0; p < 2; p++) {
-            double angle = (double)positions[t] * inv_freq[p];
-            assert_true(table[t][p][0] == (float)(1.5 * cos(angle)));
-            assert_true(table[t][p][1] == (float)(1.5 * sin(angle)));
+            double angle = places[t].position * inv_freq[p];
+            assert_true(table[t][p][0] == (float)(places[t].magnitude * cos(angle)));
+            assert_true(table[t][p][1] == (float)(places[t].magnitude * sin(angle)));
         }
+    }
+}
+
+static void logn_grows_with_the_index_from_its_length_on(void **unused)
+{
+    (void)unused;
+    for (int64_t index = 0; index < 200; index++) {
+        assert_true(rope_logn(0, index) == 1);
+        const double expected = index < 60 ? 1 : log((double)index + 1) / log(60);
+        assert_true(rope_logn(log(60), index) == expected);
     }
 }
 
@@ -441,6 +451,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rope_table_holds_float64_angles),
+        cmocka_unit_test(logn_grows_with_the_index_from_its_length_on),
         cmocka_unit_test(rope_turns_pairs_half_a_head_apart),
         cmocka_unit_test(rope_turns_keys_in_place),
         cmocka_unit_test(rmsnorm_is_within_float32_of_the_truth),

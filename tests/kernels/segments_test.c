@@ -15,7 +15,7 @@ enum { KEYS_MAX = 1024, QUERIES_MAX = 512 };
 /* One call: bands, spans of queries, extents of keys. */
 struct walk_case {
     struct bands bands;
-    struct attention_regimes regimes;
+    struct regimes regimes;
     struct attention_span spans[2];
     int span_count;
     struct attention_extent extents[ATTENTION_EXTENTS_MAX];
@@ -84,7 +84,8 @@ static bool sees_nothing(const struct attention_visit *visit, int64_t tokens)
 static const char *block_faults(const struct attention_block *block, int flags, int *frame)
 {
     const struct attention_visit *half = block->half;
-    if (half[0].extent != half[1].extent || half[0].query_frame != half[1].query_frame)
+    if (half[0].extent != half[1].extent || half[0].query_frame != half[1].query_frame ||
+        half[0].key_frame != half[1].key_frame)
         return "halves of two segments";
     const bool is_short = half[0].keys < PANEL_TOKENS || half[1].keys < PANEL_TOKENS;
     const int want = (half[0].query_frame != *frame ? ATTENTION_BLOCK_SWITCHES : 0) |
@@ -145,16 +146,14 @@ static const char *walk(struct walk_case *c)
 
 static int query_frame_of(const struct bands *bands, int64_t i, int64_t j)
 {
-    const struct band *band = bands_find(bands, i, j, 0);
-    if (!band)
-        band = bands_find(bands, i, j, 1);
+    const struct band *band = bands_find(bands, i, j);
     return band ? band->query_frame : -1;
 }
 
-static bool span_sees_extent(const struct walk_case *c, int span, int key_frame, int64_t j)
+static bool span_sees_extent(const struct walk_case *c, int span, int store, int64_t j)
 {
     for (int r = 0; r < c->extent_count; r++)
-        if (c->extents[r].key_frame == key_frame && span >= c->extents[r].span_first &&
+        if (c->extents[r].store == store && span >= c->extents[r].span_first &&
             span < c->extents[r].span_end && j >= c->extents[r].first && j < c->extents[r].end)
             return true;
     return false;
@@ -167,10 +166,10 @@ static const char *compare(const struct walk_case *c, int64_t *i, int64_t *j)
             *i = c->spans[s].index + t;
             int64_t row = c->spans[s].row + t;
             for (*j = 0; *j < KEYS_MAX; ++*j) {
-                int64_t distance;
+                double distance;
                 int key_frame = 0;
                 bool sees = cases_sees(&c->bands, *i, *j, &distance, &key_frame) &&
-                            span_sees_extent(c, s, key_frame, *j);
+                            span_sees_extent(c, s, key_frame >= c->bands.panel_frames, *j);
                 if (c->met[row][*j] != (sees ? 1 : 0))
                     return sees ? "a pair is not met once" : "a pair is met that is not visible";
                 if (sees && c->frames[row][*j] != query_frame_of(&c->bands, *i, *j))
@@ -188,7 +187,7 @@ static void random_extents(struct walk_case *c, struct cases_random *random)
     c->extent_count = 0;
     if (c->bands.sinks > 0)
         c->extents[c->extent_count++] = (struct attention_extent){
-            .end = c->bands.sinks, .key_frame = 1, .span_end = c->span_count};
+            .end = c->bands.sinks, .store = BANDS_SINKS, .span_end = c->span_count};
     while (c->extent_count < 6 && panel < KEYS_MAX / PANEL_TOKENS) {
         struct attention_extent *extent = &c->extents[c->extent_count++];
         *extent =
@@ -211,10 +210,10 @@ static void random_case(struct walk_case *c, struct cases_random *random)
 {
     static const int tiles[] = {192, 128, 64, 16, 4, 1};
     memset(c, 0, sizeof *c);
-    cases_bands(&c->bands, random, KEYS_MAX);
+    cases_wide_bands(&c->bands, random, KEYS_MAX);
     if (c->bands.sinks > KEYS_MAX)
         c->bands.sinks = KEYS_MAX;
-    attention_regimes_make(&c->regimes, &c->bands);
+    regimes_make(&c->regimes, &c->bands);
     c->tile_tokens = tiles[cases_between(random, 0, 5)];
     c->span_count = (int)cases_between(random, 1, 2);
     int64_t row = 0, index = 0;
@@ -260,8 +259,8 @@ enum { QUERIES = 128 };
 static void count_visits(const struct bands *bands, int64_t tokens, int64_t *visits,
                          int64_t *masked)
 {
-    struct attention_regimes regimes;
-    attention_regimes_make(&regimes, bands);
+    struct regimes regimes;
+    regimes_make(&regimes, bands);
     const struct attention_extent extent = {.end = tokens, .span_end = 1};
     *visits = *masked = 0;
     for (int64_t first = 0; first < tokens; first += QUERIES) {
@@ -286,24 +285,21 @@ static void walks_causal_and_shifted_bands_in_as_few_visits_as_the_tiles_allow(v
     const int64_t tiles = TOKENS / QUERIES;
     struct bands bands = {
         .count = 1,
-        .list = {{.query_end = BANDS_OPEN, .distance_end = BANDS_OPEN, .rule = BAND_IDENTITY}},
-        .query_frames = 1,
-        .frame = {{1, 0}},
+        .list = {{.query_end = BANDS_OPEN, .unit = 1, .distance_end = BANDS_OPEN}},
+        .query_frames = 2,
+        .query_frame = {BANDS_FRAME(1, 0), BANDS_FRAME(1, -100)},
+        .key_frames = 1,
+        .panel_frames = 1,
+        .key_frame = {BANDS_FRAME(1, 0)},
     };
     int64_t causal, shifted, masked;
     count_visits(&bands, TOKENS, &causal, &masked);
     assert_int_equal(causal, tiles * (tiles + 1));
     assert_int_equal(masked, 2 * tiles);
     bands.count = 2;
-    bands.query_frames = 2;
-    bands.list[0].distance_end = SHIFT;
-    bands.list[1] = (struct band){.query_end = BANDS_OPEN,
-                                  .distance_first = SHIFT,
-                                  .distance_end = BANDS_OPEN,
-                                  .rule = BAND_SHIFT,
-                                  .value = -100,
-                                  .query_frame = 1};
-    bands.frame[1] = (struct bands_frame){1, -100};
+    bands.list[1] = bands.list[0];
+    bands.list[0].distance_end = bands.list[1].distance_first = SHIFT;
+    bands.list[1].query_frame = 1;
     count_visits(&bands, TOKENS, &shifted, &masked);
     assert_true(shifted > causal && (double)(shifted - causal) / (double)causal < 0.003);
 }

@@ -64,8 +64,8 @@ static bool scores_within(struct engine *engine, struct transport *t, struct eng
 
 static enum status with_engine(struct transport *t, const struct rank_case *rank_case)
 {
-    const struct engine_options options = {
-        .kernels = "reference", .threads = 1, .streams = gpus ? &rank_case->streams : NULL};
+    const struct engine_options options =
+        engine_ranks_options("reference", 2 * TOKENS, t, gpus ? &rank_case->streams : NULL);
     struct model *model;
     struct engine *engine;
     TRY(model_open(&model, fixture.path));
@@ -85,14 +85,14 @@ static void cancel_after_the_last_layer(struct engine *engine, struct transport 
 {
     (void)t;
     if (tokens_done == 300)
-        engine_cancel(engine, STATUS_CANCELLED);
+        engine_ranks_cancel(engine);
 }
 
 static void cancel_at_once(struct engine *engine, struct transport *t, int64_t tokens_done)
 {
     (void)t;
     (void)tokens_done;
-    engine_cancel(engine, STATUS_CANCELLED);
+    engine_ranks_cancel(engine);
 }
 
 static const struct engine_case plain = {.kind = ENGINE_SCORE, .count = 300};
@@ -204,15 +204,12 @@ static enum status play_a_refusal_of_one(struct transport *t, void *context)
     struct engine *engine = context;
     const struct engine_case wanted = {.count = 10, .max_tokens = 5};
     for (int refuser = 0; refuser < t->size; refuser++) {
-        enum status status;
-        if (t->rank == refuser) {
-            status = engine_refuse(engine, fail(STATUS_RESOURCE_EXHAUSTED, "no room here"));
-        } else {
-            struct answer answer;
-            ask(&answer, engine, t, wanted);
-            status = answer.status;
-            engine_outcome_free(&answer.outcome);
-        }
+        struct engine_case refused = wanted;
+        struct answer answer;
+        refused.refused = t->rank == refuser ? STATUS_RESOURCE_EXHAUSTED : STATUS_OK;
+        ask(&answer, engine, t, refused);
+        const enum status status = answer.status;
+        engine_outcome_free(&answer.outcome);
         expect_on_all_ranks(t, status == STATUS_RESOURCE_EXHAUSTED && engine_usable(engine));
         const char *cause = t->rank == refuser ? "no room here" : "its log says why";
         expect_on_all_ranks(t, strstr(status_message(), cause) != NULL);

@@ -77,7 +77,7 @@ static void bytes_in_flight_do_not_grow_with_the_length(void **state)
         struct engine_outcome outcome;
         wanted.count = i == 0 ? TOKENS / 16 : TOKENS;
         assert_int_equal(engine_ranks_run(&outcome, &wanted), STATUS_OK);
-        bounds[i] = outcome.choice.receive_slots * outcome.choice.block_tokens;
+        bounds[i] = outcome.choice.group.receive_slots * outcome.choice.group.block_tokens;
         assert_true(outcome.results[1].received_bytes > 0);
         engine_outcome_free(&outcome);
     }

@@ -1,6 +1,8 @@
-/* The real model against reference values that share no code with it
- * (tests/ranks/data/golden_logits.json: four texts, eight methods, float64). usage: golden_test
- * [KERNELS]; LONGHAUL_TEST_MODEL names the model file. */
+/* The real model against reference values that share no code with it, float64:
+ * tests/ranks/data/golden_logits.json (four texts, eight methods) or golden_methods.json (three
+ * texts, twelve neighbouring methods). usage: golden_test [KERNELS [TOKENS [FILE [scores]]]]: the
+ * variant ("": the best, and others on short texts), the longest text, the values; `scores`: no
+ * answers and no other variants. LONGHAUL_TEST_MODEL names the model file. */
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
@@ -14,26 +16,39 @@
 static const char *model_path;
 static const char *kernels_name;
 static size_t tokens_most = SIZE_MAX;
+static bool scores_only;
 static json_t *golden;
 
-static void spell(char text[128], const json_t *method)
+enum { SPELLING_BYTES = 128 };
+
+/* Appends what an object says besides its name or kind, each behind the separator. */
+static int spell_numbers(char *text, int used, const json_t *object, const char *separator)
 {
-    const char *name = json_string_value(json_object_get(method, "name"));
-    const char *separator = ":";
     const char *key;
     json_t *value;
-    bool window = strcmp(name, "window") == 0; /* LM-Infinite without its sinks */
-    int used = snprintf(text, 128, "%s", window ? "lm_infinite:sinks=0" : name);
-    if (window)
-        separator = ",";
-    json_object_foreach((json_t *)method, key, value)
+    json_object_foreach((json_t *)object, key, value)
     {
-        if (strcmp(key, "name") == 0)
+        if (!json_is_number(value))
             continue;
-        used += snprintf(text + used, (size_t)(128 - used), "%s%s=%.9g", separator, key,
+        used += snprintf(text + used, (size_t)(SPELLING_BYTES - used), "%s%s=%.9g", separator, key,
                          json_number_value(value));
         separator = ",";
     }
+    return used;
+}
+
+static void spell(char text[SPELLING_BYTES], const json_t *method)
+{
+    const char *name = json_string_value(json_object_get(method, "name"));
+    const json_t *frequencies = json_object_get(method, "frequencies");
+    const bool window = strcmp(name, "window") == 0; /* LM-Infinite without its sinks */
+    int used = snprintf(text, SPELLING_BYTES, "%s", window ? "lm_infinite:sinks=0" : name);
+    used = spell_numbers(text, used, method, window ? "," : ":");
+    if (!frequencies)
+        return;
+    used += snprintf(text + used, (size_t)(SPELLING_BYTES - used), "+%s",
+                     json_string_value(json_object_get(frequencies, "kind")));
+    spell_numbers(text, used, frequencies, ":");
 }
 
 static int32_t *ids_of(const json_t *array)
@@ -92,7 +107,7 @@ static void check_text(const json_t *text, int ranks, bool answers)
     json_t *result;
     json_array_foreach(json_object_get(text, "results"), r, result)
     {
-        char method[128];
+        char method[SPELLING_BYTES];
         spell(method, json_object_get(result, "method"));
         const struct golden_tolerance *allowed =
             golden_tolerance_of(golden_arithmetic_of(kernels),
@@ -127,7 +142,8 @@ static void one_rank_agrees_with_the_reference(void **state)
 {
     (void)state;
     for (size_t t = 0; t < json_array_size(golden); t++)
-        check_text(json_array_get(golden, t), 1, t == 0 || tokens_most == SIZE_MAX);
+        check_text(json_array_get(golden, t), 1,
+                   !scores_only && (t == 0 || tokens_most == SIZE_MAX));
 }
 
 /* Where no variant is named: the best one alone is not all that users run. */
@@ -136,7 +152,7 @@ static void every_variant_here_agrees_on_the_short_texts(void **state)
     (void)state;
     const struct kernels *kernels;
     const char *named = kernels_name;
-    for (int k = 0; !named && (kernels = kernels_at(k)); k++)
+    for (int k = 0; !named && !scores_only && (kernels = kernels_at(k)); k++)
         if (kernels->cache == DTYPE_BF16 && kernels_runs_here(kernels)) {
             printf("%s\n", kernels->name);
             kernels_name = kernels->name;
@@ -161,16 +177,18 @@ int main(int argc, char **argv)
     };
     json_error_t error;
     model_path = getenv("LONGHAUL_TEST_MODEL");
-    kernels_name = argc > 1 ? argv[1] : NULL;
+    kernels_name = argc > 1 && argv[1][0] ? argv[1] : NULL;
     if (argc > 2)
         tokens_most = (size_t)atol(argv[2]);
+    scores_only = argc > 4;
+    const char *file = argc > 3 ? argv[3] : "tests/ranks/data/golden_logits.json";
     if (!model_path) {
         puts("SKIPPED: LONGHAUL_TEST_MODEL names no model file");
         return 77;
     }
-    golden = json_load_file("tests/ranks/data/golden_logits.json", 0, &error);
+    golden = json_load_file(file, 0, &error);
     if (!golden) {
-        fprintf(stderr, "golden_logits.json: %s\n", error.text);
+        fprintf(stderr, "%s: %s\n", file, error.text);
         return 1;
     }
     int failed = cmocka_run_group_tests(tests, NULL, NULL);

@@ -114,8 +114,8 @@ static enum status play_a_spoilt_token(struct transport *t, struct engine *engin
 static enum status start(struct transport *t, void *context)
 {
     const struct spoilt_case *spoilt = context;
-    const struct engine_options options = {
-        .kernels = spoilt->kernels, .threads = 1, .streams = gpus ? &spoilt->streams : NULL};
+    const struct engine_options options =
+        engine_ranks_options(spoilt->kernels, 256, t, gpus ? &spoilt->streams : NULL);
     struct model *model;
     struct engine *engine;
     TRY(model_open(&model, spoilt->model_path));

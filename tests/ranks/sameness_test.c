@@ -27,6 +27,7 @@ static const char *const methods[] = {
     "lm_infinite:window=130,sinks=4",
     "lm_infinite:window=64,sinks=70,ceiling=90",
     "lm_infinite:window=200,sinks=0",
+    "string:shift=100,local=3,logn=150+yarn:factor=2,original=128",
 };
 
 enum { METHODS = sizeof methods / sizeof methods[0] };

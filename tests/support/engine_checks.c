@@ -24,7 +24,7 @@ void engine_checks_run(struct engine_outcome *outcome, const struct engine_case 
 
 void engine_checks_accounts(const struct engine_outcome *outcome)
 {
-    for (int rank = 0; rank < outcome->choice.workers; rank++) {
+    for (int rank = 0; rank < outcome->choice.group.workers; rank++) {
         const struct engine_result *result = &outcome->results[rank];
         assert_int_equal(result->sent_bytes, result->predicted_sent_bytes);
         assert_int_equal(result->received_bytes, result->predicted_received_bytes);

@@ -3,15 +3,19 @@
 
 #include <pthread.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
+#include "kernels/kernels.h"
 #include "proto/model/model.h"
 #include "proto/plan/chooser.h"
 #include "tests/support/ranks.h"
 #include "worker/engine/transport/transport_loopback.h"
 #include "worker/engine/transport/transport_nccl.h"
+
+enum { RANKS_MOST = 8 };
 
 struct rank_case {
     const struct engine_case *wanted;
@@ -19,21 +23,39 @@ struct rank_case {
     struct cuda_streams streams;
 };
 
+/* The one request of this rank, and its number, which counts the rank's. */
+static _Thread_local struct engine_job current_job;
+static _Thread_local uint64_t current_number;
+
+static enum status find_job(void *context, uint64_t number, struct engine_job *job)
+{
+    (void)context;
+    (void)number;
+    *job = current_job;
+    return STATUS_OK;
+}
+
 /* What a client does who loses patience. */
 struct canceller {
     struct engine *engine;
     int64_t after_ns;
+    uint64_t number;
     pthread_t thread;
     bool started;
+    atomic_bool ended;
 };
 
+/* It may come before the request, and comes again. */
 static void *cancel_later(void *argument)
 {
-    const struct canceller *canceller = argument;
+    struct canceller *canceller = argument;
     const struct timespec wait = {.tv_sec = (time_t)(canceller->after_ns / 1000000000),
                                   .tv_nsec = (long)(canceller->after_ns % 1000000000)};
     nanosleep(&wait, NULL);
-    engine_cancel(canceller->engine, STATUS_CANCELLED);
+    while (!atomic_load(&canceller->ended)) {
+        engine_cancel(canceller->engine, canceller->number, STATUS_CANCELLED);
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    }
     return NULL;
 }
 
@@ -42,6 +64,9 @@ struct request_case {
     struct transport *transport;
     const struct engine_case *wanted;
     struct engine_outcome *outcome;
+    bool done;
+    enum status status;
+    char cause[512];
 };
 
 static void pass_progress(void *context, int64_t tokens_done, int64_t tokens)
@@ -67,16 +92,38 @@ static void keep_scores(void *context, int64_t first, const float *logprobs, int
     outcome->logprob_count += count;
 }
 
+static void keep_result(void *context, enum status status, const struct engine_result *result)
+{
+    struct request_case *request = context;
+    request->outcome->results[request->transport->rank] = *result;
+    request->done = true;
+    request->status = status;
+    snprintf(request->cause, sizeof request->cause, "%s", status_message());
+}
+
+/* What a device will be, before there is one. */
+static enum status find_device(struct group_choice *group, const struct engine_case *wanted)
+{
+    const struct kernels *kernels =
+        wanted->kernels ? kernels_find(wanted->kernels) : kernels_best();
+    if (!wanted->gpus && !kernels)
+        return fail(STATUS_INVALID_ARGUMENT, "no kernels are called %s", wanted->kernels);
+    snprintf(group->kernels, sizeof group->kernels, "%s", wanted->gpus ? "cuda" : kernels->name);
+    group->cache =
+        !wanted->gpus && kernels->cache == DTYPE_F32 ? CHOICE_CACHE_F32 : CHOICE_CACHE_BF16;
+    return STATUS_OK;
+}
+
 static enum status choose(struct choice *choice, const struct engine_case *wanted,
-                          const struct engine *engine, int ranks)
+                          const struct model_shape *shape, const struct group_choice *group)
 {
     const struct cost_table costs = cost_table_default();
     struct chooser_request request = {
-        .workers = ranks,
+        .workers = group->workers,
         .context_tokens =
             wanted->context_tokens ? wanted->context_tokens : wanted->count + wanted->max_tokens,
-        .kernels = engine_kernels(engine),
-        .cache = engine_cache(engine),
+        .kernels = group->kernels,
+        .cache = group->cache,
         .partition = wanted->partition - 1,
         .schedule = wanted->schedule - 1,
         .queries = wanted->queries - 1,
@@ -85,26 +132,46 @@ static enum status choose(struct choice *choice, const struct engine_case *wante
         .shared_memory_bus = true,
     };
     TRY(method_parse(&request.method, wanted->method ? wanted->method : "rope",
-                     engine_shape(engine)->trained_tokens));
-    return chooser_choose(choice, &request, engine_shape(engine), &costs);
+                     shape->trained_tokens));
+    TRY(chooser_choose(choice, &request, shape, &costs));
+    choice->group = *group;
+    return STATUS_OK;
+}
+
+/* Rank 0 admits the request, and all take turns until it is done. */
+static enum status run(struct request_case *context, const struct engine_request *request)
+{
+    const struct engine_observer observer = {context, pass_progress, keep_token, keep_scores,
+                                             keep_result};
+    current_job = (struct engine_job){request, &observer};
+    current_number++;
+    if (context->transport->rank == 0)
+        TRY(engine_admit(context->engine, current_number, request, &observer));
+    while (!context->done) {
+        bool busy;
+        TRY(engine_step(context->engine, &busy));
+    }
+    return context->status == STATUS_OK ? STATUS_OK : fail(context->status, "%s", context->cause);
 }
 
 enum status engine_ranks_request(struct engine *engine, struct transport *transport,
                                  const struct engine_case *wanted, struct engine_outcome *outcome)
 {
-    struct request_case context = {engine, transport, wanted, outcome};
-    const struct engine_observer observer = {&context, pass_progress, keep_token, keep_scores};
+    struct request_case context = {
+        .engine = engine, .transport = transport, .wanted = wanted, .outcome = outcome};
     struct choice choice;
     struct memory_plan plan;
-    TRY(choose(&choice, wanted, engine, transport->size));
-    TRY(memory_plan_make(&plan, engine_shape(engine), &choice, transport->rank,
-                         engine_needs(engine)));
+    TRY(choose(&choice, wanted, engine_shape(engine), engine_group(engine)));
+    memory_plan_make(&plan, engine_shape(engine), engine_group(engine), transport->rank,
+                     engine_needs(engine));
     outcome->planned_bytes[transport->rank] = plan.total_bytes;
     if (transport->rank == 0)
         outcome->choice = choice;
     struct engine_request request = {
         .kind = wanted->kind,
-        .choice = &choice,
+        .refused = wanted->refused,
+        .refusal = "no room here",
+        .choice = &choice.request,
         .ids = wanted->ids,
         .count = wanted->count,
         .max_tokens = wanted->max_tokens,
@@ -117,30 +184,81 @@ enum status engine_ranks_request(struct engine *engine, struct transport *transp
     };
     if (request.sampling.top_p == 0)
         request.sampling = (struct sampling){.top_p = 1, .repetition_penalty = 1};
-    return engine_run(engine, &request, &observer, &outcome->results[transport->rank]);
+    return run(&context, &request);
+}
+
+void engine_ranks_cancel(struct engine *engine)
+{
+    engine_cancel(engine, current_number, STATUS_CANCELLED);
+}
+
+struct engine_options engine_ranks_options(const char *kernels, int64_t context_tokens,
+                                           const struct transport *transport,
+                                           const struct cuda_streams *streams)
+{
+    enum { STEP_ROWS = 256, SPARE_SLOTS = 8 };
+    struct group_choice group = group_choice_usual(transport->size);
+    memory_group_size(&group, 1, context_tokens);
+    group.stage_rows += context_tokens;
+    group.step_rows = context_tokens < STEP_ROWS ? context_tokens : STEP_ROWS;
+    group.pool_slots = context_tokens / group.panel_tokens + SPARE_SLOTS;
+    return (struct engine_options){
+        .kernels = kernels,
+        .threads = 1,
+        .streams = streams,
+        .group = group,
+        .source = {NULL, find_job},
+    };
+}
+
+/* A group with room for this one request. */
+static enum status fit_group(struct group_choice *group, const struct engine_case *wanted,
+                             const struct model *model)
+{
+    const struct model_shape shape = spec_shape(model_spec(model), 0);
+    struct memory_need needs[RANKS_MOST];
+    struct choice choice;
+    TRY(find_device(group, wanted));
+    TRY(choose(&choice, wanted, &shape, group));
+    TRY(memory_need_make(needs, &choice, 0, group->workers));
+    memory_group_fit(group, needs, &choice.request);
+    return STATUS_OK;
+}
+
+static enum status make_engine(struct engine **engine, const struct engine_case *wanted,
+                               struct transport *transport, const struct cuda_streams *streams)
+{
+    struct engine_options options = {
+        .kernels = wanted->kernels,
+        .threads = wanted->threads ? wanted->threads : 1,
+        .streams = streams,
+        .group = group_choice_usual(transport->size),
+        .source = {NULL, find_job},
+    };
+    struct model *model;
+    TRY(model_open(&model, wanted->model_path));
+    enum status status = fit_group(&options.group, wanted, model);
+    if (status == STATUS_OK)
+        status = engine_create(engine, model, transport, &options);
+    model_close(model);
+    return status;
 }
 
 enum status engine_ranks_play(struct engine_outcome *outcome, const struct engine_case *wanted,
                               struct transport *transport, const struct cuda_streams *streams)
 {
-    const struct engine_options options = {
-        .kernels = wanted->kernels,
-        .threads = wanted->threads ? wanted->threads : 1,
-        .streams = streams,
-    };
-    struct model *model;
     struct engine *engine = NULL;
-    TRY(model_open(&model, wanted->model_path));
-    enum status status = engine_create(&engine, model, transport, &options);
-    model_close(model);
+    enum status status = make_engine(&engine, wanted, transport, streams);
     if (wanted->delay_ns)
         transport_loopback_delay(transport, wanted->delay_ns);
-    struct canceller canceller = {.engine = engine, .after_ns = wanted->cancel_after_ns};
+    struct canceller canceller = {
+        .engine = engine, .after_ns = wanted->cancel_after_ns, .number = current_number + 1};
     if (status == STATUS_OK && canceller.after_ns && transport->rank == 0 &&
         pthread_create(&canceller.thread, NULL, cancel_later, &canceller) == 0)
         canceller.started = true;
     if (status == STATUS_OK)
         status = engine_ranks_request(engine, transport, wanted, outcome);
+    atomic_store(&canceller.ended, true);
     if (canceller.started)
         pthread_join(canceller.thread, NULL);
     /* All ranks left alike, and none needs to end the others. */
@@ -202,12 +320,12 @@ void engine_outcome_init(struct engine_outcome *outcome, const struct engine_cas
 enum status engine_ranks_run(struct engine_outcome *outcome, const struct engine_case *wanted)
 {
     static const struct ranks_setting setting = {open_streams, close_streams};
-    struct rank_case cases[8];
+    struct rank_case cases[RANKS_MOST];
     int ranks = wanted->ranks ? wanted->ranks : 1;
     const struct transport_options options = {
         .threads = wanted->threads ? wanted->threads : 1,
     };
-    void *contexts[8];
+    void *contexts[RANKS_MOST];
     for (int rank = 0; rank < ranks; rank++) {
         cases[rank] = (struct rank_case){.wanted = wanted, .outcome = outcome};
         contexts[rank] = &cases[rank];

@@ -38,6 +38,7 @@ struct engine_case {
     bool logprobs;            /* of the generated tokens */
     int likeliest;            /* as struct engine_request */
     bool times_parts;
+    enum status refused;            /* not OK: this rank cannot take the request */
     int64_t cancel_after_ns;        /* rank 0 is told to cancel so long after the start; 0: never */
     const struct engine_gpus *gpus; /* where to compute; NULL: on the CPU */
     /* Called on rank 0 after each layer of a prefill; may be NULL. */
@@ -69,6 +70,15 @@ enum status engine_ranks_play(struct engine_outcome *outcome, const struct engin
  * there are several ranks. */
 MUST_CHECK enum status engine_ranks_open(struct transport **transport, struct cuda_streams *streams,
                                          const struct engine_gpus *gpus);
+
+/* What an engine of one rank of `transport` is made with, for engine_ranks_request to use it, with
+ * room for requests of up to context_tokens in stages of any length. */
+struct engine_options engine_ranks_options(const char *kernels, int64_t context_tokens,
+                                           const struct transport *transport,
+                                           const struct cuda_streams *streams);
+
+/* Cuts short what engine_ranks_request runs, from within. */
+void engine_ranks_cancel(struct engine *engine);
 
 /* One request on an engine that the caller has; all ranks call it alike. Results are added to those
  * that `outcome` has. */

@@ -23,30 +23,46 @@
 #include "proto/rpc/rpc_client.h"
 #include "tests/support/tiny_model.h"
 
-enum { RANKS_MAX = 16, TICK_MS = 5, BEAT_MS = 200, SCORES_A_MESSAGE = 100, EXIT_LOST = 75 };
+enum {
+    RANKS_MAX = 16,
+    RUNS_MAX = 64,
+    TICK_MS = 5,
+    BEAT_MS = 200,
+    SCORES_A_MESSAGE = 100,
+    EXIT_LOST = 75
+};
 
 static struct {
     const char *version, *group, *digest, *fail_with;
     int64_t rank, size, ranks, token_ms, prefill_ms, load_ms, stop_after, work_age, memory_bytes;
-    int64_t nan_at;
+    int64_t nan_at, places, pool_bytes;
     bool stuck; /* ignores Cancel */
     char own_digest[DIGEST_HEX_BYTES];
     char secret[JOIN_SECRET_ROOM];
     struct config *config;
-} options = {
-    .version = LONGHAUL_VERSION, .group = "fake", .size = 1, .token_ms = 5, .prefill_ms = 20};
+} options = {.version = LONGHAUL_VERSION,
+             .group = "fake",
+             .size = 1,
+             .token_ms = 5,
+             .prefill_ms = 20,
+             .places = 1};
 
-/* One rank's stream and its running request. */
+/* One running request. */
+struct fake_run {
+    uint64_t number; /* 0: none */
+    bool is_score, logprobs, no_prefix_reuse;
+    int likeliest;
+    int64_t prompt_tokens, max_tokens, told, next_ns;
+    uint32_t hash;
+};
+
+/* One rank's stream and its running requests. */
 struct fake {
     struct rpc_stream *stream;
     int rank;
     int64_t beat_ns, loaded_ns;
     bool loaded;
-    char request_id[128]; /* "" when idle */
-    bool is_score, logprobs;
-    int likeliest;
-    int64_t prompt_tokens, max_tokens, told, next_ns;
-    uint32_t hash;
+    struct fake_run runs[RUNS_MAX];
 };
 
 static enum status say(struct fake *fake, Longhaul__Control__V1__WorkerMessage__KindCase kind,
@@ -85,8 +101,8 @@ static enum status beat(struct fake *fake)
         return STATUS_OK;
     fake->beat_ns = clock_after_ms(BEAT_MS);
     Longhaul__Control__V1__Heartbeat heartbeat = LONGHAUL__CONTROL__V1__HEARTBEAT__INIT;
-    heartbeat.busy = fake->request_id[0] != 0;
-    heartbeat.request_id = fake->request_id;
+    for (int r = 0; r < RUNS_MAX; r++)
+        heartbeat.runs += fake->runs[r].number != 0;
     heartbeat.work_age_seconds = (double)options.work_age;
     return say(fake, LONGHAUL__CONTROL__V1__WORKER_MESSAGE__KIND_HEARTBEAT, &heartbeat);
 }
@@ -101,121 +117,153 @@ static enum status load(struct fake *fake)
     loaded.weights_bytes = 1000;
     loaded.cache = LONGHAUL__CONTROL__V1__CACHE_TYPE__CACHE_TYPE_F32;
     loaded.logit_rows = 1;
+    loaded.runs_max = (int32_t)options.places;
+    loaded.pool_bytes = options.pool_bytes;
     return say(fake, LONGHAUL__CONTROL__V1__WORKER_MESSAGE__KIND_LOADED, &loaded);
 }
 
-static enum status say_done(struct fake *fake, enum status status, const char *sentence)
+static enum status say_done(struct fake *fake, struct fake_run *run, enum status status,
+                            const char *sentence)
 {
     Longhaul__Control__V1__RankReport report = LONGHAUL__CONTROL__V1__RANK_REPORT__INIT;
     report.sent_bytes = 100 + fake->rank;
     Longhaul__Control__V1__RunDone done = LONGHAUL__CONTROL__V1__RUN_DONE__INIT;
-    done.request_id = fake->request_id;
+    done.run = run->number;
     done.status = (int32_t)status;
     done.message = (char *)sentence;
-    done.completion_tokens = fake->is_score ? 0 : fake->told;
+    done.completion_tokens = run->is_score ? 0 : run->told;
+    /* As if the whole panels of every prompt but its last token had been read before. */
+    done.cached_tokens = run->no_prefix_reuse ? 0 : (run->prompt_tokens - 1) / 64 * 64;
+    done.prefilled_tokens = run->prompt_tokens - done.cached_tokens;
     done.prefill_seconds = 0.02;
     done.report = &report;
-    done.stopped = status == STATUS_OK && options.stop_after && fake->told == options.stop_after;
+    done.stopped = status == STATUS_OK && options.stop_after && run->told == options.stop_after;
     enum status sent = say(fake, LONGHAUL__CONTROL__V1__WORKER_MESSAGE__KIND_DONE, &done);
-    fake->request_id[0] = 0;
+    run->number = 0;
     return sent;
 }
 
-static enum status say_scores(struct fake *fake)
+static enum status say_scores(struct fake *fake, struct fake_run *run)
 {
     float logprobs[SCORES_A_MESSAGE];
     Longhaul__Control__V1__RunScores scores = LONGHAUL__CONTROL__V1__RUN_SCORES__INIT;
-    scores.request_id = fake->request_id;
+    scores.run = run->number;
     scores.logprobs = logprobs;
-    for (int64_t first = 0; first < fake->prompt_tokens - 1 && fake->rank == 0;) {
+    for (int64_t first = 0; first < run->prompt_tokens - 1 && fake->rank == 0;) {
         scores.first = first;
         for (scores.n_logprobs = 0;
-             scores.n_logprobs < SCORES_A_MESSAGE && first < fake->prompt_tokens - 1; first++)
+             scores.n_logprobs < SCORES_A_MESSAGE && first < run->prompt_tokens - 1; first++)
             logprobs[scores.n_logprobs++] =
                 first == options.nan_at - 1 ? NAN : -(float)(first % 7 + 1);
         TRY(say(fake, LONGHAUL__CONTROL__V1__WORKER_MESSAGE__KIND_SCORES, &scores));
     }
-    return say_done(fake, STATUS_OK, "");
+    return say_done(fake, run, STATUS_OK, "");
 }
 
-static enum status say_progress(struct fake *fake)
+static enum status say_progress(struct fake *fake, const struct fake_run *run)
 {
     Longhaul__Control__V1__RunProgress progress = LONGHAUL__CONTROL__V1__RUN_PROGRESS__INIT;
-    progress.request_id = fake->request_id;
-    progress.tokens_done = progress.tokens_total = fake->prompt_tokens;
+    progress.run = run->number;
+    progress.tokens_done = progress.tokens_total = run->prompt_tokens;
     return say(fake, LONGHAUL__CONTROL__V1__WORKER_MESSAGE__KIND_PROGRESS, &progress);
 }
 
-/* The next step of the running request, when it is due. */
-static enum status step(struct fake *fake)
+static enum status say_tokens(struct fake *fake, Longhaul__Control__V1__RunTokens *tokens)
 {
-    if (!fake->request_id[0] || clock_now_ns() < fake->next_ns)
+    Longhaul__Control__V1__StepTokens step = LONGHAUL__CONTROL__V1__STEP_TOKENS__INIT;
+    step.n_runs = 1;
+    step.runs = &tokens;
+    return say(fake, LONGHAUL__CONTROL__V1__WORKER_MESSAGE__KIND_TOKENS, &step);
+}
+
+/* The next step of the run, when it is due. */
+static enum status step(struct fake *fake, struct fake_run *run)
+{
+    if (!run->number || clock_now_ns() < run->next_ns)
         return STATUS_OK;
     if (options.fail_with)
-        return say_done(fake, STATUS_RESOURCE_EXHAUSTED, options.fail_with);
-    if (fake->told == 0 && fake->rank == 0)
-        TRY(say_progress(fake));
-    if (fake->is_score)
-        return say_scores(fake);
-    fake->hash = fake->hash * 1664525u + 1013904223u;
-    int32_t id = TINY_MODEL_BYTE_0 + 'a' + (int32_t)(fake->hash >> 16) % 26;
+        return say_done(fake, run, STATUS_RESOURCE_EXHAUSTED, options.fail_with);
+    if (run->told == 0 && fake->rank == 0)
+        TRY(say_progress(fake, run));
+    if (run->is_score)
+        return say_scores(fake, run);
+    run->hash = run->hash * 1664525u + 1013904223u;
+    int32_t id = TINY_MODEL_BYTE_0 + 'a' + (int32_t)(run->hash >> 16) % 26;
     Longhaul__Control__V1__RunTokens tokens = LONGHAUL__CONTROL__V1__RUN_TOKENS__INIT;
-    tokens.request_id = fake->request_id;
+    tokens.run = run->number;
     tokens.n_ids = 1;
     tokens.ids = &id;
     /* The n-th likeliest token is n, and its log-probability -n; the chosen one's counts tokens. */
-    float chosen = -(float)fake->told, likeliest[20];
+    float chosen = -(float)run->told, likeliest[20];
     int32_t ids[20];
-    for (int n = 0; n < fake->likeliest; n++) {
+    for (int n = 0; n < run->likeliest; n++) {
         ids[n] = n;
         likeliest[n] = -(float)n;
     }
-    tokens.n_logprobs = fake->logprobs;
+    tokens.n_logprobs = run->logprobs;
     tokens.logprobs = &chosen;
-    tokens.n_likeliest_ids = tokens.n_likeliest_logprobs = (size_t)fake->likeliest;
+    tokens.n_likeliest_ids = tokens.n_likeliest_logprobs = (size_t)run->likeliest;
     tokens.likeliest_ids = ids;
     tokens.likeliest_logprobs = likeliest;
-    fake->told++;
-    fake->next_ns = clock_after_ms(options.token_ms);
-    if (fake->told == options.stop_after)
+    run->told++;
+    run->next_ns = clock_after_ms(options.token_ms);
+    if (run->told == options.stop_after)
         id = TINY_MODEL_IM_END;
     if (fake->rank == 0)
-        TRY(say(fake, LONGHAUL__CONTROL__V1__WORKER_MESSAGE__KIND_TOKENS, &tokens));
-    if (fake->told == fake->max_tokens || fake->told == options.stop_after)
-        return say_done(fake, STATUS_OK, "");
+        TRY(say_tokens(fake, &tokens));
+    if (run->told == run->max_tokens || run->told == options.stop_after)
+        return say_done(fake, run, STATUS_OK, "");
     return STATUS_OK;
 }
 
-static enum status begin(struct fake *fake, const Longhaul__Control__V1__Run *run)
+static struct fake_run *find(struct fake *fake, uint64_t number)
+{
+    for (int r = 0; r < RUNS_MAX; r++)
+        if (fake->runs[r].number == number)
+            return &fake->runs[r];
+    return NULL;
+}
+
+static enum status begin(struct fake *fake, const Longhaul__Control__V1__Run *command)
 {
     struct choice choice;
-    TRY(choice_message_get(&choice, run->choice));
-    if (choice.workers != options.size)
-        return fail(STATUS_INTERNAL, "the choice is for %d ranks", choice.workers);
-    snprintf(fake->request_id, sizeof fake->request_id, "%s", run->request_id);
-    fake->is_score = run->kind == LONGHAUL__CONTROL__V1__RUN_KIND__RUN_KIND_SCORE;
-    fake->prompt_tokens = (int64_t)run->n_token_ids;
-    fake->max_tokens = run->max_tokens;
-    fake->logprobs = run->logprobs;
-    fake->likeliest = run->likeliest;
-    fake->told = 0;
-    fake->hash = 0;
-    for (size_t i = 0; i < run->n_token_ids; i++)
-        fake->hash = fake->hash * 31 + (uint32_t)run->token_ids[i];
-    fake->next_ns = clock_after_ms(options.prefill_ms);
+    struct fake_run *run = find(fake, 0);
+    TRY(choice_message_get(&choice, command->choice));
+    if (choice.group.workers != options.size)
+        return fail(STATUS_INTERNAL, "the choice is for %d ranks", choice.group.workers);
+    int running = 0;
+    for (int r = 0; r < RUNS_MAX; r++)
+        running += fake->runs[r].number != 0;
+    if (running >= options.places || command->number == 0)
+        return fail(STATUS_INTERNAL, "run %llu came while %d were there",
+                    (unsigned long long)command->number, running);
+    *run = (struct fake_run){
+        .number = command->number,
+        .is_score = command->kind == LONGHAUL__CONTROL__V1__RUN_KIND__RUN_KIND_SCORE,
+        .prompt_tokens = (int64_t)command->n_token_ids,
+        .max_tokens = command->max_tokens,
+        .logprobs = command->logprobs,
+        .no_prefix_reuse = command->no_prefix_reuse,
+        .likeliest = command->likeliest,
+        .next_ns = clock_after_ms(options.prefill_ms),
+    };
+    for (size_t i = 0; i < command->n_token_ids; i++)
+        run->hash = run->hash * 31 + (uint32_t)command->token_ids[i];
     return STATUS_OK;
 }
 
 static enum status handle_message(struct fake *fake,
                                   const Longhaul__Control__V1__CoordinatorMessage *message)
 {
+    struct fake_run *run = NULL;
     switch (message->kind_case) {
     case LONGHAUL__CONTROL__V1__COORDINATOR_MESSAGE__KIND_RUN:
         return begin(fake, message->run);
     case LONGHAUL__CONTROL__V1__COORDINATOR_MESSAGE__KIND_CANCEL:
-        if (options.stuck || strcmp(message->cancel->request_id, fake->request_id) != 0)
+        run = find(fake, message->cancel->run);
+        if (options.stuck || !run)
             return STATUS_OK;
-        return say_done(fake, STATUS_CANCELLED, message->cancel->reason);
+        return say_done(fake, run, STATUS_CANCELLED, message->cancel->reason);
     case LONGHAUL__CONTROL__V1__COORDINATOR_MESSAGE__KIND_STOP:
         return fail(STATUS_CANCELLED, "%s", message->stop->reason);
     default:
@@ -238,7 +286,8 @@ static enum status live(struct fake *fake)
             TRY(status);
         TRY(load(fake));
         TRY(beat(fake));
-        TRY(step(fake));
+        for (int r = 0; r < RUNS_MAX; r++)
+            TRY(step(fake, &fake->runs[r]));
     }
 }
 
@@ -267,7 +316,7 @@ static void *run_rank(void *argument)
 #define NUMBER(row_name, member)                                                                   \
     {                                                                                              \
         .name = row_name, .type = FLAGS_INTEGER, .target = &options.member, .value = "N",          \
-        .help = "see the text above", .most = 1000000                                              \
+        .help = "see the text above", .most = 1000000000                                           \
     }
 
 static int parse(int argc, char **argv)
@@ -287,6 +336,14 @@ static int parse(int argc, char **argv)
         NUMBER("work-age", work_age),
         NUMBER("memory-bytes", memory_bytes),
         NUMBER("nan-at", nan_at),
+        NUMBER("pool-bytes", pool_bytes),
+        {.name = "places",
+         .type = FLAGS_INTEGER,
+         .target = &options.places,
+         .value = "N",
+         .help = "as above",
+         .least = 1,
+         .most = RUNS_MAX},
         {.name = "stuck", .type = FLAGS_SWITCH, .target = &options.stuck, .help = "as above"},
     };
     const struct flags_command command = {
@@ -298,7 +355,8 @@ static int parse(int argc, char **argv)
                    "take. --stop-after:\na stop id after so many tokens. "
                    "--fail-with: fail every request. --stuck: ignore\n"
                    "Cancel. --work-age: seconds claimed while busy. --nan-at: the score, from 1,\n"
-                   "that is a NaN.\n",
+                   "that is a NaN. --places: requests at a time. --pool-bytes:\nfor all their keys "
+                   "and values.\n",
         .rows = rows,
         .rows_count = sizeof rows / sizeof rows[0],
         .takers = CONFIG_WORKER,

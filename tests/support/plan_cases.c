@@ -1,7 +1,7 @@
 /* Owns the random tables of the plan's tests. */
 #include "tests/support/plan_cases.h"
 
-#include <string.h>
+#include <math.h>
 
 void cases_seed(struct cases_random *random, uint64_t seed)
 {
@@ -19,67 +19,111 @@ int64_t cases_between(struct cases_random *random, int64_t first, int64_t last)
     return first + (int64_t)(bits % (uint64_t)(last - first + 1));
 }
 
-/* Frames: 0 identity, 1 and 2 shifts, 3 clamp. */
-static struct band random_band(struct bands *bands, struct cases_random *random,
-                               enum band_class key_class)
+static struct bands_frame random_frame(struct cases_random *random, int64_t tokens)
 {
-    struct band band = {.key_class = key_class};
-    switch (cases_between(random, 0, key_class == BAND_SINK ? 5 : 4)) {
+    struct bands_frame frame = BANDS_FRAME(1, (double)cases_between(random, -tokens, tokens));
+    switch (cases_between(random, 0, 4)) {
     case 0:
+        frame.scale = 0;
+        break;
     case 1:
-        band.rule = BAND_IDENTITY;
+        frame.scale = 0.25;
+        frame.group = cases_between(random, 1, 5);
         break;
     case 2:
-        band.rule = BAND_SHIFT;
-        band.query_frame = (int)cases_between(random, 1, 2);
-        band.value = bands->frame[band.query_frame].offset;
-        break;
-    case 5:
-        band.rule = BAND_CLAMP;
-        band.query_frame = 3;
-        band.key_frame = 1;
-        band.value = bands->frame[3].offset;
+        frame.modulo = cases_between(random, 1, tokens + 1);
+        frame.cap = (double)cases_between(random, 0, tokens);
         break;
     default:
-        band.rule = BAND_MASK;
         break;
     }
-    return band;
+    return frame;
+}
+
+static struct band random_band(const struct bands *bands, struct cases_random *random,
+                               enum band_class key_class)
+{
+    const int key_frames = key_class == BAND_SINK ? bands->key_frames : bands->panel_frames;
+    return (struct band){
+        .key_class = key_class,
+        .masked = cases_between(random, 0, 3) == 0,
+        .query_frame = (int)cases_between(random, 0, bands->query_frames - 1),
+        .key_frame = (int)cases_between(random, 0, key_frames - 1),
+    };
+}
+
+/* Bands over every distance for queries [first, end) of a class. */
+static void add_bands(struct bands *bands, struct cases_random *random, enum band_class key_class,
+                      struct span queries, int64_t unit, int64_t tokens)
+{
+    int64_t distance = 0;
+    for (int part = 0; distance != BANDS_OPEN; part++) {
+        struct band *band = &bands->list[bands->count++];
+        *band = random_band(bands, random, key_class);
+        band->query_first = queries.first;
+        band->query_end = queries.end;
+        band->unit = unit;
+        band->distance_first = distance;
+        distance = part == 3 || cases_between(random, 0, 2) == 0
+                       ? BANDS_OPEN
+                       : distance + cases_between(random, 1, tokens / 2 / unit + 1);
+        band->distance_end = distance;
+    }
+}
+
+/* Both classes, each for one or two ranges of queries. */
+static void add_classes(struct bands *bands, struct cases_random *random, const int64_t units[2],
+                        int64_t tokens)
+{
+    for (int key_class = BAND_ORDINARY; key_class <= (bands->sinks > 0); key_class++) {
+        struct span queries = {0, BANDS_OPEN};
+        if (cases_between(random, 0, 2) == 0)
+            queries.end = cases_between(random, 1, tokens);
+        add_bands(bands, random, (enum band_class)key_class, queries, units[key_class], tokens);
+        if (queries.end == BANDS_OPEN)
+            continue;
+        queries = (struct span){queries.end, BANDS_OPEN};
+        add_bands(bands, random, (enum band_class)key_class, queries, units[key_class], tokens);
+    }
+}
+
+static void random_frames(struct bands *bands, struct cases_random *random, int64_t tokens)
+{
+    for (int f = 0; f < bands->query_frames; f++)
+        bands->query_frame[f] = random_frame(random, tokens);
+    for (int f = 0; f < bands->key_frames; f++)
+        bands->key_frame[f] = random_frame(random, tokens);
+    if (cases_between(random, 0, 1))
+        bands->sinks = cases_between(random, 1, 6);
 }
 
 void cases_bands(struct bands *bands, struct cases_random *random, int64_t tokens)
 {
-    memset(bands, 0, sizeof *bands);
-    bands->query_frames = 4;
-    bands->frame[0] = (struct bands_frame){1, 0};
-    bands->frame[1] = (struct bands_frame){1, -cases_between(random, 1, tokens)};
-    bands->frame[2] = (struct bands_frame){1, cases_between(random, 1, tokens)};
-    bands->frame[3] = (struct bands_frame){0, cases_between(random, 0, tokens)};
-    if (cases_between(random, 0, 1))
-        bands->sinks = cases_between(random, 1, 6);
-    for (int key_class = BAND_ORDINARY; key_class <= (bands->sinks > 0); key_class++) {
-        int64_t query = 0;
-        while (query != BANDS_OPEN) {
-            const bool last = query > 0 || cases_between(random, 0, 2) > 0;
-            const int64_t query_end = last ? BANDS_OPEN : query + cases_between(random, 1, tokens);
-            int64_t distance = 0;
-            for (int part = 0; distance != BANDS_OPEN; part++) {
-                struct band band = random_band(bands, random, (enum band_class)key_class);
-                band.query_first = query;
-                band.query_end = query_end;
-                band.distance_first = distance;
-                distance = part == 3 || cases_between(random, 0, 2) == 0
-                               ? BANDS_OPEN
-                               : distance + cases_between(random, 1, tokens / 2 + 1);
-                band.distance_end = distance;
-                bands->list[bands->count++] = band;
-            }
-            query = query_end;
-        }
-    }
+    *bands = (struct bands){.query_frames = 4, .key_frames = 2, .panel_frames = 1};
+    random_frames(bands, random, tokens);
+    add_classes(bands, random, (int64_t[]){1, 1}, tokens);
 }
 
-bool cases_sees(const struct bands *bands, int64_t i, int64_t j, int64_t *distance, int *key_frame)
+void cases_wide_bands(struct bands *bands, struct cases_random *random, int64_t tokens)
+{
+    *bands = (struct bands){.query_frames = (int)cases_between(random, 1, BANDS_FRAMES_MAX),
+                            .key_frames = (int)cases_between(random, 1, BANDS_FRAMES_MAX)};
+    bands->panel_frames = (int)cases_between(random, 1, bands->key_frames);
+    random_frames(bands, random, tokens);
+    const int64_t units[] = {cases_between(random, 0, 1) ? cases_between(random, 1, tokens) : 1,
+                             cases_between(random, 0, 1) ? cases_between(random, 1, tokens) : 1};
+    add_classes(bands, random, units, tokens);
+}
+
+static double stands_at(const struct bands_frame *frame, int64_t index)
+{
+    if (frame->modulo > 0)
+        index %= frame->modulo;
+    return fmin(frame->cap,
+                frame->scale * floor((double)index / (double)frame->group) + frame->offset);
+}
+
+bool cases_sees(const struct bands *bands, int64_t i, int64_t j, double *distance, int *key_frame)
 {
     if (j > i)
         return false;
@@ -89,14 +133,14 @@ bool cases_sees(const struct bands *bands, int64_t i, int64_t j, int64_t *distan
             continue;
         if (i < band->query_first || i >= band->query_end)
             continue;
-        if (i - j < band->distance_first || i - j >= band->distance_end)
+        const int64_t apart = i / band->unit - j / band->unit;
+        if (apart < band->distance_first || apart >= band->distance_end)
             continue;
-        if (band->rule == BAND_MASK)
+        if (band->masked)
             return false;
-        *key_frame = band->rule == BAND_CLAMP;
-        *distance = band->rule == BAND_IDENTITY ? i - j
-                    : band->rule == BAND_SHIFT  ? i - j + band->value
-                                                : band->value;
+        *key_frame = band->key_frame;
+        *distance = stands_at(&bands->query_frame[band->query_frame], i) -
+                    stands_at(&bands->key_frame[band->key_frame], j);
         return true;
     }
     return false;

@@ -3,6 +3,8 @@
  * time, in random order, under the rules of proto/plan/schedule.h. */
 #include "tests/support/plan_world.h"
 
+#include <math.h>
+
 #include "proto/plan/cost.h"
 #include "tests/support/unit.h"
 
@@ -34,10 +36,10 @@ void world_init(struct world *world)
 {
     if (choice_check(&world->choice) != STATUS_OK)
         fail_msg("%s: %s", world->label, status_message());
-    assert_int_equal(
-        ownership_create(&world->ownership, world->choice.workers, world->choice.panel_tokens),
-        STATUS_OK);
-    assert_int_equal(schedule_init(&world->schedule, world->choice.workers), STATUS_OK);
+    assert_int_equal(ownership_create(&world->ownership, world->choice.group.workers,
+                                      world->choice.group.panel_tokens),
+                     STATUS_OK);
+    assert_int_equal(schedule_init(&world->schedule, world->choice.group.workers), STATUS_OK);
 }
 
 void world_deinit(struct world *world)
@@ -46,7 +48,7 @@ void world_deinit(struct world *world)
     ownership_destroy(world->ownership);
 }
 
-static bool sees(const struct world *world, int64_t i, int64_t j, int64_t *distance)
+static bool sees(const struct world *world, int64_t i, int64_t j, double *distance)
 {
     bool far;
     return world->sees(world->definition, i, j, distance, &far);
@@ -55,9 +57,9 @@ static bool sees(const struct world *world, int64_t i, int64_t j, int64_t *dista
 /* Whether some query of the context reads a sink unrotated. */
 static bool needs_far_sinks(const struct world *world)
 {
-    for (int64_t i = 0; i < world->choice.context_tokens; i++) {
+    for (int64_t i = 0; i < world->choice.request.context_tokens; i++) {
         for (int64_t j = 0; j <= i; j++) {
-            int64_t distance;
+            double distance;
             bool far = false;
             if (world->sees(world->definition, i, j, &distance, &far) && far)
                 return true;
@@ -73,7 +75,7 @@ static void store_keys(struct world *world, struct span stage)
 {
     const int64_t live =
         ownership_live_first(world->ownership, stage.first, bands_reach(&world->bands));
-    for (int r = 0; r < world->choice.workers; r++) {
+    for (int r = 0; r < world->choice.group.workers; r++) {
         for (int64_t j = 0; j < live; j++)
             world->cached[r][j] = false;
         for (int64_t j = stage.first; j < stage.end; j++)
@@ -81,8 +83,8 @@ static void store_keys(struct world *world, struct span stage)
         int64_t panels = 0;
         int64_t counted = -1;
         for (int64_t j = 0; j < stage.end; j++) {
-            if (world->cached[r][j] && j / world->choice.panel_tokens != counted) {
-                counted = j / world->choice.panel_tokens;
+            if (world->cached[r][j] && j / world->choice.group.panel_tokens != counted) {
+                counted = j / world->choice.group.panel_tokens;
                 panels++;
             }
         }
@@ -105,7 +107,7 @@ static void check_queries(struct world *world)
     int owners[WORLD_TOKENS] = {0};
     const bool keeps_sinks = needs_far_sinks(world);
     CHECK(schedule_keeps_sinks(&world->choice, &world->bands) == keeps_sinks);
-    for (int r = 0; r < world->choice.workers; r++) {
+    for (int r = 0; r < world->choice.group.workers; r++) {
         const struct schedule_rank *rank = &world->schedule.ranks[r];
         int rows[WORLD_TOKENS] = {0};
         int64_t count = 0;
@@ -131,7 +133,7 @@ static void check_queries(struct world *world)
         }
     }
     for (int64_t i = world->schedule.stage.first; i < world->schedule.stage.end; i++)
-        CHECK(owners[i] == (world->schedule.replicated ? world->choice.workers : 1));
+        CHECK(owners[i] == (world->schedule.replicated ? world->choice.group.workers : 1));
 }
 
 /* ---- a stage's arithmetic ---- */
@@ -155,17 +157,18 @@ static bool has_key(const struct world *world, int r, const struct schedule_read
 static void attend_row(struct world *world, int r, const struct schedule_read *read, int64_t i,
                        bool recomputed)
 {
-    const int key_frame = read->source == SCHEDULE_SINKS;
+    const enum bands_store store = read->source == SCHEDULE_SINKS ? BANDS_SINKS : BANDS_PANELS;
+    const struct bands *bands = &world->bands;
     for (int64_t j = read->keys.first; j < read->keys.end; j++) {
-        const struct band *band = bands_find(&world->bands, i, j, key_frame);
-        if (!band)
+        const struct band *band = bands_find(bands, i, j);
+        if (!band || bands_store_of(bands, band) != store)
             continue;
-        const struct bands_frame *frame = &world->bands.frame[band->query_frame];
-        const int64_t computed = frame->scale * i + frame->offset - (key_frame == 0 ? j : 0);
-        int64_t expected = 0;
+        const double computed = bands_position(&bands->query_frame[band->query_frame], i) -
+                                bands_position(&bands->key_frame[band->key_frame], j);
+        double expected = 0;
         CHECK(has_key(world, r, read, j));
         CHECK(sees(world, i, j, &expected));
-        CHECK(computed == expected);
+        CHECK(fabs(computed - expected) < 1e-12);
         world->computed[recomputed ? r : OWNED][i][j]++;
         world->pairs[r]++;
     }
@@ -192,17 +195,17 @@ static void check_pairs(struct world *world)
     const bool keeps_sinks = needs_far_sinks(world);
     for (int64_t i = world->schedule.stage.first; i < world->schedule.stage.end; i++) {
         for (int64_t j = 0; j < world->schedule.stage.end; j++) {
-            int64_t distance;
+            double distance;
             const int visible = sees(world, i, j, &distance);
             CHECK(world->computed[OWNED][i][j] == visible);
-            for (int r = 0; r < world->choice.workers; r++) {
+            for (int r = 0; r < world->choice.group.workers; r++) {
                 const bool recomputed = !world->schedule.replicated && !world->cached[r][i] &&
                                         keeps_sinks && i < world->bands.sinks;
                 CHECK(world->computed[r][i][j] == (recomputed ? visible : 0));
             }
         }
     }
-    for (int r = 0; r < world->choice.workers; r++)
+    for (int r = 0; r < world->choice.group.workers; r++)
         CHECK(world->schedule.ranks[r].pairs == world->pairs[r]);
 }
 
@@ -214,7 +217,7 @@ static bool reads(const struct world *world, int r, struct span keys)
     for (int q = rank->recomputed_count; q < rank->query_count; q++)
         for (int64_t i = rank->queries[q].first; i < rank->queries[q].end; i++)
             for (int64_t j = keys.first; j < keys.end; j++) {
-                int64_t distance;
+                double distance;
                 bool far = false;
                 if (world->sees(world->definition, i, j, &distance, &far) && !far)
                     return true;
@@ -224,14 +227,15 @@ static bool reads(const struct world *world, int r, struct span keys)
 
 static void check_receive(struct world *world, int r, const struct schedule_receive *receive)
 {
-    const int64_t panel = world->choice.panel_tokens;
+    const int64_t panel = world->choice.group.panel_tokens;
     const struct span keys = receive->keys;
     CHECK(keys.first < keys.end);
     CHECK(keys.first % panel == 0 && keys.end % panel == 0);
-    CHECK(keys.first / world->choice.block_tokens == (keys.end - 1) / world->choice.block_tokens);
-    CHECK(receive->from != r && receive->from >= 0 && receive->from < world->choice.workers);
+    CHECK(keys.first / world->choice.group.block_tokens ==
+          (keys.end - 1) / world->choice.group.block_tokens);
+    CHECK(receive->from != r && receive->from >= 0 && receive->from < world->choice.group.workers);
     CHECK(reads(world, r, keys));
-    if (world->choice.schedule != CHOICE_RING) {
+    if (world->choice.request.schedule != CHOICE_RING) {
         CHECK(reads(world, r, (struct span){keys.first, keys.first + panel}));
         CHECK(reads(world, r, (struct span){keys.end - panel, keys.end}));
         CHECK(ownership_owner(world->ownership, keys.first) == receive->from);
@@ -295,7 +299,7 @@ static bool try_post(struct world *world, int r, struct progress *progress)
     int busy = 0;
     for (int k = 0; k < progress->posted; k++)
         busy += !progress->attended[k] || progress->unsent[k] > 0;
-    if (progress->posted == rank->receive_count || busy == world->choice.receive_slots)
+    if (progress->posted == rank->receive_count || busy == world->choice.group.receive_slots)
         return false;
     progress->posted++;
     return true;
@@ -325,7 +329,7 @@ static bool try_read(struct world *world, int r, struct progress *progress)
 static void start_progress(struct world *world, struct progress *all)
 {
     memset(all, 0, WORLD_RANKS * sizeof *all);
-    for (int r = 0; r < world->choice.workers; r++) {
+    for (int r = 0; r < world->choice.group.workers; r++) {
         const struct schedule_rank *rank = &world->schedule.ranks[r];
         CHECK(rank->receive_count <= RECEIVES_MAX);
         for (int k = 0; k < rank->receive_count; k++)
@@ -339,7 +343,7 @@ static void start_progress(struct world *world, struct progress *all)
 /* Carries out all ranks' parts, one action at a time, until none is possible. */
 static void run_ranks(struct world *world, struct progress *all)
 {
-    const int workers = world->choice.workers;
+    const int workers = world->choice.group.workers;
     for (int idle = 0; idle < 3 * workers;) {
         const int first = (int)cases_between(&world->random, 0, 3 * workers - 1);
         for (idle = 0; idle < 3 * workers; idle++) {
@@ -368,7 +372,7 @@ static void run_ranks(struct world *world, struct progress *all)
 /* The far sinks first, then, except in a ring, ascending keys. */
 static void check_order(struct world *world)
 {
-    for (int r = 0; r < world->choice.workers; r++) {
+    for (int r = 0; r < world->choice.group.workers; r++) {
         const struct schedule_rank *rank = &world->schedule.ranks[r];
         int64_t next = -1;
         for (int s = 0; s < rank->read_count; s++) {
@@ -377,7 +381,7 @@ static void check_order(struct world *world)
                 CHECK(s == 0);
             else if (read->source == SCHEDULE_SINKS_NEAR)
                 CHECK(next == -1 && read->query_end <= rank->recomputed_count);
-            else if (world->choice.schedule != CHOICE_RING) {
+            else if (world->choice.request.schedule != CHOICE_RING) {
                 CHECK(read->keys.first >= next);
                 next = read->keys.end;
             }
@@ -390,9 +394,9 @@ static void check_bytes(struct world *world)
 {
     struct cost costs[WORLD_RANKS];
     const struct cost_table table = cost_table_default();
-    const int64_t element = world->choice.cache == CHOICE_CACHE_BF16 ? 2 : 4;
+    const int64_t element = world->choice.group.cache == CHOICE_CACHE_BF16 ? 2 : 4;
     cost_stage(costs, &world->schedule, &world->choice, &shape, &table);
-    for (int r = 0; r < world->choice.workers; r++) {
+    for (int r = 0; r < world->choice.group.workers; r++) {
         const struct schedule_rank *rank = &world->schedule.ranks[r];
         int64_t received = 0;
         int64_t sent = 0;
@@ -405,7 +409,7 @@ static void check_bytes(struct world *world)
         if (world->schedule.replicated) {
             CHECK(received == 0 && sent == 0);
             const int64_t rows = world->schedule.stage.end - world->schedule.stage.first;
-            received = sent = (world->choice.workers - 1) * rows * 3 * 6 * (5 + 2) * 4;
+            received = sent = (world->choice.group.workers - 1) * rows * 3 * 6 * (5 + 2) * 4;
         }
         CHECK(costs[r].received_bytes == received);
         CHECK(costs[r].sent_bytes == sent);
@@ -445,7 +449,7 @@ void world_decode(struct world *world, int64_t tokens)
         assert_int_equal(ownership_advance(world->ownership, 1, PARTITION_ROUND_ROBIN), STATUS_OK);
         world->schedule.stage = stage;
         world->schedule.replicated = true;
-        for (int r = 0; r < world->choice.workers; r++)
+        for (int r = 0; r < world->choice.group.workers; r++)
             assert_int_equal(schedule_make_replicated(&world->schedule.ranks[r], &world->choice,
                                                       &world->bands, world->ownership, stage, r),
                              STATUS_OK);

@@ -15,7 +15,7 @@ enum { WORLD_TOKENS = 32, WORLD_RANKS = 4 };
 
 /* Whether query i sees key j; then its effective distance, and whether it is a sink read
  * unrotated. */
-typedef bool world_sees(const void *definition, int64_t i, int64_t j, int64_t *distance, bool *far);
+typedef bool world_sees(const void *definition, int64_t i, int64_t j, double *distance, bool *far);
 
 struct world {
     const char *label; /* what is printed when a check fails */

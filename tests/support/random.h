@@ -3,6 +3,9 @@
 
 #include <stdint.h>
 
+/* What the state moves by with each number: that of number n is n steps on. */
+#define RANDOM_STEP UINT64_C(0x9e3779b97f4a7c15)
+
 struct random {
     uint64_t state;
 };

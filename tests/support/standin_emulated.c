@@ -41,8 +41,9 @@ static void expect_launched(int code, const char *kernel)
 KERNEL(embed, kernels_cuda_embed, (REACH(args->hidden), REACH(args->matrix.rows), REACH(args->ids)))
 KERNEL(rmsnorm, kernels_cuda_rmsnorm,
        (REACH(args->out), REACH(args->hidden), REACH(args->add), REACH(args->weight)))
-KERNEL(rope_table, kernels_cuda_rope_table,
-       (REACH(args->table), REACH(args->indices), REACH(args->inv_freq)))
+KERNEL(norm_heads, kernels_cuda_norm_heads,
+       (REACH(args->x), REACH(args->weights[0]), REACH(args->weights[1])))
+KERNEL(rope_table, kernels_cuda_rope_table, (REACH(args->table), REACH(args->indices)))
 KERNEL(rope_queries, kernels_cuda_rope_queries,
        (REACH(args->out), REACH(args->q), REACH(args->table)))
 KERNEL(rope_store, kernels_cuda_rope_store,
@@ -68,9 +69,18 @@ static void reach_matmul(struct kernels_cuda_matmul *args)
 
 KERNEL(matmul_decode, kernels_cuda_matmul, reach_matmul(args))
 
+static void reach_bias(struct kernels_cuda_bias *args)
+{
+    REACH(args->y);
+    for (int v = 0; v < args->vector_count; v++)
+        REACH(args->vectors[v]);
+}
+
+KERNEL(bias, kernels_cuda_bias, reach_bias(args))
+
 struct prefill_piece {
     struct kernels_cuda_prefill args;
-    struct attention_regimes regimes;
+    struct regimes regimes;
     struct attention_extent extents[ATTENTION_EXTENTS_MAX];
     struct attention_span spans[ATTENTION_SPANS_MAX];
 };
@@ -105,7 +115,7 @@ static int launch_prefill(const struct kernels_cuda_prefill *args, struct CUstre
 
 struct decode_piece {
     struct kernels_cuda_decode args;
-    struct attention_regimes regimes;
+    struct regimes regimes;
 };
 
 static bool do_decode(void *arguments)
@@ -137,6 +147,8 @@ const struct kernels_cuda *standin_emulated_kernels(void)
     static const struct kernels_cuda table = {
         .embed = launch_embed,
         .rmsnorm = launch_rmsnorm,
+        .norm_heads = launch_norm_heads,
+        .bias = launch_bias,
         .rope_table = launch_rope_table,
         .rope_queries = launch_rope_queries,
         .rope_store = launch_rope_store,

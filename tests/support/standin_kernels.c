@@ -76,6 +76,37 @@ static bool do_rmsnorm(void *arguments)
     return true;
 }
 
+static bool do_norm_heads(void *arguments)
+{
+    struct kernels_cuda_norm_heads *args = arguments;
+    const int heads = args->heads[0] + args->heads[1];
+    for (int64_t h = 0; h < args->rows * heads; h++) {
+        const float *weight = standin_behind(args->weights[h % heads < args->heads[0] ? 0 : 1]);
+        float *x = (float *)standin_behind(args->x) + h / heads * args->stride +
+                   h % heads * args->head_dim;
+        double squares = 0;
+        for (int d = 0; d < args->head_dim; d++)
+            squares += (double)x[d] * (double)x[d];
+        float scale = 1.0f / sqrtf((float)(squares / args->head_dim) + args->eps);
+        for (int d = 0; d < args->head_dim; d++)
+            x[d] = x[d] * scale * weight[d];
+    }
+    return true;
+}
+
+static bool do_bias(void *arguments)
+{
+    struct kernels_cuda_bias *args = arguments;
+    int64_t base = 0;
+    for (int v = 0; v < args->vector_count; base += args->widths[v++])
+        for (int64_t r = 0; r < args->rows; r++)
+            for (int64_t o = 0; o < args->widths[v]; o++)
+                if (base + o >= args->first && base + o < args->end)
+                    ((float *)standin_behind(args->y))[r * args->stride + base + o] +=
+                        ((const float *)standin_behind(args->vectors[v]))[o];
+    return true;
+}
+
 static bool do_rope_table(void *arguments)
 {
     struct kernels_cuda_rope_table *args = arguments;
@@ -83,9 +114,11 @@ static bool do_rope_table(void *arguments)
     float *table = standin_behind(args->table);
     for (int f = 0; f < args->frame_count; f++)
         for (int64_t r = 0; r < args->rows; r++) {
-            int64_t position = args->frames[f].scale * indices[r] + args->frames[f].offset;
-            rope_table(table + (f * args->rows + r) * 2 * args->half, &position, 1,
-                       standin_behind(args->inv_freq), args->half, args->magnitude);
+            struct rope_place place = {
+                bands_position(&args->frames[f], indices[r]),
+                args->magnitude * rope_logn(f < args->query_frames ? args->logn : 0, indices[r])};
+            rope_table(table + (f * args->rows + r) * 2 * args->half, &place, 1, args->inv_freq,
+                       args->half);
         }
     return true;
 }
@@ -249,7 +282,7 @@ static bool do_survey(void *arguments)
 
 /* One row (token, head) and where its keys lie. */
 struct attend_row {
-    const struct attention_regimes *regimes;
+    const struct regimes *regimes;
     const void *queries; /* of the row, frame 0 */
     int64_t frame_stride;
     int64_t index;
@@ -262,16 +295,14 @@ struct attend_row {
     float *sum;
 };
 
-static int frame_of(const struct attention_regimes *regimes, int64_t i, int64_t j, int key_frame)
+static const struct regime *regime_of(const struct regimes *regimes, int64_t i, int64_t j,
+                                      enum bands_store store)
 {
-    for (int r = 0; r < regimes->count; r++) {
-        const struct attention_regime *regime = &regimes->list[r];
-        if (regime->key_frame == key_frame && i >= regime->query_first && i < regime->query_end &&
-            j >= regime->key_first && j < regime->key_end && i - j >= regime->distance_first &&
-            i - j < regime->distance_end && j <= i)
-            return regime->query_frame;
-    }
-    return -1;
+    for (int r = 0; r < regimes->count; r++)
+        if ((enum bands_store)regimes->list[r].store == store &&
+            regime_lanes(&regimes->list[r], i, j, 1))
+            return &regimes->list[r];
+    return NULL;
 }
 
 static void attend_key(const struct attend_row *row, const void *records, int64_t key, int frame)
@@ -296,12 +327,12 @@ static void attend_key(const struct attend_row *row, const void *records, int64_
 }
 
 static void attend_extent(const struct attend_row *row, const void *records, int64_t first,
-                          int64_t end, int key_frame)
+                          int64_t end, enum bands_store store)
 {
     for (int64_t j = first; j < end && j <= row->index; j++) {
-        int frame = frame_of(row->regimes, row->index, j, key_frame);
-        if (frame >= 0)
-            attend_key(row, records, j - first, frame);
+        const struct regime *regime = regime_of(row->regimes, row->index, j, store);
+        if (regime)
+            attend_key(row, records, j - first, regime->query_frame);
     }
 }
 
@@ -314,7 +345,7 @@ static void clear(const struct attend_row *row)
 
 struct prefill_piece {
     struct kernels_cuda_prefill args;
-    struct attention_regimes regimes;
+    struct regimes regimes;
     struct attention_extent extents[ATTENTION_EXTENTS_MAX];
     struct attention_span spans[ATTENTION_SPANS_MAX];
 };
@@ -346,7 +377,7 @@ static void prefill_row(const struct prefill_piece *piece, int span, int64_t tok
         const struct attention_extent *extent = &piece->extents[k];
         if (span >= extent->span_first && span < extent->span_end)
             attend_extent(&row, standin_behind(extent->records), extent->first, extent->end,
-                          extent->key_frame);
+                          (enum bands_store)extent->store);
     }
     for (int d = 0; args->last && d < args->head_dim; d++)
         set(standin_behind(args->out), args->operand, at * args->head_dim + d,
@@ -375,7 +406,7 @@ static int prefill(const struct kernels_cuda_prefill *args, struct CUstream_st *
 
 struct decode_piece {
     struct kernels_cuda_decode args;
-    struct attention_regimes regimes;
+    struct regimes regimes;
 };
 
 /* One piece's state of one row: acc, max and sum lie one behind the other. */
@@ -407,7 +438,8 @@ static void decode_row(const struct decode_piece *piece, int split, int64_t r, i
         attend_extent(&row,
                       (const char *)standin_behind(args->bases[extents[extent].base]) +
                           (size_t)extents[extent].record * record,
-                      extents[extent].first, extents[extent].end, extents[extent].key_frame);
+                      extents[extent].first, extents[extent].end,
+                      (enum bands_store)extents[extent].store);
 }
 
 static bool do_decode(void *arguments)
@@ -491,6 +523,8 @@ static bool do_finish(void *arguments)
 
 LAUNCH(embed, kernels_cuda_embed)
 LAUNCH(rmsnorm, kernels_cuda_rmsnorm)
+LAUNCH(norm_heads, kernels_cuda_norm_heads)
+LAUNCH(bias, kernels_cuda_bias)
 LAUNCH(rope_table, kernels_cuda_rope_table)
 LAUNCH(rope_queries, kernels_cuda_rope_queries)
 LAUNCH(rope_store, kernels_cuda_rope_store)
@@ -507,6 +541,8 @@ const struct kernels_cuda *standin_kernels(void)
     static const struct kernels_cuda table = {
         .embed = launch_embed,
         .rmsnorm = launch_rmsnorm,
+        .norm_heads = launch_norm_heads,
+        .bias = launch_bias,
         .rope_table = launch_rope_table,
         .rope_queries = launch_rope_queries,
         .rope_store = launch_rope_store,

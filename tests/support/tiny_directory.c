@@ -10,22 +10,9 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { PATH_BYTES = 512, NAME_BYTES = 80 };
+#include "proto/model/architecture.h"
 
-static const char *const role_names[MODEL_ROLE_COUNT] = {
-    [MODEL_TOKEN_EMBD] = "model.embed_tokens",
-    [MODEL_OUTPUT_NORM] = "model.norm",
-    [MODEL_OUTPUT] = "lm_head",
-    [MODEL_ATTN_NORM] = "input_layernorm",
-    [MODEL_ATTN_Q] = "self_attn.q_proj",
-    [MODEL_ATTN_K] = "self_attn.k_proj",
-    [MODEL_ATTN_V] = "self_attn.v_proj",
-    [MODEL_ATTN_OUTPUT] = "self_attn.o_proj",
-    [MODEL_FFN_NORM] = "post_attention_layernorm",
-    [MODEL_FFN_GATE] = "mlp.gate_proj",
-    [MODEL_FFN_UP] = "mlp.up_proj",
-    [MODEL_FFN_DOWN] = "mlp.down_proj",
-};
+enum { PATH_BYTES = 512, NAME_BYTES = 80 };
 
 struct shard {
     char name[NAME_BYTES];
@@ -67,13 +54,16 @@ static void add_tensor(struct shard *shard, const struct model *model, enum mode
     struct model_tensor tensor = model_tensor(model, role, layer);
     size_t row_bytes = dtype_row_bytes(tensor.dtype, tensor.columns);
     size_t begin = shard->data.bytes;
-    bool turned = role == MODEL_ATTN_Q || role == MODEL_ATTN_K;
-    for (int64_t row = 0; row < tensor.rows; row++) {
-        int64_t from = turned ? spec_qk_row(model_spec(model), (int)row) : row;
-        gguf_writer_bytes(&shard->data, (const char *)tensor.data + (size_t)from * row_bytes,
-                          row_bytes);
+    bool is_vector = model_role_shape(model_spec(model), role).is_vector;
+    int64_t parts = is_vector ? tensor.columns : tensor.rows;
+    size_t part_bytes = is_vector ? row_bytes / (size_t)tensor.columns : row_bytes;
+    for (int64_t part = 0; part < parts; part++) {
+        int64_t from =
+            model_role_is_by_head(role) ? spec_qk_row(model_spec(model), (int)part) : part;
+        gguf_writer_bytes(&shard->data, (const char *)tensor.data + (size_t)from * part_bytes,
+                          part_bytes);
     }
-    json_t *shape = tensor.rows == 1
+    json_t *shape = is_vector
                         ? json_pack("[I]", (json_int_t)tensor.columns)
                         : json_pack("[II]", (json_int_t)tensor.rows, (json_int_t)tensor.columns);
     put(shard->header, name,
@@ -90,15 +80,13 @@ static int64_t deal_tensors(struct shard *shards, int count, json_t *weight_map,
     int next = 0;
     for (int layer = -1; layer < spec->layers; layer++)
         for (int role = 0; role < MODEL_ROLE_COUNT; role++) {
-            char name[NAME_BYTES];
+            char name[MODEL_ROLE_NAME_BYTES];
             struct shard *shard = &shards[next++ % count];
             bool whole = role < MODEL_ATTN_NORM;
-            if (whole != (layer < 0) || (role == MODEL_OUTPUT && spec->tied_output))
+            if (whole != (layer < 0) || (role == MODEL_OUTPUT && spec->tied_output) ||
+                !model_role_is_there(spec, (enum model_role)role))
                 continue;
-            if (whole)
-                snprintf(name, sizeof name, "%s.weight", role_names[role]);
-            else
-                snprintf(name, sizeof name, "model.layers.%d.%s.weight", layer, role_names[role]);
+            model_role_directory_name(name, (enum model_role)role, layer);
             size_t before = shard->data.bytes;
             add_tensor(shard, model, (enum model_role)role, layer < 0 ? 0 : layer, name);
             bytes += (int64_t)(shard->data.bytes - before);
@@ -146,12 +134,38 @@ static void write_weights(const char *folder, const struct model *model, int cou
         json_decref(index);
 }
 
+/* GGUF files say "llama" of Mistral's models too. */
+static const struct architecture *architecture_of(const struct model_spec *spec)
+{
+    bool is_mistral = text_view_is(spec->architecture, "llama") && spec->window.tokens > 0;
+    bool is_whole = spec_window_layers(spec) == spec->layers;
+    return architecture_of_config(!is_mistral ? spec->architecture
+                                  : is_whole  ? text_view_of("mistral")
+                                              : text_view_of("ministral"));
+}
+
+static void put_window(json_t *config, const struct model_spec *spec,
+                       const struct architecture *architecture)
+{
+    put(config, "sliding_window", json_integer(spec->window.tokens));
+    put(config, "use_sliding_window", json_true());
+    if (!architecture->lists_layers)
+        return;
+    json_t *types = json_array();
+    for (int layer = 0; layer < spec->layers; layer++)
+        json_array_append_new(types, json_string(model_window_covers(&spec->window, layer)
+                                                     ? "sliding_attention"
+                                                     : "full_attention"));
+    put(config, "layer_types", types);
+}
+
 json_t *tiny_directory_config(const struct model *model)
 {
     const struct model_spec *spec = model_spec(model);
+    const struct architecture *architecture = architecture_of(spec);
     json_t *config = json_object();
-    put(config, "architectures", json_pack("[s]", "LlamaForCausalLM"));
-    put(config, "model_type", json_string("llama"));
+    put(config, "architectures", json_pack("[s]", architecture->class));
+    put(config, "model_type", json_string(architecture->model_type));
     put(config, "hidden_act", json_string("silu"));
     put(config, "hidden_size", json_integer(spec->hidden));
     put(config, "intermediate_size", json_integer(spec->ffn));
@@ -164,7 +178,10 @@ json_t *tiny_directory_config(const struct model *model)
     put(config, "rms_norm_eps", json_real((double)spec->norm_eps));
     put(config, "rope_theta", json_real(spec->rope_base));
     put(config, "rope_scaling", json_null());
-    put(config, "attention_bias", json_false());
+    put(config, "attention_bias", json_boolean(spec->qkv_bias));
+    put(config, "mlp_bias", json_boolean(spec->mlp_bias));
+    if (spec->window.tokens > 0)
+        put_window(config, spec, architecture);
     put(config, "tie_word_embeddings", json_boolean(spec->tied_output));
     put(config, "bos_token_id", json_integer(TINY_MODEL_IM_START));
     put(config, "eos_token_id", json_integer(TINY_MODEL_IM_END));

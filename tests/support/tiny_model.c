@@ -11,10 +11,11 @@
 #include <unistd.h>
 
 #include "proto/model/ggml_type.h"
+#include "proto/model/model_role.h"
 #include "tests/support/quantize.h"
 #include "tests/support/random.h"
 
-enum { ALIGNMENT = 32, NAME_BYTES = 64 };
+enum { ALIGNMENT = 32 };
 
 static const char chat_template[] =
     "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\\n' + "
@@ -33,7 +34,9 @@ enum { MIXED_COUNT = sizeof mixed_dtypes / sizeof mixed_dtypes[0] };
 enum { MERGE_COUNT = sizeof merges / sizeof merges[0] };
 
 struct tensor {
-    char name[NAME_BYTES];
+    enum model_role role; /* MODEL_ROLE_COUNT: none */
+    int layer;
+    char name[MODEL_ROLE_NAME_BYTES];
     int64_t columns;
     int64_t rows; /* 0: one dimension, F32 */
     enum dtype dtype;
@@ -51,68 +54,99 @@ static void add(struct tensors *tensors, struct tensor tensor)
     tensors->list[tensors->count++] = tensor;
 }
 
-static struct tensor norm(const char *name, int hidden)
+/* How far a matrix spreads what it multiplies: 1 keeps the spread of the input. */
+static float gain_of(enum model_role role, int hidden)
 {
-    struct tensor tensor = {.columns = hidden, .dtype = DTYPE_F32, .centre = 1, .spread = 0.1f};
-    snprintf(tensor.name, sizeof tensor.name, "%s", name);
+    switch (role) {
+    case MODEL_TOKEN_EMBD:
+        return sqrtf((float)hidden) / 2;
+    case MODEL_OUTPUT:
+        return 3;
+    case MODEL_ATTN_Q:
+    case MODEL_ATTN_K:
+        return 1.5f;
+    default:
+        return 1;
+    }
+}
+
+static bool is_bias(const char *name)
+{
+    return strcmp(name + strlen(name) - 5, ".bias") == 0;
+}
+
+static struct tensor tensor_of(const struct model_spec *spec, enum model_role role, int layer,
+                               enum dtype dtype)
+{
+    struct model_role_shape shape = model_role_shape(spec, role);
+    struct tensor tensor = {
+        .role = role, .layer = layer, .columns = shape.columns, .dtype = DTYPE_F32, .spread = 0.1f};
+    model_role_gguf_name(tensor.name, role, layer);
+    if (!shape.is_vector) {
+        tensor.rows = shape.rows;
+        tensor.dtype = dtype;
+        tensor.spread = gain_of(role, spec->hidden) / sqrtf((float)shape.columns);
+    } else if (!is_bias(tensor.name)) {
+        tensor.centre = 1;
+    }
     return tensor;
 }
 
-/* `gain` 1 keeps the spread of the input. */
-static struct tensor matrix(const char *name, int64_t rows, int64_t columns, enum dtype dtype,
-                            float gain)
+/* What the table of roles asks of the shape. */
+static struct model_spec spec_of(const struct tiny_model_shape *shape)
 {
-    struct tensor tensor = {.columns = columns, .rows = rows, .dtype = dtype};
-    tensor.spread = gain / sqrtf((float)columns);
-    snprintf(tensor.name, sizeof tensor.name, "%s", name);
-    return tensor;
+    return (struct model_spec){.hidden = shape->hidden,
+                               .heads = shape->heads,
+                               .kv_heads = shape->kv_heads,
+                               .head_dim = shape->head_dim,
+                               .ffn = shape->ffn,
+                               .vocab = shape->vocab,
+                               .qkv_bias = shape->qkv_bias,
+                               .output_bias = shape->output_bias,
+                               .mlp_bias = shape->mlp_bias,
+                               .qk_norm = shape->qk_norm};
 }
 
 static void add_layer(struct tensors *tensors, const struct tiny_model_shape *shape, int layer,
                       enum dtype dtype)
 {
-    int hidden = shape->hidden;
-    int queries = shape->heads * shape->head_dim;
-    int keys = shape->kv_heads * shape->head_dim;
-    const struct tensor layer_tensors[] = {
-        norm("attn_norm", hidden),
-        matrix("attn_q", queries, hidden, dtype, 1.5f),
-        matrix("attn_k", keys, hidden, dtype, 1.5f),
-        matrix("attn_v", keys, hidden, dtype, 1),
-        matrix("attn_output", hidden, queries, dtype, 1),
-        norm("ffn_norm", hidden),
-        matrix("ffn_gate", shape->ffn, hidden, dtype, 1),
-        matrix("ffn_up", shape->ffn, hidden, dtype, 1),
-        matrix("ffn_down", hidden, shape->ffn, dtype, 1),
-    };
-    for (size_t i = 0; i < sizeof layer_tensors / sizeof layer_tensors[0]; i++) {
-        struct tensor tensor = layer_tensors[i];
+    const struct model_spec spec = spec_of(shape);
+    int first = tensors->count;
+    for (int role = MODEL_ATTN_NORM; role < MODEL_ROLE_COUNT; role++) {
+        if (!model_role_is_there(&spec, (enum model_role)role))
+            continue;
+        struct tensor tensor = tensor_of(&spec, (enum model_role)role, layer, dtype);
         if (shape->mixed && tensor.rows > 0)
-            tensor.dtype = mixed_dtypes[(i + (size_t)layer) % MIXED_COUNT];
-        snprintf(tensor.name, sizeof tensor.name, "blk.%d.%.20s.weight", layer,
-                 layer_tensors[i].name);
+            tensor.dtype = mixed_dtypes[(tensors->count - first + layer) % MIXED_COUNT];
         add(tensors, tensor);
     }
 }
 
+static struct tensor rope_factors(int head_dim)
+{
+    return (struct tensor){.role = MODEL_ROLE_COUNT,
+                           .name = "rope_freqs.weight",
+                           .columns = head_dim / 2,
+                           .dtype = DTYPE_F32,
+                           .centre = 4,
+                           .spread = 0.1f};
+}
+
 static struct tensors list_tensors(const struct tiny_model_shape *shape, enum dtype dtype)
 {
-    struct tensors tensors = {calloc((size_t)shape->layers * 9 + 4, sizeof(struct tensor)), 0};
-    assert(tensors.list);
-    if (shape->rope_factors) {
-        struct tensor factors = norm("rope_freqs.weight", shape->head_dim / 2);
-        factors.centre = 4;
-        add(&tensors, factors);
-    }
+    const struct model_spec spec = spec_of(shape);
     enum dtype outer = shape->mixed ? DTYPE_Q6_K : dtype;
-    struct tensor embedding =
-        matrix("token_embd.weight", shape->vocab, shape->hidden, outer, sqrtf(shape->hidden) / 2);
-    add(&tensors, embedding);
+    size_t room = (size_t)shape->layers * MODEL_ROLE_COUNT + 4;
+    struct tensors tensors = {calloc(room, sizeof(struct tensor)), 0};
+    assert(tensors.list);
+    if (shape->rope_factors)
+        add(&tensors, rope_factors(shape->head_dim));
+    add(&tensors, tensor_of(&spec, MODEL_TOKEN_EMBD, 0, outer));
     for (int layer = 0; layer < shape->layers; layer++)
         add_layer(&tensors, shape, layer, dtype);
-    add(&tensors, norm("output_norm.weight", shape->hidden));
+    add(&tensors, tensor_of(&spec, MODEL_OUTPUT_NORM, 0, outer));
     if (shape->untied)
-        add(&tensors, matrix("output.weight", shape->vocab, shape->hidden, outer, 3));
+        add(&tensors, tensor_of(&spec, MODEL_OUTPUT, 0, outer));
     for (int i = 0; shape->bf16_norms && i < tensors.count; i++)
         if (tensors.list[i].rows == 0 && strcmp(tensors.list[i].name, "rope_freqs.weight") != 0)
             tensors.list[i].dtype = DTYPE_BF16;
@@ -123,6 +157,40 @@ static struct tensors list_tensors(const struct tiny_model_shape *shape, enum dt
 static float next_weight(struct random *random)
 {
     return random_float(random) + random_float(random) + random_float(random);
+}
+
+/* FNV-1a of a tensor's name in safetensors. */
+static uint64_t hash_of_name(const struct tensor *tensor)
+{
+    char name[MODEL_ROLE_NAME_BYTES];
+    uint64_t hash = UINT64_C(0xcbf29ce484222325);
+    model_role_directory_name(name, tensor->role, tensor->layer);
+    for (const char *byte = name; *byte; byte++)
+        hash = (hash ^ (uint8_t)*byte) * UINT64_C(0x100000001b3);
+    return hash;
+}
+
+/* Where a row of the file stands in safetensors: GGUF files of llama have a head's rows in pairs,
+ * one of each half. */
+static int64_t place_in_safetensors(const struct tensor *tensor,
+                                    const struct tiny_model_shape *shape, int64_t row)
+{
+    int64_t in_head = row % shape->head_dim;
+    if (!model_role_is_by_head(tensor->role) || strcmp(shape->architecture, "llama") != 0)
+        return row;
+    return row - in_head + in_head % 2 * shape->head_dim / 2 + in_head / 2;
+}
+
+/* A vector's elements are its rows. */
+static float value_by_name(const struct tensor *tensor, const struct tiny_model_shape *shape,
+                           int64_t row, int64_t column)
+{
+    int64_t place = place_in_safetensors(tensor, shape, tensor->rows > 0 ? row : column);
+    if (tensor->rows > 0)
+        place = place * tensor->columns + column;
+    struct random random = {hash_of_name(tensor) + (uint64_t)place * RANDOM_STEP};
+    float spread = tensor->spread * 1.75f;
+    return tensor->centre + spread * random_float(&random);
 }
 
 static size_t tensor_bytes(const struct tensor *tensor)
@@ -150,7 +218,8 @@ static void write_data(struct gguf_writer *file, const struct tensor *tensor,
     const size_t first = file->bytes;
     for (int64_t r = 0; r < distinct_rows; r++) {
         for (int64_t i = 0; i < tensor->columns; i++)
-            values[i] = tensor->centre + tensor->spread * next_weight(random);
+            values[i] = shape->by_name ? value_by_name(tensor, shape, r, i)
+                                       : tensor->centre + tensor->spread * next_weight(random);
         if (is_spoilt && r == shape->spoilt_row)
             values[0] = NAN;
         quantize_row(row, values, tensor->dtype, tensor->columns);
@@ -229,29 +298,58 @@ static void write_vocab(struct gguf_writer *file, int vocab)
     gguf_writer_pair_text(file, "tokenizer.chat_template", chat_template);
 }
 
-enum { FACT_PAIRS = 14 };
+enum { FACT_PAIRS = 14, WINDOW_PAIRS = 2 };
+
+struct key {
+    char text[64];
+};
+
+static struct key key_of(const struct tiny_model_shape *shape, const char *rest)
+{
+    struct key key;
+    snprintf(key.text, sizeof key.text, "%s.%s", shape->architecture, rest);
+    return key;
+}
 
 static void write_facts(struct gguf_writer *file, const struct tiny_model_shape *shape)
 {
-    gguf_writer_pair_text(file, "general.architecture", "llama");
+    const struct {
+        const char *rest;
+        int value;
+    } facts[] = {
+        {"block_count", shape->layers},
+        {"context_length", shape->context},
+        {"embedding_length", shape->hidden},
+        {"feed_forward_length", shape->ffn},
+        {"attention.head_count", shape->heads},
+        {"attention.head_count_kv", shape->kv_heads},
+        {"attention.key_length", shape->head_dim},
+        {"attention.value_length", shape->head_dim},
+        {"rope.dimension_count", shape->head_dim},
+        {"vocab_size", shape->vocab},
+    };
+    gguf_writer_pair_text(file, "general.architecture", shape->architecture);
     gguf_writer_pair_text(file, "general.name", "tiny random model");
-    gguf_writer_pair_u32(file, "llama.block_count", (uint32_t)shape->layers);
-    gguf_writer_pair_u32(file, "llama.context_length", (uint32_t)shape->context);
-    gguf_writer_pair_u32(file, "llama.embedding_length", (uint32_t)shape->hidden);
-    gguf_writer_pair_u32(file, "llama.feed_forward_length", (uint32_t)shape->ffn);
-    gguf_writer_pair_u32(file, "llama.attention.head_count", (uint32_t)shape->heads);
-    gguf_writer_pair_u32(file, "llama.attention.head_count_kv", (uint32_t)shape->kv_heads);
-    gguf_writer_pair_u32(file, "llama.attention.key_length", (uint32_t)shape->head_dim);
-    gguf_writer_pair_u32(file, "llama.attention.value_length", (uint32_t)shape->head_dim);
-    gguf_writer_pair_u32(file, "llama.rope.dimension_count", (uint32_t)shape->head_dim);
-    gguf_writer_pair_f32(file, "llama.rope.freq_base", shape->rope_base);
-    gguf_writer_pair_f32(file, "llama.attention.layer_norm_rms_epsilon", 1e-5f);
-    gguf_writer_pair_u32(file, "llama.vocab_size", (uint32_t)shape->vocab);
+    for (size_t i = 0; i < sizeof facts / sizeof facts[0]; i++)
+        gguf_writer_pair_u32(file, key_of(shape, facts[i].rest).text, (uint32_t)facts[i].value);
+    gguf_writer_pair_f32(file, key_of(shape, "rope.freq_base").text, shape->rope_base);
+    gguf_writer_pair_f32(file, key_of(shape, "attention.layer_norm_rms_epsilon").text, 1e-5f);
+}
+
+static void write_window(struct gguf_writer *file, const struct tiny_model_shape *shape)
+{
+    gguf_writer_pair_u32(file, key_of(shape, "attention.sliding_window").text,
+                         (uint32_t)shape->window);
+    gguf_writer_array(file, key_of(shape, "attention.sliding_window_pattern").text, GGUF_BOOL,
+                      (uint64_t)shape->layers);
+    for (int layer = 0; layer < shape->layers; layer++)
+        gguf_writer_u8(file, shape->window_layers == 0 || (shape->window_layers >> layer & 1));
 }
 
 static struct tiny_model_shape with_defaults(const struct tiny_model_shape *shape)
 {
     struct tiny_model_shape full = *shape;
+    full.architecture = full.architecture ? full.architecture : "llama";
     full.vocab = full.vocab ? full.vocab : TINY_MODEL_VOCAB_MIN;
     full.context = full.context ? full.context : 2048;
     full.rope_base = full.rope_base > 0 ? full.rope_base : 10000;
@@ -264,9 +362,12 @@ void tiny_model_build(struct gguf_writer *file, const struct tiny_model_shape *s
 {
     struct tiny_model_shape full = with_defaults(shape);
     struct tensors tensors = list_tensors(&full, dtype);
-    int pairs = FACT_PAIRS + (full.no_tokenizer ? 0 : VOCAB_PAIRS);
+    int pairs =
+        FACT_PAIRS + (full.window ? WINDOW_PAIRS : 0) + (full.no_tokenizer ? 0 : VOCAB_PAIRS);
     gguf_writer_header(file, (uint64_t)tensors.count, (uint64_t)pairs);
     write_facts(file, &full);
+    if (full.window)
+        write_window(file, &full);
     if (!full.no_tokenizer)
         write_vocab(file, full.vocab);
     uint64_t offset = 0;

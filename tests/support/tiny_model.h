@@ -1,5 +1,5 @@
-/* Model files with random weights, small ones for tests and one that benches take: architecture
- * llama, a byte-level vocabulary and ChatML. */
+/* Model files with random weights, small ones for tests and one that benches take, with a
+ * byte-level vocabulary and ChatML. */
 #pragma once
 
 #include <stdbool.h>
@@ -25,15 +25,25 @@ struct tiny_model_shape {
     int kv_heads;
     int head_dim;
     int ffn;
-    int vocab;          /* 0: TINY_MODEL_VOCAB_MIN, which is the least; the rest is unused tokens */
-    int context;        /* 0: 2048 */
-    float rope_base;    /* 0: 10000 */
-    bool untied;        /* an output.weight of its own */
-    bool rope_factors;  /* a rope_freqs.weight as in Llama 3.1 */
-    bool bf16_norms;    /* instead of F32, as directories have them */
+    int vocab;         /* 0: TINY_MODEL_VOCAB_MIN, which is the least; the rest is unused tokens */
+    int context;       /* 0: 2048 */
+    float rope_base;   /* 0: 10000 */
+    bool untied;       /* an output.weight of its own */
+    bool rope_factors; /* a rope_freqs.weight as in Llama 3.1 */
+    bool bf16_norms;   /* instead of F32, as directories have them */
+    const char *architecture; /* NULL: llama */
+    bool qkv_bias;
+    bool output_bias;
+    bool mlp_bias;
+    bool qk_norm;
+    int window;             /* a sliding window of so many tokens; 0: none */
+    unsigned window_layers; /* bit l: on layer l; 0: on all */
     const char *spoilt; /* a tensor of F32 whose row `spoilt_row` begins with a NaN; NULL: none */
     int spoilt_row;
     bool no_tokenizer; /* then vocab may be any size */
+    /* Each value follows from its tensor's name in safetensors and its place there, as
+     * tests/ranks/data/make-architectures makes it. */
+    bool by_name;
     int distinct_rows; /* of a matrix, which are quick to make: they come again and again; 0: all */
     /* As "Q4_K_M" files: the embedding Q6_K, each matrix of a layer another of Q4_K, Q5_K, Q6_K,
      * Q5_0, Q5_1, each layer otherwise; widths divide by 256. */

@@ -1,18 +1,19 @@
-/* Pre-tokenizers gpt-2 and llama-bpe and the Llama 3 chat forms against PyPI `tokenizers` and
- * jinja2 (tests/unit/data/bpe.json, made by tests/unit/data/make-bpe), with the small vocabulary in
- * it. */
+/* Pre-tokenizers gpt-2, llama-bpe and qwen2 and the Llama 3 chat forms against PyPI `tokenizers`
+ * and jinja2 (tests/unit/data/bpe.json, made by tests/unit/data/make-bpe), with the small
+ * vocabulary in it. */
 #include "tests/support/unit.h"
 
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "coordinator/text/chat.h"
 #include "coordinator/text/tokenizer.h"
 #include "proto/model/vocab_gguf.h"
 #include "tests/support/gguf_writer.h"
 
-enum { TEXTS = 296, CHATS = 33, MESSAGES_MAX = 8 };
+enum { TEXTS = 324, CHATS = 33, MESSAGES_MAX = 8 };
 
 static json_t *data;
 
@@ -113,11 +114,8 @@ static void ids_equal_the_oracle_for_every_name_of_a_pre_tokenizer(void **state)
     static const struct {
         const char *pre;
         const char *oracle;
-    } cases[] = {{"gpt-2", "gpt-2"},
-                 {"phi-2", "gpt-2"},
-                 {"llama-bpe", "llama-bpe"},
-                 {"llama3", "llama-bpe"},
-                 {"llama-v3", "llama-bpe"}};
+    } cases[] = {{"gpt-2", "gpt-2"},      {"phi-2", "gpt-2"},        {"llama-bpe", "llama-bpe"},
+                 {"llama3", "llama-bpe"}, {"llama-v3", "llama-bpe"}, {"qwen2", "qwen2"}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct subject subject;
         open_subject(&subject, cases[i].pre, NULL);
@@ -152,11 +150,32 @@ static void the_tokens_of_a_text_are_the_text(void **state)
     close_subject(&subject);
 }
 
+/* More would have to be sorted, which costs more than their number. */
+static void too_many_marks_in_a_row_are_refused(void **state)
+{
+    (void)state;
+    struct subject subject;
+    struct id_list ids = {0};
+    char text[2 + 2 * 257] = "e";
+    open_subject(&subject, "qwen2", NULL);
+    for (int i = 0; i < 257; i++)
+        memcpy(text + 1 + 2 * i, "\u0301", 2);
+    assert_int_equal(tokenizer_encode(subject.tokenizer, &ids, text, 1 + 2 * 256, 0), STATUS_OK);
+    assert_true(ids.count > 0);
+    ids.count = 0;
+    assert_int_equal(tokenizer_encode(subject.tokenizer, &ids, text, 1 + 2 * 257, 0),
+                     STATUS_OUT_OF_RANGE);
+    assert_non_null(strstr(status_message(), "more than 256 combining characters in a row"));
+    assert_int_equal(ids.count, 0);
+    id_list_deinit(&ids);
+    close_subject(&subject);
+}
+
 static void llama_bpe_adds_bos_where_the_file_does_not_say(void **state)
 {
     (void)state;
-    static const char *const names[] = {"llama-bpe", "gpt-2"};
-    for (size_t i = 0; i < 2; i++) {
+    static const char *const names[] = {"llama-bpe", "gpt-2", "qwen2"};
+    for (size_t i = 0; i < 3; i++) {
         struct subject subject;
         struct id_list ids = {0};
         open_subject(&subject, names[i], NULL);
@@ -331,6 +350,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ids_equal_the_oracle_for_every_name_of_a_pre_tokenizer),
         cmocka_unit_test(the_tokens_of_a_text_are_the_text),
+        cmocka_unit_test(too_many_marks_in_a_row_are_refused),
         cmocka_unit_test(llama_bpe_adds_bos_where_the_file_does_not_say),
         cmocka_unit_test(every_end_of_llama_3_is_a_stop_id),
         cmocka_unit_test(conversations_equal_the_template_run_by_jinja),

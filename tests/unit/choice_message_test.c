@@ -7,17 +7,19 @@
 
 static struct choice some_choice(void)
 {
-    return (struct choice){.method = {.kind = METHOD_ROPE, .logit_scale = 1},
-                           .workers = 3,
-                           .context_tokens = 100000,
-                           .stage_tokens = 4096,
-                           .panel_tokens = 64,
-                           .block_tokens = 512,
-                           .receive_slots = 4,
-                           .kernels = "avx512_bf16",
-                           .decode_split = true,
-                           .queries = CHOICE_AUTO,
-                           .replicate_tokens = 17};
+    struct method method;
+    assert_int_equal(method_parse(&method, "rope", 0), STATUS_OK);
+    return (struct choice){.request.method = method,
+                           .group.workers = 3,
+                           .request.context_tokens = 100000,
+                           .request.stage_tokens = 4096,
+                           .group.panel_tokens = 64,
+                           .group.block_tokens = 512,
+                           .group.receive_slots = 4,
+                           .group.kernels = "avx512_bf16",
+                           .request.decode_split = true,
+                           .request.queries = CHOICE_AUTO,
+                           .request.replicate_tokens = 17};
 }
 
 /* Over the wire and back. */
@@ -44,41 +46,46 @@ static void arrives(const struct choice *choice)
     struct choice received;
     if (send(&received, choice, NULL) != STATUS_OK)
         fail_msg("%s", status_message());
-    assert_memory_equal(&received.method, &choice->method, sizeof choice->method);
-    assert_int_equal(received.workers, choice->workers);
-    assert_int_equal(received.partition, choice->partition);
-    assert_int_equal(received.schedule, choice->schedule);
-    assert_int_equal(received.context_tokens, choice->context_tokens);
-    assert_int_equal(received.stage_tokens, choice->stage_tokens);
-    assert_int_equal(received.panel_tokens, choice->panel_tokens);
-    assert_int_equal(received.block_tokens, choice->block_tokens);
-    assert_int_equal(received.receive_slots, choice->receive_slots);
-    assert_int_equal(received.cache, choice->cache);
-    assert_string_equal(received.kernels, choice->kernels);
-    assert_int_equal(received.decode_split, choice->decode_split);
-    assert_int_equal(received.queries, choice->queries);
-    assert_int_equal(received.replicate_tokens, choice->replicate_tokens);
+    assert_memory_equal(&received.request.method, &choice->request.method,
+                        sizeof choice->request.method);
+    assert_int_equal(received.group.workers, choice->group.workers);
+    assert_int_equal(received.request.partition, choice->request.partition);
+    assert_int_equal(received.request.schedule, choice->request.schedule);
+    assert_int_equal(received.request.context_tokens, choice->request.context_tokens);
+    assert_int_equal(received.request.stage_tokens, choice->request.stage_tokens);
+    assert_int_equal(received.group.panel_tokens, choice->group.panel_tokens);
+    assert_int_equal(received.group.block_tokens, choice->group.block_tokens);
+    assert_int_equal(received.group.receive_slots, choice->group.receive_slots);
+    assert_int_equal(received.group.cache, choice->group.cache);
+    assert_string_equal(received.group.kernels, choice->group.kernels);
+    assert_int_equal(received.request.decode_split, choice->request.decode_split);
+    assert_int_equal(received.request.queries, choice->request.queries);
+    assert_int_equal(received.request.replicate_tokens, choice->request.replicate_tokens);
 }
 
 static void every_choice_arrives_as_it_was_sent(void **state)
 {
     (void)state;
-    static const char *const methods[] = {
-        "rope", "string:shift=0.33,logit_scale=1.0693147180559945", "string:logit_scale=published",
-        "string:shift=1099511627776,local=0,logit_scale=0.1", "lm_infinite:window=7,sinks=0"};
+    static const char *const methods[] = {"rope",
+                                          "string:shift=0.33,logit_scale=1.0693147180559945",
+                                          "string:logit_scale=published",
+                                          "string:shift=1099511627776,local=0,logit_scale=0.1",
+                                          "string:shift=60,local=2,logn=300+yarn:factor=2.68",
+                                          "rope:logn=2+ntk:factor=1e+05",
+                                          "lm_infinite:window=7,sinks=0"};
     struct choice choice = some_choice();
     for (size_t m = 0; m < sizeof methods / sizeof methods[0]; m++) {
-        assert_int_equal(method_parse(&choice.method, methods[m], 8191), STATUS_OK);
+        assert_int_equal(method_parse(&choice.request.method, methods[m], 8191), STATUS_OK);
         arrives(&choice);
     }
     for (int schedule = CHOICE_GATHER; schedule <= CHOICE_RING; schedule++) {
         for (int partition = PARTITION_CONTIGUOUS; partition <= PARTITION_ZIGZAG; partition++) {
             for (int queries = CHOICE_SHARDED; queries <= CHOICE_AUTO; queries++) {
-                choice.schedule = (enum choice_schedule)schedule;
-                choice.partition = (enum partition_kind)partition;
-                choice.queries = (enum choice_queries)queries;
-                choice.cache = queries % 2 ? CHOICE_CACHE_F32 : CHOICE_CACHE_BF16;
-                choice.decode_split = partition == PARTITION_ZIGZAG;
+                choice.request.schedule = (enum choice_schedule)schedule;
+                choice.request.partition = (enum partition_kind)partition;
+                choice.request.queries = (enum choice_queries)queries;
+                choice.group.cache = queries % 2 ? CHOICE_CACHE_F32 : CHOICE_CACHE_BF16;
+                choice.request.decode_split = partition == PARTITION_ZIGZAG;
                 arrives(&choice);
             }
         }
@@ -121,10 +128,10 @@ static void what_was_not_said_is_refused(void **state)
     void (*const changes[])(Longhaul__Control__V1__Choice *) = {
         no_method, open_method, no_partition, unknown_schedule, long_kernels, no_workers};
     const struct choice choice = some_choice();
-    struct choice received = {.workers = 77};
+    struct choice received = {.group.workers = 77};
     for (size_t c = 0; c < sizeof changes / sizeof changes[0]; c++) {
         assert_int_equal(send(&received, &choice, changes[c]), STATUS_INVALID_ARGUMENT);
-        assert_int_equal(received.workers, 77);
+        assert_int_equal(received.group.workers, 77);
     }
 }
 

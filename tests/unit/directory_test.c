@@ -503,9 +503,9 @@ static void a_directory_is_described_whether_it_is_supported_or_not(void **state
     tiny_directory_write(folder, &shape, 1, DTYPE_F32, 2);
     expect_words("      2  F32      model.layers.*.mlp.down_proj.weight [32, 64]",
                  "\"supported\": true");
-    change("config.json", "model_type", json_string("qwen2"));
-    expect_words("supported      no: ", "architecture qwen2 is not supported");
-    expect_words("  model_type = qwen2", "\"model_type\": \"qwen2\"");
+    change("config.json", "model_type", json_string("gemma"));
+    expect_words("supported      no: ", "architecture gemma is not supported");
+    expect_words("  model_type = gemma", "\"model_type\": \"gemma\"");
 }
 
 #define IN_A_FOLDER(test) cmocka_unit_test_setup_teardown(test, make_folder, remove_folder)

@@ -124,7 +124,9 @@ static void what_is_missing_or_misnamed_is_named(void **state)
         const char *words;
     } cases[] = {
         {"general.architecture", "general.architectura", STATUS_DATA_LOSS, "general.architecture"},
-        {"llama", "qwen2", STATUS_UNIMPLEMENTED, "architecture qwen2 is not supported"},
+        {"llama", "gemma", STATUS_UNIMPLEMENTED,
+         "architecture gemma is not supported; known: llama, qwen2, qwen3 ["},
+        {"llama", "qwen2", STATUS_DATA_LOSS, "the key qwen2.block_count is missing"},
         {"llama.block_count", "llama.block_kount", STATUS_DATA_LOSS, "llama.block_count"},
         {"blk.1.ffn_up.weight", "blk.1.ffn_ub.weight", STATUS_DATA_LOSS, "blk.1.ffn_up.weight is"},
         {"token_embd.weight", "tokem_embd.weight", STATUS_DATA_LOSS,
@@ -505,10 +507,19 @@ static void a_file_is_described_whether_it_is_supported_or_not(void **state)
     expect_words(&file, "2  F32      blk.*.ffn_down.weight [64, 96]", "\"supported\": true");
     expect_words(&file, "supported      yes\n", "\"layers\": 2");
     expect_words(&file, "  chat form    ChatML\n", "\"chat_form\": \"ChatML\"");
+    expect_words(&file, "supported      yes\n", "\"qkv_bias\": false");
+    struct tiny_model_shape full = shape;
+    struct gguf_writer other = {0};
+    full.qkv_bias = full.mlp_bias = true;
+    tiny_model_build(&other, &full, 1, DTYPE_F32);
+    expect_words(&other, "with           biases of queries, keys and values\n",
+                 "\"qkv_bias\": true");
+    expect_words(&other, "               biases of the feed-forward part\n", "\"mlp_bias\": true");
+    gguf_writer_free(&other);
     rename_text(&file, "tiny random model", "\x1b[31m random mode");
-    rename_text(&file, "llama", "qwen2");
+    rename_text(&file, "llama", "gemma");
     expect_words(&file, "general.name = .[31m random mode", "\"supported\": false");
-    expect_words(&file, "supported      no: ", "architecture qwen2 is not supported");
+    expect_words(&file, "supported      no: ", "architecture gemma is not supported");
     gguf_writer_free(&file);
 }
 

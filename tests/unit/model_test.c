@@ -45,16 +45,13 @@ static void a_tiny_model_has_the_facts_it_was_made_with(void **state)
     assert_int_equal(spec->vocab, TINY_MODEL_VOCAB_MIN);
     assert_int_equal(spec->trained_tokens, 2048);
     const struct model_shape planned = spec_shape(spec, 7);
-    const struct model_shape told = {.layers = 2,
-                                     .hidden = 64,
-                                     .heads = 4,
-                                     .kv_heads = 2,
-                                     .head_dim = 16,
-                                     .ffn = 96,
-                                     .vocab = TINY_MODEL_VOCAB_MIN,
-                                     .trained_tokens = 2048,
-                                     .weights_bytes = 7};
-    assert_memory_equal(&planned, &told, sizeof told);
+    const int64_t told[] = {2, 64, 4, 2, 16, 96, TINY_MODEL_VOCAB_MIN, 2048, 7, 0};
+    const int64_t sizes[] = {planned.layers,       planned.hidden,         planned.heads,
+                             planned.kv_heads,     planned.head_dim,       planned.ffn,
+                             planned.vocab,        planned.trained_tokens, planned.weights_bytes,
+                             planned.window.tokens};
+    assert_memory_equal(sizes, told, sizeof told);
+    assert_false(planned.qkv_bias || planned.output_bias || planned.mlp_bias || planned.qk_norm);
     assert_true(spec->tied_output && spec->interleaved_qk);
     assert_true(text_view_is(spec->architecture, "llama"));
     assert_int_equal(spec->rope_scaling, MODEL_ROPE_NONE);

@@ -7,6 +7,7 @@
 #include "proto/plan/choice.h"
 #include "proto/plan/chooser.h"
 #include "proto/plan/schedule.h"
+#include "proto/plan/tally.h"
 
 /* Llama-3.1-8B. */
 static const struct model_shape llama = {.layers = 32,
@@ -51,15 +52,15 @@ static void a_dense_mask_takes_zigzag_shards_and_gather_in_one_stage(void **stat
     for (size_t m = 0; m < sizeof methods / sizeof methods[0]; m++) {
         const struct chooser_request request = request_for(methods[m], 4, 131072);
         const struct choice choice = make(&request);
-        assert_int_equal(choice.partition, PARTITION_ZIGZAG);
-        assert_int_equal(choice.schedule, CHOICE_GATHER);
-        assert_int_equal(choice.stage_tokens, 0);
-        assert_int_equal(choice.panel_tokens, 64);
-        assert_int_equal(choice.workers, 4);
-        assert_int_equal(choice.context_tokens, 131072);
-        assert_string_equal(choice.kernels, "avx2");
-        assert_string_equal(choice_schedule_name(choice.schedule), "gather");
-        assert_string_equal(choice_partition_name(choice.partition), "zigzag");
+        assert_int_equal(choice.request.partition, PARTITION_ZIGZAG);
+        assert_int_equal(choice.request.schedule, CHOICE_GATHER);
+        assert_int_equal(choice.request.stage_tokens, 0);
+        assert_int_equal(choice.group.panel_tokens, 64);
+        assert_int_equal(choice.group.workers, 4);
+        assert_int_equal(choice.request.context_tokens, 131072);
+        assert_string_equal(choice.group.kernels, "avx2");
+        assert_string_equal(choice_schedule_name(choice.request.schedule), "gather");
+        assert_string_equal(choice_partition_name(choice.request.partition), "zigzag");
     }
 }
 
@@ -68,32 +69,89 @@ static void a_window_takes_contiguous_shards_a_halo_and_cut_stages(void **state)
     (void)state;
     struct chooser_request request = request_for("lm_infinite:window=4096", 4, 131072);
     struct choice choice = make(&request);
-    assert_int_equal(choice.partition, PARTITION_CONTIGUOUS);
-    assert_int_equal(choice.schedule, CHOICE_HALO);
-    assert_int_equal(choice.stage_tokens, 4 * 4096);
+    assert_int_equal(choice.request.partition, PARTITION_CONTIGUOUS);
+    assert_int_equal(choice.request.schedule, CHOICE_HALO);
+    assert_int_equal(choice.request.stage_tokens, 4 * 4096);
     request.context_tokens = 4 * 4096;
-    assert_int_equal(make(&request).stage_tokens, 0);
+    assert_int_equal(make(&request).request.stage_tokens, 0);
     request.context_tokens = 4 * 4096 + 1;
-    assert_int_equal(make(&request).stage_tokens, 4 * 4096);
+    assert_int_equal(make(&request).request.stage_tokens, 4 * 4096);
     request = request_for("lm_infinite:window=100", 2, 131072);
-    assert_int_equal(make(&request).stage_tokens, 2 * 1024);
+    assert_int_equal(make(&request).request.stage_tokens, 2 * 1024);
     request = request_for("lm_infinite:window=1025", 2, 131072);
-    assert_int_equal(make(&request).stage_tokens, 2 * 1088);
+    assert_int_equal(make(&request).request.stage_tokens, 2 * 1088);
     for (int workers = 1; workers <= 8; workers++) {
         request = request_for("lm_infinite:window=2048", workers, 131072);
-        assert_int_equal(make(&request).partition, PARTITION_CONTIGUOUS);
+        assert_int_equal(make(&request).request.partition, PARTITION_CONTIGUOUS);
     }
     /* A window that hardly limits anything is nearly causal, and balance counts. */
     struct cost_table table = cost_table_default();
     table.attention_flops /= 100;
     request = request_for("lm_infinite:window=131071", 4, 131072);
     assert_int_equal(chooser_choose(&choice, &request, &llama, &table), STATUS_OK);
-    assert_int_equal(choice.schedule, CHOICE_HALO);
-    assert_int_equal(choice.partition, PARTITION_ZIGZAG);
+    assert_int_equal(choice.request.schedule, CHOICE_HALO);
+    assert_int_equal(choice.request.partition, PARTITION_ZIGZAG);
     request = request_for("lm_infinite:window=131071", 1, 131072);
     choice = make(&request);
-    assert_int_equal(choice.schedule, CHOICE_HALO);
-    assert_int_equal(choice.stage_tokens, 0);
+    assert_int_equal(choice.request.schedule, CHOICE_HALO);
+    assert_int_equal(choice.request.stage_tokens, 0);
+}
+
+/* Predicted, of the context's last `tokens` tokens as one stage. */
+static double last_stage_seconds(const struct choice *choice, int64_t tokens)
+{
+    struct ownership *ownership;
+    struct tally *tally;
+    struct schedule schedule;
+    struct cost costs[8];
+    const struct cost_table table = cost_table_default();
+    const int64_t end = choice->request.context_tokens;
+    const struct span stage = {end - tokens, end};
+    assert_int_equal(ownership_create(&ownership, choice->group.workers, 64), STATUS_OK);
+    assert_int_equal(tally_create(&tally, choice, ownership), STATUS_OK);
+    assert_int_equal(schedule_init(&schedule, choice->group.workers), STATUS_OK);
+    assert_int_equal(ownership_advance(ownership, stage.first, choice->request.partition),
+                     STATUS_OK);
+    assert_int_equal(choice_deal(choice, ownership, stage), STATUS_OK);
+    assert_int_equal(tally_stage(tally, &schedule, stage), STATUS_OK);
+    cost_stage(costs, &schedule, choice, &llama, &table);
+    schedule_deinit(&schedule);
+    tally_destroy(tally);
+    ownership_destroy(ownership);
+    return cost_slowest(costs, choice->group.workers);
+}
+
+static void stages_are_as_long_as_others_may_wait(void **state)
+{
+    (void)state;
+    for (int workers = 1; workers <= 4; workers *= 2) {
+        struct chooser_request request = request_for("rope", workers, 131072);
+        int64_t before = 0;
+        for (request.stage_seconds = 1; request.stage_seconds < 100000;
+             request.stage_seconds *= 10) {
+            struct choice choice = make(&request);
+            const int64_t tokens = choice.request.stage_tokens;
+            assert_int_equal(tokens & (tokens - 1), 0);
+            assert_true(tokens == 0 || tokens >= before);
+            before = tokens;
+            choice.request.queries = CHOICE_SHARDED;
+            if (tokens > 128 * workers)
+                assert_true(last_stage_seconds(&choice, tokens) <= request.stage_seconds);
+            else if (tokens > 0)
+                assert_int_equal(tokens, 128 * workers);
+            if (tokens > 0)
+                assert_true(last_stage_seconds(&choice, 2 * tokens) > request.stage_seconds);
+        }
+        assert_int_equal(make(&request).request.stage_tokens, 0);
+        request.stage_seconds = 1;
+        request.stage_tokens = 5000;
+        assert_int_equal(make(&request).request.stage_tokens, 5000);
+    }
+    struct chooser_request windowed = request_for("lm_infinite:window=4096", 4, 131072);
+    windowed.stage_seconds = 1e9;
+    assert_int_equal(make(&windowed).request.stage_tokens, 4 * 4096);
+    windowed.stage_seconds = 1;
+    assert_true(make(&windowed).request.stage_tokens < 4 * 4096);
 }
 
 static void what_a_caller_asks_for_is_kept(void **state)
@@ -107,22 +165,22 @@ static void what_a_caller_asks_for_is_kept(void **state)
     request.decode_split = 1;
     request.cache = CHOICE_CACHE_F32;
     struct choice choice = make(&request);
-    assert_int_equal(choice.partition, PARTITION_CONTIGUOUS);
-    assert_int_equal(choice.schedule, CHOICE_RING);
-    assert_int_equal(choice.stage_tokens, 1000);
-    assert_int_equal(choice.queries, CHOICE_SHARDED);
-    assert_int_equal(choice.replicate_tokens, 0);
-    assert_true(choice.decode_split);
+    assert_int_equal(choice.request.partition, PARTITION_CONTIGUOUS);
+    assert_int_equal(choice.request.schedule, CHOICE_RING);
+    assert_int_equal(choice.request.stage_tokens, 1000);
+    assert_int_equal(choice.request.queries, CHOICE_SHARDED);
+    assert_int_equal(choice.request.replicate_tokens, 0);
+    assert_true(choice.request.decode_split);
     assert_int_equal(choice_cache_bytes(&choice), 4);
-    assert_true(choice.receive_slots >= 7);
+    assert_true(choice.group.receive_slots >= 7);
     request.decode_split = 0;
     request.shared_memory_bus = true;
-    assert_false(make(&request).decode_split);
+    assert_false(make(&request).request.decode_split);
     request.decode_split = -1;
-    assert_true(make(&request).decode_split);
+    assert_true(make(&request).request.decode_split);
     request.workers = 1;
     choice = make(&request);
-    assert_false(choice.decode_split);
+    assert_false(choice.request.decode_split);
     assert_int_equal(choice_cache_bytes(&choice), 4);
     request.cache = CHOICE_CACHE_BF16;
     choice = make(&request);
@@ -137,10 +195,10 @@ static void decode_is_split_where_the_network_is_worth_it(void **state)
     struct cost_table table = cost_table_default();
     table.latency_s = 1e-6;
     assert_int_equal(chooser_choose(&choice, &request, &llama, &table), STATUS_OK);
-    assert_true(choice.decode_split);
+    assert_true(choice.request.decode_split);
     table.latency_s = 0.1;
     assert_int_equal(chooser_choose(&choice, &request, &llama, &table), STATUS_OK);
-    assert_false(choice.decode_split);
+    assert_false(choice.request.decode_split);
 }
 
 static void a_short_question_on_a_filled_cache_replicates_its_queries(void **state)
@@ -148,44 +206,44 @@ static void a_short_question_on_a_filled_cache_replicates_its_queries(void **sta
     (void)state;
     struct chooser_request request = request_for("rope", 4, 131072);
     struct choice choice = make(&request);
-    assert_int_equal(choice.queries, CHOICE_AUTO);
-    assert_true(choice.replicate_tokens >= 1);
-    const int64_t most = choice.replicate_tokens;
+    assert_int_equal(choice.request.queries, CHOICE_AUTO);
+    assert_true(choice.request.replicate_tokens >= 1);
+    const int64_t most = choice.request.replicate_tokens;
     assert_int_equal(choice_stage_queries(&choice, (struct span){0, 1}), CHOICE_SHARDED);
     assert_int_equal(choice_stage_queries(&choice, (struct span){1, 1 + most}), CHOICE_REPLICATED);
     assert_int_equal(choice_stage_queries(&choice, (struct span){1, 2 + most}), CHOICE_SHARDED);
-    choice.queries = CHOICE_REPLICATED;
+    choice.request.queries = CHOICE_REPLICATED;
     assert_int_equal(choice_stage_queries(&choice, (struct span){0, 999}), CHOICE_REPLICATED);
-    choice.queries = CHOICE_SHARDED;
+    choice.request.queries = CHOICE_SHARDED;
     assert_int_equal(choice_stage_queries(&choice, (struct span){1, 2}), CHOICE_SHARDED);
     request.workers = 1;
     choice = make(&request);
-    choice.replicate_tokens = 5;
+    choice.request.replicate_tokens = 5;
     assert_int_equal(choice_stage_queries(&choice, (struct span){1, 2}), CHOICE_SHARDED);
     /* Where states are dear and keys are cheap it never does. */
     struct cost_table table = cost_table_default();
     table.linear_flops = 1;
     request = request_for("lm_infinite:window=64", 4, 131072);
     assert_int_equal(chooser_choose(&choice, &request, &llama, &table), STATUS_OK);
-    assert_true(choice.replicate_tokens <= 1);
+    assert_true(choice.request.replicate_tokens <= 1);
 }
 
 static void costs_are_weighed_at_the_length_of_the_context(void **state)
 {
     (void)state;
     struct chooser_request request = request_for("rope", 4, 5);
-    assert_true(make(&request).replicate_tokens <= 2);
+    assert_true(make(&request).request.replicate_tokens <= 2);
     request.context_tokens = 1;
-    assert_int_equal(make(&request).replicate_tokens, 0);
+    assert_int_equal(make(&request).request.replicate_tokens, 0);
     /* And at a million tokens where it is longer: a plan for 2^40 is made in no time too. */
     request.context_tokens = INT64_C(1) << 40;
-    assert_int_equal(make(&request).partition, PARTITION_ZIGZAG);
+    assert_int_equal(make(&request).request.partition, PARTITION_ZIGZAG);
 }
 
 static void stages_follow_each_other_to_the_end_of_the_prompt(void **state)
 {
     (void)state;
-    struct choice choice = {.stage_tokens = 100};
+    struct choice choice = {.request.stage_tokens = 100};
     struct span stage = choice_stage(&choice, 0, 250);
     assert_int_equal(stage.end, 100);
     stage = choice_stage(&choice, 200, 250);
@@ -193,7 +251,7 @@ static void stages_follow_each_other_to_the_end_of_the_prompt(void **state)
     assert_int_equal(stage.end, 250);
     stage = choice_stage(&choice, 150, 250);
     assert_int_equal(stage.end, 250);
-    choice.stage_tokens = 0;
+    choice.request.stage_tokens = 0;
     stage = choice_stage(&choice, 100, 250);
     assert_int_equal(stage.first, 100);
     assert_int_equal(stage.end, 250);
@@ -218,41 +276,43 @@ static void a_choice_that_no_plan_can_follow_is_refused(void **state)
         change;                                                                                    \
         refused(&choice, named);                                                                   \
     } while (0)
-    REFUSED_WITH(choice.workers = 0, "workers");
-    REFUSED_WITH(choice.workers = 4097, "workers");
-    REFUSED_WITH(choice.partition = PARTITION_ROUND_ROBIN, "partition");
-    REFUSED_WITH(choice.schedule = (enum choice_schedule)3, "schedule");
-    REFUSED_WITH(choice.context_tokens = 0, "context_tokens");
-    REFUSED_WITH(choice.context_tokens = INT64_MAX, "context_tokens");
-    REFUSED_WITH(choice.stage_tokens = -1, "stage_tokens");
-    REFUSED_WITH(choice.panel_tokens = 0, "panel_tokens");
-    REFUSED_WITH(choice.panel_tokens = 65, "panel_tokens");
-    REFUSED_WITH(choice.block_tokens = 63, "block_tokens");
-    REFUSED_WITH(choice.block_tokens = 65, "block_tokens");
-    REFUSED_WITH(choice.cache = (enum choice_cache)2, "cache");
-    REFUSED_WITH(choice.queries = (enum choice_queries)3, "queries");
-    REFUSED_WITH(choice.replicate_tokens = -1, "replicate_tokens");
-    REFUSED_WITH(choice.receive_slots = 0, "receive_slots");
-    REFUSED_WITH(choice.schedule = CHOICE_RING; choice.receive_slots = 2, "receive_slots");
-    REFUSED_WITH(choice.kernels[0] = '\0', "kernel");
-    REFUSED_WITH(memset(choice.kernels, 'x', sizeof choice.kernels), "kernel");
-    REFUSED_WITH(choice.method.window = 0, "window");
-    REFUSED_WITH(choice.method = (struct method){.logit_scale = 1}, "halo");
+    REFUSED_WITH(choice.group.workers = 0, "workers");
+    REFUSED_WITH(choice.group.workers = 4097, "workers");
+    REFUSED_WITH(choice.request.partition = PARTITION_ROUND_ROBIN, "partition");
+    REFUSED_WITH(choice.request.schedule = (enum choice_schedule)3, "schedule");
+    REFUSED_WITH(choice.request.context_tokens = 0, "context_tokens");
+    REFUSED_WITH(choice.request.context_tokens = INT64_MAX, "context_tokens");
+    REFUSED_WITH(choice.request.stage_tokens = -1, "stage_tokens");
+    REFUSED_WITH(choice.group.panel_tokens = 0, "panel_tokens");
+    REFUSED_WITH(choice.group.panel_tokens = 65, "panel_tokens");
+    REFUSED_WITH(choice.group.block_tokens = 63, "block_tokens");
+    REFUSED_WITH(choice.group.block_tokens = 65, "block_tokens");
+    REFUSED_WITH(choice.group.cache = (enum choice_cache)2, "cache");
+    REFUSED_WITH(choice.request.queries = (enum choice_queries)3, "queries");
+    REFUSED_WITH(choice.request.replicate_tokens = -1, "replicate_tokens");
+    REFUSED_WITH(choice.group.receive_slots = 0, "receive_slots");
+    REFUSED_WITH(choice.request.schedule = CHOICE_RING;
+                 choice.group.receive_slots = 2, "receive_slots");
+    REFUSED_WITH(choice.group.kernels[0] = '\0', "kernel");
+    REFUSED_WITH(memset(choice.group.kernels, 'x', sizeof choice.group.kernels), "kernel");
+    REFUSED_WITH(choice.request.method.numbers[0].tokens = 0, "window");
+    REFUSED_WITH(choice.request.method = request_for("rope", 1, 1).method, "halo");
+    REFUSED_WITH(choice.request.method = (struct method){0}, "no method");
 #undef REFUSED_WITH
     choice = good;
-    choice.schedule = CHOICE_RING;
-    choice.receive_slots = 3;
+    choice.request.schedule = CHOICE_RING;
+    choice.group.receive_slots = 3;
     assert_int_equal(choice_check(&choice), STATUS_OK);
-    choice.workers = 2;
-    choice.receive_slots = 1;
+    choice.group.workers = 2;
+    choice.group.receive_slots = 1;
     assert_int_equal(choice_check(&choice), STATUS_OK);
-    choice.panel_tokens = 1;
-    choice.block_tokens = 1;
+    choice.group.panel_tokens = 1;
+    choice.group.block_tokens = 1;
     assert_int_equal(choice_check(&choice), STATUS_OK);
-    choice.panel_tokens = choice.block_tokens = 64;
+    choice.group.panel_tokens = choice.group.block_tokens = 64;
     assert_int_equal(choice_check(&choice), STATUS_OK);
-    choice.workers = 4096;
-    choice.schedule = CHOICE_HALO;
+    choice.group.workers = 4096;
+    choice.request.schedule = CHOICE_HALO;
     assert_int_equal(choice_check(&choice), STATUS_OK);
 }
 
@@ -269,7 +329,7 @@ static void a_request_out_of_range_is_refused(void **state)
     request.schedule = CHOICE_HALO;
     assert_int_equal(chooser_choose(&choice, &request, &llama, &table), STATUS_INVALID_ARGUMENT);
     request = request_for("string", 1, 10);
-    request.method.logit_scale = 0;
+    request.method.numbers[2].real = 0; /* logit_scale */
     assert_int_equal(chooser_choose(&choice, &request, &llama, &table), STATUS_INVALID_ARGUMENT);
 }
 
@@ -287,8 +347,8 @@ static void cost_of(struct cost costs[8], const char *method, enum choice_schedu
     struct schedule made;
     const struct cost_table table = cost_table_default();
     const struct span stage = {0, 131072};
-    method_bands(&choice.method, &bands);
-    assert_int_equal(ownership_create(&ownership, 8, choice.panel_tokens), STATUS_OK);
+    method_bands(&choice.request.method, &bands);
+    assert_int_equal(ownership_create(&ownership, 8, choice.group.panel_tokens), STATUS_OK);
     assert_int_equal(schedule_init(&made, 8), STATUS_OK);
     assert_int_equal(choice_deal(&choice, ownership, stage), STATUS_OK);
     assert_int_equal(schedule_make(&made, &choice, &bands, ownership, stage), STATUS_OK);
@@ -358,7 +418,7 @@ static void decode_gathers_states_and_split_rows(void **state)
     assert_int_equal(cost.received_bytes, INT64_C(32) * 7 * 32 * (128 + 2) * 4);
     assert_int_equal(cost.sent_bytes, cost.received_bytes);
     alone = cost;
-    choice.decode_split = true;
+    choice.request.decode_split = true;
     int64_t sent = 0;
     int64_t received = 0;
     for (int r = 0; r < 8; r++) {
@@ -373,7 +433,7 @@ static void decode_gathers_states_and_split_rows(void **state)
     assert_int_equal(cost.received_bytes - alone.received_bytes, rows / 8 * 7 * 4);
     cost_decode(&cost, &choice, &llama, &table, 1, 1000);
     assert_int_equal(cost.received_bytes - alone.received_bytes, (rows - 128256) / 8 * 7 * 4);
-    choice.workers = 1;
+    choice.group.workers = 1;
     cost_decode(&cost, &choice, &llama, &table, 0, 1000);
     assert_int_equal(cost.received_bytes, 0);
     assert_int_equal(cost.sent_bytes, 0);
@@ -433,7 +493,8 @@ static void seconds_follow_the_table(void **state)
     struct schedule_rank rank = {
         .rows = 1, .pairs = 10, .receive_count = 1, .receive_tokens = 64, .send_tokens = 128};
     struct schedule schedule = {.workers = 1, .ranks = &rank, .stage = {64, 65}};
-    const struct choice choice = {.workers = 2, .cache = CHOICE_CACHE_F32, .decode_split = true};
+    const struct choice choice = {
+        .group.workers = 2, .group.cache = CHOICE_CACHE_F32, .request.decode_split = true};
     struct cost_table table = {.linear_flops = 10,
                                .attention_flops = 100,
                                .memory_bytes = 50,
@@ -470,6 +531,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_dense_mask_takes_zigzag_shards_and_gather_in_one_stage),
         cmocka_unit_test(a_window_takes_contiguous_shards_a_halo_and_cut_stages),
+        cmocka_unit_test(stages_are_as_long_as_others_may_wait),
         cmocka_unit_test(what_a_caller_asks_for_is_kept),
         cmocka_unit_test(decode_is_split_where_the_network_is_worth_it),
         cmocka_unit_test(a_short_question_on_a_filled_cache_replicates_its_queries),

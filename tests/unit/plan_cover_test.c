@@ -5,51 +5,18 @@
 
 #include <stdio.h>
 
+#include "tests/support/plan_methods.h"
 #include "tests/support/plan_world.h"
 
 enum { LENGTH_MAX = 21, DECODED = 5, TABLES = 1000, SEED = 411 };
 
-/* docs/methods.md, STRING and LM-Infinite, pair by pair. */
-static bool method_sees(const void *definition, int64_t i, int64_t j, int64_t *distance, bool *far)
-{
-    const struct method *method = definition;
-    const int64_t d = i - j;
-    *far = false;
-    *distance = d;
-    if (d < 0)
-        return false;
-    if (method->kind == METHOD_STRING && d >= method->shift)
-        *distance = d - method->shift + method->local;
-    if (method->kind == METHOD_LM_INFINITE && d >= method->window) {
-        *far = true;
-        *distance = method->ceiling;
-        return j < method->sinks;
-    }
-    return true;
-}
-
-static bool table_sees(const void *definition, int64_t i, int64_t j, int64_t *distance, bool *far)
+static bool table_sees(const void *definition, int64_t i, int64_t j, double *distance, bool *far)
 {
     int key_frame = 0;
     const bool visible = cases_sees(definition, i, j, distance, &key_frame);
-    *far = visible && key_frame == 1;
+    *far = visible && key_frame >= ((const struct bands *)definition)->panel_frames;
     return visible;
 }
-
-static const struct method methods[] = {
-    {.kind = METHOD_ROPE, .logit_scale = 1},
-    {.kind = METHOD_STRING, .logit_scale = 1, .shift = 1, .local = 0},
-    {.kind = METHOD_STRING, .logit_scale = 1, .shift = 4, .local = 1},
-    {.kind = METHOD_STRING, .logit_scale = 1, .shift = 7, .local = 7},
-    {.kind = METHOD_LM_INFINITE, .logit_scale = 1, .window = 1, .sinks = 0, .ceiling = 1},
-    {.kind = METHOD_LM_INFINITE, .logit_scale = 1, .window = 1, .sinks = 1, .ceiling = 1},
-    {.kind = METHOD_LM_INFINITE, .logit_scale = 1, .window = 3, .sinks = 5, .ceiling = 2},
-    {.kind = METHOD_LM_INFINITE, .logit_scale = 1, .window = 4, .sinks = 2, .ceiling = 4},
-    {.kind = METHOD_LM_INFINITE, .logit_scale = 1, .window = 9, .sinks = 3, .ceiling = 12},
-    {.kind = METHOD_LM_INFINITE, .logit_scale = 1, .window = 20, .sinks = 4, .ceiling = 20},
-    {.kind = METHOD_LM_INFINITE, .logit_scale = 1, .window = 2, .sinks = 40, .ceiling = 6},
-};
-enum { METHODS = sizeof methods / sizeof methods[0] };
 
 /* One way to hold and move what a stage needs. */
 static const struct way {
@@ -72,37 +39,36 @@ static struct choice small_choice(const struct method *method, const struct way 
                                   int panel_tokens, int64_t context_tokens)
 {
     return (struct choice){
-        .method = *method,
-        .workers = workers,
-        .partition = way->partition,
-        .schedule = way->schedule,
-        .context_tokens = context_tokens,
-        .panel_tokens = panel_tokens,
-        .block_tokens = panel_tokens * (1 + context_tokens % 3),
-        .receive_slots = way->schedule == CHOICE_RING && workers > 2 ? workers - 1 : 1,
-        .cache = workers % 2 ? CHOICE_CACHE_F32 : CHOICE_CACHE_BF16,
-        .kernels = "reference",
-        .queries = way->queries,
-        .replicate_tokens = 2,
+        .request.method = *method,
+        .group.workers = workers,
+        .request.partition = way->partition,
+        .request.schedule = way->schedule,
+        .request.context_tokens = context_tokens,
+        .group.panel_tokens = panel_tokens,
+        .group.block_tokens = panel_tokens * (1 + context_tokens % 3),
+        .group.receive_slots = way->schedule == CHOICE_RING && workers > 2 ? workers - 1 : 1,
+        .group.cache = workers % 2 ? CHOICE_CACHE_F32 : CHOICE_CACHE_BF16,
+        .group.kernels = "reference",
+        .request.queries = way->queries,
+        .request.replicate_tokens = 2,
     };
 }
 
-static void run_method(const struct method *method, const struct way *way, int workers,
+static void run_method(const struct plan_method *definition, const struct way *way, int workers,
                        int panel_tokens, int64_t tokens, int stages)
 {
     char label[200];
-    char spelt[METHOD_TEXT_BYTES];
     static struct world world;
-    method_print(method, spelt);
+    const struct method method = plan_methods_parse(definition->spelling);
     snprintf(label, sizeof label, "%s, %s, %d workers, panels of %d, %lld tokens in %d stages",
-             spelt, way->name, workers, panel_tokens, (long long)tokens, stages);
+             definition->spelling, way->name, workers, panel_tokens, (long long)tokens, stages);
     memset(&world, 0, sizeof world);
     world.label = label;
-    world.choice = small_choice(method, way, workers, panel_tokens, tokens + DECODED);
-    world.choice.stage_tokens = stages == 1 ? 0 : (tokens + stages - 1) / stages;
-    world.sees = method_sees;
-    world.definition = method;
-    method_bands(method, &world.bands);
+    world.choice = small_choice(&method, way, workers, panel_tokens, tokens + DECODED);
+    world.choice.request.stage_tokens = stages == 1 ? 0 : (tokens + stages - 1) / stages;
+    world.sees = plan_methods_sees;
+    world.definition = definition;
+    method_bands(&method, &world.bands);
     cases_seed(&world.random, (uint64_t)(tokens * 100 + workers));
     world_init(&world);
     int64_t done = 0;
@@ -122,14 +88,15 @@ static void run_method(const struct method *method, const struct way *way, int w
 
 static void run_methods(int workers)
 {
-    for (int m = 0; m < METHODS; m++) {
+    for (int m = 0; m < plan_methods_count; m++) {
         for (int w = 0; w < WAYS; w++) {
-            if (ways[w].schedule == CHOICE_HALO && methods[m].kind != METHOD_LM_INFINITE)
+            if (ways[w].schedule == CHOICE_HALO && !plan_methods[m].windowed)
                 continue;
             for (int panel_tokens = 1; panel_tokens <= 4; panel_tokens *= 2)
                 for (int64_t tokens = 1; tokens <= LENGTH_MAX; tokens++)
                     for (int stages = 1; stages <= 3; stages++)
-                        run_method(&methods[m], &ways[w], workers, panel_tokens, tokens, stages);
+                        run_method(&plan_methods[m], &ways[w], workers, panel_tokens, tokens,
+                                   stages);
         }
     }
 }
@@ -162,7 +129,7 @@ static void four_workers_compute_every_visible_pair_once(void **state)
 static void deal_randomly(struct world *world, struct span stage)
 {
     struct owned_span spans[2 * WORLD_TOKENS + 2];
-    const int64_t panel = world->choice.panel_tokens;
+    const int64_t panel = world->choice.group.panel_tokens;
     int count = 0;
     int64_t next = stage.first;
     if (next % panel != 0) {
@@ -175,7 +142,7 @@ static void deal_randomly(struct world *world, struct span stage)
         const int64_t end = next + panel * cases_between(&world->random, 0, 3);
         spans[count++] = (struct owned_span){
             .span = {next, end < stage.end ? end : stage.end},
-            .owner = (int)cases_between(&world->random, 0, world->choice.workers - 1)};
+            .owner = (int)cases_between(&world->random, 0, world->choice.group.workers - 1)};
         next = spans[count - 1].span.end;
         if (count > 2 * WORLD_TOKENS)
             spans[count - 1].span.end = next = stage.end;
@@ -196,10 +163,11 @@ static void run_table(uint64_t seed)
     const int64_t tokens = cases_between(&world.random, 1, WORLD_TOKENS - DECODED);
     const int workers = (int)cases_between(&world.random, 1, WORLD_RANKS);
     const int panel_tokens = 1 << cases_between(&world.random, 0, 2);
+    const struct method rope = plan_methods_parse("rope");
     struct way way = {.schedule = cases_between(&world.random, 0, 1) ? CHOICE_RING : CHOICE_GATHER,
                       .queries = CHOICE_AUTO};
-    world.choice = small_choice(&methods[0], &way, workers, panel_tokens, tokens + DECODED);
-    cases_bands(&table, &world.random, tokens);
+    world.choice = small_choice(&rope, &way, workers, panel_tokens, tokens + DECODED);
+    cases_wide_bands(&table, &world.random, tokens);
     world.bands = table;
     world.sees = table_sees;
     world.definition = &table;

@@ -8,6 +8,7 @@
 #include "proto/plan/memory_plan.h"
 #include "proto/plan/schedule.h"
 #include "tests/support/plan_cases.h"
+#include "tests/support/plan_methods.h"
 
 enum { CASES = 600, SEED = 77 };
 
@@ -28,6 +29,9 @@ static const struct memory_request needs = {.threads = 2,
                                             .list_row_bytes = 8,
                                             .list_panel_bytes = 16};
 
+/* Of a rank, that stages are chosen for; 0: any. */
+static int64_t rows_for_stages;
+
 static struct choice choice_for(const char *method, int workers, int64_t context_tokens)
 {
     struct choice choice;
@@ -38,6 +42,7 @@ static struct choice choice_for(const char *method, int workers, int64_t context
                                       .partition = -1,
                                       .schedule = -1,
                                       .stage_tokens = -1,
+                                      .stage_rows = rows_for_stages,
                                       .queries = -1,
                                       .decode_split = -1};
     assert_int_equal(method_parse(&request.method, method, smol.trained_tokens), STATUS_OK);
@@ -46,11 +51,26 @@ static struct choice choice_for(const char *method, int workers, int64_t context
     return choice;
 }
 
+static struct memory_need need_for(const struct choice *choice, int rank)
+{
+    struct memory_need need;
+    if (memory_need_make(&need, choice, rank, rank + 1) != STATUS_OK)
+        fail_msg("%s", status_message());
+    return need;
+}
+
+/* Of a group that has room for this request alone. */
 static struct memory_plan plan_for(const struct choice *choice, int rank)
 {
+    struct memory_need all[5];
     struct memory_plan plan;
-    if (memory_plan_make(&plan, &smol, choice, rank, &needs) != STATUS_OK)
+    struct group_choice group = choice->group;
+    if (memory_need_make(all, choice, 0, group.workers) != STATUS_OK)
         fail_msg("%s", status_message());
+    memory_group_fit(&group, all, &choice->request);
+    const struct choice fitted = {group, choice->request};
+    assert_int_equal(memory_need_check(&all[rank], &fitted), STATUS_OK);
+    memory_plan_make(&plan, &smol, &group, rank, &needs);
     assert_int_equal(plan.rank, rank);
     int64_t total = 0;
     for (int region = 0; region < MEMORY_REGIONS; region++) {
@@ -65,28 +85,30 @@ static struct memory_plan plan_for(const struct choice *choice, int rank)
 
 static struct choice random_choice(struct cases_random *random)
 {
-    struct choice choice = {.method.logit_scale = 1, .kernels = "reference", .receive_slots = 8};
+    char method[METHOD_TEXT_BYTES] = "rope";
+    struct choice choice = {.group.kernels = "reference", .group.receive_slots = 8};
     if (cases_between(random, 0, 2) > 0) {
-        choice.method.kind = METHOD_LM_INFINITE;
-        choice.method.window = cases_between(random, 1, 30);
-        choice.method.sinks = cases_between(random, 0, 9);
-        choice.schedule = CHOICE_HALO;
+        const int window = (int)cases_between(random, 1, 30);
+        snprintf(method, sizeof method, "lm_infinite:window=%d,sinks=%d", window,
+                 (int)cases_between(random, 0, 9));
+        choice.request.schedule = CHOICE_HALO;
     }
-    choice.workers = (int)cases_between(random, 1, 5);
-    choice.panel_tokens = 1 << cases_between(random, 0, 3);
-    choice.block_tokens = 2 * choice.panel_tokens;
-    choice.partition = (enum partition_kind)cases_between(random, 0, 1);
-    choice.context_tokens = cases_between(random, 1, 90);
+    choice.request.method = plan_methods_parse(method);
+    choice.group.workers = (int)cases_between(random, 1, 5);
+    choice.group.panel_tokens = 1 << cases_between(random, 0, 3);
+    choice.group.block_tokens = 2 * choice.group.panel_tokens;
+    choice.request.partition = (enum partition_kind)cases_between(random, 0, 1);
+    choice.request.context_tokens = cases_between(random, 1, 90);
     if (cases_between(random, 0, 2) > 0)
-        choice.stage_tokens = cases_between(random, 1, 40);
-    choice.queries = (enum choice_queries)cases_between(random, 0, 2);
-    choice.replicate_tokens = cases_between(random, 0, 8);
+        choice.request.stage_tokens = cases_between(random, 1, 40);
+    choice.request.queries = (enum choice_queries)cases_between(random, 0, 2);
+    choice.request.replicate_tokens = cases_between(random, 0, 8);
     return choice;
 }
 
 struct fitting {
     const struct choice *choice;
-    struct memory_plan plans[5];
+    struct memory_need needs[5];
     struct bands bands;
     struct ownership *ownership;
     struct schedule schedule;
@@ -99,11 +121,11 @@ static void check_keys(const struct fitting *fitting, struct span stage)
     const int64_t live =
         ownership_live_first(fitting->ownership, stage.first, bands_reach(&fitting->bands));
     const struct span present = {live, stage.end};
-    for (int r = 0; r < choice->workers; r++)
-        if (ownership_panels(fitting->ownership, r, present) > fitting->plans[r].cache_panels)
+    for (int r = 0; r < choice->group.workers; r++)
+        if (ownership_panels(fitting->ownership, r, present) > fitting->needs[r].cache_panels)
             fail_msg("rank %d has %lld panels, planned %lld", r,
                      (long long)ownership_panels(fitting->ownership, r, present),
-                     (long long)fitting->plans[r].cache_panels);
+                     (long long)fitting->needs[r].cache_panels);
     assert_true((stage.end - 1) / range_tokens - live / range_tokens + 2 <=
                 memory_plan_ranges(choice));
 }
@@ -120,18 +142,18 @@ static void run_prompt(struct fitting *fitting, int64_t prompt_tokens)
             schedule_make(&fitting->schedule, choice, &fitting->bands, fitting->ownership, stage),
             STATUS_OK);
         check_keys(fitting, stage);
-        for (int r = 0; r < choice->workers; r++) {
-            const struct memory_plan *plan = &fitting->plans[r];
+        for (int r = 0; r < choice->group.workers; r++) {
+            const struct memory_need *need = &fitting->needs[r];
             const struct schedule_rank *rank = &fitting->schedule.ranks[r];
             assert_true(rank->rows <=
-                        (fitting->schedule.replicated ? plan->replicated_rows : plan->rows));
+                        (fitting->schedule.replicated ? need->step_rows : need->stage_rows));
             for (int s = 0; s < rank->read_count; s++)
                 if (rank->reads[s].source <= SCHEDULE_SINKS_NEAR)
                     assert_true(rank->reads[s].keys.end <=
-                                plan->sink_panels * choice->panel_tokens);
+                                need->sink_panels * choice->group.panel_tokens);
         }
     }
-    while (stage.end < choice->context_tokens) {
+    while (stage.end < choice->request.context_tokens) {
         stage = (struct span){stage.end, stage.end + 1};
         assert_int_equal(ownership_advance(fitting->ownership, 1, PARTITION_ROUND_ROBIN),
                          STATUS_OK);
@@ -150,15 +172,16 @@ static void every_prompt_and_answer_up_to_the_context_fits(void **state)
         struct fitting fitting = {.choice = &choice};
         if (choice_check(&choice) != STATUS_OK)
             fail_msg("%s", status_message());
-        method_bands(&choice.method, &fitting.bands);
-        for (int r = 0; r < choice.workers; r++)
-            fitting.plans[r] = plan_for(&choice, r);
-        assert_int_equal(ownership_create(&fitting.ownership, choice.workers, choice.panel_tokens),
-                         STATUS_OK);
-        assert_int_equal(schedule_init(&fitting.schedule, choice.workers), STATUS_OK);
-        for (int64_t prompt = 1; prompt <= choice.context_tokens; prompt += 3)
+        method_bands(&choice.request.method, &fitting.bands);
+        for (int r = 0; r < choice.group.workers; r++)
+            fitting.needs[r] = need_for(&choice, r);
+        assert_int_equal(
+            ownership_create(&fitting.ownership, choice.group.workers, choice.group.panel_tokens),
+            STATUS_OK);
+        assert_int_equal(schedule_init(&fitting.schedule, choice.group.workers), STATUS_OK);
+        for (int64_t prompt = 1; prompt <= choice.request.context_tokens; prompt += 3)
             run_prompt(&fitting, prompt);
-        run_prompt(&fitting, choice.context_tokens);
+        run_prompt(&fitting, choice.request.context_tokens);
         schedule_deinit(&fitting.schedule);
         ownership_destroy(fitting.ownership);
     }
@@ -175,23 +198,24 @@ static void bytes_are_those_of_the_shapes(void **state)
 {
     (void)state;
     struct choice choice = choice_for("string:shift=4096,local=128", 2, 6400);
-    choice.stage_tokens = 0;
+    choice.request.stage_tokens = 0;
     const struct memory_plan plan = plan_for(&choice, 0);
+    const struct memory_need need = need_for(&choice, 0);
     /* 100 panels, zigzag over four chunks of 25; spare panels for answers of any length. */
-    assert_int_equal(plan.rows, 50 * 64);
-    assert_int_equal(plan.cache_panels, 54);
-    assert_int_equal(plan.sink_panels, 0);
-    assert_int_equal(plan.replicated_rows, 1);
+    assert_int_equal(need.stage_rows, 50 * 64);
+    assert_int_equal(need.cache_panels, 54);
+    assert_int_equal(need.sink_panels, 0);
+    assert_int_equal(need.step_rows, 1);
     const int64_t panel_bytes = 64 * 2 * 3 * 64 * 2;
     const int64_t *bytes = plan.bytes;
     assert_int_equal(bytes[MEMORY_WEIGHTS], up(98000000));
     assert_int_equal(bytes[MEMORY_CACHE], 30 * 54 * panel_bytes);
-    assert_int_equal(bytes[MEMORY_RECEIVE_SLOTS], choice.receive_slots * 8 * panel_bytes);
-    assert_int_equal(bytes[MEMORY_SINK_CACHE], 0);
+    assert_int_equal(bytes[MEMORY_RECEIVE_SLOTS], choice.group.receive_slots * 8 * panel_bytes);
+    assert_int_equal(need.slots, need.cache_panels);
     assert_int_equal(bytes[MEMORY_HIDDEN], 3200 * 576 * 4);
-    assert_int_equal(bytes[MEMORY_QUERIES], 2 * 3200 * 9 * 64 * 2);
+    assert_int_equal(bytes[MEMORY_QUERIES], BANDS_FRAMES_MAX * 3200 * 9 * 64 * 2);
     assert_int_equal(bytes[MEMORY_STATE], 3200 * 9 * 66 * 4);
-    assert_int_equal(bytes[MEMORY_ROPE_TABLES], 3 * 3200 * 64 * 4);
+    assert_int_equal(bytes[MEMORY_ROPE_TABLES], 2 * BANDS_FRAMES_MAX * 3200 * 64 * 4);
     assert_int_equal(bytes[MEMORY_THREAD_SCRATCH], 2 << 20);
     assert_int_equal(bytes[MEMORY_LOGITS], 4 * (49152 + 576) * 4);
     assert_int_equal(bytes[MEMORY_IDS], 6400 * 4);
@@ -206,13 +230,14 @@ static void a_window_keeps_two_frames_of_its_sinks(void **state)
     (void)state;
     struct choice choice = choice_for("lm_infinite:window=1024,sinks=70", 2, 20000);
     const int64_t panel_bytes = 64 * 2 * 3 * 64 * 2;
-    struct memory_plan plan = plan_for(&choice, 1);
-    assert_int_equal(plan.sink_panels, 2);
-    assert_int_equal(plan.bytes[MEMORY_SINK_CACHE], 30 * 2 * 2 * panel_bytes);
-    assert_int_equal(plan.rows, 1024 + 70);
-    choice.context_tokens = 1024;
-    plan = plan_for(&choice, 1);
-    assert_int_equal(plan.sink_panels, 0);
+    const struct memory_plan plan = plan_for(&choice, 1);
+    const struct memory_need need = need_for(&choice, 1);
+    assert_int_equal(need.sink_panels, 2);
+    assert_int_equal(need.slots, need.cache_panels + 2 * 2);
+    assert_true(plan.bytes[MEMORY_CACHE] >= 30 * need.slots * panel_bytes);
+    assert_int_equal(need.stage_rows, 1024 + 70);
+    choice.request.context_tokens = 1024;
+    assert_int_equal(need_for(&choice, 1).sink_panels, 0);
 }
 
 /* ---- how it grows ---- */
@@ -250,9 +275,78 @@ static void under_a_window_memory_is_flat_in_the_length(void **state)
                 if (region != MEMORY_IDS && region != MEMORY_SCORES)
                     assert_int_equal(small.bytes[region], large.bytes[region]);
             /* The window and the stage, shared out; the last rank has the window's most of both. */
-            assert_true(large.cache_panels <= (2048 + 2048) / 64 + 5);
+            assert_true(need_for(&long_choice, r).cache_panels <= (2048 + 2048) / 64 + 5);
         }
     }
+}
+
+/* ---- a group's sizes ---- */
+
+static void a_group_of_any_size_has_room_for_a_longest_request_in_stages(void **state)
+{
+    (void)state;
+    static const char *const methods[] = {"rope", "string:shift=4096,local=128",
+                                          "lm_infinite:window=1024,sinks=70"};
+    for (int workers = 1; workers <= 4; workers++)
+        for (int64_t context = 64; context <= 1 << 20; context *= 7)
+            for (size_t m = 0; m < sizeof methods / sizeof methods[0]; m++) {
+                struct group_choice group = group_choice_usual(workers);
+                memory_group_size(&group, 8, context);
+                rows_for_stages = group.stage_rows;
+                struct choice choice = choice_for(methods[m], workers, context);
+                rows_for_stages = 0;
+                choice.group = group;
+                choice.group.pool_slots =
+                    memory_group_slots(&choice.group, &smol, &needs, INT64_C(1) << 50);
+                for (int r = 0; r < workers; r++) {
+                    const struct memory_need need = need_for(&choice, r);
+                    if (memory_need_check(&need, &choice) != STATUS_OK)
+                        fail_msg("%s", status_message());
+                    assert_true(8 * need.slots <= choice.group.pool_slots);
+                }
+            }
+}
+
+static void a_pool_takes_what_the_limit_leaves(void **state)
+{
+    (void)state;
+    struct group_choice group = group_choice_usual(1);
+    struct memory_plan plan;
+    memory_group_size(&group, 4, 6400);
+    int64_t before = 0;
+    for (int64_t limit = 1 << 20; limit < INT64_C(1) << 40; limit *= 2) {
+        group.pool_slots = memory_group_slots(&group, &smol, &needs, limit);
+        assert_true(group.pool_slots >= before && group.pool_slots <= 4 * (100 + 2 * 2));
+        before = group.pool_slots;
+        memory_plan_make(&plan, &smol, &group, 0, &needs);
+        if (group.pool_slots > 0)
+            assert_true(plan.total_bytes <= limit + 64);
+    }
+    assert_int_equal(before, 4 * (100 + 2 * 2));
+}
+
+static void what_a_group_has_no_room_for_is_refused_with_the_numbers(void **state)
+{
+    (void)state;
+    struct choice choice = choice_for("rope", 2, 6400);
+    struct memory_need all[2];
+    assert_int_equal(memory_need_make(all, &choice, 0, 2), STATUS_OK);
+    memory_group_fit(&choice.group, all, &choice.request);
+    const struct group_choice fitted = choice.group;
+    assert_int_equal(memory_need_check(&all[0], &choice), STATUS_OK);
+    choice.group.pool_slots--;
+    assert_int_equal(memory_need_check(&all[0], &choice), STATUS_OUT_OF_RANGE);
+    assert_non_null(strstr(status_message(), "needs 54 panels"));
+    assert_non_null(strstr(status_message(), "room for 53"));
+    choice.group = fitted;
+    choice.group.stage_rows--;
+    assert_int_equal(memory_need_check(&all[0], &choice), STATUS_OUT_OF_RANGE);
+    choice.group = fitted;
+    choice.group.step_rows--;
+    assert_int_equal(memory_need_check(&all[0], &choice), STATUS_OUT_OF_RANGE);
+    choice.group = fitted;
+    choice.group.context_tokens--;
+    assert_int_equal(memory_need_check(&all[0], &choice), STATUS_OUT_OF_RANGE);
 }
 
 /* ---- saying it ---- */
@@ -282,8 +376,8 @@ static void decode_has_enough_ranges_and_never_many(void **state)
         assert_int_equal(memory_plan_ranges(&choice), rows[i].ranges);
     }
     struct choice staged = choice_for("rope", 2, 8192);
-    staged.queries = CHOICE_REPLICATED;
-    staged.stage_tokens = 256;
+    staged.request.queries = CHOICE_REPLICATED;
+    staged.request.stage_tokens = 256;
     assert_int_equal(memory_plan_range_tokens(&staged), 2048);
 }
 
@@ -310,6 +404,9 @@ int main(void)
         cmocka_unit_test(a_window_keeps_two_frames_of_its_sinks),
         cmocka_unit_test(what_grows_with_the_sequence_falls_with_the_workers),
         cmocka_unit_test(under_a_window_memory_is_flat_in_the_length),
+        cmocka_unit_test(a_group_of_any_size_has_room_for_a_longest_request_in_stages),
+        cmocka_unit_test(a_pool_takes_what_the_limit_leaves),
+        cmocka_unit_test(what_a_group_has_no_room_for_is_refused_with_the_numbers),
         cmocka_unit_test(decode_has_enough_ranges_and_never_many),
         cmocka_unit_test(a_plan_that_does_not_fit_is_refused_with_the_numbers),
     };

@@ -3,29 +3,30 @@
 #include "tests/support/unit.h"
 
 #include "proto/plan/tally.h"
+#include "tests/support/plan_methods.h"
 
 enum { LENGTH_MAX = 40, LONG_TOKENS = 1500 };
 
-static const struct method methods[] = {
-    {.kind = METHOD_ROPE, .logit_scale = 1},
-    {.kind = METHOD_STRING, .logit_scale = 1, .shift = 7, .local = 3},
-    {.kind = METHOD_LM_INFINITE, .logit_scale = 1, .window = 3, .sinks = 5, .ceiling = 2},
-    {.kind = METHOD_LM_INFINITE, .logit_scale = 1, .window = 9, .sinks = 0, .ceiling = 9},
-    {.kind = METHOD_LM_INFINITE, .logit_scale = 1, .window = 20, .sinks = 4, .ceiling = 20},
-    {.kind = METHOD_LM_INFINITE, .logit_scale = 1, .window = 200, .sinks = 70, .ceiling = 90},
+static const char *const methods[] = {
+    "rope",
+    "string:shift=7,local=3",
+    "lm_infinite:window=3,sinks=5,ceiling=2",
+    "lm_infinite:window=9,sinks=0",
+    "lm_infinite:window=20,sinks=4",
+    "lm_infinite:window=200,sinks=70,ceiling=90",
 };
 
-static struct choice make_choice(const struct method *method, int workers, int panel_tokens,
+static struct choice make_choice(const char *method, int workers, int panel_tokens,
                                  int64_t context_tokens)
 {
-    return (struct choice){.method = *method,
-                           .workers = workers,
-                           .context_tokens = context_tokens,
-                           .panel_tokens = panel_tokens,
-                           .block_tokens = 3 * panel_tokens,
-                           .receive_slots = workers,
-                           .kernels = "reference",
-                           .replicate_tokens = 2};
+    return (struct choice){.request.method = plan_methods_parse(method),
+                           .group.workers = workers,
+                           .request.context_tokens = context_tokens,
+                           .group.panel_tokens = panel_tokens,
+                           .group.block_tokens = 3 * panel_tokens,
+                           .group.receive_slots = workers,
+                           .group.kernels = "reference",
+                           .request.replicate_tokens = 2};
 }
 
 static void compare(const struct schedule *counted, const struct schedule *made)
@@ -55,13 +56,13 @@ static void run(const struct choice *choice, int64_t tokens)
     struct ownership *ownership = NULL;
     struct tally *tally = NULL;
     struct schedule counted, made;
-    method_bands(&choice->method, &bands);
+    method_bands(&choice->request.method, &bands);
     assert_int_equal(choice_check(choice), STATUS_OK);
-    assert_int_equal(ownership_create(&ownership, choice->workers, choice->panel_tokens),
-                     STATUS_OK);
+    assert_int_equal(
+        ownership_create(&ownership, choice->group.workers, choice->group.panel_tokens), STATUS_OK);
     assert_int_equal(tally_create(&tally, choice, ownership), STATUS_OK);
-    assert_int_equal(schedule_init(&counted, choice->workers), STATUS_OK);
-    assert_int_equal(schedule_init(&made, choice->workers), STATUS_OK);
+    assert_int_equal(schedule_init(&counted, choice->group.workers), STATUS_OK);
+    assert_int_equal(schedule_init(&made, choice->group.workers), STATUS_OK);
     for (int64_t done = 0; done < tokens;) {
         const struct span stage = choice_stage(choice, done, tokens);
         assert_int_equal(choice_deal(choice, ownership, stage), STATUS_OK);
@@ -80,16 +81,16 @@ static void run(const struct choice *choice, int64_t tokens)
 static void run_ways(struct choice choice, int64_t tokens)
 {
     struct bands bands;
-    method_bands(&choice.method, &bands);
+    method_bands(&choice.request.method, &bands);
     const bool limited = bands_reach(&bands) != BANDS_OPEN;
     for (int partition = PARTITION_CONTIGUOUS; partition <= PARTITION_ZIGZAG; partition++) {
         for (int schedule = CHOICE_GATHER; schedule <= CHOICE_RING; schedule++) {
             if (schedule == CHOICE_HALO && !limited)
                 continue;
             for (int queries = CHOICE_SHARDED; queries <= CHOICE_AUTO; queries++) {
-                choice.partition = (enum partition_kind)partition;
-                choice.schedule = (enum choice_schedule)schedule;
-                choice.queries = (enum choice_queries)queries;
+                choice.request.partition = (enum partition_kind)partition;
+                choice.request.schedule = (enum choice_schedule)schedule;
+                choice.request.queries = (enum choice_queries)queries;
                 run(&choice, tokens);
             }
         }
@@ -105,8 +106,8 @@ static void small_prompts_are_counted_as_they_are_scheduled(void **state)
                 for (int64_t tokens = 1; tokens <= LENGTH_MAX; tokens += 3)
                     for (int64_t stage = 0; stage <= tokens; stage = 2 * stage + 1) {
                         struct choice choice =
-                            make_choice(&methods[m], workers, panel_tokens, tokens + 3);
-                        choice.stage_tokens = stage;
+                            make_choice(methods[m], workers, panel_tokens, tokens + 3);
+                        choice.request.stage_tokens = stage;
                         run_ways(choice, tokens);
                     }
 }
@@ -116,8 +117,8 @@ static void many_stages_are_counted_as_they_are_scheduled(void **state)
     (void)state;
     for (size_t m = 0; m < sizeof methods / sizeof methods[0]; m++)
         for (int64_t stage = 1; stage <= 64; stage *= 4) {
-            struct choice choice = make_choice(&methods[m], 3, 4, LONG_TOKENS);
-            choice.stage_tokens = stage;
+            struct choice choice = make_choice(methods[m], 3, 4, LONG_TOKENS);
+            choice.request.stage_tokens = stage;
             run_ways(choice, LONG_TOKENS);
         }
 }

@@ -7,14 +7,15 @@
 enum { TOKENS = 24, TABLES = 300, SEED = 9091 };
 
 static int64_t pairs(const struct bands *bands, struct span queries, struct span keys,
-                     int wanted_frame)
+                     enum bands_store store)
 {
     int64_t count = 0;
     for (int64_t i = queries.first; i < queries.end; i++)
         for (int64_t j = keys.first; j < keys.end; j++) {
-            int64_t distance;
+            double distance;
             int key_frame;
-            count += cases_sees(bands, i, j, &distance, &key_frame) && key_frame == wanted_frame;
+            if (cases_sees(bands, i, j, &distance, &key_frame))
+                count += (key_frame >= bands->panel_frames) == (store == BANDS_SINKS);
         }
     return count;
 }
@@ -27,7 +28,7 @@ static struct span trim(const struct bands *bands, const struct span *queries, i
     for (int64_t j = keys.first; j < keys.end; j++) {
         int64_t readers = 0;
         for (int q = 0; q < count; q++)
-            readers += pairs(bands, queries[q], (struct span){j, j + 1}, 0);
+            readers += pairs(bands, queries[q], (struct span){j, j + 1}, BANDS_PANELS);
         if (readers == 0)
             continue;
         const int64_t panel_first = j - j % panel;
@@ -47,7 +48,9 @@ static void tiles_are_counted_read_and_trimmed_as_their_pairs_say(void **state)
     print_message("seed %d\n", SEED);
     for (int n = 0; n < TABLES; n++) {
         struct bands bands;
-        cases_bands(&bands, &random, TOKENS);
+        struct regimes regimes;
+        cases_wide_bands(&bands, &random, TOKENS);
+        regimes_make(&regimes, &bands);
         for (int k = 0; k < 60; k++) {
             const int64_t a = cases_between(&random, 0, TOKENS);
             const int64_t b = cases_between(&random, 0, TOKENS);
@@ -55,14 +58,15 @@ static void tiles_are_counted_read_and_trimmed_as_their_pairs_say(void **state)
                                             {b, cases_between(&random, b, TOKENS)}};
             const int64_t c = cases_between(&random, 0, TOKENS);
             const struct span keys = {c, cases_between(&random, c, TOKENS)};
-            for (int key_frame = 0; key_frame < 2; key_frame++) {
-                const int64_t expected = pairs(&bands, queries[0], keys, key_frame);
-                assert_int_equal(tiles_pairs(&bands, queries[0], keys, key_frame), expected);
-                assert_int_equal(tiles_read(&bands, queries[0], keys, key_frame), expected > 0);
+            for (int s = BANDS_PANELS; s <= BANDS_SINKS; s++) {
+                const enum bands_store store = (enum bands_store)s;
+                const int64_t expected = pairs(&bands, queries[0], keys, store);
+                assert_int_equal(tiles_pairs(&regimes, queries[0], keys, store), expected);
+                assert_int_equal(tiles_read(&regimes, queries[0], keys, store), expected > 0);
             }
             const int panel = (int)cases_between(&random, 1, 4);
             const struct span expected = trim(&bands, queries, 2, keys, panel);
-            const struct span trimmed = tiles_trim(&bands, queries, 2, keys, panel);
+            const struct span trimmed = tiles_trim(&regimes, queries, 2, keys, panel);
             assert_int_equal(trimmed.end - trimmed.first, expected.end - expected.first);
             if (expected.first < expected.end)
                 assert_int_equal(trimmed.first, expected.first);
@@ -73,11 +77,13 @@ static void tiles_are_counted_read_and_trimmed_as_their_pairs_say(void **state)
 static void a_causal_triangle_is_counted_without_a_loop(void **state)
 {
     (void)state;
-    struct bands bands = {.count = 1, .query_frames = 1};
-    bands.frame[0].scale = 1;
-    bands.list[0] = (struct band){.query_end = BANDS_OPEN, .distance_end = BANDS_OPEN};
+    const struct regimes regimes = {.count = 1,
+                                    .list = {{.query_end = BANDS_OPEN,
+                                              .key_end = BANDS_OPEN,
+                                              .unit = 1,
+                                              .distance_end = BANDS_OPEN}}};
     const struct span all = {0, INT64_C(1) << 30};
-    assert_true(tiles_pairs(&bands, all, all, 0) == (all.end * (all.end + 1)) / 2);
+    assert_true(tiles_pairs(&regimes, all, all, BANDS_PANELS) == (all.end * (all.end + 1)) / 2);
 }
 
 int main(void)

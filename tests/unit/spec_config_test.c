@@ -207,15 +207,12 @@ static void what_is_not_supported_is_refused_by_name(void **state)
         const char *value;
         const char *words;
     } cases[] = {
-        {"model_type", "\"qwen2\"", "model_type: architecture qwen2 is not supported, llama is"},
-        {"model_type", "\"\\u001b[31m\"", "architecture .[31m is"},
+        {"model_type", "\"\\u001b[31m\"", "architecture .[31m is not supported; known: llama"},
         {"architectures", "[\"LlamaForSequenceClassification\"]",
          "LlamaForSequenceClassification is not supported"},
         {"architectures", "[]", "LlamaForCausalLM alone is"},
         {"hidden_act", "\"gelu\"", "hidden_act: activation gelu is not supported"},
-        {"attention_bias", "true", "attention_bias: biases of attention"},
-        {"mlp_bias", "true", "mlp_bias: biases of the feed-forward part"},
-        {"sliding_window", "4096", "sliding_window: a sliding window in the model"},
+        {"sliding_window", "4096", "sliding_window: a sliding window in this architecture"},
         {"partial_rotary_factor", "0.5", "rope over a part of a head"},
         {"quantization_config", "{\"quant_method\":\"gptq\"}", "a quantised safetensors model"},
         {"num_local_experts", "8", "a mixture of experts"},
@@ -293,6 +290,40 @@ static void rope_scaling_gives_the_frequencies_of_its_definition(void **state)
         }
 }
 
+/* The file's yarn gives way as a whole, its factor on cos and sin too. */
+static void frequencies_that_are_asked_for_stand_for_the_file_s(void **state)
+{
+    (void)state;
+    struct model_spec spec;
+    struct spec_rotation rotation;
+    assert_int_equal(read_with(&spec, "rope_scaling",
+                               "{\"type\":\"yarn\",\"factor\":2,\"attention_factor\":3,"
+                               "\"original_max_position_embeddings\":99}"),
+                     STATUS_OK);
+    spec_rotation_make(&rotation, &spec, &(struct frequencies){0}, 0);
+    assert_memory_equal(rotation.inv_freq, spec.inv_freq, sizeof spec.inv_freq);
+    assert_true(rotation.magnitude == 3 && rotation.logn == 0);
+
+    spec_rotation_make(&rotation, &spec, &(struct frequencies){FREQUENCIES_LINEAR, 4, 0, 0}, 60);
+    assert_true(rotation.magnitude == 1 && rotation.logn == log(60));
+    for (int f = 0; f < 8; f++)
+        assert_true(fabs(rotation.inv_freq[f] * 4 / pow(10000, -f / 8.0) - 1) < 2e-7);
+
+    /* The highest frequency stays, the lowest is stretched by the factor. */
+    spec_rotation_make(&rotation, &spec, &(struct frequencies){FREQUENCIES_NTK, 4, 0, 0}, 0);
+    assert_true(rotation.magnitude == 1);
+    for (int f = 0; f < 8; f++)
+        assert_true(fabs(rotation.inv_freq[f] * pow(4, f / 7.0) / pow(10000, -f / 8.0) - 1) < 2e-7);
+
+    /* As transformers' _compute_yarn_parameters. */
+    static const double yarn[8] = {1.0,    0.25693505989, 0.0625,  0.01383496476,
+                                   0.0025, 0.00079056941, 0.00025, 0.00007905694};
+    spec_rotation_make(&rotation, &spec, &(struct frequencies){FREQUENCIES_YARN, 4, 512, 1.5}, 0);
+    assert_true(rotation.magnitude == 1.5);
+    for (int f = 0; f < 8; f++)
+        assert_true(fabs(rotation.inv_freq[f] / yarn[f] - 1) < 2e-7);
+}
+
 static void rope_parameters_bring_their_own_base(void **state)
 {
     (void)state;
@@ -313,6 +344,7 @@ int main(void)
         cmocka_unit_test(integers_of_any_width_keep_their_value),
         cmocka_unit_test(what_is_not_supported_is_refused_by_name),
         cmocka_unit_test(rope_scaling_gives_the_frequencies_of_its_definition),
+        cmocka_unit_test(frequencies_that_are_asked_for_stand_for_the_file_s),
         cmocka_unit_test(rope_parameters_bring_their_own_base),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

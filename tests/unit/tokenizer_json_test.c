@@ -216,9 +216,11 @@ static void every_token_is_that_of_the_gguf_vocabulary(void **state)
 }
 
 #define BYTE_LEVEL "{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"trim_offsets\":true"
-#define LLAMA3                                                                                     \
-    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\\\r\\\\n\\\\p{L}\\\\p{N}]?\\\\p{L}+|\\\\p{N}{1,3}| "         \
+#define LLAMA3_WITH(numbers)                                                                       \
+    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\\\r\\\\n\\\\p{L}\\\\p{N}]?\\\\p{L}+|" numbers "| "           \
     "?[^\\\\s\\\\p{L}\\\\p{N}]+[\\\\r\\\\n]*|\\\\s*[\\\\r\\\\n]+|\\\\s+(?!\\\\S)|\\\\s+"
+#define LLAMA3 LLAMA3_WITH("\\\\p{N}{1,3}")
+#define QWEN2 LLAMA3_WITH("\\\\p{N}")
 #define SPLIT(regex, behavior)                                                                     \
     "{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Split\",\"pattern\":{\"Regex\":"        \
     "\"" regex "\"},\"behavior\":\"" behavior "\",\"invert\":false}," BYTE_LEVEL                   \
@@ -236,6 +238,7 @@ static void pre_tokenizers_are_known_by_their_form(void **state)
         {BYTE_LEVEL "}", "false", "gpt-2"},
         {"{\"type\":\"Sequence\",\"pretokenizers\":[" BYTE_LEVEL "}]}", "false", "gpt-2"},
         {SPLIT(LLAMA3, "Isolated"), "true", "llama-bpe"},
+        {SPLIT(QWEN2, "Isolated"), "false", "qwen2"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         json_t *json = changed("pre_tokenizer", cases[i].form);
@@ -244,6 +247,31 @@ static void pre_tokenizers_are_known_by_their_form(void **state)
         const struct sources sources = {.tokenizer = json};
         struct vocab *vocab = read_or_fail(&sources);
         assert_true(text_view_is(vocab_pre(vocab), cases[i].name));
+        assert_int_equal(vocab_nfc(vocab), VOCAB_FLAG_OFF);
+        vocab_destroy(vocab);
+    }
+}
+
+/* Asked for by the file, with any pre-tokenizer; without, not even where GGUF means it. */
+static void a_normalizer_of_nfc_is_followed(void **state)
+{
+    (void)state;
+    static const char *const pre_tokenizers[] = {BYTE_LEVEL "}", SPLIT(QWEN2, "Isolated")};
+    for (int i = 0; i < 4; i++) {
+        bool normalises = i % 2 == 1;
+        json_t *json = changed("pre_tokenizer", pre_tokenizers[i / 2]);
+        if (normalises)
+            set_at(json, "normalizer", json_loads("{\"type\":\"NFC\"}", 0, NULL));
+        const struct sources sources = {.tokenizer = json};
+        struct vocab *vocab = read_or_fail(&sources);
+        struct tokenizer *tokenizer;
+        struct id_list ids = {0};
+        assert_int_equal(vocab_nfc(vocab), normalises ? VOCAB_FLAG_ON : VOCAB_FLAG_OFF);
+        assert_int_equal(tokenizer_create(&tokenizer, vocab), STATUS_OK);
+        assert_int_equal(tokenizer_encode(tokenizer, &ids, "e\u0301", 3, 0), STATUS_OK);
+        assert_int_equal(ids.count, normalises ? 2 : 3);
+        id_list_deinit(&ids);
+        tokenizer_destroy(tokenizer);
         vocab_destroy(vocab);
     }
 }
@@ -268,7 +296,9 @@ static void steps_that_are_not_known_are_refused_by_name(void **state)
         const char *value;
         const char *words;
     } cases[] = {
-        {"normalizer", "{\"type\":\"NFC\"}", "normalizer: NFC is not supported; known: null"},
+        {"normalizer", "{\"type\":\"NFKC\"}",
+         "normalizer: NFKC is not supported; known: null, NFC"},
+        {"normalizer", "{\"type\":\"NFC\",\"more\":1}", "normalizer: NFC is not supported"},
         {"normalizer", "{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"Prepend\"}]}",
          "normalizer: Sequence[Prepend] is"},
         {"pre_tokenizer", "null", "pre_tokenizer: (no type) is"},
@@ -309,6 +339,16 @@ static void steps_that_are_not_known_are_refused_by_name(void **state)
         const struct sources sources = {.tokenizer = json};
         expect_refusal(&sources, STATUS_UNIMPLEMENTED, cases[i].words);
     }
+}
+
+/* Where it is looked for only after the text was brought into normal form. */
+static void an_added_token_in_normal_form_is_refused(void **state)
+{
+    (void)state;
+    json_t *json = changed("normalizer", "{\"type\":\"NFC\"}");
+    set_at(json, "added_tokens.1.normalized", json_true());
+    const struct sources sources = {.tokenizer = json};
+    expect_refusal(&sources, STATUS_UNIMPLEMENTED, "added_tokens: tokens that are looked for in");
 }
 
 static void vocabularies_that_contradict_themselves_are_refused(void **state)
@@ -458,6 +498,8 @@ int main(void)
         cmocka_unit_test(merges_may_be_pairs),
         cmocka_unit_test(every_token_is_that_of_the_gguf_vocabulary),
         cmocka_unit_test(pre_tokenizers_are_known_by_their_form),
+        cmocka_unit_test(a_normalizer_of_nfc_is_followed),
+        cmocka_unit_test(an_added_token_in_normal_form_is_refused),
         cmocka_unit_test(steps_that_are_not_known_are_refused_by_name),
         cmocka_unit_test(vocabularies_that_contradict_themselves_are_refused),
         cmocka_unit_test(special_tokens_come_from_the_files_beside),

@@ -1,44 +1,124 @@
-/* Owns one rank's device, memory and sequence. Promises that a failure of one rank ends the waits
- * of all. */
+/* Owns one rank's device, memory and sequences, and rank 0's queue of requests. Promises that all
+ * ranks take the same turns, that a request ends on all of them alike, and that a failure of one
+ * rank ends the waits of all. */
 #include "worker/engine/engine.h"
 
+#include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "proto/clock.h"
 #include "proto/model/model.h"
-#include "proto/plan/cost.h"
-#include "worker/engine/device/arena.h"
+#include "worker/engine/account.h"
+#include "worker/engine/next_id.h"
 #include "worker/engine/device/device_cpu.h"
 #include "worker/engine/device/device_cuda.h"
 #include "worker/engine/forward.h"
+#include "worker/engine/places.h"
+#include "worker/engine/score.h"
+#include "worker/engine/sequence.h"
+#include "worker/engine/turn.h"
+
+enum { CAUSE_BYTES = 512 };
+
+/* A request that rank 0 has not admitted yet. */
+struct waiting {
+    uint64_t number;
+    struct engine_job job;
+    int64_t slots;             /* that it will hold */
+    enum status cancel_status; /* OK: go on */
+};
 
 struct engine {
     struct transport *transport;
     struct device *device;
     struct engine_options options;
     struct forward forward;
-    struct forward_control control;
-    uint32_t requests; /* run so far, this one included; alike on all ranks */
     bool broken;
 
-    bool prepared;
-    struct choice choice;
-    struct memory_plan plan;
-    struct arena *ids_arena;
-    struct arena *scores_arena;
-    int32_t *ids;      /* [context] */
-    float *scores;     /* rank 0: [context] of the text */
-    float *row_scores; /* [rows] of this rank's stage */
-    void *sampler_memory;
+    struct places places;
 
-    const struct engine_request *request; /* the running one */
-    const struct engine_observer *observer;
-    struct engine_result *result;
+    struct turn turn;                    /* being sent, received or taken */
+    struct transport_request **requests; /* [size] of it; NULL: none under way */
+    struct turn_memory memory;
+    int32_t *beginnings; /* [size, CHOICE_SEQUENCES_MAX] statuses, by rank */
+    struct verdict verdicts[CHOICE_SEQUENCES_MAX];
+    struct logprobs logprobs[CHOICE_SEQUENCES_MAX];
+
+    pthread_mutex_t lock; /* of what follows, as far as other threads cancel */
+    int live_count;
+    struct sequence *live[CHOICE_SEQUENCES_MAX];            /* in the order in which they came */
+    struct turn_candidate candidates[CHOICE_SEQUENCES_MAX]; /* [live_count], rank 0's */
+    struct waiting *waiting;                                /* [waiting_room], the first is next */
+    int waiting_count, waiting_room;
 };
 
+/* ---- memory ---- */
+
+/* What this rank may take: its share of the host's free memory, the weights already taken
+ * counted. */
+static int64_t memory_limit(const struct engine *engine)
+{
+    if (engine->options.memory_bytes > 0)
+        return engine->options.memory_bytes;
+    if (engine->device->memory_bytes > 0)
+        return engine->device->memory_bytes;
+    int64_t free_bytes = (int64_t)sysconf(_SC_AVPHYS_PAGES) * sysconf(_SC_PAGESIZE);
+    return free_bytes / engine->transport->local_size + engine->device->shape.weights_bytes;
+}
+
+/* Every rank takes as many slots as the one that has room for fewest. */
+static enum status size_pool(struct engine *engine, int64_t limit_bytes)
+{
+    struct transport *transport = engine->transport;
+    struct group_choice *group = &engine->options.group;
+    int64_t *slots = calloc((size_t)transport->size, sizeof *slots);
+    enum status status = STATUS_OK;
+    if (!slots)
+        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory to size a pool");
+    slots[transport->rank] =
+        memory_group_slots(group, &engine->device->shape, &engine->device->needs, limit_bytes);
+    TRY_ELSE(transport_gather_each(transport, &slots[transport->rank], slots, sizeof *slots), end);
+    group->pool_slots = slots[0];
+    for (int rank = 1; rank < transport->size; rank++)
+        group->pool_slots = slots[rank] < group->pool_slots ? slots[rank] : group->pool_slots;
+end:
+    free(slots);
+    return status;
+}
+
+/* Makes all memory. OUT_OF_RANGE, with the numbers, when it does not fit. */
+static enum status prepare(struct engine *engine)
+{
+    struct memory_plan plan;
+    struct device *device = engine->device;
+    struct group_choice *group = &engine->options.group;
+    const int rank = engine->transport->rank;
+    const int64_t limit_bytes = memory_limit(engine);
+    group->cache = device->cache;
+    snprintf(group->kernels, sizeof group->kernels, "%s", device->kernels);
+    if (group->pool_slots == 0)
+        TRY(size_pool(engine, limit_bytes));
+    memory_plan_make(&plan, &device->shape, group, rank, &device->needs);
+    TRY(memory_plan_fits(&plan, limit_bytes));
+    TRY(device_prepare(device, group, &plan));
+    return places_init(&engine->places, device, &plan, rank);
+}
+
 /* ---- making ---- */
+
+static enum status make_lists(struct engine *engine)
+{
+    const size_t ranks = (size_t)engine->transport->size;
+    engine->requests = calloc(ranks, sizeof(struct transport_request *));
+    engine->beginnings = calloc(ranks * CHOICE_SEQUENCES_MAX, sizeof *engine->beginnings);
+    if (engine->requests && engine->beginnings)
+        return STATUS_OK;
+    return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the turns of %zu ranks", ranks);
+}
 
 enum status engine_create(struct engine **out, const struct model *model,
                           struct transport *transport, const struct engine_options *options)
@@ -55,17 +135,14 @@ enum status engine_create(struct engine **out, const struct model *model,
     };
     engine->transport = transport;
     engine->options = *options;
+    pthread_mutex_init(&engine->lock, NULL);
     if (options->streams)
         TRY_ELSE(device_cuda_create(&engine->device, model, options->streams), undo);
     else
         TRY_ELSE(device_cpu_create(&engine->device, model, &device_options), undo);
-    if (transport->rank == 0) {
-        engine->sampler_memory = aligned_alloc(64, sampler_bytes(engine->device->shape.vocab));
-        if (!engine->sampler_memory) {
-            status = fail(STATUS_RESOURCE_EXHAUSTED, "no memory for sampling");
-            goto undo;
-        }
-    }
+    TRY_ELSE(prepare(engine), undo);
+    TRY_ELSE(make_lists(engine), undo);
+    TRY_ELSE(forward_init(&engine->forward, transport, engine->device), undo);
     *out = engine;
     return STATUS_OK;
 undo:
@@ -73,24 +150,25 @@ undo:
     return status;
 }
 
-static void release_memory(struct engine *engine)
+static void discard(struct engine *engine, struct sequence *sequence)
 {
-    if (engine->prepared)
-        forward_deinit(&engine->forward);
-    arena_destroy(engine->ids_arena);
-    arena_destroy(engine->scores_arena);
-    engine->ids_arena = NULL;
-    engine->scores_arena = NULL;
-    engine->prepared = false;
+    places_end(&engine->places, sequence);
+    free(sequence);
 }
 
 void engine_destroy(struct engine *engine)
 {
     if (!engine)
         return;
-    release_memory(engine);
+    for (int s = 0; s < engine->live_count; s++)
+        discard(engine, engine->live[s]);
+    forward_deinit(&engine->forward);
+    places_deinit(&engine->places);
     device_destroy(engine->device);
-    free(engine->sampler_memory);
+    pthread_mutex_destroy(&engine->lock);
+    free(engine->requests);
+    free(engine->beginnings);
+    free(engine->waiting);
     free(engine);
 }
 
@@ -104,14 +182,14 @@ const struct memory_request *engine_needs(const struct engine *engine)
     return &engine->device->needs;
 }
 
-enum choice_cache engine_cache(const struct engine *engine)
+int64_t engine_memory_bytes(const struct engine *engine)
 {
-    return engine->device->cache;
+    return engine->places.plan.total_bytes;
 }
 
-const char *engine_kernels(const struct engine *engine)
+const struct group_choice *engine_group(const struct engine *engine)
 {
-    return engine->device->kernels;
+    return &engine->options.group;
 }
 
 const char *engine_facts(const struct engine *engine)
@@ -129,378 +207,78 @@ int64_t engine_last_active_ns(const struct engine *engine)
     return device_last_active_ns(engine->device);
 }
 
-void engine_cancel(struct engine *engine, enum status status)
+void engine_cancel(struct engine *engine, uint64_t number, enum status status)
 {
-    atomic_store(&engine->control.cancel_status, (int)status);
+    pthread_mutex_lock(&engine->lock);
+    for (int s = 0; s < engine->live_count; s++)
+        if (engine->live[s]->number == number)
+            atomic_store(&engine->live[s]->cancel_status, (int)status);
+    for (int w = 0; w < engine->waiting_count; w++)
+        if (engine->waiting[w].number == number)
+            engine->waiting[w].cancel_status = status;
+    pthread_mutex_unlock(&engine->lock);
 }
 
-/* ---- memory ---- */
+/* ---- going ---- */
 
-/* What this rank may take: its share of the host's free memory, the weights already taken
- * counted. */
-static int64_t memory_limit(const struct engine *engine)
+/* Takes a sequence out of the engine; its request is done. */
+static void drop(struct engine *engine, int which, enum status status)
 {
-    if (engine->options.memory_bytes > 0)
-        return engine->options.memory_bytes;
-    if (engine->device->memory_bytes > 0)
-        return engine->device->memory_bytes;
-    int64_t free_bytes = (int64_t)sysconf(_SC_AVPHYS_PAGES) * sysconf(_SC_PAGESIZE);
-    return free_bytes / engine->transport->local_size + engine->device->shape.weights_bytes;
-}
-
-/* Whether this choice was made for this engine; a peer with another variant would compute other
- * bits. */
-static enum status check_choice(const struct engine *engine, const struct choice *choice)
-{
-    TRY(choice_check(choice));
-    if (choice->workers != engine->transport->size)
-        return fail(STATUS_FAILED_PRECONDITION, "the plan is for %d workers; this group has %d",
-                    choice->workers, engine->transport->size);
-    if (strcmp(choice->kernels, engine->device->kernels) != 0 ||
-        choice->cache != engine->device->cache)
-        return fail(STATUS_FAILED_PRECONDITION,
-                    "the plan is for kernels %s; rank %d was started with %s", choice->kernels,
-                    engine->transport->rank, engine->device->kernels);
-    return STATUS_OK;
-}
-
-/* Makes the memory of a choice, unless it is there already. RESOURCE_EXHAUSTED, with the numbers,
- * when it does not fit. */
-static enum status prepare(struct engine *engine, const struct choice *choice)
-{
-    enum status status = STATUS_OK;
-    struct memory_plan plan;
-    TRY(check_choice(engine, choice));
-    if (engine->prepared && memcmp(choice, &engine->choice, sizeof *choice) == 0)
-        return STATUS_OK;
-    TRY(memory_plan_make(&plan, &engine->device->shape, choice, engine->transport->rank,
-                         &engine->device->needs));
-    release_memory(engine);
-    TRY(memory_plan_fits(&plan, memory_limit(engine)));
-    engine->choice = *choice;
-    engine->plan = plan;
-    TRY(device_prepare(engine->device, &engine->choice, &engine->plan));
-    size_t score_bytes = (size_t)plan.bytes[MEMORY_SCORES];
-    TRY_ELSE(arena_create(&engine->ids_arena, "ids", (size_t)plan.bytes[MEMORY_IDS]), undo);
-    TRY_ELSE(arena_create(&engine->scores_arena, "scores", score_bytes), undo);
-    void *ids;
-    void *scores;
-    TRY_ELSE(arena_take(engine->ids_arena, &ids, (size_t)plan.bytes[MEMORY_IDS]), undo);
-    TRY_ELSE(arena_take(engine->scores_arena, &scores, score_bytes), undo);
-    engine->ids = ids;
-    engine->row_scores = scores;
-    engine->scores = engine->row_scores + plan.rows;
-    TRY_ELSE(forward_init(&engine->forward, engine->transport, engine->device, &engine->choice,
-                          &engine->control, plan.cache_panels),
-             undo);
-    engine->prepared = true;
-    return STATUS_OK;
-undo:
-    release_memory(engine);
-    return status;
-}
-
-/* ---- accounts ---- */
-
-static void read_bytes(const struct engine *engine, int64_t *sent, int64_t *received)
-{
-    const struct transport_counters *counters = &engine->transport->counters;
-    *sent = 0;
-    *received = 0;
-    for (int channel = 0; channel < TRANSPORT_CHANNELS; channel++) {
-        if (channel == TRANSPORT_VERDICT || channel == TRANSPORT_ORDER)
-            continue;
-        *sent += (int64_t)counters->sent_bytes[channel];
-        *received += (int64_t)counters->received_bytes[channel];
+    struct sequence *sequence = engine->live[which];
+    const struct engine_job job = sequence->job;
+    struct engine_result result = sequence->result;
+    result.memory_bytes = engine->places.plan.total_bytes;
+    result.not_finite = status != STATUS_OK && engine->forward.not_finite;
+    pthread_mutex_lock(&engine->lock);
+    engine->live_count--;
+    for (int s = which; s < engine->live_count; s++) {
+        engine->live[s] = engine->live[s + 1];
+        engine->candidates[s] = engine->candidates[s + 1];
     }
+    pthread_mutex_unlock(&engine->lock);
+    if (engine->forward.sequence == sequence)
+        engine->forward.sequence = NULL;
+    discard(engine, sequence);
+    job.observer->done(job.observer->context, status, &result);
 }
 
-static void predict(struct engine *engine, const struct cost *cost)
+/* Takes a request out of rank 0's queue. Under the lock. */
+static struct waiting take_waiting(struct engine *engine, int which)
 {
-    engine->result->predicted_sent_bytes += cost->sent_bytes;
-    engine->result->predicted_received_bytes += cost->received_bytes;
+    const struct waiting taken = engine->waiting[which];
+    engine->waiting_count--;
+    memmove(engine->waiting + which, engine->waiting + which + 1,
+            (size_t)(engine->waiting_count - which) * sizeof *engine->waiting);
+    return taken;
 }
 
-static void predict_stage(struct engine *engine, bool replicated, struct span stage)
+/* After a failure of this rank alone nothing that its peers wait for will come. */
+static enum status give_up(struct engine *engine, enum status status)
 {
-    const struct schedule *schedule = &engine->forward.schedule;
-    const struct cost_table table = cost_table_default();
-    int rank = engine->transport->rank;
-    struct cost cost;
-    if (replicated)
-        cost_replicated(&cost, &engine->choice, &engine->device->shape, stage);
-    else
-        cost_rank(&cost, schedule, &engine->choice, &engine->device->shape, &table, rank);
-    predict(engine, &cost);
-    if (engine->request->kind == ENGINE_SCORE && !replicated) {
-        cost_scores(&cost, schedule, rank);
-        predict(engine, &cost);
+    char cause[CAUSE_BYTES];
+    snprintf(cause, sizeof cause, "%s", status_message());
+    engine->broken = true;
+    transport_abort(engine->transport, cause);
+    while (engine->live_count > 0)
+        drop(engine, 0, fail(STATUS_UNAVAILABLE, "%s", cause));
+    while (engine->waiting_count > 0) {
+        pthread_mutex_lock(&engine->lock);
+        const struct engine_observer *observer = take_waiting(engine, 0).job.observer;
+        pthread_mutex_unlock(&engine->lock);
+        observer->done(observer->context, fail(STATUS_UNAVAILABLE, "%s", cause),
+                       &(struct engine_result){0});
     }
+    return fail(status, "%s", cause);
 }
 
-/* ---- score ---- */
+/* ---- coming ---- */
 
-/* Sends or receives the log-probabilities of one rank's owned rows. */
-static enum status pass_scores(struct engine *engine, int rank)
-{
-    const struct schedule_rank *schedule = &engine->forward.schedule.ranks[rank];
-    struct transport *transport = engine->transport;
-    const float *row = engine->row_scores;
-    for (int q = 0; q < schedule->query_count; q++) {
-        struct span span = schedule->queries[q];
-        size_t bytes = (size_t)(span.end - span.first) * sizeof(float);
-        struct transport_request *request;
-        if (q >= schedule->recomputed_count && rank == transport->rank) {
-            if (rank == 0) {
-                memcpy(engine->scores + span.first, row, bytes);
-            } else {
-                TRY(transport_send(transport, 0, TRANSPORT_SCORE, row, bytes, &request));
-                TRY(transport_wait(transport, request));
-            }
-        } else if (q >= schedule->recomputed_count) {
-            TRY(transport_receive(transport, rank, TRANSPORT_SCORE, engine->scores + span.first,
-                                  bytes, &request));
-            TRY(transport_wait(transport, request));
-        }
-        row += span.end - span.first;
-    }
-    return STATUS_OK;
-}
-
-static enum status score_sharded(struct engine *engine)
-{
-    if (engine->transport->rank != 0)
-        return pass_scores(engine, engine->transport->rank);
-    for (int rank = 0; rank < engine->transport->size; rank++)
-        TRY(pass_scores(engine, rank));
-    return STATUS_OK;
-}
-
-/* Every rank has every row of the stage; rank 0 keeps the results. */
-static enum status score_replicated(struct engine *engine, struct span stage)
-{
-    if (engine->transport->rank != 0)
-        return STATUS_OK;
-    for (int64_t index = stage.first; index < stage.end && index + 1 < engine->request->count;
-         index++) {
-        bool gathered;
-        TRY(forward_step_logits(&engine->forward, &gathered, index - stage.first));
-        TRY(device_logprob(engine->device, &engine->scores[index], engine->ids[index + 1]));
-        forward_look(&engine->forward, index, engine->scores[index]);
-        transport_mark(engine->transport); /* the others wait for rank 0 meanwhile */
-    }
-    return STATUS_OK;
-}
-
-/* Rank 0 alone has seen the scores of a replicated stage. */
-static enum status settle_scores(struct engine *engine)
-{
-    struct verdict verdict = {.non_finite = atomic_load(&engine->device->non_finite)};
-    TRY(transport_broadcast(engine->transport, &verdict, sizeof verdict));
-    if (verdict.non_finite == NON_FINITE_NONE)
-        return STATUS_OK;
-    return forward_stop(&engine->forward, &verdict, "");
-}
-
-static enum status score_stage(struct engine *engine, bool replicated, struct span stage)
-{
-    if (replicated) {
-        TRY(score_replicated(engine, stage));
-        TRY(settle_scores(engine));
-    } else {
-        TRY(score_sharded(engine));
-    }
-    int64_t end = stage.end < engine->request->count ? stage.end : engine->request->count - 1;
-    if (engine->transport->rank == 0)
-        engine->observer->scores(engine->observer->context, stage.first,
-                                 engine->scores + stage.first, end - stage.first);
-    return STATUS_OK;
-}
-
-/* ---- generate ---- */
-
-/* The logits of the prompt's last row, as rank 0 finds them: *gathered in memory.logits, or in its
- * device's hands. */
-static enum status first_logits(struct engine *engine, bool *gathered, bool replicated,
-                                struct span stage)
-{
-    struct transport *transport = engine->transport;
-    float *logits = engine->device->memory.logits;
-    size_t bytes = (size_t)engine->device->shape.vocab * sizeof *logits;
-    int64_t last = engine->request->count - 1;
-    struct transport_request *request;
-    struct cost cost;
-    *gathered = false;
-    if (replicated)
-        return transport->rank == 0
-                   ? forward_step_logits(&engine->forward, gathered, last - stage.first)
-                   : STATUS_OK;
-    int owner = ownership_owner(engine->forward.ownership, last);
-    cost_logits(&cost, &engine->device->shape, owner, transport->rank);
-    predict(engine, &cost);
-    if (owner == transport->rank) {
-        TRY(device_logits(engine->device, shard_rows_find(&engine->forward.shard, last)));
-        if (owner == 0)
-            return STATUS_OK;
-        TRY(device_read_logits(engine->device, (struct span){0, engine->device->shape.vocab}));
-        TRY(transport_send(transport, 0, TRANSPORT_STATE, logits, bytes, &request));
-        return transport_wait(transport, request);
-    }
-    if (transport->rank != 0)
-        return STATUS_OK;
-    TRY(transport_receive(transport, owner, TRANSPORT_STATE, logits, bytes, &request));
-    *gathered = true;
-    return transport_wait(transport, request);
-}
-
-static bool is_stop(const struct engine_request *request, int32_t id)
-{
-    for (int s = 0; s < request->stop_count; s++)
-        if (request->stop_ids[s] == id)
-            return true;
-    return false;
-}
-
-/* By what the device surveys of its logits, where that tells; else by the logits. *finite: they
- * are, and *id is chosen. */
-static enum status choose(struct engine *engine, struct sampler *sampler, int32_t *id, bool *finite,
-                          bool gathered)
-{
-    struct device *device = engine->device;
-    struct logits_survey survey;
-    bool chosen = false;
-    *finite = true;
-    if (!gathered) {
-        TRY(device_survey(device, &survey, sampler_temperature(sampler)));
-        *finite = sampler_choose(sampler, id, &chosen, &survey) == STATUS_OK;
-        if (chosen || !*finite)
-            return STATUS_OK;
-        TRY(device_read_logits(device, (struct span){0, device->shape.vocab}));
-    }
-    *finite = sampler_next(sampler, id, device->memory.logits) == STATUS_OK;
-    return STATUS_OK;
-}
-
-/* The next token of rank 0's verdict, or where its numbers are not finite. */
-static enum status choose_finite(struct engine *engine, struct sampler *sampler, bool gathered,
-                                 struct verdict *verdict)
-{
-    struct device *device = engine->device;
-    const int64_t last = engine->request->count + engine->result->completion_tokens - 1;
-    bool finite = atomic_load(&device->non_finite) == NON_FINITE_NONE;
-    if (finite)
-        TRY(choose(engine, sampler, &verdict->token, &finite, gathered));
-    if (finite)
-        return STATUS_OK;
-    non_finite_note(&device->non_finite,
-                    non_finite_place(device->shape.layers, NON_FINITE_INSIDE, last));
-    verdict->non_finite = atomic_load(&device->non_finite);
-    verdict->status = STATUS_INTERNAL;
-    return STATUS_OK;
-}
-
-/* A choice leaves the logits as they were. */
-static enum status tell_logprobs(struct engine *engine, struct logprobs *logprobs, int32_t id,
-                                 bool gathered)
-{
-    struct device *device = engine->device;
-    const int64_t vocab = device->shape.vocab;
-    if (!gathered)
-        TRY(device_read_logits(device, (struct span){0, vocab}));
-    logprobs_make(logprobs, device->memory.logits, vocab, id, engine->request->likeliest);
-    return STATUS_OK;
-}
-
-/* Rank 0 picks the next token and says whether it is the last; everyone hears it. */
-static enum status decide(struct engine *engine, struct sampler *sampler, bool gathered,
-                          struct verdict *verdict, struct logprobs *logprobs)
-{
-    const struct engine_request *request = engine->request;
-    if (engine->transport->rank == 0) {
-        enum status reason = forward_stop_status(&engine->forward);
-        *verdict = (struct verdict){.status = (int32_t)reason, .non_finite = NON_FINITE_NONE};
-        if (reason == STATUS_OK)
-            TRY(choose_finite(engine, sampler, gathered, verdict));
-        verdict->stop = verdict->status != STATUS_OK;
-        if (!verdict->stop) {
-            if (request->logprobs)
-                TRY(tell_logprobs(engine, logprobs, verdict->token, gathered));
-            verdict->stop = is_stop(request, verdict->token) ||
-                            engine->result->completion_tokens + 1 == request->max_tokens;
-        }
-    }
-    return transport_broadcast(engine->transport, verdict, sizeof *verdict);
-}
-
-/* `gathered` as first_logits says. */
-static enum status generate(struct engine *engine, bool gathered, int64_t started_ns)
-{
-    const struct engine_request *request = engine->request;
-    struct engine_result *result = engine->result;
-    struct sampler *sampler = NULL;
-    int64_t first_ns = 0;
-    if (engine->transport->rank == 0) {
-        sampler =
-            sampler_init(engine->sampler_memory, engine->device->shape.vocab, &request->sampling);
-        sampler_saw(sampler, engine->ids, request->count);
-    }
-    for (;;) {
-        struct verdict verdict = {0};
-        struct logprobs logprobs;
-        TRY(decide(engine, sampler, gathered, &verdict, &logprobs));
-        int64_t now = clock_now_ns();
-        if (verdict.status != STATUS_OK)
-            return forward_stop(&engine->forward, &verdict, "while decoding");
-        int64_t index = request->count + result->completion_tokens++;
-        engine->ids[index] = verdict.token;
-        if (result->completion_tokens == 1) {
-            first_ns = now;
-            result->prefill_seconds = 1e-9 * (double)(now - started_ns);
-        }
-        result->decode_seconds = 1e-9 * (double)(now - first_ns);
-        result->stopped_by_id = is_stop(request, verdict.token);
-        if (engine->transport->rank == 0)
-            engine->observer->token(engine->observer->context, verdict.token,
-                                    request->logprobs ? &logprobs : NULL);
-        if (verdict.stop)
-            return STATUS_OK;
-        struct cost cost;
-        const struct cost_table table = cost_table_default();
-        TRY(forward_token(&engine->forward, index));
-        TRY(forward_step_logits(&engine->forward, &gathered, 0));
-        cost_decode(&cost, &engine->choice, &engine->device->shape, &table, engine->transport->rank,
-                    0);
-        predict(engine, &cost);
-    }
-}
-
-/* ---- running ---- */
-
-/* All ranks begin a request or none does: a rank that cannot, whose own status `mine` is, must not
- * leave the others waiting. A failure that is not `agreed` is this rank's alone. */
-static enum status begin_together(struct engine *engine, bool *agreed, enum status mine)
-{
-    struct transport *transport = engine->transport;
-    struct verdict *all = calloc((size_t)transport->size, sizeof *all);
-    enum status status = STATUS_OK;
-    if (!all)
-        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory to begin a request");
-    all[transport->rank].status = (int32_t)mine;
-    TRY_ELSE(transport_gather_each(transport, &all[transport->rank], all, sizeof *all), end);
-    *agreed = true;
-    status = mine;
-    for (int rank = 0; rank < transport->size && status == STATUS_OK; rank++)
-        if (all[rank].status != STATUS_OK)
-            status = fail((enum status)all[rank].status,
-                          "rank %d cannot take the request; its log says why", rank);
-end:
-    free(all);
-    return status;
-}
-
+/* Whether this choice was made for this engine. */
 static enum status check_request(const struct engine *engine, const struct engine_request *request)
 {
     int64_t answer = request->kind == ENGINE_GENERATE ? request->max_tokens : 0;
+    if (request->refused != STATUS_OK)
+        return fail(request->refused, "%s", request->refusal);
     if (request->count < 1)
         return fail(STATUS_INVALID_ARGUMENT, "the prompt is empty: give at least one token");
     if (answer < 0)
@@ -522,100 +300,413 @@ static enum status check_request(const struct engine *engine, const struct engin
     return sampling_check(&request->sampling, &field);
 }
 
-static void report_progress(void *context, int64_t tokens_done)
+enum status engine_admit(struct engine *engine, uint64_t number,
+                         const struct engine_request *request,
+                         const struct engine_observer *observer)
 {
-    struct engine *engine = context;
-    engine->observer->progress(engine->observer->context, tokens_done, engine->request->count);
-}
-
-static enum status run_stages(struct engine *engine, int64_t started_ns)
-{
-    const struct engine_request *request = engine->request;
-    struct forward *forward = &engine->forward;
-    struct span stage = {0, 0};
-    bool replicated = false;
-    while (stage.end < request->count) {
-        stage = choice_stage(&engine->choice, stage.end, request->count);
-        replicated = choice_stage_queries(&engine->choice, stage) == CHOICE_REPLICATED;
-        TRY(forward_stage(forward, stage));
-        if (request->kind == ENGINE_SCORE && !replicated)
-            TRY(forward_score(forward, engine->row_scores, request->count));
-        const bool is_last = stage.end >= request->count;
-        TRY(forward_settle(forward, is_last || request->kind == ENGINE_SCORE));
-        predict_stage(engine, replicated, stage);
-        if (request->kind == ENGINE_SCORE)
-            TRY(score_stage(engine, replicated, stage));
+    const struct choice choice = {.group = engine->options.group, .request = *request->choice};
+    enum status status = STATUS_OK;
+    int64_t slots = 0;
+    if (engine->broken)
+        return fail(STATUS_FAILED_PRECONDITION, "this worker group has failed; start a new one");
+    /* What cannot be planned is refused when its turn comes. */
+    if (request->refused == STATUS_OK && choice_check(&choice) == STATUS_OK)
+        TRY(places_slots(&slots, &choice));
+    pthread_mutex_lock(&engine->lock);
+    if (engine->waiting_count == engine->waiting_room) {
+        const int room = 2 * engine->waiting_room + 16;
+        struct waiting *waiting =
+            reallocarray(engine->waiting, (size_t)room, sizeof *engine->waiting);
+        if (!waiting)
+            TRY_ELSE(fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a queue of %d requests", room),
+                     unlock);
+        engine->waiting = waiting;
+        engine->waiting_room = room;
     }
-    engine->result->prefill_seconds = 1e-9 * (double)(clock_now_ns() - started_ns);
-    if (request->kind == ENGINE_SCORE || request->max_tokens == 0)
+    engine->waiting[engine->waiting_count++] =
+        (struct waiting){.number = number, .job = {request, observer}, .slots = slots};
+unlock:
+    pthread_mutex_unlock(&engine->lock);
+    return status;
+}
+
+/* What this rank makes of a request that comes: a sequence, or a refusal. */
+static enum status make_sequence(struct engine *engine, struct sequence **made, uint64_t number,
+                                 const struct engine_job *job)
+{
+    enum status status = STATUS_OK;
+    const struct engine_request *request = job->request;
+    TRY(check_request(engine, request));
+    const struct choice choice = {.group = engine->options.group, .request = *request->choice};
+    const struct sequence_start start = {number, job, &choice};
+    TRY(choice_check(&choice));
+    struct sequence *sequence = malloc(sizeof *sequence);
+    if (!sequence)
+        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a sequence");
+    TRY_ELSE(places_begin(&engine->places, sequence, &start, engine->live, engine->live_count),
+             free_it);
+    *made = sequence;
+    return STATUS_OK;
+free_it:
+    free(sequence);
+    return status;
+}
+
+/* A request that comes, as far as this rank is concerned. */
+struct comer {
+    struct engine_job job;
+    struct sequence *sequence; /* NULL: this rank refuses */
+    enum status mine;
+    char cause[CAUSE_BYTES];
+};
+
+static int find_waiting(const struct engine *engine, uint64_t number)
+{
+    int which = 0;
+    while (engine->waiting[which].number != number)
+        which++;
+    return which;
+}
+
+/* Rank 0: a request that is cut short before it begins ends as if it were refused. */
+static enum status stop_status(const struct waiting *waiting)
+{
+    const int64_t deadline_ns = waiting->job.request->deadline_ns;
+    if (waiting->cancel_status != STATUS_OK)
+        return waiting->cancel_status;
+    return deadline_ns && clock_now_ns() > deadline_ns ? STATUS_DEADLINE_EXCEEDED : STATUS_OK;
+}
+
+static enum status cut_short(enum status reason)
+{
+    return fail(reason, "the request was cut short before it began");
+}
+
+static enum status meet(struct engine *engine, struct comer *comer, uint64_t number)
+{
+    const struct engine_source *source = &engine->options.source;
+    if (engine->transport->rank == 0) {
+        pthread_mutex_lock(&engine->lock);
+        const struct waiting waiting = engine->waiting[find_waiting(engine, number)];
+        pthread_mutex_unlock(&engine->lock);
+        comer->job = waiting.job;
+        comer->mine = stop_status(&waiting);
+        if (comer->mine != STATUS_OK)
+            comer->mine = cut_short(comer->mine);
+    } else {
+        TRY(source->find(source->context, number, &comer->job));
+    }
+    if (comer->mine == STATUS_OK)
+        comer->mine = make_sequence(engine, &comer->sequence, number, &comer->job);
+    if (comer->mine != STATUS_OK)
+        snprintf(comer->cause, sizeof comer->cause, "%s", status_message());
+    return STATUS_OK;
+}
+
+/* What becomes of the turn's request `a`: the first refusal, this rank's own in its words. */
+static enum status agree(const struct engine *engine, int a, const struct comer *comer)
+{
+    if (comer->mine != STATUS_OK)
+        return fail(comer->mine, "%s", comer->cause);
+    for (int rank = 0; rank < engine->transport->size; rank++) {
+        const enum status status = (enum status)engine->beginnings[rank * CHOICE_SEQUENCES_MAX + a];
+        if (status == STATUS_CANCELLED || status == STATUS_DEADLINE_EXCEEDED)
+            return cut_short(status);
+        if (status != STATUS_OK)
+            return fail(status, "rank %d cannot take the request; its log says why", rank);
+    }
+    return STATUS_OK;
+}
+
+/* From rank 0's queue to those that are served; elsewhere from nowhere. */
+static void move_in(struct engine *engine, struct comer *comer, uint64_t number, bool begins)
+{
+    enum status cancel_status = STATUS_OK;
+    pthread_mutex_lock(&engine->lock);
+    if (engine->transport->rank == 0)
+        cancel_status = take_waiting(engine, find_waiting(engine, number)).cancel_status;
+    if (begins) {
+        const int which = engine->live_count++;
+        engine->live[which] = comer->sequence;
+        engine->candidates[which] = (struct turn_candidate){
+            .number = number,
+            .splits = comer->sequence->choice.request.decode_split,
+            .served = turn_clock(engine->candidates, which),
+        };
+        atomic_store(&comer->sequence->cancel_status, (int)cancel_status);
+        comer->sequence = NULL;
+    }
+    pthread_mutex_unlock(&engine->lock);
+}
+
+/* All ranks begin a request or none does. */
+static enum status begin_all(struct engine *engine, struct comer *comers)
+{
+    const struct turn *turn = &engine->turn;
+    struct transport *transport = engine->transport;
+    int32_t *mine = engine->beginnings + transport->rank * CHOICE_SEQUENCES_MAX;
+    for (int a = 0; a < turn->admit_count; a++) {
+        TRY(meet(engine, &comers[a], turn->admits[a]));
+        mine[a] = (int32_t)comers[a].mine;
+    }
+    TRY(transport_gather_each(transport, mine, engine->beginnings,
+                              CHOICE_SEQUENCES_MAX * sizeof *mine));
+    for (int a = 0; a < turn->admit_count; a++) {
+        const struct engine_observer *observer = comers[a].job.observer;
+        const enum status status = agree(engine, a, &comers[a]);
+        move_in(engine, &comers[a], turn->admits[a], status == STATUS_OK);
+        if (status != STATUS_OK)
+            observer->done(observer->context, status, &(struct engine_result){0});
+    }
+    return STATUS_OK;
+}
+
+static enum status admit_all(struct engine *engine)
+{
+    const int count = engine->turn.admit_count;
+    if (count == 0)
         return STATUS_OK;
+    struct comer *comers = calloc((size_t)count, sizeof *comers);
+    if (!comers)
+        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory to begin %d requests", count);
+    const enum status status = begin_all(engine, comers);
+    for (int a = 0; a < count; a++)
+        if (comers[a].sequence)
+            discard(engine, comers[a].sequence);
+    free(comers);
+    return status;
+}
+
+/* ---- a turn ---- */
+
+static int find_live(const struct engine *engine, uint64_t number)
+{
+    int which = 0;
+    while (which < engine->live_count && engine->live[which]->number != number)
+        which++;
+    return which;
+}
+
+/* What rank 0 has decided for the turn's rows, on all ranks. */
+static enum status hear_verdicts(struct engine *engine)
+{
+    const struct turn *turn = &engine->turn;
+    TRY(transport_broadcast(engine->transport, engine->verdicts,
+                            (size_t)turn->row_count * sizeof *engine->verdicts));
+    for (int r = 0; r < turn->row_count; r++) {
+        const int which = find_live(engine, turn->rows[r]);
+        const struct verdict *verdict = &engine->verdicts[r];
+        struct sequence *sequence = engine->live[which];
+        const struct engine_job *job = &sequence->job;
+        if (verdict->status != STATUS_OK) {
+            drop(engine, which, forward_stop(&engine->forward, verdict, "while decoding"));
+            continue;
+        }
+        sequence_take(sequence, verdict->token);
+        if (engine->transport->rank == 0)
+            job->observer->token(job->observer->context, verdict->token,
+                                 job->request->logprobs ? &engine->logprobs[r] : NULL);
+        if (verdict->stop)
+            drop(engine, which, STATUS_OK);
+    }
+    return STATUS_OK;
+}
+
+/* Passes the next stage of its prompt, and finds its scores. */
+static enum status pass_stage(struct engine *engine, struct sequence *sequence, struct span stage,
+                              bool replicated)
+{
+    const struct engine_request *request = sequence->job.request;
+    struct forward *forward = &engine->forward;
+    const bool scores = request->kind == ENGINE_SCORE;
+    const bool is_last = stage.end >= request->count;
+    TRY(forward_stage(forward, stage));
+    if (scores && !replicated)
+        TRY(forward_score(forward, engine->places.scores.rows, request->count));
+    TRY(forward_settle(forward, is_last || scores));
+    account_predict_stage(forward, &sequence->result, replicated, stage);
+    if (scores)
+        TRY(score_stage(forward, &engine->places.scores, replicated, stage));
+    sequence->passed = stage.end;
+    return STATUS_OK;
+}
+
+/* Whether the sequence goes on to an answer after its prompt's last stage; then rank 0 has decided
+ * on its first id. */
+static enum status end_prompt(struct engine *engine, struct sequence *sequence, bool *goes_on,
+                              bool replicated, struct span stage)
+{
+    const struct engine_request *request = sequence->job.request;
+    struct forward *forward = &engine->forward;
     bool gathered;
-    TRY(first_logits(engine, &gathered, replicated, stage));
-    return generate(engine, gathered, started_ns);
+    *goes_on = request->kind == ENGINE_GENERATE && request->max_tokens > 0;
+    if (!*goes_on)
+        return STATUS_OK;
+    if (!replicated)
+        account_predict_logits(forward, &sequence->result);
+    TRY(next_id_first_logits(forward, &gathered, replicated, stage));
+    if (engine->transport->rank != 0)
+        return STATUS_OK;
+    return next_id_decide(forward, sequence, gathered, &engine->verdicts[0], &engine->logprobs[0]);
 }
 
-/* After a failure of this rank alone nothing that its peers wait for will come. */
-static void give_up(struct engine *engine)
+static enum status take_stage(struct engine *engine)
 {
-    engine->broken = true;
-    transport_abort(engine->transport, status_message());
-}
-
-static enum status begin(struct engine *engine, enum status mine)
-{
-    bool agreed = false;
-    enum status status = begin_together(engine, &agreed, mine);
-    if (status != STATUS_OK && !agreed)
-        give_up(engine);
-    return status;
-}
-
-enum status engine_refuse(struct engine *engine, enum status status)
-{
-    if (engine->broken)
-        return fail(STATUS_FAILED_PRECONDITION, "this worker group has failed; start a new one");
-    return begin(engine, status);
-}
-
-enum status engine_run(struct engine *engine, const struct engine_request *request,
-                       const struct engine_observer *observer, struct engine_result *result)
-{
-    int64_t started_ns = clock_now_ns();
-    int64_t sent, received;
-    *result = (struct engine_result){0};
-    if (engine->broken)
-        return fail(STATUS_FAILED_PRECONDITION, "this worker group has failed; start a new one");
-    enum status status = check_request(engine, request);
-    if (status == STATUS_OK)
-        status = prepare(engine, request->choice);
-    TRY(begin(engine, status));
-    engine->request = request;
-    engine->observer = observer;
-    engine->result = result;
-    engine->requests++;
-    engine->control.deadline_ns = request->deadline_ns;
-    engine->device->times_parts = request->times_parts;
-    engine->device->compute_seconds = 0;
-    memset(engine->device->part_seconds, 0, sizeof engine->device->part_seconds);
-    memcpy(engine->ids, request->ids, (size_t)request->count * sizeof *request->ids);
-    forward_restart(&engine->forward, engine->ids, engine->requests);
-    engine->forward.progress = report_progress;
-    engine->forward.progress_context = engine;
-    struct ring_times before = ring_times(engine->forward.ring);
-    read_bytes(engine, &sent, &received);
-    status = run_stages(engine, started_ns);
-    read_bytes(engine, &result->sent_bytes, &result->received_bytes);
-    result->sent_bytes -= sent;
-    result->received_bytes -= received;
-    struct ring_times after = ring_times(engine->forward.ring);
-    result->exchange_wait_seconds = after.waited_seconds - before.waited_seconds;
-    result->exchange_seconds = after.exchange_seconds - before.exchange_seconds;
-    result->compute_seconds = engine->device->compute_seconds;
-    memcpy(result->part_seconds, engine->device->part_seconds, sizeof result->part_seconds);
-    result->memory_bytes = engine->plan.total_bytes;
-    result->not_finite = status != STATUS_OK && engine->forward.not_finite;
-    atomic_store(&engine->control.cancel_status, STATUS_OK);
+    const int which = find_live(engine, engine->turn.rows[0]);
+    struct sequence *sequence = engine->live[which];
+    const struct span stage = sequence_stage(sequence);
+    const bool replicated = choice_stage_queries(&sequence->choice, stage) == CHOICE_REPLICATED;
+    const bool is_last = stage.end >= sequence->job.request->count;
+    bool goes_on = false;
+    struct account account;
+    engine->device->times_parts = sequence->job.request->times_parts;
+    account_open(&account, &engine->forward);
+    forward_turn(&engine->forward, sequence);
+    enum status status = pass_stage(engine, sequence, stage, replicated);
+    if (status == STATUS_OK && is_last)
+        status = end_prompt(engine, sequence, &goes_on, replicated, stage);
+    account_close(&account, &engine->forward, &sequence->result, 1);
     if (status != STATUS_OK && !engine->forward.stopped)
-        give_up(engine);
-    return status;
+        return status;
+    if (goes_on && status == STATUS_OK)
+        return hear_verdicts(engine);
+    sequence->result.prefill_seconds =
+        status == STATUS_OK ? clock_seconds_since(sequence->started_ns) : 0;
+    if (is_last || status != STATUS_OK)
+        drop(engine, which, status);
+    return STATUS_OK;
+}
+
+/* The answers' next tokens. */
+static enum status take_step(struct engine *engine)
+{
+    struct forward *forward = &engine->forward;
+    const struct turn *turn = &engine->turn;
+    for (int r = 0; r < turn->row_count; r++) {
+        struct sequence *sequence = engine->live[find_live(engine, turn->rows[r])];
+        bool gathered;
+        struct account account;
+        engine->device->times_parts = sequence->job.request->times_parts;
+        account_open(&account, forward);
+        forward_turn(forward, sequence);
+        TRY(forward_token(forward));
+        TRY(forward_step_logits(forward, &gathered, 0));
+        sequence->passed++;
+        account_close(&account, forward, &sequence->result, 1);
+        account_predict_token(forward, sequence, &sequence->result);
+        if (engine->transport->rank == 0)
+            TRY(next_id_decide(forward, sequence, gathered, &engine->verdicts[r],
+                               &engine->logprobs[r]));
+    }
+    return hear_verdicts(engine);
+}
+
+/* Rank 0's turn: requests that are cut short come first, to end; others while there is room. */
+static void compose(struct engine *engine)
+{
+    struct turn *turn = &engine->turn;
+    struct places_promised promised = {0};
+    turn->admit_count = 0;
+    pthread_mutex_lock(&engine->lock);
+    bool room = true;
+    for (int w = 0; w < engine->waiting_count && turn->admit_count < CHOICE_SEQUENCES_MAX; w++) {
+        const struct waiting *waiting = &engine->waiting[w];
+        const bool ends =
+            stop_status(waiting) != STATUS_OK || waiting->slots > engine->options.group.pool_slots;
+        room = room && (ends || places_fit(&engine->places, waiting->slots, &promised));
+        if (ends || room)
+            turn->admits[turn->admit_count++] = waiting->number;
+    }
+    pthread_mutex_unlock(&engine->lock);
+    for (int s = 0; s < engine->live_count; s++) {
+        const struct sequence *sequence = engine->live[s];
+        const struct span stage = sequence_stage(sequence);
+        engine->candidates[s].decodes = sequence_decodes(sequence);
+        engine->candidates[s].next_tokens = stage.end - stage.first;
+    }
+    turn_choose(turn, &engine->memory, engine->candidates, engine->live_count,
+                engine->options.group.step_rows);
+}
+
+static enum status wait_for_sent(struct engine *engine)
+{
+    for (int peer = 1; peer < engine->transport->size; peer++) {
+        struct transport_request *request = engine->requests[peer];
+        engine->requests[peer] = NULL;
+        if (request)
+            TRY(transport_wait(engine->transport, request));
+    }
+    return STATUS_OK;
+}
+
+/* Rank 0 tells the turn, if there is one. */
+static enum status tell_turn(struct engine *engine, bool *there)
+{
+    struct transport *transport = engine->transport;
+    *there = false;
+    TRY(transport_progress(transport)); /* an abort is heard with nothing to do, too */
+    if (engine->live_count == 0 && engine->waiting_count == 0)
+        return STATUS_OK;
+    TRY(wait_for_sent(engine));
+    compose(engine);
+    *there = engine->turn.admit_count > 0 || engine->turn.kind != TURN_NONE;
+    for (int peer = 1; *there && peer < transport->size; peer++)
+        TRY(transport_send(transport, peer, TRANSPORT_TURN, &engine->turn, sizeof engine->turn,
+                           &engine->requests[peer]));
+    return STATUS_OK;
+}
+
+/* While this rank has sequences, rank 0 has something to tell, and its silence is a failure; else
+ * the wait is bounded. */
+static enum status hear_turn(struct engine *engine, bool *there)
+{
+    enum { PATIENT_ROUNDS = 1 << 12, SLEEP_NS = 100000 };
+    struct transport *transport = engine->transport;
+    struct transport_request **request = &engine->requests[0];
+    const int64_t end_ns = clock_after_ms(ENGINE_WAIT_MS);
+    if (!*request)
+        TRY(transport_receive(transport, 0, TRANSPORT_TURN, &engine->turn, sizeof engine->turn,
+                              request));
+    *there = engine->live_count > 0;
+    if (*there)
+        TRY(transport_wait(transport, *request));
+    for (int round = 0; !*there && clock_now_ns() < end_ns; round++) {
+        TRY(transport_progress(transport));
+        TRY(transport_test(transport, *request, there));
+        if (!*there && round > PATIENT_ROUNDS)
+            nanosleep(&(struct timespec){.tv_nsec = SLEEP_NS}, NULL);
+    }
+    if (*there)
+        *request = NULL;
+    return STATUS_OK;
+}
+
+static enum status take_turn(struct engine *engine)
+{
+    TRY(admit_all(engine));
+    switch ((enum turn_kind)engine->turn.kind) {
+    case TURN_STAGE:
+        return take_stage(engine);
+    case TURN_STEP:
+        return take_step(engine);
+    case TURN_NONE:
+        break;
+    }
+    return STATUS_OK;
+}
+
+enum status engine_step(struct engine *engine, bool *busy)
+{
+    bool there = false;
+    *busy = false;
+    if (engine->broken)
+        return fail(STATUS_FAILED_PRECONDITION, "this worker group has failed; start a new one");
+    enum status status =
+        engine->transport->rank == 0 ? tell_turn(engine, &there) : hear_turn(engine, &there);
+    if (status == STATUS_OK && there)
+        status = take_turn(engine);
+    if (status != STATUS_OK)
+        return give_up(engine, status);
+    *busy = there;
+    return STATUS_OK;
 }

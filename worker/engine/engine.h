@@ -1,10 +1,15 @@
-/* One rank's engine: a model in memory, ready for one request at a time. What worker/serve.c and
+/* One rank's engine: a model in memory, and the sequences that it works on. What worker/serve.c and
  * the tests call.
  *
- * All ranks of a transport make their engines from the same file and run the same requests in the
- * same order. A call that fails on one rank alone aborts the transport, and the engine is of no
- * more use (engine_usable). A request that is cancelled, late, refused or not finite ends alike on
- * all ranks, and the engine goes on.
+ * All ranks of a transport make their engines from the same file and the same group's choice. Rank
+ * 0 alone decides: engine_admit hands it a request, and each engine_step of it is one turn of the
+ * whole group: sequences that come, and one stage of a prompt or one step of several answers. The
+ * others' engine_step waits for what rank 0 says, and asks engine_source for the requests that it
+ * names, of which every rank has been told.
+ *
+ * A request that is cancelled, late, refused or not finite ends alike on all ranks, alone. A call
+ * that fails on one rank aborts the transport, ends every request UNAVAILABLE, and the engine is of
+ * no more use (engine_usable).
  */
 #pragma once
 
@@ -25,18 +30,13 @@ struct cuda_streams;
 struct engine;
 struct model;
 
-struct engine_options {
-    const char *kernels;  /* variant; NULL: the best that runs here */
-    int threads;          /* 0: the cores of this rank's share of the host */
-    int64_t memory_bytes; /* a plan above it is refused; 0: what the host or the GPU has free */
-    const struct cuda_streams *streams; /* where to compute; NULL: on the CPU. Borrowed */
-};
-
 enum engine_kind { ENGINE_GENERATE, ENGINE_SCORE };
 
 struct engine_request {
     enum engine_kind kind;
-    const struct choice *choice;
+    enum status refused; /* not OK: this rank cannot take it, so it ends on all ranks */
+    const char *refusal; /* with this sentence */
+    const struct request_choice *choice;
     const int32_t *ids; /* [count], below the vocabulary; at least one */
     int64_t count;
     int64_t max_tokens; /* to generate; 0 and Score: none */
@@ -44,25 +44,18 @@ struct engine_request {
     const int32_t *stop_ids; /* [stop_count]; a stop id ends the answer and is part of it */
     int stop_count;
     int64_t deadline_ns; /* monotonic; 0: none */
+    const char *tenant;  /* whose requests it may share prefixes with; NULL is "" */
+    bool reuse_prefix;   /* take panels of the same prefix that are there, and leave its own */
     bool logprobs;       /* of the generated tokens; needs their logits on the host */
     int likeliest;       /* tell so many tokens' beside the chosen one's, [0, 20] */
     bool times_parts;    /* of a device too that runs them asynchronously; it is slower then */
 };
 
-/* Told on rank 0, on the calling thread. None may be NULL. */
-struct engine_observer {
-    void *context;
-    void (*progress)(void *context, int64_t tokens_done, int64_t tokens);
-    /* `logprobs` is NULL unless they were asked for. */
-    void (*token)(void *context, int32_t id, const struct logprobs *logprobs);
-    /* Natural-log probabilities: logprobs[t] is token first + t + 1's after the tokens 0 .. first +
-     * t. */
-    void (*scores)(void *context, int64_t first, const float *logprobs, int64_t count);
-};
-
 /* Of this rank. Bytes are payload between ranks, without verdicts. */
 struct engine_result {
     int64_t completion_tokens;
+    int64_t prefilled_tokens; /* of the prompt, whose keys were computed for it */
+    int64_t cached_tokens;    /* of the prompt, whose keys were there from other requests */
     bool stopped_by_id;
     bool not_finite;        /* it ended INTERNAL because its numbers are not finite */
     double prefill_seconds; /* until the first id is known */
@@ -76,6 +69,46 @@ struct engine_result {
     int64_t memory_bytes;              /* of the arenas */
 };
 
+/* Told on the thread that steps; all but `done` on rank 0 alone. None may be NULL. */
+struct engine_observer {
+    void *context;
+    void (*progress)(void *context, int64_t tokens_done, int64_t tokens);
+    /* `logprobs` is NULL unless they were asked for. */
+    void (*token)(void *context, int32_t id, const struct logprobs *logprobs);
+    /* Natural-log probabilities: logprobs[t] is token first + t + 1's after the tokens 0 .. first +
+     * t. */
+    void (*scores)(void *context, int64_t first, const float *logprobs, int64_t count);
+    /* The request has ended, on every rank; status_message has the sentence. OK, CANCELLED,
+     * DEADLINE_EXCEEDED, a refusal, INTERNAL where numbers are not finite (result->not_finite), or
+     * UNAVAILABLE with the engine. Nothing of the request is used any more. */
+    void (*done)(void *context, enum status status, const struct engine_result *result);
+};
+
+/* A request as an engine works on it; both are borrowed until `done`. */
+struct engine_job {
+    const struct engine_request *request;
+    const struct engine_observer *observer;
+};
+
+/* Where ranks other than 0 find what rank 0 has admitted. */
+struct engine_source {
+    void *context;
+    /* The request of this number. Waits until this rank has been told of it, with a deadline: a
+     * failure is the rank's. */
+    enum status (*find)(void *context, uint64_t number, struct engine_job *job);
+};
+
+struct engine_options {
+    const char *kernels;  /* variant; NULL: the best that runs here */
+    int threads;          /* 0: the cores of this rank's share of the host */
+    int64_t memory_bytes; /* a plan above it is refused; 0: what the host or the GPU has free */
+    const struct cuda_streams *streams; /* where to compute; NULL: on the CPU. Borrowed */
+    /* Alike on all ranks. The device fills in kernels and cache; a pool of 0 slots becomes what
+     * memory_bytes leaves room for, alike on all ranks too. */
+    struct group_choice group;
+    struct engine_source source; /* not needed on rank 0 */
+};
+
 /* `transport` is borrowed; `model` may be closed afterwards. */
 MUST_CHECK enum status engine_create(struct engine **engine, const struct model *model,
                                      struct transport *transport,
@@ -87,25 +120,25 @@ void engine_destroy(struct engine *engine);
 /* What planning needs to know of this rank. */
 const struct model_shape *engine_shape(const struct engine *engine);
 const struct memory_request *engine_needs(const struct engine *engine);
-enum choice_cache engine_cache(const struct engine *engine);
-/* For tests. */
-const char *engine_kernels(const struct engine *engine);
+int64_t engine_memory_bytes(const struct engine *engine); /* all that was allocated */
+const struct group_choice *engine_group(const struct engine *engine);
 
 const char *engine_facts(const struct engine *engine);
 
-/* Runs one request. CANCELLED, DEADLINE_EXCEEDED and a refusal end it alike on all ranks, and so
- * does INTERNAL where numbers are not finite (result->not_finite); none of them has an answer that
- * is not finite. *result is set in any case. */
-MUST_CHECK enum status engine_run(struct engine *engine, const struct engine_request *request,
-                                  const struct engine_observer *observer,
-                                  struct engine_result *result);
+/* On rank 0: the request waits for its turn. Its number is above those of all before it. */
+MUST_CHECK enum status engine_admit(struct engine *engine, uint64_t number,
+                                    const struct engine_request *request,
+                                    const struct engine_observer *observer);
 
-/* In place of engine_run, by a rank that cannot take the request and whose `status`, with its
- * sentence, is why: the request ends on all ranks, and the engine goes on. */
-MUST_CHECK enum status engine_refuse(struct engine *engine, enum status status);
+/* Takes one turn with the other ranks. *busy: there may be more to do at once. Else rank 0 has
+ * nothing to do, and another rank has not heard of anything for ENGINE_WAIT_MS; both may look
+ * elsewhere, and call again. */
+enum { ENGINE_WAIT_MS = 100 };
+MUST_CHECK enum status engine_step(struct engine *engine, bool *busy);
 
-/* Cuts the running request short with this status; rank 0's call counts. From any thread. */
-void engine_cancel(struct engine *engine, enum status status);
+/* Cuts the request of this number short with this status, unless it has ended; rank 0's call
+ * counts. From any thread. */
+void engine_cancel(struct engine *engine, uint64_t number, enum status status);
 
 bool engine_usable(const struct engine *engine);
 

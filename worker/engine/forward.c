@@ -9,8 +9,8 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "kernels/matmul.h"
 #include "proto/clock.h"
+#include "worker/engine/layer_program.h"
 
 static void drive(void *context);
 static void idle(void *context);
@@ -31,7 +31,7 @@ static enum status act_on_verdict(struct forward *forward)
 /* A request that is cut short left arithmetic undone: what it found there counts for nothing. */
 static enum status offer(struct forward *forward, uint64_t non_finite)
 {
-    enum status reason = forward_stop_status(forward);
+    enum status reason = sequence_stop_status(forward->sequence);
     if (reason != STATUS_OK)
         non_finite = NON_FINITE_NONE;
     else if (non_finite != NON_FINITE_NONE)
@@ -41,55 +41,94 @@ static enum status offer(struct forward *forward, uint64_t non_finite)
     return verdict_offer(&forward->verdict, &verdict);
 }
 
+static void tell_progress(const struct forward *forward, int layers_done, int layers)
+{
+    const struct engine_job *job = &forward->sequence->job;
+    const struct span stage = forward->schedule.stage;
+    if (forward->transport->rank == 0)
+        job->observer->progress(job->observer->context,
+                                stage.first + (stage.end - stage.first) * layers_done / layers,
+                                job->request->count);
+}
+
+/* Rows are whole: only attention mixes them, so a run ends one layer and begins the next. */
 static enum status sharded_layers(struct forward *forward)
 {
     const struct device_drive working = {drive, forward};
+    const struct layer_program *program = forward->device->program;
     int layers = (int)forward->device->shape.layers;
+    int first = 0;
     for (int layer = 0; layer < layers; layer++) {
+        const int attend = layer_program_cut(program, first, false);
         TRY(offer(forward, NON_FINITE_NONE));
         shard_rows_restart(&forward->shard);
         ring_layer(forward->ring, layer);
-        TRY(device_rows(forward->device, layer, &working));
+        TRY(device_run(forward->device, first, attend, &working));
         TRY(ring_attend(forward->ring, &working));
         TRY(forward->failure);
         TRY(act_on_verdict(forward));
-        if (forward->progress && forward->transport->rank == 0)
-            forward->progress(forward->progress_context,
-                              forward->schedule.stage.first +
-                                  (forward->schedule.stage.end - forward->schedule.stage.first) *
-                                      (layer + 1) / layers);
+        tell_progress(forward, layer + 1, layers);
+        first = attend + 1;
     }
-    TRY(device_rows(forward->device, layers, &working));
+    TRY(device_run(forward->device, first, program->head, &working));
     TRY(ring_end(forward->ring));
     return forward->failure;
 }
 
+enum status forward_move(struct device *device, const struct panel_moves *moves)
+{
+    for (int64_t m = 0; m < moves->count; m++) {
+        const struct panel_move *move = &moves->list[m];
+        for (int layer = 0; layer < device->shape.layers; layer++) {
+            void *to = device_record(device, layer, move->to);
+            if (move->from < 0)
+                TRY(device_clear(device, to, device->panel_bytes));
+            else
+                TRY(device_move(device, to, device_record(device, layer, move->from),
+                                device->panel_bytes));
+        }
+    }
+    return STATUS_OK;
+}
+
+/* Says who has the tokens of `stage`, and makes room for this rank's. */
+static enum status deal_stage(struct forward *forward, struct span stage)
+{
+    const struct sequence *sequence = forward->sequence;
+    struct panel_moves moves;
+    TRY(choice_deal(&sequence->choice, sequence->ownership, stage));
+    TRY(panel_table_stage(
+        sequence->panels, &moves, sequence->ownership, forward->transport->rank, stage,
+        ownership_live_first(sequence->ownership, stage.first, sequence->method.reach)));
+    return forward_move(forward->device, &moves);
+}
+
 static enum status sharded_stage(struct forward *forward, struct span stage)
 {
-    const struct choice *choice = forward->choice;
+    const struct sequence *sequence = forward->sequence;
+    const struct choice *choice = &sequence->choice;
     int rank = forward->transport->rank;
-    TRY(choice_deal(choice, forward->ownership, stage));
-    TRY(kv_cache_stage(forward->cache, forward->ownership, rank, stage,
-                       ownership_live_first(forward->ownership, stage.first, forward->reach)));
-    TRY(schedule_make(&forward->schedule, choice, &forward->bands, forward->ownership, stage));
+    TRY(deal_stage(forward, stage));
+    TRY(schedule_make(&forward->schedule, choice, &sequence->method.bands, sequence->ownership,
+                      stage));
     const struct schedule_rank *mine = &forward->schedule.ranks[rank];
     TRY(shard_rows_make(&forward->shard, mine, device_block_rows(forward->device, mine->rows),
                         forward->device->tile_tokens));
     const struct ring_stage exchange = {
         .schedule = mine,
-        .cache = forward->cache,
+        .panels = sequence->panels,
         .shard = &forward->shard,
         .device = forward->device,
-        .receive_slots = choice->receive_slots,
-        .block_tokens = choice->block_tokens,
+        .receive_slots = choice->group.receive_slots,
+        .block_tokens = choice->group.block_tokens,
         .idle = {idle, forward},
     };
     const struct device_stage work = {
         .shard = &forward->shard,
-        .bands = &forward->bands,
-        .cache = forward->cache,
-        .ids = forward->ids,
-        .sinks = forward->sinks,
+        .method = &sequence->method,
+        .panels = sequence->panels,
+        .ids = sequence->ids,
+        .sinks = sequence->sinks,
     };
     TRY(ring_begin(forward->ring, &exchange));
     TRY(device_begin(forward->device, &work));
@@ -103,7 +142,7 @@ static struct span outputs_of(const struct forward *forward, int rank, int64_t w
 {
     if (!forward->split)
         return (struct span){0, width};
-    return partition_rows(width, MATMUL_SPLIT, forward->choice->workers, rank);
+    return device_outputs(width, forward->sequence->choice.group.workers, rank);
 }
 
 static struct span mine(const struct forward *forward, int64_t width)
@@ -114,7 +153,7 @@ static struct span mine(const struct forward *forward, int64_t width)
 /* Fills in the other ranks' outputs of a vector [rows, width]. */
 static enum status share(struct forward *forward, float *vector, int64_t rows, int64_t width)
 {
-    int workers = forward->choice->workers;
+    int workers = forward->sequence->choice.group.workers;
     if (workers == 1 || !forward->split)
         return STATUS_OK;
     for (int rank = 0; rank < workers; rank++) {
@@ -130,13 +169,14 @@ static enum status share(struct forward *forward, float *vector, int64_t rows, i
     return STATUS_OK;
 }
 
+/* Fills in the other ranks' states. */
 static enum status share_states(struct forward *forward, int64_t rows)
 {
-    const struct model_shape *shape = &forward->device->shape;
-    size_t bytes = (size_t)(rows * shape->heads * (shape->head_dim + 2)) * sizeof(float);
-    if (forward->choice->workers == 1)
+    const struct layer_program *program = forward->device->program;
+    size_t bytes = (size_t)(rows * program->buffers[LAYER_STATE].width) * sizeof(float);
+    if (forward->sequence->choice.group.workers == 1)
         return STATUS_OK;
-    char *states = (char *)forward->device->memory.states;
+    char *states = (char *)forward->device->memory.step[LAYER_STATE];
     return transport_gather_each(forward->transport,
                                  states + (size_t)forward->transport->rank * bytes, states, bytes);
 }
@@ -166,6 +206,7 @@ static enum status add_step_key(struct forward *forward, const struct device_key
 static enum status find_step_keys(struct forward *forward)
 {
     const struct schedule_rank *schedule = &forward->step_schedule;
+    const struct panel_table *panels = forward->sequence->panels;
     forward->step_key_count = 0;
     for (int s = 0; s < schedule->read_count; s++) {
         const struct schedule_read *read = &schedule->reads[s];
@@ -173,14 +214,15 @@ static enum status find_step_keys(struct forward *forward)
                                    .end = read->keys.end,
                                    .query_end = 1};
         if (read->source == SCHEDULE_SINKS) {
-            keys.key_frame = 1;
-            keys.records = device_sink_records(forward->device, 0, false);
+            keys.store = BANDS_SINKS;
+            keys.records = device_record(forward->device, 0, panel_table_sinks(panels, false));
             TRY(add_step_key(forward, &keys));
             continue;
         }
         while (keys.first < read->keys.end) {
             int64_t index = keys.first;
-            keys.records = kv_cache_extent(forward->cache, 0, &index, read->keys.end);
+            keys.records = device_record(forward->device, 0,
+                                         panel_table_extent(panels, &index, read->keys.end));
             keys.end = index;
             TRY(add_step_key(forward, &keys));
             keys.first = index;
@@ -191,58 +233,65 @@ static enum status find_step_keys(struct forward *forward)
 
 static const struct device_keys *keys_of_layer(struct forward *forward, int layer)
 {
-    size_t shift = (size_t)layer * kv_cache_layer_bytes(forward->cache);
+    const size_t shift =
+        (size_t)layer * (size_t)forward->device->group.pool_slots * forward->device->panel_bytes;
     for (int k = 0; k < forward->step_key_count; k++) {
-        struct device_keys *keys = &forward->layer_keys[k];
-        *keys = forward->step_keys[k];
-        if (keys->key_frame == 1)
-            keys->records = device_sink_records(forward->device, layer, false);
-        else
-            keys->records = (const char *)keys->records + shift;
+        forward->layer_keys[k] = forward->step_keys[k];
+        forward->layer_keys[k].records = (const char *)forward->step_keys[k].records + shift;
     }
     return forward->layer_keys;
 }
 
+static enum status attend(struct forward *forward, int layer, int64_t rows)
+{
+    TRY(device_attend(forward->device, layer, keys_of_layer(forward, layer),
+                      forward->step_key_count, NULL));
+    TRY(share_states(forward, rows));
+    transport_mark(forward->transport);
+    return STATUS_OK;
+}
+
+/* Every rank has all rows, and keys of its own. Where products are split, it has some columns of
+ * what they leave, until the others' are awaited. */
 static enum status replicated_layers(struct forward *forward, int64_t rows)
 {
-    struct device *device = forward->device;
-    const struct device_memory *memory = &device->memory;
-    const struct model_shape *shape = &device->shape;
-    int64_t qkv = (shape->heads + 2 * shape->kv_heads) * shape->head_dim;
-    for (int layer = 0; layer < shape->layers; layer++) {
-        TRY(device_step_qkv(device, layer, mine(forward, qkv)));
-        TRY(share(forward, memory->qkv, rows, qkv));
-        TRY(device_step_attend(device, layer, keys_of_layer(forward, layer),
-                               forward->step_key_count));
-        TRY(share_states(forward, rows));
-        TRY(device_step_output(device, layer, mine(forward, shape->hidden)));
-        TRY(share(forward, memory->delta, rows, shape->hidden));
-        TRY(device_step_gate(device, layer, mine(forward, shape->ffn)));
-        TRY(share(forward, memory->gate, rows, shape->ffn));
-        TRY(device_step_down(device, layer, mine(forward, shape->hidden)));
-        TRY(share(forward, memory->delta, rows, shape->hidden));
-        transport_mark(forward->transport);
+    const struct layer_program *program = forward->device->program;
+    for (int first = 0; first < program->logits;) {
+        const int cut = layer_program_cut(program, first, forward->split);
+        const struct layer_op *op = &program->ops[cut];
+        TRY(device_run(forward->device, first, cut, NULL));
+        first = cut;
+        if (op->kind == LAYER_ATTEND) {
+            TRY(attend(forward, op->layer, rows));
+            first = cut + 1;
+        } else if (op->awaits != LAYER_NOTHING) {
+            TRY(share(forward, forward->device->memory.step[op->awaits], rows,
+                      program->buffers[op->awaits].width));
+        }
     }
     return STATUS_OK;
 }
 
 static enum status replicated_pass(struct forward *forward, struct span stage, bool token)
 {
-    TRY(schedule_make_replicated(&forward->step_schedule, forward->choice, &forward->bands,
-                                 forward->ownership, stage, forward->transport->rank));
+    const struct sequence *sequence = forward->sequence;
+    TRY(schedule_make_replicated(&forward->step_schedule, &sequence->choice,
+                                 &sequence->method.bands, sequence->ownership, stage,
+                                 forward->transport->rank));
     TRY(find_step_keys(forward));
     const struct device_step step = {
         .first = stage.first,
         .rows = stage.end - stage.first,
-        .bands = &forward->bands,
-        .cache = forward->cache,
-        .ownership = forward->ownership,
+        .method = &sequence->method,
+        .panels = sequence->panels,
+        .ownership = sequence->ownership,
         .rank = forward->transport->rank,
-        .ids = forward->ids,
-        .sinks = forward->sinks,
+        .ids = sequence->ids,
+        .sinks = sequence->sinks,
         .keys = forward->step_keys,
         .key_count = forward->step_key_count,
         .token = token,
+        .split = forward->split,
     };
     TRY(device_step_begin(forward->device, &step));
     return replicated_layers(forward, step.rows);
@@ -250,20 +299,24 @@ static enum status replicated_pass(struct forward *forward, struct span stage, b
 
 static enum status replicated_stage(struct forward *forward, struct span stage)
 {
-    TRY(choice_deal(forward->choice, forward->ownership, stage));
-    TRY(kv_cache_stage(forward->cache, forward->ownership, forward->transport->rank, stage,
-                       ownership_live_first(forward->ownership, stage.first, forward->reach)));
+    TRY(deal_stage(forward, stage));
     forward->split = false;
     return replicated_pass(forward, stage, false);
 }
 
-enum status forward_token(struct forward *forward, int64_t index)
+enum status forward_token(struct forward *forward)
 {
-    TRY(ownership_advance(forward->ownership, 1, PARTITION_ROUND_ROBIN));
-    if (ownership_owner(forward->ownership, index) == forward->transport->rank)
-        TRY(kv_cache_append(forward->cache, index,
-                            ownership_live_first(forward->ownership, index, forward->reach)));
-    forward->split = forward->choice->decode_split;
+    const struct sequence *sequence = forward->sequence;
+    const int64_t index = sequence->passed;
+    TRY(ownership_advance(sequence->ownership, 1, PARTITION_ROUND_ROBIN));
+    if (ownership_owner(sequence->ownership, index) == forward->transport->rank) {
+        struct panel_moves moves;
+        TRY(panel_table_append(
+            sequence->panels, &moves, index,
+            ownership_live_first(sequence->ownership, index, sequence->method.reach)));
+        TRY(forward_move(forward->device, &moves));
+    }
+    forward->split = sequence->choice.request.decode_split;
     return replicated_pass(forward, (struct span){index, index + 1}, true);
 }
 
@@ -273,7 +326,7 @@ enum status forward_step_logits(struct forward *forward, bool *gathered, int64_t
     int64_t vocab = forward->device->shape.vocab;
     float *logits = forward->device->memory.logits;
     struct span part = mine(forward, vocab);
-    TRY(device_step_logits(forward->device, row, part));
+    TRY(device_logits(forward->device, row));
     *gathered = forward->split && transport->size > 1;
     if (!*gathered)
         return STATUS_OK;
@@ -297,10 +350,7 @@ enum status forward_step_logits(struct forward *forward, bool *gathered, int64_t
 
 enum status forward_stage(struct forward *forward, struct span stage)
 {
-    forward->failure = STATUS_OK;
-    forward->stopped = false;
-    forward->settled = false;
-    if (choice_stage_queries(forward->choice, stage) == CHOICE_REPLICATED)
+    if (choice_stage_queries(&forward->sequence->choice, stage) == CHOICE_REPLICATED)
         return replicated_stage(forward, stage);
     return sharded_stage(forward, stage);
 }
@@ -353,16 +403,6 @@ void forward_look(struct forward *forward, int64_t index, float logprob)
                         non_finite_place(forward->device->shape.layers, NON_FINITE_INSIDE, index));
 }
 
-enum status forward_stop_status(const struct forward *forward)
-{
-    int cancelled = atomic_load(&forward->control->cancel_status);
-    if (cancelled != STATUS_OK)
-        return (enum status)cancelled;
-    if (forward->control->deadline_ns && clock_now_ns() > forward->control->deadline_ns)
-        return STATUS_DEADLINE_EXCEEDED;
-    return STATUS_OK;
-}
-
 /* While waiting: the exchange goes on, and a request that rank 0 will cut short costs no more
  * arithmetic. */
 static void idle(void *context)
@@ -370,11 +410,10 @@ static void idle(void *context)
     struct forward *forward = context;
     if (forward->failure == STATUS_OK)
         forward->failure = ring_drive(forward->ring);
-    if (forward->transport->rank == 0 && !forward->settled &&
-        forward_stop_status(forward) != STATUS_OK)
-        transport_hint(forward->transport, forward->request_number);
-    if (forward->failure != STATUS_OK ||
-        transport_hinted(forward->transport) >= forward->request_number)
+    if (forward->transport->rank == 0 && forward->sequence && !forward->settled &&
+        sequence_stop_status(forward->sequence) != STATUS_OK)
+        transport_hint(forward->transport, forward->turn);
+    if (forward->failure != STATUS_OK || transport_hinted(forward->transport) >= forward->turn)
         device_skip(forward->device);
 }
 
@@ -389,26 +428,18 @@ static void drive(void *context)
 /* ---- making ---- */
 
 enum status forward_init(struct forward *forward, struct transport *transport,
-                         struct device *device, const struct choice *choice,
-                         struct forward_control *control, int64_t cache_panels)
+                         struct device *device)
 {
     enum status status = STATUS_OK;
-    int workers = choice->workers;
-    *forward = (struct forward){
-        .transport = transport, .device = device, .choice = choice, .control = control};
-    method_bands(&choice->method, &forward->bands);
-    forward->reach = bands_reach(&forward->bands);
-    if (schedule_keeps_sinks(choice, &forward->bands))
-        forward->sinks = forward->bands.sinks;
-    TRY(schedule_init(&forward->schedule, workers));
-    TRY_ELSE(ownership_create(&forward->ownership, workers, choice->panel_tokens), undo);
-    TRY_ELSE(kv_cache_create(&forward->cache, device, cache_panels), undo);
+    const size_t ranks = (size_t)transport->size;
+    *forward = (struct forward){.transport = transport, .device = device};
+    TRY(schedule_init(&forward->schedule, transport->size));
     TRY_ELSE(ring_create(&forward->ring, transport), undo);
     TRY_ELSE(verdict_init(&forward->verdict, transport), undo);
-    forward->gather_offsets = calloc((size_t)workers, sizeof *forward->gather_offsets);
-    forward->gather_sizes = calloc((size_t)workers, sizeof *forward->gather_sizes);
+    forward->gather_offsets = calloc(ranks, sizeof *forward->gather_offsets);
+    forward->gather_sizes = calloc(ranks, sizeof *forward->gather_sizes);
     if (!forward->gather_offsets || !forward->gather_sizes) {
-        status = fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the gathers of %d ranks", workers);
+        status = fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the gathers of %zu ranks", ranks);
         goto undo;
     }
     device->waiting = (struct device_drive){idle, forward};
@@ -425,8 +456,6 @@ void forward_deinit(struct forward *forward)
     schedule_deinit(&forward->schedule);
     schedule_rank_deinit(&forward->step_schedule);
     shard_rows_deinit(&forward->shard);
-    ownership_destroy(forward->ownership);
-    kv_cache_destroy(forward->cache);
     ring_destroy(forward->ring);
     verdict_deinit(&forward->verdict);
     free(forward->step_keys);
@@ -436,14 +465,15 @@ void forward_deinit(struct forward *forward)
     *forward = (struct forward){0};
 }
 
-void forward_restart(struct forward *forward, const int32_t *ids, uint32_t request_number)
+void forward_turn(struct forward *forward, struct sequence *sequence)
 {
-    forward->ids = ids;
-    forward->request_number = request_number;
+    if (forward->sequence)
+        forward->sequence->non_finite = atomic_load(&forward->device->non_finite);
+    forward->sequence = sequence;
+    forward->turn++;
     forward->failure = STATUS_OK;
     forward->stopped = false;
     forward->not_finite = false;
-    atomic_store(&forward->device->non_finite, NON_FINITE_NONE);
-    ownership_clear(forward->ownership);
-    kv_cache_clear(forward->cache);
+    forward->settled = false;
+    atomic_store(&forward->device->non_finite, sequence->non_finite);
 }

@@ -1,42 +1,26 @@
-/* The pass of tokens through a model on one rank, with its peers. Read forward.c from the top: it
- * is the engine's one page.
+/* The pass of tokens through a model's ops on one rank, with its peers. The ops are on a page of
+ * their own, layer_program.c; read forward.c from the top after it.
  */
 #pragma once
 
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "kernels/bands.h"
-#include "proto/plan/choice.h"
 #include "proto/plan/schedule.h"
 #include "proto/status.h"
 #include "worker/engine/device/device.h"
-#include "worker/engine/kv_cache.h"
 #include "worker/engine/ring/ring.h"
+#include "worker/engine/sequence.h"
 #include "worker/engine/shard.h"
 #include "worker/engine/transport/transport.h"
 #include "worker/engine/verdict.h"
 
-/* What may cut a request short; only rank 0's counts. */
-struct forward_control {
-    atomic_int cancel_status; /* enum status, STATUS_OK: go on; from any thread */
-    int64_t deadline_ns;      /* monotonic; 0: none */
-};
-
 struct forward {
     struct transport *transport;
     struct device *device;
-    const struct choice *choice;
-    struct forward_control *control;
-    uint32_t request_number; /* counts requests, alike on all ranks */
-    const int32_t *ids;      /* of the whole sequence, by index */
+    struct sequence *sequence; /* the one that a stage belongs to */
+    uint32_t turn;             /* counts turns, alike on all ranks */
 
-    struct bands bands;
-    int64_t reach; /* bands_reach */
-    int64_t sinks; /* that every rank keeps; 0: none */
-    struct ownership *ownership;
-    struct kv_cache *cache;
     struct schedule schedule;           /* of the last sharded stage */
     struct schedule_rank step_schedule; /* of the last replicated stage or token */
     struct shard_rows shard;
@@ -47,26 +31,25 @@ struct forward {
     int step_key_count;
     int step_key_capacity;
     bool split;             /* products are split by output rows, not computed by every rank */
-    size_t *gather_offsets; /* [workers] */
-    size_t *gather_sizes;   /* [workers] */
+    size_t *gather_offsets; /* [size] */
+    size_t *gather_sizes;   /* [size] */
 
     enum status failure; /* met while driving the exchange */
     bool stopped;        /* the last failure was agreed upon: every rank left at the same place */
     bool not_finite;     /* the last failure: numbers are not finite */
     bool settled;        /* the stage's last verdict is out: its arithmetic is wanted in full */
-
-    void (*progress)(void *context, int64_t tokens_done); /* rank 0, after each layer */
-    void *progress_context;
 };
 
-/* `device` is prepared for `choice`; everything is borrowed. */
+/* Everything is borrowed. */
 MUST_CHECK enum status forward_init(struct forward *forward, struct transport *transport,
-                                    struct device *device, const struct choice *choice,
-                                    struct forward_control *control, int64_t cache_panels);
+                                    struct device *device);
 void forward_deinit(struct forward *forward);
 
-/* Forgets the sequence; `ids` is the next one's. */
-void forward_restart(struct forward *forward, const int32_t *ids, uint32_t request_number);
+/* Moves and clears records, in every layer. */
+MUST_CHECK enum status forward_move(struct device *device, const struct panel_moves *moves);
+
+/* Begins a turn: what follows is of this sequence, until the next. */
+void forward_turn(struct forward *forward, struct sequence *sequence);
 
 /* Passes the tokens of `stage`, which follow all that went before. Afterwards sharded rows and
  * logits are there for device_score and device_logits, or the step's for forward_step_logits. */
@@ -87,12 +70,9 @@ MUST_CHECK enum status forward_stop(struct forward *forward, const struct verdic
 /* Notes a token whose log-probability is not finite. */
 void forward_look(struct forward *forward, int64_t index, float logprob);
 
-/* Passes one token, as decode does. */
-MUST_CHECK enum status forward_token(struct forward *forward, int64_t index);
+/* Passes the sequence's next token, as decode does. */
+MUST_CHECK enum status forward_token(struct forward *forward);
 
 /* After a stage with replicated queries, or a token: the logits of the stage's row `row`.
  * *gathered: they are complete in rank 0's memory.logits; else in every device's hands. */
 MUST_CHECK enum status forward_step_logits(struct forward *forward, bool *gathered, int64_t row);
-
-/* OK, or why the request is to be cut short; rank 0 asks. */
-enum status forward_stop_status(const struct forward *forward);

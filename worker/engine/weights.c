@@ -5,49 +5,55 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "worker/engine/device/arena.h"
+
 _Static_assert((int)MODEL_HEAD_DIM_MAX == (int)ATTENTION_HEAD_DIM_MAX &&
                    (int)MODEL_GROUP_MAX == (int)ATTENTION_ROWS,
                "a model that opens is one that the attention kernels take");
 
-/* Where each matrix of a layer goes. */
-static const struct {
-    enum model_role role;
-    size_t member; /* of struct weights_layer */
-} layer_matrices[] = {
-    {MODEL_ATTN_Q, offsetof(struct weights_layer, attn_q)},
-    {MODEL_ATTN_K, offsetof(struct weights_layer, attn_k)},
-    {MODEL_ATTN_V, offsetof(struct weights_layer, attn_v)},
-    {MODEL_ATTN_OUTPUT, offsetof(struct weights_layer, attn_output)},
-    {MODEL_FFN_GATE, offsetof(struct weights_layer, ffn_gate)},
-    {MODEL_FFN_UP, offsetof(struct weights_layer, ffn_up)},
-    {MODEL_FFN_DOWN, offsetof(struct weights_layer, ffn_down)},
+struct weights_tensor {
+    struct matmul_weights matrix;
+    const float *vector;
 };
 
-enum { LAYER_MATRICES = sizeof layer_matrices / sizeof layer_matrices[0] };
+struct weights {
+    struct weights_tensor *tensors; /* [layers, MODEL_ROLE_COUNT]; the whole model's in layer 0 */
+    struct arena *arena;
+};
 
-static size_t matrix_bytes(const struct model *model, const struct kernels *kernels,
+/* ---- how much it is ---- */
+
+/* Which tensors are taken: the output is not where it is the embedding. */
+static bool is_taken(const struct model_spec *spec, enum model_role role, int layer)
+{
+    if (role < MODEL_ATTN_NORM)
+        return layer == 0 && !(role == MODEL_OUTPUT && spec->tied_output);
+    return model_role_is_there(spec, role);
+}
+
+static size_t tensor_bytes(const struct model *model, const struct kernels *kernels,
                            enum model_role role, int layer)
 {
-    struct model_tensor tensor = model_tensor(model, role, layer);
+    const struct model_tensor tensor = model_tensor(model, role, layer);
+    if (model_role_shape(model_spec(model), role).is_vector)
+        return arena_rounded((size_t)tensor.columns * sizeof(float));
     return arena_rounded(kernels->matmul_packed_bytes(tensor.dtype, tensor.rows, tensor.columns));
 }
 
 size_t weights_bytes(const struct model *model, const struct kernels *kernels)
 {
     const struct model_spec *spec = model_spec(model);
-    size_t norm = arena_rounded((size_t)spec->hidden * sizeof(float));
-    size_t bytes = matrix_bytes(model, kernels, MODEL_TOKEN_EMBD, 0) + norm;
-    if (!spec->tied_output)
-        bytes += matrix_bytes(model, kernels, MODEL_OUTPUT, 0);
-    for (int layer = 0; layer < spec->layers; layer++) {
-        for (int m = 0; m < LAYER_MATRICES; m++)
-            bytes += matrix_bytes(model, kernels, layer_matrices[m].role, layer);
-        bytes += 2 * norm;
-    }
+    size_t bytes = 0;
+    for (int layer = 0; layer < spec->layers; layer++)
+        for (int role = 0; role < MODEL_ROLE_COUNT; role++)
+            if (is_taken(spec, (enum model_role)role, layer))
+                bytes += tensor_bytes(model, kernels, (enum model_role)role, layer);
     return bytes;
 }
 
-/* The rows of attn_q and attn_k in the rotate-half order, in memory that the caller frees. */
+/* ---- taking them ---- */
+
+/* A matrix's rows in the rotate-half order, in memory that the caller frees. */
 static enum status reorder_rows(void **rows, const struct model_spec *spec,
                                 const struct model_tensor *tensor)
 {
@@ -73,7 +79,7 @@ static enum status take_matrix(struct matmul_weights *matrix, struct arena *aren
     void *ordered = NULL;
     TRY(arena_take(arena, &packed,
                    kernels->matmul_packed_bytes(tensor.dtype, tensor.rows, tensor.columns)));
-    if (role == MODEL_ATTN_Q || role == MODEL_ATTN_K)
+    if (model_role_is_by_head(role))
         TRY(reorder_rows(&ordered, model_spec(model), &tensor));
     kernels->matmul_pack(packed, ordered ? ordered : tensor.data, tensor.dtype, tensor.rows,
                          tensor.columns);
@@ -82,27 +88,31 @@ static enum status take_matrix(struct matmul_weights *matrix, struct arena *aren
     return STATUS_OK;
 }
 
-static enum status take_norm(const float **norm, struct arena *arena, const struct model *model,
-                             enum model_role role, int layer)
+static enum status take_vector(const float **vector, struct arena *arena, const struct model *model,
+                               enum model_role role, int layer)
 {
-    struct model_tensor tensor = model_tensor(model, role, layer);
+    const int64_t count = model_role_shape(model_spec(model), role).columns;
     void *copy;
-    TRY(arena_take(arena, &copy, (size_t)tensor.columns * sizeof(float)));
-    dtype_dequantize_row(copy, tensor.data, tensor.dtype, tensor.columns);
-    *norm = copy;
+    TRY(arena_take(arena, &copy, (size_t)count * sizeof(float)));
+    model_read_vector(copy, model, role, layer);
+    *vector = copy;
     return STATUS_OK;
 }
 
 static enum status take_layer(struct weights *weights, const struct model *model,
                               const struct kernels *kernels, int layer)
 {
-    struct weights_layer *to = &weights->layers[layer];
-    for (int m = 0; m < LAYER_MATRICES; m++) {
-        void *matrix = (char *)to + layer_matrices[m].member;
-        TRY(take_matrix(matrix, weights->arena, model, kernels, layer_matrices[m].role, layer));
+    for (int r = 0; r < MODEL_ROLE_COUNT; r++) {
+        const enum model_role role = (enum model_role)r;
+        struct weights_tensor *to = &weights->tensors[layer * MODEL_ROLE_COUNT + r];
+        if (!is_taken(model_spec(model), role, layer))
+            continue;
+        if (model_role_shape(model_spec(model), role).is_vector)
+            TRY(take_vector(&to->vector, weights->arena, model, role, layer));
+        else
+            TRY(take_matrix(&to->matrix, weights->arena, model, kernels, role, layer));
     }
-    TRY(take_norm(&to->attn_norm, weights->arena, model, MODEL_ATTN_NORM, layer));
-    return take_norm(&to->ffn_norm, weights->arena, model, MODEL_FFN_NORM, layer);
+    return STATUS_OK;
 }
 
 enum status weights_create(struct weights **out, const struct model *model,
@@ -114,23 +124,17 @@ enum status weights_create(struct weights **out, const struct model *model,
     struct weights *weights = calloc(1, sizeof *weights);
     if (!weights)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the weights' table");
-    weights->layers = calloc((size_t)spec->layers, sizeof *weights->layers);
-    if (!weights->layers) {
+    weights->tensors = calloc((size_t)spec->layers * MODEL_ROLE_COUNT, sizeof *weights->tensors);
+    if (!weights->tensors) {
         status =
             fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the table of %d layers", spec->layers);
         goto destroy;
     }
     TRY_ELSE(arena_create(&weights->arena, "weights", weights_bytes(model, kernels)), destroy);
-    TRY_ELSE(take_matrix(&weights->embedding, weights->arena, model, kernels, MODEL_TOKEN_EMBD, 0),
-             destroy);
-    weights->output = weights->embedding;
-    if (!spec->tied_output)
-        TRY_ELSE(take_matrix(&weights->output, weights->arena, model, kernels, MODEL_OUTPUT, 0),
-                 destroy);
-    TRY_ELSE(take_norm(&weights->output_norm, weights->arena, model, MODEL_OUTPUT_NORM, 0),
-             destroy);
     for (int layer = 0; layer < spec->layers; layer++)
         TRY_ELSE(take_layer(weights, model, kernels, layer), destroy);
+    if (spec->tied_output)
+        weights->tensors[MODEL_OUTPUT] = weights->tensors[MODEL_TOKEN_EMBD];
     *out = weights;
     return STATUS_OK;
 destroy:
@@ -143,6 +147,25 @@ void weights_destroy(struct weights *weights)
     if (!weights)
         return;
     arena_destroy(weights->arena);
-    free(weights->layers);
+    free(weights->tensors);
     free(weights);
+}
+
+/* ---- finding them ---- */
+
+static const struct weights_tensor *find(const struct weights *weights, enum model_role role,
+                                         int layer)
+{
+    return &weights->tensors[(role < MODEL_ATTN_NORM ? 0 : layer) * MODEL_ROLE_COUNT + (int)role];
+}
+
+const struct matmul_weights *weights_matrix(const struct weights *weights, enum model_role role,
+                                            int layer)
+{
+    return &find(weights, role, layer)->matrix;
+}
+
+const float *weights_vector(const struct weights *weights, enum model_role role, int layer)
+{
+    return find(weights, role, layer)->vector;
 }

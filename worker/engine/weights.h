@@ -1,6 +1,6 @@
-/* A model's weights on one rank: every matrix re-laid for the kernels in its file's quantised type,
- * so that the file can be unmapped afterwards. Norm weights are float32. Rows of attn_q and attn_k
- * are in the rotate-half order.
+/* A model's weights on one rank, by role: every matrix re-laid for the kernels in its file's
+ * quantised type, every vector in float32, so that the file can be unmapped afterwards. Rows of
+ * queries and keys are in the rotate-half order.
  */
 #pragma once
 
@@ -10,27 +10,8 @@
 #include "kernels/kernels.h"
 #include "proto/model/model.h"
 #include "proto/status.h"
-#include "worker/engine/device/arena.h"
 
-struct weights_layer {
-    const float *attn_norm;            /* [hidden] */
-    struct matmul_weights attn_q;      /* [heads * head_dim, hidden] */
-    struct matmul_weights attn_k;      /* [kv_heads * head_dim, hidden] */
-    struct matmul_weights attn_v;      /* [kv_heads * head_dim, hidden] */
-    struct matmul_weights attn_output; /* [hidden, heads * head_dim] */
-    const float *ffn_norm;             /* [hidden] */
-    struct matmul_weights ffn_gate;    /* [ffn, hidden] */
-    struct matmul_weights ffn_up;      /* [ffn, hidden] */
-    struct matmul_weights ffn_down;    /* [hidden, ffn] */
-};
-
-struct weights {
-    struct matmul_weights embedding; /* [vocab, hidden] */
-    struct matmul_weights output;    /* [vocab, hidden]; the embedding's own where they are tied */
-    const float *output_norm;        /* [hidden] */
-    struct weights_layer *layers;
-    struct arena *arena;
-};
+struct weights;
 
 /* Bytes that the re-laid weights take up: the `weights` region of the memory plan. */
 size_t weights_bytes(const struct model *model, const struct kernels *kernels);
@@ -39,6 +20,11 @@ size_t weights_bytes(const struct model *model, const struct kernels *kernels);
  * kernels do not take. */
 MUST_CHECK enum status weights_create(struct weights **weights, const struct model *model,
                                       const struct kernels *kernels);
+
+/* Of a role that the model has; `layer` is ignored for a role of the whole model. */
+const struct matmul_weights *weights_matrix(const struct weights *weights, enum model_role role,
+                                            int layer);
+const float *weights_vector(const struct weights *weights, enum model_role role, int layer);
 
 /* Accepts NULL. */
 void weights_destroy(struct weights *weights);

@@ -5,20 +5,21 @@
  * which order.
  *
  * Contract:
- * - device_prepare makes memory for a choice; its bytes are those of the memory plan, region by
- *   region. It may be called again between requests. Pointers of `memory` are valid until the next
- *   call.
- * - Stages with sharded queries: device_begin, then for each layer device_rows and device_attend
- *   (in the schedule's order), then device_rows(layers), then device_score or device_logits.
- *   device_rows(layer) first ends layer - 1 (mixed heads, output projection, MLP), then begins
- *   `layer` (norm, q, k, v, rope, store). It marks each block of the shard done as soon as its keys
+ * - device_prepare makes memory for a group's choice, once; its bytes are those of the memory plan,
+ *   region by region.
+ * - What is computed is the program's: device_run computes the ops [first, end) for all rows of the
+ *   stage or step that was begun last. forward.c cuts the program into runs, and says what happens
+ *   between them; LAYER_ATTEND is in none.
+ * - Stages with sharded queries: device_begin, then for each layer a run up to its attention and
+ *   device_attend (in the schedule's order), then a run up to the program's head, then device_score
+ *   or device_logits. A run that stores keys marks each block of the shard done as soon as its keys
  *   and values are in the cache.
- * - Stages with replicated queries and decode: device_step_begin, then for each layer step_qkv,
- *   step_attend, step_output, step_gate, step_down, then step_logits. Each computes the given rows
- *   (a span of outputs) of its product into the step's own full vector; whoever calls fills in the
- *   other ranks' rows before the next call.
- * - One row of logits is at hand, that of the last device_logits or device_step_logits, until
- *   device_score. It stays with the device until somebody asks: device_read_logits for all of it,
+ * - Stages with replicated queries and decode: device_step_begin, then runs, device_attend where
+ *   they are cut for attention, a run up to the program's logits, then device_logits. Where the
+ *   step is split, an op whose place is columns computes this rank's span of its output
+ *   (device_outputs); whoever calls fills in the other ranks' before the op that awaits them.
+ * - One row of logits is at hand, that of the last device_logits, until device_score. It stays with
+ *   the device until somebody asks: device_read_logits for all of it,
  *   device_logprob and device_survey, which need all outputs, for a few numbers.
  * - `drive` is called between work items, on the calling thread, and drives the exchange.
  *   device_skip, from any thread, lets the running call return early with its arithmetic undone;
@@ -38,16 +39,20 @@
 
 #include "kernels/bands.h"
 #include "kernels/logits_survey.h"
+#include "kernels/matmul.h"
 #include "proto/clock.h"
 #include "proto/plan/choice.h"
+#include "proto/plan/layer_buffers.h"
 #include "proto/plan/memory_plan.h"
 #include "proto/status.h"
+#include "worker/engine/cache/panel_table.h"
+#include "worker/engine/device/device_method.h"
 #include "worker/engine/device/device_part.h"
-#include "worker/engine/kv_cache.h"
 #include "worker/engine/non_finite.h"
 #include "worker/engine/shard.h"
 
 struct device;
+struct layer_program;
 
 struct device_drive {
     void (*call)(void *context);
@@ -59,7 +64,7 @@ struct device_keys {
     const void *records;
     int64_t first; /* index of the first record's first key: a multiple of the panel */
     int64_t end;   /* keys at and beyond it are not there */
-    int key_frame;
+    enum bands_store store;
     /* The query spans of the schedule that it applies to; a step is one span. */
     int query_first, query_end;
 };
@@ -67,8 +72,8 @@ struct device_keys {
 /* A stage with sharded queries. All is borrowed until its last call. */
 struct device_stage {
     struct shard_rows *shard;
-    const struct bands *bands;
-    const struct kv_cache *cache;
+    const struct device_method *method;
+    const struct panel_table *panels;
     const int32_t *ids; /* of the whole sequence, by index */
     int64_t sinks;      /* keys of indices below it are also kept as sinks; 0: none are */
 };
@@ -76,9 +81,9 @@ struct device_stage {
 /* A stage with replicated queries, or a decoded token: the tokens [first, first + rows). */
 struct device_step {
     int64_t first;
-    int64_t rows; /* <= memory plan's replicated_rows */
-    const struct bands *bands;
-    const struct kv_cache *cache;
+    int64_t rows; /* <= the group's step_rows */
+    const struct device_method *method;
+    const struct panel_table *panels;
     const struct ownership *ownership;
     int rank;
     const int32_t *ids; /* of the whole sequence, by index */
@@ -86,26 +91,25 @@ struct device_step {
     const struct device_keys *keys; /* [key_count] that it attends to, as they lie in layer 0 */
     int key_count;
     bool token; /* a decoded one: every layer and its logits are asked for, whatever it says */
+    bool split; /* products are split over ranks by their outputs, not computed by each */
 };
 
 /* What peers and the engine reach into. Sizes: memory_plan.h. */
 struct device_memory {
-    void *cache; /* [layers, cache_panels] panel records */
+    void *cache; /* [layers, pool_slots] panel records */
     void *slots; /* [receive_slots] blocks of panel records */
-    /* Vectors of a step, float32, each complete on every rank once its gather is done. */
-    float *qkv;    /* [rows, heads * head_dim + 2 * kv_heads * head_dim]: q, k, v */
-    float *states; /* [workers][acc rows * heads * head_dim, max rows * heads, sum rows * heads] */
-    float *delta;  /* [rows, hidden]: what output and down add */
-    float *gate;   /* [rows, ffn] */
+    /* A step's buffers (layer_buffers.h), float32 but for queries: [rows, width], and [workers] of
+     * states. LAYER_ACTIVE is LAYER_GATE; LAYER_LOGITS is not here. */
+    float *step[LAYER_BUFFERS];
     float *logits; /* [vocab], the host's; device_read_logits fills it */
 };
 
 struct device_ops {
     void (*destroy)(struct device *device);
-    enum status (*prepare)(struct device *device, const struct choice *choice,
+    enum status (*prepare)(struct device *device, const struct group_choice *group,
                            const struct memory_plan *plan);
     enum status (*begin)(struct device *device, const struct device_stage *stage);
-    enum status (*rows)(struct device *device, int layer, const struct device_drive *drive);
+    enum status (*run)(struct device *device, int first, int end, const struct device_drive *drive);
     enum status (*attend)(struct device *device, int layer, const struct device_keys *keys,
                           int count, const struct device_drive *drive);
     enum status (*score)(struct device *device, float *logprobs, int64_t tokens,
@@ -115,14 +119,6 @@ struct device_ops {
     enum status (*logprob)(struct device *device, float *logprob, int32_t id);
     enum status (*survey)(struct device *device, struct logits_survey *survey, double temperature);
     enum status (*step_begin)(struct device *device, const struct device_step *step);
-    enum status (*step_qkv)(struct device *device, int layer, struct span outputs);
-    enum status (*step_attend)(struct device *device, int layer, const struct device_keys *keys,
-                               int count);
-    enum status (*step_output)(struct device *device, int layer, struct span outputs);
-    enum status (*step_gate)(struct device *device, int layer, struct span outputs);
-    enum status (*step_down)(struct device *device, int layer, struct span outputs);
-    enum status (*step_logits)(struct device *device, int64_t row, struct span outputs);
-    void *(*sink_records)(struct device *device, int layer, bool near);
     enum status (*move)(struct device *device, void *to, const void *from, size_t bytes);
     enum status (*clear)(struct device *device, void *memory, size_t bytes);
     void (*skip)(struct device *device);
@@ -135,11 +131,14 @@ struct device {
     const char *name; /* "cpu", "cuda" */
     bool on_host;     /* memory is the host's */
     char facts[448];  /* one line for start-up and doctor */
+    const struct model_spec *spec;
     struct model_shape shape;
+    const struct layer_program *program;
     struct memory_request needs; /* what memory_plan_make must be told */
     enum choice_cache cache;     /* type of the cached keys and values */
     const char *kernels;         /* the variant's name */
     size_t panel_bytes;          /* one panel record of all KV heads */
+    struct group_choice group;   /* as prepared */
     int threads;                 /* that share the blocks and tiles of a call */
     int64_t blocks;              /* of a stage, about, even out its work */
     int64_t block_rows;          /* most rows of a block, and best where there is work enough */
@@ -161,6 +160,13 @@ struct device {
     double part_seconds[DEVICE_PARTS];
 };
 
+/* The record in a slot. */
+static inline void *device_record(const struct device *device, int layer, int64_t slot)
+{
+    return (char *)device->memory.cache +
+           (size_t)(layer * device->group.pool_slots + slot) * device->panel_bytes;
+}
+
 /* Rows of a block where a rank has `rows` of a stage. */
 static inline int64_t device_block_rows(const struct device *device, int64_t rows)
 {
@@ -171,11 +177,10 @@ static inline int64_t device_block_rows(const struct device *device, int64_t row
     return even < step ? step : even;
 }
 
-/* What a product of a query and a key is multiplied by to be a score in log2 units. */
-static inline float device_scale_log2(const struct choice *choice, int head_dim)
+/* The span of `width` outputs that a rank computes, where a step's products are split. */
+static inline struct span device_outputs(int64_t width, int workers, int rank)
 {
-    return (float)(choice->method.logit_scale * 1.4426950408889634 /
-                   __builtin_sqrt((double)head_dim));
+    return partition_rows(width, MATMUL_SPLIT, workers, rank);
 }
 
 /* Counts the time since start_ns for a part. */
@@ -193,10 +198,11 @@ static inline void device_destroy(struct device *device)
 }
 
 /* RESOURCE_EXHAUSTED where the memory is not to be had. */
-static inline MUST_CHECK enum status
-device_prepare(struct device *device, const struct choice *choice, const struct memory_plan *plan)
+static inline MUST_CHECK enum status device_prepare(struct device *device,
+                                                    const struct group_choice *group,
+                                                    const struct memory_plan *plan)
 {
-    return device->ops->prepare(device, choice, plan);
+    return device->ops->prepare(device, group, plan);
 }
 
 static inline MUST_CHECK enum status device_begin(struct device *device,
@@ -205,14 +211,16 @@ static inline MUST_CHECK enum status device_begin(struct device *device,
     return device->ops->begin(device, stage);
 }
 
-/* `layer` 0..layers; see the contract. */
-static inline MUST_CHECK enum status device_rows(struct device *device, int layer,
-                                                 const struct device_drive *drive)
+/* Ops [first, end) of the program; see the contract. `drive` may be NULL in a step. */
+static inline MUST_CHECK enum status device_run(struct device *device, int first, int end,
+                                                const struct device_drive *drive)
 {
-    return device->ops->rows(device, layer, drive);
+    return device->ops->run(device, first, end, drive);
 }
 
-/* Attends every row of the stage to `count` extents of keys, in order. */
+/* Attends every row of the stage or step to `count` extents of keys, in order. A step's are all of
+ * a layer's; this rank's state is left at its place among those of all ranks. `drive` may be NULL
+ * in a step. */
 static inline MUST_CHECK enum status device_attend(struct device *device, int layer,
                                                    const struct device_keys *keys, int count,
                                                    const struct device_drive *drive)
@@ -221,14 +229,15 @@ static inline MUST_CHECK enum status device_attend(struct device *device, int la
 }
 
 /* logprobs [rows of the shard]: natural-log probability of token index + 1 after the row's own, 0
- * where index + 1 == tokens and on recomputed rows. After device_rows(layers). */
+ * where index + 1 == tokens and on recomputed rows. After the last run. */
 static inline MUST_CHECK enum status device_score(struct device *device, float *logprobs,
                                                   int64_t tokens, const struct device_drive *drive)
 {
     return device->ops->score(device, logprobs, tokens, drive);
 }
 
-/* Makes the logits of one row of the shard, after device_rows(layers). */
+/* Makes the logits of one row of the shard or of the step, after the last run; those of this rank's
+ * span where the step is split. */
 static inline MUST_CHECK enum status device_logits(struct device *device, int64_t row)
 {
     return device->ops->logits(device, row);
@@ -259,56 +268,6 @@ static inline MUST_CHECK enum status device_step_begin(struct device *device,
                                                        const struct device_step *step)
 {
     return device->ops->step_begin(device, step);
-}
-
-/* memory.qkv, of the step's tokens. `outputs` counts through q, k and v. */
-static inline MUST_CHECK enum status device_step_qkv(struct device *device, int layer,
-                                                     struct span outputs)
-{
-    return device->ops->step_qkv(device, layer, outputs);
-}
-
-/* From memory.qkv: rotates, stores the keys and values that this rank owns, attends to `keys`, and
- * leaves this rank's state at its place in memory.states. */
-static inline MUST_CHECK enum status device_step_attend(struct device *device, int layer,
-                                                        const struct device_keys *keys, int count)
-{
-    return device->ops->step_attend(device, layer, keys, count);
-}
-
-/* From memory.states of all ranks: merges them in rank order; memory.delta. */
-static inline MUST_CHECK enum status device_step_output(struct device *device, int layer,
-                                                        struct span outputs)
-{
-    return device->ops->step_output(device, layer, outputs);
-}
-
-/* From memory.delta: memory.gate, swiglu done. */
-static inline MUST_CHECK enum status device_step_gate(struct device *device, int layer,
-                                                      struct span outputs)
-{
-    return device->ops->step_gate(device, layer, outputs);
-}
-
-/* From memory.gate: memory.delta. */
-static inline MUST_CHECK enum status device_step_down(struct device *device, int layer,
-                                                      struct span outputs)
-{
-    return device->ops->step_down(device, layer, outputs);
-}
-
-/* From memory.delta: the logits of the step's row `row`. The first call after step_down ends the
- * last layer. */
-static inline MUST_CHECK enum status device_step_logits(struct device *device, int64_t row,
-                                                        struct span outputs)
-{
-    return device->ops->step_logits(device, row, outputs);
-}
-
-/* Records of the sinks' keys of `layer`: unrotated, or near: rotated at their index. */
-static inline void *device_sink_records(struct device *device, int layer, bool near)
-{
-    return device->ops->sink_records(device, layer, near);
 }
 
 /* Within memory.cache. */

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "proto/clock.h"
+#include "worker/engine/device/device_cpu_ops.h"
 #include "worker/engine/device/device_cpu_parts.h"
 #include "worker/engine/device/device_cpu_step.h"
 
@@ -43,16 +44,16 @@ static void describe(struct device_cpu *cpu, const struct model *model)
     const struct model_spec *spec = &cpu->spec;
     struct device *device = &cpu->device;
     int64_t query_width = device_cpu_query_width(cpu);
-    int64_t key_width = device_cpu_key_width(cpu);
     const struct kernels_limits limits = {
         .rows = KERNELS_ROWS_MAX,
         .width_max = larger(larger(spec->hidden, query_width), spec->ffn),
         .head_dim = spec->head_dim,
         .group = spec->heads / spec->kv_heads,
     };
-    int64_t row_width = spec->hidden + larger(query_width + 2 * key_width, 2 * (int64_t)spec->ffn);
-    cpu->row_bytes = arena_rounded((size_t)(KERNELS_ROWS_MAX * row_width) * sizeof(float));
-    cpu->scratch_bytes = cpu->row_bytes + arena_rounded(cpu->kernels->scratch_bytes(&limits));
+    layer_program_lay_out(&cpu->layout, device->program, sizeof(float));
+    cpu->block_bytes = arena_rounded(KERNELS_ROWS_MAX * cpu->layout.row_bytes);
+    cpu->scratch_bytes = cpu->block_bytes + arena_rounded(cpu->kernels->scratch_bytes(&limits));
+    device->spec = spec;
     device->shape = spec_shape(spec, (int64_t)weights_bytes(model, cpu->kernels));
     device->needs = (struct memory_request){
         .threads = cpu->binding.threads,
@@ -91,6 +92,7 @@ static void destroy(struct device *device)
     release_memory(cpu);
     thread_pool_destroy(cpu->pool);
     weights_destroy(cpu->weights);
+    layer_program_destroy(cpu->program);
     free(cpu);
 }
 
@@ -109,13 +111,12 @@ static enum status take_all(struct device_cpu *cpu)
 {
     const struct model_spec *spec = &cpu->spec;
     const struct memory_plan *plan = &cpu->plan;
-    size_t rows = (size_t)plan->rows;
+    size_t rows = (size_t)cpu->device.group.stage_rows;
     size_t heads = rows * (size_t)spec->heads;
     struct device_memory *memory = &cpu->device.memory;
     const int64_t *bytes = plan->bytes;
     TRY(take(cpu, &memory->cache, MEMORY_CACHE, (size_t)bytes[MEMORY_CACHE]));
     TRY(take(cpu, &memory->slots, MEMORY_RECEIVE_SLOTS, (size_t)bytes[MEMORY_RECEIVE_SLOTS]));
-    TRY(take(cpu, &cpu->sinks, MEMORY_SINK_CACHE, (size_t)bytes[MEMORY_SINK_CACHE]));
     TRY(take(cpu, &cpu->hidden, MEMORY_HIDDEN, (size_t)bytes[MEMORY_HIDDEN]));
     TRY(take(cpu, &cpu->queries, MEMORY_QUERIES, (size_t)bytes[MEMORY_QUERIES]));
     TRY(take(cpu, &cpu->tables, MEMORY_ROPE_TABLES, (size_t)bytes[MEMORY_ROPE_TABLES]));
@@ -129,13 +130,13 @@ static enum status take_all(struct device_cpu *cpu)
     return device_cpu_step_prepare(cpu);
 }
 
-static enum status prepare(struct device *device, const struct choice *choice,
+static enum status prepare(struct device *device, const struct group_choice *group,
                            const struct memory_plan *plan)
 {
     struct device_cpu *cpu = device_cpu_of(device);
     enum status status = STATUS_OK;
     release_memory(cpu);
-    cpu->choice = *choice;
+    device->group = *group;
     cpu->plan = *plan;
     for (int region = 0; region < MEMORY_REGIONS; region++) {
         if (region == MEMORY_WEIGHTS || region == MEMORY_IDS || region == MEMORY_SCORES)
@@ -149,11 +150,6 @@ static enum status prepare(struct device *device, const struct choice *choice,
 release:
     release_memory(cpu);
     return status;
-}
-
-static void *sink_records(struct device *device, int layer, bool near)
-{
-    return device_cpu_sinks(device_cpu_of(device), layer, near);
 }
 
 static enum status move(struct device *device, void *to, const void *from, size_t bytes)
@@ -178,11 +174,8 @@ static void begin_block(void *context, int thread, size_t item)
     const struct shard_block *block = &cpu->stage.shard->blocks[item];
     int64_t row_width = cpu->spec.head_dim;
     (void)thread;
-    device_cpu_tables(cpu, cpu->stage.bands, cpu->tables + block->row * row_width,
-                      cpu->plan.rows * row_width, block->index, block->rows);
-    for (int64_t r = 0; r < block->rows; r++)
-        cpu->kernels->matmul_row(cpu->hidden + (block->row + r) * cpu->spec.hidden,
-                                 &cpu->weights->embedding, cpu->stage.ids[block->index + r]);
+    device_cpu_tables(cpu, cpu->stage.method, cpu->tables + block->row * row_width,
+                      cpu->device.group.stage_rows * row_width, block->index, block->rows);
 }
 
 static enum status begin(struct device *device, const struct device_stage *stage)
@@ -190,157 +183,101 @@ static enum status begin(struct device *device, const struct device_stage *stage
     struct device_cpu *cpu = device_cpu_of(device);
     int64_t start_ns = clock_now_ns();
     cpu->stage = *stage;
-    cpu->reach = bands_reach(stage->bands);
+    cpu->in_step = false;
     atomic_store(&cpu->skipping, false);
     thread_pool_run(cpu->pool, (size_t)stage->shard->block_count, begin_block, NULL, cpu);
     device_spent(device, DEVICE_PART_ROWS, start_ns);
     return STATUS_OK;
 }
 
-static void multiply(const struct device_cpu *cpu, int thread, float *y,
-                     const struct matmul_weights *weights, const float *x, int64_t rows,
-                     bool accumulate)
+static struct device_cpu_rows rows_of_block(struct device_cpu *cpu, int thread,
+                                            const struct shard_block *block)
 {
-    const struct matmul_args args = {
-        .y = y,
-        .y_stride = weights->out,
-        .x = x,
-        .x_stride = weights->in,
-        .rows = rows,
-        .weights = weights,
-        .out_end = weights->out,
-        .accumulate = accumulate,
-        .scratch = device_cpu_kernel_scratch(cpu, thread),
+    const int64_t query_width = device_cpu_query_width(cpu);
+    char *scratch = cpu->scratch + (size_t)thread * cpu->scratch_bytes;
+    struct device_cpu_rows rows = {
+        .cpu = cpu,
+        .rows = block->rows,
+        .index = block->index,
+        .method = cpu->stage.method,
+        .panels = cpu->stage.panels,
+        .ids = cpu->stage.ids,
+        .sinks = cpu->stage.sinks,
+        .recomputed = block->recomputed,
+        .sum = cpu->sum + block->row * cpu->spec.heads,
+        .frame_rows = cpu->device.group.stage_rows,
+        .multiply = cpu->kernels->matmul_prefill,
+        .adds_at_once = true,
     };
-    cpu->kernels->matmul_prefill(&args);
+    for (int b = 0; b < LAYER_BUFFERS; b++)
+        rows.at[b] = (float *)(void *)(scratch + (size_t)block->rows * cpu->layout.offset[b]);
+    rows.at[LAYER_HIDDEN] = cpu->hidden + block->row * cpu->spec.hidden;
+    rows.at[LAYER_DELTA] = rows.at[LAYER_HIDDEN];
+    rows.at[LAYER_QUERIES] = (float *)(void *)(cpu->queries + (size_t)(block->row * query_width) *
+                                                                  device_cpu_operand_bytes(cpu));
+    rows.at[LAYER_STATE] = cpu->acc + block->row * query_width;
+    rows.at[LAYER_TABLES] = cpu->tables + block->row * cpu->spec.head_dim;
+    return rows;
 }
 
-/* Ends a layer for a block of rows: output projection and MLP, added to the residual stream. */
-static void end_layer(struct device_cpu *cpu, int thread, int layer,
-                      const struct shard_block *block, float *normed, float *wide)
+static void empty_state(struct device_cpu *cpu, const struct shard_block *block)
 {
-    const struct weights_layer *weights = &cpu->weights->layers[layer];
-    const struct model_spec *spec = &cpu->spec;
-    int64_t heads = block->row * spec->heads;
-    float *hidden = cpu->hidden + block->row * spec->hidden;
-    float *gate = wide;                         /* [rows, ffn] */
-    float *up = wide + block->rows * spec->ffn; /* [rows, ffn] */
-    cpu->kernels->attention_finish(wide, cpu->acc + heads * spec->head_dim, cpu->sum + heads,
-                                   block->rows * spec->heads, spec->head_dim);
-    multiply(cpu, thread, hidden, &weights->attn_output, wide, block->rows, true);
-    cpu->kernels->rmsnorm(normed, hidden, weights->ffn_norm, block->rows, spec->hidden,
-                          spec->norm_eps);
-    multiply(cpu, thread, gate, &weights->ffn_gate, normed, block->rows, false);
-    multiply(cpu, thread, up, &weights->ffn_up, normed, block->rows, false);
-    cpu->kernels->swiglu(gate, up, block->rows * spec->ffn);
-    multiply(cpu, thread, hidden, &weights->ffn_down, gate, block->rows, true);
-    device_cpu_look(cpu, hidden, block->rows, spec->hidden, layer, NON_FINITE_OUTPUT, block->index);
-}
-
-static void rotate_queries(const struct device_cpu *cpu, const struct shard_block *block,
-                           const float *q)
-{
-    int64_t width = device_cpu_query_width(cpu);
-    for (int frame = 0; frame < cpu->stage.bands->query_frames; frame++) {
-        int64_t row = frame * cpu->plan.rows + block->row;
-        const struct rope_args rotation = {
-            .out = cpu->queries + (size_t)(row * width) * device_cpu_operand_bytes(cpu),
-            .out_stride = width,
-            .x = q,
-            .x_stride = width,
-            .table = cpu->tables + row * cpu->spec.head_dim,
-            .tokens = block->rows,
-            .heads = cpu->spec.heads,
-            .head_dim = cpu->spec.head_dim,
-        };
-        cpu->kernels->rope_queries(&rotation);
-    }
-}
-
-/* Begins a layer for a block of rows: q in every frame, k and v into the cache, an empty state. */
-static void begin_layer(struct device_cpu *cpu, int thread, int layer,
-                        const struct shard_block *block, float *normed, float *wide)
-{
-    const struct weights_layer *weights = &cpu->weights->layers[layer];
-    const struct model_spec *spec = &cpu->spec;
-    int64_t key_width = device_cpu_key_width(cpu);
-    float *q = wide;                                          /* [rows, heads, head_dim] */
-    float *k = q + block->rows * device_cpu_query_width(cpu); /* [rows, kv_heads, head_dim] */
-    float *v = k + block->rows * key_width;                   /* [rows, kv_heads, head_dim] */
-    cpu->kernels->rmsnorm(normed, cpu->hidden + block->row * spec->hidden, weights->attn_norm,
-                          block->rows, spec->hidden, spec->norm_eps);
-    multiply(cpu, thread, q, &weights->attn_q, normed, block->rows, false);
-    multiply(cpu, thread, k, &weights->attn_k, normed, block->rows, false);
-    multiply(cpu, thread, v, &weights->attn_v, normed, block->rows, false);
-    device_cpu_look(cpu, q, block->rows, device_cpu_query_width(cpu), layer, NON_FINITE_INSIDE,
-                    block->index);
-    device_cpu_look(cpu, k, block->rows, key_width, layer, NON_FINITE_INSIDE, block->index);
-    device_cpu_look(cpu, v, block->rows, key_width, layer, NON_FINITE_INSIDE, block->index);
-    rotate_queries(cpu, block, q);
-    const float *key_tables =
-        cpu->tables +
-        (cpu->stage.bands->query_frames * cpu->plan.rows + block->row) * spec->head_dim;
-    for (int64_t r = 0; r < block->rows; r++) {
-        const struct device_cpu_token token = {
-            .keys = k + r * key_width,
-            .values = v + r * key_width,
-            .table = key_tables + r * spec->head_dim,
-            .index = block->index + r,
-            .owned = !block->recomputed,
-            .sink = block->index + r < cpu->stage.sinks,
-        };
-        device_cpu_store(cpu, cpu->stage.cache, layer, &token);
-    }
-    int64_t heads = block->row * spec->heads;
-    int64_t count = block->rows * spec->heads;
-    memset(cpu->acc + heads * spec->head_dim, 0,
-           (size_t)(count * spec->head_dim) * sizeof *cpu->acc);
-    memset(cpu->sum + heads, 0, (size_t)count * sizeof *cpu->sum);
+    const int64_t first = block->row * cpu->spec.heads;
+    const int64_t count = block->rows * cpu->spec.heads;
+    memset(cpu->acc + first * cpu->spec.head_dim, 0,
+           (size_t)(count * cpu->spec.head_dim) * sizeof *cpu->acc);
+    memset(cpu->sum + first, 0, (size_t)count * sizeof *cpu->sum);
     for (int64_t h = 0; h < count; h++)
-        cpu->max[heads + h] = -INFINITY;
+        cpu->max[first + h] = -INFINITY;
 }
 
-struct rows_job {
+struct run_job {
     struct device_cpu *cpu;
-    int layer;
+    int first, end; /* ops */
     const struct device_drive *drive;
 };
 
-static void rows_block(void *context, int thread, size_t item)
+static void run_block(void *context, int thread, size_t item)
 {
-    struct rows_job *job = context;
-    struct device_cpu *cpu = job->cpu;
-    int which = cpu->stage.shard->sequence[item];
-    const struct shard_block *block = &cpu->stage.shard->blocks[which];
-    float *normed = (float *)(void *)(cpu->scratch + (size_t)thread * cpu->scratch_bytes);
-    float *wide = normed + block->rows * cpu->spec.hidden;
-    if (job->layer > 0)
-        end_layer(cpu, thread, job->layer - 1, block, normed, wide);
-    if (job->layer < cpu->spec.layers)
-        begin_layer(cpu, thread, job->layer, block, normed, wide);
-    atomic_store(&cpu->stage.shard->done[which], true);
+    const struct run_job *job = context;
+    const struct layer_program *program = job->cpu->program;
+    struct shard_rows *shard = job->cpu->stage.shard;
+    const int which = shard->sequence[item];
+    const struct device_cpu_rows rows = rows_of_block(job->cpu, thread, &shard->blocks[which]);
+    for (int o = job->first; o < job->end; o++)
+        device_cpu_op(&rows, &program->ops[o], thread, device_cpu_all_of(&rows, &program->ops[o]));
+    if (program->ops[job->end].kind == LAYER_ATTEND)
+        empty_state(job->cpu, &shard->blocks[which]);
+    atomic_store(&shard->done[which], true);
 }
 
-static void rows_between(void *context)
+static void run_between(void *context)
 {
-    struct rows_job *job = context;
+    const struct run_job *job = context;
     job->drive->call(job->drive->context);
 }
 
-static enum status rows(struct device *device, int layer, const struct device_drive *drive)
+static void run_blocks(struct device_cpu *cpu, int first, int end, const struct device_drive *drive)
 {
-    struct device_cpu *cpu = device_cpu_of(device);
     struct shard_rows *shard = cpu->stage.shard;
-    struct rows_job job = {cpu, layer, drive};
+    struct run_job job = {cpu, first, end, drive};
     int64_t start_ns = clock_now_ns();
     bool all = false;
     if (!atomic_load(&cpu->skipping))
-        all =
-            thread_pool_run(cpu->pool, (size_t)shard->block_count, rows_block, rows_between, &job);
+        all = thread_pool_run(cpu->pool, (size_t)shard->block_count, run_block, run_between, &job);
     if (!all)
         for (int b = 0; b < shard->block_count; b++)
             atomic_store(&shard->done[b], true);
-    device_spent(device, DEVICE_PART_ROWS, start_ns);
+    device_spent(&cpu->device, DEVICE_PART_ROWS, start_ns);
+}
+
+static enum status run(struct device *device, int first, int end, const struct device_drive *drive)
+{
+    struct device_cpu *cpu = device_cpu_of(device);
+    if (cpu->in_step)
+        device_cpu_step_run(cpu, first, end);
+    else
+        run_blocks(cpu, first, end, drive);
     return STATUS_OK;
 }
 
@@ -365,9 +302,9 @@ static void attend_extent(struct device_cpu *cpu, struct attention_args *args,
     int64_t last_query = args->query_first + args->tokens;
     if (end > last_query)
         end = last_query;
-    if (keys->key_frame == 0 && cpu->reach != BANDS_OPEN &&
-        panel_floor(args->query_first - cpu->reach + 1) > first)
-        first = panel_floor(args->query_first - cpu->reach + 1);
+    if (keys->store == BANDS_PANELS && cpu->stage.method->reach != BANDS_OPEN &&
+        panel_floor(args->query_first - cpu->stage.method->reach + 1) > first)
+        first = panel_floor(args->query_first - cpu->stage.method->reach + 1);
     if (first >= end)
         return;
     size_t skipped = (size_t)((first - keys->first) / PANEL_TOKENS) * cpu->device.panel_bytes;
@@ -375,7 +312,7 @@ static void attend_extent(struct device_cpu *cpu, struct attention_args *args,
     args->panels = (const char *)keys->records + skipped + (size_t)head * head_bytes;
     args->key_first = first;
     args->key_end = end;
-    args->key_frame = keys->key_frame;
+    args->store = keys->store;
     cpu->kernels->attention_prefill(args);
 }
 
@@ -398,7 +335,7 @@ static void attend_tile(void *context, int thread, size_t item)
         .row_stride = spec->heads,
         .queries =
             cpu->queries + (size_t)(row_head * spec->head_dim) * device_cpu_operand_bytes(cpu),
-        .frame_stride = cpu->plan.rows * device_cpu_query_width(cpu),
+        .frame_stride = cpu->device.group.stage_rows * device_cpu_query_width(cpu),
         .query_stride = device_cpu_query_width(cpu),
         .query_first = tile->index,
         .tokens = tile->tokens,
@@ -406,8 +343,8 @@ static void attend_tile(void *context, int thread, size_t item)
         .group = group,
         .head_dim = spec->head_dim,
         .panel_stride = cpu->device.panel_bytes,
-        .bands = cpu->stage.bands,
-        .scale_log2 = device_scale_log2(&cpu->choice, cpu->spec.head_dim),
+        .regimes = &cpu->stage.method->regimes,
+        .scale_log2 = cpu->stage.method->scale_log2,
         .scratch = device_cpu_kernel_scratch(cpu, thread),
     };
     for (int k = 0; k < job->count; k++)
@@ -427,7 +364,8 @@ static enum status attend(struct device *device, int layer, const struct device_
     struct device_cpu *cpu = device_cpu_of(device);
     struct attend_job job = {cpu, keys, count, drive};
     int64_t start_ns = clock_now_ns();
-    (void)layer;
+    if (cpu->in_step)
+        return device_cpu_step_attend(device, layer, keys, count);
     if (!atomic_load(&cpu->skipping))
         thread_pool_run(cpu->pool,
                         (size_t)cpu->stage.shard->tile_count * (size_t)cpu->spec.kv_heads,
@@ -440,48 +378,49 @@ static enum status attend(struct device *device, int layer, const struct device_
 
 struct logits_job {
     struct device_cpu *cpu;
-    int64_t row;
-    int64_t rows;
+    struct device_cpu_rows rows;
     int64_t chunk;   /* outputs of an item */
     int64_t tokens;  /* of the whole sequence */
     float *logprobs; /* of the job's rows */
-    int64_t index;   /* of its first row */
 };
 
 static void logits_chunk(void *context, int thread, size_t item)
 {
     const struct logits_job *job = context;
-    const struct matmul_weights *weights = &job->cpu->weights->output;
-    int64_t first = (int64_t)item * job->chunk;
-    const struct matmul_args args = {
-        .y = job->cpu->logit_rows,
-        .y_stride = weights->out,
-        .x = job->cpu->logit_normed,
-        .x_stride = weights->in,
-        .rows = job->rows,
-        .weights = weights,
-        .out_first = first,
-        .out_end = first + job->chunk < weights->out ? first + job->chunk : weights->out,
-        .scratch = device_cpu_kernel_scratch(job->cpu, thread),
-    };
-    job->cpu->kernels->matmul_prefill(&args);
+    const struct layer_program *program = job->cpu->program;
+    const int64_t first = (int64_t)item * job->chunk;
+    const int64_t vocab = job->cpu->spec.vocab;
+    const struct span outputs = {first, first + job->chunk < vocab ? first + job->chunk : vocab};
+    device_cpu_op(&job->rows, &program->ops[program->logits], thread, outputs);
 }
 
-static void logits_rows(struct logits_job *job)
+static struct logits_job logits_rows(struct device_cpu *cpu, int64_t row, int64_t rows,
+                                     int64_t index)
 {
-    struct device_cpu *cpu = job->cpu;
-    const struct model_spec *spec = &cpu->spec;
-    job->chunk = larger(spec->vocab / (8 * cpu->device.threads) / 64 * 64, 64);
-    cpu->kernels->rmsnorm(cpu->logit_normed, cpu->hidden + job->row * spec->hidden,
-                          cpu->weights->output_norm, job->rows, spec->hidden, spec->norm_eps);
-    thread_pool_run(cpu->pool, (size_t)((spec->vocab + job->chunk - 1) / job->chunk), logits_chunk,
-                    NULL, job);
+    const struct layer_program *program = cpu->program;
+    struct logits_job job = {
+        .cpu = cpu,
+        .rows = {.cpu = cpu,
+                 .rows = rows,
+                 .index = index,
+                 .at = {[LAYER_HIDDEN] = cpu->hidden + row * cpu->spec.hidden,
+                        [LAYER_NORMED] = cpu->logit_normed,
+                        [LAYER_LOGITS] = cpu->logit_rows},
+                 .multiply = cpu->kernels->matmul_prefill},
+        .chunk = larger(cpu->spec.vocab / (8 * cpu->device.threads) / 64 * 64, 64),
+    };
+    for (int o = program->head; o < program->logits; o++)
+        device_cpu_op(&job.rows, &program->ops[o], 0,
+                      device_cpu_all_of(&job.rows, &program->ops[o]));
+    thread_pool_run(cpu->pool, (size_t)((cpu->spec.vocab + job.chunk - 1) / job.chunk),
+                    logits_chunk, NULL, &job);
+    return job;
 }
 
 static void score_row(void *context, int thread, size_t item)
 {
     const struct logits_job *job = context;
-    int64_t index = job->index + (int64_t)item;
+    int64_t index = job->rows.index + (int64_t)item;
     const float *logits = job->cpu->logit_rows + (int64_t)item * job->cpu->spec.vocab;
     (void)thread;
     if (index + 1 < job->tokens)
@@ -504,16 +443,12 @@ static enum status score(struct device *device, float *logprobs, int64_t tokens,
             if (atomic_load(&cpu->skipping))
                 break;
             int64_t left = block->rows - r;
-            struct logits_job job = {
-                .cpu = cpu,
-                .row = block->row + r,
-                .rows = left < DEVICE_CPU_LOGIT_ROWS ? left : DEVICE_CPU_LOGIT_ROWS,
-                .tokens = tokens,
-                .logprobs = logprobs + block->row + r,
-                .index = block->index + r,
-            };
-            logits_rows(&job);
-            thread_pool_run(cpu->pool, (size_t)job.rows, score_row, NULL, &job);
+            struct logits_job job = logits_rows(
+                cpu, block->row + r, left < DEVICE_CPU_LOGIT_ROWS ? left : DEVICE_CPU_LOGIT_ROWS,
+                block->index + r);
+            job.tokens = tokens;
+            job.logprobs = logprobs + block->row + r;
+            thread_pool_run(cpu->pool, (size_t)job.rows.rows, score_row, NULL, &job);
         }
     }
     device_spent(device, DEVICE_PART_HEAD, start_ns);
@@ -523,9 +458,10 @@ static enum status score(struct device *device, float *logprobs, int64_t tokens,
 static enum status logits(struct device *device, int64_t row)
 {
     struct device_cpu *cpu = device_cpu_of(device);
-    struct logits_job job = {.cpu = cpu, .row = row, .rows = 1};
     int64_t start_ns = clock_now_ns();
-    logits_rows(&job);
+    if (cpu->in_step)
+        return device_cpu_step_logits(device, row);
+    logits_rows(cpu, row, 1, 0);
     device_spent(device, DEVICE_PART_HEAD, start_ns);
     return STATUS_OK;
 }
@@ -572,7 +508,7 @@ static const struct device_ops cpu_ops = {
     .destroy = destroy,
     .prepare = prepare,
     .begin = begin,
-    .rows = rows,
+    .run = run,
     .attend = attend,
     .score = score,
     .logits = logits,
@@ -580,13 +516,6 @@ static const struct device_ops cpu_ops = {
     .logprob = logprob,
     .survey = survey,
     .step_begin = device_cpu_step_begin,
-    .step_qkv = device_cpu_step_qkv,
-    .step_attend = device_cpu_step_attend,
-    .step_output = device_cpu_step_output,
-    .step_gate = device_cpu_step_gate,
-    .step_down = device_cpu_step_down,
-    .step_logits = device_cpu_step_logits,
-    .sink_records = sink_records,
     .move = move,
     .clear = clear,
     .skip = skip,
@@ -611,6 +540,8 @@ enum status device_cpu_create(struct device **out, const struct model *model,
                                 cpu->binding.pinned ? cpu->binding.processing_units : NULL),
              undo);
     TRY_ELSE(weights_create(&cpu->weights, model, cpu->kernels), undo);
+    TRY_ELSE(layer_program_create(&cpu->program, &cpu->spec), undo);
+    cpu->device.program = cpu->program;
     describe(cpu, model);
     *out = &cpu->device;
     return STATUS_OK;

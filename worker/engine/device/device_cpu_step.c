@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "worker/engine/device/device_cpu_ops.h"
+
 /* ---- memory ---- */
 
 static float *floats(struct device_cpu *cpu, enum status *status, int64_t count)
@@ -18,27 +20,21 @@ static float *floats(struct device_cpu *cpu, enum status *status, int64_t count)
 
 enum status device_cpu_step_prepare(struct device_cpu *cpu)
 {
-    const struct model_spec *spec = &cpu->spec;
     struct device_cpu_step *step = &cpu->step;
-    struct device_memory *memory = &cpu->device.memory;
-    struct bands bands;
-    method_bands(&cpu->choice.method, &bands);
-    int64_t rows = cpu->plan.replicated_rows;
-    int64_t ranges = memory_plan_ranges(&cpu->choice);
-    int64_t heads = rows * spec->heads;
-    int64_t query_width = device_cpu_query_width(cpu);
+    const struct layer_buffer_row *buffers = cpu->program->buffers;
+    float **at = cpu->device.memory.step;
+    const struct group_choice *group = &cpu->device.group;
+    int64_t rows = group->step_rows;
+    int64_t ranges = MEMORY_RANGES_MOST;
+    int64_t heads = rows * cpu->spec.heads;
     enum status status = STATUS_OK;
-    step->hidden = floats(cpu, &status, rows * spec->hidden);
-    step->normed = floats(cpu, &status, rows * spec->hidden);
-    memory->delta = floats(cpu, &status, rows * spec->hidden);
-    memory->qkv = floats(cpu, &status, rows * (query_width + 2 * device_cpu_key_width(cpu)));
-    step->queries = floats(cpu, &status, bands.query_frames * rows * query_width);
-    step->mixed = floats(cpu, &status, rows * query_width);
-    memory->gate = floats(cpu, &status, rows * spec->ffn);
-    step->up = floats(cpu, &status, rows * spec->ffn);
-    step->tables = floats(cpu, &status, (bands.query_frames + 1) * rows * spec->head_dim);
-    memory->states = floats(cpu, &status, cpu->choice.workers * heads * (spec->head_dim + 2));
-    step->partial_acc = floats(cpu, &status, ranges * heads * spec->head_dim);
+    const struct bands widest = layer_buffers_widest();
+    for (int b = 0; b < LAYER_BUFFERS; b++)
+        at[b] = floats(cpu, &status,
+                       rows * layer_buffers_step_width(buffers, (enum layer_buffer)b, &widest,
+                                                       group->workers));
+    at[LAYER_ACTIVE] = at[LAYER_GATE];
+    step->partial_acc = floats(cpu, &status, ranges * heads * cpu->spec.head_dim);
     step->partial_max = floats(cpu, &status, ranges * heads);
     step->partial_sum = floats(cpu, &status, ranges * heads);
     TRY(status);
@@ -56,199 +52,113 @@ void device_cpu_step_deinit(struct device_cpu *cpu)
     memset(&cpu->step, 0, sizeof cpu->step);
 }
 
-/* ---- products ---- */
+/* ---- ops ---- */
 
-/* Outputs [first, end) of matrices laid end to end, item by item. */
-struct product_job {
-    struct device_cpu *cpu;
-    const struct matmul_weights *const *matrices;
-    int matrix_count;
-    float *y;         /* [rows, y_stride] */
-    int64_t y_stride; /* of all matrices together, unless each has its own y */
-    float *second_y;  /* gate and up share outputs: the second matrix's own y; otherwise NULL */
-    const float *x;   /* [rows, in] */
-    int64_t rows;
-    struct span outputs;
+static struct device_cpu_rows rows_of_step(struct device_cpu *cpu)
+{
+    const struct device_cpu_step *step = &cpu->step;
+    const struct device_step *given = &step->given;
+    struct device_cpu_rows rows = {
+        .cpu = cpu,
+        .rows = given->rows,
+        .index = given->first,
+        .method = given->method,
+        .panels = given->panels,
+        .ids = given->ids,
+        .sinks = given->sinks,
+        .ownership = given->ownership,
+        .rank = given->rank,
+        .sum = step->partial_sum,
+        .frame_rows = given->rows,
+        .multiply = cpu->kernels->matmul_decode,
+    };
+    memcpy(rows.at, cpu->device.memory.step, sizeof rows.at);
+    rows.at[LAYER_STATE] = step->partial_acc; /* where those of all ranks are merged */
+    return rows;
+}
+
+/* Ops that go column by column, one after the other, for columns that threads share out. */
+struct columns_job {
+    const struct device_cpu_rows *rows;
+    const struct layer_op *ops;
+    int count;
+    struct span columns;
     int64_t chunk;
 };
 
-static void multiply_part(const struct product_job *job, int thread, int matrix, float *y,
-                          int64_t first, int64_t end)
+static void columns_item(void *context, int thread, size_t item)
 {
-    const struct matmul_args args = {
-        .y = y,
-        .y_stride = job->y_stride,
-        .x = job->x,
-        .x_stride = job->matrices[matrix]->in,
-        .rows = job->rows,
-        .weights = job->matrices[matrix],
-        .out_first = first,
-        .out_end = end,
-        .scratch = device_cpu_kernel_scratch(job->cpu, thread),
-    };
-    if (first < end)
-        job->cpu->kernels->matmul_decode(&args);
+    const struct columns_job *job = context;
+    const int64_t first = job->columns.first + (int64_t)item * job->chunk;
+    const int64_t end =
+        first + job->chunk < job->columns.end ? first + job->chunk : job->columns.end;
+    for (int o = 0; o < job->count; o++)
+        device_cpu_op(job->rows, &job->ops[o], thread, (struct span){first, end});
 }
 
-static void product_item(void *context, int thread, size_t item)
+/* Ops [0, count) for this rank's columns: each takes them as the one before leaves them. */
+static void run_joined(const struct device_cpu_rows *rows, const struct layer_op *ops, int count)
 {
-    const struct product_job *job = context;
-    int64_t first = job->outputs.first + (int64_t)item * job->chunk;
-    int64_t end = first + job->chunk < job->outputs.end ? first + job->chunk : job->outputs.end;
-    if (job->second_y) {
-        multiply_part(job, thread, 0, job->y, first, end);
-        multiply_part(job, thread, 1, job->second_y, first, end);
-        for (int64_t r = 0; r < job->rows; r++)
-            job->cpu->kernels->swiglu(job->y + r * job->y_stride + first,
-                                      job->second_y + r * job->y_stride + first, end - first);
-        return;
-    }
-    int64_t base = 0;
-    for (int m = 0; m < job->matrix_count; m++) {
-        int64_t out = job->matrices[m]->out;
-        int64_t from = first > base ? first - base : 0;
-        int64_t to = end - base < out ? end - base : out;
-        multiply_part(job, thread, m, job->y + base, from, to);
-        base += out;
-    }
-}
-
-static void run_product(struct product_job *job)
-{
-    int64_t granules = (job->outputs.end - job->outputs.first + MATMUL_SPLIT - 1) / MATMUL_SPLIT;
-    int64_t items = 2 * job->cpu->device.threads;
+    struct device_cpu *cpu = rows->cpu;
+    struct columns_job job = {.rows = rows, .ops = ops, .count = count};
+    job.columns = device_cpu_all_of(rows, ops);
+    if (cpu->step.given.split)
+        job.columns =
+            device_outputs(job.columns.end, cpu->device.group.workers, cpu->step.given.rank);
+    int64_t granules = (job.columns.end - job.columns.first + MATMUL_SPLIT - 1) / MATMUL_SPLIT;
+    int64_t items = 2 * cpu->device.threads;
     if (items > granules)
         items = granules;
     if (items == 0)
         return;
-    job->chunk = (granules + items - 1) / items * MATMUL_SPLIT;
-    items = (granules * MATMUL_SPLIT + job->chunk - 1) / job->chunk;
-    thread_pool_run(job->cpu->pool, (size_t)items, product_item, NULL, job);
+    job.chunk = (granules + items - 1) / items * MATMUL_SPLIT;
+    items = (granules * MATMUL_SPLIT + job.chunk - 1) / job.chunk;
+    thread_pool_run(cpu->pool, (size_t)items, columns_item, NULL, &job);
 }
 
-/* y [rows, out] = x [rows, in] times one matrix. */
-static void multiply_one(struct device_cpu *cpu, float *y, const float *x,
-                         const struct matmul_weights *matrix, int64_t rows, struct span outputs)
-{
-    struct product_job job = {
-        .cpu = cpu,
-        .matrices = &matrix,
-        .matrix_count = 1,
-        .y = y,
-        .y_stride = matrix->out,
-        .x = x,
-        .rows = rows,
-        .outputs = outputs,
-    };
-    run_product(&job);
-}
+static void merge_states(struct device_cpu *cpu);
 
-/* What the layers before `layer` leave. */
-static void look_at_hidden(struct device_cpu *cpu, int64_t layer)
+void device_cpu_step_run(struct device_cpu *cpu, int first, int end)
 {
-    const struct device_cpu_step *step = &cpu->step;
-    if (layer > 0)
-        device_cpu_look(cpu, step->hidden, step->given.rows, cpu->spec.hidden, layer - 1,
-                        NON_FINITE_OUTPUT, step->given.first);
-}
-
-/* hidden += delta, and its norm. */
-static void add_and_norm(struct device_cpu *cpu, bool add, const float *weight)
-{
-    struct device_cpu_step *step = &cpu->step;
-    int64_t count = step->given.rows * cpu->spec.hidden;
-    for (int64_t i = 0; add && i < count; i++)
-        step->hidden[i] += cpu->device.memory.delta[i];
-    cpu->kernels->rmsnorm(step->normed, step->hidden, weight, step->given.rows, cpu->spec.hidden,
-                          cpu->spec.norm_eps);
+    const struct layer_op *ops = cpu->program->ops;
+    const struct device_cpu_rows rows = rows_of_step(cpu);
+    int64_t start_ns = clock_now_ns();
+    while (first < end) {
+        const struct layer_op *op = &ops[first++];
+        while (first < end && ops[first].joined)
+            first++;
+        if (op->kind == LAYER_MIX)
+            merge_states(cpu);
+        if (op->place == LAYER_COLUMNS)
+            run_joined(&rows, op, (int)(&ops[first] - op));
+        else
+            device_cpu_op(&rows, op, 0, device_cpu_all_of(&rows, op));
+        if (first < end && ops[first].part == op->part)
+            continue;
+        device_spent(&cpu->device, op->part, start_ns);
+        start_ns = clock_now_ns();
+    }
 }
 
 enum status device_cpu_step_begin(struct device *device, const struct device_step *given)
 {
     struct device_cpu *cpu = device_cpu_of(device);
-    struct device_cpu_step *step = &cpu->step;
-    step->given = *given;
-    step->ended = false;
-    cpu->reach = bands_reach(given->bands);
+    float *tables = device->memory.step[LAYER_TABLES];
+    cpu->step.given = *given;
+    cpu->in_step = true;
     atomic_store(&cpu->skipping, false);
     int64_t done = 0;
     while (done < given->rows) {
         int64_t left = given->rows - done;
         int64_t count = left < KERNELS_ROWS_MAX ? left : KERNELS_ROWS_MAX;
-        device_cpu_tables(cpu, given->bands, step->tables + done * cpu->spec.head_dim,
+        device_cpu_tables(cpu, given->method, tables + done * cpu->spec.head_dim,
                           given->rows * cpu->spec.head_dim, given->first + done, count);
         done += count;
     }
-    for (int64_t r = 0; r < given->rows; r++)
-        cpu->kernels->matmul_row(step->hidden + r * cpu->spec.hidden, &cpu->weights->embedding,
-                                 given->ids[given->first + r]);
-    return STATUS_OK;
-}
-
-enum status device_cpu_step_qkv(struct device *device, int layer, struct span outputs)
-{
-    struct device_cpu *cpu = device_cpu_of(device);
-    int64_t start_ns = clock_now_ns();
-    const struct weights_layer *weights = &cpu->weights->layers[layer];
-    const struct matmul_weights *matrices[] = {&weights->attn_q, &weights->attn_k,
-                                               &weights->attn_v};
-    add_and_norm(cpu, layer > 0, weights->attn_norm);
-    look_at_hidden(cpu, layer);
-    struct product_job job = {
-        .cpu = cpu,
-        .matrices = matrices,
-        .matrix_count = 3,
-        .y = device->memory.qkv,
-        .y_stride = device_cpu_query_width(cpu) + 2 * device_cpu_key_width(cpu),
-        .x = cpu->step.normed,
-        .rows = cpu->step.given.rows,
-        .outputs = outputs,
-    };
-    run_product(&job);
-    device_spent(device, DEVICE_PART_STEP_QKV, start_ns);
     return STATUS_OK;
 }
 
 /* ---- attention ---- */
-
-static void rotate_and_store(struct device_cpu *cpu, int layer)
-{
-    const struct device_step *given = &cpu->step.given;
-    int64_t query_width = device_cpu_query_width(cpu);
-    int64_t key_width = device_cpu_key_width(cpu);
-    int64_t width = query_width + 2 * key_width;
-    int64_t head_dim = cpu->spec.head_dim;
-    int frames = given->bands->query_frames;
-    device_cpu_look(cpu, cpu->device.memory.qkv, given->rows, width, layer, NON_FINITE_INSIDE,
-                    given->first);
-    for (int frame = 0; frame < frames; frame++) {
-        const struct rope_args rotation = {
-            .out = (char *)cpu->step.queries +
-                   (size_t)(frame * given->rows * query_width) * device_cpu_operand_bytes(cpu),
-            .out_stride = query_width,
-            .x = cpu->device.memory.qkv,
-            .x_stride = width,
-            .table = cpu->step.tables + frame * given->rows * head_dim,
-            .tokens = given->rows,
-            .heads = cpu->spec.heads,
-            .head_dim = cpu->spec.head_dim,
-        };
-        cpu->kernels->rope_queries(&rotation);
-    }
-    for (int64_t r = 0; r < given->rows; r++) {
-        float *keys = cpu->device.memory.qkv + r * width + query_width;
-        const struct device_cpu_token token = {
-            .keys = keys,
-            .values = keys + key_width,
-            .table = cpu->step.tables + (frames * given->rows + r) * head_dim,
-            .index = given->first + r,
-            .owned = ownership_owner(given->ownership, given->first + r) == given->rank,
-            .sink = given->first + r < given->sinks,
-        };
-        if (token.owned || token.sink)
-            device_cpu_store(cpu, given->cache, layer, &token);
-    }
-}
 
 static enum status add_extent(struct device_cpu *cpu, int *count, const struct device_keys *extent)
 {
@@ -271,15 +181,15 @@ static enum status add_extent(struct device_cpu *cpu, int *count, const struct d
 static enum status cut_ranges(struct device_cpu *cpu, const struct device_keys *keys, int count)
 {
     struct device_cpu_step *step = &cpu->step;
-    int64_t range_tokens = memory_plan_range_tokens(&cpu->choice);
-    int64_t most = memory_plan_ranges(&cpu->choice);
+    int64_t range_tokens = step->given.method->range_tokens;
+    int64_t most = MEMORY_RANGES_MOST;
     int64_t current = -2; /* of no range; -1 is the sinks' */
     int extents = 0;
     step->ranges = 0;
     for (int k = 0; k < count; k++) {
         int64_t first = keys[k].first;
         while (first < keys[k].end) {
-            int64_t range = keys[k].key_frame == 1 ? -1 : first / range_tokens;
+            int64_t range = keys[k].store == BANDS_SINKS ? -1 : first / range_tokens;
             int64_t end = range < 0 ? keys[k].end : (range + 1) * range_tokens;
             struct device_keys extent = keys[k];
             extent.first = first;
@@ -329,7 +239,8 @@ static void attend_range(void *context, int thread, size_t item)
         .sum = step->partial_sum + state,
         .acc_stride = device_cpu_query_width(cpu),
         .row_stride = spec->heads,
-        .queries = (char *)step->queries + (size_t)query * device_cpu_operand_bytes(cpu),
+        .queries = (char *)cpu->device.memory.step[LAYER_QUERIES] +
+                   (size_t)query * device_cpu_operand_bytes(cpu),
         .frame_stride = step->given.rows * device_cpu_query_width(cpu),
         .query_stride = device_cpu_query_width(cpu),
         .query_first = step->given.first,
@@ -338,8 +249,8 @@ static void attend_range(void *context, int thread, size_t item)
         .group = group,
         .head_dim = spec->head_dim,
         .panel_stride = cpu->device.panel_bytes,
-        .bands = step->given.bands,
-        .scale_log2 = device_scale_log2(&cpu->choice, cpu->spec.head_dim),
+        .regimes = &step->given.method->regimes,
+        .scale_log2 = step->given.method->scale_log2,
         .scratch = device_cpu_kernel_scratch(cpu, thread),
     };
     size_t head_bytes = cpu->device.panel_bytes / (size_t)spec->kv_heads;
@@ -347,7 +258,7 @@ static void attend_range(void *context, int thread, size_t item)
         args.panels = (const char *)step->extents[extent].records + (size_t)head * head_bytes;
         args.key_first = step->extents[extent].first;
         args.key_end = step->extents[extent].end;
-        args.key_frame = step->extents[extent].key_frame;
+        args.store = step->extents[extent].store;
         cpu->kernels->attention_decode(&args);
     }
 }
@@ -355,7 +266,7 @@ static void attend_range(void *context, int thread, size_t item)
 /* One state of a step's rows: acc, max and sum one behind the other. */
 static float *state_of(const struct device_cpu *cpu, int rank)
 {
-    return cpu->device.memory.states +
+    return cpu->device.memory.step[LAYER_STATE] +
            (int64_t)rank * cpu->step.given.rows * cpu->spec.heads * (cpu->spec.head_dim + 2);
 }
 
@@ -392,7 +303,7 @@ enum status device_cpu_step_attend(struct device *device, int layer, const struc
     struct device_cpu_step *step = &cpu->step;
     int64_t heads = step->given.rows * cpu->spec.heads;
     int64_t head_dim = cpu->spec.head_dim;
-    rotate_and_store(cpu, layer);
+    (void)layer;
     TRY(cut_ranges(cpu, keys, count));
     clear_state(cpu, step->partial_acc, step->partial_max, step->partial_sum, step->ranges * heads);
     const int items = step->ranges * (by_head(cpu) ? cpu->spec.kv_heads : 1);
@@ -408,73 +319,31 @@ enum status device_cpu_step_attend(struct device *device, int layer, const struc
     return STATUS_OK;
 }
 
-/* ---- after attention ---- */
-
-enum status device_cpu_step_output(struct device *device, int layer, struct span outputs)
+/* In rank order, from the empty state on. */
+static void merge_states(struct device_cpu *cpu)
 {
-    struct device_cpu *cpu = device_cpu_of(device);
-    int64_t start_ns = clock_now_ns();
-    struct device_cpu_step *step = &cpu->step;
-    int64_t heads = step->given.rows * cpu->spec.heads;
-    int64_t head_dim = cpu->spec.head_dim;
+    const struct device_cpu_step *step = &cpu->step;
+    const int64_t heads = step->given.rows * cpu->spec.heads;
+    const int64_t head_dim = cpu->spec.head_dim;
     clear_state(cpu, step->partial_acc, step->partial_max, step->partial_sum, heads);
-    for (int rank = 0; rank < cpu->choice.workers; rank++) {
+    for (int rank = 0; rank < cpu->device.group.workers; rank++) {
         const float *acc = state_of(cpu, rank);
         merge_into(cpu, step->partial_acc, step->partial_max, step->partial_sum, acc,
                    acc + heads * head_dim, acc + heads * (head_dim + 1));
     }
-    cpu->kernels->attention_finish(step->mixed, step->partial_acc, step->partial_sum, heads,
-                                   cpu->spec.head_dim);
-    multiply_one(cpu, device->memory.delta, step->mixed, &cpu->weights->layers[layer].attn_output,
-                 step->given.rows, outputs);
-    device_spent(device, DEVICE_PART_STEP_OUTPUT, start_ns);
-    return STATUS_OK;
 }
 
-enum status device_cpu_step_gate(struct device *device, int layer, struct span outputs)
+/* ---- logits ---- */
+
+enum status device_cpu_step_logits(struct device *device, int64_t row)
 {
     struct device_cpu *cpu = device_cpu_of(device);
     int64_t start_ns = clock_now_ns();
-    const struct weights_layer *weights = &cpu->weights->layers[layer];
-    const struct matmul_weights *matrices[] = {&weights->ffn_gate, &weights->ffn_up};
-    add_and_norm(cpu, true, weights->ffn_norm);
-    struct product_job job = {
-        .cpu = cpu,
-        .matrices = matrices,
-        .matrix_count = 2,
-        .y = device->memory.gate,
-        .y_stride = cpu->spec.ffn,
-        .second_y = cpu->step.up,
-        .x = cpu->step.normed,
-        .rows = cpu->step.given.rows,
-        .outputs = outputs,
-    };
-    run_product(&job);
-    device_spent(device, DEVICE_PART_STEP_GATE, start_ns);
-    return STATUS_OK;
-}
-
-enum status device_cpu_step_down(struct device *device, int layer, struct span outputs)
-{
-    struct device_cpu *cpu = device_cpu_of(device);
-    int64_t start_ns = clock_now_ns();
-    multiply_one(cpu, device->memory.delta, device->memory.gate,
-                 &cpu->weights->layers[layer].ffn_down, cpu->step.given.rows, outputs);
-    device_spent(device, DEVICE_PART_STEP_DOWN, start_ns);
-    return STATUS_OK;
-}
-
-enum status device_cpu_step_logits(struct device *device, int64_t row, struct span outputs)
-{
-    struct device_cpu *cpu = device_cpu_of(device);
-    int64_t start_ns = clock_now_ns();
-    if (!cpu->step.ended) {
-        add_and_norm(cpu, true, cpu->weights->output_norm);
-        look_at_hidden(cpu, cpu->spec.layers);
-    }
-    cpu->step.ended = true;
-    multiply_one(cpu, device->memory.logits, cpu->step.normed + row * cpu->spec.hidden,
-                 &cpu->weights->output, 1, outputs);
+    struct device_cpu_rows rows = rows_of_step(cpu);
+    rows.rows = 1;
+    rows.at[LAYER_NORMED] += row * cpu->spec.hidden;
+    rows.at[LAYER_LOGITS] = device->memory.logits;
+    run_joined(&rows, &cpu->program->ops[cpu->program->logits], 1);
     device_spent(device, DEVICE_PART_STEP_LOGITS, start_ns);
     return STATUS_OK;
 }

@@ -6,10 +6,7 @@
 MUST_CHECK enum status device_cpu_step_prepare(struct device_cpu *cpu);
 void device_cpu_step_deinit(struct device_cpu *cpu);
 enum status device_cpu_step_begin(struct device *device, const struct device_step *step);
-enum status device_cpu_step_qkv(struct device *device, int layer, struct span outputs);
+void device_cpu_step_run(struct device_cpu *cpu, int first, int end);
 enum status device_cpu_step_attend(struct device *device, int layer, const struct device_keys *keys,
                                    int count);
-enum status device_cpu_step_output(struct device *device, int layer, struct span outputs);
-enum status device_cpu_step_gate(struct device *device, int layer, struct span outputs);
-enum status device_cpu_step_down(struct device *device, int layer, struct span outputs);
-enum status device_cpu_step_logits(struct device *device, int64_t row, struct span outputs);
+enum status device_cpu_step_logits(struct device *device, int64_t row);

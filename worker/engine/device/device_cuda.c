@@ -27,22 +27,6 @@ enum {
 
 /* ---- what the planner must know ---- */
 
-static int64_t larger(int64_t a, int64_t b)
-{
-    return a > b ? a : b;
-}
-
-static int64_t wide_width(const struct device_cuda *cuda)
-{
-    return larger(device_cuda_query_width(cuda) + 2 * device_cuda_key_width(cuda),
-                  2 * (int64_t)cuda->spec.ffn);
-}
-
-static int64_t normed_width(const struct device_cuda *cuda)
-{
-    return larger(cuda->spec.hidden, device_cuda_query_width(cuda));
-}
-
 /* What a piece of scratch takes up. */
 static int64_t rounded(int64_t bytes)
 {
@@ -73,11 +57,8 @@ static int64_t token_partials_bytes(const struct device_cuda *cuda)
 
 static int64_t scratch_bytes(const struct device_cuda *cuda)
 {
-    const int64_t rows = DEVICE_CUDA_BLOCK_ROWS;
     return rounded((int64_t)cuda->streams->runtime->workspace_bytes) +
-           rounded(rows * normed_width(cuda) * DEVICE_CUDA_OPERAND_BYTES) +
-           rounded(rows * wide_width(cuda) * 4) +
-           rounded(rows * cuda->spec.ffn * DEVICE_CUDA_OPERAND_BYTES) +
+           rounded(DEVICE_CUDA_BLOCK_ROWS * (int64_t)cuda->layout.row_bytes) +
            rounded(device_cuda_expanded_elements(cuda) * DEVICE_CUDA_OPERAND_BYTES) +
            rounded(token_partials_bytes(cuda)) + rounded(surveyed_bytes(cuda)) +
            SURVEY_SIDES * survey_bytes();
@@ -88,7 +69,9 @@ static void describe(struct device_cuda *cuda)
     const struct model_spec *spec = &cuda->spec;
     const struct cuda_streams *streams = cuda->streams;
     struct device *device = &cuda->device;
-    device->shape = spec_shape(spec, (int64_t)cuda->weights->bytes);
+    layer_program_lay_out(&cuda->layout, cuda->program, DEVICE_CUDA_OPERAND_BYTES);
+    device->spec = spec;
+    device->shape = spec_shape(spec, (int64_t)weights_cuda_bytes(cuda->weights));
     device->needs = (struct memory_request){
         .threads = 1,
         .scratch_bytes = scratch_bytes(cuda),
@@ -146,6 +129,7 @@ static void destroy(struct device *device)
     runtime->event_destroy(cuda->reached);
     runtime->event_destroy(cuda->lists_read);
     weights_cuda_destroy(cuda->weights);
+    layer_program_destroy(cuda->program);
     free(cuda->spans);
     free(cuda->span_queries);
     free(cuda);
@@ -172,8 +156,8 @@ static void carve_side(const struct device_cuda *cuda, struct device_cuda_lists 
                        struct device_cuda_lists *step, void *memory)
 {
     char *at = memory;
-    carve_lists(stage, &at, cuda->plan.rows);
-    carve_lists(step, &at, cuda->plan.replicated_rows);
+    carve_lists(stage, &at, cuda->device.group.stage_rows);
+    carve_lists(step, &at, cuda->device.group.step_rows);
     step->extents = carve(&at, cuda->step.extent_capacity * (int64_t)sizeof *step->extents);
     step->split_first =
         carve(&at, (cuda->step.extent_capacity + 1) * (int64_t)sizeof *step->split_first);
@@ -192,13 +176,10 @@ static void *carve_piece(char **at, int64_t bytes)
 
 static void carve_scratch(struct device_cuda *cuda)
 {
-    const int64_t rows = DEVICE_CUDA_BLOCK_ROWS;
     const int64_t operand = DEVICE_CUDA_OPERAND_BYTES;
     char *at = cuda->regions[MEMORY_THREAD_SCRATCH];
     cuda->workspace = carve_piece(&at, (int64_t)cuda->streams->runtime->workspace_bytes);
-    cuda->normed = carve_piece(&at, rows * normed_width(cuda) * operand);
-    cuda->wide = carve_piece(&at, rows * wide_width(cuda) * 4);
-    cuda->narrow = carve_piece(&at, rows * cuda->spec.ffn * operand);
+    cuda->block = carve_piece(&at, DEVICE_CUDA_BLOCK_ROWS * (int64_t)cuda->layout.row_bytes);
     cuda->expanded = carve_piece(&at, device_cuda_expanded_elements(cuda) * operand);
     cuda->step.token_partials = carve_piece(&at, token_partials_bytes(cuda));
     cuda->surveyed = carve_piece(&at, surveyed_bytes(cuda));
@@ -208,13 +189,11 @@ static void carve_scratch(struct device_cuda *cuda)
 static void carve_all(struct device_cuda *cuda)
 {
     const struct model_spec *spec = &cuda->spec;
-    const struct memory_plan *plan = &cuda->plan;
-    const int64_t heads = plan->rows * spec->heads;
+    const int64_t heads = cuda->device.group.stage_rows * spec->heads;
     struct device_memory *memory = &cuda->device.memory;
     memory->cache = cuda->regions[MEMORY_CACHE];
     memory->slots = cuda->regions[MEMORY_RECEIVE_SLOTS];
     memory->logits = cuda->pinned_logits;
-    cuda->sinks = cuda->regions[MEMORY_SINK_CACHE];
     cuda->hidden = cuda->regions[MEMORY_HIDDEN];
     cuda->queries = cuda->regions[MEMORY_QUERIES];
     cuda->tables = cuda->regions[MEMORY_ROPE_TABLES];
@@ -224,8 +203,8 @@ static void carve_all(struct device_cuda *cuda)
     carve_scratch(cuda);
     cuda->logits = cuda->regions[MEMORY_LOGITS];
     cuda->logit_normed = cuda->logits + (int64_t)DEVICE_CUDA_LOGIT_ROWS * spec->vocab;
-    cuda->step.splits = (int)memory_plan_ranges(&cuda->choice);
-    cuda->step.extent_capacity = (int)(plan->cache_panels + plan->sink_panels) + cuda->step.splits;
+    cuda->step.splits = MEMORY_RANGES_MOST;
+    cuda->step.extent_capacity = (int)cuda->device.group.pool_slots + cuda->step.splits;
     cuda->step.token_splits = token_splits(cuda);
     if (cuda->step.token_splits > cuda->step.extent_capacity)
         cuda->step.token_splits = cuda->step.extent_capacity; /* none of less than a panel */
@@ -273,17 +252,14 @@ static enum status allocate_all(struct device_cuda *cuda)
     return STATUS_OK;
 }
 
-static enum status prepare(struct device *device, const struct choice *choice,
+static enum status prepare(struct device *device, const struct group_choice *group,
                            const struct memory_plan *plan)
 {
     struct device_cuda *cuda = device_cuda_of(device);
-    struct bands bands;
     enum status status = STATUS_OK;
     release_memory(cuda);
-    cuda->choice = *choice;
+    device->group = *group;
     cuda->plan = *plan;
-    method_bands(&choice->method, &bands);
-    attention_regimes_make(&cuda->regimes, &bands);
     TRY_ELSE(allocate_all(cuda), release);
     carve_all(cuda);
     TRY_ELSE(device_cuda_step_prepare(cuda), release);
@@ -291,11 +267,6 @@ static enum status prepare(struct device *device, const struct choice *choice,
 release:
     release_memory(cuda);
     return status;
-}
-
-static void *sink_records(struct device *device, int layer, bool near)
-{
-    return device_cuda_sinks(device_cuda_of(device), layer, near);
 }
 
 static enum status move(struct device *device, void *to, const void *from, size_t bytes)
@@ -322,25 +293,39 @@ static int64_t last_active_ns(const struct device *device)
     return atomic_load(&cuda->busy) ? atomic_load(&cuda->active_ns) : clock_now_ns();
 }
 
+static enum status run(struct device *device, int first, int end, const struct device_drive *drive)
+{
+    struct device_cuda *cuda = device_cuda_of(device);
+    return cuda->in_step ? device_cuda_step_run(cuda, first, end)
+                         : device_cuda_stage_run(cuda, first, end, drive);
+}
+
+static enum status attend(struct device *device, int layer, const struct device_keys *keys,
+                          int count, const struct device_drive *drive)
+{
+    struct device_cuda *cuda = device_cuda_of(device);
+    return cuda->in_step ? device_cuda_step_attend(cuda, layer, keys, count)
+                         : device_cuda_stage_attend(cuda, keys, count, drive);
+}
+
+static enum status logits(struct device *device, int64_t row)
+{
+    struct device_cuda *cuda = device_cuda_of(device);
+    return cuda->in_step ? device_cuda_step_logits(cuda, row) : device_cuda_stage_logits(cuda, row);
+}
+
 static const struct device_ops cuda_ops = {
     .destroy = destroy,
     .prepare = prepare,
     .begin = device_cuda_begin,
-    .rows = device_cuda_rows,
-    .attend = device_cuda_attend_stage,
+    .run = run,
+    .attend = attend,
     .score = device_cuda_score,
-    .logits = device_cuda_logits,
+    .logits = logits,
     .read_logits = device_cuda_read_logits,
     .logprob = device_cuda_logprob,
     .survey = device_cuda_survey,
     .step_begin = device_cuda_step_begin,
-    .step_qkv = device_cuda_step_qkv,
-    .step_attend = device_cuda_step_attend,
-    .step_output = device_cuda_step_output,
-    .step_gate = device_cuda_step_gate,
-    .step_down = device_cuda_step_down,
-    .step_logits = device_cuda_step_logits,
-    .sink_records = sink_records,
     .move = move,
     .clear = clear,
     .skip = skip,
@@ -369,6 +354,8 @@ enum status device_cuda_create(struct device **out, const struct model *model,
     cuda->streams = streams;
     cuda->spec = *model_spec(model);
     TRY_ELSE(create_events(cuda), undo);
+    TRY_ELSE(layer_program_create(&cuda->program, &cuda->spec), undo);
+    cuda->device.program = cuda->program;
     TRY_ELSE(weights_cuda_create(&cuda->weights, model, streams), undo);
     describe(cuda);
     *out = &cuda->device;

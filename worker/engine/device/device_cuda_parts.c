@@ -3,7 +3,6 @@
 #include "worker/engine/device/device_cuda_parts.h"
 
 #include <sched.h>
-#include <string.h>
 
 #include "proto/clock.h"
 
@@ -21,19 +20,6 @@ int64_t device_cuda_expanded_elements(const struct device_cuda *cuda)
 {
     const struct model_spec *spec = &cuda->spec;
     return spec->hidden * larger(larger(spec->ffn, device_cuda_query_width(cuda)), 64);
-}
-
-void *device_cuda_sinks(struct device_cuda *cuda, int layer, bool near)
-{
-    const size_t side_bytes = (size_t)cuda->plan.sink_panels * cuda->device.panel_bytes;
-    return cuda->sinks ? cuda->sinks + ((size_t)layer * 2 + (near ? 1 : 0)) * side_bytes : NULL;
-}
-
-int64_t device_cuda_record(const struct device_cuda *cuda, const struct kv_cache *cache,
-                           int64_t index)
-{
-    const char *panel = kv_cache_panel(cache, 0, index);
-    return (panel - (const char *)cuda->device.memory.cache) / (int64_t)cuda->device.panel_bytes;
 }
 
 /* ---- waiting ---- */
@@ -129,24 +115,6 @@ enum status device_cuda_multiply(struct device_cuda *cuda, float *y, int64_t y_s
     return STATUS_OK;
 }
 
-enum status device_cuda_tables(struct device_cuda *cuda, const struct bands *bands, float *tables,
-                               const int64_t *indices, int64_t rows)
-{
-    struct kernels_cuda_rope_table args = {
-        .table = tables,
-        .indices = indices,
-        .inv_freq = cuda->weights->inv_freq,
-        .frame_count = bands->query_frames + 1,
-        .rows = rows,
-        .half = cuda->spec.head_dim / 2,
-        .magnitude = cuda->spec.rope_mscale,
-    };
-    memcpy(args.frames, bands->frame, (size_t)bands->query_frames * sizeof *args.frames);
-    args.frames[bands->query_frames] = (struct bands_frame){1, 0}; /* keys stand at their index */
-    LAUNCH(cuda, rope_table, &args);
-    return STATUS_OK;
-}
-
 /* The extents of keys[*next ..] that apply to spans [0, span_count), as many as one call takes. */
 static int gather_extents(struct attention_extent *extents, const int *span_queries, int span_count,
                           const struct device_keys *keys, int key_count, int *next)
@@ -166,7 +134,7 @@ static int gather_extents(struct attention_extent *extents, const int *span_quer
             .records = extent->records,
             .first = extent->first,
             .end = extent->end,
-            .key_frame = extent->key_frame,
+            .store = (int32_t)extent->store,
             .span_first = first,
             .span_end = end,
         };

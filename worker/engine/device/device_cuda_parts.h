@@ -1,7 +1,8 @@
 /* What the files of the CUDA device share: its state, waiting, and what stages and steps both
  * compute. For device_cuda.c (memory, the device itself), device_cuda_stage.c (stages with sharded
- * queries), device_cuda_step.c (replicated queries, decode) and device_cuda_logits.c (what is read
- * of logits) only. */
+ * queries), device_cuda_step.c (replicated queries, decode), device_cuda_ops.c (the ops),
+ * device_cuda_rope.c (rotation, and what is stored) and device_cuda_logits.c (what is read of
+ * logits) only. */
 #pragma once
 
 #include <stdatomic.h>
@@ -12,6 +13,7 @@
 #include "worker/engine/device/device.h"
 #include "worker/engine/device/part_clock.h"
 #include "worker/engine/device/weights_cuda.h"
+#include "worker/engine/layer_program.h"
 
 enum {
     DEVICE_CUDA_BLOCK_ROWS = 4096, /* most rows of a product */
@@ -37,19 +39,16 @@ struct device_cuda_segments {
     int count;                      /* recorded so far */
     int next;                       /* of this token */
     bool used;                      /* by this step */
+    /* What was recorded: a token of another method is another's. */
+    struct device_method method;
+    int64_t sinks_slot;
+    bool open;
     bool recording;
 };
 
-/* Buffers of a step on the device; float32 but `queries`. */
+/* A step; its buffers are device_memory's. */
 struct device_cuda_step {
     struct device_step given;
-    bool ended;      /* the last layer is added, and normed is the final norm */
-    float *hidden;   /* [rows, hidden] */
-    float *normed;   /* [rows, hidden] */
-    void *queries;   /* [frames, rows, heads * head_dim] operand */
-    float *mixed;    /* [rows, heads * head_dim] */
-    float *up;       /* [rows, ffn] */
-    float *tables;   /* [frames + 1, rows, head_dim / 2, 2] */
     float *partials; /* [splits] states of few rows */
     int splits;
     float *token_partials; /* [token_splits] states of one row */
@@ -64,14 +63,13 @@ struct device_cuda {
     struct device device;
     const struct cuda_streams *streams;
     struct model_spec spec;
+    struct layer_program *program;
     struct weights_cuda *weights;
     atomic_bool skipping;
     atomic_bool busy; /* a call is running */
     _Atomic int64_t active_ns;
 
-    struct choice choice;
     struct memory_plan plan;
-    struct attention_regimes regimes;
     void *regions[MEMORY_REGIONS]; /* on the device */
     void *pinned_lists;
     void *pinned_logits;
@@ -82,16 +80,14 @@ struct device_cuda {
     float *max;                             /* [rows, heads] */
     float *sum;                             /* [rows, heads] */
     float *tables;                          /* [frames + 1, rows, head_dim / 2, 2] */
-    void *normed;                           /* [block, hidden or heads * head_dim] operand */
-    float *wide;                            /* [block, q|k|v or gate|up] */
-    void *narrow;                           /* [block, ffn] operand */
+    struct layer_layout layout;             /* of a block's buffers */
+    char *block;                            /* [DEVICE_CUDA_BLOCK_ROWS] of them */
     void *expanded;                         /* [expanded_elements] operand: a matrix, or a part */
     void *workspace;                        /* of products */
     struct logits_survey *survey;           /* of the logits at hand */
     struct kernels_cuda_surveyed *surveyed; /* [kernels_cuda_survey_blocks(vocab)] */
     float *logits;       /* [DEVICE_CUDA_LOGIT_ROWS, vocab]; the first row is the one at hand */
     float *logit_normed; /* [DEVICE_CUDA_LOGIT_ROWS, hidden]; or operand */
-    char *sinks;         /* [layers, 2, sink_panels] panel records */
     struct device_cuda_lists host, there; /* of the stage */
     struct CUevent_st *lists_read;        /* the pinned lists may be written */
     struct CUevent_st *reached;           /* what the host waits for */
@@ -99,6 +95,7 @@ struct device_cuda {
     struct part_clock clock;
     enum device_part logits_part; /* whose the logits at hand are */
 
+    bool in_step; /* what was begun last is a step */
     struct device_stage stage;
     struct attention_span *spans; /* [span_count]: the stage's queries that have rows */
     int *span_queries;            /* [span_count]: which of the schedule's queries each one is */
@@ -135,13 +132,6 @@ int64_t device_cuda_expanded_elements(const struct device_cuda *cuda);
     TRY((cuda)->streams->runtime->launched(                                                        \
         (cuda)->streams->kernels->kernel((args), (cuda)->streams->compute), #kernel))
 
-/* One layer's panel records of the sinks. */
-void *device_cuda_sinks(struct device_cuda *cuda, int layer, bool near);
-
-/* Number of the record that holds `index`, in any layer. */
-int64_t device_cuda_record(const struct device_cuda *cuda, const struct kv_cache *cache,
-                           int64_t index);
-
 /* Waits until `event` is reached, calling `drive` (may be NULL) meanwhile. */
 MUST_CHECK enum status device_cuda_wait(struct device_cuda *cuda, struct CUevent_st *event,
                                         const struct device_drive *drive);
@@ -167,8 +157,9 @@ MUST_CHECK enum status device_cuda_multiply(struct device_cuda *cuda, float *y, 
                                             int64_t rows, bool accumulate);
 
 /* The tables of `rows` tokens: every query frame's, and the keys' last. */
-MUST_CHECK enum status device_cuda_tables(struct device_cuda *cuda, const struct bands *bands,
-                                          float *tables, const int64_t *indices, int64_t rows);
+MUST_CHECK enum status device_cuda_tables(struct device_cuda *cuda,
+                                          const struct device_method *method, float *tables,
+                                          const int64_t *indices, int64_t rows);
 
 /* Attends to extents of keys by the prefill kernel: `args` lacks its extents and spans. */
 MUST_CHECK enum status device_cuda_attend(struct device_cuda *cuda,

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "proto/clock.h"
+#include "worker/engine/device/device_cuda_ops.h"
 #include "worker/engine/device/device_cuda_stage.h"
 
 /* ---- beginning ---- */
@@ -46,7 +47,7 @@ static void fill_lists(struct device_cuda *cuda, const struct device_stage *stag
         for (int64_t r = 0; r < block->rows; r++) {
             const int64_t index = block->index + r;
             if (!block->recomputed && (r == 0 || index % PANEL_TOKENS == 0))
-                record = device_cuda_record(cuda, stage->cache, index);
+                record = panel_table_slot(stage->panels, index);
             lists->ids[block->row + r] = stage->ids[index];
             lists->indices[block->row + r] = index;
             lists->records[block->row + r] = record;
@@ -68,6 +69,7 @@ enum status device_cuda_begin(struct device *device, const struct device_stage *
     struct device_cuda *cuda = device_cuda_of(device);
     const int64_t rows = stage->shard->rows;
     cuda->stage = *stage;
+    cuda->in_step = false;
     atomic_store(&cuda->skipping, false);
     part_clock_forget(&cuda->clock);
     TRY(find_spans(cuda, stage->shard));
@@ -77,175 +79,74 @@ enum status device_cuda_begin(struct device *device, const struct device_stage *
     fill_lists(cuda, stage);
     TRY(device_cuda_part(cuda, DEVICE_PART_ROWS));
     TRY(send_lists(cuda, rows));
-    TRY(device_cuda_tables(cuda, stage->bands, cuda->tables, cuda->there.indices, rows));
-    const struct kernels_cuda_embed embed = {
-        .hidden = cuda->hidden,
-        .matrix = cuda->weights->embedding,
-        .ids = cuda->there.ids,
-        .rows = rows,
-    };
-    LAUNCH(cuda, embed, &embed);
+    TRY(device_cuda_tables(cuda, stage->method, cuda->tables, cuda->there.indices, rows));
     return STATUS_OK;
 }
 
-/* ---- rows ---- */
+/* ---- ops ---- */
 
-static enum status norm(struct device_cuda *cuda, void *out, float *hidden, const float *weight,
-                        int64_t rows)
-{
-    const struct kernels_cuda_rmsnorm args = {
-        .out = out,
-        .out_dtype = DEVICE_CUDA_OPERAND,
-        .hidden = hidden,
-        .weight = weight,
-        .rows = rows,
-        .width = cuda->spec.hidden,
-        .eps = cuda->spec.norm_eps,
-    };
-    LAUNCH(cuda, rmsnorm, &args);
-    return STATUS_OK;
-}
-
-/* Ends a layer for a block of rows: output projection and MLP, added to the residual stream. */
-static enum status end_layer(struct device_cuda *cuda, int layer, const struct shard_block *block)
-{
-    const struct weights_cuda_layer *weights = &cuda->weights->layers[layer];
-    const struct model_spec *spec = &cuda->spec;
-    const int64_t rows = block->rows;
-    const int64_t heads = block->row * spec->heads;
-    float *hidden = cuda->hidden + block->row * spec->hidden;
-    float *gate = cuda->wide;            /* [rows, ffn] */
-    float *up = gate + rows * spec->ffn; /* [rows, ffn] */
-    const struct kernels_cuda_finish finish = {
-        .out = cuda->normed, /* [rows, heads, head_dim] */
-        .out_dtype = DEVICE_CUDA_OPERAND,
-        .acc = cuda->acc + heads * spec->head_dim,
-        .sum = cuda->sum + heads,
-        .rows = rows * spec->heads,
-        .head_dim = spec->head_dim,
-    };
-    const struct kernels_cuda_swiglu swiglu = {
-        .out = cuda->narrow,
-        .out_dtype = DEVICE_CUDA_OPERAND,
-        .out_stride = spec->ffn,
-        .gate = gate,
-        .up = up,
-        .in_stride = spec->ffn,
-        .rows = rows,
-        .width = spec->ffn,
-    };
-    LAUNCH(cuda, attention_finish, &finish);
-    TRY(device_cuda_multiply(cuda, hidden, spec->hidden, cuda->normed, &weights->attn_output, rows,
-                             true));
-    TRY(norm(cuda, cuda->normed, hidden, weights->ffn_norm, rows));
-    TRY(device_cuda_multiply(cuda, gate, spec->ffn, cuda->normed, &weights->ffn_gate, rows, false));
-    TRY(device_cuda_multiply(cuda, up, spec->ffn, cuda->normed, &weights->ffn_up, rows, false));
-    LAUNCH(cuda, swiglu, &swiglu);
-    return device_cuda_multiply(cuda, hidden, spec->hidden, cuda->narrow, &weights->ffn_down, rows,
-                                true);
-}
-
-/* Rotates and stores a block's q, k and v, which lie dense one behind the other in `wide`. */
-static enum status rotate(struct device_cuda *cuda, int layer, const struct shard_block *block,
-                          const float *q, const float *k, const float *v)
+static struct device_cuda_rows rows_of_block(struct device_cuda *cuda,
+                                             const struct shard_block *block)
 {
     const int64_t query_width = device_cuda_query_width(cuda);
-    const int64_t all_rows = cuda->stage.shard->rows;
-    const int frames = cuda->stage.bands->query_frames;
-    const float *tables = cuda->tables + block->row * cuda->spec.head_dim;
-    const struct kernels_cuda_rope_queries queries = {
-        .out = cuda->queries + (size_t)(block->row * query_width) * DEVICE_CUDA_OPERAND_BYTES,
-        .frame_stride = cuda->plan.rows * query_width,
-        .q = q,
-        .q_stride = query_width,
-        .table = tables,
-        .table_stride = all_rows * cuda->spec.head_dim,
-        .frame_count = frames,
+    struct device_cuda_rows rows = {
+        .cuda = cuda,
         .rows = block->rows,
-        .heads = cuda->spec.heads,
-        .head_dim = cuda->spec.head_dim,
-        .operand = DEVICE_CUDA_OPERAND,
-    };
-    const struct kernels_cuda_rope_store store = {
-        .cache = (char *)cuda->device.memory.cache +
-                 (size_t)layer * kv_cache_layer_bytes(cuda->stage.cache),
-        .sinks_rotated = device_cuda_sinks(cuda, layer, true),
-        .sinks_unrotated = device_cuda_sinks(cuda, layer, false),
+        .method = cuda->stage.method,
+        .panels = cuda->stage.panels,
         .sinks = cuda->stage.sinks,
-        .records = cuda->there.records + block->row,
+        .ids = cuda->there.ids + block->row,
         .indices = cuda->there.indices + block->row,
-        .k = k,
-        .v = v,
-        .stride = device_cuda_key_width(cuda),
-        .table = tables + frames * all_rows * cuda->spec.head_dim,
-        .rows = block->rows,
-        .kv_heads = cuda->spec.kv_heads,
-        .head_dim = cuda->spec.head_dim,
-        .operand = DEVICE_CUDA_OPERAND,
+        .records = cuda->there.records + block->row,
+        .sum = cuda->sum + block->row * cuda->spec.heads,
+        .query_frame_rows = cuda->device.group.stage_rows,
+        .table_frame_rows = cuda->stage.shard->rows,
     };
-    LAUNCH(cuda, rope_queries, &queries);
-    LAUNCH(cuda, rope_store, &store);
-    return STATUS_OK;
+    for (int b = 0; b < LAYER_BUFFERS; b++)
+        rows.at[b] =
+            (float *)(void *)(cuda->block + DEVICE_CUDA_BLOCK_ROWS * cuda->layout.offset[b]);
+    rows.at[LAYER_HIDDEN] = cuda->hidden + block->row * cuda->spec.hidden;
+    rows.at[LAYER_DELTA] = rows.at[LAYER_HIDDEN];
+    rows.at[LAYER_QUERIES] = (float *)(void *)(cuda->queries + (size_t)(block->row * query_width) *
+                                                                   DEVICE_CUDA_OPERAND_BYTES);
+    rows.at[LAYER_STATE] = cuda->acc + block->row * query_width;
+    rows.at[LAYER_TABLES] = cuda->tables + block->row * cuda->spec.head_dim;
+    return rows;
 }
 
-/* Begins a layer for a block of rows: q in every frame, k and v into the cache. */
-static enum status begin_layer(struct device_cuda *cuda, int layer, const struct shard_block *block)
+enum status device_cuda_stage_run(struct device_cuda *cuda, int first, int end,
+                                  const struct device_drive *drive)
 {
-    const struct weights_cuda_layer *weights = &cuda->weights->layers[layer];
-    const int64_t rows = block->rows;
-    const int64_t query_width = device_cuda_query_width(cuda);
-    const int64_t key_width = device_cuda_key_width(cuda);
-    float *q = cuda->wide;             /* [rows, heads, head_dim] */
-    float *k = q + rows * query_width; /* [rows, kv_heads, head_dim] */
-    float *v = k + rows * key_width;   /* [rows, kv_heads, head_dim] */
-    TRY(norm(cuda, cuda->normed, cuda->hidden + block->row * cuda->spec.hidden, weights->attn_norm,
-             rows));
-    TRY(device_cuda_multiply(cuda, q, query_width, cuda->normed, &weights->attn_q, rows, false));
-    TRY(device_cuda_multiply(cuda, k, key_width, cuda->normed, &weights->attn_k, rows, false));
-    TRY(device_cuda_multiply(cuda, v, key_width, cuda->normed, &weights->attn_v, rows, false));
-    return rotate(cuda, layer, block, q, k, v);
-}
-
-static enum status rows_block(struct device_cuda *cuda, int layer, const struct shard_block *block)
-{
-    if (layer > 0)
-        TRY(end_layer(cuda, layer - 1, block));
-    return layer < cuda->spec.layers ? begin_layer(cuda, layer, block) : STATUS_OK;
-}
-
-enum status device_cuda_rows(struct device *device, int layer, const struct device_drive *drive)
-{
-    struct device_cuda *cuda = device_cuda_of(device);
     struct shard_rows *shard = cuda->stage.shard;
+    const int layer = cuda->program->ops[end].layer;
     struct CUevent_st *done = cuda->layers_done[layer % DEVICE_CUDA_AHEAD];
     const int64_t start_ns = clock_now_ns();
     TRY(device_cuda_wait(cuda, done, drive));
     TRY(device_cuda_part(cuda, DEVICE_PART_ROWS));
     for (int item = 0; item < shard->block_count; item++) {
         const int which = shard->sequence[item];
+        struct device_cuda_rows rows = rows_of_block(cuda, &shard->blocks[which]);
         if (!atomic_load(&cuda->skipping))
-            TRY(rows_block(cuda, layer, &shard->blocks[which]));
+            TRY(device_cuda_ops(&rows, first, end));
         atomic_store(&shard->done[which], true);
         drive->call(drive->context); /* what the block's keys wait for is now the stream's end */
     }
     cuda->fresh = true;
     TRY(cuda->streams->runtime->event_record(done, cuda->streams->compute));
-    if (layer == cuda->spec.layers)
+    if (end == cuda->program->head)
         TRY(device_cuda_end_parts(cuda, drive));
-    device->compute_seconds += clock_seconds_since(start_ns);
+    cuda->device.compute_seconds += clock_seconds_since(start_ns);
     return STATUS_OK;
 }
 
-enum status device_cuda_attend_stage(struct device *device, int layer,
-                                     const struct device_keys *keys, int count,
-                                     const struct device_drive *drive)
+enum status device_cuda_stage_attend(struct device_cuda *cuda, const struct device_keys *keys,
+                                     int count, const struct device_drive *drive)
 {
-    struct device_cuda *cuda = device_cuda_of(device);
     const int64_t start_ns = clock_now_ns();
     const struct kernels_cuda_prefill args = {
-        .regimes = &cuda->regimes,
+        .regimes = &cuda->stage.method->regimes,
         .queries = cuda->queries,
-        .frame_stride = cuda->plan.rows * device_cuda_query_width(cuda),
+        .frame_stride = cuda->device.group.stage_rows * device_cuda_query_width(cuda),
         .acc = cuda->acc,
         .max = cuda->max,
         .sum = cuda->sum,
@@ -254,9 +155,8 @@ enum status device_cuda_attend_stage(struct device *device, int layer,
         .kv_heads = cuda->spec.kv_heads,
         .head_dim = cuda->spec.head_dim,
         .operand = DEVICE_CUDA_OPERAND,
-        .scale_log2 = device_scale_log2(&cuda->choice, cuda->spec.head_dim),
+        .scale_log2 = cuda->stage.method->scale_log2,
     };
-    (void)layer;
     TRY(device_cuda_part(cuda, DEVICE_PART_ATTEND));
     if (!atomic_load(&cuda->skipping)) {
         TRY(device_cuda_attend(cuda, &args, cuda->spans, cuda->span_queries, cuda->span_count, keys,
@@ -264,26 +164,35 @@ enum status device_cuda_attend_stage(struct device *device, int layer,
         cuda->fresh = false;
     }
     drive->call(drive->context);
-    device->compute_seconds += clock_seconds_since(start_ns);
+    cuda->device.compute_seconds += clock_seconds_since(start_ns);
     return STATUS_OK;
 }
 
 /* ---- logits ---- */
 
+/* The logits of `rows` rows from `row` on. */
+static enum status find_logits(struct device_cuda *cuda, int64_t row, int64_t rows)
+{
+    struct device_cuda_rows asked = {
+        .cuda = cuda,
+        .rows = rows,
+        .at = {[LAYER_HIDDEN] = cuda->hidden + row * cuda->spec.hidden,
+               [LAYER_NORMED] = cuda->logit_normed,
+               [LAYER_LOGITS] = cuda->logits},
+    };
+    return device_cuda_ops(&asked, cuda->program->head, cuda->program->count);
+}
+
 static enum status score_rows(struct device_cuda *cuda, int64_t row, int64_t rows)
 {
-    const int64_t vocab = cuda->spec.vocab;
     const struct kernels_cuda_logits args = {
         .out = cuda->there.scores + row,
         .logits = cuda->logits,
         .ids = cuda->there.targets + row,
         .rows = rows,
-        .vocab = vocab,
+        .vocab = cuda->spec.vocab,
     };
-    TRY(norm(cuda, cuda->logit_normed, cuda->hidden + row * cuda->spec.hidden,
-             cuda->weights->output_norm, rows));
-    TRY(device_cuda_multiply(cuda, cuda->logits, vocab, cuda->logit_normed, &cuda->weights->output,
-                             rows, false));
+    TRY(find_logits(cuda, row, rows));
     LAUNCH(cuda, logits, &args);
     return STATUS_OK;
 }
@@ -330,14 +239,10 @@ enum status device_cuda_score(struct device *device, float *logprobs, int64_t to
     return STATUS_OK;
 }
 
-enum status device_cuda_logits(struct device *device, int64_t row)
+enum status device_cuda_stage_logits(struct device_cuda *cuda, int64_t row)
 {
-    struct device_cuda *cuda = device_cuda_of(device);
     cuda->logits_part = DEVICE_PART_HEAD;
     TRY(device_cuda_part(cuda, DEVICE_PART_HEAD));
-    TRY(norm(cuda, cuda->logit_normed, cuda->hidden + row * cuda->spec.hidden,
-             cuda->weights->output_norm, 1));
-    TRY(device_cuda_multiply(cuda, cuda->logits, cuda->spec.vocab, cuda->logit_normed,
-                             &cuda->weights->output, 1, false));
+    TRY(find_logits(cuda, row, 1));
     return device_cuda_end_parts(cuda, NULL);
 }

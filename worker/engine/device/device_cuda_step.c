@@ -6,10 +6,8 @@
 #include <string.h>
 
 #include "worker/engine/device/arena.h"
+#include "worker/engine/device/device_cuda_ops.h"
 #include "worker/engine/device/device_cuda_step.h"
-
-/* Where the records of decode's extents lie. */
-enum { BASE_CACHE, BASE_SINKS };
 
 /* Rows that attend as decode does: one piece of work for each range of keys. */
 enum { FEW_ROWS = 16 };
@@ -26,40 +24,38 @@ static float *floats(char **at, int64_t count)
 /* The pieces, in the order and with the rounding of the memory plan's decode region. */
 enum status device_cuda_step_prepare(struct device_cuda *cuda)
 {
-    const struct model_spec *spec = &cuda->spec;
     struct device_cuda_step *step = &cuda->step;
-    struct device_memory *memory = &cuda->device.memory;
-    struct bands bands;
-    method_bands(&cuda->choice.method, &bands);
-    const int64_t rows = cuda->plan.replicated_rows;
-    const int64_t heads = rows * spec->heads;
-    const int64_t query_width = device_cuda_query_width(cuda);
+    float **to = cuda->device.memory.step;
+    const struct layer_buffer_row *buffers = cuda->program->buffers;
+    const int64_t rows = cuda->device.group.step_rows;
+    const struct bands widest = layer_buffers_widest();
     char *at = cuda->regions[MEMORY_DECODE];
-    step->hidden = floats(&at, rows * spec->hidden);
-    step->normed = floats(&at, rows * spec->hidden);
-    memory->delta = floats(&at, rows * spec->hidden);
-    memory->qkv = floats(&at, rows * (query_width + 2 * device_cuda_key_width(cuda)));
-    step->queries = floats(&at, bands.query_frames * rows * query_width);
-    step->mixed = floats(&at, rows * query_width);
-    memory->gate = floats(&at, rows * spec->ffn);
-    step->up = floats(&at, rows * spec->ffn);
-    step->tables = floats(&at, (bands.query_frames + 1) * rows * spec->head_dim);
-    memory->states = floats(&at, cuda->choice.workers * heads * (spec->head_dim + 2));
-    step->partials = floats(&at, step->splits * heads * (spec->head_dim + 2));
+    for (int b = 0; b < LAYER_BUFFERS; b++)
+        to[b] = floats(&at, rows * layer_buffers_step_width(buffers, (enum layer_buffer)b, &widest,
+                                                            cuda->device.group.workers));
+    to[LAYER_ACTIVE] = to[LAYER_GATE];
+    step->partials = floats(&at, step->splits * rows * buffers[LAYER_STATE].width);
     assert((size_t)(at - (char *)cuda->regions[MEMORY_DECODE]) <=
            (size_t)cuda->plan.bytes[MEMORY_DECODE]);
-    step->segments.graphs = calloc((size_t)spec->layers + 1, sizeof *step->segments.graphs);
+    const int graphs = cuda->spec.layers + 1;
+    step->segments.graphs = calloc((size_t)graphs, sizeof *step->segments.graphs);
     if (!step->segments.graphs)
-        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a list of %d graphs", spec->layers);
+        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a list of %d graphs", graphs);
     return STATUS_OK;
 }
 
-void device_cuda_step_deinit(struct device_cuda *cuda)
+static void forget_recording(struct device_cuda *cuda)
 {
     struct device_cuda_segments *segments = &cuda->step.segments;
     for (int s = 0; segments->graphs && s < segments->count; s++)
         cuda->streams->runtime->graph_destroy(segments->graphs[s]);
-    free(segments->graphs);
+    segments->count = 0;
+}
+
+void device_cuda_step_deinit(struct device_cuda *cuda)
+{
+    forget_recording(cuda);
+    free(cuda->step.segments.graphs);
     memset(&cuda->step, 0, sizeof cuda->step);
 }
 
@@ -75,6 +71,9 @@ static bool runs(const struct device_cuda *cuda)
 static enum status open_segment(struct device_cuda *cuda)
 {
     struct device_cuda_segments *segments = &cuda->step.segments;
+    if (segments->open)
+        return STATUS_OK;
+    segments->open = true;
     segments->recording = segments->used && segments->next == segments->count;
     return segments->recording ? cuda->streams->runtime->graph_begin(cuda->streams->compute)
                                : STATUS_OK;
@@ -84,6 +83,7 @@ static enum status close_segment(struct device_cuda *cuda)
 {
     struct device_cuda_segments *segments = &cuda->step.segments;
     const struct cuda_streams *streams = cuda->streams;
+    segments->open = false;
     if (!segments->used)
         return STATUS_OK;
     if (segments->recording) {
@@ -107,8 +107,7 @@ static enum status add_extent(struct device_cuda *cuda, int *count, const struct
                               int64_t first, int64_t end)
 {
     struct device_cuda_step *step = &cuda->step;
-    const bool sinks = keys->key_frame == 1;
-    const char *base = sinks ? device_cuda_sinks(cuda, 0, false) : cuda->device.memory.cache;
+    const char *base = cuda->device.memory.cache;
     if (*count == step->extent_capacity)
         return fail(STATUS_INTERNAL, "the plan gave a step %d extents of keys; more came",
                     step->extent_capacity);
@@ -117,8 +116,7 @@ static enum status add_extent(struct device_cuda *cuda, int *count, const struct
                   (first - keys->first) / PANEL_TOKENS,
         .first = first,
         .end = end,
-        .key_frame = keys->key_frame,
-        .base = sinks ? BASE_SINKS : BASE_CACHE,
+        .store = (int32_t)keys->store,
     };
     return STATUS_OK;
 }
@@ -132,14 +130,14 @@ static int64_t panels_between(int64_t first, int64_t end)
 static enum status cut_ranges(struct device_cuda *cuda, int *extent_count)
 {
     struct device_cuda_step *step = &cuda->step;
-    const int64_t range_tokens = memory_plan_range_tokens(&cuda->choice);
+    const int64_t range_tokens = step->given.method->range_tokens;
     int64_t current = -2; /* of no range; -1 is the sinks' */
     int extents = 0;
     int ranges = 0;
     for (int k = 0; k < step->given.key_count; k++) {
         const struct device_keys *keys = &step->given.keys[k];
         for (int64_t first = keys->first; first < keys->end;) {
-            const int64_t range = keys->key_frame == 1 ? -1 : first / range_tokens;
+            const int64_t range = keys->store == BANDS_SINKS ? -1 : first / range_tokens;
             int64_t end = range < 0 ? keys->end : (range + 1) * range_tokens;
             end = end < keys->end ? end : keys->end;
             if (range != current) {
@@ -201,7 +199,7 @@ static enum status send_lists(struct device_cuda *cuda)
         const bool owned = ownership_owner(given->ownership, index) == given->rank;
         step->host.ids[r] = given->ids[index];
         step->host.indices[r] = index;
-        step->host.records[r] = owned ? device_cuda_record(cuda, given->cache, index) : -1;
+        step->host.records[r] = owned ? panel_table_slot(given->panels, index) : -1;
     }
     TRY(given->rows == 1 ? cut_evenly(cuda, &extents) : cut_ranges(cuda, &extents));
     TRY(device_cuda_copy(cuda, step->there.ids, step->host.ids, rows * sizeof(int32_t)));
@@ -214,19 +212,17 @@ static enum status send_lists(struct device_cuda *cuda)
     return cuda->streams->runtime->event_record(cuda->lists_read, cuda->streams->compute);
 }
 
-static enum status embed_rows(struct device_cuda *cuda)
+/* What is recorded holds for every token of a method; where sinks are kept, of a sequence. */
+static void follow_recording(struct device_cuda *cuda, const struct device_step *given)
 {
-    struct device_cuda_step *step = &cuda->step;
-    const struct kernels_cuda_embed embed = {
-        .hidden = step->hidden,
-        .matrix = cuda->weights->embedding,
-        .ids = step->there.ids,
-        .rows = step->given.rows,
-    };
-    TRY(device_cuda_tables(cuda, step->given.bands, step->tables, step->there.indices,
-                           step->given.rows));
-    LAUNCH(cuda, embed, &embed);
-    return STATUS_OK;
+    struct device_cuda_segments *segments = &cuda->step.segments;
+    const int64_t sinks_slot = given->sinks > 0 ? panel_table_sinks(given->panels, false) : -1;
+    if (segments->sinks_slot == sinks_slot &&
+        memcmp(&segments->method, given->method, sizeof segments->method) == 0)
+        return;
+    forget_recording(cuda);
+    segments->sinks_slot = sinks_slot;
+    memcpy(&segments->method, given->method, sizeof segments->method);
 }
 
 enum status device_cuda_step_begin(struct device *device, const struct device_step *given)
@@ -235,123 +231,61 @@ enum status device_cuda_step_begin(struct device *device, const struct device_st
     struct device_cuda_step *step = &cuda->step;
     atomic_store(&cuda->skipping, false);
     step->given = *given;
-    step->ended = false;
+    cuda->in_step = true;
     step->segments.next = 0;
-    step->segments.used = given->token && !device->times_parts &&
-                          (cuda->choice.workers == 1 || !cuda->choice.decode_split);
+    step->segments.open = false;
+    step->segments.used =
+        given->token && !device->times_parts && (cuda->device.group.workers == 1 || !given->split);
+    if (step->segments.used)
+        follow_recording(cuda, given);
     part_clock_forget(&cuda->clock);
     TRY(device_cuda_wait(cuda, cuda->lists_read, NULL));
     TRY(device_cuda_part(cuda, DEVICE_PART_STEP_QKV));
     TRY(send_lists(cuda));
     TRY(open_segment(cuda));
-    return runs(cuda) ? embed_rows(cuda) : STATUS_OK;
+    return runs(cuda) ? device_cuda_tables(cuda, given->method, device->memory.step[LAYER_TABLES],
+                                           step->there.indices, given->rows)
+                      : STATUS_OK;
 }
 
-/* ---- products ---- */
+/* ---- ops ---- */
 
-static enum status multiply(struct device_cuda *cuda, float *y, const float *x,
-                            const struct kernels_cuda_matrix *const *matrices, int count,
-                            int64_t rows, struct span outputs)
+static struct device_cuda_rows rows_of_step(struct device_cuda *cuda)
 {
-    struct kernels_cuda_matmul args = {
-        .y = y,
-        .x = x,
-        .x_stride = matrices[0]->in,
-        .rows = rows,
-        .matrix_count = count,
-        .out_first = outputs.first,
-        .out_end = outputs.end,
+    const struct device_cuda_step *step = &cuda->step;
+    const struct device_step *given = &step->given;
+    struct device_cuda_rows rows = {
+        .cuda = cuda,
+        .rows = given->rows,
+        .method = given->method,
+        .panels = given->panels,
+        .sinks = given->sinks,
+        .ids = step->there.ids,
+        .indices = step->there.indices,
+        .records = step->there.records,
+        .query_frame_rows = given->rows,
+        .table_frame_rows = given->rows,
+        .in_step = true,
+        .split = given->split,
+        .rank = given->rank,
     };
-    for (int m = 0; m < count; m++) {
-        args.matrices[m] = *matrices[m];
-        args.y_stride += matrices[m]->out;
-    }
-    if (outputs.first < outputs.end)
-        LAUNCH(cuda, matmul_decode, &args);
-    return STATUS_OK;
+    memcpy(rows.at, cuda->device.memory.step, sizeof rows.at);
+    return rows;
 }
 
-/* hidden += delta, and its norm. */
-static enum status add_and_norm(struct device_cuda *cuda, bool add, const float *weight)
+enum status device_cuda_step_run(struct device_cuda *cuda, int first, int end)
 {
-    struct device_cuda_step *step = &cuda->step;
-    const struct kernels_cuda_rmsnorm args = {
-        .out = step->normed,
-        .out_dtype = DTYPE_F32,
-        .hidden = step->hidden,
-        .add = add ? cuda->device.memory.delta : NULL,
-        .weight = weight,
-        .rows = step->given.rows,
-        .width = cuda->spec.hidden,
-        .eps = cuda->spec.norm_eps,
-    };
-    LAUNCH(cuda, rmsnorm, &args);
-    return STATUS_OK;
-}
-
-enum status device_cuda_step_qkv(struct device *device, int layer, struct span outputs)
-{
-    struct device_cuda *cuda = device_cuda_of(device);
-    const struct weights_cuda_layer *weights = &cuda->weights->layers[layer];
-    const struct kernels_cuda_matrix *const matrices[] = {&weights->attn_q, &weights->attn_k,
-                                                          &weights->attn_v};
-    if (!runs(cuda))
-        return STATUS_OK;
-    TRY(device_cuda_part(cuda, DEVICE_PART_STEP_QKV));
-    TRY(add_and_norm(cuda, layer > 0, weights->attn_norm));
-    return multiply(cuda, device->memory.qkv, cuda->step.normed, matrices, 3, cuda->step.given.rows,
-                    outputs);
+    struct device_cuda_rows rows = rows_of_step(cuda);
+    TRY(open_segment(cuda));
+    return runs(cuda) ? device_cuda_ops(&rows, first, end) : STATUS_OK;
 }
 
 /* ---- attention ---- */
 
-static enum status rotate(struct device_cuda *cuda, int layer)
-{
-    struct device_cuda_step *step = &cuda->step;
-    const struct device_step *given = &step->given;
-    const int64_t query_width = device_cuda_query_width(cuda);
-    const int64_t key_width = device_cuda_key_width(cuda);
-    const int64_t table_stride = given->rows * cuda->spec.head_dim;
-    const float *qkv = cuda->device.memory.qkv;
-    const struct kernels_cuda_rope_queries queries = {
-        .out = step->queries,
-        .frame_stride = given->rows * query_width,
-        .q = qkv,
-        .q_stride = query_width + 2 * key_width,
-        .table = step->tables,
-        .table_stride = table_stride,
-        .frame_count = given->bands->query_frames,
-        .rows = given->rows,
-        .heads = cuda->spec.heads,
-        .head_dim = cuda->spec.head_dim,
-        .operand = DEVICE_CUDA_OPERAND,
-    };
-    const struct kernels_cuda_rope_store store = {
-        .cache =
-            (char *)cuda->device.memory.cache + (size_t)layer * kv_cache_layer_bytes(given->cache),
-        .sinks_rotated = device_cuda_sinks(cuda, layer, true),
-        .sinks_unrotated = device_cuda_sinks(cuda, layer, false),
-        .sinks = given->sinks,
-        .records = step->there.records,
-        .indices = step->there.indices,
-        .k = qkv + query_width,
-        .v = qkv + query_width + key_width,
-        .stride = query_width + 2 * key_width,
-        .table = step->tables + given->bands->query_frames * table_stride,
-        .rows = given->rows,
-        .kv_heads = cuda->spec.kv_heads,
-        .head_dim = cuda->spec.head_dim,
-        .operand = DEVICE_CUDA_OPERAND,
-    };
-    LAUNCH(cuda, rope_queries, &queries);
-    LAUNCH(cuda, rope_store, &store);
-    return STATUS_OK;
-}
-
 /* One state of a step's rows: acc, max and sum one behind the other. */
 static float *state_of(const struct device_cuda *cuda, int rank)
 {
-    return cuda->device.memory.states +
+    return cuda->device.memory.step[LAYER_STATE] +
            (int64_t)rank * cuda->step.given.rows * cuda->spec.heads * (cuda->spec.head_dim + 2);
 }
 
@@ -362,15 +296,13 @@ static enum status attend_ranges(struct device_cuda *cuda, int layer)
     const struct device_step *given = &step->given;
     float *partials = given->rows == 1 ? step->token_partials : step->partials;
     const struct kernels_cuda_decode decode = {
-        .regimes = &cuda->regimes,
-        .bases = {[BASE_CACHE] = (char *)cuda->device.memory.cache +
-                                 (size_t)layer * kv_cache_layer_bytes(given->cache),
-                  [BASE_SINKS] = device_cuda_sinks(cuda, layer, false)},
+        .regimes = &given->method->regimes,
+        .bases = {device_record(&cuda->device, layer, 0)},
         .extents = step->there.extents,
         .split_first = step->there.split_first,
         .splits = splits_of(step),
         .index = step->there.indices,
-        .queries = step->queries,
+        .queries = cuda->device.memory.step[LAYER_QUERIES],
         .frame_stride = given->rows * device_cuda_query_width(cuda),
         .states = partials,
         .rows = given->rows,
@@ -378,7 +310,7 @@ static enum status attend_ranges(struct device_cuda *cuda, int layer)
         .kv_heads = cuda->spec.kv_heads,
         .head_dim = cuda->spec.head_dim,
         .operand = DEVICE_CUDA_OPERAND,
-        .scale_log2 = device_scale_log2(&cuda->choice, cuda->spec.head_dim),
+        .scale_log2 = given->method->scale_log2,
     };
     const struct kernels_cuda_combine combine = {
         .states = partials,
@@ -403,8 +335,8 @@ static enum status attend_rows(struct device_cuda *cuda, const struct device_key
     const int64_t heads = given->rows * cuda->spec.heads;
     float *state = state_of(cuda, given->rank);
     const struct kernels_cuda_prefill args = {
-        .regimes = &cuda->regimes,
-        .queries = cuda->step.queries,
+        .regimes = &given->method->regimes,
+        .queries = cuda->device.memory.step[LAYER_QUERIES],
         .frame_stride = given->rows * device_cuda_query_width(cuda),
         .acc = state,
         .max = state + heads * cuda->spec.head_dim,
@@ -414,110 +346,48 @@ static enum status attend_rows(struct device_cuda *cuda, const struct device_key
         .kv_heads = cuda->spec.kv_heads,
         .head_dim = cuda->spec.head_dim,
         .operand = DEVICE_CUDA_OPERAND,
-        .scale_log2 = device_scale_log2(&cuda->choice, cuda->spec.head_dim),
+        .scale_log2 = given->method->scale_log2,
     };
     return device_cuda_attend(cuda, &args, &span, &query, 1, keys, count);
 }
 
-enum status device_cuda_step_attend(struct device *device, int layer,
+enum status device_cuda_step_attend(struct device_cuda *cuda, int layer,
                                     const struct device_keys *keys, int count)
 {
-    struct device_cuda *cuda = device_cuda_of(device);
     if (runs(cuda)) {
         TRY(device_cuda_part(cuda, DEVICE_PART_STEP_ATTEND));
-        TRY(rotate(cuda, layer));
         if (cuda->step.given.rows <= FEW_ROWS)
             TRY(attend_ranges(cuda, layer));
         else
             TRY(attend_rows(cuda, keys, count));
     }
-    return cuda->choice.workers == 1 ? STATUS_OK : close_segment(cuda); /* states are exchanged */
+    return cuda->device.group.workers == 1 ? STATUS_OK
+                                           : close_segment(cuda); /* states are exchanged */
 }
 
-/* ---- after attention ---- */
+/* ---- logits ---- */
 
-enum status device_cuda_step_output(struct device *device, int layer, struct span outputs)
+static enum status find_logits(struct device_cuda *cuda, int64_t row)
 {
-    struct device_cuda *cuda = device_cuda_of(device);
-    struct device_cuda_step *step = &cuda->step;
-    const struct kernels_cuda_matrix *const matrix = &cuda->weights->layers[layer].attn_output;
-    const struct kernels_cuda_combine combine = {
-        .states = device->memory.states,
-        .count = cuda->choice.workers,
-        .out = step->mixed,
-        .out_dtype = DTYPE_F32,
-        .rows = step->given.rows,
-        .heads = cuda->spec.heads,
-        .head_dim = cuda->spec.head_dim,
+    const int64_t hidden = cuda->spec.hidden;
+    struct device_cuda_rows asked = {
+        .cuda = cuda,
+        .rows = 1,
+        .at = {[LAYER_NORMED] = cuda->device.memory.step[LAYER_NORMED] + row * hidden,
+               [LAYER_LOGITS] = cuda->logits},
+        .in_step = true,
+        .split = cuda->step.given.split,
+        .rank = cuda->step.given.rank,
     };
-    if (cuda->choice.workers > 1)
-        TRY(open_segment(cuda));
-    if (!runs(cuda))
-        return STATUS_OK;
-    TRY(device_cuda_part(cuda, DEVICE_PART_STEP_OUTPUT));
-    LAUNCH(cuda, attention_combine, &combine);
-    return multiply(cuda, device->memory.delta, step->mixed, &matrix, 1, step->given.rows, outputs);
+    return device_cuda_ops(&asked, cuda->program->logits, cuda->program->count);
 }
 
-enum status device_cuda_step_gate(struct device *device, int layer, struct span outputs)
+enum status device_cuda_step_logits(struct device_cuda *cuda, int64_t row)
 {
-    struct device_cuda *cuda = device_cuda_of(device);
-    struct device_cuda_step *step = &cuda->step;
-    const struct weights_cuda_layer *weights = &cuda->weights->layers[layer];
-    const struct kernels_cuda_matrix *const gate = &weights->ffn_gate;
-    const struct kernels_cuda_matrix *const up = &weights->ffn_up;
-    const int64_t rows = step->given.rows;
-    const struct kernels_cuda_swiglu swiglu = {
-        .out = device->memory.gate + outputs.first,
-        .out_dtype = DTYPE_F32,
-        .out_stride = cuda->spec.ffn,
-        .gate = device->memory.gate + outputs.first,
-        .up = step->up + outputs.first,
-        .in_stride = cuda->spec.ffn,
-        .rows = rows,
-        .width = outputs.end - outputs.first,
-    };
-    if (!runs(cuda))
-        return STATUS_OK;
-    TRY(device_cuda_part(cuda, DEVICE_PART_STEP_GATE));
-    TRY(add_and_norm(cuda, true, weights->ffn_norm));
-    TRY(multiply(cuda, device->memory.gate, step->normed, &gate, 1, rows, outputs));
-    TRY(multiply(cuda, step->up, step->normed, &up, 1, rows, outputs));
-    if (outputs.first < outputs.end)
-        LAUNCH(cuda, swiglu, &swiglu);
-    return STATUS_OK;
-}
-
-enum status device_cuda_step_down(struct device *device, int layer, struct span outputs)
-{
-    struct device_cuda *cuda = device_cuda_of(device);
-    const struct kernels_cuda_matrix *const matrix = &cuda->weights->layers[layer].ffn_down;
-    if (!runs(cuda))
-        return STATUS_OK;
-    TRY(device_cuda_part(cuda, DEVICE_PART_STEP_DOWN));
-    return multiply(cuda, device->memory.delta, device->memory.gate, &matrix, 1,
-                    cuda->step.given.rows, outputs);
-}
-
-static enum status find_logits(struct device_cuda *cuda, int64_t row, struct span outputs)
-{
-    struct device_cuda_step *step = &cuda->step;
-    const struct kernels_cuda_matrix *const matrix = &cuda->weights->output;
-    if (!step->ended)
-        TRY(add_and_norm(cuda, true, cuda->weights->output_norm));
-    return multiply(cuda, cuda->logits, step->normed + row * cuda->spec.hidden, &matrix, 1, 1,
-                    outputs);
-}
-
-enum status device_cuda_step_logits(struct device *device, int64_t row, struct span outputs)
-{
-    struct device_cuda *cuda = device_cuda_of(device);
     cuda->logits_part = DEVICE_PART_STEP_LOGITS;
-    if (runs(cuda)) {
-        TRY(device_cuda_part(cuda, DEVICE_PART_STEP_LOGITS));
-        TRY(find_logits(cuda, row, outputs));
-    }
-    cuda->step.ended = true;
+    TRY(open_segment(cuda));
+    if (runs(cuda))
+        TRY(find_logits(cuda, row));
     TRY(close_segment(cuda));
     return device_cuda_end_parts(cuda, NULL);
 }

@@ -6,10 +6,7 @@
 MUST_CHECK enum status device_cuda_step_prepare(struct device_cuda *cuda);
 void device_cuda_step_deinit(struct device_cuda *cuda);
 enum status device_cuda_step_begin(struct device *device, const struct device_step *step);
-enum status device_cuda_step_qkv(struct device *device, int layer, struct span outputs);
-enum status device_cuda_step_attend(struct device *device, int layer,
-                                    const struct device_keys *keys, int count);
-enum status device_cuda_step_output(struct device *device, int layer, struct span outputs);
-enum status device_cuda_step_gate(struct device *device, int layer, struct span outputs);
-enum status device_cuda_step_down(struct device *device, int layer, struct span outputs);
-enum status device_cuda_step_logits(struct device *device, int64_t row, struct span outputs);
+MUST_CHECK enum status device_cuda_step_run(struct device_cuda *cuda, int first, int end);
+MUST_CHECK enum status device_cuda_step_attend(struct device_cuda *cuda, int layer,
+                                               const struct device_keys *keys, int count);
+MUST_CHECK enum status device_cuda_step_logits(struct device_cuda *cuda, int64_t row);

@@ -11,6 +11,20 @@ enum { ALIGNMENT = 256 };
 
 #define PART_BYTES ((size_t)8 << 20)
 
+struct weights_cuda_tensor {
+    struct kernels_cuda_matrix matrix;
+    const float *vector;
+};
+
+struct weights_cuda {
+    const struct cuda_streams *streams;
+    struct weights_cuda_tensor
+        *tensors;           /* [layers, MODEL_ROLE_COUNT]; the whole model's in layer 0 */
+    const double *inv_freq; /* [head_dim / 2] */
+    void *memory;
+    size_t bytes;
+};
+
 /* The walk, and the crossing while it places. */
 struct loader {
     struct weights_cuda *weights;
@@ -21,21 +35,6 @@ struct loader {
     size_t part_bytes;        /* a part, or the longest row where that is more */
     struct CUevent_st *event; /* the part was copied */
 };
-
-static const struct {
-    enum model_role role;
-    size_t member; /* of struct weights_cuda_layer */
-} layer_matrices[] = {
-    {MODEL_ATTN_Q, offsetof(struct weights_cuda_layer, attn_q)},
-    {MODEL_ATTN_K, offsetof(struct weights_cuda_layer, attn_k)},
-    {MODEL_ATTN_V, offsetof(struct weights_cuda_layer, attn_v)},
-    {MODEL_ATTN_OUTPUT, offsetof(struct weights_cuda_layer, attn_output)},
-    {MODEL_FFN_GATE, offsetof(struct weights_cuda_layer, ffn_gate)},
-    {MODEL_FFN_UP, offsetof(struct weights_cuda_layer, ffn_up)},
-    {MODEL_FFN_DOWN, offsetof(struct weights_cuda_layer, ffn_down)},
-};
-
-enum { LAYER_MATRICES = sizeof layer_matrices / sizeof layer_matrices[0] };
 
 static void *place(struct loader *loader, size_t bytes)
 {
@@ -63,7 +62,7 @@ static enum status take_matrix(struct loader *loader, struct kernels_cuda_matrix
                                enum model_role role, int layer)
 {
     const struct model_tensor tensor = model_tensor(loader->model, role, layer);
-    const bool rotates = role == MODEL_ATTN_Q || role == MODEL_ATTN_K;
+    const bool rotates = model_role_is_by_head(role);
     const size_t row_bytes = dtype_row_bytes(tensor.dtype, tensor.columns);
     char *to = place(loader, row_bytes * (size_t)tensor.rows);
     *matrix = (struct kernels_cuda_matrix){to, tensor.dtype, tensor.rows, tensor.columns};
@@ -85,53 +84,44 @@ static enum status take_matrix(struct loader *loader, struct kernels_cuda_matrix
     return STATUS_OK;
 }
 
-static enum status take_norm(struct loader *loader, const float **norm, enum model_role role,
-                             int layer)
+static enum status take_vector(struct loader *loader, const float **vector, enum model_role role,
+                               int layer)
 {
     const struct model_tensor tensor = model_tensor(loader->model, role, layer);
     const size_t bytes = (size_t)tensor.columns * sizeof(float);
     void *to = place(loader, bytes);
-    *norm = to;
+    *vector = to;
     if (bytes > loader->part_bytes)
         loader->part_bytes = bytes;
     if (!loader->places)
         return STATUS_OK;
-    dtype_dequantize_row((float *)(void *)loader->part, tensor.data, tensor.dtype, tensor.columns);
+    model_read_vector((float *)(void *)loader->part, loader->model, role, layer);
     return send_part(loader, to, bytes);
 }
 
-static enum status take_frequencies(struct loader *loader)
+/* The output is the embedding where the two are tied. */
+static enum status take_tensor(struct loader *loader, enum model_role role, int layer)
 {
     const struct model_spec *spec = model_spec(loader->model);
-    const size_t bytes = (size_t)(spec->head_dim / 2) * sizeof(double);
-    void *to = place(loader, bytes);
-    loader->weights->inv_freq = to;
-    if (!loader->places)
+    struct weights_cuda_tensor *tensors = loader->weights->tensors;
+    struct weights_cuda_tensor *to = &tensors[layer * MODEL_ROLE_COUNT + (int)role];
+    if (role < MODEL_ATTN_NORM ? layer > 0 : !model_role_is_there(spec, role))
         return STATUS_OK;
-    memcpy(loader->part, spec->inv_freq, bytes);
-    return send_part(loader, to, bytes);
+    if (model_role_shape(spec, role).is_vector)
+        return take_vector(loader, &to->vector, role, layer);
+    if (role != MODEL_OUTPUT || !spec->tied_output)
+        return take_matrix(loader, &to->matrix, role, layer);
+    *to = tensors[MODEL_TOKEN_EMBD];
+    return STATUS_OK;
 }
 
 static enum status walk(struct loader *loader)
 {
-    struct weights_cuda *weights = loader->weights;
     const struct model_spec *spec = model_spec(loader->model);
     loader->used = 0;
-    TRY(take_frequencies(loader));
-    TRY(take_matrix(loader, &weights->embedding, MODEL_TOKEN_EMBD, 0));
-    weights->output = weights->embedding;
-    if (!spec->tied_output)
-        TRY(take_matrix(loader, &weights->output, MODEL_OUTPUT, 0));
-    TRY(take_norm(loader, &weights->output_norm, MODEL_OUTPUT_NORM, 0));
-    for (int layer = 0; layer < spec->layers; layer++) {
-        struct weights_cuda_layer *to = &weights->layers[layer];
-        TRY(take_norm(loader, &to->attn_norm, MODEL_ATTN_NORM, layer));
-        TRY(take_norm(loader, &to->ffn_norm, MODEL_FFN_NORM, layer));
-        for (int m = 0; m < LAYER_MATRICES; m++) {
-            void *matrix = (char *)to + layer_matrices[m].member;
-            TRY(take_matrix(loader, matrix, layer_matrices[m].role, layer));
-        }
-    }
+    for (int layer = 0; layer < spec->layers; layer++)
+        for (int role = 0; role < MODEL_ROLE_COUNT; role++)
+            TRY(take_tensor(loader, (enum model_role)role, layer));
     return STATUS_OK;
 }
 
@@ -170,10 +160,10 @@ enum status weights_cuda_create(struct weights_cuda **out, const struct model *m
     if (!weights)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the weights' table");
     weights->streams = streams;
-    weights->layers = calloc((size_t)spec->layers, sizeof *weights->layers);
+    weights->tensors = calloc((size_t)spec->layers * MODEL_ROLE_COUNT, sizeof *weights->tensors);
     struct loader loader = {.weights = weights, .model = model, .part_bytes = PART_BYTES};
     enum status status =
-        weights->layers
+        weights->tensors
             ? load(&loader)
             : fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the table of %d layers", spec->layers);
     streams->runtime->event_destroy(loader.event);
@@ -191,6 +181,31 @@ void weights_cuda_destroy(struct weights_cuda *weights)
     if (!weights)
         return;
     weights->streams->runtime->release(weights->memory);
-    free(weights->layers);
+    free(weights->tensors);
     free(weights);
+}
+
+/* ---- finding them ---- */
+
+static const struct weights_cuda_tensor *find(const struct weights_cuda *weights,
+                                              enum model_role role, int layer)
+{
+    return &weights->tensors[(role < MODEL_ATTN_NORM ? 0 : layer) * MODEL_ROLE_COUNT + (int)role];
+}
+
+const struct kernels_cuda_matrix *weights_cuda_matrix(const struct weights_cuda *weights,
+                                                      enum model_role role, int layer)
+{
+    return &find(weights, role, layer)->matrix;
+}
+
+const float *weights_cuda_vector(const struct weights_cuda *weights, enum model_role role,
+                                 int layer)
+{
+    return find(weights, role, layer)->vector;
+}
+
+size_t weights_cuda_bytes(const struct weights_cuda *weights)
+{
+    return weights->bytes;
 }

@@ -1,5 +1,5 @@
-/* A model's weights on a device: every matrix row by row in its file's own type, rows of attn_q and
- * attn_k in the rotate-half order, norms in float32.
+/* A model's weights on a device, by role: every matrix row by row in its file's own type, rows of
+ * queries and keys in the rotate-half order, vectors in float32.
  */
 #pragma once
 
@@ -7,33 +7,21 @@
 #include "proto/model/model.h"
 #include "worker/engine/device/cuda_runtime.h"
 
-struct weights_cuda_layer {
-    const float *attn_norm; /* [hidden] */
-    struct kernels_cuda_matrix attn_q;
-    struct kernels_cuda_matrix attn_k;
-    struct kernels_cuda_matrix attn_v;
-    struct kernels_cuda_matrix attn_output;
-    const float *ffn_norm; /* [hidden] */
-    struct kernels_cuda_matrix ffn_gate;
-    struct kernels_cuda_matrix ffn_up;
-    struct kernels_cuda_matrix ffn_down;
-};
-
-struct weights_cuda {
-    const struct cuda_streams *streams;
-    struct kernels_cuda_matrix embedding;
-    struct kernels_cuda_matrix output; /* the embedding where the two are tied */
-    const float *output_norm;          /* [hidden] */
-    const double *inv_freq;            /* [head_dim / 2] */
-    struct weights_cuda_layer *layers;
-    void *memory;
-    size_t bytes; /* the `weights` region of the memory plan */
-};
+struct weights_cuda;
 
 /* Copies all of them; `model` may be closed afterwards. UNIMPLEMENTED names a shape that the
  * kernels do not take. */
 MUST_CHECK enum status weights_cuda_create(struct weights_cuda **weights, const struct model *model,
                                            const struct cuda_streams *streams);
+
+/* Of a role that the model has; `layer` is ignored for a role of the whole model. */
+const struct kernels_cuda_matrix *weights_cuda_matrix(const struct weights_cuda *weights,
+                                                      enum model_role role, int layer);
+const float *weights_cuda_vector(const struct weights_cuda *weights, enum model_role role,
+                                 int layer);
+
+/* The `weights` region of the memory plan. */
+size_t weights_cuda_bytes(const struct weights_cuda *weights);
 
 /* Accepts NULL. */
 void weights_cuda_destroy(struct weights_cuda *weights);

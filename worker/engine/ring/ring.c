@@ -214,9 +214,9 @@ static const void *send_source(const struct ring *ring, const struct schedule_se
     if (layer == ring->layer && !shard_rows_ready(ring->stage.shard, send->keys))
         return NULL;
     int64_t index = send->keys.first;
-    const void *records = kv_cache_extent(ring->stage.cache, layer, &index, send->keys.end);
+    const int64_t slot = panel_table_extent(ring->stage.panels, &index, send->keys.end);
     assert(index == send->keys.end); /* consecutive panels of a prefill are one extent */
-    return records;
+    return device_record(ring->stage.device, layer, slot);
 }
 
 static enum status drive_outbox(struct ring *ring, struct outbox *outbox, int peer)
@@ -306,16 +306,19 @@ static void find_keys(const struct ring *ring, const struct schedule_read *read,
         .query_first = read->query_first,
         .query_end = read->query_end,
     };
+    const struct panel_table *panels = ring->stage.panels;
+    const struct device *device = ring->stage.device;
     switch (read->source) {
     case SCHEDULE_SINKS:
-        keys->key_frame = 1;
-        keys->records = device_sink_records(ring->stage.device, ring->layer, false);
+        keys->store = BANDS_SINKS;
+        keys->records = device_record(device, ring->layer, panel_table_sinks(panels, false));
         break;
     case SCHEDULE_SINKS_NEAR:
-        keys->records = device_sink_records(ring->stage.device, ring->layer, true);
+        keys->records = device_record(device, ring->layer, panel_table_sinks(panels, true));
         break;
     case SCHEDULE_LOCAL:
-        keys->records = kv_cache_extent(ring->stage.cache, ring->layer, &index, read->keys.end);
+        keys->records =
+            device_record(device, ring->layer, panel_table_extent(panels, &index, read->keys.end));
         assert(index == read->keys.end);
         break;
     case SCHEDULE_RECEIVED:

@@ -26,7 +26,7 @@ void ring_destroy(struct ring *ring);
 
 struct ring_stage {
     const struct schedule_rank *schedule;
-    const struct kv_cache *cache;
+    const struct panel_table *panels;
     const struct shard_rows *shard;
     struct device *device;
     int receive_slots;

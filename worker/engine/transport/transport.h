@@ -42,6 +42,7 @@ enum transport_channel {
     TRANSPORT_STATE,   /* (m, l, acc) states and slices; transport_gather counts here */
     TRANSPORT_SCORE,   /* what Score sends to rank 0 */
     TRANSPORT_VERDICT, /* go on or stop; transport_broadcast counts here */
+    TRANSPORT_TURN,    /* what the ranks do next (worker/engine/turn.h) */
     TRANSPORT_ORDER, /* not for callers: what transport_nccl agrees on over the host's transport */
     TRANSPORT_CHANNELS
 };

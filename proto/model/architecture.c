@@ -1,0 +1,96 @@
+/* Owns the table of architectures. */
+#include "proto/model/architecture.h"
+
+#include <stdio.h>
+
+static const struct architecture rows[] = {
+    {
+        .gguf = "llama",
+        .model_type = "llama",
+        .class = "LlamaForCausalLM",
+        .interleaves_qk = true,
+        .qkv_bias = ARCHITECTURE_STATED,
+        .output_bias = ARCHITECTURE_STATED,
+        .mlp_bias = ARCHITECTURE_STATED,
+        .gguf_window = ARCHITECTURE_WINDOW_ALL, /* Mistral's */
+    },
+    {
+        .model_type = "mistral",
+        .class = "MistralForCausalLM",
+        .config_window = ARCHITECTURE_WINDOW_ALL,
+        .window = 4096,
+        .kv_heads = 8,
+    },
+    {
+        .model_type = "ministral",
+        .class = "MinistralForCausalLM",
+        .config_window = ARCHITECTURE_WINDOW_ALL,
+        .lists_layers = true,
+        .window = 4096,
+        .kv_heads = 8,
+    },
+    {
+        .gguf = "qwen2",
+        .model_type = "qwen2",
+        .class = "Qwen2ForCausalLM",
+        .qkv_bias = ARCHITECTURE_ALWAYS,
+        .gguf_window = ARCHITECTURE_WINDOW_LATE,
+        .config_window = ARCHITECTURE_WINDOW_LATE,
+        .lists_layers = true,
+        .window = 4096,
+        .kv_heads = 32,
+    },
+    {
+        .gguf = "qwen3",
+        .model_type = "qwen3",
+        .class = "Qwen3ForCausalLM",
+        .qkv_bias = ARCHITECTURE_STATED,
+        .output_bias = ARCHITECTURE_STATED,
+        .qk_norm = ARCHITECTURE_ALWAYS,
+        .gguf_window = ARCHITECTURE_WINDOW_LATE,
+        .config_window = ARCHITECTURE_WINDOW_LATE,
+        .lists_layers = true,
+        .window = 4096,
+        .kv_heads = 32,
+        .head_dim = 128,
+    },
+};
+
+enum { ROWS = sizeof rows / sizeof rows[0] };
+
+const struct architecture *architecture_of_gguf(struct text_view name)
+{
+    for (size_t i = 0; i < ROWS; i++)
+        if (rows[i].gguf && text_view_is(name, rows[i].gguf))
+            return &rows[i];
+    return NULL;
+}
+
+const struct architecture *architecture_of_config(struct text_view model_type)
+{
+    for (size_t i = 0; i < ROWS; i++)
+        if (text_view_is(model_type, rows[i].model_type))
+            return &rows[i];
+    return NULL;
+}
+
+static void list_names(char names[ARCHITECTURE_NAMES_BYTES], bool gguf)
+{
+    size_t used = 0;
+    for (size_t i = 0; i < ROWS; i++) {
+        const char *name = gguf ? rows[i].gguf : rows[i].model_type;
+        if (name && used < ARCHITECTURE_NAMES_BYTES)
+            used += (size_t)snprintf(names + used, ARCHITECTURE_NAMES_BYTES - used, "%s%s",
+                                     used > 0 ? ", " : "", name);
+    }
+}
+
+void architecture_gguf_names(char names[ARCHITECTURE_NAMES_BYTES])
+{
+    list_names(names, true);
+}
+
+void architecture_config_names(char names[ARCHITECTURE_NAMES_BYTES])
+{
+    list_names(names, false);
+}

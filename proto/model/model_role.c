@@ -1,0 +1,103 @@
+/* Owns the table of roles. */
+#include "proto/model/model_role.h"
+
+#include <assert.h>
+#include <stddef.h>
+#include <stdio.h>
+
+/* In terms of the facts. */
+enum size { ONE, VOCAB, HIDDEN, QUERIES, KEYS, HEAD, FFN };
+
+#define HAS(member) offsetof(struct model_spec, member)
+
+static const struct row {
+    const char *gguf;      /* behind "blk.N." in a layer */
+    const char *directory; /* behind "model.layers.N." in a layer */
+    enum size rows;        /* ONE: a vector */
+    enum size columns;
+    size_t condition; /* the flag of struct model_spec that the role depends on; 0: all have it */
+    bool by_head;
+} rows[MODEL_ROLE_COUNT] = {
+    [MODEL_TOKEN_EMBD] = {"token_embd.weight", "model.embed_tokens.weight", VOCAB, HIDDEN},
+    [MODEL_OUTPUT_NORM] = {"output_norm.weight", "model.norm.weight", ONE, HIDDEN},
+    [MODEL_OUTPUT] = {"output.weight", "lm_head.weight", VOCAB, HIDDEN},
+    [MODEL_ATTN_NORM] = {"attn_norm.weight", "input_layernorm.weight", ONE, HIDDEN},
+    [MODEL_ATTN_Q] = {"attn_q.weight", "self_attn.q_proj.weight", QUERIES, HIDDEN, .by_head = true},
+    [MODEL_ATTN_Q_BIAS] = {"attn_q.bias", "self_attn.q_proj.bias", ONE, QUERIES, HAS(qkv_bias),
+                           .by_head = true},
+    [MODEL_ATTN_Q_NORM] = {"attn_q_norm.weight", "self_attn.q_norm.weight", ONE, HEAD,
+                           HAS(qk_norm)},
+    [MODEL_ATTN_K] = {"attn_k.weight", "self_attn.k_proj.weight", KEYS, HIDDEN, .by_head = true},
+    [MODEL_ATTN_K_BIAS] = {"attn_k.bias", "self_attn.k_proj.bias", ONE, KEYS, HAS(qkv_bias),
+                           .by_head = true},
+    [MODEL_ATTN_K_NORM] = {"attn_k_norm.weight", "self_attn.k_norm.weight", ONE, HEAD,
+                           HAS(qk_norm)},
+    [MODEL_ATTN_V] = {"attn_v.weight", "self_attn.v_proj.weight", KEYS, HIDDEN},
+    [MODEL_ATTN_V_BIAS] = {"attn_v.bias", "self_attn.v_proj.bias", ONE, KEYS, HAS(qkv_bias)},
+    [MODEL_ATTN_OUTPUT] = {"attn_output.weight", "self_attn.o_proj.weight", HIDDEN, QUERIES},
+    [MODEL_ATTN_OUTPUT_BIAS] = {"attn_output.bias", "self_attn.o_proj.bias", ONE, HIDDEN,
+                                HAS(output_bias)},
+    [MODEL_FFN_NORM] = {"ffn_norm.weight", "post_attention_layernorm.weight", ONE, HIDDEN},
+    [MODEL_FFN_GATE] = {"ffn_gate.weight", "mlp.gate_proj.weight", FFN, HIDDEN},
+    [MODEL_FFN_GATE_BIAS] = {"ffn_gate.bias", "mlp.gate_proj.bias", ONE, FFN, HAS(mlp_bias)},
+    [MODEL_FFN_UP] = {"ffn_up.weight", "mlp.up_proj.weight", FFN, HIDDEN},
+    [MODEL_FFN_UP_BIAS] = {"ffn_up.bias", "mlp.up_proj.bias", ONE, FFN, HAS(mlp_bias)},
+    [MODEL_FFN_DOWN] = {"ffn_down.weight", "mlp.down_proj.weight", HIDDEN, FFN},
+    [MODEL_FFN_DOWN_BIAS] = {"ffn_down.bias", "mlp.down_proj.bias", ONE, HIDDEN, HAS(mlp_bias)},
+};
+
+static int64_t size_of(const struct model_spec *spec, enum size size)
+{
+    const int64_t sizes[] = {
+        [ONE] = 1,
+        [VOCAB] = spec->vocab,
+        [HIDDEN] = spec->hidden,
+        [QUERIES] = (int64_t)spec->heads * spec->head_dim,
+        [KEYS] = (int64_t)spec->kv_heads * spec->head_dim,
+        [HEAD] = spec->head_dim,
+        [FFN] = spec->ffn,
+    };
+    return sizes[size];
+}
+
+bool model_role_is_there(const struct model_spec *spec, enum model_role role)
+{
+    assert(role < MODEL_ROLE_COUNT);
+    size_t condition = rows[role].condition;
+    return condition == 0 || *(const bool *)((const char *)spec + condition);
+}
+
+struct model_role_shape model_role_shape(const struct model_spec *spec, enum model_role role)
+{
+    assert(role < MODEL_ROLE_COUNT);
+    const struct row *row = &rows[role];
+    return (struct model_role_shape){size_of(spec, row->rows), size_of(spec, row->columns),
+                                     row->rows == ONE};
+}
+
+bool model_role_is_by_head(enum model_role role)
+{
+    assert(role < MODEL_ROLE_COUNT);
+    return rows[role].by_head;
+}
+
+static void spell(char name[MODEL_ROLE_NAME_BYTES], enum model_role role, const char *folder,
+                  int layer, const char *text)
+{
+    if (role < MODEL_ATTN_NORM)
+        snprintf(name, MODEL_ROLE_NAME_BYTES, "%s", text);
+    else
+        snprintf(name, MODEL_ROLE_NAME_BYTES, "%s.%d.%s", folder, layer, text);
+}
+
+void model_role_gguf_name(char name[MODEL_ROLE_NAME_BYTES], enum model_role role, int layer)
+{
+    assert(role < MODEL_ROLE_COUNT);
+    spell(name, role, "blk", layer, rows[role].gguf);
+}
+
+void model_role_directory_name(char name[MODEL_ROLE_NAME_BYTES], enum model_role role, int layer)
+{
+    assert(role < MODEL_ROLE_COUNT);
+    spell(name, role, "model.layers", layer, rows[role].directory);
+}

@@ -1,0 +1,34 @@
+/* What a query sees, layer by layer: the method's table of bands, and where a model has a sliding
+ * window on some of its layers, the same table within that window.
+ *
+ * The tables differ in what they hide alone: frames are the method's in all of them, so that
+ * queries and keys are rotated once for all layers.
+ */
+#pragma once
+
+#include "kernels/bands.h"
+#include "proto/plan/method.h"
+#include "proto/plan/model_shape.h"
+#include "proto/status.h"
+
+enum { SIGHT_TABLES_MAX = 2 };
+
+struct sight {
+    int count;
+    /* The first one is the method's, which shows all that any layer sees: schedules, the cache and
+     * what travels follow from it for all layers. */
+    struct bands tables[SIGHT_TABLES_MAX];
+    struct model_window window;
+};
+
+/* UNIMPLEMENTED where the method counts distances in chunks and the model has a window. */
+MUST_CHECK enum status sight_check(const struct method *method, const struct model_shape *shape);
+
+/* Of a method that passed sight_check. */
+void sight_make(struct sight *sight, const struct method *method, const struct model_shape *shape);
+
+/* Which of the tables a layer has. */
+static inline int sight_of_layer(const struct sight *sight, int64_t layer)
+{
+    return model_window_covers(&sight->window, layer) ? sight->count - 1 : 0;
+}

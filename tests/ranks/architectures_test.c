@@ -1,0 +1,192 @@
+/* Small models of every architecture against transformers (tests/ranks/data/architectures.json,
+ * made by make-architectures beside it): the same weights as a GGUF file and as a directory, on one
+ * to three ranks, with reference kernels. */
+#include "tests/support/unit.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tests/support/engine_ranks.h"
+#include "tests/support/tiny_directory.h"
+
+enum { RANKS_MOST = 3 };
+
+/* Float32 sums in another order; against float64, transformers' own are up to 3e-5 off. */
+static const double allowed = 1e-4;
+
+static json_t *cases;
+
+static int number(const json_t *shape, const char *key)
+{
+    return (int)json_integer_value(json_object_get(shape, key));
+}
+
+static struct tiny_model_shape shape_of(const json_t *one)
+{
+    const json_t *shape = json_object_get(one, "shape");
+    const char *type = json_string_value(json_object_get(one, "model_type"));
+    return (struct tiny_model_shape){
+        .architecture = strstr(type, "istral") ? "llama" : type,
+        .layers = number(shape, "layers"),
+        .hidden = number(shape, "hidden"),
+        .heads = number(shape, "heads"),
+        .kv_heads = number(shape, "kv_heads"),
+        .head_dim = number(shape, "head_dim"),
+        .ffn = number(shape, "ffn"),
+        .vocab = number(shape, "vocab"),
+        .untied = json_is_true(json_object_get(shape, "untied")),
+        .qkv_bias = json_is_true(json_object_get(shape, "qkv_bias")),
+        .output_bias = json_is_true(json_object_get(shape, "output_bias")),
+        .mlp_bias = json_is_true(json_object_get(shape, "mlp_bias")),
+        .qk_norm = json_is_true(json_object_get(shape, "qk_norm")),
+        .window = number(shape, "window"),
+        .window_layers = (unsigned)number(shape, "window_layers"),
+        .no_tokenizer = true,
+        .by_name = true,
+    };
+}
+
+static int64_t ids_of(int32_t **ids, const json_t *list)
+{
+    size_t count = json_array_size(list);
+    *ids = calloc(count + 1, sizeof **ids);
+    assert_non_null(*ids);
+    for (size_t i = 0; i < count; i++)
+        (*ids)[i] = (int32_t)json_integer_value(json_array_get(list, i));
+    return (int64_t)count;
+}
+
+static double distance(float value, const json_t *list, size_t place)
+{
+    double off = fabs((double)value - json_number_value(json_array_get(list, place)));
+    return isnan(off) ? INFINITY : off;
+}
+
+/* The text's scores, which have the very bits of `same` where that has any. */
+static double score(struct engine_outcome *outcome, const struct engine_case *wanted,
+                    const struct engine_outcome *same, const json_t *one)
+{
+    const json_t *expected = json_object_get(one, "logprobs");
+    double worst = 0;
+    if (engine_ranks_run(outcome, wanted) != STATUS_OK)
+        fail_msg("%s: %s", wanted->model_path, status_message());
+    assert_int_equal(outcome->logprob_count, json_array_size(expected));
+    for (int64_t t = 0; t < outcome->logprob_count; t++)
+        worst = fmax(worst, distance(outcome->logprobs[t], expected, (size_t)t));
+    if (same->logprobs)
+        assert_memory_equal(outcome->logprobs, same->logprobs,
+                            (size_t)outcome->logprob_count * sizeof *outcome->logprobs);
+    return worst;
+}
+
+/* The answer is the recorded one, and every token of the vocabulary as likely at each of its steps.
+ */
+static double answer(struct engine_case wanted, const json_t *one)
+{
+    const json_t *expected = json_object_get(one, "answer");
+    const json_t *steps = json_object_get(one, "answer_logprobs");
+    struct engine_outcome outcome;
+    double worst = 0;
+    wanted.kind = ENGINE_GENERATE;
+    wanted.max_tokens = (int64_t)json_array_size(expected);
+    wanted.logprobs = true;
+    wanted.likeliest = number(json_object_get(one, "shape"), "vocab");
+    if (engine_ranks_run(&outcome, &wanted) != STATUS_OK)
+        fail_msg("%s: %s", wanted.model_path, status_message());
+    assert_int_equal(outcome.id_count, wanted.max_tokens);
+    for (int64_t t = 0; t < outcome.id_count; t++) {
+        const struct logprobs *told = &outcome.token_logprobs[t];
+        assert_int_equal(outcome.ids[t], json_integer_value(json_array_get(expected, (size_t)t)));
+        assert_int_equal(told->count, wanted.likeliest);
+        for (int i = 0; i < told->count; i++)
+            worst = fmax(worst, distance(told->likeliest[i], json_array_get(steps, (size_t)t),
+                                         (size_t)told->ids[i]));
+    }
+    engine_outcome_free(&outcome);
+    return worst;
+}
+
+static void check(const char *path, const json_t *one)
+{
+    const char *name = json_string_value(json_object_get(one, "name"));
+    struct engine_outcome outcomes[1 + RANKS_MOST] = {0};
+    int32_t *ids;
+    struct engine_case wanted = {.model_path = path, .kernels = "reference", .kind = ENGINE_SCORE};
+    wanted.count = ids_of(&ids, json_object_get(one, "ids"));
+    wanted.ids = ids;
+    for (wanted.ranks = 1; wanted.ranks <= RANKS_MOST; wanted.ranks++) {
+        double scored = score(&outcomes[wanted.ranks], &wanted, &outcomes[wanted.ranks - 1], one);
+        double answered = answer(wanted, one);
+        printf("%-50s %s, %d ranks: text %.1e answer %.1e\n", name, strrchr(path, '.'),
+               wanted.ranks, scored, answered);
+        assert_true(scored <= allowed);
+        assert_true(answered <= allowed);
+    }
+    for (int ranks = 1; ranks <= RANKS_MOST; ranks++)
+        engine_outcome_free(&outcomes[ranks]);
+    free(ids);
+}
+
+static void expect_refusal(const char *path)
+{
+    struct model *model;
+    assert_int_equal(model_open(&model, path), STATUS_UNIMPLEMENTED);
+    assert_non_null(strstr(status_message(), "a sliding window in the model: not supported"));
+}
+
+static void a_gguf_file_computes_what_transformers_does(void **state)
+{
+    (void)state;
+    size_t c;
+    json_t *one;
+    json_array_foreach(cases, c, one)
+    {
+        char path[] = "/tmp/longhaul-architectures-XXXXXX.gguf";
+        const struct tiny_model_shape shape = shape_of(one);
+        int file = mkstemps(path, 5);
+        assert_true(file >= 0);
+        close(file);
+        tiny_model_write(path, &shape, 0, DTYPE_F32);
+        if (shape.window)
+            expect_refusal(path);
+        else
+            check(path, one);
+        unlink(path);
+    }
+}
+
+static void a_directory_computes_what_transformers_does(void **state)
+{
+    (void)state;
+    size_t c;
+    json_t *one;
+    json_array_foreach(cases, c, one)
+    {
+        char folder[] = "/tmp/longhaul-architectures.XXXXXX";
+        const struct tiny_model_shape shape = shape_of(one);
+        if (shape.window)
+            continue;
+        assert_non_null(mkdtemp(folder));
+        tiny_directory_write(folder, &shape, 0, DTYPE_F32, 1);
+        check(folder, one);
+        tiny_directory_remove(folder);
+    }
+}
+
+int main(void)
+{
+    json_error_t error;
+    cases = json_load_file("tests/ranks/data/architectures.json", 0, &error);
+    assert_non_null(cases);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_gguf_file_computes_what_transformers_does),
+        cmocka_unit_test(a_directory_computes_what_transformers_does),
+    };
+    int failures = cmocka_run_group_tests(tests, NULL, NULL);
+    json_decref(cases);
+    return failures;
+}

@@ -1,0 +1,62 @@
+/* Owns the definitions of methods that tests judge by. */
+#include "tests/support/plan_methods.h"
+
+#include <assert.h>
+
+enum { TRAINED_TOKENS = 8192 };
+
+static bool rope(const struct plan_method *method, int64_t i, int64_t j, double *distance,
+                 bool *far)
+{
+    (void)method;
+    *far = false;
+    *distance = (double)(i - j);
+    return true;
+}
+
+/* shift a, local b */
+static bool string(const struct plan_method *method, int64_t i, int64_t j, double *distance,
+                   bool *far)
+{
+    *far = false;
+    *distance = (double)(i - j < method->a ? i - j : i - j - method->a + method->b);
+    return true;
+}
+
+/* window a, sinks b, ceiling c */
+static bool lm_infinite(const struct plan_method *method, int64_t i, int64_t j, double *distance,
+                        bool *far)
+{
+    *far = i - j >= method->a;
+    *distance = (double)(*far ? method->c : i - j);
+    return !*far || j < method->b;
+}
+
+const struct plan_method plan_methods[] = {
+    {"rope", rope, 0, 0, 0, false, 0},
+    {"string:shift=1,local=0", string, 1, 0, 0, false, 0},
+    {"string:shift=4,local=1", string, 4, 1, 0, false, 0},
+    {"string:shift=7,local=7", string, 7, 7, 0, false, 0},
+    {"lm_infinite:window=1,sinks=0,ceiling=1", lm_infinite, 1, 0, 1, true, 0},
+    {"lm_infinite:window=1,sinks=1,ceiling=1", lm_infinite, 1, 1, 1, true, 0},
+    {"lm_infinite:window=3,sinks=5,ceiling=2", lm_infinite, 3, 5, 2, true, 0},
+    {"lm_infinite:window=4,sinks=2,ceiling=4", lm_infinite, 4, 2, 4, true, 0},
+    {"lm_infinite:window=9,sinks=3,ceiling=12", lm_infinite, 9, 3, 12, true, 0},
+    {"lm_infinite:window=20,sinks=4,ceiling=20", lm_infinite, 20, 4, 20, true, 0},
+    {"lm_infinite:window=2,sinks=40,ceiling=6", lm_infinite, 2, 40, 6, true, 0},
+};
+const int plan_methods_count = sizeof plan_methods / sizeof plan_methods[0];
+
+bool plan_methods_sees(const void *method, int64_t i, int64_t j, double *distance, bool *far)
+{
+    const struct plan_method *definition = method;
+    return j <= i && definition->sees(definition, i, j, distance, far);
+}
+
+struct method plan_methods_parse(const char *spelling)
+{
+    struct method method;
+    const enum status status = method_parse(&method, spelling, TRAINED_TOKENS);
+    assert(status == STATUS_OK);
+    return method;
+}

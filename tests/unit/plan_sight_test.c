@@ -1,0 +1,87 @@
+/* What each layer of a model sees, pair by pair. */
+#include "tests/support/unit.h"
+
+#include <string.h>
+
+#include "proto/plan/sight.h"
+
+enum { TOKENS = 48, LAYERS = 5 };
+
+static const char *const methods[] = {
+    "rope",
+    "string:shift=12,local=3",
+    "lm_infinite:window=10,sinks=3",
+    "lm_infinite:window=30,sinks=0",
+};
+
+enum { METHODS = sizeof methods / sizeof methods[0] };
+
+static struct model_shape shape_with(int64_t window, uint64_t layers)
+{
+    return (struct model_shape){.layers = LAYERS, .window = {.tokens = window, .layers = {layers}}};
+}
+
+/* The table shows what the method shows at distances below the window, through the same frames. */
+static void check_pairs(const struct bands *table, const struct bands *plain, int64_t window)
+{
+    const char *reason;
+    if (!bands_check(table, &reason))
+        fail_msg("%s", reason);
+    for (int64_t i = 0; i < TOKENS; i++)
+        for (int64_t j = 0; j <= i; j++) {
+            const struct band *expected = i - j < window ? bands_find(plain, i, j) : NULL;
+            const struct band *band = bands_find(table, i, j);
+            assert_int_equal(band != NULL, expected != NULL);
+            if (!band)
+                continue;
+            assert_int_equal(band->query_frame, expected->query_frame);
+            assert_int_equal(band->key_frame, expected->key_frame);
+        }
+    assert_memory_equal(table->query_frame, plain->query_frame, sizeof plain->query_frame);
+    assert_memory_equal(table->key_frame, plain->key_frame, sizeof plain->key_frame);
+}
+
+static void layers_see_what_the_method_shows_within_their_window(void **state)
+{
+    (void)state;
+    static const uint64_t layers[] = {0, 1, 0x10, 0x0a, 0x1f};
+    for (int m = 0; m < METHODS; m++) {
+        struct method method;
+        struct bands plain;
+        assert_int_equal(method_parse(&method, methods[m], 0), STATUS_OK);
+        method_bands(&method, &plain);
+        for (size_t l = 0; l < sizeof layers / sizeof layers[0]; l++)
+            for (int64_t window = 1; window <= TOKENS + 1; window++) {
+                const struct model_shape shape = shape_with(window, layers[l]);
+                struct sight sight;
+                assert_int_equal(sight_check(&method, &shape), STATUS_OK);
+                sight_make(&sight, &method, &shape);
+                assert_int_equal(sight.count, layers[l] == 0 ? 1 : 2);
+                for (int layer = 0; layer < LAYERS; layer++)
+                    check_pairs(&sight.tables[sight_of_layer(&sight, layer)], &plain,
+                                layers[l] >> layer & 1 ? window : BANDS_OPEN);
+            }
+    }
+}
+
+/* What is sent and kept is asked of the first table. */
+static void the_first_table_is_the_methods(void **state)
+{
+    (void)state;
+    struct method method;
+    struct sight sight;
+    const struct model_shape shape = shape_with(9, 0x1f);
+    assert_int_equal(method_parse(&method, "rope", 0), STATUS_OK);
+    sight_make(&sight, &method, &shape);
+    assert_int_equal(bands_reach(&sight.tables[0]), BANDS_OPEN);
+    assert_int_equal(bands_reach(&sight.tables[1]), 9);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(layers_see_what_the_method_shows_within_their_window),
+        cmocka_unit_test(the_first_table_is_the_methods),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

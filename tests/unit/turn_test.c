@@ -1,0 +1,94 @@
+/* Who is next: stages and steps alternate, prompts share by tokens, answers by steps. */
+#include "tests/support/unit.h"
+
+#include <string.h>
+
+#include "worker/engine/turn.h"
+
+static void nothing_is_done_where_nothing_is_there(void **state)
+{
+    (void)state;
+    struct turn turn;
+    struct turn_memory memory = {0};
+    turn_choose(&turn, &memory, NULL, 0, 4);
+    assert_int_equal(turn.kind, TURN_NONE);
+    assert_int_equal(turn.row_count, 0);
+    assert_int_equal(turn_clock(NULL, 0), 0);
+}
+
+static void stages_and_steps_alternate(void **state)
+{
+    (void)state;
+    struct turn turn;
+    struct turn_memory memory = {0};
+    struct turn_candidate live[] = {{.number = 1, .next_tokens = 100},
+                                    {.number = 2, .decodes = true},
+                                    {.number = 3, .decodes = true}};
+    for (int n = 0; n < 10; n++) {
+        turn_choose(&turn, &memory, live, 3, 4);
+        assert_int_equal(turn.kind, n % 2 == 0 ? TURN_STEP : TURN_STAGE);
+        assert_int_equal(turn.row_count, n % 2 == 0 ? 2 : 1);
+    }
+    live[0].decodes = true;
+    for (int n = 0; n < 3; n++) {
+        turn_choose(&turn, &memory, live, 3, 4);
+        assert_int_equal(turn.kind, TURN_STEP);
+        assert_int_equal(turn.row_count, 3);
+    }
+}
+
+/* A long prompt gets its share while short ones come and go, and they theirs. */
+static void prompts_share_by_tokens(void **state)
+{
+    (void)state;
+    struct turn turn;
+    struct turn_memory memory = {0};
+    struct turn_candidate live[2] = {{.number = 1, .next_tokens = 100}};
+    int64_t long_tokens = 0, short_tokens = 0;
+    for (uint64_t number = 2; number < 200; number++) {
+        live[1] = (struct turn_candidate){
+            .number = number, .next_tokens = 30, .served = turn_clock(live, 1)};
+        do {
+            turn_choose(&turn, &memory, live, 2, 4);
+            assert_int_equal(turn.kind, TURN_STAGE);
+            *(turn.rows[0] == 1 ? &long_tokens : &short_tokens) += turn.rows[0] == 1 ? 100 : 30;
+        } while (turn.rows[0] == 1);
+    }
+    assert_true(long_tokens > short_tokens / 2 && short_tokens > long_tokens / 8);
+}
+
+/* Rows beyond a step's room, and those whose products are split otherwise, go in the next. */
+static void answers_that_do_not_fit_take_turns(void **state)
+{
+    (void)state;
+    struct turn turn;
+    struct turn_memory memory = {0};
+    struct turn_candidate live[7] = {0};
+    int counts[7] = {0};
+    for (int c = 0; c < 7; c++)
+        live[c] = (struct turn_candidate){.number = (uint64_t)c, .decodes = true, .splits = c >= 5};
+    for (int n = 0; n < 30; n++) {
+        turn_choose(&turn, &memory, live, 7, 3);
+        assert_int_equal(turn.kind, TURN_STEP);
+        assert_true(turn.row_count >= 1 && turn.row_count <= 3);
+        for (int r = 0; r < turn.row_count; r++) {
+            assert_int_equal(turn.rows[r] >= 5, turn.rows[0] >= 5);
+            for (int other = 0; other < r; other++)
+                assert_true(turn.rows[other] != turn.rows[r]);
+            counts[turn.rows[r]]++;
+        }
+    }
+    for (int c = 0; c < 7; c++)
+        assert_true(counts[c] >= 9);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(nothing_is_done_where_nothing_is_there),
+        cmocka_unit_test(stages_and_steps_alternate),
+        cmocka_unit_test(prompts_share_by_tokens),
+        cmocka_unit_test(answers_that_do_not_fit_take_turns),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

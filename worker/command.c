@@ -1,0 +1,96 @@
+/* Owns the copy of one Run message. */
+#include "worker/command.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "proto/choice_message.h"
+#include "proto/clock.h"
+
+static enum status copy_ids(struct command *command, const Longhaul__Control__V1__Run *run)
+{
+    const size_t bytes = run->n_token_ids * sizeof *command->ids;
+    command->ids = malloc(bytes + 1);
+    if (!command->ids)
+        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a prompt of %zu tokens",
+                    run->n_token_ids);
+    memcpy(command->ids, run->token_ids, bytes);
+    command->count = (int64_t)run->n_token_ids;
+    return STATUS_OK;
+}
+
+static enum status fill(struct command *command, const Longhaul__Control__V1__Run *run)
+{
+    const Longhaul__Control__V1__RunSampling *sampling = run->sampling;
+    if (!run->choice || !sampling)
+        return fail(STATUS_INTERNAL, "the coordinator sent a request without %s",
+                    run->choice ? "sampling" : "a choice");
+    if (run->n_stop_ids > COMMAND_STOP_IDS_MAX)
+        return fail(STATUS_INVALID_ARGUMENT, "%zu stop ids; a worker takes at most %d",
+                    run->n_stop_ids, COMMAND_STOP_IDS_MAX);
+    command->kind = run->kind == LONGHAUL__CONTROL__V1__RUN_KIND__RUN_KIND_SCORE ? ENGINE_SCORE
+                                                                                 : ENGINE_GENERATE;
+    command->max_tokens = run->max_tokens;
+    command->sampling = (struct sampling){
+        sampling->temperature,        sampling->top_k, sampling->top_p, sampling->min_p,
+        sampling->repetition_penalty, sampling->seed};
+    command->reuse_prefix =
+        command->kind == ENGINE_GENERATE && !run->no_prefix_reuse; /* scores need every row */
+    command->logprobs = run->logprobs;
+    command->likeliest = run->likeliest;
+    command->stop_count = (int)run->n_stop_ids;
+    for (int s = 0; s < command->stop_count; s++)
+        command->stop_ids[s] = run->stop_ids[s];
+    if (run->deadline_ms > 0)
+        command->deadline_ns = clock_after_ms(run->deadline_ms);
+    TRY(choice_message_get(&command->choice, run->choice));
+    return copy_ids(command, run);
+}
+
+enum status command_create(struct command **command, const Longhaul__Control__V1__Run *run)
+{
+    if (strlen(run->request_id) >= COMMAND_NAME_BYTES || strlen(run->tenant) >= COMMAND_NAME_BYTES)
+        return fail(STATUS_INTERNAL,
+                    "the coordinator sent a request whose name or tenant is too long");
+    struct command *made = calloc(1, sizeof *made);
+    if (!made)
+        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a request");
+    made->number = run->number;
+    snprintf(made->request_id, sizeof made->request_id, "%s", run->request_id);
+    snprintf(made->tenant, sizeof made->tenant, "%s", run->tenant);
+    made->refused = fill(made, run);
+    if (made->refused != STATUS_OK)
+        snprintf(made->refusal, sizeof made->refusal, "%s", status_message());
+    *command = made;
+    return STATUS_OK;
+}
+
+void command_destroy(struct command *command)
+{
+    if (!command)
+        return;
+    free(command->ids);
+    free(command);
+}
+
+struct engine_request command_request(const struct command *command)
+{
+    return (struct engine_request){
+        .kind = command->kind,
+        .refused = command->refused,
+        .refusal = command->refusal,
+        .choice = &command->choice.request,
+        .ids = command->ids,
+        .count = command->count,
+        .max_tokens = command->max_tokens,
+        .sampling = command->sampling,
+        .stop_ids = command->stop_ids,
+        .stop_count = command->stop_count,
+        .tenant = command->tenant,
+        .reuse_prefix = command->reuse_prefix,
+        .logprobs = command->logprobs,
+        .likeliest = command->likeliest,
+        .deadline_ns = command->deadline_ns,
+    };
+}

@@ -1,0 +1,90 @@
+/* Owns nothing: sums and shares. */
+#include "worker/engine/account.h"
+
+#include "proto/plan/cost.h"
+
+static void read_bytes(const struct transport *transport, int64_t *sent, int64_t *received)
+{
+    const struct transport_counters *counters = &transport->counters;
+    *sent = 0;
+    *received = 0;
+    for (int channel = 0; channel < TRANSPORT_CHANNELS; channel++) {
+        if (channel == TRANSPORT_VERDICT || channel == TRANSPORT_TURN || channel == TRANSPORT_ORDER)
+            continue;
+        *sent += (int64_t)counters->sent_bytes[channel];
+        *received += (int64_t)counters->received_bytes[channel];
+    }
+}
+
+void account_open(struct account *account, const struct forward *forward)
+{
+    const struct device *device = forward->device;
+    read_bytes(forward->transport, &account->sent_bytes, &account->received_bytes);
+    account->compute_seconds = device->compute_seconds;
+    for (int part = 0; part < DEVICE_PARTS; part++)
+        account->part_seconds[part] = device->part_seconds[part];
+    account->times = ring_times(forward->ring);
+}
+
+void account_close(const struct account *account, const struct forward *forward,
+                   struct engine_result *result, int shares)
+{
+    struct account now;
+    account_open(&now, forward);
+    result->sent_bytes += (now.sent_bytes - account->sent_bytes) / shares;
+    result->received_bytes += (now.received_bytes - account->received_bytes) / shares;
+    result->compute_seconds += (now.compute_seconds - account->compute_seconds) / shares;
+    for (int part = 0; part < DEVICE_PARTS; part++)
+        result->part_seconds[part] +=
+            (now.part_seconds[part] - account->part_seconds[part]) / shares;
+    result->exchange_wait_seconds +=
+        (now.times.waited_seconds - account->times.waited_seconds) / shares;
+    result->exchange_seconds +=
+        (now.times.exchange_seconds - account->times.exchange_seconds) / shares;
+}
+
+static void predict(struct engine_result *result, const struct cost *cost)
+{
+    result->predicted_sent_bytes += cost->sent_bytes;
+    result->predicted_received_bytes += cost->received_bytes;
+}
+
+void account_predict_stage(const struct forward *forward, struct engine_result *result,
+                           bool replicated, struct span stage)
+{
+    const struct sequence *sequence = forward->sequence;
+    const struct choice *choice = &sequence->choice;
+    const struct model_shape *shape = &forward->device->shape;
+    const struct cost_table table = cost_table_default();
+    const int rank = forward->transport->rank;
+    struct cost cost;
+    if (replicated)
+        cost_replicated(&cost, choice, shape, stage);
+    else
+        cost_rank(&cost, &forward->schedule, choice, shape, &table, rank);
+    predict(result, &cost);
+    if (sequence->job.request->kind == ENGINE_SCORE && !replicated) {
+        cost_scores(&cost, &forward->schedule, rank);
+        predict(result, &cost);
+    }
+}
+
+void account_predict_logits(const struct forward *forward, struct engine_result *result)
+{
+    const struct sequence *sequence = forward->sequence;
+    struct cost cost;
+    cost_logits(&cost, &forward->device->shape,
+                ownership_owner(sequence->ownership, sequence->job.request->count - 1),
+                forward->transport->rank);
+    predict(result, &cost);
+}
+
+void account_predict_token(const struct forward *forward, const struct sequence *sequence,
+                           struct engine_result *result)
+{
+    const struct cost_table table = cost_table_default();
+    struct cost cost;
+    cost_decode(&cost, &sequence->choice, &forward->device->shape, &table, forward->transport->rank,
+                0);
+    predict(result, &cost);
+}

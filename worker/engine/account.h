@@ -1,0 +1,35 @@
+/* What a turn took on this rank, for the results of the sequences that it was for; and what the
+ * plan had said. Bytes are payload between ranks, without verdicts. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "proto/plan/partition.h"
+#include "worker/engine/engine.h"
+#include "worker/engine/forward.h"
+
+/* Counters as they stood. */
+struct account {
+    int64_t sent_bytes, received_bytes;
+    double compute_seconds;
+    double part_seconds[DEVICE_PARTS];
+    struct ring_times times;
+};
+
+void account_open(struct account *account, const struct forward *forward);
+
+/* Adds to `result` one of `shares` equal parts of what was counted since. */
+void account_close(const struct account *account, const struct forward *forward,
+                   struct engine_result *result, int shares);
+
+/* What the plan says of the stage that the forward pass has just made. */
+void account_predict_stage(const struct forward *forward, struct engine_result *result,
+                           bool replicated, struct span stage);
+
+/* Of the logits of a prompt's last row, where its queries are sharded. */
+void account_predict_logits(const struct forward *forward, struct engine_result *result);
+
+/* Of one token of an answer. */
+void account_predict_token(const struct forward *forward, const struct sequence *sequence,
+                           struct engine_result *result);

@@ -1,0 +1,215 @@
+/* Owns the map from panels to slots. Promises that a live panel stays where it is but for the moves
+ * that it tells. */
+#include "worker/engine/cache/panel_table.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct entry {
+    int64_t panel; /* index / BANDS_LANES */
+    int64_t slot;
+};
+
+struct panel_table {
+    int64_t first, slots; /* the run of own slots */
+    int64_t sink_panels;
+    int64_t shared; /* entries in slots of others, the first ones */
+    int64_t count;
+    struct entry *entries; /* [shared + slots], `count` used, ascending by panel */
+    bool *taken;           /* [slots] own ones */
+    struct panel_move *moves;
+    int64_t held;        /* slots of others that the table was given */
+    int64_t *held_slots; /* [held] */
+};
+
+enum status panel_table_create(struct panel_table **out, const struct panel_table_place *place)
+{
+    const size_t room = (size_t)(place->shared + place->slots) + 1;
+    struct panel_table *table = malloc(sizeof *table);
+    struct entry *entries = calloc(room, sizeof *entries);
+    bool *taken = calloc((size_t)place->slots + 1, sizeof *taken);
+    struct panel_move *moves = calloc(2 * room, sizeof *moves);
+    int64_t *held_slots = calloc(room, sizeof *held_slots);
+    if (!table || !entries || !taken || !moves || !held_slots) {
+        free(table);
+        free(entries);
+        free(taken);
+        free(moves);
+        free(held_slots);
+        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the map of %lld cache slots",
+                    (long long)place->slots);
+    }
+    *table = (struct panel_table){
+        .first = place->first,
+        .slots = place->slots,
+        .sink_panels = place->sink_panels,
+        .shared = place->shared,
+        .count = place->shared,
+        .entries = entries,
+        .taken = taken,
+        .moves = moves,
+        .held = place->shared,
+        .held_slots = held_slots,
+    };
+    for (int64_t p = 0; p < place->shared; p++) {
+        entries[p] = (struct entry){place->shared_panels[p], place->shared_slots[p]};
+        held_slots[p] = place->shared_slots[p];
+    }
+    for (int64_t slot = 0; slot < 2 * place->sink_panels; slot++)
+        taken[slot] = true;
+    *out = table;
+    return STATUS_OK;
+}
+
+void panel_table_release(struct panel_table *table, struct panel_pool *pool)
+{
+    panel_pool_release(pool, table->first, table->slots);
+    for (int64_t h = 0; h < table->held; h++)
+        panel_pool_release(pool, table->held_slots[h], 1);
+    table->slots = table->held = 0;
+}
+
+void panel_table_destroy(struct panel_table *table)
+{
+    if (!table)
+        return;
+    free(table->held_slots);
+    free(table->entries);
+    free(table->taken);
+    free(table->moves);
+    free(table);
+}
+
+static void drop_before(struct panel_table *table, int64_t live_first)
+{
+    int64_t dead = 0;
+    while (dead < table->count && (table->entries[dead].panel + 1) * BANDS_LANES <= live_first) {
+        if (dead >= table->shared)
+            table->taken[table->entries[dead].slot - table->first] = false;
+        dead++;
+    }
+    table->count -= dead;
+    table->shared -= dead < table->shared ? dead : table->shared;
+    memmove(table->entries, table->entries + dead, (size_t)table->count * sizeof *table->entries);
+}
+
+/* Moves own panels down to the first own slots, in order. Slots ascend with panels until decode
+ * starts, so each move goes down. */
+static void close_ranks(struct panel_table *table, struct panel_moves *moves)
+{
+    int64_t to = table->first + 2 * table->sink_panels;
+    for (int64_t e = table->shared; e < table->count; e++, to++) {
+        const int64_t from = table->entries[e].slot;
+        assert(from >= to);
+        if (from == to)
+            continue;
+        table->moves[moves->count++] = (struct panel_move){from, to};
+        table->taken[from - table->first] = false;
+        table->taken[to - table->first] = true;
+        table->entries[e].slot = to;
+    }
+}
+
+static enum status add(struct panel_table *table, struct panel_moves *moves, int64_t panel,
+                       bool clear)
+{
+    int64_t own = 0;
+    while (own < table->slots && table->taken[own])
+        own++;
+    if (own == table->slots)
+        return fail(STATUS_INTERNAL,
+                    "the plan gave the cache %lld panels, and panel %lld finds none free",
+                    (long long)table->slots, (long long)panel);
+    table->taken[own] = true;
+    table->entries[table->count++] = (struct entry){panel, table->first + own};
+    if (clear)
+        table->moves[moves->count++] = (struct panel_move){-1, table->first + own};
+    return STATUS_OK;
+}
+
+static bool holds_last(const struct panel_table *table, int64_t panel)
+{
+    return table->count > 0 && table->entries[table->count - 1].panel == panel;
+}
+
+enum status panel_table_stage(struct panel_table *table, struct panel_moves *moves,
+                              const struct ownership *ownership, int rank, struct span stage,
+                              int64_t live_first)
+{
+    *moves = (struct panel_moves){.list = table->moves};
+    drop_before(table, live_first);
+    close_ranks(table, moves);
+    struct owned_span owned;
+    for (int64_t index = stage.first; ownership_next(ownership, &index, stage.end, &owned);) {
+        if (owned.owner != rank || owned.span.first == owned.span.end)
+            continue;
+        const int64_t last = (owned.span.end - 1) / BANDS_LANES;
+        for (int64_t panel = owned.span.first / BANDS_LANES; panel <= last; panel++) {
+            const bool filled = panel * BANDS_LANES >= owned.span.first &&
+                                (panel + 1) * BANDS_LANES <= owned.span.end;
+            if (!holds_last(table, panel))
+                TRY(add(table, moves, panel, !filled));
+        }
+    }
+    return STATUS_OK;
+}
+
+enum status panel_table_append(struct panel_table *table, struct panel_moves *moves, int64_t index,
+                               int64_t live_first)
+{
+    *moves = (struct panel_moves){.list = table->moves};
+    if (holds_last(table, index / BANDS_LANES))
+        return STATUS_OK;
+    drop_before(table, live_first);
+    return add(table, moves, index / BANDS_LANES, true);
+}
+
+static int64_t find(const struct panel_table *table, int64_t panel)
+{
+    int64_t low = 0;
+    int64_t high = table->count;
+    while (low < high) {
+        const int64_t middle = (low + high) / 2;
+        if (table->entries[middle].panel < panel)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    assert(low < table->count && table->entries[low].panel == panel);
+    return low;
+}
+
+int64_t panel_table_slot(const struct panel_table *table, int64_t index)
+{
+    return table->entries[find(table, index / BANDS_LANES)].slot;
+}
+
+int64_t panel_table_extent(const struct panel_table *table, int64_t *index, int64_t end)
+{
+    const struct entry *entries = table->entries;
+    int64_t e = find(table, *index / BANDS_LANES);
+    const int64_t first = entries[e].slot;
+    while (e + 1 < table->count && (entries[e].panel + 1) * BANDS_LANES < end &&
+           entries[e + 1].panel == entries[e].panel + 1 &&
+           entries[e + 1].slot == entries[e].slot + 1)
+        e++;
+    const int64_t extent_end = (entries[e].panel + 1) * BANDS_LANES;
+    *index = extent_end < end ? extent_end : end;
+    return first;
+}
+
+int64_t panel_table_sinks(const struct panel_table *table, bool near)
+{
+    return table->first + (near ? table->sink_panels : 0);
+}
+
+void panel_table_renumber(struct panel_table *table, const int64_t *to)
+{
+    for (int64_t e = 0; e < table->count; e++)
+        table->entries[e].slot = to[table->entries[e].slot];
+    for (int64_t h = 0; h < table->held; h++)
+        table->held_slots[h] = to[table->held_slots[h]];
+    if (table->slots > 0)
+        table->first = to[table->first];
+}

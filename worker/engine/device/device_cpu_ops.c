@@ -1,0 +1,156 @@
+/* Owns nothing: what each op of the program computes on the CPU, for a block's rows and for a
+ * step's alike. */
+#include "worker/engine/device/device_cpu_ops.h"
+
+#include <assert.h>
+
+static int64_t width_of(const struct device_cpu_rows *rows, enum layer_buffer buffer)
+{
+    return rows->cpu->device.program->buffers[buffer].width;
+}
+
+static void embed(const struct device_cpu_rows *rows, const struct layer_op *op)
+{
+    const struct matmul_weights *matrix = weights_matrix(rows->cpu->weights, op->roles[0], 0);
+    for (int64_t r = 0; r < rows->rows; r++)
+        rows->cpu->kernels->matmul_row(rows->at[op->output] + r * matrix->in, matrix,
+                                       rows->ids[rows->index + r]);
+}
+
+static void norm(const struct device_cpu_rows *rows, const struct layer_op *op)
+{
+    const struct device_cpu *cpu = rows->cpu;
+    cpu->kernels->rmsnorm(rows->at[op->output], rows->at[op->input],
+                          weights_vector(cpu->weights, op->roles[0], op->layer), rows->rows,
+                          width_of(rows, op->input), cpu->spec.norm_eps);
+}
+
+static void norm_heads(const struct device_cpu_rows *rows, const struct layer_op *op)
+{
+    const struct device_cpu *cpu = rows->cpu;
+    const int heads[] = {cpu->spec.heads, cpu->spec.kv_heads};
+    for (int64_t r = 0; r < rows->rows; r++) {
+        float *x = rows->at[op->output] + r * width_of(rows, op->output);
+        for (int m = 0; m < op->role_count; m++) {
+            cpu->kernels->rmsnorm(x, x, weights_vector(cpu->weights, op->roles[m], op->layer),
+                                  heads[m], cpu->spec.head_dim, cpu->spec.norm_eps);
+            x += (int64_t)heads[m] * cpu->spec.head_dim;
+        }
+    }
+}
+
+/* The part of `columns` that each matrix has. */
+static void product(const struct device_cpu_rows *rows, const struct layer_op *op, int thread,
+                    struct span columns)
+{
+    const struct device_cpu *cpu = rows->cpu;
+    int64_t base = 0;
+    for (int m = 0; m < op->role_count; m++) {
+        const struct matmul_weights *matrix = weights_matrix(cpu->weights, op->roles[m], op->layer);
+        const struct matmul_args args = {
+            .y = rows->at[op->output] + base,
+            .y_stride = width_of(rows, op->output),
+            .x = rows->at[op->input],
+            .x_stride = matrix->in,
+            .rows = rows->rows,
+            .weights = matrix,
+            .out_first = columns.first > base ? columns.first - base : 0,
+            .out_end = columns.end - base < matrix->out ? columns.end - base : matrix->out,
+            .accumulate = op->output == LAYER_DELTA && rows->adds_at_once,
+            .scratch = device_cpu_kernel_scratch(cpu, thread),
+        };
+        if (args.out_first < args.out_end)
+            rows->multiply(&args);
+        base += matrix->out;
+    }
+}
+
+/* The part of `columns` that each vector has. */
+static void bias(const struct device_cpu_rows *rows, const struct layer_op *op, struct span columns)
+{
+    const struct device_cpu *cpu = rows->cpu;
+    const int64_t stride = width_of(rows, op->output);
+    int64_t base = 0;
+    for (int v = 0; v < op->role_count; v++) {
+        const float *vector = weights_vector(cpu->weights, op->roles[v], op->layer);
+        const int64_t width = model_role_shape(&cpu->spec, op->roles[v]).columns;
+        const int64_t first = columns.first > base ? columns.first - base : 0;
+        const int64_t end = columns.end - base < width ? columns.end - base : width;
+        for (int64_t r = 0; r < rows->rows; r++) {
+            float *y = rows->at[op->output] + r * stride + base;
+            for (int64_t i = first; i < end; i++)
+                y[i] += vector[i];
+        }
+        base += width;
+    }
+}
+
+/* The gate's values become its product: `output` lies where `input` does. */
+static void swiglu(const struct device_cpu_rows *rows, const struct layer_op *op,
+                   struct span columns)
+{
+    const int64_t width = width_of(rows, op->output);
+    assert(rows->at[op->output] == rows->at[op->input]);
+    for (int64_t r = 0; r < rows->rows; r++)
+        rows->cpu->kernels->swiglu(rows->at[op->output] + r * width + columns.first,
+                                   rows->at[op->second] + r * width + columns.first,
+                                   columns.end - columns.first);
+}
+
+static void add(const struct device_cpu_rows *rows, const struct layer_op *op)
+{
+    const int64_t count = rows->rows * width_of(rows, op->output);
+    float *sum = rows->at[op->output];
+    const float *x = rows->at[op->input];
+    for (int64_t i = 0; !rows->adds_at_once && i < count; i++)
+        sum[i] += x[i];
+}
+
+static void look(const struct device_cpu_rows *rows, const struct layer_op *op)
+{
+    const enum non_finite_part part =
+        op->input == LAYER_HIDDEN ? NON_FINITE_OUTPUT : NON_FINITE_INSIDE;
+    const int64_t row =
+        rows->cpu->kernels->finite_rows(rows->at[op->input], rows->rows, width_of(rows, op->input));
+    if (row < rows->rows)
+        non_finite_note(&rows->cpu->device.non_finite,
+                        non_finite_place(op->layer, part, rows->index + row));
+}
+
+static void mix(const struct device_cpu_rows *rows, const struct layer_op *op)
+{
+    const struct device_cpu *cpu = rows->cpu;
+    cpu->kernels->attention_finish(rows->at[op->output], rows->at[op->input], rows->sum,
+                                   rows->rows * cpu->spec.heads, cpu->spec.head_dim);
+}
+
+void device_cpu_op(const struct device_cpu_rows *rows, const struct layer_op *op, int thread,
+                   struct span columns)
+{
+    switch (op->kind) {
+    case LAYER_EMBED:
+        return embed(rows, op);
+    case LAYER_NORM:
+        return norm(rows, op);
+    case LAYER_NORM_HEADS:
+        return norm_heads(rows, op);
+    case LAYER_PRODUCT:
+        return product(rows, op, thread, columns);
+    case LAYER_BIAS:
+        return bias(rows, op, columns);
+    case LAYER_SWIGLU:
+        return swiglu(rows, op, columns);
+    case LAYER_ADD:
+        return add(rows, op);
+    case LAYER_LOOK:
+        return look(rows, op);
+    case LAYER_ROTATE:
+        return device_cpu_rotate(rows);
+    case LAYER_STORE:
+        return device_cpu_store(rows, op->layer);
+    case LAYER_MIX:
+        return mix(rows, op);
+    case LAYER_ATTEND:
+        assert(false); /* a cut: no run has it */
+    }
+}

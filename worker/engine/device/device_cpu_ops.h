@@ -1,0 +1,15 @@
+/* What each op of the program computes on the CPU, for a block of a stage and for a step alike. */
+#pragma once
+
+#include "worker/engine/device/device_cpu_parts.h"
+
+/* Computes an op for rows; of an op whose place is columns, those `columns` of its output. */
+void device_cpu_op(const struct device_cpu_rows *rows, const struct layer_op *op, int thread,
+                   struct span columns);
+
+/* All columns of an op's output. */
+static inline struct span device_cpu_all_of(const struct device_cpu_rows *rows,
+                                            const struct layer_op *op)
+{
+    return (struct span){0, rows->cpu->program->buffers[op->output].width};
+}

@@ -1,0 +1,127 @@
+/* Owns nothing: the tables that rotate rows, the rotation of their queries, and what is stored of
+ * their keys and values. */
+#include "worker/engine/device/device_cpu_parts.h"
+
+void device_cpu_tables(const struct device_cpu *cpu, const struct device_method *method,
+                       float *tables, int64_t frame_stride, int64_t index, int64_t count)
+{
+    const struct spec_rotation *rotation = &method->rotation;
+    const struct bands *bands = &method->bands;
+    struct rope_place places[KERNELS_ROWS_MAX];
+    for (int frame = 0; frame < bands->query_frames + bands->key_frames; frame++) {
+        const bool queries = frame < bands->query_frames;
+        const struct bands_frame *place =
+            queries ? &bands->query_frame[frame] : &bands->key_frame[frame - bands->query_frames];
+        for (int64_t t = 0; t < count; t++) {
+            places[t].position = bands_position(place, index + t);
+            places[t].magnitude =
+                rotation->magnitude * rope_logn(queries ? rotation->logn : 0, index + t);
+        }
+        rope_table(tables + frame * frame_stride, places, count, rotation->inv_freq,
+                   cpu->spec.head_dim / 2);
+    }
+}
+
+void device_cpu_rotate(const struct device_cpu_rows *rows)
+{
+    const struct device_cpu *cpu = rows->cpu;
+    const int64_t width = device_cpu_query_width(cpu);
+    for (int frame = 0; frame < rows->method->bands.query_frames; frame++) {
+        const int64_t first = frame * rows->frame_rows;
+        const struct rope_args rotation = {
+            .out = (char *)rows->at[LAYER_QUERIES] +
+                   (size_t)(first * width) * device_cpu_operand_bytes(cpu),
+            .out_stride = width,
+            .x = rows->at[LAYER_QKV],
+            .x_stride = cpu->device.program->buffers[LAYER_QKV].width,
+            .table = rows->at[LAYER_TABLES] + first * cpu->spec.head_dim,
+            .tokens = rows->rows,
+            .heads = cpu->spec.heads,
+            .head_dim = cpu->spec.head_dim,
+        };
+        cpu->kernels->rope_queries(&rotation);
+    }
+}
+
+/* ---- keys and values ---- */
+
+/* One token's. */
+struct token {
+    const float *keys;   /* [kv_heads, head_dim], unrotated */
+    const float *values; /* [kv_heads, head_dim] */
+    float *rotated;      /* room for its keys in one frame */
+    const float *tables; /* [head_dim / 2, 2] of the first key frame */
+    int64_t frame_stride;
+    int64_t index;
+    bool owned;
+    bool sink;
+};
+
+static void rotate_keys(const struct device_cpu *cpu, const struct token *token, int frame)
+{
+    const struct rope_args rotation = {
+        .out = token->rotated,
+        .x = token->keys,
+        .table = token->tables + frame * token->frame_stride,
+        .tokens = 1,
+        .heads = cpu->spec.kv_heads,
+        .head_dim = cpu->spec.head_dim,
+    };
+    cpu->kernels->rope_keys(&rotation);
+}
+
+static void store_in(const struct device_cpu *cpu, int layer, int64_t slot,
+                     const struct token *token)
+{
+    const struct model_spec *spec = &cpu->spec;
+    cpu->kernels->attention_store(device_record(&cpu->device, layer, slot),
+                                  token->index % PANEL_TOKENS, token->rotated, token->values,
+                                  spec->kv_heads, spec->head_dim);
+}
+
+static void store_token(const struct device_cpu_rows *rows, int layer, const struct token *token)
+{
+    const struct device_cpu *cpu = rows->cpu;
+    const int64_t panel = token->index / PANEL_TOKENS;
+    if (token->sink) {
+        rotate_keys(cpu, token, rows->method->bands.panel_frames);
+        store_in(cpu, layer, panel_table_sinks(rows->panels, false) + panel, token);
+    }
+    rotate_keys(cpu, token, 0);
+    if (token->sink)
+        store_in(cpu, layer, panel_table_sinks(rows->panels, true) + panel, token);
+    if (token->owned)
+        store_in(cpu, layer, panel_table_slot(rows->panels, token->index), token);
+}
+
+static bool is_owned(const struct device_cpu_rows *rows, int64_t index)
+{
+    return rows->ownership ? ownership_owner(rows->ownership, index) == rows->rank
+                           : !rows->recomputed;
+}
+
+void device_cpu_store(const struct device_cpu_rows *rows, int layer)
+{
+    const struct device_cpu *cpu = rows->cpu;
+    const int64_t head_dim = cpu->spec.head_dim;
+    const int64_t width = cpu->device.program->buffers[LAYER_QKV].width;
+    const float *tables =
+        rows->at[LAYER_TABLES] + rows->method->bands.query_frames * rows->frame_rows * head_dim;
+    for (int64_t r = 0; r < rows->rows; r++) {
+        const int64_t index = rows->index + r;
+        float *queries = rows->at[LAYER_QKV] + r * width; /* in their frames by now */
+        const float *keys = queries + device_cpu_query_width(cpu);
+        const struct token token = {
+            .keys = keys,
+            .values = keys + device_cpu_key_width(cpu),
+            .rotated = queries,
+            .tables = tables + r * head_dim,
+            .frame_stride = rows->frame_rows * head_dim,
+            .index = index,
+            .owned = is_owned(rows, index),
+            .sink = index < rows->sinks,
+        };
+        if (token.owned || token.sink)
+            store_token(rows, layer, &token);
+    }
+}

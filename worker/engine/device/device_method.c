@@ -1,0 +1,21 @@
+/* Owns nothing: what follows from a choice of a method on a model. */
+#include "worker/engine/device/device_method.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "proto/plan/memory_plan.h"
+
+void device_method_make(struct device_method *method, const struct model_spec *spec,
+                        const struct choice *choice)
+{
+    const struct method *asked = &choice->request.method;
+    memset(method, 0, sizeof *method);
+    method_bands(asked, &method->bands);
+    regimes_make(&method->regimes, &method->bands);
+    spec_rotation_make(&method->rotation, spec, &asked->frequencies, method_logn(asked));
+    method->reach = bands_reach(&method->bands);
+    method->range_tokens = memory_plan_range_tokens(choice);
+    method->scale_log2 =
+        (float)(method_logit_scale(asked) * 1.4426950408889634 / sqrt((double)spec->head_dim));
+}

@@ -1,0 +1,23 @@
+/* What a device computes with for a sequence's method: made once, when the sequence comes, so that
+ * sequences of any methods follow each other, or go together in a step. */
+#pragma once
+
+#include <stdint.h>
+
+#include "kernels/bands.h"
+#include "kernels/regimes.h"
+#include "proto/model/spec.h"
+#include "proto/plan/choice.h"
+
+struct device_method {
+    struct bands bands;
+    struct regimes regimes;
+    struct spec_rotation rotation;
+    int64_t reach;        /* bands_reach */
+    int64_t range_tokens; /* of a step's key range: memory_plan.h */
+    float scale_log2;     /* a product of a query and a key times it is a score in log2 units */
+};
+
+/* Of the same choice and model always the same bytes. */
+void device_method_make(struct device_method *method, const struct model_spec *spec,
+                        const struct choice *choice);

@@ -1,0 +1,57 @@
+/* Where the sequences of a rank lie: its pool of panels and its arenas of ids, scores and samplers,
+ * made once for the group's choice. A sequence gets a place when it comes, for the most that it
+ * will ever need, and gives it back when it goes; nothing is allocated in between.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "proto/plan/memory_plan.h"
+#include "proto/status.h"
+#include "worker/engine/cache/panel_pool.h"
+#include "worker/engine/device/device.h"
+#include "worker/engine/score.h"
+#include "worker/engine/sequence.h"
+
+struct places {
+    struct device *device;
+    int rank;
+    struct memory_plan plan;
+    struct panel_pool *pool;
+    struct arena *ids_arena;
+    struct arena *scores_arena;
+    int32_t *ids; /* [sequences, context] */
+    struct score_place scores;
+    char *samplers;      /* rank 0: [sequences] */
+    int64_t slots_held;  /* by all sequences, on the rank that holds most of each */
+    int64_t *renumbered; /* [pool_slots] */
+    bool taken[CHOICE_SEQUENCES_MAX];
+};
+
+/* `device` is prepared for its group. */
+MUST_CHECK enum status places_init(struct places *places, struct device *device,
+                                   const struct memory_plan *plan, int rank);
+void places_deinit(struct places *places);
+
+/* Slots that a request holds on the rank where it holds most: what ranks count by, so that all of
+ * them have room where one has. */
+MUST_CHECK enum status places_slots(int64_t *slots, const struct choice *choice);
+
+/* What is promised to sequences that have not begun. */
+struct places_promised {
+    int sequences;
+    int64_t slots;
+};
+
+/* Whether there is room for one more sequence of so many slots, which then is promised too. */
+bool places_fit(const struct places *places, int64_t slots, struct places_promised *promised);
+
+/* Makes room on this rank, moving the panels of the `live` sequences together where it must, and
+ * begins the sequence there. A refusal, with the numbers, of what never fits. */
+MUST_CHECK enum status places_begin(struct places *places, struct sequence *sequence,
+                                    const struct sequence_start *start,
+                                    struct sequence *const *live, int live_count);
+
+/* Ends it, and gives its place back. */
+void places_end(struct places *places, struct sequence *sequence);

@@ -1,0 +1,98 @@
+/* Owns what one request has of its own. */
+#include "worker/engine/sequence.h"
+
+#include <string.h>
+
+#include "proto/clock.h"
+#include "proto/plan/schedule.h"
+#include "worker/engine/non_finite.h"
+
+enum status sequence_init(struct sequence *sequence, const struct sequence_start *start,
+                          const struct sequence_place *place)
+{
+    const struct engine_request *request = start->job->request;
+    const struct choice *choice = start->choice;
+    enum status status = STATUS_OK;
+    *sequence = (struct sequence){
+        .number = start->number,
+        .job = *start->job,
+        .choice = *choice,
+        .place = *place,
+        .ids = place->ids,
+        .non_finite = NON_FINITE_NONE,
+        .started_ns = clock_now_ns(),
+        .result.prefilled_tokens = request->count,
+    };
+    device_method_make(&sequence->method, place->spec, choice);
+    if (schedule_keeps_sinks(choice, &sequence->method.bands))
+        sequence->sinks = sequence->method.bands.sinks;
+    TRY(ownership_create(&sequence->ownership, choice->group.workers, choice->group.panel_tokens));
+    TRY_ELSE(panel_table_create(&sequence->panels, &place->panels), undo);
+    memcpy(sequence->ids, request->ids, (size_t)request->count * sizeof *request->ids);
+    if (place->sampler_memory) {
+        sequence->sampler =
+            sampler_init(place->sampler_memory, place->spec->vocab, &request->sampling);
+        sampler_saw(sequence->sampler, request->ids, request->count);
+    }
+    return STATUS_OK;
+undo:
+    sequence_deinit(sequence);
+    return status;
+}
+
+void sequence_deinit(struct sequence *sequence)
+{
+    ownership_destroy(sequence->ownership);
+    panel_table_destroy(sequence->panels);
+    sequence->ownership = NULL;
+    sequence->panels = NULL;
+}
+
+bool sequence_decodes(const struct sequence *sequence)
+{
+    return sequence->result.completion_tokens > 0;
+}
+
+struct span sequence_stage(const struct sequence *sequence)
+{
+    return choice_stage(&sequence->choice, sequence->passed, sequence->job.request->count);
+}
+
+enum status sequence_stop_status(const struct sequence *sequence)
+{
+    const int64_t deadline_ns = sequence->job.request->deadline_ns;
+    const int cancelled = atomic_load(&sequence->cancel_status);
+    if (cancelled != STATUS_OK)
+        return (enum status)cancelled;
+    if (deadline_ns && clock_now_ns() > deadline_ns)
+        return STATUS_DEADLINE_EXCEEDED;
+    return STATUS_OK;
+}
+
+static bool is_stop(const struct engine_request *request, int32_t id)
+{
+    for (int s = 0; s < request->stop_count; s++)
+        if (request->stop_ids[s] == id)
+            return true;
+    return false;
+}
+
+bool sequence_ends_with(const struct sequence *sequence, int32_t id)
+{
+    const struct engine_request *request = sequence->job.request;
+    return is_stop(request, id) || sequence->result.completion_tokens + 1 == request->max_tokens;
+}
+
+void sequence_take(struct sequence *sequence, int32_t id)
+{
+    const struct engine_request *request = sequence->job.request;
+    struct engine_result *result = &sequence->result;
+    const int64_t now = clock_now_ns();
+    sequence->ids[request->count + result->completion_tokens++] = id;
+    if (result->completion_tokens == 1) {
+        sequence->first_ns = now;
+        result->prefill_seconds = 1e-9 * (double)(now - sequence->started_ns);
+    }
+    result->decode_seconds = 1e-9 * (double)(now - sequence->first_ns);
+    result->stopped_by_id = is_stop(request, id);
+}

@@ -1,0 +1,76 @@
+/* One request's tokens on one rank: what it asks for, its ids, who owns which of them, where their
+ * keys lie, and how far it has come. All ranks have the same sequences.
+ *
+ *   prefill --the prompt's last stage has an id (sequence_take)--> decode
+ *   either  --an end is agreed upon (engine.c)-->                  dropped
+ */
+#pragma once
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "proto/plan/choice.h"
+#include "proto/plan/partition.h"
+#include "proto/status.h"
+#include "worker/engine/cache/panel_table.h"
+#include "worker/engine/device/device_method.h"
+#include "worker/engine/engine.h"
+#include "worker/engine/sample.h"
+
+/* What a sequence begins with. */
+struct sequence_start {
+    uint64_t number; /* the request's */
+    const struct engine_job *job;
+    const struct choice *choice; /* the group's and the request's */
+};
+
+/* Where it lies (places.h); borrowed. */
+struct sequence_place {
+    int which;
+    int64_t slots_held;
+    int32_t *ids;         /* [context] */
+    void *sampler_memory; /* rank 0's */
+    const struct model_spec *spec;
+    struct panel_table_place panels;
+};
+
+struct sequence {
+    uint64_t number; /* the request's */
+    struct engine_job job;
+    struct choice choice;
+    struct sequence_place place;
+    struct device_method method;
+    int64_t sinks; /* that every rank keeps; 0: none */
+
+    int32_t *ids;   /* [context]; the prompt, then the answer */
+    int64_t passed; /* tokens whose keys are in the cache */
+    struct ownership *ownership;
+    struct panel_table *panels;
+    struct sampler *sampler; /* rank 0's */
+
+    atomic_int cancel_status; /* enum status, STATUS_OK: go on; from any thread, rank 0's counts */
+    uint64_t non_finite;      /* the first place that this rank has seen, up to the last turn */
+    struct engine_result result;
+    int64_t started_ns;
+    int64_t first_ns; /* when the first id was known */
+};
+
+MUST_CHECK enum status sequence_init(struct sequence *sequence, const struct sequence_start *start,
+                                     const struct sequence_place *place);
+void sequence_deinit(struct sequence *sequence);
+
+/* Whether its prompt has been passed, and an id is waiting to be. */
+bool sequence_decodes(const struct sequence *sequence);
+
+/* The next stage of its prompt. */
+struct span sequence_stage(const struct sequence *sequence);
+
+/* OK, or why it is to be cut short; rank 0 asks. */
+enum status sequence_stop_status(const struct sequence *sequence);
+
+/* Whether `id`, as the next one, is the last. */
+bool sequence_ends_with(const struct sequence *sequence, int32_t id);
+
+/* Takes the next id of the answer. */
+void sequence_take(struct sequence *sequence, int32_t id);

@@ -1,0 +1,49 @@
+/* What the ranks of a group do next, as rank 0 says it: which sequences come, and one stage of one
+ * prompt or one step of several answers. Pure: who is next follows from what is there.
+ *
+ * Stages and steps alternate while there are both, so an answer waits for one stage at most between
+ * two of its tokens. Among prompts the one that has been served the fewest tokens is next, counted
+ * from the least that was served when it came: so a long prompt neither waits for ever nor makes
+ * others wait. Answers that cannot all go in one step take turns.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "proto/plan/choice.h"
+
+enum turn_kind { TURN_NONE, TURN_STAGE, TURN_STEP };
+
+/* As it travels, whole. */
+struct turn {
+    int32_t kind;                          /* enum turn_kind */
+    int32_t admit_count;                   /* sequences that come, before the rest is done */
+    int32_t row_count;                     /* sequences of a step; 1 for a stage */
+    uint64_t admits[CHOICE_SEQUENCES_MAX]; /* [admit_count] numbers of requests */
+    uint64_t rows[CHOICE_SEQUENCES_MAX];   /* [row_count] numbers of requests */
+};
+
+/* A sequence that could be served. */
+struct turn_candidate {
+    uint64_t number;
+    bool decodes;        /* it waits for a step, not for a stage */
+    bool splits;         /* decode's products are split: a step's rows agree on it */
+    int64_t next_tokens; /* of its next stage */
+    int64_t served;      /* tokens of stages, from turn_clock on when it came */
+    int64_t stepped;     /* the last step that it was in; 0: none */
+};
+
+/* What is remembered from turn to turn. Starts zeroed. */
+struct turn_memory {
+    enum turn_kind last;
+    int64_t steps;
+};
+
+/* What a sequence that comes now starts to count its served tokens from. */
+int64_t turn_clock(const struct turn_candidate *live, int count);
+
+/* Fills in the turn's kind and rows, at most step_rows of a step, and notes it in `live`. TURN_NONE
+ * where nothing is to be done. */
+void turn_choose(struct turn *turn, struct turn_memory *memory, struct turn_candidate *live,
+                 int count, int64_t step_rows);

@@ -1,0 +1,171 @@
+/* Owns the ids of a step until they are told. Promises that a run's end is the last that is said of
+ * it. */
+#include "worker/reports.h"
+
+#include <stdlib.h>
+
+#include "worker/process_memory.h"
+
+enum { SCORES_A_MESSAGE = 16384 /* 64 KiB */ };
+
+/* One id with its message. */
+struct reports_token {
+    Longhaul__Control__V1__RunTokens message;
+    int32_t id;
+    struct logprobs logprobs;
+};
+
+enum status reports_init(struct reports *reports, struct rpc_stream *stream, int room)
+{
+    *reports = (struct reports){.stream = stream, .room = room};
+    reports->tokens = calloc((size_t)room, sizeof *reports->tokens);
+    reports->pointers = calloc((size_t)room, sizeof(Longhaul__Control__V1__RunTokens *));
+    if (reports->tokens && reports->pointers)
+        return STATUS_OK;
+    reports_deinit(reports);
+    return fail(STATUS_RESOURCE_EXHAUSTED, "no memory to tell the tokens of %d requests", room);
+}
+
+void reports_deinit(struct reports *reports)
+{
+    free(reports->tokens);
+    free(reports->pointers);
+    *reports = (struct reports){0};
+}
+
+static enum status say(struct reports *reports, Longhaul__Control__V1__WorkerMessage__KindCase kind,
+                       const void *body)
+{
+    Longhaul__Control__V1__WorkerMessage message = LONGHAUL__CONTROL__V1__WORKER_MESSAGE__INIT;
+    message.kind_case = kind;
+    message.hello = (void *)(size_t)body; /* every member of the oneof is a pointer; only read */
+    return rpc_stream_write(reports->stream, &message.base);
+}
+
+enum status reports_loaded(struct reports *reports, const Longhaul__Control__V1__Loaded *loaded)
+{
+    return say(reports, LONGHAUL__CONTROL__V1__WORKER_MESSAGE__KIND_LOADED, loaded);
+}
+
+enum status reports_beat(struct reports *reports, int runs, double work_age_seconds)
+{
+    Longhaul__Control__V1__Heartbeat heartbeat = LONGHAUL__CONTROL__V1__HEARTBEAT__INIT;
+    heartbeat.runs = runs;
+    heartbeat.work_age_seconds = work_age_seconds;
+    return say(reports, LONGHAUL__CONTROL__V1__WORKER_MESSAGE__KIND_HEARTBEAT, &heartbeat);
+}
+
+enum status reports_progress(struct reports *reports, uint64_t run, int64_t done, int64_t total)
+{
+    Longhaul__Control__V1__RunProgress progress = LONGHAUL__CONTROL__V1__RUN_PROGRESS__INIT;
+    progress.run = run;
+    progress.tokens_done = done;
+    progress.tokens_total = total;
+    return say(reports, LONGHAUL__CONTROL__V1__WORKER_MESSAGE__KIND_PROGRESS, &progress);
+}
+
+enum status reports_scores(struct reports *reports, uint64_t run, int64_t first,
+                           const float *logprobs, int64_t count)
+{
+    for (int64_t done = 0; done < count; done += SCORES_A_MESSAGE) {
+        const int64_t left = count - done;
+        Longhaul__Control__V1__RunScores scores = LONGHAUL__CONTROL__V1__RUN_SCORES__INIT;
+        scores.run = run;
+        scores.first = first + done;
+        scores.n_logprobs = (size_t)(left < SCORES_A_MESSAGE ? left : SCORES_A_MESSAGE);
+        scores.logprobs = (float *)(size_t)(logprobs + done); /* only read */
+        TRY(say(reports, LONGHAUL__CONTROL__V1__WORKER_MESSAGE__KIND_SCORES, &scores));
+    }
+    return STATUS_OK;
+}
+
+/* ---- tokens ---- */
+
+enum status reports_token(struct reports *reports, uint64_t run, int32_t id,
+                          const struct logprobs *logprobs)
+{
+    if (reports->count == reports->room)
+        TRY(reports_flush(reports));
+    struct reports_token *token = &reports->tokens[reports->count];
+    Longhaul__Control__V1__RunTokens *message = &token->message;
+    longhaul__control__v1__run_tokens__init(message);
+    token->id = id;
+    message->run = run;
+    message->n_ids = 1;
+    message->ids = &token->id;
+    if (logprobs) {
+        token->logprobs = *logprobs;
+        message->n_logprobs = 1;
+        message->logprobs = &token->logprobs.chosen;
+        message->n_likeliest_ids = message->n_likeliest_logprobs = (size_t)logprobs->count;
+        message->likeliest_ids = token->logprobs.ids;
+        message->likeliest_logprobs = token->logprobs.likeliest;
+    }
+    reports->pointers[reports->count++] = message;
+    return STATUS_OK;
+}
+
+enum status reports_flush(struct reports *reports)
+{
+    if (reports->count == 0)
+        return STATUS_OK;
+    Longhaul__Control__V1__StepTokens tokens = LONGHAUL__CONTROL__V1__STEP_TOKENS__INIT;
+    tokens.n_runs = (size_t)reports->count;
+    tokens.runs = reports->pointers;
+    reports->count = 0;
+    return say(reports, LONGHAUL__CONTROL__V1__WORKER_MESSAGE__KIND_TOKENS, &tokens);
+}
+
+/* ---- ends ---- */
+
+static void set_parts(Longhaul__Control__V1__RankReport *report, const double seconds[DEVICE_PARTS])
+{
+    report->rows_seconds = seconds[DEVICE_PART_ROWS];
+    report->attend_seconds = seconds[DEVICE_PART_ATTEND];
+    report->head_seconds = seconds[DEVICE_PART_HEAD];
+    report->step_qkv_seconds = seconds[DEVICE_PART_STEP_QKV];
+    report->step_attend_seconds = seconds[DEVICE_PART_STEP_ATTEND];
+    report->step_output_seconds = seconds[DEVICE_PART_STEP_OUTPUT];
+    report->step_gate_seconds = seconds[DEVICE_PART_STEP_GATE];
+    report->step_down_seconds = seconds[DEVICE_PART_STEP_DOWN];
+    report->step_logits_seconds = seconds[DEVICE_PART_STEP_LOGITS];
+}
+
+enum status reports_done(struct reports *reports, uint64_t run, enum status status,
+                         const struct engine_result *result)
+{
+    TRY(reports_flush(reports));
+    Longhaul__Control__V1__RankReport report = LONGHAUL__CONTROL__V1__RANK_REPORT__INIT;
+    report.sent_bytes = result->sent_bytes;
+    report.received_bytes = result->received_bytes;
+    report.predicted_sent_bytes = result->predicted_sent_bytes;
+    report.predicted_received_bytes = result->predicted_received_bytes;
+    report.compute_seconds = result->compute_seconds;
+    report.exchange_wait_seconds = result->exchange_wait_seconds;
+    report.exchange_seconds = result->exchange_seconds;
+    report.memory_bytes = result->memory_bytes;
+    set_parts(&report, result->part_seconds);
+    report.peak_resident_bytes = process_memory_anonymous();
+    report.base_bytes = reports->base_bytes;
+    Longhaul__Control__V1__RunDone done = LONGHAUL__CONTROL__V1__RUN_DONE__INIT;
+    done.run = run;
+    done.status = (int32_t)status;
+    done.message = (char *)(size_t)(status == STATUS_OK ? "" : status_message()); /* only read */
+    done.completion_tokens = result->completion_tokens;
+    done.cached_tokens = result->cached_tokens;
+    done.prefilled_tokens = result->prefilled_tokens;
+    done.prefill_seconds = result->prefill_seconds;
+    done.decode_seconds = result->decode_seconds;
+    done.stopped = result->stopped_by_id;
+    done.not_finite = result->not_finite;
+    done.report = &report;
+    return say(reports, LONGHAUL__CONTROL__V1__WORKER_MESSAGE__KIND_DONE, &done);
+}
+
+enum status reports_failed(struct reports *reports, enum status status)
+{
+    Longhaul__Control__V1__Failed failed = LONGHAUL__CONTROL__V1__FAILED__INIT;
+    failed.status = (int32_t)status;
+    failed.message = (char *)(size_t)status_message(); /* only read */
+    return say(reports, LONGHAUL__CONTROL__V1__WORKER_MESSAGE__KIND_FAILED, &failed);
+}
