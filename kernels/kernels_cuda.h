@@ -152,11 +152,11 @@ struct kernels_cuda_rope_queries {
 
 /* Rotates k and stores k and v: row r goes to row indices[r] % PANEL_TOKENS of record records[r] of
  * `cache`, unless that is negative; where indices[r] < sinks also to record indices[r] /
- * PANEL_TOKENS of `sinks_rotated`, and with k unrotated of `sinks_unrotated`. */
+ * PANEL_TOKENS of `sinks_near`, and with k in the sinks' own frame of `sinks_far`. */
 struct kernels_cuda_rope_store {
-    void *cache;           /* one layer's panel records */
-    void *sinks_rotated;   /* one layer's; unused where sinks is 0 */
-    void *sinks_unrotated; /* one layer's; unused where sinks is 0 */
+    void *cache;      /* one layer's panel records */
+    void *sinks_near; /* one layer's; unused where sinks is 0 */
+    void *sinks_far;  /* one layer's; unused where sinks is 0 */
     int64_t sinks;
     const int64_t *records; /* [rows] */
     const int64_t *indices; /* [rows] */
@@ -164,6 +164,7 @@ struct kernels_cuda_rope_store {
     const float *v;         /* the same */
     int64_t stride;         /* floats, a multiple of 4 */
     const float *table;     /* [rows, half, 2] of the keys' frame */
+    const float *far_table; /* the same of the far sinks'; unused where sinks is 0 */
     int64_t rows;
     int kv_heads;
     int head_dim;

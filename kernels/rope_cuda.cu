@@ -149,10 +149,10 @@ __global__ void __launch_bounds__(ROPE_THREADS)
         put_pairs(&args, panel_place(&args, args.cache, record, head, panel_row, p), rotated, v);
     if (index >= args.sinks)
         return;
-    put_pairs(&args, panel_place(&args, args.sinks_rotated, sink_record, head, panel_row, p),
-              rotated, v);
-    put_pairs(&args, panel_place(&args, args.sinks_unrotated, sink_record, head, panel_row, p), k,
+    put_pairs(&args, panel_place(&args, args.sinks_near, sink_record, head, panel_row, p), rotated,
               v);
+    put_pairs(&args, panel_place(&args, args.sinks_far, sink_record, head, panel_row, p),
+              rotate(k.low, k.high, *(const float4 *)(args.far_table + (row * half + p) * 2)), v);
 }
 
 static int rope_store(const struct kernels_cuda_rope_store *args, cudaStream_t stream)

@@ -180,17 +180,6 @@ static enum status read_spec(struct model *model)
                 : directory_read_spec(&model->spec, checkpoint_directory(model->checkpoint));
 }
 
-/* The engine does not have these yet. */
-static enum status check_arithmetic(const struct model *model)
-{
-    const struct model_spec *spec = &model->spec;
-    const char *missing = spec_window_layers(spec) > 0 ? "a sliding window" : NULL;
-    if (missing)
-        return fail(STATUS_UNIMPLEMENTED, "%s: %s in the model: not supported",
-                    checkpoint_name(model->checkpoint), missing);
-    return STATUS_OK;
-}
-
 static enum status read_vocab(struct model *model)
 {
     const struct gguf *gguf = checkpoint_gguf(model->checkpoint);
@@ -215,7 +204,6 @@ enum status model_create(struct model **model, struct checkpoint *checkpoint)
     created->checkpoint = checkpoint;
     TRY_ELSE(read_spec(created), close_model);
     TRY_ELSE(bind_tensors(created), close_model);
-    TRY_ELSE(check_arithmetic(created), close_model);
     TRY_ELSE(read_vocab(created), close_model);
     *model = created;
     return STATUS_OK;

@@ -2,6 +2,7 @@
 #include "proto/plan/sight.h"
 
 #include <assert.h>
+#include <string.h>
 
 /* Hides the pairs of a band whose distance is `window` and more. */
 static void hide_beyond(struct bands *bands, int band, int64_t window)
@@ -44,16 +45,26 @@ enum status sight_check(const struct method *method, const struct model_shape *s
     return STATUS_OK;
 }
 
+static void complete(struct sight_table *table)
+{
+    table->reach = bands_reach(&table->bands);
+    regimes_make(&table->regimes, &table->bands);
+}
+
 void sight_make(struct sight *sight, const struct method *method, const struct model_shape *shape)
 {
-    *sight = (struct sight){.count = 1, .window = shape->window};
-    method_bands(method, &sight->tables[0]);
-    if (!has_window(shape))
+    memset(sight, 0, sizeof *sight);
+    sight->window = shape->window;
+    sight->count = has_window(shape) ? 2 : 1;
+    method_bands(method, &sight->tables[0].bands);
+    complete(&sight->tables[0]);
+    if (sight->count == 1)
         return;
-    struct bands *limited = &sight->tables[sight->count++];
-    *limited = sight->tables[0];
-    for (int band = 0; band < sight->tables[0].count; band++) {
-        assert(limited->list[band].unit == 1);
-        hide_beyond(limited, band, shape->window.tokens);
+    struct bands *bands = &sight->tables[1].bands;
+    *bands = sight->tables[0].bands;
+    for (int band = 0; band < sight->tables[0].bands.count; band++) {
+        assert(bands->list[band].unit == 1);
+        hide_beyond(bands, band, shape->window.tokens);
     }
+    complete(&sight->tables[1]);
 }

@@ -7,17 +7,24 @@
 #pragma once
 
 #include "kernels/bands.h"
+#include "kernels/regimes.h"
 #include "proto/plan/method.h"
 #include "proto/plan/model_shape.h"
 #include "proto/status.h"
 
 enum { SIGHT_TABLES_MAX = 2 };
 
+struct sight_table {
+    struct bands bands;
+    struct regimes regimes;
+    int64_t reach; /* bands_reach */
+};
+
 struct sight {
     int count;
     /* The first one is the method's, which shows all that any layer sees: schedules, the cache and
      * what travels follow from it for all layers. */
-    struct bands tables[SIGHT_TABLES_MAX];
+    struct sight_table tables[SIGHT_TABLES_MAX];
     struct model_window window;
 };
 
@@ -27,8 +34,7 @@ MUST_CHECK enum status sight_check(const struct method *method, const struct mod
 /* Of a method that passed sight_check. */
 void sight_make(struct sight *sight, const struct method *method, const struct model_shape *shape);
 
-/* Which of the tables a layer has. */
-static inline int sight_of_layer(const struct sight *sight, int64_t layer)
+static inline const struct sight_table *sight_of_layer(const struct sight *sight, int64_t layer)
 {
-    return model_window_covers(&sight->window, layer) ? sight->count - 1 : 0;
+    return &sight->tables[model_window_covers(&sight->window, layer) ? sight->count - 1 : 0];
 }

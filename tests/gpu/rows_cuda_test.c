@@ -360,13 +360,12 @@ static void rotates_queries_in_every_frame(void **unused)
 
 /* Compares one stored head of one row; `record` counts in `panels`. */
 static void expect_stored(const struct rope_case *c, const float *panels, enum dtype operand,
-                          int64_t record, int r, int h, const float *k, const float *v,
-                          bool rotated)
+                          int64_t record, int r, int h, const float *k, const float *v, int frame)
 {
     const float *at = panels + (record * KV_HEADS + h) * 2 * PANEL_TOKENS * c->head_dim +
                       c->indices[r] % PANEL_TOKENS * c->head_dim;
     for (int d = 0; d < c->head_dim; d++) {
-        const double want = rotated ? turned(c, FRAMES - 1, r, k, d) : (double)k[d];
+        const double want = turned(c, frame, r, k, d);
         expect_near(at[d], want, operand, 8, 5e-7);
         expect_near(at[PANEL_TOKENS * c->head_dim + d], (double)v[d], operand, 8, 0);
     }
@@ -392,8 +391,8 @@ static void stores_keys_where_they_are_kept(void **unused)
         struct gpu_memory unrotated = gpu_memory_create(panel_bytes, NULL, POISON);
         const struct kernels_cuda_rope_store args = {
             .cache = cache.at,
-            .sinks_rotated = rotated.at,
-            .sinks_unrotated = unrotated.at,
+            .sinks_near = rotated.at,
+            .sinks_far = unrotated.at,
             .sinks = SINKS,
             .records = where.at,
             .indices = c.indices_at.at,
@@ -401,6 +400,7 @@ static void stores_keys_where_they_are_kept(void **unused)
             .v = (float *)in.at + width / 2,
             .stride = width,
             .table = (float *)c.table.at + (FRAMES - 1) * ROWS * c.head_dim,
+            .far_table = (float *)c.table.at + ROWS * c.head_dim,
             .rows = ROWS,
             .kv_heads = KV_HEADS,
             .head_dim = c.head_dim,
@@ -413,11 +413,11 @@ static void stores_keys_where_they_are_kept(void **unused)
             for (int h = 0; h < KV_HEADS; h++) {
                 const float *k = x + r * width + h * c.head_dim, *v = k + width / 2;
                 if (records[r] >= 0)
-                    expect_stored(&c, kept, operand, records[r], r, h, k, v, true);
+                    expect_stored(&c, kept, operand, records[r], r, h, k, v, FRAMES - 1);
                 if (c.indices[r] >= SINKS)
                     continue;
-                expect_stored(&c, near, operand, 0, r, h, k, v, true);
-                expect_stored(&c, far, operand, 0, r, h, k, v, false);
+                expect_stored(&c, near, operand, 0, r, h, k, v, FRAMES - 1);
+                expect_stored(&c, far, operand, 0, r, h, k, v, 1);
             }
         assert_true(isnan(kept[0])); /* record 0 is nobody's */
         assert_true(isnan(near[SINKS * c.head_dim]));
@@ -432,11 +432,11 @@ static void stores_keys_where_they_are_kept(void **unused)
     }
 }
 
-/* That of a head of 64 elements just those of the pair of `bad` are NaNs, or that one alone. */
-static void expect_nan_at(const float *head, int bad, bool whole_pair)
+/* That of a head of 64 elements just those of the pair of `bad` are NaNs. */
+static void expect_nan_at(const float *head, int bad)
 {
     for (int d = 0; d < 64; d++)
-        assert_int_equal(isnan(head[d]) != 0, whole_pair ? d % 32 == bad % 32 : d == bad);
+        assert_int_equal(isnan(head[d]) != 0, d % 32 == bad % 32);
 }
 
 /* A score of minus infinity would hide it from attention. */
@@ -474,8 +474,8 @@ static void an_infinity_in_a_query_or_a_key_becomes_a_nan(void **unused)
     };
     const struct kernels_cuda_rope_store keys = {
         .cache = cache.at,
-        .sinks_rotated = rotated.at,
-        .sinks_unrotated = unrotated.at,
+        .sinks_near = rotated.at,
+        .sinks_far = unrotated.at,
         .sinks = PANEL_TOKENS,
         .records = where.at,
         .indices = c.indices_at.at,
@@ -483,6 +483,7 @@ static void an_infinity_in_a_query_or_a_key_becomes_a_nan(void **unused)
         .v = in.at,
         .stride = WIDTH,
         .table = (float *)c.table.at + (FRAMES - 1) * ROWS * WIDTH,
+        .far_table = (float *)c.table.at + ROWS * WIDTH,
         .rows = ROWS,
         .kv_heads = 1,
         .head_dim = WIDTH,
@@ -495,10 +496,10 @@ static void an_infinity_in_a_query_or_a_key_becomes_a_nan(void **unused)
     for (int n = 0; n < 2; n++) {
         const int row = bad[n][0] * WIDTH;
         for (int frame = 0; frame < FRAMES; frame++)
-            expect_nan_at(q + frame * ROWS * WIDTH + row, bad[n][1], true);
-        expect_nan_at(kept + row, bad[n][1], true);
-        expect_nan_at(near + row, bad[n][1], true);
-        expect_nan_at(far + row, bad[n][1], false);
+            expect_nan_at(q + frame * ROWS * WIDTH + row, bad[n][1]);
+        expect_nan_at(kept + row, bad[n][1]);
+        expect_nan_at(near + row, bad[n][1]);
+        expect_nan_at(far + row, bad[n][1]);
     }
     struct gpu_memory *used[] = {&in, &where, &turned_at, &cache, &rotated, &unrotated};
     for (size_t i = 0; i < sizeof used / sizeof *used; i++)

@@ -1,6 +1,6 @@
 /* Small models of every architecture against transformers (tests/ranks/data/architectures.json,
- * made by make-architectures beside it): the same weights as a GGUF file and as a directory, on one
- * to three ranks, with reference kernels. */
+ * made by make-architectures beside it), with reference kernels: as a GGUF file on one to three
+ * ranks, and the same weights as a directory. */
 #include "tests/support/unit.h"
 
 #include <jansson.h>
@@ -10,10 +10,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "tests/support/engine_ranks.h"
+#include "tests/support/engine_checks.h"
 #include "tests/support/tiny_directory.h"
 
-enum { RANKS_MOST = 3 };
+enum { RANKS_MOST = 3, LONG_TOKENS = 400 };
 
 /* Float32 sums in another order; against float64, transformers' own are up to 3e-5 off. */
 static const double allowed = 1e-4;
@@ -110,7 +110,7 @@ static double answer(struct engine_case wanted, const json_t *one)
     return worst;
 }
 
-static void check(const char *path, const json_t *one)
+static void check(const char *path, const json_t *one, int ranks_first)
 {
     const char *name = json_string_value(json_object_get(one, "name"));
     struct engine_outcome outcomes[1 + RANKS_MOST] = {0};
@@ -118,7 +118,7 @@ static void check(const char *path, const json_t *one)
     struct engine_case wanted = {.model_path = path, .kernels = "reference", .kind = ENGINE_SCORE};
     wanted.count = ids_of(&ids, json_object_get(one, "ids"));
     wanted.ids = ids;
-    for (wanted.ranks = 1; wanted.ranks <= RANKS_MOST; wanted.ranks++) {
+    for (wanted.ranks = ranks_first; wanted.ranks <= RANKS_MOST; wanted.ranks++) {
         double scored = score(&outcomes[wanted.ranks], &wanted, &outcomes[wanted.ranks - 1], one);
         double answered = answer(wanted, one);
         printf("%-50s %s, %d ranks: text %.1e answer %.1e\n", name, strrchr(path, '.'),
@@ -126,16 +126,9 @@ static void check(const char *path, const json_t *one)
         assert_true(scored <= allowed);
         assert_true(answered <= allowed);
     }
-    for (int ranks = 1; ranks <= RANKS_MOST; ranks++)
+    for (int ranks = ranks_first; ranks <= RANKS_MOST; ranks++)
         engine_outcome_free(&outcomes[ranks]);
     free(ids);
-}
-
-static void expect_refusal(const char *path)
-{
-    struct model *model;
-    assert_int_equal(model_open(&model, path), STATUS_UNIMPLEMENTED);
-    assert_non_null(strstr(status_message(), "a sliding window in the model: not supported"));
 }
 
 static void a_gguf_file_computes_what_transformers_does(void **state)
@@ -151,10 +144,7 @@ static void a_gguf_file_computes_what_transformers_does(void **state)
         assert_true(file >= 0);
         close(file);
         tiny_model_write(path, &shape, 0, DTYPE_F32);
-        if (shape.window)
-            expect_refusal(path);
-        else
-            check(path, one);
+        check(path, one, 1);
         unlink(path);
     }
 }
@@ -168,13 +158,48 @@ static void a_directory_computes_what_transformers_does(void **state)
     {
         char folder[] = "/tmp/longhaul-architectures.XXXXXX";
         const struct tiny_model_shape shape = shape_of(one);
-        if (shape.window)
-            continue;
         assert_non_null(mkdtemp(folder));
         tiny_directory_write(folder, &shape, 0, DTYPE_F32, 1);
-        check(folder, one);
+        check(folder, one, RANKS_MOST);
         tiny_directory_remove(folder);
     }
+}
+
+/* On the best kernels that run here, whatever is exchanged, kept and split. */
+static void windows_give_the_same_bits_on_any_ranks_under_any_method(void **state)
+{
+    (void)state;
+    static const char *const methods[] = {"rope", "string:shift=90,local=20",
+                                          "lm_infinite:window=100,sinks=4"};
+    const struct tiny_model_shape shape = {.layers = 3,
+                                           .hidden = 64,
+                                           .heads = 4,
+                                           .kv_heads = 2,
+                                           .head_dim = 32,
+                                           .ffn = 96,
+                                           .window = 70,
+                                           .window_layers = 5};
+    char path[TINY_MODEL_PATH_BYTES];
+    int32_t ids[LONG_TOKENS];
+    tiny_model_make(path, &shape, DTYPE_Q8_0);
+    tiny_model_ids(ids, LONG_TOKENS);
+    for (size_t m = 0; m < sizeof methods / sizeof methods[0]; m++) {
+        struct engine_case wanted = {.model_path = path,
+                                     .method = methods[m],
+                                     .ranks = 1,
+                                     .kind = ENGINE_SCORE,
+                                     .queries = CHOICE_SHARDED + 1,
+                                     .ids = ids,
+                                     .count = LONG_TOKENS};
+        struct engine_outcome one;
+        engine_checks_run(&one, &wanted);
+        for (wanted.ranks = 2; wanted.ranks <= RANKS_MOST; wanted.ranks++) {
+            wanted.stage_tokens = wanted.ranks == 2 ? 0 : 128;
+            engine_checks_same_bits(&wanted, &one);
+        }
+        engine_outcome_free(&one);
+    }
+    unlink(path);
 }
 
 int main(void)
@@ -185,6 +210,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_gguf_file_computes_what_transformers_does),
         cmocka_unit_test(a_directory_computes_what_transformers_does),
+        cmocka_unit_test(windows_give_the_same_bits_on_any_ranks_under_any_method),
     };
     int failures = cmocka_run_group_tests(tests, NULL, NULL);
     json_decref(cases);

@@ -183,6 +183,8 @@ static void models_of_other_shapes_and_formats_agree(void **state)
         {{2, 96, 4, 2, 32, 160, .qkv_bias = true, .output_bias = true, .mlp_bias = true},
          DTYPE_Q8_0},
         {{2, 96, 4, 2, 32, 160, .architecture = "qwen3", .qk_norm = true}, DTYPE_Q8_0},
+        {{2, 96, 4, 2, 32, 160, .window = 50}, DTYPE_Q8_0},
+        {{3, 96, 4, 2, 32, 160, .window = 70, .window_layers = 5}, DTYPE_Q8_0},
     };
     for (size_t m = 0; m < sizeof models / sizeof models[0]; m++) {
         char path[TINY_MODEL_PATH_BYTES];
@@ -199,7 +201,7 @@ static void models_of_other_shapes_and_formats_agree(void **state)
         wanted.queries = CHOICE_REPLICATED + 1;
         engine_checks_close(&wanted, &cpu, BF16);
         engine_outcome_free(&cpu);
-        if (models[m].shape.qkv_bias || models[m].shape.qk_norm) {
+        if (models[m].shape.qkv_bias || models[m].shape.qk_norm || models[m].shape.window) {
             wanted.queries = 0;
             answers_agree(wanted);
         }

@@ -23,11 +23,12 @@ static struct model_fixture fixture = {
 static const char *const methods[] = {
     "rope",
     "string:shift=150,local=20",
-    "string:shift=100,local=3,logit_scale=published",
+    "string:shift=100,local=3,logit_scale=published,logn=150+yarn:factor=2,original=128",
     "lm_infinite:window=130,sinks=4",
     "lm_infinite:window=64,sinks=70,ceiling=90",
     "lm_infinite:window=200,sinks=0",
-    "string:shift=100,local=3,logn=150+yarn:factor=2,original=128",
+    "streaming_llm:window=70,sinks=5,logn=90",
+    "dca:chunk=200,local=50+ntk:factor=2",
 };
 
 enum { METHODS = sizeof methods / sizeof methods[0] };

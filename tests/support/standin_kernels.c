@@ -150,7 +150,7 @@ static bool do_rope_queries(void *arguments)
     return true;
 }
 
-/* Writes one head's K and V of row `row` into its record; `table` NULL leaves K unrotated. */
+/* Writes one head's K and V of row `row` into its record. */
 static void store(const struct kernels_cuda_rope_store *args, void *records, int64_t record,
                   int64_t row, const float *table, int64_t token)
 {
@@ -160,7 +160,7 @@ static void store(const struct kernels_cuda_rope_store *args, void *records, int
         const float *v = args->v + token * args->stride + (int64_t)h * args->head_dim;
         int64_t at = (record * args->kv_heads + h) * head_elements + row * args->head_dim;
         for (int d = 0; d < args->head_dim; d++) {
-            set(records, args->operand, at + d, table ? turned(k, table, args->head_dim, d) : k[d]);
+            set(records, args->operand, at + d, turned(k, table, args->head_dim, d));
             set(records, args->operand, at + PANEL_TOKENS * args->head_dim + d, v[d]);
         }
     }
@@ -174,6 +174,7 @@ static bool do_rope_store(void *arguments)
     const int64_t *records = standin_behind(args->records);
     const int64_t *indices = standin_behind(args->indices);
     const float *table = standin_behind(args->table);
+    const float *far_table = args->sinks > 0 ? standin_behind(args->far_table) : NULL;
     for (int64_t r = 0; r < args->rows; r++) {
         const float *rotation = table + r * args->head_dim;
         int64_t row = indices[r] % PANEL_TOKENS;
@@ -182,8 +183,8 @@ static bool do_rope_store(void *arguments)
             store(args, standin_behind(args->cache), records[r], row, rotation, r);
         if (indices[r] >= args->sinks)
             continue;
-        store(args, standin_behind(args->sinks_rotated), sink, row, rotation, r);
-        store(args, standin_behind(args->sinks_unrotated), sink, row, NULL, r);
+        store(args, standin_behind(args->sinks_near), sink, row, rotation, r);
+        store(args, standin_behind(args->sinks_far), sink, row, far_table + r * args->head_dim, r);
     }
     return true;
 }

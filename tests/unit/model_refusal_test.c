@@ -234,7 +234,7 @@ static void keys_that_change_the_arithmetic_are_refused_unless_neutral(void **st
         uint32_t value;
         const char *words; /* NULL: neutral */
     } cases[] = {
-        {"llama.attention.sliding_window", 4096, "sliding window"},
+        {"llama.attention.sliding_window", 4096, NULL},
         {"llama.attention.sliding_window", 0, NULL},
         {"llama.expert_count", 8, "mixture of experts"},
         {"llama.expert_count", 0, NULL},
@@ -515,6 +515,17 @@ static void a_file_is_described_whether_it_is_supported_or_not(void **state)
     expect_words(&other, "with           biases of queries, keys and values\n",
                  "\"qkv_bias\": true");
     expect_words(&other, "               biases of the feed-forward part\n", "\"mlp_bias\": true");
+    gguf_writer_free(&other);
+    full = (struct tiny_model_shape){.layers = 2,
+                                     .hidden = 64,
+                                     .heads = 4,
+                                     .kv_heads = 2,
+                                     .head_dim = 16,
+                                     .ffn = 96,
+                                     .window = 40,
+                                     .window_layers = 2};
+    tiny_model_build(&other, &full, 1, DTYPE_F32);
+    expect_words(&other, "sliding window 40 tokens on 1 of 2 layers\n", "\"window_layers\": [\n");
     gguf_writer_free(&other);
     rename_text(&file, "tiny random model", "\x1b[31m random mode");
     rename_text(&file, "llama", "gemma");

@@ -58,7 +58,7 @@ static void layers_see_what_the_method_shows_within_their_window(void **state)
                 sight_make(&sight, &method, &shape);
                 assert_int_equal(sight.count, layers[l] == 0 ? 1 : 2);
                 for (int layer = 0; layer < LAYERS; layer++)
-                    check_pairs(&sight.tables[sight_of_layer(&sight, layer)], &plain,
+                    check_pairs(&sight_of_layer(&sight, layer)->bands, &plain,
                                 layers[l] >> layer & 1 ? window : BANDS_OPEN);
             }
     }
@@ -73,8 +73,8 @@ static void the_first_table_is_the_methods(void **state)
     const struct model_shape shape = shape_with(9, 0x1f);
     assert_int_equal(method_parse(&method, "rope", 0), STATUS_OK);
     sight_make(&sight, &method, &shape);
-    assert_int_equal(bands_reach(&sight.tables[0]), BANDS_OPEN);
-    assert_int_equal(bands_reach(&sight.tables[1]), 9);
+    assert_int_equal(sight.tables[0].reach, BANDS_OPEN);
+    assert_int_equal(sight.tables[1].reach, 9);
 }
 
 int main(void)

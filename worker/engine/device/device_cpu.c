@@ -283,6 +283,7 @@ static enum status run(struct device *device, int first, int end, const struct d
 
 struct attend_job {
     struct device_cpu *cpu;
+    const struct sight_table *sight; /* the layer's */
     const struct device_keys *keys;
     int count;
     const struct device_drive *drive;
@@ -294,17 +295,19 @@ static int64_t panel_floor(int64_t index)
 }
 
 /* One tile of queries to one extent of keys, cut to the panels that the tile can see. */
-static void attend_extent(struct device_cpu *cpu, struct attention_args *args,
+static void attend_extent(const struct attend_job *job, struct attention_args *args,
                           const struct device_keys *keys, int head)
 {
+    const struct device_cpu *cpu = job->cpu;
+    const int64_t reach = job->sight->reach;
     int64_t first = keys->first;
     int64_t end = keys->end;
     int64_t last_query = args->query_first + args->tokens;
     if (end > last_query)
         end = last_query;
-    if (keys->store == BANDS_PANELS && cpu->stage.method->reach != BANDS_OPEN &&
-        panel_floor(args->query_first - cpu->stage.method->reach + 1) > first)
-        first = panel_floor(args->query_first - cpu->stage.method->reach + 1);
+    if (keys->store == BANDS_PANELS && reach != BANDS_OPEN &&
+        panel_floor(args->query_first - reach + 1) > first)
+        first = panel_floor(args->query_first - reach + 1);
     if (first >= end)
         return;
     size_t skipped = (size_t)((first - keys->first) / PANEL_TOKENS) * cpu->device.panel_bytes;
@@ -343,13 +346,13 @@ static void attend_tile(void *context, int thread, size_t item)
         .group = group,
         .head_dim = spec->head_dim,
         .panel_stride = cpu->device.panel_bytes,
-        .regimes = &cpu->stage.method->regimes,
+        .regimes = &job->sight->regimes,
         .scale_log2 = cpu->stage.method->scale_log2,
         .scratch = device_cpu_kernel_scratch(cpu, thread),
     };
     for (int k = 0; k < job->count; k++)
         if (tile->query >= job->keys[k].query_first && tile->query < job->keys[k].query_end)
-            attend_extent(cpu, &args, &job->keys[k], head);
+            attend_extent(job, &args, &job->keys[k], head);
 }
 
 static void attend_between(void *context)
@@ -362,10 +365,11 @@ static enum status attend(struct device *device, int layer, const struct device_
                           int count, const struct device_drive *drive)
 {
     struct device_cpu *cpu = device_cpu_of(device);
-    struct attend_job job = {cpu, keys, count, drive};
     int64_t start_ns = clock_now_ns();
     if (cpu->in_step)
         return device_cpu_step_attend(device, layer, keys, count);
+    struct attend_job job = {cpu, sight_of_layer(&cpu->stage.method->sight, layer), keys, count,
+                             drive};
     if (!atomic_load(&cpu->skipping))
         thread_pool_run(cpu->pool,
                         (size_t)cpu->stage.shard->tile_count * (size_t)cpu->spec.kv_heads,

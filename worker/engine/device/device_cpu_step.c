@@ -221,9 +221,15 @@ static bool by_head(const struct device_cpu *cpu)
            cpu->step.given.rows * cpu->spec.heads > ATTENTION_ROWS;
 }
 
+struct attend_job {
+    struct device_cpu *cpu;
+    const struct sight_table *sight; /* the layer's */
+};
+
 static void attend_range(void *context, int thread, size_t item)
 {
-    struct device_cpu *cpu = context;
+    const struct attend_job *job = context;
+    struct device_cpu *cpu = job->cpu;
     const struct device_cpu_step *step = &cpu->step;
     const struct model_spec *spec = &cpu->spec;
     const int heads = by_head(cpu) ? 1 : spec->kv_heads;
@@ -249,7 +255,7 @@ static void attend_range(void *context, int thread, size_t item)
         .group = group,
         .head_dim = spec->head_dim,
         .panel_stride = cpu->device.panel_bytes,
-        .regimes = &step->given.method->regimes,
+        .regimes = &job->sight->regimes,
         .scale_log2 = step->given.method->scale_log2,
         .scratch = device_cpu_kernel_scratch(cpu, thread),
     };
@@ -303,11 +309,11 @@ enum status device_cpu_step_attend(struct device *device, int layer, const struc
     struct device_cpu_step *step = &cpu->step;
     int64_t heads = step->given.rows * cpu->spec.heads;
     int64_t head_dim = cpu->spec.head_dim;
-    (void)layer;
+    struct attend_job job = {cpu, sight_of_layer(&step->given.method->sight, layer)};
     TRY(cut_ranges(cpu, keys, count));
     clear_state(cpu, step->partial_acc, step->partial_max, step->partial_sum, step->ranges * heads);
     const int items = step->ranges * (by_head(cpu) ? cpu->spec.kv_heads : 1);
-    thread_pool_run(cpu->pool, (size_t)items, attend_range, NULL, cpu);
+    thread_pool_run(cpu->pool, (size_t)items, attend_range, NULL, &job);
     float *acc = state_of(cpu, step->given.rank);
     float *max = acc + heads * head_dim;
     float *sum = max + heads;

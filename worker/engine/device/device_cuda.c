@@ -305,7 +305,7 @@ static enum status attend(struct device *device, int layer, const struct device_
 {
     struct device_cuda *cuda = device_cuda_of(device);
     return cuda->in_step ? device_cuda_step_attend(cuda, layer, keys, count)
-                         : device_cuda_stage_attend(cuda, keys, count, drive);
+                         : device_cuda_stage_attend(cuda, layer, keys, count, drive);
 }
 
 static enum status logits(struct device *device, int64_t row)

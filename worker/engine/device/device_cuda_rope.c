@@ -51,18 +51,21 @@ enum status device_cuda_store(const struct device_cuda_rows *rows, int layer)
     struct device_cuda *cuda = rows->cuda;
     const struct device *device = &cuda->device;
     const float *keys = rows->at[LAYER_QKV] + device_cuda_query_width(cuda);
+    const struct bands *bands = &rows->method->bands;
+    const int64_t frame = rows->table_frame_rows * cuda->spec.head_dim;
+    const float *tables = rows->at[LAYER_TABLES] + bands->query_frames * frame;
     const struct kernels_cuda_rope_store args = {
         .cache = device_record(device, layer, 0),
-        .sinks_rotated = device_record(device, layer, panel_table_sinks(rows->panels, true)),
-        .sinks_unrotated = device_record(device, layer, panel_table_sinks(rows->panels, false)),
+        .sinks_near = device_record(device, layer, panel_table_sinks(rows->panels, true)),
+        .sinks_far = device_record(device, layer, panel_table_sinks(rows->panels, false)),
         .sinks = rows->sinks,
         .records = rows->records,
         .indices = rows->indices,
         .k = keys,
         .v = keys + device_cuda_key_width(cuda),
         .stride = cuda->device.program->buffers[LAYER_QKV].width,
-        .table = rows->at[LAYER_TABLES] +
-                 rows->method->bands.query_frames * rows->table_frame_rows * cuda->spec.head_dim,
+        .table = tables,
+        .far_table = rows->sinks > 0 ? tables + bands->panel_frames * frame : tables,
         .rows = rows->rows,
         .kv_heads = cuda->spec.kv_heads,
         .head_dim = cuda->spec.head_dim,

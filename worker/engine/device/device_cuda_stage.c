@@ -139,12 +139,13 @@ enum status device_cuda_stage_run(struct device_cuda *cuda, int first, int end,
     return STATUS_OK;
 }
 
-enum status device_cuda_stage_attend(struct device_cuda *cuda, const struct device_keys *keys,
-                                     int count, const struct device_drive *drive)
+enum status device_cuda_stage_attend(struct device_cuda *cuda, int layer,
+                                     const struct device_keys *keys, int count,
+                                     const struct device_drive *drive)
 {
     const int64_t start_ns = clock_now_ns();
     const struct kernels_cuda_prefill args = {
-        .regimes = &cuda->stage.method->regimes,
+        .regimes = &sight_of_layer(&cuda->stage.method->sight, layer)->regimes,
         .queries = cuda->queries,
         .frame_stride = cuda->device.group.stage_rows * device_cuda_query_width(cuda),
         .acc = cuda->acc,

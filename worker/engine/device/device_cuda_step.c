@@ -296,7 +296,7 @@ static enum status attend_ranges(struct device_cuda *cuda, int layer)
     const struct device_step *given = &step->given;
     float *partials = given->rows == 1 ? step->token_partials : step->partials;
     const struct kernels_cuda_decode decode = {
-        .regimes = &given->method->regimes,
+        .regimes = &sight_of_layer(&given->method->sight, layer)->regimes,
         .bases = {device_record(&cuda->device, layer, 0)},
         .extents = step->there.extents,
         .split_first = step->there.split_first,
@@ -327,7 +327,8 @@ static enum status attend_ranges(struct device_cuda *cuda, int layer)
 }
 
 /* Many rows: as a prefill attends, into the state itself. */
-static enum status attend_rows(struct device_cuda *cuda, const struct device_keys *keys, int count)
+static enum status attend_rows(struct device_cuda *cuda, int layer, const struct device_keys *keys,
+                               int count)
 {
     const struct device_step *given = &cuda->step.given;
     const struct attention_span span = {0, given->first, given->rows};
@@ -335,7 +336,7 @@ static enum status attend_rows(struct device_cuda *cuda, const struct device_key
     const int64_t heads = given->rows * cuda->spec.heads;
     float *state = state_of(cuda, given->rank);
     const struct kernels_cuda_prefill args = {
-        .regimes = &given->method->regimes,
+        .regimes = &sight_of_layer(&given->method->sight, layer)->regimes,
         .queries = cuda->device.memory.step[LAYER_QUERIES],
         .frame_stride = given->rows * device_cuda_query_width(cuda),
         .acc = state,
@@ -359,7 +360,7 @@ enum status device_cuda_step_attend(struct device_cuda *cuda, int layer,
         if (cuda->step.given.rows <= FEW_ROWS)
             TRY(attend_ranges(cuda, layer));
         else
-            TRY(attend_rows(cuda, keys, count));
+            TRY(attend_rows(cuda, layer, keys, count));
     }
     return cuda->device.group.workers == 1 ? STATUS_OK
                                            : close_segment(cuda); /* states are exchanged */

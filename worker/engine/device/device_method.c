@@ -11,10 +11,11 @@ void device_method_make(struct device_method *method, const struct model_spec *s
 {
     const struct method *asked = &choice->request.method;
     memset(method, 0, sizeof *method);
-    method_bands(asked, &method->bands);
-    regimes_make(&method->regimes, &method->bands);
+    const struct model_shape shape = spec_shape(spec, 0);
+    sight_make(&method->sight, asked, &shape);
+    method->bands = method->sight.tables[0].bands;
     spec_rotation_make(&method->rotation, spec, &asked->frequencies, method_logn(asked));
-    method->reach = bands_reach(&method->bands);
+    method->reach = method->sight.tables[0].reach;
     method->range_tokens = memory_plan_range_tokens(choice);
     method->scale_log2 =
         (float)(method_logit_scale(asked) * 1.4426950408889634 / sqrt((double)spec->head_dim));

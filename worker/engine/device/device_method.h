@@ -5,13 +5,13 @@
 #include <stdint.h>
 
 #include "kernels/bands.h"
-#include "kernels/regimes.h"
 #include "proto/model/spec.h"
 #include "proto/plan/choice.h"
+#include "proto/plan/sight.h"
 
 struct device_method {
-    struct bands bands;
-    struct regimes regimes;
+    struct bands bands; /* that all ranks exchange keys for: the first of the sight */
+    struct sight sight;
     struct spec_rotation rotation;
     int64_t reach;        /* bands_reach */
     int64_t range_tokens; /* of a step's key range: memory_plan.h */
