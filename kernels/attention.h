@@ -52,8 +52,8 @@ static inline size_t attention_record_bytes(enum dtype cache, int kv_heads, int 
 }
 
 /* attention_store_keys(record, row, keys, kv_heads, head_dim): writes one token's keys [kv_heads,
- * head_dim] float32, already rotated as the record's frame wants, at row 0..63 of neighbouring heads
- * of a K record; `record` points at the first of them. attention_store_values: a V record's. */
+ * head_dim] float32, already rotated as the record's frame wants, at row 0..63 of a K record.
+ * attention_store_values: the same for a V record. */
 
 /* kv_heads neighbouring KV heads and the query heads of their groups (GQA). The pointers are the
  * first head's. */

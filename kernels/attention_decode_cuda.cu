@@ -119,8 +119,8 @@ static __device__ void advance_walk(struct decode_walk *walk, const struct decod
 }
 
 /* Sixteen keys, and values `apart` bytes behind them, without a gap, and none missing: 512 bytes at
- * a time, one behind the other. A row's swizzle (mma_layout_place) is that of the first rows and that of how many follow.
- * */
+ * a time, one behind the other. A row's swizzle (mma_layout_place) is that of the first rows and
+ * that of how many follow. */
 template <int HEAD_DIM>
 static __device__ __forceinline__ void copy_whole(const char *from, int64_t apart, uint32_t stage)
 {

@@ -33,8 +33,8 @@ struct attention_span {
 /* Keys to attend to: panels, one behind the other. */
 struct attention_extent {
     const void *records;
-    int64_t first; /* index of the first panel's first key: a multiple of PANEL_TOKENS */
-    int64_t end;   /* keys at and beyond it are not there; their rows are not read */
+    int64_t first;         /* index of the first panel's first key: a multiple of PANEL_TOKENS */
+    int64_t end;           /* keys at and beyond it are not there; their rows are not read */
     int32_t store;         /* enum bands_store */
     int32_t panel_records; /* K in so many key frames but one, and V */
     int32_t span_first, span_end; /* the spans of queries that it applies to */

@@ -3,8 +3,8 @@
  *
  * For each chunk of ATTENTION_ROWS rows and each panel that it sees, ascending, for each KV head
  * and tile of its rows: score -> softmax -> accumulate. A tile that sees its whole panel through
- * one view, a query frame and a key frame, runs without masks; any other scores through each view in
- * turn and blends before the maximum.
+ * one view, a query frame and a key frame, runs without masks; any other scores through each view
+ * in turn and blends before the maximum.
  */
 #pragma once
 

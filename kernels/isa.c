@@ -11,10 +11,11 @@ static bool has_f16c(void)
     return __get_cpuid(1, &eax, &ebx, &ecx, &edx) && (ecx >> 29 & 1);
 }
 
-static bool has_bf16_dot_product(void)
+/* Of the second list of structured extended features. */
+static bool has_extended(int bit)
 {
     unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
-    return __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) && (eax >> 5 & 1);
+    return __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) && (eax >> bit & 1);
 }
 
 bool isa_has_avx2(void)
@@ -30,5 +31,15 @@ bool isa_has_avx512(void)
 
 bool isa_has_avx512_bf16(void)
 {
-    return isa_has_avx512() && has_bf16_dot_product();
+    return isa_has_avx512() && has_extended(5);
+}
+
+bool isa_has_avx2_vnni(void)
+{
+    return isa_has_avx2() && has_extended(4);
+}
+
+bool isa_has_avx512_vnni(void)
+{
+    return isa_has_avx512() && __builtin_cpu_supports("avx512vnni");
 }

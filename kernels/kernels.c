@@ -55,6 +55,8 @@ static void avx2_install(struct kernels *kernels)
     kernels->scratch_bytes = avx2_scratch_bytes;
     attention_avx2_install(kernels);
     matmul_avx2_install(kernels);
+    if (isa_has_avx2_vnni())
+        kernels->matmul_decode = matmul_decode_avx2_vnni;
     rope_avx2_install(kernels);
     rmsnorm_avx2_install(kernels);
     swiglu_avx2_install(kernels);
@@ -71,6 +73,8 @@ static void avx512_install(struct kernels *kernels)
     kernels->scratch_bytes = avx512_scratch_bytes;
     attention_avx512_install(kernels);
     matmul_avx512_install(kernels);
+    if (isa_has_avx512_vnni())
+        kernels->matmul_decode = matmul_decode_avx512_vnni;
 }
 
 static size_t avx512_bf16_scratch_bytes(const struct kernels_limits *limits)

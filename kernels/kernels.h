@@ -13,7 +13,8 @@
  * | avx512_bf16  | bf16            | bf16 panels    | AVX-512 F/BW/VL, BF16  |
  *
  * Norm, rope, swiglu, the merging of states and the storing of keys and values are AVX2's in both
- * AVX-512 variants, which share their decode products.
+ * AVX-512 variants, which share their decode products. Where the CPU has VNNI, decode products use
+ * it: the same integers in one instruction for two, so the same bits.
  *
  * No kernel allocates; scratch comes from the caller, one per thread, 64-byte aligned,
  * scratch_bytes() long. "Row" means one token's vector. All sums are float32. Rows are independent:

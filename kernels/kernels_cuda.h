@@ -20,9 +20,9 @@
  * | bias              | vectors                       | rows that they are added to        |
  * | rope_table        | indices                       | cos and sin of all frames          |
  * | rope_queries      | q, table                      | q in every frame, operand          |
- * | rope_store        | k, v, table                   | panel records                      |
- * | attention_prefill | q, extents of panel records   | states, or finished rows           |
- * | attention_decode  | q, extents of panel records   | one state a split                  |
+ * | rope_store        | k, v, table                   | records                            |
+ * | attention_prefill | q, extents of panels          | states, or finished rows           |
+ * | attention_decode  | q, extents of panels          | one state a split                  |
  * | attention_combine | states                        | a state and / or finished rows     |
  * | attention_finish  | a state                       | finished rows                      |
  * | swiglu            | gate, up                      | their product                      |
@@ -32,10 +32,10 @@
  * | survey            | logits                        | what a choice needs of them        |
  *
  * The cache. A record holds PANEL_TOKENS tokens' K, or V, of all KV heads: [kv_heads,
- * PANEL_TOKENS, head_dim] of `operand`, plain and row-major: what cp.async, ldmatrix and TMA want. A
- * panel is records one behind the other, K in each key frame that it is kept in and V last. A
- * record's bytes are attention_record_bytes(DTYPE_BF16, kv_heads, head_dim), those of the CPU's bf16
- * records, whose order inside differs: all ranks of a group are of one kind. Rows that are not
+ * PANEL_TOKENS, head_dim] of `operand`, plain and row-major: what cp.async, ldmatrix and TMA want.
+ * A panel is records one behind the other, K in each key frame that it is kept in and V last. A
+ * record's bytes are attention_record_bytes(DTYPE_BF16, kv_heads, head_dim), those of the CPU's
+ * bf16 records, whose order inside differs: all ranks of a group are of one kind. Rows that are not
  * stored yet need not be zero: an extent's `end` keeps them unread.
  *
  * A state of `rows` rows is [acc: rows, heads, head_dim][max: rows, heads][sum: rows, heads],
@@ -151,9 +151,9 @@ struct kernels_cuda_rope_queries {
     enum dtype operand;
 };
 
-/* Rotates k and stores k and v: row r goes to row indices[r] % PANEL_TOKENS of the panel that begins
- * with record records[r] of `cache`, unless that is negative, K in key frames [0, panel_frames);
- * where indices[r] < sinks also to panel indices[r] / PANEL_TOKENS of `sink_cache`, K in all. */
+/* Rotates k and stores k and v: row r goes to row indices[r] % PANEL_TOKENS of the panel that
+ * begins with record records[r] of `cache`, unless that is negative, K in key frames [0,
+ * panel_frames); where indices[r] < sinks also to panel indices[r] / PANEL_TOKENS of `sink_cache`, K in all. */
 struct kernels_cuda_rope_store {
     void *cache;      /* one layer's records */
     void *sink_cache; /* one layer's; unused where sinks is 0 */

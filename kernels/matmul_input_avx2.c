@@ -1,5 +1,4 @@
-/* Owns the input of the decode products: rows of x as floats or as integers, as many at a time as
- * share one reading of the weights. Needs AVX2.
+/* Owns the input of the decode products: tiles of rows of x as floats or as integers. Needs AVX2.
  *
  * Promises that a block's integers, unit and sum come from its own elements alone, in one order. */
 #include "kernels/matmul_input_avx2.h"
@@ -10,7 +9,7 @@
 
 #include "kernels/matmul_avx2.h"
 
-enum { ROWS = 8 /* that share one reading of the weights */ };
+enum { ROWS = MATMUL_INPUT_ROWS };
 
 static float sum_lanes(__m256 x)
 {
@@ -62,21 +61,24 @@ static float block_units(int16_t *units, const float *x, bool nibbles, float *su
     return isfinite(*sum) ? unit : NAN;
 }
 
-static void load_row(const struct matmul_input *input, int64_t row, const float *x, int64_t in,
-                     enum matmul_layout layout)
+static void load_plain_row(const struct matmul_input *input, int64_t row, const float *x,
+                           int64_t in)
 {
-    if (!matmul_layout_has_scale(layout)) {
-        float *to = input->x + row * input->stride;
-        memcpy(to, x, (size_t)in * sizeof *x);
-        memset(to + in, 0, (size_t)(input->stride - in) * sizeof *x);
-        return;
-    }
-    /* Quantised rows are whole blocks. */
     for (int64_t b = 0; b < input->blocks; b++) {
-        int64_t at = row * input->blocks + b;
-        input->unit[at] = block_units(input->units + row * input->stride + b * MATMUL_PANEL_DEPTH,
-                                      x + b * MATMUL_PANEL_DEPTH, matmul_layout_is_nibbles(layout),
-                                      &input->sums[at]);
+        float *to = input->x + (b * input->rows + row) * MATMUL_PANEL_DEPTH;
+        int64_t real = matmul_least(in - b * MATMUL_PANEL_DEPTH, MATMUL_PANEL_DEPTH);
+        memcpy(to, x + b * MATMUL_PANEL_DEPTH, (size_t)real * sizeof *x);
+        memset(to + real, 0, (size_t)(MATMUL_PANEL_DEPTH - real) * sizeof *x);
+    }
+}
+
+/* Quantised rows are whole blocks. */
+static void load_row(const struct matmul_input *input, int64_t row, const float *x, bool nibbles)
+{
+    for (int64_t b = 0; b < input->blocks; b++) {
+        int64_t at = b * input->rows + row;
+        input->unit[at] = block_units(input->units + at * MATMUL_PANEL_DEPTH,
+                                      x + b * MATMUL_PANEL_DEPTH, nibbles, &input->sums[at]);
     }
 }
 
@@ -84,62 +86,59 @@ static struct matmul_input load_rows(const struct matmul_args *args)
 {
     int64_t blocks = matmul_panel_blocks(args->weights->in);
     enum matmul_layout layout = matmul_panel_layout(args->weights->dtype);
-    struct matmul_input input = {.x = args->scratch,
-                                 .units = args->scratch,
-                                 .stride = blocks * MATMUL_PANEL_DEPTH,
-                                 .blocks = blocks};
-    input.unit = input.x + ROWS * input.stride;
+    struct matmul_input input = {
+        .x = args->scratch, .units = args->scratch, .blocks = blocks, .rows = args->rows};
+    input.unit = input.x + ROWS * blocks * MATMUL_PANEL_DEPTH;
     input.sums = input.unit + ROWS * blocks;
-    for (int64_t r = 0; r < args->rows; r++)
-        load_row(&input, r, args->x + r * args->x_stride, args->weights->in, layout);
+    for (int64_t r = 0; r < args->rows; r++) {
+        const float *x = args->x + r * args->x_stride;
+        if (matmul_layout_has_scale(layout))
+            load_row(&input, r, x, matmul_layout_is_nibbles(layout));
+        else
+            load_plain_row(&input, r, x, args->weights->in);
+    }
     return input;
 }
 
-/* Rows [r, r + rows) of the outputs from o on. out [rows, stride] */
-static void put_rows(const struct matmul_args *args, int64_t r, int rows, int64_t o,
-                     const float *out, int stride)
-{
-    for (int i = 0; i < rows; i++)
-        put_sums(args->y + (r + i) * args->y_stride + o, out + i * stride,
-                 matmul_least(MATMUL_SPLIT, args->out_end - o), args->accumulate);
-}
-
-/* The panel from output o on and, where the range goes on, the next one. */
+/* `panels` panels from output o on. */
 static void multiply_panels(const struct matmul_args *args, const struct matmul_input *input,
-                            const struct matmul_passes *passes, int pass_rows, int64_t o)
+                            const struct matmul_passes *passes, int64_t o, int panels)
 {
-    _Alignas(64) float out[ROWS * MATMUL_SPLIT];
-    enum matmul_layout layout = matmul_panel_layout(args->weights->dtype);
-    size_t panel_bytes = (size_t)input->blocks * matmul_panel_block_bytes(layout);
-    const char *panel =
-        (const char *)args->weights->packed + (size_t)(o / MATMUL_SPLIT) * panel_bytes;
-    int panels = o + MATMUL_SPLIT < args->out_end ? MATMUL_PASS_PANELS : 1;
-    int64_t r = 0;
-    for (; r + pass_rows <= args->rows; r += pass_rows)
-        for (int p = 0; p < panels; p++) {
-            passes[layout].rows(out, panel + (size_t)p * panel_bytes, panel_bytes, input, r);
-            put_rows(args, r, pass_rows, o + p * MATMUL_SPLIT, out, MATMUL_SPLIT);
-        }
-    for (; r < args->rows; r++) {
-        (panels == 1 ? passes[layout].one : passes[layout].panels)(out, panel, panel_bytes, input,
-                                                                   r);
-        for (int p = 0; p < panels; p++)
-            put_rows(args, r, 1, o + p * MATMUL_SPLIT, out + p * MATMUL_SPLIT, 0);
+    _Alignas(64) float out[ROWS * MATMUL_PASS_PANELS * MATMUL_SPLIT]; /* [rows, panels, SPLIT] */
+    const enum matmul_layout layout = matmul_panel_layout(args->weights->dtype);
+    struct matmul_pass pass = {
+        .out_stride = panels * MATMUL_SPLIT, .input = input, .panels = panels};
+    pass.panel_bytes = (size_t)input->blocks * matmul_panel_block_bytes(layout);
+    pass.panel =
+        (const char *)args->weights->packed + (size_t)(o / MATMUL_SPLIT) * pass.panel_bytes;
+    pass.rows = matmul_layout_has_scale(layout) ? passes->quantised_rows : passes->plain_rows;
+    for (; pass.row < input->rows; pass.row += pass.rows) {
+        while (pass.rows > input->rows - pass.row)
+            pass.rows /= 2;
+        pass.out = out + pass.row * pass.out_stride;
+        passes->runs[layout](&pass);
+    }
+    for (int64_t i = 0; i < input->rows * panels; i++) {
+        int64_t at = o + i % panels * MATMUL_SPLIT;
+        put_sums(args->y + i / panels * args->y_stride + at, out + i * MATMUL_SPLIT,
+                 matmul_least(MATMUL_SPLIT, args->out_end - at), args->accumulate);
     }
 }
 
-void matmul_input_walk(const struct matmul_args *args, const struct matmul_passes *passes,
-                       int pass_rows)
+void matmul_input_walk(const struct matmul_args *args, const struct matmul_passes *passes)
 {
-    assert(args->out_first % MATMUL_SPLIT == 0 && pass_rows <= ROWS);
-    for (int64_t first = 0; first < args->rows; first += ROWS) {
-        struct matmul_args some = *args; /* the rows that fit the scratch */
-        some.rows = matmul_least(ROWS, args->rows - first);
-        some.x += first * args->x_stride;
-        some.y += first * args->y_stride;
-        struct matmul_input input = load_rows(&some);
-        for (int64_t o = args->out_first; o < args->out_end; o += MATMUL_PASS_PANELS * MATMUL_SPLIT)
-            multiply_panels(&some, &input, passes, pass_rows, o);
+    assert(args->out_first % MATMUL_SPLIT == 0);
+    struct matmul_args tile = *args;
+    for (int64_t left = args->rows; left > 0; left -= tile.rows) {
+        tile.rows = matmul_least(ROWS, left);
+        struct matmul_input input = load_rows(&tile);
+        int panels = MATMUL_PASS_PANELS;
+        for (int64_t o = args->out_first; o < args->out_end; o += panels * MATMUL_SPLIT) {
+            panels = o + MATMUL_SPLIT < args->out_end ? MATMUL_PASS_PANELS : 1;
+            multiply_panels(&tile, &input, passes, o, panels);
+        }
+        tile.x += tile.rows * args->x_stride;
+        tile.y += tile.rows * args->y_stride;
     }
 }
 

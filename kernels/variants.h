@@ -21,6 +21,7 @@ size_t matmul_ref_scratch_bytes(const struct kernels_limits *limits);
 void attention_avx2_install(struct kernels *kernels);
 void matmul_avx2_install(struct kernels *kernels);
 void matmul_decode_avx2(const struct matmul_args *args);
+void matmul_decode_avx2_vnni(const struct matmul_args *args); /* AVX-VNNI too */
 void rope_avx2_install(struct kernels *kernels);
 void rmsnorm_avx2_install(struct kernels *kernels);
 void swiglu_avx2_install(struct kernels *kernels);
@@ -33,6 +34,7 @@ size_t matmul_avx2_scratch_bytes(const struct kernels_limits *limits);
 void attention_avx512_install(struct kernels *kernels);
 void matmul_avx512_install(struct kernels *kernels);
 void matmul_decode_avx512(const struct matmul_args *args);
+void matmul_decode_avx512_vnni(const struct matmul_args *args); /* AVX-512 VNNI too */
 
 size_t attention_avx512_scratch_bytes(const struct kernels_limits *limits);
 size_t matmul_avx512_scratch_bytes(const struct kernels_limits *limits);

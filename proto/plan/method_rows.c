@@ -2,8 +2,10 @@
 #include "proto/plan/method_rows.h"
 
 const struct method_row *const method_rows[] = {
-    &method_rope,        /* as the model was trained */
-    &method_string,      /* far distances moved back */
-    &method_lm_infinite, /* a window, and sinks at a ceiling */
+    &method_rope,          /* as the model was trained */
+    &method_string,        /* far distances moved back */
+    &method_lm_infinite,   /* a window, and sinks at a ceiling */
+    &method_streaming_llm, /* a window, and sinks at their places in its cache */
+    &method_dca,           /* distances by the chunks that two tokens are in */
 };
 const int method_rows_count = sizeof method_rows / sizeof method_rows[0];

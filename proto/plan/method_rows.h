@@ -20,6 +20,8 @@ struct method_row {
 extern const struct method_row method_rope;
 extern const struct method_row method_string;
 extern const struct method_row method_lm_infinite;
+extern const struct method_row method_streaming_llm;
+extern const struct method_row method_dca;
 
 /* In the order in which messages name them. */
 extern const struct method_row *const method_rows[];

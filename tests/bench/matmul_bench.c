@@ -1,4 +1,4 @@
-/* matmul_bench [VARIANT [DTYPE [THREADS]]]
+/* matmul_bench [VARIANT [DTYPE [THREADS [decode]]]]
  *
  * Times the matrix products at the shapes of a small model (hidden 576, feed-forward 1536, 49,152
  * words, 30 layers), each thread with its own range of outputs, and prints one JSON line for each,
@@ -6,6 +6,7 @@
  * decode walks through a whole model's matrices, which no cache holds. `best` is by the clock on
  * the wall, `best_cpu` by the threads' own time: on a machine that others use too, only that is
  * fair. */
+#include <math.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,7 +17,7 @@
 #include "tests/bench/bench_memory.h"
 #include "tests/bench/peak.h"
 
-enum { THREADS_MAX = 64, MATRICES = 30 * 7 + 1, DECODE_ROWS = 8 };
+enum { THREADS_MAX = 64, MATRICES = 30 * 7 + 1, DECODE_ROWS = 32 };
 
 struct shape {
     int64_t out, in;
@@ -192,29 +193,72 @@ static void run_prefill(struct bench *bench, int matrix, int64_t rows)
            gflop / best_cpu, peak, gflop / best_cpu / peak);
 }
 
-static void run_decode(struct bench *bench, int64_t rows)
+static int by_value(const void *a, const void *b)
 {
-    enum { REPEATS = 20 };
-    double peak = 0, read, cpu, best = 1e9, best_cpu = 1e9;
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+enum { ROUNDS = 25, ROW_COUNTS = 6 };
+
+struct decode_rounds {
+    double seconds[ROW_COUNTS][ROUNDS]; /* by the threads' own time */
+    double read_gbytes[ROUNDS], gops[ROUNDS];
+};
+
+static void *probe_decode(void *context)
+{
+    struct thread *thread = context;
+    const struct bench *bench = thread->bench;
+    thread->rate =
+        peak_decode_gops(bench->kernels->name, dtype_block_elements(bench->weights[0].dtype) > 1);
+    return NULL;
+}
+
+/* Row counts and probes take turns, so that what else the machine does meets all of them. */
+static void measure_decode(struct bench *bench, struct decode_rounds *rounds)
+{
     bench->decode = true;
     bench->first = 0;
     bench->end = MATRICES;
-    bench->rows = rows;
     bench->repeats = 1;
-    for (int i = 0; i < REPEATS; i++) {
-        double seconds = on_threads(bench, multiply, &cpu);
-        best = seconds < best ? seconds : best;
-        best_cpu = cpu < best_cpu ? cpu : best_cpu;
-        on_threads(bench, probe_read, &read);
-        peak = read > peak ? read : peak;
+    for (int round = 0; round < ROUNDS; round++) {
+        for (int i = 0; i < ROW_COUNTS; i++) {
+            bench->rows = 1 << i;
+            on_threads(bench, multiply, &rounds->seconds[i][round]);
+        }
+        on_threads(bench, probe_read, &rounds->read_gbytes[round]);
+        on_threads(bench, probe_decode, &rounds->gops[round]);
     }
-    double gbytes = (double)bench->packed_bytes * 1e-9;
-    printf("{\"bench\": \"matmul_decode\", \"kernels\": \"%s\", \"dtype\": \"%s\", \"rows\": %d, "
-           "\"threads\": %d, \"ms_best\": %.2f, \"gbytes_best\": %.1f, \"gbytes_best_cpu\": %.1f, "
-           "\"read_peak_gbytes\": %.1f, "
-           "\"share\": %.3f}\n",
-           bench->kernels->name, dtype_name(bench->weights[0].dtype), (int)rows, bench->threads,
-           best * 1e3, gbytes / best, gbytes / best_cpu, peak, gbytes / best_cpu / peak);
+    for (int i = 0; i < ROW_COUNTS; i++)
+        qsort(rounds->seconds[i], ROUNDS, sizeof(double), by_value);
+    qsort(rounds->read_gbytes, ROUNDS, sizeof(double), by_value);
+    qsort(rounds->gops, ROUNDS, sizeof(double), by_value);
+}
+
+/* A product's bound is the longer of reading all weights and of its operations, at the rates of the
+ * same run: medians beside medians, and the best beside the best. */
+static void run_decode(struct bench *bench)
+{
+    static struct decode_rounds rounds;
+    const int middle = ROUNDS / 2, last = ROUNDS - 1;
+    double elements = 0;
+    measure_decode(bench, &rounds);
+    for (int m = 0; m < MATRICES; m++)
+        elements += (double)(shape_at(m).out * shape_at(m).in);
+    for (int i = 0; i < ROW_COUNTS; i++) {
+        double gbytes = (double)bench->packed_bytes * 1e-9, gop = 2e-9 * (1 << i) * elements;
+        double bound = fmax(gbytes / rounds.read_gbytes[middle], gop / rounds.gops[middle]);
+        double least = fmax(gbytes / rounds.read_gbytes[last], gop / rounds.gops[last]);
+        printf("{\"bench\": \"matmul_decode\", \"kernels\": \"%s\", \"dtype\": \"%s\", \"rows\": "
+               "%d, \"threads\": %d, \"ms\": %.2f, \"bound_ms\": %.2f, \"ratio\": %.2f, "
+               "\"ms_best\": %.2f, \"ratio_best\": %.2f, \"read_gbytes\": %.1f, "
+               "\"peak_gops\": %.0f}\n",
+               bench->kernels->name, dtype_name(bench->weights[0].dtype), 1 << i, bench->threads,
+               rounds.seconds[i][middle] * 1e3, bound * 1e3, rounds.seconds[i][middle] / bound,
+               rounds.seconds[i][0] * 1e3, rounds.seconds[i][0] / least, rounds.read_gbytes[middle],
+               rounds.gops[middle]);
+    }
 }
 
 static enum dtype dtype_named(const char *name)
@@ -231,19 +275,19 @@ int main(int argc, char **argv)
     bench.kernels = argc > 1 ? kernels_find(argv[1]) : kernels_best();
     enum dtype dtype = argc > 2 ? dtype_named(argv[2]) : DTYPE_Q4_1;
     bench.threads = argc > 3 ? atoi(argv[3]) : 2;
+    const bool decode_only = argc > 4 && strcmp(argv[4], "decode") == 0;
     if (!bench.kernels || !kernels_runs_here(bench.kernels) || dtype == DTYPE_COUNT ||
         dtype_block_elements(dtype) > 32 || bench.threads < 1 || bench.threads > THREADS_MAX) {
-        fprintf(stderr, "usage: matmul_bench [VARIANT [DTYPE [THREADS]]]: a variant that runs "
-                        "here, a type with blocks of at most 32\n");
+        fprintf(stderr, "usage: matmul_bench [VARIANT [DTYPE [THREADS [decode]]]]: a variant "
+                        "that runs here, a type with blocks of at most 32\n");
         return 64;
     }
     load(&bench, dtype);
     static const int matrices[] = {0, 1, 4, 6};
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 4 && !decode_only; i++) {
         run_prefill(&bench, matrices[i], 96);
         run_prefill(&bench, matrices[i], KERNELS_ROWS_MAX);
     }
-    for (int64_t rows = 1; rows <= DECODE_ROWS; rows *= 2)
-        run_decode(&bench, rows);
+    run_decode(&bench);
     return 0;
 }

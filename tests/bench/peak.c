@@ -21,6 +21,13 @@ double peak_thread_seconds(void)
     return seconds_of(CLOCK_THREAD_CPUTIME_ID);
 }
 
+double peak_decode_gops(const char *kernels, bool quantised)
+{
+    if (strncmp(kernels, "avx512", 6) == 0)
+        return quantised ? peak_avx512_pairs_gops() : peak_avx512_gflops();
+    return quantised && strcmp(kernels, "avx2") == 0 ? peak_avx2_pairs_gops() : peak_avx2_gflops();
+}
+
 double peak_gflops(const char *kernels)
 {
     return strcmp(kernels, "avx512_bf16") == 0 ? peak_avx512_bf16_gflops() : peak_avx2_gflops();

@@ -28,17 +28,51 @@ double peak_avx2_gflops(void)
     return best;
 }
 
-double peak_read_gbytes(const void *array, size_t bytes)
+double peak_avx2_pairs_gops(void)
 {
-    const __m256i *at = array;
-    __m256i sums[4] = {_mm256_setzero_si256(), _mm256_setzero_si256(), _mm256_setzero_si256(),
-                       _mm256_setzero_si256()};
+    enum { CHAINS = 12, OPERATIONS = 32, BURST = 2000000, BURSTS = 8 };
+    if (!isa_has_avx2())
+        return 0;
+    double best = 0;
+    for (int burst = 0; burst < BURSTS; burst++) {
+        __m256i chains[CHAINS];
+        const __m256i ones = _mm256_set1_epi16(1);
+#pragma GCC unroll 12
+        for (int c = 0; c < CHAINS; c++)
+            chains[c] = ones;
+        double start = peak_thread_seconds();
+        for (int i = 0; i < BURST; i++)
+#pragma GCC unroll 12
+            for (int c = 0; c < CHAINS; c++)
+                __asm__ volatile("vpmaddwd %1, %0, %0" : "+x"(chains[c]) : "x"(ones));
+        double seconds = peak_thread_seconds() - start;
+        double rate = (double)OPERATIONS * CHAINS * BURST / seconds * 1e-9;
+        best = rate > best ? rate : best;
+    }
+    return best;
+}
+
+static double read_gbytes(const char *at, size_t bytes, size_t ahead)
+{
+    enum { SECOND_LEVEL = 2, LINE = 64 };
+    __m256i sums[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
     double start = peak_thread_seconds();
-    for (size_t i = 0; i + 4 <= bytes / sizeof *at; i += 4)
-        for (size_t s = 0; s < 4; s++)
-            sums[s] = _mm256_or_si256(sums[s], _mm256_loadu_si256(at + i + s));
+    for (size_t i = 0; i + LINE <= bytes; i += LINE) {
+        if (ahead > 0)
+            __builtin_prefetch(at + i + ahead, 0, SECOND_LEVEL);
+        sums[0] = _mm256_or_si256(sums[0], _mm256_loadu_si256((const __m256i *)(at + i)));
+        sums[1] = _mm256_or_si256(sums[1], _mm256_loadu_si256((const __m256i *)(at + i) + 1));
+    }
     double seconds = peak_thread_seconds() - start;
-    for (size_t s = 0; s < 4; s++)
+    for (size_t s = 0; s < 2; s++)
         __asm__ volatile("" : : "x"(sums[s]));
     return (double)bytes / seconds * 1e-9;
+}
+
+double peak_read_gbytes(const void *array, size_t bytes)
+{
+    enum { AHEAD = 8192 };
+    double loads = read_gbytes(array, bytes, 0);
+    double fetched = read_gbytes(array, bytes, AHEAD);
+    return loads > fetched ? loads : fetched;
 }

@@ -25,6 +25,10 @@ static const char *const seeds[] = {
     "\x0d"
     "string:shift=60,local=2,logn=300+yarn:factor=2.68,original=2048,attention=1.1",
     "\x0d"
+    "streaming_llm:window=1099511627770,sinks=5",
+    "\x0d"
+    "dca:chunk=1099511627776,local=0",
+    "\x0d"
     "rope:logn=9+ntk:factor=1e+05",
     "\x0d"
     "lm_infinite+linear:factor=4",

@@ -331,6 +331,66 @@ static void cuts_of_rows_and_outputs_do_not_change_a_bit(void **state)
             }
 }
 
+/* A step's rows have the arithmetic of a row alone, whatever their number: below, at and above the
+ * sizes of passes and tiles. */
+static void a_decode_row_has_the_same_bits_in_any_step(void **state)
+{
+    (void)state;
+    enum { MOST = 40, OUT = 50 };
+    struct random random = {9};
+    for (int s = 0; subjects_at(s); s++)
+        for (int d = 0; d < DTYPE_COUNT; d++) {
+            enum dtype dtype = (enum dtype)d;
+            int64_t in = dtype_block_elements(dtype) == 1 ? 77 : smallest_in(dtype) * 2;
+            struct product p = product_create(&random, subjects_at(s), dtype, MOST, OUT, in, false);
+            float *y = p.y.at;
+            static float alone[MOST][OUT];
+            for (int64_t r = 0; r < MOST; r++) {
+                multiply(&p, true, false, r, r + 1, 0, OUT);
+                memcpy(alone[r], y + r * p.y_stride, sizeof alone[r]);
+            }
+            for (int64_t rows = 2; rows <= MOST; rows++) {
+                int64_t first = random_between(&random, 0, MOST - rows + 1);
+                int64_t cut = random_between(&random, 0, OUT / MATMUL_SPLIT + 1) * MATMUL_SPLIT;
+                reset(&p, UNTOUCHED);
+                multiply(&p, true, false, first, first + rows, 0, cut);
+                multiply(&p, true, false, first, first + rows, cut, OUT);
+                for (int64_t r = first; r < first + rows; r++)
+                    assert_memory_equal(alone[r], y + r * p.y_stride, sizeof alone[r]);
+            }
+            product_destroy(&p);
+        }
+}
+
+/* With and without VNNI, in 512 bits and in plain C the integers are the same, and so are their
+ * scales' order and roundings. */
+static void integer_products_have_the_same_bits_in_every_form(void **state)
+{
+    (void)state;
+    enum { ROWS = 11, OUT = 50 };
+    for (int d = 0; d < DTYPE_COUNT; d++) {
+        float first[ROWS][OUT];
+        bool is_known = false;
+        if (dtype_block_elements((enum dtype)d) == 1)
+            continue;
+        for (int s = 0; subjects_at(s); s++) {
+            struct random random = {10};
+            struct product p =
+                product_create(&random, subjects_at(s), (enum dtype)d, ROWS, OUT, 512, false);
+            multiply(&p, true, false, 0, ROWS, 0, OUT);
+            for (int64_t r = 0; r < ROWS && strcmp(p.kernels->name, "reference") != 0; r++) {
+                const float *y = (float *)p.y.at + r * p.y_stride;
+                if (is_known)
+                    assert_memory_equal(first[r], y, sizeof first[r]);
+                else
+                    memcpy(first[r], y, sizeof first[r]);
+                is_known = is_known || r + 1 == ROWS;
+            }
+            product_destroy(&p);
+        }
+    }
+}
+
 static void what_is_not_finite_stays_so(void **state)
 {
     (void)state;
@@ -413,6 +473,8 @@ int main(void)
         cmocka_unit_test(model_widths_are_right),
         cmocka_unit_test(plain_types_take_any_width),
         cmocka_unit_test(cuts_of_rows_and_outputs_do_not_change_a_bit),
+        cmocka_unit_test(a_decode_row_has_the_same_bits_in_any_step),
+        cmocka_unit_test(integer_products_have_the_same_bits_in_every_form),
         cmocka_unit_test(what_is_not_finite_stays_so),
         cmocka_unit_test(empty_calls_do_nothing),
         cmocka_unit_test(a_row_comes_back_as_the_file_has_it),

@@ -2,6 +2,7 @@
 #include "tests/kernels/subjects.h"
 
 #include "kernels/isa.h"
+#include "kernels/variants.h"
 #include "tests/kernels/emulated.h"
 
 static size_t larger(size_t a, size_t b)
@@ -38,10 +39,31 @@ static const struct kernels *emulated(int index)
     return &kernels[index];
 }
 
+/* The decode products of CPUs that add up products in a second instruction, where this one has the
+ * single one. */
+static const struct kernels *without_vnni(int index)
+{
+    static struct kernels kernels[2];
+    int count = 0;
+    if (isa_has_avx2_vnni()) {
+        kernels[count] = *kernels_find("avx2");
+        kernels[count].name = "avx2 without VNNI";
+        kernels[count++].matmul_decode = matmul_decode_avx2;
+    }
+    if (isa_has_avx512_vnni()) {
+        kernels[count] = *kernels_find("avx512");
+        kernels[count].name = "avx512 without VNNI";
+        kernels[count++].matmul_decode = matmul_decode_avx512;
+    }
+    return index < count ? &kernels[index] : NULL;
+}
+
 const struct kernels *subjects_at(int index)
 {
     for (int i = 0; kernels_at(i); i++)
         if (kernels_runs_here(kernels_at(i)) && index-- == 0)
             return kernels_at(i);
-    return index < 2 && isa_has_avx2() ? emulated(index) : NULL;
+    if (!isa_has_avx2())
+        return NULL;
+    return index < 2 ? emulated(index) : without_vnni(index - 2);
 }

@@ -1,5 +1,5 @@
-/* The variants that the tests of this folder run: all that this CPU can, and those that are
- * emulated. */
+/* The variants that the tests of this folder run: all that this CPU can, those that are emulated,
+ * and what they would be on a CPU without VNNI. */
 #pragma once
 
 #include "kernels/kernels.h"

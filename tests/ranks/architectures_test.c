@@ -10,10 +10,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "tests/support/engine_ranks.h"
+#include "tests/support/engine_checks.h"
 #include "tests/support/tiny_directory.h"
 
-enum { RANKS_MOST = 3 };
+enum { RANKS_MOST = 3, LONG_TOKENS = 400 };
 
 /* Float32 sums in another order; against float64, transformers' own are up to 3e-5 off. */
 static const double allowed = 1e-4;
@@ -165,6 +165,43 @@ static void a_directory_computes_what_transformers_does(void **state)
     }
 }
 
+/* On the best kernels that run here, whatever is exchanged, kept and split. */
+static void windows_give_the_same_bits_on_any_ranks_under_any_method(void **state)
+{
+    (void)state;
+    static const char *const methods[] = {"rope", "string:shift=90,local=20",
+                                          "lm_infinite:window=100,sinks=4"};
+    const struct tiny_model_shape shape = {.layers = 3,
+                                           .hidden = 64,
+                                           .heads = 4,
+                                           .kv_heads = 2,
+                                           .head_dim = 32,
+                                           .ffn = 96,
+                                           .window = 70,
+                                           .window_layers = 5};
+    char path[TINY_MODEL_PATH_BYTES];
+    int32_t ids[LONG_TOKENS];
+    tiny_model_make(path, &shape, DTYPE_Q8_0);
+    tiny_model_ids(ids, LONG_TOKENS);
+    for (size_t m = 0; m < sizeof methods / sizeof methods[0]; m++) {
+        struct engine_case wanted = {.model_path = path,
+                                     .method = methods[m],
+                                     .ranks = 1,
+                                     .kind = ENGINE_SCORE,
+                                     .queries = CHOICE_SHARDED + 1,
+                                     .ids = ids,
+                                     .count = LONG_TOKENS};
+        struct engine_outcome one;
+        engine_checks_run(&one, &wanted);
+        for (wanted.ranks = 2; wanted.ranks <= RANKS_MOST; wanted.ranks++) {
+            wanted.stage_tokens = wanted.ranks == 2 ? 0 : 128;
+            engine_checks_same_bits(&wanted, &one);
+        }
+        engine_outcome_free(&one);
+    }
+    unlink(path);
+}
+
 int main(void)
 {
     json_error_t error;
@@ -173,6 +210,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_gguf_file_computes_what_transformers_does),
         cmocka_unit_test(a_directory_computes_what_transformers_does),
+        cmocka_unit_test(windows_give_the_same_bits_on_any_ranks_under_any_method),
     };
     int failures = cmocka_run_group_tests(tests, NULL, NULL);
     json_decref(cases);

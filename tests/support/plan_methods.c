@@ -32,6 +32,31 @@ static bool lm_infinite(const struct plan_method *method, int64_t i, int64_t j, 
     return !*far || j < method->b;
 }
 
+/* window a, sinks b: a sink stands at its place in a cache of a + b tokens, once that is full */
+static bool streaming_llm(const struct plan_method *method, int64_t i, int64_t j, double *distance,
+                          bool *far)
+{
+    const bool sink = j<method->b, full = i> method->a + method->b;
+    *far = sink && (full || i - j > method->a);
+    *distance = (double)(sink && full ? method->a + method->b - j : i - j);
+    return sink || i - j <= method->a;
+}
+
+/* chunk a, local b: by the chunks of a - b tokens that the two are in */
+static bool dca(const struct plan_method *method, int64_t i, int64_t j, double *distance, bool *far)
+{
+    const int64_t s = method->a - method->b;
+    const int64_t apart = i / s - j / s;
+    int64_t query = i % s;
+    if (apart == 1)
+        query = i % s + s < method->a ? i % s + s : method->a;
+    if (apart > 1)
+        query = method->a;
+    *far = false;
+    *distance = (double)(query - j % s);
+    return true;
+}
+
 const struct plan_method plan_methods[] = {
     {"rope", rope, 0, 0, 0, false, 0},
     {"string:shift=1,local=0", string, 1, 0, 0, false, 0},
@@ -44,6 +69,12 @@ const struct plan_method plan_methods[] = {
     {"lm_infinite:window=9,sinks=3,ceiling=12", lm_infinite, 9, 3, 12, true, 0},
     {"lm_infinite:window=20,sinks=4,ceiling=20", lm_infinite, 20, 4, 20, true, 0},
     {"lm_infinite:window=2,sinks=40,ceiling=6", lm_infinite, 2, 40, 6, true, 0},
+    {"streaming_llm:window=4,sinks=2", streaming_llm, 4, 2, 0, true, 0},
+    {"streaming_llm:window=1,sinks=5", streaming_llm, 1, 5, 0, true, 0},
+    {"streaming_llm:window=7,sinks=0", streaming_llm, 7, 0, 0, true, 0},
+    {"dca:chunk=6,local=2", dca, 6, 2, 0, false, 0},
+    {"dca:chunk=7,local=5", dca, 7, 5, 0, false, 0},
+    {"dca:chunk=3,local=0", dca, 3, 0, 0, false, 0},
 };
 const int plan_methods_count = sizeof plan_methods / sizeof plan_methods[0];
 

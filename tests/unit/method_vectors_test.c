@@ -147,6 +147,9 @@ static void methods_that_are_the_same_see_the_same(void **state)
         {"string:shift=5,local=5", "rope", 0},
         {"string:shift=60,local=3", "rope", 0},
         {"lm_infinite:window=60,sinks=3,ceiling=2", "rope", 0},
+        {"dca:chunk=65,local=5", "rope", 0},
+        {"streaming_llm:window=60,sinks=4", "rope", 0},
+        {"streaming_llm:window=8,sinks=0", "lm_infinite:window=9,sinks=0", 0},
     };
     for (size_t c = 0; c < sizeof cases / sizeof cases[0]; c++) {
         const struct bands one = bands_of(cases[c].one), other = bands_of(cases[c].other);

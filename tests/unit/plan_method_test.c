@@ -43,6 +43,24 @@ static void a_method_is_spelt_with_the_defaults_of_the_model(void **state)
               "string:shift=1099511627776,local=1,logit_scale=1");
 }
 
+static void a_neighbour_is_spelt_with_its_published_defaults(void **state)
+{
+    (void)state;
+    parses_to("streaming_llm", "streaming_llm:window=2000,sinks=4");
+    parses_to("streaming_llm:sinks=0,window=1", "streaming_llm:window=1,sinks=0");
+    parses_to("dca", "dca:chunk=6144,local=512");
+    parses_to("dca:chunk=8", "dca:chunk=8,local=7");
+    struct method method;
+    char printed[METHOD_TEXT_BYTES];
+    assert_int_equal(method_parse(&method, "streaming_llm", 1024), STATUS_OK);
+    method_print(&method, printed);
+    assert_string_equal(printed, "streaming_llm:window=1020,sinks=4");
+    assert_int_equal(method_parse(&method, "streaming_llm", 0), STATUS_OK);
+    method_print(&method, printed);
+    assert_string_equal(printed, "streaming_llm:window=2000,sinks=4");
+    assert_int_equal(method_parse(&method, "streaming_llm", 4), STATUS_INVALID_ARGUMENT);
+}
+
 static void any_method_takes_logn_and_frequencies(void **state)
 {
     (void)state;
@@ -118,6 +136,10 @@ static void a_wrong_spelling_is_refused_by_name_with_the_nearest_right_one(void 
     refuses("string:logit_scale=1x", bad, "logit_scale=1x");
     refuses("string:logit_scale=aVeryLongValueThatNoParameterHas", bad, "write key=value");
     refuses("lm_infinite:window=0", bad, "window=0");
+    refuses("streaming_llm:window=0", bad, "window=0");
+    refuses("streaming_llm:window=1099511627776,sinks=1", bad, "sinks=1 and window=1099511627776");
+    refuses("dca:chunk=6,local=6", bad, "local=6 must be below chunk, which is 6");
+    refuses("dca:chunk=0", bad, "chunk=0");
     refuses("rope:logn=1", bad, "logn=1 must be between 2 and 1099511627776, or 0 for none");
     refuses("rope:lonn=8", bad, "did you mean \"logn\"");
     refuses("rope+", bad, "unknown frequencies \"\". There are linear, ntk and yarn");
@@ -143,6 +165,8 @@ static void a_model_that_does_not_say_its_length_has_no_defaults(void **state)
     assert_non_null(strstr(status_message(), "give shift in tokens"));
     assert_int_equal(method_parse(&method, "lm_infinite", 0), STATUS_INVALID_ARGUMENT);
     assert_non_null(strstr(status_message(), "give window in tokens"));
+    assert_int_equal(method_parse(&method, "dca", 0), STATUS_INVALID_ARGUMENT);
+    assert_non_null(strstr(status_message(), "give chunk in tokens"));
     assert_int_equal(method_parse(&method, "rope+yarn:factor=2", 0), STATUS_INVALID_ARGUMENT);
     assert_non_null(strstr(status_message(), "give original in tokens"));
     assert_int_equal(method_parse(&method, "lm_infinite:window=5", 0), STATUS_OK);
@@ -282,6 +306,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_method_is_spelt_with_the_defaults_of_the_model),
+        cmocka_unit_test(a_neighbour_is_spelt_with_its_published_defaults),
         cmocka_unit_test(any_method_takes_logn_and_frequencies),
         cmocka_unit_test(a_wrong_spelling_is_refused_by_name_with_the_nearest_right_one),
         cmocka_unit_test(numbers_give_the_method_of_their_spelling),

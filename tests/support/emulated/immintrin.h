@@ -224,6 +224,16 @@ EMULATED_CALL __m512i emulated_widen_bytes(__m128i a)
     return (__m512i)out;
 }
 
+EMULATED_CALL __m512i emulated_widen_bytes_to_words(__m256i a)
+{
+    int8_t in[32];
+    emulated_u16x32 out;
+    memcpy(in, &a, sizeof in);
+    for (int lane = 0; lane < 32; lane++)
+        out[lane] = (uint16_t)(int16_t)in[lane];
+    return (__m512i)out;
+}
+
 /* Of pairs of 16-bit integers. */
 EMULATED_CALL __m512i emulated_multiply_pairs(__m512i a, __m512i b)
 {
@@ -235,15 +245,6 @@ EMULATED_CALL __m512i emulated_multiply_pairs(__m512i a, __m512i b)
         x[lane] = (uint32_t)even + (uint32_t)odd;
     }
     return (__m512i)x;
-}
-
-EMULATED_CALL __m512i emulated_blend_words(__mmask32 mask, __m512i a, __m512i b)
-{
-    emulated_u16x32 out = (emulated_u16x32)a;
-    for (int lane = 0; lane < 32; lane++)
-        if (mask >> lane & 1)
-            out[lane] = ((emulated_u16x32)b)[lane];
-    return (__m512i)out;
 }
 
 EMULATED_CALL __m512i emulated_permute_words(__m512i order, __m512i a)
@@ -300,6 +301,7 @@ EMULATED_CALL __m512i emulated_widen_words(__m256i a)
 #define _mm512_cvtph_ps(a) emulated_from_f16(a)
 #define _mm512_cvtepi32_ps(a) emulated_from_integers(a)
 #define _mm512_cvtepi8_epi32(a) emulated_widen_bytes(a)
+#define _mm512_cvtepi8_epi16(a) emulated_widen_bytes_to_words(a)
 #define _mm512_cvtepu16_epi32(a) emulated_widen_words(a)
 #define _mm512_and_si512(a, b) ((__m512i)((emulated_u32x16)(a) & (emulated_u32x16)(b)))
 #define _mm512_add_epi32(a, b) ((__m512i)((emulated_u32x16)(a) + (emulated_u32x16)(b)))
@@ -309,6 +311,5 @@ EMULATED_CALL __m512i emulated_widen_words(__m256i a)
 #define _mm512_set1_epi16(a) ((__m512i)((emulated_u16x32){0} + (uint16_t)(a)))
 #define _mm512_srli_epi16(a, count) ((__m512i)((emulated_u16x32)(a) >> (uint16_t)(count)))
 #define _mm512_madd_epi16(a, b) emulated_multiply_pairs(a, b)
-#define _mm512_mask_blend_epi16(mask, a, b) emulated_blend_words(mask, a, b)
 #define _mm512_permutexvar_epi16(order, a) emulated_permute_words(order, a)
 #define _mm512_castsi512_ps(a) ((__m512)(a))

@@ -1,5 +1,5 @@
-/* Which panel of a sequence lies in which slots of this rank's pool. Pure: it says which records are
- * to be moved and cleared, and whoever asks does it, in every layer alike.
+/* Which panel of a sequence lies in which slots of this rank's pool. Pure: it says which records
+ * are to be moved and cleared, and whoever asks does it, in every layer alike.
  *
  * A slot holds one record, of K or of V. A panel has consecutive slots: K in each key frame that
  * all keys are kept in, and V (kernels/attention.h). A panel's slot is the first of them.

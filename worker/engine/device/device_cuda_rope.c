@@ -51,6 +51,8 @@ enum status device_cuda_store(const struct device_cuda_rows *rows, int layer)
     struct device_cuda *cuda = rows->cuda;
     const struct device *device = &cuda->device;
     const float *keys = rows->at[LAYER_QKV] + device_cuda_query_width(cuda);
+    const struct bands *bands = &rows->method->bands;
+    const int64_t frame = rows->table_frame_rows * cuda->spec.head_dim;
     const struct kernels_cuda_rope_store args = {
         .cache = device_record(device, layer, 0),
         .sink_cache = device_record(device, layer, panel_table_sinks(rows->panels)),
@@ -60,11 +62,10 @@ enum status device_cuda_store(const struct device_cuda_rows *rows, int layer)
         .k = keys,
         .v = keys + device_cuda_key_width(cuda),
         .stride = cuda->device.program->buffers[LAYER_QKV].width,
-        .table = rows->at[LAYER_TABLES] +
-                 rows->method->bands.query_frames * rows->table_frame_rows * cuda->spec.head_dim,
-        .table_stride = rows->table_frame_rows * cuda->spec.head_dim,
-        .panel_frames = rows->method->bands.panel_frames,
-        .key_frames = rows->method->bands.key_frames,
+        .table = rows->at[LAYER_TABLES] + bands->query_frames * frame,
+        .table_stride = frame,
+        .panel_frames = bands->panel_frames,
+        .key_frames = bands->key_frames,
         .rows = rows->rows,
         .kv_heads = cuda->spec.kv_heads,
         .head_dim = cuda->spec.head_dim,
