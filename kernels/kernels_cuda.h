@@ -153,7 +153,8 @@ struct kernels_cuda_rope_queries {
 
 /* Rotates k and stores k and v: row r goes to row indices[r] % PANEL_TOKENS of the panel that
  * begins with record records[r] of `cache`, unless that is negative, K in key frames [0,
- * panel_frames); where indices[r] < sinks also to panel indices[r] / PANEL_TOKENS of `sink_cache`, K in all. */
+ * panel_frames); where indices[r] < sinks also to panel indices[r] / PANEL_TOKENS of `sink_cache`,
+ * K in all. */
 struct kernels_cuda_rope_store {
     void *cache;      /* one layer's records */
     void *sink_cache; /* one layer's; unused where sinks is 0 */

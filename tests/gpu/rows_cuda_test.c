@@ -362,9 +362,9 @@ static void rotates_queries_in_every_frame(void **unused)
 static void expect_stored(const struct rope_case *c, const float *records, enum dtype operand,
                           int64_t record, int r, int h, const float *want, int frame)
 {
-    const float *at = records + ((record * KV_HEADS + h) * PANEL_TOKENS +
-                                 c->indices[r] % PANEL_TOKENS) *
-                                    c->head_dim;
+    const float *at =
+        records +
+        ((record * KV_HEADS + h) * PANEL_TOKENS + c->indices[r] % PANEL_TOKENS) * c->head_dim;
     for (int d = 0; d < c->head_dim; d++)
         expect_near(at[d], frame >= 0 ? turned(c, frame, r, want, d) : (double)want[d], operand, 8,
                     frame >= 0 ? 5e-7 : 0);
