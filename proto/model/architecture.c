@@ -30,6 +30,17 @@ static const struct architecture rows[] = {
         .kv_heads = 8,
     },
     {
+        .model_type = "cwm",
+        .class = "CwmForCausalLM",
+        .mlp_bias = ARCHITECTURE_STATED,
+        .config_window = ARCHITECTURE_WINDOW_LISTED,
+        .lists_layers = true,
+        .window = 8192,
+        .kv_heads = 8,
+        .head_dim = 128,
+        .rope_base = 1e6,
+    },
+    {
         .gguf = "qwen2",
         .model_type = "qwen2",
         .class = "Qwen2ForCausalLM",
