@@ -54,20 +54,20 @@ int64_t planner_answer_tokens(const struct planner *planner, const struct worker
 
 static enum status check_length(const struct planner *planner, struct status_details *details,
                                 const struct workers_facts *facts,
-                                const struct planner_request *request, int64_t *limit)
+                                const struct planner_request *request)
 {
-    *limit = context_limit(planner, facts);
-    if (request->prompt_tokens <= *limit && request->max_tokens <= *limit - request->prompt_tokens)
+    const int64_t limit = context_limit(planner, facts);
+    if (request->prompt_tokens <= limit && request->max_tokens <= limit - request->prompt_tokens)
         return STATUS_OK;
     details->reason = "CONTEXT_EXCEEDED";
-    status_details_fact(details, "limit_tokens", "%" PRId64, *limit);
+    status_details_fact(details, "limit_tokens", "%" PRId64, limit);
     status_details_fact(details, "prompt_tokens", "%" PRId64, request->prompt_tokens);
     status_details_fact(details, "max_tokens", "%" PRId64, request->max_tokens);
     return fail(STATUS_OUT_OF_RANGE,
                 "a prompt of %" PRId64 " tokens and an answer of up to %" PRId64
                 " need more than the context of %" PRId64
                 " tokens: shorten them or start with a larger --context",
-                request->prompt_tokens, request->max_tokens, *limit);
+                request->prompt_tokens, request->max_tokens, limit);
 }
 
 /* The message's values are the enum's plus one, and 0, "the planner's choice", becomes -1. */
@@ -138,7 +138,7 @@ static enum status check_stages(const struct planner *planner, struct status_det
         return STATUS_OK;
     details->field = "options.stage_tokens";
     return fail(STATUS_INVALID_ARGUMENT,
-                "a context of %" PRId64 " tokens in stages of %" PRId64 " tokens makes %" PRId64
+                "%" PRId64 " tokens in stages of %" PRId64 " tokens make %" PRId64
                 " stages for %d workers; stages times workers may be %" PRId64
                 ": ask for longer stages, or start with a larger --max-plan-stages",
                 choice->request.context_tokens, tokens, stages, choice->group.workers, most);
@@ -148,11 +148,10 @@ enum status planner_choose(const struct planner *planner, struct choice *choice,
                            struct status_details *details, const struct workers_facts *facts,
                            const struct planner_request *request)
 {
-    int64_t limit = 0;
-    TRY(check_length(planner, details, facts, request, &limit));
+    TRY(check_length(planner, details, facts, request));
     struct chooser_request wanted = {
         .workers = facts->size,
-        .context_tokens = limit,
+        .context_tokens = request->prompt_tokens + request->max_tokens,
         .kernels = facts->kernels,
         .cache = facts->cache,
         .queries = -1,

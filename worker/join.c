@@ -10,6 +10,7 @@
 #include "proto/clock.h"
 #include "proto/join_secret.h"
 #include "proto/log.h"
+#include "proto/plan/choice.h"
 
 enum {
     WELCOME_MS = 30000, /* for a coordinator that took the call */
@@ -48,7 +49,8 @@ static enum status say_hello(struct rpc_stream *stream, struct join_welcome *wel
     if (answer->kind_case != LONGHAUL__CONTROL__V1__COORDINATOR_MESSAGE__KIND_WELCOME)
         return fail(STATUS_INTERNAL, "the coordinator's first message is no welcome");
     const Longhaul__Control__V1__Welcome *said = answer->welcome;
-    if (said->heartbeat_ms < 1 || said->runs_wanted < 1 || said->context_tokens < 1)
+    if (said->heartbeat_ms < 1 || said->runs_wanted < 1 ||
+        said->runs_wanted > CHOICE_SEQUENCES_MAX || said->context_tokens < 1)
         return fail(STATUS_INTERNAL, "the coordinator's welcome lacks what the rank must know");
     *welcome = (struct join_welcome){said->heartbeat_ms, said->runs_wanted, said->context_tokens};
     return STATUS_OK;

@@ -36,7 +36,6 @@
 enum {
     HOST_BYTES = 64,
     MESSAGE_BYTES = 512,
-    RUNS_MAX = 1,      /* that the engine can hold at a time */
     LOOK_MS = 100,     /* between looks at the transport while idle */
     PROGRESS_MS = 100, /* between reports of progress */
 };
@@ -511,14 +510,13 @@ static enum status serve_joined(struct serve_rank *rank, struct rpc_client *clie
     rank->kernels = rank->options->kernels ? rank->options->kernels : rank->introduction.kernels;
     if (rank->options->streams)
         rank->kernels = "cuda";
-    TRY(command_table_init(&rank->commands, RUNS_MAX));
-    TRY_ELSE(enter_group(rank, client), no_stream);
-    TRY_ELSE(reports_init(&rank->reports, rank->stream, RUNS_MAX), close);
+    TRY(enter_group(rank, client));
+    TRY_ELSE(command_table_init(&rank->commands, rank->welcome.runs), close);
+    TRY_ELSE(reports_init(&rank->reports, rank->stream, rank->welcome.runs), close);
     status = live_in_group(rank, model);
     reports_deinit(&rank->reports);
 close:
     rpc_stream_close(rank->stream);
-no_stream:
     command_table_deinit(&rank->commands);
     return status;
 }

@@ -9,7 +9,8 @@ One worker has all cores that the process may use. Parts:
   together   16 answers of 64 tokens to short prompts, at once and one after another, in turn, for each of --kernels: tokens/s by the
              clock, and the ratio of every pair
   beside     a prompt of --tokens tokens while 20 clients ask for one short answer after another: the worst gap between two of an
-             answer's tokens, and the longest stage of the prompt, as its progress shows it (the step between two stages is in it)
+             answer's tokens; the prompt's mean stage, by the seconds that its worker computed; and its longest, as its progress shows it
+             (what came between two stages is in it)
   resident   a document of --tokens tokens with a question, then another question: from asking to the first token. The second reads what
              is not resident; every sample has a document of its own
 The first line is a manifest; each further one is a part with every sample. Needs Debian's python3-grpcio and protoc."""
@@ -183,6 +184,8 @@ def measure_beside(arguments, kernels, folder, text):
         for seconds, event in cluster.ask(prompt, 1, arguments.method):
             if event.HasField("planned"):
                 plan.update(prompt_tokens=event.planned.prompt_tokens, stage_tokens=event.planned.stage_tokens)
+            if event.HasField("finished"):
+                plan["computed"] = sum(part.seconds for part in event.finished.ranks[0].parts if part.name in ("rows", "attend", "head"))
             if event.HasField("progress") and event.progress.tokens_done > progress[-1][1]:
                 progress.append((seconds, event.progress.tokens_done))
         reading.clear()
@@ -191,9 +194,11 @@ def measure_beside(arguments, kernels, folder, text):
     total = plan["prompt_tokens"]
     ends = stage_ends(progress, plan["stage_tokens"] or total, total)
     longest = max(end - begin for begin, end in zip([0.0, *ends], ends))
+    mean = plan.pop("computed") / len(ends)
     result = {"part": "beside", "kernels": kernels, "method": arguments.method, **plan, "clients": BESIDE_CLIENTS,
-              "prompt_seconds": ends[-1], "longest_stage_seconds": longest, "worst_gap_seconds": max(gaps),
-              "worst_gap_stages": max(gaps) / longest, "gap_median_seconds": statistics.median(gaps), "gaps": len(gaps)}
+              "stages": len(ends), "prompt_seconds": ends[-1], "mean_stage_seconds": mean, "longest_stage_seconds": longest,
+              "worst_gap_seconds": max(gaps), "worst_gap_mean_stages": max(gaps) / mean,
+              "gap_median_seconds": statistics.median(gaps), "gaps": len(gaps)}
     print(json.dumps(result), flush=True)
     return result
 

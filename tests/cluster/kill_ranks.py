@@ -1,7 +1,7 @@
 """kill_ranks BIN TINY_MODEL_FILE [--kills N] [--seed N]: kills ranks of a group that --launch started, one at a time, while
-a request runs, and prints one line of figures.
+requests run, and prints one line of figures.
 
-After each kill the request must end, a new group must serve, and nothing of the old one may be left: no process, and no
+After each kill all of the requests must end, a new group must serve, and nothing of the old one may be left: no process, and no
 file of Open MPI's in TMPDIR or /dev/shm. Fails when a group is not back within --seconds, when mpirun ends by a signal,
 or when anything is left. The seed chooses the ranks and the moments."""
 import argparse
@@ -18,6 +18,7 @@ import time
 SERVING = b"\x08\x01"  # grpc.health.v1.HealthCheckResponse{status: SERVING}
 HANG_SECONDS = 60
 WORKERS = 2
+REQUESTS = 3  # that run when a rank is killed
 
 
 def arguments():
@@ -113,8 +114,9 @@ def kill_one(cluster, choose):
     old = cluster.ranks()
     mapped = set().union(*(shared_files(pid) for pid in old))
     assert len(old) == WORKERS and mapped, (old, mapped)
-    running = cluster.answers(1900, 60)
-    running.stdout.read(1)
+    running = [cluster.answers(1900, 60) for _ in range(REQUESTS)]
+    for asking in running:
+        asking.stdout.read(1)
     time.sleep(choose.uniform(0, 0.3))
     begin = time.monotonic()
     os.kill(choose.choice(old), signal.SIGKILL)
@@ -124,8 +126,9 @@ def kill_one(cluster, choose):
         answer = cluster.answers(5, 60)
         text = answer.communicate(timeout=HANG_SECONDS)[0]
         seconds = time.monotonic() - begin if answer.returncode == 0 and text else None
-    running.communicate(timeout=HANG_SECONDS)
-    assert running.returncode != 0, "a request outlived its group"
+    for asking in running:
+        asking.communicate(timeout=HANG_SECONDS)
+        assert asking.returncode != 0, "a request outlived its group"
     return seconds, [path for path in mapped if os.path.exists(path)] + [pid for pid in old if alive(pid)]
 
 

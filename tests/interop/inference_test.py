@@ -190,7 +190,7 @@ class Generate(ClusterTest):
     def test_the_method_reaches_the_plan(self):
         self.workers(2)
         method = pb.Method(lm_infinite=pb.LmInfiniteMethod(window=128, sinks=4))
-        planned = next(self.generate(options=pb.PlanOptions(method=method))).planned
+        planned = next(self.generate("hello there " * 40, options=pb.PlanOptions(method=method))).planned
         self.assertEqual(planned.method, "lm_infinite:window=128,sinks=4,ceiling=128")
         self.assertIn(planned.method, planned.text)
         self.assertEqual((planned.schedule, planned.partition),

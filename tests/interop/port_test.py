@@ -200,7 +200,6 @@ class Planning(PortTest):
     def test_time_goes_with_the_number_of_stages(self):
         self.start("--context=262144")
         self.workers(1)
-        # The same context, so the same memory plan: what grows is the stages of the prompt.
         few, many = 1 << 15, 1 << 18
         few_seconds = min(self.seconds(few) for _ in range(3))
         many_seconds = min(self.seconds(many) for _ in range(3))
@@ -211,8 +210,8 @@ class Planning(PortTest):
     def test_more_stages_than_may_be_planned_are_refused_by_name(self):
         self.start("--context=262144", "--max-plan-stages=1000")
         self.workers(1)
-        self.plan(1000, 2048)
-        error = self.expect_code(grpc.StatusCode.INVALID_ARGUMENT, lambda: self.plan(1000, 64))
+        self.plan(250000, 2048)
+        error = self.expect_code(grpc.StatusCode.INVALID_ARGUMENT, lambda: self.plan(250000, 64))
         self.assertIn("--max-plan-stages", error.details())
         self.assertIn(b"options.stage_tokens", self.details_of(error))
         error = self.expect_code(grpc.StatusCode.INVALID_ARGUMENT,

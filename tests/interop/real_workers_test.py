@@ -66,6 +66,25 @@ class RealWorkers(ClusterTest):
         self.assertEqual(scores[0], scores[1])
         self.assertEqual(scores[0], scores[2])
 
+    def test_what_others_do_changes_no_answer(self):
+        """Other methods, other lengths, a sampled one, a score, one that is cancelled: all at once on one group."""
+        methods = ("rope", "string:shift=64,local=16", "lm_infinite:window=128,sinks=4", "rope")
+        asked = [dict(text=PROMPT[n:], max_tokens=60 + 20 * n,
+                      options=pb.PlanOptions(method=pb.Method(spelling=method)),
+                      sampling=pb.Sampling(temperature=n % 2, seed=7)) for n, method in enumerate(methods)]
+        for flags in (("--workers=1",), ("--workers=2", "--transport=loopback")):
+            self.launch(*flags)
+            alone = [ids_of(list(self.generate(timeout=60, **fields))) for fields in asked]
+            cancelled = self.generate(PROMPT, max_tokens=1200, timeout=60)
+            wait_until(lambda: next(cancelled).HasField("tokens"), LOAD_S, "tokens come")
+            calls = [self.generate(timeout=60, **fields) for fields in asked]
+            score = self.score(PROMPT, timeout=60)
+            next(calls[0])
+            cancelled.cancel()
+            self.assertEqual([ids_of(list(call)) for call in calls], alone)
+            self.assertEqual(list(score)[-1].WhichOneof("event"), "finished")
+            self.stop_and_expect_no_process(self.pids())
+
     def test_a_told_seed_gives_the_same_answer_back(self):
         self.launch("--workers=2", "--transport=loopback")
 
@@ -158,13 +177,15 @@ class RealWorkers(ClusterTest):
     def lose_a_rank(self, number):
         self.launch("--workers=2", "--transport=mpi", SOON)
         before = self.answer()
-        call = self.generate(PROMPT, max_tokens=1200, timeout=60)
-        wait_until(lambda: next(call).HasField("tokens"), LOAD_S, "tokens come")
+        calls = [self.generate(PROMPT, max_tokens=1200, timeout=60) for _ in range(3)]
+        for call in calls:
+            wait_until(lambda call=call: next(call).HasField("tokens"), LOAD_S, "tokens come")
         os.kill(self.pids()[1], number)
         begin = time.monotonic()
-        error = self.expect_code(grpc.StatusCode.UNAVAILABLE, lambda: list(call))
+        for call in calls:
+            error = self.expect_code(grpc.StatusCode.UNAVAILABLE, lambda call=call: list(call))
+            self.assertIn("rank", error.details())
         self.assertLess(time.monotonic() - begin, 5, "found within seconds")
-        self.assertIn("rank", error.details())
         self.assertEqual(self.answer(), before, "a request waits for the next group and runs")
         self.stop_and_expect_no_process(self.pids())
 

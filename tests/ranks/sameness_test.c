@@ -185,6 +185,35 @@ static void greedy_answers_are_the_same_for_any_ranks(void **state)
     }
 }
 
+/* Bit for bit where the frames are the same or positions are whole, which rope's table gives the
+ * same angles for. */
+static void methods_that_are_the_same_score_the_same(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *one, *other;
+    } pairs[] = {
+        {"rope", "string:shift=90,local=90"},
+        {"rope", "string:shift=300,local=3"},
+        {"rope", "lm_infinite:window=300,sinks=3,ceiling=2"},
+        {"rope", "streaming_llm:window=300,sinks=4"},
+        {"rope", "dca:chunk=310,local=10"},
+        {"rope", "rope:logn=300"},
+        {"rope", "rope+linear:factor=1"},
+        {"rope", "rope+ntk:factor=1"},
+        {"rope", "rope+yarn:factor=1"},
+    };
+    for (size_t p = 0; p < sizeof pairs / sizeof pairs[0]; p++) {
+        struct engine_case wanted = score_case(pairs[p].one, 300);
+        struct engine_outcome one;
+        engine_checks_run(&one, &wanted);
+        wanted.method = pairs[p].other;
+        for (wanted.ranks = 1; wanted.ranks <= 3; wanted.ranks += 2)
+            engine_checks_same_bits(&wanted, &one);
+        engine_outcome_free(&one);
+    }
+}
+
 /* A file as "Q4_K_M" names it: five block formats in one model. Scored at the same bits, answered
  * with the same tokens, whatever the workers; and fast kernels agree with the reference. */
 static void a_model_of_mixed_block_formats_is_the_same_for_any_ranks(void **state)
@@ -262,6 +291,7 @@ int main(void)
         cmocka_unit_test(ring_and_replicated_queries_agree_within_rounding),
         cmocka_unit_test(decode_agrees_with_prefill),
         cmocka_unit_test(greedy_answers_are_the_same_for_any_ranks),
+        cmocka_unit_test(methods_that_are_the_same_score_the_same),
         cmocka_unit_test(a_model_of_mixed_block_formats_is_the_same_for_any_ranks),
         cmocka_unit_test(memory_falls_with_the_number_of_workers),
         cmocka_unit_test(a_prompt_beyond_the_context_is_refused_with_the_numbers),

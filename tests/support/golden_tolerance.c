@@ -24,6 +24,14 @@ static const struct {
      "string:shift=14,local=1,logit_scale=1.143434",
      {0.40, 0.0652, 0.15, 0.005, 0.5}},
     {GOLDEN_BF16_PRODUCTS, 44, "lm_infinite:sinks=0,window=11", {1.50, 0.27, 0.15, 0.036, 0.5}},
+    {GOLDEN_BF16_PRODUCTS, 44, "self_extend:window=11,group=2", {0.40, 0.0604, 0.15, 0.005, 0.5}},
+    {GOLDEN_BF16_PRODUCTS, 44, "dca:chunk=15,local=3", {0.40, 0.0611, 0.15, 0.005, 0.5}},
+    {GOLDEN_BF16_PRODUCTS, 44, "rope+ntk:factor=4", {0.40, 0.0738, 0.15, 0.005, 0.5}},
+    {GOLDEN_BF16_PRODUCTS, 44, "rope+yarn:factor=4", {0.40, 0.0890, 0.15, 0.0113, 0.5}},
+    {GOLDEN_BF16_PRODUCTS,
+     44,
+     "string:shift=15,local=2+yarn:factor=2.68,original=2048",
+     {0.40, 0.0656, 0.15, 0.005, 0.5}},
     {GOLDEN_BF16_CACHE, 44, "lm_infinite:sinks=0,window=11", {0.402, 0.0883, 0.15, 0.0065, 0.5}},
 };
 
