@@ -11,55 +11,118 @@
 
 enum { ROWS = MATMUL_INPUT_ROWS };
 
-static float sum_lanes(__m256 x)
+/* ---- integers of quantised weights' rows ---- */
+
+/* Blocks that are turned into integers together: their reductions and units fill registers. */
+enum { GROUP = 8 };
+
+typedef __m256 combine_function(__m256 a, __m256 b);
+
+INLINE __m256 sum_of(__m256 a, __m256 b)
 {
-    __m128 four = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
-    __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
-    return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+    return _mm256_add_ps(a, b);
 }
 
-static float largest_lane(__m256 x)
+INLINE __m256 larger_of(__m256 a, __m256 b)
 {
-    __m128 four = _mm_max_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
-    __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
-    return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
+    return _mm256_max_ps(a, b);
 }
 
-/* The smallest power of two, not subnormal, of which `largest` has at most INT16_MAX. */
-static float smallest_unit(float largest)
+/* Lane i: all lanes of x[i] combined, lanes 4, 2 and 1 apart. */
+INLINE __m256 across_lanes(const __m256 x[GROUP], combine_function *combine)
 {
-    float unit = largest / INT16_MAX;
-    uint32_t bits;
-    memcpy(&bits, &unit, sizeof bits);
-    bits = (bits + 0x7fffff) & 0x7f800000;
-    bits = bits > 0x00800000 ? bits : 0x00800000;
-    memcpy(&unit, &bits, sizeof unit);
-    return unit;
+    __m256 four[GROUP / 2], two[GROUP / 4];
+#pragma GCC unroll 4
+    for (int i = 0; i < GROUP / 2; i++)
+        four[i] = combine(_mm256_permute2f128_ps(x[2 * i], x[2 * i + 1], 0x20),
+                          _mm256_permute2f128_ps(x[2 * i], x[2 * i + 1], 0x31));
+#pragma GCC unroll 2
+    for (int i = 0; i < GROUP / 4; i++) {
+        __m256d a = _mm256_castps_pd(four[2 * i]), b = _mm256_castps_pd(four[2 * i + 1]);
+        two[i] = combine(_mm256_castpd_ps(_mm256_unpacklo_pd(a, b)),
+                         _mm256_castpd_ps(_mm256_unpackhi_pd(a, b)));
+    }
+    __m256 one =
+        combine(_mm256_shuffle_ps(two[0], two[1], 0x88), _mm256_shuffle_ps(two[0], two[1], 0xdd));
+    return _mm256_permutevar8x32_ps(one, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
 }
 
-/* units [MATMUL_PANEL_DEPTH] of x [MATMUL_PANEL_DEPTH], and what they count; sum: of x */
-static float block_units(int16_t *units, const float *x, bool nibbles, float *sum)
+/* The smallest powers of two, not subnormal, of which `largest` has at most INT16_MAX. */
+INLINE __m256 smallest_units(__m256 largest)
+{
+    __m256i bits = _mm256_castps_si256(_mm256_div_ps(largest, _mm256_set1_ps(INT16_MAX)));
+    bits = _mm256_add_epi32(bits, _mm256_set1_epi32(0x7fffff));
+    bits = _mm256_and_si256(bits, _mm256_set1_epi32(0x7f800000));
+    return _mm256_castsi256_ps(_mm256_max_epi32(bits, _mm256_set1_epi32(0x00800000)));
+}
+
+/* units [MATMUL_PANEL_DEPTH]: what x [MATMUL_PANEL_DEPTH] counts */
+INLINE void count_units(int16_t *units, const float *x, float inverse, bool nibbles)
+{
+    const __m256 factor = _mm256_set1_ps(inverse);
+#pragma GCC unroll 2
+    for (int k = 0; k < MATMUL_PANEL_DEPTH; k += 2 * HALF) {
+        __m256i low = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x + k), factor));
+        __m256i high = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x + k + HALF), factor));
+        __m256i packed = _mm256_packs_epi32(low, high);
+        __m128i first = _mm256_castsi256_si128(packed);
+        __m128i second = _mm256_extracti128_si256(packed, 1);
+        __m128i *to = (__m128i *)(units + k);
+        _mm_store_si128(to, nibbles ? _mm_unpacklo_epi16(first, second)
+                                    : _mm_unpacklo_epi64(first, second));
+        _mm_store_si128(to + 1, nibbles ? _mm_unpackhi_epi16(first, second)
+                                        : _mm_unpackhi_epi64(first, second));
+    }
+}
+
+/* Blocks [b, b + count) of a row x, count <= GROUP. */
+INLINE void load_group(const struct matmul_input *input, int64_t row, const float *x, int64_t b,
+                       const int64_t count, bool nibbles)
 {
     const __m256 sign = _mm256_set1_ps(-0.0f);
-    __m256 sums = _mm256_setzero_ps(), largest = _mm256_setzero_ps();
-    for (int k = 0; k < MATMUL_PANEL_DEPTH; k += HALF) {
-        __m256 value = _mm256_loadu_ps(x + k);
-        sums = _mm256_add_ps(sums, value);
-        largest = _mm256_max_ps(largest, _mm256_andnot_ps(sign, value));
+    float unit[GROUP], inverse[GROUP], sum[GROUP];
+    __m256 sums[GROUP] = {0}, largest[GROUP] = {0};
+    x += b * MATMUL_PANEL_DEPTH;
+#pragma GCC unroll 8
+    for (int64_t i = 0; i < count; i++) {
+        __m256 total = _mm256_setzero_ps(), most = _mm256_setzero_ps();
+#pragma GCC unroll 4
+        for (int k = 0; k < MATMUL_PANEL_DEPTH; k += HALF) {
+            __m256 value = _mm256_loadu_ps(x + i * MATMUL_PANEL_DEPTH + k);
+            total = _mm256_add_ps(total, value);
+            most = _mm256_max_ps(most, _mm256_andnot_ps(sign, value));
+        }
+        sums[i] = total;
+        largest[i] = most;
     }
-    *sum = sum_lanes(sums);
-    float unit = smallest_unit(largest_lane(largest));
-    const __m256 inverse = _mm256_set1_ps(1 / unit);
-    for (int k = 0; k < MATMUL_PANEL_DEPTH; k += HALF) {
-        __m256i counts = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x + k), inverse));
-        __m128i packed =
-            _mm_packs_epi32(_mm256_castsi256_si128(counts), _mm256_extracti128_si256(counts, 1));
-        if (nibbles)
-            packed = _mm_unpacklo_epi16(packed, _mm_srli_si128(packed, 8));
-        _mm_store_si128((__m128i *)(units + k), packed);
+    const __m256 all = across_lanes(sums, sum_of);
+    const __m256 units = smallest_units(across_lanes(largest, larger_of));
+    const __m256 finite =
+        _mm256_cmp_ps(_mm256_andnot_ps(sign, all), _mm256_set1_ps(INFINITY), _CMP_LT_OQ);
+    _mm256_storeu_ps(sum, all);
+    _mm256_storeu_ps(inverse, _mm256_div_ps(_mm256_set1_ps(1), units));
+    _mm256_storeu_ps(unit, _mm256_blendv_ps(_mm256_set1_ps(NAN), units, finite));
+#pragma GCC unroll 8
+    for (int64_t i = 0; i < count; i++) {
+        int64_t at = (b + i) * input->rows + row;
+        input->unit[at] = unit[i];
+        input->sums[at] = sum[i];
+        count_units(input->units + at * MATMUL_PANEL_DEPTH, x + i * MATMUL_PANEL_DEPTH, inverse[i],
+                    nibbles);
     }
-    return isfinite(*sum) ? unit : NAN;
 }
+
+/* Quantised rows are whole blocks. */
+static void load_row(const struct matmul_input *input, int64_t row, const float *x, bool nibbles)
+{
+    int64_t b = 0;
+    for (; b + GROUP <= input->blocks; b += GROUP)
+        load_group(input, row, x, b, GROUP, nibbles);
+    for (; b < input->blocks; b++)
+        load_group(input, row, x, b, 1, nibbles);
+}
+
+/* ---- the walk ---- */
 
 static void load_plain_row(const struct matmul_input *input, int64_t row, const float *x,
                            int64_t in)
@@ -69,16 +132,6 @@ static void load_plain_row(const struct matmul_input *input, int64_t row, const 
         int64_t real = matmul_least(in - b * MATMUL_PANEL_DEPTH, MATMUL_PANEL_DEPTH);
         memcpy(to, x + b * MATMUL_PANEL_DEPTH, (size_t)real * sizeof *x);
         memset(to + real, 0, (size_t)(MATMUL_PANEL_DEPTH - real) * sizeof *x);
-    }
-}
-
-/* Quantised rows are whole blocks. */
-static void load_row(const struct matmul_input *input, int64_t row, const float *x, bool nibbles)
-{
-    for (int64_t b = 0; b < input->blocks; b++) {
-        int64_t at = b * input->rows + row;
-        input->unit[at] = block_units(input->units + at * MATMUL_PANEL_DEPTH,
-                                      x + b * MATMUL_PANEL_DEPTH, nibbles, &input->sums[at]);
     }
 }
 

@@ -10,7 +10,8 @@ double peak_avx2_gflops(void);
 /* Products of bf16 pairs added to float32 (vdpbf16ps), in GFLOP/s; 0 where the CPU lacks them. */
 double peak_avx512_bf16_gflops(void);
 
-/* float32 fused multiply-adds of AVX-512, in GFLOP/s; 0 where the CPU lacks it. */
+/* float32 fused multiply-adds of AVX-512, in GFLOP/s; 0 where the CPU lacks it. This and what
+ * follows is one short burst, for medians of many. */
 double peak_avx512_gflops(void);
 
 /* Products of pairs of 16-bit integers, a product and its addition counted as two: vpmaddwd of

@@ -4,12 +4,11 @@
 #include "kernels/isa.h"
 #include "tests/bench/peak.h"
 
-enum { CHAINS = 24, BURST = 1000000, BURSTS = 8 };
+enum { CHAINS = 24, BURST = 1000000 };
 
-/* Repeats `step`, an instruction on a chain %0 and a constant %1, on every chain; the best rate of
- * all bursts, of which a step counts `operations`. */
-#define BURSTS_OF(step, type, constant, operations, best)                                          \
-    for (int burst = 0; burst < BURSTS; burst++) {                                                 \
+/* rate: of `step`, an instruction on a chain %0 and a constant %1 which counts `operations` */
+#define MEASURE(rate, step, type, constant, operations)                                            \
+    do {                                                                                           \
         type chains[CHAINS];                                                                       \
         _Pragma("GCC unroll 24") for (int c = 0; c < CHAINS; c++) chains[c] = constant;            \
         double start = peak_thread_seconds();                                                      \
@@ -18,29 +17,25 @@ enum { CHAINS = 24, BURST = 1000000, BURSTS = 8 };
                 step : "+v"(chains[c]) : "v"(constant));                                           \
         }                                                                                          \
         double seconds = peak_thread_seconds() - start;                                            \
-        double rate = (double)(operations)*CHAINS * BURST / seconds * 1e-9;                        \
-        best = rate > best ? rate : best;                                                          \
-    }
+        rate = (double)(operations)*CHAINS * BURST / seconds * 1e-9;                               \
+    } while (false)
 
 double peak_avx512_gflops(void)
 {
-    double best = 0;
-    if (!isa_has_avx512())
-        return 0;
+    double rate = 0;
     const __m512 ones = _mm512_set1_ps(1);
-    BURSTS_OF("vfmadd213ps %1, %1, %0", __m512, ones, 32, best)
-    return best;
+    if (isa_has_avx512())
+        MEASURE(rate, "vfmadd213ps %1, %1, %0", __m512, ones, 32);
+    return rate;
 }
 
 double peak_avx512_pairs_gops(void)
 {
-    double best = 0;
-    if (!isa_has_avx512())
-        return 0;
+    double rate = 0;
     const __m512i ones = _mm512_set1_epi16(1);
     if (isa_has_avx512_vnni())
-        BURSTS_OF("vpdpwssd %1, %1, %0", __m512i, ones, 64, best)
-    else
-        BURSTS_OF("vpmaddwd %1, %0, %0", __m512i, ones, 64, best)
-    return best;
+        MEASURE(rate, "vpdpwssd %1, %1, %0", __m512i, ones, 64);
+    else if (isa_has_avx512())
+        MEASURE(rate, "vpmaddwd %1, %0, %0", __m512i, ones, 64);
+    return rate;
 }

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "proto/model/architecture.h"
 #include "tests/support/engine_checks.h"
 #include "tests/support/tiny_directory.h"
 
@@ -30,7 +31,8 @@ static struct tiny_model_shape shape_of(const json_t *one)
     const json_t *shape = json_object_get(one, "shape");
     const char *type = json_string_value(json_object_get(one, "model_type"));
     return (struct tiny_model_shape){
-        .architecture = strstr(type, "istral") ? "llama" : type,
+        .architecture = architecture_of_config(text_view_of(type))->gguf,
+        .model_type = type,
         .layers = number(shape, "layers"),
         .hidden = number(shape, "hidden"),
         .heads = number(shape, "heads"),

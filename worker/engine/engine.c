@@ -192,6 +192,11 @@ const struct group_choice *engine_group(const struct engine *engine)
     return &engine->options.group;
 }
 
+int64_t engine_pool_free(const struct engine *engine)
+{
+    return panel_pool_free(engine->places.pool);
+}
+
 const char *engine_facts(const struct engine *engine)
 {
     return engine->device->facts;
@@ -344,8 +349,7 @@ static enum status make_sequence(struct engine *engine, struct sequence **made, 
     struct sequence *sequence = malloc(sizeof *sequence);
     if (!sequence)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a sequence");
-    TRY_ELSE(places_begin(&engine->places, sequence, &start, engine->live, engine->live_count),
-             free_it);
+    TRY_ELSE(places_begin(&engine->places, sequence, &start), free_it);
     *made = sequence;
     return STATUS_OK;
 free_it:
@@ -383,7 +387,7 @@ static enum status cut_short(enum status reason)
     return fail(reason, "the request was cut short before it began");
 }
 
-static enum status meet(struct engine *engine, struct comer *comer, uint64_t number)
+static enum status meet(struct engine *engine, struct comer *comer, uint64_t number, bool ends)
 {
     const struct engine_source *source = &engine->options.source;
     if (engine->transport->rank == 0) {
@@ -397,7 +401,7 @@ static enum status meet(struct engine *engine, struct comer *comer, uint64_t num
     } else {
         TRY(source->find(source->context, number, &comer->job));
     }
-    if (comer->mine == STATUS_OK)
+    if (comer->mine == STATUS_OK && !ends)
         comer->mine = make_sequence(engine, &comer->sequence, number, &comer->job);
     if (comer->mine != STATUS_OK)
         snprintf(comer->cause, sizeof comer->cause, "%s", status_message());
@@ -447,7 +451,7 @@ static enum status begin_all(struct engine *engine, struct comer *comers)
     struct transport *transport = engine->transport;
     int32_t *mine = engine->beginnings + transport->rank * CHOICE_SEQUENCES_MAX;
     for (int a = 0; a < turn->admit_count; a++) {
-        TRY(meet(engine, &comers[a], turn->admits[a]));
+        TRY(meet(engine, &comers[a], turn->admits[a], turn->ends[a]));
         mine[a] = (int32_t)comers[a].mine;
     }
     TRY(transport_gather_each(transport, mine, engine->beginnings,
@@ -539,16 +543,16 @@ static enum status end_prompt(struct engine *engine, struct sequence *sequence, 
 {
     const struct engine_request *request = sequence->job.request;
     struct forward *forward = &engine->forward;
-    bool gathered;
+    struct next_id_logits at = {0};
     *goes_on = request->kind == ENGINE_GENERATE && request->max_tokens > 0;
     if (!*goes_on)
         return STATUS_OK;
     if (!replicated)
         account_predict_logits(forward, &sequence->result);
-    TRY(next_id_first_logits(forward, &gathered, replicated, stage));
+    TRY(next_id_first_logits(forward, &at.gathered, replicated, stage));
     if (engine->transport->rank != 0)
         return STATUS_OK;
-    return next_id_decide(forward, sequence, gathered, &engine->verdicts[0], &engine->logprobs[0]);
+    return next_id_decide(forward, sequence, &at, &engine->verdicts[0], &engine->logprobs[0]);
 }
 
 static enum status take_stage(struct engine *engine)
@@ -578,27 +582,39 @@ static enum status take_stage(struct engine *engine)
     return STATUS_OK;
 }
 
-/* The answers' next tokens. */
-static enum status take_step(struct engine *engine)
+/* The next tokens of the turn's rows [first, end), in one step; rank 0 decides on them. */
+static enum status step_rows(struct engine *engine, int first, int end)
 {
     struct forward *forward = &engine->forward;
-    const struct turn *turn = &engine->turn;
-    for (int r = 0; r < turn->row_count; r++) {
-        struct sequence *sequence = engine->live[find_live(engine, turn->rows[r])];
-        bool gathered;
-        struct account account;
-        engine->device->times_parts = sequence->job.request->times_parts;
-        account_open(&account, forward);
-        forward_turn(forward, sequence);
-        TRY(forward_token(forward));
-        TRY(forward_step_logits(forward, &gathered, 0));
-        sequence->passed++;
-        account_close(&account, forward, &sequence->result, 1);
-        account_predict_token(forward, sequence, &sequence->result);
-        if (engine->transport->rank == 0)
-            TRY(next_id_decide(forward, sequence, gathered, &engine->verdicts[r],
-                               &engine->logprobs[r]));
+    struct sequence *sequences[CHOICE_SEQUENCES_MAX];
+    struct next_id_logits at = {0};
+    struct account account;
+    const int count = end - first;
+    engine->device->times_parts = false;
+    for (int r = 0; r < count; r++) {
+        sequences[r] = engine->live[find_live(engine, engine->turn.rows[first + r])];
+        engine->device->times_parts |= sequences[r]->job.request->times_parts;
     }
+    account_open(&account, forward);
+    TRY(forward_step(forward, sequences, count));
+    TRY(forward_step_logits(forward, &at.gathered, 0, count));
+    for (int r = 0; r < count; r++) {
+        account_close(&account, forward, &sequences[r]->result, count);
+        account_predict_token(forward, sequences[r], &sequences[r]->result);
+    }
+    for (; engine->transport->rank == 0 && at.row < count; at.row++)
+        TRY(next_id_decide(forward, sequences[at.row], &at, &engine->verdicts[first + at.row],
+                           &engine->logprobs[first + at.row]));
+    return STATUS_OK;
+}
+
+/* The answers' next tokens, as many in a step as the device takes. */
+static enum status take_step(struct engine *engine)
+{
+    const int count = engine->turn.row_count;
+    const int most = engine->device->step_sequences;
+    for (int first = 0; first < count; first += most)
+        TRY(step_rows(engine, first, first + most < count ? first + most : count));
     return hear_verdicts(engine);
 }
 
@@ -612,11 +628,13 @@ static void compose(struct engine *engine)
     bool room = true;
     for (int w = 0; w < engine->waiting_count && turn->admit_count < CHOICE_SEQUENCES_MAX; w++) {
         const struct waiting *waiting = &engine->waiting[w];
-        const bool ends =
-            stop_status(waiting) != STATUS_OK || waiting->slots > engine->options.group.pool_slots;
-        room = room && (ends || places_fit(&engine->places, waiting->slots, &promised));
-        if (ends || room)
-            turn->admits[turn->admit_count++] = waiting->number;
+        const bool ends = stop_status(waiting) != STATUS_OK;
+        const bool refused = waiting->slots > engine->options.group.pool_slots;
+        room = room && (ends || refused || places_fit(&engine->places, waiting->slots, &promised));
+        if (!ends && !refused && !room)
+            continue;
+        turn->ends[turn->admit_count] = ends;
+        turn->admits[turn->admit_count++] = waiting->number;
     }
     pthread_mutex_unlock(&engine->lock);
     for (int s = 0; s < engine->live_count; s++) {

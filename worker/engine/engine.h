@@ -123,6 +123,9 @@ const struct memory_request *engine_needs(const struct engine *engine);
 int64_t engine_memory_bytes(const struct engine *engine); /* all that was allocated */
 const struct group_choice *engine_group(const struct engine *engine);
 
+/* For tests: slots of this rank's pool that nobody holds. */
+int64_t engine_pool_free(const struct engine *engine);
+
 const char *engine_facts(const struct engine *engine);
 
 /* On rank 0: the request waits for its turn. Its number is above those of all before it. */

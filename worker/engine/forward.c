@@ -129,6 +129,7 @@ static enum status sharded_stage(struct forward *forward, struct span stage)
         .panels = sequence->panels,
         .ids = sequence->ids,
         .sinks = sequence->sinks,
+        .non_finite = &forward->sequence->non_finite,
     };
     TRY(ring_begin(forward->ring, &exchange));
     TRY(device_begin(forward->device, &work));
@@ -142,7 +143,7 @@ static struct span outputs_of(const struct forward *forward, int rank, int64_t w
 {
     if (!forward->split)
         return (struct span){0, width};
-    return device_outputs(width, forward->sequence->choice.group.workers, rank);
+    return device_outputs(width, forward->transport->size, rank);
 }
 
 static struct span mine(const struct forward *forward, int64_t width)
@@ -153,7 +154,7 @@ static struct span mine(const struct forward *forward, int64_t width)
 /* Fills in the other ranks' outputs of a vector [rows, width]. */
 static enum status share(struct forward *forward, float *vector, int64_t rows, int64_t width)
 {
-    int workers = forward->sequence->choice.group.workers;
+    int workers = forward->transport->size;
     if (workers == 1 || !forward->split)
         return STATUS_OK;
     for (int rank = 0; rank < workers; rank++) {
@@ -174,7 +175,7 @@ static enum status share_states(struct forward *forward, int64_t rows)
 {
     const struct layer_program *program = forward->device->program;
     size_t bytes = (size_t)(rows * program->buffers[LAYER_STATE].width) * sizeof(float);
-    if (forward->sequence->choice.group.workers == 1)
+    if (forward->transport->size == 1)
         return STATUS_OK;
     char *states = (char *)forward->device->memory.step[LAYER_STATE];
     return transport_gather_each(forward->transport,
@@ -202,12 +203,10 @@ static enum status add_step_key(struct forward *forward, const struct device_key
     return STATUS_OK;
 }
 
-/* The extents of this rank's keys that the step attends to. */
-static enum status find_step_keys(struct forward *forward)
+/* The extents of this rank's keys that a sequence's tokens attend to. */
+static enum status find_step_keys(struct forward *forward, const struct panel_table *panels)
 {
     const struct schedule_rank *schedule = &forward->step_schedule;
-    const struct panel_table *panels = forward->sequence->panels;
-    forward->step_key_count = 0;
     for (int s = 0; s < schedule->read_count; s++) {
         const struct schedule_read *read = &schedule->reads[s];
         struct device_keys keys = {.first = read->keys.first / BANDS_LANES * BANDS_LANES,
@@ -274,22 +273,45 @@ static enum status replicated_layers(struct forward *forward, int64_t rows)
     return STATUS_OK;
 }
 
-static enum status replicated_pass(struct forward *forward, struct span stage, bool token)
+/* Adds the next tokens of a sequence to the step; they are dealt. */
+static enum status add_tokens(struct forward *forward, struct sequence *sequence, struct span span)
 {
-    const struct sequence *sequence = forward->sequence;
+    struct device_tokens *tokens = &forward->tokens[forward->token_count++];
     TRY(schedule_make_replicated(&forward->step_schedule, &sequence->choice,
-                                 &sequence->method.bands, sequence->ownership, stage,
+                                 &sequence->method.bands, sequence->ownership, span,
                                  forward->transport->rank));
-    TRY(find_step_keys(forward));
-    const struct device_step step = {
-        .first = stage.first,
-        .rows = stage.end - stage.first,
+    *tokens = (struct device_tokens){
+        .first = span.first,
+        .rows = span.end - span.first,
         .method = &sequence->method,
         .panels = sequence->panels,
         .ownership = sequence->ownership,
-        .rank = forward->transport->rank,
         .ids = sequence->ids,
         .sinks = sequence->sinks,
+        .key_first = forward->step_key_count,
+        .non_finite = &sequence->non_finite,
+    };
+    TRY(find_step_keys(forward, sequence->panels));
+    tokens->key_end = forward->step_key_count;
+    forward->step_rows += tokens->rows;
+    return STATUS_OK;
+}
+
+static void restart_step(struct forward *forward, bool split)
+{
+    forward->token_count = 0;
+    forward->step_key_count = 0;
+    forward->step_rows = 0;
+    forward->split = split;
+}
+
+static enum status replicated_pass(struct forward *forward, bool token)
+{
+    const struct device_step step = {
+        .rows = forward->step_rows,
+        .tokens = forward->tokens,
+        .count = forward->token_count,
+        .rank = forward->transport->rank,
         .keys = forward->step_keys,
         .key_count = forward->step_key_count,
         .token = token,
@@ -302,37 +324,44 @@ static enum status replicated_pass(struct forward *forward, struct span stage, b
 static enum status replicated_stage(struct forward *forward, struct span stage)
 {
     TRY(deal_stage(forward, stage));
-    forward->split = false;
-    return replicated_pass(forward, stage, false);
+    restart_step(forward, false);
+    TRY(add_tokens(forward, forward->sequence, stage));
+    return replicated_pass(forward, false);
 }
 
-enum status forward_token(struct forward *forward)
+/* Says who has the sequence's next token, and makes room for it. */
+static enum status deal_token(struct forward *forward, struct sequence *sequence)
 {
-    const struct sequence *sequence = forward->sequence;
-    const int64_t index = sequence->passed;
+    const int64_t index = ownership_tokens(sequence->ownership);
+    struct panel_moves moves;
     TRY(ownership_advance(sequence->ownership, 1, PARTITION_ROUND_ROBIN));
-    if (ownership_owner(sequence->ownership, index) == forward->transport->rank) {
-        struct panel_moves moves;
-        TRY(panel_table_append(
-            sequence->panels, &moves, index,
-            ownership_live_first(sequence->ownership, index, sequence->method.reach)));
-        TRY(forward_move(forward->device, &moves));
-    }
-    forward->split = sequence->choice.request.decode_split;
-    return replicated_pass(forward, (struct span){index, index + 1}, true);
+    if (ownership_owner(sequence->ownership, index) != forward->transport->rank)
+        return STATUS_OK;
+    TRY(panel_table_append(
+        sequence->panels, &moves, index,
+        ownership_live_first(sequence->ownership, index, sequence->method.reach)));
+    return forward_move(forward->device, &moves);
 }
 
-enum status forward_step_logits(struct forward *forward, bool *gathered, int64_t row)
+enum status forward_step(struct forward *forward, struct sequence *const *sequences, int count)
+{
+    forward_turn(forward, NULL);
+    restart_step(forward, sequences[0]->choice.request.decode_split);
+    for (int s = 0; s < count; s++) {
+        const int64_t index = sequences[s]->passed++;
+        TRY(deal_token(forward, sequences[s]));
+        TRY(add_tokens(forward, sequences[s], (struct span){index, index + 1}));
+    }
+    return replicated_pass(forward, true);
+}
+
+/* To rank 0, all outputs of `row` of the logits at hand. */
+static enum status gather_logits(struct forward *forward, int64_t row)
 {
     struct transport *transport = forward->transport;
-    int64_t vocab = forward->device->shape.vocab;
-    float *logits = forward->device->memory.logits;
+    const int64_t vocab = forward->device->shape.vocab;
+    float *logits = forward->device->memory.logits + row * vocab;
     struct span part = mine(forward, vocab);
-    TRY(device_logits(forward->device, row));
-    *gathered = forward->split && transport->size > 1;
-    if (!*gathered)
-        return STATUS_OK;
-    TRY(device_read_logits(forward->device, part));
     struct transport_request *request;
     if (transport->rank != 0) {
         TRY(transport_send(transport, 0, TRANSPORT_STATE, logits + part.first,
@@ -345,6 +374,18 @@ enum status forward_step_logits(struct forward *forward, bool *gathered, int64_t
                               (size_t)(part.end - part.first) * sizeof *logits, &request));
         TRY(transport_wait(transport, request));
     }
+    return STATUS_OK;
+}
+
+enum status forward_step_logits(struct forward *forward, bool *gathered, int64_t row, int64_t count)
+{
+    TRY(device_logits(forward->device, row, count));
+    *gathered = forward->split && forward->transport->size > 1;
+    if (!*gathered)
+        return STATUS_OK;
+    TRY(device_read_logits(forward->device, mine(forward, forward->device->shape.vocab)));
+    for (int64_t r = 0; r < count; r++)
+        TRY(gather_logits(forward, r));
     return STATUS_OK;
 }
 
@@ -380,7 +421,7 @@ enum status forward_settle(struct forward *forward, bool agrees)
     const struct device_drive waiting = {idle, forward};
     uint64_t non_finite = NON_FINITE_NONE;
     if (agrees) {
-        non_finite = atomic_load(&forward->device->non_finite);
+        non_finite = atomic_load(&forward->sequence->non_finite);
         TRY(verdict_collect(&forward->verdict, &non_finite, &waiting));
     }
     TRY(offer(forward, non_finite));
@@ -401,7 +442,7 @@ enum status forward_stop(struct forward *forward, const struct verdict *verdict,
 void forward_look(struct forward *forward, int64_t index, float logprob)
 {
     if (!isfinite(logprob))
-        non_finite_note(&forward->device->non_finite,
+        non_finite_note(&forward->sequence->non_finite,
                         non_finite_place(forward->device->shape.layers, NON_FINITE_INSIDE, index));
 }
 
@@ -440,7 +481,8 @@ enum status forward_init(struct forward *forward, struct transport *transport,
     TRY_ELSE(verdict_init(&forward->verdict, transport), undo);
     forward->gather_offsets = calloc(ranks, sizeof *forward->gather_offsets);
     forward->gather_sizes = calloc(ranks, sizeof *forward->gather_sizes);
-    if (!forward->gather_offsets || !forward->gather_sizes) {
+    forward->tokens = calloc(CHOICE_SEQUENCES_MAX, sizeof *forward->tokens);
+    if (!forward->gather_offsets || !forward->gather_sizes || !forward->tokens) {
         status = fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the gathers of %zu ranks", ranks);
         goto undo;
     }
@@ -460,6 +502,7 @@ void forward_deinit(struct forward *forward)
     shard_rows_deinit(&forward->shard);
     ring_destroy(forward->ring);
     verdict_deinit(&forward->verdict);
+    free(forward->tokens);
     free(forward->step_keys);
     free(forward->layer_keys);
     free(forward->gather_offsets);
@@ -469,13 +512,10 @@ void forward_deinit(struct forward *forward)
 
 void forward_turn(struct forward *forward, struct sequence *sequence)
 {
-    if (forward->sequence)
-        forward->sequence->non_finite = atomic_load(&forward->device->non_finite);
     forward->sequence = sequence;
     forward->turn++;
     forward->failure = STATUS_OK;
     forward->stopped = false;
     forward->not_finite = false;
-    forward->settled = false;
-    atomic_store(&forward->device->non_finite, sequence->non_finite);
+    forward->settled = sequence == NULL; /* a step is never cut short */
 }

@@ -22,10 +22,13 @@ struct forward {
     uint32_t turn;             /* counts turns, alike on all ranks */
 
     struct schedule schedule;           /* of the last sharded stage */
-    struct schedule_rank step_schedule; /* of the last replicated stage or token */
+    struct schedule_rank step_schedule; /* of the last tokens added to a step */
     struct shard_rows shard;
     struct ring *ring;
     struct verdict_post verdict;
+    struct device_tokens *tokens; /* [CHOICE_SEQUENCES_MAX] of the step */
+    int token_count;
+    int64_t step_rows;
     struct device_keys *step_keys;  /* [step_key_capacity]; records of layer 0 */
     struct device_keys *layer_keys; /* [step_key_capacity]; of the layer at hand */
     int step_key_count;
@@ -48,7 +51,7 @@ void forward_deinit(struct forward *forward);
 /* Moves and clears records, in every layer. */
 MUST_CHECK enum status forward_move(struct device *device, const struct panel_moves *moves);
 
-/* Begins a turn: what follows is of this sequence, until the next. */
+/* Begins a turn: what follows is of this sequence, until the next. NULL: of several. */
 void forward_turn(struct forward *forward, struct sequence *sequence);
 
 /* Passes the tokens of `stage`, which follow all that went before. Afterwards sharded rows and
@@ -70,9 +73,12 @@ MUST_CHECK enum status forward_stop(struct forward *forward, const struct verdic
 /* Notes a token whose log-probability is not finite. */
 void forward_look(struct forward *forward, int64_t index, float logprob);
 
-/* Passes the sequence's next token, as decode does. */
-MUST_CHECK enum status forward_token(struct forward *forward);
+/* A turn of its own: passes the next token of each sequence, as decode does, in one step; as many
+ * as the device's step_sequences at most, alike in whether they split their products. */
+MUST_CHECK enum status forward_step(struct forward *forward, struct sequence *const *sequences,
+                                    int count);
 
-/* After a stage with replicated queries, or a token: the logits of the stage's row `row`.
+/* After a stage with replicated queries, or a step: the logits of `count` rows from `row` on.
  * *gathered: they are complete in rank 0's memory.logits; else in every device's hands. */
-MUST_CHECK enum status forward_step_logits(struct forward *forward, bool *gathered, int64_t row);
+MUST_CHECK enum status forward_step_logits(struct forward *forward, bool *gathered, int64_t row,
+                                           int64_t count);

@@ -31,10 +31,11 @@ enum status next_id_first_logits(struct forward *forward, bool *gathered, bool r
     const int64_t last = sequence->job.request->count - 1;
     *gathered = false;
     if (replicated)
-        return rank == 0 ? forward_step_logits(forward, gathered, last - stage.first) : STATUS_OK;
+        return rank == 0 ? forward_step_logits(forward, gathered, last - stage.first, 1)
+                         : STATUS_OK;
     const int owner = ownership_owner(sequence->ownership, last);
     if (owner == rank)
-        TRY(device_logits(forward->device, shard_rows_find(&forward->shard, last)));
+        TRY(device_logits(forward->device, shard_rows_find(&forward->shard, last), 1));
     if (owner == rank && rank != 0)
         return send_logits(forward);
     *gathered = rank == 0 && owner != 0;
@@ -44,64 +45,66 @@ enum status next_id_first_logits(struct forward *forward, bool *gathered, bool r
 /* By what the device surveys of its logits, where that tells; else by the logits. *finite: they
  * are, and *id is chosen. */
 static enum status choose(struct device *device, struct sampler *sampler, int32_t *id, bool *finite,
-                          bool gathered)
+                          const struct next_id_logits *at)
 {
     struct logits_survey survey;
     bool chosen = false;
     *finite = true;
-    if (!gathered) {
+    if (!at->gathered) {
         TRY(device_survey(device, &survey, sampler_temperature(sampler)));
         *finite = sampler_choose(sampler, id, &chosen, &survey) == STATUS_OK;
         if (chosen || !*finite)
             return STATUS_OK;
         TRY(device_read_logits(device, (struct span){0, device->shape.vocab}));
     }
-    *finite = sampler_next(sampler, id, device->memory.logits) == STATUS_OK;
+    *finite = sampler_next(sampler, id, device->memory.logits + at->row * device->shape.vocab) ==
+              STATUS_OK;
     return STATUS_OK;
 }
 
 /* The next token, or where numbers are not finite. */
-static enum status choose_finite(struct device *device, const struct sequence *sequence,
-                                 bool gathered, struct verdict *verdict)
+static enum status choose_finite(struct device *device, struct sequence *sequence,
+                                 const struct next_id_logits *at, struct verdict *verdict)
 {
     const int64_t last = sequence->job.request->count + sequence->result.completion_tokens - 1;
-    bool finite = atomic_load(&device->non_finite) == NON_FINITE_NONE;
+    bool finite = atomic_load(&sequence->non_finite) == NON_FINITE_NONE;
     if (finite)
-        TRY(choose(device, sequence->sampler, &verdict->token, &finite, gathered));
+        TRY(choose(device, sequence->sampler, &verdict->token, &finite, at));
     if (finite)
         return STATUS_OK;
-    non_finite_note(&device->non_finite,
+    non_finite_note(&sequence->non_finite,
                     non_finite_place(device->shape.layers, NON_FINITE_INSIDE, last));
-    verdict->non_finite = atomic_load(&device->non_finite);
+    verdict->non_finite = atomic_load(&sequence->non_finite);
     verdict->status = STATUS_INTERNAL;
     return STATUS_OK;
 }
 
 /* A choice leaves the logits as they were. */
 static enum status tell_logprobs(struct device *device, struct logprobs *logprobs, int32_t id,
-                                 int likeliest, bool gathered)
+                                 int likeliest, const struct next_id_logits *at)
 {
     const int64_t vocab = device->shape.vocab;
-    if (!gathered)
+    if (!at->gathered)
         TRY(device_read_logits(device, (struct span){0, vocab}));
-    logprobs_make(logprobs, device->memory.logits, vocab, id, likeliest);
+    logprobs_make(logprobs, device->memory.logits + at->row * vocab, vocab, id, likeliest);
     return STATUS_OK;
 }
 
-enum status next_id_decide(struct forward *forward, const struct sequence *sequence, bool gathered,
-                           struct verdict *verdict, struct logprobs *logprobs)
+enum status next_id_decide(struct forward *forward, struct sequence *sequence,
+                           const struct next_id_logits *at, struct verdict *verdict,
+                           struct logprobs *logprobs)
 {
     const struct engine_request *request = sequence->job.request;
     struct device *device = forward->device;
     const enum status reason = sequence_stop_status(sequence);
     *verdict = (struct verdict){.status = (int32_t)reason, .non_finite = NON_FINITE_NONE};
     if (reason == STATUS_OK)
-        TRY(choose_finite(device, sequence, gathered, verdict));
+        TRY(choose_finite(device, sequence, at, verdict));
     verdict->stop = verdict->status != STATUS_OK;
     if (verdict->stop)
         return STATUS_OK;
     if (request->logprobs)
-        TRY(tell_logprobs(device, logprobs, verdict->token, request->likeliest, gathered));
+        TRY(tell_logprobs(device, logprobs, verdict->token, request->likeliest, at));
     verdict->stop = sequence_ends_with(sequence, verdict->token);
     return STATUS_OK;
 }

@@ -12,8 +12,14 @@
 MUST_CHECK enum status next_id_first_logits(struct forward *forward, bool *gathered,
                                             bool replicated, struct span stage);
 
+/* Whose logits: a row of those at hand; gathered as above. */
+struct next_id_logits {
+    bool gathered;
+    int64_t row;
+};
+
 /* On rank 0: the verdict of the sequence's next token, with its log-probabilities where they were
- * asked for. `gathered` as above. */
-MUST_CHECK enum status next_id_decide(struct forward *forward, const struct sequence *sequence,
-                                      bool gathered, struct verdict *verdict,
+ * asked for. */
+MUST_CHECK enum status next_id_decide(struct forward *forward, struct sequence *sequence,
+                                      const struct next_id_logits *at, struct verdict *verdict,
                                       struct logprobs *logprobs);

@@ -73,7 +73,7 @@ bool places_fit(const struct places *places, int64_t slots, struct places_promis
     const struct group_choice *group = &places->device->group;
     int taken = promised->sequences;
     for (int p = 0; p < group->sequences; p++)
-        taken += places->taken[p];
+        taken += places->sequences[p] != NULL;
     if (taken == group->sequences ||
         slots > group->pool_slots - places->slots_held - promised->slots)
         return false;
@@ -83,7 +83,7 @@ bool places_fit(const struct places *places, int64_t slots, struct places_promis
 }
 
 /* Moves all held slots together, in every layer. */
-static enum status close_up(struct places *places, struct sequence *const *live, int live_count)
+static enum status close_up(struct places *places)
 {
     const int64_t slots = panel_pool_slots(places->pool);
     panel_pool_close_up(places->pool, places->renumbered);
@@ -92,13 +92,13 @@ static enum status close_up(struct places *places, struct sequence *const *live,
         if (move.to >= 0 && move.to != slot)
             TRY(forward_move(places->device, &(struct panel_moves){&move, 1, 1}));
     }
-    for (int s = 0; s < live_count; s++)
-        panel_table_renumber(live[s]->panels, places->renumbered);
+    for (int p = 0; p < places->device->group.sequences; p++)
+        if (places->sequences[p])
+            panel_table_renumber(places->sequences[p]->panels, places->renumbered);
     return STATUS_OK;
 }
 
-static enum status take_run(struct places *places, struct panel_table_place *run,
-                            struct sequence *const *live, int live_count)
+static enum status take_run(struct places *places, struct panel_table_place *run)
 {
     if (panel_pool_take(places->pool, &run->first, run->slots))
         return STATUS_OK;
@@ -107,7 +107,7 @@ static enum status take_run(struct places *places, struct panel_table_place *run
                     "the pool has %lld slots free, and a request that was let in "
                     "needs %lld",
                     (long long)panel_pool_free(places->pool), (long long)run->slots);
-    TRY(close_up(places, live, live_count));
+    TRY(close_up(places));
     const bool taken = panel_pool_take(places->pool, &run->first, run->slots);
     assert(taken);
     return STATUS_OK;
@@ -116,14 +116,13 @@ static enum status take_run(struct places *places, struct panel_table_place *run
 static int free_place(const struct places *places)
 {
     int place = 0;
-    while (place < places->device->group.sequences && places->taken[place])
+    while (place < places->device->group.sequences && places->sequences[place])
         place++;
     return place;
 }
 
 static enum status begin(struct places *places, struct sequence *sequence,
-                         const struct sequence_start *start, struct memory_need *needs,
-                         struct sequence *const *live, int live_count)
+                         const struct sequence_start *start, struct memory_need *needs)
 {
     const struct device *device = places->device;
     const int which = free_place(places);
@@ -146,9 +145,9 @@ static enum status begin(struct places *places, struct sequence *sequence,
     if (places->samplers)
         place.sampler_memory =
             places->samplers + (size_t)which * sampler_bytes(device->shape.vocab);
-    TRY(take_run(places, &place.panels, live, live_count));
+    TRY(take_run(places, &place.panels));
     TRY_ELSE(sequence_init(sequence, start, &place), release);
-    places->taken[which] = true;
+    places->sequences[which] = sequence;
     places->slots_held += slots;
     return STATUS_OK;
 release:
@@ -157,13 +156,12 @@ release:
 }
 
 enum status places_begin(struct places *places, struct sequence *sequence,
-                         const struct sequence_start *start, struct sequence *const *live,
-                         int live_count)
+                         const struct sequence_start *start)
 {
     struct memory_need *needs = calloc((size_t)start->choice->group.workers, sizeof *needs);
     if (!needs)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory to plan a request");
-    const enum status status = begin(places, sequence, start, needs, live, live_count);
+    const enum status status = begin(places, sequence, start, needs);
     free(needs);
     return status;
 }
@@ -171,7 +169,7 @@ enum status places_begin(struct places *places, struct sequence *sequence,
 void places_end(struct places *places, struct sequence *sequence)
 {
     panel_table_release(sequence->panels, places->pool);
-    places->taken[sequence->place.which] = false;
+    places->sequences[sequence->place.which] = NULL;
     places->slots_held -= sequence->place.slots_held;
     sequence_deinit(sequence);
 }

@@ -26,7 +26,7 @@ struct places {
     char *samplers;      /* rank 0: [sequences] */
     int64_t slots_held;  /* by all sequences, on the rank that holds most of each */
     int64_t *renumbered; /* [pool_slots] */
-    bool taken[CHOICE_SEQUENCES_MAX];
+    struct sequence *sequences[CHOICE_SEQUENCES_MAX]; /* by place; NULL: free */
 };
 
 /* `device` is prepared for its group. */
@@ -47,11 +47,10 @@ struct places_promised {
 /* Whether there is room for one more sequence of so many slots, which then is promised too. */
 bool places_fit(const struct places *places, int64_t slots, struct places_promised *promised);
 
-/* Makes room on this rank, moving the panels of the `live` sequences together where it must, and
- * begins the sequence there. A refusal, with the numbers, of what never fits. */
+/* Makes room on this rank, moving all panels together where it must, and begins the sequence there.
+ * A refusal, with the numbers, of what never fits. */
 MUST_CHECK enum status places_begin(struct places *places, struct sequence *sequence,
-                                    const struct sequence_start *start,
-                                    struct sequence *const *live, int live_count);
+                                    const struct sequence_start *start);
 
 /* Ends it, and gives its place back. */
 void places_end(struct places *places, struct sequence *sequence);

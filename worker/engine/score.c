@@ -49,7 +49,7 @@ static enum status keep_replicated(struct forward *forward, const struct score_p
         return STATUS_OK;
     for (int64_t index = stage.first; index < stage.end && index + 1 < count; index++) {
         bool gathered;
-        TRY(forward_step_logits(forward, &gathered, index - stage.first));
+        TRY(forward_step_logits(forward, &gathered, index - stage.first, 1));
         TRY(device_logprob(forward->device, &place->all[index], sequence->ids[index + 1]));
         forward_look(forward, index, place->all[index]);
         transport_mark(forward->transport); /* the others wait for rank 0 meanwhile */
@@ -60,7 +60,7 @@ static enum status keep_replicated(struct forward *forward, const struct score_p
 /* Rank 0 alone has seen the scores of a replicated stage. */
 static enum status settle_replicated(struct forward *forward)
 {
-    struct verdict verdict = {.non_finite = atomic_load(&forward->device->non_finite)};
+    struct verdict verdict = {.non_finite = atomic_load(&forward->sequence->non_finite)};
     TRY(transport_broadcast(forward->transport, &verdict, sizeof verdict));
     if (verdict.non_finite == NON_FINITE_NONE)
         return STATUS_OK;

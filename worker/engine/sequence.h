@@ -50,7 +50,7 @@ struct sequence {
     struct sampler *sampler; /* rank 0's */
 
     atomic_int cancel_status; /* enum status, STATUS_OK: go on; from any thread, rank 0's counts */
-    uint64_t non_finite;      /* the first place that this rank has seen, up to the last turn */
+    _Atomic uint64_t non_finite; /* the first place that this rank has seen */
     struct engine_result result;
     int64_t started_ns;
     int64_t first_ns; /* when the first id was known */

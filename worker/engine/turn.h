@@ -20,6 +20,7 @@ struct turn {
     int32_t kind;                          /* enum turn_kind */
     int32_t admit_count;                   /* sequences that come, before the rest is done */
     int32_t row_count;                     /* sequences of a step; 1 for a stage */
+    bool ends[CHOICE_SEQUENCES_MAX];       /* [admit_count] it is cut short before it begins */
     uint64_t admits[CHOICE_SEQUENCES_MAX]; /* [admit_count] numbers of requests */
     uint64_t rows[CHOICE_SEQUENCES_MAX];   /* [row_count] numbers of requests */
 };

@@ -18,9 +18,9 @@
  *   they are cut for attention, a run up to the program's logits, then device_logits. Where the
  *   step is split, an op whose place is columns computes this rank's span of its output
  *   (device_outputs); whoever calls fills in the other ranks' before the op that awaits them.
- * - One row of logits is at hand, that of the last device_logits, until device_score. It stays with
- *   the device until somebody asks: device_read_logits for all of it,
- *   device_logprob and device_survey, which need all outputs, for a few numbers.
+ * - Logits are at hand of the rows of the last device_logits, until device_score: one, or on the
+ *   host several. They stay with the device until somebody asks: device_read_logits for all of the
+ *   first, device_logprob and device_survey, which need all its outputs, for a few numbers.
  * - `drive` is called between work items, on the calling thread, and drives the exchange.
  *   device_skip, from any thread, lets the running call return early with its arithmetic undone;
  *   blocks count as done.
@@ -75,23 +75,35 @@ struct device_stage {
     struct shard_rows *shard;
     const struct device_method *method;
     const struct panel_table *panels;
-    const int32_t *ids; /* of the whole sequence, by index */
-    int64_t sinks;      /* keys of indices below it are also kept as sinks; 0: none are */
+    const int32_t *ids;           /* of the whole sequence, by index */
+    int64_t sinks;                /* keys of indices below it are also kept as sinks; 0: none are */
+    _Atomic uint64_t *non_finite; /* the first place at which the sequence's numbers are not finite,
+                                   * as far as the device looks: calls lower it */
 };
 
-/* A stage with replicated queries, or a decoded token: the tokens [first, first + rows). */
-struct device_step {
+/* Consecutive tokens of one sequence in a step: [first, first + rows). */
+struct device_tokens {
     int64_t first;
-    int64_t rows; /* <= the group's step_rows */
+    int64_t rows;
     const struct device_method *method;
     const struct panel_table *panels;
     const struct ownership *ownership;
-    int rank;
     const int32_t *ids; /* of the whole sequence, by index */
     int64_t sinks;
+    int key_first, key_end;       /* of the step's keys, those that they attend to */
+    _Atomic uint64_t *non_finite; /* the sequence's */
+};
+
+/* A stage with replicated queries, or decoded tokens, one of a sequence. All is borrowed until the
+ * last call. */
+struct device_step {
+    int64_t rows;                       /* of all tokens; <= the group's step_rows */
+    const struct device_tokens *tokens; /* [count], row by row */
+    int count;                          /* 1, or up to the device's step_sequences */
+    int rank;
     const struct device_keys *keys; /* [key_count] that it attends to, as they lie in layer 0 */
     int key_count;
-    bool token; /* a decoded one: every layer and its logits are asked for, whatever it says */
+    bool token; /* decoded ones: every layer and its logits are asked for, whatever it says */
     bool split; /* products are split over ranks by their outputs, not computed by each */
 };
 
@@ -102,7 +114,7 @@ struct device_memory {
     /* A step's buffers (layer_buffers.h), float32 but for queries: [rows, width], and [workers] of
      * states. LAYER_ACTIVE is LAYER_GATE; LAYER_LOGITS is not here. */
     float *step[LAYER_BUFFERS];
-    float *logits; /* [vocab], the host's; device_read_logits fills it */
+    float *logits; /* [rows at hand, vocab], the host's; device_read_logits fills it */
 };
 
 struct device_ops {
@@ -115,7 +127,7 @@ struct device_ops {
                           int count, const struct device_drive *drive);
     enum status (*score)(struct device *device, float *logprobs, int64_t tokens,
                          const struct device_drive *drive);
-    enum status (*logits)(struct device *device, int64_t row);
+    enum status (*logits)(struct device *device, int64_t row, int64_t count);
     enum status (*read_logits)(struct device *device, struct span outputs);
     enum status (*logprob)(struct device *device, float *logprob, int32_t id);
     enum status (*survey)(struct device *device, struct logits_survey *survey, double temperature);
@@ -145,6 +157,7 @@ struct device {
     int64_t block_rows;          /* most rows of a block, and best where there is work enough */
     int64_t block_step;          /* a block's rows are a multiple: products of fewer are slow */
     int64_t tile_tokens;         /* of a tile */
+    int step_sequences;          /* whose tokens may go in one step */
     int attend_most;             /* extents of keys of one device_attend where some were received */
     int64_t memory_bytes;        /* that a plan may take; 0: the host's rules */
     struct device_memory memory;
@@ -153,9 +166,6 @@ struct device {
     /* Set between requests: tell part_seconds where parts run asynchronously too. Then each stage
      * and step ends with a wait, and a token's calls are not recorded. */
     bool times_parts;
-    /* The first place at which a request's numbers are not finite, as far as the device looks:
-     * calls lower it, whoever begins a request puts NON_FINITE_NONE. */
-    _Atomic uint64_t non_finite;
     double compute_seconds; /* spent in calls, waiting for peers excluded */
     /* Of it. Where parts run asynchronously: of the device's own time, and 0 unless times_parts. */
     double part_seconds[DEVICE_PARTS];
@@ -237,11 +247,12 @@ static inline MUST_CHECK enum status device_score(struct device *device, float *
     return device->ops->score(device, logprobs, tokens, drive);
 }
 
-/* Makes the logits of one row of the shard or of the step, after the last run; those of this rank's
- * span where the step is split. */
-static inline MUST_CHECK enum status device_logits(struct device *device, int64_t row)
+/* Makes the logits of one row of the shard, or of `count` rows of the step (1 where step_sequences
+ * is), after the last run; those of this rank's span where the step is split. */
+static inline MUST_CHECK enum status device_logits(struct device *device, int64_t row,
+                                                   int64_t count)
 {
-    return device->ops->logits(device, row);
+    return device->ops->logits(device, row, count);
 }
 
 /* Those `outputs` of the logits at hand into memory.logits. */

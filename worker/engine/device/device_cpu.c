@@ -68,6 +68,7 @@ static void describe(struct device_cpu *cpu, const struct model *model)
     device->on_host = true;
     device->blocks = 8 * (int64_t)cpu->binding.threads;
     device->attend_most = INT_MAX;
+    device->step_sequences = CHOICE_SEQUENCES_MAX;
     device->block_rows = KERNELS_ROWS_MAX;
     device->block_step = BLOCK_STEP;
     device->tile_tokens = attention_query_tokens(spec->heads / spec->kv_heads);
@@ -203,6 +204,7 @@ static struct device_cpu_rows rows_of_block(struct device_cpu *cpu, int thread,
         .panels = cpu->stage.panels,
         .ids = cpu->stage.ids,
         .sinks = cpu->stage.sinks,
+        .non_finite = cpu->stage.non_finite,
         .recomputed = block->recomputed,
         .sum = cpu->sum + block->row * cpu->spec.heads,
         .frame_rows = cpu->device.group.stage_rows,
@@ -460,12 +462,12 @@ static enum status score(struct device *device, float *logprobs, int64_t tokens,
     return STATUS_OK;
 }
 
-static enum status logits(struct device *device, int64_t row)
+static enum status logits(struct device *device, int64_t row, int64_t count)
 {
     struct device_cpu *cpu = device_cpu_of(device);
     int64_t start_ns = clock_now_ns();
     if (cpu->in_step)
-        return device_cpu_step_logits(device, row);
+        return device_cpu_step_logits(device, row, count);
     logits_rows(cpu, row, 1, 0);
     device_spent(device, DEVICE_PART_HEAD, start_ns);
     return STATUS_OK;

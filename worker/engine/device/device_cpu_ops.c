@@ -113,8 +113,7 @@ static void look(const struct device_cpu_rows *rows, const struct layer_op *op)
     const int64_t row =
         rows->cpu->kernels->finite_rows(rows->at[op->input], rows->rows, width_of(rows, op->input));
     if (row < rows->rows)
-        non_finite_note(&rows->cpu->device.non_finite,
-                        non_finite_place(op->layer, part, rows->index + row));
+        non_finite_note(rows->non_finite, non_finite_place(op->layer, part, rows->index + row));
 }
 
 static void mix(const struct device_cpu_rows *rows, const struct layer_op *op)

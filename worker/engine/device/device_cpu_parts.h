@@ -17,16 +17,25 @@
 /* Rows that are turned into logits at a time by Score. */
 enum { DEVICE_CPU_LOGIT_ROWS = 96 };
 
+/* An aligned range of keys, and the tokens that see it. */
+struct device_cpu_range {
+    const struct device_tokens *tokens;
+    int64_t row;   /* the first of them in the step */
+    int64_t state; /* their partial states: of the first row's first head */
+    int extent_first, extent_end;
+};
+
 /* A step; its buffers are device_memory's. */
 struct device_cpu_step {
     struct device_step given;
-    float *partial_acc;          /* [ranges, rows, heads, head_dim] */
-    float *partial_max;          /* [ranges, rows, heads] */
-    float *partial_sum;          /* [ranges, rows, heads] */
+    float *partial_acc;          /* [range's rows, heads, head_dim], range by range */
+    float *partial_max;          /* [range's rows, heads] */
+    float *partial_sum;          /* [range's rows, heads] */
     struct device_keys *extents; /* [extent_capacity] */
     int extent_capacity;
-    int *range_first; /* [ranges + 1]: range r has extents range_first[r] .. range_first[r + 1] */
-    int ranges;
+    struct device_cpu_range *ranges; /* [range_count], in the sequence of tokens */
+    int range_count, range_capacity;
+    bool by_head; /* a work item is a range and a KV head, not a range */
 };
 
 struct device_cpu {
@@ -98,6 +107,7 @@ struct device_cpu_rows {
     bool recomputed;                   /* another rank owns them */
     const struct ownership *ownership; /* says who owns each; NULL: `recomputed` says it of all */
     int rank;
+    _Atomic uint64_t *non_finite; /* of the sequence */
 
     float *at[LAYER_BUFFERS]; /* [rows, width]; of queries, operand; of the state, acc */
     float *sum;               /* [rows, heads], the state's */

@@ -2,6 +2,7 @@
  * aligned ranges of keys and are merged in ascending order, whatever the number of threads. */
 #include "worker/engine/device/device_cpu_step.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,7 +26,7 @@ enum status device_cpu_step_prepare(struct device_cpu *cpu)
     float **at = cpu->device.memory.step;
     const struct group_choice *group = &cpu->device.group;
     int64_t rows = group->step_rows;
-    int64_t ranges = MEMORY_RANGES_MOST;
+    const int64_t ranges = MEMORY_RANGES_MOST;
     int64_t heads = rows * cpu->spec.heads;
     enum status status = STATUS_OK;
     const struct bands widest = layer_buffers_widest();
@@ -38,43 +39,77 @@ enum status device_cpu_step_prepare(struct device_cpu *cpu)
     step->partial_max = floats(cpu, &status, ranges * heads);
     step->partial_sum = floats(cpu, &status, ranges * heads);
     TRY(status);
-    step->range_first = calloc((size_t)ranges + 1, sizeof *step->range_first);
-    if (!step->range_first)
-        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a list of %lld key ranges",
-                    (long long)ranges);
+    step->range_capacity = (int)(ranges * rows);
+    step->ranges = calloc((size_t)step->range_capacity, sizeof *step->ranges);
+    if (!step->ranges)
+        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a list of %d key ranges",
+                    step->range_capacity);
     return STATUS_OK;
 }
 
 void device_cpu_step_deinit(struct device_cpu *cpu)
 {
     free(cpu->step.extents);
-    free(cpu->step.range_first);
+    free(cpu->step.ranges);
     memset(&cpu->step, 0, sizeof cpu->step);
 }
 
 /* ---- ops ---- */
 
+/* All rows, whoever they belong to. */
 static struct device_cpu_rows rows_of_step(struct device_cpu *cpu)
 {
     const struct device_cpu_step *step = &cpu->step;
-    const struct device_step *given = &step->given;
     struct device_cpu_rows rows = {
         .cpu = cpu,
-        .rows = given->rows,
-        .index = given->first,
-        .method = given->method,
-        .panels = given->panels,
-        .ids = given->ids,
-        .sinks = given->sinks,
-        .ownership = given->ownership,
-        .rank = given->rank,
+        .rows = step->given.rows,
         .sum = step->partial_sum,
-        .frame_rows = given->rows,
+        .frame_rows = step->given.rows,
         .multiply = cpu->kernels->matmul_decode,
     };
     memcpy(rows.at, cpu->device.memory.step, sizeof rows.at);
     rows.at[LAYER_STATE] = step->partial_acc; /* where those of all ranks are merged */
     return rows;
+}
+
+/* The rows of one sequence, from `row` of the step on. */
+static struct device_cpu_rows rows_of_tokens(struct device_cpu *cpu,
+                                             const struct device_tokens *tokens, int64_t row)
+{
+    struct device_cpu_rows rows = rows_of_step(cpu);
+    for (int b = 0; b < LAYER_BUFFERS; b++)
+        if (rows.at[b])
+            rows.at[b] += row * cpu->program->buffers[b].width;
+    rows.at[LAYER_QUERIES] = (float *)(void *)((char *)cpu->device.memory.step[LAYER_QUERIES] +
+                                               (size_t)(row * device_cpu_query_width(cpu)) *
+                                                   device_cpu_operand_bytes(cpu));
+    rows.rows = tokens->rows;
+    rows.index = tokens->first;
+    rows.method = tokens->method;
+    rows.panels = tokens->panels;
+    rows.ids = tokens->ids;
+    rows.sinks = tokens->sinks;
+    rows.ownership = tokens->ownership;
+    rows.rank = cpu->step.given.rank;
+    rows.non_finite = tokens->non_finite;
+    return rows;
+}
+
+/* Where rows differ by sequence. */
+static bool goes_by_sequence(enum layer_op_kind kind)
+{
+    return kind == LAYER_EMBED || kind == LAYER_ROTATE || kind == LAYER_STORE || kind == LAYER_LOOK;
+}
+
+static void run_by_sequence(struct device_cpu *cpu, const struct layer_op *op)
+{
+    const struct device_step *given = &cpu->step.given;
+    int64_t row = 0;
+    for (int t = 0; t < given->count; t++) {
+        const struct device_cpu_rows rows = rows_of_tokens(cpu, &given->tokens[t], row);
+        device_cpu_op(&rows, op, 0, device_cpu_all_of(&rows, op));
+        row += given->tokens[t].rows;
+    }
 }
 
 /* Ops that go column by column, one after the other, for columns that threads share out. */
@@ -129,7 +164,9 @@ void device_cpu_step_run(struct device_cpu *cpu, int first, int end)
             first++;
         if (op->kind == LAYER_MIX)
             merge_states(cpu);
-        if (op->place == LAYER_COLUMNS)
+        if (goes_by_sequence(op->kind))
+            run_by_sequence(cpu, op);
+        else if (op->place == LAYER_COLUMNS)
             run_joined(&rows, op, (int)(&ops[first] - op));
         else
             device_cpu_op(&rows, op, 0, device_cpu_all_of(&rows, op));
@@ -140,20 +177,29 @@ void device_cpu_step_run(struct device_cpu *cpu, int first, int end)
     }
 }
 
+/* The tables of one sequence's rows, from `row` of the step on. */
+static void make_tables(struct device_cpu *cpu, const struct device_tokens *tokens, int64_t row)
+{
+    const int64_t head_dim = cpu->spec.head_dim;
+    float *tables = cpu->device.memory.step[LAYER_TABLES] + row * head_dim;
+    for (int64_t done = 0; done < tokens->rows; done += KERNELS_ROWS_MAX) {
+        const int64_t left = tokens->rows - done;
+        device_cpu_tables(cpu, tokens->method, tables + done * head_dim,
+                          cpu->step.given.rows * head_dim, tokens->first + done,
+                          left < KERNELS_ROWS_MAX ? left : KERNELS_ROWS_MAX);
+    }
+}
+
 enum status device_cpu_step_begin(struct device *device, const struct device_step *given)
 {
     struct device_cpu *cpu = device_cpu_of(device);
-    float *tables = device->memory.step[LAYER_TABLES];
     cpu->step.given = *given;
     cpu->in_step = true;
     atomic_store(&cpu->skipping, false);
-    int64_t done = 0;
-    while (done < given->rows) {
-        int64_t left = given->rows - done;
-        int64_t count = left < KERNELS_ROWS_MAX ? left : KERNELS_ROWS_MAX;
-        device_cpu_tables(cpu, given->method, tables + done * cpu->spec.head_dim,
-                          given->rows * cpu->spec.head_dim, given->first + done, count);
-        done += count;
+    int64_t row = 0;
+    for (int t = 0; t < given->count; t++) {
+        make_tables(cpu, &given->tokens[t], row);
+        row += given->tokens[t].rows;
     }
     return STATUS_OK;
 }
@@ -176,17 +222,25 @@ static enum status add_extent(struct device_cpu *cpu, int *count, const struct d
     return STATUS_OK;
 }
 
-/* Cuts the extents of keys at range boundaries, and says which extents each range has: sinks are a
- * range of their own. */
-static enum status cut_ranges(struct device_cpu *cpu, const struct device_keys *keys, int count)
+static enum status add_range(struct device_cpu_step *step, const struct device_cpu_range *range)
+{
+    if (step->range_count == step->range_capacity)
+        return fail(STATUS_INTERNAL, "the plan gave decode %d key ranges; more came",
+                    step->range_capacity);
+    step->ranges[step->range_count++] = *range;
+    return STATUS_OK;
+}
+
+/* Cuts the extents of one sequence's keys at range boundaries: sinks are a range of their own.
+ * `next` is where its first range begins. */
+static enum status cut_ranges(struct device_cpu *cpu, const struct device_keys *keys,
+                              struct device_cpu_range next, int *extents)
 {
     struct device_cpu_step *step = &cpu->step;
-    int64_t range_tokens = step->given.method->range_tokens;
-    int64_t most = MEMORY_RANGES_MOST;
+    const struct device_tokens *tokens = next.tokens;
+    const int64_t range_tokens = tokens->method->range_tokens;
     int64_t current = -2; /* of no range; -1 is the sinks' */
-    int extents = 0;
-    step->ranges = 0;
-    for (int k = 0; k < count; k++) {
+    for (int k = tokens->key_first; k < tokens->key_end; k++) {
         int64_t first = keys[k].first;
         while (first < keys[k].end) {
             int64_t range = keys[k].store == BANDS_SINKS ? -1 : first / range_tokens;
@@ -199,32 +253,45 @@ static enum status cut_ranges(struct device_cpu *cpu, const struct device_keys *
                 (size_t)((first - keys[k].first) / PANEL_TOKENS * keys[k].panel_records) *
                     cpu->device.record_bytes;
             if (range != current) {
-                if (step->ranges == most)
-                    return fail(STATUS_INTERNAL, "the plan gave decode %lld key ranges; more came",
-                                (long long)most);
-                step->range_first[step->ranges++] = extents;
+                next.extent_first = *extents;
+                TRY(add_range(step, &next));
+                next.state += tokens->rows * cpu->spec.heads;
             }
             current = range;
-            TRY(add_extent(cpu, &extents, &extent));
+            TRY(add_extent(cpu, extents, &extent));
+            step->ranges[step->range_count - 1].extent_end = *extents;
             first = extent.end;
         }
     }
-    step->range_first[step->ranges] = extents;
     return STATUS_OK;
 }
 
-/* A range is read by all KV heads together, from end to end of memory; head by head where there are
- * too few ranges to share out evenly, and where so many rows see it that arithmetic takes longer
- * than reading. */
-static bool by_head(const struct device_cpu *cpu)
+/* Of all sequences. A range is read by all KV heads together, from end to end of memory; head by
+ * head where there are too few ranges to share out evenly, and where so many rows see one that
+ * arithmetic takes longer than reading. */
+static enum status cut_all(struct device_cpu *cpu, const struct device_keys *keys)
 {
-    return cpu->step.ranges < 2 * cpu->device.threads ||
-           cpu->step.given.rows * cpu->spec.heads > ATTENTION_ROWS;
+    struct device_cpu_step *step = &cpu->step;
+    struct device_cpu_range next = {0};
+    int64_t most_rows = 0;
+    int extents = 0;
+    step->range_count = 0;
+    for (int t = 0; t < step->given.count; t++) {
+        const int before = step->range_count;
+        next.tokens = &step->given.tokens[t];
+        TRY(cut_ranges(cpu, keys, next, &extents));
+        next.state += (step->range_count - before) * next.tokens->rows * cpu->spec.heads;
+        next.row += next.tokens->rows;
+        most_rows = next.tokens->rows > most_rows ? next.tokens->rows : most_rows;
+    }
+    step->by_head =
+        step->range_count < 2 * cpu->device.threads || most_rows * cpu->spec.heads > ATTENTION_ROWS;
+    return STATUS_OK;
 }
 
 struct attend_job {
     struct device_cpu *cpu;
-    const struct sight_table *sight; /* the layer's */
+    int layer;
 };
 
 static void attend_range(void *context, int thread, size_t item)
@@ -233,13 +300,14 @@ static void attend_range(void *context, int thread, size_t item)
     struct device_cpu *cpu = job->cpu;
     const struct device_cpu_step *step = &cpu->step;
     const struct model_spec *spec = &cpu->spec;
-    const int heads = by_head(cpu) ? 1 : spec->kv_heads;
+    const int heads = step->by_head ? 1 : spec->kv_heads;
     const int64_t parts = spec->kv_heads / heads;
-    const int64_t range = (int64_t)item / parts;
+    const struct device_cpu_range *range = &step->ranges[(int64_t)item / parts];
+    const struct device_tokens *tokens = range->tokens;
     const int64_t head = (int64_t)item % parts;
     int group = spec->heads / spec->kv_heads;
-    int64_t state = range * step->given.rows * spec->heads + head * group;
-    int64_t query = head * group * spec->head_dim;
+    int64_t state = range->state + head * group;
+    int64_t query = (range->row * spec->heads + head * group) * spec->head_dim;
     struct attention_args args = {
         .acc = step->partial_acc + state * spec->head_dim,
         .max = step->partial_max + state,
@@ -250,79 +318,106 @@ static void attend_range(void *context, int thread, size_t item)
                    (size_t)query * device_cpu_operand_bytes(cpu),
         .frame_stride = step->given.rows * device_cpu_query_width(cpu),
         .query_stride = device_cpu_query_width(cpu),
-        .query_first = step->given.first,
-        .tokens = step->given.rows,
+        .query_first = tokens->first,
+        .tokens = tokens->rows,
         .kv_heads = heads,
         .group = group,
         .head_dim = spec->head_dim,
         .record_stride = cpu->device.record_bytes,
-        .regimes = &job->sight->regimes,
-        .scale_log2 = step->given.method->scale_log2,
+        .regimes = &sight_of_layer(&tokens->method->sight, job->layer)->regimes,
+        .scale_log2 = tokens->method->scale_log2,
         .scratch = device_cpu_kernel_scratch(cpu, thread),
     };
     size_t head_bytes = cpu->device.record_bytes / (size_t)spec->kv_heads;
-    for (int extent = step->range_first[range]; extent < step->range_first[range + 1]; extent++) {
-        args.panels = (const char *)step->extents[extent].records + (size_t)head * head_bytes;
-        args.panel_stride = (size_t)step->extents[extent].panel_records * cpu->device.record_bytes;
-        args.key_first = step->extents[extent].first;
-        args.key_end = step->extents[extent].end;
-        args.store = step->extents[extent].store;
+    for (int e = range->extent_first; e < range->extent_end; e++) {
+        args.panels = (const char *)step->extents[e].records + (size_t)head * head_bytes;
+        args.panel_stride = (size_t)step->extents[e].panel_records * cpu->device.record_bytes;
+        args.key_first = step->extents[e].first;
+        args.key_end = step->extents[e].end;
+        args.store = step->extents[e].store;
         cpu->kernels->attention_decode(&args);
     }
 }
 
-/* One state of a step's rows: acc, max and sum one behind the other. */
-static float *state_of(const struct device_cpu *cpu, int rank)
-{
-    return cpu->device.memory.step[LAYER_STATE] +
-           (int64_t)rank * cpu->step.given.rows * cpu->spec.heads * (cpu->spec.head_dim + 2);
-}
+/* States of rows and heads: [states] each. */
+struct states {
+    float *acc, *max, *sum;
+};
 
-static void merge_into(const struct device_cpu *cpu, float *acc, float *max, float *sum,
-                       const float *other_acc, const float *other_max, const float *other_sum)
+static void merge_into(const struct device_cpu *cpu, const struct states *into,
+                       const struct states *other, int64_t states)
 {
     const struct attention_merge_args args = {
-        .acc = acc,
-        .max = max,
-        .sum = sum,
-        .other_acc = other_acc,
-        .other_max = other_max,
-        .other_sum = other_sum,
-        .rows = cpu->step.given.rows * cpu->spec.heads,
+        .acc = into->acc,
+        .max = into->max,
+        .sum = into->sum,
+        .other_acc = other->acc,
+        .other_max = other->max,
+        .other_sum = other->sum,
+        .rows = states,
         .head_dim = cpu->spec.head_dim,
     };
     cpu->kernels->attention_merge(&args);
 }
 
-static void clear_state(const struct device_cpu *cpu, float *acc, float *max, float *sum,
-                        int64_t states)
+static void clear_states(const struct device_cpu *cpu, const struct states *cleared, int64_t states)
 {
-    memset(acc, 0, (size_t)(states * cpu->spec.head_dim) * sizeof *acc);
-    memset(sum, 0, (size_t)states * sizeof *sum);
+    memset(cleared->acc, 0, (size_t)(states * cpu->spec.head_dim) * sizeof *cleared->acc);
+    memset(cleared->sum, 0, (size_t)states * sizeof *cleared->sum);
     for (int64_t s = 0; s < states; s++)
-        max[s] = -INFINITY;
+        cleared->max[s] = -INFINITY;
+}
+
+/* From the one numbered `first` on. */
+static struct states states_from(const struct states *states, int64_t head_dim, int64_t first)
+{
+    return (struct states){states->acc + first * head_dim, states->max + first,
+                           states->sum + first};
+}
+
+/* Partial states of ranges, and where those of all ranks are merged. */
+static struct states partial_states(const struct device_cpu *cpu)
+{
+    const struct device_cpu_step *step = &cpu->step;
+    return (struct states){step->partial_acc, step->partial_max, step->partial_sum};
+}
+
+/* A rank's state of all rows of the step: acc, max and sum one behind the other. */
+static struct states states_of(const struct device_cpu *cpu, int rank)
+{
+    const int64_t states = cpu->step.given.rows * cpu->spec.heads;
+    float *acc =
+        cpu->device.memory.step[LAYER_STATE] + (int64_t)rank * states * (cpu->spec.head_dim + 2);
+    float *max = acc + states * cpu->spec.head_dim;
+    return (struct states){acc, max, max + states};
 }
 
 enum status device_cpu_step_attend(struct device *device, int layer, const struct device_keys *keys,
                                    int count)
 {
     struct device_cpu *cpu = device_cpu_of(device);
-    int64_t start_ns = clock_now_ns();
+    const int64_t start_ns = clock_now_ns();
     struct device_cpu_step *step = &cpu->step;
-    int64_t heads = step->given.rows * cpu->spec.heads;
-    int64_t head_dim = cpu->spec.head_dim;
-    struct attend_job job = {cpu, sight_of_layer(&step->given.method->sight, layer)};
-    TRY(cut_ranges(cpu, keys, count));
-    clear_state(cpu, step->partial_acc, step->partial_max, step->partial_sum, step->ranges * heads);
-    const int items = step->ranges * (by_head(cpu) ? cpu->spec.kv_heads : 1);
+    const int64_t heads = cpu->spec.heads;
+    const int64_t head_dim = cpu->spec.head_dim;
+    const struct states partial = partial_states(cpu);
+    const struct states mine = states_of(cpu, step->given.rank);
+    struct attend_job job = {cpu, layer};
+    int64_t all = 0;
+    assert(count == step->given.key_count);
+    TRY(cut_all(cpu, keys));
+    for (int r = 0; r < step->range_count; r++)
+        all += step->ranges[r].tokens->rows * heads;
+    clear_states(cpu, &partial, all);
+    const int items = step->range_count * (step->by_head ? cpu->spec.kv_heads : 1);
     thread_pool_run(cpu->pool, (size_t)items, attend_range, NULL, &job);
-    float *acc = state_of(cpu, step->given.rank);
-    float *max = acc + heads * head_dim;
-    float *sum = max + heads;
-    clear_state(cpu, acc, max, sum, heads);
-    for (int range = 0; range < step->ranges; range++)
-        merge_into(cpu, acc, max, sum, step->partial_acc + range * heads * head_dim,
-                   step->partial_max + range * heads, step->partial_sum + range * heads);
+    clear_states(cpu, &mine, step->given.rows * heads);
+    for (int r = 0; r < step->range_count; r++) {
+        const struct device_cpu_range *range = &step->ranges[r];
+        const struct states into = states_from(&mine, head_dim, range->row * heads);
+        const struct states from = states_from(&partial, head_dim, range->state);
+        merge_into(cpu, &into, &from, range->tokens->rows * heads);
+    }
     device_spent(device, DEVICE_PART_STEP_ATTEND, start_ns);
     return STATUS_OK;
 }
@@ -330,25 +425,23 @@ enum status device_cpu_step_attend(struct device *device, int layer, const struc
 /* In rank order, from the empty state on. */
 static void merge_states(struct device_cpu *cpu)
 {
-    const struct device_cpu_step *step = &cpu->step;
-    const int64_t heads = step->given.rows * cpu->spec.heads;
-    const int64_t head_dim = cpu->spec.head_dim;
-    clear_state(cpu, step->partial_acc, step->partial_max, step->partial_sum, heads);
+    const int64_t states = cpu->step.given.rows * cpu->spec.heads;
+    const struct states merged = partial_states(cpu);
+    clear_states(cpu, &merged, states);
     for (int rank = 0; rank < cpu->device.group.workers; rank++) {
-        const float *acc = state_of(cpu, rank);
-        merge_into(cpu, step->partial_acc, step->partial_max, step->partial_sum, acc,
-                   acc + heads * head_dim, acc + heads * (head_dim + 1));
+        const struct states own = states_of(cpu, rank);
+        merge_into(cpu, &merged, &own, states);
     }
 }
 
 /* ---- logits ---- */
 
-enum status device_cpu_step_logits(struct device *device, int64_t row)
+enum status device_cpu_step_logits(struct device *device, int64_t row, int64_t count)
 {
     struct device_cpu *cpu = device_cpu_of(device);
     int64_t start_ns = clock_now_ns();
     struct device_cpu_rows rows = rows_of_step(cpu);
-    rows.rows = 1;
+    rows.rows = count;
     rows.at[LAYER_NORMED] += row * cpu->spec.hidden;
     rows.at[LAYER_LOGITS] = device->memory.logits;
     run_joined(&rows, &cpu->program->ops[cpu->program->logits], 1);

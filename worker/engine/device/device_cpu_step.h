@@ -9,4 +9,4 @@ enum status device_cpu_step_begin(struct device *device, const struct device_ste
 void device_cpu_step_run(struct device_cpu *cpu, int first, int end);
 enum status device_cpu_step_attend(struct device *device, int layer, const struct device_keys *keys,
                                    int count);
-enum status device_cpu_step_logits(struct device *device, int64_t row);
+enum status device_cpu_step_logits(struct device *device, int64_t row, int64_t count);

@@ -4,6 +4,8 @@
  * written anew, and not to get more than DEVICE_CUDA_AHEAD layers ahead. */
 #include "worker/engine/device/device_cuda.h"
 
+#include <assert.h>
+
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -88,6 +90,7 @@ static void describe(struct device_cuda *cuda)
     device->block_rows = DEVICE_CUDA_BLOCK_ROWS;
     device->block_step = BLOCK_STEP;
     device->tile_tokens = PANEL_TOKENS;
+    device->step_sequences = 1;
     device->attend_most = 1; /* so that a slot is free as soon as its keys are done with */
     device->memory_bytes =
         streams->facts.free_bytes > 0 ? streams->facts.free_bytes / streams->ranks : INT64_MAX;
@@ -308,8 +311,9 @@ static enum status attend(struct device *device, int layer, const struct device_
                          : device_cuda_stage_attend(cuda, layer, keys, count, drive);
 }
 
-static enum status logits(struct device *device, int64_t row)
+static enum status logits(struct device *device, int64_t row, int64_t count)
 {
+    assert(count == 1);
     struct device_cuda *cuda = device_cuda_of(device);
     return cuda->in_step ? device_cuda_step_logits(cuda, row) : device_cuda_stage_logits(cuda, row);
 }

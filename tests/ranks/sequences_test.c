@@ -1,0 +1,389 @@
+/* Many sequences on one engine, at random: they come, go on side by side, are cancelled and end,
+ * and each says what it says alone, bit for bit. On a small model with random weights, by loopback;
+ * with the argument `standin`, on CUDA devices that stand in. */
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernels/kernels.h"
+#include "proto/log.h"
+#include "proto/model/model.h"
+#include "proto/plan/chooser.h"
+#include "tests/support/engine_ranks.h"
+#include "tests/support/model_fixture.h"
+#include "tests/support/random.h"
+#include "tests/support/ranks.h"
+#include "tests/support/standin.h"
+#include "tests/support/unit.h"
+
+enum {
+    CONTEXT = 300,
+    SEQUENCES = 7,
+    POOL_PANELS = 24,
+    TEMPLATES = 14,
+    ANSWER_MOST = 24,
+    RUNS_MOST = 40000,
+    MOST_RANKS = 4,
+    SEED = 20261129,
+};
+
+static struct model_fixture fixture = {
+    .shape = {.layers = 2, .hidden = 64, .heads = 4, .kv_heads = 2, .head_dim = 16, .ffn = 96},
+    .tokens = CONTEXT};
+static const struct engine_gpus *gpus; /* NULL: on the CPU */
+
+/* A request, and what it says alone. */
+struct template
+{
+    struct request_choice choice;
+    struct engine_request request;
+    int64_t id_count, score_count;
+    struct logprobs said[ANSWER_MOST];
+    float scores[CONTEXT];
+};
+
+/* One run of a template on one rank. */
+struct run {
+    struct template *template;
+    bool records;   /* what it says is kept as the template's */
+    bool cancelled; /* it may end early */
+    bool wrong, done;
+    int64_t id_count, score_count;
+    enum status status;
+    struct engine_observer observer;
+};
+
+/* What ranks share: rank 0 writes a run's template before it admits the run. */
+struct game {
+    const char *kernels;
+    int turns;
+    struct random random;
+    struct template templates[TEMPLATES];
+    int template_of[RUNS_MOST];
+    atomic_int admitted; /* runs, numbered from 1 */
+    atomic_bool over;
+};
+
+struct player {
+    struct game *game;
+    struct cuda_streams streams;
+    struct run *runs; /* [RUNS_MOST] of this rank */
+    int live, ended;
+    bool wrong;
+};
+
+/* ---- what is told ---- */
+
+static void take_progress(void *context, int64_t tokens_done, int64_t tokens)
+{
+    (void)context;
+    (void)tokens_done;
+    (void)tokens;
+}
+
+static void take_token(void *context, int32_t id, const struct logprobs *logprobs)
+{
+    struct run *run = context;
+    struct template *template = run->template;
+    struct logprobs said = *logprobs;
+    said.count = 1;
+    said.ids[0] = id;
+    said.likeliest[0] = logprobs->chosen;
+    if (run->records)
+        template->said[run->id_count] = said;
+    else if (run->id_count >= template->id_count || template->said[run->id_count].ids[0] != id ||
+             memcmp(&template->said[run->id_count].chosen, &logprobs->chosen, sizeof(float)) != 0)
+        run->wrong = true;
+    run->id_count++;
+}
+
+static void take_scores(void *context, int64_t first, const float *logprobs, int64_t count)
+{
+    struct run *run = context;
+    struct template *template = run->template;
+    if (run->records)
+        memcpy(template->scores + first, logprobs, (size_t)count * sizeof *logprobs);
+    else if (memcmp(template->scores + first, logprobs, (size_t)count * sizeof *logprobs) != 0)
+        run->wrong = true;
+    run->score_count += count;
+}
+
+static void take_end(void *context, enum status status, const struct engine_result *result)
+{
+    struct run *run = context;
+    run->done = true;
+    run->status = status;
+    run->wrong |= result->sent_bytes != result->predicted_sent_bytes && status == STATUS_OK;
+    run->wrong |= result->received_bytes != result->predicted_received_bytes && status == STATUS_OK;
+}
+
+/* ---- requests ---- */
+
+static enum status make_template(struct template *template, const struct engine *engine, int which)
+{
+    static const char *const methods[] = {"rope", "string:shift=40,local=8",
+                                          "lm_infinite:window=70,sinks=5", "rope",
+                                          "rope+linear:factor=2"};
+    static const int64_t stages[] = {0, 64, 100, 17};
+    const struct group_choice *group = engine_group(engine);
+    const struct cost_table costs = cost_table_default();
+    struct chooser_request wanted = {
+        .workers = group->workers,
+        .context_tokens = CONTEXT,
+        .kernels = group->kernels,
+        .cache = group->cache,
+        .partition = which % 3 - 1,
+        .schedule = -1,
+        .queries = which % 7 == 3 ? CHOICE_REPLICATED : -1,
+        .decode_split = which % 2,
+        .stage_tokens = stages[which % 4],
+        .shared_memory_bus = true,
+    };
+    struct choice choice;
+    if (wanted.queries == CHOICE_REPLICATED)
+        wanted.stage_tokens = 64;
+    TRY(method_parse(&wanted.method, methods[which % 5], engine_shape(engine)->trained_tokens));
+    TRY(chooser_choose(&choice, &wanted, engine_shape(engine), &costs));
+    template->choice = choice.request;
+    template->choice.context_tokens = 20 + 19 * which;
+    template->request = (struct engine_request){
+        .kind = which % 6 == 5 ? ENGINE_SCORE : ENGINE_GENERATE,
+        .choice = &template->choice,
+        .ids = fixture.ids + which, /* no prefix of another */
+        .count = template->choice.context_tokens - ANSWER_MOST > 0
+                     ? template->choice.context_tokens - ANSWER_MOST
+                     : 1,
+        .max_tokens = which % 6 == 5 ? 0 : 1 + (which * 5) % 19,
+        .sampling = {which % 2 ? 0 : 1.2f, 0, 1, 0, 1.1f, (uint64_t)which},
+        .logprobs = true,
+    };
+    return STATUS_OK;
+}
+
+static struct run *begin_run(struct player *player, uint64_t number)
+{
+    struct run *run = &player->runs[number];
+    struct template *template = &player->game->templates[player->game->template_of[number]];
+    *run = (struct run){
+        .template = template,
+        .observer = {run, take_progress, take_token, take_scores, take_end},
+    };
+    player->live++;
+    return run;
+}
+
+static enum status find_run(void *context, uint64_t number, struct engine_job *job)
+{
+    struct run *run = begin_run(context, number);
+    *job = (struct engine_job){&run->template->request, &run->observer};
+    return STATUS_OK;
+}
+
+static enum status admit(struct player *player, struct engine *engine, int template, bool records)
+{
+    struct game *game = player->game;
+    const uint64_t number = (uint64_t)atomic_load(&game->admitted) + 1;
+    game->template_of[number] = template;
+    struct run *run = begin_run(player, number);
+    run->records = records;
+    atomic_store(&game->admitted, (int)number);
+    return engine_admit(engine, number, &run->template->request, &run->observer);
+}
+
+/* ---- the game ---- */
+
+/* Counts what has ended, and what it was. */
+static void look_at_runs(struct player *player, int rank)
+{
+    const int admitted = atomic_load(&player->game->admitted);
+    for (int number = player->ended + 1; number <= admitted; number++) {
+        const struct run *run = &player->runs[number];
+        if (!run->done)
+            continue;
+        const bool ended_well = run->status == STATUS_OK &&
+                                (rank != 0 || (run->id_count == run->template->id_count &&
+                                               run->score_count == run->template->score_count));
+        const bool ended_early = run->status == STATUS_CANCELLED;
+        if (run->wrong || (!ended_well && !ended_early) ||
+            (ended_early && rank == 0 && !run->cancelled)) {
+            printf("rank %d: run %d of template %d ended %s, wrong %d, %lld ids, %lld scores\n",
+                   rank, number, player->game->template_of[number], status_name(run->status),
+                   run->wrong, (long long)run->id_count, (long long)run->score_count);
+            player->wrong = true;
+        }
+        player->runs[number].done = false;
+        player->live--;
+    }
+    while (player->ended < admitted && player->runs[player->ended + 1].template &&
+           player->live == 0)
+        player->ended++;
+}
+
+/* Each alone, one after the other. */
+static enum status record(struct player *player, struct engine *engine)
+{
+    for (int which = 0; which < TEMPLATES; which++) {
+        TRY(admit(player, engine, which, true));
+        struct run *run = &player->runs[atomic_load(&player->game->admitted)];
+        while (!run->done) {
+            bool busy;
+            TRY(engine_step(engine, &busy));
+        }
+        run->template->id_count = run->id_count;
+        run->template->score_count = run->score_count;
+        look_at_runs(player, 0);
+        expect_on_rank((struct transport *)&(struct transport){0}, !player->wrong);
+    }
+    return STATUS_OK;
+}
+
+static void cancel_one(struct player *player, struct engine *engine)
+{
+    struct game *game = player->game;
+    const int admitted = atomic_load(&game->admitted);
+    const int number = admitted - (int)random_between(&game->random, 0, 2 * SEQUENCES);
+    if (number < 1)
+        return;
+    player->runs[number].cancelled = true;
+    engine_cancel(engine, (uint64_t)number, STATUS_CANCELLED);
+}
+
+static enum status lead(struct player *player, struct engine *engine)
+{
+    struct game *game = player->game;
+    bool busy = true;
+    TRY(record(player, engine));
+    for (int turn = 0; turn < game->turns; turn++) {
+        if (player->live < 2 * SEQUENCES && random_between(&game->random, 0, 3) == 0)
+            TRY(admit(player, engine, (int)random_between(&game->random, 0, TEMPLATES), false));
+        if (random_between(&game->random, 0, 25) == 0)
+            cancel_one(player, engine);
+        TRY(engine_step(engine, &busy));
+        look_at_runs(player, 0);
+    }
+    while (player->live > 0) {
+        TRY(engine_step(engine, &busy));
+        look_at_runs(player, 0);
+    }
+    printf("%s: %d runs in %d turns\n", game->kernels, atomic_load(&game->admitted), game->turns);
+    return STATUS_OK;
+}
+
+static enum status follow(struct player *player, struct engine *engine, int rank)
+{
+    while (!atomic_load(&player->game->over)) {
+        bool busy;
+        TRY(engine_step(engine, &busy));
+        look_at_runs(player, rank);
+    }
+    return STATUS_OK;
+}
+
+static enum status make_engine(struct engine **engine, struct player *player, struct transport *t)
+{
+    struct engine_options options =
+        engine_ranks_options(player->game->kernels, CONTEXT, t, gpus ? &player->streams : NULL);
+    struct model *model;
+    options.group.sequences = SEQUENCES;
+    options.group.pool_slots = POOL_PANELS;
+    options.source = (struct engine_source){player, find_run};
+    TRY(model_open(&model, fixture.path));
+    enum status status = engine_create(engine, model, t, &options);
+    model_close(model);
+    for (int which = 0; status == STATUS_OK && t->rank == 0 && which < TEMPLATES; which++)
+        status = make_template(&player->game->templates[which], *engine, which);
+    return status;
+}
+
+static enum status play(struct transport *t, void *context)
+{
+    struct player *player = context;
+    struct engine *engine = NULL;
+    player->runs = calloc(RUNS_MOST, sizeof *player->runs);
+    enum status status = player->runs ? make_engine(&engine, player, t)
+                                      : fail(STATUS_RESOURCE_EXHAUSTED, "no memory for runs");
+    if (status == STATUS_OK)
+        status = t->rank == 0 ? lead(player, engine) : follow(player, engine, t->rank);
+    if (t->rank == 0)
+        atomic_store(&player->game->over, true);
+    if (status == STATUS_OK && player->wrong)
+        status = fail(STATUS_INTERNAL, "a run said something else than alone");
+    if (status == STATUS_OK && engine_pool_free(engine) != POOL_PANELS)
+        status = fail(STATUS_INTERNAL, "the pool does not end empty");
+    if (status != STATUS_OK)
+        transport_abort(t, status_message());
+    else
+        engine_destroy(engine);
+    free(player->runs);
+    return status;
+}
+
+static enum status open_streams(struct transport **t, void *context)
+{
+    if (gpus)
+        TRY(engine_ranks_open(t, &((struct player *)context)->streams, gpus));
+    return STATUS_OK;
+}
+
+static void close_streams(void *context)
+{
+    cuda_streams_close(&((struct player *)context)->streams);
+}
+
+static void on_ranks(int ranks, const char *kernels, int turns)
+{
+    static const struct ranks_setting setting = {open_streams, close_streams};
+    struct game *game = calloc(1, sizeof *game);
+    struct player players[MOST_RANKS] = {0};
+    void *contexts[MOST_RANKS];
+    assert_non_null(game);
+    game->kernels = kernels;
+    game->turns = turns;
+    game->random.state = SEED;
+    for (int rank = 0; rank < ranks; rank++) {
+        players[rank].game = game;
+        contexts[rank] = &players[rank];
+    }
+    assert_int_equal(ranks_run_in(ranks, NULL, &setting, play, contexts), STATUS_OK);
+    free(game);
+}
+
+static void each_says_what_it_says_alone(void **state)
+{
+    (void)state;
+    print_message("seed %d\n", SEED);
+    on_ranks(1, "reference", gpus ? 1000 : 10000);
+}
+
+static void whatever_the_kernels(void **state)
+{
+    (void)state;
+    for (int n = 0; !gpus && kernels_at(n); n++)
+        if (kernels_runs_here(kernels_at(n)))
+            on_ranks(1, kernels_at(n)->name, 300);
+}
+
+static void and_on_several_ranks(void **state)
+{
+    (void)state;
+    for (int ranks = 2; ranks <= (gpus ? 2 : MOST_RANKS); ranks++)
+        on_ranks(ranks, "reference", gpus ? 150 : 300);
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(each_says_what_it_says_alone),
+        cmocka_unit_test(whatever_the_kernels),
+        cmocka_unit_test(and_on_several_ranks),
+    };
+    const struct engine_gpus standin = {standin_runtime(), standin_kernels(), standin_nccl()};
+    if (argc > 1 && strcmp(argv[1], "standin") == 0)
+        gpus = &standin;
+    log_configure(LOG_ERROR, -1);
+    model_fixture_make(&fixture);
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    model_fixture_drop(&fixture);
+    return failed;
+}
