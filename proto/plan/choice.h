@@ -41,7 +41,7 @@ struct group_choice {
     int64_t context_tokens; /* of the longest one: prompt plus answer */
     int64_t stage_rows;     /* most rows of a rank in a stage with sharded queries */
     int64_t step_rows;      /* most rows of a step: decoded tokens, or replicated queries */
-    int64_t pool_slots;     /* of each rank's pool, a panel record of all layers each */
+    int64_t pool_slots;     /* of each rank's pool, a record of all layers each */
 };
 
 /* What one request asks of a group. */

@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "proto/plan/cost.h"
 #include "proto/plan/layer_buffers.h"
 #include "proto/plan/schedule.h"
 
@@ -204,7 +203,9 @@ enum status memory_need_make(struct memory_need *needs, const struct choice *cho
             .step_rows = replicated_rows(choice),
             .cache_panels = panels,
             .sink_panels = sink_panels,
-            .slots = panels + 2 * sink_panels,
+            .panel_slots = bands.panel_frames + 1,
+            .sink_slots = bands.key_frames + 1,
+            .slots = panels * (bands.panel_frames + 1) + sink_panels * (bands.key_frames + 1),
         };
     }
     free(peaks);
@@ -229,7 +230,7 @@ enum status memory_need_check(const struct memory_need *need, const struct choic
     TRY(check_most("tokens of context", choice->request.context_tokens, group->context_tokens));
     TRY(check_most("rows of a stage on a worker", need->stage_rows, group->stage_rows));
     TRY(check_most("rows of a replicated stage", need->step_rows, group->step_rows));
-    return check_most("panels of keys on a worker", need->slots, group->pool_slots);
+    return check_most("records of keys and values on a worker", need->slots, group->pool_slots);
 }
 
 void memory_group_fit(struct group_choice *group, const struct memory_need *needs,
@@ -264,7 +265,7 @@ static int64_t slots_of_context(const struct group_choice *group)
 {
     const int64_t all = ceil_div(group->context_tokens, group->panel_tokens);
     const int64_t dealt = ceil_div(all, group->workers) + 2 + SPARE_PANELS;
-    return smaller(dealt, all) + 2 * SINK_PANELS;
+    return smaller(dealt, all) * BANDS_RECORDS_MAX + SINK_PANELS * (BANDS_RECORDS_MAX + 1);
 }
 
 int64_t memory_group_slots(const struct group_choice *group, const struct model_shape *shape,
@@ -289,15 +290,16 @@ static int64_t piece(int64_t bytes)
     return ceil_div(bytes, PIECE_ALIGNMENT) * PIECE_ALIGNMENT;
 }
 
-static int64_t panel_bytes(const struct group_choice *group, const struct model_shape *shape)
+/* Of K or V of one panel on one layer. */
+static int64_t record_bytes(const struct group_choice *group, const struct model_shape *shape)
 {
     const struct choice choice = {.group = *group};
-    return group->panel_tokens * cost_kv_bytes(shape, &choice);
+    return group->panel_tokens * shape->kv_heads * shape->head_dim * choice_cache_bytes(&choice);
 }
 
 int64_t memory_slot_bytes(const struct group_choice *group, const struct model_shape *shape)
 {
-    return shape->layers * panel_bytes(group, shape);
+    return shape->layers * record_bytes(group, shape);
 }
 
 /* Rows of a buffer that a stage keeps. */
@@ -339,7 +341,7 @@ void memory_plan_make(struct memory_plan *plan, const struct model_shape *shape,
     if (group->workers > 1)
         bytes[MEMORY_RECEIVE_SLOTS] = group->receive_slots *
                                       (group->block_tokens / group->panel_tokens) *
-                                      panel_bytes(group, shape);
+                                      BANDS_RECORDS_MAX * record_bytes(group, shape);
     bytes[MEMORY_HIDDEN] = kept_bytes(table, LAYER_HIDDEN, group);
     bytes[MEMORY_QUERIES] = kept_bytes(table, LAYER_QUERIES, group);
     bytes[MEMORY_STATE] = kept_bytes(table, LAYER_STATE, group);

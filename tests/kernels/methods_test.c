@@ -90,8 +90,9 @@ static struct attention_case toy_case(const struct kernels *kernels, const struc
         for (int f = 0; f < bands->query_frames; f++)
             rotated(kernels, attention_case_query(&c, f, t, 0), q,
                     bands_position(&bands->query_frame[f], t), true);
-        rotated(kernels, c.keys + t * HEAD_DIM, k, bands_position(&bands->key_frame[store], t),
-                false);
+        for (int f = 0; f < bands->key_frames; f++)
+            rotated(kernels, attention_case_key(&c, f, t), k,
+                    bands_position(&bands->key_frame[f], t), false);
         c.values[t * HEAD_DIM] = (float)t;
     }
     return c;
@@ -122,7 +123,7 @@ static void expect_row(const struct attention_case *c, const struct kernels *ker
 static void attend_both_stores(const struct kernels *kernels, const struct bands *bands,
                                bool test_b, struct attention_state *state)
 {
-    for (int store = bands->key_frames - 1; store >= 0; store--) {
+    for (int store = BANDS_SINKS; store >= BANDS_PANELS; store--) {
         struct attention_case c = toy_case(kernels, bands, (enum bands_store)store, test_b);
         struct attention_part whole = attention_case_whole(&c);
         attention_case_run(&c, kernels, &whole, state);

@@ -90,7 +90,7 @@ static enum status close_up(struct places *places)
     for (int64_t slot = 0; slot < slots; slot++) {
         const struct panel_move move = {slot, places->renumbered[slot]};
         if (move.to >= 0 && move.to != slot)
-            TRY(forward_move(places->device, &(struct panel_moves){&move, 1}));
+            TRY(forward_move(places->device, &(struct panel_moves){&move, 1, 1}));
     }
     for (int p = 0; p < places->device->group.sequences; p++)
         if (places->sequences[p])
@@ -137,7 +137,10 @@ static enum status begin(struct places *places, struct sequence *sequence,
         .slots_held = slots,
         .ids = places->ids + which * device->group.context_tokens,
         .spec = device->spec,
-        .panels = {.slots = mine->slots, .sink_panels = mine->sink_panels},
+        .panels = {.slots = mine->slots,
+                   .panel_slots = mine->panel_slots,
+                   .sink_panels = mine->sink_panels,
+                   .sink_slots = mine->sink_slots},
     };
     if (places->samplers)
         place.sampler_memory =

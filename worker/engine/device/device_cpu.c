@@ -62,8 +62,8 @@ static void describe(struct device_cpu *cpu, const struct model *model)
     };
     device->cache = cpu->kernels->cache == DTYPE_F32 ? CHOICE_CACHE_F32 : CHOICE_CACHE_BF16;
     device->kernels = cpu->kernels->name;
-    device->panel_bytes =
-        attention_panel_bytes(cpu->kernels->cache, spec->kv_heads, spec->head_dim);
+    device->record_bytes =
+        attention_record_bytes(cpu->kernels->cache, spec->kv_heads, spec->head_dim);
     device->threads = cpu->binding.threads;
     device->on_host = true;
     device->blocks = 8 * (int64_t)cpu->binding.threads;
@@ -312,8 +312,9 @@ static void attend_extent(const struct attend_job *job, struct attention_args *a
         first = panel_floor(args->query_first - reach + 1);
     if (first >= end)
         return;
-    size_t skipped = (size_t)((first - keys->first) / PANEL_TOKENS) * cpu->device.panel_bytes;
-    size_t head_bytes = cpu->device.panel_bytes / (size_t)cpu->spec.kv_heads;
+    size_t head_bytes = cpu->device.record_bytes / (size_t)cpu->spec.kv_heads;
+    args->panel_stride = (size_t)keys->panel_records * cpu->device.record_bytes;
+    size_t skipped = (size_t)((first - keys->first) / PANEL_TOKENS) * args->panel_stride;
     args->panels = (const char *)keys->records + skipped + (size_t)head * head_bytes;
     args->key_first = first;
     args->key_end = end;
@@ -347,7 +348,7 @@ static void attend_tile(void *context, int thread, size_t item)
         .kv_heads = 1,
         .group = group,
         .head_dim = spec->head_dim,
-        .panel_stride = cpu->device.panel_bytes,
+        .record_stride = cpu->device.record_bytes,
         .regimes = &job->sight->regimes,
         .scale_log2 = cpu->stage.method->scale_log2,
         .scratch = device_cpu_kernel_scratch(cpu, thread),

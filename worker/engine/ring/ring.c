@@ -133,8 +133,8 @@ static struct slot *slot_of(const struct ring *ring, int64_t number)
 
 static char *slot_memory(const struct ring *ring, int64_t number)
 {
-    size_t slot_bytes =
-        (size_t)(ring->stage.block_tokens / PANEL_TOKENS) * ring->stage.device->panel_bytes;
+    size_t slot_bytes = (size_t)(ring->stage.block_tokens / PANEL_TOKENS * BANDS_RECORDS_MAX) *
+                        ring->stage.device->record_bytes;
     return (char *)ring->stage.device->memory.slots +
            (size_t)(number % ring->stage.receive_slots) * slot_bytes;
 }
@@ -143,7 +143,8 @@ static size_t span_bytes(const struct ring *ring, struct span keys)
 {
     int64_t first = keys.first / PANEL_TOKENS;
     int64_t end = (keys.end + PANEL_TOKENS - 1) / PANEL_TOKENS;
-    return (size_t)(end - first) * ring->stage.device->panel_bytes;
+    return (size_t)((end - first) * panel_table_panel_slots(ring->stage.panels)) *
+           ring->stage.device->record_bytes;
 }
 
 static int forwards_of(const struct schedule_rank *schedule, int receive)
@@ -303,6 +304,7 @@ static void find_keys(const struct ring *ring, const struct schedule_read *read,
     *keys = (struct device_keys){
         .first = read->keys.first / PANEL_TOKENS * PANEL_TOKENS,
         .end = read->keys.end,
+        .panel_records = (int)panel_table_panel_slots(ring->stage.panels),
         .query_first = read->query_first,
         .query_end = read->query_end,
     };
@@ -310,11 +312,10 @@ static void find_keys(const struct ring *ring, const struct schedule_read *read,
     const struct device *device = ring->stage.device;
     switch (read->source) {
     case SCHEDULE_SINKS:
-        keys->store = BANDS_SINKS;
-        keys->records = device_record(device, ring->layer, panel_table_sinks(panels, false));
-        break;
     case SCHEDULE_SINKS_NEAR:
-        keys->records = device_record(device, ring->layer, panel_table_sinks(panels, true));
+        keys->store = read->source == SCHEDULE_SINKS ? BANDS_SINKS : BANDS_PANELS;
+        keys->panel_records = (int)panel_table_sink_slots(panels);
+        keys->records = device_record(device, ring->layer, panel_table_sinks(panels));
         break;
     case SCHEDULE_LOCAL:
         keys->records =
