@@ -346,6 +346,11 @@ static enum status make_sequence(struct engine *engine, struct sequence **made, 
     const struct sequence_start start = {number, job, &choice};
     TRY(choice_check(&choice));
     TRY(sight_check(&choice.request.method, &engine->device->shape));
+    if (choice.request.window_tokens != sight_window_of_all(&engine->device->shape))
+        return fail(STATUS_INVALID_ARGUMENT,
+                    "plan: window_tokens is %lld, the model's is %lld on all layers",
+                    (long long)choice.request.window_tokens,
+                    (long long)sight_window_of_all(&engine->device->shape));
     struct sequence *sequence = malloc(sizeof *sequence);
     if (!sequence)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a sequence");
