@@ -26,6 +26,7 @@ struct group_run {
     uint64_t number; /* what ranks name it by */
     char request_id[WORKER_GROUP_NAME_BYTES];
     bool cancelled;
+    pthread_cond_t news; /* something of this run */
     /* What follows is under the groups' lock. */
     struct group_run *next; /* in its group */
     struct group *group;    /* NULL once all ranks are done and the place is free for others */
@@ -134,12 +135,20 @@ static void detach(struct group_run *run)
     run->group = NULL;
 }
 
+void group_run_wake_all(struct group *group)
+{
+    for (struct group_run *run = group->runs; run; run = run->next)
+        pthread_cond_broadcast(&run->news);
+}
+
 static void take_step(const struct group *group, const Longhaul__Control__V1__StepTokens *step)
 {
     for (size_t i = 0; i < step->n_runs; i++) {
         struct group_run *run = find(group, step->runs[i]->run);
-        if (run)
-            take_ids(run, step->runs[i]);
+        if (!run)
+            continue;
+        take_ids(run, step->runs[i]);
+        pthread_cond_broadcast(&run->news);
     }
 }
 
@@ -161,11 +170,11 @@ bool group_run_take(struct group *group, int rank,
     case LONGHAUL__CONTROL__V1__WORKER_MESSAGE__KIND_PROGRESS:
         if ((run = find(group, message->progress->run)))
             take_progress(run, message->progress);
-        return false;
+        break;
     case LONGHAUL__CONTROL__V1__WORKER_MESSAGE__KIND_SCORES:
         if ((run = find(group, message->scores->run)))
             take_scores(run, message->scores);
-        return false;
+        break;
     case LONGHAUL__CONTROL__V1__WORKER_MESSAGE__KIND_DONE:
         if ((run = find(group, message->done->run)))
             take_done(run, rank, message->done);
@@ -173,6 +182,8 @@ bool group_run_take(struct group *group, int rank,
     default:
         break;
     }
+    if (run)
+        pthread_cond_broadcast(&run->news);
     if (!run || !is_done(run) || run->sending || group->lost)
         return false;
     detach(run);
@@ -184,6 +195,7 @@ bool group_run_take(struct group *group, int rank,
 
 static void run_free(struct group_run *run)
 {
+    pthread_cond_destroy(&run->news);
     free(run->ids);
     free(run->logprobs);
     free(run->scores);
@@ -197,6 +209,7 @@ static enum status run_new(struct group_run **made, const struct workers_place *
     struct group_run *run = calloc(1, sizeof *run);
     if (!run)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a request");
+    pthread_cond_init(&run->news, NULL);
     run->group = place->group;
     run->pool_bytes = place->pool_bytes;
     run->all = run->group->all;
@@ -326,7 +339,7 @@ void group_run_wait(struct group_run *run, struct group_news *news, int64_t time
     struct worker_groups *all = run->all;
     int64_t deadline_ns = clock_after_ms(timeout_ms);
     pthread_mutex_lock(&all->lock);
-    while (!has_news(run, news) && clock_wait(&all->changed, &all->lock, deadline_ns))
+    while (!has_news(run, news) && clock_wait(&run->news, &all->lock, deadline_ns))
         ;
     *news = (struct group_news){
         .ids = run->ids + run->ids_told,
@@ -403,7 +416,7 @@ void group_run_end(struct group_run *run)
     clock_watch_start(&watch);
     pthread_mutex_lock(&all->lock);
     while (!has_ended(run) && clock_watch_look(&watch, 2 * LOOK_MS) < STOP_GRACE_MS)
-        (void)clock_wait(&all->changed, &all->lock, clock_after_ms(LOOK_MS));
+        (void)clock_wait(&run->news, &all->lock, clock_after_ms(LOOK_MS));
     if (!has_ended(run))
         worker_group_lose(run->group, "%d of %d ranks did not stop within %d s",
                           run->size - run->done_count, run->size, STOP_GRACE_MS / 1000);

@@ -77,6 +77,9 @@ const char *group_run_id(const struct group_run *run);
  * the place. NULL is accepted. */
 void group_run_end(struct group_run *run);
 
+/* Wakes whoever waits for news of a run of the group. Under the groups' lock. */
+void group_run_wake_all(struct group *group);
+
 /* Hands a message of a rank to the runs that it belongs to; true when one of them is over and its
  * place in the group is free. Under the groups' lock. */
 bool group_run_take(struct group *group, int rank,

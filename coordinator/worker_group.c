@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "coordinator/group_run.h"
 #include "proto/clock.h"
 #include "proto/log.h"
 
@@ -16,13 +17,13 @@ void worker_groups_init(struct worker_groups *all, void (*announce)(void *contex
 {
     *all = (struct worker_groups){.announce = announce, .context = context};
     pthread_mutex_init(&all->lock, NULL);
-    pthread_cond_init(&all->changed, NULL);
+    pthread_cond_init(&all->left, NULL);
 }
 
 void worker_groups_deinit(struct worker_groups *all)
 {
     assert(!all->first);
-    pthread_cond_destroy(&all->changed);
+    pthread_cond_destroy(&all->left);
     pthread_mutex_destroy(&all->lock);
 }
 
@@ -138,7 +139,7 @@ void worker_group_lose(struct group *group, const char *format, ...)
             log_line(LOG_WARN, "group lost", log_text("group", group->id),
                      log_text("cause", group->cause));
     }
-    pthread_cond_broadcast(&group->all->changed);
+    group_run_wake_all(group);
 }
 
 enum status worker_group_send(struct group *group, int rank_number,

@@ -53,7 +53,7 @@ struct group {
 
 struct worker_groups {
     pthread_mutex_t lock;
-    pthread_cond_t changed; /* anything below it, and the news of runs */
+    pthread_cond_t left; /* a rank has left its group */
     struct group *first;
     uint64_t newest_run;   /* the highest number that a run has */
     uint64_t newest_group; /* the highest serial */

@@ -185,7 +185,7 @@ static void leave(struct group *group, int rank_number)
     pthread_mutex_lock(&all->lock);
     rank->joined = false;
     group->joined_count--;
-    pthread_cond_broadcast(&all->changed);
+    pthread_cond_broadcast(&all->left);
     worker_group_drop_if_empty(group);
     pthread_mutex_unlock(&all->lock);
     worker_groups_announce(all);
@@ -295,7 +295,6 @@ static enum status listen_to(struct workers *workers, struct group *group, int r
         pthread_mutex_lock(&workers->groups.lock);
         bool news = message && take(group, rank_number, (const void *)message);
         bool going = goes_on(workers, group, rank_number, sentence);
-        pthread_cond_broadcast(&workers->groups.changed);
         pthread_mutex_unlock(&workers->groups.lock);
         if (news || !going)
             worker_groups_announce(&workers->groups);
@@ -581,7 +580,7 @@ void workers_stop(struct workers *workers, const char *reason, int64_t timeout_m
     workers->groups.stopping = true;
     snprintf(workers->stop_reason, sizeof workers->stop_reason, "%s", reason);
     while (workers->groups.first &&
-           clock_wait(&workers->groups.changed, &workers->groups.lock, deadline_ns))
+           clock_wait(&workers->groups.left, &workers->groups.lock, deadline_ns))
         ;
     pthread_mutex_unlock(&workers->groups.lock);
 }

@@ -14,12 +14,14 @@
  * depends on the pairs and their order, never on how queries or panels are cut into calls, which
  * rows are together, or which unneeded panels a call includes.
  *
- * A panel record holds PANEL_TOKENS tokens: [kv_heads][K, V] with, per head,
+ * A record holds PANEL_TOKENS tokens' K, or V, of all KV heads: [kv_heads], each with
  *   DTYPE_F32   K [64, head_dim] float              V [64, head_dim] float
  *   DTYPE_BF16  K [head_dim / 2, 64, 2] bf16        V [32, head_dim, 2] bf16
  *
- * (pairs lie along the summed axis). Panel records are 64-byte aligned. Rows not stored yet are
- * zero bytes. head_dim is a multiple of 16, at most ATTENTION_HEAD_DIM_MAX.
+ * (pairs lie along the summed axis). A panel is records one behind the other: K in key frame 0, in
+ * key frame 1 and so on, and V last. A pair reads the K of its regime's key frame. Records are
+ * 64-byte aligned. Rows not stored yet are zero bytes. head_dim is a multiple of 16, at most
+ * ATTENTION_HEAD_DIM_MAX.
  */
 #pragma once
 
@@ -38,21 +40,20 @@ static inline int64_t attention_query_tokens(int group)
     return group < ATTENTION_ROWS ? ATTENTION_ROWS / group : 1;
 }
 
-/* Bytes of one panel record, and of one head's K and V in it. `cache` is DTYPE_F32 or
- * DTYPE_BF16. */
-static inline size_t attention_head_panel_bytes(enum dtype cache, int head_dim)
+/* Bytes of one head in a record, and of a record. `cache` is DTYPE_F32 or DTYPE_BF16. */
+static inline size_t attention_head_bytes(enum dtype cache, int head_dim)
 {
-    return (size_t)2 * PANEL_TOKENS * (size_t)head_dim * (cache == DTYPE_F32 ? 4 : 2);
+    return (size_t)PANEL_TOKENS * (size_t)head_dim * (cache == DTYPE_F32 ? 4 : 2);
 }
 
-static inline size_t attention_panel_bytes(enum dtype cache, int kv_heads, int head_dim)
+static inline size_t attention_record_bytes(enum dtype cache, int kv_heads, int head_dim)
 {
-    return (size_t)kv_heads * attention_head_panel_bytes(cache, head_dim);
+    return (size_t)kv_heads * attention_head_bytes(cache, head_dim);
 }
 
-/* attention_store(panel, row, keys, values, kv_heads, head_dim): writes one token, keys and values
- * [kv_heads, head_dim] float32 (keys already rotated as the panel's frame wants), at row 0..63 of a
- * panel record. */
+/* attention_store_keys(record, row, keys, kv_heads, head_dim): writes one token's keys [kv_heads,
+ * head_dim] float32, already rotated as the record's frame wants, at row 0..63 of a K record.
+ * attention_store_values: the same for a V record. */
 
 /* kv_heads neighbouring KV heads and the query heads of their groups (GQA). The pointers are the
  * first head's. */
@@ -70,10 +71,11 @@ struct attention_args {
     int kv_heads;
     int group;
     int head_dim;
-    const void *panels;  /* the first head's K of the first panel */
-    size_t panel_stride; /* bytes from panel record to panel record */
-    int64_t key_first;   /* global index of the first panel, a multiple of PANEL_TOKENS */
-    int64_t key_end;     /* keys at and beyond it are not there (their rows are zero) */
+    const void *panels;   /* the first head's K, in key frame 0, of the first panel */
+    size_t record_stride; /* bytes from record to record of a panel */
+    size_t panel_stride;  /* bytes from panel to panel; V is a panel's last record */
+    int64_t key_first;    /* global index of the first panel, a multiple of PANEL_TOKENS */
+    int64_t key_end;      /* keys at and beyond it are not there (their rows are zero) */
     enum bands_store store;
     const struct regimes *regimes;
     float scale_log2; /* logit_scale * log2(e) / sqrt(head_dim), above 0 */
@@ -82,7 +84,7 @@ struct attention_args {
 
 /* attention_prefill(args): any number of tokens; attention_query_tokens() and one head are enough
  * to be fast. attention_decode(args): few tokens, reading each key and value once for the whole
- * group; with all heads of a record it reads memory from end to end, which is twice as fast as by
+ * group; with all heads of a panel it reads memory from end to end, which is twice as fast as by
  * pieces of one head. Its steps may be longer than a panel, but are aligned to the global index and
  * do not depend on the call. */
 

@@ -267,13 +267,13 @@ static void softmax(const struct attention_chunk *chunk, const struct attention_
 }
 
 static void whole(const struct attention_chunk *chunk, const struct attention_panel *panel,
-                  const struct attention_rows *rows, int frame)
+                  const struct attention_rows *rows, struct attention_view view)
 {
     struct attention_product product;
     float *c[ATTENTION_TILE_ROWS];
     for (int r = 0; r < rows->count; r++)
         c[r] = chunk->scores + r * PANEL_TOKENS;
-    attention_walk_scores(&product, chunk, panel, rows, frame, sizeof(float));
+    attention_walk_scores(&product, chunk, panel, rows, view, sizeof(float));
     product.c = c;
     multiply(&product, rows->count, 0, PANEL_TOKENS);
     softmax_rows(chunk, rows, false);
@@ -304,22 +304,24 @@ static void attend(const struct attention_args *args)
     attention_walk(args, &ops);
 }
 
-static void store(void *panel, int64_t row, const float *keys, const float *values, int kv_heads,
-                  int head_dim)
+static void store_keys(void *record, int64_t row, const float *keys, int kv_heads, int head_dim)
 {
     assert(row >= 0 && row < PANEL_TOKENS);
-    for (int h = 0; h < kv_heads; h++, keys += head_dim, values += head_dim) {
-        uint16_t *k = (uint16_t *)panel + (size_t)h * 2 * PANEL_TOKENS * (size_t)head_dim;
-        uint16_t *v = k + (size_t)PANEL_TOKENS * (size_t)head_dim;
-        k += 2 * row;
-        v += row / 2 * head_dim * 2 + row % 2;
+    uint16_t *k = (uint16_t *)record + 2 * row;
+    for (int h = 0; h < kv_heads; h++, keys += head_dim, k += PANEL_TOKENS * head_dim)
         for (int d = 0; d < head_dim; d += 2) {
             k[d * PANEL_TOKENS] = dtype_bf16_from_f32(keys[d]);
             k[d * PANEL_TOKENS + 1] = dtype_bf16_from_f32(keys[d + 1]);
         }
+}
+
+static void store_values(void *record, int64_t row, const float *values, int kv_heads, int head_dim)
+{
+    assert(row >= 0 && row < PANEL_TOKENS);
+    uint16_t *v = (uint16_t *)record + row / 2 * head_dim * 2 + row % 2;
+    for (int h = 0; h < kv_heads; h++, values += head_dim, v += PANEL_TOKENS * head_dim)
         for (int d = 0; d < head_dim; d++)
             v[2 * d] = dtype_bf16_from_f32(values[d]);
-    }
 }
 
 static void finish(float *out, const float *acc, const float *sum, int64_t rows, int head_dim)
@@ -382,7 +384,8 @@ size_t attention_avx2_scratch_bytes(const struct kernels_limits *limits)
 
 void attention_avx2_install(struct kernels *kernels)
 {
-    kernels->attention_store = store;
+    kernels->attention_store_keys = store_keys;
+    kernels->attention_store_values = store_values;
     kernels->attention_prefill = attend;
     kernels->attention_decode = attend;
     kernels->attention_merge = merge;

@@ -199,8 +199,8 @@ INLINE void softmax_tile(const __m512 scores[ATTENTION_TILE_ROWS][VECTORS],
 }
 
 INLINE void whole_rows(const struct attention_chunk *chunk, const struct attention_panel *panel,
-                       const struct attention_rows *rows, int frame, const int tile_rows,
-                       const struct arithmetic arithmetic)
+                       const struct attention_rows *rows, struct attention_view view,
+                       const int tile_rows, const struct arithmetic arithmetic)
 {
     __m512 scores[ATTENTION_TILE_ROWS][VECTORS];
 #pragma GCC unroll 6
@@ -209,7 +209,7 @@ INLINE void whole_rows(const struct attention_chunk *chunk, const struct attenti
         for (int v = 0; v < VECTORS; v++)
             scores[r][v] = _mm512_setzero_ps();
     struct attention_product product;
-    attention_walk_scores(&product, chunk, panel, rows, frame, (size_t)arithmetic.operand_bytes);
+    attention_walk_scores(&product, chunk, panel, rows, view, (size_t)arithmetic.operand_bytes);
     add_products(scores, &product, 0, tile_rows, VECTORS, arithmetic);
     softmax_tile(scores, chunk, rows, NULL, tile_rows, arithmetic);
     attention_walk_values(&product, chunk, panel, rows, ~UINT64_C(0),
@@ -251,10 +251,10 @@ INLINE void multiply_rows(const struct attention_product *product, int rows, int
 
 /* attention_tile_ops.whole */
 INLINE void whole_tile(const struct attention_chunk *chunk, const struct attention_panel *panel,
-                       const struct attention_rows *rows, int frame,
+                       const struct attention_rows *rows, struct attention_view view,
                        const struct arithmetic arithmetic)
 {
-#define CALL(tile_rows) whole_rows(chunk, panel, rows, frame, tile_rows, arithmetic)
+#define CALL(tile_rows) whole_rows(chunk, panel, rows, view, tile_rows, arithmetic)
     EACH_COUNT_OF_ROWS(rows->count, CALL);
 #undef CALL
 }
@@ -284,9 +284,9 @@ INLINE void softmax_masked(const struct attention_chunk *chunk, const struct att
         softmax_masked(chunk, rows, arithmetic);                                                   \
     }                                                                                              \
     static void whole(const struct attention_chunk *chunk, const struct attention_panel *panel,    \
-                      const struct attention_rows *rows, int frame)                                \
+                      const struct attention_rows *rows, struct attention_view view)               \
     {                                                                                              \
-        whole_tile(chunk, panel, rows, frame, arithmetic);                                         \
+        whole_tile(chunk, panel, rows, view, arithmetic);                                          \
     }                                                                                              \
     static const struct attention_tile_ops ops = {                                                 \
         .operand_bytes = bytes,                                                                    \

@@ -68,9 +68,11 @@ static __device__ __forceinline__ void copy_tile(const struct prefill_params *pa
     const struct attention_visit *visit = &visits[tile / 2 % VISITS];
     if (visit->keys > 0) {
         const int head_dim = prefill_head_dim<HEAD_DIM>(params);
-        const int64_t half = (int64_t)PANEL_TOKENS * head_dim * 2;
-        const char *from = (const char *)params->extents[visit->extent].records +
-                           visit->panel * params->panel_bytes + (2 * kv_head + tile % 2) * half;
+        const struct attention_extent *extent = &params->extents[visit->extent];
+        const int64_t record = visit->panel * extent->panel_records +
+                               (tile % 2 ? extent->panel_records - 1 : visit->key_frame);
+        const char *from = (const char *)extent->records + record * params->record_bytes +
+                           (int64_t)kv_head * PANEL_TOKENS * head_dim * 2;
         copy_rows<PANEL_TOKENS, shape::CHUNKS>(slots + tile % shape::SLOTS * shape::TILE_BYTES,
                                                from, head_dim * 2, visit->keys, head_dim);
     }

@@ -34,7 +34,7 @@ struct decode_params {
     const char *queries;
     int64_t frame_bytes;
     int64_t row_bytes; /* of all heads */
-    int64_t panel_bytes;
+    int64_t record_bytes;
     float *states;
     int64_t rows;
     int heads, group, head_dim;
@@ -69,7 +69,8 @@ struct decode_walk {
     struct attention_extent extent; /* at hand */
     int listed, listed_end; /* of params->extents */
     struct attention_visit visits[VISITS];
-    const char *records[VISITS]; /* of the visits' panels */
+    const char *keys[VISITS]; /* the visits' K records */
+    int64_t apart[VISITS];    /* bytes from K to V */
 };
 
 static __device__ void take_extent(struct decode_walk *walk, const struct decode_params *params)
@@ -78,7 +79,8 @@ static __device__ void take_extent(struct decode_walk *walk, const struct decode
         return;
     /* All of it in one wait. */
     const struct kernels_cuda_extent extent = params->extents[walk->listed];
-    walk->extent.records = params->bases[extent.base] + extent.record * params->panel_bytes;
+    walk->extent.records = params->bases[extent.base] + extent.record * params->record_bytes;
+    walk->extent.panel_records = extent.panel_records;
     walk->extent.first = extent.first;
     walk->extent.end = extent.end;
     walk->extent.store = extent.store;
@@ -105,22 +107,25 @@ static __device__ void advance_walk(struct decode_walk *walk, const struct decod
     struct attention_visit *visit = &walk->visits[slot];
     for (; walk->listed < walk->listed_end; walk->listed++, take_extent(walk, params)) {
         if (attention_visits_next(&walk->at, visit, &params->regimes, &walk->extent)) {
-            walk->records[slot] =
-                (const char *)walk->extent.records + visit->panel * params->panel_bytes;
+            const int records = walk->extent.panel_records;
+            walk->keys[slot] =
+                (const char *)walk->extent.records +
+                (visit->panel * records + visit->key_frame) * params->record_bytes;
+            walk->apart[slot] = (records - 1 - visit->key_frame) * params->record_bytes;
             return;
         }
     }
     visit->keys = 0;
 }
 
-/* Sixteen keys and values without a gap, and none missing: 512 bytes at a time, one behind the
- * other. A row's swizzle (mma_layout_place) is that of the first rows and that of how many follow.
- * */
+/* Sixteen keys, and values `apart` bytes behind them, without a gap, and none missing: 512 bytes at
+ * a time, one behind the other. A row's swizzle (mma_layout_place) is that of the first rows and
+ * that of how many follow. */
 template <int HEAD_DIM>
-static __device__ __forceinline__ void copy_whole(const char *from, uint32_t stage)
+static __device__ __forceinline__ void copy_whole(const char *from, int64_t apart, uint32_t stage)
 {
     typedef decode_shape<HEAD_DIM> shape;
-    enum { ROWS_AT_ONCE = 32 / shape::CHUNKS, HALF = PANEL_TOKENS * HEAD_DIM * 2 };
+    enum { ROWS_AT_ONCE = 32 / shape::CHUNKS };
     const int lane = threadIdx.x % 32;
     const int row = lane / shape::CHUNKS, chunk = lane % shape::CHUNKS;
     const int place = row * shape::CHUNKS + (chunk ^ row);
@@ -129,18 +134,17 @@ static __device__ __forceinline__ void copy_whole(const char *from, uint32_t sta
     for (int i = 0; i < WARP_KEYS / ROWS_AT_ONCE; i++) {
         const uint32_t to = stage + (place ^ i * ROWS_AT_ONCE % 8) * 16 + i * 512;
         mma_copy(to, from + i * 512, true);
-        mma_copy(to + shape::SLICE_BYTES, from + HALF + i * 512, true);
+        mma_copy(to + shape::SLICE_BYTES, from + apart + i * 512, true);
     }
 }
 
 /* Sixteen keys and values, of which some may be missing or shorter than their place. */
 template <int HEAD_DIM>
-static __device__ __forceinline__ void copy_part(const char *from, uint32_t stage, int keys,
-                                                 int head_dim)
+static __device__ __forceinline__ void copy_part(const char *from, int64_t apart,
+                                                 uint32_t stage, int keys, int head_dim)
 {
     typedef decode_shape<HEAD_DIM> shape;
     const int lane = mma_lane();
-    const int64_t half = (int64_t)PANEL_TOKENS * head_dim * 2;
 #pragma unroll 1
     for (int i = 0; i < WARP_KEYS * shape::CHUNKS / 32; i++) {
         const int row = (i * 32 + lane) / shape::CHUNKS, chunk = (i * 32 + lane) % shape::CHUNKS;
@@ -148,7 +152,7 @@ static __device__ __forceinline__ void copy_part(const char *from, uint32_t stag
         const char *key = there ? from + row * head_dim * 2 + chunk * 16 : from;
         const uint32_t to = stage + mma_layout_place(shape::CHUNKS, row, chunk) * 16;
         mma_copy(to, key, there);
-        mma_copy(to + shape::SLICE_BYTES, there ? key + half : key, there);
+        mma_copy(to + shape::SLICE_BYTES, there ? key + apart : key, there);
     }
 }
 
@@ -160,14 +164,16 @@ static __device__ __forceinline__ void copy_slices(const struct decode_params *p
 {
     const int first = threadIdx.x / 32 * WARP_KEYS;
     const int keys = walk->visits[slot].keys;
-    const int64_t half = (int64_t)PANEL_TOKENS * params->head_dim * 2;
-    const char *panel = walk->records[slot] + 2 * (int64_t)blockIdx.y * half;
+    const int64_t apart = walk->apart[slot];
+    const char *panel =
+        walk->keys[slot] + (int64_t)blockIdx.y * PANEL_TOKENS * params->head_dim * 2;
     const char *from = panel + first * params->head_dim * 2;
     const bool even = 32 % decode_shape<HEAD_DIM>::CHUNKS == 0 && params->head_dim == HEAD_DIM;
     if (even && keys >= first + WARP_KEYS)
-        copy_whole<HEAD_DIM>(from, stage);
+        copy_whole<HEAD_DIM>(from, apart, stage);
     else if (keys > 0)
-        copy_part<HEAD_DIM>(keys > first ? from : panel, stage, keys - first, params->head_dim);
+        copy_part<HEAD_DIM>(keys > first ? from : panel, apart, stage, keys - first,
+                            params->head_dim);
     mma_copy_commit();
 }
 
@@ -442,7 +448,8 @@ static int decode(const struct kernels_cuda_decode *args, cudaStream_t stream)
     params.queries = (const char *)args->queries;
     params.frame_bytes = args->frame_stride * 2;
     params.row_bytes = (int64_t)args->heads * args->head_dim * 2;
-    params.panel_bytes = (int64_t)attention_panel_bytes(DTYPE_BF16, args->kv_heads, args->head_dim);
+    params.record_bytes =
+        (int64_t)attention_record_bytes(DTYPE_BF16, args->kv_heads, args->head_dim);
     params.states = args->states;
     params.rows = args->rows;
     params.heads = args->heads;

@@ -549,7 +549,7 @@ static int encode_all(struct hopper_params *params, enum dtype operand)
         const struct attention_extent *extent = &prefill->extents[r];
         const int64_t panels = (extent->end - extent->first + PANEL_TOKENS - 1) / PANEL_TOKENS;
         const cuuint64_t sizes[3] = {(cuuint64_t)prefill->head_dim, PANEL_TOKENS,
-                                     (cuuint64_t)panels * kv_heads * 2};
+                                     (cuuint64_t)panels * extent->panel_records * kv_heads};
         if (panels > 0)
             error = encode(&params->extents[r], prefill, operand, extent->records, sizes, 1);
     }

@@ -23,7 +23,7 @@ enum {
 struct hopper_params {
     struct prefill_params prefill;
     CUtensorMap queries[BANDS_FRAMES_MAX]; /* [rows, heads, head_dim] */
-    /* [panels, kv_heads, K or V][PANEL_TOKENS, head_dim] */
+    /* [records, kv_heads][PANEL_TOKENS, head_dim] */
     CUtensorMap extents[ATTENTION_EXTENTS_MAX];
 };
 
@@ -64,7 +64,7 @@ struct hopper_tile {
 
 struct hopper_block {
     struct attention_block block;
-    int keys[2]; /* where the halves' keys lie in their extents' maps; values are the next ones */
+    int keys[2], values[2]; /* where the halves' heads lie in their extents' maps */
     int flags;
     struct hopper_tile tile;
 };
@@ -126,9 +126,13 @@ static __device__ __forceinline__ void walk(struct hopper_shared<HEAD_DIM> *shar
             flags = attention_blocks_next(&shared->walk, &block->block, &params->regimes,
                                           params->extents, params->extent_count, tile->span);
 #pragma unroll
-            for (int h = 0; h < 2; h++)
-                block->keys[h] =
-                    ((int)half[h].panel * (params->heads / params->group) + tile->kv_head) * 2;
+            for (int h = 0; h < 2; h++) {
+                const int records = params->extents[half[h].extent].panel_records;
+                const int kv_heads = params->heads / params->group;
+                const int panel = (int)half[h].panel * records;
+                block->keys[h] = (panel + half[h].key_frame) * kv_heads + tile->kv_head;
+                block->values[h] = (panel + records - 1) * kv_heads + tile->kv_head;
+            }
             block->tile.row = (int)tile->row;
             block->tile.head = tile->head;
             block->tile.tokens = tile->tokens;
@@ -150,11 +154,11 @@ wait_described(struct hopper_shared<HEAD_DIM> *shared, int count)
     return &shared->blocks[count % BLOCKS];
 }
 
-/* K (V where `value` is 1) of both halves of a block. */
+/* K or V of both halves of a block, at `heads` of their extents' maps. */
 template <int HEAD_DIM>
 static __device__ __forceinline__ void fetch(const struct hopper_params *params,
-                                             const struct hopper_block *block, uint32_t to,
-                                             uint32_t barrier, int value)
+                                             const struct hopper_block *block,
+                                             const int heads[2], uint32_t to, uint32_t barrier)
 {
     typedef hopper_shape<HEAD_DIM> shape;
     if (!(block->flags & ATTENTION_BLOCK_SEEN)) {
@@ -165,11 +169,10 @@ static __device__ __forceinline__ void fetch(const struct hopper_params *params,
 #pragma unroll
     for (int h = 0; h < 2; h++) {
         const CUtensorMap *map = &params->extents[block->block.half[h].extent];
-        const int z = block->keys[h] + value;
 #pragma unroll
         for (int chunk = 0; chunk < shape::CHUNKS; chunk++)
             tma_load(to + chunk * shape::CHUNK_BYTES + h * shape::BOX_BYTES, map, barrier,
-                     chunk * WGMMA_CHUNK, 0, z);
+                     chunk * WGMMA_CHUNK, 0, heads[h]);
     }
 }
 
@@ -209,8 +212,8 @@ static __device__ __forceinline__ void fetch_keys(struct hopper_shared<HEAD_DIM>
         }
         mbarrier_wait(mma_shared(&shared->keys_empty[place]), (count / shape::PLACES & 1) ^ 1);
         wait_described(shared, count + 1);
-        fetch<HEAD_DIM>(params, block, places.keys + place * shape::TILE_BYTES,
-                        mma_shared(&shared->keys_full[place]), 0);
+        fetch<HEAD_DIM>(params, block, block->keys, places.keys + place * shape::TILE_BYTES,
+                        mma_shared(&shared->keys_full[place]));
     }
 }
 
@@ -229,7 +232,7 @@ static __device__ __forceinline__ void fetch_values(struct hopper_shared<HEAD_DI
         mbarrier_wait(mma_shared(&shared->values_empty[place]), (count / shape::PLACES & 1) ^ 1);
         if (count >= shape::PLACES)
             mbarrier_arrive(mma_shared(&shared->forgotten[(count - shape::PLACES) % BLOCKS]));
-        fetch<HEAD_DIM>(params, block, places.values + place * shape::TILE_BYTES,
-                        mma_shared(&shared->values_full[place]), 1);
+        fetch<HEAD_DIM>(params, block, block->values, places.values + place * shape::TILE_BYTES,
+                        mma_shared(&shared->values_full[place]));
     }
 }

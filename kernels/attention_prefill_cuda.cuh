@@ -15,7 +15,7 @@ struct prefill_params {
     const char *queries;
     int64_t frame_bytes;
     int64_t row_bytes; /* of all heads */
-    int64_t panel_bytes;
+    int64_t record_bytes;
     float *acc, *max, *sum;
     void *out;
     int64_t tiles;
@@ -53,8 +53,8 @@ static inline bool prefill_params_make(struct prefill_params *params,
     params->queries = (const char *)args->queries;
     params->frame_bytes = args->frame_stride * 2;
     params->row_bytes = (int64_t)args->heads * args->head_dim * 2;
-    params->panel_bytes =
-        (int64_t)attention_panel_bytes(DTYPE_BF16, args->kv_heads, args->head_dim);
+    params->record_bytes =
+        (int64_t)attention_record_bytes(DTYPE_BF16, args->kv_heads, args->head_dim);
     params->acc = args->acc;
     params->max = args->max;
     params->sum = args->sum;

@@ -6,17 +6,13 @@
 
 #include "kernels/variants.h"
 
-static void store(void *panel, int64_t row, const float *keys, const float *values, int kv_heads,
-                  int head_dim)
+/* K and V alike: [kv_heads, PANEL_TOKENS, head_dim]. */
+static void store(void *record, int64_t row, const float *rows, int kv_heads, int head_dim)
 {
     assert(row >= 0 && row < PANEL_TOKENS);
-    size_t bytes = (size_t)head_dim * sizeof(float);
-    for (int h = 0; h < kv_heads; h++) {
-        float *k = (float *)panel + (size_t)h * 2 * PANEL_TOKENS * (size_t)head_dim;
-        float *v = k + (size_t)PANEL_TOKENS * (size_t)head_dim;
-        memcpy(k + row * head_dim, keys + (size_t)h * (size_t)head_dim, bytes);
-        memcpy(v + row * head_dim, values + (size_t)h * (size_t)head_dim, bytes);
-    }
+    for (int h = 0; h < kv_heads; h++)
+        memcpy((float *)record + ((int64_t)h * PANEL_TOKENS + row) * head_dim,
+               rows + (int64_t)h * head_dim, (size_t)head_dim * sizeof(float));
 }
 
 static float dot(const float *a, const float *b, int count)
@@ -27,14 +23,14 @@ static float dot(const float *a, const float *b, int count)
     return sum;
 }
 
-/* The query frame through which query i sees each key of a panel; -1 where it does not. */
-static bool panel_frames(const struct attention_args *args, int64_t i, int64_t first_key,
-                         int frames[PANEL_TOKENS])
+/* The regime through which query i sees each key of a panel; NULL where it does not. */
+static bool panel_regimes(const struct attention_args *args, int64_t i, int64_t first_key,
+                          const struct regime *regimes[PANEL_TOKENS])
 {
     uint64_t any = 0;
     const int64_t left = args->key_end - first_key;
     for (int t = 0; t < PANEL_TOKENS; t++)
-        frames[t] = -1;
+        regimes[t] = NULL;
     for (int r = 0; r < args->regimes->count; r++) {
         const struct regime *regime = &args->regimes->list[r];
         if ((enum bands_store)regime->store != args->store)
@@ -43,18 +39,19 @@ static bool panel_frames(const struct attention_args *args, int64_t i, int64_t f
             regime_lanes(regime, i, first_key, left < PANEL_TOKENS ? (int)left : PANEL_TOKENS);
         for (int t = 0; t < PANEL_TOKENS; t++)
             if (lanes >> t & 1)
-                frames[t] = regime->query_frame;
+                regimes[t] = regime;
         any |= lanes;
     }
     return any != 0;
 }
 
 /* Folds one panel into the state of one row. */
-static void row_panel(const struct attention_args *args, int64_t token, int head,
-                      const float *panel, const int frames[PANEL_TOKENS])
+static void row_panel(const struct attention_args *args, int64_t token, int head, const char *panel,
+                      const struct regime *const regimes[PANEL_TOKENS])
 {
     int head_dim = args->head_dim;
-    const float *values = panel + (size_t)PANEL_TOKENS * (size_t)head_dim;
+    const float *values =
+        (const float *)(const void *)(panel + args->panel_stride - args->record_stride);
     const float *query =
         (const float *)args->queries + token * args->query_stride + (int64_t)head * head_dim;
     float *acc = args->acc + token * args->acc_stride + (int64_t)head * head_dim;
@@ -63,10 +60,12 @@ static void row_panel(const struct attention_args *args, int64_t token, int head
     float scores[PANEL_TOKENS];
     float top = *max;
     for (int t = 0; t < PANEL_TOKENS; t++) {
-        if (frames[t] < 0)
+        if (!regimes[t])
             continue;
-        const float *q = query + frames[t] * args->frame_stride;
-        scores[t] = args->scale_log2 * dot(q, panel + (size_t)t * (size_t)head_dim, head_dim);
+        const float *q = query + regimes[t]->query_frame * args->frame_stride;
+        const float *keys = (const float *)(const void *)(panel + (size_t)regimes[t]->key_frame *
+                                                                      args->record_stride);
+        scores[t] = args->scale_log2 * dot(q, keys + (size_t)t * (size_t)head_dim, head_dim);
         top = fmaxf(top, scores[t]);
     }
     float rescale = exp2f(*max - top); /* of the empty state: 0 */
@@ -75,7 +74,7 @@ static void row_panel(const struct attention_args *args, int64_t token, int head
     for (int d = 0; d < head_dim; d++)
         acc[d] *= rescale;
     for (int t = 0; t < PANEL_TOKENS; t++) {
-        if (frames[t] < 0)
+        if (!regimes[t])
             continue;
         float p = exp2f(scores[t] - top);
         *sum += p;
@@ -86,13 +85,13 @@ static void row_panel(const struct attention_args *args, int64_t token, int head
 
 static void attend_head(const struct attention_args *args)
 {
-    int frames[PANEL_TOKENS];
+    const struct regime *regimes[PANEL_TOKENS];
     for (int64_t t = 0; t < args->tokens; t++) {
         const char *panel = args->panels;
         for (int64_t j = args->key_first; j < args->key_end; j += PANEL_TOKENS) {
-            if (panel_frames(args, args->query_first + t, j, frames))
+            if (panel_regimes(args, args->query_first + t, j, regimes))
                 for (int h = 0; h < args->group; h++)
-                    row_panel(args, t, h, (const float *)panel, frames);
+                    row_panel(args, t, h, panel, regimes);
             panel += args->panel_stride;
         }
     }
@@ -109,7 +108,7 @@ static void attend(const struct attention_args *args)
         one.sum += rows;
         one.queries = (const float *)args->queries + rows * args->head_dim;
         one.panels = (const char *)args->panels +
-                     (size_t)head * attention_head_panel_bytes(DTYPE_F32, args->head_dim);
+                     (size_t)head * attention_head_bytes(DTYPE_F32, args->head_dim);
         attend_head(&one);
     }
 }
@@ -147,7 +146,8 @@ size_t attention_ref_scratch_bytes(const struct kernels_limits *limits)
 
 void attention_ref_install(struct kernels *kernels)
 {
-    kernels->attention_store = store;
+    kernels->attention_store_keys = store;
+    kernels->attention_store_values = store;
     kernels->attention_prefill = attend;
     kernels->attention_decode = attend;
     kernels->attention_merge = merge;

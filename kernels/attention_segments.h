@@ -30,12 +30,13 @@ struct attention_span {
     int64_t tokens;
 };
 
-/* Keys to attend to: panel records with all KV heads, one behind the other. */
+/* Keys to attend to: panels, one behind the other. */
 struct attention_extent {
     const void *records;
-    int64_t first; /* index of the first record's first key: a multiple of PANEL_TOKENS */
-    int64_t end;   /* keys at and beyond it are not there; their rows are not read */
-    int32_t store; /* enum bands_store */
+    int64_t first;         /* index of the first panel's first key: a multiple of PANEL_TOKENS */
+    int64_t end;           /* keys at and beyond it are not there; their rows are not read */
+    int32_t store;         /* enum bands_store */
+    int32_t panel_records; /* K in so many key frames but one, and V */
     int32_t span_first, span_end; /* the spans of queries that it applies to */
 };
 

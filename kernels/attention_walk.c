@@ -5,13 +5,10 @@
 #include <assert.h>
 #include <string.h>
 
-/* In place of a query frame. */
-enum { NOT_SEEN = -2, MIXED = -1 };
-
-/* The lanes of the panel that each row sees through one query frame; their union. */
-static uint64_t frame_lanes(const struct attention_chunk *chunk,
-                            const struct attention_panel *panel, const struct attention_rows *rows,
-                            int frame, uint64_t lanes[ATTENTION_TILE_ROWS])
+/* The lanes of the panel that each row sees through one view; their union. */
+static uint64_t view_lanes(const struct attention_chunk *chunk, const struct attention_panel *panel,
+                           const struct attention_rows *rows, struct attention_view view,
+                           uint64_t lanes[ATTENTION_TILE_ROWS])
 {
     const struct attention_args *args = chunk->args;
     int count = (int)(panel->span.end - panel->span.first);
@@ -20,7 +17,8 @@ static uint64_t frame_lanes(const struct attention_chunk *chunk,
         lanes[r] = 0;
     for (int g = 0; g < args->regimes->count; g++) {
         const struct regime *regime = &args->regimes->list[g];
-        if ((enum bands_store)regime->store != args->store || regime->query_frame != frame)
+        if ((enum bands_store)regime->store != args->store ||
+            regime->query_frame != view.query_frame || regime->key_frame != view.key_frame)
             continue;
         for (int r = 0; r < rows->count; r++) {
             int64_t token = chunk->first + (rows->row_in_head + r) / args->group;
@@ -33,11 +31,11 @@ static uint64_t frame_lanes(const struct attention_chunk *chunk,
 
 /* scores [rows, 64], at least at `lanes`. */
 static void score(const struct attention_chunk *chunk, const struct attention_panel *panel,
-                  const struct attention_rows *rows, int frame, float *scores, uint64_t lanes,
-                  const struct attention_tile_ops *ops)
+                  const struct attention_rows *rows, struct attention_view view, float *scores,
+                  uint64_t lanes, const struct attention_tile_ops *ops)
 {
     struct attention_product product;
-    attention_walk_scores(&product, chunk, panel, rows, frame, ops->operand_bytes);
+    attention_walk_scores(&product, chunk, panel, rows, view, ops->operand_bytes);
     float *c[ATTENTION_TILE_ROWS];
     for (int r = 0; r < rows->count; r++)
         c[r] = scores + r * PANEL_TOKENS;
@@ -47,7 +45,7 @@ static void score(const struct attention_chunk *chunk, const struct attention_pa
     ops->multiply(&product, rows->count, first, end);
 }
 
-/* The scores of a tile that is not seen whole through one frame; the lanes that some row sees. */
+/* The scores of a tile that is not seen whole through one view; the lanes that some row sees. */
 static uint64_t score_mixed(const struct attention_chunk *chunk,
                             const struct attention_panel *panel, struct attention_rows *rows,
                             const struct attention_tile_ops *ops)
@@ -55,11 +53,11 @@ static uint64_t score_mixed(const struct attention_chunk *chunk,
     uint64_t any = 0;
     uint64_t lanes[ATTENTION_TILE_ROWS];
     memset(rows->visible, 0, sizeof rows->visible);
-    for (int frame = 0; frame < BANDS_FRAMES_MAX; frame++) {
-        uint64_t all = chunk->queries[frame] ? frame_lanes(chunk, panel, rows, frame, lanes) : 0;
+    for (int v = 0; v < chunk->view_count; v++) {
+        uint64_t all = view_lanes(chunk, panel, rows, chunk->views[v], lanes);
         if (all == 0)
             continue;
-        score(chunk, panel, rows, frame, any ? chunk->other : chunk->scores, all, ops);
+        score(chunk, panel, rows, chunk->views[v], any ? chunk->other : chunk->scores, all, ops);
         for (int r = 0; r < rows->count; r++) {
             for (int t = r * PANEL_TOKENS; any && t < (r + 1) * PANEL_TOKENS; t++)
                 if (lanes[r] >> (t % PANEL_TOKENS) & 1)
@@ -71,7 +69,7 @@ static uint64_t score_mixed(const struct attention_chunk *chunk,
     return any;
 }
 
-/* Folds a panel that is not seen whole through one frame into the state of a tile of rows. */
+/* Folds a panel that is not seen whole through one view into the state of a tile of rows. */
 static void rows_mixed(const struct attention_chunk *chunk, const struct attention_panel *panel,
                        struct attention_rows *rows, const struct attention_tile_ops *ops)
 {
@@ -84,27 +82,29 @@ static void rows_mixed(const struct attention_chunk *chunk, const struct attenti
     ops->multiply(&product, rows->count, 0, chunk->args->head_dim);
 }
 
-/* How queries [first, first + tokens) of the call see a panel: its frame, MIXED or NOT_SEEN. */
-static int classify(const struct attention_args *args, int64_t first, int64_t tokens,
-                    struct span keys)
+/* How queries [first, first + tokens) of the call see a panel; *view is set where they see it
+ * whole. */
+static enum regimes_tile classify(const struct attention_args *args, int64_t first, int64_t tokens,
+                                  struct span keys, struct attention_view *view)
 {
     struct span queries = {args->query_first + first, args->query_first + first + tokens};
     const struct regime *regime = NULL;
     enum regimes_tile tile = regimes_classify(args->regimes, queries, keys, args->store, &regime);
-    if (tile == REGIMES_SKIP)
-        return NOT_SEEN;
-    return tile == REGIMES_WHOLE && keys.end - keys.first == PANEL_TOKENS ? regime->query_frame
-                                                                          : MIXED;
+    if (tile != REGIMES_WHOLE)
+        return tile;
+    *view = (struct attention_view){regime->query_frame, regime->key_frame};
+    return keys.end - keys.first == PANEL_TOKENS ? REGIMES_WHOLE : REGIMES_MIXED;
 }
 
-/* Folds one head's panel into the head's rows, which see it through `frame` or MIXED. Their tiles
- * fetch what is read next together, spread over their products. */
+/* Folds one head's panel into the head's rows, which see it as `tile` says. Their tiles fetch what
+ * is read next together, spread over their products. */
 static void head_panel(struct attention_chunk *chunk, const struct attention_panel *panel, int head,
-                       int frame, const struct attention_tile_ops *ops)
+                       enum regimes_tile tile, struct attention_view view,
+                       const struct attention_tile_ops *ops)
 {
     const struct attention_args *args = chunk->args;
-    const char *ahead = panel->next;
-    int columns = (PANEL_TOKENS + args->head_dim) / 16;
+    const char *ahead_keys = panel->next_keys;
+    const char *ahead_values = panel->next_values;
     for (int row = 0; row < chunk->head_rows; row += ATTENTION_TILE_ROWS) {
         int left = chunk->head_rows - row;
         int first = head * chunk->head_rows + row;
@@ -112,38 +112,58 @@ static void head_panel(struct attention_chunk *chunk, const struct attention_pan
             .first = first,
             .row_in_head = row,
             .count = left < ATTENTION_TILE_ROWS ? left : ATTENTION_TILE_ROWS,
-            .ahead = ahead,
+            .ahead_keys = ahead_keys,
+            .ahead_values = ahead_values,
             .acc = chunk->acc + first,
             .max = chunk->max + first,
             .sum = chunk->sum + first,
         };
-        ahead += (size_t)(chunk->ahead_lines * columns) * ATTENTION_LINE;
-        int rows_frame = frame;
-        if (frame == MIXED) {
+        ahead_keys += (size_t)(chunk->ahead_keys * PANEL_TOKENS / 16) * ATTENTION_LINE;
+        ahead_values += (size_t)(chunk->ahead_values * args->head_dim / 16) * ATTENTION_LINE;
+        enum regimes_tile seen = tile;
+        if (tile == REGIMES_MIXED) {
             int64_t token = row / args->group;
             int64_t end = (row + rows.count - 1) / args->group + 1;
-            rows_frame = classify(args, chunk->first + token, end - token, panel->span);
+            seen = classify(args, chunk->first + token, end - token, panel->span, &view);
         }
-        if (rows_frame == MIXED)
+        if (seen == REGIMES_MIXED)
             rows_mixed(chunk, panel, &rows, ops);
-        else if (rows_frame != NOT_SEEN)
-            ops->whole(chunk, panel, &rows, rows_frame);
+        else if (seen == REGIMES_WHOLE)
+            ops->whole(chunk, panel, &rows, view);
     }
 }
 
-/* The chunk's queries in every frame that a regime reads. */
+/* The views of the call's regimes. */
+static void list_views(struct attention_chunk *chunk)
+{
+    const struct attention_args *args = chunk->args;
+    chunk->view_count = 0;
+    for (int r = 0; r < args->regimes->count; r++) {
+        const struct regime *regime = &args->regimes->list[r];
+        if ((enum bands_store)regime->store != args->store)
+            continue;
+        int v = 0;
+        while (v < chunk->view_count && (chunk->views[v].query_frame != regime->query_frame ||
+                                         chunk->views[v].key_frame != regime->key_frame))
+            v++;
+        chunk->views[v] = (struct attention_view){regime->query_frame, regime->key_frame};
+        if (v == chunk->view_count)
+            chunk->view_count++;
+    }
+}
+
+/* The chunk's queries in every frame of its views. */
 static void copy_queries(struct attention_chunk *chunk, char *scratch,
                          const struct attention_tile_ops *ops)
 {
     const struct attention_args *args = chunk->args;
     int64_t count = (int64_t)args->group * args->head_dim;
-    for (int r = 0; r < args->regimes->count; r++) {
-        const struct regime *regime = &args->regimes->list[r];
-        if ((enum bands_store)regime->store != args->store || chunk->queries[regime->query_frame])
+    for (int v = 0; v < chunk->view_count; v++) {
+        int frame = chunk->views[v].query_frame;
+        if (chunk->queries[frame])
             continue;
-        chunk->queries[regime->query_frame] = scratch;
-        const uint16_t *in = (const uint16_t *)args->queries +
-                             regime->query_frame * args->frame_stride +
+        chunk->queries[frame] = scratch;
+        const uint16_t *in = (const uint16_t *)args->queries + frame * args->frame_stride +
                              chunk->first * args->query_stride + chunk->head_first * count;
         for (int h = 0; h < chunk->heads; h++)
             for (int64_t t = 0; t < chunk->tokens; t++) {
@@ -192,29 +212,40 @@ static void store_state(const struct attention_chunk *chunk)
             }
 }
 
-/* Folds one panel record into the chunk's heads, in the order in which it lies in memory. */
-static void chunk_panel(struct attention_chunk *chunk, const char *record, int64_t key,
+/* Folds one panel into the chunk's heads, in their order. */
+static void chunk_panel(struct attention_chunk *chunk, const char *records, int64_t key,
                         const struct attention_tile_ops *ops)
 {
     const struct attention_args *args = chunk->args;
     int64_t left = args->key_end - key;
     const struct span span = {key, key + (left < PANEL_TOKENS ? left : PANEL_TOKENS)};
-    int frame = classify(args, chunk->first, chunk->tokens, span);
-    if (frame == NOT_SEEN)
+    struct attention_view view = chunk->views[0]; /* of the keys to fetch, where there is none */
+    enum regimes_tile tile = classify(args, chunk->first, chunk->tokens, span, &view);
+    if (tile == REGIMES_SKIP)
         return;
-    size_t head_bytes = attention_head_panel_bytes(DTYPE_BF16, args->head_dim);
-    const char *next_record = record + (left > PANEL_TOKENS ? args->panel_stride : 0);
+    const size_t head_bytes = attention_head_bytes(DTYPE_BF16, args->head_dim);
+    const size_t values = args->panel_stride - args->record_stride;
+    const size_t keys = (size_t)view.key_frame * args->record_stride;
+    const char *next_panel = records + (left > PANEL_TOKENS ? args->panel_stride : 0);
     for (int h = 0; h < chunk->heads; h++) {
-        const char *at = record + (size_t)(chunk->head_first + h) * head_bytes;
+        const char *at = records + (size_t)(chunk->head_first + h) * head_bytes;
+        const char *next = h + 1 < chunk->heads
+                               ? at + head_bytes
+                               : next_panel + (size_t)chunk->head_first * head_bytes;
         struct attention_panel panel = {
-            .keys = (const uint32_t *)at,
-            .values = (const uint32_t *)at + (size_t)args->head_dim / 2 * PANEL_TOKENS,
-            .next = h + 1 < chunk->heads ? at + head_bytes
-                                         : next_record + (size_t)chunk->head_first * head_bytes,
+            .records = at,
+            .values = (const uint32_t *)(const void *)(at + values),
+            .next_keys = next + keys,
+            .next_values = next + values,
             .span = span,
         };
-        head_panel(chunk, &panel, h, frame, ops);
+        head_panel(chunk, &panel, h, tile, view, ops);
     }
+}
+
+static int share(int lines, int parts)
+{
+    return (lines + parts - 1) / parts;
 }
 
 static void run_chunk(struct attention_chunk *chunk, const struct attention_tile_ops *ops)
@@ -224,20 +255,18 @@ static void run_chunk(struct attention_chunk *chunk, const struct attention_tile
     chunk->scores = args->scratch;
     chunk->other = chunk->scores + ATTENTION_TILE_SCORES;
     memset(chunk->queries, 0, sizeof chunk->queries);
-    int lines = (int)(attention_head_panel_bytes(DTYPE_BF16, args->head_dim) / ATTENTION_LINE);
+    int lines = (int)(attention_head_bytes(DTYPE_BF16, args->head_dim) / ATTENTION_LINE);
     int tiles = (chunk->head_rows + ATTENTION_TILE_ROWS - 1) / ATTENTION_TILE_ROWS;
-    int columns = (PANEL_TOKENS + args->head_dim) / 16;
-    /* What lies end to end is fetched by the hardware, which is faster if left alone. */
-    const size_t chunk_bytes =
-        (size_t)chunk->heads * attention_head_panel_bytes(DTYPE_BF16, args->head_dim);
-    chunk->ahead_lines =
-        chunk_bytes == args->panel_stride ? 0 : (lines + tiles * columns - 1) / (tiles * columns);
+    /* K and V of a panel lie apart: left to itself, the hardware would begin anew at each. */
+    chunk->ahead_keys = share(lines, tiles * (PANEL_TOKENS / 16));
+    chunk->ahead_values = share(lines, tiles * (args->head_dim / 16));
     load_state(chunk);
     copy_queries(chunk, (char *)(chunk->other + ATTENTION_TILE_SCORES), ops);
-    const char *record = args->panels;
-    for (int64_t j = args->key_first; j < args->key_end; j += PANEL_TOKENS) {
-        chunk_panel(chunk, record, j, ops);
-        record += args->panel_stride;
+    const char *records = args->panels;
+    for (int64_t j = args->key_first; j < args->key_end && chunk->view_count > 0;
+         j += PANEL_TOKENS) {
+        chunk_panel(chunk, records, j, ops);
+        records += args->panel_stride;
     }
     store_state(chunk);
 }
@@ -251,6 +280,7 @@ void attention_walk(const struct attention_args *args, const struct attention_ti
     int heads = args->kv_heads < groups ? args->kv_heads : groups;
     int64_t tokens = groups / heads;
     struct attention_chunk chunk = {.args = args};
+    list_views(&chunk);
     for (chunk.head_first = 0; chunk.head_first < args->kv_heads; chunk.head_first += heads) {
         int heads_left = args->kv_heads - chunk.head_first;
         chunk.heads = heads_left < heads ? heads_left : heads;

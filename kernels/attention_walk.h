@@ -3,8 +3,8 @@
  *
  * For each chunk of ATTENTION_ROWS rows and each panel that it sees, ascending, for each KV head
  * and tile of its rows: score -> softmax -> accumulate. A tile that sees its whole panel through
- * one query frame runs without masks; any other scores through each frame in turn and blends before
- * the maximum.
+ * one view, a query frame and a key frame, runs without masks; any other scores through each view
+ * in turn and blends before the maximum.
  */
 #pragma once
 
@@ -16,6 +16,11 @@ enum {
     ATTENTION_LINE = 64, /* bytes that are prefetched at once */
 };
 
+/* Which copy of the queries meets which copy of the keys. */
+struct attention_view {
+    int query_frame, key_frame;
+};
+
 /* One chunk of a call: some of its tokens, and some of its KV heads with their groups. Its rows are
  * [heads, tokens, group]. Their maxima and sums are kept dense while it lasts; what is beyond its
  * rows may be read. */
@@ -25,21 +30,25 @@ struct attention_chunk {
     int64_t tokens;
     int head_first, heads; /* KV heads */
     int head_rows;         /* tokens * group */
-    int ahead_lines;       /* that a tile prefetches for each 16 columns of either product */
+    /* Lines that a tile prefetches for each 16 columns of its first and of its second product. */
+    int ahead_keys, ahead_values;
+    struct attention_view views[BANDS_MAX]; /* of the call's regimes, each once */
+    int view_count;
     float max[ATTENTION_ROWS + 8];
     float sum[ATTENTION_ROWS + 8];
     float *acc[ATTENTION_ROWS];
     void *queries[BANDS_FRAMES_MAX]; /* [rows, head_dim] as the variant copies them, or NULL */
     float *scores;                   /* [ATTENTION_TILE_ROWS, PANEL_TOKENS] */
-    float *other;                    /* the same, of a further query frame */
+    float *other;                    /* the same, of a further view */
 };
 
 /* One head's panel. */
 struct attention_panel {
-    const uint32_t *keys;   /* [head_dim / 2, 64] pairs */
+    const char *records;    /* its keys in key frame 0: [head_dim / 2, 64] pairs of bf16 */
     const uint32_t *values; /* [32, head_dim] pairs */
-    const char *next;       /* what is read after it, or itself */
-    struct span span;       /* of key indices */
+    const char *next_keys;  /* what is read after it, or itself */
+    const char *next_values;
+    struct span span; /* of key indices */
 };
 
 /* A register tile's worth of rows, each one (token, head) of the chunk. */
@@ -47,7 +56,8 @@ struct attention_rows {
     int first;       /* within the chunk */
     int row_in_head; /* the same within its KV head */
     int count;
-    const char *ahead; /* its share of the next panel, to prefetch */
+    const char *ahead_keys; /* its share of the next panel, to prefetch */
+    const char *ahead_values;
     float *const *acc; /* [count] */
     float *max;        /* [count], of eight that may be read */
     float *sum;
@@ -83,9 +93,9 @@ struct attention_tile_ops {
      * masks. */
     void (*softmax)(const struct attention_chunk *chunk, const struct attention_rows *rows);
 
-    /* Folds a panel into a tile of rows that see it whole through one frame. */
+    /* Folds a panel into a tile of rows that see it whole through one view. */
     void (*whole)(const struct attention_chunk *chunk, const struct attention_panel *panel,
-                  const struct attention_rows *rows, int frame);
+                  const struct attention_rows *rows, struct attention_view view);
 };
 
 void attention_walk(const struct attention_args *args, const struct attention_tile_ops *ops);
@@ -98,19 +108,20 @@ size_t attention_walk_scratch_bytes(const struct kernels_limits *limits,
 static inline void attention_walk_scores(struct attention_product *product,
                                          const struct attention_chunk *chunk,
                                          const struct attention_panel *panel,
-                                         const struct attention_rows *rows, int frame,
-                                         size_t operand_bytes)
+                                         const struct attention_rows *rows,
+                                         struct attention_view view, size_t operand_bytes)
 {
     int head_dim = chunk->args->head_dim;
     *product = (struct attention_product){
-        .a = (const char *)chunk->queries[frame] +
+        .a = (const char *)chunk->queries[view.query_frame] +
              (size_t)rows->first * (size_t)head_dim * operand_bytes,
         .a_stride = head_dim,
-        .b = panel->keys,
+        .b = (const uint32_t *)(const void *)(panel->records +
+                                              (size_t)view.key_frame * chunk->args->record_stride),
         .b_stride = PANEL_TOKENS,
         .pairs = head_dim / 2,
-        .ahead = rows->ahead,
-        .ahead_lines = chunk->ahead_lines,
+        .ahead = rows->ahead_keys,
+        .ahead_lines = chunk->ahead_keys,
     };
 }
 
@@ -133,7 +144,7 @@ static inline void attention_walk_values(struct attention_product *product,
         .b_stride = head_dim,
         .pairs = end - first,
         .accumulate = true,
-        .ahead = rows->ahead + (size_t)(PANEL_TOKENS / 16 * chunk->ahead_lines) * ATTENTION_LINE,
-        .ahead_lines = chunk->ahead_lines,
+        .ahead = rows->ahead_values,
+        .ahead_lines = chunk->ahead_values,
     };
 }

@@ -28,8 +28,8 @@ static bool frame_fits(const struct bands_frame *frame)
 static const char *check_frames(const struct bands *bands)
 {
     if (bands->query_frames < 1 || bands->query_frames > BANDS_FRAMES_MAX ||
-        bands->panel_frames < 1 || bands->panel_frames > bands->key_frames ||
-        bands->key_frames > BANDS_FRAMES_MAX)
+        bands->panel_frames < 1 || bands->panel_frames >= BANDS_RECORDS_MAX ||
+        bands->panel_frames > bands->key_frames || bands->key_frames > BANDS_FRAMES_MAX)
         return "the number of frames is out of range";
     for (int f = 0; f < bands->query_frames; f++)
         if (!frame_fits(&bands->query_frame[f]))

@@ -25,7 +25,12 @@
 #define BANDS_CALL static inline
 #endif
 
-enum { BANDS_MAX = 16, BANDS_FRAMES_MAX = 4, BANDS_LANES = 64 /* keys of a mask */ };
+enum {
+    BANDS_MAX = 16,
+    BANDS_FRAMES_MAX = 4,  /* of queries, and of keys */
+    BANDS_RECORDS_MAX = 3, /* of a panel: K in the frames that all keys are kept in, and V */
+    BANDS_LANES = 64,      /* keys of a mask */
+};
 
 /* An open end of a range. */
 #define BANDS_OPEN INT64_MAX

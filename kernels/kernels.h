@@ -65,8 +65,10 @@ struct kernels {
     void (*rope_keys)(const struct rope_args *args);
 
     /* attention.h */
-    void (*attention_store)(void *panel, int64_t row, const float *keys, const float *values,
-                            int kv_heads, int head_dim);
+    void (*attention_store_keys)(void *record, int64_t row, const float *keys, int kv_heads,
+                                 int head_dim);
+    void (*attention_store_values)(void *record, int64_t row, const float *values, int kv_heads,
+                                   int head_dim);
     void (*attention_prefill)(const struct attention_args *args);
     void (*attention_decode)(const struct attention_args *args);
     void (*attention_merge)(const struct attention_merge_args *args);

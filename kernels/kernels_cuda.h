@@ -20,9 +20,9 @@
  * | bias              | vectors                       | rows that they are added to        |
  * | rope_table        | indices                       | cos and sin of all frames          |
  * | rope_queries      | q, table                      | q in every frame, operand          |
- * | rope_store        | k, v, table                   | panel records                      |
- * | attention_prefill | q, extents of panel records   | states, or finished rows           |
- * | attention_decode  | q, extents of panel records   | one state a split                  |
+ * | rope_store        | k, v, table                   | records                            |
+ * | attention_prefill | q, extents of panels          | states, or finished rows           |
+ * | attention_decode  | q, extents of panels          | one state a split                  |
  * | attention_combine | states                        | a state and / or finished rows     |
  * | attention_finish  | a state                       | finished rows                      |
  * | swiglu            | gate, up                      | their product                      |
@@ -31,10 +31,11 @@
  * | logits            | logits                        | maximum, logsumexp, log-probability|
  * | survey            | logits                        | what a choice needs of them        |
  *
- * The cache. A panel record holds PANEL_TOKENS tokens of all KV heads, [kv_heads][K, V], each
- * [PANEL_TOKENS, head_dim] of `operand`, plain and row-major: what cp.async, ldmatrix and TMA want.
- * Its bytes are attention_panel_bytes(DTYPE_BF16, kv_heads, head_dim), those of the CPU's bf16
- * records, whose order inside differs: all ranks of a group are of one kind. Rows that are not
+ * The cache. A record holds PANEL_TOKENS tokens' K, or V, of all KV heads: [kv_heads,
+ * PANEL_TOKENS, head_dim] of `operand`, plain and row-major: what cp.async, ldmatrix and TMA want.
+ * A panel is records one behind the other, K in each key frame that it is kept in and V last. A
+ * record's bytes are attention_record_bytes(DTYPE_BF16, kv_heads, head_dim), those of the CPU's
+ * bf16 records, whose order inside differs: all ranks of a group are of one kind. Rows that are not
  * stored yet need not be zero: an extent's `end` keeps them unread.
  *
  * A state of `rows` rows is [acc: rows, heads, head_dim][max: rows, heads][sum: rows, heads],
@@ -150,21 +151,22 @@ struct kernels_cuda_rope_queries {
     enum dtype operand;
 };
 
-/* Rotates k and stores k and v: row r goes to row indices[r] % PANEL_TOKENS of record records[r] of
- * `cache`, unless that is negative; where indices[r] < sinks also to record indices[r] /
- * PANEL_TOKENS of `sinks_near`, and with k in the sinks' own frame of `sinks_far`. */
+/* Rotates k and stores k and v: row r goes to row indices[r] % PANEL_TOKENS of the panel that
+ * begins with record records[r] of `cache`, unless that is negative, K in key frames [0,
+ * panel_frames); where indices[r] < sinks also to panel indices[r] / PANEL_TOKENS of `sink_cache`,
+ * K in all. */
 struct kernels_cuda_rope_store {
-    void *cache;      /* one layer's panel records */
-    void *sinks_near; /* one layer's; unused where sinks is 0 */
-    void *sinks_far;  /* one layer's; unused where sinks is 0 */
+    void *cache;      /* one layer's records */
+    void *sink_cache; /* one layer's; unused where sinks is 0 */
     int64_t sinks;
     const int64_t *records; /* [rows] */
     const int64_t *indices; /* [rows] */
     const float *k;         /* [rows, kv_heads, head_dim], row r at k + r * stride */
     const float *v;         /* the same */
     int64_t stride;         /* floats, a multiple of 4 */
-    const float *table;     /* [rows, half, 2] of the keys' frame */
-    const float *far_table; /* the same of the far sinks'; unused where sinks is 0 */
+    const float *table;     /* [key_frames][., half, 2], frame f at table + f * table_stride */
+    int64_t table_stride;   /* floats */
+    int panel_frames, key_frames;
     int64_t rows;
     int kv_heads;
     int head_dim;
@@ -195,13 +197,14 @@ struct kernels_cuda_prefill {
     float scale_log2;
 };
 
-/* An extent of keys of decode: records from number `record` on, at bases[base]. */
+/* An extent of keys of decode: panels from record number `record` on, at bases[base]. */
 struct kernels_cuda_extent {
     int64_t record;
     int64_t first; /* index of its first key: a multiple of PANEL_TOKENS */
     int64_t end;
     int32_t store; /* enum bands_store */
     int32_t base;
+    int32_t panel_records;
 };
 
 /* Attends rows with indices *index, *index + 1, ... to extents of keys, `splits` pieces side by

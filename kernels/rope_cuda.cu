@@ -104,26 +104,27 @@ static int rope_queries(const struct kernels_cuda_rope_queries *args, cudaStream
     return cudaGetLastError();
 }
 
-/* The element (row, d) of a head's K in the record `record` of `base`; V lies PANEL_TOKENS *
- * head_dim behind it. */
-static __device__ __forceinline__ uint16_t *panel_place(const struct kernels_cuda_rope_store *args,
-                                                        void *base, int64_t record, int64_t head,
-                                                        int64_t row, int d)
+/* The element (row, d) of a head in the record `record` of `base`. */
+static __device__ __forceinline__ uint16_t *record_place(const struct kernels_cuda_rope_store *args,
+                                                         void *base, int64_t record, int64_t head,
+                                                         int64_t row, int d)
 {
-    const int64_t head_elements = (int64_t)2 * PANEL_TOKENS * args->head_dim;
-    return (uint16_t *)base + (record * args->kv_heads + head) * head_elements +
-           row * args->head_dim + d;
+    return (uint16_t *)base +
+           ((record * args->kv_heads + head) * PANEL_TOKENS + row) * args->head_dim + d;
 }
 
-static __device__ __forceinline__ void put_pairs(const struct kernels_cuda_rope_store *args,
-                                                 uint16_t *place, struct pairs k, struct pairs v)
+static __device__ __forceinline__ void put_key(const struct kernels_cuda_rope_store *args,
+                                               uint16_t *place, struct pairs k)
 {
-    const int half = args->head_dim / 2;
-    uint16_t *values = place + (int64_t)PANEL_TOKENS * args->head_dim;
     *(uint32_t *)place = pack_finite(args->operand, k.low);
-    *(uint32_t *)(place + half) = pack_finite(args->operand, k.high);
-    *(uint32_t *)values = store_packed(args->operand, v.low.x, v.low.y);
-    *(uint32_t *)(values + half) = store_packed(args->operand, v.high.x, v.high.y);
+    *(uint32_t *)(place + args->head_dim / 2) = pack_finite(args->operand, k.high);
+}
+
+static __device__ __forceinline__ void put_value(const struct kernels_cuda_rope_store *args,
+                                                 uint16_t *place, struct pairs v)
+{
+    *(uint32_t *)place = store_packed(args->operand, v.low.x, v.low.y);
+    *(uint32_t *)(place + args->head_dim / 2) = store_packed(args->operand, v.high.x, v.high.y);
 }
 
 /* A thread for two pairs of one KV head, in every place they are kept. */
@@ -139,20 +140,33 @@ __global__ void __launch_bounds__(ROPE_THREADS)
     const int64_t from = row * args.stride + head * args.head_dim + p;
     const int64_t index = args.indices[row], record = args.records[row];
     const struct pairs k = {*(const float2 *)(args.k + from),
-                            *(const float2 *)(args.k + from + half)};
+                             *(const float2 *)(args.k + from + half)};
     const struct pairs v = {*(const float2 *)(args.v + from),
-                            *(const float2 *)(args.v + from + half)};
-    const struct pairs rotated =
-        rotate(k.low, k.high, *(const float4 *)(args.table + (row * half + p) * 2));
-    const int64_t panel_row = index % PANEL_TOKENS, sink_record = index / PANEL_TOKENS;
-    if (record >= 0)
-        put_pairs(&args, panel_place(&args, args.cache, record, head, panel_row, p), rotated, v);
-    if (index >= args.sinks)
-        return;
-    put_pairs(&args, panel_place(&args, args.sinks_near, sink_record, head, panel_row, p), rotated,
-              v);
-    put_pairs(&args, panel_place(&args, args.sinks_far, sink_record, head, panel_row, p),
-              rotate(k.low, k.high, *(const float4 *)(args.far_table + (row * half + p) * 2)), v);
+                             *(const float2 *)(args.v + from + half)};
+    const int64_t panel_row = index % PANEL_TOKENS;
+    const int64_t sink_record = index / PANEL_TOKENS * (args.key_frames + 1);
+    const bool kept = record >= 0, sink = index < args.sinks;
+    for (int frame = 0; frame < args.key_frames; frame++) {
+        const struct pairs rotated =
+            rotate(k.low, k.high, *(const float4 *)(args.table + frame * args.table_stride +
+                                                    (row * half + p) * 2));
+        if (kept && frame < args.panel_frames)
+            put_key(&args, record_place(&args, args.cache, record + frame, head, panel_row, p),
+                    rotated);
+        if (sink)
+            put_key(&args,
+                    record_place(&args, args.sink_cache, sink_record + frame, head, panel_row, p),
+                    rotated);
+    }
+    if (kept)
+        put_value(&args,
+                  record_place(&args, args.cache, record + args.panel_frames, head, panel_row, p),
+                  v);
+    if (sink)
+        put_value(&args,
+                  record_place(&args, args.sink_cache, sink_record + args.key_frames, head,
+                               panel_row, p),
+                  v);
 }
 
 static int rope_store(const struct kernels_cuda_rope_store *args, cudaStream_t stream)
@@ -161,7 +175,7 @@ static int rope_store(const struct kernels_cuda_rope_store *args, cudaStream_t s
     if (blocks == 0)
         return 0;
     if (blocks < 0 || blocks > INT32_MAX || args->head_dim % 16 != 0 || args->stride % 4 != 0 ||
-        !store_is_operand(args->operand))
+        args->panel_frames > args->key_frames || !store_is_operand(args->operand))
         return cudaErrorInvalidValue;
     rope_store_kernel<<<(unsigned)blocks, ROPE_THREADS, 0, stream>>>(*args);
     return cudaGetLastError();

@@ -20,7 +20,8 @@ enum architecture_part {
 enum architecture_window {
     ARCHITECTURE_WINDOW_REFUSED, /* the architecture has no windows */
     ARCHITECTURE_WINDOW_ALL,
-    ARCHITECTURE_WINDOW_LATE /* with use_sliding_window, those from max_window_layers on */
+    ARCHITECTURE_WINDOW_LISTED, /* none: it must */
+    ARCHITECTURE_WINDOW_LATE    /* with use_sliding_window, those from max_window_layers on */
 };
 
 /* What config.json leaves out is as in transformers; 0 is explained beside each. */
@@ -38,6 +39,7 @@ struct architecture {
     bool lists_layers; /* config.json may have layer_types */
     int window;        /* sliding_window where config.json lacks the key; 0: none */
     int kv_heads;      /* num_key_value_heads; 0: as many as heads */
+    double rope_base;  /* rope_theta; 0: 10000 */
     int head_dim;      /* 0: hidden / heads */
 };
 

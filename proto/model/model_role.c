@@ -8,7 +8,9 @@
 /* In terms of the facts. */
 enum size { ONE, VOCAB, HIDDEN, QUERIES, KEYS, HEAD, FFN };
 
-#define HAS(member) offsetof(struct model_spec, member)
+#define TENSOR(GGUF, DIRECTORY, ROWS, COLUMNS)                                                     \
+    .gguf = (GGUF), .directory = (DIRECTORY), .rows = (ROWS), .columns = (COLUMNS)
+#define WHERE(member) .condition = offsetof(struct model_spec, member)
 
 static const struct row {
     const char *gguf;      /* behind "blk.N." in a layer */
@@ -18,32 +20,38 @@ static const struct row {
     size_t condition; /* the flag of struct model_spec that the role depends on; 0: all have it */
     bool by_head;
 } rows[MODEL_ROLE_COUNT] = {
-    [MODEL_TOKEN_EMBD] = {"token_embd.weight", "model.embed_tokens.weight", VOCAB, HIDDEN},
-    [MODEL_OUTPUT_NORM] = {"output_norm.weight", "model.norm.weight", ONE, HIDDEN},
-    [MODEL_OUTPUT] = {"output.weight", "lm_head.weight", VOCAB, HIDDEN},
-    [MODEL_ATTN_NORM] = {"attn_norm.weight", "input_layernorm.weight", ONE, HIDDEN},
-    [MODEL_ATTN_Q] = {"attn_q.weight", "self_attn.q_proj.weight", QUERIES, HIDDEN, .by_head = true},
-    [MODEL_ATTN_Q_BIAS] = {"attn_q.bias", "self_attn.q_proj.bias", ONE, QUERIES, HAS(qkv_bias),
-                           .by_head = true},
-    [MODEL_ATTN_Q_NORM] = {"attn_q_norm.weight", "self_attn.q_norm.weight", ONE, HEAD,
-                           HAS(qk_norm)},
-    [MODEL_ATTN_K] = {"attn_k.weight", "self_attn.k_proj.weight", KEYS, HIDDEN, .by_head = true},
-    [MODEL_ATTN_K_BIAS] = {"attn_k.bias", "self_attn.k_proj.bias", ONE, KEYS, HAS(qkv_bias),
-                           .by_head = true},
-    [MODEL_ATTN_K_NORM] = {"attn_k_norm.weight", "self_attn.k_norm.weight", ONE, HEAD,
-                           HAS(qk_norm)},
-    [MODEL_ATTN_V] = {"attn_v.weight", "self_attn.v_proj.weight", KEYS, HIDDEN},
-    [MODEL_ATTN_V_BIAS] = {"attn_v.bias", "self_attn.v_proj.bias", ONE, KEYS, HAS(qkv_bias)},
-    [MODEL_ATTN_OUTPUT] = {"attn_output.weight", "self_attn.o_proj.weight", HIDDEN, QUERIES},
-    [MODEL_ATTN_OUTPUT_BIAS] = {"attn_output.bias", "self_attn.o_proj.bias", ONE, HIDDEN,
-                                HAS(output_bias)},
-    [MODEL_FFN_NORM] = {"ffn_norm.weight", "post_attention_layernorm.weight", ONE, HIDDEN},
-    [MODEL_FFN_GATE] = {"ffn_gate.weight", "mlp.gate_proj.weight", FFN, HIDDEN},
-    [MODEL_FFN_GATE_BIAS] = {"ffn_gate.bias", "mlp.gate_proj.bias", ONE, FFN, HAS(mlp_bias)},
-    [MODEL_FFN_UP] = {"ffn_up.weight", "mlp.up_proj.weight", FFN, HIDDEN},
-    [MODEL_FFN_UP_BIAS] = {"ffn_up.bias", "mlp.up_proj.bias", ONE, FFN, HAS(mlp_bias)},
-    [MODEL_FFN_DOWN] = {"ffn_down.weight", "mlp.down_proj.weight", HIDDEN, FFN},
-    [MODEL_FFN_DOWN_BIAS] = {"ffn_down.bias", "mlp.down_proj.bias", ONE, HIDDEN, HAS(mlp_bias)},
+    [MODEL_TOKEN_EMBD] = {TENSOR("token_embd.weight", "model.embed_tokens.weight", VOCAB, HIDDEN)},
+    [MODEL_OUTPUT_NORM] = {TENSOR("output_norm.weight", "model.norm.weight", ONE, HIDDEN)},
+    [MODEL_OUTPUT] = {TENSOR("output.weight", "lm_head.weight", VOCAB, HIDDEN)},
+    [MODEL_ATTN_NORM] = {TENSOR("attn_norm.weight", "input_layernorm.weight", ONE, HIDDEN)},
+    [MODEL_ATTN_Q] = {TENSOR("attn_q.weight", "self_attn.q_proj.weight", QUERIES, HIDDEN),
+                      .by_head = true},
+    [MODEL_ATTN_Q_BIAS] = {TENSOR("attn_q.bias", "self_attn.q_proj.bias", ONE, QUERIES),
+                           WHERE(qkv_bias), .by_head = true},
+    [MODEL_ATTN_Q_NORM] = {TENSOR("attn_q_norm.weight", "self_attn.q_norm.weight", ONE, HEAD),
+                           WHERE(qk_norm)},
+    [MODEL_ATTN_K] = {TENSOR("attn_k.weight", "self_attn.k_proj.weight", KEYS, HIDDEN),
+                      .by_head = true},
+    [MODEL_ATTN_K_BIAS] = {TENSOR("attn_k.bias", "self_attn.k_proj.bias", ONE, KEYS),
+                           WHERE(qkv_bias), .by_head = true},
+    [MODEL_ATTN_K_NORM] = {TENSOR("attn_k_norm.weight", "self_attn.k_norm.weight", ONE, HEAD),
+                           WHERE(qk_norm)},
+    [MODEL_ATTN_V] = {TENSOR("attn_v.weight", "self_attn.v_proj.weight", KEYS, HIDDEN)},
+    [MODEL_ATTN_V_BIAS] = {TENSOR("attn_v.bias", "self_attn.v_proj.bias", ONE, KEYS),
+                           WHERE(qkv_bias)},
+    [MODEL_ATTN_OUTPUT] = {TENSOR("attn_output.weight", "self_attn.o_proj.weight", HIDDEN,
+                                  QUERIES)},
+    [MODEL_ATTN_OUTPUT_BIAS] = {TENSOR("attn_output.bias", "self_attn.o_proj.bias", ONE, HIDDEN),
+                                WHERE(output_bias)},
+    [MODEL_FFN_NORM] = {TENSOR("ffn_norm.weight", "post_attention_layernorm.weight", ONE, HIDDEN)},
+    [MODEL_FFN_GATE] = {TENSOR("ffn_gate.weight", "mlp.gate_proj.weight", FFN, HIDDEN)},
+    [MODEL_FFN_GATE_BIAS] = {TENSOR("ffn_gate.bias", "mlp.gate_proj.bias", ONE, FFN),
+                             WHERE(mlp_bias)},
+    [MODEL_FFN_UP] = {TENSOR("ffn_up.weight", "mlp.up_proj.weight", FFN, HIDDEN)},
+    [MODEL_FFN_UP_BIAS] = {TENSOR("ffn_up.bias", "mlp.up_proj.bias", ONE, FFN), WHERE(mlp_bias)},
+    [MODEL_FFN_DOWN] = {TENSOR("ffn_down.weight", "mlp.down_proj.weight", HIDDEN, FFN)},
+    [MODEL_FFN_DOWN_BIAS] = {TENSOR("ffn_down.bias", "mlp.down_proj.bias", ONE, HIDDEN),
+                             WHERE(mlp_bias)},
 };
 
 static int64_t size_of(const struct model_spec *spec, enum size size)

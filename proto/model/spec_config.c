@@ -179,18 +179,19 @@ static enum status read_window_tokens(int64_t *tokens, const struct json_place *
                                       const struct architecture *architecture)
 {
     static const char key[] = "sliding_window";
+    const enum architecture_window kind = architecture->config_window;
     bool uses = true;
     *tokens = 0;
-    if (architecture->config_window != ARCHITECTURE_WINDOW_ALL)
+    if (kind == ARCHITECTURE_WINDOW_LATE || kind == ARCHITECTURE_WINDOW_REFUSED)
         TRY(json_place_bool_or(config, &uses, "use_sliding_window",
-                               architecture->config_window == ARCHITECTURE_WINDOW_REFUSED));
+                               kind == ARCHITECTURE_WINDOW_REFUSED));
     if (!uses)
         return STATUS_OK;
     if (is_absent(config, key))
         *tokens = architecture->window;
     else if (json_place_get(config, key))
         TRY(json_place_integer(config, tokens, key, 1, MODEL_TOKENS_MAX));
-    if (*tokens > 0 && architecture->config_window == ARCHITECTURE_WINDOW_REFUSED)
+    if (*tokens > 0 && kind == ARCHITECTURE_WINDOW_REFUSED)
         return json_place_fail(config, key, STATUS_UNIMPLEMENTED, "unsupported-key",
                                "a sliding window in this architecture is not supported");
     return STATUS_OK;
@@ -242,6 +243,10 @@ static enum status read_window(struct model_spec *spec, const struct json_place 
         return read_layer_types(spec, config, architecture);
     if (spec->window.tokens == 0)
         return STATUS_OK;
+    if (architecture->config_window == ARCHITECTURE_WINDOW_LISTED)
+        return json_place_fail(config, "layer_types", STATUS_UNIMPLEMENTED, "unsupported-key",
+                               "is missing; a sliding window is not supported without it in this "
+                               "architecture");
     if (is_late && json_place_get(config, "max_window_layers"))
         TRY(json_place_integer(config, &first, "max_window_layers", 0, INT32_MAX));
     else if (is_late)
@@ -339,15 +344,17 @@ static enum status read_scaling(struct spec_rope *rope, const struct json_place 
 
 /* Transformers 5 writes rope_parameters, with rope_theta in it; before, rope_theta and
  * rope_scaling stood beside each other. */
-static enum status read_rope(struct model_spec *spec, const struct json_place *config)
+static enum status read_rope(struct model_spec *spec, const struct json_place *config,
+                             const struct architecture *architecture)
 {
+    const double base = architecture->rope_base > 0 ? architecture->rope_base : 10000;
     struct spec_rope rope = {.scaling = MODEL_ROPE_NONE, .factor = 1, .mscale = 1};
     struct json_place scaling;
     bool is_new = json_place_get(config, "rope_parameters");
     if (is_new && json_place_get(config, "rope_scaling"))
         return json_place_fail(config, "rope_scaling", STATUS_DATA_LOSS, "rope-scaling",
                                "stands beside rope_parameters; one of the two is allowed");
-    TRY(json_place_number_or(config, &rope.base, "rope_theta", 10000));
+    TRY(json_place_number_or(config, &rope.base, "rope_theta", base));
     if (is_new || json_place_get(config, "rope_scaling")) {
         TRY(json_place_object(config, &scaling, is_new ? "rope_parameters" : "rope_scaling"));
         TRY(json_place_number_or(&scaling, &rope.base, "rope_theta", rope.base));
@@ -366,7 +373,7 @@ enum status spec_config_read(struct model_spec *spec, const struct json_place *c
     TRY(check_neutral_keys(config));
     TRY(read_sizes(&read, config));
     TRY(read_heads(&read, config, architecture));
-    TRY(read_rope(&read, config));
+    TRY(read_rope(&read, config, architecture));
     TRY(read_parts(&read, config, architecture));
     TRY(read_window(&read, config, architecture));
     *spec = read;

@@ -16,7 +16,8 @@ int band_list_keys(struct bands *bands, struct bands_frame keys)
     for (int frame = 0; frame < bands->key_frames; frame++)
         if (is_same(&bands->key_frame[frame], &keys))
             return frame;
-    assert(bands->key_frames < BANDS_FRAMES_MAX && bands->panel_frames == bands->key_frames);
+    assert(bands->key_frames < BANDS_RECORDS_MAX - 1);
+    assert(bands->panel_frames == bands->key_frames);
     bands->key_frame[bands->key_frames] = keys;
     bands->panel_frames++;
     return bands->key_frames++;

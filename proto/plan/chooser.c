@@ -203,18 +203,20 @@ static int64_t roomy_stage_tokens(const struct choice *choice, int64_t most, int
     return asked == 0 && choice->request.context_tokens <= tokens ? 0 : tokens;
 }
 
-static struct choice start_choice(const struct chooser_request *request)
+static struct choice start_choice(const struct chooser_request *request,
+                                  const struct model_shape *shape)
 {
     struct bands bands;
     struct choice choice = {
         .group = group_choice_usual(request->workers),
         .request.method = request->method,
         .request.context_tokens = request->context_tokens,
+        .request.window_tokens = sight_window_of_all(shape),
         .request.decode_split = request->decode_split > 0,
     };
     choice.group.cache = request->cache;
     snprintf(choice.group.kernels, sizeof choice.group.kernels, "%s", request->kernels);
-    method_bands(&request->method, &bands);
+    choice_bands(&choice, &bands);
     const int64_t reach = bands_reach(&bands);
     const bool limited = reach < request->context_tokens;
     choice.request.schedule = limited ? CHOICE_HALO : CHOICE_GATHER;
@@ -239,7 +241,7 @@ enum status chooser_choose(struct choice *choice, const struct chooser_request *
     TRY(method_check(&request->method));
     TRY(sight_check(&request->method, shape));
     TRY(choice_check_extent(request->workers, request->context_tokens));
-    struct choice made = start_choice(request);
+    struct choice made = start_choice(request, shape);
     TRY(choice_check(&made));
     enum status status;
     struct weigher weigher;

@@ -39,9 +39,14 @@ struct cost_table cost_table_estimate(const char *kernels, int threads)
     return table;
 }
 
-int64_t cost_kv_bytes(const struct model_shape *shape, const struct choice *choice)
+/* Bytes of one token in one layer: its key in each frame that the method keeps all in, and its
+ * value. */
+static int64_t kv_bytes(const struct model_shape *shape, const struct choice *choice)
 {
-    return 2 * shape->kv_heads * shape->head_dim * choice_cache_bytes(choice);
+    struct bands bands;
+    method_bands(&choice->request.method, &bands);
+    return (bands.panel_frames + 1) * shape->kv_heads * shape->head_dim *
+           choice_cache_bytes(choice);
 }
 
 /* Bytes of one row's attention state (m, l, acc of every head) in one layer. */
@@ -86,11 +91,11 @@ void cost_rank(struct cost *cost, const struct schedule *schedule, const struct 
                const struct model_shape *shape, const struct cost_table *table, int rank)
 {
     const struct schedule_rank *own = &schedule->ranks[rank];
-    const int64_t kv_bytes = shape->layers * cost_kv_bytes(shape, choice);
+    const int64_t token_bytes = shape->layers * kv_bytes(shape, choice);
     const double linear = (double)own->rows * row_flops(shape);
     const double attention = (double)own->pairs * pair_flops(shape);
-    *cost = (struct cost){.sent_bytes = own->send_tokens * kv_bytes,
-                          .received_bytes = own->receive_tokens * kv_bytes,
+    *cost = (struct cost){.sent_bytes = own->send_tokens * token_bytes,
+                          .received_bytes = own->receive_tokens * token_bytes,
                           .flops = linear + attention};
     /* Keys travel while earlier ones are attended to. */
     cost->seconds = larger(linear / table->linear_flops + attention / table->attention_flops,
@@ -153,8 +158,9 @@ void cost_decode(struct cost *cost, const struct choice *choice, const struct mo
             cost->sent_bytes += (share.end - share.first) * F32_BYTES;
     }
     const double computed = split ? 1.0 / workers : 1.0;
-    const int64_t kv_bytes = shape->layers * cost_kv_bytes(shape, choice);
-    const double read = (double)shape->weights_bytes * computed + (double)(key_tokens * kv_bytes);
+    const int64_t token_bytes = shape->layers * kv_bytes(shape, choice);
+    const double read =
+        (double)shape->weights_bytes * computed + (double)(key_tokens * token_bytes);
     const int64_t messages = workers > 1 ? shape->layers * gathers + split : 0;
     cost->flops = row_flops(shape) * computed + (double)key_tokens * pair_flops(shape);
     cost->seconds = read / table->memory_bytes + transfer_seconds(cost, table, messages);

@@ -38,9 +38,6 @@ struct cost_table cost_table_default(void);
  * measured on two Zen 3 cores, `reference` too; the AVX-512 ones are AVX2's share of their peak. */
 struct cost_table cost_table_estimate(const char *kernels, int threads);
 
-/* Bytes of one token's keys and values in one layer. */
-int64_t cost_kv_bytes(const struct model_shape *shape, const struct choice *choice);
-
 /* Costs of a stage: `costs` holds one for each rank. Gathered states of replicated queries are
  * included. */
 void cost_stage(struct cost *costs, const struct schedule *schedule, const struct choice *choice,

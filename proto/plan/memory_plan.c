@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "proto/plan/cost.h"
 #include "proto/plan/layer_buffers.h"
 #include "proto/plan/schedule.h"
 
@@ -73,7 +72,7 @@ static int64_t replicated_rows(const struct choice *choice)
 static int64_t step_keys(const struct choice *choice)
 {
     struct bands bands;
-    method_bands(&choice->request.method, &bands);
+    choice_bands(choice, &bands);
     const int64_t reach = bands_reach(&bands);
     /* Under a window a step reads from the panel of its first row's furthest key to its last
      * row. */
@@ -156,7 +155,7 @@ static enum status visit_stage(struct walk *walk, struct span stage)
 static enum status walk_stages(struct peak *peaks, const struct choice *choice, int64_t kept_sinks)
 {
     struct bands bands;
-    method_bands(&choice->request.method, &bands);
+    choice_bands(choice, &bands);
     struct walk walk = {
         .choice = choice, .reach = bands_reach(&bands), .kept_sinks = kept_sinks, .peaks = peaks};
     TRY(ownership_create(&walk.ownership, choice->group.workers, choice->group.panel_tokens));
@@ -175,7 +174,7 @@ static enum status walk_stages(struct peak *peaks, const struct choice *choice, 
 static int64_t panels_with_decode(const struct choice *choice, int64_t stage_panels)
 {
     struct bands bands;
-    method_bands(&choice->request.method, &bands);
+    choice_bands(choice, &bands);
     int64_t all = ceil_div(choice->request.context_tokens, choice->group.panel_tokens);
     int64_t reach = bands_reach(&bands);
     int64_t seen = reach < choice->request.context_tokens
@@ -189,7 +188,7 @@ enum status memory_need_make(struct memory_need *needs, const struct choice *cho
                              int end)
 {
     struct bands bands;
-    method_bands(&choice->request.method, &bands);
+    choice_bands(choice, &bands);
     const int64_t kept_sinks = schedule_keeps_sinks(choice, &bands) ? bands.sinks : 0;
     const int64_t sink_panels = ceil_div(kept_sinks, choice->group.panel_tokens);
     struct peak *peaks = calloc((size_t)choice->group.workers, sizeof *peaks);
@@ -204,7 +203,9 @@ enum status memory_need_make(struct memory_need *needs, const struct choice *cho
             .step_rows = replicated_rows(choice),
             .cache_panels = panels,
             .sink_panels = sink_panels,
-            .slots = panels + 2 * sink_panels,
+            .panel_slots = bands.panel_frames + 1,
+            .sink_slots = bands.key_frames + 1,
+            .slots = panels * (bands.panel_frames + 1) + sink_panels * (bands.key_frames + 1),
         };
     }
     free(peaks);
@@ -229,7 +230,7 @@ enum status memory_need_check(const struct memory_need *need, const struct choic
     TRY(check_most("tokens of context", choice->request.context_tokens, group->context_tokens));
     TRY(check_most("rows of a stage on a worker", need->stage_rows, group->stage_rows));
     TRY(check_most("rows of a replicated stage", need->step_rows, group->step_rows));
-    return check_most("panels of keys on a worker", need->slots, group->pool_slots);
+    return check_most("records of keys and values on a worker", need->slots, group->pool_slots);
 }
 
 void memory_group_fit(struct group_choice *group, const struct memory_need *needs,
@@ -264,7 +265,7 @@ static int64_t slots_of_context(const struct group_choice *group)
 {
     const int64_t all = ceil_div(group->context_tokens, group->panel_tokens);
     const int64_t dealt = ceil_div(all, group->workers) + 2 + SPARE_PANELS;
-    return smaller(dealt, all) + 2 * SINK_PANELS;
+    return smaller(dealt, all) * BANDS_RECORDS_MAX + SINK_PANELS * (BANDS_RECORDS_MAX + 1);
 }
 
 int64_t memory_group_slots(const struct group_choice *group, const struct model_shape *shape,
@@ -289,15 +290,16 @@ static int64_t piece(int64_t bytes)
     return ceil_div(bytes, PIECE_ALIGNMENT) * PIECE_ALIGNMENT;
 }
 
-static int64_t panel_bytes(const struct group_choice *group, const struct model_shape *shape)
+/* Of K or V of one panel on one layer. */
+static int64_t record_bytes(const struct group_choice *group, const struct model_shape *shape)
 {
     const struct choice choice = {.group = *group};
-    return group->panel_tokens * cost_kv_bytes(shape, &choice);
+    return group->panel_tokens * shape->kv_heads * shape->head_dim * choice_cache_bytes(&choice);
 }
 
 int64_t memory_slot_bytes(const struct group_choice *group, const struct model_shape *shape)
 {
-    return shape->layers * panel_bytes(group, shape);
+    return shape->layers * record_bytes(group, shape);
 }
 
 /* Rows of a buffer that a stage keeps. */
@@ -339,7 +341,7 @@ void memory_plan_make(struct memory_plan *plan, const struct model_shape *shape,
     if (group->workers > 1)
         bytes[MEMORY_RECEIVE_SLOTS] = group->receive_slots *
                                       (group->block_tokens / group->panel_tokens) *
-                                      panel_bytes(group, shape);
+                                      BANDS_RECORDS_MAX * record_bytes(group, shape);
     bytes[MEMORY_HIDDEN] = kept_bytes(table, LAYER_HIDDEN, group);
     bytes[MEMORY_QUERIES] = kept_bytes(table, LAYER_QUERIES, group);
     bytes[MEMORY_STATE] = kept_bytes(table, LAYER_STATE, group);

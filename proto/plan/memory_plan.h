@@ -12,8 +12,8 @@
  * as a method may have. */
 enum memory_region {
     MEMORY_WEIGHTS,        /* as given */
-    MEMORY_CACHE,          /* [layers, cache_slots, 2, kv_heads, panel, head_dim] cache dtype */
-    MEMORY_RECEIVE_SLOTS,  /* [receive_slots, block_tokens, 2, kv_heads, head_dim] cache dtype */
+    MEMORY_CACHE,          /* [layers, pool_slots, kv_heads, panel, head_dim] cache dtype */
+    MEMORY_RECEIVE_SLOTS,  /* [receive_slots] blocks of panels of the most records */
     MEMORY_HIDDEN,         /* [rows, hidden] f32 */
     MEMORY_QUERIES,        /* [query frames, rows, heads, head_dim] operand */
     MEMORY_STATE,          /* [rows, heads, head_dim + 2] f32 */
@@ -48,7 +48,9 @@ struct memory_need {
     int64_t step_rows;    /* rows of a stage with replicated queries; decode has one */
     int64_t cache_panels; /* panels that it keeps at a time */
     int64_t sink_panels;  /* 0 unless the method keeps sinks */
-    int64_t slots;        /* for panels, and twice for sinks: unrotated and rotated */
+    /* Records of a panel, K for each key frame that it is kept in and V, and of one of sinks. */
+    int64_t panel_slots, sink_slots;
+    int64_t slots; /* for all of these */
 };
 
 /* For prompts and answers up to the request's context: of the ranks [first, end), in one walk
@@ -72,7 +74,7 @@ void memory_group_size(struct group_choice *group, int sequences, int64_t contex
 int64_t memory_group_slots(const struct group_choice *group, const struct model_shape *shape,
                            const struct memory_request *request, int64_t limit_bytes);
 
-/* Bytes of a slot, in all layers. */
+/* Bytes of a slot, which holds one record, in all layers. */
 int64_t memory_slot_bytes(const struct group_choice *group, const struct model_shape *shape);
 
 /* What a rank of a group allocates, once. */

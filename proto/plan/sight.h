@@ -22,13 +22,23 @@ struct sight_table {
 
 struct sight {
     int count;
-    /* The first one is the method's, which shows all that any layer sees: schedules, the cache and
-     * what travels follow from it for all layers. */
+    /* The first one shows all that any layer sees: schedules, the cache and what travels follow
+     * from it for all layers (choice_bands). */
     struct sight_table tables[SIGHT_TABLES_MAX];
     struct model_window window;
 };
 
-/* UNIMPLEMENTED where the method counts distances in chunks and the model has a window. */
+/* The window where all layers have it; 0 where some or none do. */
+int64_t sight_window_of_all(const struct model_shape *shape);
+
+/* UNIMPLEMENTED where the method counts distances in chunks: no window can limit it. */
+MUST_CHECK enum status sight_check_window(const struct method *method);
+
+/* Hides all pairs at a distance of `window` tokens and more; for a method that passed
+ * sight_check_window. */
+void sight_limit(struct bands *bands, int64_t window);
+
+/* Refuses what sight_check_window does where the model has a window. */
 MUST_CHECK enum status sight_check(const struct method *method, const struct model_shape *shape);
 
 /* Of a method that passed sight_check. */

@@ -39,7 +39,7 @@ static float noise(uint64_t *state)
 
 static size_t panel_bytes(const struct bench *bench)
 {
-    return attention_panel_bytes(bench->kernels->cache, bench->kv_heads, bench->head_dim);
+    return 2 * attention_record_bytes(bench->kernels->cache, bench->kv_heads, bench->head_dim);
 }
 
 static void fill(struct bench *bench)
@@ -62,9 +62,11 @@ static void fill(struct bench *bench)
             keys[i] = noise(&state) * 2;
             values[i] = noise(&state);
         }
-        bench->kernels->attention_store(
-            bench->panels + (size_t)(t / PANEL_TOKENS) * panel_bytes(bench), t % PANEL_TOKENS, keys,
-            values, bench->kv_heads, bench->head_dim);
+        char *panel = bench->panels + (size_t)(t / PANEL_TOKENS) * panel_bytes(bench);
+        bench->kernels->attention_store_keys(panel, t % PANEL_TOKENS, keys, bench->kv_heads,
+                                             bench->head_dim);
+        bench->kernels->attention_store_values(panel + panel_bytes(bench) / 2, t % PANEL_TOKENS,
+                                               values, bench->kv_heads, bench->head_dim);
     }
     free(keys);
     free(values);
@@ -94,8 +96,9 @@ static struct attention_args item_args(struct bench *bench, int kv_head, int64_t
         .kv_heads = bench->decode ? bench->kv_heads : 1,
         .group = group,
         .head_dim = bench->head_dim,
-        .panels = bench->panels + (size_t)kv_head * attention_head_panel_bytes(
-                                                        bench->kernels->cache, bench->head_dim),
+        .panels = bench->panels +
+                  (size_t)kv_head * attention_head_bytes(bench->kernels->cache, bench->head_dim),
+        .record_stride = panel_bytes(bench) / 2,
         .panel_stride = panel_bytes(bench),
         .key_end = first + tokens,
         .regimes = &bench->regimes,

@@ -29,7 +29,7 @@ struct bench {
     int sets;
     void *queries[SETS_MAX]; /* [FRAMES][tokens or 1, heads, head_dim] */
     void *records[SETS_MAX];
-    void *sinks; /* one record, unrotated */
+    void *sinks; /* one panel: K rotated and unrotated, V */
     void *out;
     /* decode */
     void *extents, *split_first, *index, *states;
@@ -45,7 +45,7 @@ static float scale_log2(const struct bench *bench)
 
 static size_t panel_bytes(const struct bench *bench)
 {
-    return attention_panel_bytes(DTYPE_BF16, bench->kv_heads, bench->head_dim);
+    return 2 * attention_record_bytes(DTYPE_BF16, bench->kv_heads, bench->head_dim);
 }
 
 static size_t records_bytes(const struct bench *bench)
@@ -74,8 +74,15 @@ static int prefill(void *context, int repeat)
 {
     const struct bench *bench = context;
     const struct attention_extent extents[] = {
-        {.records = bench->sinks, .end = bench->bands.sinks, .store = BANDS_SINKS, .span_end = 1},
-        {.records = bench->records[repeat % bench->sets], .end = bench->tokens, .span_end = 1},
+        {.records = bench->sinks,
+         .end = bench->bands.sinks,
+         .store = BANDS_SINKS,
+         .panel_records = 3,
+         .span_end = 1},
+        {.records = bench->records[repeat % bench->sets],
+         .end = bench->tokens,
+         .panel_records = 2,
+         .span_end = 1},
     };
     const struct attention_span span = {.tokens = bench->tokens};
     const struct kernels_cuda_prefill args = {
@@ -163,7 +170,7 @@ static void take(struct bench *bench, int64_t rows)
         bench->records[s] = gpu_timing_numbers(records_bytes(bench), 1);
     }
     bench->out = gpu_timing_memory((size_t)rows * row_bytes);
-    bench->sinks = gpu_timing_numbers(panel_bytes(bench), 1);
+    bench->sinks = gpu_timing_numbers(2 * panel_bytes(bench), 1);
 }
 
 static void bench_prefill(struct bench *bench)
@@ -203,13 +210,13 @@ static void cut(struct bench *bench)
     int count = 0;
     if (bench->bands.sinks > 0)
         extents[count++] = (struct kernels_cuda_extent){
-            .end = bench->bands.sinks, .store = BANDS_SINKS, .base = 1};
+            .end = bench->bands.sinks, .store = BANDS_SINKS, .base = 1, .panel_records = 3};
     while (first < bench->tokens && count < EXTENTS_MAX) {
         const int64_t end = first + bench->split_tokens < bench->tokens
                                 ? first + bench->split_tokens
                                 : bench->tokens;
         extents[count++] = (struct kernels_cuda_extent){
-            .record = first / PANEL_TOKENS, .first = first, .end = end};
+            .record = 2 * (first / PANEL_TOKENS), .first = first, .end = end, .panel_records = 2};
         first = end;
     }
     for (int s = 0; s <= count; s++)

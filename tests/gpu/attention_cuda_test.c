@@ -37,13 +37,17 @@ static void expect_close(const struct attention_on_gpu *on, const struct attenti
 static struct bands random_bands(int64_t reach)
 {
     const int64_t shift = random_between(&seed, 1, reach);
-    switch (random_between(&seed, 0, 4)) {
+    switch (random_between(&seed, 0, 6)) {
     case 0:
         return attention_case_rope();
     case 1:
         return attention_case_string(shift, random_between(&seed, 1, shift + 1));
     case 2:
         return attention_case_lm_infinite(shift, 0, 1);
+    case 3:
+        return attention_case_rerope(shift);
+    case 4:
+        return attention_case_chunks(shift);
     default:
         return attention_case_lm_infinite(shift, random_between(&seed, 1, 80), shift);
     }
@@ -58,7 +62,7 @@ static struct attention_case random_case(int group, int head_dim, int64_t tokens
     c.bands = random_bands(400);
     c.key_first = random_between(&seed, 0, 7) * PANEL_TOKENS;
     c.key_end = c.key_first + random_between(&seed, 1, GPU_CASES_KEYS);
-    if (c.bands.query_frames == 2 && c.bands.sinks > 0 && random_between(&seed, 0, 2)) {
+    if (c.bands.sinks > 0 && random_between(&seed, 0, 2)) {
         c.store = BANDS_SINKS;
         c.key_first = 0;
         c.key_end = c.bands.sinks;

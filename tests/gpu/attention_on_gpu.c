@@ -36,21 +36,36 @@ static int64_t panels_of(const struct attention_case *c)
     return (c->key_end - c->key_first + PANEL_TOKENS - 1) / PANEL_TOKENS;
 }
 
-/* [panels][KV_HEADS][K, V][PANEL_TOKENS, head_dim]; poison where no key is. */
+static size_t panel_bytes_of(const struct attention_case *c)
+{
+    return (size_t)attention_case_records(c) *
+           attention_record_bytes(DTYPE_BF16, KV_HEADS, c->head_dim);
+}
+
+/* One row of both heads of a record; the first head's holds other numbers. */
+static void fill_row(const struct attention_on_gpu *on, uint16_t *record, int64_t row,
+                     const float *operands)
+{
+    const int64_t width = on->c->head_dim;
+    for (int64_t d = 0; d < width; d++) {
+        record[row * width + d] = to_operand(100, on->operand);
+        record[(PANEL_TOKENS + row) * width + d] = to_operand(operands[d], on->operand);
+    }
+}
+
+/* [panels][records][KV_HEADS, PANEL_TOKENS, head_dim]; poison where no key is. */
 static void upload_records(struct attention_on_gpu *on)
 {
     const struct attention_case *c = on->c;
-    const int64_t half = (int64_t)PANEL_TOKENS * c->head_dim;
+    const int frames = attention_case_records(c) - 1;
+    const int64_t elements = (int64_t)KV_HEADS * PANEL_TOKENS * c->head_dim;
     uint16_t *records = allocate(on->records.bytes);
     memset(records, POISON, on->records.bytes);
     for (int64_t j = 0; j < c->key_end - c->key_first; j++) {
-        uint16_t *record = records + j / PANEL_TOKENS * 2 * KV_HEADS * half;
-        for (int64_t d = 0; d < c->head_dim; d++) {
-            const int64_t place = j % PANEL_TOKENS * c->head_dim + d;
-            record[place] = record[half + place] = to_operand(100, on->operand);
-            record[2 * half + place] = to_operand(c->keys[j * c->head_dim + d], on->operand);
-            record[3 * half + place] = to_operand(c->values[j * c->head_dim + d], on->operand);
-        }
+        uint16_t *panel = records + j / PANEL_TOKENS * (frames + 1) * elements;
+        for (int f = 0; f < frames; f++)
+            fill_row(on, panel + f * elements, j % PANEL_TOKENS, attention_case_key(c, f, j));
+        fill_row(on, panel + frames * elements, j % PANEL_TOKENS, c->values + j * c->head_dim);
     }
     gpu_memory_write(&on->records, records);
     free(records);
@@ -92,12 +107,11 @@ struct attention_on_gpu attention_on_gpu_create(const struct kernels_cuda *kerne
     const size_t elements = rows * (size_t)c->head_dim;
     attention_case_randomise(c, &unrounded, random, spread);
     round_all(c->queries, c->bands.query_frames * c->tokens * c->group * c->head_dim, operand);
-    round_all(c->keys, keys * c->head_dim, operand);
+    round_all(c->keys, c->bands.key_frames * keys * c->head_dim, operand);
     round_all(c->values, keys * c->head_dim, operand);
     regimes_make(&on.regimes, &c->bands);
     on.queries = gpu_memory_create((size_t)c->bands.query_frames * elements * 2, NULL, 0);
-    on.records = gpu_memory_create(
-        (size_t)panels_of(c) * attention_panel_bytes(DTYPE_BF16, KV_HEADS, c->head_dim), NULL, 0);
+    on.records = gpu_memory_create((size_t)panels_of(c) * panel_bytes_of(c), NULL, 0);
     on.acc = gpu_memory_create(elements * sizeof(float), NULL, POISON);
     on.max = gpu_memory_create(rows * sizeof(float), NULL, POISON);
     on.sum = gpu_memory_create(rows * sizeof(float), NULL, POISON);
@@ -116,13 +130,14 @@ void attention_on_gpu_destroy(struct attention_on_gpu *on)
 struct attention_extent attention_on_gpu_extent(const struct attention_on_gpu *on, int64_t first,
                                                 int64_t end)
 {
-    const size_t panel_bytes = attention_panel_bytes(DTYPE_BF16, KV_HEADS, on->c->head_dim);
+    const size_t panel_bytes = panel_bytes_of(on->c);
     return (struct attention_extent){
         .records = (char *)on->records.at +
                    (size_t)((first - on->c->key_first) / PANEL_TOKENS) * panel_bytes,
         .first = first,
         .end = end,
         .store = (int32_t)on->c->store,
+        .panel_records = attention_case_records(on->c),
         .span_end = ATTENTION_SPANS_MAX,
     };
 }
@@ -193,11 +208,12 @@ static int deal(struct kernels_cuda_extent *extents, int32_t *split_first,
             const int64_t next = end - panel > 1 ? end - 1 : end;
             const int64_t last = c->key_first + next * PANEL_TOKENS;
             extents[count++] = (struct kernels_cuda_extent){
-                .record = s % 2 ? panel : panel - 1,
+                .record = (s % 2 ? panel : panel - 1) * attention_case_records(c),
                 .first = c->key_first + panel * PANEL_TOKENS,
                 .end = last < c->key_end ? last : c->key_end,
                 .store = (int32_t)c->store,
                 .base = s % 2 ? 0 : 2,
+                .panel_records = attention_case_records(c),
             };
             panel = next;
         }
@@ -211,7 +227,7 @@ void attention_on_gpu_decode(struct attention_on_gpu *on, int splits)
     const struct attention_case *c = on->c;
     const size_t states =
         (size_t)(c->tokens * on->heads) * (size_t)(c->head_dim + 2) * sizeof(float);
-    const size_t panel_bytes = attention_panel_bytes(DTYPE_BF16, KV_HEADS, c->head_dim);
+    const size_t panel_bytes = panel_bytes_of(c);
     struct kernels_cuda_extent extents[64];
     int32_t split_first[32];
     assert_true(splits < 32);

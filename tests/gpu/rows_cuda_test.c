@@ -358,76 +358,76 @@ static void rotates_queries_in_every_frame(void **unused)
     }
 }
 
-/* Compares one stored head of one row; `record` counts in `panels`. */
-static void expect_stored(const struct rope_case *c, const float *panels, enum dtype operand,
-                          int64_t record, int r, int h, const float *k, const float *v, int frame)
+/* Compares one row of one head in a record: K in frame `frame`, or V where that is negative. */
+static void expect_stored(const struct rope_case *c, const float *records, enum dtype operand,
+                          int64_t record, int r, int h, const float *want, int frame)
 {
-    const float *at = panels + (record * KV_HEADS + h) * 2 * PANEL_TOKENS * c->head_dim +
-                      c->indices[r] % PANEL_TOKENS * c->head_dim;
-    for (int d = 0; d < c->head_dim; d++) {
-        const double want = turned(c, frame, r, k, d);
-        expect_near(at[d], want, operand, 8, 5e-7);
-        expect_near(at[PANEL_TOKENS * c->head_dim + d], (double)v[d], operand, 8, 0);
-    }
+    const float *at =
+        records +
+        ((record * KV_HEADS + h) * PANEL_TOKENS + c->indices[r] % PANEL_TOKENS) * c->head_dim;
+    for (int d = 0; d < c->head_dim; d++)
+        expect_near(at[d], frame >= 0 ? turned(c, frame, r, want, d) : (double)want[d], operand, 8,
+                    frame >= 0 ? 5e-7 : 0);
 }
 
+/* K in two frames for all that are kept, in three for sinks. */
 static void stores_keys_where_they_are_kept(void **unused)
 {
     (void)unused;
-    enum { RECORDS = 6, SINKS = 20 };
+    enum { RECORDS = 9, SINKS = 20, PANEL_FRAMES = 2 };
     for (int n = 0; n < 4; n++) {
         struct rope_case c = rope_case_create(n % 2 ? 128 : 80);
         const enum dtype operand = n < 2 ? DTYPE_BF16 : DTYPE_F16;
         const int64_t width = 2 * KV_HEADS * c.head_dim;
-        const size_t panel_bytes = attention_panel_bytes(DTYPE_BF16, KV_HEADS, c.head_dim);
+        const size_t record_bytes = attention_record_bytes(DTYPE_BF16, KV_HEADS, c.head_dim);
         int64_t records[ROWS];
         for (int r = 0; r < ROWS; r++) /* two panels, in other places; some rows are not kept */
-            records[r] = r % 7 == 3 ? -1 : c.indices[r] / PANEL_TOKENS % 2 ? 4 : 1;
+            records[r] = r % 7 == 3 ? -1 : c.indices[r] / PANEL_TOKENS % 2 ? 5 : 1;
         float *x = normals(ROWS * width);
         struct gpu_memory in = floats_on_gpu(x, ROWS * width);
         struct gpu_memory where = gpu_memory_create(sizeof records, records, 0);
-        struct gpu_memory cache = gpu_memory_create(RECORDS * panel_bytes, NULL, POISON);
-        struct gpu_memory rotated = gpu_memory_create(panel_bytes, NULL, POISON);
-        struct gpu_memory unrotated = gpu_memory_create(panel_bytes, NULL, POISON);
+        struct gpu_memory cache = gpu_memory_create(RECORDS * record_bytes, NULL, POISON);
+        struct gpu_memory sinks = gpu_memory_create((FRAMES + 1) * record_bytes, NULL, POISON);
         const struct kernels_cuda_rope_store args = {
             .cache = cache.at,
-            .sinks_near = rotated.at,
-            .sinks_far = unrotated.at,
+            .sink_cache = sinks.at,
             .sinks = SINKS,
             .records = where.at,
             .indices = c.indices_at.at,
             .k = in.at,
             .v = (float *)in.at + width / 2,
             .stride = width,
-            .table = (float *)c.table.at + (FRAMES - 1) * ROWS * c.head_dim,
-            .far_table = (float *)c.table.at + ROWS * c.head_dim,
+            .table = c.table.at,
+            .table_stride = ROWS * c.head_dim,
+            .panel_frames = PANEL_FRAMES,
+            .key_frames = FRAMES,
             .rows = ROWS,
             .kv_heads = KV_HEADS,
             .head_dim = c.head_dim,
             .operand = operand,
         };
         gpu_memory_settle("rope_store", kernels_cuda_find()->rope_store(&args, NULL));
-        float *kept = read_back(&cache, operand), *near = read_back(&rotated, operand);
-        float *far = read_back(&unrotated, operand);
+        float *kept = read_back(&cache, operand), *sunk = read_back(&sinks, operand);
         for (int r = 0; r < ROWS; r++)
             for (int h = 0; h < KV_HEADS; h++) {
                 const float *k = x + r * width + h * c.head_dim, *v = k + width / 2;
+                for (int f = 0; f < PANEL_FRAMES && records[r] >= 0; f++)
+                    expect_stored(&c, kept, operand, records[r] + f, r, h, k, f);
                 if (records[r] >= 0)
-                    expect_stored(&c, kept, operand, records[r], r, h, k, v, FRAMES - 1);
-                if (c.indices[r] >= SINKS)
-                    continue;
-                expect_stored(&c, near, operand, 0, r, h, k, v, FRAMES - 1);
-                expect_stored(&c, far, operand, 0, r, h, k, v, 1);
+                    expect_stored(&c, kept, operand, records[r] + PANEL_FRAMES, r, h, v, -1);
+                for (int f = 0; f < FRAMES && c.indices[r] < SINKS; f++)
+                    expect_stored(&c, sunk, operand, f, r, h, k, f);
+                if (c.indices[r] < SINKS)
+                    expect_stored(&c, sunk, operand, FRAMES, r, h, v, -1);
             }
         assert_true(isnan(kept[0])); /* record 0 is nobody's */
-        assert_true(isnan(near[SINKS * c.head_dim]));
-        struct gpu_memory *used[] = {&in, &where, &cache, &rotated, &unrotated};
+        assert_true(isnan(sunk[SINKS * c.head_dim]));
+        struct gpu_memory *used[] = {&in, &where, &cache, &sinks};
         for (size_t i = 0; i < sizeof used / sizeof *used; i++)
             gpu_memory_destroy(used[i]);
         free(x);
         free(kept);
-        free(near);
-        free(far);
+        free(sunk);
         rope_case_destroy(&c);
     }
 }
@@ -446,7 +446,7 @@ static void an_infinity_in_a_query_or_a_key_becomes_a_nan(void **unused)
     enum { WIDTH = 64 };
     static const int bad[][2] = {{5, 3}, {9, 40}}; /* row, element */
     struct rope_case c = rope_case_create(WIDTH);
-    const size_t panel_bytes = attention_panel_bytes(DTYPE_BF16, 1, WIDTH);
+    const size_t record_bytes = attention_record_bytes(DTYPE_BF16, 1, WIDTH);
     int64_t records[ROWS];
     for (int r = 0; r < ROWS; r++)
         records[r] = c.indices[r] < PANEL_TOKENS ? 0 : -1;
@@ -456,9 +456,7 @@ static void an_infinity_in_a_query_or_a_key_becomes_a_nan(void **unused)
     struct gpu_memory in = floats_on_gpu(x, ROWS * WIDTH);
     struct gpu_memory where = gpu_memory_create(sizeof records, records, 0);
     struct gpu_memory turned_at = gpu_memory_create((size_t)(FRAMES * ROWS * WIDTH) * 2, NULL, 0);
-    struct gpu_memory cache = gpu_memory_create(panel_bytes, NULL, 0);
-    struct gpu_memory rotated = gpu_memory_create(panel_bytes, NULL, 0);
-    struct gpu_memory unrotated = gpu_memory_create(panel_bytes, NULL, 0);
+    struct gpu_memory cache = gpu_memory_create(2 * record_bytes, NULL, 0);
     const struct kernels_cuda_rope_queries queries = {
         .out = turned_at.at,
         .frame_stride = ROWS * WIDTH,
@@ -474,16 +472,14 @@ static void an_infinity_in_a_query_or_a_key_becomes_a_nan(void **unused)
     };
     const struct kernels_cuda_rope_store keys = {
         .cache = cache.at,
-        .sinks_near = rotated.at,
-        .sinks_far = unrotated.at,
-        .sinks = PANEL_TOKENS,
         .records = where.at,
         .indices = c.indices_at.at,
         .k = in.at,
         .v = in.at,
         .stride = WIDTH,
-        .table = (float *)c.table.at + (FRAMES - 1) * ROWS * WIDTH,
-        .far_table = (float *)c.table.at + ROWS * WIDTH,
+        .table = c.table.at,
+        .panel_frames = 1,
+        .key_frames = 1,
         .rows = ROWS,
         .kv_heads = 1,
         .head_dim = WIDTH,
@@ -492,23 +488,18 @@ static void an_infinity_in_a_query_or_a_key_becomes_a_nan(void **unused)
     gpu_memory_settle("rope_queries", kernels_cuda_find()->rope_queries(&queries, NULL));
     gpu_memory_settle("rope_store", kernels_cuda_find()->rope_store(&keys, NULL));
     float *q = read_back(&turned_at, DTYPE_BF16), *kept = read_back(&cache, DTYPE_BF16);
-    float *near = read_back(&rotated, DTYPE_BF16), *far = read_back(&unrotated, DTYPE_BF16);
     for (int n = 0; n < 2; n++) {
         const int row = bad[n][0] * WIDTH;
         for (int frame = 0; frame < FRAMES; frame++)
             expect_nan_at(q + frame * ROWS * WIDTH + row, bad[n][1]);
         expect_nan_at(kept + row, bad[n][1]);
-        expect_nan_at(near + row, bad[n][1]);
-        expect_nan_at(far + row, bad[n][1]);
     }
-    struct gpu_memory *used[] = {&in, &where, &turned_at, &cache, &rotated, &unrotated};
+    struct gpu_memory *used[] = {&in, &where, &turned_at, &cache};
     for (size_t i = 0; i < sizeof used / sizeof *used; i++)
         gpu_memory_destroy(used[i]);
     free(x);
     free(q);
     free(kept);
-    free(near);
-    free(far);
     rope_case_destroy(&c);
 }
 

@@ -65,6 +65,30 @@ struct bands attention_case_lm_infinite(int64_t window, int64_t sinks, int64_t c
     return bands;
 }
 
+struct bands attention_case_rerope(int64_t window)
+{
+    struct bands bands = attention_case_string(window, window);
+    bands.list[1].key_frame = 1;
+    bands.query_frame[1] = (struct bands_frame)BANDS_FRAME(0, (double)window);
+    bands.key_frames = bands.panel_frames = 2;
+    bands.key_frame[1] = (struct bands_frame)BANDS_FRAME(0, 0);
+    return bands;
+}
+
+struct bands attention_case_chunks(int64_t chunk)
+{
+    struct bands bands = attention_case_rope();
+    bands.count = bands.query_frames = 3;
+    for (int b = 0; b < 3; b++) {
+        bands.list[b] = band_of(b, b < 2 ? b + 1 : BANDS_OPEN, b);
+        bands.list[b].unit = chunk;
+        bands.query_frame[b] =
+            (struct bands_frame){b<2, chunk, 1, b> 0 ? (double)chunk : 0, INFINITY};
+    }
+    bands.key_frame[0] = bands.query_frame[0];
+    return bands;
+}
+
 static float *zeros(int64_t count)
 {
     float *memory = calloc((size_t)count + 1, sizeof(float));
@@ -76,7 +100,7 @@ void attention_case_create(struct attention_case *c)
 {
     int64_t keys = c->key_end - c->key_first;
     c->queries = zeros(c->bands.query_frames * c->tokens * c->group * c->head_dim);
-    c->keys = zeros(keys * c->head_dim);
+    c->keys = zeros(c->bands.key_frames * keys * c->head_dim);
     c->values = zeros(keys * c->head_dim);
 }
 
@@ -98,10 +122,21 @@ void attention_case_randomise(struct attention_case *c, const struct kernels *ke
     int64_t queries = c->bands.query_frames * c->tokens * c->group * c->head_dim;
     for (int64_t i = 0; i < queries; i++)
         c->queries[i] = rounded(spread * random_normal(random), kernels->operand);
-    for (int64_t i = 0; i < (c->key_end - c->key_first) * c->head_dim; i++) {
+    int64_t elements = (c->key_end - c->key_first) * c->head_dim;
+    for (int64_t i = 0; i < c->bands.key_frames * elements; i++)
         c->keys[i] = rounded(random_normal(random), kernels->cache);
+    for (int64_t i = 0; i < elements; i++)
         c->values[i] = rounded(random_normal(random), kernels->cache);
-    }
+}
+
+int attention_case_records(const struct attention_case *c)
+{
+    return (c->store == BANDS_SINKS ? c->bands.key_frames : c->bands.panel_frames) + 1;
+}
+
+float *attention_case_key(const struct attention_case *c, int frame, int64_t key)
+{
+    return c->keys + (frame * (c->key_end - c->key_first) + key) * c->head_dim;
 }
 
 float *attention_case_query(const struct attention_case *c, int frame, int64_t token, int head)
@@ -175,26 +210,37 @@ static void check_state(const struct attention_state *state, const struct attent
     }
 }
 
-/* Panel records of two KV heads; the case is the second one, the first holds other numbers. */
+/* Stores one token's row of a record of two KV heads; the case is the second one, the first holds
+ * other numbers. */
+static void pack_row(void (*store)(void *record, int64_t row, const float *rows, int kv_heads,
+                                   int head_dim),
+                     void *record, int64_t row, const float *operands, int head_dim)
+{
+    float *both = zeros(2 * head_dim);
+    for (int d = 0; d < head_dim; d++) {
+        both[d] = 100;
+        both[head_dim + d] = operands[d];
+    }
+    store(record, row, both, 2, head_dim);
+    free(both);
+}
+
 static struct guarded pack_panels(const struct attention_case *c, const struct kernels *kernels)
 {
-    size_t bytes = attention_panel_bytes(kernels->cache, 2, c->head_dim);
+    size_t bytes = attention_record_bytes(kernels->cache, 2, c->head_dim);
+    int frames = attention_case_records(c) - 1;
     int64_t keys = c->key_end - c->key_first;
     int64_t panels = (keys + PANEL_TOKENS - 1) / PANEL_TOKENS;
-    struct guarded packed = guarded_create((size_t)panels * bytes, 0);
-    float *k = zeros(2 * c->head_dim), *v = zeros(2 * c->head_dim);
+    struct guarded packed = guarded_create((size_t)(panels * (frames + 1)) * bytes, 0);
     for (int64_t j = 0; j < keys; j++) {
-        for (int d = 0; d < c->head_dim; d++) {
-            k[d] = v[d] = 100;
-            k[c->head_dim + d] = c->keys[j * c->head_dim + d];
-            v[c->head_dim + d] = c->values[j * c->head_dim + d];
-        }
-        kernels->attention_store((char *)packed.at + (size_t)(j / PANEL_TOKENS) * bytes,
-                                 j % PANEL_TOKENS, k, v, 2, c->head_dim);
+        char *at = (char *)packed.at + (size_t)(j / PANEL_TOKENS * (frames + 1)) * bytes;
+        for (int f = 0; f < frames; f++, at += bytes)
+            pack_row(kernels->attention_store_keys, at, j % PANEL_TOKENS,
+                     attention_case_key(c, f, j), c->head_dim);
+        pack_row(kernels->attention_store_values, at, j % PANEL_TOKENS, c->values + j * c->head_dim,
+                 c->head_dim);
     }
     guarded_check(&packed);
-    free(k);
-    free(v);
     return packed;
 }
 
@@ -229,7 +275,8 @@ void attention_case_run(const struct attention_case *c, const struct kernels *ke
     struct guarded scratch = guarded_create(kernels->scratch_bytes(&limits), 0xff);
     struct guarded panels = pack_panels(c, kernels);
     struct guarded queries = pack_queries(c, kernels);
-    size_t panel_bytes = attention_panel_bytes(kernels->cache, 2, c->head_dim);
+    size_t record_bytes = attention_record_bytes(kernels->cache, 2, c->head_dim);
+    size_t panel_bytes = (size_t)attention_case_records(c) * record_bytes;
     size_t query_bytes = kernels->operand == DTYPE_F32 ? 4 : 2;
     int64_t width = (int64_t)c->group * c->head_dim;
     struct regimes regimes;
@@ -250,7 +297,8 @@ void attention_case_run(const struct attention_case *c, const struct kernels *ke
         .head_dim = c->head_dim,
         .panels = (char *)panels.at +
                   (size_t)((part->key_first - c->key_first) / PANEL_TOKENS) * panel_bytes +
-                  attention_head_panel_bytes(kernels->cache, c->head_dim),
+                  attention_head_bytes(kernels->cache, c->head_dim),
+        .record_stride = record_bytes,
         .panel_stride = panel_bytes,
         .key_first = part->key_first,
         .key_end = part->key_end,
@@ -281,7 +329,7 @@ void attention_case_truth(const struct attention_case *c, int64_t token, int hea
         if (!band || bands_store_of(&c->bands, band) != c->store)
             continue;
         const float *q = attention_case_query(c, band->query_frame, token, head);
-        const float *k = c->keys + (j - c->key_first) * c->head_dim;
+        const float *k = attention_case_key(c, band->key_frame, j - c->key_first);
         const float *v = c->values + (j - c->key_first) * c->head_dim;
         double score = 0;
         for (int d = 0; d < c->head_dim; d++)

@@ -17,8 +17,8 @@ struct attention_case {
 
     /* Operands, float32 whatever the variant takes: already rounded to its types. */
     float *queries; /* [frames][tokens, group, head_dim] */
-    float *keys;    /* [key_end - key_first, head_dim] */
-    float *values;
+    float *keys;    /* [key_frames][key_end - key_first, head_dim] */
+    float *values;  /* [key_end - key_first, head_dim] */
 };
 
 /* States between canaries: heads = group + 2, and the first and the last belong to nobody. */
@@ -30,6 +30,12 @@ struct bands attention_case_rope(void);
 struct bands attention_case_string(int64_t shift, int64_t local);
 struct bands attention_case_lm_infinite(int64_t window, int64_t sinks, int64_t ceiling);
 
+/* Keys at `window` and further in a key frame of their own, met by a query frame of its own. */
+struct bands attention_case_rerope(int64_t window);
+
+/* Distances in chunks: the same one, the one before, all before. */
+struct bands attention_case_chunks(int64_t chunk);
+
 /* Allocates the operands, zeroed. */
 void attention_case_create(struct attention_case *c);
 void attention_case_destroy(struct attention_case *c);
@@ -38,6 +44,11 @@ void attention_case_destroy(struct attention_case *c);
 void attention_case_randomise(struct attention_case *c, const struct kernels *kernels,
                               struct random *random, float spread);
 
+/* Records of a panel of the case's store. */
+int attention_case_records(const struct attention_case *c);
+
+/* A key's operands in a key frame; `key` counts from key_first. */
+float *attention_case_key(const struct attention_case *c, int frame, int64_t key);
 float *attention_case_query(const struct attention_case *c, int frame, int64_t token, int head);
 
 void attention_state_create(struct attention_state *state, const struct attention_case *c);

@@ -32,7 +32,7 @@ static void expect_within_budget(const struct attention_case *c, const struct ke
 
 static struct bands random_bands(struct random *random, int64_t reach)
 {
-    switch (random_between(random, 0, 4)) {
+    switch (random_between(random, 0, 7)) {
     case 0:
         return attention_case_rope();
     case 1: {
@@ -41,6 +41,10 @@ static struct bands random_bands(struct random *random, int64_t reach)
     }
     case 2:
         return attention_case_lm_infinite(random_between(random, 1, reach), 0, 1);
+    case 3:
+        return attention_case_rerope(random_between(random, 1, reach));
+    case 4:
+        return attention_case_chunks(random_between(random, 1, reach));
     default: {
         int64_t window = random_between(random, 1, reach);
         return attention_case_lm_infinite(window, random_between(random, 1, 80), window);
@@ -58,7 +62,7 @@ static struct attention_case random_case(struct random *random, int group, int h
     c.bands = random_bands(random, 400);
     c.key_first = random_between(random, 0, 7) * PANEL_TOKENS;
     c.key_end = c.key_first + random_between(random, 1, 400);
-    if (c.bands.query_frames == 2 && c.bands.sinks > 0 && random_between(random, 0, 2)) {
+    if (c.bands.sinks > 0 && random_between(random, 0, 2)) {
         c.store = BANDS_SINKS;
         c.key_first = 0;
         c.key_end = c.bands.sinks;
@@ -366,8 +370,11 @@ static void check_spoilt(struct attention_case *c, const struct kernels *kernels
     if (what == QUERY)
         for (int frame = 0; frame < c->bands.query_frames; frame++)
             attention_case_query(c, frame, token, head)[d] = bad;
+    else if (what == VALUE)
+        c->values[key * c->head_dim + d] = bad;
     else
-        (what == KEY ? c->keys : c->values)[key * c->head_dim + d] = bad;
+        for (int frame = 0; frame < c->bands.key_frames; frame++)
+            attention_case_key(c, frame, key)[d] = bad;
     for (int decode = 0; decode < 2; decode++) {
         struct attention_state got;
         attention_state_create(&got, c);

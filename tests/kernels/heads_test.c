@@ -21,7 +21,7 @@ struct heads {
     const struct kernels *kernels;
     struct regimes regimes;
     struct guarded queries; /* [FRAMES, tokens, kv_heads, group, HEAD_DIM] operand */
-    struct guarded panels;  /* [PANELS] records of kv_heads */
+    struct guarded panels;  /* [PANELS][K, V] records of kv_heads */
     struct guarded scratch;
 };
 
@@ -47,17 +47,19 @@ static void fill_queries(struct heads *heads, size_t count, struct random *rando
 static void fill_panels(struct heads *heads, struct random *random)
 {
     const struct shape *shape = &heads->shape;
-    const size_t bytes = attention_panel_bytes(heads->kernels->cache, shape->kv_heads, HEAD_DIM);
+    const size_t bytes = attention_record_bytes(heads->kernels->cache, shape->kv_heads, HEAD_DIM);
     const size_t width = (size_t)shape->kv_heads * HEAD_DIM;
     float *keys = calloc(2 * width, sizeof *keys);
     assert_non_null(keys);
-    heads->panels = guarded_create(PANELS * bytes, 0);
+    heads->panels = guarded_create(2 * PANELS * bytes, 0);
     for (int64_t j = 0; j < KEYS; j++) {
         for (size_t i = 0; i < 2 * width; i++)
             keys[i] = random_float(random);
-        heads->kernels->attention_store(
-            (char *)heads->panels.at + (size_t)(j / PANEL_TOKENS) * bytes, j % PANEL_TOKENS, keys,
-            keys + width, shape->kv_heads, HEAD_DIM);
+        char *panel = (char *)heads->panels.at + (size_t)(2 * (j / PANEL_TOKENS)) * bytes;
+        heads->kernels->attention_store_keys(panel, j % PANEL_TOKENS, keys, shape->kv_heads,
+                                             HEAD_DIM);
+        heads->kernels->attention_store_values(panel + bytes, j % PANEL_TOKENS, keys + width,
+                                               shape->kv_heads, HEAD_DIM);
     }
     free(keys);
 }
@@ -94,6 +96,8 @@ static void attend(struct heads *heads, float *state, int first, int count)
     const int64_t head = (int64_t)first * shape->group;
     float *max = state + shape->tokens * all * HEAD_DIM;
     const size_t operand = heads->kernels->operand == DTYPE_F32 ? 4 : 2;
+    const size_t record_bytes =
+        attention_record_bytes(heads->kernels->cache, shape->kv_heads, HEAD_DIM);
     struct attention_args args = {
         .acc = state + head * HEAD_DIM,
         .max = max + head,
@@ -109,8 +113,9 @@ static void attend(struct heads *heads, float *state, int first, int count)
         .group = shape->group,
         .head_dim = HEAD_DIM,
         .panels = (char *)heads->panels.at +
-                  (size_t)first * attention_head_panel_bytes(heads->kernels->cache, HEAD_DIM),
-        .panel_stride = attention_panel_bytes(heads->kernels->cache, shape->kv_heads, HEAD_DIM),
+                  (size_t)first * attention_head_bytes(heads->kernels->cache, HEAD_DIM),
+        .record_stride = record_bytes,
+        .panel_stride = 2 * record_bytes,
         .key_end = KEYS,
         .regimes = &heads->regimes,
         .scale_log2 = 0.3f,

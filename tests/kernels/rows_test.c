@@ -422,17 +422,18 @@ static void store_writes_one_row_where_the_layout_says(void **unused)
             keys[i] = (float)(i + 1);
             values[i] = (float)-(i + 1);
         }
-        size_t bytes = attention_panel_bytes(kernels->cache, HEADS, HEAD_DIM);
-        struct guarded panel = guarded_create(bytes, 0);
-        kernels->attention_store(panel.at, ROW, keys, values, HEADS, HEAD_DIM);
+        size_t bytes = attention_record_bytes(kernels->cache, HEADS, HEAD_DIM);
+        struct guarded panel = guarded_create(2 * bytes, 0);
+        kernels->attention_store_keys(panel.at, ROW, keys, HEADS, HEAD_DIM);
+        kernels->attention_store_values((char *)panel.at + bytes, ROW, values, HEADS, HEAD_DIM);
         guarded_check(&panel);
-        int64_t head = 2 * PANEL_TOKENS * HEAD_DIM, written = 0;
-        for (int64_t i = 0; i < HEADS * head; i++)
+        int64_t head = PANEL_TOKENS * HEAD_DIM, written = 0;
+        for (int64_t i = 0; i < 2 * HEADS * head; i++)
             written += narrow ? ((uint16_t *)panel.at)[i] != 0 : ((float *)panel.at)[i] != 0;
         assert_int_equal(written, 2 * HEADS * HEAD_DIM);
         for (int64_t h = 0; h < HEADS; h++) {
             for (int64_t d = 0; d < HEAD_DIM; d++) {
-                int64_t k = h * head, v = h * head + PANEL_TOKENS * HEAD_DIM;
+                int64_t k = h * head, v = (HEADS + h) * head;
                 k += narrow ? (d / 2 * PANEL_TOKENS + ROW) * 2 + d % 2 : ROW * HEAD_DIM + d;
                 v += narrow ? (ROW / 2 * HEAD_DIM + d) * 2 + ROW % 2 : ROW * HEAD_DIM + d;
                 float key = narrow ? dtype_f32_from_bf16(((uint16_t *)panel.at)[k])

@@ -201,7 +201,7 @@ struct engine_options engine_ranks_options(const char *kernels, int64_t context_
     memory_group_size(&group, 1, context_tokens);
     group.stage_rows += context_tokens;
     group.step_rows = context_tokens < STEP_ROWS ? context_tokens : STEP_ROWS;
-    group.pool_slots = context_tokens / group.panel_tokens + SPARE_SLOTS;
+    group.pool_slots = BANDS_RECORDS_MAX * (context_tokens / group.panel_tokens + SPARE_SLOTS);
     return (struct engine_options){
         .kernels = kernels,
         .threads = 1,

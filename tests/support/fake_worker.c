@@ -26,6 +26,7 @@
 enum {
     RANKS_MAX = 16,
     RUNS_MAX = 64,
+    LIKELIEST_MAX = 20,
     TICK_MS = 5,
     BEAT_MS = 200,
     SCORES_A_MESSAGE = 100,
@@ -54,6 +55,10 @@ struct fake_run {
     int likeliest;
     int64_t prompt_tokens, max_tokens, told, next_ns;
     uint32_t hash;
+    /* What it has chosen and not told. */
+    Longhaul__Control__V1__RunTokens tokens;
+    int32_t id, likeliest_ids[LIKELIEST_MAX];
+    float chosen, likeliest_logprobs[LIKELIEST_MAX];
 };
 
 /* One rank's stream and its running requests. */
@@ -168,51 +173,74 @@ static enum status say_progress(struct fake *fake, const struct fake_run *run)
     return say(fake, LONGHAUL__CONTROL__V1__WORKER_MESSAGE__KIND_PROGRESS, &progress);
 }
 
-static enum status say_tokens(struct fake *fake, Longhaul__Control__V1__RunTokens *tokens)
+/* Chooses the run's next token. The n-th likeliest token is n, and its log-probability -n; the
+ * chosen one's counts tokens. */
+static void choose(struct fake_run *run)
 {
-    Longhaul__Control__V1__StepTokens step = LONGHAUL__CONTROL__V1__STEP_TOKENS__INIT;
-    step.n_runs = 1;
-    step.runs = &tokens;
-    return say(fake, LONGHAUL__CONTROL__V1__WORKER_MESSAGE__KIND_TOKENS, &step);
+    run->hash = run->hash * 1664525u + 1013904223u;
+    run->id = TINY_MODEL_BYTE_0 + 'a' + (int32_t)(run->hash >> 16) % 26;
+    run->chosen = -(float)run->told;
+    for (int n = 0; n < run->likeliest; n++) {
+        run->likeliest_ids[n] = n;
+        run->likeliest_logprobs[n] = -(float)n;
+    }
+    run->told++;
+    if (run->told == options.stop_after)
+        run->id = TINY_MODEL_IM_END;
+    Longhaul__Control__V1__RunTokens *tokens = &run->tokens;
+    longhaul__control__v1__run_tokens__init(tokens);
+    tokens->run = run->number;
+    tokens->n_ids = 1;
+    tokens->ids = &run->id;
+    tokens->n_logprobs = run->logprobs;
+    tokens->logprobs = &run->chosen;
+    tokens->n_likeliest_ids = tokens->n_likeliest_logprobs = (size_t)run->likeliest;
+    tokens->likeliest_ids = run->likeliest_ids;
+    tokens->likeliest_logprobs = run->likeliest_logprobs;
 }
 
-/* The next step of the run, when it is due. */
-static enum status step(struct fake *fake, struct fake_run *run)
+static bool is_due(const struct fake_run *run)
 {
-    if (!run->number || clock_now_ns() < run->next_ns)
-        return STATUS_OK;
+    return run->number && clock_now_ns() >= run->next_ns;
+}
+
+/* What a run that is due does first; *chosen: it has a token to tell. */
+static enum status begin_step(struct fake *fake, struct fake_run *run, bool *chosen)
+{
+    *chosen = false;
     if (options.fail_with)
         return say_done(fake, run, STATUS_RESOURCE_EXHAUSTED, options.fail_with);
     if (run->told == 0 && fake->rank == 0)
         TRY(say_progress(fake, run));
     if (run->is_score)
         return say_scores(fake, run);
-    run->hash = run->hash * 1664525u + 1013904223u;
-    int32_t id = TINY_MODEL_BYTE_0 + 'a' + (int32_t)(run->hash >> 16) % 26;
-    Longhaul__Control__V1__RunTokens tokens = LONGHAUL__CONTROL__V1__RUN_TOKENS__INIT;
-    tokens.run = run->number;
-    tokens.n_ids = 1;
-    tokens.ids = &id;
-    /* The n-th likeliest token is n, and its log-probability -n; the chosen one's counts tokens. */
-    float chosen = -(float)run->told, likeliest[20];
-    int32_t ids[20];
-    for (int n = 0; n < run->likeliest; n++) {
-        ids[n] = n;
-        likeliest[n] = -(float)n;
-    }
-    tokens.n_logprobs = run->logprobs;
-    tokens.logprobs = &chosen;
-    tokens.n_likeliest_ids = tokens.n_likeliest_logprobs = (size_t)run->likeliest;
-    tokens.likeliest_ids = ids;
-    tokens.likeliest_logprobs = likeliest;
-    run->told++;
+    choose(run);
     run->next_ns = clock_after_ms(options.token_ms);
-    if (run->told == options.stop_after)
-        id = TINY_MODEL_IM_END;
-    if (fake->rank == 0)
-        TRY(say_tokens(fake, &tokens));
-    if (run->told == run->max_tokens || run->told == options.stop_after)
-        return say_done(fake, run, STATUS_OK, "");
+    *chosen = true;
+    return STATUS_OK;
+}
+
+/* One step of all runs that are due. */
+static enum status step(struct fake *fake)
+{
+    struct fake_run *stepped[RUNS_MAX];
+    Longhaul__Control__V1__RunTokens *tokens[RUNS_MAX];
+    Longhaul__Control__V1__StepTokens message = LONGHAUL__CONTROL__V1__STEP_TOKENS__INIT;
+    message.runs = tokens;
+    for (int r = 0; r < RUNS_MAX; r++) {
+        bool chosen = false;
+        if (is_due(&fake->runs[r]))
+            TRY(begin_step(fake, &fake->runs[r], &chosen));
+        if (!chosen)
+            continue;
+        stepped[message.n_runs] = &fake->runs[r];
+        tokens[message.n_runs++] = &fake->runs[r].tokens;
+    }
+    if (fake->rank == 0 && message.n_runs > 0)
+        TRY(say(fake, LONGHAUL__CONTROL__V1__WORKER_MESSAGE__KIND_TOKENS, &message));
+    for (size_t i = 0; i < message.n_runs; i++)
+        if (stepped[i]->told == stepped[i]->max_tokens || stepped[i]->told == options.stop_after)
+            TRY(say_done(fake, stepped[i], STATUS_OK, ""));
     return STATUS_OK;
 }
 
@@ -286,8 +314,7 @@ static enum status live(struct fake *fake)
             TRY(status);
         TRY(load(fake));
         TRY(beat(fake));
-        for (int r = 0; r < RUNS_MAX; r++)
-            TRY(step(fake, &fake->runs[r]));
+        TRY(step(fake));
     }
 }
 

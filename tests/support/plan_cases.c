@@ -108,7 +108,9 @@ void cases_wide_bands(struct bands *bands, struct cases_random *random, int64_t 
 {
     *bands = (struct bands){.query_frames = (int)cases_between(random, 1, BANDS_FRAMES_MAX),
                             .key_frames = (int)cases_between(random, 1, BANDS_FRAMES_MAX)};
-    bands->panel_frames = (int)cases_between(random, 1, bands->key_frames);
+    bands->panel_frames = (int)cases_between(
+        random, 1,
+        bands->key_frames < BANDS_RECORDS_MAX ? bands->key_frames : BANDS_RECORDS_MAX - 1);
     random_frames(bands, random, tokens);
     const int64_t units[] = {cases_between(random, 0, 1) ? cases_between(random, 1, tokens) : 1,
                              cases_between(random, 0, 1) ? cases_between(random, 1, tokens) : 1};

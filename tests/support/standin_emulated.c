@@ -47,9 +47,8 @@ KERNEL(rope_table, kernels_cuda_rope_table, (REACH(args->table), REACH(args->ind
 KERNEL(rope_queries, kernels_cuda_rope_queries,
        (REACH(args->out), REACH(args->q), REACH(args->table)))
 KERNEL(rope_store, kernels_cuda_rope_store,
-       (REACH(args->cache), REACH(args->sinks_near), REACH(args->sinks_far), REACH(args->records),
-        REACH(args->indices), REACH(args->k), REACH(args->v), REACH(args->table),
-        REACH(args->far_table)))
+       (REACH(args->cache), REACH(args->sink_cache), REACH(args->records), REACH(args->indices),
+        REACH(args->k), REACH(args->v), REACH(args->table)))
 KERNEL(attention_combine, kernels_cuda_combine,
        (REACH(args->states), REACH(args->state), REACH(args->out)))
 KERNEL(attention_finish, kernels_cuda_finish,

@@ -150,20 +150,38 @@ static bool do_rope_queries(void *arguments)
     return true;
 }
 
-/* Writes one head's K and V of row `row` into its record. */
-static void store(const struct kernels_cuda_rope_store *args, void *records, int64_t record,
-                  int64_t row, const float *table, int64_t token)
+/* Writes one head's K and V of row `row` into its record; `table` NULL leaves K unrotated. */
+static void store_key(const struct kernels_cuda_rope_store *args, void *records, int64_t record,
+                      int64_t row, const float *table, int64_t token)
 {
-    int64_t head_elements = (int64_t)2 * PANEL_TOKENS * args->head_dim;
     for (int h = 0; h < args->kv_heads; h++) {
         const float *k = args->k + token * args->stride + (int64_t)h * args->head_dim;
-        const float *v = args->v + token * args->stride + (int64_t)h * args->head_dim;
-        int64_t at = (record * args->kv_heads + h) * head_elements + row * args->head_dim;
-        for (int d = 0; d < args->head_dim; d++) {
+        int64_t at = ((record * args->kv_heads + h) * PANEL_TOKENS + row) * args->head_dim;
+        for (int d = 0; d < args->head_dim; d++)
             set(records, args->operand, at + d, turned(k, table, args->head_dim, d));
-            set(records, args->operand, at + PANEL_TOKENS * args->head_dim + d, v[d]);
-        }
     }
+}
+
+static void store_value(const struct kernels_cuda_rope_store *args, void *records, int64_t record,
+                        int64_t row, int64_t token)
+{
+    for (int h = 0; h < args->kv_heads; h++) {
+        const float *v = args->v + token * args->stride + (int64_t)h * args->head_dim;
+        int64_t at = ((record * args->kv_heads + h) * PANEL_TOKENS + row) * args->head_dim;
+        for (int d = 0; d < args->head_dim; d++)
+            set(records, args->operand, at + d, v[d]);
+    }
+}
+
+/* A panel's K in the first `frames` key frames, and V. */
+static void store_panel(const struct kernels_cuda_rope_store *args, void *records, int64_t record,
+                        int frames, int64_t row, int64_t token)
+{
+    const float *table = standin_behind(args->table);
+    for (int f = 0; f < frames; f++)
+        store_key(args, records, record + f, row,
+                  table + f * args->table_stride + token * args->head_dim, token);
+    store_value(args, records, record + frames, row, token);
 }
 
 static bool do_rope_store(void *arguments)
@@ -173,18 +191,14 @@ static bool do_rope_store(void *arguments)
     REACH(args->v);
     const int64_t *records = standin_behind(args->records);
     const int64_t *indices = standin_behind(args->indices);
-    const float *table = standin_behind(args->table);
-    const float *far_table = args->sinks > 0 ? standin_behind(args->far_table) : NULL;
     for (int64_t r = 0; r < args->rows; r++) {
-        const float *rotation = table + r * args->head_dim;
         int64_t row = indices[r] % PANEL_TOKENS;
-        int64_t sink = indices[r] / PANEL_TOKENS;
         if (records[r] >= 0)
-            store(args, standin_behind(args->cache), records[r], row, rotation, r);
-        if (indices[r] >= args->sinks)
-            continue;
-        store(args, standin_behind(args->sinks_near), sink, row, rotation, r);
-        store(args, standin_behind(args->sinks_far), sink, row, far_table + r * args->head_dim, r);
+            store_panel(args, standin_behind(args->cache), records[r], args->panel_frames, row, r);
+        if (indices[r] < args->sinks)
+            store_panel(args, standin_behind(args->sink_cache),
+                        indices[r] / PANEL_TOKENS * (args->key_frames + 1), args->key_frames, row,
+                        r);
     }
     return true;
 }
@@ -306,11 +320,16 @@ static const struct regime *regime_of(const struct regimes *regimes, int64_t i, 
     return NULL;
 }
 
-static void attend_key(const struct attend_row *row, const void *records, int64_t key, int frame)
+static void attend_key(const struct attend_row *row, const struct attention_extent *extent,
+                       int64_t key, const struct regime *regime)
 {
-    int64_t head = ((key / PANEL_TOKENS) * row->kv_heads + row->kv_head) * 2 * PANEL_TOKENS;
-    int64_t k = (head + key % PANEL_TOKENS) * row->head_dim;
-    int64_t v = k + (int64_t)PANEL_TOKENS * row->head_dim;
+    const void *records = extent->records;
+    const int frame = regime->query_frame;
+    int64_t record = key / PANEL_TOKENS * extent->panel_records;
+    int64_t place = (int64_t)row->kv_head * PANEL_TOKENS + key % PANEL_TOKENS;
+    int64_t record_rows = (int64_t)row->kv_heads * PANEL_TOKENS;
+    int64_t k = ((record + regime->key_frame) * record_rows + place) * row->head_dim;
+    int64_t v = ((record + extent->panel_records - 1) * record_rows + place) * row->head_dim;
     float score = 0;
     for (int d = 0; d < row->head_dim; d++)
         score += get(row->queries, row->operand, frame * row->frame_stride + d) *
@@ -327,13 +346,14 @@ static void attend_key(const struct attend_row *row, const void *records, int64_
     *row->max = top;
 }
 
-static void attend_extent(const struct attend_row *row, const void *records, int64_t first,
-                          int64_t end, enum bands_store store)
+/* `extent` as it lies in memory. */
+static void attend_extent(const struct attend_row *row, const struct attention_extent *extent)
 {
-    for (int64_t j = first; j < end && j <= row->index; j++) {
-        const struct regime *regime = regime_of(row->regimes, row->index, j, store);
+    for (int64_t j = extent->first; j < extent->end && j <= row->index; j++) {
+        const struct regime *regime =
+            regime_of(row->regimes, row->index, j, (enum bands_store)extent->store);
         if (regime)
-            attend_key(row, records, j - first, regime->query_frame);
+            attend_key(row, extent, j - extent->first, regime);
     }
 }
 
@@ -375,10 +395,10 @@ static void prefill_row(const struct prefill_piece *piece, int span, int64_t tok
     if (args->first)
         clear(&row);
     for (int k = 0; k < args->extent_count; k++) {
-        const struct attention_extent *extent = &piece->extents[k];
-        if (span >= extent->span_first && span < extent->span_end)
-            attend_extent(&row, standin_behind(extent->records), extent->first, extent->end,
-                          (enum bands_store)extent->store);
+        struct attention_extent extent = piece->extents[k];
+        extent.records = standin_behind(extent.records);
+        if (span >= extent.span_first && span < extent.span_end)
+            attend_extent(&row, &extent);
     }
     for (int d = 0; args->last && d < args->head_dim; d++)
         set(standin_behind(args->out), args->operand, at * args->head_dim + d,
@@ -433,14 +453,19 @@ static void decode_row(const struct decode_piece *piece, int split, int64_t r, i
     };
     const int32_t *split_first = standin_behind(args->split_first);
     const struct kernels_cuda_extent *extents = standin_behind(args->extents);
-    size_t record = attention_panel_bytes(DTYPE_BF16, args->kv_heads, args->head_dim);
+    size_t record_bytes = attention_record_bytes(DTYPE_BF16, args->kv_heads, args->head_dim);
     clear(&row);
-    for (int extent = split_first[split]; extent < split_first[split + 1]; extent++)
-        attend_extent(&row,
-                      (const char *)standin_behind(args->bases[extents[extent].base]) +
-                          (size_t)extents[extent].record * record,
-                      extents[extent].first, extents[extent].end,
-                      (enum bands_store)extents[extent].store);
+    for (int e = split_first[split]; e < split_first[split + 1]; e++) {
+        const struct attention_extent extent = {
+            .records = (const char *)standin_behind(args->bases[extents[e].base]) +
+                       (size_t)extents[e].record * record_bytes,
+            .first = extents[e].first,
+            .end = extents[e].end,
+            .store = extents[e].store,
+            .panel_records = extents[e].panel_records,
+        };
+        attend_extent(&row, &extent);
+    }
 }
 
 static bool do_decode(void *arguments)

@@ -134,16 +134,6 @@ static void write_weights(const char *folder, const struct model *model, int cou
         json_decref(index);
 }
 
-/* GGUF files say "llama" of Mistral's models too. */
-static const struct architecture *architecture_of(const struct model_spec *spec)
-{
-    bool is_mistral = text_view_is(spec->architecture, "llama") && spec->window.tokens > 0;
-    bool is_whole = spec_window_layers(spec) == spec->layers;
-    return architecture_of_config(!is_mistral ? spec->architecture
-                                  : is_whole  ? text_view_of("mistral")
-                                              : text_view_of("ministral"));
-}
-
 static void put_window(json_t *config, const struct model_spec *spec,
                        const struct architecture *architecture)
 {
@@ -159,10 +149,12 @@ static void put_window(json_t *config, const struct model_spec *spec,
     put(config, "layer_types", types);
 }
 
-json_t *tiny_directory_config(const struct model *model)
+static json_t *config_of(const struct model *model, const char *model_type)
 {
     const struct model_spec *spec = model_spec(model);
-    const struct architecture *architecture = architecture_of(spec);
+    const struct architecture *architecture =
+        architecture_of_config(model_type ? text_view_of(model_type) : spec->architecture);
+    assert(architecture);
     json_t *config = json_object();
     put(config, "architectures", json_pack("[s]", architecture->class));
     put(config, "model_type", json_string(architecture->model_type));
@@ -259,7 +251,7 @@ void tiny_directory_write(const char *folder, const struct tiny_model_shape *sha
     enum status status = model_parse(&model, file.data, file.bytes, "tiny");
     assert(status == STATUS_OK);
     write_weights(folder, model, shards);
-    write_json(folder, "config.json", tiny_directory_config(model));
+    write_json(folder, "config.json", config_of(model, shape->model_type));
     if (model_vocab(model)) {
         write_json(folder, "tokenizer.json", tiny_directory_tokenizer(model_vocab(model)));
         write_json(folder, "tokenizer_config.json",

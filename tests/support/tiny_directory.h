@@ -17,6 +17,5 @@ void tiny_directory_write(const char *folder, const struct tiny_model_shape *sha
 void tiny_directory_remove(const char *folder);
 
 /* The parts by themselves; json_decref ends them. */
-json_t *tiny_directory_config(const struct model *model);
 json_t *tiny_directory_tokenizer(const struct vocab *vocab);
 json_t *tiny_directory_tokenizer_config(const struct vocab *vocab);

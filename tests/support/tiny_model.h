@@ -32,6 +32,7 @@ struct tiny_model_shape {
     bool rope_factors; /* a rope_freqs.weight as in Llama 3.1 */
     bool bf16_norms;   /* instead of F32, as directories have them */
     const char *architecture; /* NULL: llama */
+    const char *model_type;   /* of a directory; NULL: as the architecture */
     bool qkv_bias;
     bool output_bias;
     bool mlp_bias;

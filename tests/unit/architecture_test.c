@@ -57,6 +57,10 @@ static const struct {
      PAIRED ", \"sliding_window\": 7, \"layer_types\": [\"full_attention\", \"sliding_attention\","
             " \"full_attention\", \"sliding_attention\"]",
      2, 16, "----", 7, 10},
+    {"cwm",
+     ", \"mlp_bias\": true, \"layer_types\": [\"full_attention\", \"sliding_attention\","
+     " \"sliding_attention\", \"sliding_attention\"]",
+     8, 128, "--m-", 8192, 14},
     {"qwen2", HEAD, 32, 16, "q---", 0, 0},
     {"qwen2", HEAD ", \"sliding_window\": 7, \"max_window_layers\": 1", 32, 16, "q---", 0, 0},
     {"qwen2", HEAD ", \"use_sliding_window\": true, \"sliding_window\": 7", 32, 16, "q---", 7, 0},
@@ -106,9 +110,10 @@ static void a_config_that_asks_for_more_is_refused(void **state)
     } cases[] = {
         {"gemma", "",
          "model_type: architecture gemma is not supported; known: llama, mistral, ministral, "
-         "qwen2, qwen3 ["},
+         "cwm, qwen2, qwen3 ["},
         {"qwen2", ", \"architectures\": [\"LlamaForCausalLM\"]",
          "architectures: LlamaForCausalLM is not supported, Qwen2ForCausalLM alone is"},
+        {"cwm", "", "layer_types: is missing; a sliding window is not supported without it"},
         {"mistral", HEAD ", \"attention_bias\": true", "attention_bias: is not supported in this"},
         {"qwen2", HEAD ", \"mlp_bias\": true", "mlp_bias: is not supported in this architecture"},
         {"llama", HEAD ", \"attention_bias\": 1", "attention_bias: is an integer"},

@@ -6,12 +6,12 @@
 
 #include "worker/engine/cache/panel_table.h"
 
-enum { PANEL = BANDS_LANES, SLOTS_MOST = 64, FIRST = 3, SHARED_AT = 50, CLEAR = -1 };
+enum { PANEL = BANDS_LANES, SLOTS_MOST = 160, FIRST = 3, SHARED_AT = 120, CLEAR = -1 };
 
 struct scene {
     struct ownership *ownership;
     struct panel_table *table;
-    int64_t slots;
+    int64_t slots, panel_slots;
     int64_t memory[SLOTS_MOST]; /* which panel's keys a slot has */
     int workers, rank;
     int64_t reach;
@@ -23,8 +23,15 @@ static void apply(struct scene *scene, const struct panel_moves *moves)
         const struct panel_move *move = &moves->list[m];
         assert_true(move->to >= FIRST && move->to < FIRST + scene->slots);
         assert_true(move->from < 0 || move->from > move->to);
-        scene->memory[move->to] = move->from < 0 ? CLEAR : scene->memory[move->from];
+        for (int64_t s = 0; s < moves->slots; s++)
+            scene->memory[move->to + s] = move->from < 0 ? CLEAR : scene->memory[move->from + s];
     }
+}
+
+/* A record says which panel it is of, and which of its slots. */
+static int64_t record(int64_t panel, int64_t slot)
+{
+    return 8 * panel + slot;
 }
 
 /* What a stage writes: every panel that it touches, where this rank owns it. */
@@ -32,7 +39,8 @@ static void write(struct scene *scene, struct span stage)
 {
     for (int64_t index = stage.first; index < stage.end; index++)
         if (ownership_owner(scene->ownership, index) == scene->rank)
-            scene->memory[panel_table_slot(scene->table, index)] = index / PANEL;
+            for (int64_t s = 0; s < scene->panel_slots; s++)
+                scene->memory[panel_table_slot(scene->table, index) + s] = record(index / PANEL, s);
 }
 
 static void check(const struct scene *scene, int64_t live_first, int64_t end)
@@ -44,7 +52,8 @@ static void check(const struct scene *scene, int64_t live_first, int64_t end)
             continue;
         }
         const int64_t slot = panel_table_slot(scene->table, index);
-        assert_int_equal(scene->memory[slot], panel);
+        for (int64_t s = 0; s < scene->panel_slots; s++)
+            assert_int_equal(scene->memory[slot + s], record(panel, s));
         int64_t extent_end = index;
         int64_t owned_end = index;
         struct owned_span owned;
@@ -52,7 +61,8 @@ static void check(const struct scene *scene, int64_t live_first, int64_t end)
         assert_int_equal(panel_table_extent(scene->table, &extent_end, owned.span.end), slot);
         assert_true(extent_end > index && extent_end <= owned.span.end);
         for (int64_t i = index; i < extent_end; i++)
-            assert_int_equal(panel_table_slot(scene->table, i), slot + i / PANEL - panel);
+            assert_int_equal(panel_table_slot(scene->table, i),
+                             slot + (i / PANEL - panel) * scene->panel_slots);
         index = extent_end;
     }
 }
@@ -92,13 +102,16 @@ static void open(struct scene *scene, int64_t sink_panels, int64_t shared)
     memset(scene->memory, 0xff, sizeof scene->memory);
     for (int64_t p = 0; p < mine; p++) {
         panels[p] = p;
-        slots[p] = SHARED_AT + (p * 5) % 7; /* not in a row */
-        scene->memory[slots[p]] = p;
+        slots[p] = SHARED_AT + (p * 5) % 7 * scene->panel_slots; /* not in a row */
+        for (int64_t s = 0; s < scene->panel_slots; s++)
+            scene->memory[slots[p] + s] = record(p, s);
     }
     const struct panel_table_place place = {
         .first = FIRST,
         .slots = scene->slots,
+        .panel_slots = scene->panel_slots,
         .sink_panels = sink_panels,
+        .sink_slots = 2,
         .shared_panels = panels,
         .shared_slots = slots,
         .shared = mine,
@@ -136,8 +149,11 @@ static void every_live_panel_is_where_the_table_says(void **state)
                 for (size_t r = 0; r < sizeof reaches / sizeof reaches[0]; r++)
                     for (int kind = PARTITION_CONTIGUOUS; kind <= PARTITION_ZIGZAG; kind++)
                         for (int64_t shared = 0; shared <= 3; shared++) {
-                            struct scene scene = {
-                                .workers = workers, .rank = rank, .slots = 38, .reach = reaches[r]};
+                            struct scene scene = {.workers = workers,
+                                                  .rank = rank,
+                                                  .slots = 38 * (1 + shared % 3),
+                                                  .panel_slots = 1 + shared % 3,
+                                                  .reach = reaches[r]};
                             run(&scene, stages[s], (enum partition_kind)kind, shared % 3, shared);
                         }
 }
@@ -146,7 +162,7 @@ static void every_live_panel_is_where_the_table_says(void **state)
 static void dead_panels_make_room(void **state)
 {
     (void)state;
-    struct scene scene = {.workers = 1, .slots = 4, .reach = 100};
+    struct scene scene = {.workers = 1, .slots = 4, .panel_slots = 1, .reach = 100};
     open(&scene, 0, 0);
     for (int64_t index = 0; index < 40 * PANEL; index++)
         run_token(&scene, index);
@@ -157,7 +173,7 @@ static void dead_panels_make_room(void **state)
 static void too_few_slots_are_told(void **state)
 {
     (void)state;
-    struct scene scene = {.workers = 1, .slots = 2, .reach = BANDS_OPEN};
+    struct scene scene = {.workers = 1, .slots = 5, .panel_slots = 2, .reach = BANDS_OPEN};
     struct panel_moves moves;
     open(&scene, 0, 0);
     assert_int_equal(ownership_advance(scene.ownership, 3 * PANEL, PARTITION_CONTIGUOUS),
@@ -182,6 +198,7 @@ static void a_table_lets_go_of_what_it_was_given(void **state)
     panel_pool_release(pool, 0, 2); /* slot 1 has the table alone */
     const struct panel_table_place place = {.first = own,
                                             .slots = 3,
+                                            .panel_slots = 1,
                                             .shared_panels = (int64_t[]){0},
                                             .shared_slots = (int64_t[]){1},
                                             .shared = 1};
@@ -190,7 +207,7 @@ static void a_table_lets_go_of_what_it_was_given(void **state)
     panel_table_renumber(table, to);
     assert_int_equal(panel_table_slot(table, 0), 0);
     assert_int_equal(panel_table_extent(table, &index, 64), 0);
-    assert_int_equal(panel_table_sinks(table, false), 1);
+    assert_int_equal(panel_table_sinks(table), 1);
     panel_table_release(table, pool);
     assert_int_equal(panel_pool_free(pool), 8);
     panel_table_destroy(table);

@@ -493,8 +493,9 @@ static void seconds_follow_the_table(void **state)
     struct schedule_rank rank = {
         .rows = 1, .pairs = 10, .receive_count = 1, .receive_tokens = 64, .send_tokens = 128};
     struct schedule schedule = {.workers = 1, .ranks = &rank, .stage = {64, 65}};
-    const struct choice choice = {
+    struct choice choice = {
         .group.workers = 2, .group.cache = CHOICE_CACHE_F32, .request.decode_split = true};
+    assert_int_equal(method_parse(&choice.request.method, "rope", 0), STATUS_OK);
     struct cost_table table = {.linear_flops = 10,
                                .attention_flops = 100,
                                .memory_bytes = 50,

@@ -210,8 +210,9 @@ static void bytes_are_those_of_the_shapes(void **state)
     const int64_t *bytes = plan.bytes;
     assert_int_equal(bytes[MEMORY_WEIGHTS], up(98000000));
     assert_int_equal(bytes[MEMORY_CACHE], 30 * 54 * panel_bytes);
-    assert_int_equal(bytes[MEMORY_RECEIVE_SLOTS], choice.group.receive_slots * 8 * panel_bytes);
-    assert_int_equal(need.slots, need.cache_panels);
+    assert_int_equal(bytes[MEMORY_RECEIVE_SLOTS],
+                     choice.group.receive_slots * 8 * panel_bytes / 2 * 3);
+    assert_int_equal(need.slots, 2 * need.cache_panels);
     assert_int_equal(bytes[MEMORY_HIDDEN], 3200 * 576 * 4);
     assert_int_equal(bytes[MEMORY_QUERIES], BANDS_FRAMES_MAX * 3200 * 9 * 64 * 2);
     assert_int_equal(bytes[MEMORY_STATE], 3200 * 9 * 66 * 4);
@@ -233,8 +234,8 @@ static void a_window_keeps_two_frames_of_its_sinks(void **state)
     const struct memory_plan plan = plan_for(&choice, 1);
     const struct memory_need need = need_for(&choice, 1);
     assert_int_equal(need.sink_panels, 2);
-    assert_int_equal(need.slots, need.cache_panels + 2 * 2);
-    assert_true(plan.bytes[MEMORY_CACHE] >= 30 * need.slots * panel_bytes);
+    assert_int_equal(need.slots, 2 * need.cache_panels + 2 * 3);
+    assert_true(plan.bytes[MEMORY_CACHE] >= 30 * need.slots * panel_bytes / 2);
     assert_int_equal(need.stage_rows, 1024 + 70);
     choice.request.context_tokens = 1024;
     assert_int_equal(need_for(&choice, 1).sink_panels, 0);
@@ -316,13 +317,13 @@ static void a_pool_takes_what_the_limit_leaves(void **state)
     int64_t before = 0;
     for (int64_t limit = 1 << 20; limit < INT64_C(1) << 40; limit *= 2) {
         group.pool_slots = memory_group_slots(&group, &smol, &needs, limit);
-        assert_true(group.pool_slots >= before && group.pool_slots <= 4 * (100 + 2 * 2));
+        assert_true(group.pool_slots >= before && group.pool_slots <= 4 * (100 * 3 + 2 * 4));
         before = group.pool_slots;
         memory_plan_make(&plan, &smol, &group, 0, &needs);
         if (group.pool_slots > 0)
             assert_true(plan.total_bytes <= limit + 64);
     }
-    assert_int_equal(before, 4 * (100 + 2 * 2));
+    assert_int_equal(before, 4 * (100 * 3 + 2 * 4));
 }
 
 static void what_a_group_has_no_room_for_is_refused_with_the_numbers(void **state)
@@ -336,8 +337,8 @@ static void what_a_group_has_no_room_for_is_refused_with_the_numbers(void **stat
     assert_int_equal(memory_need_check(&all[0], &choice), STATUS_OK);
     choice.group.pool_slots--;
     assert_int_equal(memory_need_check(&all[0], &choice), STATUS_OUT_OF_RANGE);
-    assert_non_null(strstr(status_message(), "needs 54 panels"));
-    assert_non_null(strstr(status_message(), "room for 53"));
+    assert_non_null(strstr(status_message(), "needs 108 records"));
+    assert_non_null(strstr(status_message(), "room for 107"));
     choice.group = fitted;
     choice.group.stage_rows--;
     assert_int_equal(memory_need_check(&all[0], &choice), STATUS_OUT_OF_RANGE);

@@ -77,15 +77,15 @@ static enum status sharded_layers(struct forward *forward)
 
 enum status forward_move(struct device *device, const struct panel_moves *moves)
 {
+    const size_t bytes = (size_t)moves->slots * device->record_bytes;
     for (int64_t m = 0; m < moves->count; m++) {
         const struct panel_move *move = &moves->list[m];
         for (int layer = 0; layer < device->shape.layers; layer++) {
             void *to = device_record(device, layer, move->to);
             if (move->from < 0)
-                TRY(device_clear(device, to, device->panel_bytes));
+                TRY(device_clear(device, to, bytes));
             else
-                TRY(device_move(device, to, device_record(device, layer, move->from),
-                                device->panel_bytes));
+                TRY(device_move(device, to, device_record(device, layer, move->from), bytes));
         }
     }
     return STATUS_OK;
@@ -211,10 +211,12 @@ static enum status find_step_keys(struct forward *forward, const struct panel_ta
         const struct schedule_read *read = &schedule->reads[s];
         struct device_keys keys = {.first = read->keys.first / BANDS_LANES * BANDS_LANES,
                                    .end = read->keys.end,
+                                   .panel_records = (int)panel_table_panel_slots(panels),
                                    .query_end = 1};
         if (read->source == SCHEDULE_SINKS) {
             keys.store = BANDS_SINKS;
-            keys.records = device_record(forward->device, 0, panel_table_sinks(panels, false));
+            keys.panel_records = (int)panel_table_sink_slots(panels);
+            keys.records = device_record(forward->device, 0, panel_table_sinks(panels));
             TRY(add_step_key(forward, &keys));
             continue;
         }
@@ -233,7 +235,7 @@ static enum status find_step_keys(struct forward *forward, const struct panel_ta
 static const struct device_keys *keys_of_layer(struct forward *forward, int layer)
 {
     const size_t shift =
-        (size_t)layer * (size_t)forward->device->group.pool_slots * forward->device->panel_bytes;
+        (size_t)layer * (size_t)forward->device->group.pool_slots * forward->device->record_bytes;
     for (int k = 0; k < forward->step_key_count; k++) {
         forward->layer_keys[k] = forward->step_keys[k];
         forward->layer_keys[k].records = (const char *)forward->step_keys[k].records + shift;

@@ -1,4 +1,4 @@
-/* A rank's slots for panel records: which are taken, and by how many. Pure: it knows numbers of
+/* A rank's slots for records: which are taken, and by how many. Pure: it knows numbers of
  * slots, not their memory, which is [layers][slots] records and alike in all layers.
  *
  * Slots are taken in runs, so that consecutive panels of a sequence are one extent. A slot may have

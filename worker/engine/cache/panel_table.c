@@ -8,27 +8,31 @@
 
 struct entry {
     int64_t panel; /* index / BANDS_LANES */
-    int64_t slot;
+    int64_t slot;  /* its first */
 };
 
 struct panel_table {
     int64_t first, slots; /* the run of own slots */
-    int64_t sink_panels;
+    int64_t panel_slots;
+    int64_t sink_panels, sink_slots;
+    int64_t room;   /* own panels */
     int64_t shared; /* entries in slots of others, the first ones */
     int64_t count;
-    struct entry *entries; /* [shared + slots], `count` used, ascending by panel */
-    bool *taken;           /* [slots] own ones */
+    struct entry *entries; /* [shared + room], `count` used, ascending by panel */
+    bool *taken;           /* [room] */
     struct panel_move *moves;
-    int64_t held;        /* slots of others that the table was given */
+    int64_t held;        /* panels of others that the table was given */
     int64_t *held_slots; /* [held] */
 };
 
 enum status panel_table_create(struct panel_table **out, const struct panel_table_place *place)
 {
-    const size_t room = (size_t)(place->shared + place->slots) + 1;
+    const int64_t own =
+        (place->slots - place->sink_panels * place->sink_slots) / place->panel_slots;
+    const size_t room = (size_t)(place->shared + own) + 1;
     struct panel_table *table = malloc(sizeof *table);
     struct entry *entries = calloc(room, sizeof *entries);
-    bool *taken = calloc((size_t)place->slots + 1, sizeof *taken);
+    bool *taken = calloc((size_t)own + 1, sizeof *taken);
     struct panel_move *moves = calloc(2 * room, sizeof *moves);
     int64_t *held_slots = calloc(room, sizeof *held_slots);
     if (!table || !entries || !taken || !moves || !held_slots) {
@@ -43,7 +47,10 @@ enum status panel_table_create(struct panel_table **out, const struct panel_tabl
     *table = (struct panel_table){
         .first = place->first,
         .slots = place->slots,
+        .panel_slots = place->panel_slots,
         .sink_panels = place->sink_panels,
+        .sink_slots = place->sink_slots,
+        .room = own,
         .shared = place->shared,
         .count = place->shared,
         .entries = entries,
@@ -56,8 +63,6 @@ enum status panel_table_create(struct panel_table **out, const struct panel_tabl
         entries[p] = (struct entry){place->shared_panels[p], place->shared_slots[p]};
         held_slots[p] = place->shared_slots[p];
     }
-    for (int64_t slot = 0; slot < 2 * place->sink_panels; slot++)
-        taken[slot] = true;
     *out = table;
     return STATUS_OK;
 }
@@ -66,7 +71,7 @@ void panel_table_release(struct panel_table *table, struct panel_pool *pool)
 {
     panel_pool_release(pool, table->first, table->slots);
     for (int64_t h = 0; h < table->held; h++)
-        panel_pool_release(pool, table->held_slots[h], 1);
+        panel_pool_release(pool, table->held_slots[h], table->panel_slots);
     table->slots = table->held = 0;
 }
 
@@ -81,12 +86,23 @@ void panel_table_destroy(struct panel_table *table)
     free(table);
 }
 
+/* The slot of own panel number `own`, and back. */
+static int64_t slot_of(const struct panel_table *table, int64_t own)
+{
+    return table->first + table->sink_panels * table->sink_slots + own * table->panel_slots;
+}
+
+static int64_t own_of(const struct panel_table *table, int64_t slot)
+{
+    return (slot - slot_of(table, 0)) / table->panel_slots;
+}
+
 static void drop_before(struct panel_table *table, int64_t live_first)
 {
     int64_t dead = 0;
     while (dead < table->count && (table->entries[dead].panel + 1) * BANDS_LANES <= live_first) {
         if (dead >= table->shared)
-            table->taken[table->entries[dead].slot - table->first] = false;
+            table->taken[own_of(table, table->entries[dead].slot)] = false;
         dead++;
     }
     table->count -= dead;
@@ -98,15 +114,15 @@ static void drop_before(struct panel_table *table, int64_t live_first)
  * starts, so each move goes down. */
 static void close_ranks(struct panel_table *table, struct panel_moves *moves)
 {
-    int64_t to = table->first + 2 * table->sink_panels;
-    for (int64_t e = table->shared; e < table->count; e++, to++) {
+    int64_t to = slot_of(table, 0);
+    for (int64_t e = table->shared; e < table->count; e++, to += table->panel_slots) {
         const int64_t from = table->entries[e].slot;
         assert(from >= to);
         if (from == to)
             continue;
         table->moves[moves->count++] = (struct panel_move){from, to};
-        table->taken[from - table->first] = false;
-        table->taken[to - table->first] = true;
+        table->taken[own_of(table, from)] = false;
+        table->taken[own_of(table, to)] = true;
         table->entries[e].slot = to;
     }
 }
@@ -115,16 +131,28 @@ static enum status add(struct panel_table *table, struct panel_moves *moves, int
                        bool clear)
 {
     int64_t own = 0;
-    while (own < table->slots && table->taken[own])
+    while (own < table->room && table->taken[own])
         own++;
-    if (own == table->slots)
+    if (own == table->room)
         return fail(STATUS_INTERNAL,
                     "the plan gave the cache %lld panels, and panel %lld finds none free",
-                    (long long)table->slots, (long long)panel);
+                    (long long)table->room, (long long)panel);
     table->taken[own] = true;
-    table->entries[table->count++] = (struct entry){panel, table->first + own};
+    table->entries[table->count++] = (struct entry){panel, slot_of(table, own)};
     if (clear)
-        table->moves[moves->count++] = (struct panel_move){-1, table->first + own};
+        table->moves[moves->count++] = (struct panel_move){-1, slot_of(table, own)};
+    return STATUS_OK;
+}
+
+enum status panel_table_adopt(struct panel_table *table, struct panel_moves *moves,
+                              const int64_t *panels, const int64_t *slots, int64_t count)
+{
+    *moves = (struct panel_moves){.list = table->moves, .slots = table->panel_slots};
+    for (int64_t p = 0; p < count; p++) {
+        TRY(add(table, moves, panels[p], false));
+        table->moves[moves->count++] =
+            (struct panel_move){slots[p], table->entries[table->count - 1].slot};
+    }
     return STATUS_OK;
 }
 
@@ -137,7 +165,7 @@ enum status panel_table_stage(struct panel_table *table, struct panel_moves *mov
                               const struct ownership *ownership, int rank, struct span stage,
                               int64_t live_first)
 {
-    *moves = (struct panel_moves){.list = table->moves};
+    *moves = (struct panel_moves){.list = table->moves, .slots = table->panel_slots};
     drop_before(table, live_first);
     close_ranks(table, moves);
     struct owned_span owned;
@@ -158,7 +186,7 @@ enum status panel_table_stage(struct panel_table *table, struct panel_moves *mov
 enum status panel_table_append(struct panel_table *table, struct panel_moves *moves, int64_t index,
                                int64_t live_first)
 {
-    *moves = (struct panel_moves){.list = table->moves};
+    *moves = (struct panel_moves){.list = table->moves, .slots = table->panel_slots};
     if (holds_last(table, index / BANDS_LANES))
         return STATUS_OK;
     drop_before(table, live_first);
@@ -192,16 +220,26 @@ int64_t panel_table_extent(const struct panel_table *table, int64_t *index, int6
     const int64_t first = entries[e].slot;
     while (e + 1 < table->count && (entries[e].panel + 1) * BANDS_LANES < end &&
            entries[e + 1].panel == entries[e].panel + 1 &&
-           entries[e + 1].slot == entries[e].slot + 1)
+           entries[e + 1].slot == entries[e].slot + table->panel_slots)
         e++;
     const int64_t extent_end = (entries[e].panel + 1) * BANDS_LANES;
     *index = extent_end < end ? extent_end : end;
     return first;
 }
 
-int64_t panel_table_sinks(const struct panel_table *table, bool near)
+int64_t panel_table_panel_slots(const struct panel_table *table)
 {
-    return table->first + (near ? table->sink_panels : 0);
+    return table->panel_slots;
+}
+
+int64_t panel_table_sink_slots(const struct panel_table *table)
+{
+    return table->sink_slots;
+}
+
+int64_t panel_table_sinks(const struct panel_table *table)
+{
+    return table->first;
 }
 
 void panel_table_renumber(struct panel_table *table, const int64_t *to)

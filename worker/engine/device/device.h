@@ -59,12 +59,13 @@ struct device_drive {
     void *context;
 };
 
-/* Keys to attend to: panel records with all KV heads, in a row. */
+/* Keys to attend to: panels with all KV heads, in a row. */
 struct device_keys {
     const void *records;
-    int64_t first; /* index of the first record's first key: a multiple of the panel */
+    int64_t first; /* index of the first panel's first key: a multiple of the panel */
     int64_t end;   /* keys at and beyond it are not there */
     enum bands_store store;
+    int panel_records; /* of each panel: K in the frames that it is kept in, and V */
     /* The query spans of the schedule that it applies to; a step is one span. */
     int query_first, query_end;
 };
@@ -108,8 +109,8 @@ struct device_step {
 
 /* What peers and the engine reach into. Sizes: memory_plan.h. */
 struct device_memory {
-    void *cache; /* [layers, pool_slots] panel records */
-    void *slots; /* [receive_slots] blocks of panel records */
+    void *cache; /* [layers, pool_slots] records */
+    void *slots; /* [receive_slots] blocks */
     /* A step's buffers (layer_buffers.h), float32 but for queries: [rows, width], and [workers] of
      * states. LAYER_ACTIVE is LAYER_GATE; LAYER_LOGITS is not here. */
     float *step[LAYER_BUFFERS];
@@ -149,7 +150,7 @@ struct device {
     struct memory_request needs; /* what memory_plan_make must be told */
     enum choice_cache cache;     /* type of the cached keys and values */
     const char *kernels;         /* the variant's name */
-    size_t panel_bytes;          /* one panel record of all KV heads */
+    size_t record_bytes;         /* K or V of a panel's tokens, all KV heads */
     struct group_choice group;   /* as prepared */
     int threads;                 /* that share the blocks and tiles of a call */
     int64_t blocks;              /* of a stage, about, even out its work */
@@ -175,7 +176,7 @@ struct device {
 static inline void *device_record(const struct device *device, int layer, int64_t slot)
 {
     return (char *)device->memory.cache +
-           (size_t)(layer * device->group.pool_slots + slot) * device->panel_bytes;
+           (size_t)(layer * device->group.pool_slots + slot) * device->record_bytes;
 }
 
 /* Rows of a block where a rank has `rows` of a stage; a short one is a block for each thread. */

@@ -70,28 +70,42 @@ static void rotate_keys(const struct device_cpu *cpu, const struct token *token,
     cpu->kernels->rope_keys(&rotation);
 }
 
-static void store_in(const struct device_cpu *cpu, int layer, int64_t slot,
-                     const struct token *token)
+static void store_key(const struct device_cpu *cpu, int layer, int64_t slot,
+                      const struct token *token)
 {
-    const struct model_spec *spec = &cpu->spec;
-    cpu->kernels->attention_store(device_record(&cpu->device, layer, slot),
-                                  token->index % PANEL_TOKENS, token->rotated, token->values,
-                                  spec->kv_heads, spec->head_dim);
+    cpu->kernels->attention_store_keys(device_record(&cpu->device, layer, slot),
+                                       token->index % PANEL_TOKENS, token->rotated,
+                                       cpu->spec.kv_heads, cpu->spec.head_dim);
 }
 
+static void store_value(const struct device_cpu *cpu, int layer, int64_t slot,
+                        const struct token *token)
+{
+    cpu->kernels->attention_store_values(device_record(&cpu->device, layer, slot),
+                                         token->index % PANEL_TOKENS, token->values,
+                                         cpu->spec.kv_heads, cpu->spec.head_dim);
+}
+
+/* K in every frame that it is kept in, then V: as the slots of a panel follow each other. */
 static void store_token(const struct device_cpu_rows *rows, int layer, const struct token *token)
 {
     const struct device_cpu *cpu = rows->cpu;
-    const int64_t panel = token->index / PANEL_TOKENS;
-    if (token->sink) {
-        rotate_keys(cpu, token, rows->method->bands.panel_frames);
-        store_in(cpu, layer, panel_table_sinks(rows->panels, false) + panel, token);
+    const struct bands *bands = &rows->method->bands;
+    const int frames = token->sink ? bands->key_frames : bands->panel_frames;
+    const int64_t slot = token->owned ? panel_table_slot(rows->panels, token->index) : -1;
+    const int64_t sink = panel_table_sinks(rows->panels) +
+                         token->index / PANEL_TOKENS * panel_table_sink_slots(rows->panels);
+    for (int frame = 0; frame < frames; frame++) {
+        rotate_keys(cpu, token, frame);
+        if (token->owned && frame < bands->panel_frames)
+            store_key(cpu, layer, slot + frame, token);
+        if (token->sink)
+            store_key(cpu, layer, sink + frame, token);
     }
-    rotate_keys(cpu, token, 0);
-    if (token->sink)
-        store_in(cpu, layer, panel_table_sinks(rows->panels, true) + panel, token);
     if (token->owned)
-        store_in(cpu, layer, panel_table_slot(rows->panels, token->index), token);
+        store_value(cpu, layer, slot + bands->panel_frames, token);
+    if (token->sink)
+        store_value(cpu, layer, sink + bands->key_frames, token);
 }
 
 static bool is_owned(const struct device_cpu_rows *rows, int64_t index)

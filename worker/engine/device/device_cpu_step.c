@@ -250,7 +250,8 @@ static enum status cut_ranges(struct device_cpu *cpu, const struct device_keys *
             extent.end = end < keys[k].end ? end : keys[k].end;
             extent.records =
                 (const char *)keys[k].records +
-                (size_t)((first - keys[k].first) / PANEL_TOKENS) * cpu->device.panel_bytes;
+                (size_t)((first - keys[k].first) / PANEL_TOKENS * keys[k].panel_records) *
+                    cpu->device.record_bytes;
             if (range != current) {
                 next.extent_first = *extents;
                 TRY(add_range(step, &next));
@@ -322,14 +323,15 @@ static void attend_range(void *context, int thread, size_t item)
         .kv_heads = heads,
         .group = group,
         .head_dim = spec->head_dim,
-        .panel_stride = cpu->device.panel_bytes,
+        .record_stride = cpu->device.record_bytes,
         .regimes = &sight_of_layer(&tokens->method->sight, job->layer)->regimes,
         .scale_log2 = tokens->method->scale_log2,
         .scratch = device_cpu_kernel_scratch(cpu, thread),
     };
-    size_t head_bytes = cpu->device.panel_bytes / (size_t)spec->kv_heads;
+    size_t head_bytes = cpu->device.record_bytes / (size_t)spec->kv_heads;
     for (int e = range->extent_first; e < range->extent_end; e++) {
         args.panels = (const char *)step->extents[e].records + (size_t)head * head_bytes;
+        args.panel_stride = (size_t)step->extents[e].panel_records * cpu->device.record_bytes;
         args.key_first = step->extents[e].first;
         args.key_end = step->extents[e].end;
         args.store = step->extents[e].store;

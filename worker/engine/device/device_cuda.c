@@ -84,7 +84,7 @@ static void describe(struct device_cuda *cuda)
     };
     device->cache = CHOICE_CACHE_BF16;
     device->kernels = "cuda";
-    device->panel_bytes = attention_panel_bytes(DTYPE_BF16, spec->kv_heads, spec->head_dim);
+    device->record_bytes = attention_record_bytes(DTYPE_BF16, spec->kv_heads, spec->head_dim);
     device->threads = 1;
     device->blocks = 4; /* few large products; blocks are what peers wait for */
     device->block_rows = DEVICE_CUDA_BLOCK_ROWS;

@@ -135,6 +135,7 @@ static int gather_extents(struct attention_extent *extents, const int *span_quer
             .first = extent->first,
             .end = extent->end,
             .store = (int32_t)extent->store,
+            .panel_records = extent->panel_records,
             .span_first = first,
             .span_end = end,
         };

@@ -112,11 +112,12 @@ static enum status add_extent(struct device_cuda *cuda, int *count, const struct
         return fail(STATUS_INTERNAL, "the plan gave a step %d extents of keys; more came",
                     step->extent_capacity);
     step->host.extents[(*count)++] = (struct kernels_cuda_extent){
-        .record = ((const char *)keys->records - base) / (int64_t)cuda->device.panel_bytes +
-                  (first - keys->first) / PANEL_TOKENS,
+        .record = ((const char *)keys->records - base) / (int64_t)cuda->device.record_bytes +
+                  (first - keys->first) / PANEL_TOKENS * keys->panel_records,
         .first = first,
         .end = end,
         .store = (int32_t)keys->store,
+        .panel_records = keys->panel_records,
     };
     return STATUS_OK;
 }
@@ -217,7 +218,7 @@ static void follow_recording(struct device_cuda *cuda, const struct device_step 
 {
     struct device_cuda_segments *segments = &cuda->step.segments;
     const int64_t sinks_slot =
-        given->tokens->sinks > 0 ? panel_table_sinks(given->tokens->panels, false) : -1;
+        given->tokens->sinks > 0 ? panel_table_sinks(given->tokens->panels) : -1;
     if (segments->sinks_slot == sinks_slot &&
         memcmp(&segments->method, given->tokens->method, sizeof segments->method) == 0)
         return;
