@@ -146,7 +146,11 @@ static enum status choose_replicate_tokens(struct choice *choice, struct weigher
 static enum status limit_stages(struct choice *choice, struct weigher *weigher, double most_seconds)
 {
     struct request_choice *request = &choice->request;
-    const int64_t least = (int64_t)STAGE_ROWS_LEAST * choice->group.workers;
+    const int workers = choice->group.workers;
+    int64_t least = (int64_t)STAGE_ROWS_LEAST * workers;
+    /* Stages of a prompt stay sharded: others can share their panels. */
+    if (workers > 1 && least <= REPLICATE_TOKENS_MAX)
+        least = 2 * REPLICATE_TOKENS_MAX;
     int64_t tokens = weighed_tokens(choice);
     if (request->stage_tokens > 0 && request->stage_tokens < tokens)
         tokens = request->stage_tokens;
