@@ -10,7 +10,6 @@
 #include "kernels/regimes.h"
 #include "proto/plan/method.h"
 #include "proto/plan/model_shape.h"
-#include "proto/status.h"
 
 enum { SIGHT_TABLES_MAX = 2 };
 
@@ -28,10 +27,7 @@ struct sight {
     struct model_window window;
 };
 
-/* UNIMPLEMENTED where the method counts distances in chunks and the model has a window. */
-MUST_CHECK enum status sight_check(const struct method *method, const struct model_shape *shape);
-
-/* Of a method that passed sight_check. */
+/* Of a method that passed method_check. */
 void sight_make(struct sight *sight, const struct method *method, const struct model_shape *shape);
 
 static inline const struct sight_table *sight_of_layer(const struct sight *sight, int64_t layer)

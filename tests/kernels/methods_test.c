@@ -19,8 +19,10 @@ struct vector {
     double o5_a, lse5_a, o11_a, lse11_a, o5_b, lse5_b, o11_b, lse11_b;
 };
 
-/* ReRoPE is LM-Infinite with every key a sink and window = ceiling. */
-static int vectors(struct vector list[4])
+enum { VECTORS = 6 };
+
+/* ReRoPE is LM-Infinite with every key a sink and window = ceiling, too. */
+static void vectors(struct vector list[VECTORS])
 {
     list[0] = (struct vector){"rope",   attention_case_rope(),
                               3.015002, 1.885108,
@@ -42,12 +44,23 @@ static int vectors(struct vector list[4])
                               1.855937,
                               4.719680,
                               1.855937};
-    list[3] = (struct vector){"rerope w4", attention_case_lm_infinite(4, 12, 4),
-                              3.312844,    1.790901,
-                              6.678531,    2.279751,
-                              1.922750,    1.855937,
-                              4.584443,    2.812039};
-    return 4;
+    const struct vector rerope = {"rerope w4", attention_case_rerope(4),
+                                  3.312844,    1.790901,
+                                  6.678531,    2.279751,
+                                  1.922750,    1.855937,
+                                  4.584443,    2.812039};
+    list[3] = list[4] = rerope;
+    list[4].bands = attention_case_lm_infinite(4, 12, 4);
+    list[5] = (struct vector){"dca chunk 6 local 2",
+                              attention_case_dca(6, 2),
+                              3.015002,
+                              1.885108,
+                              5.447538,
+                              2.593447,
+                              1.847005,
+                              1.896128,
+                              4.655086,
+                              2.679977};
 }
 
 /* Rotates one head of HEAD_DIM at a position, through the variant, back to float32. */
@@ -134,10 +147,10 @@ static void attend_both_stores(const struct kernels *kernels, const struct bands
 static void agrees_with_the_vectors_of_the_methods(void **unused)
 {
     (void)unused;
-    struct vector list[4];
-    int count = vectors(list);
+    struct vector list[VECTORS];
+    vectors(list);
     for (int n = 0; subjects_at(n); n++) {
-        for (int v = 0; v < 2 * count; v++) {
+        for (int v = 0; v < 2 * VECTORS; v++) {
             const struct vector *vector = &list[v / 2];
             bool test_b = v % 2;
             struct attention_case c = toy_case(subjects_at(n), &vector->bands, 0, test_b);

@@ -345,7 +345,6 @@ static enum status make_sequence(struct engine *engine, struct sequence **made, 
     const struct choice choice = {.group = engine->options.group, .request = *request->choice};
     const struct sequence_start start = {number, job, &choice};
     TRY(choice_check(&choice));
-    TRY(sight_check(&choice.request.method, &engine->device->shape));
     struct sequence *sequence = malloc(sizeof *sequence);
     if (!sequence)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a sequence");
