@@ -2,8 +2,9 @@
  *
  * A pair is a query index i and a key index j <= i. A key is a sink if j < sinks, otherwise
  * ordinary. Exactly one band of its class covers a pair: that of i's query range in whose distance
- * range floor(i / unit) - floor(j / unit) lies. A masked band hides its pairs, and the table's window
- * those of any band that are too far apart. Through any other band the effective distance, which is all that rope sees, is
+ * range floor(i / unit) - floor(j / unit) lies. A masked band hides its pairs, and the table's
+ * window those that are too far apart. Through any other band the effective distance, which is all
+ * that rope sees, is
  *
  *     e = bands_position(&query_frame[band.query_frame], i)
  *       - bands_position(&key_frame[band.key_frame], j)

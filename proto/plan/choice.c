@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+
 enum { PANEL_TOKENS_MAX = BANDS_LANES, BLOCK_PANELS = 8, RECEIVE_SLOTS = 4 };
 
 #define LARGEST_TOKENS ((int64_t)1 << 40)
@@ -79,6 +80,12 @@ enum status choice_check_extent(int workers, int64_t context_tokens)
     return check_range("context_tokens", context_tokens, 1, LARGEST_TOKENS);
 }
 
+void choice_bands(const struct choice *choice, struct bands *bands)
+{
+    method_bands(&choice->request.method, bands);
+    bands->window = choice->request.window_tokens;
+}
+
 enum status choice_check(const struct choice *choice)
 {
     TRY(method_check(&choice->request.method));
@@ -93,6 +100,7 @@ enum status choice_check(const struct choice *choice)
     TRY(check_range("cache", choice->group.cache, CHOICE_CACHE_BF16, CHOICE_CACHE_F32));
     TRY(check_range("queries", choice->request.queries, CHOICE_SHARDED, CHOICE_AUTO));
     TRY(check_range("replicate_tokens", choice->request.replicate_tokens, 0, LARGEST_TOKENS));
+    TRY(check_range("window_tokens", choice->request.window_tokens, 0, LARGEST_TOKENS));
     const bool ring = choice->request.schedule == CHOICE_RING;
     TRY(check_range("receive_slots", choice->group.receive_slots,
                     ring && choice->group.workers > 2 ? choice->group.workers - 1 : 1,
@@ -105,7 +113,7 @@ enum status choice_check(const struct choice *choice)
         choice->group.kernels[0] == '\0')
         return fail(STATUS_INVALID_ARGUMENT, "plan: the kernel variant has no name");
     struct bands bands;
-    method_bands(&choice->request.method, &bands);
+    choice_bands(choice, &bands);
     if (choice->request.schedule == CHOICE_HALO && bands_reach(&bands) == BANDS_OPEN)
         return fail(STATUS_INVALID_ARGUMENT,
                     "plan: schedule halo needs a method with a window, such as lm_infinite: choose "

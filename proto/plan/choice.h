@@ -54,6 +54,7 @@ struct request_choice {
     bool decode_split;      /* decode's products are split by output rows */
     enum choice_queries queries;
     int64_t replicate_tokens;
+    int64_t window_tokens; /* the model's sliding window where all of its layers have it; 0: none */
 };
 
 /* What the plan of a request on a group is made from. */
@@ -65,6 +66,10 @@ struct choice {
 /* What is usual for a group of so many workers, without what memory is made for; kernels and cache
  * are the device's to say. */
 struct group_choice group_choice_usual(int workers);
+
+/* What any layer of the model sees: the method's bands, within the window. Ownership, schedules,
+ * the cache and what travels follow from it. Of a choice that passed choice_check. */
+void choice_bands(const struct choice *choice, struct bands *bands);
 
 /* Refuses a choice that no plan can be made from; for choices that came over the wire. */
 MUST_CHECK enum status choice_check(const struct choice *choice);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "proto/plan/schedule.h"
+#include "proto/plan/sight.h"
 #include "proto/plan/tally.h"
 
 enum {
@@ -145,7 +146,11 @@ static enum status choose_replicate_tokens(struct choice *choice, struct weigher
 static enum status limit_stages(struct choice *choice, struct weigher *weigher, double most_seconds)
 {
     struct request_choice *request = &choice->request;
-    const int64_t least = (int64_t)STAGE_ROWS_LEAST * choice->group.workers;
+    const int workers = choice->group.workers;
+    int64_t least = (int64_t)STAGE_ROWS_LEAST * workers;
+    /* Stages of a prompt stay sharded: others can share their panels. */
+    if (workers > 1 && least <= REPLICATE_TOKENS_MAX)
+        least = 2 * REPLICATE_TOKENS_MAX;
     int64_t tokens = weighed_tokens(choice);
     if (request->stage_tokens > 0 && request->stage_tokens < tokens)
         tokens = request->stage_tokens;
@@ -202,18 +207,20 @@ static int64_t roomy_stage_tokens(const struct choice *choice, int64_t most, int
     return asked == 0 && choice->request.context_tokens <= tokens ? 0 : tokens;
 }
 
-static struct choice start_choice(const struct chooser_request *request)
+static struct choice start_choice(const struct chooser_request *request,
+                                  const struct model_shape *shape)
 {
     struct bands bands;
     struct choice choice = {
         .group = group_choice_usual(request->workers),
         .request.method = request->method,
         .request.context_tokens = request->context_tokens,
+        .request.window_tokens = sight_window_of_all(shape),
         .request.decode_split = request->decode_split > 0,
     };
     choice.group.cache = request->cache;
     snprintf(choice.group.kernels, sizeof choice.group.kernels, "%s", request->kernels);
-    method_bands(&request->method, &bands);
+    choice_bands(&choice, &bands);
     const int64_t reach = bands_reach(&bands);
     const bool limited = reach < request->context_tokens;
     choice.request.schedule = limited ? CHOICE_HALO : CHOICE_GATHER;
@@ -237,7 +244,7 @@ enum status chooser_choose(struct choice *choice, const struct chooser_request *
 {
     TRY(method_check(&request->method));
     TRY(choice_check_extent(request->workers, request->context_tokens));
-    struct choice made = start_choice(request);
+    struct choice made = start_choice(request, shape);
     TRY(choice_check(&made));
     enum status status;
     struct weigher weigher;

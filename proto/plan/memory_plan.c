@@ -72,7 +72,7 @@ static int64_t replicated_rows(const struct choice *choice)
 static int64_t step_keys(const struct choice *choice)
 {
     struct bands bands;
-    method_bands(&choice->request.method, &bands);
+    choice_bands(choice, &bands);
     const int64_t reach = bands_reach(&bands);
     /* Under a window a step reads from the panel of its first row's furthest key to its last
      * row. */
@@ -155,7 +155,7 @@ static enum status visit_stage(struct walk *walk, struct span stage)
 static enum status walk_stages(struct peak *peaks, const struct choice *choice, int64_t kept_sinks)
 {
     struct bands bands;
-    method_bands(&choice->request.method, &bands);
+    choice_bands(choice, &bands);
     struct walk walk = {
         .choice = choice, .reach = bands_reach(&bands), .kept_sinks = kept_sinks, .peaks = peaks};
     TRY(ownership_create(&walk.ownership, choice->group.workers, choice->group.panel_tokens));
@@ -174,7 +174,7 @@ static enum status walk_stages(struct peak *peaks, const struct choice *choice, 
 static int64_t panels_with_decode(const struct choice *choice, int64_t stage_panels)
 {
     struct bands bands;
-    method_bands(&choice->request.method, &bands);
+    choice_bands(choice, &bands);
     int64_t all = ceil_div(choice->request.context_tokens, choice->group.panel_tokens);
     int64_t reach = bands_reach(&bands);
     int64_t seen = reach < choice->request.context_tokens
@@ -188,7 +188,7 @@ enum status memory_need_make(struct memory_need *needs, const struct choice *cho
                              int end)
 {
     struct bands bands;
-    method_bands(&choice->request.method, &bands);
+    choice_bands(choice, &bands);
     const int64_t kept_sinks = schedule_keeps_sinks(choice, &bands) ? bands.sinks : 0;
     const int64_t sink_panels = ceil_div(kept_sinks, choice->group.panel_tokens);
     struct peak *peaks = calloc((size_t)choice->group.workers, sizeof *peaks);

@@ -21,6 +21,9 @@ extern const struct method_row method_rope;
 extern const struct method_row method_string;
 extern const struct method_row method_lm_infinite;
 extern const struct method_row method_streaming_llm;
+extern const struct method_row method_rerope;
+extern const struct method_row method_leaky_rerope;
+extern const struct method_row method_self_extend;
 extern const struct method_row method_dca;
 
 /* In the order in which messages name them. */

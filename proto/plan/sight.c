@@ -3,30 +3,34 @@
 
 #include <string.h>
 
-static bool has_window(const struct model_shape *shape)
+static int64_t windowed_layers(const struct model_shape *shape)
 {
-    bool has = false;
+    int64_t layers = 0;
     for (int64_t layer = 0; layer < shape->layers; layer++)
-        has |= model_window_covers(&shape->window, layer);
-    return has;
+        layers += model_window_covers(&shape->window, layer);
+    return layers;
 }
 
-static void complete(struct sight_table *table)
+int64_t sight_window_of_all(const struct model_shape *shape)
 {
+    return windowed_layers(shape) == shape->layers ? shape->window.tokens : 0;
+}
+
+static void add(struct sight *sight, const struct method *method, int64_t window)
+{
+    struct sight_table *table = &sight->tables[sight->count++];
+    method_bands(method, &table->bands);
+    table->bands.window = window;
     table->reach = bands_reach(&table->bands);
     regimes_make(&table->regimes, &table->bands);
 }
 
 void sight_make(struct sight *sight, const struct method *method, const struct model_shape *shape)
 {
+    const int64_t windowed = windowed_layers(shape);
     memset(sight, 0, sizeof *sight);
     sight->window = shape->window;
-    sight->count = has_window(shape) ? 2 : 1;
-    method_bands(method, &sight->tables[0].bands);
-    complete(&sight->tables[0]);
-    if (sight->count == 1)
-        return;
-    sight->tables[1].bands = sight->tables[0].bands;
-    sight->tables[1].bands.window = shape->window.tokens;
-    complete(&sight->tables[1]);
+    add(sight, method, sight_window_of_all(shape));
+    if (windowed > 0 && windowed < shape->layers)
+        add(sight, method, shape->window.tokens);
 }

@@ -21,11 +21,14 @@ struct sight_table {
 
 struct sight {
     int count;
-    /* The first one is the method's, which shows all that any layer sees: schedules, the cache and
-     * what travels follow from it for all layers. */
+    /* The first one shows all that any layer sees: schedules, the cache and what travels follow
+     * from it for all layers (choice_bands). */
     struct sight_table tables[SIGHT_TABLES_MAX];
     struct model_window window;
 };
+
+/* The window where all layers have it; 0 where some or none do. */
+int64_t sight_window_of_all(const struct model_shape *shape);
 
 /* Of a method that passed method_check. */
 void sight_make(struct sight *sight, const struct method *method, const struct model_shape *shape);

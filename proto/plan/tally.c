@@ -293,7 +293,7 @@ void tally_restart(struct tally *tally, const struct choice *choice)
 {
     tally->choice = choice;
     struct bands bands;
-    method_bands(&choice->request.method, &bands);
+    choice_bands(choice, &bands);
     regimes_make(&tally->regimes, &bands);
     tally->reach = bands_reach(&bands);
     tally->sinks = bands.sinks;

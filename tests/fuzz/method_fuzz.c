@@ -26,6 +26,10 @@ static const char *const seeds[] = {
     "string:shift=60,local=2,logn=300+yarn:factor=2.68,original=2048,attention=1.1",
     "\x0d"
     "streaming_llm:window=1099511627770,sinks=5",
+    "\x0b"
+    "leaky_rerope:window=64,factor=2.5,logn=4096",
+    "\x0a"
+    "self_extend:window=1099511627776,group=1099511627776",
     "\x0d"
     "dca:chunk=1099511627776,local=0",
     "\x0d"

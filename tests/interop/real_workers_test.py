@@ -85,6 +85,25 @@ class RealWorkers(ClusterTest):
             self.assertEqual(list(score)[-1].WhichOneof("event"), "finished")
             self.stop_and_expect_no_process(self.pids())
 
+    def test_what_was_read_before_is_not_read_again(self):
+        document = PROMPT * 2  # 14 panels of 64 tokens and 38 tokens
+        for flags, stage_tokens, cached in ((("--workers=1",), 0, 896), (("--workers=2", "--transport=loopback"), 320, 640)):
+            self.launch(*flags)
+
+            def ask(question, **fields):
+                events = list(self.generate(document + question, timeout=60, max_tokens=20,
+                                            options=pb.PlanOptions(stage_tokens=stage_tokens), **fields))
+                usage = events[-1].finished.usage
+                self.assertEqual(usage.cached_tokens + usage.prefilled_tokens, usage.prompt_tokens)
+                return ids_of(events), usage.cached_tokens
+            whole = [ask(question, no_prefix_reuse=True) for question in "ab"]
+            self.assertEqual([told for _, told in whole], [0, 0], "and nothing of them is kept")
+            self.assertEqual(ask("a"), (whole[0][0], 0))
+            self.assertEqual(ask("b"), (whole[1][0], cached))
+            self.assertEqual(ask("a", no_prefix_reuse=True), whole[0])
+            self.assertEqual(ask("a"), (whole[0][0], cached))
+            self.stop_and_expect_no_process(self.pids())
+
     def test_a_told_seed_gives_the_same_answer_back(self):
         self.launch("--workers=2", "--transport=loopback")
 

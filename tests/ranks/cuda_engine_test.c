@@ -31,6 +31,9 @@ static const char *const methods[] = {
     "string:shift=150,local=20",
     "lm_infinite:window=130,sinks=4",
     "lm_infinite:window=64,sinks=70,ceiling=90",
+    "streaming_llm:window=70,sinks=5,logn=90",
+    "leaky_rerope:window=90,factor=2.5+linear:factor=2",
+    "dca:chunk=200,local=50",
 };
 
 enum { METHODS = sizeof methods / sizeof methods[0] };

@@ -29,6 +29,9 @@ static const char *const methods[] = {
     "lm_infinite:window=200,sinks=0",
     "streaming_llm:window=70,sinks=5,logn=90",
     "dca:chunk=200,local=50+ntk:factor=2",
+    "rerope:window=70,logn=128",
+    "leaky_rerope:window=90,factor=2.5+linear:factor=2",
+    "self_extend:window=65,group=7",
 };
 
 enum { METHODS = sizeof methods / sizeof methods[0] };
@@ -198,6 +201,10 @@ static void methods_that_are_the_same_score_the_same(void **state)
         {"rope", "lm_infinite:window=300,sinks=3,ceiling=2"},
         {"rope", "streaming_llm:window=300,sinks=4"},
         {"rope", "dca:chunk=310,local=10"},
+        {"rope", "rerope:window=300"},
+        {"rope", "leaky_rerope:window=40,factor=1"},
+        {"rope", "self_extend:window=40,group=1"},
+        {"rope", "self_extend:window=300,group=7"},
         {"rope", "rope:logn=300"},
         {"rope", "rope+linear:factor=1"},
         {"rope", "rope+ntk:factor=1"},
@@ -210,6 +217,34 @@ static void methods_that_are_the_same_score_the_same(void **state)
         wanted.method = pairs[p].other;
         for (wanted.ranks = 1; wanted.ranks <= 3; wanted.ranks += 2)
             engine_checks_same_bits(&wanted, &one);
+        engine_outcome_free(&one);
+    }
+}
+
+/* ReRoPE is LM-Infinite with every key a sink, whatever turns queries and keys, and what Leaky
+ * ReRoPE becomes as its factor grows: a million moves keys by up to 3e-4 here. */
+static void rerope_is_what_comes_near_it(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *one, *other;
+        struct engine_distance apart;
+    } pairs[] = {
+        {"rerope:window=40", "lm_infinite:window=40,sinks=300,ceiling=40", {3e-4, 5e-5}},
+        {"rerope:window=40,logn=70+yarn:factor=2,original=128,attention=1.3",
+         "lm_infinite:window=40,sinks=300,ceiling=40,logn=70+yarn:factor=2,original=128,"
+         "attention=1.3",
+         {3e-4, 5e-5}},
+        {"rerope:window=40", "leaky_rerope:window=40,factor=1e6", {5e-3, 1e-3}},
+    };
+    for (size_t p = 0; p < sizeof pairs / sizeof pairs[0]; p++) {
+        struct engine_case wanted = score_case(pairs[p].one, 300);
+        struct engine_outcome one;
+        wanted.kernels = "reference";
+        engine_checks_run(&one, &wanted);
+        wanted.method = pairs[p].other;
+        for (wanted.ranks = 1; wanted.ranks <= 3; wanted.ranks += 2)
+            engine_checks_close(&wanted, &one, pairs[p].apart);
         engine_outcome_free(&one);
     }
 }
@@ -292,6 +327,7 @@ int main(void)
         cmocka_unit_test(decode_agrees_with_prefill),
         cmocka_unit_test(greedy_answers_are_the_same_for_any_ranks),
         cmocka_unit_test(methods_that_are_the_same_score_the_same),
+        cmocka_unit_test(rerope_is_what_comes_near_it),
         cmocka_unit_test(a_model_of_mixed_block_formats_is_the_same_for_any_ranks),
         cmocka_unit_test(memory_falls_with_the_number_of_workers),
         cmocka_unit_test(a_prompt_beyond_the_context_is_refused_with_the_numbers),

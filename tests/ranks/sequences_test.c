@@ -20,7 +20,7 @@
 enum {
     CONTEXT = 300,
     SEQUENCES = 7,
-    POOL_PANELS = 24,
+    POOL_SLOTS = 48,
     TEMPLATES = 14,
     ANSWER_MOST = 24,
     RUNS_MOST = 40000,
@@ -46,10 +46,11 @@ struct template
 /* One run of a template on one rank. */
 struct run {
     struct template *template;
+    struct engine_request request;
     bool records;   /* what it says is kept as the template's */
     bool cancelled; /* it may end early */
     bool wrong, done;
-    int64_t id_count, score_count;
+    int64_t id_count, score_count, cached_tokens;
     enum status status;
     struct engine_observer observer;
 };
@@ -61,7 +62,8 @@ struct game {
     struct random random;
     struct template templates[TEMPLATES];
     int template_of[RUNS_MOST];
-    atomic_int admitted; /* runs, numbered from 1 */
+    bool records[RUNS_MOST]; /* the run is alone, and shares nothing */
+    atomic_int admitted;     /* runs, numbered from 1 */
     atomic_bool over;
 };
 
@@ -70,6 +72,7 @@ struct player {
     struct cuda_streams streams;
     struct run *runs; /* [RUNS_MOST] of this rank */
     int live, ended;
+    int64_t cached_tokens;
     bool wrong;
 };
 
@@ -114,6 +117,9 @@ static void take_end(void *context, enum status status, const struct engine_resu
     struct run *run = context;
     run->done = true;
     run->status = status;
+    run->cached_tokens = result->cached_tokens;
+    run->wrong |= status == STATUS_OK &&
+                  result->cached_tokens + result->prefilled_tokens != run->request.count;
     run->wrong |= result->sent_bytes != result->predicted_sent_bytes && status == STATUS_OK;
     run->wrong |= result->received_bytes != result->predicted_received_bytes && status == STATUS_OK;
 }
@@ -122,10 +128,11 @@ static void take_end(void *context, enum status status, const struct engine_resu
 
 static enum status make_template(struct template *template, const struct engine *engine, int which)
 {
-    static const char *const methods[] = {"rope", "string:shift=40,local=8",
-                                          "lm_infinite:window=70,sinks=5", "rope",
-                                          "rope+linear:factor=2"};
-    static const int64_t stages[] = {0, 64, 100, 17};
+    static const char *const methods[] = {
+        "rope", "string:shift=40,local=8", "lm_infinite:window=70,sinks=5",
+        "rope", "rope+linear:factor=2",    "rope",
+        "rope"};
+    static const int64_t stages[] = {64, 0, 64, 17};
     const struct group_choice *group = engine_group(engine);
     const struct cost_table costs = cost_table_default();
     struct chooser_request wanted = {
@@ -133,9 +140,9 @@ static enum status make_template(struct template *template, const struct engine 
         .context_tokens = CONTEXT,
         .kernels = group->kernels,
         .cache = group->cache,
-        .partition = which % 3 - 1,
+        .partition = which % 4 < 2 ? PARTITION_ZIGZAG : PARTITION_CONTIGUOUS,
         .schedule = -1,
-        .queries = which % 7 == 3 ? CHOICE_REPLICATED : -1,
+        .queries = which % 7 == 5 ? CHOICE_REPLICATED : CHOICE_SHARDED,
         .decode_split = which % 2,
         .stage_tokens = stages[which % 4],
         .shared_memory_bus = true,
@@ -143,14 +150,16 @@ static enum status make_template(struct template *template, const struct engine 
     struct choice choice;
     if (wanted.queries == CHOICE_REPLICATED)
         wanted.stage_tokens = 64;
-    TRY(method_parse(&wanted.method, methods[which % 5], engine_shape(engine)->trained_tokens));
+    TRY(method_parse(&wanted.method, methods[which % 7], engine_shape(engine)->trained_tokens));
     TRY(chooser_choose(&choice, &wanted, engine_shape(engine), &costs));
     template->choice = choice.request;
     template->choice.context_tokens = 20 + 19 * which;
     template->request = (struct engine_request){
         .kind = which % 6 == 5 ? ENGINE_SCORE : ENGINE_GENERATE,
         .choice = &template->choice,
-        .ids = fixture.ids + which, /* no prefix of another */
+        .ids = fixture.ids + (which % 3 == 1), /* many begin alike */
+        .tenant = which == 6 ? "another" : NULL,
+        .reuse_prefix = which % 5 != 4,
         .count = template->choice.context_tokens - ANSWER_MOST > 0
                      ? template->choice.context_tokens - ANSWER_MOST
                      : 1,
@@ -167,8 +176,11 @@ static struct run *begin_run(struct player *player, uint64_t number)
     struct template *template = &player->game->templates[player->game->template_of[number]];
     *run = (struct run){
         .template = template,
+        .request = template->request,
+        .records = player->game->records[number],
         .observer = {run, take_progress, take_token, take_scores, take_end},
     };
+    run->request.reuse_prefix = run->request.reuse_prefix && !run->records;
     player->live++;
     return run;
 }
@@ -176,7 +188,7 @@ static struct run *begin_run(struct player *player, uint64_t number)
 static enum status find_run(void *context, uint64_t number, struct engine_job *job)
 {
     struct run *run = begin_run(context, number);
-    *job = (struct engine_job){&run->template->request, &run->observer};
+    *job = (struct engine_job){&run->request, &run->observer};
     return STATUS_OK;
 }
 
@@ -185,10 +197,10 @@ static enum status admit(struct player *player, struct engine *engine, int templ
     struct game *game = player->game;
     const uint64_t number = (uint64_t)atomic_load(&game->admitted) + 1;
     game->template_of[number] = template;
+    game->records[number] = records;
     struct run *run = begin_run(player, number);
-    run->records = records;
     atomic_store(&game->admitted, (int)number);
-    return engine_admit(engine, number, &run->template->request, &run->observer);
+    return engine_admit(engine, number, &run->request, &run->observer);
 }
 
 /* ---- the game ---- */
@@ -212,6 +224,7 @@ static void look_at_runs(struct player *player, int rank)
                    run->wrong, (long long)run->id_count, (long long)run->score_count);
             player->wrong = true;
         }
+        player->cached_tokens += run->cached_tokens;
         player->runs[number].done = false;
         player->live--;
     }
@@ -266,7 +279,10 @@ static enum status lead(struct player *player, struct engine *engine)
         TRY(engine_step(engine, &busy));
         look_at_runs(player, 0);
     }
-    printf("%s: %d runs in %d turns\n", game->kernels, atomic_load(&game->admitted), game->turns);
+    printf("%s: %d runs in %d turns, %lld tokens shared\n", game->kernels,
+           atomic_load(&game->admitted), game->turns, (long long)player->cached_tokens);
+    if (player->cached_tokens == 0)
+        return fail(STATUS_INTERNAL, "no run shared a prefix");
     return STATUS_OK;
 }
 
@@ -286,7 +302,7 @@ static enum status make_engine(struct engine **engine, struct player *player, st
         engine_ranks_options(player->game->kernels, CONTEXT, t, gpus ? &player->streams : NULL);
     struct model *model;
     options.group.sequences = SEQUENCES;
-    options.group.pool_slots = POOL_PANELS;
+    options.group.pool_slots = POOL_SLOTS;
     options.source = (struct engine_source){player, find_run};
     TRY(model_open(&model, fixture.path));
     enum status status = engine_create(engine, model, t, &options);
@@ -309,7 +325,7 @@ static enum status play(struct transport *t, void *context)
         atomic_store(&player->game->over, true);
     if (status == STATUS_OK && player->wrong)
         status = fail(STATUS_INTERNAL, "a run said something else than alone");
-    if (status == STATUS_OK && engine_pool_free(engine) != POOL_PANELS)
+    if (status == STATUS_OK && engine_pool_free(engine) != POOL_SLOTS)
         status = fail(STATUS_INTERNAL, "the pool does not end empty");
     if (status != STATUS_OK)
         transport_abort(t, status_message());
@@ -317,6 +333,37 @@ static enum status play(struct transport *t, void *context)
         engine_destroy(engine);
     free(player->runs);
     return status;
+}
+
+/* ---- a rank that fails ---- */
+
+/* Rank 1 leaves in the middle: what rank 0 had ends, all of it, and its engine is of no use. */
+static enum status play_a_failure(struct transport *t, void *context)
+{
+    enum { RUNS = 2 * SEQUENCES, TURNS = 20 };
+    struct player *player = context;
+    struct engine *engine = NULL;
+    enum status status = STATUS_OK;
+    bool busy = true;
+    player->runs = calloc(RUNS_MOST, sizeof *player->runs);
+    expect_on_rank(t, player->runs != NULL);
+    TRY(make_engine(&engine, player, t));
+    for (int run = 0; t->rank == 0 && run < RUNS; run++)
+        TRY(admit(player, engine, run % TEMPLATES, false));
+    for (int turn = 0; status == STATUS_OK && (t->rank != 1 || turn < TURNS); turn += busy)
+        status = engine_step(engine, &busy);
+    if (t->rank == 1)
+        transport_abort(t, "rank 1 leaves in the middle");
+    expect_on_rank(t, t->rank == 1 || (status == STATUS_UNAVAILABLE && !engine_usable(engine)));
+    int unavailable = 0;
+    for (int number = 1; t->rank == 0 && number <= RUNS; number++) {
+        expect_on_rank(t, player->runs[number].done);
+        unavailable += player->runs[number].status == STATUS_UNAVAILABLE;
+    }
+    expect_on_rank(t, t->rank != 0 || unavailable > SEQUENCES);
+    engine_destroy(engine);
+    free(player->runs);
+    return STATUS_OK;
 }
 
 static enum status open_streams(struct transport **t, void *context)
@@ -331,7 +378,7 @@ static void close_streams(void *context)
     cuda_streams_close(&((struct player *)context)->streams);
 }
 
-static void on_ranks(int ranks, const char *kernels, int turns)
+static void on_ranks(int ranks, const char *kernels, int turns, ranks_function *function)
 {
     static const struct ranks_setting setting = {open_streams, close_streams};
     struct game *game = calloc(1, sizeof *game);
@@ -345,7 +392,7 @@ static void on_ranks(int ranks, const char *kernels, int turns)
         players[rank].game = game;
         contexts[rank] = &players[rank];
     }
-    assert_int_equal(ranks_run_in(ranks, NULL, &setting, play, contexts), STATUS_OK);
+    assert_int_equal(ranks_run_in(ranks, NULL, &setting, function, contexts), STATUS_OK);
     free(game);
 }
 
@@ -353,7 +400,7 @@ static void each_says_what_it_says_alone(void **state)
 {
     (void)state;
     print_message("seed %d\n", SEED);
-    on_ranks(1, "reference", gpus ? 1000 : 10000);
+    on_ranks(1, "reference", gpus ? 1000 : 10000, play);
 }
 
 static void whatever_the_kernels(void **state)
@@ -361,14 +408,21 @@ static void whatever_the_kernels(void **state)
     (void)state;
     for (int n = 0; !gpus && kernels_at(n); n++)
         if (kernels_runs_here(kernels_at(n)))
-            on_ranks(1, kernels_at(n)->name, 300);
+            on_ranks(1, kernels_at(n)->name, 300, play);
 }
 
 static void and_on_several_ranks(void **state)
 {
     (void)state;
     for (int ranks = 2; ranks <= (gpus ? 2 : MOST_RANKS); ranks++)
-        on_ranks(ranks, "reference", gpus ? 150 : 300);
+        on_ranks(ranks, "reference", 300, play);
+}
+
+static void a_rank_that_fails_ends_all(void **state)
+{
+    (void)state;
+    for (int ranks = 2; ranks <= 3; ranks++)
+        on_ranks(ranks, "reference", 0, play_a_failure);
 }
 
 int main(int argc, char **argv)
@@ -377,6 +431,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(each_says_what_it_says_alone),
         cmocka_unit_test(whatever_the_kernels),
         cmocka_unit_test(and_on_several_ranks),
+        cmocka_unit_test(a_rank_that_fails_ends_all),
     };
     const struct engine_gpus standin = {standin_runtime(), standin_kernels(), standin_nccl()};
     if (argc > 1 && strcmp(argv[1], "standin") == 0)

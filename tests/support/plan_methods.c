@@ -42,6 +42,36 @@ static bool streaming_llm(const struct plan_method *method, int64_t i, int64_t j
     return sink || i - j <= method->a;
 }
 
+/* window a */
+static bool rerope(const struct plan_method *method, int64_t i, int64_t j, double *distance,
+                   bool *far)
+{
+    *far = false;
+    *distance = (double)(i - j < method->a ? i - j : method->a);
+    return true;
+}
+
+/* window a, factor */
+static bool leaky_rerope(const struct plan_method *method, int64_t i, int64_t j, double *distance,
+                         bool *far)
+{
+    const double beyond = (double)(i - j - method->a);
+    *far = false;
+    *distance = beyond < 0 ? (double)(i - j) : (double)method->a + beyond / method->factor;
+    return true;
+}
+
+/* window a, group b */
+static bool self_extend(const struct plan_method *method, int64_t i, int64_t j, double *distance,
+                        bool *far)
+{
+    const int64_t group = method->b;
+    *far = false;
+    *distance =
+        (double)(i - j < method->a ? i - j : i / group - j / group + method->a - method->a / group);
+    return true;
+}
+
 /* chunk a, local b: by the chunks of a - b tokens that the two are in */
 static bool dca(const struct plan_method *method, int64_t i, int64_t j, double *distance, bool *far)
 {
@@ -72,6 +102,12 @@ const struct plan_method plan_methods[] = {
     {"streaming_llm:window=4,sinks=2", streaming_llm, 4, 2, 0, true, 0},
     {"streaming_llm:window=1,sinks=5", streaming_llm, 1, 5, 0, true, 0},
     {"streaming_llm:window=7,sinks=0", streaming_llm, 7, 0, 0, true, 0},
+    {"rerope:window=4", rerope, 4, 0, 0, false, 0},
+    {"rerope:window=1", rerope, 1, 0, 0, false, 0},
+    {"leaky_rerope:window=4,factor=2", leaky_rerope, 4, 0, 0, false, 2},
+    {"leaky_rerope:window=3,factor=2.5", leaky_rerope, 3, 0, 0, false, 2.5},
+    {"self_extend:window=4,group=2", self_extend, 4, 2, 0, false, 0},
+    {"self_extend:window=5,group=3", self_extend, 5, 3, 0, false, 0},
     {"dca:chunk=6,local=2", dca, 6, 2, 0, false, 0},
     {"dca:chunk=7,local=5", dca, 7, 5, 0, false, 0},
     {"dca:chunk=3,local=0", dca, 3, 0, 0, false, 0},

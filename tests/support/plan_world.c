@@ -395,6 +395,9 @@ static void check_bytes(struct world *world)
     struct cost costs[WORLD_RANKS];
     const struct cost_table table = cost_table_default();
     const int64_t element = world->choice.group.cache == CHOICE_CACHE_BF16 ? 2 : 4;
+    struct bands bands;
+    method_bands(&world->choice.request.method, &bands);
+    const int64_t records = bands.panel_frames + 1; /* of keys, and one of values */
     cost_stage(costs, &world->schedule, &world->choice, &shape, &table);
     for (int r = 0; r < world->choice.group.workers; r++) {
         const struct schedule_rank *rank = &world->schedule.ranks[r];
@@ -404,8 +407,8 @@ static void check_bytes(struct world *world)
             received += rank->receives[k].keys.end - rank->receives[k].keys.first;
         for (int s = 0; s < rank->send_count; s++)
             sent += rank->sends[s].keys.end - rank->sends[s].keys.first;
-        received *= 3 * 2 * 2 * 5 * element;
-        sent *= 3 * 2 * 2 * 5 * element;
+        received *= 3 * 2 * records * 5 * element;
+        sent *= 3 * 2 * records * 5 * element;
         if (world->schedule.replicated) {
             CHECK(received == 0 && sent == 0);
             const int64_t rows = world->schedule.stage.end - world->schedule.stage.first;

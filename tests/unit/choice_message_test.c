@@ -19,7 +19,8 @@ static struct choice some_choice(void)
                            .group.kernels = "avx512_bf16",
                            .request.decode_split = true,
                            .request.queries = CHOICE_AUTO,
-                           .request.replicate_tokens = 17};
+                           .request.replicate_tokens = 17,
+                           .request.window_tokens = 4096};
 }
 
 /* Over the wire and back. */
@@ -61,6 +62,7 @@ static void arrives(const struct choice *choice)
     assert_int_equal(received.request.decode_split, choice->request.decode_split);
     assert_int_equal(received.request.queries, choice->request.queries);
     assert_int_equal(received.request.replicate_tokens, choice->request.replicate_tokens);
+    assert_int_equal(received.request.window_tokens, choice->request.window_tokens);
 }
 
 static void every_choice_arrives_as_it_was_sent(void **state)

@@ -147,6 +147,12 @@ static void methods_that_are_the_same_see_the_same(void **state)
         {"string:shift=5,local=5", "rope", 0},
         {"string:shift=60,local=3", "rope", 0},
         {"lm_infinite:window=60,sinks=3,ceiling=2", "rope", 0},
+        {"lm_infinite:window=9,sinks=60,ceiling=9", "rerope:window=9", 0},
+        {"rerope:window=60", "rope", 0},
+        {"leaky_rerope:window=9,factor=1", "rope", 0},
+        {"leaky_rerope:window=9,factor=1e6", "rerope:window=9", 1e-4},
+        {"self_extend:window=9,group=1", "rope", 0},
+        {"self_extend:window=60,group=7", "rope", 0},
         {"dca:chunk=65,local=5", "rope", 0},
         {"streaming_llm:window=60,sinks=4", "rope", 0},
         {"streaming_llm:window=8,sinks=0", "lm_infinite:window=9,sinks=0", 0},
@@ -169,7 +175,11 @@ static void methods_that_are_the_same_see_the_same(void **state)
 static void equal_frames_are_one(void **state)
 {
     (void)state;
+    const struct bands leaky = bands_of("leaky_rerope:window=9,factor=1");
+    const struct bands grouped = bands_of("self_extend:window=9,group=1");
     const struct bands string = bands_of("string:shift=9,local=9");
+    assert_true(leaky.key_frames == 1 && leaky.query_frames == 1);
+    assert_true(grouped.key_frames == 1 && grouped.query_frames == 1);
     assert_true(string.key_frames == 1 && string.query_frames == 1);
 }
 

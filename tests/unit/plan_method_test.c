@@ -48,6 +48,10 @@ static void a_neighbour_is_spelt_with_its_published_defaults(void **state)
     (void)state;
     parses_to("streaming_llm", "streaming_llm:window=2000,sinks=4");
     parses_to("streaming_llm:sinks=0,window=1", "streaming_llm:window=1,sinks=0");
+    parses_to("rerope", "rerope:window=512");
+    parses_to("leaky_rerope", "leaky_rerope:window=512,factor=16");
+    parses_to("leaky_rerope:factor=2.5,window=3", "leaky_rerope:window=3,factor=2.5");
+    parses_to("self_extend", "self_extend:window=1024,group=8");
     parses_to("dca", "dca:chunk=6144,local=512");
     parses_to("dca:chunk=8", "dca:chunk=8,local=7");
     struct method method;
@@ -138,6 +142,11 @@ static void a_wrong_spelling_is_refused_by_name_with_the_nearest_right_one(void 
     refuses("lm_infinite:window=0", bad, "window=0");
     refuses("streaming_llm:window=0", bad, "window=0");
     refuses("streaming_llm:window=1099511627776,sinks=1", bad, "sinks=1 and window=1099511627776");
+    refuses("rerope:window=0", bad, "window=0");
+    refuses("rerope:factor=2", bad, "\"factor\": it has window and logn");
+    refuses("leaky_rerope:factor=0.9", bad, "factor=0.9 must be at least 1");
+    refuses("leaky_rerop", bad, "did you mean \"leaky_rerope\"");
+    refuses("self_extend:group=0", bad, "group=0");
     refuses("dca:chunk=6,local=6", bad, "local=6 must be below chunk, which is 6");
     refuses("dca:chunk=0", bad, "chunk=0");
     refuses("rope:logn=1", bad, "logn=1 must be between 2 and 1099511627776, or 0 for none");

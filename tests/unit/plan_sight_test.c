@@ -56,7 +56,7 @@ static void layers_see_what_the_method_shows_within_their_window(void **state)
                 const struct model_shape shape = shape_with(window, layers[l]);
                 struct sight sight;
                 sight_make(&sight, &method, &shape);
-                assert_int_equal(sight.count, layers[l] == 0 ? 1 : 2);
+                assert_int_equal(sight.count, layers[l] == 0 || layers[l] == 0x1f ? 1 : 2);
                 for (int layer = 0; layer < LAYERS; layer++)
                     check_pairs(&sight_of_layer(&sight, layer)->bands, &plain,
                                 layers[l] >> layer & 1 ? window : BANDS_OPEN);
@@ -65,14 +65,19 @@ static void layers_see_what_the_method_shows_within_their_window(void **state)
 }
 
 /* What is sent and kept is asked of the first table. */
-static void the_first_table_is_the_methods(void **state)
+static void the_first_table_shows_all_that_any_layer_sees(void **state)
 {
     (void)state;
     struct method method;
     struct sight sight;
-    const struct model_shape shape = shape_with(9, 0x1f);
     assert_int_equal(method_parse(&method, "rope", 0), STATUS_OK);
+    struct model_shape shape = shape_with(9, 0x1f);
     sight_make(&sight, &method, &shape);
+    assert_int_equal(sight_window_of_all(&shape), 9);
+    assert_int_equal(sight.tables[0].reach, 9);
+    shape = shape_with(9, 0x0f);
+    sight_make(&sight, &method, &shape);
+    assert_int_equal(sight_window_of_all(&shape), 0);
     assert_int_equal(sight.tables[0].reach, BANDS_OPEN);
     assert_int_equal(sight.tables[1].reach, 9);
 }
@@ -81,7 +86,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(layers_see_what_the_method_shows_within_their_window),
-        cmocka_unit_test(the_first_table_is_the_methods),
+        cmocka_unit_test(the_first_table_shows_all_that_any_layer_sees),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

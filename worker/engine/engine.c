@@ -12,6 +12,7 @@
 
 #include "proto/clock.h"
 #include "proto/model/model.h"
+#include "proto/plan/sight.h"
 #include "worker/engine/account.h"
 #include "worker/engine/next_id.h"
 #include "worker/engine/device/device_cpu.h"
@@ -192,8 +193,9 @@ const struct group_choice *engine_group(const struct engine *engine)
     return &engine->options.group;
 }
 
-int64_t engine_pool_free(const struct engine *engine)
+int64_t engine_pool_free(struct engine *engine)
 {
+    places_forget_prefixes(&engine->places);
     return panel_pool_free(engine->places.pool);
 }
 
@@ -343,8 +345,13 @@ static enum status make_sequence(struct engine *engine, struct sequence **made, 
     const struct engine_request *request = job->request;
     TRY(check_request(engine, request));
     const struct choice choice = {.group = engine->options.group, .request = *request->choice};
-    const struct sequence_start start = {number, job, &choice};
+    const struct sequence_start start = {number, job, &choice, engine->turn.admit_count == 1};
     TRY(choice_check(&choice));
+    if (choice.request.window_tokens != sight_window_of_all(&engine->device->shape))
+        return fail(STATUS_INVALID_ARGUMENT,
+                    "plan: window_tokens is %lld, the model's is %lld on all layers",
+                    (long long)choice.request.window_tokens,
+                    (long long)sight_window_of_all(&engine->device->shape));
     struct sequence *sequence = malloc(sizeof *sequence);
     if (!sequence)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a sequence");
@@ -567,6 +574,10 @@ static enum status take_stage(struct engine *engine)
     account_open(&account, &engine->forward);
     forward_turn(&engine->forward, sequence);
     enum status status = pass_stage(engine, sequence, stage, replicated);
+    if (replicated && stage.first < sequence->sharded_end)
+        sequence->sharded_end = stage.first;
+    if (status == STATUS_OK && is_last)
+        status = places_keep_prefix(&engine->places, sequence);
     if (status == STATUS_OK && is_last)
         status = end_prompt(engine, sequence, &goes_on, replicated, stage);
     account_close(&account, &engine->forward, &sequence->result, 1);

@@ -123,8 +123,8 @@ const struct memory_request *engine_needs(const struct engine *engine);
 int64_t engine_memory_bytes(const struct engine *engine); /* all that was allocated */
 const struct group_choice *engine_group(const struct engine *engine);
 
-/* For tests: slots of this rank's pool that nobody holds. */
-int64_t engine_pool_free(const struct engine *engine);
+/* For tests: slots of this rank's pool that no sequence holds; lets go of all prefixes. */
+int64_t engine_pool_free(struct engine *engine);
 
 const char *engine_facts(const struct engine *engine);
 

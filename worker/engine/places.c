@@ -2,10 +2,15 @@
 #include "worker/engine/places.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "worker/engine/device/arena.h"
 #include "worker/engine/forward.h"
+
+/* Of a prefix's root: how prompts are cut. */
+enum { CUT_BYTES = 64 };
 
 enum status places_init(struct places *places, struct device *device,
                         const struct memory_plan *plan, int rank)
@@ -19,6 +24,7 @@ enum status places_init(struct places *places, struct device *device,
     void *scores;
     *places = (struct places){.device = device, .rank = rank, .plan = *plan};
     TRY_ELSE(panel_pool_create(&places->pool, group->pool_slots), undo);
+    TRY_ELSE(prefix_index_create(&places->prefixes, group->workers), undo);
     TRY_ELSE(arena_create(&places->ids_arena, "ids", id_bytes), undo);
     TRY_ELSE(arena_create(&places->scores_arena, "scores", score_bytes), undo);
     TRY_ELSE(arena_take(places->ids_arena, &ids, id_bytes), undo);
@@ -41,6 +47,7 @@ undo:
 
 void places_deinit(struct places *places)
 {
+    prefix_index_destroy(places->prefixes);
     panel_pool_destroy(places->pool);
     arena_destroy(places->ids_arena);
     arena_destroy(places->scores_arena);
@@ -74,8 +81,9 @@ bool places_fit(const struct places *places, int64_t slots, struct places_promis
     int taken = promised->sequences;
     for (int p = 0; p < group->sequences; p++)
         taken += places->sequences[p] != NULL;
-    if (taken == group->sequences ||
-        slots > group->pool_slots - places->slots_held - promised->slots)
+    if (taken == group->sequences || slots > group->pool_slots - places->slots_held -
+                                                 promised->slots -
+                                                 prefix_index_slots(places->prefixes, true))
         return false;
     promised->sequences++;
     promised->slots += slots;
@@ -95,6 +103,7 @@ static enum status close_up(struct places *places)
     for (int p = 0; p < places->device->group.sequences; p++)
         if (places->sequences[p])
             panel_table_renumber(places->sequences[p]->panels, places->renumbered);
+    prefix_index_renumber(places->prefixes, places->renumbered);
     return STATUS_OK;
 }
 
@@ -121,12 +130,229 @@ static int free_place(const struct places *places)
     return place;
 }
 
+/* ---- prefixes ---- */
+
+static bool evict_one(struct places *places)
+{
+    struct prefix_panel panel;
+    if (!prefix_index_evict(places->prefixes, &panel))
+        return false;
+    if (panel.owner == places->rank)
+        panel_pool_release(places->pool, panel.slot, panel.slots);
+    return true;
+}
+
+void places_forget_prefixes(struct places *places)
+{
+    while (evict_one(places))
+        ;
+}
+
+/* Prefixes that nobody uses go until there are so many slots. */
+static void make_room(struct places *places, int64_t slots)
+{
+    const int64_t most = places->device->group.pool_slots - places->slots_held - slots;
+    while (prefix_index_slots(places->prefixes, false) > most && evict_one(places))
+        ;
+}
+
+/* Panels that are shared together. Several ranks share whole stages, which have the same owners in
+ * every prompt that is cut alike, so that decode rounds as it would have; 0: they share none. */
+static int64_t shared_together(const struct choice *choice)
+{
+    const int64_t stage_tokens = choice->request.stage_tokens;
+    if (choice->group.workers == 1)
+        return 1;
+    return stage_tokens % BANDS_LANES == 0 ? stage_tokens / BANDS_LANES : 0;
+}
+
+/* What a request's prompt may share. */
+static enum status open_prefix(struct sequence *sequence, const struct engine_request *request)
+{
+    const struct choice *choice = &sequence->choice;
+    const int64_t panels = request->count / BANDS_LANES;
+    const char *tenant = request->tenant ? request->tenant : "";
+    char spelling[METHOD_TEXT_BYTES];
+    if (!request->reuse_prefix || request->kind != ENGINE_GENERATE || panels == 0 ||
+        choice->request.queries == CHOICE_REPLICATED || shared_together(choice) == 0 ||
+        sequence->method.reach != BANDS_OPEN || sequence->sinks > 0)
+        return STATUS_OK;
+    method_print(&choice->request.method, spelling);
+    const size_t bytes = strlen(tenant) + strlen(spelling) + CUT_BYTES;
+    sequence->prefix_root = malloc(bytes);
+    sequence->prefix = calloc((size_t)panels, sizeof *sequence->prefix);
+    sequence->prefix_own = calloc((size_t)panels, sizeof *sequence->prefix_own);
+    if (!sequence->prefix_root || !sequence->prefix || !sequence->prefix_own)
+        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a prompt's prefix");
+    snprintf(sequence->prefix_root, bytes, "%s|%lld|%d|%s", spelling,
+             (long long)shared_together(choice),
+             choice->group.workers > 1 ? (int)choice->request.partition : 0, tenant);
+    return STATUS_OK;
+}
+
+/* The rank's panels of those that were found. */
+struct found {
+    int64_t *panels, *slots; /* [count] */
+    int64_t count;
+    int64_t most; /* that any rank has */
+};
+
+static enum status list_found(struct found *found, const struct places *places,
+                              const struct sequence *sequence)
+{
+    const int64_t count = sequence->prefix_count;
+    const int workers = places->device->group.workers;
+    int64_t *owned = calloc((size_t)workers, sizeof *owned);
+    found->panels = calloc((size_t)count + 1, sizeof *found->panels);
+    found->slots = calloc((size_t)count + 1, sizeof *found->slots);
+    if (!owned || !found->panels || !found->slots) {
+        free(owned);
+        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a prompt's prefix");
+    }
+    for (int64_t p = 0; p < count; p++) {
+        const struct prefix_panel panel = prefix_index_panel(places->prefixes, sequence->prefix[p]);
+        found->most = ++owned[panel.owner] > found->most ? owned[panel.owner] : found->most;
+        if (panel.owner != places->rank)
+            continue;
+        found->panels[found->count] = p;
+        found->slots[found->count++] = panel.slot;
+    }
+    free(owned);
+    return STATUS_OK;
+}
+
+/* Finds what is there of the prompt, all but its last token at most, and keeps it there. On several
+ * ranks copies need room that is promised to nobody. */
+static void find_prefix(struct places *places, struct sequence *sequence,
+                        const struct sequence_start *start, int64_t slots, int64_t panel_slots)
+{
+    const struct engine_request *request = start->job->request;
+    const struct group_choice *group = &places->device->group;
+    if (!sequence->prefix_root)
+        return;
+    const int64_t together = shared_together(&sequence->choice);
+    const int64_t count = prefix_index_find(places->prefixes, sequence->prefix_root, request->ids,
+                                            request->count - 1, sequence->prefix) /
+                          together * together;
+    const int64_t room =
+        group->pool_slots - places->slots_held - slots - prefix_index_slots(places->prefixes, true);
+    if (group->workers > 1 && (!start->alone || 2 * count * panel_slots > room))
+        return; /* copies, and the panels themselves, which are in use while they are read */
+    sequence->prefix_count = count;
+    prefix_index_use(places->prefixes, sequence->prefix, count);
+}
+
+/* The prefix's tokens are passed. */
+static enum status take_prefix(struct places *places, struct sequence *sequence,
+                               const struct found *found)
+{
+    for (int64_t p = 0; p < sequence->prefix_count; p++) {
+        const struct owned_span span = {
+            {p * BANDS_LANES, (p + 1) * BANDS_LANES},
+            prefix_index_panel(places->prefixes, sequence->prefix[p]).owner};
+        TRY(ownership_deal(sequence->ownership, &span, 1));
+    }
+    sequence->passed = sequence->prefix_count * BANDS_LANES;
+    sequence->result.cached_tokens = sequence->passed;
+    sequence->result.prefilled_tokens = sequence->job.request->count - sequence->passed;
+    if (places->device->group.workers == 1)
+        return STATUS_OK;
+    struct panel_moves moves;
+    TRY(panel_table_adopt(sequence->panels, &moves, found->panels, found->slots, found->count));
+    return forward_move(places->device, &moves);
+}
+
+enum status places_keep_prefix(struct places *places, struct sequence *sequence)
+{
+    const struct engine_request *request = sequence->job.request;
+    const int64_t end =
+        sequence->sharded_end < request->count ? sequence->sharded_end : request->count;
+    if (!sequence->prefix_root)
+        return STATUS_OK;
+    const int64_t together = shared_together(&sequence->choice);
+    const int64_t panels = end / BANDS_LANES / together * together;
+    for (int64_t p = sequence->prefix_count; p < panels; p++) {
+        struct prefix_panel panel = {
+            .owner = ownership_owner(sequence->ownership, p * BANDS_LANES),
+            .slot = -1,
+            .slots = panel_table_panel_slots(sequence->panels),
+        };
+        if (panel.owner == places->rank)
+            panel.slot = panel_table_slot(sequence->panels, p * BANDS_LANES);
+        TRY(prefix_index_add(places->prefixes, &sequence->prefix[p], &sequence->prefix_own[p],
+                             sequence->prefix_root, p > 0 ? sequence->prefix[p - 1] : -1,
+                             request->ids + p * BANDS_LANES, &panel));
+        if (sequence->prefix_own[p] && panel.owner == places->rank)
+            panel_pool_hold(places->pool, panel.slot, panel.slots);
+        prefix_index_use(places->prefixes, &sequence->prefix[p], 1);
+        sequence->prefix_count++;
+    }
+    return STATUS_OK;
+}
+
+static void leave_prefix(struct places *places, struct sequence *sequence)
+{
+    for (int64_t p = 0; p < sequence->prefix_count; p++)
+        if (sequence->prefix_own[p])
+            prefix_index_let_out(places->prefixes, sequence->prefix[p]);
+    prefix_index_leave(places->prefixes, sequence->prefix, sequence->prefix_count);
+}
+
+/* ---- beginning and ending ---- */
+
+/* Room for the sequence's own panels and, on several ranks, for copies of those found; on one rank
+ * it holds the found ones too. */
+static enum status take_slots(struct places *places, struct sequence *sequence,
+                              struct sequence_place *place, struct found *found)
+{
+    const bool copies = places->device->group.workers > 1;
+    TRY(list_found(found, places, sequence));
+    const int64_t panel_slots = place->panels.panel_slots;
+    place->slots_held += panel_slots * (copies ? found->most : -found->count);
+    place->panels.slots += panel_slots * (copies ? found->count : -found->count);
+    make_room(places, place->slots_held);
+    TRY(take_run(places, &place->panels));
+    for (int64_t p = 0; p < found->count; p++) /* closing up may have moved them */
+        found->slots[p] =
+            prefix_index_panel(places->prefixes, sequence->prefix[found->panels[p]]).slot;
+    if (copies)
+        return STATUS_OK;
+    for (int64_t p = 0; p < found->count; p++)
+        panel_pool_hold(places->pool, found->slots[p], panel_slots);
+    place->panels.shared_panels = found->panels;
+    place->panels.shared_slots = found->slots;
+    place->panels.shared = found->count;
+    return STATUS_OK;
+}
+
+static enum status settle(struct places *places, struct sequence *sequence,
+                          struct sequence_place *place, struct found *found)
+{
+    enum status status = STATUS_OK;
+    TRY_ELSE(take_slots(places, sequence, place, found), leave);
+    TRY_ELSE(sequence_settle(sequence, place), release);
+    places->sequences[place->which] = sequence;
+    places->slots_held += place->slots_held;
+    status = take_prefix(places, sequence, found);
+    if (status != STATUS_OK)
+        places_end(places, sequence);
+    return status;
+release:
+    panel_pool_release(places->pool, place->panels.first, place->panels.slots);
+    for (int64_t p = 0; p < place->panels.shared; p++)
+        panel_pool_release(places->pool, found->slots[p], place->panels.panel_slots);
+leave:
+    prefix_index_leave(places->prefixes, sequence->prefix, sequence->prefix_count);
+    sequence_deinit(sequence);
+    return status;
+}
+
 static enum status begin(struct places *places, struct sequence *sequence,
                          const struct sequence_start *start, struct memory_need *needs)
 {
     const struct device *device = places->device;
     const int which = free_place(places);
-    enum status status = STATUS_OK;
+    struct found found = {0};
     int64_t slots;
     TRY(needs_of(needs, &slots, start->choice));
     const struct memory_need *mine = &needs[places->rank];
@@ -136,7 +362,7 @@ static enum status begin(struct places *places, struct sequence *sequence,
         .which = which,
         .slots_held = slots,
         .ids = places->ids + which * device->group.context_tokens,
-        .spec = device->spec,
+        .vocab = device->shape.vocab,
         .panels = {.slots = mine->slots,
                    .panel_slots = mine->panel_slots,
                    .sink_panels = mine->sink_panels,
@@ -145,13 +371,16 @@ static enum status begin(struct places *places, struct sequence *sequence,
     if (places->samplers)
         place.sampler_memory =
             places->samplers + (size_t)which * sampler_bytes(device->shape.vocab);
-    TRY(take_run(places, &place.panels));
-    TRY_ELSE(sequence_init(sequence, start, &place), release);
-    places->sequences[which] = sequence;
-    places->slots_held += slots;
-    return STATUS_OK;
-release:
-    panel_pool_release(places->pool, place.panels.first, place.panels.slots);
+    sequence_init(sequence, start, device->spec);
+    enum status status = open_prefix(sequence, start->job->request);
+    if (status == STATUS_OK)
+        find_prefix(places, sequence, start, slots, mine->panel_slots);
+    if (status == STATUS_OK)
+        status = settle(places, sequence, &place, &found);
+    else
+        sequence_deinit(sequence);
+    free(found.panels);
+    free(found.slots);
     return status;
 }
 
@@ -168,6 +397,7 @@ enum status places_begin(struct places *places, struct sequence *sequence,
 
 void places_end(struct places *places, struct sequence *sequence)
 {
+    leave_prefix(places, sequence);
     panel_table_release(sequence->panels, places->pool);
     places->sequences[sequence->place.which] = NULL;
     places->slots_held -= sequence->place.slots_held;

@@ -1,6 +1,13 @@
 /* Where the sequences of a rank lie: its pool of panels and its arenas of ids, scores and samplers,
  * made once for the group's choice. A sequence gets a place when it comes, for the most that it
  * will ever need, and gives it back when it goes; nothing is allocated in between.
+ *
+ * Full panels of prompts stay, where a request allows it, for requests of the same tenant and
+ * method whose prompt begins alike: one worker's sequences read them where they lie, those of
+ * several copy them, since what travels must lie in a row, and share whole stages. Only panels of
+ * stages with sharded queries are shared: their bits do not depend on who computed them. Those that
+ * nobody uses go when room is needed. All ranks count alike, by the rank that holds most, so each
+ * knows what the others have.
  */
 #pragma once
 
@@ -10,6 +17,7 @@
 #include "proto/plan/memory_plan.h"
 #include "proto/status.h"
 #include "worker/engine/cache/panel_pool.h"
+#include "worker/engine/cache/prefix_index.h"
 #include "worker/engine/device/device.h"
 #include "worker/engine/score.h"
 #include "worker/engine/sequence.h"
@@ -19,6 +27,7 @@ struct places {
     int rank;
     struct memory_plan plan;
     struct panel_pool *pool;
+    struct prefix_index *prefixes;
     struct arena *ids_arena;
     struct arena *scores_arena;
     int32_t *ids; /* [sequences, context] */
@@ -51,6 +60,13 @@ bool places_fit(const struct places *places, int64_t slots, struct places_promis
  * A refusal, with the numbers, of what never fits. */
 MUST_CHECK enum status places_begin(struct places *places, struct sequence *sequence,
                                     const struct sequence_start *start);
+
+/* After the last stage of its prompt: leaves the prompt's full panels to later ones that begin
+ * alike, where it is asked to. They stay in the pool until their slots are needed. */
+MUST_CHECK enum status places_keep_prefix(struct places *places, struct sequence *sequence);
+
+/* For tests: lets go of all prefixes that no sequence uses. */
+void places_forget_prefixes(struct places *places);
 
 /* Ends it, and gives its place back. */
 void places_end(struct places *places, struct sequence *sequence);

@@ -1,49 +1,53 @@
 /* Owns what one request has of its own. */
 #include "worker/engine/sequence.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "proto/clock.h"
 #include "proto/plan/schedule.h"
 #include "worker/engine/non_finite.h"
 
-enum status sequence_init(struct sequence *sequence, const struct sequence_start *start,
-                          const struct sequence_place *place)
+void sequence_init(struct sequence *sequence, const struct sequence_start *start,
+                   const struct model_spec *spec)
 {
-    const struct engine_request *request = start->job->request;
-    const struct choice *choice = start->choice;
-    enum status status = STATUS_OK;
     *sequence = (struct sequence){
         .number = start->number,
         .job = *start->job,
-        .choice = *choice,
-        .place = *place,
-        .ids = place->ids,
+        .choice = *start->choice,
+        .sharded_end = INT64_MAX,
         .non_finite = NON_FINITE_NONE,
         .started_ns = clock_now_ns(),
-        .result.prefilled_tokens = request->count,
+        .result.prefilled_tokens = start->job->request->count,
     };
-    device_method_make(&sequence->method, place->spec, choice);
-    if (schedule_keeps_sinks(choice, &sequence->method.bands))
+    device_method_make(&sequence->method, spec, start->choice);
+    if (schedule_keeps_sinks(start->choice, &sequence->method.bands))
         sequence->sinks = sequence->method.bands.sinks;
-    TRY(ownership_create(&sequence->ownership, choice->group.workers, choice->group.panel_tokens));
-    TRY_ELSE(panel_table_create(&sequence->panels, &place->panels), undo);
+}
+
+enum status sequence_settle(struct sequence *sequence, const struct sequence_place *place)
+{
+    const struct engine_request *request = sequence->job.request;
+    const struct group_choice *group = &sequence->choice.group;
+    TRY(ownership_create(&sequence->ownership, group->workers, group->panel_tokens));
+    TRY(panel_table_create(&sequence->panels, &place->panels));
+    sequence->place = *place;
+    sequence->ids = place->ids;
     memcpy(sequence->ids, request->ids, (size_t)request->count * sizeof *request->ids);
     if (place->sampler_memory) {
-        sequence->sampler =
-            sampler_init(place->sampler_memory, place->spec->vocab, &request->sampling);
+        sequence->sampler = sampler_init(place->sampler_memory, place->vocab, &request->sampling);
         sampler_saw(sequence->sampler, request->ids, request->count);
     }
     return STATUS_OK;
-undo:
-    sequence_deinit(sequence);
-    return status;
 }
 
 void sequence_deinit(struct sequence *sequence)
 {
     ownership_destroy(sequence->ownership);
     panel_table_destroy(sequence->panels);
+    free(sequence->prefix);
+    free(sequence->prefix_own);
+    free(sequence->prefix_root);
     sequence->ownership = NULL;
     sequence->panels = NULL;
 }

@@ -23,6 +23,7 @@ struct sequence_start {
     uint64_t number; /* the request's */
     const struct engine_job *job;
     const struct choice *choice; /* the group's and the request's */
+    bool alone;                  /* no other one begins in its turn */
 };
 
 /* Where it lies (places.h); borrowed. */
@@ -31,7 +32,7 @@ struct sequence_place {
     int64_t slots_held;
     int32_t *ids;         /* [context] */
     void *sampler_memory; /* rank 0's */
-    const struct model_spec *spec;
+    int64_t vocab;
     struct panel_table_place panels;
 };
 
@@ -49,6 +50,13 @@ struct sequence {
     struct panel_table *panels;
     struct sampler *sampler; /* rank 0's */
 
+    /* Its prompt's panels in the index of prefixes (places.h): what was there, then its own. */
+    int *prefix;      /* [prompt's full panels] */
+    bool *prefix_own; /* [prompt's full panels] */
+    int64_t prefix_count;
+    char *prefix_root;   /* NULL: it shares nothing */
+    int64_t sharded_end; /* tokens up to here went in stages with sharded queries */
+
     atomic_int cancel_status; /* enum status, STATUS_OK: go on; from any thread, rank 0's counts */
     _Atomic uint64_t non_finite; /* the first place that this rank has seen */
     struct engine_result result;
@@ -56,8 +64,13 @@ struct sequence {
     int64_t first_ns; /* when the first id was known */
 };
 
-MUST_CHECK enum status sequence_init(struct sequence *sequence, const struct sequence_start *start,
-                                     const struct sequence_place *place);
+/* The sequence of a request, without a place. */
+void sequence_init(struct sequence *sequence, const struct sequence_start *start,
+                   const struct model_spec *spec);
+
+/* Gives it its place. Where that fails it is only to be deinited. */
+MUST_CHECK enum status sequence_settle(struct sequence *sequence,
+                                       const struct sequence_place *place);
 void sequence_deinit(struct sequence *sequence);
 
 /* Whether its prompt has been passed, and an id is waiting to be. */

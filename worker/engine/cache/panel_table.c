@@ -144,6 +144,18 @@ static enum status add(struct panel_table *table, struct panel_moves *moves, int
     return STATUS_OK;
 }
 
+enum status panel_table_adopt(struct panel_table *table, struct panel_moves *moves,
+                              const int64_t *panels, const int64_t *slots, int64_t count)
+{
+    *moves = (struct panel_moves){.list = table->moves, .slots = table->panel_slots};
+    for (int64_t p = 0; p < count; p++) {
+        TRY(add(table, moves, panels[p], false));
+        table->moves[moves->count++] =
+            (struct panel_move){slots[p], table->entries[table->count - 1].slot};
+    }
+    return STATUS_OK;
+}
+
 static bool holds_last(const struct panel_table *table, int64_t panel)
 {
     return table->count > 0 && table->entries[table->count - 1].panel == panel;

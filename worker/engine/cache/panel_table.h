@@ -24,7 +24,7 @@
 
 struct panel_table;
 
-/* Of slots, in ascending order: first a move of `from` to `to`, or, where `from` is -1, zeros. */
+/* A copy of slot `from` to slot `to`, or, where `from` is -1, zeros. */
 struct panel_move {
     int64_t from, to;
 };
@@ -54,6 +54,12 @@ void panel_table_release(struct panel_table *table, struct panel_pool *pool);
 
 /* Accepts NULL. */
 void panel_table_destroy(struct panel_table *table);
+
+/* Takes copies of panels in slots of others as the first own ones: panels[p], ascending, is in
+ * slots[p]. For where panels must lie in a row. */
+MUST_CHECK enum status panel_table_adopt(struct panel_table *table, struct panel_moves *moves,
+                                         const int64_t *panels, const int64_t *slots,
+                                         int64_t count);
 
 /* Makes room for rank's panels of `stage` (the last tokens that `ownership` has dealt): panels
  * before index live_first are dropped, the rest moves together, new panels follow in order and are

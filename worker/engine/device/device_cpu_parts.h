@@ -1,6 +1,7 @@
 /* What the files of the CPU device share: its state, and the rows that its ops work on. For
- * device_cpu.c (memory, stages with sharded queries), device_cpu_step.c (replicated queries,
- * decode), device_cpu_ops.c (the ops) and device_cpu_rope.c (rotation, and what is stored) only. */
+ * device_cpu.c (memory, the device itself), device_cpu_stage.c (stages with sharded queries),
+ * device_cpu_step.c (replicated queries, decode), device_cpu_ops.c (the ops) and device_cpu_rope.c
+ * (rotation, and what is stored) only. */
 #pragma once
 
 #include <stdatomic.h>

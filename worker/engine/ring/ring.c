@@ -38,7 +38,7 @@ struct ring {
     int64_t released;
     struct slot *slots;       /* [receive_slots] */
     struct outbox *outboxes;  /* [size] */
-    struct device_keys *keys; /* [read_count] */
+    struct device_keys *keys; /* of reads that are attended together */
     struct ring_times times;
 };
 
@@ -96,6 +96,24 @@ static enum status make_outbox(struct ring *ring, int peer)
     return STATUS_OK;
 }
 
+/* Extents of all reads. */
+static size_t count_extents(const struct ring_stage *stage)
+{
+    size_t count = 0;
+    for (int r = 0; r < stage->schedule->read_count; r++) {
+        const struct schedule_read *read = &stage->schedule->reads[r];
+        int64_t index = read->keys.first;
+        do {
+            count++;
+            if (read->source == SCHEDULE_LOCAL)
+                (void)panel_table_extent(stage->panels, &index, read->keys.end);
+            else
+                index = read->keys.end;
+        } while (index < read->keys.end);
+    }
+    return count;
+}
+
 enum status ring_begin(struct ring *ring, const struct ring_stage *stage)
 {
     enum status status = STATUS_OK;
@@ -105,7 +123,7 @@ enum status ring_begin(struct ring *ring, const struct ring_stage *stage)
     ring->posted = 0;
     ring->released = 0;
     ring->slots = calloc((size_t)stage->receive_slots, sizeof *ring->slots);
-    ring->keys = calloc((size_t)stage->schedule->read_count + 1, sizeof *ring->keys);
+    ring->keys = calloc(count_extents(stage) + 1, sizeof *ring->keys);
     if (!ring->slots || !ring->keys) {
         status = fail(STATUS_RESOURCE_EXHAUSTED, "no memory for %d reads of a schedule",
                       stage->schedule->read_count);
@@ -297,35 +315,49 @@ static enum status wait_for(struct ring *ring, const struct schedule_read *read)
     return status;
 }
 
-static void find_keys(const struct ring *ring, const struct schedule_read *read,
-                      struct device_keys *keys)
+/* This rank's own keys, in as many extents as they lie in; how many those are. */
+static int find_local(const struct ring *ring, struct device_keys keys, struct device_keys *found)
 {
-    int64_t index = read->keys.first;
-    *keys = (struct device_keys){
+    const int64_t end = keys.end;
+    int count = 0;
+    while (keys.first < end) {
+        keys.end = keys.first;
+        keys.records = device_record(ring->stage.device, ring->layer,
+                                     panel_table_extent(ring->stage.panels, &keys.end, end));
+        found[count++] = keys;
+        keys.first = keys.end;
+    }
+    return count;
+}
+
+/* The keys of a read, in the current layer; how many extents they are. */
+static int find_keys(const struct ring *ring, const struct schedule_read *read,
+                     struct device_keys *found)
+{
+    const struct panel_table *panels = ring->stage.panels;
+    const struct device *device = ring->stage.device;
+    struct device_keys keys = {
         .first = read->keys.first / PANEL_TOKENS * PANEL_TOKENS,
         .end = read->keys.end,
         .panel_records = (int)panel_table_panel_slots(ring->stage.panels),
         .query_first = read->query_first,
         .query_end = read->query_end,
     };
-    const struct panel_table *panels = ring->stage.panels;
-    const struct device *device = ring->stage.device;
     switch (read->source) {
     case SCHEDULE_SINKS:
     case SCHEDULE_SINKS_NEAR:
-        keys->store = read->source == SCHEDULE_SINKS ? BANDS_SINKS : BANDS_PANELS;
-        keys->panel_records = (int)panel_table_sink_slots(panels);
-        keys->records = device_record(device, ring->layer, panel_table_sinks(panels));
+        keys.store = read->source == SCHEDULE_SINKS ? BANDS_SINKS : BANDS_PANELS;
+        keys.panel_records = (int)panel_table_sink_slots(panels);
+        keys.records = device_record(device, ring->layer, panel_table_sinks(panels));
         break;
     case SCHEDULE_LOCAL:
-        keys->records =
-            device_record(device, ring->layer, panel_table_extent(panels, &index, read->keys.end));
-        assert(index == read->keys.end);
-        break;
+        return find_local(ring, keys, found);
     case SCHEDULE_RECEIVED:
-        keys->records = slot_memory(ring, number_of(ring, read));
+        keys.records = slot_memory(ring, number_of(ring, read));
         break;
     }
+    *found = keys;
+    return 1;
 }
 
 enum status ring_attend(struct ring *ring, const struct device_drive *drive)
@@ -337,12 +369,11 @@ enum status ring_attend(struct ring *ring, const struct device_drive *drive)
         if (!is_there(ring, &schedule->reads[first]))
             TRY(wait_for(ring, &schedule->reads[first]));
         int end = first;
+        int count = 0;
         while (end < schedule->read_count && is_there(ring, &schedule->reads[end]) &&
-               (end - first < ring->stage.device->attend_most || schedule->receive_count == 0)) {
-            find_keys(ring, &schedule->reads[end], &ring->keys[end]);
-            end++;
-        }
-        TRY(device_attend(ring->stage.device, ring->layer, ring->keys + first, end - first, drive));
+               (count < ring->stage.device->attend_most || schedule->receive_count == 0))
+            count += find_keys(ring, &schedule->reads[end++], ring->keys + count);
+        TRY(device_attend(ring->stage.device, ring->layer, ring->keys, count, drive));
         for (; first < end; first++)
             if (schedule->reads[first].source == SCHEDULE_RECEIVED)
                 slot_of(ring, number_of(ring, &schedule->reads[first]))->attended = true;
