@@ -18,9 +18,9 @@
 #include "tests/support/unit.h"
 
 enum {
-    CONTEXT = 300,
+    CONTEXT = 220,
     SEQUENCES = 7,
-    POOL_SLOTS = 48,
+    POOL_SLOTS = 40,
     TEMPLATES = 14,
     ANSWER_MOST = 24,
     RUNS_MOST = 40000,
@@ -29,7 +29,7 @@ enum {
 };
 
 static struct model_fixture fixture = {
-    .shape = {.layers = 2, .hidden = 64, .heads = 4, .kv_heads = 2, .head_dim = 16, .ffn = 96},
+    .shape = {.layers = 2, .hidden = 32, .heads = 2, .kv_heads = 1, .head_dim = 16, .ffn = 32},
     .tokens = CONTEXT};
 static const struct engine_gpus *gpus; /* NULL: on the CPU */
 
@@ -153,7 +153,7 @@ static enum status make_template(struct template *template, const struct engine 
     TRY(method_parse(&wanted.method, methods[which % 7], engine_shape(engine)->trained_tokens));
     TRY(chooser_choose(&choice, &wanted, engine_shape(engine), &costs));
     template->choice = choice.request;
-    template->choice.context_tokens = 20 + 19 * which;
+    template->choice.context_tokens = 25 + 15 * which;
     template->request = (struct engine_request){
         .kind = which % 6 == 5 ? ENGINE_SCORE : ENGINE_GENERATE,
         .choice = &template->choice,
@@ -233,16 +233,39 @@ static void look_at_runs(struct player *player, int rank)
         player->ended++;
 }
 
+/* A run of its own, to its end; *run is it. */
+static enum status run_alone(struct player *player, struct engine *engine, struct run **run,
+                             int template, bool records)
+{
+    TRY(admit(player, engine, template, records));
+    *run = &player->runs[atomic_load(&player->game->admitted)];
+    while (!(*run)->done) {
+        bool busy;
+        TRY(engine_step(engine, &busy));
+    }
+    return STATUS_OK;
+}
+
+/* A prompt that was read before is read from its last whole panel, or stage, on. */
+static enum status share(struct player *player, struct engine *engine)
+{
+    enum { IN_STAGES = 10, WHOLE = 2 * BANDS_LANES };
+    for (int time = 0; time < 2; time++) {
+        struct run *run;
+        TRY(run_alone(player, engine, &run, IN_STAGES, false));
+        expect_on_rank((struct transport *)&(struct transport){0},
+                       run->cached_tokens == (time == 0 ? 0 : WHOLE));
+        look_at_runs(player, 0);
+    }
+    return STATUS_OK;
+}
+
 /* Each alone, one after the other. */
 static enum status record(struct player *player, struct engine *engine)
 {
     for (int which = 0; which < TEMPLATES; which++) {
-        TRY(admit(player, engine, which, true));
-        struct run *run = &player->runs[atomic_load(&player->game->admitted)];
-        while (!run->done) {
-            bool busy;
-            TRY(engine_step(engine, &busy));
-        }
+        struct run *run;
+        TRY(run_alone(player, engine, &run, which, true));
         run->template->id_count = run->id_count;
         run->template->score_count = run->score_count;
         look_at_runs(player, 0);
@@ -267,6 +290,7 @@ static enum status lead(struct player *player, struct engine *engine)
     struct game *game = player->game;
     bool busy = true;
     TRY(record(player, engine));
+    TRY(share(player, engine));
     for (int turn = 0; turn < game->turns; turn++) {
         if (player->live < 2 * SEQUENCES && random_between(&game->random, 0, 3) == 0)
             TRY(admit(player, engine, (int)random_between(&game->random, 0, TEMPLATES), false));
@@ -281,8 +305,6 @@ static enum status lead(struct player *player, struct engine *engine)
     }
     printf("%s: %d runs in %d turns, %lld tokens shared\n", game->kernels,
            atomic_load(&game->admitted), game->turns, (long long)player->cached_tokens);
-    if (player->cached_tokens == 0)
-        return fail(STATUS_INTERNAL, "no run shared a prefix");
     return STATUS_OK;
 }
 
@@ -408,7 +430,7 @@ static void whatever_the_kernels(void **state)
     (void)state;
     for (int n = 0; !gpus && kernels_at(n); n++)
         if (kernels_runs_here(kernels_at(n)))
-            on_ranks(1, kernels_at(n)->name, 300, play);
+            on_ranks(1, kernels_at(n)->name, 200, play);
 }
 
 static void and_on_several_ranks(void **state)

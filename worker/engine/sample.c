@@ -196,23 +196,38 @@ static enum status refuse(int64_t id)
                 "NON_FINITE_LOGITS: the logit of token %lld is not a finite number", (long long)id);
 }
 
+/* The first of the largest after the penalty. Without one, nothing but logits is read: a step of
+ * many greedy answers waits for each. */
+static struct logits_candidate likeliest(const struct sampler *sampler, const float *logits)
+{
+    const bool plain = sampler->sampling.repetition_penalty == 1;
+    int64_t best = 0;
+    float largest = penalised(sampler, logits[0], 0);
+    for (int64_t i = 1; plain && i < sampler->vocab; i++)
+        if (logits[i] > largest)
+            largest = logits[best = i];
+    for (int64_t i = 1; !plain && i < sampler->vocab; i++) {
+        const float logit = penalised(sampler, logits[i], (int32_t)i);
+        best = logit > largest ? i : best;
+        largest = logit > largest ? logit : largest;
+    }
+    return (struct logits_candidate){largest, (int32_t)best};
+}
+
 enum status sampler_next(struct sampler *sampler, int32_t *id, const float *logits)
 {
     for (int64_t i = 0; i < sampler->vocab; i++)
         if (!isfinite(logits[i]))
             return refuse(i);
-    struct logits_candidate best = {0, -1};
-    for (int64_t i = 0; i < sampler->vocab; i++) {
-        const struct logits_candidate at = {penalised(sampler, logits[i], (int32_t)i), (int32_t)i};
-        sampler->candidates[i] = at;
-        if (best.id < 0 || at.logit > best.logit)
-            best = at;
-    }
+    const struct logits_candidate best = likeliest(sampler, logits);
     *id = best.id;
     if (sampler->sampling.temperature > 0) {
         const double largest = (double)best.logit;
         struct line line = {sampler->candidates, sampler->vocab, sampler->vocab, 0};
         double total = 0;
+        for (int64_t i = 0; i < sampler->vocab; i++)
+            line.list[i] =
+                (struct logits_candidate){penalised(sampler, logits[i], (int32_t)i), (int32_t)i};
         line_begin(&line);
         bool known = !has_top_k(sampler) || sum_first(sampler, &total, &line, largest);
         for (int64_t i = 0; !has_top_k(sampler) && i < sampler->vocab; i++)
