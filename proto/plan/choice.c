@@ -3,7 +3,6 @@
 
 #include <string.h>
 
-
 enum { PANEL_TOKENS_MAX = BANDS_LANES, BLOCK_PANELS = 8, RECEIVE_SLOTS = 4 };
 
 #define LARGEST_TOKENS ((int64_t)1 << 40)
