@@ -92,9 +92,9 @@ static bool covers(const struct bands *bands, enum band_class key_class, int64_t
 
 bool bands_check(const struct bands *bands, const char **reason)
 {
-    *reason = "the number of bands or sinks is out of range";
+    *reason = "the number of bands or sinks, or the window, is out of range";
     if (bands->count < 1 || bands->count > BANDS_MAX || bands->sinks < 0 ||
-        bands->sinks > LARGEST_VALUE)
+        bands->sinks > LARGEST_VALUE || bands->window < 0 || bands->window > LARGEST_VALUE)
         return false;
     *reason = check_frames(bands);
     for (int b = 0; b < bands->count && !*reason; b++)
@@ -122,7 +122,7 @@ bool bands_check(const struct bands *bands, const char **reason)
 const struct band *bands_find(const struct bands *bands, int64_t i, int64_t j)
 {
     const enum band_class key_class = j < bands->sinks ? BAND_SINK : BAND_ORDINARY;
-    if (j > i)
+    if (j > i || (bands->window > 0 && i - j >= bands->window))
         return NULL;
     for (int b = 0; b < bands->count; b++) {
         const struct band *band = &bands->list[b];
@@ -152,5 +152,5 @@ int64_t bands_reach(const struct bands *bands)
         if (!band->masked && bands_store_of(bands, band) == BANDS_PANELS)
             reach = larger(reach, reach_of(band));
     }
-    return reach;
+    return bands->window > 0 ? smaller(reach, bands->window) : reach;
 }

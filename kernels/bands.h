@@ -2,8 +2,9 @@
  *
  * A pair is a query index i and a key index j <= i. A key is a sink if j < sinks, otherwise
  * ordinary. Exactly one band of its class covers a pair: that of i's query range in whose distance
- * range floor(i / unit) - floor(j / unit) lies. A masked band hides its pairs. Through any other
- * one the effective distance, which is all that rope sees, is
+ * range floor(i / unit) - floor(j / unit) lies. A masked band hides its pairs, and the table's
+ * window those that are too far apart. Through any other band the effective distance, which is all
+ * that rope sees, is
  *
  *     e = bands_position(&query_frame[band.query_frame], i)
  *       - bands_position(&key_frame[band.key_frame], j)
@@ -82,6 +83,7 @@ struct bands {
     int count;
     struct band list[BANDS_MAX];
     int64_t sinks;
+    int64_t window; /* keys at this distance in tokens and beyond are masked, too; 0: none are */
     int query_frames;
     struct bands_frame query_frame[BANDS_FRAMES_MAX];
     int key_frames;

@@ -14,8 +14,12 @@ static bool continues(const struct regime *a, const struct regime *b)
            a->query_frame == b->query_frame && a->key_frame == b->key_frame;
 }
 
-static void add(struct regimes *regimes, const struct regime *next)
+static void add(struct regimes *regimes, struct regime *next)
 {
+    if (next->unit == 1)
+        next->distance_end = regimes_smaller(next->distance_end, next->window);
+    if (next->distance_first >= next->distance_end)
+        return;
     int32_t like = 0;
     while (like < regimes->count && !continues(&regimes->list[like], next))
         like++;
@@ -33,7 +37,7 @@ void regimes_make(struct regimes *regimes, const struct bands *bands)
             const struct band *band = &bands->list[b];
             if (band->masked || (band->key_class == BAND_SINK) != (sink == 1))
                 continue;
-            const struct regime next = {
+            struct regime next = {
                 .query_first = band->query_first,
                 .query_end = band->query_end,
                 .key_first = sink ? 0 : bands->sinks,
@@ -41,6 +45,7 @@ void regimes_make(struct regimes *regimes, const struct bands *bands)
                 .unit = band->unit,
                 .distance_first = band->distance_first,
                 .distance_end = band->distance_end,
+                .window = bands->window > 0 ? bands->window : BANDS_OPEN,
                 .query_frame = band->query_frame,
                 .key_frame = band->key_frame,
                 .store = bands_store_of(bands, band),

@@ -21,6 +21,7 @@ struct regime {
     int64_t key_first, key_end;
     int64_t unit;                         /* tokens that distances are counted in */
     int64_t distance_first, distance_end; /* in units */
+    int64_t window;                       /* in tokens, of a regime that counts chunks */
     int32_t query_frame;
     int32_t key_frame;
     int32_t store; /* enum bands_store: where its keys are read from */
@@ -74,7 +75,7 @@ BANDS_CALL void regime_part(struct regime_part *part, const struct regime *regim
         part->key_first =
             regimes_larger(part->key_first, (chunk - regime->distance_end + 1) * regime->unit);
     part->distance_first = 0;
-    part->distance_end = BANDS_OPEN;
+    part->distance_end = regime->window;
 }
 
 /* Bit t is set if query i sees key first_key + t, t < count <= 64, through `regime`. */

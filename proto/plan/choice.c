@@ -3,8 +3,6 @@
 
 #include <string.h>
 
-#include "proto/plan/sight.h"
-
 enum { PANEL_TOKENS_MAX = BANDS_LANES, BLOCK_PANELS = 8, RECEIVE_SLOTS = 4 };
 
 #define LARGEST_TOKENS ((int64_t)1 << 40)
@@ -84,8 +82,7 @@ enum status choice_check_extent(int workers, int64_t context_tokens)
 void choice_bands(const struct choice *choice, struct bands *bands)
 {
     method_bands(&choice->request.method, bands);
-    if (choice->request.window_tokens > 0)
-        sight_limit(bands, choice->request.window_tokens);
+    bands->window = choice->request.window_tokens;
 }
 
 enum status choice_check(const struct choice *choice)
@@ -103,8 +100,6 @@ enum status choice_check(const struct choice *choice)
     TRY(check_range("queries", choice->request.queries, CHOICE_SHARDED, CHOICE_AUTO));
     TRY(check_range("replicate_tokens", choice->request.replicate_tokens, 0, LARGEST_TOKENS));
     TRY(check_range("window_tokens", choice->request.window_tokens, 0, LARGEST_TOKENS));
-    if (choice->request.window_tokens > 0)
-        TRY(sight_check_window(&choice->request.method));
     const bool ring = choice->request.schedule == CHOICE_RING;
     TRY(check_range("receive_slots", choice->group.receive_slots,
                     ring && choice->group.workers > 2 ? choice->group.workers - 1 : 1,

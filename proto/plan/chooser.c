@@ -243,7 +243,6 @@ enum status chooser_choose(struct choice *choice, const struct chooser_request *
                            const struct model_shape *shape, const struct cost_table *costs)
 {
     TRY(method_check(&request->method));
-    TRY(sight_check(&request->method, shape));
     TRY(choice_check_extent(request->workers, request->context_tokens));
     struct choice made = start_choice(request, shape);
     TRY(choice_check(&made));

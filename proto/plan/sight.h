@@ -10,7 +10,6 @@
 #include "kernels/regimes.h"
 #include "proto/plan/method.h"
 #include "proto/plan/model_shape.h"
-#include "proto/status.h"
 
 enum { SIGHT_TABLES_MAX = 2 };
 
@@ -31,17 +30,7 @@ struct sight {
 /* The window where all layers have it; 0 where some or none do. */
 int64_t sight_window_of_all(const struct model_shape *shape);
 
-/* UNIMPLEMENTED where the method counts distances in chunks: no window can limit it. */
-MUST_CHECK enum status sight_check_window(const struct method *method);
-
-/* Hides all pairs at a distance of `window` tokens and more; for a method that passed
- * sight_check_window. */
-void sight_limit(struct bands *bands, int64_t window);
-
-/* Refuses what sight_check_window does where the model has a window. */
-MUST_CHECK enum status sight_check(const struct method *method, const struct model_shape *shape);
-
-/* Of a method that passed sight_check. */
+/* Of a method that passed method_check. */
 void sight_make(struct sight *sight, const struct method *method, const struct model_shape *shape);
 
 static inline const struct sight_table *sight_of_layer(const struct sight *sight, int64_t layer)

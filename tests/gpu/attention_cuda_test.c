@@ -47,7 +47,7 @@ static struct bands random_bands(int64_t reach)
     case 3:
         return attention_case_rerope(shift);
     case 4:
-        return attention_case_chunks(shift);
+        return attention_case_dca(shift + 24, 1);
     default:
         return attention_case_lm_infinite(shift, random_between(&seed, 1, 80), shift);
     }

@@ -75,17 +75,18 @@ struct bands attention_case_rerope(int64_t window)
     return bands;
 }
 
-struct bands attention_case_chunks(int64_t chunk)
+struct bands attention_case_dca(int64_t chunk, int64_t local)
 {
+    const int64_t stride = chunk - local;
     struct bands bands = attention_case_rope();
     bands.count = bands.query_frames = 3;
     for (int b = 0; b < 3; b++) {
         bands.list[b] = band_of(b, b < 2 ? b + 1 : BANDS_OPEN, b);
-        bands.list[b].unit = chunk;
-        bands.query_frame[b] =
-            (struct bands_frame){b<2, chunk, 1, b> 0 ? (double)chunk : 0, INFINITY};
+        bands.list[b].unit = stride;
     }
-    bands.key_frame[0] = bands.query_frame[0];
+    bands.key_frame[0] = bands.query_frame[0] = (struct bands_frame){1, stride, 1, 0, INFINITY};
+    bands.query_frame[1] = (struct bands_frame){1, stride, 1, (double)stride, (double)chunk};
+    bands.query_frame[2] = (struct bands_frame)BANDS_FRAME(0, (double)chunk);
     return bands;
 }
 

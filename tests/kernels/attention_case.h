@@ -33,8 +33,8 @@ struct bands attention_case_lm_infinite(int64_t window, int64_t sinks, int64_t c
 /* Keys at `window` and further in a key frame of their own, met by a query frame of its own. */
 struct bands attention_case_rerope(int64_t window);
 
-/* Distances in chunks: the same one, the one before, all before. */
-struct bands attention_case_chunks(int64_t chunk);
+/* Dual chunk attention: distances in strides of `chunk - local`. */
+struct bands attention_case_dca(int64_t chunk, int64_t local);
 
 /* Allocates the operands, zeroed. */
 void attention_case_create(struct attention_case *c);

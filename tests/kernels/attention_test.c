@@ -44,7 +44,7 @@ static struct bands random_bands(struct random *random, int64_t reach)
     case 3:
         return attention_case_rerope(random_between(random, 1, reach));
     case 4:
-        return attention_case_chunks(random_between(random, 1, reach));
+        return attention_case_dca(random_between(random, 8, reach), 1);
     default: {
         int64_t window = random_between(random, 1, reach);
         return attention_case_lm_infinite(window, random_between(random, 1, 80), window);

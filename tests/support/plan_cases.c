@@ -95,6 +95,8 @@ static void random_frames(struct bands *bands, struct cases_random *random, int6
         bands->key_frame[f] = random_frame(random, tokens);
     if (cases_between(random, 0, 1))
         bands->sinks = cases_between(random, 1, 6);
+    if (cases_between(random, 0, 3) == 0)
+        bands->window = cases_between(random, 1, tokens);
 }
 
 void cases_bands(struct bands *bands, struct cases_random *random, int64_t tokens)
@@ -127,7 +129,7 @@ static double stands_at(const struct bands_frame *frame, int64_t index)
 
 bool cases_sees(const struct bands *bands, int64_t i, int64_t j, double *distance, int *key_frame)
 {
-    if (j > i)
+    if (j > i || (bands->window > 0 && i >= j + bands->window))
         return false;
     for (int b = 0; b < bands->count; b++) {
         const struct band *band = &bands->list[b];

@@ -17,8 +17,8 @@ void cases_seed(struct cases_random *random, uint64_t seed);
 /* From first to last, both included. */
 int64_t cases_between(struct cases_random *random, int64_t first, int64_t last);
 
-/* A valid table: both classes, query ranges, holes, all kinds of frames, sinks in a frame of their
- * own. Distances up to `tokens`. */
+/* A valid table: both classes, query ranges, holes, windows, all kinds of frames, sinks in a frame
+ * of their own. Distances up to `tokens`. */
 void cases_bands(struct bands *bands, struct cases_random *random, int64_t tokens);
 
 /* The same with distances in chunks too and up to BANDS_FRAMES_MAX key frames. */

@@ -109,6 +109,8 @@ static void a_wrong_table_is_refused(void **state)
     REFUSED_WITH(bands.sinks = -1);
     REFUSED_WITH(bands.sinks = INT64_MAX);
     REFUSED_WITH(bands.sinks = 0);
+    REFUSED_WITH(bands.window = -1);
+    REFUSED_WITH(bands.window = INT64_MAX);
     REFUSED_WITH(bands.query_frames = 0);
     REFUSED_WITH(bands.query_frames = BANDS_FRAMES_MAX + 1);
     REFUSED_WITH(bands.query_frames = 1);

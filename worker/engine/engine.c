@@ -12,6 +12,7 @@
 
 #include "proto/clock.h"
 #include "proto/model/model.h"
+#include "proto/plan/sight.h"
 #include "worker/engine/account.h"
 #include "worker/engine/next_id.h"
 #include "worker/engine/device/device_cpu.h"
@@ -342,7 +343,6 @@ static enum status check_begin(const struct engine *engine, const struct engine_
     TRY(check_request(engine, request));
     const struct choice choice = {.group = engine->options.group, .request = *request->choice};
     TRY(choice_check(&choice));
-    TRY(sight_check(&choice.request.method, &engine->device->shape));
     if (choice.request.window_tokens != sight_window_of_all(&engine->device->shape))
         return fail(STATUS_INVALID_ARGUMENT,
                     "plan: window_tokens is %lld, the model's is %lld on all layers",
