@@ -12,8 +12,8 @@
 #include "proto/clock.h"
 #include "proto/log.h"
 
-/* Ranks agree on where to stop within a second or a token, and between two stages of others; a group
- * that needs longer than this is lost. */
+/* Ranks agree on where to stop within a second or a token, and between two stages of others; a
+ * group that needs longer than this is lost. */
 enum { STOP_GRACE_MS = 15000, STOP_BESIDE_MS = 120000, LOOK_MS = 100 };
 
 /* Ids or scores told at a time: of a client that was slow they may have become many, and a message
