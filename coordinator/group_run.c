@@ -12,9 +12,9 @@
 #include "proto/clock.h"
 #include "proto/log.h"
 
-/* Ranks agree on where to stop within a second or a token; a group that needs longer than this is
- * lost. */
-enum { STOP_GRACE_MS = 15000, LOOK_MS = 100 };
+/* Ranks agree on where to stop within a second or a token, and between two stages of others; a
+ * group that needs longer than this is lost. */
+enum { STOP_GRACE_MS = 15000, STOP_BESIDE_MS = 120000, LOOK_MS = 100 };
 
 /* Ids or scores told at a time: of a client that was slow they may have become many, and a message
  * stays below what clients accept (4 MiB). */
@@ -402,6 +402,25 @@ bool group_run_is_done(struct group_run *run)
     return done;
 }
 
+static bool is_alone(const struct group_run *run)
+{
+    return run->group->runs == run && !run->next;
+}
+
+/* STOP_GRACE_MS, counted while the group has nothing else to do. Under the lock. */
+static void wait_for_stop(struct group_run *run)
+{
+    struct clock_watch own, all;
+    clock_watch_start(&own);
+    clock_watch_start(&all);
+    while (!has_ended(run) && clock_watch_look(&own, 2 * LOOK_MS) < STOP_GRACE_MS &&
+           clock_watch_look(&all, 2 * LOOK_MS) < STOP_BESIDE_MS) {
+        if (!is_alone(run))
+            clock_watch_start(&own);
+        (void)clock_wait(&run->news, &run->all->lock, clock_after_ms(LOOK_MS));
+    }
+}
+
 void group_run_end(struct group_run *run)
 {
     if (!run)
@@ -412,11 +431,8 @@ void group_run_end(struct group_run *run)
     pthread_mutex_unlock(&all->lock);
     if (!ended)
         group_run_cancel(run, "the request has ended");
-    struct clock_watch watch;
-    clock_watch_start(&watch);
     pthread_mutex_lock(&all->lock);
-    while (!has_ended(run) && clock_watch_look(&watch, 2 * LOOK_MS) < STOP_GRACE_MS)
-        (void)clock_wait(&run->news, &all->lock, clock_after_ms(LOOK_MS));
+    wait_for_stop(run);
     if (!has_ended(run))
         worker_group_lose(run->group, "%d of %d ranks did not stop within %d s",
                           run->size - run->done_count, run->size, STOP_GRACE_MS / 1000);
