@@ -104,7 +104,7 @@ def in_threads(count, function):
 # ---- together ----
 
 def short_prompt(text, n):
-    return " ".join(text.split()[20 * n:20 * n + 20])
+    return " ".join(text.split()[8 * n:8 * n + 8])
 
 
 def together(cluster, text, at_once):

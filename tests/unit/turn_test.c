@@ -57,6 +57,26 @@ static void prompts_share_by_tokens(void **state)
     assert_true(long_tokens > short_tokens / 2 && short_tokens > long_tokens / 8);
 }
 
+/* An answer that came first, with a short prompt, does not put all later prompts first. */
+static void a_long_answer_leaves_a_long_prompt_its_share(void **state)
+{
+    (void)state;
+    struct turn turn;
+    struct turn_memory memory = {0};
+    struct turn_candidate live[3] = {{.number = 1, .decodes = true, .served = 10},
+                                     {.number = 2, .next_tokens = 100, .served = 100000}};
+    int64_t long_stages = 0;
+    for (uint64_t number = 3; number < 100; number++) {
+        live[2] = (struct turn_candidate){
+            .number = number, .next_tokens = 30, .served = turn_clock(live, 2)};
+        do {
+            turn_choose(&turn, &memory, live, 3, 4);
+            long_stages += turn.kind == TURN_STAGE && turn.rows[0] == 2;
+        } while (turn.kind != TURN_STAGE || turn.rows[0] == 2);
+    }
+    assert_true(long_stages > 20);
+}
+
 /* Rows beyond a step's room, and those whose products are split otherwise, go in the next. */
 static void answers_that_do_not_fit_take_turns(void **state)
 {
@@ -88,6 +108,7 @@ int main(void)
         cmocka_unit_test(nothing_is_done_where_nothing_is_there),
         cmocka_unit_test(stages_and_steps_alternate),
         cmocka_unit_test(prompts_share_by_tokens),
+        cmocka_unit_test(a_long_answer_leaves_a_long_prompt_its_share),
         cmocka_unit_test(answers_that_do_not_fit_take_turns),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

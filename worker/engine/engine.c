@@ -336,15 +336,11 @@ unlock:
     return status;
 }
 
-/* What this rank makes of a request that comes: a sequence, or a refusal. */
-static enum status make_sequence(struct engine *engine, struct sequence **made, uint64_t number,
-                                 const struct engine_job *job)
+/* Whether this rank can take the request. It changes nothing: a peer may refuse. */
+static enum status check_begin(const struct engine *engine, const struct engine_request *request)
 {
-    enum status status = STATUS_OK;
-    const struct engine_request *request = job->request;
     TRY(check_request(engine, request));
     const struct choice choice = {.group = engine->options.group, .request = *request->choice};
-    const struct sequence_start start = {number, job, &choice, engine->turn.admit_count == 1};
     TRY(choice_check(&choice));
     TRY(sight_check(&choice.request.method, &engine->device->shape));
     if (choice.request.window_tokens != sight_window_of_all(&engine->device->shape))
@@ -352,6 +348,16 @@ static enum status make_sequence(struct engine *engine, struct sequence **made, 
                     "plan: window_tokens is %lld, the model's is %lld on all layers",
                     (long long)choice.request.window_tokens,
                     (long long)sight_window_of_all(&engine->device->shape));
+    return places_check(&choice);
+}
+
+/* The sequence of a request that no rank refuses. */
+static enum status make_sequence(struct engine *engine, struct sequence **made, uint64_t number,
+                                 const struct engine_job *job)
+{
+    enum status status = STATUS_OK;
+    const struct choice choice = {.group = engine->options.group, .request = *job->request->choice};
+    const struct sequence_start start = {number, job, &choice, engine->turn.admit_count == 1};
     struct sequence *sequence = malloc(sizeof *sequence);
     if (!sequence)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a sequence");
@@ -366,8 +372,7 @@ free_it:
 /* A request that comes, as far as this rank is concerned. */
 struct comer {
     struct engine_job job;
-    struct sequence *sequence; /* NULL: this rank refuses */
-    enum status mine;
+    enum status mine; /* not OK: this rank refuses */
     char cause[CAUSE_BYTES];
 };
 
@@ -393,6 +398,7 @@ static enum status cut_short(enum status reason)
     return fail(reason, "the request was cut short before it began");
 }
 
+/* A request that is cut short from here on is so as a sequence: its turn says that it begins. */
 static enum status meet(struct engine *engine, struct comer *comer, uint64_t number, bool ends)
 {
     const struct engine_source *source = &engine->options.source;
@@ -401,14 +407,13 @@ static enum status meet(struct engine *engine, struct comer *comer, uint64_t num
         const struct waiting waiting = engine->waiting[find_waiting(engine, number)];
         pthread_mutex_unlock(&engine->lock);
         comer->job = waiting.job;
-        comer->mine = stop_status(&waiting);
-        if (comer->mine != STATUS_OK)
-            comer->mine = cut_short(comer->mine);
+        if (ends)
+            comer->mine = cut_short(stop_status(&waiting));
     } else {
         TRY(source->find(source->context, number, &comer->job));
     }
-    if (comer->mine == STATUS_OK && !ends)
-        comer->mine = make_sequence(engine, &comer->sequence, number, &comer->job);
+    if (!ends)
+        comer->mine = check_begin(engine, comer->job.request);
     if (comer->mine != STATUS_OK)
         snprintf(comer->cause, sizeof comer->cause, "%s", status_message());
     return STATUS_OK;
@@ -429,28 +434,28 @@ static enum status agree(const struct engine *engine, int a, const struct comer 
     return STATUS_OK;
 }
 
-/* From rank 0's queue to those that are served; elsewhere from nowhere. */
-static void move_in(struct engine *engine, struct comer *comer, uint64_t number, bool begins)
+/* From rank 0's queue to those that are served; elsewhere from nowhere. NULL: it does not begin. */
+static void move_in(struct engine *engine, struct sequence *sequence, uint64_t number)
 {
     enum status cancel_status = STATUS_OK;
     pthread_mutex_lock(&engine->lock);
     if (engine->transport->rank == 0)
         cancel_status = take_waiting(engine, find_waiting(engine, number)).cancel_status;
-    if (begins) {
+    if (sequence) {
         const int which = engine->live_count++;
-        engine->live[which] = comer->sequence;
+        engine->live[which] = sequence;
         engine->candidates[which] = (struct turn_candidate){
             .number = number,
-            .splits = comer->sequence->choice.request.decode_split,
+            .splits = sequence->choice.request.decode_split,
             .served = turn_clock(engine->candidates, which),
         };
-        atomic_store(&comer->sequence->cancel_status, (int)cancel_status);
-        comer->sequence = NULL;
+        atomic_store(&sequence->cancel_status, (int)cancel_status);
     }
     pthread_mutex_unlock(&engine->lock);
 }
 
-/* All ranks begin a request or none does. */
+/* All ranks begin a request or none does: each has checked it before one makes room for it, so
+ * that their prefixes stay alike. What fails afterwards is the rank's failure. */
 static enum status begin_all(struct engine *engine, struct comer *comers)
 {
     const struct turn *turn = &engine->turn;
@@ -465,7 +470,10 @@ static enum status begin_all(struct engine *engine, struct comer *comers)
     for (int a = 0; a < turn->admit_count; a++) {
         const struct engine_observer *observer = comers[a].job.observer;
         const enum status status = agree(engine, a, &comers[a]);
-        move_in(engine, &comers[a], turn->admits[a], status == STATUS_OK);
+        struct sequence *sequence = NULL;
+        if (status == STATUS_OK)
+            TRY(make_sequence(engine, &sequence, turn->admits[a], &comers[a].job));
+        move_in(engine, sequence, turn->admits[a]);
         if (status != STATUS_OK)
             observer->done(observer->context, status, &(struct engine_result){0});
     }
@@ -481,9 +489,6 @@ static enum status admit_all(struct engine *engine)
     if (!comers)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory to begin %d requests", count);
     const enum status status = begin_all(engine, comers);
-    for (int a = 0; a < count; a++)
-        if (comers[a].sequence)
-            discard(engine, comers[a].sequence);
     free(comers);
     return status;
 }

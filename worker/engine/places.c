@@ -75,6 +75,25 @@ enum status places_slots(int64_t *slots, const struct choice *choice)
     return status;
 }
 
+static enum status check_needs(struct memory_need *needs, const struct choice *choice)
+{
+    int64_t slots;
+    TRY(needs_of(needs, &slots, choice));
+    for (int rank = 0; rank < choice->group.workers; rank++)
+        TRY(memory_need_check(&needs[rank], choice));
+    return STATUS_OK;
+}
+
+enum status places_check(const struct choice *choice)
+{
+    struct memory_need *needs = calloc((size_t)choice->group.workers, sizeof *needs);
+    if (!needs)
+        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory to plan a request");
+    const enum status status = check_needs(needs, choice);
+    free(needs);
+    return status;
+}
+
 bool places_fit(const struct places *places, int64_t slots, struct places_promised *promised)
 {
     const struct group_choice *group = &places->device->group;
@@ -356,7 +375,6 @@ static enum status begin(struct places *places, struct sequence *sequence,
     int64_t slots;
     TRY(needs_of(needs, &slots, start->choice));
     const struct memory_need *mine = &needs[places->rank];
-    TRY(memory_need_check(mine, start->choice));
     assert(which < device->group.sequences);
     struct sequence_place place = {
         .which = which,

@@ -47,6 +47,9 @@ void places_deinit(struct places *places);
  * them have room where one has. */
 MUST_CHECK enum status places_slots(int64_t *slots, const struct choice *choice);
 
+/* Refuses, with the numbers, what some rank will never have room for: alike on all ranks. */
+MUST_CHECK enum status places_check(const struct choice *choice);
+
 /* What is promised to sequences that have not begun. */
 struct places_promised {
     int sequences;
@@ -57,7 +60,7 @@ struct places_promised {
 bool places_fit(const struct places *places, int64_t slots, struct places_promised *promised);
 
 /* Makes room on this rank, moving all panels together where it must, and begins the sequence there.
- * A refusal, with the numbers, of what never fits. */
+ * The choice has been checked, and there is room (places_fit): a failure is the rank's. */
 MUST_CHECK enum status places_begin(struct places *places, struct sequence *sequence,
                                     const struct sequence_start *start);
 

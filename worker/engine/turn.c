@@ -5,10 +5,11 @@
 
 int64_t turn_clock(const struct turn_candidate *live, int count)
 {
-    int64_t least = INT64_MAX;
+    const struct turn_candidate *least = NULL;
     for (int c = 0; c < count; c++)
-        least = live[c].served < least ? live[c].served : least;
-    return count > 0 ? least : 0;
+        if (!live[c].decodes && (!least || live[c].served < least->served))
+            least = &live[c];
+    return least ? least->served : 0;
 }
 
 static struct turn_candidate *next_prompt(struct turn_candidate *live, int count)

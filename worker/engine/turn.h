@@ -3,8 +3,8 @@
  *
  * Stages and steps alternate while there are both, so an answer waits for one stage at most between
  * two of its tokens. Among prompts the one that has been served the fewest tokens is next, counted
- * from the least that was served when it came: so a long prompt neither waits for ever nor makes
- * others wait. Answers that cannot all go in one step take turns.
+ * from the least that a prompt was served when it came: so a long prompt neither waits for ever nor
+ * makes others wait. Answers that cannot all go in one step take turns.
  */
 #pragma once
 
@@ -41,7 +41,9 @@ struct turn_memory {
     int64_t steps;
 };
 
-/* What a sequence that comes now starts to count its served tokens from. */
+/* What a sequence that comes now starts to count its served tokens from: what the prompt that was
+ * served least has. Answers stopped counting when their prompts ended, so they do not speak for
+ * those that wait. */
 int64_t turn_clock(const struct turn_candidate *live, int count);
 
 /* Fills in the turn's kind and rows, at most step_rows of a step, and notes it in `live`. TURN_NONE
