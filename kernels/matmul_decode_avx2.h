@@ -159,12 +159,17 @@ INLINE void plain_pass(enum matmul_layout layout, struct matmul_pass pass)
 {
     const size_t block_bytes = matmul_panel_block_bytes(layout);
     const float *x = pass.input->x + pass.row * DEPTH;
-    for (int64_t b = 0; b < pass.input->blocks; b++, x += pass.input->rows * DEPTH)
+    const char *first = pass.panel;
+    for (int64_t b = 0; b < pass.input->blocks; b++, x += pass.input->rows * DEPTH) {
+        if (pass.rows > 1) /* a row alone keeps memory busy by itself */
+            matmul_panel_fetch(first, block_bytes, pass.panels, pass.panel_bytes);
         for (int p = 0; p < pass.panels; p++) {
-            const char *block = pass.panel + (size_t)p * pass.panel_bytes + (size_t)b * block_bytes;
+            const char *block = first + (size_t)p * pass.panel_bytes;
             plain_half(layout, pass, block, 0, x, pass.out + p * LANES);
             plain_half(layout, pass, block, 1, x, pass.out + p * LANES + HALF);
         }
+        first += block_bytes;
+    }
 }
 
 /* ---- a pass ---- */

@@ -156,10 +156,15 @@ INLINE void plain_pass(enum matmul_layout layout, struct matmul_pass pass)
 {
     const size_t block_bytes = matmul_panel_block_bytes(layout);
     const float *x = pass.input->x + pass.row * DEPTH;
-    for (int64_t b = 0; b < pass.input->blocks; b++, x += pass.input->rows * DEPTH)
+    const char *block = pass.panel;
+    for (int64_t b = 0; b < pass.input->blocks; b++, x += pass.input->rows * DEPTH) {
+        if (pass.rows > 1) /* a row alone keeps memory busy by itself */
+            matmul_panel_fetch(block, block_bytes, pass.panels, pass.panel_bytes);
         for (int p = 0; p < pass.panels; p++)
             plain_block(layout, pass.rows, pass.out + p * LANES, pass.out_stride,
-                        pass.panel + (size_t)p * pass.panel_bytes + (size_t)b * block_bytes, x);
+                        block + (size_t)p * pass.panel_bytes, x);
+        block += block_bytes;
+    }
 }
 
 /* ---- a pass ---- */
