@@ -36,7 +36,7 @@
 enum {
     HOST_BYTES = 64,
     MESSAGE_BYTES = 512,
-    LOOK_MS = 100,     /* between looks at the transport while idle */
+    LOOK_MS = 100,     /* between looks at the transport while waiting */
     PROGRESS_MS = 100, /* between reports of progress */
 };
 
@@ -344,24 +344,30 @@ static enum status admit_commands(struct serve_rank *rank)
     }
 }
 
-/* The other ranks wait for the command that rank 0 has admitted: their streams are others. */
+/* The other ranks wait for the command that rank 0 has admitted: their streams are others. A peer
+ * that is lost meanwhile ends the wait. */
 static enum status find_run(void *context, uint64_t number, struct engine_job *job)
 {
     struct serve_rank *rank = context;
     const int64_t deadline_ns = clock_after_ms(rank->options->heartbeat_timeout_ms);
     struct command *command = NULL;
     struct run *run;
+    enum status status = STATUS_OK;
     pthread_mutex_lock(&rank->lock);
-    for (bool waits = true; !command && waits;) {
+    while (!command && status == STATUS_OK) {
         struct command_entry *entry = command_table_find(&rank->commands, number);
         if (entry) {
             entry->running = true;
             command = entry->command;
+        } else if (rank->ending || clock_now_ns() >= deadline_ns) {
+            break;
         } else {
-            waits = !rank->ending && clock_wait(&rank->changed, &rank->lock, deadline_ns);
+            clock_wait(&rank->changed, &rank->lock, clock_after_ms(LOOK_MS));
+            status = transport_progress(rank->transport);
         }
     }
     pthread_mutex_unlock(&rank->lock);
+    TRY(status);
     if (!command)
         return fail(STATUS_UNAVAILABLE, "rank %d was not told of run %llu, which rank 0 began",
                     rank->transport->rank, (unsigned long long)number);

@@ -109,7 +109,7 @@ def flow():
     box(picture, 20, 200, 330, 152, "longhaul-coordinator", [
         "text/: tokenizer, chat form, detokenizer",
         "planner: method, partition, schedule, stages",
-        "queue: one request at a time on a worker group",
+        "queue: who is next, by group and place",
         "session: one request, from its prompt to its end",
         "workers: who has joined, who lives, who is lost",
         "launch: starts mpirun, and starts it again",

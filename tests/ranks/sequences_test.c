@@ -21,7 +21,9 @@ enum {
     CONTEXT = 220,
     SEQUENCES = 7,
     POOL_SLOTS = 40,
-    TEMPLATES = 14,
+    TEMPLATES = 15,
+    IN_STAGES = 10, /* the template of a long prompt in whole stages */
+    IN_A_RING = 14, /* the same, but for its schedule */
     ANSWER_MOST = 24,
     RUNS_MOST = 40000,
     MOST_RANKS = 4,
@@ -131,6 +133,7 @@ static void take_end(void *context, enum status status, const struct engine_resu
 
 static enum status make_template(struct template *template, const struct engine *engine, int which)
 {
+    const bool in_a_ring = which == IN_A_RING;
     static const char *const methods[] = {
         "rope", "string:shift=40,local=8", "lm_infinite:window=70,sinks=5",
         "rope", "rope+linear:factor=2",    "rope",
@@ -138,13 +141,15 @@ static enum status make_template(struct template *template, const struct engine 
     static const int64_t stages[] = {64, 0, 64, 17};
     const struct group_choice *group = engine_group(engine);
     const struct cost_table costs = cost_table_default();
+    if (in_a_ring)
+        which = IN_STAGES;
     struct chooser_request wanted = {
         .workers = group->workers,
         .context_tokens = CONTEXT,
         .kernels = group->kernels,
         .cache = group->cache,
         .partition = which % 4 < 2 ? PARTITION_ZIGZAG : PARTITION_CONTIGUOUS,
-        .schedule = -1,
+        .schedule = in_a_ring ? CHOICE_RING : -1,
         .queries = which % 7 == 5 ? CHOICE_REPLICATED : CHOICE_SHARDED,
         .decode_split = which % 2,
         .stage_tokens = stages[which % 4],
@@ -255,15 +260,21 @@ static enum status run_alone(struct player *player, struct engine *engine, struc
     return STATUS_OK;
 }
 
-/* A prompt that was read before is read from its last whole panel, or stage, on. */
+/* A prompt that was read before is read from its last whole panel, or stage, on; not where keys
+ * were attended to in another sequence. */
 static enum status share(struct player *player, struct engine *engine)
 {
-    enum { IN_STAGES = 10, WHOLE = 2 * BANDS_LANES };
-    for (int time = 0; time < 2; time++) {
+    enum { WHOLE = 2 * BANDS_LANES };
+    const struct {
+        int template;
+        int64_t cached_tokens;
+    } reads[] = {
+        {IN_STAGES, 0}, {IN_STAGES, WHOLE}, {IN_A_RING, player->game->ranks > 1 ? 0 : WHOLE}};
+    for (size_t r = 0; r < sizeof reads / sizeof reads[0]; r++) {
         struct run *run;
-        TRY(run_alone(player, engine, &run, IN_STAGES, false));
+        TRY(run_alone(player, engine, &run, reads[r].template, false));
         expect_on_rank((struct transport *)&(struct transport){0},
-                       run->cached_tokens == (time == 0 ? 0 : WHOLE));
+                       run->cached_tokens == reads[r].cached_tokens);
         look_at_runs(player, 0);
     }
     return STATUS_OK;

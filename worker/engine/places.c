@@ -9,7 +9,7 @@
 #include "worker/engine/device/arena.h"
 #include "worker/engine/forward.h"
 
-/* Of a prefix's root: how prompts are cut. */
+/* Of a prefix's root: how prompts are cut, and in which sequence keys are attended to. */
 enum { CUT_BYTES = 64 };
 
 enum status places_init(struct places *places, struct device *device,
@@ -203,9 +203,10 @@ static enum status open_prefix(struct sequence *sequence, const struct engine_re
     sequence->prefix_own = calloc((size_t)panels, sizeof *sequence->prefix_own);
     if (!sequence->prefix_root || !sequence->prefix || !sequence->prefix_own)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a prompt's prefix");
-    snprintf(sequence->prefix_root, bytes, "%s|%lld|%d|%s", spelling,
-             (long long)shared_together(choice),
-             choice->group.workers > 1 ? (int)choice->request.partition : 0, tenant);
+    const bool apart = choice->group.workers > 1;
+    snprintf(sequence->prefix_root, bytes, "%s|%lld|%d|%d|%s", spelling,
+             (long long)shared_together(choice), apart ? (int)choice->request.partition : 0,
+             apart ? (int)choice->request.schedule : 0, tenant);
     return STATUS_OK;
 }
 

@@ -27,7 +27,7 @@ struct device_cuda_lists {
     int32_t *ids;                           /* [rows] */
     int32_t *targets;                       /* [rows] the id after it; -1: not asked for */
     int64_t *indices;                       /* [rows] */
-    int64_t *records;                       /* [rows] its panel's number in a layer; -1: none */
+    int64_t *records;                       /* [rows] its panel's slot; -1: it is not kept here */
     struct kernels_cuda_logits_row *scores; /* [rows] */
     struct kernels_cuda_extent *extents;    /* [extent_capacity]; a step's alone */
     int32_t *split_first;                   /* [splits + 1] */
