@@ -518,6 +518,8 @@ static enum status hear_verdicts(struct engine *engine)
             drop(engine, which, forward_stop(&engine->forward, verdict, "while decoding"));
             continue;
         }
+        if (!sequence_decodes(sequence))
+            TRY(places_keep_prefix(&engine->places, sequence));
         sequence_take(sequence, verdict->token);
         if (engine->transport->rank == 0)
             job->observer->token(job->observer->context, verdict->token,
@@ -581,8 +583,6 @@ static enum status take_stage(struct engine *engine)
     enum status status = pass_stage(engine, sequence, stage, replicated);
     if (replicated && stage.first < sequence->sharded_end)
         sequence->sharded_end = stage.first;
-    if (status == STATUS_OK && is_last)
-        status = places_keep_prefix(&engine->places, sequence);
     if (status == STATUS_OK && is_last)
         status = end_prompt(engine, sequence, &goes_on, replicated, stage);
     account_close(&account, &engine->forward, &sequence->result, 1);

@@ -64,8 +64,9 @@ bool places_fit(const struct places *places, int64_t slots, struct places_promis
 MUST_CHECK enum status places_begin(struct places *places, struct sequence *sequence,
                                     const struct sequence_start *start);
 
-/* After the last stage of its prompt: leaves the prompt's full panels to later ones that begin
- * alike, where it is asked to. They stay in the pool until their slots are needed. */
+/* Once its prompt's last logits have been judged, and are finite on every device: leaves the
+ * prompt's full panels to later ones that begin alike, where it is asked to. They stay in the pool
+ * until their slots are needed. */
 MUST_CHECK enum status places_keep_prefix(struct places *places, struct sequence *sequence);
 
 /* For tests: lets go of all prefixes that no sequence uses. */
