@@ -67,6 +67,7 @@ struct game {
     int template_of[RUNS_MOST];
     bool records[RUNS_MOST]; /* the run is alone, and shares nothing */
     int refuser[RUNS_MOST];  /* the rank that cannot take the run; NOBODY: none */
+    int untold;              /* the run of which ranks other than 0 are not told; 0: none */
     atomic_int admitted;     /* runs, numbered from 1 */
     atomic_bool over;
 };
@@ -198,6 +199,9 @@ static struct run *begin_run(struct player *player, uint64_t number)
 
 static enum status find_run(void *context, uint64_t number, struct engine_job *job)
 {
+    const struct player *player = context;
+    if (number == (uint64_t)player->game->untold)
+        return fail(STATUS_UNAVAILABLE, "nobody told of this run");
     struct run *run = begin_run(context, number);
     *job = (struct engine_job){&run->request, &run->observer};
     return STATUS_OK;
@@ -418,6 +422,33 @@ static enum status play_a_failure(struct transport *t, void *context)
     return STATUS_OK;
 }
 
+/* Of three that come together nobody tells rank 1 of the last: those that it has found end, too. */
+static enum status play_an_untold_run(struct transport *t, void *context)
+{
+    enum { RUNS = 3 };
+    struct player *player = context;
+    struct engine *engine = NULL;
+    enum status status = STATUS_OK;
+    bool busy = true;
+    player->runs = calloc(RUNS_MOST, sizeof *player->runs);
+    expect_on_rank(t, player->runs != NULL);
+    if (t->rank == 0)
+        player->game->untold = RUNS;
+    TRY(make_engine(&engine, player, t));
+    for (int run = 0; t->rank == 0 && run < RUNS; run++)
+        TRY(admit(player, engine, run, false, NOBODY));
+    while (status == STATUS_OK)
+        status = engine_step(engine, &busy);
+    expect_on_rank(t, status == STATUS_UNAVAILABLE && !engine_usable(engine));
+    for (int number = 1; number <= RUNS - (t->rank != 0); number++) {
+        expect_on_rank(t, player->runs[number].done);
+        expect_on_rank(t, player->runs[number].status == STATUS_UNAVAILABLE);
+    }
+    engine_destroy(engine);
+    free(player->runs);
+    return STATUS_OK;
+}
+
 static enum status open_streams(struct transport **t, void *context)
 {
     if (gpus)
@@ -479,6 +510,12 @@ static void a_rank_that_fails_ends_all(void **state)
         on_ranks(ranks, "reference", 0, play_a_failure);
 }
 
+static void requests_found_before_a_failure_end(void **state)
+{
+    (void)state;
+    on_ranks(2, "reference", 0, play_an_untold_run);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -486,6 +523,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(whatever_the_kernels),
         cmocka_unit_test(and_on_several_ranks),
         cmocka_unit_test(a_rank_that_fails_ends_all),
+        cmocka_unit_test(requests_found_before_a_failure_end),
     };
     const struct engine_gpus standin = {standin_runtime(), standin_kernels(), standin_nccl()};
     if (argc > 1 && strcmp(argv[1], "standin") == 0)

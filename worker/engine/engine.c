@@ -33,6 +33,13 @@ struct waiting {
     enum status cancel_status; /* OK: go on */
 };
 
+/* A request that comes, as far as this rank is concerned. */
+struct comer {
+    struct engine_job job; /* no observer: it has begun, or has ended */
+    enum status mine;      /* not OK: this rank refuses */
+    char cause[CAUSE_BYTES];
+};
+
 struct engine {
     struct transport *transport;
     struct device *device;
@@ -45,7 +52,8 @@ struct engine {
     struct turn turn;                    /* being sent, received or taken */
     struct transport_request **requests; /* [size] of it; NULL: none under way */
     struct turn_memory memory;
-    int32_t *beginnings; /* [size, CHOICE_SEQUENCES_MAX] statuses, by rank */
+    int32_t *beginnings;  /* [size, CHOICE_SEQUENCES_MAX] statuses, by rank */
+    struct comer *comers; /* [CHOICE_SEQUENCES_MAX] of the turn */
     struct verdict verdicts[CHOICE_SEQUENCES_MAX];
     struct logprobs logprobs[CHOICE_SEQUENCES_MAX];
 
@@ -116,7 +124,8 @@ static enum status make_lists(struct engine *engine)
     const size_t ranks = (size_t)engine->transport->size;
     engine->requests = calloc(ranks, sizeof(struct transport_request *));
     engine->beginnings = calloc(ranks * CHOICE_SEQUENCES_MAX, sizeof *engine->beginnings);
-    if (engine->requests && engine->beginnings)
+    engine->comers = calloc(CHOICE_SEQUENCES_MAX, sizeof *engine->comers);
+    if (engine->requests && engine->beginnings && engine->comers)
         return STATUS_OK;
     return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the turns of %zu ranks", ranks);
 }
@@ -169,6 +178,7 @@ void engine_destroy(struct engine *engine)
     pthread_mutex_destroy(&engine->lock);
     free(engine->requests);
     free(engine->beginnings);
+    free(engine->comers);
     free(engine->waiting);
     free(engine);
 }
@@ -268,6 +278,13 @@ static enum status give_up(struct engine *engine, enum status status)
     transport_abort(engine->transport, cause);
     while (engine->live_count > 0)
         drop(engine, 0, fail(STATUS_UNAVAILABLE, "%s", cause));
+    for (int a = 0; engine->transport->rank != 0 && a < CHOICE_SEQUENCES_MAX; a++) {
+        const struct engine_observer *observer = engine->comers[a].job.observer;
+        engine->comers[a].job.observer = NULL;
+        if (observer)
+            observer->done(observer->context, fail(STATUS_UNAVAILABLE, "%s", cause),
+                           &(struct engine_result){0});
+    }
     while (engine->waiting_count > 0) {
         pthread_mutex_lock(&engine->lock);
         const struct engine_observer *observer = take_waiting(engine, 0).job.observer;
@@ -369,13 +386,6 @@ free_it:
     return status;
 }
 
-/* A request that comes, as far as this rank is concerned. */
-struct comer {
-    struct engine_job job;
-    enum status mine; /* not OK: this rank refuses */
-    char cause[CAUSE_BYTES];
-};
-
 static int find_waiting(const struct engine *engine, uint64_t number)
 {
     int which = 0;
@@ -456,12 +466,14 @@ static void move_in(struct engine *engine, struct sequence *sequence, uint64_t n
 
 /* All ranks begin a request or none does: each has checked it before one makes room for it, so
  * that their prefixes stay alike. What fails afterwards is the rank's failure. */
-static enum status begin_all(struct engine *engine, struct comer *comers)
+static enum status begin_all(struct engine *engine)
 {
     const struct turn *turn = &engine->turn;
+    struct comer *comers = engine->comers;
     struct transport *transport = engine->transport;
     int32_t *mine = engine->beginnings + transport->rank * CHOICE_SEQUENCES_MAX;
     for (int a = 0; a < turn->admit_count; a++) {
+        comers[a] = (struct comer){0};
         TRY(meet(engine, &comers[a], turn->admits[a], turn->ends[a]));
         mine[a] = (int32_t)comers[a].mine;
     }
@@ -474,23 +486,11 @@ static enum status begin_all(struct engine *engine, struct comer *comers)
         if (status == STATUS_OK)
             TRY(make_sequence(engine, &sequence, turn->admits[a], &comers[a].job));
         move_in(engine, sequence, turn->admits[a]);
+        comers[a].job.observer = NULL;
         if (status != STATUS_OK)
             observer->done(observer->context, status, &(struct engine_result){0});
     }
     return STATUS_OK;
-}
-
-static enum status admit_all(struct engine *engine)
-{
-    const int count = engine->turn.admit_count;
-    if (count == 0)
-        return STATUS_OK;
-    struct comer *comers = calloc((size_t)count, sizeof *comers);
-    if (!comers)
-        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory to begin %d requests", count);
-    const enum status status = begin_all(engine, comers);
-    free(comers);
-    return status;
 }
 
 /* ---- a turn ---- */
@@ -717,7 +717,8 @@ static enum status hear_turn(struct engine *engine, bool *there)
 
 static enum status take_turn(struct engine *engine)
 {
-    TRY(admit_all(engine));
+    if (engine->turn.admit_count > 0)
+        TRY(begin_all(engine));
     switch ((enum turn_kind)engine->turn.kind) {
     case TURN_STAGE:
         return take_stage(engine);
