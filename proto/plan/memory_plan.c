@@ -224,10 +224,16 @@ static enum status check_most(const char *what, int64_t needed, int64_t most)
                 (long long)needed, what, (long long)most);
 }
 
+enum status memory_context_check(const struct choice *choice)
+{
+    return check_most("tokens of context", choice->request.context_tokens,
+                      choice->group.context_tokens);
+}
+
 enum status memory_need_check(const struct memory_need *need, const struct choice *choice)
 {
     const struct group_choice *group = &choice->group;
-    TRY(check_most("tokens of context", choice->request.context_tokens, group->context_tokens));
+    TRY(memory_context_check(choice));
     TRY(check_most("rows of a stage on a worker", need->stage_rows, group->stage_rows));
     TRY(check_most("rows of a replicated stage", need->step_rows, group->step_rows));
     return check_most("records of keys and values on a worker", need->slots, group->pool_slots);

@@ -58,6 +58,9 @@ struct memory_need {
 MUST_CHECK enum status memory_need_make(struct memory_need *needs, const struct choice *choice,
                                         int first, int end);
 
+/* Refuses a longer context than the group's, which bounds the walk that follows. */
+MUST_CHECK enum status memory_context_check(const struct choice *choice);
+
 /* Refuses, with the numbers, what a group will never have room for. */
 MUST_CHECK enum status memory_need_check(const struct memory_need *need,
                                          const struct choice *choice);

@@ -334,7 +334,8 @@ enum status engine_admit(struct engine *engine, uint64_t number,
     if (engine->broken)
         return fail(STATUS_FAILED_PRECONDITION, "this worker group has failed; start a new one");
     /* What cannot be planned is refused when its turn comes. */
-    if (request->refused == STATUS_OK && choice_check(&choice) == STATUS_OK)
+    if (request->refused == STATUS_OK && choice_check(&choice) == STATUS_OK &&
+        memory_context_check(&choice) == STATUS_OK)
         TRY(places_slots(&slots, &choice));
     pthread_mutex_lock(&engine->lock);
     if (engine->waiting_count == engine->waiting_room) {

@@ -86,6 +86,7 @@ static enum status check_needs(struct memory_need *needs, const struct choice *c
 
 enum status places_check(const struct choice *choice)
 {
+    TRY(memory_context_check(choice));
     struct memory_need *needs = calloc((size_t)choice->group.workers, sizeof *needs);
     if (!needs)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory to plan a request");
