@@ -16,6 +16,7 @@
 #include "tests/support/ranks.h"
 #include "tests/support/standin.h"
 #include "tests/support/unit.h"
+#include "worker/engine/turn.h"
 
 enum {
     CONTEXT = 220,
@@ -368,6 +369,17 @@ static enum status make_engine(struct engine **engine, struct player *player, st
     return status;
 }
 
+/* What comes after its engine has gone still finds memory. */
+static enum status tell_too_late(struct transport *t)
+{
+    static const struct turn turn;
+    struct transport_request *request;
+    TRY(transport_barrier(t));
+    for (int peer = 1; t->rank == 0 && peer < t->size; peer++)
+        TRY(transport_send(t, peer, TRANSPORT_TURN, &turn, sizeof turn, &request));
+    return transport_barrier(t);
+}
+
 static enum status play(struct transport *t, void *context)
 {
     struct player *player = context;
@@ -387,6 +399,8 @@ static enum status play(struct transport *t, void *context)
         transport_abort(t, status_message());
     else
         engine_destroy(engine);
+    if (status == STATUS_OK && !gpus)
+        status = tell_too_late(t);
     free(player->runs);
     return status;
 }

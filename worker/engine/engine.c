@@ -40,6 +40,13 @@ struct comer {
     char cause[CAUSE_BYTES];
 };
 
+/* A rank other than 0 always waits for a turn, and the last one never comes: the transport may
+ * outlive the engine with a request that points here. */
+struct turn_post {
+    struct transport_keepsake keepsake;
+    struct turn turn; /* being sent, received or taken */
+};
+
 struct engine {
     struct transport *transport;
     struct device *device;
@@ -49,8 +56,8 @@ struct engine {
 
     struct places places;
 
-    struct turn turn;                    /* being sent, received or taken */
-    struct transport_request **requests; /* [size] of it; NULL: none under way */
+    struct turn_post *post;
+    struct transport_request **requests; /* [size] of its turn; NULL: none under way */
     struct turn_memory memory;
     int32_t *beginnings;  /* [size, CHOICE_SEQUENCES_MAX] statuses, by rank */
     struct comer *comers; /* [CHOICE_SEQUENCES_MAX] of the turn */
@@ -122,10 +129,11 @@ static enum status prepare(struct engine *engine)
 static enum status make_lists(struct engine *engine)
 {
     const size_t ranks = (size_t)engine->transport->size;
+    engine->post = calloc(1, sizeof *engine->post);
     engine->requests = calloc(ranks, sizeof(struct transport_request *));
     engine->beginnings = calloc(ranks * CHOICE_SEQUENCES_MAX, sizeof *engine->beginnings);
     engine->comers = calloc(CHOICE_SEQUENCES_MAX, sizeof *engine->comers);
-    if (engine->requests && engine->beginnings && engine->comers)
+    if (engine->post && engine->requests && engine->beginnings && engine->comers)
         return STATUS_OK;
     return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the turns of %zu ranks", ranks);
 }
@@ -166,6 +174,17 @@ static void discard(struct engine *engine, struct sequence *sequence)
     free(sequence);
 }
 
+static void free_post(struct engine *engine)
+{
+    bool under_way = false;
+    for (int peer = 0; engine->requests && peer < engine->transport->size; peer++)
+        under_way |= engine->requests[peer] != NULL;
+    if (under_way)
+        transport_keep(engine->transport, &engine->post->keepsake);
+    else
+        free(engine->post);
+}
+
 void engine_destroy(struct engine *engine)
 {
     if (!engine)
@@ -176,6 +195,7 @@ void engine_destroy(struct engine *engine)
     places_deinit(&engine->places);
     device_destroy(engine->device);
     pthread_mutex_destroy(&engine->lock);
+    free_post(engine);
     free(engine->requests);
     free(engine->beginnings);
     free(engine->comers);
@@ -375,7 +395,7 @@ static enum status make_sequence(struct engine *engine, struct sequence **made, 
 {
     enum status status = STATUS_OK;
     const struct choice choice = {.group = engine->options.group, .request = *job->request->choice};
-    const struct sequence_start start = {number, job, &choice, engine->turn.admit_count == 1};
+    const struct sequence_start start = {number, job, &choice, engine->post->turn.admit_count == 1};
     struct sequence *sequence = malloc(sizeof *sequence);
     if (!sequence)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a sequence");
@@ -469,7 +489,7 @@ static void move_in(struct engine *engine, struct sequence *sequence, uint64_t n
  * that their prefixes stay alike. What fails afterwards is the rank's failure. */
 static enum status begin_all(struct engine *engine)
 {
-    const struct turn *turn = &engine->turn;
+    const struct turn *turn = &engine->post->turn;
     struct comer *comers = engine->comers;
     struct transport *transport = engine->transport;
     int32_t *mine = engine->beginnings + transport->rank * CHOICE_SEQUENCES_MAX;
@@ -507,7 +527,7 @@ static int find_live(const struct engine *engine, uint64_t number)
 /* What rank 0 has decided for the turn's rows, on all ranks. */
 static enum status hear_verdicts(struct engine *engine)
 {
-    const struct turn *turn = &engine->turn;
+    const struct turn *turn = &engine->post->turn;
     TRY(transport_broadcast(engine->transport, engine->verdicts,
                             (size_t)turn->row_count * sizeof *engine->verdicts));
     for (int r = 0; r < turn->row_count; r++) {
@@ -571,7 +591,7 @@ static enum status end_prompt(struct engine *engine, struct sequence *sequence, 
 
 static enum status take_stage(struct engine *engine)
 {
-    const int which = find_live(engine, engine->turn.rows[0]);
+    const int which = find_live(engine, engine->post->turn.rows[0]);
     struct sequence *sequence = engine->live[which];
     const struct span stage = sequence_stage(sequence);
     const bool replicated = choice_stage_queries(&sequence->choice, stage) == CHOICE_REPLICATED;
@@ -608,7 +628,7 @@ static enum status step_rows(struct engine *engine, int first, int end)
     const int count = end - first;
     engine->device->times_parts = false;
     for (int r = 0; r < count; r++) {
-        sequences[r] = engine->live[find_live(engine, engine->turn.rows[first + r])];
+        sequences[r] = engine->live[find_live(engine, engine->post->turn.rows[first + r])];
         engine->device->times_parts |= sequences[r]->job.request->times_parts;
     }
     account_open(&account, forward);
@@ -627,7 +647,7 @@ static enum status step_rows(struct engine *engine, int first, int end)
 /* The answers' next tokens, as many in a step as the device takes. */
 static enum status take_step(struct engine *engine)
 {
-    const int count = engine->turn.row_count;
+    const int count = engine->post->turn.row_count;
     const int most = engine->device->step_sequences;
     for (int first = 0; first < count; first += most)
         TRY(step_rows(engine, first, first + most < count ? first + most : count));
@@ -637,7 +657,7 @@ static enum status take_step(struct engine *engine)
 /* Rank 0's turn: requests that are cut short come first, to end; others while there is room. */
 static void compose(struct engine *engine)
 {
-    struct turn *turn = &engine->turn;
+    struct turn *turn = &engine->post->turn;
     struct places_promised promised = {0};
     turn->admit_count = 0;
     pthread_mutex_lock(&engine->lock);
@@ -684,10 +704,10 @@ static enum status tell_turn(struct engine *engine, bool *there)
         return STATUS_OK;
     TRY(wait_for_sent(engine));
     compose(engine);
-    *there = engine->turn.admit_count > 0 || engine->turn.kind != TURN_NONE;
+    *there = engine->post->turn.admit_count > 0 || engine->post->turn.kind != TURN_NONE;
     for (int peer = 1; *there && peer < transport->size; peer++)
-        TRY(transport_send(transport, peer, TRANSPORT_TURN, &engine->turn, sizeof engine->turn,
-                           &engine->requests[peer]));
+        TRY(transport_send(transport, peer, TRANSPORT_TURN, &engine->post->turn,
+                           sizeof engine->post->turn, &engine->requests[peer]));
     return STATUS_OK;
 }
 
@@ -700,8 +720,8 @@ static enum status hear_turn(struct engine *engine, bool *there)
     struct transport_request **request = &engine->requests[0];
     const int64_t end_ns = clock_after_ms(ENGINE_WAIT_MS);
     if (!*request)
-        TRY(transport_receive(transport, 0, TRANSPORT_TURN, &engine->turn, sizeof engine->turn,
-                              request));
+        TRY(transport_receive(transport, 0, TRANSPORT_TURN, &engine->post->turn,
+                              sizeof engine->post->turn, request));
     *there = engine->live_count > 0;
     if (*there)
         TRY(transport_wait(transport, *request));
@@ -718,9 +738,9 @@ static enum status hear_turn(struct engine *engine, bool *there)
 
 static enum status take_turn(struct engine *engine)
 {
-    if (engine->turn.admit_count > 0)
+    if (engine->post->turn.admit_count > 0)
         TRY(begin_all(engine));
-    switch ((enum turn_kind)engine->turn.kind) {
+    switch ((enum turn_kind)engine->post->turn.kind) {
     case TURN_STAGE:
         return take_stage(engine);
     case TURN_STEP:

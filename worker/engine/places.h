@@ -43,8 +43,8 @@ MUST_CHECK enum status places_init(struct places *places, struct device *device,
                                    const struct memory_plan *plan, int rank);
 void places_deinit(struct places *places);
 
-/* Slots that a request of at most the group's context holds on the rank where it holds most: what ranks count by, so that all of
- * them have room where one has. */
+/* Slots that a request of at most the group's context holds on the rank where it holds most: what
+ * ranks count by, so that all of them have room where one has. */
 MUST_CHECK enum status places_slots(int64_t *slots, const struct choice *choice);
 
 /* Refuses, with the numbers, what some rank will never have room for: alike on all ranks. */
