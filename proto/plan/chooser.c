@@ -249,10 +249,13 @@ enum status chooser_choose(struct choice *choice, const struct chooser_request *
     enum status status;
     struct weigher weigher;
     TRY(weigher_init(&weigher, &made, shape, costs));
+    if (request->weighed_context_tokens > request->context_tokens)
+        made.request.context_tokens = request->weighed_context_tokens;
     if (request->partition < 0)
         TRY_ELSE(choose_partition(&made, &weigher), done);
     if (request->stage_tokens < 0 && request->stage_seconds > 0)
         TRY_ELSE(limit_stages(&made, &weigher, request->stage_seconds), done);
+    made.request.context_tokens = request->context_tokens;
     if (request->decode_split < 0 && made.group.workers > 1)
         made.request.decode_split =
             request->shared_memory_bus ||
