@@ -11,6 +11,8 @@
 enum {
     F32 = 4,
     PIECE_ALIGNMENT = 64,
+    SAMPLER_FIXED_BYTES = 128,
+    CANDIDATE_BYTES = 8,
     SPARE_PANELS = 4,
     SINK_PANELS = 2,
     STAGE_ROWS_MOST = 8192,     /* longer prompts go in several stages */
@@ -32,6 +34,7 @@ static const char *const names[MEMORY_REGIONS] = {
     [MEMORY_LISTS] = "lists",
     [MEMORY_IDS] = "ids",
     [MEMORY_SCORES] = "scores",
+    [MEMORY_SAMPLERS] = "samplers",
 };
 
 const char *memory_region_name(enum memory_region region)
@@ -296,6 +299,11 @@ static int64_t piece(int64_t bytes)
     return ceil_div(bytes, PIECE_ALIGNMENT) * PIECE_ALIGNMENT;
 }
 
+int64_t memory_sampler_bytes(const struct model_shape *shape)
+{
+    return SAMPLER_FIXED_BYTES + piece(shape->vocab * CANDIDATE_BYTES) + piece(shape->vocab);
+}
+
 /* Of K or V of one panel on one layer. */
 static int64_t record_bytes(const struct group_choice *group, const struct model_shape *shape)
 {
@@ -360,6 +368,8 @@ void memory_plan_make(struct memory_plan *plan, const struct model_shape *shape,
         (group->pool_slots + MEMORY_RANGES_MOST + SPARE_PANELS) * request->list_panel_bytes;
     bytes[MEMORY_IDS] = group->sequences * group->context_tokens * 4;
     bytes[MEMORY_SCORES] = (group->stage_rows + (rank == 0 ? group->context_tokens : 0)) * F32;
+    if (rank == 0)
+        bytes[MEMORY_SAMPLERS] = group->sequences * memory_sampler_bytes(shape);
     for (int region = 0; region < MEMORY_REGIONS; region++) {
         bytes[region] = piece(bytes[region]);
         plan->total_bytes += bytes[region];

@@ -30,6 +30,7 @@ struct places {
     struct prefix_index *prefixes;
     struct arena *ids_arena;
     struct arena *scores_arena;
+    struct arena *samplers_arena;
     int32_t *ids; /* [sequences, context] */
     struct score_place scores;
     char *samplers;      /* rank 0: [sequences] */
