@@ -245,12 +245,12 @@ enum status chooser_choose(struct choice *choice, const struct chooser_request *
     TRY(method_check(&request->method));
     TRY(choice_check_extent(request->workers, request->context_tokens));
     struct choice made = start_choice(request, shape);
+    if (request->weighed_context_tokens > request->context_tokens)
+        made.request.context_tokens = request->weighed_context_tokens;
     TRY(choice_check(&made));
     enum status status;
     struct weigher weigher;
     TRY(weigher_init(&weigher, &made, shape, costs));
-    if (request->weighed_context_tokens > request->context_tokens)
-        made.request.context_tokens = request->weighed_context_tokens;
     if (request->partition < 0)
         TRY_ELSE(choose_partition(&made, &weigher), done);
     if (request->stage_tokens < 0 && request->stage_seconds > 0)
