@@ -70,7 +70,7 @@ struct decode_walk {
     int listed, listed_end; /* of params->extents */
     struct attention_visit visits[VISITS];
     const char *keys[VISITS]; /* the visits' K records */
-    int64_t apart[VISITS];    /* bytes from K to V */
+    int32_t apart[VISITS];    /* records from K to V */
 };
 
 static __device__ void take_extent(struct decode_walk *walk, const struct decode_params *params)
@@ -111,7 +111,7 @@ static __device__ void advance_walk(struct decode_walk *walk, const struct decod
             walk->keys[slot] =
                 (const char *)walk->extent.records +
                 (visit->panel * records + visit->key_frame) * params->record_bytes;
-            walk->apart[slot] = (records - 1 - visit->key_frame) * params->record_bytes;
+            walk->apart[slot] = records - 1 - visit->key_frame;
             return;
         }
     }
@@ -164,7 +164,7 @@ static __device__ __forceinline__ void copy_slices(const struct decode_params *p
 {
     const int first = threadIdx.x / 32 * WARP_KEYS;
     const int keys = walk->visits[slot].keys;
-    const int64_t apart = walk->apart[slot];
+    const int64_t apart = walk->apart[slot] * params->record_bytes;
     const char *panel =
         walk->keys[slot] + (int64_t)blockIdx.y * PANEL_TOKENS * params->head_dim * 2;
     const char *from = panel + first * params->head_dim * 2;

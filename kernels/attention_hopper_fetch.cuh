@@ -64,8 +64,9 @@ struct hopper_tile {
 
 struct hopper_block {
     struct attention_block block;
-    int keys[2], values[2]; /* where the halves' heads lie in their extents' maps */
-    int flags;
+    int keys[2];   /* where the halves' keys lie in their extents' maps */
+    int16_t apart; /* so many heads from there to their values */
+    int16_t flags;
     struct hopper_tile tile;
 };
 
@@ -131,12 +132,12 @@ static __device__ __forceinline__ void walk(struct hopper_shared<HEAD_DIM> *shar
                 const int kv_heads = params->heads / params->group;
                 const int panel = (int)half[h].panel * records;
                 block->keys[h] = (panel + half[h].key_frame) * kv_heads + tile->kv_head;
-                block->values[h] = (panel + records - 1) * kv_heads + tile->kv_head;
+                block->apart = (int16_t)((records - 1 - half[h].key_frame) * kv_heads);
             }
             block->tile.row = (int)tile->row;
             block->tile.head = tile->head;
             block->tile.tokens = tile->tokens;
-            block->flags = flags;
+            block->flags = (int16_t)flags;
             mbarrier_arrive(mma_shared(&shared->described[count++ % BLOCKS]));
         }
     }
@@ -154,11 +155,11 @@ wait_described(struct hopper_shared<HEAD_DIM> *shared, int count)
     return &shared->blocks[count % BLOCKS];
 }
 
-/* K or V of both halves of a block, at `heads` of their extents' maps. */
+/* K of both halves of a block, or V, `apart` heads further. */
 template <int HEAD_DIM>
 static __device__ __forceinline__ void fetch(const struct hopper_params *params,
-                                             const struct hopper_block *block,
-                                             const int heads[2], uint32_t to, uint32_t barrier)
+                                             const struct hopper_block *block, int apart,
+                                             uint32_t to, uint32_t barrier)
 {
     typedef hopper_shape<HEAD_DIM> shape;
     if (!(block->flags & ATTENTION_BLOCK_SEEN)) {
@@ -172,7 +173,7 @@ static __device__ __forceinline__ void fetch(const struct hopper_params *params,
 #pragma unroll
         for (int chunk = 0; chunk < shape::CHUNKS; chunk++)
             tma_load(to + chunk * shape::CHUNK_BYTES + h * shape::BOX_BYTES, map, barrier,
-                     chunk * WGMMA_CHUNK, 0, heads[h]);
+                     chunk * WGMMA_CHUNK, 0, block->keys[h] + apart);
     }
 }
 
@@ -212,7 +213,7 @@ static __device__ __forceinline__ void fetch_keys(struct hopper_shared<HEAD_DIM>
         }
         mbarrier_wait(mma_shared(&shared->keys_empty[place]), (count / shape::PLACES & 1) ^ 1);
         wait_described(shared, count + 1);
-        fetch<HEAD_DIM>(params, block, block->keys, places.keys + place * shape::TILE_BYTES,
+        fetch<HEAD_DIM>(params, block, 0, places.keys + place * shape::TILE_BYTES,
                         mma_shared(&shared->keys_full[place]));
     }
 }
@@ -232,7 +233,7 @@ static __device__ __forceinline__ void fetch_values(struct hopper_shared<HEAD_DI
         mbarrier_wait(mma_shared(&shared->values_empty[place]), (count / shape::PLACES & 1) ^ 1);
         if (count >= shape::PLACES)
             mbarrier_arrive(mma_shared(&shared->forgotten[(count - shape::PLACES) % BLOCKS]));
-        fetch<HEAD_DIM>(params, block, block->values, places.values + place * shape::TILE_BYTES,
+        fetch<HEAD_DIM>(params, block, block->apart, places.values + place * shape::TILE_BYTES,
                         mma_shared(&shared->values_full[place]));
     }
 }

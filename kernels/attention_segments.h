@@ -45,8 +45,8 @@ struct attention_extent {
 struct attention_visit {
     int64_t panel;       /* of the extent */
     int32_t keys;        /* rows of the panel that may be read; 0 ends the walk */
-    int32_t query_frame; /* of the rotated queries */
-    int32_t key_frame;   /* of the panel's keys */
+    int16_t query_frame; /* of the rotated queries */
+    int16_t key_frame;   /* of the panel's keys */
     int32_t masked;      /* 0: every pair is visible, and the rest is not looked at */
     int32_t extent;
     int32_t near, far; /* r - c in [near, far) */
@@ -64,11 +64,11 @@ BANDS_CALL bool attention_visit_sees(const struct attention_visit *visit, int r,
 /* Where a walk stands in an extent; panels count from the extent's first. */
 struct attention_visits {
     int64_t index; /* of the tile's first query */
-    int64_t tokens;
+    int32_t tokens;
+    int16_t query;                /* of the tile, that the segment's part begins with */
+    int16_t next;                 /* of the tile, that the regime's next part begins with */
     int64_t panel, end;           /* of the segment */
     int64_t full_first, full_end; /* its part without masks */
-    int64_t query;                /* that the segment's part begins with */
-    int64_t next;                 /* that the regime's next part begins with */
     int32_t regime;               /* of the segment; count: the extent is done */
     int32_t extent;
 };
@@ -87,10 +87,10 @@ BANDS_CALL void attention_visits_segment(struct attention_visits *visits,
                                          const struct attention_extent *extent)
 {
     struct regime_part part;
-    visits->query = visits->next;
-    regime_part(&part, regime, visits->query);
-    visits->next = part.query_end;
     const int64_t index_end = visits->index + visits->tokens;
+    visits->query = visits->next;
+    regime_part(&part, regime, visits->index + visits->query);
+    visits->next = (int16_t)(regimes_smaller(part.query_end, index_end) - visits->index);
     const int64_t query_first = part.query_first;
     const int64_t query_end = regimes_smaller(index_end, part.query_end);
     const int64_t key_first = regimes_larger(extent->first, part.key_first);
@@ -122,9 +122,9 @@ BANDS_CALL void attention_visits_begin(struct attention_visits *visits, int64_t 
                                        int64_t tokens)
 {
     visits->index = index;
-    visits->tokens = tokens;
+    visits->tokens = (int32_t)tokens;
     visits->panel = visits->end = visits->full_first = visits->full_end = 0;
-    visits->query = visits->next = index;
+    visits->query = visits->next = 0;
     visits->regime = -1;
     visits->extent = 0;
 }
@@ -138,13 +138,13 @@ BANDS_CALL void attention_visits_fill(const struct attention_visits *visits,
     visit->panel = visits->panel;
     visit->extent = visits->extent;
     visit->keys = PANEL_TOKENS;
-    visit->query_frame = regime->query_frame;
-    visit->key_frame = regime->key_frame;
+    visit->query_frame = (int16_t)regime->query_frame;
+    visit->key_frame = (int16_t)regime->key_frame;
     visit->masked = visits->panel < visits->full_first || visits->panel >= visits->full_end;
     if (!visit->masked)
         return;
     struct regime_part part;
-    regime_part(&part, regime, visits->query);
+    regime_part(&part, regime, visits->index + visits->query);
     const int64_t key = extent->first + visits->panel * PANEL_TOKENS;
     const int64_t ahead = visits->index - key; /* distance of query 0 and key 0 */
     visit->keys = (int32_t)regimes_smaller(extent->end - key, PANEL_TOKENS);
@@ -167,8 +167,8 @@ BANDS_CALL bool attention_visits_more(const struct attention_visits *visits,
     if (visits->regime < 0)
         return false;
     const struct regime *regime = &regimes->list[visits->regime];
-    return regime->store == extent->store && visits->next < regime->query_end &&
-           visits->next < visits->index + visits->tokens;
+    return regime->store == extent->store && visits->next < visits->tokens &&
+           visits->index + visits->next < regime->query_end;
 }
 
 /* The next panel of `extent`; false, and ready for another extent, when there is none. */
@@ -182,7 +182,7 @@ BANDS_CALL bool attention_visits_next(struct attention_visits *visits,
                 visits->regime = -1;
                 return false;
             }
-            visits->next = visits->index;
+            visits->next = 0;
             continue;
         }
         attention_visits_segment(visits, &regimes->list[visits->regime], extent);

@@ -21,7 +21,7 @@
 
 /* Both compilers see the same functions. */
 #ifdef __CUDACC__
-#define BANDS_CALL static inline __host__ __device__
+#define BANDS_CALL static __forceinline__ __host__ __device__
 #else
 #define BANDS_CALL static inline
 #endif

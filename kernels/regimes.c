@@ -46,6 +46,7 @@ void regimes_make(struct regimes *regimes, const struct bands *bands)
                 .distance_first = band->distance_first,
                 .distance_end = band->distance_end,
                 .window = bands->window > 0 ? bands->window : BANDS_OPEN,
+                .chunks_a_token = 1 / (double)band->unit,
                 .query_frame = band->query_frame,
                 .key_frame = band->key_frame,
                 .store = bands_store_of(bands, band),

@@ -22,6 +22,7 @@ struct regime {
     int64_t unit;                         /* tokens that distances are counted in */
     int64_t distance_first, distance_end; /* in units */
     int64_t window;                       /* in tokens, of a regime that counts chunks */
+    double chunks_a_token;                /* 1 / unit */
     int32_t query_frame;
     int32_t key_frame;
     int32_t store; /* enum bands_store: where its keys are read from */
@@ -64,7 +65,12 @@ BANDS_CALL void regime_part(struct regime_part *part, const struct regime *regim
     part->distance_end = regime->distance_end;
     if (regime->unit == 1)
         return;
-    const int64_t chunk = part->query_first / regime->unit;
+    /* Without a division, for which a GPU's walker has no registers. */
+    int64_t chunk = (int64_t)((double)part->query_first * regime->chunks_a_token);
+    if (chunk * regime->unit > part->query_first)
+        chunk--;
+    else if ((chunk + 1) * regime->unit <= part->query_first)
+        chunk++;
     part->query_end = regimes_smaller(part->query_end, (chunk + 1) * regime->unit);
     if (chunk < regime->distance_first)
         part->key_end = part->key_first;
