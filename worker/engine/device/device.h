@@ -156,7 +156,6 @@ struct device {
     int64_t blocks;              /* of a stage, about, even out its work */
     int64_t block_rows;          /* most rows of a block, and best where there is work enough */
     int64_t block_step;          /* a block's rows are a multiple: products of fewer are slow */
-    int64_t block_least;         /* the multiple where a stage has no step for every thread */
     int64_t tile_tokens;         /* of a tile */
     int step_sequences;          /* whose tokens may go in one step */
     int attend_most;             /* extents of keys of one device_attend where some were received */
@@ -179,14 +178,13 @@ static inline void *device_record(const struct device *device, int layer, int64_
            (size_t)(layer * device->group.pool_slots + slot) * device->record_bytes;
 }
 
-/* Rows of a block where a rank has `rows` of a stage; a short one is a block for each thread. */
+/* Rows of a block where a rank has `rows` of a stage. One that has no step for every thread is as
+ * few blocks as can be: threads share out their columns. */
 static inline int64_t device_block_rows(const struct device *device, int64_t rows)
 {
-    const int64_t threads = device->threads;
-    const bool is_short = rows < threads * device->block_step;
-    const int64_t step = is_short ? device->block_least : device->block_step;
-    const int64_t share = is_short ? (rows + threads - 1) / threads : rows / device->blocks;
-    int64_t even = (share + step - 1) / step * step;
+    const int64_t step = device->block_step;
+    const bool is_short = rows < device->threads * step;
+    int64_t even = ((is_short ? rows : rows / device->blocks) + step - 1) / step * step;
     if (even > device->block_rows)
         even = device->block_rows;
     return even < step ? step : even;

@@ -6,14 +6,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "kernels/matmul_walk.h"
 #include "proto/clock.h"
 #include "worker/engine/device/device_cpu_parts.h"
 #include "worker/engine/device/device_cpu_stage.h"
 #include "worker/engine/device/device_cpu_step.h"
 
-/* Rows that keep a block's products efficient, and those of a product's tile. */
-enum { BLOCK_STEP = 48, BLOCK_LEAST = MATMUL_TILE_ROWS };
+/* Rows that keep a block's products efficient. */
+enum { BLOCK_STEP = 48 };
 
 /* ---- making ---- */
 
@@ -69,7 +68,6 @@ static void describe(struct device_cpu *cpu, const struct model *model)
     device->step_sequences = CHOICE_SEQUENCES_MAX;
     device->block_rows = KERNELS_ROWS_MAX;
     device->block_step = BLOCK_STEP;
-    device->block_least = BLOCK_LEAST;
     device->tile_tokens = attention_query_tokens(spec->heads / spec->kv_heads);
     char line[160];
     binding_facts(&cpu->binding, line, sizeof line);

@@ -153,3 +153,48 @@ void device_cpu_op(const struct device_cpu_rows *rows, const struct layer_op *op
         assert(false); /* a cut: no run has it */
     }
 }
+
+/* ---- columns that threads share out ---- */
+
+struct joined_job {
+    const struct device_cpu_rows *rows;
+    const struct layer_op *ops;
+    int count;
+    struct span columns;
+    int64_t chunk;
+    const struct device_drive *drive;
+};
+
+static void joined_item(void *context, int thread, size_t item)
+{
+    const struct joined_job *job = context;
+    const int64_t first = job->columns.first + (int64_t)item * job->chunk;
+    const int64_t end =
+        first + job->chunk < job->columns.end ? first + job->chunk : job->columns.end;
+    for (int o = 0; o < job->count; o++)
+        device_cpu_op(job->rows, &job->ops[o], thread, (struct span){first, end});
+}
+
+static void joined_between(void *context)
+{
+    const struct joined_job *job = context;
+    if (job->drive)
+        job->drive->call(job->drive->context);
+}
+
+bool device_cpu_joined(const struct device_cpu_rows *rows, const struct layer_op *ops, int count,
+                       struct span columns, const struct device_drive *drive)
+{
+    struct device_cpu *cpu = rows->cpu;
+    struct joined_job job = {
+        .rows = rows, .ops = ops, .count = count, .columns = columns, .drive = drive};
+    int64_t granules = (columns.end - columns.first + MATMUL_SPLIT - 1) / MATMUL_SPLIT;
+    int64_t items = 2 * cpu->device.threads;
+    if (items > granules)
+        items = granules;
+    if (items == 0)
+        return true;
+    job.chunk = (granules + items - 1) / items * MATMUL_SPLIT;
+    items = (granules * MATMUL_SPLIT + job.chunk - 1) / job.chunk;
+    return thread_pool_run(cpu->pool, (size_t)items, joined_item, joined_between, &job);
+}

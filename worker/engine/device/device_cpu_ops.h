@@ -13,3 +13,9 @@ static inline struct span device_cpu_all_of(const struct device_cpu_rows *rows,
 {
     return (struct span){0, rows->cpu->program->buffers[op->output].width};
 }
+
+/* Computes ops [0, count), each of which takes its columns as the one before leaves them, for
+ * `columns` of their outputs, which all threads share out. `drive`, unless NULL, is called between
+ * work items. Returns whether all was computed, false after a skip. */
+bool device_cpu_joined(const struct device_cpu_rows *rows, const struct layer_op *ops, int count,
+                       struct span columns, const struct device_drive *drive);

@@ -106,15 +106,50 @@ static void run_between(void *context)
     job->drive->call(job->drive->context);
 }
 
+/* A block's ops, for whose columns all threads work: weights are made ready for a product once, and
+ * not by every thread. */
+static bool run_by_columns(const struct run_job *job, int which)
+{
+    struct device_cpu *cpu = job->cpu;
+    const struct layer_op *ops = cpu->program->ops;
+    const struct device_cpu_rows rows = rows_of_block(cpu, 0, &cpu->stage.shard->blocks[which]);
+    bool all = true;
+    for (int o = job->first; o < job->end && all;) {
+        const struct layer_op *op = &ops[o++];
+        const struct span columns = device_cpu_all_of(&rows, op);
+        while (o < job->end && ops[o].joined)
+            o++;
+        if (op->place == LAYER_COLUMNS)
+            all = device_cpu_joined(&rows, op, (int)(&ops[o] - op), columns, job->drive);
+        else
+            device_cpu_op(&rows, op, 0, columns);
+    }
+    if (all && ops[job->end].kind == LAYER_ATTEND)
+        empty_state(cpu, &cpu->stage.shard->blocks[which]);
+    atomic_store(&cpu->stage.shard->done[which], true);
+    return all && !atomic_load(&cpu->skipping);
+}
+
+/* Whether all was computed. */
+static bool run_blocks(struct run_job *job)
+{
+    const struct shard_rows *shard = job->cpu->stage.shard;
+    if (shard->block_count >= job->cpu->device.threads)
+        return thread_pool_run(job->cpu->pool, (size_t)shard->block_count, run_block, run_between,
+                               job);
+    bool all = true;
+    for (int item = 0; item < shard->block_count && all; item++)
+        all = run_by_columns(job, shard->sequence[item]);
+    return all;
+}
+
 void device_cpu_stage_run(struct device_cpu *cpu, int first, int end,
                           const struct device_drive *drive)
 {
     struct shard_rows *shard = cpu->stage.shard;
     struct run_job job = {cpu, first, end, drive};
     int64_t start_ns = clock_now_ns();
-    bool all = false;
-    if (!atomic_load(&cpu->skipping))
-        all = thread_pool_run(cpu->pool, (size_t)shard->block_count, run_block, run_between, &job);
+    const bool all = !atomic_load(&cpu->skipping) && run_blocks(&job);
     if (!all)
         for (int b = 0; b < shard->block_count; b++)
             atomic_store(&shard->done[b], true);

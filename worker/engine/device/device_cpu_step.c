@@ -112,43 +112,14 @@ static void run_by_sequence(struct device_cpu *cpu, const struct layer_op *op)
     }
 }
 
-/* Ops that go column by column, one after the other, for columns that threads share out. */
-struct columns_job {
-    const struct device_cpu_rows *rows;
-    const struct layer_op *ops;
-    int count;
-    struct span columns;
-    int64_t chunk;
-};
-
-static void columns_item(void *context, int thread, size_t item)
-{
-    const struct columns_job *job = context;
-    const int64_t first = job->columns.first + (int64_t)item * job->chunk;
-    const int64_t end =
-        first + job->chunk < job->columns.end ? first + job->chunk : job->columns.end;
-    for (int o = 0; o < job->count; o++)
-        device_cpu_op(job->rows, &job->ops[o], thread, (struct span){first, end});
-}
-
-/* Ops [0, count) for this rank's columns: each takes them as the one before leaves them. */
+/* Ops [0, count) for this rank's columns. */
 static void run_joined(const struct device_cpu_rows *rows, const struct layer_op *ops, int count)
 {
-    struct device_cpu *cpu = rows->cpu;
-    struct columns_job job = {.rows = rows, .ops = ops, .count = count};
-    job.columns = device_cpu_all_of(rows, ops);
+    const struct device_cpu *cpu = rows->cpu;
+    struct span columns = device_cpu_all_of(rows, ops);
     if (cpu->step.given.split)
-        job.columns =
-            device_outputs(job.columns.end, cpu->device.group.workers, cpu->step.given.rank);
-    int64_t granules = (job.columns.end - job.columns.first + MATMUL_SPLIT - 1) / MATMUL_SPLIT;
-    int64_t items = 2 * cpu->device.threads;
-    if (items > granules)
-        items = granules;
-    if (items == 0)
-        return;
-    job.chunk = (granules + items - 1) / items * MATMUL_SPLIT;
-    items = (granules * MATMUL_SPLIT + job.chunk - 1) / job.chunk;
-    thread_pool_run(cpu->pool, (size_t)items, columns_item, NULL, &job);
+        columns = device_outputs(columns.end, cpu->device.group.workers, cpu->step.given.rank);
+    device_cpu_joined(rows, ops, count, columns, NULL);
 }
 
 static void merge_states(struct device_cpu *cpu);

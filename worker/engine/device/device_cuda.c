@@ -88,7 +88,7 @@ static void describe(struct device_cuda *cuda)
     device->threads = 1;
     device->blocks = 4; /* few large products; blocks are what peers wait for */
     device->block_rows = DEVICE_CUDA_BLOCK_ROWS;
-    device->block_step = device->block_least = BLOCK_STEP;
+    device->block_step = BLOCK_STEP;
     device->tile_tokens = PANEL_TOKENS;
     device->step_sequences = 1;
     device->attend_most = 1; /* so that a slot is free as soon as its keys are done with */
