@@ -203,7 +203,7 @@ static void a_table_lets_go_of_what_it_was_given(void **state)
                                             .shared_slots = (int64_t[]){1},
                                             .shared = 1};
     assert_int_equal(panel_table_create(&table, &place), STATUS_OK);
-    panel_pool_close_up(pool, to);
+    panel_pool_close_up(pool, panel_pool_free(pool), to);
     panel_table_renumber(table, to);
     assert_int_equal(panel_table_slot(table, 0), 0);
     assert_int_equal(panel_table_extent(table, &index, 64), 0);

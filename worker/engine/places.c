@@ -112,11 +112,11 @@ bool places_fit(const struct places *places, int64_t slots, struct places_promis
     return true;
 }
 
-/* Moves all held slots together, in every layer. */
-static enum status close_up(struct places *places)
+/* Makes a run of free slots, moving as few held ones as that takes, in every layer. */
+static enum status close_up(struct places *places, int64_t count)
 {
     const int64_t slots = panel_pool_slots(places->pool);
-    panel_pool_close_up(places->pool, places->renumbered);
+    panel_pool_close_up(places->pool, count, places->renumbered);
     for (int64_t slot = 0; slot < slots; slot++) {
         const struct panel_move move = {slot, places->renumbered[slot]};
         if (move.to >= 0 && move.to != slot)
@@ -138,7 +138,7 @@ static enum status take_run(struct places *places, struct panel_table_place *run
                     "the pool has %lld slots free, and a request that was let in "
                     "needs %lld",
                     (long long)panel_pool_free(places->pool), (long long)run->slots);
-    TRY(close_up(places));
+    TRY(close_up(places, run->slots));
     const bool taken = panel_pool_take(places->pool, &run->first, run->slots);
     assert(taken);
     return STATUS_OK;

@@ -75,13 +75,39 @@ void panel_pool_release(struct panel_pool *pool, int64_t first, int64_t count)
     }
 }
 
-void panel_pool_close_up(struct panel_pool *pool, int64_t *to)
+/* The shortest range of slots with `count` free ones, the first and the last of them among these:
+ * the fewest to move, and no consecutive held slots on both sides of an end. */
+static void find_cheapest(const struct panel_pool *pool, int64_t count, int64_t *first,
+                          int64_t *end)
 {
-    int64_t next = 0;
+    int64_t begin = 0;
+    int64_t free_slots = 0;
+    *first = 0;
+    *end = pool->slots;
+    for (int64_t slot = 0; slot < pool->slots; slot++) {
+        if (pool->holders[slot] > 0)
+            continue;
+        free_slots++;
+        for (; free_slots > count || pool->holders[begin] > 0; begin++)
+            free_slots -= pool->holders[begin] == 0;
+        if (free_slots == count && slot + 1 - begin <= *end - *first) {
+            *first = begin;
+            *end = slot + 1;
+        }
+    }
+}
+
+void panel_pool_close_up(struct panel_pool *pool, int64_t count, int64_t *to)
+{
+    int64_t first, end;
+    assert(count > 0 && count <= pool->free);
+    find_cheapest(pool, count, &first, &end);
+    int64_t next = first;
     for (int64_t slot = 0; slot < pool->slots; slot++) {
         const int holders = pool->holders[slot];
-        to[slot] = holders > 0 ? next : -1;
-        if (holders == 0)
+        const bool moves = slot >= first && slot < end;
+        to[slot] = holders == 0 ? -1 : moves ? next : slot;
+        if (holders == 0 || !moves)
             continue;
         pool->holders[slot] = 0;
         pool->holders[next++] = holders;

@@ -33,7 +33,8 @@ bool panel_pool_take(struct panel_pool *pool, int64_t *first, int64_t count);
 void panel_pool_hold(struct panel_pool *pool, int64_t first, int64_t count);
 void panel_pool_release(struct panel_pool *pool, int64_t first, int64_t count);
 
-/* Renumbers the slots so that all free ones come last: to[s] is the new number of slot s, -1 of a
- * free one. Records must move with them, in ascending order of s: no record moves up, so none is
- * overwritten before it has moved. Consecutive slots stay consecutive. */
-void panel_pool_close_up(struct panel_pool *pool, int64_t *to);
+/* Renumbers slots so that `count` free ones, of at least so many, lie in a row, where that moves
+ * fewest: to[s] is the new number of slot s, -1 of a free one. Records must move with them, in
+ * ascending order of s: no record moves up, so none is overwritten before it has moved. Consecutive
+ * slots stay consecutive. */
+void panel_pool_close_up(struct panel_pool *pool, int64_t count, int64_t *to);
