@@ -160,6 +160,8 @@ enum status planner_choose(const struct planner *planner, struct choice *choice,
         .stage_rows = facts->stage_rows,
         .stage_seconds = stage_seconds(facts),
     };
+    if (facts->size > 1 && facts->places > 1)
+        wanted.weighed_context_tokens = context_limit(planner, facts);
     TRY(read_options(planner, &wanted, details, request->options));
     const struct model_shape shape = shape_of(planner, facts);
     const struct cost_table costs = cost_table_estimate(facts->kernels, facts->threads);

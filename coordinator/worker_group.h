@@ -47,6 +47,7 @@ struct group {
     int holders;             /* requests that have a place in it */
     int64_t taken_bytes;     /* what they hold of each rank's pool */
     double pace;             /* seconds of prompts for each that was predicted; 0: not known */
+    double steady_pace;      /* the same, as plans that must be alike follow it; 0: 1 */
     char cause[CAUSE_BYTES]; /* why it is lost */
     struct group_run *runs;  /* those that its ranks have not all ended */
 };

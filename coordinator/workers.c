@@ -25,6 +25,8 @@ enum {
 
 /* A busy rank finishes a work item in well under a second. */
 #define OVERDUE_SECONDS 10.0
+/* Prompts of several workers are cut for another pace where it is so many times more, or less. */
+#define STEADY_PACE 4.0
 
 struct workers {
     struct workers_settings settings;
@@ -486,7 +488,7 @@ static void describe(const struct workers *workers, const struct group *group,
         .pool_slots = group->ranks[0].load.pool_slots,
         .pool_bytes = worker_group_pool_bytes(group),
         .places = worker_group_places(group),
-        .pace = group->pace,
+        .pace = group->size > 1 ? group->steady_pace : group->pace,
     };
     snprintf(facts->group_id, sizeof facts->group_id, "%s", group->id);
     snprintf(facts->kernels, sizeof facts->kernels, "%s", common_kernels(workers, group));
@@ -543,12 +545,22 @@ static struct group *find_serial(const struct worker_groups *all, uint64_t seria
     return group;
 }
 
+/* Several workers share the beginnings of prompts that are cut alike, so what cuts them moves only
+ * where it is far off. */
+static double steady(double before, double measured)
+{
+    const double held = before > 0 ? before : 1;
+    return measured > STEADY_PACE * held || held > STEADY_PACE * measured ? measured : before;
+}
+
 void workers_note_pace(struct workers *workers, const struct workers_facts *facts, double pace)
 {
     pthread_mutex_lock(&workers->groups.lock);
     struct group *group = find_serial(&workers->groups, facts->serial);
     if (group)
         group->pace = group->pace > 0 ? 0.5 * (group->pace + pace) : pace;
+    if (group)
+        group->steady_pace = steady(group->steady_pace, group->pace);
     pthread_mutex_unlock(&workers->groups.lock);
 }
 

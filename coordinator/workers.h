@@ -69,7 +69,9 @@ struct workers_facts {
     int64_t pool_bytes;  /* of each rank, for all requests together; 0: no limit */
     double load_seconds; /* of the slowest rank */
     int places;          /* requests at a time */
-    double pace;         /* seconds that prompts took for each that was predicted; 0: not known */
+    /* Seconds that prompts took for each that was predicted, roughly and steadily of several
+     * workers; 0: not known. */
+    double pace;
 };
 
 MUST_CHECK enum status workers_create(struct workers **workers,

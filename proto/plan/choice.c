@@ -85,6 +85,20 @@ void choice_bands(const struct choice *choice, struct bands *bands)
     bands->window = choice->request.window_tokens;
 }
 
+/* Chunks of one token are distances in tokens, which no plan walks through. */
+static enum status check_chunks(const struct bands *bands, int64_t context_tokens)
+{
+    for (int b = 0; b < bands->count; b++) {
+        const int64_t unit = bands->list[b].unit;
+        if (unit > 1 && context_tokens / unit > CHOICE_CHUNKS_MAX)
+            return fail(STATUS_INVALID_ARGUMENT,
+                        "plan: the method's chunks of %lld tokens (dca: chunk - local) are more "
+                        "than %d in a context of %lld: choose longer ones",
+                        (long long)unit, CHOICE_CHUNKS_MAX, (long long)context_tokens);
+    }
+    return STATUS_OK;
+}
+
 enum status choice_check(const struct choice *choice)
 {
     TRY(method_check(&choice->request.method));
@@ -113,6 +127,7 @@ enum status choice_check(const struct choice *choice)
         return fail(STATUS_INVALID_ARGUMENT, "plan: the kernel variant has no name");
     struct bands bands;
     choice_bands(choice, &bands);
+    TRY(check_chunks(&bands, choice->request.context_tokens));
     if (choice->request.schedule == CHOICE_HALO && bands_reach(&bands) == BANDS_OPEN)
         return fail(STATUS_INVALID_ARGUMENT,
                     "plan: schedule halo needs a method with a window, such as lm_infinite: choose "

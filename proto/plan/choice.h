@@ -28,6 +28,9 @@ enum choice_cache {
 
 enum { CHOICE_KERNELS_BYTES = 32, CHOICE_WORKERS_MAX = 4096, CHOICE_SEQUENCES_MAX = 64 };
 
+/* Chunks of a method that counts distances in them, in a context: planning takes time for each. */
+enum { CHOICE_CHUNKS_MAX = 1 << 14 };
+
 /* What a group of workers fixes when it loads the model: its memory is made for it, once. */
 struct group_choice {
     int workers;

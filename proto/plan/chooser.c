@@ -245,6 +245,8 @@ enum status chooser_choose(struct choice *choice, const struct chooser_request *
     TRY(method_check(&request->method));
     TRY(choice_check_extent(request->workers, request->context_tokens));
     struct choice made = start_choice(request, shape);
+    if (request->weighed_context_tokens > request->context_tokens)
+        made.request.context_tokens = request->weighed_context_tokens;
     TRY(choice_check(&made));
     enum status status;
     struct weigher weigher;
@@ -253,6 +255,7 @@ enum status chooser_choose(struct choice *choice, const struct chooser_request *
         TRY_ELSE(choose_partition(&made, &weigher), done);
     if (request->stage_tokens < 0 && request->stage_seconds > 0)
         TRY_ELSE(limit_stages(&made, &weigher, request->stage_seconds), done);
+    made.request.context_tokens = request->context_tokens;
     if (request->decode_split < 0 && made.group.workers > 1)
         made.request.decode_split =
             request->shared_memory_bus ||

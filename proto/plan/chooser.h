@@ -14,6 +14,9 @@ struct chooser_request {
     struct method method;
     int workers;
     int64_t context_tokens;
+    /* Stages and partition are weighed for as long a context, where it is longer: prompts of a
+     * group that are cut alike can share their beginnings. 0: for the request's own. */
+    int64_t weighed_context_tokens;
     const char *kernels;
     enum choice_cache cache;
     int partition;          /* enum partition_kind or -1 */

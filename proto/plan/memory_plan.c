@@ -11,6 +11,8 @@
 enum {
     F32 = 4,
     PIECE_ALIGNMENT = 64,
+    SAMPLER_FIXED_BYTES = 128,
+    CANDIDATE_BYTES = 8,
     SPARE_PANELS = 4,
     SINK_PANELS = 2,
     STAGE_ROWS_MOST = 8192,     /* longer prompts go in several stages */
@@ -32,6 +34,7 @@ static const char *const names[MEMORY_REGIONS] = {
     [MEMORY_LISTS] = "lists",
     [MEMORY_IDS] = "ids",
     [MEMORY_SCORES] = "scores",
+    [MEMORY_SAMPLERS] = "samplers",
 };
 
 const char *memory_region_name(enum memory_region region)
@@ -224,10 +227,16 @@ static enum status check_most(const char *what, int64_t needed, int64_t most)
                 (long long)needed, what, (long long)most);
 }
 
+enum status memory_context_check(const struct choice *choice)
+{
+    return check_most("tokens of context", choice->request.context_tokens,
+                      choice->group.context_tokens);
+}
+
 enum status memory_need_check(const struct memory_need *need, const struct choice *choice)
 {
     const struct group_choice *group = &choice->group;
-    TRY(check_most("tokens of context", choice->request.context_tokens, group->context_tokens));
+    TRY(memory_context_check(choice));
     TRY(check_most("rows of a stage on a worker", need->stage_rows, group->stage_rows));
     TRY(check_most("rows of a replicated stage", need->step_rows, group->step_rows));
     return check_most("records of keys and values on a worker", need->slots, group->pool_slots);
@@ -288,6 +297,11 @@ int64_t memory_group_slots(const struct group_choice *group, const struct model_
 static int64_t piece(int64_t bytes)
 {
     return ceil_div(bytes, PIECE_ALIGNMENT) * PIECE_ALIGNMENT;
+}
+
+int64_t memory_sampler_bytes(const struct model_shape *shape)
+{
+    return SAMPLER_FIXED_BYTES + piece(shape->vocab * CANDIDATE_BYTES) + piece(shape->vocab);
 }
 
 /* Of K or V of one panel on one layer. */
@@ -354,6 +368,8 @@ void memory_plan_make(struct memory_plan *plan, const struct model_shape *shape,
         (group->pool_slots + MEMORY_RANGES_MOST + SPARE_PANELS) * request->list_panel_bytes;
     bytes[MEMORY_IDS] = group->sequences * group->context_tokens * 4;
     bytes[MEMORY_SCORES] = (group->stage_rows + (rank == 0 ? group->context_tokens : 0)) * F32;
+    if (rank == 0)
+        bytes[MEMORY_SAMPLERS] = group->sequences * memory_sampler_bytes(shape);
     for (int region = 0; region < MEMORY_REGIONS; region++) {
         bytes[region] = piece(bytes[region]);
         plan->total_bytes += bytes[region];

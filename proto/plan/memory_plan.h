@@ -23,15 +23,19 @@ enum memory_region {
     /* A step's buffers (layer_buffers.h), with its state on every rank, and the partial states of
      * its key ranges, f32; every piece rounded up to 64 bytes. */
     MEMORY_DECODE,
-    MEMORY_LISTS,  /* the caller's lists of rows and of panels */
-    MEMORY_IDS,    /* [sequences, context] 4 bytes */
-    MEMORY_SCORES, /* [rows], and on rank 0 [context], f32 */
+    MEMORY_LISTS,    /* the caller's lists of rows and of panels */
+    MEMORY_IDS,      /* [sequences, context] 4 bytes */
+    MEMORY_SCORES,   /* [rows], and on rank 0 [context], f32 */
+    MEMORY_SAMPLERS, /* rank 0: [sequences] of [vocab] 8 bytes, [vocab] 1 byte, and what is fixed */
     MEMORY_REGIONS,
 };
 
 /* A key range is of so many tokens at least, times the workers: in decode, and where stages of many
  * rows may see it, each of which has a partial state for every range. */
 enum { MEMORY_RANGE_TOKENS = 128, MEMORY_STAGE_RANGE_TOKENS = 1024 };
+
+/* Bytes of one sequence's sampler. */
+int64_t memory_sampler_bytes(const struct model_shape *shape);
 
 /* What only the engine knows. */
 struct memory_request {
@@ -57,6 +61,9 @@ struct memory_need {
  * through the stages. */
 MUST_CHECK enum status memory_need_make(struct memory_need *needs, const struct choice *choice,
                                         int first, int end);
+
+/* Refuses a longer context than the group's, which bounds the walk that follows. */
+MUST_CHECK enum status memory_context_check(const struct choice *choice);
 
 /* Refuses, with the numbers, what a group will never have room for. */
 MUST_CHECK enum status memory_need_check(const struct memory_need *need,

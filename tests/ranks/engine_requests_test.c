@@ -144,6 +144,12 @@ static enum status play_refusals(struct transport *t, void *context)
     expect_on_all_ranks(t, ends_as(engine, t, wanted, STATUS_OUT_OF_RANGE, 0));
     wanted.max_tokens = INT64_MAX;
     expect_on_all_ranks(t, ends_as(engine, t, wanted, STATUS_OUT_OF_RANGE, 0));
+    wanted.max_tokens = 5; /* nobody walks through the stages of a context that no group has */
+    wanted.context_tokens = INT64_C(1) << 40;
+    wanted.stage_tokens = 64;
+    expect_on_all_ranks(t, ends_as(engine, t, wanted, STATUS_OUT_OF_RANGE, 0));
+    wanted.context_tokens = 14;
+    wanted.stage_tokens = 0;
     wanted.max_tokens = -1;
     expect_on_all_ranks(t, ends_as(engine, t, wanted, STATUS_INVALID_ARGUMENT, 0));
 

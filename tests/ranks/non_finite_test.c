@@ -83,12 +83,32 @@ static bool scores_are(const struct engine_outcome *a, const struct engine_outco
            memcmp(a->logprobs, b->logprobs, (size_t)a->logprob_count * sizeof(float)) == 0;
 }
 
+/* A prompt that is not finite leaves nothing to others, not even what comes before its spoilt
+ * token: no device has said yet that this is finite. */
+static enum status play_a_spoilt_prefix(struct transport *t, struct engine *engine,
+                                        const char *cause)
+{
+    struct engine_case spoilt = answer_of(TOKENS), clean = answer_of(SPOILT_AT);
+    struct engine_outcome outcome;
+    spoilt.stage_tokens = clean.stage_tokens = 64;
+    spoilt.reuse_prefix = clean.reuse_prefix = true;
+    expect_on_all_ranks(t, is_refused(engine, t, spoilt, cause));
+    for (int64_t cached = 0; cached <= 64; cached += 64) {
+        const enum status status = ask(&outcome, engine, t, clean);
+        expect_on_all_ranks(t, status == STATUS_OK);
+        expect_on_all_ranks(t, outcome.results[t->rank].cached_tokens == cached);
+        engine_outcome_free(&outcome);
+    }
+    return STATUS_OK;
+}
+
 /* One token is spoilt: what comes before it is well, and so is every request without it, bit for
  * bit as before. */
 static enum status play_a_spoilt_token(struct transport *t, struct engine *engine)
 {
     struct engine_outcome before, after;
     const char *cause = gpus ? "in its logits" : "token 82 of the sequence";
+    TRY(play_a_spoilt_prefix(t, engine, cause));
     expect_on_all_ranks(t, ask(&before, engine, t, score_of(SPOILT_AT)) == STATUS_OK);
     expect_on_all_ranks(t, t->rank != 0 || before.logprob_count == SPOILT_AT - 1);
     for (int replicated = 0; replicated < 2; replicated++)

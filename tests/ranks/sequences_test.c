@@ -16,6 +16,7 @@
 #include "tests/support/ranks.h"
 #include "tests/support/standin.h"
 #include "tests/support/unit.h"
+#include "worker/engine/turn.h"
 
 enum {
     CONTEXT = 220,
@@ -67,6 +68,7 @@ struct game {
     int template_of[RUNS_MOST];
     bool records[RUNS_MOST]; /* the run is alone, and shares nothing */
     int refuser[RUNS_MOST];  /* the rank that cannot take the run; NOBODY: none */
+    int untold;              /* the run of which ranks other than 0 are not told; 0: none */
     atomic_int admitted;     /* runs, numbered from 1 */
     atomic_bool over;
 };
@@ -198,6 +200,9 @@ static struct run *begin_run(struct player *player, uint64_t number)
 
 static enum status find_run(void *context, uint64_t number, struct engine_job *job)
 {
+    const struct player *player = context;
+    if (number == (uint64_t)player->game->untold)
+        return fail(STATUS_UNAVAILABLE, "nobody told of this run");
     struct run *run = begin_run(context, number);
     *job = (struct engine_job){&run->request, &run->observer};
     return STATUS_OK;
@@ -364,6 +369,17 @@ static enum status make_engine(struct engine **engine, struct player *player, st
     return status;
 }
 
+/* What comes after its engine has gone still finds memory. */
+static enum status tell_too_late(struct transport *t)
+{
+    static const struct turn turn;
+    struct transport_request *request;
+    TRY(transport_barrier(t));
+    for (int peer = 1; t->rank == 0 && peer < t->size; peer++)
+        TRY(transport_send(t, peer, TRANSPORT_TURN, &turn, sizeof turn, &request));
+    return transport_barrier(t);
+}
+
 static enum status play(struct transport *t, void *context)
 {
     struct player *player = context;
@@ -383,6 +399,8 @@ static enum status play(struct transport *t, void *context)
         transport_abort(t, status_message());
     else
         engine_destroy(engine);
+    if (status == STATUS_OK && !gpus)
+        status = tell_too_late(t);
     free(player->runs);
     return status;
 }
@@ -413,6 +431,33 @@ static enum status play_a_failure(struct transport *t, void *context)
         unavailable += player->runs[number].status == STATUS_UNAVAILABLE;
     }
     expect_on_rank(t, t->rank != 0 || unavailable > SEQUENCES);
+    engine_destroy(engine);
+    free(player->runs);
+    return STATUS_OK;
+}
+
+/* Of three that come together nobody tells rank 1 of the last: those that it has found end, too. */
+static enum status play_an_untold_run(struct transport *t, void *context)
+{
+    enum { RUNS = 3 };
+    struct player *player = context;
+    struct engine *engine = NULL;
+    enum status status = STATUS_OK;
+    bool busy = true;
+    player->runs = calloc(RUNS_MOST, sizeof *player->runs);
+    expect_on_rank(t, player->runs != NULL);
+    if (t->rank == 0)
+        player->game->untold = RUNS;
+    TRY(make_engine(&engine, player, t));
+    for (int run = 0; t->rank == 0 && run < RUNS; run++)
+        TRY(admit(player, engine, run, false, NOBODY));
+    while (status == STATUS_OK)
+        status = engine_step(engine, &busy);
+    expect_on_rank(t, status == STATUS_UNAVAILABLE && !engine_usable(engine));
+    for (int number = 1; number <= RUNS - (t->rank != 0); number++) {
+        expect_on_rank(t, player->runs[number].done);
+        expect_on_rank(t, player->runs[number].status == STATUS_UNAVAILABLE);
+    }
     engine_destroy(engine);
     free(player->runs);
     return STATUS_OK;
@@ -479,6 +524,12 @@ static void a_rank_that_fails_ends_all(void **state)
         on_ranks(ranks, "reference", 0, play_a_failure);
 }
 
+static void requests_found_before_a_failure_end(void **state)
+{
+    (void)state;
+    on_ranks(2, "reference", 0, play_an_untold_run);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -486,6 +537,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(whatever_the_kernels),
         cmocka_unit_test(and_on_several_ranks),
         cmocka_unit_test(a_rank_that_fails_ends_all),
+        cmocka_unit_test(requests_found_before_a_failure_end),
     };
     const struct engine_gpus standin = {standin_runtime(), standin_kernels(), standin_nccl()};
     if (argc > 1 && strcmp(argv[1], "standin") == 0)

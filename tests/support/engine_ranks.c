@@ -176,6 +176,7 @@ enum status engine_ranks_request(struct engine *engine, struct transport *transp
         .count = wanted->count,
         .max_tokens = wanted->max_tokens,
         .sampling = wanted->sampling,
+        .reuse_prefix = wanted->reuse_prefix,
         .logprobs = wanted->logprobs,
         .likeliest = wanted->likeliest,
         .times_parts = wanted->times_parts,

@@ -155,6 +155,25 @@ static void stages_are_as_long_as_others_may_wait(void **state)
     assert_true(make(&windowed).request.stage_tokens < 4 * 4096);
 }
 
+/* However short a client asks for them: a plan walks through them. */
+static void a_context_of_too_many_chunks_is_refused(void **state)
+{
+    (void)state;
+    const struct cost_table table = cost_table_default();
+    struct chooser_request request = request_for("dca:chunk=60,local=58", 2, 1 << 20);
+    struct choice choice;
+    assert_int_equal(chooser_choose(&choice, &request, &llama, &table), STATUS_INVALID_ARGUMENT);
+    assert_non_null(strstr(status_message(), "chunks of 2 tokens"));
+    request.context_tokens = 2 * CHOICE_CHUNKS_MAX;
+    make(&request);
+    request.weighed_context_tokens = 1 << 20;
+    assert_int_equal(chooser_choose(&choice, &request, &llama, &table), STATUS_INVALID_ARGUMENT);
+    request = request_for("dca:chunk=60,local=59", 2, 1 << 20);
+    make(&request);
+    request = request_for("dca", 2, 1 << 20);
+    make(&request);
+}
+
 static void what_a_caller_asks_for_is_kept(void **state)
 {
     (void)state;
@@ -534,6 +553,7 @@ int main(void)
         cmocka_unit_test(a_dense_mask_takes_zigzag_shards_and_gather_in_one_stage),
         cmocka_unit_test(a_window_takes_contiguous_shards_a_halo_and_cut_stages),
         cmocka_unit_test(stages_are_as_long_as_others_may_wait),
+        cmocka_unit_test(a_context_of_too_many_chunks_is_refused),
         cmocka_unit_test(what_a_caller_asks_for_is_kept),
         cmocka_unit_test(decode_is_split_where_the_network_is_worth_it),
         cmocka_unit_test(a_short_question_on_a_filled_cache_replicates_its_queries),

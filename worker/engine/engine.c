@@ -33,6 +33,20 @@ struct waiting {
     enum status cancel_status; /* OK: go on */
 };
 
+/* A request that comes, as far as this rank is concerned. */
+struct comer {
+    struct engine_job job; /* no observer: it has begun, or has ended */
+    enum status mine;      /* not OK: this rank refuses */
+    char cause[CAUSE_BYTES];
+};
+
+/* A rank other than 0 always waits for a turn, and the last one never comes: the transport may
+ * outlive the engine with a request that points here. */
+struct turn_post {
+    struct transport_keepsake keepsake;
+    struct turn turn; /* being sent, received or taken */
+};
+
 struct engine {
     struct transport *transport;
     struct device *device;
@@ -42,10 +56,11 @@ struct engine {
 
     struct places places;
 
-    struct turn turn;                    /* being sent, received or taken */
-    struct transport_request **requests; /* [size] of it; NULL: none under way */
+    struct turn_post *post;
+    struct transport_request **requests; /* [size] of its turn; NULL: none under way */
     struct turn_memory memory;
-    int32_t *beginnings; /* [size, CHOICE_SEQUENCES_MAX] statuses, by rank */
+    int32_t *beginnings;  /* [size, CHOICE_SEQUENCES_MAX] statuses, by rank */
+    struct comer *comers; /* [CHOICE_SEQUENCES_MAX] of the turn */
     struct verdict verdicts[CHOICE_SEQUENCES_MAX];
     struct logprobs logprobs[CHOICE_SEQUENCES_MAX];
 
@@ -114,9 +129,11 @@ static enum status prepare(struct engine *engine)
 static enum status make_lists(struct engine *engine)
 {
     const size_t ranks = (size_t)engine->transport->size;
+    engine->post = calloc(1, sizeof *engine->post);
     engine->requests = calloc(ranks, sizeof(struct transport_request *));
     engine->beginnings = calloc(ranks * CHOICE_SEQUENCES_MAX, sizeof *engine->beginnings);
-    if (engine->requests && engine->beginnings)
+    engine->comers = calloc(CHOICE_SEQUENCES_MAX, sizeof *engine->comers);
+    if (engine->post && engine->requests && engine->beginnings && engine->comers)
         return STATUS_OK;
     return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the turns of %zu ranks", ranks);
 }
@@ -157,6 +174,17 @@ static void discard(struct engine *engine, struct sequence *sequence)
     free(sequence);
 }
 
+static void free_post(struct engine *engine)
+{
+    bool under_way = false;
+    for (int peer = 0; engine->requests && peer < engine->transport->size; peer++)
+        under_way |= engine->requests[peer] != NULL;
+    if (under_way)
+        transport_keep(engine->transport, &engine->post->keepsake);
+    else
+        free(engine->post);
+}
+
 void engine_destroy(struct engine *engine)
 {
     if (!engine)
@@ -167,8 +195,10 @@ void engine_destroy(struct engine *engine)
     places_deinit(&engine->places);
     device_destroy(engine->device);
     pthread_mutex_destroy(&engine->lock);
+    free_post(engine);
     free(engine->requests);
     free(engine->beginnings);
+    free(engine->comers);
     free(engine->waiting);
     free(engine);
 }
@@ -268,6 +298,13 @@ static enum status give_up(struct engine *engine, enum status status)
     transport_abort(engine->transport, cause);
     while (engine->live_count > 0)
         drop(engine, 0, fail(STATUS_UNAVAILABLE, "%s", cause));
+    for (int a = 0; engine->transport->rank != 0 && a < CHOICE_SEQUENCES_MAX; a++) {
+        const struct engine_observer *observer = engine->comers[a].job.observer;
+        engine->comers[a].job.observer = NULL;
+        if (observer)
+            observer->done(observer->context, fail(STATUS_UNAVAILABLE, "%s", cause),
+                           &(struct engine_result){0});
+    }
     while (engine->waiting_count > 0) {
         pthread_mutex_lock(&engine->lock);
         const struct engine_observer *observer = take_waiting(engine, 0).job.observer;
@@ -317,7 +354,8 @@ enum status engine_admit(struct engine *engine, uint64_t number,
     if (engine->broken)
         return fail(STATUS_FAILED_PRECONDITION, "this worker group has failed; start a new one");
     /* What cannot be planned is refused when its turn comes. */
-    if (request->refused == STATUS_OK && choice_check(&choice) == STATUS_OK)
+    if (request->refused == STATUS_OK && choice_check(&choice) == STATUS_OK &&
+        memory_context_check(&choice) == STATUS_OK)
         TRY(places_slots(&slots, &choice));
     pthread_mutex_lock(&engine->lock);
     if (engine->waiting_count == engine->waiting_room) {
@@ -357,7 +395,7 @@ static enum status make_sequence(struct engine *engine, struct sequence **made, 
 {
     enum status status = STATUS_OK;
     const struct choice choice = {.group = engine->options.group, .request = *job->request->choice};
-    const struct sequence_start start = {number, job, &choice, engine->turn.admit_count == 1};
+    const struct sequence_start start = {number, job, &choice, engine->post->turn.admit_count == 1};
     struct sequence *sequence = malloc(sizeof *sequence);
     if (!sequence)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a sequence");
@@ -368,13 +406,6 @@ free_it:
     free(sequence);
     return status;
 }
-
-/* A request that comes, as far as this rank is concerned. */
-struct comer {
-    struct engine_job job;
-    enum status mine; /* not OK: this rank refuses */
-    char cause[CAUSE_BYTES];
-};
 
 static int find_waiting(const struct engine *engine, uint64_t number)
 {
@@ -456,12 +487,14 @@ static void move_in(struct engine *engine, struct sequence *sequence, uint64_t n
 
 /* All ranks begin a request or none does: each has checked it before one makes room for it, so
  * that their prefixes stay alike. What fails afterwards is the rank's failure. */
-static enum status begin_all(struct engine *engine, struct comer *comers)
+static enum status begin_all(struct engine *engine)
 {
-    const struct turn *turn = &engine->turn;
+    const struct turn *turn = &engine->post->turn;
+    struct comer *comers = engine->comers;
     struct transport *transport = engine->transport;
     int32_t *mine = engine->beginnings + transport->rank * CHOICE_SEQUENCES_MAX;
     for (int a = 0; a < turn->admit_count; a++) {
+        comers[a] = (struct comer){0};
         TRY(meet(engine, &comers[a], turn->admits[a], turn->ends[a]));
         mine[a] = (int32_t)comers[a].mine;
     }
@@ -474,23 +507,11 @@ static enum status begin_all(struct engine *engine, struct comer *comers)
         if (status == STATUS_OK)
             TRY(make_sequence(engine, &sequence, turn->admits[a], &comers[a].job));
         move_in(engine, sequence, turn->admits[a]);
+        comers[a].job.observer = NULL;
         if (status != STATUS_OK)
             observer->done(observer->context, status, &(struct engine_result){0});
     }
     return STATUS_OK;
-}
-
-static enum status admit_all(struct engine *engine)
-{
-    const int count = engine->turn.admit_count;
-    if (count == 0)
-        return STATUS_OK;
-    struct comer *comers = calloc((size_t)count, sizeof *comers);
-    if (!comers)
-        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory to begin %d requests", count);
-    const enum status status = begin_all(engine, comers);
-    free(comers);
-    return status;
 }
 
 /* ---- a turn ---- */
@@ -506,7 +527,7 @@ static int find_live(const struct engine *engine, uint64_t number)
 /* What rank 0 has decided for the turn's rows, on all ranks. */
 static enum status hear_verdicts(struct engine *engine)
 {
-    const struct turn *turn = &engine->turn;
+    const struct turn *turn = &engine->post->turn;
     TRY(transport_broadcast(engine->transport, engine->verdicts,
                             (size_t)turn->row_count * sizeof *engine->verdicts));
     for (int r = 0; r < turn->row_count; r++) {
@@ -518,6 +539,8 @@ static enum status hear_verdicts(struct engine *engine)
             drop(engine, which, forward_stop(&engine->forward, verdict, "while decoding"));
             continue;
         }
+        if (!sequence_decodes(sequence))
+            TRY(places_keep_prefix(&engine->places, sequence));
         sequence_take(sequence, verdict->token);
         if (engine->transport->rank == 0)
             job->observer->token(job->observer->context, verdict->token,
@@ -568,7 +591,7 @@ static enum status end_prompt(struct engine *engine, struct sequence *sequence, 
 
 static enum status take_stage(struct engine *engine)
 {
-    const int which = find_live(engine, engine->turn.rows[0]);
+    const int which = find_live(engine, engine->post->turn.rows[0]);
     struct sequence *sequence = engine->live[which];
     const struct span stage = sequence_stage(sequence);
     const bool replicated = choice_stage_queries(&sequence->choice, stage) == CHOICE_REPLICATED;
@@ -581,8 +604,6 @@ static enum status take_stage(struct engine *engine)
     enum status status = pass_stage(engine, sequence, stage, replicated);
     if (replicated && stage.first < sequence->sharded_end)
         sequence->sharded_end = stage.first;
-    if (status == STATUS_OK && is_last)
-        status = places_keep_prefix(&engine->places, sequence);
     if (status == STATUS_OK && is_last)
         status = end_prompt(engine, sequence, &goes_on, replicated, stage);
     account_close(&account, &engine->forward, &sequence->result, 1);
@@ -607,7 +628,7 @@ static enum status step_rows(struct engine *engine, int first, int end)
     const int count = end - first;
     engine->device->times_parts = false;
     for (int r = 0; r < count; r++) {
-        sequences[r] = engine->live[find_live(engine, engine->turn.rows[first + r])];
+        sequences[r] = engine->live[find_live(engine, engine->post->turn.rows[first + r])];
         engine->device->times_parts |= sequences[r]->job.request->times_parts;
     }
     account_open(&account, forward);
@@ -626,7 +647,7 @@ static enum status step_rows(struct engine *engine, int first, int end)
 /* The answers' next tokens, as many in a step as the device takes. */
 static enum status take_step(struct engine *engine)
 {
-    const int count = engine->turn.row_count;
+    const int count = engine->post->turn.row_count;
     const int most = engine->device->step_sequences;
     for (int first = 0; first < count; first += most)
         TRY(step_rows(engine, first, first + most < count ? first + most : count));
@@ -636,7 +657,7 @@ static enum status take_step(struct engine *engine)
 /* Rank 0's turn: requests that are cut short come first, to end; others while there is room. */
 static void compose(struct engine *engine)
 {
-    struct turn *turn = &engine->turn;
+    struct turn *turn = &engine->post->turn;
     struct places_promised promised = {0};
     turn->admit_count = 0;
     pthread_mutex_lock(&engine->lock);
@@ -683,10 +704,10 @@ static enum status tell_turn(struct engine *engine, bool *there)
         return STATUS_OK;
     TRY(wait_for_sent(engine));
     compose(engine);
-    *there = engine->turn.admit_count > 0 || engine->turn.kind != TURN_NONE;
+    *there = engine->post->turn.admit_count > 0 || engine->post->turn.kind != TURN_NONE;
     for (int peer = 1; *there && peer < transport->size; peer++)
-        TRY(transport_send(transport, peer, TRANSPORT_TURN, &engine->turn, sizeof engine->turn,
-                           &engine->requests[peer]));
+        TRY(transport_send(transport, peer, TRANSPORT_TURN, &engine->post->turn,
+                           sizeof engine->post->turn, &engine->requests[peer]));
     return STATUS_OK;
 }
 
@@ -699,8 +720,8 @@ static enum status hear_turn(struct engine *engine, bool *there)
     struct transport_request **request = &engine->requests[0];
     const int64_t end_ns = clock_after_ms(ENGINE_WAIT_MS);
     if (!*request)
-        TRY(transport_receive(transport, 0, TRANSPORT_TURN, &engine->turn, sizeof engine->turn,
-                              request));
+        TRY(transport_receive(transport, 0, TRANSPORT_TURN, &engine->post->turn,
+                              sizeof engine->post->turn, request));
     *there = engine->live_count > 0;
     if (*there)
         TRY(transport_wait(transport, *request));
@@ -717,8 +738,9 @@ static enum status hear_turn(struct engine *engine, bool *there)
 
 static enum status take_turn(struct engine *engine)
 {
-    TRY(admit_all(engine));
-    switch ((enum turn_kind)engine->turn.kind) {
+    if (engine->post->turn.admit_count > 0)
+        TRY(begin_all(engine));
+    switch ((enum turn_kind)engine->post->turn.kind) {
     case TURN_STAGE:
         return take_stage(engine);
     case TURN_STEP:

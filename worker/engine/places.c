@@ -18,24 +18,26 @@ enum status places_init(struct places *places, struct device *device,
     const struct group_choice *group = &device->group;
     const size_t score_bytes = (size_t)plan->bytes[MEMORY_SCORES];
     const size_t id_bytes = (size_t)plan->bytes[MEMORY_IDS];
-    const size_t sampler = sampler_bytes(device->shape.vocab);
+    const size_t sampler_bytes = (size_t)plan->bytes[MEMORY_SAMPLERS];
     enum status status = STATUS_OK;
     void *ids;
     void *scores;
+    void *samplers;
     *places = (struct places){.device = device, .rank = rank, .plan = *plan};
     TRY_ELSE(panel_pool_create(&places->pool, group->pool_slots), undo);
     TRY_ELSE(prefix_index_create(&places->prefixes, group->workers), undo);
     TRY_ELSE(arena_create(&places->ids_arena, "ids", id_bytes), undo);
     TRY_ELSE(arena_create(&places->scores_arena, "scores", score_bytes), undo);
+    TRY_ELSE(arena_create(&places->samplers_arena, "samplers", sampler_bytes), undo);
     TRY_ELSE(arena_take(places->ids_arena, &ids, id_bytes), undo);
     TRY_ELSE(arena_take(places->scores_arena, &scores, score_bytes), undo);
+    TRY_ELSE(arena_take(places->samplers_arena, &samplers, sampler_bytes), undo);
     places->ids = ids;
     places->scores.rows = scores;
     places->scores.all = places->scores.rows + group->stage_rows;
     places->renumbered = calloc((size_t)group->pool_slots + 1, sizeof *places->renumbered);
-    if (rank == 0)
-        places->samplers = aligned_alloc(64, (size_t)group->sequences * sampler);
-    if (!places->renumbered || (rank == 0 && !places->samplers))
+    places->samplers = rank == 0 ? samplers : NULL;
+    if (!places->renumbered)
         TRY_ELSE(fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the places of %d sequences",
                       group->sequences),
                  undo);
@@ -51,7 +53,7 @@ void places_deinit(struct places *places)
     panel_pool_destroy(places->pool);
     arena_destroy(places->ids_arena);
     arena_destroy(places->scores_arena);
-    free(places->samplers);
+    arena_destroy(places->samplers_arena);
     free(places->renumbered);
     *places = (struct places){0};
 }
@@ -86,6 +88,7 @@ static enum status check_needs(struct memory_need *needs, const struct choice *c
 
 enum status places_check(const struct choice *choice)
 {
+    TRY(memory_context_check(choice));
     struct memory_need *needs = calloc((size_t)choice->group.workers, sizeof *needs);
     if (!needs)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory to plan a request");
@@ -382,14 +385,14 @@ static enum status begin(struct places *places, struct sequence *sequence,
         .slots_held = slots,
         .ids = places->ids + which * device->group.context_tokens,
         .vocab = device->shape.vocab,
+        .sampler_bytes = memory_sampler_bytes(&device->shape),
         .panels = {.slots = mine->slots,
                    .panel_slots = mine->panel_slots,
                    .sink_panels = mine->sink_panels,
                    .sink_slots = mine->sink_slots},
     };
     if (places->samplers)
-        place.sampler_memory =
-            places->samplers + (size_t)which * sampler_bytes(device->shape.vocab);
+        place.sampler_memory = places->samplers + which * place.sampler_bytes;
     sequence_init(sequence, start, device->spec);
     enum status status = open_prefix(sequence, start->job->request);
     if (status == STATUS_OK)

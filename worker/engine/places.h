@@ -30,6 +30,7 @@ struct places {
     struct prefix_index *prefixes;
     struct arena *ids_arena;
     struct arena *scores_arena;
+    struct arena *samplers_arena;
     int32_t *ids; /* [sequences, context] */
     struct score_place scores;
     char *samplers;      /* rank 0: [sequences] */
@@ -43,8 +44,8 @@ MUST_CHECK enum status places_init(struct places *places, struct device *device,
                                    const struct memory_plan *plan, int rank);
 void places_deinit(struct places *places);
 
-/* Slots that a request holds on the rank where it holds most: what ranks count by, so that all of
- * them have room where one has. */
+/* Slots that a request of at most the group's context holds on the rank where it holds most: what
+ * ranks count by, so that all of them have room where one has. */
 MUST_CHECK enum status places_slots(int64_t *slots, const struct choice *choice);
 
 /* Refuses, with the numbers, what some rank will never have room for: alike on all ranks. */
@@ -64,8 +65,9 @@ bool places_fit(const struct places *places, int64_t slots, struct places_promis
 MUST_CHECK enum status places_begin(struct places *places, struct sequence *sequence,
                                     const struct sequence_start *start);
 
-/* After the last stage of its prompt: leaves the prompt's full panels to later ones that begin
- * alike, where it is asked to. They stay in the pool until their slots are needed. */
+/* Once its prompt's last logits have been judged, and are finite on every device: leaves the
+ * prompt's full panels to later ones that begin alike, where it is asked to. They stay in the pool
+ * until their slots are needed. */
 MUST_CHECK enum status places_keep_prefix(struct places *places, struct sequence *sequence);
 
 /* For tests: lets go of all prefixes that no sequence uses. */

@@ -1,6 +1,7 @@
 /* Owns what one request has of its own. */
 #include "worker/engine/sequence.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -35,6 +36,7 @@ enum status sequence_settle(struct sequence *sequence, const struct sequence_pla
     sequence->ids = place->ids;
     memcpy(sequence->ids, request->ids, (size_t)request->count * sizeof *request->ids);
     if (place->sampler_memory) {
+        assert((int64_t)sampler_bytes(place->vocab) <= place->sampler_bytes);
         sequence->sampler = sampler_init(place->sampler_memory, place->vocab, &request->sampling);
         sampler_saw(sequence->sampler, request->ids, request->count);
     }

@@ -31,7 +31,8 @@ struct sequence_place {
     int which;
     int64_t slots_held;
     int32_t *ids;         /* [context] */
-    void *sampler_memory; /* rank 0's */
+    void *sampler_memory; /* [sampler_bytes] rank 0's */
+    int64_t sampler_bytes;
     int64_t vocab;
     struct panel_table_place panels;
 };

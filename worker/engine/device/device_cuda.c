@@ -225,6 +225,7 @@ static size_t device_bytes(const struct device_cuda *cuda, enum memory_region re
     case MEMORY_WEIGHTS:
     case MEMORY_IDS:
     case MEMORY_SCORES:
+    case MEMORY_SAMPLERS:
         return 0;
     case MEMORY_LISTS:
         return bytes / LIST_SIDES;

@@ -1,6 +1,8 @@
 /* Owns what is the same for every transport: waiting, counting collectives, abort and hint. */
 #include "worker/engine/transport/transport.h"
 
+#include <stdlib.h>
+
 #include "worker/engine/transport/board.h"
 #include "worker/engine/transport/spin.h"
 
@@ -109,8 +111,21 @@ void transport_set_silence(struct transport *t, int64_t silence_ns)
     t->silence_ns = silence_ns;
 }
 
+void transport_keep(struct transport *t, struct transport_keepsake *keepsake)
+{
+    keepsake->next = t->keepsakes;
+    t->keepsakes = keepsake;
+}
+
 void transport_destroy(struct transport *t)
 {
-    if (t)
-        t->ops->destroy(t);
+    if (!t)
+        return;
+    struct transport_keepsake *kept = t->keepsakes;
+    t->ops->destroy(t);
+    while (kept) {
+        struct transport_keepsake *next = kept->next;
+        free(kept);
+        kept = next;
+    }
 }

@@ -110,6 +110,11 @@ struct transport_ops {
     void (*destroy)(struct transport *t);
 };
 
+/* At the start of memory by malloc that a request may still point into when its owner goes. */
+struct transport_keepsake {
+    struct transport_keepsake *next;
+};
+
 /* What each implementation puts at the start of its own transport. Read rank to facts; leave the
  * rest alone. */
 struct transport {
@@ -123,7 +128,8 @@ struct transport {
     const struct transport_ops *ops;
     struct board *board;        /* progress, abort flag and hint of all ranks */
     _Atomic int64_t silence_ns; /* read by threads that watch, too */
-    struct transport *driver;   /* drives this one while it waits; NULL: it drives itself */
+    struct transport_keepsake *keepsakes;
+    struct transport *driver; /* drives this one while it waits; NULL: it drives itself */
 };
 
 static inline MUST_CHECK enum status transport_send(struct transport *t, int peer,
@@ -187,6 +193,10 @@ void transport_abort(struct transport *t, const char *reason);
 bool transport_aborted(const struct transport *t);
 
 void transport_set_silence(struct transport *t, int64_t silence_ns);
+
+/* Leaves memory to the transport, which frees it when it is destroyed: for a receive that nobody
+ * will answer. */
+void transport_keep(struct transport *t, struct transport_keepsake *keepsake);
 
 /* Accepts NULL. Not a collective after an abort; else all ranks call it, and nobody waits. */
 void transport_destroy(struct transport *t);
