@@ -34,7 +34,8 @@ struct bench {
     struct transport *transport;
     struct cuda_streams streams;
     struct engine *engine;
-    int32_t *ids; /* [TOKENS_MOST] */
+    int32_t *ids;           /* [TOKENS_MOST] */
+    int64_t context_tokens; /* of the longest case, its answer included */
 };
 
 static const struct tiny_model_shape llama_8b = {
@@ -103,7 +104,7 @@ static enum status load(struct bench *bench, const struct engine_gpus *gpus)
     TRY_ELSE(cuda_streams_open(&bench->streams, gpus->runtime, gpus->kernels, 0, 1, false), end);
     TRY_ELSE(model_parse(&model, file.data, file.bytes, bench->name), end);
     const struct engine_options options =
-        engine_ranks_options(NULL, bench->shape.context, bench->transport, &bench->streams);
+        engine_ranks_options(NULL, bench->context_tokens, bench->transport, &bench->streams);
     status = engine_create(&bench->engine, model, bench->transport, &options);
     model_close(model);
     printf("{\"bench\": \"model load\", \"model\": \"%s\", \"bytes\": %zu, \"made_seconds\": %.2f, "
@@ -199,6 +200,9 @@ static enum status run(struct bench *bench, const struct engine_gpus *gpus,
                        const char *const *tokens, int count)
 {
     draw_ids(bench);
+    for (int n = 0; n < count; n++)
+        if (atoll(tokens[n]) + ANSWER > bench->context_tokens)
+            bench->context_tokens = atoll(tokens[n]) + ANSWER;
     enum status status = load(bench, gpus);
     for (int n = 0; n < count && status == STATUS_OK; n++)
         status = run_case(bench, atoll(tokens[n]));
