@@ -1,5 +1,5 @@
 /* Owns nothing but the comma. Promises valid JSON in valid UTF-8 for any bytes. */
-#include "coordinator/cli/json_writer.h"
+#include "proto/json_writer.h"
 
 #include <math.h>
 #include <stdbool.h>
