@@ -35,7 +35,7 @@ enum status store_begin_load(struct store *store)
     return STATUS_OK;
 }
 
-/* The log of a store that was not closed must be there: SQLite would take the database for whole. */
+/* The log of a store that was not closed must be there: SQLite would not miss it. */
 static enum status check_log(const struct store_place *place, bool accept_lost_log)
 {
     if (place->end != STORE_PLACE_OPEN || accept_lost_log || store_place_has_log(place))

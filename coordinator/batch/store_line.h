@@ -1,7 +1,8 @@
 /* The lines of batches: which run next, who has them, and their results.
  *
  * State        by
- * WAITING      store_batch_create, store_batch_add_lines; store_line_give_back; a lease's end; a start of the coordinator
+ * WAITING      store_batch_create, store_batch_add_lines; store_line_give_back; a lease's end; a
+ *              start of the coordinator
  * RUNNING      store_line_lease
  * COMPLETED, FAILED, CANCELLED, EXPIRED
  *              store_line_commit; CANCELLED and EXPIRED also by the store, for lines that wait

@@ -35,8 +35,8 @@ MUST_CHECK enum status store_line_row_finish(struct store_turn *turn, struct sto
                                              int64_t key, enum store_line_state state,
                                              int status_code, const void *body, size_t bytes);
 
-/* A running line waits again: takes its lease back, counts in `row`, which is to be updated, and for
- * the tenant. */
+/* A running line waits again: takes its lease back, counts in `row`, which is to be updated, and
+ * for the tenant. */
 MUST_CHECK enum status store_line_row_release(struct store_turn *turn, struct store_batch_row *row,
                                               const struct store_line_row *line,
                                               enum store_give_back how, const char *cause);

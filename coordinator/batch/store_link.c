@@ -1,4 +1,4 @@
-/* Owns a connection and its statements. Promises that no error of SQLite goes without a sentence. */
+/* Owns a connection and its statements. Promises a sentence for every error of SQLite. */
 #include "coordinator/batch/store_link.h"
 
 #include <assert.h>

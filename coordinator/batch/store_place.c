@@ -129,7 +129,7 @@ static bool is_there(const struct store_place *place, const char *name)
     return stat(path, &found) == 0;
 }
 
-/* A database that is not there yet, or was being made when its process ended: from the beginning. */
+/* A database that is not there yet, or was being made when its process ended. */
 static enum status begin_anew(struct store_place *place)
 {
     static const char *const names[] = {"store.db", "store.db-wal", "store.db-shm",

@@ -1,6 +1,6 @@
 /* Owns the writer's thread and its transactions. Promises that a change is answered OK only after
- * its commit was synced, that a failure takes back everything of its transaction, in memory too, and
- * that a store whose disk is in doubt takes no change. */
+ * its commit was synced, that a failure takes back everything of its transaction, in memory too,
+ * and that a store whose disk is in doubt takes no change. */
 #include "coordinator/batch/store_writer.h"
 
 #include <stdio.h>

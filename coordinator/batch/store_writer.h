@@ -14,8 +14,8 @@ struct store_writer;
 struct store_turn;
 
 /* One change: looks, decides, then writes. Where it refuses (any status) it has written nothing, or
- * has undone it by store_writer_undo. It may run twice: after a failure in a transaction with others
- * it is run in one of its own. */
+ * has undone it by store_writer_end_part. It may run twice: after a failure in a transaction with
+ * others it is run in one of its own. */
 typedef enum status store_apply(struct store_turn *turn, void *context);
 
 MUST_CHECK enum status store_writer_create(struct store_writer **writer, struct store *store,
