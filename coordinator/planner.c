@@ -357,29 +357,31 @@ void planner_print(const struct planner *planner, char text[PLANNER_TEXT_BYTES],
 {
     char method[METHOD_TEXT_BYTES];
     method_print(&choice->request.method, method);
-    int64_t memory_bytes = 0, sent_bytes = 0;
+    int64_t pool_bytes = 0, beside_bytes = 0, sent_bytes = 0;
     double flops = 0;
     for (int i = 0; i < forecast->count; i++) {
-        if (forecast->ranks[i].memory.total_bytes > memory_bytes)
-            memory_bytes = forecast->ranks[i].memory.total_bytes;
+        const struct memory_plan *memory = &forecast->ranks[i].memory;
+        const int64_t beside = memory->total_bytes - memory->bytes[MEMORY_CACHE];
+        beside_bytes = beside > beside_bytes ? beside : beside_bytes;
+        pool_bytes = memory->bytes[MEMORY_CACHE]; /* of all ranks alike */
         sent_bytes += forecast->ranks[i].sent_bytes;
         flops += forecast->ranks[i].flops;
     }
-    char beside[64] = "";
-    if (forecast->base_bytes > 0)
-        snprintf(beside, sizeof beside, " and up to %.1f MB beside it", mega(forecast->base_bytes));
     int used = snprintf(
         text, PLANNER_TEXT_BYTES,
         "%" PRId64 " tokens by %s over %d worker%s: %s shards, %s schedule, %d stage%s\n"
         "kernels %s, cache %s, context %" PRId64
-        " tokens, %.1f MB of memory on the fullest worker%s\n"
+        " tokens: up to %.1f MB of keys and values on a worker, of %.1f MB for all requests, and "
+        "%.1f MB beside them\n"
         "prefill: %.3f TFLOP, %.1f MB sent between workers, about %.1f s",
         prompt_tokens, method, choice->group.workers, choice->group.workers == 1 ? "" : "s",
         choice_partition_name(choice->request.partition),
         choice_schedule_name(choice->request.schedule), forecast->stages,
         forecast->stages == 1 ? "" : "s", choice->group.kernels,
         choice->group.cache == CHOICE_CACHE_BF16 ? "bf16" : "f32", choice->request.context_tokens,
-        mega(memory_bytes), beside, flops / 1e12, mega(sent_bytes), forecast->seconds);
+        mega(planner_pool_bytes(forecast)), mega(pool_bytes),
+        mega(beside_bytes + forecast->base_bytes), flops / 1e12, mega(sent_bytes),
+        forecast->seconds);
     if (method_is_plain_rope(&choice->request.method) &&
         prompt_tokens > planner->shape.trained_tokens)
         snprintf(text + used, PLANNER_TEXT_BYTES - (size_t)used,
