@@ -13,8 +13,9 @@
 #include "proto/plan/schedule.h"
 #include "proto/plan/tally.h"
 
-/* What a client may well wait for between two tokens is twice this. */
+/* What a client may well wait for between two tokens is twice this; on a slow link the other. */
 #define STAGE_SECONDS 0.5
+#define LINKED_STAGE_SECONDS 4.0
 
 enum status planner_init(struct planner *planner, const struct model_spec *spec,
                          const struct planner_defaults *defaults)
@@ -119,11 +120,23 @@ static enum status read_options(const struct planner *planner, struct chooser_re
 
 /* On a group that answers several at a time nobody waits longer than two stages for a token. A
  * prediction second is as long as prompts have shown it to be. */
-static double stage_seconds(const struct workers_facts *facts)
+static void limit_stages(struct chooser_request *wanted, const struct workers_facts *facts)
 {
+    const double pace = facts->pace > 0 ? facts->pace : 1;
     if (facts->places <= 1)
-        return 0;
-    return STAGE_SECONDS / (facts->pace > 0 ? facts->pace : 1);
+        return;
+    wanted->stage_seconds = STAGE_SECONDS / pace;
+    wanted->linked_stage_seconds = LINKED_STAGE_SECONDS / pace;
+    wanted->pace = pace;
+}
+
+/* What the ranks' kernels are known to reach, and what their link was measured at. */
+static struct cost_table table_of(const struct workers_facts *facts)
+{
+    struct cost_table table = cost_table_estimate(facts->kernels, facts->threads);
+    if (facts->link_bytes > 0)
+        table.network_bytes = facts->link_bytes;
+    return table;
 }
 
 /* A plan's time goes with its stages and their workers. */
@@ -158,13 +171,13 @@ enum status planner_choose(const struct planner *planner, struct choice *choice,
         .decode_split = -1,
         .shared_memory_bus = facts->shared_memory_bus,
         .stage_rows = facts->stage_rows,
-        .stage_seconds = stage_seconds(facts),
     };
+    limit_stages(&wanted, facts);
     if (facts->size > 1 && facts->places > 1)
         wanted.weighed_context_tokens = context_limit(planner, facts);
     TRY(read_options(planner, &wanted, details, request->options));
     const struct model_shape shape = shape_of(planner, facts);
-    const struct cost_table costs = cost_table_estimate(facts->kernels, facts->threads);
+    const struct cost_table costs = table_of(facts);
     const enum status status = chooser_choose(choice, &wanted, &shape, &costs);
     if (status != STATUS_INVALID_ARGUMENT)
         details->field = NULL;
@@ -274,7 +287,7 @@ enum status planner_forecast(const struct planner *planner, struct planner_forec
     struct adding adding = {
         .choice = choice,
         .shape = &shape,
-        .table = cost_table_estimate(facts->kernels, facts->threads),
+        .table = table_of(facts),
         .costs = calloc((size_t)choice->group.workers, sizeof *adding.costs),
         .watch = watch,
     };
