@@ -9,6 +9,7 @@
 
 #include "coordinator/cluster.h"
 #include "coordinator/plan_message.h"
+#include "coordinator/rpc_session_client.h"
 #include "coordinator/session.h"
 #include "coordinator/text/detokenizer.h"
 #include "proto/clock.h"
@@ -59,13 +60,17 @@ struct server {
 static enum status generate(struct rpc_call *call, const ProtobufCMessage *request, void *context)
 {
     struct server *server = context;
-    return session_generate(call, &server->tools, (const void *)request);
+    struct session_client client;
+    rpc_session_client_init(&client, call);
+    return session_generate(&client, &server->tools, (const void *)request);
 }
 
 static enum status score(struct rpc_call *call, const ProtobufCMessage *request, void *context)
 {
     struct server *server = context;
-    return session_score(call, &server->tools, (const void *)request);
+    struct session_client client;
+    rpc_session_client_init(&client, call);
+    return session_score(&client, &server->tools, (const void *)request);
 }
 
 static enum status tokenize(struct rpc_call *call, const ProtobufCMessage *message, void *context)

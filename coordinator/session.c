@@ -42,7 +42,7 @@ enum { PACE_TOKENS = 512 };
 enum { CLIENT_EARLY_NS = 50000000 };
 
 struct session {
-    struct rpc_call *call;
+    const struct session_client *client;
     struct session_tools *tools;
     struct stream stream;
     char request_id[WORKERS_NAME_BYTES]; /* the client's, or ours */
@@ -74,9 +74,9 @@ static enum status take_name(struct session *session, const char *request_id, bo
         snprintf(session->request_id, sizeof session->request_id, "%s", request_id);
         snprintf(session->run_id, sizeof session->run_id, "%.*s#%llu", NAME_BYTES_MAX, request_id,
                  number);
-        rpc_call_details(session->call)->field = "request_id";
+        session->client->details->field = "request_id";
         TRY(requests_enter(tools->active, &session->entry, session->request_id, is_score));
-        rpc_call_details(session->call)->field = NULL;
+        session->client->details->field = NULL;
         return STATUS_OK;
     }
     snprintf(session->request_id, sizeof session->request_id, "r%llu", number);
@@ -89,22 +89,22 @@ static enum status take_name(struct session *session, const char *request_id, bo
     return STATUS_OK;
 }
 
-static enum status session_init(struct session *session, struct rpc_call *call,
+static enum status session_init(struct session *session, const struct session_client *client,
                                 struct session_tools *tools, const char *request_id, bool is_score)
 {
-    *session = (struct session){.call = call, .tools = tools};
+    *session = (struct session){.client = client, .tools = tools};
     log_request(request_id); /* of one that is refused below, too */
     if (strlen(request_id) > NAME_BYTES_MAX) {
-        rpc_call_details(call)->field = "request_id";
+        client->details->field = "request_id";
         return fail(STATUS_INVALID_ARGUMENT, "request_id is longer than %d bytes", NAME_BYTES_MAX);
     }
     TRY(take_name(session, request_id, is_score));
     log_request(session->request_id);
     int64_t own_ns = clock_after_ms(tools->deadline_ms);
-    int64_t asked_ns = rpc_call_deadline_ns(call);
+    int64_t asked_ns = client->deadline_ns;
     session->deadline_ns = asked_ns < own_ns ? asked_ns : own_ns;
     session->stream =
-        (struct stream){.call = call, .request_id = session->request_id, .is_score = is_score};
+        (struct stream){.client = client, .request_id = session->request_id, .is_score = is_score};
     return STATUS_OK;
 }
 
@@ -113,8 +113,8 @@ static enum status session_init(struct session *session, struct rpc_call *call,
 static void name_early_end(struct session *session, enum status status)
 {
     bool early = status == STATUS_CANCELLED || status == STATUS_DEADLINE_EXCEEDED;
-    if (early && !rpc_call_details(session->call)->reason)
-        rpc_call_details(session->call)->reason = "ENDED_EARLY";
+    if (early && !session->client->details->reason)
+        session->client->details->reason = "ENDED_EARLY";
 }
 
 static void session_deinit(struct session *session)
@@ -128,15 +128,15 @@ static void session_deinit(struct session *session)
 }
 
 /* A client that reads nothing keeps no place and no group. Once its run is done it is in nobody's
- * way, and has as long as any other call. */
+ * way, and has as long as any other client. */
 static enum status check_stalled(struct session *session, const char *stage)
 {
     const bool harmless = session->run && group_run_is_done(session->run);
-    const int64_t limit_ms = harmless ? RPC_WRITE_DEADLINE_MS : session->tools->stall_ms;
-    const int64_t stalled_ms = rpc_call_stalled_ms(session->call);
+    const int64_t limit_ms = harmless ? SESSION_CLIENT_TAKES_MS : session->tools->stall_ms;
+    const int64_t stalled_ms = session_client_stalled_ms(session->client);
     if (stalled_ms < limit_ms)
         return STATUS_OK;
-    rpc_call_cancel(session->call);
+    session_client_end(session->client);
     return fail(STATUS_CANCELLED, "the client has read nothing for %.1f s in %s",
                 (double)stalled_ms / 1000, stage);
 }
@@ -145,7 +145,7 @@ static enum status check_stalled(struct session *session, const char *stage)
 static enum status check_over(struct session *session, const char *stage)
 {
     enum status status = STATUS_OK;
-    const bool left = rpc_call_cancelled(session->call);
+    const bool left = session_client_left(session->client);
     if (atomic_load(&session->entry.cancelled))
         status = fail(STATUS_CANCELLED, "the request %s was cancelled in %s", session->request_id,
                       stage);
@@ -156,16 +156,16 @@ static enum status check_over(struct session *session, const char *stage)
     else
         status = check_stalled(session, stage);
     if (status != STATUS_OK) {
-        rpc_call_details(session->call)->reason = "ENDED_EARLY";
-        status_details_fact(rpc_call_details(session->call), "stage", "%s", stage);
+        session->client->details->reason = "ENDED_EARLY";
+        status_details_fact(session->client->details, "stage", "%s", stage);
     }
     return status;
 }
 
 static enum status unavailable(struct session *session, const char *reason, const char *sentence)
 {
-    rpc_call_details(session->call)->reason = reason;
-    rpc_call_details(session->call)->retry_ms = RETRY_MS;
+    session->client->details->reason = reason;
+    session->client->details->retry_ms = RETRY_MS;
     return fail(STATUS_UNAVAILABLE, "%s", sentence);
 }
 
@@ -193,7 +193,7 @@ static enum status make_plan(struct session *session)
 {
     const struct planner_watch watch = {check_planning, session};
     const struct planner *planner = session->tools->planner;
-    struct status_details *details = rpc_call_details(session->call);
+    struct status_details *details = session->client->details;
     const int64_t prompt_tokens = (int64_t)session->ids.count;
     if (session->planned_for == session->facts.serial)
         return STATUS_OK;
@@ -240,8 +240,8 @@ static enum status enter_queue(struct session *session)
     session->queued = status == STATUS_OK;
     if (status == STATUS_OK)
         return STATUS_OK;
-    rpc_call_details(session->call)->reason = "QUEUE_FULL";
-    rpc_call_details(session->call)->retry_ms = RETRY_MS;
+    session->client->details->reason = "QUEUE_FULL";
+    session->client->details->retry_ms = RETRY_MS;
     return status;
 }
 
@@ -306,6 +306,7 @@ static enum status begin_run(struct session *session, const struct sampling *sam
     run.no_prefix_reuse = session->no_prefix_reuse;
     run.logprobs = session->logprobs;
     run.likeliest = session->likeliest;
+    run.tenant = (char *)session->client->tenant;
     session->stream.prefill_ns = clock_now_ns();
     log_line(LOG_INFO, "request runs",
              log_text("kind", session->stream.is_score ? "score" : "generate"),
@@ -326,7 +327,7 @@ static enum status follow(struct session *session, struct group_news *news)
     }
     if (atomic_load(&session->tools->stopping))
         group_run_cancel(session->run, "the coordinator is ending");
-    if (!rpc_call_has_room(session->call, LOOK_MS)) { /* the run keeps what comes */
+    if (!session_client_has_room(session->client, LOOK_MS)) { /* the run keeps what comes */
         news->id_count = 0;
         news->score_count = 0;
         return STATUS_OK;
@@ -348,7 +349,7 @@ static enum status check_finite(struct session *session, const float *logprobs, 
     for (size_t i = 0; i < count; i++)
         if (!isfinite(logprobs[i])) {
             group_run_cancel(session->run, "its numbers are not finite");
-            rpc_call_details(session->call)->reason = not_finite_reason;
+            session->client->details->reason = not_finite_reason;
             return fail(STATUS_INTERNAL,
                         "the workers report a log-probability that is not a finite number");
         }
@@ -361,7 +362,7 @@ static enum status failure_of(struct session *session, const struct group_outcom
     if (outcome->status == STATUS_UNAVAILABLE)
         return unavailable(session, "WORKERS_LOST", outcome->message);
     if (outcome->not_finite)
-        rpc_call_details(session->call)->reason = not_finite_reason;
+        session->client->details->reason = not_finite_reason;
     return fail(outcome->status, "%s", outcome->message);
 }
 
@@ -386,10 +387,11 @@ static void note_pace(struct session *session, const struct group_outcome *outco
 static void note_outcome(struct session *session, const struct group_outcome *outcome)
 {
     note_pace(session, outcome);
-    rpc_call_note(session->call, log_integer("completion_tokens", outcome->completion_tokens));
-    rpc_call_note(session->call, log_integer("cached_tokens", outcome->cached_tokens));
-    rpc_call_note(session->call, log_real("prefill_s", outcome->prefill_seconds, 3));
-    rpc_call_note(session->call, log_real("decode_s", outcome->decode_seconds, 3));
+    session_client_note(session->client,
+                        log_integer("completion_tokens", outcome->completion_tokens));
+    session_client_note(session->client, log_integer("cached_tokens", outcome->cached_tokens));
+    session_client_note(session->client, log_real("prefill_s", outcome->prefill_seconds, 3));
+    session_client_note(session->client, log_real("decode_s", outcome->decode_seconds, 3));
 }
 
 /* ---- generate ---- */
@@ -452,7 +454,7 @@ static enum status follow_answer(struct session *session, struct detokenizer *de
         }
         TRY_ELSE(batch_fill(&batch, detokenizer, &news), free_text);
         *completion_tokens += (int64_t)batch.ids;
-        rpc_call_note(session->call, log_integer("completion_tokens", *completion_tokens));
+        session_client_note(session->client, log_integer("completion_tokens", *completion_tokens));
         TRY_ELSE(stream_tokens(&session->stream, batch.text, news.ids, news.logprobs, batch.ids,
                                session->likeliest),
                  free_text);
@@ -501,7 +503,7 @@ static enum status finish_answer(struct session *session, uint64_t seed, bool st
     if (stopped)
         outcome.completion_tokens = completion_tokens;
     note_outcome(session, &outcome);
-    rpc_call_note(session->call, log_text("reason", finish_word(end.reason)));
+    session_client_note(session->client, log_text("reason", finish_word(end.reason)));
     return stream_finished(&session->stream, &end, &outcome);
 }
 
@@ -522,7 +524,7 @@ static enum status read_generate(struct session *session, struct sampling *sampl
                                  struct detokenizer *detokenizer,
                                  const Longhaul__V1__GenerateRequest *request)
 {
-    struct status_details *details = rpc_call_details(session->call);
+    struct status_details *details = session->client->details;
     const struct prompt_forms *forms = &session->tools->forms;
     session->options = request->options;
     session->no_prefix_reuse = request->no_prefix_reuse;
@@ -546,12 +548,12 @@ static enum status read_generate(struct session *session, struct sampling *sampl
     if (status == STATUS_OUT_OF_RANGE)
         details->reason = "CONTEXT_EXCEEDED";
     TRY(status);
-    rpc_call_note(session->call, log_integer("prompt_tokens", (int64_t)session->ids.count));
+    session_client_note(session->client, log_integer("prompt_tokens", (int64_t)session->ids.count));
     details->field = NULL;
     return STATUS_OK;
 }
 
-enum status session_generate(struct rpc_call *call, struct session_tools *tools,
+enum status session_generate(const struct session_client *client, struct session_tools *tools,
                              const Longhaul__V1__GenerateRequest *request)
 {
     struct session session;
@@ -559,7 +561,7 @@ enum status session_generate(struct rpc_call *call, struct session_tools *tools,
     struct sampling sampling;
     bool stopped = false;
     int64_t completion_tokens = 0;
-    TRY(session_init(&session, call, tools, request->request_id, false));
+    TRY(session_init(&session, client, tools, request->request_id, false));
     enum status status = STATUS_OK;
     TRY_ELSE(read_generate(&session, &sampling, &detokenizer, request), deinit);
     TRY_ELSE(begin_run(&session, &sampling), deinit);
@@ -611,28 +613,28 @@ static enum status finish_scores(struct session *session, double sum)
 
 static enum status read_score(struct session *session, const Longhaul__V1__ScoreRequest *request)
 {
-    rpc_call_details(session->call)->field = "text";
+    session->client->details->field = "text";
     session->options = request->options;
     TRY(prompt_check_bytes(&session->tools->forms, strlen(request->text)));
     TRY(tokenizer_encode(session->tools->forms.tokenizer, &session->ids, request->text,
                          strlen(request->text), TOKENIZER_CONTROL | TOKENIZER_BOS));
-    rpc_call_note(session->call, log_integer("prompt_tokens", (int64_t)session->ids.count));
+    session_client_note(session->client, log_integer("prompt_tokens", (int64_t)session->ids.count));
     if (session->ids.count < 2)
         return fail(STATUS_INVALID_ARGUMENT, "text: %zu tokens; a score needs at least 2",
                     session->ids.count);
-    rpc_call_details(session->call)->field = NULL;
+    session->client->details->field = NULL;
     return STATUS_OK;
 }
 
-enum status session_score(struct rpc_call *call, struct session_tools *tools,
+enum status session_score(const struct session_client *client, struct session_tools *tools,
                           const Longhaul__V1__ScoreRequest *request)
 {
     struct session session;
     struct sampling sampling;
     double sum = 0;
-    TRY(session_init(&session, call, tools, request->request_id, true));
+    TRY(session_init(&session, client, tools, request->request_id, true));
     enum status status = STATUS_OK;
-    TRY_ELSE(sampling_request_read(&sampling, &rpc_call_details(call)->field, NULL), deinit);
+    TRY_ELSE(sampling_request_read(&sampling, &client->details->field, NULL), deinit);
     TRY_ELSE(read_score(&session, request), deinit);
     TRY_ELSE(begin_run(&session, &sampling), deinit);
     TRY_ELSE(follow_scores(&session, &sum), deinit);

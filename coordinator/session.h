@@ -1,4 +1,4 @@
-/* One Generate or Score call, from its request to its last event. */
+/* One Generate or Score request, from its text to its last event. */
 #pragma once
 
 #include <stdatomic.h>
@@ -9,8 +9,8 @@
 #include "coordinator/prompt.h"
 #include "coordinator/queue.h"
 #include "coordinator/requests.h"
+#include "coordinator/session_client.h"
 #include "coordinator/workers.h"
-#include "proto/rpc/rpc_server.h"
 #include "proto/status.h"
 
 /* What all sessions share; borrowed from the server. */
@@ -28,7 +28,11 @@ struct session_tools {
     atomic_ullong requests; /* seen so far, for names */
 };
 
-MUST_CHECK enum status session_generate(struct rpc_call *call, struct session_tools *tools,
+/* Each runs on the caller's thread until the request is over; on failure its last sentence and the
+ * client's details say why. */
+MUST_CHECK enum status session_generate(const struct session_client *client,
+                                        struct session_tools *tools,
                                         const Longhaul__V1__GenerateRequest *request);
-MUST_CHECK enum status session_score(struct rpc_call *call, struct session_tools *tools,
+MUST_CHECK enum status session_score(const struct session_client *client,
+                                     struct session_tools *tools,
                                      const Longhaul__V1__ScoreRequest *request);

@@ -35,13 +35,13 @@ static enum status tell(struct stream *stream, enum event event, void *body)
         response.request_id = (char *)stream->request_id;
         response.event_case = (Longhaul__V1__ScoreResponse__EventCase)event;
         response.queued = body;
-        return rpc_call_post(stream->call, &response.base);
+        return session_client_post(stream->client, &response.base);
     }
     Longhaul__V1__GenerateResponse response = LONGHAUL__V1__GENERATE_RESPONSE__INIT;
     response.request_id = (char *)stream->request_id;
     response.event_case = (Longhaul__V1__GenerateResponse__EventCase)event;
     response.queued = body;
-    return rpc_call_post(stream->call, &response.base);
+    return session_client_post(stream->client, &response.base);
 }
 
 enum status stream_queued(struct stream *stream, const struct stream_place *place)

@@ -6,13 +6,13 @@
 
 #include "coordinator/group_run.h"
 #include "coordinator/planner.h"
+#include "coordinator/session_client.h"
 #include "longhaul/v1/inference.pb-c.h"
-#include "proto/rpc/rpc_server.h"
 #include "proto/status.h"
 
 /* The two responses have the same events apart from tokens and scores. */
 struct stream {
-    struct rpc_call *call;
+    const struct session_client *client;
     const char *request_id;
     bool is_score;
     int64_t progress_ns; /* when progress was last told */

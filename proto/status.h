@@ -16,6 +16,7 @@ enum status {
     STATUS_DEADLINE_EXCEEDED = 4,   /* the request's own deadline passed */
     STATUS_NOT_FOUND = 5,           /* a named file or thing does not exist */
     STATUS_ALREADY_EXISTS = 6,      /* a thing of this name is there */
+    STATUS_PERMISSION_DENIED = 7,   /* the caller is known, and may not */
     STATUS_RESOURCE_EXHAUSTED = 8,  /* memory or queue, for now: asking again may help */
     STATUS_FAILED_PRECONDITION = 9, /* an installation or a set-up that must be changed first */
     STATUS_OUT_OF_RANGE = 11,    /* longer or larger than what is there; asking again is no use */

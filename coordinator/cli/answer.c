@@ -11,8 +11,8 @@
 
 #include "coordinator/cli/console.h"
 #include "coordinator/cli/event_stream.h"
-#include "coordinator/cli/json_writer.h"
 #include "coordinator/cli/plan_report.h"
+#include "proto/json_writer.h"
 #include "proto/printable.h"
 #include "proto/standard_streams.h"
 

@@ -5,9 +5,9 @@
 
 #include "coordinator/cli/commands.h"
 #include "coordinator/cli/console.h"
-#include "coordinator/cli/json_writer.h"
 #include "proto/config.h"
 #include "proto/flags.h"
+#include "proto/json_writer.h"
 
 enum {
     EVERYONE = CONFIG_COORDINATOR | CONFIG_WORKER | CONFIG_RUN | CONFIG_MODEL_ONLY | CONFIG_REQUEST

@@ -14,14 +14,14 @@
 
 #include <jansson.h>
 
-#include "coordinator/listen_address.h"
-#include "coordinator/text/chat.h"
 #include "coordinator/cli/commands.h"
 #include "coordinator/cli/console.h"
-#include "coordinator/cli/json_writer.h"
 #include "coordinator/cli/subprocess.h"
+#include "coordinator/listen_address.h"
+#include "coordinator/text/chat.h"
 #include "coordinator/text/tokenizer.h"
 #include "proto/flags.h"
+#include "proto/json_writer.h"
 #include "proto/model/model.h"
 #include "proto/printable.h"
 

@@ -3,8 +3,8 @@
 
 #include <stddef.h>
 
-#include "coordinator/cli/json_writer.h"
 #include "longhaul/v1/inference.pb-c.h"
+#include "proto/json_writer.h"
 
 /* "plan": {...}, or null. */
 void plan_report_json(struct json_writer *writer, const Longhaul__V1__PlanSummary *plan);

@@ -6,8 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "coordinator/cli/json_writer.h"
 #include "coordinator/cli/plan_report.h"
+#include "proto/json_writer.h"
 #include "proto/printable.h"
 
 enum { MEMORY_COLUMNS = 6, AMOUNT_BYTES = 32 };

@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "coordinator/cli/json_writer.h"
+#include "proto/json_writer.h"
 #include "proto/printable.h"
 
 enum { CELL_BYTES = 136, COLUMNS_MAX = 8 };

@@ -6,11 +6,11 @@
 #include "coordinator/cli/commands.h"
 #include "coordinator/cli/connection.h"
 #include "coordinator/cli/console.h"
-#include "coordinator/cli/json_writer.h"
 #include "coordinator/cli/text_file.h"
 #include "coordinator/text/tokenizer.h"
 #include "longhaul/v1/inference.pb-c.h"
 #include "proto/flags.h"
+#include "proto/json_writer.h"
 #include "proto/model/vocab_file.h"
 
 enum { ASK_MS = 60000 };

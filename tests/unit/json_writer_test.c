@@ -1,4 +1,4 @@
-/* JSON as the command line writes it: any bytes make a valid document. */
+/* JSON as the programs write it: any bytes make a valid document. */
 #include "tests/support/unit.h"
 
 #include <math.h>
@@ -7,7 +7,7 @@
 
 #include <jansson.h>
 
-#include "coordinator/cli/json_writer.h"
+#include "proto/json_writer.h"
 
 /* Writes an object by `fill` and reads it back. */
 static json_t *round_trip(void (*fill)(struct json_writer *writer))

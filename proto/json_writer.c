@@ -1,5 +1,5 @@
 /* Owns nothing but the comma. Promises valid JSON in valid UTF-8 for any bytes. */
-#include "coordinator/cli/json_writer.h"
+#include "proto/json_writer.h"
 
 #include <math.h>
 #include <stdbool.h>
@@ -131,4 +131,10 @@ void json_writer_null(struct json_writer *writer, const char *key)
 {
     lead_in(writer, key);
     fputs("null", writer->file);
+}
+
+void json_writer_raw(struct json_writer *writer, const char *key, const char *json, size_t bytes)
+{
+    lead_in(writer, key);
+    fwrite(json, 1, bytes, writer->file);
 }

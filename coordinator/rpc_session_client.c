@@ -1,0 +1,55 @@
+/* Owns nothing: the call is its handler's. Promises that a session's client is the call, no more
+ * and no less. */
+#include "coordinator/rpc_session_client.h"
+
+_Static_assert((int)SESSION_CLIENT_TAKES_MS == (int)RPC_WRITE_DEADLINE_MS,
+               "a session's client has as long as any other call");
+
+static enum status post(void *call, const ProtobufCMessage *event)
+{
+    return rpc_call_post(call, event);
+}
+
+static bool has_room(void *call, int64_t timeout_ms)
+{
+    return rpc_call_has_room(call, timeout_ms);
+}
+
+static int64_t stalled_ms(void *call)
+{
+    return rpc_call_stalled_ms(call);
+}
+
+static bool left(void *call)
+{
+    return rpc_call_cancelled(call);
+}
+
+static void end(void *call)
+{
+    rpc_call_cancel(call);
+}
+
+static void note(void *call, struct log_field field)
+{
+    rpc_call_note(call, field);
+}
+
+void rpc_session_client_init(struct session_client *client, struct rpc_call *call)
+{
+    static const struct session_client_row row = {
+        .post = post,
+        .has_room = has_room,
+        .stalled_ms = stalled_ms,
+        .left = left,
+        .end = end,
+        .note = note,
+    };
+    *client = (struct session_client){
+        .row = &row,
+        .context = call,
+        .details = rpc_call_details(call),
+        .deadline_ns = rpc_call_deadline_ns(call),
+        .tenant = "",
+    };
+}
