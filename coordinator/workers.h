@@ -141,6 +141,9 @@ struct workers_group_view {
     char request_id[WORKERS_NAME_BYTES]; /* of the run that began first; "": none */
     int running;                         /* requests that have a place */
     int places;                          /* 0 until it is ready */
+    uint64_t serial;
+    int64_t pool_bytes;  /* of each rank, for all requests together; 0: no limit */
+    int64_t taken_bytes; /* what requests hold of it */
     struct workers_rank_view *ranks;     /* [rank_count], those that have joined */
     int rank_count;
 };
