@@ -303,6 +303,14 @@ static const struct config_row rows[] = {
      .choices = "error|warn|info|debug",
      .takers = ALL,
      .help = "what is logged on standard error"},
+    {.key = "log.format",
+     .flag = "log-format",
+     .type = CONFIG_CHOICE,
+     .value = "FORMAT",
+     .standard = "logfmt",
+     .choices = "logfmt|json",
+     .takers = ALL,
+     .help = "how a line of the log is written"},
 };
 
 enum { ROWS = sizeof rows / sizeof rows[0] };
