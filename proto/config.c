@@ -46,6 +46,12 @@ static enum status check_worker_listen(const char *text)
     return text[0] ? host_port_check(text, 0) : STATUS_OK;
 }
 
+/* "" is none. */
+static enum status check_http(const char *text)
+{
+    return text[0] ? host_port_check(text, 0) : STATUS_OK;
+}
+
 /* "" is no coordinator yet. */
 static enum status check_coordinator(const char *text)
 {
@@ -161,6 +167,23 @@ static const struct config_row rows[] = {
      .takers = CONFIG_COORDINATOR,
      .check = check_worker_listen,
      .help = "address where workers join; not given: 127.0.0.1 and the clients' port + 1"},
+    {.key = "coordinator.http",
+     .flag = "http",
+     .type = CONFIG_TEXT,
+     .value = "HOST:PORT",
+     .standard = "",
+     .takers = CONFIG_COORDINATOR,
+     .check = check_http,
+     .help = "address for HTTP clients (docs/http.md); port 0: any free one; not given: none"},
+    {.key = "coordinator.http_connections_max",
+     .flag = "max-http-connections",
+     .type = CONFIG_INTEGER,
+     .value = "N",
+     .standard = "256",
+     .least = 1,
+     .most = 16384,
+     .takers = CONFIG_COORDINATOR,
+     .help = "HTTP connections open at a time; more are closed"},
     {.key = "coordinator.launch",
      .flag = "launch",
      .type = CONFIG_SWITCH,

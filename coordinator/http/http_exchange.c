@@ -126,10 +126,10 @@ enum status http_reply_stream(struct http_exchange *exchange, const char *type,
 {
     enum { BLOCK_BYTES = 32 << 10 };
     exchange->code = MHD_HTTP_OK;
-    return queue(exchange,
-                 MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, BLOCK_BYTES, read, context,
-                                                   NULL),
-                 type);
+    return queue(
+        exchange,
+        MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, BLOCK_BYTES, read, context, NULL),
+        type);
 }
 
 enum status http_reply_error(struct http_exchange *exchange, enum status failure,

@@ -17,7 +17,12 @@
 #include "proto/rpc/status_details.h"
 #include "proto/status.h"
 
-enum { HTTP_NAME_BYTES = 128, HTTP_SENTENCE_BYTES = 1024, HTTP_NOTES_MAX = 12, HTTP_ALLOW_BYTES = 32 };
+enum {
+    HTTP_NAME_BYTES = 128,
+    HTTP_SENTENCE_BYTES = 1024,
+    HTTP_NOTES_MAX = 12,
+    HTTP_ALLOW_BYTES = 32
+};
 
 struct http_exchange;
 
@@ -29,11 +34,11 @@ struct http_route {
     const char *method; /* "GET" */
     const char *path;   /* "/v1/models/{}": {} is one part of a path, which need not be the last */
     http_handler *handle;
-    unsigned scopes;      /* of enum access_scope; 0: anybody may ask, and no token is looked at */
-    bool routine;         /* asked over and over by machines: a good end is a debug line */
-    uint64_t body_bytes;  /* at most; 0: it has none */
-    http_handler *begin;  /* with `take`: before the body comes */
-    http_take *take;      /* NULL: the body is collected */
+    unsigned scopes;     /* of enum access_scope; 0: anybody may ask, and no token is looked at */
+    bool routine;        /* asked over and over by machines: a good end is a debug line */
+    uint64_t body_bytes; /* at most; 0: it has none */
+    http_handler *begin; /* with `take`: before the body comes */
+    http_take *take;     /* NULL: the body is collected */
 };
 
 /* A body that is collected. Ends in a zero byte that does not count. */

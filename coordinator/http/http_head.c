@@ -27,7 +27,7 @@ static enum MHD_Result count(void *context, enum MHD_ValueKind kind, const char 
     return MHD_YES;
 }
 
-static enum status check_length(struct http_exchange *exchange, uint64_t *body_bytes)
+enum status http_head_length(struct http_exchange *exchange, uint64_t *body_bytes)
 {
     enum { DIGITS_MAX = 18 };
     struct lengths found = {0};
@@ -63,7 +63,7 @@ static bool is_local_name(const char *host)
     return bytes == 9 && strncasecmp(host, "localhost", bytes) == 0;
 }
 
-static enum status check_site(struct http_exchange *exchange)
+enum status http_head_site(struct http_exchange *exchange)
 {
     const char *host = http_header(exchange, MHD_HTTP_HEADER_HOST);
     const char *origin = http_header(exchange, MHD_HTTP_HEADER_ORIGIN);
@@ -81,12 +81,6 @@ static enum status check_site(struct http_exchange *exchange)
         return STATUS_OK;
     exchange->details.reason = "CROSS_ORIGIN";
     return fail(STATUS_PERMISSION_DENIED, "a page of %s may not ask here", origin);
-}
-
-enum status http_head_check(struct http_exchange *exchange, uint64_t *body_bytes)
-{
-    TRY(check_length(exchange, body_bytes));
-    return check_site(exchange);
 }
 
 enum status http_head_caller(struct http_exchange *exchange)

@@ -10,13 +10,13 @@
 static const struct http_route routes[] = {
     {"GET", "/healthz", http_health_alive, .routine = true},
     {"GET", "/readyz", http_health_ready, .routine = true},
-    {"GET", "/v1/models", http_inference_models, ACCESS_INFERENCE},
-    {"GET", "/v1/models/{}", http_inference_model, ACCESS_INFERENCE},
-    {"POST", "/v1/completions", http_inference_answer, ACCESS_INFERENCE,
+    {"GET", "/v1/models", http_inference_models, .scopes = ACCESS_INFERENCE},
+    {"GET", "/v1/models/{}", http_inference_model, .scopes = ACCESS_INFERENCE},
+    {"POST", "/v1/completions", http_inference_answer, .scopes = ACCESS_INFERENCE,
      .body_bytes = OPENAI_BODY_BYTES_MAX},
-    {"POST", "/v1/chat/completions", http_inference_answer, ACCESS_INFERENCE,
+    {"POST", "/v1/chat/completions", http_inference_answer, .scopes = ACCESS_INFERENCE,
      .body_bytes = OPENAI_BODY_BYTES_MAX},
-    {"POST", "/longhaul/v1/generate", http_inference_answer, ACCESS_INFERENCE,
+    {"POST", "/longhaul/v1/generate", http_inference_answer, .scopes = ACCESS_INFERENCE,
      .body_bytes = OPENAI_BODY_BYTES_MAX},
 };
 

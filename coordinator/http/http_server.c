@@ -99,16 +99,20 @@ static enum MHD_Result begin(struct http_exchange *exchange, const char *method,
 {
     uint64_t body_bytes = 0;
     http_connection_pace(exchange->peer, exchange->begun_ns, 0);
-    enum status status = http_head_check(exchange, &body_bytes);
+    if (http_head_length(exchange, &body_bytes) != STATUS_OK) {
+        remember(exchange, STATUS_INVALID_ARGUMENT);
+        return answer_failure(exchange); /* nobody can tell what follows: the connection ends */
+    }
+    enum status status = http_head_site(exchange);
     if (status == STATUS_OK)
         status = http_routes_find(exchange, method, url);
     if (status == STATUS_OK && exchange->route->scopes)
         status = http_head_caller(exchange);
     if (status == STATUS_OK && body_bytes > exchange->route->body_bytes) {
         exchange->code = MHD_HTTP_CONTENT_TOO_LARGE;
-        status = fail(STATUS_OUT_OF_RANGE, "the body has %llu bytes; must be at most %llu",
-                      (unsigned long long)body_bytes,
-                      (unsigned long long)exchange->route->body_bytes);
+        status =
+            fail(STATUS_OUT_OF_RANGE, "the body has %llu bytes; must be at most %llu",
+                 (unsigned long long)body_bytes, (unsigned long long)exchange->route->body_bytes);
     }
     if (status == STATUS_OK && exchange->route->begin)
         status = exchange->route->begin(exchange);
@@ -243,7 +247,7 @@ static void *first_line(void *context, const char *uri, struct MHD_Connection *c
 
 /* What the library says of broken requests. */
 __attribute__((format(printf, 2, 0))) static void log_trouble(void *context, const char *format,
-                                                               va_list arguments)
+                                                              va_list arguments)
 {
     (void)context;
     char text[256];
@@ -256,15 +260,15 @@ __attribute__((format(printf, 2, 0))) static void log_trouble(void *context, con
 
 static enum status start(struct http_server *server, int socket, int connections_max)
 {
-    server->daemon = MHD_start_daemon(
-        MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL |
-            MHD_USE_ERROR_LOG | MHD_USE_ITC,
-        0, NULL, NULL, handle, server, MHD_OPTION_EXTERNAL_LOGGER, log_trouble, NULL,
-        MHD_OPTION_LISTEN_SOCKET, socket, MHD_OPTION_CONNECTION_LIMIT, (unsigned)connections_max,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HTTP_HEAD_BYTES, MHD_OPTION_NOTIFY_COMPLETED,
-        completed, server, MHD_OPTION_NOTIFY_CONNECTION, notice, server,
-        MHD_OPTION_URI_LOG_CALLBACK, first_line, server, MHD_OPTION_STRICT_FOR_CLIENT, 1,
-        MHD_OPTION_END);
+    server->daemon =
+        MHD_start_daemon(MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD |
+                             MHD_USE_POLL | MHD_USE_ERROR_LOG | MHD_USE_ITC,
+                         0, NULL, NULL, handle, server, MHD_OPTION_EXTERNAL_LOGGER, log_trouble,
+                         NULL, MHD_OPTION_LISTEN_SOCKET, socket, MHD_OPTION_CONNECTION_LIMIT,
+                         (unsigned)connections_max, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+                         (size_t)HTTP_HEAD_BYTES, MHD_OPTION_NOTIFY_COMPLETED, completed, server,
+                         MHD_OPTION_NOTIFY_CONNECTION, notice, server, MHD_OPTION_URI_LOG_CALLBACK,
+                         first_line, server, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_END);
     return server->daemon ? STATUS_OK : fail(STATUS_IO, "libmicrohttpd could not be started");
 }
 

@@ -6,7 +6,7 @@
 #include "proto/rpc/status_details.h"
 #include "proto/status.h"
 
-/* 400 for what can never work, 401, 404, 409, 429 for what may work later, 499 for what the client
+/* 400 for what can never work, 401, 403, 404, 409, 429 for what may work later, 499 for what the client
  * ended, 500, 503, 504. */
 int openai_error_http_code(enum status status);
 
