@@ -209,6 +209,10 @@ static struct server_settings settings_of(const struct config *config)
         .heartbeat_ms = (int)(1000 * config_real(config, "control.heartbeat_seconds")),
         .dead_ms = (int)(1000 * config_real(config, "control.heartbeat_timeout_seconds")),
         .workers_expected = config_switch(config, "coordinator.launch"),
+        .store_folder = config_text(config, "store.folder"),
+        .batch_retention_seconds = (int64_t)config_real(config, "store.batch_retention_seconds"),
+        .document_retention_seconds =
+            (int64_t)config_real(config, "store.document_retention_seconds"),
     };
 }
 
@@ -338,10 +342,14 @@ int main(int argc, char **argv)
         return standard_streams_end(program, code);
     }
     enum log_level level = LOG_INFO;
+    enum log_format format = LOG_LOGFMT;
     if (status == STATUS_OK)
         status = log_level_parse(&level, config_text(options.config, "log.level"));
+    if (status == STATUS_OK)
+        status = log_format_parse(&format, config_text(options.config, "log.format"));
     if (status == STATUS_OK) {
         log_configure(level, -1);
+        log_write_as(format);
         prepare_process(&options);
         status = run(&options, &complete);
     }

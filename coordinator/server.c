@@ -7,17 +7,21 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "coordinator/batch/batch_service.h"
 #include "coordinator/cluster.h"
+#include "coordinator/cluster_metrics.h"
 #include "coordinator/http/http_server.h"
 #include "coordinator/listen_address.h"
 #include "coordinator/plan_message.h"
 #include "coordinator/rpc_session_client.h"
 #include "coordinator/session.h"
+#include "coordinator/session_course.h"
 #include "coordinator/text/detokenizer.h"
 #include "proto/clock.h"
 #include "proto/log.h"
 #include "proto/model/digest.h"
 #include "proto/model/model.h"
+#include "proto/process_metrics.h"
 #include "proto/rpc/descriptors.h"
 #include "proto/rpc/health.h"
 #include "proto/rpc/reflection.h"
@@ -26,7 +30,7 @@ static const char service[] = "longhaul.v1.Inference";
 
 enum {
     INFERENCE_METHODS = 7,
-    METHODS = INFERENCE_METHODS + HEALTH_METHODS + REFLECTION_METHODS,
+    METHODS = INFERENCE_METHODS + BATCH_SERVICE_METHODS + HEALTH_METHODS + REFLECTION_METHODS,
     PLAN_WORKERS_MAX = 1024, /* as of engine.workers */
     PLANS_MAX = 16,
     PROBES_MAX = 64,
@@ -41,6 +45,8 @@ enum {
 struct server {
     struct session_tools tools;
     struct planner planner;
+    struct cluster_metrics metrics;
+    bool counted; /* metrics are told of it */
     struct model *model;
     struct tokenizer *tokenizer;
     struct chat *chat;
@@ -48,6 +54,7 @@ struct server {
     char digest[DIGEST_HEX_BYTES];
     struct health *health;
     struct reflection *reflection;
+    struct batch_service *batches;
     /* So many calls of these may be open beside the clients' own: a flood of one kind leaves room
      * for the others. */
     struct rpc_share watches, plans, probes, reflections, joins;
@@ -295,8 +302,10 @@ static void fill_methods(struct server *server)
         .share = &server->probes,
         .essential = true,
     };
-    struct rpc_method *health = server->methods + INFERENCE_METHODS;
+    struct rpc_method *batches = server->methods + INFERENCE_METHODS;
+    struct rpc_method *health = batches + BATCH_SERVICE_METHODS;
     struct rpc_method *reflection = health + HEALTH_METHODS;
+    batch_service_methods(server->batches, batches);
     health_methods(server->health, health);
     health[HEALTH_CHECK].share = &server->probes;
     health[HEALTH_CHECK].essential = true;
@@ -366,6 +375,21 @@ static enum status open_http(struct server *server, const struct server_settings
     return http_server_create(&server->http, &server->http_port, &http);
 }
 
+/* What metrics tell of it, from now on. */
+static void offer_metrics(struct server *server, const struct server_settings *settings)
+{
+    process_metrics_offer();
+    session_course_offer();
+    server->metrics = (struct cluster_metrics){
+        .workers = server->tools.workers,
+        .queue = server->tools.queue,
+        .context_tokens = server->planner.defaults.context_tokens,
+        .group_requests = settings->group_requests,
+    };
+    cluster_metrics_begin(&server->metrics);
+    server->counted = true;
+}
+
 static enum status open_parts(struct server *server, const struct server_settings *settings)
 {
     TRY(open_model(server, settings));
@@ -389,6 +413,14 @@ static enum status open_parts(struct server *server, const struct server_setting
     server->tools.deadline_ms = settings->request_deadline_ms;
     server->tools.workers_expected = settings->workers_expected;
     server->tools.stall_ms = settings->stall_ms;
+    const struct batch_service_settings batches = {
+        .folder = settings->store_folder,
+        .session = &server->tools,
+        .batch_retention_seconds = settings->batch_retention_seconds,
+        .document_retention_seconds = settings->document_retention_seconds,
+    };
+    TRY(batch_service_create(&server->batches, &batches));
+    offer_metrics(server, settings);
     fill_shares(server, settings);
     fill_methods(server);
     const struct rpc_limits limits = {settings->connections_max, settings->calls_max};
@@ -452,13 +484,15 @@ void server_drain(struct server *server)
 
 bool server_is_idle(struct server *server)
 {
-    return queue_is_empty(server->tools.queue);
+    return queue_is_empty(server->tools.queue) && batch_service_is_idle(server->batches);
 }
 
 void server_destroy(struct server *server)
 {
     if (!server)
         return;
+    if (server->counted)
+        cluster_metrics_end(&server->metrics);
     if (server->rpc) {
         server_drain(server);
         atomic_store(&server->tools.stopping, true);
@@ -468,6 +502,7 @@ void server_destroy(struct server *server)
     }
     http_server_destroy(server->http);
     rpc_server_destroy(server->rpc, 0);
+    batch_service_destroy(server->batches);
     workers_destroy(server->tools.workers);
     reflection_destroy(server->reflection);
     health_destroy(server->health);

@@ -3,6 +3,7 @@
 
 #include "coordinator/session.h"
 #include "coordinator/workers.h"
+#include "proto/metrics.h"
 
 static enum status say(struct http_exchange *exchange, int code, const char *word)
 {
@@ -25,4 +26,18 @@ enum status http_health_ready(struct http_exchange *exchange)
     if (!workers_serving(session->workers))
         return say(exchange, MHD_HTTP_SERVICE_UNAVAILABLE, "no worker group serves");
     return say(exchange, MHD_HTTP_OK, "ready");
+}
+
+enum status http_health_metrics(struct http_exchange *exchange)
+{
+    const enum metrics_format format =
+        metrics_format_of(http_header(exchange, MHD_HTTP_HEADER_ACCEPT));
+    struct http_text text;
+    TRY(http_text_open(&text));
+    const enum status status = metrics_write(text.file, format);
+    if (status != STATUS_OK) {
+        http_text_drop(&text);
+        return status;
+    }
+    return http_reply(exchange, MHD_HTTP_OK, metrics_media_type(format), &text);
 }

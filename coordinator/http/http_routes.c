@@ -10,6 +10,7 @@
 static const struct http_route routes[] = {
     {"GET", "/healthz", http_health_alive, .routine = true},
     {"GET", "/readyz", http_health_ready, .routine = true},
+    {"GET", "/metrics", http_health_metrics, .scopes = ACCESS_METRICS, .routine = true},
     {"GET", "/v1/models", http_inference_models, .scopes = ACCESS_INFERENCE},
     {"GET", "/v1/models/{}", http_inference_model, .scopes = ACCESS_INFERENCE},
     {"POST", "/v1/completions", http_inference_answer, .scopes = ACCESS_INFERENCE,

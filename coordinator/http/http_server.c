@@ -21,6 +21,7 @@
 #include "coordinator/http/http_routes.h"
 #include "proto/clock.h"
 #include "proto/log.h"
+#include "proto/metrics.h"
 
 enum {
     HTTP_HEAD_BYTES = 32 << 10,
@@ -34,6 +35,21 @@ struct http_server {
     struct http_tools tools;
     struct http_connections *connections;
     struct MHD_Daemon *daemon;
+    struct metrics_collector collector;
+};
+
+/* A request that no route takes has the path "". */
+static struct metrics_family requests_family = {
+    .name = "longhaul_http_requests",
+    .help = "HTTP requests that have ended, by path and code; code 0: the client left before.",
+    .type = METRICS_COUNTER,
+    .labels = {"path", "code"},
+};
+
+static const struct metrics_family connections_family = {
+    .name = "longhaul_http_connections",
+    .help = "HTTP connections that are open.",
+    .type = METRICS_GAUGE,
 };
 
 /* ---- bodies ---- */
@@ -194,6 +210,9 @@ static void log_end(struct http_exchange *exchange, bool complete)
     for (size_t i = 0; i < exchange->note_count; i++)
         fields[count++] = exchange->notes[i];
     fields[count++] = log_real("seconds", clock_seconds_since(exchange->begun_ns), 3);
+    char code[8];
+    snprintf(code, sizeof code, "%d", exchange->code);
+    metrics_add(&requests_family, 1, route ? route->path : "", code);
     log_request(exchange->request_id);
     log_fields(routine ? LOG_DEBUG : LOG_INFO, "http request ended", fields, count);
     log_request(NULL);
@@ -258,6 +277,13 @@ __attribute__((format(printf, 2, 0))) static void log_trouble(void *context, con
 
 /* ---- life ---- */
 
+static void collect_metrics(struct metrics_writer *writer, void *context)
+{
+    struct http_server *server = context;
+    metrics_tell(writer, &connections_family);
+    metrics_sample(writer, http_connections_count(server->connections), NULL);
+}
+
 static enum status start(struct http_server *server, int socket, int connections_max)
 {
     server->daemon =
@@ -288,6 +314,9 @@ enum status http_server_create(struct http_server **server, int *port,
     TRY_ELSE(http_connections_create(&s->connections), destroy);
     TRY_ELSE(http_listen(&socket, port, settings->listen), destroy);
     TRY_ELSE(start(s, socket, settings->connections_max), close);
+    metrics_offer(&requests_family);
+    s->collector = (struct metrics_collector){.collect = collect_metrics, .context = s};
+    metrics_collector_add(&s->collector);
     *server = s;
     return STATUS_OK;
 close:
@@ -304,6 +333,8 @@ void http_server_destroy(struct http_server *server)
     atomic_store(&server->tools.ending, true);
     if (server->daemon)
         MHD_stop_daemon(server->daemon); /* closes the socket, joins every thread */
+    if (server->collector.collect)
+        metrics_collector_remove(&server->collector);
     http_connections_destroy(server->connections);
     free(server);
 }

@@ -286,6 +286,19 @@ class States(HttpTest):
         self.echo("--group=g")
         wait_until(lambda: self.get("/readyz")[0] == 200, 15, "it is ready")
 
+    def test_metrics_count_what_is_answered(self):
+        self.start_http()
+        self.post(COMPLETIONS, {"prompt": "A", "max_tokens": 3})
+        self.get("/nothing")
+        wait_until(lambda: 'path="",code="404"} 1' in self.get("/metrics")[2], 5, "it is counted")
+        code, headers, text = self.get("/metrics")
+        self.assertEqual((code, headers["Content-Type"]), (200, "text/plain; version=0.0.4; charset=utf-8"))
+        self.assertIn('longhaul_http_requests_total{path="/v1/completions",code="200"} 1\n', text)
+        self.assertIn("longhaul_http_connections 1\n", text)
+        code, headers, text = self.get("/metrics", headers={"Accept": "application/openmetrics-text"})
+        self.assertTrue(headers["Content-Type"].startswith("application/openmetrics-text"))
+        self.assertTrue(text.endswith("# EOF\n"))
+
     def test_a_drain_lets_what_runs_finish(self):
         self.start_http("--drain-time=20", echo=("--places=2", "--step-us=20000"))
         running = self.begin_stream(COMPLETIONS, {"prompt": "A", "max_tokens": 60})
