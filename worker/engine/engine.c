@@ -12,13 +12,13 @@
 
 #include "proto/clock.h"
 #include "proto/model/model.h"
-#include "proto/plan/sight.h"
 #include "worker/engine/account.h"
 #include "worker/engine/next_id.h"
 #include "worker/engine/device/device_cpu.h"
 #include "worker/engine/device/device_cuda.h"
 #include "worker/engine/forward.h"
 #include "worker/engine/places.h"
+#include "worker/engine/request_check.h"
 #include "worker/engine/score.h"
 #include "worker/engine/sequence.h"
 #include "worker/engine/turn.h"
@@ -317,33 +317,6 @@ static enum status give_up(struct engine *engine, enum status status)
 
 /* ---- coming ---- */
 
-/* Whether this choice was made for this engine. */
-static enum status check_request(const struct engine *engine, const struct engine_request *request)
-{
-    int64_t answer = request->kind == ENGINE_GENERATE ? request->max_tokens : 0;
-    if (request->refused != STATUS_OK)
-        return fail(request->refused, "%s", request->refusal);
-    if (request->count < 1)
-        return fail(STATUS_INVALID_ARGUMENT, "the prompt is empty: give at least one token");
-    if (answer < 0)
-        return fail(STATUS_INVALID_ARGUMENT, "%lld tokens to generate; give 0 or more",
-                    (long long)answer);
-    if (request->count > request->choice->context_tokens ||
-        answer > request->choice->context_tokens - request->count)
-        return fail(STATUS_OUT_OF_RANGE,
-                    "%lld prompt tokens and %lld to generate are more than the context of %lld: "
-                    "shorten them, or raise --context",
-                    (long long)request->count, (long long)answer,
-                    (long long)request->choice->context_tokens);
-    for (int64_t i = 0; i < request->count; i++)
-        if (request->ids[i] < 0 || request->ids[i] >= engine->device->shape.vocab)
-            return fail(STATUS_INVALID_ARGUMENT, "token %lld is %d; the vocabulary has %lld",
-                        (long long)i, request->ids[i], (long long)engine->device->shape.vocab);
-    TRY(sampling_check_likeliest(request->likeliest, engine->device->shape.vocab));
-    const char *field;
-    return sampling_check(&request->sampling, &field);
-}
-
 enum status engine_admit(struct engine *engine, uint64_t number,
                          const struct engine_request *request,
                          const struct engine_observer *observer)
@@ -373,20 +346,6 @@ enum status engine_admit(struct engine *engine, uint64_t number,
 unlock:
     pthread_mutex_unlock(&engine->lock);
     return status;
-}
-
-/* Whether this rank can take the request. It changes nothing: a peer may refuse. */
-static enum status check_begin(const struct engine *engine, const struct engine_request *request)
-{
-    TRY(check_request(engine, request));
-    const struct choice choice = {.group = engine->options.group, .request = *request->choice};
-    TRY(choice_check(&choice));
-    if (choice.request.window_tokens != sight_window_of_all(&engine->device->shape))
-        return fail(STATUS_INVALID_ARGUMENT,
-                    "plan: window_tokens is %lld, the model's is %lld on all layers",
-                    (long long)choice.request.window_tokens,
-                    (long long)sight_window_of_all(&engine->device->shape));
-    return places_check(&choice);
 }
 
 /* The sequence of a request that no rank refuses. */
@@ -444,7 +403,8 @@ static enum status meet(struct engine *engine, struct comer *comer, uint64_t num
         TRY(source->find(source->context, number, &comer->job));
     }
     if (!ends)
-        comer->mine = check_begin(engine, comer->job.request);
+        comer->mine =
+            request_check(comer->job.request, &engine->options.group, &engine->device->shape);
     if (comer->mine != STATUS_OK)
         snprintf(comer->cause, sizeof comer->cause, "%s", status_message());
     return STATUS_OK;
