@@ -578,6 +578,41 @@ static enum status take_stage(struct engine *engine)
     return STATUS_OK;
 }
 
+/* Whether the sequence's next stage may be passed with those of others: where nothing travels, and
+ * an answer follows. */
+static bool joins(const struct engine *engine, const struct sequence *sequence)
+{
+    const struct engine_request *request = sequence->job.request;
+    const struct span stage = sequence_stage(sequence);
+    return engine->transport->size == 1 && engine->device->stage_sequences > 1 &&
+           request->kind == ENGINE_GENERATE && request->max_tokens > 0 &&
+           stage.end == request->count &&
+           choice_stage_queries(&sequence->choice, stage) == CHOICE_SHARDED;
+}
+
+/* The last stages of several prompts, and the first ids of their answers. */
+static enum status take_stages(struct engine *engine)
+{
+    const struct turn *turn = &engine->post->turn;
+    struct forward *forward = &engine->forward;
+    struct sequence *sequences[CHOICE_SEQUENCES_MAX];
+    struct next_id_logits at = {0};
+    struct account account;
+    engine->device->times_parts = false;
+    for (int r = 0; r < turn->row_count; r++) {
+        sequences[r] = engine->live[find_live(engine, turn->rows[r])];
+        engine->device->times_parts |= sequences[r]->job.request->times_parts;
+    }
+    account_open(&account, forward);
+    TRY(forward_join(forward, sequences, turn->row_count));
+    for (; at.row < turn->row_count; at.row++) {
+        account_close(&account, forward, &sequences[at.row]->result, turn->row_count);
+        TRY(next_id_decide(forward, sequences[at.row], &at, &engine->verdicts[at.row],
+                           &engine->logprobs[at.row]));
+    }
+    return hear_verdicts(engine);
+}
+
 /* The next tokens of the turn's rows [first, end), in one step; rank 0 decides on them. */
 static enum status step_rows(struct engine *engine, int first, int end)
 {
@@ -637,10 +672,16 @@ static void compose(struct engine *engine)
         const struct sequence *sequence = engine->live[s];
         const struct span stage = sequence_stage(sequence);
         engine->candidates[s].decodes = sequence_decodes(sequence);
+        engine->candidates[s].joins = joins(engine, sequence);
         engine->candidates[s].next_tokens = stage.end - stage.first;
     }
-    turn_choose(turn, &engine->memory, engine->candidates, engine->live_count,
-                engine->options.group.step_rows);
+    const struct group_choice *group = &engine->options.group;
+    const int64_t block_rows = engine->device->block_rows;
+    const struct turn_room most = {
+        .step_rows = group->step_rows,
+        .stage_tokens = block_rows < group->stage_rows ? block_rows : group->stage_rows,
+    };
+    turn_choose(turn, &engine->memory, engine->candidates, engine->live_count, &most);
 }
 
 static enum status wait_for_sent(struct engine *engine)
@@ -702,7 +743,7 @@ static enum status take_turn(struct engine *engine)
         TRY(begin_all(engine));
     switch ((enum turn_kind)engine->post->turn.kind) {
     case TURN_STAGE:
-        return take_stage(engine);
+        return engine->post->turn.row_count > 1 ? take_stages(engine) : take_stage(engine);
     case TURN_STEP:
         return take_step(engine);
     case TURN_NONE:
