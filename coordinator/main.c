@@ -202,6 +202,7 @@ static struct server_settings settings_of(const struct config *config)
         .watches_max = (int)config_integer(config, "coordinator.watches_max"),
         .heartbeat_ms = (int)(1000 * config_real(config, "control.heartbeat_seconds")),
         .dead_ms = (int)(1000 * config_real(config, "control.heartbeat_timeout_seconds")),
+        .otlp_file = config_text(config, "log.otlp_file"),
         .work_ms = (int)(1000 * config_real(config, "control.work_timeout_seconds")),
         .workers_expected = config_switch(config, "coordinator.launch"),
         .store_folder = config_text(config, "store.folder"),

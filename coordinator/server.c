@@ -14,6 +14,7 @@
 #include "coordinator/rpc_session_client.h"
 #include "coordinator/session.h"
 #include "coordinator/session_course.h"
+#include "coordinator/spans.h"
 #include "coordinator/text/detokenizer.h"
 #include "proto/clock.h"
 #include "proto/log.h"
@@ -365,6 +366,8 @@ static enum status open_parts(struct server *server, const struct server_setting
     TRY(open_model(server, settings));
     TRY(queue_create(&server->tools.queue, settings->queue_length));
     TRY(requests_create(&server->tools.active));
+    if (settings->otlp_file[0])
+        TRY(spans_open(&server->tools.spans, settings->otlp_file));
     TRY(health_create(&server->health, service));
     TRY(reflection_create(&server->reflection, descriptors_set, descriptors_set_bytes));
     const struct workers_settings workers = {
@@ -471,6 +474,7 @@ void server_destroy(struct server *server)
     reflection_destroy(server->reflection);
     health_destroy(server->health);
     requests_destroy(server->tools.active);
+    spans_close(server->tools.spans);
     queue_destroy(server->tools.queue);
     chat_destroy(server->chat);
     tokenizer_destroy(server->tokenizer);

@@ -347,6 +347,13 @@ static const struct config_row rows[] = {
      .choices = "logfmt|json",
      .takers = ALL,
      .help = "how a line of the log is written"},
+    {.key = "log.otlp_file",
+     .flag = "otlp-file",
+     .type = CONFIG_TEXT,
+     .value = "FILE",
+     .standard = "",
+     .takers = CONFIG_COORDINATOR,
+     .help = "append a line for each request: its spans as OTLP JSON"},
 };
 
 enum { ROWS = sizeof rows / sizeof rows[0] };
