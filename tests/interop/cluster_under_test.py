@@ -113,6 +113,11 @@ class ClusterTest(unittest.TestCase):
         return self.spawn("worker", os.path.join(TESTS, "fake-worker"), "--coordinator",
                           self.worker_address, "--model", MODEL, *flags)
 
+    def echo(self, *flags):
+        """Ranks whose answers follow from the prompts (tests/support/echo_oracle.py)."""
+        return self.spawn("echo", os.path.join(TESTS, "echo-worker"), "--coordinator", self.worker_address, "--model",
+                          MODEL, *flags)
+
     def workers(self, size, *flags, group="g"):
         """Starts a whole group and waits until it is ready."""
         started = [self.worker("--rank=%d" % rank, "--size=%d" % size, "--group=" + group, *flags)
