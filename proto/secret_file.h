@@ -1,5 +1,5 @@
-/* Files that hold one secret each, which their owner alone can read: a join secret, a tenant's token.
- * A secret is one word of 32 to 256 printable characters, and is never logged. */
+/* Files that hold one secret each, which their owner alone can read: a join secret, a tenant's
+ * token. A secret is one word of 32 to 256 printable characters, and is never logged. */
 #pragma once
 
 #include <stdbool.h>
