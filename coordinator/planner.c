@@ -13,8 +13,9 @@
 #include "proto/plan/schedule.h"
 #include "proto/plan/tally.h"
 
-/* What a client may well wait for between two tokens is twice this. */
+/* What a client may well wait for between two tokens is twice this; on a slow link the other. */
 #define STAGE_SECONDS 0.5
+#define LINKED_STAGE_SECONDS 4.0
 
 enum status planner_init(struct planner *planner, const struct model_spec *spec,
                          const struct planner_defaults *defaults)
@@ -119,11 +120,23 @@ static enum status read_options(const struct planner *planner, struct chooser_re
 
 /* On a group that answers several at a time nobody waits longer than two stages for a token. A
  * prediction second is as long as prompts have shown it to be. */
-static double stage_seconds(const struct workers_facts *facts)
+static void limit_stages(struct chooser_request *wanted, const struct workers_facts *facts)
 {
+    const double pace = facts->pace > 0 ? facts->pace : 1;
     if (facts->places <= 1)
-        return 0;
-    return STAGE_SECONDS / (facts->pace > 0 ? facts->pace : 1);
+        return;
+    wanted->stage_seconds = STAGE_SECONDS / pace;
+    wanted->linked_stage_seconds = LINKED_STAGE_SECONDS / pace;
+    wanted->pace = pace;
+}
+
+/* What the ranks' kernels are known to reach, and what their link was measured at. */
+static struct cost_table table_of(const struct workers_facts *facts)
+{
+    struct cost_table table = cost_table_estimate(facts->kernels, facts->threads);
+    if (facts->link_bytes > 0)
+        table.network_bytes = facts->link_bytes;
+    return table;
 }
 
 /* A plan's time goes with its stages and their workers. */
@@ -158,13 +171,13 @@ enum status planner_choose(const struct planner *planner, struct choice *choice,
         .decode_split = -1,
         .shared_memory_bus = facts->shared_memory_bus,
         .stage_rows = facts->stage_rows,
-        .stage_seconds = stage_seconds(facts),
     };
+    limit_stages(&wanted, facts);
     if (facts->size > 1 && facts->places > 1)
         wanted.weighed_context_tokens = context_limit(planner, facts);
     TRY(read_options(planner, &wanted, details, request->options));
     const struct model_shape shape = shape_of(planner, facts);
-    const struct cost_table costs = cost_table_estimate(facts->kernels, facts->threads);
+    const struct cost_table costs = table_of(facts);
     const enum status status = chooser_choose(choice, &wanted, &shape, &costs);
     if (status != STATUS_INVALID_ARGUMENT)
         details->field = NULL;
@@ -274,7 +287,7 @@ enum status planner_forecast(const struct planner *planner, struct planner_forec
     struct adding adding = {
         .choice = choice,
         .shape = &shape,
-        .table = cost_table_estimate(facts->kernels, facts->threads),
+        .table = table_of(facts),
         .costs = calloc((size_t)choice->group.workers, sizeof *adding.costs),
         .watch = watch,
     };
@@ -357,29 +370,31 @@ void planner_print(const struct planner *planner, char text[PLANNER_TEXT_BYTES],
 {
     char method[METHOD_TEXT_BYTES];
     method_print(&choice->request.method, method);
-    int64_t memory_bytes = 0, sent_bytes = 0;
+    int64_t pool_bytes = 0, beside_bytes = 0, sent_bytes = 0;
     double flops = 0;
     for (int i = 0; i < forecast->count; i++) {
-        if (forecast->ranks[i].memory.total_bytes > memory_bytes)
-            memory_bytes = forecast->ranks[i].memory.total_bytes;
+        const struct memory_plan *memory = &forecast->ranks[i].memory;
+        const int64_t beside = memory->total_bytes - memory->bytes[MEMORY_CACHE];
+        beside_bytes = beside > beside_bytes ? beside : beside_bytes;
+        pool_bytes = memory->bytes[MEMORY_CACHE]; /* of all ranks alike */
         sent_bytes += forecast->ranks[i].sent_bytes;
         flops += forecast->ranks[i].flops;
     }
-    char beside[64] = "";
-    if (forecast->base_bytes > 0)
-        snprintf(beside, sizeof beside, " and up to %.1f MB beside it", mega(forecast->base_bytes));
     int used = snprintf(
         text, PLANNER_TEXT_BYTES,
         "%" PRId64 " tokens by %s over %d worker%s: %s shards, %s schedule, %d stage%s\n"
         "kernels %s, cache %s, context %" PRId64
-        " tokens, %.1f MB of memory on the fullest worker%s\n"
+        " tokens: up to %.1f MB of keys and values on a worker, of %.1f MB for all requests, and "
+        "%.1f MB beside them\n"
         "prefill: %.3f TFLOP, %.1f MB sent between workers, about %.1f s",
         prompt_tokens, method, choice->group.workers, choice->group.workers == 1 ? "" : "s",
         choice_partition_name(choice->request.partition),
         choice_schedule_name(choice->request.schedule), forecast->stages,
         forecast->stages == 1 ? "" : "s", choice->group.kernels,
         choice->group.cache == CHOICE_CACHE_BF16 ? "bf16" : "f32", choice->request.context_tokens,
-        mega(memory_bytes), beside, flops / 1e12, mega(sent_bytes), forecast->seconds);
+        mega(planner_pool_bytes(forecast)), mega(pool_bytes),
+        mega(beside_bytes + forecast->base_bytes), flops / 1e12, mega(sent_bytes),
+        forecast->seconds);
     if (method_is_plain_rope(&choice->request.method) &&
         prompt_tokens > planner->shape.trained_tokens)
         snprintf(text + used, PLANNER_TEXT_BYTES - (size_t)used,

@@ -9,14 +9,17 @@
 
 #include "coordinator/access/access.h"
 #include "coordinator/cluster.h"
+#include "coordinator/cluster_metrics.h"
 #include "coordinator/plan_message.h"
 #include "coordinator/rpc_session_client.h"
 #include "coordinator/session.h"
+#include "coordinator/session_course.h"
 #include "coordinator/text/detokenizer.h"
 #include "proto/clock.h"
 #include "proto/log.h"
 #include "proto/model/digest.h"
 #include "proto/model/model.h"
+#include "proto/process_metrics.h"
 #include "proto/rpc/descriptors.h"
 #include "proto/rpc/health.h"
 #include "proto/rpc/reflection.h"
@@ -41,6 +44,8 @@ struct server {
     struct session_tools tools;
     struct access *access;
     struct planner planner;
+    struct cluster_metrics metrics;
+    bool counted; /* metrics are told of it */
     struct model *model;
     struct tokenizer *tokenizer;
     struct chat *chat;
@@ -367,6 +372,21 @@ static enum status open_model(struct server *server, const struct server_setting
     return STATUS_OK;
 }
 
+/* What metrics tell of it, from now on. */
+static void offer_metrics(struct server *server, const struct server_settings *settings)
+{
+    process_metrics_offer();
+    session_course_offer();
+    server->metrics = (struct cluster_metrics){
+        .workers = server->tools.workers,
+        .queue = server->tools.queue,
+        .context_tokens = server->planner.defaults.context_tokens,
+        .group_requests = settings->group_requests,
+    };
+    cluster_metrics_begin(&server->metrics);
+    server->counted = true;
+}
+
 static enum status open_parts(struct server *server, const struct server_settings *settings)
 {
     TRY(access_open(&server->access, settings->access_file));
@@ -391,6 +411,7 @@ static enum status open_parts(struct server *server, const struct server_setting
     server->tools.deadline_ms = settings->request_deadline_ms;
     server->tools.workers_expected = settings->workers_expected;
     server->tools.stall_ms = settings->stall_ms;
+    offer_metrics(server, settings);
     fill_shares(server, settings);
     fill_methods(server);
     const struct rpc_limits limits = {settings->connections_max, settings->calls_max};
@@ -467,6 +488,8 @@ void server_destroy(struct server *server)
 {
     if (!server)
         return;
+    if (server->counted)
+        cluster_metrics_end(&server->metrics);
     if (server->rpc) {
         server_drain(server);
         atomic_store(&server->tools.stopping, true);

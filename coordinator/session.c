@@ -24,6 +24,7 @@
 #include "coordinator/text/detokenizer.h"
 #include "coordinator/group_run.h"
 #include "coordinator/sampling_request.h"
+#include "coordinator/session_course.h"
 #include "coordinator/stream.h"
 #include "proto/choice_message.h"
 #include "proto/clock.h"
@@ -58,6 +59,7 @@ struct session {
     struct planner_forecast forecast;
     uint64_t planned_for;       /* whose choice and forecast they are; 0: nobody's */
     struct workers_place place; /* from there until the run has it */
+    struct session_course course;
     struct requests_entry entry;
     struct requests_tokens told; /* what the ranks have told */
     struct queue_ticket ticket;
@@ -90,10 +92,11 @@ static enum status take_name(struct session *session, const char *request_id, bo
     return STATUS_OK;
 }
 
-static enum status session_init(struct session *session, const struct session_client *client,
+static enum status session_open(struct session *session, const struct session_client *client,
                                 struct session_tools *tools, const char *request_id, bool is_score)
 {
     *session = (struct session){.client = client, .tools = tools};
+    session_course_begin(&session->course, is_score);
     log_request(request_id); /* of one that is refused below, too */
     if (strlen(request_id) > NAME_BYTES_MAX) {
         client->details->field = "request_id";
@@ -109,6 +112,15 @@ static enum status session_init(struct session *session, const struct session_cl
     return STATUS_OK;
 }
 
+static enum status session_init(struct session *session, const struct session_client *client,
+                                struct session_tools *tools, const char *request_id, bool is_score)
+{
+    const enum status status = session_open(session, client, tools, request_id, is_score);
+    if (status != STATUS_OK)
+        session_course_end(&session->course, status);
+    return status;
+}
+
 /* A client that leaves is noticed at a look or at a write, a deadline by us or by the ranks: all of
  * these ends have one name. */
 static void name_early_end(struct session *session, enum status status)
@@ -118,8 +130,10 @@ static void name_early_end(struct session *session, enum status status)
         session->client->details->reason = "ENDED_EARLY";
 }
 
-static void session_deinit(struct session *session)
+static void session_deinit(struct session *session, enum status status)
 {
+    name_early_end(session, status);
+    session_course_end(&session->course, status);
     group_run_end(session->run);
     if (session->queued)
         queue_leave(session->tools->queue, &session->ticket);
@@ -259,6 +273,7 @@ static enum status wait_for_place(struct session *session)
         TRY(check_waiting(session));
         TRY(try_place(session, &taken));
         if (taken) {
+            session_course_placed(&session->course, (int64_t)session->ids.count);
             queue_start(tools->queue, &session->ticket);
             requests_run(tools->active, &session->entry, session->facts.group_id);
             return STATUS_OK;
@@ -385,9 +400,11 @@ static void note_pace(struct session *session, const struct group_outcome *outco
 }
 
 /* For the line that tells of the call's end. */
-static void note_outcome(struct session *session, const struct group_outcome *outcome)
+static void note_outcome(struct session *session, const struct group_outcome *outcome,
+                         Longhaul__V1__FinishReason reason)
 {
     note_pace(session, outcome);
+    session_course_outcome(&session->course, outcome, reason);
     session_client_note(session->client,
                         log_integer("completion_tokens", outcome->completion_tokens));
     session_client_note(session->client, log_integer("cached_tokens", outcome->cached_tokens));
@@ -459,6 +476,8 @@ static enum status follow_answer(struct session *session, struct detokenizer *de
         TRY_ELSE(stream_tokens(&session->stream, batch.text, news.ids, news.logprobs, batch.ids,
                                session->likeliest),
                  free_text);
+        if (batch.ids > 0)
+            session_course_tokens(&session->course);
     }
     *stopped = batch.stopped;
     if (!batch.stopped)
@@ -503,7 +522,7 @@ static enum status finish_answer(struct session *session, uint64_t seed, bool st
         return failure_of(session, &outcome);
     if (stopped)
         outcome.completion_tokens = completion_tokens;
-    note_outcome(session, &outcome);
+    note_outcome(session, &outcome, end.reason);
     session_client_note(session->client, log_text("reason", finish_word(end.reason)));
     return stream_finished(&session->stream, &end, &outcome);
 }
@@ -570,8 +589,7 @@ enum status session_generate(const struct session_client *client, struct session
     status = finish_answer(&session, sampling.seed, stopped, completion_tokens);
 deinit:
     detokenizer_deinit(&detokenizer);
-    name_early_end(&session, status);
-    session_deinit(&session);
+    session_deinit(&session, status);
     return status;
 }
 
@@ -608,7 +626,7 @@ static enum status finish_scores(struct session *session, double sum)
         .prompt_tokens = (int64_t)session->ids.count,
         .load_seconds = session->facts.load_seconds,
     };
-    note_outcome(session, &outcome);
+    note_outcome(session, &outcome, LONGHAUL__V1__FINISH_REASON__FINISH_REASON_UNSPECIFIED);
     return stream_finished(&session->stream, &end, &outcome);
 }
 
@@ -641,7 +659,6 @@ enum status session_score(const struct session_client *client, struct session_to
     TRY_ELSE(follow_scores(&session, &sum), deinit);
     status = finish_scores(&session, sum);
 deinit:
-    name_early_end(&session, status);
-    session_deinit(&session);
+    session_deinit(&session, status);
     return status;
 }

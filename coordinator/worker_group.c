@@ -12,10 +12,16 @@
 #include "coordinator/group_run.h"
 #include "proto/clock.h"
 #include "proto/log.h"
+#include "proto/metrics.h"
+
+static struct metrics_family lost = {.name = "longhaul_worker_groups_lost",
+                                     .help = "Groups that were lost, with a rank or by a fault.",
+                                     .type = METRICS_COUNTER};
 
 void worker_groups_init(struct worker_groups *all, void (*announce)(void *context), void *context)
 {
     *all = (struct worker_groups){.announce = announce, .context = context};
+    metrics_offer(&lost);
     pthread_mutex_init(&all->lock, NULL);
     pthread_cond_init(&all->left, NULL);
 }
@@ -135,6 +141,8 @@ void worker_group_lose(struct group *group, const char *format, ...)
         va_end(arguments);
         memcpy(group->all->trouble, group->cause, sizeof group->cause);
         group->all->trouble_ns = clock_now_ns();
+        if (!group->all->stopping)
+            metrics_add(&lost, 1);
         if (!group->all->stopping)
             log_line(LOG_WARN, "group lost", log_text("group", group->id),
                      log_text("cause", group->cause));

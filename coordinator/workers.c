@@ -487,6 +487,7 @@ static void describe(const struct workers *workers, const struct group *group,
         .step_rows = group->ranks[0].load.step_rows,
         .pool_slots = group->ranks[0].load.pool_slots,
         .pool_bytes = worker_group_pool_bytes(group),
+        .link_bytes = group->ranks[0].load.link_bytes_per_second,
         .places = worker_group_places(group),
         .pace = group->size > 1 ? group->steady_pace : group->pace,
     };

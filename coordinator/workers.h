@@ -68,6 +68,7 @@ struct workers_facts {
     int64_t longest_tokens, stage_rows, step_rows, pool_slots;
     int64_t pool_bytes;  /* of each rank, for all requests together; 0: no limit */
     double load_seconds; /* of the slowest rank */
+    double link_bytes;   /* a second and direction, measured; 0: not known */
     int places;          /* requests at a time */
     /* Seconds that prompts took for each that was predicted, roughly and steadily of several
      * workers; 0: not known. */
@@ -140,6 +141,9 @@ struct workers_group_view {
     char request_id[WORKERS_NAME_BYTES]; /* of the run that began first; "": none */
     int running;                         /* requests that have a place */
     int places;                          /* 0 until it is ready */
+    uint64_t serial;
+    int64_t pool_bytes;  /* of each rank, for all requests together; 0: no limit */
+    int64_t taken_bytes; /* what requests hold of it */
     struct workers_rank_view *ranks;     /* [rank_count], those that have joined */
     int rank_count;
 };

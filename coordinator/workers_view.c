@@ -39,6 +39,9 @@ static bool view_group(struct workers_group_view *view, const struct group *grou
     snprintf(view->group_id, sizeof view->group_id, "%s", group->id);
     snprintf(view->transport, sizeof view->transport, "%s", group->transport);
     view->running = group->holders;
+    view->serial = group->serial;
+    view->pool_bytes = worker_group_pool_bytes(group);
+    view->taken_bytes = group->taken_bytes;
     view->places = worker_group_is_ready(group) ? worker_group_places(group) : 0;
     if (group->runs) {
         /* A run of a named request is the name, '#' and a number (session.c). */

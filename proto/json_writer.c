@@ -132,3 +132,9 @@ void json_writer_null(struct json_writer *writer, const char *key)
     lead_in(writer, key);
     fputs("null", writer->file);
 }
+
+void json_writer_raw(struct json_writer *writer, const char *key, const char *json, size_t bytes)
+{
+    lead_in(writer, key);
+    fwrite(json, 1, bytes, writer->file);
+}

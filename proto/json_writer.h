@@ -30,3 +30,6 @@ void json_writer_real(struct json_writer *writer, const char *key, double value)
 void json_writer_float(struct json_writer *writer, const char *key, float value);
 void json_writer_boolean(struct json_writer *writer, const char *key, bool value);
 void json_writer_null(struct json_writer *writer, const char *key);
+
+/* A value that is JSON already, as it is. */
+void json_writer_raw(struct json_writer *writer, const char *key, const char *json, size_t bytes);

@@ -30,6 +30,7 @@
 #include "worker/engine/engine.h"
 #include "worker/introduction.h"
 #include "worker/join.h"
+#include "worker/link_rate.h"
 #include "worker/process_memory.h"
 #include "worker/reports.h"
 
@@ -438,6 +439,8 @@ static enum status load(struct serve_rank *rank, const struct model *model)
     pthread_mutex_lock(&rank->lock);
     rank->engine = engine;
     pthread_mutex_unlock(&rank->lock);
+    double link_bytes;
+    TRY(link_rate_measure(&link_bytes, rank->transport));
     const struct memory_request *needs = engine_needs(engine);
     const struct group_choice *group = engine_group(engine);
     int64_t weights = engine_shape(engine)->weights_bytes;
@@ -459,10 +462,12 @@ static enum status load(struct serve_rank *rank, const struct model *model)
     loaded.stage_rows = group->stage_rows;
     loaded.step_rows = group->step_rows;
     loaded.pool_slots = group->pool_slots;
+    loaded.link_bytes_per_second = link_bytes;
     loaded.pool_bytes = group->pool_slots * memory_slot_bytes(group, engine_shape(engine));
     log_line(LOG_INFO, "ready", log_text("engine", engine_facts(engine)),
              log_text("exchange", rank->transport->facts),
              log_real("load_seconds", loaded.seconds, 2),
+             log_real("link_mb_per_second", link_bytes / 1e6, 0),
              log_real("weights_mib", (double)weights / 0x1p20, 1),
              log_real("base_mib", (double)rank->reports.base_bytes / 0x1p20, 1));
     return reports_loaded(&rank->reports, &loaded);

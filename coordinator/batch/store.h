@@ -96,9 +96,9 @@ struct store_request {
 /* What one tenant may have in the store; 0: no limit. Checked in the transaction that adds:
  * RESOURCE_EXHAUSTED beyond it. */
 struct store_limits {
-    int64_t queued_lines; /* that have not ended */
-    int64_t queued_tokens;
-    int64_t stored_bytes; /* lines, results, documents */
+    int64_t queued_lines;  /* that wait to run */
+    int64_t queued_tokens; /* of their prompts */
+    int64_t stored_bytes;  /* lines, results, documents */
 };
 
 /* What it has now. */

@@ -99,7 +99,7 @@ struct store_batch_args {
      * has SUCCEEDED. */
     const struct store_new_line *lines;
     size_t lines_count;
-    const char *error; /* with `input`: why it is FAILED from the beginning; NULL: it is not */
+    const char *error; /* with `input`: why it is FAILED from the beginning, and has no lines */
 };
 
 /* What store_batch_create and its like say besides their status. */
@@ -159,9 +159,9 @@ MUST_CHECK enum status store_batch_read_input(struct store *store, const char *t
                                               size_t bytes, size_t *read);
 
 /* Adds lines to a VALIDATING batch, numbered on from `first_line` (from 1), which must be the
- * next one: after a crash store_batch_get's counts.total says how many are there. They wait until
- * store_batch_queue. INVALID_ARGUMENT: a custom_id that an earlier line has (both lines named); then
- * none of these is added. */
+ * next one: after a crash store_batch_get's counts.total says how many are there. None runs
+ * before store_batch_queue. INVALID_ARGUMENT: a custom_id that an earlier line has (both lines
+ * named), or a document that is not there; then none of these is added. */
 MUST_CHECK enum status store_batch_add_lines(struct store *store, const char *tenant,
                                              int64_t number, int64_t first_line,
                                              const struct store_new_line *lines, size_t count,

@@ -1,7 +1,8 @@
 /* The lines of batches: which run next, who has them, and their results.
  *
  * State        by
- * WAITING      store_batch_queue; store_line_give_back; a lease's end; a start of the coordinator
+ * WAITING      store_batch_create, store_batch_add_lines; store_line_give_back; a lease's end; a
+ *              start of the coordinator
  * RUNNING      store_line_lease
  * COMPLETED, FAILED, CANCELLED, EXPIRED
  *              store_line_commit; CANCELLED and EXPIRED also by the store, for lines that wait
@@ -14,7 +15,6 @@
 #include "coordinator/batch/store_batch.h"
 
 enum store_line_state {
-    STORE_LINE_NEW = 0, /* its batch is VALIDATING */
     STORE_LINE_WAITING = 1,
     STORE_LINE_RUNNING = 2,
     STORE_LINE_COMPLETED = 3,
@@ -55,8 +55,8 @@ struct store_line_place {
 };
 
 /* A tenant's lines that wait, at most `count`: by priority, the highest first; then by batch, the
- * oldest first; in a batch by order key, then as they stand. Those of batches that are CANCELLING
- * or expiring are left out. `place` is updated. */
+ * oldest first; in a batch by order key, then as they stand. Those of batches that are VALIDATING,
+ * CANCELLING or expiring are left out. `place` is updated. */
 MUST_CHECK enum status store_line_next(struct store *store, const char *tenant,
                                        struct store_line_place *place, int64_t count,
                                        store_line_take *take, void *context);

@@ -18,6 +18,8 @@ enum {
 };
 
 #define WINDOW_HANDICAP 1.1
+/* Of a stage's arithmetic: how long its exchange may take before stages get longer for it. */
+#define LINK_SHARE 0.25
 
 /* What it takes to predict a choice's seconds. */
 struct weigher {
@@ -141,9 +143,25 @@ static enum status choose_replicate_tokens(struct choice *choice, struct weigher
     return STATUS_OK;
 }
 
+/* The longest that any rank computes, and sends or receives, in the stage weighed last. */
+static struct cost longest_parts(const struct weigher *weigher, int workers)
+{
+    struct cost longest = {0};
+    for (int r = 0; r < workers; r++) {
+        const struct cost *cost = &weigher->costs[r];
+        if (cost->compute_seconds > longest.compute_seconds)
+            longest.compute_seconds = cost->compute_seconds;
+        if (cost->link_seconds > longest.link_seconds)
+            longest.link_seconds = cost->link_seconds;
+    }
+    return longest;
+}
+
 /* Stages of a power of two of tokens, as long as may be: the last one, which sees most, is
- * to take no longer than was asked for. */
-static enum status limit_stages(struct choice *choice, struct weigher *weigher, double most_seconds)
+ * to take no longer than was asked for. A slow link makes them longer: what it takes for the keys
+ * of all stages before does not get less with the stage. */
+static enum status limit_stages(struct choice *choice, struct weigher *weigher,
+                                const struct chooser_request *wanted)
 {
     struct request_choice *request = &choice->request;
     const int workers = choice->group.workers;
@@ -154,13 +172,19 @@ static enum status limit_stages(struct choice *choice, struct weigher *weigher, 
     int64_t tokens = weighed_tokens(choice);
     if (request->stage_tokens > 0 && request->stage_tokens < tokens)
         tokens = request->stage_tokens;
+    double seconds;
+    TRY(weigh_question(&seconds, weigher, choice, tokens, CHOICE_SHARDED));
     for (;;) {
-        double seconds;
-        TRY(weigh_question(&seconds, weigher, choice, tokens, CHOICE_SHARDED));
+        const double compute_seconds = longest_parts(weigher, workers).compute_seconds;
         int64_t shorter = 1;
         while (2 * shorter < tokens)
             shorter *= 2;
-        if (seconds <= most_seconds || shorter < least)
+        if (seconds <= wanted->stage_seconds || shorter < least)
+            return STATUS_OK;
+        TRY(weigh_question(&seconds, weigher, choice, shorter, CHOICE_SHARDED));
+        const struct cost parts = longest_parts(weigher, workers);
+        if (compute_seconds <= wanted->linked_stage_seconds &&
+            parts.link_seconds > LINK_SHARE * wanted->pace * parts.compute_seconds)
             return STATUS_OK;
         request->stage_tokens = tokens = shorter;
     }
@@ -254,7 +278,7 @@ enum status chooser_choose(struct choice *choice, const struct chooser_request *
     if (request->partition < 0)
         TRY_ELSE(choose_partition(&made, &weigher), done);
     if (request->stage_tokens < 0 && request->stage_seconds > 0)
-        TRY_ELSE(limit_stages(&made, &weigher, request->stage_seconds), done);
+        TRY_ELSE(limit_stages(&made, &weigher, request), done);
     made.request.context_tokens = request->context_tokens;
     if (request->decode_split < 0 && made.group.workers > 1)
         made.request.decode_split =

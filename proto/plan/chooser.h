@@ -19,13 +19,17 @@ struct chooser_request {
     int64_t weighed_context_tokens;
     const char *kernels;
     enum choice_cache cache;
-    int partition;          /* enum partition_kind or -1 */
-    int schedule;           /* enum choice_schedule or -1 */
-    int64_t stage_tokens;   /* 0 or more, or -1 */
-    int64_t stage_rows;     /* where it is -1: rows of a rank that there is room for; 0: any */
-    double stage_seconds;   /* where it is -1: longest that a stage should take; 0: any */
-    int queries;            /* enum choice_queries or -1 */
-    int decode_split;       /* 0, 1 or -1 */
+    int partition;        /* enum partition_kind or -1 */
+    int schedule;         /* enum choice_schedule or -1 */
+    int64_t stage_tokens; /* 0 or more, or -1 */
+    int64_t stage_rows;   /* where it is -1: rows of a rank that there is room for; 0: any */
+    double stage_seconds; /* where it is -1: longest that a stage should take; 0: any */
+    /* The same of its arithmetic alone, where a shorter one would keep the link busy for more than
+     * a quarter of that: every stage sends the keys of all before it again. */
+    double linked_stage_seconds;
+    double pace;      /* seconds of arithmetic for each that is predicted; with stage_seconds */
+    int queries;      /* enum choice_queries or -1 */
+    int decode_split; /* 0, 1 or -1 */
     bool shared_memory_bus; /* some ranks share one memory bus (a host): decode always splits */
 };
 

@@ -97,9 +97,10 @@ void cost_rank(struct cost *cost, const struct schedule *schedule, const struct 
     *cost = (struct cost){.sent_bytes = own->send_tokens * token_bytes,
                           .received_bytes = own->receive_tokens * token_bytes,
                           .flops = linear + attention};
+    cost->compute_seconds = linear / table->linear_flops + attention / table->attention_flops;
+    cost->link_seconds = transfer_seconds(cost, table, shape->layers * own->receive_count);
     /* Keys travel while earlier ones are attended to. */
-    cost->seconds = larger(linear / table->linear_flops + attention / table->attention_flops,
-                           transfer_seconds(cost, table, shape->layers * own->receive_count));
+    cost->seconds = larger(cost->compute_seconds, cost->link_seconds);
 }
 
 void cost_replicated(struct cost *cost, const struct choice *choice,
@@ -121,9 +122,11 @@ void cost_stage(struct cost *costs, const struct schedule *schedule, const struc
         const double compute = flops / table->linear_flops;
         cost_replicated(&costs[r], choice, shape, schedule->stage);
         costs[r].flops = flops;
+        costs[r].compute_seconds = compute;
+        costs[r].link_seconds =
+            transfer_seconds(&costs[r], table, (schedule->workers - 1) * shape->layers);
         /* Gathered states are waited for. */
-        costs[r].seconds =
-            compute + transfer_seconds(&costs[r], table, (schedule->workers - 1) * shape->layers);
+        costs[r].seconds = compute + costs[r].link_seconds;
     }
 }
 

@@ -29,6 +29,7 @@ struct cost {
     int64_t received_bytes;
     double flops;
     double seconds;
+    double compute_seconds, link_seconds; /* of a stage: what `seconds` follows from */
 };
 
 /* A laptop-class worker. */

@@ -15,6 +15,7 @@ enum {
     CANDIDATE_BYTES = 8,
     SPARE_PANELS = 4,
     SINK_PANELS = 2,
+    USUAL_RECORDS = 2,          /* of a panel by most methods: K in one frame, and V */
     STAGE_ROWS_MOST = 8192,     /* longer prompts go in several stages */
     SINK_ROWS = 1024,           /* room for recomputed ones, and for panels that two ranks share */
     REPLICATED_ROWS_MOST = 256, /* of a question over a resident prompt */
@@ -270,17 +271,18 @@ void memory_group_size(struct group_choice *group, int sequences, int64_t contex
 }
 
 /* Of a rank, dealt in any way, with the sinks of any usual method. */
-static int64_t slots_of_context(const struct group_choice *group)
+static int64_t slots_of_context(const struct group_choice *group, int64_t records)
 {
     const int64_t all = ceil_div(group->context_tokens, group->panel_tokens);
     const int64_t dealt = ceil_div(all, group->workers) + 2 + SPARE_PANELS;
-    return smaller(dealt, all) * BANDS_RECORDS_MAX + SINK_PANELS * (BANDS_RECORDS_MAX + 1);
+    return smaller(dealt, all) * records + SINK_PANELS * (records + 1);
 }
 
 int64_t memory_group_slots(const struct group_choice *group, const struct model_shape *shape,
                            const struct memory_request *request, int64_t limit_bytes)
 {
-    const int64_t one = slots_of_context(group);
+    const int64_t one = slots_of_context(group, BANDS_RECORDS_MAX);
+    const int64_t other = slots_of_context(group, USUAL_RECORDS);
     struct group_choice without = *group;
     struct memory_plan plan;
     without.pool_slots = 0;
@@ -289,7 +291,7 @@ int64_t memory_group_slots(const struct group_choice *group, const struct model_
         larger(limit_bytes - plan.total_bytes, 0) / memory_slot_bytes(group, shape);
     if (there <= one)
         return there;
-    return smaller(one + (there - one) / 2, group->sequences * one);
+    return smaller(one + (there - one) / 2, one + (group->sequences - 1) * other);
 }
 
 /* ---- bytes ---- */

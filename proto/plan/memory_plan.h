@@ -76,8 +76,9 @@ void memory_group_fit(struct group_choice *group, const struct memory_need *need
 /* Sizes it for `sequences` sequences of up to `context_tokens`, but for its pool. */
 void memory_group_size(struct group_choice *group, int sequences, int64_t context_tokens);
 
-/* Slots of a pool in what `limit_bytes` leaves of a rank's memory: enough for the group's sequences
- * where that is not much, for one of them where that is there. */
+/* Slots of a pool in what `limit_bytes` leaves of a rank's memory: for one of the group's sequences
+ * by any method where that is there, and for all of them, the others by methods that keep K once,
+ * in up to half of what is left then. */
 int64_t memory_group_slots(const struct group_choice *group, const struct model_shape *shape,
                            const struct memory_request *request, int64_t limit_bytes);
 

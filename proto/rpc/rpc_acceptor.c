@@ -26,6 +26,7 @@
 
 #include "proto/clock.h"
 #include "proto/log.h"
+#include "proto/metrics.h"
 
 enum {
     LISTENERS_MAX = 8, /* addresses of one host name */
@@ -72,6 +73,18 @@ struct rpc_acceptor {
     uint64_t number_next;
 };
 
+static struct metrics_family connections = {.name = "longhaul_rpc_edge_connections",
+                                            .help = "Open connections, of clients and of workers.",
+                                            .type = METRICS_GAUGE};
+static struct metrics_family rejected = {
+    .name = "longhaul_rpc_edge_rejected",
+    .help = "Connections without a call that were closed to make room for others (idle), "
+            "and times that new ones had to wait because all were in calls (full) or descriptors "
+            "had run out (descriptors).",
+    .type = METRICS_COUNTER,
+    .labels = {"reason"},
+    .words = (const char *const[]){"idle", "full", "descriptors", NULL}};
+
 /* ---- connections ---- */
 
 static struct connection *find(struct rpc_acceptor *acceptor, uint64_t number)
@@ -88,6 +101,7 @@ static void forget(struct rpc_acceptor *acceptor, struct connection *connection)
     epoll_ctl(acceptor->epoll, EPOLL_CTL_DEL, connection->fd, NULL);
     close(connection->fd);
     *connection = acceptor->connections[--acceptor->count];
+    metrics_add(&connections, -1);
 }
 
 static bool is_better_to_end(const struct connection *one, const struct connection *other)
@@ -110,6 +124,7 @@ static bool make_room(struct rpc_acceptor *acceptor)
         return false;
     log_line(LOG_DEBUG, "connection closed", log_text("peer", least->peer),
              log_text("cause", "room for another one"));
+    metrics_add(&rejected, 1, "idle");
     shutdown(least->fd, SHUT_RDWR);
     forget(acceptor, least);
     return true;
@@ -175,6 +190,7 @@ static bool take(struct rpc_acceptor *acceptor, int fd, const struct sockaddr_st
     };
     print_peer(connection->peer, address);
     acceptor->count++;
+    metrics_add(&connections, 1);
     struct epoll_event event = {.events = EPOLLET, .data.u64 = connection->number};
     bool watched = epoll_ctl(acceptor->epoll, EPOLL_CTL_ADD, fd, &event) == 0;
     if (!watched)
@@ -222,6 +238,7 @@ static void accept_some(struct rpc_acceptor *acceptor, int listener)
     struct pollfd waiting = {.fd = listener, .events = POLLIN};
     for (int n = 0; n < ACCEPTS_A_TURN && poll(&waiting, 1, 0) > 0; n++) {
         if (!has_room(acceptor)) {
+            metrics_add(&rejected, 1, "full");
             pause_listening(acceptor, "every connection is in a call; see --max-connections");
             return;
         }
@@ -236,6 +253,7 @@ static void accept_some(struct rpc_acceptor *acceptor, int listener)
         if (fd >= 0 && take(acceptor, fd, &address))
             continue;
         const char *cause = strerror(errno);
+        metrics_add(&rejected, 1, "descriptors");
         pthread_mutex_lock(&acceptor->lock);
         (void)make_room(acceptor); /* descriptors are short: one that nobody uses is given back */
         pthread_mutex_unlock(&acceptor->lock);
@@ -389,6 +407,8 @@ enum status rpc_acceptor_create(struct rpc_acceptor **acceptor,
     struct rpc_acceptor *a = calloc(1, sizeof *a);
     if (!a)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory to listen on %s", args->address);
+    metrics_offer(&connections);
+    metrics_offer(&rejected);
     a->args = *args;
     a->number_next = FIRST_NUMBER;
     a->name_next = NAMES_FIRST;
@@ -453,6 +473,7 @@ void rpc_acceptor_destroy(struct rpc_acceptor *acceptor)
         close(acceptor->listeners[i]);
     for (int i = 0; i < acceptor->count; i++)
         close(acceptor->connections[i].fd);
+    metrics_add(&connections, -acceptor->count);
     if (acceptor->epoll >= 0)
         close(acceptor->epoll);
     if (acceptor->wake >= 0)

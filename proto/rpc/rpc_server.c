@@ -21,6 +21,7 @@
 
 #include "proto/clock.h"
 #include "proto/log.h"
+#include "proto/metrics.h"
 #include "proto/rpc/handover.h"
 #include "proto/rpc/rpc_acceptor.h"
 #include "proto/rpc/rpc_wire.h"
@@ -34,6 +35,12 @@ enum {
     FINISH_DEADLINE_MS = 10000,
     FLUSH_LOOK_MS = 100
 };
+
+static struct metrics_family ended_calls = {.name = "longhaul_rpc_server_requests",
+                                            .help =
+                                                "gRPC calls that have ended, by method and code.",
+                                            .type = METRICS_COUNTER,
+                                            .labels = {"method", "code"}};
 
 /* One port with its own table of methods. gRPC's server is the port's own, so that a call can only
  * reach the methods of the port that it came by. */
@@ -225,10 +232,20 @@ static void note_failure(struct rpc_call *call)
         rpc_call_note(call, log_text("cause", status_message()));
 }
 
+/* What a client calls a method that we do not have is no word of ours. */
+static void count_end(const struct rpc_call *call, enum status status)
+{
+    char name[PATH_BYTES] = "unknown";
+    if (call->method)
+        snprintf(name, sizeof name, "%s/%s", call->method->service, call->method->name);
+    metrics_add(&ended_calls, 1, name, status_name((enum status)code_on_wire(status)));
+}
+
 /* Of each call that arrived, whatever became of it. */
 static void log_end(struct rpc_call *call, enum status status)
 {
     bool good = status == STATUS_OK || status == STATUS_CANCELLED;
+    count_end(call, status);
     bool routine = call->method && call->method->routine && good;
     char path[PATH_BYTES];
     snprintf(path, sizeof path, "%.*s", (int)GRPC_SLICE_LENGTH(call->about.method),
@@ -555,6 +572,7 @@ enum status rpc_server_create(struct rpc_server **server, const struct rpc_limit
     struct rpc_server *s = calloc(1, sizeof *s);
     if (!s)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a gRPC server");
+    metrics_offer(&ended_calls);
     s->connections_max = limits->connections_max;
     s->share = (struct rpc_share){"calls", "--max-calls", limits->calls_max, 0};
     pthread_mutex_init(&s->lock, NULL);

@@ -66,10 +66,111 @@ static void several_workers_cut_all_prompts_alike(void **state)
     }
 }
 
+/* SmolLM2-135M on two cores with AVX512-BF16: what deploy/quickstart plans. */
+static const struct planner small_planner = {
+    .defaults = {.method = "rope", .context_tokens = 8192},
+    .shape = {.layers = 30,
+              .hidden = 576,
+              .heads = 9,
+              .kv_heads = 3,
+              .head_dim = 64,
+              .ffn = 1536,
+              .vocab = 49152,
+              .trained_tokens = 8192},
+};
+
+static struct workers_facts small_facts(double link_bytes)
+{
+    struct group_choice group = group_choice_usual(2);
+    memory_group_size(&group, 32, 8192);
+    return (struct workers_facts){
+        .size = 2,
+        .threads = 1,
+        .kernels = "avx512_bf16",
+        .cache = CHOICE_CACHE_BF16,
+        .weights_bytes = 134515008,
+        .longest_tokens = 8192,
+        .stage_rows = group.stage_rows,
+        .step_rows = group.step_rows,
+        .pool_slots = 8192,
+        .link_bytes = link_bytes,
+        .places = group.sequences,
+    };
+}
+
+struct outlook {
+    int64_t stage_tokens;
+    int stages;
+    int64_t sent_bytes;
+};
+
+static struct outlook look_at(const struct workers_facts *facts)
+{
+    const struct planner_request request = {.prompt_tokens = 6000, .max_tokens = 100};
+    struct planner_forecast forecast;
+    struct status_details details = {0};
+    struct choice choice;
+    if (planner_choose(&small_planner, &choice, &details, facts, &request) != STATUS_OK ||
+        planner_forecast(&small_planner, &forecast, &choice, facts, 6000, NULL) != STATUS_OK)
+        fail_msg("%s", status_message());
+    const struct outlook outlook = {choice.request.stage_tokens, forecast.stages,
+                                    forecast.ranks[0].sent_bytes + forecast.ranks[1].sent_bytes};
+    planner_forecast_deinit(&forecast);
+    return outlook;
+}
+
+/* Every stage sends the keys of all before it again, so a slower link gets longer stages, up to
+ * those that a client may still be kept waiting for. */
+static void stages_get_longer_where_the_link_is_slow(void **state)
+{
+    (void)state;
+    struct workers_facts facts = small_facts(4e9);
+    const struct outlook fast = look_at(&facts);
+    struct outlook before = fast;
+    assert_int_equal(fast.stage_tokens, 512);
+    for (facts.link_bytes = 2e9; facts.link_bytes >= 1e7; facts.link_bytes /= 2) {
+        const struct outlook slower = look_at(&facts);
+        assert_true(slower.stage_tokens >= before.stage_tokens);
+        assert_true(slower.sent_bytes <= before.sent_bytes);
+        before = slower;
+    }
+    assert_int_equal(before.stage_tokens, 1024);
+    assert_int_equal(before.stages, 6);
+    assert_true(5 * before.sent_bytes < 3 * fast.sent_bytes);
+}
+
+/* What prompts took counts: twice the arithmetic hides twice the exchange, and stages of as many
+ * seconds are half as long. */
+static void a_slow_link_is_held_against_slow_arithmetic(void **state)
+{
+    (void)state;
+    struct workers_facts facts = small_facts(2.5e8);
+    const struct outlook quick = look_at(&facts);
+    facts.pace = 4;
+    const struct outlook slow = look_at(&facts);
+    assert_true(slow.stage_tokens < quick.stage_tokens);
+    facts.link_bytes = 1e7;
+    assert_int_equal(look_at(&facts).stage_tokens, 512);
+}
+
+/* Alone it keeps nobody waiting. */
+static void one_request_at_a_time_is_one_stage_on_any_link(void **state)
+{
+    (void)state;
+    for (double link_bytes = 1e7; link_bytes < 1e10; link_bytes *= 10) {
+        struct workers_facts facts = small_facts(link_bytes);
+        facts.places = 1;
+        assert_int_equal(look_at(&facts).stages, 1);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(several_workers_cut_all_prompts_alike),
+        cmocka_unit_test(stages_get_longer_where_the_link_is_slow),
+        cmocka_unit_test(a_slow_link_is_held_against_slow_arithmetic),
+        cmocka_unit_test(one_request_at_a_time_is_one_stage_on_any_link),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,19 @@
+/* What metrics tell of a coordinator as it is when they are read: its groups and their ranks, and
+ * what waits and runs. */
+#pragma once
+
+#include "coordinator/queue.h"
+#include "coordinator/workers.h"
+#include "proto/metrics.h"
+
+struct cluster_metrics {
+    struct workers *workers;
+    struct queue *queue;
+    struct metrics_collector collector;
+    int64_t context_tokens;
+    int group_requests; /* that a group is asked to answer at a time */
+};
+
+/* Borrows them all until cluster_metrics_end. */
+void cluster_metrics_begin(struct cluster_metrics *metrics);
+void cluster_metrics_end(struct cluster_metrics *metrics);

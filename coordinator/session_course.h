@@ -1,0 +1,33 @@
+/* How a request goes through its session: when it came, got its place, told its first token and
+ * ended, and how. What metrics count of it. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "coordinator/group_run.h"
+#include "longhaul/v1/inference.pb-c.h"
+#include "proto/status.h"
+
+/* Monotonic ns; 0: it has not come so far. */
+struct session_course {
+    bool is_score;
+    int64_t begun_ns, placed_ns, first_ns, ended_ns;
+    int64_t prompt_tokens, completion_tokens, cached_tokens, prefilled_tokens;
+    double prefill_seconds, decode_seconds; /* as rank 0 tells */
+    Longhaul__V1__FinishReason reason;      /* of an answer that ended well */
+};
+
+/* The families of every session, with their zeros. */
+void session_course_offer(void);
+
+void session_course_begin(struct session_course *course, bool is_score);
+void session_course_placed(struct session_course *course, int64_t prompt_tokens);
+/* The client was told tokens; the first call counts. */
+void session_course_tokens(struct session_course *course);
+/* The ranks are done with it. */
+void session_course_outcome(struct session_course *course, const struct group_outcome *outcome,
+                            Longhaul__V1__FinishReason reason);
+
+/* It is over; counts it. */
+void session_course_end(struct session_course *course, enum status status);
