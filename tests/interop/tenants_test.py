@@ -173,8 +173,8 @@ class Tenants(ClusterTest):
         self.assertEqual(cached("beta"), 0, "another tenant's prompt is read anew")
         self.assertGreater(cached("beta"), 0)
 
-    def test_prefixes_of_real_workers_too(self):
-        self.start("--access-file", self.access, "--launch", "--workers=2", "--transport=loopback", "--threads=1",
+    def test_prefixes_of_a_real_worker_too(self):
+        self.start("--access-file", self.access, "--launch", "--workers=1", "--transport=loopback", "--threads=1",
                    "--kernels=reference")
         wait_until(lambda: any(g.state == pb.GROUP_STATE_READY for g in self.cluster().groups), 60, "it is ready")
         usages = []
