@@ -352,10 +352,14 @@ int main(int argc, char **argv)
         return standard_streams_end(program, code);
     }
     enum log_level level = LOG_INFO;
+    enum log_format format = LOG_LOGFMT;
     if (status == STATUS_OK)
         status = log_level_parse(&level, config_text(options.config, "log.level"));
+    if (status == STATUS_OK)
+        status = log_format_parse(&format, config_text(options.config, "log.format"));
     if (status == STATUS_OK) {
         log_configure(level, -1);
+        log_write_as(format);
         prepare_process(&options);
         status = run(&options, &complete);
     }

@@ -317,6 +317,14 @@ const struct config_row config_rows[] = {
      .choices = "error|warn|info|debug",
      .takers = ALL,
      .help = "what is logged on standard error"},
+    {.key = "log.format",
+     .flag = "log-format",
+     .type = CONFIG_CHOICE,
+     .value = "FORMAT",
+     .standard = "logfmt",
+     .choices = "logfmt|json",
+     .takers = ALL,
+     .help = "how a line of the log is written"},
 };
 
 const size_t config_rows_total = sizeof config_rows / sizeof config_rows[0];
