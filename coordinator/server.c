@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "coordinator/access/access.h"
+#include "coordinator/batch/batch_service.h"
 #include "coordinator/cluster.h"
 #include "coordinator/cluster_metrics.h"
 #include "coordinator/plan_message.h"
@@ -28,7 +29,7 @@ static const char service[] = "longhaul.v1.Inference";
 
 enum {
     INFERENCE_METHODS = 7,
-    METHODS = INFERENCE_METHODS + HEALTH_METHODS + REFLECTION_METHODS,
+    METHODS = INFERENCE_METHODS + BATCH_SERVICE_METHODS + HEALTH_METHODS + REFLECTION_METHODS,
     PLAN_WORKERS_MAX = 1024, /* as of engine.workers */
     PLANS_MAX = 16,
     PROBES_MAX = 64,
@@ -53,6 +54,7 @@ struct server {
     char digest[DIGEST_HEX_BYTES];
     struct health *health;
     struct reflection *reflection;
+    struct batch_service *batches;
     /* So many calls of these may be open beside the clients' own: a flood of one kind leaves room
      * for the others. */
     struct rpc_share watches, plans, probes, reflections, joins;
@@ -328,8 +330,10 @@ static void fill_methods(struct server *server)
         .share = &server->probes,
         .essential = true,
     };
-    struct rpc_method *health = server->methods + INFERENCE_METHODS;
+    struct rpc_method *batches = server->methods + INFERENCE_METHODS;
+    struct rpc_method *health = batches + BATCH_SERVICE_METHODS;
     struct rpc_method *reflection = health + HEALTH_METHODS;
+    batch_service_methods(server->batches, batches);
     health_methods(server->health, health);
     health[HEALTH_CHECK].share = &server->probes;
     health[HEALTH_CHECK].essential = true;
@@ -411,6 +415,14 @@ static enum status open_parts(struct server *server, const struct server_setting
     server->tools.deadline_ms = settings->request_deadline_ms;
     server->tools.workers_expected = settings->workers_expected;
     server->tools.stall_ms = settings->stall_ms;
+    const struct batch_service_settings batches = {
+        .folder = settings->store_folder,
+        .session = &server->tools,
+        .access = server->access,
+        .batch_retention_seconds = settings->batch_retention_seconds,
+        .document_retention_seconds = settings->document_retention_seconds,
+    };
+    TRY(batch_service_create(&server->batches, &batches));
     offer_metrics(server, settings);
     fill_shares(server, settings);
     fill_methods(server);
@@ -481,7 +493,7 @@ void server_drain(struct server *server)
 
 bool server_is_idle(struct server *server)
 {
-    return queue_is_empty(server->tools.queue);
+    return queue_is_empty(server->tools.queue) && batch_service_is_idle(server->batches);
 }
 
 void server_destroy(struct server *server)
@@ -498,6 +510,7 @@ void server_destroy(struct server *server)
         workers_stop(server->tools.workers, "the coordinator is ending", WORKERS_LEAVE_MS);
     }
     rpc_server_destroy(server->rpc, 0);
+    batch_service_destroy(server->batches);
     workers_destroy(server->tools.workers);
     reflection_destroy(server->reflection);
     health_destroy(server->health);

@@ -1,5 +1,5 @@
-/* The coordinator's services: Inference, health and reflection at the clients' address,
- * WorkerControl at the workers'. */
+/* The coordinator's services: Inference, Batches, Documents, health and reflection at the clients'
+ * address, WorkerControl at the workers'. */
 #pragma once
 
 #include <stdbool.h>
@@ -29,7 +29,9 @@ struct server_settings {
     int64_t stall_ms;                            /* as session_tools has it */
     int connections_max, calls_max, watches_max; /* what may be open at a time */
     int heartbeat_ms, dead_ms;
-    bool workers_expected; /* requests wait for a group that is about to come */
+    bool workers_expected;    /* requests wait for a group that is about to come */
+    const char *store_folder; /* of batches and documents; "": none are kept */
+    int64_t batch_retention_seconds, document_retention_seconds;
 };
 
 /* Reads the model file, then listens. Borrows the settings' texts and the secret. */

@@ -11,6 +11,7 @@ enum {
 
 static const double TOKENS_MOST = 1 << 30;
 static const double SECONDS_MOST = 30 * 86400.0;
+static const double RETENTION_SECONDS_MOST = 365 * 86400.0;
 
 static enum status check_method(const char *text)
 {
@@ -272,6 +273,32 @@ const struct config_row config_rows[] = {
      .most = TOKENS_MOST,
      .takers = CONFIG_COORDINATOR,
      .help = "largest product of stages and workers that a request may ask to be planned"},
+
+    {.key = "store.folder",
+     .flag = "store",
+     .type = CONFIG_TEXT,
+     .value = "DIR",
+     .standard = "",
+     .takers = CONFIG_COORDINATOR,
+     .help = "where batches and documents are kept, on a local disk; not given: none are"},
+    {.key = "store.batch_retention_seconds",
+     .flag = "batch-retention",
+     .type = CONFIG_REAL,
+     .value = "SECONDS",
+     .standard = "2592000",
+     .least = 0,
+     .most = RETENTION_SECONDS_MOST,
+     .takers = CONFIG_COORDINATOR,
+     .help = "time that a batch that has ended is kept where it says none itself"},
+    {.key = "store.document_retention_seconds",
+     .flag = "document-retention",
+     .type = CONFIG_REAL,
+     .value = "SECONDS",
+     .standard = "2592000",
+     .least = 60,
+     .most = RETENTION_SECONDS_MOST,
+     .takers = CONFIG_COORDINATOR,
+     .help = "time that a document is kept where its upload says none itself"},
 
     {.key = "worker.coordinator",
      .flag = "coordinator",

@@ -7,7 +7,9 @@ import unittest
 
 from cluster_under_test import (BIN, FOLDER, INFERENCE, ClusterTest, grpc, health_pb2, ids_of, pb,
                                 reflection_pb2, wait_until)
+from longhaul.v1 import batches_pb2 as bp
 
+BATCHES = "/longhaul.v1.Batches/"
 LONG = 1900
 PROMPT = "The same words, whoever asks. " * 60
 
@@ -182,6 +184,28 @@ class Tenants(ClusterTest):
             events = list(self.as_tenant(tenant).generate(PROMPT, max_tokens=2, timeout=60))
             usages.append(events[-1].finished.usage.cached_tokens)
         self.assertEqual((usages[0], usages[1] > 0, usages[2]), (0, True, 0), usages)
+
+    def test_batches_and_documents_are_a_tenants_own(self):
+        self.start("--access-file", self.access, "--store", os.path.join(self.folder, "store"))
+
+        def create(tenant, **fields):
+            request = bp.CreateBatchRequest(batch_id="night", **fields)
+            return self.as_tenant(tenant).unary(BATCHES + "CreateBatch", request, bp.Batch)
+
+        def names(tenant):
+            listed = self.as_tenant(tenant).unary(BATCHES + "ListBatches", bp.ListBatchesRequest(),
+                                                  bp.ListBatchesResponse)
+            return [batch.name for batch in listed.batches]
+        for tenant in ("alpha", "beta"):
+            self.assertEqual(create(tenant, request_id="once").name, "batches/night")
+        self.assertEqual((names("alpha"), names("beta"), names("files")),
+                         (["batches/night"], ["batches/night"], []))
+        get = bp.GetBatchRequest(name="batches/night")
+        self.expect_code(grpc.StatusCode.NOT_FOUND,
+                         lambda: self.as_tenant("files").unary(BATCHES + "GetBatch", get, bp.Batch))
+        error = self.expect_code(grpc.StatusCode.PERMISSION_DENIED, lambda: create("ops"))
+        self.assertIn(b"SCOPE_MISSING", self.details_of(error))
+        self.expect_code(grpc.StatusCode.UNAUTHENTICATED, lambda: create(""))
 
     # ---- what is written down ----
 
