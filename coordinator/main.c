@@ -204,6 +204,7 @@ static struct server_settings settings_of(const struct config *config)
         .watches_max = (int)config_integer(config, "coordinator.watches_max"),
         .heartbeat_ms = (int)(1000 * config_real(config, "control.heartbeat_seconds")),
         .dead_ms = (int)(1000 * config_real(config, "control.heartbeat_timeout_seconds")),
+        .work_ms = (int)(1000 * config_real(config, "control.work_timeout_seconds")),
         .workers_expected = config_switch(config, "coordinator.launch"),
         .store_folder = config_text(config, "store.folder"),
         .batch_retention_seconds = (int64_t)config_real(config, "store.batch_retention_seconds"),

@@ -407,6 +407,7 @@ static enum status open_parts(struct server *server, const struct server_setting
         .context_tokens = server->planner.defaults.context_tokens,
         .heartbeat_ms = settings->heartbeat_ms,
         .dead_ms = settings->dead_ms,
+        .work_ms = settings->work_ms,
         .changed = workers_changed,
         .context = server,
     };

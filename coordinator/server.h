@@ -28,7 +28,7 @@ struct server_settings {
     int64_t request_deadline_ms;
     int64_t stall_ms;                            /* as session_tools has it */
     int connections_max, calls_max, watches_max; /* what may be open at a time */
-    int heartbeat_ms, dead_ms;
+    int heartbeat_ms, dead_ms, work_ms;
     bool workers_expected;    /* requests wait for a group that is about to come */
     const char *store_folder; /* of batches and documents; "": none are kept */
     int64_t batch_retention_seconds, document_retention_seconds;
