@@ -8,6 +8,7 @@
 
 #include "coordinator/planner.h"
 #include "proto/join_secret.h"
+#include "proto/rpc/rpc_tls.h"
 #include "proto/status.h"
 
 struct server;
@@ -16,6 +17,8 @@ struct server_settings {
     const char *listen;        /* "HOST:PORT" for clients */
     const char *worker_listen; /* for workers */
     const struct join_secret *join_secret;
+    const char *access_file;   /* the tenants; "": none, and anybody may ask */
+    const struct rpc_tls *tls; /* of the clients' port; NULL: none. Read by server_create */
     const char *model_path;    /* of the file whose tokenizer and shape are used */
     const char *chat_template; /* as chat_create takes it */
     const char *kernels;       /* a variant every rank must have; NULL: any */

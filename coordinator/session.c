@@ -78,13 +78,14 @@ static enum status take_name(struct session *session, const char *request_id, bo
         snprintf(session->run_id, sizeof session->run_id, "%.*s#%llu", NAME_BYTES_MAX, request_id,
                  number);
         session->client->details->field = "request_id";
-        TRY(requests_enter(tools->active, &session->entry, session->request_id, is_score));
+        TRY(requests_enter(tools->active, &session->entry, session->client->tenant,
+                           session->request_id, is_score));
         session->client->details->field = NULL;
         return STATUS_OK;
     }
     snprintf(session->request_id, sizeof session->request_id, "r%llu", number);
-    while (requests_enter(tools->active, &session->entry, session->request_id, is_score) !=
-           STATUS_OK) {
+    while (requests_enter(tools->active, &session->entry, session->client->tenant,
+                          session->request_id, is_score) != STATUS_OK) {
         number = atomic_fetch_add(&tools->requests, 1) + 1;
         snprintf(session->request_id, sizeof session->request_id, "r%llu", number);
     }
