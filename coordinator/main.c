@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "coordinator/access/tls_files.h"
 #include "coordinator/descriptor_limit.h"
 #include "coordinator/launch.h"
 #include "coordinator/listen_address.h"
@@ -187,6 +188,7 @@ static struct server_settings settings_of(const struct config *config)
         .http_listen = config_text(config, "coordinator.http"),
         .http_connections_max = descriptor_limit_connections(
             (int)config_integer(config, "coordinator.http_connections_max")),
+        .access_file = config_text(config, "coordinator.access_file"),
         .model_path = config_text(config, "model.path"),
         .chat_template = config_text(config, "model.chat_template"),
         .kernels = strcmp(kernels, "auto") == 0 ? NULL : kernels,
@@ -208,6 +210,7 @@ static struct server_settings settings_of(const struct config *config)
         .watches_max = (int)config_integer(config, "coordinator.watches_max"),
         .heartbeat_ms = (int)(1000 * config_real(config, "control.heartbeat_seconds")),
         .dead_ms = (int)(1000 * config_real(config, "control.heartbeat_timeout_seconds")),
+        .otlp_file = config_text(config, "log.otlp_file"),
         .work_ms = (int)(1000 * config_real(config, "control.work_timeout_seconds")),
         .workers_expected = config_switch(config, "coordinator.launch"),
         .store_folder = config_text(config, "store.folder"),
@@ -217,14 +220,24 @@ static struct server_settings settings_of(const struct config *config)
     };
 }
 
-static enum status run_with(const struct options *options, const char *worker_listen,
-                            struct join_secret *secret, bool *complete)
+/* What a run needs beside the configuration. */
+struct parts {
+    char worker_listen[LISTEN_ADDRESS_BYTES];
+    struct join_secret *secret;
+    struct tls_files tls;
+};
+
+static enum status run_with(const struct options *options, const struct parts *parts,
+                            bool *complete)
 {
     const struct config *config = options->config;
     descriptor_limit_raise();
     struct server_settings settings = settings_of(config);
-    settings.worker_listen = worker_listen;
+    struct join_secret *secret = parts->secret;
+    const struct rpc_tls tls = tls_files_tls(&parts->tls);
+    settings.worker_listen = parts->worker_listen;
     settings.join_secret = secret;
+    settings.tls = tls.certificate ? &tls : NULL;
     const struct join_secret_places places = {
         .job = getenv("SLURM_JOB_ID"),
         .job_folder = getenv("SLURM_SUBMIT_DIR"),
@@ -251,23 +264,36 @@ stop:
     return status;
 }
 
+static enum status open_parts(struct parts *parts, const struct options *options)
+{
+    const struct config *config = options->config;
+    const char *listen = config_text(config, "coordinator.listen");
+    if (!config_text(config, "model.path")[0])
+        return fail(STATUS_INVALID_ARGUMENT, "no model: give one with --model FILE");
+    TRY(listen_address_for_workers(parts->worker_listen,
+                                   config_text(config, "coordinator.worker_listen"), listen));
+    const char *authority = config_text(config, "coordinator.tls_client_ca");
+    TRY(tls_files_read(&parts->tls, config_text(config, "coordinator.tls_cert"),
+                       config_text(config, "coordinator.tls_key"), authority));
+    if (authority[0] && !parts->tls.certificate)
+        return fail(STATUS_INVALID_ARGUMENT,
+                    "--tls-client-ca asks clients for certificates, which needs --tls-cert and "
+                    "--tls-key");
+    TRY(listen_address_check(listen, options->insecure_bind || parts->tls.certificate));
+    TRY(listen_address_check(parts->worker_listen, options->insecure_bind));
+    if (config_text(config, "coordinator.http")[0])
+        TRY(listen_address_check(config_text(config, "coordinator.http"), options->insecure_bind));
+    return join_secret_create(&parts->secret, config_text(config, "control.join_secret"));
+}
+
 static enum status run(const struct options *options, bool *complete)
 {
-    const char *listen = config_text(options->config, "coordinator.listen");
-    const char *http = config_text(options->config, "coordinator.http");
-    char worker_listen[LISTEN_ADDRESS_BYTES];
-    struct join_secret *secret = NULL;
-    if (!config_text(options->config, "model.path")[0])
-        return fail(STATUS_INVALID_ARGUMENT, "no model: give one with --model FILE");
-    TRY(listen_address_for_workers(
-        worker_listen, config_text(options->config, "coordinator.worker_listen"), listen));
-    TRY(listen_address_check(listen, options->insecure_bind));
-    TRY(listen_address_check(worker_listen, options->insecure_bind));
-    if (http[0])
-        TRY(listen_address_check(http, options->insecure_bind));
-    TRY(join_secret_create(&secret, config_text(options->config, "control.join_secret")));
-    enum status status = run_with(options, worker_listen, secret, complete);
-    join_secret_destroy(secret);
+    struct parts parts = {.secret = NULL};
+    enum status status = open_parts(&parts, options);
+    if (status == STATUS_OK)
+        status = run_with(options, &parts, complete);
+    join_secret_destroy(parts.secret);
+    tls_files_free(&parts.tls);
     return status;
 }
 

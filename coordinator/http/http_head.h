@@ -1,5 +1,5 @@
-/* What the head of a request says before its body is read: how long that is, where the request comes
- * from, and who asks. */
+/* What the head of a request says before its body is read: how long that is, where the request
+ * comes from, and who asks. */
 #pragma once
 
 #include <stdint.h>

@@ -1,6 +1,6 @@
-/* Owns the daemon of libmicrohttpd and what connects it with routes. Promises that whatever a client
- * sends, it gets an answer in time or loses its connection, and that a body takes no more memory
- * than all of them may together.
+/* Owns the daemon of libmicrohttpd and what connects it with routes. Promises that whatever a
+ * client sends, it gets an answer in time or loses its connection, and that a body takes no more
+ * memory than all of them may together.
  *
  * Of the library's own limits only those of the head are used (HTTP_HEAD_BYTES). Its time limits
  * know no more than whether a byte has moved: http_connections looks after time.

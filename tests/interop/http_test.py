@@ -4,10 +4,11 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import time
 import unittest
 
-from cluster_under_test import BIN, MODEL, pb, wait_until
+from cluster_under_test import BIN, FOLDER, MODEL, pb, wait_until
 from http_under_test import CHAT, COMPLETIONS, HttpTest, events_of
 
 import echo_oracle as oracle
@@ -273,6 +274,49 @@ class Slow(HttpTest):
         self.assertGreater(ends["body"], 25, ends)
         idle.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
         self.assertIn(b"alive", idle.recv(4096), "a connection that rests longer is no slow one")
+
+
+class Tokens(HttpTest):
+    """Two tenants, and a token that may only read metrics."""
+
+    def setUp(self):
+        super().setUp()
+        self.access = os.path.join(FOLDER, "access-%d" % time.monotonic_ns())
+        self.tokens = {}
+        lines = ["tenant alpha", self.make_token("alpha"), "tenant beta", self.make_token("beta"), "tenant ops",
+                 self.make_token("ops", "--scopes", "metrics")]
+        with open(os.open(self.access, os.O_WRONLY | os.O_CREAT, 0o600), "w", encoding="ascii") as file:
+            file.write("\n".join(lines) + "\n")
+        self.start_http("--access-file", self.access, echo=None)
+
+    def make_token(self, tenant, *flags):
+        path = self.access + "." + tenant
+        made = subprocess.run([os.path.join(BIN, "longhaul"), "token", tenant, "--token-file", path, *flags], check=True,
+                              capture_output=True, text=True, timeout=30, stdin=subprocess.DEVNULL)
+        with open(path, encoding="ascii") as file:
+            self.tokens[tenant] = {"Authorization": "Bearer " + file.read().strip()}
+        return made.stdout.strip()
+
+    def test_a_token_says_who_asks_and_for_what(self):
+        for headers in ({}, {"Authorization": "Bearer " + "x" * 43}, {"Authorization": "Basic eDp5"}):
+            error = self.expect(401, "GET", "/v1/models", headers=headers)
+            self.assertEqual(error["type"], "authentication_error")
+        self.assertEqual(self.get("/v1/models")[1]["WWW-Authenticate"], "Bearer")
+        self.assertEqual(self.get("/v1/models", headers=self.tokens["alpha"])[0], 200)
+        self.expect(403, "GET", "/v1/models", headers=self.tokens["ops"])
+        self.expect(403, "GET", "/metrics", headers=self.tokens["alpha"])
+        self.assertEqual(self.get("/metrics", headers=self.tokens["ops"])[0], 200)
+        for path in ("/healthz", "/readyz"):
+            self.assertIn(self.get(path)[0], (200, 503))
+
+    def test_a_name_is_each_tenants_own(self):
+        self.echo("--group=g", "--places=2", "--step-us=20000")
+        wait_until(lambda: self.get("/readyz")[0] == 200, 15, "it is ready")
+        body = {"prompt": "A", "max_tokens": 100}
+        with concurrent.futures.ThreadPoolExecutor(3) as pool:
+            asked = [pool.submit(self.post, COMPLETIONS, body, headers={"X-Request-Id": "same", **self.tokens[tenant]})
+                     for tenant in ("alpha", "beta", "alpha")]
+            self.assertEqual(sorted(answer.result()[0] for answer in asked), [200, 200, 409])
 
 
 class States(HttpTest):
