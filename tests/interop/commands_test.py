@@ -324,6 +324,23 @@ class Cancel(Commands):
                     "--server HOST:PORT is missing")
 
 
+class Drain(Commands):
+    def test_a_drained_coordinator_finishes_what_runs_and_ends(self):
+        self.start()
+        self.workers(1, "--token-ms=20", "--places=2")
+        running = self.generate(max_tokens=100, timeout=30)
+        wait_until(lambda: next(running).HasField("tokens"), 10, "tokens come")
+        result = self.run_command("drain")
+        self.expect(result, 0)
+        self.assertEqual(result.stdout, "draining: 1 requests run on\n")
+        wait_until(lambda: self.cluster().draining, 5, "it drains")
+        error = self.expect_code(grpc.StatusCode.UNAVAILABLE, lambda: list(self.generate()))
+        self.assertIn(b"DRAINING", self.details_of(error))
+        self.assertEqual(list(running)[-1].WhichOneof("event"), "finished")
+        self.assertEqual(self.coordinator.wait(10), 0)
+        self.expect(self.run_command("drain"), 69)
+
+
 class TextByServer(Commands):
     def test_the_server_says_what_the_model_file_says(self):
         self.start()
