@@ -160,7 +160,7 @@ void device_cpu_stage_run(struct device_cpu *cpu, int first, int end,
 
 struct attend_job {
     struct device_cpu *cpu;
-    const struct sight_table *sight; /* the layer's */
+    int layer;
     const struct device_keys *keys;
     int count;
     const struct device_drive *drive;
@@ -172,11 +172,9 @@ static int64_t panel_floor(int64_t index)
 }
 
 /* One tile of queries to one extent of keys, cut to the panels that the tile can see. */
-static void attend_extent(const struct attend_job *job, struct attention_args *args,
-                          const struct device_keys *keys, int head)
+static void attend_extent(const struct device_cpu *cpu, struct attention_args *args,
+                          const struct device_keys *keys, int head, int64_t reach)
 {
-    const struct device_cpu *cpu = job->cpu;
-    const int64_t reach = job->sight->reach;
     int64_t first = keys->first;
     int64_t end = keys->end;
     int64_t last_query = args->query_first + args->tokens;
@@ -206,6 +204,7 @@ static void attend_tile(void *context, int thread, size_t item)
     size_t back = item / (size_t)spec->kv_heads; /* late queries see most, and go first */
     const struct shard_tile *tile =
         &cpu->stage.shard->tiles[(size_t)cpu->stage.shard->tile_count - 1 - back];
+    const struct sight_table *sight = sight_of(&cpu->stage.method->sight, job->layer, head);
     int group = spec->heads / spec->kv_heads;
     int64_t row_head = tile->row * spec->heads + (int64_t)head * group;
     struct attention_args args = {
@@ -224,13 +223,13 @@ static void attend_tile(void *context, int thread, size_t item)
         .group = group,
         .head_dim = spec->head_dim,
         .record_stride = cpu->device.record_bytes,
-        .regimes = &job->sight->regimes,
+        .regimes = &sight->regimes,
         .scale_log2 = cpu->stage.method->scale_log2,
         .scratch = device_cpu_kernel_scratch(cpu, thread),
     };
     for (int k = 0; k < job->count; k++)
         if (tile->query >= job->keys[k].query_first && tile->query < job->keys[k].query_end)
-            attend_extent(job, &args, &job->keys[k], head);
+            attend_extent(cpu, &args, &job->keys[k], head, sight->reach);
 }
 
 static void attend_between(void *context)
@@ -243,8 +242,7 @@ void device_cpu_stage_attend(struct device_cpu *cpu, int layer, const struct dev
                              int count, const struct device_drive *drive)
 {
     int64_t start_ns = clock_now_ns();
-    struct attend_job job = {cpu, sight_of_layer(&cpu->stage.method->sight, layer), keys, count,
-                             drive};
+    struct attend_job job = {cpu, layer, keys, count, drive};
     if (!atomic_load(&cpu->skipping))
         thread_pool_run(cpu->pool,
                         (size_t)cpu->stage.shard->tile_count * (size_t)cpu->spec.kv_heads,
