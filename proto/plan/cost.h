@@ -2,6 +2,7 @@
  * estimates. */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "kernels/bands.h"
@@ -32,6 +33,16 @@ struct cost {
     double compute_seconds, link_seconds; /* of a stage: what `seconds` follows from */
 };
 
+/* What a count of a stage is for: so many layers, and in each the pairs of so many query heads. */
+struct cost_part {
+    int64_t layers;
+    int64_t heads;
+    bool rows; /* and the layers' products, and what travels */
+};
+
+/* The whole model, where all layers and heads see alike. */
+struct cost_part cost_whole(const struct model_shape *shape);
+
 /* A laptop-class worker. */
 struct cost_table cost_table_default(void);
 
@@ -43,6 +54,11 @@ struct cost_table cost_table_estimate(const char *kernels, int threads);
  * included. */
 void cost_stage(struct cost *costs, const struct schedule *schedule, const struct choice *choice,
                 const struct model_shape *shape, const struct cost_table *table);
+
+/* Adds those of a part. */
+void cost_stage_add(struct cost *costs, const struct schedule *schedule,
+                    const struct choice *choice, const struct model_shape *shape,
+                    const struct cost_table *table, const struct cost_part *part);
 
 /* The same of one rank of a stage with sharded queries. */
 void cost_rank(struct cost *cost, const struct schedule *schedule, const struct choice *choice,
