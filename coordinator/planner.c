@@ -331,6 +331,16 @@ void planner_forecast_deinit(struct planner_forecast *forecast)
     forecast->ranks = NULL;
 }
 
+double planner_step_seconds(const struct planner *planner, const struct choice *choice,
+                            const struct workers_facts *facts, int64_t tokens)
+{
+    const struct model_shape shape = shape_of(planner, facts);
+    const struct cost_table table = cost_table_estimate(facts->kernels, facts->threads);
+    struct cost cost;
+    cost_decode(&cost, choice, &shape, &table, 0, tokens / choice->group.workers + 1);
+    return cost.seconds;
+}
+
 /* ---- telling ---- */
 
 static double mega(int64_t bytes)

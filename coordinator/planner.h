@@ -89,6 +89,10 @@ int64_t planner_pool_bytes(const struct planner_forecast *forecast);
 
 void planner_forecast_deinit(struct planner_forecast *forecast);
 
+/* Of one decoded token behind so many others, an estimate: of the slowest rank. */
+double planner_step_seconds(const struct planner *planner, const struct choice *choice,
+                            const struct workers_facts *facts, int64_t tokens);
+
 /* For people: three lines, and a warning where the length is past the trained one. */
 void planner_print(const struct planner *planner, char text[PLANNER_TEXT_BYTES],
                    const struct choice *choice, const struct planner_forecast *forecast,

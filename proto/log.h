@@ -1,5 +1,5 @@
-/* One line an event on standard error: time, level, event, then key=value pairs (logfmt), stamped
- * with rank and request.
+/* One line an event on standard error: time, level, event, then what is told of it, stamped with
+ * rank, request and batch; as key=value pairs (logfmt), or as a JSON object.
  *
  *   error  someone must act
  *   warn   degraded
@@ -9,8 +9,10 @@
  * Nothing is logged per token.
  *
  * A value is a field of its own and is quoted here, so that no text of a client, a peer or a file
- * can forge a field or a line. No call waits for the reader of standard error: what that reader
- * does not take in time is dropped, and a line tells how many lines were (log_output.h).
+ * can forge a field or a line. Keys are the same in both formats, and none comes twice: an event's
+ * own fields are named neither time, level, event, rank, request nor batch. No call waits for the
+ * reader of standard error: what that reader does not take in time is dropped, and a line tells how
+ * many lines were (log_output.h).
  */
 #pragma once
 
@@ -58,8 +60,18 @@ void log_configure(enum log_level level, int rank);
 /* "error", "warn", "info", "debug". INVALID_ARGUMENT for another word. */
 MUST_CHECK enum status log_level_parse(enum log_level *level, const char *word);
 
-/* Stamps this thread's following lines with request=ID; NULL or "" removes the stamp. Copied. */
+enum log_format { LOG_LOGFMT, LOG_JSON };
+
+/* "logfmt", "json". INVALID_ARGUMENT for another word. */
+MUST_CHECK enum status log_format_parse(enum log_format *format, const char *word);
+
+/* Process-wide, as log_configure. At first LOG_LOGFMT. */
+void log_write_as(enum log_format format);
+
+/* Stamps this thread's following lines with request=ID, or batch=NAME; NULL or "" removes the
+ * stamp. Copied. */
 void log_request(const char *request_id);
+void log_batch(const char *name);
 
 /* `event` is a short lower-case word group. A text that is very long is cut off and ends in "...";
  * a field for which the line has no room is left out. */

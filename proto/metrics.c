@@ -11,6 +11,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Here they take the values as they are. */
+#undef metrics_add
+#undef metrics_set
+#undef metrics_observe
+#undef metrics_sample
+
 struct metrics_series {
     struct metrics_series *next;
     char *values[METRICS_LABELS_MAX];
@@ -186,7 +192,7 @@ void metrics_offer(struct metrics_family *family)
 
 /* ---- counting ---- */
 
-void metrics_add_to(struct metrics_family *family, double by, const char *const values[])
+void metrics_add(struct metrics_family *family, double by, const char *const values[])
 {
     assert(family->type != METRICS_HISTOGRAM && (family->type == METRICS_GAUGE || by >= 0));
     pthread_mutex_lock(&family->lock);
@@ -196,7 +202,7 @@ void metrics_add_to(struct metrics_family *family, double by, const char *const 
     pthread_mutex_unlock(&family->lock);
 }
 
-void metrics_set_to(struct metrics_family *family, double value, const char *const values[])
+void metrics_set(struct metrics_family *family, double value, const char *const values[])
 {
     assert(family->type == METRICS_GAUGE);
     pthread_mutex_lock(&family->lock);
@@ -206,7 +212,7 @@ void metrics_set_to(struct metrics_family *family, double value, const char *con
     pthread_mutex_unlock(&family->lock);
 }
 
-void metrics_observe_in(struct metrics_family *family, double value, const char *const values[])
+void metrics_observe(struct metrics_family *family, double value, const char *const values[])
 {
     assert(family->type == METRICS_HISTOGRAM);
     const int bounds = bound_count(family);
@@ -343,7 +349,7 @@ void metrics_tell(struct metrics_writer *writer, const struct metrics_family *fa
         fprintf(writer->out, "# UNIT %s %s\n", family->name, unit);
 }
 
-void metrics_sample_of(struct metrics_writer *writer, double value, const char *const values[])
+void metrics_sample(struct metrics_writer *writer, double value, const char *const values[])
 {
     const bool counter = writer->family->type == METRICS_COUNTER;
     assert(!values[label_count(writer->family)]);
@@ -381,7 +387,7 @@ static void write_family(struct metrics_writer *writer, struct metrics_family *f
         if (family->type == METRICS_HISTOGRAM)
             write_histogram(writer, series);
         else
-            metrics_sample_of(writer, series->value, values);
+            metrics_sample(writer, series->value, values);
     }
     pthread_mutex_unlock(&family->lock);
 }

@@ -60,21 +60,22 @@ extern const double metrics_tokens[];
  * bounds break the rules above is a bug, and asserted. */
 void metrics_offer(struct metrics_family *family);
 
-/* The values of the labels follow, const char * each, as many as the family has labels. None of
- * these calls fails: without memory for a new series, nothing is counted. */
-#define metrics_add(family, by, ...)                                                               \
-    metrics_add_to(family, by, (const char *const[METRICS_LABELS_MAX + 1]){__VA_ARGS__})
-#define metrics_set(family, value, ...)                                                            \
-    metrics_set_to(family, value, (const char *const[METRICS_LABELS_MAX + 1]){__VA_ARGS__})
-#define metrics_observe(family, value, ...)                                                        \
-    metrics_observe_in(family, value, (const char *const[METRICS_LABELS_MAX + 1]){__VA_ARGS__})
+/* `values` are those of the labels, as many as the family has. None of these calls fails: without
+ * memory for a new series, nothing is counted. The macros take the values as arguments instead:
+ * metrics_add(&family, 1, "QUEUE_FULL"), metrics_add(&family, 1). */
 
-/* Of a counter or a gauge. A counter's `by` is 0 or more. */
-void metrics_add_to(struct metrics_family *family, double by, const char *const values[]);
+/* Of a counter, `by` 0 or more, or a gauge. */
+void metrics_add(struct metrics_family *family, double by, const char *const values[]);
 /* Of a gauge. */
-void metrics_set_to(struct metrics_family *family, double value, const char *const values[]);
+void metrics_set(struct metrics_family *family, double value, const char *const values[]);
 /* Of a histogram. */
-void metrics_observe_in(struct metrics_family *family, double value, const char *const values[]);
+void metrics_observe(struct metrics_family *family, double value, const char *const values[]);
+
+#define METRICS_VALUES(...) ((const char *const[METRICS_LABELS_MAX + 1]){__VA_ARGS__})
+#define metrics_add(family, by, ...) metrics_add(family, by, METRICS_VALUES(__VA_ARGS__))
+#define metrics_set(family, value, ...) metrics_set(family, value, METRICS_VALUES(__VA_ARGS__))
+#define metrics_observe(family, value, ...)                                                        \
+    metrics_observe(family, value, METRICS_VALUES(__VA_ARGS__))
 
 /* For tests: a counter's or a gauge's value, a histogram's number of observations; 0 where there is
  * no such series. */
@@ -101,9 +102,9 @@ void metrics_collector_remove(struct metrics_collector *collector);
 /* For a collector. The family is no other's, and its type is not METRICS_HISTOGRAM; only name,
  * help, type and labels are read. */
 void metrics_tell(struct metrics_writer *writer, const struct metrics_family *family);
+void metrics_sample(struct metrics_writer *writer, double value, const char *const values[]);
 #define metrics_sample(writer, value, ...)                                                         \
-    metrics_sample_of(writer, value, (const char *const[METRICS_LABELS_MAX + 1]){__VA_ARGS__})
-void metrics_sample_of(struct metrics_writer *writer, double value, const char *const values[]);
+    metrics_sample(writer, value, METRICS_VALUES(__VA_ARGS__))
 
 /* ---- writing ---- */
 

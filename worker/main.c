@@ -227,12 +227,15 @@ static enum status run(const struct options *options, bool under_mpirun)
     };
     const struct transport_options transport_options = {.threads = serve_options.threads};
     enum log_level level;
+    enum log_format format;
     struct rpc_client *client;
     struct rank_place_request wanted;
     TRY(find_secret(secret, config));
     TRY(read_place_request(&wanted, config, &transport_options, options->ranks));
     TRY(log_level_parse(&level, config_text(config, "log.level")));
+    TRY(log_format_parse(&format, config_text(config, "log.format")));
     log_configure(level, -1);
+    log_write_as(format);
     TRY(rpc_client_create(&client, config_text(config, "worker.coordinator")));
     enum status status = mpi ? run_mpi(client, &serve_options, &wanted, level)
                              : run_loopback((int)options->ranks, client, &serve_options, &wanted);

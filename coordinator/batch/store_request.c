@@ -83,7 +83,8 @@ enum status store_request_keep(struct store_turn *turn, int64_t tenant,
     return store_link_do(
         turn->link, "INSERT OR REPLACE INTO request_ids VALUES(NULL, ?, ?, ?, ?, ?)",
         store_int(tenant), store_text(request->id), store_blob(digest, sizeof digest),
-        store_blob(saved->bytes, saved->size), store_int(turn->now_us + KEPT_US));
+        store_blob(saved->bytes ? saved->bytes : (const void *)"", saved->size),
+        store_int(turn->now_us + KEPT_US));
 }
 
 enum status store_request_forget(struct store_turn *turn, int64_t most, bool *more)

@@ -90,11 +90,15 @@ static enum status make_command_line(struct command_line *line,
     TRY(subprocess_beside(line->program, sizeof line->program, "longhaul-coordinator"));
     line->arguments[line->count++] = line->program;
     line->count +=
-        config_arguments(config, CONFIG_COORDINATOR, line->arguments + 1, ARGUMENTS_MAX - 11);
+        config_arguments(config, CONFIG_COORDINATOR, line->arguments + 1, ARGUMENTS_MAX - 15);
     /* After the config's own, so that these win. */
     TRY(add_argument(line, "--listen=127.0.0.1:0"));
     TRY(add_argument(line, "--worker-listen="));
     TRY(add_argument(line, "--join-secret="));
+    TRY(add_argument(line, "--access-file="));
+    TRY(add_argument(line, "--tls-cert="));
+    TRY(add_argument(line, "--tls-key="));
+    TRY(add_argument(line, "--tls-client-ca="));
     TRY(add_argument(line, "--launch"));
     TRY(add_argument(line, "--group-requests=1"));
     TRY(add_argument(line, "--ready-fd=%d", READY_DESCRIPTOR));

@@ -74,7 +74,7 @@ static double pair_flops(const struct model_shape *shape, int64_t layers, int64_
     return 4 * (double)(heads * shape->head_dim) * (double)layers;
 }
 
-struct cost_part cost_whole(const struct model_shape *shape)
+static struct cost_part whole_of(const struct model_shape *shape)
 {
     return (struct cost_part){.layers = shape->layers, .heads = shape->heads, .rows = true};
 }
@@ -118,7 +118,7 @@ static void rank_of_part(struct cost *cost, const struct schedule_rank *own,
 void cost_rank(struct cost *cost, const struct schedule *schedule, const struct choice *choice,
                const struct model_shape *shape, const struct cost_table *table, int rank)
 {
-    const struct cost_part whole = cost_whole(shape);
+    const struct cost_part whole = whole_of(shape);
     rank_of_part(cost, &schedule->ranks[rank], choice, shape, table, &whole);
 }
 
@@ -165,7 +165,7 @@ void cost_stage_add(struct cost *costs, const struct schedule *schedule,
 void cost_stage(struct cost *costs, const struct schedule *schedule, const struct choice *choice,
                 const struct model_shape *shape, const struct cost_table *table)
 {
-    const struct cost_part whole = cost_whole(shape);
+    const struct cost_part whole = whole_of(shape);
     memset(costs, 0, (size_t)schedule->workers * sizeof *costs);
     cost_stage_add(costs, schedule, choice, shape, table, &whole);
 }

@@ -40,9 +40,6 @@ struct cost_part {
     bool rows; /* and the layers' products, and what travels */
 };
 
-/* The whole model, where all layers and heads see alike. */
-struct cost_part cost_whole(const struct model_shape *shape);
-
 /* A laptop-class worker. */
 struct cost_table cost_table_default(void);
 
@@ -50,17 +47,17 @@ struct cost_table cost_table_default(void);
  * measured on two Zen 3 cores, `reference` too; the AVX-512 ones are AVX2's share of their peak. */
 struct cost_table cost_table_estimate(const char *kernels, int threads);
 
-/* Costs of a stage: `costs` holds one for each rank. Gathered states of replicated queries are
- * included. */
-void cost_stage(struct cost *costs, const struct schedule *schedule, const struct choice *choice,
-                const struct model_shape *shape, const struct cost_table *table);
-
-/* Adds those of a part. */
+/* Adds what a part of the model costs in a stage: `costs` holds one for each rank. Gathered states
+ * of replicated queries are included. */
 void cost_stage_add(struct cost *costs, const struct schedule *schedule,
                     const struct choice *choice, const struct model_shape *shape,
                     const struct cost_table *table, const struct cost_part *part);
 
-/* The same of one rank of a stage with sharded queries. */
+/* For tests: costs of a stage whose layers and heads all see alike. */
+void cost_stage(struct cost *costs, const struct schedule *schedule, const struct choice *choice,
+                const struct model_shape *shape, const struct cost_table *table);
+
+/* The same of one rank, of a stage with sharded queries. */
 void cost_rank(struct cost *cost, const struct schedule *schedule, const struct choice *choice,
                const struct model_shape *shape, const struct cost_table *table, int rank);
 

@@ -15,7 +15,7 @@ FOLDER = tempfile.mkdtemp(prefix="longhaul-interop-")
 atexit.register(shutil.rmtree, FOLDER, ignore_errors=True)
 MODEL = os.path.join(FOLDER, "tiny.gguf")
 os.environ["XDG_RUNTIME_DIR"] = FOLDER  # join secrets of coordinators
-PROTOS = ["longhaul/v1/inference.proto", "longhaul/control/v1/control.proto"]
+PROTOS = ["longhaul/v1/inference.proto", "longhaul/v1/batches.proto", "longhaul/control/v1/control.proto"]
 SYSTEM_PROTOS = ["grpc/health/v1/health.proto", "grpc/reflection/v1alpha/reflection.proto"]
 
 
@@ -104,7 +104,8 @@ class ClusterTest(unittest.TestCase):
                    "the coordinator listens")
         self.assertIsNone(self.coordinator.poll(), self.log_of(self.coordinator))
         with open(ready, encoding="utf-8") as file:
-            self.address, self.worker_address = file.read().split()
+            self.address, self.worker_address, *more = file.read().split()
+        self.http_address = more[0] if more else None  # with --http
         self.channel = grpc.insecure_channel(self.address,
                                              options=[("grpc.enable_http_proxy", 0)])
         self.addCleanup(self.channel.close)

@@ -1,4 +1,5 @@
 """What the coordinator's log says: one end line for every request, values that forge nothing, and a reader that stops."""
+import json
 import os
 import re
 import shlex
@@ -46,6 +47,22 @@ class LogTest(ClusterTest):
         self.assertRegex(fields["peer"], r"127\.0\.0\.1:\d+")
         self.assertRegex(fields["seconds"], r"^\d+\.\d{3}$")
         return fields
+
+
+class JsonLines(ClusterTest):
+    def test_every_line_is_an_object_and_says_the_request(self):
+        self.start("--log-format=json", "--log-level=debug")
+        worker = self.echo("--group=g", "--log-format=json")
+        self.wait_ready()
+        list(self.generate(request_id='mine "\n', max_tokens=3))
+        wait_until(lambda: '"method":"Generate"' in self.log_of(self.coordinator), 5, "the end line")
+        lines = [json.loads(line) for line in self.log_of(self.coordinator).splitlines()]
+        for line in lines + [json.loads(line) for line in self.log_of(worker).splitlines()]:
+            self.assertLessEqual({"time", "level", "event"}, line.keys())
+        mine = [line for line in lines if line.get("request") == 'mine ".']
+        self.assertEqual([line["event"] for line in mine], ["request runs", "request ended"])
+        self.assertEqual(mine[-1]["completion_tokens"], 3)
+        self.assertLess(mine[-1]["seconds"], 20)
 
 
 class EndLines(LogTest):

@@ -28,6 +28,7 @@ enum {
     ANSWER_MOST = 24,
     RUNS_MOST = 40000,
     MOST_RANKS = 4,
+    THREADS = 2, /* of a rank that is alone */
     NOBODY = -1,
     SEED = 20261129,
 };
@@ -57,6 +58,7 @@ struct run {
     int64_t id_count, score_count, cached_tokens;
     enum status status;
     struct engine_observer observer;
+    int *began; /* counts the answers that begin in a turn */
 };
 
 /* What ranks share: rank 0 writes a run's template before it admits the run. */
@@ -79,6 +81,8 @@ struct player {
     struct cuda_streams streams;
     struct run *runs; /* [RUNS_MOST] of this rank */
     int live, ended;
+    int began;        /* answers, in the turn at hand */
+    int shared_turns; /* that began more than one */
     int64_t cached_tokens;
     bool wrong;
 };
@@ -100,6 +104,7 @@ static void take_token(void *context, int32_t id, const struct logprobs *logprob
     said.count = 1;
     said.ids[0] = id;
     said.likeliest[0] = logprobs->chosen;
+    *run->began += run->id_count == 0;
     if (run->records)
         template->said[run->id_count] = said;
     else if (run->id_count >= template->id_count || template->said[run->id_count].ids[0] != id ||
@@ -189,6 +194,7 @@ static struct run *begin_run(struct player *player, uint64_t number)
         .request = template->request,
         .records = player->game->records[number],
         .observer = {run, take_progress, take_token, take_scores, take_end},
+        .began = &player->began,
     };
     run->request.reuse_prefix = run->request.reuse_prefix && !run->records;
     if (player->game->refuser[number] == player->rank)
@@ -331,15 +337,21 @@ static enum status lead(struct player *player, struct engine *engine)
             TRY(admit_any(player, engine));
         if (random_between(&game->random, 0, 25) == 0)
             cancel_one(player, engine);
+        player->began = 0;
         TRY(engine_step(engine, &busy));
+        player->shared_turns += player->began > 1;
         look_at_runs(player, 0);
     }
     while (player->live > 0) {
         TRY(engine_step(engine, &busy));
         look_at_runs(player, 0);
     }
-    printf("%s: %d runs in %d turns, %lld tokens shared\n", game->kernels,
-           atomic_load(&game->admitted), game->turns, (long long)player->cached_tokens);
+    printf("%s: %d runs in %d turns, %lld tokens shared, %d turns began several answers\n",
+           game->kernels, atomic_load(&game->admitted), game->turns,
+           (long long)player->cached_tokens, player->shared_turns);
+    /* Prompts go together where nothing travels, and the device takes several. */
+    expect_on_rank((struct transport *)&(struct transport){0},
+                   (player->shared_turns > 0) == (game->ranks == 1 && !gpus));
     return STATUS_OK;
 }
 
@@ -358,6 +370,7 @@ static enum status make_engine(struct engine **engine, struct player *player, st
     struct engine_options options =
         engine_ranks_options(player->game->kernels, CONTEXT, t, gpus ? &player->streams : NULL);
     struct model *model;
+    options.threads = player->game->ranks == 1 ? THREADS : 1;
     options.group.sequences = SEQUENCES;
     options.group.pool_slots = POOL_SLOTS;
     options.source = (struct engine_source){player, find_run};

@@ -121,7 +121,10 @@ static enum status run(struct options *options, const struct join_secret_places 
     char digest[DIGEST_HEX_BYTES], secret[PATH_MAX];
     struct rpc_client *client;
     enum log_level level;
+    enum log_format format;
     TRY(log_level_parse(&level, config_text(config, "log.level")));
+    TRY(log_format_parse(&format, config_text(config, "log.format")));
+    log_write_as(format);
     log_configure(level, options->ranks > 0 ? -1 : (int)options->rank);
     TRY(read_digest(digest, config_text(config, "model.path")));
     TRY(find_secret(secret, config, places));

@@ -2,6 +2,8 @@
 #include "tests/support/unit.h"
 
 #include <fcntl.h>
+#include <jansson.h>
+#include <math.h>
 #include <poll.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -30,7 +32,9 @@ static int redirect(void **state)
     close(ends[1]);
     reading_end = ends[0];
     log_configure(LOG_INFO, -1);
+    log_write_as(LOG_LOGFMT);
     log_request(NULL);
+    log_batch(NULL);
     return 0;
 }
 
@@ -116,6 +120,76 @@ static void stamps_and_numbers_are_fields_too(void **state)
     const char *line = read_until("end=x\n");
     assert_non_null(strstr(line, "Z warn event=\"two words\" rank=3 request=\"a b\\\".\" "
                                  "seconds=1.23 n=-5 huge=1e+300 end=x\n"));
+}
+
+/* The line's object; the caller lets go of it. */
+static json_t *object_of(const char *line)
+{
+    json_error_t error;
+    json_t *object = json_loads(line, JSON_REJECT_DUPLICATES, &error);
+    if (!json_is_object(object))
+        fail_msg("%s: %s", error.text, line);
+    return object;
+}
+
+static void a_line_may_be_an_object_that_no_value_breaks(void **state)
+{
+    (void)state;
+    static const char *const cases[][2] = {
+        {"plain", "plain"},
+        {"a \"b\" \\ c", "a \"b\" \\ c"},
+        {"two\nlines\t\x01", "two.lines.."},
+        {"no UTF-8 \xFF\xC3", "no UTF-8 .."},
+        {"gr\xC3\xBC\xC3\x9F", "gr\xC3\xBC\xC3\x9F"},
+    };
+    log_write_as(LOG_JSON);
+    log_configure(LOG_INFO, 3);
+    log_request("a\"b");
+    log_batch("batches/x");
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char end[32];
+        snprintf(end, sizeof end, "\"last\":%zu}\n", i);
+        log_line(LOG_WARN, "two words", log_text("value", cases[i][0]), log_real("s", 1.236, 2),
+                 log_real("none", NAN, 1), log_integer("last", (int64_t)i));
+        json_t *object = object_of(read_until(end));
+        assert_string_equal(json_string_value(json_object_get(object, "value")), cases[i][1]);
+        assert_string_equal(json_string_value(json_object_get(object, "event")), "two words");
+        assert_string_equal(json_string_value(json_object_get(object, "level")), "warn");
+        assert_string_equal(json_string_value(json_object_get(object, "request")), "a\"b");
+        assert_string_equal(json_string_value(json_object_get(object, "batch")), "batches/x");
+        assert_int_equal(json_integer_value(json_object_get(object, "rank")), 3);
+        assert_true(json_real_value(json_object_get(object, "s")) == 1.24);
+        assert_true(json_is_null(json_object_get(object, "none")));
+        assert_int_equal(strlen(json_string_value(json_object_get(object, "time"))), 24);
+        json_decref(object);
+    }
+}
+
+static void in_json_a_long_line_and_one_of_no_event_are_objects_too(void **state)
+{
+    (void)state;
+    static char quotes[5000];
+    struct log_field fields[8];
+    log_write_as(LOG_JSON);
+    memset(quotes, '"', sizeof quotes - 1);
+    for (int i = 0; i < 8; i++)
+        fields[i] = log_text((const char *[]){"a", "b", "c", "d", "e", "f", "g", "h"}[i], quotes);
+    log_fields(LOG_INFO, "long", fields, 8);
+    json_decref(object_of(read_until("}\n")));
+    assert_int_equal(fail(STATUS_IO, "a \"reason\""), STATUS_IO);
+    log_failure("program");
+    json_t *failure = object_of(read_until("}\n"));
+    assert_string_equal(json_string_value(json_object_get(failure, "cause")),
+                        "program: a \"reason\"");
+    json_decref(failure);
+    log_relay("mpirun says {", 13);
+    json_t *said = object_of(read_until("}\n"));
+    assert_string_equal(json_string_value(json_object_get(said, "text")), "mpirun says {");
+    json_decref(said);
+    log_relay("{\"event\":\"a worker's\"}", 22);
+    assert_string_equal(read_until("}\n"), "{\"event\":\"a worker's\"}\n");
+    log_relay("", 0);
+    json_decref(object_of(read_until("}\n")));
 }
 
 static void a_long_value_is_cut_and_later_fields_stay(void **state)
@@ -277,6 +351,10 @@ static void a_level_above_the_threshold_is_not_logged(void **state)
     enum log_level level = LOG_INFO;
     assert_int_equal(log_level_parse(&level, "loud"), STATUS_INVALID_ARGUMENT);
     assert_int_equal(log_level_parse(&level, "debug"), STATUS_OK);
+    enum log_format format;
+    assert_int_equal(log_format_parse(&format, "xml"), STATUS_INVALID_ARGUMENT);
+    assert_int_equal(log_format_parse(&format, "json"), STATUS_OK);
+    assert_int_equal(format, LOG_JSON);
     assert_int_equal(level, LOG_DEBUG);
 }
 
@@ -287,6 +365,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         PIPED(a_plain_value_stands_as_it_is),
         PIPED(no_value_forges_a_field_or_a_line),
+        PIPED(a_line_may_be_an_object_that_no_value_breaks),
+        PIPED(in_json_a_long_line_and_one_of_no_event_are_objects_too),
         PIPED(stamps_and_numbers_are_fields_too),
         PIPED(a_long_value_is_cut_and_later_fields_stay),
         PIPED(a_failure_is_told_behind_the_lines_before_it),

@@ -145,7 +145,7 @@ static void threads_lose_no_count_and_a_histogram_is_whole(void **state)
     (void)state;
     pthread_t threads[THREADS];
     char *text;
-    const double before = metrics_value(&histogram, (const char *const[3]){0});
+    const double before = metrics_value(&histogram, METRICS_VALUES(NULL));
     for (int t = 0; t < THREADS; t++)
         assert_int_equal(pthread_create(&threads[t], NULL, count, NULL), 0);
     for (int i = 0; i < 20; i++) {
@@ -154,8 +154,8 @@ static void threads_lose_no_count_and_a_histogram_is_whole(void **state)
     }
     for (int t = 0; t < THREADS; t++)
         pthread_join(threads[t], NULL);
-    assert_true(metrics_value(&counter, (const char *const[3]){"length"}) == THREADS * EACH);
-    assert_true(metrics_value(&histogram, (const char *const[3]){0}) - before == THREADS * EACH);
+    assert_true(metrics_value(&counter, METRICS_VALUES("length")) == THREADS * EACH);
+    assert_true(metrics_value(&histogram, METRICS_VALUES(NULL)) - before == THREADS * EACH);
 }
 
 static void too_many_series_are_counted_together(void **state)
@@ -166,9 +166,8 @@ static void too_many_series_are_counted_together(void **state)
         snprintf(word, sizeof word, "%d", i);
         metrics_add(&pairs, 1, "Many", word);
     }
-    assert_true(metrics_value(&pairs, (const char *const[3]){"other", "other"}) >=
-                METRICS_SERIES_MAX);
-    assert_true(metrics_value(&pairs, (const char *const[3]){"Many", "0"}) == 1);
+    assert_true(metrics_value(&pairs, METRICS_VALUES("other", "other")) >= METRICS_SERIES_MAX);
+    assert_true(metrics_value(&pairs, METRICS_VALUES("Many", "0")) == 1);
 }
 
 static void the_format_is_what_the_client_accepts(void **state)

@@ -12,13 +12,13 @@
 
 #include "proto/clock.h"
 #include "proto/model/model.h"
-#include "proto/plan/sight.h"
 #include "worker/engine/account.h"
 #include "worker/engine/next_id.h"
 #include "worker/engine/device/device_cpu.h"
 #include "worker/engine/device/device_cuda.h"
 #include "worker/engine/forward.h"
 #include "worker/engine/places.h"
+#include "worker/engine/request_check.h"
 #include "worker/engine/score.h"
 #include "worker/engine/sequence.h"
 #include "worker/engine/turn.h"
@@ -317,33 +317,6 @@ static enum status give_up(struct engine *engine, enum status status)
 
 /* ---- coming ---- */
 
-/* Whether this choice was made for this engine. */
-static enum status check_request(const struct engine *engine, const struct engine_request *request)
-{
-    int64_t answer = request->kind == ENGINE_GENERATE ? request->max_tokens : 0;
-    if (request->refused != STATUS_OK)
-        return fail(request->refused, "%s", request->refusal);
-    if (request->count < 1)
-        return fail(STATUS_INVALID_ARGUMENT, "the prompt is empty: give at least one token");
-    if (answer < 0)
-        return fail(STATUS_INVALID_ARGUMENT, "%lld tokens to generate; give 0 or more",
-                    (long long)answer);
-    if (request->count > request->choice->context_tokens ||
-        answer > request->choice->context_tokens - request->count)
-        return fail(STATUS_OUT_OF_RANGE,
-                    "%lld prompt tokens and %lld to generate are more than the context of %lld: "
-                    "shorten them, or raise --context",
-                    (long long)request->count, (long long)answer,
-                    (long long)request->choice->context_tokens);
-    for (int64_t i = 0; i < request->count; i++)
-        if (request->ids[i] < 0 || request->ids[i] >= engine->device->shape.vocab)
-            return fail(STATUS_INVALID_ARGUMENT, "token %lld is %d; the vocabulary has %lld",
-                        (long long)i, request->ids[i], (long long)engine->device->shape.vocab);
-    TRY(sampling_check_likeliest(request->likeliest, engine->device->shape.vocab));
-    const char *field;
-    return sampling_check(&request->sampling, &field);
-}
-
 enum status engine_admit(struct engine *engine, uint64_t number,
                          const struct engine_request *request,
                          const struct engine_observer *observer)
@@ -373,20 +346,6 @@ enum status engine_admit(struct engine *engine, uint64_t number,
 unlock:
     pthread_mutex_unlock(&engine->lock);
     return status;
-}
-
-/* Whether this rank can take the request. It changes nothing: a peer may refuse. */
-static enum status check_begin(const struct engine *engine, const struct engine_request *request)
-{
-    TRY(check_request(engine, request));
-    const struct choice choice = {.group = engine->options.group, .request = *request->choice};
-    TRY(choice_check(&choice));
-    if (choice.request.window_tokens != sight_window_of_all(&engine->device->shape))
-        return fail(STATUS_INVALID_ARGUMENT,
-                    "plan: window_tokens is %lld, the model's is %lld on all layers",
-                    (long long)choice.request.window_tokens,
-                    (long long)sight_window_of_all(&engine->device->shape));
-    return places_check(&choice);
 }
 
 /* The sequence of a request that no rank refuses. */
@@ -444,7 +403,8 @@ static enum status meet(struct engine *engine, struct comer *comer, uint64_t num
         TRY(source->find(source->context, number, &comer->job));
     }
     if (!ends)
-        comer->mine = check_begin(engine, comer->job.request);
+        comer->mine =
+            request_check(comer->job.request, &engine->options.group, &engine->device->shape);
     if (comer->mine != STATUS_OK)
         snprintf(comer->cause, sizeof comer->cause, "%s", status_message());
     return STATUS_OK;
@@ -618,6 +578,41 @@ static enum status take_stage(struct engine *engine)
     return STATUS_OK;
 }
 
+/* Whether the sequence's next stage may be passed with those of others: where nothing travels, and
+ * an answer follows. */
+static bool joins(const struct engine *engine, const struct sequence *sequence)
+{
+    const struct engine_request *request = sequence->job.request;
+    const struct span stage = sequence_stage(sequence);
+    return engine->transport->size == 1 && engine->device->stage_sequences > 1 &&
+           request->kind == ENGINE_GENERATE && request->max_tokens > 0 &&
+           stage.end == request->count &&
+           choice_stage_queries(&sequence->choice, stage) == CHOICE_SHARDED;
+}
+
+/* The last stages of several prompts, and the first ids of their answers. */
+static enum status take_stages(struct engine *engine)
+{
+    const struct turn *turn = &engine->post->turn;
+    struct forward *forward = &engine->forward;
+    struct sequence *sequences[CHOICE_SEQUENCES_MAX];
+    struct next_id_logits at = {0};
+    struct account account;
+    engine->device->times_parts = false;
+    for (int r = 0; r < turn->row_count; r++) {
+        sequences[r] = engine->live[find_live(engine, turn->rows[r])];
+        engine->device->times_parts |= sequences[r]->job.request->times_parts;
+    }
+    account_open(&account, forward);
+    TRY(forward_join(forward, sequences, turn->row_count));
+    for (; at.row < turn->row_count; at.row++) {
+        account_close(&account, forward, &sequences[at.row]->result, turn->row_count);
+        TRY(next_id_decide(forward, sequences[at.row], &at, &engine->verdicts[at.row],
+                           &engine->logprobs[at.row]));
+    }
+    return hear_verdicts(engine);
+}
+
 /* The next tokens of the turn's rows [first, end), in one step; rank 0 decides on them. */
 static enum status step_rows(struct engine *engine, int first, int end)
 {
@@ -677,10 +672,16 @@ static void compose(struct engine *engine)
         const struct sequence *sequence = engine->live[s];
         const struct span stage = sequence_stage(sequence);
         engine->candidates[s].decodes = sequence_decodes(sequence);
+        engine->candidates[s].joins = joins(engine, sequence);
         engine->candidates[s].next_tokens = stage.end - stage.first;
     }
-    turn_choose(turn, &engine->memory, engine->candidates, engine->live_count,
-                engine->options.group.step_rows);
+    const struct group_choice *group = &engine->options.group;
+    const int64_t block_rows = engine->device->block_rows;
+    const struct turn_room most = {
+        .step_rows = group->step_rows,
+        .stage_tokens = block_rows < group->stage_rows ? block_rows : group->stage_rows,
+    };
+    turn_choose(turn, &engine->memory, engine->candidates, engine->live_count, &most);
 }
 
 static enum status wait_for_sent(struct engine *engine)
@@ -742,7 +743,7 @@ static enum status take_turn(struct engine *engine)
         TRY(begin_all(engine));
     switch ((enum turn_kind)engine->post->turn.kind) {
     case TURN_STAGE:
-        return take_stage(engine);
+        return engine->post->turn.row_count > 1 ? take_stages(engine) : take_stage(engine);
     case TURN_STEP:
         return take_step(engine);
     case TURN_NONE:

@@ -92,9 +92,8 @@ enum status forward_move(struct device *device, const struct panel_moves *moves)
 }
 
 /* Says who has the tokens of `stage`, and makes room for this rank's. */
-static enum status deal_stage(struct forward *forward, struct span stage)
+static enum status deal_stage(struct forward *forward, struct sequence *sequence, struct span stage)
 {
-    const struct sequence *sequence = forward->sequence;
     struct panel_moves moves;
     TRY(choice_deal(&sequence->choice, sequence->ownership, stage));
     TRY(panel_table_stage(
@@ -103,17 +102,29 @@ static enum status deal_stage(struct forward *forward, struct span stage)
     return forward_move(forward->device, &moves);
 }
 
+static struct device_sequence as_device_knows(struct sequence *sequence)
+{
+    return (struct device_sequence){
+        .method = &sequence->method,
+        .panels = sequence->panels,
+        .ids = sequence->ids,
+        .sinks = sequence->sinks,
+        .non_finite = &sequence->non_finite,
+    };
+}
+
 static enum status sharded_stage(struct forward *forward, struct span stage)
 {
-    const struct sequence *sequence = forward->sequence;
+    struct sequence *sequence = forward->sequence;
     const struct choice *choice = &sequence->choice;
     int rank = forward->transport->rank;
-    TRY(deal_stage(forward, stage));
+    TRY(deal_stage(forward, sequence, stage));
     TRY(schedule_make(&forward->schedule, choice, &sequence->method.bands, sequence->ownership,
                       stage));
     const struct schedule_rank *mine = &forward->schedule.ranks[rank];
-    TRY(shard_rows_make(&forward->shard, mine, device_block_rows(forward->device, mine->rows),
-                        forward->device->tile_tokens));
+    shard_rows_clear(&forward->shard);
+    TRY(shard_rows_add(&forward->shard, mine, device_block_rows(forward->device, mine->rows),
+                       forward->device->tile_tokens));
     const struct ring_stage exchange = {
         .schedule = mine,
         .panels = sequence->panels,
@@ -123,16 +134,10 @@ static enum status sharded_stage(struct forward *forward, struct span stage)
         .block_tokens = choice->group.block_tokens,
         .idle = {idle, forward},
     };
-    const struct device_stage work = {
-        .shard = &forward->shard,
-        .method = &sequence->method,
-        .panels = sequence->panels,
-        .ids = sequence->ids,
-        .sinks = sequence->sinks,
-        .non_finite = &forward->sequence->non_finite,
-    };
     TRY(ring_begin(forward->ring, &exchange));
-    TRY(device_begin(forward->device, &work));
+    forward->sequences[0] = as_device_knows(sequence);
+    TRY(device_begin(forward->device,
+                     &(struct device_stage){&forward->shard, forward->sequences, 1}));
     return sharded_layers(forward);
 }
 
@@ -203,16 +208,18 @@ static enum status add_step_key(struct forward *forward, const struct device_key
     return STATUS_OK;
 }
 
-/* The extents of this rank's keys that a sequence's tokens attend to. */
-static enum status find_step_keys(struct forward *forward, const struct panel_table *panels)
+/* The extents of this rank's keys that a sequence's tokens attend to; `query` is the first of its
+ * query spans. */
+static enum status find_step_keys(struct forward *forward, const struct schedule_rank *schedule,
+                                  const struct panel_table *panels, int query)
 {
-    const struct schedule_rank *schedule = &forward->step_schedule;
     for (int s = 0; s < schedule->read_count; s++) {
         const struct schedule_read *read = &schedule->reads[s];
         struct device_keys keys = {.first = read->keys.first / BANDS_LANES * BANDS_LANES,
                                    .end = read->keys.end,
                                    .panel_records = (int)panel_table_panel_slots(panels),
-                                   .query_end = 1};
+                                   .query_first = query + read->query_first,
+                                   .query_end = query + read->query_end};
         if (read->source == SCHEDULE_SINKS) {
             keys.store = BANDS_SINKS;
             keys.panel_records = (int)panel_table_sink_slots(panels);
@@ -283,15 +290,11 @@ static enum status add_tokens(struct forward *forward, struct sequence *sequence
     *tokens = (struct device_tokens){
         .first = span.first,
         .rows = span.end - span.first,
-        .method = &sequence->method,
-        .panels = sequence->panels,
+        .sequence = as_device_knows(sequence),
         .ownership = sequence->ownership,
-        .ids = sequence->ids,
-        .sinks = sequence->sinks,
         .key_first = forward->step_key_count,
-        .non_finite = &sequence->non_finite,
     };
-    TRY(find_step_keys(forward, sequence->panels));
+    TRY(find_step_keys(forward, &forward->step_schedule, sequence->panels, 0));
     tokens->key_end = forward->step_key_count;
     forward->step_rows += tokens->rows;
     return STATUS_OK;
@@ -323,7 +326,7 @@ static enum status replicated_pass(struct forward *forward, bool token)
 
 static enum status replicated_stage(struct forward *forward, struct span stage)
 {
-    TRY(deal_stage(forward, stage));
+    TRY(deal_stage(forward, forward->sequence, stage));
     restart_step(forward, false);
     TRY(add_tokens(forward, forward->sequence, stage));
     return replicated_pass(forward, false);
@@ -387,6 +390,59 @@ enum status forward_step_logits(struct forward *forward, bool *gathered, int64_t
     for (int64_t r = 0; r < count; r++)
         TRY(gather_logits(forward, r));
     return STATUS_OK;
+}
+
+/* ---- several prompts ---- */
+
+/* Adds the next stage of a prompt to the stage; `member` is its number in it. */
+static enum status add_prompt(struct forward *forward, struct sequence *sequence, int member)
+{
+    const struct span stage = sequence_stage(sequence);
+    const struct device *device = forward->device;
+    const int query = forward->shard.queries;
+    TRY(deal_stage(forward, sequence, stage));
+    TRY(schedule_make(&forward->schedule, &sequence->choice, &sequence->method.bands,
+                      sequence->ownership, stage));
+    const struct schedule_rank *mine = &forward->schedule.ranks[0];
+    forward->sequences[member] = as_device_knows(sequence);
+    TRY(shard_rows_add(&forward->shard, mine, device->block_rows, device->tile_tokens));
+    TRY(find_step_keys(forward, mine, sequence->panels, query));
+    sequence->passed = stage.end;
+    return STATUS_OK;
+}
+
+static enum status joined_layers(struct forward *forward)
+{
+    const struct device_drive working = {drive, forward};
+    const struct layer_program *program = forward->device->program;
+    int first = 0;
+    for (int layer = 0; layer < forward->device->shape.layers; layer++) {
+        const int attend = layer_program_cut(program, first, false);
+        shard_rows_restart(&forward->shard);
+        TRY(device_run(forward->device, first, attend, &working));
+        TRY(device_attend(forward->device, layer, keys_of_layer(forward, layer),
+                          forward->step_key_count, &working));
+        first = attend + 1;
+    }
+    TRY(device_run(forward->device, first, program->head, &working));
+    return forward->failure;
+}
+
+enum status forward_join(struct forward *forward, struct sequence *const *sequences, int count)
+{
+    forward_turn(forward, NULL);
+    restart_step(forward, false);
+    shard_rows_clear(&forward->shard);
+    for (int s = 0; s < count; s++)
+        TRY(add_prompt(forward, sequences[s], s));
+    TRY(device_begin(forward->device,
+                     &(struct device_stage){&forward->shard, forward->sequences, count}));
+    TRY(joined_layers(forward));
+    for (int s = 0; s < count; s++) {
+        const struct engine_job *job = &sequences[s]->job;
+        job->observer->progress(job->observer->context, sequences[s]->passed, job->request->count);
+    }
+    return device_logits(forward->device, 0, count);
 }
 
 /* ---- both ---- */
@@ -482,7 +538,9 @@ enum status forward_init(struct forward *forward, struct transport *transport,
     forward->gather_offsets = calloc(ranks, sizeof *forward->gather_offsets);
     forward->gather_sizes = calloc(ranks, sizeof *forward->gather_sizes);
     forward->tokens = calloc(CHOICE_SEQUENCES_MAX, sizeof *forward->tokens);
-    if (!forward->gather_offsets || !forward->gather_sizes || !forward->tokens) {
+    forward->sequences = calloc(CHOICE_SEQUENCES_MAX, sizeof *forward->sequences);
+    if (!forward->gather_offsets || !forward->gather_sizes || !forward->tokens ||
+        !forward->sequences) {
         status = fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the gathers of %zu ranks", ranks);
         goto undo;
     }
@@ -503,6 +561,7 @@ void forward_deinit(struct forward *forward)
     ring_destroy(forward->ring);
     verdict_deinit(&forward->verdict);
     free(forward->tokens);
+    free(forward->sequences);
     free(forward->step_keys);
     free(forward->layer_keys);
     free(forward->gather_offsets);

@@ -26,10 +26,12 @@ struct forward {
     struct shard_rows shard;
     struct ring *ring;
     struct verdict_post verdict;
-    struct device_tokens *tokens; /* [CHOICE_SEQUENCES_MAX] of the step */
+    struct device_sequence *sequences; /* [CHOICE_SEQUENCES_MAX] of the stage */
+    struct device_tokens *tokens;      /* [CHOICE_SEQUENCES_MAX] of the step */
     int token_count;
     int64_t step_rows;
-    struct device_keys *step_keys;  /* [step_key_capacity]; records of layer 0 */
+    struct device_keys *step_keys;  /* [step_key_capacity], of a step or of several prompts; records
+                                     * of layer 0 */
     struct device_keys *layer_keys; /* [step_key_capacity]; of the layer at hand */
     int step_key_count;
     int step_key_capacity;
@@ -76,6 +78,11 @@ void forward_look(struct forward *forward, int64_t index, float logprob);
 /* A turn of its own: passes the next token of each sequence, as decode does, in one step; as many
  * as the device's step_sequences at most, alike in whether they split their products. */
 MUST_CHECK enum status forward_step(struct forward *forward, struct sequence *const *sequences,
+                                    int count);
+
+/* A turn of its own, on one rank: passes the last stages of several prompts, as forward_stage does
+ * each, and makes their logits. It is short, so it is never cut short. */
+MUST_CHECK enum status forward_join(struct forward *forward, struct sequence *const *sequences,
                                     int count);
 
 /* After a stage with replicated queries, or a step: the logits of `count` rows from `row` on.

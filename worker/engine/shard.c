@@ -24,8 +24,8 @@ static int pieces(int64_t rows, int64_t most)
 static enum status reserve(struct shard_rows *shard, const struct schedule_rank *schedule,
                            int64_t block_rows, int64_t tile_tokens)
 {
-    int blocks = 0;
-    int tiles = 0;
+    int blocks = shard->block_count;
+    int tiles = shard->tile_count;
     for (int q = 0; q < schedule->query_count; q++) {
         int64_t rows = schedule->queries[q].end - schedule->queries[q].first;
         blocks += pieces(rows, block_rows);
@@ -44,15 +44,15 @@ static void cut_span(struct shard_rows *shard, struct span span, int query, bool
 {
     for (int64_t first = span.first; first < span.end; first += block_rows) {
         int64_t left = span.end - first;
-        shard->blocks[shard->block_count++] =
-            (struct shard_block){shard->rows + first - span.first,
-                                 left < block_rows ? left : block_rows, first, recomputed};
+        shard->blocks[shard->block_count++] = (struct shard_block){
+            shard->rows + first - span.first, left < block_rows ? left : block_rows, first,
+            recomputed, shard->members};
     }
     for (int64_t first = span.first; first < span.end; first += tile_tokens) {
         int64_t left = span.end - first;
-        shard->tiles[shard->tile_count++] =
-            (struct shard_tile){shard->rows + first - span.first,
-                                left < tile_tokens ? left : tile_tokens, first, query};
+        shard->tiles[shard->tile_count++] = (struct shard_tile){
+            shard->rows + first - span.first, left < tile_tokens ? left : tile_tokens, first, query,
+            shard->members};
     }
     shard->rows += span.end - span.first;
 }
@@ -62,18 +62,18 @@ static bool overlaps(const struct shard_block *block, struct span keys)
     return !block->recomputed && block->index < keys.end && block->index + block->rows > keys.first;
 }
 
-/* Recomputed rows first, then the blocks that peers wait for in the order of the sends, then the
- * rest. `done` marks what is already in the sequence. */
-static void put_in_order(struct shard_rows *shard, const struct schedule_rank *schedule)
+/* Of the blocks from `first` on, recomputed rows come first, then the blocks that peers wait for in
+ * the order of the sends, then the rest. `done` marks what is already in the sequence. */
+static void put_in_order(struct shard_rows *shard, const struct schedule_rank *schedule, int first)
 {
-    int n = 0;
+    int n = first;
     shard_rows_restart(shard);
-    for (int b = 0; b < shard->block_count && shard->blocks[b].recomputed; b++) {
+    for (int b = first; b < shard->block_count && shard->blocks[b].recomputed; b++) {
         shard->sequence[n++] = b;
         atomic_store(&shard->done[b], true);
     }
     for (int s = 0; s < schedule->send_count; s++) {
-        for (int b = 0; b < shard->block_count; b++) {
+        for (int b = first; b < shard->block_count; b++) {
             if (atomic_load(&shard->done[b]) ||
                 !overlaps(&shard->blocks[b], schedule->sends[s].keys))
                 continue;
@@ -81,23 +81,32 @@ static void put_in_order(struct shard_rows *shard, const struct schedule_rank *s
             atomic_store(&shard->done[b], true);
         }
     }
-    for (int b = 0; b < shard->block_count; b++)
+    for (int b = first; b < shard->block_count; b++)
         if (!atomic_load(&shard->done[b]))
             shard->sequence[n++] = b;
 }
 
-enum status shard_rows_make(struct shard_rows *shard, const struct schedule_rank *schedule,
-                            int64_t block_rows, int64_t tile_tokens)
+void shard_rows_clear(struct shard_rows *shard)
 {
-    TRY(reserve(shard, schedule, block_rows, tile_tokens));
     shard->rows = 0;
+    shard->members = 0;
+    shard->queries = 0;
     shard->block_count = 0;
     shard->tile_count = 0;
+}
+
+enum status shard_rows_add(struct shard_rows *shard, const struct schedule_rank *schedule,
+                           int64_t block_rows, int64_t tile_tokens)
+{
+    const int first = shard->block_count;
+    TRY(reserve(shard, schedule, block_rows, tile_tokens));
     for (int q = 0; q < schedule->query_count; q++)
-        cut_span(shard, schedule->queries[q], q, q < schedule->recomputed_count, block_rows,
-                 tile_tokens);
-    put_in_order(shard, schedule);
+        cut_span(shard, schedule->queries[q], shard->queries + q, q < schedule->recomputed_count,
+                 block_rows, tile_tokens);
+    put_in_order(shard, schedule, first);
     shard_rows_restart(shard);
+    shard->queries += schedule->query_count;
+    shard->members++;
     return STATUS_OK;
 }
 

@@ -21,6 +21,40 @@ static struct turn_candidate *next_prompt(struct turn_candidate *live, int count
     return next;
 }
 
+static bool is_in(const struct turn *turn, const struct turn_candidate *candidate)
+{
+    for (int r = 0; r < turn->row_count; r++)
+        if (turn->rows[r] == candidate->number)
+            return true;
+    return false;
+}
+
+/* The prompt that is next of those that may join the turn's stage. */
+static struct turn_candidate *next_joining(const struct turn *turn, struct turn_candidate *live,
+                                           int count, int64_t tokens)
+{
+    struct turn_candidate *next = NULL;
+    for (int c = 0; c < count; c++)
+        if (!live[c].decodes && live[c].joins && live[c].next_tokens <= tokens &&
+            !is_in(turn, &live[c]) && (!next || live[c].served < next->served))
+            next = &live[c];
+    return next;
+}
+
+/* `prompt` and those that join it. */
+static void choose_stage(struct turn *turn, struct turn_candidate *prompt,
+                         struct turn_candidate *live, int count, int64_t stage_tokens)
+{
+    const bool joins = prompt->joins;
+    turn->kind = TURN_STAGE;
+    while (prompt) {
+        turn->rows[turn->row_count++] = prompt->number;
+        prompt->served += prompt->next_tokens;
+        stage_tokens -= prompt->next_tokens;
+        prompt = joins ? next_joining(turn, live, count, stage_tokens) : NULL;
+    }
+}
+
 /* The answer that was in a step longest ago, before step `before`; of those that split as `like`
  * does, unless it is NULL. */
 static struct turn_candidate *next_answer(struct turn_candidate *live, int count, int64_t before,
@@ -35,7 +69,7 @@ static struct turn_candidate *next_answer(struct turn_candidate *live, int count
 }
 
 void turn_choose(struct turn *turn, struct turn_memory *memory, struct turn_candidate *live,
-                 int count, int64_t step_rows)
+                 int count, const struct turn_room *room)
 {
     const int64_t step = memory->steps + 1;
     struct turn_candidate *prompt = next_prompt(live, count);
@@ -45,15 +79,13 @@ void turn_choose(struct turn *turn, struct turn_memory *memory, struct turn_cand
     if (first && (!prompt || memory->last != TURN_STEP)) {
         turn->kind = TURN_STEP;
         memory->steps = step;
-        for (struct turn_candidate *answer = first; answer && turn->row_count < step_rows;
+        for (struct turn_candidate *answer = first; answer && turn->row_count < room->step_rows;
              answer = next_answer(live, count, step, first)) {
             answer->stepped = step;
             turn->rows[turn->row_count++] = answer->number;
         }
     } else if (prompt) {
-        turn->kind = TURN_STAGE;
-        prompt->served += prompt->next_tokens;
-        turn->rows[turn->row_count++] = prompt->number;
+        choose_stage(turn, prompt, live, count, room->stage_tokens);
     }
     memory->last = (enum turn_kind)turn->kind;
 }

@@ -1,10 +1,12 @@
 /* What the ranks of a group do next, as rank 0 says it: which sequences come, and one stage of one
- * prompt or one step of several answers. Pure: who is next follows from what is there.
+ * prompt, or of several short ones, or one step of several answers. Pure: who is next follows from
+ * what is there.
  *
  * Stages and steps alternate while there are both, so an answer waits for one stage at most between
  * two of its tokens. Among prompts the one that has been served the fewest tokens is next, counted
  * from the least that a prompt was served when it came: so a long prompt neither waits for ever nor
- * makes others wait. Answers that cannot all go in one step take turns.
+ * makes others wait. Short prompts go in the stage of the one that is next, in the same order, as
+ * long as there is room. Answers that cannot all go in one step take turns.
  */
 #pragma once
 
@@ -19,7 +21,7 @@ enum turn_kind { TURN_NONE, TURN_STAGE, TURN_STEP };
 struct turn {
     int32_t kind;                          /* enum turn_kind */
     int32_t admit_count;                   /* sequences that come, before the rest is done */
-    int32_t row_count;                     /* sequences of a step; 1 for a stage */
+    int32_t row_count;                     /* sequences of the stage or step */
     bool ends[CHOICE_SEQUENCES_MAX];       /* [admit_count] it is cut short before it begins */
     uint64_t admits[CHOICE_SEQUENCES_MAX]; /* [admit_count] numbers of requests */
     uint64_t rows[CHOICE_SEQUENCES_MAX];   /* [row_count] numbers of requests */
@@ -30,6 +32,7 @@ struct turn_candidate {
     uint64_t number;
     bool decodes;        /* it waits for a step, not for a stage */
     bool splits;         /* decode's products are split: a step's rows agree on it */
+    bool joins;          /* its next stage may be passed with others' */
     int64_t next_tokens; /* of its next stage */
     int64_t served;      /* tokens of stages, from turn_clock on when it came */
     int64_t stepped;     /* the last step that it was in; 0: none */
@@ -46,7 +49,13 @@ struct turn_memory {
  * those that wait. */
 int64_t turn_clock(const struct turn_candidate *live, int count);
 
-/* Fills in the turn's kind and rows, at most step_rows of a step, and notes it in `live`. TURN_NONE
- * where nothing is to be done. */
+/* What a turn holds at most. */
+struct turn_room {
+    int64_t step_rows;    /* sequences of a step */
+    int64_t stage_tokens; /* of a stage of several prompts */
+};
+
+/* Fills in the turn's kind and rows, and notes it in `live`. TURN_NONE where nothing is to be done.
+ */
 void turn_choose(struct turn *turn, struct turn_memory *memory, struct turn_candidate *live,
-                 int count, int64_t step_rows);
+                 int count, const struct turn_room *room);

@@ -66,13 +66,12 @@ struct device_keys {
     int64_t end;   /* keys at and beyond it are not there */
     enum bands_store store;
     int panel_records; /* of each panel: K in the frames that it is kept in, and V */
-    /* The query spans of the schedule that it applies to; a step is one span. */
+    /* The query spans of the stage's schedules that it applies to; a step is one span. */
     int query_first, query_end;
 };
 
-/* A stage with sharded queries. All is borrowed until its last call. */
-struct device_stage {
-    struct shard_rows *shard;
+/* What a device knows of a sequence. */
+struct device_sequence {
     const struct device_method *method;
     const struct panel_table *panels;
     const int32_t *ids;           /* of the whole sequence, by index */
@@ -81,17 +80,22 @@ struct device_stage {
                                    * as far as the device looks: calls lower it */
 };
 
+/* A stage with sharded queries. All is borrowed until its last call. */
+struct device_stage {
+    struct shard_rows *shard;
+    /* [count] the shard's members: 1, or up to the device's stage_sequences, whose rows are
+     * block_rows at most, and whose last rows' logits are asked for. */
+    const struct device_sequence *sequences;
+    int count;
+};
+
 /* Consecutive tokens of one sequence in a step: [first, first + rows). */
 struct device_tokens {
     int64_t first;
     int64_t rows;
-    const struct device_method *method;
-    const struct panel_table *panels;
+    struct device_sequence sequence;
     const struct ownership *ownership;
-    const int32_t *ids; /* of the whole sequence, by index */
-    int64_t sinks;
-    int key_first, key_end;       /* of the step's keys, those that they attend to */
-    _Atomic uint64_t *non_finite; /* the sequence's */
+    int key_first, key_end; /* of the step's keys, those that they attend to */
 };
 
 /* A stage with replicated queries, or decoded tokens, one of a sequence. All is borrowed until the
@@ -158,6 +162,7 @@ struct device {
     int64_t block_step;          /* a block's rows are a multiple: products of fewer are slow */
     int64_t tile_tokens;         /* of a tile */
     int step_sequences;          /* whose tokens may go in one step */
+    int stage_sequences;         /* whose prompts may go in one stage, on one rank */
     int attend_most;             /* extents of keys of one device_attend where some were received */
     int64_t memory_bytes;        /* that a plan may take; 0: the host's rules */
     struct device_memory memory;
@@ -249,8 +254,9 @@ static inline MUST_CHECK enum status device_score(struct device *device, float *
     return device->ops->score(device, logprobs, tokens, drive);
 }
 
-/* Makes the logits of one row of the shard, or of `count` rows of the step (1 where step_sequences
- * is), after the last run; those of this rank's span where the step is split. */
+/* Makes the logits of one row of the shard, after the last run; or of `count` rows from `row` on of
+ * the step (1 where step_sequences is), of this rank's span where the step is split. Of a stage of
+ * several sequences a row stands for the sequence, and its last row. */
 static inline MUST_CHECK enum status device_logits(struct device *device, int64_t row,
                                                    int64_t count)
 {

@@ -66,6 +66,7 @@ static void describe(struct device_cpu *cpu, const struct model *model)
     device->blocks = 8 * (int64_t)cpu->binding.threads;
     device->attend_most = INT_MAX;
     device->step_sequences = CHOICE_SEQUENCES_MAX;
+    device->stage_sequences = CHOICE_SEQUENCES_MAX;
     device->block_rows = KERNELS_ROWS_MAX;
     device->block_step = BLOCK_STEP;
     device->tile_tokens = attention_query_tokens(spec->heads / spec->kv_heads);
@@ -194,7 +195,7 @@ static enum status logits(struct device *device, int64_t row, int64_t count)
     struct device_cpu *cpu = device_cpu_of(device);
     if (cpu->in_step)
         return device_cpu_step_logits(device, row, count);
-    device_cpu_stage_logits(cpu, row);
+    device_cpu_stage_logits(cpu, row, count);
     return STATUS_OK;
 }
 

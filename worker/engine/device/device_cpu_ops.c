@@ -14,7 +14,7 @@ static void embed(const struct device_cpu_rows *rows, const struct layer_op *op)
     const struct matmul_weights *matrix = weights_matrix(rows->cpu->weights, op->roles[0], 0);
     for (int64_t r = 0; r < rows->rows; r++)
         rows->cpu->kernels->matmul_row(rows->at[op->output] + r * matrix->in, matrix,
-                                       rows->ids[rows->index + r]);
+                                       rows->sequence->ids[rows->index + r]);
 }
 
 static void norm(const struct device_cpu_rows *rows, const struct layer_op *op)
@@ -113,12 +113,15 @@ static void look(const struct device_cpu_rows *rows, const struct layer_op *op)
     const int64_t row =
         rows->cpu->kernels->finite_rows(rows->at[op->input], rows->rows, width_of(rows, op->input));
     if (row < rows->rows)
-        non_finite_note(rows->non_finite, non_finite_place(op->layer, part, rows->index + row));
+        non_finite_note(rows->sequence->non_finite,
+                        non_finite_place(op->layer, part, rows->index + row));
 }
 
 static void mix(const struct device_cpu_rows *rows, const struct layer_op *op)
 {
     const struct device_cpu *cpu = rows->cpu;
+    if (rows->merge)
+        rows->merge(rows);
     cpu->kernels->attention_finish(rows->at[op->output], rows->at[op->input], rows->sum,
                                    rows->rows * cpu->spec.heads, cpu->spec.head_dim);
 }

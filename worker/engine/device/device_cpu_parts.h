@@ -1,7 +1,7 @@
 /* What the files of the CPU device share: its state, and the rows that its ops work on. For
  * device_cpu.c (memory, the device itself), device_cpu_stage.c (stages with sharded queries),
- * device_cpu_step.c (replicated queries, decode), device_cpu_ops.c (the ops) and device_cpu_rope.c
- * (rotation, and what is stored) only. */
+ * device_cpu_step.c (replicated queries, decode), device_cpu_ops.c (the ops), device_cpu_rope.c
+ * (rotation, and what is stored) and device_cpu_share.c (how threads share out both) only. */
 #pragma once
 
 #include <stdatomic.h>
@@ -18,6 +18,27 @@
 /* Rows that are turned into logits at a time by Score. */
 enum { DEVICE_CPU_LOGIT_ROWS = 96 };
 
+struct device_cpu;
+
+/* Rows that ops are computed for: a block of a stage, or a step's. */
+struct device_cpu_rows {
+    struct device_cpu *cpu;
+    int64_t rows;
+    int64_t row;   /* the first one, of those of the stage or step */
+    int64_t index; /* of the first one; they are consecutive */
+    const struct device_sequence *sequence;
+    bool recomputed;                   /* another rank owns them */
+    const struct ownership *ownership; /* says who owns each; NULL: `recomputed` says it of all */
+    int rank;
+
+    float *at[LAYER_BUFFERS]; /* [rows, width]; of queries, operand; of the state, acc */
+    float *sum;               /* [rows, heads], the state's */
+    int64_t frame_rows;       /* from one frame of queries and tables to the next */
+    void (*multiply)(const struct matmul_args *args);
+    void (*merge)(const struct device_cpu_rows *rows); /* leaves the state; NULL: it is there */
+    bool adds_at_once; /* LAYER_DELTA is LAYER_HIDDEN: products accumulate there */
+};
+
 /* An aligned range of keys, and the tokens that see it. */
 struct device_cpu_range {
     const struct device_tokens *tokens;
@@ -29,6 +50,7 @@ struct device_cpu_range {
 /* A step; its buffers are device_memory's. */
 struct device_cpu_step {
     struct device_step given;
+    struct device_cpu_rows parts[CHOICE_SEQUENCES_MAX]; /* each of one sequence */
     float *partial_acc;          /* [range's rows, heads, head_dim], range by range */
     float *partial_max;          /* [range's rows, heads] */
     float *partial_sum;          /* [range's rows, heads] */
@@ -36,7 +58,8 @@ struct device_cpu_step {
     int extent_capacity;
     struct device_cpu_range *ranges; /* [range_count], in the sequence of tokens */
     int range_count, range_capacity;
-    bool by_head; /* a work item is a range and a KV head, not a range */
+    int range_ends[CHOICE_SEQUENCES_MAX]; /* of each sequence's */
+    bool by_head;                         /* a work item is a range and a KV head, not a range */
 };
 
 struct device_cpu {
@@ -66,6 +89,7 @@ struct device_cpu {
 
     bool in_step; /* what was begun last is a step */
     struct device_stage stage;
+    struct device_cpu_rows stage_parts[CHOICE_SEQUENCES_MAX]; /* of blocks that go together */
     struct device_cpu_step step;
 };
 
@@ -95,27 +119,6 @@ static inline void *device_cpu_kernel_scratch(const struct device_cpu *cpu, int 
 {
     return cpu->scratch + (size_t)thread * cpu->scratch_bytes + cpu->block_bytes;
 }
-
-/* Rows that ops are computed for: a block of a stage, or a step's. */
-struct device_cpu_rows {
-    struct device_cpu *cpu;
-    int64_t rows;
-    int64_t index; /* of the first one; they are consecutive */
-    const struct device_method *method;
-    const struct panel_table *panels;
-    const int32_t *ids;                /* of the whole sequence, by index */
-    int64_t sinks;                     /* keys of indices below it are also kept as sinks */
-    bool recomputed;                   /* another rank owns them */
-    const struct ownership *ownership; /* says who owns each; NULL: `recomputed` says it of all */
-    int rank;
-    _Atomic uint64_t *non_finite; /* of the sequence */
-
-    float *at[LAYER_BUFFERS]; /* [rows, width]; of queries, operand; of the state, acc */
-    float *sum;               /* [rows, heads], the state's */
-    int64_t frame_rows;       /* from one frame of queries and tables to the next */
-    void (*multiply)(const struct matmul_args *args);
-    bool adds_at_once; /* LAYER_DELTA is LAYER_HIDDEN: products accumulate there */
-};
 
 /* q of LAYER_QKV in every query frame. */
 void device_cpu_rotate(const struct device_cpu_rows *rows);

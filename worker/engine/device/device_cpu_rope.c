@@ -26,7 +26,7 @@ void device_cpu_rotate(const struct device_cpu_rows *rows)
 {
     const struct device_cpu *cpu = rows->cpu;
     const int64_t width = device_cpu_query_width(cpu);
-    for (int frame = 0; frame < rows->method->bands.query_frames; frame++) {
+    for (int frame = 0; frame < rows->sequence->method->bands.query_frames; frame++) {
         const int64_t first = frame * rows->frame_rows;
         const struct rope_args rotation = {
             .out = (char *)rows->at[LAYER_QUERIES] +
@@ -90,11 +90,12 @@ static void store_value(const struct device_cpu *cpu, int layer, int64_t slot,
 static void store_token(const struct device_cpu_rows *rows, int layer, const struct token *token)
 {
     const struct device_cpu *cpu = rows->cpu;
-    const struct bands *bands = &rows->method->bands;
+    const struct bands *bands = &rows->sequence->method->bands;
     const int frames = token->sink ? bands->key_frames : bands->panel_frames;
-    const int64_t slot = token->owned ? panel_table_slot(rows->panels, token->index) : -1;
-    const int64_t sink = panel_table_sinks(rows->panels) +
-                         token->index / PANEL_TOKENS * panel_table_sink_slots(rows->panels);
+    const int64_t slot = token->owned ? panel_table_slot(rows->sequence->panels, token->index) : -1;
+    const int64_t sink =
+        panel_table_sinks(rows->sequence->panels) +
+        token->index / PANEL_TOKENS * panel_table_sink_slots(rows->sequence->panels);
     for (int frame = 0; frame < frames; frame++) {
         rotate_keys(cpu, token, frame);
         if (token->owned && frame < bands->panel_frames)
@@ -119,8 +120,8 @@ void device_cpu_store(const struct device_cpu_rows *rows, int layer)
     const struct device_cpu *cpu = rows->cpu;
     const int64_t head_dim = cpu->spec.head_dim;
     const int64_t width = cpu->device.program->buffers[LAYER_QKV].width;
-    const float *tables =
-        rows->at[LAYER_TABLES] + rows->method->bands.query_frames * rows->frame_rows * head_dim;
+    const float *tables = rows->at[LAYER_TABLES] +
+                          rows->sequence->method->bands.query_frames * rows->frame_rows * head_dim;
     for (int64_t r = 0; r < rows->rows; r++) {
         const int64_t index = rows->index + r;
         float *queries = rows->at[LAYER_QKV] + r * width; /* in their frames by now */
@@ -133,7 +134,7 @@ void device_cpu_store(const struct device_cpu_rows *rows, int layer)
             .frame_stride = rows->frame_rows * head_dim,
             .index = index,
             .owned = is_owned(rows, index),
-            .sink = index < rows->sinks,
+            .sink = index < rows->sequence->sinks,
         };
         if (token.owned || token.sink)
             store_token(rows, layer, &token);

@@ -8,6 +8,7 @@
 
 #include "proto/clock.h"
 #include "worker/engine/device/device_cpu_ops.h"
+#include "worker/engine/device/device_cpu_share.h"
 
 static int64_t larger(int64_t a, int64_t b)
 {
@@ -16,13 +17,19 @@ static int64_t larger(int64_t a, int64_t b)
 
 /* ---- rows ---- */
 
+static const struct device_sequence *sequence_of(const struct device_cpu *cpu, int member)
+{
+    return &cpu->stage.sequences[member];
+}
+
 static void begin_block(void *context, int thread, size_t item)
 {
     struct device_cpu *cpu = context;
     const struct shard_block *block = &cpu->stage.shard->blocks[item];
     int64_t row_width = cpu->spec.head_dim;
     (void)thread;
-    device_cpu_tables(cpu, cpu->stage.method, cpu->tables + block->row * row_width,
+    device_cpu_tables(cpu, sequence_of(cpu, block->member)->method,
+                      cpu->tables + block->row * row_width,
                       cpu->device.group.stage_rows * row_width, block->index, block->rows);
 }
 
@@ -38,34 +45,38 @@ enum status device_cpu_stage_begin(struct device *device, const struct device_st
     return STATUS_OK;
 }
 
-static struct device_cpu_rows rows_of_block(struct device_cpu *cpu, int thread,
-                                            const struct shard_block *block)
+/* Rows of the stage from `row` on, in a thread's scratch. */
+static struct device_cpu_rows rows_from(struct device_cpu *cpu, int thread, int64_t row,
+                                        int64_t count)
 {
     const int64_t query_width = device_cpu_query_width(cpu);
     char *scratch = cpu->scratch + (size_t)thread * cpu->scratch_bytes;
     struct device_cpu_rows rows = {
         .cpu = cpu,
-        .rows = block->rows,
-        .index = block->index,
-        .method = cpu->stage.method,
-        .panels = cpu->stage.panels,
-        .ids = cpu->stage.ids,
-        .sinks = cpu->stage.sinks,
-        .non_finite = cpu->stage.non_finite,
-        .recomputed = block->recomputed,
-        .sum = cpu->sum + block->row * cpu->spec.heads,
+        .row = row,
+        .rows = count,
+        .sum = cpu->sum + row * cpu->spec.heads,
         .frame_rows = cpu->device.group.stage_rows,
         .multiply = cpu->kernels->matmul_prefill,
         .adds_at_once = true,
     };
     for (int b = 0; b < LAYER_BUFFERS; b++)
-        rows.at[b] = (float *)(void *)(scratch + (size_t)block->rows * cpu->layout.offset[b]);
-    rows.at[LAYER_HIDDEN] = cpu->hidden + block->row * cpu->spec.hidden;
+        rows.at[b] = (float *)(void *)(scratch + (size_t)count * cpu->layout.offset[b]);
+    rows.at[LAYER_HIDDEN] = cpu->hidden + row * cpu->spec.hidden;
     rows.at[LAYER_DELTA] = rows.at[LAYER_HIDDEN];
-    rows.at[LAYER_QUERIES] = (float *)(void *)(cpu->queries + (size_t)(block->row * query_width) *
+    rows.at[LAYER_QUERIES] = (float *)(void *)(cpu->queries + (size_t)(row * query_width) *
                                                                   device_cpu_operand_bytes(cpu));
-    rows.at[LAYER_STATE] = cpu->acc + block->row * query_width;
-    rows.at[LAYER_TABLES] = cpu->tables + block->row * cpu->spec.head_dim;
+    rows.at[LAYER_STATE] = cpu->acc + row * query_width;
+    rows.at[LAYER_TABLES] = cpu->tables + row * cpu->spec.head_dim;
+    return rows;
+}
+
+/* Says which block they are. */
+static struct device_cpu_rows as_block(struct device_cpu_rows rows, const struct shard_block *block)
+{
+    rows.index = block->index;
+    rows.sequence = sequence_of(rows.cpu, block->member);
+    rows.recomputed = block->recomputed;
     return rows;
 }
 
@@ -92,11 +103,13 @@ static void run_block(void *context, int thread, size_t item)
     const struct layer_program *program = job->cpu->program;
     struct shard_rows *shard = job->cpu->stage.shard;
     const int which = shard->sequence[item];
-    const struct device_cpu_rows rows = rows_of_block(job->cpu, thread, &shard->blocks[which]);
+    const struct shard_block *block = &shard->blocks[which];
+    const struct device_cpu_rows rows =
+        as_block(rows_from(job->cpu, thread, block->row, block->rows), block);
     for (int o = job->first; o < job->end; o++)
         device_cpu_op(&rows, &program->ops[o], thread, device_cpu_all_of(&rows, &program->ops[o]));
     if (program->ops[job->end].kind == LAYER_ATTEND)
-        empty_state(job->cpu, &shard->blocks[which]);
+        empty_state(job->cpu, block);
     atomic_store(&shard->done[which], true);
 }
 
@@ -106,40 +119,60 @@ static void run_between(void *context)
     job->drive->call(job->drive->context);
 }
 
-/* A block's ops, for whose columns all threads work: weights are made ready for a product once, and
- * not by every thread. */
-static bool run_by_columns(const struct run_job *job, int which)
+/* The ops of blocks [first, end), which all threads share: weights are made ready for a product
+ * once, and not by every thread. */
+static bool run_shared(const struct run_job *job, int first, int end)
 {
     struct device_cpu *cpu = job->cpu;
-    const struct layer_op *ops = cpu->program->ops;
-    const struct device_cpu_rows rows = rows_of_block(cpu, 0, &cpu->stage.shard->blocks[which]);
+    struct shard_rows *shard = cpu->stage.shard;
+    const struct shard_block *blocks = shard->blocks;
+    const int64_t row = blocks[first].row;
+    const struct device_cpu_share share = {
+        rows_from(cpu, 0, row, blocks[end - 1].row + blocks[end - 1].rows - row),
+        cpu->stage_parts,
+        end - first,
+    };
     bool all = true;
+    for (int b = first; b < end; b++)
+        cpu->stage_parts[b - first] = as_block(
+            device_cpu_share_slice(&share.all, blocks[b].row - row, blocks[b].rows), &blocks[b]);
     for (int o = job->first; o < job->end && all;) {
-        const struct layer_op *op = &ops[o++];
-        const struct span columns = device_cpu_all_of(&rows, op);
-        while (o < job->end && ops[o].joined)
-            o++;
-        if (op->place == LAYER_COLUMNS)
-            all = device_cpu_joined(&rows, op, (int)(&ops[o] - op), columns, job->drive);
-        else
-            device_cpu_op(&rows, op, 0, columns);
+        const int next = device_cpu_share_end(cpu->program, o, job->end);
+        all = device_cpu_share_ops(
+            &share, o, next, device_cpu_all_of(&share.all, &cpu->program->ops[o]), job->drive);
+        o = next;
     }
-    if (all && ops[job->end].kind == LAYER_ATTEND)
-        empty_state(cpu, &cpu->stage.shard->blocks[which]);
-    atomic_store(&cpu->stage.shard->done[which], true);
+    for (int b = first; b < end; b++) {
+        if (all && cpu->program->ops[job->end].kind == LAYER_ATTEND)
+            empty_state(cpu, &blocks[b]);
+        atomic_store(&shard->done[b], true);
+    }
     return all && !atomic_load(&cpu->skipping);
+}
+
+/* Where the blocks end that go together from `first` on: by row, as many as a product takes. */
+static int shared_end(const struct shard_rows *shard, int first)
+{
+    int64_t rows = shard->blocks[first].rows;
+    int end = first + 1;
+    while (end < shard->block_count && end - first < CHOICE_SEQUENCES_MAX &&
+           rows + shard->blocks[end].rows <= KERNELS_ROWS_MAX)
+        rows += shard->blocks[end++].rows;
+    return end;
 }
 
 /* Whether all was computed. */
 static bool run_blocks(struct run_job *job)
 {
     const struct shard_rows *shard = job->cpu->stage.shard;
-    if (shard->block_count >= job->cpu->device.threads)
+    if (shard->members == 1 && shard->block_count >= job->cpu->device.threads)
         return thread_pool_run(job->cpu->pool, (size_t)shard->block_count, run_block, run_between,
                                job);
     bool all = true;
-    for (int item = 0; item < shard->block_count && all; item++)
-        all = run_by_columns(job, shard->sequence[item]);
+    for (int first = 0, end; first < shard->block_count && all; first = end) {
+        end = shared_end(shard, first);
+        all = run_shared(job, first, end);
+    }
     return all;
 }
 
@@ -173,7 +206,7 @@ static int64_t panel_floor(int64_t index)
 
 /* One tile of queries to one extent of keys, cut to the panels that the tile can see. */
 static void attend_extent(const struct device_cpu *cpu, struct attention_args *args,
-                          const struct device_keys *keys, int head, int64_t reach)
+                          const struct device_keys *keys, int64_t reach, int head)
 {
     int64_t first = keys->first;
     int64_t end = keys->end;
@@ -204,7 +237,8 @@ static void attend_tile(void *context, int thread, size_t item)
     size_t back = item / (size_t)spec->kv_heads; /* late queries see most, and go first */
     const struct shard_tile *tile =
         &cpu->stage.shard->tiles[(size_t)cpu->stage.shard->tile_count - 1 - back];
-    const struct sight_table *sight = sight_of(&cpu->stage.method->sight, job->layer, head);
+    const struct device_method *method = sequence_of(cpu, tile->member)->method;
+    const struct sight_table *sight = sight_of(&method->sight, job->layer, head);
     int group = spec->heads / spec->kv_heads;
     int64_t row_head = tile->row * spec->heads + (int64_t)head * group;
     struct attention_args args = {
@@ -224,12 +258,12 @@ static void attend_tile(void *context, int thread, size_t item)
         .head_dim = spec->head_dim,
         .record_stride = cpu->device.record_bytes,
         .regimes = &sight->regimes,
-        .scale_log2 = cpu->stage.method->scale_log2,
+        .scale_log2 = method->scale_log2,
         .scratch = device_cpu_kernel_scratch(cpu, thread),
     };
     for (int k = 0; k < job->count; k++)
         if (tile->query >= job->keys[k].query_first && tile->query < job->keys[k].query_end)
-            attend_extent(cpu, &args, &job->keys[k], head, sight->reach);
+            attend_extent(cpu, &args, &job->keys[k], sight->reach, head);
 }
 
 static void attend_between(void *context)
@@ -270,27 +304,38 @@ static void logits_chunk(void *context, int thread, size_t item)
     device_cpu_op(&job->rows, &program->ops[program->logits], thread, outputs);
 }
 
-static struct logits_job logits_rows(struct device_cpu *cpu, int64_t row, int64_t rows,
-                                     int64_t index)
+/* `rows` rows as they lie in logit_normed; `index` is the first one's. */
+static struct logits_job logits_job(struct device_cpu *cpu, int64_t rows, int64_t index)
 {
-    const struct layer_program *program = cpu->program;
-    struct logits_job job = {
+    return (struct logits_job){
         .cpu = cpu,
         .rows = {.cpu = cpu,
                  .rows = rows,
                  .index = index,
-                 .at = {[LAYER_HIDDEN] = cpu->hidden + row * cpu->spec.hidden,
-                        [LAYER_NORMED] = cpu->logit_normed,
-                        [LAYER_LOGITS] = cpu->logit_rows},
+                 .at = {[LAYER_NORMED] = cpu->logit_normed, [LAYER_LOGITS] = cpu->logit_rows},
                  .multiply = cpu->kernels->matmul_prefill},
         .chunk = larger(cpu->spec.vocab / (8 * cpu->device.threads) / 64 * 64, 64),
     };
+}
+
+/* The norms of the stage's rows [row, row + count), from the job's row `at` on. */
+static void norm_rows(const struct logits_job *job, int64_t at, int64_t row, int64_t count)
+{
+    const struct device_cpu *cpu = job->cpu;
+    const struct layer_program *program = cpu->program;
+    struct device_cpu_rows rows = job->rows;
+    rows.rows = count;
+    rows.at[LAYER_HIDDEN] = cpu->hidden + row * cpu->spec.hidden;
+    rows.at[LAYER_NORMED] += at * cpu->spec.hidden;
     for (int o = program->head; o < program->logits; o++)
-        device_cpu_op(&job.rows, &program->ops[o], 0,
-                      device_cpu_all_of(&job.rows, &program->ops[o]));
-    thread_pool_run(cpu->pool, (size_t)((cpu->spec.vocab + job.chunk - 1) / job.chunk),
-                    logits_chunk, NULL, &job);
-    return job;
+        device_cpu_op(&rows, &program->ops[o], 0, device_cpu_all_of(&rows, &program->ops[o]));
+}
+
+static void find_logits(struct logits_job *job)
+{
+    const int64_t vocab = job->cpu->spec.vocab;
+    thread_pool_run(job->cpu->pool, (size_t)((vocab + job->chunk - 1) / job->chunk), logits_chunk,
+                    NULL, job);
 }
 
 static void score_row(void *context, int thread, size_t item)
@@ -300,7 +345,7 @@ static void score_row(void *context, int thread, size_t item)
     const float *logits = job->cpu->logit_rows + (int64_t)item * job->cpu->spec.vocab;
     (void)thread;
     if (index + 1 < job->tokens)
-        job->logprobs[item] = (float)(logits[job->cpu->stage.ids[index + 1]] -
+        job->logprobs[item] = (float)(logits[job->cpu->stage.sequences->ids[index + 1]] -
                                       job->cpu->kernels->logsumexp(logits, job->cpu->spec.vocab));
 }
 
@@ -318,10 +363,11 @@ enum status device_cpu_stage_score(struct device *device, float *logprobs, int64
             drive->call(drive->context); /* the rows of one pass are a work item */
             if (atomic_load(&cpu->skipping))
                 break;
-            int64_t left = block->rows - r;
-            struct logits_job job = logits_rows(
-                cpu, block->row + r, left < DEVICE_CPU_LOGIT_ROWS ? left : DEVICE_CPU_LOGIT_ROWS,
-                block->index + r);
+            const int64_t left = block->rows - r;
+            const int64_t rows = left < DEVICE_CPU_LOGIT_ROWS ? left : DEVICE_CPU_LOGIT_ROWS;
+            struct logits_job job = logits_job(cpu, rows, block->index + r);
+            norm_rows(&job, 0, block->row + r, rows);
+            find_logits(&job);
             job.tokens = tokens;
             job.logprobs = logprobs + block->row + r;
             thread_pool_run(cpu->pool, (size_t)job.rows.rows, score_row, NULL, &job);
@@ -331,9 +377,22 @@ enum status device_cpu_stage_score(struct device *device, float *logprobs, int64
     return STATUS_OK;
 }
 
-void device_cpu_stage_logits(struct device_cpu *cpu, int64_t row)
+/* The last row of a sequence. */
+static int64_t last_row(const struct shard_rows *shard, int64_t member)
 {
+    int b = shard->block_count - 1;
+    while (shard->blocks[b].member != member)
+        b--;
+    return shard->blocks[b].row + shard->blocks[b].rows - 1;
+}
+
+void device_cpu_stage_logits(struct device_cpu *cpu, int64_t row, int64_t count)
+{
+    const struct shard_rows *shard = cpu->stage.shard;
     int64_t start_ns = clock_now_ns();
-    logits_rows(cpu, row, 1, 0);
+    struct logits_job job = logits_job(cpu, count, 0);
+    for (int64_t r = 0; r < count; r++)
+        norm_rows(&job, r, shard->members > 1 ? last_row(shard, row + r) : row + r, 1);
+    find_logits(&job);
     device_spent(&cpu->device, DEVICE_PART_HEAD, start_ns);
 }

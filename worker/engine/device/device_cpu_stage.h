@@ -10,4 +10,4 @@ void device_cpu_stage_attend(struct device_cpu *cpu, int layer, const struct dev
                              int count, const struct device_drive *drive);
 enum status device_cpu_stage_score(struct device *device, float *logprobs, int64_t tokens,
                                    const struct device_drive *drive);
-void device_cpu_stage_logits(struct device_cpu *cpu, int64_t row);
+void device_cpu_stage_logits(struct device_cpu *cpu, int64_t row, int64_t count);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "worker/engine/device/device_cpu_ops.h"
+#include "worker/engine/device/device_cpu_share.h"
 
 /* ---- memory ---- */
 
@@ -56,6 +57,8 @@ void device_cpu_step_deinit(struct device_cpu *cpu)
 
 /* ---- ops ---- */
 
+static void merge_states(const struct device_cpu_rows *rows);
+
 /* All rows, whoever they belong to. */
 static struct device_cpu_rows rows_of_step(struct device_cpu *cpu)
 {
@@ -63,88 +66,54 @@ static struct device_cpu_rows rows_of_step(struct device_cpu *cpu)
     struct device_cpu_rows rows = {
         .cpu = cpu,
         .rows = step->given.rows,
+        .rank = step->given.rank,
         .sum = step->partial_sum,
         .frame_rows = step->given.rows,
         .multiply = cpu->kernels->matmul_decode,
+        .merge = merge_states,
     };
     memcpy(rows.at, cpu->device.memory.step, sizeof rows.at);
     rows.at[LAYER_STATE] = step->partial_acc; /* where those of all ranks are merged */
     return rows;
 }
 
-/* The rows of one sequence, from `row` of the step on. */
-static struct device_cpu_rows rows_of_tokens(struct device_cpu *cpu,
-                                             const struct device_tokens *tokens, int64_t row)
-{
-    struct device_cpu_rows rows = rows_of_step(cpu);
-    for (int b = 0; b < LAYER_BUFFERS; b++)
-        if (rows.at[b])
-            rows.at[b] += row * cpu->program->buffers[b].width;
-    rows.at[LAYER_QUERIES] = (float *)(void *)((char *)cpu->device.memory.step[LAYER_QUERIES] +
-                                               (size_t)(row * device_cpu_query_width(cpu)) *
-                                                   device_cpu_operand_bytes(cpu));
-    rows.rows = tokens->rows;
-    rows.index = tokens->first;
-    rows.method = tokens->method;
-    rows.panels = tokens->panels;
-    rows.ids = tokens->ids;
-    rows.sinks = tokens->sinks;
-    rows.ownership = tokens->ownership;
-    rows.rank = cpu->step.given.rank;
-    rows.non_finite = tokens->non_finite;
-    return rows;
-}
-
-/* Where rows differ by sequence. */
-static bool goes_by_sequence(enum layer_op_kind kind)
-{
-    return kind == LAYER_EMBED || kind == LAYER_ROTATE || kind == LAYER_STORE || kind == LAYER_LOOK;
-}
-
-static void run_by_sequence(struct device_cpu *cpu, const struct layer_op *op)
+/* The rows of each sequence. */
+static void make_parts(struct device_cpu *cpu)
 {
     const struct device_step *given = &cpu->step.given;
+    const struct device_cpu_rows all = rows_of_step(cpu);
     int64_t row = 0;
     for (int t = 0; t < given->count; t++) {
-        const struct device_cpu_rows rows = rows_of_tokens(cpu, &given->tokens[t], row);
-        device_cpu_op(&rows, op, 0, device_cpu_all_of(&rows, op));
-        row += given->tokens[t].rows;
+        const struct device_tokens *tokens = &given->tokens[t];
+        struct device_cpu_rows *part = &cpu->step.parts[t];
+        *part = device_cpu_share_slice(&all, row, tokens->rows);
+        part->index = tokens->first;
+        part->sequence = &tokens->sequence;
+        part->ownership = tokens->ownership;
+        row += tokens->rows;
     }
 }
 
-/* Ops [0, count) for this rank's columns. */
-static void run_joined(const struct device_cpu_rows *rows, const struct layer_op *ops, int count)
+/* Of those of an op's output, those that this rank computes. */
+static struct span columns_of(const struct device_cpu *cpu, struct span columns)
 {
-    const struct device_cpu *cpu = rows->cpu;
-    struct span columns = device_cpu_all_of(rows, ops);
     if (cpu->step.given.split)
-        columns = device_outputs(columns.end, cpu->device.group.workers, cpu->step.given.rank);
-    device_cpu_joined(rows, ops, count, columns, NULL);
+        return device_outputs(columns.end, cpu->device.group.workers, cpu->step.given.rank);
+    return columns;
 }
-
-static void merge_states(struct device_cpu *cpu);
 
 void device_cpu_step_run(struct device_cpu *cpu, int first, int end)
 {
-    const struct layer_op *ops = cpu->program->ops;
-    const struct device_cpu_rows rows = rows_of_step(cpu);
-    int64_t start_ns = clock_now_ns();
+    const struct device_cpu_share share = {rows_of_step(cpu), cpu->step.parts,
+                                           cpu->step.given.count};
     while (first < end) {
-        const struct layer_op *op = &ops[first++];
-        while (first < end && ops[first].joined)
-            first++;
-        if (op->kind == LAYER_MIX)
-            merge_states(cpu);
-        if (goes_by_sequence(op->kind))
-            run_by_sequence(cpu, op);
-        else if (op->place == LAYER_COLUMNS)
-            run_joined(&rows, op, (int)(&ops[first] - op));
-        else
-            device_cpu_op(&rows, op, 0, device_cpu_all_of(&rows, op));
-        if (first < end && ops[first].part == op->part)
-            continue;
+        const struct layer_op *op = &cpu->program->ops[first];
+        const int next = device_cpu_share_end(cpu->program, first, end);
+        const int64_t start_ns = clock_now_ns();
+        device_cpu_share_ops(&share, first, next,
+                             columns_of(cpu, device_cpu_all_of(&share.all, op)), NULL);
         device_spent(&cpu->device, op->part, start_ns);
-        start_ns = clock_now_ns();
+        first = next;
     }
 }
 
@@ -155,7 +124,7 @@ static void make_tables(struct device_cpu *cpu, const struct device_tokens *toke
     float *tables = cpu->device.memory.step[LAYER_TABLES] + row * head_dim;
     for (int64_t done = 0; done < tokens->rows; done += KERNELS_ROWS_MAX) {
         const int64_t left = tokens->rows - done;
-        device_cpu_tables(cpu, tokens->method, tables + done * head_dim,
+        device_cpu_tables(cpu, tokens->sequence.method, tables + done * head_dim,
                           cpu->step.given.rows * head_dim, tokens->first + done,
                           left < KERNELS_ROWS_MAX ? left : KERNELS_ROWS_MAX);
     }
@@ -172,6 +141,7 @@ enum status device_cpu_step_begin(struct device *device, const struct device_ste
         make_tables(cpu, &given->tokens[t], row);
         row += given->tokens[t].rows;
     }
+    make_parts(cpu);
     return STATUS_OK;
 }
 
@@ -209,7 +179,7 @@ static enum status cut_ranges(struct device_cpu *cpu, const struct device_keys *
 {
     struct device_cpu_step *step = &cpu->step;
     const struct device_tokens *tokens = next.tokens;
-    const int64_t range_tokens = tokens->method->range_tokens;
+    const int64_t range_tokens = tokens->sequence.method->range_tokens;
     int64_t current = -2; /* of no range; -1 is the sinks' */
     for (int k = tokens->key_first; k < tokens->key_end; k++) {
         int64_t first = keys[k].first;
@@ -253,76 +223,12 @@ static enum status cut_all(struct device_cpu *cpu, const struct device_keys *key
         TRY(cut_ranges(cpu, keys, next, &extents));
         next.state += (step->range_count - before) * next.tokens->rows * cpu->spec.heads;
         next.row += next.tokens->rows;
+        step->range_ends[t] = step->range_count;
         most_rows = next.tokens->rows > most_rows ? next.tokens->rows : most_rows;
     }
     step->by_head =
         step->range_count < 2 * cpu->device.threads || most_rows * cpu->spec.heads > ATTENTION_ROWS;
     return STATUS_OK;
-}
-
-struct attend_job {
-    struct device_cpu *cpu;
-    int layer;
-};
-
-/* KV heads [head, head + heads), which see alike. */
-static void attend_heads(const struct attend_job *job, int thread,
-                         const struct device_cpu_range *range, int head, int heads)
-{
-    struct device_cpu *cpu = job->cpu;
-    const struct device_cpu_step *step = &cpu->step;
-    const struct model_spec *spec = &cpu->spec;
-    const struct device_tokens *tokens = range->tokens;
-    int group = spec->heads / spec->kv_heads;
-    int64_t state = range->state + (int64_t)head * group;
-    int64_t query = (range->row * spec->heads + (int64_t)head * group) * spec->head_dim;
-    struct attention_args args = {
-        .acc = step->partial_acc + state * spec->head_dim,
-        .max = step->partial_max + state,
-        .sum = step->partial_sum + state,
-        .acc_stride = device_cpu_query_width(cpu),
-        .row_stride = spec->heads,
-        .queries = (char *)cpu->device.memory.step[LAYER_QUERIES] +
-                   (size_t)query * device_cpu_operand_bytes(cpu),
-        .frame_stride = step->given.rows * device_cpu_query_width(cpu),
-        .query_stride = device_cpu_query_width(cpu),
-        .query_first = tokens->first,
-        .tokens = tokens->rows,
-        .kv_heads = heads,
-        .group = group,
-        .head_dim = spec->head_dim,
-        .record_stride = cpu->device.record_bytes,
-        .regimes = &sight_of(&tokens->method->sight, job->layer, head)->regimes,
-        .scale_log2 = tokens->method->scale_log2,
-        .scratch = device_cpu_kernel_scratch(cpu, thread),
-    };
-    size_t head_bytes = cpu->device.record_bytes / (size_t)spec->kv_heads;
-    for (int e = range->extent_first; e < range->extent_end; e++) {
-        args.panels = (const char *)step->extents[e].records + (size_t)head * head_bytes;
-        args.panel_stride = (size_t)step->extents[e].panel_records * cpu->device.record_bytes;
-        args.key_first = step->extents[e].first;
-        args.key_end = step->extents[e].end;
-        args.store = step->extents[e].store;
-        cpu->kernels->attention_decode(&args);
-    }
-}
-
-static void attend_range(void *context, int thread, size_t item)
-{
-    const struct attend_job *job = context;
-    const struct device_cpu_step *step = &job->cpu->step;
-    const int kv_heads = job->cpu->spec.kv_heads;
-    const int heads = step->by_head ? 1 : kv_heads;
-    const int parts = kv_heads / heads;
-    const struct device_cpu_range *range = &step->ranges[item / (size_t)parts];
-    const struct sight *sight = &range->tokens->method->sight;
-    const int end = ((int)(item % (size_t)parts) + 1) * heads;
-    for (int head = end - heads; head < end;) {
-        const int alike = sight_of(sight, job->layer, head)->head_end;
-        const int next = alike < end ? alike : end;
-        attend_heads(job, thread, range, head, next - head);
-        head = next;
-    }
 }
 
 /* States of rows and heads: [states] each. */
@@ -368,6 +274,77 @@ static struct states partial_states(const struct device_cpu *cpu)
     return (struct states){step->partial_acc, step->partial_max, step->partial_sum};
 }
 
+struct attend_job {
+    struct device_cpu *cpu;
+    int layer;
+};
+
+/* KV heads [head, head + heads), which see alike. */
+static void attend_heads(const struct attend_job *job, int thread,
+                         const struct device_cpu_range *range, int head, int heads)
+{
+    struct device_cpu *cpu = job->cpu;
+    const struct device_cpu_step *step = &cpu->step;
+    const struct model_spec *spec = &cpu->spec;
+    const struct device_tokens *tokens = range->tokens;
+    int group = spec->heads / spec->kv_heads;
+    int64_t state = range->state + (int64_t)head * group;
+    int64_t query = (range->row * spec->heads + (int64_t)head * group) * spec->head_dim;
+    struct attention_args args = {
+        .acc = step->partial_acc + state * spec->head_dim,
+        .max = step->partial_max + state,
+        .sum = step->partial_sum + state,
+        .acc_stride = device_cpu_query_width(cpu),
+        .row_stride = spec->heads,
+        .queries = (char *)cpu->device.memory.step[LAYER_QUERIES] +
+                   (size_t)query * device_cpu_operand_bytes(cpu),
+        .frame_stride = step->given.rows * device_cpu_query_width(cpu),
+        .query_stride = device_cpu_query_width(cpu),
+        .query_first = tokens->first,
+        .tokens = tokens->rows,
+        .kv_heads = heads,
+        .group = group,
+        .head_dim = spec->head_dim,
+        .record_stride = cpu->device.record_bytes,
+        .regimes = &sight_of(&tokens->sequence.method->sight, job->layer, head)->regimes,
+        .scale_log2 = tokens->sequence.method->scale_log2,
+        .scratch = device_cpu_kernel_scratch(cpu, thread),
+    };
+    size_t head_bytes = cpu->device.record_bytes / (size_t)spec->kv_heads;
+    for (int64_t r = 0; r < tokens->rows; r++) {
+        const struct states partial = partial_states(cpu);
+        const struct states cleared =
+            states_from(&partial, spec->head_dim, state + r * spec->heads);
+        clear_states(cpu, &cleared, (int64_t)heads * group);
+    }
+    for (int e = range->extent_first; e < range->extent_end; e++) {
+        args.panels = (const char *)step->extents[e].records + (size_t)head * head_bytes;
+        args.panel_stride = (size_t)step->extents[e].panel_records * cpu->device.record_bytes;
+        args.key_first = step->extents[e].first;
+        args.key_end = step->extents[e].end;
+        args.store = step->extents[e].store;
+        cpu->kernels->attention_decode(&args);
+    }
+}
+
+static void attend_range(void *context, int thread, size_t item)
+{
+    const struct attend_job *job = context;
+    const struct device_cpu_step *step = &job->cpu->step;
+    const int kv_heads = job->cpu->spec.kv_heads;
+    const int heads = step->by_head ? 1 : kv_heads;
+    const int parts = kv_heads / heads;
+    const struct device_cpu_range *range = &step->ranges[item / (size_t)parts];
+    const struct sight *sight = &range->tokens->sequence.method->sight;
+    const int end = ((int)(item % (size_t)parts) + 1) * heads;
+    for (int head = end - heads; head < end;) {
+        const int alike = sight_of(sight, job->layer, head)->head_end;
+        const int next = alike < end ? alike : end;
+        attend_heads(job, thread, range, head, next - head);
+        head = next;
+    }
+}
+
 /* A rank's state of all rows of the step: acc, max and sum one behind the other. */
 static struct states states_of(const struct device_cpu *cpu, int rank)
 {
@@ -378,44 +355,54 @@ static struct states states_of(const struct device_cpu *cpu, int rank)
     return (struct states){acc, max, max + states};
 }
 
+/* Merges the ranges of one sequence. */
+static void merge_ranges(void *context, int thread, size_t item)
+{
+    const struct attend_job *job = context;
+    const struct device_cpu *cpu = job->cpu;
+    const struct device_cpu_step *step = &cpu->step;
+    const int64_t heads = cpu->spec.heads;
+    const int64_t head_dim = cpu->spec.head_dim;
+    const struct states partial = partial_states(cpu);
+    const struct states all = states_of(cpu, step->given.rank);
+    const int64_t states = step->given.tokens[item].rows * heads;
+    const struct states mine = states_from(&all, head_dim, step->parts[item].row * heads);
+    (void)thread;
+    clear_states(cpu, &mine, states);
+    for (int r = item > 0 ? step->range_ends[item - 1] : 0; r < step->range_ends[item]; r++) {
+        const struct states from = states_from(&partial, head_dim, step->ranges[r].state);
+        merge_into(cpu, &mine, &from, states);
+    }
+}
+
 enum status device_cpu_step_attend(struct device *device, int layer, const struct device_keys *keys,
                                    int count)
 {
     struct device_cpu *cpu = device_cpu_of(device);
     const int64_t start_ns = clock_now_ns();
     struct device_cpu_step *step = &cpu->step;
-    const int64_t heads = cpu->spec.heads;
-    const int64_t head_dim = cpu->spec.head_dim;
-    const struct states partial = partial_states(cpu);
-    const struct states mine = states_of(cpu, step->given.rank);
     struct attend_job job = {cpu, layer};
-    int64_t all = 0;
     assert(count == step->given.key_count);
     TRY(cut_all(cpu, keys));
-    for (int r = 0; r < step->range_count; r++)
-        all += step->ranges[r].tokens->rows * heads;
-    clear_states(cpu, &partial, all);
     const int items = step->range_count * (step->by_head ? cpu->spec.kv_heads : 1);
     thread_pool_run(cpu->pool, (size_t)items, attend_range, NULL, &job);
-    clear_states(cpu, &mine, step->given.rows * heads);
-    for (int r = 0; r < step->range_count; r++) {
-        const struct device_cpu_range *range = &step->ranges[r];
-        const struct states into = states_from(&mine, head_dim, range->row * heads);
-        const struct states from = states_from(&partial, head_dim, range->state);
-        merge_into(cpu, &into, &from, range->tokens->rows * heads);
-    }
+    thread_pool_run(cpu->pool, (size_t)step->given.count, merge_ranges, NULL, &job);
     device_spent(device, DEVICE_PART_STEP_ATTEND, start_ns);
     return STATUS_OK;
 }
 
 /* In rank order, from the empty state on. */
-static void merge_states(struct device_cpu *cpu)
+static void merge_states(const struct device_cpu_rows *rows)
 {
-    const int64_t states = cpu->step.given.rows * cpu->spec.heads;
-    const struct states merged = partial_states(cpu);
+    const struct device_cpu *cpu = rows->cpu;
+    const int64_t first = rows->row * cpu->spec.heads;
+    const int64_t states = rows->rows * cpu->spec.heads;
+    const struct states partial = partial_states(cpu);
+    const struct states merged = states_from(&partial, cpu->spec.head_dim, first);
     clear_states(cpu, &merged, states);
     for (int rank = 0; rank < cpu->device.group.workers; rank++) {
-        const struct states own = states_of(cpu, rank);
+        const struct states all = states_of(cpu, rank);
+        const struct states own = states_from(&all, cpu->spec.head_dim, first);
         merge_into(cpu, &merged, &own, states);
     }
 }
@@ -430,7 +417,8 @@ enum status device_cpu_step_logits(struct device *device, int64_t row, int64_t c
     rows.rows = count;
     rows.at[LAYER_NORMED] += row * cpu->spec.hidden;
     rows.at[LAYER_LOGITS] = device->memory.logits;
-    run_joined(&rows, &cpu->program->ops[cpu->program->logits], 1);
+    const struct layer_op *product = &cpu->program->ops[cpu->program->logits];
+    device_cpu_joined(&rows, product, 1, columns_of(cpu, device_cpu_all_of(&rows, product)), NULL);
     device_spent(device, DEVICE_PART_STEP_LOGITS, start_ns);
     return STATUS_OK;
 }

@@ -91,6 +91,7 @@ static void describe(struct device_cuda *cuda)
     device->block_step = BLOCK_STEP;
     device->tile_tokens = PANEL_TOKENS;
     device->step_sequences = 1;
+    device->stage_sequences = 1;
     device->attend_most = 1; /* so that a slot is free as soon as its keys are done with */
     device->memory_bytes =
         streams->facts.free_bytes > 0 ? streams->facts.free_bytes / streams->ranks : INT64_MAX;

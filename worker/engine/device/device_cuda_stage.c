@@ -47,8 +47,8 @@ static void fill_lists(struct device_cuda *cuda, const struct device_stage *stag
         for (int64_t r = 0; r < block->rows; r++) {
             const int64_t index = block->index + r;
             if (!block->recomputed && (r == 0 || index % PANEL_TOKENS == 0))
-                record = panel_table_slot(stage->panels, index);
-            lists->ids[block->row + r] = stage->ids[index];
+                record = panel_table_slot(stage->sequences->panels, index);
+            lists->ids[block->row + r] = stage->sequences->ids[index];
             lists->indices[block->row + r] = index;
             lists->records[block->row + r] = record;
         }
@@ -79,7 +79,8 @@ enum status device_cuda_begin(struct device *device, const struct device_stage *
     fill_lists(cuda, stage);
     TRY(device_cuda_part(cuda, DEVICE_PART_ROWS));
     TRY(send_lists(cuda, rows));
-    TRY(device_cuda_tables(cuda, stage->method, cuda->tables, cuda->there.indices, rows));
+    TRY(device_cuda_tables(cuda, stage->sequences->method, cuda->tables, cuda->there.indices,
+                           rows));
     return STATUS_OK;
 }
 
@@ -92,9 +93,9 @@ static struct device_cuda_rows rows_of_block(struct device_cuda *cuda,
     struct device_cuda_rows rows = {
         .cuda = cuda,
         .rows = block->rows,
-        .method = cuda->stage.method,
-        .panels = cuda->stage.panels,
-        .sinks = cuda->stage.sinks,
+        .method = cuda->stage.sequences->method,
+        .panels = cuda->stage.sequences->panels,
+        .sinks = cuda->stage.sequences->sinks,
         .ids = cuda->there.ids + block->row,
         .indices = cuda->there.indices + block->row,
         .records = cuda->there.records + block->row,
@@ -155,12 +156,13 @@ enum status device_cuda_stage_attend(struct device_cuda *cuda, int layer,
         .kv_heads = cuda->spec.kv_heads,
         .head_dim = cuda->spec.head_dim,
         .operand = DEVICE_CUDA_OPERAND,
-        .scale_log2 = cuda->stage.method->scale_log2,
+        .scale_log2 = cuda->stage.sequences->method->scale_log2,
     };
     TRY(device_cuda_part(cuda, DEVICE_PART_ATTEND));
     if (!atomic_load(&cuda->skipping)) {
         const struct device_cuda_spans spans = {cuda->spans, cuda->span_queries, cuda->span_count};
-        const struct device_cuda_seen seen = {&cuda->stage.method->sight, layer, keys, count};
+        const struct device_cuda_seen seen = {&cuda->stage.sequences->method->sight, layer, keys,
+                                              count};
         TRY(device_cuda_attend(cuda, &args, &spans, &seen));
         cuda->fresh = false;
     }
@@ -206,7 +208,7 @@ static void fill_targets(struct device_cuda *cuda, int64_t tokens)
         for (int64_t r = 0; r < block->rows; r++) {
             const int64_t next = block->index + r + 1;
             cuda->host.targets[block->row + r] =
-                !block->recomputed && next < tokens ? cuda->stage.ids[next] : -1;
+                !block->recomputed && next < tokens ? cuda->stage.sequences->ids[next] : -1;
         }
     }
 }

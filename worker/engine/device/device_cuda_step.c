@@ -131,7 +131,7 @@ static int64_t panels_between(int64_t first, int64_t end)
 static enum status cut_ranges(struct device_cuda *cuda, int *extent_count)
 {
     struct device_cuda_step *step = &cuda->step;
-    const int64_t range_tokens = step->given.tokens->method->range_tokens;
+    const int64_t range_tokens = step->given.tokens->sequence.method->range_tokens;
     int64_t current = -2; /* of no range; -1 is the sinks' */
     int extents = 0;
     int ranges = 0;
@@ -198,9 +198,10 @@ static enum status send_lists(struct device_cuda *cuda)
     for (int64_t r = 0; r < given->rows; r++) {
         const int64_t index = given->tokens->first + r;
         const bool owned = ownership_owner(given->tokens->ownership, index) == given->rank;
-        step->host.ids[r] = given->tokens->ids[index];
+        step->host.ids[r] = given->tokens->sequence.ids[index];
         step->host.indices[r] = index;
-        step->host.records[r] = owned ? panel_table_slot(given->tokens->panels, index) : -1;
+        step->host.records[r] =
+            owned ? panel_table_slot(given->tokens->sequence.panels, index) : -1;
     }
     TRY(given->rows == 1 ? cut_evenly(cuda, &extents) : cut_ranges(cuda, &extents));
     TRY(device_cuda_copy(cuda, step->there.ids, step->host.ids, rows * sizeof(int32_t)));
@@ -218,13 +219,13 @@ static void follow_recording(struct device_cuda *cuda, const struct device_step 
 {
     struct device_cuda_segments *segments = &cuda->step.segments;
     const int64_t sinks_slot =
-        given->tokens->sinks > 0 ? panel_table_sinks(given->tokens->panels) : -1;
+        given->tokens->sequence.sinks > 0 ? panel_table_sinks(given->tokens->sequence.panels) : -1;
     if (segments->sinks_slot == sinks_slot &&
-        memcmp(&segments->method, given->tokens->method, sizeof segments->method) == 0)
+        memcmp(&segments->method, given->tokens->sequence.method, sizeof segments->method) == 0)
         return;
     forget_recording(cuda);
     segments->sinks_slot = sinks_slot;
-    memcpy(&segments->method, given->tokens->method, sizeof segments->method);
+    memcpy(&segments->method, given->tokens->sequence.method, sizeof segments->method);
 }
 
 enum status device_cuda_step_begin(struct device *device, const struct device_step *given)
@@ -245,10 +246,10 @@ enum status device_cuda_step_begin(struct device *device, const struct device_st
     TRY(device_cuda_part(cuda, DEVICE_PART_STEP_QKV));
     TRY(send_lists(cuda));
     TRY(open_segment(cuda));
-    return runs(cuda)
-               ? device_cuda_tables(cuda, given->tokens->method, device->memory.step[LAYER_TABLES],
-                                    step->there.indices, given->rows)
-               : STATUS_OK;
+    return runs(cuda) ? device_cuda_tables(cuda, given->tokens->sequence.method,
+                                           device->memory.step[LAYER_TABLES], step->there.indices,
+                                           given->rows)
+                      : STATUS_OK;
 }
 
 /* ---- ops ---- */
@@ -260,9 +261,9 @@ static struct device_cuda_rows rows_of_step(struct device_cuda *cuda)
     struct device_cuda_rows rows = {
         .cuda = cuda,
         .rows = given->rows,
-        .method = given->tokens->method,
-        .panels = given->tokens->panels,
-        .sinks = given->tokens->sinks,
+        .method = given->tokens->sequence.method,
+        .panels = given->tokens->sequence.panels,
+        .sinks = given->tokens->sequence.sinks,
         .ids = step->there.ids,
         .indices = step->there.indices,
         .records = step->there.records,
@@ -312,7 +313,7 @@ static enum status attend_ranges(struct device_cuda *cuda, int layer)
         .kv_heads = cuda->spec.kv_heads,
         .head_dim = cuda->spec.head_dim,
         .operand = DEVICE_CUDA_OPERAND,
-        .scale_log2 = given->tokens->method->scale_log2,
+        .scale_log2 = given->tokens->sequence.method->scale_log2,
     };
     const struct kernels_cuda_combine combine = {
         .states = partials,
@@ -324,7 +325,8 @@ static enum status attend_ranges(struct device_cuda *cuda, int layer)
         .head_dim = cuda->spec.head_dim,
     };
     for (int head = 0; head < cuda->spec.kv_heads; head = decode.computed.end) {
-        const struct sight_table *table = sight_of(&given->tokens->method->sight, layer, head);
+        const struct sight_table *table =
+            sight_of(&given->tokens->sequence.method->sight, layer, head);
         decode.regimes = &table->regimes;
         decode.computed = (struct kernels_cuda_heads){head, table->head_end};
         LAUNCH(cuda, attention_decode, &decode);
@@ -343,7 +345,8 @@ static enum status attend_rows(struct device_cuda *cuda, int layer, const struct
     const int64_t heads = given->rows * cuda->spec.heads;
     float *state = state_of(cuda, given->rank);
     const struct device_cuda_spans spans = {&span, &query, 1};
-    const struct device_cuda_seen seen = {&given->tokens->method->sight, layer, keys, count};
+    const struct device_cuda_seen seen = {&given->tokens->sequence.method->sight, layer, keys,
+                                          count};
     const struct kernels_cuda_prefill args = {
         .queries = cuda->device.memory.step[LAYER_QUERIES],
         .frame_stride = given->rows * device_cuda_query_width(cuda),
@@ -355,7 +358,7 @@ static enum status attend_rows(struct device_cuda *cuda, int layer, const struct
         .kv_heads = cuda->spec.kv_heads,
         .head_dim = cuda->spec.head_dim,
         .operand = DEVICE_CUDA_OPERAND,
-        .scale_log2 = given->tokens->method->scale_log2,
+        .scale_log2 = given->tokens->sequence.method->scale_log2,
     };
     return device_cuda_attend(cuda, &args, &spans, &seen);
 }

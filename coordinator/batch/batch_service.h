@@ -1,0 +1,40 @@
+/* longhaul.v1.Batches and longhaul.v1.Documents: the store, what validates and runs its batches,
+ * and the rows for a server's table. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "coordinator/session.h"
+#include "proto/rpc/rpc_server.h"
+#include "proto/status.h"
+
+struct access;
+struct batch_service;
+struct store;
+
+struct batch_service_settings {
+    const char *folder;            /* of the store; "": none is kept, and every call says so */
+    struct session_tools *session; /* borrowed, as what follows */
+    struct access *access;         /* NULL: there is one tenant, "" */
+    int64_t batch_retention_seconds, document_retention_seconds;
+};
+
+/* Opens the store and goes on with what it holds. */
+MUST_CHECK enum status batch_service_create(struct batch_service **service,
+                                            const struct batch_service_settings *settings);
+
+/* NULL where none is kept. */
+struct store *batch_service_store(const struct batch_service *service);
+
+enum { BATCH_SERVICE_METHODS = 15 };
+
+void batch_service_methods(struct batch_service *service,
+                           struct rpc_method methods[BATCH_SERVICE_METHODS]);
+
+/* Whether no line runs. */
+bool batch_service_is_idle(const struct batch_service *service);
+
+/* Waits for the lines that run, whose sessions must be stopping, and closes the store; nobody calls
+ * any more. NULL is accepted. */
+void batch_service_destroy(struct batch_service *service);

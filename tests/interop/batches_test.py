@@ -1,0 +1,312 @@
+"""Durable batches and documents by a stock gRPC client."""
+import json
+import sys
+import unittest
+
+from batch_client import (BATCHES, DOCUMENT_TEXTS, DOCUMENTS, ENDED, BatchTest, bp, completion, joined, line, question,
+                          unique_tokens)
+from cluster_under_test import grpc, wait_until
+
+
+class Whole(BatchTest):
+    def setUp(self):
+        super().setUp()
+        self.start(self.store())
+        self.echo("--ranks=2", "--places=8", "--group=g", "--step-us=500")
+        self.wait_ready()
+
+    def test_three_lines_are_answered(self):
+        made = self.create([completion(str(n), "PROMPT %d" % n) for n in range(3)])
+        self.assertRegex(made.name, "^batches/[0-9A-Za-z]{26}$")
+        self.assertEqual((made.counts.total, made.endpoint), (3, "/v1/completions"))
+        results = self.results(made.name)
+        self.assertEqual({result.custom_id for result in results}, {"0", "1", "2"})
+        for result in results:
+            self.check_answer(result, "PROMPT " + result.custom_id, 8)
+        ended = self.get(made.name)
+        self.assertEqual((ended.state, ended.counts.completed), (bp.BATCH_STATE_SUCCEEDED, 3))
+        self.assertEqual(ended.usage.completion_tokens, 24)
+
+    def test_200_lines_over_5_documents_read_each_document_once(self):
+        documents = [self.upload_document(text) for text in DOCUMENT_TEXTS]
+        prompts, lines = {}, []
+        for n in range(200):  # the documents' lines in no order
+            document, ask = documents[n * 3 % 5], "QUESTION %d?" % n
+            prompts["q%d" % n] = DOCUMENT_TEXTS[n * 3 % 5] + "\n\n" + ask
+            lines.append(question("q%d" % n, document.digest if n % 2 else document.name, ask))
+        data = joined(lines)
+        estimate = self.estimate(data)
+        made = self.create()
+        self.assertEqual(made.state, bp.BATCH_STATE_UPLOADING)
+        self.assertEqual(self.upload(made.name, data, piece=3000), len(data))
+        results = self.results(made.name)
+        self.assertEqual(sorted(result.custom_id for result in results), sorted(prompts))
+        for result in results:
+            self.check_answer(result, prompts[result.custom_id], 8)
+        ended = self.get(made.name)
+        self.assertEqual(ended.state, bp.BATCH_STATE_SUCCEEDED)
+        unique = unique_tokens(prompts.values())
+        self.assertEqual(ended.usage.prefilled_tokens, unique)
+        self.assertEqual(ended.usage.prompt_tokens, ended.usage.prefilled_tokens + ended.usage.cached_tokens)
+        self.assertEqual((estimate.lines, estimate.invalid_lines), (200, 0))
+        self.assertEqual((estimate.prompt_tokens, estimate.unique_tokens), (ended.usage.prompt_tokens, unique))
+        self.assertEqual(estimate.completion_tokens_max, 1600)
+        after = self.estimate(name=made.name)
+        self.assertEqual((after.unique_tokens, after.used.prefilled_tokens), (unique, unique))
+        self.assertGreater(after.used_seconds, 0)
+
+
+    def test_lines_of_another_shape_get_their_own_error(self):
+        wrong = ["no JSON", "[]", "{}", line("no-body", None), line("tools", {"prompt": "A", "tools": [{}]}),
+                 line("else", {"messages": [{"role": "user", "content": "A"}]}, "/v1/chat/completions"),
+                 line("none", {"document": "documents/nothere", "question": "A"}, "/longhaul/v1/generate"),
+                 completion("long", "A" * 5000), completion("hot", "A", temperature=-1), completion("streams", "A", stream=True)]
+        lines = [completion("right", "PROMPT"), *wrong, completion("right too", "PROMPT TOO")]
+        estimate = self.estimate(joined(lines))
+        made = self.create(lines)
+        self.assertEqual(made.counts.failed, len(wrong))
+        results = {result.line: result for result in self.results(made.name)}
+        self.assertEqual(sorted(results), list(range(1, len(lines) + 1)))
+        self.check_answer(results[1], "PROMPT", 8)
+        self.check_answer(results[len(lines)], "PROMPT TOO", 8)
+        for number in range(2, len(lines)):
+            told = json.loads(results[number].json)
+            self.assertTrue(400 <= told["response"]["status_code"] < 500, told)
+            self.assertEqual(told["response"]["status_code"], results[number].status_code)
+            self.assertTrue(told["response"]["body"]["error"]["message"], told)
+        self.assertIsNone(json.loads(results[2].json)["custom_id"])
+        self.assertIn("tools", results[6].json)
+        self.assertEqual(self.get(made.name).state, bp.BATCH_STATE_SUCCEEDED)
+        self.assertEqual((estimate.lines, estimate.invalid_lines), (len(lines), len(wrong)))
+        self.assertIn("line 2: ", estimate.text)
+
+    def test_an_upload_goes_on_at_its_offset(self):
+        data = joined([completion(str(n), "PROMPT %d" % n, 2) for n in range(50)])
+        made = self.create(batch=bp.Batch(metadata=[bp.Label(key="who", value="me")], priority=7))
+        self.assertEqual(self.upload(made.name, data[:1000], piece=300, last=False), 1000)
+        self.assertEqual(self.get(made.name).committed_bytes, 1000)
+        # What is there already may come again, but not as something else, and nothing is left out.
+        self.expect_code(grpc.StatusCode.INVALID_ARGUMENT, lambda: self.upload(made.name, b"x" * 10, last=False))
+        self.expect_code(grpc.StatusCode.OUT_OF_RANGE, lambda: self.upload(made.name, data, offset=1001))
+        self.assertEqual(self.upload(made.name, data, piece=500, offset=700), len(data))
+        self.assertEqual(len(self.results(made.name)), 50)
+        ended = self.get(made.name)
+        self.assertEqual((ended.counts.completed, ended.priority, ended.metadata[0].value), (50, 7, "me"))
+        self.expect_code(grpc.StatusCode.FAILED_PRECONDITION, lambda: self.upload(made.name, data + b"more", offset=len(data)))
+
+    def test_a_duplicate_custom_id_is_refused_with_both_lines(self):
+        lines = [completion(str(n), "PROMPT %d" % n) for n in range(700)] + [completion("17", "AGAIN")]
+        error = self.expect_code(grpc.StatusCode.INVALID_ARGUMENT, lambda: self.create(lines))
+        self.assertRegex(error.details(), r"\b18\b.*\b701\b|\b701\b.*\b18\b")
+        made = self.create()
+        self.upload(made.name, joined(lines))
+        ended = self.wait_ended(made.name)
+        self.assertEqual(ended.state, bp.BATCH_STATE_FAILED)
+        self.assertRegex(ended.error, r"\b18\b.*\b701\b|\b701\b.*\b18\b")
+        self.assertEqual(self.results(made.name), [])
+
+    def test_a_request_id_makes_a_call_safe_to_repeat(self):
+        lines = [completion("a", "PROMPT")]
+        made = self.create(lines, request_id="one")
+        self.assertEqual(self.create(lines, request_id="one").name, made.name)
+        error = self.expect_code(grpc.StatusCode.ALREADY_EXISTS, lambda: self.create([completion("b", "X")], request_id="one"))
+        self.assertIn(b"RESOURCE_EXISTS", self.details_of(error))
+        self.assertNotEqual(self.create(lines, request_id="two").name, made.name)
+        document = self.upload_document("TEXT", request_id="three")
+        self.assertEqual(self.upload_document("TEXT", request_id="three").name, document.name)
+        self.expect_code(grpc.StatusCode.ALREADY_EXISTS, lambda: self.upload_document("OTHER", request_id="three"))
+
+    def test_names_are_checked_and_chosen(self):
+        made = self.create([completion("a", "PROMPT")], batch_id="my-batch")
+        self.assertEqual(made.name, "batches/my-batch")
+        self.expect_code(grpc.StatusCode.ALREADY_EXISTS, lambda: self.create(batch_id="my-batch"))
+        for wrong in ("My-batch", "a", "1abc", "abc-", "x" * 64):
+            error = self.expect_code(grpc.StatusCode.INVALID_ARGUMENT, lambda: self.create(batch_id=wrong))
+            self.assertIn(b"batch_id", self.details_of(error))
+        for wrong in ("", "my-batch", "batches/", "batches/a/b", "documents/my-batch"):
+            error = self.expect_code(grpc.StatusCode.INVALID_ARGUMENT, lambda: self.get(wrong))
+            self.assertIn(b"name", self.details_of(error))
+        self.expect_code(grpc.StatusCode.NOT_FOUND, lambda: self.get("batches/nothere"))
+
+    def test_fields_out_of_their_range_are_refused_by_name(self):
+        labels = [bp.Label(key=str(n), value="v") for n in range(17)]
+        for field, batch in (("batch.priority", bp.Batch(priority=101)), ("batch.metadata", bp.Batch(metadata=labels)),
+                             ("batch.metadata", bp.Batch(metadata=[bp.Label(key="k", value="v" * 513)])),
+                             ("batch.expires_after_seconds", bp.Batch(expires_after_seconds=59)),
+                             ("batch.retention_seconds", bp.Batch(retention_seconds=-1)),
+                             ("batch.endpoint", bp.Batch(endpoint="/v1/embeddings"))):
+            error = self.expect_code(grpc.StatusCode.INVALID_ARGUMENT, lambda: self.create(batch=batch))
+            self.assertIn(field.encode(), self.details_of(error))
+
+    def test_listings_have_pages(self):
+        names = [self.create([completion("a", "PROMPT %d" % n)]).name for n in range(5)]
+        seen, token = [], ""
+        while True:
+            page = self.call("ListBatches", bp.ListBatchesRequest(page_size=2, page_token=token), bp.ListBatchesResponse)
+            seen += [batch.name for batch in page.batches]
+            token = page.next_page_token
+            if not token:
+                break
+        self.assertEqual(seen, names[::-1])
+        self.expect_code(grpc.StatusCode.INVALID_ARGUMENT, lambda: self.call(
+            "ListBatches", bp.ListBatchesRequest(page_token="else@1"), bp.ListBatchesResponse))
+        self.expect_code(grpc.StatusCode.INVALID_ARGUMENT, lambda: self.call(
+            "ListBatches", bp.ListBatchesRequest(page_size=1001), bp.ListBatchesResponse))
+        self.wait_ended(names[-1])
+        listed = self.call("ListBatches", bp.ListBatchesRequest(state=bp.BATCH_STATE_UPLOADING), bp.ListBatchesResponse)
+        self.assertEqual(len(listed.batches), 0)
+
+    def test_results_have_pages_and_an_order(self):
+        lines = [completion("%d" % n, "PROMPT %d" % (9 - n), 1 + 7 * (n % 3)) for n in range(10)]
+        made = self.create(lines, batch=bp.Batch(order=bp.RESULT_ORDER_INPUT))
+        self.assertEqual([result.line for result in self.results(made.name)], list(range(1, 11)))
+        seen, token, complete = [], "", False
+        while not complete:
+            page = self.call("ListResults", bp.ListResultsRequest(name=made.name, page_size=3, page_token=token),
+                             bp.ListResultsResponse)
+            seen += page.results
+            token, complete = page.next_page_token, page.complete
+        self.assertEqual([result.line for result in seen], list(range(1, 11)))
+        rest = self.results(made.name, seen[5].cursor)
+        self.assertEqual([result.line for result in rest], [7, 8, 9, 10])
+
+    def test_a_watch_tells_until_the_end(self):
+        made = self.create([completion(str(n), "PROMPT %d" % n, 100) for n in range(40)])
+        told = list(self.stream(BATCHES + "WatchBatch", bp.WatchBatchRequest(name=made.name), bp.Batch, timeout=60))
+        self.assertEqual(told[-1].state, bp.BATCH_STATE_SUCCEEDED)
+        self.assertEqual(told[-1].counts.completed, 40)
+        self.assertGreater(len(told), 1)
+
+    def test_documents_are_kept_once_and_by_name(self):
+        one = self.upload_document("TEXT \u00e4", title="a title", document_id="my-doc")
+        self.assertEqual((one.name, one.bytes, one.title), ("documents/my-doc", 7, "a title"))
+        self.assertGreater(one.tokens, 0)
+        self.assertEqual(self.upload_document("TEXT \u00e4").name, one.name)
+        get = lambda name: self.call("GetDocument", bp.GetDocumentRequest(name=name), bp.StoredDocument, DOCUMENTS)
+        self.assertEqual(get(one.name).digest, one.digest)
+        self.assertEqual(get(one.digest).name, one.name)
+        listed = self.call("ListDocuments", bp.ListDocumentsRequest(), bp.ListDocumentsResponse, DOCUMENTS)
+        self.assertEqual([document.name for document in listed.documents], [one.name])
+        delete = lambda name: self.call("DeleteDocument", bp.DeleteDocumentRequest(name=name), bp.DeleteDocumentResponse,
+                                        DOCUMENTS)
+        delete(one.name)
+        self.expect_code(grpc.StatusCode.NOT_FOUND, lambda: get(one.name))
+        for bad in (b"\xff\xfe", b"cut \xc3", b"nul \0"):
+            requests = [bp.UploadDocumentRequest(text=bad[:2]), bp.UploadDocumentRequest(text=bad[2:])]
+            self.expect_code(grpc.StatusCode.INVALID_ARGUMENT, lambda: self.client_stream(
+                DOCUMENTS + "UploadDocument", requests, bp.StoredDocument))
+        split = "\u00e4".encode()
+        requests = [bp.UploadDocumentRequest(text=b"A" + split[:1]), bp.UploadDocumentRequest(text=split[1:])]
+        self.assertEqual(self.client_stream(DOCUMENTS + "UploadDocument", requests, bp.StoredDocument).bytes, 3)
+
+
+class Ends(BatchTest):
+    def delete(self, name):
+        return self.call("DeleteBatch", bp.DeleteBatchRequest(name=name), bp.DeleteBatchResponse)
+
+    def cancel(self, name):
+        return self.call("CancelBatch", bp.CancelBatchRequest(name=name), bp.Batch)
+
+    def retry(self, name, **fields):
+        return self.call("RetryBatch", bp.RetryBatchRequest(name=name, **fields), bp.Batch)
+
+    def begin(self, *echo):
+        self.start(self.store())
+        self.echo("--group=g", *echo)
+        self.wait_ready()
+
+    def test_a_cancel_ends_what_runs_and_keeps_what_is_done(self):
+        self.begin("--places=4", "--step-us=10000")
+        lines = [completion("short", "SHORT", 1)] + [completion(str(n), "PROMPT %d" % n, 1900) for n in range(30)]
+        made = self.create(lines)
+        self.expect_code(grpc.StatusCode.FAILED_PRECONDITION, lambda: self.delete(made.name))
+        wait_until(lambda: self.get(made.name).counts.completed == 1, 20, "the short one is done")
+        self.cancel(made.name)
+        ended = self.wait_ended(made.name, 5)
+        self.assertEqual((ended.state, ended.counts.completed, ended.counts.cancelled),
+                         (bp.BATCH_STATE_CANCELLED, 1, 30))
+        results = {result.custom_id: json.loads(result.json) for result in self.results(made.name)}
+        self.assertEqual(len(results), 31)
+        self.assertEqual(results["0"]["error"]["code"], "batch_cancelled")
+        self.assertIsNone(results["0"]["response"])
+        self.expect_code(grpc.StatusCode.FAILED_PRECONDITION, lambda: self.cancel(made.name))
+        self.wait_ready()  # nothing runs any more
+        again = self.retry(made.name, request_id="again")
+        self.assertEqual(again.retry_of, made.name)
+        self.assertEqual(self.retry(made.name, request_id="again").name, again.name)
+        wait_until(lambda: self.get(again.name).counts.total == 30, 10, "30 lines are tried again")
+        self.cancel(again.name)
+        self.wait_ended(again.name, 5)
+        self.delete(made.name)
+        self.expect_code(grpc.StatusCode.NOT_FOUND, lambda: self.get(made.name))
+
+    def test_nothing_failed_so_nothing_is_retried(self):
+        self.begin()
+        made = self.create([completion("a", "PROMPT")])
+        self.wait_ended(made.name)
+        error = self.expect_code(grpc.StatusCode.FAILED_PRECONDITION, lambda: self.retry(made.name))
+        self.assertIn("no line", error.details())
+
+    def test_lines_wait_for_a_group_and_for_one_that_comes_back(self):
+        self.start(self.store(), "--heartbeat=0.2", "--heartbeat-timeout=1")
+        made = self.create([completion(str(n), "PROMPT %d" % n, 20) for n in range(30)])
+        self.echo("--group=g", "--places=4", "--again", "--die-after=12")
+        self.wait_ready()
+        wait_until(lambda: any(process.poll() == -9 for process in self.processes), 20, "the worker dies")
+        self.echo("--group=h", "--places=4")
+        ended = self.wait_ended(made.name)
+        self.assertEqual((ended.state, ended.counts.completed), (bp.BATCH_STATE_SUCCEEDED, 30))
+        for result in self.results(made.name):
+            self.check_answer(result, "PROMPT " + result.custom_id, 20)
+
+    def test_a_line_that_killed_two_groups_is_set_aside(self):
+        self.start(self.store(), "--heartbeat=0.2", "--heartbeat-timeout=1")
+        poison = "--poison-id=%d" % (3 + ord("!"))
+        made = self.create([completion("bad", "POISON!"), completion("good", "Q HARMLESS")])
+        killed = 0
+        while self.get(made.name).state not in ENDED and killed < 5:
+            echo = self.echo("--group=g%d" % killed, "--places=1", poison)
+            wait_until(lambda: echo.poll() is not None or self.get(made.name).state in ENDED, 20, "it dies, or all is done")
+            killed += echo.poll() == -9
+        self.assertEqual(killed, 2)
+        results = {result.custom_id: result for result in self.results(made.name)}
+        self.check_answer(results["good"], "Q HARMLESS", 8)
+        bad = json.loads(results["bad"].json)["response"]
+        self.assertEqual((bad["status_code"], bad["body"]["error"]["code"]), (500, "poison"))
+
+    def test_a_line_that_fails_is_tried_three_times(self):
+        self.begin("--places=2", "--fail-id=%d" % (3 + ord("?")))
+        made = self.create([completion("bad", "WHAT?"), completion("good", "GOOD")])
+        ended = self.wait_ended(made.name)
+        self.assertEqual((ended.counts.completed, ended.counts.failed), (1, 1))
+        self.wait_logged(self.coordinator, "line ended.*attempt=3 .*again=no")
+        results = {result.custom_id: result for result in self.results(made.name)}
+        self.assertEqual(results["bad"].status_code, 500)
+
+    def test_a_coordinator_that_drains_hands_its_lines_to_the_next_one(self):
+        store = self.store()
+        self.start(store, "--drain-time=0.3")
+        self.echo("--group=g", "--places=4", "--step-us=5000")
+        self.wait_ready()
+        made = self.create([completion(str(n), "PROMPT %d" % n, 150) for n in range(12)])
+        wait_until(lambda: self.get(made.name).counts.running == 5 or self.get(made.name).counts.completed, 10, "lines run")
+        self.coordinator.terminate()
+        self.assertEqual(self.coordinator.wait(20), 75)
+        self.start(store)
+        self.echo("--group=h", "--places=4")
+        ended = self.wait_ended(made.name)
+        self.assertEqual((ended.state, ended.counts.completed), (bp.BATCH_STATE_SUCCEEDED, 12))
+        for result in self.results(made.name):
+            self.check_answer(result, "PROMPT " + result.custom_id, 150)
+
+    def test_without_a_store_every_call_says_what_to_do(self):
+        self.start()
+        for call in (self.create, lambda: self.get("batches/a"), lambda: self.upload_document("TEXT"),
+                     lambda: self.estimate(joined([completion("a", "A")]))):
+            error = self.expect_code(grpc.StatusCode.FAILED_PRECONDITION, call)
+            self.assertIn("--store", error.details())
+            self.assertIn(b"NO_STORE", self.details_of(error))
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1])

@@ -1,0 +1,52 @@
+/* Owns the refusals of requests. */
+#include "worker/engine/request_check.h"
+
+#include "proto/plan/sight.h"
+#include "worker/engine/places.h"
+
+static enum status check_tokens(const struct engine_request *request, int64_t vocab)
+{
+    int64_t answer = request->kind == ENGINE_GENERATE ? request->max_tokens : 0;
+    if (request->count < 1)
+        return fail(STATUS_INVALID_ARGUMENT, "the prompt is empty: give at least one token");
+    if (answer < 0)
+        return fail(STATUS_INVALID_ARGUMENT, "%lld tokens to generate; give 0 or more",
+                    (long long)answer);
+    if (request->count > request->choice->context_tokens ||
+        answer > request->choice->context_tokens - request->count)
+        return fail(STATUS_OUT_OF_RANGE,
+                    "%lld prompt tokens and %lld to generate are more than the context of %lld: "
+                    "shorten them, or raise --context",
+                    (long long)request->count, (long long)answer,
+                    (long long)request->choice->context_tokens);
+    for (int64_t i = 0; i < request->count; i++)
+        if (request->ids[i] < 0 || request->ids[i] >= vocab)
+            return fail(STATUS_INVALID_ARGUMENT, "token %lld is %d; the vocabulary has %lld",
+                        (long long)i, request->ids[i], (long long)vocab);
+    return STATUS_OK;
+}
+
+/* Whether the choice was made for this engine. */
+static enum status check_choice(const struct choice *choice, const struct model_shape *shape)
+{
+    TRY(choice_check(choice));
+    if (choice->request.window_tokens != sight_window_of_all(shape))
+        return fail(STATUS_INVALID_ARGUMENT,
+                    "plan: window_tokens is %lld, the model's is %lld on all layers",
+                    (long long)choice->request.window_tokens,
+                    (long long)sight_window_of_all(shape));
+    return places_check(choice);
+}
+
+enum status request_check(const struct engine_request *request, const struct group_choice *group,
+                          const struct model_shape *shape)
+{
+    const struct choice choice = {.group = *group, .request = *request->choice};
+    const char *field;
+    if (request->refused != STATUS_OK)
+        return fail(request->refused, "%s", request->refusal);
+    TRY(check_tokens(request, shape->vocab));
+    TRY(sampling_check_likeliest(request->likeliest, shape->vocab));
+    TRY(sampling_check(&request->sampling, &field));
+    return check_choice(&choice, shape);
+}
