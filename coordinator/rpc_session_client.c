@@ -52,4 +52,5 @@ void rpc_session_client_init(struct session_client *client, struct rpc_call *cal
         .deadline_ns = rpc_call_deadline_ns(call),
         .tenant = rpc_call_caller(call)->tenant,
     };
+    client->traceparent = rpc_call_metadata(call, "traceparent", &client->traceparent_bytes);
 }

@@ -25,6 +25,7 @@
 #include "coordinator/group_run.h"
 #include "coordinator/sampling_request.h"
 #include "coordinator/session_course.h"
+#include "coordinator/spans.h"
 #include "coordinator/stream.h"
 #include "proto/choice_message.h"
 #include "proto/clock.h"
@@ -112,12 +113,28 @@ static enum status session_open(struct session *session, const struct session_cl
     return STATUS_OK;
 }
 
+/* Counts the request and tells of it. */
+static void end_course(struct session *session, enum status status)
+{
+    struct spans_parent parent;
+    spans_parent_read(&parent, session->client->traceparent, session->client->traceparent_bytes);
+    session_course_end(&session->course, status);
+    const struct spans_request request = {
+        .parent = &parent,
+        .course = &session->course,
+        .request_id = session->request_id,
+        .status = status,
+        .sentence = status_message(),
+    };
+    spans_tell(session->tools->spans, &request);
+}
+
 static enum status session_init(struct session *session, const struct session_client *client,
                                 struct session_tools *tools, const char *request_id, bool is_score)
 {
     const enum status status = session_open(session, client, tools, request_id, is_score);
     if (status != STATUS_OK)
-        session_course_end(&session->course, status);
+        end_course(session, status);
     return status;
 }
 
@@ -141,7 +158,7 @@ static int64_t used_tokens(const struct session *session)
 static void session_deinit(struct session *session, enum status status)
 {
     name_early_end(session, status);
-    session_course_end(&session->course, status);
+    end_course(session, status);
     group_run_end(session->run);
     if (session->queued)
         queue_leave(session->tools->queue, &session->ticket, used_tokens(session));

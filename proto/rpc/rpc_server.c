@@ -752,17 +752,22 @@ const struct rpc_caller *rpc_call_caller(const struct rpc_call *call)
     return &call->caller;
 }
 
-const char *rpc_call_authorization(const struct rpc_call *call, size_t *bytes)
+const char *rpc_call_metadata(const struct rpc_call *call, const char *key, size_t *bytes)
 {
     for (size_t i = 0; i < call->metadata.count; i++) {
         const grpc_metadata *entry = &call->metadata.metadata[i];
-        if (grpc_slice_str_cmp(entry->key, RPC_AUTHORIZATION) != 0)
+        if (grpc_slice_str_cmp(entry->key, key) != 0)
             continue;
         *bytes = GRPC_SLICE_LENGTH(entry->value);
         return (const char *)GRPC_SLICE_START_PTR(entry->value);
     }
     *bytes = 0;
     return NULL;
+}
+
+const char *rpc_call_authorization(const struct rpc_call *call, size_t *bytes)
+{
+    return rpc_call_metadata(call, RPC_AUTHORIZATION, bytes);
 }
 
 struct status_details *rpc_call_details(struct rpc_call *call)

@@ -151,6 +151,9 @@ const struct rpc_caller *rpc_call_caller(const struct rpc_call *call);
  * terminated; lives as long as the call. */
 const char *rpc_call_authorization(const struct rpc_call *call, size_t *bytes);
 
+/* The same of the metadata of this name, in lower case. */
+const char *rpc_call_metadata(const struct rpc_call *call, const char *key, size_t *bytes);
+
 /* Filled by a handler that is about to fail. */
 struct status_details *rpc_call_details(struct rpc_call *call);
 
