@@ -14,7 +14,7 @@ import termios
 import time
 import unittest
 
-from cluster_under_test import BIN, FOLDER, MODEL, ClusterTest, pb, text_of, wait_until, INFERENCE
+from cluster_under_test import BIN, FOLDER, MODEL, ClusterTest, grpc, pb, text_of, wait_until, INFERENCE
 
 LONGHAUL = os.path.join(BIN, "longhaul")
 PROMPT = r">(\x1b\[0m)? "  # of a chat, in colour or not
