@@ -45,6 +45,7 @@ struct options {
 struct addresses {
     char clients[LISTEN_ADDRESS_BYTES];
     char workers[LISTEN_ADDRESS_BYTES];
+    char http[LISTEN_ADDRESS_BYTES]; /* "": none */
 };
 
 static enum status write_ready_file(const char *path, const struct addresses *addresses)
@@ -56,6 +57,8 @@ static enum status write_ready_file(const char *path, const struct addresses *ad
     if (!file)
         return fail(STATUS_IO, "write %s: %s", part, strerror(errno));
     fprintf(file, "%s\n%s\n", addresses->clients, addresses->workers);
+    if (addresses->http[0])
+        fprintf(file, "%s\n", addresses->http);
     if (fclose(file) != 0 || rename(part, path) != 0)
         return fail(STATUS_IO, "write %s: %s", path, strerror(errno));
     return STATUS_OK;
@@ -65,7 +68,7 @@ static enum status tell_ready(const struct options *options, const struct addres
                               const struct join_secret *secret)
 {
     log_line(LOG_INFO, "listening", log_text("address", addresses->clients),
-             log_text("worker_address", addresses->workers),
+             log_text("worker_address", addresses->workers), log_text("http", addresses->http),
              log_text("join_secret", join_secret_file(secret)),
              log_text("version", LONGHAUL_VERSION));
     if (options->ready_file)
@@ -182,6 +185,9 @@ static struct server_settings settings_of(const struct config *config)
     const char *kernels = config_text(config, "engine.kernels");
     return (struct server_settings){
         .listen = config_text(config, "coordinator.listen"),
+        .http_listen = config_text(config, "coordinator.http"),
+        .http_connections_max = descriptor_limit_connections(
+            (int)config_integer(config, "coordinator.http_connections_max")),
         .access_file = config_text(config, "coordinator.access_file"),
         .model_path = config_text(config, "model.path"),
         .chat_template = config_text(config, "model.chat_template"),
@@ -240,10 +246,12 @@ static enum status run_with(const struct options *options, const struct parts *p
     };
     struct server *server = NULL;
     struct launch *launch = NULL;
-    struct addresses addresses;
+    struct addresses addresses = {.http = ""};
     TRY(server_create(&server, &settings));
     listen_address_reach(addresses.clients, settings.listen, server_port(server));
     listen_address_reach(addresses.workers, settings.worker_listen, server_worker_port(server));
+    if (settings.http_listen[0])
+        listen_address_reach(addresses.http, settings.http_listen, server_http_port(server));
     enum status status = STATUS_OK;
     TRY_ELSE(join_secret_publish(secret, &places, server_worker_port(server)), stop);
     if (settings.workers_expected)
@@ -273,6 +281,8 @@ static enum status open_parts(struct parts *parts, const struct options *options
                     "--tls-key");
     TRY(listen_address_check(listen, options->insecure_bind || parts->tls.certificate));
     TRY(listen_address_check(parts->worker_listen, options->insecure_bind));
+    if (config_text(config, "coordinator.http")[0])
+        TRY(listen_address_check(config_text(config, "coordinator.http"), options->insecure_bind));
     return join_secret_create(&parts->secret, config_text(config, "control.join_secret"));
 }
 
@@ -294,7 +304,8 @@ static int parse(struct options *options, int argc, char **argv)
          .type = FLAGS_TEXT,
          .target = &options->ready_file,
          .value = "PATH",
-         .help = "once it listens, write HOST:PORT here, and on a second line the workers'"},
+         .help = "once it listens, write HOST:PORT here, on a second line the workers', and with "
+                 "--http a third"},
         {.name = "ready-fd",
          .type = FLAGS_INTEGER,
          .target = &options->ready_fd,

@@ -11,6 +11,8 @@
 #include "coordinator/batch/batch_service.h"
 #include "coordinator/cluster.h"
 #include "coordinator/cluster_metrics.h"
+#include "coordinator/http/http_server.h"
+#include "coordinator/listen_address.h"
 #include "coordinator/plan_message.h"
 #include "coordinator/rpc_session_client.h"
 #include "coordinator/session.h"
@@ -60,7 +62,8 @@ struct server {
      * for the others. */
     struct rpc_share watches, plans, probes, reflections, joins;
     struct rpc_server *rpc;
-    int port, worker_port;
+    struct http_server *http;
+    int port, worker_port, http_port;
     struct rpc_method methods[METHODS];
     struct rpc_method worker_method;
 };
@@ -377,6 +380,35 @@ static enum status open_model(struct server *server, const struct server_setting
     return STATUS_OK;
 }
 
+/* The model as HTTP clients name it: as its file does, or as the file is called. */
+static void name_model(char name[SENTENCE_BYTES], const struct server *server, const char *path)
+{
+    const struct model_spec *spec = model_spec(server->model);
+    const char *slash = strrchr(path, '/');
+    if (spec->name.bytes > 0)
+        snprintf(name, SENTENCE_BYTES, "%.*s", (int)spec->name.bytes, spec->name.text);
+    else
+        snprintf(name, SENTENCE_BYTES, "%s", slash ? slash + 1 : path);
+}
+
+static enum status open_http(struct server *server, const struct server_settings *settings)
+{
+    char model[SENTENCE_BYTES];
+    if (!settings->http_listen[0])
+        return STATUS_OK;
+    name_model(model, server, settings->model_path);
+    const struct http_settings http = {
+        .listen = settings->http_listen,
+        .connections_max = settings->http_connections_max,
+        .access = server->access,
+        .session = &server->tools,
+        .model = model,
+        .local_only =
+            listen_address_is_local(settings->http_listen) && !access_has_tenants(server->access),
+    };
+    return http_server_create(&server->http, &server->http_port, &http);
+}
+
 /* What metrics tell of it, from now on. */
 static void offer_metrics(struct server *server, const struct server_settings *settings)
 {
@@ -446,7 +478,8 @@ static enum status open_parts(struct server *server, const struct server_setting
         .method_count = 1,
     };
     TRY(rpc_server_listen(server->rpc, &server->port, &clients));
-    return rpc_server_listen(server->rpc, &server->worker_port, &ranks);
+    TRY(rpc_server_listen(server->rpc, &server->worker_port, &ranks));
+    return open_http(server, settings);
 }
 
 enum status server_create(struct server **server, const struct server_settings *settings)
@@ -471,6 +504,11 @@ int server_port(const struct server *server)
 int server_worker_port(const struct server *server)
 {
     return server->worker_port;
+}
+
+int server_http_port(const struct server *server)
+{
+    return server->http_port;
 }
 
 bool server_is_serving(struct server *server)
@@ -513,6 +551,7 @@ void server_destroy(struct server *server)
             queue_wait(server->tools.queue, 50);
         workers_stop(server->tools.workers, "the coordinator is ending", WORKERS_LEAVE_MS);
     }
+    http_server_destroy(server->http);
     rpc_server_destroy(server->rpc, 0);
     batch_service_destroy(server->batches);
     workers_destroy(server->tools.workers);

@@ -16,6 +16,8 @@ struct server;
 struct server_settings {
     const char *listen;        /* "HOST:PORT" for clients */
     const char *worker_listen; /* for workers */
+    const char *http_listen;   /* for HTTP clients; "": there is no such port */
+    int http_connections_max;
     const struct join_secret *join_secret;
     const char *access_file;   /* the tenants; "": none, and anybody may ask */
     const struct rpc_tls *tls; /* of the clients' port; NULL: none. Read by server_create */
@@ -42,6 +44,8 @@ MUST_CHECK enum status server_create(struct server **server,
 /* The ports that were bound: the clients' and the workers'. */
 int server_port(const struct server *server);
 int server_worker_port(const struct server *server);
+/* 0 where there is none. */
+int server_http_port(const struct server *server);
 
 /* Whether a worker group serves. */
 bool server_is_serving(struct server *server);

@@ -25,6 +25,12 @@ static enum status check_listen(const char *text)
     return host_port_check(text, 0);
 }
 
+/* "" is none. */
+static enum status check_http(const char *text)
+{
+    return text[0] ? host_port_check(text, 0) : STATUS_OK;
+}
+
 /* "" is what follows from the clients' address. */
 static enum status check_worker_listen(const char *text)
 {
@@ -146,6 +152,23 @@ const struct config_row config_rows[] = {
      .takers = CONFIG_COORDINATOR,
      .check = check_worker_listen,
      .help = "address where workers join; not given: 127.0.0.1 and the clients' port + 1"},
+    {.key = "coordinator.http",
+     .flag = "http",
+     .type = CONFIG_TEXT,
+     .value = "HOST:PORT",
+     .standard = "",
+     .takers = CONFIG_COORDINATOR,
+     .check = check_http,
+     .help = "address for HTTP clients (docs/http.md); port 0: any free one; not given: none"},
+    {.key = "coordinator.http_connections_max",
+     .flag = "max-http-connections",
+     .type = CONFIG_INTEGER,
+     .value = "N",
+     .standard = "256",
+     .least = 1,
+     .most = 16384,
+     .takers = CONFIG_COORDINATOR,
+     .help = "HTTP connections open at a time; more are closed"},
     {.key = "coordinator.access_file",
      .flag = "access-file",
      .type = CONFIG_TEXT,
