@@ -27,9 +27,30 @@ static Longhaul__V1__Transport transport_of(const char *name)
     return LONGHAUL__V1__TRANSPORT__TRANSPORT_UNSPECIFIED;
 }
 
-static bool set_group(struct group_message *message, struct workers_group_view *view)
+/* Leaves of a group what a tenant may know: its own requests there, and nothing of others'. */
+static void hide_others(struct workers_group_view *view, const struct cluster_facts *facts)
+{
+    bool first_is_own = false;
+    view->running = 0;
+    for (size_t i = 0; i < facts->requests_count; i++) {
+        const struct requests_view *request = &facts->requests[i];
+        if (strcmp(request->group_id, view->group_id) != 0)
+            continue;
+        view->running++;
+        first_is_own = first_is_own || strcmp(request->name, view->request_id) == 0;
+    }
+    if (!first_is_own)
+        view->request_id[0] = '\0';
+    if (view->running == 0 && view->state == LONGHAUL__V1__GROUP_STATE__GROUP_STATE_RUNNING)
+        view->state = LONGHAUL__V1__GROUP_STATE__GROUP_STATE_READY;
+}
+
+static bool set_group(struct group_message *message, struct workers_group_view *view,
+                      const struct cluster_facts *facts)
 {
     size_t count = (size_t)view->rank_count;
+    if (!facts->all_requests)
+        hide_others(view, facts);
     message->ranks = calloc(count + 1, sizeof *message->ranks);
     message->pointers = calloc(count + 1, sizeof *message->pointers);
     if (!message->ranks || !message->pointers)
@@ -99,7 +120,7 @@ static enum status write_views(struct rpc_call *call, const struct cluster_facts
     struct request_messages requests = {0};
     bool complete = set_requests(&requests, facts);
     for (size_t i = 0; i < count && complete; i++) {
-        complete = set_group(&messages[i], &views[i]);
+        complete = set_group(&messages[i], &views[i], facts);
         pointers[i] = &messages[i].group;
     }
     Longhaul__V1__GetClusterResponse response = LONGHAUL__V1__GET_CLUSTER_RESPONSE__INIT;

@@ -16,6 +16,7 @@ struct cluster_facts {
     int64_t queued_requests;
     const struct requests_view *requests; /* [requests_count] */
     size_t requests_count;
+    bool all_requests; /* or one tenant's, who hears of no other's */
 };
 
 MUST_CHECK enum status cluster_write(struct rpc_call *call, const struct cluster_facts *facts,

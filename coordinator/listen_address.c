@@ -18,11 +18,15 @@ static bool host_is(const char *listen, const char *host)
     return strlen(host) == bytes && strncmp(listen, host, bytes) == 0;
 }
 
+bool listen_address_is_local(const char *listen)
+{
+    return host_is(listen, "localhost") || host_is(listen, "[::1]") ||
+           (strncmp(listen, "127.", 4) == 0 && host_bytes(listen) >= 7);
+}
+
 enum status listen_address_check(const char *listen, bool insecure)
 {
-    bool loopback = host_is(listen, "localhost") || host_is(listen, "[::1]") ||
-                    (strncmp(listen, "127.", 4) == 0 && host_bytes(listen) >= 7);
-    if (loopback || insecure)
+    if (listen_address_is_local(listen) || insecure)
         return STATUS_OK;
     return fail(STATUS_INVALID_ARGUMENT,
                 "listen on %s: other hosts could read and write without TLS; listen on 127.0.0.1, "

@@ -8,6 +8,9 @@
 
 enum { LISTEN_ADDRESS_BYTES = 300 };
 
+/* Whether only this host can connect to it. */
+bool listen_address_is_local(const char *listen);
+
 /* Without TLS only this host may be listened to, unless `insecure` is spelt out. INVALID_ARGUMENT
  * otherwise. */
 MUST_CHECK enum status listen_address_check(const char *listen, bool insecure);

@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "coordinator/access/tls_files.h"
 #include "coordinator/descriptor_limit.h"
 #include "coordinator/launch.h"
 #include "coordinator/listen_address.h"
@@ -44,6 +45,7 @@ struct options {
 struct addresses {
     char clients[LISTEN_ADDRESS_BYTES];
     char workers[LISTEN_ADDRESS_BYTES];
+    char http[LISTEN_ADDRESS_BYTES]; /* "": none */
 };
 
 static enum status write_ready_file(const char *path, const struct addresses *addresses)
@@ -55,6 +57,8 @@ static enum status write_ready_file(const char *path, const struct addresses *ad
     if (!file)
         return fail(STATUS_IO, "write %s: %s", part, strerror(errno));
     fprintf(file, "%s\n%s\n", addresses->clients, addresses->workers);
+    if (addresses->http[0])
+        fprintf(file, "%s\n", addresses->http);
     if (fclose(file) != 0 || rename(part, path) != 0)
         return fail(STATUS_IO, "write %s: %s", path, strerror(errno));
     return STATUS_OK;
@@ -64,7 +68,7 @@ static enum status tell_ready(const struct options *options, const struct addres
                               const struct join_secret *secret)
 {
     log_line(LOG_INFO, "listening", log_text("address", addresses->clients),
-             log_text("worker_address", addresses->workers),
+             log_text("worker_address", addresses->workers), log_text("http", addresses->http),
              log_text("join_secret", join_secret_file(secret)),
              log_text("version", LONGHAUL_VERSION));
     if (options->ready_file)
@@ -181,6 +185,10 @@ static struct server_settings settings_of(const struct config *config)
     const char *kernels = config_text(config, "engine.kernels");
     return (struct server_settings){
         .listen = config_text(config, "coordinator.listen"),
+        .http_listen = config_text(config, "coordinator.http"),
+        .http_connections_max = descriptor_limit_connections(
+            (int)config_integer(config, "coordinator.http_connections_max")),
+        .access_file = config_text(config, "coordinator.access_file"),
         .model_path = config_text(config, "model.path"),
         .chat_template = config_text(config, "model.chat_template"),
         .kernels = strcmp(kernels, "auto") == 0 ? NULL : kernels,
@@ -202,6 +210,8 @@ static struct server_settings settings_of(const struct config *config)
         .watches_max = (int)config_integer(config, "coordinator.watches_max"),
         .heartbeat_ms = (int)(1000 * config_real(config, "control.heartbeat_seconds")),
         .dead_ms = (int)(1000 * config_real(config, "control.heartbeat_timeout_seconds")),
+        .otlp_file = config_text(config, "log.otlp_file"),
+        .work_ms = (int)(1000 * config_real(config, "control.work_timeout_seconds")),
         .workers_expected = config_switch(config, "coordinator.launch"),
         .store_folder = config_text(config, "store.folder"),
         .batch_retention_seconds = (int64_t)config_real(config, "store.batch_retention_seconds"),
@@ -210,14 +220,24 @@ static struct server_settings settings_of(const struct config *config)
     };
 }
 
-static enum status run_with(const struct options *options, const char *worker_listen,
-                            struct join_secret *secret, bool *complete)
+/* What a run needs beside the configuration. */
+struct parts {
+    char worker_listen[LISTEN_ADDRESS_BYTES];
+    struct join_secret *secret;
+    struct tls_files tls;
+};
+
+static enum status run_with(const struct options *options, const struct parts *parts,
+                            bool *complete)
 {
     const struct config *config = options->config;
     descriptor_limit_raise();
     struct server_settings settings = settings_of(config);
-    settings.worker_listen = worker_listen;
+    struct join_secret *secret = parts->secret;
+    const struct rpc_tls tls = tls_files_tls(&parts->tls);
+    settings.worker_listen = parts->worker_listen;
     settings.join_secret = secret;
+    settings.tls = tls.certificate ? &tls : NULL;
     const struct join_secret_places places = {
         .job = getenv("SLURM_JOB_ID"),
         .job_folder = getenv("SLURM_SUBMIT_DIR"),
@@ -226,10 +246,12 @@ static enum status run_with(const struct options *options, const char *worker_li
     };
     struct server *server = NULL;
     struct launch *launch = NULL;
-    struct addresses addresses;
+    struct addresses addresses = {.http = ""};
     TRY(server_create(&server, &settings));
     listen_address_reach(addresses.clients, settings.listen, server_port(server));
     listen_address_reach(addresses.workers, settings.worker_listen, server_worker_port(server));
+    if (settings.http_listen[0])
+        listen_address_reach(addresses.http, settings.http_listen, server_http_port(server));
     enum status status = STATUS_OK;
     TRY_ELSE(join_secret_publish(secret, &places, server_worker_port(server)), stop);
     if (settings.workers_expected)
@@ -242,20 +264,36 @@ stop:
     return status;
 }
 
+static enum status open_parts(struct parts *parts, const struct options *options)
+{
+    const struct config *config = options->config;
+    const char *listen = config_text(config, "coordinator.listen");
+    if (!config_text(config, "model.path")[0])
+        return fail(STATUS_INVALID_ARGUMENT, "no model: give one with --model FILE");
+    TRY(listen_address_for_workers(parts->worker_listen,
+                                   config_text(config, "coordinator.worker_listen"), listen));
+    const char *authority = config_text(config, "coordinator.tls_client_ca");
+    TRY(tls_files_read(&parts->tls, config_text(config, "coordinator.tls_cert"),
+                       config_text(config, "coordinator.tls_key"), authority));
+    if (authority[0] && !parts->tls.certificate)
+        return fail(STATUS_INVALID_ARGUMENT,
+                    "--tls-client-ca asks clients for certificates, which needs --tls-cert and "
+                    "--tls-key");
+    TRY(listen_address_check(listen, options->insecure_bind || parts->tls.certificate));
+    TRY(listen_address_check(parts->worker_listen, options->insecure_bind));
+    if (config_text(config, "coordinator.http")[0])
+        TRY(listen_address_check(config_text(config, "coordinator.http"), options->insecure_bind));
+    return join_secret_create(&parts->secret, config_text(config, "control.join_secret"));
+}
+
 static enum status run(const struct options *options, bool *complete)
 {
-    const char *listen = config_text(options->config, "coordinator.listen");
-    char worker_listen[LISTEN_ADDRESS_BYTES];
-    struct join_secret *secret = NULL;
-    if (!config_text(options->config, "model.path")[0])
-        return fail(STATUS_INVALID_ARGUMENT, "no model: give one with --model FILE");
-    TRY(listen_address_for_workers(
-        worker_listen, config_text(options->config, "coordinator.worker_listen"), listen));
-    TRY(listen_address_check(listen, options->insecure_bind));
-    TRY(listen_address_check(worker_listen, options->insecure_bind));
-    TRY(join_secret_create(&secret, config_text(options->config, "control.join_secret")));
-    enum status status = run_with(options, worker_listen, secret, complete);
-    join_secret_destroy(secret);
+    struct parts parts = {.secret = NULL};
+    enum status status = open_parts(&parts, options);
+    if (status == STATUS_OK)
+        status = run_with(options, &parts, complete);
+    join_secret_destroy(parts.secret);
+    tls_files_free(&parts.tls);
     return status;
 }
 
@@ -266,7 +304,8 @@ static int parse(struct options *options, int argc, char **argv)
          .type = FLAGS_TEXT,
          .target = &options->ready_file,
          .value = "PATH",
-         .help = "once it listens, write HOST:PORT here, and on a second line the workers'"},
+         .help = "once it listens, write HOST:PORT here, on a second line the workers', and with "
+                 "--http a third"},
         {.name = "ready-fd",
          .type = FLAGS_INTEGER,
          .target = &options->ready_fd,

@@ -1,4 +1,5 @@
-/* Owns the list of requests under way. Promises that no two of them have one name. */
+/* Owns the list of requests under way. Promises that no two of a
+ * tenant's have one name, and that no tenant learns of another's. */
 #include "coordinator/requests.h"
 
 #include <pthread.h>
@@ -34,21 +35,22 @@ void requests_destroy(struct requests *requests)
 }
 
 /* Under the lock. */
-static struct requests_entry *find(struct requests *requests, const char *name)
+static struct requests_entry *find(struct requests *requests, const char *tenant, const char *name)
 {
     struct requests_entry *entry = requests->first;
-    while (entry && strcmp(entry->name, name) != 0)
+    while (entry && (strcmp(entry->name, name) != 0 || strcmp(entry->tenant, tenant) != 0))
         entry = entry->next;
     return entry;
 }
 
 enum status requests_enter(struct requests *requests, struct requests_entry *entry,
-                           const char *name, bool is_score)
+                           const char *tenant, const char *name, bool is_score)
 {
     pthread_mutex_lock(&requests->lock);
-    bool taken = find(requests, name) != NULL;
+    bool taken = find(requests, tenant, name) != NULL;
     if (!taken) {
-        *entry = (struct requests_entry){.name = name,
+        *entry = (struct requests_entry){.tenant = tenant,
+                                         .name = name,
                                          .is_score = is_score,
                                          .entered_ns = clock_now_ns(),
                                          .link = requests->last};
@@ -91,23 +93,32 @@ void requests_count(struct requests *requests, struct requests_entry *entry,
     pthread_mutex_unlock(&requests->lock);
 }
 
-enum status requests_cancel(struct requests *requests, const char *name)
+enum status requests_cancel(struct requests *requests, const char *tenant, const char *name,
+                            bool everybodys)
 {
     pthread_mutex_lock(&requests->lock);
-    struct requests_entry *entry = find(requests, name);
-    if (entry)
+    struct requests_entry *own = find(requests, tenant, name);
+    bool found = false;
+    for (struct requests_entry *entry = requests->first; entry; entry = entry->next) {
+        if (entry != own && (own || !everybodys || strcmp(entry->name, name) != 0))
+            continue;
         atomic_store(&entry->cancelled, true);
+        found = true;
+    }
     pthread_mutex_unlock(&requests->lock);
-    return entry ? STATUS_OK
+    return found ? STATUS_OK
                  : fail(STATUS_NOT_FOUND, "no request named \"%s\" waits or runs here", name);
 }
 
-enum status requests_list(struct requests *requests, struct requests_view **views, size_t *count)
+enum status requests_list(struct requests *requests, struct requests_view **views, size_t *count,
+                          const char *tenant)
 {
     pthread_mutex_lock(&requests->lock);
     struct requests_view *all = calloc(requests->count + 1, sizeof *all);
     size_t n = 0;
     for (struct requests_entry *entry = requests->first; all && entry; entry = entry->next) {
+        if (tenant && strcmp(entry->tenant, tenant) != 0)
+            continue;
         struct requests_view *view = &all[n++];
         snprintf(view->name, sizeof view->name, "%s", entry->name);
         view->is_score = entry->is_score;

@@ -1,5 +1,6 @@
-/* The requests that wait or run, by the name that their clients know: a name is one request's at a
- * time, and whoever knows it can cancel that request. */
+/* The requests that wait or run, by their tenant and the name that their clients know: a name is
+ * one request's of a tenant at a time, and whoever of that tenant knows it can cancel that
+ * request. */
 #pragma once
 
 #include <stdatomic.h>
@@ -21,7 +22,7 @@ struct requests;
 /* One request's entry; its session owns it from requests_enter to requests_leave. */
 struct requests_entry {
     struct requests_entry *next, **link;
-    const char *name; /* borrowed */
+    const char *tenant, *name; /* borrowed */
     bool is_score;
     int64_t entered_ns;
     atomic_bool cancelled; /* its session ends it soon */
@@ -35,9 +36,9 @@ MUST_CHECK enum status requests_create(struct requests **requests);
 /* NULL is accepted. */
 void requests_destroy(struct requests *requests);
 
-/* ALREADY_EXISTS while one of that name waits or runs. */
+/* ALREADY_EXISTS while one of the tenant's has that name. */
 MUST_CHECK enum status requests_enter(struct requests *requests, struct requests_entry *entry,
-                                      const char *name, bool is_score);
+                                      const char *tenant, const char *name, bool is_score);
 void requests_leave(struct requests *requests, struct requests_entry *entry);
 
 /* It runs, on this group. */
@@ -46,8 +47,10 @@ void requests_run(struct requests *requests, struct requests_entry *entry, const
 void requests_count(struct requests *requests, struct requests_entry *entry,
                     const struct requests_tokens *tokens);
 
-/* NOT_FOUND where none of that name waits or runs. */
-MUST_CHECK enum status requests_cancel(struct requests *requests, const char *name);
+/* NOT_FOUND where none of the tenant's has that name. `everybodys`: where it has none, all that
+ * have it. */
+MUST_CHECK enum status requests_cancel(struct requests *requests, const char *tenant,
+                                       const char *name, bool everybodys);
 
 /* A copy of an entry. */
 struct requests_view {
@@ -58,6 +61,6 @@ struct requests_view {
     double age_seconds;
 };
 
-/* All of them, in the order in which they came; the caller frees `*views`. */
+/* The tenant's, of NULL everybody's, in the order in which they came; the caller frees `*views`. */
 MUST_CHECK enum status requests_list(struct requests *requests, struct requests_view **views,
-                                     size_t *count);
+                                     size_t *count, const char *tenant);

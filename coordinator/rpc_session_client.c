@@ -50,6 +50,7 @@ void rpc_session_client_init(struct session_client *client, struct rpc_call *cal
         .context = call,
         .details = rpc_call_details(call),
         .deadline_ns = rpc_call_deadline_ns(call),
-        .tenant = "",
+        .tenant = rpc_call_caller(call)->tenant,
     };
+    client->traceparent = rpc_call_metadata(call, "traceparent", &client->traceparent_bytes);
 }

@@ -7,13 +7,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "coordinator/access/access.h"
 #include "coordinator/batch/batch_service.h"
 #include "coordinator/cluster.h"
 #include "coordinator/cluster_metrics.h"
+#include "coordinator/http/http_server.h"
+#include "coordinator/listen_address.h"
 #include "coordinator/plan_message.h"
 #include "coordinator/rpc_session_client.h"
 #include "coordinator/session.h"
 #include "coordinator/session_course.h"
+#include "coordinator/spans.h"
 #include "coordinator/text/detokenizer.h"
 #include "proto/clock.h"
 #include "proto/log.h"
@@ -42,6 +46,7 @@ enum {
 
 struct server {
     struct session_tools tools;
+    struct access *access;
     struct planner planner;
     struct cluster_metrics metrics;
     bool counted; /* metrics are told of it */
@@ -57,10 +62,32 @@ struct server {
      * for the others. */
     struct rpc_share watches, plans, probes, reflections, joins;
     struct rpc_server *rpc;
-    int port, worker_port;
+    struct http_server *http;
+    int port, worker_port, http_port;
     struct rpc_method methods[METHODS];
     struct rpc_method worker_method;
 };
+
+/* ---- who may ask ---- */
+
+_Static_assert((int)RPC_TENANT_BYTES == (int)ACCESS_TENANT_BYTES, "a caller's name is whole");
+
+static enum status check_caller(void *access, struct rpc_caller *caller,
+                                struct status_details *details, const struct rpc_method *method,
+                                const char *authorization, size_t bytes)
+{
+    struct access_caller known;
+    TRY(access_check(access, &known, details, authorization, bytes, method->scopes));
+    memcpy(caller->tenant, known.tenant.name, sizeof caller->tenant);
+    caller->scopes = known.scopes;
+    return STATUS_OK;
+}
+
+/* Whether the caller sees every tenant's requests. */
+static bool sees_all(const struct rpc_call *call)
+{
+    return rpc_call_caller(call)->scopes & ACCESS_ADMIN;
+}
 
 /* ---- methods ---- */
 
@@ -209,14 +236,19 @@ static enum status get_cluster(struct rpc_call *call, const ProtobufCMessage *re
     snprintf(name, sizeof name, "%.*s", (int)spec->name.bytes, spec->name.text);
     struct requests_view *requests = NULL;
     size_t requests_count = 0;
-    TRY(requests_list(server->tools.active, &requests, &requests_count));
+    TRY(requests_list(server->tools.active, &requests, &requests_count,
+                      sees_all(call) ? NULL : rpc_call_caller(call)->tenant));
+    int64_t own_waiting = 0;
+    for (size_t i = 0; i < requests_count; i++)
+        own_waiting += !requests[i].group_id[0];
     const struct cluster_facts facts = {
         .model = name,
         .context_tokens = server->planner.defaults.context_tokens,
         .draining = atomic_load(&server->tools.draining),
-        .queued_requests = queue_waiting(server->tools.queue),
+        .queued_requests = sees_all(call) ? queue_waiting(server->tools.queue) : own_waiting,
         .requests = requests,
         .requests_count = requests_count,
+        .all_requests = sees_all(call),
     };
     enum status status = cluster_write(call, &facts, server->tools.workers);
     free(requests);
@@ -228,7 +260,8 @@ static enum status cancel(struct rpc_call *call, const ProtobufCMessage *message
     struct server *server = context;
     const Longhaul__V1__CancelRequest *request = (const void *)message;
     log_request(request->request_id);
-    TRY(requests_cancel(server->tools.active, request->request_id));
+    TRY(requests_cancel(server->tools.active, rpc_call_caller(call)->tenant, request->request_id,
+                        sees_all(call)));
     queue_wake(server->tools.queue);
     const Longhaul__V1__CancelResponse response = LONGHAUL__V1__CANCEL_RESPONSE__INIT;
     return rpc_call_write(call, &response.base);
@@ -241,6 +274,25 @@ static void fill_shares(struct server *server, const struct server_settings *set
     server->probes = (struct rpc_share){"probes", NULL, PROBES_MAX, 0};
     server->reflections = (struct rpc_share){"reflection calls", NULL, REFLECTIONS_MAX, 0};
     server->joins = (struct rpc_share){"workers' streams", NULL, JOINS_MAX, 0};
+}
+
+/* Behind those of Inference. */
+static void fill_other_methods(struct server *server)
+{
+    struct rpc_method *batches = server->methods + INFERENCE_METHODS;
+    struct rpc_method *health = batches + BATCH_SERVICE_METHODS;
+    struct rpc_method *reflection = health + HEALTH_METHODS;
+    batch_service_methods(server->batches, batches);
+    health_methods(server->health, health);
+    health[HEALTH_CHECK].share = &server->probes;
+    health[HEALTH_CHECK].essential = true;
+    health[HEALTH_WATCH].share = &server->watches;
+    reflection_methods(server->reflection, reflection);
+    for (int i = 0; i < REFLECTION_METHODS; i++)
+        reflection[i].share = &server->reflections;
+    workers_method(server->tools.workers, &server->worker_method);
+    server->worker_method.share = &server->joins;
+    server->worker_method.essential = true;
 }
 
 static void fill_methods(struct server *server)
@@ -272,6 +324,7 @@ static void fill_methods(struct server *server)
             .request_bytes_max = RPC_MESSAGE_BYTES_MAX,
             .handle = rows[i].handle,
             .context = server,
+            .scopes = ACCESS_INFERENCE,
             .notes = no_tokens,
             .note_count = sizeof no_tokens / sizeof no_tokens[0],
             .share = rows[i].share,
@@ -295,24 +348,12 @@ static void fill_methods(struct server *server)
         .request_bytes_max = RPC_SMALL_MESSAGE_BYTES_MAX,
         .handle = cancel,
         .context = server,
+        .scopes = ACCESS_INFERENCE,
         .while_draining = true,
         .share = &server->probes,
         .essential = true,
     };
-    struct rpc_method *batches = server->methods + INFERENCE_METHODS;
-    struct rpc_method *health = batches + BATCH_SERVICE_METHODS;
-    struct rpc_method *reflection = health + HEALTH_METHODS;
-    batch_service_methods(server->batches, batches);
-    health_methods(server->health, health);
-    health[HEALTH_CHECK].share = &server->probes;
-    health[HEALTH_CHECK].essential = true;
-    health[HEALTH_WATCH].share = &server->watches;
-    reflection_methods(server->reflection, reflection);
-    for (int i = 0; i < REFLECTION_METHODS; i++)
-        reflection[i].share = &server->reflections;
-    workers_method(server->tools.workers, &server->worker_method);
-    server->worker_method.share = &server->joins;
-    server->worker_method.essential = true;
+    fill_other_methods(server);
 }
 
 /* ---- life ---- */
@@ -345,6 +386,35 @@ static enum status open_model(struct server *server, const struct server_setting
     return STATUS_OK;
 }
 
+/* The model as HTTP clients name it: as its file does, or as the file is called. */
+static void name_model(char name[SENTENCE_BYTES], const struct server *server, const char *path)
+{
+    const struct model_spec *spec = model_spec(server->model);
+    const char *slash = strrchr(path, '/');
+    if (spec->name.bytes > 0)
+        snprintf(name, SENTENCE_BYTES, "%.*s", (int)spec->name.bytes, spec->name.text);
+    else
+        snprintf(name, SENTENCE_BYTES, "%s", slash ? slash + 1 : path);
+}
+
+static enum status open_http(struct server *server, const struct server_settings *settings)
+{
+    char model[SENTENCE_BYTES];
+    if (!settings->http_listen[0])
+        return STATUS_OK;
+    name_model(model, server, settings->model_path);
+    const struct http_settings http = {
+        .listen = settings->http_listen,
+        .connections_max = settings->http_connections_max,
+        .access = server->access,
+        .session = &server->tools,
+        .model = model,
+        .local_only =
+            listen_address_is_local(settings->http_listen) && !access_has_tenants(server->access),
+    };
+    return http_server_create(&server->http, &server->http_port, &http);
+}
+
 /* What metrics tell of it, from now on. */
 static void offer_metrics(struct server *server, const struct server_settings *settings)
 {
@@ -362,9 +432,12 @@ static void offer_metrics(struct server *server, const struct server_settings *s
 
 static enum status open_parts(struct server *server, const struct server_settings *settings)
 {
+    TRY(access_open(&server->access, settings->access_file));
     TRY(open_model(server, settings));
     TRY(queue_create(&server->tools.queue, settings->queue_length));
     TRY(requests_create(&server->tools.active));
+    if (settings->otlp_file[0])
+        TRY(spans_open(&server->tools.spans, settings->otlp_file));
     TRY(health_create(&server->health, service));
     TRY(reflection_create(&server->reflection, descriptors_set, descriptors_set_bytes));
     const struct workers_settings workers = {
@@ -375,6 +448,7 @@ static enum status open_parts(struct server *server, const struct server_setting
         .context_tokens = server->planner.defaults.context_tokens,
         .heartbeat_ms = settings->heartbeat_ms,
         .dead_ms = settings->dead_ms,
+        .work_ms = settings->work_ms,
         .changed = workers_changed,
         .context = server,
     };
@@ -386,6 +460,7 @@ static enum status open_parts(struct server *server, const struct server_setting
     const struct batch_service_settings batches = {
         .folder = settings->store_folder,
         .session = &server->tools,
+        .access = server->access,
         .batch_retention_seconds = settings->batch_retention_seconds,
         .document_retention_seconds = settings->document_retention_seconds,
     };
@@ -395,9 +470,22 @@ static enum status open_parts(struct server *server, const struct server_setting
     fill_methods(server);
     const struct rpc_limits limits = {settings->connections_max, settings->calls_max};
     TRY(rpc_server_create(&server->rpc, &limits));
-    TRY(rpc_server_listen(server->rpc, &server->port, settings->listen, server->methods, METHODS));
-    return rpc_server_listen(server->rpc, &server->worker_port, settings->worker_listen,
-                             &server->worker_method, 1);
+    const struct rpc_port clients = {
+        .address = settings->listen,
+        .methods = server->methods,
+        .method_count = METHODS,
+        .guard = check_caller,
+        .guard_context = server->access,
+        .tls = settings->tls,
+    };
+    const struct rpc_port ranks = {
+        .address = settings->worker_listen,
+        .methods = &server->worker_method,
+        .method_count = 1,
+    };
+    TRY(rpc_server_listen(server->rpc, &server->port, &clients));
+    TRY(rpc_server_listen(server->rpc, &server->worker_port, &ranks));
+    return open_http(server, settings);
 }
 
 enum status server_create(struct server **server, const struct server_settings *settings)
@@ -422,6 +510,11 @@ int server_port(const struct server *server)
 int server_worker_port(const struct server *server)
 {
     return server->worker_port;
+}
+
+int server_http_port(const struct server *server)
+{
+    return server->http_port;
 }
 
 bool server_is_serving(struct server *server)
@@ -464,15 +557,18 @@ void server_destroy(struct server *server)
             queue_wait(server->tools.queue, 50);
         workers_stop(server->tools.workers, "the coordinator is ending", WORKERS_LEAVE_MS);
     }
+    http_server_destroy(server->http);
     rpc_server_destroy(server->rpc, 0);
     batch_service_destroy(server->batches);
     workers_destroy(server->tools.workers);
     reflection_destroy(server->reflection);
     health_destroy(server->health);
     requests_destroy(server->tools.active);
+    spans_close(server->tools.spans);
     queue_destroy(server->tools.queue);
     chat_destroy(server->chat);
     tokenizer_destroy(server->tokenizer);
     model_close(server->model);
+    access_close(server->access);
     free(server);
 }

@@ -8,6 +8,7 @@
 
 #include "coordinator/planner.h"
 #include "proto/join_secret.h"
+#include "proto/rpc/rpc_tls.h"
 #include "proto/status.h"
 
 struct server;
@@ -15,7 +16,11 @@ struct server;
 struct server_settings {
     const char *listen;        /* "HOST:PORT" for clients */
     const char *worker_listen; /* for workers */
+    const char *http_listen;   /* for HTTP clients; "": there is no such port */
+    int http_connections_max;
     const struct join_secret *join_secret;
+    const char *access_file;   /* the tenants; "": none, and anybody may ask */
+    const struct rpc_tls *tls; /* of the clients' port; NULL: none. Read by server_create */
     const char *model_path;    /* of the file whose tokenizer and shape are used */
     const char *chat_template; /* as chat_create takes it */
     const char *kernels;       /* a variant every rank must have; NULL: any */
@@ -25,7 +30,8 @@ struct server_settings {
     int64_t request_deadline_ms;
     int64_t stall_ms;                            /* as session_tools has it */
     int connections_max, calls_max, watches_max; /* what may be open at a time */
-    int heartbeat_ms, dead_ms;
+    int heartbeat_ms, dead_ms, work_ms;
+    const char *otlp_file;    /* where requests are told as spans; "": nowhere */
     bool workers_expected;    /* requests wait for a group that is about to come */
     const char *store_folder; /* of batches and documents; "": none are kept */
     int64_t batch_retention_seconds, document_retention_seconds;
@@ -38,6 +44,8 @@ MUST_CHECK enum status server_create(struct server **server,
 /* The ports that were bound: the clients' and the workers'. */
 int server_port(const struct server *server);
 int server_worker_port(const struct server *server);
+/* 0 where there is none. */
+int server_http_port(const struct server *server);
 
 /* Whether a worker group serves. */
 bool server_is_serving(struct server *server);

@@ -25,6 +25,7 @@
 #include "coordinator/group_run.h"
 #include "coordinator/sampling_request.h"
 #include "coordinator/session_course.h"
+#include "coordinator/spans.h"
 #include "coordinator/stream.h"
 #include "proto/choice_message.h"
 #include "proto/clock.h"
@@ -52,7 +53,7 @@ struct session {
     struct id_list ids;
     const Longhaul__V1__PlanOptions *options;
     int64_t max_tokens; /* 0: not asked for, until the plan is made */
-    bool logprobs, no_prefix_reuse;
+    bool logprobs, no_prefix_reuse, trace;
     int likeliest;
     struct workers_facts facts;
     struct choice choice;
@@ -77,13 +78,14 @@ static enum status take_name(struct session *session, const char *request_id, bo
         snprintf(session->run_id, sizeof session->run_id, "%.*s#%llu", NAME_BYTES_MAX, request_id,
                  number);
         session->client->details->field = "request_id";
-        TRY(requests_enter(tools->active, &session->entry, session->request_id, is_score));
+        TRY(requests_enter(tools->active, &session->entry, session->client->tenant,
+                           session->request_id, is_score));
         session->client->details->field = NULL;
         return STATUS_OK;
     }
     snprintf(session->request_id, sizeof session->request_id, "r%llu", number);
-    while (requests_enter(tools->active, &session->entry, session->request_id, is_score) !=
-           STATUS_OK) {
+    while (requests_enter(tools->active, &session->entry, session->client->tenant,
+                          session->request_id, is_score) != STATUS_OK) {
         number = atomic_fetch_add(&tools->requests, 1) + 1;
         snprintf(session->request_id, sizeof session->request_id, "r%llu", number);
     }
@@ -111,12 +113,28 @@ static enum status session_open(struct session *session, const struct session_cl
     return STATUS_OK;
 }
 
+/* Counts the request and tells of it. */
+static void end_course(struct session *session, enum status status)
+{
+    struct spans_parent parent;
+    spans_parent_read(&parent, session->client->traceparent, session->client->traceparent_bytes);
+    session_course_end(&session->course, status);
+    const struct spans_request request = {
+        .parent = &parent,
+        .course = &session->course,
+        .request_id = session->request_id,
+        .status = status,
+        .sentence = status_message(),
+    };
+    spans_tell(session->tools->spans, &request);
+}
+
 static enum status session_init(struct session *session, const struct session_client *client,
                                 struct session_tools *tools, const char *request_id, bool is_score)
 {
     const enum status status = session_open(session, client, tools, request_id, is_score);
     if (status != STATUS_OK)
-        session_course_end(&session->course, status);
+        end_course(session, status);
     return status;
 }
 
@@ -132,7 +150,7 @@ static void name_early_end(struct session *session, enum status status)
 static void session_deinit(struct session *session, enum status status)
 {
     name_early_end(session, status);
-    session_course_end(&session->course, status);
+    end_course(session, status);
     group_run_end(session->run);
     if (session->queued)
         queue_leave(session->tools->queue, &session->ticket);
@@ -320,6 +338,7 @@ static enum status begin_run(struct session *session, const struct sampling *sam
     run.deadline_ms = left_ms > 1 ? left_ms : 1;
     run.no_prefix_reuse = session->no_prefix_reuse;
     run.logprobs = session->logprobs;
+    run.trace = session->trace;
     run.likeliest = session->likeliest;
     run.tenant = (char *)session->client->tenant;
     session->stream.prefill_ns = clock_now_ns();
@@ -522,6 +541,8 @@ static enum status finish_answer(struct session *session, uint64_t seed, bool st
     if (stopped)
         outcome.completion_tokens = completion_tokens;
     note_outcome(session, &outcome, end.reason);
+    for (int rank = 0; outcome.traces && rank < outcome.report_count; rank++)
+        TRY(stream_trace(&session->stream, rank, &outcome.traces[rank]));
     session_client_note(session->client, log_text("reason", finish_word(end.reason)));
     return stream_finished(&session->stream, &end, &outcome);
 }
@@ -547,6 +568,7 @@ static enum status read_generate(struct session *session, struct sampling *sampl
     const struct prompt_forms *forms = &session->tools->forms;
     session->options = request->options;
     session->no_prefix_reuse = request->no_prefix_reuse;
+    session->trace = request->trace;
     bool asked = request->optional_max_tokens_case ==
                  LONGHAUL__V1__GENERATE_REQUEST__OPTIONAL_MAX_TOKENS_MAX_TOKENS;
     session->max_tokens = asked ? request->max_tokens : 0;

@@ -20,6 +20,7 @@ struct session_tools {
     struct workers *workers;
     struct queue *queue;
     struct requests *active;
+    struct spans *spans;    /* NULL: none are written */
     int64_t deadline_ms;    /* longest that a request may take */
     int64_t stall_ms;       /* longest that a client may read nothing while others could run */
     bool workers_expected;  /* a group is started whenever none is there: wait for it */

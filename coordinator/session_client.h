@@ -44,6 +44,10 @@ struct session_client {
     int64_t deadline_ns;            /* CLOCK_NEVER_NS: none of its own */
     const char *tenant;             /* whose request it is; "": there is only one */
     int priority;                   /* [-100, 100], among the tenant's own; higher first */
+    /* The W3C traceparent that the client sent, not terminated, while the request lasts; NULL: none
+     * came. */
+    const char *traceparent;
+    size_t traceparent_bytes;
 };
 
 MUST_CHECK static inline enum status session_client_post(const struct session_client *client,

@@ -129,7 +129,7 @@ void session_course_outcome(struct session_course *course, const struct group_ou
     }
 }
 
-static const char *outcome_of(const struct session_course *course, enum status status)
+const char *session_course_outcome_word(const struct session_course *course, enum status status)
 {
     if (status == STATUS_CANCELLED)
         return "cancelled";
@@ -173,7 +173,7 @@ static void count_answer(const struct session_course *course)
 void session_course_end(struct session_course *course, enum status status)
 {
     course->ended_ns = clock_now_ns();
-    metrics_add(&requests, 1, outcome_of(course, status));
+    metrics_add(&requests, 1, session_course_outcome_word(course, status));
     metrics_observe(&duration, seconds(course->begun_ns, course->ended_ns));
     if (course->placed_ns)
         metrics_observe(&queue, seconds(course->begun_ns, course->placed_ns));

@@ -29,5 +29,9 @@ void session_course_tokens(struct session_course *course);
 void session_course_outcome(struct session_course *course, const struct group_outcome *outcome,
                             Longhaul__V1__FinishReason reason);
 
+/* How it ended, as metrics and spans name it: "stop", "length", "scored", "cancelled", "expired",
+ * "failed", or "rejected" where it never had a place. */
+const char *session_course_outcome_word(const struct session_course *course, enum status status);
+
 /* It is over; counts it. */
 void session_course_end(struct session_course *course, enum status status);

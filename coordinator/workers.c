@@ -236,6 +236,28 @@ static bool take(struct group *group, int rank_number,
     }
 }
 
+/* Since the rank finished a piece of the work that it has, pauses of our own left out; 0 where it
+ * has none. Under the lock. */
+static double idle_seconds(const struct rank *rank)
+{
+    return rank->runs > 0 ? rank->work_age_seconds + 1e-9 * (double)rank->silence.watched_ns : 0;
+}
+
+/* A rank that stands still soon stops the others: the one that stood still first is named. Its
+ * process beats, so that silence does not tell. Under the lock. */
+static void lose_where_work_stands(const struct workers *workers, struct group *group)
+{
+    int first = 0;
+    for (int r = 1; r < group->size; r++)
+        if (idle_seconds(&group->ranks[r]) > idle_seconds(&group->ranks[first]))
+            first = r;
+    const struct rank *rank = &group->ranks[first];
+    if (!group->lost && idle_seconds(rank) * 1000 > workers->settings.work_ms)
+        worker_group_lose(group,
+                          "rank %d on %s (process %" PRId64 ") has finished no work for %.1f s",
+                          first, rank->host, rank->pid, idle_seconds(rank));
+}
+
 /* Whether the rank's thread should go on listening; otherwise `sentence` says why not. Under the
  * lock. */
 static bool goes_on(const struct workers *workers, struct group *group, int rank_number,
@@ -247,6 +269,7 @@ static bool goes_on(const struct workers *workers, struct group *group, int rank
     if (!group->lost && silent_ms > workers->settings.dead_ms)
         worker_group_lose(group, "rank %d on %s (process %" PRId64 ") was silent for %.1f s",
                           rank_number, rank->host, rank->pid, (double)silent_ms / 1000);
+    lose_where_work_stands(workers, group);
     if (workers->groups.stopping)
         snprintf(sentence, CAUSE_BYTES, "%s", workers->stop_reason);
     else if (group->lost)

@@ -10,7 +10,8 @@
  *   running  --workers_release, group_run_take,
  *              group_run_end of the last request-->             ready
  *   any      --a rank's stream breaks (end_of_stream),
- *              it is silent for too long (goes_on),
+ *              it is silent for too long, or finishes no work
+ *              for too long (goes_on),
  *              it reports Failed (take), or its run cannot
  *              go on (group_run_begin, group_run_end)-->        lost
  *   lost     --the last rank has left (leave) and no request
@@ -43,6 +44,7 @@ struct workers_settings {
     int64_t context_tokens;                /* the longest prompt plus answer of any */
     int heartbeat_ms;
     int dead_ms; /* silence after which a rank counts as lost */
+    int work_ms; /* so does one that has requests and finishes no work for so long */
     /* Called from any thread, with no lock held, when a group's state may have changed. */
     void (*changed)(void *context);
     void *context;
@@ -142,9 +144,9 @@ struct workers_group_view {
     int running;                         /* requests that have a place */
     int places;                          /* 0 until it is ready */
     uint64_t serial;
-    int64_t pool_bytes;  /* of each rank, for all requests together; 0: no limit */
-    int64_t taken_bytes; /* what requests hold of it */
-    struct workers_rank_view *ranks;     /* [rank_count], those that have joined */
+    int64_t pool_bytes;              /* of each rank, for all requests together; 0: no limit */
+    int64_t taken_bytes;             /* what requests hold of it */
+    struct workers_rank_view *ranks; /* [rank_count], those that have joined */
     int rank_count;
 };
 

@@ -1,5 +1,5 @@
-/* Owns the table of settings and the values of one process. Promises that every value, wherever it
- * came from, has passed its row's type, range and check. */
+/* Owns the values of one process's settings. Promises that every value, wherever it came from, has
+ * passed its row's type, range and check. */
 #include "proto/config.h"
 
 #include <errno.h>
@@ -11,336 +11,16 @@
 
 #include <assert.h>
 
+#include "proto/config_rows.h"
 #include "proto/config_yaml.h"
-#include "proto/host_port.h"
 #include "proto/nearest.h"
-#include "proto/plan/method.h"
 #include "proto/printable.h"
 
 enum {
-    ALL = CONFIG_COORDINATOR | CONFIG_WORKER | CONFIG_RUN,
-    SERVER = CONFIG_COORDINATOR | CONFIG_RUN,
     PROBLEMS_KEPT = 200,
     SENTENCE_BYTES = 640,
     WORD_SHOWN = 60, /* bytes of a wrong text that a sentence quotes */
 };
-
-static const double TOKENS_MOST = 1 << 30;
-static const double SECONDS_MOST = 30 * 86400.0;
-static const double RETENTION_SECONDS_MOST = 365 * 86400.0;
-
-static enum status check_method(const char *text)
-{
-    struct method method;
-    return method_parse(&method, text,
-                        1 << 20); /* of an imagined model: the real one is not known here */
-}
-
-static enum status check_listen(const char *text)
-{
-    return host_port_check(text, 0);
-}
-
-/* "" is what follows from the clients' address. */
-static enum status check_worker_listen(const char *text)
-{
-    return text[0] ? host_port_check(text, 0) : STATUS_OK;
-}
-
-/* "" is no coordinator yet. */
-static enum status check_coordinator(const char *text)
-{
-    return text[0] ? host_port_check(text, 1) : STATUS_OK;
-}
-
-static const struct config_row rows[] = {
-    {.key = "model.path",
-     .flag = "model",
-     .type = CONFIG_TEXT,
-     .value = "FILE",
-     .standard = "",
-     .takers = ALL | CONFIG_MODEL_ONLY,
-     .help = "the model: a GGUF file, or a directory with config.json and safetensors"},
-    {.key = "model.chat_template",
-     .flag = "chat-template",
-     .type = CONFIG_CHOICE,
-     .value = "NAME",
-     .standard = "auto",
-     .choices = "auto|chatml|llama-3|llama-3.1",
-     .takers = SERVER,
-     .help = "the chat form; auto: the one that the model's template is"},
-
-    {.key = "engine.workers",
-     .flag = "workers",
-     .type = CONFIG_INTEGER,
-     .value = "N",
-     .standard = "1",
-     .least = 1,
-     .most = 1024,
-     .takers = SERVER,
-     .help = "worker processes; the prompt is shared out over them"},
-    {.key = "engine.threads",
-     .flag = "threads",
-     .type = CONFIG_INTEGER,
-     .value = "N",
-     .standard = "0",
-     .least = 0,
-     .most = 1024,
-     .takers = ALL,
-     .help = "threads a worker; 0: its share of the host's cores"},
-    {.key = "engine.transport",
-     .flag = "transport",
-     .type = CONFIG_CHOICE,
-     .value = "NAME",
-     .standard = "auto",
-     .choices = "auto|mpi|loopback|nccl",
-     .takers = ALL,
-     .help = "how workers exchange data; auto: mpi when there are several, nccl between GPUs"},
-    {.key = "engine.device",
-     .flag = "device",
-     .type = CONFIG_CHOICE,
-     .value = "NAME",
-     .standard = "cpu",
-     .choices = "cpu|cuda|auto",
-     .takers = ALL,
-     .help = "where workers compute; auto: a GPU each where all have one, else the CPU"},
-    {.key = "engine.oversubscribe_gpu",
-     .flag = "oversubscribe-gpu",
-     .type = CONFIG_SWITCH,
-     .standard = "false",
-     .takers = ALL,
-     .help = "several workers may share a GPU: for tests, its timings are invalid"},
-    {.key = "engine.kernels",
-     .flag = "kernels",
-     .type = CONFIG_CHOICE,
-     .value = "NAME",
-     .standard = "auto",
-     .choices = "auto|reference|avx2|avx512|avx512_bf16",
-     .takers = ALL,
-     .help = "the kernel variant; auto: the fastest that all workers have"},
-    {.key = "engine.method",
-     .flag = "method",
-     .type = CONFIG_TEXT,
-     .value = "METHOD",
-     .standard = "rope",
-     .takers = SERVER | CONFIG_REQUEST,
-     .check = check_method,
-     .help = "rope, string, lm_infinite or another of docs/methods.md: NAME:key=value,..., with "
-             "+FREQUENCIES:factor=F behind"},
-    {.key = "engine.context",
-     .flag = "context",
-     .type = CONFIG_INTEGER,
-     .value = "TOKENS",
-     .standard = "0",
-     .least = 0,
-     .most = TOKENS_MOST,
-     .takers = SERVER,
-     .help = "largest prompt plus answer; 0: the request's, or the model's window"},
-    {.key = "engine.stage_tokens",
-     .flag = "stage-tokens",
-     .type = CONFIG_INTEGER,
-     .value = "N",
-     .standard = "0",
-     .least = 0,
-     .most = TOKENS_MOST,
-     .takers = SERVER | CONFIG_REQUEST,
-     .help = "cut a prompt into stages of N tokens; 0: the planner decides"},
-
-    {.key = "coordinator.listen",
-     .flag = "listen",
-     .type = CONFIG_TEXT,
-     .value = "HOST:PORT",
-     .standard = "127.0.0.1:7711",
-     .takers = CONFIG_COORDINATOR,
-     .check = check_listen,
-     .help = "address for clients; port 0: any free one"},
-    {.key = "coordinator.worker_listen",
-     .flag = "worker-listen",
-     .type = CONFIG_TEXT,
-     .value = "HOST:PORT",
-     .standard = "",
-     .takers = CONFIG_COORDINATOR,
-     .check = check_worker_listen,
-     .help = "address where workers join; not given: 127.0.0.1 and the clients' port + 1"},
-    {.key = "coordinator.launch",
-     .flag = "launch",
-     .type = CONFIG_SWITCH,
-     .standard = "false",
-     .takers = CONFIG_COORDINATOR,
-     .help = "start the workers on this host, and end them"},
-    {.key = "coordinator.group_requests",
-     .flag = "group-requests",
-     .type = CONFIG_INTEGER,
-     .value = "N",
-     .standard = "32",
-     .least = 1,
-     .most = 64,
-     .takers = CONFIG_COORDINATOR,
-     .help = "requests that a worker group answers at a time, where its memory is enough"},
-    {.key = "coordinator.queue_length",
-     .flag = "queue-length",
-     .type = CONFIG_INTEGER,
-     .value = "N",
-     .standard = "64",
-     .least = 1,
-     .most = 100000,
-     .takers = CONFIG_COORDINATOR,
-     .help = "requests that may wait; more are refused"},
-    {.key = "coordinator.request_deadline_seconds",
-     .flag = "request-deadline",
-     .type = CONFIG_REAL,
-     .value = "SECONDS",
-     .standard = "86400",
-     .least = 0.001,
-     .most = SECONDS_MOST,
-     .takers = CONFIG_COORDINATOR,
-     .help = "longest that a request may take, waiting included"},
-    {.key = "coordinator.join_deadline_seconds",
-     .flag = "join-deadline",
-     .type = CONFIG_REAL,
-     .value = "SECONDS",
-     .standard = "120",
-     .least = 1,
-     .most = SECONDS_MOST,
-     .takers = SERVER | CONFIG_WORKER,
-     .help = "longest wait for workers to join; a worker's for its coordinator"},
-    {.key = "coordinator.drain_seconds",
-     .flag = "drain-time",
-     .type = CONFIG_REAL,
-     .value = "SECONDS",
-     .standard = "25", /* inside Slurm's 30 s between SIGTERM and SIGKILL */
-     .least = 0,
-     .most = SECONDS_MOST,
-     .takers = CONFIG_COORDINATOR,
-     .help = "time that running requests have left after SIGTERM"},
-
-    {.key = "coordinator.connections_max",
-     .flag = "max-connections",
-     .type = CONFIG_INTEGER,
-     .value = "N",
-     .standard = "1024",
-     .least = 1,
-     .most = 100000,
-     .takers = CONFIG_COORDINATOR,
-     .help = "connections open at a time; idle ones make room for new ones"},
-    {.key = "coordinator.calls_max",
-     .flag = "max-calls",
-     .type = CONFIG_INTEGER,
-     .value = "N",
-     .standard = "512",
-     .least = 1,
-     .most = 16384,
-     .takers = CONFIG_COORDINATOR,
-     .help = "clients' calls open at a time; more are refused"},
-    {.key = "coordinator.watches_max",
-     .flag = "max-watches",
-     .type = CONFIG_INTEGER,
-     .value = "N",
-     .standard = "128",
-     .least = 1,
-     .most = 16384,
-     .takers = CONFIG_COORDINATOR,
-     .help = "calls of Health.Watch open at a time; more are refused"},
-    {.key = "coordinator.stall_seconds",
-     .flag = "stall-timeout",
-     .type = CONFIG_REAL,
-     .value = "SECONDS",
-     .standard = "10",
-     .least = 0.1,
-     .most = 3600,
-     .takers = CONFIG_COORDINATOR,
-     .help = "a client that reads nothing for so long loses its waiting or running request"},
-    {.key = "coordinator.plan_stages_max",
-     .flag = "max-plan-stages",
-     .type = CONFIG_INTEGER,
-     .value = "N",
-     .standard = "1048576",
-     .least = 1,
-     .most = TOKENS_MOST,
-     .takers = CONFIG_COORDINATOR,
-     .help = "largest product of stages and workers that a request may ask to be planned"},
-
-    {.key = "store.folder",
-     .flag = "store",
-     .type = CONFIG_TEXT,
-     .value = "DIR",
-     .standard = "",
-     .takers = CONFIG_COORDINATOR,
-     .help = "where batches and documents are kept, on a local disk; not given: none are"},
-    {.key = "store.batch_retention_seconds",
-     .flag = "batch-retention",
-     .type = CONFIG_REAL,
-     .value = "SECONDS",
-     .standard = "2592000",
-     .least = 0,
-     .most = RETENTION_SECONDS_MOST,
-     .takers = CONFIG_COORDINATOR,
-     .help = "time that a batch that has ended is kept where it says none itself"},
-    {.key = "store.document_retention_seconds",
-     .flag = "document-retention",
-     .type = CONFIG_REAL,
-     .value = "SECONDS",
-     .standard = "2592000",
-     .least = 60,
-     .most = RETENTION_SECONDS_MOST,
-     .takers = CONFIG_COORDINATOR,
-     .help = "time that a document is kept where its upload says none itself"},
-
-    {.key = "worker.coordinator",
-     .flag = "coordinator",
-     .type = CONFIG_TEXT,
-     .value = "HOST:PORT",
-     .standard = "",
-     .takers = CONFIG_WORKER,
-     .check = check_coordinator,
-     .help = "the coordinator's address for workers: its ready file's second line"},
-
-    {.key = "control.join_secret",
-     .flag = "join-secret",
-     .type = CONFIG_TEXT,
-     .value = "FILE",
-     .standard = "",
-     .takers = CONFIG_COORDINATOR | CONFIG_WORKER,
-     .help = "the secret that lets workers join; not given: longhaul/PORT.secret in "
-             "XDG_RUNTIME_DIR"},
-    {.key = "control.heartbeat_seconds",
-     .flag = "heartbeat",
-     .type = CONFIG_REAL,
-     .value = "SECONDS",
-     .standard = "1",
-     .least = 0.05,
-     .most = 60,
-     .takers = CONFIG_COORDINATOR | CONFIG_WORKER,
-     .help = "time between a worker's heartbeats"},
-    {.key = "control.heartbeat_timeout_seconds",
-     .flag = "heartbeat-timeout",
-     .type = CONFIG_REAL,
-     .value = "SECONDS",
-     .standard = "5",
-     .least = 0.2,
-     .most = 3600,
-     .takers = CONFIG_COORDINATOR | CONFIG_WORKER,
-     .help = "silence after which a worker counts as dead"},
-
-    {.key = "log.level",
-     .flag = "log-level",
-     .type = CONFIG_CHOICE,
-     .value = "LEVEL",
-     .standard = "info",
-     .choices = "error|warn|info|debug",
-     .takers = ALL,
-     .help = "what is logged on standard error"},
-    {.key = "log.format",
-     .flag = "log-format",
-     .type = CONFIG_CHOICE,
-     .value = "FORMAT",
-     .standard = "logfmt",
-     .choices = "logfmt|json",
-     .takers = ALL,
-     .help = "how a line of the log is written"},
-};
-
-enum { ROWS = sizeof rows / sizeof rows[0] };
 
 struct value {
     char *text;
@@ -352,24 +32,24 @@ struct value {
 };
 
 struct config {
-    struct value values[ROWS];
+    struct value values[CONFIG_ROWS_MAX];
     char *problems[PROBLEMS_KEPT];
     size_t problems_count; /* may pass PROBLEMS_KEPT */
     bool out_of_memory;
     const char *file_name; /* of the file being read */
-    const char *sections_seen[ROWS];
+    const char *sections_seen[CONFIG_ROWS_MAX];
     size_t sections_count;
 };
 
 size_t config_rows_count(void)
 {
-    return ROWS;
+    return config_rows_total;
 }
 
 const struct config_row *config_row_at(size_t i)
 {
-    assert(i < ROWS);
-    return &rows[i];
+    assert(i < config_rows_total);
+    return &config_rows[i];
 }
 
 /* ---- one text against its row ---- */
@@ -459,7 +139,7 @@ static enum status set_value(struct config *config, size_t i, const char *text, 
                              enum config_origin origin, const char *where)
 {
     struct value next = {.origin = origin};
-    TRY(check_text(&next, &rows[i], text, quoted));
+    TRY(check_text(&next, &config_rows[i], text, quoted));
     struct value *value = &config->values[i];
     if (value->text && value->origin > origin)
         return STATUS_OK;
@@ -469,7 +149,7 @@ static enum status set_value(struct config *config, size_t i, const char *text, 
     if (!next.text || !next.where) {
         free(next.text);
         free(next.where);
-        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the setting %s", rows[i].key);
+        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the setting %s", config_rows[i].key);
     }
     free(value->text);
     free(value->where);
@@ -482,8 +162,9 @@ enum status config_create(struct config **config)
     struct config *made = calloc(1, sizeof *made);
     if (!made)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the settings");
-    for (size_t i = 0; i < ROWS; i++) {
-        enum status status = set_value(made, i, rows[i].standard, false, CONFIG_DEFAULT, "default");
+    for (size_t i = 0; i < config_rows_total; i++) {
+        enum status status =
+            set_value(made, i, config_rows[i].standard, false, CONFIG_DEFAULT, "default");
         if (status != STATUS_OK) {
             config_destroy(made);
             return status;
@@ -497,7 +178,7 @@ void config_destroy(struct config *config)
 {
     if (!config)
         return;
-    for (size_t i = 0; i < ROWS; i++) {
+    for (size_t i = 0; i < config_rows_total; i++) {
         free(config->values[i].text);
         free(config->values[i].where);
     }
@@ -530,8 +211,8 @@ add_problem(struct config *config, struct config_yaml_place place, const char *f
 static bool is_section(const char *path)
 {
     size_t bytes = strlen(path);
-    for (size_t i = 0; i < ROWS; i++)
-        if (strncmp(rows[i].key, path, bytes) == 0 && rows[i].key[bytes] == '.')
+    for (size_t i = 0; i < config_rows_total; i++)
+        if (strncmp(config_rows[i].key, path, bytes) == 0 && config_rows[i].key[bytes] == '.')
             return true;
     return false;
 }
@@ -545,16 +226,16 @@ static const char *last_name(const char *path)
 /* The key that a wrong path most likely stands for: of its own section first, then of any. */
 static const char *nearest_key(const char *path)
 {
-    const char *names[ROWS];
-    const char *keys[ROWS];
+    const char *names[CONFIG_ROWS_MAX];
+    const char *keys[CONFIG_ROWS_MAX];
     size_t section_bytes = (size_t)(last_name(path) - path);
     for (int any_section = 0; any_section < 2; any_section++) {
         size_t count = 0;
-        for (size_t i = 0; i < ROWS; i++) {
-            if (!any_section && strncmp(rows[i].key, path, section_bytes) != 0)
+        for (size_t i = 0; i < config_rows_total; i++) {
+            if (!any_section && strncmp(config_rows[i].key, path, section_bytes) != 0)
                 continue;
-            names[count] = last_name(rows[i].key);
-            keys[count++] = rows[i].key;
+            names[count] = last_name(config_rows[i].key);
+            keys[count++] = config_rows[i].key;
         }
         const char *name =
             section_bytes || any_section ? nearest_name(last_name(path), names, count) : NULL;
@@ -570,9 +251,10 @@ static const char *nearest_section(const char *path, char *section, size_t room)
 {
     const char *best = NULL;
     size_t best_distance = nearest_edits_most(path) + 1;
-    for (size_t i = 0; i < ROWS; i++) {
+    for (size_t i = 0; i < config_rows_total; i++) {
         char name[64];
-        snprintf(name, sizeof name, "%.*s", (int)strcspn(rows[i].key, "."), rows[i].key);
+        snprintf(name, sizeof name, "%.*s", (int)strcspn(config_rows[i].key, "."),
+                 config_rows[i].key);
         size_t distance = nearest_distance(path, name);
         if (distance < best_distance) {
             best_distance = distance;
@@ -601,8 +283,8 @@ static bool on_section(void *context, const char *path, struct config_yaml_place
 {
     struct config *config = context;
     if (!is_section(path)) {
-        for (size_t i = 0; i < ROWS; i++) {
-            if (strcmp(rows[i].key, path) == 0) {
+        for (size_t i = 0; i < config_rows_total; i++) {
+            if (strcmp(config_rows[i].key, path) == 0) {
                 add_problem(config, place, "%s: takes one value, not a section", path);
                 return false;
             }
@@ -617,9 +299,9 @@ static bool on_section(void *context, const char *path, struct config_yaml_place
             return true;
         }
     }
-    for (size_t i = 0; i < ROWS; i++) {
-        if (strncmp(rows[i].key, path, strlen(path)) == 0) {
-            config->sections_seen[config->sections_count++] = rows[i].key;
+    for (size_t i = 0; i < config_rows_total; i++) {
+        if (strncmp(config_rows[i].key, path, strlen(path)) == 0) {
+            config->sections_seen[config->sections_count++] = config_rows[i].key;
             break;
         }
     }
@@ -637,9 +319,9 @@ static void on_value(void *context, const char *path, const char *text, bool quo
         return;
     }
     size_t i = 0;
-    while (i < ROWS && strcmp(rows[i].key, path) != 0)
+    while (i < config_rows_total && strcmp(config_rows[i].key, path) != 0)
         i++;
-    if (i == ROWS) {
+    if (i == config_rows_total) {
         add_unknown(config, path, false, key_place);
         return;
     }
@@ -666,7 +348,7 @@ enum status config_read_bytes(struct config *config, const char *name, const voi
     size_t problems_before = config->problems_count;
     config->file_name = name;
     config->sections_count = 0;
-    for (size_t i = 0; i < ROWS; i++)
+    for (size_t i = 0; i < config_rows_total; i++)
         config->values[i].line_seen = 0;
     const struct config_yaml_visitor visitor = {
         .context = config, .section = on_section, .value = on_value, .problem = on_problem};
@@ -726,9 +408,9 @@ const char *config_problem(const struct config *config, size_t i)
 
 enum status config_set_flag(struct config *config, size_t i, const char *text)
 {
-    assert(i < ROWS && rows[i].flag);
+    assert(i < config_rows_total && config_rows[i].flag);
     char where[64];
-    snprintf(where, sizeof where, "--%s", rows[i].flag);
+    snprintf(where, sizeof where, "--%s", config_rows[i].flag);
     enum status status = set_value(config, i, text, false, CONFIG_FLAG, where);
     if (status == STATUS_INVALID_ARGUMENT)
         return fail(status, "%s: %s", where, status_message());
@@ -738,9 +420,9 @@ enum status config_set_flag(struct config *config, size_t i, const char *text)
 static size_t row_index(const char *key)
 {
     size_t i = 0;
-    while (i < ROWS && strcmp(rows[i].key, key) != 0)
+    while (i < config_rows_total && strcmp(config_rows[i].key, key) != 0)
         i++;
-    assert(i < ROWS);
+    assert(i < config_rows_total);
     return i;
 }
 
@@ -752,21 +434,21 @@ const char *config_text(const struct config *config, const char *key)
 int64_t config_integer(const struct config *config, const char *key)
 {
     size_t i = row_index(key);
-    assert(rows[i].type == CONFIG_INTEGER);
+    assert(config_rows[i].type == CONFIG_INTEGER);
     return config->values[i].integer;
 }
 
 double config_real(const struct config *config, const char *key)
 {
     size_t i = row_index(key);
-    assert(rows[i].type == CONFIG_REAL);
+    assert(config_rows[i].type == CONFIG_REAL);
     return config->values[i].real;
 }
 
 bool config_switch(const struct config *config, const char *key)
 {
     size_t i = row_index(key);
-    assert(rows[i].type == CONFIG_SWITCH);
+    assert(config_rows[i].type == CONFIG_SWITCH);
     return config->values[i].integer != 0;
 }
 
@@ -798,16 +480,16 @@ size_t config_arguments(const struct config *config, enum config_taker taker, ch
                         size_t room)
 {
     size_t count = 0;
-    for (size_t i = 0; i < ROWS; i++) {
+    for (size_t i = 0; i < config_rows_total; i++) {
         const struct value *value = &config->values[i];
-        if (!(rows[i].takers & taker) || value->origin == CONFIG_DEFAULT || count == room)
+        if (!(config_rows[i].takers & taker) || value->origin == CONFIG_DEFAULT || count == room)
             continue;
-        bool is_off = rows[i].type == CONFIG_SWITCH && !value->integer;
+        bool is_off = config_rows[i].type == CONFIG_SWITCH && !value->integer;
         if (is_off)
             continue;
         /* --flag=value in one string, so that a value that begins with a dash stays a value. */
-        bool bare = rows[i].type == CONFIG_SWITCH;
-        if (asprintf(&arguments[count], "--%s%s%s", rows[i].flag, bare ? "" : "=",
+        bool bare = config_rows[i].type == CONFIG_SWITCH;
+        if (asprintf(&arguments[count], "--%s%s%s", config_rows[i].flag, bare ? "" : "=",
                      bare ? "" : value->text) < 0)
             break;
         count++;

@@ -1,4 +1,4 @@
-/* Every setting of every program, from one table: a row a setting (config.c).
+/* Every setting of every program, from one table: a row a setting (config_rows.c).
  *
  * A setting comes from a flag, else from the configuration file, else from its default, in this
  * order whatever the order of the calls. A file may hold every program's settings; unknown keys,

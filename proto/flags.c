@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "proto/nearest.h"
+#include "proto/standard_streams.h"
 
 enum {
     OPTIONS_MOST = 64,
@@ -225,6 +226,22 @@ static void print_help(FILE *file, const struct flags_command *command)
     print_row(file, 0, "config", "FILE", "the configuration file, YAML", NULL);
 }
 
+/* In one piece, so that why it could not be written is known at the end, when it is told of. */
+static enum status show_help(const struct flags_command *command)
+{
+    char *text = NULL;
+    size_t bytes = 0;
+    FILE *memory = open_memstream(&text, &bytes);
+    if (!memory)
+        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the help text");
+    print_help(memory, command);
+    const bool complete = fclose(memory) == 0;
+    if (complete && standard_output_text(text) != STATUS_OK)
+        errno = 0; /* standard_streams_end tells */
+    free(text);
+    return complete ? STATUS_OK : fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the help text");
+}
+
 /* ---- options ---- */
 
 static void print_version(const struct flags_command *command)
@@ -241,9 +258,8 @@ static enum status take_options(struct option_table *table, const struct flags_c
     int number = 0;
     while ((number = getopt_long(argc, argv, table->letters, table->options, NULL)) != -1) {
         if (number == OPTION_HELP || number == 'h') {
-            print_help(stdout, command);
             *exit_code = 0;
-            return STATUS_OK;
+            return show_help(command);
         }
         if (number == OPTION_VERSION || number == 'V') {
             print_version(command);

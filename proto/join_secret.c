@@ -5,19 +5,20 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "proto/log.h"
+#include "proto/secret_file.h"
 
-enum { DRAWN_BYTES = 32, FILE_MOST = 4096, TRIES = 5, AGAIN_MS = 20 };
+enum { TRIES = 5, AGAIN_MS = 20 };
+
+static const struct secret_kind kind = {"join secret", "--join-secret"};
 
 struct join_secret {
     char text[JOIN_SECRET_ROOM]; /* zeros after its end */
@@ -60,78 +61,12 @@ enum status join_secret_path(char path[PATH_MAX], const struct join_secret_place
     return STATUS_OK;
 }
 
-/* ---- what may be trusted ---- */
-
-static enum status check_private(int descriptor, const char *path, bool folder)
-{
-    struct stat about;
-    if (fstat(descriptor, &about) != 0)
-        return fail(STATUS_IO, "look at %s: %s", path, strerror(errno));
-    if (!folder && !S_ISREG(about.st_mode))
-        return fail(STATUS_FAILED_PRECONDITION, "the join secret %s is not a regular file", path);
-    if (about.st_uid != geteuid())
-        return fail(STATUS_FAILED_PRECONDITION,
-                    "%s belongs to user %u, not to %u, who runs this: it is not safe for a join "
-                    "secret; name another file with --join-secret",
-                    path, (unsigned)about.st_uid, (unsigned)geteuid());
-    if (about.st_mode & (S_IRWXG | S_IRWXO))
-        return fail(STATUS_FAILED_PRECONDITION,
-                    "%s is open to other users (mode %04o): it is not safe for a join secret; "
-                    "chmod %s it, or name another file with --join-secret",
-                    path, (unsigned)about.st_mode & 07777, folder ? "700" : "600");
-    return STATUS_OK;
-}
-
-static enum status take_text(char text[JOIN_SECRET_ROOM], const char *path, const char *bytes,
-                             size_t count)
-{
-    while (count > 0 && strchr(" \t\r\n", bytes[count - 1]))
-        count--;
-    if (count == 0)
-        return fail(STATUS_UNAVAILABLE, "the join secret %s is empty", path);
-    bool printable = true;
-    for (size_t i = 0; i < count; i++)
-        printable = printable && bytes[i] > ' ' && bytes[i] <= '~';
-    if (!printable || count < JOIN_SECRET_LEAST || count > JOIN_SECRET_MOST)
-        return fail(STATUS_INVALID_ARGUMENT,
-                    "%s holds no join secret: that is one word of %d to %d printable characters, "
-                    "as `openssl rand -hex 32` makes it",
-                    path, JOIN_SECRET_LEAST, JOIN_SECRET_MOST);
-    memset(text, 0, JOIN_SECRET_ROOM);
-    memcpy(text, bytes, count);
-    return STATUS_OK;
-}
-
 enum status join_secret_read(char text[JOIN_SECRET_ROOM], const char *path)
 {
-    /* A pipe of that name must not hold us. */
-    int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    if (descriptor < 0)
-        return fail(errno == ENOENT ? STATUS_NOT_FOUND : STATUS_FAILED_PRECONDITION,
-                    "open the join secret %s: %s", path, strerror(errno));
-    char bytes[FILE_MOST];
-    ssize_t got = 0;
-    enum status status = check_private(descriptor, path, false);
-    if (status == STATUS_OK && (got = read(descriptor, bytes, sizeof bytes)) < 0)
-        status = fail(STATUS_IO, "read the join secret %s: %s", path, strerror(errno));
-    if (status == STATUS_OK)
-        status = take_text(text, path, bytes, (size_t)got);
-    close(descriptor);
-    return status;
+    return secret_file_read(text, path, &kind);
 }
 
 /* ---- a coordinator's ---- */
-
-static enum status draw(struct join_secret *secret)
-{
-    uint8_t bytes[DRAWN_BYTES];
-    if (getrandom(bytes, sizeof bytes, 0) != DRAWN_BYTES)
-        return fail(STATUS_IO, "draw a join secret: %s", strerror(errno));
-    for (int i = 0; i < DRAWN_BYTES; i++)
-        snprintf(secret->text + 2 * i, 3, "%02x", bytes[i]);
-    secret->drawn = true;
-    return STATUS_OK;
-}
 
 enum status join_secret_create(struct join_secret **secret, const char *file)
 {
@@ -140,13 +75,15 @@ enum status join_secret_create(struct join_secret **secret, const char *file)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the join secret");
     s->descriptor = -1;
     s->named = file[0];
+    const bool there = s->named && access(file, F_OK) == 0;
+    s->drawn = !there;
     enum status status = STATUS_OK;
     if ((size_t)snprintf(s->path, sizeof s->path, "%s", file) >= sizeof s->path)
         status = fail(STATUS_INVALID_ARGUMENT, "--join-secret: the path is too long");
-    else if (s->named && access(file, F_OK) == 0)
+    else if (there)
         status = join_secret_read(s->text, file);
     else
-        status = draw(s);
+        status = secret_file_draw(s->text, &kind);
     if (status != STATUS_OK) {
         join_secret_destroy(s);
         return status;
@@ -169,7 +106,7 @@ static enum status check_folder(struct join_secret *secret)
         return fail(errno == ENOENT ? STATUS_NOT_FOUND : STATUS_FAILED_PRECONDITION,
                     "open %s for the join secret: %s; name a file with --join-secret", folder,
                     strerror(errno));
-    enum status status = check_private(descriptor, folder, true);
+    enum status status = secret_file_check(descriptor, folder, &kind, true);
     close(descriptor);
     return status;
 }
@@ -199,7 +136,7 @@ static enum status open_file(struct join_secret *secret)
     if (descriptor < 0)
         return fail(errno == ENOENT && !secret->named ? STATUS_NOT_FOUND : STATUS_IO,
                     "write the join secret %s: %s", secret->path, strerror(errno));
-    enum status status = check_private(descriptor, secret->path, false);
+    enum status status = secret_file_check(descriptor, secret->path, &kind, false);
     if (status == STATUS_OK)
         status = lock_file(descriptor, secret->path);
     if (status != STATUS_OK)

@@ -8,10 +8,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "proto/secret_file.h"
 #include "proto/status.h"
 
-/* A secret is 32 to 256 printable characters; a drawn one is 64 hexadecimal digits (256 bits). */
-enum { JOIN_SECRET_LEAST = 32, JOIN_SECRET_MOST = 256, JOIN_SECRET_ROOM = JOIN_SECRET_MOST + 1 };
+enum { JOIN_SECRET_ROOM = SECRET_ROOM };
 
 /* Where the file lies when none is named, as the environment tells it; NULL: not set. The first
  * that can be used is taken, so that a coordinator and its workers find the same one. */
@@ -25,9 +25,7 @@ struct join_secret_places {
 MUST_CHECK enum status join_secret_path(char path[PATH_MAX],
                                         const struct join_secret_places *places, int port);
 
-/* Reads a secret. NOT_FOUND without the file, FAILED_PRECONDITION when it is not this user's or
- * others can read it, UNAVAILABLE while it is empty (its coordinator is about to write it),
- * INVALID_ARGUMENT when it holds no secret. */
+/* As secret_file_read; UNAVAILABLE: its coordinator is about to write it. */
 MUST_CHECK enum status join_secret_read(char text[JOIN_SECRET_ROOM], const char *path);
 
 /* ---- a coordinator's ---- */

@@ -10,8 +10,9 @@
  *
  * A value is a field of its own and is quoted here, so that no text of a client, a peer or a file
  * can forge a field or a line. Keys are the same in both formats, and none comes twice: an event's
- * own fields are named neither time, level, event, rank, request nor batch. No call waits for the reader of standard error: what that reader
- * does not take in time is dropped, and a line tells how many lines were (log_output.h).
+ * own fields are named neither time, level, event, rank, request nor batch. No call waits for the
+ * reader of standard error: what that reader does not take in time is dropped, and a line tells how
+ * many lines were (log_output.h).
  */
 #pragma once
 

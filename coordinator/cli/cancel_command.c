@@ -32,7 +32,7 @@ int cancel_command(int argc, char **argv)
 {
     struct server_option server = {0};
     const struct flags_row rows[] = {
-        server_option_address_row(&server),
+        SERVER_OPTION_ADDRESS(&server),
         server_option_timeout_row(&server),
     };
     const struct flags_command command = {

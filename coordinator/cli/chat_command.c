@@ -19,7 +19,7 @@
 
 static const char program[] = "longhaul chat";
 
-enum { CHAT_ROWS = 3, ASK_MS = 10000 };
+enum { CHAT_ROWS = SERVER_OPTION_ADDRESS_ROWS + 2, ASK_MS = 10000 };
 
 struct chat_options {
     struct generate_options generate;
@@ -281,18 +281,21 @@ int chat_command(int argc, char **argv)
     struct flags_row rows[CHAT_ROWS + GENERATE_OPTIONS_ANSWER_ROWS];
     struct config *config = NULL;
     generate_options_init_answer(&options.generate, rows + CHAT_ROWS);
-    rows[0] = server_option_address_row(&options.generate.server);
-    rows[1] = (struct flags_row){.name = "system",
-                                 .type = FLAGS_TEXT,
-                                 .target = &options.system,
-                                 .value = "TEXT",
-                                 .help = "what the model is told before the conversation"};
-    rows[2] = (struct flags_row){.name = "prompt-file",
-                                 .letter = 'f',
-                                 .type = FLAGS_TEXT,
-                                 .target = &options.document_file,
-                                 .value = "FILE",
-                                 .help = "a document that the first turn is about, UTF-8 text"};
+    for (int i = 0; i < SERVER_OPTION_ADDRESS_ROWS; i++)
+        rows[i] = server_option_address_row(&options.generate.server, i);
+    rows[CHAT_ROWS - 2] =
+        (struct flags_row){.name = "system",
+                           .type = FLAGS_TEXT,
+                           .target = &options.system,
+                           .value = "TEXT",
+                           .help = "what the model is told before the conversation"};
+    rows[CHAT_ROWS - 1] =
+        (struct flags_row){.name = "prompt-file",
+                           .letter = 'f',
+                           .type = FLAGS_TEXT,
+                           .target = &options.document_file,
+                           .value = "FILE",
+                           .help = "a document that the first turn is about, UTF-8 text"};
     enum status status = config_create(&config);
     if (status != STATUS_OK)
         return console_failure(program, status);

@@ -47,10 +47,11 @@ static int generate(const struct generate_options *options, const struct config 
 int generate_command(int argc, char **argv)
 {
     struct generate_options options;
-    struct flags_row rows[GENERATE_OPTIONS_ROWS + 1];
+    struct flags_row rows[GENERATE_OPTIONS_ROWS + SERVER_OPTION_ADDRESS_ROWS];
     struct config *config = NULL;
-    generate_options_init(&options, rows + 1);
-    rows[0] = server_option_address_row(&options.server);
+    generate_options_init(&options, rows + SERVER_OPTION_ADDRESS_ROWS);
+    for (int i = 0; i < SERVER_OPTION_ADDRESS_ROWS; i++)
+        rows[i] = server_option_address_row(&options.server, i);
     enum status status = config_create(&config);
     if (status != STATUS_OK)
         return console_failure(program, status);

@@ -180,7 +180,7 @@ int plan_command(int argc, char **argv)
          .least = 0,
          .most = 1 << 24,
          .given = &options.max_tokens_given},
-        server_option_address_row(&options.server),
+        SERVER_OPTION_ADDRESS(&options.server),
         server_option_timeout_row(&options.server),
         {.name = "json", .type = FLAGS_SWITCH, .target = &options.json, .help = "one JSON object"},
     };

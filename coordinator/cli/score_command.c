@@ -248,7 +248,7 @@ int score_command(int argc, char **argv)
          .type = FLAGS_SWITCH,
          .target = &options.verbose,
          .help = "tell the plan and the rates on standard error"},
-        server_option_address_row(&options.server),
+        SERVER_OPTION_ADDRESS(&options.server),
         server_option_timeout_row(&options.server),
     };
     struct config *config = NULL;

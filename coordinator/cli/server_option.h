@@ -1,4 +1,5 @@
-/* The options of commands that ask a coordinator: where it is, and how long the answer may take. */
+/* The options of commands that ask a coordinator: where it is, who asks, under which TLS, and how
+ * long the answer may take. */
 #pragma once
 
 #include <stdint.h>
@@ -8,14 +9,24 @@
 
 /* {0} before the options are read. */
 struct server_option {
-    const char *address;    /* NULL: not given */
+    const char *address; /* NULL: not given, as the next four */
+    const char *token_file, *tls_ca, *tls_cert, *tls_key;
     double timeout_seconds; /* 0: not given */
 };
 
-struct flags_row server_option_address_row(struct server_option *option);
+enum { SERVER_OPTION_ADDRESS_ROWS = 5 };
+
+/* --server, --token-file, --tls-ca, --tls-cert and --tls-key, by their number. */
+struct flags_row server_option_address_row(struct server_option *option, int number);
 struct flags_row server_option_timeout_row(struct server_option *option);
 
-/* INVALID_ARGUMENT where the address is none. One that is not there passes. */
+/* The same five in a table's initialiser. */
+#define SERVER_OPTION_ADDRESS(option)                                                              \
+    server_option_address_row(option, 0), server_option_address_row(option, 1),                    \
+        server_option_address_row(option, 2), server_option_address_row(option, 3),                \
+        server_option_address_row(option, 4)
+
+/* INVALID_ARGUMENT where the address is none, and for who asks without an address. */
 MUST_CHECK enum status server_option_check(const struct server_option *option);
 
 /* INVALID_ARGUMENT also where there is none. */

@@ -34,7 +34,7 @@ int status_command(int argc, char **argv)
     bool json = false;
     struct server_option server = {0};
     const struct flags_row rows[] = {
-        server_option_address_row(&server),
+        SERVER_OPTION_ADDRESS(&server),
         server_option_timeout_row(&server),
         {.name = "json", .type = FLAGS_SWITCH, .target = &json, .help = "one JSON object"},
     };

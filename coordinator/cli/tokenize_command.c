@@ -117,7 +117,7 @@ int tokenize_command(int argc, char **argv)
          .type = FLAGS_SWITCH,
          .target = &json,
          .help = "one JSON object with token_ids and count"},
-        server_option_address_row(&server),
+        SERVER_OPTION_ADDRESS(&server),
         server_option_timeout_row(&server),
     };
     struct config *config = NULL;

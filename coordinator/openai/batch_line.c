@@ -1,4 +1,4 @@
-/* Owns nothing. Promises that a line's body is handed on as it stands, neither copied nor parsed. */
+/* Owns nothing. Promises that a line's body is handed on as it stands, not copied, not parsed. */
 #include "coordinator/openai/batch_line.h"
 
 #include <string.h>

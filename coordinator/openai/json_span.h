@@ -1,6 +1,6 @@
 /* Where the values of a JSON text lie, found in one pass without allocation. Brackets, strings and
- * their number are looked at, no more: what is wrong inside a value is for a parser to find. What it
- * lets through bounds what the parser can allocate. */
+ * their number are looked at, no more: what is wrong inside a value is for a parser to find. What
+ * it lets through bounds what the parser can allocate. */
 #pragma once
 
 #include <stdbool.h>

@@ -10,8 +10,7 @@
  * While a prompt waits or is read, a stream of /v1/... gets comments (": reading 128 of 9000"),
  * which clients skip and which keep a connection alive; one of /longhaul/v1/generate gets events.
  *
- * What is written goes to a FILE of the caller's (open_memstream, say), whose errors are his to look
- * at.
+ * What is written goes to a FILE of the caller's (open_memstream, say), who looks at its errors.
  */
 #pragma once
 

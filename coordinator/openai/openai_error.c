@@ -19,6 +19,8 @@ int openai_error_http_code(enum status status)
         return 400;
     case STATUS_UNAUTHENTICATED:
         return 401;
+    case STATUS_PERMISSION_DENIED:
+        return 403;
     case STATUS_NOT_FOUND:
         return 404;
     case STATUS_ALREADY_EXISTS:
@@ -41,6 +43,8 @@ static const char *type_of(enum status status)
     switch (openai_error_http_code(status)) {
     case 401:
         return "authentication_error";
+    case 403:
+        return "permission_error";
     case 429:
         return "rate_limit_error";
     default:

@@ -6,8 +6,8 @@
 #include "proto/rpc/status_details.h"
 #include "proto/status.h"
 
-/* 400 for what can never work, 401, 404, 409, 429 for what may work later, 499 for what the client
- * ended, 500, 503, 504. */
+/* 400 for what can never work, 401, 403, 404, 409, 429 for what may work later, 499 for what the
+ * client ended, 500, 503, 504. */
 int openai_error_http_code(enum status status);
 
 /* One line without a line feed; `message` is the sentence of the fail(). `param` is the field that

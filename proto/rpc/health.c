@@ -119,6 +119,7 @@ void health_methods(struct health *health, struct rpc_method methods[HEALTH_METH
         .request_bytes_max = RPC_SMALL_MESSAGE_BYTES_MAX,
         .handle = check,
         .context = health,
+        .unguarded = true,
         .while_draining = true,
         .routine = true,
     };

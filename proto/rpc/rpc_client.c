@@ -17,6 +17,7 @@ enum { REPLY_BYTES_MAX = 64 << 20, WRITE_DEADLINE_MS = 30000 };
 struct rpc_client {
     struct rpc_queue *queue;
     grpc_channel *channel;
+    char *authorization; /* NULL: none */
 };
 
 struct rpc_stream {
@@ -36,14 +37,28 @@ static grpc_arg integer_argument(const char *key, int value)
 
 enum status rpc_client_create(struct rpc_client **client, const char *target)
 {
+    const struct rpc_client_args args = {.target = target};
+    return rpc_client_create_as(client, &args);
+}
+
+static grpc_channel_credentials *credentials_for(const struct rpc_tls *tls)
+{
+    if (!tls)
+        return grpc_insecure_credentials_create();
+    grpc_ssl_pem_key_cert_pair pair = {tls->key, tls->certificate};
+    return grpc_ssl_credentials_create_ex(tls->authority, tls->certificate ? &pair : NULL, NULL,
+                                          NULL);
+}
+
+enum status rpc_client_create_as(struct rpc_client **client, const struct rpc_client_args *args)
+{
     struct rpc_client *c = calloc(1, sizeof *c);
     if (!c)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a gRPC client");
-    enum status status = rpc_queue_create(&c->queue, 1);
-    if (status != STATUS_OK) {
-        free(c);
-        return status;
-    }
+    enum status status = STATUS_OK;
+    if (args->authorization && !(c->authorization = strdup(args->authorization)))
+        TRY_ELSE(fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a gRPC client"), free_client);
+    TRY_ELSE(rpc_queue_create(&c->queue, 1), free_client);
     grpc_arg list[] = {
         /* Calls are not idempotent; a proxy of the environment is not for the cluster's own
            addresses. */
@@ -54,11 +69,15 @@ enum status rpc_client_create(struct rpc_client **client, const char *target)
         integer_argument(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 2000),
     };
     grpc_channel_args arguments = {sizeof list / sizeof list[0], list};
-    grpc_channel_credentials *credentials = grpc_insecure_credentials_create();
-    c->channel = grpc_channel_create(target, credentials, &arguments);
+    grpc_channel_credentials *credentials = credentials_for(args->tls);
+    c->channel = grpc_channel_create(args->target, credentials, &arguments);
     grpc_channel_credentials_release(credentials);
     *client = c;
     return STATUS_OK;
+free_client:
+    free(c->authorization);
+    free(c);
+    return status;
 }
 
 void rpc_client_destroy(struct rpc_client *client)
@@ -67,6 +86,9 @@ void rpc_client_destroy(struct rpc_client *client)
         return;
     grpc_channel_destroy(client->channel);
     rpc_queue_destroy(client->queue);
+    if (client->authorization)
+        explicit_bzero(client->authorization, strlen(client->authorization));
+    free(client->authorization);
     free(client);
 }
 
@@ -85,7 +107,7 @@ static void begin(struct rpc_stream *stream, const struct rpc_stream_args *args)
     if (args->wait_for_ready)
         start[0].flags = GRPC_INITIAL_METADATA_WAIT_FOR_READY |
                          GRPC_INITIAL_METADATA_WAIT_FOR_READY_EXPLICITLY_SET;
-    if (args->authorization) {
+    if (GRPC_SLICE_LENGTH(stream->sent.value) > 0) {
         start[0].data.send_initial_metadata.count = 1;
         start[0].data.send_initial_metadata.metadata = &stream->sent;
     }
@@ -119,7 +141,8 @@ enum status rpc_stream_open(struct rpc_stream **stream, struct rpc_client *clien
     grpc_metadata_array_init(&s->trailing);
     s->sentence = grpc_empty_slice();
     s->sent.key = grpc_slice_from_static_string(RPC_AUTHORIZATION);
-    s->sent.value = grpc_slice_from_copied_string(args->authorization ? args->authorization : "");
+    const char *said = args->authorization ? args->authorization : client->authorization;
+    s->sent.value = grpc_slice_from_copied_string(said ? said : "");
     rpc_wire_init(&s->wire, call, false);
     begin(s, args);
     *stream = s;

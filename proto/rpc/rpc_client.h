@@ -7,6 +7,7 @@
 
 #include <protobuf-c/protobuf-c.h>
 
+#include "proto/rpc/rpc_tls.h"
 #include "proto/rpc/status_details.h"
 #include "proto/status.h"
 
@@ -15,6 +16,18 @@ struct rpc_stream;
 
 /* "HOST:PORT". Connects when the first call starts. */
 MUST_CHECK enum status rpc_client_create(struct rpc_client **client, const char *target);
+
+struct rpc_client_args {
+    const char *target;
+    const struct rpc_tls *tls; /* NULL: none. Read during the call */
+    /* What every call sends as the metadata of this name that has none of its own; NULL: nothing.
+     * Copied. */
+    const char *authorization;
+};
+
+/* The same under TLS, or as somebody who shows who it is. */
+MUST_CHECK enum status rpc_client_create_as(struct rpc_client **client,
+                                            const struct rpc_client_args *args);
 
 /* Every stream must have been closed. NULL is accepted. */
 void rpc_client_destroy(struct rpc_client *client);

@@ -49,9 +49,11 @@ struct rpc_listener {
     struct rpc_listener *next;
     grpc_server *raw;
     grpc_server_credentials *credentials;
-    struct rpc_acceptor *acceptor;
+    struct rpc_acceptor *acceptor; /* NULL under TLS: gRPC listens itself */
     const struct rpc_method *methods;
     size_t method_count;
+    rpc_guard *guard;
+    void *guard_context;
     struct rpc_tag stop_tag;
     int armed;         /* under server->lock, as what follows */
     int refused_count; /* of this port alone: a flood at one port leaves the other armed */
@@ -90,6 +92,7 @@ struct rpc_call {
     size_t note_count;
     int cancelled; /* set by gRPC when RPC_WIRE_END is over */
     struct rpc_acceptor_call connection;
+    struct rpc_caller caller;
     struct rpc_tag refusal;
     grpc_slice sentence; /* of its status, with the trailer while the status is sent */
     grpc_metadata trailer;
@@ -247,12 +250,14 @@ static void log_end(struct rpc_call *call, enum status status)
     char path[PATH_BYTES];
     snprintf(path, sizeof path, "%.*s", (int)GRPC_SLICE_LENGTH(call->about.method),
              (const char *)GRPC_SLICE_START_PTR(call->about.method));
-    struct log_field fields[NOTES_MAX + 4] = {
+    struct log_field fields[NOTES_MAX + 5] = {
         log_text("method", call->method ? call->method->name : path),
         log_text("peer", rpc_call_peer(call)),
         log_text("code", status_name((enum status)code_on_wire(status))),
     };
     size_t count = 3;
+    if (call->caller.tenant[0])
+        fields[count++] = log_text("tenant", call->caller.tenant);
     if (status != STATUS_OK)
         note_failure(call);
     for (size_t i = 0; i < call->note_count; i++)
@@ -286,6 +291,24 @@ static enum status handle(struct rpc_call *call)
     return method->handle(call, request, method->context);
 }
 
+/* ---- the connection that a call came by ---- */
+
+static void begin_connection(struct rpc_call *call)
+{
+    char *name = grpc_call_get_peer(call->raw);
+    if (call->listener->acceptor)
+        rpc_acceptor_call_begin(call->listener->acceptor, &call->connection, name);
+    else
+        snprintf(call->connection.peer, sizeof call->connection.peer, "%s", name);
+    gpr_free(name);
+}
+
+static void end_connection(struct rpc_call *call)
+{
+    if (call->listener->acceptor)
+        rpc_acceptor_call_end(call->listener->acceptor, &call->connection);
+}
+
 /* Under the lock. */
 static void unlink_call(struct rpc_call *call)
 {
@@ -304,7 +327,7 @@ static void call_end(struct rpc_call *call)
     pthread_mutex_unlock(&server->lock);
 
     rpc_wire_deinit(&call->wire);
-    rpc_acceptor_call_end(listener->acceptor, &call->connection);
+    end_connection(call);
     drop_status(call);
     rpc_arena_destroy(call->arena);
     call_free(call);
@@ -347,7 +370,7 @@ static void refused(struct rpc_tag *tag, bool ok)
     struct rpc_call *call = (struct rpc_call *)((char *)tag - offsetof(struct rpc_call, refusal));
     struct rpc_server *server = call->server;
     struct rpc_listener *listener = call->listener;
-    rpc_acceptor_call_end(listener->acceptor, &call->connection);
+    end_connection(call);
     grpc_call_unref(call->raw);
     drop_status(call);
     call_free(call);
@@ -413,6 +436,19 @@ static enum status admit(struct rpc_call *call)
     return STATUS_OK;
 }
 
+/* Whether its caller may make the call, where its method is known. */
+static enum status ask_guard(struct rpc_call *call)
+{
+    const struct rpc_listener *listener = call->listener;
+    const struct rpc_method *method = find_method(listener, call->about.method);
+    if (!method || method->unguarded || !listener->guard)
+        return STATUS_OK;
+    size_t bytes = 0;
+    const char *said = rpc_call_authorization(call, &bytes);
+    return listener->guard(listener->guard_context, &call->caller, &call->details, method, said,
+                           bytes);
+}
+
 static int64_t deadline_of(const struct rpc_call *call)
 {
     gpr_timespec deadline = call->about.deadline;
@@ -446,16 +482,17 @@ static void arrived(struct rpc_tag *tag, bool ok)
     struct rpc_call *call = (struct rpc_call *)((char *)tag - offsetof(struct rpc_call, arrival));
     struct rpc_server *server = call->server;
     struct rpc_listener *listener = call->listener;
+    enum status status = STATUS_CANCELLED;
     if (ok) {
-        char *name = grpc_call_get_peer(call->raw);
-        rpc_acceptor_call_begin(listener->acceptor, &call->connection, name);
-        gpr_free(name);
+        begin_connection(call);
         call->begun_ns = clock_now_ns();
         call->deadline_ns = deadline_of(call);
+        status = ask_guard(call);
     }
     pthread_mutex_lock(&server->lock);
     listener->armed--;
-    enum status status = ok ? admit(call) : STATUS_CANCELLED;
+    if (status == STATUS_OK)
+        status = admit(call);
     if (status == STATUS_OK) {
         server->running_count++;
         server->handled_count++;
@@ -509,6 +546,7 @@ static grpc_server *create_raw(struct rpc_server *server)
         integer_argument(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, -1),
         integer_argument(GRPC_ARG_MAX_METADATA_SIZE, 8 << 10),
         integer_argument(GRPC_ARG_MAX_CONCURRENT_STREAMS, 128),
+        integer_argument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, 10000),
         integer_argument(GRPC_ARG_KEEPALIVE_TIME_MS, 60000),
         integer_argument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 10000),
         integer_argument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1),
@@ -555,26 +593,68 @@ static void connected(void *context, int fd)
     grpc_server_add_channel_from_fd(listener->raw, fd, listener->credentials);
 }
 
-enum status rpc_server_listen(struct rpc_server *server, int *port, const char *address,
-                              const struct rpc_method *methods, size_t method_count)
+/* Without TLS: connections come by the acceptor. */
+static enum status listen_plain(struct rpc_listener *listener, const char *address)
+{
+    const struct rpc_acceptor_args args = {address, listener->server->connections_max, connected,
+                                           listener};
+    TRY(rpc_acceptor_create(&listener->acceptor, &args));
+    listener->raw = create_raw(listener->server);
+    listener->credentials = grpc_insecure_server_credentials_create();
+    return STATUS_OK;
+}
+
+/* With TLS gRPC takes no connection from us: it listens itself. */
+static enum status listen_under_tls(struct rpc_listener *listener, int *bound,
+                                    const struct rpc_port *port)
+{
+    grpc_ssl_pem_key_cert_pair pair = {port->tls->key, port->tls->certificate};
+    listener->credentials = grpc_ssl_server_credentials_create_ex(
+        port->tls->authority, &pair, 1,
+        port->tls->authority ? GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY
+                             : GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE,
+        NULL);
+    if (!listener->credentials)
+        return fail(STATUS_INVALID_ARGUMENT, "listen on %s: the certificate and its key are no use",
+                    port->address);
+    listener->raw = create_raw(listener->server);
+    *bound = grpc_server_add_http2_port(listener->raw, port->address, listener->credentials);
+    return *bound ? STATUS_OK
+                  : fail(STATUS_UNAVAILABLE,
+                         "listen on %s: the address cannot be bound, or the certificate and its "
+                         "key are no pair; choose another one with --listen",
+                         port->address);
+}
+
+static void destroy_listener(struct rpc_listener *listener)
+{
+    if (listener->raw)
+        grpc_server_destroy(listener->raw);
+    if (listener->credentials)
+        grpc_server_credentials_release(listener->credentials);
+    rpc_acceptor_destroy(listener->acceptor);
+    free(listener);
+}
+
+enum status rpc_server_listen(struct rpc_server *server, int *bound, const struct rpc_port *port)
 {
     struct rpc_listener *listener = calloc(1, sizeof *listener);
     if (!listener)
-        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory to listen on %s", address);
+        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory to listen on %s", port->address);
     *listener = (struct rpc_listener){
         .server = server,
-        .methods = methods,
-        .method_count = method_count,
+        .methods = port->methods,
+        .method_count = port->method_count,
+        .guard = port->guard,
+        .guard_context = port->guard_context,
         .stop_tag = {stop_done},
     };
-    const struct rpc_acceptor_args args = {address, server->connections_max, connected, listener};
-    enum status status = rpc_acceptor_create(&listener->acceptor, &args);
+    enum status status =
+        port->tls ? listen_under_tls(listener, bound, port) : listen_plain(listener, port->address);
     if (status != STATUS_OK) {
-        free(listener);
+        destroy_listener(listener);
         return status;
     }
-    listener->raw = create_raw(server);
-    listener->credentials = grpc_insecure_server_credentials_create();
     grpc_server_start(listener->raw);
     pthread_mutex_lock(&server->lock);
     listener->next = server->listeners;
@@ -582,8 +662,10 @@ enum status rpc_server_listen(struct rpc_server *server, int *port, const char *
     pthread_mutex_unlock(&server->lock);
     for (int i = 0; i < ARRIVALS_MAX; i++)
         arm(listener);
+    if (!listener->acceptor)
+        return STATUS_OK;
     TRY(rpc_acceptor_start(listener->acceptor));
-    *port = rpc_acceptor_port(listener->acceptor);
+    *bound = rpc_acceptor_port(listener->acceptor);
     return STATUS_OK;
 }
 
@@ -654,10 +736,7 @@ void rpc_server_destroy(struct rpc_server *server, int64_t grace_ms)
     while (server->listeners) {
         struct rpc_listener *listener = server->listeners;
         server->listeners = listener->next;
-        grpc_server_destroy(listener->raw);
-        grpc_server_credentials_release(listener->credentials);
-        rpc_acceptor_destroy(listener->acceptor);
-        free(listener);
+        destroy_listener(listener);
     }
     rpc_queue_destroy(server->arrivals);
     rpc_queue_destroy(server->calls);
@@ -715,17 +794,27 @@ const char *rpc_call_peer(const struct rpc_call *call)
     return call->connection.peer;
 }
 
-const char *rpc_call_authorization(const struct rpc_call *call, size_t *bytes)
+const struct rpc_caller *rpc_call_caller(const struct rpc_call *call)
+{
+    return &call->caller;
+}
+
+const char *rpc_call_metadata(const struct rpc_call *call, const char *key, size_t *bytes)
 {
     for (size_t i = 0; i < call->metadata.count; i++) {
         const grpc_metadata *entry = &call->metadata.metadata[i];
-        if (grpc_slice_str_cmp(entry->key, RPC_AUTHORIZATION) != 0)
+        if (grpc_slice_str_cmp(entry->key, key) != 0)
             continue;
         *bytes = GRPC_SLICE_LENGTH(entry->value);
         return (const char *)GRPC_SLICE_START_PTR(entry->value);
     }
     *bytes = 0;
     return NULL;
+}
+
+const char *rpc_call_authorization(const struct rpc_call *call, size_t *bytes)
+{
+    return rpc_call_metadata(call, RPC_AUTHORIZATION, bytes);
 }
 
 struct status_details *rpc_call_details(struct rpc_call *call)

@@ -13,6 +13,7 @@
 #include <protobuf-c/protobuf-c.h>
 
 #include "proto/log.h"
+#include "proto/rpc/rpc_tls.h"
 #include "proto/rpc/status_details.h"
 #include "proto/status.h"
 
@@ -40,6 +41,8 @@ struct rpc_method {
     size_t request_bytes_max; /* of one message; at most RPC_MESSAGE_BYTES_MAX */
     rpc_handler *handle;
     void *context;
+    unsigned scopes;     /* what a caller must be allowed, for the port's guard */
+    bool unguarded;      /* answered to whoever asks */
     bool while_draining; /* answered by a server that drains, too */
     bool routine;        /* asked over and over by machines: a good end is a debug line */
     /* [note_count], what the end line says unless it is noted anew. */
@@ -52,6 +55,7 @@ struct rpc_method {
 enum {
     RPC_MESSAGE_BYTES_MAX = 32 << 20,
     RPC_SMALL_MESSAGE_BYTES_MAX = 256 << 10,
+    RPC_TENANT_BYTES = 64, /* of a tenant's name, with its 0 */
     RPC_UNSENT_BYTES_MAX = 1 << 20,
     RPC_WRITE_DEADLINE_MS = 30000, /* a client that takes nothing for so long loses its call */
     RPC_FLUSH_MS = 3000,          /* for clients of a server that ends to take their last message */
@@ -67,11 +71,36 @@ struct rpc_limits {
 MUST_CHECK enum status rpc_server_create(struct rpc_server **server,
                                          const struct rpc_limits *limits);
 
-/* Listens on "HOST:PORT" too, for the methods of this table alone, which it borrows; port 0 is any
- * free one. `*port` is the one that was bound. INVALID_ARGUMENT for what is no address, UNAVAILABLE
- * where it cannot be bound. Not at the same time as another rpc_server_listen. */
-MUST_CHECK enum status rpc_server_listen(struct rpc_server *server, int *port, const char *address,
-                                         const struct rpc_method *methods, size_t method_count);
+/* Who calls, as the port's guard found it; all zero where there is no guard. */
+struct rpc_caller {
+    char tenant[RPC_TENANT_BYTES];
+    unsigned scopes;
+};
+
+/* Whether a call of this method may be served, by what it sent as the metadata "authorization"
+ * (NULL: nothing); fills `caller`, or fails with a sentence and `details` for the client. Called
+ * before a byte of the request is read, from a thread that all calls pass: it must not wait. */
+typedef enum status rpc_guard(void *context, struct rpc_caller *caller,
+                              struct status_details *details, const struct rpc_method *method,
+                              const char *authorization, size_t bytes);
+
+/* A port, with the methods that it alone serves. */
+struct rpc_port {
+    const char *address;              /* "HOST:PORT"; port 0 is any free one */
+    const struct rpc_method *methods; /* [method_count], borrowed as long as the server lives */
+    size_t method_count;
+    rpc_guard *guard; /* NULL: whoever reaches the port may call */
+    void *guard_context;
+    /* NULL: none. Read during the call. Under TLS gRPC's own listener is used, which knows no
+     * limits.connections_max: every connection has the handshake's 10 s to show what it must. */
+    const struct rpc_tls *tls;
+};
+
+/* Listens on one more port, and fills `*bound` with its number. INVALID_ARGUMENT for what is no
+ * address or no key, UNAVAILABLE where it cannot be bound. Not at the same time as another
+ * rpc_server_listen. */
+MUST_CHECK enum status rpc_server_listen(struct rpc_server *server, int *bound,
+                                         const struct rpc_port *port);
 
 /* From now on new calls end UNAVAILABLE, which is clean where shutdown would end them CANCELLED;
  * apart from methods that are answered while_draining and those whose client streams. */
@@ -115,9 +144,15 @@ int64_t rpc_call_deadline_ns(const struct rpc_call *call);
 /* "ipv4:127.0.0.1:40312". */
 const char *rpc_call_peer(const struct rpc_call *call);
 
+/* Who calls. */
+const struct rpc_caller *rpc_call_caller(const struct rpc_call *call);
+
 /* What the caller sent as the metadata "authorization", its first; NULL when there is none. Not
  * terminated; lives as long as the call. */
 const char *rpc_call_authorization(const struct rpc_call *call, size_t *bytes);
+
+/* The same of the metadata of this name, in lower case. */
+const char *rpc_call_metadata(const struct rpc_call *call, const char *key, size_t *bytes);
 
 /* Filled by a handler that is about to fail. */
 struct status_details *rpc_call_details(struct rpc_call *call);

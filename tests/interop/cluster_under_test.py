@@ -104,7 +104,8 @@ class ClusterTest(unittest.TestCase):
                    "the coordinator listens")
         self.assertIsNone(self.coordinator.poll(), self.log_of(self.coordinator))
         with open(ready, encoding="utf-8") as file:
-            self.address, self.worker_address = file.read().split()
+            self.address, self.worker_address, *more = file.read().split()
+        self.http_address = more[0] if more else None  # with --http
         self.channel = grpc.insecure_channel(self.address,
                                              options=[("grpc.enable_http_proxy", 0)])
         self.addCleanup(self.channel.close)

@@ -5,7 +5,7 @@ import threading
 import time
 import unittest
 
-from cluster_under_test import INFERENCE, SOURCE, ClusterTest, grpc, ids_of, pb, text_of, wait_until
+from cluster_under_test import INFERENCE, SOURCE, ClusterTest, grpc, health_pb2, ids_of, pb, text_of, wait_until
 
 sys.path.insert(0, os.path.join(SOURCE, "tests", "support"))
 import echo_oracle as oracle  # noqa: E402
@@ -124,6 +124,23 @@ class Faults(ClusterTest):
         error = self.expect_code(grpc.StatusCode.UNAVAILABLE, lambda: list(self.generate(max_tokens=1900)))
         self.assertRegex(error.details(), "rank 1 .* was silent")
         self.wait_ready("g-2")
+
+    def test_a_rank_that_beats_and_works_no_more_is_unhealthy_and_then_lost(self):
+        self.start("--heartbeat=0.2", "--work-timeout=14")
+        self.echo("--ranks=2", "--group=g", "--again", "--stall-after=1", "--faulty-rank=1")
+        self.wait_ready()
+        list(self.generate(max_tokens=5))
+        serving = health_pb2.HealthCheckResponse.SERVING
+        self.assertEqual(self.health(), serving)
+        call = self.generate(max_tokens=1900, timeout=60)
+        begin = time.monotonic()
+        wait_until(lambda: self.health() != serving, 13, "health tells that no work is done")
+        self.assertGreater(time.monotonic() - begin, 9)
+        error = self.expect_code(grpc.StatusCode.UNAVAILABLE, lambda: list(call))
+        self.assertLess(time.monotonic() - begin, 17)
+        self.assertRegex(error.details(), "rank 1 .* has finished no work for 14")
+        self.wait_ready("g-2")
+        wait_until(lambda: self.health() == serving, 5, "health tells of the next group")
 
     def test_a_poisonous_prompt_kills_its_worker(self):
         self.start()

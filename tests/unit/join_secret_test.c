@@ -133,15 +133,15 @@ static void what_is_no_secret_is_refused(void **state)
 {
     (void)state;
     char text[JOIN_SECRET_ROOM];
-    char longest[JOIN_SECRET_MOST + 2];
+    char longest[SECRET_MOST + 2];
     memset(longest, 'x', sizeof longest);
-    longest[JOIN_SECRET_MOST + 1] = 0;
+    longest[SECRET_MOST + 1] = 0;
     const char *const bad[] = {"short", "0123456789abcdef0123456789abcde",
                                "0123456789abcdef 123456789abcdef",
                                "0123456789abcdef\x80 123456789abcdef", longest};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
         assert_int_equal(join_secret_read(text, write_file(bad[i], 0600)), STATUS_INVALID_ARGUMENT);
-    longest[JOIN_SECRET_MOST] = 0;
+    longest[SECRET_MOST] = 0;
     assert_int_equal(join_secret_read(text, write_file(longest, 0600)), STATUS_OK);
     assert_string_equal(text, longest);
     assert_int_equal(

@@ -307,6 +307,7 @@ static void errors_have_openais_shape(void **state)
                  "\"param\": null, \"code\": null}}");
     assert_int_equal(openai_error_http_code(STATUS_UNIMPLEMENTED), 400);
     assert_int_equal(openai_error_http_code(STATUS_UNAUTHENTICATED), 401);
+    assert_int_equal(openai_error_http_code(STATUS_PERMISSION_DENIED), 403);
     assert_int_equal(openai_error_http_code(STATUS_NOT_FOUND), 404);
     assert_int_equal(openai_error_http_code(STATUS_INTERNAL), 500);
     assert_int_equal(openai_error_http_code(STATUS_DEADLINE_EXCEEDED), 504);

@@ -138,6 +138,13 @@ static struct rpc_method methods[5 + HEALTH_METHODS + REFLECTION_METHODS] = {
      .handle = note_authorization},
 };
 
+static enum status listen_at(struct rpc_server *at, int *bound, const char *address,
+                             const struct rpc_method *rows, size_t count)
+{
+    const struct rpc_port open_port = {.address = address, .methods = rows, .method_count = count};
+    return rpc_server_listen(at, bound, &open_port);
+}
+
 static int start(void **state)
 {
     (void)state;
@@ -148,8 +155,8 @@ static int start(void **state)
     health_methods(health, methods + 5);
     reflection_methods(reflection, methods + 5 + HEALTH_METHODS);
     if (rpc_server_create(&server, &limits) != STATUS_OK ||
-        rpc_server_listen(server, &port, "127.0.0.1:0", methods,
-                          sizeof methods / sizeof methods[0]) != STATUS_OK)
+        listen_at(server, &port, "127.0.0.1:0", methods, sizeof methods / sizeof methods[0]) !=
+            STATUS_OK)
         return -1;
     snprintf(target, sizeof target, "127.0.0.1:%d", port);
     return rpc_client_create(&client, target) == STATUS_OK ? 0 : -1;
@@ -439,10 +446,9 @@ static void a_port_in_use_is_said_so(void **state)
     int unused = 0;
     snprintf(listen, sizeof listen, "127.0.0.1:%d", port);
     assert_int_equal(rpc_server_create(&second, &limits), STATUS_OK);
-    assert_int_equal(rpc_server_listen(second, &unused, listen, methods, 4), STATUS_UNAVAILABLE);
+    assert_int_equal(listen_at(second, &unused, listen, methods, 4), STATUS_UNAVAILABLE);
     assert_non_null(strstr(status_message(), "Address already in use"));
-    assert_int_equal(rpc_server_listen(second, &unused, "nowhere", methods, 4),
-                     STATUS_INVALID_ARGUMENT);
+    assert_int_equal(listen_at(second, &unused, "nowhere", methods, 4), STATUS_INVALID_ARGUMENT);
     rpc_server_destroy(second, 0);
 }
 
@@ -453,7 +459,7 @@ static void each_port_has_its_own_methods(void **state)
     char target[64];
     int second = 0;
     int32_t length = 0;
-    assert_int_equal(rpc_server_listen(server, &second, "127.0.0.1:0", methods + 1, 1), STATUS_OK);
+    assert_int_equal(listen_at(server, &second, "127.0.0.1:0", methods + 1, 1), STATUS_OK);
     assert_int_not_equal(second, port);
     snprintf(target, sizeof target, "127.0.0.1:%d", second);
     assert_int_equal(rpc_client_create(&client, target), STATUS_OK);
@@ -496,7 +502,7 @@ static void a_drained_server_refuses_and_a_destroyed_one_cancels(void **state)
     char target[64];
     int own_port = 0;
     assert_int_equal(rpc_server_create(&own, &limits), STATUS_OK);
-    assert_int_equal(rpc_server_listen(own, &own_port, "127.0.0.1:0", methods, 4), STATUS_OK);
+    assert_int_equal(listen_at(own, &own_port, "127.0.0.1:0", methods, 4), STATUS_OK);
     snprintf(target, sizeof target, "127.0.0.1:%d", own_port);
     assert_int_equal(rpc_client_create(&client, target), STATUS_OK);
     struct rpc_stream *running = NULL;
@@ -637,8 +643,7 @@ static void reflection_sends_a_file_with_those_it_imports(void **state)
     reflection_methods(pair, rows);
     int own_port = 0;
     assert_int_equal(rpc_server_create(&own, &limits), STATUS_OK);
-    assert_int_equal(rpc_server_listen(own, &own_port, "127.0.0.1:0", rows, REFLECTION_METHODS),
-                     STATUS_OK);
+    assert_int_equal(listen_at(own, &own_port, "127.0.0.1:0", rows, REFLECTION_METHODS), STATUS_OK);
     snprintf(target, sizeof target, "127.0.0.1:%d", own_port);
     assert_int_equal(rpc_client_create(&client, target), STATUS_OK);
     assert_int_equal(files_of("p.A"), 1);

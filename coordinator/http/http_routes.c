@@ -1,0 +1,68 @@
+/* Owns the table of routes. */
+#include "coordinator/http/http_routes.h"
+
+#include <string.h>
+
+#include "coordinator/http/http_health.h"
+#include "coordinator/http/http_inference.h"
+#include "coordinator/openai/openai_request.h"
+
+static const struct http_route routes[] = {
+    {"GET", "/healthz", http_health_alive, .routine = true},
+    {"GET", "/readyz", http_health_ready, .routine = true},
+    {"GET", "/metrics", http_health_metrics, .scopes = ACCESS_METRICS, .routine = true},
+    {"GET", "/v1/models", http_inference_models, .scopes = ACCESS_INFERENCE},
+    {"GET", "/v1/models/{}", http_inference_model, .scopes = ACCESS_INFERENCE},
+    {"POST", "/v1/completions", http_inference_answer, .scopes = ACCESS_INFERENCE,
+     .body_bytes = OPENAI_BODY_BYTES_MAX},
+    {"POST", "/v1/chat/completions", http_inference_answer, .scopes = ACCESS_INFERENCE,
+     .body_bytes = OPENAI_BODY_BYTES_MAX},
+    {"POST", "/longhaul/v1/generate", http_inference_answer, .scopes = ACCESS_INFERENCE,
+     .body_bytes = OPENAI_BODY_BYTES_MAX},
+};
+
+/* Whether `path` is one of `pattern`; what stands for {} goes to `name`. */
+static bool matches(char name[HTTP_NAME_BYTES], const char *pattern, const char *path)
+{
+    const char *hole = strstr(pattern, "{}");
+    if (!hole)
+        return strcmp(pattern, path) == 0;
+    const size_t before = (size_t)(hole - pattern), after = strlen(hole + 2);
+    const size_t bytes = strlen(path);
+    if (bytes <= before + after || strncmp(pattern, path, before) != 0 ||
+        strcmp(path + bytes - after, hole + 2) != 0)
+        return false;
+    const size_t inside = bytes - before - after;
+    if (inside >= HTTP_NAME_BYTES || memchr(path + before, '/', inside))
+        return false;
+    memcpy(name, path + before, inside);
+    name[inside] = 0;
+    return true;
+}
+
+/* Adds a method to the list that a client may use. */
+static void allow(struct http_exchange *exchange, const char *method)
+{
+    const size_t used = strlen(exchange->allow);
+    snprintf(exchange->allow + used, sizeof exchange->allow - used, "%s%s", used ? ", " : "",
+             method);
+}
+
+enum status http_routes_find(struct http_exchange *exchange, const char *method, const char *path)
+{
+    /* The library leaves the body of such an answer out. */
+    const char *wanted = strcmp(method, MHD_HTTP_METHOD_HEAD) == 0 ? MHD_HTTP_METHOD_GET : method;
+    for (size_t i = 0; i < sizeof routes / sizeof routes[0]; i++) {
+        if (!matches(exchange->name, routes[i].path, path))
+            continue;
+        if (strcmp(routes[i].method, wanted) == 0) {
+            exchange->route = &routes[i];
+            return STATUS_OK;
+        }
+        allow(exchange, routes[i].method);
+    }
+    exchange->code = exchange->allow[0] ? MHD_HTTP_METHOD_NOT_ALLOWED : MHD_HTTP_NOT_FOUND;
+    if (exchange->allow[0])
+        return fail(STATUS_UNIMPLEMENTED, "%s takes %s, not %s", path, exchange->allow, method);
+    return fail(STATUS_NOT_FOUND, "nothing is at %s", path);
+}
