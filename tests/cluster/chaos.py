@@ -178,8 +178,8 @@ class Load:
                     result = json.loads(line)
                     seen[result["custom_id"]] += 1
                     expected = oracle.answer_text(oracle.raw_ids(self.prompts[result["custom_id"]]), TOKENS)
-                    body = (result["response"] or {}).get("body") or {}
-                    if result["error"] or body["choices"][0]["text"] != expected:
+                    choices = ((result["response"] or {}).get("body") or {}).get("choices")
+                    if result["error"] or not choices or choices[0]["text"] != expected:
                         differing.append(line)
         lost = sum(name not in seen for name in self.prompts)
         return lost, sum(count - 1 for count in seen.values()), len(differing), differing[:3]
