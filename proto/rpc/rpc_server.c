@@ -21,26 +21,20 @@
 
 #include "proto/clock.h"
 #include "proto/log.h"
-#include "proto/metrics.h"
 #include "proto/rpc/handover.h"
+#include "proto/rpc/raw_server.h"
 #include "proto/rpc/rpc_acceptor.h"
+#include "proto/rpc/rpc_end_line.h"
 #include "proto/rpc/rpc_wire.h"
 
 enum {
     ARRIVALS_MAX = 16,
     PATH_BYTES = 128,
-    NOTES_MAX = 8,
     REFUSALS_MAX = 1024,
     RETRY_MS = 2000,
     FINISH_DEADLINE_MS = 10000,
     FLUSH_LOOK_MS = 100
 };
-
-static struct metrics_family ended_calls = {.name = "longhaul_rpc_server_requests",
-                                            .help =
-                                                "gRPC calls that have ended, by method and code.",
-                                            .type = METRICS_COUNTER,
-                                            .labels = {"method", "code"}};
 
 /* One port with its own table of methods. gRPC's server is the port's own, so that a call can only
  * reach the methods of the port that it came by. */
@@ -88,7 +82,7 @@ struct rpc_call {
     struct rpc_share *share; /* NULL for a call that is refused */
     struct status_details details;
     int64_t begun_ns, deadline_ns;
-    struct log_field notes[NOTES_MAX];
+    struct log_field notes[RPC_END_LINE_NOTES_MAX];
     size_t note_count;
     int cancelled; /* set by gRPC when RPC_WIRE_END is over */
     struct rpc_acceptor_call connection;
@@ -217,7 +211,7 @@ void rpc_call_note(struct rpc_call *call, struct log_field field)
     size_t i = 0;
     while (i < call->note_count && strcmp(call->notes[i].key, field.key) != 0)
         i++;
-    assert(i < NOTES_MAX);
+    assert(i < RPC_END_LINE_NOTES_MAX);
     call->notes[i] = field;
     if (i == call->note_count)
         call->note_count++;
@@ -232,38 +226,24 @@ static void note_failure(struct rpc_call *call)
         rpc_call_note(call, log_text("cause", status_message()));
 }
 
-/* What a client calls a method that we do not have is no word of ours. */
-static void count_end(const struct rpc_call *call, enum status status)
-{
-    char name[PATH_BYTES] = "unknown";
-    if (call->method)
-        snprintf(name, sizeof name, "%s/%s", call->method->service, call->method->name);
-    metrics_add(&ended_calls, 1, name, status_name((enum status)code_on_wire(status)));
-}
-
 /* Of each call that arrived, whatever became of it. */
 static void log_end(struct rpc_call *call, enum status status)
 {
-    bool good = status == STATUS_OK || status == STATUS_CANCELLED;
-    count_end(call, status);
-    bool routine = call->method && call->method->routine && good;
     char path[PATH_BYTES];
     snprintf(path, sizeof path, "%.*s", (int)GRPC_SLICE_LENGTH(call->about.method),
              (const char *)GRPC_SLICE_START_PTR(call->about.method));
-    struct log_field fields[NOTES_MAX + 5] = {
-        log_text("method", call->method ? call->method->name : path),
-        log_text("peer", rpc_call_peer(call)),
-        log_text("code", status_name((enum status)code_on_wire(status))),
-    };
-    size_t count = 3;
-    if (call->caller.tenant[0])
-        fields[count++] = log_text("tenant", call->caller.tenant);
     if (status != STATUS_OK)
         note_failure(call);
-    for (size_t i = 0; i < call->note_count; i++)
-        fields[count++] = call->notes[i];
-    fields[count++] = log_real("seconds", clock_seconds_since(call->begun_ns), 3);
-    log_fields(routine ? LOG_DEBUG : LOG_INFO, "request ended", fields, count);
+    rpc_end_line_tell(&(struct rpc_end_line){
+        .method = call->method,
+        .path = path,
+        .peer = rpc_call_peer(call),
+        .tenant = call->caller.tenant,
+        .code = (enum status)code_on_wire(status),
+        .notes = call->notes,
+        .note_count = call->note_count,
+        .begun_ns = call->begun_ns,
+    });
 }
 
 static enum status handle(struct rpc_call *call)
@@ -520,11 +500,6 @@ static void arrived(struct rpc_tag *tag, bool ok)
 
 /* ---- the server ---- */
 
-static grpc_arg integer_argument(const char *key, int value)
-{
-    return (grpc_arg){.type = GRPC_ARG_INTEGER, .key = (char *)key, .value.integer = value};
-}
-
 static void stop_done(struct rpc_tag *tag, bool ok)
 {
     (void)ok;
@@ -537,42 +512,12 @@ static void stop_done(struct rpc_tag *tag, bool ok)
     pthread_mutex_unlock(&server->lock);
 }
 
-/* The raw server, with both queues and nothing to listen on. */
-static grpc_server *create_raw(struct rpc_server *server)
-{
-    grpc_arg list[] = {
-        /* gRPC holds a whole message before it looks at its length, and then ends the call as if
-         * asking again might help: each method's own limit says OUT_OF_RANGE. */
-        integer_argument(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, -1),
-        integer_argument(GRPC_ARG_MAX_METADATA_SIZE, 8 << 10),
-        integer_argument(GRPC_ARG_MAX_CONCURRENT_STREAMS, 128),
-        integer_argument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, 10000),
-        integer_argument(GRPC_ARG_KEEPALIVE_TIME_MS, 60000),
-        integer_argument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 10000),
-        integer_argument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1),
-        integer_argument(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0),
-        /* A little less than is promised: the network may bring two pings nearer together. */
-        integer_argument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
-                         RPC_PING_INTERVAL_MS * 9 / 10),
-        /* A small message would expand to gigabytes: compressed ones end UNIMPLEMENTED, and are
-         * not expanded on the way to that. */
-        integer_argument(GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET,
-                         1 << GRPC_COMPRESS_NONE),
-        integer_argument(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0),
-    };
-    grpc_channel_args arguments = {sizeof list / sizeof list[0], list};
-    grpc_server *raw = grpc_server_create(&arguments, NULL);
-    grpc_server_register_completion_queue(raw, rpc_queue_raw(server->arrivals), NULL);
-    grpc_server_register_completion_queue(raw, rpc_queue_raw(server->calls), NULL);
-    return raw;
-}
-
 enum status rpc_server_create(struct rpc_server **server, const struct rpc_limits *limits)
 {
     struct rpc_server *s = calloc(1, sizeof *s);
     if (!s)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a gRPC server");
-    metrics_offer(&ended_calls);
+    rpc_end_line_offer();
     s->connections_max = limits->connections_max;
     s->share = (struct rpc_share){"calls", "--max-calls", limits->calls_max, 0};
     pthread_mutex_init(&s->lock, NULL);
@@ -599,7 +544,7 @@ static enum status listen_plain(struct rpc_listener *listener, const char *addre
     const struct rpc_acceptor_args args = {address, listener->server->connections_max, connected,
                                            listener};
     TRY(rpc_acceptor_create(&listener->acceptor, &args));
-    listener->raw = create_raw(listener->server);
+    listener->raw = raw_server_create(listener->server->arrivals, listener->server->calls);
     listener->credentials = grpc_insecure_server_credentials_create();
     return STATUS_OK;
 }
@@ -608,22 +553,9 @@ static enum status listen_plain(struct rpc_listener *listener, const char *addre
 static enum status listen_under_tls(struct rpc_listener *listener, int *bound,
                                     const struct rpc_port *port)
 {
-    grpc_ssl_pem_key_cert_pair pair = {port->tls->key, port->tls->certificate};
-    listener->credentials = grpc_ssl_server_credentials_create_ex(
-        port->tls->authority, &pair, 1,
-        port->tls->authority ? GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY
-                             : GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE,
-        NULL);
-    if (!listener->credentials)
-        return fail(STATUS_INVALID_ARGUMENT, "listen on %s: the certificate and its key are no use",
-                    port->address);
-    listener->raw = create_raw(listener->server);
-    *bound = grpc_server_add_http2_port(listener->raw, port->address, listener->credentials);
-    return *bound ? STATUS_OK
-                  : fail(STATUS_UNAVAILABLE,
-                         "listen on %s: the address cannot be bound, or the certificate and its "
-                         "key are no pair; choose another one with --listen",
-                         port->address);
+    listener->raw = raw_server_create(listener->server->arrivals, listener->server->calls);
+    return raw_server_listen(listener->raw, &listener->credentials, bound, port->address,
+                             port->tls);
 }
 
 static void destroy_listener(struct rpc_listener *listener)
