@@ -10,7 +10,7 @@
 #include "coordinator/batch/store_parts.h"
 #include "proto/clock.h"
 
-enum { READERS = 4, RETRY_MS = 5000 };
+enum { READERS = 4, RETRY_MS = 5000, LOG_PAGES = 4096 };
 
 static enum status open_parts(struct store *store, const struct store_options *options)
 {
@@ -19,7 +19,8 @@ static enum status open_parts(struct store *store, const struct store_options *o
                              options->readers > 0 ? options->readers : READERS));
     TRY(store_waits_create(&store->waits));
     return store_writer_create(&store->writer, store,
-                               options->retry_ms > 0 ? options->retry_ms : RETRY_MS);
+                               options->retry_ms > 0 ? options->retry_ms : RETRY_MS,
+                               options->log_pages > 0 ? options->log_pages : LOG_PAGES);
 }
 
 static void close_parts(struct store *store)

@@ -43,6 +43,7 @@ struct store_options {
     int readers;          /* connections that read at the same time; 0: 4 */
     int64_t retry_ms;     /* of a store that does not take changes; 0: 5000 */
     bool accept_lost_log; /* open although the write-ahead log of an unclean end is gone */
+    int log_pages;        /* of the write-ahead log, from which on they are brought home; 0: 4096 */
     const char *vfs;      /* of SQLite, by name; NULL: its own. For tests */
     const struct store_file_row *files; /* our own files; NULL: the system's. For tests */
 };

@@ -151,14 +151,18 @@ void store_begin_end(struct store *store)
     enum status status =
         store_link_do(&store->link, "UPDATE meta SET value = ? WHERE name = 'last_us'",
                       store_int(store_now_us(store)));
+    /* The log stays until the mark says that it is not needed. */
     if (status == STATUS_OK &&
-        sqlite3_wal_checkpoint_v2(store->link.database, "main", SQLITE_CHECKPOINT_TRUNCATE, NULL,
+        sqlite3_wal_checkpoint_v2(store->link.database, "main", SQLITE_CHECKPOINT_FULL, NULL,
                                   NULL) != SQLITE_OK)
         status = store_link_fail(&store->link, "checkpoint");
     if (status == STATUS_OK)
         status = store_place_mark(&store->place, STORE_PLACE_CLOSED, store->place.schema,
                                   store->place.opened);
-    if (status != STATUS_OK)
+    if (status == STATUS_OK)
+        (void)sqlite3_wal_checkpoint_v2(store->link.database, "main", SQLITE_CHECKPOINT_TRUNCATE,
+                                        NULL, NULL);
+    else
         log_line(LOG_WARN, "store is left open", log_text("reason", status_message()));
 }
 

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "coordinator/batch/store_document_row.h"
 #include "coordinator/batch/store_parts.h"
 #include "coordinator/batch/store_request.h"
 
@@ -55,9 +56,8 @@ static bool parse_digest(uint8_t sha[SHA_BYTES], const char *name)
 
 /* ---- rows ---- */
 
-#define DOCUMENT_COLUMNS " number, id, digest, title, bytes, tokens, created_us, expires_us, file "
-
-static enum status read_row(struct store_document *document, sqlite3_stmt *rows)
+enum status store_document_row_read(struct store_document *document,
+                                    char file[STORE_DOCUMENT_FILE_BYTES], sqlite3_stmt *rows)
 {
     *document = (struct store_document){
         .number = sqlite3_column_int64(rows, 0),
@@ -68,6 +68,7 @@ static enum status read_row(struct store_document *document, sqlite3_stmt *rows)
     };
     store_link_copy_text(document->id, sizeof document->id, rows, 1);
     store_link_copy_text(document->title, sizeof document->title, rows, 3);
+    store_link_copy_text(file, STORE_DOCUMENT_FILE_BYTES, rows, 8);
     if (sqlite3_column_bytes(rows, 2) != SHA_BYTES)
         return fail(STATUS_DATA_LOSS, "documents/%s: its row is damaged", document->id);
     memcpy(document->digest, digest_prefix, sizeof digest_prefix);
@@ -75,28 +76,27 @@ static enum status read_row(struct store_document *document, sqlite3_stmt *rows)
     return STATUS_OK;
 }
 
-/* By id or digest; `file` (NULL: not asked for) has FILE_BYTES. */
-enum { FILE_BYTES = 160 };
-static enum status find(struct store_link *link, struct store_document *document, char *file,
-                        int64_t tenant, const char *name)
+/* By id or digest. */
+static enum status find(struct store_link *link, struct store_document *document,
+                        char file[STORE_DOCUMENT_FILE_BYTES], int64_t tenant, const char *name)
 {
     sqlite3_stmt *rows;
     bool found;
     uint8_t sha[SHA_BYTES];
     if (parse_digest(sha, name))
-        TRY(store_link_ask(
-            link, &rows, "SELECT" DOCUMENT_COLUMNS "FROM documents WHERE tenant = ? AND digest = ?",
-            store_int(tenant), store_blob(sha, sizeof sha)));
+        TRY(store_link_ask(link, &rows,
+                           "SELECT" STORE_DOCUMENT_COLUMNS
+                           "FROM documents WHERE tenant = ? AND digest = ?",
+                           store_int(tenant), store_blob(sha, sizeof sha)));
     else
         TRY(store_link_ask(link, &rows,
-                           "SELECT" DOCUMENT_COLUMNS "FROM documents WHERE tenant = ? AND id = ?",
+                           "SELECT" STORE_DOCUMENT_COLUMNS
+                           "FROM documents WHERE tenant = ? AND id = ?",
                            store_int(tenant), store_text(name)));
     TRY(store_link_step(link, rows, &found));
     if (!found)
         return fail(STATUS_NOT_FOUND, "documents/%s is not there", name);
-    const enum status status = read_row(document, rows);
-    if (file)
-        store_link_copy_text(file, FILE_BYTES, rows, 8);
+    const enum status status = store_document_row_read(document, file, rows);
     sqlite3_reset(rows);
     return status;
 }
@@ -163,7 +163,7 @@ struct finish {
     struct store_document_answer *answer;
     uint8_t sha[SHA_BYTES];
     char digest[STORE_DIGEST_BYTES];
-    char file[FILE_BYTES];
+    char file[STORE_DOCUMENT_FILE_BYTES];
     const char *id;
 };
 
@@ -238,7 +238,8 @@ static enum status insert_document(struct store_turn *turn, const struct finish 
     struct store_document *document = &finish->answer->document;
     const struct store_tenant_growth growth = {.stored_bytes = finish->upload->bytes};
     struct store_document other;
-    const enum status named = find(turn->link, &other, NULL, tenant->number, finish->id);
+    char file[STORE_DOCUMENT_FILE_BYTES];
+    const enum status named = find(turn->link, &other, file, tenant->number, finish->id);
     if (named == STATUS_OK)
         return fail(STATUS_ALREADY_EXISTS, "documents/%s is another text: choose another id",
                     finish->id);
@@ -272,13 +273,14 @@ static enum status apply_finish(struct store_turn *turn, void *context)
 {
     const struct finish *finish = context;
     struct store_tenant_entry *tenant;
+    char file[STORE_DOCUMENT_FILE_BYTES];
     *finish->answer = (struct store_document_answer){0};
     TRY(store_tenants_find(&turn->store->tenants, turn->link, &tenant, finish->upload->tenant));
     TRY(find_answer(turn, finish, tenant->number));
     if (finish->answer->repeated)
         return STATUS_OK;
     const enum status known =
-        find(turn->link, &finish->answer->document, NULL, tenant->number, finish->digest);
+        find(turn->link, &finish->answer->document, file, tenant->number, finish->digest);
     if (known == STATUS_OK)
         return take_known(turn, finish, tenant->number);
     if (known != STATUS_NOT_FOUND)
@@ -316,11 +318,12 @@ enum status store_document_get(struct store *store, struct store_document *docum
                                const char *tenant, const char *name)
 {
     struct store_link *link;
+    char file[STORE_DOCUMENT_FILE_BYTES];
     int64_t number;
     TRY(store_readers_take(store->readers, &link));
     enum status status = store_tenants_number(link, &number, tenant);
     if (status == STATUS_OK)
-        status = find(link, document, NULL, number, name);
+        status = find(link, document, file, number, name);
     store_readers_give(store->readers, link);
     return status;
 }
@@ -350,12 +353,30 @@ static enum status read_file(struct store *store, const struct store_document *d
     return STATUS_OK;
 }
 
+enum status store_document_row_text(struct store *store, const struct store_document *document,
+                                    const char *file, char **text)
+{
+    char *read = malloc((size_t)document->bytes + 1);
+    if (!read)
+        return no_memory();
+    const enum status status = read_file(store, document, file, read);
+    if (status != STATUS_OK) {
+        free(read);
+        return status == STATUS_DATA_LOSS
+                   ? fail(STATUS_DATA_LOSS, "documents/%s: %s", document->id, status_message())
+                   : status;
+    }
+    read[document->bytes] = '\0';
+    *text = read;
+    return STATUS_OK;
+}
+
 enum status store_document_read(struct store *store, const char *tenant, const char *name,
                                 char **text, size_t *bytes)
 {
     struct store_link *link;
     struct store_document document;
-    char file[FILE_BYTES];
+    char file[STORE_DOCUMENT_FILE_BYTES];
     int64_t number;
     TRY(store_readers_take(store->readers, &link));
     enum status status = store_tenants_number(link, &number, tenant);
@@ -363,18 +384,7 @@ enum status store_document_read(struct store *store, const char *tenant, const c
         status = find(link, &document, file, number, name);
     store_readers_give(store->readers, link);
     TRY(status);
-    char *read = malloc((size_t)document.bytes + 1);
-    if (!read)
-        return no_memory();
-    status = read_file(store, &document, file, read);
-    if (status != STATUS_OK) {
-        free(read);
-        return status == STATUS_DATA_LOSS
-                   ? fail(STATUS_DATA_LOSS, "documents/%s: %s", document.id, status_message())
-                   : status;
-    }
-    read[document.bytes] = '\0';
-    *text = read;
+    TRY(store_document_row_text(store, &document, file, text));
     *bytes = (size_t)document.bytes;
     return STATUS_OK;
 }
@@ -417,17 +427,18 @@ enum status store_document_list(struct store *store, const char *tenant, int64_t
     enum status status = store_tenants_number(link, &number, tenant);
     if (status == STATUS_OK)
         status = store_link_ask(link, &rows,
-                                "SELECT" DOCUMENT_COLUMNS "FROM documents WHERE tenant = ?"
+                                "SELECT" STORE_DOCUMENT_COLUMNS "FROM documents WHERE tenant = ?"
                                 " AND number < ? ORDER BY number DESC LIMIT ?",
                                 store_int(number), store_int(before > 0 ? before : INT64_MAX),
                                 store_int(count));
     while (status == STATUS_OK) {
         bool found;
         struct store_document document;
+        char file[STORE_DOCUMENT_FILE_BYTES];
         status = store_link_step(link, rows, &found);
         if (status != STATUS_OK || !found)
             break;
-        status = read_row(&document, rows);
+        status = store_document_row_read(&document, file, rows);
         if (status == STATUS_OK)
             status = take(context, &document);
     }
@@ -465,7 +476,7 @@ static enum status delete_row(struct store_turn *turn, struct store_tenant_entry
 {
     struct store_document document;
     struct store_saved nothing = {0};
-    char file[FILE_BYTES], name[PATH_MAX];
+    char file[STORE_DOCUMENT_FILE_BYTES], name[PATH_MAX];
     int64_t batch;
     bool named;
     TRY(find(turn->link, &document, file, tenant->number, change->id));

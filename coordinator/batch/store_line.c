@@ -7,7 +7,6 @@
 #include <xxhash.h>
 
 #include "coordinator/batch/store_batch_row.h"
-#include "coordinator/batch/store_input.h"
 #include "coordinator/batch/store_line_row.h"
 #include "coordinator/batch/store_parts.h"
 #include "coordinator/batch/store_schema.h"
@@ -197,47 +196,6 @@ enum status store_line_list(struct store *store, const char *tenant, int64_t bat
 
 /* ---- a line's text ---- */
 
-/* Holds what never changes of a line against its seal. */
-static enum status check_seal(struct store_link *link, const struct store_line_row *line)
-{
-    sqlite3_stmt *rows;
-    bool found;
-    TRY(store_link_ask(link, &rows, "SELECT custom_id, seal FROM lines WHERE key = ?",
-                       store_int(line->key)));
-    TRY(store_link_step(link, rows, &found));
-    const uint64_t seal =
-        found ? store_line_row_seal(line->key, (const char *)sqlite3_column_text(rows, 0),
-                                    line->start, line->bytes, line->digest, line->document,
-                                    line->prompt_tokens)
-              : 0;
-    const bool right = found && seal == (uint64_t)sqlite3_column_int64(rows, 1);
-    sqlite3_reset(rows);
-    return right ? STATUS_OK : fail(STATUS_DATA_LOSS, "its row is damaged");
-}
-
-static enum status read_text(struct store *store, struct store_link *link,
-                             const struct store_batch_row *row, const struct store_line_row *line,
-                             char **text)
-{
-    TRY(check_seal(link, line));
-    if (line->bytes < 0 || line->bytes > STORE_BODY_BYTES)
-        return fail(STATUS_DATA_LOSS, "its row is damaged");
-    char *read = malloc((size_t)line->bytes + 1);
-    if (!read)
-        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory to read a line");
-    enum status status =
-        store_input_read(store, link, row, read, (size_t)line->bytes, line->start, false);
-    if (status == STATUS_OK && store_line_digest(read, (size_t)line->bytes) != line->digest)
-        status = fail(STATUS_DATA_LOSS, "its text is damaged");
-    if (status != STATUS_OK) {
-        free(read);
-        return status;
-    }
-    read[line->bytes] = '\0';
-    *text = read;
-    return STATUS_OK;
-}
-
 enum status store_line_read_text(struct store *store, const char *tenant, int64_t batch,
                                  int64_t line, char **text, size_t *bytes)
 {
@@ -252,7 +210,7 @@ enum status store_line_read_text(struct store *store, const char *tenant, int64_
     if (status == STATUS_OK)
         status = store_line_row_load(link, &found, number, batch, line);
     if (status == STATUS_OK)
-        status = read_text(store, link, &row, &found, text);
+        status = store_line_row_text(store, link, &row, &found, text);
     if (status == STATUS_DATA_LOSS)
         status = fail(STATUS_DATA_LOSS, "batches/%s: line %lld: %s", row.batch.id, (long long)line,
                       status_message());

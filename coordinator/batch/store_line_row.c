@@ -3,9 +3,11 @@
 #include "coordinator/batch/store_line_row.h"
 
 #include <assert.h>
+#include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>
 
+#include "coordinator/batch/store_input.h"
 #include "coordinator/batch/store_parts.h"
 #include "coordinator/batch/store_result.h"
 #include "coordinator/batch/store_schema.h"
@@ -185,6 +187,47 @@ enum status store_line_row_load(struct store_link *link, struct store_line_row *
         .result = sqlite3_column_int64(rows, 12),
     };
     sqlite3_reset(rows);
+    return STATUS_OK;
+}
+
+/* Holds what never changes of a line against its seal. */
+static enum status check_seal(struct store_link *link, const struct store_line_row *line)
+{
+    sqlite3_stmt *rows;
+    bool found;
+    TRY(store_link_ask(link, &rows, "SELECT custom_id, seal FROM lines WHERE key = ?",
+                       store_int(line->key)));
+    TRY(store_link_step(link, rows, &found));
+    const uint64_t seal =
+        found ? store_line_row_seal(line->key, (const char *)sqlite3_column_text(rows, 0),
+                                    line->start, line->bytes, line->digest, line->document,
+                                    line->prompt_tokens)
+              : 0;
+    const bool right = found && seal == (uint64_t)sqlite3_column_int64(rows, 1);
+    sqlite3_reset(rows);
+    return right ? STATUS_OK : fail(STATUS_DATA_LOSS, "its row is damaged");
+}
+
+enum status store_line_row_text(struct store *store, struct store_link *link,
+                                const struct store_batch_row *row,
+                                const struct store_line_row *line, char **text)
+{
+    TRY(check_seal(link, line));
+    if (line->bytes < 0 || line->bytes > STORE_BODY_BYTES)
+        return fail(STATUS_DATA_LOSS, "its row is damaged");
+    char *read = malloc((size_t)line->bytes + 1);
+    if (!read)
+        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory to read a line");
+    enum status status =
+        store_input_read(store, link, row, read, (size_t)line->bytes, line->start, false);
+    if (status == STATUS_OK && store_line_digest(read, (size_t)line->bytes) != line->digest)
+        status = fail(STATUS_DATA_LOSS, "its text is damaged");
+    if (status != STATUS_OK) {
+        free(read);
+        return status;
+    }
+    read[line->bytes] = '\0';
+    *text = read;
     return STATUS_OK;
 }
 

@@ -30,6 +30,12 @@ MUST_CHECK enum status store_line_row_insert(struct store_turn *turn, struct sto
 MUST_CHECK enum status store_line_row_load(struct store_link *link, struct store_line_row *line,
                                            int64_t tenant, int64_t batch, int64_t number);
 
+/* Its text, freed by the caller, with a zero byte behind it. DATA_LOSS, without the line's name,
+ * where row or text is damaged. */
+MUST_CHECK enum status store_line_row_text(struct store *store, struct store_link *link,
+                                           const struct store_batch_row *row,
+                                           const struct store_line_row *line, char **text);
+
 /* Gives a line its one result; `row` is to be updated. */
 MUST_CHECK enum status store_line_row_finish(struct store_turn *turn, struct store_batch_row *row,
                                              int64_t key, enum store_line_state state,

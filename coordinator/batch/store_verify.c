@@ -6,7 +6,7 @@
 
 #include "coordinator/batch/store.h"
 #include "coordinator/batch/store_batch_row.h"
-#include "coordinator/batch/store_document.h"
+#include "coordinator/batch/store_document_row.h"
 #include "coordinator/batch/store_input.h"
 #include "coordinator/batch/store_line_row.h"
 #include "coordinator/batch/store_parts.h"
@@ -110,28 +110,36 @@ static enum status check_result(struct verify *verify, sqlite3_stmt *rows)
     return check_body(verify, rows, "result", key);
 }
 
+/* Columns: the line's batch, and its number in it. */
 static enum status check_line(struct verify *verify, sqlite3_stmt *rows)
 {
+    struct store_batch_row row;
+    struct store_line_row line;
     char *text;
-    size_t bytes;
-    const enum status status = store_line_read_text(
-        verify->store, (const char *)sqlite3_column_text(rows, 0), sqlite3_column_int64(rows, 1),
-        sqlite3_column_int64(rows, 2), &text, &bytes);
+    const int64_t batch = sqlite3_column_int64(rows, 0), number = sqlite3_column_int64(rows, 1);
+    TRY(store_line_row_load(verify->link, &line, 0, batch, number));
+    const enum status found = store_batch_row_load(verify->link, &row, 0, batch);
+    if (found == STATUS_NOT_FOUND)
+        return STATUS_OK; /* it is being deleted */
+    TRY(found);
+    enum status status = store_line_row_text(verify->store, verify->link, &row, &line, &text);
     if (status == STATUS_OK)
         free(text);
-    return status == STATUS_NOT_FOUND ? STATUS_OK : status; /* deleted meanwhile */
+    else if (status == STATUS_DATA_LOSS)
+        status = fail(status, "batches/%s: line %lld: %s", row.batch.id, (long long)number,
+                      status_message());
+    store_batch_clear(&row.batch);
+    return status;
 }
 
 static enum status check_document(struct verify *verify, sqlite3_stmt *rows)
 {
-    char *text;
-    size_t bytes;
-    const enum status status =
-        store_document_read(verify->store, (const char *)sqlite3_column_text(rows, 0),
-                            (const char *)sqlite3_column_text(rows, 1), &text, &bytes);
-    if (status == STATUS_OK)
-        free(text);
-    return status == STATUS_NOT_FOUND ? STATUS_OK : status;
+    struct store_document document;
+    char file[STORE_DOCUMENT_FILE_BYTES], *text;
+    TRY(store_document_row_read(&document, file, rows));
+    TRY(store_document_row_text(verify->store, &document, file, &text));
+    free(text);
+    return STATUS_OK;
 }
 
 /* A row names what does not agree. */
@@ -187,14 +195,12 @@ static enum status check_all(struct verify *verify)
              " status_code, seal FROM results",
              check_result));
     TRY(check_counts(verify));
-    TRY(store_link_run(verify->link, "COMMIT"));
     TRY(each(verify,
-             "SELECT t.name, l.batch, l.key & 16777215 FROM lines l JOIN tenants t"
-             " ON t.number = l.tenant",
+             "SELECT l.batch, l.key & 16777215 FROM lines l JOIN batches b ON b.number = l.batch"
+             " WHERE b.sweep NOT IN (3, 4)",
              check_line));
-    return each(verify,
-                "SELECT t.name, d.id FROM documents d JOIN tenants t ON t.number = d.tenant",
-                check_document);
+    TRY(each(verify, "SELECT" STORE_DOCUMENT_COLUMNS "FROM documents", check_document));
+    return store_link_run(verify->link, "COMMIT");
 }
 
 enum status store_verify(struct store *store, store_report *report, void *context)

@@ -17,8 +17,7 @@ enum {
     GROUP_MAX = 128,
     MESSAGE_BYTES = 1024,
     SWEEP_MS = 250,
-    LOG_PAGES = 4096,             /* 16 MiB: from here on pages go home */
-    LOG_PAGES_MAX = 4 * LOG_PAGES /* ... and readers are waited for */
+    LOG_LONG = 4 /* times the usual length: readers are waited for */
 };
 
 struct change {
@@ -34,6 +33,7 @@ struct change {
 struct store_writer {
     struct store *store;
     int64_t retry_ms;
+    int log_pages_home;
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t come;
@@ -308,10 +308,11 @@ static int note_pages(void *context, sqlite3 *database, const char *name, int pa
 /* Brings pages home when the log is long. */
 static void checkpoint(struct store_writer *writer)
 {
-    if (writer->log_pages < LOG_PAGES)
+    if (writer->log_pages < writer->log_pages_home)
         return;
-    const int mode =
-        writer->log_pages < LOG_PAGES_MAX ? SQLITE_CHECKPOINT_PASSIVE : SQLITE_CHECKPOINT_RESTART;
+    const int mode = writer->log_pages < LOG_LONG * writer->log_pages_home
+                         ? SQLITE_CHECKPOINT_PASSIVE
+                         : SQLITE_CHECKPOINT_RESTART;
     struct store_link *link = &writer->store->link;
     const int code = sqlite3_wal_checkpoint_v2(link->database, "main", mode, NULL, NULL);
     writer->log_pages = 0;
@@ -407,13 +408,15 @@ static void *run(void *context)
 
 /* ---- from outside ---- */
 
-enum status store_writer_create(struct store_writer **writer, struct store *store, int64_t retry_ms)
+enum status store_writer_create(struct store_writer **writer, struct store *store, int64_t retry_ms,
+                                int log_pages)
 {
     struct store_writer *w = calloc(1, sizeof *w);
     if (!w)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the store");
     w->store = store;
     w->retry_ms = retry_ms;
+    w->log_pages_home = log_pages;
     w->last = &w->first;
     w->serving = true;
     pthread_mutex_init(&w->lock, NULL);

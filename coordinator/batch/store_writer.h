@@ -19,7 +19,7 @@ struct store_turn;
 typedef enum status store_apply(struct store_turn *turn, void *context);
 
 MUST_CHECK enum status store_writer_create(struct store_writer **writer, struct store *store,
-                                           int64_t retry_ms);
+                                           int64_t retry_ms, int log_pages);
 
 /* Ends the thread; what waits is answered UNAVAILABLE. */
 void store_writer_destroy(struct store_writer *writer);
