@@ -10,8 +10,7 @@
 #include "proto/plan/chooser.h"
 #include "proto/plan/cost.h"
 #include "proto/plan/partition.h"
-#include "proto/plan/schedule.h"
-#include "proto/plan/tally.h"
+#include "proto/plan/stage_costs.h"
 
 /* What a client may well wait for between two tokens is twice this; on a slow link the other. */
 #define STAGE_SECONDS 0.5
@@ -187,32 +186,17 @@ enum status planner_choose(const struct planner *planner, struct choice *choice,
 
 /* ---- forecasting ---- */
 
-/* What adding up the stages needs. */
-struct adding {
-    const struct choice *choice;
-    const struct model_shape *shape;
-    struct cost_table table;
-    struct ownership *ownership;
-    struct tally *tally;
-    struct schedule schedule; /* its sums alone */
-    struct cost *costs;       /* [workers] */
-    const struct planner_watch *watch;
-};
-
 /* Adds up the stages of the prompt. */
-static enum status add_stages(struct planner_forecast *forecast, struct adding *adding,
-                              int64_t prompt_tokens)
+static enum status add_stages(struct planner_forecast *forecast, struct stage_costs *stages,
+                              const struct choice *choice, int64_t prompt_tokens,
+                              const struct planner_watch *watch)
 {
-    const struct choice *choice = adding->choice;
-    const struct planner_watch *watch = adding->watch;
-    struct cost *costs = adding->costs;
     for (int64_t done = 0; done < prompt_tokens;) {
         const struct span stage = choice_stage(choice, done, prompt_tokens);
+        const struct cost *costs;
         if (watch)
             TRY(watch->check(watch->context));
-        TRY(choice_deal(choice, adding->ownership, stage));
-        TRY(tally_stage(adding->tally, &adding->schedule, stage));
-        cost_stage(costs, &adding->schedule, choice, adding->shape, &adding->table);
+        TRY(stage_costs_next(stages, &costs, stage));
         for (int rank = 0; rank < choice->group.workers; rank++) {
             forecast->ranks[rank].sent_bytes += costs[rank].sent_bytes;
             forecast->ranks[rank].received_bytes += costs[rank].received_bytes;
@@ -222,8 +206,9 @@ static enum status add_stages(struct planner_forecast *forecast, struct adding *
         forecast->stages++;
         done = stage.end;
     }
+    const struct ownership *ownership = stage_costs_ownership(stages);
     struct owned_span owned;
-    for (int64_t index = 0; ownership_next(adding->ownership, &index, prompt_tokens, &owned);)
+    for (int64_t index = 0; ownership_next(ownership, &index, prompt_tokens, &owned);)
         forecast->ranks[owned.owner].prompt_tokens += owned.span.end - owned.span.first;
     return STATUS_OK;
 }
@@ -284,30 +269,19 @@ enum status planner_forecast(const struct planner *planner, struct planner_forec
     const struct model_shape shape = shape_of(planner, facts);
     struct planner_forecast made = {.count = choice->group.workers,
                                     .base_bytes = facts->base_bytes};
-    struct adding adding = {
-        .choice = choice,
-        .shape = &shape,
-        .table = table_of(facts),
-        .costs = calloc((size_t)choice->group.workers, sizeof *adding.costs),
-        .watch = watch,
-    };
-    made.ranks = calloc((size_t)choice->group.workers, sizeof *made.ranks);
+    const struct cost_table table = table_of(facts);
+    struct stage_costs *stages = NULL;
     enum status status = STATUS_OK;
-    if (!adding.costs || !made.ranks)
+    made.ranks = calloc((size_t)choice->group.workers, sizeof *made.ranks);
+    if (!made.ranks)
         TRY_ELSE(fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a plan"), free_all);
-    TRY_ELSE(ownership_create(&adding.ownership, choice->group.workers, choice->group.panel_tokens),
-             free_all);
-    TRY_ELSE(tally_create(&adding.tally, choice, adding.ownership), free_all);
-    TRY_ELSE(schedule_init(&adding.schedule, choice->group.workers), free_all);
-    TRY_ELSE(add_stages(&made, &adding, prompt_tokens), free_all);
+    TRY_ELSE(stage_costs_create(&stages, choice, &shape, &table), free_all);
+    TRY_ELSE(add_stages(&made, stages, choice, prompt_tokens, watch), free_all);
     TRY_ELSE(add_memory(&made, &shape, choice, facts), free_all);
     *forecast = made;
     made.ranks = NULL;
 free_all:
-    schedule_deinit(&adding.schedule);
-    tally_destroy(adding.tally);
-    ownership_destroy(adding.ownership);
-    free(adding.costs);
+    stage_costs_destroy(stages);
     free(made.ranks);
     return status;
 }

@@ -348,7 +348,7 @@ static int launch(struct prefill_params *params, cudaStream_t stream)
     if (error != cudaSuccess)
         return error;
     attention_prefill_kernel<OPERAND, HEAD_DIM>
-        <<<(unsigned)(params->tiles * params->heads), THREADS, shape::SHARED_BYTES, stream>>>(
+        <<<(unsigned)(params->tiles * params->head_count), THREADS, shape::SHARED_BYTES, stream>>>(
             *params);
     return cudaGetLastError();
 }

@@ -38,8 +38,15 @@ struct decode_params {
     float *states;
     int64_t rows;
     int heads, group, head_dim;
+    int kv_first; /* of the KV heads that are computed */
     float scale_log2;
 };
+
+/* What this block computes. */
+static __device__ __forceinline__ int kv_head_of(const struct decode_params *params)
+{
+    return params->kv_first + (int)blockIdx.y;
+}
 
 template <int HEAD_DIM> struct decode_shape {
     enum {
@@ -166,7 +173,7 @@ static __device__ __forceinline__ void copy_slices(const struct decode_params *p
     const int keys = walk->visits[slot].keys;
     const int64_t apart = walk->apart[slot] * params->record_bytes;
     const char *panel =
-        walk->keys[slot] + (int64_t)blockIdx.y * PANEL_TOKENS * params->head_dim * 2;
+        walk->keys[slot] + (int64_t)kv_head_of(params) * PANEL_TOKENS * params->head_dim * 2;
     const char *from = panel + first * params->head_dim * 2;
     const bool even = 32 % decode_shape<HEAD_DIM>::CHUNKS == 0 && params->head_dim == HEAD_DIM;
     if (even && keys >= first + WARP_KEYS)
@@ -191,7 +198,7 @@ static __device__ __forceinline__ void load_rows(uint32_t a[decode_shape<HEAD_DI
             const int row = first_row + mma_layout_a_row(lane, r);
             const int d = step * 16 + mma_layout_a_column(lane, r);
             const int token = row / params->group;
-            const int head = (int)blockIdx.y * params->group + row % params->group;
+            const int head = kv_head_of(params) * params->group + row % params->group;
             a[step][r] = 0;
             if (token < params->rows && d < params->head_dim)
                 a[step][r] = *(const uint32_t *)(params->queries + frame * params->frame_bytes +
@@ -325,7 +332,7 @@ static __device__ void store_state(const struct decode_params *params,
         const int64_t token = (first_row + row) / params->group;
         if (token >= params->rows)
             break;
-        const int64_t place = token * params->heads + (int64_t)blockIdx.y * params->group +
+        const int64_t place = token * params->heads + (int64_t)kv_head_of(params) * params->group +
                               (first_row + row) % params->group;
         float top = -INFINITY, sum = 0, weights[WARPS];
         for (int w = 0; w < WARPS; w++)
@@ -438,6 +445,9 @@ static int decode(const struct kernels_cuda_decode *args, cudaStream_t stream)
         args->head_dim > ATTENTION_HEAD_DIM_MAX || args->kv_heads < 1 ||
         args->kv_heads > UINT16_MAX || args->heads % args->kv_heads != 0)
         return cudaErrorInvalidValue;
+    const int count = kernels_cuda_heads_count(args->computed, args->kv_heads);
+    if (count == 0)
+        return cudaErrorInvalidValue;
     struct decode_params params = {};
     params.regimes = *args->regimes;
     for (int b = 0; b < KERNELS_CUDA_BASES; b++)
@@ -454,12 +464,13 @@ static int decode(const struct kernels_cuda_decode *args, cudaStream_t stream)
     params.rows = args->rows;
     params.heads = args->heads;
     params.group = args->heads / args->kv_heads;
+    params.kv_first = args->computed.first;
     params.head_dim = args->head_dim;
     params.scale_log2 = args->scale_log2;
     const int64_t row_groups = (args->rows * params.group + ROWS - 1) / ROWS;
     if (row_groups > UINT16_MAX)
         return cudaErrorInvalidValue;
-    const dim3 grid((unsigned)args->splits, (unsigned)args->kv_heads, (unsigned)row_groups);
+    const dim3 grid((unsigned)args->splits, (unsigned)count, (unsigned)row_groups);
     if (args->operand == DTYPE_BF16)
         return launch_width<mma_bf16>(&params, grid, stream);
     if (args->operand == DTYPE_F16)

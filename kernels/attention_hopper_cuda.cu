@@ -571,7 +571,7 @@ static int launch(struct hopper_params *params, enum dtype operand, int processo
                                      shape::SHARED_BYTES);
     if (error != cudaSuccess)
         return error;
-    const int64_t items = params->prefill.tiles * params->prefill.heads;
+    const int64_t items = params->prefill.tiles * params->prefill.head_count;
     attention_hopper_kernel<OPERAND, HEAD_DIM>
         <<<(unsigned)regimes_smaller(items, processors), shape::THREADS,
            shape::SHARED_BYTES, stream>>>(*params);

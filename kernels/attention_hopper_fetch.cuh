@@ -97,7 +97,7 @@ static __device__ __forceinline__ unsigned work_of(unsigned round)
 
 static __device__ __forceinline__ unsigned work_items(const struct prefill_params *params)
 {
-    return (unsigned)params->tiles * params->heads;
+    return (unsigned)params->tiles * params->head_count;
 }
 
 /* ---- the walker ---- */

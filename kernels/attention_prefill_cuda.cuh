@@ -21,6 +21,7 @@ struct prefill_params {
     int64_t tiles;
     int extent_count, span_count;
     int heads, group, head_dim;
+    int head_first, head_count; /* that are computed */
     int first, last;
     float scale_log2;
 };
@@ -43,6 +44,7 @@ static inline bool prefill_params_make(struct prefill_params *params,
         args->head_dim < 16 || args->head_dim % 16 != 0 ||
         args->head_dim > ATTENTION_HEAD_DIM_MAX || args->kv_heads < 1 ||
         args->heads % args->kv_heads != 0 ||
+        kernels_cuda_heads_count(args->computed, args->kv_heads) == 0 ||
         (args->operand != DTYPE_BF16 && args->operand != DTYPE_F16))
         return false;
     params->regimes = *args->regimes;
@@ -63,6 +65,9 @@ static inline bool prefill_params_make(struct prefill_params *params,
     params->span_count = args->span_count;
     params->heads = args->heads;
     params->group = args->heads / args->kv_heads;
+    params->head_first = args->computed.first * params->group;
+    params->head_count = 
+        kernels_cuda_heads_count(args->computed, args->kv_heads) * params->group;
     params->head_dim = args->head_dim;
     params->first = args->first;
     params->last = args->last;
@@ -76,7 +81,7 @@ static inline int64_t prefill_tiles(const struct prefill_params *params, int que
     int64_t tiles = 0;
     for (int s = 0; s < params->span_count; s++)
         tiles += attention_span_tiles(&params->spans[s], queries);
-    return tiles * params->heads > INT32_MAX ? -1 : tiles;
+    return tiles * params->head_count > INT32_MAX ? -1 : tiles;
 }
 
 /* Late queries see most, and go first; the heads of a group are neighbours. */
@@ -84,10 +89,10 @@ static __device__ __forceinline__ void prefill_find_tile(struct prefill_tile *ti
                                                          const struct prefill_params *params,
                                                          unsigned work, int queries)
 {
-    int64_t number = params->tiles - 1 - work / params->heads;
+    int64_t number = params->tiles - 1 - work / params->head_count;
     tile->span = attention_span_of_tile(&number, params->spans, params->span_count, queries);
     const struct attention_span *span = &params->spans[tile->span];
-    tile->head = work % params->heads;
+    tile->head = params->head_first + (int)(work % params->head_count);
     tile->kv_head = tile->head / params->group;
     tile->row = span->row + number * queries;
     tile->index = span->index + number * queries;

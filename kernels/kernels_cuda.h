@@ -173,6 +173,20 @@ struct kernels_cuda_rope_store {
     enum dtype operand;
 };
 
+/* The KV heads [first, end) that a call computes, with their groups; the states of the others stay
+ * as they are. An end of 0: all. */
+struct kernels_cuda_heads {
+    int first, end;
+};
+
+/* How many they are; 0: there are no such heads. */
+static inline int kernels_cuda_heads_count(struct kernels_cuda_heads computed, int kv_heads)
+{
+    const int end = computed.end == 0 ? kv_heads : computed.end;
+    const bool there = computed.first >= 0 && computed.first < end && end <= kv_heads;
+    return there ? end - computed.first : 0;
+}
+
 /* Attends every row of `spans` to `extents`. `first`: states are not read but begin empty; every
  * row of every span is written even where no extent applies to it. `last`: finished rows go to
  * `out` and no state is written; where both are set acc, max and sum may be NULL. */
@@ -192,6 +206,7 @@ struct kernels_cuda_prefill {
     bool last;
     int heads;
     int kv_heads;
+    struct kernels_cuda_heads computed;
     int head_dim;
     enum dtype operand;
     float scale_log2;
@@ -225,6 +240,7 @@ struct kernels_cuda_decode {
     int64_t rows;         /* any */
     int heads;
     int kv_heads;
+    struct kernels_cuda_heads computed;
     int head_dim;
     enum dtype operand;
     float scale_log2;

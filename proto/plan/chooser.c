@@ -2,11 +2,9 @@
 #include "proto/plan/chooser.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 
-#include "proto/plan/schedule.h"
 #include "proto/plan/sight.h"
-#include "proto/plan/tally.h"
+#include "proto/plan/stage_costs.h"
 
 enum {
     PANEL_TOKENS = BANDS_LANES,
@@ -25,47 +23,14 @@ enum {
 struct weigher {
     const struct model_shape *shape;
     const struct cost_table *table;
-    struct ownership *ownership;
-    struct tally *tally;
-    struct schedule schedule; /* its sums alone */
-    struct cost *costs;       /* [workers] */
+    struct stage_costs *stages;
+    const struct cost *costs; /* [workers] of the stage weighed last */
 };
-
-static enum status weigher_init(struct weigher *weigher, const struct choice *choice,
-                                const struct model_shape *shape, const struct cost_table *table)
-{
-    enum status status;
-    *weigher = (struct weigher){.shape = shape, .table = table};
-    TRY(ownership_create(&weigher->ownership, choice->group.workers, choice->group.panel_tokens));
-    TRY_ELSE(tally_create(&weigher->tally, choice, weigher->ownership), no_tally);
-    TRY_ELSE(schedule_init(&weigher->schedule, choice->group.workers), no_schedule);
-    weigher->costs = calloc((size_t)choice->group.workers, sizeof *weigher->costs);
-    if (weigher->costs)
-        return STATUS_OK;
-    status = fail(STATUS_RESOURCE_EXHAUSTED, "plan: no memory for the costs of %d workers",
-                  choice->group.workers);
-    schedule_deinit(&weigher->schedule);
-no_schedule:
-    tally_destroy(weigher->tally);
-no_tally:
-    ownership_destroy(weigher->ownership);
-    return status;
-}
-
-static void weigher_deinit(struct weigher *weigher)
-{
-    free(weigher->costs);
-    schedule_deinit(&weigher->schedule);
-    tally_destroy(weigher->tally);
-    ownership_destroy(weigher->ownership);
-}
 
 static enum status weigh_stage(double *seconds, struct weigher *weigher,
                                const struct choice *choice, struct span stage)
 {
-    TRY(choice_deal(choice, weigher->ownership, stage));
-    TRY(tally_stage(weigher->tally, &weigher->schedule, stage));
-    cost_stage(weigher->costs, &weigher->schedule, choice, weigher->shape, weigher->table);
+    TRY(stage_costs_next(weigher->stages, &weigher->costs, stage));
     *seconds = cost_slowest(weigher->costs, choice->group.workers);
     return STATUS_OK;
 }
@@ -83,8 +48,7 @@ static enum status weigh_prompt(double *seconds, struct weigher *weigher,
     const int64_t tokens = weighed_tokens(choice);
     double total = 0;
     int64_t done = 0;
-    ownership_clear(weigher->ownership);
-    tally_restart(weigher->tally, choice);
+    stage_costs_restart(weigher->stages, choice);
     for (int n = 0; n < STAGES_WEIGHED && done < tokens; n++) {
         const struct span stage = choice_stage(choice, done, tokens);
         double seconds_of_stage;
@@ -120,9 +84,9 @@ static enum status weigh_question(double *seconds, struct weigher *weigher,
     struct choice tried = *choice;
     const int64_t end = weighed_tokens(choice);
     tried.request.queries = queries;
-    ownership_clear(weigher->ownership);
-    tally_restart(weigher->tally, &tried);
-    TRY(ownership_advance(weigher->ownership, end - tokens, choice->request.partition));
+    stage_costs_restart(weigher->stages, &tried);
+    TRY(ownership_advance(stage_costs_ownership(weigher->stages), end - tokens,
+                          choice->request.partition));
     return weigh_stage(seconds, weigher, &tried, (struct span){end - tokens, end});
 }
 
@@ -273,8 +237,8 @@ enum status chooser_choose(struct choice *choice, const struct chooser_request *
         made.request.context_tokens = request->weighed_context_tokens;
     TRY(choice_check(&made));
     enum status status;
-    struct weigher weigher;
-    TRY(weigher_init(&weigher, &made, shape, costs));
+    struct weigher weigher = {.shape = shape, .table = costs};
+    TRY(stage_costs_create(&weigher.stages, &made, shape, costs));
     if (request->partition < 0)
         TRY_ELSE(choose_partition(&made, &weigher), done);
     if (request->stage_tokens < 0 && request->stage_seconds > 0)
@@ -289,6 +253,6 @@ enum status chooser_choose(struct choice *choice, const struct chooser_request *
     *choice = made;
     status = STATUS_OK;
 done:
-    weigher_deinit(&weigher);
+    stage_costs_destroy(weigher.stages);
     return status;
 }

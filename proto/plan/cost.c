@@ -60,19 +60,23 @@ static int64_t qkv_rows(const struct model_shape *shape)
     return (shape->heads + 2 * shape->kv_heads) * shape->head_dim;
 }
 
-/* FLOPs of one row through the products of all layers; logits are not counted. */
+/* FLOPs of one row through the products of a layer; logits are not counted. */
 static double row_flops(const struct model_shape *shape)
 {
-    const double layer = (double)shape->hidden * (double)qkv_rows(shape) +
-                         (double)(shape->heads * shape->head_dim) * (double)shape->hidden +
-                         3 * (double)shape->hidden * (double)shape->ffn;
-    return 2 * layer * (double)shape->layers;
+    return 2 * ((double)shape->hidden * (double)qkv_rows(shape) +
+                (double)(shape->heads * shape->head_dim) * (double)shape->hidden +
+                3 * (double)shape->hidden * (double)shape->ffn);
 }
 
-/* FLOPs of one visible pair: two products of head_dim, in every head and layer. */
-static double pair_flops(const struct model_shape *shape)
+/* FLOPs of one visible pair: two products of head_dim, in so many heads of all layers. */
+static double pair_flops(const struct model_shape *shape, int64_t layers, int64_t heads)
 {
-    return 4 * (double)(shape->heads * shape->head_dim) * (double)shape->layers;
+    return 4 * (double)(heads * shape->head_dim) * (double)layers;
+}
+
+static struct cost_part whole_of(const struct model_shape *shape)
+{
+    return (struct cost_part){.layers = shape->layers, .heads = shape->heads, .rows = true};
 }
 
 static double larger(double a, double b)
@@ -87,20 +91,35 @@ static double transfer_seconds(const struct cost *cost, const struct cost_table 
            (double)messages * table->latency_s;
 }
 
-void cost_rank(struct cost *cost, const struct schedule *schedule, const struct choice *choice,
-               const struct model_shape *shape, const struct cost_table *table, int rank)
+/* Keys travel while earlier ones are attended to; gathered states are waited for. */
+static double stage_seconds(const struct cost *cost, bool replicated)
 {
-    const struct schedule_rank *own = &schedule->ranks[rank];
-    const int64_t token_bytes = shape->layers * kv_bytes(shape, choice);
-    const double linear = (double)own->rows * row_flops(shape);
-    const double attention = (double)own->pairs * pair_flops(shape);
+    return replicated ? cost->compute_seconds + cost->link_seconds
+                      : larger(cost->compute_seconds, cost->link_seconds);
+}
+
+static void rank_of_part(struct cost *cost, const struct schedule_rank *own,
+                         const struct choice *choice, const struct model_shape *shape,
+                         const struct cost_table *table, const struct cost_part *part)
+{
+    const int64_t token_bytes = part->rows ? part->layers * kv_bytes(shape, choice) : 0;
+    const double linear =
+        part->rows ? (double)own->rows * row_flops(shape) * (double)part->layers : 0;
+    const double attention = (double)own->pairs * pair_flops(shape, part->layers, part->heads);
     *cost = (struct cost){.sent_bytes = own->send_tokens * token_bytes,
                           .received_bytes = own->receive_tokens * token_bytes,
                           .flops = linear + attention};
     cost->compute_seconds = linear / table->linear_flops + attention / table->attention_flops;
-    cost->link_seconds = transfer_seconds(cost, table, shape->layers * own->receive_count);
-    /* Keys travel while earlier ones are attended to. */
-    cost->seconds = larger(cost->compute_seconds, cost->link_seconds);
+    cost->link_seconds =
+        transfer_seconds(cost, table, part->rows ? part->layers * own->receive_count : 0);
+    cost->seconds = stage_seconds(cost, false);
+}
+
+void cost_rank(struct cost *cost, const struct schedule *schedule, const struct choice *choice,
+               const struct model_shape *shape, const struct cost_table *table, int rank)
+{
+    const struct cost_part whole = whole_of(shape);
+    rank_of_part(cost, &schedule->ranks[rank], choice, shape, table, &whole);
 }
 
 void cost_replicated(struct cost *cost, const struct choice *choice,
@@ -111,23 +130,44 @@ void cost_replicated(struct cost *cost, const struct choice *choice,
     *cost = (struct cost){.sent_bytes = bytes, .received_bytes = bytes};
 }
 
+/* In place of keys. */
+static void gather_states(struct cost *cost, const struct schedule *schedule,
+                          const struct choice *choice, const struct model_shape *shape,
+                          const struct cost_table *table, const struct cost_part *part)
+{
+    const double flops = cost->flops;
+    struct model_shape layers = *shape;
+    layers.layers = part->rows ? part->layers : 0;
+    cost_replicated(cost, choice, &layers, schedule->stage);
+    cost->flops = flops;
+    cost->compute_seconds = flops / table->linear_flops;
+    cost->link_seconds = transfer_seconds(cost, table, (schedule->workers - 1) * layers.layers);
+}
+
+void cost_stage_add(struct cost *costs, const struct schedule *schedule,
+                    const struct choice *choice, const struct model_shape *shape,
+                    const struct cost_table *table, const struct cost_part *part)
+{
+    for (int r = 0; r < schedule->workers; r++) {
+        struct cost cost;
+        rank_of_part(&cost, &schedule->ranks[r], choice, shape, table, part);
+        if (schedule->replicated)
+            gather_states(&cost, schedule, choice, shape, table, part);
+        costs[r].sent_bytes += cost.sent_bytes;
+        costs[r].received_bytes += cost.received_bytes;
+        costs[r].flops += cost.flops;
+        costs[r].compute_seconds += cost.compute_seconds;
+        costs[r].link_seconds += cost.link_seconds;
+        costs[r].seconds = stage_seconds(&costs[r], schedule->replicated);
+    }
+}
+
 void cost_stage(struct cost *costs, const struct schedule *schedule, const struct choice *choice,
                 const struct model_shape *shape, const struct cost_table *table)
 {
-    for (int r = 0; r < schedule->workers; r++) {
-        cost_rank(&costs[r], schedule, choice, shape, table, r);
-        if (!schedule->replicated)
-            continue;
-        const double flops = costs[r].flops;
-        const double compute = flops / table->linear_flops;
-        cost_replicated(&costs[r], choice, shape, schedule->stage);
-        costs[r].flops = flops;
-        costs[r].compute_seconds = compute;
-        costs[r].link_seconds =
-            transfer_seconds(&costs[r], table, (schedule->workers - 1) * shape->layers);
-        /* Gathered states are waited for. */
-        costs[r].seconds = compute + costs[r].link_seconds;
-    }
+    const struct cost_part whole = whole_of(shape);
+    memset(costs, 0, (size_t)schedule->workers * sizeof *costs);
+    cost_stage_add(costs, schedule, choice, shape, table, &whole);
 }
 
 /* Adds one gather of `rows` float32 that the ranks have computed in shares. */
@@ -165,7 +205,8 @@ void cost_decode(struct cost *cost, const struct choice *choice, const struct mo
     const double read =
         (double)shape->weights_bytes * computed + (double)(key_tokens * token_bytes);
     const int64_t messages = workers > 1 ? shape->layers * gathers + split : 0;
-    cost->flops = row_flops(shape) * computed + (double)key_tokens * pair_flops(shape);
+    cost->flops = row_flops(shape) * (double)shape->layers * computed +
+                  (double)key_tokens * pair_flops(shape, shape->layers, shape->heads);
     cost->seconds = read / table->memory_bytes + transfer_seconds(cost, table, messages);
 }
 

@@ -2,6 +2,7 @@
  * estimates. */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "kernels/bands.h"
@@ -32,6 +33,13 @@ struct cost {
     double compute_seconds, link_seconds; /* of a stage: what `seconds` follows from */
 };
 
+/* What a count of a stage is for: so many layers, and in each the pairs of so many query heads. */
+struct cost_part {
+    int64_t layers;
+    int64_t heads;
+    bool rows; /* and the layers' products, and what travels */
+};
+
 /* A laptop-class worker. */
 struct cost_table cost_table_default(void);
 
@@ -39,12 +47,17 @@ struct cost_table cost_table_default(void);
  * measured on two Zen 3 cores, `reference` too; the AVX-512 ones are AVX2's share of their peak. */
 struct cost_table cost_table_estimate(const char *kernels, int threads);
 
-/* Costs of a stage: `costs` holds one for each rank. Gathered states of replicated queries are
- * included. */
+/* Adds what a part of the model costs in a stage: `costs` holds one for each rank. Gathered states
+ * of replicated queries are included. */
+void cost_stage_add(struct cost *costs, const struct schedule *schedule,
+                    const struct choice *choice, const struct model_shape *shape,
+                    const struct cost_table *table, const struct cost_part *part);
+
+/* For tests: costs of a stage whose layers and heads all see alike. */
 void cost_stage(struct cost *costs, const struct schedule *schedule, const struct choice *choice,
                 const struct model_shape *shape, const struct cost_table *table);
 
-/* The same of one rank of a stage with sharded queries. */
+/* The same of one rank, of a stage with sharded queries. */
 void cost_rank(struct cost *cost, const struct schedule *schedule, const struct choice *choice,
                const struct model_shape *shape, const struct cost_table *table, int rank);
 

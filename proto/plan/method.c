@@ -191,6 +191,16 @@ void method_bands(const struct method *method, struct bands *bands)
     method->row->bands(method, bands);
 }
 
+int64_t method_local_heads(const struct method *method)
+{
+    return method->row->local_heads ? method->row->local_heads(method) : 0;
+}
+
+void method_local_bands(const struct method *method, struct bands *bands)
+{
+    method->row->local_bands(method, bands);
+}
+
 double method_logit_scale(const struct method *method)
 {
     return method->row->logit_scale ? method->row->logit_scale(method) : 1;

@@ -53,6 +53,11 @@ void method_print(const struct method *method, char text[METHOD_TEXT_BYTES]);
 /* Of a method that passed method_check. */
 void method_bands(const struct method *method, struct bands *bands);
 
+/* So many of a layer's last KV heads, or all where it has no more, see only what
+ * method_local_bands shows: a part of method_bands, in the same frames. 0 for most methods. */
+int64_t method_local_heads(const struct method *method);
+void method_local_bands(const struct method *method, struct bands *bands);
+
 /* What every logit is multiplied by. */
 double method_logit_scale(const struct method *method);
 

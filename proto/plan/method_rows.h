@@ -13,6 +13,9 @@ struct method_row {
     enum status (*check)(const struct method *method);
     /* Of a method that passed its checks; sets all of `bands`. */
     void (*bands)(const struct method *method, struct bands *bands);
+    /* method_local_heads and method_local_bands, both or neither; NULL: there are none. */
+    int64_t (*local_heads)(const struct method *method);
+    void (*local_bands)(const struct method *method, struct bands *bands);
     /* NULL: 1 */
     double (*logit_scale)(const struct method *method);
 };
@@ -25,6 +28,7 @@ extern const struct method_row method_rerope;
 extern const struct method_row method_leaky_rerope;
 extern const struct method_row method_self_extend;
 extern const struct method_row method_dca;
+extern const struct method_row method_streaming_heads;
 
 /* In the order in which messages name them. */
 extern const struct method_row *const method_rows[];

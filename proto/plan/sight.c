@@ -1,4 +1,4 @@
-/* Owns the step from a method's bands to those of a model's layers. */
+/* Owns the step from a method's bands to those of a model's layers and heads. */
 #include "proto/plan/sight.h"
 
 #include <string.h>
@@ -16,21 +16,44 @@ int64_t sight_window_of_all(const struct model_shape *shape)
     return windowed_layers(shape) == shape->layers ? shape->window.tokens : 0;
 }
 
-static void add(struct sight *sight, const struct method *method, int64_t window)
+/* Fills in what `table` does not say yet: its layers, its heads and its bands are there. */
+static int add(struct sight *sight, const struct sight_table *table, int64_t window)
 {
-    struct sight_table *table = &sight->tables[sight->count++];
-    method_bands(method, &table->bands);
-    table->bands.window = window;
-    table->reach = bands_reach(&table->bands);
-    regimes_make(&table->regimes, &table->bands);
+    struct sight_table *added = &sight->tables[sight->count];
+    *added = *table;
+    added->bands.window = window;
+    added->reach = bands_reach(&added->bands);
+    regimes_make(&added->regimes, &added->bands);
+    return sight->count++;
+}
+
+/* The tables of layers that are alike: of the heads that see what the method shows, and of those
+ * that see less. */
+static void add_layers(struct sight *sight, const struct method *method, int of[2], int64_t window,
+                       int64_t layers, int kv_heads)
+{
+    const int64_t asked = method_local_heads(method);
+    const int local = asked < kv_heads ? (int)asked : kv_heads;
+    struct sight_table table = {.layers = layers, .head_end = kv_heads - local};
+    method_bands(method, &table.bands);
+    of[0] = of[1] = add(sight, &table, window);
+    if (local == 0)
+        return;
+    table.local = true;
+    table.head_first = table.head_end;
+    table.head_end = kv_heads;
+    method_local_bands(method, &table.bands);
+    of[1] = add(sight, &table, window);
 }
 
 void sight_make(struct sight *sight, const struct method *method, const struct model_shape *shape)
 {
     const int64_t windowed = windowed_layers(shape);
+    const int kv_heads = (int)shape->kv_heads;
     memset(sight, 0, sizeof *sight);
     sight->window = shape->window;
-    add(sight, method, sight_window_of_all(shape));
-    if (windowed > 0 && windowed < shape->layers)
-        add(sight, method, shape->window.tokens);
+    if (windowed == 0 || windowed < shape->layers)
+        add_layers(sight, method, sight->of[0], 0, shape->layers - windowed, kv_heads);
+    if (windowed > 0)
+        add_layers(sight, method, sight->of[1], shape->window.tokens, windowed, kv_heads);
 }

@@ -289,15 +289,20 @@ enum status tally_stage(struct tally *tally, struct schedule *schedule, struct s
 
 /* ---- life ---- */
 
+void tally_see(struct tally *tally, const struct bands *bands)
+{
+    regimes_make(&tally->regimes, bands);
+    tally->reach = bands_reach(bands);
+}
+
 void tally_restart(struct tally *tally, const struct choice *choice)
 {
     tally->choice = choice;
     struct bands bands;
     choice_bands(choice, &bands);
-    regimes_make(&tally->regimes, &bands);
-    tally->reach = bands_reach(&bands);
-    tally->sinks = bands.sinks;
+    tally_see(tally, &bands);
     tally->keeps_sinks = schedule_keeps_sinks(choice, &bands);
+    tally->sinks = bands.sinks;
     tally->low = tally->high = 0;
     for (int r = 0; r < tally->workers; r++)
         tally->parts[r].tokens = tally->parts[r].blocks = 0;

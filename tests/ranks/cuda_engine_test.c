@@ -34,6 +34,7 @@ static const char *const methods[] = {
     "streaming_llm:window=70,sinks=5,logn=90",
     "leaky_rerope:window=90,factor=2.5+linear:factor=2",
     "dca:chunk=200,local=50",
+    "streaming_heads:heads=1,window=70,sinks=3",
 };
 
 enum { METHODS = sizeof methods / sizeof methods[0] };

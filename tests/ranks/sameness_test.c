@@ -32,6 +32,7 @@ static const char *const methods[] = {
     "rerope:window=70,logn=128",
     "leaky_rerope:window=90,factor=2.5+linear:factor=2",
     "self_extend:window=65,group=7",
+    "streaming_heads:heads=1,window=70,sinks=3",
 };
 
 enum { METHODS = sizeof methods / sizeof methods[0] };
@@ -209,6 +210,9 @@ static void methods_that_are_the_same_score_the_same(void **state)
         {"rope", "rope+linear:factor=1"},
         {"rope", "rope+ntk:factor=1"},
         {"rope", "rope+yarn:factor=1"},
+        {"rope", "streaming_heads:heads=1,window=300,sinks=0"},
+        {"lm_infinite:window=40,sinks=0", "streaming_heads:heads=2,window=40,sinks=0"},
+        {"streaming_heads:heads=2,window=40,sinks=5", "streaming_heads:heads=9,window=40,sinks=5"},
     };
     for (size_t p = 0; p < sizeof pairs / sizeof pairs[0]; p++) {
         struct engine_case wanted = score_case(pairs[p].one, 300);
@@ -218,6 +222,40 @@ static void methods_that_are_the_same_score_the_same(void **state)
         for (wanted.ranks = 1; wanted.ranks <= 3; wanted.ranks += 2)
             engine_checks_same_bits(&wanted, &one);
         engine_outcome_free(&one);
+    }
+}
+
+static void streams_as(const char *path, const char *method, bool same)
+{
+    struct engine_case wanted = score_case("streaming_heads:heads=1,window=40,sinks=5", 300);
+    struct engine_outcome one;
+    wanted.model_path = path;
+    engine_checks_run(&one, &wanted);
+    wanted.method = method;
+    if (same) {
+        for (wanted.ranks = 1; wanted.ranks <= 3; wanted.ranks++)
+            engine_checks_same_bits(&wanted, &one);
+    } else {
+        struct engine_outcome other;
+        engine_checks_run(&other, &wanted);
+        assert_true(engine_checks_distance(&one, &other).worst > 0.01);
+        engine_outcome_free(&other);
+    }
+    engine_outcome_free(&one);
+}
+
+/* A head whose values are 0 says nothing of what it sees: what is left is the other one's. */
+static void the_last_heads_stream_and_the_others_see_all(void **state)
+{
+    (void)state;
+    for (unsigned silent = 0; silent <= 2; silent++) {
+        struct tiny_model_shape shape = fixture.shape;
+        char path[TINY_MODEL_PATH_BYTES];
+        shape.silent_heads = silent;
+        tiny_model_make(path, &shape, DTYPE_F32);
+        streams_as(path, "rope", silent == 2);
+        streams_as(path, "streaming_heads:heads=2,window=40,sinks=5", silent == 1);
+        unlink(path);
     }
 }
 
@@ -327,6 +365,7 @@ int main(void)
         cmocka_unit_test(decode_agrees_with_prefill),
         cmocka_unit_test(greedy_answers_are_the_same_for_any_ranks),
         cmocka_unit_test(methods_that_are_the_same_score_the_same),
+        cmocka_unit_test(the_last_heads_stream_and_the_others_see_all),
         cmocka_unit_test(rerope_is_what_comes_near_it),
         cmocka_unit_test(a_model_of_mixed_block_formats_is_the_same_for_any_ranks),
         cmocka_unit_test(memory_falls_with_the_number_of_workers),

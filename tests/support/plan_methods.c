@@ -108,6 +108,7 @@ const struct plan_method plan_methods[] = {
     {"leaky_rerope:window=3,factor=2.5", leaky_rerope, 3, 0, 0, false, 2.5},
     {"self_extend:window=4,group=2", self_extend, 4, 2, 0, false, 0},
     {"self_extend:window=5,group=3", self_extend, 5, 3, 0, false, 0},
+    {"streaming_heads:heads=1,window=4,sinks=2", rope, 1, 4, 2, false, 0}, /* all heads together */
     {"dca:chunk=6,local=2", dca, 6, 2, 0, false, 0},
     {"dca:chunk=7,local=5", dca, 7, 5, 0, false, 0},
     {"dca:chunk=3,local=0", dca, 3, 0, 0, false, 0},

@@ -364,6 +364,11 @@ static void clear(const struct attend_row *row)
     *row->sum = 0;
 }
 
+static bool is_computed(struct kernels_cuda_heads computed, int head, int group)
+{
+    return head / group >= computed.first && (computed.end == 0 || head / group < computed.end);
+}
+
 struct prefill_piece {
     struct kernels_cuda_prefill args;
     struct regimes regimes;
@@ -411,7 +416,9 @@ static bool do_prefill(void *arguments)
     for (int s = 0; s < piece->args.span_count; s++)
         for (int64_t t = 0; t < piece->spans[s].tokens; t++)
             for (int head = 0; head < piece->args.heads; head++)
-                prefill_row(piece, s, t, head);
+                if (is_computed(piece->args.computed, head,
+                                piece->args.heads / piece->args.kv_heads))
+                    prefill_row(piece, s, t, head);
     return true;
 }
 
@@ -474,7 +481,9 @@ static bool do_decode(void *arguments)
     for (int split = 0; split < piece->args.splits; split++)
         for (int64_t r = 0; r < piece->args.rows; r++)
             for (int head = 0; head < piece->args.heads; head++)
-                decode_row(piece, split, r, head);
+                if (is_computed(piece->args.computed, head,
+                                piece->args.heads / piece->args.kv_heads))
+                    decode_row(piece, split, r, head);
     return true;
 }
 

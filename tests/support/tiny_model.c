@@ -222,6 +222,8 @@ static void write_data(struct gguf_writer *file, const struct tensor *tensor,
                                        : tensor->centre + tensor->spread * next_weight(random);
         if (is_spoilt && r == shape->spoilt_row)
             values[0] = NAN;
+        if (tensor->role == MODEL_ATTN_V && shape->silent_heads >> r / shape->head_dim & 1)
+            memset(values, 0, (size_t)tensor->columns * sizeof *values);
         quantize_row(row, values, tensor->dtype, tensor->columns);
         gguf_writer_bytes(file, row, row_bytes);
     }

@@ -41,7 +41,8 @@ struct tiny_model_shape {
     unsigned window_layers; /* bit l: on layer l; 0: on all */
     const char *spoilt; /* a tensor of F32 whose row `spoilt_row` begins with a NaN; NULL: none */
     int spoilt_row;
-    bool no_tokenizer; /* then vocab may be any size */
+    bool no_tokenizer;     /* then vocab may be any size */
+    unsigned silent_heads; /* bit h: KV head h has values of 0 on all layers, in matrices of F32 */
     /* Each value follows from its tensor's name in safetensors and its place there, as
      * tests/ranks/data/make-architectures makes it. */
     bool by_name;

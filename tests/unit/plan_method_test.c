@@ -54,6 +54,7 @@ static void a_neighbour_is_spelt_with_its_published_defaults(void **state)
     parses_to("self_extend", "self_extend:window=1024,group=8");
     parses_to("dca", "dca:chunk=6144,local=512");
     parses_to("dca:chunk=8", "dca:chunk=8,local=7");
+    parses_to("streaming_heads:heads=4,window=256", "streaming_heads:heads=4,window=256,sinks=4");
     struct method method;
     char printed[METHOD_TEXT_BYTES];
     assert_int_equal(method_parse(&method, "streaming_llm", 1024), STATUS_OK);
@@ -149,6 +150,10 @@ static void a_wrong_spelling_is_refused_by_name_with_the_nearest_right_one(void 
     refuses("self_extend:group=0", bad, "group=0");
     refuses("dca:chunk=6,local=6", bad, "local=6 must be below chunk, which is 6");
     refuses("dca:chunk=0", bad, "chunk=0");
+    refuses("streaming_heads:window=8", bad, "method streaming_heads: give heads=");
+    refuses("streaming_heads:heads=2", bad, "method streaming_heads: give window=");
+    refuses("streaming_heads:heads=0,window=8", bad, "heads=0");
+    refuses("streaming_heads:heads=1,window=0", bad, "window=0");
     refuses("rope:logn=1", bad, "logn=1 must be between 2 and 1099511627776, or 0 for none");
     refuses("rope:lonn=8", bad, "did you mean \"logn\"");
     refuses("rope+", bad, "unknown frequencies \"\". There are linear, ntk and yarn");

@@ -238,7 +238,7 @@ static void attend_tile(void *context, int thread, size_t item)
     const struct shard_tile *tile =
         &cpu->stage.shard->tiles[(size_t)cpu->stage.shard->tile_count - 1 - back];
     const struct device_method *method = sequence_of(cpu, tile->member)->method;
-    const struct sight_table *sight = sight_of_layer(&method->sight, job->layer);
+    const struct sight_table *sight = sight_of(&method->sight, job->layer, head);
     int group = spec->heads / spec->kv_heads;
     int64_t row_head = tile->row * spec->heads + (int64_t)head * group;
     struct attention_args args = {

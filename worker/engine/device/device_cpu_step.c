@@ -279,20 +279,17 @@ struct attend_job {
     int layer;
 };
 
-static void attend_range(void *context, int thread, size_t item)
+/* KV heads [head, head + heads), which see alike. */
+static void attend_heads(const struct attend_job *job, int thread,
+                         const struct device_cpu_range *range, int head, int heads)
 {
-    const struct attend_job *job = context;
     struct device_cpu *cpu = job->cpu;
     const struct device_cpu_step *step = &cpu->step;
     const struct model_spec *spec = &cpu->spec;
-    const int heads = step->by_head ? 1 : spec->kv_heads;
-    const int64_t parts = spec->kv_heads / heads;
-    const struct device_cpu_range *range = &step->ranges[(int64_t)item / parts];
     const struct device_tokens *tokens = range->tokens;
-    const int64_t head = (int64_t)item % parts;
     int group = spec->heads / spec->kv_heads;
-    int64_t state = range->state + head * group;
-    int64_t query = (range->row * spec->heads + head * group) * spec->head_dim;
+    int64_t state = range->state + (int64_t)head * group;
+    int64_t query = (range->row * spec->heads + (int64_t)head * group) * spec->head_dim;
     struct attention_args args = {
         .acc = step->partial_acc + state * spec->head_dim,
         .max = step->partial_max + state,
@@ -309,7 +306,7 @@ static void attend_range(void *context, int thread, size_t item)
         .group = group,
         .head_dim = spec->head_dim,
         .record_stride = cpu->device.record_bytes,
-        .regimes = &sight_of_layer(&tokens->sequence.method->sight, job->layer)->regimes,
+        .regimes = &sight_of(&tokens->sequence.method->sight, job->layer, head)->regimes,
         .scale_log2 = tokens->sequence.method->scale_log2,
         .scratch = device_cpu_kernel_scratch(cpu, thread),
     };
@@ -327,6 +324,24 @@ static void attend_range(void *context, int thread, size_t item)
         args.key_end = step->extents[e].end;
         args.store = step->extents[e].store;
         cpu->kernels->attention_decode(&args);
+    }
+}
+
+static void attend_range(void *context, int thread, size_t item)
+{
+    const struct attend_job *job = context;
+    const struct device_cpu_step *step = &job->cpu->step;
+    const int kv_heads = job->cpu->spec.kv_heads;
+    const int heads = step->by_head ? 1 : kv_heads;
+    const int parts = kv_heads / heads;
+    const struct device_cpu_range *range = &step->ranges[item / (size_t)parts];
+    const struct sight *sight = &range->tokens->sequence.method->sight;
+    const int end = ((int)(item % (size_t)parts) + 1) * heads;
+    for (int head = end - heads; head < end;) {
+        const int alike = sight_of(sight, job->layer, head)->head_end;
+        const int next = alike < end ? alike : end;
+        attend_heads(job, thread, range, head, next - head);
+        head = next;
     }
 }
 

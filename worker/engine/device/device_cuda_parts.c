@@ -143,25 +143,38 @@ static int gather_extents(struct attention_extent *extents, const int *span_quer
     return count;
 }
 
-enum status device_cuda_attend(struct device_cuda *cuda, const struct kernels_cuda_prefill *args,
-                               const struct attention_span *spans, const int *span_queries,
-                               int span_count, const struct device_keys *keys, int key_count)
+/* Heads that see alike, `part` says which and what, and some spans. */
+static enum status attend_spans(struct device_cuda *cuda, struct kernels_cuda_prefill part,
+                                const int *span_queries, const struct device_cuda_seen *seen)
 {
     struct attention_extent extents[ATTENTION_EXTENTS_MAX];
-    for (int group = 0; group < span_count; group += ATTENTION_SPANS_MAX) {
-        const int left = span_count - group;
-        struct kernels_cuda_prefill part = *args;
-        part.extents = extents;
-        part.spans = spans + group;
-        part.span_count = left < ATTENTION_SPANS_MAX ? left : ATTENTION_SPANS_MAX;
-        int next = 0;
-        do {
-            part.extent_count = gather_extents(extents, span_queries + group, part.span_count, keys,
-                                               key_count, &next);
-            if (part.extent_count > 0 || part.first)
-                LAUNCH(cuda, attention_prefill, &part);
-            part.first = false;
-        } while (next < key_count);
+    part.extents = extents;
+    int next = 0;
+    do {
+        part.extent_count =
+            gather_extents(extents, span_queries, part.span_count, seen->keys, seen->count, &next);
+        if (part.extent_count > 0 || part.first)
+            LAUNCH(cuda, attention_prefill, &part);
+        part.first = false;
+    } while (next < seen->count);
+    return STATUS_OK;
+}
+
+enum status device_cuda_attend(struct device_cuda *cuda, const struct kernels_cuda_prefill *args,
+                               const struct device_cuda_spans *spans,
+                               const struct device_cuda_seen *seen)
+{
+    struct kernels_cuda_prefill part = *args;
+    for (int head = 0; head < args->kv_heads; head = part.computed.end) {
+        const struct sight_table *table = sight_of(seen->sight, seen->layer, head);
+        part.regimes = &table->regimes;
+        part.computed = (struct kernels_cuda_heads){head, table->head_end};
+        for (int first = 0; first < spans->count; first += ATTENTION_SPANS_MAX) {
+            const int left = spans->count - first;
+            part.spans = spans->spans + first;
+            part.span_count = left < ATTENTION_SPANS_MAX ? left : ATTENTION_SPANS_MAX;
+            TRY(attend_spans(cuda, part, spans->queries + first, seen));
+        }
     }
     return STATUS_OK;
 }

@@ -161,9 +161,23 @@ MUST_CHECK enum status device_cuda_tables(struct device_cuda *cuda,
                                           const struct device_method *method, float *tables,
                                           const int64_t *indices, int64_t rows);
 
-/* Attends to extents of keys by the prefill kernel: `args` lacks its extents and spans. */
+/* Rows that attend together. */
+struct device_cuda_spans {
+    const struct attention_span *spans; /* [count] */
+    const int *queries;                 /* [count] which query of the schedule each is part of */
+    int count;
+};
+
+/* What they attend to, and what each head sees of it. */
+struct device_cuda_seen {
+    const struct sight *sight;
+    int layer;
+    const struct device_keys *keys; /* [count] */
+    int count;
+};
+
+/* By the prefill kernel: `args` lacks its regimes, heads, extents and spans. */
 MUST_CHECK enum status device_cuda_attend(struct device_cuda *cuda,
                                           const struct kernels_cuda_prefill *args,
-                                          const struct attention_span *spans,
-                                          const int *span_queries, int span_count,
-                                          const struct device_keys *keys, int key_count);
+                                          const struct device_cuda_spans *spans,
+                                          const struct device_cuda_seen *seen);

@@ -146,7 +146,6 @@ enum status device_cuda_stage_attend(struct device_cuda *cuda, int layer,
 {
     const int64_t start_ns = clock_now_ns();
     const struct kernels_cuda_prefill args = {
-        .regimes = &sight_of_layer(&cuda->stage.sequences->method->sight, layer)->regimes,
         .queries = cuda->queries,
         .frame_stride = cuda->device.group.stage_rows * device_cuda_query_width(cuda),
         .acc = cuda->acc,
@@ -161,8 +160,10 @@ enum status device_cuda_stage_attend(struct device_cuda *cuda, int layer,
     };
     TRY(device_cuda_part(cuda, DEVICE_PART_ATTEND));
     if (!atomic_load(&cuda->skipping)) {
-        TRY(device_cuda_attend(cuda, &args, cuda->spans, cuda->span_queries, cuda->span_count, keys,
-                               count));
+        const struct device_cuda_spans spans = {cuda->spans, cuda->span_queries, cuda->span_count};
+        const struct device_cuda_seen seen = {&cuda->stage.sequences->method->sight, layer, keys,
+                                              count};
+        TRY(device_cuda_attend(cuda, &args, &spans, &seen));
         cuda->fresh = false;
     }
     drive->call(drive->context);

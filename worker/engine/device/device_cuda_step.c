@@ -299,8 +299,7 @@ static enum status attend_ranges(struct device_cuda *cuda, int layer)
     struct device_cuda_step *step = &cuda->step;
     const struct device_step *given = &step->given;
     float *partials = given->rows == 1 ? step->token_partials : step->partials;
-    const struct kernels_cuda_decode decode = {
-        .regimes = &sight_of_layer(&given->tokens->sequence.method->sight, layer)->regimes,
+    struct kernels_cuda_decode decode = {
         .bases = {device_record(&cuda->device, layer, 0)},
         .extents = step->there.extents,
         .split_first = step->there.split_first,
@@ -325,7 +324,13 @@ static enum status attend_ranges(struct device_cuda *cuda, int layer)
         .heads = cuda->spec.heads,
         .head_dim = cuda->spec.head_dim,
     };
-    LAUNCH(cuda, attention_decode, &decode);
+    for (int head = 0; head < cuda->spec.kv_heads; head = decode.computed.end) {
+        const struct sight_table *table =
+            sight_of(&given->tokens->sequence.method->sight, layer, head);
+        decode.regimes = &table->regimes;
+        decode.computed = (struct kernels_cuda_heads){head, table->head_end};
+        LAUNCH(cuda, attention_decode, &decode);
+    }
     LAUNCH(cuda, attention_combine, &combine);
     return STATUS_OK;
 }
@@ -339,8 +344,10 @@ static enum status attend_rows(struct device_cuda *cuda, int layer, const struct
     const int query = 0;
     const int64_t heads = given->rows * cuda->spec.heads;
     float *state = state_of(cuda, given->rank);
+    const struct device_cuda_spans spans = {&span, &query, 1};
+    const struct device_cuda_seen seen = {&given->tokens->sequence.method->sight, layer, keys,
+                                          count};
     const struct kernels_cuda_prefill args = {
-        .regimes = &sight_of_layer(&given->tokens->sequence.method->sight, layer)->regimes,
         .queries = cuda->device.memory.step[LAYER_QUERIES],
         .frame_stride = given->rows * device_cuda_query_width(cuda),
         .acc = state,
@@ -353,7 +360,7 @@ static enum status attend_rows(struct device_cuda *cuda, int layer, const struct
         .operand = DEVICE_CUDA_OPERAND,
         .scale_log2 = given->tokens->sequence.method->scale_log2,
     };
-    return device_cuda_attend(cuda, &args, &span, &query, 1, keys, count);
+    return device_cuda_attend(cuda, &args, &spans, &seen);
 }
 
 enum status device_cuda_step_attend(struct device_cuda *cuda, int layer,
