@@ -10,9 +10,9 @@
 
 #define SECOND_US INT64_C(1000000)
 
-static const char *status_word(enum store_batch_state state)
+const char *http_batch_view_status(const struct store_batch *batch)
 {
-    switch (state) {
+    switch (batch->state) {
     case STORE_BATCH_UPLOADING:
     case STORE_BATCH_VALIDATING:
         return "validating";
@@ -77,7 +77,7 @@ enum status http_batch_view_write(struct json_writer *writer, const struct store
     struct openai_batch view = {
         .id = id,
         .endpoint = batch->endpoint,
-        .status = status_word(batch->state),
+        .status = http_batch_view_status(batch),
         .output_file_id = ended && counts->completed > 0 ? output : NULL,
         .error_file_id = ended && not_completed > 0 ? errors : NULL,
         .error = batch->error,

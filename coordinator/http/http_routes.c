@@ -7,6 +7,7 @@
 #include "coordinator/http/http_files.h"
 #include "coordinator/http/http_health.h"
 #include "coordinator/http/http_inference.h"
+#include "coordinator/http/http_page.h"
 #include "coordinator/openai/openai_request.h"
 
 enum { BATCH_BYTES_MAX = 64 << 10 };
@@ -14,6 +15,10 @@ enum { BATCH_BYTES_MAX = 64 << 10 };
 static const struct http_route routes[] = {
     {"GET", "/healthz", http_health_alive, .routine = true},
     {"GET", "/readyz", http_health_ready, .routine = true},
+    {"GET", "/", http_page_html, .routine = true},
+    {"GET", "/page.css", http_page_css, .routine = true},
+    {"GET", "/page.js", http_page_js, .routine = true},
+    {"GET", "/longhaul/v1/state", http_page_state, .scopes = ACCESS_METRICS, .routine = true},
     {"GET", "/metrics", http_health_metrics, .scopes = ACCESS_METRICS, .routine = true},
     {"GET", "/v1/models", http_inference_models, .scopes = ACCESS_INFERENCE},
     {"GET", "/v1/models/{}", http_inference_model, .scopes = ACCESS_INFERENCE},
