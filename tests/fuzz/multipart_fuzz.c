@@ -1,5 +1,5 @@
-/* Feeds bytes to the reading of an uploaded form, whole and in pieces: both must tell the same parts,
- * and no part may hold its own delimiter. */
+/* Feeds bytes to the reading of an uploaded form, whole and in pieces: both must tell the same
+ * parts, and no part may hold its own delimiter. */
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
