@@ -1,5 +1,5 @@
-/* A document of the store as a file of OpenAI's clients. Its purpose is told by its name: *.jsonl is
- * for batches, all else is user_data. */
+/* A document of the store as a file of OpenAI's clients. Its purpose is told by its name: *.jsonl
+ * is for batches, all else is user_data. */
 #pragma once
 
 #include "coordinator/batch/store_document.h"

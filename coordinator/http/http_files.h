@@ -1,5 +1,5 @@
-/* /v1/files: uploads are documents of the store (documents/ID is file-ID), and a batch's results are
- * files that are written as they are read. */
+/* /v1/files: uploads are documents of the store (documents/ID is file-ID), and a batch's results
+ * are files that are written as they are read. */
 #pragma once
 
 #include "coordinator/http/http_exchange.h"

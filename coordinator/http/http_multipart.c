@@ -10,8 +10,8 @@
 
 /* ---- parameters of a header: NAME=VALUE or NAME="VALUE" behind semicolons ---- */
 
-/* Copies a value from behind its '=' to `value` [room]; returns what follows, NULL where it does not
- * end or has no room. */
+/* Copies a value from behind its '=' to `value` [room]; returns what follows, NULL where it does
+ * not end or has no room. */
 static const char *read_value(char *value, size_t room, const char *from)
 {
     const bool quoted = *from == '"';

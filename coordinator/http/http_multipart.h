@@ -52,8 +52,8 @@ struct http_multipart {
     int parts;
 };
 
-/* `content_type` is the header's value, NULL without one. INVALID_ARGUMENT where it is no form or has
- * no boundary. */
+/* `content_type` is the header's value, NULL without one. INVALID_ARGUMENT where it is no form or
+ * has no boundary. */
 MUST_CHECK enum status http_multipart_init(struct http_multipart *multipart,
                                            const struct http_multipart_row *row, void *context,
                                            const char *content_type);
