@@ -427,6 +427,16 @@ bool workers_any(struct workers *workers)
     return any;
 }
 
+int workers_places(struct workers *workers)
+{
+    int places = 0;
+    pthread_mutex_lock(&workers->groups.lock);
+    for (const struct group *group = workers->groups.first; group; group = group->next)
+        places += worker_group_is_ready(group) ? worker_group_places(group) : 0;
+    pthread_mutex_unlock(&workers->groups.lock);
+    return places;
+}
+
 bool workers_ready(struct workers *workers)
 {
     bool ready = false;

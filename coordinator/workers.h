@@ -92,6 +92,9 @@ bool workers_any(struct workers *workers);
 /* Whether a group is complete and loaded, be it busy. */
 bool workers_ready(struct workers *workers);
 
+/* Requests that the complete, loaded groups answer at a time, all together. */
+int workers_places(struct workers *workers);
+
 /* Whether a group is complete and loaded, and none of its work items overdue. */
 bool workers_serving(struct workers *workers);
 

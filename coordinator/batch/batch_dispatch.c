@@ -20,6 +20,7 @@ enum {
     PICKED_MAX = 64, /* lines that are leased together */
     AHEAD = 1,       /* lines that wait for the next free place */
     LOOK_MS = 100,
+    REST_MS = 250,     /* after a line for which there was no room */
     TROUBLE_MS = 1000, /* after a store that did not answer */
 };
 
@@ -153,8 +154,11 @@ static void *run_lines(void *context)
 {
     struct batch_dispatch *dispatch = context;
     for (struct line_run *line; (line = next_job(dispatch));) {
-        line_run_attempt(line, &dispatch->run_tools);
+        bool untried = false;
+        line_run_attempt(line, &dispatch->run_tools, &untried);
         pthread_mutex_lock(&dispatch->lock);
+        if (untried)
+            dispatch->rest_ns = clock_after_ms(REST_MS);
         end_line(dispatch, line);
         pthread_mutex_unlock(&dispatch->lock);
         line_run_free(line);
@@ -214,7 +218,7 @@ static int lines_wanted(struct batch_dispatch *dispatch)
     const int most =
         dispatch->places + AHEAD < RUNNING_MAX ? dispatch->places + AHEAD : RUNNING_MAX;
     pthread_mutex_lock(&dispatch->lock);
-    int wanted = most - dispatch->running_count;
+    int wanted = clock_now_ns() >= dispatch->rest_ns ? most - dispatch->running_count : 0;
     for (int i = 0; i < dispatch->running_count; i++)
         if (line_outcome_is_suspect(dispatch->running[i]->losses))
             wanted = 0;

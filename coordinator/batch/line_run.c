@@ -214,7 +214,7 @@ static void log_attempt(const struct line_run *line, const struct line_decision 
              log_text("why", status == STATUS_OK ? "" : sentence));
 }
 
-void line_run_attempt(struct line_run *line, const struct line_run_tools *tools)
+void line_run_attempt(struct line_run *line, const struct line_run_tools *tools, bool *untried)
 {
     struct attempt attempt = {.line = line, .tools = tools};
     struct line_result result = {.json = NULL};
@@ -246,6 +246,7 @@ void line_run_attempt(struct line_run *line, const struct line_run_tools *tools)
                                           .cause = ""}; /* no memory for it now */
     log_attempt(line, &decision, status, sentence);
     write_down(&attempt, &decision, &result);
+    *untried = decision.outcome == LINE_OUTCOME_AGAIN && decision.how == STORE_GIVE_BACK_UNTRIED;
     line_result_deinit(&result);
     openai_answer_destroy(attempt.answer);
 }

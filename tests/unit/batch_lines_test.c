@@ -136,7 +136,7 @@ static void what_was_not_tried_waits_again(void **state)
     end.status = STATUS_CANCELLED;
     end.ending = true;
     expect_again(end, STORE_GIVE_BACK_UNTRIED);
-    static const char *const reasons[] = {"DRAINING", "NO_WORKERS", "QUEUE_FULL"};
+    static const char *const reasons[] = {"DRAINING", "NO_WORKERS", "QUEUE_FULL", "QUOTA_EXCEEDED"};
     for (size_t i = 0; i < sizeof reasons / sizeof reasons[0]; i++) {
         end = fine;
         end.status = i < 2 ? STATUS_UNAVAILABLE : STATUS_RESOURCE_EXHAUSTED;
