@@ -44,7 +44,8 @@ struct batch_dispatch {
     struct line_run *jobs, **jobs_end; /* begun, and no thread has them yet */
     pthread_t runners[RUNNING_MAX];
     int runner_count, runners_idle;
-    bool news; /* something ended, was read, or came */
+    int64_t rest_ns; /* nothing begins before: a line had no room */
+    bool news;       /* something ended, was read, or came */
     bool stopping;
 };
 
