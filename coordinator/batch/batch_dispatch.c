@@ -92,14 +92,14 @@ static bool is_lost_alone(void *context, struct line_run *line)
 {
     struct batch_dispatch *dispatch = context;
     pthread_mutex_lock(&dispatch->lock);
-    for (int i = 0; i < dispatch->running_count; i++) {
+    for (int i = 0; line->placed && i < dispatch->running_count; i++) {
         struct line_run *other = dispatch->running[i];
         if (other == line || !other->placed)
             continue;
         other->in_company = true;
         line->in_company = true;
     }
-    const bool alone = !line->in_company;
+    const bool alone = line->placed && !line->in_company;
     pthread_mutex_unlock(&dispatch->lock);
     return alone;
 }

@@ -210,7 +210,7 @@ static void log_attempt(const struct line_run *line, const struct line_decision 
                       (again && decision->how == STORE_GIVE_BACK_UNTRIED);
     log_line(fine ? LOG_DEBUG : LOG_WARN, "line ended", log_integer("line", line->line),
              log_integer("attempt", line->attempt), log_text("code", status_name(status)),
-             log_text("again", again ? "yes" : "no"),
+             log_text("again", again ? "yes" : "no"), log_integer("losses", line->losses),
              log_text("why", status == STATUS_OK ? "" : sentence));
 }
 
