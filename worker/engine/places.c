@@ -259,7 +259,7 @@ static void find_prefix(struct places *places, struct sequence *sequence,
                           together * together;
     const int64_t room =
         group->pool_slots - places->slots_held - slots - prefix_index_slots(places->prefixes, true);
-    if (group->workers > 1 && (!start->alone || 2 * count * panel_slots > room))
+    if (group->workers > 1 && 2 * count * panel_slots > room - start->promised)
         return; /* copies, and the panels themselves, which are in use while they are read */
     sequence->prefix_count = count;
     prefix_index_use(places->prefixes, sequence->prefix, count);
