@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "coordinator/held_prompts.h"
 #include "longhaul/control/v1/control.pb-c.h"
 #include "proto/clock.h"
 #include "proto/rpc/rpc_server.h"
@@ -48,6 +49,7 @@ struct group {
     int64_t taken_bytes;     /* what they hold of each rank's pool */
     double pace;             /* seconds of prompts for each that was predicted; 0: not known */
     double steady_pace;      /* the same, as plans that must be alike follow it; 0: 1 */
+    struct held_prompts held; /* that it was given */
     char cause[CAUSE_BYTES]; /* why it is lost */
     struct group_run *runs;  /* those that its ranks have not all ended */
 };

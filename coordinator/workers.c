@@ -546,14 +546,29 @@ enum status workers_facts(struct workers *workers, struct workers_facts *facts)
     return found ? STATUS_OK : fail(STATUS_UNAVAILABLE, "no worker group is ready");
 }
 
-bool workers_offer(struct workers *workers, struct workers_facts *facts)
+/* Panels of a prompt that the group holds; 0 where that is less than half of what it could reuse: a
+ * greeting that many prompts begin with draws them to no group. */
+static int64_t draw_of(const struct group *group, const struct panel_chain *prompt)
+{
+    const int64_t shared = held_prompts_shared(&group->held, prompt);
+    return 2 * shared < panel_chain_reusable(prompt) ? 0 : shared;
+}
+
+bool workers_offer(struct workers *workers, struct workers_facts *facts,
+                   const struct panel_chain *prompt)
 {
     const struct group *offered = NULL;
+    int64_t most = 0;
     pthread_mutex_lock(&workers->groups.lock);
-    for (struct group *group = workers->groups.first; group; group = group->next)
-        if (worker_group_is_ready(group) && worker_group_has_room(group, 0) &&
-            (!offered || group->holders < offered->holders))
-            offered = group;
+    for (struct group *group = workers->groups.first; group; group = group->next) {
+        if (!worker_group_is_ready(group) || !worker_group_has_room(group, 0))
+            continue;
+        const int64_t draw = draw_of(group, prompt);
+        if (offered && (draw < most || (draw == most && group->holders >= offered->holders)))
+            continue;
+        offered = group;
+        most = draw;
+    }
     if (offered)
         describe(workers, offered, facts);
     pthread_mutex_unlock(&workers->groups.lock);
@@ -589,7 +604,8 @@ void workers_note_pace(struct workers *workers, const struct workers_facts *fact
 }
 
 bool workers_acquire(struct workers *workers, struct workers_place *place,
-                     const struct workers_facts *facts, int64_t pool_bytes)
+                     const struct workers_facts *facts, int64_t pool_bytes,
+                     const struct panel_chain *prompt)
 {
     pthread_mutex_lock(&workers->groups.lock);
     struct group *group = find_serial(&workers->groups, facts->serial);
@@ -598,6 +614,7 @@ bool workers_acquire(struct workers *workers, struct workers_place *place,
     if (taken) {
         group->holders++;
         group->taken_bytes += pool_bytes;
+        held_prompts_add(&group->held, prompt);
         *place = (struct workers_place){group, pool_bytes};
     }
     pthread_mutex_unlock(&workers->groups.lock);
