@@ -40,6 +40,8 @@ struct group_run {
     int64_t scores_count, scores_room, scores_told;
     int64_t tokens_done, tokens_total;
     struct group_report *reports; /* [size] */
+    struct group_trace *traces;   /* [size]; NULL unless asked for */
+    int64_t sent_ns;              /* when the command went out */
     int done_count;
     struct group_outcome outcome;
     char message[CAUSE_BYTES];
@@ -179,6 +181,10 @@ bool group_run_take(struct group *group, int rank,
         if ((run = find(group, message->done->run)))
             take_done(run, rank, message->done);
         break;
+    case LONGHAUL__CONTROL__V1__WORKER_MESSAGE__KIND_TRACE:
+        if ((run = find(group, message->trace->run)) && run->traces)
+            group_trace_take(&run->traces[rank], message->trace, run->sent_ns);
+        return false; /* nobody waits for it: RunDone follows */
     default:
         break;
     }
@@ -199,6 +205,9 @@ static void run_free(struct group_run *run)
     free(run->ids);
     free(run->logprobs);
     free(run->scores);
+    for (int rank = 0; run->traces && rank < run->size; rank++)
+        group_trace_free(&run->traces[rank]);
+    free(run->traces);
     free(run->reports);
     free(run);
 }
@@ -225,7 +234,10 @@ static enum status run_new(struct group_run **made, const struct workers_place *
     run->likeliest = (size_t)command->likeliest;
     run->scores = malloc(((size_t)run->scores_room + 1) * sizeof *run->scores);
     run->reports = calloc((size_t)run->size, sizeof *run->reports);
-    if (!run->ids || (command->logprobs && !run->logprobs) || !run->scores || !run->reports) {
+    if (command->trace)
+        run->traces = calloc((size_t)run->size, sizeof *run->traces);
+    if (!run->ids || (command->trace && !run->traces) || (command->logprobs && !run->logprobs) ||
+        !run->scores || !run->reports) {
         run_free(run);
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for an answer of %lld tokens",
                     (long long)command->max_tokens);
@@ -277,6 +289,7 @@ static void attach(struct group_run *run, struct group *group)
         end = &(*end)->next;
     *end = run;
     run->number = ++group->all->newest_run;
+    run->sent_ns = clock_now_ns();
     run->sending = true;
 }
 
@@ -369,6 +382,7 @@ void group_run_outcome(struct group_run *run, struct group_outcome *outcome)
     *outcome = run->outcome;
     outcome->message = run->message;
     outcome->reports = run->reports;
+    outcome->traces = run->traces;
     outcome->report_count = run->size;
     pthread_mutex_unlock(&run->all->lock);
 }

@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "coordinator/group_trace.h"
 #include "longhaul/control/v1/control.pb-c.h"
 #include "proto/sampling.h"
 #include "proto/status.h"
@@ -51,6 +52,7 @@ struct group_outcome {
     double decode_seconds;
     bool stopped;                       /* by a stop id */
     bool not_finite;                    /* INTERNAL: the request's numbers are not finite */
+    const struct group_trace *traces;   /* [report_count]; NULL unless the command asks for them */
     const struct group_report *reports; /* [report_count] */
     int report_count;
 };

@@ -54,7 +54,7 @@ struct session {
     struct id_list ids;
     const Longhaul__V1__PlanOptions *options;
     int64_t max_tokens; /* 0: not asked for, until the plan is made */
-    bool logprobs, no_prefix_reuse;
+    bool logprobs, no_prefix_reuse, trace;
     int likeliest;
     struct workers_facts facts;
     struct choice choice;
@@ -355,6 +355,7 @@ static enum status begin_run(struct session *session, const struct sampling *sam
     run.deadline_ms = left_ms > 1 ? left_ms : 1;
     run.no_prefix_reuse = session->no_prefix_reuse;
     run.logprobs = session->logprobs;
+    run.trace = session->trace;
     run.likeliest = session->likeliest;
     run.tenant = (char *)session->client->tenant;
     session->stream.prefill_ns = clock_now_ns();
@@ -557,6 +558,8 @@ static enum status finish_answer(struct session *session, uint64_t seed, bool st
     if (stopped)
         outcome.completion_tokens = completion_tokens;
     note_outcome(session, &outcome, end.reason);
+    for (int rank = 0; outcome.traces && rank < outcome.report_count; rank++)
+        TRY(stream_trace(&session->stream, rank, &outcome.traces[rank]));
     session_client_note(session->client, log_text("reason", finish_word(end.reason)));
     return stream_finished(&session->stream, &end, &outcome);
 }
@@ -582,6 +585,7 @@ static enum status read_generate(struct session *session, struct sampling *sampl
     const struct prompt_forms *forms = &session->tools->forms;
     session->options = request->options;
     session->no_prefix_reuse = request->no_prefix_reuse;
+    session->trace = request->trace;
     bool asked = request->optional_max_tokens_case ==
                  LONGHAUL__V1__GENERATE_REQUEST__OPTIONAL_MAX_TOKENS_MAX_TOKENS;
     session->max_tokens = asked ? request->max_tokens : 0;

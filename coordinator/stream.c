@@ -10,13 +10,16 @@
 
 #define PROGRESS_NS 200000000
 
+enum { TRACE_ROOM_MS = 1000 }; /* for a client to take some before it is told more */
+
 /* The numbers of the oneof's members, the same in both responses. */
 enum event {
     EVENT_QUEUED = 2,
     EVENT_PLANNED = 3,
     EVENT_PROGRESS = 4,
     EVENT_PART = 5,
-    EVENT_FINISHED = 6
+    EVENT_FINISHED = 6,
+    EVENT_TRACE = 7 /* of Generate alone */
 };
 
 _Static_assert((int)LONGHAUL__V1__GENERATE_RESPONSE__EVENT_QUEUED == EVENT_QUEUED &&
@@ -138,6 +141,23 @@ enum status stream_scores(struct stream *stream, int64_t first, const int32_t *i
     scores.n_logprobs = count;
     scores.logprobs = (float *)logprobs;
     return tell(stream, EVENT_PART, &scores);
+}
+
+enum status stream_trace(struct stream *stream, int rank, const struct group_trace *trace)
+{
+    Longhaul__V1__TraceEvent *events[GROUP_TRACE_TOLD_MAX];
+    size_t done = 0;
+    do {
+        (void)session_client_has_room(stream->client, TRACE_ROOM_MS);
+        Longhaul__V1__RankTrace message = LONGHAUL__V1__RANK_TRACE__INIT;
+        message.rank = rank;
+        message.dropped = trace->dropped;
+        message.events = events;
+        while (message.n_events < GROUP_TRACE_TOLD_MAX && done < trace->count)
+            events[message.n_events++] = &trace->events[done++];
+        TRY(tell(stream, EVENT_TRACE, &message));
+    } while (done < trace->count);
+    return STATUS_OK;
 }
 
 static enum status tell_end(struct stream *stream, const struct stream_end *end,

@@ -43,6 +43,10 @@ MUST_CHECK enum status stream_tokens(struct stream *stream, const char *text, co
 MUST_CHECK enum status stream_scores(struct stream *stream, int64_t first, const int32_t *ids,
                                      size_t id_count, const float *logprobs, size_t count);
 
+/* What one rank did, in as many events as that takes. */
+MUST_CHECK enum status stream_trace(struct stream *stream, int rank,
+                                    const struct group_trace *trace);
+
 struct stream_end {
     Longhaul__V1__FinishReason reason; /* Generate */
     uint64_t seed;                     /* Generate */

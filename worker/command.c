@@ -20,6 +20,20 @@ static enum status copy_ids(struct command *command, const Longhaul__Control__V1
     return STATUS_OK;
 }
 
+/* Without memory the request runs all the same. */
+static struct trace *make_trace(void)
+{
+    struct trace *trace = calloc(1, sizeof *trace);
+    struct trace_event *events = calloc(TRACE_EVENTS_MAX, sizeof *events);
+    if (!trace || !events) {
+        free(trace);
+        free(events);
+        return NULL;
+    }
+    *trace = (struct trace){.events = events, .received_ns = clock_now_ns()};
+    return trace;
+}
+
 static enum status fill(struct command *command, const Longhaul__Control__V1__Run *run)
 {
     const Longhaul__Control__V1__RunSampling *sampling = run->sampling;
@@ -42,6 +56,8 @@ static enum status fill(struct command *command, const Longhaul__Control__V1__Ru
     command->stop_count = (int)run->n_stop_ids;
     for (int s = 0; s < command->stop_count; s++)
         command->stop_ids[s] = run->stop_ids[s];
+    if (run->trace)
+        command->trace = make_trace();
     if (run->deadline_ms > 0)
         command->deadline_ns = clock_after_ms(run->deadline_ms);
     TRY(choice_message_get(&command->choice, run->choice));
@@ -70,6 +86,9 @@ void command_destroy(struct command *command)
 {
     if (!command)
         return;
+    if (command->trace)
+        free(command->trace->events);
+    free(command->trace);
     free(command->ids);
     free(command);
 }
@@ -92,5 +111,6 @@ struct engine_request command_request(const struct command *command)
         .logprobs = command->logprobs,
         .likeliest = command->likeliest,
         .deadline_ns = command->deadline_ns,
+        .trace = command->trace,
     };
 }

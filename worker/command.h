@@ -7,6 +7,7 @@
 #include "longhaul/control/v1/control.pb-c.h"
 #include "proto/plan/choice.h"
 #include "proto/status.h"
+#include "worker/engine/device/trace.h"
 #include "worker/engine/engine.h"
 
 enum { COMMAND_NAME_BYTES = 128, COMMAND_STOP_IDS_MAX = 32, COMMAND_REFUSAL_BYTES = 512 };
@@ -29,6 +30,7 @@ struct command {
     bool logprobs;
     int likeliest;
     int64_t deadline_ns; /* monotonic; 0: none */
+    struct trace *trace; /* the command's own; NULL: not asked for, or no memory for it */
 };
 
 /* A command that this rank cannot take is copied too, with `refused`: the other ranks must hear of

@@ -4,6 +4,8 @@
 
 #include <stdlib.h>
 
+#include "proto/boot_id.h"
+#include "proto/clock.h"
 #include "worker/process_memory.h"
 
 enum { SCORES_A_MESSAGE = 16384 /* 64 KiB */ };
@@ -114,6 +116,63 @@ enum status reports_flush(struct reports *reports)
     tokens.runs = reports->pointers;
     reports->count = 0;
     return say(reports, LONGHAUL__CONTROL__V1__WORKER_MESSAGE__KIND_TOKENS, &tokens);
+}
+
+/* ---- a trace ---- */
+
+enum { EVENTS_A_MESSAGE = 4096 };
+
+/* One message's fields. */
+struct reports_events {
+    int32_t kinds[EVENTS_A_MESSAGE], layers[EVENTS_A_MESSAGE], peers[EVENTS_A_MESSAGE];
+    int64_t begins_ns[EVENTS_A_MESSAGE], ends_ns[EVENTS_A_MESSAGE], counts[EVENTS_A_MESSAGE];
+};
+
+static enum status say_events(struct reports *reports, struct reports_events *fields, uint64_t run,
+                              const struct trace_event *events, int64_t count)
+{
+    for (int64_t i = 0; i < count; i++) {
+        fields->kinds[i] = events[i].kind;
+        fields->layers[i] = events[i].layer;
+        fields->peers[i] = events[i].peer;
+        fields->begins_ns[i] = events[i].begin_ns;
+        fields->ends_ns[i] = events[i].end_ns;
+        fields->counts[i] = events[i].count;
+    }
+    Longhaul__Control__V1__RunTrace message = LONGHAUL__CONTROL__V1__RUN_TRACE__INIT;
+    message.run = run;
+    message.n_kinds = message.n_layers = message.n_peers = (size_t)count;
+    message.n_begin_ns = message.n_end_ns = message.n_counts = (size_t)count;
+    message.kinds = fields->kinds;
+    message.layers = fields->layers;
+    message.peers = fields->peers;
+    message.begin_ns = fields->begins_ns;
+    message.end_ns = fields->ends_ns;
+    message.counts = fields->counts;
+    return say(reports, LONGHAUL__CONTROL__V1__WORKER_MESSAGE__KIND_TRACE, &message);
+}
+
+enum status reports_trace(struct reports *reports, uint64_t run, const struct trace *trace)
+{
+    char boot_id[BOOT_ID_BYTES];
+    struct reports_events *fields = malloc(sizeof *fields);
+    if (!fields)
+        return STATUS_OK; /* the request's end is worth more */
+    boot_id_read(boot_id);
+    Longhaul__Control__V1__RunTrace head = LONGHAUL__CONTROL__V1__RUN_TRACE__INIT;
+    head.run = run;
+    head.boot_id = boot_id;
+    head.received_ns = trace->received_ns;
+    head.told_ns = clock_now_ns();
+    head.dropped = trace->dropped;
+    enum status status = say(reports, LONGHAUL__CONTROL__V1__WORKER_MESSAGE__KIND_TRACE, &head);
+    for (int64_t done = 0; done < trace->count && status == STATUS_OK; done += EVENTS_A_MESSAGE) {
+        const int64_t left = trace->count - done;
+        status = say_events(reports, fields, run, trace->events + done,
+                            left < EVENTS_A_MESSAGE ? left : EVENTS_A_MESSAGE);
+    }
+    free(fields);
+    return status;
 }
 
 /* ---- ends ---- */

@@ -8,6 +8,7 @@
 #include "longhaul/control/v1/control.pb-c.h"
 #include "proto/rpc/rpc_client.h"
 #include "proto/status.h"
+#include "worker/engine/device/trace.h"
 #include "worker/engine/engine.h"
 
 struct reports {
@@ -37,6 +38,10 @@ MUST_CHECK enum status reports_token(struct reports *reports, uint64_t run, int3
 
 /* Tells the ids that were kept, in one message. */
 MUST_CHECK enum status reports_flush(struct reports *reports);
+
+/* What the rank did for the run, before its end. */
+MUST_CHECK enum status reports_trace(struct reports *reports, uint64_t run,
+                                     const struct trace *trace);
 
 /* The run's end, after all its ids; a status other than OK with status_message. */
 MUST_CHECK enum status reports_done(struct reports *reports, uint64_t run, enum status status,

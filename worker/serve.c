@@ -275,6 +275,8 @@ static void end_run(void *context, enum status status, const struct engine_resul
                  log_text("code", status_name(status)), log_text("cause", status_message()));
         log_request(NULL);
     }
+    if (run->command->trace && engine_usable(rank->engine))
+        must_be_told(rank, reports_trace(&rank->reports, number, run->command->trace));
     pthread_mutex_lock(&rank->lock);
     command_destroy(command_table_remove(&rank->commands, number));
     pthread_mutex_unlock(&rank->lock);

@@ -67,6 +67,19 @@ static enum status take_tokens(struct answer *answer, const Longhaul__V1__Tokens
     return answer->stream ? write_answer(tokens->text) : STATUS_OK;
 }
 
+static enum status keep_trace(struct answer *answer, const Longhaul__V1__RankTrace *trace)
+{
+    ProtobufCMessage *kept = NULL;
+    Longhaul__V1__RankTrace **longer =
+        reallocarray(answer->traces, answer->trace_count + 1, sizeof *longer);
+    if (!longer)
+        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a trace");
+    answer->traces = longer;
+    TRY(event_stream_keep(&kept, &trace->base));
+    longer[answer->trace_count++] = (Longhaul__V1__RankTrace *)kept;
+    return STATUS_OK;
+}
+
 static enum status take_event(void *context, const ProtobufCMessage *message)
 {
     struct answer *answer = context;
@@ -91,6 +104,8 @@ static enum status take_event(void *context, const ProtobufCMessage *message)
         return STATUS_OK;
     case LONGHAUL__V1__GENERATE_RESPONSE__EVENT_TOKENS:
         return take_tokens(answer, response->tokens);
+    case LONGHAUL__V1__GENERATE_RESPONSE__EVENT_TRACE:
+        return keep_trace(answer, response->trace);
     case LONGHAUL__V1__GENERATE_RESPONSE__EVENT_FINISHED:
         if (answer->finished)
             return STATUS_OK;
@@ -206,6 +221,9 @@ void answer_deinit(struct answer *answer)
     for (size_t i = 0; i < answer->logprobs_count; i++)
         longhaul__v1__tokens__free_unpacked(answer->logprobs[i], NULL);
     free(answer->logprobs);
+    for (size_t i = 0; i < answer->trace_count; i++)
+        longhaul__v1__rank_trace__free_unpacked(answer->traces[i], NULL);
+    free(answer->traces);
     id_list_deinit(&answer->ids);
     if (answer->plan)
         longhaul__v1__plan_summary__free_unpacked(answer->plan, NULL);

@@ -23,6 +23,8 @@ struct answer {
     struct id_list ids;
     Longhaul__V1__Tokens **logprobs; /* [logprobs_count]: the pieces that told some, as they came */
     size_t logprobs_count;
+    Longhaul__V1__RankTrace **traces; /* [trace_count], as they came */
+    size_t trace_count;
     Longhaul__V1__PlanSummary *plan;  /* NULL before it came */
     Longhaul__V1__Finished *finished; /* NULL before the end */
 };

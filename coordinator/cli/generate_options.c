@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "coordinator/cli/answer.h"
+#include "coordinator/cli/trace_file.h"
 #include "coordinator/sampling_request.h"
 
 enum { TEXT_ROWS = 7 };
@@ -29,6 +30,11 @@ static void set_prompt_rows(struct flags_row *rows, struct generate_options *opt
          .type = FLAGS_SWITCH,
          .target = &options->raw,
          .help = "continue the text as it is, without the model's chat form"},
+        {.name = "trace",
+         .type = FLAGS_TEXT,
+         .target = &options->trace_file,
+         .value = "FILE",
+         .help = "write what each worker did when, for Perfetto (ui.perfetto.dev)"},
     };
     _Static_assert(sizeof all / sizeof all[0] == GENERATE_OPTIONS_PROMPT_ROWS, "one slot a row");
     memcpy(rows, all, sizeof all);
@@ -206,6 +212,7 @@ void generate_request_set(struct generate_request *request, const struct generat
         request->message.max_tokens = options->max_tokens;
     }
     request->message.no_prefix_reuse = options->no_prefix_reuse;
+    request->message.trace = options->trace_file != NULL;
     if (options->logprobs_given) {
         request->message.optional_logprobs_case =
             LONGHAUL__V1__GENERATE_REQUEST__OPTIONAL_LOGPROBS_LOGPROBS;
@@ -227,7 +234,14 @@ enum status generate_options_ask(const struct generate_options *options, struct 
         .stream = !options->json,
         .timeout_ms = server_option_timeout_ms(&options->server, 0),
     };
+    FILE *trace = NULL;
+    if (options->trace_file)
+        TRY(trace_file_open(&trace, options->trace_file));
     enum status status = answer_ask(&answer, client, &request->message);
+    if (trace && status == STATUS_OK)
+        status = trace_file_write(trace, options->trace_file, answer.traces, answer.trace_count);
+    else if (trace)
+        fclose(trace);
     if (status == STATUS_OK && options->json)
         answer_print_json(&answer);
     *incomplete = status == STATUS_OK && answer.finished->finish_reason ==

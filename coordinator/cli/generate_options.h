@@ -14,7 +14,7 @@
 #include "longhaul/v1/inference.pb-c.h"
 
 enum {
-    GENERATE_OPTIONS_PROMPT_ROWS = 3,
+    GENERATE_OPTIONS_PROMPT_ROWS = 4,
     GENERATE_OPTIONS_ANSWER_ROWS = 13,
     GENERATE_OPTIONS_ROWS = GENERATE_OPTIONS_PROMPT_ROWS + GENERATE_OPTIONS_ANSWER_ROWS
 };
@@ -22,6 +22,7 @@ enum {
 struct generate_options {
     const char *prompt_file;
     const char *prompt;
+    const char *trace_file; /* NULL: no trace */
     bool raw;
     int64_t max_tokens; /* 0: not given */
     double temperature, top_p, min_p, repetition_penalty;

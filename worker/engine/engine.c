@@ -569,6 +569,15 @@ static enum status end_prompt(struct engine *engine, struct sequence *sequence, 
     return next_id_decide(forward, sequence, &at, &engine->verdicts[0], &engine->logprobs[0]);
 }
 
+/* What a turn of several sequences is noted for: one of them, where it asks. */
+static struct trace *trace_of(struct sequence *const *sequences, int count)
+{
+    struct trace *trace = NULL;
+    for (int s = 0; s < count && !trace; s++)
+        trace = sequences[s]->job.request->trace;
+    return trace;
+}
+
 static enum status take_stage(struct engine *engine)
 {
     const int which = find_live(engine, engine->post->turn.rows[0]);
@@ -579,6 +588,8 @@ static enum status take_stage(struct engine *engine)
     bool goes_on = false;
     struct account account;
     engine->device->times_parts = sequence->job.request->times_parts;
+    struct trace *trace = engine->device->trace = sequence->job.request->trace;
+    const int64_t begin_ns = trace_now(trace);
     account_open(&account, &engine->forward);
     forward_turn(&engine->forward, sequence);
     enum status status = pass_stage(engine, sequence, stage, replicated);
@@ -587,6 +598,7 @@ static enum status take_stage(struct engine *engine)
     if (status == STATUS_OK && is_last)
         status = end_prompt(engine, sequence, &goes_on, replicated, stage);
     account_close(&account, &engine->forward, &sequence->result, 1);
+    trace_span(trace, TRACE_STAGE, -1, begin_ns, stage.end - stage.first);
     if (status != STATUS_OK && !engine->forward.stopped)
         return status;
     if (goes_on && status == STATUS_OK)
@@ -623,8 +635,11 @@ static enum status take_stages(struct engine *engine)
         sequences[r] = engine->live[find_live(engine, turn->rows[r])];
         engine->device->times_parts |= sequences[r]->job.request->times_parts;
     }
+    struct trace *trace = engine->device->trace = trace_of(sequences, turn->row_count);
+    const int64_t begin_ns = trace_now(trace);
     account_open(&account, forward);
     TRY(forward_join(forward, sequences, turn->row_count));
+    trace_span(trace, TRACE_STAGE, -1, begin_ns, turn->row_count);
     for (; at.row < turn->row_count; at.row++) {
         account_close(&account, forward, &sequences[at.row]->result, turn->row_count);
         TRY(next_id_decide(forward, sequences[at.row], &at, &engine->verdicts[at.row],
@@ -646,9 +661,12 @@ static enum status step_rows(struct engine *engine, int first, int end)
         sequences[r] = engine->live[find_live(engine, engine->post->turn.rows[first + r])];
         engine->device->times_parts |= sequences[r]->job.request->times_parts;
     }
+    struct trace *trace = engine->device->trace = trace_of(sequences, count);
+    const int64_t begin_ns = trace_now(trace);
     account_open(&account, forward);
     TRY(forward_step(forward, sequences, count));
     TRY(forward_step_logits(forward, &at.gathered, 0, count));
+    trace_span(trace, TRACE_STEP, -1, begin_ns, count);
     for (int r = 0; r < count; r++) {
         account_close(&account, forward, &sequences[r]->result, count);
         account_predict_token(forward, sequences[r], &sequences[r]->result);
@@ -782,6 +800,7 @@ enum status engine_step(struct engine *engine, bool *busy)
         engine->transport->rank == 0 ? tell_turn(engine, &there) : hear_turn(engine, &there);
     if (status == STATUS_OK && there)
         status = take_turn(engine);
+    engine->device->trace = NULL; /* its request may have ended */
     if (status != STATUS_OK)
         return give_up(engine, status);
     *busy = there;

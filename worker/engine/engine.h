@@ -28,6 +28,7 @@
 
 struct cuda_streams;
 struct engine;
+struct trace;
 struct model;
 
 enum engine_kind { ENGINE_GENERATE, ENGINE_SCORE };
@@ -48,6 +49,7 @@ struct engine_request {
     bool reuse_prefix;   /* take panels of the same prefix that are there, and leave its own */
     bool logprobs;       /* of the generated tokens; needs their logits on the host */
     int likeliest;       /* tell so many tokens' beside the chosen one's, [0, 20] */
+    struct trace *trace; /* what this rank does for it is noted there; NULL: nobody asks */
     bool times_parts;    /* of a device too that runs them asynchronously; it is slower then */
 };
 

@@ -15,6 +15,16 @@
 static void drive(void *context);
 static void idle(void *context);
 
+static enum status run_ops(struct forward *forward, int first, int end,
+                           const struct device_drive *while_running)
+{
+    struct device *device = forward->device;
+    const int64_t begin_ns = trace_now(device->trace);
+    const enum status status = device_run(device, first, end, while_running);
+    trace_span(device->trace, TRACE_RUN, device->program->ops[first].layer, begin_ns, end - first);
+    return status;
+}
+
 /* ---- sharded queries ---- */
 
 static enum status act_on_verdict(struct forward *forward)
@@ -63,14 +73,14 @@ static enum status sharded_layers(struct forward *forward)
         TRY(offer(forward, NON_FINITE_NONE));
         shard_rows_restart(&forward->shard);
         ring_layer(forward->ring, layer);
-        TRY(device_run(forward->device, first, attend, &working));
+        TRY(run_ops(forward, first, attend, &working));
         TRY(ring_attend(forward->ring, &working));
         TRY(forward->failure);
         TRY(act_on_verdict(forward));
         tell_progress(forward, layer + 1, layers);
         first = attend + 1;
     }
-    TRY(device_run(forward->device, first, program->head, &working));
+    TRY(run_ops(forward, first, program->head, &working));
     TRY(ring_end(forward->ring));
     return forward->failure;
 }
@@ -167,11 +177,13 @@ static enum status share(struct forward *forward, float *vector, int64_t rows, i
         forward->gather_offsets[rank] = (size_t)part.first * sizeof(float);
         forward->gather_sizes[rank] = (size_t)(part.end - part.first) * sizeof(float);
     }
+    const int64_t begin_ns = trace_now(forward->device->trace);
     for (int64_t row = 0; row < rows; row++) {
         float *all = vector + row * width;
         TRY(transport_gather(forward->transport, all + mine(forward, width).first, all,
                              forward->gather_offsets, forward->gather_sizes));
     }
+    trace_span(forward->device->trace, TRACE_GATHER, -1, begin_ns, 0);
     return STATUS_OK;
 }
 
@@ -183,8 +195,11 @@ static enum status share_states(struct forward *forward, int64_t rows)
     if (forward->transport->size == 1)
         return STATUS_OK;
     char *states = (char *)forward->device->memory.step[LAYER_STATE];
-    return transport_gather_each(forward->transport,
-                                 states + (size_t)forward->transport->rank * bytes, states, bytes);
+    const int64_t begin_ns = trace_now(forward->device->trace);
+    TRY(transport_gather_each(forward->transport, states + (size_t)forward->transport->rank * bytes,
+                              states, bytes));
+    trace_span(forward->device->trace, TRACE_GATHER, -1, begin_ns, 0);
+    return STATUS_OK;
 }
 
 static enum status add_step_key(struct forward *forward, const struct device_keys *keys)
@@ -267,7 +282,7 @@ static enum status replicated_layers(struct forward *forward, int64_t rows)
     for (int first = 0; first < program->logits;) {
         const int cut = layer_program_cut(program, first, forward->split);
         const struct layer_op *op = &program->ops[cut];
-        TRY(device_run(forward->device, first, cut, NULL));
+        TRY(run_ops(forward, first, cut, NULL));
         first = cut;
         if (op->kind == LAYER_ATTEND) {
             TRY(attend(forward, op->layer, rows));
@@ -419,12 +434,12 @@ static enum status joined_layers(struct forward *forward)
     for (int layer = 0; layer < forward->device->shape.layers; layer++) {
         const int attend = layer_program_cut(program, first, false);
         shard_rows_restart(&forward->shard);
-        TRY(device_run(forward->device, first, attend, &working));
+        TRY(run_ops(forward, first, attend, &working));
         TRY(device_attend(forward->device, layer, keys_of_layer(forward, layer),
                           forward->step_key_count, &working));
         first = attend + 1;
     }
-    TRY(device_run(forward->device, first, program->head, &working));
+    TRY(run_ops(forward, first, program->head, &working));
     return forward->failure;
 }
 

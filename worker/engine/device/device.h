@@ -48,6 +48,7 @@
 #include "worker/engine/cache/panel_table.h"
 #include "worker/engine/device/device_method.h"
 #include "worker/engine/device/device_part.h"
+#include "worker/engine/device/trace.h"
 #include "worker/engine/non_finite.h"
 #include "worker/engine/shard.h"
 
@@ -171,6 +172,7 @@ struct device {
     /* Set between requests: tell part_seconds where parts run asynchronously too. Then each stage
      * and step ends with a wait, and a token's calls are not recorded. */
     bool times_parts;
+    struct trace *trace;    /* of the turn at hand; NULL: nobody asked. Borrowed */
     double compute_seconds; /* spent in calls, waiting for peers excluded */
     /* Of it. Where parts run asynchronously: of the device's own time, and 0 unless times_parts. */
     double part_seconds[DEVICE_PARTS];
@@ -243,7 +245,10 @@ static inline MUST_CHECK enum status device_attend(struct device *device, int la
                                                    const struct device_keys *keys, int count,
                                                    const struct device_drive *drive)
 {
-    return device->ops->attend(device, layer, keys, count, drive);
+    const int64_t begin_ns = trace_now(device->trace);
+    const enum status status = device->ops->attend(device, layer, keys, count, drive);
+    trace_span(device->trace, TRACE_ATTEND, layer, begin_ns, count);
+    return status;
 }
 
 /* logprobs [rows of the shard]: natural-log probability of token index + 1 after the row's own, 0

@@ -191,11 +191,22 @@ static enum status post_receives(struct ring *ring)
     return STATUS_OK;
 }
 
-static void arrive(struct ring *ring, struct slot *slot)
+static void arrive(struct ring *ring, struct slot *slot, int64_t number)
 {
+    const struct schedule_rank *schedule = ring->stage.schedule;
+    const struct schedule_receive *receive = &schedule->receives[number % schedule->receive_count];
+    const struct trace_event event = {
+        .begin_ns = slot->posted_ns,
+        .end_ns = clock_now_ns(),
+        .kind = TRACE_EXCHANGE,
+        .layer = (int32_t)(number / schedule->receive_count),
+        .peer = receive->from,
+        .count = (int64_t)span_bytes(ring, receive->keys),
+    };
     slot->arrived = true;
     slot->request = NULL;
-    ring->times.exchange_seconds += clock_seconds_since(slot->posted_ns);
+    ring->times.exchange_seconds += 1e-9 * (double)(event.end_ns - event.begin_ns);
+    trace_note(ring->stage.device->trace, &event);
 }
 
 static enum status test_receives(struct ring *ring)
@@ -207,7 +218,7 @@ static enum status test_receives(struct ring *ring)
         bool done = false;
         TRY(transport_test(ring->transport, slot->request, &done));
         if (done)
-            arrive(ring, slot);
+            arrive(ring, slot, number);
     }
     while (ring->released < ring->posted) {
         const struct slot *slot = slot_of(ring, ring->released);
@@ -311,7 +322,9 @@ static enum status wait_for(struct ring *ring, const struct schedule_read *read)
             status = spin_round(ring->transport, &spin, peer);
     }
     spin_end(ring->transport, &spin);
-    ring->times.waited_seconds += clock_seconds_since(start_ns);
+    const struct trace_event event = {start_ns, clock_now_ns(), TRACE_WAIT, ring->layer, peer, 0};
+    ring->times.waited_seconds += 1e-9 * (double)(event.end_ns - event.begin_ns);
+    trace_note(ring->stage.device->trace, &event);
     return status;
 }
 
