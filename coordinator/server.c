@@ -276,6 +276,25 @@ static void fill_shares(struct server *server, const struct server_settings *set
     server->joins = (struct rpc_share){"workers' streams", NULL, JOINS_MAX, 0};
 }
 
+/* Behind those of Inference. */
+static void fill_other_methods(struct server *server)
+{
+    struct rpc_method *batches = server->methods + INFERENCE_METHODS;
+    struct rpc_method *health = batches + BATCH_SERVICE_METHODS;
+    struct rpc_method *reflection = health + HEALTH_METHODS;
+    batch_service_methods(server->batches, batches);
+    health_methods(server->health, health);
+    health[HEALTH_CHECK].share = &server->probes;
+    health[HEALTH_CHECK].essential = true;
+    health[HEALTH_WATCH].share = &server->watches;
+    reflection_methods(server->reflection, reflection);
+    for (int i = 0; i < REFLECTION_METHODS; i++)
+        reflection[i].share = &server->reflections;
+    workers_method(server->tools.workers, &server->worker_method);
+    server->worker_method.share = &server->joins;
+    server->worker_method.essential = true;
+}
+
 static void fill_methods(struct server *server)
 {
     const struct {
@@ -334,20 +353,7 @@ static void fill_methods(struct server *server)
         .share = &server->probes,
         .essential = true,
     };
-    struct rpc_method *batches = server->methods + INFERENCE_METHODS;
-    struct rpc_method *health = batches + BATCH_SERVICE_METHODS;
-    struct rpc_method *reflection = health + HEALTH_METHODS;
-    batch_service_methods(server->batches, batches);
-    health_methods(server->health, health);
-    health[HEALTH_CHECK].share = &server->probes;
-    health[HEALTH_CHECK].essential = true;
-    health[HEALTH_WATCH].share = &server->watches;
-    reflection_methods(server->reflection, reflection);
-    for (int i = 0; i < REFLECTION_METHODS; i++)
-        reflection[i].share = &server->reflections;
-    workers_method(server->tools.workers, &server->worker_method);
-    server->worker_method.share = &server->joins;
-    server->worker_method.essential = true;
+    fill_other_methods(server);
 }
 
 /* ---- life ---- */

@@ -80,8 +80,7 @@ struct batch_service {
 static enum status handle(struct rpc_call *call, const ProtobufCMessage *request, void *context)
 {
     const struct bound_method *method = context;
-    return batch_tools_handle(&method->service->tools, call, request, method->row->handle,
-                              method->row->service == batches ? ACCESS_BATCHES : ACCESS_DOCUMENTS);
+    return batch_tools_handle(&method->service->tools, call, request, method->row->handle);
 }
 
 static enum status open_parts(struct batch_tools *tools, const char *folder)
@@ -134,6 +133,7 @@ void batch_service_methods(struct batch_service *service,
             .request_bytes_max = rows[i].bytes_max,
             .handle = handle,
             .context = &service->methods[i],
+            .scopes = rows[i].service == batches ? ACCESS_BATCHES : ACCESS_DOCUMENTS,
             .while_draining = (rows[i].kind & READS) != 0,
             .share = (rows[i].kind & LASTS) ? &service->tools.streams : NULL,
         };

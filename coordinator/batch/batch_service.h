@@ -16,7 +16,7 @@ struct store;
 struct batch_service_settings {
     const char *folder;            /* of the store; "": none is kept, and every call says so */
     struct session_tools *session; /* borrowed, as what follows */
-    struct access *access;         /* NULL: there is one tenant, "" */
+    struct access *access;         /* what tenants may have */
     int64_t batch_retention_seconds, document_retention_seconds;
 };
 

@@ -41,34 +41,21 @@ static enum status end(struct status_details *details, enum status status)
     return status;
 }
 
-static enum status find_caller(const struct batch_tools *tools, struct access_caller *caller,
-                               struct rpc_call *call, unsigned scopes)
-{
-    size_t bytes = 0;
-    const char *authorization = rpc_call_authorization(call, &bytes);
-    memset(caller, 0, sizeof *caller);
-    return tools->access ? access_check(tools->access, caller, rpc_call_details(call),
-                                        authorization, bytes, scopes)
-                         : STATUS_OK;
-}
-
 enum status batch_tools_handle(const struct batch_tools *tools, struct rpc_call *call,
-                               const ProtobufCMessage *request, batch_handler *handle,
-                               unsigned scopes)
+                               const ProtobufCMessage *request, batch_handler *handle)
 {
-    struct access_caller caller;
-    TRY(find_caller(tools, &caller, call, scopes));
+    struct access_tenant tenant;
     TRY(require(tools, rpc_call_details(call)));
+    access_tenant(tools->access, &tenant, rpc_call_caller(call)->tenant);
     const struct batch_context context = {
         .tools = tools,
         .call = call,
         .details = rpc_call_details(call),
-        .tenant = caller.tenant.name,
+        .tenant = rpc_call_caller(call)->tenant,
         .limits =
             {
-                .queued_lines = 0,
-                .queued_tokens = caller.tenant.quotas.queued_tokens,
-                .stored_bytes = caller.tenant.quotas.stored_bytes,
+                .queued_tokens = tenant.quotas.queued_tokens,
+                .stored_bytes = tenant.quotas.stored_bytes,
             },
     };
     return end(rpc_call_details(call), handle(&context, request));

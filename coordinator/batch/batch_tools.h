@@ -17,14 +17,14 @@ struct batch_validate;
 struct batch_tools {
     struct store *store; /* NULL: none is kept */
     struct session_tools *session;
-    struct access *access; /* NULL: there is one tenant, "" */
+    struct access *access; /* what tenants may have */
     struct batch_dispatch *dispatch;
     struct batch_validate *validate;
     int64_t batch_retention_seconds, document_retention_seconds; /* where a client leaves it open */
     struct rpc_share streams;                                    /* of calls that last */
 };
 
-/* One call, once it is known who asks. */
+/* One call. */
 struct batch_context {
     const struct batch_tools *tools;
     struct rpc_call *call;
@@ -37,12 +37,10 @@ struct batch_context {
 typedef enum status batch_handler(const struct batch_context *context,
                                   const ProtobufCMessage *request);
 
-/* Finds out who asks, which needs `scopes` (of enum access_scope), and lets `handle` answer.
- * Gives a failure a reason where it has none yet, and a time after which to ask again where that
- * may help. FAILED_PRECONDITION, with what to do, where no store is kept. */
+/* Lets `handle` answer. Gives a failure a reason where it has none yet, and a time after which to
+ * ask again where that may help. FAILED_PRECONDITION, with what to do, where no store is kept. */
 MUST_CHECK enum status batch_tools_handle(const struct batch_tools *tools, struct rpc_call *call,
-                                          const ProtobufCMessage *request, batch_handler *handle,
-                                          unsigned scopes);
+                                          const ProtobufCMessage *request, batch_handler *handle);
 
 /* What a request id stands for: the method and the whole request. Freed by batch_tools_forget. */
 MUST_CHECK enum status batch_tools_request(struct store_request *request,

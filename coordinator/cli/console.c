@@ -22,6 +22,11 @@ void console_configure(bool is_live, bool with_colour)
     colours = with_colour;
 }
 
+bool console_is_live(void)
+{
+    return live;
+}
+
 void console_clear(void)
 {
     if (!line_shown)

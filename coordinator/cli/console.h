@@ -37,6 +37,9 @@ __attribute__((format(printf, 1, 2))) void console_progress(const char *format, 
 /* The same of the first of the texts, fullest first, that fits the terminal; the last one is cut.
  */
 void console_progress_fitting(const char *const *texts, size_t count);
+/* Whether such a line is drawn at all. */
+bool console_is_live(void);
+
 /* Takes the progress line away. */
 void console_clear(void);
 

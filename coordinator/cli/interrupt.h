@@ -4,7 +4,7 @@
 
 #include <stdbool.h>
 
-/* Catches SIGINT, SIGTERM and SIGHUP from now on. */
+/* Catches SIGINT, SIGTERM, SIGHUP and SIGUSR1, a batch system's warning, from now on. */
 void interrupt_install(void);
 
 /* How often one has come. */

@@ -8,6 +8,7 @@
 
 #include "coordinator/cli/commands.h"
 #include "coordinator/cli/console.h"
+#include "coordinator/cli/run_lines.h"
 #include "proto/nearest.h"
 #include "proto/standard_streams.h"
 
@@ -16,9 +17,10 @@ static const struct {
     int (*command)(int argc, char **argv);
     const char *help;
 } commands[] = {
-    {"run", run_command, "answer one prompt: start everything, stream the answer, stop"},
+    {"run", run_command, "answer a prompt or a file of them: start everything, stop"},
     {"score", score_command, "log-probabilities of a text's tokens"},
     {"generate", generate_command, "answer one prompt by a running coordinator"},
+    {"batch", batch_command, "many requests that outlive a connection"},
     {"chat", chat_command, "a conversation of several turns"},
     {"status", status_command, "workers and requests of a running coordinator"},
     {"cancel", cancel_command, "end a request of a running coordinator"},
@@ -109,6 +111,7 @@ int main(int argc, char **argv)
 {
     standard_streams_open();
     configure_console();
+    run_lines_configure(getenv("TMPDIR"));
     int exit_code = standard_output_check() == STATUS_OK ? run(argc, argv)
                                                          : console_failure("longhaul", STATUS_IO);
     return standard_streams_end("longhaul", exit_code);

@@ -100,9 +100,12 @@ static enum status make_command_line(struct command_line *line,
     TRY(add_argument(line, "--tls-key="));
     TRY(add_argument(line, "--tls-client-ca="));
     TRY(add_argument(line, "--launch"));
-    TRY(add_argument(line, "--group-requests=1"));
+    if (args->store)
+        TRY(add_argument(line, "--store=%s", args->store));
+    else
+        TRY(add_argument(line, "--group-requests=1"));
     TRY(add_argument(line, "--ready-fd=%d", READY_DESCRIPTOR));
-    if (config_integer(config, "engine.context") == 0)
+    if (config_integer(config, "engine.context") == 0 && args->context_tokens > 0)
         TRY(add_argument(line, "--context=%lld", (long long)args->context_tokens));
     if (config_origin(config, "log.level", NULL) == CONFIG_DEFAULT)
         TRY(add_argument(line, "--log-level=warn"));
@@ -373,6 +376,12 @@ static void end_orphans(void)
     for (int64_t deadline_ns = clock_after_ms(KILL_MS);
          !orphans_end() && clock_now_ns() < deadline_ns;)
         pause_ms(10);
+}
+
+void private_coordinator_drain(const struct private_coordinator *coordinator)
+{
+    if (coordinator && coordinator->process > 0)
+        kill(coordinator->process, SIGTERM);
 }
 
 void private_coordinator_stop(struct private_coordinator *coordinator, bool failed)
