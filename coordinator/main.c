@@ -173,7 +173,7 @@ static bool drain(struct server *server, double seconds)
 static enum status serve(struct server *server, struct launch *launch, double drain_seconds,
                          bool *complete)
 {
-    while (!next_signal(LOOK_MS))
+    while (!next_signal(LOOK_MS) && !server_is_asked_to_drain(server))
         if (launch)
             TRY(look_at_workers(launch, server));
     *complete = drain(server, drain_seconds);

@@ -31,7 +31,8 @@
 static const char service[] = "longhaul.v1.Inference";
 
 enum {
-    INFERENCE_METHODS = 7,
+    CONTROL_METHODS = 3,
+    INFERENCE_METHODS = 5 + CONTROL_METHODS,
     METHODS = INFERENCE_METHODS + BATCH_SERVICE_METHODS + HEALTH_METHODS + REFLECTION_METHODS,
     PLAN_WORKERS_MAX = 1024, /* as of engine.workers */
     PLANS_MAX = 16,
@@ -62,6 +63,7 @@ struct server {
      * for the others. */
     struct rpc_share watches, plans, probes, reflections, joins;
     struct rpc_server *rpc;
+    atomic_bool drain_asked;
     struct http_server *http;
     int port, worker_port, http_port;
     struct rpc_method methods[METHODS];
@@ -267,6 +269,17 @@ static enum status cancel(struct rpc_call *call, const ProtobufCMessage *message
     return rpc_call_write(call, &response.base);
 }
 
+static enum status drain(struct rpc_call *call, const ProtobufCMessage *message, void *context)
+{
+    (void)message;
+    struct server *server = context;
+    Longhaul__V1__DrainResponse response = LONGHAUL__V1__DRAIN_RESPONSE__INIT;
+    response.running_requests = queue_running(server->tools.queue);
+    TRY(rpc_call_write(call, &response.base));
+    atomic_store(&server->drain_asked, true);
+    return STATUS_OK;
+}
+
 static void fill_shares(struct server *server, const struct server_settings *settings)
 {
     server->watches = (struct rpc_share){"Watch calls", "--max-watches", settings->watches_max, 0};
@@ -274,6 +287,35 @@ static void fill_shares(struct server *server, const struct server_settings *set
     server->probes = (struct rpc_share){"probes", NULL, PROBES_MAX, 0};
     server->reflections = (struct rpc_share){"reflection calls", NULL, REFLECTIONS_MAX, 0};
     server->joins = (struct rpc_share){"workers' streams", NULL, JOINS_MAX, 0};
+}
+
+/* What is asked of the coordinator itself. */
+static void fill_controls(struct server *server, struct rpc_method *methods)
+{
+    const struct rpc_method row = {
+        .service = service,
+        .name = "GetCluster",
+        .request = &longhaul__v1__get_cluster_request__descriptor,
+        .request_bytes_max = RPC_SMALL_MESSAGE_BYTES_MAX,
+        .handle = get_cluster,
+        .context = server,
+        .while_draining = true,
+        .routine = true,
+        .share = &server->probes,
+        .essential = true,
+    };
+    for (int i = 0; i < CONTROL_METHODS; i++)
+        methods[i] = row;
+    methods[1].name = "Cancel";
+    methods[1].request = &longhaul__v1__cancel_request__descriptor;
+    methods[1].handle = cancel;
+    methods[1].scopes = ACCESS_INFERENCE;
+    methods[1].routine = false;
+    methods[2].name = "Drain";
+    methods[2].request = &longhaul__v1__drain_request__descriptor;
+    methods[2].handle = drain;
+    methods[2].scopes = ACCESS_ADMIN;
+    methods[2].routine = false;
 }
 
 /* Behind those of Inference. */
@@ -315,7 +357,7 @@ static void fill_methods(struct server *server)
         {.key = "completion_tokens", .type = LOG_INTEGER},
     };
     enum { ROWS = sizeof rows / sizeof rows[0] };
-    _Static_assert(ROWS == INFERENCE_METHODS - 2, "and GetCluster and Cancel");
+    _Static_assert(ROWS == INFERENCE_METHODS - CONTROL_METHODS, "and those of fill_controls");
     for (int i = 0; i < ROWS; i++)
         server->methods[i] = (struct rpc_method){
             .service = service,
@@ -329,30 +371,7 @@ static void fill_methods(struct server *server)
             .note_count = sizeof no_tokens / sizeof no_tokens[0],
             .share = rows[i].share,
         };
-    server->methods[ROWS] = (struct rpc_method){
-        .service = service,
-        .name = "GetCluster",
-        .request = &longhaul__v1__get_cluster_request__descriptor,
-        .request_bytes_max = RPC_SMALL_MESSAGE_BYTES_MAX,
-        .handle = get_cluster,
-        .context = server,
-        .while_draining = true,
-        .routine = true,
-        .share = &server->probes,
-        .essential = true,
-    };
-    server->methods[ROWS + 1] = (struct rpc_method){
-        .service = service,
-        .name = "Cancel",
-        .request = &longhaul__v1__cancel_request__descriptor,
-        .request_bytes_max = RPC_SMALL_MESSAGE_BYTES_MAX,
-        .handle = cancel,
-        .context = server,
-        .scopes = ACCESS_INFERENCE,
-        .while_draining = true,
-        .share = &server->probes,
-        .essential = true,
-    };
+    fill_controls(server, server->methods + ROWS);
     fill_other_methods(server);
 }
 
@@ -363,6 +382,7 @@ static void workers_changed(void *context)
     struct server *server = context;
     health_set(server->health,
                !atomic_load(&server->tools.draining) && workers_serving(server->tools.workers));
+    queue_set_places(server->tools.queue, workers_places(server->tools.workers));
     queue_wake(server->tools.queue);
 }
 
@@ -454,6 +474,7 @@ static enum status open_parts(struct server *server, const struct server_setting
     };
     TRY(workers_create(&server->tools.workers, &workers));
     server->tools.planner = &server->planner;
+    server->tools.access = server->access;
     server->tools.deadline_ms = settings->request_deadline_ms;
     server->tools.workers_expected = settings->workers_expected;
     server->tools.stall_ms = settings->stall_ms;
@@ -530,6 +551,11 @@ bool server_has_workers(struct server *server)
 void server_trouble(struct server *server, int64_t since_ns, char *text, size_t bytes)
 {
     workers_trouble(server->tools.workers, since_ns, text, bytes);
+}
+
+bool server_is_asked_to_drain(struct server *server)
+{
+    return atomic_load(&server->drain_asked);
 }
 
 void server_drain(struct server *server)

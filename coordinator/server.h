@@ -57,6 +57,9 @@ bool server_has_workers(struct server *server);
  * since then. */
 void server_trouble(struct server *server, int64_t since_ns, char *text, size_t bytes);
 
+/* Whether a client that may has asked for the end. */
+bool server_is_asked_to_drain(struct server *server);
+
 /* New and waiting requests are refused from now on; running ones go on. */
 void server_drain(struct server *server);
 

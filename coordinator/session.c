@@ -65,7 +65,7 @@ struct session {
     struct session_course course;
     struct requests_entry entry;
     struct requests_tokens told; /* what the ranks have told */
-    struct queue_ticket ticket;
+    struct fair_ticket ticket;
     bool queued; /* the ticket is in the queue */
     struct group_run *run;
 };
@@ -149,13 +149,21 @@ static void name_early_end(struct session *session, enum status status)
         session->client->details->reason = "ENDED_EARLY";
 }
 
+/* What was read and written for it; panels that lay there already are no work. */
+static int64_t used_tokens(const struct session *session)
+{
+    const int64_t used =
+        session->told.prompt_done + session->told.completion - session->course.cached_tokens;
+    return used > 0 ? used : 0;
+}
+
 static void session_deinit(struct session *session, enum status status)
 {
     name_early_end(session, status);
     end_course(session, status);
     group_run_end(session->run);
     if (session->queued)
-        queue_leave(session->tools->queue, &session->ticket);
+        queue_leave(session->tools->queue, &session->ticket, used_tokens(session));
     requests_leave(session->tools->active, &session->entry);
     planner_forecast_deinit(&session->forecast);
     panel_chain_deinit(&session->chain);
@@ -254,18 +262,30 @@ static enum status tell_plan(struct session *session)
 
 /* ---- waiting for a place ---- */
 
+/* What the request takes of a pool, as far as it has been planned: groups that have it come first. */
+static struct workers_wish wish_of(const struct session *session)
+{
+    return (struct workers_wish){
+        .prompt = &session->chain,
+        .pool_bytes = session->planned_for ? planner_pool_bytes(&session->forecast) : 0,
+    };
+}
+
 /* What runs on a group is known before it takes a place there: so nothing that was let in is ever
  * put out for lack of memory. */
 static enum status try_place(struct session *session, bool *taken)
 {
     struct session_tools *tools = session->tools;
+    const struct workers_wish wish = wish_of(session);
     *taken = false;
-    if (!queue_is_first(tools->queue, &session->ticket) ||
-        !workers_offer(tools->workers, &session->facts, &session->chain))
+    if (!queue_may_try(tools->queue, &session->ticket) ||
+        !workers_offer(tools->workers, &session->facts, &wish))
         return STATUS_OK;
     TRY(make_plan(session));
     *taken = workers_acquire(tools->workers, &session->place, &session->facts,
                              planner_pool_bytes(&session->forecast), &session->chain);
+    if (!*taken)
+        queue_block(tools->queue, &session->ticket);
     return STATUS_OK;
 }
 
@@ -284,13 +304,27 @@ static enum status make_chain(struct session *session)
 
 static enum status enter_queue(struct session *session)
 {
-    enum status status = queue_enter(session->tools->queue, &session->ticket);
-    session->queued = status == STATUS_OK;
-    if (status == STATUS_OK)
-        return STATUS_OK;
-    session->client->details->reason = "QUEUE_FULL";
-    session->client->details->retry_ms = RETRY_MS;
-    return status;
+    struct access_tenant tenant;
+    const int64_t answer = session->max_tokens || session->stream.is_score ? session->max_tokens
+                                                                           : PLANNER_ANSWER_TOKENS;
+    access_tenant(session->tools->access, &tenant, session->client->tenant);
+    const struct fair_request request = {
+        .tenant = &tenant,
+        .priority = session->client->priority,
+        .tokens = (int64_t)session->ids.count + answer,
+        .deadline_ns = session->deadline_ns,
+    };
+    TRY(queue_enter(session->tools->queue, &session->ticket, session->client->details, &request));
+    session->queued = true;
+    return STATUS_OK;
+}
+
+/* Where the queue is full already, nothing of the request is looked at. */
+static enum status check_queue(struct session *session)
+{
+    struct access_tenant tenant;
+    access_tenant(session->tools->access, &tenant, session->client->tenant);
+    return queue_check(session->tools->queue, session->client->details, &tenant);
 }
 
 static enum status wait_for_place(struct session *session)
@@ -410,8 +444,11 @@ static enum status check_finite(struct session *session, const float *logprobs, 
 /* The run's own failure, with what helps the client. */
 static enum status failure_of(struct session *session, const struct group_outcome *outcome)
 {
-    if (outcome->status == STATUS_UNAVAILABLE)
+    if (outcome->status == STATUS_UNAVAILABLE) {
+        /* By the group, whoever asks again counts those that a request was lost with. */
+        status_details_fact(session->client->details, "group_id", "%s", session->facts.group_id);
         return unavailable(session, "WORKERS_LOST", outcome->message);
+    }
     if (outcome->not_finite)
         session->client->details->reason = not_finite_reason;
     return fail(outcome->status, "%s", outcome->message);
@@ -621,6 +658,7 @@ enum status session_generate(const struct session_client *client, struct session
     int64_t completion_tokens = 0;
     TRY(session_init(&session, client, tools, request->request_id, false));
     enum status status = STATUS_OK;
+    TRY_ELSE(check_queue(&session), deinit);
     TRY_ELSE(read_generate(&session, &sampling, &detokenizer, request), deinit);
     TRY_ELSE(begin_run(&session, &sampling), deinit);
     TRY_ELSE(follow_answer(&session, &detokenizer, &stopped, &completion_tokens), deinit);
@@ -691,6 +729,7 @@ enum status session_score(const struct session_client *client, struct session_to
     double sum = 0;
     TRY(session_init(&session, client, tools, request->request_id, true));
     enum status status = STATUS_OK;
+    TRY_ELSE(check_queue(&session), deinit);
     TRY_ELSE(sampling_request_read(&sampling, &client->details->field, NULL), deinit);
     TRY_ELSE(read_score(&session, request), deinit);
     TRY_ELSE(begin_run(&session, &sampling), deinit);

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "coordinator/access/access.h"
 #include "coordinator/planner.h"
 #include "coordinator/prompt.h"
 #include "coordinator/queue.h"
@@ -19,6 +20,7 @@ struct session_tools {
     const struct planner *planner;
     struct workers *workers;
     struct queue *queue;
+    struct access *access; /* who the tenants are */
     struct requests *active;
     struct spans *spans;    /* NULL: none are written */
     int64_t deadline_ms;    /* longest that a request may take */

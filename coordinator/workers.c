@@ -427,6 +427,16 @@ bool workers_any(struct workers *workers)
     return any;
 }
 
+int workers_places(struct workers *workers)
+{
+    int places = 0;
+    pthread_mutex_lock(&workers->groups.lock);
+    for (const struct group *group = workers->groups.first; group; group = group->next)
+        places += worker_group_is_ready(group) ? worker_group_places(group) : 0;
+    pthread_mutex_unlock(&workers->groups.lock);
+    return places;
+}
+
 bool workers_ready(struct workers *workers)
 {
     bool ready = false;
@@ -554,21 +564,27 @@ static int64_t draw_of(const struct group *group, const struct panel_chain *prom
     return 2 * shared < panel_chain_reusable(prompt) ? 0 : shared;
 }
 
+/* Of two groups that have a place. */
+static bool suits_better(const struct group *group, const struct group *other,
+                         const struct workers_wish *wish)
+{
+    const bool roomy = worker_group_has_room(group, wish->pool_bytes);
+    const int64_t draw = draw_of(group, wish->prompt);
+    const int64_t other_draw = draw_of(other, wish->prompt);
+    if (roomy != worker_group_has_room(other, wish->pool_bytes))
+        return roomy;
+    return draw != other_draw ? draw > other_draw : group->holders < other->holders;
+}
+
 bool workers_offer(struct workers *workers, struct workers_facts *facts,
-                   const struct panel_chain *prompt)
+                   const struct workers_wish *wish)
 {
     const struct group *offered = NULL;
-    int64_t most = 0;
     pthread_mutex_lock(&workers->groups.lock);
-    for (struct group *group = workers->groups.first; group; group = group->next) {
-        if (!worker_group_is_ready(group) || !worker_group_has_room(group, 0))
-            continue;
-        const int64_t draw = draw_of(group, prompt);
-        if (offered && (draw < most || (draw == most && group->holders >= offered->holders)))
-            continue;
-        offered = group;
-        most = draw;
-    }
+    for (struct group *group = workers->groups.first; group; group = group->next)
+        if (worker_group_is_ready(group) && worker_group_has_room(group, 0) &&
+            (!offered || suits_better(group, offered, wish)))
+            offered = group;
     if (offered)
         describe(workers, offered, facts);
     pthread_mutex_unlock(&workers->groups.lock);

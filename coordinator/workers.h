@@ -93,6 +93,9 @@ bool workers_any(struct workers *workers);
 /* Whether a group is complete and loaded, be it busy. */
 bool workers_ready(struct workers *workers);
 
+/* Requests that the complete, loaded groups answer at a time, all together. */
+int workers_places(struct workers *workers);
+
 /* Whether a group is complete and loaded, and none of its work items overdue. */
 bool workers_serving(struct workers *workers);
 
@@ -108,10 +111,18 @@ struct workers_place {
     int64_t pool_bytes;
 };
 
-/* Of a ready group that has a place: one that holds at least half of what the prompt could reuse,
- * that which holds most; else the one with the fewest requests. False when there is none. */
+/* What a request wants of a group. */
+struct workers_wish {
+    const struct panel_chain *prompt;
+    int64_t pool_bytes; /* of each rank, as far as it is known */
+};
+
+/* Of a ready group that has a place: where there is one, of those that have the memory; of these
+ * the one that holds most of the prompt, if that is at least half of what the prompt could reuse;
+ * of others, and where several hold as much, the one with the fewest requests. False when there is
+ * none. */
 bool workers_offer(struct workers *workers, struct workers_facts *facts,
-                   const struct panel_chain *prompt);
+                   const struct workers_wish *wish);
 
 /* Takes a place in the group of these facts, with so much of each rank's pool, for this prompt;
  * false while that is not free, or when the group is lost. */

@@ -27,6 +27,7 @@ static const struct {
     {"plan", plan_command, "what a run would do and cost, without doing it"},
     {"tokenize", tokenize_command, "a text's token ids"},
     {"inspect", inspect_command, "what is in a model file"},
+    {"drain", drain_command, "end a running coordinator once its requests are done"},
     {"token", token_command, "a token for a tenant of a coordinator"},
     {"config", config_command, "check a configuration file, show all settings"},
     {"doctor", doctor_command, "whether this machine has what longhaul needs"},

@@ -23,6 +23,7 @@
 #include "proto/log.h"
 #include "proto/metrics.h"
 #include "proto/rpc/handover.h"
+#include "proto/rpc/raw_server.h"
 #include "proto/rpc/rpc_acceptor.h"
 #include "proto/rpc/rpc_wire.h"
 
@@ -520,11 +521,6 @@ static void arrived(struct rpc_tag *tag, bool ok)
 
 /* ---- the server ---- */
 
-static grpc_arg integer_argument(const char *key, int value)
-{
-    return (grpc_arg){.type = GRPC_ARG_INTEGER, .key = (char *)key, .value.integer = value};
-}
-
 static void stop_done(struct rpc_tag *tag, bool ok)
 {
     (void)ok;
@@ -535,36 +531,6 @@ static void stop_done(struct rpc_tag *tag, bool ok)
     listener->stopped = true;
     pthread_cond_broadcast(&server->changed);
     pthread_mutex_unlock(&server->lock);
-}
-
-/* The raw server, with both queues and nothing to listen on. */
-static grpc_server *create_raw(struct rpc_server *server)
-{
-    grpc_arg list[] = {
-        /* gRPC holds a whole message before it looks at its length, and then ends the call as if
-         * asking again might help: each method's own limit says OUT_OF_RANGE. */
-        integer_argument(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, -1),
-        integer_argument(GRPC_ARG_MAX_METADATA_SIZE, 8 << 10),
-        integer_argument(GRPC_ARG_MAX_CONCURRENT_STREAMS, 128),
-        integer_argument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, 10000),
-        integer_argument(GRPC_ARG_KEEPALIVE_TIME_MS, 60000),
-        integer_argument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 10000),
-        integer_argument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1),
-        integer_argument(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0),
-        /* A little less than is promised: the network may bring two pings nearer together. */
-        integer_argument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
-                         RPC_PING_INTERVAL_MS * 9 / 10),
-        /* A small message would expand to gigabytes: compressed ones end UNIMPLEMENTED, and are
-         * not expanded on the way to that. */
-        integer_argument(GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET,
-                         1 << GRPC_COMPRESS_NONE),
-        integer_argument(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0),
-    };
-    grpc_channel_args arguments = {sizeof list / sizeof list[0], list};
-    grpc_server *raw = grpc_server_create(&arguments, NULL);
-    grpc_server_register_completion_queue(raw, rpc_queue_raw(server->arrivals), NULL);
-    grpc_server_register_completion_queue(raw, rpc_queue_raw(server->calls), NULL);
-    return raw;
 }
 
 enum status rpc_server_create(struct rpc_server **server, const struct rpc_limits *limits)
@@ -599,7 +565,7 @@ static enum status listen_plain(struct rpc_listener *listener, const char *addre
     const struct rpc_acceptor_args args = {address, listener->server->connections_max, connected,
                                            listener};
     TRY(rpc_acceptor_create(&listener->acceptor, &args));
-    listener->raw = create_raw(listener->server);
+    listener->raw = raw_server_create(listener->server->arrivals, listener->server->calls);
     listener->credentials = grpc_insecure_server_credentials_create();
     return STATUS_OK;
 }
@@ -608,22 +574,9 @@ static enum status listen_plain(struct rpc_listener *listener, const char *addre
 static enum status listen_under_tls(struct rpc_listener *listener, int *bound,
                                     const struct rpc_port *port)
 {
-    grpc_ssl_pem_key_cert_pair pair = {port->tls->key, port->tls->certificate};
-    listener->credentials = grpc_ssl_server_credentials_create_ex(
-        port->tls->authority, &pair, 1,
-        port->tls->authority ? GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY
-                             : GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE,
-        NULL);
-    if (!listener->credentials)
-        return fail(STATUS_INVALID_ARGUMENT, "listen on %s: the certificate and its key are no use",
-                    port->address);
-    listener->raw = create_raw(listener->server);
-    *bound = grpc_server_add_http2_port(listener->raw, port->address, listener->credentials);
-    return *bound ? STATUS_OK
-                  : fail(STATUS_UNAVAILABLE,
-                         "listen on %s: the address cannot be bound, or the certificate and its "
-                         "key are no pair; choose another one with --listen",
-                         port->address);
+    listener->raw = raw_server_create(listener->server->arrivals, listener->server->calls);
+    return raw_server_listen(listener->raw, &listener->credentials, bound, port->address,
+                             port->tls);
 }
 
 static void destroy_listener(struct rpc_listener *listener)

@@ -14,7 +14,7 @@ import termios
 import time
 import unittest
 
-from cluster_under_test import BIN, FOLDER, MODEL, ClusterTest, pb, text_of, wait_until, INFERENCE
+from cluster_under_test import BIN, FOLDER, MODEL, ClusterTest, grpc, pb, text_of, wait_until, INFERENCE
 
 LONGHAUL = os.path.join(BIN, "longhaul")
 PROMPT = r">(\x1b\[0m)? "  # of a chat, in colour or not
@@ -322,6 +322,23 @@ class Cancel(Commands):
         self.expect(self.run_command("cancel", "a", "b"), 2, "too many arguments")
         self.expect(subprocess.run([LONGHAUL, "cancel", "a"], capture_output=True, text=True, timeout=20), 2,
                     "--server HOST:PORT is missing")
+
+
+class Drain(Commands):
+    def test_a_drained_coordinator_finishes_what_runs_and_ends(self):
+        self.start()
+        self.workers(1, "--token-ms=20", "--places=2")
+        running = self.generate(max_tokens=100, timeout=30)
+        wait_until(lambda: next(running).HasField("tokens"), 10, "tokens come")
+        result = self.run_command("drain")
+        self.expect(result, 0)
+        self.assertEqual(result.stdout, "draining: 1 requests run on\n")
+        wait_until(lambda: self.cluster().draining, 5, "it drains")
+        error = self.expect_code(grpc.StatusCode.UNAVAILABLE, lambda: list(self.generate()))
+        self.assertIn(b"DRAINING", self.details_of(error))
+        self.assertEqual(list(running)[-1].WhichOneof("event"), "finished")
+        self.assertEqual(self.coordinator.wait(10), 0)
+        self.expect(self.run_command("drain"), 69)
 
 
 class TextByServer(Commands):

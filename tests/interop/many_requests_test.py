@@ -130,6 +130,25 @@ class Memory(ClusterTest):
         reply = self.unary(INFERENCE + "Plan", pb.PlanRequest(prompt_tokens=20, max_tokens=1900), pb.PlanResponse)
         return sum(line.bytes for line in reply.ranks[0].memory if line.name in ("cache", "sink cache"))
 
+    def test_a_prompt_goes_elsewhere_where_the_group_that_holds_it_has_no_memory(self):
+        self.start()
+        measured = self.workers(1, group="measured")
+        pool = "--pool-bytes=%d" % (2 * self.cache_bytes() + 1)
+        measured[0].kill()
+        wait_until(lambda: not self.cluster().groups, 5, "it has left")
+        for group in ("one", "two"):
+            self.workers(1, "--places=8", "--token-ms=10", pool, group=group)
+        document = "A document that would like to stay where it is. " * 12
+        running, groups = [], []
+        for n in range(3):
+            running.append(self.generate(document + str(n), max_tokens=1300, timeout=60, request_id="n%d" % n))
+            wait_until(lambda: next(running[-1]).HasField("tokens"), 10, "tokens come")
+            groups += [r.group_id for r in self.cluster().requests if r.request_id == "n%d" % n]
+        self.assertEqual(groups[0], groups[1])
+        self.assertNotEqual(groups[0], groups[2])
+        for call in running:
+            call.cancel()
+
     def test_what_does_not_fit_beside_the_others_waits_and_what_never_fits_is_refused(self):
         self.start()
         measured = self.workers(1, group="measured")

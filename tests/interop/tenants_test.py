@@ -207,6 +207,16 @@ class Tenants(ClusterTest):
         self.assertIn(b"SCOPE_MISSING", self.details_of(error))
         self.expect_code(grpc.StatusCode.UNAUTHENTICATED, lambda: create(""))
 
+    def test_only_who_may_drains(self):
+        self.serve()
+        running = self.as_tenant("alpha").generate(max_tokens=40, timeout=30)
+        wait_until(lambda: next(running).HasField("tokens"), 10, "tokens come")
+        self.expect_code(grpc.StatusCode.PERMISSION_DENIED,
+                         lambda: self.unary(INFERENCE + "Drain", pb.DrainRequest(), pb.DrainResponse))
+        self.as_tenant("ops").unary(INFERENCE + "Drain", pb.DrainRequest(), pb.DrainResponse)
+        self.assertEqual(list(running)[-1].WhichOneof("event"), "finished")
+        self.assertEqual(self.coordinator.wait(10), 0)
+
     # ---- what is written down ----
 
     def test_the_log_names_the_tenant_and_never_the_token(self):
