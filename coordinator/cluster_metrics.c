@@ -38,6 +38,47 @@ static const struct metrics_family config =
     GAUGE("longhaul_config_info", "1, with what the coordinator was started for.", "context_tokens",
           "group_requests");
 
+#define COUNTER(row_name, text)                                                                    \
+    {                                                                                              \
+        .name = row_name, .help = text, .type = METRICS_COUNTER                                    \
+    }
+
+static const struct metrics_family store_commit_seconds =
+    COUNTER("longhaul_store_commit_seconds", "In which the store wrote changes to its disk.");
+static const struct metrics_family store_commits =
+    COUNTER("longhaul_store_commits", "Transactions of the store.");
+static const struct metrics_family store_changes =
+    COUNTER("longhaul_store_changes", "Changes that the store's transactions carried.");
+static const struct metrics_family store_refused =
+    COUNTER("longhaul_store_refused", "Changes that the store could not take.");
+static const struct metrics_family store_wal =
+    GAUGE("longhaul_store_wal_bytes", "Of the store's write-ahead log.", NULL);
+static const struct metrics_family store_free =
+    GAUGE("longhaul_store_free_bytes", "Free on the store's disk.", NULL);
+static const struct metrics_family store_stored =
+    GAUGE("longhaul_store_stored_bytes", "Lines, results and documents of all tenants.", NULL);
+static const struct metrics_family store_serving =
+    GAUGE("longhaul_store_serving", "1 while the store takes changes.", NULL);
+
+static void tell_store(struct metrics_writer *writer, struct store *store)
+{
+    struct store_facts facts;
+    store_read_facts(store, &facts);
+    const struct {
+        const struct metrics_family *family;
+        double value;
+    } rows[] = {
+        {&store_commit_seconds, facts.commit_seconds}, {&store_commits, (double)facts.commits},
+        {&store_changes, (double)facts.changes},       {&store_refused, (double)facts.refused},
+        {&store_wal, (double)facts.log_bytes},         {&store_free, (double)facts.free_bytes},
+        {&store_stored, (double)facts.stored_bytes},   {&store_serving, facts.serving},
+    };
+    for (size_t r = 0; r < sizeof rows / sizeof rows[0]; r++) {
+        metrics_tell(writer, rows[r].family);
+        metrics_sample(writer, rows[r].value);
+    }
+}
+
 static void tell_states(struct metrics_writer *writer, const struct workers_group_view *views,
                         int count)
 {
@@ -113,6 +154,8 @@ static void collect(struct metrics_writer *writer, void *context)
     metrics_sample(writer, workers_serving(metrics->workers));
     metrics_tell(writer, &waiting);
     metrics_sample(writer, (double)queue_waiting(metrics->queue));
+    if (metrics->store)
+        tell_store(writer, metrics->store);
     if (workers_view(metrics->workers, &views, &count) != STATUS_OK)
         return; /* no memory: the next reader gets them */
     tell_states(writer, views, count);

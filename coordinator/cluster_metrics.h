@@ -1,7 +1,8 @@
-/* What metrics tell of a coordinator as it is when they are read: its groups and their ranks, and
- * what waits and runs. */
+/* What metrics tell of a coordinator as it is when they are read: its groups and their ranks, what
+ * waits and runs, and the store. */
 #pragma once
 
+#include "coordinator/batch/store.h"
 #include "coordinator/queue.h"
 #include "coordinator/workers.h"
 #include "proto/metrics.h"
@@ -9,6 +10,7 @@
 struct cluster_metrics {
     struct workers *workers;
     struct queue *queue;
+    struct store *store; /* NULL: none is kept */
     struct metrics_collector collector;
     int64_t context_tokens;
     int group_requests; /* that a group is asked to answer at a time */

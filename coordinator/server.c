@@ -443,6 +443,7 @@ static void offer_metrics(struct server *server, const struct server_settings *s
     server->metrics = (struct cluster_metrics){
         .workers = server->tools.workers,
         .queue = server->tools.queue,
+        .store = batch_service_store(server->batches),
         .context_tokens = server->planner.defaults.context_tokens,
         .group_requests = settings->group_requests,
     };

@@ -13,7 +13,6 @@
 
 /* Here they take the values as they are. */
 #undef metrics_add
-#undef metrics_set
 #undef metrics_observe
 #undef metrics_sample
 
@@ -199,16 +198,6 @@ void metrics_add(struct metrics_family *family, double by, const char *const val
     struct metrics_series *series = find_or_make(family, values);
     if (series)
         series->value += by;
-    pthread_mutex_unlock(&family->lock);
-}
-
-void metrics_set(struct metrics_family *family, double value, const char *const values[])
-{
-    assert(family->type == METRICS_GAUGE);
-    pthread_mutex_lock(&family->lock);
-    struct metrics_series *series = find_or_make(family, values);
-    if (series)
-        series->value = value;
     pthread_mutex_unlock(&family->lock);
 }
 

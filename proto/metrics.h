@@ -66,14 +66,11 @@ void metrics_offer(struct metrics_family *family);
 
 /* Of a counter, `by` 0 or more, or a gauge. */
 void metrics_add(struct metrics_family *family, double by, const char *const values[]);
-/* Of a gauge. */
-void metrics_set(struct metrics_family *family, double value, const char *const values[]);
 /* Of a histogram. */
 void metrics_observe(struct metrics_family *family, double value, const char *const values[]);
 
 #define METRICS_VALUES(...) ((const char *const[METRICS_LABELS_MAX + 1]){__VA_ARGS__})
 #define metrics_add(family, by, ...) metrics_add(family, by, METRICS_VALUES(__VA_ARGS__))
-#define metrics_set(family, value, ...) metrics_set(family, value, METRICS_VALUES(__VA_ARGS__))
 #define metrics_observe(family, value, ...)                                                        \
     metrics_observe(family, value, METRICS_VALUES(__VA_ARGS__))
 

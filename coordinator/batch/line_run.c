@@ -191,8 +191,8 @@ static void write_down(const struct attempt *attempt, const struct line_decision
                 : commit(attempt, decision, made);
         if (status == STATUS_OK)
             return;
-        log_line(LOG_WARN, "line not written", log_text("batch", line->batch_id),
-                 log_integer("line", line->line), log_text("why", status_message()));
+        log_line(LOG_WARN, "line not written", log_integer("line", line->line),
+                 log_text("why", status_message()));
         const bool later = status == STATUS_UNAVAILABLE || status == STATUS_RESOURCE_EXHAUSTED ||
                            status == STATUS_IO;
         if (!later || atomic_load(&tools->session->stopping))
@@ -208,9 +208,9 @@ static void log_attempt(const struct line_run *line, const struct line_decision 
     const bool fine = decision->outcome == LINE_OUTCOME_ANSWER ||
                       decision->outcome == LINE_OUTCOME_UNANSWERED ||
                       (again && decision->how == STORE_GIVE_BACK_UNTRIED);
-    log_line(fine ? LOG_DEBUG : LOG_WARN, "line ended", log_text("batch", line->batch_id),
-             log_integer("line", line->line), log_integer("attempt", line->attempt),
-             log_text("code", status_name(status)), log_text("again", again ? "yes" : "no"),
+    log_line(fine ? LOG_DEBUG : LOG_WARN, "line ended", log_integer("line", line->line),
+             log_integer("attempt", line->attempt), log_text("code", status_name(status)),
+             log_text("again", again ? "yes" : "no"),
              log_text("why", status == STATUS_OK ? "" : sentence));
 }
 
@@ -220,6 +220,7 @@ void line_run_attempt(struct line_run *line, const struct line_run_tools *tools)
     struct line_result result = {.json = NULL};
     struct line_decision decision;
     char sentence[LINE_RUN_SENTENCE_BYTES];
+    log_batch(line->batch_id);
     enum status status = ask(&attempt);
     snprintf(sentence, sizeof sentence, "%s", status == STATUS_OK ? "" : status_message());
     log_request(NULL);
@@ -246,6 +247,7 @@ void line_run_attempt(struct line_run *line, const struct line_run_tools *tools)
                                           .cause = ""}; /* no memory for it now */
     log_attempt(line, &decision, status, sentence);
     write_down(&attempt, &decision, &result);
+    log_batch(NULL);
     line_result_deinit(&result);
     openai_answer_destroy(attempt.answer);
 }

@@ -2,6 +2,7 @@
 #include "coordinator/http/http_client.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "proto/clock.h"
 
@@ -65,11 +66,14 @@ struct session_client http_client_session(struct http_client *client)
         .end = end,
         .note = note,
     };
+    const char *traceparent = http_header(client->exchange, "traceparent");
     return (struct session_client){
         .row = &row,
         .context = client,
         .details = &client->exchange->details,
         .deadline_ns = CLOCK_NEVER_NS,
         .tenant = client->exchange->caller.tenant.name,
+        .traceparent = traceparent,
+        .traceparent_bytes = traceparent ? strlen(traceparent) : 0,
     };
 }

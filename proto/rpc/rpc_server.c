@@ -21,27 +21,20 @@
 
 #include "proto/clock.h"
 #include "proto/log.h"
-#include "proto/metrics.h"
 #include "proto/rpc/handover.h"
 #include "proto/rpc/raw_server.h"
 #include "proto/rpc/rpc_acceptor.h"
+#include "proto/rpc/rpc_end_line.h"
 #include "proto/rpc/rpc_wire.h"
 
 enum {
     ARRIVALS_MAX = 16,
     PATH_BYTES = 128,
-    NOTES_MAX = 8,
     REFUSALS_MAX = 1024,
     RETRY_MS = 2000,
     FINISH_DEADLINE_MS = 10000,
     FLUSH_LOOK_MS = 100
 };
-
-static struct metrics_family ended_calls = {.name = "longhaul_rpc_server_requests",
-                                            .help =
-                                                "gRPC calls that have ended, by method and code.",
-                                            .type = METRICS_COUNTER,
-                                            .labels = {"method", "code"}};
 
 /* One port with its own table of methods. gRPC's server is the port's own, so that a call can only
  * reach the methods of the port that it came by. */
@@ -89,7 +82,7 @@ struct rpc_call {
     struct rpc_share *share; /* NULL for a call that is refused */
     struct status_details details;
     int64_t begun_ns, deadline_ns;
-    struct log_field notes[NOTES_MAX];
+    struct log_field notes[RPC_END_LINE_NOTES_MAX];
     size_t note_count;
     int cancelled; /* set by gRPC when RPC_WIRE_END is over */
     struct rpc_acceptor_call connection;
@@ -218,7 +211,7 @@ void rpc_call_note(struct rpc_call *call, struct log_field field)
     size_t i = 0;
     while (i < call->note_count && strcmp(call->notes[i].key, field.key) != 0)
         i++;
-    assert(i < NOTES_MAX);
+    assert(i < RPC_END_LINE_NOTES_MAX);
     call->notes[i] = field;
     if (i == call->note_count)
         call->note_count++;
@@ -233,38 +226,24 @@ static void note_failure(struct rpc_call *call)
         rpc_call_note(call, log_text("cause", status_message()));
 }
 
-/* What a client calls a method that we do not have is no word of ours. */
-static void count_end(const struct rpc_call *call, enum status status)
-{
-    char name[PATH_BYTES] = "unknown";
-    if (call->method)
-        snprintf(name, sizeof name, "%s/%s", call->method->service, call->method->name);
-    metrics_add(&ended_calls, 1, name, status_name((enum status)code_on_wire(status)));
-}
-
 /* Of each call that arrived, whatever became of it. */
 static void log_end(struct rpc_call *call, enum status status)
 {
-    bool good = status == STATUS_OK || status == STATUS_CANCELLED;
-    count_end(call, status);
-    bool routine = call->method && call->method->routine && good;
     char path[PATH_BYTES];
     snprintf(path, sizeof path, "%.*s", (int)GRPC_SLICE_LENGTH(call->about.method),
              (const char *)GRPC_SLICE_START_PTR(call->about.method));
-    struct log_field fields[NOTES_MAX + 5] = {
-        log_text("method", call->method ? call->method->name : path),
-        log_text("peer", rpc_call_peer(call)),
-        log_text("code", status_name((enum status)code_on_wire(status))),
-    };
-    size_t count = 3;
-    if (call->caller.tenant[0])
-        fields[count++] = log_text("tenant", call->caller.tenant);
     if (status != STATUS_OK)
         note_failure(call);
-    for (size_t i = 0; i < call->note_count; i++)
-        fields[count++] = call->notes[i];
-    fields[count++] = log_real("seconds", clock_seconds_since(call->begun_ns), 3);
-    log_fields(routine ? LOG_DEBUG : LOG_INFO, "request ended", fields, count);
+    rpc_end_line_tell(&(struct rpc_end_line){
+        .method = call->method,
+        .path = path,
+        .peer = rpc_call_peer(call),
+        .tenant = call->caller.tenant,
+        .code = (enum status)code_on_wire(status),
+        .notes = call->notes,
+        .note_count = call->note_count,
+        .begun_ns = call->begun_ns,
+    });
 }
 
 static enum status handle(struct rpc_call *call)
@@ -538,7 +517,7 @@ enum status rpc_server_create(struct rpc_server **server, const struct rpc_limit
     struct rpc_server *s = calloc(1, sizeof *s);
     if (!s)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a gRPC server");
-    metrics_offer(&ended_calls);
+    rpc_end_line_offer();
     s->connections_max = limits->connections_max;
     s->share = (struct rpc_share){"calls", "--max-calls", limits->calls_max, 0};
     pthread_mutex_init(&s->lock, NULL);

@@ -5,6 +5,7 @@ import sys
 import unittest
 
 from cluster_under_test import FOLDER, INFERENCE, ClusterTest, grpc, pb, wait_until
+from http_under_test import HttpTest
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 PARENT = "00-%s-%s-01" % (TRACE, SPAN)
@@ -99,6 +100,16 @@ class Spans(ClusterTest):
         self.assertEqual(list(rejected), ["text_completion", "queue"])
         self.assertEqual(self.attributes(rejected["text_completion"])["gen_ai.response.finish_reasons"], "rejected")
         self.assertIn("score", score)
+
+
+class OverHttp(HttpTest):
+    def test_the_header_is_taken_over(self):
+        path = os.path.join(FOLDER, "http-spans.jsonl")
+        self.start_http("--otlp-file", path)
+        self.post("/v1/completions", {"prompt": "A", "max_tokens": 2}, headers={"traceparent": PARENT})
+        with open(path, encoding="utf-8") as file:
+            whole = json.loads(file.read())["resourceSpans"][0]["scopeSpans"][0]["spans"][0]
+        self.assertEqual((whole["traceId"], whole["parentSpanId"]), (TRACE, SPAN))
 
 
 class Full(ClusterTest):

@@ -86,7 +86,7 @@ static void what_is_counted_is_told_in_both_formats(void **state)
     double level = 2.5;
     struct metrics_collector collector = {.collect = collect, .context = &level};
     metrics_add(&counter, 3, "stop");
-    metrics_set(&gauge, 1e9);
+    metrics_add(&gauge, 1e9);
     metrics_add(&gauge, -1);
     metrics_observe(&histogram, 0.25);
     metrics_observe(&histogram, 0.26);

@@ -1,0 +1,106 @@
+"""/metrics: what it says is what was done, in a form that Prometheus reads, and nothing of what a tenant wrote."""
+import os
+import subprocess
+import sys
+import unittest
+
+import grpc
+from cluster_under_test import FOLDER, TESTS, wait_until
+from http_under_test import HttpTest
+
+LINT = os.path.join(TESTS, "metrics-lint")
+OPENMETRICS = "application/openmetrics-text"
+
+
+class Metrics(HttpTest):
+    def text(self, accept="text/plain"):
+        code, _, text = self.get("/metrics", headers={"Accept": accept})
+        self.assertEqual(code, 200)
+        flags = ["--openmetrics"] if accept == OPENMETRICS else []
+        lint = subprocess.run([LINT, *flags], input=text.encode(), capture_output=True, timeout=20, check=False)
+        self.assertEqual(lint.returncode, 0, lint.stderr.decode() + text)
+        return text
+
+    def values(self):
+        """Samples by the text before their value."""
+        return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in self.text().splitlines()
+                if not line.startswith("#")}
+
+    def wait_value(self, sample, value):
+        wait_until(lambda: self.values().get(sample) == value, 10, "%s is %s" % (sample, value))
+
+    def test_zeros_are_there_before_anything_happens(self):
+        self.start_http(echo=None)
+        values = self.values()
+        for outcome in ("stop", "length", "scored", "cancelled", "expired", "failed", "rejected"):
+            self.assertEqual(values['longhaul_requests_total{outcome="%s"}' % outcome], 0)
+        for name in ("requests_running", "requests_waiting", "serving", "worker_groups_lost_total", "prompt_tokens_total",
+                     "time_to_first_token_seconds_count", 'time_to_first_token_seconds_bucket{le="+Inf"}'):
+            self.assertEqual(values["longhaul_" + name], 0, name)
+        self.assertFalse(any("longhaul_store_" in name for name in values))
+        self.text(OPENMETRICS)
+
+    def test_requests_are_counted_by_how_they_end(self):
+        self.start_http("--store", os.path.join(FOLDER, "metrics-store"), "--heartbeat=0.2",
+                        echo=("--places=2", "--step-us=2000", "--fail-id=66", "--prefill-us-per-token=100"))
+        for _ in range(2):
+            list(self.generate("A" * 130, max_tokens=5))
+        list(self.score("HELLO"))
+        self.expect_code(grpc.StatusCode.INTERNAL, lambda: list(self.generate("WHAT?")))
+        self.expect_code(grpc.StatusCode.INVALID_ARGUMENT, lambda: list(self.generate("A", max_tokens=-1)))
+        self.expect_code(grpc.StatusCode.DEADLINE_EXCEEDED, lambda: list(self.generate("A", max_tokens=1900, timeout=0.5)))
+        call = self.generate("A", max_tokens=1900)
+        wait_until(lambda: next(call).HasField("tokens"), 10, "tokens come")
+        self.assertEqual(self.values()["longhaul_requests_running"], 1)
+        self.assertEqual(self.values()['longhaul_worker_groups{state="running"}'], 1)
+        call.cancel()
+        self.wait_value('longhaul_requests_total{outcome="cancelled"}', 1)
+        values = self.values()
+        for outcome, count in (("length", 2), ("scored", 1), ("failed", 1), ("rejected", 1), ("expired", 1), ("stop", 0)):
+            self.assertEqual(values['longhaul_requests_total{outcome="%s"}' % outcome], count, outcome)
+        self.assertEqual(values["longhaul_prompt_tokens_total"], 265)
+        self.assertEqual(values["longhaul_cached_tokens_total"], 128)
+        self.assertEqual(values["longhaul_prefilled_tokens_total"], 137)
+        self.assertEqual(values["longhaul_generation_tokens_total"], 10)
+        self.assertEqual(values["longhaul_request_prompt_tokens_count"], 3)
+        self.assertEqual(values["longhaul_request_generation_tokens_sum"], 10)
+        self.assertEqual(values["longhaul_time_per_output_token_seconds_count"], 2)
+        self.assertGreaterEqual(values["longhaul_time_per_output_token_seconds_sum"], 0.004)
+        self.assertEqual(values["longhaul_time_to_first_token_seconds_count"], 4)
+        self.assertEqual(values["longhaul_request_duration_seconds_count"], 7)
+        self.assertEqual(values["longhaul_request_queue_seconds_count"], 6)
+        method = 'longhaul_rpc_server_requests_total{method="longhaul.v1.Inference/Generate",code="%s"}'
+        self.assertEqual(values[method % "OK"], 2)
+        self.assertEqual(values[method % "INTERNAL"], 1)
+        self.assertEqual(values["longhaul_serving"], 1)
+        self.assertLess(values['longhaul_worker_heartbeat_age_seconds{group="1",rank="0"}'], 1)
+        self.assertEqual(values["longhaul_store_serving"], 1)
+        self.assertGreater(values["longhaul_store_free_bytes"], 0)
+        self.assertGreaterEqual(values["longhaul_rpc_edge_connections"], 2)
+        self.assertGreater(values["process_resident_memory_bytes"], 1e6)
+        self.assertGreater(values["process_start_time_seconds"], 1.6e9)
+        self.text(OPENMETRICS)
+
+    def test_nothing_that_a_client_writes_is_a_label(self):
+        self.start_http(echo=("--places=2",))
+        list(self.generate("SECRET", request_id="SECRETID", max_tokens=2))
+        self.expect_code(grpc.StatusCode.UNIMPLEMENTED, lambda: self.channel.unary_unary("/SECRETSERVICE/SECRETMETHOD")(b""))
+        self.get("/SECRETPATH")
+        self.post("/v1/completions", {"prompt": "SECRET", "model": "SECRETMODEL", "user": "SECRETUSER", "max_tokens": 1})
+        text = self.text()
+        self.assertNotIn("SECRET", text)
+        self.assertIn('{method="unknown",code="UNIMPLEMENTED"} 1', text)
+
+    def test_a_lost_group_is_counted_and_gone(self):
+        self.start_http("--heartbeat=0.2", "--heartbeat-timeout=1", echo=None)
+        echo = self.echo("--group=g")
+        self.wait_ready()
+        self.assertIn('longhaul_worker_heartbeat_age_seconds{group="1",rank="0"}', self.values())
+        echo.kill()
+        self.wait_value("longhaul_worker_groups_lost_total", 1)
+        self.wait_value("longhaul_serving", 0)
+        self.assertNotIn('longhaul_worker_heartbeat_age_seconds{group="1",rank="0"}', self.values())
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1])
