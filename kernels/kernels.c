@@ -43,6 +43,7 @@ static void reference_install(struct kernels *kernels)
     swiglu_ref_install(kernels);
     logsumexp_ref_install(kernels);
     finite_ref_install(kernels);
+    largest_ref_install(kernels);
 }
 
 static size_t avx2_scratch_bytes(const struct kernels_limits *limits)
@@ -61,6 +62,7 @@ static void avx2_install(struct kernels *kernels)
     rmsnorm_avx2_install(kernels);
     swiglu_avx2_install(kernels);
     finite_avx2_install(kernels);
+    largest_avx2_install(kernels);
 }
 
 static size_t avx512_scratch_bytes(const struct kernels_limits *limits)

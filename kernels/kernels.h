@@ -87,6 +87,8 @@ struct kernels {
     double (*logsumexp)(const float *x, int64_t count);
     /* The first row of x [rows, width] dense with a NaN or an infinity in it; rows: none has. */
     int64_t (*finite_rows)(const float *x, int64_t rows, int64_t width);
+    /* Where the first of the largest of x [count] is, all of them finite; count >= 1. */
+    int64_t (*largest)(const float *x, int64_t count);
 };
 
 /* The variants that are compiled in, best last; `index` from 0. NULL past the end. */

@@ -13,6 +13,7 @@ void rmsnorm_ref_install(struct kernels *kernels);
 void swiglu_ref_install(struct kernels *kernels);
 void logsumexp_ref_install(struct kernels *kernels);
 void finite_ref_install(struct kernels *kernels);
+void largest_ref_install(struct kernels *kernels);
 
 size_t attention_ref_scratch_bytes(const struct kernels_limits *limits);
 size_t matmul_ref_scratch_bytes(const struct kernels_limits *limits);
@@ -26,6 +27,7 @@ void rope_avx2_install(struct kernels *kernels);
 void rmsnorm_avx2_install(struct kernels *kernels);
 void swiglu_avx2_install(struct kernels *kernels);
 void finite_avx2_install(struct kernels *kernels);
+void largest_avx2_install(struct kernels *kernels);
 
 size_t attention_avx2_scratch_bytes(const struct kernels_limits *limits);
 size_t matmul_avx2_scratch_bytes(const struct kernels_limits *limits);

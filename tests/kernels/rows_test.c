@@ -272,6 +272,25 @@ static void the_first_row_that_is_not_finite_is_found(void **unused)
             }
 }
 
+static void the_first_of_the_largest_is_found(void **unused)
+{
+    (void)unused;
+    enum { WIDEST = 200 };
+    static const float peaks[] = {FLT_MAX, 1, 0, -0.0f, -1, -1e30f};
+    for (int n = 0; subjects_at(n); n++)
+        for (int64_t count = 1; count <= WIDEST; count++)
+            for (int i = 0; i < 7 * (int)(sizeof peaks / sizeof peaks[0]); i++) {
+                const float peak = peaks[i / 7];
+                const int64_t at = (int64_t)i * 29 % count;
+                float x[WIDEST + 1]; /* the last one is not looked at */
+                for (int d = 0; d <= WIDEST; d++)
+                    x[d] = d > at && d < count && d % 5 == 0 ? peak : peak - fabsf(peak) - 1;
+                x[count] = INFINITY;
+                x[at] = peak == 0 && i % 2 ? -peak : peak;
+                assert_int_equal(subjects_at(n)->largest(x, count), at);
+            }
+}
+
 static void rope_keeps_what_is_not_a_number(void **unused)
 {
     (void)unused;
@@ -461,6 +480,7 @@ int main(void)
         cmocka_unit_test(logsumexp_is_exact_to_float64),
         cmocka_unit_test(a_logit_that_is_not_finite_is_never_lost),
         cmocka_unit_test(the_first_row_that_is_not_finite_is_found),
+        cmocka_unit_test(the_first_of_the_largest_is_found),
         cmocka_unit_test(rope_keeps_what_is_not_a_number),
         cmocka_unit_test(norms_and_gates_keep_what_is_not_finite),
         cmocka_unit_test(merge_folds_states_and_ignores_empty_ones),

@@ -7,6 +7,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "kernels/kernels.h"
 #include "worker/engine/pcg32.h"
 
 /* PCG's default stream. */
@@ -23,6 +24,7 @@ struct line {
 
 struct sampler {
     struct sampling sampling;
+    const struct kernels *kernels; /* its choices are the same with any */
     int64_t vocab;
     struct pcg32 random;
     struct logits_candidate *candidates; /* [vocab] */
@@ -45,6 +47,7 @@ struct sampler *sampler_init(void *memory, int64_t vocab, const struct sampling 
     struct sampler *sampler = memory;
     char *rest = (char *)memory + rounded(sizeof *sampler);
     sampler->sampling = *sampling;
+    sampler->kernels = kernels_best();
     sampler->vocab = vocab;
     sampler->random = pcg32_seeded(pcg32_mixed(sampling->seed), SEQUENCE);
     sampler->candidates = (struct logits_candidate *)(void *)rest;
@@ -200,13 +203,13 @@ static enum status refuse(int64_t id)
  * many greedy answers waits for each. */
 static struct logits_candidate likeliest(const struct sampler *sampler, const float *logits)
 {
-    const bool plain = sampler->sampling.repetition_penalty == 1;
     int64_t best = 0;
     float largest = penalised(sampler, logits[0], 0);
-    for (int64_t i = 1; plain && i < sampler->vocab; i++)
-        if (logits[i] > largest)
-            largest = logits[best = i];
-    for (int64_t i = 1; !plain && i < sampler->vocab; i++) {
+    if (sampler->sampling.repetition_penalty == 1) {
+        best = sampler->kernels->largest(logits, sampler->vocab);
+        return (struct logits_candidate){logits[best], (int32_t)best};
+    }
+    for (int64_t i = 1; i < sampler->vocab; i++) {
         const float logit = penalised(sampler, logits[i], (int32_t)i);
         best = logit > largest ? i : best;
         largest = logit > largest ? logit : largest;
@@ -216,9 +219,9 @@ static struct logits_candidate likeliest(const struct sampler *sampler, const fl
 
 enum status sampler_next(struct sampler *sampler, int32_t *id, const float *logits)
 {
-    for (int64_t i = 0; i < sampler->vocab; i++)
-        if (!isfinite(logits[i]))
-            return refuse(i);
+    const int64_t finite = sampler->kernels->finite_rows(logits, sampler->vocab, 1);
+    if (finite < sampler->vocab)
+        return refuse(finite);
     const struct logits_candidate best = likeliest(sampler, logits);
     *id = best.id;
     if (sampler->sampling.temperature > 0) {

@@ -159,6 +159,9 @@ void device_cpu_op(const struct device_cpu_rows *rows, const struct layer_op *op
 
 /* ---- columns that threads share out ---- */
 
+/* Of an item, where all threads have several. */
+enum { MOST_GRANULES = 96 };
+
 struct joined_job {
     const struct device_cpu_rows *rows;
     const struct layer_op *ops;
@@ -193,6 +196,8 @@ bool device_cpu_joined(const struct device_cpu_rows *rows, const struct layer_op
         .rows = rows, .ops = ops, .count = count, .columns = columns, .drive = drive};
     int64_t granules = (columns.end - columns.first + MATMUL_SPLIT - 1) / MATMUL_SPLIT;
     int64_t items = 2 * cpu->device.threads;
+    if (granules > items * MOST_GRANULES) /* the last one ends soon after the others */
+        items = (granules + MOST_GRANULES - 1) / MOST_GRANULES;
     if (items > granules)
         items = granules;
     if (items == 0)
