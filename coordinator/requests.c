@@ -13,6 +13,7 @@ struct requests {
     pthread_mutex_t lock;
     struct requests_entry *first, **last;
     size_t count;
+    struct requests_tokens totals;
 };
 
 enum status requests_create(struct requests **requests)
@@ -89,7 +90,25 @@ void requests_count(struct requests *requests, struct requests_entry *entry,
                     const struct requests_tokens *tokens)
 {
     pthread_mutex_lock(&requests->lock);
+    requests->totals.prompt += tokens->prompt - entry->tokens.prompt;
+    requests->totals.prompt_done += tokens->prompt_done - entry->tokens.prompt_done;
+    requests->totals.completion += tokens->completion - entry->tokens.completion;
     entry->tokens = *tokens;
+    pthread_mutex_unlock(&requests->lock);
+}
+
+void requests_set_plan(struct requests *requests, struct requests_entry *entry,
+                       const struct requests_plan *plan)
+{
+    pthread_mutex_lock(&requests->lock);
+    entry->plan = *plan;
+    pthread_mutex_unlock(&requests->lock);
+}
+
+void requests_totals(struct requests *requests, struct requests_tokens *tokens)
+{
+    pthread_mutex_lock(&requests->lock);
+    *tokens = requests->totals;
     pthread_mutex_unlock(&requests->lock);
 }
 
@@ -124,6 +143,7 @@ enum status requests_list(struct requests *requests, struct requests_view **view
         view->is_score = entry->is_score;
         memcpy(view->group_id, entry->group_id, sizeof view->group_id);
         view->tokens = entry->tokens;
+        view->plan = entry->plan;
         view->age_seconds = clock_seconds_since(entry->entered_ns);
     }
     pthread_mutex_unlock(&requests->lock);

@@ -10,11 +10,18 @@
 
 #include "proto/status.h"
 
-enum { REQUESTS_NAME_BYTES = 128 };
+enum { REQUESTS_NAME_BYTES = 128, REQUESTS_PLAN_BYTES = 1024 };
 
 /* How far a request is. */
 struct requests_tokens {
     int64_t prompt, prompt_done, completion;
+};
+
+/* What is about to be done for it. */
+struct requests_plan {
+    char text[REQUESTS_PLAN_BYTES]; /* for people, a few lines; "": none is made yet */
+    double seconds;                 /* predicted, until the prompt is read */
+    int64_t max_tokens;             /* of the answer; 0: of a score */
 };
 
 struct requests;
@@ -29,6 +36,7 @@ struct requests_entry {
     /* Under the list's lock. */
     char group_id[REQUESTS_NAME_BYTES]; /* where it runs; "": it waits */
     struct requests_tokens tokens;
+    struct requests_plan plan;
 };
 
 MUST_CHECK enum status requests_create(struct requests **requests);
@@ -47,6 +55,12 @@ void requests_run(struct requests *requests, struct requests_entry *entry, const
 void requests_count(struct requests *requests, struct requests_entry *entry,
                     const struct requests_tokens *tokens);
 
+void requests_set_plan(struct requests *requests, struct requests_entry *entry,
+                       const struct requests_plan *plan);
+
+/* Tokens of all requests that have ever been, each counted when requests_count told of it. */
+void requests_totals(struct requests *requests, struct requests_tokens *tokens);
+
 /* NOT_FOUND where none of the tenant's has that name. `everybodys`: where it has none, all that
  * have it. */
 MUST_CHECK enum status requests_cancel(struct requests *requests, const char *tenant,
@@ -58,6 +72,7 @@ struct requests_view {
     char group_id[REQUESTS_NAME_BYTES];
     bool is_score;
     struct requests_tokens tokens;
+    struct requests_plan plan;
     double age_seconds;
 };
 

@@ -428,6 +428,7 @@ static enum status open_http(struct server *server, const struct server_settings
         .connections_max = settings->http_connections_max,
         .access = server->access,
         .session = &server->tools,
+        .batches = batch_service_tools(server->batches),
         .model = model,
         .local_only =
             listen_address_is_local(settings->http_listen) && !access_has_tenants(server->access),

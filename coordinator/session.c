@@ -24,6 +24,7 @@
 #include "coordinator/access/access.h"
 #include "coordinator/text/detokenizer.h"
 #include "coordinator/group_run.h"
+#include "coordinator/plan_message.h"
 #include "coordinator/sampling_request.h"
 #include "coordinator/session_course.h"
 #include "coordinator/spans.h"
@@ -254,10 +255,15 @@ static enum status make_plan(struct session *session)
 
 static enum status tell_plan(struct session *session)
 {
-    const struct planner_request request = {session->options, (int64_t)session->ids.count,
-                                            session->max_tokens};
-    return stream_planned(&session->stream, session->tools->planner, &session->choice,
-                          &session->forecast, &request);
+    struct plan_message message;
+    struct requests_plan plan = {.seconds = session->forecast.seconds,
+                                 .max_tokens = session->max_tokens};
+    plan_message_set(&message, session->tools->planner, &session->choice, &session->forecast,
+                     (int64_t)session->ids.count);
+    message.summary.max_tokens = session->max_tokens;
+    snprintf(plan.text, sizeof plan.text, "%.*s", REQUESTS_PLAN_BYTES - 1, message.text);
+    requests_set_plan(session->tools->active, &session->entry, &plan);
+    return stream_planned(&session->stream, &message.summary);
 }
 
 /* ---- waiting for a place ---- */

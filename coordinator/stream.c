@@ -4,7 +4,6 @@
 
 #include <stdlib.h>
 
-#include "coordinator/plan_message.h"
 #include "coordinator/report_message.h"
 #include "proto/clock.h"
 
@@ -55,14 +54,9 @@ enum status stream_queued(struct stream *stream, const struct stream_place *plac
     return tell(stream, EVENT_QUEUED, &queued);
 }
 
-enum status stream_planned(struct stream *stream, const struct planner *planner,
-                           const struct choice *choice, const struct planner_forecast *forecast,
-                           const struct planner_request *request)
+enum status stream_planned(struct stream *stream, Longhaul__V1__PlanSummary *plan)
 {
-    struct plan_message message;
-    plan_message_set(&message, planner, choice, forecast, request->prompt_tokens);
-    message.summary.max_tokens = request->max_tokens;
-    return tell(stream, EVENT_PLANNED, &message.summary);
+    return tell(stream, EVENT_PLANNED, plan);
 }
 
 enum status stream_progress(struct stream *stream, int64_t done, int64_t total)

@@ -5,7 +5,6 @@
 #include <stdint.h>
 
 #include "coordinator/group_run.h"
-#include "coordinator/planner.h"
 #include "coordinator/session_client.h"
 #include "longhaul/v1/inference.pb-c.h"
 #include "proto/status.h"
@@ -29,10 +28,7 @@ struct stream_place {
 };
 
 MUST_CHECK enum status stream_queued(struct stream *stream, const struct stream_place *place);
-MUST_CHECK enum status stream_planned(struct stream *stream, const struct planner *planner,
-                                      const struct choice *choice,
-                                      const struct planner_forecast *forecast,
-                                      const struct planner_request *request);
+MUST_CHECK enum status stream_planned(struct stream *stream, Longhaul__V1__PlanSummary *plan);
 /* At most five times a second, and the last one always. */
 MUST_CHECK enum status stream_progress(struct stream *stream, int64_t done, int64_t total);
 /* Nothing when both are empty. `logprobs` [id_count] with so many of the likeliest tokens; NULL:

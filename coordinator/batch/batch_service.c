@@ -115,6 +115,11 @@ enum status batch_service_create(struct batch_service **service,
     return STATUS_OK;
 }
 
+const struct batch_tools *batch_service_tools(const struct batch_service *service)
+{
+    return &service->tools;
+}
+
 struct store *batch_service_store(const struct batch_service *service)
 {
     return service->tools.store;

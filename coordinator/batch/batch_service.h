@@ -10,6 +10,7 @@
 #include "proto/status.h"
 
 struct access;
+struct batch_tools;
 struct batch_service;
 struct store;
 
@@ -23,6 +24,9 @@ struct batch_service_settings {
 /* Opens the store and goes on with what it holds. */
 MUST_CHECK enum status batch_service_create(struct batch_service **service,
                                             const struct batch_service_settings *settings);
+
+/* For those who answer the same calls by other means. Lives as long as the service. */
+const struct batch_tools *batch_service_tools(const struct batch_service *service);
 
 /* NULL where none is kept. */
 struct store *batch_service_store(const struct batch_service *service);

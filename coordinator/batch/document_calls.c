@@ -10,11 +10,11 @@
 #include <openssl/evp.h>
 
 #include "coordinator/batch/client_stream.h"
+#include "coordinator/batch/document_text.h"
 #include "coordinator/batch/resource_name.h"
 #include "coordinator/batch/store_document.h"
 #include "coordinator/text/tokenizer.h"
 #include "longhaul/v1/batches.pb-c.h"
-#include "proto/utf8.h"
 
 static const char collection[] = "documents";
 
@@ -54,9 +54,8 @@ struct upload {
     struct store_document_upload *store;
     EVP_MD_CTX *digest;
     char id[STORE_ID_BYTES], request_id[STORE_TITLE_BYTES], title[STORE_TITLE_BYTES];
-    int64_t expires_after_seconds, bytes;
-    char cut[UTF8_SEQUENCE_BYTES_MAX]; /* a character that has begun in an earlier message */
-    size_t cut_bytes;
+    int64_t expires_after_seconds;
+    struct document_text text;
     bool begun;
 };
 
@@ -98,50 +97,13 @@ static enum status read_first(struct upload *upload,
     return store_document_begin(&upload->store, context->tools->store, context->tenant);
 }
 
-/* A character that goes over two messages. */
-static int complete_character(struct upload *upload, const char *text, size_t bytes)
-{
-    int length = 0;
-    for (size_t i = 0; i < bytes && length == 0 && upload->cut_bytes < sizeof upload->cut; i++) {
-        upload->cut[upload->cut_bytes++] = text[i];
-        length = utf8_sequence(upload->cut, upload->cut_bytes);
-    }
-    return length;
-}
-
-/* A document is text: what is none is refused where it comes. */
-static enum status check_text(struct upload *upload, const char *text, size_t bytes)
-{
-    size_t at = 0;
-    int length = 1;
-    if (upload->cut_bytes > 0 && bytes > 0) {
-        const size_t before = upload->cut_bytes;
-        length = complete_character(upload, text, bytes);
-        at = upload->cut_bytes - before;
-        upload->cut_bytes = length > 0 ? 0 : upload->cut_bytes;
-    }
-    while (length > 0 && at < bytes) {
-        length = text[at] == 0 ? -1 : utf8_sequence(text + at, bytes - at);
-        at += length > 0 ? (size_t)length : 0;
-    }
-    if (length < 0)
-        return fail(STATUS_INVALID_ARGUMENT, "the text is no UTF-8, or has a NUL, at byte %" PRId64,
-                    upload->bytes + (int64_t)at);
-    if (at < bytes && upload->cut_bytes == 0) {
-        upload->cut_bytes = bytes - at;
-        memcpy(upload->cut, text + at, upload->cut_bytes);
-    }
-    upload->bytes += (int64_t)bytes;
-    return STATUS_OK;
-}
-
 static enum status take_text(struct upload *upload,
                              const Longhaul__V1__UploadDocumentRequest *request)
 {
     const ProtobufCBinaryData *text = &request->text;
     if (text->len == 0)
         return STATUS_OK;
-    TRY(check_text(upload, (const char *)text->data, text->len));
+    TRY(document_text_take(&upload->text, (const char *)text->data, text->len));
     if (EVP_DigestUpdate(upload->digest, text->data, text->len) != 1)
         return fail(STATUS_INTERNAL, "a document's digest cannot be made");
     return store_document_write(upload->store, text->data, text->len);
@@ -187,8 +149,7 @@ static enum status finish(struct upload *upload)
     const struct batch_context *context = upload->context;
     struct store_document_answer stored;
     char content[REQUEST_BYTES];
-    if (upload->cut_bytes > 0)
-        return fail(STATUS_INVALID_ARGUMENT, "the text ends in the middle of a character");
+    TRY(document_text_end(&upload->text));
     TRY(write_content(content, upload));
     const struct store_request request = {upload->request_id, content, strlen(content)};
     const struct store_document_args args = {

@@ -389,6 +389,34 @@ enum status store_document_read(struct store *store, const char *tenant, const c
     return STATUS_OK;
 }
 
+enum status store_document_read_part(struct store *store, const char *tenant, const char *name,
+                                     int64_t offset, void *buffer, size_t bytes, size_t *read)
+{
+    struct store_link *link;
+    struct store_document document;
+    char file[PATH_MAX], part[PATH_MAX], path[PATH_MAX];
+    int64_t number;
+    TRY(store_readers_take(store->readers, &link));
+    enum status status = store_tenants_number(link, &number, tenant);
+    if (status == STATUS_OK)
+        status = find(link, &document, file, number, name);
+    store_readers_give(store->readers, link);
+    TRY(status);
+    const int64_t left = offset < document.bytes ? document.bytes - offset : 0;
+    const size_t wanted = left < (int64_t)bytes ? (size_t)left : bytes;
+    const struct store_file_row *files = store->place.files;
+    snprintf(part, sizeof part, "documents/%.200s", file);
+    store_place_path(&store->place, path, part);
+    const int descriptor = files->open(path, O_RDONLY);
+    if (descriptor < 0)
+        return store_file_fail(descriptor, "open", path);
+    status = store_file_read(files, descriptor, path, buffer, wanted, offset);
+    (void)files->close(descriptor);
+    if (status == STATUS_OK)
+        *read = wanted;
+    return status;
+}
+
 enum status store_document_list(struct store *store, const char *tenant, int64_t before,
                                 int64_t count, store_document_take *take, void *context)
 {

@@ -61,6 +61,12 @@ MUST_CHECK enum status store_document_get(struct store *store, struct store_docu
 MUST_CHECK enum status store_document_read(struct store *store, const char *tenant,
                                            const char *name, char **text, size_t *bytes);
 
+/* A piece of its text, at most `bytes`; `*read` less than asked: the end. Its digest is not looked
+ * at. */
+MUST_CHECK enum status store_document_read_part(struct store *store, const char *tenant,
+                                                const char *name, int64_t offset, void *buffer,
+                                                size_t bytes, size_t *read);
+
 MUST_CHECK enum status store_document_set_tokens(struct store *store, const char *tenant,
                                                  const char *id, int64_t tokens);
 

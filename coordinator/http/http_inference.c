@@ -4,7 +4,9 @@
 #include <string.h>
 #include <time.h>
 
+#include "coordinator/batch/store_document.h"
 #include "coordinator/http/http_client.h"
+#include "coordinator/http/http_store.h"
 #include "coordinator/http/http_stream.h"
 #include "proto/json_writer.h"
 
@@ -76,6 +78,25 @@ static enum status answer_whole(struct http_exchange *exchange,
     return status;
 }
 
+/* The text of the document that the request names. */
+static enum status read_document(struct http_exchange *exchange, struct openai_request *request)
+{
+    static const char collection[] = "documents/";
+    const struct batch_tools *tools = NULL;
+    const char *name = request->document;
+    char *text = NULL;
+    size_t bytes = 0;
+    exchange->details.field = "document";
+    if (strncmp(name, collection, sizeof collection - 1) == 0)
+        name += sizeof collection - 1;
+    TRY(http_store_tools(exchange, &tools));
+    TRY(http_store_end(exchange, store_document_read(tools->store, exchange->caller.tenant.name,
+                                                     name, &text, &bytes)));
+    openai_request_set_document(request, text);
+    exchange->details.field = NULL;
+    return STATUS_OK;
+}
+
 enum status http_inference_answer(struct http_exchange *exchange)
 {
     struct openai_request *request = NULL;
@@ -83,9 +104,11 @@ enum status http_inference_answer(struct http_exchange *exchange)
     TRY(openai_request_parse(&request, &exchange->details, exchange->route->path,
                              body->text ? body->text : "", body->bytes));
     if (request->document[0]) {
-        openai_request_free(request);
-        exchange->details.field = "document";
-        return fail(STATUS_FAILED_PRECONDITION, "documents are kept by a coordinator with --store");
+        const enum status read = read_document(exchange, request);
+        if (read != STATUS_OK) {
+            openai_request_free(request);
+            return read;
+        }
     }
     name_request(exchange, request->generate);
     const struct openai_answer_facts facts = {

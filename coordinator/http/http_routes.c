@@ -3,13 +3,22 @@
 
 #include <string.h>
 
+#include "coordinator/http/http_batches.h"
+#include "coordinator/http/http_files.h"
 #include "coordinator/http/http_health.h"
 #include "coordinator/http/http_inference.h"
+#include "coordinator/http/http_page.h"
 #include "coordinator/openai/openai_request.h"
+
+enum { BATCH_BYTES_MAX = 64 << 10 };
 
 static const struct http_route routes[] = {
     {"GET", "/healthz", http_health_alive, .routine = true},
     {"GET", "/readyz", http_health_ready, .routine = true},
+    {"GET", "/", http_page_html, .routine = true},
+    {"GET", "/page.css", http_page_css, .routine = true},
+    {"GET", "/page.js", http_page_js, .routine = true},
+    {"GET", "/longhaul/v1/state", http_page_state, .scopes = ACCESS_METRICS, .routine = true},
     {"GET", "/metrics", http_health_metrics, .scopes = ACCESS_METRICS, .routine = true},
     {"GET", "/v1/models", http_inference_models, .scopes = ACCESS_INFERENCE},
     {"GET", "/v1/models/{}", http_inference_model, .scopes = ACCESS_INFERENCE},
@@ -19,6 +28,18 @@ static const struct http_route routes[] = {
      .body_bytes = OPENAI_BODY_BYTES_MAX},
     {"POST", "/longhaul/v1/generate", http_inference_answer, .scopes = ACCESS_INFERENCE,
      .body_bytes = OPENAI_BODY_BYTES_MAX},
+    {"POST", "/v1/files", http_files_create, .scopes = ACCESS_DOCUMENTS,
+     .body_bytes = HTTP_FILE_BYTES_MAX, .begin = http_files_begin, .take = http_files_take},
+    {"GET", "/v1/files", http_files_list, .scopes = ACCESS_DOCUMENTS},
+    {"GET", "/v1/files/{}", http_files_get, .scopes = ACCESS_DOCUMENTS},
+    {"DELETE", "/v1/files/{}", http_files_delete, .scopes = ACCESS_DOCUMENTS},
+    {"GET", "/v1/files/{}/content", http_files_content, .scopes = ACCESS_DOCUMENTS},
+    {"POST", "/v1/batches", http_batches_create, .scopes = ACCESS_BATCHES,
+     .body_bytes = BATCH_BYTES_MAX},
+    {"GET", "/v1/batches", http_batches_list, .scopes = ACCESS_BATCHES},
+    {"GET", "/v1/batches/{}", http_batches_get, .scopes = ACCESS_BATCHES},
+    {"POST", "/v1/batches/{}/cancel", http_batches_cancel, .scopes = ACCESS_BATCHES,
+     .body_bytes = BATCH_BYTES_MAX},
 };
 
 /* Whether `path` is one of `pattern`; what stands for {} goes to `name`. */

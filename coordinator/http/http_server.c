@@ -306,6 +306,7 @@ enum status http_server_create(struct http_server **server, int *port,
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the HTTP server");
     s->tools.access = settings->access;
     s->tools.session = settings->session;
+    s->tools.batches = settings->batches;
     s->tools.local_only = settings->local_only;
     s->tools.created_s = (int64_t)time(NULL);
     snprintf(s->tools.model, sizeof s->tools.model, "%s", settings->model);

@@ -6,18 +6,20 @@
 #include <stdint.h>
 
 #include "coordinator/access/access.h"
+#include "coordinator/batch/batch_tools.h"
 #include "coordinator/session.h"
 #include "proto/status.h"
 
 struct http_server;
 
 struct http_settings {
-    const char *listen;            /* "HOST:PORT" */
-    int connections_max;           /* more are closed at once */
-    struct access *access;         /* NULL: there is one tenant, "" */
-    struct session_tools *session; /* borrowed */
-    const char *model;             /* its name for clients */
-    bool local_only;               /* no token protects it, so that only this host may be named */
+    const char *listen;                /* "HOST:PORT" */
+    int connections_max;               /* more are closed at once */
+    struct access *access;             /* NULL: there is one tenant, "" */
+    struct session_tools *session;     /* borrowed */
+    const struct batch_tools *batches; /* borrowed */
+    const char *model;                 /* its name for clients */
+    bool local_only; /* no token protects it, so that only this host may be named */
 };
 
 /* Listens from now on; `*port` is the one that was bound. */

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "coordinator/access/access.h"
+#include "coordinator/batch/batch_tools.h"
 #include "coordinator/session.h"
 
 enum { HTTP_MODEL_BYTES = 256 };
@@ -13,6 +14,7 @@ enum { HTTP_MODEL_BYTES = 256 };
 struct http_tools {
     struct access *access; /* NULL: there is one tenant, "" */
     struct session_tools *session;
+    const struct batch_tools *batches;
     char model[HTTP_MODEL_BYTES]; /* the id that clients see */
     int64_t created_s;            /* when this server began, seconds since 1970 */
     bool local_only;              /* names of other hosts are refused as Host */

@@ -1,10 +1,11 @@
-/* Feeds bytes to the reading of batch lines and request bodies: refused with a sentence, or a
+/* Feeds bytes to the reading of batch lines and of bodies: refused with a sentence, or a
  * request whose every text can be read, whose copy in the wire format says the same. */
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "coordinator/openai/batch_line.h"
+#include "coordinator/openai/openai_files.h"
 #include "coordinator/openai/openai_request.h"
 #include "proto/utf8_check.h"
 #include "tests/fuzz/fuzz.h"
@@ -12,18 +13,21 @@
 static const char *const urls[] = {"/v1/completions", "/v1/chat/completions",
                                    "/longhaul/v1/generate"};
 
-/* The first byte says what the rest is: a body for urls[byte % 4], or with 3 a line. */
+/* The first byte says what the rest is: a body for urls[byte % 5], with 3 a line, with 4 a request
+ * for a batch. */
 static const char *const seeds[] = {
-    "\x04{\"model\": \"m\", \"prompt\": [\"Once\"], \"max_tokens\": 7, \"stop\": [\"a\", \"b\"], "
+    "\x05{\"model\": \"m\", \"prompt\": [\"Once\"], \"max_tokens\": 7, \"stop\": [\"a\", \"b\"], "
     "\"logprobs\": 3, \"seed\": -1, \"top_k\": 4, \"min_p\": 0.1, \"n\": 1}",
-    "\x05{\"messages\": [{\"role\": \"system\", \"content\": \"x\"}, {\"role\": \"user\", "
+    "\x06{\"messages\": [{\"role\": \"system\", \"content\": \"x\"}, {\"role\": \"user\", "
     "\"content\": [{\"type\": \"text\", \"text\": \"one\"}, {\"type\": \"text\", \"text\": "
     "\"\\u00e9\"}]}], \"stream\": true, \"stream_options\": {\"include_usage\": true}, "
     "\"temperature\": 1e-1, \"logprobs\": true, \"top_logprobs\": 2, \"tools\": []}",
-    "\x06{\"document\": \"documents/d\", \"question\": \"Who?\", \"raw\": true, \"method\": "
+    "\x07{\"document\": \"documents/d\", \"question\": \"Who?\", \"raw\": true, \"method\": "
     "\"string:shift=4096\", \"repetition_penalty\": 1.1}",
-    "\x07{\"custom_id\": \"a\\u00e9\", \"method\": \"POST\", \"url\": \"/v1/completions\", "
+    "\x08{\"custom_id\": \"a\\u00e9\", \"method\": \"POST\", \"url\": \"/v1/completions\", "
     "\"body\": {\"prompt\": \"}\\\"{\", \"stop\": [\"]\"]}}",
+    "\x09{\"input_file_id\": \"file-a\", \"endpoint\": \"/v1/completions\", "
+    "\"completion_window\": \"24h\", \"metadata\": {\"a\": \"b\"}}",
 };
 
 size_t fuzz_seed(int index, uint8_t *data, size_t room)
@@ -78,6 +82,18 @@ static void check_line(const char *text, size_t bytes)
     check_body(line.url, line.body, line.body_bytes);
 }
 
+static void check_batch(const char *text, size_t bytes)
+{
+    struct openai_batch_request request;
+    struct status_details details = {0};
+    if (openai_batch_request_parse(&request, &details, text, bytes) != STATUS_OK)
+        check_refusal();
+    else
+        assert(request.input_file_id[0] && request.window_hours >= 1 &&
+               request.window_hours <= OPENAI_WINDOW_HOURS_MAX);
+    openai_batch_request_free(&request);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
     if (bytes == 0)
@@ -86,10 +102,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
     char *text = malloc(bytes);
     assert(text);
     memcpy(text, data + 1, bytes - 1);
-    if (data[0] % 4 < 3)
-        check_body(urls[data[0] % 4], text, bytes - 1);
-    else
+    const int what = data[0] % 5;
+    if (what < 3)
+        check_body(urls[what], text, bytes - 1);
+    else if (what == 3)
         check_line(text, bytes - 1);
+    else
+        check_batch(text, bytes - 1);
     free(text);
     return 0;
 }

@@ -1,41 +1,10 @@
 """The stock `openai` client of PyPI against the HTTP port: models, completions, chats, streams and errors."""
-import os
-import subprocess
-import sys
 import unittest
 
-from cluster_under_test import SOURCE, wait_until
-from http_under_test import HttpTest
+from cluster_under_test import wait_until
+from openai_under_test import MODEL, OpenaiTest, openai
 
 import echo_oracle as oracle
-
-SKIPPED = 77  # as tests/interop/CMakeLists.txt says
-
-installed = subprocess.run([os.path.join(SOURCE, "tests", "interop", "openai-client")], stdout=subprocess.PIPE, text=True)
-if installed.returncode != 0:
-    print("openai_client_test: skipped, as the client could not be installed")
-    sys.exit(SKIPPED)
-sys.path.insert(0, installed.stdout.strip())
-import openai  # noqa: E402
-
-MODEL = "tiny random model"
-
-
-class OpenaiTest(HttpTest):
-    def setUp(self):
-        super().setUp()
-        for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
-            os.environ.pop(name, None)
-        self.start_http(*self.flags())
-        self.client = openai.OpenAI(base_url="http://%s/v1" % self.http_address, api_key=self.key(), max_retries=0,
-                                    timeout=60)
-        self.addCleanup(self.client.close)
-
-    def flags(self):
-        return ()
-
-    def key(self):
-        return "none is needed"
 
 
 class Inference(OpenaiTest):
