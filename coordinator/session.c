@@ -268,10 +268,11 @@ static enum status tell_plan(struct session *session)
 
 /* ---- waiting for a place ---- */
 
-/* What the request takes of a pool, as far as it has been planned: groups that have it come first. */
-static struct workers_wish wish_of(const struct session *session)
+/* What the request takes of a pool, as far as it has been planned: groups that have it come
+ * first. */
+static struct workers_asked asked_of(const struct session *session)
 {
-    return (struct workers_wish){
+    return (struct workers_asked){
         .prompt = &session->chain,
         .pool_bytes = session->planned_for ? planner_pool_bytes(&session->forecast) : 0,
     };
@@ -282,10 +283,10 @@ static struct workers_wish wish_of(const struct session *session)
 static enum status try_place(struct session *session, bool *taken)
 {
     struct session_tools *tools = session->tools;
-    const struct workers_wish wish = wish_of(session);
+    const struct workers_asked asked = asked_of(session);
     *taken = false;
     if (!queue_may_try(tools->queue, &session->ticket) ||
-        !workers_offer(tools->workers, &session->facts, &wish))
+        !workers_offer(tools->workers, &session->facts, &asked))
         return STATUS_OK;
     TRY(make_plan(session));
     *taken = workers_acquire(tools->workers, &session->place, &session->facts,

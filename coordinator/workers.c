@@ -566,24 +566,24 @@ static int64_t draw_of(const struct group *group, const struct panel_chain *prom
 
 /* Of two groups that have a place. */
 static bool suits_better(const struct group *group, const struct group *other,
-                         const struct workers_wish *wish)
+                         const struct workers_asked *asked)
 {
-    const bool roomy = worker_group_has_room(group, wish->pool_bytes);
-    const int64_t draw = draw_of(group, wish->prompt);
-    const int64_t other_draw = draw_of(other, wish->prompt);
-    if (roomy != worker_group_has_room(other, wish->pool_bytes))
+    const bool roomy = worker_group_has_room(group, asked->pool_bytes);
+    const int64_t draw = draw_of(group, asked->prompt);
+    const int64_t other_draw = draw_of(other, asked->prompt);
+    if (roomy != worker_group_has_room(other, asked->pool_bytes))
         return roomy;
     return draw != other_draw ? draw > other_draw : group->holders < other->holders;
 }
 
 bool workers_offer(struct workers *workers, struct workers_facts *facts,
-                   const struct workers_wish *wish)
+                   const struct workers_asked *asked)
 {
     const struct group *offered = NULL;
     pthread_mutex_lock(&workers->groups.lock);
     for (struct group *group = workers->groups.first; group; group = group->next)
         if (worker_group_is_ready(group) && worker_group_has_room(group, 0) &&
-            (!offered || suits_better(group, offered, wish)))
+            (!offered || suits_better(group, offered, asked)))
             offered = group;
     if (offered)
         describe(workers, offered, facts);

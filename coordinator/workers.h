@@ -111,8 +111,8 @@ struct workers_place {
     int64_t pool_bytes;
 };
 
-/* What a request wants of a group. */
-struct workers_wish {
+/* What is asked of a group. */
+struct workers_asked {
     const struct panel_chain *prompt;
     int64_t pool_bytes; /* of each rank, as far as it is known */
 };
@@ -122,7 +122,7 @@ struct workers_wish {
  * of others, and where several hold as much, the one with the fewest requests. False when there is
  * none. */
 bool workers_offer(struct workers *workers, struct workers_facts *facts,
-                   const struct workers_wish *wish);
+                   const struct workers_asked *asked);
 
 /* Takes a place in the group of these facts, with so much of each rank's pool, for this prompt;
  * false while that is not free, or when the group is lost. */

@@ -425,21 +425,13 @@ static enum status agree(const struct engine *engine, int a, const struct comer 
     return STATUS_OK;
 }
 
-/* Slots of the turn's requests after `a` that begin: rank 0 has let them in together. Only where
- * prefixes are copied, which they must leave room for. */
+/* What was promised to the turn's requests after `a`, which rank 0 let in together. */
 static enum status promise_after(const struct engine *engine, int64_t *promised, int a)
 {
     *promised = 0;
-    for (int b = a + 1; engine->transport->size > 1 && b < engine->post->turn.admit_count; b++) {
-        const struct comer *comer = &engine->comers[b];
-        int64_t slots;
-        if (agree(engine, b, comer) != STATUS_OK)
-            continue;
-        const struct choice choice = {.group = engine->options.group,
-                                      .request = *comer->job.request->choice};
-        TRY(places_slots(&slots, &choice));
-        *promised += slots;
-    }
+    for (int b = a + 1; b < engine->post->turn.admit_count; b++)
+        if (agree(engine, b, &engine->comers[b]) == STATUS_OK)
+            TRY(places_promise(promised, &engine->options.group, engine->comers[b].job.request));
     return STATUS_OK;
 }
 

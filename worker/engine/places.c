@@ -77,6 +77,17 @@ enum status places_slots(int64_t *slots, const struct choice *choice)
     return status;
 }
 
+enum status places_promise(int64_t *promised, const struct group_choice *group,
+                           const struct engine_request *request)
+{
+    const struct choice choice = {.group = *group, .request = *request->choice};
+    int64_t slots = 0;
+    if (group->workers > 1)
+        TRY(places_slots(&slots, &choice));
+    *promised += slots;
+    return STATUS_OK;
+}
+
 static enum status check_needs(struct memory_need *needs, const struct choice *choice)
 {
     int64_t slots;
