@@ -70,11 +70,6 @@ void openai_answer_destroy(struct openai_answer *answer)
     free(answer);
 }
 
-bool openai_answer_is_finished(const struct openai_answer *answer)
-{
-    return answer->finished;
-}
-
 Longhaul__V1__FinishReason openai_answer_reason(const struct openai_answer *answer)
 {
     return answer->reason;

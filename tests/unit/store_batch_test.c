@@ -143,7 +143,7 @@ static void batches_are_listed_newest_first_in_pages(void **state)
     struct store *store = ((struct fixture *)*state)->store;
     struct told told = {0};
     for (int i = 0; i < 5; i++) {
-        char id[8];
+        char id[16];
         snprintf(id, sizeof id, "b%d", i);
         store_folder_batch(store, "a", id, i == 2 ? 0 : 1);
     }

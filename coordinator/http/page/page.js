@@ -1,7 +1,7 @@
 // The page asks the coordinator for its state once a second and shows it. Texts of clients are set as text, never as markup.
 "use strict";
 
-const PERIOD_MS = 1000, PAST = 120, LATE_SECONDS = 3, DEAD_SECONDS = 5;
+const PERIOD_MS = 1000, PAST = 120, LATE_SECONDS = 3, DEAD_SECONDS = 5, WAITING_SHOWN = 20;
 const byId = (id) => document.getElementById(id);
 const whole = new Intl.NumberFormat("en", {maximumFractionDigits: 0});
 let secret = sessionStorage.getItem("secret") || "";
@@ -48,11 +48,11 @@ function showList(id, cards, nothing) {
 
 function requestCard(request) {
   const reading = request.prompt_tokens_done < request.prompt_tokens;
-  const [word, kind] = !request.group ? ["waiting", ""] : reading ? ["reading", "busy"] : ["answering", "good"];
+  const [word, kind] = reading ? ["reading", "busy"] : ["answering", "good"];
   const total = Math.max(request.prompt_tokens + request.max_tokens, 1);
   return element("article", "card",
     element("div", "top", element("b", "", request.name), element("span", "pill " + kind, word),
-      request.group ? element("small", "", "on " + request.group) : null,
+      element("small", "", "on " + request.group),
       element("span", "end", seconds(request.age_seconds))),
     bar([request.prompt_tokens_done / total, ""], [request.completion_tokens / total, "said"]),
     element("div", "facts", fact("prompt", count(request.prompt_tokens_done) + " of " + count(request.prompt_tokens)),
@@ -61,10 +61,15 @@ function requestCard(request) {
     request.plan ? element("pre", "", request.plan) : null);
 }
 
+function waitingRow(request) {
+  return element("div", "row-of", element("span", "", request.name), element("span", "", count(request.prompt_tokens) + " tokens"),
+    element("span", "", seconds(request.age_seconds)));
+}
+
 function rankRow(rank) {
   const age = rank.heartbeat_age_seconds;
   const beat = "beat" + (age >= DEAD_SECONDS ? " dead" : age >= LATE_SECONDS ? " late" : "");
-  return element("div", "rank", element("span", "", "rank " + rank.rank),
+  return element("div", "row-of", element("span", "", "rank " + rank.rank),
     element("span", "", rank.host + " · " + rank.kernels + " · " + rank.threads + (rank.threads === 1 ? " thread" : " threads")),
     element("span", beat, seconds(age)));
 }
@@ -77,7 +82,7 @@ function groupCard(group) {
     bar([group.running / Math.max(group.places, 1), ""]),
     element("div", "facts", fact("places", group.running + " of " + group.places),
       fact("ranks", group.ranks.length + " of " + group.size)),
-    element("div", "ranks", ...group.ranks.map(rankRow)));
+    element("div", "rows ranks", ...group.ranks.map(rankRow)));
 }
 
 function batchCard(batch) {
@@ -130,7 +135,10 @@ function showState(state) {
   byId("waiting").textContent = state.waiting_requests;
   byId("oldest").textContent = waiting.length ? "for " + seconds(waiting[0].age_seconds) : "";
   showRates(state);
-  showList("requests", [...running, ...waiting].map(requestCard), "Nothing runs and nothing waits.");
+  showList("requests", running.map(requestCard), "Nothing runs.");
+  byId("line-section").hidden = !waiting.length;
+  byId("line").replaceChildren(...waiting.slice(0, WAITING_SHOWN).map(waitingRow));
+  if (waiting.length > WAITING_SHOWN) byId("line").append(element("small", "", "and " + (waiting.length - WAITING_SHOWN) + " more"));
   showList("groups", state.groups.map(groupCard), "No worker group has joined.");
   byId("batches-section").hidden = !state.batches;
   showList("batches", (state.batches || []).map(batchCard), "No batch has been made.");
