@@ -143,7 +143,7 @@ static enum status fill_lines(struct store_turn *turn, struct store_batch_row *r
     if (args->input_bytes > 0)
         TRY(store_input_add(turn, row, args->input, args->input_bytes));
     TRY(store_line_row_insert(turn, row, args->lines, args->lines_count, args->limits));
-    store_tenants_grow(tenant, &growth);
+    store_tenants_grow(&turn->store->tenants, tenant, &growth);
     turn->lines |= args->lines_count > 0;
     return store_batch_row_settle(turn, row);
 }
@@ -336,7 +336,7 @@ static enum status append_to(struct store_turn *turn, struct store_batch_row *ro
     TRY(store_tenants_check(tenant, append->limits, &growth));
     TRY(store_input_add(turn, row, append->input, append->bytes));
     TRY(store_batch_row_update(turn, row));
-    store_tenants_grow(tenant, &growth);
+    store_tenants_grow(&turn->store->tenants, tenant, &growth);
     append->committed_bytes = row->batch.committed_bytes;
     return STATUS_OK;
 }

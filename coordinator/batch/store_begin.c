@@ -13,7 +13,7 @@
 #include "proto/clock.h"
 #include "proto/log.h"
 
-enum { CACHE_KIB = 64 * 1024, PROBE_BYTES = 1024 * 1024, NUMBERS_KEPT = 4096 };
+enum { CACHE_KIB = 64 * 1024, PROBE_BYTES = 128 * 1024, NUMBERS_KEPT = 4096 };
 
 static enum status read_meta(struct store_link *link, int64_t *value, const char *name)
 {

@@ -265,7 +265,7 @@ static enum status insert_document(struct store_turn *turn, const struct finish 
                       store_int(document->expires_us)));
     document->number = sqlite3_last_insert_rowid(turn->link->database);
     TRY(keep_answer(turn, finish, tenant->number));
-    store_tenants_grow(tenant, &growth);
+    store_tenants_grow(&turn->store->tenants, tenant, &growth);
     return STATUS_OK;
 }
 
@@ -491,7 +491,7 @@ static enum status delete_row(struct store_turn *turn, struct store_tenant_entry
                       store_int(document.number)));
     TRY(store_request_keep(turn, tenant->number, change->request, &nothing));
     const struct store_tenant_growth growth = {.stored_bytes = -document.bytes};
-    store_tenants_grow(tenant, &growth);
+    store_tenants_grow(&turn->store->tenants, tenant, &growth);
     snprintf(name, sizeof name, "documents/%s", file);
     return store_turn_remove(turn, name);
 }

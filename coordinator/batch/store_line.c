@@ -249,7 +249,8 @@ static enum status lease_line(struct store_turn *turn, struct store_batch_row *r
     lease->granted = true;
     const struct store_tenant_growth growth = {
         .queued_lines = -1, .queued_tokens = -line.prompt_tokens, .running_lines = 1};
-    store_tenants_grow(store_tenants_at(&turn->store->tenants, row->tenant), &growth);
+    store_tenants_grow(&turn->store->tenants, store_tenants_at(&turn->store->tenants, row->tenant),
+                       &growth);
     row->batch.counts.running++;
     if (row->batch.state == STORE_BATCH_QUEUED) {
         row->batch.state = STORE_BATCH_RUNNING;
@@ -376,7 +377,7 @@ static enum status commit_line(struct store_turn *turn, struct store_batch_row *
     TRY(store_batch_row_update(turn, row));
     const struct store_tenant_growth growth = {.running_lines = -1,
                                                .stored_bytes = (int64_t)result->body_bytes};
-    store_tenants_grow(tenant, &growth);
+    store_tenants_grow(&turn->store->tenants, tenant, &growth);
     return STATUS_OK;
 }
 

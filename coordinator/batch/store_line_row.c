@@ -152,7 +152,7 @@ enum status store_line_row_insert(struct store_turn *turn, struct store_batch_ro
     }
     growth.stored_bytes = row->stored_bytes - stored_before;
     TRY(store_tenants_check(tenant, limits, &growth));
-    store_tenants_grow(tenant, &growth);
+    store_tenants_grow(&turn->store->tenants, tenant, &growth);
     return STATUS_OK;
 }
 
@@ -267,7 +267,8 @@ enum status store_line_row_release(struct store_turn *turn, struct store_batch_r
                       store_int(line->key)));
     const struct store_tenant_growth growth = {
         .queued_lines = 1, .queued_tokens = line->prompt_tokens, .running_lines = -1};
-    store_tenants_grow(store_tenants_at(&turn->store->tenants, line->tenant), &growth);
+    store_tenants_grow(&turn->store->tenants, store_tenants_at(&turn->store->tenants, line->tenant),
+                       &growth);
     row->batch.counts.running--;
     turn->lines = true;
     /* What is to end without running is ended by the sweep. */

@@ -44,6 +44,10 @@ struct store_turn {
     bool lines;               /* lines may wait that did not before */
     uint64_t touched_batches; /* by number modulo 64 */
     bool undone;              /* a part was undone: nothing of the change is left */
+    struct {                  /* what there was where the part began */
+        int64_t growths, segment;
+        struct store_removal *removals;
+    } part;
 };
 
 /* The name of a file of the store that goes when this turn is on disk. */

@@ -96,16 +96,18 @@ static enum status begin_segment(struct store_turn *turn, struct store_segment *
         TRY(retire(turn, old));
     }
     const int64_t number = segment->last_number + 1;
+    TRY(store_link_do(turn->link, "INSERT INTO segments VALUES(?, 0)", store_int(number)));
     name_of(name, sizeof name, number);
     store_place_path(place, path, name);
     const int descriptor = place->files->open(path, O_RDWR | O_CREAT | O_EXCL);
+    segment->last_number = number;
     if (descriptor < 0)
         return store_file_fail(descriptor, "make", path);
     segment->descriptor = descriptor;
-    segment->number = segment->last_number = number;
+    segment->number = number;
     segment->bytes = 0;
     segment->unsynced = segment->name_unsynced = true;
-    return store_link_do(turn->link, "INSERT INTO segments VALUES(?, 0)", store_int(number));
+    return STATUS_OK;
 }
 
 static enum status append(struct store_turn *turn, struct store_body *body, const void *bytes,
@@ -127,8 +129,11 @@ static enum status append(struct store_turn *turn, struct store_body *body, cons
     body->segment = segment->number;
     body->place = segment->bytes + (int64_t)sizeof head;
     segment->bytes = body->place + (int64_t)size;
-    return store_link_do(turn->link, "UPDATE segments SET live = live + 1 WHERE number = ?",
-                         store_int(segment->number));
+    TRY(store_link_do(turn->link, "UPDATE segments SET live = live + 1 WHERE number = ?",
+                      store_int(segment->number)));
+    return sqlite3_changes64(turn->link->database) == 1
+               ? STATUS_OK
+               : fail(STATUS_INTERNAL, "%s has no row", path);
 }
 
 enum status store_segment_put(struct store_turn *turn, struct store_body *body, const void *bytes,

@@ -117,7 +117,8 @@ static enum status end_waiting(struct store_turn *turn, struct store_batch_row *
                           store_int(key)));
         store_line_row_count(&row->batch.counts, state, 1);
     }
-    store_tenants_grow(store_tenants_at(&turn->store->tenants, row->tenant), &growth);
+    store_tenants_grow(&turn->store->tenants, store_tenants_at(&turn->store->tenants, row->tenant),
+                       &growth);
     return row->sweep == STORE_SWEEP_NONE ? store_batch_row_settle(turn, row) : STATUS_OK;
 }
 
@@ -145,7 +146,8 @@ static enum status forget_lines(struct store_turn *turn, const struct store_batc
         sqlite3_reset(rows);
         TRY(store_link_do(turn->link, "DELETE FROM lines WHERE key = ?", store_int(key)));
     }
-    store_tenants_grow(store_tenants_at(&turn->store->tenants, row->tenant), &growth);
+    store_tenants_grow(&turn->store->tenants, store_tenants_at(&turn->store->tenants, row->tenant),
+                       &growth);
     return STATUS_OK;
 }
 
@@ -162,7 +164,8 @@ static enum status forget(struct store_turn *turn, struct store_batch_row *row)
     if (more)
         return STATUS_OK;
     const struct store_tenant_growth growth = {.stored_bytes = -row->stored_bytes};
-    store_tenants_grow(store_tenants_at(&turn->store->tenants, row->tenant), &growth);
+    store_tenants_grow(&turn->store->tenants, store_tenants_at(&turn->store->tenants, row->tenant),
+                       &growth);
     row->stored_bytes = 0;
     if (row->sweep == STORE_SWEEP_DELETE)
         return store_link_do(turn->link, "DELETE FROM batches WHERE number = ?", store_int(number));
@@ -223,7 +226,8 @@ static enum status forget_document(struct store_turn *turn, bool *more)
     store_link_copy_text(file, sizeof file, rows, 3);
     sqlite3_reset(rows);
     TRY(store_link_do(turn->link, "DELETE FROM documents WHERE number = ?", store_int(number)));
-    store_tenants_grow(store_tenants_at(&turn->store->tenants, tenant), &growth);
+    store_tenants_grow(&turn->store->tenants, store_tenants_at(&turn->store->tenants, tenant),
+                       &growth);
     snprintf(name, sizeof name, "documents/%s", file);
     return store_turn_remove(turn, name);
 }

@@ -157,8 +157,10 @@ enum status store_tenants_check(const struct store_tenant_entry *entry,
                      "stored bytes");
 }
 
-void store_tenants_grow(struct store_tenant_entry *entry, const struct store_tenant_growth *growth)
+void store_tenants_grow(struct store_tenants *tenants, struct store_tenant_entry *entry,
+                        const struct store_tenant_growth *growth)
 {
+    tenants->growths++;
     entry->queued_lines += growth->queued_lines;
     entry->queued_tokens += growth->queued_tokens;
     entry->running_lines += growth->running_lines;

@@ -18,6 +18,7 @@ struct store_tenants {
     int64_t count;
     int64_t *slots; /* a table by name: number, 0 for none */
     int64_t slots_count;
+    int64_t growths; /* calls of store_tenants_grow */
 };
 
 /* All of them, from disk. */
@@ -43,7 +44,8 @@ MUST_CHECK enum status store_tenants_check(const struct store_tenant_entry *entr
                                            const struct store_limits *limits,
                                            const struct store_tenant_growth *growth);
 
-void store_tenants_grow(struct store_tenant_entry *entry, const struct store_tenant_growth *growth);
+void store_tenants_grow(struct store_tenants *tenants, struct store_tenant_entry *entry,
+                        const struct store_tenant_growth *growth);
 
 /* Writes what has changed. */
 MUST_CHECK enum status store_tenants_flush(struct store_tenants *tenants, struct store_link *link);

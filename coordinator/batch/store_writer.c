@@ -188,7 +188,24 @@ static enum status commit(struct store_writer *writer, struct store_turn *turn, 
 
 enum status store_writer_begin_part(struct store_turn *turn)
 {
+    const struct store_segment *segment = &turn->store->segment;
+    turn->part.growths = turn->store->tenants.growths;
+    turn->part.segment = segment->descriptor >= 0 ? segment->number : 0;
+    turn->part.removals = turn->removals;
     return store_link_run(turn->link, "SAVEPOINT part");
+}
+
+/* What the database does not take back of a part: a segment that it began, files to be removed. */
+static void undo_files(struct store_turn *turn)
+{
+    struct store *store = turn->store;
+    if (store->segment.descriptor >= 0 && store->segment.number != turn->part.segment)
+        store_segment_abandon(&store->segment, &store->place);
+    while (turn->removals != turn->part.removals) {
+        struct store_removal *removal = turn->removals;
+        turn->removals = removal->next;
+        free(removal);
+    }
 }
 
 enum status store_writer_end_part(struct store_turn *turn, enum status status)
@@ -199,8 +216,10 @@ enum status store_writer_end_part(struct store_turn *turn, enum status status)
     snprintf(message, sizeof message, "%s", status_message());
     if (sqlite3_get_autocommit(turn->link->database))
         return status; /* the error has ended the whole transaction */
+    store_link_reset(turn->link);
     TRY(store_link_run(turn->link, "ROLLBACK TO part; RELEASE part"));
-    turn->undone = true;
+    undo_files(turn);
+    turn->undone = turn->store->tenants.growths == turn->part.growths;
     return fail(status, "%s", message);
 }
 
@@ -224,12 +243,13 @@ static void answer_refused(struct store_writer *writer, struct change *change)
 static enum status apply_one(struct store_turn *turn, struct change *change, bool *spoilt)
 {
     const int64_t before = sqlite3_total_changes64(turn->link->database);
+    const int64_t growths = turn->store->tenants.growths;
     turn->undone = false;
     const enum status status = change->apply(turn, change->context);
     *spoilt = status != STATUS_OK &&
               (sqlite3_get_autocommit(turn->link->database) ||
                (sqlite3_total_changes64(turn->link->database) != before && !turn->undone) ||
-               status == STATUS_UNAVAILABLE);
+               turn->store->tenants.growths != growths || status == STATUS_UNAVAILABLE);
     return status;
 }
 

@@ -65,15 +65,15 @@ static int64_t check_left(struct campaign *campaign, const char *folder, int64_t
     struct store *store;
     struct store_batch_answer answer;
     if (open_at(&store, folder, false) != STATUS_OK) {
-        fprintf(stderr, "violation: after %lld steps of seed %llu it does not open: %s\n",
-                (long long)steps, (unsigned long long)campaign->seed, status_message());
+        printf("violation: after %lld steps of seed %llu it does not open: %s\n", (long long)steps,
+               (unsigned long long)campaign->seed, status_message());
         return 1;
     }
     int64_t wrong = store_history_check(campaign->history, store, steps, true, &campaign->facts);
     /* And it goes on. */
     const struct store_batch_args args = {.tenant = "t", .id = "afterwards"};
     if (store_batch_create(store, &answer, &args) != STATUS_OK) {
-        fprintf(stderr, "violation: it takes no new batch: %s\n", status_message());
+        printf("violation: it takes no new batch: %s\n", status_message());
         wrong++;
     } else {
         store_batch_clear(&answer.batch);

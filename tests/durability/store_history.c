@@ -412,10 +412,10 @@ __attribute__((format(printf, 2, 3))) static void complain(struct check *check, 
 {
     va_list arguments;
     va_start(arguments, format);
-    fprintf(stderr, "violation: after %lld steps of seed %llu: ", (long long)check->steps,
-            (unsigned long long)check->history->seed);
-    vfprintf(stderr, format, arguments);
-    fputc('\n', stderr);
+    printf("violation: after %lld steps of seed %llu: ", (long long)check->steps,
+           (unsigned long long)check->history->seed);
+    vprintf(format, arguments);
+    putchar('\n');
     va_end(arguments);
     check->wrong++;
 }

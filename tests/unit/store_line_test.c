@@ -339,6 +339,29 @@ static void long_bodies_come_back_as_they_were(void **state)
     }
 }
 
+static void a_refused_batch_leaves_no_segment_behind(void **state)
+{
+    struct fixture *fixture = *state;
+    enum { LONG = 100 * 1000 };
+    char *body = malloc(LONG + 1);
+    memset(body, 'x', LONG);
+    body[LONG] = '\0';
+    const struct store_new_line twice[] = {{.custom_id = "x", .bytes = LONG}, {.custom_id = "x"}};
+    const struct store_batch_args args = {
+        .tenant = "a", .input = body, .input_bytes = LONG, .lines = twice, .lines_count = 2};
+    struct store_batch_answer answer;
+    struct results results;
+    assert_int_equal(store_batch_create(fixture->store, &answer, &args), STATUS_INVALID_ARGUMENT);
+    const int64_t number = store_folder_batch(fixture->store, "a", "b", 1);
+    const int64_t epoch = store_folder_lease(fixture->store, "a", number, 1);
+    assert_int_equal(store_folder_commit(fixture->store, "a", number, 1, epoch, body), STATUS_OK);
+    free(body);
+    store_close(fixture->store);
+    fixture->store = store_folder_open(fixture->folder);
+    assert_true(tell(fixture->store, number, false, 1, &results));
+    assert_int_equal(results.damaged, 0);
+}
+
 /* Changes a row behind the store's back, as a damaged disk would. */
 static void damage(struct fixture *fixture, const char *sql)
 {
@@ -396,6 +419,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_line_that_is_wrong_has_its_result_at_once, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(long_bodies_come_back_as_they_were, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_refused_batch_leaves_no_segment_behind, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(a_damaged_row_is_named_and_the_others_go_on, set_up,
                                         tear_down),
     };
