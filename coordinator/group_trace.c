@@ -42,6 +42,14 @@ static bool is_whole(const Longhaul__Control__V1__RunTrace *told)
            told->n_end_ns == count && told->n_counts == count;
 }
 
+/* Both number them alike, but that clients have an UNSPECIFIED before. */
+static Longhaul__V1__TraceKind kind_of(int32_t told)
+{
+    return told >= 0 && told < LONGHAUL__V1__TRACE_KIND__TRACE_KIND_GATHER
+               ? (Longhaul__V1__TraceKind)(told + 1)
+               : LONGHAUL__V1__TRACE_KIND__TRACE_KIND_UNSPECIFIED;
+}
+
 void group_trace_take(struct group_trace *trace, const Longhaul__Control__V1__RunTrace *told,
                       int64_t sent_ns)
 {
@@ -56,7 +64,7 @@ void group_trace_take(struct group_trace *trace, const Longhaul__Control__V1__Ru
     for (size_t i = 0; i < told->n_kinds; i++) {
         Longhaul__V1__TraceEvent *event = &trace->events[trace->count++];
         longhaul__v1__trace_event__init(event);
-        event->kind = (Longhaul__V1__TraceKind)(told->kinds[i] + 1); /* 0 is UNSPECIFIED there */
+        event->kind = kind_of(told->kinds[i]);
         event->begin_ns = told->begin_ns[i] + trace->offset_ns - sent_ns;
         event->end_ns = event->begin_ns;
         if (told->end_ns[i] > told->begin_ns[i])

@@ -38,8 +38,6 @@ static const char *counted_of(Longhaul__V1__TraceKind kind)
     switch (kind) {
     case LONGHAUL__V1__TRACE_KIND__TRACE_KIND_STAGE:
         return "tokens";
-    case LONGHAUL__V1__TRACE_KIND__TRACE_KIND_STEP:
-        return "rows";
     case LONGHAUL__V1__TRACE_KIND__TRACE_KIND_RUN:
         return "ops";
     case LONGHAUL__V1__TRACE_KIND__TRACE_KIND_ATTEND:

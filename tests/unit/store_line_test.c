@@ -52,7 +52,7 @@ static enum status note_line(void *context, const struct store_line *line)
 static void add_batch(struct store *store, const char *id, int priority, const char *keys)
 {
     struct store_new_line lines[8] = {0};
-    char ids[8][4];
+    char ids[8][24];
     const size_t count = strlen(keys);
     for (size_t i = 0; i < count; i++) {
         snprintf(ids[i], sizeof ids[i], "%zu", i);

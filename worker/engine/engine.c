@@ -561,13 +561,13 @@ static enum status end_prompt(struct engine *engine, struct sequence *sequence, 
     return next_id_decide(forward, sequence, &at, &engine->verdicts[0], &engine->logprobs[0]);
 }
 
-/* What a turn of several sequences is noted for: one of them, where it asks. */
-static struct trace *trace_of(struct sequence *const *sequences, int count)
+/* Whom a turn of several sequences is noted for: the first that asks; NULL: nobody. */
+static const struct sequence *find_traced(struct sequence *const *sequences, int count)
 {
-    struct trace *trace = NULL;
-    for (int s = 0; s < count && !trace; s++)
-        trace = sequences[s]->job.request->trace;
-    return trace;
+    for (int s = 0; s < count; s++)
+        if (sequences[s]->job.request->trace)
+            return sequences[s];
+    return NULL;
 }
 
 static enum status take_stage(struct engine *engine)
@@ -627,11 +627,13 @@ static enum status take_stages(struct engine *engine)
         sequences[r] = engine->live[find_live(engine, turn->rows[r])];
         engine->device->times_parts |= sequences[r]->job.request->times_parts;
     }
-    struct trace *trace = engine->device->trace = trace_of(sequences, turn->row_count);
+    const struct sequence *traced = find_traced(sequences, turn->row_count);
+    struct trace *trace = engine->device->trace = traced ? traced->job.request->trace : NULL;
+    const struct span stage = traced ? sequence_stage(traced) : (struct span){0, 0};
     const int64_t begin_ns = trace_now(trace);
     account_open(&account, forward);
     TRY(forward_join(forward, sequences, turn->row_count));
-    trace_span(trace, TRACE_STAGE, -1, begin_ns, turn->row_count);
+    trace_span(trace, TRACE_STAGE, -1, begin_ns, stage.end - stage.first);
     for (; at.row < turn->row_count; at.row++) {
         account_close(&account, forward, &sequences[at.row]->result, turn->row_count);
         TRY(next_id_decide(forward, sequences[at.row], &at, &engine->verdicts[at.row],
@@ -653,12 +655,13 @@ static enum status step_rows(struct engine *engine, int first, int end)
         sequences[r] = engine->live[find_live(engine, engine->post->turn.rows[first + r])];
         engine->device->times_parts |= sequences[r]->job.request->times_parts;
     }
-    struct trace *trace = engine->device->trace = trace_of(sequences, count);
+    const struct sequence *traced = find_traced(sequences, count);
+    struct trace *trace = engine->device->trace = traced ? traced->job.request->trace : NULL;
     const int64_t begin_ns = trace_now(trace);
     account_open(&account, forward);
     TRY(forward_step(forward, sequences, count));
     TRY(forward_step_logits(forward, &at.gathered, 0, count));
-    trace_span(trace, TRACE_STEP, -1, begin_ns, count);
+    trace_span(trace, TRACE_STEP, -1, begin_ns, 0);
     for (int r = 0; r < count; r++) {
         account_close(&account, forward, &sequences[r]->result, count);
         account_predict_token(forward, sequences[r], &sequences[r]->result);

@@ -16,13 +16,12 @@
 
 enum trace_kind {
     TRACE_STAGE,    /* a stage of the prompt; count: its tokens */
-    TRACE_STEP,     /* a step of answers; count: its rows, those of other requests too */
-    TRACE_RUN,      /* consecutive ops, up to a layer's attention or exchange; count: 0 */
+    TRACE_STEP,     /* a step of answers, others' too, of which nothing is told; count: 0 */
+    TRACE_RUN,      /* consecutive ops, up to a layer's attention or exchange; count: ops */
     TRACE_ATTEND,   /* tiles of queries over some extents of keys; count: extents */
     TRACE_WAIT,     /* compute stands still for a block of keys; peer: who sends it */
     TRACE_EXCHANGE, /* a block, wanted to there; peer: who sends it; count: its bytes */
-    TRACE_GATHER,   /* all ranks' states or outputs are put together; count: 0 */
-    TRACE_KINDS
+    TRACE_GATHER    /* all ranks' states or outputs are put together; count: 0 */
 };
 
 struct trace_event {
