@@ -20,6 +20,7 @@ enum {
     PICKED_MAX = 64, /* lines that are leased together */
     AHEAD = 1,       /* lines that wait for the next free place */
     LOOK_MS = 100,
+    REST_MS = 250,     /* after a line for which there was no room */
     TROUBLE_MS = 1000, /* after a store that did not answer */
 };
 
@@ -43,7 +44,8 @@ struct batch_dispatch {
     struct line_run *jobs, **jobs_end; /* begun, and no thread has them yet */
     pthread_t runners[RUNNING_MAX];
     int runner_count, runners_idle;
-    bool news; /* something ended, was read, or came */
+    int64_t rest_ns; /* nothing begins before: a line had no room */
+    bool news;       /* something ended, was read, or came */
     bool stopping;
 };
 
@@ -90,14 +92,14 @@ static bool is_lost_alone(void *context, struct line_run *line)
 {
     struct batch_dispatch *dispatch = context;
     pthread_mutex_lock(&dispatch->lock);
-    for (int i = 0; i < dispatch->running_count; i++) {
+    for (int i = 0; line->placed && i < dispatch->running_count; i++) {
         struct line_run *other = dispatch->running[i];
         if (other == line || !other->placed)
             continue;
         other->in_company = true;
         line->in_company = true;
     }
-    const bool alone = !line->in_company;
+    const bool alone = line->placed && !line->in_company;
     pthread_mutex_unlock(&dispatch->lock);
     return alone;
 }
@@ -153,8 +155,11 @@ static void *run_lines(void *context)
 {
     struct batch_dispatch *dispatch = context;
     for (struct line_run *line; (line = next_job(dispatch));) {
-        line_run_attempt(line, &dispatch->run_tools);
+        bool untried = false;
+        line_run_attempt(line, &dispatch->run_tools, &untried);
         pthread_mutex_lock(&dispatch->lock);
+        if (untried)
+            dispatch->rest_ns = clock_after_ms(REST_MS);
         end_line(dispatch, line);
         pthread_mutex_unlock(&dispatch->lock);
         line_run_free(line);
@@ -214,7 +219,7 @@ static int lines_wanted(struct batch_dispatch *dispatch)
     const int most =
         dispatch->places + AHEAD < RUNNING_MAX ? dispatch->places + AHEAD : RUNNING_MAX;
     pthread_mutex_lock(&dispatch->lock);
-    int wanted = most - dispatch->running_count;
+    int wanted = clock_now_ns() >= dispatch->rest_ns ? most - dispatch->running_count : 0;
     for (int i = 0; i < dispatch->running_count; i++)
         if (line_outcome_is_suspect(dispatch->running[i]->losses))
             wanted = 0;

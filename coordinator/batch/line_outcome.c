@@ -14,7 +14,7 @@ static bool has_reason(const struct line_end *end, const char *reason)
 /* Nothing was tried: nobody had room for it, or the coordinator ends. */
 static bool was_untried(const struct line_end *end)
 {
-    static const char *const reasons[] = {"DRAINING", "NO_WORKERS", "QUEUE_FULL"};
+    static const char *const reasons[] = {"DRAINING", "NO_WORKERS", "QUEUE_FULL", "QUOTA_EXCEEDED"};
     if (end->status == STATUS_OK)
         return end->cut_off;
     if (end->status == STATUS_CANCELLED && end->ending)

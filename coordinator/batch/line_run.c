@@ -210,11 +210,11 @@ static void log_attempt(const struct line_run *line, const struct line_decision 
                       (again && decision->how == STORE_GIVE_BACK_UNTRIED);
     log_line(fine ? LOG_DEBUG : LOG_WARN, "line ended", log_integer("line", line->line),
              log_integer("attempt", line->attempt), log_text("code", status_name(status)),
-             log_text("again", again ? "yes" : "no"),
+             log_text("again", again ? "yes" : "no"), log_integer("losses", line->losses),
              log_text("why", status == STATUS_OK ? "" : sentence));
 }
 
-void line_run_attempt(struct line_run *line, const struct line_run_tools *tools)
+void line_run_attempt(struct line_run *line, const struct line_run_tools *tools, bool *untried)
 {
     struct attempt attempt = {.line = line, .tools = tools};
     struct line_result result = {.json = NULL};
@@ -248,6 +248,7 @@ void line_run_attempt(struct line_run *line, const struct line_run_tools *tools)
     log_attempt(line, &decision, status, sentence);
     write_down(&attempt, &decision, &result);
     log_batch(NULL);
+    *untried = decision.outcome == LINE_OUTCOME_AGAIN && decision.how == STORE_GIVE_BACK_UNTRIED;
     line_result_deinit(&result);
     openai_answer_destroy(attempt.answer);
 }

@@ -60,8 +60,8 @@ struct line_run_tools {
 };
 
 /* Runs the session and writes what follows into the store; where the store takes no changes, waits
- * until it does. Failures of the line are no failures here. */
-void line_run_attempt(struct line_run *line, const struct line_run_tools *tools);
+ * until it does. Failures of the line are no failures here. `*untried`: nobody had room for it. */
+void line_run_attempt(struct line_run *line, const struct line_run_tools *tools, bool *untried);
 
 /* Frees what the line has; NULL is accepted. */
 void line_run_free(struct line_run *line);
