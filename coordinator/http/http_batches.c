@@ -173,21 +173,14 @@ enum status http_batches_cancel(struct http_exchange *exchange)
 
 struct page {
     struct json_writer writer;
-    int64_t room;
-    bool more;
-    char first[HTTP_ID_BYTES], last[HTTP_ID_BYTES];
+    struct http_list list;
 };
 
 static enum status add_to_page(void *context, const struct store_batch *batch)
 {
     struct page *page = context;
-    page->more = page->room == 0;
-    if (page->more)
+    if (!http_store_list_takes(&page->list, HTTP_BATCH_PREFIX, batch->id))
         return STATUS_OK;
-    page->room--;
-    snprintf(page->last, sizeof page->last, HTTP_BATCH_PREFIX "%s", batch->id);
-    if (!page->first[0])
-        memcpy(page->first, page->last, sizeof page->first);
     return http_batch_view_write(&page->writer, batch);
 }
 
@@ -203,15 +196,9 @@ static enum status list(struct http_exchange *exchange, struct store *store, str
         before = batch.number;
         store_batch_clear(&batch);
     }
-    json_writer_begin_object(&page->writer, NULL);
-    json_writer_text(&page->writer, "object", "list");
-    json_writer_begin_array(&page->writer, "data");
-    TRY(store_batch_list(store, tenant, 0, before, page->room + 1, add_to_page, page));
-    json_writer_end_array(&page->writer);
-    json_writer_text(&page->writer, "first_id", page->first);
-    json_writer_text(&page->writer, "last_id", page->last);
-    json_writer_boolean(&page->writer, "has_more", page->more);
-    json_writer_end_object(&page->writer);
+    http_store_begin_list(&page->writer);
+    TRY(store_batch_list(store, tenant, 0, before, page->list.room + 1, add_to_page, page));
+    http_store_end_list(&page->writer, &page->list);
     return STATUS_OK;
 }
 
@@ -219,9 +206,9 @@ enum status http_batches_list(struct http_exchange *exchange)
 {
     const struct batch_tools *tools = NULL;
     struct http_text text;
-    struct page page = {.more = false};
+    struct page page = {.list = {0}};
     TRY(http_store_tools(exchange, &tools));
-    TRY(http_store_limit(exchange, &page.room));
+    TRY(http_store_limit(exchange, &page.list.room));
     TRY(http_text_open(&text));
     page.writer.file = text.file;
     const enum status status = list(exchange, tools->store, &page);

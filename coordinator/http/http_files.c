@@ -16,9 +16,7 @@
 struct page {
     struct json_writer writer;
     const char *purpose; /* NULL: any */
-    int64_t room;        /* files that it still takes */
-    bool more;           /* there was one too many */
-    char first[HTTP_ID_BYTES], last[HTTP_ID_BYTES];
+    struct http_list list;
 };
 
 static enum status add_to_page(void *context, const struct store_document *document)
@@ -26,14 +24,9 @@ static enum status add_to_page(void *context, const struct store_document *docum
     struct page *page = context;
     if (page->purpose && strcmp(page->purpose, http_file_view_purpose(document->title)) != 0)
         return STATUS_OK;
-    page->more = page->room == 0;
-    if (page->more)
+    if (!http_store_list_takes(&page->list, HTTP_FILE_PREFIX, document->id))
         return STATUS_CANCELLED; /* ends the walk */
-    page->room--;
     http_file_view_write(&page->writer, document);
-    snprintf(page->last, sizeof page->last, HTTP_FILE_PREFIX "%s", document->id);
-    if (!page->first[0])
-        memcpy(page->first, page->last, sizeof page->first);
     return STATUS_OK;
 }
 
@@ -55,18 +48,12 @@ static enum status list(struct http_exchange *exchange, struct store *store, str
 {
     int64_t before = 0;
     TRY(find_place(exchange, store, &before));
-    json_writer_begin_object(&page->writer, NULL);
-    json_writer_text(&page->writer, "object", "list");
-    json_writer_begin_array(&page->writer, "data");
+    http_store_begin_list(&page->writer);
     const enum status status = store_document_list(store, exchange->caller.tenant.name, before,
                                                    INT64_MAX, add_to_page, page);
-    if (!page->more)
+    if (!page->list.more)
         TRY(status);
-    json_writer_end_array(&page->writer);
-    json_writer_text(&page->writer, "first_id", page->first);
-    json_writer_text(&page->writer, "last_id", page->last);
-    json_writer_boolean(&page->writer, "has_more", page->more);
-    json_writer_end_object(&page->writer);
+    http_store_end_list(&page->writer, &page->list);
     return STATUS_OK;
 }
 
@@ -77,7 +64,7 @@ enum status http_files_list(struct http_exchange *exchange)
     struct http_text text;
     struct page page = {.purpose = http_parameter(exchange, "purpose")};
     TRY(http_store_tools(exchange, &tools));
-    TRY(http_store_limit(exchange, &page.room));
+    TRY(http_store_limit(exchange, &page.list.room));
     if (order && strcmp(order, "desc") != 0) {
         exchange->details.field = "order";
         return fail(STATUS_INVALID_ARGUMENT, "order is %s; files are listed desc, the newest first",

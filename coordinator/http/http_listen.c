@@ -10,7 +10,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { HOST_BYTES = 256, BACKLOG = 128 };
+/* The system keeps no more than this for a client that does not read: so it is seen to be slow. */
+enum { HOST_BYTES = 256, BACKLOG = 128, SEND_BYTES = 256 << 10 };
 
 static enum status split(char host[HOST_BYTES], const char **port, const char *address)
 {
@@ -40,11 +41,12 @@ static int bound_port(int socket)
 /* -1 with errno where this address cannot be listened to. */
 static int open_socket(const struct addrinfo *info)
 {
-    const int one = 1;
+    const int one = 1, send_bytes = SEND_BYTES;
     const int opened = socket(info->ai_family, info->ai_socktype | SOCK_CLOEXEC, info->ai_protocol);
     if (opened < 0)
         return -1;
     if (setsockopt(opened, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) == 0 &&
+        setsockopt(opened, SOL_SOCKET, SO_SNDBUF, &send_bytes, sizeof send_bytes) == 0 &&
         bind(opened, info->ai_addr, info->ai_addrlen) == 0 && listen(opened, BACKLOG) == 0)
         return opened;
     const int reason = errno;

@@ -55,3 +55,31 @@ enum status http_store_limit(struct http_exchange *exchange, int64_t *limit)
     exchange->details.field = "limit";
     return fail(STATUS_INVALID_ARGUMENT, "limit is %s; must be 1 to %d", asked, LIMIT_MOST);
 }
+
+void http_store_begin_list(struct json_writer *writer)
+{
+    json_writer_begin_object(writer, NULL);
+    json_writer_text(writer, "object", "list");
+    json_writer_begin_array(writer, "data");
+}
+
+bool http_store_list_takes(struct http_list *list, const char *prefix, const char *id)
+{
+    list->more = list->room == 0;
+    if (list->more)
+        return false;
+    list->room--;
+    snprintf(list->last, sizeof list->last, "%s%s", prefix, id);
+    if (!list->first[0])
+        memcpy(list->first, list->last, sizeof list->first);
+    return true;
+}
+
+void http_store_end_list(struct json_writer *writer, const struct http_list *list)
+{
+    json_writer_end_array(writer);
+    json_writer_text(writer, "first_id", list->first);
+    json_writer_text(writer, "last_id", list->last);
+    json_writer_boolean(writer, "has_more", list->more);
+    json_writer_end_object(writer);
+}

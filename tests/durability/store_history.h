@@ -21,8 +21,8 @@ enum status store_history_step(struct store_history *history, struct store *stor
 /* Steps that were acknowledged. */
 int64_t store_history_steps(const struct store_history *history);
 
-/* The leases of an earlier process are over: to be called when the history goes on with a store that
- * was opened anew. */
+/* The leases of an earlier process are over: to be called when the history goes on with a store
+ * that was opened anew. */
 void store_history_reopened(struct store_history *history);
 
 /* Holds a store against what the first `steps` steps were answered; step `steps` may have been

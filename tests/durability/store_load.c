@@ -1,5 +1,5 @@
-/* store_load [--threads N] [--seconds S] [--queued N] [--lines N] [--folder DIR]: what a store alone
- * carries.
+/* store_load [--threads N] [--seconds S] [--queued N] [--lines N] [--folder DIR]: what a store
+ * alone carries.
  *
  * 1. `threads` create batches of one line with a request id of its own, for `seconds`: a second,
  *    and the time that 99 of 100 of them take at most.

@@ -12,10 +12,11 @@ import time
 import unittest
 
 import http2_frames as http2
-from cluster_under_test import FOLDER, INFERENCE, SOURCE, ClusterTest, grpc, ids_of, pb, wait_until
+from cluster_under_test import BIN, FOLDER, INFERENCE, SOURCE, ClusterTest, grpc, ids_of, pb, wait_until
 
 SECONDS = float(os.environ.get("LONGHAUL_ATTACK_SECONDS", "5"))  # 60 for a campaign
 ATTACKER = "127.0.0.2"
+REQUESTS_A_SECOND = 200  # of one address, as deploy/haproxy.cfg bounds them
 CALLS_A_SECOND = 50  # of the victims, who keep to the bounds
 
 
@@ -45,7 +46,8 @@ class Proxy(ClusterTest):
                     file.write(text.read())
         with open(certificate, "rb") as text:
             self.authority = text.read()
-        self.start("--max-calls=64")
+        self.token = None
+        self.start("--access-file", self.make_access())
         self.workers(1, "--token-ms=1", "--places=8")
         self.proxy_port = free_port()
         self.proxy = self.spawn(
@@ -56,6 +58,28 @@ class Proxy(ClusterTest):
         self.address_of_proxy = "127.0.0.1:%d" % self.proxy_port
         wait_until(self.answers, 10, "HAProxy listens")
         self.direct, self.channel = self.channel, self.connect()
+
+    def make_access(self):
+        """One tenant, whose token the victims show; the attackers have none."""
+        file, access = (os.path.join(self.folder, name) for name in ("token", "access"))
+        made = subprocess.run([os.path.join(BIN, "longhaul"), "token", "victim", "--token-file", file, "--scopes",
+                               "inference,admin"], capture_output=True, text=True, timeout=30, check=True)
+        with open(access, "w", encoding="ascii") as text:
+            text.write("tenant victim\n" + made.stdout)
+        os.chmod(access, 0o600)
+        with open(file, encoding="ascii") as text:
+            self.token = text.read().strip()
+        return access
+
+    def unary(self, path, request, response, timeout=20):
+        call = self.channel.unary_unary(path, request_serializer=lambda m: m.SerializeToString(),
+                                        response_deserializer=response.FromString)
+        return call(request, timeout=timeout, metadata=[("authorization", "Bearer " + self.token)])
+
+    def stream(self, path, request, response, timeout=None):
+        call = self.channel.unary_stream(path, request_serializer=lambda m: m.SerializeToString(),
+                                         response_deserializer=response.FromString)
+        return call(request, timeout=timeout, metadata=[("authorization", "Bearer " + self.token)])
 
     def connect(self):
         channel = grpc.secure_channel(self.address_of_proxy, grpc.ssl_channel_credentials(self.authority),
@@ -90,8 +114,8 @@ class Proxy(ClusterTest):
         except OSError:
             return None
 
-    def flood_with_resets(self, until, counts):
-        """Opens streams and resets each at once, as fast as the socket takes them."""
+    def flood_with_resets(self, until, counts, a_second=None):
+        """Opens streams and resets each at once, so many a second or as fast as the socket takes them."""
         fields = http2.headers("/longhaul.v1.Inference/Generate")
         while time.monotonic() < until:
             connection = self.secure_socket()
@@ -111,6 +135,8 @@ class Proxy(ClusterTest):
                         stream += 2
                     connection.sendall(frames)
                     counts["resets"] += 200
+                    if a_second:
+                        time.sleep(200 / a_second)
             except OSError:
                 counts["cut"] += 1
             finally:
@@ -148,7 +174,7 @@ class Proxy(ClusterTest):
             time.sleep(max(0, begin + 1 / CALLS_A_SECOND - time.monotonic()))
         return took, failed
 
-    def under(self, attack, threads, name):
+    def under(self, attack, threads, name, ratio_most=None):
         baseline, failed = self.call_for(2)
         self.assertEqual(failed, [])
         before = self.resident_bytes()
@@ -166,13 +192,15 @@ class Proxy(ClusterTest):
         recovery = time.monotonic() - begin
         growth = self.resident_bytes() - before
         solo, under = percentile(baseline, 0.99), percentile(took, 0.99)
-        good = not failed and under <= 3 * solo and growth <= 64 << 20 and recovery <= 2
-        print("F15 attack=%s seconds=%.0f victims=%d failed=%d gate=0 p99_ms=%.1f baseline_p99_ms=%.1f ratio=%.2f gate=3 "
+        slow = ratio_most and under > ratio_most * solo
+        good = not failed and not slow and growth <= 64 << 20 and recovery <= 2
+        print("F15 attack=%s seconds=%.0f victims=%d failed=%d gate=0 p99_ms=%.1f baseline_p99_ms=%.1f ratio=%.2f gate=%s "
               "resident_growth_mib=%.1f gate_mib=64 recovery_s=%.2f gate_s=2 %s %s" %
-              (name, SECONDS, len(took), len(failed), 1000 * under, 1000 * solo, under / solo, growth / 2**20, recovery,
+              (name, SECONDS, len(took), len(failed), 1000 * under, 1000 * solo, under / solo, ratio_most or "none",
+               growth / 2**20, recovery,
                " ".join("%s=%d" % item for item in counts.items() if item[1]), "PASS" if good else "FAIL"), flush=True)
         self.assertEqual(failed, [])
-        self.assertLessEqual(under, 3 * solo)
+        self.assertFalse(slow)
         self.assertLessEqual(growth, 64 << 20)
         self.assertLessEqual(recovery, 2)
         return counts
@@ -197,11 +225,19 @@ class Proxy(ClusterTest):
         self.expect_code(grpc.StatusCode.UNAVAILABLE, self.cluster)
 
     def test_it_holds_under_streams_that_are_reset(self):
+        """Ten times as many as one address may open."""
+        def attack(until, counts):
+            self.flood_with_resets(until, counts, 10 * REQUESTS_A_SECOND / 4)
+        counts = self.under(attack, 4, "rapid_reset_at_10_times", 3)
+        self.assertGreater(counts["resets"], 10 * REQUESTS_A_SECOND)
+
+    def test_it_holds_under_all_the_resets_that_there_is_time_for(self):
+        """The attackers take these cores, so calls may take longer; they are answered."""
         counts = self.under(self.flood_with_resets, 4, "rapid_reset")
-        self.assertGreater(counts["resets"], 1000)
+        self.assertGreater(counts["resets"], 100 * REQUESTS_A_SECOND)
 
     def test_it_holds_under_a_flood_of_connections(self):
-        counts = self.under(self.flood_with_connections, 4, "connections")
+        counts = self.under(self.flood_with_connections, 4, "connections", 3)
         self.assertGreater(counts["opened"] + counts["refused"], 640)
 
 
