@@ -60,7 +60,8 @@ MUST_CHECK enum status store_open(struct store **store, const struct store_optio
  * other call may run or come. NULL: nothing. */
 void store_close(struct store *store);
 
-/* Whether changes are taken; else `reason` (with its end, cut to `bytes`) says why not. */
+/* Whether changes are taken; else `reason` (with its end, cut to `bytes`) says why not. For tests:
+ * others learn it from store_read_facts and from what a change is answered. */
 bool store_is_serving(struct store *store, char *reason, size_t bytes);
 
 struct store_facts {
@@ -108,6 +109,7 @@ struct store_tenant {
     int64_t queued_lines, queued_tokens, running_lines, stored_bytes;
 };
 
+/* For tests. */
 MUST_CHECK enum status store_read_tenant(struct store *store, const char *name,
                                          struct store_tenant *tenant);
 
@@ -128,11 +130,14 @@ void store_wait_batch(struct store *store, int64_t number, uint64_t *seen, int64
 
 /* ---- for people ---- */
 
-/* Reads everything: SQLite's integrity check and every digest. `report` gets a sentence for each
- * thing that is wrong; returns DATA_LOSS where there is one. */
+/* Gets a sentence for each thing that is wrong. */
 typedef void store_report(void *context, const char *sentence);
+
+/* Reads everything: SQLite's integrity check and every digest. DATA_LOSS where something is wrong.
+ * For tests: no command calls it yet. */
 MUST_CHECK enum status store_verify(struct store *store, store_report *report, void *context);
 
 /* A copy that store_open opens, made while the store serves, in a folder that is not there yet on
- * the same file system (segments and documents become hard links). */
+ * the same file system (segments and documents become hard links). For tests: no command calls it
+ * yet. */
 MUST_CHECK enum status store_backup(struct store *store, const char *folder);

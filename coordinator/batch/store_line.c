@@ -277,46 +277,18 @@ static enum status lease_one(struct store_turn *turn, int64_t tenant, struct sto
     return status;
 }
 
-static enum status renew_one(struct store_turn *turn, int64_t tenant, struct store_lease *lease,
-                             int64_t until_us)
+static enum status apply_lease(struct store_turn *turn, void *context)
 {
-    struct store_line_row line;
-    const enum status found =
-        store_line_row_load(turn->link, &line, tenant, lease->batch, lease->line);
-    if (found == STATUS_NOT_FOUND ||
-        (found == STATUS_OK && (line.state != STORE_LINE_RUNNING || line.epoch != lease->epoch)))
-        return STATUS_OK;
-    TRY(found);
-    lease->granted = true;
-    return store_link_do(turn->link, "UPDATE lines SET lease_us = ? WHERE key = ?",
-                         store_int(until_us), store_int(line.key));
-}
-
-typedef enum status lease_change(struct store_turn *turn, int64_t tenant, struct store_lease *lease,
-                                 int64_t until_us);
-
-static enum status apply_each(struct store_turn *turn, const struct lease *lease,
-                              lease_change *change)
-{
+    const struct lease *lease = context;
     const struct store_tenant_entry *tenant =
         store_tenants_known(&turn->store->tenants, lease->tenant);
     const int64_t until_us =
         lease->lease_ms > 0 ? turn->now_us + lease->lease_ms * 1000 : INT64_MAX;
     for (size_t i = 0; i < lease->count; i++) {
         lease->leases[i].granted = false;
-        TRY(change(turn, tenant ? tenant->number : -1, &lease->leases[i], until_us));
+        TRY(lease_one(turn, tenant ? tenant->number : -1, &lease->leases[i], until_us));
     }
     return STATUS_OK;
-}
-
-static enum status apply_lease(struct store_turn *turn, void *context)
-{
-    return apply_each(turn, context, lease_one);
-}
-
-static enum status apply_renew(struct store_turn *turn, void *context)
-{
-    return apply_each(turn, context, renew_one);
 }
 
 enum status store_line_lease(struct store *store, const char *tenant, struct store_lease *leases,
@@ -324,13 +296,6 @@ enum status store_line_lease(struct store *store, const char *tenant, struct sto
 {
     struct lease lease = {tenant, leases, count, lease_ms};
     return store_writer_run(store->writer, apply_lease, &lease);
-}
-
-enum status store_line_renew(struct store *store, const char *tenant, struct store_lease *leases,
-                             size_t count, int64_t lease_ms)
-{
-    struct lease lease = {tenant, leases, count, lease_ms};
-    return store_writer_run(store->writer, apply_renew, &lease);
 }
 
 /* ---- the end of a lease ---- */

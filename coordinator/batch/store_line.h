@@ -78,10 +78,6 @@ struct store_lease {
 MUST_CHECK enum status store_line_lease(struct store *store, const char *tenant,
                                         struct store_lease *leases, size_t count, int64_t lease_ms);
 
-/* Extends them; those that are not held any more come back with `granted` false. */
-MUST_CHECK enum status store_line_renew(struct store *store, const char *tenant,
-                                        struct store_lease *leases, size_t count, int64_t lease_ms);
-
 /* A line's text: `*text` is freed by the caller and ends in a zero byte that does not count.
  * DATA_LOSS with the line's name where it is damaged. */
 MUST_CHECK enum status store_line_read_text(struct store *store, const char *tenant, int64_t batch,

@@ -14,8 +14,9 @@
 
 enum { CUSTOM_ID_BYTES_MAX = 1024, ORDER_KEY_BYTES_MAX = 256 };
 
-uint64_t store_line_row_seal(int64_t key, const char *custom_id, int64_t start, int64_t bytes,
-                             uint64_t digest, int64_t document, int64_t prompt_tokens)
+/* A digest over what never changes of a line. */
+static uint64_t seal_of(int64_t key, const char *custom_id, int64_t start, int64_t bytes,
+                        uint64_t digest, int64_t document, int64_t prompt_tokens)
 {
     const uint64_t name = custom_id ? XXH3_64bits_withSeed(custom_id, strlen(custom_id), 1) : 0;
     const uint64_t facts[] = {(uint64_t)key,          name,   (uint64_t)start,
@@ -96,8 +97,8 @@ static enum status insert_one(struct store_turn *turn, struct store_batch_row *r
 {
     const int64_t key = store_key(row->batch.number, number);
     const char *custom_id = line->custom_id && line->custom_id[0] ? line->custom_id : NULL;
-    const uint64_t seal = store_line_row_seal(key, custom_id, line->offset, line->bytes,
-                                              line->digest, document, line->prompt_tokens);
+    const uint64_t seal = seal_of(key, custom_id, line->offset, line->bytes, line->digest, document,
+                                  line->prompt_tokens);
     sqlite3_stmt *rows;
     TRY(store_link_ask(
         turn->link, &rows,
@@ -199,9 +200,8 @@ static enum status check_seal(struct store_link *link, const struct store_line_r
                        store_int(line->key)));
     TRY(store_link_step(link, rows, &found));
     const uint64_t seal =
-        found ? store_line_row_seal(line->key, (const char *)sqlite3_column_text(rows, 0),
-                                    line->start, line->bytes, line->digest, line->document,
-                                    line->prompt_tokens)
+        found ? seal_of(line->key, (const char *)sqlite3_column_text(rows, 0), line->start,
+                        line->bytes, line->digest, line->document, line->prompt_tokens)
               : 0;
     const bool right = found && seal == (uint64_t)sqlite3_column_int64(rows, 1);
     sqlite3_reset(rows);

@@ -16,10 +16,6 @@ struct store_line_row {
     int64_t result; /* 0: none yet */
 };
 
-/* A digest over what never changes of a line. */
-uint64_t store_line_row_seal(int64_t key, const char *custom_id, int64_t start, int64_t bytes,
-                             uint64_t digest, int64_t document, int64_t prompt_tokens);
-
 /* Adds lines to a batch, numbered on from its total, and counts them in `row` and for the tenant;
  * the row is to be updated or inserted. Runs in a part of a change (store_writer_begin_part). */
 MUST_CHECK enum status store_line_row_insert(struct store_turn *turn, struct store_batch_row *row,

@@ -43,7 +43,8 @@ void store_place_close(struct store_place *place);
 MUST_CHECK enum status store_place_mark(struct store_place *place, enum store_place_end end,
                                         int64_t schema, int64_t opened);
 
-/* FAILED_PRECONDITION for a kind of file system (statfs's f_type) that several machines share. */
+/* FAILED_PRECONDITION for a kind of file system (statfs's f_type) that several machines share.
+ * Apart for tests. */
 MUST_CHECK enum status store_place_check_kind(const char *folder, int64_t kind);
 
 /* Whether the write-ahead log is there, with a beginning. */

@@ -29,7 +29,7 @@ static enum status release_one(struct store_turn *turn, int64_t key, bool at_sta
     TRY(store_batch_row_load(turn->link, &row, 0, batch));
     enum status status = store_line_row_release(
         turn, &row, &line, at_start ? STORE_GIVE_BACK_UNTRIED : STORE_GIVE_BACK_LOST,
-        at_start ? NULL : "its lease was not renewed");
+        at_start ? NULL : "its lease ran out");
     if (status == STATUS_OK)
         status = store_batch_row_update(turn, &row);
     store_batch_clear(&row.batch);

@@ -1,6 +1,6 @@
 /* What the store does by itself, in small parts between the changes of others: ends batches whose
  * time has passed, ends the waiting lines of those that are cancelled, forgets what is deleted or
- * has passed its retention, old request ids and documents, and leases that nobody renewed. */
+ * has passed its retention, old request ids and documents, and leases that ran out. */
 #pragma once
 
 #include <stdbool.h>

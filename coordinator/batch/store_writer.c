@@ -192,7 +192,7 @@ enum status store_writer_begin_part(struct store_turn *turn)
     turn->part.growths = turn->store->tenants.growths;
     turn->part.segment = segment->descriptor >= 0 ? segment->number : 0;
     turn->part.removals = turn->removals;
-    return store_link_run(turn->link, "SAVEPOINT part");
+    return store_link_do_values(turn->link, "SAVEPOINT part", NULL, 0);
 }
 
 /* What the database does not take back of a part: a segment that it began, files to be removed. */
