@@ -91,6 +91,16 @@ static enum status read_method(const struct planner *planner, struct method *met
     return method_message_read(method, message, trained);
 }
 
+enum status planner_method(const struct planner *planner, char text[METHOD_TEXT_BYTES],
+                           struct status_details *details, const Longhaul__V1__PlanOptions *options)
+{
+    struct method method;
+    TRY(read_method(planner, &method, details, options ? options->method : NULL));
+    details->field = NULL;
+    method_print(&method, text);
+    return STATUS_OK;
+}
+
 static enum status read_options(const struct planner *planner, struct chooser_request *wanted,
                                 struct status_details *details,
                                 const Longhaul__V1__PlanOptions *options)

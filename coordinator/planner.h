@@ -65,6 +65,11 @@ MUST_CHECK enum status planner_init(struct planner *planner, const struct model_
 int64_t planner_answer_tokens(const struct planner *planner, const struct workers_facts *facts,
                               int64_t prompt_tokens);
 
+/* The method that a request asks for or gets, spelt with every parameter. */
+MUST_CHECK enum status planner_method(const struct planner *planner, char text[METHOD_TEXT_BYTES],
+                                      struct status_details *details,
+                                      const Longhaul__V1__PlanOptions *options);
+
 /* OUT_OF_RANGE, with the numbers in `details`, for more than the context; INVALID_ARGUMENT, with
  * the field, for options that are no good or ask for more stages than the defaults allow. */
 MUST_CHECK enum status planner_choose(const struct planner *planner, struct choice *choice,

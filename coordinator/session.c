@@ -21,6 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "coordinator/access/access.h"
 #include "coordinator/text/detokenizer.h"
 #include "coordinator/group_run.h"
 #include "coordinator/plan_message.h"
@@ -58,6 +59,7 @@ struct session {
     int likeliest;
     struct workers_facts facts;
     struct choice choice;
+    struct panel_chain chain; /* of the prompt, where it may use and leave a prefix */
     struct planner_forecast forecast;
     uint64_t planned_for;       /* whose choice and forecast they are; 0: nobody's */
     struct workers_place place; /* from there until the run has it */
@@ -165,6 +167,7 @@ static void session_deinit(struct session *session, enum status status)
         queue_leave(session->tools->queue, &session->ticket, used_tokens(session));
     requests_leave(session->tools->active, &session->entry);
     planner_forecast_deinit(&session->forecast);
+    panel_chain_deinit(&session->chain);
     id_list_deinit(&session->ids);
 }
 
@@ -265,21 +268,45 @@ static enum status tell_plan(struct session *session)
 
 /* ---- waiting for a place ---- */
 
+/* What the request takes of a pool, as far as it has been planned: groups that have it come
+ * first. */
+static struct workers_asked asked_of(const struct session *session)
+{
+    return (struct workers_asked){
+        .prompt = &session->chain,
+        .pool_bytes = session->planned_for ? planner_pool_bytes(&session->forecast) : 0,
+    };
+}
+
 /* What runs on a group is known before it takes a place there: so nothing that was let in is ever
  * put out for lack of memory. */
 static enum status try_place(struct session *session, bool *taken)
 {
     struct session_tools *tools = session->tools;
+    const struct workers_asked asked = asked_of(session);
     *taken = false;
     if (!queue_may_try(tools->queue, &session->ticket) ||
-        !workers_offer(tools->workers, &session->facts))
+        !workers_offer(tools->workers, &session->facts, &asked))
         return STATUS_OK;
     TRY(make_plan(session));
     *taken = workers_acquire(tools->workers, &session->place, &session->facts,
-                             planner_pool_bytes(&session->forecast));
+                             planner_pool_bytes(&session->forecast), &session->chain);
     if (!*taken)
         queue_block(tools->queue, &session->ticket);
     return STATUS_OK;
+}
+
+/* What its prompt may share with others: those of its tenant, by its method. */
+static enum status make_chain(struct session *session)
+{
+    char root[METHOD_TEXT_BYTES + ACCESS_TENANT_BYTES];
+    char method[METHOD_TEXT_BYTES];
+    if (session->stream.is_score || session->no_prefix_reuse)
+        return STATUS_OK;
+    TRY(planner_method(session->tools->planner, method, session->client->details,
+                       session->options));
+    snprintf(root, sizeof root, "%s|%s", method, session->client->tenant);
+    return panel_chain_init(&session->chain, root, session->ids.ids, session->ids.count);
 }
 
 static enum status enter_queue(struct session *session)
@@ -314,6 +341,7 @@ static enum status wait_for_place(struct session *session)
     int64_t told_ns = 0;
     session->told.prompt = (int64_t)session->ids.count;
     requests_count(tools->active, &session->entry, &session->told);
+    TRY(make_chain(session));
     TRY(enter_queue(session));
     for (;;) {
         bool taken = false;

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "coordinator/held_prompts.h"
 #include "longhaul/control/v1/control.pb-c.h"
 #include "proto/clock.h"
 #include "proto/rpc/rpc_server.h"
@@ -43,13 +44,14 @@ struct group {
     pthread_mutex_t begin_lock; /* held from a run's number to its last Run message */
     int joined_count, loaded_count;
     bool lost;
-    uint64_t serial;         /* this group's alone, from 1 */
-    int holders;             /* requests that have a place in it */
-    int64_t taken_bytes;     /* what they hold of each rank's pool */
-    double pace;             /* seconds of prompts for each that was predicted; 0: not known */
-    double steady_pace;      /* the same, as plans that must be alike follow it; 0: 1 */
-    char cause[CAUSE_BYTES]; /* why it is lost */
-    struct group_run *runs;  /* those that its ranks have not all ended */
+    uint64_t serial;          /* this group's alone, from 1 */
+    int holders;              /* requests that have a place in it */
+    int64_t taken_bytes;      /* what they hold of each rank's pool */
+    double pace;              /* seconds of prompts for each that was predicted; 0: not known */
+    double steady_pace;       /* the same, as plans that must be alike follow it; 0: 1 */
+    struct held_prompts held; /* that it was given */
+    char cause[CAUSE_BYTES];  /* why it is lost */
+    struct group_run *runs;   /* those that its ranks have not all ended */
 };
 
 struct worker_groups {

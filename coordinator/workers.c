@@ -556,13 +556,34 @@ enum status workers_facts(struct workers *workers, struct workers_facts *facts)
     return found ? STATUS_OK : fail(STATUS_UNAVAILABLE, "no worker group is ready");
 }
 
-bool workers_offer(struct workers *workers, struct workers_facts *facts)
+/* Panels of a prompt that the group holds; 0 where that is less than half of what it could reuse: a
+ * greeting that many prompts begin with draws them to no group. */
+static int64_t draw_of(const struct group *group, const struct panel_chain *prompt)
+{
+    const int64_t shared = held_prompts_shared(&group->held, prompt);
+    return 2 * shared < panel_chain_reusable(prompt) ? 0 : shared;
+}
+
+/* Of two groups that have a place. */
+static bool suits_better(const struct group *group, const struct group *other,
+                         const struct workers_asked *asked)
+{
+    const bool roomy = worker_group_has_room(group, asked->pool_bytes);
+    const int64_t draw = draw_of(group, asked->prompt);
+    const int64_t other_draw = draw_of(other, asked->prompt);
+    if (roomy != worker_group_has_room(other, asked->pool_bytes))
+        return roomy;
+    return draw != other_draw ? draw > other_draw : group->holders < other->holders;
+}
+
+bool workers_offer(struct workers *workers, struct workers_facts *facts,
+                   const struct workers_asked *asked)
 {
     const struct group *offered = NULL;
     pthread_mutex_lock(&workers->groups.lock);
     for (struct group *group = workers->groups.first; group; group = group->next)
         if (worker_group_is_ready(group) && worker_group_has_room(group, 0) &&
-            (!offered || group->holders < offered->holders))
+            (!offered || suits_better(group, offered, asked)))
             offered = group;
     if (offered)
         describe(workers, offered, facts);
@@ -599,7 +620,8 @@ void workers_note_pace(struct workers *workers, const struct workers_facts *fact
 }
 
 bool workers_acquire(struct workers *workers, struct workers_place *place,
-                     const struct workers_facts *facts, int64_t pool_bytes)
+                     const struct workers_facts *facts, int64_t pool_bytes,
+                     const struct panel_chain *prompt)
 {
     pthread_mutex_lock(&workers->groups.lock);
     struct group *group = find_serial(&workers->groups, facts->serial);
@@ -608,6 +630,7 @@ bool workers_acquire(struct workers *workers, struct workers_place *place,
     if (taken) {
         group->holders++;
         group->taken_bytes += pool_bytes;
+        held_prompts_add(&group->held, prompt);
         *place = (struct workers_place){group, pool_bytes};
     }
     pthread_mutex_unlock(&workers->groups.lock);

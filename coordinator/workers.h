@@ -23,6 +23,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "coordinator/batch/panel_chain.h"
 #include "longhaul/control/v1/control.pb-c.h"
 #include "longhaul/v1/inference.pb-c.h"
 #include "proto/join_secret.h"
@@ -110,13 +111,24 @@ struct workers_place {
     int64_t pool_bytes;
 };
 
-/* Of the ready group with the fewest requests that has a place; false when there is none. */
-bool workers_offer(struct workers *workers, struct workers_facts *facts);
+/* What is asked of a group. */
+struct workers_asked {
+    const struct panel_chain *prompt;
+    int64_t pool_bytes; /* of each rank, as far as it is known */
+};
 
-/* Takes a place in the group of these facts, with so much of each rank's pool; false while that is
- * not free, or when the group is lost. */
+/* Of a ready group that has a place: where there is one, of those that have the memory; of these
+ * the one that holds most of the prompt, if that is at least half of what the prompt could reuse;
+ * of others, and where several hold as much, the one with the fewest requests. False when there is
+ * none. */
+bool workers_offer(struct workers *workers, struct workers_facts *facts,
+                   const struct workers_asked *asked);
+
+/* Takes a place in the group of these facts, with so much of each rank's pool, for this prompt;
+ * false while that is not free, or when the group is lost. */
 bool workers_acquire(struct workers *workers, struct workers_place *place,
-                     const struct workers_facts *facts, int64_t pool_bytes);
+                     const struct workers_facts *facts, int64_t pool_bytes,
+                     const struct panel_chain *prompt);
 void workers_release(const struct workers_place *place);
 
 /* What a prompt took on the group of these facts for each second that was predicted. */

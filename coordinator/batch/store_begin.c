@@ -148,6 +148,8 @@ enum status store_begin_probe(struct store *store)
 
 void store_begin_end(struct store *store)
 {
+    if (!store->link.database)
+        return; /* the last probe of a disk that failed could not open it */
     enum status status =
         store_link_do(&store->link, "UPDATE meta SET value = ? WHERE name = 'last_us'",
                       store_int(store_now_us(store)));

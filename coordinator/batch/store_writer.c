@@ -462,6 +462,8 @@ void store_writer_destroy(struct store_writer *writer)
     pthread_cond_signal(&writer->come);
     pthread_mutex_unlock(&writer->lock);
     pthread_join(writer->thread, NULL);
+    if (writer->store->link.database)
+        sqlite3_wal_hook(writer->store->link.database, NULL, NULL);
     forget_removals(writer->removals);
     pthread_cond_destroy(&writer->come);
     pthread_mutex_destroy(&writer->lock);

@@ -24,7 +24,8 @@ RANKS, GROUPS, TOKENS = 4, 2, 8
 BEAT_SECONDS, SILENCE_SECONDS = 0.2, 1.5
 READY_SECONDS = 30  # for a group to serve again
 KILL_GATE, STOP_GATE = 1.0, SILENCE_SECONDS + 1.0  # seconds until the loss is noticed, p99 and longest
-EVENT = re.compile(r'^(\S+) \w+ event="(group lost|group ready)" group=(\S+)(?: cause="rank (\d+) )?')
+# A request that meets the loss first stamps the line with its name.
+EVENT = re.compile(r'^(\S+) \w+ event="(group lost|group ready)"(?: request=\S+)?(?: batch=\S+)? group=(\S+)(?: cause="rank (\d+) )?')
 
 
 def arguments():

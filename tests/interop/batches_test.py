@@ -1,6 +1,8 @@
 """Durable batches and documents by a stock gRPC client."""
 import json
+import random
 import sys
+import time
 import unittest
 
 from batch_client import (BATCHES, DOCUMENT_TEXTS, DOCUMENTS, ENDED, BatchTest, bp, completion, joined, line, question,
@@ -240,6 +242,27 @@ class Ends(BatchTest):
         self.delete(made.name)
         self.expect_code(grpc.StatusCode.NOT_FOUND, lambda: self.get(made.name))
 
+    def test_a_cancel_at_any_moment_ends_in_one_result_a_line(self):
+        self.begin("--places=3", "--step-us=1000", "--prefill-us-per-token=300")
+        chance = random.Random(14)
+        for n in range(25):
+            lines = [completion(str(k), "ROUND %d PROMPT %d" % (n, k), chance.choice((1, 30))) for k in range(6)]
+            name = self.create(lines).name
+            time.sleep(chance.uniform(0, 0.12))
+            try:
+                self.cancel(name)
+            except grpc.RpcError as error:  # it was over
+                self.assertEqual(error.code(), grpc.StatusCode.FAILED_PRECONDITION)
+            ended = self.wait_ended(name, 5)
+            counts = ended.counts
+            self.assertEqual(counts.completed + counts.cancelled, 6)
+            if ended.state == bp.BATCH_STATE_SUCCEEDED:
+                self.assertEqual(counts.cancelled, 0)
+            results = self.results(name)
+            self.assertEqual(sorted(int(result.custom_id) for result in results), list(range(6)))
+            self.assertEqual(sum(result.status_code == 200 for result in results), counts.completed)
+        self.wait_ready()
+
     def test_nothing_failed_so_nothing_is_retried(self):
         self.begin()
         made = self.create([completion("a", "PROMPT")])
@@ -250,8 +273,7 @@ class Ends(BatchTest):
     def test_lines_wait_for_a_group_and_for_one_that_comes_back(self):
         self.start(self.store(), "--heartbeat=0.2", "--heartbeat-timeout=1")
         made = self.create([completion(str(n), "PROMPT %d" % n, 20) for n in range(30)])
-        self.echo("--group=g", "--places=4", "--again", "--die-after=12")
-        self.wait_ready()
+        self.echo("--group=g", "--places=4", "--again", "--die-after=12")  # its lines begin at once
         wait_until(lambda: any(process.poll() == -9 for process in self.processes), 20, "the worker dies")
         self.echo("--group=h", "--places=4")
         ended = self.wait_ended(made.name)

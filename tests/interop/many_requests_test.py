@@ -66,6 +66,38 @@ class Together(ClusterTest):
         self.expect_code(grpc.StatusCode.DEADLINE_EXCEEDED, lambda: list(late))
         self.assertEqual(ids_of(list(other)), alone)
 
+    def group_of(self, name):
+        return next(r.group_id for r in self.cluster().requests if r.request_id == name)
+
+    def test_a_prompt_goes_to_the_group_that_holds_its_beginning(self):
+        self.workers(1, "--token-ms=10", "--places=%d" % PLACES, group="other")
+        document = "A long document that says nothing at all. " * 12
+        running = [self.begin(document + "First?", max_tokens=900, request_id="first")]
+        first = self.group_of("first")
+
+        def goes_to(name, prompt, **fields):
+            running.append(self.begin(prompt, max_tokens=900, request_id=name, **fields))
+            return self.group_of(name)
+        # The other group has fewer requests each time.
+        self.assertEqual(goes_to("same", document + "Second?"), first)
+        self.assertNotEqual(goes_to("none", "Nothing of it, but just as long as that was. " * 12), first)
+        self.assertEqual(goes_to("again", document + "Third?"), first)
+        self.assertNotEqual(goes_to("apart", document + "Fourth?", no_prefix_reuse=True), first)
+        for call in running:
+            call.cancel()
+
+    def test_a_group_without_a_place_holds_nobody_up(self):
+        self.workers(1, "--token-ms=10", "--places=1", group="one")
+        document = "Some words that come again and again here. " * 12
+        running, groups = [], []
+        for n in range(4):
+            running.append(self.begin(document + str(n), max_tokens=900, request_id="n%d" % n))
+            groups.append(self.group_of("n%d" % n))
+        self.assertIn("g", groups)
+        self.assertLessEqual(groups.count("one"), 1)
+        for call in running:
+            call.cancel()
+
     def test_a_lost_rank_ends_all(self):
         running = [self.begin(prompt, max_tokens=1900) for prompt in PROMPTS]
         self.started[1].send_signal(signal.SIGKILL)
@@ -97,6 +129,25 @@ class Memory(ClusterTest):
         """What a request keeps of keys and values."""
         reply = self.unary(INFERENCE + "Plan", pb.PlanRequest(prompt_tokens=20, max_tokens=1900), pb.PlanResponse)
         return sum(line.bytes for line in reply.ranks[0].memory if line.name in ("cache", "sink cache"))
+
+    def test_a_prompt_goes_elsewhere_where_the_group_that_holds_it_has_no_memory(self):
+        self.start()
+        measured = self.workers(1, group="measured")
+        pool = "--pool-bytes=%d" % (2 * self.cache_bytes() + 1)
+        measured[0].kill()
+        wait_until(lambda: not self.cluster().groups, 5, "it has left")
+        for group in ("one", "two"):
+            self.workers(1, "--places=8", "--token-ms=10", pool, group=group)
+        document = "A document that would like to stay where it is. " * 12
+        running, groups = [], []
+        for n in range(3):
+            running.append(self.generate(document + str(n), max_tokens=1300, timeout=60, request_id="n%d" % n))
+            wait_until(lambda: next(running[-1]).HasField("tokens"), 10, "tokens come")
+            groups += [r.group_id for r in self.cluster().requests if r.request_id == "n%d" % n]
+        self.assertEqual(groups[0], groups[1])
+        self.assertNotEqual(groups[0], groups[2])
+        for call in running:
+            call.cancel()
 
     def test_what_does_not_fit_beside_the_others_waits_and_what_never_fits_is_refused(self):
         self.start()

@@ -291,6 +291,25 @@ static enum status share(struct player *player, struct engine *engine)
     return STATUS_OK;
 }
 
+/* Two that come in one turn share what was read before, both of them. */
+static enum status share_together(struct player *player, struct engine *engine)
+{
+    enum { TWO = 2, WHOLE = 2 * BANDS_LANES };
+    const int before = atomic_load(&player->game->admitted);
+    for (int n = 0; n < TWO; n++)
+        TRY(admit(player, engine, IN_STAGES, false, NOBODY));
+    for (int number = before + 1; number <= before + TWO; number++) {
+        const struct run *run = &player->runs[number];
+        while (!run->done) {
+            bool busy;
+            TRY(engine_step(engine, &busy));
+        }
+        expect_on_rank((struct transport *)&(struct transport){0}, run->cached_tokens == WHOLE);
+    }
+    look_at_runs(player, 0);
+    return STATUS_OK;
+}
+
 /* Each alone, one after the other. */
 static enum status record(struct player *player, struct engine *engine)
 {
@@ -332,6 +351,7 @@ static enum status lead(struct player *player, struct engine *engine)
     bool busy = true;
     TRY(record(player, engine));
     TRY(share(player, engine));
+    TRY(share_together(player, engine));
     for (int turn = 0; turn < game->turns; turn++) {
         if (player->live < 2 * SEQUENCES && random_between(&game->random, 0, 3) == 0)
             TRY(admit_any(player, engine));

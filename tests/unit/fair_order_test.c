@@ -345,6 +345,7 @@ static void nobody_starves(void **state)
 {
     (void)state;
     static const char *const names[] = {"a", "b", "c"};
+    end(NULL); /* each seed has one of its own */
     for (uint64_t seed = 1; seed <= 300; seed++) {
         struct random random = {seed};
         int came = 0, running[TICKETS], running_count = 0;

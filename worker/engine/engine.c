@@ -350,11 +350,11 @@ unlock:
 
 /* The sequence of a request that no rank refuses. */
 static enum status make_sequence(struct engine *engine, struct sequence **made, uint64_t number,
-                                 const struct engine_job *job)
+                                 const struct engine_job *job, int64_t promised)
 {
     enum status status = STATUS_OK;
     const struct choice choice = {.group = engine->options.group, .request = *job->request->choice};
-    const struct sequence_start start = {number, job, &choice, engine->post->turn.admit_count == 1};
+    const struct sequence_start start = {number, job, &choice, promised};
     struct sequence *sequence = malloc(sizeof *sequence);
     if (!sequence)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a sequence");
@@ -425,6 +425,16 @@ static enum status agree(const struct engine *engine, int a, const struct comer 
     return STATUS_OK;
 }
 
+/* What was promised to the turn's requests after `a`, which rank 0 let in together. */
+static enum status promise_after(const struct engine *engine, int64_t *promised, int a)
+{
+    *promised = 0;
+    for (int b = a + 1; b < engine->post->turn.admit_count; b++)
+        if (agree(engine, b, &engine->comers[b]) == STATUS_OK)
+            TRY(places_promise(promised, &engine->options.group, engine->comers[b].job.request));
+    return STATUS_OK;
+}
+
 /* From rank 0's queue to those that are served; elsewhere from nowhere. NULL: it does not begin. */
 static void move_in(struct engine *engine, struct sequence *sequence, uint64_t number)
 {
@@ -462,10 +472,12 @@ static enum status begin_all(struct engine *engine)
                               CHOICE_SEQUENCES_MAX * sizeof *mine));
     for (int a = 0; a < turn->admit_count; a++) {
         const struct engine_observer *observer = comers[a].job.observer;
+        int64_t promised;
+        TRY(promise_after(engine, &promised, a));
         const enum status status = agree(engine, a, &comers[a]);
         struct sequence *sequence = NULL;
         if (status == STATUS_OK)
-            TRY(make_sequence(engine, &sequence, turn->admits[a], &comers[a].job));
+            TRY(make_sequence(engine, &sequence, turn->admits[a], &comers[a].job, promised));
         move_in(engine, sequence, turn->admits[a]);
         comers[a].job.observer = NULL;
         if (status != STATUS_OK)

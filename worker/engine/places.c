@@ -77,6 +77,17 @@ enum status places_slots(int64_t *slots, const struct choice *choice)
     return status;
 }
 
+enum status places_promise(int64_t *promised, const struct group_choice *group,
+                           const struct engine_request *request)
+{
+    const struct choice choice = {.group = *group, .request = *request->choice};
+    int64_t slots = 0;
+    if (group->workers > 1)
+        TRY(places_slots(&slots, &choice));
+    *promised += slots;
+    return STATUS_OK;
+}
+
 static enum status check_needs(struct memory_need *needs, const struct choice *choice)
 {
     int64_t slots;
@@ -259,7 +270,7 @@ static void find_prefix(struct places *places, struct sequence *sequence,
                           together * together;
     const int64_t room =
         group->pool_slots - places->slots_held - slots - prefix_index_slots(places->prefixes, true);
-    if (group->workers > 1 && (!start->alone || 2 * count * panel_slots > room))
+    if (group->workers > 1 && 2 * count * panel_slots > room - start->promised)
         return; /* copies, and the panels themselves, which are in use while they are read */
     sequence->prefix_count = count;
     prefix_index_use(places->prefixes, sequence->prefix, count);

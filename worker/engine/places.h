@@ -48,6 +48,11 @@ void places_deinit(struct places *places);
  * ranks count by, so that all of them have room where one has. */
 MUST_CHECK enum status places_slots(int64_t *slots, const struct choice *choice);
 
+/* Adds the slots of a request that begins in the same turn as another: where several ranks copy
+ * prefixes they leave them alone. */
+MUST_CHECK enum status places_promise(int64_t *promised, const struct group_choice *group,
+                                      const struct engine_request *request);
+
 /* Refuses, with the numbers, what some rank will never have room for: alike on all ranks. */
 MUST_CHECK enum status places_check(const struct choice *choice);
 

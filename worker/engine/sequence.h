@@ -23,7 +23,7 @@ struct sequence_start {
     uint64_t number; /* the request's */
     const struct engine_job *job;
     const struct choice *choice; /* the group's and the request's */
-    bool alone;                  /* no other one begins in its turn */
+    int64_t promised;            /* slots of those that begin after it in its turn */
 };
 
 /* Where it lies (places.h); borrowed. */
