@@ -28,7 +28,6 @@ enum {
     ANSWER_MOST = 24,
     RUNS_MOST = 40000,
     MOST_RANKS = 4,
-    THREADS = 2, /* of a rank that is alone */
     NOBODY = -1,
     SEED = 20261129,
 };
@@ -64,7 +63,7 @@ struct run {
 /* What ranks share: rank 0 writes a run's template before it admits the run. */
 struct game {
     const char *kernels;
-    int ranks, turns;
+    int ranks, threads, turns;
     struct random random;
     struct template templates[TEMPLATES];
     int template_of[RUNS_MOST];
@@ -390,7 +389,7 @@ static enum status make_engine(struct engine **engine, struct player *player, st
     struct engine_options options =
         engine_ranks_options(player->game->kernels, CONTEXT, t, gpus ? &player->streams : NULL);
     struct model *model;
-    options.threads = player->game->ranks == 1 ? THREADS : 1;
+    options.threads = player->game->threads;
     options.group.sequences = SEQUENCES;
     options.group.pool_slots = POOL_SLOTS;
     options.source = (struct engine_source){player, find_run};
@@ -508,7 +507,8 @@ static void close_streams(void *context)
     cuda_streams_close(&((struct player *)context)->streams);
 }
 
-static void on_ranks(int ranks, const char *kernels, int turns, ranks_function *function)
+static void on_ranks(int ranks, int threads, const char *kernels, int turns,
+                     ranks_function *function)
 {
     static const struct ranks_setting setting = {open_streams, close_streams};
     struct game *game = calloc(1, sizeof *game);
@@ -517,6 +517,7 @@ static void on_ranks(int ranks, const char *kernels, int turns, ranks_function *
     assert_non_null(game);
     game->kernels = kernels;
     game->ranks = ranks;
+    game->threads = threads;
     game->turns = turns;
     game->random.state = SEED;
     for (int rank = 0; rank < ranks; rank++) {
@@ -532,7 +533,7 @@ static void each_says_what_it_says_alone(void **state)
 {
     (void)state;
     print_message("seed %d\n", SEED);
-    on_ranks(1, "reference", gpus ? 1000 : 10000, play);
+    on_ranks(1, 1, "reference", gpus ? 1000 : 10000, play);
 }
 
 static void whatever_the_kernels(void **state)
@@ -540,27 +541,27 @@ static void whatever_the_kernels(void **state)
     (void)state;
     for (int n = 0; !gpus && kernels_at(n); n++)
         if (kernels_runs_here(kernels_at(n)))
-            on_ranks(1, kernels_at(n)->name, 200, play);
+            on_ranks(1, 2, kernels_at(n)->name, 200, play);
 }
 
 static void and_on_several_ranks(void **state)
 {
     (void)state;
     for (int ranks = 2; ranks <= (gpus ? 2 : MOST_RANKS); ranks++)
-        on_ranks(ranks, "reference", 300, play);
+        on_ranks(ranks, 1, "reference", 300, play);
 }
 
 static void a_rank_that_fails_ends_all(void **state)
 {
     (void)state;
     for (int ranks = 2; ranks <= 3; ranks++)
-        on_ranks(ranks, "reference", 0, play_a_failure);
+        on_ranks(ranks, 1, "reference", 0, play_a_failure);
 }
 
 static void requests_found_before_a_failure_end(void **state)
 {
     (void)state;
-    on_ranks(2, "reference", 0, play_an_untold_run);
+    on_ranks(2, 1, "reference", 0, play_an_untold_run);
 }
 
 int main(int argc, char **argv)

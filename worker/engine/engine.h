@@ -3,9 +3,9 @@
  *
  * All ranks of a transport make their engines from the same file and the same group's choice. Rank
  * 0 alone decides: engine_admit hands it a request, and each engine_step of it is one turn of the
- * whole group: sequences that come, and one stage of a prompt or one step of several answers. The
- * others' engine_step waits for what rank 0 says, and asks engine_source for the requests that it
- * names, of which every rank has been told.
+ * whole group: sequences that come, and one stage of a prompt (turn.h) or one step of several
+ * answers. The others' engine_step waits for what rank 0 says, and asks engine_source for the
+ * requests that it names, of which every rank has been told.
  *
  * A request that is cancelled, late, refused or not finite ends alike on all ranks, alone. A call
  * that fails on one rank aborts the transport, ends every request UNAVAILABLE, and the engine is of
