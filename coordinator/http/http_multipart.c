@@ -35,16 +35,16 @@ static bool find_parameter(char *value, size_t room, const char *header, const c
     char skipped[HTTP_MULTIPART_HEADING_MAX];
     const size_t name_bytes = strlen(name);
     const char *at = header + strcspn(header, ";");
-    while (at && *at == ';') {
+    while (*at == ';') {
         at += 1 + strspn(at + 1, " \t");
         const size_t bytes = strcspn(at, "=;");
         if (at[bytes] != '=')
             return false;
         const bool found = bytes == name_bytes && strncasecmp(at, name, bytes) == 0;
         at = read_value(found ? value : skipped, found ? room : sizeof skipped, at + bytes + 1);
-        if (found)
+        if (found || !at)
             return at != NULL;
-        at += at ? strspn(at, " \t") : 0;
+        at += strspn(at, " \t");
     }
     return false;
 }

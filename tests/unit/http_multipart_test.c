@@ -119,6 +119,7 @@ static void what_is_no_form_is_refused(void **state)
     expect_refused("multipart/form-data; boundary=", "", "boundary");
     expect_refused("multipart/form-data; boundary=\"a\r\nb\"", "", "boundary");
     expect_refused("multipart/form-data; boundary=\"a", "", "boundary");
+    expect_refused("multipart/form-data; charset=\"a; boundary=b", "", "boundary");
     expect_refused(long_boundary, "", "boundary");
     expect_refused(type, "", "ends before");
     expect_refused(type, HEAD "x", "ends before");

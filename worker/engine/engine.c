@@ -348,24 +348,6 @@ unlock:
     return status;
 }
 
-/* The sequence of a request that no rank refuses. */
-static enum status make_sequence(struct engine *engine, struct sequence **made, uint64_t number,
-                                 const struct engine_job *job, int64_t promised)
-{
-    enum status status = STATUS_OK;
-    const struct choice choice = {.group = engine->options.group, .request = *job->request->choice};
-    const struct sequence_start start = {number, job, &choice, promised};
-    struct sequence *sequence = malloc(sizeof *sequence);
-    if (!sequence)
-        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a sequence");
-    TRY_ELSE(places_begin(&engine->places, sequence, &start), free_it);
-    *made = sequence;
-    return STATUS_OK;
-free_it:
-    free(sequence);
-    return status;
-}
-
 static int find_waiting(const struct engine *engine, uint64_t number)
 {
     int which = 0;
@@ -425,14 +407,31 @@ static enum status agree(const struct engine *engine, int a, const struct comer 
     return STATUS_OK;
 }
 
-/* What was promised to the turn's requests after `a`, which rank 0 let in together. */
+/* Adds what was promised to the turn's requests after `a`, which rank 0 let in together. */
 static enum status promise_after(const struct engine *engine, int64_t *promised, int a)
 {
-    *promised = 0;
     for (int b = a + 1; b < engine->post->turn.admit_count; b++)
         if (agree(engine, b, &engine->comers[b]) == STATUS_OK)
             TRY(places_promise(promised, &engine->options.group, engine->comers[b].job.request));
     return STATUS_OK;
+}
+
+/* The sequence of the turn's request `a`, which no rank refuses. */
+static enum status make_sequence(struct engine *engine, struct sequence **made, int a)
+{
+    const struct engine_job *job = &engine->comers[a].job;
+    const struct choice choice = {engine->options.group, *job->request->choice};
+    struct sequence_start start = {engine->post->turn.admits[a], job, &choice, 0};
+    TRY(promise_after(engine, &start.promised, a));
+    struct sequence *sequence = malloc(sizeof *sequence);
+    if (!sequence)
+        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a sequence");
+    const enum status status = places_begin(&engine->places, sequence, &start);
+    if (status == STATUS_OK)
+        *made = sequence;
+    else
+        free(sequence);
+    return status;
 }
 
 /* From rank 0's queue to those that are served; elsewhere from nowhere. NULL: it does not begin. */
@@ -472,12 +471,10 @@ static enum status begin_all(struct engine *engine)
                               CHOICE_SEQUENCES_MAX * sizeof *mine));
     for (int a = 0; a < turn->admit_count; a++) {
         const struct engine_observer *observer = comers[a].job.observer;
-        int64_t promised;
-        TRY(promise_after(engine, &promised, a));
         const enum status status = agree(engine, a, &comers[a]);
         struct sequence *sequence = NULL;
         if (status == STATUS_OK)
-            TRY(make_sequence(engine, &sequence, turn->admits[a], &comers[a].job, promised));
+            TRY(make_sequence(engine, &sequence, a));
         move_in(engine, sequence, turn->admits[a]);
         comers[a].job.observer = NULL;
         if (status != STATUS_OK)
