@@ -37,6 +37,7 @@ struct options {
     const char *ready_file;
     int64_t ready_fd;
     bool exit_with_parent;
+    pid_t parent; /* that started it */
     bool insecure_bind;
 };
 
@@ -170,13 +171,20 @@ static bool drain(struct server *server, double seconds)
     return server_is_idle(server);
 }
 
-static enum status serve(struct server *server, struct launch *launch, double drain_seconds,
-                         bool *complete)
+/* Nobody takes what a coordinator whose parent has ended would still make. */
+static bool is_orphan(const struct options *options)
+{
+    return options->exit_with_parent && getppid() != options->parent;
+}
+
+static enum status serve(struct server *server, struct launch *launch,
+                         const struct options *options, bool *complete)
 {
     while (!next_signal(LOOK_MS) && !server_is_asked_to_drain(server))
         if (launch)
             TRY(look_at_workers(launch, server));
-    *complete = drain(server, drain_seconds);
+    const double seconds = config_real(options->config, "coordinator.drain_seconds");
+    *complete = drain(server, is_orphan(options) ? 0 : seconds);
     return STATUS_OK;
 }
 
@@ -257,7 +265,7 @@ static enum status run_with(const struct options *options, const struct parts *p
     if (settings.workers_expected)
         TRY_ELSE(start_workers(&launch, config, addresses.workers, join_secret_file(secret)), stop);
     TRY_ELSE(tell_ready(options, &addresses, secret), stop);
-    status = serve(server, launch, config_real(config, "coordinator.drain_seconds"), complete);
+    status = serve(server, launch, options, complete);
 stop:
     server_destroy(server);
     launch_destroy(launch, LEAVE_MS);
@@ -360,7 +368,7 @@ static void prepare_process(const struct options *options)
 int main(int argc, char **argv)
 {
     standard_streams_open();
-    struct options options = {.ready_fd = -1};
+    struct options options = {.ready_fd = -1, .parent = getppid()};
     enum status status = config_create(&options.config);
     bool complete = true;
     int code = status == STATUS_OK ? parse(&options, argc, argv) : FLAGS_GO_ON;

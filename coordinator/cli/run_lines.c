@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "coordinator/cli/batch_client.h"
@@ -31,7 +32,14 @@
 #include "proto/json_writer.h"
 #include "proto/model/model.h"
 
-enum { LOOK_SECONDS = 1, EXPIRES_SECONDS = 2592000, TREE_DESCRIPTORS = 16, INCOMPLETE = 75 };
+enum {
+    LOOK_SECONDS = 1,
+    EXPIRES_SECONDS = 2592000,
+    TREE_DESCRIPTORS = 16,
+    INCOMPLETE = 75,
+    STORE_LEFT_MS = 15000, /* for a killed run's coordinator to end */
+    STORE_LOOK_NS = 50000000,
+};
 
 static const char *temporary_folder = "/tmp";
 static const char store_prefix[] = "/longhaul-run-";
@@ -139,11 +147,17 @@ static int remove_entry(const char *path, const struct stat *about, int kind, st
     return remove(path);
 }
 
-/* One of our own folders, of this run or of one that was killed. */
+/* One of our own folders, of this run or of one that was killed: that one's coordinator may still
+ * be ending, and write. */
 static void remove_store(const char *folder)
 {
-    if (strstr(folder, store_prefix))
-        (void)nftw(folder, remove_entry, TREE_DESCRIPTORS, FTW_DEPTH | FTW_PHYS);
+    const struct timespec pause = {.tv_nsec = STORE_LOOK_NS};
+    const int64_t until_ns = clock_after_ms(STORE_LEFT_MS);
+    if (!strstr(folder, store_prefix))
+        return;
+    while (nftw(folder, remove_entry, TREE_DESCRIPTORS, FTW_DEPTH | FTW_PHYS) != 0 &&
+           access(folder, F_OK) == 0 && clock_now_ns() < until_ns)
+        nanosleep(&pause, NULL);
 }
 
 static enum status make_store(struct run *run)
