@@ -39,6 +39,10 @@ enum { QUEUED_REPEAT_MS = 5000 };
 
 enum { LOOK_MS = 50, RETRY_MS = 2000, NAME_BYTES_MAX = 40 };
 
+/* More than any context holds: whoever asks for more is refused with the plan, and counts as this
+ * much until then. */
+enum { ANSWER_TOKENS_MAX = 1 << 30 };
+
 /* A shorter prompt does not tell how fast a group reads. */
 enum { PACE_TOKENS = 512 };
 
@@ -312,8 +316,9 @@ static enum status make_chain(struct session *session)
 static enum status enter_queue(struct session *session)
 {
     struct access_tenant tenant;
-    const int64_t answer = session->max_tokens || session->stream.is_score ? session->max_tokens
-                                                                           : PLANNER_ANSWER_TOKENS;
+    const int64_t asked = session->max_tokens || session->stream.is_score ? session->max_tokens
+                                                                          : PLANNER_ANSWER_TOKENS;
+    const int64_t answer = asked < ANSWER_TOKENS_MAX ? asked : ANSWER_TOKENS_MAX;
     access_tenant(session->tools->access, &tenant, session->client->tenant);
     const struct fair_request request = {
         .tenant = &tenant,
