@@ -64,7 +64,7 @@ int generate_command(int argc, char **argv)
             "text together are the document, an empty line, the question. Where there are no\n"
             "workers, it fails at once; with --timeout it waits for them.\n",
         .rows = rows,
-        .rows_count = GENERATE_OPTIONS_ROWS + 1,
+        .rows_count = sizeof rows / sizeof rows[0],
         .takers = CONFIG_REQUEST,
         .config = config,
     };
