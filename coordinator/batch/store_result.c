@@ -22,26 +22,10 @@ uint64_t store_result_seal(int64_t key, int64_t line, enum store_line_state stat
 
 enum status store_result_forget(struct store_turn *turn, int64_t number, int64_t most, bool *more)
 {
-    *more = true;
-    for (int64_t i = 0; i < most; i++) {
-        sqlite3_stmt *rows;
-        bool found;
-        TRY(store_link_ask(turn->link, &rows,
-                           "SELECT key, coalesce(segment, 0) FROM results WHERE key BETWEEN ? AND"
-                           " ? LIMIT 1",
-                           store_int(store_key(number, 0)), store_int(store_key_end(number))));
-        TRY(store_link_step(turn->link, rows, &found));
-        *more = found;
-        if (!found)
-            return STATUS_OK;
-        const int64_t key = sqlite3_column_int64(rows, 0);
-        const int64_t segment = sqlite3_column_int64(rows, 1);
-        sqlite3_reset(rows);
-        TRY(store_link_do(turn->link, "DELETE FROM results WHERE key = ?", store_int(key)));
-        if (segment)
-            TRY(store_segment_drop(turn, segment));
-    }
-    return STATUS_OK;
+    return store_segment_forget_rows(turn,
+                                     "SELECT key, coalesce(segment, 0) FROM results"
+                                     " WHERE key BETWEEN ? AND ? LIMIT 1",
+                                     "DELETE FROM results WHERE key = ?", number, most, more);
 }
 
 /* ---- a walk ---- */

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "coordinator/batch/store_schema.h"
 #include "coordinator/batch/store_parts.h"
 
 enum { SEGMENT_BYTES = 256 * 1024 * 1024 };
@@ -146,7 +147,8 @@ enum status store_segment_put(struct store_turn *turn, struct store_body *body, 
     return STATUS_OK;
 }
 
-enum status store_segment_drop(struct store_turn *turn, int64_t number)
+/* One body that a row named is named no more. */
+static enum status drop_body(struct store_turn *turn, int64_t number)
 {
     TRY(store_link_do(turn->link, "UPDATE segments SET live = live - 1 WHERE number = ?",
                       store_int(number)));
@@ -154,6 +156,29 @@ enum status store_segment_drop(struct store_turn *turn, int64_t number)
     if (segment->descriptor >= 0 && segment->number == number)
         return STATUS_OK;
     return retire(turn, number);
+}
+
+enum status store_segment_forget_rows(struct store_turn *turn, const char *first,
+                                      const char *remove, int64_t number, int64_t most, bool *more)
+{
+    *more = true;
+    for (int64_t i = 0; i < most; i++) {
+        sqlite3_stmt *rows;
+        bool found;
+        TRY(store_link_ask(turn->link, &rows, first, store_int(store_key(number, 0)),
+                           store_int(store_key_end(number))));
+        TRY(store_link_step(turn->link, rows, &found));
+        *more = found;
+        if (!found)
+            return STATUS_OK;
+        const int64_t key = sqlite3_column_int64(rows, 0);
+        const int64_t segment = sqlite3_column_int64(rows, 1);
+        sqlite3_reset(rows);
+        TRY(store_link_do(turn->link, remove, store_int(key)));
+        if (segment)
+            TRY(drop_body(turn, segment));
+    }
+    return STATUS_OK;
 }
 
 enum status store_segment_sync(struct store_segment *segment, const struct store_place *place)

@@ -44,8 +44,12 @@ MUST_CHECK enum status store_segment_put(struct store_turn *turn, struct store_b
         ((b)->bytes ? (struct store_value){.type = STORE_NULL} : store_int((b)->place)),           \
         store_blob((b)->bytes, (b)->size)
 
-/* One body that a row named is named no more. */
-MUST_CHECK enum status store_segment_drop(struct store_turn *turn, int64_t number);
+/* Forgets the first `most` rows of a batch, with their bodies: `first` asks for the key and the
+ * segment (0: none) of the first row of a range of keys, `remove` removes the row of a key. `*more`
+ * is false once there is no row left. */
+MUST_CHECK enum status store_segment_forget_rows(struct store_turn *turn, const char *first,
+                                                 const char *remove, int64_t number, int64_t most,
+                                                 bool *more);
 
 /* What came into the newest is on disk. */
 MUST_CHECK enum status store_segment_sync(struct store_segment *segment,
