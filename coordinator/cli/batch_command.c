@@ -4,18 +4,14 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "coordinator/cli/command_list.h"
 #include "coordinator/cli/commands.h"
 #include "coordinator/cli/console.h"
 #include "coordinator/cli/interrupt.h"
-#include "proto/nearest.h"
 
 enum { PATIENCE_MS = 30000 };
 
-static const struct {
-    const char *name;
-    int (*command)(int argc, char **argv);
-    const char *help;
-} commands[] = {
+static const struct command_row commands[] = {
     {"submit", batch_command_submit, "upload a file of lines; prints the batch's name"},
     {"status", batch_command_status, "how far a batch is"},
     {"watch", batch_command_watch, "the same, until it has ended"},
@@ -42,20 +38,8 @@ static void print_help(FILE *file)
           "\n"
           "Commands:\n",
           file);
-    for (size_t i = 0; i < COMMANDS; i++)
-        fprintf(file, "  %-12s%s\n", commands[i].name, commands[i].help);
+    command_list_print(file, commands, COMMANDS);
     fputs("\n`longhaul batch COMMAND --help` tells a command's options.\n", file);
-}
-
-static int unknown_command(const char *word)
-{
-    const char *names[COMMANDS];
-    for (size_t i = 0; i < COMMANDS; i++)
-        names[i] = commands[i].name;
-    const char *near = nearest_name(word, names, COMMANDS);
-    fprintf(stderr, "longhaul batch: unknown command \"%s\"%s%s%s\nTry 'longhaul batch --help'.\n",
-            word, near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
-    return CONSOLE_EXIT_USAGE;
 }
 
 int batch_command(int argc, char **argv)
@@ -69,10 +53,9 @@ int batch_command(int argc, char **argv)
         print_help(stdout);
         return 0;
     }
-    for (size_t i = 0; i < COMMANDS; i++)
-        if (strcmp(word, commands[i].name) == 0)
-            return commands[i].command(argc - 1, argv + 1);
-    return unknown_command(word);
+    const struct command_row *row = command_list_find(commands, COMMANDS, word);
+    return row ? row->command(argc - 1, argv + 1)
+               : command_list_unknown("longhaul batch", commands, COMMANDS, word);
 }
 
 /* ---- what all of them do ---- */

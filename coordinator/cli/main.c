@@ -6,17 +6,13 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "coordinator/cli/command_list.h"
 #include "coordinator/cli/commands.h"
 #include "coordinator/cli/console.h"
 #include "coordinator/cli/run_lines.h"
-#include "proto/nearest.h"
 #include "proto/standard_streams.h"
 
-static const struct {
-    const char *name;
-    int (*command)(int argc, char **argv);
-    const char *help;
-} commands[] = {
+static const struct command_row commands[] = {
     {"run", run_command, "answer a prompt or a file of them: start everything, stop"},
     {"score", score_command, "log-probabilities of a text's tokens"},
     {"generate", generate_command, "answer one prompt by a running coordinator"},
@@ -49,22 +45,10 @@ static void print_help(FILE *file)
           "\n"
           "Commands:\n",
           file);
-    for (size_t i = 0; i < COMMANDS; i++)
-        fprintf(file, "  %-12s%s\n", commands[i].name, commands[i].help);
+    command_list_print(file, commands, COMMANDS);
     fputs("\n`longhaul COMMAND --help` tells a command's options, `longhaul --version` the "
           "version.\n",
           file);
-}
-
-static int unknown_command(const char *word)
-{
-    const char *names[COMMANDS];
-    for (size_t i = 0; i < COMMANDS; i++)
-        names[i] = commands[i].name;
-    const char *near = nearest_name(word, names, COMMANDS);
-    fprintf(stderr, "longhaul: unknown command \"%s\"%s%s%s\nTry 'longhaul --help'.\n", word,
-            near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
-    return CONSOLE_EXIT_USAGE;
 }
 
 /* Standard error is redrawn only on a terminal that can; colours follow no-color.org. */
@@ -98,14 +82,12 @@ static int run(int argc, char **argv)
     }
     if (help)
         word = argv[2];
-    for (size_t i = 0; i < COMMANDS; i++) {
-        if (strcmp(word, commands[i].name) != 0)
-            continue;
-        char help_flag[] = "--help";
-        char *help_argv[] = {argv[0], help_flag, NULL};
-        return help ? commands[i].command(2, help_argv) : commands[i].command(argc - 1, argv + 1);
-    }
-    return unknown_command(word);
+    const struct command_row *row = command_list_find(commands, COMMANDS, word);
+    if (!row)
+        return command_list_unknown("longhaul", commands, COMMANDS, word);
+    char help_flag[] = "--help";
+    char *help_argv[] = {argv[0], help_flag, NULL};
+    return help ? row->command(2, help_argv) : row->command(argc - 1, argv + 1);
 }
 
 int main(int argc, char **argv)
