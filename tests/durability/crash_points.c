@@ -6,26 +6,26 @@
  * of loss, what is left is opened by the real code and held against what had been acknowledged.
  * With --points, so many of them, drawn.
  */
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "proto/log.h"
+#include "tests/durability/campaign.h"
 #include "tests/durability/figure.h"
 #include "tests/durability/store_history.h"
 #include "tests/support/random.h"
 #include "tests/support/store_faults.h"
 #include "tests/support/store_folder.h"
 
-enum { STRETCHES = 3, FOLDER_BYTES = 512, LOG_PAGES = 60, RETRY_MS = 20 };
+enum { STRETCHES = 3, LOG_PAGES = 60, RETRY_MS = 20 };
 
 struct campaign {
     uint64_t seed;
     int64_t steps;         /* of one stretch */
     int64_t points_wanted; /* 0: all */
-    char folder[FOLDER_BYTES];
+    char folder[STORE_FOLDER_BYTES];
     struct store_history *history;
     struct random random;
     int64_t points, violations, facts;
@@ -52,7 +52,7 @@ static void make_folder(const char *folder)
 {
     static const char *const names[] = {"", "/segments", "/documents", "/documents/new"};
     for (int i = 0; i < 4; i++) {
-        char path[FOLDER_BYTES + 32];
+        char path[STORE_FOLDER_BYTES + 32];
         snprintf(path, sizeof path, "%s%s", folder, names[i]);
         if (mkdir(path, 0700) != 0)
             fail_run(path);
@@ -86,7 +86,7 @@ static int64_t check_left(struct campaign *campaign, const char *folder, int64_t
 static void take_point(struct campaign *campaign, const struct crash_replay *replay,
                        enum crash_mode mode, int64_t event, int64_t steps)
 {
-    char folder[FOLDER_BYTES + 16];
+    char folder[STORE_FOLDER_BYTES + 16];
     snprintf(folder, sizeof folder, "%s/left", campaign->folder);
     make_folder(folder);
     crash_replay_leave(replay, folder, mode, campaign->seed + (uint64_t)event);
@@ -159,38 +159,28 @@ static void live(struct campaign *campaign, const char *folder, const char *kill
 
 static void parse(struct campaign *campaign, int count, char **arguments)
 {
-    static const struct option options[] = {{"steps", required_argument, NULL, 's'},
-                                            {"points", required_argument, NULL, 'p'},
-                                            {"seed", required_argument, NULL, 'r'},
-                                            {"folder", required_argument, NULL, 'f'},
-                                            {0}};
-    const char *parent = P_tmpdir;
-    for (int option; (option = getopt_long(count, arguments, "", options, NULL)) != -1;)
-        switch (option) {
-        case 's':
-            campaign->steps = atoll(optarg);
-            break;
-        case 'p':
-            campaign->points_wanted = atoll(optarg);
-            break;
-        case 'r':
-            campaign->seed = strtoull(optarg, NULL, 10);
-            break;
-        case 'f':
-            parent = optarg;
-            break;
-        default:
-            exit(2);
-        }
-    snprintf(campaign->folder, sizeof campaign->folder, "%s/longhaul-crash-XXXXXX", parent);
-    if (!mkdtemp(campaign->folder))
-        fail_run(campaign->folder);
+    const struct flags_row rows[] = {
+        CAMPAIGN_COUNT("steps", &campaign->steps, "of one stretch of the history [60]"),
+        CAMPAIGN_COUNT("points", &campaign->points_wanted, "so many prefixes, drawn; 0: all [0]"),
+        {.name = "seed",
+         .type = FLAGS_UNSIGNED,
+         .target = &campaign->seed,
+         .value = "N",
+         .help = "of what is drawn [1]"},
+    };
+    const struct campaign_command command = {
+        .program = "crash_points",
+        .summary = "Power loss at every storage call of a drawn history.\n",
+        .rows = rows,
+        .rows_count = sizeof rows / sizeof rows[0],
+    };
+    campaign_begin(&command, campaign->folder, count, arguments);
 }
 
 int main(int count, char **arguments)
 {
     struct campaign campaign = {.seed = 1, .steps = 60};
-    char first[FOLDER_BYTES + 16], second[FOLDER_BYTES + 16];
+    char first[STORE_FOLDER_BYTES + 16], second[STORE_FOLDER_BYTES + 16];
     log_configure(LOG_ERROR, -1);
     parse(&campaign, count, arguments);
     campaign.random.state = campaign.seed;

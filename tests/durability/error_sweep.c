@@ -8,7 +8,6 @@
  * SQLite's and ours. At last on a disk that is really full.
  */
 #include <errno.h>
-#include <getopt.h>
 #include <sched.h>
 #include <sqlite3.h>
 #include <stdio.h>
@@ -21,19 +20,20 @@
 
 #include "proto/clock.h"
 #include "proto/log.h"
+#include "tests/durability/campaign.h"
 #include "tests/durability/figure.h"
 #include "tests/durability/store_history.h"
 #include "tests/support/store_faults.h"
 #include "tests/support/store_folder.h"
 
-enum { FOLDER_BYTES = 512, RETRY_MS = 2, SERVING_MS = 10000 };
+enum { RETRY_MS = 2, SERVING_MS = 10000 };
 
 struct sweep {
     uint64_t seed;
     int64_t steps, every;
     int64_t from;     /* the first call that fails */
     const char *kind; /* of failure; NULL: all */
-    char folder[FOLDER_BYTES];
+    char folder[STORE_FOLDER_BYTES];
     int64_t lives, fired, violations, facts;
     double slowest_seconds; /* until it served again */
 };
@@ -171,7 +171,7 @@ static void take_steps(struct sweep *sweep, struct store_history *history, struc
 /* Lives, with one failure somewhere; whether it came. */
 static bool live(struct sweep *sweep, int64_t at, int reason)
 {
-    char folder[FOLDER_BYTES + 16];
+    char folder[STORE_FOLDER_BYTES + 16];
     snprintf(folder, sizeof folder, "%s/life", sweep->folder);
     struct store_history *history = store_history_create(sweep->seed);
     struct store *store;
@@ -241,7 +241,7 @@ static void write_file(const char *path, int64_t bytes)
 /* On a file system of two MiB: filled until a step is refused, then freed. */
 static void fill_disk(struct sweep *sweep, const char *folder)
 {
-    char store_folder[FOLDER_BYTES + 48], ballast[FOLDER_BYTES + 48];
+    char store_folder[STORE_FOLDER_BYTES + 48], ballast[STORE_FOLDER_BYTES + 48];
     struct store_history *history = store_history_create(sweep->seed);
     struct store *store;
     snprintf(store_folder, sizeof store_folder, "%s/store", folder);
@@ -276,7 +276,7 @@ static void fill_disk(struct sweep *sweep, const char *folder)
 /* In a mount of its own, which goes with the process; 77: this machine allows none. */
 static int fill_small_disk(struct sweep *sweep)
 {
-    char folder[FOLDER_BYTES + 16];
+    char folder[STORE_FOLDER_BYTES + 16];
     snprintf(folder, sizeof folder, "%s/small", sweep->folder);
     if (mkdir(folder, 0700) != 0 ||
         (unshare(CLONE_NEWNS) != 0 && unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0) ||
@@ -307,40 +307,28 @@ static void sweep_small_disk(struct sweep *sweep)
 
 static void parse(struct sweep *sweep, int count, char **arguments)
 {
-    static const struct option options[] = {{"steps", required_argument, NULL, 's'},
-                                            {"every", required_argument, NULL, 'e'},
-                                            {"from", required_argument, NULL, 'n'},
-                                            {"kind", required_argument, NULL, 'k'},
-                                            {"seed", required_argument, NULL, 'r'},
-                                            {"folder", required_argument, NULL, 'f'},
-                                            {0}};
-    const char *parent = P_tmpdir;
-    for (int option; (option = getopt_long(count, arguments, "", options, NULL)) != -1;)
-        switch (option) {
-        case 's':
-            sweep->steps = atoll(optarg);
-            break;
-        case 'e':
-            sweep->every = atoll(optarg);
-            break;
-        case 'n':
-            sweep->from = atoll(optarg);
-            break;
-        case 'k':
-            sweep->kind = optarg;
-            break;
-        case 'r':
-            sweep->seed = strtoull(optarg, NULL, 10);
-            break;
-        case 'f':
-            parent = optarg;
-            break;
-        default:
-            exit(2);
-        }
-    snprintf(sweep->folder, sizeof sweep->folder, "%s/longhaul-sweep-XXXXXX", parent);
-    if (!mkdtemp(sweep->folder))
-        exit(70);
+    const struct flags_row rows[] = {
+        CAMPAIGN_COUNT("steps", &sweep->steps, "of the history [30]"),
+        CAMPAIGN_COUNT("every", &sweep->every, "of so many calls one fails [1]"),
+        CAMPAIGN_COUNT("from", &sweep->from, "the first call that fails [1]"),
+        {.name = "kind",
+         .type = FLAGS_TEXT,
+         .target = &sweep->kind,
+         .value = "K",
+         .help = "ENOSPC, EIO, EROFS, memory or full [all]"},
+        {.name = "seed",
+         .type = FLAGS_UNSIGNED,
+         .target = &sweep->seed,
+         .value = "N",
+         .help = "of what is drawn [1]"},
+    };
+    const struct campaign_command command = {
+        .program = "error_sweep",
+        .summary = "Each call to the disk, and each allocation, fails once.\n",
+        .rows = rows,
+        .rows_count = sizeof rows / sizeof rows[0],
+    };
+    campaign_begin(&command, sweep->folder, count, arguments);
 }
 
 int main(int count, char **arguments)

@@ -6,7 +6,6 @@
  * knows what was acknowledged, opens the store and holds it against that: lost 0, twice 0. It
  * also takes the time until the store serves again.
  */
-#include <getopt.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -17,6 +16,7 @@
 
 #include "proto/clock.h"
 #include "proto/log.h"
+#include "tests/durability/campaign.h"
 #include "tests/durability/figure.h"
 #include "tests/support/random.h"
 #include "tests/support/store_folder.h"
@@ -216,29 +216,22 @@ static enum status count_batch(void *context, const struct store_batch *batch)
 
 static void parse(struct run *run, int count, char **arguments)
 {
-    static const struct option options[] = {{"kills", required_argument, NULL, 'k'},
-                                            {"seed", required_argument, NULL, 'r'},
-                                            {"folder", required_argument, NULL, 'f'},
-                                            {0}};
-    const char *parent = P_tmpdir;
-    for (int option; (option = getopt_long(count, arguments, "", options, NULL)) != -1;)
-        switch (option) {
-        case 'k':
-            run->kills = atoll(optarg);
-            break;
-        case 'r':
-            run->seed = strtoull(optarg, NULL, 10);
-            break;
-        case 'f':
-            parent = optarg;
-            break;
-        default:
-            exit(2);
-        }
+    const struct flags_row rows[] = {
+        CAMPAIGN_COUNT("kills", &run->kills, "of the writer [1000]"),
+        {.name = "seed",
+         .type = FLAGS_UNSIGNED,
+         .target = &run->seed,
+         .value = "N",
+         .help = "of what is drawn [1]"},
+    };
+    const struct campaign_command command = {
+        .program = "kill_writer",
+        .summary = "A process that writes is killed at random moments, again and again.\n",
+        .rows = rows,
+        .rows_count = sizeof rows / sizeof rows[0],
+    };
+    campaign_begin(&command, run->folder, count, arguments);
     run->random.state = run->seed;
-    snprintf(run->folder, sizeof run->folder, "%s/longhaul-kill-XXXXXX", parent);
-    if (!mkdtemp(run->folder))
-        fail_run(run->folder);
 }
 
 int main(int count, char **arguments)

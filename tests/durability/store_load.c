@@ -8,7 +8,6 @@
  * 3. With --lines, one batch of so many lines is uploaded, run and told, with memory before and
  *    after.
  */
-#include <getopt.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +16,7 @@
 
 #include "proto/clock.h"
 #include "proto/log.h"
+#include "tests/durability/campaign.h"
 #include "tests/durability/figure.h"
 #include "tests/support/store_folder.h"
 
@@ -24,7 +24,7 @@ enum { THREADS_MAX = 1024, TIMES_MAX = 1 << 22, TEXT_BYTES = 512, LINE_BYTES = 6
 
 struct load {
     struct store *store;
-    int threads;
+    int64_t threads;
     double seconds;
     int64_t queued, lines;
     char folder[STORE_FOLDER_BYTES];
@@ -307,34 +307,25 @@ static bool measure_lines(struct load *load)
 
 static void parse(struct load *load, int count, char **arguments)
 {
-    static const struct option options[] = {
-        {"threads", required_argument, NULL, 't'}, {"seconds", required_argument, NULL, 's'},
-        {"queued", required_argument, NULL, 'q'},  {"lines", required_argument, NULL, 'l'},
-        {"folder", required_argument, NULL, 'f'},  {0}};
-    const char *parent = P_tmpdir;
-    for (int option; (option = getopt_long(count, arguments, "", options, NULL)) != -1;)
-        switch (option) {
-        case 't':
-            load->threads = atoi(optarg);
-            break;
-        case 's':
-            load->seconds = atof(optarg);
-            break;
-        case 'q':
-            load->queued = atoll(optarg);
-            break;
-        case 'l':
-            load->lines = atoll(optarg);
-            break;
-        case 'f':
-            parent = optarg;
-            break;
-        default:
-            exit(2);
-        }
-    snprintf(load->folder, sizeof load->folder, "%s/longhaul-load-XXXXXX", parent);
-    if (!mkdtemp(load->folder))
-        fail_run(load->folder);
+    const struct flags_row rows[] = {
+        CAMPAIGN_COUNT("threads", &load->threads, "that create; 0: 1, 8, 64 and 256 [0]"),
+        {.name = "seconds",
+         .type = FLAGS_REAL,
+         .target = &load->seconds,
+         .value = "S",
+         .help = "of a round [3]",
+         .least = 0,
+         .most = 3600},
+        CAMPAIGN_COUNT("queued", &load->queued, "lines that wait, then the rounds again [0]"),
+        CAMPAIGN_COUNT("lines", &load->lines, "of one batch, in and out [0]"),
+    };
+    const struct campaign_command command = {
+        .program = "store_load",
+        .summary = "What a store alone carries.\n",
+        .rows = rows,
+        .rows_count = sizeof rows / sizeof rows[0],
+    };
+    campaign_begin(&command, load->folder, count, arguments);
 }
 
 int main(int count, char **arguments)
