@@ -10,6 +10,8 @@
 #include <string.h>
 #include <unistd.h>
 
+enum { AFTER_SIGNAL_MS = 1000 };
+
 static bool output_closed;
 static int lost_reason; /* the errno of the first write that failed; 0: none has */
 
@@ -48,10 +50,31 @@ static int guess_reason(void)
     return poll(&output, 1, 0) == 1 && (output.revents & POLLERR) ? EPIPE : EIO;
 }
 
+/* All of it, past signals: what stdio has not written when one comes, it forgets. Where the reader
+ * takes nothing after a signal the write has failed, so that the signal can end the process. */
+static bool write_all(const char *text)
+{
+    size_t left = strlen(text);
+    while (left > 0) {
+        struct pollfd output = {.fd = STDOUT_FILENO, .events = POLLOUT};
+        const ssize_t written = write(STDOUT_FILENO, text, left);
+        if (written >= 0) {
+            text += written;
+            left -= (size_t)written;
+        } else if (errno != EINTR) {
+            return false;
+        } else if (poll(&output, 1, AFTER_SIGNAL_MS) <= 0) {
+            errno = EINTR;
+            return false;
+        }
+    }
+    return true;
+}
+
 enum status standard_output_text(const char *text)
 {
     errno = 0;
-    bool refused = fputs(text, stdout) < 0 || fflush(stdout) != 0;
+    const bool refused = fflush(stdout) != 0 || !write_all(text);
     if (!lost_reason && refused)
         lost_reason = errno ? errno : EIO;
     if (!lost_reason && ferror(stdout))

@@ -452,6 +452,20 @@ class Chat(Commands):
         terminal.type("\x04")
         self.assertEqual(terminal.end(), 0)
 
+    def test_ctrl_c_while_the_terminal_is_stopped_loses_no_output(self):
+        self.workers(1, "--token-ms=30")
+        terminal = self.terminal(80, "chat", "-n", "1000")
+        terminal.wait_for(PROMPT)
+        terminal.type("one\n")
+        terminal.wait_for("one\r\n.*[a-z]{5}")
+        terminal.type("\x13")  # Ctrl-S: the next write waits
+        time.sleep(0.3)
+        terminal.type("\x03")
+        terminal.wait_for(r"\(Ctrl-D ends the chat\)")
+        terminal.wait_for(PROMPT)
+        terminal.type("\x04")
+        self.assertEqual(terminal.end(), 0, terminal.seen)
+
     def test_a_cut_answer_is_told_and_a_signal_ends_all(self):
         self.workers(1, "--token-ms=30")
         terminal = self.terminal(80, "chat", "-n", "4")
