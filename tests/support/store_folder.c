@@ -47,6 +47,25 @@ struct store *store_folder_open(const char *folder)
     return store;
 }
 
+int store_fixture_set_up(void **state)
+{
+    struct store_fixture *fixture = calloc(1, sizeof *fixture);
+    assert(fixture);
+    store_folder_make(fixture->folder);
+    fixture->store = store_folder_open(fixture->folder);
+    *state = fixture;
+    return 0;
+}
+
+int store_fixture_tear_down(void **state)
+{
+    struct store_fixture *fixture = *state;
+    store_close(fixture->store);
+    store_folder_remove(fixture->folder);
+    free(fixture);
+    return 0;
+}
+
 int64_t store_folder_batch(struct store *store, const char *tenant, const char *id, int count)
 {
     struct store_new_line *lines = calloc((size_t)count + 1, sizeof *lines);

@@ -18,6 +18,15 @@ void store_folder_copy(const char *from, const char *to);
 
 struct store *store_folder_open(const char *folder);
 
+/* A test's own store: what cmocka calls before and after it. `*state` is a struct store_fixture. */
+struct store_fixture {
+    char folder[STORE_FOLDER_BYTES];
+    struct store *store;
+};
+
+int store_fixture_set_up(void **state);
+int store_fixture_tear_down(void **state);
+
 /* A batch of `count` lines {"n": I}, QUEUED, with custom ids c1, c2, ... and 10 tokens a line;
  * returns its number. */
 int64_t store_folder_batch(struct store *store, const char *tenant, const char *id, int count);

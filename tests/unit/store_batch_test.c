@@ -8,29 +8,6 @@
 
 #include "tests/support/store_folder.h"
 
-struct fixture {
-    char folder[STORE_FOLDER_BYTES];
-    struct store *store;
-};
-
-static int set_up(void **state)
-{
-    struct fixture *fixture = calloc(1, sizeof *fixture);
-    store_folder_make(fixture->folder);
-    fixture->store = store_folder_open(fixture->folder);
-    *state = fixture;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    struct fixture *fixture = *state;
-    store_close(fixture->store);
-    store_folder_remove(fixture->folder);
-    free(fixture);
-    return 0;
-}
-
 static struct store_batch get(struct store *store, const char *tenant, const char *id)
 {
     struct store_batch batch;
@@ -57,7 +34,7 @@ static void wait_for_state(struct store *store, const char *tenant, const char *
 
 static void a_batch_is_made_once_for_its_request_id(void **state)
 {
-    struct store *store = ((struct fixture *)*state)->store;
+    struct store *store = ((struct store_fixture *)*state)->store;
     const struct store_request request = {"r-1", "content", 7}, other = {"r-1", "another", 7};
     struct store_batch_args args = {.tenant = "a",
                                     .request = &request,
@@ -95,7 +72,7 @@ static void a_batch_is_made_once_for_its_request_id(void **state)
 
 static void another_tenants_batch_is_not_there(void **state)
 {
-    struct store *store = ((struct fixture *)*state)->store;
+    struct store *store = ((struct store_fixture *)*state)->store;
     const int64_t number = store_folder_batch(store, "a", "secret", 2);
     struct store_batch batch;
     struct store_batch_answer answer;
@@ -140,7 +117,7 @@ static enum status note(void *context, const struct store_batch *batch)
 
 static void batches_are_listed_newest_first_in_pages(void **state)
 {
-    struct store *store = ((struct fixture *)*state)->store;
+    struct store *store = ((struct store_fixture *)*state)->store;
     struct told told = {0};
     for (int i = 0; i < 5; i++) {
         char id[16];
@@ -166,7 +143,7 @@ static void batches_are_listed_newest_first_in_pages(void **state)
 
 static void an_upload_goes_on_at_any_offset(void **state)
 {
-    struct store *store = ((struct fixture *)*state)->store;
+    struct store *store = ((struct store_fixture *)*state)->store;
     enum { LONG = 200 * 1000 };
     const struct store_batch_args args = {
         .tenant = "a", .id = "up", .expires_after_seconds = 60, .retention_seconds = 60};
@@ -207,7 +184,7 @@ static void an_upload_goes_on_at_any_offset(void **state)
 
 static void a_custom_id_of_two_lines_is_refused_with_both(void **state)
 {
-    struct store *store = ((struct fixture *)*state)->store;
+    struct store *store = ((struct store_fixture *)*state)->store;
     const struct store_batch_args args = {.tenant = "a",
                                           .id = "twice",
                                           .input = "abc",
@@ -262,7 +239,7 @@ static void a_custom_id_of_two_lines_is_refused_with_both(void **state)
 
 static void limits_hold_in_the_transaction(void **state)
 {
-    struct store *store = ((struct fixture *)*state)->store;
+    struct store *store = ((struct store_fixture *)*state)->store;
     const struct store_limits lines = {.queued_lines = 2}, tokens = {.queued_tokens = 19},
                               bytes = {.stored_bytes = 10};
     const struct store_limits *const limits[] = {&lines, &tokens, &bytes};
@@ -295,7 +272,7 @@ static void limits_hold_in_the_transaction(void **state)
 
 static void a_cancelled_batch_ends_with_its_last_running_line(void **state)
 {
-    struct store *store = ((struct fixture *)*state)->store;
+    struct store *store = ((struct store_fixture *)*state)->store;
     const int64_t number = store_folder_batch(store, "a", "c", 2500);
     const int64_t first = store_folder_lease(store, "a", number, 1);
     const int64_t second = store_folder_lease(store, "a", number, 2);
@@ -327,7 +304,7 @@ static void a_cancelled_batch_ends_with_its_last_running_line(void **state)
 
 static void a_batch_expires_and_then_is_forgotten(void **state)
 {
-    struct store *store = ((struct fixture *)*state)->store;
+    struct store *store = ((struct store_fixture *)*state)->store;
     struct store_batch_answer answer;
     const struct store_new_line line = {.custom_id = "x", .bytes = 3, .prompt_tokens = 5};
     const struct store_batch_args args = {.tenant = "a",
@@ -361,7 +338,7 @@ static void a_batch_expires_and_then_is_forgotten(void **state)
 
 static void a_deleted_batch_is_gone_at_once_and_answered_again(void **state)
 {
-    struct store *store = ((struct fixture *)*state)->store;
+    struct store *store = ((struct store_fixture *)*state)->store;
     const struct store_request request = {"del", "c", 1};
     const int64_t number = store_folder_batch(store, "a", "d", 1);
     struct store_batch batch;
@@ -377,19 +354,24 @@ static void a_deleted_batch_is_gone_at_once_and_answered_again(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(a_batch_is_made_once_for_its_request_id, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(another_tenants_batch_is_not_there, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(batches_are_listed_newest_first_in_pages, set_up,
-                                        tear_down),
-        cmocka_unit_test_setup_teardown(an_upload_goes_on_at_any_offset, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_custom_id_of_two_lines_is_refused_with_both, set_up,
-                                        tear_down),
-        cmocka_unit_test_setup_teardown(limits_hold_in_the_transaction, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_cancelled_batch_ends_with_its_last_running_line, set_up,
-                                        tear_down),
-        cmocka_unit_test_setup_teardown(a_batch_expires_and_then_is_forgotten, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_deleted_batch_is_gone_at_once_and_answered_again, set_up,
-                                        tear_down),
+        cmocka_unit_test_setup_teardown(a_batch_is_made_once_for_its_request_id,
+                                        store_fixture_set_up, store_fixture_tear_down),
+        cmocka_unit_test_setup_teardown(another_tenants_batch_is_not_there, store_fixture_set_up,
+                                        store_fixture_tear_down),
+        cmocka_unit_test_setup_teardown(batches_are_listed_newest_first_in_pages,
+                                        store_fixture_set_up, store_fixture_tear_down),
+        cmocka_unit_test_setup_teardown(an_upload_goes_on_at_any_offset, store_fixture_set_up,
+                                        store_fixture_tear_down),
+        cmocka_unit_test_setup_teardown(a_custom_id_of_two_lines_is_refused_with_both,
+                                        store_fixture_set_up, store_fixture_tear_down),
+        cmocka_unit_test_setup_teardown(limits_hold_in_the_transaction, store_fixture_set_up,
+                                        store_fixture_tear_down),
+        cmocka_unit_test_setup_teardown(a_cancelled_batch_ends_with_its_last_running_line,
+                                        store_fixture_set_up, store_fixture_tear_down),
+        cmocka_unit_test_setup_teardown(a_batch_expires_and_then_is_forgotten, store_fixture_set_up,
+                                        store_fixture_tear_down),
+        cmocka_unit_test_setup_teardown(a_deleted_batch_is_gone_at_once_and_answered_again,
+                                        store_fixture_set_up, store_fixture_tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

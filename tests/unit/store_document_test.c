@@ -10,29 +10,6 @@
 
 #include "tests/support/store_folder.h"
 
-struct fixture {
-    char folder[STORE_FOLDER_BYTES];
-    struct store *store;
-};
-
-static int set_up(void **state)
-{
-    struct fixture *fixture = calloc(1, sizeof *fixture);
-    store_folder_make(fixture->folder);
-    fixture->store = store_folder_open(fixture->folder);
-    *state = fixture;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    struct fixture *fixture = *state;
-    store_close(fixture->store);
-    store_folder_remove(fixture->folder);
-    free(fixture);
-    return 0;
-}
-
 static enum status put(struct store *store, struct store_document_answer *answer,
                        const char *tenant, const char *text, const struct store_document_args *args)
 {
@@ -47,7 +24,7 @@ static enum status put(struct store *store, struct store_document_answer *answer
 }
 
 /* Files in FOLDER/documents. */
-static int files(const struct fixture *fixture)
+static int files(const struct store_fixture *fixture)
 {
     char path[STORE_FOLDER_BYTES + 16];
     snprintf(path, sizeof path, "%s/documents", fixture->folder);
@@ -61,7 +38,7 @@ static int files(const struct fixture *fixture)
 
 static void the_same_bytes_are_one_document_of_each_tenant(void **state)
 {
-    struct fixture *fixture = *state;
+    struct store_fixture *fixture = *state;
     struct store *store = fixture->store;
     const struct store_document_args args = {
         .title = "t", .tokens = 7, .expires_after_seconds = 60};
@@ -97,7 +74,7 @@ static void the_same_bytes_are_one_document_of_each_tenant(void **state)
 
 static void a_chosen_id_names_one_text(void **state)
 {
-    struct store *store = ((struct fixture *)*state)->store;
+    struct store *store = ((struct store_fixture *)*state)->store;
     const struct store_request request = {"r", "one", 3};
     const struct store_document_args args = {.id = "mine", .expires_after_seconds = 60},
                                      other = {.id = "other", .expires_after_seconds = 60},
@@ -116,7 +93,7 @@ static void a_chosen_id_names_one_text(void **state)
 
 static void a_tenants_bytes_are_limited(void **state)
 {
-    struct fixture *fixture = *state;
+    struct store_fixture *fixture = *state;
     const struct store_limits limits = {.stored_bytes = 10};
     const struct store_document_args args = {.limits = &limits, .expires_after_seconds = 60};
     struct store_document_answer answer;
@@ -145,7 +122,7 @@ static int64_t batch_with(struct store *store, const char *document)
 
 static void a_document_stays_while_a_batch_needs_it(void **state)
 {
-    struct fixture *fixture = *state;
+    struct store_fixture *fixture = *state;
     struct store *store = fixture->store;
     const struct store_document_args args = {.id = "d", .expires_after_seconds = 0};
     struct store_document_answer answer;
@@ -188,7 +165,7 @@ static enum status name(void *context, const struct store_document *document)
 
 static void documents_are_listed_newest_first(void **state)
 {
-    struct store *store = ((struct fixture *)*state)->store;
+    struct store *store = ((struct store_fixture *)*state)->store;
     static const char *const ids[] = {"one", "two", "three"};
     struct store_document_answer answer = {0};
     char names[64] = "";
@@ -209,7 +186,7 @@ static void documents_are_listed_newest_first(void **state)
 
 static void a_damaged_file_is_named(void **state)
 {
-    struct fixture *fixture = *state;
+    struct store_fixture *fixture = *state;
     const struct store_document_args args = {.id = "d", .expires_after_seconds = 60};
     struct store_document_answer answer;
     char command[STORE_FOLDER_BYTES + 64], *text;
@@ -230,13 +207,18 @@ static void a_damaged_file_is_named(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(the_same_bytes_are_one_document_of_each_tenant, set_up,
-                                        tear_down),
-        cmocka_unit_test_setup_teardown(a_chosen_id_names_one_text, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_tenants_bytes_are_limited, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_document_stays_while_a_batch_needs_it, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(documents_are_listed_newest_first, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_damaged_file_is_named, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(the_same_bytes_are_one_document_of_each_tenant,
+                                        store_fixture_set_up, store_fixture_tear_down),
+        cmocka_unit_test_setup_teardown(a_chosen_id_names_one_text, store_fixture_set_up,
+                                        store_fixture_tear_down),
+        cmocka_unit_test_setup_teardown(a_tenants_bytes_are_limited, store_fixture_set_up,
+                                        store_fixture_tear_down),
+        cmocka_unit_test_setup_teardown(a_document_stays_while_a_batch_needs_it,
+                                        store_fixture_set_up, store_fixture_tear_down),
+        cmocka_unit_test_setup_teardown(documents_are_listed_newest_first, store_fixture_set_up,
+                                        store_fixture_tear_down),
+        cmocka_unit_test_setup_teardown(a_damaged_file_is_named, store_fixture_set_up,
+                                        store_fixture_tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

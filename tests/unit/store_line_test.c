@@ -9,29 +9,6 @@
 
 #include "tests/support/store_folder.h"
 
-struct fixture {
-    char folder[STORE_FOLDER_BYTES];
-    struct store *store;
-};
-
-static int set_up(void **state)
-{
-    struct fixture *fixture = calloc(1, sizeof *fixture);
-    store_folder_make(fixture->folder);
-    fixture->store = store_folder_open(fixture->folder);
-    *state = fixture;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    struct fixture *fixture = *state;
-    store_close(fixture->store);
-    store_folder_remove(fixture->folder);
-    free(fixture);
-    return 0;
-}
-
 /* What a walk told, as text: "BATCH:LINE BATCH:LINE ...". */
 struct told {
     char text[1024];
@@ -74,7 +51,7 @@ static void add_batch(struct store *store, const char *id, int priority, const c
 
 static void lines_run_by_priority_then_age_then_prefix(void **state)
 {
-    struct store *store = ((struct fixture *)*state)->store;
+    struct store *store = ((struct store_fixture *)*state)->store;
     struct store_batch_answer answer;
     static const char expected[] = "high:3 high:1 high:2 one:2 one:1 two:1 two:2 low:1 ";
     add_batch(store, "low", -5, "a");
@@ -103,7 +80,7 @@ static void lines_run_by_priority_then_age_then_prefix(void **state)
 
 static void only_the_present_lease_commits_and_once(void **state)
 {
-    struct store *store = ((struct fixture *)*state)->store;
+    struct store *store = ((struct store_fixture *)*state)->store;
     const int64_t number = store_folder_batch(store, "a", "b", 2);
     const int64_t old = store_folder_lease(store, "a", number, 1);
     assert_int_equal(old, 1);
@@ -156,7 +133,7 @@ static struct seen_line look(struct store *store, int64_t number, int64_t line)
 
 static void attempts_and_losses_are_counted(void **state)
 {
-    struct fixture *fixture = *state;
+    struct store_fixture *fixture = *state;
     struct store *store = fixture->store;
     const int64_t number = store_folder_batch(store, "a", "b", 1);
     int64_t epoch = store_folder_lease(store, "a", number, 1);
@@ -226,7 +203,7 @@ static bool tell(struct store *store, int64_t number, bool input_order, int64_t 
 
 static void results_are_told_as_they_end_or_as_lines_stand(void **state)
 {
-    struct store *store = ((struct fixture *)*state)->store;
+    struct store *store = ((struct store_fixture *)*state)->store;
     const int64_t number = store_folder_batch(store, "a", "b", 5);
     struct store_batch_answer answer;
     struct results results;
@@ -266,7 +243,7 @@ static void results_are_told_as_they_end_or_as_lines_stand(void **state)
 
 static void a_line_that_is_wrong_has_its_result_at_once(void **state)
 {
-    struct store *store = ((struct fixture *)*state)->store;
+    struct store *store = ((struct store_fixture *)*state)->store;
     const struct store_new_line lines[] = {
         {.custom_id = "good", .bytes = 2},
         {.failed_code = 400, .failed_body = "no json", .failed_body_bytes = 7, .bytes = 1},
@@ -300,7 +277,7 @@ static void a_line_that_is_wrong_has_its_result_at_once(void **state)
 
 static void long_bodies_come_back_as_they_were(void **state)
 {
-    struct fixture *fixture = *state;
+    struct store_fixture *fixture = *state;
     enum { LONG = 300 * 1000 };
     const int64_t number = store_folder_batch(fixture->store, "a", "b", 1);
     const int64_t epoch = store_folder_lease(fixture->store, "a", number, 1);
@@ -336,7 +313,7 @@ static void long_bodies_come_back_as_they_were(void **state)
 
 static void a_refused_batch_leaves_no_segment_behind(void **state)
 {
-    struct fixture *fixture = *state;
+    struct store_fixture *fixture = *state;
     enum { LONG = 100 * 1000 };
     char *body = malloc(LONG + 1);
     memset(body, 'x', LONG);
@@ -358,7 +335,7 @@ static void a_refused_batch_leaves_no_segment_behind(void **state)
 }
 
 /* Changes a row behind the store's back, as a damaged disk would. */
-static void damage(struct fixture *fixture, const char *sql)
+static void damage(struct store_fixture *fixture, const char *sql)
 {
     char path[STORE_FOLDER_BYTES + 16];
     sqlite3 *database;
@@ -373,7 +350,7 @@ static void damage(struct fixture *fixture, const char *sql)
 
 static void a_damaged_row_is_named_and_the_others_go_on(void **state)
 {
-    struct fixture *fixture = *state;
+    struct store_fixture *fixture = *state;
     struct store *store = fixture->store;
     const int64_t number = store_folder_batch(store, "a", "b", 4);
     struct results results;
@@ -405,19 +382,22 @@ static void a_damaged_row_is_named_and_the_others_go_on(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(lines_run_by_priority_then_age_then_prefix, set_up,
-                                        tear_down),
-        cmocka_unit_test_setup_teardown(only_the_present_lease_commits_and_once, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(attempts_and_losses_are_counted, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(results_are_told_as_they_end_or_as_lines_stand, set_up,
-                                        tear_down),
-        cmocka_unit_test_setup_teardown(a_line_that_is_wrong_has_its_result_at_once, set_up,
-                                        tear_down),
-        cmocka_unit_test_setup_teardown(long_bodies_come_back_as_they_were, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_refused_batch_leaves_no_segment_behind, set_up,
-                                        tear_down),
-        cmocka_unit_test_setup_teardown(a_damaged_row_is_named_and_the_others_go_on, set_up,
-                                        tear_down),
+        cmocka_unit_test_setup_teardown(lines_run_by_priority_then_age_then_prefix,
+                                        store_fixture_set_up, store_fixture_tear_down),
+        cmocka_unit_test_setup_teardown(only_the_present_lease_commits_and_once,
+                                        store_fixture_set_up, store_fixture_tear_down),
+        cmocka_unit_test_setup_teardown(attempts_and_losses_are_counted, store_fixture_set_up,
+                                        store_fixture_tear_down),
+        cmocka_unit_test_setup_teardown(results_are_told_as_they_end_or_as_lines_stand,
+                                        store_fixture_set_up, store_fixture_tear_down),
+        cmocka_unit_test_setup_teardown(a_line_that_is_wrong_has_its_result_at_once,
+                                        store_fixture_set_up, store_fixture_tear_down),
+        cmocka_unit_test_setup_teardown(long_bodies_come_back_as_they_were, store_fixture_set_up,
+                                        store_fixture_tear_down),
+        cmocka_unit_test_setup_teardown(a_refused_batch_leaves_no_segment_behind,
+                                        store_fixture_set_up, store_fixture_tear_down),
+        cmocka_unit_test_setup_teardown(a_damaged_row_is_named_and_the_others_go_on,
+                                        store_fixture_set_up, store_fixture_tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
