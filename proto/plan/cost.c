@@ -46,7 +46,8 @@ const struct cost_link *cost_link_of(const struct cost_table *table, int rank, i
     return ranks == 0 || rank / ranks == other / ranks ? &table->within : &table->between;
 }
 
-const struct cost_link *cost_link_awaited(const struct cost_table *table, int workers)
+/* The slowest that a rank of so many workers has: what all of them wait for. */
+static const struct cost_link *awaited_link(const struct cost_table *table, int workers)
 {
     return cost_link_of(table, 0, workers - 1);
 }
@@ -122,7 +123,7 @@ static void rank_of_part(struct cost *cost, const struct schedule_rank *own,
                           .received_bytes = own->receive_tokens * token_bytes,
                           .flops = linear + attention};
     cost->compute_seconds = linear / table->linear_flops + attention / table->attention_flops;
-    cost->link_seconds = transfer_seconds(cost, cost_link_awaited(table, choice->group.workers),
+    cost->link_seconds = transfer_seconds(cost, awaited_link(table, choice->group.workers),
                                           part->rows ? part->layers * own->receive_count : 0);
     cost->seconds = stage_seconds(cost, false);
 }
@@ -153,7 +154,7 @@ static void gather_states(struct cost *cost, const struct schedule *schedule,
     cost_replicated(cost, choice, &layers, schedule->stage);
     cost->flops = flops;
     cost->compute_seconds = flops / table->linear_flops;
-    cost->link_seconds = transfer_seconds(cost, cost_link_awaited(table, schedule->workers),
+    cost->link_seconds = transfer_seconds(cost, awaited_link(table, schedule->workers),
                                           (schedule->workers - 1) * layers.layers);
 }
 
@@ -220,8 +221,8 @@ void cost_decode(struct cost *cost, const struct choice *choice, const struct mo
     const int64_t messages = workers > 1 ? shape->layers * gathers + split : 0;
     cost->flops = row_flops(shape) * (double)shape->layers * computed +
                   (double)key_tokens * pair_flops(shape, shape->layers, shape->heads);
-    cost->seconds = read / table->memory_bytes +
-                    transfer_seconds(cost, cost_link_awaited(table, workers), messages);
+    cost->seconds =
+        read / table->memory_bytes + transfer_seconds(cost, awaited_link(table, workers), messages);
 }
 
 double cost_slowest(const struct cost *costs, int workers)

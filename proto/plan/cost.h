@@ -55,11 +55,8 @@ struct cost_table cost_table_default(void);
  * measured on two Zen 3 cores, `reference` too; the AVX-512 ones are AVX2's share of their peak. */
 struct cost_table cost_table_estimate(const char *kernels, int threads);
 
-/* The link from one rank to another. */
+/* The link from one rank to another; for tests. */
 const struct cost_link *cost_link_of(const struct cost_table *table, int rank, int other);
-
-/* The slowest that a rank of so many workers has: what all of them wait for. */
-const struct cost_link *cost_link_awaited(const struct cost_table *table, int workers);
 
 /* Adds what a part of the model costs in a stage: `costs` holds one for each rank. Gathered states
  * of replicated queries are included. */
