@@ -36,12 +36,20 @@ void reports_deinit(struct reports *reports)
     *reports = (struct reports){0};
 }
 
-static enum status say(struct reports *reports, Longhaul__Control__V1__WorkerMessage__KindCase kind,
-                       const void *body)
+/* Every member of the oneof is a pointer; only read. */
+static Longhaul__Control__V1__WorkerMessage
+message_of(Longhaul__Control__V1__WorkerMessage__KindCase kind, const void *body)
 {
     Longhaul__Control__V1__WorkerMessage message = LONGHAUL__CONTROL__V1__WORKER_MESSAGE__INIT;
     message.kind_case = kind;
-    message.hello = (void *)(size_t)body; /* every member of the oneof is a pointer; only read */
+    message.hello = (void *)(size_t)body;
+    return message;
+}
+
+static enum status say(struct reports *reports, Longhaul__Control__V1__WorkerMessage__KindCase kind,
+                       const void *body)
+{
+    const Longhaul__Control__V1__WorkerMessage message = message_of(kind, body);
     return rpc_stream_write(reports->stream, &message.base);
 }
 
@@ -55,7 +63,9 @@ enum status reports_beat(struct reports *reports, int runs, double work_age_seco
     Longhaul__Control__V1__Heartbeat heartbeat = LONGHAUL__CONTROL__V1__HEARTBEAT__INIT;
     heartbeat.runs = runs;
     heartbeat.work_age_seconds = work_age_seconds;
-    return say(reports, LONGHAUL__CONTROL__V1__WORKER_MESSAGE__KIND_HEARTBEAT, &heartbeat);
+    const Longhaul__Control__V1__WorkerMessage message =
+        message_of(LONGHAUL__CONTROL__V1__WORKER_MESSAGE__KIND_HEARTBEAT, &heartbeat);
+    return rpc_stream_post(reports->stream, &message.base);
 }
 
 enum status reports_progress(struct reports *reports, uint64_t run, int64_t done, int64_t total)
