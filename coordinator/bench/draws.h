@@ -1,5 +1,5 @@
-/* Numbers by chance that anybody can draw again: SplitMix64 (Steele, Lea and Flood, "Fast splittable
- * pseudorandom number generators", OOPSLA 2014). */
+/* Numbers by chance that anybody can draw again: SplitMix64 (Steele, Lea and Flood, "Fast
+ * splittable pseudorandom number generators", OOPSLA 2014). */
 #pragma once
 
 #include <stdint.h>
