@@ -13,12 +13,13 @@ enum status what_if_cluster_read(struct what_if_cluster *cluster, const char *pa
 {
     double linear, attention, memory_rate, memory, host_rate, network_rate;
     double host_latency, network_latency, host_message = 0, network_message = 0, call = 0;
-    int64_t ranks_per_host, ranks_per_card, call_reads = 0;
+    int64_t ranks_per_host, ranks_per_network_card, call_reads = 0;
     struct what_if_cluster read = {.machine = {.state_passes = 2, .pieces = 1}};
     const struct fact_row rows[] = {
         {"cluster.name", FACT_TEXT, read.name, 0, 0, false},
         {"host.workers", FACT_INTEGER, &ranks_per_host, 1, WORKERS_MOST, false},
-        {"host.workers_per_card", FACT_INTEGER, &ranks_per_card, 1, WORKERS_MOST, false},
+        {"host.workers_per_network_card", FACT_INTEGER, &ranks_per_network_card, 1, WORKERS_MOST,
+         false},
         {"worker.kernels", FACT_TEXT, read.kernels, 0, 0, false},
         {"worker.linear_tflops", FACT_REAL, &linear, 1e-6, MOST_FLOPS, false},
         {"worker.attention_tflops", FACT_REAL, &attention, 1e-6, MOST_FLOPS, false},
@@ -52,7 +53,7 @@ enum status what_if_cluster_read(struct what_if_cluster *cluster, const char *pa
         .host = {host_rate * 1e9, host_latency * 1e-6, host_message * 1e-6},
         .network = {network_rate * 1e9, network_latency * 1e-6, network_message * 1e-6},
         .ranks_per_host = (int)ranks_per_host,
-        .ranks_per_card = (int)ranks_per_card,
+        .ranks_per_network_card = (int)ranks_per_network_card,
     };
     *cluster = read;
     return STATUS_OK;

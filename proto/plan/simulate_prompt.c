@@ -18,7 +18,7 @@ struct cost_table simulate_costs(const struct simulate_machine *machine)
                                .within = links->host,
                                .between = links->network,
                                .host_ranks = links->ranks_per_host};
-    table.between.bytes_per_second /= links->ranks_per_card;
+    table.between.bytes_per_second /= links->ranks_per_network_card;
     return table;
 }
 
