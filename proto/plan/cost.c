@@ -53,9 +53,7 @@ static const struct cost_link *awaited_link(const struct cost_table *table, int 
     return cost_link_of(table, 0, workers - 1);
 }
 
-/* Bytes of one token in one layer: its key in each frame that the method keeps all in, and its
- * value. */
-static int64_t kv_bytes(const struct model_shape *shape, const struct choice *choice)
+int64_t cost_token_bytes(const struct model_shape *shape, const struct choice *choice)
 {
     struct bands bands;
     method_bands(&choice->request.method, &bands);
@@ -63,8 +61,7 @@ static int64_t kv_bytes(const struct model_shape *shape, const struct choice *ch
            choice_cache_bytes(choice);
 }
 
-/* Bytes of one row's attention state (m, l, acc of every head) in one layer. */
-static int64_t state_bytes(const struct model_shape *shape)
+int64_t cost_state_bytes(const struct model_shape *shape)
 {
     return shape->heads * (shape->head_dim + STATE_EXTRA) * F32_BYTES;
 }
@@ -74,16 +71,14 @@ static int64_t qkv_rows(const struct model_shape *shape)
     return (shape->heads + 2 * shape->kv_heads) * shape->head_dim;
 }
 
-/* FLOPs of one row through the products of a layer; logits are not counted. */
-static double row_flops(const struct model_shape *shape)
+double cost_row_flops(const struct model_shape *shape)
 {
     return 2 * ((double)shape->hidden * (double)qkv_rows(shape) +
                 (double)(shape->heads * shape->head_dim) * (double)shape->hidden +
                 3 * (double)shape->hidden * (double)shape->ffn);
 }
 
-/* FLOPs of one visible pair: two products of head_dim, in so many heads of all layers. */
-static double pair_flops(const struct model_shape *shape, int64_t layers, int64_t heads)
+double cost_pair_flops(const struct model_shape *shape, int64_t layers, int64_t heads)
 {
     return 4 * (double)(heads * shape->head_dim) * (double)layers;
 }
@@ -156,10 +151,10 @@ static void rank_of_part(struct cost *cost, const struct schedule_rank *own,
                          const struct choice *choice, const struct model_shape *shape,
                          const struct cost_table *table, const struct cost_part *part)
 {
-    const int64_t token_bytes = part->rows ? part->layers * kv_bytes(shape, choice) : 0;
+    const int64_t token_bytes = part->rows ? part->layers * cost_token_bytes(shape, choice) : 0;
     const double linear =
-        part->rows ? (double)own->rows * row_flops(shape) * (double)part->layers : 0;
-    const double pair = pair_flops(shape, part->layers, part->heads);
+        part->rows ? (double)own->rows * cost_row_flops(shape) * (double)part->layers : 0;
+    const double pair = cost_pair_flops(shape, part->layers, part->heads);
     *cost = (struct cost){.sent_bytes = own->send_tokens * token_bytes,
                           .received_bytes = own->receive_tokens * token_bytes,
                           .flops = linear + (double)own->pairs * pair};
@@ -185,7 +180,7 @@ void cost_replicated(struct cost *cost, const struct choice *choice,
                      const struct model_shape *shape, struct span stage)
 {
     const int64_t bytes = (choice->group.workers - 1) * shape->layers * (stage.end - stage.first) *
-                          state_bytes(shape);
+                          cost_state_bytes(shape);
     *cost = (struct cost){.sent_bytes = bytes, .received_bytes = bytes};
 }
 
@@ -249,7 +244,7 @@ void cost_decode(struct cost *cost, const struct choice *choice, const struct mo
     const int workers = choice->group.workers;
     const bool split = choice->request.decode_split;
     struct cost layer = {0};
-    layer.sent_bytes = layer.received_bytes = (workers - 1) * state_bytes(shape);
+    layer.sent_bytes = layer.received_bytes = (workers - 1) * cost_state_bytes(shape);
     struct layer_buffer_row buffers[LAYER_BUFFERS];
     int gathers = 1; /* of a layer: states */
     layer_buffers_make(buffers, shape);
@@ -266,12 +261,12 @@ void cost_decode(struct cost *cost, const struct choice *choice, const struct mo
             cost->sent_bytes += (share.end - share.first) * F32_BYTES;
     }
     const double computed = split ? 1.0 / workers : 1.0;
-    const int64_t token_bytes = shape->layers * kv_bytes(shape, choice);
+    const int64_t token_bytes = shape->layers * cost_token_bytes(shape, choice);
     const double read = (double)shape->weights_bytes * computed / table->memory_bytes +
                         (double)(key_tokens * token_bytes) / table->keys_bytes;
     const int64_t messages = workers > 1 ? shape->layers * gathers + split : 0;
-    cost->flops = row_flops(shape) * (double)shape->layers * computed +
-                  (double)key_tokens * pair_flops(shape, shape->layers, shape->heads);
+    cost->flops = cost_row_flops(shape) * (double)shape->layers * computed +
+                  (double)key_tokens * cost_pair_flops(shape, shape->layers, shape->heads);
     cost->seconds =
         table->token_s + read + transfer_seconds(cost, awaited_link(table, workers), messages);
 }

@@ -567,15 +567,19 @@ static void seconds_follow_the_table(void **state)
     assert_float_equal(cost.attention_seconds, (10 + 3 * 7) * pair / 100, 1e-9);
     assert_float_equal(cost.seconds, linear / 10 + 31 * pair / 100 + 2 + 2 * 5, 1e-6);
     table.edge_keys = table.layer_s = table.stage_s = 0;
-    /* One row is one block: what comes can do so only once it is computed, by the wire's busier
-     * direction; then a half of the attention is left, to the keys that came. */
+    /* By the wire's busier direction, beside the products; then a half of the attention is left, to
+     * the keys that came. In a first stage nothing comes before a block of rows is computed. */
     table.within.bytes_per_second = 0.5;
     table.within.latency_s = 3;
     table.within.message_s = 0.25;
     const double sent = 128 * 2 * (2 * 4 * 4) / 0.5 + 2 * (3 + 0.25);
     cost_stage(&cost, &schedule, &choice, &shape, &table);
     assert_float_equal(cost.link_seconds, sent, 1e-9);
-    assert_float_equal(cost.seconds, linear / 10 + sent + 10 * pair / 100 / 2, 1e-9);
+    assert_float_equal(cost.seconds, sent + 10 * pair / 100 / 2, 1e-3);
+    schedule.stage = (struct span){0, 1};
+    cost_stage(&cost, &schedule, &choice, &shape, &table);
+    assert_float_equal(cost.seconds, linear / 10 + sent + 10 * pair / 100 / 2, 1e-3);
+    schedule.stage = (struct span){64, 65};
     rank.send_tokens = 32;
     cost_stage(&cost, &schedule, &choice, &shape, &table);
     assert_float_equal(cost.link_seconds, 64 * 2 * (2 * 4 * 4) / 0.5 + 2 * (3 + 0.25), 1e-9);
