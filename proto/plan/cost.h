@@ -105,7 +105,7 @@ void cost_scores(struct cost *cost, const struct schedule *schedule, int rank);
 /* Bytes of the prompt's last logits, from their owner to rank 0, float32. */
 void cost_logits(struct cost *cost, const struct model_shape *shape, int owner, int rank);
 
-/* Seconds of the prompt's last logits, on the rank that computes them and on their way to rank 0. */
+/* Seconds of the prompt's last logits, by the rank that has them and on their way to rank 0. */
 double cost_logits_seconds(const struct model_shape *shape, const struct cost_table *table,
                            int owner);
 
