@@ -108,14 +108,14 @@ static enum status find_bound(enum what_if_bound *bound, const struct what_if_ro
                               const struct asked *asked)
 {
     const double waited = row->prefill.seconds - row->prefill.compute_seconds;
-    struct simulate_machine prompt_links = asked->cluster->machine;
+    struct simulate_machine prompt = asked->cluster->machine;
     struct simulate_prompt without;
     *bound = WHAT_IF_ARITHMETIC;
     if (waited <= WAITING_SHARE * row->prefill.seconds)
         return STATUS_OK;
-    prompt_links.links.host.latency_s = prompt_links.links.host.message_s = 0;
-    prompt_links.links.network.latency_s = prompt_links.links.network.message_s = 0;
-    TRY(simulate_prompt(&without, &row->choice, asked->shape, &prompt_links, asked->prompt_tokens));
+    prompt.links.host.latency_s = prompt.links.host.message_s = 0;
+    prompt.links.network.latency_s = prompt.links.network.message_s = 0;
+    TRY(simulate_prompt(&without, &row->choice, asked->shape, &prompt, asked->prompt_tokens));
     *bound = row->prefill.seconds - without.seconds > waited / 2 ? WHAT_IF_LATENCY : WHAT_IF_LINK;
     return STATUS_OK;
 }

@@ -1,5 +1,5 @@
-/* What prompts would take on machines that are not there: every number of workers, length and method
- * that a cluster file asks for, planned as a coordinator would and simulated
+/* What prompts would take on machines that are not there: every number of workers, length and
+ * method that a cluster file asks for, planned as a coordinator would and simulated
  * (proto/plan/simulate_prompt.h). */
 #pragma once
 

@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "proto/config.h"
+#include "proto/flags.h"
 #include "proto/status.h"
 
 struct what_if_options {
@@ -17,5 +18,29 @@ struct what_if_options {
     int argc;
     char *const *argv;
 };
+
+/* Rows of a command's options. */
+#define WHAT_IF_ROWS(options)                                                                      \
+    {.name = "what-if",                                                                            \
+     .type = FLAGS_TEXT,                                                                           \
+     .target = &(options)->cluster,                                                                \
+     .value = "CLUSTER.yaml",                                                                      \
+     .help = "simulate machines that are not there (deploy/clusters)"},                            \
+        {.name = "shape",                                                                          \
+         .type = FLAGS_TEXT,                                                                       \
+         .target = &(options)->shape,                                                              \
+         .value = "FILE",                                                                          \
+         .help = "with --what-if: a model's shape, in place of --model"},                          \
+        {.name = "tokens-per-worker",                                                              \
+         .type = FLAGS_INTEGER,                                                                    \
+         .target = &(options)->worker_tokens,                                                      \
+         .value = "N",                                                                             \
+         .help = "with --what-if: prompts that grow with the workers",                             \
+         .least = 1,                                                                               \
+         .most = 1 << 24},                                                                         \
+    {                                                                                              \
+        .name = "out", .letter = 'o', .type = FLAGS_TEXT, .target = &(options)->folder,            \
+        .value = "DIR", .help = "with --what-if: charts as SVG files"                              \
+    }
 
 MUST_CHECK enum status what_if_command(const struct what_if_options *options);
