@@ -31,3 +31,11 @@ enum status number_list_parse(struct number_list *list, const char *option, cons
     *list = made;
     return STATUS_OK;
 }
+
+int64_t number_list_most(const struct number_list *list)
+{
+    int64_t most = 0;
+    for (size_t i = 0; i < list->count; i++)
+        most = list->values[i] > most ? list->values[i] : most;
+    return most;
+}

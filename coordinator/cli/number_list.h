@@ -17,3 +17,6 @@ struct number_list {
  * number in [least, most], for none and for too many. */
 MUST_CHECK enum status number_list_parse(struct number_list *list, const char *option,
                                          const char *text, int64_t least, int64_t most);
+
+/* 0 of an empty list. */
+int64_t number_list_most(const struct number_list *list);
