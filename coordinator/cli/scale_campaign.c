@@ -1,5 +1,5 @@
-/* Owns the groups, their prompts and the rows. Promises that there is one coordinator at a time, and
- * none at the end. */
+/* Owns the groups, their prompts and the rows. Promises that there is one coordinator at a time,
+ * and none at the end. */
 #include "coordinator/cli/scale_campaign.h"
 
 #include <inttypes.h>

@@ -1,5 +1,5 @@
-/* Owns the points and names of one chart while it is drawn. Promises that a chart shows what the rows
- * say, and no other figures. */
+/* Owns the points and names of one chart while it is drawn. Promises that a chart shows what the
+ * rows say, and no other figures. */
 #include "coordinator/cli/scale_charts.h"
 
 #include <inttypes.h>

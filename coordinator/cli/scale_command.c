@@ -1,5 +1,6 @@
 /* longhaul scale: one prompt over several numbers of workers. */
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "coordinator/cli/commands.h"
@@ -144,12 +145,13 @@ static int scale_all(struct options *options, struct config *config, int argc, c
     return status == STATUS_OK ? 0 : console_failure(program, status);
 }
 
-enum { ROWS = 11 };
+enum { ASKED_ROWS = 7, ROWS = 11 };
 
-static void set_rows(struct flags_row *rows, struct options *options)
+/* What to measure. */
+static void set_asked_rows(struct flags_row *rows, struct options *options)
 {
     struct scale_settings *settings = &options->settings;
-    const struct flags_row all[ROWS] = {
+    const struct flags_row all[ASKED_ROWS] = {
         {.name = "workers",
          .type = FLAGS_TEXT,
          .target = &settings->workers_text,
@@ -196,6 +198,14 @@ static void set_rows(struct flags_row *rows, struct options *options)
          .least = 0,
          .most = 1 << 30,
          .given = &options->warmup_given},
+    };
+    memcpy(rows, all, sizeof all);
+}
+
+/* And what becomes of it. */
+static void set_result_rows(struct flags_row *rows, struct options *options)
+{
+    const struct flags_row all[ROWS - ASKED_ROWS] = {
         {.name = "out",
          .letter = 'o',
          .type = FLAGS_TEXT,
@@ -216,8 +226,7 @@ static void set_rows(struct flags_row *rows, struct options *options)
          .target = &options->json,
          .help = "JSON lines: a manifest, then each row"},
     };
-    for (int i = 0; i < ROWS; i++)
-        rows[i] = all[i];
+    memcpy(rows, all, sizeof all);
 }
 
 int scale_command(int argc, char **argv)
@@ -227,7 +236,8 @@ int scale_command(int argc, char **argv)
     };
     struct flags_row rows[ROWS];
     struct config *config = NULL;
-    set_rows(rows, &options);
+    set_asked_rows(rows, &options);
+    set_result_rows(rows + ASKED_ROWS, &options);
     enum status status = config_create(&config);
     if (status != STATUS_OK)
         return console_failure(program, status);

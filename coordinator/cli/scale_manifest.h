@@ -13,9 +13,10 @@ struct scale_manifest {
     const char *version, *commit;
 };
 
-/* `path` is a manifest.json, or JSON lines that begin with a manifest. Settings go to `settings` and
- * to `config`, but for a model's path that `config` has from a flag. NOT_FOUND, INVALID_ARGUMENT for
- * a file that is none, or of another command. The caller calls scale_manifest_deinit. */
+/* `path` is a manifest.json, or JSON lines that begin with a manifest. Settings go to `settings`
+ * and to `config`, but for a model's path that `config` has from a flag. NOT_FOUND;
+ * INVALID_ARGUMENT for a file that is none, or of another command. The caller calls
+ * scale_manifest_deinit. */
 MUST_CHECK enum status scale_manifest_read(struct scale_manifest *manifest, const char *path,
                                            struct scale_settings *settings, struct config *config);
 

@@ -1,5 +1,5 @@
-/* The exchange alone, as nccl-tests measures collectives: time, algorithm and bus bandwidth by size,
- * with a column that says how many bytes came wrong.
+/* The exchange alone, as nccl-tests measures collectives: time, algorithm and bus bandwidth by
+ * size, with a column that says how many bytes came wrong.
  *
  *   exchange_bench -t 3                                      ranks as threads (loopback)
  *   mpirun -np 2 exchange_bench                              ranks as processes, over MPI
