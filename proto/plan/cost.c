@@ -60,12 +60,40 @@ static int64_t qkv_rows(const struct model_shape *shape)
     return (shape->heads + 2 * shape->kv_heads) * shape->head_dim;
 }
 
+/* Weights of the products of a set, in one layer; the logits' are the model's. */
+static double weights_of(const struct model_shape *shape, unsigned set)
+{
+    const double hidden = (double)shape->hidden;
+    return (set & DECODE_SPLIT_QKV ? hidden * (double)qkv_rows(shape) : 0) +
+           (set & DECODE_SPLIT_OUTPUT ? hidden * (double)(shape->heads * shape->head_dim) : 0) +
+           (set & DECODE_SPLIT_GATE ? 2 * hidden * (double)shape->ffn : 0) +
+           (set & DECODE_SPLIT_DOWN ? hidden * (double)shape->ffn : 0) +
+           (set & DECODE_SPLIT_LOGITS ? hidden * (double)shape->vocab : 0);
+}
+
 /* FLOPs of one row through the products of a layer; logits are not counted. */
 static double row_flops(const struct model_shape *shape)
 {
-    return 2 * ((double)shape->hidden * (double)qkv_rows(shape) +
-                (double)(shape->heads * shape->head_dim) * (double)shape->hidden +
-                3 * (double)shape->hidden * (double)shape->ffn);
+    return 2 * weights_of(shape, DECODE_SPLIT_ALL & ~DECODE_SPLIT_LOGITS);
+}
+
+/* The same of one rank of so many, where a set is split. */
+static double split_flops(const struct model_shape *shape, unsigned split, int workers)
+{
+    return row_flops(shape) - 2 * weights_of(shape, split) * (1 - 1.0 / workers);
+}
+
+/* Of the bytes of all weights, those that a rank reads for a row where a set is split: all are
+ * taken to be of one type. */
+static double read_share(const struct model_shape *shape, unsigned split, int workers)
+{
+    const unsigned of_logits = split & DECODE_SPLIT_LOGITS;
+    const double layers = (double)shape->layers;
+    const double all = layers * weights_of(shape, DECODE_SPLIT_ALL & ~DECODE_SPLIT_LOGITS) +
+                       weights_of(shape, DECODE_SPLIT_LOGITS);
+    const double shared =
+        layers * weights_of(shape, split & ~of_logits) + weights_of(shape, of_logits);
+    return 1 - shared / all * (1 - 1.0 / workers);
 }
 
 /* FLOPs of one visible pair: two products of head_dim, in so many heads of all layers. */
@@ -182,30 +210,31 @@ void cost_decode(struct cost *cost, const struct choice *choice, const struct mo
                  const struct cost_table *table, int rank, int64_t key_tokens)
 {
     const int workers = choice->group.workers;
-    const bool split = choice->request.decode_split;
+    const unsigned split = workers > 1 ? choice->request.decode_split : 0;
     struct cost layer = {0};
     layer.sent_bytes = layer.received_bytes = (workers - 1) * state_bytes(shape);
     struct layer_buffer_row buffers[LAYER_BUFFERS];
     int gathers = 1; /* of a layer: states */
     layer_buffers_make(buffers, shape);
-    for (int b = 0; split && b < LAYER_BUFFERS; b++)
-        for (int g = 0; g < buffers[b].awaited; g++, gathers++)
+    for (int b = 0; b < LAYER_BUFFERS; b++)
+        for (unsigned left = buffers[b].awaited & split; left != 0; left &= left - 1, gathers++)
             add_gather(&layer, buffers[b].width, workers, rank);
     *cost = (struct cost){.sent_bytes = shape->layers * layer.sent_bytes,
                           .received_bytes = shape->layers * layer.received_bytes};
-    if (split) {
+    if (split & DECODE_SPLIT_LOGITS) {
         const struct span share = partition_rows(shape->vocab, COST_SPLIT_ALIGN, workers, rank);
         if (rank == 0)
             cost->received_bytes += (shape->vocab - (share.end - share.first)) * F32_BYTES;
         else
             cost->sent_bytes += (share.end - share.first) * F32_BYTES;
     }
-    const double computed = split ? 1.0 / workers : 1.0;
     const int64_t token_bytes = shape->layers * kv_bytes(shape, choice);
-    const double read =
-        (double)shape->weights_bytes * computed + (double)(key_tokens * token_bytes);
-    const int64_t messages = workers > 1 ? shape->layers * gathers + split : 0;
-    cost->flops = row_flops(shape) * (double)shape->layers * computed +
+    const double read = (double)shape->weights_bytes * read_share(shape, split, workers) +
+                        (double)(key_tokens * token_bytes);
+    const int64_t messages =
+        workers > 1 ? shape->layers * gathers + ((split & DECODE_SPLIT_LOGITS) != 0) : 0;
+    cost->flops = split_flops(shape, split & ~(unsigned)DECODE_SPLIT_LOGITS, workers) *
+                      (double)shape->layers +
                   (double)key_tokens * pair_flops(shape, shape->layers, shape->heads);
     cost->seconds = read / table->memory_bytes + transfer_seconds(cost, table, messages);
 }

@@ -73,8 +73,8 @@ void cost_scores(struct cost *cost, const struct schedule *schedule, int rank);
 void cost_logits(struct cost *cost, const struct model_shape *shape, int owner, int rank);
 
 /* Cost of one decoded token on `rank` with `key_tokens` of the rank's own keys visible. Received:
- * every other rank's states once a layer, and with split products their rows of q|k|v, o, swiglu's
- * output and down in every layer, and on rank 0 of the logits; all float32. */
+ * every other rank's states once a layer, and their columns of what each split product leaves: in
+ * every layer, or of the logits on rank 0; all float32. */
 void cost_decode(struct cost *cost, const struct choice *choice, const struct model_shape *shape,
                  const struct cost_table *table, int rank, int64_t key_tokens);
 

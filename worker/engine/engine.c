@@ -446,7 +446,7 @@ static void move_in(struct engine *engine, struct sequence *sequence, uint64_t n
         engine->live[which] = sequence;
         engine->candidates[which] = (struct turn_candidate){
             .number = number,
-            .splits = sequence->choice.request.decode_split,
+            .split = sequence->choice.request.decode_split,
             .served = turn_clock(engine->candidates, which),
         };
         atomic_store(&sequence->cancel_status, (int)cancel_status);

@@ -69,7 +69,7 @@ static enum status sharded_layers(struct forward *forward)
     int layers = (int)forward->device->shape.layers;
     int first = 0;
     for (int layer = 0; layer < layers; layer++) {
-        const int attend = layer_program_cut(program, first, false);
+        const int attend = layer_program_cut(program, first, 0);
         TRY(offer(forward, NON_FINITE_NONE));
         shard_rows_restart(&forward->shard);
         ring_layer(forward->ring, layer);
@@ -153,14 +153,12 @@ static enum status sharded_stage(struct forward *forward, struct span stage)
 
 /* ---- replicated queries ---- */
 
-/* The outputs of a product of `width` that this rank computes. */
 static struct span outputs_of(const struct forward *forward, int rank, int64_t width)
 {
-    if (!forward->split)
-        return (struct span){0, width};
     return device_outputs(width, forward->transport->size, rank);
 }
 
+/* The outputs of a split product of `width` that this rank computes. */
 static struct span mine(const struct forward *forward, int64_t width)
 {
     return outputs_of(forward, forward->transport->rank, width);
@@ -170,7 +168,7 @@ static struct span mine(const struct forward *forward, int64_t width)
 static enum status share(struct forward *forward, float *vector, int64_t rows, int64_t width)
 {
     int workers = forward->transport->size;
-    if (workers == 1 || !forward->split)
+    if (workers == 1)
         return STATUS_OK;
     for (int rank = 0; rank < workers; rank++) {
         struct span part = outputs_of(forward, rank, width);
@@ -274,8 +272,8 @@ static enum status attend(struct forward *forward, int layer, int64_t rows)
     return STATUS_OK;
 }
 
-/* Every rank has all rows, and keys of its own. Where products are split, it has some columns of
- * what they leave, until the others' are awaited. */
+/* Every rank has all rows, and keys of its own. Of what a split product leaves it has some columns,
+ * until the others' are awaited. */
 static enum status replicated_layers(struct forward *forward, int64_t rows)
 {
     const struct layer_program *program = forward->device->program;
@@ -287,7 +285,7 @@ static enum status replicated_layers(struct forward *forward, int64_t rows)
         if (op->kind == LAYER_ATTEND) {
             TRY(attend(forward, op->layer, rows));
             first = cut + 1;
-        } else if (op->awaits != LAYER_NOTHING) {
+        } else if (op->awaits_split & forward->split) {
             TRY(share(forward, forward->device->memory.step[op->awaits], rows,
                       program->buffers[op->awaits].width));
         }
@@ -315,7 +313,7 @@ static enum status add_tokens(struct forward *forward, struct sequence *sequence
     return STATUS_OK;
 }
 
-static void restart_step(struct forward *forward, bool split)
+static void restart_step(struct forward *forward, unsigned split)
 {
     forward->token_count = 0;
     forward->step_key_count = 0;
@@ -342,7 +340,7 @@ static enum status replicated_pass(struct forward *forward, bool token)
 static enum status replicated_stage(struct forward *forward, struct span stage)
 {
     TRY(deal_stage(forward, forward->sequence, stage));
-    restart_step(forward, false);
+    restart_step(forward, 0);
     TRY(add_tokens(forward, forward->sequence, stage));
     return replicated_pass(forward, false);
 }
@@ -397,8 +395,12 @@ static enum status gather_logits(struct forward *forward, int64_t row)
 
 enum status forward_step_logits(struct forward *forward, bool *gathered, int64_t row, int64_t count)
 {
+    const struct transport *transport = forward->transport;
+    *gathered = (forward->split & DECODE_SPLIT_LOGITS) && transport->size > 1;
+    /* Only rank 0 reads them; but a GPU's token is recorded with its logits. */
+    if (!*gathered && transport->rank != 0 && forward->device->on_host)
+        return STATUS_OK;
     TRY(device_logits(forward->device, row, count));
-    *gathered = forward->split && forward->transport->size > 1;
     if (!*gathered)
         return STATUS_OK;
     TRY(device_read_logits(forward->device, mine(forward, forward->device->shape.vocab)));
@@ -432,7 +434,7 @@ static enum status joined_layers(struct forward *forward)
     const struct layer_program *program = forward->device->program;
     int first = 0;
     for (int layer = 0; layer < forward->device->shape.layers; layer++) {
-        const int attend = layer_program_cut(program, first, false);
+        const int attend = layer_program_cut(program, first, 0);
         shard_rows_restart(&forward->shard);
         TRY(run_ops(forward, first, attend, &working));
         TRY(device_attend(forward->device, layer, keys_of_layer(forward, layer),
@@ -446,7 +448,7 @@ static enum status joined_layers(struct forward *forward)
 enum status forward_join(struct forward *forward, struct sequence *const *sequences, int count)
 {
     forward_turn(forward, NULL);
-    restart_step(forward, false);
+    restart_step(forward, 0);
     shard_rows_clear(&forward->shard);
     for (int s = 0; s < count; s++)
         TRY(add_prompt(forward, sequences[s], s));

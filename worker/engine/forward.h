@@ -35,7 +35,7 @@ struct forward {
     struct device_keys *layer_keys; /* [step_key_capacity]; of the layer at hand */
     int step_key_count;
     int step_key_capacity;
-    bool split;             /* products are split by output rows, not computed by every rank */
+    unsigned split;         /* the products that the step splits, not computed by every rank */
     size_t *gather_offsets; /* [size] */
     size_t *gather_sizes;   /* [size] */
 
@@ -86,6 +86,6 @@ MUST_CHECK enum status forward_join(struct forward *forward, struct sequence *co
                                     int count);
 
 /* After a stage with replicated queries, or a step: the logits of `count` rows from `row` on.
- * *gathered: they are complete in rank 0's memory.logits; else in every device's hands. */
+ * *gathered: they are complete in rank 0's memory.logits; else in the hands of rank 0's device. */
 MUST_CHECK enum status forward_step_logits(struct forward *forward, bool *gathered, int64_t row,
                                            int64_t count);
