@@ -43,6 +43,17 @@ static void add_option(struct option_table *table, const char *name, bool has_va
     };
 }
 
+/* Whether the command takes this setting, and has no row of its own by the same name. */
+static bool takes_setting(const struct flags_command *command, const struct config_row *row)
+{
+    if (!row->flag || !(row->takers & command->takers))
+        return false;
+    for (size_t i = 0; i < command->rows_count; i++)
+        if (strcmp(command->rows[i].name, row->flag) == 0)
+            return false;
+    return true;
+}
+
 static void fill_table(struct option_table *table, const struct flags_command *command)
 {
     size_t used = 0;
@@ -60,7 +71,7 @@ static void fill_table(struct option_table *table, const struct flags_command *c
     }
     for (size_t i = 0; command->takers && i < config_rows_count(); i++) {
         const struct config_row *row = config_row_at(i);
-        if (row->flag && (row->takers & command->takers))
+        if (takes_setting(command, row))
             add_option(table, row->flag, row->type != CONFIG_SWITCH, FIRST_SETTING + (int)i);
     }
     if (command->takers)
@@ -219,7 +230,7 @@ static void print_help(FILE *file, const struct flags_command *command)
           file);
     for (size_t i = 0; i < config_rows_count(); i++) {
         const struct config_row *row = config_row_at(i);
-        if (row->flag && (row->takers & command->takers))
+        if (takes_setting(command, row))
             print_row(file, 0, row->flag, row->value, row->help,
                       row->type == CONFIG_SWITCH ? NULL : row->standard);
     }

@@ -11,11 +11,12 @@ enum { STATE_EXTRA = 2, F32_BYTES = 4 };
 
 struct cost_table cost_table_default(void)
 {
+    const struct cost_link link = {.bytes_per_second = 2e9, .latency_s = 10e-6};
     return (struct cost_table){.linear_flops = 100e9,
                                .attention_flops = 100e9,
                                .memory_bytes = 20e9,
-                               .network_bytes = 2e9,
-                               .latency_s = 10e-6};
+                               .within = link,
+                               .between = link};
 }
 
 struct cost_table cost_table_estimate(const char *kernels, int threads)
@@ -37,6 +38,18 @@ struct cost_table cost_table_estimate(const char *kernels, int threads)
             table.attention_flops = counted * known[i].attention_flops;
         }
     return table;
+}
+
+const struct cost_link *cost_link_of(const struct cost_table *table, int rank, int other)
+{
+    const int ranks = table->host_ranks;
+    return ranks == 0 || rank / ranks == other / ranks ? &table->within : &table->between;
+}
+
+/* The slowest that a rank of so many workers has: what all of them wait for. */
+static const struct cost_link *awaited_link(const struct cost_table *table, int workers)
+{
+    return cost_link_of(table, 0, workers - 1);
 }
 
 /* Bytes of one token in one layer: its key in each frame that the method keeps all in, and its
@@ -112,11 +125,11 @@ static double larger(double a, double b)
     return a > b ? a : b;
 }
 
-static double transfer_seconds(const struct cost *cost, const struct cost_table *table,
+static double transfer_seconds(const struct cost *cost, const struct cost_link *link,
                                int64_t messages)
 {
-    return larger((double)cost->sent_bytes, (double)cost->received_bytes) / table->network_bytes +
-           (double)messages * table->latency_s;
+    const double bytes = larger((double)cost->sent_bytes, (double)cost->received_bytes);
+    return bytes / link->bytes_per_second + (double)messages * (link->latency_s + link->message_s);
 }
 
 /* Keys travel while earlier ones are attended to; gathered states are waited for. */
@@ -138,8 +151,8 @@ static void rank_of_part(struct cost *cost, const struct schedule_rank *own,
                           .received_bytes = own->receive_tokens * token_bytes,
                           .flops = linear + attention};
     cost->compute_seconds = linear / table->linear_flops + attention / table->attention_flops;
-    cost->link_seconds =
-        transfer_seconds(cost, table, part->rows ? part->layers * own->receive_count : 0);
+    cost->link_seconds = transfer_seconds(cost, awaited_link(table, choice->group.workers),
+                                          part->rows ? part->layers * own->receive_count : 0);
     cost->seconds = stage_seconds(cost, false);
 }
 
@@ -169,7 +182,8 @@ static void gather_states(struct cost *cost, const struct schedule *schedule,
     cost_replicated(cost, choice, &layers, schedule->stage);
     cost->flops = flops;
     cost->compute_seconds = flops / table->linear_flops;
-    cost->link_seconds = transfer_seconds(cost, table, (schedule->workers - 1) * layers.layers);
+    cost->link_seconds = transfer_seconds(cost, awaited_link(table, schedule->workers),
+                                          (schedule->workers - 1) * layers.layers);
 }
 
 void cost_stage_add(struct cost *costs, const struct schedule *schedule,
@@ -236,7 +250,8 @@ void cost_decode(struct cost *cost, const struct choice *choice, const struct mo
     cost->flops = split_flops(shape, split & ~(unsigned)DECODE_SPLIT_LOGITS, workers) *
                       (double)shape->layers +
                   (double)key_tokens * pair_flops(shape, shape->layers, shape->heads);
-    cost->seconds = read / table->memory_bytes + transfer_seconds(cost, table, messages);
+    cost->seconds =
+        read / table->memory_bytes + transfer_seconds(cost, awaited_link(table, workers), messages);
 }
 
 double cost_slowest(const struct cost *costs, int workers)

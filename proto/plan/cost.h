@@ -15,13 +15,21 @@ struct schedule;
 /* Split products are cut at multiples of this many output rows (partition_rows). */
 enum { COST_SPLIT_ALIGN = 16 };
 
-/* Rates of one worker. */
+/* What a rank's messages to another take, while all ranks of its host send and receive. */
+struct cost_link {
+    double bytes_per_second; /* of a rank and direction */
+    double latency_s;        /* from the sending of a message to its arrival, were it empty */
+    double message_s;        /* that each message adds to those on their way with it */
+};
+
+/* Rates of one worker, and of the links between workers. */
 struct cost_table {
-    double linear_flops;    /* per second, matrix products of a prefill */
-    double attention_flops; /* per second */
-    double memory_bytes;    /* per second, what decode reads */
-    double network_bytes;   /* per second and direction */
-    double latency_s;       /* of one message */
+    double linear_flops;      /* per second, matrix products of a prefill */
+    double attention_flops;   /* per second */
+    double memory_bytes;      /* per second, what decode reads */
+    struct cost_link within;  /* between ranks of one host */
+    struct cost_link between; /* between ranks of two hosts */
+    int host_ranks;           /* of every host, consecutive ones; 0: all ranks are on one host */
 };
 
 /* Of one rank, for one stage or one decoded token, all layers. */
@@ -46,6 +54,9 @@ struct cost_table cost_table_default(void);
 /* A worker with so many threads and this kernel variant, an unknown one as the default. AVX2 was
  * measured on two Zen 3 cores, `reference` too; the AVX-512 ones are AVX2's share of their peak. */
 struct cost_table cost_table_estimate(const char *kernels, int threads);
+
+/* The link from one rank to another; for tests. */
+const struct cost_link *cost_link_of(const struct cost_table *table, int rank, int other);
 
 /* Adds what a part of the model costs in a stage: `costs` holds one for each rank. Gathered states
  * of replicated queries are included. */

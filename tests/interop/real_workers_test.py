@@ -118,6 +118,18 @@ class RealWorkers(ClusterTest):
         self.assertEqual([told for _, told in answers], list(seeds))
         self.assertEqual(len({tuple(ids) for ids, _ in answers}), len(seeds))
 
+    def test_an_answer_goes_on_behind_the_end_tokens_where_that_is_asked_for(self):
+        self.launch("--workers=2", "--transport=loopback")
+        stopped = 0
+        for seed in range(8):
+            asked = dict(timeout=60, max_tokens=120, sampling=pb.Sampling(temperature=50, seed=seed))
+            usual, whole = (list(self.generate("ab", **asked, **more)) for more in ({}, {"ignore_end": True}))
+            self.assertEqual(whole[-1].finished.finish_reason, pb.FINISH_REASON_LENGTH)
+            self.assertEqual(len(ids_of(whole)), 120)
+            self.assertEqual(ids_of(whole)[:len(ids_of(usual))], ids_of(usual), "the same until there")
+            stopped += usual[-1].finished.finish_reason == pb.FINISH_REASON_STOP
+        self.assertGreater(stopped, 0, "no answer met an end token, so nothing was shown")
+
     def expect_all(self, cases, **common):
         """Each of (fields, where it is refused): the coordinator names the field, or the workers answer."""
         pids = self.pids()

@@ -155,38 +155,6 @@ static void decode_agrees_with_prefill(void **state)
     }
 }
 
-/* A product's columns are what they are whoever computes them: any set of split products gives the
- * bits of none, and sends what is planned for it. */
-static void an_answer_has_the_same_bits_whatever_decode_splits(void **state)
-{
-    (void)state;
-    enum { SHORT = 9 };
-    struct engine_case wanted = score_case("rope", 100);
-    wanted.kind = ENGINE_GENERATE;
-    wanted.max_tokens = SHORT;
-    wanted.logprobs = true;
-    for (wanted.ranks = 2; wanted.ranks <= 4; wanted.ranks++) {
-        struct engine_outcome whole;
-        wanted.decode_split = 1;
-        engine_checks_run(&whole, &wanted);
-        for (int set = 1; set <= DECODE_SPLIT_ALL; set += set < DECODE_SPLIT_LOGITS ? set : 15) {
-            struct engine_outcome split;
-            wanted.decode_split = 1 + set;
-            engine_checks_run(&split, &wanted);
-            engine_checks_accounts(&split);
-            assert_int_equal(split.choice.request.decode_split, set);
-            assert_int_equal(split.id_count, SHORT);
-            for (int t = 0; t < SHORT; t++) {
-                assert_int_equal(split.ids[t], whole.ids[t]);
-                assert_memory_equal(&split.token_logprobs[t].chosen,
-                                    &whole.token_logprobs[t].chosen, sizeof(float));
-            }
-            engine_outcome_free(&split);
-        }
-        engine_outcome_free(&whole);
-    }
-}
-
 /* With reference kernels nothing is rounded to bf16, so greedy answers agree token for token, and
  * each token is the one that a prefill of everything before it finds most likely. */
 static void greedy_answers_are_the_same_for_any_ranks(void **state)
@@ -396,7 +364,6 @@ int main(void)
         cmocka_unit_test(lengths_that_do_not_divide_and_empty_shards_are_ordinary),
         cmocka_unit_test(ring_and_replicated_queries_agree_within_rounding),
         cmocka_unit_test(decode_agrees_with_prefill),
-        cmocka_unit_test(an_answer_has_the_same_bits_whatever_decode_splits),
         cmocka_unit_test(greedy_answers_are_the_same_for_any_ranks),
         cmocka_unit_test(methods_that_are_the_same_score_the_same),
         cmocka_unit_test(the_last_heads_stream_and_the_others_see_all),

@@ -213,14 +213,14 @@ static void decode_is_split_where_the_network_is_worth_it(void **state)
     struct choice choice;
     const struct chooser_request request = request_for("rope", 4, 8192);
     struct cost_table table = cost_table_default();
-    table.latency_s = 1e-6;
+    table.within.latency_s = 1e-6;
     assert_int_equal(chooser_choose(&choice, &request, &llama, &table), STATUS_OK);
     assert_int_equal(choice.request.decode_split, DECODE_SPLIT_ALL);
-    table.latency_s = 0.1;
+    table.within.latency_s = 0.1;
     assert_int_equal(chooser_choose(&choice, &request, &llama, &table), STATUS_OK);
     assert_int_equal(choice.request.decode_split, 0);
     /* In between only the products with the most weights for an exchange. */
-    table.latency_s = 1.5e-3;
+    table.within.latency_s = 1.5e-3;
     assert_int_equal(chooser_choose(&choice, &request, &llama, &table), STATUS_OK);
     assert_int_equal(choice.request.decode_split, DECODE_SPLIT_ALL & ~DECODE_SPLIT_OUTPUT);
 }
@@ -503,6 +503,33 @@ static void estimates_know_kernels_and_threads(void **state)
     assert_true(cost_table_estimate("reference", 4).linear_flops < one.linear_flops);
 }
 
+/* What a group waits for is its slowest link; what one host has within is no longer of interest. */
+static void a_group_of_several_hosts_waits_for_the_link_between_them(void **state)
+{
+    (void)state;
+    struct chooser_request request = request_for("rope", 4, 8192);
+    request.decode_split = 0;
+    const struct choice choice = make(&request);
+    struct cost_table table = cost_table_default();
+    struct cost one, two;
+    cost_decode(&one, &choice, &llama, &table, 0, 0);
+    table.between =
+        (struct cost_link){.bytes_per_second = 1e6, .latency_s = 0.25, .message_s = 0.5};
+    cost_decode(&two, &choice, &llama, &table, 0, 0);
+    assert_true(one.seconds == two.seconds); /* all ranks are on one host */
+    table.host_ranks = 4;
+    cost_decode(&two, &choice, &llama, &table, 0, 0);
+    assert_true(one.seconds == two.seconds);
+    table.host_ranks = 2;
+    assert_ptr_equal(cost_link_of(&table, 0, 1), &table.within);
+    assert_ptr_equal(cost_link_of(&table, 1, 2), &table.between);
+    assert_ptr_equal(cost_link_of(&table, 3, 2), &table.within);
+    cost_decode(&two, &choice, &llama, &table, 0, 0);
+    const double bytes = (double)one.received_bytes;
+    assert_float_equal(two.seconds - one.seconds,
+                       bytes / 1e6 - bytes / 2e9 + llama.layers * (0.75 - 10e-6), 1e-9);
+}
+
 static void seconds_follow_the_table(void **state)
 {
     (void)state;
@@ -524,8 +551,7 @@ static void seconds_follow_the_table(void **state)
     struct cost_table table = {.linear_flops = 10,
                                .attention_flops = 100,
                                .memory_bytes = 50,
-                               .network_bytes = 1e9,
-                               .latency_s = 0};
+                               .within = {.bytes_per_second = 1e9}};
     const double linear = 2 * 2 * (8 * (4 * 4) + 8 * 8 + 3 * 8 * 16);
     const double attention = 10 * 4 * 2 * 4 * 2;
     struct cost cost;
@@ -533,8 +559,8 @@ static void seconds_follow_the_table(void **state)
     assert_float_equal(cost.flops, linear + attention, 1e-9);
     assert_float_equal(cost.seconds, linear / 10 + attention / 100, 1e-9);
     /* Whichever is slower, the arithmetic or the wire's busier direction. */
-    table.network_bytes = 0.5;
-    table.latency_s = 3;
+    table.within.bytes_per_second = 0.5;
+    table.within.latency_s = 3;
     cost_stage(&cost, &schedule, &choice, &shape, &table);
     assert_float_equal(cost.seconds, 128 * 2 * (2 * 4 * 4) / 0.5 + 2 * 3, 1e-9);
     rank.send_tokens = 32;
@@ -570,6 +596,7 @@ int main(void)
         cmocka_unit_test(decode_gathers_states_and_split_rows),
         cmocka_unit_test(log_probabilities_and_logits_go_to_rank_0),
         cmocka_unit_test(estimates_know_kernels_and_threads),
+        cmocka_unit_test(a_group_of_several_hosts_waits_for_the_link_between_them),
         cmocka_unit_test(seconds_follow_the_table),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
