@@ -149,6 +149,7 @@ static void rank_of_part(struct cost *cost, const struct schedule_rank *own,
     const double attention = (double)own->pairs * pair_flops(shape, part->layers, part->heads);
     *cost = (struct cost){.sent_bytes = own->send_tokens * token_bytes,
                           .received_bytes = own->receive_tokens * token_bytes,
+                          .sent_messages = part->rows ? part->layers * own->send_count : 0,
                           .flops = linear + attention};
     cost->compute_seconds = linear / table->linear_flops + attention / table->attention_flops;
     cost->link_seconds = transfer_seconds(cost, awaited_link(table, choice->group.workers),
@@ -168,7 +169,9 @@ void cost_replicated(struct cost *cost, const struct choice *choice,
 {
     const int64_t bytes = (choice->group.workers - 1) * shape->layers * (stage.end - stage.first) *
                           state_bytes(shape);
-    *cost = (struct cost){.sent_bytes = bytes, .received_bytes = bytes};
+    *cost = (struct cost){.sent_bytes = bytes,
+                          .received_bytes = bytes,
+                          .sent_messages = (choice->group.workers - 1) * shape->layers};
 }
 
 /* In place of keys. */
@@ -197,6 +200,7 @@ void cost_stage_add(struct cost *costs, const struct schedule *schedule,
             gather_states(&cost, schedule, choice, shape, table, part);
         costs[r].sent_bytes += cost.sent_bytes;
         costs[r].received_bytes += cost.received_bytes;
+        costs[r].sent_messages += cost.sent_messages;
         costs[r].flops += cost.flops;
         costs[r].compute_seconds += cost.compute_seconds;
         costs[r].link_seconds += cost.link_seconds;
@@ -218,6 +222,7 @@ static void add_gather(struct cost *cost, int64_t rows, int workers, int rank)
     const struct span share = partition_rows(rows, COST_SPLIT_ALIGN, workers, rank);
     cost->sent_bytes += (share.end - share.first) * (workers - 1) * F32_BYTES;
     cost->received_bytes += (rows - (share.end - share.first)) * F32_BYTES;
+    cost->sent_messages += share.end > share.first ? workers - 1 : 0;
 }
 
 void cost_decode(struct cost *cost, const struct choice *choice, const struct model_shape *shape,
@@ -225,7 +230,7 @@ void cost_decode(struct cost *cost, const struct choice *choice, const struct mo
 {
     const int workers = choice->group.workers;
     const unsigned split = workers > 1 ? choice->request.decode_split : 0;
-    struct cost layer = {0};
+    struct cost layer = {.sent_messages = workers - 1};
     layer.sent_bytes = layer.received_bytes = (workers - 1) * state_bytes(shape);
     struct layer_buffer_row buffers[LAYER_BUFFERS];
     int gathers = 1; /* of a layer: states */
@@ -234,13 +239,17 @@ void cost_decode(struct cost *cost, const struct choice *choice, const struct mo
         for (unsigned left = buffers[b].awaited & split; left != 0; left &= left - 1, gathers++)
             add_gather(&layer, buffers[b].width, workers, rank);
     *cost = (struct cost){.sent_bytes = shape->layers * layer.sent_bytes,
-                          .received_bytes = shape->layers * layer.received_bytes};
+                          .received_bytes = shape->layers * layer.received_bytes,
+                          .sent_messages = shape->layers * layer.sent_messages};
     if (split & DECODE_SPLIT_LOGITS) {
         const struct span share = partition_rows(shape->vocab, COST_SPLIT_ALIGN, workers, rank);
+        const int64_t columns = share.end - share.first;
         if (rank == 0)
-            cost->received_bytes += (shape->vocab - (share.end - share.first)) * F32_BYTES;
+            cost->received_bytes += (shape->vocab - columns) * F32_BYTES;
         else
-            cost->sent_bytes += (share.end - share.first) * F32_BYTES;
+            cost->sent_bytes += columns * F32_BYTES;
+        if (rank != 0)
+            cost->sent_messages += (columns + COST_LOGITS_PIECE - 1) / COST_LOGITS_PIECE;
     }
     const int64_t token_bytes = shape->layers * kv_bytes(shape, choice);
     const double read = (double)shape->weights_bytes * read_share(shape, split, workers) +
@@ -273,6 +282,8 @@ void cost_scores(struct cost *cost, const struct schedule *schedule, int rank)
                 cost->received_bytes += bytes;
             else if (rank == r)
                 cost->sent_bytes += bytes;
+            if (rank == r)
+                cost->sent_messages++;
         }
     }
 }
@@ -285,5 +296,5 @@ void cost_logits(struct cost *cost, const struct model_shape *shape, int owner, 
     if (rank == 0)
         cost->received_bytes = shape->vocab * F32_BYTES;
     else if (rank == owner)
-        cost->sent_bytes = shape->vocab * F32_BYTES;
+        *cost = (struct cost){.sent_bytes = shape->vocab * F32_BYTES, .sent_messages = 1};
 }
