@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "proto/plan/choice.h"
-#include "proto/plan/layer_buffers.h"
 #include "proto/plan/schedule.h"
 
 enum { STATE_EXTRA = 2, F32_BYTES = 4 };
@@ -52,9 +51,7 @@ static const struct cost_link *awaited_link(const struct cost_table *table, int 
     return cost_link_of(table, 0, workers - 1);
 }
 
-/* Bytes of one token in one layer: its key in each frame that the method keeps all in, and its
- * value. */
-static int64_t kv_bytes(const struct model_shape *shape, const struct choice *choice)
+int64_t cost_token_bytes(const struct model_shape *shape, const struct choice *choice)
 {
     struct bands bands;
     method_bands(&choice->request.method, &bands);
@@ -62,8 +59,7 @@ static int64_t kv_bytes(const struct model_shape *shape, const struct choice *ch
            choice_cache_bytes(choice);
 }
 
-/* Bytes of one row's attention state (m, l, acc of every head) in one layer. */
-static int64_t state_bytes(const struct model_shape *shape)
+int64_t cost_state_bytes(const struct model_shape *shape)
 {
     return shape->heads * (shape->head_dim + STATE_EXTRA) * F32_BYTES;
 }
@@ -73,44 +69,14 @@ static int64_t qkv_rows(const struct model_shape *shape)
     return (shape->heads + 2 * shape->kv_heads) * shape->head_dim;
 }
 
-/* Weights of the products of a set, in one layer; the logits' are the model's. */
-static double weights_of(const struct model_shape *shape, unsigned set)
+double cost_row_flops(const struct model_shape *shape)
 {
-    const double hidden = (double)shape->hidden;
-    return (set & DECODE_SPLIT_QKV ? hidden * (double)qkv_rows(shape) : 0) +
-           (set & DECODE_SPLIT_OUTPUT ? hidden * (double)(shape->heads * shape->head_dim) : 0) +
-           (set & DECODE_SPLIT_GATE ? 2 * hidden * (double)shape->ffn : 0) +
-           (set & DECODE_SPLIT_DOWN ? hidden * (double)shape->ffn : 0) +
-           (set & DECODE_SPLIT_LOGITS ? hidden * (double)shape->vocab : 0);
+    return 2 * ((double)shape->hidden * (double)qkv_rows(shape) +
+                (double)(shape->heads * shape->head_dim) * (double)shape->hidden +
+                3 * (double)shape->hidden * (double)shape->ffn);
 }
 
-/* FLOPs of one row through the products of a layer; logits are not counted. */
-static double row_flops(const struct model_shape *shape)
-{
-    return 2 * weights_of(shape, DECODE_SPLIT_ALL & ~DECODE_SPLIT_LOGITS);
-}
-
-/* The same of one rank of so many, where a set is split. */
-static double split_flops(const struct model_shape *shape, unsigned split, int workers)
-{
-    return row_flops(shape) - 2 * weights_of(shape, split) * (1 - 1.0 / workers);
-}
-
-/* Of the bytes of all weights, those that a rank reads for a row where a set is split: all are
- * taken to be of one type. */
-static double read_share(const struct model_shape *shape, unsigned split, int workers)
-{
-    const unsigned of_logits = split & DECODE_SPLIT_LOGITS;
-    const double layers = (double)shape->layers;
-    const double all = layers * weights_of(shape, DECODE_SPLIT_ALL & ~DECODE_SPLIT_LOGITS) +
-                       weights_of(shape, DECODE_SPLIT_LOGITS);
-    const double shared =
-        layers * weights_of(shape, split & ~of_logits) + weights_of(shape, of_logits);
-    return 1 - shared / all * (1 - 1.0 / workers);
-}
-
-/* FLOPs of one visible pair: two products of head_dim, in so many heads of all layers. */
-static double pair_flops(const struct model_shape *shape, int64_t layers, int64_t heads)
+double cost_pair_flops(const struct model_shape *shape, int64_t layers, int64_t heads)
 {
     return 4 * (double)(heads * shape->head_dim) * (double)layers;
 }
@@ -143,10 +109,10 @@ static void rank_of_part(struct cost *cost, const struct schedule_rank *own,
                          const struct choice *choice, const struct model_shape *shape,
                          const struct cost_table *table, const struct cost_part *part)
 {
-    const int64_t token_bytes = part->rows ? part->layers * kv_bytes(shape, choice) : 0;
+    const int64_t token_bytes = part->rows ? part->layers * cost_token_bytes(shape, choice) : 0;
     const double linear =
-        part->rows ? (double)own->rows * row_flops(shape) * (double)part->layers : 0;
-    const double attention = (double)own->pairs * pair_flops(shape, part->layers, part->heads);
+        part->rows ? (double)own->rows * cost_row_flops(shape) * (double)part->layers : 0;
+    const double attention = (double)own->pairs * cost_pair_flops(shape, part->layers, part->heads);
     *cost = (struct cost){.sent_bytes = own->send_tokens * token_bytes,
                           .received_bytes = own->receive_tokens * token_bytes,
                           .sent_messages = part->rows ? part->layers * own->send_count : 0,
@@ -168,7 +134,7 @@ void cost_replicated(struct cost *cost, const struct choice *choice,
                      const struct model_shape *shape, struct span stage)
 {
     const int64_t bytes = (choice->group.workers - 1) * shape->layers * (stage.end - stage.first) *
-                          state_bytes(shape);
+                          cost_state_bytes(shape);
     *cost = (struct cost){.sent_bytes = bytes,
                           .received_bytes = bytes,
                           .sent_messages = (choice->group.workers - 1) * shape->layers};
@@ -214,53 +180,6 @@ void cost_stage(struct cost *costs, const struct schedule *schedule, const struc
     const struct cost_part whole = whole_of(shape);
     memset(costs, 0, (size_t)schedule->workers * sizeof *costs);
     cost_stage_add(costs, schedule, choice, shape, table, &whole);
-}
-
-/* Adds one gather of `rows` float32 that the ranks have computed in shares. */
-static void add_gather(struct cost *cost, int64_t rows, int workers, int rank)
-{
-    const struct span share = partition_rows(rows, COST_SPLIT_ALIGN, workers, rank);
-    cost->sent_bytes += (share.end - share.first) * (workers - 1) * F32_BYTES;
-    cost->received_bytes += (rows - (share.end - share.first)) * F32_BYTES;
-    cost->sent_messages += share.end > share.first ? workers - 1 : 0;
-}
-
-void cost_decode(struct cost *cost, const struct choice *choice, const struct model_shape *shape,
-                 const struct cost_table *table, int rank, int64_t key_tokens)
-{
-    const int workers = choice->group.workers;
-    const unsigned split = workers > 1 ? choice->request.decode_split : 0;
-    struct cost layer = {.sent_messages = workers - 1};
-    layer.sent_bytes = layer.received_bytes = (workers - 1) * state_bytes(shape);
-    struct layer_buffer_row buffers[LAYER_BUFFERS];
-    int gathers = 1; /* of a layer: states */
-    layer_buffers_make(buffers, shape);
-    for (int b = 0; b < LAYER_BUFFERS; b++)
-        for (unsigned left = buffers[b].awaited & split; left != 0; left &= left - 1, gathers++)
-            add_gather(&layer, buffers[b].width, workers, rank);
-    *cost = (struct cost){.sent_bytes = shape->layers * layer.sent_bytes,
-                          .received_bytes = shape->layers * layer.received_bytes,
-                          .sent_messages = shape->layers * layer.sent_messages};
-    if (split & DECODE_SPLIT_LOGITS) {
-        const struct span share = partition_rows(shape->vocab, COST_SPLIT_ALIGN, workers, rank);
-        const int64_t columns = share.end - share.first;
-        if (rank == 0)
-            cost->received_bytes += (shape->vocab - columns) * F32_BYTES;
-        else
-            cost->sent_bytes += columns * F32_BYTES;
-        if (rank != 0)
-            cost->sent_messages += (columns + COST_LOGITS_PIECE - 1) / COST_LOGITS_PIECE;
-    }
-    const int64_t token_bytes = shape->layers * kv_bytes(shape, choice);
-    const double read = (double)shape->weights_bytes * read_share(shape, split, workers) +
-                        (double)(key_tokens * token_bytes);
-    const int64_t messages =
-        workers > 1 ? shape->layers * gathers + ((split & DECODE_SPLIT_LOGITS) != 0) : 0;
-    cost->flops = split_flops(shape, split & ~(unsigned)DECODE_SPLIT_LOGITS, workers) *
-                      (double)shape->layers +
-                  (double)key_tokens * pair_flops(shape, shape->layers, shape->heads);
-    cost->seconds =
-        read / table->memory_bytes + transfer_seconds(cost, awaited_link(table, workers), messages);
 }
 
 double cost_slowest(const struct cost *costs, int workers)

@@ -53,6 +53,19 @@ struct cost_part {
     bool rows; /* and the layers' products, and what travels */
 };
 
+/* Bytes of one token in one layer: its key in each frame that the method keeps all in, and its
+ * value. */
+int64_t cost_token_bytes(const struct model_shape *shape, const struct choice *choice);
+
+/* Bytes of one row's attention state (m, l, acc of every head) in one layer. */
+int64_t cost_state_bytes(const struct model_shape *shape);
+
+/* FLOPs of one row through the products of a layer; logits are not counted. */
+double cost_row_flops(const struct model_shape *shape);
+
+/* FLOPs of one visible pair: two products of head_dim, in so many heads of so many layers. */
+double cost_pair_flops(const struct model_shape *shape, int64_t layers, int64_t heads);
+
 /* A laptop-class worker. */
 struct cost_table cost_table_default(void);
 
