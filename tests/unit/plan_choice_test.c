@@ -527,7 +527,7 @@ static void a_group_of_several_hosts_waits_for_the_link_between_them(void **stat
     cost_decode(&two, &choice, &llama, &table, 0, 0);
     const double bytes = (double)one.received_bytes;
     assert_float_equal(two.seconds - one.seconds,
-                       bytes / 1e6 - bytes / 2e9 + llama.layers * (0.75 - 10e-6), 1e-9);
+                       bytes / 1e6 - bytes / 2e9 + llama.layers * (0.25 + 3 * 0.5 - 10e-6), 1e-9);
 }
 
 static void seconds_follow_the_table(void **state)
