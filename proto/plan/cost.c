@@ -14,6 +14,7 @@ struct cost_table cost_table_default(void)
     return (struct cost_table){.linear_flops = 100e9,
                                .attention_flops = 100e9,
                                .memory_bytes = 20e9,
+                               .keys_bytes = 20e9,
                                .within = link,
                                .between = link};
 }
@@ -91,6 +92,11 @@ static double larger(double a, double b)
     return a > b ? a : b;
 }
 
+static double smaller(double a, double b)
+{
+    return a < b ? a : b;
+}
+
 static double transfer_seconds(const struct cost *cost, const struct cost_link *link,
                                int64_t messages)
 {
@@ -98,11 +104,46 @@ static double transfer_seconds(const struct cost *cost, const struct cost_link *
     return bytes / link->bytes_per_second + (double)messages * (link->latency_s + link->message_s);
 }
 
-/* Keys travel while earlier ones are attended to; gathered states are waited for. */
-static double stage_seconds(const struct cost *cost, bool replicated)
+/* Blocks are on their way together, as many as a rank has receive slots; the first one's latency
+ * nobody hides. */
+static double exchange_seconds(const struct cost *cost, const struct cost_link *link,
+                               const struct choice *choice, int64_t layers, int64_t blocks)
 {
-    return replicated ? cost->compute_seconds + cost->link_seconds
-                      : larger(cost->compute_seconds, cost->link_seconds);
+    const double bytes = larger((double)cost->sent_bytes, (double)cost->received_bytes);
+    const double flow =
+        larger(bytes / link->bytes_per_second,
+               (double)(layers * blocks) * link->latency_s / (double)choice->group.receive_slots);
+    if (blocks == 0)
+        return bytes / link->bytes_per_second;
+    return flow + (double)layers * (link->latency_s + (double)blocks * link->message_s);
+}
+
+/* Layer by layer: blocks come in ascending order, those of earlier stages at once, and the first
+ * one of this stage once the rows that it holds are computed. While a rank computes rows, as many
+ * come as it has slots; then it attends while the others come, and to the last one when it is
+ * there. */
+static double sharded_seconds(const struct cost *cost, const struct schedule_rank *own,
+                              const struct choice *choice, bool first_stage)
+{
+    const double rows = cost->rows_seconds;
+    const double blocks = own->receive_count;
+    const double share = own->rows > 0 ? (double)choice->group.block_tokens / (double)own->rows : 0;
+    const double begun = first_stage ? rows * smaller(1, share) : 0;
+    if (own->receive_count == 0)
+        return larger(cost->compute_seconds, begun + cost->link_seconds);
+    const double slots = smaller(blocks, choice->group.receive_slots);
+    const double early = smaller(cost->link_seconds * slots / blocks, rows - begun);
+    const double late = cost->link_seconds - early + cost->attention_seconds / (blocks + 1);
+    return rows + cost->fixed_seconds + larger(cost->attention_seconds, late);
+}
+
+/* Gathered states are waited for. */
+static double stage_seconds(const struct cost *cost, const struct schedule *schedule,
+                            const struct choice *choice, int rank)
+{
+    return schedule->replicated
+               ? cost->compute_seconds + cost->link_seconds
+               : sharded_seconds(cost, &schedule->ranks[rank], choice, schedule->stage.first == 0);
 }
 
 static void rank_of_part(struct cost *cost, const struct schedule_rank *own,
@@ -112,15 +153,19 @@ static void rank_of_part(struct cost *cost, const struct schedule_rank *own,
     const int64_t token_bytes = part->rows ? part->layers * cost_token_bytes(shape, choice) : 0;
     const double linear =
         part->rows ? (double)own->rows * cost_row_flops(shape) * (double)part->layers : 0;
-    const double attention = (double)own->pairs * cost_pair_flops(shape, part->layers, part->heads);
+    const double pair = cost_pair_flops(shape, part->layers, part->heads);
     *cost = (struct cost){.sent_bytes = own->send_tokens * token_bytes,
                           .received_bytes = own->receive_tokens * token_bytes,
                           .sent_messages = part->rows ? part->layers * own->send_count : 0,
-                          .flops = linear + attention};
-    cost->compute_seconds = linear / table->linear_flops + attention / table->attention_flops;
-    cost->link_seconds = transfer_seconds(cost, awaited_link(table, choice->group.workers),
-                                          part->rows ? part->layers * own->receive_count : 0);
-    cost->seconds = stage_seconds(cost, false);
+                          .flops = linear + (double)own->pairs * pair};
+    cost->rows_seconds = linear / table->linear_flops;
+    cost->attention_seconds = ((double)own->pairs + table->edge_keys * (double)own->edges) * pair /
+                              table->attention_flops;
+    cost->fixed_seconds = part->rows ? table->stage_s + (double)part->layers * table->layer_s : 0;
+    cost->compute_seconds = cost->rows_seconds + cost->attention_seconds + cost->fixed_seconds;
+    if (part->rows)
+        cost->link_seconds = exchange_seconds(cost, awaited_link(table, choice->group.workers),
+                                              choice, part->layers, own->receive_count);
 }
 
 void cost_rank(struct cost *cost, const struct schedule *schedule, const struct choice *choice,
@@ -128,6 +173,7 @@ void cost_rank(struct cost *cost, const struct schedule *schedule, const struct 
 {
     const struct cost_part whole = whole_of(shape);
     rank_of_part(cost, &schedule->ranks[rank], choice, shape, table, &whole);
+    cost->seconds = stage_seconds(cost, schedule, choice, rank);
 }
 
 void cost_replicated(struct cost *cost, const struct choice *choice,
@@ -145,12 +191,14 @@ static void gather_states(struct cost *cost, const struct schedule *schedule,
                           const struct choice *choice, const struct model_shape *shape,
                           const struct cost_table *table, const struct cost_part *part)
 {
-    const double flops = cost->flops;
+    const struct cost computed = *cost;
     struct model_shape layers = *shape;
     layers.layers = part->rows ? part->layers : 0;
     cost_replicated(cost, choice, &layers, schedule->stage);
-    cost->flops = flops;
-    cost->compute_seconds = flops / table->linear_flops;
+    cost->flops = computed.flops;
+    cost->fixed_seconds = computed.fixed_seconds;
+    cost->rows_seconds = cost->flops / table->linear_flops;
+    cost->compute_seconds = cost->rows_seconds + cost->fixed_seconds;
     cost->link_seconds = transfer_seconds(cost, awaited_link(table, schedule->workers),
                                           (schedule->workers - 1) * layers.layers);
 }
@@ -170,7 +218,10 @@ void cost_stage_add(struct cost *costs, const struct schedule *schedule,
         costs[r].flops += cost.flops;
         costs[r].compute_seconds += cost.compute_seconds;
         costs[r].link_seconds += cost.link_seconds;
-        costs[r].seconds = stage_seconds(&costs[r], schedule->replicated);
+        costs[r].rows_seconds += cost.rows_seconds;
+        costs[r].attention_seconds += cost.attention_seconds;
+        costs[r].fixed_seconds += cost.fixed_seconds;
+        costs[r].seconds = stage_seconds(&costs[r], schedule, choice, r);
     }
 }
 
@@ -216,4 +267,14 @@ void cost_logits(struct cost *cost, const struct model_shape *shape, int owner, 
         cost->received_bytes = shape->vocab * F32_BYTES;
     else if (rank == owner)
         *cost = (struct cost){.sent_bytes = shape->vocab * F32_BYTES, .sent_messages = 1};
+}
+
+double cost_logits_seconds(const struct model_shape *shape, const struct cost_table *table,
+                           int owner)
+{
+    const double flops = 2 * (double)shape->vocab * (double)shape->hidden;
+    const double computed = table->logits_flops > 0 ? flops / table->logits_flops : 0;
+    const struct cost_link *link = cost_link_of(table, owner, 0);
+    const double bytes = (double)(shape->vocab * F32_BYTES);
+    return owner == 0 ? computed : computed + link->latency_s + bytes / link->bytes_per_second;
 }

@@ -110,11 +110,11 @@ void cost_decode(struct cost *cost, const struct choice *choice, const struct mo
     if (split & DECODE_SPLIT_LOGITS)
         add_logits(cost, shape, workers, rank);
     const int64_t keys = key_tokens * shape->layers * cost_token_bytes(shape, choice);
-    const double read =
-        (double)shape->weights_bytes * read_share(shape, split, workers) + (double)keys;
+    const double weights = (double)shape->weights_bytes * read_share(shape, split, workers);
     cost->flops = row_flops(shape, split, workers) +
                   (double)key_tokens * cost_pair_flops(shape, shape->layers, shape->heads);
-    cost->compute_seconds = read / table->memory_bytes;
+    cost->compute_seconds =
+        table->token_s + weights / table->memory_bytes + (double)keys / table->keys_bytes;
     cost->link_seconds = exchange_seconds(cost, cost_link_of(table, 0, workers - 1),
                                           exchanges_of(shape, split, workers), workers);
     cost->seconds = cost->compute_seconds + cost->link_seconds;

@@ -107,9 +107,10 @@ static int32_t port_of(const struct simulate_exchange *exchange, int rank, bool 
     const struct simulate_links *links = &exchange->links;
     if (inside)
         return rank;
-    const int cards = (links->ranks_per_host + links->ranks_per_card - 1) / links->ranks_per_card;
+    const int cards =
+        (links->ranks_per_host + links->ranks_per_network_card - 1) / links->ranks_per_network_card;
     return exchange->workers + rank / links->ranks_per_host * cards +
-           rank % links->ranks_per_host / links->ranks_per_card;
+           rank % links->ranks_per_host / links->ranks_per_network_card;
 }
 
 static int32_t incoming(const struct simulate_exchange *exchange, const struct message *message)

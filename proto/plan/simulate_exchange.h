@@ -17,8 +17,8 @@
 /* Where ranks stand and what connects them. */
 struct simulate_links {
     struct cost_link host, network;
-    int ranks_per_host; /* rank r is on host r / ranks_per_host */
-    int ranks_per_card; /* of those, neighbours that share a network card */
+    int ranks_per_host;         /* rank r is on host r / ranks_per_host */
+    int ranks_per_network_card; /* of those, neighbours that share a network card */
 };
 
 struct simulate_exchange;

@@ -10,8 +10,8 @@
 
 /* One rank's part. */
 struct part {
-    int64_t tokens, blocks;        /* of the settled blocks that it owns */
-    int64_t sink_rows, sink_pairs; /* of its own sink rows, which others recompute */
+    int64_t tokens, blocks;                    /* of the settled blocks that it owns */
+    int64_t sink_rows, sink_pairs, sink_edges; /* of its own sink rows, which others recompute */
 };
 
 struct tally {
@@ -77,35 +77,44 @@ static void settle(struct tally *tally, struct span stage, int64_t live)
 
 /* ---- sharded queries ---- */
 
-/* Rows and pairs of every rank. */
+/* Rows, pairs and edges of every rank. */
 static void count_rows(struct tally *tally, struct schedule *schedule, int64_t live)
 {
     const struct regimes *regimes = &tally->regimes;
     const struct span stage = schedule->stage, seen = {live, stage.end};
     const struct span sinks = {0, regimes_smaller(tally->sinks, stage.end)};
-    int64_t rows = 0, pairs = 0, index = stage.first; /* of all sink rows of the stage */
+    int64_t rows = 0, pairs = 0, edges = 0; /* of all sink rows of the stage */
+    int64_t index = stage.first;
     struct owned_span owned;
     for (int r = 0; r < schedule->workers; r++)
-        tally->parts[r].sink_rows = tally->parts[r].sink_pairs = 0;
+        tally->parts[r].sink_rows = tally->parts[r].sink_pairs = tally->parts[r].sink_edges = 0;
     while (ownership_next(tally->ownership, &index, stage.end, &owned)) {
         struct schedule_rank *rank = &schedule->ranks[owned.owner];
         rank->rows += owned.span.end - owned.span.first;
         rank->pairs += tiles_pairs(regimes, owned.span, seen, BANDS_PANELS);
-        if (tally->keeps_sinks)
+        rank->edges += tiles_edges(regimes, owned.span, seen, BANDS_PANELS);
+        if (tally->keeps_sinks) {
             rank->pairs += tiles_pairs(regimes, owned.span, sinks, BANDS_SINKS);
+            rank->edges += tiles_edges(regimes, owned.span, sinks, BANDS_SINKS);
+        }
     }
     index = stage.first;
     while (tally->keeps_sinks && ownership_next(tally->ownership, &index, sinks.end, &owned)) {
         const int64_t owned_pairs = tiles_pairs(regimes, owned.span, sinks, BANDS_PANELS) +
                                     tiles_pairs(regimes, owned.span, sinks, BANDS_SINKS);
+        const int64_t owned_edges = tiles_edges(regimes, owned.span, sinks, BANDS_PANELS) +
+                                    tiles_edges(regimes, owned.span, sinks, BANDS_SINKS);
         rows += owned.span.end - owned.span.first;
         pairs += owned_pairs;
+        edges += owned_edges;
         tally->parts[owned.owner].sink_rows += owned.span.end - owned.span.first;
         tally->parts[owned.owner].sink_pairs += owned_pairs;
+        tally->parts[owned.owner].sink_edges += owned_edges;
     }
     for (int r = 0; r < schedule->workers; r++) { /* each recomputes the sink rows of the others */
         schedule->ranks[r].rows += rows - tally->parts[r].sink_rows;
         schedule->ranks[r].pairs += pairs - tally->parts[r].sink_pairs;
+        schedule->ranks[r].edges += edges - tally->parts[r].sink_edges;
     }
 }
 
@@ -179,7 +188,8 @@ static void clear_sums(struct schedule *schedule)
 {
     for (int r = 0; r < schedule->workers; r++) {
         struct schedule_rank *rank = &schedule->ranks[r];
-        rank->rows = rank->pairs = rank->receive_tokens = rank->send_tokens = 0;
+        rank->rows = rank->pairs = rank->edges = 0;
+        rank->receive_tokens = rank->send_tokens = 0;
         rank->receive_count = 0;
     }
 }

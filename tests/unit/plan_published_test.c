@@ -32,7 +32,7 @@ static const struct simulate_machine h100 = {
     .links = {.host = {360e9, 5e-6, 0},
               .network = {48e9, 10e-6, 0},
               .ranks_per_host = 8,
-              .ranks_per_card = 1},
+              .ranks_per_network_card = 1},
     .call_s = 5e-6,
     .state_passes = 2,
     .pieces = 1,
@@ -171,7 +171,7 @@ static void the_rows_can_be_missed(void **state)
                             rate(h100_rows[r].gpus, 64, CHOICE_RING, PARTITION_ZIGZAG, &machine),
                             h100_rows[r].ring) > TOLERANCE);
     machine = h100;
-    machine.links.ranks_per_card = 8;
+    machine.links.ranks_per_network_card = 8;
     assert_true(compare("all-gather through one card", 64,
                         rate(64, 64, CHOICE_GATHER, PARTITION_ZIGZAG, &machine),
                         580e12) < -TOLERANCE);

@@ -3,7 +3,7 @@
 
 #include <math.h>
 
-#include "proto/plan/simulate.h"
+#include "proto/plan/simulate_prompt.h"
 #include "tests/support/plan_methods.h"
 
 static const char *const methods[] = {
@@ -35,7 +35,7 @@ static struct simulate_machine small_machine(void)
                                      .links = {.host = {1e8, 1e-6, 1e-7},
                                                .network = {1e7, 1e-5, 1e-6},
                                                .ranks_per_host = 2,
-                                               .ranks_per_card = 2},
+                                               .ranks_per_network_card = 2},
                                      .call_s = 1e-6,
                                      .state_passes = 2,
                                      .pieces = 1};
@@ -194,7 +194,7 @@ static void ranks_of_a_host_share_its_card(void **state)
     choice.group.receive_slots = 16;
     const double block = 32 * (double)cost_token_bytes(&shape, &choice) / 1e7;
     assert_near(simulate(&choice, 128, &shape, &machine), 4 * block, 1e-3 * block);
-    machine.links.ranks_per_card = 1;
+    machine.links.ranks_per_network_card = 1;
     /* The first messages of ranks 0 and 1 both go to rank 2, whose card takes one at a time. */
     assert_near(simulate(&choice, 128, &shape, &machine), 2.25 * block, 1e-3 * block);
 }
@@ -214,6 +214,50 @@ static void layers_that_are_not_played_take_as_long_as_those_that_are(void **sta
     assert_true(forty - twenty > 0.5 * twenty);
 }
 
+/* Every stage played, against the few that are. */
+static void stages_that_are_not_played_lie_between_those_that_are(void **state)
+{
+    (void)state;
+    const struct simulate_machine machine = small_machine();
+    for (size_t m = 0; m < sizeof methods / sizeof methods[0]; m++)
+        for (int stages = 1; stages <= 12; stages++) {
+            const int64_t tokens = 48 * stages;
+            struct choice choice = small_choice(methods[m], 3, tokens);
+            struct simulate_prompt prompt;
+            double seconds = 0;
+            choice.request.stage_tokens = 48;
+            for (int64_t done = 48; done <= tokens; done += 48)
+                seconds += simulate(&choice, done, &small_shape, &machine);
+            assert_int_equal(simulate_prompt(&prompt, &choice, &small_shape, &machine, tokens),
+                             STATUS_OK);
+            assert_int_equal(prompt.stages, stages);
+            assert_int_equal(prompt.played, stages < 5 ? stages : 5);
+            assert_near(prompt.seconds, seconds, (stages <= 5 ? 1e-9 : 0.02) * seconds);
+        }
+}
+
+/* Blocks of one panel for very many workers: fewer and longer ones are played, and pay for all. */
+static void long_blocks_pay_for_those_they_stand_for(void **state)
+{
+    (void)state;
+    struct simulate_machine machine = small_machine();
+    struct choice choice = small_choice("rope", 2, 4 << 20);
+    struct model_shape shape = small_shape;
+    struct simulate_prompt prompt;
+    machine.linear_flops = machine.attention_flops = machine.memory_bytes = 1e30;
+    machine.call_s = 0;
+    shape.layers = 1;
+    choice.group.panel_tokens = 1;
+    choice.group.block_tokens = 1;
+    choice.group.receive_slots = 4;
+    choice.request.partition = PARTITION_CONTIGUOUS;
+    assert_int_equal(simulate_prompt(&prompt, &choice, &shape, &machine, 4 << 20), STATUS_OK);
+    assert_true(prompt.block_tokens > 1);
+    const double bytes = (double)cost_token_bytes(&shape, &choice);
+    const double tokens = 2 << 20;
+    assert_near(prompt.seconds, tokens * (bytes / 1e8 + 1e-7), 1e-3 * tokens * 1e-7);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -222,6 +266,8 @@ int main(void)
         cmocka_unit_test(a_slow_link_takes_its_bytes),
         cmocka_unit_test(ranks_of_a_host_share_its_card),
         cmocka_unit_test(layers_that_are_not_played_take_as_long_as_those_that_are),
+        cmocka_unit_test(stages_that_are_not_played_lie_between_those_that_are),
+        cmocka_unit_test(long_blocks_pay_for_those_they_stand_for),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -38,16 +38,18 @@ static void compare(const struct schedule *counted, const struct schedule *made)
     for (int r = 0; r < made->workers; r++) {
         const struct schedule_rank *left = &counted->ranks[r], *right = &made->ranks[r];
         if (left->rows != right->rows || left->pairs != right->pairs ||
-            left->receive_count != right->receive_count ||
+            left->edges != right->edges || left->receive_count != right->receive_count ||
             left->receive_tokens != right->receive_tokens ||
             left->send_tokens != right->send_tokens)
-            fail_msg("stage [%lld, %lld), rank %d of %d: rows %lld %lld, pairs %lld %lld, receives "
+            fail_msg("stage [%lld, %lld), rank %d of %d: rows %lld %lld, pairs %lld %lld, edges "
+                     "%lld %lld, receives "
                      "%d %d, received %lld %lld, sent %lld %lld",
                      (long long)made->stage.first, (long long)made->stage.end, r, made->workers,
                      (long long)left->rows, (long long)right->rows, (long long)left->pairs,
-                     (long long)right->pairs, left->receive_count, right->receive_count,
-                     (long long)left->receive_tokens, (long long)right->receive_tokens,
-                     (long long)left->send_tokens, (long long)right->send_tokens);
+                     (long long)right->pairs, (long long)left->edges, (long long)right->edges,
+                     left->receive_count, right->receive_count, (long long)left->receive_tokens,
+                     (long long)right->receive_tokens, (long long)left->send_tokens,
+                     (long long)right->send_tokens);
     }
 }
 
