@@ -39,7 +39,7 @@ int main(int argc, char **argv)
     const int asked = argc > 1 ? atoi(argv[1]) : 2;
     const int threads = asked < 1 || asked > THREADS_MOST ? 2 : asked;
     struct thread_pool *pool = NULL;
-    enum status status = thread_pool_create(&pool, threads, NULL);
+    enum status status = thread_pool_create(&pool, threads, NULL, false);
     if (status == STATUS_OK) {
         status = time_jobs(pool, threads);
         thread_pool_destroy(pool);
