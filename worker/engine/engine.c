@@ -446,7 +446,7 @@ static void move_in(struct engine *engine, struct sequence *sequence, uint64_t n
         engine->live[which] = sequence;
         engine->candidates[which] = (struct turn_candidate){
             .number = number,
-            .splits = sequence->choice.request.decode_split,
+            .split = sequence->choice.request.decode_split,
             .served = turn_clock(engine->candidates, which),
         };
         atomic_store(&sequence->cancel_status, (int)cancel_status);
@@ -661,7 +661,7 @@ static enum status step_rows(struct engine *engine, int first, int end)
     trace_span(trace, TRACE_STEP, -1, begin_ns, 0);
     for (int r = 0; r < count; r++) {
         account_close(&account, forward, &sequences[r]->result, count);
-        account_predict_token(forward, sequences[r], &sequences[r]->result);
+        account_predict_token(forward, sequences[r], &sequences[r]->result, count);
     }
     for (; engine->transport->rank == 0 && at.row < count; at.row++)
         TRY(next_id_decide(forward, sequences[at.row], &at, &engine->verdicts[first + at.row],

@@ -65,6 +65,8 @@ struct engine_result {
     double decode_seconds;  /* from there to the last */
     int64_t sent_bytes, received_bytes;
     int64_t predicted_sent_bytes, predicted_received_bytes;
+    /* In stages and steps that it had for itself: several sequences' go in the same messages. */
+    int64_t sent_messages, predicted_sent_messages;
     double compute_seconds;
     double part_seconds[DEVICE_PARTS]; /* as device.h says */
     double exchange_wait_seconds;      /* compute stood still for keys */

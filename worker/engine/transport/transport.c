@@ -43,8 +43,9 @@ static enum status gather(struct transport *t, const void *mine, void *all,
                           const struct transport_parts *parts)
 {
     TRY(t->ops->gather(t, mine, all, parts));
-    t->counters.sent_bytes[TRANSPORT_STATE] +=
-        transport_part_bytes(parts, t->rank) * (size_t)(t->size - 1);
+    const size_t own_bytes = transport_part_bytes(parts, t->rank);
+    t->counters.sent_bytes[TRANSPORT_STATE] += own_bytes * (size_t)(t->size - 1);
+    t->counters.sent_messages[TRANSPORT_STATE] += own_bytes > 0 ? (size_t)(t->size - 1) : 0;
     for (int rank = 0; rank < t->size; rank++)
         if (rank != t->rank)
             t->counters.received_bytes[TRANSPORT_STATE] += transport_part_bytes(parts, rank);
@@ -70,6 +71,7 @@ enum status transport_broadcast(struct transport *t, void *data, size_t bytes)
         t->counters.sent_bytes[TRANSPORT_VERDICT] += bytes * (size_t)(t->size - 1);
     else
         t->counters.received_bytes[TRANSPORT_VERDICT] += bytes;
+    t->counters.sent_messages[TRANSPORT_VERDICT] += t->rank == 0 ? (size_t)(t->size - 1) : 0;
     transport_mark(t);
     return STATUS_OK;
 }
