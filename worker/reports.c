@@ -3,6 +3,7 @@
 #include "worker/reports.h"
 
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "proto/boot_id.h"
 #include "proto/clock.h"
@@ -200,6 +201,16 @@ static void set_parts(Longhaul__Control__V1__RankReport *report, const double se
     report->step_logits_seconds = seconds[DEVICE_PART_STEP_LOGITS];
 }
 
+static void set_usage(Longhaul__Control__V1__RankReport *report, const struct process_usage *usage)
+{
+    report->cpu_seconds = usage->cpu_seconds;
+    report->voluntary_switches = usage->voluntary_switches;
+    report->involuntary_switches = usage->involuntary_switches;
+    report->wait_seconds = usage->wait_seconds;
+    report->host_cpu_seconds = usage->host_cpu_seconds;
+    report->host_cores = sysconf(_SC_NPROCESSORS_ONLN);
+}
+
 enum status reports_done(struct reports *reports, uint64_t run, enum status status,
                          const struct engine_result *result)
 {
@@ -216,6 +227,7 @@ enum status reports_done(struct reports *reports, uint64_t run, enum status stat
     set_parts(&report, result->part_seconds);
     report.peak_resident_bytes = process_memory_anonymous();
     report.base_bytes = reports->base_bytes;
+    set_usage(&report, &result->usage);
     Longhaul__Control__V1__RunDone done = LONGHAUL__CONTROL__V1__RUN_DONE__INIT;
     done.run = run;
     done.status = (int32_t)status;

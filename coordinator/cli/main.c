@@ -21,6 +21,7 @@ static const struct command_row commands[] = {
     {"status", status_command, "workers and requests of a running coordinator"},
     {"cancel", cancel_command, "end a request of a running coordinator"},
     {"plan", plan_command, "what a run would do and cost, without doing it"},
+    {"bench", bench_command, "how fast prompts are read and answers decoded"},
     {"tokenize", tokenize_command, "a text's token ids"},
     {"inspect", inspect_command, "what is in a model file"},
     {"drain", drain_command, "end a running coordinator once its requests are done"},

@@ -22,11 +22,18 @@ struct cost_link {
     double message_s;        /* that each message adds to those on their way with it */
 };
 
-/* Rates of one worker, and of the links between workers. */
+/* Rates of one worker, and of the links between workers. What is 0 costs nothing. */
 struct cost_table {
-    double linear_flops;      /* per second, matrix products of a prefill */
+    double linear_flops;      /* per second, matrix products of a prefill and the rows between */
     double attention_flops;   /* per second */
-    double memory_bytes;      /* per second, what decode reads */
+    double edge_keys;         /* keys that attention multiplies at an edge beside those seen */
+    double layer_s;           /* of each layer of a stage, beside its arithmetic */
+    double stage_s;           /* of each stage */
+    double logits_flops;      /* per second, of the prompt's last row; 0: they cost nothing */
+    double memory_bytes;      /* per second, what decode reads of weights */
+    double keys_bytes;        /* per second, what decode reads of keys and values */
+    double token_s;           /* of each decoded token, beside what it reads */
+    double load_bytes;        /* per second, of weights that are loaded; 0: not known */
     struct cost_link within;  /* between ranks of one host */
     struct cost_link between; /* between ranks of two hosts */
     int host_ranks;           /* of every host, consecutive ones; 0: all ranks are on one host */
@@ -39,6 +46,8 @@ struct cost {
     double flops;
     double seconds;
     double compute_seconds, link_seconds; /* of a stage: what `seconds` follows from */
+    /* Of a stage, what compute_seconds consist of. */
+    double rows_seconds, attention_seconds, fixed_seconds;
 };
 
 /* What a count of a stage is for: so many layers, and in each the pairs of so many query heads. */
@@ -47,6 +56,19 @@ struct cost_part {
     int64_t heads;
     bool rows; /* and the layers' products, and what travels */
 };
+
+/* Bytes of one token in one layer: its key in each frame that the method keeps all in, and its
+ * value. */
+int64_t cost_token_bytes(const struct model_shape *shape, const struct choice *choice);
+
+/* Bytes of one row's attention state (m, l, acc of every head) in one layer. */
+int64_t cost_state_bytes(const struct model_shape *shape);
+
+/* FLOPs of one row through the products of a layer; logits are not counted. */
+double cost_row_flops(const struct model_shape *shape);
+
+/* FLOPs of one visible pair: two products of head_dim, in so many heads of so many layers. */
+double cost_pair_flops(const struct model_shape *shape, int64_t layers, int64_t heads);
 
 /* A laptop-class worker. */
 struct cost_table cost_table_default(void);
@@ -82,6 +104,10 @@ void cost_scores(struct cost *cost, const struct schedule *schedule, int rank);
 
 /* Bytes of the prompt's last logits, from their owner to rank 0, float32. */
 void cost_logits(struct cost *cost, const struct model_shape *shape, int owner, int rank);
+
+/* Seconds of the prompt's last logits, by the rank that has them and on their way to rank 0. */
+double cost_logits_seconds(const struct model_shape *shape, const struct cost_table *table,
+                           int owner);
 
 /* Cost of one decoded token on `rank` with `key_tokens` of the rank's own keys visible. Received:
  * every other rank's states once a layer, and with split products their rows of q|k|v, o, swiglu's

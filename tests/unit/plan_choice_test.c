@@ -540,27 +540,50 @@ static void seconds_follow_the_table(void **state)
     struct schedule_rank rank = {
         .rows = 1, .pairs = 10, .receive_count = 1, .receive_tokens = 64, .send_tokens = 128};
     struct schedule schedule = {.workers = 1, .ranks = &rank, .stage = {64, 65}};
-    struct choice choice = {
-        .group.workers = 2, .group.cache = CHOICE_CACHE_F32, .request.decode_split = true};
+    struct choice choice = {.group.workers = 2,
+                            .group.cache = CHOICE_CACHE_F32,
+                            .group.block_tokens = 64,
+                            .group.receive_slots = 4,
+                            .request.decode_split = true};
     assert_int_equal(method_parse(&choice.request.method, "rope", 0), STATUS_OK);
     struct cost_table table = {.linear_flops = 10,
                                .attention_flops = 100,
                                .memory_bytes = 50,
-                               .within = {.bytes_per_second = 1e9}};
+                               .keys_bytes = 25,
+                               .within = {.bytes_per_second = 1e12}};
     const double linear = 2 * 2 * (8 * (4 * 4) + 8 * 8 + 3 * 8 * 16);
-    const double attention = 10 * 4 * 2 * 4 * 2;
+    const double pair = 4 * 2 * 4 * 2;
     struct cost cost;
     cost_stage(&cost, &schedule, &choice, &shape, &table);
-    assert_float_equal(cost.flops, linear + attention, 1e-9);
-    assert_float_equal(cost.seconds, linear / 10 + attention / 100, 1e-9);
-    /* Whichever is slower, the arithmetic or the wire's busier direction. */
+    assert_float_equal(cost.flops, linear + 10 * pair, 1e-9);
+    assert_float_equal(cost.seconds, linear / 10 + 10 * pair / 100, 1e-6);
+    /* Edges are no arithmetic that was asked for, but take their time; so do layers and stages. */
+    rank.edges = 3;
+    table.edge_keys = 7;
+    table.layer_s = 5;
+    table.stage_s = 2;
+    cost_stage(&cost, &schedule, &choice, &shape, &table);
+    assert_float_equal(cost.flops, linear + 10 * pair, 1e-9);
+    assert_float_equal(cost.attention_seconds, (10 + 3 * 7) * pair / 100, 1e-9);
+    assert_float_equal(cost.seconds, linear / 10 + 31 * pair / 100 + 2 + 2 * 5, 1e-6);
+    table.edge_keys = table.layer_s = table.stage_s = 0;
+    /* By the wire's busier direction, beside the products; then a half of the attention is left, to
+     * the keys that came. In a first stage nothing comes before a block of rows is computed. */
     table.within.bytes_per_second = 0.5;
     table.within.latency_s = 3;
+    table.within.message_s = 0.25;
+    const double sent = 128 * 2 * (2 * 4 * 4) / 0.5 + 2 * (3 + 0.25);
     cost_stage(&cost, &schedule, &choice, &shape, &table);
-    assert_float_equal(cost.seconds, 128 * 2 * (2 * 4 * 4) / 0.5 + 2 * 3, 1e-9);
+    assert_float_equal(cost.link_seconds, sent, 1e-9);
+    assert_float_equal(cost.seconds, sent + 10 * pair / 100 / 2, 1e-3);
+    schedule.stage = (struct span){0, 1};
+    cost_stage(&cost, &schedule, &choice, &shape, &table);
+    assert_float_equal(cost.seconds, linear / 10 + sent + 10 * pair / 100 / 2, 1e-3);
+    schedule.stage = (struct span){64, 65};
     rank.send_tokens = 32;
     cost_stage(&cost, &schedule, &choice, &shape, &table);
-    assert_float_equal(cost.seconds, 64 * 2 * (2 * 4 * 4) / 0.5 + 2 * 3, 1e-9);
+    assert_float_equal(cost.link_seconds, 64 * 2 * (2 * 4 * 4) / 0.5 + 2 * (3 + 0.25), 1e-9);
+    table.within.message_s = 0;
     /* Half of the weights and three tokens' keys; five gathers a layer and the logits'. Products of
      * at most 16 rows are one group, which the last rank computes. */
     cost_decode(&cost, &choice, &shape, &table, 0, 3);
@@ -568,7 +591,7 @@ static void seconds_follow_the_table(void **state)
     assert_int_equal(cost.sent_bytes, 2 * (2 * 6 * 4));
     assert_float_equal(cost.flops, linear / 2 + 3 * 4 * 2 * 4 * 2, 1e-9);
     assert_float_equal(cost.seconds,
-                       (500 + 3 * 2 * 2 * 4 * 4) / 50.0 + (double)cost.received_bytes / 0.5 +
+                       500 / 50.0 + 3 * 2 * 2 * 4 * 4 / 25.0 + (double)cost.received_bytes / 0.5 +
                            (2 * 5 + 1) * 3,
                        1e-9);
 }
