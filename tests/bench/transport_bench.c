@@ -107,7 +107,7 @@ static void empty_item(void *context, int thread, size_t item)
 static enum status time_jobs(int threads)
 {
     struct thread_pool *pool;
-    TRY(thread_pool_create(&pool, threads, NULL));
+    TRY(thread_pool_create(&pool, threads, NULL, false));
     double values[BATCHES];
     for (int batch = 0; batch < BATCHES; batch++) {
         const int64_t begun_ns = clock_now_ns();
