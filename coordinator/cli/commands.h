@@ -13,6 +13,8 @@ int tokenize_command(int argc, char **argv);
 int status_command(int argc, char **argv);
 int cancel_command(int argc, char **argv);
 int plan_command(int argc, char **argv);
+int scale_command(int argc, char **argv);
+int compare_command(int argc, char **argv);
 int inspect_command(int argc, char **argv);
 int drain_command(int argc, char **argv);
 int token_command(int argc, char **argv);

@@ -23,6 +23,8 @@ static const struct command_row commands[] = {
     {"plan", plan_command, "what a run would do and cost, without doing it"},
     {"bench", bench_command, "how fast prompts are read and answers decoded"},
     {"load", load_command, "how a coordinator serves many requests at once"},
+    {"scale", scale_command, "how the time of a prompt scales over workers"},
+    {"compare", compare_command, "two files of results, by more than their noise"},
     {"tokenize", tokenize_command, "a text's token ids"},
     {"inspect", inspect_command, "what is in a model file"},
     {"drain", drain_command, "end a running coordinator once its requests are done"},
