@@ -51,6 +51,7 @@ static void set_rank(struct plan_response_rank *message, const struct planner_ra
     plan->received_bytes = rank->received_bytes;
     plan->flops = rank->flops;
     plan->memory_bytes = rank->memory.total_bytes;
+    plan->cache_bytes = rank->pool_bytes;
     for (int region = 0; region < MEMORY_REGIONS; region++) {
         longhaul__v1__memory_line__init(&message->lines[region]);
         message->lines[region].name = (char *)memory_region_name((enum memory_region)region);

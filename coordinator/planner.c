@@ -144,7 +144,7 @@ static struct cost_table table_of(const struct workers_facts *facts)
 {
     struct cost_table table = cost_table_estimate(facts->kernels, facts->threads);
     if (facts->link_bytes > 0)
-        table.network_bytes = facts->link_bytes;
+        table.within.bytes_per_second = table.between.bytes_per_second = facts->link_bytes;
     return table;
 }
 

@@ -48,5 +48,11 @@ void report_message_set(struct report_message *message, int rank,
     report->memory_bytes = from->memory_bytes;
     report->base_bytes = from->base_bytes;
     report->peak_resident_bytes = from->peak_resident_bytes;
+    report->cpu_seconds = from->cpu_seconds;
+    report->voluntary_switches = from->voluntary_switches;
+    report->involuntary_switches = from->involuntary_switches;
+    report->wait_seconds = from->wait_seconds;
+    report->host_cpu_seconds = from->host_cpu_seconds;
+    report->host_cores = from->host_cores;
     set_parts(message, from);
 }

@@ -59,7 +59,7 @@ struct session {
     struct id_list ids;
     const Longhaul__V1__PlanOptions *options;
     int64_t max_tokens; /* 0: not asked for, until the plan is made */
-    bool logprobs, no_prefix_reuse, trace;
+    bool logprobs, no_prefix_reuse, trace, ignore_end;
     int likeliest;
     struct workers_facts facts;
     struct choice choice;
@@ -396,7 +396,7 @@ static enum status begin_run(struct session *session, const struct sampling *sam
     run.max_tokens = session->max_tokens;
     sampling_request_run(&run_sampling, sampling);
     run.sampling = &run_sampling;
-    run.n_stop_ids = stop_count;
+    run.n_stop_ids = session->ignore_end ? 0 : stop_count;
     run.stop_ids = (int32_t *)stop_ids;
     run.deadline_ms = left_ms > 1 ? left_ms : 1;
     run.no_prefix_reuse = session->no_prefix_reuse;
@@ -635,6 +635,7 @@ static enum status read_generate(struct session *session, struct sampling *sampl
     session->options = request->options;
     session->no_prefix_reuse = request->no_prefix_reuse;
     session->trace = request->trace;
+    session->ignore_end = request->ignore_end;
     bool asked = request->optional_max_tokens_case ==
                  LONGHAUL__V1__GENERATE_REQUEST__OPTIONAL_MAX_TOKENS_MAX_TOKENS;
     session->max_tokens = asked ? request->max_tokens : 0;

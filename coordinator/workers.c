@@ -308,6 +308,25 @@ static enum status tell_to_stop(struct group *group, int rank_number, const char
     return fail(STATUS_UNAVAILABLE, "%s", reason);
 }
 
+/* Without waiting: a rank that takes nothing will be found silent. A call that is over tells at the
+ * next read. */
+static void answer_heartbeat(struct rpc_call *call)
+{
+    Longhaul__Control__V1__HeartbeatAnswer answer = LONGHAUL__CONTROL__V1__HEARTBEAT_ANSWER__INIT;
+    Longhaul__Control__V1__CoordinatorMessage message =
+        LONGHAUL__CONTROL__V1__COORDINATOR_MESSAGE__INIT;
+    message.kind_case = LONGHAUL__CONTROL__V1__COORDINATOR_MESSAGE__KIND_HEARTBEAT_ANSWER;
+    message.heartbeat_answer = &answer;
+    if (rpc_call_post(call, &message.base) != STATUS_OK)
+        log_line(LOG_DEBUG, "heartbeat not answered", log_text("peer", rpc_call_peer(call)));
+}
+
+static bool is_heartbeat(const ProtobufCMessage *message)
+{
+    const Longhaul__Control__V1__WorkerMessage *said = (const void *)message;
+    return said && said->kind_case == LONGHAUL__CONTROL__V1__WORKER_MESSAGE__KIND_HEARTBEAT;
+}
+
 static enum status listen_to(struct workers *workers, struct group *group, int rank_number,
                              struct rpc_call *call)
 {
@@ -317,6 +336,8 @@ static enum status listen_to(struct workers *workers, struct group *group, int r
         enum status status = rpc_call_read(call, &message, LOOK_MS);
         if (status != STATUS_DEADLINE_EXCEEDED && (status != STATUS_OK || !message))
             return end_of_stream(group, rank_number, status);
+        if (is_heartbeat(message))
+            answer_heartbeat(call);
         pthread_mutex_lock(&workers->groups.lock);
         bool news = message && take(group, rank_number, (const void *)message);
         bool going = goes_on(workers, group, rank_number, sentence);

@@ -43,6 +43,16 @@ static void add_option(struct option_table *table, const char *name, int has_val
     };
 }
 
+bool flags_takes_setting(const struct flags_command *command, const struct config_row *row)
+{
+    if (!row->flag || !(row->takers & command->takers))
+        return false;
+    for (size_t i = 0; i < command->rows_count; i++)
+        if (strcmp(command->rows[i].name, row->flag) == 0)
+            return false;
+    return true;
+}
+
 static int value_of(bool is_switch)
 {
     return is_switch ? no_argument : required_argument;
@@ -65,7 +75,7 @@ static void fill_table(struct option_table *table, const struct flags_command *c
     }
     for (size_t i = 0; command->takers && i < config_rows_count(); i++) {
         const struct config_row *row = config_row_at(i);
-        if (row->flag && (row->takers & command->takers))
+        if (flags_takes_setting(command, row))
             add_option(table, row->flag, value_of(row->type == CONFIG_SWITCH),
                        FIRST_SETTING + (int)i);
     }

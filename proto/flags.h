@@ -2,7 +2,8 @@
  * apart.
  *
  * A command has its own options (rows with a target) and takes settings (rows of config.h whose
- * takers match), whose flags come from there. `--help` (-h), `--version` (-V) and, where it takes
+ * takers match), whose flags come from there, but for those that it has a row of its own for.
+ * `--help` (-h), `--version` (-V) and, where it takes
  * settings, `--config FILE` are added by themselves; a program without arguments knows the word
  * `version` too. For main-level code only: it prints.
  */
@@ -67,3 +68,6 @@ enum { FLAGS_GO_ON = -1, FLAGS_EXIT_USAGE = 2, FLAGS_EXIT_CONFIG = 78 };
  * *first_argument is the index in argv, which is reordered, of the first argument that is no
  * option. */
 int flags_parse(const struct flags_command *command, int argc, char **argv, int *first_argument);
+
+/* Whether the command takes this setting, and has no row of its own by the same name. */
+bool flags_takes_setting(const struct flags_command *command, const struct config_row *row);

@@ -28,7 +28,7 @@ static void each_setting(FILE *file, const struct flags_command *command, write_
 {
     for (size_t i = 0; i < config_rows_count(); i++) {
         const struct config_row *row = config_row_at(i);
-        if (!row->flag || !(row->takers & command->takers))
+        if (!flags_takes_setting(command, row))
             continue;
         write(file, &(struct manual_option){
                         .name = row->flag,

@@ -13,8 +13,8 @@
 #include "proto/plan/choice.h"
 
 enum {
-    WELCOME_MS = 30000, /* for a coordinator that took the call */
-    AGAIN_MS = 200,     /* between attempts */
+    ANSWER_MS = 5000, /* at least, for a coordinator on a busy host */
+    AGAIN_MS = 200,   /* between attempts */
     STRANGER_AGAIN_MS = 1000,
     STRANGER_MS = 5000, /* for a coordinator that has just started to write its secret */
     LOOK_MS = 50,
@@ -28,18 +28,23 @@ struct attempts {
     char cause[CAUSE_BYTES];
 };
 
+static int64_t answer_ms(const struct join_args *args)
+{
+    return args->silence_ms > ANSWER_MS ? args->silence_ms : ANSWER_MS;
+}
+
 static enum status say_hello(struct rpc_stream *stream, struct join_welcome *welcome,
-                             const Longhaul__Control__V1__Hello *hello)
+                             const struct join_args *args)
 {
     Longhaul__Control__V1__WorkerMessage message = LONGHAUL__CONTROL__V1__WORKER_MESSAGE__INIT;
     message.kind_case = LONGHAUL__CONTROL__V1__WORKER_MESSAGE__KIND_HELLO;
-    message.hello = (Longhaul__Control__V1__Hello *)hello;
-    TRY(rpc_stream_write(stream, &message.base));
+    message.hello = (Longhaul__Control__V1__Hello *)args->hello;
+    TRY(rpc_stream_post(stream, &message.base));
     const ProtobufCMessage *reply = NULL;
-    enum status status = rpc_stream_read(stream, &reply, WELCOME_MS);
+    enum status status = rpc_stream_read(stream, &reply, answer_ms(args));
     if (status == STATUS_DEADLINE_EXCEEDED)
-        return fail(STATUS_UNAVAILABLE, "the coordinator did not answer within %d s",
-                    WELCOME_MS / 1000);
+        return fail(STATUS_UNAVAILABLE, "the coordinator did not answer within %.1f s",
+                    (double)answer_ms(args) / 1000);
     TRY(status);
     if (!reply) {
         TRY(rpc_stream_finish(stream));
@@ -68,7 +73,7 @@ static enum status attempt(struct rpc_stream **stream, struct join_welcome *welc
     };
     struct rpc_stream *made = NULL;
     TRY(rpc_stream_open(&made, args->client, &call));
-    enum status status = say_hello(made, welcome, args->hello);
+    enum status status = say_hello(made, welcome, args);
     if (status == STATUS_OK)
         *stream = made;
     else

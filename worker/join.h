@@ -14,6 +14,7 @@ struct join_args {
     struct transport *transport; /* looked after while the rank waits */
     const char *secret_file;
     int64_t deadline_ms; /* longest wait for a coordinator and its secret */
+    int64_t silence_ms;  /* after which a coordinator that says nothing is lost; 5 s at least */
     const Longhaul__Control__V1__Hello *hello;
 };
 

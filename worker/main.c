@@ -24,6 +24,7 @@
 #include "worker/rank_place.h"
 #include "worker/rank_threads.h"
 #include "worker/serve.h"
+#include "worker/world.h"
 
 enum { PACKED_SIDE = 256 };
 
@@ -148,11 +149,18 @@ static enum status run_loopback(int ranks, struct rpc_client *client,
 }
 
 static enum status run_mpi(struct rpc_client *client, const struct serve_options *options,
-                           const struct rank_place_request *wanted, enum log_level level)
+                           const struct rank_place_request *wanted, const struct world *world,
+                           enum log_level level)
 {
     struct transport *transport;
     TRY(transport_mpi_create(&transport, wanted->options));
     log_configure(level, transport->rank);
+    const enum status status = world_check(world, transport->size);
+    if (status != STATUS_OK) {
+        transport_abort(transport, status_message());
+        transport_destroy(transport);
+        return status;
+    }
     return play_on(transport, client, options, wanted);
 }
 
@@ -206,13 +214,10 @@ static enum status find_secret(char path[PATH_MAX], const struct config *config)
     return STATUS_OK;
 }
 
-static enum status run(const struct options *options, bool under_mpirun)
+static enum status run(const struct options *options, const struct world *world)
 {
     const struct config *config = options->config;
-    const char *transport = config_text(config, "engine.transport");
     const char *kernels = config_text(config, "engine.kernels");
-    bool mpi =
-        strcmp(transport, "mpi") == 0 || (strcmp(transport, "loopback") != 0 && under_mpirun);
     char secret[PATH_MAX];
     const struct serve_options serve_options = {
         .join_secret = secret,
@@ -223,7 +228,7 @@ static enum status run(const struct options *options, bool under_mpirun)
         .threads = (int)config_integer(config, "engine.threads"),
         .heartbeat_timeout_ms =
             (int64_t)(1000 * config_real(config, "control.heartbeat_timeout_seconds")),
-        .process_ranks = mpi ? 1 : (int)options->ranks,
+        .process_ranks = world->mpi ? 1 : (int)options->ranks,
     };
     const struct transport_options transport_options = {.threads = serve_options.threads};
     enum log_level level;
@@ -237,7 +242,8 @@ static enum status run(const struct options *options, bool under_mpirun)
     log_configure(level, -1);
     log_write_as(format);
     TRY(rpc_client_create(&client, config_text(config, "worker.coordinator")));
-    enum status status = mpi ? run_mpi(client, &serve_options, &wanted, level)
+    enum status status = world->mpi
+                             ? run_mpi(client, &serve_options, &wanted, world, level)
                              : run_loopback((int)options->ranks, client, &serve_options, &wanted);
     rpc_client_destroy(client);
     return status;
@@ -257,10 +263,28 @@ static int missing_flag(const struct config *config)
     return FLAGS_GO_ON;
 }
 
-static int share_device(const char *world_rank)
+/* FLAGS_GO_ON, or the exit code after saying why this process is no rank. */
+static int find_world(struct world *world, const struct options *options)
+{
+    const struct world_environment environment = {
+        .ompi_size = getenv("OMPI_COMM_WORLD_SIZE"),
+        .ompi_rank = getenv("OMPI_COMM_WORLD_RANK"),
+        .pmix_namespace = getenv("PMIX_NAMESPACE"),
+        .pmix_rank = getenv("PMIX_RANK"),
+        .pmi_size = getenv("PMI_SIZE"),
+        .pmi_rank = getenv("PMI_RANK"),
+        .slurm_tasks = getenv("SLURM_STEP_NUM_TASKS"),
+        .slurm_process = getenv("SLURM_PROCID"),
+    };
+    const enum status status = world_find(
+        world, &environment, config_text(options->config, "engine.transport"), (int)options->ranks);
+    return status == STATUS_OK ? FLAGS_GO_ON : report(status);
+}
+
+static int share_device(const struct world *world)
 {
     char name[64];
-    snprintf(name, sizeof name, "longhaul-%.40s", world_rank ? world_rank : "0");
+    snprintf(name, sizeof name, "longhaul-%d", world->rank);
     enum status status = nccl_share_device(name);
     return status == STATUS_OK ? FLAGS_GO_ON : report(status);
 }
@@ -303,10 +327,13 @@ int main(int argc, char **argv)
         code = describe();
     else if (code == FLAGS_GO_ON)
         code = missing_flag(options.config);
-    if (code == FLAGS_GO_ON && config_switch(options.config, "engine.oversubscribe_gpu"))
-        code = share_device(getenv("OMPI_COMM_WORLD_RANK"));
+    struct world world;
     if (code == FLAGS_GO_ON)
-        code = report(run(&options, getenv("OMPI_COMM_WORLD_SIZE") != NULL));
+        code = find_world(&world, &options);
+    if (code == FLAGS_GO_ON && config_switch(options.config, "engine.oversubscribe_gpu"))
+        code = share_device(&world);
+    if (code == FLAGS_GO_ON)
+        code = report(run(&options, &world));
     config_destroy(options.config);
     return standard_streams_end("longhaul-worker", code);
 }

@@ -3,6 +3,7 @@
 #include "worker/reports.h"
 
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "proto/boot_id.h"
 #include "proto/clock.h"
@@ -35,12 +36,20 @@ void reports_deinit(struct reports *reports)
     *reports = (struct reports){0};
 }
 
-static enum status say(struct reports *reports, Longhaul__Control__V1__WorkerMessage__KindCase kind,
-                       const void *body)
+/* Every member of the oneof is a pointer; only read. */
+static Longhaul__Control__V1__WorkerMessage
+message_of(Longhaul__Control__V1__WorkerMessage__KindCase kind, const void *body)
 {
     Longhaul__Control__V1__WorkerMessage message = LONGHAUL__CONTROL__V1__WORKER_MESSAGE__INIT;
     message.kind_case = kind;
-    message.hello = (void *)(size_t)body; /* every member of the oneof is a pointer; only read */
+    message.hello = (void *)(size_t)body;
+    return message;
+}
+
+static enum status say(struct reports *reports, Longhaul__Control__V1__WorkerMessage__KindCase kind,
+                       const void *body)
+{
+    const Longhaul__Control__V1__WorkerMessage message = message_of(kind, body);
     return rpc_stream_write(reports->stream, &message.base);
 }
 
@@ -54,7 +63,9 @@ enum status reports_beat(struct reports *reports, int runs, double work_age_seco
     Longhaul__Control__V1__Heartbeat heartbeat = LONGHAUL__CONTROL__V1__HEARTBEAT__INIT;
     heartbeat.runs = runs;
     heartbeat.work_age_seconds = work_age_seconds;
-    return say(reports, LONGHAUL__CONTROL__V1__WORKER_MESSAGE__KIND_HEARTBEAT, &heartbeat);
+    const Longhaul__Control__V1__WorkerMessage message =
+        message_of(LONGHAUL__CONTROL__V1__WORKER_MESSAGE__KIND_HEARTBEAT, &heartbeat);
+    return rpc_stream_post(reports->stream, &message.base);
 }
 
 enum status reports_progress(struct reports *reports, uint64_t run, int64_t done, int64_t total)
@@ -190,6 +201,16 @@ static void set_parts(Longhaul__Control__V1__RankReport *report, const double se
     report->step_logits_seconds = seconds[DEVICE_PART_STEP_LOGITS];
 }
 
+static void set_usage(Longhaul__Control__V1__RankReport *report, const struct process_usage *usage)
+{
+    report->cpu_seconds = usage->cpu_seconds;
+    report->voluntary_switches = usage->voluntary_switches;
+    report->involuntary_switches = usage->involuntary_switches;
+    report->wait_seconds = usage->wait_seconds;
+    report->host_cpu_seconds = usage->host_cpu_seconds;
+    report->host_cores = sysconf(_SC_NPROCESSORS_ONLN);
+}
+
 enum status reports_done(struct reports *reports, uint64_t run, enum status status,
                          const struct engine_result *result)
 {
@@ -206,6 +227,7 @@ enum status reports_done(struct reports *reports, uint64_t run, enum status stat
     set_parts(&report, result->part_seconds);
     report.peak_resident_bytes = process_memory_anonymous();
     report.base_bytes = reports->base_bytes;
+    set_usage(&report, &result->usage);
     Longhaul__Control__V1__RunDone done = LONGHAUL__CONTROL__V1__RUN_DONE__INIT;
     done.run = run;
     done.status = (int32_t)status;

@@ -10,8 +10,9 @@
  *   running  --Done is sent, no other Run is there (end_run)-->       idle
  *   any      --Stop (handle_message)-->                               ended
  *   joining  --no coordinator in time, or a refusal (enter_group)-->  failed
- *   any      --the stream breaks (listen_to_coordinator), a peer is
- *              lost (wait_for_command, take_turn)-->                failed
+ *   any      --the stream breaks (listen_to_coordinator), the
+ *              coordinator is silent (check_silence), a peer is lost
+ *              (wait_for_command, take_turn)-->                       failed
  */
 #include "worker/serve.h"
 
@@ -48,6 +49,7 @@ struct serve_rank {
     struct reports reports;
     struct introduction introduction;
     struct join_welcome welcome;
+    struct clock_watch silence; /* of the coordinator; the listener's own */
     char digest[DIGEST_HEX_BYTES];
     const char *kernels;
     int threads;          /* as resolved for this host */
@@ -90,6 +92,7 @@ static enum status enter_group(struct serve_rank *rank, struct rpc_client *clien
         .transport = rank->transport,
         .secret_file = rank->options->join_secret,
         .deadline_ms = rank->options->join_deadline_ms,
+        .silence_ms = rank->options->heartbeat_timeout_ms,
         .hello = &hello,
     };
     return join(&rank->stream, &rank->welcome, &args);
@@ -180,6 +183,21 @@ static enum status beat(struct serve_rank *rank)
     return reports_beat(&rank->reports, runs, work_age_seconds);
 }
 
+/* A coordinator that answers no heartbeat is stopped, or cut off. Nothing waits for it any more. */
+static enum status check_silence(struct serve_rank *rank)
+{
+    const int64_t beat_ms = rank->welcome.heartbeat_ms;
+    const int64_t silent_ms = clock_watch_look(&rank->silence, 2 * beat_ms);
+    const int64_t most_ms = rank->options->heartbeat_timeout_ms > 2 * beat_ms
+                                ? rank->options->heartbeat_timeout_ms
+                                : 2 * beat_ms;
+    if (silent_ms <= most_ms)
+        return STATUS_OK;
+    rpc_stream_cancel(rank->stream);
+    return fail(STATUS_UNAVAILABLE, "the coordinator was silent for %.1f s",
+                (double)silent_ms / 1000);
+}
+
 static enum status listen_once(struct serve_rank *rank, int64_t *next_beat_ns)
 {
     const ProtobufCMessage *message = NULL;
@@ -189,10 +207,13 @@ static enum status listen_once(struct serve_rank *rank, int64_t *next_beat_ns)
         TRY(rpc_stream_finish(rank->stream));
         return fail(STATUS_UNAVAILABLE, "the coordinator ended the control stream");
     }
-    if (status == STATUS_OK)
+    if (status == STATUS_OK) {
+        clock_watch_start(&rank->silence);
         TRY(handle_message(rank, (const void *)message));
-    else if (status != STATUS_DEADLINE_EXCEEDED)
+    } else if (status != STATUS_DEADLINE_EXCEEDED) {
         return status;
+    }
+    TRY(check_silence(rank));
     if (clock_now_ns() < *next_beat_ns)
         return STATUS_OK;
     *next_beat_ns = clock_after_ms(rank->welcome.heartbeat_ms);
@@ -211,6 +232,7 @@ static void *listen_to_coordinator(void *argument)
     struct serve_rank *rank = argument;
     int64_t next_beat_ns = clock_after_ms(rank->welcome.heartbeat_ms);
     bool ending = false;
+    clock_watch_start(&rank->silence);
     while (!ending) {
         enum status status = listen_once(rank, &next_beat_ns);
         if (status != STATUS_OK)

@@ -9,6 +9,7 @@
 #include "coordinator/cli/plan_table.h"
 #include "coordinator/cli/prompt_input.h"
 #include "coordinator/cli/text_file.h"
+#include "coordinator/cli/what_if_command.h"
 #include "proto/flags.h"
 
 static const char program[] = "longhaul plan";
@@ -21,6 +22,7 @@ struct options {
     int64_t prompt_tokens, max_tokens;
     bool prompt_tokens_given, max_tokens_given;
     bool json;
+    struct what_if_options what_if;
 };
 
 enum { ASK_MS = 60000 };
@@ -133,6 +135,32 @@ static enum status check_usage(const struct options *options, const struct confi
     return server_option_check(&options->server);
 }
 
+static enum status check_what_if(const struct options *options, const struct config *config)
+{
+    const bool has_model = config_text(config, "model.path")[0];
+    if (options->prompt || options->prompt_file || options->server.address)
+        return fail(STATUS_INVALID_ARGUMENT,
+                    "--what-if takes lengths alone: --prompt-tokens N, or those of its file");
+    if (options->prompt_tokens_given && options->what_if.worker_tokens > 0)
+        return fail(STATUS_INVALID_ARGUMENT,
+                    "give --prompt-tokens or --tokens-per-worker, not both");
+    if (has_model == (options->what_if.shape != NULL))
+        return fail(STATUS_INVALID_ARGUMENT, "give --model FILE, or --shape FILE");
+    return STATUS_OK;
+}
+
+static int plan_elsewhere(struct options *options, const struct config *config)
+{
+    enum status status = check_what_if(options, config);
+    if (status != STATUS_OK)
+        return console_usage(program);
+    options->what_if.config = config;
+    options->what_if.prompt_tokens = options->prompt_tokens;
+    options->what_if.json = options->json;
+    status = what_if_command(&options->what_if);
+    return status == STATUS_OK ? 0 : console_failure(program, status);
+}
+
 static int plan(const struct options *options, const struct config *config)
 {
     enum status status = check_usage(options, config);
@@ -144,7 +172,7 @@ static int plan(const struct options *options, const struct config *config)
 
 int plan_command(int argc, char **argv)
 {
-    struct options options = {0};
+    struct options options = {.what_if = {.argc = argc, .argv = argv}};
     const struct flags_row rows[] = {
         {.name = "prompt-tokens",
          .letter = 't',
@@ -183,6 +211,7 @@ int plan_command(int argc, char **argv)
         SERVER_OPTION_ADDRESS(&options.server),
         server_option_timeout_row(&options.server),
         {.name = "json", .type = FLAGS_SWITCH, .target = &options.json, .help = "one JSON object"},
+        WHAT_IF_ROWS(&options.what_if),
     };
     struct config *config = NULL;
     enum status status = config_create(&config);
@@ -202,7 +231,8 @@ int plan_command(int argc, char **argv)
     };
     int exit_code = flags_parse(&command, argc, argv, NULL);
     if (exit_code == FLAGS_GO_ON)
-        exit_code = plan(&options, config);
+        exit_code =
+            options.what_if.cluster ? plan_elsewhere(&options, config) : plan(&options, config);
     config_destroy(config);
     return exit_code;
 }

@@ -76,6 +76,12 @@ void plan_report_ranks_json(struct json_writer *writer, Longhaul__V1__RankReport
         json_writer_integer(writer, "memory_bytes", rank->memory_bytes);
         json_writer_integer(writer, "peak_resident_bytes", rank->peak_resident_bytes);
         json_writer_integer(writer, "base_bytes", rank->base_bytes);
+        json_writer_real(writer, "cpu_seconds", rank->cpu_seconds);
+        json_writer_integer(writer, "voluntary_switches", rank->voluntary_switches);
+        json_writer_integer(writer, "involuntary_switches", rank->involuntary_switches);
+        json_writer_real(writer, "wait_seconds", rank->wait_seconds);
+        json_writer_real(writer, "host_cpu_seconds", rank->host_cpu_seconds);
+        json_writer_integer(writer, "host_cores", rank->host_cores);
         json_writer_end_object(writer);
     }
     json_writer_end_array(writer);

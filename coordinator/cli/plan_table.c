@@ -83,6 +83,7 @@ static void rank_json(struct json_writer *writer, const Longhaul__V1__RankPlan *
     json_writer_integer(writer, "received_bytes", rank->received_bytes);
     json_writer_real(writer, "flops", rank->flops);
     json_writer_integer(writer, "memory_bytes", rank->memory_bytes);
+    json_writer_integer(writer, "cache_bytes", rank->cache_bytes);
     json_writer_begin_object(writer, "memory");
     for (size_t line = 0; line < rank->n_memory; line++)
         json_writer_integer(writer, rank->memory[line]->name, rank->memory[line]->bytes);

@@ -25,6 +25,7 @@ struct weigher {
     const struct cost_table *table;
     struct stage_costs *stages;
     const struct cost *costs; /* [workers] of the stage weighed last */
+    struct chooser_weighed weighed;
 };
 
 static enum status weigh_stage(double *seconds, struct weigher *weigher,
@@ -73,6 +74,8 @@ static enum status choose_partition(struct choice *choice, struct weigher *weigh
     const double handicap = choice->request.schedule == CHOICE_HALO ? WINDOW_HANDICAP : 1;
     if (contiguous < handicap * zigzag)
         choice->request.partition = PARTITION_CONTIGUOUS;
+    weigher->weighed.contiguous_s = contiguous;
+    weigher->weighed.zigzag_s = zigzag;
     return STATUS_OK;
 }
 
@@ -139,6 +142,7 @@ static enum status limit_stages(struct choice *choice, struct weigher *weigher,
     double seconds;
     TRY(weigh_question(&seconds, weigher, choice, tokens, CHOICE_SHARDED));
     for (;;) {
+        weigher->weighed.stage_s = seconds;
         const double compute_seconds = longest_parts(weigher, workers).compute_seconds;
         int64_t shorter = 1;
         while (2 * shorter < tokens)
@@ -148,8 +152,10 @@ static enum status limit_stages(struct choice *choice, struct weigher *weigher,
         TRY(weigh_question(&seconds, weigher, choice, shorter, CHOICE_SHARDED));
         const struct cost parts = longest_parts(weigher, workers);
         if (compute_seconds <= wanted->linked_stage_seconds &&
-            parts.link_seconds > LINK_SHARE * wanted->pace * parts.compute_seconds)
+            parts.link_seconds > LINK_SHARE * wanted->pace * parts.compute_seconds) {
+            weigher->weighed.linked = true;
             return STATUS_OK;
+        }
         request->stage_tokens = tokens = shorter;
     }
 }
@@ -227,8 +233,9 @@ static struct choice start_choice(const struct chooser_request *request,
     return choice;
 }
 
-enum status chooser_choose(struct choice *choice, const struct chooser_request *request,
-                           const struct model_shape *shape, const struct cost_table *costs)
+enum status chooser_weigh(struct choice *choice, struct chooser_weighed *weighed,
+                          const struct chooser_request *request, const struct model_shape *shape,
+                          const struct cost_table *costs)
 {
     TRY(method_check(&request->method));
     TRY(choice_check_extent(request->workers, request->context_tokens));
@@ -248,11 +255,23 @@ enum status chooser_choose(struct choice *choice, const struct chooser_request *
         made.request.decode_split =
             request->shared_memory_bus ||
             weigh_decode(&weigher, &made, true) < weigh_decode(&weigher, &made, false);
+    if (made.group.workers > 1) {
+        weigher.weighed.split_s = weigh_decode(&weigher, &made, made.request.decode_split);
+        weigher.weighed.whole_s = weigh_decode(&weigher, &made, 0);
+    }
     if (made.request.queries == CHOICE_AUTO && made.group.workers > 1)
         TRY_ELSE(choose_replicate_tokens(&made, &weigher), done);
     *choice = made;
+    if (weighed)
+        *weighed = weigher.weighed;
     status = STATUS_OK;
 done:
     stage_costs_destroy(weigher.stages);
     return status;
+}
+
+enum status chooser_choose(struct choice *choice, const struct chooser_request *request,
+                           const struct model_shape *shape, const struct cost_table *costs)
+{
+    return chooser_weigh(choice, NULL, request, shape, costs);
 }

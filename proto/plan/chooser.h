@@ -33,7 +33,21 @@ struct chooser_request {
     bool shared_memory_bus; /* some ranks share one memory bus (a host): decode always splits */
 };
 
-/* The planner's choice: by predicted cost, where the request leaves it open. */
+/* What was weighed, predicted seconds; all 0 where the request had left nothing open. */
+struct chooser_weighed {
+    double contiguous_s, zigzag_s; /* of the prompt's first stages, by either partition */
+    double stage_s;                /* of the context's last stage, where stages were limited */
+    bool linked; /* shorter stages would have kept the link busy for too much of their time */
+    double split_s, whole_s; /* of a decoded token without its keys: products split as chosen, or
+                                whole */
+};
+
+/* The planner's choice: by predicted cost, where the request leaves it open. `weighed` may be
+ * NULL. */
+MUST_CHECK enum status chooser_weigh(struct choice *choice, struct chooser_weighed *weighed,
+                                     const struct chooser_request *request,
+                                     const struct model_shape *shape,
+                                     const struct cost_table *costs);
 MUST_CHECK enum status chooser_choose(struct choice *choice, const struct chooser_request *request,
                                       const struct model_shape *shape,
                                       const struct cost_table *costs);

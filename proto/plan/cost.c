@@ -11,11 +11,13 @@ enum { STATE_EXTRA = 2, F32_BYTES = 4 };
 
 struct cost_table cost_table_default(void)
 {
+    const struct cost_link link = {.bytes_per_second = 2e9, .latency_s = 10e-6};
     return (struct cost_table){.linear_flops = 100e9,
                                .attention_flops = 100e9,
                                .memory_bytes = 20e9,
-                               .network_bytes = 2e9,
-                               .latency_s = 10e-6};
+                               .keys_bytes = 20e9,
+                               .within = link,
+                               .between = link};
 }
 
 struct cost_table cost_table_estimate(const char *kernels, int threads)
@@ -39,9 +41,19 @@ struct cost_table cost_table_estimate(const char *kernels, int threads)
     return table;
 }
 
-/* Bytes of one token in one layer: its key in each frame that the method keeps all in, and its
- * value. */
-static int64_t kv_bytes(const struct model_shape *shape, const struct choice *choice)
+const struct cost_link *cost_link_of(const struct cost_table *table, int rank, int other)
+{
+    const int ranks = table->host_ranks;
+    return ranks == 0 || rank / ranks == other / ranks ? &table->within : &table->between;
+}
+
+/* The slowest that a rank of so many workers has: what all of them wait for. */
+static const struct cost_link *awaited_link(const struct cost_table *table, int workers)
+{
+    return cost_link_of(table, 0, workers - 1);
+}
+
+int64_t cost_token_bytes(const struct model_shape *shape, const struct choice *choice)
 {
     struct bands bands;
     method_bands(&choice->request.method, &bands);
@@ -49,8 +61,7 @@ static int64_t kv_bytes(const struct model_shape *shape, const struct choice *ch
            choice_cache_bytes(choice);
 }
 
-/* Bytes of one row's attention state (m, l, acc of every head) in one layer. */
-static int64_t state_bytes(const struct model_shape *shape)
+int64_t cost_state_bytes(const struct model_shape *shape)
 {
     return shape->heads * (shape->head_dim + STATE_EXTRA) * F32_BYTES;
 }
@@ -60,16 +71,14 @@ static int64_t qkv_rows(const struct model_shape *shape)
     return (shape->heads + 2 * shape->kv_heads) * shape->head_dim;
 }
 
-/* FLOPs of one row through the products of a layer; logits are not counted. */
-static double row_flops(const struct model_shape *shape)
+double cost_row_flops(const struct model_shape *shape)
 {
     return 2 * ((double)shape->hidden * (double)qkv_rows(shape) +
                 (double)(shape->heads * shape->head_dim) * (double)shape->hidden +
                 3 * (double)shape->hidden * (double)shape->ffn);
 }
 
-/* FLOPs of one visible pair: two products of head_dim, in so many heads of all layers. */
-static double pair_flops(const struct model_shape *shape, int64_t layers, int64_t heads)
+double cost_pair_flops(const struct model_shape *shape, int64_t layers, int64_t heads)
 {
     return 4 * (double)(heads * shape->head_dim) * (double)layers;
 }
@@ -84,35 +93,79 @@ static double larger(double a, double b)
     return a > b ? a : b;
 }
 
-static double transfer_seconds(const struct cost *cost, const struct cost_table *table,
-                               int64_t messages)
+static double smaller(double a, double b)
 {
-    return larger((double)cost->sent_bytes, (double)cost->received_bytes) / table->network_bytes +
-           (double)messages * table->latency_s;
+    return a < b ? a : b;
 }
 
-/* Keys travel while earlier ones are attended to; gathered states are waited for. */
-static double stage_seconds(const struct cost *cost, bool replicated)
+static double transfer_seconds(const struct cost *cost, const struct cost_link *link,
+                               int64_t messages)
 {
-    return replicated ? cost->compute_seconds + cost->link_seconds
-                      : larger(cost->compute_seconds, cost->link_seconds);
+    const double bytes = larger((double)cost->sent_bytes, (double)cost->received_bytes);
+    return bytes / link->bytes_per_second + (double)messages * (link->latency_s + link->message_s);
+}
+
+/* Blocks are on their way together, as many as a rank has receive slots; the first one's latency
+ * nobody hides. */
+static double exchange_seconds(const struct cost *cost, const struct cost_link *link,
+                               const struct choice *choice, int64_t layers, int64_t blocks)
+{
+    const double bytes = larger((double)cost->sent_bytes, (double)cost->received_bytes);
+    const double flow =
+        larger(bytes / link->bytes_per_second,
+               (double)(layers * blocks) * link->latency_s / (double)choice->group.receive_slots);
+    if (blocks == 0)
+        return bytes / link->bytes_per_second;
+    return flow + (double)layers * (link->latency_s + (double)blocks * link->message_s);
+}
+
+/* Layer by layer: blocks come in ascending order, those of earlier stages at once, and the first
+ * one of this stage once the rows that it holds are computed. While a rank computes rows, as many
+ * come as it has slots; then it attends while the others come, and to the last one when it is
+ * there. */
+static double sharded_seconds(const struct cost *cost, const struct schedule_rank *own,
+                              const struct choice *choice, bool first_stage)
+{
+    const double rows = cost->rows_seconds;
+    const double blocks = own->receive_count;
+    const double share = own->rows > 0 ? (double)choice->group.block_tokens / (double)own->rows : 0;
+    const double begun = first_stage ? rows * smaller(1, share) : 0;
+    if (own->receive_count == 0)
+        return larger(cost->compute_seconds, begun + cost->link_seconds);
+    const double slots = smaller(blocks, choice->group.receive_slots);
+    const double early = smaller(cost->link_seconds * slots / blocks, rows - begun);
+    const double late = cost->link_seconds - early + cost->attention_seconds / (blocks + 1);
+    return rows + cost->fixed_seconds + larger(cost->attention_seconds, late);
+}
+
+/* Gathered states are waited for. */
+static double stage_seconds(const struct cost *cost, const struct schedule *schedule,
+                            const struct choice *choice, int rank)
+{
+    return schedule->replicated
+               ? cost->compute_seconds + cost->link_seconds
+               : sharded_seconds(cost, &schedule->ranks[rank], choice, schedule->stage.first == 0);
 }
 
 static void rank_of_part(struct cost *cost, const struct schedule_rank *own,
                          const struct choice *choice, const struct model_shape *shape,
                          const struct cost_table *table, const struct cost_part *part)
 {
-    const int64_t token_bytes = part->rows ? part->layers * kv_bytes(shape, choice) : 0;
+    const int64_t token_bytes = part->rows ? part->layers * cost_token_bytes(shape, choice) : 0;
     const double linear =
-        part->rows ? (double)own->rows * row_flops(shape) * (double)part->layers : 0;
-    const double attention = (double)own->pairs * pair_flops(shape, part->layers, part->heads);
+        part->rows ? (double)own->rows * cost_row_flops(shape) * (double)part->layers : 0;
+    const double pair = cost_pair_flops(shape, part->layers, part->heads);
     *cost = (struct cost){.sent_bytes = own->send_tokens * token_bytes,
                           .received_bytes = own->receive_tokens * token_bytes,
-                          .flops = linear + attention};
-    cost->compute_seconds = linear / table->linear_flops + attention / table->attention_flops;
-    cost->link_seconds =
-        transfer_seconds(cost, table, part->rows ? part->layers * own->receive_count : 0);
-    cost->seconds = stage_seconds(cost, false);
+                          .flops = linear + (double)own->pairs * pair};
+    cost->rows_seconds = linear / table->linear_flops;
+    cost->attention_seconds = ((double)own->pairs + table->edge_keys * (double)own->edges) * pair /
+                              table->attention_flops;
+    cost->fixed_seconds = part->rows ? table->stage_s + (double)part->layers * table->layer_s : 0;
+    cost->compute_seconds = cost->rows_seconds + cost->attention_seconds + cost->fixed_seconds;
+    if (part->rows)
+        cost->link_seconds = exchange_seconds(cost, awaited_link(table, choice->group.workers),
+                                              choice, part->layers, own->receive_count);
 }
 
 void cost_rank(struct cost *cost, const struct schedule *schedule, const struct choice *choice,
@@ -120,13 +173,14 @@ void cost_rank(struct cost *cost, const struct schedule *schedule, const struct 
 {
     const struct cost_part whole = whole_of(shape);
     rank_of_part(cost, &schedule->ranks[rank], choice, shape, table, &whole);
+    cost->seconds = stage_seconds(cost, schedule, choice, rank);
 }
 
 void cost_replicated(struct cost *cost, const struct choice *choice,
                      const struct model_shape *shape, struct span stage)
 {
     const int64_t bytes = (choice->group.workers - 1) * shape->layers * (stage.end - stage.first) *
-                          state_bytes(shape);
+                          cost_state_bytes(shape);
     *cost = (struct cost){.sent_bytes = bytes, .received_bytes = bytes};
 }
 
@@ -135,13 +189,16 @@ static void gather_states(struct cost *cost, const struct schedule *schedule,
                           const struct choice *choice, const struct model_shape *shape,
                           const struct cost_table *table, const struct cost_part *part)
 {
-    const double flops = cost->flops;
+    const struct cost computed = *cost;
     struct model_shape layers = *shape;
     layers.layers = part->rows ? part->layers : 0;
     cost_replicated(cost, choice, &layers, schedule->stage);
-    cost->flops = flops;
-    cost->compute_seconds = flops / table->linear_flops;
-    cost->link_seconds = transfer_seconds(cost, table, (schedule->workers - 1) * layers.layers);
+    cost->flops = computed.flops;
+    cost->fixed_seconds = computed.fixed_seconds;
+    cost->rows_seconds = cost->flops / table->linear_flops;
+    cost->compute_seconds = cost->rows_seconds + cost->fixed_seconds;
+    cost->link_seconds = transfer_seconds(cost, awaited_link(table, schedule->workers),
+                                          (schedule->workers - 1) * layers.layers);
 }
 
 void cost_stage_add(struct cost *costs, const struct schedule *schedule,
@@ -158,7 +215,10 @@ void cost_stage_add(struct cost *costs, const struct schedule *schedule,
         costs[r].flops += cost.flops;
         costs[r].compute_seconds += cost.compute_seconds;
         costs[r].link_seconds += cost.link_seconds;
-        costs[r].seconds = stage_seconds(&costs[r], schedule->replicated);
+        costs[r].rows_seconds += cost.rows_seconds;
+        costs[r].attention_seconds += cost.attention_seconds;
+        costs[r].fixed_seconds += cost.fixed_seconds;
+        costs[r].seconds = stage_seconds(&costs[r], schedule, choice, r);
     }
 }
 
@@ -184,7 +244,7 @@ void cost_decode(struct cost *cost, const struct choice *choice, const struct mo
     const int workers = choice->group.workers;
     const bool split = choice->request.decode_split;
     struct cost layer = {0};
-    layer.sent_bytes = layer.received_bytes = (workers - 1) * state_bytes(shape);
+    layer.sent_bytes = layer.received_bytes = (workers - 1) * cost_state_bytes(shape);
     struct layer_buffer_row buffers[LAYER_BUFFERS];
     int gathers = 1; /* of a layer: states */
     layer_buffers_make(buffers, shape);
@@ -201,13 +261,14 @@ void cost_decode(struct cost *cost, const struct choice *choice, const struct mo
             cost->sent_bytes += (share.end - share.first) * F32_BYTES;
     }
     const double computed = split ? 1.0 / workers : 1.0;
-    const int64_t token_bytes = shape->layers * kv_bytes(shape, choice);
-    const double read =
-        (double)shape->weights_bytes * computed + (double)(key_tokens * token_bytes);
+    const int64_t token_bytes = shape->layers * cost_token_bytes(shape, choice);
+    const double read = (double)shape->weights_bytes * computed / table->memory_bytes +
+                        (double)(key_tokens * token_bytes) / table->keys_bytes;
     const int64_t messages = workers > 1 ? shape->layers * gathers + split : 0;
-    cost->flops = row_flops(shape) * (double)shape->layers * computed +
-                  (double)key_tokens * pair_flops(shape, shape->layers, shape->heads);
-    cost->seconds = read / table->memory_bytes + transfer_seconds(cost, table, messages);
+    cost->flops = cost_row_flops(shape) * (double)shape->layers * computed +
+                  (double)key_tokens * cost_pair_flops(shape, shape->layers, shape->heads);
+    cost->seconds =
+        table->token_s + read + transfer_seconds(cost, awaited_link(table, workers), messages);
 }
 
 double cost_slowest(const struct cost *costs, int workers)
@@ -242,4 +303,14 @@ void cost_logits(struct cost *cost, const struct model_shape *shape, int owner, 
         cost->received_bytes = shape->vocab * F32_BYTES;
     else if (rank == owner)
         cost->sent_bytes = shape->vocab * F32_BYTES;
+}
+
+double cost_logits_seconds(const struct model_shape *shape, const struct cost_table *table,
+                           int owner)
+{
+    const double flops = 2 * (double)shape->vocab * (double)shape->hidden;
+    const double computed = table->logits_flops > 0 ? flops / table->logits_flops : 0;
+    const struct cost_link *link = cost_link_of(table, owner, 0);
+    const double bytes = (double)(shape->vocab * F32_BYTES);
+    return owner == 0 ? computed : computed + link->latency_s + bytes / link->bytes_per_second;
 }

@@ -15,13 +15,28 @@ struct schedule;
 /* Split products are cut at multiples of this many output rows (partition_rows). */
 enum { COST_SPLIT_ALIGN = 16 };
 
-/* Rates of one worker. */
+/* What a rank's messages to another take, while all ranks of its host send and receive. */
+struct cost_link {
+    double bytes_per_second; /* of a rank and direction */
+    double latency_s;        /* from the sending of a message to its arrival, were it empty */
+    double message_s;        /* that each message adds to those on their way with it */
+};
+
+/* Rates of one worker, and of the links between workers. What is 0 costs nothing. */
 struct cost_table {
-    double linear_flops;    /* per second, matrix products of a prefill */
-    double attention_flops; /* per second */
-    double memory_bytes;    /* per second, what decode reads */
-    double network_bytes;   /* per second and direction */
-    double latency_s;       /* of one message */
+    double linear_flops;      /* per second, matrix products of a prefill and the rows between */
+    double attention_flops;   /* per second */
+    double edge_keys;         /* keys that attention multiplies at an edge beside those seen */
+    double layer_s;           /* of each layer of a stage, beside its arithmetic */
+    double stage_s;           /* of each stage */
+    double logits_flops;      /* per second, of the prompt's last row; 0: they cost nothing */
+    double memory_bytes;      /* per second, what decode reads of weights */
+    double keys_bytes;        /* per second, what decode reads of keys and values */
+    double token_s;           /* of each decoded token, beside what it reads */
+    double load_bytes;        /* per second, of weights that are loaded; 0: not known */
+    struct cost_link within;  /* between ranks of one host */
+    struct cost_link between; /* between ranks of two hosts */
+    int host_ranks;           /* of every host, consecutive ones; 0: all ranks are on one host */
 };
 
 /* Of one rank, for one stage or one decoded token, all layers. */
@@ -31,6 +46,8 @@ struct cost {
     double flops;
     double seconds;
     double compute_seconds, link_seconds; /* of a stage: what `seconds` follows from */
+    /* Of a stage, what compute_seconds consist of. */
+    double rows_seconds, attention_seconds, fixed_seconds;
 };
 
 /* What a count of a stage is for: so many layers, and in each the pairs of so many query heads. */
@@ -40,12 +57,28 @@ struct cost_part {
     bool rows; /* and the layers' products, and what travels */
 };
 
+/* Bytes of one token in one layer: its key in each frame that the method keeps all in, and its
+ * value. */
+int64_t cost_token_bytes(const struct model_shape *shape, const struct choice *choice);
+
+/* Bytes of one row's attention state (m, l, acc of every head) in one layer. */
+int64_t cost_state_bytes(const struct model_shape *shape);
+
+/* FLOPs of one row through the products of a layer; logits are not counted. */
+double cost_row_flops(const struct model_shape *shape);
+
+/* FLOPs of one visible pair: two products of head_dim, in so many heads of so many layers. */
+double cost_pair_flops(const struct model_shape *shape, int64_t layers, int64_t heads);
+
 /* A laptop-class worker. */
 struct cost_table cost_table_default(void);
 
 /* A worker with so many threads and this kernel variant, an unknown one as the default. AVX2 was
  * measured on two Zen 3 cores, `reference` too; the AVX-512 ones are AVX2's share of their peak. */
 struct cost_table cost_table_estimate(const char *kernels, int threads);
+
+/* The link from one rank to another; for tests. */
+const struct cost_link *cost_link_of(const struct cost_table *table, int rank, int other);
 
 /* Adds what a part of the model costs in a stage: `costs` holds one for each rank. Gathered states
  * of replicated queries are included. */
@@ -71,6 +104,10 @@ void cost_scores(struct cost *cost, const struct schedule *schedule, int rank);
 
 /* Bytes of the prompt's last logits, from their owner to rank 0, float32. */
 void cost_logits(struct cost *cost, const struct model_shape *shape, int owner, int rank);
+
+/* Seconds of the prompt's last logits, by the rank that has them and on their way to rank 0. */
+double cost_logits_seconds(const struct model_shape *shape, const struct cost_table *table,
+                           int owner);
 
 /* Cost of one decoded token on `rank` with `key_tokens` of the rank's own keys visible. Received:
  * every other rank's states once a layer, and with split products their rows of q|k|v, o, swiglu's

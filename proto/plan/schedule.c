@@ -152,7 +152,7 @@ static void clear_rank(struct schedule_rank *rank)
     rank->send_count = 0;
     rank->read_count = 0;
     rank->rows = 0;
-    rank->pairs = 0;
+    rank->pairs = rank->edges = 0;
     rank->receive_tokens = 0;
     rank->send_tokens = 0;
 }
@@ -232,13 +232,16 @@ static enum status add_local_read(const struct maker *maker, struct schedule_ran
     return add_read(rank, read);
 }
 
-static void count_pairs(const struct maker *maker, struct schedule_rank *rank)
+static void count_pairs(const struct maker *maker, struct schedule_rank *rank, bool sharded)
 {
     for (int s = 0; s < rank->read_count; s++) {
         const struct schedule_read *read = &rank->reads[s];
-        for (int q = read->query_first; q < read->query_end; q++)
-            rank->pairs +=
-                tiles_pairs(&maker->regimes, rank->queries[q], read->keys, store_of(read->source));
+        const enum bands_store store = store_of(read->source);
+        for (int q = read->query_first; q < read->query_end; q++) {
+            rank->pairs += tiles_pairs(&maker->regimes, rank->queries[q], read->keys, store);
+            if (sharded)
+                rank->edges += tiles_edges(&maker->regimes, rank->queries[q], read->keys, store);
+        }
     }
 }
 
@@ -436,7 +439,7 @@ static enum status make_replicated(const struct maker *maker, struct schedule_ra
     while (ownership_next(maker->ownership, &index, maker->stage.end, &owned))
         if (owned.owner == number)
             TRY(add_local_read(maker, rank, owned.span));
-    count_pairs(maker, rank);
+    count_pairs(maker, rank, false);
     return STATUS_OK;
 }
 
@@ -464,7 +467,7 @@ enum status schedule_make(struct schedule *schedule, const struct choice *choice
         if (schedule->replicated)
             TRY(make_replicated(&maker, &schedule->ranks[r], r));
         else
-            count_pairs(&maker, &schedule->ranks[r]);
+            count_pairs(&maker, &schedule->ranks[r], true);
     }
     return STATUS_OK;
 }

@@ -62,6 +62,7 @@ struct schedule_rank {
     int read_count;
     int64_t rows;           /* tokens in `queries` */
     int64_t pairs;          /* visible pairs it computes, per head and layer */
+    int64_t edges;          /* of what these rows see (tiles_edges), alike; 0 of replicated ones */
     int64_t receive_tokens; /* tokens of keys and values received, per layer */
     int64_t send_tokens;
     int capacity[4]; /* of the four arrays, private */

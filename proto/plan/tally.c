@@ -5,14 +5,13 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "proto/plan/tally_readers.h"
 #include "proto/plan/tiles.h"
 
 /* One rank's part. */
 struct part {
-    int64_t tokens, blocks; /* of the settled blocks that it owns */
-    struct span *queries;   /* [query_count], its own rows of the stage */
-    int query_count, query_capacity;
-    int64_t sink_rows, sink_pairs; /* of its own sink rows, which others recompute */
+    int64_t tokens, blocks;                    /* of the settled blocks that it owns */
+    int64_t sink_rows, sink_pairs, sink_edges; /* of its own sink rows, which others recompute */
 };
 
 struct tally {
@@ -26,6 +25,7 @@ struct tally {
     /* Settled: the blocks in [low, high), all seen whole by the stage looked at last. */
     int64_t low, high;
     struct part *parts; /* [workers] */
+    struct tally_readers readers;
 };
 
 /* ---- blocks ---- */
@@ -42,11 +42,9 @@ static struct owned_span block_at(const struct tally *tally, int64_t index, int6
     return block;
 }
 
-/* Whether every query of `queries` sees every key. */
 static bool sees_all(const struct tally *tally, struct span queries, struct span keys)
 {
-    return tiles_pairs(&tally->regimes, queries, keys, BANDS_PANELS) ==
-           (queries.end - queries.first) * (keys.end - keys.first);
+    return tally_readers_see_all(&tally->regimes, queries, keys);
 }
 
 /* Moves the settled range on to where `stage` needs it. */
@@ -79,117 +77,45 @@ static void settle(struct tally *tally, struct span stage, int64_t live)
 
 /* ---- sharded queries ---- */
 
-static enum status add_query(struct part *part, struct span span)
-{
-    if (part->query_count == part->query_capacity) {
-        const int capacity = 2 * part->query_capacity + 4;
-        struct span *queries = reallocarray(part->queries, (size_t)capacity, sizeof *queries);
-        if (!queries)
-            return fail(STATUS_RESOURCE_EXHAUSTED, "plan: no memory to count a stage");
-        part->queries = queries;
-        part->query_capacity = capacity;
-    }
-    part->queries[part->query_count++] = span;
-    return STATUS_OK;
-}
-
-/* Rows and pairs of every rank. */
-static enum status count_rows(struct tally *tally, struct schedule *schedule, int64_t live)
+/* Rows, pairs and edges of every rank. */
+static void count_rows(struct tally *tally, struct schedule *schedule, int64_t live)
 {
     const struct regimes *regimes = &tally->regimes;
     const struct span stage = schedule->stage, seen = {live, stage.end};
     const struct span sinks = {0, regimes_smaller(tally->sinks, stage.end)};
-    int64_t rows = 0, pairs = 0, index = stage.first; /* of all sink rows of the stage */
+    int64_t rows = 0, pairs = 0, edges = 0; /* of all sink rows of the stage */
+    int64_t index = stage.first;
     struct owned_span owned;
-    for (int r = 0; r < schedule->workers; r++) {
-        tally->parts[r].query_count = 0;
-        tally->parts[r].sink_rows = tally->parts[r].sink_pairs = 0;
-    }
+    for (int r = 0; r < schedule->workers; r++)
+        tally->parts[r].sink_rows = tally->parts[r].sink_pairs = tally->parts[r].sink_edges = 0;
     while (ownership_next(tally->ownership, &index, stage.end, &owned)) {
         struct schedule_rank *rank = &schedule->ranks[owned.owner];
-        TRY(add_query(&tally->parts[owned.owner], owned.span));
         rank->rows += owned.span.end - owned.span.first;
         rank->pairs += tiles_pairs(regimes, owned.span, seen, BANDS_PANELS);
-        if (tally->keeps_sinks)
+        rank->edges += tiles_edges(regimes, owned.span, seen, BANDS_PANELS);
+        if (tally->keeps_sinks) {
             rank->pairs += tiles_pairs(regimes, owned.span, sinks, BANDS_SINKS);
+            rank->edges += tiles_edges(regimes, owned.span, sinks, BANDS_SINKS);
+        }
     }
     index = stage.first;
     while (tally->keeps_sinks && ownership_next(tally->ownership, &index, sinks.end, &owned)) {
         const int64_t owned_pairs = tiles_pairs(regimes, owned.span, sinks, BANDS_PANELS) +
                                     tiles_pairs(regimes, owned.span, sinks, BANDS_SINKS);
+        const int64_t owned_edges = tiles_edges(regimes, owned.span, sinks, BANDS_PANELS) +
+                                    tiles_edges(regimes, owned.span, sinks, BANDS_SINKS);
         rows += owned.span.end - owned.span.first;
         pairs += owned_pairs;
+        edges += owned_edges;
         tally->parts[owned.owner].sink_rows += owned.span.end - owned.span.first;
         tally->parts[owned.owner].sink_pairs += owned_pairs;
+        tally->parts[owned.owner].sink_edges += owned_edges;
     }
     for (int r = 0; r < schedule->workers; r++) { /* each recomputes the sink rows of the others */
         schedule->ranks[r].rows += rows - tally->parts[r].sink_rows;
         schedule->ranks[r].pairs += pairs - tally->parts[r].sink_pairs;
+        schedule->ranks[r].edges += edges - tally->parts[r].sink_edges;
     }
-    return STATUS_OK;
-}
-
-/* What rank r reads of a block; empty where it reads none. */
-static struct span read_by(const struct tally *tally, int r, struct span keys)
-{
-    const struct part *part = &tally->parts[r];
-    const struct span none = {keys.first, keys.first};
-    if (part->query_count == 0)
-        return none;
-    const struct span last = part->queries[part->query_count - 1];
-    if (keys.first >= last.end) /* queries ascend, and see nothing after themselves */
-        return none;
-    if (sees_all(tally, last, keys))
-        return keys;
-    return tiles_trim(&tally->regimes, part->queries, part->query_count, keys,
-                      ownership_panel_tokens(tally->ownership));
-}
-
-static void count_transfer(struct schedule *schedule, int from, int to, int64_t tokens)
-{
-    schedule->ranks[from].send_tokens += tokens;
-    schedule->ranks[to].receive_tokens += tokens;
-    schedule->ranks[to].receive_count++;
-}
-
-/* A block's way to its readers. */
-static void count_block(const struct tally *tally, struct schedule *schedule,
-                        struct owned_span block)
-{
-    const int workers = schedule->workers;
-    const bool ring = tally->choice->request.schedule == CHOICE_RING;
-    struct span all = {block.span.end, block.span.first};
-    for (int hop = 1; hop < workers; hop++) {
-        const int r = (block.owner + hop) % workers;
-        const struct span keys = read_by(tally, r, block.span);
-        if (keys.first == keys.end)
-            continue;
-        if (!ring)
-            count_transfer(schedule, block.owner, r, keys.end - keys.first);
-        all.first = keys.first < all.first ? keys.first : all.first;
-        all.end = keys.end > all.end ? keys.end : all.end;
-    }
-    int holder = block.owner;
-    for (int hop = 1; ring && all.first < all.end && hop < workers; hop++) {
-        const int r = (block.owner + hop) % workers;
-        const struct span keys = read_by(tally, r, block.span);
-        if (keys.first == keys.end)
-            continue;
-        count_transfer(schedule, holder, r, all.end - all.first);
-        holder = r;
-    }
-}
-
-/* The last reader of an owner's blocks on their way around: the nearest one before it. -1: none. */
-static int reader_before(const struct tally *tally, int owner)
-{
-    const int workers = tally->workers;
-    for (int hop = 1; hop < workers; hop++) {
-        const int r = (owner - hop + workers) % workers;
-        if (tally->parts[r].query_count > 0)
-            return r;
-    }
-    return -1;
 }
 
 /* The settled blocks go whole to every rank that has rows. */
@@ -200,11 +126,11 @@ static void count_settled(const struct tally *tally, struct schedule *schedule)
     for (int r = 0; r < schedule->workers; r++) {
         tokens += tally->parts[r].tokens;
         blocks += tally->parts[r].blocks;
-        readers += tally->parts[r].query_count > 0;
+        readers += tally->readers.list[r].query_count > 0;
     }
     for (int r = 0; r < schedule->workers; r++) {
         const struct part *part = &tally->parts[r];
-        const bool reads = part->query_count > 0;
+        const bool reads = tally->readers.list[r].query_count > 0;
         struct schedule_rank *rank = &schedule->ranks[r];
         if (reads) {
             rank->receive_tokens += tokens - part->tokens;
@@ -215,7 +141,7 @@ static void count_settled(const struct tally *tally, struct schedule *schedule)
             continue;
         }
         /* Around the ring: the owner sends its own once, and each reader but the last goes on. */
-        const int last = part->tokens > 0 ? reader_before(tally, r) : -1;
+        const int last = part->tokens > 0 ? tally_readers_before(&tally->readers, r) : -1;
         if (last >= 0) {
             rank->send_tokens += part->tokens;
             schedule->ranks[last].send_tokens -= part->tokens;
@@ -227,13 +153,19 @@ static void count_settled(const struct tally *tally, struct schedule *schedule)
 
 /* ---- the whole ---- */
 
-static void count_range(const struct tally *tally, struct schedule *schedule, struct span range)
+static void count_range(struct tally *tally, struct schedule *schedule, struct span range)
 {
+    const struct tally_sight sight = {
+        .regimes = &tally->regimes,
+        .reach = tally->reach,
+        .panel_tokens = ownership_panel_tokens(tally->ownership),
+        .ring = tally->choice->request.schedule == CHOICE_RING,
+    };
     for (int64_t index = range.first; index < range.end;) {
         const struct owned_span block = block_at(tally, index, range.end);
         index = block.span.end;
         if (!schedule->replicated)
-            count_block(tally, schedule, block);
+            tally_readers_count(&tally->readers, schedule, &sight, block);
         else
             schedule->ranks[block.owner].pairs +=
                 tiles_pairs(&tally->regimes, schedule->stage, block.span, BANDS_PANELS);
@@ -256,9 +188,27 @@ static void clear_sums(struct schedule *schedule)
 {
     for (int r = 0; r < schedule->workers; r++) {
         struct schedule_rank *rank = &schedule->ranks[r];
-        rank->rows = rank->pairs = rank->receive_tokens = rank->send_tokens = 0;
+        rank->rows = rank->pairs = rank->edges = 0;
+        rank->receive_tokens = rank->send_tokens = 0;
         rank->receive_count = 0;
     }
+}
+
+/* The settled blocks at once, the others one by one. */
+static void count_blocks(struct tally *tally, struct schedule *schedule, int64_t live)
+{
+    const struct span stage = schedule->stage;
+    const struct span settled = {tally->low, tally->high};
+    if (settled.first == settled.end || !sees_all(tally, stage, settled)) {
+        count_range(tally, schedule, (struct span){live, stage.end});
+        return;
+    }
+    count_range(tally, schedule, (struct span){live, settled.first});
+    count_range(tally, schedule, (struct span){settled.end, stage.end});
+    for (int r = 0; schedule->replicated && r < schedule->workers; r++)
+        schedule->ranks[r].pairs += (stage.end - stage.first) * tally->parts[r].tokens;
+    if (!schedule->replicated)
+        count_settled(tally, schedule);
 }
 
 enum status tally_stage(struct tally *tally, struct schedule *schedule, struct span stage)
@@ -269,21 +219,15 @@ enum status tally_stage(struct tally *tally, struct schedule *schedule, struct s
     schedule->replicated = choice_stage_queries(tally->choice, stage) == CHOICE_REPLICATED;
     clear_sums(schedule);
     settle(tally, stage, live);
-    if (schedule->replicated)
+    if (schedule->replicated) {
         count_replicated(tally, schedule);
-    else
-        TRY(count_rows(tally, schedule, live));
-    const struct span settled = {tally->low, tally->high};
-    if (settled.first == settled.end || !sees_all(tally, stage, settled)) {
-        count_range(tally, schedule, (struct span){live, stage.end});
+        count_blocks(tally, schedule, live);
         return STATUS_OK;
     }
-    count_range(tally, schedule, (struct span){live, settled.first});
-    count_range(tally, schedule, (struct span){settled.end, stage.end});
-    for (int r = 0; schedule->replicated && r < schedule->workers; r++)
-        schedule->ranks[r].pairs += (stage.end - stage.first) * tally->parts[r].tokens;
-    if (!schedule->replicated)
-        count_settled(tally, schedule);
+    TRY(tally_readers_begin(&tally->readers, tally->ownership, stage));
+    count_rows(tally, schedule, live);
+    count_blocks(tally, schedule, live);
+    tally_readers_end(&tally->readers, schedule, tally->choice->request.schedule == CHOICE_RING);
     return STATUS_OK;
 }
 
@@ -312,15 +256,18 @@ enum status tally_create(struct tally **tally, const struct choice *choice,
                          const struct ownership *ownership)
 {
     struct tally *t = calloc(1, sizeof *t);
-    struct part *parts = calloc((size_t)choice->group.workers, sizeof *parts);
-    if (!t || !parts) {
-        free(t);
-        free(parts);
+    if (!t)
         return fail(STATUS_RESOURCE_EXHAUSTED, "plan: no memory to count stages");
-    }
     t->workers = choice->group.workers;
     t->ownership = ownership;
-    t->parts = parts;
+    t->parts = calloc((size_t)t->workers, sizeof *t->parts);
+    enum status status = tally_readers_init(&t->readers, t->workers);
+    if (status == STATUS_OK && !t->parts)
+        status = fail(STATUS_RESOURCE_EXHAUSTED, "plan: no memory to count stages");
+    if (status != STATUS_OK) {
+        tally_destroy(t);
+        return status;
+    }
     tally_restart(t, choice);
     *tally = t;
     return STATUS_OK;
@@ -330,8 +277,7 @@ void tally_destroy(struct tally *tally)
 {
     if (!tally)
         return;
-    for (int r = 0; r < tally->workers; r++)
-        free(tally->parts[r].queries);
+    tally_readers_deinit(&tally->readers);
     free(tally->parts);
     free(tally);
 }

@@ -26,7 +26,7 @@ void tally_restart(struct tally *tally, const struct choice *choice);
 /* Restarted, it counts by this table in place of the choice's: what some layers or heads see. */
 void tally_see(struct tally *tally, const struct bands *bands);
 
-/* Sets the sums of every rank of `schedule` (rows, pairs, receive_count, receive_tokens,
+/* Sets the sums of every rank of `schedule` (rows, pairs, edges, receive_count, receive_tokens,
  * send_tokens) and its stage to what schedule_make would; the lists stay as they are. `stage` is
  * the last one that the ownership was dealt. */
 MUST_CHECK enum status tally_stage(struct tally *tally, struct schedule *schedule,

@@ -30,20 +30,57 @@ static int64_t pairs_of_part(const struct regime_part *part, struct span queries
            pairs_from(queries, keys, part->distance_end);
 }
 
-int64_t tiles_pairs(const struct regimes *regimes, struct span queries, struct span keys,
-                    enum bands_store store)
+/* Queries whose key at `distance` is one of `keys`. */
+static int64_t queries_at(struct span queries, struct span keys, int64_t distance)
 {
-    int64_t pairs = 0;
+    if (keys.first >= keys.end || distance > queries.end - 1 - keys.first)
+        return 0;
+    return regimes_larger(regimes_smaller(queries.end, keys.end + distance) -
+                              regimes_larger(queries.first, keys.first + distance),
+                          0);
+}
+
+static int64_t edges_of_part(const struct regime_part *part, struct span queries, struct span keys)
+{
+    queries = (struct span){part->query_first, regimes_smaller(queries.end, part->query_end)};
+    keys = (struct span){regimes_larger(keys.first, part->key_first),
+                         regimes_smaller(keys.end, part->key_end)};
+    if (queries.first >= queries.end)
+        return 0;
+    const int64_t last = queries_at(queries, keys, part->distance_first);
+    /* What begins where the regime's keys begin has no edge of its own. */
+    keys.first = regimes_larger(keys.first, part->key_first + 1);
+    return last + queries_at(queries, keys, part->distance_end - 1);
+}
+
+typedef int64_t count_part(const struct regime_part *part, struct span queries, struct span keys);
+
+static int64_t count_parts(const struct regimes *regimes, struct span queries, struct span keys,
+                           enum bands_store store, count_part *count)
+{
+    int64_t sum = 0;
     for (int r = 0; r < regimes->count; r++) {
         const struct regime *regime = &regimes->list[r];
         const int64_t end = regimes_smaller(queries.end, regime->query_end);
         struct regime_part part = {.query_end = queries.first};
         while ((enum bands_store)regime->store == store && part.query_end < end) {
             regime_part(&part, regime, part.query_end);
-            pairs += pairs_of_part(&part, queries, keys);
+            sum += count(&part, queries, keys);
         }
     }
-    return pairs;
+    return sum;
+}
+
+int64_t tiles_pairs(const struct regimes *regimes, struct span queries, struct span keys,
+                    enum bands_store store)
+{
+    return count_parts(regimes, queries, keys, store, pairs_of_part);
+}
+
+int64_t tiles_edges(const struct regimes *regimes, struct span queries, struct span keys,
+                    enum bands_store store)
+{
+    return count_parts(regimes, queries, keys, store, edges_of_part);
 }
 
 bool tiles_read(const struct regimes *regimes, struct span queries, struct span keys,

@@ -11,6 +11,11 @@
 int64_t tiles_pairs(const struct regimes *regimes, struct span queries, struct span keys,
                     enum bands_store store);
 
+/* Where what a query sees of `keys` begins or ends because of its distance, as at the diagonal, or
+ * where one regime gives way to another: a kernel finds a panel there that it has to look into. */
+int64_t tiles_edges(const struct regimes *regimes, struct span queries, struct span keys,
+                    enum bands_store store);
+
 /* Whether some pair is visible. */
 bool tiles_read(const struct regimes *regimes, struct span queries, struct span keys,
                 enum bands_store store);

@@ -149,14 +149,24 @@ enum status rpc_stream_open(struct rpc_stream **stream, struct rpc_client *clien
     return STATUS_OK;
 }
 
-enum status rpc_stream_write(struct rpc_stream *stream, const ProtobufCMessage *message)
+/* Of a call that is over its own status says why. */
+static enum status written(struct rpc_stream *stream, enum status status)
 {
-    enum status status = rpc_wire_write(&stream->wire, message, clock_after_ms(WRITE_DEADLINE_MS));
     if (status != STATUS_CANCELLED)
         return status;
-    /* The call is over: its own status says why. */
     TRY(rpc_stream_finish(stream));
     return fail(STATUS_CANCELLED, "the server has ended the call");
+}
+
+enum status rpc_stream_write(struct rpc_stream *stream, const ProtobufCMessage *message)
+{
+    return written(stream,
+                   rpc_wire_write(&stream->wire, message, clock_after_ms(WRITE_DEADLINE_MS)));
+}
+
+enum status rpc_stream_post(struct rpc_stream *stream, const ProtobufCMessage *message)
+{
+    return written(stream, rpc_wire_post(&stream->wire, message));
 }
 
 void rpc_stream_half_close(struct rpc_stream *stream)

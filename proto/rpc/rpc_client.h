@@ -46,6 +46,10 @@ MUST_CHECK enum status rpc_stream_open(struct rpc_stream **stream, struct rpc_cl
 /* From any thread. Where the call is over already, the call's status. */
 MUST_CHECK enum status rpc_stream_write(struct rpc_stream *stream, const ProtobufCMessage *message);
 
+/* The same without waiting for the server to take it: the bytes are kept until then. For what is
+ * small, and told again or answered. */
+MUST_CHECK enum status rpc_stream_post(struct rpc_stream *stream, const ProtobufCMessage *message);
+
 /* No more writes. */
 void rpc_stream_half_close(struct rpc_stream *stream);
 

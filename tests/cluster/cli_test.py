@@ -378,6 +378,20 @@ class Plans(Folder):
         for rank in plan["ranks"]:
             self.assertEqual(sum(rank["memory"].values()), rank["memory_bytes"])
 
+    def test_keys_and_values_are_counted_for_each_worker(self):
+        """In bf16, K and V of 2 layers with 2 KV heads of 32: 512 bytes a token."""
+        for tokens in (1024, 2048):
+            told = {}
+            for workers in (1, 2):
+                result = longhaul("plan", "--model", self.model(), "--prompt-tokens", str(tokens), "--max-tokens", "0",
+                                  "--workers", str(workers), "--json")
+                self.expect(result, 0)
+                told[workers] = [rank["cache_bytes"] for rank in json.loads(result.stdout)["ranks"]]
+            self.assertEqual(told[1], [tokens * 512])
+            self.assertEqual(len(told[2]), 2)
+            for half in told[2]:  # and up to four panels of 64 more, for lengths that share out unevenly
+                self.assertIn((half - tokens * 256) // (64 * 512), range(5))
+
     def test_weights_are_counted_as_each_variant_lays_them(self):
         """K-quants take more room in some layouts than in the file."""
         path = self.path("mixed.gguf")

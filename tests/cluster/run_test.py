@@ -209,6 +209,13 @@ class Run(unittest.TestCase):
             self.assertAlmostEqual(sum(rank["parts"].values()), rank["compute_seconds"], delta=1e-6)
             self.assertLess(rank["compute_seconds"], answer["seconds"]["prefill"] + answer["seconds"]["decode"])
 
+    def test_a_rank_says_what_the_request_took_of_its_process_and_host(self):
+        answer = self.answer("--prompt", "hello " * 300, "--max-tokens", "20", "--workers", "2")
+        for rank in answer["ranks"]:
+            self.assertGreater(rank["cpu_seconds"], 0)
+            self.assertGreater(rank["wait_seconds"], 0)
+            self.assertEqual(rank["host_cores"], os.cpu_count())
+
     def test_two_mpi_workers_say_what_one_says(self):
         document = self.path("d.txt", "the quick brown fox " * 40)
         question = ["--prompt-file", document, "--prompt", "what?", "--max-tokens", "8",

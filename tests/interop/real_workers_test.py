@@ -6,7 +6,7 @@ import sys
 import time
 import unittest
 
-from cluster_under_test import BIN, FOLDER, TESTS, ClusterTest, grpc, ids_of, pb, wait_until
+from cluster_under_test import BIN, FOLDER, MODEL, TESTS, ClusterTest, grpc, ids_of, pb, wait_until
 
 PLAIN = ("--heartbeat=0.2", "--threads=1", "--kernels=reference")
 # Where a rank is lost. Elsewhere the usual limit, which a slow machine and a sanitizer keep.
@@ -118,6 +118,18 @@ class RealWorkers(ClusterTest):
         self.assertEqual([told for _, told in answers], list(seeds))
         self.assertEqual(len({tuple(ids) for ids, _ in answers}), len(seeds))
 
+    def test_an_answer_goes_on_behind_the_end_tokens_where_that_is_asked_for(self):
+        self.launch("--workers=2", "--transport=loopback")
+        stopped = 0
+        for seed in range(8):
+            asked = dict(timeout=60, max_tokens=120, sampling=pb.Sampling(temperature=50, seed=seed))
+            usual, whole = (list(self.generate("ab", **asked, **more)) for more in ({}, {"ignore_end": True}))
+            self.assertEqual(whole[-1].finished.finish_reason, pb.FINISH_REASON_LENGTH)
+            self.assertEqual(len(ids_of(whole)), 120)
+            self.assertEqual(ids_of(whole)[:len(ids_of(usual))], ids_of(usual), "the same until there")
+            stopped += usual[-1].finished.finish_reason == pb.FINISH_REASON_STOP
+        self.assertGreater(stopped, 0, "no answer met an end token, so nothing was shown")
+
     def expect_all(self, cases, **common):
         """Each of (fields, where it is refused): the coordinator names the field, or the workers answer."""
         pids = self.pids()
@@ -213,6 +225,25 @@ class RealWorkers(ClusterTest):
 
     def test_a_stopped_rank_ends_its_request_and_the_group_comes_back(self):
         self.lose_a_rank(signal.SIGSTOP)
+
+    def test_a_silent_coordinator_ends_its_workers(self):
+        """Stopped while one group answers, another has nothing to do, and a third one comes."""
+        self.start("--context=400000")
+
+        def worker(*flags):
+            return self.spawn("worker", os.path.join(BIN, "longhaul-worker"), "--coordinator", self.worker_address, "--model",
+                              MODEL, "--transport=loopback", *PLAIN[1:], *flags)
+        workers = [worker("--ranks=2"), worker()]
+        wait_until(lambda: sum(g.state == pb.GROUP_STATE_READY for g in self.cluster().groups) == 2, LOAD_S, "two groups")
+        call = self.generate(PROMPT, max_tokens=300000, timeout=60)
+        wait_until(lambda: next(call).HasField("tokens"), LOAD_S, "tokens come")
+        self.coordinator.send_signal(signal.SIGSTOP)
+        begin = time.monotonic()
+        workers.append(worker("--join-deadline=1"))
+        for process in workers:
+            self.assertEqual(process.wait(30), 75, self.log_of(process))
+            self.assertRegex(self.log_of(process), r"the coordinator (was silent for [56]\.|did not answer within 5\.)")
+        self.assertLess(time.monotonic() - begin, 10)
 
     def test_a_cancel_frees_the_group_within_a_second(self):
         self.launch("--workers=2", "--transport=loopback")

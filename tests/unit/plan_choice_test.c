@@ -213,10 +213,10 @@ static void decode_is_split_where_the_network_is_worth_it(void **state)
     struct choice choice;
     const struct chooser_request request = request_for("rope", 4, 8192);
     struct cost_table table = cost_table_default();
-    table.latency_s = 1e-6;
+    table.within.latency_s = 1e-6;
     assert_int_equal(chooser_choose(&choice, &request, &llama, &table), STATUS_OK);
     assert_true(choice.request.decode_split);
-    table.latency_s = 0.1;
+    table.within.latency_s = 0.1;
     assert_int_equal(chooser_choose(&choice, &request, &llama, &table), STATUS_OK);
     assert_false(choice.request.decode_split);
 }
@@ -499,6 +499,33 @@ static void estimates_know_kernels_and_threads(void **state)
     assert_true(cost_table_estimate("reference", 4).linear_flops < one.linear_flops);
 }
 
+/* What a group waits for is its slowest link; what one host has within is no longer of interest. */
+static void a_group_of_several_hosts_waits_for_the_link_between_them(void **state)
+{
+    (void)state;
+    struct chooser_request request = request_for("rope", 4, 8192);
+    request.decode_split = 0;
+    const struct choice choice = make(&request);
+    struct cost_table table = cost_table_default();
+    struct cost one, two;
+    cost_decode(&one, &choice, &llama, &table, 0, 0);
+    table.between =
+        (struct cost_link){.bytes_per_second = 1e6, .latency_s = 0.25, .message_s = 0.5};
+    cost_decode(&two, &choice, &llama, &table, 0, 0);
+    assert_true(one.seconds == two.seconds); /* all ranks are on one host */
+    table.host_ranks = 4;
+    cost_decode(&two, &choice, &llama, &table, 0, 0);
+    assert_true(one.seconds == two.seconds);
+    table.host_ranks = 2;
+    assert_ptr_equal(cost_link_of(&table, 0, 1), &table.within);
+    assert_ptr_equal(cost_link_of(&table, 1, 2), &table.between);
+    assert_ptr_equal(cost_link_of(&table, 3, 2), &table.within);
+    cost_decode(&two, &choice, &llama, &table, 0, 0);
+    const double bytes = (double)one.received_bytes;
+    assert_float_equal(two.seconds - one.seconds,
+                       bytes / 1e6 - bytes / 2e9 + llama.layers * (0.75 - 10e-6), 1e-9);
+}
+
 static void seconds_follow_the_table(void **state)
 {
     (void)state;
@@ -513,28 +540,50 @@ static void seconds_follow_the_table(void **state)
     struct schedule_rank rank = {
         .rows = 1, .pairs = 10, .receive_count = 1, .receive_tokens = 64, .send_tokens = 128};
     struct schedule schedule = {.workers = 1, .ranks = &rank, .stage = {64, 65}};
-    struct choice choice = {
-        .group.workers = 2, .group.cache = CHOICE_CACHE_F32, .request.decode_split = true};
+    struct choice choice = {.group.workers = 2,
+                            .group.cache = CHOICE_CACHE_F32,
+                            .group.block_tokens = 64,
+                            .group.receive_slots = 4,
+                            .request.decode_split = true};
     assert_int_equal(method_parse(&choice.request.method, "rope", 0), STATUS_OK);
     struct cost_table table = {.linear_flops = 10,
                                .attention_flops = 100,
                                .memory_bytes = 50,
-                               .network_bytes = 1e9,
-                               .latency_s = 0};
+                               .keys_bytes = 25,
+                               .within = {.bytes_per_second = 1e12}};
     const double linear = 2 * 2 * (8 * (4 * 4) + 8 * 8 + 3 * 8 * 16);
-    const double attention = 10 * 4 * 2 * 4 * 2;
+    const double pair = 4 * 2 * 4 * 2;
     struct cost cost;
     cost_stage(&cost, &schedule, &choice, &shape, &table);
-    assert_float_equal(cost.flops, linear + attention, 1e-9);
-    assert_float_equal(cost.seconds, linear / 10 + attention / 100, 1e-9);
-    /* Whichever is slower, the arithmetic or the wire's busier direction. */
-    table.network_bytes = 0.5;
-    table.latency_s = 3;
+    assert_float_equal(cost.flops, linear + 10 * pair, 1e-9);
+    assert_float_equal(cost.seconds, linear / 10 + 10 * pair / 100, 1e-6);
+    /* Edges are no arithmetic that was asked for, but take their time; so do layers and stages. */
+    rank.edges = 3;
+    table.edge_keys = 7;
+    table.layer_s = 5;
+    table.stage_s = 2;
     cost_stage(&cost, &schedule, &choice, &shape, &table);
-    assert_float_equal(cost.seconds, 128 * 2 * (2 * 4 * 4) / 0.5 + 2 * 3, 1e-9);
+    assert_float_equal(cost.flops, linear + 10 * pair, 1e-9);
+    assert_float_equal(cost.attention_seconds, (10 + 3 * 7) * pair / 100, 1e-9);
+    assert_float_equal(cost.seconds, linear / 10 + 31 * pair / 100 + 2 + 2 * 5, 1e-6);
+    table.edge_keys = table.layer_s = table.stage_s = 0;
+    /* By the wire's busier direction, beside the products; then a half of the attention is left, to
+     * the keys that came. In a first stage nothing comes before a block of rows is computed. */
+    table.within.bytes_per_second = 0.5;
+    table.within.latency_s = 3;
+    table.within.message_s = 0.25;
+    const double sent = 128 * 2 * (2 * 4 * 4) / 0.5 + 2 * (3 + 0.25);
+    cost_stage(&cost, &schedule, &choice, &shape, &table);
+    assert_float_equal(cost.link_seconds, sent, 1e-9);
+    assert_float_equal(cost.seconds, sent + 10 * pair / 100 / 2, 1e-3);
+    schedule.stage = (struct span){0, 1};
+    cost_stage(&cost, &schedule, &choice, &shape, &table);
+    assert_float_equal(cost.seconds, linear / 10 + sent + 10 * pair / 100 / 2, 1e-3);
+    schedule.stage = (struct span){64, 65};
     rank.send_tokens = 32;
     cost_stage(&cost, &schedule, &choice, &shape, &table);
-    assert_float_equal(cost.seconds, 64 * 2 * (2 * 4 * 4) / 0.5 + 2 * 3, 1e-9);
+    assert_float_equal(cost.link_seconds, 64 * 2 * (2 * 4 * 4) / 0.5 + 2 * (3 + 0.25), 1e-9);
+    table.within.message_s = 0;
     /* Half of the weights and three tokens' keys; five gathers a layer and the logits'. Products of
      * at most 16 rows are one group, which the last rank computes. */
     cost_decode(&cost, &choice, &shape, &table, 0, 3);
@@ -542,7 +591,7 @@ static void seconds_follow_the_table(void **state)
     assert_int_equal(cost.sent_bytes, 2 * (2 * 6 * 4));
     assert_float_equal(cost.flops, linear / 2 + 3 * 4 * 2 * 4 * 2, 1e-9);
     assert_float_equal(cost.seconds,
-                       (500 + 3 * 2 * 2 * 4 * 4) / 50.0 + (double)cost.received_bytes / 0.5 +
+                       500 / 50.0 + 3 * 2 * 2 * 4 * 4 / 25.0 + (double)cost.received_bytes / 0.5 +
                            (2 * 5 + 1) * 3,
                        1e-9);
 }
@@ -565,6 +614,7 @@ int main(void)
         cmocka_unit_test(decode_gathers_states_and_split_rows),
         cmocka_unit_test(log_probabilities_and_logits_go_to_rank_0),
         cmocka_unit_test(estimates_know_kernels_and_threads),
+        cmocka_unit_test(a_group_of_several_hosts_waits_for_the_link_between_them),
         cmocka_unit_test(seconds_follow_the_table),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

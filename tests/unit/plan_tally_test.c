@@ -5,7 +5,7 @@
 #include "proto/plan/tally.h"
 #include "tests/support/plan_methods.h"
 
-enum { LENGTH_MAX = 40, LONG_TOKENS = 1500 };
+enum { LENGTH_MAX = 40, LONG_TOKENS = 1500, MANY_TOKENS = 331 };
 
 static const char *const methods[] = {
     "rope",
@@ -14,6 +14,7 @@ static const char *const methods[] = {
     "lm_infinite:window=9,sinks=0",
     "lm_infinite:window=20,sinks=4",
     "lm_infinite:window=200,sinks=70,ceiling=90",
+    "dca:chunk=32,local=8",
 };
 
 static struct choice make_choice(const char *method, int workers, int panel_tokens,
@@ -37,16 +38,18 @@ static void compare(const struct schedule *counted, const struct schedule *made)
     for (int r = 0; r < made->workers; r++) {
         const struct schedule_rank *left = &counted->ranks[r], *right = &made->ranks[r];
         if (left->rows != right->rows || left->pairs != right->pairs ||
-            left->receive_count != right->receive_count ||
+            left->edges != right->edges || left->receive_count != right->receive_count ||
             left->receive_tokens != right->receive_tokens ||
             left->send_tokens != right->send_tokens)
-            fail_msg("stage [%lld, %lld), rank %d of %d: rows %lld %lld, pairs %lld %lld, receives "
+            fail_msg("stage [%lld, %lld), rank %d of %d: rows %lld %lld, pairs %lld %lld, edges "
+                     "%lld %lld, receives "
                      "%d %d, received %lld %lld, sent %lld %lld",
                      (long long)made->stage.first, (long long)made->stage.end, r, made->workers,
                      (long long)left->rows, (long long)right->rows, (long long)left->pairs,
-                     (long long)right->pairs, left->receive_count, right->receive_count,
-                     (long long)left->receive_tokens, (long long)right->receive_tokens,
-                     (long long)left->send_tokens, (long long)right->send_tokens);
+                     (long long)right->pairs, (long long)left->edges, (long long)right->edges,
+                     left->receive_count, right->receive_count, (long long)left->receive_tokens,
+                     (long long)right->receive_tokens, (long long)left->send_tokens,
+                     (long long)right->send_tokens);
     }
 }
 
@@ -123,11 +126,25 @@ static void many_stages_are_counted_as_they_are_scheduled(void **state)
         }
 }
 
+/* Shards of a few panels: blocks that many ranks read, some of them in part. */
+static void many_workers_are_counted_as_they_are_scheduled(void **state)
+{
+    (void)state;
+    for (size_t m = 0; m < sizeof methods / sizeof methods[0]; m++)
+        for (int workers = 6; workers <= 24; workers += 9)
+            for (int64_t stage = 0; stage <= 300; stage += 100) {
+                struct choice choice = make_choice(methods[m], workers, 2, MANY_TOKENS);
+                choice.request.stage_tokens = stage;
+                run_ways(choice, MANY_TOKENS);
+            }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(small_prompts_are_counted_as_they_are_scheduled),
         cmocka_unit_test(many_stages_are_counted_as_they_are_scheduled),
+        cmocka_unit_test(many_workers_are_counted_as_they_are_scheduled),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

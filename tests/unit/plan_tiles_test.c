@@ -20,6 +20,32 @@ static int64_t pairs(const struct bands *bands, struct span queries, struct span
     return count;
 }
 
+/* Pairs beyond which, one key nearer or one farther, the distance is no longer the regime's; what
+ * begins with the regime's first key does not count. */
+static int64_t edges(const struct regimes *regimes, struct span queries, struct span keys,
+                     enum bands_store store)
+{
+    int64_t count = 0;
+    for (int r = 0; r < regimes->count; r++) {
+        const struct regime *regime = &regimes->list[r];
+        for (int64_t i = queries.first; i < queries.end && (int)store == regime->store; i++) {
+            struct regime_part part;
+            if (i < regime->query_first || i >= regime->query_end)
+                continue;
+            regime_part(&part, regime, i);
+            for (int64_t j = keys.first; j < keys.end; j++) {
+                const int64_t distance = i - j;
+                if (j < part.key_first || j >= part.key_end || distance < part.distance_first ||
+                    distance >= part.distance_end)
+                    continue;
+                count += distance - 1 < part.distance_first;
+                count += distance + 1 >= part.distance_end && j > part.key_first;
+            }
+        }
+    }
+    return count;
+}
+
 /* The hull of the panels that the queries read, cut to `keys`. */
 static struct span trim(const struct bands *bands, const struct span *queries, int count,
                         struct span keys, int panel)
@@ -62,6 +88,8 @@ static void tiles_are_counted_read_and_trimmed_as_their_pairs_say(void **state)
                 const enum bands_store store = (enum bands_store)s;
                 const int64_t expected = pairs(&bands, queries[0], keys, store);
                 assert_int_equal(tiles_pairs(&regimes, queries[0], keys, store), expected);
+                assert_int_equal(tiles_edges(&regimes, queries[0], keys, store),
+                                 edges(&regimes, queries[0], keys, store));
                 assert_int_equal(tiles_read(&regimes, queries[0], keys, store), expected > 0);
             }
             const int panel = (int)cases_between(&random, 1, 4);
@@ -84,6 +112,7 @@ static void a_causal_triangle_is_counted_without_a_loop(void **state)
                                               .distance_end = BANDS_OPEN}}};
     const struct span all = {0, INT64_C(1) << 30};
     assert_true(tiles_pairs(&regimes, all, all, BANDS_PANELS) == (all.end * (all.end + 1)) / 2);
+    assert_true(tiles_edges(&regimes, all, all, BANDS_PANELS) == all.end);
 }
 
 int main(void)

@@ -263,7 +263,7 @@ static void drop(struct engine *engine, int which, enum status status)
 {
     struct sequence *sequence = engine->live[which];
     const struct engine_job job = sequence->job;
-    struct engine_result result = sequence->result;
+    struct engine_result result = sequence_result(sequence, engine->transport);
     result.memory_bytes = engine->places.plan.total_bytes;
     result.not_finite = status != STATUS_OK && engine->forward.not_finite;
     pthread_mutex_lock(&engine->lock);
@@ -421,15 +421,15 @@ static enum status make_sequence(struct engine *engine, struct sequence **made, 
 {
     const struct engine_job *job = &engine->comers[a].job;
     const struct choice choice = {engine->options.group, *job->request->choice};
-    struct sequence_start start = {engine->post->turn.admits[a], job, &choice, 0};
+    struct sequence_start start = {engine->post->turn.admits[a], job, &choice, 0,
+                                   engine->transport};
     TRY(promise_after(engine, &start.promised, a));
     struct sequence *sequence = malloc(sizeof *sequence);
     if (!sequence)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a sequence");
     const enum status status = places_begin(&engine->places, sequence, &start);
-    if (status == STATUS_OK)
-        *made = sequence;
-    else
+    *made = status == STATUS_OK ? sequence : NULL;
+    if (status != STATUS_OK)
         free(sequence);
     return status;
 }

@@ -23,6 +23,7 @@
 #include "proto/status.h"
 #include "worker/engine/device/device_part.h"
 #include "worker/engine/logprobs.h"
+#include "worker/engine/process_usage.h"
 #include "worker/engine/sample.h"
 #include "worker/engine/transport/transport.h"
 
@@ -69,6 +70,7 @@ struct engine_result {
     double exchange_wait_seconds;      /* compute stood still for keys */
     double exchange_seconds;           /* keys wanted to keys there, summed over blocks */
     int64_t memory_bytes;              /* of the arenas */
+    struct process_usage usage;        /* while the request was here, alone or not */
 };
 
 /* Told on the thread that steps; all but `done` on rank 0 alone. None may be NULL. */

@@ -19,11 +19,20 @@ void sequence_init(struct sequence *sequence, const struct sequence_start *start
         .sharded_end = INT64_MAX,
         .non_finite = NON_FINITE_NONE,
         .started_ns = clock_now_ns(),
+        .started_usage = process_usage_now(start->transport),
         .result.prefilled_tokens = start->job->request->count,
     };
     device_method_make(&sequence->method, spec, start->choice);
     if (schedule_keeps_sinks(start->choice, &sequence->method.bands))
         sequence->sinks = sequence->method.bands.sinks;
+}
+
+struct engine_result sequence_result(const struct sequence *sequence,
+                                     const struct transport *transport)
+{
+    struct engine_result result = sequence->result;
+    result.usage = process_usage_since(&sequence->started_usage, transport);
+    return result;
 }
 
 enum status sequence_settle(struct sequence *sequence, const struct sequence_place *place)

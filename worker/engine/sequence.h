@@ -16,14 +16,16 @@
 #include "worker/engine/cache/panel_table.h"
 #include "worker/engine/device/device_method.h"
 #include "worker/engine/engine.h"
+#include "worker/engine/process_usage.h"
 #include "worker/engine/sample.h"
 
 /* What a sequence begins with. */
 struct sequence_start {
     uint64_t number; /* the request's */
     const struct engine_job *job;
-    const struct choice *choice; /* the group's and the request's */
-    int64_t promised;            /* slots of those that begin after it in its turn */
+    const struct choice *choice;       /* the group's and the request's */
+    int64_t promised;                  /* slots of those that begin after it in its turn */
+    const struct transport *transport; /* whose waits are counted */
 };
 
 /* Where it lies (places.h); borrowed. */
@@ -62,12 +64,17 @@ struct sequence {
     _Atomic uint64_t non_finite; /* the first place that this rank has seen */
     struct engine_result result;
     int64_t started_ns;
+    struct process_usage started_usage;
     int64_t first_ns; /* when the first id was known */
 };
 
 /* The sequence of a request, without a place. */
 void sequence_init(struct sequence *sequence, const struct sequence_start *start,
                    const struct model_spec *spec);
+
+/* Its result as it stands, and what the process has used since it began. */
+struct engine_result sequence_result(const struct sequence *sequence,
+                                     const struct transport *transport);
 
 /* Gives it its place. Where that fails it is only to be deinited. */
 MUST_CHECK enum status sequence_settle(struct sequence *sequence,

@@ -1,0 +1,30 @@
+/* Owns nothing. Promises that what passes chart_check can be drawn. */
+#include "coordinator/bench/chart.h"
+
+#include "coordinator/bench/chart_axis.h"
+
+bool chart_shows(const struct chart *chart, const struct chart_point *point)
+{
+    return chart_axis_shows(chart->x.scale, point->x) && chart_axis_shows(chart->y.scale, point->y);
+}
+
+enum status chart_check(const struct chart *chart)
+{
+    if (chart->series_count == 0 || chart->series_count > CHART_SERIES_MAX)
+        return fail(STATUS_INVALID_ARGUMENT, "chart \"%s\": %zu series; 1 to %d can be drawn",
+                    chart->title, chart->series_count, CHART_SERIES_MAX);
+    for (size_t i = 0; i < chart->series_count; i++)
+        for (size_t k = 0; k < chart->series[i].count; k++)
+            if (chart_shows(chart, &chart->series[i].points[k]))
+                return STATUS_OK;
+    return fail(STATUS_INVALID_ARGUMENT, "chart \"%s\": no point that its axes can show",
+                chart->title);
+}
+
+int chart_colour(const struct chart *chart, size_t series)
+{
+    int solid = -1;
+    for (size_t i = 0; i <= series; i++)
+        solid += chart->series[i].line == CHART_SOLID;
+    return chart->series[series].line == CHART_REFERENCE ? -1 : solid;
+}
