@@ -37,7 +37,7 @@ install(PROGRAMS deploy/wait-serving DESTINATION ${CMAKE_INSTALL_DATADIR}/longha
 install(DIRECTORY proto/longhaul/v1 DESTINATION ${CMAKE_INSTALL_DATADIR}/longhaul/proto/longhaul
     FILES_MATCHING PATTERN "*.proto")
 install(FILES proto/rpc/status_details.proto DESTINATION ${CMAKE_INSTALL_DATADIR}/longhaul/proto/rpc)
-install(DIRECTORY deploy/python deploy/slurm deploy/clusters DESTINATION ${CMAKE_INSTALL_DATADIR}/longhaul
+install(DIRECTORY deploy/python deploy/clusters DESTINATION ${CMAKE_INSTALL_DATADIR}/longhaul
     USE_SOURCE_PERMISSIONS
     PATTERN "__pycache__" EXCLUDE PATTERN "*.egg-info" EXCLUDE PATTERN "build" EXCLUDE PATTERN "tests" EXCLUDE)
 
