@@ -5,11 +5,11 @@ set(CMAKE_SKIP_INSTALL_ALL_DEPENDENCY TRUE)
 
 set(manual ${CMAKE_BINARY_DIR}/manual)
 set(programs longhaul longhaul-coordinator longhaul-worker)
-file(GLOB awks CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/cmake/completion-*.awk)
+set(awks cmake/completion-bash.awk cmake/completion-zsh.awk cmake/completion-fish.awk)
 add_custom_command(
   OUTPUT ${manual}/man1/longhaul.1
   COMMAND ${CMAKE_SOURCE_DIR}/cmake/make-manual ${CMAKE_RUNTIME_OUTPUT_DIRECTORY} ${manual}
-  DEPENDS ${programs} ${CMAKE_SOURCE_DIR}/cmake/make-manual ${awks}
+  DEPENDS ${programs} cmake/make-manual ${awks}
   VERBATIM)
 add_custom_target(manual ALL DEPENDS ${manual}/man1/longhaul.1)
 

@@ -64,7 +64,8 @@ void manual_page_text(FILE *file, const char *text)
         fputc('\n', file);
 }
 
-void manual_page_lines(FILE *file, const char *text)
+/* Lines as they are. */
+static void put_lines(FILE *file, const char *text)
 {
     fputs(".nf\n", file);
     manual_page_text(file, text);
@@ -155,7 +156,7 @@ void manual_page_end(FILE *file, const char *examples)
         fprintf(file, ".TP\n%d\n%s\n", exit_codes[i].code, exit_codes[i].meaning);
     fputs(".TP\n128 + n\nended by signal n\n", file);
     manual_page_section(file, "EXAMPLES");
-    manual_page_lines(file, examples);
+    put_lines(file, examples);
     manual_page_section(file, "SEE ALSO");
     fputs(".BR longhaul (1),\n.BR longhaul\\-coordinator (1),\n.BR longhaul\\-worker (1)\n", file);
 }

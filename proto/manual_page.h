@@ -16,8 +16,6 @@ void manual_page_begin(FILE *file, const struct manual_page *page);
 void manual_page_section(FILE *file, const char *title);
 /* Running text, filled; its line breaks do not count. */
 void manual_page_text(FILE *file, const char *text);
-/* Lines as they are. */
-void manual_page_lines(FILE *file, const char *text);
 
 /* One option of a list; the letter may be 0, and value, standard and choices NULL or "". */
 struct manual_option {
