@@ -143,6 +143,8 @@ static void print_disturbances(FILE *file, const struct bench_report *report)
         fputs("\ntoo short to tell whether the machine was busy", file);
     const struct host_facts *host = &report->manifest->host;
     fprintf(file, "; load before: %.2f on %d cores.\n", host->load, host->cores);
+    if (!report->cluster->all_here)
+        fputs("workers run on other hosts, too, which nobody watched.\n", file);
     if (report->cluster->shared_cores)
         fprintf(file, "cores were shared: %d threads of workers, more than this host has cores.\n",
                 report->cluster->threads);
