@@ -22,6 +22,7 @@ static const struct command_row commands[] = {
     {"cancel", cancel_command, "end a request of a running coordinator"},
     {"plan", plan_command, "what a run would do and cost, without doing it"},
     {"bench", bench_command, "how fast prompts are read and answers decoded"},
+    {"load", load_command, "how a coordinator serves many requests at once"},
     {"scale", scale_command, "how the time of a prompt scales over workers"},
     {"compare", compare_command, "two files of results, by more than their noise"},
     {"tokenize", tokenize_command, "a text's token ids"},
