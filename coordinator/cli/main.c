@@ -10,6 +10,7 @@
 #include "coordinator/cli/commands.h"
 #include "coordinator/cli/console.h"
 #include "coordinator/cli/run_lines.h"
+#include "coordinator/cli/scale_hosts.h"
 #include "proto/standard_streams.h"
 
 static const struct command_row commands[] = {
@@ -99,6 +100,7 @@ int main(int argc, char **argv)
     standard_streams_open();
     configure_console();
     run_lines_configure(getenv("TMPDIR"));
+    scale_hosts_configure(getenv("SLURM_JOB_NODELIST"));
     int exit_code = standard_output_check() == STATUS_OK ? run(argc, argv)
                                                          : console_failure("longhaul", STATUS_IO);
     return standard_streams_end("longhaul", exit_code);
