@@ -10,6 +10,7 @@
 #include "coordinator/cli/commands.h"
 #include "coordinator/cli/console.h"
 #include "coordinator/cli/run_lines.h"
+#include "coordinator/measured_costs.h"
 #include "proto/standard_streams.h"
 
 static const struct command_row commands[] = {
@@ -22,6 +23,7 @@ static const struct command_row commands[] = {
     {"cancel", cancel_command, "end a request of a running coordinator"},
     {"plan", plan_command, "what a run would do and cost, without doing it"},
     {"bench", bench_command, "how fast prompts are read and answers decoded"},
+    {"calibrate", calibrate_command, "measure what this machine takes, for plans to go by"},
     {"tokenize", tokenize_command, "a text's token ids"},
     {"inspect", inspect_command, "what is in a model file"},
     {"drain", drain_command, "end a running coordinator once its requests are done"},
@@ -96,6 +98,7 @@ int main(int argc, char **argv)
     standard_streams_open();
     configure_console();
     run_lines_configure(getenv("TMPDIR"));
+    measured_costs_configure(getenv("XDG_STATE_HOME"), getenv("HOME"));
     int exit_code = standard_output_check() == STATUS_OK ? run(argc, argv)
                                                          : console_failure("longhaul", STATUS_IO);
     return standard_streams_end("longhaul", exit_code);
