@@ -74,6 +74,8 @@ static bool set_group(struct group_message *message, struct workers_group_view *
         rank->pid = view->ranks[i].pid;
         rank->kernels = view->ranks[i].kernels;
         rank->threads = view->ranks[i].threads;
+        rank_placement_tell(rank, &view->ranks[i].placement);
+        rank->link_bytes_per_second = view->ranks[i].link_bytes;
         rank->heartbeat_age_seconds = view->ranks[i].heartbeat_age_seconds;
         rank->work_age_seconds = view->ranks[i].work_age_seconds;
         rank->load_seconds = view->ranks[i].load_seconds;

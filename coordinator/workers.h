@@ -24,6 +24,7 @@
 #include <stdint.h>
 
 #include "coordinator/batch/panel_chain.h"
+#include "coordinator/rank_placement.h"
 #include "longhaul/control/v1/control.pb-c.h"
 #include "longhaul/v1/inference.pb-c.h"
 #include "proto/join_secret.h"
@@ -145,6 +146,8 @@ struct workers_rank_view {
     int64_t pid;
     char kernels[WORKERS_NAME_BYTES];
     int threads;
+    struct rank_placement placement;
+    double link_bytes; /* a second and direction, to other ranks; 0: not measured */
     double heartbeat_age_seconds;
     double work_age_seconds;
     double load_seconds;

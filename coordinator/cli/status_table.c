@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "coordinator/cli/placement_table.h"
 #include "coordinator/cli/text_table.h"
 #include "proto/json_writer.h"
 #include "proto/printable.h"
@@ -158,6 +159,8 @@ static void print_groups(const Longhaul__V1__GetClusterResponse *cluster)
             ranks.printing = pass == 1;
             fill_ranks(&ranks, cluster->groups[i]);
         }
+        putchar('\n');
+        placement_table_print(stdout, cluster->groups[i]);
     }
 }
 
@@ -195,6 +198,7 @@ static void rank_json(struct json_writer *writer, const Longhaul__V1__WorkerRank
     json_writer_integer(writer, "pid", rank->pid);
     json_writer_text(writer, "kernels", rank->kernels);
     json_writer_integer(writer, "threads", rank->threads);
+    placement_table_json(writer, rank);
     json_writer_real(writer, "heartbeat_age_seconds", rank->heartbeat_age_seconds);
     json_writer_real(writer, "work_age_seconds", rank->work_age_seconds);
     json_writer_real(writer, "load_seconds", rank->load_seconds);
