@@ -11,7 +11,24 @@ struct group_message {
     Longhaul__V1__WorkerGroup group;
     Longhaul__V1__WorkerRank *ranks;
     Longhaul__V1__WorkerRank **pointers;
+    Longhaul__V1__WorkerLink links[GROUP_LINKS_MAX];
+    Longhaul__V1__WorkerLink *link_pointers[GROUP_LINKS_MAX];
 };
+
+static void set_links(struct group_message *message, const struct group_links *links)
+{
+    for (int l = 0; l < links->count; l++) {
+        Longhaul__V1__WorkerLink *link = message->link_pointers[l] = &message->links[l];
+        longhaul__v1__worker_link__init(link);
+        link->from_rank = links->list[l].from;
+        link->to_rank = links->list[l].to;
+        link->bytes_per_second = links->list[l].link.bytes_per_second;
+        link->latency_seconds = links->list[l].link.latency_s;
+        link->message_seconds = links->list[l].link.message_s;
+    }
+    message->group.links = message->link_pointers;
+    message->group.n_links = (size_t)links->count;
+}
 
 /* By the names that ranks join with. */
 static Longhaul__V1__Transport transport_of(const char *name)
@@ -45,6 +62,12 @@ static void hide_others(struct workers_group_view *view, const struct cluster_fa
         view->state = LONGHAUL__V1__GROUP_STATE__GROUP_STATE_READY;
 }
 
+static double slowest_link(const struct group_links *links)
+{
+    return links->between.bytes_per_second > 0 ? links->between.bytes_per_second
+                                               : links->within.bytes_per_second;
+}
+
 static bool set_group(struct group_message *message, struct workers_group_view *view,
                       const struct cluster_facts *facts)
 {
@@ -66,6 +89,7 @@ static bool set_group(struct group_message *message, struct workers_group_view *
     group->places = view->places;
     group->n_ranks = count;
     group->ranks = message->pointers;
+    set_links(message, &view->links);
     for (size_t i = 0; i < count; i++) {
         Longhaul__V1__WorkerRank *rank = &message->ranks[i];
         longhaul__v1__worker_rank__init(rank);
@@ -75,7 +99,7 @@ static bool set_group(struct group_message *message, struct workers_group_view *
         rank->kernels = view->ranks[i].kernels;
         rank->threads = view->ranks[i].threads;
         rank_placement_tell(rank, &view->ranks[i].placement);
-        rank->link_bytes_per_second = view->ranks[i].link_bytes;
+        rank->link_bytes_per_second = slowest_link(&view->links);
         rank->heartbeat_age_seconds = view->ranks[i].heartbeat_age_seconds;
         rank->work_age_seconds = view->ranks[i].work_age_seconds;
         rank->load_seconds = view->ranks[i].load_seconds;

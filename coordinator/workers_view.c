@@ -25,7 +25,6 @@ static void view_rank(struct workers_rank_view *view, const struct rank *rank, i
     view->pid = rank->pid;
     view->threads = rank->threads;
     view->placement = rank->placement;
-    view->link_bytes = rank->load.link_bytes_per_second;
     view->heartbeat_age_seconds = clock_seconds_since(rank->heard_ns);
     view->work_age_seconds = rank->work_age_seconds;
     view->load_seconds = rank->load.seconds;
@@ -44,6 +43,7 @@ static bool view_group(struct workers_group_view *view, const struct group *grou
     view->serial = group->serial;
     view->pool_bytes = worker_group_pool_bytes(group);
     view->taken_bytes = group->taken_bytes;
+    view->links = group->links;
     view->places = worker_group_is_ready(group) ? worker_group_places(group) : 0;
     if (group->runs) {
         /* A run of a named request is the name, '#' and a number (session.c). */
