@@ -254,9 +254,9 @@ int scale_command(int argc, char **argv)
         .summary =
             "Measures how the time to read a prompt scales over workers, on this host or, with\n"
             "--nodes, on several: for each number of workers a coordinator of its own, one at a\n"
-            "time, and each repetition over all. Efficiency is planned operations per second and "
-            "core over the first row's.\n"
-            "Rows tell when cores were shared or others used the machine.\n",
+            "time, and each repetition over all. Efficiency is planned operations per second and\n"
+            "core, over those of the first row. Rows tell when cores were shared or others used\n"
+            "the machine.\n",
         .rows = rows,
         .rows_count = ROWS,
         .takers = CONFIG_RUN,
