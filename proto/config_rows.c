@@ -69,7 +69,7 @@ const struct config_row config_rows[] = {
      .most = 1024,
      .takers = SERVER,
      .help =
-         "worker processes, over which a prompt is shared out; not given: 1, or one a task or host "
+         "worker processes, over which a prompt is shared out; not given: 1, or one a host or task "
          "of the job"},
     {.key = "engine.threads",
      .flag = "threads",
@@ -138,6 +138,13 @@ const struct config_row config_rows[] = {
      .takers = SERVER | CONFIG_REQUEST,
      .help = "cut a prompt into stages of N tokens; 0: the planner decides"},
 
+    {.key = "plan.costs",
+     .flag = "costs",
+     .type = CONFIG_TEXT,
+     .value = "FILE",
+     .standard = "",
+     .takers = SERVER,
+     .help = "plan by the rates that `longhaul calibrate` kept here; not given: where XDG says"},
     {.key = "coordinator.listen",
      .flag = "listen",
      .type = CONFIG_TEXT,
