@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "coordinator/method_message.h"
+#include "coordinator/worker_speeds.h"
 #include "proto/plan/chooser.h"
 #include "proto/plan/cost.h"
 #include "proto/plan/partition.h"
@@ -166,6 +167,55 @@ static enum status check_stages(const struct planner *planner, struct status_det
                 choice->request.context_tokens, tokens, stages, choice->group.workers, most);
 }
 
+/* The group as its ranks have made it; where they have not, as this request alone needs it. */
+static struct group_choice group_of(const struct choice *choice, const struct workers_facts *facts,
+                                    const struct memory_need *needs)
+{
+    struct group_choice group = choice->group;
+    if (facts->pool_slots == 0) {
+        memory_group_fit(&group, needs, &choice->request);
+        return group;
+    }
+    group.sequences = facts->places;
+    group.context_tokens = facts->longest_tokens;
+    group.stage_rows = facts->stage_rows;
+    group.step_rows = facts->step_rows;
+    group.pool_slots = facts->pool_slots;
+    return group;
+}
+
+/* Whether every rank of the group has room for its share. */
+static bool weights_fit(const struct choice *choice, const struct workers_facts *facts)
+{
+    const int workers = choice->group.workers;
+    struct memory_need *needs = calloc((size_t)workers, sizeof *needs);
+    bool fit = needs && memory_need_make(needs, choice, 0, workers) == STATUS_OK;
+    if (fit) {
+        const struct choice whole = {group_of(choice, facts, needs), choice->request};
+        for (int rank = 0; rank < workers; rank++)
+            fit = fit && memory_need_check(&needs[rank], &whole) == STATUS_OK;
+    }
+    free(needs);
+    return fit;
+}
+
+/* By the workers' weights where their memory allows it; evenly otherwise. */
+static enum status choose(struct choice *choice, const struct planner *planner,
+                          const struct chooser_request *wanted, const struct workers_facts *facts)
+{
+    const struct model_shape shape = shape_of(planner, facts);
+    const struct cost_table costs = table_of(facts);
+    const char *said = planner->defaults.weights;
+    struct partition_weights weights = facts->weights;
+    struct chooser_request weighed = *wanted;
+    TRY(worker_speeds_read(&weights, said ? said : "auto", facts->size));
+    weighed.weights = &weights;
+    TRY(chooser_choose(choice, &weighed, &shape, &costs));
+    if (!partition_weights_differ(&weights) || weights_fit(choice, facts))
+        return STATUS_OK;
+    return chooser_choose(choice, wanted, &shape, &costs);
+}
+
 enum status planner_choose(const struct planner *planner, struct choice *choice,
                            struct status_details *details, const struct workers_facts *facts,
                            const struct planner_request *request)
@@ -185,9 +235,7 @@ enum status planner_choose(const struct planner *planner, struct choice *choice,
     if (facts->size > 1 && facts->places > 1)
         wanted.weighed_context_tokens = context_limit(planner, facts);
     TRY(read_options(planner, &wanted, details, request->options));
-    const struct model_shape shape = shape_of(planner, facts);
-    const struct cost_table costs = table_of(facts);
-    const enum status status = chooser_choose(choice, &wanted, &shape, &costs);
+    const enum status status = choose(choice, planner, &wanted, facts);
     if (status != STATUS_INVALID_ARGUMENT)
         details->field = NULL;
     TRY(status);
@@ -221,23 +269,6 @@ static enum status add_stages(struct planner_forecast *forecast, struct stage_co
     for (int64_t index = 0; ownership_next(ownership, &index, prompt_tokens, &owned);)
         forecast->ranks[owned.owner].prompt_tokens += owned.span.end - owned.span.first;
     return STATUS_OK;
-}
-
-/* The group as its ranks have made it; where they have not, as this request alone needs it. */
-static struct group_choice group_of(const struct choice *choice, const struct workers_facts *facts,
-                                    const struct memory_need *needs)
-{
-    struct group_choice group = choice->group;
-    if (facts->pool_slots == 0) {
-        memory_group_fit(&group, needs, &choice->request);
-        return group;
-    }
-    group.sequences = facts->places;
-    group.context_tokens = facts->longest_tokens;
-    group.stage_rows = facts->stage_rows;
-    group.step_rows = facts->step_rows;
-    group.pool_slots = facts->pool_slots;
-    return group;
 }
 
 static enum status add_needs(struct planner_forecast *forecast, struct memory_need *needs,
