@@ -3,9 +3,9 @@
  *
  * A command has its own options (rows with a target) and takes settings (rows of config.h whose
  * takers match), whose flags come from there, but for those that it has a row of its own for.
- * `--help` (-h), `--version` (-V) and, where it takes
- * settings, `--config FILE` are added by themselves; a program without arguments knows the word
- * `version` too. For main-level code only: it prints.
+ * `--help` (-h), `--version` (-V) and, where it takes settings, `--config FILE` are added by
+ * themselves; a program without arguments knows the word `version` too. For main-level code only:
+ * it prints.
  */
 #pragma once
 

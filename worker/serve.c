@@ -26,9 +26,9 @@
 #include "proto/log.h"
 #include "proto/model/digest.h"
 #include "proto/model/model.h"
-#include "worker/engine/device/binding.h"
 #include "worker/command_table.h"
 #include "worker/engine/engine.h"
+#include "worker/host_binding.h"
 #include "worker/introduction.h"
 #include "worker/join.h"
 #include "worker/link_rate.h"
@@ -52,6 +52,7 @@ struct serve_rank {
     struct clock_watch silence; /* of the coordinator; the listener's own */
     char digest[DIGEST_HEX_BYTES];
     const char *kernels;
+    struct host_binding cores;
     int threads;          /* as resolved for this host */
     int64_t memory_bytes; /* for this rank's arenas */
     struct engine *engine;
@@ -446,12 +447,41 @@ static int64_t base_bytes(const struct serve_rank *rank, int64_t weights)
     return (held > 0 ? held : 0) + TOUCHED_LATER_BYTES;
 }
 
+/* The links' messages with their storage. */
+struct link_message {
+    Longhaul__Control__V1__LinkRate rates[LINK_RATE_PAIRS_MAX];
+    Longhaul__Control__V1__LinkRate *pointers[LINK_RATE_PAIRS_MAX];
+};
+
+static void set_links(Longhaul__Control__V1__Loaded *loaded, struct link_message *message,
+                      const struct link_rates *links)
+{
+    for (int p = 0; p < links->count; p++) {
+        const struct link_rate *pair = &links->pairs[p];
+        Longhaul__Control__V1__LinkRate *rate = message->pointers[p] = &message->rates[p];
+        longhaul__control__v1__link_rate__init(rate);
+        rate->from_rank = pair->from;
+        rate->to_rank = pair->to;
+        rate->bytes_per_second = pair->link.bytes_per_second;
+        rate->latency_seconds = pair->link.latency_s;
+        rate->message_seconds = pair->link.message_s;
+    }
+    loaded->links = message->pointers;
+    loaded->n_links = (size_t)links->count;
+    loaded->host_ranks = links->host_ranks;
+}
+
+static const struct cost_link *slowest_link(const struct link_rates *links)
+{
+    return links->between.bytes_per_second > 0 ? &links->between : &links->within;
+}
+
 static enum status load(struct serve_rank *rank, const struct model *model)
 {
     int64_t begun_ns = clock_now_ns();
     struct engine_options options = {
         .kernels = rank->kernels,
-        .threads = rank->threads,
+        .binding = &rank->cores.binding,
         .memory_bytes = rank->memory_bytes,
         .streams = rank->options->streams,
         .group = group_choice_usual(rank->transport->size),
@@ -463,8 +493,8 @@ static enum status load(struct serve_rank *rank, const struct model *model)
     pthread_mutex_lock(&rank->lock);
     rank->engine = engine;
     pthread_mutex_unlock(&rank->lock);
-    double link_bytes;
-    TRY(link_rate_measure(&link_bytes, rank->transport));
+    struct link_rates links;
+    TRY(link_rate_measure(&links, rank->transport));
     const struct memory_request *needs = engine_needs(engine);
     const struct group_choice *group = engine_group(engine);
     int64_t weights = engine_shape(engine)->weights_bytes;
@@ -486,12 +516,14 @@ static enum status load(struct serve_rank *rank, const struct model *model)
     loaded.stage_rows = group->stage_rows;
     loaded.step_rows = group->step_rows;
     loaded.pool_slots = group->pool_slots;
-    loaded.link_bytes_per_second = link_bytes;
+    struct link_message told;
+    set_links(&loaded, &told, &links);
     loaded.pool_bytes = group->pool_slots * memory_slot_bytes(group, engine_shape(engine));
     log_line(LOG_INFO, "ready", log_text("engine", engine_facts(engine)),
              log_text("exchange", rank->transport->facts),
              log_real("load_seconds", loaded.seconds, 2),
-             log_real("link_mb_per_second", link_bytes / 1e6, 0),
+             log_real("link_mb_per_second", slowest_link(&links)->bytes_per_second / 1e6, 0),
+             log_real("link_us", slowest_link(&links)->latency_s * 1e6, 0),
              log_real("weights_mib", (double)weights / 0x1p20, 1),
              log_real("base_mib", (double)rank->reports.base_bytes / 0x1p20, 1));
     return reports_loaded(&rank->reports, &loaded);
@@ -532,14 +564,27 @@ static enum status live_in_group(struct serve_rank *rank, struct model **model)
     return status == STATUS_OK ? STATUS_OK : fail(status, "%s", reason);
 }
 
+/* On a GPU the host's threads compute nothing: they hold no cores. */
+static enum status choose_cores(struct serve_rank *rank)
+{
+    struct transport *transport = rank->transport;
+    const int threads = rank->options->threads;
+    if (rank->options->streams) {
+        TRY(binding_choose(&rank->cores.binding, transport->local_rank, transport->local_size,
+                           threads));
+    } else {
+        TRY(host_binding_agree(&rank->cores, transport, threads, NULL));
+        transport_set_cores_short(transport, !rank->cores.binding.pinned);
+    }
+    rank->threads = rank->cores.binding.threads;
+    return STATUS_OK;
+}
+
 static enum status serve_joined(struct serve_rank *rank, struct rpc_client *client,
                                 struct model **model)
 {
     enum status status = STATUS_OK;
-    struct binding binding;
-    TRY(binding_choose(&binding, rank->transport->local_rank, rank->transport->local_size,
-                       rank->options->threads));
-    rank->threads = binding.threads;
+    TRY(choose_cores(rank));
     digest_model(rank->digest, *model);
     TRY(introduction_make(&rank->introduction, rank->transport));
     rank->kernels = rank->options->kernels ? rank->options->kernels : rank->introduction.kernels;
@@ -577,6 +622,7 @@ enum status serve(struct transport *transport, struct rpc_client *client,
         transport_abort(transport, status_message());
     else
         engine_destroy(rank.engine);
+    host_binding_release(&rank.cores);
     model_close(model);
     return status;
 }

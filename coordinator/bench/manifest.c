@@ -3,10 +3,8 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "coordinator/bench/build_commit.h"
-#include "coordinator/bench/host_facts.h"
 #include "proto/json_writer.h"
 #include "proto/model/digest.h"
 #include "proto/model/model.h"
@@ -77,30 +75,36 @@ static void write_model(struct json_writer *writer, const struct manifest *manif
     json_writer_end_object(writer);
 }
 
-static void write_host(struct json_writer *writer)
+static void write_host(struct json_writer *writer, const struct host_facts *host)
 {
-    struct host_facts facts;
-    host_facts_read(&facts);
     json_writer_begin_object(writer, "host");
-    json_writer_text(writer, "name", facts.name);
-    json_writer_text(writer, "system", facts.system);
-    write_text_or_null(writer, "cpu", facts.cpu);
-    json_writer_integer(writer, "cores", facts.cores);
-    json_writer_integer(writer, "usable_cores", facts.usable_cores);
-    json_writer_integer(writer, "memory_bytes", facts.memory_bytes);
-    if (facts.load >= 0)
-        json_writer_real(writer, "load", facts.load);
+    json_writer_text(writer, "name", host->name);
+    json_writer_text(writer, "system", host->system);
+    write_text_or_null(writer, "cpu", host->cpu);
+    json_writer_integer(writer, "cores", host->cores);
+    json_writer_integer(writer, "usable_cores", host->usable_cores);
+    json_writer_integer(writer, "memory_bytes", host->memory_bytes);
+    if (host->load >= 0)
+        json_writer_real(writer, "load", host->load);
     else
         json_writer_null(writer, "load");
     json_writer_end_object(writer);
 }
 
+void manifest_begin(struct manifest *manifest)
+{
+    manifest->begun = time(NULL);
+    host_facts_read(&manifest->host);
+}
+
 void manifest_write(struct json_writer *writer, const char *key, const struct manifest *manifest)
 {
     char date[TIME_BYTES];
-    const time_t now = time(NULL);
+    struct manifest now = {.begun = manifest->begun, .host = manifest->host};
     struct tm utc;
-    gmtime_r(&now, &utc);
+    if (now.begun == 0)
+        manifest_begin(&now);
+    gmtime_r(&now.begun, &utc);
     strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%SZ", &utc);
     json_writer_begin_object(writer, key);
     write_command(writer, manifest);
@@ -108,6 +112,6 @@ void manifest_write(struct json_writer *writer, const char *key, const struct ma
     write_text_or_null(writer, "kernels", manifest->kernels);
     write_settings(writer, manifest);
     write_model(writer, manifest);
-    write_host(writer);
+    write_host(writer, &now.host);
     json_writer_end_object(writer);
 }

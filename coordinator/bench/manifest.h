@@ -4,7 +4,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
 
+#include "coordinator/bench/host_facts.h"
 #include "proto/config.h"
 #include "proto/status.h"
 
@@ -30,11 +32,16 @@ struct manifest {
     char model[MANIFEST_TEXT_BYTES];   /* its file's name, without folders; "": not known */
     int64_t model_bytes;               /* 0: not known */
     char kernels[MANIFEST_TEXT_BYTES]; /* the variant that answered; "": not known yet */
+    time_t begun;                      /* 0: not noted */
+    struct host_facts host;            /* as it was then */
 };
+
+/* Notes the time and the host, before anything of the measurement's own runs there. */
+void manifest_begin(struct manifest *manifest);
 
 /* Reads the model: its name, size and digest. */
 MUST_CHECK enum status manifest_read_model(struct manifest *manifest, const char *path);
 
-/* An object under `key`, with the time of the call, the host as it is now, and the version and
- * commit of this program. */
+/* An object under `key`, with the version and commit of this program; where nobody called
+ * manifest_begin, with the time and the host as they are now. */
 void manifest_write(struct json_writer *writer, const char *key, const struct manifest *manifest);

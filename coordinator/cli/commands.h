@@ -5,12 +5,16 @@
 int run_command(int argc, char **argv);
 int generate_command(int argc, char **argv);
 int batch_command(int argc, char **argv);
+int bench_command(int argc, char **argv);
+int load_command(int argc, char **argv);
 int chat_command(int argc, char **argv);
 int score_command(int argc, char **argv);
 int tokenize_command(int argc, char **argv);
 int status_command(int argc, char **argv);
 int cancel_command(int argc, char **argv);
 int plan_command(int argc, char **argv);
+int scale_command(int argc, char **argv);
+int compare_command(int argc, char **argv);
 int inspect_command(int argc, char **argv);
 int drain_command(int argc, char **argv);
 int token_command(int argc, char **argv);

@@ -124,6 +124,7 @@ enum status choice_check(const struct choice *choice)
     TRY(check_range("cache", choice->group.cache, CHOICE_CACHE_BF16, CHOICE_CACHE_F32));
     TRY(check_range("queries", choice->request.queries, CHOICE_SHARDED, CHOICE_AUTO));
     TRY(check_range("replicate_tokens", choice->request.replicate_tokens, 0, LARGEST_TOKENS));
+    TRY(check_range("decode_split", choice->request.decode_split, 0, DECODE_SPLIT_ALL));
     TRY(check_range("window_tokens", choice->request.window_tokens, 0, LARGEST_TOKENS));
     TRY(check_weights(&choice->request.weights, choice->group.workers));
     const bool ring = choice->request.schedule == CHOICE_RING;

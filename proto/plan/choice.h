@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "proto/plan/decode_split.h"
 #include "proto/plan/method.h"
 #include "proto/plan/partition.h"
 #include "proto/status.h"
@@ -54,7 +55,7 @@ struct request_choice {
     enum choice_schedule schedule;
     int64_t context_tokens; /* the largest prompt plus answer */
     int64_t stage_tokens;   /* 0: a prompt is one stage */
-    bool decode_split;      /* decode's products are split by output rows */
+    unsigned decode_split;  /* the products that decode splits by columns: decode_split.h */
     enum choice_queries queries;
     int64_t replicate_tokens;
     int64_t window_tokens; /* the model's sliding window where all of its layers have it; 0: none */

@@ -161,13 +161,24 @@ static enum status limit_stages(struct choice *choice, struct weigher *weigher,
 }
 
 /* Without keys: reading them costs the same either way. */
-static double weigh_decode(const struct weigher *weigher, const struct choice *choice, bool split)
+static double weigh_decode(const struct weigher *weigher, const struct choice *choice,
+                           unsigned split)
 {
     struct choice tried = *choice;
     struct cost cost;
     tried.request.decode_split = split;
     cost_decode(&cost, &tried, weigher->shape, weigher->table, 0, 0);
     return cost.seconds;
+}
+
+/* The set of products whose splitting makes a token cheapest; of equal ones the first. */
+static unsigned choose_split(const struct weigher *weigher, const struct choice *choice)
+{
+    unsigned best = 0;
+    for (unsigned set = 1; set <= DECODE_SPLIT_ALL; set++)
+        if (weigh_decode(weigher, choice, set) < weigh_decode(weigher, choice, best))
+            best = set;
+    return best;
 }
 
 static int64_t round_up(int64_t value, int64_t multiple)
@@ -222,7 +233,7 @@ static struct choice start_choice(const struct chooser_request *request,
         .request.method = request->method,
         .request.context_tokens = request->context_tokens,
         .request.window_tokens = sight_window_of_all(shape),
-        .request.decode_split = request->decode_split > 0,
+        .request.decode_split = request->decode_split > 0 ? (unsigned)request->decode_split : 0,
     };
     if (request->weights && partition_weights_differ(request->weights))
         choice.request.weights = *request->weights;
@@ -267,8 +278,7 @@ enum status chooser_weigh(struct choice *choice, struct chooser_weighed *weighed
     made.request.context_tokens = request->context_tokens;
     if (request->decode_split < 0 && made.group.workers > 1)
         made.request.decode_split =
-            request->shared_memory_bus ||
-            weigh_decode(&weigher, &made, true) < weigh_decode(&weigher, &made, false);
+            request->shared_memory_bus ? DECODE_SPLIT_ALL : choose_split(&weigher, &made);
     if (made.group.workers > 1) {
         weigher.weighed.split_s = weigh_decode(&weigher, &made, made.request.decode_split);
         weigher.weighed.whole_s = weigh_decode(&weigher, &made, 0);

@@ -29,7 +29,7 @@ struct chooser_request {
     double linked_stage_seconds;
     double pace;      /* seconds of arithmetic for each that is predicted; with stage_seconds */
     int queries;      /* enum choice_queries or -1 */
-    int decode_split; /* 0, 1 or -1 */
+    int decode_split; /* a set of decode_split.h, or -1 */
     bool shared_memory_bus; /* some ranks share one memory bus (a host): decode always splits */
     const struct partition_weights *weights; /* NULL: none */
 };

@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "proto/plan/choice.h"
-#include "proto/plan/layer_buffers.h"
 #include "proto/plan/schedule.h"
 
 enum { STATE_EXTRA = 2, F32_BYTES = 4 };
@@ -157,6 +156,7 @@ static void rank_of_part(struct cost *cost, const struct schedule_rank *own,
     const double pair = cost_pair_flops(shape, part->layers, part->heads);
     *cost = (struct cost){.sent_bytes = own->send_tokens * token_bytes,
                           .received_bytes = own->receive_tokens * token_bytes,
+                          .sent_messages = part->rows ? part->layers * own->send_count : 0,
                           .flops = linear + (double)own->pairs * pair};
     cost->rows_seconds = linear / table->linear_flops;
     cost->attention_seconds = ((double)own->pairs + table->edge_keys * (double)own->edges) * pair /
@@ -191,7 +191,9 @@ void cost_replicated(struct cost *cost, const struct choice *choice,
 {
     const int64_t bytes = (choice->group.workers - 1) * shape->layers * (stage.end - stage.first) *
                           cost_state_bytes(shape);
-    *cost = (struct cost){.sent_bytes = bytes, .received_bytes = bytes};
+    *cost = (struct cost){.sent_bytes = bytes,
+                          .received_bytes = bytes,
+                          .sent_messages = (choice->group.workers - 1) * shape->layers};
 }
 
 /* In place of keys. */
@@ -224,6 +226,7 @@ void cost_stage_add(struct cost *costs, const struct schedule *schedule,
             slow_down(&cost, choice, r);
         costs[r].sent_bytes += cost.sent_bytes;
         costs[r].received_bytes += cost.received_bytes;
+        costs[r].sent_messages += cost.sent_messages;
         costs[r].flops += cost.flops;
         costs[r].compute_seconds += cost.compute_seconds;
         costs[r].link_seconds += cost.link_seconds;
@@ -240,47 +243,6 @@ void cost_stage(struct cost *costs, const struct schedule *schedule, const struc
     const struct cost_part whole = whole_of(shape);
     memset(costs, 0, (size_t)schedule->workers * sizeof *costs);
     cost_stage_add(costs, schedule, choice, shape, table, &whole);
-}
-
-/* Adds one gather of `rows` float32 that the ranks have computed in shares. */
-static void add_gather(struct cost *cost, int64_t rows, int workers, int rank)
-{
-    const struct span share = partition_rows(rows, COST_SPLIT_ALIGN, workers, rank);
-    cost->sent_bytes += (share.end - share.first) * (workers - 1) * F32_BYTES;
-    cost->received_bytes += (rows - (share.end - share.first)) * F32_BYTES;
-}
-
-void cost_decode(struct cost *cost, const struct choice *choice, const struct model_shape *shape,
-                 const struct cost_table *table, int rank, int64_t key_tokens)
-{
-    const int workers = choice->group.workers;
-    const bool split = choice->request.decode_split;
-    struct cost layer = {0};
-    layer.sent_bytes = layer.received_bytes = (workers - 1) * cost_state_bytes(shape);
-    struct layer_buffer_row buffers[LAYER_BUFFERS];
-    int gathers = 1; /* of a layer: states */
-    layer_buffers_make(buffers, shape);
-    for (int b = 0; split && b < LAYER_BUFFERS; b++)
-        for (int g = 0; g < buffers[b].awaited; g++, gathers++)
-            add_gather(&layer, buffers[b].width, workers, rank);
-    *cost = (struct cost){.sent_bytes = shape->layers * layer.sent_bytes,
-                          .received_bytes = shape->layers * layer.received_bytes};
-    if (split) {
-        const struct span share = partition_rows(shape->vocab, COST_SPLIT_ALIGN, workers, rank);
-        if (rank == 0)
-            cost->received_bytes += (shape->vocab - (share.end - share.first)) * F32_BYTES;
-        else
-            cost->sent_bytes += (share.end - share.first) * F32_BYTES;
-    }
-    const double computed = split ? 1.0 / workers : 1.0;
-    const int64_t token_bytes = shape->layers * cost_token_bytes(shape, choice);
-    const double read = (double)shape->weights_bytes * computed / table->memory_bytes +
-                        (double)(key_tokens * token_bytes) / table->keys_bytes;
-    const int64_t messages = workers > 1 ? shape->layers * gathers + split : 0;
-    cost->flops = cost_row_flops(shape) * (double)shape->layers * computed +
-                  (double)key_tokens * cost_pair_flops(shape, shape->layers, shape->heads);
-    cost->seconds =
-        table->token_s + read + transfer_seconds(cost, awaited_link(table, workers), messages);
 }
 
 double cost_slowest(const struct cost *costs, int workers)
@@ -302,6 +264,8 @@ void cost_scores(struct cost *cost, const struct schedule *schedule, int rank)
                 cost->received_bytes += bytes;
             else if (rank == r)
                 cost->sent_bytes += bytes;
+            if (rank == r)
+                cost->sent_messages++;
         }
     }
 }
@@ -314,7 +278,7 @@ void cost_logits(struct cost *cost, const struct model_shape *shape, int owner, 
     if (rank == 0)
         cost->received_bytes = shape->vocab * F32_BYTES;
     else if (rank == owner)
-        cost->sent_bytes = shape->vocab * F32_BYTES;
+        *cost = (struct cost){.sent_bytes = shape->vocab * F32_BYTES, .sent_messages = 1};
 }
 
 double cost_logits_seconds(const struct model_shape *shape, const struct cost_table *table,

@@ -15,6 +15,10 @@ struct schedule;
 /* Split products are cut at multiples of this many output rows (partition_rows). */
 enum { COST_SPLIT_ALIGN = 16 };
 
+/* A rank's columns of split logits go in messages of so many float32 at most: longer ones are
+ * announced first by MPI, and sent once the announcement has been answered. */
+enum { COST_LOGITS_PIECE = 8192 };
+
 /* What a rank's messages to another take, while all ranks of its host send and receive. */
 struct cost_link {
     double bytes_per_second; /* of a rank and direction */
@@ -43,6 +47,7 @@ struct cost_table {
 struct cost {
     int64_t sent_bytes;
     int64_t received_bytes;
+    int64_t sent_messages; /* exact, as bytes are */
     double flops;
     double seconds;
     double compute_seconds, link_seconds; /* of a stage: what `seconds` follows from */
@@ -110,8 +115,8 @@ double cost_logits_seconds(const struct model_shape *shape, const struct cost_ta
                            int owner);
 
 /* Cost of one decoded token on `rank` with `key_tokens` of the rank's own keys visible. Received:
- * every other rank's states once a layer, and with split products their rows of q|k|v, o, swiglu's
- * output and down in every layer, and on rank 0 of the logits; all float32. */
+ * every other rank's states once a layer, and their columns of what each split product leaves: in
+ * every layer, or of the logits on rank 0; all float32. Each is waited for before the next. */
 void cost_decode(struct cost *cost, const struct choice *choice, const struct model_shape *shape,
                  const struct cost_table *table, int rank, int64_t key_tokens);
 

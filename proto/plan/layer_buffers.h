@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "kernels/bands.h"
+#include "proto/plan/decode_split.h"
 #include "proto/plan/model_shape.h"
 
 enum layer_buffer {
@@ -40,8 +41,9 @@ enum layer_dtype {
 struct layer_buffer_row {
     int64_t width; /* elements of one row of one copy */
     enum layer_dtype dtype;
-    bool kept;   /* for all rows of a stage; of logits: elsewhere */
-    int awaited; /* times a layer awaits other ranks' columns of it, where products are split */
+    bool kept;        /* for all rows of a stage; of logits: elsewhere */
+    unsigned awaited; /* set of decode_split: a layer awaits its columns of other ranks once for
+                       * each of them that is split */
 };
 
 /* The table of a model: [LAYER_BUFFERS], by layer_buffer. */

@@ -56,7 +56,7 @@ static const struct comparison comparisons[] = {
     {.kind = ENGINE_SCORE, .stage_tokens = 40, .queries = CHOICE_REPLICATED + 1},
     {.kind = ENGINE_SCORE, .schedule = CHOICE_RING + 1},
     {.kind = ENGINE_GENERATE, .decode_split = 1},
-    {.kind = ENGINE_GENERATE, .decode_split = 2},
+    {.kind = ENGINE_GENERATE, .decode_split = 1 + DECODE_SPLIT_ALL},
 };
 
 enum { COMPARISONS = sizeof comparisons / sizeof comparisons[0], REPLICATED = 2, FIRST_ANSWER = 4 };

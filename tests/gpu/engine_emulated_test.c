@@ -67,7 +67,7 @@ static void decode_by_the_kernels_themselves_equals_the_cpu(void **state)
     wanted.ranks = 1;
     check(wanted);
     wanted.ranks = 2;
-    wanted.decode_split = 2;
+    wanted.decode_split = 1 + DECODE_SPLIT_ALL;
     wanted.method = "lm_infinite:window=50,sinks=4";
     check(wanted);
 }

@@ -152,7 +152,8 @@ static void answers_agree(struct engine_case wanted)
     engine_checks_run(&cpu, &wanted);
     onto_the_device(&wanted);
     for (wanted.ranks = 1; wanted.ranks <= 3; wanted.ranks++)
-        for (wanted.decode_split = 1; wanted.decode_split <= 2; wanted.decode_split++) {
+        for (wanted.decode_split = 1; wanted.decode_split <= 1 + DECODE_SPLIT_ALL;
+             wanted.decode_split += DECODE_SPLIT_ALL) {
             engine_checks_run(&cuda, &wanted);
             engine_checks_accounts(&cuda);
             assert_int_equal(cuda.id_count, ANSWER);
@@ -402,7 +403,7 @@ static void a_survey_draws_what_the_logits_on_the_host_would(void **state)
         wanted.ranks = 2;
         wanted.decode_split = 1;
         engine_checks_run(&surveyed, &wanted);
-        wanted.decode_split = 2;
+        wanted.decode_split = 1 + DECODE_SPLIT_ALL;
         engine_checks_run(&gathered, &wanted);
         assert_memory_equal(surveyed.ids, gathered.ids, ANSWER * sizeof *gathered.ids);
         engine_outcome_free(&surveyed);

@@ -147,7 +147,8 @@ static void decode_agrees_with_prefill(void **state)
         engine_checks_run(&one, &wanted);
         assert_int_equal(one.id_count, ANSWER);
         for (wanted.ranks = 1; wanted.ranks <= 4; wanted.ranks++) {
-            for (wanted.decode_split = 1; wanted.decode_split <= 2; wanted.decode_split++) {
+            for (wanted.decode_split = 1; wanted.decode_split <= 1 + DECODE_SPLIT_ALL;
+                 wanted.decode_split += DECODE_SPLIT_ALL) {
                 struct engine_outcome outcome;
                 engine_checks_run(&outcome, &wanted);
                 engine_checks_accounts(&outcome);
@@ -322,8 +323,8 @@ static void a_model_of_mixed_block_formats_is_the_same_for_any_ranks(void **stat
     wanted.kind = ENGINE_GENERATE;
     wanted.max_tokens = 20;
     engine_checks_run(&answer, &wanted);
-    for (wanted.decode_split = 1, wanted.ranks = 2; wanted.decode_split <= 2;
-         wanted.decode_split++) {
+    for (wanted.decode_split = 1, wanted.ranks = 2; wanted.decode_split <= 1 + DECODE_SPLIT_ALL;
+         wanted.decode_split += DECODE_SPLIT_ALL) {
         struct engine_outcome outcome;
         engine_checks_run(&outcome, &wanted);
         engine_checks_accounts(&outcome);

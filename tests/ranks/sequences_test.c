@@ -157,7 +157,7 @@ static enum status make_template(struct template *template, const struct engine 
         .partition = which % 4 < 2 ? PARTITION_ZIGZAG : PARTITION_CONTIGUOUS,
         .schedule = in_a_ring ? CHOICE_RING : -1,
         .queries = which % 7 == 5 ? CHOICE_REPLICATED : CHOICE_SHARDED,
-        .decode_split = which % 2,
+        .decode_split = which % 2 ? DECODE_SPLIT_ALL : 0,
         .stage_tokens = stages[which % 4],
         .shared_memory_bus = true,
     };

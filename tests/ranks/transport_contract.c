@@ -227,7 +227,9 @@ static enum status gather_each_lays_parts_by_rank(struct transport *t, void *con
                 t->counters.sent_bytes[TRANSPORT_STATE] ==
                     before.sent_bytes[TRANSPORT_STATE] + others &&
                 t->counters.received_bytes[TRANSPORT_STATE] ==
-                    before.received_bytes[TRANSPORT_STATE] + others;
+                    before.received_bytes[TRANSPORT_STATE] + others &&
+                t->counters.sent_messages[TRANSPORT_STATE] ==
+                    before.sent_messages[TRANSPORT_STATE] + (bytes > 0 ? (size_t)t->size - 1 : 0);
     }
     free(all);
     free(own);
@@ -321,6 +323,14 @@ static enum status counters_are_exact(struct transport *t, void *context)
     expect_on_all_ranks(t, now.received_bytes[TRANSPORT_VERDICT] -
                                    before.received_bytes[TRANSPORT_VERDICT] ==
                                (root ? 0 : sizeof word));
+    /* One to each peer that is sent something, of any length. */
+    for (int channel = 0; channel < TRANSPORT_ORDER; channel++) {
+        const bool sends = channel == TRANSPORT_KEYS || channel == TRANSPORT_SCORE ||
+                           (channel == TRANSPORT_STATE && t->rank > 0) ||
+                           (channel == TRANSPORT_VERDICT && root);
+        expect_on_all_ranks(t, now.sent_messages[channel] - before.sent_messages[channel] ==
+                                   (sends ? peers : 0));
+    }
     return STATUS_OK;
 }
 

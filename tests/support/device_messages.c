@@ -95,6 +95,7 @@ static enum status messages_send(struct transport *base, int peer, enum transpor
     const struct transport_request head = {peer, channel, bytes, true};
     TRY(begin(of(base), &head, data, NULL, request));
     base->counters.sent_bytes[channel] += bytes;
+    base->counters.sent_messages[channel]++;
     return STATUS_OK;
 }
 

@@ -28,6 +28,7 @@ void engine_checks_accounts(const struct engine_outcome *outcome)
         const struct engine_result *result = &outcome->results[rank];
         assert_int_equal(result->sent_bytes, result->predicted_sent_bytes);
         assert_int_equal(result->received_bytes, result->predicted_received_bytes);
+        assert_int_equal(result->sent_messages, result->predicted_sent_messages);
         assert_int_equal(result->memory_bytes, outcome->planned_bytes[rank]);
     }
 }

@@ -31,7 +31,7 @@ struct engine_case {
     bool weighed;             /* later ranks get more: 1, 3, 5, ... parts */
     int schedule;             /* enum choice_schedule + 1; 0: as planned */
     int queries;              /* enum choice_queries + 1; 0: as planned */
-    int decode_split;         /* 1: no, 2: yes; 0: as planned */
+    int decode_split;         /* 1 + a set of decode_split.h; 0: as planned */
     int64_t context_tokens;   /* 0: just what is needed */
     int64_t delay_ns;         /* of every block's delivery */
     int32_t stop_id;          /* 0: none */

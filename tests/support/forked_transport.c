@@ -149,6 +149,7 @@ static enum status forked_send(struct transport *base, int peer, enum transport_
 {
     const struct transport_request head = {peer, channel, bytes, true};
     base->counters.sent_bytes[channel] += bytes;
+    base->counters.sent_messages[channel]++;
     return begin((struct forked *)base, &head, data, request);
 }
 

@@ -17,7 +17,7 @@ static struct choice some_choice(void)
                            .group.block_tokens = 512,
                            .group.receive_slots = 4,
                            .group.kernels = "avx512_bf16",
-                           .request.decode_split = true,
+                           .request.decode_split = DECODE_SPLIT_ALL,
                            .request.queries = CHOICE_AUTO,
                            .request.replicate_tokens = 17,
                            .request.window_tokens = 4096};
@@ -90,7 +90,8 @@ static void every_choice_arrives_as_it_was_sent(void **state)
                 choice.request.partition = (enum partition_kind)partition;
                 choice.request.queries = (enum choice_queries)queries;
                 choice.group.cache = queries % 2 ? CHOICE_CACHE_F32 : CHOICE_CACHE_BF16;
-                choice.request.decode_split = partition == PARTITION_ZIGZAG;
+                choice.request.decode_split =
+                    partition == PARTITION_ZIGZAG ? DECODE_SPLIT_ALL : DECODE_SPLIT_LOGITS;
                 arrives(&choice);
                 choice.request.weights =
                     (struct partition_weights){3, {255, 1, (uint8_t)(queries + 1)}};

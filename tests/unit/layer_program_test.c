@@ -61,14 +61,14 @@ static void a_layer_ends_where_the_next_begins(void **state)
     const struct layer_program *program = *state;
     int first = 0;
     for (int layer = 0; layer < tiny.layers; layer++) {
-        const int cut = layer_program_cut(program, first, false);
+        const int cut = layer_program_cut(program, first, 0);
         assert_int_equal(program->ops[cut].kind, LAYER_ATTEND);
         assert_int_equal(program->ops[cut].layer, layer);
         for (int o = first; o < cut; o++)
             assert_true(program->ops[o].layer == layer || program->ops[o].layer == layer - 1);
         first = cut + 1;
     }
-    assert_int_equal(layer_program_cut(program, first, false), program->logits);
+    assert_int_equal(layer_program_cut(program, first, 0), program->logits);
 }
 
 static void split_products_are_awaited_by_what_reads_their_rows(void **state)
@@ -79,12 +79,32 @@ static void split_products_are_awaited_by_what_reads_their_rows(void **state)
     int first = 0;
     for (int layer = 0; layer < tiny.layers; layer++)
         for (size_t a = 0; a < sizeof awaited / sizeof awaited[0]; a++) {
-            const int cut = layer_program_cut(program, first, true);
+            const int cut = layer_program_cut(program, first, DECODE_SPLIT_ALL);
             assert_int_equal(program->ops[cut].awaits, awaited[a]);
             assert_int_equal(program->ops[cut].kind == LAYER_ATTEND, awaited[a] == LAYER_NOTHING);
             first = program->ops[cut].kind == LAYER_ATTEND ? cut + 1 : cut;
         }
-    assert_int_equal(layer_program_cut(program, first, true), program->logits);
+    assert_int_equal(layer_program_cut(program, first, DECODE_SPLIT_ALL), program->logits);
+}
+
+/* A product that is split by itself is awaited once a layer, and nothing else is. */
+static void each_split_product_is_one_cut_of_a_layer(void **state)
+{
+    const struct layer_program *program = *state;
+    for (unsigned split = 1; split < DECODE_SPLIT_LOGITS; split <<= 1) {
+        int cuts = 0;
+        for (int first = 0; first < program->logits;) {
+            const int cut = layer_program_cut(program, first, split);
+            const bool attends = program->ops[cut].kind == LAYER_ATTEND;
+            if (!attends && cut < program->logits) {
+                assert_int_equal(program->ops[cut].awaits_split, split);
+                cuts++;
+            }
+            first = attends ? cut + 1 : cut;
+        }
+        assert_int_equal(cuts, tiny.layers);
+    }
+    assert_int_equal(program->ops[program->logits].split, DECODE_SPLIT_LOGITS);
 }
 
 /* The planner's count of bytes has only the table. */
@@ -92,10 +112,15 @@ static void what_is_awaited_is_as_planned(void **state)
 {
     const struct layer_program *program = *state;
     int awaited[LAYER_BUFFERS] = {0};
-    for (int o = 0; o < program->count; o++)
+    unsigned split[LAYER_BUFFERS] = {0};
+    for (int o = 0; o < program->count; o++) {
         awaited[program->ops[o].awaits]++;
-    for (int b = LAYER_NOTHING + 1; b < LAYER_BUFFERS; b++)
-        assert_int_equal(awaited[b], tiny.layers * program->buffers[b].awaited);
+        split[program->ops[o].awaits] |= program->ops[o].awaits_split;
+    }
+    for (int b = LAYER_NOTHING + 1; b < LAYER_BUFFERS; b++) {
+        assert_int_equal(awaited[b], tiny.layers * __builtin_popcount(split[b]));
+        assert_int_equal(split[b], program->buffers[b].awaited);
+    }
 }
 
 /* What a joined op reads of other columns would not be there yet. */
@@ -185,6 +210,7 @@ int main(void)
         FOR_BOTH(every_buffer_is_written_before_it_is_read),
         FOR_BOTH(a_layer_ends_where_the_next_begins),
         FOR_BOTH(split_products_are_awaited_by_what_reads_their_rows),
+        FOR_BOTH(each_split_product_is_one_cut_of_a_layer),
         FOR_BOTH(what_is_awaited_is_as_planned),
         FOR_BOTH(joined_ops_read_the_columns_that_they_write),
         FOR_BOTH(what_is_read_is_what_was_written_last),

@@ -73,10 +73,26 @@ static void it_tells_the_command_the_settings_and_the_host(void **state)
     assert_true(json_integer_value(json_object_get(host, "usable_cores")) >= 1);
     assert_true(json_integer_value(json_object_get(host, "memory_bytes")) > 1 << 20);
     assert_true(json_is_null(json_object_get(json_object_get(read, "model"), "xxh3_128")));
+    assert_int_equal(manifest.begun, 0);
     const char *commit = text_at(read, NULL, "commit");
     assert_true(!commit || strspn(commit, "0123456789abcdef") == 40);
     json_decref(read);
     config_destroy(config);
+}
+
+static void it_tells_the_time_and_the_load_of_its_beginning(void **state)
+{
+    (void)state;
+    struct manifest manifest = {.program = "longhaul bench"};
+    manifest_begin(&manifest);
+    assert_true(manifest.begun > 0);
+    manifest.begun = 0x65000000;
+    manifest.host.load = 1234.5;
+    json_t *read = read_back(&manifest);
+    assert_string_equal(text_at(read, NULL, "date"), "2023-09-12T06:06:56Z");
+    json_t *load = json_object_get(json_object_get(read, "host"), "load");
+    assert_float_equal(json_real_value(load), 1234.5, 0);
+    json_decref(read);
 }
 
 static void it_names_the_model_by_its_bytes(void **state)
@@ -102,6 +118,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(it_tells_the_command_the_settings_and_the_host),
+        cmocka_unit_test(it_tells_the_time_and_the_load_of_its_beginning),
         cmocka_unit_test(it_names_the_model_by_its_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -183,7 +183,7 @@ static void what_a_caller_asks_for_is_kept(void **state)
     request.schedule = CHOICE_RING;
     request.stage_tokens = 1000;
     request.queries = CHOICE_SHARDED;
-    request.decode_split = 1;
+    request.decode_split = DECODE_SPLIT_ALL;
     request.cache = CHOICE_CACHE_F32;
     struct choice choice = make(&request);
     assert_int_equal(choice.request.partition, PARTITION_CONTIGUOUS);
@@ -191,14 +191,14 @@ static void what_a_caller_asks_for_is_kept(void **state)
     assert_int_equal(choice.request.stage_tokens, 1000);
     assert_int_equal(choice.request.queries, CHOICE_SHARDED);
     assert_int_equal(choice.request.replicate_tokens, 0);
-    assert_true(choice.request.decode_split);
+    assert_int_equal(choice.request.decode_split, DECODE_SPLIT_ALL);
     assert_int_equal(choice_cache_bytes(&choice), 4);
     assert_true(choice.group.receive_slots >= 7);
     request.decode_split = 0;
     request.shared_memory_bus = true;
     assert_false(make(&request).request.decode_split);
     request.decode_split = -1;
-    assert_true(make(&request).request.decode_split);
+    assert_int_equal(make(&request).request.decode_split, DECODE_SPLIT_ALL);
     request.workers = 1;
     choice = make(&request);
     assert_false(choice.request.decode_split);
@@ -216,10 +216,14 @@ static void decode_is_split_where_the_network_is_worth_it(void **state)
     struct cost_table table = cost_table_default();
     table.within.latency_s = 1e-6;
     assert_int_equal(chooser_choose(&choice, &request, &llama, &table), STATUS_OK);
-    assert_true(choice.request.decode_split);
+    assert_int_equal(choice.request.decode_split, DECODE_SPLIT_ALL);
     table.within.latency_s = 0.1;
     assert_int_equal(chooser_choose(&choice, &request, &llama, &table), STATUS_OK);
-    assert_false(choice.request.decode_split);
+    assert_int_equal(choice.request.decode_split, 0);
+    /* In between only the products with the most weights for an exchange. */
+    table.within.latency_s = 1.5e-3;
+    assert_int_equal(chooser_choose(&choice, &request, &llama, &table), STATUS_OK);
+    assert_int_equal(choice.request.decode_split, DECODE_SPLIT_ALL & ~DECODE_SPLIT_OUTPUT);
 }
 
 static void a_short_question_on_a_filled_cache_replicates_its_queries(void **state)
@@ -439,7 +443,7 @@ static void decode_gathers_states_and_split_rows(void **state)
     assert_int_equal(cost.received_bytes, INT64_C(32) * 7 * 32 * (128 + 2) * 4);
     assert_int_equal(cost.sent_bytes, cost.received_bytes);
     alone = cost;
-    choice.request.decode_split = true;
+    choice.request.decode_split = DECODE_SPLIT_ALL;
     int64_t sent = 0;
     int64_t received = 0;
     for (int r = 0; r < 8; r++) {
@@ -524,7 +528,7 @@ static void a_group_of_several_hosts_waits_for_the_link_between_them(void **stat
     cost_decode(&two, &choice, &llama, &table, 0, 0);
     const double bytes = (double)one.received_bytes;
     assert_float_equal(two.seconds - one.seconds,
-                       bytes / 1e6 - bytes / 2e9 + llama.layers * (0.75 - 10e-6), 1e-9);
+                       bytes / 1e6 - bytes / 2e9 + llama.layers * (0.25 + 3 * 0.5 - 10e-6), 1e-9);
 }
 
 static void seconds_follow_the_table(void **state)
@@ -545,7 +549,7 @@ static void seconds_follow_the_table(void **state)
                             .group.cache = CHOICE_CACHE_F32,
                             .group.block_tokens = 64,
                             .group.receive_slots = 4,
-                            .request.decode_split = true};
+                            .request.decode_split = DECODE_SPLIT_ALL};
     assert_int_equal(method_parse(&choice.request.method, "rope", 0), STATUS_OK);
     struct cost_table table = {.linear_flops = 10,
                                .attention_flops = 100,

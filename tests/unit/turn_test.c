@@ -88,7 +88,7 @@ static void answers_that_do_not_fit_take_turns(void **state)
     struct turn_candidate live[7] = {0};
     int counts[7] = {0};
     for (int c = 0; c < 7; c++)
-        live[c] = (struct turn_candidate){.number = (uint64_t)c, .decodes = true, .splits = c >= 5};
+        live[c] = (struct turn_candidate){.number = (uint64_t)c, .decodes = true, .split = c >= 5};
     for (int n = 0; n < 30; n++) {
         turn_choose(&turn, &memory, live, 7, &(struct turn_room){.step_rows = 3});
         assert_int_equal(turn.kind, TURN_STEP);

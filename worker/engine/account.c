@@ -3,23 +3,23 @@
 
 #include "proto/plan/cost.h"
 
-static void read_bytes(const struct transport *transport, int64_t *sent, int64_t *received)
+static void read_counters(const struct transport *transport, struct account *account)
 {
     const struct transport_counters *counters = &transport->counters;
-    *sent = 0;
-    *received = 0;
     for (int channel = 0; channel < TRANSPORT_CHANNELS; channel++) {
         if (channel == TRANSPORT_VERDICT || channel == TRANSPORT_TURN || channel == TRANSPORT_ORDER)
             continue;
-        *sent += (int64_t)counters->sent_bytes[channel];
-        *received += (int64_t)counters->received_bytes[channel];
+        account->sent_bytes += (int64_t)counters->sent_bytes[channel];
+        account->received_bytes += (int64_t)counters->received_bytes[channel];
+        account->sent_messages += (int64_t)counters->sent_messages[channel];
     }
 }
 
 void account_open(struct account *account, const struct forward *forward)
 {
     const struct device *device = forward->device;
-    read_bytes(forward->transport, &account->sent_bytes, &account->received_bytes);
+    *account = (struct account){0};
+    read_counters(forward->transport, account);
     account->compute_seconds = device->compute_seconds;
     for (int part = 0; part < DEVICE_PARTS; part++)
         account->part_seconds[part] = device->part_seconds[part];
@@ -33,6 +33,7 @@ void account_close(const struct account *account, const struct forward *forward,
     account_open(&now, forward);
     result->sent_bytes += (now.sent_bytes - account->sent_bytes) / shares;
     result->received_bytes += (now.received_bytes - account->received_bytes) / shares;
+    result->sent_messages += shares == 1 ? now.sent_messages - account->sent_messages : 0;
     result->compute_seconds += (now.compute_seconds - account->compute_seconds) / shares;
     for (int part = 0; part < DEVICE_PARTS; part++)
         result->part_seconds[part] +=
@@ -47,6 +48,7 @@ static void predict(struct engine_result *result, const struct cost *cost)
 {
     result->predicted_sent_bytes += cost->sent_bytes;
     result->predicted_received_bytes += cost->received_bytes;
+    result->predicted_sent_messages += cost->sent_messages;
 }
 
 void account_predict_stage(const struct forward *forward, struct engine_result *result,
@@ -80,11 +82,13 @@ void account_predict_logits(const struct forward *forward, struct engine_result 
 }
 
 void account_predict_token(const struct forward *forward, const struct sequence *sequence,
-                           struct engine_result *result)
+                           struct engine_result *result, int shares)
 {
     const struct cost_table table = cost_table_default();
     struct cost cost;
     cost_decode(&cost, &sequence->choice, &forward->device->shape, &table, forward->transport->rank,
                 0);
+    if (shares > 1)
+        cost.sent_messages = 0;
     predict(result, &cost);
 }

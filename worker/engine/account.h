@@ -11,7 +11,7 @@
 
 /* Counters as they stood. */
 struct account {
-    int64_t sent_bytes, received_bytes;
+    int64_t sent_bytes, received_bytes, sent_messages;
     double compute_seconds;
     double part_seconds[DEVICE_PARTS];
     struct ring_times times;
@@ -19,7 +19,8 @@ struct account {
 
 void account_open(struct account *account, const struct forward *forward);
 
-/* Adds to `result` one of `shares` equal parts of what was counted since. */
+/* Adds to `result` one of `shares` equal parts of what was counted since; messages only where all
+ * is its own. */
 void account_close(const struct account *account, const struct forward *forward,
                    struct engine_result *result, int shares);
 
@@ -30,6 +31,6 @@ void account_predict_stage(const struct forward *forward, struct engine_result *
 /* Of the logits of a prompt's last row, where its queries are sharded. */
 void account_predict_logits(const struct forward *forward, struct engine_result *result);
 
-/* Of one token of an answer. */
+/* Of one token of an answer, in a step of so many. */
 void account_predict_token(const struct forward *forward, const struct sequence *sequence,
-                           struct engine_result *result);
+                           struct engine_result *result, int shares);

@@ -145,12 +145,9 @@ enum status engine_create(struct engine **out, const struct model *model,
     struct engine *engine = calloc(1, sizeof *engine);
     if (!engine)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the engine");
-    const struct device_cpu_options device_options = {
-        .kernels = options->kernels,
-        .threads = options->threads,
-        .local_rank = transport->local_rank,
-        .local_size = transport->local_size,
-    };
+    const struct device_cpu_options device_options = {options->kernels, options->binding,
+                                                      options->threads, transport->local_rank,
+                                                      transport->local_size};
     engine->transport = transport;
     engine->options = *options;
     pthread_mutex_init(&engine->lock, NULL);
@@ -446,7 +443,7 @@ static void move_in(struct engine *engine, struct sequence *sequence, uint64_t n
         engine->live[which] = sequence;
         engine->candidates[which] = (struct turn_candidate){
             .number = number,
-            .splits = sequence->choice.request.decode_split,
+            .split = sequence->choice.request.decode_split,
             .served = turn_clock(engine->candidates, which),
         };
         atomic_store(&sequence->cancel_status, (int)cancel_status);
@@ -661,7 +658,7 @@ static enum status step_rows(struct engine *engine, int first, int end)
     trace_span(trace, TRACE_STEP, -1, begin_ns, 0);
     for (int r = 0; r < count; r++) {
         account_close(&account, forward, &sequences[r]->result, count);
-        account_predict_token(forward, sequences[r], &sequences[r]->result);
+        account_predict_token(forward, sequences[r], &sequences[r]->result, count);
     }
     for (; engine->transport->rank == 0 && at.row < count; at.row++)
         TRY(next_id_decide(forward, sequences[at.row], &at, &engine->verdicts[first + at.row],

@@ -27,6 +27,7 @@
 #include "worker/engine/sample.h"
 #include "worker/engine/transport/transport.h"
 
+struct binding;
 struct cuda_streams;
 struct engine;
 struct trace;
@@ -65,6 +66,8 @@ struct engine_result {
     double decode_seconds;  /* from there to the last */
     int64_t sent_bytes, received_bytes;
     int64_t predicted_sent_bytes, predicted_received_bytes;
+    /* In stages and steps that it had for itself: several sequences' go in the same messages. */
+    int64_t sent_messages, predicted_sent_messages;
     double compute_seconds;
     double part_seconds[DEVICE_PARTS]; /* as device.h says */
     double exchange_wait_seconds;      /* compute stood still for keys */
@@ -103,8 +106,9 @@ struct engine_source {
 };
 
 struct engine_options {
-    const char *kernels;  /* variant; NULL: the best that runs here */
-    int threads;          /* 0: the cores of this rank's share of the host */
+    const char *kernels;           /* variant; NULL: the best that runs here */
+    int threads;                   /* 0: the cores of this rank's share of the host */
+    const struct binding *binding; /* where they run; NULL: in this rank's share of the host */
     int64_t memory_bytes; /* a plan above it is refused; 0: what the host or the GPU has free */
     const struct cuda_streams *streams; /* where to compute; NULL: on the CPU. Borrowed */
     /* Alike on all ranks. The device fills in kernels and cache; a pool of 0 slots becomes what

@@ -69,7 +69,7 @@ static enum status sharded_layers(struct forward *forward)
     int layers = (int)forward->device->shape.layers;
     int first = 0;
     for (int layer = 0; layer < layers; layer++) {
-        const int attend = layer_program_cut(program, first, false);
+        const int attend = layer_program_cut(program, first, 0);
         TRY(offer(forward, NON_FINITE_NONE));
         shard_rows_restart(&forward->shard);
         ring_layer(forward->ring, layer);
@@ -153,55 +153,6 @@ static enum status sharded_stage(struct forward *forward, struct span stage)
 
 /* ---- replicated queries ---- */
 
-/* The outputs of a product of `width` that this rank computes. */
-static struct span outputs_of(const struct forward *forward, int rank, int64_t width)
-{
-    if (!forward->split)
-        return (struct span){0, width};
-    return device_outputs(width, forward->transport->size, rank);
-}
-
-static struct span mine(const struct forward *forward, int64_t width)
-{
-    return outputs_of(forward, forward->transport->rank, width);
-}
-
-/* Fills in the other ranks' outputs of a vector [rows, width]. */
-static enum status share(struct forward *forward, float *vector, int64_t rows, int64_t width)
-{
-    int workers = forward->transport->size;
-    if (workers == 1 || !forward->split)
-        return STATUS_OK;
-    for (int rank = 0; rank < workers; rank++) {
-        struct span part = outputs_of(forward, rank, width);
-        forward->gather_offsets[rank] = (size_t)part.first * sizeof(float);
-        forward->gather_sizes[rank] = (size_t)(part.end - part.first) * sizeof(float);
-    }
-    const int64_t begin_ns = trace_now(forward->device->trace);
-    for (int64_t row = 0; row < rows; row++) {
-        float *all = vector + row * width;
-        TRY(transport_gather(forward->transport, all + mine(forward, width).first, all,
-                             forward->gather_offsets, forward->gather_sizes));
-    }
-    trace_span(forward->device->trace, TRACE_GATHER, -1, begin_ns, 0);
-    return STATUS_OK;
-}
-
-/* Fills in the other ranks' states. */
-static enum status share_states(struct forward *forward, int64_t rows)
-{
-    const struct layer_program *program = forward->device->program;
-    size_t bytes = (size_t)(rows * program->buffers[LAYER_STATE].width) * sizeof(float);
-    if (forward->transport->size == 1)
-        return STATUS_OK;
-    char *states = (char *)forward->device->memory.step[LAYER_STATE];
-    const int64_t begin_ns = trace_now(forward->device->trace);
-    TRY(transport_gather_each(forward->transport, states + (size_t)forward->transport->rank * bytes,
-                              states, bytes));
-    trace_span(forward->device->trace, TRACE_GATHER, -1, begin_ns, 0);
-    return STATUS_OK;
-}
-
 static enum status add_step_key(struct forward *forward, const struct device_keys *keys)
 {
     if (forward->step_key_count == forward->step_key_capacity) {
@@ -269,13 +220,13 @@ static enum status attend(struct forward *forward, int layer, int64_t rows)
 {
     TRY(device_attend(forward->device, layer, keys_of_layer(forward, layer),
                       forward->step_key_count, NULL));
-    TRY(share_states(forward, rows));
+    TRY(step_gather_states(&forward->gather, rows));
     transport_mark(forward->transport);
     return STATUS_OK;
 }
 
-/* Every rank has all rows, and keys of its own. Where products are split, it has some columns of
- * what they leave, until the others' are awaited. */
+/* Every rank has all rows, and keys of its own. Of what a split product leaves it has some columns,
+ * until the others' are awaited. */
 static enum status replicated_layers(struct forward *forward, int64_t rows)
 {
     const struct layer_program *program = forward->device->program;
@@ -287,9 +238,8 @@ static enum status replicated_layers(struct forward *forward, int64_t rows)
         if (op->kind == LAYER_ATTEND) {
             TRY(attend(forward, op->layer, rows));
             first = cut + 1;
-        } else if (op->awaits != LAYER_NOTHING) {
-            TRY(share(forward, forward->device->memory.step[op->awaits], rows,
-                      program->buffers[op->awaits].width));
+        } else if (op->awaits_split & forward->split) {
+            TRY(step_gather_columns(&forward->gather, op->awaits, rows));
         }
     }
     return STATUS_OK;
@@ -315,7 +265,7 @@ static enum status add_tokens(struct forward *forward, struct sequence *sequence
     return STATUS_OK;
 }
 
-static void restart_step(struct forward *forward, bool split)
+static void restart_step(struct forward *forward, unsigned split)
 {
     forward->token_count = 0;
     forward->step_key_count = 0;
@@ -342,7 +292,7 @@ static enum status replicated_pass(struct forward *forward, bool token)
 static enum status replicated_stage(struct forward *forward, struct span stage)
 {
     TRY(deal_stage(forward, forward->sequence, stage));
-    restart_step(forward, false);
+    restart_step(forward, 0);
     TRY(add_tokens(forward, forward->sequence, stage));
     return replicated_pass(forward, false);
 }
@@ -373,37 +323,20 @@ enum status forward_step(struct forward *forward, struct sequence *const *sequen
     return replicated_pass(forward, true);
 }
 
-/* To rank 0, all outputs of `row` of the logits at hand. */
-static enum status gather_logits(struct forward *forward, int64_t row)
-{
-    struct transport *transport = forward->transport;
-    const int64_t vocab = forward->device->shape.vocab;
-    float *logits = forward->device->memory.logits + row * vocab;
-    struct span part = mine(forward, vocab);
-    struct transport_request *request;
-    if (transport->rank != 0) {
-        TRY(transport_send(transport, 0, TRANSPORT_STATE, logits + part.first,
-                           (size_t)(part.end - part.first) * sizeof *logits, &request));
-        return transport_wait(transport, request);
-    }
-    for (int peer = 1; peer < transport->size; peer++) {
-        part = outputs_of(forward, peer, vocab);
-        TRY(transport_receive(transport, peer, TRANSPORT_STATE, logits + part.first,
-                              (size_t)(part.end - part.first) * sizeof *logits, &request));
-        TRY(transport_wait(transport, request));
-    }
-    return STATUS_OK;
-}
-
 enum status forward_step_logits(struct forward *forward, bool *gathered, int64_t row, int64_t count)
 {
+    const struct transport *transport = forward->transport;
+    *gathered = (forward->split & DECODE_SPLIT_LOGITS) && transport->size > 1;
+    /* Only rank 0 reads them; but a GPU's token is recorded with its logits. */
+    if (!*gathered && transport->rank != 0 && forward->device->on_host)
+        return STATUS_OK;
     TRY(device_logits(forward->device, row, count));
-    *gathered = forward->split && forward->transport->size > 1;
     if (!*gathered)
         return STATUS_OK;
-    TRY(device_read_logits(forward->device, mine(forward, forward->device->shape.vocab)));
+    TRY(device_read_logits(forward->device,
+                           step_gather_mine(&forward->gather, forward->device->shape.vocab)));
     for (int64_t r = 0; r < count; r++)
-        TRY(gather_logits(forward, r));
+        TRY(step_gather_logits(&forward->gather, r));
     return STATUS_OK;
 }
 
@@ -432,7 +365,7 @@ static enum status joined_layers(struct forward *forward)
     const struct layer_program *program = forward->device->program;
     int first = 0;
     for (int layer = 0; layer < forward->device->shape.layers; layer++) {
-        const int attend = layer_program_cut(program, first, false);
+        const int attend = layer_program_cut(program, first, 0);
         shard_rows_restart(&forward->shard);
         TRY(run_ops(forward, first, attend, &working));
         TRY(device_attend(forward->device, layer, keys_of_layer(forward, layer),
@@ -446,7 +379,7 @@ static enum status joined_layers(struct forward *forward)
 enum status forward_join(struct forward *forward, struct sequence *const *sequences, int count)
 {
     forward_turn(forward, NULL);
-    restart_step(forward, false);
+    restart_step(forward, 0);
     shard_rows_clear(&forward->shard);
     for (int s = 0; s < count; s++)
         TRY(add_prompt(forward, sequences[s], s));
@@ -545,20 +478,15 @@ enum status forward_init(struct forward *forward, struct transport *transport,
                          struct device *device)
 {
     enum status status = STATUS_OK;
-    const size_t ranks = (size_t)transport->size;
     *forward = (struct forward){.transport = transport, .device = device};
     TRY(schedule_init(&forward->schedule, transport->size));
     TRY_ELSE(ring_create(&forward->ring, transport), undo);
     TRY_ELSE(verdict_init(&forward->verdict, transport), undo);
-    forward->gather_offsets = calloc(ranks, sizeof *forward->gather_offsets);
-    forward->gather_sizes = calloc(ranks, sizeof *forward->gather_sizes);
+    TRY_ELSE(step_gather_init(&forward->gather, transport, device), undo);
     forward->tokens = calloc(CHOICE_SEQUENCES_MAX, sizeof *forward->tokens);
     forward->sequences = calloc(CHOICE_SEQUENCES_MAX, sizeof *forward->sequences);
-    if (!forward->gather_offsets || !forward->gather_sizes || !forward->tokens ||
-        !forward->sequences) {
-        status = fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the gathers of %zu ranks", ranks);
-        goto undo;
-    }
+    if (!forward->tokens || !forward->sequences)
+        TRY_ELSE(fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the lists of a step"), undo);
     device->waiting = (struct device_drive){idle, forward};
     return STATUS_OK;
 undo:
@@ -579,8 +507,7 @@ void forward_deinit(struct forward *forward)
     free(forward->sequences);
     free(forward->step_keys);
     free(forward->layer_keys);
-    free(forward->gather_offsets);
-    free(forward->gather_sizes);
+    step_gather_deinit(&forward->gather);
     *forward = (struct forward){0};
 }
 

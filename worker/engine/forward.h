@@ -12,6 +12,7 @@
 #include "worker/engine/ring/ring.h"
 #include "worker/engine/sequence.h"
 #include "worker/engine/shard.h"
+#include "worker/engine/step_gather.h"
 #include "worker/engine/transport/transport.h"
 #include "worker/engine/verdict.h"
 
@@ -35,9 +36,8 @@ struct forward {
     struct device_keys *layer_keys; /* [step_key_capacity]; of the layer at hand */
     int step_key_count;
     int step_key_capacity;
-    bool split;             /* products are split by output rows, not computed by every rank */
-    size_t *gather_offsets; /* [size] */
-    size_t *gather_sizes;   /* [size] */
+    unsigned split; /* the products that the step splits, not computed by every rank */
+    struct step_gather gather;
 
     enum status failure; /* met while driving the exchange */
     bool stopped;        /* the last failure was agreed upon: every rank left at the same place */
@@ -86,6 +86,6 @@ MUST_CHECK enum status forward_join(struct forward *forward, struct sequence *co
                                     int count);
 
 /* After a stage with replicated queries, or a step: the logits of `count` rows from `row` on.
- * *gathered: they are complete in rank 0's memory.logits; else in every device's hands. */
+ * *gathered: they are complete in rank 0's memory.logits; else in the hands of rank 0's device. */
 MUST_CHECK enum status forward_step_logits(struct forward *forward, bool *gathered, int64_t row,
                                            int64_t count);

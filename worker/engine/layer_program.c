@@ -21,9 +21,11 @@ static const struct layer_op embedding = {
 static const struct layer_op of_a_layer[] = {
     {LAYER_NORM, LAYER_HIDDEN, LAYER_NORMED, LAYER_WHOLE, .part = DEVICE_PART_STEP_QKV,
      .roles = {MODEL_ATTN_NORM}, .role_count = 1},
-    {LAYER_PRODUCT, LAYER_NORMED, LAYER_QKV, LAYER_COLUMNS, .part = DEVICE_PART_STEP_QKV,
-     .roles = {MODEL_ATTN_Q, MODEL_ATTN_K, MODEL_ATTN_V}, .role_count = 3},
-    {LAYER_BIAS, LAYER_QKV, LAYER_QKV, LAYER_COLUMNS, .part = DEVICE_PART_STEP_QKV,
+    {LAYER_PRODUCT, LAYER_NORMED, LAYER_QKV, LAYER_COLUMNS, DECODE_SPLIT_QKV,
+     .part = DEVICE_PART_STEP_QKV, .roles = {MODEL_ATTN_Q, MODEL_ATTN_K, MODEL_ATTN_V},
+     .role_count = 3},
+    {LAYER_BIAS, LAYER_QKV, LAYER_QKV, LAYER_COLUMNS, DECODE_SPLIT_QKV,
+     .part = DEVICE_PART_STEP_QKV,
      .roles = {MODEL_ATTN_Q_BIAS, MODEL_ATTN_K_BIAS, MODEL_ATTN_V_BIAS}, .role_count = 3},
     {LAYER_NORM_HEADS, LAYER_QKV, LAYER_QKV, LAYER_WHOLE, .part = DEVICE_PART_STEP_ATTEND,
      .roles = {MODEL_ATTN_Q_NORM, MODEL_ATTN_K_NORM}, .role_count = 2},
@@ -32,28 +34,28 @@ static const struct layer_op of_a_layer[] = {
     {LAYER_STORE, LAYER_QKV, LAYER_NOTHING, LAYER_WHOLE, .part = DEVICE_PART_STEP_ATTEND},
     {LAYER_ATTEND, LAYER_QUERIES, LAYER_STATE, LAYER_WHOLE, .part = DEVICE_PART_STEP_ATTEND},
     {LAYER_MIX, LAYER_STATE, LAYER_MIXED, LAYER_WHOLE, .part = DEVICE_PART_STEP_OUTPUT},
-    {LAYER_PRODUCT, LAYER_MIXED, LAYER_DELTA, LAYER_COLUMNS, .part = DEVICE_PART_STEP_OUTPUT,
-     .roles = {MODEL_ATTN_OUTPUT}, .role_count = 1},
-    {LAYER_BIAS, LAYER_DELTA, LAYER_DELTA, LAYER_COLUMNS, .part = DEVICE_PART_STEP_OUTPUT,
-     .roles = {MODEL_ATTN_OUTPUT_BIAS}, .role_count = 1},
+    {LAYER_PRODUCT, LAYER_MIXED, LAYER_DELTA, LAYER_COLUMNS, DECODE_SPLIT_OUTPUT,
+     .part = DEVICE_PART_STEP_OUTPUT, .roles = {MODEL_ATTN_OUTPUT}, .role_count = 1},
+    {LAYER_BIAS, LAYER_DELTA, LAYER_DELTA, LAYER_COLUMNS, DECODE_SPLIT_OUTPUT,
+     .part = DEVICE_PART_STEP_OUTPUT, .roles = {MODEL_ATTN_OUTPUT_BIAS}, .role_count = 1},
     {LAYER_ADD, LAYER_DELTA, LAYER_HIDDEN, LAYER_WHOLE, .part = DEVICE_PART_STEP_GATE},
 
     {LAYER_NORM, LAYER_HIDDEN, LAYER_NORMED, LAYER_WHOLE, .part = DEVICE_PART_STEP_GATE,
      .roles = {MODEL_FFN_NORM}, .role_count = 1},
-    {LAYER_PRODUCT, LAYER_NORMED, LAYER_GATE, LAYER_COLUMNS, .part = DEVICE_PART_STEP_GATE,
-     .roles = {MODEL_FFN_GATE}, .role_count = 1},
-    {LAYER_BIAS, LAYER_GATE, LAYER_GATE, LAYER_COLUMNS, .part = DEVICE_PART_STEP_GATE,
-     .roles = {MODEL_FFN_GATE_BIAS}, .role_count = 1},
-    {LAYER_PRODUCT, LAYER_NORMED, LAYER_UP, LAYER_COLUMNS, .part = DEVICE_PART_STEP_GATE,
-     .roles = {MODEL_FFN_UP}, .role_count = 1},
-    {LAYER_BIAS, LAYER_UP, LAYER_UP, LAYER_COLUMNS, .part = DEVICE_PART_STEP_GATE,
-     .roles = {MODEL_FFN_UP_BIAS}, .role_count = 1},
-    {LAYER_SWIGLU, LAYER_GATE, LAYER_ACTIVE, LAYER_COLUMNS, .part = DEVICE_PART_STEP_GATE,
-     .second = LAYER_UP},
-    {LAYER_PRODUCT, LAYER_ACTIVE, LAYER_DELTA, LAYER_COLUMNS, .part = DEVICE_PART_STEP_DOWN,
-     .roles = {MODEL_FFN_DOWN}, .role_count = 1},
-    {LAYER_BIAS, LAYER_DELTA, LAYER_DELTA, LAYER_COLUMNS, .part = DEVICE_PART_STEP_DOWN,
-     .roles = {MODEL_FFN_DOWN_BIAS}, .role_count = 1},
+    {LAYER_PRODUCT, LAYER_NORMED, LAYER_GATE, LAYER_COLUMNS, DECODE_SPLIT_GATE,
+     .part = DEVICE_PART_STEP_GATE, .roles = {MODEL_FFN_GATE}, .role_count = 1},
+    {LAYER_BIAS, LAYER_GATE, LAYER_GATE, LAYER_COLUMNS, DECODE_SPLIT_GATE,
+     .part = DEVICE_PART_STEP_GATE, .roles = {MODEL_FFN_GATE_BIAS}, .role_count = 1},
+    {LAYER_PRODUCT, LAYER_NORMED, LAYER_UP, LAYER_COLUMNS, DECODE_SPLIT_GATE,
+     .part = DEVICE_PART_STEP_GATE, .roles = {MODEL_FFN_UP}, .role_count = 1},
+    {LAYER_BIAS, LAYER_UP, LAYER_UP, LAYER_COLUMNS, DECODE_SPLIT_GATE,
+     .part = DEVICE_PART_STEP_GATE, .roles = {MODEL_FFN_UP_BIAS}, .role_count = 1},
+    {LAYER_SWIGLU, LAYER_GATE, LAYER_ACTIVE, LAYER_COLUMNS, DECODE_SPLIT_GATE,
+     .part = DEVICE_PART_STEP_GATE, .second = LAYER_UP},
+    {LAYER_PRODUCT, LAYER_ACTIVE, LAYER_DELTA, LAYER_COLUMNS, DECODE_SPLIT_DOWN,
+     .part = DEVICE_PART_STEP_DOWN, .roles = {MODEL_FFN_DOWN}, .role_count = 1},
+    {LAYER_BIAS, LAYER_DELTA, LAYER_DELTA, LAYER_COLUMNS, DECODE_SPLIT_DOWN,
+     .part = DEVICE_PART_STEP_DOWN, .roles = {MODEL_FFN_DOWN_BIAS}, .role_count = 1},
     {LAYER_ADD, LAYER_DELTA, LAYER_HIDDEN, LAYER_WHOLE, .part = DEVICE_PART_STEP_DOWN},
     {LAYER_LOOK, LAYER_HIDDEN, LAYER_NOTHING, LAYER_WHOLE, .part = DEVICE_PART_STEP_DOWN},
 };
@@ -72,6 +74,7 @@ static const struct layer_op output_product = {
     .input = LAYER_NORMED,
     .output = LAYER_LOGITS,
     .place = LAYER_COLUMNS,
+    .split = DECODE_SPLIT_LOGITS,
     .part = DEVICE_PART_STEP_LOGITS,
     .roles = {MODEL_OUTPUT},
     .role_count = 1,
@@ -94,30 +97,34 @@ static uint32_t reads_whole(const struct layer_op *op)
     return bit(op->input) | bit(op->second);
 }
 
-/* Walks in order, with the buffers that lie in columns so far. */
+/* Walks in order, with the buffers that lie in columns so far, and by which product. */
 static void find_awaits(struct layer_program *program)
 {
+    unsigned split_of[LAYER_BUFFERS] = {0};
     uint32_t columns = 0;
     for (int o = 0; o < program->count; o++) {
         struct layer_op *op = &program->ops[o];
         const uint32_t awaited = reads_whole(op) & columns;
         assert((awaited & (awaited - 1)) == 0); /* one exchange at a cut */
-        if (awaited)
+        if (awaited) {
             op->awaits = awaited & bit(op->input) ? op->input : op->second;
+            op->awaits_split = split_of[op->awaits];
+        }
         columns &= ~awaited & ~bit(op->output);
-        if (op->place == LAYER_COLUMNS)
+        if (op->place == LAYER_COLUMNS) {
             columns |= bit(op->output);
-        op->joined = op->place == LAYER_COLUMNS && !awaited && o > 0 &&
-                     op[-1].place == LAYER_COLUMNS &&
+            split_of[op->output] = op->split;
+        }
+        op->joined = op->place == LAYER_COLUMNS && !awaited && o > 0 && op[-1].split == op->split &&
                      program->buffers[op->output].width == program->buffers[op[-1].output].width;
     }
 }
 
-int layer_program_cut(const struct layer_program *program, int first, bool split)
+int layer_program_cut(const struct layer_program *program, int first, unsigned split)
 {
     for (int o = first; o < program->logits; o++)
         if (program->ops[o].kind == LAYER_ATTEND ||
-            (split && o > first && program->ops[o].awaits != LAYER_NOTHING))
+            (o > first && (program->ops[o].awaits_split & split)))
             return o;
     return program->logits;
 }

@@ -12,6 +12,7 @@
 #include <stddef.h>
 
 #include "proto/model/model.h"
+#include "proto/plan/decode_split.h"
 #include "proto/plan/layer_buffers.h"
 #include "proto/status.h"
 #include "worker/engine/device/device_part.h"
@@ -46,6 +47,7 @@ struct layer_op {
     enum layer_buffer input;
     enum layer_buffer output;
     enum layer_place place;
+    unsigned split; /* of columns: with which product of decode_split.h they are shared out */
     enum device_part part;                  /* of a step: what its time counts for */
     enum model_role roles[LAYER_ROLES_MAX]; /* of its weights, in the order of its outputs */
     int role_count;
@@ -54,6 +56,7 @@ struct layer_op {
     /* Filled in by layer_program_create: */
     int layer;                /* whose weights and cache; the output's: as many as there are */
     enum layer_buffer awaits; /* whose columns it needs of all ranks: a cut where they are split */
+    unsigned awaits_split;    /* with which product */
     bool joined; /* takes columns as the op before it leaves them: no thread waits in between */
 };
 
@@ -74,10 +77,10 @@ MUST_CHECK enum status layer_program_create(struct layer_program **program,
 /* Accepts NULL. */
 void layer_program_destroy(struct layer_program *program);
 
-/* Where the run that begins at op `first` ends: at the next op that attends or, where products are
- * split, awaits columns of other ranks; at last at the logits. `first` itself is in the run, even
- * if it awaits some. */
-int layer_program_cut(const struct layer_program *program, int first, bool split);
+/* Where the run that begins at op `first` ends: at the next op that attends or awaits columns of
+ * other ranks, where the products of the set `split` (decode_split.h) are split; at last at the
+ * logits. `first` itself is in the run, even if it awaits some. */
+int layer_program_cut(const struct layer_program *program, int first, unsigned split);
 
 /* Where a block's buffers lie in a thread's scratch, in bytes of one row: those that are alive
  * together lie apart. The others have no place of their own. */

@@ -31,7 +31,7 @@ struct turn {
 struct turn_candidate {
     uint64_t number;
     bool decodes;        /* it waits for a step, not for a stage */
-    bool splits;         /* decode's products are split: a step's rows agree on it */
+    unsigned split;      /* the products that decode splits: a step's rows agree on them */
     bool joins;          /* its next stage may be passed with others' */
     int64_t next_tokens; /* of its next stage */
     int64_t served;      /* tokens of stages, from turn_clock on when it came */

@@ -16,7 +16,7 @@
  *   and values are in the cache.
  * - Stages with replicated queries and decode: device_step_begin, then runs, device_attend where
  *   they are cut for attention, a run up to the program's logits, then device_logits. Where the
- *   step is split, an op whose place is columns computes this rank's span of its output
+ *   step splits its product, an op whose place is columns computes this rank's span of its output
  *   (device_outputs); whoever calls fills in the other ranks' before the op that awaits them.
  * - Logits are at hand of the rows of the last device_logits, until device_score: one, or on the
  *   host several. They stay with the device until somebody asks: device_read_logits for all of the
@@ -108,8 +108,8 @@ struct device_step {
     int rank;
     const struct device_keys *keys; /* [key_count] that it attends to, as they lie in layer 0 */
     int key_count;
-    bool token; /* decoded ones: every layer and its logits are asked for, whatever it says */
-    bool split; /* products are split over ranks by their outputs, not computed by each */
+    bool token;     /* decoded ones: every layer and its logits are asked for, whatever it says */
+    unsigned split; /* the products that ranks share out, not computed by each: decode_split.h */
 };
 
 /* What peers and the engine reach into. Sizes: memory_plan.h. */
@@ -197,7 +197,7 @@ static inline int64_t device_block_rows(const struct device *device, int64_t row
     return even < step ? step : even;
 }
 
-/* The span of `width` outputs that a rank computes, where a step's products are split. */
+/* The span of `width` outputs that a rank computes of a product that is split. */
 static inline struct span device_outputs(int64_t width, int workers, int rank)
 {
     return partition_rows(width, MATMUL_SPLIT, workers, rank);
@@ -260,7 +260,7 @@ static inline MUST_CHECK enum status device_score(struct device *device, float *
 }
 
 /* Makes the logits of one row of the shard, after the last run; or of `count` rows from `row` on of
- * the step (1 where step_sequences is), of this rank's span where the step is split. Of a stage of
+ * the step (1 where step_sequences is), of this rank's span where they are split. Of a stage of
  * several sequences a row stands for the sequence, and its last row. */
 static inline MUST_CHECK enum status device_logits(struct device *device, int64_t row,
                                                    int64_t count)

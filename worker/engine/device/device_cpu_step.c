@@ -94,12 +94,14 @@ static void make_parts(struct device_cpu *cpu)
     }
 }
 
-/* Of those of an op's output, those that this rank computes. */
-static struct span columns_of(const struct device_cpu *cpu, struct span columns)
+/* The columns of an op's output that this rank computes. */
+static struct span columns_of(const struct device_cpu *cpu, const struct device_cpu_rows *rows,
+                              const struct layer_op *op)
 {
-    if (cpu->step.given.split)
-        return device_outputs(columns.end, cpu->device.group.workers, cpu->step.given.rank);
-    return columns;
+    const struct span all = device_cpu_all_of(rows, op);
+    if (cpu->step.given.split & op->split)
+        return device_outputs(all.end, cpu->device.group.workers, cpu->step.given.rank);
+    return all;
 }
 
 void device_cpu_step_run(struct device_cpu *cpu, int first, int end)
@@ -110,8 +112,7 @@ void device_cpu_step_run(struct device_cpu *cpu, int first, int end)
         const struct layer_op *op = &cpu->program->ops[first];
         const int next = device_cpu_share_end(cpu->program, first, end);
         const int64_t start_ns = clock_now_ns();
-        device_cpu_share_ops(&share, first, next,
-                             columns_of(cpu, device_cpu_all_of(&share.all, op)), NULL);
+        device_cpu_share_ops(&share, first, next, columns_of(cpu, &share.all, op), NULL);
         device_spent(&cpu->device, op->part, start_ns);
         first = next;
     }
@@ -418,7 +419,7 @@ enum status device_cpu_step_logits(struct device *device, int64_t row, int64_t c
     rows.at[LAYER_NORMED] += row * cpu->spec.hidden;
     rows.at[LAYER_LOGITS] = device->memory.logits;
     const struct layer_op *product = &cpu->program->ops[cpu->program->logits];
-    device_cpu_joined(&rows, product, 1, columns_of(cpu, device_cpu_all_of(&rows, product)), NULL);
+    device_cpu_joined(&rows, product, 1, columns_of(cpu, &rows, product), NULL);
     device_spent(device, DEVICE_PART_STEP_LOGITS, start_ns);
     return STATUS_OK;
 }

@@ -12,7 +12,7 @@ static int64_t width_of(const struct device_cuda_rows *rows, enum layer_buffer b
 static struct span columns_of(const struct device_cuda_rows *rows, const struct layer_op *op)
 {
     const int64_t width = width_of(rows, op->output);
-    if (!rows->split)
+    if (!(rows->split & op->split))
         return (struct span){0, width};
     return device_outputs(width, rows->cuda->device.group.workers, rows->rank);
 }

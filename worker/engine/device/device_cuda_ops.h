@@ -22,7 +22,7 @@ struct device_cuda_rows {
     int64_t query_frame_rows; /* from one frame of the queries to the next */
     int64_t table_frame_rows; /* the same of the tables */
     bool in_step;             /* few rows: quantised weights are read directly */
-    bool split;               /* of columns, only this rank's span is computed */
+    unsigned split;           /* of these products, only this rank's columns are computed */
     int rank;
 
     const float *to_add; /* what the next norm adds to the residual stream first */

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "worker/engine/transport/board.h"
+#include "worker/engine/transport/core_wait.h"
 #include "worker/engine/transport/spin.h"
 
 struct transport_options transport_options_filled(const struct transport_options *options)
@@ -43,8 +44,9 @@ static enum status gather(struct transport *t, const void *mine, void *all,
                           const struct transport_parts *parts)
 {
     TRY(t->ops->gather(t, mine, all, parts));
-    t->counters.sent_bytes[TRANSPORT_STATE] +=
-        transport_part_bytes(parts, t->rank) * (size_t)(t->size - 1);
+    const size_t own_bytes = transport_part_bytes(parts, t->rank);
+    t->counters.sent_bytes[TRANSPORT_STATE] += own_bytes * (size_t)(t->size - 1);
+    t->counters.sent_messages[TRANSPORT_STATE] += own_bytes > 0 ? (size_t)(t->size - 1) : 0;
     for (int rank = 0; rank < t->size; rank++)
         if (rank != t->rank)
             t->counters.received_bytes[TRANSPORT_STATE] += transport_part_bytes(parts, rank);
@@ -70,6 +72,7 @@ enum status transport_broadcast(struct transport *t, void *data, size_t bytes)
         t->counters.sent_bytes[TRANSPORT_VERDICT] += bytes * (size_t)(t->size - 1);
     else
         t->counters.received_bytes[TRANSPORT_VERDICT] += bytes;
+    t->counters.sent_messages[TRANSPORT_VERDICT] += t->rank == 0 ? (size_t)(t->size - 1) : 0;
     transport_mark(t);
     return STATUS_OK;
 }
@@ -111,6 +114,11 @@ void transport_set_silence(struct transport *t, int64_t silence_ns)
     t->silence_ns = silence_ns;
 }
 
+void transport_set_cores_short(struct transport *t, bool cores_short)
+{
+    t->board->cores_short = cores_short;
+}
+
 void transport_keep(struct transport *t, struct transport_keepsake *keepsake)
 {
     keepsake->next = t->keepsakes;
@@ -122,6 +130,7 @@ void transport_destroy(struct transport *t)
     if (!t)
         return;
     struct transport_keepsake *kept = t->keepsakes;
+    core_wait_close(&t->board->core_wait);
     t->ops->destroy(t);
     while (kept) {
         struct transport_keepsake *next = kept->next;

@@ -52,6 +52,7 @@ enum transport_channel {
  * request counts when posted. */
 struct transport_counters {
     uint64_t sent_bytes[TRANSPORT_CHANNELS];
+    uint64_t sent_messages[TRANSPORT_CHANNELS]; /* a part of a gather without bytes is none */
     uint64_t received_bytes[TRANSPORT_CHANNELS];
     int64_t waited_ns; /* time inside transport_wait and the collectives */
 };
@@ -193,6 +194,10 @@ void transport_abort(struct transport *t, const char *reason);
 bool transport_aborted(const struct transport *t);
 
 void transport_set_silence(struct transport *t, int64_t silence_ns);
+
+/* Whether this rank's threads share their cores with others: then waits leave the core at once. It
+ * is guessed from transport_options.threads until it is known better. */
+void transport_set_cores_short(struct transport *t, bool cores_short);
 
 /* Leaves memory to the transport, which frees it when it is destroyed: for a receive that nobody
  * will answer. */

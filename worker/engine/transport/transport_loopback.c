@@ -184,6 +184,7 @@ static enum status loopback_send(struct transport *base, int peer, enum transpor
     send->due_ns = t->delay_ns ? clock_now_ns() + t->delay_ns : 1;
     *request = &send->head;
     base->counters.sent_bytes[channel] += bytes;
+    base->counters.sent_messages[channel]++;
     post(send, base->rank, peer, t->group);
     return STATUS_OK;
 }

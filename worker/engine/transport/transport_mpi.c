@@ -137,6 +137,7 @@ static enum status mpi_send(struct transport *base, int peer, enum transport_cha
             return mpi_failure(t, "MPI_Isend", peer, code);
     }
     base->counters.sent_bytes[channel] += bytes;
+    base->counters.sent_messages[channel]++;
     *request = &send->head;
     return STATUS_OK;
 }

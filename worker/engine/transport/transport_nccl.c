@@ -330,6 +330,7 @@ static enum status begin(struct nccl *t, int peer, enum transport_channel channe
     struct nccl_request *request = NULL;
     TRY(take_request(t, peer, channel, bytes, sends, &request));
     TRY(t->streams->runtime->on_device(data) ? post(t, request, data) : hand_on(t, request, data));
+    t->base.counters.sent_messages[channel] += sends;
     if (sends)
         t->base.counters.sent_bytes[channel] += bytes;
     else

@@ -1,0 +1,50 @@
+/* Owns how wide a chart on standard output is. */
+#include "coordinator/cli/chart_files.h"
+
+#include <stdio.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "coordinator/bench/chart_svg.h"
+#include "coordinator/bench/chart_terminal.h"
+#include "coordinator/cli/console.h"
+#include "coordinator/cli/result_folder.h"
+
+enum { COLUMNS = 80, COLUMNS_MOST = 120, ROWS = 14 };
+
+static int columns_of_output(void)
+{
+    struct winsize size;
+    if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col == 0)
+        return COLUMNS;
+    return size.ws_col < COLUMNS_MOST ? size.ws_col : COLUMNS_MOST;
+}
+
+static enum status write_file(const struct chart *chart, const char *folder, const char *name)
+{
+    FILE *file = NULL;
+    TRY(result_folder_create(&file, folder, name));
+    const enum status status = chart_svg_write(file, chart);
+    if (status != STATUS_OK) {
+        fclose(file);
+        return status;
+    }
+    return result_folder_finish(file, folder, name);
+}
+
+enum status chart_files_draw(const struct chart *chart, const char *folder, const char *name,
+                             bool shown)
+{
+    if (folder)
+        TRY(write_file(chart, folder, name));
+    if (!shown)
+        return STATUS_OK;
+    const struct chart_terminal terminal = {
+        .columns = columns_of_output(),
+        .rows = ROWS,
+        .plain = !isatty(STDOUT_FILENO),
+        .colour = console_paint(CONSOLE_DIM)[0] != 0,
+    };
+    putchar('\n');
+    return chart_terminal_write(stdout, chart, &terminal);
+}
