@@ -14,6 +14,7 @@ import threading
 import time
 
 PERIOD = 0.02
+START_SECONDS = 60
 
 
 def arguments():
@@ -64,7 +65,7 @@ def ranks(model):
                 environment = dict(entry.split("=", 1) for entry in file.read().decode(errors="replace").split("\0") if "=" in entry)
         except OSError:
             continue
-        if os.path.basename(line[0]) == "longhaul-worker" and model in line:
+        if os.path.basename(line[0]) == "longhaul-worker" and any(model in part for part in line):
             found[int(environment.get("OMPI_COMM_WORLD_RANK", -1))] = int(pid)
     return found
 
@@ -92,8 +93,11 @@ def campaign(options, folder, weights):
     slowed = None
     seconds, named, last = [], False, None
     try:
+        begun = time.monotonic()
         while not os.path.exists(ready) or len(ranks(model)) < 2:
-            assert coordinator.poll() is None, "the coordinator has ended"
+            if coordinator.poll() is not None or time.monotonic() - begun > START_SECONDS:
+                with open(os.path.join(folder, f"{weights}.log"), encoding="utf-8", errors="replace") as log:
+                    raise AssertionError("no two workers: " + log.read())
             time.sleep(0.1)
         with open(ready, encoding="ascii") as file:
             address = file.readline().strip()
@@ -119,6 +123,7 @@ def campaign(options, folder, weights):
 
 def main():
     options = arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what runs is ended all the same
     with tempfile.TemporaryDirectory(prefix="longhaul-unequal-") as folder:
         even, named, _ = campaign(options, folder, "even")
         weighed, _, last = campaign(options, folder, "auto")
