@@ -235,7 +235,8 @@ static enum status read_request(const struct planner *planner, struct chooser_re
         .cache = facts->cache,
         .queries = -1,
         .decode_split = -1,
-        .shared_memory_bus = facts->shared_memory_bus,
+        /* What travels between hosts is weighed. */
+        .shared_memory_bus = facts->shared_memory_bus && facts->between.bytes_per_second <= 0,
         .stage_rows = facts->stage_rows,
     };
     limit_stages(wanted, facts);

@@ -145,6 +145,13 @@ const struct config_row config_rows[] = {
      .takers = SERVER,
      .help = "parts of a prompt for each worker, 2,1; even; auto: by measured speed"},
 
+    {.key = "plan.costs",
+     .flag = "costs",
+     .type = CONFIG_TEXT,
+     .value = "FILE",
+     .standard = "",
+     .takers = SERVER,
+     .help = "plan by the rates that `longhaul calibrate` kept here; not given: where XDG says"},
     {.key = "coordinator.listen",
      .flag = "listen",
      .type = CONFIG_TEXT,

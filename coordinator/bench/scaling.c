@@ -43,16 +43,19 @@ static struct host_sums sum_host(const struct scaling_rank *ranks, int workers, 
 
 static void count_cores(struct scaling_row *row, const struct scaling_rank *ranks)
 {
-    row->cores = row->threads = 0;
-    row->shared = false;
+    int cores = 0, threads = 0;
     for (int rank = 0; rank < row->workers; rank++) {
         if (!is_first_of_host(ranks, rank))
             continue;
         const struct host_sums host = sum_host(ranks, row->workers, rank);
         row->shared |= host.threads > host.cores;
-        row->threads += host.threads;
-        row->cores += host.threads < host.cores ? host.threads : host.cores;
+        threads += host.threads;
+        cores += host.threads < host.cores ? host.threads : host.cores;
     }
+    if (row->seconds.count > 1)
+        row->differs |= cores != row->cores || threads != row->threads;
+    row->cores = cores;
+    row->threads = threads;
 }
 
 /* Cores that others kept busy; nothing where a host does not tell, or the run was too short. */
@@ -101,7 +104,7 @@ static void note_plan(struct scaling_row *row, const struct scaling_run *run)
         most = one->sent_bytes > most ? one->sent_bytes : most;
     }
     if (row->seconds.count > 1)
-        row->replanned |= sent != row->sent_bytes || run->flops != row->flops;
+        row->differs |= sent != row->sent_bytes || run->flops != row->flops;
     row->sent_bytes = sent;
     row->predicted_sent_bytes = predicted;
     row->most_sent_bytes = most;

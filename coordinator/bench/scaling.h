@@ -44,10 +44,10 @@ struct scaling_row {
     bool weak; /* prompt_tokens grow with the workers */
 
     /* From the runs. */
-    int cores;      /* of all hosts, those beyond the threads left out */
-    int threads;    /* of all ranks */
-    bool shared;    /* a host has fewer cores than the threads that compute there */
-    bool replanned; /* not all runs had the same operations and bytes: then these are the last's */
+    int cores;    /* of all hosts, those beyond the threads left out */
+    int threads;  /* of all ranks */
+    bool shared;  /* a host has fewer cores than the threads that compute there */
+    bool differs; /* runs had other cores, operations or bytes: these are the last one's */
     double flops, predicted_seconds;
     int64_t sent_bytes, predicted_sent_bytes; /* of all ranks */
     int64_t most_sent_bytes;                  /* of the rank that sent most */

@@ -44,7 +44,7 @@ static void write_flags(struct json_writer *writer, struct scaling_row *row)
     bool known;
     const bool busy = scaling_busy(row, &known);
     json_writer_boolean(writer, "cores_shared", row->shared);
-    json_writer_boolean(writer, "plans_differ", row->replanned);
+    json_writer_boolean(writer, "runs_differ", row->differs);
     if (known)
         json_writer_boolean(writer, "machine_busy", busy);
     else

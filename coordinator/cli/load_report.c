@@ -121,6 +121,8 @@ static void print_disturbances(FILE *file, const struct load_report *report)
                     findings.other_cores, findings.stolen_cores,
                     label_of(label, &report->points[i]));
     }
+    if (!report->cluster->all_here)
+        fputs("workers run on other hosts, too, which nobody watched.\n", file);
     if (report->cluster->shared_cores)
         fprintf(file, "cores were shared: %d threads of workers, more than this host has cores.\n",
                 report->cluster->threads);

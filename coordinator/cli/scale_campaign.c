@@ -11,6 +11,7 @@
 #include "coordinator/cli/console.h"
 #include "coordinator/cli/measured_request.h"
 #include "coordinator/cli/private_coordinator.h"
+#include "coordinator/cli/scale_hosts.h"
 #include "coordinator/cli/sized_prompt.h"
 #include "longhaul/v1/inference.pb-c.h"
 #include "proto/json_writer.h"
@@ -20,19 +21,32 @@ enum { ASK_MS = 30000, PROMPT_SEED = 1 };
 
 /* ---- what is measured ---- */
 
-static void make_groups(struct scale_campaign *campaign)
+/* One more group, unless its workers cannot be shared out evenly. */
+static enum status add_group(struct scale_campaign *campaign, const struct host_list *hosts,
+                             int nodes, int workers)
+{
+    if (nodes > 0 && workers % nodes != 0)
+        return STATUS_OK;
+    struct scale_group *group = &campaign->groups[campaign->group_count++];
+    *group = (struct scale_group){.nodes = nodes, .workers = workers};
+    return nodes > 0 ? scale_hosts_words(&group->hosts, hosts, nodes, workers) : STATUS_OK;
+}
+
+static enum status make_groups(struct scale_campaign *campaign)
 {
     const struct scale_settings *settings = campaign->settings;
     const size_t nodes_count = settings->nodes.count ? settings->nodes.count : 1;
+    struct host_list hosts = {.count = 0};
+    enum status status = STATUS_OK;
+    if (settings->nodes.count)
+        TRY(scale_hosts_read(&hosts, campaign->config));
     for (size_t n = 0; n < nodes_count; n++)
-        for (size_t w = 0; w < settings->workers.count; w++) {
-            const int64_t nodes = settings->nodes.count ? settings->nodes.values[n] : 0;
-            const int64_t workers = settings->workers.values[w];
-            if (nodes > 0 && workers % nodes != 0)
-                continue;
-            campaign->groups[campaign->group_count++] =
-                (struct scale_group){.nodes = (int)nodes, .workers = (int)workers};
-        }
+        for (size_t w = 0; w < settings->workers.count && status == STATUS_OK; w++)
+            status = add_group(campaign, &hosts,
+                               settings->nodes.count ? (int)settings->nodes.values[n] : 0,
+                               (int)settings->workers.values[w]);
+    host_list_free(&hosts);
+    return status;
 }
 
 static void make_rows(struct scale_campaign *campaign)
@@ -63,11 +77,10 @@ static enum status copy_config(struct config **copy, const struct config *config
 }
 
 enum status scale_campaign_init(struct scale_campaign *campaign,
-                                const struct scale_settings *settings, const struct config *config,
-                                FILE *runs)
+                                const struct scale_settings *settings, const struct config *config)
 {
     const size_t most = settings->workers.count * (settings->nodes.count + 1);
-    *campaign = (struct scale_campaign){.settings = settings, .runs = runs};
+    *campaign = (struct scale_campaign){.settings = settings};
     enum status status = copy_config(&campaign->config, config);
     if (status != STATUS_OK) {
         scale_campaign_deinit(campaign);
@@ -79,15 +92,20 @@ enum status scale_campaign_init(struct scale_campaign *campaign,
         scale_campaign_deinit(campaign);
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the rows of a measurement");
     }
-    make_groups(campaign);
-    make_rows(campaign);
-    return STATUS_OK;
+    status = make_groups(campaign);
+    if (status == STATUS_OK)
+        make_rows(campaign);
+    else
+        scale_campaign_deinit(campaign);
+    return status;
 }
 
 void scale_campaign_deinit(struct scale_campaign *campaign)
 {
-    for (size_t g = 0; g < campaign->group_count; g++)
+    for (size_t g = 0; g < campaign->group_count; g++) {
+        free(campaign->groups[g].hosts);
         free(campaign->groups[g].text);
+    }
     for (size_t r = 0; r < campaign->row_count; r++)
         scaling_row_deinit(&campaign->rows[r]);
     free(campaign->groups);
@@ -159,7 +177,7 @@ static enum status take_reports(struct measuring *measuring, const Longhaul__V1_
 }
 
 /* A run as a line, in the file at once: a campaign that is broken off leaves what it has. */
-static enum status write_run(const struct scale_campaign *campaign, const struct scaling_row *row,
+static enum status write_run(struct scale_campaign *campaign, const struct scaling_row *row,
                              const struct scaling_run *run, int64_t repetition)
 {
     struct json_writer writer = {.file = campaign->runs};
@@ -167,6 +185,7 @@ static enum status write_run(const struct scale_campaign *campaign, const struct
     scaling_write_run(&writer, row, run, repetition);
     json_writer_end_object(&writer);
     fputc('\n', campaign->runs);
+    campaign->run_count++;
     if (fflush(campaign->runs) != 0)
         return fail(STATUS_IO, "write the runs: the disk takes no more");
     return STATUS_OK;
@@ -255,14 +274,23 @@ static enum status measure_methods(struct measuring *measuring, int64_t repetiti
     return STATUS_OK;
 }
 
-static enum status set_workers(struct config *config, int workers)
+static enum status set_row(struct config *config, const char *key, const char *text)
 {
-    char text[16];
     size_t i = 0;
-    while (strcmp(config_row_at(i)->key, "engine.workers") != 0)
+    while (strcmp(config_row_at(i)->key, key) != 0)
         i++;
-    snprintf(text, sizeof text, "%d", workers);
     return config_set_flag(config, i, text);
+}
+
+static enum status set_group(struct config *config, const struct scale_group *group)
+{
+    char workers[16];
+    snprintf(workers, sizeof workers, "%d", group->workers);
+    TRY(set_row(config, "engine.workers", workers));
+    if (!group->hosts)
+        return STATUS_OK;
+    TRY(set_row(config, "coordinator.hostfile", ""));
+    return set_row(config, "coordinator.hosts", group->hosts);
 }
 
 static enum status measure_group(struct scale_campaign *campaign, struct scale_group *group,
@@ -277,7 +305,7 @@ static enum status measure_group(struct scale_campaign *campaign, struct scale_g
     measuring.ranks = calloc((size_t)group->workers, sizeof *measuring.ranks);
     if (!measuring.ranks)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for %d ranks", group->workers);
-    enum status status = set_workers(campaign->config, group->workers);
+    enum status status = set_group(campaign->config, group);
     if (status == STATUS_OK)
         status = private_coordinator_start(&coordinator, &args);
     if (status == STATUS_OK) {
@@ -295,8 +323,9 @@ static enum status measure_group(struct scale_campaign *campaign, struct scale_g
     return status;
 }
 
-enum status scale_campaign_run(struct scale_campaign *campaign)
+enum status scale_campaign_run(struct scale_campaign *campaign, FILE *runs)
 {
+    campaign->runs = runs;
     for (int64_t repetition = 0; repetition < campaign->settings->repetitions; repetition++)
         for (size_t i = 0; i < campaign->group_count; i++) {
             const size_t g = repetition % 2 ? campaign->group_count - 1 - i : i;

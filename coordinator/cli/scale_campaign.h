@@ -18,13 +18,15 @@ enum { SCALE_CAMPAIGN_KERNELS_BYTES = 32 };
 struct scale_group {
     int nodes; /* 0: not told */
     int workers;
-    char *text; /* its prompt, owned; NULL: not made yet */
+    char *hosts; /* as --hosts has them, owned; NULL: not told */
+    char *text;  /* its prompt, owned; NULL: not made yet */
 };
 
 struct scale_campaign {
     const struct scale_settings *settings;
-    struct config *config;      /* its own: its number of workers is set for each group */
-    FILE *runs;                 /* gets each run as a line of JSON, as it ends */
+    struct config *config; /* its own: its number of workers is set for each group */
+    FILE *runs;            /* gets each run as a line of JSON, as it ends */
+    int64_t run_count;
     struct scale_group *groups; /* [group_count] */
     size_t group_count;
     struct scaling_row *rows; /* [row_count]: the groups of one method, then those of the next */
@@ -32,12 +34,12 @@ struct scale_campaign {
     char kernels[SCALE_CAMPAIGN_KERNELS_BYTES]; /* that answered */
 };
 
-/* `settings` and `runs` are borrowed, `config` is copied. */
+/* `settings` is borrowed, `config` is copied. FAILED_PRECONDITION for --nodes without hosts. */
 MUST_CHECK enum status scale_campaign_init(struct scale_campaign *campaign,
                                            const struct scale_settings *settings,
-                                           const struct config *config, FILE *runs);
+                                           const struct config *config);
 
-/* CANCELLED after an interrupt. */
-MUST_CHECK enum status scale_campaign_run(struct scale_campaign *campaign);
+/* Measures all of it. CANCELLED after an interrupt. */
+MUST_CHECK enum status scale_campaign_run(struct scale_campaign *campaign, FILE *runs);
 
 void scale_campaign_deinit(struct scale_campaign *campaign);

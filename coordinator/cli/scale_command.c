@@ -98,30 +98,35 @@ static enum status show(const struct scale *scale, struct scale_campaign *campai
     return scale_charts_draw(campaign, options->out, charts);
 }
 
-static enum status measure(struct scale *scale, FILE *runs)
+/* A file without a run is not kept: the next attempt may have the folder. */
+static enum status measure(struct scale *scale, struct scale_campaign *campaign)
 {
-    const struct options *options = scale->options;
-    struct scale_campaign campaign;
+    const char *out = scale->options->out;
+    FILE *runs = NULL;
+    TRY(result_folder_prepare(out, runs_file));
+    TRY(result_folder_create(&runs, out, runs_file));
     scale_report_manifest(runs, &scale->manifest);
-    TRY(scale_campaign_init(&campaign, &options->settings, scale->config, runs));
-    enum status status = scale_campaign_run(&campaign);
+    const enum status measured = scale_campaign_run(campaign, runs);
+    if (campaign->run_count == 0) {
+        fclose(runs);
+        result_folder_remove(out, runs_file);
+        return measured;
+    }
+    const enum status status = result_folder_finish(runs, out, runs_file);
+    return measured != STATUS_OK ? measured : status;
+}
+
+static enum status run(struct scale *scale)
+{
+    struct scale_campaign campaign;
+    TRY(read_settings(scale));
+    TRY(scale_campaign_init(&campaign, &scale->options->settings, scale->config));
+    enum status status = measure(scale, &campaign);
     snprintf(scale->manifest.kernels, sizeof scale->manifest.kernels, "%s", campaign.kernels);
     if (status == STATUS_OK)
         status = show(scale, &campaign);
     scale_campaign_deinit(&campaign);
     return status;
-}
-
-static enum status run(struct scale *scale)
-{
-    const char *out = scale->options->out;
-    FILE *runs = NULL;
-    TRY(read_settings(scale));
-    TRY(result_folder_prepare(out, runs_file));
-    TRY(result_folder_create(&runs, out, runs_file));
-    const enum status measured = measure(scale, runs);
-    const enum status status = result_folder_finish(runs, out, runs_file);
-    return measured != STATUS_OK ? measured : status;
 }
 
 static int scale_all(struct options *options, struct config *config, int argc, char **argv)
@@ -138,7 +143,7 @@ static int scale_all(struct options *options, struct config *config, int argc, c
     const enum status status = run(&scale);
     scale_manifest_deinit(&scale.before);
     if (interrupt_count() > 0) {
-        console_say("%s: interrupted; what was measured is in %s/%s", program, options->out,
+        console_say("%s: interrupted; runs that ended are in %s/%s", program, options->out,
                     runs_file);
         return interrupt_exit_code();
     }

@@ -19,8 +19,8 @@ static void print_notes(struct scaling_row *row)
         printf("  %d threads share %d cores", row->threads, row->cores);
     if (busy)
         printf("  others kept %.1f cores busy", samples_summarise(&row->other_cores).median);
-    if (row->replanned)
-        printf("  plans differed");
+    if (row->differs)
+        printf("  cores or plans differed between runs");
     if (row->sent_bytes != row->predicted_sent_bytes)
         printf("  bytes are not as predicted");
 }

@@ -121,11 +121,10 @@ class LaunchOnHosts(unittest.TestCase):
         """From the head, where no worker runs."""
         with open(os.path.join(self.hosts.folder, "hostfile"), "w", encoding="utf-8") as file:
             file.write("%s slots=1\n%s slots=2 # the larger one\n" % (self.hosts.name(1), self.hosts.name(2)))
-        for named, workers in ((["--hostfile", "hostfile"], 3), (["--hosts", ",".join(sorted(self.names))], 2)):
-            result = self.hosts.run(0, [*self.run_words, "--log-level", "info", *named, "--interface", "eth0"], SECONDS,
-                                    env=self.environment)
-            self.assertEqual(result.returncode, 0, result.stderr)
-            self.expect_answer(result.stdout, result.stderr, workers)
+        result = self.hosts.run(0, [*self.run_words, "--log-level", "info", "--hostfile", "hostfile", "--interface", "eth0"], SECONDS,
+                                env=self.environment)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.expect_answer(result.stdout, result.stderr, 3)
 
     def test_what_cannot_be_is_refused_with_the_reason(self):
         for words, code, sentence in (
@@ -142,6 +141,19 @@ class LaunchOnHosts(unittest.TestCase):
                                     "127.0.0.1:0"], SECONDS, env=self.environment)
         self.assertEqual(result.returncode, 65, result.stderr)
         self.assertIn("workers on other hosts cannot reach it", result.stderr)
+
+    def test_what_fails_on_another_host_is_the_reason_that_is_told(self):
+        agent = os.path.join(self.hosts.folder, "deaf")
+        with open(agent, "w", encoding="utf-8") as file:
+            file.write("#!/bin/sh\necho ssh: connect to host $1: no route >&2\nexit 255\n")
+        os.chmod(agent, 0o755)
+        for environment, code, sentence in (
+                ({"HOME": "/tmp"}, 69, r"open the join secret /tmp/longhaul-launch0/\d+.secret: No such file or directory; on host launch1: "
+                 "where hosts share no folder for it"),
+                ({"OMPI_MCA_plm_rsh_agent": agent}, 69, "ssh: connect to host launch1: no route")):
+            result = self.hosts.run(0, [*self.run_words, "--hosts", "launch1"], SECONDS, env={**self.environment, **environment})
+            self.assertRegex(result.stderr.splitlines()[-1], "the workers ended before they were ready .*" + sentence)
+            self.assertEqual(result.returncode, code, result.stderr)
 
     def start_coordinator(self, *flags):
         """On the head; returns it with its clients' and workers' addresses."""
@@ -179,9 +191,10 @@ class LaunchOnHosts(unittest.TestCase):
         self.assertEqual(coordinator.wait(SECONDS), 0)
         self.assertEqual(step.wait(SECONDS), 0)
 
-    def lose_a_host(self, lose, restore):
+    def lose_a_host(self, lose, restore, *flags):
         """While it answers: the request ends in time, and so does what the launcher left; a group on both hosts comes again."""
-        coordinator, server, _ = self.start_coordinator("--launch", "--hosts", ",".join(sorted(self.names)), "--context", "100000")
+        coordinator, server, _ = self.start_coordinator("--launch", "--hosts", ",".join(sorted(self.names)), "--context", "100000",
+                                                        *flags)
         self.slurm.wait_until(lambda: "2/2" in self.status(server), SECONDS, "the group is ready")
         ask = self.hosts.start(0, [LONGHAUL, "generate", "--server", server, "--raw", "--prompt", "a", "--max-tokens", "90000",
                                    "--temperature", "2", "--seed", "1"], env=self.environment, stdout=subprocess.PIPE,
@@ -205,7 +218,7 @@ class LaunchOnHosts(unittest.TestCase):
         self.assertEqual(coordinator.wait(SECONDS), 0)
 
     def test_a_stopped_host_ends_its_group(self):
-        self.lose_a_host(self.hosts.stop, self.hosts.resume)
+        self.lose_a_host(self.hosts.stop, self.hosts.resume, "--heartbeat-timeout", "3")
 
     if "--cut" in sys.argv:
         def test_a_host_that_is_cut_off_ends_its_group(self):

@@ -126,9 +126,15 @@ static void bytes_waits_and_switches_are_summed(void **state)
     assert_int_equal(row.ranks[3].voluntary_switches, 6);
     assert_int_equal(row.ranks[3].involuntary_switches, 4);
     assert_true(row.predicted_seconds == 40);
-    assert_false(row.replanned);
+    assert_false(row.differs);
     add(&row, 20, 2e12, 1, 1, 4);
-    assert_true(row.replanned);
+    assert_true(row.differs);
+    deinit(&row, 1);
+    row = row_of("rope", 4, 1000);
+    add(&row, 10, 1e12, 1, 1, 4);
+    add(&row, 10, 1e12, 2, 1, 4); /* found other cores */
+    assert_true(row.differs);
+    assert_true(row.shared);
     deinit(&row, 1);
 }
 
