@@ -129,7 +129,7 @@ class LaunchOnHosts(unittest.TestCase):
     def test_what_cannot_be_is_refused_with_the_reason(self):
         for words, code, sentence in (
                 (["--hosts", "launch1,nowhere"], 66, "host nowhere has no IPv4 address here"),
-                (["--hosts", "launch1,localhost"], 69, "over this host's loopback"),
+                (["--hosts", "launch1,127.0.0.1"], 69, "over this host's loopback"),
                 (["--hosts", "launch1", "--interface", "ib0"], 66, r"no such one, but eth0 \(198.18.0.0/24\)"),
                 (["--hosts", "launch1", "--transport", "loopback"], 65, "leave it out with --hosts"),
                 (["--hostfile", "missing"], 66, "--hostfile missing: No such file"),
