@@ -1,5 +1,5 @@
-/* lan-switch DELAY_US LOST INTERFACE...: an Ethernet switch between emulated hosts whose frames take
- * DELAY_US longer, one way, and of a million of which LOST are lost.
+/* lan-switch DELAY_US LOST INTERFACE...: an Ethernet switch between emulated hosts. Frames take
+ * DELAY_US longer, one way, and LOST of a million are lost.
  *
  * Not every kernel has netem, so delay comes from here. It runs in the namespace that holds one end
  * of every host's link, the ends in no bridge; learns which address is behind which port; writes
