@@ -11,7 +11,24 @@ struct group_message {
     Longhaul__V1__WorkerGroup group;
     Longhaul__V1__WorkerRank *ranks;
     Longhaul__V1__WorkerRank **pointers;
+    Longhaul__V1__WorkerLink links[GROUP_LINKS_MAX];
+    Longhaul__V1__WorkerLink *link_pointers[GROUP_LINKS_MAX];
 };
+
+static void set_links(struct group_message *message, const struct group_links *links)
+{
+    for (int l = 0; l < links->count; l++) {
+        Longhaul__V1__WorkerLink *link = message->link_pointers[l] = &message->links[l];
+        longhaul__v1__worker_link__init(link);
+        link->from_rank = links->list[l].from;
+        link->to_rank = links->list[l].to;
+        link->bytes_per_second = links->list[l].link.bytes_per_second;
+        link->latency_seconds = links->list[l].link.latency_s;
+        link->message_seconds = links->list[l].link.message_s;
+    }
+    message->group.links = message->link_pointers;
+    message->group.n_links = (size_t)links->count;
+}
 
 /* By the names that ranks join with. */
 static Longhaul__V1__Transport transport_of(const char *name)
@@ -66,6 +83,7 @@ static bool set_group(struct group_message *message, struct workers_group_view *
     group->places = view->places;
     group->n_ranks = count;
     group->ranks = message->pointers;
+    set_links(message, &view->links);
     for (size_t i = 0; i < count; i++) {
         Longhaul__V1__WorkerRank *rank = &message->ranks[i];
         longhaul__v1__worker_rank__init(rank);

@@ -3,6 +3,18 @@
 
 #include <stdlib.h>
 
+static void set_parts(struct plan_message *message, const struct planner_forecast *forecast)
+{
+    for (int p = 0; p < PLANNER_PARTS; p++) {
+        longhaul__v1__plan_part__init(&message->parts[p]);
+        message->parts[p].name = (char *)(size_t)planner_part_name((enum planner_part)p);
+        message->parts[p].seconds = forecast->parts[p];
+        message->part_pointers[p] = &message->parts[p];
+    }
+    message->summary.parts = message->part_pointers;
+    message->summary.n_parts = PLANNER_PARTS;
+}
+
 void plan_message_set(struct plan_message *message, const struct planner *planner,
                       const struct choice *choice, const struct planner_forecast *forecast,
                       int64_t prompt_tokens)
@@ -23,7 +35,10 @@ void plan_message_set(struct plan_message *message, const struct planner *planne
     summary->stage_tokens = choice->request.stage_tokens;
     summary->prompt_tokens = prompt_tokens;
     summary->seconds = forecast->seconds;
+    summary->token_seconds = forecast->token_seconds;
+    summary->load_seconds = forecast->load_seconds;
     summary->base_bytes = forecast->base_bytes;
+    set_parts(message, forecast);
     for (int i = 0; i < forecast->count; i++) {
         const struct planner_rank *rank = &forecast->ranks[i];
         summary->sent_bytes += rank->sent_bytes;
@@ -63,8 +78,8 @@ static void set_rank(struct plan_response_rank *message, const struct planner_ra
 }
 
 enum status plan_response_init(struct plan_response *response, const struct planner *planner,
-                               const struct choice *choice, const struct planner_forecast *forecast,
-                               int64_t prompt_tokens)
+                               const struct planner_weighed *weighed,
+                               const struct planner_forecast *forecast, int64_t prompt_tokens)
 {
     size_t count = (size_t)forecast->count;
     response->ranks = calloc(count, sizeof *response->ranks);
@@ -73,7 +88,8 @@ enum status plan_response_init(struct plan_response *response, const struct plan
         plan_response_deinit(response);
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a plan's message");
     }
-    plan_message_set(&response->summary, planner, choice, forecast, prompt_tokens);
+    plan_message_set(&response->summary, planner, &weighed->choice, forecast, prompt_tokens);
+    plan_reasons_tell(&response->reasons, weighed, planner->defaults.costs);
     for (size_t i = 0; i < count; i++) {
         set_rank(&response->ranks[i], &forecast->ranks[i], (int)i);
         response->pointers[i] = &response->ranks[i].plan;
@@ -82,6 +98,8 @@ enum status plan_response_init(struct plan_response *response, const struct plan
     response->message.summary = &response->summary.summary;
     response->message.n_ranks = count;
     response->message.ranks = response->pointers;
+    response->message.reasons = response->reasons.pointers;
+    response->message.n_reasons = (size_t)response->reasons.count;
     return STATUS_OK;
 }
 

@@ -139,12 +139,19 @@ static void limit_stages(struct chooser_request *wanted, const struct workers_fa
     wanted->pace = pace;
 }
 
-/* What the ranks' kernels are known to reach, and what their link was measured at. */
-static struct cost_table table_of(const struct workers_facts *facts)
+/* What was measured of such workers, or what their kernels are known to reach; and what they found
+ * their own links to be. */
+static struct cost_table table_of(const struct planner *planner, const struct workers_facts *facts)
 {
-    struct cost_table table = cost_table_estimate(facts->kernels, facts->threads);
-    if (facts->link_bytes > 0)
-        table.within.bytes_per_second = table.between.bytes_per_second = facts->link_bytes;
+    struct cost_table table;
+    const struct cost_file *costs = planner->defaults.costs;
+    if (!costs || !cost_measured_table(&table, &costs->rates, facts->kernels, facts->threads))
+        table = cost_table_estimate(facts->kernels, facts->threads);
+    if (facts->within.bytes_per_second > 0)
+        table.within = facts->within;
+    if (facts->between.bytes_per_second > 0)
+        table.between = facts->between;
+    table.host_ranks = facts->host_ranks;
     return table;
 }
 
@@ -166,12 +173,12 @@ static enum status check_stages(const struct planner *planner, struct status_det
                 choice->request.context_tokens, tokens, stages, choice->group.workers, most);
 }
 
-enum status planner_choose(const struct planner *planner, struct choice *choice,
-                           struct status_details *details, const struct workers_facts *facts,
-                           const struct planner_request *request)
+static enum status read_request(const struct planner *planner, struct chooser_request *wanted,
+                                struct status_details *details, const struct workers_facts *facts,
+                                const struct planner_request *request)
 {
     TRY(check_length(planner, details, facts, request));
-    struct chooser_request wanted = {
+    *wanted = (struct chooser_request){
         .workers = facts->size,
         .context_tokens = request->prompt_tokens + request->max_tokens,
         .kernels = facts->kernels,
@@ -181,20 +188,78 @@ enum status planner_choose(const struct planner *planner, struct choice *choice,
         .shared_memory_bus = facts->shared_memory_bus,
         .stage_rows = facts->stage_rows,
     };
-    limit_stages(&wanted, facts);
+    limit_stages(wanted, facts);
     if (facts->size > 1 && facts->places > 1)
-        wanted.weighed_context_tokens = context_limit(planner, facts);
-    TRY(read_options(planner, &wanted, details, request->options));
+        wanted->weighed_context_tokens = context_limit(planner, facts);
+    return read_options(planner, wanted, details, request->options);
+}
+
+enum status planner_weigh(const struct planner *planner, struct planner_weighed *weighed,
+                          struct status_details *details, const struct workers_facts *facts,
+                          const struct planner_request *request)
+{
     const struct model_shape shape = shape_of(planner, facts);
-    const struct cost_table costs = table_of(facts);
-    const enum status status = chooser_choose(choice, &wanted, &shape, &costs);
+    const struct cost_table costs = table_of(planner, facts);
+    TRY(read_request(planner, &weighed->wanted, details, facts, request));
+    const enum status status =
+        chooser_weigh(&weighed->choice, &weighed->seconds, &weighed->wanted, &shape, &costs);
     if (status != STATUS_INVALID_ARGUMENT)
         details->field = NULL;
     TRY(status);
-    return check_stages(planner, details, choice);
+    return check_stages(planner, details, &weighed->choice);
+}
+
+enum status planner_choose(const struct planner *planner, struct choice *choice,
+                           struct status_details *details, const struct workers_facts *facts,
+                           const struct planner_request *request)
+{
+    struct planner_weighed weighed;
+    TRY(planner_weigh(planner, &weighed, details, facts, request));
+    *choice = weighed.choice;
+    return STATUS_OK;
 }
 
 /* ---- forecasting ---- */
+
+/* Of a decoded token behind so many others, where they are shared out evenly. */
+static double step_seconds(const struct choice *choice, const struct model_shape *shape,
+                           const struct cost_table *table, int64_t tokens)
+{
+    struct bands bands;
+    struct cost cost;
+    choice_bands(choice, &bands);
+    const int64_t reach = bands_reach(&bands);
+    const int64_t seen = tokens < reach ? tokens : reach + bands.sinks;
+    cost_decode(&cost, choice, shape, table, 0, seen / choice->group.workers + 1);
+    return cost.seconds;
+}
+
+/* Of the slowest rank: a stage ends when the last one does. */
+static void add_parts(struct planner_forecast *forecast, const struct cost *costs, int workers)
+{
+    const struct cost *slowest = costs;
+    for (int rank = 1; rank < workers; rank++)
+        if (costs[rank].seconds > slowest->seconds)
+            slowest = &costs[rank];
+    double *parts = forecast->parts;
+    parts[PLANNER_PRODUCTS] += slowest->rows_seconds;
+    parts[PLANNER_ATTENTION] += slowest->attention_seconds;
+    parts[PLANNER_EXCHANGE] += slowest->seconds - slowest->compute_seconds;
+    parts[PLANNER_FIXED] += slowest->fixed_seconds;
+    forecast->seconds += slowest->seconds;
+}
+
+/* What follows the stages: the prompt's last logits, and an answer's tokens. */
+static void add_rest(struct planner_forecast *forecast, struct stage_costs *stages,
+                     const struct choice *choice, const struct model_shape *shape,
+                     const struct cost_table *table, int64_t prompt_tokens)
+{
+    const int owner = ownership_owner(stage_costs_ownership(stages), prompt_tokens - 1);
+    const double logits = cost_logits_seconds(shape, table, owner);
+    forecast->parts[PLANNER_LOGITS] = logits;
+    forecast->seconds += logits;
+    forecast->token_seconds = step_seconds(choice, shape, table, prompt_tokens);
+}
 
 /* Adds up the stages of the prompt. */
 static enum status add_stages(struct planner_forecast *forecast, struct stage_costs *stages,
@@ -212,7 +277,7 @@ static enum status add_stages(struct planner_forecast *forecast, struct stage_co
             forecast->ranks[rank].received_bytes += costs[rank].received_bytes;
             forecast->ranks[rank].flops += costs[rank].flops;
         }
-        forecast->seconds += cost_slowest(costs, choice->group.workers);
+        add_parts(forecast, costs, choice->group.workers);
         forecast->stages++;
         done = stage.end;
     }
@@ -272,6 +337,14 @@ static enum status add_memory(struct planner_forecast *forecast, const struct mo
     return status;
 }
 
+/* As it was, or as it will be. */
+static double load_seconds(const struct workers_facts *facts, const struct cost_table *table)
+{
+    if (facts->load_seconds > 0 || table->load_bytes <= 0)
+        return facts->load_seconds;
+    return (double)facts->weights_bytes / table->load_bytes;
+}
+
 enum status planner_forecast(const struct planner *planner, struct planner_forecast *forecast,
                              const struct choice *choice, const struct workers_facts *facts,
                              int64_t prompt_tokens, const struct planner_watch *watch)
@@ -279,7 +352,7 @@ enum status planner_forecast(const struct planner *planner, struct planner_forec
     const struct model_shape shape = shape_of(planner, facts);
     struct planner_forecast made = {.count = choice->group.workers,
                                     .base_bytes = facts->base_bytes};
-    const struct cost_table table = table_of(facts);
+    const struct cost_table table = table_of(planner, facts);
     struct stage_costs *stages = NULL;
     enum status status = STATUS_OK;
     made.ranks = calloc((size_t)choice->group.workers, sizeof *made.ranks);
@@ -287,6 +360,8 @@ enum status planner_forecast(const struct planner *planner, struct planner_forec
         TRY_ELSE(fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a plan"), free_all);
     TRY_ELSE(stage_costs_create(&stages, choice, &shape, &table), free_all);
     TRY_ELSE(add_stages(&made, stages, choice, prompt_tokens, watch), free_all);
+    add_rest(&made, stages, choice, &shape, &table, prompt_tokens);
+    made.load_seconds = load_seconds(facts, &table);
     TRY_ELSE(add_memory(&made, &shape, choice, facts), free_all);
     *forecast = made;
     made.ranks = NULL;
@@ -345,13 +420,18 @@ double planner_step_seconds(const struct planner *planner, const struct choice *
                             const struct workers_facts *facts, int64_t tokens)
 {
     const struct model_shape shape = shape_of(planner, facts);
-    const struct cost_table table = cost_table_estimate(facts->kernels, facts->threads);
-    struct cost cost;
-    cost_decode(&cost, choice, &shape, &table, 0, tokens / choice->group.workers + 1);
-    return cost.seconds;
+    const struct cost_table table = table_of(planner, facts);
+    return step_seconds(choice, &shape, &table, tokens);
 }
 
 /* ---- telling ---- */
+
+const char *planner_part_name(enum planner_part part)
+{
+    static const char *const names[PLANNER_PARTS] = {"products", "attention", "exchange", "fixed",
+                                                     "logits"};
+    return names[part];
+}
 
 static double mega(int64_t bytes)
 {
@@ -380,7 +460,10 @@ void planner_print(const struct planner *planner, char text[PLANNER_TEXT_BYTES],
         "kernels %s, cache %s, context %" PRId64
         " tokens: up to %.1f MB of keys and values on a worker, of %.1f MB for all requests, and "
         "%.1f MB beside them\n"
-        "prefill: %.3f TFLOP, %.1f MB sent between workers, about %.1f s",
+        "prefill: %.3f TFLOP, %.1f MB sent between workers, about %.1f s\n"
+        "of it %.3g s in products, %.3g s in attention, %.3g s of exchange that arithmetic does "
+        "not "
+        "hide, %.3g s beside them; then about %.3g ms a token",
         prompt_tokens, method, choice->group.workers, choice->group.workers == 1 ? "" : "s",
         choice_partition_name(choice->request.partition),
         choice_schedule_name(choice->request.schedule), forecast->stages,
@@ -388,7 +471,10 @@ void planner_print(const struct planner *planner, char text[PLANNER_TEXT_BYTES],
         choice->group.cache == CHOICE_CACHE_BF16 ? "bf16" : "f32", choice->request.context_tokens,
         mega(planner_pool_bytes(forecast)), mega(pool_bytes),
         mega(beside_bytes + forecast->base_bytes), flops / 1e12, mega(sent_bytes),
-        forecast->seconds);
+        forecast->seconds, forecast->parts[PLANNER_PRODUCTS], forecast->parts[PLANNER_ATTENTION],
+        forecast->parts[PLANNER_EXCHANGE],
+        forecast->parts[PLANNER_FIXED] + forecast->parts[PLANNER_LOGITS],
+        forecast->token_seconds * 1e3);
     if (method_is_plain_rope(&choice->request.method) &&
         prompt_tokens > planner->shape.trained_tokens)
         snprintf(text + used, PLANNER_TEXT_BYTES - (size_t)used,

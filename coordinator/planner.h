@@ -6,7 +6,9 @@
 
 #include "coordinator/workers.h"
 #include "longhaul/v1/inference.pb-c.h"
+#include "proto/cost_file.h"
 #include "proto/model/spec.h"
+#include "proto/plan/chooser.h"
 #include "proto/plan/memory_plan.h"
 #include "proto/rpc/status_details.h"
 #include "proto/status.h"
@@ -15,10 +17,11 @@ enum { PLANNER_TEXT_BYTES = 4096, PLANNER_ANSWER_TOKENS = 256 };
 
 /* What requests may leave open. */
 struct planner_defaults {
-    const char *method;     /* its spelling */
-    int64_t context_tokens; /* 0: the model's trained length */
-    int64_t stage_tokens;   /* 0: the planner decides */
-    int64_t stages_max;     /* most stages times workers of a request's plan; 0: any */
+    const char *method;            /* its spelling */
+    int64_t context_tokens;        /* 0: the model's trained length */
+    int64_t stage_tokens;          /* 0: the planner decides */
+    int64_t stages_max;            /* most stages times workers of a request's plan; 0: any */
+    const struct cost_file *costs; /* measured rates, borrowed; NULL: the kernels' estimates */
 };
 
 struct planner {
@@ -48,11 +51,24 @@ struct planner_rank {
     int64_t pool_bytes;        /* that the request takes of its pool */
 };
 
+/* What a prompt's seconds consist of, by the slowest rank of each stage. */
+enum planner_part {
+    PLANNER_PRODUCTS, /* and what lies between them */
+    PLANNER_ATTENTION,
+    PLANNER_EXCHANGE, /* what arithmetic does not hide of it */
+    PLANNER_FIXED,    /* beside arithmetic: of each layer and stage */
+    PLANNER_LOGITS,
+    PLANNER_PARTS
+};
+
 struct planner_forecast {
     struct planner_rank *ranks; /* [count] */
     int count;
     int64_t base_bytes; /* of the process that has most beside its arenas; 0: not known */
-    double seconds;     /* of the prompt, an estimate */
+    double seconds;     /* of the prompt, an estimate: the sum of its parts */
+    double parts[PLANNER_PARTS];
+    double token_seconds; /* of a token of the answer, behind the prompt; an estimate */
+    double load_seconds;  /* of the model; 0: not known */
     int stages;
 };
 
@@ -70,12 +86,25 @@ MUST_CHECK enum status planner_method(const struct planner *planner, char text[M
                                       struct status_details *details,
                                       const Longhaul__V1__PlanOptions *options);
 
+/* A choice, and what it was decided by, for telling people. */
+struct planner_weighed {
+    struct chooser_request wanted;
+    struct choice choice;
+    struct chooser_weighed seconds;
+};
+
 /* OUT_OF_RANGE, with the numbers in `details`, for more than the context; INVALID_ARGUMENT, with
  * the field, for options that are no good or ask for more stages than the defaults allow. */
 MUST_CHECK enum status planner_choose(const struct planner *planner, struct choice *choice,
                                       struct status_details *details,
                                       const struct workers_facts *facts,
                                       const struct planner_request *request);
+
+/* The same, and why. */
+MUST_CHECK enum status planner_weigh(const struct planner *planner, struct planner_weighed *weighed,
+                                     struct status_details *details,
+                                     const struct workers_facts *facts,
+                                     const struct planner_request *request);
 
 /* Takes time in proportion to stages times workers. The caller calls planner_forecast_deinit.
  * `watch` may be NULL. */
@@ -92,13 +121,16 @@ MUST_CHECK enum status planner_check_fits(const struct planner_forecast *forecas
 /* What it takes of the pool of the rank that needs most. */
 int64_t planner_pool_bytes(const struct planner_forecast *forecast);
 
+/* "products" and so on. */
+const char *planner_part_name(enum planner_part part);
+
 void planner_forecast_deinit(struct planner_forecast *forecast);
 
 /* Of one decoded token behind so many others, an estimate: of the slowest rank. */
 double planner_step_seconds(const struct planner *planner, const struct choice *choice,
                             const struct workers_facts *facts, int64_t tokens);
 
-/* For people: three lines, and a warning where the length is past the trained one. */
+/* For people: four lines, and a warning where the length is past the trained one. */
 void planner_print(const struct planner *planner, char text[PLANNER_TEXT_BYTES],
                    const struct choice *choice, const struct planner_forecast *forecast,
                    int64_t prompt_tokens);

@@ -213,14 +213,14 @@ static enum status plan(struct rpc_call *call, const ProtobufCMessage *message, 
     if (request->workers > 0)
         facts.size = request->workers;
     const struct planner_request wanted = {request->options, tokens, request->max_tokens};
-    struct choice choice;
-    TRY(planner_choose(&server->planner, &choice, rpc_call_details(call), &facts, &wanted));
+    struct planner_weighed weighed;
+    TRY(planner_weigh(&server->planner, &weighed, rpc_call_details(call), &facts, &wanted));
     struct planner_forecast forecast;
     const struct planner_watch watch = {check_wanted, call};
-    TRY(planner_forecast(&server->planner, &forecast, &choice, &facts, tokens, &watch));
+    TRY(planner_forecast(&server->planner, &forecast, &weighed.choice, &facts, tokens, &watch));
     struct plan_response response;
     enum status status =
-        plan_response_init(&response, &server->planner, &choice, &forecast, tokens);
+        plan_response_init(&response, &server->planner, &weighed, &forecast, tokens);
     planner_forecast_deinit(&forecast);
     TRY(status);
     status = rpc_call_write(call, &response.message.base);

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "coordinator/group_links.h"
 #include "coordinator/held_prompts.h"
 #include "longhaul/control/v1/control.pb-c.h"
 #include "proto/clock.h"
@@ -43,6 +44,7 @@ struct group {
     struct rank *ranks;         /* [size] */
     pthread_mutex_t begin_lock; /* held from a run's number to its last Run message */
     int joined_count, loaded_count;
+    struct group_links links; /* as rank 0 tells them */
     bool lost;
     uint64_t serial;          /* this group's alone, from 1 */
     int holders;              /* requests that have a place in it */

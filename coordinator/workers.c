@@ -205,6 +205,10 @@ static void take_loaded(struct group *group, int rank_number,
     rank->load = *loaded;
     rank->load.base.n_unknown_fields = 0;
     rank->load.base.unknown_fields = NULL;
+    rank->load.links = NULL;
+    rank->load.n_links = 0;
+    if (rank_number == 0)
+        group_links_take(&group->links, loaded, group->size);
     group->loaded_count++;
     if (worker_group_is_ready(group))
         log_line(LOG_INFO, "group ready", log_text("group", group->id),
@@ -541,7 +545,9 @@ static void describe(const struct workers *workers, const struct group *group,
         .step_rows = group->ranks[0].load.step_rows,
         .pool_slots = group->ranks[0].load.pool_slots,
         .pool_bytes = worker_group_pool_bytes(group),
-        .link_bytes = group->ranks[0].load.link_bytes_per_second,
+        .within = group->links.within,
+        .between = group->links.between,
+        .host_ranks = group->links.host_ranks,
         .places = worker_group_places(group),
         .pace = group->size > 1 ? group->steady_pace : group->pace,
     };

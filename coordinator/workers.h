@@ -24,10 +24,12 @@
 #include <stdint.h>
 
 #include "coordinator/batch/panel_chain.h"
+#include "coordinator/group_links.h"
 #include "longhaul/control/v1/control.pb-c.h"
 #include "longhaul/v1/inference.pb-c.h"
 #include "proto/join_secret.h"
 #include "proto/plan/choice.h"
+#include "proto/plan/cost.h"
 #include "proto/rpc/rpc_server.h"
 #include "proto/status.h"
 
@@ -71,8 +73,11 @@ struct workers_facts {
     int64_t longest_tokens, stage_rows, step_rows, pool_slots;
     int64_t pool_bytes;  /* of each rank, for all requests together; 0: no limit */
     double load_seconds; /* of the slowest rank */
-    double link_bytes;   /* a second and direction, measured; 0: not known */
-    int places;          /* requests at a time */
+    /* What the ranks measured when they loaded, the slowest of each; bytes_per_second 0: not
+     * known. */
+    struct cost_link within, between;
+    int host_ranks; /* of the host that has most; 0: not known */
+    int places;     /* requests at a time */
     /* Seconds that prompts took for each that was predicted, roughly and steadily of several
      * workers; 0: not known. */
     double pace;
@@ -161,6 +166,7 @@ struct workers_group_view {
     uint64_t serial;
     int64_t pool_bytes;              /* of each rank, for all requests together; 0: no limit */
     int64_t taken_bytes;             /* what requests hold of it */
+    struct group_links links;        /* no links until it has loaded */
     struct workers_rank_view *ranks; /* [rank_count], those that have joined */
     int rank_count;
 };

@@ -42,6 +42,7 @@ static bool view_group(struct workers_group_view *view, const struct group *grou
     view->serial = group->serial;
     view->pool_bytes = worker_group_pool_bytes(group);
     view->taken_bytes = group->taken_bytes;
+    view->links = group->links;
     view->places = worker_group_is_ready(group) ? worker_group_places(group) : 0;
     if (group->runs) {
         /* A run of a named request is the name, '#' and a number (session.c). */

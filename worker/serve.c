@@ -446,6 +446,35 @@ static int64_t base_bytes(const struct serve_rank *rank, int64_t weights)
     return (held > 0 ? held : 0) + TOUCHED_LATER_BYTES;
 }
 
+/* The links' messages with their storage. */
+struct link_message {
+    Longhaul__Control__V1__LinkRate rates[LINK_RATE_PAIRS_MAX];
+    Longhaul__Control__V1__LinkRate *pointers[LINK_RATE_PAIRS_MAX];
+};
+
+static void set_links(Longhaul__Control__V1__Loaded *loaded, struct link_message *message,
+                      const struct link_rates *links)
+{
+    for (int p = 0; p < links->count; p++) {
+        const struct link_rate *pair = &links->pairs[p];
+        Longhaul__Control__V1__LinkRate *rate = message->pointers[p] = &message->rates[p];
+        longhaul__control__v1__link_rate__init(rate);
+        rate->from_rank = pair->from;
+        rate->to_rank = pair->to;
+        rate->bytes_per_second = pair->link.bytes_per_second;
+        rate->latency_seconds = pair->link.latency_s;
+        rate->message_seconds = pair->link.message_s;
+    }
+    loaded->links = message->pointers;
+    loaded->n_links = (size_t)links->count;
+    loaded->host_ranks = links->host_ranks;
+}
+
+static const struct cost_link *slowest_link(const struct link_rates *links)
+{
+    return links->between.bytes_per_second > 0 ? &links->between : &links->within;
+}
+
 static enum status load(struct serve_rank *rank, const struct model *model)
 {
     int64_t begun_ns = clock_now_ns();
@@ -463,8 +492,8 @@ static enum status load(struct serve_rank *rank, const struct model *model)
     pthread_mutex_lock(&rank->lock);
     rank->engine = engine;
     pthread_mutex_unlock(&rank->lock);
-    double link_bytes;
-    TRY(link_rate_measure(&link_bytes, rank->transport));
+    struct link_rates links;
+    TRY(link_rate_measure(&links, rank->transport));
     const struct memory_request *needs = engine_needs(engine);
     const struct group_choice *group = engine_group(engine);
     int64_t weights = engine_shape(engine)->weights_bytes;
@@ -486,12 +515,14 @@ static enum status load(struct serve_rank *rank, const struct model *model)
     loaded.stage_rows = group->stage_rows;
     loaded.step_rows = group->step_rows;
     loaded.pool_slots = group->pool_slots;
-    loaded.link_bytes_per_second = link_bytes;
+    struct link_message told;
+    set_links(&loaded, &told, &links);
     loaded.pool_bytes = group->pool_slots * memory_slot_bytes(group, engine_shape(engine));
     log_line(LOG_INFO, "ready", log_text("engine", engine_facts(engine)),
              log_text("exchange", rank->transport->facts),
              log_real("load_seconds", loaded.seconds, 2),
-             log_real("link_mb_per_second", link_bytes / 1e6, 0),
+             log_real("link_mb_per_second", slowest_link(&links)->bytes_per_second / 1e6, 0),
+             log_real("link_us", slowest_link(&links)->latency_s * 1e6, 0),
              log_real("weights_mib", (double)weights / 0x1p20, 1),
              log_real("base_mib", (double)rank->reports.base_bytes / 0x1p20, 1));
     return reports_loaded(&rank->reports, &loaded);

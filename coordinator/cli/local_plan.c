@@ -97,13 +97,13 @@ static enum status forecast(Longhaul__V1__PlanResponse **plan, const struct plan
                           : planner_answer_tokens(planner, facts, args->prompt_tokens),
     };
     struct status_details details = {0};
-    struct choice choice;
+    struct planner_weighed weighed;
     struct planner_forecast made;
     struct plan_response response;
-    TRY(planner_choose(planner, &choice, &details, facts, &request));
-    TRY(planner_forecast(planner, &made, &choice, facts, args->prompt_tokens, NULL));
+    TRY(planner_weigh(planner, &weighed, &details, facts, &request));
+    TRY(planner_forecast(planner, &made, &weighed.choice, facts, args->prompt_tokens, NULL));
     enum status status =
-        plan_response_init(&response, planner, &choice, &made, args->prompt_tokens);
+        plan_response_init(&response, planner, &weighed, &made, args->prompt_tokens);
     planner_forecast_deinit(&made);
     TRY(status);
     ProtobufCMessage *kept = NULL;

@@ -31,6 +31,12 @@ void plan_report_json(struct json_writer *writer, const Longhaul__V1__PlanSummar
     json_writer_integer(writer, "sent_bytes", plan->sent_bytes);
     json_writer_real(writer, "flops", plan->flops);
     json_writer_real(writer, "seconds", plan->seconds);
+    json_writer_begin_object(writer, "parts");
+    for (size_t part = 0; part < plan->n_parts; part++)
+        json_writer_real(writer, plan->parts[part]->name, plan->parts[part]->seconds);
+    json_writer_end_object(writer);
+    json_writer_real(writer, "token_seconds", plan->token_seconds);
+    json_writer_real(writer, "load_seconds", plan->load_seconds);
     json_writer_text(writer, "text", plan->text);
     json_writer_end_object(writer);
 }

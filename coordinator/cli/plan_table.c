@@ -70,6 +70,11 @@ void plan_table_print(const Longhaul__V1__PlanResponse *plan)
         printable_write_text(stdout, plan->summary->text, strlen(plan->summary->text));
         putchar('\n');
     }
+    for (size_t reason = 0; reason < plan->n_reasons; reason++) {
+        fputs("  ", stdout);
+        printable_write_text(stdout, plan->reasons[reason], strlen(plan->reasons[reason]));
+        putchar('\n');
+    }
     print_workers(plan);
     print_memory(plan);
 }
@@ -97,6 +102,10 @@ void plan_table_print_json(const Longhaul__V1__PlanResponse *plan)
     json_writer_begin_object(&writer, NULL);
     json_writer_integer(&writer, "schema_version", 1);
     plan_report_json(&writer, plan->summary);
+    json_writer_begin_array(&writer, "reasons");
+    for (size_t reason = 0; reason < plan->n_reasons; reason++)
+        json_writer_text(&writer, NULL, plan->reasons[reason]);
+    json_writer_end_array(&writer);
     json_writer_begin_array(&writer, "ranks");
     for (size_t i = 0; i < plan->n_ranks; i++)
         rank_json(&writer, plan->ranks[i]);

@@ -93,7 +93,7 @@ static struct workers_facts small_facts(double link_bytes)
         .stage_rows = group.stage_rows,
         .step_rows = group.step_rows,
         .pool_slots = 8192,
-        .link_bytes = link_bytes,
+        .within = {.bytes_per_second = link_bytes, .latency_s = 10e-6},
         .places = group.sequences,
     };
 }
@@ -128,7 +128,8 @@ static void stages_get_longer_where_the_link_is_slow(void **state)
     const struct outlook fast = look_at(&facts);
     struct outlook before = fast;
     assert_int_equal(fast.stage_tokens, 512);
-    for (facts.link_bytes = 2e9; facts.link_bytes >= 1e7; facts.link_bytes /= 2) {
+    for (facts.within.bytes_per_second = 2e9; facts.within.bytes_per_second >= 1e7;
+         facts.within.bytes_per_second /= 2) {
         const struct outlook slower = look_at(&facts);
         assert_true(slower.stage_tokens >= before.stage_tokens);
         assert_true(slower.sent_bytes <= before.sent_bytes);
@@ -149,7 +150,7 @@ static void a_slow_link_is_held_against_slow_arithmetic(void **state)
     facts.pace = 4;
     const struct outlook slow = look_at(&facts);
     assert_true(slow.stage_tokens < quick.stage_tokens);
-    facts.link_bytes = 1e7;
+    facts.within.bytes_per_second = 1e7;
     assert_int_equal(look_at(&facts).stage_tokens, 512);
 }
 
