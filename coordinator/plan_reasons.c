@@ -74,8 +74,16 @@ static void tell_stages(struct plan_reasons *reasons, const struct planner_weigh
 static void tell_split(struct plan_reasons *reasons, const struct planner_weighed *weighed)
 {
     const struct chooser_weighed *seconds = &weighed->seconds;
-    if (weighed->choice.request.decode_split)
-        add(reasons, "an answer's products are split because %s: %.3g ms a token against %.3g ms",
+    const unsigned split = weighed->choice.request.decode_split;
+    char products[DECODE_SPLIT_TEXT_BYTES];
+    decode_split_print(products, split);
+    if (weighed->wanted.decode_split >= 0)
+        add(reasons, "an answer's products are %s because that was asked for: %.3g ms a token",
+            split ? "split" : "whole", seconds->split_s * 1e3);
+    else if (split)
+        add(reasons,
+            "an answer's products %s are split because %s: %.3g ms a token against %.3g ms",
+            products,
             weighed->wanted.shared_memory_bus ? "workers share a host's memory" : "that is faster",
             seconds->split_s * 1e3, seconds->whole_s * 1e3);
     else

@@ -184,7 +184,7 @@ static enum status read_request(const struct planner *planner, struct chooser_re
         .kernels = facts->kernels,
         .cache = facts->cache,
         .queries = -1,
-        .decode_split = -1,
+        .decode_split = decode_split_wanted(planner->defaults.decode),
         .shared_memory_bus = facts->shared_memory_bus,
         .stage_rows = facts->stage_rows,
     };

@@ -135,6 +135,15 @@ const struct config_row config_rows[] = {
      .most = TOKENS_MOST,
      .takers = SERVER | CONFIG_REQUEST,
      .help = "cut a prompt into stages of N tokens; 0: the planner decides"},
+    {.key = "engine.decode",
+     .flag = "decode",
+     .type = CONFIG_CHOICE,
+     .value = "FORM",
+     .standard = "auto",
+     .choices = "auto|whole|split",
+     .takers = SERVER,
+     .help = "products of an answer's tokens: computed whole by each of several workers, or split "
+             "between them; auto: each as predicted to be faster"},
 
     {.key = "coordinator.listen",
      .flag = "listen",
