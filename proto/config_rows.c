@@ -140,10 +140,11 @@ const struct config_row config_rows[] = {
      .type = CONFIG_CHOICE,
      .value = "FORM",
      .standard = "auto",
-     .choices = "auto|whole|split",
+     .choices = "auto|whole|split|home",
      .takers = SERVER,
      .help = "products of an answer's tokens: computed whole by each of several workers, or split "
-             "between them; auto: each as predicted to be faster"},
+             "between them; home: the answer is worker 0's alone, who is sent all keys; auto: what "
+             "is predicted to be fastest"},
 
     {.key = "coordinator.listen",
      .flag = "listen",

@@ -8,7 +8,7 @@ int decode_split_wanted(const char *setting)
 {
     if (!setting)
         return -1;
-    if (strcmp(setting, "whole") == 0)
+    if (strcmp(setting, "whole") == 0 || strcmp(setting, "home") == 0)
         return 0;
     return strcmp(setting, "split") == 0 ? DECODE_SPLIT_ALL : -1;
 }

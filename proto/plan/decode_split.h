@@ -14,8 +14,8 @@ enum decode_split {
 
 enum { DECODE_SPLIT_TEXT_BYTES = 64 };
 
-/* What the setting engine.decode asks for: "whole" is the empty set, "split" all, and anything else,
- * NULL too, -1: the planner's choice. */
+/* What the setting engine.decode asks for: "whole" and "home" are the empty set, "split" all, and
+ * anything else, NULL too, -1: the planner's choice. */
 int decode_split_wanted(const char *setting);
 
 /* "q|k|v and logits"; of the empty set "". */

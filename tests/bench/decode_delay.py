@@ -35,34 +35,38 @@ class Cluster:
         self.hosts, self.arguments = hosts, arguments
         self.bin = os.path.join(os.path.abspath(arguments.build), "bin")
         self.ready = os.path.join(hosts.folder, "ready")
-        if os.path.exists(self.ready):
-            os.unlink(self.ready)
+        secret = os.path.join(hosts.folder, "secret")
+        for old in (self.ready, secret):
+            if os.path.exists(old):
+                os.unlink(old)
         environment = {**os.environ, **MPI}
         self.log = open(os.path.join(hosts.folder, "log"), "wb")
         self.coordinator = hosts.start(0, [os.path.join(self.bin, "longhaul-coordinator"), "--model", arguments.model, "--listen",
-                                           hosts.address(0) + ":0", "--insecure-bind", "--group-requests", "1", "--decode", form,
-                                           "--ready-file", self.ready], env=environment, stdout=self.log, stderr=self.log)
+                                           hosts.address(0) + ":0", "--worker-listen", hosts.address(0) + ":0", "--insecure-bind",
+                                           "--join-secret", secret, "--group-requests", "1", "--decode", form, "--ready-file",
+                                           self.ready], env=environment, stdout=self.log, stderr=self.log)
         try:
-            self.address = self.wait_for(self.read_address)
+            self.address, workers_address = self.wait_for(self.read_addresses)
             names = ",".join(hosts.name(i) for i in range(1, hosts.count + 1))
             self.workers = hosts.start(0, ["mpirun", "--mca", "plm", "rsh", "--mca", "plm_rsh_agent", hosts.agent, "--mca",
                                            "oob_tcp_if_include", "eth0", "--mca", "btl_tcp_if_include", "eth0", "--bind-to", "none",
                                            "--host", names, "-np", str(hosts.count), "--map-by", "node", "-x", "PATH",
                                            *(word for name in MPI for word in ("-x", name)),
                                            os.path.join(self.bin, "longhaul-worker"), "--threads", "1", "--coordinator",
-                                           self.address, "--model", arguments.model],
+                                           workers_address, "--join-secret", secret, "--model", arguments.model],
                                        env=environment, stdout=self.log, stderr=self.log)
         except BaseException:
             self.coordinator.kill()
             self.coordinator.wait()
             raise
 
-    def read_address(self):
+    def read_addresses(self):
+        """The clients', then the workers'."""
         try:
             with open(self.ready, encoding="ascii") as file:
-                return file.read().strip()
+                return file.read().split()
         except FileNotFoundError:
-            return ""
+            return []
 
     def wait_for(self, what):
         deadline = time.monotonic() + START_SECONDS
@@ -71,8 +75,11 @@ class Cluster:
             if found:
                 return found
             time.sleep(0.05)
+        raise self.failure("the coordinator did not start\n")
+
+    def failure(self, said):
         with open(self.log.name, encoding="utf-8", errors="replace") as log:
-            raise RuntimeError("the cluster did not start:\n" + log.read()[-4000:])
+            return RuntimeError(said + log.read()[-4000:])
 
     def longhaul(self, *words, seconds):
         command, *rest = words
@@ -82,11 +89,12 @@ class Cluster:
 
     def answer(self, path):
         options = ["--prompt-file", path, "--max-tokens", str(self.arguments.tokens), "--method", self.arguments.method]
-        self.hosts.run(0, [sys.executable, WAIT, self.address, str(START_SECONDS)], timeout=2 * START_SECONDS)
+        waited = self.hosts.run(0, [WAIT, self.address, str(START_SECONDS)], timeout=2 * START_SECONDS)
+        if waited.returncode:
+            raise self.failure(waited.stderr)
         result = self.longhaul("generate", *options, seconds=ANSWER_SECONDS)
         if result.returncode:
-            with open(self.log.name, encoding="utf-8", errors="replace") as log:
-                raise RuntimeError(result.stderr + log.read()[-4000:])
+            raise self.failure(result.stderr)
         return json.loads(result.stdout)
 
     def close(self):

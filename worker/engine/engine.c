@@ -174,9 +174,22 @@ static void discard(struct engine *engine, struct sequence *sequence)
     free(sequence);
 }
 
+static enum status wait_for_sent(struct engine *engine)
+{
+    for (int peer = 1; peer < engine->transport->size; peer++) {
+        struct transport_request *request = engine->requests[peer];
+        engine->requests[peer] = NULL;
+        if (request)
+            TRY(transport_wait(engine->transport, request));
+    }
+    return STATUS_OK;
+}
+
+/* The others have the last turn first: a rank 0 that decoded alone may be ahead of them. */
 static void free_post(struct engine *engine)
 {
-    bool under_way = false;
+    bool under_way = engine->requests && engine->transport->rank == 0 && !engine->broken &&
+                     wait_for_sent(engine) != STATUS_OK;
     for (int peer = 0; engine->requests && peer < engine->transport->size; peer++)
         under_way |= engine->requests[peer] != NULL;
     if (under_way)
@@ -447,6 +460,7 @@ static void move_in(struct engine *engine, struct sequence *sequence, uint64_t n
         engine->candidates[which] = (struct turn_candidate){
             .number = number,
             .split = sequence->choice.request.decode_split,
+            .home = sequence->choice.request.decode_home,
             .served = turn_clock(engine->candidates, which),
         };
         atomic_store(&sequence->cancel_status, (int)cancel_status);
@@ -493,6 +507,19 @@ static int find_live(const struct engine *engine, uint64_t number)
     return which;
 }
 
+/* An answer that goes on after its first token, where rank 0 is to decode alone. */
+static enum status go_home(struct engine *engine, struct sequence *sequence)
+{
+    struct account account;
+    if (!choice_is_home(&sequence->choice))
+        return STATUS_OK;
+    account_open(&account, &engine->forward);
+    account_predict_home(&engine->forward, sequence, &sequence->result);
+    TRY(forward_go_home(&engine->forward, sequence));
+    account_close(&account, &engine->forward, &sequence->result, 1);
+    return STATUS_OK;
+}
+
 /* What rank 0 has decided for the turn's rows, on all ranks. */
 static enum status hear_verdicts(struct engine *engine)
 {
@@ -508,7 +535,8 @@ static enum status hear_verdicts(struct engine *engine)
             drop(engine, which, forward_stop(&engine->forward, verdict, "while decoding"));
             continue;
         }
-        if (!sequence_decodes(sequence))
+        const bool begins = !sequence_decodes(sequence);
+        if (begins)
             TRY(places_keep_prefix(&engine->places, sequence));
         sequence_take(sequence, verdict->token);
         if (engine->transport->rank == 0)
@@ -516,6 +544,8 @@ static enum status hear_verdicts(struct engine *engine)
                                  job->request->logprobs ? &engine->logprobs[r] : NULL);
         if (verdict->stop)
             drop(engine, which, STATUS_OK);
+        else if (begins)
+            TRY(go_home(engine, sequence));
     }
     return STATUS_OK;
 }
@@ -712,17 +742,6 @@ static void compose(struct engine *engine)
         .stage_tokens = block_rows < group->stage_rows ? block_rows : group->stage_rows,
     };
     turn_choose(turn, &engine->memory, engine->candidates, engine->live_count, &most);
-}
-
-static enum status wait_for_sent(struct engine *engine)
-{
-    for (int peer = 1; peer < engine->transport->size; peer++) {
-        struct transport_request *request = engine->requests[peer];
-        engine->requests[peer] = NULL;
-        if (request)
-            TRY(transport_wait(engine->transport, request));
-    }
-    return STATUS_OK;
 }
 
 /* Rank 0 tells the turn, if there is one. */
