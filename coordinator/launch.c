@@ -1,5 +1,5 @@
-/* Owns one process group: mpirun with its ranks, or a single worker. Promises that it is ended
- * before launch_destroy returns, and that a group which cannot start is not started for ever.
+/* Owns one process group: mpirun with its ranks, srun, or a single worker. Promises that it is
+ * ended before launch_destroy returns, and that a group which cannot start is not started for ever.
  *
  *   starting  --the group serves (launch_look)-->               up
  *   starting  --nobody joins in time (end_useless)-->           ending
@@ -26,6 +26,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "coordinator/launch_command.h"
 #include "coordinator/mpi_files.h"
 #include "coordinator/orphans.h"
 #include "coordinator/worker_output.h"
@@ -33,8 +34,6 @@
 #include "proto/log.h"
 
 enum {
-    ARGUMENTS_MAX = 64,
-    ARGUMENT_BYTES = PATH_MAX,
     BACKOFF_FIRST_MS = 1000,
     BACKOFF_MOST_MS = 60000,
     LOOK_MS = 500,   /* looks are closer together, unless the process was stopped */
@@ -43,6 +42,9 @@ enum {
     ALONE_MS = 5000,
     ASK_MS = 3000, /* between SIGTERM and SIGKILL: mpirun needs 2 s to end its ranks */
     KILL_MS = 5000,
+    /* For what mpirun leaves, srun or ssh, to end with its daemons on other hosts, which remove
+       their files: killed earlier, it takes them along. */
+    DAEMONS_MS = 3000,
     SETTLE_MS = 1000, /* for the broken streams of ranks that have ended to be seen */
     WORDS_BYTES = 512,
 };
@@ -51,9 +53,8 @@ enum {
 enum { LOCK_DESCRIPTOR = STDERR_FILENO + 1 };
 
 struct launch {
-    char *arguments[ARGUMENTS_MAX + 1]; /* owned, ends in NULL */
-    size_t argument_count;
-    char **environment; /* owned list of borrowed and literal strings */
+    struct launch_command command;
+    int64_t daemons_ms; /* DAEMONS_MS where there are other hosts */
     int64_t join_deadline_ms;
     pid_t process; /* 0 while none runs */
     bool was_up;   /* it has served at least once */
@@ -69,99 +70,6 @@ struct launch {
     struct worker_output *output;
     struct mpi_files *files; /* NULL: no mpirun, no files */
 };
-
-/* ---- the command line ---- */
-
-static enum status add(struct launch *launch, const char *format, const char *value)
-{
-    char text[ARGUMENT_BYTES];
-    if (launch->argument_count == ARGUMENTS_MAX)
-        return fail(STATUS_INVALID_ARGUMENT, "too many arguments for the workers");
-    if ((size_t)snprintf(text, sizeof text, format, value) >= sizeof text)
-        return fail(STATUS_INVALID_ARGUMENT, "an argument for the workers is too long");
-    char *copy = strdup(text);
-    if (!copy)
-        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a command line");
-    launch->arguments[launch->argument_count++] = copy;
-    return STATUS_OK;
-}
-
-/* The first directory of PATH that holds an executable of this name. */
-static enum status find_program(char found[ARGUMENT_BYTES], const char *path, const char *name)
-{
-    for (const char *at = path ? path : ""; *at;) {
-        size_t length = strcspn(at, ":");
-        int used = snprintf(found, ARGUMENT_BYTES, "%.*s/%s", (int)length, at, name);
-        if (length > 0 && used < ARGUMENT_BYTES && access(found, X_OK) == 0)
-            return STATUS_OK;
-        at += length + (at[length] == ':');
-    }
-    return fail(STATUS_NOT_FOUND,
-                "no %s on PATH: install Open MPI (Debian: openmpi-bin), or use --transport "
-                "loopback",
-                name);
-}
-
-static enum status add_mpirun(struct launch *launch, const struct launch_settings *settings)
-{
-    char program[ARGUMENT_BYTES], count[16];
-    TRY(find_program(program, settings->path, "mpirun"));
-    snprintf(count, sizeof count, "%d", settings->workers);
-    TRY(add(launch, "%s", program));
-    /* Open MPI would pin each of two ranks to one core, and counts cores, not hardware threads, as
-     * slots. */
-    TRY(add(launch, "%s", "--bind-to"));
-    TRY(add(launch, "%s", "none"));
-    TRY(add(launch, "%s", "--oversubscribe"));
-    /* Its session directories and the ranks' shared memory, in a folder that we can remove. */
-    TRY(add(launch, "%s", "--mca"));
-    TRY(add(launch, "%s", "orte_tmpdir_base"));
-    TRY(add(launch, "%s", mpi_files_folder(launch->files)));
-    TRY(add(launch, "%s", "--mca"));
-    TRY(add(launch, "%s", "btl_vader_backing_directory"));
-    TRY(add(launch, "%s", mpi_files_folder(launch->files)));
-    TRY(add(launch, "%s", "-np"));
-    return add(launch, "%s", count);
-}
-
-static enum status make_arguments(struct launch *launch, const struct launch_settings *settings)
-{
-    if (access(settings->worker, X_OK) != 0)
-        return fail(STATUS_NOT_FOUND, "worker program %s: %s", settings->worker, strerror(errno));
-    if (settings->mpi)
-        TRY(add_mpirun(launch, settings));
-    TRY(add(launch, "%s", settings->worker));
-    TRY(add(launch, "--coordinator=%s", settings->coordinator));
-    TRY(add(launch, "--transport=%s", settings->mpi ? settings->transport : "loopback"));
-    for (size_t i = 0; i < settings->argument_count; i++)
-        if (strncmp(settings->arguments[i], "--transport=", 12) != 0)
-            TRY(add(launch, "%s", settings->arguments[i]));
-    TRY(add(launch, "--join-secret=%s", settings->join_secret));
-    if (settings->mpi)
-        return STATUS_OK;
-    char count[16];
-    snprintf(count, sizeof count, "%d", settings->workers);
-    return add(launch, "--ranks=%s", count);
-}
-
-/* Open MPI refuses to run as root unless told twice that it is meant. */
-static enum status make_environment(struct launch *launch, const struct launch_settings *settings)
-{
-    static char allow[] = "OMPI_ALLOW_RUN_AS_ROOT=1";
-    static char confirm[] = "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1";
-    size_t count = 0;
-    while (settings->environment[count])
-        count++;
-    launch->environment = calloc(count + 3, sizeof *launch->environment);
-    if (!launch->environment)
-        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for an environment");
-    memcpy(launch->environment, settings->environment, count * sizeof *launch->environment);
-    if (settings->mpi && geteuid() == 0) {
-        launch->environment[count++] = allow;
-        launch->environment[count++] = confirm;
-    }
-    return STATUS_OK;
-}
 
 /* ---- the process ---- */
 
@@ -189,17 +97,18 @@ static enum status spawn(struct launch *launch)
                                               POSIX_SPAWN_SETSIGDEF);
     worker_output_begin(launch->output);
     launch->started_ns = clock_now_ns();
-    int error = posix_spawn(&launch->process, launch->arguments[0], &actions, &attributes,
-                            launch->arguments, launch->environment);
+    char **arguments = launch->command.arguments;
+    int error = posix_spawn(&launch->process, arguments[0], &actions, &attributes, arguments,
+                            launch->command.environment);
     posix_spawnattr_destroy(&attributes);
     posix_spawn_file_actions_destroy(&actions);
     if (error) {
         launch->process = 0;
-        return fail(STATUS_IO, "start %s: %s", launch->arguments[0], strerror(error));
+        return fail(STATUS_IO, "start %s: %s", arguments[0], strerror(error));
     }
     launch->joined = launch->served = launch->asked = false;
     clock_watch_start(&launch->useless);
-    log_line(LOG_INFO, "workers started", log_text("program", launch->arguments[0]),
+    log_line(LOG_INFO, "workers started", log_text("program", arguments[0]),
              log_integer("pid", launch->process));
     return STATUS_OK;
 }
@@ -211,12 +120,17 @@ enum status launch_create(struct launch **launch, const struct launch_settings *
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the workers' launch");
     l->join_deadline_ms = settings->join_deadline_ms;
     l->backoff_ms = BACKOFF_FIRST_MS;
+    l->daemons_ms = settings->allocation->remote ? DAEMONS_MS : 0;
     enum status status = STATUS_OK;
+    enum launch_kind kind;
+    char program[PATH_MAX];
     orphans_adopt();
-    if (settings->mpi)
+    TRY_ELSE(launch_command_choose(&kind, program, settings), destroy);
+    if (kind == LAUNCH_MPIRUN)
         TRY_ELSE(mpi_files_create(&l->files, settings->temporary), destroy);
-    TRY_ELSE(make_arguments(l, settings), destroy);
-    TRY_ELSE(make_environment(l, settings), destroy);
+    TRY_ELSE(launch_command_make(&l->command, kind, program, settings,
+                                 l->files ? mpi_files_folder(l->files) : NULL),
+             destroy);
     TRY_ELSE(worker_output_create(&l->output), destroy);
     TRY_ELSE(spawn(l), destroy);
     *launch = l;
@@ -234,6 +148,7 @@ static bool has_ended(struct launch *launch)
     if (!launch->process || waitpid(launch->process, &launch->how, WNOHANG) != launch->process)
         return false;
     launch->process = 0;
+    launch->over_ns = clock_now_ns();
     return true;
 }
 
@@ -333,7 +248,8 @@ static void end_useless(struct launch *launch, const struct launch_sight *sight)
 /* Removes what an ended group left. False while something is still there. */
 static bool cleared(const struct launch *launch)
 {
-    if (!orphans_end())
+    const double over_ms = clock_seconds_since(launch->over_ns) * 1000;
+    if (!(over_ms < (double)launch->daemons_ms ? orphans_gone() : orphans_end()))
         return false;
     if (launch->files)
         mpi_files_clear(launch->files);
@@ -366,10 +282,7 @@ enum status launch_look(struct launch *launch, const struct launch_sight *sight)
 {
     launch->served = launch->served || (launch->process && sight->serving);
     launch->was_up = launch->was_up || launch->served;
-    if (has_ended(launch)) {
-        launch->over = true;
-        launch->over_ns = clock_now_ns();
-    }
+    launch->over = has_ended(launch) || launch->over;
     if (launch->over)
         return settle(launch, sight);
     if (!launch->process)
@@ -425,8 +338,6 @@ void launch_destroy(struct launch *launch, int64_t grace_ms)
         pause_briefly();
     mpi_files_destroy(launch->files);
     worker_output_destroy(launch->output);
-    for (size_t i = 0; i < launch->argument_count; i++)
-        free(launch->arguments[i]);
-    free(launch->environment);
+    launch_command_free(&launch->command);
     free(launch);
 }

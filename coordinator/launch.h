@@ -1,11 +1,12 @@
-/* The coordinator's own worker group: started by mpirun, or as one process where ranks are its
- * threads; started again when it dies; ended with the coordinator. */
+/* The coordinator's own worker group: started by mpirun or srun, or as one process where ranks are
+ * its threads; started again when it dies; ended with the coordinator. */
 #pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
+#include "coordinator/allocation.h"
 #include "proto/status.h"
 
 struct launch;
@@ -16,10 +17,13 @@ struct launch_settings {
     const char *join_secret;      /* the file that they read */
     const char *const *arguments; /* further ones of the worker, [argument_count] */
     size_t argument_count;
-    int workers;
-    bool mpi;              /* started by mpirun; otherwise loopback */
-    const char *transport; /* what ranks that mpirun starts are told: "auto", "mpi", "nccl" */
-    const char *path;      /* PATH, where mpirun is looked for */
+    const struct allocation *allocation; /* where they run, and how many */
+    bool mpi;                            /* ranks are processes; otherwise loopback */
+    const char *transport; /* what ranks that are processes are told: "auto", "mpi", "nccl" */
+    const char *launcher;  /* of processes: "auto", "mpirun", "srun" */
+    bool in_job;           /* this is in a Slurm job, where srun works */
+    const char *pin;       /* the network or interface of Open MPI; NULL: it chooses */
+    const char *path;      /* PATH, where mpirun and srun are looked for */
     const char *temporary; /* TMPDIR; NULL: not set */
     char *const *environment;
     int64_t join_deadline_ms;

@@ -35,7 +35,7 @@ enum status listen_address_check(const char *listen, bool insecure)
 }
 
 enum status listen_address_for_workers(char address[LISTEN_ADDRESS_BYTES], const char *asked,
-                                       const char *listen)
+                                       const char *listen, const char *host)
 {
     enum { PORT_MOST = 65535 };
     if (asked[0]) {
@@ -49,15 +49,16 @@ enum status listen_address_for_workers(char address[LISTEN_ADDRESS_BYTES], const
                     "listen on %s: no port comes after it for workers; give them one with "
                     "--worker-listen HOST:PORT",
                     listen);
-    snprintf(address, LISTEN_ADDRESS_BYTES, "127.0.0.1:%ld", port ? port + 1 : 0);
+    snprintf(address, LISTEN_ADDRESS_BYTES, "%s:%ld", host, port ? port + 1 : 0);
     return STATUS_OK;
 }
 
-void listen_address_reach(char address[LISTEN_ADDRESS_BYTES], const char *listen, int port)
+void listen_address_reach(char address[LISTEN_ADDRESS_BYTES], const char *listen, int port,
+                          const char *host)
 {
     bool any = host_is(listen, "0.0.0.0") || host_is(listen, "[::]");
     if (any)
-        snprintf(address, LISTEN_ADDRESS_BYTES, "127.0.0.1:%d", port);
+        snprintf(address, LISTEN_ADDRESS_BYTES, "%s:%d", host, port);
     else
         snprintf(address, LISTEN_ADDRESS_BYTES, "%.*s:%d", (int)host_bytes(listen), listen, port);
 }

@@ -15,10 +15,12 @@ bool listen_address_is_local(const char *listen);
  * otherwise. */
 MUST_CHECK enum status listen_address_check(const char *listen, bool insecure);
 
-/* Where workers join: `asked`, or, where that is "", 127.0.0.1 and the port after the one in
- * `listen`, any free one where that is. Both have passed host_port_check. */
+/* Where workers join: `asked`, or, where that is "", `host` and the port after the one in `listen`,
+ * any free one where that is. Both have passed host_port_check. */
 MUST_CHECK enum status listen_address_for_workers(char address[LISTEN_ADDRESS_BYTES],
-                                                  const char *asked, const char *listen);
+                                                  const char *asked, const char *listen,
+                                                  const char *host);
 
-/* HOST:PORT with the port that was bound; a host that stands for all of them becomes this host. */
-void listen_address_reach(char address[LISTEN_ADDRESS_BYTES], const char *listen, int port);
+/* HOST:PORT with the port that was bound; a host that stands for all of them becomes `host`. */
+void listen_address_reach(char address[LISTEN_ADDRESS_BYTES], const char *listen, int port,
+                          const char *host);

@@ -15,6 +15,7 @@
 #include "coordinator/descriptor_limit.h"
 #include "coordinator/launch.h"
 #include "coordinator/listen_address.h"
+#include "coordinator/own_workers.h"
 #include "coordinator/server.h"
 #include "proto/clock.h"
 #include "proto/config.h"
@@ -26,8 +27,6 @@
 enum {
     LOOK_MS = 50,
     LEAVE_MS = 5000, /* for workers that were told to end */
-    WORKER_ARGUMENTS_MAX = 48,
-    TROUBLE_BYTES = 512,
 };
 
 static const char program[] = "longhaul-coordinator";
@@ -83,64 +82,6 @@ static enum status tell_ready(const struct options *options, const struct addres
     return STATUS_OK;
 }
 
-/* ---- the workers of its own ---- */
-
-static enum status worker_program(char path[PATH_MAX])
-{
-    ssize_t bytes = readlink("/proc/self/exe", path, PATH_MAX - 1);
-    if (bytes < 0)
-        return fail(STATUS_IO, "find the program's own path: %s", strerror(errno));
-    path[bytes] = 0;
-    char *name = strrchr(path, '/') + 1;
-    static const char worker[] = "longhaul-worker";
-    if ((size_t)(name - path) + sizeof worker > PATH_MAX)
-        return fail(STATUS_IO, "the program's own path is too long");
-    memcpy(name, worker, sizeof worker);
-    return STATUS_OK;
-}
-
-static enum status start_workers(struct launch **launch, const struct config *config,
-                                 const char *address, const char *join_secret)
-{
-    char worker[PATH_MAX];
-    char *arguments[WORKER_ARGUMENTS_MAX];
-    TRY(worker_program(worker));
-    const char *transport = config_text(config, "engine.transport");
-    int workers = (int)config_integer(config, "engine.workers");
-    const struct launch_settings settings = {
-        .worker = worker,
-        .coordinator = address,
-        .join_secret = join_secret,
-        .arguments = (const char *const *)arguments,
-        .argument_count = config_arguments(config, CONFIG_WORKER, arguments, WORKER_ARGUMENTS_MAX),
-        .workers = workers,
-        .mpi = strcmp(transport, "mpi") == 0 || strcmp(transport, "nccl") == 0 ||
-               (strcmp(transport, "auto") == 0 && workers > 1),
-        .transport = transport,
-        .path = getenv("PATH"),
-        .temporary = getenv("TMPDIR"),
-        .environment = environ,
-        .join_deadline_ms =
-            (int64_t)(1000 * config_real(config, "coordinator.join_deadline_seconds")),
-    };
-    enum status status = launch_create(launch, &settings);
-    for (size_t i = 0; i < settings.argument_count; i++)
-        free(arguments[i]);
-    return status;
-}
-
-static enum status look_at_workers(struct launch *launch, struct server *server)
-{
-    char trouble[TROUBLE_BYTES];
-    server_trouble(server, launch_started_ns(launch), trouble, sizeof trouble);
-    const struct launch_sight sight = {
-        .joined = server_has_workers(server),
-        .serving = server_is_serving(server),
-        .trouble = trouble,
-    };
-    return launch_look(launch, &sight);
-}
-
 /* ---- serving ---- */
 
 /* The next signal that asks to end, 0 when none came within `ms`. */
@@ -182,7 +123,7 @@ static enum status serve(struct server *server, struct launch *launch,
 {
     while (!next_signal(LOOK_MS) && !server_is_asked_to_drain(server))
         if (launch)
-            TRY(look_at_workers(launch, server));
+            TRY(own_workers_look(launch, server));
     const double seconds = config_real(options->config, "coordinator.drain_seconds");
     *complete = drain(server, is_orphan(options) ? 0 : seconds);
     return STATUS_OK;
@@ -234,7 +175,44 @@ struct parts {
     char worker_listen[LISTEN_ADDRESS_BYTES];
     struct join_secret *secret;
     struct tls_files tls;
+    struct own_workers own; /* empty without --launch */
 };
+
+/* Where a secret for workers on other hosts lies, which must be able to read it: in the folder of
+ * the job, or in the user's own, which clusters share. */
+static struct join_secret_places secret_places(char folder[PATH_MAX], char host[HOST_NAME_BYTES],
+                                               bool remote)
+{
+    const char *home = getenv("HOME");
+    struct join_secret_places places = {
+        .job = getenv("SLURM_JOB_ID"),
+        .job_folder = getenv("SLURM_SUBMIT_DIR"),
+        .runtime = getenv("XDG_RUNTIME_DIR"),
+        .temporary = getenv("TMPDIR"),
+    };
+    if (!remote || places.job || !home || gethostname(host, HOST_NAME_BYTES - 1) != 0 ||
+        snprintf(folder, PATH_MAX, "%s/.cache", home) >= PATH_MAX)
+        return places;
+    if (access(folder, W_OK | X_OK) != 0)
+        snprintf(folder, PATH_MAX, "%s", home);
+    places.job = host;
+    places.job_folder = folder;
+    return places;
+}
+
+static enum status start_own(struct launch **launch, const struct config *config,
+                             const struct parts *parts, const char *address)
+{
+    const struct own_workers_place place = {
+        .coordinator = address,
+        .join_secret = join_secret_file(parts->secret),
+        .path = getenv("PATH"),
+        .temporary = getenv("TMPDIR"),
+        .job = getenv("SLURM_JOB_ID"),
+        .environment = environ,
+    };
+    return own_workers_start(launch, &parts->own, config, &place);
+}
 
 static enum status run_with(const struct options *options, const struct parts *parts,
                             bool *complete)
@@ -247,24 +225,24 @@ static enum status run_with(const struct options *options, const struct parts *p
     settings.worker_listen = parts->worker_listen;
     settings.join_secret = secret;
     settings.tls = tls.certificate ? &tls : NULL;
-    const struct join_secret_places places = {
-        .job = getenv("SLURM_JOB_ID"),
-        .job_folder = getenv("SLURM_SUBMIT_DIR"),
-        .runtime = getenv("XDG_RUNTIME_DIR"),
-        .temporary = getenv("TMPDIR"),
-    };
+    char folder[PATH_MAX], host[HOST_NAME_BYTES] = "";
+    const struct join_secret_places places =
+        secret_places(folder, host, parts->own.allocation.remote);
+    const char *own_address = own_workers_address(&parts->own);
     struct server *server = NULL;
     struct launch *launch = NULL;
     struct addresses addresses = {.http = ""};
     TRY(server_create(&server, &settings));
-    listen_address_reach(addresses.clients, settings.listen, server_port(server));
-    listen_address_reach(addresses.workers, settings.worker_listen, server_worker_port(server));
+    listen_address_reach(addresses.clients, settings.listen, server_port(server), "127.0.0.1");
+    listen_address_reach(addresses.workers, settings.worker_listen, server_worker_port(server),
+                         own_address);
     if (settings.http_listen[0])
-        listen_address_reach(addresses.http, settings.http_listen, server_http_port(server));
+        listen_address_reach(addresses.http, settings.http_listen, server_http_port(server),
+                             "127.0.0.1");
     enum status status = STATUS_OK;
     TRY_ELSE(join_secret_publish(secret, &places, server_worker_port(server)), stop);
     if (settings.workers_expected)
-        TRY_ELSE(start_workers(&launch, config, addresses.workers, join_secret_file(secret)), stop);
+        TRY_ELSE(start_own(&launch, config, parts, addresses.workers), stop);
     TRY_ELSE(tell_ready(options, &addresses, secret), stop);
     status = serve(server, launch, options, complete);
 stop:
@@ -273,14 +251,43 @@ stop:
     return status;
 }
 
+static enum status find_own(struct own_workers *own, const struct config *config)
+{
+    const struct allocation_environment environment = {
+        .job = getenv("SLURM_JOB_ID"),
+        .nodes = getenv("SLURM_JOB_NODELIST"),
+        .tasks = getenv("SLURM_NTASKS"),
+        .tasks_per_node = getenv("SLURM_TASKS_PER_NODE"),
+        .cores_per_node = getenv("SLURM_JOB_CPUS_PER_NODE"),
+        .cores_here = getenv("SLURM_CPUS_ON_NODE"),
+        .node = getenv("SLURMD_NODENAME"),
+        .step_tasks = getenv("SLURM_STEP_NUM_TASKS"),
+    };
+    return own_workers_plan(own, config, &environment);
+}
+
+static enum status listen_for_workers(struct parts *parts, const struct config *config)
+{
+    const char *asked = config_text(config, "coordinator.worker_listen");
+    if (asked[0] && parts->own.allocation.remote && listen_address_is_local(asked))
+        return fail(STATUS_INVALID_ARGUMENT,
+                    "--worker-listen %s: workers on other hosts cannot reach it; leave it out, or "
+                    "name an address of this host towards them",
+                    asked);
+    return listen_address_for_workers(parts->worker_listen, asked,
+                                      config_text(config, "coordinator.listen"),
+                                      own_workers_address(&parts->own));
+}
+
 static enum status open_parts(struct parts *parts, const struct options *options)
 {
     const struct config *config = options->config;
     const char *listen = config_text(config, "coordinator.listen");
     if (!config_text(config, "model.path")[0])
         return fail(STATUS_INVALID_ARGUMENT, "no model: give one with --model FILE");
-    TRY(listen_address_for_workers(parts->worker_listen,
-                                   config_text(config, "coordinator.worker_listen"), listen));
+    if (config_switch(config, "coordinator.launch"))
+        TRY(find_own(&parts->own, config));
+    TRY(listen_for_workers(parts, config));
     const char *authority = config_text(config, "coordinator.tls_client_ca");
     TRY(tls_files_read(&parts->tls, config_text(config, "coordinator.tls_cert"),
                        config_text(config, "coordinator.tls_key"), authority));
@@ -289,7 +296,9 @@ static enum status open_parts(struct parts *parts, const struct options *options
                     "--tls-client-ca asks clients for certificates, which needs --tls-cert and "
                     "--tls-key");
     TRY(listen_address_check(listen, options->insecure_bind || parts->tls.certificate));
-    TRY(listen_address_check(parts->worker_listen, options->insecure_bind));
+    /* Workers on several hosts talk to each other without TLS anyway. */
+    TRY(listen_address_check(parts->worker_listen,
+                             options->insecure_bind || parts->own.allocation.remote));
     if (config_text(config, "coordinator.http")[0])
         TRY(listen_address_check(config_text(config, "coordinator.http"), options->insecure_bind));
     return join_secret_create(&parts->secret, config_text(config, "control.join_secret"));
@@ -303,6 +312,7 @@ static enum status run(const struct options *options, bool *complete)
         status = run_with(options, &parts, complete);
     join_secret_destroy(parts.secret);
     tls_files_free(&parts.tls);
+    own_workers_free(&parts.own);
     return status;
 }
 

@@ -13,6 +13,13 @@ void orphans_adopt(void)
     prctl(PR_SET_CHILD_SUBREAPER, 1);
 }
 
+bool orphans_gone(void)
+{
+    while (waitpid(-1, NULL, WNOHANG) > 0)
+        continue;
+    return waitpid(-1, NULL, WNOHANG) < 0 && errno == ECHILD;
+}
+
 bool orphans_end(void)
 {
     char path[64];
@@ -23,7 +30,5 @@ bool orphans_end(void)
         kill(child, SIGKILL);
     if (file)
         fclose(file);
-    while (waitpid(-1, NULL, WNOHANG) > 0)
-        continue;
-    return waitpid(-1, NULL, WNOHANG) < 0 && errno == ECHILD;
+    return orphans_gone();
 }

@@ -28,7 +28,7 @@ struct plan_response {
     struct plan_reasons reasons;
 };
 
-/* `message` points into the rest and to the choice in `weighed`, so the struct stays where it is. */
+/* `message` points into the rest and to `weighed`, so the struct stays where it is. */
 MUST_CHECK enum status plan_response_init(struct plan_response *response,
                                           const struct planner *planner,
                                           const struct planner_weighed *weighed,

@@ -25,8 +25,10 @@ struct worker_output {
     pthread_mutex_t lock;  /* of reading and of what follows */
     char line[LINE_BYTES]; /* the one that is not complete yet */
     size_t used;
-    char failure[WORDS_BYTES]; /* the last sentence of a worker that failed */
-    char last[WORDS_BYTES];    /* the last line that has words */
+    bool in_frame;              /* between two rules of dashes */
+    char failure[WORDS_BYTES];  /* the last sentence of a worker that failed */
+    char unframed[WORDS_BYTES]; /* the last line outside frames that is none of the log */
+    char last[WORDS_BYTES];     /* the last line that has words */
 };
 
 /* ---- lines; all under the lock ---- */
@@ -34,6 +36,20 @@ struct worker_output {
 static void keep(char kept[WORDS_BYTES], const char *text, size_t bytes)
 {
     snprintf(kept, WORDS_BYTES, "%.*s", (int)bytes, text);
+}
+
+static bool is_rule(const char *line, size_t bytes)
+{
+    size_t i = 0;
+    while (i < bytes && (line[i] == '-' || line[i] == ' '))
+        i++;
+    return i == bytes;
+}
+
+/* Lines of the log begin with a time, or are objects. */
+static bool is_logged(const char *line, size_t bytes)
+{
+    return bytes > 0 && (line[0] == '{' || (line[0] >= '0' && line[0] <= '9'));
 }
 
 static void take_line(struct worker_output *output)
@@ -45,12 +61,13 @@ static void take_line(struct worker_output *output)
     log_relay(line, bytes);
     if (bytes > sizeof prefix && memcmp(line, prefix, sizeof prefix - 1) == 0)
         keep(output->failure, line + sizeof prefix - 1, bytes - (sizeof prefix - 1));
-    for (size_t i = 0; i < bytes; i++) {
-        if (line[i] == '-' || line[i] == ' ')
-            continue;
-        keep(output->last, line, bytes);
+    if (is_rule(line, bytes)) {
+        output->in_frame = output->in_frame != (bytes > 0 && line[0] == '-');
         return;
     }
+    keep(output->last, line, bytes);
+    if (!output->in_frame && !is_logged(line, bytes))
+        keep(output->unframed, line, bytes);
 }
 
 static void read_all(struct worker_output *output)
@@ -118,7 +135,8 @@ void worker_output_begin(struct worker_output *output)
 {
     pthread_mutex_lock(&output->lock);
     read_all(output);
-    output->failure[0] = output->last[0] = 0;
+    output->failure[0] = output->unframed[0] = output->last[0] = 0;
+    output->in_frame = false;
     pthread_mutex_unlock(&output->lock);
 }
 
@@ -126,7 +144,10 @@ void worker_output_last_words(struct worker_output *output, char *text, size_t b
 {
     pthread_mutex_lock(&output->lock);
     read_all(output);
-    snprintf(text, bytes, "%s", output->failure[0] ? output->failure : output->last);
+    snprintf(text, bytes, "%s",
+             output->failure[0]    ? output->failure
+             : output->unframed[0] ? output->unframed
+                                   : output->last);
     pthread_mutex_unlock(&output->lock);
 }
 

@@ -21,8 +21,9 @@ int worker_output_descriptor(const struct worker_output *output);
 void worker_output_begin(struct worker_output *output);
 
 /* What they said last that tells why they ended, one line: a worker's own sentence of failure, else
- * the last line that is not a mere rule of dashes; "" when there is none. All that they wrote up to
- * the call counts. */
+ * what ssh or the system said, else the last line that is not a mere rule of dashes; "" when there
+ * is none. Between such rules mpirun tells at length what may be wrong in general. All that they
+ * wrote up to the call counts. */
 void worker_output_last_words(struct worker_output *output, char *text, size_t bytes);
 
 /* Passes on what is left. NULL is accepted. */

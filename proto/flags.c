@@ -10,12 +10,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proto/flags_help.h"
 #include "proto/nearest.h"
 #include "proto/standard_streams.h"
 
 enum {
     OPTIONS_MOST = 64,
-    HELP_COLUMN = 30,
     /* What getopt_long returns for a long option: an index above every letter. */
     FIRST_ROW = 1000,
     FIRST_SETTING = 2000,
@@ -32,19 +32,18 @@ struct option_table {
     const char *config_path;
 };
 
-static void add_option(struct option_table *table, const char *name, bool has_value, int number)
+static void add_option(struct option_table *table, const char *name, int has_value, int number)
 {
     assert(table->count + 1 < OPTIONS_MOST);
     table->names[table->count] = name;
     table->options[table->count++] = (struct option){
         .name = name,
-        .has_arg = has_value ? required_argument : no_argument,
+        .has_arg = has_value,
         .val = number,
     };
 }
 
-/* Whether the command takes this setting, and has no row of its own by the same name. */
-static bool takes_setting(const struct flags_command *command, const struct config_row *row)
+bool flags_takes_setting(const struct flags_command *command, const struct config_row *row)
 {
     if (!row->flag || !(row->takers & command->takers))
         return false;
@@ -52,6 +51,11 @@ static bool takes_setting(const struct flags_command *command, const struct conf
         if (strcmp(command->rows[i].name, row->flag) == 0)
             return false;
     return true;
+}
+
+static int value_of(bool is_switch)
+{
+    return is_switch ? no_argument : required_argument;
 }
 
 static void fill_table(struct option_table *table, const struct flags_command *command)
@@ -62,7 +66,7 @@ static void fill_table(struct option_table *table, const struct flags_command *c
     table->letters[used++] = 'V';
     for (size_t i = 0; i < command->rows_count; i++) {
         const struct flags_row *row = &command->rows[i];
-        add_option(table, row->name, row->type != FLAGS_SWITCH, FIRST_ROW + (int)i);
+        add_option(table, row->name, value_of(row->type == FLAGS_SWITCH), FIRST_ROW + (int)i);
         if (row->letter) {
             table->letters[used++] = row->letter;
             if (row->type != FLAGS_SWITCH)
@@ -71,13 +75,14 @@ static void fill_table(struct option_table *table, const struct flags_command *c
     }
     for (size_t i = 0; command->takers && i < config_rows_count(); i++) {
         const struct config_row *row = config_row_at(i);
-        if (takes_setting(command, row))
-            add_option(table, row->flag, row->type != CONFIG_SWITCH, FIRST_SETTING + (int)i);
+        if (flags_takes_setting(command, row))
+            add_option(table, row->flag, value_of(row->type == CONFIG_SWITCH),
+                       FIRST_SETTING + (int)i);
     }
     if (command->takers)
-        add_option(table, "config", true, OPTION_CONFIG);
-    add_option(table, "help", false, OPTION_HELP);
-    add_option(table, "version", false, OPTION_VERSION);
+        add_option(table, "config", required_argument, OPTION_CONFIG);
+    add_option(table, "help", optional_argument, OPTION_HELP);
+    add_option(table, "version", no_argument, OPTION_VERSION);
 }
 
 static enum status take_number(const struct flags_row *row, const char *text)
@@ -193,64 +198,20 @@ static enum status unknown_option(const struct option_table *table, const char *
 
 /* ---- help ---- */
 
-static void print_row(FILE *file, char letter, const char *name, const char *value,
-                      const char *help, const char *standard)
-{
-    char left[96];
-    char short_form[8] = "";
-    if (letter)
-        snprintf(short_form, sizeof short_form, "-%c, ", letter);
-    snprintf(left, sizeof left, "  %s--%s%s%s", short_form, name, value ? " " : "",
-             value ? value : "");
-    if (strlen(left) + 2 > HELP_COLUMN)
-        fprintf(file, "%s\n%*s", left, HELP_COLUMN, "");
-    else
-        fprintf(file, "%-*s", HELP_COLUMN, left);
-    fputs(help, file);
-    if (standard && standard[0])
-        fprintf(file, " [%s]", standard);
-    fputc('\n', file);
-}
-
-static void print_help(FILE *file, const struct flags_command *command)
-{
-    fprintf(file, "Example:\n%s\n%s\nUsage: %s [OPTIONS]%s%s\n", command->example, command->summary,
-            command->program, command->arguments ? " " : "",
-            command->arguments ? command->arguments : "");
-    fputs("\nOptions:\n", file);
-    for (size_t i = 0; i < command->rows_count; i++) {
-        const struct flags_row *row = &command->rows[i];
-        print_row(file, row->letter, row->name, row->value, row->help, NULL);
-    }
-    print_row(file, 'h', "help", NULL, "this text", NULL);
-    print_row(file, 'V', "version", NULL, "the version", NULL);
-    if (!command->takers)
-        return;
-    fputs("\nSettings (a flag wins over the configuration file, the file over the [default]):\n",
-          file);
-    for (size_t i = 0; i < config_rows_count(); i++) {
-        const struct config_row *row = config_row_at(i);
-        if (takes_setting(command, row))
-            print_row(file, 0, row->flag, row->value, row->help,
-                      row->type == CONFIG_SWITCH ? NULL : row->standard);
-    }
-    print_row(file, 0, "config", "FILE", "the configuration file, YAML", NULL);
-}
-
 /* In one piece, so that why it could not be written is known at the end, when it is told of. */
-static enum status show_help(const struct flags_command *command)
+static enum status show_help(const struct flags_command *command, const char *form)
 {
     char *text = NULL;
     size_t bytes = 0;
     FILE *memory = open_memstream(&text, &bytes);
     if (!memory)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the help text");
-    print_help(memory, command);
+    const enum status status = flags_help_write(memory, command, form);
     const bool complete = fclose(memory) == 0;
-    if (complete && standard_output_text(text) != STATUS_OK)
+    if (complete && status == STATUS_OK && standard_output_text(text) != STATUS_OK)
         errno = 0; /* standard_streams_end tells */
     free(text);
-    return complete ? STATUS_OK : fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the help text");
+    return complete ? status : fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the help text");
 }
 
 /* ---- options ---- */
@@ -269,8 +230,9 @@ static enum status take_options(struct option_table *table, const struct flags_c
     int number = 0;
     while ((number = getopt_long(argc, argv, table->letters, table->options, NULL)) != -1) {
         if (number == OPTION_HELP || number == 'h') {
+            TRY(show_help(command, number == 'h' ? NULL : optarg));
             *exit_code = 0;
-            return show_help(command);
+            return STATUS_OK;
         }
         if (number == OPTION_VERSION || number == 'V') {
             print_version(command);

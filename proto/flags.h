@@ -68,3 +68,6 @@ enum { FLAGS_GO_ON = -1, FLAGS_EXIT_USAGE = 2, FLAGS_EXIT_CONFIG = 78 };
  * *first_argument is the index in argv, which is reordered, of the first argument that is no
  * option. */
 int flags_parse(const struct flags_command *command, int argc, char **argv, int *first_argument);
+
+/* Whether the command takes this setting, and has no row of its own by the same name. */
+bool flags_takes_setting(const struct flags_command *command, const struct config_row *row);

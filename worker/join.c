@@ -16,7 +16,8 @@ enum {
     ANSWER_MS = 5000, /* at least, for a coordinator on a busy host */
     AGAIN_MS = 200,   /* between attempts */
     STRANGER_AGAIN_MS = 1000,
-    STRANGER_MS = 5000, /* for a coordinator that has just started to write its secret */
+    STRANGER_MS = 3000, /* for a coordinator that has just started to write its secret; peers that
+                           wait for this rank meanwhile take it for stuck after 5 s */
     LOOK_MS = 50,
     CAUSE_BYTES = 512,
 };
@@ -132,9 +133,9 @@ enum status join(struct rpc_stream **stream, struct join_welcome *welcome,
             return STATUS_OK;
         if (status == STATUS_UNAUTHENTICATED && found != STATUS_OK)
             status = fail(status,
-                          "%s; copy the coordinator's file there, or name it with "
-                          "--join-secret",
-                          unread);
+                          "%s; on host %s: where hosts share no folder for it, copy the "
+                          "coordinator's file there, or name it with --join-secret",
+                          unread, args->hello->host);
         if (!is_worth_another(&attempts, status))
             return status == STATUS_UNAVAILABLE
                        ? fail(status, "no coordinator within %.1f s: %s",

@@ -26,9 +26,9 @@
 #include "proto/log.h"
 #include "proto/model/digest.h"
 #include "proto/model/model.h"
-#include "worker/engine/device/binding.h"
 #include "worker/command_table.h"
 #include "worker/engine/engine.h"
+#include "worker/host_binding.h"
 #include "worker/introduction.h"
 #include "worker/join.h"
 #include "worker/link_rate.h"
@@ -52,6 +52,7 @@ struct serve_rank {
     struct clock_watch silence; /* of the coordinator; the listener's own */
     char digest[DIGEST_HEX_BYTES];
     const char *kernels;
+    struct host_binding cores;
     int threads;          /* as resolved for this host */
     int64_t memory_bytes; /* for this rank's arenas */
     struct engine *engine;
@@ -480,7 +481,7 @@ static enum status load(struct serve_rank *rank, const struct model *model)
     int64_t begun_ns = clock_now_ns();
     struct engine_options options = {
         .kernels = rank->kernels,
-        .threads = rank->threads,
+        .binding = &rank->cores.binding,
         .memory_bytes = rank->memory_bytes,
         .streams = rank->options->streams,
         .group = group_choice_usual(rank->transport->size),
@@ -563,14 +564,27 @@ static enum status live_in_group(struct serve_rank *rank, struct model **model)
     return status == STATUS_OK ? STATUS_OK : fail(status, "%s", reason);
 }
 
+/* On a GPU the host's threads compute nothing: they hold no cores. */
+static enum status choose_cores(struct serve_rank *rank)
+{
+    struct transport *transport = rank->transport;
+    const int threads = rank->options->threads;
+    if (rank->options->streams) {
+        TRY(binding_choose(&rank->cores.binding, transport->local_rank, transport->local_size,
+                           threads));
+    } else {
+        TRY(host_binding_agree(&rank->cores, transport, threads, NULL));
+        transport_set_cores_short(transport, !rank->cores.binding.pinned);
+    }
+    rank->threads = rank->cores.binding.threads;
+    return STATUS_OK;
+}
+
 static enum status serve_joined(struct serve_rank *rank, struct rpc_client *client,
                                 struct model **model)
 {
     enum status status = STATUS_OK;
-    struct binding binding;
-    TRY(binding_choose(&binding, rank->transport->local_rank, rank->transport->local_size,
-                       rank->options->threads));
-    rank->threads = binding.threads;
+    TRY(choose_cores(rank));
     digest_model(rank->digest, *model);
     TRY(introduction_make(&rank->introduction, rank->transport));
     rank->kernels = rank->options->kernels ? rank->options->kernels : rank->introduction.kernels;
@@ -608,6 +622,7 @@ enum status serve(struct transport *transport, struct rpc_client *client,
         transport_abort(transport, status_message());
     else
         engine_destroy(rank.engine);
+    host_binding_release(&rank.cores);
     model_close(model);
     return status;
 }

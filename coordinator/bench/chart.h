@@ -37,6 +37,7 @@ struct chart_series {
     const struct chart_point *points; /* [count], joined as they stand */
     size_t count;
     enum chart_line line;
+    const char *const *labels; /* [count], beside each mark of an SVG; NULL: none */
 };
 
 enum { CHART_SERIES_MAX = 12 };

@@ -174,6 +174,14 @@ static void draw_error(const struct drawing *drawing, const struct chart_point *
             -CAP, 2 * CAP, x_of(drawing, point->x) - CAP, y_of(drawing, low), 2 * CAP);
 }
 
+/* Above and to the right, in the series' colour. */
+static void draw_label(const struct drawing *drawing, const char *label, double x, double y)
+{
+    const bool at_end = x + width_of(label) > WIDTH - 4;
+    write_text(drawing->file, at_end ? x - 7 : x + 7, y - 7,
+               at_end ? " stroke=\"none\" text-anchor=\"end\"" : " stroke=\"none\"", label);
+}
+
 static void draw_series(const struct drawing *drawing, size_t number)
 {
     const struct chart_series *series = &drawing->chart->series[number];
@@ -187,6 +195,9 @@ static void draw_series(const struct drawing *drawing, size_t number)
         draw_error(drawing, point);
         draw_mark(drawing->file, chart_colour(drawing->chart, number), x_of(drawing, point->x),
                   y_of(drawing, point->y));
+        if (series->labels)
+            draw_label(drawing, series->labels[i], x_of(drawing, point->x),
+                       y_of(drawing, point->y));
     }
     fputs("</g>\n", drawing->file);
 }

@@ -12,7 +12,7 @@ struct draws {
  * z = (z ^ z >> 27) * 0x94d049bb133111eb; z ^ z >> 31. */
 uint64_t draws_bits(struct draws *draws);
 
-/* In [0, 1): the upper 53 bits over 2^53. */
+/* In [0, 1): the upper 53 bits over 2^53. By itself for tests. */
 double draws_uniform(struct draws *draws);
 
 /* A wait until the next of events that come independently, `rate` of them a unit of time:

@@ -22,40 +22,22 @@ static const struct command_row commands[] = {
     {"list", batch_command_list, "the batches that there are"},
 };
 
-enum { COMMANDS = sizeof commands / sizeof commands[0] };
-
-static void print_help(FILE *file)
-{
-    fputs("Example:\n"
-          "  longhaul batch submit --server 127.0.0.1:7711 questions.jsonl\n"
-          "  longhaul batch results --server 127.0.0.1:7711 batches/NAME -o answers.jsonl\n"
-          "\n"
-          "Many requests that outlive a connection: a line of a file each, as OpenAI's Batch has\n"
-          "them. Lines that begin alike, or name one document, are read once and run side by\n"
-          "side. The coordinator needs --store DIR.\n"
-          "\n"
-          "Usage: longhaul batch COMMAND [OPTIONS]\n"
-          "\n"
-          "Commands:\n",
-          file);
-    command_list_print(file, commands, COMMANDS);
-    fputs("\n`longhaul batch COMMAND --help` tells a command's options.\n", file);
-}
-
 int batch_command(int argc, char **argv)
 {
-    const char *word = argc > 1 ? argv[1] : NULL;
-    if (!word) {
-        print_help(stderr);
-        return CONSOLE_EXIT_USAGE;
-    }
-    if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0) {
-        print_help(stdout);
-        return 0;
-    }
-    const struct command_row *row = command_list_find(commands, COMMANDS, word);
-    return row ? row->command(argc - 1, argv + 1)
-               : command_list_unknown("longhaul batch", commands, COMMANDS, word);
+    const struct command_list list = {
+        .program = "longhaul batch",
+        .example =
+            "  longhaul batch submit --server 127.0.0.1:7711 questions.jsonl\n"
+            "  longhaul batch results --server 127.0.0.1:7711 batches/NAME -o answers.jsonl\n",
+        .summary =
+            "Many requests that outlive a connection: a line of a file each, as OpenAI's Batch "
+            "has\n"
+            "them. Lines that begin alike, or name one document, are read once and run side by\n"
+            "side. The coordinator needs --store DIR.\n",
+        .rows = commands,
+        .count = sizeof commands / sizeof commands[0],
+    };
+    return command_list_run(&list, argc, argv);
 }
 
 /* ---- what all of them do ---- */

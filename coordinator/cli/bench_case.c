@@ -160,6 +160,10 @@ static enum status take_times(struct bench_case *one, const struct measured_requ
     if (seconds->prefill <= 0 || (one->answer_tokens > 0 && seconds->decode <= 0))
         return fail(STATUS_INTERNAL, "%s: the workers report no time", one->name);
     if (one->kind != BENCH_DECODE) {
+        const int64_t cached = request->finished->usage->cached_tokens;
+        if (cached != 0)
+            return fail(STATUS_INTERNAL, "%s: %" PRId64 " tokens of the prompt were not read again",
+                        one->name, cached);
         TRY(samples_add(&one->prefill_seconds, seconds->prefill));
         TRY(samples_add(&one->prefill_rate, (double)one->prompt_tokens / seconds->prefill));
         TRY(samples_add(&one->first_seconds,

@@ -16,6 +16,7 @@
 
 static const char program[] = "longhaul bench";
 static const char results[] = "bench.jsonl";
+static const char runs[] = "runs.jsonl"; /* each repetition as it ended */
 
 enum { TOKENS_MOST = 1 << 28, REPETITIONS_MOST = 1000, FRONTIER_ANSWER = 32 };
 
@@ -74,8 +75,10 @@ static enum status examine(struct options *options, struct bench_plan *plan,
         method_list_parse(&plan->methods, method, model_spec(model)->trained_tokens);
     model_close(model);
     TRY(status);
-    if (options->out)
+    if (options->out) {
         TRY(result_folder_prepare(options->out, results));
+        TRY(result_folder_prepare(options->out, runs));
+    }
     return manifest_read_model(&options->manifest, path);
 }
 
@@ -83,18 +86,21 @@ static enum status examine(struct options *options, struct bench_plan *plan,
 
 /* Every case once before any of them again, so that what drifts meanwhile drifts for all. The first
  * round warms up. */
-static enum status measure(struct bench_cases *cases, struct rpc_client *client,
-                           int64_t repetitions, int64_t stage_tokens)
+static enum status measure(const struct bench_report *report, struct rpc_client *client,
+                           int64_t stage_tokens, FILE *told)
 {
+    const int64_t repetitions = report->repetitions;
     for (int64_t round = 0; round <= repetitions; round++)
-        for (size_t i = 0; i < cases->count; i++) {
-            struct bench_case *one = &cases->cases[i];
+        for (size_t i = 0; i < report->cases->count; i++) {
+            struct bench_case *one = &report->cases->cases[i];
             if (round == 0)
                 console_progress("warm-up: %s, %s", one->name, one->asked_method);
             else
                 console_progress("%lld of %lld: %s, %s", (long long)round, (long long)repetitions,
                                  one->name, one->asked_method);
             TRY(bench_case_measure(one, client, stage_tokens, round > 0));
+            if (round > 0 && told)
+                bench_report_run(told, one, round);
         }
     console_clear();
     return STATUS_OK;
@@ -110,6 +116,23 @@ static enum status prepare(struct bench_cases *cases, struct rpc_client *client,
         TRY(bench_case_prepare(&cases->cases[i], &words, stage_tokens));
     }
     return STATUS_OK;
+}
+
+/* With --out, what is broken off keeps the repetitions that it had. */
+static enum status measure_and_keep(const struct options *options,
+                                    const struct bench_report *report, struct rpc_client *client,
+                                    int64_t stage_tokens)
+{
+    FILE *told = NULL;
+    if (!options->out)
+        return measure(report, client, stage_tokens, NULL);
+    TRY(result_folder_create(&told, options->out, runs));
+    bench_report_begin(told, report);
+    const enum status status = measure(report, client, stage_tokens, told);
+    if (status == STATUS_OK)
+        return result_folder_finish(told, options->out, runs);
+    fclose(told);
+    return status;
 }
 
 static enum status tell(struct options *options, struct bench_report *report)
@@ -138,6 +161,7 @@ static enum status run(struct options *options, struct bench_plan *plan,
     struct measured_cluster cluster = {.workers = 0};
     struct private_coordinator_args args = {.config = config};
     const struct server_option nowhere = {0};
+    struct bench_report report = {&options->manifest, &cluster, &cases, options->repetitions};
     const int64_t stage_tokens = config_integer(config, "engine.stage_tokens");
     manifest_begin(&options->manifest);
     TRY(examine(options, plan, config));
@@ -150,9 +174,8 @@ static enum status run(struct options *options, struct bench_plan *plan,
     if (status == STATUS_OK)
         status = prepare(&cases, connection.client, stage_tokens);
     if (status == STATUS_OK)
-        status = measure(&cases, connection.client, options->repetitions, stage_tokens);
+        status = measure_and_keep(options, &report, connection.client, stage_tokens);
     status = connection_end(&connection, status);
-    struct bench_report report = {&options->manifest, &cluster, &cases, options->repetitions};
     if (status == STATUS_OK)
         status = tell(options, &report);
     bench_cases_deinit(&cases);

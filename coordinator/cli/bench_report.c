@@ -63,13 +63,41 @@ static void write_case(FILE *file, struct bench_case *one, const struct bench_re
     fputc('\n', file);
 }
 
-void bench_report_lines(FILE *file, const struct bench_report *report)
+void bench_report_begin(FILE *file, const struct bench_report *report)
 {
     struct json_writer writer = {.file = file};
     json_writer_begin_object(&writer, NULL);
     manifest_write(&writer, "manifest", report->manifest);
     json_writer_end_object(&writer);
     fputc('\n', file);
+}
+
+static void write_last(struct json_writer *writer, const char *key, const struct samples *samples)
+{
+    if (samples->count > 0)
+        json_writer_real(writer, key, samples->values[samples->count - 1]);
+    else
+        json_writer_null(writer, key);
+}
+
+void bench_report_run(FILE *file, const struct bench_case *one, int64_t repetition)
+{
+    struct json_writer writer = {.file = file};
+    json_writer_begin_object(&writer, NULL);
+    json_writer_text(&writer, "test", one->name);
+    json_writer_text(&writer, "method", one->method);
+    json_writer_integer(&writer, "repetition", repetition);
+    write_last(&writer, "prefill_seconds", &one->prefill_seconds);
+    write_last(&writer, "decode_seconds", &one->decode_seconds);
+    write_last(&writer, "first_token_seconds", &one->first_seconds);
+    json_writer_end_object(&writer);
+    fputc('\n', file);
+    fflush(file);
+}
+
+void bench_report_lines(FILE *file, const struct bench_report *report)
+{
+    bench_report_begin(file, report);
     for (size_t i = 0; i < report->cases->count; i++)
         write_case(file, &report->cases->cases[i], report);
 }
@@ -143,6 +171,8 @@ static void print_disturbances(FILE *file, const struct bench_report *report)
         fputs("\ntoo short to tell whether the machine was busy", file);
     const struct host_facts *host = &report->manifest->host;
     fprintf(file, "; load before: %.2f on %d cores.\n", host->load, host->cores);
+    if (!report->cluster->all_here)
+        fputs("workers run on other hosts, too, which nobody watched.\n", file);
     if (report->cluster->shared_cores)
         fprintf(file, "cores were shared: %d threads of workers, more than this host has cores.\n",
                 report->cluster->threads);

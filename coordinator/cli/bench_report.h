@@ -15,6 +15,12 @@ struct bench_report {
     int64_t repetitions;
 };
 
+/* A line with the manifest alone, for runs that are told one by one as they end. */
+void bench_report_begin(FILE *file, const struct bench_report *report);
+
+/* A line of a case's last repetition, flushed. */
+void bench_report_run(FILE *file, const struct bench_case *one, int64_t repetition);
+
 /* A line with the manifest, then one for each case. */
 void bench_report_lines(FILE *file, const struct bench_report *report);
 

@@ -1,8 +1,7 @@
-/* A program's commands: one table makes the list in its help and the dispatch. */
+/* A program's commands: one table makes its help, its manual page and the dispatch. */
 #pragma once
 
 #include <stddef.h>
-#include <stdio.h>
 
 /* `command` takes its own argv (argv[0] is its name) and returns the exit code. */
 struct command_row {
@@ -11,12 +10,18 @@ struct command_row {
     const char *help; /* one line, no full stop */
 };
 
-void command_list_print(FILE *file, const struct command_row *rows, size_t count);
+struct command_list {
+    const char *program; /* "longhaul batch" */
+    const char *example; /* whole command lines, each ending in a newline */
+    const char *summary; /* sentences, each line ending in a newline */
+    const struct command_row *rows;
+    size_t count;
+};
 
-/* NULL: none has this name. */
-const struct command_row *command_list_find(const struct command_row *rows, size_t count,
-                                            const char *name);
+/* Runs the command that argv[1] names, or shows the list: for --help, `--help=man` and
+ * `--help=table` (as proto/flags_help.h has them), and on standard error where nothing is named.
+ * Returns the exit code. */
+int command_list_run(const struct command_list *list, int argc, char **argv);
 
-/* Says that none has this name, and which comes near; returns the exit code. */
-int command_list_unknown(const char *program, const struct command_row *rows, size_t count,
-                         const char *name);
+/* The help of the command that is named; an unknown one is told of. Returns the exit code. */
+int command_list_help(const struct command_list *list, const char *name);

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "coordinator/cli/command_list.h"
 #include "coordinator/cli/commands.h"
 #include "coordinator/cli/console.h"
 #include "proto/config.h"
@@ -142,30 +143,19 @@ static int show(int argc, char **argv)
     return exit_code;
 }
 
-static void print_help(FILE *file)
-{
-    fputs("Example:\n"
-          "  longhaul config check cluster.yaml\n"
-          "  longhaul config show --origin --config cluster.yaml\n"
-          "\n"
-          "Usage: longhaul config check FILE\n"
-          "       longhaul config show [OPTIONS]\n",
-          file);
-}
-
 int config_command(int argc, char **argv)
 {
-    const char *word = argc > 1 ? argv[1] : "";
-    if (strcmp(word, "check") == 0)
-        return check(argc - 1, argv + 1);
-    if (strcmp(word, "show") == 0)
-        return show(argc - 1, argv + 1);
-    if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0) {
-        print_help(stdout);
-        return 0;
-    }
-    fprintf(stderr, "longhaul config: %s%s%s\n", word[0] ? "unknown command \"" : "check or show?",
-            word, word[0] ? "\"; it has check and show" : "");
-    print_help(stderr);
-    return CONSOLE_EXIT_USAGE;
+    static const struct command_row commands[] = {
+        {"check", check, "everything that is wrong with a file"},
+        {"show", show, "every setting, and where it came from"},
+    };
+    const struct command_list list = {
+        .program = "longhaul config",
+        .example = "  longhaul config check cluster.yaml\n"
+                   "  longhaul config show --origin --config cluster.yaml\n",
+        .summary = "Checks a configuration file, or shows what the settings are.\n",
+        .rows = commands,
+        .count = sizeof commands / sizeof commands[0],
+    };
+    return command_list_run(&list, argc, argv);
 }

@@ -235,7 +235,7 @@ static void check_ports(struct report *report, const struct config *config)
     char workers[LISTEN_ADDRESS_BYTES];
     check_port(report, listen);
     if (listen_address_for_workers(workers, config_text(config, "coordinator.worker_listen"),
-                                   listen) == STATUS_OK)
+                                   listen, "127.0.0.1") == STATUS_OK)
         check_port(report, workers);
     else
         add(report, LEVEL_FAIL, "port", "%s", status_message());

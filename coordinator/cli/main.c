@@ -10,6 +10,7 @@
 #include "coordinator/cli/commands.h"
 #include "coordinator/cli/console.h"
 #include "coordinator/cli/run_lines.h"
+#include "coordinator/cli/scale_hosts.h"
 #include "proto/standard_streams.h"
 
 static const struct command_row commands[] = {
@@ -22,6 +23,9 @@ static const struct command_row commands[] = {
     {"cancel", cancel_command, "end a request of a running coordinator"},
     {"plan", plan_command, "what a run would do and cost, without doing it"},
     {"bench", bench_command, "how fast prompts are read and answers decoded"},
+    {"load", load_command, "how a coordinator serves many requests at once"},
+    {"scale", scale_command, "how the time of a prompt scales over workers"},
+    {"compare", compare_command, "two files of results, by more than their noise"},
     {"tokenize", tokenize_command, "a text's token ids"},
     {"inspect", inspect_command, "what is in a model file"},
     {"drain", drain_command, "end a running coordinator once its requests are done"},
@@ -30,27 +34,16 @@ static const struct command_row commands[] = {
     {"doctor", doctor_command, "whether this machine has what longhaul needs"},
 };
 
-enum { COMMANDS = sizeof commands / sizeof commands[0] };
-
-static void print_help(FILE *file)
-{
-    fputs("Example:\n"
-          "  longhaul run --model SmolLM2-135M-Instruct.Q4_1.gguf --workers 2 \\\n"
-          "      --prompt-file report.txt --prompt \"What does the report recommend?\"\n"
-          "\n"
-          "longhaul answers questions about documents that are too long for one machine:\n"
-          "the tokens are shared out over workers, which exchange only the keys and values\n"
-          "that the attention method reads.\n"
-          "\n"
-          "Usage: longhaul COMMAND [OPTIONS]\n"
-          "\n"
-          "Commands:\n",
-          file);
-    command_list_print(file, commands, COMMANDS);
-    fputs("\n`longhaul COMMAND --help` tells a command's options, `longhaul --version` the "
-          "version.\n",
-          file);
-}
+static const struct command_list list = {
+    .program = "longhaul",
+    .example = "  longhaul run --model SmolLM2-135M-Instruct.Q4_1.gguf --workers 2 \\\n"
+               "      --prompt-file report.txt --prompt \"What does the report recommend?\"\n",
+    .summary = "longhaul answers questions about documents that are too long for one machine:\n"
+               "the tokens are shared out over workers, which exchange only the keys and values\n"
+               "that the attention method reads.\n",
+    .rows = commands,
+    .count = sizeof commands / sizeof commands[0],
+};
 
 /* Standard error is redrawn only on a terminal that can; colours follow no-color.org. */
 static void configure_console(void)
@@ -63,32 +56,19 @@ static void configure_console(void)
 
 static int run(int argc, char **argv)
 {
-    const char *word = argc > 1 ? argv[1] : NULL;
-    if (!word) {
-        print_help(stderr);
-        return CONSOLE_EXIT_USAGE;
-    }
-    if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0) {
-        print_help(stdout);
-        return 0;
-    }
+    const char *word = argc > 1 ? argv[1] : "";
     if (strcmp(word, "--version") == 0 || strcmp(word, "-V") == 0 || strcmp(word, "version") == 0) {
         printf("longhaul %s\n", LONGHAUL_VERSION);
         return 0;
     }
-    bool help = strcmp(word, "help") == 0;
-    if (help && argc == 2) {
-        print_help(stdout);
-        return 0;
+    if (strcmp(word, "help") == 0 && argc > 2)
+        return command_list_help(&list, argv[2]);
+    if (strcmp(word, "help") == 0) {
+        char flag[] = "--help";
+        char *help[] = {argv[0], flag, NULL};
+        return command_list_run(&list, 2, help);
     }
-    if (help)
-        word = argv[2];
-    const struct command_row *row = command_list_find(commands, COMMANDS, word);
-    if (!row)
-        return command_list_unknown("longhaul", commands, COMMANDS, word);
-    char help_flag[] = "--help";
-    char *help_argv[] = {argv[0], help_flag, NULL};
-    return help ? row->command(2, help_argv) : row->command(argc - 1, argv + 1);
+    return command_list_run(&list, argc, argv);
 }
 
 int main(int argc, char **argv)
@@ -96,6 +76,7 @@ int main(int argc, char **argv)
     standard_streams_open();
     configure_console();
     run_lines_configure(getenv("TMPDIR"));
+    scale_hosts_configure(getenv("SLURM_JOB_NODELIST"));
     int exit_code = standard_output_check() == STATUS_OK ? run(argc, argv)
                                                          : console_failure("longhaul", STATUS_IO);
     return standard_streams_end("longhaul", exit_code);

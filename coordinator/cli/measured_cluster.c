@@ -1,6 +1,7 @@
 /* Owns nothing. Promises to judge cores only where it can count them: on its own host. */
 #include "coordinator/cli/measured_cluster.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -42,8 +43,10 @@ enum status measured_cluster_read(struct measured_cluster *cluster, struct rpc_c
     TRY(rpc_client_call(client, &stream, &reply, &call, &request.base));
     const Longhaul__V1__GetClusterResponse *told = (const Longhaul__V1__GetClusterResponse *)reply;
     const bool ready = told->n_groups > 0 && told->groups[0]->n_ranks > 0;
-    if (ready)
+    if (ready) {
         count_group(cluster, told->groups[0]);
+        snprintf(cluster->model, sizeof cluster->model, "%s", told->model);
+    }
     rpc_stream_close(stream);
     return ready ? STATUS_OK : fail(STATUS_UNAVAILABLE, "the coordinator has no workers yet");
 }

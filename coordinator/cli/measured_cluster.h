@@ -9,10 +9,13 @@
 struct json_writer;
 struct rpc_client;
 
+enum { MEASURED_CLUSTER_MODEL_BYTES = 128 };
+
 struct measured_cluster {
-    int workers;       /* of the first group */
-    int threads;       /* of all of them */
-    bool all_here;     /* every worker runs on this host */
+    char model[MEASURED_CLUSTER_MODEL_BYTES]; /* the name in the model file; "": it has none */
+    int workers;                              /* of the first group */
+    int threads;                              /* of all of them */
+    bool all_here;                            /* every worker runs on this host */
     bool shared_cores; /* those on this host have more threads than it has cores for them */
 };
 

@@ -107,6 +107,7 @@ enum status measured_request_run(struct measured_request *request,
     message.max_tokens = args->max_tokens;
     message.no_prefix_reuse = args->no_prefix_reuse;
     message.ignore_end = true;
+    static const bool always = true;
     *request = (struct measured_request){.begin_ns = clock_now_ns()};
     const struct event_stream_args stream = {
         .path = "/longhaul.v1.Inference/Generate",
@@ -115,7 +116,7 @@ enum status measured_request_run(struct measured_request *request,
         .timeout_ms = args->timeout_ms,
         .take = take,
         .wait = wait_on,
-        .begun = &request->begun,
+        .begun = args->once ? &always : &request->begun,
         .context = request,
     };
     TRY(event_stream_run(args->client, &stream));

@@ -21,6 +21,7 @@ struct measured_request_args {
     bool no_prefix_reuse;
     int64_t stage_tokens; /* 0: the coordinator's choice */
     int64_t timeout_ms;   /* of the whole; 0: the coordinator's limit alone */
+    bool once;            /* a refusal until later is a failure */
 };
 
 /* Tokens that came in one message. */

@@ -102,7 +102,7 @@ static enum status make_command_line(struct command_line *line,
     TRY(add_argument(line, "--launch"));
     if (args->store)
         TRY(add_argument(line, "--store=%s", args->store));
-    else
+    else if (!args->many)
         TRY(add_argument(line, "--group-requests=1"));
     TRY(add_argument(line, "--ready-fd=%d", READY_DESCRIPTOR));
     if (config_integer(config, "engine.context") == 0 && args->context_tokens > 0)

@@ -14,7 +14,8 @@ struct private_coordinator_args {
     const struct config *config; /* what it is started with */
     int64_t context_tokens;      /* planned for where the config leaves it open; 0: the model's */
     const char *store;           /* a folder for batches, which many requests at a time follow from;
-                                    NULL: it keeps none, and answers one at a time */
+                                    NULL: it keeps none */
+    bool many;                   /* without one too, it answers many requests at a time */
 };
 
 /* Starts longhaul-coordinator on a free port of this host, which launches the workers, and returns

@@ -46,3 +46,10 @@ enum status result_folder_finish(FILE *file, const char *folder, const char *nam
     return fail(STATUS_IO, "write %s/%s: %s", folder, name,
                 errno ? strerror(errno) : "not all could be written");
 }
+
+void result_folder_remove(const char *folder, const char *name)
+{
+    char path[PATH_MAX];
+    if (join(path, folder, name) == STATUS_OK)
+        unlink(path);
+}

@@ -14,3 +14,6 @@ MUST_CHECK enum status result_folder_create(FILE **file, const char *folder, con
 
 /* IO where not all of it could be written. `file` is closed. */
 MUST_CHECK enum status result_folder_finish(FILE *file, const char *folder, const char *name);
+
+/* Takes it away again, where it is of no use. */
+void result_folder_remove(const char *folder, const char *name);

@@ -7,9 +7,12 @@ import tempfile
 from setuptools import setup
 from setuptools.command.build_py import build_py
 
-PROTO = os.path.normpath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "proto"))
+HERE = os.path.dirname(os.path.abspath(__file__))
+# In longhaul's tree, and where it is installed.
+PLACES = [os.path.normpath(os.path.join(HERE, "..", "..", "proto")), os.path.normpath(os.path.join(HERE, "..", "proto"))]
 MESSAGES = ["longhaul/v1/inference.proto", "longhaul/v1/batches.proto"]
 DETAILS = "rpc/status_details.proto"
+PROTO = next((place for place in PLACES if os.path.exists(os.path.join(place, MESSAGES[0]))), None)
 
 
 def make_messages(target):
@@ -17,8 +20,8 @@ def make_messages(target):
     protoc = shutil.which("protoc")
     if not protoc:
         raise SystemExit("longhaul: protoc is missing (Debian: protobuf-compiler)")
-    if not os.path.exists(os.path.join(PROTO, MESSAGES[0])):
-        raise SystemExit("longhaul: build it in longhaul's tree, whose folder proto/ it reads")
+    if not PROTO:
+        raise SystemExit("longhaul: build it in longhaul's tree or where that is installed: it reads the folder proto/ there")
     with tempfile.TemporaryDirectory() as folder:
         os.mkdir(os.path.join(folder, "longhaul"))
         shutil.copy(os.path.join(PROTO, DETAILS), os.path.join(folder, "longhaul", "status_details.proto"))

@@ -114,6 +114,13 @@ class Bench(unittest.TestCase):
             self.assertEqual((row["cache_bytes"], row["cache_bytes_worker"]), (panels * 64 * 512,) * 2)
         with open(os.path.join(out, "bench.jsonl"), encoding="utf-8") as file:
             self.assertEqual([json.loads(line) for line in file][1:], rows)
+        with open(os.path.join(out, "runs.jsonl"), encoding="utf-8") as file:
+            _, *runs = map(json.loads, file)
+        self.assertEqual([(run["test"], run["repetition"]) for run in runs],
+                         [(row["test"], repetition) for repetition in (1, 2) for row in rows], "cases alternate")
+        for run, row in zip(runs, rows * 2):
+            for name in ("prefill_seconds", "decode_seconds", "first_token_seconds"):
+                self.assertEqual(run[name], row[name]["samples"][run["repetition"] - 1])
         for name in ("frontier-prefill.svg", "frontier-decode.svg"):
             circles = xml.etree.ElementTree.parse(os.path.join(out, name)).iter("{http://www.w3.org/2000/svg}circle")
             self.assertEqual(len(list(circles)), 3 + 1, "a mark a length, and the legend's")
@@ -145,18 +152,26 @@ class Bench(unittest.TestCase):
         self.assertIn("context", result.stderr)
 
     def test_an_interrupt_ends_it_in_order(self):
-        process = subprocess.Popen([LONGHAUL, "bench", "--model", self.model, "-p", "1500", "-r", "1000"], stdin=subprocess.DEVNULL,
-                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        out = os.path.join(self.folder, "out")
+        runs = os.path.join(out, "runs.jsonl")
+        process = subprocess.Popen([LONGHAUL, "bench", "--model", self.model, "-p", "1500", "-r", "1000", "--out", out],
+                                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         self.addCleanup(process.kill)
         deadline = time.monotonic() + SECONDS
-        while len(self.processes()) < 3:
+        while not os.path.exists(runs) or os.path.getsize(runs) < 3000:
             self.assertLess(time.monotonic(), deadline)
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
-        out, error = process.communicate(timeout=30)
-        self.assertEqual((process.returncode, out), (130, b""), error)
+        said, error = process.communicate(timeout=30)
+        self.assertEqual((process.returncode, said), (130, b""), error)
         self.assertIn(b"interrupted", error)
         self.expect_nothing_left()
+        with open(runs, encoding="utf-8") as file:
+            manifest, *kept = map(json.loads, file)
+        self.assertEqual([run["repetition"] for run in kept], list(range(1, len(kept) + 1)))
+        self.assertGreater(len(kept), 3)
+        self.assertEqual(manifest["manifest"]["program"], "longhaul bench")
+        self.assertIn("runs.jsonl is there already", self.bench("-p", "64", "--out", out, code=69).stderr)
 
 
 if __name__ == "__main__":

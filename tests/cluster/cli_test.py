@@ -54,6 +54,14 @@ class Folder(unittest.TestCase):
 
 
 class Help(Folder):
+    def test_help_has_forms_for_manuals_and_completions(self):
+        page = longhaul("run", "--help=man")
+        self.assertEqual((page.returncode, page.stderr), (0, ""))
+        self.assertRegex(page.stdout, r"^\.TH LONGHAUL\\-RUN 1")
+        self.assertIn("option\tprompt-file\tf\tFILE\t\t", longhaul("run", "--help=table").stdout)
+        self.assertIn("command\tsubmit\t", longhaul("batch", "--help=table").stdout)
+        self.expect(longhaul("run", "--help=html"), 2, '"html" is no form', "man and table")
+
     def test_every_help_text_starts_with_an_example(self):
         for command in [[], *[[name] for name in COMMANDS], ["config", "check"], ["config", "show"]]:
             result = longhaul(*command, "--help")

@@ -11,6 +11,7 @@ for such use) are reachable from each other only. Everything has the test's name
 that was killed, a guard ends all that runs on the hosts and removes them; a later run of the name does so too,
 and one that comes meanwhile waits. Raises unittest.SkipTest, with the reason, where the kernel forbids it."""
 import fcntl
+import functools
 import os
 import re
 import shutil
@@ -164,6 +165,13 @@ def guard(name):
         clear(name)
 
 
+@functools.lru_cache
+def ahead():
+    """The words before a command that lets it run ahead of whatever else wants a core, so that a link's delay is the link's."""
+    words = ["chrt", "--fifo", "10"]
+    return words if command(*words, "true", check=False).returncode == 0 else []
+
+
 def forbidden():
     """Why there can be no hosts here; None: there can."""
     if os.geteuid() != 0:
@@ -210,7 +218,8 @@ class Hosts:
         out in turn; None: all. shared: folders in /tmp that all hosts see. tests: the build's folder of test programs,
         where lan-switch is, for delay()."""
         assert re.fullmatch(r"[a-z]{1,10}", name) and 1 <= count <= 64, (name, count)
-        self.count, self.name_, self.tests = count, name, tests
+        self.count, self.name_ = count, name
+        self.tests = tests and os.path.abspath(tests)  # its processes have another working directory
         self.folder = folder_of(name)
         self.agent = os.path.join(self.folder, "agent")
         self.shared = [os.path.realpath(each) for each in (SOURCE, *shared)]
@@ -367,7 +376,17 @@ class Hosts:
         command("ip", "-n", self.network("hub"), "link", "set", "v%d" % i, "down")
 
     def heal(self, i):
+        """Puts the cable back, and waits until both ends know of it."""
         command("ip", "-n", self.network("hub"), "link", "set", "v%d" % i, "up")
+        deadline = time.monotonic() + END_SECONDS
+        while not all(",LOWER_UP" in command("ip", "-n", where, "link", "show", link).stdout
+                      for where, link in ((self.network(i), "eth0"), (self.network("hub"), "v%d" % i))):
+            if time.monotonic() > deadline:
+                raise RuntimeError("the link of host %d does not come back" % i)
+            time.sleep(0.02)
+        # What either side has noted of the other meanwhile: that it cannot be reached.
+        for host in range(self.count + 1):
+            command("ip", "-n", self.network(host), "neigh", "flush", "all", check=False)
 
     def shape(self, i, rate):
         """Host i's link carries that much each way, in tc's words ("200mbit"); None: what the kernel can do."""
@@ -395,13 +414,9 @@ class Hosts:
             command("ip", "-n", hub, "link", "set", port, *(["master", "bridge"] if us is None else ["nomaster"]))
         if us is None:
             return 0.0
-        words = ["nsenter", "--net=" + os.path.join(NETWORKS, hub), os.path.join(self.tests, "lan-switch"), str(us), *ports]
+        words = [*ahead(), "nsenter", "--net=" + os.path.join(NETWORKS, hub), os.path.join(self.tests, "lan-switch"), str(us), *ports]
         self.switch = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
         self.started.append(self.switch)
-        try:  # ahead of whatever else wants a core, where that is allowed
-            os.sched_setscheduler(self.switch.pid, os.SCHED_FIFO, os.sched_param(10))
-        except PermissionError:
-            pass
         if self.switch.stdout.readline() != "ready\n":
             raise RuntimeError("lan-switch ended")
         own = (self.round_trip(0, 1) - self.bridge_seconds) / 2 * 1e6 - us
@@ -410,10 +425,10 @@ class Hosts:
 
     def round_trip(self, i, j, count=100):
         """Seconds from host i to host j and back, of a message of 64 bytes: the median."""
-        server = self.start(j, [PYTHON, "-SEc", ECHO], stdout=subprocess.PIPE)
+        server = self.start(j, [*ahead(), PYTHON, "-SEc", ECHO], stdout=subprocess.PIPE)
         try:
             server.stdout.readline()
-            result = self.run(i, [PYTHON, "-SEc", PING, self.address(j), str(count)], timeout=60)
+            result = self.run(i, [*ahead(), PYTHON, "-SEc", PING, self.address(j), str(count)], timeout=60)
             if result.returncode:
                 raise RuntimeError(result.stderr)
             return float(result.stdout)

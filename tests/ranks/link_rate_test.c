@@ -58,7 +58,8 @@ static void a_rank_alone_has_no_link(void **state)
 }
 
 /* One rank's messages take 20 ms, many at a time no longer than one. What can be measured without a
- * clock that both sides share is the way there and back; a rank that asks late waits a little less. */
+ * clock that both sides share is the way there and back;
+ * a rank that asks late waits a little less. */
 static void a_slow_link_is_seen(void **state)
 {
     (void)state;

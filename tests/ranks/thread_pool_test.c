@@ -50,7 +50,7 @@ static struct counting *counting_create(int threads)
 {
     struct counting *counting = test_calloc(1, sizeof *counting);
     counting->caller = pthread_self();
-    assert_int_equal(thread_pool_create(&counting->pool, threads, NULL), STATUS_OK);
+    assert_int_equal(thread_pool_create(&counting->pool, threads, NULL, false), STATUS_OK);
     return counting;
 }
 
@@ -144,7 +144,7 @@ static void the_caller_drives_progress_between_items_and_while_it_waits(void **s
     assert_true(counting->betweens > 1);
     counting->betweens = 0;
     thread_pool_destroy(counting->pool);
-    assert_int_equal(thread_pool_create(&counting->pool, 1, NULL), STATUS_OK);
+    assert_int_equal(thread_pool_create(&counting->pool, 1, NULL, false), STATUS_OK);
     assert_true(thread_pool_run(counting->pool, 9, count_item, count_between, counting));
     assert_int_equal(counting->betweens, 9);
     assert_int_equal(counting->strangers, 0);
@@ -212,7 +212,7 @@ static void another_thread_sees_when_an_item_is_overdue(void **state)
 {
     (void)state;
     struct watching watching = {0};
-    assert_int_equal(thread_pool_create(&watching.pool, 2, NULL), STATUS_OK);
+    assert_int_equal(thread_pool_create(&watching.pool, 2, NULL, false), STATUS_OK);
     pthread_t watcher;
     assert_int_equal(pthread_create(&watcher, NULL, watch, &watching), 0);
     sleep_ns(100000000);
@@ -231,7 +231,7 @@ static void pinning_to_a_cpu_that_is_not_there_is_survived(void **state)
     const int units[] = {-1, 1000};
     struct counting *counting = test_calloc(1, sizeof *counting);
     counting->caller = pthread_self();
-    assert_int_equal(thread_pool_create(&counting->pool, 2, units), STATUS_OK);
+    assert_int_equal(thread_pool_create(&counting->pool, 2, units, false), STATUS_OK);
     assert_true(thread_pool_run(counting->pool, 10, count_item, NULL, counting));
     counting_destroy(counting);
     thread_pool_destroy(NULL);

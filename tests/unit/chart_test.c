@@ -78,11 +78,13 @@ static const struct chart_point rising[] = {{1, 100, 5}, {2, 190, 12}, {4, 350, 
 static const struct chart_point broken[] = {{1, 80, 0}, {2, NAN, 0}, {4, 300, 0}, {0, 5, 0}};
 static const struct chart_point ideal[] = {{1, 100, 0}, {8, 800, 0}};
 
+static const char *const labels[] = {"one & a half", "2", "4", "eight workers with a long name"};
+
 static const struct chart_series series[] = {
-    {"rope <one> & \"two\"", rising, 4, CHART_SOLID},
-    {"rope, predicted", broken, 4, CHART_PREDICTION},
-    {"string \xff\x1b[31m\xef\xbf\xbf", broken, 4, CHART_SOLID},
-    {"ideal", ideal, 2, CHART_REFERENCE},
+    {"rope <one> & \"two\"", rising, 4, CHART_SOLID, labels},
+    {"rope, predicted", broken, 4, CHART_PREDICTION, NULL},
+    {"string \xff\x1b[31m\xef\xbf\xbf", broken, 4, CHART_SOLID, NULL},
+    {"ideal", ideal, 2, CHART_REFERENCE, NULL},
 };
 
 static struct chart chart_of(const struct chart_series *of, size_t count)
@@ -147,6 +149,8 @@ static void an_svg_is_well_formed_and_its_texts_are_escaped(void **state)
     assert_non_null(strstr(text, "rope &lt;one&gt; &amp; &quot;two&quot;"));
     assert_non_null(strstr(text, "string \ufffd\ufffd[31m\ufffd"));
     assert_null(strchr(text, '\x1b'));
+    assert_non_null(strstr(text, ">one &amp; a half</text>"));
+    assert_int_equal(count_of(text, "text-anchor=\"end\">eight workers"), 1);
     free(text);
 }
 
@@ -214,7 +218,7 @@ static void a_plain_chart_is_this_one(void **state)
 {
     (void)state;
     static const struct chart_point points[] = {{0, 0, 0}, {10, 100, 0}};
-    static const struct chart_series line = {"line", points, 2, CHART_SOLID};
+    static const struct chart_series line = {"line", points, 2, CHART_SOLID, NULL};
     struct chart chart = chart_of(&line, 1);
     chart.title = "A line";
     chart.subtitle = NULL;
@@ -239,7 +243,7 @@ static void what_cannot_be_drawn_is_refused(void **state)
 {
     (void)state;
     static const struct chart_point none[] = {{NAN, 1, 0}, {0, 1, 0}, {-1, 1, 0}};
-    static const struct chart_series empty[] = {{"empty", none, 3, CHART_SOLID}};
+    static const struct chart_series empty[] = {{"empty", none, 3, CHART_SOLID, NULL}};
     static struct chart_series many[CHART_SERIES_MAX + 1];
     for (int i = 0; i <= CHART_SERIES_MAX; i++)
         many[i] = series[0];

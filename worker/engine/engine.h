@@ -27,6 +27,7 @@
 #include "worker/engine/sample.h"
 #include "worker/engine/transport/transport.h"
 
+struct binding;
 struct cuda_streams;
 struct engine;
 struct trace;
@@ -105,8 +106,9 @@ struct engine_source {
 };
 
 struct engine_options {
-    const char *kernels;  /* variant; NULL: the best that runs here */
-    int threads;          /* 0: the cores of this rank's share of the host */
+    const char *kernels;           /* variant; NULL: the best that runs here */
+    int threads;                   /* 0: the cores of this rank's share of the host */
+    const struct binding *binding; /* where they run; NULL: in this rank's share of the host */
     int64_t memory_bytes; /* a plan above it is refused; 0: what the host or the GPU has free */
     const struct cuda_streams *streams; /* where to compute; NULL: on the CPU. Borrowed */
     /* Alike on all ranks. The device fills in kernels and cache; a pool of 0 slots becomes what

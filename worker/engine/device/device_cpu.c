@@ -255,6 +255,15 @@ static const struct device_ops cpu_ops = {
     .last_active_ns = last_active_ns,
 };
 
+static enum status choose_cores(struct device_cpu *cpu, const struct device_cpu_options *options)
+{
+    if (!options->binding)
+        return binding_choose(&cpu->binding, options->local_rank, options->local_size,
+                              options->threads);
+    cpu->binding = *options->binding;
+    return STATUS_OK;
+}
+
 enum status device_cpu_create(struct device **out, const struct model *model,
                               const struct device_cpu_options *options)
 {
@@ -266,11 +275,10 @@ enum status device_cpu_create(struct device **out, const struct model *model,
     cpu->device.name = "cpu";
     cpu->spec = *model_spec(model);
     TRY_ELSE(choose_kernels(&cpu->kernels, options->kernels), undo);
-    TRY_ELSE(
-        binding_choose(&cpu->binding, options->local_rank, options->local_size, options->threads),
-        undo);
+    TRY_ELSE(choose_cores(cpu, options), undo);
     TRY_ELSE(thread_pool_create(&cpu->pool, cpu->binding.threads,
-                                cpu->binding.pinned ? cpu->binding.processing_units : NULL),
+                                cpu->binding.pinned ? cpu->binding.processing_units : NULL,
+                                !cpu->binding.pinned),
              undo);
     TRY_ELSE(weights_create(&cpu->weights, model, cpu->kernels), undo);
     TRY_ELSE(layer_program_create(&cpu->program, &cpu->spec), undo);

@@ -2,12 +2,14 @@
 #pragma once
 
 #include "proto/model/model.h"
+#include "worker/engine/device/binding.h"
 #include "worker/engine/device/device.h"
 
 struct device_cpu_options {
-    const char *kernels; /* variant; NULL: the best that runs here */
-    int threads;         /* 0: the cores of this rank's share of the host */
-    int local_rank;      /* among the ranks of this host */
+    const char *kernels;           /* variant; NULL: the best that runs here */
+    const struct binding *binding; /* where its threads run; NULL: as binding_choose has it of: */
+    int threads;                   /* 0: the cores of this rank's share of the host */
+    int local_rank;                /* among the ranks of this host */
     int local_size;
 };
 

@@ -176,7 +176,6 @@ static struct thread_pool *allocate_pool(int threads, const int *processing_unit
     memset(workers, 0, (size_t)threads * sizeof *workers);
     pool->workers = workers;
     pool->threads = threads;
-    pool->cores_short = cores_are_short(threads);
     pthread_mutex_init(&pool->lock, NULL);
     pthread_cond_init(&pool->wake, NULL);
     for (int number = 0; number < threads; number++) {
@@ -187,12 +186,14 @@ static struct thread_pool *allocate_pool(int threads, const int *processing_unit
     return pool;
 }
 
-enum status thread_pool_create(struct thread_pool **pool, int threads, const int *processing_units)
+enum status thread_pool_create(struct thread_pool **pool, int threads, const int *processing_units,
+                               bool cores_short)
 {
     assert(threads > 0);
     struct thread_pool *made = allocate_pool(threads, processing_units);
     if (!made)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for %d compute threads", threads);
+    made->cores_short = cores_short || cores_are_short(threads);
     for (int number = 1; number < threads; number++) {
         struct worker *worker = &made->workers[number];
         const int code = pthread_create(&worker->thread, NULL, worker_main, worker);

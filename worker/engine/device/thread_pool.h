@@ -19,9 +19,10 @@ typedef void thread_pool_work(void *context, int thread, size_t item);
 typedef void thread_pool_between(void *context);
 
 /* `threads` counts the caller. processing_units[thread] is the CPU that a thread is pinned to
- * (binding.h), -1 for unpinned; the caller is pinned too. NULL: none is pinned. */
+ * (binding.h), -1 for unpinned; the caller is pinned too. NULL: none is pinned. `cores_short`:
+ * others want the threads' cores too, so that those which wait leave them at once. */
 MUST_CHECK enum status thread_pool_create(struct thread_pool **pool, int threads,
-                                          const int *processing_units);
+                                          const int *processing_units, bool cores_short);
 
 /* Accepts NULL. No job may be running. */
 void thread_pool_destroy(struct thread_pool *pool);

@@ -4,6 +4,7 @@
  * its host has one for itself. */
 #pragma once
 
+#include "worker/engine/transport/core_wait.h"
 #include "worker/engine/transport/transport.h"
 
 enum { BOARD_REASON_BYTES = 200, BOARD_ALIGNMENT = 64 };
@@ -13,9 +14,10 @@ struct board {
     struct board_shared *shared;
     int rank;
     int size;
-    bool cores_short; /* more threads than cores: waits yield at once */
-    uint64_t rounds;  /* gather rounds that this rank has begun */
-    uint64_t spoken;  /* broadcast pieces that this rank has sent (rank 0) or heard */
+    bool cores_short;           /* more threads than cores: waits yield at once */
+    struct core_wait core_wait; /* of the thread that owns the transport */
+    uint64_t rounds;            /* gather rounds that this rank has begun */
+    uint64_t spoken;            /* broadcast pieces that this rank has sent (rank 0) or heard */
 };
 
 /* `collectives`: all ranks are on this host, so the board carries gather and broadcast. */

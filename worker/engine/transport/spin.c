@@ -15,7 +15,7 @@
 #include <sched.h>
 
 enum {
-    YOUNG_ROUNDS = 64,        /* before the first yield where cores are short */
+    YOUNG_ROUNDS = 64,        /* before the first yield where cores are shared */
     PROGRESS_ROUNDS = 64,     /* rounds between drives of the transport */
     CLOCK_ROUNDS = 1024,      /* rounds between looks at the clock, unless rounds are slow */
     PATIENT_ROUNDS = 1 << 16, /* a wait of about a millisecond: other processes may have the core */
@@ -60,9 +60,10 @@ enum status spin_round(struct transport *t, struct spin *spin, int peer)
 {
     if (board_aborted(t->board))
         return board_abort_failure(t->board);
-    spin->rounds++;
-    const bool yields =
-        t->board->cores_short ? spin->rounds > YOUNG_ROUNDS : spin->rounds > PATIENT_ROUNDS;
+    if (spin->rounds++ == 0)
+        core_wait_look(&t->board->core_wait, spin->begun_ns);
+    const bool shares = t->board->cores_short || t->board->core_wait.crowded;
+    const bool yields = spin->rounds > (shares ? YOUNG_ROUNDS : PATIENT_ROUNDS);
     if (yields)
         sched_yield();
     else

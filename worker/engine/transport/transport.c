@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "worker/engine/transport/board.h"
+#include "worker/engine/transport/core_wait.h"
 #include "worker/engine/transport/spin.h"
 
 struct transport_options transport_options_filled(const struct transport_options *options)
@@ -113,6 +114,11 @@ void transport_set_silence(struct transport *t, int64_t silence_ns)
     t->silence_ns = silence_ns;
 }
 
+void transport_set_cores_short(struct transport *t, bool cores_short)
+{
+    t->board->cores_short = cores_short;
+}
+
 void transport_keep(struct transport *t, struct transport_keepsake *keepsake)
 {
     keepsake->next = t->keepsakes;
@@ -124,6 +130,7 @@ void transport_destroy(struct transport *t)
     if (!t)
         return;
     struct transport_keepsake *kept = t->keepsakes;
+    core_wait_close(&t->board->core_wait);
     t->ops->destroy(t);
     while (kept) {
         struct transport_keepsake *next = kept->next;

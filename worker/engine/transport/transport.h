@@ -195,6 +195,10 @@ bool transport_aborted(const struct transport *t);
 
 void transport_set_silence(struct transport *t, int64_t silence_ns);
 
+/* Whether this rank's threads share their cores with others: then waits leave the core at once. It
+ * is guessed from transport_options.threads until it is known better. */
+void transport_set_cores_short(struct transport *t, bool cores_short);
+
 /* Leaves memory to the transport, which frees it when it is destroyed: for a receive that nobody
  * will answer. */
 void transport_keep(struct transport *t, struct transport_keepsake *keepsake);
