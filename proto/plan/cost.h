@@ -115,8 +115,8 @@ void cost_logits(struct cost *cost, const struct model_shape *shape, int owner, 
 double cost_logits_seconds(const struct model_shape *shape, const struct cost_table *table,
                            int owner);
 
-/* The keys that an answer's next token sees, in whole panels at its start: what goes to rank 0 where
- * it decodes alone. */
+/* The keys that an answer's next token sees, from a panel's start on: what goes to rank 0 where it
+ * decodes alone. */
 struct span cost_home_keys(const struct choice *choice, const struct ownership *ownership);
 
 /* Bytes of the keys that go there, a message a panel and layer. */

@@ -81,21 +81,25 @@ class Cluster:
         with open(self.log.name, encoding="utf-8", errors="replace") as log:
             return RuntimeError(said + log.read()[-4000:])
 
-    def longhaul(self, *words, seconds):
-        command, *rest = words
-        result = self.hosts.run(0, [os.path.join(self.bin, "longhaul"), command, "--server", self.address, "--json", *rest],
-                                timeout=seconds)
-        return result
+    def longhaul(self, command, *words):
+        result = self.hosts.run(0, [os.path.join(self.bin, "longhaul"), command, "--server", self.address, *words],
+                                timeout=ANSWER_SECONDS)
+        if result.returncode:
+            raise self.failure(result.stderr)
+        return result.stdout
 
     def answer(self, path):
         options = ["--prompt-file", path, "--max-tokens", str(self.arguments.tokens), "--method", self.arguments.method]
         waited = self.hosts.run(0, [WAIT, self.address, str(START_SECONDS)], timeout=2 * START_SECONDS)
         if waited.returncode:
             raise self.failure(waited.stderr)
-        result = self.longhaul("generate", *options, seconds=ANSWER_SECONDS)
-        if result.returncode:
-            raise self.failure(result.stderr)
-        return json.loads(result.stdout)
+        return json.loads(self.longhaul("generate", "--json", *options))
+
+    def reasons(self, prompt_tokens):
+        """The planner's, of how an answer is computed."""
+        plan = self.longhaul("plan", "--prompt-tokens", str(prompt_tokens), "--max-tokens", str(self.arguments.tokens), "--method",
+                             self.arguments.method)
+        return [line.strip() for line in plan.splitlines() if "answer" in line]
 
     def close(self):
         self.coordinator.terminate()
@@ -112,13 +116,14 @@ def measure(hosts, arguments, path, form):
     cluster = Cluster(hosts, arguments, form)
     try:
         answer = cluster.answer(path)
+        reasons = cluster.reasons(answer["usage"]["prompt_tokens"])
     finally:
         cluster.close()
     seconds, usage = answer["seconds"], answer["usage"]
     return {"prompt_tokens": usage["prompt_tokens"], "tokens": usage["completion_tokens"],
             "tokens_per_second": (usage["completion_tokens"] - 1) / seconds["decode"],
             "prefill_seconds": seconds["prefill"], "answer": answer["text"],
-            "why": [line for line in answer.get("plan", {}).get("reasons", []) if "answer" in line]}
+            "why": reasons}
 
 
 def manifest(arguments, hosts):

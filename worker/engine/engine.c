@@ -18,6 +18,7 @@
 #include "worker/engine/device/device_cuda.h"
 #include "worker/engine/forward.h"
 #include "worker/engine/places.h"
+#include "worker/engine/pool_size.h"
 #include "worker/engine/request_check.h"
 #include "worker/engine/score.h"
 #include "worker/engine/sequence.h"
@@ -86,26 +87,6 @@ static int64_t memory_limit(const struct engine *engine)
     return free_bytes / engine->transport->local_size + engine->device->shape.weights_bytes;
 }
 
-/* Every rank takes as many slots as the one that has room for fewest. */
-static enum status size_pool(struct engine *engine, int64_t limit_bytes)
-{
-    struct transport *transport = engine->transport;
-    struct group_choice *group = &engine->options.group;
-    int64_t *slots = calloc((size_t)transport->size, sizeof *slots);
-    enum status status = STATUS_OK;
-    if (!slots)
-        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory to size a pool");
-    slots[transport->rank] =
-        memory_group_slots(group, &engine->device->shape, &engine->device->needs, limit_bytes);
-    TRY_ELSE(transport_gather_each(transport, &slots[transport->rank], slots, sizeof *slots), end);
-    group->pool_slots = slots[0];
-    for (int rank = 1; rank < transport->size; rank++)
-        group->pool_slots = slots[rank] < group->pool_slots ? slots[rank] : group->pool_slots;
-end:
-    free(slots);
-    return status;
-}
-
 /* Makes all memory. OUT_OF_RANGE, with the numbers, when it does not fit. */
 static enum status prepare(struct engine *engine)
 {
@@ -117,7 +98,7 @@ static enum status prepare(struct engine *engine)
     group->cache = device->cache;
     snprintf(group->kernels, sizeof group->kernels, "%s", device->kernels);
     if (group->pool_slots == 0)
-        TRY(size_pool(engine, limit_bytes));
+        TRY(pool_size_agree(group, device, engine->transport, limit_bytes));
     memory_plan_make(&plan, &device->shape, group, rank, &device->needs);
     TRY(memory_plan_fits(&plan, limit_bytes));
     TRY(device_prepare(device, group, &plan));
