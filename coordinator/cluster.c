@@ -62,6 +62,12 @@ static void hide_others(struct workers_group_view *view, const struct cluster_fa
         view->state = LONGHAUL__V1__GROUP_STATE__GROUP_STATE_READY;
 }
 
+static double slowest_link(const struct group_links *links)
+{
+    return links->between.bytes_per_second > 0 ? links->between.bytes_per_second
+                                               : links->within.bytes_per_second;
+}
+
 static bool set_group(struct group_message *message, struct workers_group_view *view,
                       const struct cluster_facts *facts)
 {
@@ -92,6 +98,8 @@ static bool set_group(struct group_message *message, struct workers_group_view *
         rank->pid = view->ranks[i].pid;
         rank->kernels = view->ranks[i].kernels;
         rank->threads = view->ranks[i].threads;
+        rank_placement_tell(rank, &view->ranks[i].placement);
+        rank->link_bytes_per_second = slowest_link(&view->links);
         rank->heartbeat_age_seconds = view->ranks[i].heartbeat_age_seconds;
         rank->work_age_seconds = view->ranks[i].work_age_seconds;
         rank->load_seconds = view->ranks[i].load_seconds;

@@ -15,6 +15,7 @@
 #include "coordinator/descriptor_limit.h"
 #include "coordinator/launch.h"
 #include "coordinator/listen_address.h"
+#include "coordinator/measured_costs.h"
 #include "coordinator/own_workers.h"
 #include "coordinator/server.h"
 #include "proto/clock.h"
@@ -175,6 +176,7 @@ struct parts {
     char worker_listen[LISTEN_ADDRESS_BYTES];
     struct join_secret *secret;
     struct tls_files tls;
+    struct measured_costs costs;
     struct own_workers own; /* empty without --launch */
 };
 
@@ -223,6 +225,7 @@ static enum status run_with(const struct options *options, const struct parts *p
     struct join_secret *secret = parts->secret;
     const struct rpc_tls tls = tls_files_tls(&parts->tls);
     settings.worker_listen = parts->worker_listen;
+    settings.plan.costs = parts->costs.known ? &parts->costs.file : NULL;
     settings.join_secret = secret;
     settings.tls = tls.certificate ? &tls : NULL;
     char folder[PATH_MAX], host[HOST_NAME_BYTES] = "";
@@ -285,6 +288,11 @@ static enum status open_parts(struct parts *parts, const struct options *options
     const char *listen = config_text(config, "coordinator.listen");
     if (!config_text(config, "model.path")[0])
         return fail(STATUS_INVALID_ARGUMENT, "no model: give one with --model FILE");
+    TRY(measured_costs_find(&parts->costs, config_text(config, "plan.costs")));
+    if (parts->costs.known)
+        log_line(LOG_INFO, "plans by measured rates", log_text("file", parts->costs.path),
+                 log_text("measured", parts->costs.file.measured),
+                 log_text("fits", parts->costs.fits ? "yes" : "another processor"));
     if (config_switch(config, "coordinator.launch"))
         TRY(find_own(&parts->own, config));
     TRY(listen_for_workers(parts, config));
@@ -379,6 +387,7 @@ static void prepare_process(const struct options *options)
 int main(int argc, char **argv)
 {
     standard_streams_open();
+    measured_costs_configure(getenv("XDG_STATE_HOME"), getenv("HOME"));
     struct options options = {.ready_fd = -1, .parent = getppid()};
     enum status status = config_create(&options.config);
     bool complete = true;

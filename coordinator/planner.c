@@ -197,7 +197,8 @@ static enum status read_request(const struct planner *planner, struct chooser_re
         .decode_split = decode_split_wanted(planner->defaults.decode),
         .answer_tokens = request->max_tokens,
         .pool_slots = facts->pool_slots,
-        .shared_memory_bus = facts->shared_memory_bus,
+        /* What travels between hosts is weighed. */
+        .shared_memory_bus = facts->shared_memory_bus && facts->between.bytes_per_second <= 0,
         .stage_rows = facts->stage_rows,
     };
     wanted->decode_home = home_wanted(planner, facts, wanted->decode_split);

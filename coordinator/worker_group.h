@@ -9,6 +9,7 @@
 
 #include "coordinator/group_links.h"
 #include "coordinator/held_prompts.h"
+#include "coordinator/rank_placement.h"
 #include "longhaul/control/v1/control.pb-c.h"
 #include "proto/clock.h"
 #include "proto/rpc/rpc_server.h"
@@ -27,6 +28,7 @@ struct rank {
     char host[WORKER_GROUP_NAME_BYTES];
     int64_t pid;
     int threads;
+    struct rank_placement placement;
     char kernels[KERNELS_MAX][WORKER_GROUP_NAME_BYTES]; /* best first */
     int kernels_count;
     int64_t memory_bytes;

@@ -125,6 +125,7 @@ static void fill_rank(struct rank *rank, const Longhaul__Control__V1__Hello *hel
     snprintf(rank->host, sizeof rank->host, "%s", hello->host);
     rank->pid = hello->pid;
     rank->threads = hello->threads;
+    rank_placement_read(&rank->placement, hello);
     rank->memory_bytes = hello->memory_bytes;
     for (size_t i = 0; i < hello->n_kernels && i < KERNELS_MAX; i++) {
         snprintf(rank->kernels[i], sizeof rank->kernels[i], "%s", hello->kernels[i]);
@@ -153,7 +154,12 @@ static enum status enter(struct workers *workers, struct rpc_call *call,
         *entered = group;
         log_line(LOG_INFO, "worker joined", log_text("group", group->id),
                  log_integer("rank", hello->rank), log_integer("size", group->size),
-                 log_text("host", hello->host), log_integer("pid", hello->pid));
+                 log_text("host", hello->host), log_integer("pid", hello->pid),
+                 log_integer("threads", hello->threads), log_text("cpus", hello->cpus),
+                 log_text("cores", hello->cores_shared ? "shared" : "own"),
+                 log_integer("held_by_other_groups", hello->foreign_cores),
+                 log_text("memory_nodes", hello->memory_nodes), log_text("address", hello->address),
+                 log_text("interface", hello->interface), log_text("gpu", hello->gpu));
     }
     pthread_mutex_unlock(&workers->groups.lock);
     return status;

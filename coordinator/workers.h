@@ -25,6 +25,7 @@
 
 #include "coordinator/batch/panel_chain.h"
 #include "coordinator/group_links.h"
+#include "coordinator/rank_placement.h"
 #include "longhaul/control/v1/control.pb-c.h"
 #include "longhaul/v1/inference.pb-c.h"
 #include "proto/join_secret.h"
@@ -150,6 +151,7 @@ struct workers_rank_view {
     int64_t pid;
     char kernels[WORKERS_NAME_BYTES];
     int threads;
+    struct rank_placement placement;
     double heartbeat_age_seconds;
     double work_age_seconds;
     double load_seconds;

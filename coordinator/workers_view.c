@@ -24,6 +24,7 @@ static void view_rank(struct workers_rank_view *view, const struct rank *rank, i
     view->rank = number;
     view->pid = rank->pid;
     view->threads = rank->threads;
+    view->placement = rank->placement;
     view->heartbeat_age_seconds = clock_seconds_since(rank->heard_ns);
     view->work_age_seconds = rank->work_age_seconds;
     view->load_seconds = rank->load.seconds;

@@ -148,6 +148,13 @@ const struct config_row config_rows[] = {
              "between them; home: the answer is worker 0's alone, who is sent all keys; auto: what "
              "is predicted to be fastest"},
 
+    {.key = "plan.costs",
+     .flag = "costs",
+     .type = CONFIG_TEXT,
+     .value = "FILE",
+     .standard = "",
+     .takers = SERVER,
+     .help = "plan by the rates that `longhaul calibrate` kept here; not given: where XDG says"},
     {.key = "coordinator.listen",
      .flag = "listen",
      .type = CONFIG_TEXT,

@@ -402,16 +402,16 @@ enum status cost_file_write(const struct cost_file *file, const char *path)
     return STATUS_OK;
 }
 
-enum status cost_file_default_path(char path[COST_FILE_PATH_BYTES], const char *cache_home,
+enum status cost_file_default_path(char path[COST_FILE_PATH_BYTES], const char *state_home,
                                    const char *home)
 {
-    const bool named = cache_home && cache_home[0] == '/'; /* XDG: others are to be ignored */
+    const bool named = state_home && state_home[0] == '/'; /* XDG: others are to be ignored */
     path[0] = '\0';
     if (!named && (!home || !home[0]))
         return STATUS_OK;
     const int bytes = snprintf(path, COST_FILE_PATH_BYTES, "%s%s/longhaul/costs.yaml",
-                               named ? cache_home : home, named ? "" : "/.cache");
+                               named ? state_home : home, named ? "" : "/.local/state");
     if (bytes >= COST_FILE_PATH_BYTES)
-        return fail(STATUS_INVALID_ARGUMENT, "the folder for caches has too long a name");
+        return fail(STATUS_INVALID_ARGUMENT, "the folder for state has too long a name");
     return STATUS_OK;
 }

@@ -48,7 +48,7 @@ MUST_CHECK enum status cost_file_write(const struct cost_file *file, const char 
 /* By itself for tests; what cannot be written is found by ferror. */
 void cost_file_print(FILE *out, const struct cost_file *file);
 
-/* Where it is kept unless an option names another: in `cache_home` ($XDG_CACHE_HOME), else in
- * .cache under `home`; "" where both are NULL or empty. */
+/* Where it is kept unless an option names another: in `state_home` ($XDG_STATE_HOME), else in
+ * .local/state under `home`; "" where both are NULL or empty. */
 MUST_CHECK enum status cost_file_default_path(char path[COST_FILE_PATH_BYTES],
-                                              const char *cache_home, const char *home);
+                                              const char *state_home, const char *home);

@@ -220,6 +220,7 @@ static enum status run(const struct options *options, const struct world *world)
     const char *kernels = config_text(config, "engine.kernels");
     char secret[PATH_MAX];
     const struct serve_options serve_options = {
+        .coordinator = config_text(config, "worker.coordinator"),
         .join_secret = secret,
         .join_deadline_ms =
             (int64_t)(1000 * config_real(config, "coordinator.join_deadline_seconds")),

@@ -32,11 +32,13 @@
 #include "worker/introduction.h"
 #include "worker/join.h"
 #include "worker/link_rate.h"
+#include "worker/own_address.h"
 #include "worker/process_memory.h"
 #include "worker/reports.h"
 
 enum {
     HOST_BYTES = 64,
+    GPU_BYTES = 128,
     MESSAGE_BYTES = 512,
     LOOK_MS = 100,     /* between looks at the transport while waiting */
     PROGRESS_MS = 100, /* between reports of progress */
@@ -53,7 +55,8 @@ struct serve_rank {
     char digest[DIGEST_HEX_BYTES];
     const char *kernels;
     struct host_binding cores;
-    int threads;          /* as resolved for this host */
+    struct own_address own;
+    char gpu[GPU_BYTES];  /* what it is, and where; "": none */
     int64_t memory_bytes; /* for this rank's arenas */
     struct engine *engine;
 
@@ -66,6 +69,22 @@ struct serve_rank {
 };
 
 /* ---- joining ---- */
+
+/* What the rank got of its host; the texts are borrowed. */
+static void tell_placement(Longhaul__Control__V1__Hello *hello, const struct serve_rank *rank)
+{
+    const struct binding *binding = &rank->cores.binding;
+    const struct cuda_streams *streams = rank->options->streams;
+    hello->threads = binding->threads;
+    hello->cpus = (char *)binding->cpus;
+    hello->memory_nodes = (char *)binding->nodes;
+    hello->cores_shared = !binding->pinned && !streams;
+    hello->foreign_cores = binding->foreign_cores;
+    hello->address = (char *)rank->own.address;
+    hello->interface = (char *)rank->own.interface;
+    hello->gpu = (char *)rank->gpu;
+    hello->shared_memory_bus = streams ? streams->ranks > 1 : rank->transport->local_size > 1;
+}
 
 /* Joins the coordinator; the stream is the rank's from here on. */
 static enum status enter_group(struct serve_rank *rank, struct rpc_client *client)
@@ -81,13 +100,11 @@ static enum status enter_group(struct serve_rank *rank, struct rpc_client *clien
     hello.host = host;
     hello.pid = getpid();
     hello.model_digest = rank->digest;
-    hello.threads = rank->threads;
     hello.n_kernels = 1;
     hello.kernels = kernels;
     hello.memory_bytes = rank->memory_bytes;
     hello.transport = (char *)rank->transport->name;
-    hello.shared_memory_bus = rank->options->streams ? rank->options->streams->ranks > 1
-                                                     : rank->transport->local_size > 1;
+    tell_placement(&hello, rank);
     const struct join_args args = {
         .client = client,
         .transport = rank->transport,
@@ -576,7 +593,6 @@ static enum status choose_cores(struct serve_rank *rank)
         TRY(host_binding_agree(&rank->cores, transport, threads, NULL));
         transport_set_cores_short(transport, !rank->cores.binding.pinned);
     }
-    rank->threads = rank->cores.binding.threads;
     return STATUS_OK;
 }
 
@@ -612,8 +628,12 @@ enum status serve(struct transport *transport, struct rpc_client *client,
         .memory_bytes = process_memory_available() / transport->local_size,
     };
     struct model *model = NULL;
-    if (options->streams)
-        rank.memory_bytes = options->streams->facts.free_bytes / options->streams->ranks;
+    if (options->streams) {
+        const struct cuda_facts *facts = &options->streams->facts;
+        rank.memory_bytes = facts->free_bytes / options->streams->ranks;
+        snprintf(rank.gpu, sizeof rank.gpu, "%s, %s", facts->name, facts->bus);
+    }
+    own_address_find(&rank.own, options->coordinator);
     transport_set_silence(transport, options->heartbeat_timeout_ms * 1000000);
     enum status status = model_open(&model, options->model_path);
     if (status == STATUS_OK)

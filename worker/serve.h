@@ -21,6 +21,7 @@ struct serve_options {
     const char *refusal;
     const char *join_secret;      /* the file that holds it */
     int64_t join_deadline_ms;     /* longest wait for the coordinator */
+    const char *coordinator;      /* its address, for workers */
     int64_t heartbeat_timeout_ms; /* a coordinator silent for longer is lost; so is a peer */
 };
 

@@ -11,6 +11,7 @@
 
 #include "coordinator/cli/console.h"
 #include "coordinator/cli/event_stream.h"
+#include "coordinator/cli/placement_table.h"
 #include "coordinator/cli/plan_report.h"
 #include "proto/json_writer.h"
 #include "proto/printable.h"
@@ -94,6 +95,8 @@ static enum status take_event(void *context, const ProtobufCMessage *message)
     case LONGHAUL__V1__GENERATE_RESPONSE__EVENT_PLANNED:
         if (answer->plan)
             return STATUS_OK;
+        if (answer->placed)
+            TRY(placement_table_tell(answer->placed));
         progress_planned(&answer->progress, response->planned);
         answer->token_limit = response->planned->max_tokens;
         TRY(event_stream_keep(&kept, &response->planned->base));

@@ -14,11 +14,12 @@ struct rpc_client;
 
 struct answer {
     struct progress progress;
-    bool begun;          /* more than its place in the queue has come */
-    bool stream;         /* print the text as it comes */
-    int64_t timeout_ms;  /* of the whole; 0: none */
-    int64_t token_limit; /* of the answer; as the plan tells it */
-    char *text;          /* the whole answer, 0-terminated; NULL while there is none */
+    struct rpc_client *placed; /* whose workers' placement is told with the plan; NULL: none's */
+    bool begun;                /* more than its place in the queue has come */
+    bool stream;               /* print the text as it comes */
+    int64_t timeout_ms;        /* of the whole; 0: none */
+    int64_t token_limit;       /* of the answer; as the plan tells it */
+    char *text;                /* the whole answer, 0-terminated; NULL while there is none */
     size_t text_bytes;
     struct id_list ids;
     Longhaul__V1__Tokens **logprobs; /* [logprobs_count]: the pieces that told some, as they came */

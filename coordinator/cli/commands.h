@@ -6,6 +6,7 @@ int run_command(int argc, char **argv);
 int generate_command(int argc, char **argv);
 int batch_command(int argc, char **argv);
 int bench_command(int argc, char **argv);
+int calibrate_command(int argc, char **argv);
 int load_command(int argc, char **argv);
 int chat_command(int argc, char **argv);
 int score_command(int argc, char **argv);

@@ -18,6 +18,7 @@
 #include "coordinator/cli/console.h"
 #include "coordinator/cli/subprocess.h"
 #include "coordinator/listen_address.h"
+#include "coordinator/measured_costs.h"
 #include "coordinator/text/chat.h"
 #include "coordinator/text/tokenizer.h"
 #include "proto/flags.h"
@@ -284,6 +285,31 @@ static void check_model(struct report *report, const char *path)
     model_close(model);
 }
 
+/* Whether there are measured rates, and whether they are of this machine and this model. */
+static void check_costs(struct report *report, const struct config *config)
+{
+    struct measured_costs costs;
+    const struct cost_file *file = &costs.file;
+    const char *model = config_text(config, "model.path");
+    const char *slash = strrchr(model, '/');
+    if (measured_costs_find(&costs, config_text(config, "plan.costs")) != STATUS_OK) {
+        add(report, LEVEL_FAIL, "costs", "%s", status_message());
+        return;
+    }
+    if (!costs.known && file->cores == 0)
+        add(report, LEVEL_OK, "costs",
+            "none measured; plans use estimates until `longhaul calibrate --model FILE` has run");
+    else if (!costs.fits)
+        add(report, LEVEL_WARN, "costs",
+            "%s was measured on %s, which this is not%s; run `longhaul calibrate` here", costs.path,
+            file->cpu, costs.known ? "" : ", and is left alone");
+    else if (model[0] && strcmp(slash ? slash + 1 : model, file->model) != 0)
+        add(report, LEVEL_OK, "costs", "%s, measured %s with another model, %s", costs.path,
+            file->measured, file->model);
+    else
+        add(report, LEVEL_OK, "costs", "%s, measured %s", costs.path, file->measured);
+}
+
 static enum level worst_of(const struct report *report)
 {
     enum level worst = LEVEL_OK;
@@ -337,6 +363,7 @@ static int examine(const struct config *config, bool json)
     check_worker(&report);
     check_ports(&report, config);
     check_model(&report, config_text(config, "model.path"));
+    check_costs(&report, config);
     if (json)
         print_json(&report);
     else

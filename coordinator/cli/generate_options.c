@@ -232,6 +232,7 @@ enum status generate_options_ask(const struct generate_options *options, struct 
                      .rates = options->verbose || isatty(STDERR_FILENO),
                      .text_on_screen = !options->json && isatty(STDOUT_FILENO)},
         .stream = !options->json,
+        .placed = options->verbose && !options->server.address ? client : NULL,
         .timeout_ms = server_option_timeout_ms(&options->server, 0),
     };
     FILE *trace = NULL;

@@ -12,6 +12,7 @@
 
 #include "coordinator/cli/event_stream.h"
 #include "coordinator/cli/subprocess.h"
+#include "coordinator/measured_costs.h"
 #include "coordinator/plan_message.h"
 #include "coordinator/planner.h"
 #include "coordinator/workers.h"
@@ -120,14 +121,18 @@ enum status local_plan_make(Longhaul__V1__PlanResponse **plan, int64_t *host_byt
     const struct config *config = args->config;
     int64_t context = config_integer(config, "engine.context");
     int64_t answer = args->max_tokens >= 0 ? args->max_tokens : PLANNER_ANSWER_TOKENS;
-    const struct planner_defaults defaults = {
+    struct planner_defaults defaults = {
         .method = config_text(config, "engine.method"),
         .context_tokens = context ? context : args->prompt_tokens + answer,
         .stage_tokens = config_integer(config, "engine.stage_tokens"),
         .decode = config_text(config, "engine.decode"),
     };
+    struct measured_costs costs;
     struct planner planner;
     struct workers_facts facts;
+    TRY(measured_costs_find(&costs, config_text(config, "plan.costs")));
+    if (costs.known)
+        defaults.costs = &costs.file;
     TRY(planner_init(&planner, model_spec(args->model), &defaults));
     guess_facts(&facts, args->model, config);
     TRY(forecast(plan, &planner, &facts, args));

@@ -11,6 +11,7 @@
 #include "coordinator/cli/console.h"
 #include "coordinator/cli/run_lines.h"
 #include "coordinator/cli/scale_hosts.h"
+#include "coordinator/measured_costs.h"
 #include "proto/standard_streams.h"
 
 static const struct command_row commands[] = {
@@ -23,6 +24,7 @@ static const struct command_row commands[] = {
     {"cancel", cancel_command, "end a request of a running coordinator"},
     {"plan", plan_command, "what a run would do and cost, without doing it"},
     {"bench", bench_command, "how fast prompts are read and answers decoded"},
+    {"calibrate", calibrate_command, "measure what this machine takes, for plans to go by"},
     {"load", load_command, "how a coordinator serves many requests at once"},
     {"scale", scale_command, "how the time of a prompt scales over workers"},
     {"compare", compare_command, "two files of results, by more than their noise"},
@@ -76,6 +78,7 @@ int main(int argc, char **argv)
     standard_streams_open();
     configure_console();
     run_lines_configure(getenv("TMPDIR"));
+    measured_costs_configure(getenv("XDG_STATE_HOME"), getenv("HOME"));
     scale_hosts_configure(getenv("SLURM_JOB_NODELIST"));
     int exit_code = standard_output_check() == STATUS_OK ? run(argc, argv)
                                                          : console_failure("longhaul", STATUS_IO);

@@ -7,10 +7,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "coordinator/cli/placement_table.h"
+#include "coordinator/cli/text_table.h"
 #include "proto/json_writer.h"
 #include "proto/printable.h"
-
-enum { CELL_BYTES = 136, COLUMNS_MAX = 8 };
 
 /* ---- words ---- */
 
@@ -74,104 +74,66 @@ static const char *cluster_state(const Longhaul__V1__GetClusterResponse *cluster
 
 /* ---- tables ---- */
 
-/* Rows are filled twice: once to measure, once to print. */
-struct table {
-    int columns;
-    int widths[COLUMNS_MAX];
-    char cells[COLUMNS_MAX][CELL_BYTES];
-    bool right[COLUMNS_MAX]; /* numbers stand on the right */
-    bool printing;
-};
-
-static void table_row(struct table *table)
-{
-    for (int c = 0; c < table->columns; c++) {
-        int width = (int)strlen(table->cells[c]);
-        /* Clients choose names: none of them moves the cursor. */
-        printable_mask_line(table->cells[c], (size_t)width);
-        if (!table->printing && width > table->widths[c])
-            table->widths[c] = width;
-        if (!table->printing)
-            continue;
-        bool last = c + 1 == table->columns;
-        int pad = last && !table->right[c] ? 0 : table->widths[c];
-        printf("%*s%s", table->right[c] ? pad : -pad, table->cells[c], last ? "\n" : "  ");
-    }
-}
-
-/* Of names "group|state|ranks"; a '>' before a name sets its column on the right. */
-static void table_head(struct table *table, const char *names)
-{
-    table->columns = 0;
-    while (*names) {
-        int c = table->columns++;
-        size_t bytes = strcspn(names, "|");
-        table->right[c] = *names == '>';
-        snprintf(table->cells[c], CELL_BYTES, "%.*s", (int)(bytes - table->right[c]),
-                 names + table->right[c]);
-        names += bytes + (names[bytes] == '|');
-    }
-    table_row(table);
-}
-
 /* "0.3 s", "12 s", "5 min", "2 h". */
 static void print_age(char *text, double seconds)
 {
     if (seconds < 9.95)
-        snprintf(text, CELL_BYTES, "%.1f s", seconds);
+        snprintf(text, TEXT_TABLE_CELL_BYTES, "%.1f s", seconds);
     else if (seconds < 600)
-        snprintf(text, CELL_BYTES, "%.0f s", seconds);
+        snprintf(text, TEXT_TABLE_CELL_BYTES, "%.0f s", seconds);
     else if (seconds < 36000)
-        snprintf(text, CELL_BYTES, "%.0f min", seconds / 60);
+        snprintf(text, TEXT_TABLE_CELL_BYTES, "%.0f min", seconds / 60);
     else
-        snprintf(text, CELL_BYTES, "%.0f h", seconds / 3600);
+        snprintf(text, TEXT_TABLE_CELL_BYTES, "%.0f h", seconds / 3600);
 }
 
-static void fill_groups(struct table *table, const Longhaul__V1__GetClusterResponse *cluster)
+static void fill_groups(struct text_table *table, const Longhaul__V1__GetClusterResponse *cluster)
 {
-    table_head(table, "group|state|>ranks|transport|>requests");
+    text_table_head(table, "group|state|>ranks|transport|>requests");
     for (size_t i = 0; i < cluster->n_groups; i++) {
         const Longhaul__V1__WorkerGroup *group = cluster->groups[i];
-        snprintf(table->cells[0], CELL_BYTES, "%s", group->group_id);
-        snprintf(table->cells[1], CELL_BYTES, "%s", group_state(group->state));
-        snprintf(table->cells[2], CELL_BYTES, "%zu/%d", group->n_ranks, group->size);
-        snprintf(table->cells[3], CELL_BYTES, "%s", transport(group->transport));
-        snprintf(table->cells[4], CELL_BYTES, "%d/%d", group->running_requests, group->places);
-        table_row(table);
+        snprintf(table->cells[0], TEXT_TABLE_CELL_BYTES, "%s", group->group_id);
+        snprintf(table->cells[1], TEXT_TABLE_CELL_BYTES, "%s", group_state(group->state));
+        snprintf(table->cells[2], TEXT_TABLE_CELL_BYTES, "%zu/%d", group->n_ranks, group->size);
+        snprintf(table->cells[3], TEXT_TABLE_CELL_BYTES, "%s", transport(group->transport));
+        snprintf(table->cells[4], TEXT_TABLE_CELL_BYTES, "%d/%d", group->running_requests,
+                 group->places);
+        text_table_row(table);
     }
 }
 
-static void fill_ranks(struct table *table, const Longhaul__V1__WorkerGroup *group)
+static void fill_ranks(struct text_table *table, const Longhaul__V1__WorkerGroup *group)
 {
-    table_head(table, ">rank|host|>process|>threads|kernels|>heard|>worked|>load");
+    text_table_head(table, ">rank|host|>process|>threads|kernels|>heard|>worked|>load");
     for (size_t i = 0; i < group->n_ranks; i++) {
         const Longhaul__V1__WorkerRank *rank = group->ranks[i];
-        snprintf(table->cells[0], CELL_BYTES, "%d", rank->rank);
-        snprintf(table->cells[1], CELL_BYTES, "%s", rank->host);
-        snprintf(table->cells[2], CELL_BYTES, "%" PRId64, rank->pid);
-        snprintf(table->cells[3], CELL_BYTES, "%d", rank->threads);
-        snprintf(table->cells[4], CELL_BYTES, "%s", rank->kernels);
+        snprintf(table->cells[0], TEXT_TABLE_CELL_BYTES, "%d", rank->rank);
+        snprintf(table->cells[1], TEXT_TABLE_CELL_BYTES, "%s", rank->host);
+        snprintf(table->cells[2], TEXT_TABLE_CELL_BYTES, "%" PRId64, rank->pid);
+        snprintf(table->cells[3], TEXT_TABLE_CELL_BYTES, "%d", rank->threads);
+        snprintf(table->cells[4], TEXT_TABLE_CELL_BYTES, "%s", rank->kernels);
         print_age(table->cells[5], rank->heartbeat_age_seconds);
         print_age(table->cells[6], rank->work_age_seconds);
         print_age(table->cells[7], rank->load_seconds);
-        table_row(table);
+        text_table_row(table);
     }
 }
 
-static void fill_requests(struct table *table, const Longhaul__V1__GetClusterResponse *cluster)
+static void fill_requests(struct text_table *table, const Longhaul__V1__GetClusterResponse *cluster)
 {
-    table_head(table, "request|kind|state|>age|group|>prompt|>answer");
+    text_table_head(table, "request|kind|state|>age|group|>prompt|>answer");
     for (size_t i = 0; i < cluster->n_requests; i++) {
         const Longhaul__V1__ActiveRequest *request = cluster->requests[i];
-        snprintf(table->cells[0], CELL_BYTES, "%s", request->request_id);
-        snprintf(table->cells[1], CELL_BYTES, "%s", request_kind(request));
-        snprintf(table->cells[2], CELL_BYTES, "%s", is_running(request) ? "running" : "waiting");
+        snprintf(table->cells[0], TEXT_TABLE_CELL_BYTES, "%s", request->request_id);
+        snprintf(table->cells[1], TEXT_TABLE_CELL_BYTES, "%s", request_kind(request));
+        snprintf(table->cells[2], TEXT_TABLE_CELL_BYTES, "%s",
+                 is_running(request) ? "running" : "waiting");
         print_age(table->cells[3], request->age_seconds);
-        snprintf(table->cells[4], CELL_BYTES, "%s", request->group_id);
-        snprintf(table->cells[5], CELL_BYTES, "%" PRId64 "/%" PRId64, request->prompt_tokens_done,
-                 request->prompt_tokens);
-        snprintf(table->cells[6], CELL_BYTES, "%" PRId64, request->completion_tokens);
-        table_row(table);
+        snprintf(table->cells[4], TEXT_TABLE_CELL_BYTES, "%s", request->group_id);
+        snprintf(table->cells[5], TEXT_TABLE_CELL_BYTES, "%" PRId64 "/%" PRId64,
+                 request->prompt_tokens_done, request->prompt_tokens);
+        snprintf(table->cells[6], TEXT_TABLE_CELL_BYTES, "%" PRId64, request->completion_tokens);
+        text_table_row(table);
     }
 }
 
@@ -183,13 +145,13 @@ static void print_name(const char *name)
 
 static void print_groups(const Longhaul__V1__GetClusterResponse *cluster)
 {
-    struct table groups = {0};
+    struct text_table groups = {.out = stdout};
     for (int pass = 0; pass < 2; pass++) {
         groups.printing = pass == 1;
         fill_groups(&groups, cluster);
     }
     for (size_t i = 0; i < cluster->n_groups; i++) {
-        struct table ranks = {0};
+        struct text_table ranks = {.out = stdout};
         putchar('\n');
         print_name(cluster->groups[i]->group_id);
         putchar('\n');
@@ -197,6 +159,8 @@ static void print_groups(const Longhaul__V1__GetClusterResponse *cluster)
             ranks.printing = pass == 1;
             fill_ranks(&ranks, cluster->groups[i]);
         }
+        putchar('\n');
+        placement_table_print(stdout, cluster->groups[i]);
     }
 }
 
@@ -217,7 +181,7 @@ void status_table_print(const Longhaul__V1__GetClusterResponse *cluster)
     if (cluster->n_requests == 0)
         return;
     putchar('\n');
-    struct table requests = {0};
+    struct text_table requests = {.out = stdout};
     for (int pass = 0; pass < 2; pass++) {
         requests.printing = pass == 1;
         fill_requests(&requests, cluster);
@@ -234,6 +198,7 @@ static void rank_json(struct json_writer *writer, const Longhaul__V1__WorkerRank
     json_writer_integer(writer, "pid", rank->pid);
     json_writer_text(writer, "kernels", rank->kernels);
     json_writer_integer(writer, "threads", rank->threads);
+    placement_table_json(writer, rank);
     json_writer_real(writer, "heartbeat_age_seconds", rank->heartbeat_age_seconds);
     json_writer_real(writer, "work_age_seconds", rank->work_age_seconds);
     json_writer_real(writer, "load_seconds", rank->load_seconds);

@@ -50,6 +50,8 @@ static void write_ranks(struct json_writer *writer, const struct workers_group_v
         json_writer_text(writer, "host", rank->host);
         json_writer_text(writer, "kernels", rank->kernels);
         json_writer_integer(writer, "threads", rank->threads);
+        json_writer_text(writer, "cpus", rank->placement.cpus);
+        json_writer_boolean(writer, "cores_shared", rank->placement.cores_shared);
         json_writer_real(writer, "heartbeat_age_seconds", rank->heartbeat_age_seconds);
         json_writer_real(writer, "work_age_seconds", rank->work_age_seconds);
         json_writer_end_object(writer);

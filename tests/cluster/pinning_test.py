@@ -22,7 +22,7 @@ CLONE_NEWTIME = 0x80
 HOSTS = 4
 TOKENS = 200
 SPIN_RATIO = 8
-LINES = 3000
+LINES = 5000
 ENVIRONMENT = {**os.environ, "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
 
 
@@ -66,7 +66,7 @@ class Pinning(unittest.TestCase):
         self.runs = 0
         with open(self.lines, "w", encoding="utf-8") as file:
             for number in range(LINES):
-                body = {"model": "tiny", "prompt": "the other", "max_tokens": 500}
+                body = {"model": "tiny", "prompt": "the other", "max_tokens": 100}
                 line = {"custom_id": str(number), "method": "POST", "url": "/v1/completions", "body": body}
                 file.write(json.dumps(line) + "\n")
 
@@ -115,6 +115,17 @@ class Pinning(unittest.TestCase):
         self.assertEqual(self.cores_of(second), set())
 
 
+    def test_a_verbose_run_tells_first_what_each_worker_got(self):
+        result = subprocess.run([LONGHAUL, "run", "--model", self.model, "--raw", "--prompt", "a", "--max-tokens", "3", "--verbose",
+                                 "--threads", "1"], capture_output=True, text=True, timeout=SECONDS, check=True)
+        head, row = (re.split(r"  +", line.strip()) for line in result.stderr.splitlines()[:2])
+        told = dict(zip(head, row))
+        first = str(min(os.sched_getaffinity(0)))
+        self.assertEqual(told, {"host": os.uname().nodename, "rank": "0", "threads": "1", "cpus": first, "cores": "own",
+                                "node": told["node"], "address": "127.0.0.1 lo", "gpu": "-", "link": "-"})
+        self.assertTrue(told["node"].isdigit())
+
+
 class FourHosts(unittest.TestCase):
     """Ranks of four hosts on fewer cores: each host believes that it has them all."""
 
@@ -157,19 +168,23 @@ class FourHosts(unittest.TestCase):
         before = sum(map(cpu_seconds, ranks))
         result = self.generate(TOKENS)
         taken = sum(map(cpu_seconds, ranks)) - before
+        status = json.loads(self.hosts.run(0, [LONGHAUL, "status", "--server", "127.0.0.1:7711", "--json"], timeout=SECONDS).stdout)
         self.assertEqual(result.returncode, 0, result.stderr)
         for process in (coordinator, mpirun):
             process.terminate()
             process.wait(SECONDS)
         os.remove(ready)
-        return taken, json.loads(result.stdout)["token_ids"]
+        return taken, json.loads(result.stdout)["token_ids"], status["groups"][0]["ranks"]
 
     def test_they_do_not_spin_against_each_other(self):
-        apart, ids = self.measure(",".join(self.hosts.name(i) for i in range(1, HOSTS + 1)))
+        apart, ids, ranks = self.measure(",".join(self.hosts.name(i) for i in range(1, HOSTS + 1)))
         short = self.log("ranks.log").count("cores are short")
-        together, same_ids = self.measure("%s:%d" % (self.hosts.name(1), HOSTS))
+        together, same_ids, _ = self.measure("%s:%d" % (self.hosts.name(1), HOSTS))
         print("pinning: %d tokens on %d hosts take %.2f CPU seconds, on one host %.2f" % (TOKENS, HOSTS, apart, together), flush=True)
         self.assertEqual(ids, same_ids)
+        self.assertEqual([(each["host"], each["address"], each["interface"]) for each in ranks],
+                         [(self.hosts.name(i), self.hosts.address(i), "eth0") for i in range(1, HOSTS + 1)])
+        self.assertTrue(all(each["link_bytes_per_second"] > 0 for each in ranks))
         self.assertEqual(short, HOSTS if len(os.sched_getaffinity(0)) < HOSTS else 0)
         self.assertLess(apart, SPIN_RATIO * together)
 

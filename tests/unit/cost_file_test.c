@@ -180,9 +180,9 @@ static void the_file_lies_where_xdg_says(void **state)
     assert_int_equal(cost_file_default_path(path, "/c", "/h"), STATUS_OK);
     assert_string_equal(path, "/c/longhaul/costs.yaml");
     assert_int_equal(cost_file_default_path(path, "relative", "/h"), STATUS_OK);
-    assert_string_equal(path, "/h/.cache/longhaul/costs.yaml");
+    assert_string_equal(path, "/h/.local/state/longhaul/costs.yaml");
     assert_int_equal(cost_file_default_path(path, NULL, "/h"), STATUS_OK);
-    assert_string_equal(path, "/h/.cache/longhaul/costs.yaml");
+    assert_string_equal(path, "/h/.local/state/longhaul/costs.yaml");
     assert_int_equal(cost_file_default_path(path, "", NULL), STATUS_OK);
     assert_string_equal(path, "");
 }
