@@ -23,7 +23,9 @@ static int find_own(const struct allocation *allocation,
     int own = -1;
     if (allocation->is_job && is_set(environment->node))
         own = host_list_find(&allocation->list, environment->node);
-    return own >= 0 ? own : host_list_find(&allocation->list, environment->host);
+    if (own < 0)
+        own = host_list_find(&allocation->list, environment->host);
+    return own >= 0 ? own : host_list_find(&allocation->list, "localhost");
 }
 
 /* Rank 0 is best beside the coordinator. */
@@ -34,26 +36,30 @@ static void put_first(struct host_list *list, int own)
     list->hosts[0] = host;
 }
 
-/* The hosts of the job, or why they are left alone. */
+/* The hosts of the job, or why they are left alone. "--ntasks 32" alone is how cores are asked for:
+ * a task is a worker's where the job says what a task is, else there is one a host. */
 static void take_job(struct allocation *allocation,
                      const struct allocation_environment *environment)
 {
+    const bool are_workers =
+        is_set(environment->tasks_asked) || is_set(environment->cores_per_task);
     const int step_tasks = number_of(environment->step_tasks);
     if (!is_set(environment->job) || !is_set(environment->nodes))
         return;
-    if (step_tasks > 0) {
-        snprintf(allocation->unused, sizeof allocation->unused,
-                 "srun started this process, one of %d, and each uses its own host alone: start it "
-                 "without srun to use all hosts of the job",
-                 step_tasks);
-        return;
-    }
-    /* Without a number of tasks Slurm makes one up, of all cores. */
-    const char *tasks = is_set(environment->tasks) ? environment->tasks_per_node : NULL;
-    if (host_list_read_slurm(&allocation->list, environment->nodes, tasks,
+    if (host_list_read_slurm(&allocation->list, environment->nodes,
+                             are_workers ? environment->tasks_per_node : NULL,
                              environment->cores_per_node) != STATUS_OK) {
         snprintf(allocation->unused, sizeof allocation->unused, "%s; name them with --hosts",
                  status_message());
+        return;
+    }
+    if (step_tasks > 0) {
+        if (allocation->list.count > 1)
+            snprintf(allocation->unused, sizeof allocation->unused,
+                     "srun started this process, one of %d, and each uses its own host alone: "
+                     "start it without srun to use all hosts of the job",
+                     step_tasks);
+        host_list_free(&allocation->list);
         return;
     }
     allocation->is_job = true;

@@ -12,8 +12,9 @@
 struct allocation_environment {
     const char *job;            /* SLURM_JOB_ID */
     const char *nodes;          /* SLURM_JOB_NODELIST */
-    const char *tasks;          /* SLURM_NTASKS: set where the job asked for tasks */
     const char *tasks_per_node; /* SLURM_TASKS_PER_NODE */
+    const char *tasks_asked;    /* SLURM_NTASKS_PER_NODE: set where the job asked for it */
+    const char *cores_per_task; /* SLURM_CPUS_PER_TASK: the same */
     const char *cores_per_node; /* SLURM_JOB_CPUS_PER_NODE */
     const char *cores_here;     /* SLURM_CPUS_ON_NODE */
     const char *node;           /* SLURMD_NODENAME: what Slurm calls this host */

@@ -259,8 +259,9 @@ static enum status find_own(struct own_workers *own, const struct config *config
     const struct allocation_environment environment = {
         .job = getenv("SLURM_JOB_ID"),
         .nodes = getenv("SLURM_JOB_NODELIST"),
-        .tasks = getenv("SLURM_NTASKS"),
         .tasks_per_node = getenv("SLURM_TASKS_PER_NODE"),
+        .tasks_asked = getenv("SLURM_NTASKS_PER_NODE"),
+        .cores_per_task = getenv("SLURM_CPUS_PER_TASK"),
         .cores_per_node = getenv("SLURM_JOB_CPUS_PER_NODE"),
         .cores_here = getenv("SLURM_CPUS_ON_NODE"),
         .node = getenv("SLURMD_NODENAME"),

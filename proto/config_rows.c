@@ -69,7 +69,7 @@ const struct config_row config_rows[] = {
      .most = 1024,
      .takers = SERVER,
      .help =
-         "worker processes, over which a prompt is shared out; not given: 1, or one a task or host "
+         "worker processes, over which a prompt is shared out; not given: 1, or one a host or task "
          "of the job"},
     {.key = "engine.threads",
      .flag = "threads",

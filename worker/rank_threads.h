@@ -4,7 +4,7 @@
 #include "proto/status.h"
 #include "worker/engine/transport/transport.h"
 
-enum { RANK_THREADS_MAX = 64 };
+enum { RANK_THREADS_MAX = 128 };
 
 /* Plays one rank to its end. Takes the transport. */
 typedef enum status rank_threads_play(struct transport *transport, void *context);

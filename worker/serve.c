@@ -201,7 +201,7 @@ static enum status beat(struct serve_rank *rank)
     return reports_beat(&rank->reports, runs, work_age_seconds);
 }
 
-/* A coordinator that answers no heartbeat is stopped, or cut off. Nothing waits for it any more. */
+/* A coordinator that answers no heartbeat is stopped, or cut off. */
 static enum status check_silence(struct serve_rank *rank)
 {
     const int64_t beat_ms = rank->welcome.heartbeat_ms;
@@ -211,7 +211,6 @@ static enum status check_silence(struct serve_rank *rank)
                                 : 2 * beat_ms;
     if (silent_ms <= most_ms)
         return STATUS_OK;
-    rpc_stream_cancel(rank->stream);
     return fail(STATUS_UNAVAILABLE, "the coordinator was silent for %.1f s",
                 (double)silent_ms / 1000);
 }
@@ -255,6 +254,9 @@ static void *listen_to_coordinator(void *argument)
         enum status status = listen_once(rank, &next_beat_ns);
         if (status != STATUS_OK)
             end_with(rank, is_refusal(status) ? status : STATUS_UNAVAILABLE, status_message());
+        /* Writes that still wait for a coordinator that is lost fail, once it is known why. */
+        if (status == STATUS_UNAVAILABLE)
+            rpc_stream_cancel(rank->stream);
         pthread_mutex_lock(&rank->lock);
         ending = rank->ending;
         pthread_mutex_unlock(&rank->lock);
@@ -562,6 +564,16 @@ static enum status live(struct serve_rank *rank, struct model **model)
     return status;
 }
 
+/* What came first: a write that fails since its stream was given up is no cause. */
+static enum status first_cause(struct serve_rank *rank, enum status status)
+{
+    pthread_mutex_lock(&rank->lock);
+    if (status != STATUS_OK && rank->ending && rank->end_status != STATUS_OK)
+        status = lost(rank);
+    pthread_mutex_unlock(&rank->lock);
+    return status;
+}
+
 /* From Hello to the rank's end, which its coordinator is told. */
 static enum status live_in_group(struct serve_rank *rank, struct model **model)
 {
@@ -569,7 +581,7 @@ static enum status live_in_group(struct serve_rank *rank, struct model **model)
     char reason[MESSAGE_BYTES];
     if (pthread_create(&listener, NULL, listen_to_coordinator, rank) != 0)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no thread to listen to the coordinator");
-    const enum status status = live(rank, model);
+    const enum status status = first_cause(rank, live(rank, model));
     snprintf(reason, sizeof reason, "%s", status_message());
     /* It may well be the stream that failed. */
     if (status != STATUS_OK && reports_failed(&rank->reports, status) != STATUS_OK)

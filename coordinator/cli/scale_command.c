@@ -252,9 +252,10 @@ int scale_command(int argc, char **argv)
                    "      --mode strong --prompt-tokens 8192 --method rope,string --out scaling\n"
                    "  longhaul scale --manifest scaling/manifest.json --out again\n",
         .summary =
-            "Measures how the time to read a prompt scales over workers on this host: for each\n"
-            "number of them a coordinator of its own, one at a time, and each repetition over\n"
-            "all. Efficiency is planned operations per second and core over the first row's.\n"
+            "Measures how the time to read a prompt scales over workers, on this host or, with\n"
+            "--nodes, on several: for each number of workers a coordinator of its own, one at a\n"
+            "time, and each repetition over all. Efficiency is planned operations per second and "
+            "core over the first row's.\n"
             "Rows tell when cores were shared or others used the machine.\n",
         .rows = rows,
         .rows_count = ROWS,

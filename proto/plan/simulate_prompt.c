@@ -15,6 +15,7 @@ struct cost_table simulate_costs(const struct simulate_machine *machine)
     struct cost_table table = {.linear_flops = machine->linear_flops,
                                .attention_flops = machine->attention_flops,
                                .memory_bytes = machine->memory_bytes,
+                               .keys_bytes = machine->memory_bytes,
                                .within = links->host,
                                .between = links->network,
                                .host_ranks = links->ranks_per_host};

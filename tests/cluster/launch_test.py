@@ -86,7 +86,8 @@ class LaunchOnHosts(unittest.TestCase):
         self.assertRegex(told, r'event="workers started" program=\S*/mpirun ')
 
     def test_run_starts_them_by_srun_where_that_is_asked_for(self):
-        said, told = self.batch([*self.run_words, "--log-level", "info", "--launcher", "srun", "--workers", "3"], *TWO)
+        said, told = self.batch([*self.run_words, "--log-level", "info", "--launcher", "srun", "--workers", "3",
+                                 "--interface", "eth0"], *TWO)
         self.expect_answer(said, told, 3)
         self.assertRegex(told, r'event="workers started" program=\S*/srun ')
 
@@ -121,15 +122,15 @@ class LaunchOnHosts(unittest.TestCase):
         """From the head, where no worker runs."""
         with open(os.path.join(self.hosts.folder, "hostfile"), "w", encoding="utf-8") as file:
             file.write("%s slots=1\n%s slots=2 # the larger one\n" % (self.hosts.name(1), self.hosts.name(2)))
-        result = self.hosts.run(0, [*self.run_words, "--log-level", "info", "--hostfile", "hostfile", "--interface", "eth0"], SECONDS,
-                                env=self.environment)
+        words = [*self.run_words, "--log-level", "info", "--hostfile", "hostfile", "--interface", "198.18.0.0/24"]
+        result = self.hosts.run(0, words, SECONDS, env=self.environment)
         self.assertEqual(result.returncode, 0, result.stderr)
         self.expect_answer(result.stdout, result.stderr, 3)
 
     def test_what_cannot_be_is_refused_with_the_reason(self):
         for words, code, sentence in (
                 (["--hosts", "launch1,nowhere"], 66, "host nowhere has no IPv4 address here"),
-                (["--hosts", "launch1,localhost"], 69, "over this host's loopback"),
+                (["--hosts", "launch1,127.0.0.1"], 69, "over this host's loopback"),
                 (["--hosts", "launch1", "--interface", "ib0"], 66, r"no such one, but eth0 \(198.18.0.0/24\)"),
                 (["--hosts", "launch1", "--transport", "loopback"], 65, "leave it out with --hosts"),
                 (["--hostfile", "missing"], 66, "--hostfile missing: No such file"),

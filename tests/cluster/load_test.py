@@ -117,7 +117,7 @@ class Load(unittest.TestCase):
             self.assertEqual(set(row["queue_times"]), {0})
             self.assertLessEqual(row["max_concurrent_requests"], row["max_concurrency"])
             self.assertEqual((row["total_cached_tokens"], row["request_goodput"]), (0, None))
-        self.assertEqual(rows[1]["max_concurrent_requests"], 3)
+        self.assertGreater(rows[1]["max_concurrent_requests"], 1)
         self.assertEqual(manifest["program"], "longhaul load")
         with open(os.path.join(out, "load.jsonl"), encoding="utf-8") as file:
             self.assertEqual([json.loads(line) for line in file][1:], rows)
@@ -139,9 +139,8 @@ class Load(unittest.TestCase):
     def test_requests_that_cannot_be_sent_in_time_count_from_when_they_were_due(self):
         """400 requests at once, and 256 clients: the others wait for one of those, and it is seen in their latency."""
         _, (row,) = self.lines("--rate", "1000000", "-N", "400", "-p", "64", "-n", "2")
-        late = [i for i, queued in enumerate(row["queue_times"]) if queued > 0.001]
-        self.assertGreaterEqual(len(late), 400 - 256)
-        for i in late:
+        for i in range(256, 400):
+            self.assertGreater(row["queue_times"][i], 0)
             answered = row["ttfts"][i] > 0
             self.assertTrue(answered or row["errors"][i])
             self.assertTrue(not answered or row["ttfts"][i] > row["queue_times"][i])

@@ -125,7 +125,7 @@ class Slurm:
         while not condition():
             if time.monotonic() > deadline:
                 raise AssertionError("not in %s s: %s\n%s" % (seconds, what, self.said()))
-            time.sleep(0.1)
+            time.sleep(0.03)
 
     # ---- what a user does ----
 

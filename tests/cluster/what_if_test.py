@@ -76,6 +76,12 @@ class WhatIf(unittest.TestCase):
         self.assertEqual(late["bound"], "latency")
         self.assertGreater(late["predicted_seconds"], fast["predicted_seconds"] + 32 * 0.1)
 
+    def test_a_token_takes_at_least_what_reading_the_weights_takes(self):
+        for workers in (1, 8):
+            row = self.rows("--workers", str(workers), "--prompt-tokens", "32768", "--method", "rope")[0]
+            self.assertGreater(row["decode_seconds"], 16e9 / workers / 8e12)
+            self.assertLess(row["decode_seconds"], 1)
+
     def test_what_does_not_fit_is_said(self):
         row = self.rows("--workers", "8", "--prompt-tokens", "131072", "--method", "rope", shape="llama-3.1-405b.yaml")[0]
         self.assertFalse(row["fits"])

@@ -10,7 +10,7 @@
 #include <stdatomic.h>
 #include <time.h>
 
-enum { MESSAGES = 1000, PATIENCE_S = 20 };
+enum { MESSAGES = 1000, PATIENCE_S = 20, WAIT_NS = 300000000 };
 
 static cpu_set_t before;
 
@@ -89,10 +89,49 @@ static void ranks_that_share_a_core_do_not_spin_against_each_other(void **state)
     assert_true(seconds < 2 * MESSAGES * 75e-6);
 }
 
+static int64_t thread_cpu_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+/* Rank 1 sends nothing for WAIT_NS. */
+static enum status wait_long(struct transport *t, void *context)
+{
+    int64_t *taken_ns = context;
+    struct transport_request *request;
+    char byte = 0;
+    transport_set_cores_short(t, true);
+    if (t->rank == 1)
+        nanosleep(&(struct timespec){.tv_nsec = WAIT_NS}, NULL);
+    const int64_t begun_ns = thread_cpu_ns();
+    if (t->rank == 1)
+        TRY(transport_send(t, 0, TRANSPORT_STATE, &byte, 1, &request));
+    else
+        TRY(transport_receive(t, 1, TRANSPORT_STATE, &byte, 1, &request));
+    TRY(transport_wait(t, request));
+    *taken_ns = thread_cpu_ns() - begun_ns;
+    return STATUS_OK;
+}
+
+/* Yields alone would take all of it, wherever nobody else wants the core. */
+static void a_long_wait_on_a_shared_core_takes_little_of_it(void **state)
+{
+    (void)state;
+    int64_t taken_ns[2];
+    void *contexts[2] = {&taken_ns[0], &taken_ns[1]};
+    assert_int_equal(ranks_run(2, NULL, wait_long, contexts), STATUS_OK);
+    print_message("a wait of %d ms took %.1f ms of the core\n", WAIT_NS / 1000000,
+                  (double)taken_ns[0] * 1e-6);
+    assert_true(taken_ns[0] < WAIT_NS / 10);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_thread_finds_out_that_it_shares_its_core),
+        cmocka_unit_test(a_long_wait_on_a_shared_core_takes_little_of_it),
         cmocka_unit_test(ranks_that_share_a_core_do_not_spin_against_each_other),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

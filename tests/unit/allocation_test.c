@@ -10,8 +10,9 @@
 static const struct allocation_environment two_nodes = {
     .job = "12",
     .nodes = "lh[1-2]",
-    .tasks = "2",
     .tasks_per_node = "1(x2)",
+    .tasks_asked = "1",
+    .cores_per_task = "2",
     .cores_per_node = "2(x2)",
     .cores_here = "2",
     .node = "lh1",
@@ -50,8 +51,11 @@ static void a_job_is_used_with_its_tasks_and_cores(void **state)
     asked.threads = 3;
     expect(&asked, &environment, "lh1:2 lh2:2 remote workers=4 threads=3");
     asked = nothing_said;
-    environment.tasks = NULL; /* Slurm's own guess, one for each core, is not asked for */
-    environment.tasks_per_node = "2(x2)";
+    environment.tasks_per_node = "2(x2)"; /* sbatch --nodes=2 --ntasks=4 --cpus-per-task=1 */
+    environment.tasks_asked = NULL;
+    environment.cores_per_task = "1";
+    expect(&asked, &environment, "lh1:2 lh2:2 remote workers=4 threads=1");
+    environment.cores_per_task = NULL; /* tasks alone are cores */
     expect(&asked, &environment, "lh1:1 lh2:1 remote workers=2 threads=2");
     environment.usable_cores = 2; /* Slurm confines: a worker sees its cores */
     expect(&asked, &environment, "lh1:1 lh2:1 remote workers=2 threads=0");
@@ -73,7 +77,6 @@ static void this_host_comes_first_where_it_is_one_of_them(void **state)
     environment.nodes = "lh9";
     environment.tasks_per_node = "1";
     environment.cores_per_node = "2";
-    environment.tasks = "1";
     expect(&asked, &environment, "lh9:1 remote workers=1 threads=0");
 }
 
@@ -87,6 +90,13 @@ static void a_task_of_srun_keeps_to_its_host(void **state)
     assert_int_equal(allocation_find(&found, &nothing_said, &environment), STATUS_OK);
     assert_non_null(strstr(found.unused, "one of 2,"));
     allocation_free(&found);
+    environment.nodes = "lh1"; /* then there is nothing that it leaves alone */
+    environment.tasks_per_node = "2";
+    environment.cores_per_node = "4";
+    expect(&nothing_said, &environment, "here workers=1 threads=0");
+    assert_int_equal(allocation_find(&found, &nothing_said, &environment), STATUS_OK);
+    assert_string_equal(found.unused, "");
+    allocation_free(&found);
 }
 
 static void hosts_that_are_named_come_before_the_jobs(void **state)
@@ -98,6 +108,8 @@ static void hosts_that_are_named_come_before_the_jobs(void **state)
     expect(&asked, &two_nodes, "lh1:1 lh2:2 remote workers=3 threads=0");
     asked.hosts = "lh1";
     expect(&asked, &no_job, "lh1:1 here workers=1 threads=0");
+    asked.hosts = "lh2,localhost:2";
+    expect(&asked, &no_job, "localhost:2 lh2:1 remote workers=3 threads=0");
     asked.hosts = "";
     asked.hostfile = "hosts";
     asked.hostfile_text = "lh3 slots=2\nlh4\n";

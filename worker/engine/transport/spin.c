@@ -13,11 +13,15 @@
 #include "worker/engine/transport/board.h"
 
 #include <sched.h>
+#include <time.h>
 
 enum {
-    YOUNG_ROUNDS = 64,        /* before the first yield where cores are shared */
-    PROGRESS_ROUNDS = 64,     /* rounds between drives of the transport */
-    CLOCK_ROUNDS = 1024,      /* rounds between looks at the clock, unless rounds are slow */
+    YOUNG_ROUNDS = 64,    /* before the first yield where cores are shared */
+    PROGRESS_ROUNDS = 64, /* rounds between drives of the transport */
+    CLOCK_ROUNDS = 1024,  /* rounds between looks at the clock, unless rounds are slow */
+    YIELD_NS = 300000,    /* of a wait on a shared core, before the first nap */
+    NAP_PART = 8,
+    NAP_MOST_NS = 1000000,
     PATIENT_ROUNDS = 1 << 16, /* a wait of about a millisecond: other processes may have the core */
 };
 
@@ -56,6 +60,20 @@ static enum status look_at_peer(struct transport *t, struct spin *spin, int peer
                 t->rank, peer, (double)(now - spin->moved_ns) * 1e-9);
 }
 
+/* A wait that lasts naps for a part of what it has lasted, or many ranks that wait would do nothing
+ * but pass the core on to each other; so not more than that part is lost when its end comes. */
+static void leave_core(const struct spin *spin)
+{
+    const int64_t waited_ns = clock_now_ns() - spin->begun_ns;
+    if (waited_ns < YIELD_NS) {
+        sched_yield();
+        return;
+    }
+    const int64_t nap_ns = waited_ns / NAP_PART;
+    const struct timespec nap = {.tv_nsec = nap_ns < NAP_MOST_NS ? nap_ns : NAP_MOST_NS};
+    nanosleep(&nap, NULL);
+}
+
 enum status spin_round(struct transport *t, struct spin *spin, int peer)
 {
     if (board_aborted(t->board))
@@ -64,7 +82,9 @@ enum status spin_round(struct transport *t, struct spin *spin, int peer)
         core_wait_look(&t->board->core_wait, spin->begun_ns);
     const bool shares = t->board->cores_short || t->board->core_wait.crowded;
     const bool yields = spin->rounds > (shares ? YOUNG_ROUNDS : PATIENT_ROUNDS);
-    if (yields)
+    if (yields && shares)
+        leave_core(spin);
+    else if (yields)
         sched_yield();
     else
         cpu_pause();

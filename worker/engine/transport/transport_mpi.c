@@ -564,9 +564,8 @@ enum status transport_mpi_create(struct transport **transport,
     int minor = 0;
     MPI_Get_version(&major, &minor);
     snprintf(t->base.facts, sizeof t->base.facts,
-             "transport=mpi ranks=%d hosts=%d ranks_here=%d gather=%s cores_short=%s mpi=%d.%d",
-             t->base.size, hosts, t->base.local_size, t->several_hosts ? "messages" : "shared",
-             t->board.cores_short ? "yes" : "no", major, minor);
+             "transport=mpi ranks=%d hosts=%d ranks_here=%d gather=%s mpi=%d.%d", t->base.size,
+             hosts, t->base.local_size, t->several_hosts ? "messages" : "shared", major, minor);
     *transport = &t->base;
     return STATUS_OK;
 

@@ -1,0 +1,178 @@
+"""deploy/slurm's batch scripts under a real Slurm: one node and several, shards of an array, drained and queued again, a node that
+is lost, jobs side by side, cancelled ones; exit codes, tokens, and that nothing is left.
+Arguments: the folders of the programs and of the test programs."""
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+import unittest
+
+import hosts as emulated
+from hosts import SOURCE, Hosts
+from slurm import PROGRAMS, Slurm
+
+BIN, TESTS = (os.path.abspath(each) for each in sys.argv[1:3])
+SCRIPTS = os.path.join(SOURCE, "deploy", "slurm")
+LINES, TOKENS = 12, 1000
+SECONDS = 90
+RUN = ["--threads", "1", "--quiet", "--config", "two.yaml"]
+
+
+class BatchScripts(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.hosts = cls.enterClassContext(Hosts(2, "batch"))
+        cls.slurm = cls.enterClassContext(Slurm(cls.hosts, node_seconds=5))
+        cls.slurm.environment["PATH"] = BIN + ":" + cls.slurm.environment["PATH"]
+        cls.model = cls.path("tiny.gguf")
+        subprocess.run([os.path.join(TESTS, "tiny_model_file"), cls.model], check=True, timeout=60)
+        with open(cls.path("in.jsonl"), "w", encoding="utf-8") as file:
+            for n in range(LINES):
+                file.write(json.dumps({"custom_id": "l%d" % n, "method": "POST", "url": "/v1/completions", "body": {
+                    "model": "tiny", "prompt": "the other light %d" % n, "max_tokens": TOKENS}}) + "\n")
+        with open(cls.path("two.yaml"), "w", encoding="ascii") as file:
+            file.write("coordinator:\n  group_requests: 2\n")  # so that lines end one after another
+        alone = cls.slurm.run(["longhaul", "run", "--model", cls.model, "-i", "in.jsonl", "-o", "alone.jsonl", *RUN], timeout=SECONDS)
+        assert alone.returncode == 0, alone.stderr
+        cls.texts = cls.texts_of("alone.jsonl")
+        assert len(cls.texts) == LINES, cls.texts
+
+    def tearDown(self):
+        deadline = time.monotonic() + 15
+        while self.left() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        self.assertEqual(self.left(), [])
+
+    def left(self):
+        """Processes of ours and of Open MPI's, and folders of jobs."""
+        found = [words for i in range(3) for words in self.hosts.processes(i).values()
+                 if re.search(r"longhaul|orted|mpirun|sbatch", " ".join(words[:2]))]
+        return found + [each for each in os.listdir(self.hosts.folder) if each.startswith("longhaul-")]
+
+    @classmethod
+    def path(cls, name):
+        return os.path.join(cls.hosts.folder, name)
+
+    @classmethod
+    def read(cls, name):
+        try:
+            with open(cls.path(name), encoding="utf-8") as file:
+                return file.read()
+        except FileNotFoundError:
+            return ""
+
+    @classmethod
+    def texts_of(cls, name):
+        """What each line was answered; a line that has two results is an error."""
+        found = {}
+        for line in map(json.loads, cls.read(name).splitlines()):
+            assert line["custom_id"] not in found, line
+            found[line["custom_id"]] = line["response"]["body"]["choices"][0]["text"]
+        return found
+
+    def lines(self, out, *options):
+        return self.slurm.sbatch(os.path.join(SCRIPTS, "lines.sbatch"), "--cpus-per-task=1", "--output=%s.log" % out, *options,
+                                 arguments=[self.model, "in.jsonl", out, *RUN])
+
+    def serve(self, out, *command, options=(), env=None):
+        return self.slurm.sbatch(os.path.join(SCRIPTS, "serve.sbatch"), "--cpus-per-task=1", "--output=%s.log" % out, *options,
+                                 arguments=[self.model, *command], env=env)
+
+    def expect(self, job, code, out):
+        self.assertEqual(self.slurm.wait(job, SECONDS), ("FAILED" if code else "COMPLETED", code), self.read(out + ".log"))
+
+    def begun(self, out, lines=2):
+        """The file as it is once some lines are answered, and not all."""
+        self.slurm.wait_until(lambda: self.read(out).count("\n") >= lines, SECONDS, "%s has lines\n%s" % (out, self.read(out + ".log")))
+        text = self.read(out)
+        self.assertLess(text.count("\n"), LINES)
+        return text[:text.rfind("\n") + 1]
+
+    def again(self, job):
+        """Waits until Slurm has queued the job again, and has it start at once, not when its pause is over."""
+        self.slurm.wait_until(lambda: self.slurm.job(job).get("Restarts") == "1", SECONDS, "the job is queued again")
+        self.slurm.wait_until(lambda: self.slurm.run(["scontrol", "update", "JobId=" + job, "StartTime=now"]).returncode == 0 or
+                              self.slurm.job(job).get("JobState") == "RUNNING", SECONDS, "it may start")
+
+    # ---- lines of a file ----
+
+    def test_lines_are_drained_and_go_on_when_the_job_is_queued_again(self):
+        job = self.lines("drained.jsonl", "--nodes=2")
+        before = self.begun("drained.jsonl")
+        self.slurm.run(["scancel", "--batch", "--signal=USR1", job])
+        self.again(job)
+        drained = self.read("drained.jsonl")
+        self.assertTrue(drained.startswith(before))
+        self.expect(job, 0, "drained.jsonl")
+        self.assertTrue(self.read("drained.jsonl").startswith(drained), "finished lines are not made again")
+        self.assertEqual(self.texts_of("drained.jsonl"), self.texts)
+
+    def test_lines_go_on_elsewhere_when_their_node_is_lost(self):
+        job = self.lines("lost.jsonl")
+        before = self.begun("lost.jsonl")
+        node = self.slurm.job(job)["BatchHost"]
+        lost = next(i for i in (1, 2) if self.hosts.name(i) == node)
+        self.hosts.kill(lost)
+        self.again(job)
+        self.expect(job, 0, "lost.jsonl")
+        self.assertNotEqual(self.slurm.job(job)["BatchHost"], node)
+        self.assertTrue(self.read("lost.jsonl").startswith(before), "finished lines are not made again")
+        self.assertEqual(self.texts_of("lost.jsonl"), self.texts)
+        self.slurm.start_node(lost)
+        self.slurm.wait_until(lambda: self.slurm.idle() == 2, SECONDS, "the node is back")
+
+    def test_tasks_of_an_array_answer_a_share_each(self):
+        job = self.lines("shared.jsonl", "--array=3-5", "--output=shared.%a.log")
+        self.assertEqual(self.slurm.wait(job, SECONDS), ("COMPLETED", 0), self.read("shared.3.log"))
+        parts = [self.texts_of("shared.jsonl.%d" % task) for task in (3, 4, 5)]
+        self.assertEqual([sorted(part) for part in parts], [sorted("l%d" % n for n in range(LINES) if n % 3 == task) for task in range(3)])
+        self.assertEqual({key: text for part in parts for key, text in part.items()}, self.texts)
+
+    def test_a_job_that_is_cancelled_leaves_what_was_finished_and_no_process(self):
+        job = self.lines("cancelled.jsonl", "--nodes=2")
+        before = self.begun("cancelled.jsonl", 1)
+        self.slurm.cancel(job)
+        self.assertEqual(self.slurm.wait(job, SECONDS)[0], "CANCELLED")
+        self.assertTrue(self.read("cancelled.jsonl").startswith(before))
+
+    # ---- a coordinator for commands ----
+
+    def test_a_command_asks_a_coordinator_of_its_own_on_all_nodes(self):
+        ask = ("longhaul status ${LONGHAUL_CLIENT%% --token*} && exit 1; longhaul status $LONGHAUL_CLIENT --json >status.$0; "
+               "longhaul generate $LONGHAUL_CLIENT --json --raw --prompt 'the other light' --max-tokens 9 >answer.$0 && exit 7")
+        jobs = {name: self.serve(name, "sh", "-c", ask, name, options=["--nodes=2"], env={"LONGHAUL_COORDINATOR": "--launcher " + name})
+                for name in ("mpirun", "srun")}  # side by side
+        for name, job in jobs.items():
+            self.expect(job, 7, name)
+            self.assertIn("token", self.read(name + ".log"), "who shows none is told so")
+            group, = json.loads(self.read("status." + name))["groups"]
+            self.assertEqual({rank["host"] for rank in group["ranks"]}, {self.hosts.name(i) for i in (1, 2)})
+        answers = [json.loads(self.read("answer." + name)) for name in jobs]
+        self.assertEqual(len(answers[0]["token_ids"]), 9)
+        self.assertEqual(answers[0]["token_ids"], answers[1]["token_ids"])
+        groups = [json.loads(self.read("status." + name))["groups"][0]["group_id"] for name in jobs]
+        self.assertNotEqual(*groups)
+
+    def test_without_a_command_it_serves_other_hosts_until_it_is_told_to_end(self):
+        job = self.serve("serving")
+        folder = self.path("longhaul-" + job)
+        self.slurm.wait_until(lambda: self.read(os.path.join(folder, "address")), SECONDS, "it listens")
+        self.assertEqual([os.stat(os.path.join(folder, each)).st_mode & 0o77 for each in (".", "token", "secret", "access")], [0] * 4)
+        client = ["--server", self.read(os.path.join(folder, "address")).split()[0], "--timeout", "30"]
+        refused = self.slurm.run(["longhaul", "generate", *client, "--raw", "--prompt", "a"])
+        self.assertEqual(refused.returncode, 77, refused.stderr)
+        answered = self.slurm.run(["longhaul", "generate", *client, "--token-file", os.path.join(folder, "token"), "--raw", "--prompt", "a",
+                                   "--max-tokens", "5"])
+        self.assertEqual(answered.returncode, 0, answered.stderr)
+        self.slurm.run(["scancel", "--batch", "--signal=USR1", job])
+        self.expect(job, 0, "serving")
+
+    def test_a_coordinator_that_cannot_start_is_the_jobs_code(self):
+        job = self.serve("failed", "true", env={"LONGHAUL_COORDINATOR": "--workers 0"})
+        self.expect(job, 2, "failed")
+
+
+if __name__ == "__main__":
+    emulated.run_tests("mpirun", *PROGRAMS)
