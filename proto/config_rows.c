@@ -147,6 +147,13 @@ const struct config_row config_rows[] = {
      .help = "products of an answer's tokens: computed whole by each of several workers, or split "
              "between them; home: the answer is worker 0's alone, who is sent all keys; auto: what "
              "is predicted to be fastest"},
+    {.key = "engine.weights",
+     .flag = "weights",
+     .type = CONFIG_TEXT,
+     .value = "LIST",
+     .standard = "auto",
+     .takers = SERVER,
+     .help = "parts of a prompt for each worker, 2,1; even; auto: by measured speed"},
 
     {.key = "plan.costs",
      .flag = "costs",

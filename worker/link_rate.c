@@ -12,6 +12,9 @@
 /* The best of several: a rank that is kept waiting by something else tells nothing of its link. */
 enum { ROUND_BYTES = 1 << 20, ROUNDS = 4, SMALL_ROUNDS = 16, SMALL_BYTES = 8, BURST = 32 };
 
+/* Of a large message: a link that is so slow has shown it. */
+static const double SLOW_SECONDS = 0.5;
+
 /* What a rank waited: for a large message and for many small ones from the rank that it hears from,
  * and for the answer to a small one of the rank that it asks. */
 struct times {
@@ -183,15 +186,33 @@ static enum status ask(double *seconds, struct transport *transport, struct prob
     return transport_wait(transport, sent[1]);
 }
 
-static enum status time_step(struct times *mine, struct transport *transport, struct probe *probe,
-                             const int peers[2])
+static enum status time_small(struct times *mine, struct transport *transport, struct probe *probe,
+                              const int peers[2])
 {
     for (int round = 0; round < SMALL_ROUNDS; round++)
         TRY(ask(&mine->answer[round], transport, probe, peers));
     for (int round = 0; round < ROUNDS; round++)
         TRY(exchange(&mine->burst[round], transport, probe, peers, SMALL_BYTES, BURST));
-    for (int round = 0; round < ROUNDS; round++)
-        TRY(exchange(&mine->large[round], transport, probe, peers, ROUND_BYTES, 1));
+    return STATUS_OK;
+}
+
+/* As many rounds as all ranks have time for; those that are left out are like the last one. */
+static enum status time_large(struct times *mine, struct transport *transport, struct probe *probe,
+                              const int peers[2], double *all)
+{
+    double longest = 0;
+    for (int round = 0; round < ROUNDS; round++) {
+        double *seconds = &mine->large[round];
+        if (longest > SLOW_SECONDS) {
+            *seconds = mine->large[round - 1];
+            continue;
+        }
+        if (peers[0] != transport->rank)
+            TRY(exchange(seconds, transport, probe, peers, ROUND_BYTES, 1));
+        TRY(transport_gather_each(transport, seconds, all, sizeof *all));
+        for (int rank = 0; rank < transport->size; rank++)
+            longest = all[rank] > longest ? all[rank] : longest;
+    }
     return STATUS_OK;
 }
 
@@ -291,7 +312,9 @@ static enum status measure_step(struct link_rates *rates, struct transport *tran
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory to compare the links of %d ranks", size);
     enum status status = STATUS_OK;
     if (peers[0] != transport->rank)
-        status = time_step(&mine, transport, probe, peers);
+        status = time_small(&mine, transport, probe, peers);
+    if (status == STATUS_OK)
+        status = time_large(&mine, transport, probe, peers, all->large);
     if (status == STATUS_OK)
         status = transport_gather_each(transport, &mine, all, sizeof *all);
     if (status == STATUS_OK)

@@ -65,7 +65,8 @@ enum status choice_deal(const struct choice *choice, struct ownership *ownership
 {
     const bool replicated = choice_stage_queries(choice, stage) == CHOICE_REPLICATED;
     return ownership_advance(ownership, stage.end - stage.first,
-                             replicated ? PARTITION_ROUND_ROBIN : choice->request.partition);
+                             replicated ? PARTITION_ROUND_ROBIN : choice->request.partition,
+                             &choice->request.weights);
 }
 
 /* ---- refusing ---- */
@@ -104,6 +105,16 @@ static enum status check_chunks(const struct bands *bands, int64_t context_token
     return STATUS_OK;
 }
 
+static enum status check_weights(const struct partition_weights *weights, int workers)
+{
+    if (weights->count == 0)
+        return STATUS_OK;
+    TRY(check_range("the number of weights", weights->count, workers, workers));
+    for (int r = 0; r < workers; r++)
+        TRY(check_range("a weight", weights->parts[r], 1, UINT8_MAX));
+    return STATUS_OK;
+}
+
 enum status choice_check(const struct choice *choice)
 {
     TRY(method_check(&choice->request.method));
@@ -125,6 +136,7 @@ enum status choice_check(const struct choice *choice)
                     "plan: a rank that decodes alone splits no products: choose one of both");
     if (choice->request.decode_home && strcmp(choice->group.kernels, CHOICE_KERNELS_GPU) == 0)
         return fail(STATUS_INVALID_ARGUMENT, "plan: keys on GPUs stay where they are in decode");
+    TRY(check_weights(&choice->request.weights, choice->group.workers));
     const bool ring = choice->request.schedule == CHOICE_RING;
     TRY(check_range("receive_slots", choice->group.receive_slots,
                     ring && choice->group.workers > 2 ? choice->group.workers - 1 : 1,

@@ -35,6 +35,7 @@ struct chooser_request {
      * slots of a rank's pool; 0: any. */
     int64_t answer_tokens, pool_slots;
     bool shared_memory_bus; /* some ranks share one memory bus (a host): decode always splits */
+    const struct partition_weights *weights; /* NULL: none */
 };
 
 /* What was weighed, predicted seconds; all 0 where the request had left nothing open. */

@@ -326,7 +326,7 @@ static enum status deal_token(struct forward *forward, struct sequence *sequence
     if (choice_is_home(&sequence->choice))
         TRY(ownership_deal(sequence->ownership, &(struct owned_span){{index, index + 1}, 0}, 1));
     else
-        TRY(ownership_advance(sequence->ownership, 1, PARTITION_ROUND_ROBIN));
+        TRY(ownership_advance(sequence->ownership, 1, PARTITION_ROUND_ROBIN, NULL));
     if (ownership_owner(sequence->ownership, index) != forward->transport->rank)
         return STATUS_OK;
     TRY(panel_table_append(
