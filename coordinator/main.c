@@ -148,6 +148,7 @@ static struct server_settings settings_of(const struct config *config)
                 .context_tokens = config_integer(config, "engine.context"),
                 .stage_tokens = config_integer(config, "engine.stage_tokens"),
                 .stages_max = config_integer(config, "coordinator.plan_stages_max"),
+                .weights = config_text(config, "engine.weights"),
             },
         .queue_length = config_integer(config, "coordinator.queue_length"),
         .group_requests = (int)config_integer(config, "coordinator.group_requests"),

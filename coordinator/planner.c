@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "coordinator/method_message.h"
+#include "coordinator/worker_speeds.h"
 #include "proto/plan/chooser.h"
 #include "proto/plan/cost.h"
 #include "proto/plan/partition.h"
@@ -173,6 +174,55 @@ static enum status check_stages(const struct planner *planner, struct status_det
                 choice->request.context_tokens, tokens, stages, choice->group.workers, most);
 }
 
+/* The group as its ranks have made it; where they have not, as this request alone needs it. */
+static struct group_choice group_of(const struct choice *choice, const struct workers_facts *facts,
+                                    const struct memory_need *needs)
+{
+    struct group_choice group = choice->group;
+    if (facts->pool_slots == 0) {
+        memory_group_fit(&group, needs, &choice->request);
+        return group;
+    }
+    group.sequences = facts->places;
+    group.context_tokens = facts->longest_tokens;
+    group.stage_rows = facts->stage_rows;
+    group.step_rows = facts->step_rows;
+    group.pool_slots = facts->pool_slots;
+    return group;
+}
+
+/* Whether every rank of the group has room for its share. */
+static bool weights_fit(const struct choice *choice, const struct workers_facts *facts)
+{
+    const int workers = choice->group.workers;
+    struct memory_need *needs = calloc((size_t)workers, sizeof *needs);
+    bool fit = needs && memory_need_make(needs, choice, 0, workers) == STATUS_OK;
+    if (fit) {
+        const struct choice whole = {group_of(choice, facts, needs), choice->request};
+        for (int rank = 0; rank < workers; rank++)
+            fit = fit && memory_need_check(&needs[rank], &whole) == STATUS_OK;
+    }
+    free(needs);
+    return fit;
+}
+
+/* By the workers' weights where their memory allows it; evenly otherwise. */
+static enum status weigh(const struct planner *planner, struct planner_weighed *weighed,
+                         const struct workers_facts *facts)
+{
+    const struct model_shape shape = shape_of(planner, facts);
+    const struct cost_table costs = table_of(planner, facts);
+    const char *said = planner->defaults.weights;
+    struct partition_weights weights = facts->weights;
+    struct chooser_request wanted = weighed->wanted;
+    TRY(worker_speeds_read(&weights, said ? said : "auto", facts->size));
+    wanted.weights = &weights;
+    TRY(chooser_weigh(&weighed->choice, &weighed->seconds, &wanted, &shape, &costs));
+    if (!partition_weights_differ(&weights) || weights_fit(&weighed->choice, facts))
+        return STATUS_OK;
+    return chooser_weigh(&weighed->choice, &weighed->seconds, &weighed->wanted, &shape, &costs);
+}
+
 static enum status read_request(const struct planner *planner, struct chooser_request *wanted,
                                 struct status_details *details, const struct workers_facts *facts,
                                 const struct planner_request *request)
@@ -199,11 +249,8 @@ enum status planner_weigh(const struct planner *planner, struct planner_weighed 
                           struct status_details *details, const struct workers_facts *facts,
                           const struct planner_request *request)
 {
-    const struct model_shape shape = shape_of(planner, facts);
-    const struct cost_table costs = table_of(planner, facts);
     TRY(read_request(planner, &weighed->wanted, details, facts, request));
-    const enum status status =
-        chooser_weigh(&weighed->choice, &weighed->seconds, &weighed->wanted, &shape, &costs);
+    const enum status status = weigh(planner, weighed, facts);
     if (status != STATUS_INVALID_ARGUMENT)
         details->field = NULL;
     TRY(status);
@@ -287,23 +334,6 @@ static enum status add_stages(struct planner_forecast *forecast, struct stage_co
     for (int64_t index = 0; ownership_next(ownership, &index, prompt_tokens, &owned);)
         forecast->ranks[owned.owner].prompt_tokens += owned.span.end - owned.span.first;
     return STATUS_OK;
-}
-
-/* The group as its ranks have made it; where they have not, as this request alone needs it. */
-static struct group_choice group_of(const struct choice *choice, const struct workers_facts *facts,
-                                    const struct memory_need *needs)
-{
-    struct group_choice group = choice->group;
-    if (facts->pool_slots == 0) {
-        memory_group_fit(&group, needs, &choice->request);
-        return group;
-    }
-    group.sequences = facts->places;
-    group.context_tokens = facts->longest_tokens;
-    group.stage_rows = facts->stage_rows;
-    group.step_rows = facts->step_rows;
-    group.pool_slots = facts->pool_slots;
-    return group;
 }
 
 static enum status add_needs(struct planner_forecast *forecast, struct memory_need *needs,

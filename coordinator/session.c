@@ -29,6 +29,7 @@
 #include "coordinator/session_course.h"
 #include "coordinator/spans.h"
 #include "coordinator/stream.h"
+#include "coordinator/worker_speeds.h"
 #include "proto/choice_message.h"
 #include "proto/clock.h"
 #include "proto/log.h"
@@ -65,6 +66,7 @@ struct session {
     struct choice choice;
     struct panel_chain chain; /* of the prompt, where it may use and leave a prefix */
     struct planner_forecast forecast;
+    double *slowness;           /* of the run's workers, once it has ended; or NULL */
     uint64_t planned_for;       /* whose choice and forecast they are; 0: nobody's */
     struct workers_place place; /* from there until the run has it */
     struct session_course course;
@@ -171,6 +173,7 @@ static void session_deinit(struct session *session, enum status status)
         queue_leave(session->tools->queue, &session->ticket, used_tokens(session));
     requests_leave(session->tools->active, &session->entry);
     planner_forecast_deinit(&session->forecast);
+    free(session->slowness);
     panel_chain_deinit(&session->chain);
     id_list_deinit(&session->ids);
 }
@@ -483,11 +486,43 @@ static void note_pace(struct session *session, const struct group_outcome *outco
                           seconds / session->forecast.seconds);
 }
 
+/* Who was slower than planned is named in the report; [count], all 0 where it was not measured, or
+ * other requests' rows were computed in the same products. */
+static void note_speeds(struct session *session, const struct group_outcome *outcome)
+{
+    const int count = outcome->report_count;
+    double *flops = calloc((size_t)count * 2, sizeof *flops);
+    double *slowness = calloc((size_t)count, sizeof *slowness);
+    free(session->slowness);
+    session->slowness = slowness;
+    if (!flops || !slowness) { /* a report may lack it */
+        free(flops);
+        return;
+    }
+    const struct worker_speeds_run run = {flops, flops + count, count};
+    if (outcome->status == STATUS_OK && outcome->prefilled_tokens >= PACE_TOKENS &&
+        outcome->cached_tokens == 0 && count == session->forecast.count) {
+        for (int r = 0; r < count; r++) {
+            const Longhaul__Control__V1__RankReport *report = &outcome->reports[r].report;
+            flops[r] = session->forecast.ranks[r].flops;
+            flops[count + r] = report->rows_seconds + report->attend_seconds;
+        }
+        worker_speeds_slowness(slowness, &run, &session->choice.request.weights);
+        workers_note_speeds(session->tools->workers, &session->facts, &run);
+    }
+    for (int r = 0; r < count; r++)
+        if (slowness[r] >= WORKER_SPEEDS_SLOW)
+            log_line(LOG_WARN, "slow worker", log_text("group", session->facts.group_id),
+                     log_integer("rank", r), log_real("times", slowness[r], 2));
+    free(flops);
+}
+
 /* For the line that tells of the call's end. */
 static void note_outcome(struct session *session, const struct group_outcome *outcome,
                          Longhaul__V1__FinishReason reason)
 {
     note_pace(session, outcome);
+    note_speeds(session, outcome);
     session_course_outcome(&session->course, outcome, reason);
     session_client_note(session->client,
                         log_integer("completion_tokens", outcome->completion_tokens));
@@ -609,6 +644,7 @@ static enum status finish_answer(struct session *session, uint64_t seed, bool st
     note_outcome(session, &outcome, end.reason);
     for (int rank = 0; outcome.traces && rank < outcome.report_count; rank++)
         TRY(stream_trace(&session->stream, rank, &outcome.traces[rank]));
+    end.slowness = session->slowness;
     session_client_note(session->client, log_text("reason", finish_word(end.reason)));
     return stream_finished(&session->stream, &end, &outcome);
 }
@@ -710,12 +746,13 @@ static enum status finish_scores(struct session *session, double sum)
     group_run_outcome(session->run, &outcome);
     if (outcome.status != STATUS_OK)
         return failure_of(session, &outcome);
-    const struct stream_end end = {
+    struct stream_end end = {
         .perplexity = exp(-sum / (double)(session->ids.count - 1)),
         .prompt_tokens = (int64_t)session->ids.count,
         .load_seconds = session->facts.load_seconds,
     };
     note_outcome(session, &outcome, LONGHAUL__V1__FINISH_REASON__FINISH_REASON_UNSPECIFIED);
+    end.slowness = session->slowness;
     return stream_finished(&session->stream, &end, &outcome);
 }
 

@@ -197,6 +197,7 @@ enum status stream_finished(struct stream *stream, const struct stream_end *end,
         TRY_ELSE(fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the ranks' reports"), free_all);
     for (size_t i = 0; i < count; i++) {
         report_message_set(&reports[i], (int)i, &outcome->reports[i].report);
+        reports[i].report.slowness = end->slowness ? end->slowness[i] : 0;
         ranks[i] = &reports[i].report;
     }
     status = tell_end(stream, end, &usage, &seconds, ranks, count);

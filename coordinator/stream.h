@@ -49,6 +49,7 @@ struct stream_end {
     double perplexity;                 /* Score */
     int64_t prompt_tokens;
     double load_seconds;
+    const double *slowness; /* of each reported worker (worker_speeds.h); NULL: not known */
 };
 
 MUST_CHECK enum status stream_finished(struct stream *stream, const struct stream_end *end,

@@ -50,9 +50,11 @@ struct group *worker_group_add(struct worker_groups *all, const Longhaul__Contro
 {
     struct group *group = calloc(1, sizeof *group);
     struct rank *ranks = calloc((size_t)hello->size, sizeof *ranks);
-    if (!group || !ranks) {
+    struct worker_speed *speeds = calloc((size_t)hello->size, sizeof *speeds);
+    if (!group || !ranks || !speeds) {
         free(group);
         free(ranks);
+        free(speeds);
         return NULL;
     }
     group->all = all;
@@ -61,6 +63,7 @@ struct group *worker_group_add(struct worker_groups *all, const Longhaul__Contro
     group->shared_memory_bus = hello->shared_memory_bus;
     group->context_tokens = hello->context_tokens;
     group->ranks = ranks;
+    group->speeds = speeds;
     snprintf(group->id, sizeof group->id, "%s", hello->group_id);
     snprintf(group->transport, sizeof group->transport, "%s", hello->transport);
     pthread_mutex_init(&group->begin_lock, NULL);
@@ -82,6 +85,7 @@ void worker_group_drop_if_empty(struct group *group)
     for (int i = 0; i < group->size; i++)
         pthread_mutex_destroy(&group->ranks[i].send_lock);
     pthread_mutex_destroy(&group->begin_lock);
+    free(group->speeds);
     free(group->ranks);
     free(group);
 }

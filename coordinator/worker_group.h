@@ -11,6 +11,7 @@
 #include "coordinator/held_prompts.h"
 #include "coordinator/rank_placement.h"
 #include "longhaul/control/v1/control.pb-c.h"
+#include "coordinator/worker_speeds.h"
 #include "proto/clock.h"
 #include "proto/rpc/rpc_server.h"
 #include "proto/status.h"
@@ -48,14 +49,16 @@ struct group {
     int joined_count, loaded_count;
     struct group_links links; /* as rank 0 tells them */
     bool lost;
-    uint64_t serial;          /* this group's alone, from 1 */
-    int holders;              /* requests that have a place in it */
-    int64_t taken_bytes;      /* what they hold of each rank's pool */
-    double pace;              /* seconds of prompts for each that was predicted; 0: not known */
-    double steady_pace;       /* the same, as plans that must be alike follow it; 0: 1 */
-    struct held_prompts held; /* that it was given */
-    char cause[CAUSE_BYTES];  /* why it is lost */
-    struct group_run *runs;   /* those that its ranks have not all ended */
+    uint64_t serial;             /* this group's alone, from 1 */
+    int holders;                 /* requests that have a place in it */
+    int64_t taken_bytes;         /* what they hold of each rank's pool */
+    double pace;                 /* seconds of prompts for each that was predicted; 0: not known */
+    struct worker_speed *speeds; /* [size] */
+    struct partition_weights weights; /* that follow from them */
+    double steady_pace;               /* the same, as plans that must be alike follow it; 0: 1 */
+    struct held_prompts held;         /* that it was given */
+    char cause[CAUSE_BYTES];          /* why it is lost */
+    struct group_run *runs;           /* those that its ranks have not all ended */
 };
 
 struct worker_groups {

@@ -556,6 +556,7 @@ static void describe(const struct workers *workers, const struct group *group,
         .host_ranks = group->links.host_ranks,
         .places = worker_group_places(group),
         .pace = group->size > 1 ? group->steady_pace : group->pace,
+        .weights = group->weights,
     };
     snprintf(facts->group_id, sizeof facts->group_id, "%s", group->id);
     snprintf(facts->kernels, sizeof facts->kernels, "%s", common_kernels(workers, group));
@@ -649,6 +650,29 @@ void workers_note_pace(struct workers *workers, const struct workers_facts *fact
         group->pace = group->pace > 0 ? 0.5 * (group->pace + pace) : pace;
     if (group)
         group->steady_pace = steady(group->steady_pace, group->pace);
+    pthread_mutex_unlock(&workers->groups.lock);
+}
+
+static void log_weights(const struct group *group)
+{
+    for (int r = 0; r < group->size; r++)
+        log_line(LOG_INFO, "worker weighed", log_text("group", group->id), log_integer("rank", r),
+                 log_text("host", group->ranks[r].host),
+                 log_real("share", partition_weights_share(&group->weights, r), 3));
+}
+
+void workers_note_speeds(struct workers *workers, const struct workers_facts *facts,
+                         const struct worker_speeds_run *run)
+{
+    pthread_mutex_lock(&workers->groups.lock);
+    struct group *group = find_serial(&workers->groups, facts->serial);
+    if (group && group->size == run->count) {
+        const struct partition_weights before = group->weights;
+        worker_speeds_note(group->speeds, run);
+        worker_speeds_weigh(&group->weights, group->speeds, group->size);
+        if (memcmp(&before, &group->weights, sizeof before) != 0)
+            log_weights(group);
+    }
     pthread_mutex_unlock(&workers->groups.lock);
 }
 

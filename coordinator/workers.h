@@ -82,6 +82,7 @@ struct workers_facts {
     /* Seconds that prompts took for each that was predicted, roughly and steadily of several
      * workers; 0: not known. */
     double pace;
+    struct partition_weights weights; /* of shards, by the workers' speeds */
 };
 
 MUST_CHECK enum status workers_create(struct workers **workers,
@@ -139,6 +140,11 @@ void workers_release(const struct workers_place *place);
 
 /* What a prompt took on the group of these facts for each second that was predicted. */
 void workers_note_pace(struct workers *workers, const struct workers_facts *facts, double pace);
+
+/* How fast its workers were beside each other. */
+struct worker_speeds_run;
+void workers_note_speeds(struct workers *workers, const struct workers_facts *facts,
+                         const struct worker_speeds_run *run);
 
 /* Tells every rank to end, waits for their streams to close, at most `timeout_ms`. */
 void workers_stop(struct workers *workers, const char *reason, int64_t timeout_ms);

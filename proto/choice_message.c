@@ -24,6 +24,8 @@ void choice_message_set(struct choice_message *message, const struct choice *cho
     m->queries = (Longhaul__Control__V1__Queries)(choice->request.queries + 1);
     m->replicate_tokens = choice->request.replicate_tokens;
     m->window_tokens = choice->request.window_tokens;
+    m->weights.data = (uint8_t *)choice->request.weights.parts; /* only read */
+    m->weights.len = (size_t)choice->request.weights.count;
 }
 
 /* The message's values are the struct's plus one: zero is "not said". */
@@ -63,6 +65,12 @@ enum status choice_message_get(struct choice *choice, const Longhaul__Control__V
         return fail(STATUS_INVALID_ARGUMENT, "choice.kernels: longer than %zu bytes",
                     sizeof c.group.kernels - 1);
     memcpy(c.group.kernels, message->kernels, kernels_bytes);
+    if (message->weights.len > sizeof c.request.weights.parts)
+        return fail(STATUS_INVALID_ARGUMENT, "choice.weights: more than %zu",
+                    sizeof c.request.weights.parts);
+    c.request.weights.count = (int)message->weights.len;
+    if (message->weights.len > 0)
+        memcpy(c.request.weights.parts, message->weights.data, message->weights.len);
     /* A canonical spelling leaves nothing to the trained length. */
     TRY(method_parse(&c.request.method, message->method, 0));
     TRY(choice_check(&c));

@@ -137,6 +137,13 @@ const struct config_row config_rows[] = {
      .most = TOKENS_MOST,
      .takers = SERVER | CONFIG_REQUEST,
      .help = "cut a prompt into stages of N tokens; 0: the planner decides"},
+    {.key = "engine.weights",
+     .flag = "weights",
+     .type = CONFIG_TEXT,
+     .value = "LIST",
+     .standard = "auto",
+     .takers = SERVER,
+     .help = "parts of a prompt for each worker, 2,1; even; auto: by measured speed"},
 
     {.key = "plan.costs",
      .flag = "costs",

@@ -115,11 +115,11 @@ static enum status measure_case(struct measuring *measuring, struct calibrate_ca
     return status;
 }
 
-/* The first round warms up. */
+/* The first round warms up, with the shortest prompt alone. */
 static enum status measure_all(struct measuring *measuring, int64_t repetitions)
 {
     for (int64_t round = 0; round <= repetitions; round++)
-        for (size_t c = 0; c < measuring->count; c++) {
+        for (size_t c = 0; c < (round > 0 ? measuring->count : 1); c++) {
             struct calibrate_case *one = &measuring->cases[c];
             console_progress("%d worker%s, round %lld of %lld: %lld tokens by %s",
                              measuring->workers, measuring->workers == 1 ? "" : "s",
@@ -257,13 +257,16 @@ static enum status add_prefill(struct fitting *fitting, struct calibrate_prefill
                                struct calibrate_case *one, int workers)
 {
     const struct calibrate_work work = work_of(fitting, one);
+    double beside = INFINITY; /* of the rank that waited least for slower ones */
     TRY(calibrate_work_prefill(prefills, &work));
+    for (int r = 0; r < workers; r++)
+        beside = fmin(beside, median_of(&one->ranks[r].parts[BESIDE]));
     for (int r = 0; r < workers; r++) {
         struct samples *parts = one->ranks[r].parts;
         prefills[r].rows_s = median_of(&parts[ROWS]);
         prefills[r].attend_s = median_of(&parts[ATTEND]);
         prefills[r].logits_s = median_of(&parts[HEAD]);
-        prefills[r].beside_s = median_of(&parts[BESIDE]);
+        prefills[r].beside_s = beside;
     }
     return STATUS_OK;
 }

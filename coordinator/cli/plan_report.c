@@ -79,6 +79,7 @@ void plan_report_ranks_json(struct json_writer *writer, Longhaul__V1__RankReport
         json_writer_end_object(writer);
         json_writer_real(writer, "exchange_wait_seconds", rank->exchange_wait_seconds);
         json_writer_real(writer, "exchange_seconds", rank->exchange_seconds);
+        json_writer_real(writer, "slowness", rank->slowness);
         json_writer_integer(writer, "memory_bytes", rank->memory_bytes);
         json_writer_integer(writer, "peak_resident_bytes", rank->peak_resident_bytes);
         json_writer_integer(writer, "base_bytes", rank->base_bytes);

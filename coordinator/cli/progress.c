@@ -127,6 +127,18 @@ static void print_hidden(char *text, size_t size, Longhaul__V1__RankReport *cons
                  100 * (1 - slowest->exchange_wait_seconds / slowest->exchange_seconds));
 }
 
+#define SLOW_TIMES 1.3 /* as the coordinator's log has it */
+
+/* Whoever took longer than its share of the plan lets expect. */
+static void name_slow(Longhaul__V1__RankReport *const *ranks, size_t count)
+{
+    for (size_t r = 0; r < count; r++)
+        if (ranks[r]->slowness >= SLOW_TIMES)
+            console_say("%sworker %d took %.1f times as long as the others for its share%s",
+                        console_paint(CONSOLE_YELLOW), ranks[r]->rank, ranks[r]->slowness,
+                        console_paint(CONSOLE_PLAIN));
+}
+
 void progress_finished(const struct progress *progress, const Longhaul__V1__Usage *usage,
                        const Longhaul__V1__Seconds *seconds, Longhaul__V1__RankReport *const *ranks,
                        size_t rank_count)
@@ -146,4 +158,5 @@ void progress_finished(const struct progress *progress, const Longhaul__V1__Usag
     console_say("%sload %.1f s; prompt %" PRId64 " tokens%s in %.1f s, %.0f tokens/s%s%s%s",
                 console_paint(CONSOLE_DIM), seconds->load, usage->prompt_tokens, cached,
                 seconds->prefill, rate, hidden, decode, console_paint(CONSOLE_PLAIN));
+    name_slow(ranks, rank_count);
 }

@@ -13,6 +13,7 @@
 #include "coordinator/cli/scale_report.h"
 #include "coordinator/cli/scale_settings.h"
 #include "coordinator/cli/text_file.h"
+#include "coordinator/measured_costs.h"
 #include "proto/flags.h"
 #include "proto/model/model.h"
 
@@ -34,6 +35,7 @@ struct scale {
     struct scale_manifest before; /* that it repeats; else empty */
     struct manifest manifest;
     struct scale_settings_texts texts;
+    struct measured_costs costs;
 };
 
 /* ---- before anything is started ---- */
@@ -66,6 +68,21 @@ static enum status read_trained_tokens(int64_t *tokens, const char *path)
     return STATUS_OK;
 }
 
+/* Plans follow measured rates where there are some: a repetition says if these are others. */
+static enum status find_rates(struct scale *scale)
+{
+    struct scale_settings *settings = &scale->options->settings;
+    const char *then = settings->rates_text;
+    TRY(measured_costs_find(&scale->costs, config_text(scale->config, "plan.costs")));
+    settings->rates_text = scale->costs.known ? scale->costs.file.measured : "";
+    if (then && strcmp(then, settings->rates_text) != 0)
+        console_say("%s: plans follow other measured rates (%s) than the manifest's (%s): they and "
+                    "what they predict may differ",
+                    program, settings->rates_text[0] ? settings->rates_text : "none",
+                    then[0] ? then : "none");
+    return STATUS_OK;
+}
+
 /* The settings, from the options or an earlier manifest, and a manifest of its own. */
 static enum status read_settings(struct scale *scale)
 {
@@ -79,6 +96,7 @@ static enum status read_settings(struct scale *scale)
     TRY(scale_settings_read(settings, trained_tokens));
     if (settings->warmup_tokens > settings->prompt_tokens)
         settings->warmup_tokens = settings->prompt_tokens;
+    TRY(find_rates(scale));
     scale_settings_tell(settings, &scale->texts, &scale->manifest);
     TRY(manifest_read_model(&scale->manifest, model));
     return scale_manifest_check(&scale->before, &scale->manifest);
@@ -254,9 +272,9 @@ int scale_command(int argc, char **argv)
         .summary =
             "Measures how the time to read a prompt scales over workers, on this host or, with\n"
             "--nodes, on several: for each number of workers a coordinator of its own, one at a\n"
-            "time, and each repetition over all. Efficiency is planned operations per second and "
-            "core over the first row's.\n"
-            "Rows tell when cores were shared or others used the machine.\n",
+            "time, and each repetition over all. Efficiency is planned operations per second and\n"
+            "core, over those of the first row. Rows tell when cores were shared or others used\n"
+            "the machine.\n",
         .rows = rows,
         .rows_count = ROWS,
         .takers = CONFIG_RUN,

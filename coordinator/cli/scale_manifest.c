@@ -64,6 +64,7 @@ static bool take_own(struct scale_settings *settings, const char *key, const cha
         {"nodes", &settings->nodes_text, NULL},
         {"mode", &settings->mode_text, NULL},
         {"method", &settings->methods_text, NULL},
+        {"rates_measured", &settings->rates_text, NULL},
         {"prompt_tokens", NULL, &settings->prompt_tokens},
         {"repetitions", NULL, &settings->repetitions},
         {"warmup_tokens", NULL, &settings->warmup_tokens},

@@ -75,6 +75,7 @@ void scale_settings_tell(const struct scale_settings *settings, struct scale_set
         {"prompt_tokens", texts->prompt_tokens},
         {"repetitions", texts->repetitions},
         {"warmup_tokens", texts->warmup_tokens},
+        {"rates_measured", settings->rates_text},
     };
     _Static_assert(sizeof told / sizeof told[0] <= (size_t)MANIFEST_SETTINGS_MAX, "there is room");
     memcpy(manifest->settings, told, sizeof told);

@@ -15,6 +15,7 @@ enum { SCALE_SETTINGS_TEXT_BYTES = 32 };
 struct scale_settings {
     /* As they were given, or as a manifest has them; NULL: not given. Borrowed. */
     const char *workers_text, *nodes_text, *mode_text, *methods_text;
+    const char *rates_text; /* when the rates that plans follow were measured; "": none are known */
     int64_t prompt_tokens, repetitions, warmup_tokens;
     /* What they say (scale_settings_read). */
     struct number_list workers, nodes;

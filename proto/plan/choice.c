@@ -60,7 +60,8 @@ enum status choice_deal(const struct choice *choice, struct ownership *ownership
 {
     const bool replicated = choice_stage_queries(choice, stage) == CHOICE_REPLICATED;
     return ownership_advance(ownership, stage.end - stage.first,
-                             replicated ? PARTITION_ROUND_ROBIN : choice->request.partition);
+                             replicated ? PARTITION_ROUND_ROBIN : choice->request.partition,
+                             &choice->request.weights);
 }
 
 /* ---- refusing ---- */
@@ -99,6 +100,16 @@ static enum status check_chunks(const struct bands *bands, int64_t context_token
     return STATUS_OK;
 }
 
+static enum status check_weights(const struct partition_weights *weights, int workers)
+{
+    if (weights->count == 0)
+        return STATUS_OK;
+    TRY(check_range("the number of weights", weights->count, workers, workers));
+    for (int r = 0; r < workers; r++)
+        TRY(check_range("a weight", weights->parts[r], 1, UINT8_MAX));
+    return STATUS_OK;
+}
+
 enum status choice_check(const struct choice *choice)
 {
     TRY(method_check(&choice->request.method));
@@ -115,6 +126,7 @@ enum status choice_check(const struct choice *choice)
     TRY(check_range("replicate_tokens", choice->request.replicate_tokens, 0, LARGEST_TOKENS));
     TRY(check_range("decode_split", choice->request.decode_split, 0, DECODE_SPLIT_ALL));
     TRY(check_range("window_tokens", choice->request.window_tokens, 0, LARGEST_TOKENS));
+    TRY(check_weights(&choice->request.weights, choice->group.workers));
     const bool ring = choice->request.schedule == CHOICE_RING;
     TRY(check_range("receive_slots", choice->group.receive_slots,
                     ring && choice->group.workers > 2 ? choice->group.workers - 1 : 1,

@@ -59,6 +59,7 @@ struct request_choice {
     enum choice_queries queries;
     int64_t replicate_tokens;
     int64_t window_tokens; /* the model's sliding window where all of its layers have it; 0: none */
+    struct partition_weights weights; /* of sharded stages */
 };
 
 /* What the plan of a request on a group is made from. */

@@ -89,7 +89,7 @@ static enum status weigh_question(double *seconds, struct weigher *weigher,
     tried.request.queries = queries;
     stage_costs_restart(weigher->stages, &tried);
     TRY(ownership_advance(stage_costs_ownership(weigher->stages), end - tokens,
-                          choice->request.partition));
+                          choice->request.partition, &choice->request.weights));
     return weigh_stage(seconds, weigher, &tried, (struct span){end - tokens, end});
 }
 
@@ -195,6 +195,18 @@ static int64_t windowed_stage_tokens(const struct choice *choice, int64_t reach)
     return tokens < choice->request.context_tokens ? tokens : 0;
 }
 
+/* Tokens of a stage of which the rank that gets most has so many rows. */
+static int64_t tokens_of_rows(const struct choice *choice, int64_t rows)
+{
+    const struct partition_weights *weights = &choice->request.weights;
+    int64_t parts = 0, most = 0;
+    for (int r = 0; r < weights->count; r++) {
+        parts += weights->parts[r];
+        most = weights->parts[r] > most ? weights->parts[r] : most;
+    }
+    return weights->count > 0 ? rows * parts / most : rows * choice->group.workers;
+}
+
 /* The stage at hand, or as much of it as no rank has more rows of than `most`, sinks included: a
  * rank may get a panel or two more than its share, and go on in another. */
 static int64_t roomy_stage_tokens(const struct choice *choice, int64_t most, int64_t sinks)
@@ -206,7 +218,7 @@ static int64_t roomy_stage_tokens(const struct choice *choice, int64_t most, int
         rows = rows / STAGE_ROWS_MIN * STAGE_ROWS_MIN;
     if (rows < PANEL_TOKENS)
         rows = PANEL_TOKENS;
-    const int64_t tokens = rows * choice->group.workers;
+    const int64_t tokens = tokens_of_rows(choice, rows) / PANEL_TOKENS * PANEL_TOKENS;
     if (asked > 0 && asked <= tokens)
         return asked;
     return asked == 0 && choice->request.context_tokens <= tokens ? 0 : tokens;
@@ -223,6 +235,8 @@ static struct choice start_choice(const struct chooser_request *request,
         .request.window_tokens = sight_window_of_all(shape),
         .request.decode_split = request->decode_split > 0 ? (unsigned)request->decode_split : 0,
     };
+    if (request->weights && partition_weights_differ(request->weights))
+        choice.request.weights = *request->weights;
     choice.group.cache = request->cache;
     snprintf(choice.group.kernels, sizeof choice.group.kernels, "%s", request->kernels);
     choice_bands(&choice, &bands);

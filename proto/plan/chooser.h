@@ -31,6 +31,7 @@ struct chooser_request {
     int queries;      /* enum choice_queries or -1 */
     int decode_split; /* a set of decode_split.h, or -1 */
     bool shared_memory_bus; /* some ranks share one memory bus (a host): decode always splits */
+    const struct partition_weights *weights; /* NULL: none */
 };
 
 /* What was weighed, predicted seconds; all 0 where the request had left nothing open. */

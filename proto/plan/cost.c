@@ -168,11 +168,21 @@ static void rank_of_part(struct cost *cost, const struct schedule_rank *own,
                                               choice, part->layers, own->receive_count);
 }
 
+/* A rank that gets less because it is slower. */
+static void slow_down(struct cost *cost, const struct choice *choice, int rank)
+{
+    const double share = partition_weights_share(&choice->request.weights, rank);
+    cost->rows_seconds /= share;
+    cost->attention_seconds /= share;
+    cost->compute_seconds = cost->rows_seconds + cost->attention_seconds + cost->fixed_seconds;
+}
+
 void cost_rank(struct cost *cost, const struct schedule *schedule, const struct choice *choice,
                const struct model_shape *shape, const struct cost_table *table, int rank)
 {
     const struct cost_part whole = whole_of(shape);
     rank_of_part(cost, &schedule->ranks[rank], choice, shape, table, &whole);
+    slow_down(cost, choice, rank);
     cost->seconds = stage_seconds(cost, schedule, choice, rank);
 }
 
@@ -212,6 +222,8 @@ void cost_stage_add(struct cost *costs, const struct schedule *schedule,
         rank_of_part(&cost, &schedule->ranks[r], choice, shape, table, part);
         if (schedule->replicated)
             gather_states(&cost, schedule, choice, shape, table, part);
+        else
+            slow_down(&cost, choice, r);
         costs[r].sent_bytes += cost.sent_bytes;
         costs[r].received_bytes += cost.received_bytes;
         costs[r].sent_messages += cost.sent_messages;

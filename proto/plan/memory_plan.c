@@ -127,11 +127,19 @@ static int64_t panels_of(const struct walk *walk, struct span span)
     return ceil_div(span.end, panel) - span.first / panel;
 }
 
+/* A share by weights is rounded up or down: a shorter stage may round up what the longest rounds
+ * down. */
+static int64_t spare_panels(const struct choice *choice)
+{
+    return partition_weights_differ(&choice->request.weights) ? 1 : 0;
+}
+
 /* Counts whole panels: a shorter prompt may fill one that the longest one leaves nearly empty.
  * Looks at the owned spans of the stage, and at those that die with it. */
 static enum status visit_stage(struct walk *walk, struct span stage)
 {
     const bool sharded = choice_stage_queries(walk->choice, stage) != CHOICE_REPLICATED;
+    const int64_t spare = spare_panels(walk->choice);
     const int64_t sinks = larger(smaller(walk->kept_sinks, stage.end) - stage.first, 0);
     const int64_t live_end = ownership_live_first(walk->ownership, stage.first, walk->reach);
     TRY(choice_deal(walk->choice, walk->ownership, stage));
@@ -150,7 +158,8 @@ static enum status visit_stage(struct walk *walk, struct span stage)
         struct peak *peak = &walk->peaks[r];
         peak->cache_panels = larger(peak->cache_panels, peak->begun - peak->dead);
         if (sharded)
-            peak->rows = larger(peak->rows, peak->dealt * walk->choice->group.panel_tokens + sinks);
+            peak->rows = larger(peak->rows,
+                                (peak->dealt + spare) * walk->choice->group.panel_tokens + sinks);
     }
     return STATUS_OK;
 }
@@ -201,7 +210,8 @@ enum status memory_need_make(struct memory_need *needs, const struct choice *cho
                     choice->group.workers);
     const enum status status = walk_stages(peaks, choice, kept_sinks);
     for (int rank = first; status == STATUS_OK && rank < end; rank++) {
-        const int64_t panels = panels_with_decode(choice, peaks[rank].cache_panels);
+        const int64_t panels =
+            panels_with_decode(choice, peaks[rank].cache_panels + spare_panels(choice));
         needs[rank - first] = (struct memory_need){
             .stage_rows = peaks[rank].rows,
             .step_rows = replicated_rows(choice),

@@ -98,26 +98,81 @@ static int64_t chunk_end(int64_t first, int64_t end, int64_t c, int64_t chunks)
     return first + (end - first) / chunks * (c + 1) + (c < odd ? c + 1 : odd);
 }
 
-enum status ownership_advance(struct ownership *ownership, int64_t tokens, enum partition_kind kind)
+bool partition_weights_differ(const struct partition_weights *weights)
+{
+    for (int r = 1; r < weights->count; r++)
+        if (weights->parts[r] != weights->parts[0])
+            return true;
+    return false;
+}
+
+double partition_weights_share(const struct partition_weights *weights, int rank)
+{
+    uint8_t most = 0;
+    for (int r = 0; r < weights->count; r++)
+        most = weights->parts[r] > most ? weights->parts[r] : most;
+    return weights->count > 0 ? (double)weights->parts[rank] / most : 1;
+}
+
+/* Where the share of a rank ends that has so many parts of `whole`, those before it counted: its
+ * panels are its exact share, rounded up or down. */
+static int64_t weighed_end(int64_t panels, int64_t parts, int64_t whole)
+{
+    return (panels * parts + whole - 1) / whole;
+}
+
+/* Contiguous: rank by rank. Zigzag: a half of every share on the way up, the others on the way
+ * back, so that the two halves of a rank lie as far from the middle as each other. */
+static enum status deal_weighed(struct ownership *ownership, struct span panels,
+                                enum partition_kind kind, const struct partition_weights *weights)
+{
+    const int workers = ownership->workers;
+    const int64_t count = panels.end - panels.first;
+    int64_t whole = 0, parts = 0, end = panels.first;
+    for (int r = 0; r < workers; r++)
+        whole += weights->parts[r];
+    for (int r = 0; r < workers; r++) {
+        const int64_t before = weighed_end(count, parts, whole);
+        parts += weights->parts[r];
+        const int64_t share = weighed_end(count, parts, whole) - before;
+        end += kind == PARTITION_ZIGZAG ? (share + 1) / 2 : share;
+        TRY(append_panels(ownership, end, r));
+    }
+    for (int r = workers - 1; kind == PARTITION_ZIGZAG && r >= 0; r--) {
+        const int64_t behind = weighed_end(count, parts, whole);
+        parts -= weights->parts[r];
+        end += (behind - weighed_end(count, parts, whole)) / 2;
+        TRY(append_panels(ownership, end, r));
+    }
+    return STATUS_OK;
+}
+
+static enum status deal_evenly(struct ownership *ownership, struct span panels,
+                               enum partition_kind kind)
+{
+    const int workers = ownership->workers;
+    const int chunks = kind == PARTITION_ZIGZAG ? 2 * workers : workers;
+    for (int c = 0; c < chunks; c++)
+        TRY(append_panels(ownership, chunk_end(panels.first, panels.end, c, chunks),
+                          c < workers ? c : 2 * workers - 1 - c));
+    return STATUS_OK;
+}
+
+enum status ownership_advance(struct ownership *ownership, int64_t tokens, enum partition_kind kind,
+                              const struct partition_weights *weights)
 {
     assert(tokens >= 0);
     const int workers = ownership->workers;
     /* A panel that has begun stays with its owner: the deal starts at the next one. */
-    const int64_t first = panels_up_to(ownership, ownership->tokens);
-    const int64_t end = panels_up_to(ownership, ownership->tokens + tokens);
-    switch (kind) {
-    case PARTITION_CONTIGUOUS:
-        for (int r = 0; r < workers; r++)
-            TRY(append_panels(ownership, chunk_end(first, end, r, workers), r));
-        break;
-    case PARTITION_ZIGZAG:
-        for (int c = 0; c < 2 * workers; c++)
-            TRY(append_panels(ownership, chunk_end(first, end, c, 2 * workers),
-                              c < workers ? c : 2 * workers - 1 - c));
-        break;
-    case PARTITION_ROUND_ROBIN:
-        TRY(append_panels(ownership, end, workers == 1 ? 0 : ROUND_ROBIN));
-        break;
+    const struct span panels = {panels_up_to(ownership, ownership->tokens),
+                                panels_up_to(ownership, ownership->tokens + tokens)};
+    if (kind == PARTITION_ROUND_ROBIN) {
+        TRY(append_panels(ownership, panels.end, workers == 1 ? 0 : ROUND_ROBIN));
+    } else if (weights && partition_weights_differ(weights)) {
+        assert(weights->count == workers);
+        TRY(deal_weighed(ownership, panels, kind, weights));
+    } else {
+        TRY(deal_evenly(ownership, panels, kind));
     }
     ownership->tokens += tokens;
     return STATUS_OK;

@@ -13,9 +13,25 @@
 
 enum partition_kind {
     PARTITION_CONTIGUOUS, /* rank r gets the r-th of N parts of a stage's panels */
-    PARTITION_ZIGZAG,     /* rank r gets parts r and 2N-1-r of 2N: equal work under a causal mask */
+    PARTITION_ZIGZAG,     /* rank r gets parts r and 2N-1-r of 2N: under a causal mask, work as its
+                           * share of the panels */
     PARTITION_ROUND_ROBIN /* panel p belongs to rank p mod N: decode and replicated stages */
 };
+
+enum { PARTITION_WEIGHTS_MAX = 4096 };
+
+/* How much of a sharded stage each rank gets: its part of the parts of all. `count` 0, or parts
+ * that are all the same: evenly. */
+struct partition_weights {
+    int count;                            /* 0, or the workers */
+    uint8_t parts[PARTITION_WEIGHTS_MAX]; /* [count], from 1 on */
+};
+
+/* Whether these share out unevenly. */
+bool partition_weights_differ(const struct partition_weights *weights);
+
+/* Rank's part over the largest one; 1 where all get the same. */
+double partition_weights_share(const struct partition_weights *weights, int rank);
 
 /* Tokens with one owner. */
 struct owned_span {
@@ -32,9 +48,12 @@ void ownership_destroy(struct ownership *ownership);
 /* Forgets every token; keeps its memory. */
 void ownership_clear(struct ownership *ownership);
 
-/* Appends the next `tokens` tokens, dealt by `kind`. */
+/* Appends the next `tokens` tokens, dealt by `kind`. A rank gets its share of the panels by
+ * `weights`, to less than one panel; NULL: the same as the others. PARTITION_ROUND_ROBIN knows no
+ * weights. */
 MUST_CHECK enum status ownership_advance(struct ownership *ownership, int64_t tokens,
-                                         enum partition_kind kind);
+                                         enum partition_kind kind,
+                                         const struct partition_weights *weights);
 
 /* For tests: appends owned spans given by hand: ascending, without gaps, from ownership_tokens on,
  * cut at panels only. */

@@ -90,19 +90,13 @@ class BatchScripts(unittest.TestCase):
         self.assertLess(text.count("\n"), LINES)
         return text[:text.rfind("\n") + 1]
 
-    def again(self, job):
-        """Waits until Slurm has queued the job again, and has it start at once, not when its pause is over."""
-        self.slurm.wait_until(lambda: self.slurm.job(job).get("Restarts") == "1", SECONDS, "the job is queued again")
-        self.slurm.wait_until(lambda: self.slurm.run(["scontrol", "update", "JobId=" + job, "StartTime=now"]).returncode == 0 or
-                              self.slurm.job(job).get("JobState") == "RUNNING", SECONDS, "it may start")
-
     # ---- lines of a file ----
 
     def test_lines_are_drained_and_go_on_when_the_job_is_queued_again(self):
         job = self.lines("drained.jsonl", "--nodes=2")
         before = self.begun("drained.jsonl")
         self.slurm.run(["scancel", "--batch", "--signal=USR1", job])
-        self.again(job)
+        self.slurm.start_again(job, SECONDS)
         drained = self.read("drained.jsonl")
         self.assertTrue(drained.startswith(before))
         self.expect(job, 0, "drained.jsonl")
@@ -115,7 +109,7 @@ class BatchScripts(unittest.TestCase):
         node = self.slurm.job(job)["BatchHost"]
         lost = next(i for i in (1, 2) if self.hosts.name(i) == node)
         self.hosts.kill(lost)
-        self.again(job)
+        self.slurm.start_again(job, SECONDS)
         self.expect(job, 0, "lost.jsonl")
         self.assertNotEqual(self.slurm.job(job)["BatchHost"], node)
         self.assertTrue(self.read("lost.jsonl").startswith(before), "finished lines are not made again")

@@ -56,7 +56,8 @@ class ClusterOnHosts:
                 env={**os.environ, "RUN_GROUP_LIVES": str(lives)}, stdout=log, stderr=log)
 
     def longhaul(self, *words, timeout=60):
-        return self.hosts.run(0, [self.program("longhaul"), words[0], "--server", self.address, *words[1:]], timeout=timeout)
+        return self.hosts.run(0, [self.program("longhaul"), *words[:1 + (words[0] == "batch")], "--server", self.address,
+                                  *words[1 + (words[0] == "batch"):]], timeout=timeout)
 
     def start_request(self, *words):
         """A Generate whose tokens are written as they come; ended by who asks."""

@@ -57,9 +57,11 @@ ECHO = """import socket
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(("", 7)); print("ready", flush=True)
 while True: s.sendto(*s.recvfrom(64))"""
 PING = """import socket, sys, time, statistics
-s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(5); s.connect((sys.argv[1], 7)); times = []
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(1); s.connect((sys.argv[1], 7)); times = []
 for i in range(int(sys.argv[2])):
-    begin = time.perf_counter(); s.send(b"x" * 64); s.recv(64); times.append(time.perf_counter() - begin)
+    begin = time.perf_counter(); s.send(b"x" * 64)
+    try: s.recv(64); times.append(time.perf_counter() - begin)
+    except TimeoutError: pass
 print(statistics.median(times))"""
 
 
@@ -400,9 +402,9 @@ class Hosts:
                 command("tc", "-n", where, "qdisc", "replace", "dev", link, "root", "tbf", "rate", rate, "burst", str(burst), "latency",
                         "200ms")
 
-    def delay(self, us):
-        """Every frame takes so many microseconds longer, one way; None: none. Returns what the switch that does it adds itself,
-        in microseconds (median, one way), which is printed too."""
+    def delay(self, us, lost=0.0):
+        """Every frame takes so many microseconds longer, one way, and this share of all is lost; None: neither. Returns what the
+        switch that does it adds itself, in microseconds (median, one way), which is printed too."""
         if self.bridge_seconds is None:
             self.bridge_seconds = self.round_trip(0, 1)
         hub, ports = self.network("hub"), ["v%d" % i for i in range(self.count + 1)]
@@ -414,7 +416,7 @@ class Hosts:
             command("ip", "-n", hub, "link", "set", port, *(["master", "bridge"] if us is None else ["nomaster"]))
         if us is None:
             return 0.0
-        words = [*ahead(), "nsenter", "--net=" + os.path.join(NETWORKS, hub), os.path.join(self.tests, "lan-switch"), str(us), *ports]
+        words = [*ahead(), "nsenter", "--net=" + os.path.join(NETWORKS, hub), os.path.join(self.tests, "lan-switch"), str(us), str(int(lost * 1e6)), *ports]
         self.switch = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
         self.started.append(self.switch)
         if self.switch.stdout.readline() != "ready\n":

@@ -55,7 +55,7 @@ class Scale(unittest.TestCase):
 
     def run_command(self, *arguments, code=0):
         result = subprocess.run([LONGHAUL, *arguments], capture_output=True, text=True, stdin=subprocess.DEVNULL,
-                                timeout=SECONDS)
+                                timeout=SECONDS, env={**os.environ, "XDG_STATE_HOME": self.folder.name})
         self.assertEqual(result.returncode, code, result.stderr)
         self.expect_nothing_left()
         return result
@@ -104,10 +104,16 @@ class Scale(unittest.TestCase):
             file.write("engine:\n  kernels: reference\n")
         self.scale("out", "-r", "1", "--config", self.path("config.yaml"))
         os.unlink(self.path("config.yaml"))
-        table = self.run_command("scale", "--manifest", self.path("out", "manifest.json"), "--out", self.path("again"),
-                                 "--chart").stdout
+        # Of a machine whose rates had been measured, which here they are not.
+        manifest = read_lines(self.path("out", "manifest.json"))[0]
+        self.assertEqual(manifest["manifest"]["settings"]["rates_measured"], "")
+        manifest["manifest"]["settings"]["rates_measured"] = "2020-01-01T00:00:00Z"
+        with open(self.path("edited.json"), "w", encoding="utf-8") as file:
+            json.dump(manifest, file)
+        result = self.run_command("scale", "--manifest", self.path("edited.json"), "--out", self.path("again"), "--chart")
         for word in (*METHODS, "involuntary", "Prefill", "Efficiency"):
-            self.assertIn(word, table)
+            self.assertIn(word, result.stdout)
+        self.assertIn("other measured rates (none) than the manifest's (2020", result.stderr)
         first, again = (read_lines(self.path(out, "scale.jsonl")) for out in ("out", "again"))
         self.assertEqual(first[0]["manifest"]["settings"], again[0]["manifest"]["settings"])
         self.assertEqual(again[0]["manifest"]["kernels"], "reference")

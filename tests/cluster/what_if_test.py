@@ -55,6 +55,7 @@ class WhatIf(unittest.TestCase):
                 self.assertEqual([row["method"].split(":")[0] for row in rows], ["rope", "string", "lm_infinite"])
                 for row in rows:
                     self.assertTrue(0 < row["efficiency"] <= 1, row)
+                    self.assertTrue(0 < row["decode_seconds"] < 60, row)
                     self.assertLessEqual(row["compute_seconds"], row["predicted_seconds"] * 1.000001)
 
     def test_bytes_are_those_of_the_plan(self):

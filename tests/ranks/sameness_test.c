@@ -68,6 +68,12 @@ static void prefill_is_the_same_for_any_ranks_threads_partition_and_stages(void 
             wanted.partition = 0;
             wanted.stage_tokens = 128;
             engine_checks_same_bits(&wanted, &one);
+            wanted.weighed = true;
+            engine_checks_same_bits(&wanted, &one);
+            wanted.partition = PARTITION_ZIGZAG + 1;
+            wanted.stage_tokens = 200;
+            engine_checks_same_bits(&wanted, &one);
+            wanted.weighed = false;
             wanted.queries = 0;
         }
         engine_outcome_free(&one);

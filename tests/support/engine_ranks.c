@@ -131,6 +131,11 @@ static enum status choose(struct choice *choice, const struct engine_case *wante
         .stage_tokens = wanted->stage_tokens ? wanted->stage_tokens : -1,
         .shared_memory_bus = true,
     };
+    struct partition_weights weights = {.count = group->workers};
+    for (int r = 0; r < group->workers; r++)
+        weights.parts[r] = (uint8_t)(2 * r + 1);
+    if (wanted->weighed)
+        request.weights = &weights;
     TRY(method_parse(&request.method, wanted->method ? wanted->method : "rope",
                      shape->trained_tokens));
     TRY(chooser_choose(choice, &request, shape, &costs));

@@ -28,6 +28,7 @@ struct engine_case {
     int64_t max_tokens;
     int64_t stage_tokens;     /* 0: as planned */
     int partition;            /* enum partition_kind + 1; 0: as planned */
+    bool weighed;             /* later ranks get more: 1, 3, 5, ... parts */
     int schedule;             /* enum choice_schedule + 1; 0: as planned */
     int queries;              /* enum choice_queries + 1; 0: as planned */
     int decode_split;         /* 1 + a set of decode_split.h; 0: as planned */

@@ -1,5 +1,5 @@
-/* lan-switch DELAY_US INTERFACE...: an Ethernet switch between emulated hosts whose frames take
- * DELAY_US longer, one way.
+/* lan-switch DELAY_US LOST INTERFACE...: an Ethernet switch between emulated hosts. Frames take
+ * DELAY_US longer, one way, and LOST of a million are lost.
  *
  * Not every kernel has netem, so delay comes from here. It runs in the namespace that holds one end
  * of every host's link, the ends in no bridge; learns which address is behind which port; writes
@@ -55,6 +55,7 @@ static struct {
     int port;
 } learned[ADDRESSES];
 static int learned_total;
+static uint32_t lost_of_million;
 
 static int64_t now_ns(void)
 {
@@ -112,6 +113,16 @@ static void learn(const unsigned char *address, int port)
     }
 }
 
+/* The same ones each time (Marsaglia's xorshift). */
+static bool is_lost(void)
+{
+    static uint32_t state = 2463534242;
+    state ^= state << 13;
+    state ^= state >> 17;
+    state ^= state << 5;
+    return state % 1000000 < lost_of_million;
+}
+
 static void enqueue(struct port *port, const unsigned char *data, size_t bytes, int64_t due_ns)
 {
     if (port->tail - port->head == FRAMES)
@@ -130,6 +141,8 @@ static void take_from(int port, int64_t delay_ns)
         const ssize_t bytes = recv(ports[port].socket, data, sizeof data, 0);
         if (bytes < (ssize_t)(sizeof(struct virtio_net_hdr) + ETH_HLEN))
             return;
+        if (is_lost())
+            continue;
         const int64_t due_ns = now_ns() + delay_ns;
         const unsigned char *target = data + sizeof(struct virtio_net_hdr);
         learn(target + ETH_ALEN, port);
@@ -182,17 +195,26 @@ static void forward(int64_t delay_ns)
     }
 }
 
+/* A whole number up to `most`; -1: it is none. */
+static int64_t read_number(const char *text, int64_t most)
+{
+    char *end;
+    const intmax_t number = strtoimax(text, &end, 10);
+    return *text && !*end && number >= 0 && number <= most ? number : -1;
+}
+
 int main(int argc, char **argv)
 {
-    char *end = NULL;
-    const intmax_t delay_us = argc > 1 ? strtoimax(argv[1], &end, 10) : -1;
-    if (argc < 4 || argc - 2 > PORTS || *end || delay_us < 0 || delay_us > 60000000) {
-        fprintf(stderr, "usage: lan-switch DELAY_US INTERFACE INTERFACE...\n");
+    const int64_t delay_us = argc > 1 ? read_number(argv[1], 60000000) : -1;
+    const int64_t lost = argc > 2 ? read_number(argv[2], 1000000) : -1;
+    if (argc < 5 || argc - 3 > PORTS || delay_us < 0 || lost < 0) {
+        fprintf(stderr, "usage: lan-switch DELAY_US LOST_OF_A_MILLION INTERFACE INTERFACE...\n");
         return 2;
     }
+    lost_of_million = (uint32_t)lost;
     prctl(PR_SET_TIMERSLACK, 1);
-    for (; ports_total < argc - 2; ports_total++)
-        open_port(&ports[ports_total], argv[ports_total + 2]);
+    for (; ports_total < argc - 3; ports_total++)
+        open_port(&ports[ports_total], argv[ports_total + 3]);
     puts("ready");
     fflush(stdout);
     forward(delay_us * 1000);

@@ -449,7 +449,8 @@ void world_decode(struct world *world, int64_t tokens)
     for (int64_t n = 0; n < tokens; n++) {
         const int64_t index = ownership_tokens(world->ownership);
         const struct span stage = {index, index + 1};
-        assert_int_equal(ownership_advance(world->ownership, 1, PARTITION_ROUND_ROBIN), STATUS_OK);
+        assert_int_equal(ownership_advance(world->ownership, 1, PARTITION_ROUND_ROBIN, NULL),
+                         STATUS_OK);
         world->schedule.stage = stage;
         world->schedule.replicated = true;
         for (int r = 0; r < world->choice.group.workers; r++)

@@ -31,7 +31,7 @@ static enum status send(struct choice *received, const struct choice *sent,
     choice_message_set(&message, sent);
     if (change)
         change(&message.message);
-    uint8_t bytes[1024];
+    uint8_t bytes[8192];
     assert_true(protobuf_c_message_get_packed_size(&message.message.base) < sizeof bytes);
     const size_t count = protobuf_c_message_pack(&message.message.base, bytes);
     Longhaul__Control__V1__Choice *unpacked =
@@ -63,6 +63,9 @@ static void arrives(const struct choice *choice)
     assert_int_equal(received.request.queries, choice->request.queries);
     assert_int_equal(received.request.replicate_tokens, choice->request.replicate_tokens);
     assert_int_equal(received.request.window_tokens, choice->request.window_tokens);
+    assert_int_equal(received.request.weights.count, choice->request.weights.count);
+    assert_memory_equal(received.request.weights.parts, choice->request.weights.parts,
+                        sizeof choice->request.weights.parts);
 }
 
 static void every_choice_arrives_as_it_was_sent(void **state)
@@ -90,6 +93,10 @@ static void every_choice_arrives_as_it_was_sent(void **state)
                 choice.request.decode_split =
                     partition == PARTITION_ZIGZAG ? DECODE_SPLIT_ALL : DECODE_SPLIT_LOGITS;
                 arrives(&choice);
+                choice.request.weights =
+                    (struct partition_weights){3, {255, 1, (uint8_t)(queries + 1)}};
+                arrives(&choice);
+                choice.request.weights = (struct partition_weights){0};
             }
         }
     }
@@ -125,11 +132,30 @@ static void no_workers(Longhaul__Control__V1__Choice *message)
     message->workers = 0;
 }
 
+static uint8_t few_weights[] = {1, 2}, no_weight[] = {1, 0, 1}, many_weights[4097] = {1};
+
+static void too_few_weights(Longhaul__Control__V1__Choice *message)
+{
+    message->weights = (ProtobufCBinaryData){sizeof few_weights, few_weights};
+}
+
+static void a_weight_of_nothing(Longhaul__Control__V1__Choice *message)
+{
+    message->weights = (ProtobufCBinaryData){sizeof no_weight, no_weight};
+}
+
+static void more_weights_than_workers_can_be(Longhaul__Control__V1__Choice *message)
+{
+    message->weights = (ProtobufCBinaryData){sizeof many_weights, many_weights};
+}
+
 static void what_was_not_said_is_refused(void **state)
 {
     (void)state;
     void (*const changes[])(Longhaul__Control__V1__Choice *) = {
-        no_method, open_method, no_partition, unknown_schedule, long_kernels, no_workers};
+        no_method,        open_method,         no_partition,
+        unknown_schedule, long_kernels,        no_workers,
+        too_few_weights,  a_weight_of_nothing, more_weights_than_workers_can_be};
     const struct choice choice = some_choice();
     struct choice received = {.group.workers = 77};
     for (size_t c = 0; c < sizeof changes / sizeof changes[0]; c++) {

@@ -71,7 +71,8 @@ static void run_stage(struct scene *scene, struct span stage, enum partition_kin
 {
     struct panel_moves moves;
     const int64_t live = ownership_live_first(scene->ownership, stage.first, scene->reach);
-    assert_int_equal(ownership_advance(scene->ownership, stage.end - stage.first, kind), STATUS_OK);
+    assert_int_equal(ownership_advance(scene->ownership, stage.end - stage.first, kind, NULL),
+                     STATUS_OK);
     assert_int_equal(
         panel_table_stage(scene->table, &moves, scene->ownership, scene->rank, stage, live),
         STATUS_OK);
@@ -85,7 +86,8 @@ static void run_token(struct scene *scene, int64_t index)
 {
     struct panel_moves moves = {0};
     const int64_t live = ownership_live_first(scene->ownership, index, scene->reach);
-    assert_int_equal(ownership_advance(scene->ownership, 1, PARTITION_ROUND_ROBIN), STATUS_OK);
+    assert_int_equal(ownership_advance(scene->ownership, 1, PARTITION_ROUND_ROBIN, NULL),
+                     STATUS_OK);
     if (ownership_owner(scene->ownership, index) == scene->rank)
         assert_int_equal(panel_table_append(scene->table, &moves, index, live), STATUS_OK);
     apply(scene, &moves);
@@ -176,7 +178,7 @@ static void too_few_slots_are_told(void **state)
     struct scene scene = {.workers = 1, .slots = 5, .panel_slots = 2, .reach = BANDS_OPEN};
     struct panel_moves moves;
     open(&scene, 0, 0);
-    assert_int_equal(ownership_advance(scene.ownership, 3 * PANEL, PARTITION_CONTIGUOUS),
+    assert_int_equal(ownership_advance(scene.ownership, 3 * PANEL, PARTITION_CONTIGUOUS, NULL),
                      STATUS_OK);
     assert_int_equal(
         panel_table_stage(scene.table, &moves, scene.ownership, 0, (struct span){0, 3 * PANEL}, 0),

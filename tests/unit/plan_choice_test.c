@@ -110,7 +110,8 @@ static double last_stage_seconds(const struct choice *choice, int64_t tokens)
     assert_int_equal(ownership_create(&ownership, choice->group.workers, 64), STATUS_OK);
     assert_int_equal(tally_create(&tally, choice, ownership), STATUS_OK);
     assert_int_equal(schedule_init(&schedule, choice->group.workers), STATUS_OK);
-    assert_int_equal(ownership_advance(ownership, stage.first, choice->request.partition),
+    assert_int_equal(ownership_advance(ownership, stage.first, choice->request.partition,
+                                       &choice->request.weights),
                      STATUS_OK);
     assert_int_equal(choice_deal(choice, ownership, stage), STATUS_OK);
     assert_int_equal(tally_stage(tally, &schedule, stage), STATUS_OK);

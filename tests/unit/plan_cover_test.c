@@ -24,21 +24,25 @@ static const struct way {
     enum choice_schedule schedule;
     enum partition_kind partition;
     enum choice_queries queries;
+    bool weighed; /* later ranks get more */
 } ways[] = {
-    {"gather zigzag", CHOICE_GATHER, PARTITION_ZIGZAG, CHOICE_SHARDED},
-    {"gather contiguous", CHOICE_GATHER, PARTITION_CONTIGUOUS, CHOICE_SHARDED},
-    {"halo zigzag", CHOICE_HALO, PARTITION_ZIGZAG, CHOICE_SHARDED},
-    {"halo contiguous", CHOICE_HALO, PARTITION_CONTIGUOUS, CHOICE_AUTO},
-    {"ring zigzag", CHOICE_RING, PARTITION_ZIGZAG, CHOICE_SHARDED},
-    {"ring contiguous", CHOICE_RING, PARTITION_CONTIGUOUS, CHOICE_AUTO},
-    {"replicated", CHOICE_GATHER, PARTITION_ZIGZAG, CHOICE_REPLICATED},
+    {"gather zigzag", CHOICE_GATHER, PARTITION_ZIGZAG, CHOICE_SHARDED, false},
+    {"gather contiguous", CHOICE_GATHER, PARTITION_CONTIGUOUS, CHOICE_SHARDED, false},
+    {"halo zigzag", CHOICE_HALO, PARTITION_ZIGZAG, CHOICE_SHARDED, false},
+    {"halo contiguous", CHOICE_HALO, PARTITION_CONTIGUOUS, CHOICE_AUTO, false},
+    {"ring zigzag", CHOICE_RING, PARTITION_ZIGZAG, CHOICE_SHARDED, false},
+    {"ring contiguous", CHOICE_RING, PARTITION_CONTIGUOUS, CHOICE_AUTO, false},
+    {"replicated", CHOICE_GATHER, PARTITION_ZIGZAG, CHOICE_REPLICATED, false},
+    {"weighed gather zigzag", CHOICE_GATHER, PARTITION_ZIGZAG, CHOICE_AUTO, true},
+    {"weighed halo contiguous", CHOICE_HALO, PARTITION_CONTIGUOUS, CHOICE_SHARDED, true},
+    {"weighed ring zigzag", CHOICE_RING, PARTITION_ZIGZAG, CHOICE_SHARDED, true},
 };
 enum { WAYS = sizeof ways / sizeof ways[0] };
 
 static struct choice small_choice(const struct method *method, const struct way *way, int workers,
                                   int panel_tokens, int64_t context_tokens)
 {
-    return (struct choice){
+    struct choice choice = {
         .request.method = *method,
         .group.workers = workers,
         .request.partition = way->partition,
@@ -52,6 +56,10 @@ static struct choice small_choice(const struct method *method, const struct way 
         .request.queries = way->queries,
         .request.replicate_tokens = 2,
     };
+    choice.request.weights.count = way->weighed ? workers : 0;
+    for (int r = 0; r < choice.request.weights.count; r++)
+        choice.request.weights.parts[r] = (uint8_t)(2 * r + 1);
+    return choice;
 }
 
 static void run_method(const struct plan_method *definition, const struct way *way, int workers,

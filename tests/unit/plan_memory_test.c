@@ -103,6 +103,11 @@ static struct choice random_choice(struct cases_random *random)
         choice.request.stage_tokens = cases_between(random, 1, 40);
     choice.request.queries = (enum choice_queries)cases_between(random, 0, 2);
     choice.request.replicate_tokens = cases_between(random, 0, 8);
+    if (cases_between(random, 0, 1) > 0) {
+        choice.request.weights.count = choice.group.workers;
+        for (int r = 0; r < choice.group.workers; r++)
+            choice.request.weights.parts[r] = (uint8_t)cases_between(random, 1, 4);
+    }
     return choice;
 }
 
@@ -155,7 +160,7 @@ static void run_prompt(struct fitting *fitting, int64_t prompt_tokens)
     }
     while (stage.end < choice->request.context_tokens) {
         stage = (struct span){stage.end, stage.end + 1};
-        assert_int_equal(ownership_advance(fitting->ownership, 1, PARTITION_ROUND_ROBIN),
+        assert_int_equal(ownership_advance(fitting->ownership, 1, PARTITION_ROUND_ROBIN, NULL),
                          STATUS_OK);
         check_keys(fitting, stage);
     }

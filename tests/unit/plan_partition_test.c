@@ -1,6 +1,8 @@
 /* Who owns which token: against plain recounting, at small sizes. */
 #include "tests/support/unit.h"
 
+#include <math.h>
+
 #include "proto/plan/partition.h"
 
 enum { TOKENS_MAX = 40, WORKERS_MAX = 5 };
@@ -17,7 +19,7 @@ static struct ownership *create(int workers, int panel_tokens)
 
 static void advance(struct ownership *ownership, int64_t tokens, enum partition_kind kind)
 {
-    assert_int_equal(ownership_advance(ownership, tokens, kind), STATUS_OK);
+    assert_int_equal(ownership_advance(ownership, tokens, kind, NULL), STATUS_OK);
 }
 
 /* The iterator, the counts and the owner of each token tell the same story. */
@@ -256,6 +258,89 @@ static void split_rows_are_whole_groups_and_cover_all(void **state)
     assert_int_equal(last.end, 100);
 }
 
+/* Every rank's panels are its share, to less than one; and zigzag's pairs too, to what a panel of
+ * rows and one of the middle sees. */
+static void check_shares(int workers, int panel, int64_t tokens,
+                         const struct partition_weights *weights, enum partition_kind kind)
+{
+    struct ownership *ownership = create(workers, panel);
+    assert_int_equal(ownership_advance(ownership, tokens, kind, weights), STATUS_OK);
+    assert_int_equal(ownership_tokens(ownership), tokens);
+    check_agreement(ownership);
+    const int64_t panels = (tokens + panel - 1) / panel;
+    double whole = 0;
+    for (int r = 0; r < workers; r++)
+        whole += weights->parts[r];
+    for (int r = 0; r < workers; r++) {
+        const double share = (double)panels * weights->parts[r] / whole;
+        const double owned = (double)ownership_panels(ownership, r, (struct span){0, tokens});
+        if (owned <= share - 1 || owned >= share + 1)
+            fail_msg("rank %d of %d has %g of %lld panels, its share is %g", r, workers, owned,
+                     (long long)panels, share);
+        double pairs = 0;
+        for (int64_t i = 0; i < tokens; i++)
+            pairs += ownership_owner(ownership, i) == r ? (double)i + 1 : 0;
+        const double wanted = (double)(tokens * (tokens + 1)) / 2 * weights->parts[r] / whole;
+        if (kind == PARTITION_ZIGZAG && fabs(pairs - wanted) > 2.0 * panel * (double)tokens)
+            fail_msg("rank %d of %d has %g pairs, its share is %g", r, workers, pairs, wanted);
+    }
+    assert_true(runs_of(ownership) <= (kind == PARTITION_ZIGZAG ? 2 : 1) * workers);
+    ownership_destroy(ownership);
+}
+
+/* All weights of up to 4 parts. */
+static void shares_follow_the_weights(void **state)
+{
+    (void)state;
+    for (int workers = 2; workers <= 4; workers++)
+        for (int n = 0; n < 1 << 2 * workers; n++) {
+            struct partition_weights weights = {.count = workers};
+            for (int r = 0; r < workers; r++)
+                weights.parts[r] = (uint8_t)(1 + (n >> 2 * r & 3));
+            for (int64_t tokens = 0; tokens <= TOKENS_MAX; tokens += 4)
+                for (int kind = PARTITION_CONTIGUOUS; kind <= PARTITION_ZIGZAG; kind++)
+                    check_shares(workers, 1 + n % 3, tokens, &weights, (enum partition_kind)kind);
+        }
+}
+
+static void a_worker_half_as_fast_gets_half(void **state)
+{
+    (void)state;
+    const struct partition_weights weights = {.count = 3, .parts = {16, 8, 16}};
+    for (int kind = PARTITION_CONTIGUOUS; kind <= PARTITION_ZIGZAG; kind++) {
+        struct ownership *ownership = create(3, 64);
+        const struct span all = {0, 64 * 5000};
+        assert_int_equal(ownership_advance(ownership, all.end, (enum partition_kind)kind, &weights),
+                         STATUS_OK);
+        assert_int_equal(ownership_panels(ownership, 0, all), 2000);
+        assert_int_equal(ownership_panels(ownership, 1, all), 1000);
+        assert_int_equal(ownership_panels(ownership, 2, all), 2000);
+        ownership_destroy(ownership);
+    }
+}
+
+/* Weights that are all the same change nothing, and neither do they where panels go round. */
+static void the_same_weights_are_none(void **state)
+{
+    (void)state;
+    for (int workers = 1; workers <= WORKERS_MAX; workers++)
+        for (int64_t tokens = 0; tokens <= TOKENS_MAX; tokens++)
+            for (int kind = PARTITION_CONTIGUOUS; kind <= PARTITION_ROUND_ROBIN; kind++) {
+                struct partition_weights weights = {.count = workers};
+                struct ownership *with = create(workers, 2), *without = create(workers, 2);
+                for (int r = 0; r < workers; r++)
+                    weights.parts[r] = (uint8_t)(kind == PARTITION_ROUND_ROBIN ? r + 1 : 7);
+                assert_int_equal(
+                    ownership_advance(with, tokens, (enum partition_kind)kind, &weights),
+                    STATUS_OK);
+                advance(without, tokens, (enum partition_kind)kind);
+                for (int64_t i = 0; i < tokens; i++)
+                    assert_int_equal(ownership_owner(with, i), ownership_owner(without, i));
+                ownership_destroy(with);
+                ownership_destroy(without);
+            }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -267,6 +352,9 @@ int main(void)
         cmocka_unit_test(shards_given_by_hand_are_checked),
         cmocka_unit_test(a_panel_lives_while_some_key_of_it_is_within_reach),
         cmocka_unit_test(split_rows_are_whole_groups_and_cover_all),
+        cmocka_unit_test(shares_follow_the_weights),
+        cmocka_unit_test(a_worker_half_as_fast_gets_half),
+        cmocka_unit_test(the_same_weights_are_none),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -94,6 +94,11 @@ static void run_ways(struct choice choice, int64_t tokens)
                 choice.request.partition = (enum partition_kind)partition;
                 choice.request.schedule = (enum choice_schedule)schedule;
                 choice.request.queries = (enum choice_queries)queries;
+                choice.request.weights.count = 0;
+                run(&choice, tokens);
+                choice.request.weights.count = choice.group.workers;
+                for (int r = 0; r < choice.group.workers; r++)
+                    choice.request.weights.parts[r] = (uint8_t)(1 + 5 * r % 3);
                 run(&choice, tokens);
             }
         }

@@ -66,6 +66,24 @@ static void several_workers_cut_all_prompts_alike(void **state)
     }
 }
 
+/* Weights go into the choice where every worker has room for its share, and are left out where one
+ * has not. */
+static void weights_are_used_where_they_fit(void **state)
+{
+    (void)state;
+    struct workers_facts facts = facts_of(4);
+    facts.pool_slots = 4096;
+    assert_int_equal(plan(&facts, 50000).weights.count, 0);
+    facts.weights = (struct partition_weights){4, {16, 8, 16, 16}};
+    const struct request_choice weighed = plan(&facts, 50000);
+    assert_int_equal(weighed.weights.count, 4);
+    assert_int_equal(weighed.weights.parts[1], 8);
+    facts.pool_slots = 2 * (50100 / 64 / 4 + 8); /* of an even share, and a few */
+    assert_int_equal(plan(&facts, 50000).weights.count, 0);
+    facts.weights.count = 0;
+    assert_true(plan(&facts, 50000).stage_tokens > 0);
+}
+
 /* SmolLM2-135M on two cores with AVX512-BF16: what deploy/quickstart plans. */
 static const struct planner small_planner = {
     .defaults = {.method = "rope", .context_tokens = 8192},
@@ -172,6 +190,7 @@ int main(void)
         cmocka_unit_test(stages_get_longer_where_the_link_is_slow),
         cmocka_unit_test(a_slow_link_is_held_against_slow_arithmetic),
         cmocka_unit_test(one_request_at_a_time_is_one_stage_on_any_link),
+        cmocka_unit_test(weights_are_used_where_they_fit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

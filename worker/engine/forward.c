@@ -302,7 +302,7 @@ static enum status deal_token(struct forward *forward, struct sequence *sequence
 {
     const int64_t index = ownership_tokens(sequence->ownership);
     struct panel_moves moves;
-    TRY(ownership_advance(sequence->ownership, 1, PARTITION_ROUND_ROBIN));
+    TRY(ownership_advance(sequence->ownership, 1, PARTITION_ROUND_ROBIN, NULL));
     if (ownership_owner(sequence->ownership, index) != forward->transport->rank)
         return STATUS_OK;
     TRY(panel_table_append(

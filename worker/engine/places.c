@@ -211,16 +211,22 @@ static enum status open_prefix(struct sequence *sequence, const struct engine_re
         sequence->method.reach != BANDS_OPEN || sequence->sinks > 0)
         return STATUS_OK;
     method_print(&choice->request.method, spelling);
-    const size_t bytes = strlen(tenant) + strlen(spelling) + CUT_BYTES;
+    const struct partition_weights *weights = &choice->request.weights;
+    const size_t bytes = strlen(tenant) + strlen(spelling) + CUT_BYTES + 2 * (size_t)weights->count;
     sequence->prefix_root = malloc(bytes);
     sequence->prefix = calloc((size_t)panels, sizeof *sequence->prefix);
     sequence->prefix_own = calloc((size_t)panels, sizeof *sequence->prefix_own);
     if (!sequence->prefix_root || !sequence->prefix || !sequence->prefix_own)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a prompt's prefix");
     const bool apart = choice->group.workers > 1;
-    snprintf(sequence->prefix_root, bytes, "%s|%lld|%d|%d|%s", spelling,
-             (long long)shared_together(choice), apart ? (int)choice->request.partition : 0,
-             apart ? (int)choice->request.schedule : 0, tenant);
+    const int used =
+        snprintf(sequence->prefix_root, bytes, "%s|%lld|%d|%d|", spelling,
+                 (long long)shared_together(choice), apart ? (int)choice->request.partition : 0,
+                 apart ? (int)choice->request.schedule : 0);
+    char *end = sequence->prefix_root + used;
+    for (int r = 0; r < weights->count; r++)
+        end += snprintf(end, 3, "%02x", weights->parts[r]);
+    snprintf(end, strlen(tenant) + 2, "|%s", tenant);
     return STATUS_OK;
 }
 

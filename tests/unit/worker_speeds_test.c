@@ -1,0 +1,174 @@
+/* From what prompts show of workers to the weights of their shards, and to who is named as slow. */
+#include "tests/support/unit.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "coordinator/worker_speeds.h"
+
+enum { WORKERS = 3 };
+
+struct group {
+    struct worker_speed speeds[WORKERS];
+    struct partition_weights weights;
+};
+
+/* FLOPs of the worker that gets most. */
+static double work = 1e9;
+
+/* A prompt shared out by the group's weights, on workers of these speeds. */
+static void run(struct group *group, const double speeds[WORKERS], double slowness[WORKERS])
+{
+    double flops[WORKERS], seconds[WORKERS];
+    const struct worker_speeds_run shown = {flops, seconds, WORKERS};
+    for (int r = 0; r < WORKERS; r++) {
+        flops[r] = work * partition_weights_share(&group->weights, r);
+        seconds[r] = speeds[r] > 0 ? flops[r] / speeds[r] : 0;
+    }
+    worker_speeds_slowness(slowness, &shown, &group->weights);
+    worker_speeds_note(group->speeds, &shown);
+    worker_speeds_weigh(&group->weights, group->speeds, WORKERS);
+}
+
+static void expect(const struct group *group, int first, int second, int third)
+{
+    const int wanted[] = {first, second, third};
+    if (first == second && second == third) {
+        assert_int_equal(group->weights.count, 0);
+        return;
+    }
+    assert_int_equal(group->weights.count, WORKERS);
+    for (int r = 0; r < WORKERS; r++)
+        assert_int_equal(group->weights.parts[r], wanted[r]);
+}
+
+static void a_worker_half_as_fast_gets_half_after_two_prompts(void **state)
+{
+    (void)state;
+    const double speeds[] = {2e9, 1e9, 2e9};
+    struct group group = {.weights.count = 0};
+    double slowness[WORKERS];
+    run(&group, speeds, slowness);
+    expect(&group, 16, 16, 16);
+    assert_true(fabs(slowness[1] - 2) < 1e-9 && fabs(slowness[0] - 1) < 0.51);
+    run(&group, speeds, slowness);
+    expect(&group, 16, 8, 16);
+    /* Shared out so, it is no straggler any more. */
+    for (int n = 0; n < 3; n++) {
+        run(&group, speeds, slowness);
+        expect(&group, 16, 8, 16);
+        for (int r = 0; r < WORKERS; r++)
+            assert_true(fabs(slowness[r] - 1) < 1e-9);
+    }
+}
+
+static void noise_and_one_slow_prompt_change_nothing(void **state)
+{
+    (void)state;
+    struct group group = {.weights.count = 0};
+    double slowness[WORKERS];
+    for (int n = 0; n < 20; n++) {
+        const double speeds[] = {2e9 * (1 - 0.01 * (n % 7)), 2e9 * (1 - 0.02 * (n % 5)), 2e9};
+        run(&group, speeds, slowness);
+        expect(&group, 16, 16, 16);
+    }
+    const double hiccup[] = {2e9, 0.5e9, 2e9}, usual[] = {2e9, 2e9, 2e9};
+    run(&group, hiccup, slowness);
+    assert_true(slowness[1] >= WORKER_SPEEDS_SLOW); /* it is named all the same */
+    assert_true(slowness[0] < WORKER_SPEEDS_SLOW && slowness[2] < WORKER_SPEEDS_SLOW);
+    expect(&group, 16, 16, 16);
+    run(&group, usual, slowness);
+    expect(&group, 16, 16, 16);
+}
+
+static void weights_in_use_stay_until_they_are_far_off(void **state)
+{
+    (void)state;
+    const double half[] = {2e9, 1e9, 2e9}, nearly[] = {2e9, 1.1e9, 1.95e9},
+                 well[] = {2e9, 2e9, 2e9};
+    struct group group = {.weights.count = 0};
+    double slowness[WORKERS];
+    run(&group, half, slowness);
+    run(&group, half, slowness);
+    run(&group, nearly, slowness);
+    run(&group, nearly, slowness);
+    expect(&group, 16, 8, 16);
+    run(&group, well, slowness);
+    expect(&group, 16, 16,
+           16); /* the better of two prompts is that of a worker as fast as others */
+}
+
+static void a_straggler_is_measured_against_its_share(void **state)
+{
+    (void)state;
+    const double speeds[] = {2e9, 0.5e9, 2e9};
+    struct group group = {.weights = {WORKERS, {16, 8, 16}}};
+    double slowness[WORKERS];
+    run(&group, speeds, slowness);
+    assert_true(fabs(slowness[1] - 2) < 1e-9);
+    assert_true(slowness[0] <= 1 && slowness[2] <= 1);
+}
+
+static void what_was_not_measured_says_nothing(void **state)
+{
+    (void)state;
+    const double speeds[] = {2e9, 0, 2e9}; /* as on GPUs */
+    struct group group = {.weights.count = 0};
+    double slowness[WORKERS] = {7, 7, 7};
+    for (int n = 0; n < 3; n++)
+        run(&group, speeds, slowness);
+    expect(&group, 16, 16, 16);
+    for (int r = 0; r < WORKERS; r++)
+        assert_true(slowness[r] == 0);
+}
+
+static void short_prompts_say_nothing(void **state)
+{
+    (void)state;
+    const double speeds[] = {2e9, 1e9, 2e9};
+    struct group group = {.weights.count = 0};
+    double slowness[WORKERS];
+    work = 0.4e9; /* 0.4 s of the slowest */
+    for (int n = 0; n < 3; n++)
+        run(&group, speeds, slowness);
+    expect(&group, 16, 16, 16);
+    assert_true(slowness[1] == 0);
+    work = 1e9;
+    run(&group, speeds, slowness);
+    run(&group, speeds, slowness);
+    expect(&group, 16, 8, 16);
+}
+
+static void given_weights_are_read(void **state)
+{
+    (void)state;
+    struct partition_weights weights = {WORKERS, {16, 8, 16}};
+    assert_int_equal(worker_speeds_read(&weights, "auto", WORKERS), STATUS_OK);
+    assert_int_equal(weights.parts[1], 8);
+    assert_int_equal(worker_speeds_read(&weights, "2,1,255", WORKERS), STATUS_OK);
+    assert_int_equal(weights.count, 3);
+    assert_int_equal(weights.parts[0], 2);
+    assert_int_equal(weights.parts[1], 1);
+    assert_int_equal(weights.parts[2], 255);
+    static const char *const wrong[] = {"",        "2,1",   "2,1,1,1", "2,0,1",
+                                        "2,1,256", "2,1,x", "2,,1",    "2,1,1,"};
+    for (size_t w = 0; w < sizeof wrong / sizeof wrong[0]; w++)
+        assert_int_equal(worker_speeds_read(&weights, wrong[w], WORKERS), STATUS_INVALID_ARGUMENT);
+    assert_int_equal(weights.parts[0], 2);
+    assert_int_equal(worker_speeds_read(&weights, "even", WORKERS), STATUS_OK);
+    assert_int_equal(weights.count, 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_worker_half_as_fast_gets_half_after_two_prompts),
+        cmocka_unit_test(noise_and_one_slow_prompt_change_nothing),
+        cmocka_unit_test(weights_in_use_stay_until_they_are_far_off),
+        cmocka_unit_test(a_straggler_is_measured_against_its_share),
+        cmocka_unit_test(what_was_not_measured_says_nothing),
+        cmocka_unit_test(short_prompts_say_nothing),
+        cmocka_unit_test(given_weights_are_read),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
