@@ -148,6 +148,7 @@ static struct server_settings settings_of(const struct config *config)
                 .context_tokens = config_integer(config, "engine.context"),
                 .stage_tokens = config_integer(config, "engine.stage_tokens"),
                 .stages_max = config_integer(config, "coordinator.plan_stages_max"),
+                .decode = config_text(config, "engine.decode"),
                 .weights = config_text(config, "engine.weights"),
             },
         .queue_length = config_integer(config, "coordinator.queue_length"),
@@ -265,6 +266,7 @@ static enum status find_own(struct own_workers *own, const struct config *config
         .cores_per_node = getenv("SLURM_JOB_CPUS_PER_NODE"),
         .cores_here = getenv("SLURM_CPUS_ON_NODE"),
         .node = getenv("SLURMD_NODENAME"),
+        .step = getenv("SLURM_STEP_ID"),
         .step_tasks = getenv("SLURM_STEP_NUM_TASKS"),
     };
     return own_workers_plan(own, config, &environment);

@@ -10,6 +10,7 @@
 #include "proto/status.h"
 
 struct choice;
+struct ownership;
 struct schedule;
 
 /* Split products are cut at multiples of this many output rows (partition_rows). */
@@ -114,9 +115,18 @@ void cost_logits(struct cost *cost, const struct model_shape *shape, int owner, 
 double cost_logits_seconds(const struct model_shape *shape, const struct cost_table *table,
                            int owner);
 
+/* The keys that an answer's next token sees, from a panel's start on: what goes to rank 0 where it
+ * decodes alone. */
+struct span cost_home_keys(const struct choice *choice, const struct ownership *ownership);
+
+/* Bytes of the keys that go there, a message a panel and layer. */
+void cost_home(struct cost *cost, const struct choice *choice, const struct model_shape *shape,
+               const struct ownership *ownership, int rank);
+
 /* Cost of one decoded token on `rank` with `key_tokens` of the rank's own keys visible. Received:
  * every other rank's states once a layer, and their columns of what each split product leaves: in
- * every layer, or of the logits on rank 0; all float32. Each is waited for before the next. */
+ * every layer, or of the logits on rank 0; all float32. Each is waited for before the next.
+ * Where rank 0 decodes alone it has all keys, and nothing is exchanged. */
 void cost_decode(struct cost *cost, const struct choice *choice, const struct model_shape *shape,
                  const struct cost_table *table, int rank, int64_t key_tokens);
 
