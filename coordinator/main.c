@@ -266,6 +266,7 @@ static enum status find_own(struct own_workers *own, const struct config *config
         .cores_per_node = getenv("SLURM_JOB_CPUS_PER_NODE"),
         .cores_here = getenv("SLURM_CPUS_ON_NODE"),
         .node = getenv("SLURMD_NODENAME"),
+        .step = getenv("SLURM_STEP_ID"),
         .step_tasks = getenv("SLURM_STEP_NUM_TASKS"),
     };
     return own_workers_plan(own, config, &environment);

@@ -13,7 +13,7 @@ enum {
     STAGE_ROWS_MIN = 1024,  /* rows of a rank's stage below which products run badly */
     STAGE_ROWS_LEAST = 128, /* below which they run so badly that nobody's wait gets shorter */
     STAGES_WEIGHED = 8,     /* stages whose cost is added up: later ones are like them */
-    WEIGHED_TOKENS_MAX = 1 << 20,
+    WEIGHED_TOKENS_MAX = 1 << 24,
     REPLICATE_TOKENS_MAX = 256,
 };
 

@@ -175,6 +175,22 @@ static void a_context_of_too_many_chunks_is_refused(void **state)
     make(&request);
 }
 
+/* Over 512 workers a link bounds a million tokens, by which either partition takes as long; of four
+ * million arithmetic does, and contiguous shards would take twice the time. */
+static void a_long_prompt_is_weighed_whole(void **state)
+{
+    (void)state;
+    const struct chooser_request request = request_for("rope", 512, 4 << 20);
+    struct cost_table table = cost_table_default();
+    struct choice choice;
+    table.linear_flops = table.attention_flops = 550e12;
+    table.within = (struct cost_link){.bytes_per_second = 360e9, .latency_s = 5e-6};
+    table.between = (struct cost_link){.bytes_per_second = 48e9, .latency_s = 10e-6};
+    table.host_ranks = 8;
+    assert_int_equal(chooser_choose(&choice, &request, &llama, &table), STATUS_OK);
+    assert_int_equal(choice.request.partition, PARTITION_ZIGZAG);
+}
+
 static void what_a_caller_asks_for_is_kept(void **state)
 {
     (void)state;
@@ -645,6 +661,7 @@ int main(void)
         cmocka_unit_test(a_window_takes_contiguous_shards_a_halo_and_cut_stages),
         cmocka_unit_test(stages_are_as_long_as_others_may_wait),
         cmocka_unit_test(a_context_of_too_many_chunks_is_refused),
+        cmocka_unit_test(a_long_prompt_is_weighed_whole),
         cmocka_unit_test(what_a_caller_asks_for_is_kept),
         cmocka_unit_test(decode_is_split_where_the_network_is_worth_it),
         cmocka_unit_test(rank_0_decodes_alone_where_a_delay_costs_more_than_half_of_the_keys),
