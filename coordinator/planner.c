@@ -141,8 +141,8 @@ static void limit_stages(struct chooser_request *wanted, const struct workers_fa
     wanted->pace = pace;
 }
 
-/* What was measured of such workers, or what their kernels are known to reach; and what they found
- * their own links to be. */
+/* What was measured of such workers, or what their kernels are known to reach; what they found their
+ * own links to be, and how fast each was in the last prompts. */
 static struct cost_table table_of(const struct planner *planner, const struct workers_facts *facts)
 {
     struct cost_table table;
@@ -154,6 +154,7 @@ static struct cost_table table_of(const struct planner *planner, const struct wo
     if (facts->between.bytes_per_second > 0)
         table.between = facts->between;
     table.host_ranks = facts->host_ranks;
+    table.speeds = &facts->weights;
     return table;
 }
 
@@ -225,7 +226,9 @@ static enum status weigh(const struct planner *planner, struct planner_weighed *
     const char *said = planner->defaults.weights;
     struct partition_weights weights = facts->weights;
     struct chooser_request wanted = weighed->wanted;
-    TRY(worker_speeds_read(&weights, said ? said : "auto", facts->size));
+    if (worker_speeds_read(&weights, said ? said : "auto", facts->size) != STATUS_OK)
+        return fail(STATUS_FAILED_PRECONDITION, "%s: start the coordinator with others",
+                    status_message());
     wanted.weights = &weights;
     TRY(chooser_weigh(&weighed->choice, &weighed->seconds, &wanted, &shape, &costs));
     if (!partition_weights_differ(&weights) || weights_fit(&weighed->choice, facts))

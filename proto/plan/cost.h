@@ -9,6 +9,7 @@
 #include "proto/plan/model_shape.h"
 #include "proto/status.h"
 
+struct partition_weights;
 struct choice;
 struct ownership;
 struct schedule;
@@ -42,6 +43,8 @@ struct cost_table {
     struct cost_link within;  /* between ranks of one host */
     struct cost_link between; /* between ranks of two hosts */
     int host_ranks;           /* of every host, consecutive ones; 0: all ranks are on one host */
+    /* How fast ranks were measured to compute beside the fastest, borrowed; NULL: all alike. */
+    const struct partition_weights *speeds;
 };
 
 /* Of one rank, for one stage or one decoded token, all layers. */
