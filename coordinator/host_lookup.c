@@ -1,6 +1,6 @@
-/* Owns the threads that ask. Promises to be back at the deadline: a question to a name server cannot
- * be broken off, so a thread that waits for one is left behind, and what it needs with it, until the
- * last of them frees that. */
+/* Owns the threads that ask. Promises to be back at the deadline: a question to a name server
+ * cannot be broken off, so a thread that waits for one is left behind, and what it needs with it,
+ * until the last of them frees that. */
 #include "coordinator/host_lookup.h"
 
 #include <errno.h>
