@@ -21,7 +21,7 @@ static int find_own(const struct allocation *allocation,
                     const struct allocation_environment *environment)
 {
     int own = -1;
-    if (allocation->is_job && is_set(environment->node))
+    if ((allocation->is_job || allocation->is_task) && is_set(environment->node))
         own = host_list_find(&allocation->list, environment->node);
     if (own < 0)
         own = host_list_find(&allocation->list, environment->host);
@@ -36,14 +36,47 @@ static void put_first(struct host_list *list, int own)
     list->hosts[0] = host;
 }
 
-/* The hosts of the job, or why they are left alone. "--ntasks 32" alone is how cores are asked for:
- * a task is a worker's where the job says what a task is, else there is one a host. */
+/* The shell that salloc starts where Slurm's use_interactive_step is set, as a step of one task: it
+ * stands for the whole job. */
+static bool is_interactive(const struct allocation_environment *environment)
+{
+    static const char interactive[] = "4294967290";
+    return is_set(environment->step) && strcmp(environment->step, interactive) == 0;
+}
+
+/* What is left of the job's list for a task of srun: its own host, also where that is the only one,
+ * since mpirun would take the hosts of the job. It takes all the workers that are asked for. */
+static void keep_own(struct allocation *allocation,
+                     const struct allocation_environment *environment, int step_tasks)
+{
+    allocation->is_task = true;
+    const int own = find_own(allocation, environment);
+    if (allocation->list.count > 1 && step_tasks > 1)
+        snprintf(allocation->unused, sizeof allocation->unused,
+                 "srun started this process, one of %d, and each uses its own host alone: start it "
+                 "without srun to use all hosts of the job",
+                 step_tasks);
+    else if (allocation->list.count > 1)
+        snprintf(allocation->unused, sizeof allocation->unused,
+                 "srun started this process, and what it starts uses its own host alone: start it "
+                 "without srun, or with SLURM_STEP_NUM_TASKS unset, to use all hosts of the job");
+    if (own < 0) {
+        host_list_free(&allocation->list);
+        return;
+    }
+    put_first(&allocation->list, own);
+    allocation->list.count = 1;
+    allocation->list.hosts[0].slots = 0;
+}
+
+/* Fills in the hosts of the job, or why they are left alone. "--ntasks 32" alone is how cores are
+ * asked for: a task is a worker's where the job says what a task is, else there is one per host. */
 static void take_job(struct allocation *allocation,
                      const struct allocation_environment *environment)
 {
     const bool are_workers =
         is_set(environment->tasks_asked) || is_set(environment->cores_per_task);
-    const int step_tasks = number_of(environment->step_tasks);
+    const int step_tasks = is_interactive(environment) ? 0 : number_of(environment->step_tasks);
     if (!is_set(environment->job) || !is_set(environment->nodes))
         return;
     if (host_list_read_slurm(&allocation->list, environment->nodes,
@@ -54,12 +87,7 @@ static void take_job(struct allocation *allocation,
         return;
     }
     if (step_tasks > 0) {
-        if (allocation->list.count > 1)
-            snprintf(allocation->unused, sizeof allocation->unused,
-                     "srun started this process, one of %d, and each uses its own host alone: "
-                     "start it without srun to use all hosts of the job",
-                     step_tasks);
-        host_list_free(&allocation->list);
+        keep_own(allocation, environment, step_tasks);
         return;
     }
     allocation->is_job = true;

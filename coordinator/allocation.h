@@ -18,7 +18,8 @@ struct allocation_environment {
     const char *cores_per_node; /* SLURM_JOB_CPUS_PER_NODE */
     const char *cores_here;     /* SLURM_CPUS_ON_NODE */
     const char *node;           /* SLURMD_NODENAME: what Slurm calls this host */
-    const char *step_tasks;     /* SLURM_STEP_NUM_TASKS: set by srun alone */
+    const char *step;           /* SLURM_STEP_ID: set by srun alone */
+    const char *step_tasks;     /* SLURM_STEP_NUM_TASKS: the same */
     const char *host;           /* what this host calls itself */
     int usable_cores;           /* that this process may use; 0: not known */
 };
@@ -38,6 +39,7 @@ struct allocation {
     char source[320];      /* who named the hosts: "Slurm job 12", "--hosts"; "": nobody */
     char unused[320];      /* why the hosts of the job are left alone; "": they are not */
     bool is_job;           /* they are a Slurm job's */
+    bool is_task;          /* this process is a task of srun, and the list is its own host */
     bool remote;           /* another host than this one has workers */
     int workers;
     int threads; /* of each worker; 0: its share of what it may use on its host */

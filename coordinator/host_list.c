@@ -10,7 +10,13 @@
 #include <string.h>
 #include <strings.h>
 
-enum { SLOTS_MOST = 65536, DIGITS_MOST = 9, LINE_BYTES = 1024 };
+enum {
+    SLOTS_MOST = 65536, /* of one host */
+    DIGITS_MOST = 9,
+    LINE_BYTES = 1024,
+    RANGES_MOST = 8, /* brackets in one word of a Slurm list: Slurm itself writes up to five */
+    TOLD_BYTES = 100 /* of a list that is refused */
+};
 
 /* ---- the list ---- */
 
@@ -33,7 +39,10 @@ static enum status add(struct host_list *list, const char *name, size_t bytes, i
     struct host *there = find_exactly(list, host.name);
     if (there) {
         there->slots = (there->slots ? there->slots : 1) + (slots ? slots : 1);
-        return STATUS_OK;
+        return there->slots <= SLOTS_MOST
+                   ? STATUS_OK
+                   : fail(STATUS_INVALID_ARGUMENT, "host %s has more than %d slots", host.name,
+                          SLOTS_MOST);
     }
     if (list->count == HOST_LIST_MOST)
         return fail(STATUS_INVALID_ARGUMENT, "more than %d hosts", HOST_LIST_MOST);
@@ -63,10 +72,24 @@ static bool read_number(const char **text, int *number)
 
 static enum status bad_nodes(const char *nodes)
 {
-    return fail(STATUS_INVALID_ARGUMENT, "SLURM_JOB_NODELIST=%s: this is no list of nodes", nodes);
+    const bool cut = strlen(nodes) > TOLD_BYTES;
+    return fail(STATUS_INVALID_ARGUMENT, "SLURM_JOB_NODELIST=%.*s%s: this is no list of nodes",
+                TOLD_BYTES, nodes, cut ? "..." : "");
 }
 
 static enum status add_node(struct host_list *list, const char *word, const char *nodes);
+
+/* `before` bytes of the word, a number, and what is behind the bracket. */
+static enum status add_number(struct host_list *list, const char *word, int before, int width,
+                              int number, const char *behind, const char *nodes)
+{
+    char *name = NULL;
+    if (asprintf(&name, "%.*s%0*d%s", before, word, width, number, behind) < 0)
+        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a list of hosts");
+    const enum status status = add_node(list, name, nodes);
+    free(name);
+    return status;
+}
 
 /* `word` with "[...]" at `bracket`: each number in its place, as wide as the first of its range. */
 static enum status add_ranges(struct host_list *list, const char *word, const char *bracket,
@@ -79,7 +102,6 @@ static enum status add_ranges(struct host_list *list, const char *word, const ch
     while (at < close) {
         int first, last;
         const char *begin = at;
-        char name[HOST_NAME_BYTES];
         if (!read_number(&at, &first))
             return bad_nodes(nodes);
         const int width = (int)(at - begin);
@@ -88,12 +110,8 @@ static enum status add_ranges(struct host_list *list, const char *word, const ch
             return bad_nodes(nodes);
         if (last < first || last - first >= HOST_LIST_MOST || (at < close && *at++ != ','))
             return bad_nodes(nodes);
-        for (int n = first; n <= last; n++) {
-            if (snprintf(name, sizeof name, "%.*s%0*d%s", (int)(bracket - word), word, width, n,
-                         close + 1) >= (int)sizeof name)
-                return bad_nodes(nodes);
-            TRY(add_node(list, name, nodes));
-        }
+        for (int n = first; n <= last; n++)
+            TRY(add_number(list, word, (int)(bracket - word), width, n, close + 1, nodes));
     }
     return STATUS_OK;
 }
@@ -107,25 +125,29 @@ static enum status add_node(struct host_list *list, const char *word, const char
     return strchr(word, ']') ? bad_nodes(nodes) : add(list, word, strlen(word), 0);
 }
 
-/* The bytes of the first word: up to a comma outside brackets. */
+/* The bytes of the first word, up to a comma outside brackets; 0: too many brackets. */
 static size_t word_bytes(const char *text)
 {
     size_t bytes = 0;
-    for (int depth = 0; text[bytes] && (depth > 0 || text[bytes] != ','); bytes++)
+    int ranges = 0;
+    for (int depth = 0; text[bytes] && (depth > 0 || text[bytes] != ','); bytes++) {
         depth += (text[bytes] == '[') - (text[bytes] == ']');
-    return bytes;
+        ranges += text[bytes] == '[';
+    }
+    return ranges <= RANGES_MOST ? bytes : 0;
 }
 
 static enum status add_nodes(struct host_list *list, const char *nodes)
 {
     for (const char *at = nodes; *at;) {
-        char word[HOST_NAME_BYTES * 4];
         const size_t bytes = word_bytes(at);
-        if (bytes == 0 || bytes >= sizeof word)
-            return bad_nodes(nodes);
-        memcpy(word, at, bytes);
-        word[bytes] = 0;
-        TRY(add_node(list, word, nodes));
+        char *word = bytes > 0 ? strndup(at, bytes) : NULL;
+        if (!word)
+            return bytes > 0 ? fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a list of hosts")
+                             : bad_nodes(nodes);
+        const enum status status = add_node(list, word, nodes);
+        free(word);
+        TRY(status);
         at += bytes + (at[bytes] == ',');
     }
     return list->count ? STATUS_OK : bad_nodes(nodes);
@@ -277,7 +299,7 @@ void host_list_deal(const struct host_list *list, int *dealt, int workers)
 {
     memset(dealt, 0, (size_t)list->count * sizeof *dealt);
     const int slots = host_list_slots(list);
-    for (int round = 0, left = workers; left > 0; round++)
+    for (int left = workers; left > 0;)
         for (int i = 0; i < list->count && left > 0; i++) {
             const int most = list->hosts[i].slots ? list->hosts[i].slots : 1;
             /* Once all slots are taken, each takes one more in turn. */

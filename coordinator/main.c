@@ -18,6 +18,7 @@
 #include "coordinator/measured_costs.h"
 #include "coordinator/own_workers.h"
 #include "coordinator/server.h"
+#include "coordinator/worker_speeds.h"
 #include "proto/clock.h"
 #include "proto/config.h"
 #include "proto/flags.h"
@@ -148,6 +149,7 @@ static struct server_settings settings_of(const struct config *config)
                 .context_tokens = config_integer(config, "engine.context"),
                 .stage_tokens = config_integer(config, "engine.stage_tokens"),
                 .stages_max = config_integer(config, "coordinator.plan_stages_max"),
+                .decode = config_text(config, "engine.decode"),
                 .weights = config_text(config, "engine.weights"),
             },
         .queue_length = config_integer(config, "coordinator.queue_length"),
@@ -265,6 +267,7 @@ static enum status find_own(struct own_workers *own, const struct config *config
         .cores_per_node = getenv("SLURM_JOB_CPUS_PER_NODE"),
         .cores_here = getenv("SLURM_CPUS_ON_NODE"),
         .node = getenv("SLURMD_NODENAME"),
+        .step = getenv("SLURM_STEP_ID"),
         .step_tasks = getenv("SLURM_STEP_NUM_TASKS"),
     };
     return own_workers_plan(own, config, &environment);
@@ -283,6 +286,13 @@ static enum status listen_for_workers(struct parts *parts, const struct config *
                                       own_workers_address(&parts->own));
 }
 
+/* Before a client's request would be refused for them. `workers` 0: who joins is not known yet. */
+static enum status check_weights(const struct config *config, int workers)
+{
+    struct partition_weights weights = {.count = 0};
+    return worker_speeds_read(&weights, config_text(config, "engine.weights"), workers);
+}
+
 static enum status open_parts(struct parts *parts, const struct options *options)
 {
     const struct config *config = options->config;
@@ -296,6 +306,7 @@ static enum status open_parts(struct parts *parts, const struct options *options
                  log_text("fits", parts->costs.fits ? "yes" : "another processor"));
     if (config_switch(config, "coordinator.launch"))
         TRY(find_own(&parts->own, config));
+    TRY(check_weights(config, parts->own.allocation.workers));
     TRY(listen_for_workers(parts, config));
     const char *authority = config_text(config, "coordinator.tls_client_ca");
     TRY(tls_files_read(&parts->tls, config_text(config, "coordinator.tls_cert"),

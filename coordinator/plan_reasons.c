@@ -71,11 +71,31 @@ static void tell_stages(struct plan_reasons *reasons, const struct planner_weigh
             tokens);
 }
 
+static void tell_home(struct plan_reasons *reasons, const struct planner_weighed *weighed)
+{
+    const struct chooser_weighed *seconds = &weighed->seconds;
+    if (weighed->wanted.decode_home > 0)
+        add(reasons, "worker 0 answers alone because that was asked for");
+    else
+        add(reasons,
+            "worker 0 answers alone because it is faster, once its keys are there after %.3g s: "
+            "%.3g ms a token against %.3g ms",
+            seconds->home_s, seconds->alone_s * 1e3, seconds->shared_s * 1e3);
+}
+
 static void tell_split(struct plan_reasons *reasons, const struct planner_weighed *weighed)
 {
     const struct chooser_weighed *seconds = &weighed->seconds;
-    if (weighed->choice.request.decode_split)
-        add(reasons, "an answer's products are split because %s: %.3g ms a token against %.3g ms",
+    const unsigned split = weighed->choice.request.decode_split;
+    char products[DECODE_SPLIT_TEXT_BYTES];
+    decode_split_print(products, split);
+    if (weighed->wanted.decode_split >= 0)
+        add(reasons, "an answer's products are %s because that was asked for: %.3g ms a token",
+            split ? "split" : "whole", seconds->split_s * 1e3);
+    else if (split)
+        add(reasons,
+            "an answer's products %s are split because %s: %.3g ms a token against %.3g ms",
+            products,
             weighed->wanted.shared_memory_bus ? "workers share a host's memory" : "that is faster",
             seconds->split_s * 1e3, seconds->whole_s * 1e3);
     else
@@ -92,7 +112,9 @@ void plan_reasons_tell(struct plan_reasons *reasons, const struct planner_weighe
         tell_schedule(reasons, weighed);
     }
     tell_stages(reasons, weighed);
-    if (weighed->choice.group.workers > 1)
+    if (choice_is_home(&weighed->choice))
+        tell_home(reasons, weighed);
+    else if (weighed->choice.group.workers > 1)
         tell_split(reasons, weighed);
     if (costs && strcmp(costs->rates.kernels, weighed->choice.group.kernels) == 0)
         add(reasons, "by rates that were measured %s on %s with %s", costs->measured, costs->cpu,

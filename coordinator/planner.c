@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "coordinator/method_message.h"
 #include "coordinator/worker_speeds.h"
@@ -140,8 +141,8 @@ static void limit_stages(struct chooser_request *wanted, const struct workers_fa
     wanted->pace = pace;
 }
 
-/* What was measured of such workers, or what their kernels are known to reach; and what they found
- * their own links to be. */
+/* What was measured of such workers, or what their kernels are known to reach; what they found their
+ * own links to be, and how fast each was in the last prompts. */
 static struct cost_table table_of(const struct planner *planner, const struct workers_facts *facts)
 {
     struct cost_table table;
@@ -153,6 +154,7 @@ static struct cost_table table_of(const struct planner *planner, const struct wo
     if (facts->between.bytes_per_second > 0)
         table.between = facts->between;
     table.host_ranks = facts->host_ranks;
+    table.speeds = &facts->weights;
     return table;
 }
 
@@ -172,6 +174,15 @@ static enum status check_stages(const struct planner *planner, struct status_det
                 " stages for %d workers; stages times workers may be %" PRId64
                 ": ask for longer stages, or start with a larger --max-plan-stages",
                 choice->request.context_tokens, tokens, stages, choice->group.workers, most);
+}
+
+/* Several answers at a time share a link's delays, and would not have room on one worker. */
+static int home_wanted(const struct planner *planner, const struct workers_facts *facts, int split)
+{
+    const char *decode = planner->defaults.decode;
+    if (facts->size > 1 && decode && strcmp(decode, "home") == 0)
+        return 1;
+    return split < 0 && facts->places <= 1 ? -1 : 0;
 }
 
 /* The group as its ranks have made it; where they have not, as this request alone needs it. */
@@ -215,7 +226,9 @@ static enum status weigh(const struct planner *planner, struct planner_weighed *
     const char *said = planner->defaults.weights;
     struct partition_weights weights = facts->weights;
     struct chooser_request wanted = weighed->wanted;
-    TRY(worker_speeds_read(&weights, said ? said : "auto", facts->size));
+    if (worker_speeds_read(&weights, said ? said : "auto", facts->size) != STATUS_OK)
+        return fail(STATUS_FAILED_PRECONDITION, "%s: start the coordinator with others",
+                    status_message());
     wanted.weights = &weights;
     TRY(chooser_weigh(&weighed->choice, &weighed->seconds, &wanted, &shape, &costs));
     if (!partition_weights_differ(&weights) || weights_fit(&weighed->choice, facts))
@@ -234,11 +247,14 @@ static enum status read_request(const struct planner *planner, struct chooser_re
         .kernels = facts->kernels,
         .cache = facts->cache,
         .queries = -1,
-        .decode_split = -1,
+        .decode_split = decode_split_wanted(planner->defaults.decode),
+        .answer_tokens = request->max_tokens,
+        .pool_slots = facts->pool_slots,
         /* What travels between hosts is weighed. */
         .shared_memory_bus = facts->shared_memory_bus && facts->between.bytes_per_second <= 0,
         .stage_rows = facts->stage_rows,
     };
+    wanted->decode_home = home_wanted(planner, facts, wanted->decode_split);
     limit_stages(wanted, facts);
     if (facts->size > 1 && facts->places > 1)
         wanted->weighed_context_tokens = context_limit(planner, facts);
@@ -278,7 +294,8 @@ static double step_seconds(const struct choice *choice, const struct model_shape
     choice_bands(choice, &bands);
     const int64_t reach = bands_reach(&bands);
     const int64_t seen = tokens < reach ? tokens : reach + bands.sinks;
-    cost_decode(&cost, choice, shape, table, 0, seen / choice->group.workers + 1);
+    const int sharers = choice_is_home(choice) ? 1 : choice->group.workers;
+    cost_decode(&cost, choice, shape, table, 0, seen / sharers + 1);
     return cost.seconds;
 }
 

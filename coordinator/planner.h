@@ -21,6 +21,7 @@ struct planner_defaults {
     int64_t context_tokens;        /* 0: the model's trained length */
     int64_t stage_tokens;          /* 0: the planner decides */
     int64_t stages_max;            /* most stages times workers of a request's plan; 0: any */
+    const char *decode;            /* as engine.decode says it; NULL: the planner decides */
     const struct cost_file *costs; /* measured rates, borrowed; NULL: the kernels' estimates */
     const char *weights;           /* of workers, as worker_speeds_read reads them; NULL: auto */
 };

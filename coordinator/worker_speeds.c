@@ -111,18 +111,20 @@ enum status worker_speeds_read(struct partition_weights *weights, const char *te
         const long part = strtol(at, &end, 10);
         if (end == at || part < 1 || part > UINT8_MAX || read.count == PARTITION_WEIGHTS_MAX ||
             (*end != ',' && *end))
-            return fail(STATUS_INVALID_ARGUMENT,
-                        "weights are \"%.40s\", must be auto, even, or a whole number from 1 to "
-                        "255 for each worker, such as 2,1",
-                        text);
+            return fail(
+                STATUS_INVALID_ARGUMENT,
+                "--weights %.40s: give auto, even, or a whole number from 1 to 255 for each "
+                "worker, such as 2,1",
+                text);
         read.parts[read.count++] = (uint8_t)part;
         if (!*end)
             break;
         at = end + 1;
     }
-    if (read.count > 0 && read.count != workers)
-        return fail(STATUS_INVALID_ARGUMENT, "weights are for %d workers, and there are %d",
-                    read.count, workers);
+    if (read.count > 0 && workers > 0 && read.count != workers)
+        return fail(STATUS_INVALID_ARGUMENT,
+                    "--weights %.40s: these are %d, and there are %d workers", text, read.count,
+                    workers);
     *weights = read;
     return STATUS_OK;
 }

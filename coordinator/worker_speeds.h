@@ -37,6 +37,7 @@ void worker_speeds_slowness(double *slowness, const struct worker_speeds_run *ru
 /* From here on a worker is named as slow. */
 #define WORKER_SPEEDS_SLOW 1.3
 
-/* "auto" (`weights` are those in use), "even", or "2,1,1": a part for each of `workers`. */
+/* "auto" (`weights` are those in use), "even", or "2,1,1": a part for each of `workers`; 0: however
+ * many there will be. */
 MUST_CHECK enum status worker_speeds_read(struct partition_weights *weights, const char *text,
                                           int workers);

@@ -24,6 +24,7 @@ void choice_message_set(struct choice_message *message, const struct choice *cho
     m->queries = (Longhaul__Control__V1__Queries)(choice->request.queries + 1);
     m->replicate_tokens = choice->request.replicate_tokens;
     m->window_tokens = choice->request.window_tokens;
+    m->decode_home = choice->request.decode_home;
     m->weights.data = (uint8_t *)choice->request.weights.parts; /* only read */
     m->weights.len = (size_t)choice->request.weights.count;
 }
@@ -50,6 +51,7 @@ enum status choice_message_get(struct choice *choice, const Longhaul__Control__V
         .request.decode_split = message->decode_split,
         .request.replicate_tokens = message->replicate_tokens,
         .request.window_tokens = message->window_tokens,
+        .request.decode_home = message->decode_home,
     };
     int partition = 0, schedule = 0, cache = 0, queries = 0;
     TRY(named(&partition, message->partition, PARTITION_ZIGZAG, "partition"));

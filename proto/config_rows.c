@@ -137,6 +137,16 @@ const struct config_row config_rows[] = {
      .most = TOKENS_MOST,
      .takers = SERVER | CONFIG_REQUEST,
      .help = "cut a prompt into stages of N tokens; 0: the planner decides"},
+    {.key = "engine.decode",
+     .flag = "decode",
+     .type = CONFIG_CHOICE,
+     .value = "FORM",
+     .standard = "auto",
+     .choices = "auto|whole|split|home",
+     .takers = SERVER,
+     .help = "products of an answer's tokens: computed whole by each of several workers, or split "
+             "between them; home: the answer is worker 0's alone, who is sent all keys; auto: what "
+             "is predicted to be fastest"},
     {.key = "engine.weights",
      .flag = "weights",
      .type = CONFIG_TEXT,

@@ -3,6 +3,7 @@
 #include "proto/cost_file.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdarg.h>
@@ -300,7 +301,8 @@ enum status cost_file_read(struct cost_file *file, const char *path)
 {
     FILE *in = fopen(path, "re");
     if (!in)
-        return fail(STATUS_NOT_FOUND, "read %s: %s", path, strerror(errno));
+        return fail(errno == ENOENT ? STATUS_NOT_FOUND : STATUS_IO, "read %s: %s", path,
+                    strerror(errno));
     enum status status = STATUS_OK;
     char *data = malloc(CONFIG_YAML_BYTES + 1);
     const size_t bytes = data ? fread(data, 1, CONFIG_YAML_BYTES + 1, in) : 0;
@@ -376,22 +378,37 @@ static enum status make_folders(const char *path)
         return fail(STATUS_INVALID_ARGUMENT, "write %.100s...: the path is too long", path);
     for (char *slash = strchr(folder + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
         *slash = '\0';
-        if (mkdir(folder, 0777) != 0 && errno != EEXIST)
+        if (mkdir(folder, 0700) != 0 && errno != EEXIST) /* as XDG says */
             return fail(STATUS_IO, "make the folder %s: %s", folder, strerror(errno));
         *slash = '/';
     }
     return STATUS_OK;
 }
 
+/* A new file beside `path`, of a name that nobody else has: two who write at once do not mix. */
+static enum status open_part(FILE **out, char part[COST_FILE_PATH_BYTES], const char *path)
+{
+    if ((size_t)snprintf(part, COST_FILE_PATH_BYTES, "%s.XXXXXX", path) >= COST_FILE_PATH_BYTES)
+        return fail(STATUS_INVALID_ARGUMENT, "write %.100s...: the path is too long", path);
+    const int descriptor = mkostemp(part, O_CLOEXEC);
+    if (descriptor < 0)
+        return fail(STATUS_IO, "write %s: %s", part, strerror(errno));
+    /* Others may read measured rates. */
+    *out = fchmod(descriptor, 0644) == 0 ? fdopen(descriptor, "w") : NULL;
+    if (*out)
+        return STATUS_OK;
+    const enum status status = fail(STATUS_IO, "write %s: %s", part, strerror(errno));
+    close(descriptor);
+    unlink(part);
+    return status;
+}
+
 enum status cost_file_write(const struct cost_file *file, const char *path)
 {
     char part[COST_FILE_PATH_BYTES];
+    FILE *out = NULL;
     TRY(make_folders(path));
-    if ((size_t)snprintf(part, sizeof part, "%s.part", path) >= sizeof part)
-        return fail(STATUS_INVALID_ARGUMENT, "write %.100s...: the path is too long", path);
-    FILE *out = fopen(part, "we");
-    if (!out)
-        return fail(STATUS_IO, "write %s: %s", part, strerror(errno));
+    TRY(open_part(&out, part, path));
     cost_file_print(out, file);
     const bool failed = ferror(out) != 0;
     if (fclose(out) != 0 || failed || rename(part, path) != 0) {

@@ -34,7 +34,7 @@ struct cost_file {
     struct cost_measured rates;
 };
 
-/* NOT_FOUND when it cannot be opened; INVALID_ARGUMENT with "FILE:LINE:COLUMN: what is wrong" for
+/* NOT_FOUND when it is not there; INVALID_ARGUMENT with "FILE:LINE:COLUMN: what is wrong" for
  * one that is no good. */
 MUST_CHECK enum status cost_file_read(struct cost_file *file, const char *path);
 

@@ -162,7 +162,8 @@ static enum status load(char **data, size_t *bytes, const char *path)
     char *read = malloc(CONFIG_YAML_BYTES + 1);
     enum status status = STATUS_OK;
     if (!file)
-        status = fail(STATUS_NOT_FOUND, "open %s: %s", path, strerror(errno));
+        status = fail(errno == ENOENT ? STATUS_NOT_FOUND : STATUS_IO, "open %s: %s", path,
+                      strerror(errno));
     else if (!read)
         status = fail(STATUS_RESOURCE_EXHAUSTED, "no memory to read %s", path);
     if (status == STATUS_OK) {

@@ -12,8 +12,10 @@
 /* The best of several: a rank that is kept waiting by something else tells nothing of its link. */
 enum { ROUND_BYTES = 1 << 20, ROUNDS = 4, SMALL_ROUNDS = 16, SMALL_BYTES = 8, BURST = 32 };
 
-/* Of a large message: a link that is so slow has shown it. */
-static const double SLOW_SECONDS = 0.5;
+/* Of a large message, and how long it takes on a link that is slow (2.6 MB/s), and on one on which
+ * the whole would take longer than a peer may be silent. */
+enum { PIECE_BYTES = 1 << 17 };
+static const double SLOW_SECONDS = 0.05, PIECES_SECONDS = 0.4;
 
 /* What a rank waited: for a large message and for many small ones from the rank that it hears from,
  * and for the answer to a small one of the rank that it asks. */
@@ -155,8 +157,8 @@ static enum status exchange(double *seconds, struct transport *transport, struct
     struct transport_request *received[BURST], *sent[BURST];
     const int64_t begun_ns = clock_now_ns();
     for (int m = 0; m < count; m++)
-        TRY(transport_receive(transport, peers[1], TRANSPORT_KEYS, probe->received, bytes,
-                              &received[m]));
+        TRY(transport_receive(transport, peers[1], TRANSPORT_KEYS,
+                              probe->received + (size_t)m * bytes, bytes, &received[m]));
     for (int m = 0; m < count; m++)
         TRY(transport_send(transport, peers[0], TRANSPORT_KEYS, probe->sent, bytes, &sent[m]));
     for (int m = 0; m < count; m++)
@@ -196,22 +198,36 @@ static enum status time_small(struct times *mine, struct transport *transport, s
     return STATUS_OK;
 }
 
-/* As many rounds as all ranks have time for; those that are left out are like the last one. */
+/* The longest that any rank took. */
+static enum status find_longest(double *longest, struct transport *transport, double seconds,
+                                double *all)
+{
+    TRY(transport_gather_each(transport, &seconds, all, sizeof *all));
+    *longest = 0;
+    for (int rank = 0; rank < transport->size; rank++)
+        *longest = all[rank] > *longest ? all[rank] : *longest;
+    return STATUS_OK;
+}
+
+/* Large messages; where the link is slow a single one, and where it is very slow in pieces, so that
+ * no peer is silent for as long as the whole takes. */
 static enum status time_large(struct times *mine, struct transport *transport, struct probe *probe,
                               const int peers[2], double *all)
 {
-    double longest = 0;
+    const bool alone = peers[0] == transport->rank;
+    double piece = 0, longest;
+    if (!alone)
+        TRY(exchange(&piece, transport, probe, peers, PIECE_BYTES, 1));
+    TRY(find_longest(&longest, transport, piece, all));
+    const int pieces = longest > PIECES_SECONDS ? ROUND_BYTES / PIECE_BYTES : 1;
+    const int rounds = longest > SLOW_SECONDS ? 1 : ROUNDS;
     for (int round = 0; round < ROUNDS; round++) {
-        double *seconds = &mine->large[round];
-        if (longest > SLOW_SECONDS) {
-            *seconds = mine->large[round - 1];
-            continue;
+        if (round >= rounds)
+            mine->large[round] = mine->large[0];
+        for (int p = 0; p < pieces && !alone && round < rounds; p++) {
+            TRY(exchange(&piece, transport, probe, peers, ROUND_BYTES / (size_t)pieces, 1));
+            mine->large[round] += piece;
         }
-        if (peers[0] != transport->rank)
-            TRY(exchange(seconds, transport, probe, peers, ROUND_BYTES, 1));
-        TRY(transport_gather_each(transport, seconds, all, sizeof *all));
-        for (int rank = 0; rank < transport->size; rank++)
-            longest = all[rank] > longest ? all[rank] : longest;
     }
     return STATUS_OK;
 }

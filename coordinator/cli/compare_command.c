@@ -16,7 +16,7 @@ static const char program[] = "longhaul compare";
 
 enum {
     EXIT_REGRESSION = 1,
-    EXIT_NO_MATCH = 2,
+    EXIT_NO_VERDICT = 2,
     MEMBERS_MOST = 6,
     FIGURES_MOST = 4,
     NAME_BYTES = 320
@@ -131,6 +131,11 @@ static enum status check_match(struct comparison *comparison)
         return fail(STATUS_FAILED_PRECONDITION, "%s and %s are of different models: %s and %s",
                     before->path, after->path, result_rows_fact(before, "model", "file"),
                     result_rows_fact(after, "model", "file"));
+    if (strcmp(result_rows_fact(before, "kernels", NULL),
+               result_rows_fact(after, "kernels", NULL)) != 0)
+        return fail(STATUS_FAILED_PRECONDITION, "%s was measured with kernels %s and %s with %s",
+                    before->path, result_rows_fact(before, "kernels", NULL), after->path,
+                    result_rows_fact(after, "kernels", NULL));
     TRY(check_rows(before, after, comparison->kind));
     return check_rows(after, before, comparison->kind);
 }
@@ -232,7 +237,12 @@ static int compare(struct comparison *comparison)
                comparison->better, comparison->same,
                comparison->unknown ? "; of one sample nothing follows: measure with -r 3 or more"
                                    : "");
-    return comparison->worse > 0 ? EXIT_REGRESSION : 0;
+    if (comparison->worse + comparison->better + comparison->same > 0)
+        return comparison->worse > 0 ? EXIT_REGRESSION : 0;
+    console_failure(program, fail(STATUS_FAILED_PRECONDITION,
+                                  "nothing could be judged: each figure has one sample in a file, "
+                                  "measure with -r 3 or more"));
+    return EXIT_NO_VERDICT;
 }
 
 static int compare_files(struct comparison *comparison, const char *before, const char *after)
@@ -245,7 +255,7 @@ static int compare_files(struct comparison *comparison, const char *before, cons
         exit_code = console_failure(program, status);
     else if (check_match(comparison) != STATUS_OK) {
         console_failure(program, STATUS_FAILED_PRECONDITION);
-        exit_code = EXIT_NO_MATCH;
+        exit_code = EXIT_NO_VERDICT;
     } else
         exit_code = compare(comparison);
     result_rows_close(&comparison->before);
@@ -270,7 +280,8 @@ int compare_command(int argc, char **argv)
             "Compares two files of results of `longhaul scale` or `longhaul bench`, row by row.\n"
             "The band is how far means of such samples differ by chance in 99 of 100 cases\n"
             "(Welch's t-test). Exit codes: 0 nothing is worse by more than that, 1 something is,\n"
-            "2 the files are not of the same rows or model.\n",
+            "2 the files are not of the same rows, model or kernels, or no figure has two "
+            "samples.\n",
         .arguments = "BEFORE AFTER",
         .arguments_least = 2,
         .arguments_most = 2,

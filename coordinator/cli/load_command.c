@@ -1,5 +1,7 @@
 /* longhaul load: many requests on a coordinator, and how it serves them. */
+#include <errno.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "coordinator/cli/commands.h"
@@ -22,7 +24,7 @@ struct run {
     struct load_options options;
     struct load_settings settings;
     struct load_point points[LOAD_REPORT_POINTS_MOST];
-    size_t point_count;
+    size_t point_count, ended;
     const struct config *config;
     struct manifest manifest;
     struct measured_cluster cluster;
@@ -60,26 +62,51 @@ static enum status measure_one(struct run *run, struct load_point *point, uint64
                 point->records[0].error);
 }
 
+static struct load_report report_of(struct run *run)
+{
+    return (struct load_report){&run->manifest, &run->cluster, &run->settings, run->points,
+                                run->point_count};
+}
+
+/* Each load's line is there once it has ended, so that one which fails takes no other with it. */
+static enum status measure_all(struct run *run, FILE *file, const struct sized_prompt_words *words)
+{
+    const struct load_report report = report_of(run);
+    if (file)
+        load_report_manifest(file, &report);
+    for (run->ended = 0; run->ended < run->point_count; run->ended++) {
+        TRY(measure_one(run, &run->points[run->ended], run->ended + 1, words));
+        if (!file)
+            continue;
+        load_report_point(file, &report, run->ended);
+        if (fflush(file) != 0)
+            return fail(STATUS_IO, "write %s/%s: %s", run->options.out, results, strerror(errno));
+    }
+    return STATUS_OK;
+}
+
 static enum status measure(struct run *run, struct rpc_client *client)
 {
     struct sized_prompt_words words = {.client = NULL};
+    FILE *file = NULL;
     TRY(measured_cluster_read(&run->cluster, client));
     TRY(sized_prompt_learn(&words, client));
-    for (size_t i = 0; i < run->point_count; i++)
-        TRY(measure_one(run, &run->points[i], i + 1, &words));
-    return STATUS_OK;
+    if (run->options.out)
+        TRY(result_folder_create(&file, run->options.out, results));
+    enum status status = measure_all(run, file, &words);
+    if (!file)
+        return status;
+    if (status == STATUS_OK)
+        return result_folder_finish(file, run->options.out, results);
+    fclose(file);
+    if (run->ended == 0)
+        result_folder_remove(run->options.out, results);
+    return status;
 }
 
 static enum status tell(struct run *run)
 {
-    const struct load_report report = {&run->manifest, &run->cluster, &run->settings, run->points,
-                                       run->point_count};
-    if (run->options.out) {
-        FILE *file = NULL;
-        TRY(result_folder_create(&file, run->options.out, results));
-        load_report_lines(file, &report);
-        TRY(result_folder_finish(file, run->options.out, results));
-    }
+    const struct load_report report = report_of(run);
     if (run->options.json)
         load_report_lines(stdout, &report);
     else

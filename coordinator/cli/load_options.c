@@ -135,7 +135,7 @@ static void set_load_rows(struct flags_row *rows, struct load_options *options)
          .type = FLAGS_TEXT,
          .target = &options->rates,
          .value = "X,X",
-         .help = "open loads: so many requests a second, at times drawn as they come by chance"},
+         .help = "open loads: so many requests per second, at random (Poisson) times"},
         {.name = "requests",
          .letter = 'N',
          .type = FLAGS_INTEGER,
@@ -172,7 +172,7 @@ static void set_load_rows(struct flags_row *rows, struct load_options *options)
          .type = FLAGS_TEXT,
          .target = &options->goodput,
          .value = "GOALS",
-         .help = "count requests that keep to ttft:MS,tpot:MS,e2el:MS, or some of these"},
+         .help = "count requests that meet ttft:MS,tpot:MS,e2el:MS, or some of these"},
     };
     memcpy(rows, all, sizeof all);
 }
@@ -187,7 +187,7 @@ static void set_tell_rows(struct flags_row *rows, struct load_options *options)
          .type = FLAGS_TEXT,
          .target = &options->out,
          .value = "DIR",
-         .help = "keep load.jsonl and charts there"},
+         .help = "keep load.jsonl and charts there; loads that ended stay when a later one fails"},
         {.name = "chart",
          .type = FLAGS_SWITCH,
          .target = &options->chart,

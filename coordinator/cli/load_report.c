@@ -39,8 +39,18 @@ static void write_load(struct json_writer *writer, const struct load_point *poin
     json_writer_text(writer, "arrivals", point->concurrency ? "none" : "poisson, splitmix64");
 }
 
-static void write_point(FILE *file, struct load_point *point, const struct load_report *report)
+void load_report_manifest(FILE *file, const struct load_report *report)
 {
+    struct json_writer writer = {.file = file};
+    json_writer_begin_object(&writer, NULL);
+    manifest_write(&writer, "manifest", report->manifest);
+    json_writer_end_object(&writer);
+    fputc('\n', file);
+}
+
+void load_report_point(FILE *file, const struct load_report *report, size_t index)
+{
+    struct load_point *point = &report->points[index];
     struct json_writer writer = {.file = file};
     json_writer_begin_object(&writer, NULL);
     write_load(&writer, point, report);
@@ -54,13 +64,9 @@ static void write_point(FILE *file, struct load_point *point, const struct load_
 
 void load_report_lines(FILE *file, const struct load_report *report)
 {
-    struct json_writer writer = {.file = file};
-    json_writer_begin_object(&writer, NULL);
-    manifest_write(&writer, "manifest", report->manifest);
-    json_writer_end_object(&writer);
-    fputc('\n', file);
+    load_report_manifest(file, report);
     for (size_t i = 0; i < report->count; i++)
-        write_point(file, &report->points[i], report);
+        load_report_point(file, report, i);
 }
 
 /* ---- the table ---- */

@@ -19,7 +19,13 @@ struct load_report {
     size_t count;
 };
 
-/* A line with the manifest, then one for each load with each of its requests. */
+/* A line with the manifest, which comes first. */
+void load_report_manifest(FILE *file, const struct load_report *report);
+
+/* A line of one load that has ended, with each of its requests. */
+void load_report_point(FILE *file, const struct load_report *report, size_t index);
+
+/* All of these lines. */
 void load_report_lines(FILE *file, const struct load_report *report);
 
 /* For people: a table, the first reason of failures, and what disturbed the measurement. */

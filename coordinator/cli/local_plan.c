@@ -125,6 +125,7 @@ enum status local_plan_make(Longhaul__V1__PlanResponse **plan, int64_t *host_byt
         .method = config_text(config, "engine.method"),
         .context_tokens = context ? context : args->prompt_tokens + answer,
         .stage_tokens = config_integer(config, "engine.stage_tokens"),
+        .decode = config_text(config, "engine.decode"),
         .weights = config_text(config, "engine.weights"),
     };
     struct measured_costs costs;

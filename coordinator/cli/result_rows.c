@@ -36,7 +36,8 @@ enum status result_rows_open(struct result_rows *results, const char *path)
     *results = (struct result_rows){.path = path, .rows = json_array()};
     FILE *file = fopen(path, "re");
     if (!file)
-        return fail(STATUS_NOT_FOUND, "open %s: %s", path, strerror(errno));
+        return fail(errno == ENOENT ? STATUS_NOT_FOUND : STATUS_IO, "open %s: %s", path,
+                    strerror(errno));
     for (int number = 1; status == STATUS_OK && getline(&line, &room, file) > 0; number++)
         status = take_line(results, line, number);
     if (status == STATUS_OK && ferror(file))

@@ -34,6 +34,11 @@ struct group_choice group_choice_usual(int workers)
     };
 }
 
+bool choice_is_home(const struct choice *choice)
+{
+    return choice->request.decode_home && choice->group.workers > 1;
+}
+
 int64_t choice_cache_bytes(const struct choice *choice)
 {
     return choice->group.cache == CHOICE_CACHE_BF16 ? 2 : 4;
@@ -126,6 +131,11 @@ enum status choice_check(const struct choice *choice)
     TRY(check_range("replicate_tokens", choice->request.replicate_tokens, 0, LARGEST_TOKENS));
     TRY(check_range("decode_split", choice->request.decode_split, 0, DECODE_SPLIT_ALL));
     TRY(check_range("window_tokens", choice->request.window_tokens, 0, LARGEST_TOKENS));
+    if (choice->request.decode_home && choice->request.decode_split != 0)
+        return fail(STATUS_INVALID_ARGUMENT,
+                    "plan: a rank that decodes alone splits no products: choose one of both");
+    if (choice->request.decode_home && strcmp(choice->group.kernels, CHOICE_KERNELS_GPU) == 0)
+        return fail(STATUS_INVALID_ARGUMENT, "plan: keys on GPUs stay where they are in decode");
     TRY(check_weights(&choice->request.weights, choice->group.workers));
     const bool ring = choice->request.schedule == CHOICE_RING;
     TRY(check_range("receive_slots", choice->group.receive_slots,

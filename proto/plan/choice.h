@@ -29,6 +29,9 @@ enum choice_cache {
 
 enum { CHOICE_KERNELS_BYTES = 32, CHOICE_WORKERS_MAX = 4096, CHOICE_SEQUENCES_MAX = 64 };
 
+/* The kernels' name of a group that computes on GPUs. */
+#define CHOICE_KERNELS_GPU "cuda"
+
 /* Chunks of a method that counts distances in them, in a context: planning takes time for each. */
 enum { CHOICE_CHUNKS_MAX = 1 << 14 };
 
@@ -56,6 +59,7 @@ struct request_choice {
     int64_t context_tokens; /* the largest prompt plus answer */
     int64_t stage_tokens;   /* 0: a prompt is one stage */
     unsigned decode_split;  /* the products that decode splits by columns: decode_split.h */
+    bool decode_home; /* once an answer has begun its keys go to rank 0, which decodes alone */
     enum choice_queries queries;
     int64_t replicate_tokens;
     int64_t window_tokens; /* the model's sliding window where all of its layers have it; 0: none */
@@ -91,6 +95,9 @@ enum choice_queries choice_stage_queries(const struct choice *choice, struct spa
 /* Deals the tokens of `stage`, the next ones of `ownership`, as the choice says. */
 MUST_CHECK enum status choice_deal(const struct choice *choice, struct ownership *ownership,
                                    struct span stage);
+
+/* Whether rank 0 decodes alone. */
+bool choice_is_home(const struct choice *choice);
 
 /* Bytes of one element of the cache. */
 int64_t choice_cache_bytes(const struct choice *choice);

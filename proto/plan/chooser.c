@@ -2,7 +2,9 @@
 #include "proto/plan/chooser.h"
 
 #include <stdio.h>
+#include <string.h>
 
+#include "proto/plan/memory_plan.h"
 #include "proto/plan/sight.h"
 #include "proto/plan/stage_costs.h"
 
@@ -11,7 +13,7 @@ enum {
     STAGE_ROWS_MIN = 1024,  /* rows of a rank's stage below which products run badly */
     STAGE_ROWS_LEAST = 128, /* below which they run so badly that nobody's wait gets shorter */
     STAGES_WEIGHED = 8,     /* stages whose cost is added up: later ones are like them */
-    WEIGHED_TOKENS_MAX = 1 << 20,
+    WEIGHED_TOKENS_MAX = 1 << 24,
     REPLICATE_TOKENS_MAX = 256,
 };
 
@@ -181,6 +183,59 @@ static unsigned choose_split(const struct weigher *weigher, const struct choice 
     return best;
 }
 
+/* ---- who decodes ---- */
+
+/* Keys that the last token sees. */
+static int64_t seen_tokens(const struct choice *choice)
+{
+    struct bands bands;
+    choice_bands(choice, &bands);
+    const int64_t context = choice->request.context_tokens;
+    const int64_t reach = bands_reach(&bands);
+    return reach < context - bands.sinks ? reach + bands.sinks : context;
+}
+
+/* Until rank 0 has the other ranks' keys. */
+static double home_seconds(const struct weigher *weigher, const struct choice *choice)
+{
+    const int workers = choice->group.workers;
+    const struct cost_link *link = cost_link_of(weigher->table, 0, workers - 1);
+    const int64_t layers = weigher->shape->layers;
+    const double tokens = (double)seen_tokens(choice) * (1 - 1.0 / workers);
+    const double bytes = tokens * (double)(layers * cost_token_bytes(weigher->shape, choice));
+    return link->latency_s + bytes / link->bytes_per_second +
+           tokens / choice->group.panel_tokens * (double)layers * link->message_s;
+}
+
+/* Rank 0 decodes alone where that is faster for the answer as a whole, and its pool has room for
+ * all keys. Ranks that share memory lose half of it that way. */
+static enum status choose_home(struct choice *choice, struct weigher *weigher,
+                               const struct chooser_request *wanted)
+{
+    struct chooser_weighed *weighed = &weigher->weighed;
+    struct choice alone = *choice;
+    struct memory_need need;
+    struct cost cost;
+    const int64_t seen = seen_tokens(choice);
+    if (wanted->decode_home >= 0 || wanted->shared_memory_bus || wanted->answer_tokens < 2 ||
+        strcmp(wanted->kernels, CHOICE_KERNELS_GPU) == 0)
+        return STATUS_OK;
+    alone.request.decode_split = 0;
+    alone.request.decode_home = true;
+    TRY(memory_need_make(&need, &alone, 0, 1));
+    if (wanted->pool_slots > 0 && need.slots > wanted->pool_slots)
+        return STATUS_OK;
+    cost_decode(&cost, choice, weigher->shape, weigher->table, 0, seen / choice->group.workers + 1);
+    weighed->shared_s = cost.seconds;
+    cost_decode(&cost, &alone, weigher->shape, weigher->table, 0, seen);
+    weighed->alone_s = cost.seconds;
+    weighed->home_s = home_seconds(weigher, choice);
+    const double tokens = (double)(wanted->answer_tokens - 1); /* the first is the prompt's */
+    if (tokens * weighed->alone_s + weighed->home_s < tokens * weighed->shared_s)
+        *choice = alone;
+    return STATUS_OK;
+}
+
 static int64_t round_up(int64_t value, int64_t multiple)
 {
     return (value + multiple - 1) / multiple * multiple;
@@ -233,6 +288,7 @@ static struct choice start_choice(const struct chooser_request *request,
         .request.method = request->method,
         .request.context_tokens = request->context_tokens,
         .request.window_tokens = sight_window_of_all(shape),
+        .request.decode_home = request->decode_home > 0,
         .request.decode_split = request->decode_split > 0 ? (unsigned)request->decode_split : 0,
     };
     if (request->weights && partition_weights_differ(request->weights))
@@ -283,6 +339,8 @@ enum status chooser_weigh(struct choice *choice, struct chooser_weighed *weighed
         weigher.weighed.split_s = weigh_decode(&weigher, &made, made.request.decode_split);
         weigher.weighed.whole_s = weigh_decode(&weigher, &made, 0);
     }
+    if (made.group.workers > 1)
+        TRY_ELSE(choose_home(&made, &weigher, request), done);
     if (made.request.queries == CHOICE_AUTO && made.group.workers > 1)
         TRY_ELSE(choose_replicate_tokens(&made, &weigher), done);
     *choice = made;

@@ -30,6 +30,10 @@ struct chooser_request {
     double pace;      /* seconds of arithmetic for each that is predicted; with stage_seconds */
     int queries;      /* enum choice_queries or -1 */
     int decode_split; /* a set of decode_split.h, or -1 */
+    int decode_home;  /* 0, 1, or -1 where decode_split is -1 too */
+    /* Where it is -1: tokens of the answer, which repay what its keys take to go to rank 0, and
+     * slots of a rank's pool; 0: any. */
+    int64_t answer_tokens, pool_slots;
     bool shared_memory_bus; /* some ranks share one memory bus (a host): decode always splits */
     const struct partition_weights *weights; /* NULL: none */
 };
@@ -39,6 +43,8 @@ struct chooser_weighed {
     double contiguous_s, zigzag_s; /* of the prompt's first stages, by either partition */
     double stage_s;                /* of the context's last stage, where stages were limited */
     bool linked; /* shorter stages would have kept the link busy for too much of their time */
+    double shared_s, alone_s, home_s; /* of a token with its keys: by all ranks, or by rank 0; and
+                                       * until its keys are there. Where that was open */
     double split_s, whole_s; /* of a decoded token without its keys: products split as chosen, or
                                 whole */
 };

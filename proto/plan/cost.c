@@ -168,12 +168,12 @@ static void rank_of_part(struct cost *cost, const struct schedule_rank *own,
                                               choice, part->layers, own->receive_count);
 }
 
-/* A rank that gets less because it is slower. */
-static void slow_down(struct cost *cost, const struct choice *choice, int rank)
+/* A rank that was measured to be slower; what it is given to do says nothing of that. */
+static void slow_down(struct cost *cost, const struct cost_table *table, int rank)
 {
-    const double share = partition_weights_share(&choice->request.weights, rank);
-    cost->rows_seconds /= share;
-    cost->attention_seconds /= share;
+    const double speed = table->speeds ? partition_weights_share(table->speeds, rank) : 1;
+    cost->rows_seconds /= speed;
+    cost->attention_seconds /= speed;
     cost->compute_seconds = cost->rows_seconds + cost->attention_seconds + cost->fixed_seconds;
 }
 
@@ -182,7 +182,7 @@ void cost_rank(struct cost *cost, const struct schedule *schedule, const struct 
 {
     const struct cost_part whole = whole_of(shape);
     rank_of_part(cost, &schedule->ranks[rank], choice, shape, table, &whole);
-    slow_down(cost, choice, rank);
+    slow_down(cost, table, rank);
     cost->seconds = stage_seconds(cost, schedule, choice, rank);
 }
 
@@ -223,7 +223,7 @@ void cost_stage_add(struct cost *costs, const struct schedule *schedule,
         if (schedule->replicated)
             gather_states(&cost, schedule, choice, shape, table, part);
         else
-            slow_down(&cost, choice, r);
+            slow_down(&cost, table, r);
         costs[r].sent_bytes += cost.sent_bytes;
         costs[r].received_bytes += cost.received_bytes;
         costs[r].sent_messages += cost.sent_messages;

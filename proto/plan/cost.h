@@ -9,7 +9,9 @@
 #include "proto/plan/model_shape.h"
 #include "proto/status.h"
 
+struct partition_weights;
 struct choice;
+struct ownership;
 struct schedule;
 
 /* Split products are cut at multiples of this many output rows (partition_rows). */
@@ -41,6 +43,8 @@ struct cost_table {
     struct cost_link within;  /* between ranks of one host */
     struct cost_link between; /* between ranks of two hosts */
     int host_ranks;           /* of every host, consecutive ones; 0: all ranks are on one host */
+    /* How fast ranks were measured to compute beside the fastest, borrowed; NULL: all alike. */
+    const struct partition_weights *speeds;
 };
 
 /* Of one rank, for one stage or one decoded token, all layers. */
@@ -114,9 +118,18 @@ void cost_logits(struct cost *cost, const struct model_shape *shape, int owner, 
 double cost_logits_seconds(const struct model_shape *shape, const struct cost_table *table,
                            int owner);
 
+/* The keys that an answer's next token sees, from a panel's start on: what goes to rank 0 where it
+ * decodes alone. */
+struct span cost_home_keys(const struct choice *choice, const struct ownership *ownership);
+
+/* Bytes of the keys that go there, a message a panel and layer. */
+void cost_home(struct cost *cost, const struct choice *choice, const struct model_shape *shape,
+               const struct ownership *ownership, int rank);
+
 /* Cost of one decoded token on `rank` with `key_tokens` of the rank's own keys visible. Received:
  * every other rank's states once a layer, and their columns of what each split product leaves: in
- * every layer, or of the logits on rank 0; all float32. Each is waited for before the next. */
+ * every layer, or of the logits on rank 0; all float32. Each is waited for before the next.
+ * Where rank 0 decodes alone it has all keys, and nothing is exchanged. */
 void cost_decode(struct cost *cost, const struct choice *choice, const struct model_shape *shape,
                  const struct cost_table *table, int rank, int64_t key_tokens);
 

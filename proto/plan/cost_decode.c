@@ -98,10 +98,52 @@ static double exchange_seconds(const struct cost *cost, const struct cost_link *
            (double)exchanges * (link->latency_s + (workers - 1) * link->message_s);
 }
 
+/* ---- alone ---- */
+
+struct span cost_home_keys(const struct choice *choice, const struct ownership *ownership)
+{
+    struct bands bands;
+    choice_bands(choice, &bands);
+    const int64_t end = ownership_tokens(ownership);
+    return (struct span){ownership_live_first(ownership, end, bands_reach(&bands)), end};
+}
+
+void cost_home(struct cost *cost, const struct choice *choice, const struct model_shape *shape,
+               const struct ownership *ownership, int rank)
+{
+    const struct span keys = cost_home_keys(choice, ownership);
+    int64_t panels = 0;
+    struct owned_span owned;
+    for (int64_t index = keys.first; ownership_next(ownership, &index, keys.end, &owned);) {
+        const int64_t first = owned.span.first / choice->group.panel_tokens;
+        const int64_t end =
+            (owned.span.end + choice->group.panel_tokens - 1) / choice->group.panel_tokens;
+        if (owned.owner != 0 && (rank == 0 || rank == owned.owner))
+            panels += end - first;
+    }
+    const int64_t bytes =
+        panels * choice->group.panel_tokens * shape->layers * cost_token_bytes(shape, choice);
+    *cost = rank == 0 ? (struct cost){.received_bytes = bytes}
+                      : (struct cost){.sent_bytes = bytes, .sent_messages = panels * shape->layers};
+}
+
+static void decode_alone(struct cost *cost, const struct choice *choice,
+                         const struct model_shape *shape, const struct cost_table *table, int rank,
+                         int64_t key_tokens)
+{
+    struct choice one = *choice;
+    one.group.workers = 1;
+    *cost = (struct cost){0};
+    if (rank == 0)
+        cost_decode(cost, &one, shape, table, 0, key_tokens);
+}
+
 void cost_decode(struct cost *cost, const struct choice *choice, const struct model_shape *shape,
                  const struct cost_table *table, int rank, int64_t key_tokens)
 {
     const int workers = choice->group.workers;
+    if (choice_is_home(choice))
+        return decode_alone(cost, choice, shape, table, rank, key_tokens);
     const unsigned split = workers > 1 ? choice->request.decode_split : 0;
     const struct cost layer = layer_cost(shape, split, workers, rank);
     *cost = (struct cost){.sent_bytes = shape->layers * layer.sent_bytes,

@@ -11,3 +11,12 @@ enum decode_split {
     DECODE_SPLIT_LOGITS = 1 << 4,
     DECODE_SPLIT_ALL = (1 << 5) - 1,
 };
+
+enum { DECODE_SPLIT_TEXT_BYTES = 64 };
+
+/* What the setting engine.decode asks for: "whole" and "home" are the empty set, "split" all, and
+ * anything else, NULL too, -1: the planner's choice. */
+int decode_split_wanted(const char *setting);
+
+/* "q|k|v and logits"; of the empty set "". */
+void decode_split_print(char text[DECODE_SPLIT_TEXT_BYTES], unsigned set);

@@ -183,8 +183,8 @@ static enum status walk_stages(struct peak *peaks, const struct choice *choice, 
 }
 
 /* A shorter prompt with a longer answer deals its panels otherwise: round robin, and evenly up to a
- * few. */
-static int64_t panels_with_decode(const struct choice *choice, int64_t stage_panels)
+ * few; or all that are seen go to one rank. */
+static int64_t panels_with_decode(const struct choice *choice, int rank, int64_t stage_panels)
 {
     struct bands bands;
     choice_bands(choice, &bands);
@@ -193,7 +193,10 @@ static int64_t panels_with_decode(const struct choice *choice, int64_t stage_pan
     int64_t seen = reach < choice->request.context_tokens
                        ? ceil_div(reach, choice->group.panel_tokens) + 1
                        : all;
-    int64_t most = larger(stage_panels, ceil_div(seen, choice->group.workers)) + SPARE_PANELS;
+    int64_t dealt = ceil_div(seen, choice->group.workers);
+    if (choice_is_home(choice))
+        dealt = rank == 0 ? seen : 0;
+    int64_t most = larger(stage_panels, dealt) + SPARE_PANELS;
     return smaller(most, all);
 }
 
@@ -211,7 +214,7 @@ enum status memory_need_make(struct memory_need *needs, const struct choice *cho
     const enum status status = walk_stages(peaks, choice, kept_sinks);
     for (int rank = first; status == STATUS_OK && rank < end; rank++) {
         const int64_t panels =
-            panels_with_decode(choice, peaks[rank].cache_panels + spare_panels(choice));
+            panels_with_decode(choice, rank, peaks[rank].cache_panels + spare_panels(choice));
         needs[rank - first] = (struct memory_need){
             .stage_rows = peaks[rank].rows,
             .step_rows = replicated_rows(choice),

@@ -178,6 +178,12 @@ enum status ownership_advance(struct ownership *ownership, int64_t tokens, enum 
     return STATUS_OK;
 }
 
+enum status ownership_give(struct ownership *ownership, int owner)
+{
+    ownership->count = 0;
+    return append_panels(ownership, panels_up_to(ownership, ownership->tokens), owner);
+}
+
 enum status ownership_deal(struct ownership *ownership, const struct owned_span *spans, int count)
 {
     int64_t next = ownership->tokens;

@@ -55,6 +55,9 @@ MUST_CHECK enum status ownership_advance(struct ownership *ownership, int64_t to
                                          enum partition_kind kind,
                                          const struct partition_weights *weights);
 
+/* Gives every token dealt so far to one rank. */
+MUST_CHECK enum status ownership_give(struct ownership *ownership, int owner);
+
 /* For tests: appends owned spans given by hand: ascending, without gaps, from ownership_tokens on,
  * cut at panels only. */
 MUST_CHECK enum status ownership_deal(struct ownership *ownership, const struct owned_span *spans,

@@ -30,7 +30,6 @@ struct rank {
     int64_t rows_done;        /* of the products of `layer` */
     int read, read_end;       /* the call that runs */
     bool waiting;             /* for the keys of `read` */
-    double began, waited;     /* when it began to wait; for how long it did in all */
     int64_t posted, released; /* receives, counted through the layers */
     double layer_end[LAYERS_PLAYED];
 };
@@ -177,7 +176,6 @@ static enum status attend(struct simulation *simulation, int number)
     }
     if (!is_there(simulation, rank, rank->read)) {
         rank->waiting = true;
-        rank->began = simulation->now;
         return STATUS_OK;
     }
     double seconds = 0;
@@ -259,7 +257,6 @@ static enum status on_arrival(struct simulation *simulation, int from, int to)
     if (!rank->waiting || !is_there(simulation, rank, rank->read))
         return STATUS_OK;
     rank->waiting = false;
-    rank->waited += simulation->now - rank->began;
     return attend(simulation, to);
 }
 
@@ -281,15 +278,12 @@ static enum status play(struct simulation *simulation)
     }
 }
 
-static double last_end(const struct simulation *simulation, int layer, int *last)
+static double last_end(const struct simulation *simulation, int layer)
 {
     double end = 0;
-    for (int r = 0; r < simulation->workers; r++) {
-        if (simulation->ranks[r].layer_end[layer] < end)
-            continue;
-        end = simulation->ranks[r].layer_end[layer];
-        *last = r;
-    }
+    for (int r = 0; r < simulation->workers; r++)
+        if (simulation->ranks[r].layer_end[layer] > end)
+            end = simulation->ranks[r].layer_end[layer];
     return end;
 }
 
@@ -297,12 +291,10 @@ static double last_end(const struct simulation *simulation, int layer, int *last
 static void sum_up(const struct simulation *simulation, struct simulate_stage *stage,
                    const struct model_shape *shape)
 {
-    int last = 0;
     const int played = simulation->layers;
-    double seconds = last_end(simulation, played - 1, &last);
+    double seconds = last_end(simulation, played - 1);
     if (played < shape->layers) {
-        int first;
-        const double pace = (seconds - last_end(simulation, 1, &first)) / (played - 2);
+        const double pace = (seconds - last_end(simulation, 1)) / (played - 2);
         seconds += (double)(shape->layers - played) * pace;
     }
     stage->seconds = seconds;
@@ -314,7 +306,6 @@ static void sum_up(const struct simulation *simulation, struct simulate_stage *s
         if (computed > stage->compute_seconds)
             stage->compute_seconds = computed;
     }
-    stage->waited_seconds = simulation->ranks[last].waited;
 }
 
 static enum status make_ranks(struct simulation *simulation, const struct choice *choice,

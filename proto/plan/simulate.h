@@ -34,7 +34,6 @@ struct simulate_machine {
 struct simulate_stage {
     double seconds;         /* until the last rank is done */
     double compute_seconds; /* the longest that any rank computes, its calls' costs included */
-    double waited_seconds;  /* that the last rank stood still for keys, as far as played */
 };
 
 /* `schedule` has lists (schedule_make) and sharded queries. */

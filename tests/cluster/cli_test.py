@@ -139,6 +139,12 @@ class WrongCommandLines(Folder):
                     "is 40 (--heartbeat-timeout)")
         self.expect(longhaul("config", "show", "--config", path, "--heartbeat-timeout", "31"), 0)
 
+    def test_weights_that_are_none_end_a_coordinator_before_it_serves(self):
+        here = ["--model", self.model(), "--listen", "127.0.0.1:0", "--worker-listen", "127.0.0.1:0"]
+        self.expect(run_program("longhaul-coordinator", *here, "--weights", "2,x"), 65, "--weights 2,x: give auto, even, or")
+        self.expect(run_program("longhaul-coordinator", *here, "--launch", "--workers", "4", "--weights", "2,1"), 65,
+                    "--weights 2,1: these are 2, and there are 4 workers")
+
     def test_a_value_out_of_range_is_told_with_the_range(self):
         self.expect(longhaul("run", "--workers", "0"), 2, "--workers: 0 is outside 1 to 1024")
         self.expect(longhaul("run", "--max-tokens", "many"), 2, '--max-tokens: "many"')

@@ -1,4 +1,4 @@
-"""A link that is slow is foretold: two hosts whose link carries 2 Mbit/s, and one that is late. Without what workers measure
+"""A link that is slow is foretold: two hosts whose link carries 4 Mbit/s, and one that is late. Without what workers measure
 when they load, the plan would be wrong by far more than its arithmetic.
 Arguments: the folders of the programs and of the test programs."""
 import sys
@@ -9,10 +9,12 @@ from cluster_on_hosts import ClusterOnHosts
 from hosts import Hosts
 
 PROGRAMS, TESTS = sys.argv[1:3]
-RATE_MBIT, DELAY_US = 2, 20000
+RATE_MBIT, DELAY_US = 4, 20000
 TOKENS = 2000
-# The arithmetic is a hundredth of the time on a quiet machine, and more on one whose cores others want as well.
-WITHIN = 1.5
+JOIN_SECONDS = 90
+# The link is measured while all ranks send and receive; here one rank sends to the other, which may take half as long.
+BOTH_WAYS = 2.5
+WITHIN = 1.5  # of a token, on a machine whose cores others may want as well
 
 
 class ForetoldOnHosts(unittest.TestCase):
@@ -23,7 +25,9 @@ class ForetoldOnHosts(unittest.TestCase):
     def answer(self, tokens, *words):
         """With a prompt of about that many tokens, a letter each."""
         group = self.cluster.start_group([1, 2])
-        self.cluster.wait_serving()
+        # Measuring a megabyte on such a link takes two seconds by itself.
+        self.cluster.wait_until(lambda: any(each["state"] == "ready" for each in self.cluster.status()["groups"]), JOIN_SECONDS,
+                                "a group serves")
         result = self.cluster.answer("--prompt", "abcd" * (tokens // 4), "--max-tokens", "2", *words)
         self.assertEqual(self.cluster.end_group(group, [1, 2]), 143)
         return result
@@ -35,9 +39,10 @@ class ForetoldOnHosts(unittest.TestCase):
         predicted, measured = result["plan"]["seconds"], result["seconds"]["prefill"]
         received = max(rank["received_bytes"] for rank in result["ranks"])
         print("a link of %d Mbit/s: %.1f s foretold, %.1f s measured, %.2f MB received" % (RATE_MBIT, predicted, measured, received / 1e6))
-        self.assertGreater(measured, 0.8 * received / (RATE_MBIT * 1e6 / 8), "the link is what takes the time")
-        self.assertLess(predicted, WITHIN * measured)
-        self.assertGreater(predicted, measured / WITHIN)
+        least = received / (RATE_MBIT * 1e6 / 8)
+        self.assertGreater(measured, 0.8 * least, "the link is what takes the time")
+        self.assertGreater(predicted, 0.8 * least)
+        self.assertLess(predicted, BOTH_WAYS * least)
         self.assertGreater(result["plan"]["parts"]["exchange"], 0.5 * predicted)
 
     def test_a_late_link_is_measured_and_decides_how_answers_are_computed(self):

@@ -91,6 +91,18 @@ class LaunchOnHosts(unittest.TestCase):
         self.expect_answer(said, told, 3)
         self.assertRegex(told, r'event="workers started" program=\S*/srun ')
 
+    def test_each_task_of_srun_keeps_its_workers_on_its_host(self):
+        said, told = (os.path.join(self.hosts.folder, name) for name in ("said.", "told."))
+        words = ["srun", *TWO, "--output", said + "%t", "--error", told + "%t", *self.run_words, "--workers", "2", "--log-level", "info"]
+        result = self.slurm.run(words, SECONDS)
+        self.assertEqual(result.returncode, 0, result.stderr + self.read("told.0") + self.read("told.1"))
+        for task in "01":
+            log = self.read("told." + task)
+            self.assertEqual(json.loads(self.read("said." + task))["token_ids"], self.ids)
+            self.assertIn("one of 2,", log)
+            joined = re.findall(r'event="worker joined".* host=(\S+)', log)
+            self.assertEqual(joined, [self.hosts.name(1 + int(task))] * 2, log)
+
     def test_a_file_of_lines_uses_them_too_and_two_jobs_on_the_same_hosts_do_not_meet(self):
         with open(os.path.join(self.hosts.folder, "in.jsonl"), "w", encoding="utf-8") as file:
             for n in range(4):

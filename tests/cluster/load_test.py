@@ -214,6 +214,32 @@ class Load(unittest.TestCase):
         self.assertEqual((process.returncode, out), (130, b""), error)
         self.expect_nothing_left()
 
+    def test_loads_that_have_ended_are_kept_when_a_later_one_is_broken_off(self):
+        out = os.path.join(self.folder, "out")
+        kept = os.path.join(out, "load.jsonl")
+
+        def lines():
+            if not os.path.exists(kept):
+                return []
+            with open(kept, encoding="utf-8") as file:
+                return file.read().splitlines()
+
+        # The second takes more than a minute.
+        process = subprocess.Popen([LONGHAUL, "load", "--model", self.model, "--rate", "1000,0.1", "-N", "8", "-p", "64", "-n", "2",
+                                    "--out", out], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.addCleanup(process.kill)
+        deadline = time.monotonic() + SECONDS
+        while len(lines()) < 2:
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        self.assertEqual(process.wait(30), 130)
+        manifest, row = map(json.loads, lines())
+        self.assertIn("manifest", manifest)
+        self.assertEqual((row["request_rate"], row["completed"]), (1000, 8))
+        self.expect_nothing_left()
+
+
 
 if __name__ == "__main__":
     unittest.main(argv=sys.argv[:1] + sys.argv[3:])

@@ -171,7 +171,7 @@ class Compare(unittest.TestCase):
     def setUp(self):
         self.folder = tempfile.TemporaryDirectory()
         self.addCleanup(self.folder.cleanup)
-        self.lines = [{"manifest": {"program": "longhaul scale", "model": {"file": "a", "xxh3_128": "1"}}}]
+        self.lines = [{"manifest": {"program": "longhaul scale", "model": {"file": "a", "xxh3_128": "1"}, "kernels": "avx2"}}]
         for workers in (1, 2):
             samples = {"count": 5, "mean": 10, "median": 10, "deviation": 0.2, "least": 9, "most": 11, "samples": []}
             self.lines.append({"mode": "strong", "method": "rope", "nodes": 0, "workers": workers,
@@ -209,11 +209,18 @@ class Compare(unittest.TestCase):
             lines[1]["seconds_samples"].update(count=1, mean=100, deviation=0)
         self.expect(0, change, "nothing follows")
 
+    def test_of_single_samples_alone_there_is_no_verdict(self):
+        for line in self.lines[1:]:
+            for key in ("seconds_samples", "efficiency_samples"):
+                line[key].update(count=1, deviation=0)
+        self.expect(2, self.set_mean("seconds_samples", 100), "nothing could be judged")
+
     def test_files_that_do_not_match_are_two(self):
         self.expect(2, lambda lines: lines.pop(), "has no row")
         self.expect(2, lambda lines: lines.append(dict(lines[2], workers=4)), "has no row")
         self.expect(2, lambda lines: lines[0]["manifest"]["model"].update(xxh3_128="2"), "different models")
         self.expect(2, lambda lines: lines[0]["manifest"].update(program="longhaul bench"), "can be compared")
+        self.expect(2, lambda lines: lines[0]["manifest"].update(kernels="avx512"), "kernels avx2 and")
         self.expect(2, lambda lines: [lines[2].pop(key) for key in ("seconds_samples", "efficiency_samples")],
                     "no samples")
 

@@ -7,7 +7,7 @@
 #include "tests/support/model_fixture.h"
 #include "tests/support/unit.h"
 
-enum { TOKENS = 200, ANSWER = 9, LAYERS = 3 };
+enum { TOKENS = 200, ANSWER = 9, LONG_ANSWER = 75, LAYERS = 3 };
 
 static struct model_fixture fixture = {
     .shape =
@@ -91,10 +91,52 @@ static void a_token_takes_an_exchange_a_layer_and_one_for_each_split_product(voi
     }
 }
 
+/* Rank 0 has all keys once an answer has begun: it says what one worker says. With reference
+ * kernels nothing is rounded to bf16, so answers agree token for token. */
+static void an_answer_at_home_is_that_of_one_worker_and_takes_no_exchange(void **state)
+{
+    (void)state;
+    static const char *const methods[] = {"rope",
+                                          "string:shift=50,local=20",
+                                          "lm_infinite:window=70,sinks=4",
+                                          "lm_infinite:window=40,sinks=70,ceiling=60",
+                                          "streaming_llm:window=130,sinks=5",
+                                          "dca:chunk=90,local=30"};
+    for (size_t m = 0; m < sizeof methods / sizeof methods[0]; m++) {
+        struct engine_case wanted = answer_case(methods[m]);
+        struct engine_outcome one;
+        wanted.kernels = "reference";
+        wanted.max_tokens = LONG_ANSWER;
+        engine_checks_run(&one, &wanted);
+        wanted.decode_home = true;
+        for (wanted.ranks = 2; wanted.ranks <= 4; wanted.ranks++) {
+            struct engine_outcome home, first;
+            wanted.partition = wanted.ranks % 2 ? PARTITION_CONTIGUOUS + 1 : PARTITION_ZIGZAG + 1;
+            wanted.stage_tokens = wanted.ranks == 3 ? 90 : 0; /* begins inside a panel */
+            wanted.max_tokens = 2;
+            engine_checks_run(&first, &wanted);
+            wanted.max_tokens = LONG_ANSWER;
+            engine_checks_run(&home, &wanted);
+            engine_checks_accounts(&home);
+            assert_true(home.choice.request.decode_home);
+            assert_int_equal(home.id_count, LONG_ANSWER);
+            assert_memory_equal(home.ids, one.ids, LONG_ANSWER * sizeof *one.ids);
+            for (int rank = 0; rank < wanted.ranks; rank++)
+                assert_int_equal(home.results[rank].sent_messages,
+                                 first.results[rank].sent_messages);
+            assert_true(home.results[1].sent_messages > 0);
+            engine_outcome_free(&first);
+            engine_outcome_free(&home);
+        }
+        engine_outcome_free(&one);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_answer_has_the_same_bits_whatever_decode_splits),
+        cmocka_unit_test(an_answer_at_home_is_that_of_one_worker_and_takes_no_exchange),
         cmocka_unit_test(a_token_takes_an_exchange_a_layer_and_one_for_each_split_product),
     };
     log_configure(LOG_ERROR, -1); /* more ranks than cores is what these tests are about */

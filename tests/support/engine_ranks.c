@@ -127,7 +127,8 @@ static enum status choose(struct choice *choice, const struct engine_case *wante
         .partition = wanted->partition - 1,
         .schedule = wanted->schedule - 1,
         .queries = wanted->queries - 1,
-        .decode_split = wanted->decode_split - 1,
+        .decode_split = wanted->decode_home ? 0 : wanted->decode_split - 1,
+        .decode_home = wanted->decode_home,
         .stage_tokens = wanted->stage_tokens ? wanted->stage_tokens : -1,
         .shared_memory_bus = true,
     };

@@ -26,11 +26,12 @@ struct engine_case {
     const int32_t *ids;
     int64_t count;
     int64_t max_tokens;
-    int64_t stage_tokens;     /* 0: as planned */
-    int partition;            /* enum partition_kind + 1; 0: as planned */
-    bool weighed;             /* later ranks get more: 1, 3, 5, ... parts */
-    int schedule;             /* enum choice_schedule + 1; 0: as planned */
-    int queries;              /* enum choice_queries + 1; 0: as planned */
+    int64_t stage_tokens; /* 0: as planned */
+    int partition;        /* enum partition_kind + 1; 0: as planned */
+    bool weighed;         /* later ranks get more: 1, 3, 5, ... parts */
+    int schedule;         /* enum choice_schedule + 1; 0: as planned */
+    int queries;          /* enum choice_queries + 1; 0: as planned */
+    bool decode_home;
     int decode_split;         /* 1 + a set of decode_split.h; 0: as planned */
     int64_t context_tokens;   /* 0: just what is needed */
     int64_t delay_ns;         /* of every block's delivery */

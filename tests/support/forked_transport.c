@@ -208,7 +208,7 @@ static const struct transport_ops forked_ops = {
 enum status forked_transport_create(struct transport **out, void *memory, int rank, int size,
                                     const struct transport_options *options)
 {
-    const struct transport_options filled = transport_options_filled(options);
+    const struct transport_options filled = transport_options_filled(options, size);
     struct forked *t = calloc(1, sizeof *t);
     assert(t);
     t->requests = calloc(filled.requests, sizeof *t->requests);

@@ -84,16 +84,45 @@ static void a_task_of_srun_keeps_to_its_host(void **state)
 {
     (void)state;
     struct allocation_environment environment = two_nodes;
+    struct allocation_asked asked = nothing_said;
     struct allocation found;
+    environment.step = "0";
     environment.step_tasks = "2";
-    expect(&nothing_said, &environment, "here workers=1 threads=0");
-    assert_int_equal(allocation_find(&found, &nothing_said, &environment), STATUS_OK);
+    environment.tasks_per_node = "2(x2)"; /* are the job's, not this task's */
+    expect(&asked, &environment, "lh1:1 here workers=1 threads=0");
+    environment.node = "lh2";
+    asked.workers = 2; /* which mpirun would start on both hosts, if it were not told */
+    expect(&asked, &environment, "lh2:2 here workers=2 threads=0");
+    assert_int_equal(allocation_find(&found, &asked, &environment), STATUS_OK);
     assert_non_null(strstr(found.unused, "one of 2,"));
     allocation_free(&found);
+    environment.step_tasks = "1"; /* srun --pty */
+    assert_int_equal(allocation_find(&found, &asked, &environment), STATUS_OK);
+    assert_non_null(strstr(found.unused, "SLURM_STEP_NUM_TASKS unset"));
+    allocation_free(&found);
+    environment.node = "elsewhere"; /* neither name is in the list */
+    environment.host = "elsewhere";
+    expect(&asked, &environment, "here workers=2 threads=0");
+    environment = two_nodes;
+    environment.step_tasks = "2";
     environment.nodes = "lh1"; /* then there is nothing that it leaves alone */
     environment.tasks_per_node = "2";
     environment.cores_per_node = "4";
-    expect(&nothing_said, &environment, "here workers=1 threads=0");
+    expect(&nothing_said, &environment, "lh1:1 here workers=1 threads=0");
+    assert_int_equal(allocation_find(&found, &nothing_said, &environment), STATUS_OK);
+    assert_string_equal(found.unused, "");
+    allocation_free(&found);
+}
+
+/* With LaunchParameters=use_interactive_step this is a step of one task. */
+static void the_shell_of_salloc_has_the_whole_job(void **state)
+{
+    (void)state;
+    struct allocation_environment environment = two_nodes;
+    struct allocation found;
+    environment.step = "4294967290";
+    environment.step_tasks = "1";
+    expect(&nothing_said, &environment, "lh1:1 lh2:1 remote workers=2 threads=2");
     assert_int_equal(allocation_find(&found, &nothing_said, &environment), STATUS_OK);
     assert_string_equal(found.unused, "");
     allocation_free(&found);
@@ -159,6 +188,7 @@ int main(void)
         cmocka_unit_test(a_job_is_used_with_its_tasks_and_cores),
         cmocka_unit_test(this_host_comes_first_where_it_is_one_of_them),
         cmocka_unit_test(a_task_of_srun_keeps_to_its_host),
+        cmocka_unit_test(the_shell_of_salloc_has_the_whole_job),
         cmocka_unit_test(hosts_that_are_named_come_before_the_jobs),
         cmocka_unit_test(one_process_stays_here_and_says_so),
         cmocka_unit_test(what_cannot_be_read_is_refused_or_told),

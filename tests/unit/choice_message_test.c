@@ -60,6 +60,7 @@ static void arrives(const struct choice *choice)
     assert_int_equal(received.group.cache, choice->group.cache);
     assert_string_equal(received.group.kernels, choice->group.kernels);
     assert_int_equal(received.request.decode_split, choice->request.decode_split);
+    assert_int_equal(received.request.decode_home, choice->request.decode_home);
     assert_int_equal(received.request.queries, choice->request.queries);
     assert_int_equal(received.request.replicate_tokens, choice->request.replicate_tokens);
     assert_int_equal(received.request.window_tokens, choice->request.window_tokens);

@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "proto/cost_file.h"
@@ -156,7 +157,7 @@ static void more_numbers_of_threads_than_there_is_room_for_are_refused(void **st
 static void a_file_is_replaced_as_a_whole_in_a_folder_that_is_made(void **state)
 {
     (void)state;
-    char folder[] = "/tmp/longhaul-costs-XXXXXX", path[128], above[64];
+    char folder[] = "/tmp/longhaul-costs-XXXXXX", path[128], above[64], beside[160];
     struct cost_file file = sample(), read;
     assert_non_null(mkdtemp(folder));
     snprintf(above, sizeof above, "%s/a", folder);
@@ -168,6 +169,12 @@ static void a_file_is_replaced_as_a_whole_in_a_folder_that_is_made(void **state)
     assert_int_equal(cost_file_read(&read, path), STATUS_OK);
     assert_int_equal(read.cores, 3);
     assert_int_equal(cost_file_write(&file, "/proc/no/such/folder.yaml"), STATUS_IO);
+    snprintf(beside, sizeof beside, "%s/below", path);
+    assert_int_equal(cost_file_read(&read, beside), STATUS_IO); /* more is wrong than no file */
+    snprintf(beside, sizeof beside, "%s.part", path); /* of somebody who writes at the same time */
+    assert_int_equal(mkdir(beside, 0700), 0);
+    assert_int_equal(cost_file_write(&file, path), STATUS_OK);
+    assert_int_equal(rmdir(beside), 0);
     assert_int_equal(unlink(path), 0); /* and nothing is left beside it */
     assert_int_equal(rmdir(above), 0);
     assert_int_equal(rmdir(folder), 0);

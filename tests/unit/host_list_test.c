@@ -44,6 +44,55 @@ static void a_jobs_nodes_are_read_as_slurm_writes_them(void **state)
     }
 }
 
+enum { SINGLE_NODES = 600 };
+
+/* Every other number of as many, as a fragmented job has them: "PREFIX0001,0003,...]". */
+static void write_singles(char text[8 * SINGLE_NODES], const char *prefix)
+{
+    size_t used = (size_t)snprintf(text, 8 * SINGLE_NODES, "%s", prefix);
+    for (int n = 0; n < SINGLE_NODES; n++)
+        used += (size_t)snprintf(text + used, 8 * SINGLE_NODES - used, "%04d%c", 2 * n + 1,
+                                 n < SINGLE_NODES - 1 ? ',' : ']');
+}
+
+static void a_list_of_any_length_is_read(void **state)
+{
+    (void)state;
+    char text[8 * SINGLE_NODES];
+    struct host_list list = {.count = 0};
+    write_singles(text, "nid[");
+    assert_int_equal(host_list_read_slurm(&list, text, "1(x600)", NULL), STATUS_OK);
+    assert_int_equal(list.count, SINGLE_NODES);
+    assert_string_equal(list.hosts[SINGLE_NODES - 1].name, "nid1199");
+    host_list_free(&list);
+    write_singles(text, "r[0-1]n[");
+    assert_int_equal(host_list_read_slurm(&list, text, NULL, "8(x1200)"), STATUS_OK);
+    assert_int_equal(list.count, 2 * SINGLE_NODES);
+    assert_string_equal(list.hosts[2 * SINGLE_NODES - 1].name, "r1n1199");
+    host_list_free(&list);
+}
+
+/* Also where brackets multiply: each of these names few hosts, again and again. */
+static void what_a_list_may_name_has_an_end(void **state)
+{
+    (void)state;
+    char name[300] = "";
+    struct host_list list = {.count = 0};
+    const char *const lists[] = {"a[1-4097]", "a[1-70][1-70]", "a[1][1][1][1][1][1][1][1][1]",
+                                 "a[1,1,1,1][1,1,1,1][1,1,1,1][1,1,1,1][1,1,1,1][1,1,1,1]"
+                                 "[1,1,1,1][1,1,1,1,1]"};
+    for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++)
+        if (host_list_read_slurm(&list, lists[i], NULL, NULL) != STATUS_INVALID_ARGUMENT)
+            fail_msg("%s was taken", lists[i]);
+    memset(name, 'n', sizeof name - 1);
+    assert_int_equal(host_list_read_slurm(&list, name, NULL, NULL), STATUS_INVALID_ARGUMENT);
+    assert_non_null(strstr(status_message(), "a host's name has 1 to 255 bytes, not 299"));
+    assert_int_equal(host_list_read_hostfile(&list, "a slots=65536\na slots=1\n", "hosts"),
+                     STATUS_INVALID_ARGUMENT);
+    assert_non_null(strstr(status_message(), "host a has more than 65536 slots"));
+    assert_int_equal(list.count, 0);
+}
+
 static void what_is_no_list_of_nodes_is_refused(void **state)
 {
     (void)state;
@@ -135,6 +184,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_jobs_nodes_are_read_as_slurm_writes_them),
+        cmocka_unit_test(a_list_of_any_length_is_read),
+        cmocka_unit_test(what_a_list_may_name_has_an_end),
         cmocka_unit_test(what_is_no_list_of_nodes_is_refused),
         cmocka_unit_test(a_hostfile_is_read_as_mpirun_reads_it),
         cmocka_unit_test(words_name_hosts_and_their_workers),

@@ -216,6 +216,43 @@ static void a_table_lets_go_of_what_it_was_given(void **state)
     panel_pool_destroy(pool);
 }
 
+/* After a prompt rank 0 takes the live panels of the others, among its own; and answers. */
+static void panels_of_other_ranks_are_taken_in_among_those_that_are_there(void **state)
+{
+    (void)state;
+    enum { WORKERS = 3, PROMPT = 17 * PANEL + 20, ANSWER = 3 * PANEL };
+    static const int64_t reaches[] = {BANDS_OPEN, 5 * PANEL + 3};
+    for (size_t r = 0; r < sizeof reaches / sizeof reaches[0]; r++) {
+        struct scene scene = {
+            .slots = 80, .panel_slots = 2, .workers = WORKERS, .reach = reaches[r]};
+        open(&scene, 0, 0);
+        run_stage(&scene, (struct span){0, 9 * PANEL + 7}, PARTITION_ZIGZAG);
+        run_stage(&scene, (struct span){9 * PANEL + 7, PROMPT}, PARTITION_CONTIGUOUS);
+        const int64_t live = ownership_live_first(scene.ownership, PROMPT, scene.reach);
+        struct owned_span owned;
+        panel_table_drop(scene.table, live);
+        for (int64_t index = live; ownership_next(scene.ownership, &index, PROMPT, &owned);)
+            for (int64_t panel = owned.span.first / PANEL;
+                 owned.owner != 0 && panel * PANEL < owned.span.end; panel++)
+                assert_int_equal(panel_table_take(scene.table, panel), STATUS_OK);
+        assert_int_equal(ownership_give(scene.ownership, 0), STATUS_OK);
+        write(&scene, (struct span){live, PROMPT});
+        check(&scene, live, PROMPT);
+        for (int64_t t = PROMPT; t < PROMPT + ANSWER; t++) {
+            struct panel_moves moves = {0};
+            const struct owned_span next = {{t, t + 1}, 0};
+            const int64_t alive = ownership_live_first(scene.ownership, t, scene.reach);
+            assert_int_equal(ownership_deal(scene.ownership, &next, 1), STATUS_OK);
+            assert_int_equal(panel_table_append(scene.table, &moves, t, alive), STATUS_OK);
+            apply(&scene, &moves);
+            write(&scene, (struct span){t, t + 1});
+            check(&scene, alive, t + 1);
+        }
+        panel_table_destroy(scene.table);
+        ownership_destroy(scene.ownership);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -223,6 +260,7 @@ int main(void)
         cmocka_unit_test(dead_panels_make_room),
         cmocka_unit_test(too_few_slots_are_told),
         cmocka_unit_test(a_table_lets_go_of_what_it_was_given),
+        cmocka_unit_test(panels_of_other_ranks_are_taken_in_among_those_that_are_there),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

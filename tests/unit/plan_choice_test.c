@@ -175,6 +175,22 @@ static void a_context_of_too_many_chunks_is_refused(void **state)
     make(&request);
 }
 
+/* Over 512 workers a link bounds a million tokens, by which either partition takes as long; of four
+ * million arithmetic does, and contiguous shards would take twice the time. */
+static void a_long_prompt_is_weighed_whole(void **state)
+{
+    (void)state;
+    const struct chooser_request request = request_for("rope", 512, 4 << 20);
+    struct cost_table table = cost_table_default();
+    struct choice choice;
+    table.linear_flops = table.attention_flops = 550e12;
+    table.within = (struct cost_link){.bytes_per_second = 360e9, .latency_s = 5e-6};
+    table.between = (struct cost_link){.bytes_per_second = 48e9, .latency_s = 10e-6};
+    table.host_ranks = 8;
+    assert_int_equal(chooser_choose(&choice, &request, &llama, &table), STATUS_OK);
+    assert_int_equal(choice.request.partition, PARTITION_ZIGZAG);
+}
+
 static void what_a_caller_asks_for_is_kept(void **state)
 {
     (void)state;
@@ -224,6 +240,43 @@ static void decode_is_split_where_the_network_is_worth_it(void **state)
     table.within.latency_s = 1.5e-3;
     assert_int_equal(chooser_choose(&choice, &request, &llama, &table), STATUS_OK);
     assert_int_equal(choice.request.decode_split, DECODE_SPLIT_ALL & ~DECODE_SPLIT_OUTPUT);
+}
+
+/* Two workers' halves of the keys against a delay for each layer; and what the keys take to go. */
+static void rank_0_decodes_alone_where_a_delay_costs_more_than_half_of_the_keys(void **state)
+{
+    (void)state;
+    struct choice choice;
+    struct chooser_request request = request_for("rope", 2, 8192);
+    struct cost_table table = cost_table_default();
+    request.decode_home = -1;
+    request.answer_tokens = 200;
+    table.within.latency_s = 500e-6;
+    assert_int_equal(chooser_choose(&choice, &request, &llama, &table), STATUS_OK);
+    assert_false(choice.request.decode_home);
+    table.within.latency_s = 50e-3;
+    assert_int_equal(chooser_choose(&choice, &request, &llama, &table), STATUS_OK);
+    assert_true(choice.request.decode_home);
+    assert_int_equal(choice.request.decode_split, 0);
+    struct chooser_request other = request;
+    other.answer_tokens = 1; /* the prompt's own */
+    assert_int_equal(chooser_choose(&choice, &other, &llama, &table), STATUS_OK);
+    assert_false(choice.request.decode_home);
+    other = request;
+    other.pool_slots = 8192 / 64; /* of twice as many records */
+    assert_int_equal(chooser_choose(&choice, &other, &llama, &table), STATUS_OK);
+    assert_false(choice.request.decode_home);
+    other = request;
+    other.shared_memory_bus = true;
+    assert_int_equal(chooser_choose(&choice, &other, &llama, &table), STATUS_OK);
+    assert_false(choice.request.decode_home);
+    other = request;
+    other.decode_home = 0;
+    assert_int_equal(chooser_choose(&choice, &other, &llama, &table), STATUS_OK);
+    assert_false(choice.request.decode_home);
+    table.within.bytes_per_second = 1e5; /* the keys of the others take minutes */
+    assert_int_equal(chooser_choose(&choice, &request, &llama, &table), STATUS_OK);
+    assert_false(choice.request.decode_home);
 }
 
 static void a_short_question_on_a_filled_cache_replicates_its_queries(void **state)
@@ -608,8 +661,10 @@ int main(void)
         cmocka_unit_test(a_window_takes_contiguous_shards_a_halo_and_cut_stages),
         cmocka_unit_test(stages_are_as_long_as_others_may_wait),
         cmocka_unit_test(a_context_of_too_many_chunks_is_refused),
+        cmocka_unit_test(a_long_prompt_is_weighed_whole),
         cmocka_unit_test(what_a_caller_asks_for_is_kept),
         cmocka_unit_test(decode_is_split_where_the_network_is_worth_it),
+        cmocka_unit_test(rank_0_decodes_alone_where_a_delay_costs_more_than_half_of_the_keys),
         cmocka_unit_test(a_short_question_on_a_filled_cache_replicates_its_queries),
         cmocka_unit_test(costs_are_weighed_at_the_length_of_the_context),
         cmocka_unit_test(stages_follow_each_other_to_the_end_of_the_prompt),

@@ -108,6 +108,7 @@ static struct choice random_choice(struct cases_random *random)
         for (int r = 0; r < choice.group.workers; r++)
             choice.request.weights.parts[r] = (uint8_t)cases_between(random, 1, 4);
     }
+    choice.request.decode_home = cases_between(random, 0, 2) == 0;
     return choice;
 }
 
@@ -158,9 +159,14 @@ static void run_prompt(struct fitting *fitting, int64_t prompt_tokens)
                                 need->sink_panels * choice->group.panel_tokens);
         }
     }
+    if (choice_is_home(choice))
+        assert_int_equal(ownership_give(fitting->ownership, 0), STATUS_OK);
     while (stage.end < choice->request.context_tokens) {
         stage = (struct span){stage.end, stage.end + 1};
-        assert_int_equal(ownership_advance(fitting->ownership, 1, PARTITION_ROUND_ROBIN, NULL),
+        const struct owned_span home = {stage, 0};
+        assert_int_equal(choice_is_home(choice) ? ownership_deal(fitting->ownership, &home, 1)
+                                                : ownership_advance(fitting->ownership, 1,
+                                                                    PARTITION_ROUND_ROBIN, NULL),
                          STATUS_OK);
         check_keys(fitting, stage);
     }

@@ -182,6 +182,24 @@ static void decode_deals_panels_in_turn(void **state)
     }
 }
 
+static void what_is_given_to_one_rank_is_its_own_and_goes_on_with_it(void **state)
+{
+    (void)state;
+    for (int workers = 1; workers <= WORKERS_MAX; workers++) {
+        struct ownership *ownership = create(workers, 3);
+        const int last = workers - 1;
+        const struct owned_span next = {{40, 41}, last};
+        advance(ownership, 31, PARTITION_ZIGZAG);
+        advance(ownership, 9, PARTITION_ROUND_ROBIN);
+        assert_int_equal(ownership_give(ownership, last), STATUS_OK);
+        assert_int_equal(ownership_tokens(ownership), 40);
+        assert_int_equal(ownership_deal(ownership, &next, 1), STATUS_OK);
+        assert_int_equal(ownership_count(ownership, last, (struct span){0, 41}), 41);
+        check_agreement(ownership);
+        ownership_destroy(ownership);
+    }
+}
+
 static void shards_given_by_hand_are_checked(void **state)
 {
     (void)state;
@@ -349,6 +367,7 @@ int main(void)
         cmocka_unit_test(a_longer_prompt_never_gives_a_rank_less),
         cmocka_unit_test(a_stage_that_starts_inside_a_panel_continues_with_its_owner),
         cmocka_unit_test(decode_deals_panels_in_turn),
+        cmocka_unit_test(what_is_given_to_one_rank_is_its_own_and_goes_on_with_it),
         cmocka_unit_test(shards_given_by_hand_are_checked),
         cmocka_unit_test(a_panel_lives_while_some_key_of_it_is_within_reach),
         cmocka_unit_test(split_rows_are_whole_groups_and_cover_all),

@@ -2,6 +2,8 @@
  * their beginnings. */
 #include "tests/support/unit.h"
 
+#include <string.h>
+
 #include "coordinator/planner.h"
 #include "proto/plan/memory_plan.h"
 
@@ -82,6 +84,55 @@ static void weights_are_used_where_they_fit(void **state)
     assert_int_equal(plan(&facts, 50000).weights.count, 0);
     facts.weights.count = 0;
     assert_true(plan(&facts, 50000).stage_tokens > 0);
+}
+
+/* Seconds of a prompt, by what --weights says and what was measured of four workers. */
+static double predicted(const char *said, const struct workers_facts *facts)
+{
+    const struct planner_request request = {.prompt_tokens = 50000, .max_tokens = 100};
+    struct planner given = planner;
+    struct planner_forecast forecast;
+    struct status_details details = {0};
+    struct choice choice;
+    given.defaults.weights = said;
+    if (planner_choose(&given, &choice, &details, facts, &request) != STATUS_OK ||
+        planner_forecast(&given, &forecast, &choice, facts, request.prompt_tokens, NULL) !=
+            STATUS_OK)
+        fail_msg("%s", status_message());
+    const double seconds = forecast.parts[PLANNER_PRODUCTS] + forecast.parts[PLANNER_ATTENTION];
+    planner_forecast_deinit(&forecast);
+    return seconds;
+}
+
+/* Arithmetic takes as long as the slowest rank needs for its share, at the speed that was measured of
+ * it; given weights change the share alone. */
+static void given_weights_say_nothing_of_speeds(void **state)
+{
+    (void)state;
+    struct workers_facts alike = facts_of(4);
+    alike.pool_slots = 4096;
+    alike.places = 1; /* one stage, however long it takes */
+    struct workers_facts unequal = alike;
+    unequal.weights = (struct partition_weights){4, {16, 8, 16, 16}};
+    assert_true(predicted("1,2,1,1", &unequal) == 2 * predicted("1,2,1,1", &alike));
+    assert_true(predicted("2,1,2,2", &unequal) == predicted("auto", &unequal));
+    assert_true(predicted("even", &unequal) > predicted("auto", &unequal));
+    assert_true(predicted("auto", &unequal) > predicted("even", &alike));
+}
+
+static void weights_for_another_number_of_workers_are_the_coordinators_fault(void **state)
+{
+    (void)state;
+    const struct planner_request request = {.prompt_tokens = 500, .max_tokens = 100};
+    const struct workers_facts facts = facts_of(4);
+    struct planner given = planner;
+    struct status_details details = {0};
+    struct choice choice;
+    given.defaults.weights = "2,1";
+    assert_int_equal(planner_choose(&given, &choice, &details, &facts, &request),
+                     STATUS_FAILED_PRECONDITION);
+    assert_non_null(strstr(status_message(), "--weights"));
+    assert_null(details.field);
 }
 
 /* SmolLM2-135M on two cores with AVX512-BF16: what deploy/quickstart plans. */
@@ -191,6 +242,8 @@ int main(void)
         cmocka_unit_test(a_slow_link_is_held_against_slow_arithmetic),
         cmocka_unit_test(one_request_at_a_time_is_one_stage_on_any_link),
         cmocka_unit_test(weights_are_used_where_they_fit),
+        cmocka_unit_test(given_weights_say_nothing_of_speeds),
+        cmocka_unit_test(weights_for_another_number_of_workers_are_the_coordinators_fault),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

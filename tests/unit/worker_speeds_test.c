@@ -155,6 +155,10 @@ static void given_weights_are_read(void **state)
     for (size_t w = 0; w < sizeof wrong / sizeof wrong[0]; w++)
         assert_int_equal(worker_speeds_read(&weights, wrong[w], WORKERS), STATUS_INVALID_ARGUMENT);
     assert_int_equal(weights.parts[0], 2);
+    /* Before it is known how many there will be. */
+    assert_int_equal(worker_speeds_read(&weights, "7,1", 0), STATUS_OK);
+    assert_int_equal(weights.count, 2);
+    assert_int_equal(worker_speeds_read(&weights, "2,x", 0), STATUS_INVALID_ARGUMENT);
     assert_int_equal(worker_speeds_read(&weights, "even", WORKERS), STATUS_OK);
     assert_int_equal(weights.count, 0);
 }

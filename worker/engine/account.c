@@ -81,6 +81,15 @@ void account_predict_logits(const struct forward *forward, struct engine_result 
     predict(result, &cost);
 }
 
+void account_predict_home(const struct forward *forward, const struct sequence *sequence,
+                          struct engine_result *result)
+{
+    struct cost cost;
+    cost_home(&cost, &sequence->choice, &forward->device->shape, sequence->ownership,
+              forward->transport->rank);
+    predict(result, &cost);
+}
+
 void account_predict_token(const struct forward *forward, const struct sequence *sequence,
                            struct engine_result *result, int shares)
 {

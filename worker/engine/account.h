@@ -31,6 +31,10 @@ void account_predict_stage(const struct forward *forward, struct engine_result *
 /* Of the logits of a prompt's last row, where its queries are sharded. */
 void account_predict_logits(const struct forward *forward, struct engine_result *result);
 
+/* Of an answer's keys that go to rank 0, before they do. */
+void account_predict_home(const struct forward *forward, const struct sequence *sequence,
+                          struct engine_result *result);
+
 /* Of one token of an answer, in a step of so many. */
 void account_predict_token(const struct forward *forward, const struct sequence *sequence,
                            struct engine_result *result, int shares);

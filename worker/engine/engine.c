@@ -18,6 +18,7 @@
 #include "worker/engine/device/device_cuda.h"
 #include "worker/engine/forward.h"
 #include "worker/engine/places.h"
+#include "worker/engine/pool_size.h"
 #include "worker/engine/request_check.h"
 #include "worker/engine/score.h"
 #include "worker/engine/sequence.h"
@@ -86,26 +87,6 @@ static int64_t memory_limit(const struct engine *engine)
     return free_bytes / engine->transport->local_size + engine->device->shape.weights_bytes;
 }
 
-/* Every rank takes as many slots as the one that has room for fewest. */
-static enum status size_pool(struct engine *engine, int64_t limit_bytes)
-{
-    struct transport *transport = engine->transport;
-    struct group_choice *group = &engine->options.group;
-    int64_t *slots = calloc((size_t)transport->size, sizeof *slots);
-    enum status status = STATUS_OK;
-    if (!slots)
-        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory to size a pool");
-    slots[transport->rank] =
-        memory_group_slots(group, &engine->device->shape, &engine->device->needs, limit_bytes);
-    TRY_ELSE(transport_gather_each(transport, &slots[transport->rank], slots, sizeof *slots), end);
-    group->pool_slots = slots[0];
-    for (int rank = 1; rank < transport->size; rank++)
-        group->pool_slots = slots[rank] < group->pool_slots ? slots[rank] : group->pool_slots;
-end:
-    free(slots);
-    return status;
-}
-
 /* Makes all memory. OUT_OF_RANGE, with the numbers, when it does not fit. */
 static enum status prepare(struct engine *engine)
 {
@@ -117,7 +98,7 @@ static enum status prepare(struct engine *engine)
     group->cache = device->cache;
     snprintf(group->kernels, sizeof group->kernels, "%s", device->kernels);
     if (group->pool_slots == 0)
-        TRY(size_pool(engine, limit_bytes));
+        TRY(pool_size_agree(group, device, engine->transport, limit_bytes));
     memory_plan_make(&plan, &device->shape, group, rank, &device->needs);
     TRY(memory_plan_fits(&plan, limit_bytes));
     TRY(device_prepare(device, group, &plan));
@@ -171,9 +152,22 @@ static void discard(struct engine *engine, struct sequence *sequence)
     free(sequence);
 }
 
+static enum status wait_for_sent(struct engine *engine)
+{
+    for (int peer = 1; peer < engine->transport->size; peer++) {
+        struct transport_request *request = engine->requests[peer];
+        engine->requests[peer] = NULL;
+        if (request)
+            TRY(transport_wait(engine->transport, request));
+    }
+    return STATUS_OK;
+}
+
+/* The others have the last turn first: a rank 0 that decoded alone may be ahead of them. */
 static void free_post(struct engine *engine)
 {
-    bool under_way = false;
+    bool under_way = engine->requests && engine->transport->rank == 0 && !engine->broken &&
+                     wait_for_sent(engine) != STATUS_OK;
     for (int peer = 0; engine->requests && peer < engine->transport->size; peer++)
         under_way |= engine->requests[peer] != NULL;
     if (under_way)
@@ -444,6 +438,7 @@ static void move_in(struct engine *engine, struct sequence *sequence, uint64_t n
         engine->candidates[which] = (struct turn_candidate){
             .number = number,
             .split = sequence->choice.request.decode_split,
+            .home = sequence->choice.request.decode_home,
             .served = turn_clock(engine->candidates, which),
         };
         atomic_store(&sequence->cancel_status, (int)cancel_status);
@@ -490,6 +485,19 @@ static int find_live(const struct engine *engine, uint64_t number)
     return which;
 }
 
+/* An answer that goes on after its first token, where rank 0 is to decode alone. */
+static enum status go_home(struct engine *engine, struct sequence *sequence)
+{
+    struct account account;
+    if (!choice_is_home(&sequence->choice))
+        return STATUS_OK;
+    account_open(&account, &engine->forward);
+    account_predict_home(&engine->forward, sequence, &sequence->result);
+    TRY(forward_go_home(&engine->forward, sequence));
+    account_close(&account, &engine->forward, &sequence->result, 1);
+    return STATUS_OK;
+}
+
 /* What rank 0 has decided for the turn's rows, on all ranks. */
 static enum status hear_verdicts(struct engine *engine)
 {
@@ -505,7 +513,8 @@ static enum status hear_verdicts(struct engine *engine)
             drop(engine, which, forward_stop(&engine->forward, verdict, "while decoding"));
             continue;
         }
-        if (!sequence_decodes(sequence))
+        const bool begins = !sequence_decodes(sequence);
+        if (begins)
             TRY(places_keep_prefix(&engine->places, sequence));
         sequence_take(sequence, verdict->token);
         if (engine->transport->rank == 0)
@@ -513,6 +522,8 @@ static enum status hear_verdicts(struct engine *engine)
                                  job->request->logprobs ? &engine->logprobs[r] : NULL);
         if (verdict->stop)
             drop(engine, which, STATUS_OK);
+        else if (begins)
+            TRY(go_home(engine, sequence));
     }
     return STATUS_OK;
 }
@@ -709,17 +720,6 @@ static void compose(struct engine *engine)
         .stage_tokens = block_rows < group->stage_rows ? block_rows : group->stage_rows,
     };
     turn_choose(turn, &engine->memory, engine->candidates, engine->live_count, &most);
-}
-
-static enum status wait_for_sent(struct engine *engine)
-{
-    for (int peer = 1; peer < engine->transport->size; peer++) {
-        struct transport_request *request = engine->requests[peer];
-        engine->requests[peer] = NULL;
-        if (request)
-            TRY(transport_wait(engine->transport, request));
-    }
-    return STATUS_OK;
 }
 
 /* Rank 0 tells the turn, if there is one. */

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "proto/clock.h"
+#include "worker/engine/home.h"
 #include "worker/engine/layer_program.h"
 
 static void drive(void *context);
@@ -220,7 +221,10 @@ static enum status attend(struct forward *forward, int layer, int64_t rows)
 {
     TRY(device_attend(forward->device, layer, keys_of_layer(forward, layer),
                       forward->step_key_count, NULL));
-    TRY(step_gather_states(&forward->gather, rows));
+    if (forward->alone)
+        TRY(transport_progress(forward->transport)); /* the others hear that this rank gets on */
+    else
+        TRY(step_gather_states(&forward->gather, rows));
     transport_mark(forward->transport);
     return STATUS_OK;
 }
@@ -265,12 +269,13 @@ static enum status add_tokens(struct forward *forward, struct sequence *sequence
     return STATUS_OK;
 }
 
-static void restart_step(struct forward *forward, unsigned split)
+static void restart_step(struct forward *forward, unsigned split, bool alone)
 {
     forward->token_count = 0;
     forward->step_key_count = 0;
     forward->step_rows = 0;
     forward->split = split;
+    forward->alone = alone;
 }
 
 static enum status replicated_pass(struct forward *forward, bool token)
@@ -280,6 +285,7 @@ static enum status replicated_pass(struct forward *forward, bool token)
         .tokens = forward->tokens,
         .count = forward->token_count,
         .rank = forward->transport->rank,
+        .ranks = forward->alone ? 1 : forward->transport->size,
         .keys = forward->step_keys,
         .key_count = forward->step_key_count,
         .token = token,
@@ -292,9 +298,24 @@ static enum status replicated_pass(struct forward *forward, bool token)
 static enum status replicated_stage(struct forward *forward, struct span stage)
 {
     TRY(deal_stage(forward, forward->sequence, stage));
-    restart_step(forward, 0);
+    restart_step(forward, 0, false);
     TRY(add_tokens(forward, forward->sequence, stage));
     return replicated_pass(forward, false);
+}
+
+enum status forward_go_home(struct forward *forward, struct sequence *sequence)
+{
+    if (!choice_is_home(&sequence->choice))
+        return STATUS_OK;
+    const struct home home = {
+        .transport = forward->transport,
+        .device = forward->device,
+        .ownership = sequence->ownership,
+        .panels = sequence->panels,
+        .keys = cost_home_keys(&sequence->choice, sequence->ownership),
+    };
+    TRY(home_fetch(&home));
+    return ownership_give(sequence->ownership, 0);
 }
 
 /* Says who has the sequence's next token, and makes room for it. */
@@ -302,7 +323,10 @@ static enum status deal_token(struct forward *forward, struct sequence *sequence
 {
     const int64_t index = ownership_tokens(sequence->ownership);
     struct panel_moves moves;
-    TRY(ownership_advance(sequence->ownership, 1, PARTITION_ROUND_ROBIN, NULL));
+    if (choice_is_home(&sequence->choice))
+        TRY(ownership_deal(sequence->ownership, &(struct owned_span){{index, index + 1}, 0}, 1));
+    else
+        TRY(ownership_advance(sequence->ownership, 1, PARTITION_ROUND_ROBIN, NULL));
     if (ownership_owner(sequence->ownership, index) != forward->transport->rank)
         return STATUS_OK;
     TRY(panel_table_append(
@@ -311,16 +335,25 @@ static enum status deal_token(struct forward *forward, struct sequence *sequence
     return forward_move(forward->device, &moves);
 }
 
+/* Whether this rank computes anything of the step. */
+static bool has_step(const struct forward *forward)
+{
+    return !forward->alone || forward->transport->rank == 0;
+}
+
 enum status forward_step(struct forward *forward, struct sequence *const *sequences, int count)
 {
+    const struct choice *choice = &sequences[0]->choice;
     forward_turn(forward, NULL);
-    restart_step(forward, sequences[0]->choice.request.decode_split);
+    restart_step(forward, choice->request.decode_split, choice_is_home(choice));
     for (int s = 0; s < count; s++) {
         const int64_t index = sequences[s]->passed++;
         TRY(deal_token(forward, sequences[s]));
+        if (!has_step(forward))
+            continue;
         TRY(add_tokens(forward, sequences[s], (struct span){index, index + 1}));
     }
-    return replicated_pass(forward, true);
+    return has_step(forward) ? replicated_pass(forward, true) : STATUS_OK;
 }
 
 enum status forward_step_logits(struct forward *forward, bool *gathered, int64_t row, int64_t count)
@@ -379,7 +412,7 @@ static enum status joined_layers(struct forward *forward)
 enum status forward_join(struct forward *forward, struct sequence *const *sequences, int count)
 {
     forward_turn(forward, NULL);
-    restart_step(forward, 0);
+    restart_step(forward, 0, false);
     shard_rows_clear(&forward->shard);
     for (int s = 0; s < count; s++)
         TRY(add_prompt(forward, sequences[s], s));

@@ -37,6 +37,7 @@ struct forward {
     int step_key_count;
     int step_key_capacity;
     unsigned split; /* the products that the step splits, not computed by every rank */
+    bool alone;     /* of the step: rank 0 has all keys, and the others have nothing to do */
     struct step_gather gather;
 
     enum status failure; /* met while driving the exchange */
@@ -75,8 +76,12 @@ MUST_CHECK enum status forward_stop(struct forward *forward, const struct verdic
 /* Notes a token whose log-probability is not finite. */
 void forward_look(struct forward *forward, int64_t index, float logprob);
 
+/* Where a sequence's choice says so, once its prompt has been passed: its keys go to rank 0, which
+ * decodes alone from then on. */
+MUST_CHECK enum status forward_go_home(struct forward *forward, struct sequence *sequence);
+
 /* A turn of its own: passes the next token of each sequence, as decode does, in one step; as many
- * as the device's step_sequences at most, alike in whether they split their products. */
+ * as the device's step_sequences at most, alike in what they split and in who decodes. */
 MUST_CHECK enum status forward_step(struct forward *forward, struct sequence *const *sequences,
                                     int count);
 

@@ -63,7 +63,8 @@ static struct turn_candidate *next_answer(struct turn_candidate *live, int count
     struct turn_candidate *next = NULL;
     for (int c = 0; c < count; c++)
         if (live[c].decodes && live[c].stepped < before &&
-            (!like || live[c].split == like->split) && (!next || live[c].stepped < next->stepped))
+            (!like || (live[c].split == like->split && live[c].home == like->home)) &&
+            (!next || live[c].stepped < next->stepped))
             next = &live[c];
     return next;
 }

@@ -31,7 +31,8 @@ struct turn {
 struct turn_candidate {
     uint64_t number;
     bool decodes;        /* it waits for a step, not for a stage */
-    unsigned split;      /* the products that decode splits: a step's rows agree on them */
+    unsigned split;      /* the products that decode splits: a step's rows agree on them, */
+    bool home;           /* and on whether rank 0 decodes alone */
     bool joins;          /* its next stage may be passed with others' */
     int64_t next_tokens; /* of its next stage */
     int64_t served;      /* tokens of stages, from turn_clock on when it came */

@@ -193,6 +193,24 @@ enum status panel_table_append(struct panel_table *table, struct panel_moves *mo
     return add(table, moves, index / BANDS_LANES, true);
 }
 
+enum status panel_table_take(struct panel_table *table, int64_t panel)
+{
+    struct panel_moves none = {.list = table->moves};
+    assert(table->shared == 0);
+    TRY(add(table, &none, panel, false));
+    const struct entry taken = table->entries[table->count - 1];
+    int64_t at = table->count - 1;
+    for (; at > 0 && table->entries[at - 1].panel > panel; at--)
+        table->entries[at] = table->entries[at - 1];
+    table->entries[at] = taken;
+    return STATUS_OK;
+}
+
+void panel_table_drop(struct panel_table *table, int64_t live_first)
+{
+    drop_before(table, live_first);
+}
+
 static int64_t find(const struct panel_table *table, int64_t panel)
 {
     int64_t low = 0;

@@ -72,6 +72,13 @@ MUST_CHECK enum status panel_table_stage(struct panel_table *table, struct panel
 MUST_CHECK enum status panel_table_append(struct panel_table *table, struct panel_moves *moves,
                                           int64_t index, int64_t live_first);
 
+/* Makes room for a panel of another rank's, wherever it stands among those that are there: what the
+ * room holds is whatever lay there. Decode has not begun, and nothing is shared. */
+MUST_CHECK enum status panel_table_take(struct panel_table *table, int64_t panel);
+
+/* Drops the panels before index live_first. */
+void panel_table_drop(struct panel_table *table, int64_t live_first);
+
 /* The slot of the panel that holds `index`. The panel is in the table. */
 int64_t panel_table_slot(const struct panel_table *table, int64_t index);
 

@@ -106,6 +106,7 @@ struct device_step {
     const struct device_tokens *tokens; /* [count], row by row */
     int count;                          /* 1, or up to the device's step_sequences */
     int rank;
+    int ranks; /* [0, ranks) have states of the rows: all, or 1 where rank 0 computes alone */
     const struct device_keys *keys; /* [key_count] that it attends to, as they lie in layer 0 */
     int key_count;
     bool token;     /* decoded ones: every layer and its logits are asked for, whatever it says */

@@ -401,7 +401,7 @@ static void merge_states(const struct device_cpu_rows *rows)
     const struct states partial = partial_states(cpu);
     const struct states merged = states_from(&partial, cpu->spec.head_dim, first);
     clear_states(cpu, &merged, states);
-    for (int rank = 0; rank < cpu->device.group.workers; rank++) {
+    for (int rank = 0; rank < cpu->step.given.ranks; rank++) {
         const struct states all = states_of(cpu, rank);
         const struct states own = states_from(&all, cpu->spec.head_dim, first);
         merge_into(cpu, &merged, &own, states);

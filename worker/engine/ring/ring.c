@@ -23,7 +23,7 @@ struct slot {
 
 /* What this rank sends to one peer: the same list in every layer. */
 struct outbox {
-    int *sends; /* [count] indices into the schedule's sends */
+    const int *sends; /* [count] indices into the schedule's sends, within the ring's */
     int count;
     int64_t posted; /* sends counted through the layers */
     int64_t completed;
@@ -38,6 +38,7 @@ struct ring {
     int64_t released;
     struct slot *slots;       /* [receive_slots] */
     struct outbox *outboxes;  /* [size] */
+    int *sends;               /* of the stage, peer by peer */
     struct device_keys *keys; /* of reads that are attended together */
     struct ring_times times;
 };
@@ -61,12 +62,13 @@ enum status ring_create(struct ring **out, struct transport *transport)
 static void free_stage(struct ring *ring)
 {
     for (int peer = 0; peer < ring->transport->size; peer++) {
-        free(ring->outboxes[peer].sends);
         free(ring->outboxes[peer].requests);
         ring->outboxes[peer] = (struct outbox){0};
     }
+    free(ring->sends);
     free(ring->slots);
     free(ring->keys);
+    ring->sends = NULL;
     ring->slots = NULL;
     ring->keys = NULL;
 }
@@ -82,17 +84,31 @@ void ring_destroy(struct ring *ring)
 
 /* ---- beginning a stage ---- */
 
-static enum status make_outbox(struct ring *ring, int peer)
+/* Deals the stage's sends out to their peers, each in the schedule's sequence. */
+static enum status make_outboxes(struct ring *ring)
 {
     const struct schedule_rank *schedule = ring->stage.schedule;
-    struct outbox *outbox = &ring->outboxes[peer];
-    outbox->sends = calloc((size_t)schedule->send_count + 1, sizeof *outbox->sends);
-    outbox->requests = calloc((size_t)ring->stage.receive_slots, sizeof *outbox->requests);
-    if (!outbox->sends || !outbox->requests)
-        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the list of sends to rank %d", peer);
+    int *next = ring->sends = calloc((size_t)schedule->send_count + 1, sizeof *ring->sends);
+    bool enough = next != NULL;
     for (int s = 0; s < schedule->send_count; s++)
-        if (schedule->sends[s].to == peer)
-            outbox->sends[outbox->count++] = s;
+        ring->outboxes[schedule->sends[s].to].count++;
+    for (int peer = 0; peer < ring->transport->size && enough; peer++) {
+        struct outbox *outbox = &ring->outboxes[peer];
+        outbox->sends = next;
+        next += outbox->count;
+        outbox->requests = outbox->count == 0 ? NULL
+                                              : calloc((size_t)ring->stage.receive_slots,
+                                                       sizeof *outbox->requests);
+        enough = outbox->count == 0 || outbox->requests;
+        outbox->count = 0;
+    }
+    if (!enough)
+        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the list of %d sends",
+                    schedule->send_count);
+    for (int s = 0; s < schedule->send_count; s++) {
+        struct outbox *outbox = &ring->outboxes[schedule->sends[s].to];
+        ring->sends[outbox->sends - ring->sends + outbox->count++] = s;
+    }
     return STATUS_OK;
 }
 
@@ -129,8 +145,7 @@ enum status ring_begin(struct ring *ring, const struct ring_stage *stage)
                       stage->schedule->read_count);
         goto undo;
     }
-    for (int peer = 0; peer < ring->transport->size; peer++)
-        TRY_ELSE(make_outbox(ring, peer), undo);
+    TRY_ELSE(make_outboxes(ring), undo);
     return STATUS_OK;
 undo:
     free_stage(ring);

@@ -7,11 +7,14 @@
 #include "worker/engine/transport/core_wait.h"
 #include "worker/engine/transport/spin.h"
 
-struct transport_options transport_options_filled(const struct transport_options *options)
+/* With each peer: a stage's blocks to it under way, two of a verdict, a turn, and one to spare. */
+enum { REQUESTS_EACH = 8 };
+
+struct transport_options transport_options_filled(const struct transport_options *options, int size)
 {
     struct transport_options filled = options ? *options : (struct transport_options){0};
     if (filled.requests == 0)
-        filled.requests = 256;
+        filled.requests = 256 + REQUESTS_EACH * (size_t)size;
     if (filled.silence_ns == 0)
         filled.silence_ns = 30000000000;
     if (filled.threads == 0)

@@ -58,7 +58,7 @@ struct transport_counters {
 };
 
 struct transport_options {
-    size_t requests;    /* most requests of a rank outstanding at once; 0: 256 */
+    size_t requests; /* most requests of a rank outstanding at once; 0: what so many ranks need */
     int64_t silence_ns; /* how long an awaited peer may stand still; 0: 30 s */
     int threads;        /* compute threads of a rank, to tell whether cores are short; 0: 1 */
     size_t piece_bytes; /* transport_mpi splits messages at this; 0: 1 GiB. For tests */
@@ -69,8 +69,9 @@ struct board;
 struct transport;
 
 /* What an implementation calls on the options of its creator, which may be NULL: the zeros are
- * filled in. */
-struct transport_options transport_options_filled(const struct transport_options *options);
+ * filled in for a group of `size` ranks. */
+struct transport_options transport_options_filled(const struct transport_options *options,
+                                                  int size);
 
 /* What each implementation puts at the start of its own request. */
 struct transport_request {

@@ -353,7 +353,7 @@ enum status transport_loopback_create_group(struct transport *transports[], int 
                                             const struct transport_options *options)
 {
     assert(size > 0);
-    const struct transport_options filled = transport_options_filled(options);
+    const struct transport_options filled = transport_options_filled(options, size);
     struct group *group = group_create(size);
     if (!group)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a loopback group of %d ranks", size);

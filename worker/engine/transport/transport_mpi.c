@@ -543,12 +543,12 @@ static enum status open_board(struct mpi *t, int threads)
 enum status transport_mpi_create(struct transport **transport,
                                  const struct transport_options *options)
 {
-    const struct transport_options filled = transport_options_filled(options);
     struct mpi *t = calloc(1, sizeof *t);
     if (!t)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a transport");
     enum status status;
-    TRY_ELSE(start_mpi(t, filled.apart), free_all);
+    TRY_ELSE(start_mpi(t, options && options->apart), free_all);
+    const struct transport_options filled = transport_options_filled(options, t->base.size);
     TRY_ELSE(allocate_memory(t, &filled), free_all);
     const int hosts = map_hosts(t);
     if (hosts == 0) {

@@ -704,7 +704,7 @@ enum status transport_nccl_create(struct transport **out, struct transport *host
                                   const struct cuda_streams *streams, const struct nccl_api *api,
                                   const struct transport_options *options)
 {
-    const struct transport_options filled = transport_options_filled(options);
+    const struct transport_options filled = transport_options_filled(options, host->size);
     enum status status = STATUS_OK;
     struct nccl *t = calloc(1, sizeof *t);
     if (!t)

@@ -1,0 +1,12 @@
+/* How large the pools of a group are, where nobody has said it. */
+#pragma once
+
+#include "proto/plan/choice.h"
+#include "proto/status.h"
+#include "worker/engine/device/device.h"
+#include "worker/engine/transport/transport.h"
+
+/* Sets pool_slots: every rank takes as many as the one that has room for fewest, within its own
+ * limit. All ranks call it. */
+MUST_CHECK enum status pool_size_agree(struct group_choice *group, const struct device *device,
+                                       struct transport *transport, int64_t limit_bytes);
