@@ -30,6 +30,7 @@ install(FILES deploy/modulefile RENAME ${PROJECT_VERSION} DESTINATION ${CMAKE_IN
 # They name programs without a folder: systemd looks in those of a system, /usr/local/bin and /usr/bin among them.
 install(FILES deploy/systemd/longhaul-coordinator.service deploy/systemd/longhaul-worker.service
     DESTINATION lib/systemd/system)
+install(FILES deploy/systemd/longhaul.conf DESTINATION lib/sysusers.d)
 install(FILES README.md CHANGELOG.md LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
 install(DIRECTORY docs DESTINATION ${CMAKE_INSTALL_DOCDIR})
 install(FILES deploy/cluster.example.yaml deploy/haproxy.cfg DESTINATION ${CMAKE_INSTALL_DATADIR}/longhaul)
@@ -51,6 +52,7 @@ set(CPACK_STRIP_FILES TRUE)
 set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
 set(CPACK_DEBIAN_PACKAGE_SECTION science)
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
+set(CPACK_DEBIAN_PACKAGE_CONTROL_EXTRA ${CMAKE_SOURCE_DIR}/deploy/systemd/postinst)
 # mpirun starts groups of several processes; wait-serving and the Python client speak gRPC.
 set(CPACK_DEBIAN_PACKAGE_RECOMMENDS "openmpi-bin, python3-grpcio")
 set(CPACK_DEBIAN_PACKAGE_SUGGESTS "haproxy, slurm-client")

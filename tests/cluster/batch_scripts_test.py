@@ -4,6 +4,7 @@ Arguments: the folders of the programs and of the test programs."""
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -72,13 +73,13 @@ class BatchScripts(unittest.TestCase):
             found[line["custom_id"]] = line["response"]["body"]["choices"][0]["text"]
         return found
 
-    def lines(self, out, *options):
+    def lines(self, out, *options, env=None, cwd=None):
         return self.slurm.sbatch(os.path.join(SCRIPTS, "lines.sbatch"), "--cpus-per-task=1", "--output=%s.log" % out, *options,
-                                 arguments=[self.model, "in.jsonl", out, *RUN])
+                                 arguments=[self.model, self.path("in.jsonl"), out, *RUN], env=env, cwd=cwd)
 
-    def serve(self, out, *command, options=(), env=None):
+    def serve(self, out, *command, options=(), env=None, cwd=None):
         return self.slurm.sbatch(os.path.join(SCRIPTS, "serve.sbatch"), "--cpus-per-task=1", "--output=%s.log" % out, *options,
-                                 arguments=[self.model, *command], env=env)
+                                 arguments=[self.model, *command], env=env, cwd=cwd)
 
     def expect(self, job, code, out):
         self.assertEqual(self.slurm.wait(job, SECONDS), ("FAILED" if code else "COMPLETED", code), self.read(out + ".log"))
@@ -117,12 +118,43 @@ class BatchScripts(unittest.TestCase):
         self.slurm.start_node(lost)
         self.slurm.wait_until(lambda: self.slurm.idle() == 2, SECONDS, "the node is back")
 
-    def test_tasks_of_an_array_answer_a_share_each(self):
+    def tasks(self, array):
+        """The tasks of an array, in sequence: the fields of each."""
+        result = self.slurm.run(["scontrol", "--oneliner", "show", "job", array])
+        found = [dict(re.findall(r"(\w+)=(\S*)", line)) for line in result.stdout.splitlines()]
+        return sorted((each for each in found if each["ArrayTaskId"].isdigit()), key=lambda each: int(each["ArrayTaskId"]))
+
+    def test_tasks_of_an_array_answer_a_share_each_and_are_queued_again_one_by_one(self):
+        self.addCleanup(self.slurm.change, "RequeueExit", self.slurm.change("RequeueExit", None))  # then it is the script that asks
         job = self.lines("shared.jsonl", "--array=3-5", "--output=shared.%a.log")
-        self.assertEqual(self.slurm.wait(job, SECONDS), ("COMPLETED", 0), self.read("shared.3.log"))
+        self.slurm.wait_until(lambda: [each["JobState"] for each in self.tasks(job)] == ["RUNNING"] * 3, SECONDS, "three tasks run")
+        named = next(each["ArrayTaskId"] for each in self.tasks(job) if each["JobId"] == job)  # by the array's own number
+        self.slurm.wait_until(lambda: self.read("shared.jsonl.%s.in" % named), SECONDS, "it has its share")
+        self.slurm.run(["scancel", "--batch", "--signal=USR1", "%s_%s" % (job, named)])
+        self.slurm.start_again("%s_%s" % (job, named), SECONDS)
+        self.assertEqual(self.slurm.wait(job, SECONDS), ("COMPLETED", 0), self.read("shared.%s.log" % named))
+        self.assertEqual({each["ArrayTaskId"]: each["Restarts"] for each in self.tasks(job)}, {"3": "0", "4": "0", "5": "0", named: "1"})
         parts = [self.texts_of("shared.jsonl.%d" % task) for task in (3, 4, 5)]
         self.assertEqual([sorted(part) for part in parts], [sorted("l%d" % n for n in range(LINES) if n % 3 == task) for task in range(3)])
         self.assertEqual({key: text for part in parts for key, text in part.items()}, self.texts)
+        # With another number of shares it would have other lines.
+        self.expect(self.lines("shared.jsonl", "--array=4-5", "--output=shared.jsonl.log"), 2, "shared.jsonl")
+        self.assertIn("another number of shares", self.read("shared.jsonl.log"))
+        self.assertEqual(self.texts_of("shared.jsonl.4"), parts[1])
+
+    def test_an_array_with_gaps_is_refused_unless_it_says_how_many_shares_there_are(self):
+        jobs = [self.lines("gaps.jsonl", "--array=" + each) for each in ("0-4:2", "0,3", "3")]
+        for job in jobs:
+            self.expect(job, 2, "gaps.jsonl")
+        self.assertIn("LONGHAUL_SHARES", self.read("gaps.jsonl.log"))
+        self.assertEqual([each for each in os.listdir(self.hosts.folder) if each.startswith("gaps.jsonl.") and each != "gaps.jsonl.log"], [])
+        folder = self.path("a folder")
+        os.mkdir(folder)
+        shutil.copy(self.path("two.yaml"), folder)
+        job = self.lines("part.jsonl", "--nodes=2", "--array=2,4", env={"LONGHAUL_SHARES": "6"}, cwd=folder)
+        self.expect(job, 0, "a folder/part.jsonl")
+        for task in (2, 4):
+            self.assertEqual(self.texts_of("a folder/part.jsonl.%d" % task), {key: self.texts[key] for key in ("l%d" % task, "l%d" % (task + 6))})
 
     def test_a_job_that_is_cancelled_leaves_what_was_finished_and_no_process(self):
         job = self.lines("cancelled.jsonl", "--nodes=2")
@@ -141,6 +173,7 @@ class BatchScripts(unittest.TestCase):
         for name, job in jobs.items():
             self.expect(job, 7, name)
             self.assertIn("token", self.read(name + ".log"), "who shows none is told so")
+            self.assertEqual(os.stat(self.path("answer." + name)).st_mode & 0o777, 0o644, "the command has the user's umask")
             group, = json.loads(self.read("status." + name))["groups"]
             self.assertEqual({rank["host"] for rank in group["ranks"]}, {self.hosts.name(i) for i in (1, 2)})
         answers = [json.loads(self.read("answer." + name)) for name in jobs]
@@ -150,7 +183,11 @@ class BatchScripts(unittest.TestCase):
         self.assertNotEqual(*groups)
 
     def test_without_a_command_it_serves_other_hosts_until_it_is_told_to_end(self):
-        job = self.serve("serving")
+        # As Debian installs a host: its own name is an address of its own.
+        self.hosts.run(1, ["sh", "-ec", "sed 's/^198.* %s$/127.0.1.1 %s/' /etc/hosts >own; mount --bind own /etc/hosts" %
+                           (self.hosts.name(1), self.hosts.name(1))], timeout=20, check=True)
+        self.addCleanup(self.hosts.run, 1, ["umount", "/etc/hosts"], timeout=20, check=True)
+        job = self.serve("serving", options=["--nodelist=" + self.hosts.name(1)])
         folder = self.path("longhaul-" + job)
         self.slurm.wait_until(lambda: self.read(os.path.join(folder, "address")), SECONDS, "it listens")
         self.assertEqual([os.stat(os.path.join(folder, each)).st_mode & 0o77 for each in (".", "token", "secret", "access")], [0] * 4)
@@ -162,6 +199,18 @@ class BatchScripts(unittest.TestCase):
         self.assertEqual(answered.returncode, 0, answered.stderr)
         self.slurm.run(["scancel", "--batch", "--signal=USR1", job])
         self.expect(job, 0, "serving")
+
+    def test_a_command_that_does_not_end_keeps_no_token(self):
+        job = self.serve("stubborn", "sh", "-c", "trap '' TERM; touch deaf; while :; do sleep 1; done")
+        self.slurm.wait_until(lambda: os.path.exists(self.path("deaf")), SECONDS, "the command runs\n" + self.read("stubborn.log"))
+        self.slurm.cancel(job)
+        self.assertEqual(self.slurm.wait(job, SECONDS)[0], "CANCELLED")
+
+    def test_a_folder_with_blanks_is_refused(self):
+        folder = self.path("another folder")
+        os.mkdir(folder)
+        self.expect(self.serve("blank", "true", cwd=folder), 2, "another folder/blank")
+        self.assertIn("blank", self.read("another folder/blank.log"))
 
     def test_a_coordinator_that_cannot_start_is_the_jobs_code(self):
         job = self.serve("failed", "true", env={"LONGHAUL_COORDINATOR": "--workers 0"})

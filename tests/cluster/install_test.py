@@ -8,6 +8,7 @@ import re
 import select
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -94,14 +95,14 @@ class Tree(Installed):
         if not shutil.which("tclsh"):
             self.skipTest("tclsh is not installed")
         script = ("proc module-whatis args {}; proc conflict args {}; proc setenv args {puts $args}; "
-                  "proc prepend-path args {puts $args}; set ModulesCurrentModulefile [lindex $argv 0]; "
+                  "proc prepend-path args {puts $args}; proc append-path args {puts $args}; set ModulesCurrentModulefile [lindex $argv 0]; "
                   "source [lindex $argv 0]")
         wrapper = os.path.join(self.folder, "module.tcl")
         with open(wrapper, "w", encoding="ascii") as file:
             file.write(script)
         told = run("tclsh", wrapper, path).stdout
         self.assertIn("PATH {" + self.bin + "}", told)
-        self.assertIn("LONGHAUL_HOME {" + self.prefix + "}", told)
+        self.assertIn("MANPATH {" + self.at("share", "man") + "}\nMANPATH {}\n", told, "and the system's own pages after it")
 
     @needs("systemd-analyze")
     def test_units_are_right(self):
@@ -116,6 +117,71 @@ class Tree(Installed):
                 file.write(text)
             result = run("systemd-analyze", "verify", copy)
             self.assertEqual((result.returncode, result.stderr), (0, ""))
+
+    @needs("systemd-sysusers")
+    @unittest.skipUnless(os.geteuid() == 0, "becoming the units' user needs root")
+    def test_units_start_as_the_user_that_is_installed_with_them(self):
+        with tempfile.TemporaryDirectory() as root:
+            os.mkdir(os.path.join(root, "etc"))
+            made = run("systemd-sysusers", "--root=" + root, self.at("lib", "sysusers.d", "longhaul.conf"))
+            self.assertEqual(made.returncode, 0, made.stderr)
+            with open(os.path.join(root, "etc", "passwd"), encoding="ascii") as file:
+                users = {line.split(":")[0]: line.split(":")[2:4] for line in file}
+        os.chmod(self.folder, 0o755)
+        model = os.path.join(self.folder, "served.gguf")
+        subprocess.run([TINY_MODEL_FILE, model], check=True, timeout=60)
+        os.chmod(model, 0o644)
+        for name in ["", "named.secret"]:  # the one that the coordinator makes, and an administrator's
+            with self.subTest(secret=name):
+                self.serve_by_units(users, model, name and os.path.join(self.folder, name))
+
+    def serve_by_units(self, users, model, secret):
+        with socket.create_server(("127.0.0.1", 0)) as first, socket.create_server(("127.0.0.1", 0)) as second:
+            clients, workers = ("127.0.0.1:%d" % each.getsockname()[1] for each in (first, second))
+        config = os.path.join(self.folder, "cluster.yaml")
+        with open(config, "w", encoding="ascii") as file:
+            file.write(f"model:\n  path: {model}\nengine:\n  threads: 1\ncoordinator:\n  listen: {clients}\n"
+                       f"  worker_listen: {workers}\nworker:\n  coordinator: {workers}\n")
+            file.write(f"control:\n  join_secret: {secret}\n" if secret else "")
+        if secret:
+            with open(secret, "w", encoding="ascii") as file:
+                file.write("0123456789abcdef" * 4)
+            os.chmod(secret, 0o600)
+        started = []
+        try:
+            for name in ["longhaul-coordinator", "longhaul-worker"]:
+                started.append(self.start_unit(name + ".service", users, config, secret))
+            self.wait_serving(clients, started)
+        finally:
+            for process in started:
+                process.kill()
+                process.wait()
+
+    def start_unit(self, unit, users, config, secret):
+        """Starts what the unit names as its user, with its environment, and its folders in this test's."""
+        with open(self.at("lib", "systemd", "system", unit), encoding="ascii") as file:
+            settings = re.findall(r"^(\w+)=(.*)$", file.read(), re.M)
+        uid, gid = users[dict(settings)["User"]]
+        folders = {"%t": os.path.join(self.folder, "run"), "%S": os.path.join(self.folder, "state")}
+        for each in [*folders.values(), folders["%t"] + "/longhaul"]:
+            os.makedirs(each, exist_ok=True)
+        for each in [folders["%t"] + "/longhaul", secret]:
+            if each:
+                os.chown(each, int(uid), int(gid))
+        environment = [value for key, value in settings if key == "Environment"]
+        environment = [re.sub("%[tS]", lambda found: folders[found[0]], each) for each in environment]
+        program, *words = dict(settings)["ExecStart"].replace("/etc/longhaul/cluster.yaml", config).split()
+        with open(os.path.join(self.folder, unit + ".log"), "ab") as log:
+            return subprocess.Popen(["setpriv", "--reuid", uid, "--regid", gid, "--clear-groups", "env", "-i", *environment,
+                                     os.path.join(self.bin, program), *words], stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/")
+
+    def wait_serving(self, address, started):
+        end = time.monotonic() + 60
+        while '"serving": true' not in run(os.path.join(self.bin, "longhaul"), "status", "--server", address, "--json").stdout:
+            logs = run("tail", *glob.glob(os.path.join(self.folder, "*.service.log"))).stdout
+            self.assertEqual([process.poll() for process in started], [None, None], logs)
+            self.assertLess(time.monotonic(), end, logs)
+            time.sleep(0.1)
 
     def test_the_python_client_is_built_from_what_is_installed(self):
         result = run(sys.executable, self.at("share", "longhaul", "python", "setup.py"), "-q", "build",
@@ -201,10 +267,12 @@ class Packages(unittest.TestCase):
             [package] = glob.glob(os.path.join(folder, "*.deb"))
             [tarball] = glob.glob(os.path.join(folder, "*.tar.gz"))
             self.assertRegex(run("dpkg-deb", "-f", package, "Depends").stdout, r"libgrpc\d+.*libopenmpi\d+")
-            run("dpkg-deb", "-x", package, os.path.join(folder, "root"))
+            run("dpkg-deb", "-R", package, os.path.join(folder, "root"))
+            self.assertIn("sysusers", run("cat", os.path.join(folder, "root", "DEBIAN", "postinst")).stdout, "makes the units' user")
             os.mkdir(os.path.join(folder, "tar"))
             run("tar", "-xzf", tarball, "-C", os.path.join(folder, "tar"), "--strip-components=1")
             for prefix in ["root/usr", "tar"]:
+                self.assertTrue(os.path.exists(os.path.join(folder, prefix, "lib", "sysusers.d", "longhaul.conf")))
                 told = run(os.path.join(folder, prefix, "bin", "longhaul"), "doctor")
                 self.assertIn("longhaul-worker", told.stdout + told.stderr)
                 self.assertTrue(os.path.exists(os.path.join(folder, prefix, "share/man/man1/longhaul-run.1")) or

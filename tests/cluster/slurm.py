@@ -98,6 +98,18 @@ class Slurm:
         with open(self.path("mpi.conf"), "w", encoding="ascii") as file:
             file.write("PMIxCliTmpDirBase=/tmp\n")  # each host's own: else the second to make its folder there fails
 
+    def change(self, key, value):
+        """Gives a key of slurm.conf another value, None: no value, and has all daemons take it. Returns the value it had."""
+        with open(self.path("slurm.conf"), encoding="ascii") as file:
+            text = file.read()
+        was = re.search(r"^%s=(.*)$" % key, text, re.M)
+        text = re.sub(r"^%s=.*\n" % key, "", text, flags=re.M) + ("" if value is None else "%s=%s\n" % (key, value))
+        with open(self.path("slurm.conf"), "w", encoding="ascii") as file:
+            file.write(text)
+        subprocess.CompletedProcess.check_returncode(self.run(["scontrol", "reconfigure"]))
+        self.wait_until(lambda: self.idle() == self.hosts.count, START_SECONDS, "all nodes are idle")
+        return was and was[1]
+
     def daemon(self, i, *words):
         with open(self.path("%s.%d.out" % (words[0], i)), "ab") as output:
             return self.hosts.start(i, words, env=self.environment, stdout=output, stderr=output, start_new_session=True)
