@@ -68,9 +68,8 @@ const struct config_row config_rows[] = {
      .least = 1,
      .most = 1024,
      .takers = SERVER,
-     .help =
-         "worker processes, over which a prompt is shared out; not given: 1, or one a host or task "
-         "of the job"},
+     .help = "worker processes, over which a prompt is shared out; in a Slurm job, unless given, "
+             "one per host or per task"},
     {.key = "engine.threads",
      .flag = "threads",
      .type = CONFIG_INTEGER,
@@ -79,7 +78,7 @@ const struct config_row config_rows[] = {
      .least = 0,
      .most = 1024,
      .takers = ALL,
-     .help = "threads a worker; 0: its share of the host's cores"},
+     .help = "threads per worker; 0: its share of the host's cores"},
     {.key = "engine.transport",
      .flag = "transport",
      .type = CONFIG_CHOICE,
@@ -161,7 +160,8 @@ const struct config_row config_rows[] = {
      .value = "FILE",
      .standard = "",
      .takers = SERVER,
-     .help = "plan by the rates that `longhaul calibrate` kept here; not given: where XDG says"},
+     .help =
+         "file of measured rates from `longhaul calibrate` [$XDG_STATE_HOME/longhaul/costs.yaml]"},
     {.key = "coordinator.listen",
      .flag = "listen",
      .type = CONFIG_TEXT,
@@ -244,7 +244,7 @@ const struct config_row config_rows[] = {
      .value = "FILE",
      .standard = "",
      .takers = SERVER,
-     .help = "the same from a file as mpirun reads it: a line NAME slots=N a host"},
+     .help = "file of hosts in mpirun's form, one per line: NAME slots=N"},
     {.key = "coordinator.interface",
      .flag = "interface",
      .type = CONFIG_TEXT,

@@ -198,7 +198,7 @@ int calibrate_command(int argc, char **argv)
          .type = FLAGS_TEXT,
          .target = &options.out,
          .value = "FILE",
-         .help = "keep the rates here [where XDG says: $XDG_STATE_HOME/longhaul/costs.yaml]"},
+         .help = "keep the rates here [$XDG_STATE_HOME/longhaul/costs.yaml]"},
         {.name = "workers",
          .type = FLAGS_TEXT,
          .target = &options.workers,

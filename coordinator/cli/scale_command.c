@@ -243,7 +243,7 @@ static void set_result_rows(struct flags_row *rows, struct options *options)
         {.name = "chart",
          .type = FLAGS_SWITCH,
          .target = &options->chart,
-         .help = "draw charts in characters also where no terminal looks on"},
+         .help = "draw charts as text even when the output is no terminal"},
         {.name = "json",
          .type = FLAGS_SWITCH,
          .target = &options->json,

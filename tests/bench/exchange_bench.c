@@ -331,8 +331,8 @@ int main(int argc, char **argv)
     int64_t wrong = 0;
     const struct flags_row rows[] = {
         {"minbytes", 'b', FLAGS_TEXT, &options.least_text, "SIZE",
-         "that a rank has at the end, least [8]", 0, 0, NULL},
-        {"maxbytes", 'e', FLAGS_TEXT, &options.most_text, "SIZE", "and most [16M]", 0, 0, NULL},
+         "smallest size that a rank holds at the end [8]", 0, 0, NULL},
+        {"maxbytes", 'e', FLAGS_TEXT, &options.most_text, "SIZE", "largest [16M]", 0, 0, NULL},
         {"stepfactor", 'f', FLAGS_INTEGER, &options.factor, "N", "from one size to the next [4]", 2,
          1 << 20, NULL},
         {"iters", 'n', FLAGS_INTEGER, &options.iterations, "N", "exchanges a batch [20]", 1,
