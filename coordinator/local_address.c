@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <ifaddrs.h>
 #include <net/if.h>
-#include <netdb.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -48,26 +47,12 @@ static bool is_usable(const struct ifaddrs *entry)
 
 /* ---- by the route ---- */
 
-static enum status resolve(struct sockaddr_in *address, const char *host)
-{
-    const struct addrinfo wanted = {.ai_family = AF_INET, .ai_socktype = SOCK_DGRAM};
-    struct addrinfo *found = NULL;
-    const int error = getaddrinfo(host, NULL, &wanted, &found);
-    if (error)
-        return fail(STATUS_NOT_FOUND, "host %s has no IPv4 address here: %s", host,
-                    error == EAI_SYSTEM ? strerror(errno) : gai_strerror(error));
-    memcpy(address, found->ai_addr, sizeof *address);
-    freeaddrinfo(found);
-    return STATUS_OK;
-}
-
 /* A datagram socket that is connected has chosen its route, and sends nothing. */
-static enum status own_end(struct sockaddr_in *own, const struct sockaddr_in *other,
-                           const char *host)
+static enum status own_end(struct sockaddr_in *own, struct in_addr other, const char *host)
 {
-    struct sockaddr_in to = *other;
+    const struct sockaddr_in to = {
+        .sin_family = AF_INET, .sin_port = htons(ANY_PORT), .sin_addr = other};
     socklen_t bytes = sizeof *own;
-    to.sin_port = htons(ANY_PORT);
     const int descriptor = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     const bool connected = descriptor >= 0 &&
                            connect(descriptor, (const struct sockaddr *)&to, sizeof to) == 0 &&
@@ -79,12 +64,12 @@ static enum status own_end(struct sockaddr_in *own, const struct sockaddr_in *ot
                      : fail(STATUS_UNAVAILABLE, "no route to host %s: %s", host, strerror(error));
 }
 
-enum status local_address_towards(struct local_address *address, const char *host)
+enum status local_address_towards(struct local_address *address, const char *host,
+                                  struct in_addr other)
 {
-    struct sockaddr_in other, own;
+    struct sockaddr_in own;
     struct ifaddrs *all = NULL;
-    TRY(resolve(&other, host));
-    TRY(own_end(&own, &other, host));
+    TRY(own_end(&own, other, host));
     if (getifaddrs(&all) != 0)
         return fail(STATUS_IO, "list this host's interfaces: %s", strerror(errno));
     bool found = false;
@@ -101,11 +86,9 @@ enum status local_address_towards(struct local_address *address, const char *hos
                         host);
 }
 
-bool local_address_is_near(const struct local_address *address, const char *host)
+bool local_address_is_near(const struct local_address *address, struct in_addr other)
 {
-    struct sockaddr_in other;
-    return resolve(&other, host) == STATUS_OK &&
-           ((ntohl(other.sin_addr.s_addr) ^ address->bits) & address->mask) == 0;
+    return ((ntohl(other.s_addr) ^ address->bits) & address->mask) == 0;
 }
 
 /* ---- by name ---- */

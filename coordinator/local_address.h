@@ -2,6 +2,7 @@
  * named. IPv4, as Open MPI's own connections are. */
 #pragma once
 
+#include <netinet/in.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -16,13 +17,14 @@ struct local_address {
     uint32_t bits, mask;                           /* of the address and its network */
 };
 
-/* The address from which this host talks to `host`. NOT_FOUND for a name that is none, UNAVAILABLE
- * without a route, or where the name means this host's loopback. */
-MUST_CHECK enum status local_address_towards(struct local_address *address, const char *host);
+/* The address from which this host talks to `host`, which has the address `other`. UNAVAILABLE
+ * without a route, or where that is this host's loopback. */
+MUST_CHECK enum status local_address_towards(struct local_address *address, const char *host,
+                                             struct in_addr other);
 
 /* The address of the interface of that name, or the one that lies in "10.1.0.0/16". NOT_FOUND with
  * those that there are. */
 MUST_CHECK enum status local_address_of(struct local_address *address, const char *interface);
 
-/* Whether `host` is of the address's network: then the network's name means the same there. */
-bool local_address_is_near(const struct local_address *address, const char *host);
+/* Whether `other` is of the address's network: then the network's name means the same there. */
+bool local_address_is_near(const struct local_address *address, struct in_addr other);

@@ -10,13 +10,14 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "coordinator/host_lookup.h"
 #include "proto/log.h"
 
 enum {
     WORKER_ARGUMENTS_MAX = 48,
     TROUBLE_BYTES = 512,
     HOSTFILE_BYTES_MOST = 1 << 20,
-    ALIKE_MOST = 64, /* hosts whose route is looked at */
+    LOOKUP_MS = 20000, /* more than a name server that is asked twice is given */
 };
 
 /* ---- hosts ---- */
@@ -90,17 +91,15 @@ static int next_remote(const struct allocation *allocation, int from)
 }
 
 /* By the routes: all must begin at one address of ours. */
-static enum status find_route(struct own_workers *own)
+static enum status find_route(struct own_workers *own, const struct in_addr *addresses)
 {
     const struct allocation *allocation = &own->allocation;
     const struct host *hosts = allocation->list.hosts;
     const int first = next_remote(allocation, 0);
-    TRY(local_address_towards(&own->address, hosts[first].name));
-    int left = ALIKE_MOST;
-    for (int i = next_remote(allocation, first + 1); i >= 0 && left-- > 0;
-         i = next_remote(allocation, i + 1)) {
+    TRY(local_address_towards(&own->address, hosts[first].name, addresses[first]));
+    for (int i = next_remote(allocation, first + 1); i >= 0; i = next_remote(allocation, i + 1)) {
         struct local_address other;
-        TRY(local_address_towards(&other, hosts[i].name));
+        TRY(local_address_towards(&other, hosts[i].name, addresses[i]));
         if (other.bits != own->address.bits)
             return fail(STATUS_FAILED_PRECONDITION,
                         "host %s is reached from %s and host %s from %s: say by --interface which "
@@ -111,14 +110,24 @@ static enum status find_route(struct own_workers *own)
 }
 
 /* A network's name means the same on hosts that are in it; elsewhere Open MPI would find none. */
-static bool all_are_near(const struct own_workers *own)
+static bool all_are_near(const struct own_workers *own, const struct in_addr *addresses)
 {
-    int left = ALIKE_MOST;
-    for (int i = next_remote(&own->allocation, 0); i >= 0 && left-- > 0;
-         i = next_remote(&own->allocation, i + 1))
-        if (!local_address_is_near(&own->address, own->allocation.list.hosts[i].name))
+    for (int i = next_remote(&own->allocation, 0); i >= 0; i = next_remote(&own->allocation, i + 1))
+        if (!local_address_is_near(&own->address, addresses[i]))
             return false;
     return true;
+}
+
+static enum status find_network(struct own_workers *own, struct in_addr *addresses)
+{
+    const struct allocation *allocation = &own->allocation;
+    const int here = allocation->here > 0;
+    TRY(host_lookup(addresses + here, allocation->list.hosts + here, allocation->dealt + here,
+                    allocation->list.count - here, LOOKUP_MS));
+    TRY(find_route(own, addresses));
+    if (all_are_near(own, addresses))
+        own->pin = own->address.network;
+    return STATUS_OK;
 }
 
 static enum status find_address(struct own_workers *own, const struct config *config)
@@ -128,10 +137,12 @@ static enum status find_address(struct own_workers *own, const struct config *co
         own->pin = interface;
         return local_address_of(&own->address, interface);
     }
-    TRY(find_route(own));
-    if (all_are_near(own))
-        own->pin = own->address.network;
-    return STATUS_OK;
+    struct in_addr *addresses = calloc((size_t)own->allocation.list.count, sizeof *addresses);
+    if (!addresses)
+        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a list of hosts");
+    const enum status status = find_network(own, addresses);
+    free(addresses);
+    return status;
 }
 
 static void log_plan(const struct own_workers *own)

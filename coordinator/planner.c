@@ -141,8 +141,8 @@ static void limit_stages(struct chooser_request *wanted, const struct workers_fa
     wanted->pace = pace;
 }
 
-/* What was measured of such workers, or what their kernels are known to reach; what they found their
- * own links to be, and how fast each was in the last prompts. */
+/* What was measured of such workers, or what their kernels are known to reach; what they found
+ * their own links to be, and how fast each was in the last prompts. */
 static struct cost_table table_of(const struct planner *planner, const struct workers_facts *facts)
 {
     struct cost_table table;

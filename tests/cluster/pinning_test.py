@@ -112,8 +112,8 @@ class Pinning(unittest.TestCase):
         self.assertEqual(json.loads(held.stdout)["token_ids"], json.loads(alone.stdout)["token_ids"])
         second = self.start_run()
         self.assertEqual(self.cores_of(first), set(os.sched_getaffinity(0)))
+        self.assertEqual(len(workers_under(second.pid)), 1)
         self.assertEqual(self.cores_of(second), set())
-
 
     def test_a_verbose_run_tells_first_what_each_worker_got(self):
         result = subprocess.run([LONGHAUL, "run", "--model", self.model, "--raw", "--prompt", "a", "--max-tokens", "3", "--verbose",

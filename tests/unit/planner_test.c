@@ -104,8 +104,8 @@ static double predicted(const char *said, const struct workers_facts *facts)
     return seconds;
 }
 
-/* Arithmetic takes as long as the slowest rank needs for its share, at the speed that was measured of
- * it; given weights change the share alone. */
+/* Arithmetic takes as long as the slowest rank needs for its share, at the speed that was measured
+ * of it; given weights change the share alone. */
 static void given_weights_say_nothing_of_speeds(void **state)
 {
     (void)state;
