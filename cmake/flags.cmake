@@ -31,6 +31,12 @@ function(longhaul_timeout seconds)
   set_tests_properties(${ARGN} PROPERTIES TIMEOUT ${seconds})
 endfunction()
 
+# longhaul_numbers(TEST ...): long tests of what is computed or measured. The code that they run is under sanitizers in shorter
+# ones, so the preset `dev` leaves them out; .ci/long runs them there.
+function(longhaul_numbers)
+  set_property(TEST ${ARGN} APPEND PROPERTY LABELS numbers)
+endfunction()
+
 # longhaul_test(NAME SOURCES ... LIBRARIES ... [TIMEOUT seconds]): a cmocka program, run by ctest.
 function(longhaul_test name)
   cmake_parse_arguments(A "" "TIMEOUT" "SOURCES;LIBRARIES" ${ARGN})
