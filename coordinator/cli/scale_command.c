@@ -40,9 +40,10 @@ struct scale {
 
 /* ---- before anything is started ---- */
 
-static enum status check_usage(const struct options *options, const struct config *config)
+/* What is asked by options is read here, so that what is wrong with it is wrong usage. */
+static enum status check_usage(struct options *options, const struct config *config)
 {
-    const struct scale_settings *settings = &options->settings;
+    struct scale_settings *settings = &options->settings;
     const bool own = settings->workers_text || settings->nodes_text || settings->mode_text ||
                      settings->methods_text || options->tokens_given ||
                      options->repetitions_given || options->warmup_given;
@@ -53,9 +54,11 @@ static enum status check_usage(const struct options *options, const struct confi
             STATUS_INVALID_ARGUMENT,
             "--manifest FILE says itself what to measure: beside it only --out, --model and "
             "--json go");
-    if (!options->manifest_file && !config_text(config, "model.path")[0])
+    if (options->manifest_file)
+        return STATUS_OK;
+    if (!config_text(config, "model.path")[0])
         return fail(STATUS_INVALID_ARGUMENT, "--model FILE is missing");
-    return STATUS_OK;
+    return scale_settings_read(settings);
 }
 
 static enum status read_trained_tokens(int64_t *tokens, const char *path)
@@ -89,11 +92,13 @@ static enum status read_settings(struct scale *scale)
     struct options *options = scale->options;
     struct scale_settings *settings = &options->settings;
     int64_t trained_tokens = 0;
-    if (options->manifest_file)
+    if (options->manifest_file) {
         TRY(scale_manifest_read(&scale->before, options->manifest_file, settings, scale->config));
+        TRY(scale_settings_read(settings));
+    }
     const char *model = config_text(scale->config, "model.path");
     TRY(read_trained_tokens(&trained_tokens, model));
-    TRY(scale_settings_read(settings, trained_tokens));
+    TRY(scale_settings_read_methods(settings, trained_tokens));
     if (settings->warmup_tokens > settings->prompt_tokens)
         settings->warmup_tokens = settings->prompt_tokens;
     TRY(find_rates(scale));

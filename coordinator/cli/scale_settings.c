@@ -33,7 +33,7 @@ static enum status check_nodes(const struct scale_settings *settings)
     return STATUS_OK;
 }
 
-enum status scale_settings_read(struct scale_settings *settings, int64_t trained_tokens)
+enum status scale_settings_read(struct scale_settings *settings)
 {
     if (!settings->workers_text)
         return fail(STATUS_INVALID_ARGUMENT, "--workers LIST is missing: 1,2,4");
@@ -44,9 +44,13 @@ enum status scale_settings_read(struct scale_settings *settings, int64_t trained
     TRY(number_list_parse(&settings->workers, "workers", settings->workers_text, 1, WORKERS_MOST));
     if (settings->nodes_text && settings->nodes_text[0])
         TRY(number_list_parse(&settings->nodes, "nodes", settings->nodes_text, 1, WORKERS_MOST));
-    TRY(method_list_parse(&settings->methods, settings->methods_text, trained_tokens));
     TRY(read_mode(settings));
     return check_nodes(settings);
+}
+
+enum status scale_settings_read_methods(struct scale_settings *settings, int64_t trained_tokens)
+{
+    return method_list_parse(&settings->methods, settings->methods_text, trained_tokens);
 }
 
 int64_t scale_settings_tokens(const struct scale_settings *settings, int64_t workers)

@@ -19,12 +19,17 @@ struct scale_settings {
     int64_t prompt_tokens, repetitions, warmup_tokens;
     /* What they say (scale_settings_read). */
     struct number_list workers, nodes;
-    struct method_list methods;
     bool weak;
+    struct method_list methods; /* (scale_settings_read_methods) */
 };
 
-/* Reads the texts. INVALID_ARGUMENT with the option's name, for one that is missing or wrong. */
-MUST_CHECK enum status scale_settings_read(struct scale_settings *settings, int64_t trained_tokens);
+/* Reads the texts, but for the methods, of which it sees that some are given: they need the model.
+ * INVALID_ARGUMENT with the option's name, for one that is missing or wrong. */
+MUST_CHECK enum status scale_settings_read(struct scale_settings *settings);
+
+/* Reads the methods, for a model that was trained for so many tokens. INVALID_ARGUMENT. */
+MUST_CHECK enum status scale_settings_read_methods(struct scale_settings *settings,
+                                                   int64_t trained_tokens);
 
 /* Tokens of the prompt for so many workers. */
 int64_t scale_settings_tokens(const struct scale_settings *settings, int64_t workers);

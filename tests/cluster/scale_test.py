@@ -156,12 +156,12 @@ class Scale(unittest.TestCase):
         self.expect_nothing_left()
 
     def test_what_cannot_be_measured_is_refused_before_anything_starts(self):
-        for change, reason in ((("--mode", "string"), "strong"), (("--workers", "1,0"), "workers"),
-                               (("--method", "rope,unknown"), "unknown"), (("--nodes", "3"), "multiple")):
-            result = self.scale("out", *change, code=65)
+        for change, code, reason in ((("--mode", "string"), 2, "strong"), (("--workers", "1,0"), 2, "workers"),
+                                     (("--method", "rope,unknown"), 65, "unknown"), (("--nodes", "3"), 2, "multiple")):
+            result = self.scale("out", *change, code=code)
             self.assertIn(reason, result.stderr)
             self.assertFalse(os.path.exists(self.path("out")))
-        self.run_command("scale", "--model", self.model, "--out", self.path("out"), code=65)
+        self.run_command("scale", "--model", self.model, "--out", self.path("out"), code=2)
         self.run_command("scale", "--manifest", self.model, "--out", self.path("out"), code=65)
         self.run_command("scale", "--manifest", self.path("nothing"), "--out", self.path("out"), code=66)
         self.run_command("scale", "--model", self.model, code=2)
