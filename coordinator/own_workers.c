@@ -11,41 +11,16 @@
 #include <unistd.h>
 
 #include "coordinator/host_lookup.h"
+#include "coordinator/hostfile.h"
 #include "proto/log.h"
 
 enum {
     WORKER_ARGUMENTS_MAX = 48,
     TROUBLE_BYTES = 512,
-    HOSTFILE_BYTES_MOST = 1 << 20,
     LOOKUP_MS = 20000, /* more than a name server that is asked twice is given */
 };
 
 /* ---- hosts ---- */
-
-/* The file's text, which the caller frees. */
-static enum status read_hostfile(char **text, const char *path)
-{
-    char *read = calloc(1, HOSTFILE_BYTES_MOST + 1);
-    FILE *file = read ? fopen(path, "re") : NULL;
-    enum status status = STATUS_OK;
-    if (!read)
-        status = fail(STATUS_RESOURCE_EXHAUSTED, "no memory for --hostfile %s", path);
-    else if (!file)
-        status = fail(errno == ENOENT ? STATUS_NOT_FOUND : STATUS_IO, "--hostfile %s: %s", path,
-                      strerror(errno));
-    else if (fread(read, 1, HOSTFILE_BYTES_MOST, file) == HOSTFILE_BYTES_MOST)
-        status = fail(STATUS_INVALID_ARGUMENT, "--hostfile %s: longer than %d bytes", path,
-                      HOSTFILE_BYTES_MOST - 1);
-    else if (ferror(file))
-        status = fail(STATUS_IO, "--hostfile %s: %s", path, strerror(errno));
-    if (file)
-        fclose(file);
-    if (status == STATUS_OK)
-        *text = read;
-    else
-        free(read);
-    return status;
-}
 
 static int usable_cores(void)
 {
@@ -64,7 +39,7 @@ static enum status find_hosts(struct allocation *allocation, const struct config
     here.host = host;
     here.usable_cores = usable_cores();
     if (hostfile[0])
-        TRY(read_hostfile(&text, hostfile));
+        TRY(hostfile_read(&text, hostfile));
     const bool said = config_origin(config, "engine.workers", NULL) != CONFIG_DEFAULT;
     const struct allocation_asked asked = {
         .hosts = config_text(config, "coordinator.hosts"),

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "coordinator/cli/text_file.h"
+#include "coordinator/hostfile.h"
 
 static const char *slurm_job_nodes;
 
@@ -16,8 +16,7 @@ void scale_hosts_configure(const char *slurm_nodes)
 static enum status read_hostfile(struct host_list *list, const char *path)
 {
     char *text = NULL;
-    size_t bytes = 0;
-    TRY(text_file_read(&text, &bytes, path));
+    TRY(hostfile_read(&text, path));
     enum status status = host_list_read_hostfile(list, text, path);
     free(text);
     return status;
