@@ -87,6 +87,9 @@ static void what_a_list_may_name_has_an_end(void **state)
     memset(name, 'n', sizeof name - 1);
     assert_int_equal(host_list_read_slurm(&list, name, NULL, NULL), STATUS_INVALID_ARGUMENT);
     assert_non_null(strstr(status_message(), "a host's name has 1 to 255 bytes, not 299"));
+    assert_int_equal(host_list_read_hostfile(&list, "a slots=65535\na slots=1\n", "hosts"),
+                     STATUS_OK);
+    host_list_free(&list);
     assert_int_equal(host_list_read_hostfile(&list, "a slots=65536\na slots=1\n", "hosts"),
                      STATUS_INVALID_ARGUMENT);
     assert_non_null(strstr(status_message(), "host a has more than 65536 slots"));
