@@ -1,5 +1,5 @@
-/* Owns the step from measured speeds to weights. Promises to be slow to change them: one prompt
- * that something else slowed down changes nothing. */
+/* Owns the step from measured speeds to weights. Promises to be slow to change them: what slows a
+ * worker down in some of its prompts changes nothing. */
 #include "coordinator/worker_speeds.h"
 
 #include <math.h>
@@ -7,8 +7,6 @@
 #include <string.h>
 
 enum { PARTS = 16, PARTS_CHANGED = 2 };
-
-#define EVEN_SHARE 0.85
 
 /* Of every worker, and long enough. */
 static bool is_measured(const struct worker_speeds_run *run)
@@ -19,15 +17,18 @@ static bool is_measured(const struct worker_speeds_run *run)
             return false;
         longest = fmax(longest, run->seconds[r]);
     }
-    return longest >= WORKER_SPEEDS_MEASURED;
+    return longest >= WORKER_SPEEDS_MEASURED_S;
 }
 
 void worker_speeds_note(struct worker_speed *speeds, const struct worker_speeds_run *run)
 {
     if (!is_measured(run))
         return;
-    for (int r = 0; r < run->count; r++)
-        speeds[r] = (struct worker_speed){run->flops[r] / run->seconds[r], speeds[r].last};
+    for (int r = 0; r < run->count; r++) {
+        double *shown = speeds[r].shown;
+        memmove(shown + 1, shown, (WORKER_SPEEDS_PROMPTS - 1) * sizeof *shown);
+        shown[0] = run->flops[r] / run->seconds[r];
+    }
 }
 
 /* ---- weights ---- */
@@ -37,6 +38,15 @@ static uint8_t parts_of(const struct partition_weights *weights, int rank)
     return weights->count > 0 ? weights->parts[rank] : PARTS;
 }
 
+/* 0 before it has read enough prompts. */
+static double best_of(const struct worker_speed *speed)
+{
+    double best = 0;
+    for (int p = 0; p < WORKER_SPEEDS_PROMPTS; p++)
+        best = fmax(best, speed->shown[p]);
+    return speed->shown[WORKER_SPEEDS_PROMPTS - 1] > 0 ? best : 0;
+}
+
 void worker_speeds_weigh(struct partition_weights *weights, const struct worker_speed *speeds,
                          int count)
 {
@@ -44,16 +54,15 @@ void worker_speeds_weigh(struct partition_weights *weights, const struct worker_
     double fastest = 0, slowest = INFINITY;
     bool changed = false;
     for (int r = 0; r < count; r++) {
-        if (speeds[r].before <= 0)
-            return;
-        fastest = fmax(fastest, fmax(speeds[r].last, speeds[r].before));
-        slowest = fmin(slowest, fmax(speeds[r].last, speeds[r].before));
+        fastest = fmax(fastest, best_of(&speeds[r]));
+        slowest = fmin(slowest, best_of(&speeds[r]));
     }
+    if (slowest <= 0)
+        return;
+    const bool even = slowest * WORKER_SPEEDS_SLOW > fastest;
     for (int r = 0; r < count; r++) {
-        const double share = fmax(speeds[r].last, speeds[r].before) / fastest;
+        const double share = even ? 1 : best_of(&speeds[r]) / fastest;
         found.parts[r] = (uint8_t)fmax(1, round(PARTS * share));
-        if (slowest >= EVEN_SHARE * fastest)
-            found.parts[r] = PARTS;
         changed |= abs(found.parts[r] - parts_of(weights, r)) >= PARTS_CHANGED;
     }
     if (!changed)

@@ -12,20 +12,25 @@ struct worker_speeds_run {
     int count;
 };
 
-/* FLOP/s of each worker in its last two prompts; 0: not known. */
+enum { WORKER_SPEEDS_PROMPTS = 4 };
+
+/* FLOP/s of a worker in its last prompts, the last one first; 0: not known. */
 struct worker_speed {
-    double last, before;
+    double shown[WORKER_SPEEDS_PROMPTS];
 };
 
-/* A prompt that took all of them less than WORKER_SPEEDS_MEASURED seconds says nothing: what else
+/* From here on a worker is slow: it is named, and gets less. */
+#define WORKER_SPEEDS_SLOW 1.3
+
+/* A prompt that took all of them less than WORKER_SPEEDS_MEASURED_S seconds says nothing: what else
  * the hosts did weighs too much in it. */
-#define WORKER_SPEEDS_MEASURED 0.5
+#define WORKER_SPEEDS_MEASURED_S 2
 void worker_speeds_note(struct worker_speed *speeds, const struct worker_speeds_run *run);
 
-/* Weights by the better of a worker's last two prompts, the fastest one's 16; none while the
- * slowest has at least 0.85 of that speed, or where one is not known. `weights` has those in use,
+/* Weights by the best of a worker's last prompts, the fastest one's 16; none while the slowest is
+ * not WORKER_SPEEDS_SLOW times as slow, or where one is not known. `weights` has those in use,
  * which stay unless a worker's changes by two or more: prompts that are shared out alike can share
- * their beginnings. */
+ * their beginnings, so one worker must have been slow in all of them before that is given up. */
 void worker_speeds_weigh(struct partition_weights *weights, const struct worker_speed *speeds,
                          int count);
 
@@ -33,9 +38,6 @@ void worker_speeds_weigh(struct partition_weights *weights, const struct worker_
  * `weights`; [count], 0 where that was not measured, or not for long enough. */
 void worker_speeds_slowness(double *slowness, const struct worker_speeds_run *run,
                             const struct partition_weights *weights);
-
-/* From here on a worker is named as slow. */
-#define WORKER_SPEEDS_SLOW 1.3
 
 /* "auto" (`weights` are those in use), "even", or "2,1,1": a part for each of `workers`; 0: however
  * many there will be. */

@@ -15,6 +15,7 @@ import time
 
 PERIOD = 0.02
 START_SECONDS = 60
+TEACHING = 4  # prompts until weights follow speeds: WORKER_SPEEDS_PROMPTS
 
 
 def arguments():
@@ -22,7 +23,7 @@ def arguments():
     parser.add_argument("bin")
     parser.add_argument("model")
     parser.add_argument("--tokens", type=int, default=4096)
-    parser.add_argument("--prompts", type=int, default=5, help="of each kind, after two that teach the coordinator")
+    parser.add_argument("--prompts", type=int, default=5, help="of each kind, after four that teach the coordinator")
     parser.add_argument("--share", type=float, default=0.5)
     return parser.parse_args()
 
@@ -102,7 +103,7 @@ def campaign(options, folder, weights):
         with open(ready, encoding="ascii") as file:
             address = file.readline().strip()
         slowed = Slowed(ranks(model)[1], options.share)
-        for number in range(options.prompts + 2):
+        for number in range(options.prompts + TEACHING):
             path = os.path.join(folder, f"{weights}.{number}.txt")
             with open(path, "w", encoding="utf-8") as file:
                 file.write(document(options, number))
@@ -111,7 +112,7 @@ def campaign(options, folder, weights):
             named |= slow[1] >= 1.3
             print(json.dumps({"weights": weights, "prompt": number, "tokens": last["usage"]["prompt_tokens"], "prefill_seconds": last["seconds"]["prefill"],
                               "compute_seconds": [rank["compute_seconds"] for rank in last["ranks"]], "slowness": slow}), flush=True)
-            if number >= 2:
+            if number >= TEACHING:
                 seconds.append(last["seconds"]["prefill"])
     finally:
         if slowed:

@@ -14,7 +14,7 @@ struct group {
 };
 
 /* FLOPs of the worker that gets most. */
-static double work = 1e9;
+static double work = 8e9;
 
 /* A prompt shared out by the group's weights, on workers of these speeds. */
 static void run(struct group *group, const double speeds[WORKERS], double slowness[WORKERS])
@@ -30,6 +30,13 @@ static void run(struct group *group, const double speeds[WORKERS], double slowne
     worker_speeds_weigh(&group->weights, group->speeds, WORKERS);
 }
 
+/* As many prompts as it takes until weights follow them. */
+static void run_all(struct group *group, const double speeds[WORKERS], double slowness[WORKERS])
+{
+    for (int p = 0; p < WORKER_SPEEDS_PROMPTS; p++)
+        run(group, speeds, slowness);
+}
+
 static void expect(const struct group *group, int first, int second, int third)
 {
     const int wanted[] = {first, second, third};
@@ -42,15 +49,17 @@ static void expect(const struct group *group, int first, int second, int third)
         assert_int_equal(group->weights.parts[r], wanted[r]);
 }
 
-static void a_worker_half_as_fast_gets_half_after_two_prompts(void **state)
+static void a_worker_half_as_fast_gets_half(void **state)
 {
     (void)state;
     const double speeds[] = {2e9, 1e9, 2e9};
     struct group group = {.weights.count = 0};
     double slowness[WORKERS];
-    run(&group, speeds, slowness);
-    expect(&group, 16, 16, 16);
-    assert_true(fabs(slowness[1] - 2) < 1e-9 && fabs(slowness[0] - 1) < 0.51);
+    for (int p = 1; p < WORKER_SPEEDS_PROMPTS; p++) {
+        run(&group, speeds, slowness);
+        expect(&group, 16, 16, 16);
+        assert_true(fabs(slowness[1] - 2) < 1e-9 && fabs(slowness[0] - 1) < 0.51);
+    }
     run(&group, speeds, slowness);
     expect(&group, 16, 8, 16);
     /* Shared out so, it is no straggler any more. */
@@ -62,7 +71,7 @@ static void a_worker_half_as_fast_gets_half_after_two_prompts(void **state)
     }
 }
 
-static void noise_and_one_slow_prompt_change_nothing(void **state)
+static void noise_and_slow_prompts_between_others_change_nothing(void **state)
 {
     (void)state;
     struct group group = {.weights.count = 0};
@@ -73,12 +82,29 @@ static void noise_and_one_slow_prompt_change_nothing(void **state)
         expect(&group, 16, 16, 16);
     }
     const double hiccup[] = {2e9, 0.5e9, 2e9}, usual[] = {2e9, 2e9, 2e9};
-    run(&group, hiccup, slowness);
-    assert_true(slowness[1] >= WORKER_SPEEDS_SLOW); /* it is named all the same */
-    assert_true(slowness[0] < WORKER_SPEEDS_SLOW && slowness[2] < WORKER_SPEEDS_SLOW);
+    for (int n = 0; n < 5; n++) {
+        for (int p = 1; p < WORKER_SPEEDS_PROMPTS; p++) {
+            run(&group, hiccup, slowness);
+            assert_true(slowness[1] >= WORKER_SPEEDS_SLOW); /* it is named all the same */
+            assert_true(slowness[0] < WORKER_SPEEDS_SLOW && slowness[2] < WORKER_SPEEDS_SLOW);
+            expect(&group, 16, 16, 16);
+        }
+        run(&group, usual, slowness);
+        expect(&group, 16, 16, 16);
+    }
+}
+
+static void a_worker_is_weighed_from_where_it_is_called_slow(void **state)
+{
+    (void)state;
+    const double nearly[] = {2e9, 2e9 / (WORKER_SPEEDS_SLOW - 0.01), 2e9},
+                 slow[] = {2e9, 2e9 / (WORKER_SPEEDS_SLOW + 0.01), 2e9};
+    struct group group = {.weights.count = 0};
+    double slowness[WORKERS];
+    run_all(&group, nearly, slowness);
     expect(&group, 16, 16, 16);
-    run(&group, usual, slowness);
-    expect(&group, 16, 16, 16);
+    run_all(&group, slow, slowness);
+    expect(&group, 16, 12, 16);
 }
 
 static void weights_in_use_stay_until_they_are_far_off(void **state)
@@ -88,14 +114,12 @@ static void weights_in_use_stay_until_they_are_far_off(void **state)
                  well[] = {2e9, 2e9, 2e9};
     struct group group = {.weights.count = 0};
     double slowness[WORKERS];
-    run(&group, half, slowness);
-    run(&group, half, slowness);
-    run(&group, nearly, slowness);
-    run(&group, nearly, slowness);
+    run_all(&group, half, slowness);
+    run_all(&group, nearly, slowness);
     expect(&group, 16, 8, 16);
+    /* One prompt shows that it can be as fast as others. */
     run(&group, well, slowness);
-    expect(&group, 16, 16,
-           16); /* the better of two prompts is that of a worker as fast as others */
+    expect(&group, 16, 16, 16);
 }
 
 static void a_straggler_is_measured_against_its_share(void **state)
@@ -115,8 +139,7 @@ static void what_was_not_measured_says_nothing(void **state)
     const double speeds[] = {2e9, 0, 2e9}; /* as on GPUs */
     struct group group = {.weights.count = 0};
     double slowness[WORKERS] = {7, 7, 7};
-    for (int n = 0; n < 3; n++)
-        run(&group, speeds, slowness);
+    run_all(&group, speeds, slowness);
     expect(&group, 16, 16, 16);
     for (int r = 0; r < WORKERS; r++)
         assert_true(slowness[r] == 0);
@@ -128,14 +151,13 @@ static void short_prompts_say_nothing(void **state)
     const double speeds[] = {2e9, 1e9, 2e9};
     struct group group = {.weights.count = 0};
     double slowness[WORKERS];
-    work = 0.4e9; /* 0.4 s of the slowest */
-    for (int n = 0; n < 3; n++)
-        run(&group, speeds, slowness);
+    const double usual = work;
+    work = 0.95 * WORKER_SPEEDS_MEASURED_S * speeds[1];
+    run_all(&group, speeds, slowness);
     expect(&group, 16, 16, 16);
     assert_true(slowness[1] == 0);
-    work = 1e9;
-    run(&group, speeds, slowness);
-    run(&group, speeds, slowness);
+    work = usual;
+    run_all(&group, speeds, slowness);
     expect(&group, 16, 8, 16);
 }
 
@@ -166,8 +188,9 @@ static void given_weights_are_read(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_worker_half_as_fast_gets_half_after_two_prompts),
-        cmocka_unit_test(noise_and_one_slow_prompt_change_nothing),
+        cmocka_unit_test(a_worker_half_as_fast_gets_half),
+        cmocka_unit_test(noise_and_slow_prompts_between_others_change_nothing),
+        cmocka_unit_test(a_worker_is_weighed_from_where_it_is_called_slow),
         cmocka_unit_test(weights_in_use_stay_until_they_are_far_off),
         cmocka_unit_test(a_straggler_is_measured_against_its_share),
         cmocka_unit_test(what_was_not_measured_says_nothing),
