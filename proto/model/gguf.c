@@ -296,7 +296,9 @@ static enum status read_pairs(struct gguf *gguf, uint64_t count)
     if (!gguf->pairs)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the keys of %s", gguf->cursor.name);
     for (uint64_t i = 0; i < count; i++) {
-        TRY(read_pair(&gguf->cursor, &gguf->pairs[i]));
+        struct gguf_pair *pair = &gguf->pairs[i];
+        TRY(read_pair(&gguf->cursor, pair));
+        pair->bytes = gguf->cursor.offset - pair->offset;
         if (gguf->cursor.offset > GGUF_HEADER_BYTES_MAX)
             return gguf_fail(gguf, gguf->cursor.offset, STATUS_DATA_LOSS, "header-bytes",
                              "the header is longer than %d bytes", GGUF_HEADER_BYTES_MAX);

@@ -56,6 +56,7 @@ struct gguf_pair {
     enum gguf_type type;
     struct gguf_array array; /* where type is GGUF_ARRAY */
     const uint8_t *value;    /* the bytes at offset */
+    size_t bytes;            /* of the value, as stored */
 };
 
 struct gguf_tensor {

@@ -12,6 +12,13 @@
 static const char llama3_pattern[] = LLAMA_3_WITH("\\p{N}{1,3}");
 static const char qwen2_pattern[] = LLAMA_3_WITH("\\p{N}");
 
+const char *tokenizer_pipeline_pattern(struct text_view pre)
+{
+    if (text_view_is(pre, "llama-bpe"))
+        return llama3_pattern;
+    return text_view_is(pre, "qwen2") ? qwen2_pattern : NULL;
+}
+
 static bool text_is(const json_t *value, const char *text)
 {
     return json_is_string(value) && strcmp(json_string_value(value), text) == 0;

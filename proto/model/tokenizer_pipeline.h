@@ -17,3 +17,7 @@ struct tokenizer_pipeline {
 /* `root` is the whole file. UNIMPLEMENTED names a step that is not known. */
 MUST_CHECK enum status tokenizer_pipeline_read(struct tokenizer_pipeline *pipeline,
                                                const struct json_place *root);
+
+/* The regular expression of the Split step that stands for a pre-tokenizer, by its GGUF name; NULL
+ * where there is no such step. */
+const char *tokenizer_pipeline_pattern(struct text_view pre);

@@ -1,0 +1,151 @@
+/* Owns the folder beside a model's place. Promises that no file is removed but those that a written
+ * model has, and that a model is never seen in part. */
+#include "proto/model/output_folder.h"
+
+#include <assert.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "proto/model/output_file.h"
+
+enum { SUFFIX_BYTES = 8, NAME_BYTES = 256, MODE = 0777 };
+
+const char *const output_folder_names[] = {"config.json",
+                                           "generation_config.json",
+                                           "tokenizer.json",
+                                           "tokenizer_config.json",
+                                           "chat_template.jinja",
+                                           "special_tokens_map.json",
+                                           "added_tokens.json",
+                                           "vocab.json",
+                                           "merges.txt",
+                                           "model.safetensors",
+                                           NULL};
+
+static enum status fail_on(const char *what, const char *path)
+{
+    return fail(STATUS_IO, "%s %s: %s", what, path, strerror(errno));
+}
+
+static bool is_own_name(const char *name)
+{
+    for (const char *const *own = output_folder_names; *own; own++)
+        if (strcmp(*own, name) == 0)
+            return true;
+    return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
+}
+
+static enum status check_names(const char *path)
+{
+    char other[NAME_BYTES] = "";
+    DIR *listing = opendir(path);
+    if (!listing && errno == ENOENT)
+        return STATUS_OK;
+    if (!listing && errno == ENOTDIR)
+        return fail(STATUS_ALREADY_EXISTS, "%s is a file; name a folder for the model", path);
+    if (!listing)
+        return fail_on("open", path);
+    for (struct dirent *entry = readdir(listing); entry && !*other; entry = readdir(listing))
+        if (!is_own_name(entry->d_name))
+            snprintf(other, sizeof other, "%s", entry->d_name);
+    closedir(listing);
+    if (*other)
+        return fail(STATUS_ALREADY_EXISTS,
+                    "%s holds %s, which is no file of a saved model; name another folder, or "
+                    "remove that one",
+                    path, other);
+    return STATUS_OK;
+}
+
+/* A folder with no other files than our own. */
+static enum status remove_folder(const char *path)
+{
+    char name[OUTPUT_FOLDER_PATH_BYTES + NAME_BYTES];
+    for (const char *const *own = output_folder_names; *own; own++) {
+        snprintf(name, sizeof name, "%s/%s", path, *own);
+        if (unlink(name) != 0 && errno != ENOENT)
+            return fail_on("remove", name);
+    }
+    return rmdir(path) == 0 || errno == ENOENT ? STATUS_OK : fail_on("remove", path);
+}
+
+static enum status take_path(struct output_folder *folder, const char *path)
+{
+    size_t bytes = strlen(path);
+    while (bytes > 1 && path[bytes - 1] == '/')
+        bytes--;
+    if (bytes == 0 || bytes + SUFFIX_BYTES + NAME_BYTES > OUTPUT_FOLDER_PATH_BYTES)
+        return fail(STATUS_INVALID_ARGUMENT, "the path of the folder for a model is %s",
+                    bytes == 0 ? "empty" : "too long");
+    snprintf(folder->path, sizeof folder->path, "%.*s", (int)bytes, path);
+    snprintf(folder->part, sizeof folder->part, "%.*s.part", (int)bytes, path);
+    return STATUS_OK;
+}
+
+enum status output_folder_check(const char *path)
+{
+    struct output_folder folder;
+    TRY(take_path(&folder, path));
+    TRY(check_names(folder.path));
+    return check_names(folder.part);
+}
+
+enum status output_folder_begin(struct output_folder *folder, const char *path)
+{
+    TRY(output_folder_check(path));
+    TRY(take_path(folder, path));
+    TRY(remove_folder(folder->part));
+    return mkdir(folder->part, MODE) == 0 ? STATUS_OK : fail_on("make the folder", folder->part);
+}
+
+void output_folder_file(char path[OUTPUT_FOLDER_PATH_BYTES], const struct output_folder *folder,
+                        const char *name)
+{
+    const int bytes = snprintf(path, OUTPUT_FOLDER_PATH_BYTES, "%s/%s", folder->part, name);
+    assert(bytes < OUTPUT_FOLDER_PATH_BYTES);
+}
+
+/* The old model stays whole under another name until the new one is there. */
+static enum status move_aside(const struct output_folder *folder)
+{
+    char old[OUTPUT_FOLDER_PATH_BYTES];
+    snprintf(old, sizeof old, "%.*s.old", OUTPUT_FOLDER_PATH_BYTES - SUFFIX_BYTES, folder->path);
+    TRY(check_names(old));
+    TRY(remove_folder(old));
+    if (rename(folder->path, old) != 0 && errno != ENOENT)
+        return fail_on("rename", folder->path);
+    if (rename(folder->part, folder->path) != 0)
+        return fail_on("rename", folder->part);
+    return remove_folder(old);
+}
+
+static enum status put_in_place(const struct output_folder *folder)
+{
+    if (renameat2(AT_FDCWD, folder->part, AT_FDCWD, folder->path, RENAME_EXCHANGE) == 0)
+        return remove_folder(folder->part);
+    if (errno == EINVAL || errno == ENOSYS)
+        return move_aside(folder);
+    if (errno != ENOENT || rename(folder->part, folder->path) != 0)
+        return fail_on("rename", folder->part);
+    return STATUS_OK;
+}
+
+enum status output_folder_finish(struct output_folder *folder)
+{
+    char inside[OUTPUT_FOLDER_PATH_BYTES];
+    output_folder_file(inside, folder, "config.json");
+    TRY(output_file_sync_folder(inside));
+    TRY(put_in_place(folder));
+    return output_file_sync_folder(folder->path);
+}
+
+void output_folder_discard(struct output_folder *folder)
+{
+    (void)remove_folder(folder->part);
+}

@@ -1,0 +1,33 @@
+/* A model's folder while it is written: beside its place, as PATH.part, and put there when it is
+ * whole. Who opens PATH finds the model that was there before, or all of the new one. */
+#pragma once
+
+#include "proto/status.h"
+
+enum { OUTPUT_FOLDER_PATH_BYTES = 4096 };
+
+struct output_folder {
+    char path[OUTPUT_FOLDER_PATH_BYTES]; /* without a slash at its end */
+    char part[OUTPUT_FOLDER_PATH_BYTES]; /* where files are written */
+};
+
+/* Names of the files that a model's folder has when it has been written here; ended by NULL. */
+extern const char *const output_folder_names[];
+
+/* Whether a model may be written to `path`: nothing is there, or a folder with no other files than
+ * those. ALREADY_EXISTS names the first other one: nobody's file is removed unasked. */
+MUST_CHECK enum status output_folder_check(const char *path);
+
+/* Makes the folder PATH.part, empty, as output_folder_check says. */
+MUST_CHECK enum status output_folder_begin(struct output_folder *folder, const char *path);
+
+/* "PATH.part/name" */
+void output_folder_file(char path[OUTPUT_FOLDER_PATH_BYTES], const struct output_folder *folder,
+                        const char *name);
+
+/* Puts the folder in its place, and removes the one that was there. Where the file system cannot
+ * exchange two folders (NFS), the old one is PATH.old for a moment. */
+MUST_CHECK enum status output_folder_finish(struct output_folder *folder);
+
+/* Removes what was written. */
+void output_folder_discard(struct output_folder *folder);

@@ -1,0 +1,188 @@
+/* Owns the keys of a written GGUF file. Promises that a source's keys are carried over byte for
+ * byte, but for those that say what is replaced. */
+#include "proto/model/output_gguf_keys.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { KEY_BYTES = 96 };
+
+struct key {
+    char text[KEY_BYTES];
+};
+
+static struct key key_of(const struct architecture *architecture, const char *rest)
+{
+    struct key key;
+    snprintf(key.text, sizeof key.text, "%s.%s", architecture->gguf, rest);
+    return key;
+}
+
+const struct architecture *output_gguf_keys_architecture(const struct model_spec *spec)
+{
+    const struct architecture *row = architecture_of_config(spec->architecture);
+    if (!row)
+        row = architecture_of_gguf(spec->architecture);
+    return row && row->gguf ? row : architecture_of_gguf(text_view_of("llama"));
+}
+
+static void put_u32(struct gguf_pairs *pairs, const struct architecture *row, const char *rest,
+                    int64_t value)
+{
+    gguf_pairs_u32(pairs, key_of(row, rest).text, (uint32_t)value);
+}
+
+static void put_f32(struct gguf_pairs *pairs, const struct architecture *row, const char *rest,
+                    double value)
+{
+    gguf_pairs_f32(pairs, key_of(row, rest).text, (float)value);
+}
+
+/* As llama.cpp numbers the types of whole files. */
+static uint32_t file_type(enum dtype dtype)
+{
+    return dtype == DTYPE_F32 ? 0 : dtype == DTYPE_F16 ? 1 : 32;
+}
+
+/* Those that are the same for every source. */
+static void put_replaced(struct gguf_pairs *pairs, const struct model_save *save)
+{
+    const struct model_spec *spec = model_spec(save->source);
+    const struct architecture *row = output_gguf_keys_architecture(spec);
+    gguf_pairs_u32(pairs, "general.alignment", OUTPUT_GGUF_ALIGNMENT);
+    gguf_pairs_u32(pairs, "general.file_type", file_type(save->dtype));
+    put_u32(pairs, row, "context_length",
+            save->context_tokens > 0 ? save->context_tokens : spec->trained_tokens);
+    put_f32(pairs, row, "rope.freq_base", save->rope_base > 0 ? save->rope_base : spec->rope_base);
+    if (spec->rope_scaling == MODEL_ROPE_YARN)
+        put_u32(pairs, row, "rope.scaling.original_context_length", spec->rope_original_tokens);
+}
+
+static bool is_replaced(struct text_view key, const struct model_spec *spec)
+{
+    const struct architecture *row = output_gguf_keys_architecture(spec);
+    static const char split[] = "split.";
+    return text_view_is(key, "general.alignment") || text_view_is(key, "general.file_type") ||
+           text_view_is(key, "general.quantization_version") ||
+           text_view_is(key, key_of(row, "context_length").text) ||
+           text_view_is(key, key_of(row, "rope.freq_base").text) ||
+           (spec->rope_scaling == MODEL_ROPE_YARN &&
+            text_view_is(key, key_of(row, "rope.scaling.original_context_length").text)) ||
+           (key.bytes > strlen(split) && memcmp(key.text, split, strlen(split)) == 0);
+}
+
+static void copy_keys(struct gguf_pairs *pairs, const struct model_save *save)
+{
+    const struct gguf *gguf = checkpoint_gguf(model_checkpoint(save->source));
+    for (int i = 0; i < gguf_pair_count(gguf); i++)
+        if (!is_replaced(gguf_pair(gguf, i)->key, model_spec(save->source)))
+            gguf_pairs_copy(pairs, gguf_pair(gguf, i));
+}
+
+static void put_window(struct gguf_pairs *pairs, const struct model_spec *spec,
+                       const struct architecture *row)
+{
+    put_u32(pairs, row, "attention.sliding_window", spec->window.tokens);
+    if (row->gguf_window == ARCHITECTURE_WINDOW_ALL && spec_window_layers(spec) == spec->layers)
+        return;
+    gguf_pairs_array(pairs, key_of(row, "attention.sliding_window_pattern").text, GGUF_BOOL,
+                     (uint64_t)spec->layers);
+    for (int layer = 0; layer < spec->layers; layer++)
+        gguf_pairs_put_u8(pairs, model_window_covers(&spec->window, layer));
+}
+
+static void put_facts(struct gguf_pairs *pairs, const struct model_spec *spec)
+{
+    const struct architecture *row = output_gguf_keys_architecture(spec);
+    gguf_pairs_text(pairs, "general.architecture", text_view_of(row->gguf));
+    gguf_pairs_text(pairs, "general.type", text_view_of("model"));
+    gguf_pairs_text(pairs, "general.name", spec->name);
+    put_u32(pairs, row, "block_count", spec->layers);
+    put_u32(pairs, row, "embedding_length", spec->hidden);
+    put_u32(pairs, row, "feed_forward_length", spec->ffn);
+    put_u32(pairs, row, "attention.head_count", spec->heads);
+    put_u32(pairs, row, "attention.head_count_kv", spec->kv_heads);
+    put_u32(pairs, row, "attention.key_length", spec->head_dim);
+    put_u32(pairs, row, "attention.value_length", spec->head_dim);
+    put_f32(pairs, row, "attention.layer_norm_rms_epsilon", (double)spec->norm_eps);
+    put_u32(pairs, row, "rope.dimension_count", spec->head_dim);
+    put_u32(pairs, row, "vocab_size", spec->vocab);
+    if (spec->rope_scaling == MODEL_ROPE_LINEAR) {
+        gguf_pairs_text(pairs, key_of(row, "rope.scaling.type").text, text_view_of("linear"));
+        put_f32(pairs, row, "rope.scaling.factor", spec->rope_factor);
+    }
+    if (spec_window_layers(spec) > 0)
+        put_window(pairs, spec, row);
+}
+
+/* Rows of the embedding without a token get a text of their own: no text may stand twice. */
+static void put_tokens(struct gguf_pairs *pairs, const struct vocab *vocab)
+{
+    const uint64_t count = (uint64_t)vocab_count(vocab);
+    gguf_pairs_array(pairs, "tokenizer.ggml.tokens", GGUF_STRING, count);
+    for (int32_t id = 0; id < vocab_count(vocab); id++) {
+        const struct vocab_token token = vocab_token(vocab, id);
+        char filler[32];
+        snprintf(filler, sizeof filler, "[PAD%d]", id);
+        gguf_pairs_put_string(pairs, token.type == VOCAB_UNUSED
+                                         ? text_view_of(filler)
+                                         : (struct text_view){token.text, token.bytes});
+    }
+    gguf_pairs_array(pairs, "tokenizer.ggml.token_type", GGUF_I32, count);
+    for (int32_t id = 0; id < vocab_count(vocab); id++)
+        gguf_pairs_put_u32(pairs, vocab_token(vocab, id).type);
+    gguf_pairs_array(pairs, "tokenizer.ggml.merges", GGUF_STRING,
+                     (uint64_t)vocab_merge_count(vocab));
+    for (int32_t priority = 0; priority < vocab_merge_count(vocab); priority++) {
+        const struct vocab_merge merge = vocab_merge(vocab, priority);
+        gguf_pairs_put_u64(pairs, merge.left_bytes + 1 + merge.right_bytes);
+        gguf_pairs_put_bytes(pairs, merge.left, merge.left_bytes);
+        gguf_pairs_put_bytes(pairs, " ", 1);
+        gguf_pairs_put_bytes(pairs, merge.right, merge.right_bytes);
+    }
+}
+
+static void put_special(struct gguf_pairs *pairs, const struct vocab *vocab)
+{
+    const struct vocab_special special = vocab_special(vocab);
+    const struct {
+        const char *key;
+        int32_t id;
+    } ids[] = {
+        {"tokenizer.ggml.bos_token_id", special.bos},
+        {"tokenizer.ggml.eos_token_id", special.eos},
+        {"tokenizer.ggml.eot_token_id", special.eot},
+        {"tokenizer.ggml.eom_token_id", special.eom},
+        {"tokenizer.ggml.unknown_token_id", special.unknown},
+        {"tokenizer.ggml.padding_token_id", special.padding},
+    };
+    for (size_t i = 0; i < sizeof ids / sizeof ids[0]; i++)
+        if (ids[i].id >= 0)
+            gguf_pairs_u32(pairs, ids[i].key, (uint32_t)ids[i].id);
+    if (vocab_add_bos(vocab) != VOCAB_FLAG_ABSENT)
+        gguf_pairs_bool(pairs, "tokenizer.ggml.add_bos_token",
+                        vocab_add_bos(vocab) == VOCAB_FLAG_ON);
+    if (vocab_chat_template(vocab).bytes > 0)
+        gguf_pairs_text(pairs, "tokenizer.chat_template", vocab_chat_template(vocab));
+}
+
+static void put_vocab(struct gguf_pairs *pairs, const struct vocab *vocab)
+{
+    gguf_pairs_text(pairs, "tokenizer.ggml.model", vocab_kind(vocab));
+    gguf_pairs_text(pairs, "tokenizer.ggml.pre", vocab_pre(vocab));
+    put_tokens(pairs, vocab);
+    put_special(pairs, vocab);
+}
+
+void output_gguf_keys_put(struct gguf_pairs *pairs, const struct model_save *save)
+{
+    if (checkpoint_gguf(model_checkpoint(save->source))) {
+        copy_keys(pairs, save);
+        put_replaced(pairs, save);
+        return;
+    }
+    put_facts(pairs, model_spec(save->source));
+    put_replaced(pairs, save);
+    if (model_vocab(save->source))
+        put_vocab(pairs, model_vocab(save->source));
+}
