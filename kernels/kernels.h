@@ -17,8 +17,9 @@
  * it: the same integers in one instruction for two, so the same bits.
  *
  * No kernel allocates; scratch comes from the caller, one per thread, 64-byte aligned,
- * scratch_bytes() long. "Row" means one token's vector. All sums are float32. Rows are independent:
- * a row's result does not depend on which rows are computed with it, nor on how many.
+ * scratch_bytes() long but for products of product.h, whose header has its size. "Row" means one
+ * token's vector. All sums are float32. Rows are independent: a row's result does not depend on
+ * which rows are computed with it, nor on how many.
  *
  * A NaN is never lost: whatever has a part in an output makes it a NaN if it is one, whatever its
  * sign and payload. So does, but for minus infinity among attention's scores, what is infinite,
@@ -36,6 +37,7 @@
 #include "kernels/cross_entropy.h"
 #include "kernels/dtype.h"
 #include "kernels/matmul.h"
+#include "kernels/product.h"
 #include "kernels/rope.h"
 #include "kernels/rows_gradient.h"
 
@@ -63,6 +65,9 @@ struct kernels {
     void (*matmul_row)(float *row, const struct matmul_weights *weights, int64_t out_index);
     void (*matmul_prefill)(const struct matmul_args *args);
     void (*matmul_decode)(const struct matmul_args *args);
+
+    /* product.h */
+    void (*product)(const struct product_args *args);
 
     /* rope.h */
     void (*rope_queries)(const struct rope_args *args);
