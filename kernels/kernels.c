@@ -38,12 +38,17 @@ static void reference_install(struct kernels *kernels)
     kernels->scratch_bytes = reference_scratch_bytes;
     attention_ref_install(kernels);
     matmul_ref_install(kernels);
+    product_ref_install(kernels);
     rope_ref_install(kernels);
     rmsnorm_ref_install(kernels);
     swiglu_ref_install(kernels);
     logsumexp_ref_install(kernels);
     finite_ref_install(kernels);
     largest_ref_install(kernels);
+    attention_gradient_ref_install(kernels);
+    rows_gradient_ref_install(kernels);
+    cross_entropy_ref_install(kernels);
+    adamw_ref_install(kernels);
 }
 
 static size_t avx2_scratch_bytes(const struct kernels_limits *limits)
@@ -58,6 +63,7 @@ static void avx2_install(struct kernels *kernels)
     matmul_avx2_install(kernels);
     if (isa_has_avx2_vnni())
         kernels->matmul_decode = matmul_decode_avx2_vnni;
+    product_avx2_install(kernels);
     rope_avx2_install(kernels);
     rmsnorm_avx2_install(kernels);
     swiglu_avx2_install(kernels);
@@ -77,6 +83,7 @@ static void avx512_install(struct kernels *kernels)
     matmul_avx512_install(kernels);
     if (isa_has_avx512_vnni())
         kernels->matmul_decode = matmul_decode_avx512_vnni;
+    product_avx512_install(kernels);
 }
 
 static size_t avx512_bf16_scratch_bytes(const struct kernels_limits *limits)
@@ -90,6 +97,7 @@ static void avx512_bf16_install(struct kernels *kernels)
     kernels->scratch_bytes = avx512_bf16_scratch_bytes;
     attention_avx512_bf16_install(kernels);
     matmul_avx512_bf16_install(kernels);
+    product_avx512_bf16_install(kernels);
 }
 
 /* Slowest first: each starts as a copy of the one before it. */

@@ -17,8 +17,9 @@
  * it: the same integers in one instruction for two, so the same bits.
  *
  * No kernel allocates; scratch comes from the caller, one per thread, 64-byte aligned,
- * scratch_bytes() long. "Row" means one token's vector. All sums are float32. Rows are independent:
- * a row's result does not depend on which rows are computed with it, nor on how many.
+ * scratch_bytes() long but for products of product.h, whose header has its size. "Row" means one
+ * token's vector. All sums are float32. Rows are independent: a row's result does not depend on
+ * which rows are computed with it, nor on how many.
  *
  * A NaN is never lost: whatever has a part in an output makes it a NaN if it is one, whatever its
  * sign and payload. So does, but for minus infinity among attention's scores, what is infinite,
@@ -30,10 +31,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "kernels/adamw.h"
 #include "kernels/attention.h"
+#include "kernels/attention_gradient.h"
+#include "kernels/cross_entropy.h"
 #include "kernels/dtype.h"
 #include "kernels/matmul.h"
+#include "kernels/product.h"
 #include "kernels/rope.h"
+#include "kernels/rows_gradient.h"
 
 /* Largest sizes that one call sees; the caller cuts its work to these. */
 struct kernels_limits {
@@ -59,6 +65,9 @@ struct kernels {
     void (*matmul_row)(float *row, const struct matmul_weights *weights, int64_t out_index);
     void (*matmul_prefill)(const struct matmul_args *args);
     void (*matmul_decode)(const struct matmul_args *args);
+
+    /* product.h */
+    void (*product)(const struct product_args *args);
 
     /* rope.h */
     void (*rope_queries)(const struct rope_args *args);
@@ -89,6 +98,33 @@ struct kernels {
     int64_t (*finite_rows)(const float *x, int64_t rows, int64_t width);
     /* Where the first of the largest of x [count] is, all of them finite; count >= 1. */
     int64_t (*largest)(const float *x, int64_t count);
+
+    /* Of training: float32 in every variant. */
+
+    /* attention_gradient.h */
+    void (*attention_gradient_forward)(const struct attention_gradient_tile *tile,
+                                       const struct attention_gradient_state *state);
+    void (*attention_gradient_backward)(const struct attention_gradient_tile *tile,
+                                        const struct attention_gradient_flow *flow);
+    void (*attention_gradient_finish)(float *acc, float *max, const float *sum, int64_t rows,
+                                      int head_dim);
+    void (*attention_gradient_dots)(float *dot, const float *dout, const float *out, int64_t rows,
+                                    int head_dim);
+
+    /* rows_gradient.h */
+    void (*rmsnorm_gradient)(const struct rmsnorm_gradient_args *args);
+    void (*swiglu_gradient)(const struct swiglu_gradient_args *args);
+    void (*bias_gradient)(float *dbias, const float *dy, int64_t dy_stride, int64_t rows,
+                          int64_t width);
+    void (*add)(float *sum, const float *x, int64_t count);
+    void (*rope_gradient)(const struct rope_args *args, bool accumulate);
+
+    /* cross_entropy.h: the loss. */
+    double (*cross_entropy)(const struct cross_entropy_args *args);
+
+    /* adamw.h */
+    void (*adamw)(const struct adamw_args *args);
+    double (*sum_of_squares)(const float *x, int64_t count);
 };
 
 /* The variants that are compiled in, best last; `index` from 0. NULL past the end. */

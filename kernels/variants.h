@@ -8,12 +8,17 @@
 
 void attention_ref_install(struct kernels *kernels);
 void matmul_ref_install(struct kernels *kernels);
+void product_ref_install(struct kernels *kernels);
 void rope_ref_install(struct kernels *kernels);
 void rmsnorm_ref_install(struct kernels *kernels);
 void swiglu_ref_install(struct kernels *kernels);
 void logsumexp_ref_install(struct kernels *kernels);
 void finite_ref_install(struct kernels *kernels);
 void largest_ref_install(struct kernels *kernels);
+void attention_gradient_ref_install(struct kernels *kernels);
+void rows_gradient_ref_install(struct kernels *kernels);
+void cross_entropy_ref_install(struct kernels *kernels);
+void adamw_ref_install(struct kernels *kernels);
 
 size_t attention_ref_scratch_bytes(const struct kernels_limits *limits);
 size_t matmul_ref_scratch_bytes(const struct kernels_limits *limits);
@@ -23,6 +28,7 @@ void attention_avx2_install(struct kernels *kernels);
 void matmul_avx2_install(struct kernels *kernels);
 void matmul_decode_avx2(const struct matmul_args *args);
 void matmul_decode_avx2_vnni(const struct matmul_args *args); /* AVX-VNNI too */
+void product_avx2_install(struct kernels *kernels);
 void rope_avx2_install(struct kernels *kernels);
 void rmsnorm_avx2_install(struct kernels *kernels);
 void swiglu_avx2_install(struct kernels *kernels);
@@ -35,6 +41,8 @@ size_t matmul_avx2_scratch_bytes(const struct kernels_limits *limits);
 /* AVX-512 F, BW, VL beside those */
 void attention_avx512_install(struct kernels *kernels);
 void matmul_avx512_install(struct kernels *kernels);
+void product_avx512_install(struct kernels *kernels);
+void product_avx512(const struct product_args *args);
 void matmul_decode_avx512(const struct matmul_args *args);
 void matmul_decode_avx512_vnni(const struct matmul_args *args); /* AVX-512 VNNI too */
 
@@ -44,6 +52,7 @@ size_t matmul_avx512_scratch_bytes(const struct kernels_limits *limits);
 /* BF16 beside those */
 void attention_avx512_bf16_install(struct kernels *kernels);
 void matmul_avx512_bf16_install(struct kernels *kernels);
+void product_avx512_bf16_install(struct kernels *kernels);
 
 size_t attention_avx512_bf16_scratch_bytes(const struct kernels_limits *limits);
 size_t matmul_avx512_bf16_scratch_bytes(const struct kernels_limits *limits);

@@ -125,14 +125,22 @@ static void put_sizes(struct config *config, const struct model_save *save)
     put(config, "torch_dtype", json_string(dtype_word(save->dtype)));
 }
 
+static json_t *scaling_of(const struct model_spec *spec)
+{
+    if (spec->rope_scaling == MODEL_ROPE_LINEAR)
+        return json_pack("{s:s, s:f}", "rope_type", "linear", "factor", spec->rope_factor);
+    if (spec->rope_scaling == MODEL_ROPE_YARN)
+        return json_pack("{s:s, s:f, s:f, s:f, s:f, s:i}", "rope_type", "yarn", "factor",
+                         spec->rope_factor, "beta_fast", spec->rope.beta_fast, "beta_slow",
+                         spec->rope.beta_slow, "attention_factor", spec->rope_mscale,
+                         "original_max_position_embeddings", spec->rope_original_tokens);
+    return json_null();
+}
+
 static void put_rope(struct config *config, const struct model_save *save)
 {
-    const struct model_spec *spec = model_spec(save->source);
     put(config, "rope_theta", json_real(base_of(save)));
-    put(config, "rope_scaling",
-        spec->rope_scaling == MODEL_ROPE_LINEAR
-            ? json_pack("{s:s, s:f}", "rope_type", "linear", "factor", spec->rope_factor)
-            : json_null());
+    put(config, "rope_scaling", scaling_of(model_spec(save->source)));
 }
 
 static void put_id(struct config *config, const char *key, int32_t id)
@@ -207,12 +215,12 @@ enum status output_config_check(const struct model_save *save)
     if (checkpoint_directory(model_checkpoint(save->source)))
         return STATUS_OK;
     const struct architecture *row = architecture_of(spec);
-    if ((spec->rope_scaling != MODEL_ROPE_NONE && spec->rope_scaling != MODEL_ROPE_LINEAR) ||
-        spec->rope_mscale != 1)
+    if (spec->rope_scaling == MODEL_ROPE_FACTORS ||
+        (spec->rope_scaling != MODEL_ROPE_YARN && spec->rope_mscale != 1))
         return fail(STATUS_UNIMPLEMENTED,
-                    "%s: rope scaling %s of a GGUF file is not written as config.json; write a "
-                    "GGUF file",
-                    name, spec_rope_scaling_name(spec->rope_scaling));
+                    "%s: config.json cannot say this model's rope scaling (%s, cos and sin times "
+                    "%g); write a GGUF file",
+                    name, spec_rope_scaling_name(spec->rope_scaling), spec->rope_mscale);
     TRY(check_biases(spec, row, name));
     return check_window(spec, row, name);
 }

@@ -33,18 +33,28 @@ enum status output_gguf_check(const struct model_save *save)
                 checkpoint_name(model_checkpoint(save->source)));
 }
 
-/* Frequencies are divided by them: a GGUF source's own, or those of llama3's formula, which follow
- * from what the formula made of the source's base. */
-static void make_factors(struct parts *parts, const struct model_save *save)
+/* Frequencies are divided by them: a GGUF source's own, or those of llama3's formula, which depend
+ * on the base. */
+static enum status make_factors(struct parts *parts, const struct model_save *save)
 {
-    const struct model_spec *spec = model_spec(save->source);
-    const int half = spec->head_dim / 2;
-    const bool has_factors =
-        spec->rope_scaling == MODEL_ROPE_FACTORS || spec->rope_scaling == MODEL_ROPE_LLAMA3;
-    parts->factor_count = has_factors ? half : 0;
-    for (int i = 0; i < parts->factor_count; i++)
+    struct model_spec spec = *model_spec(save->source);
+    const struct checkpoint *source = model_checkpoint(save->source);
+    const int own = checkpoint_gguf(source) ? checkpoint_find_tensor(source, factors_name) : -1;
+    const int half = spec.head_dim / 2;
+    if (own >= 0) {
+        parts->factor_count = half;
+        memcpy(parts->factors, checkpoint_tensor(source, own)->data, (size_t)half * sizeof(float));
+        return STATUS_OK;
+    }
+    if (spec.rope_scaling != MODEL_ROPE_LLAMA3)
+        return STATUS_OK;
+    if (save->rope_base > 0)
+        TRY(spec_replace_base(&spec, save->rope_base, checkpoint_name(source)));
+    parts->factor_count = half;
+    for (int i = 0; i < half; i++)
         parts->factors[i] =
-            (float)(pow(spec->rope_base, -2.0 * i / spec->head_dim) / spec->inv_freq[i]);
+            (float)(pow(spec.rope_base, -2.0 * i / spec.head_dim) / spec.inv_freq[i]);
+    return STATUS_OK;
 }
 
 static void describe_tensor(struct gguf_pairs *header, const char *name, int64_t columns,
@@ -85,7 +95,7 @@ static enum status make_parts(struct parts *parts, const struct model_save *save
 {
     TRY(output_tensors_list(&parts->tensors, &parts->tensor_count, model_spec(save->source),
                             save->dtype, DTYPE_F32));
-    make_factors(parts, save);
+    TRY(make_factors(parts, save));
     TRY(gguf_pairs_begin(&parts->header));
     output_gguf_keys_put(&parts->header, save);
     describe_tensors(parts);

@@ -102,7 +102,24 @@ enum status spec_set_rope(struct model_spec *spec, const struct spec_rope *rope,
     spec->rope_factor = rope->scaling == MODEL_ROPE_NONE ? 1 : rope->factor;
     spec->rope_mscale = (double)(float)rope->mscale;
     spec->rope_original_tokens = has_length ? rope->original_tokens : spec->trained_tokens;
+    spec->rope = *rope;
     make_frequencies(spec->inv_freq, rope, spec->head_dim);
+    return STATUS_OK;
+}
+
+enum status spec_replace_base(struct model_spec *spec, double base, const char *name)
+{
+    const struct model_spec old = *spec;
+    struct spec_rope rope = old.rope;
+    double plain[MODEL_HEAD_DIM_MAX / 2]; /* the old base's, without factors */
+    rope.base = base;
+    make_frequencies(plain, &old.rope, old.head_dim);
+    TRY(spec_set_rope(spec, &rope, name));
+    if (old.rope_scaling != MODEL_ROPE_FACTORS)
+        return STATUS_OK;
+    spec->rope_scaling = MODEL_ROPE_FACTORS;
+    for (int i = 0; i < old.head_dim / 2; i++)
+        spec->inv_freq[i] = (double)(float)(spec->inv_freq[i] * (old.inv_freq[i] / plain[i]));
     return STATUS_OK;
 }
 

@@ -30,6 +30,19 @@ enum model_rope_scaling {
     MODEL_ROPE_LLAMA3   /* the same by its formula */
 };
 
+/* How a model asks for its frequencies. */
+struct spec_rope {
+    double base;
+    enum model_rope_scaling scaling; /* not MODEL_ROPE_FACTORS */
+    double factor;                   /* 1 where there is no scaling */
+    int original_tokens;             /* yarn, llama3 */
+    double beta_fast;                /* yarn */
+    double beta_slow;
+    double mscale;          /* 1 where cos and sin stay as they are */
+    double low_freq_factor; /* llama3 */
+    double high_freq_factor;
+};
+
 struct model_spec {
     struct text_view name;         /* empty where the model has none */
     struct text_view architecture; /* as the file names it: "llama" */
@@ -65,19 +78,7 @@ struct model_spec {
     double rope_mscale;
     /* [head_dim / 2], scaling applied, rounded to float32 and widened. */
     double inv_freq[MODEL_HEAD_DIM_MAX / 2];
-};
-
-/* How a model asks for its frequencies. */
-struct spec_rope {
-    double base;
-    enum model_rope_scaling scaling; /* not MODEL_ROPE_FACTORS */
-    double factor;                   /* 1 where there is no scaling */
-    int original_tokens;             /* yarn, llama3 */
-    double beta_fast;                /* yarn */
-    double beta_slow;
-    double mscale;          /* 1 where cos and sin stay as they are */
-    double low_freq_factor; /* llama3 */
-    double high_freq_factor;
+    struct spec_rope rope; /* what these follow from, but for the factors of a file */
 };
 
 /* What the attention kernels take (kernels/attention.h). */
@@ -99,6 +100,9 @@ double spec_yarn_mscale(double factor);
  * it, for numbers that cannot be. */
 MUST_CHECK enum status spec_set_rope(struct model_spec *spec, const struct spec_rope *rope,
                                      const char *name);
+
+/* The same model with another base: scaling stays, and factors of a file stay as they are. */
+MUST_CHECK enum status spec_replace_base(struct model_spec *spec, double base, const char *name);
 
 /* How many layers the window covers. */
 int spec_window_layers(const struct model_spec *spec);

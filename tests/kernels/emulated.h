@@ -9,10 +9,12 @@
 
 void attention_avx512_emulated_install(struct kernels *kernels);
 void matmul_avx512_emulated_install(struct kernels *kernels);
+void product_avx512_emulated_install(struct kernels *kernels);
 size_t attention_avx512_emulated_scratch_bytes(const struct kernels_limits *limits);
 size_t matmul_avx512_emulated_scratch_bytes(const struct kernels_limits *limits);
 
 void attention_avx512_bf16_emulated_install(struct kernels *kernels);
 void matmul_avx512_bf16_emulated_install(struct kernels *kernels);
+void product_avx512_bf16_emulated_install(struct kernels *kernels);
 size_t attention_avx512_bf16_emulated_scratch_bytes(const struct kernels_limits *limits);
 size_t matmul_avx512_bf16_emulated_scratch_bytes(const struct kernels_limits *limits);

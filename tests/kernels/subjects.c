@@ -31,11 +31,13 @@ static const struct kernels *emulated(int index)
     kernels[0].scratch_bytes = avx512_scratch_bytes;
     attention_avx512_emulated_install(&kernels[0]);
     matmul_avx512_emulated_install(&kernels[0]);
+    product_avx512_emulated_install(&kernels[0]);
     kernels[1] = kernels[0];
     kernels[1].name = "avx512_bf16 emulated";
     kernels[1].scratch_bytes = avx512_bf16_scratch_bytes;
     attention_avx512_bf16_emulated_install(&kernels[1]);
     matmul_avx512_bf16_emulated_install(&kernels[1]);
+    product_avx512_bf16_emulated_install(&kernels[1]);
     return &kernels[index];
 }
 

@@ -60,12 +60,14 @@ static struct model *make_gguf(const char *name, const struct tiny_model_shape *
     return open_model(path_of(name));
 }
 
-static struct model *make_directory(const char *name, const struct tiny_model_shape *shape,
-                                    uint64_t seed, enum dtype dtype)
+static struct model *make_directory(const struct tiny_model_shape *shape, uint64_t seed,
+                                    enum dtype dtype)
 {
-    assert_int_equal(mkdir(path_of(name), 0777), 0);
-    tiny_directory_write(path_of(name), shape, seed, dtype, 1);
-    return open_model(path_of(name));
+    if (checkpoint_is_directory(path_of("source")))
+        tiny_directory_remove(path_of("source"));
+    assert_int_equal(mkdir(path_of("source"), 0777), 0);
+    tiny_directory_write(path_of("source"), shape, seed, dtype, 1);
+    return open_model(path_of("source"));
 }
 
 static void save_to(const struct model_save *save, const char *name)
@@ -163,9 +165,12 @@ static void expect_facts(const struct model *model, const struct model *source,
     for (int layer = 0; found->window.tokens > 0 && layer < wanted->layers; layer++)
         assert_int_equal(model_window_covers(&found->window, layer),
                          model_window_covers(&wanted->window, layer));
-    if (save->rope_base == 0)
-        for (int i = 0; i < wanted->head_dim / 2; i++)
-            assert_true(fabs(found->inv_freq[i] / wanted->inv_freq[i] - 1) < 2e-7);
+    struct model_spec turned = *wanted; /* as a trainer turns it */
+    if (save->rope_base > 0)
+        assert_int_equal(spec_replace_base(&turned, save->rope_base, "test"), STATUS_OK);
+    assert_true(found->rope_mscale == turned.rope_mscale);
+    for (int i = 0; i < wanted->head_dim / 2; i++)
+        assert_true(fabs(found->inv_freq[i] / turned.inv_freq[i] - 1) < 2e-7);
 }
 
 static const char *saved_name(enum model_save_format format)
@@ -197,7 +202,7 @@ static void every_format_is_written_from_every_format(void **state)
     (void)state;
     static const enum dtype dtypes[] = {DTYPE_F32, DTYPE_BF16, DTYPE_F16};
     struct model *gguf = make_gguf("source.gguf", &plain, 1, DTYPE_Q4_1);
-    struct model *directory = make_directory("source", &plain, 2, DTYPE_BF16);
+    struct model *directory = make_directory(&plain, 2, DTYPE_BF16);
     for (size_t i = 0; i < sizeof dtypes / sizeof dtypes[0]; i++)
         for (int format = MODEL_SAVE_FOLDER; format <= MODEL_SAVE_GGUF; format++) {
             expect_saved(gguf, (enum model_save_format)format, dtypes[i], 0, 0);
@@ -216,11 +221,10 @@ static void expect_both_formats(const struct tiny_model_shape *shape, bool to_fo
     model_close(gguf);
     if (shape->rope_factors)
         return;
-    struct model *directory = make_directory("source", shape, 4, DTYPE_F32);
+    struct model *directory = make_directory(shape, 4, DTYPE_F32);
     expect_saved(directory, MODEL_SAVE_GGUF, DTYPE_F32, 0, 0);
     expect_saved(directory, MODEL_SAVE_FOLDER, DTYPE_F32, 0, 0);
     model_close(directory);
-    tiny_directory_remove(path_of("source"));
 }
 
 static void every_part_of_an_architecture_is_written(void **state)
@@ -234,6 +238,9 @@ static void every_part_of_an_architecture_is_written(void **state)
     shape = plain;
     shape.rope_factors = true;
     expect_both_formats(&shape, false);
+    struct model *factors = make_gguf("source.gguf", &shape, 3, DTYPE_F32);
+    expect_saved(factors, MODEL_SAVE_GGUF, DTYPE_F32, 500000, 8192);
+    model_close(factors);
     shape = plain;
     shape.architecture = "qwen2";
     shape.qkv_bias = true;
@@ -250,11 +257,77 @@ static void every_part_of_an_architecture_is_written(void **state)
     expect_both_formats(&shape, true);
 }
 
+/* A GGUF file with three more keys. */
+static struct model *make_yarn(double factor)
+{
+    struct gguf_writer file = {0};
+    struct gguf_writer pairs = {0};
+    tiny_model_build(&file, &plain, 7, DTYPE_F32);
+    gguf_writer_pair_text(&pairs, "llama.rope.scaling.type", "yarn");
+    gguf_writer_pair_f32(&pairs, "llama.rope.scaling.factor", (float)factor);
+    gguf_writer_pair_f32(&pairs, "llama.rope.scaling.yarn_beta_fast", 20);
+    gguf_writer_insert_pairs(&file, &pairs, 3);
+    FILE *out = fopen(path_of("source.gguf"), "wb");
+    assert_non_null(out);
+    assert_int_equal(fwrite(file.data, 1, file.bytes, out), file.bytes);
+    assert_int_equal(fclose(out), 0);
+    gguf_writer_free(&file);
+    return open_model(path_of("source.gguf"));
+}
+
+static struct model *make_scaled(const char *key, const char *scaling)
+{
+    model_close(make_directory(&plain, 8, DTYPE_F32));
+    json_t *config = json_load_file(path_of("source/config.json"), 0, NULL);
+    json_object_del(config, "rope_scaling");
+    assert_int_equal(json_object_set_new(config, key, json_loads(scaling, 0, NULL)), 0);
+    assert_int_equal(json_dump_file(config, path_of("source/config.json"), 0), 0);
+    json_decref(config);
+    return open_model(path_of("source"));
+}
+
+static void expect_unwritable(struct model *model, enum model_save_format format)
+{
+    const struct model_save save = {.source = model, .format = format, .dtype = DTYPE_F32};
+    assert_int_equal(model_save_check(&save, path_of(saved_name(format))), STATUS_UNIMPLEMENTED);
+    assert_non_null(strstr(status_message(), "yarn"));
+}
+
+/* The frequencies of a model with another base and another context are those that it was trained
+ * with, whatever scales them. */
+static void rope_scaling_is_kept_with_a_new_base(void **state)
+{
+    (void)state;
+    static const char llama3[] =
+        "{\"rope_type\":\"llama3\",\"factor\":8.0,\"low_freq_factor\":1.0,"
+        "\"high_freq_factor\":4.0,\"original_max_position_embeddings\":512}";
+    static const char yarn[] = "{\"type\":\"yarn\",\"factor\":4.0}";
+    static const char newer[] = "{\"rope_type\":\"yarn\",\"factor\":4.0,\"rope_theta\":50000.0}";
+    struct model *model = make_yarn(4);
+    for (int format = MODEL_SAVE_FOLDER; format <= MODEL_SAVE_GGUF; format++) {
+        expect_saved(model, (enum model_save_format)format, DTYPE_F32, 0, 0);
+        expect_saved(model, (enum model_save_format)format, DTYPE_F32, 500000, 8192);
+    }
+    model_close(model);
+    model = make_scaled("rope_scaling", llama3);
+    for (int format = MODEL_SAVE_FOLDER; format <= MODEL_SAVE_GGUF; format++)
+        expect_saved(model, (enum model_save_format)format, DTYPE_F32, 500000, 8192);
+    model_close(model);
+    model = make_scaled("rope_scaling", yarn);
+    expect_saved(model, MODEL_SAVE_FOLDER, DTYPE_F32, 500000, 8192);
+    expect_unwritable(model, MODEL_SAVE_GGUF);
+    model_close(model);
+    model = make_scaled("rope_parameters", newer);
+    expect_saved(model, MODEL_SAVE_FOLDER, DTYPE_F32, 0, 0);
+    expect_saved(model, MODEL_SAVE_FOLDER, DTYPE_F32, 500000, 8192);
+    model_close(model);
+}
+
 static void merged_numbers_are_rounded_once(void **state)
 {
     (void)state;
     struct model *gguf = make_gguf("source.gguf", &plain, 5, DTYPE_Q4_1);
-    struct model *directory = make_directory("source", &plain, 6, DTYPE_F32);
+    struct model *directory = make_directory(&plain, 6, DTYPE_F32);
     const struct model_values of_a = model_values_of(gguf);
     const struct model_values of_b = model_values_of(directory);
     static const double weights[][2] = {{0.5, 0.5}, {0.25, 0.75}, {1, 0}, {0.3, 0.7}};
@@ -351,7 +424,7 @@ static void what_cannot_be_written_is_refused(void **state)
     model = make_gguf("source.gguf", &shape, 1, DTYPE_F32);
     save = good;
     save.source = model;
-    expect_refusal(&save, path_of("saved"), STATUS_UNIMPLEMENTED, "rope scaling factors");
+    expect_refusal(&save, path_of("saved"), STATUS_UNIMPLEMENTED, "scaling (factors");
     model_close(model);
 }
 
@@ -425,6 +498,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(every_format_is_written_from_every_format, make_folder,
                                         remove_folder),
         cmocka_unit_test_setup_teardown(every_part_of_an_architecture_is_written, make_folder,
+                                        remove_folder),
+        cmocka_unit_test_setup_teardown(rope_scaling_is_kept_with_a_new_base, make_folder,
                                         remove_folder),
         cmocka_unit_test_setup_teardown(merged_numbers_are_rounded_once, make_folder,
                                         remove_folder),

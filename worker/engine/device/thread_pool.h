@@ -27,7 +27,7 @@ MUST_CHECK enum status thread_pool_create(struct thread_pool **pool, int threads
 /* Accepts NULL. No job may be running. */
 void thread_pool_destroy(struct thread_pool *pool);
 
-/* For tests. */
+/* The caller counted. */
 int thread_pool_threads(const struct thread_pool *pool);
 
 /* Runs one job; only the creating thread calls it. `between`, unless NULL, is called on the calling
