@@ -2,6 +2,7 @@
  * next. */
 #include "tests/support/unit.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,9 +21,10 @@ struct owned {
 
 static struct sample view(const struct owned *owned)
 {
-    return (struct sample){
-        .count = owned->count, .ids = owned->ids, .positions = owned->positions,
-        .counts = owned->counts};
+    return (struct sample){.count = owned->count,
+                           .ids = owned->ids,
+                           .positions = owned->positions,
+                           .counts = owned->counts};
 }
 
 /* Sample n has 1 + 13 n tokens: odd numbers, so that records need padding. */

@@ -1,6 +1,7 @@
 /* The file of a training run: what is read, what is refused with its line, and what follows. */
 #include "tests/support/unit.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,14 +40,14 @@ static void what_is_said_is_taken(void **state)
 {
     (void)state;
     struct train_config config;
-    assert_int_equal(
-        read(&config, "model: {path: m, rope_base: 1e6, window: 8k}\ndata:\n  files: x\n"
-                      "  selection: digits\n  replay: {files: r.jsonl, loss: response}\n"
-                      "positions: {setting: recipe, target: 80000, right_points: false}\n"
-                      "training: {batch: 96, decay: cosine, weight_decay: 0.2, compute: bf16,\n"
-                      "  replay: {steps: 30, decay: linear}}\n"
-                      "mesh: {data: 2, sequence: 3}\noutput: {folder: o, format: both}\n"),
-        STATUS_OK);
+    assert_int_equal(read(&config,
+                          "model: {path: m, rope_base: 1e6, window: 8k}\ndata:\n  files: x\n"
+                          "  selection: digits\n  replay: {files: r.jsonl, loss: response}\n"
+                          "positions: {setting: recipe, target: 80000, right_points: false}\n"
+                          "training: {batch: 96, decay: cosine, weight_decay: 0.2, compute: bf16,\n"
+                          "  replay: {steps: 30, decay: linear}}\n"
+                          "mesh: {data: 2, sequence: 3}\noutput: {folder: o, format: both}\n"),
+                     STATUS_OK);
     assert_int_equal(config.model.rope_base, TRAIN_ROPE_GIVEN);
     assert_true(config.model.rope_base_given == 1e6);
     assert_int_equal(config.model.window, 8192);
@@ -122,8 +123,7 @@ static void a_stage_knows_its_files_and_its_base(void **state)
     (void)state;
     struct train_config config;
     struct train_stage stage;
-    const struct model_spec spec = {
-        .rope_base = 5e5, .head_dim = 128, .trained_tokens = 8192};
+    const struct model_spec spec = {.rope_base = 5e5, .head_dim = 128, .trained_tokens = 8192};
     double base;
     int64_t context;
     assert_int_equal(read(&config, "model: {path: m, rope_base: auto}\ndata: {files: x}\n"
