@@ -129,7 +129,7 @@ static void any_ranks_read_what_any_ranks_wrote(void **state)
     remove_folder(folder);
 }
 
-/* The four files of one layout of ranks are, byte for byte, those of another, but for the header. */
+/* The files of one layout of ranks are those of another, byte for byte, but for the header. */
 static void the_files_do_not_tell_who_wrote_them(void **state)
 {
     (void)state;

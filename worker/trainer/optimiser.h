@@ -1,8 +1,8 @@
 /* AdamW whose state is shared out: each rank keeps the moments of its own slice of the parameters.
  *
- * A step adds up the ranks' gradients in the order of ranks, so that each has the sum for its slice,
- * scales it where the norm of all of them is too large, updates its slice of the weights (adamw.h),
- * and gathers the others' slices. So the weights of all ranks stay equal bit for bit, and runs on
+ * A step adds up the ranks' gradients in the order of ranks, so that each has the sum for its
+ * slice, scales it where the norm of all of them is too large, updates its slice of the weights
+ * (adamw.h), and gathers the others' slices. So the weights of all ranks stay equal bit for bit, and runs on
  * the same ranks have the same bits whatever their threads.
  */
 #pragma once
