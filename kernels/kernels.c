@@ -45,6 +45,10 @@ static void reference_install(struct kernels *kernels)
     logsumexp_ref_install(kernels);
     finite_ref_install(kernels);
     largest_ref_install(kernels);
+    attention_gradient_ref_install(kernels);
+    rows_gradient_ref_install(kernels);
+    cross_entropy_ref_install(kernels);
+    adamw_ref_install(kernels);
 }
 
 static size_t avx2_scratch_bytes(const struct kernels_limits *limits)

@@ -31,11 +31,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "kernels/adamw.h"
 #include "kernels/attention.h"
+#include "kernels/attention_gradient.h"
+#include "kernels/cross_entropy.h"
 #include "kernels/dtype.h"
 #include "kernels/matmul.h"
 #include "kernels/product.h"
 #include "kernels/rope.h"
+#include "kernels/rows_gradient.h"
 
 /* Largest sizes that one call sees; the caller cuts its work to these. */
 struct kernels_limits {
@@ -94,6 +98,33 @@ struct kernels {
     int64_t (*finite_rows)(const float *x, int64_t rows, int64_t width);
     /* Where the first of the largest of x [count] is, all of them finite; count >= 1. */
     int64_t (*largest)(const float *x, int64_t count);
+
+    /* Of training: float32 in every variant. */
+
+    /* attention_gradient.h */
+    void (*attention_gradient_forward)(const struct attention_gradient_tile *tile,
+                                       const struct attention_gradient_state *state);
+    void (*attention_gradient_backward)(const struct attention_gradient_tile *tile,
+                                        const struct attention_gradient_flow *flow);
+    void (*attention_gradient_finish)(float *acc, float *max, const float *sum, int64_t rows,
+                                      int head_dim);
+    void (*attention_gradient_dots)(float *dot, const float *dout, const float *out, int64_t rows,
+                                    int head_dim);
+
+    /* rows_gradient.h */
+    void (*rmsnorm_gradient)(const struct rmsnorm_gradient_args *args);
+    void (*swiglu_gradient)(const struct swiglu_gradient_args *args);
+    void (*bias_gradient)(float *dbias, const float *dy, int64_t dy_stride, int64_t rows,
+                          int64_t width);
+    void (*add)(float *sum, const float *x, int64_t count);
+    void (*rope_gradient)(const struct rope_args *args, bool accumulate);
+
+    /* cross_entropy.h: the loss. */
+    double (*cross_entropy)(const struct cross_entropy_args *args);
+
+    /* adamw.h */
+    void (*adamw)(const struct adamw_args *args);
+    double (*sum_of_squares)(const float *x, int64_t count);
 };
 
 /* The variants that are compiled in, best last; `index` from 0. NULL past the end. */

@@ -15,6 +15,10 @@ void swiglu_ref_install(struct kernels *kernels);
 void logsumexp_ref_install(struct kernels *kernels);
 void finite_ref_install(struct kernels *kernels);
 void largest_ref_install(struct kernels *kernels);
+void attention_gradient_ref_install(struct kernels *kernels);
+void rows_gradient_ref_install(struct kernels *kernels);
+void cross_entropy_ref_install(struct kernels *kernels);
+void adamw_ref_install(struct kernels *kernels);
 
 size_t attention_ref_scratch_bytes(const struct kernels_limits *limits);
 size_t matmul_ref_scratch_bytes(const struct kernels_limits *limits);

@@ -3,6 +3,7 @@
 
 #include "proto/clock.h"
 #include "tests/ranks/transport_endings.h"
+#include "tests/ranks/transport_sums.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -390,6 +391,9 @@ const struct transport_case transport_contract_cases[] = {
     {"counters_are_exact", counters_are_exact, false, 1},
     {"a_peer_that_moves_is_waited_for", a_peer_that_moves_is_waited_for, false, 2},
     {"a_hint_reaches_all_and_only_grows", a_hint_reaches_all_and_only_grows, false, 1},
+    {"sums_are_taken_in_the_order_of_ranks", transport_sums_scatter, false, 1},
+    {"a_sum_reaches_every_rank", transport_sums_everywhere, false, 1},
+    {"sums_are_counted", transport_sums_counters, false, 1},
     {"a_silent_peer_is_named", transport_endings_silence, true, 2},
     {"ranks_that_await_each_other_are_found", transport_endings_circle, true, 2},
     {"an_abort_ends_every_wait", transport_endings_abort, true, 1},

@@ -1,11 +1,13 @@
 /* One rank of the transport's contract between processes; mpirun starts several (run-ranks).
  *
- * transport_mpi_test shared|apart [CASE|kill]: without a case, all those that leave the group
- * alive; exits 0 after MPI_Finalize. With a case that ends the group, exits 75 when it ended as it
- * should. A failure exits 1 at once; success waits a little, so that mpirun, which reports the
- * first exit code that is not 0, reports a failure. */
+ * transport_mpi_test shared|apart|split [CASE|kill]: without a case, all those that leave the group
+ * alive; exits 0 after MPI_Finalize. `split` is `apart` in two parts, each of which plays them.
+ * With a case that ends the group, exits 75 when it ended as it should. A failure exits 1 at once;
+ * success waits a little, so that mpirun, which reports the first exit code that is not 0, reports
+ * a failure. */
 #include "tests/ranks/transport_contract.h"
 #include "worker/engine/transport/transport_mpi.h"
+#include "worker/engine/transport/transport_split.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -23,11 +25,12 @@ static int failed(struct transport *t, const char *name, enum status status)
     _exit(EXIT_FAILED);
 }
 
-static int run_living_cases(struct transport *t)
+/* `part`: others play beside these ranks, and the hint is everybody's. */
+static int run_living_cases(struct transport *t, bool part)
 {
     for (size_t i = 0; i < transport_contract_count; i++) {
         const struct transport_case *one = &transport_contract_cases[i];
-        if (one->ends_group || t->size < one->least_ranks)
+        if (one->ends_group || t->size < one->least_ranks || (part && strstr(one->name, "hint")))
             continue;
         const enum status status = one->function(t, NULL);
         if (status != STATUS_OK)
@@ -35,8 +38,18 @@ static int run_living_cases(struct transport *t)
         if (t->rank == 0)
             printf("ok %s\n", one->name);
     }
-    transport_destroy(t);
     return 0;
+}
+
+static int run_living_cases_on_parts(struct transport *t)
+{
+    struct transport *part;
+    const enum status status = transport_split(&part, t, t->rank % 2);
+    if (status != STATUS_OK)
+        return failed(t, "split", status);
+    const int code = run_living_cases(part, true);
+    transport_destroy(part);
+    return code;
 }
 
 static int run_ending_case(struct transport *t, const struct transport_case *one)
@@ -72,15 +85,19 @@ int main(int argc, char **argv)
     if (argc < 2)
         return EXIT_USAGE;
     struct transport_options options = transport_contract_options();
-    options.apart = strcmp(argv[1], "apart") == 0;
+    const bool parts = strcmp(argv[1], "split") == 0;
+    options.apart = parts || strcmp(argv[1], "apart") == 0;
     struct transport *t = NULL;
     const enum status status = transport_mpi_create(&t, &options);
     if (status != STATUS_OK)
         return failed(NULL, "create", status);
     if (t->rank == 0)
         printf("%s\n", t->facts);
-    if (argc < 3)
-        return run_living_cases(t);
+    if (argc < 3) {
+        const int code = parts ? run_living_cases_on_parts(t) : run_living_cases(t, false);
+        transport_destroy(t);
+        return code;
+    }
     if (strcmp(argv[2], "kill") == 0)
         return run_kill(t);
     for (size_t i = 0; i < transport_contract_count; i++)

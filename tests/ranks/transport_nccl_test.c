@@ -6,6 +6,7 @@
 #include "tests/support/device_messages.h"
 #include "tests/support/standin.h"
 #include "worker/engine/transport/transport_nccl.h"
+#include "worker/engine/transport/transport_reduce.h"
 
 #include <stdio.h>
 #include <time.h>
@@ -66,17 +67,47 @@ static void the_contract_holds(void **state)
     holds(one, 3, false);
 }
 
+/* A sum of what lies on devices is refused by every rank alike, and the group goes on. */
+static enum status add_on_the_device(struct transport *t, void *context)
+{
+    const struct cuda_runtime *runtime = ((struct nccl_case *)context)->streams.runtime;
+    const size_t offsets[4] = {0}, sizes[4] = {0};
+    float scratch[4];
+    struct transport_request *requests[8];
+    void *there;
+    TRY(runtime->allocate(&there, sizeof scratch));
+    const enum status status = transport_reduce_scatter(
+        t, there, there, &(struct transport_sums){offsets, sizes, scratch, 4, requests});
+    const bool refused = status == STATUS_UNIMPLEMENTED && strstr(status_message(), "--device cpu");
+    runtime->release(there);
+    expect_on_all_ranks(t, refused);
+    return STATUS_OK;
+}
+
+static void sums_on_devices_are_refused(void **state)
+{
+    (void)state;
+    static const struct ranks_setting setting = {open_streams, close_streams};
+    const struct transport_options options = transport_contract_options();
+    struct nccl_case cases[2] = {0};
+    void *contexts[2] = {&cases[0], &cases[1]};
+    assert_int_equal(ranks_run_in(2, &options, &setting, add_on_the_device, contexts), STATUS_OK);
+}
+
 int main(void)
 {
     enum { MOST = 64 };
-    struct CMUnitTest tests[MOST];
+    struct CMUnitTest tests[MOST] = {
+        [0] = cmocka_unit_test(sums_on_devices_are_refused),
+    };
     printf("seed %d\n", SEED);
     standin_seed(SEED);
     for (size_t i = 0; i < transport_contract_count; i++)
-        tests[i] = (struct CMUnitTest){
+        tests[1 + i] = (struct CMUnitTest){
             .name = transport_contract_cases[i].name,
             .test_func = the_contract_holds,
             .initial_state = (void *)&transport_contract_cases[i],
         };
-    return _cmocka_run_group_tests("transport_nccl", tests, transport_contract_count, NULL, NULL);
+    return _cmocka_run_group_tests("transport_nccl", tests, 1 + transport_contract_count, NULL,
+                                   NULL);
 }

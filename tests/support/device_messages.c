@@ -8,6 +8,7 @@
 
 #include "proto/clock.h"
 #include "worker/engine/transport/board.h"
+#include "worker/engine/transport/transport_reduce.h"
 
 /* The transport itself ends an exchange that stands still, and knows more about it: so patience is
  * longer than a silence, many turns of all ranks that share a device included. */
@@ -191,6 +192,7 @@ static const struct transport_ops messages_ops = {
     .progress = messages_progress,
     .gather = messages_gather,
     .broadcast = messages_broadcast,
+    .reduce_scatter = transport_reduce_by_messages,
     .barrier = messages_barrier,
     .destroy = messages_destroy,
 };

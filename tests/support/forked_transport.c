@@ -11,6 +11,7 @@
 #include <sys/mman.h>
 
 #include "worker/engine/transport/board.h"
+#include "worker/engine/transport/transport_reduce.h"
 
 enum { RING_BYTES = 1 << 16 };
 
@@ -201,6 +202,7 @@ static const struct transport_ops forked_ops = {
     .progress = forked_progress,
     .gather = board_gather,
     .broadcast = board_broadcast,
+    .reduce_scatter = transport_reduce_by_messages,
     .barrier = board_barrier,
     .destroy = forked_destroy,
 };

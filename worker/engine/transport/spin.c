@@ -57,7 +57,7 @@ static enum status look_at_peer(struct transport *t, struct spin *spin, int peer
     return fail(STATUS_UNAVAILABLE,
                 "rank %d waited for rank %d, which made no progress for %.1f s; it is stopped, "
                 "stuck or cut off: end the group and start it again",
-                t->rank, peer, (double)(now - spin->moved_ns) * 1e-9);
+                t->board->rank, peer, (double)(now - spin->moved_ns) * 1e-9);
 }
 
 /* A wait that lasts naps for a part of what it has lasted, or many ranks that wait would do nothing

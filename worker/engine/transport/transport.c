@@ -124,6 +124,8 @@ void transport_set_cores_short(struct transport *t, bool cores_short)
 
 void transport_keep(struct transport *t, struct transport_keepsake *keepsake)
 {
+    while (t->whole)
+        t = t->whole;
     keepsake->next = t->keepsakes;
     t->keepsakes = keepsake;
 }
@@ -133,7 +135,8 @@ void transport_destroy(struct transport *t)
     if (!t)
         return;
     struct transport_keepsake *kept = t->keepsakes;
-    core_wait_close(&t->board->core_wait);
+    if (!t->whole)
+        core_wait_close(&t->board->core_wait);
     t->ops->destroy(t);
     while (kept) {
         struct transport_keepsake *next = kept->next;

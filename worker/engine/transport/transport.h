@@ -14,9 +14,9 @@
  *   never sends to itself.
  * - transport_test and transport_progress drive everything outstanding, so call one of them between
  *   work items.
- * - transport_gather, transport_gather_each, transport_broadcast and transport_barrier are called
- *   by all ranks in the same order. They are made for small data, and spin. Messages and
- *   collectives do not disturb each other.
+ * - transport_gather, transport_gather_each, transport_broadcast, transport_barrier and the sums of
+ *   transport_reduce.h are called by all ranks in the same order. But for the sums they are made
+ *   for small data; all spin. Messages and collectives do not disturb each other.
  * - Every wait (transport_wait and the collectives) ends with STATUS_UNAVAILABLE when any rank has
  *   aborted, and when the awaited peer has been silent for silence_ns. Silent means: neither that
  *   peer's progress counter moved, nor that of a rank which it in turn awaits. A rank's counter
@@ -44,6 +44,8 @@ enum transport_channel {
     TRANSPORT_VERDICT, /* go on or stop; transport_broadcast counts here */
     TRANSPORT_TURN,    /* what the ranks do next (worker/engine/turn.h) */
     TRANSPORT_ORDER, /* not for callers: what transport_nccl agrees on over the host's transport */
+    TRANSPORT_TOGETHER, /* not for callers: sums (transport_reduce.h), and what collectives of a
+                           split send (transport_split.h) */
     TRANSPORT_CHANNELS
 };
 
@@ -98,6 +100,15 @@ static inline size_t transport_part_bytes(const struct transport_parts *parts, i
     return parts->sizes ? parts->sizes[rank] : parts->each;
 }
 
+/* The parts of a sum: where each rank's lies in what is added, and memory for what comes. */
+struct transport_sums {
+    const size_t *offsets; /* [size] bytes, in whole float32s */
+    const size_t *sizes;   /* [size] bytes, likewise */
+    float *scratch;
+    size_t scratch_count; /* float32s, the same on all ranks; one for each other rank at least */
+    struct transport_request **requests; /* [2 size], which a sum uses */
+};
+
 struct transport_ops {
     enum status (*send)(struct transport *t, int peer, enum transport_channel channel,
                         const void *data, size_t bytes, struct transport_request **request);
@@ -108,6 +119,8 @@ struct transport_ops {
     enum status (*gather)(struct transport *t, const void *mine, void *all,
                           const struct transport_parts *parts);
     enum status (*broadcast)(struct transport *t, void *data, size_t bytes);
+    enum status (*reduce_scatter)(struct transport *t, float *mine, const float *all,
+                                  const struct transport_sums *sums);
     enum status (*barrier)(struct transport *t);
     void (*destroy)(struct transport *t);
 };
@@ -132,6 +145,7 @@ struct transport {
     _Atomic int64_t silence_ns; /* read by threads that watch, too */
     struct transport_keepsake *keepsakes;
     struct transport *driver; /* drives this one while it waits; NULL: it drives itself */
+    struct transport *whole;  /* of a split: whose ranks these are; else NULL */
 };
 
 static inline MUST_CHECK enum status transport_send(struct transport *t, int peer,

@@ -12,6 +12,7 @@
 
 #include "proto/clock.h"
 #include "worker/engine/transport/board.h"
+#include "worker/engine/transport/transport_reduce.h"
 
 #include <assert.h>
 #include <pthread.h>
@@ -288,6 +289,7 @@ static const struct transport_ops loopback_ops = {
     .progress = loopback_progress,
     .gather = board_gather,
     .broadcast = board_broadcast,
+    .reduce_scatter = transport_reduce_by_messages,
     .barrier = board_barrier,
     .destroy = loopback_destroy,
 };

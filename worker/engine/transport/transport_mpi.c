@@ -21,6 +21,7 @@
 #include "proto/log.h"
 #include "worker/engine/transport/board.h"
 #include "worker/engine/transport/spin.h"
+#include "worker/engine/transport/transport_reduce.h"
 
 #include <assert.h>
 #include <mpi.h>
@@ -425,6 +426,7 @@ static const struct transport_ops mpi_ops_one_host = {
     .progress = mpi_progress,
     .gather = board_gather,
     .broadcast = board_broadcast,
+    .reduce_scatter = transport_reduce_by_messages,
     .barrier = board_barrier,
     .destroy = mpi_destroy,
 };
@@ -436,6 +438,7 @@ static const struct transport_ops mpi_ops_several_hosts = {
     .progress = mpi_progress,
     .gather = gather_between_hosts,
     .broadcast = broadcast_between_hosts,
+    .reduce_scatter = transport_reduce_by_messages,
     .barrier = barrier_between_hosts,
     .destroy = mpi_destroy,
 };

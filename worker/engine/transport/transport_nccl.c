@@ -28,6 +28,7 @@
 #include "worker/engine/transport/board.h"
 #include "worker/engine/transport/nccl_order.h"
 #include "worker/engine/transport/spin.h"
+#include "worker/engine/transport/transport_reduce.h"
 
 enum { WATCH_NS = 10000000, GROUP_MOST = 8, WARM_BYTES = 256 };
 
@@ -489,6 +490,19 @@ static enum status nccl_broadcast(struct transport *base, void *data, size_t byt
     return give_back(t, t->host->ops->broadcast(t->host, data, bytes));
 }
 
+/* NCCL adds in whatever order its rings have; memory of the host goes by messages. */
+static enum status nccl_reduce_scatter(struct transport *base, float *mine, const float *all,
+                                       const struct transport_sums *sums)
+{
+    const struct cuda_runtime *runtime = nccl_of(base)->streams->runtime;
+    if (runtime->on_device(all) || runtime->on_device(mine) || runtime->on_device(sums->scratch))
+        return fail(STATUS_UNIMPLEMENTED,
+                    "rank %d: numbers that lie on a GPU cannot be added in the order of ranks yet: "
+                    "train with --device cpu",
+                    base->rank);
+    return transport_reduce_by_messages(base, mine, all, sums);
+}
+
 static enum status nccl_barrier(struct transport *base)
 {
     struct nccl *t = nccl_of(base);
@@ -618,6 +632,7 @@ static const struct transport_ops nccl_ops = {
     .progress = nccl_progress,
     .gather = nccl_gather,
     .broadcast = nccl_broadcast,
+    .reduce_scatter = nccl_reduce_scatter,
     .barrier = nccl_barrier,
     .destroy = nccl_destroy,
 };
