@@ -15,6 +15,7 @@ import argparse
 import json
 import pathlib
 import platform
+import resource
 import subprocess
 import sys
 import tempfile
@@ -29,6 +30,7 @@ import transformers
 
 # golden_tolerance.c: a token; the mean, by one over the root of the tokens, and by a constant
 EXACT, ROUNDED = (3e-4, 0, 3e-4), (0.40, 0.15, 0.005)
+MEMORY_BYTES = 64 << 20  # of a program that writes a model of 538 MB; most of it a tokenizer's JSON
 TREE = pathlib.Path(__file__).resolve().parents[2]
 BYTE_SHAPE = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 128, "intermediate_size": 256,
               "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 320,
@@ -54,7 +56,9 @@ def tell(check, holds, **facts):
 
 
 def saved(arguments, *words):
-    subprocess.run([pathlib.Path(arguments.tests) / "saved_model", *map(str, words)], check=True, timeout=600)
+    """With little memory of its own, whatever the size of the model: mapped files do not count."""
+    subprocess.run([pathlib.Path(arguments.tests) / "saved_model", *map(str, words)], check=True, timeout=600,
+                   preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_BYTES, MEMORY_BYTES)))
 
 
 def file_tensors(path):
@@ -209,7 +213,7 @@ def main():
     texts = json.loads((TREE / "tests/ranks/data/golden_logits.json").read_text(encoding="utf-8"))
     genesis = max(texts, key=lambda text: len(text["ids"]))
     lines.append({"command": "saved_models.py", "cpu": platform.processor() or platform.machine(),
-                  "model": pathlib.Path(arguments.model).name, "tokens": arguments.tokens, "torch": torch.__version__,
+                  "model": pathlib.Path(arguments.model).name, "tokens": arguments.tokens, "memory_bytes": MEMORY_BYTES, "torch": torch.__version__,
                   "transformers": transformers.__version__, "llama_cpp": llama_cpp.__version__})
     with tempfile.TemporaryDirectory(dir="/var/tmp") as name:
         folder = pathlib.Path(name)

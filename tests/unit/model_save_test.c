@@ -308,6 +308,7 @@ static void rope_scaling_is_kept_with_a_new_base(void **state)
         "\"high_freq_factor\":4.0,\"original_max_position_embeddings\":512}";
     static const char yarn[] = "{\"type\":\"yarn\",\"factor\":4.0}";
     static const char newer[] = "{\"rope_type\":\"yarn\",\"factor\":4.0,\"rope_theta\":50000.0}";
+    static const char odd[] = "{\"rope_type\":\"default\",\"rope_theta\":131461001.0}";
     struct model *model = make_yarn(4);
     for (int format = MODEL_SAVE_FOLDER; format <= MODEL_SAVE_GGUF; format++) {
         expect_saved(model, (enum model_save_format)format, DTYPE_F32, 0, 0);
@@ -321,6 +322,9 @@ static void rope_scaling_is_kept_with_a_new_base(void **state)
     model = make_scaled("rope_scaling", yarn);
     expect_saved(model, MODEL_SAVE_FOLDER, DTYPE_F32, 500000, 8192);
     expect_unwritable(model, MODEL_SAVE_GGUF);
+    model_close(model);
+    model = make_scaled("rope_parameters", odd); /* a base that is not replaced may be any */
+    expect_saved(model, MODEL_SAVE_FOLDER, DTYPE_F32, 131461001, 8192);
     model_close(model);
     model = make_scaled("rope_parameters", newer);
     expect_saved(model, MODEL_SAVE_FOLDER, DTYPE_F32, 0, 0);
