@@ -6,9 +6,16 @@
 #include "kernels/product_copy_avx2.h"
 #include "kernels/variants.h"
 
-enum { ROWS = 6, HALF = 8, COLUMNS = 2 * HALF, GROUP = PRODUCT_WALK_GROUP };
+enum { ROWS = 6, HALF = 8, COLUMNS = 2 * HALF, GROUP = PRODUCT_WALK_GROUP, UNROLLED = 4 };
 
 #define INLINE static inline __attribute__((always_inline))
+
+/* sum += a b. As an intrinsic it may become any of three instructions, and with it come copies of
+ * sums between registers that cost a tenth of the rate. */
+INLINE void add_product(__m256 *sum, __m256 a, __m256 b)
+{
+    __asm__("vfmadd231ps %2, %1, %0" : "+x"(*sum) : "x"(a), "x"(b));
+}
 
 /* One element of k: a points at row 0's, b at the row of B. */
 INLINE void step(__m256 sums[ROWS][2], const float *a, const float *b)
@@ -17,8 +24,8 @@ INLINE void step(__m256 sums[ROWS][2], const float *a, const float *b)
 #pragma GCC unroll 6
     for (int r = 0; r < ROWS; r++) {
         __m256 factor = _mm256_broadcast_ss(a + r * GROUP);
-        sums[r][0] = _mm256_fmadd_ps(factor, low, sums[r][0]);
-        sums[r][1] = _mm256_fmadd_ps(factor, high, sums[r][1]);
+        add_product(&sums[r][0], factor, low);
+        add_product(&sums[r][1], factor, high);
     }
 }
 
@@ -28,11 +35,14 @@ INLINE void sum_tile(__m256 sums[ROWS][2], const float *a, const float *b, int64
     for (int r = 0; r < ROWS; r++)
         sums[r][0] = sums[r][1] = _mm256_setzero_ps();
     for (; depth >= GROUP; depth -= GROUP) {
-#pragma GCC unroll 8
-        for (int k = 0; k < GROUP; k++)
-            step(sums, a + k, b + k * COLUMNS);
-        a += ROWS * GROUP;
-        b += GROUP * COLUMNS;
+        for (int half = 0; half < GROUP; half += UNROLLED) {
+#pragma GCC unroll 4
+            for (int k = 0; k < UNROLLED; k++)
+                step(sums, a + k, b + k * COLUMNS);
+            a += UNROLLED;
+            b += UNROLLED * COLUMNS;
+        }
+        a += (ROWS - 1) * GROUP;
     }
     for (; depth > 0; depth--, a++, b += COLUMNS)
         step(sums, a, b);
@@ -43,33 +53,37 @@ INLINE void put(float *c, __m256 sums, bool accumulate)
     _mm256_storeu_ps(c, accumulate ? _mm256_add_ps(_mm256_loadu_ps(c), sums) : sums);
 }
 
-/* A tile at an edge of C. */
-static void put_some(const struct product_tile *tile, __m256 sums[ROWS][2])
+/* A tile at an edge of C: sums [ROWS, COLUMNS]. */
+static void put_some(const struct product_tile *tile, const float *sums)
 {
     for (int r = 0; r < tile->rows; r++) {
-        float row[COLUMNS];
         float *c = tile->c + r * tile->c_stride;
-        _mm256_storeu_ps(row, sums[r][0]);
-        _mm256_storeu_ps(row + HALF, sums[r][1]);
         for (int j = 0; j < tile->columns; j++)
-            c[j] = tile->accumulate ? c[j] + row[j] : row[j];
+            c[j] = tile->accumulate ? c[j] + sums[r * COLUMNS + j] : sums[r * COLUMNS + j];
+    }
+}
+
+INLINE void put_tile(float *c, int64_t c_stride, __m256 sums[ROWS][2], bool accumulate)
+{
+#pragma GCC unroll 6
+    for (int r = 0; r < ROWS; r++) {
+        put(c + r * c_stride, sums[r][0], accumulate);
+        put(c + r * c_stride + HALF, sums[r][1], accumulate);
     }
 }
 
 static void multiply(const struct product_tile *tile)
 {
     __m256 sums[ROWS][2];
+    float edge[ROWS * COLUMNS]; /* the array of sums itself would be kept in memory */
     for (int r = 0; r < tile->rows; r++)
         __builtin_prefetch(tile->c + r * tile->c_stride, 1);
     sum_tile(sums, tile->a, tile->b, tile->depth);
-    if (tile->rows < ROWS || tile->columns < COLUMNS) {
-        put_some(tile, sums);
-        return;
-    }
-#pragma GCC unroll 6
-    for (int r = 0; r < ROWS; r++) {
-        put(tile->c + r * tile->c_stride, sums[r][0], tile->accumulate);
-        put(tile->c + r * tile->c_stride + HALF, sums[r][1], tile->accumulate);
+    if (tile->rows == ROWS && tile->columns == COLUMNS) {
+        put_tile(tile->c, tile->c_stride, sums, tile->accumulate);
+    } else {
+        put_tile(edge, COLUMNS, sums, false);
+        put_some(tile, edge);
     }
 }
 

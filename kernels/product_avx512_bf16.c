@@ -8,15 +8,20 @@
 #include "kernels/product_copy_avx2.h"
 #include "kernels/variants.h"
 
-static void copy_a(void *panel, const struct product_panel *from, void *spare)
+static void round_panel(uint16_t *out, const float *in, int64_t count)
 {
-    uint16_t *out = panel;
-    const float *in = spare;
-    product_copy_avx2_a(spare, from, NULL);
-    int64_t count = (from->depth + GROUP - 1) / GROUP * GROUP * from->width;
     for (int64_t i = 0; i < count; i += LANES)
         _mm256_store_si256((__m256i *)(out + i),
                            (__m256i)_mm512_cvtneps_pbh(_mm512_loadu_ps(in + i)));
+}
+
+static void copy_a(void *panels, const struct product_lines *from, void *spare)
+{
+    int64_t count = (from->depth + GROUP - 1) / GROUP * GROUP * ROWS;
+    product_copy_avx2_a(spare, from, NULL);
+    for (int64_t l = 0; l < from->lines; l += ROWS)
+        round_panel((uint16_t *)panels + l * PRODUCT_DEPTH,
+                    (const float *)spare + l * PRODUCT_DEPTH, count);
 }
 
 /* Two rows of B, element by element side by side. */
@@ -29,18 +34,23 @@ INLINE void zip(uint16_t *out, __m512 even, __m512 odd)
     _mm512_store_si512(out, _mm512_permutexvar_epi16(_mm512_load_si512(zipped), halves));
 }
 
-static void copy_b(void *panel, const struct product_panel *from, void *spare)
+static void zip_panel(uint16_t *out, const float *in, int64_t depth)
 {
-    uint16_t *out = panel;
-    const float *in = spare;
-    product_copy_avx2_b(spare, from, NULL);
-    for (int64_t k = 0; k < from->depth; k += 2, in += 2 * COLUMNS)
+    for (int64_t k = 0; k < depth; k += 2, in += 2 * COLUMNS)
         for (int l = 0; l < COLUMNS; l += LANES, out += 2 * LANES) {
             __m512 odd = _mm512_setzero_ps();
-            if (k + 1 < from->depth)
+            if (k + 1 < depth)
                 odd = _mm512_loadu_ps(in + COLUMNS + l);
             zip(out, _mm512_loadu_ps(in + l), odd);
         }
+}
+
+static void copy_b(void *panels, const struct product_lines *from, void *spare)
+{
+    product_copy_avx2_b(spare, from, NULL);
+    for (int64_t l = 0; l < from->lines; l += COLUMNS)
+        zip_panel((uint16_t *)panels + l * PRODUCT_DEPTH, (const float *)spare + l * PRODUCT_DEPTH,
+                  from->depth);
 }
 
 /* Two elements of k: a points at row 0's, b at the pairs of B. */
@@ -81,7 +91,7 @@ static const struct product_walk_ops pairs = {
     .tile_rows = ROWS,
     .tile_columns = COLUMNS,
     .element = sizeof(uint16_t),
-    .spare = PRODUCT_DEPTH * COLUMNS * sizeof(float),
+    .spare = PRODUCT_DEPTH * PRODUCT_WALK_LINES * sizeof(float),
     .copy_a = copy_a,
     .copy_b = copy_b,
     .multiply = multiply,

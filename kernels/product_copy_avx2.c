@@ -62,16 +62,25 @@ INLINE void load_all(__m256 v[LANES], const float *from, int64_t stride)
         v[i] = _mm256_loadu_ps(from + i * stride);
 }
 
+/* Into the second-level cache: a line of a matrix is copied in pieces that are too short for the
+ * processor to foresee the next one. */
+INLINE void fetch(const float *at)
+{
+    __builtin_prefetch(at, 0, 2);
+}
+
 /* B's columns are dense along k. */
-static void turn_b(float *panel, const struct product_panel *from)
+static void turn_b_panel(float *panel, const struct product_lines *from, int64_t first)
 {
     for (int l = 0; l < from->width; l += LANES) {
-        const float *lines = from->from + l * from->line_stride;
-        int64_t present = from->lines - l;
+        const float *lines = from->from + (first + l) * from->line_stride;
+        int64_t present = from->lines - first - l;
         int64_t k = 0;
         for (; present >= LANES && k + LANES <= from->depth; k += LANES) {
             __m256 v[LANES];
             load_all(v, lines + k, from->line_stride);
+            for (int i = 0; i < LANES; i++)
+                fetch(lines + k + (from->width + i) * from->line_stride);
             turn(v);
 #pragma GCC unroll 8
             for (int i = 0; i < LANES; i++)
@@ -91,84 +100,107 @@ static void turn_b(float *panel, const struct product_panel *from)
 }
 
 /* B's rows are dense. */
-static void copy_b_rows(float *panel, const struct product_panel *from)
+static void copy_b_rows(float *panels, const struct product_lines *from)
 {
-    for (int64_t k = 0; k < from->depth; k++, panel += from->width) {
+    enum { AHEAD = 8 };
+    for (int64_t k = 0; k < from->depth; k++) {
         const float *row = from->from + k * from->depth_stride;
-        if (from->lines == from->width)
-            for (int l = 0; l < from->width; l += LANES)
-                _mm256_store_ps(panel + l, _mm256_loadu_ps(row + l));
-        else
-            for (int l = 0; l < from->width; l += LANES)
-                _mm256_store_ps(panel + l,
-                                _mm256_maskload_ps(row + l, first_lanes(from->lines - l)));
+        float *to = panels + k * from->width;
+        for (int64_t l = 0; l < from->lines; l += from->width) {
+            for (int i = 0; i < from->width; i += LANES) {
+                fetch(row + l + i + AHEAD * from->depth_stride);
+                _mm256_store_ps(to + i,
+                                _mm256_maskload_ps(row + l + i, first_lanes(from->lines - l - i)));
+            }
+            to += from->width * PRODUCT_DEPTH;
+        }
     }
 }
 
-static void copy_b(float *panel, const struct product_panel *from)
+static float element(const struct product_lines *from, int64_t line, int64_t k)
+{
+    if (line >= from->lines || k >= from->depth)
+        return 0;
+    return from->from[line * from->line_stride + k * from->depth_stride];
+}
+
+static void copy_b_panel(float *panel, const struct product_lines *from, int64_t first)
+{
+    for (int64_t k = 0; k < from->depth; k++)
+        for (int l = 0; l < from->width; l++)
+            *panel++ = element(from, first + l, k);
+}
+
+static void copy_b(float *panels, const struct product_lines *from)
 {
     if (from->line_stride == 1) {
-        copy_b_rows(panel, from);
-    } else if (from->depth_stride == 1) {
-        turn_b(panel, from);
-    } else {
-        for (int64_t k = 0; k < from->depth; k++)
-            for (int l = 0; l < from->width; l++)
-                *panel++ = l < from->lines
-                               ? from->from[l * from->line_stride + k * from->depth_stride]
-                               : 0;
+        copy_b_rows(panels, from);
+        return;
     }
+    for (int64_t l = 0; l < from->lines; l += from->width)
+        if (from->depth_stride == 1)
+            turn_b_panel(panels + l * PRODUCT_DEPTH, from, l);
+        else
+            copy_b_panel(panels + l * PRODUCT_DEPTH, from, l);
 }
 
 /* A's rows are dense along k. */
-static void copy_a_rows(float *panel, const struct product_panel *from)
+static void copy_a_rows(float *panel, const struct product_lines *from, int64_t first)
 {
     for (int64_t k = 0; k < from->depth; k += LANES) {
         const __m256i mask = first_lanes(from->depth - k);
-        for (int l = 0; l < from->width; l++, panel += LANES) {
-            const float *at = from->from + l * from->line_stride + k;
-            _mm256_store_ps(panel,
-                            l < from->lines ? _mm256_maskload_ps(at, mask) : _mm256_setzero_ps());
+        const float *at = from->from + first * from->line_stride + k;
+        for (int l = 0; l < from->width; l++, at += from->line_stride, panel += LANES) {
+            fetch(at + from->width * from->line_stride);
+            _mm256_store_ps(panel, first + l < from->lines ? _mm256_maskload_ps(at, mask)
+                                                           : _mm256_setzero_ps());
         }
     }
 }
 
 /* A's columns are dense. */
-static void turn_a(float *panel, const struct product_panel *from)
+static void turn_a(float *panels, const struct product_lines *from)
 {
-    for (int64_t k = 0; k < from->depth; k += LANES) {
-        for (int l = 0; l < from->width; l += LANES) {
-            __m256 v[LANES];
-            load(v, from->from + k * from->depth_stride + l, from->depth_stride, from->depth - k,
-                 from->lines - l);
-            turn(v);
+    for (int64_t k = 0; k < from->depth; k += LANES, panels += from->width * LANES)
+        for (int64_t first = 0; first < from->lines; first += from->width)
+            for (int l = 0; l < from->width; l += LANES) {
+                __m256 v[LANES];
+                const float *at = from->from + k * from->depth_stride + first + l;
+                float *to = panels + first * PRODUCT_DEPTH + l * LANES;
+                load(v, at, from->depth_stride, from->depth - k, from->lines - first - l);
+                for (int i = 0; i < LANES; i++)
+                    fetch(at + (LANES + i) * from->depth_stride);
+                turn(v);
 #pragma GCC unroll 8
-            for (int i = 0; i < LANES; i++)
-                if (l + i < from->width)
-                    _mm256_store_ps(panel + (l + i) * LANES, v[i]);
-        }
-        panel += from->width * LANES;
-    }
+                for (int i = 0; i < LANES; i++)
+                    if (l + i < from->width)
+                        _mm256_store_ps(to + i * LANES, v[i]);
+            }
 }
 
-static void copy_a(float *panel, const struct product_panel *from)
+static void copy_a_panel(float *panel, const struct product_lines *from, int64_t first)
 {
-    if (from->depth_stride == 1) {
-        copy_a_rows(panel, from);
-    } else if (from->line_stride == 1) {
-        turn_a(panel, from);
-    } else {
-        for (int64_t first = 0; first < from->depth; first += LANES)
-            for (int l = 0; l < from->width; l++)
-                for (int64_t k = first; k < first + LANES; k++)
-                    *panel++ = l < from->lines && k < from->depth
-                                   ? from->from[l * from->line_stride + k * from->depth_stride]
-                                   : 0;
-    }
+    for (int64_t start = 0; start < from->depth; start += LANES)
+        for (int l = 0; l < from->width; l++)
+            for (int64_t k = start; k < start + LANES; k++)
+                *panel++ = element(from, first + l, k);
 }
 
-/* As dtype_bf16_from_f32; count is a multiple of LANES. */
-static void round_all(float *values, int64_t count)
+static void copy_a(float *panels, const struct product_lines *from)
+{
+    if (from->depth_stride != 1 && from->line_stride == 1) {
+        turn_a(panels, from);
+        return;
+    }
+    for (int64_t l = 0; l < from->lines; l += from->width)
+        if (from->depth_stride == 1)
+            copy_a_rows(panels + l * PRODUCT_DEPTH, from, l);
+        else
+            copy_a_panel(panels + l * PRODUCT_DEPTH, from, l);
+}
+
+/* As dtype_bf16_from_f32, in place; count is a multiple of LANES. */
+static void round_panel(float *values, int64_t count)
 {
     const __m256i kept = _mm256_set1_epi32((int)0xffff0000);
     for (int64_t i = 0; i < count; i += LANES) {
@@ -183,28 +215,35 @@ static void round_all(float *values, int64_t count)
     }
 }
 
-void product_copy_avx2_a(void *panel, const struct product_panel *from, void *spare)
+/* The first `depth` elements of each line. */
+static void round_panels(float *panels, const struct product_lines *from, int64_t depth)
 {
-    (void)spare;
-    copy_a(panel, from);
+    for (int64_t l = 0; l < from->lines; l += from->width)
+        round_panel(panels + l * PRODUCT_DEPTH, depth * from->width);
 }
 
-void product_copy_avx2_b(void *panel, const struct product_panel *from, void *spare)
+void product_copy_avx2_a(void *panels, const struct product_lines *from, void *spare)
 {
     (void)spare;
-    copy_b(panel, from);
+    copy_a(panels, from);
 }
 
-void product_copy_avx2_rounded_a(void *panel, const struct product_panel *from, void *spare)
+void product_copy_avx2_b(void *panels, const struct product_lines *from, void *spare)
 {
     (void)spare;
-    copy_a(panel, from);
-    round_all(panel, (from->depth + LANES - 1) / LANES * LANES * from->width);
+    copy_b(panels, from);
 }
 
-void product_copy_avx2_rounded_b(void *panel, const struct product_panel *from, void *spare)
+void product_copy_avx2_rounded_a(void *panels, const struct product_lines *from, void *spare)
 {
     (void)spare;
-    copy_b(panel, from);
-    round_all(panel, from->depth * from->width);
+    copy_a(panels, from);
+    round_panels(panels, from, (from->depth + LANES - 1) / LANES * LANES);
+}
+
+void product_copy_avx2_rounded_b(void *panels, const struct product_lines *from, void *spare)
+{
+    (void)spare;
+    copy_b(panels, from);
+    round_panels(panels, from, from->depth);
 }

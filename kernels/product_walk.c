@@ -22,35 +22,30 @@ static int64_t least(int64_t a, int64_t b)
 static void copy_columns(const struct walk *walk)
 {
     const struct product_args *args = walk->args;
-    const int width = walk->ops->tile_columns;
-    for (int64_t j = 0; j < walk->columns; j += width) {
-        struct product_panel panel = {.from = args->b + walk->k * args->b_row +
-                                              (walk->column + j) * args->b_column,
-                                      .line_stride = args->b_column,
-                                      .depth_stride = args->b_row,
-                                      .lines = (int)least(width, walk->columns - j),
-                                      .width = width,
-                                      .depth = walk->depth};
+    for (int64_t j = 0; j < walk->columns; j += PRODUCT_WALK_COLUMNS) {
+        const struct product_lines lines = {.from = args->b + walk->k * args->b_row +
+                                                    (walk->column + j) * args->b_column,
+                                            .line_stride = args->b_column,
+                                            .depth_stride = args->b_row,
+                                            .lines = least(PRODUCT_WALK_COLUMNS, walk->columns - j),
+                                            .width = walk->ops->tile_columns,
+                                            .depth = walk->depth};
         size_t at = (size_t)(j * PRODUCT_DEPTH) * walk->ops->element;
-        walk->ops->copy_b(walk->b + at, &panel, walk->spare);
+        walk->ops->copy_b(walk->b + at, &lines, walk->spare);
     }
 }
 
 static void copy_rows(const struct walk *walk)
 {
     const struct product_args *args = walk->args;
-    const int width = walk->ops->tile_rows;
-    for (int64_t i = 0; i < walk->rows; i += width) {
-        struct product_panel panel = {.from = args->a + (walk->row + i) * args->a_row +
-                                              walk->k * args->a_column,
-                                      .line_stride = args->a_row,
-                                      .depth_stride = args->a_column,
-                                      .lines = (int)least(width, walk->rows - i),
-                                      .width = width,
-                                      .depth = walk->depth};
-        size_t at = (size_t)(i * PRODUCT_DEPTH) * walk->ops->element;
-        walk->ops->copy_a(walk->a + at, &panel, walk->spare);
-    }
+    const struct product_lines lines = {.from = args->a + walk->row * args->a_row +
+                                                walk->k * args->a_column,
+                                        .line_stride = args->a_row,
+                                        .depth_stride = args->a_column,
+                                        .lines = walk->rows,
+                                        .width = walk->ops->tile_rows,
+                                        .depth = walk->depth};
+    walk->ops->copy_a(walk->a, &lines, walk->spare);
 }
 
 static void multiply_tiles(const struct walk *walk)
@@ -82,7 +77,7 @@ void product_walk(const struct product_args *args, const struct product_walk_ops
 {
     size_t a_bytes = (size_t)(PRODUCT_ROWS * PRODUCT_DEPTH) * ops->element;
     size_t b_bytes = (size_t)(PRODUCT_COLUMNS * PRODUCT_DEPTH) * ops->element;
-    assert(PRODUCT_ROWS % ops->tile_rows == 0 && PRODUCT_COLUMNS % ops->tile_columns == 0);
+    assert(PRODUCT_ROWS % ops->tile_rows == 0 && PRODUCT_WALK_COLUMNS % ops->tile_columns == 0);
     assert(a_bytes + b_bytes + ops->spare <= PRODUCT_SCRATCH_BYTES);
     struct walk walk = {.args = args, .ops = ops, .a = args->scratch};
     walk.b = walk.a + a_bytes;

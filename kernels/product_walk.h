@@ -13,14 +13,19 @@
 
 #include "kernels/kernels.h"
 
-enum { PRODUCT_WALK_GROUP = 8 };
+enum {
+    PRODUCT_WALK_GROUP = 8,
+    PRODUCT_WALK_LINES = PRODUCT_ROWS, /* for B it is less: PRODUCT_WALK_COLUMNS */
+    PRODUCT_WALK_COLUMNS = 128,
+};
 
-/* A panel as it is to be copied: `lines` of the matrix (rows of A, columns of B), fewer than
- * `width` at its edge, where the rest become zeros. */
-struct product_panel {
+/* What is copied in one call: `lines` of a matrix (rows of A, columns of B), into panels of `width`
+ * lines each, PRODUCT_DEPTH * width elements apart. Lines that the last panel lacks are zeros. */
+struct product_lines {
     const float *from; /* element k of line l at from[l * line_stride + k * depth_stride] */
     int64_t line_stride, depth_stride;
-    int lines, width;
+    int64_t lines; /* 1..PRODUCT_WALK_LINES */
+    int width;
     int64_t depth;
 };
 
@@ -39,8 +44,8 @@ struct product_walk_ops {
     int tile_columns; /* divides PRODUCT_COLUMNS */
     size_t element;   /* bytes of one in a copied panel */
     size_t spare;     /* bytes of scratch that the copying needs besides, behind the panels */
-    void (*copy_a)(void *panel, const struct product_panel *from, void *spare);
-    void (*copy_b)(void *panel, const struct product_panel *from, void *spare);
+    void (*copy_a)(void *panels, const struct product_lines *from, void *spare);
+    void (*copy_b)(void *panels, const struct product_lines *from, void *spare);
     void (*multiply)(const struct product_tile *tile);
 };
 

@@ -2,19 +2,10 @@
  * on it. */
 #include "worker/rank_place.h"
 
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
 #include "proto/log.h"
+#include "worker/agreement.h"
 #include "worker/engine/device/cuda_find.h"
 #include "worker/engine/transport/transport_nccl.h"
-
-/* What a rank has, as the others hear it. */
-struct offer {
-    int32_t status; /* OK: a GPU, and NCCL where it is needed */
-    char reason[240];
-};
 
 static enum status look(struct rank_place *place, const struct transport *host,
                         const struct nccl_api **nccl, const struct rank_place_request *request)
@@ -33,27 +24,6 @@ static enum status look(struct rank_place *place, const struct transport *host,
     return STATUS_OK;
 }
 
-/* The first rank without decides for all. */
-static enum status agree(struct transport *host, enum status mine)
-{
-    const size_t size = (size_t)host->size;
-    struct offer *all = calloc(size, sizeof *all);
-    enum status status = STATUS_OK;
-    if (!all)
-        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory to agree on a device");
-    struct offer *own = &all[host->rank];
-    own->status = (int32_t)mine;
-    if (mine != STATUS_OK)
-        snprintf(own->reason, sizeof own->reason, "%s", status_message());
-    TRY_ELSE(transport_gather_each(host, own, all, sizeof *all), end);
-    for (size_t rank = 0; rank < size && status == STATUS_OK; rank++)
-        if (all[rank].status != STATUS_OK)
-            status = fail((enum status)all[rank].status, "rank %zu: %s", rank, all[rank].reason);
-end:
-    free(all);
-    return status;
-}
-
 static void leave_gpu(struct rank_place *place)
 {
     if (place->on_gpu)
@@ -66,7 +36,8 @@ enum status rank_place_open(struct rank_place *place, struct transport *host,
 {
     const struct nccl_api *nccl = NULL;
     *place = (struct rank_place){.transport = host};
-    enum status status = agree(host, look(place, host, &nccl, request));
+    /* The first rank without decides for all. */
+    enum status status = agreement_reach(host, look(place, host, &nccl, request));
     if (status == STATUS_OK && nccl)
         status =
             transport_nccl_create(&place->transport, host, &place->streams, nccl, request->options);

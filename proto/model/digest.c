@@ -28,12 +28,21 @@ static XXH128_hash_t hash_files(const struct checkpoint *checkpoint)
     return hash;
 }
 
+static void spell(char hex[DIGEST_HEX_BYTES], XXH128_hash_t hash)
+{
+    snprintf(hex, DIGEST_HEX_BYTES, "%016llx%016llx", (unsigned long long)hash.high64,
+             (unsigned long long)hash.low64);
+}
+
+void digest_bytes(char hex[DIGEST_HEX_BYTES], const void *data, size_t bytes)
+{
+    spell(hex, XXH3_128bits(data, bytes));
+}
+
 void digest_model(char hex[DIGEST_HEX_BYTES], const struct model *model)
 {
     const struct checkpoint *checkpoint = model_checkpoint(model);
     const struct checkpoint_file *file = checkpoint_file(checkpoint, 0);
-    XXH128_hash_t hash = checkpoint_directory(checkpoint) ? hash_files(checkpoint)
-                                                          : XXH3_128bits(file->data, file->bytes);
-    snprintf(hex, DIGEST_HEX_BYTES, "%016llx%016llx", (unsigned long long)hash.high64,
-             (unsigned long long)hash.low64);
+    spell(hex, checkpoint_directory(checkpoint) ? hash_files(checkpoint)
+                                                : XXH3_128bits(file->data, file->bytes));
 }

@@ -8,7 +8,8 @@
  * machine that others use too is the fair one: it counts what waiting threads spin, too.
  *
  * With --turns it prints its shapes, and then runs, for each line of standard input, the shape of
- * that number and prints its seconds: product_torch.py alternates with it. */
+ * that number and prints its seconds, by the wall and of all threads: product_torch.py alternates with
+ * it. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -189,7 +190,7 @@ static void take_turns(const struct bench *bench)
         if (number < 0 || number >= CASES)
             exit(2);
         run_case(bench, number, &wall, &cpu);
-        printf("%.9f\n", wall);
+        printf("%.9f %.9f\n", wall, cpu);
         fflush(stdout);
     }
 }

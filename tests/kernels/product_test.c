@@ -44,7 +44,7 @@ static struct matrix matrix_create(struct random *random, enum direction directi
     for (int64_t i = 0; i < rows; i++)
         for (int64_t j = 0; j < columns; j++)
             matrix.at[i * matrix.row + j * matrix.column] =
-                is_exact ? (float)random_between(random, -9, 10) : random_normal(random);
+                is_exact ? (float)random_between(random, -9, 10) : random_float(random);
     return matrix;
 }
 
@@ -145,24 +145,23 @@ static void expect_right(const struct product *p, const char *name, float before
 
 static const int64_t sizes[][3] = {
     {1, 1, 1},     {5, 15, 7},    {6, 16, 8},    {7, 17, 9},    {11, 31, 255},
-    {12, 32, 256}, {13, 33, 257}, {25, 97, 519}, {145, 40, 30}, {3, 1030, 261},
+    {12, 32, 256}, {13, 33, 257}, {25, 47, 519}, {145, 40, 30}, {2, 1030, 261},
     {0, 5, 5},     {5, 0, 5},     {5, 5, 0},
 };
 enum { SIZES = sizeof sizes / sizeof sizes[0] };
 
-/* One size in one pair of directions, with and without what was there before, in both operands. */
+/* One size in one pair of directions, with or without what was there before, in one operand: over
+ * the directions all four take turns. */
 static void check_size(struct random *random, const struct kernels *kernels, int size,
                        int directions, bool is_exact)
 {
     struct product p = product_create(random, sizes[size][0], sizes[size][1], sizes[size][2],
                                       directions, is_exact);
-    for (int i = 0; i < 4; i++) {
-        bool accumulate = i / 2 == 1;
-        p.operand = i % 2 ? DTYPE_BF16 : DTYPE_F32;
-        reset(&p, accumulate ? 2.5f : UNTOUCHED);
-        multiply(&p, kernels, accumulate);
-        expect_right(&p, kernels->name, accumulate ? 2.5f : 0, is_exact);
-    }
+    bool accumulate = (size + directions) / 2 % 2 == 1;
+    p.operand = (size + directions) % 2 ? DTYPE_BF16 : DTYPE_F32;
+    reset(&p, accumulate ? 2.5f : UNTOUCHED);
+    multiply(&p, kernels, accumulate);
+    expect_right(&p, kernels->name, accumulate ? 2.5f : 0, is_exact);
     product_destroy(&p);
 }
 

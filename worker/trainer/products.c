@@ -46,7 +46,8 @@ static void cut(struct job *job, int threads)
 {
     const struct product_args *args = job->args;
     int64_t down = 1, across = most(1, args->columns / PRODUCT_COLUMNS);
-    while (down * across < (int64_t)threads * PARTS) {
+    int64_t wanted = threads == 1 ? 1 : (int64_t)threads * PARTS;
+    while (down * across < wanted) {
         int64_t rows = args->rows / down, columns = args->columns / across;
         if (columns >= rows && columns >= 2 * COLUMNS_LEAST)
             across *= 2;
