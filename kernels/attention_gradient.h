@@ -19,6 +19,9 @@
  *   dq[query_frame][r] += scale * Sum_j ds[r][j] k[key_frame][j]        scale = scale_log2 * ln 2
  *   dk[key_frame][j]   += scale * Sum_r ds[r][j] q[query_frame][r]
  *
+ * A NaN among the operands of a row's pairs makes its results NaN; in v or dout, it may reach other
+ * rows of the tile as well.
+ *
  * Each sum has one sequence of additions that the tile fixes, so a result follows from the tiles
  * and their sequence alone. Two forward calls may run at once if they share no queries; two
  * backward calls if they share neither queries nor keys. head_dim is a multiple of 16, at most

@@ -69,6 +69,7 @@ static void avx2_install(struct kernels *kernels)
     swiglu_avx2_install(kernels);
     finite_avx2_install(kernels);
     largest_avx2_install(kernels);
+    attention_gradient_avx2_install(kernels);
 }
 
 static size_t avx512_scratch_bytes(const struct kernels_limits *limits)

@@ -25,6 +25,7 @@ size_t matmul_ref_scratch_bytes(const struct kernels_limits *limits);
 
 /* AVX2, FMA */
 void attention_avx2_install(struct kernels *kernels);
+void attention_gradient_avx2_install(struct kernels *kernels);
 void matmul_avx2_install(struct kernels *kernels);
 void matmul_decode_avx2(const struct matmul_args *args);
 void matmul_decode_avx2_vnni(const struct matmul_args *args); /* AVX-VNNI too */
