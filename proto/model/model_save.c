@@ -45,7 +45,8 @@ static enum status check_numbers(const struct model_save *save)
     if (save->rope_base != 0 && !(save->rope_base > 1 && save->rope_base <= 1e12))
         return fail(STATUS_INVALID_ARGUMENT,
                     "a rope base of %g; more than 1, up to 1e12 is allowed", save->rope_base);
-    if ((double)(float)save->rope_base != save->rope_base)
+    if (save->rope_base != model_spec(save->source)->rope_base &&
+        (double)(float)save->rope_base != save->rope_base)
         return fail(STATUS_INVALID_ARGUMENT,
                     "a rope base of %.17g is no float32 number, as which model files hold it; the "
                     "nearest one is %.9g",

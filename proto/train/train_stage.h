@@ -1,8 +1,8 @@
-/* The stages of a run that train, and which files each of them reads and writes: so that a stage can
- * be started by itself, by whoever has the configuration.
+/* The stages of a run that train, and which files each of them reads and writes: so that a stage
+ * can be started by itself, by whoever has the configuration.
  *
  *   FOLDER/analyze/samples  FOLDER/analyze/scores
- *   FOLDER/extend/samples   FOLDER/extend/model[.gguf]   and what the trainer keeps in FOLDER/extend
+ *   FOLDER/extend/samples   FOLDER/extend/model[.gguf]   and what the trainer keeps there
  *   FOLDER/replay/samples   FOLDER/replay/model[.gguf]   likewise
  *   FOLDER/merge/model[.gguf]
  */

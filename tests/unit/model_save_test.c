@@ -3,12 +3,17 @@
 #include "tests/support/unit.h"
 
 #include <math.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "proto/model/model_save.h"
+#include "tests/support/random.h"
 #include "tests/support/tiny_directory.h"
 
 enum { PATH_BYTES = 256 };
@@ -303,6 +308,7 @@ static void rope_scaling_is_kept_with_a_new_base(void **state)
         "\"high_freq_factor\":4.0,\"original_max_position_embeddings\":512}";
     static const char yarn[] = "{\"type\":\"yarn\",\"factor\":4.0}";
     static const char newer[] = "{\"rope_type\":\"yarn\",\"factor\":4.0,\"rope_theta\":50000.0}";
+    static const char odd[] = "{\"rope_type\":\"default\",\"rope_theta\":131461001.0}";
     struct model *model = make_yarn(4);
     for (int format = MODEL_SAVE_FOLDER; format <= MODEL_SAVE_GGUF; format++) {
         expect_saved(model, (enum model_save_format)format, DTYPE_F32, 0, 0);
@@ -316,6 +322,9 @@ static void rope_scaling_is_kept_with_a_new_base(void **state)
     model = make_scaled("rope_scaling", yarn);
     expect_saved(model, MODEL_SAVE_FOLDER, DTYPE_F32, 500000, 8192);
     expect_unwritable(model, MODEL_SAVE_GGUF);
+    model_close(model);
+    model = make_scaled("rope_parameters", odd); /* a base that is not replaced may be any */
+    expect_saved(model, MODEL_SAVE_FOLDER, DTYPE_F32, 131461001, 8192);
     model_close(model);
     model = make_scaled("rope_parameters", newer);
     expect_saved(model, MODEL_SAVE_FOLDER, DTYPE_F32, 0, 0);
@@ -492,6 +501,89 @@ static void what_a_killed_save_left_is_removed(void **state)
     model_close(model);
 }
 
+/* A file that may not grow stands for a disk that is full. */
+static void a_full_disk_leaves_the_old_model(void **state)
+{
+    (void)state;
+    struct model *model = make_gguf("source.gguf", &plain, 1, DTYPE_F32);
+    const struct model_values values = model_values_of(model);
+    struct rlimit old;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+    const struct rlimit small = {.rlim_cur = 100000, .rlim_max = old.rlim_max};
+    for (int format = MODEL_SAVE_FOLDER; format <= MODEL_SAVE_GGUF; format++) {
+        const char *name = saved_name((enum model_save_format)format);
+        struct model_save save = {.source = model,
+                                  .values = &values,
+                                  .format = (enum model_save_format)format,
+                                  .dtype = DTYPE_F32};
+        save_to(&save, name);
+        save.dtype = DTYPE_BF16;
+        assert_true(signal(SIGXFSZ, SIG_IGN) != SIG_ERR);
+        assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+        expect_refusal(&save, path_of(name), STATUS_IO, "File too large");
+        assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+        assert_int_not_equal(access(path_of("saved.part"), F_OK), 0);
+        assert_int_not_equal(access(path_of("saved.gguf.part"), F_OK), 0);
+        struct model *kept = open_model(path_of(name));
+        expect_values(kept, &values, DTYPE_F32, DTYPE_F32);
+        model_close(kept);
+    }
+    model_close(model);
+}
+
+/* Saves one model, then the other, until it is killed. */
+static void save_for_ever(struct model *const models[2], enum model_save_format format)
+{
+    for (int i = 0;; i++) {
+        const struct model_values values = model_values_of(models[i % 2]);
+        const struct model_save save = {
+            .source = models[i % 2], .values = &values, .format = format, .dtype = DTYPE_F32};
+        if (model_save(&save, path_of(saved_name(format))) != STATUS_OK)
+            _exit(1);
+    }
+}
+
+static void kill_a_save(struct model *const models[2], enum model_save_format format,
+                        int64_t after_us)
+{
+    int ended;
+    const pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0)
+        save_for_ever(models, format);
+    const struct timespec pause = {.tv_nsec = after_us * 1000};
+    nanosleep(&pause, NULL);
+    assert_int_equal(kill(child, SIGKILL), 0);
+    assert_int_equal(waitpid(child, &ended, 0), child);
+    assert_true(WIFSIGNALED(ended)); /* and no save had failed */
+}
+
+static void a_killed_save_leaves_a_whole_model(void **state)
+{
+    (void)state;
+    struct model *const models[2] = {make_gguf("source.gguf", &plain, 1, DTYPE_F32),
+                                     make_gguf("other.gguf", &plain, 2, DTYPE_F32)};
+    const struct model_values values[2] = {model_values_of(models[0]), model_values_of(models[1])};
+    struct random random = {.state = 5};
+    for (int kills = 0; kills < 40; kills++) {
+        const enum model_save_format format = (enum model_save_format)(kills % 2);
+        const char *name = saved_name(format);
+        if (kills < 2) {
+            const struct model_save save = {
+                .source = models[0], .values = &values[0], .format = format, .dtype = DTYPE_F32};
+            save_to(&save, name);
+        }
+        kill_a_save(models, format, random_between(&random, 0, 12000));
+        struct model *found = open_model(path_of(name));
+        const float *number = model_tensor(found, MODEL_FFN_UP, 0).data;
+        const float *of_first = model_tensor(models[0], MODEL_FFN_UP, 0).data;
+        expect_values(found, &values[number[0] != of_first[0]], DTYPE_F32, DTYPE_F32);
+        model_close(found);
+    }
+    model_close(models[0]);
+    model_close(models[1]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -510,6 +602,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_failed_save_leaves_the_old_model, make_folder,
                                         remove_folder),
         cmocka_unit_test_setup_teardown(what_a_killed_save_left_is_removed, make_folder,
+                                        remove_folder),
+        cmocka_unit_test_setup_teardown(a_full_disk_leaves_the_old_model, make_folder,
+                                        remove_folder),
+        cmocka_unit_test_setup_teardown(a_killed_save_leaves_a_whole_model, make_folder,
                                         remove_folder),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
