@@ -20,7 +20,8 @@ struct making {
     int64_t window;
 };
 
-void recipe_samples_scores(char path[TRAIN_STAGE_PATH_BYTES], const struct train_config *config)
+/* Where scores of the analysis are: data.scores, else FOLDER/analyze/scores. */
+static void find_scores(char path[TRAIN_STAGE_PATH_BYTES], const struct train_config *config)
 {
     if (config->data.scores[0])
         snprintf(path, TRAIN_STAGE_PATH_BYTES, "%s", config->data.scores);
@@ -37,7 +38,7 @@ static enum status note_selection(struct stage_record *record, const struct trai
         return stage_record_input(record, config->data.tags);
     if (config->data.selection != TRAIN_SELECTION_IMPACT)
         return STATUS_OK;
-    recipe_samples_scores(path, config);
+    find_scores(path, config);
     return stage_record_input(record, path);
 }
 
@@ -97,7 +98,7 @@ enum status recipe_samples_impact(struct token_impact *impact, const struct trai
     char samples_path[TRAIN_STAGE_PATH_BYTES], scores_path[TRAIN_STAGE_PATH_BYTES];
     struct record_file samples, scores;
     train_stage_path(samples_path, config, "analyze", "samples");
-    recipe_samples_scores(scores_path, config);
+    find_scores(scores_path, config);
     enum status status = score_file_open(&scores, scores_path);
     if (status == STATUS_NOT_FOUND)
         return fail(STATUS_FAILED_PRECONDITION,

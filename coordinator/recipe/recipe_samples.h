@@ -18,11 +18,8 @@ struct recipe_samples_report {
     bool made;             /* false: they were there already */
 };
 
-/* Where scores of the analysis are: data.scores, else FOLDER/analyze/scores. */
-void recipe_samples_scores(char path[TRAIN_STAGE_PATH_BYTES], const struct train_config *config);
-
-/* Which tokens gain, by the scores and the samples that they are of. FAILED_PRECONDITION where there
- * are none yet. */
+/* Which tokens gain, by the scores and the samples that they are of. FAILED_PRECONDITION where
+ * there are none yet. */
 MUST_CHECK enum status recipe_samples_impact(struct token_impact *impact,
                                              const struct train_config *config);
 
