@@ -536,6 +536,21 @@ static void folders_are_replaced_where_they_cannot_be_exchanged(void **state)
     model_close(newer);
 }
 
+static void a_link_to_a_folder_stays(void **state)
+{
+    (void)state;
+    struct model *model = make_gguf("source.gguf", &plain, 1, DTYPE_F32);
+    struct stat facts;
+    expect_saved(model, MODEL_SAVE_FOLDER, DTYPE_F32, 0, 0);
+    assert_int_equal(rename(path_of("saved"), path_of("other")), 0);
+    assert_int_equal(symlink("other", path_of("saved")), 0);
+    expect_saved(model, MODEL_SAVE_FOLDER, DTYPE_BF16, 0, 0);
+    assert_int_equal(lstat(path_of("saved"), &facts), 0);
+    assert_true(S_ISLNK(facts.st_mode));
+    assert_int_equal(unlink(path_of("saved")), 0);
+    model_close(model);
+}
+
 /* A file that may not grow stands for a disk that is full. */
 static void a_full_disk_leaves_the_old_model(void **state)
 {
@@ -637,6 +652,7 @@ int main(void)
                                         remove_folder),
         cmocka_unit_test_setup_teardown(folders_are_replaced_where_they_cannot_be_exchanged,
                                         make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(a_link_to_a_folder_stays, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(a_full_disk_leaves_the_old_model, make_folder,
                                         remove_folder),
         cmocka_unit_test_setup_teardown(a_killed_save_leaves_a_whole_model, make_folder,
