@@ -51,9 +51,10 @@ static enum status read_all(struct points *points, const char *folder)
     if ((size_t)snprintf(path, sizeof path, "%s/losses.jsonl", folder) >= sizeof path)
         return fail(STATUS_INVALID_ARGUMENT, "%s: the path is too long", folder);
     FILE *file = fopen(path, "re");
+    if (!file && errno == ENOENT)
+        return STATUS_OK;
     if (!file)
-        return fail(errno == ENOENT ? STATUS_NOT_FOUND : STATUS_IO, "open %s: %s", path,
-                    strerror(errno));
+        return fail(STATUS_IO, "open %s: %s", path, strerror(errno));
     enum status status = STATUS_OK;
     while (status == STATUS_OK && fgets(line, sizeof line, file))
         if (!read_line(points, line))

@@ -81,13 +81,9 @@ static enum status run_trainer(const struct recipe_stages *stages, const struct 
     const enum status status = trainer_process_run(&args);
     if (status != STATUS_OK && status != STATUS_CANCELLED)
         return status;
-    /* The curve is of use after an interrupted run too; the sentence of the interruption stays. */
-    if (status == STATUS_CANCELLED)
-        return loss_chart_draw(stage->folder, train_stage_word(stage->name)) == STATUS_OK
-                   ? fail(STATUS_CANCELLED,
-                          "interrupted; the same command goes on from the last checkpoint")
-                   : STATUS_CANCELLED;
-    return loss_chart_draw(stage->folder, train_stage_word(stage->name));
+    /* The curve is of use after an interrupted run too. */
+    const enum status drawn = loss_chart_draw(stage->folder, train_stage_word(stage->name));
+    return status == STATUS_CANCELLED ? trainer_process_interrupted() : drawn;
 }
 
 static enum status train_unless_done(const struct recipe_stages *stages,

@@ -159,6 +159,11 @@ static void clear(const struct mpi_files *files)
         mpi_files_clear(files);
 }
 
+enum status trainer_process_interrupted(void)
+{
+    return fail(STATUS_CANCELLED, "interrupted; the same command goes on from the last checkpoint");
+}
+
 static enum status status_of(int how)
 {
     static const enum status told[] = {
@@ -167,8 +172,7 @@ static enum status status_of(int how)
     if (WIFEXITED(how) && WEXITSTATUS(how) == 0)
         return STATUS_OK;
     if (interrupt_count() > 0)
-        return fail(STATUS_CANCELLED,
-                    "interrupted; the same command goes on from the last checkpoint");
+        return trainer_process_interrupted();
     if (WIFSIGNALED(how))
         return fail(STATUS_UNAVAILABLE, "training was ended by signal %d (%s)", WTERMSIG(how),
                     strsignal(WTERMSIG(how)));

@@ -24,3 +24,6 @@ struct trainer_process_args {
 /* Runs it to its end. The first Ctrl-C or SIGTERM asks it to end with a checkpoint, the second one
  * ends it at once: CANCELLED. UNAVAILABLE where ranks were lost once more than args->retries. */
 MUST_CHECK enum status trainer_process_run(const struct trainer_process_args *args);
+
+/* CANCELLED, and what to do. */
+MUST_CHECK enum status trainer_process_interrupted(void);
