@@ -70,6 +70,9 @@ static void avx2_install(struct kernels *kernels)
     finite_avx2_install(kernels);
     largest_avx2_install(kernels);
     attention_gradient_avx2_install(kernels);
+    rows_gradient_avx2_install(kernels);
+    cross_entropy_avx2_install(kernels);
+    adamw_avx2_install(kernels);
 }
 
 static size_t avx512_scratch_bytes(const struct kernels_limits *limits)
