@@ -10,9 +10,10 @@
 #include "coordinator/cli/console.h"
 #include "coordinator/recipe/recipe_impact.h"
 #include "proto/json_writer.h"
+#include "proto/printable.h"
 #include "proto/train/train_stage.h"
 
-enum { SHOWN = 10 };
+enum { SHOWN = 10, SHOWN_BYTES = 24 };
 
 struct ranked {
     int32_t id;
@@ -78,9 +79,14 @@ static void show(const struct token_impact *impact, const struct recipe_model *m
                 count);
     for (size_t i = 0; i < count && i < SHOWN; i++) {
         size_t bytes;
+        char shown[SHOWN_BYTES + 1];
         const char *text = tokenizer_token(model->tokenizer, ranked[i].id, &bytes);
-        console_say("  %6d  in the top %3.0f %% of %lld times  %.*s", ranked[i].id,
-                    100 * ranked[i].share, (long long)ranked[i].occurrences, (int)bytes, text);
+        const size_t used = bytes < SHOWN_BYTES ? bytes : SHOWN_BYTES;
+        memcpy(shown, text, used);
+        shown[used] = '\0';
+        printable_mask_line(shown, used);
+        console_say("  %6d  in the top %3.0f %% of %lld times  \"%s\"", ranked[i].id,
+                    100 * ranked[i].share, (long long)ranked[i].occurrences, shown);
     }
 }
 
@@ -114,9 +120,12 @@ static enum status write_types(const struct train_config *config,
         const bool typed = i < impact->tags.count;
         const struct token_impact_row *row = typed ? &impact->types.rows[i] : &impact->types.none;
         const char *name = typed ? impact->tags.names[i] : "";
+        char shown[TAGGER_OUTPUT_NAME_BYTES];
+        memcpy(shown, name, strlen(name) + 1);
+        printable_mask_line(shown, strlen(shown));
         write_row(file, row, -1, name, strlen(name), config->data.impact_share);
         if (row->occurrences > 0)
-            console_say("  %-12s in the top %3.0f %% of %lld times", typed ? name : "(no type)",
+            console_say("  %-12s in the top %3.0f %% of %lld times", typed ? shown : "(no type)",
                         100 * (double)row->in_top / (double)row->occurrences,
                         (long long)row->occurrences);
     }
