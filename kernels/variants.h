@@ -45,6 +45,7 @@ size_t matmul_avx2_scratch_bytes(const struct kernels_limits *limits);
 
 /* AVX-512 F, BW, VL beside those */
 void attention_avx512_install(struct kernels *kernels);
+void attention_gradient_avx512_install(struct kernels *kernels);
 void matmul_avx512_install(struct kernels *kernels);
 void product_avx512_install(struct kernels *kernels);
 void product_avx512(const struct product_args *args);
