@@ -33,7 +33,7 @@ install(FILES deploy/systemd/longhaul-coordinator.service deploy/systemd/longhau
 install(FILES deploy/systemd/longhaul.conf DESTINATION lib/sysusers.d)
 install(FILES README.md CHANGELOG.md LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
 install(DIRECTORY docs DESTINATION ${CMAKE_INSTALL_DOCDIR})
-install(FILES deploy/cluster.example.yaml deploy/haproxy.cfg DESTINATION ${CMAKE_INSTALL_DATADIR}/longhaul)
+install(FILES deploy/cluster.example.yaml deploy/train.example.yaml deploy/recipe.example.yaml deploy/haproxy.cfg DESTINATION ${CMAKE_INSTALL_DATADIR}/longhaul)
 install(PROGRAMS deploy/wait-serving DESTINATION ${CMAKE_INSTALL_DATADIR}/longhaul)
 install(DIRECTORY proto/longhaul/v1 DESTINATION ${CMAKE_INSTALL_DATADIR}/longhaul/proto/longhaul
     FILES_MATCHING PATTERN "*.proto")

@@ -13,8 +13,8 @@ struct launch;
 
 struct launch_settings {
     const char *worker;           /* the program's path */
-    const char *coordinator;      /* HOST:PORT that ranks join */
-    const char *join_secret;      /* the file that they read */
+    const char *coordinator;      /* HOST:PORT that ranks join; NULL: none, they train */
+    const char *join_secret;      /* the file that they read; NULL: none */
     const char *const *arguments; /* further ones of the worker, [argument_count] */
     size_t argument_count;
     const struct allocation *allocation; /* where they run, and how many */

@@ -100,14 +100,16 @@ static enum status add_worker(struct launch_command *command,
 {
     const struct allocation *allocation = settings->allocation;
     TRY(add(command, "%s", settings->worker));
-    TRY(add(command, "--coordinator=%s", settings->coordinator));
+    if (settings->coordinator)
+        TRY(add(command, "--coordinator=%s", settings->coordinator));
     TRY(add(command, "--transport=%s", settings->mpi ? settings->transport : "loopback"));
     for (size_t i = 0; i < settings->argument_count; i++)
         if (strncmp(settings->arguments[i], "--transport=", 12) != 0 &&
             strncmp(settings->arguments[i], "--threads=", 10) != 0)
             TRY(add(command, "%s", settings->arguments[i]));
     TRY(add(command, "--threads=%d", allocation->threads));
-    return add(command, "--join-secret=%s", settings->join_secret);
+    return settings->join_secret ? add(command, "--join-secret=%s", settings->join_secret)
+                                 : STATUS_OK;
 }
 
 /* ---- mpirun ---- */

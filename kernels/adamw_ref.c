@@ -1,7 +1,7 @@
 /* AdamW, plainly, and what clipping asks of a gradient. */
 #include "kernels/variants.h"
 
-static void adamw(const struct adamw_args *args)
+void adamw_ref(const struct adamw_args *args)
 {
     const struct adamw_factors factors = adamw_factors(args);
     for (int64_t i = 0; i < args->count; i++) {
@@ -25,6 +25,6 @@ static double sum_of_squares(const float *x, int64_t count)
 
 void adamw_ref_install(struct kernels *kernels)
 {
-    kernels->adamw = adamw;
+    kernels->adamw = adamw_ref;
     kernels->sum_of_squares = sum_of_squares;
 }

@@ -11,6 +11,7 @@
 enum {
     LANES = 8,
     STRIP = 6,
+    UNROLLED = 8,
     SIDE = ATTENTION_GRADIENT_SIDE,
     PANEL = ATTENTION_GRADIENT_PANEL,
 };
@@ -36,6 +37,20 @@ step(__m256 sums[STRIP][2], const float *a, int64_t a_row, const float *b, const
     }
 }
 
+/* So many of k, whose columns of a lie evenly; *a and *b go on. */
+static inline __attribute__((always_inline)) void add_products(__m256 sums[STRIP][2],
+                                                               const float **a, int64_t a_row,
+                                                               int64_t a_column, const float **b,
+                                                               int depth, const int rows)
+{
+    for (; depth >= UNROLLED; depth -= UNROLLED)
+#pragma GCC unroll 8
+        for (int k = 0; k < UNROLLED; k++, *a += a_column, *b += PANEL)
+            step(sums, *a, a_row, *b, rows);
+    for (; depth > 0; depth--, *a += a_column, *b += PANEL)
+        step(sums, *a, a_row, *b, rows);
+}
+
 static inline __attribute__((always_inline)) void
 tile(const struct attention_gradient_product *product, const int rows)
 {
@@ -46,17 +61,13 @@ tile(const struct attention_gradient_product *product, const int rows)
         for (int v = 0; v < 2; v++)
             sums[r][v] = product->accumulate ? _mm256_loadu_ps(product->c[r] + v * LANES)
                                              : _mm256_setzero_ps();
-    const float *b = product->b;
+    const float *a = product->a, *b = product->b;
     const int64_t a_row = product->a_row, a_column = product->a_column;
-    for (int done = 0; done < product->depth; done += product->a_depth) {
-        const int left = product->depth - done;
-        const float *a = product->a + done / product->a_depth * product->a_block;
-        for (int k = left < product->a_depth ? left : product->a_depth; k > 0; k--) {
-            step(sums, a, a_row, b, rows);
-            a += a_column;
-            b += PANEL;
-        }
-    }
+    const int64_t jump = product->a_block - product->a_depth * a_column;
+    int depth = product->depth;
+    for (; depth >= product->a_depth; depth -= product->a_depth, a += jump)
+        add_products(sums, &a, a_row, a_column, &b, product->a_depth, rows);
+    add_products(sums, &a, a_row, a_column, &b, depth, rows);
 #pragma GCC unroll 6
     for (int r = 0; r < rows; r++)
 #pragma GCC unroll 2
@@ -295,8 +306,37 @@ static void backward(const struct attention_gradient_tile *one,
     attention_gradient_walk_backward(one, flow, &ops);
 }
 
+static void finish(float *acc, float *max, const float *sum, int64_t rows, int head_dim)
+{
+    for (int64_t r = 0; r < rows; r++, acc += head_dim) {
+        const __m256 divisor = _mm256_set1_ps(sum[r]);
+        for (int d = 0; d < head_dim; d += LANES) {
+            const __m256 out = _mm256_div_ps(_mm256_loadu_ps(acc + d), divisor);
+            _mm256_storeu_ps(acc + d, sum[r] == 0 ? _mm256_setzero_ps() : out);
+        }
+        max[r] += log2f(sum[r]);
+    }
+}
+
+static void dots(float *dot, const float *dout, const float *out, int64_t rows, int head_dim)
+{
+    for (int64_t r = 0; r < rows; r++, dout += head_dim, out += head_dim) {
+        __m256d sums[2] = {_mm256_setzero_pd(), _mm256_setzero_pd()};
+        for (int d = 0; d < head_dim; d += LANES)
+#pragma GCC unroll 2
+            for (int v = 0; v < 2; v++)
+                sums[v] = _mm256_fmadd_pd(_mm256_cvtps_pd(_mm_loadu_ps(dout + d + 4 * v)),
+                                          _mm256_cvtps_pd(_mm_loadu_ps(out + d + 4 * v)), sums[v]);
+        double parts[4];
+        _mm256_storeu_pd(parts, _mm256_add_pd(sums[0], sums[1]));
+        dot[r] = (float)((parts[0] + parts[1]) + (parts[2] + parts[3]));
+    }
+}
+
 void attention_gradient_avx2_install(struct kernels *kernels)
 {
+    kernels->attention_gradient_finish = finish;
+    kernels->attention_gradient_dots = dots;
     kernels->attention_gradient_forward = forward;
     kernels->attention_gradient_backward = backward;
 }

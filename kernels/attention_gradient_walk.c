@@ -84,15 +84,23 @@ static void enter_span(struct walk *walk, const struct attention_span *span)
     walk->ops->pack_columns(walk->key_column, rows, (int)tile->keys, tile->head_dim);
 }
 
+/* Keys in whole panels. */
+static int packed_keys(const struct walk *walk)
+{
+    return (int)(walk->tile->keys + PANEL - 1) / PANEL * PANEL;
+}
+
 static int strip_rows(const struct walk *walk, const struct block *block, int strip)
 {
     const int left = block->rows - strip;
     return left < walk->ops->strip_rows ? left : walk->ops->strip_rows;
 }
 
-static struct attention_gradient_columns strip_columns(const struct block *block, int strip,
-                                                       int rows)
+/* The columns that the strip's register tiles fill. */
+static struct attention_gradient_columns
+strip_columns(const struct walk *walk, const struct block *block, int strip, int rows)
 {
+    const int step = walk->ops->tile_panels * PANEL, last = packed_keys(walk);
     int first = SIDE, end = 0;
     for (int r = strip; r < strip + rows; r++) {
         if (block->first[r] >= block->end[r])
@@ -102,9 +110,10 @@ static struct attention_gradient_columns strip_columns(const struct block *block
     }
     if (first >= end)
         return (struct attention_gradient_columns){0};
+    const int to = (end + step - 1) / step * step;
     return (struct attention_gradient_columns){
-        .from = first / PANEL * PANEL,
-        .to = (end + PANEL - 1) / PANEL * PANEL,
+        .from = first / step * step,
+        .to = to < last ? to : last,
         .first = first,
         .end = end,
     };
@@ -134,7 +143,7 @@ static void enter_block(const struct walk *walk, struct block *block, int64_t ro
         rows[r] = q + row_offset(walk, block, r, tile->q_stride);
     }
     for (int strip = 0; strip < block->rows; strip += walk->ops->strip_rows)
-        block->strips[strip] = strip_columns(block, strip, strip_rows(walk, block, strip));
+        block->strips[strip] = strip_columns(walk, block, strip, strip_rows(walk, block, strip));
     walk->ops->pack_rows(walk->q, rows, block->rows, tile->head_dim, tile->scale_log2);
 }
 
@@ -152,7 +161,7 @@ static void score(const struct walk *walk, const struct block *block, float *sco
         .b_panel = (int64_t)width * PANEL,
         .depth = width,
     };
-    const int last = (int)(walk->tile->keys + PANEL - 1) / PANEL * PANEL;
+    const int last = packed_keys(walk);
     for (int column = walk->key_first / step * step; column < walk->key_end; column += step) {
         const int panels = (last - column < step ? last - column : step) / PANEL;
         product.b = right + (int64_t)column * width;

@@ -70,6 +70,9 @@ static void avx2_install(struct kernels *kernels)
     finite_avx2_install(kernels);
     largest_avx2_install(kernels);
     attention_gradient_avx2_install(kernels);
+    rows_gradient_avx2_install(kernels);
+    cross_entropy_avx2_install(kernels);
+    adamw_avx2_install(kernels);
 }
 
 static size_t avx512_scratch_bytes(const struct kernels_limits *limits)
@@ -82,6 +85,7 @@ static void avx512_install(struct kernels *kernels)
     kernels->scratch_bytes = avx512_scratch_bytes;
     attention_avx512_install(kernels);
     matmul_avx512_install(kernels);
+    attention_gradient_avx512_install(kernels);
     if (isa_has_avx512_vnni())
         kernels->matmul_decode = matmul_decode_avx512_vnni;
     product_avx512_install(kernels);

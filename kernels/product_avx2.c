@@ -76,8 +76,10 @@ static void multiply(const struct product_tile *tile)
 {
     __m256 sums[ROWS][2];
     float edge[ROWS * COLUMNS]; /* the array of sums itself would be kept in memory */
-    for (int r = 0; r < tile->rows; r++)
+    for (int r = 0; r < tile->rows; r++) {
         __builtin_prefetch(tile->c + r * tile->c_stride, 1);
+        __builtin_prefetch(tile->c + r * tile->c_stride + COLUMNS - 1, 1);
+    }
     sum_tile(sums, tile->a, tile->b, tile->depth);
     if (tile->rows == ROWS && tile->columns == COLUMNS) {
         put_tile(tile->c, tile->c_stride, sums, tile->accumulate);

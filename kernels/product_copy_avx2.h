@@ -4,7 +4,8 @@
 #include "kernels/product_walk.h"
 
 /* product_walk_ops.copy_a and copy_b: panels of A [ceil(depth / 8), width, 8], where elements past
- * depth are zeros, and of B [depth, width]. The width of B is a multiple of 8. `spare` is not used. */
+ * depth are zeros, and of B [depth, width], whose width is a multiple of 8. `spare` is not
+ * used. */
 void product_copy_avx2_a(void *panels, const struct product_lines *from, void *spare);
 void product_copy_avx2_b(void *panels, const struct product_lines *from, void *spare);
 

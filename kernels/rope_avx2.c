@@ -9,7 +9,9 @@ struct rotated {
     __m256 low, high;
 };
 
-static inline struct rotated rotate(const float *x, int half, const float *table, int p)
+/* `back`: by the transpose. */
+static inline __attribute__((always_inline)) struct rotated
+rotate(const float *x, int half, const float *table, int p, const bool back)
 {
     /* cos and sin alternate: gather each into one vector of 8. */
     __m256 first = _mm256_loadu_ps(table + 2 * p);
@@ -21,6 +23,11 @@ static inline struct rotated rotate(const float *x, int half, const float *table
     __m256 sine = _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(odd), order));
     __m256 low = _mm256_loadu_ps(x + p);
     __m256 high = _mm256_loadu_ps(x + p + half);
+    if (back)
+        return (struct rotated){
+            .low = _mm256_fmadd_ps(low, cosine, _mm256_mul_ps(high, sine)),
+            .high = _mm256_fmsub_ps(high, cosine, _mm256_mul_ps(low, sine)),
+        };
     return (struct rotated){
         .low = _mm256_fmsub_ps(low, cosine, _mm256_mul_ps(high, sine)),
         .high = _mm256_fmadd_ps(high, cosine, _mm256_mul_ps(low, sine)),
@@ -52,7 +59,7 @@ static void rope_queries(const struct rope_args *args)
             uint16_t *out =
                 (uint16_t *)args->out + t * args->out_stride + (int64_t)h * args->head_dim;
             for (int p = 0; p < half; p += 8) {
-                struct rotated pair = rotate(x, half, table, p);
+                struct rotated pair = rotate(x, half, table, p, false);
                 _mm_storeu_si128((__m128i *)(out + p), narrow(pair.low));
                 _mm_storeu_si128((__m128i *)(out + p + half), narrow(pair.high));
             }
@@ -69,7 +76,28 @@ static void rope_keys(const struct rope_args *args)
             const float *x = args->x + t * args->x_stride + (int64_t)h * args->head_dim;
             float *out = (float *)args->out + t * args->out_stride + (int64_t)h * args->head_dim;
             for (int p = 0; p < half; p += 8) {
-                struct rotated pair = rotate(x, half, table, p);
+                struct rotated pair = rotate(x, half, table, p, false);
+                _mm256_storeu_ps(out + p, pair.low);
+                _mm256_storeu_ps(out + p + half, pair.high);
+            }
+        }
+    }
+}
+
+static void rope_gradient(const struct rope_args *args, bool accumulate)
+{
+    const int half = args->head_dim / 2;
+    for (int64_t t = 0; t < args->tokens; t++) {
+        const float *table = args->table + t * half * 2;
+        for (int h = 0; h < args->heads; h++) {
+            const float *x = args->x + t * args->x_stride + (int64_t)h * args->head_dim;
+            float *out = (float *)args->out + t * args->out_stride + (int64_t)h * args->head_dim;
+            for (int p = 0; p < half; p += 8) {
+                struct rotated pair = rotate(x, half, table, p, true);
+                if (accumulate) {
+                    pair.low = _mm256_add_ps(_mm256_loadu_ps(out + p), pair.low);
+                    pair.high = _mm256_add_ps(_mm256_loadu_ps(out + p + half), pair.high);
+                }
                 _mm256_storeu_ps(out + p, pair.low);
                 _mm256_storeu_ps(out + p + half, pair.high);
             }
@@ -81,4 +109,5 @@ void rope_avx2_install(struct kernels *kernels)
 {
     kernels->rope_queries = rope_queries;
     kernels->rope_keys = rope_keys;
+    kernels->rope_gradient = rope_gradient;
 }

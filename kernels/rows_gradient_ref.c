@@ -50,30 +50,10 @@ static void add(float *sum, const float *x, int64_t count)
         sum[i] += x[i];
 }
 
-static void rope_gradient(const struct rope_args *args, bool accumulate)
-{
-    const int half = args->head_dim / 2;
-    for (int64_t t = 0; t < args->tokens; t++) {
-        const float *table = args->table + t * half * 2;
-        for (int h = 0; h < args->heads; h++) {
-            const float *x = args->x + t * args->x_stride + (int64_t)h * args->head_dim;
-            float *out = (float *)args->out + t * args->out_stride + (int64_t)h * args->head_dim;
-            for (int p = 0; p < half; p++) {
-                const float cosine = table[2 * p], sine = table[2 * p + 1];
-                const float low = x[p] * cosine + x[p + half] * sine;
-                const float high = x[p + half] * cosine - x[p] * sine;
-                out[p] = accumulate ? out[p] + low : low;
-                out[p + half] = accumulate ? out[p + half] + high : high;
-            }
-        }
-    }
-}
-
 void rows_gradient_ref_install(struct kernels *kernels)
 {
     kernels->rmsnorm_gradient = rmsnorm_gradient;
     kernels->swiglu_gradient = swiglu_gradient;
     kernels->bias_gradient = bias_gradient;
     kernels->add = add;
-    kernels->rope_gradient = rope_gradient;
 }

@@ -19,6 +19,7 @@ void attention_gradient_ref_install(struct kernels *kernels);
 void rows_gradient_ref_install(struct kernels *kernels);
 void cross_entropy_ref_install(struct kernels *kernels);
 void adamw_ref_install(struct kernels *kernels);
+void adamw_ref(const struct adamw_args *args);
 
 size_t attention_ref_scratch_bytes(const struct kernels_limits *limits);
 size_t matmul_ref_scratch_bytes(const struct kernels_limits *limits);
@@ -26,6 +27,9 @@ size_t matmul_ref_scratch_bytes(const struct kernels_limits *limits);
 /* AVX2, FMA */
 void attention_avx2_install(struct kernels *kernels);
 void attention_gradient_avx2_install(struct kernels *kernels);
+void rows_gradient_avx2_install(struct kernels *kernels);
+void cross_entropy_avx2_install(struct kernels *kernels);
+void adamw_avx2_install(struct kernels *kernels);
 void matmul_avx2_install(struct kernels *kernels);
 void matmul_decode_avx2(const struct matmul_args *args);
 void matmul_decode_avx2_vnni(const struct matmul_args *args); /* AVX-VNNI too */
@@ -41,6 +45,7 @@ size_t matmul_avx2_scratch_bytes(const struct kernels_limits *limits);
 
 /* AVX-512 F, BW, VL beside those */
 void attention_avx512_install(struct kernels *kernels);
+void attention_gradient_avx512_install(struct kernels *kernels);
 void matmul_avx512_install(struct kernels *kernels);
 void product_avx512_install(struct kernels *kernels);
 void product_avx512(const struct product_args *args);

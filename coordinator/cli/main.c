@@ -11,6 +11,7 @@
 #include "coordinator/cli/console.h"
 #include "coordinator/cli/run_lines.h"
 #include "coordinator/cli/scale_hosts.h"
+#include "coordinator/cli/trainer_process.h"
 #include "coordinator/measured_costs.h"
 #include "proto/standard_streams.h"
 
@@ -28,6 +29,8 @@ static const struct command_row commands[] = {
     {"load", load_command, "how a coordinator serves many requests at once"},
     {"scale", scale_command, "how the time of a prompt scales over workers"},
     {"compare", compare_command, "two files of results, by more than their noise"},
+    {"train", train_command, "train a model on text"},
+    {"recipe", recipe_command, "extend a model's window: LongRecipe"},
     {"tokenize", tokenize_command, "a text's token ids"},
     {"inspect", inspect_command, "what is in a model file"},
     {"drain", drain_command, "end a running coordinator once its requests are done"},
@@ -79,6 +82,7 @@ int main(int argc, char **argv)
     configure_console();
     run_lines_configure(getenv("TMPDIR"));
     measured_costs_configure(getenv("XDG_STATE_HOME"), getenv("HOME"));
+    trainer_process_configure(getenv("PATH"), getenv("TMPDIR"));
     scale_hosts_configure(getenv("SLURM_JOB_NODELIST"));
     int exit_code = standard_output_check() == STATUS_OK ? run(argc, argv)
                                                          : console_failure("longhaul", STATUS_IO);

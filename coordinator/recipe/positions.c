@@ -31,36 +31,55 @@ static int64_t place_sentence(int32_t *positions, int64_t first, int64_t end, in
     return end - first - 1;
 }
 
-void positions_place(int32_t *positions, const struct sentences *sentences, const int32_t *ids,
-                     int64_t count, const int64_t *drawn)
-{
-    int64_t beyond = 0, n = 0;
-    for (int64_t first = 0, end; first < count; first = end, n++) {
-        end = sentences_end(sentences, ids, count, first);
-        beyond += place_sentence(positions, first, end, (n > 0 ? drawn[n] : 0) + beyond);
-    }
-}
-
 void positions_reset(int32_t *positions, int64_t count, int64_t point)
 {
     for (int64_t t = 0; t < point && t < count; t++)
         positions[t] = (int32_t)t;
 }
 
-/* Draws and places in one go. The smallest slot that is drawn is given up for slot 0. */
+/* Where the slots of sentences come from: they are drawn, or given. */
+struct slots {
+    struct chance *chance;
+    int64_t next, end, left; /* slots that may be drawn, and how many will be */
+    const int64_t *given;    /* NULL: drawn */
+};
+
+static int64_t take_slot(struct slots *slots)
+{
+    if (slots->given)
+        return *slots->given++;
+    const int64_t slot = next_drawn(slots->chance, slots->next, slots->end, slots->left);
+    slots->next = slot + 1;
+    slots->left--;
+    return slot;
+}
+
+/* The smallest slot is given up for slot 0. */
+static void place_sentences(int32_t *positions, const struct sentences *sentences,
+                            const int32_t *ids, int64_t count, struct slots *slots)
+{
+    int64_t beyond = 0;
+    for (int64_t first = 0, end; first < count; first = end) {
+        end = sentences_end(sentences, ids, count, first);
+        const int64_t slot = take_slot(slots);
+        beyond += place_sentence(positions, first, end, (first > 0 ? slot : 0) + beyond);
+    }
+}
+
+void positions_place(int32_t *positions, const struct sentences *sentences, const int32_t *ids,
+                     int64_t count, const int64_t *drawn)
+{
+    struct slots slots = {.given = drawn};
+    place_sentences(positions, sentences, ids, count, &slots);
+}
+
 static void make_recipe(int32_t *positions, const struct positions_args *args, const int32_t *ids,
                         int64_t count, struct chance *chance)
 {
     const int64_t sentences = count_sentences(args->sentences, ids, count);
-    const int64_t slots = args->target - count + sentences;
-    int64_t beyond = 0, slot = 0, left = sentences;
-    for (int64_t first = 0, end; first < count; first = end) {
-        end = sentences_end(args->sentences, ids, count, first);
-        slot = next_drawn(chance, slot, slots, left);
-        beyond += place_sentence(positions, first, end, (first > 0 ? slot : 0) + beyond);
-        slot++;
-        left--;
-    }
+    struct slots slots = {
+        .chance = chance, .end = args->target - count + sentences, .left = sentences};
+    place_sentences(positions, args->sentences, ids, count, &slots);
 }
 
 static void make_rpes(int32_t *positions, int64_t target, int64_t count, struct chance *chance)

@@ -28,8 +28,8 @@ struct positions_args {
 void positions_make(int32_t *positions, const struct positions_args *args, const int32_t *ids,
                     int64_t count, int64_t number);
 
-/* The third step of the algorithm: the positions of `count` tokens whose sentences begin at the
- * `drawn` slots, [n], ascending, n the number of sentences; the first is taken to be 0. */
+/* For tests: the third step of the algorithm, the positions of `count` tokens whose sentences begin
+ * at the `drawn` slots, [n], ascending, n the number of sentences; the first is taken to be 0. */
 void positions_place(int32_t *positions, const struct sentences *sentences, const int32_t *ids,
                      int64_t count, const int64_t *drawn);
 

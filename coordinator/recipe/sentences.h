@@ -25,7 +25,7 @@ MUST_CHECK enum status sentences_init(struct sentences *sentences,
 /* Also of {0}. */
 void sentences_deinit(struct sentences *sentences);
 
-/* Whether `bytes` of text end a sentence: the rule above. */
+/* For tests: whether `bytes` of text end a sentence: the rule above. */
 bool sentences_is_delimiter(const char *text, size_t bytes);
 
 /* The end of the sentence that begins at `first`: past its delimiter, or `count`. */

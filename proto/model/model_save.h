@@ -26,7 +26,7 @@ struct model_save {
     /* DTYPE_F32, DTYPE_BF16 or DTYPE_F16. Norms and biases of a GGUF file are F32, as other
      * programs ask. */
     enum dtype dtype;
-    double rope_base;       /* 0: the source's */
+    double rope_base;       /* a float32 number; 0: the source's */
     int64_t context_tokens; /* 0: the source's */
 };
 

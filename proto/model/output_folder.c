@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -75,17 +76,23 @@ static enum status remove_folder(const char *path)
     return rmdir(path) == 0 || errno == ENOENT ? STATUS_OK : fail_on("remove", path);
 }
 
+/* A link to a folder stays, and the folder is replaced. */
 static enum status take_path(struct output_folder *folder, const char *path)
 {
-    size_t bytes = strlen(path);
-    while (bytes > 1 && path[bytes - 1] == '/')
+    char *resolved = realpath(path, NULL); /* NULL where nothing is there */
+    const char *place = resolved ? resolved : path;
+    size_t bytes = strlen(place);
+    while (bytes > 1 && place[bytes - 1] == '/')
         bytes--;
-    if (bytes == 0 || bytes + SUFFIX_BYTES + NAME_BYTES > OUTPUT_FOLDER_PATH_BYTES)
-        return fail(STATUS_INVALID_ARGUMENT, "the path of the folder for a model is %s",
-                    bytes == 0 ? "empty" : "too long");
-    snprintf(folder->path, sizeof folder->path, "%.*s", (int)bytes, path);
-    snprintf(folder->part, sizeof folder->part, "%.*s.part", (int)bytes, path);
-    return STATUS_OK;
+    const bool fits = bytes > 0 && bytes + SUFFIX_BYTES + NAME_BYTES <= OUTPUT_FOLDER_PATH_BYTES;
+    if (fits) {
+        snprintf(folder->path, sizeof folder->path, "%.*s", (int)bytes, place);
+        snprintf(folder->part, sizeof folder->part, "%.*s.part", (int)bytes, place);
+    }
+    free(resolved);
+    return fits ? STATUS_OK
+                : fail(STATUS_INVALID_ARGUMENT, "the path of the folder for a model is %s",
+                       bytes == 0 ? "empty" : "too long");
 }
 
 enum status output_folder_check(const char *path)

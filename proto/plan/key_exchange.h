@@ -1,6 +1,7 @@
 /* Which keys and values travel between ranks that share out one training sample: for each rank, the
  * panels of other ranks in which its queries see a key. Their gradients go back along the same
- * messages. Pure; every rank makes the same list. Why it is not a schedule: docs/decisions/training.md.
+ * messages. Pure; every rank makes the same list. docs/decisions/training.md says why it is no
+ * schedule.
  */
 #pragma once
 

@@ -3,7 +3,7 @@
 
 #include <assert.h>
 
-uint64_t chance_bits(struct chance *chance)
+static uint64_t chance_bits(struct chance *chance)
 {
     uint64_t z = chance->state += 0x9e3779b97f4a7c15u;
     z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;

@@ -21,8 +21,6 @@ struct chance {
 
 struct chance chance_begin(uint64_t seed, enum chance_use use, uint64_t number);
 
-uint64_t chance_bits(struct chance *chance);
-
 /* Uniform in [0, end), each value exactly as likely as any other; end > 0. */
 int64_t chance_below(struct chance *chance, int64_t end);
 

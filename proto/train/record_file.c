@@ -35,12 +35,14 @@ static enum status check_header(const struct record_file *file, size_t bytes)
     return STATUS_OK;
 }
 
-static enum status take_count(struct cursor *cursor, int64_t *count, const char *what)
+/* At most `most`, so that nobody makes room for what cannot be there. */
+static enum status take_count(struct cursor *cursor, int64_t *count, uint64_t most,
+                              const char *what)
 {
     uint64_t value = 0;
     const size_t at = cursor->offset;
     TRY(cursor_u64(cursor, &value, what));
-    if (value > INT64_MAX)
+    if (value > most)
         return cursor_fail(cursor, at, STATUS_DATA_LOSS, "range", "%s is %llu", what,
                            (unsigned long long)value);
     *count = (int64_t)value;
@@ -56,10 +58,10 @@ static enum status read_trailer(struct record_file *file, size_t bytes)
                            "the file ends before its trailer");
     cursor.offset = bytes - RECORD_FILE_TRAILER_BYTES;
     TRY(cursor_u64(&cursor, &file->index, "the offset of the index"));
-    TRY(take_count(&cursor, &file->count, "the number of records"));
-    TRY(take_count(&cursor, &file->longest, "the longest record"));
-    TRY(take_count(&cursor, &file->tokens, "the number of tokens"));
-    TRY(take_count(&cursor, &file->vocab, "the vocabulary"));
+    TRY(take_count(&cursor, &file->count, bytes, "the number of records"));
+    TRY(take_count(&cursor, &file->longest, bytes, "the longest record"));
+    TRY(take_count(&cursor, &file->tokens, bytes, "the number of tokens"));
+    TRY(take_count(&cursor, &file->vocab, INT32_MAX, "the vocabulary"));
     const uint64_t room = bytes - least;
     if (file->index < RECORD_FILE_HEADER_BYTES || file->index - RECORD_FILE_HEADER_BYTES > room ||
         (uint64_t)file->count !=

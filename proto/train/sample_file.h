@@ -17,6 +17,7 @@ struct sample {
 
 /* As record_file_open. */
 MUST_CHECK enum status sample_file_open(struct record_file *file, const char *path);
+/* For tests: the same over bytes in memory. */
 MUST_CHECK enum status sample_file_parse(struct record_file *file, const void *data, size_t bytes,
                                          const char *name);
 

@@ -337,3 +337,58 @@ void train_config_print_keys(FILE *file)
                                  : "none");
     }
 }
+
+static void print_value(FILE *file, const struct train_config *config, const struct train_key *row)
+{
+    const char *value = (const char *)config + row->offset;
+    int word;
+    switch (row->type) {
+    case TRAIN_KEY_TEXT:
+        fputs(value, file);
+        break;
+    case TRAIN_KEY_REAL:
+        fprintf(file, "%.17g", *(const double *)(const void *)value);
+        break;
+    case TRAIN_KEY_INTEGER:
+        fprintf(file, "%lld", (long long)*(const int64_t *)(const void *)value);
+        break;
+    case TRAIN_KEY_SWITCH:
+        fputs(*(const bool *)value ? "true" : "false", file);
+        break;
+    case TRAIN_KEY_WORD:
+        memcpy(&word, value, sizeof word);
+        fputs(row->words[word], file);
+        break;
+    case TRAIN_KEY_ROPE:
+        if (config->model.rope_base == TRAIN_ROPE_GIVEN)
+            fprintf(file, "%.17g", config->model.rope_base_given);
+        else
+            fputs(config->model.rope_base == TRAIN_ROPE_AUTO ? "auto" : "keep", file);
+        break;
+    }
+}
+
+static bool is_listed(const char *list, const char *key)
+{
+    const size_t bytes = strlen(key);
+    for (const char *at = list; *at;) {
+        const size_t length = strcspn(at, " ");
+        if (length == bytes && memcmp(at, key, bytes) == 0)
+            return true;
+        at += length + (at[length] != '\0');
+    }
+    return false;
+}
+
+void train_config_print_values(FILE *file, const struct train_config *config, const char *prefix,
+                               const char *without)
+{
+    for (size_t r = 0; r < train_config_rows_count; r++) {
+        const struct train_key *row = &train_config_rows[r];
+        if (strncmp(row->key, prefix, strlen(prefix)) != 0 || is_listed(without, row->key))
+            continue;
+        fprintf(file, "%s = ", row->key);
+        print_value(file, config, row);
+        fputc('\n', file);
+    }
+}

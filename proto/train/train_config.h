@@ -131,3 +131,8 @@ const char *train_config_setting_name(enum train_setting setting);
 
 /* Every key with its default, its range or words, and a line of help; for docs/training.md too. */
 void train_config_print_keys(FILE *file);
+
+/* The keys that begin with `prefix` as "key = value" lines, in one spelling for one meaning, but
+ * for those of `without`, which is apart by blanks: what a stage was made of. */
+void train_config_print_values(FILE *file, const struct train_config *config, const char *prefix,
+                               const char *without);

@@ -70,7 +70,7 @@ void train_stage_rope(double *base, int64_t *context_tokens, const struct train_
     if (config->target > spec->trained_tokens)
         *context_tokens = config->target;
     if (config->model.rope_base == TRAIN_ROPE_GIVEN)
-        *base = config->model.rope_base_given;
+        *base = (double)(float)config->model.rope_base_given; /* which model files hold */
     if (config->model.rope_base == TRAIN_ROPE_AUTO && config->target > window)
         *base = rope_base_stretched(spec->rope_base, spec->head_dim, window,
                                     (double)config->target / (double)window, config->target);

@@ -7,8 +7,9 @@
  * the peak by the clock on the wall; `share_cpu` by the processor time of all threads, which on a
  * machine that others use too is the fair one: it counts what waiting threads spin, too.
  *
- * With --turns it prints its shapes, and then runs, for each line of standard input, the shape of
- * that number and prints its seconds, by the wall and of all threads: product_torch.py alternates with
+ * With --turns it prints how many shapes it has and which, and then runs, for each line of standard
+ * input, the shape of that number and prints its seconds by the wall and the processor time of its
+ * threads, or, for the line `peak`, probes the peak and prints it: product_torch.py alternates with
  * it. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -176,16 +177,22 @@ static void print_all(const struct bench *bench, struct times *times)
     }
 }
 
-static void take_turns(const struct bench *bench)
+static void take_turns(struct bench *bench)
 {
     char line[32];
     double wall, cpu;
+    printf("%d\n", CASES);
     for (int i = 0; i < CASES; i++) {
         print_case(bench, i);
         printf("}\n");
     }
     fflush(stdout);
     while (fgets(line, sizeof line, stdin)) {
+        if (strcmp(line, "peak\n") == 0) {
+            printf("%.1f\n", peak_of(bench));
+            fflush(stdout);
+            continue;
+        }
         int number = atoi(line);
         if (number < 0 || number >= CASES)
             exit(2);

@@ -11,7 +11,7 @@ BIN = sys.argv[1]
 TINY_MODEL_FILE = sys.argv[2]
 PROGRAMS = ["longhaul", "longhaul-coordinator", "longhaul-worker"]
 COMMANDS = ["run", "score", "generate", "chat", "status", "cancel", "tokenize", "plan", "inspect",
-            "drain", "token", "config", "doctor"]
+            "drain", "token", "config", "doctor", "train", "recipe"]
 
 
 def run_program(program, *arguments, text=None, environment=None):

@@ -8,6 +8,7 @@
 #include "kernels/kernels.h"
 
 void attention_avx512_emulated_install(struct kernels *kernels);
+void attention_gradient_avx512_emulated_install(struct kernels *kernels);
 void matmul_avx512_emulated_install(struct kernels *kernels);
 void product_avx512_emulated_install(struct kernels *kernels);
 size_t attention_avx512_emulated_scratch_bytes(const struct kernels_limits *limits);

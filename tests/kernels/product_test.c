@@ -3,6 +3,8 @@
  * however C is cut. */
 #include <math.h>
 #include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "tests/kernels/subjects.h"
 #include "tests/support/guarded.h"
@@ -282,6 +284,61 @@ static void what_is_not_finite_stays_so_and_touches_nothing_else(void **state)
         }
 }
 
+/* Ones, behind which memory cannot be read: [rows, columns] dense along one or the other. */
+struct fenced {
+    struct matrix matrix;
+    char *pages;
+    size_t bytes; /* that can be read */
+};
+
+static struct fenced fenced_create(enum direction direction, int64_t rows, int64_t columns)
+{
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    const size_t count = (size_t)(rows * columns);
+    struct fenced fenced = {.bytes = (count * sizeof(float) + page - 1) / page * page};
+    fenced.pages =
+        mmap(NULL, fenced.bytes + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    assert_true(fenced.pages != MAP_FAILED);
+    assert_int_equal(mprotect(fenced.pages + fenced.bytes, page, PROT_NONE), 0);
+    float *at = (float *)(void *)(fenced.pages + fenced.bytes) - count;
+    for (size_t i = 0; i < count; i++)
+        at[i] = 1;
+    fenced.matrix =
+        direction == BY_ROWS ? (struct matrix){at, columns, 1} : (struct matrix){at, 1, rows};
+    return fenced;
+}
+
+static void fenced_destroy(struct fenced *fenced)
+{
+    munmap(fenced->pages, fenced->bytes + (size_t)sysconf(_SC_PAGESIZE));
+}
+
+static void nothing_is_read_behind_a_matrix(void **state)
+{
+    (void)state;
+    struct random random = {6};
+    for (int s = 0; subjects_at(s); s++)
+        for (int size = 0; size < SIZES; size++)
+            for (int i = 0; i < 4; i++) {
+                const int64_t *of = sizes[size];
+                struct product p = product_create(&random, of[0], of[1], of[2], 0, true);
+                struct matrix a = p.a, b = p.b;
+                struct fenced fenced_a = fenced_create((enum direction)(i / 2), of[0], of[2]);
+                struct fenced fenced_b = fenced_create((enum direction)(i % 2), of[2], of[1]);
+                p.a = fenced_a.matrix;
+                p.b = fenced_b.matrix;
+                p.operand = (size + i) % 2 ? DTYPE_BF16 : DTYPE_F32;
+                reset(&p, UNTOUCHED);
+                multiply(&p, subjects_at(s), false);
+                expect_right(&p, subjects_at(s)->name, 0, true);
+                fenced_destroy(&fenced_a);
+                fenced_destroy(&fenced_b);
+                p.a = a;
+                p.b = b;
+                product_destroy(&p);
+            }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -290,6 +347,7 @@ int main(void)
         cmocka_unit_test(every_variant_gives_the_bits_of_the_reference),
         cmocka_unit_test(cuts_do_not_change_a_bit),
         cmocka_unit_test(what_is_not_finite_stays_so_and_touches_nothing_else),
+        cmocka_unit_test(nothing_is_read_behind_a_matrix),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

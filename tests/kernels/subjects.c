@@ -30,6 +30,7 @@ static const struct kernels *emulated(int index)
     kernels[0].name = "avx512 emulated";
     kernels[0].scratch_bytes = avx512_scratch_bytes;
     attention_avx512_emulated_install(&kernels[0]);
+    attention_gradient_avx512_emulated_install(&kernels[0]);
     matmul_avx512_emulated_install(&kernels[0]);
     product_avx512_emulated_install(&kernels[0]);
     kernels[1] = kernels[0];

@@ -77,6 +77,15 @@ static double score(const double *q, const double *k, const double (*turns)[2], 
     return sum;
 }
 
+/* Of the method's local heads, which see sinks and a window: the spelling's numbers. */
+static bool is_hidden(const struct plain *plain, int head, int64_t i, int64_t j)
+{
+    const int64_t local = method_local_heads(&plain->method);
+    const int kv_head = head / (plain->spec->heads / plain->spec->kv_heads);
+    return kv_head >= plain->spec->kv_heads - local && j >= plain->seen->c &&
+           i - j >= plain->seen->b;
+}
+
 /* Scores of query i of every head: [heads][i + 1]; -inf where a key is not seen. */
 static void make_scores(const struct plain *plain, double *scores, int64_t i)
 {
@@ -98,10 +107,11 @@ static void make_scores(const struct plain *plain, double *scores, int64_t i)
         }
         for (int h = 0; h < spec->heads; h++)
             scores[h * (i + 1) + j] =
-                seen ? scale * score(plain->q + (i * spec->heads + h) * spec->head_dim,
-                                     plain->k + (j * spec->kv_heads + h / group) * spec->head_dim,
-                                     (const double(*)[2])turns, half)
-                     : -INFINITY;
+                seen && !is_hidden(plain, h, position, plain->sample->positions[j])
+                    ? scale * score(plain->q + (i * spec->heads + h) * spec->head_dim,
+                                    plain->k + (j * spec->kv_heads + h / group) * spec->head_dim,
+                                    (const double(*)[2])turns, half)
+                    : -INFINITY;
     }
 }
 

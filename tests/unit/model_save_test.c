@@ -2,6 +2,7 @@
  * number by number; merges; what is refused, and that nothing is lost by a refusal. */
 #include "tests/support/unit.h"
 
+#include <errno.h>
 #include <math.h>
 #include <signal.h>
 #include <stdio.h>
@@ -17,6 +18,23 @@
 #include "tests/support/tiny_directory.h"
 
 enum { PATH_BYTES = 256 };
+
+/* The linker gives us the call: NFS and others cannot exchange two folders. */
+int __real_renameat2(int old_folder, const char *old, int new_folder, const char *new,
+                     unsigned flags);
+int __wrap_renameat2(int old_folder, const char *old, int new_folder, const char *new,
+                     unsigned flags);
+
+static bool exchanges = true;
+
+int __wrap_renameat2(int old_folder, const char *old, int new_folder, const char *new,
+                     unsigned flags)
+{
+    if (exchanges)
+        return __real_renameat2(old_folder, old, new_folder, new, flags);
+    errno = EINVAL;
+    return -1;
+}
 
 static const struct tiny_model_shape plain = {
     .layers = 2, .hidden = 64, .heads = 4, .kv_heads = 2, .head_dim = 32, .ffn = 96};
@@ -501,6 +519,38 @@ static void what_a_killed_save_left_is_removed(void **state)
     model_close(model);
 }
 
+static void folders_are_replaced_where_they_cannot_be_exchanged(void **state)
+{
+    (void)state;
+    struct model *model = make_gguf("source.gguf", &plain, 1, DTYPE_F32);
+    struct model *newer = make_gguf("other.gguf", &plain, 2, DTYPE_F32);
+    exchanges = false;
+    expect_saved(model, MODEL_SAVE_FOLDER, DTYPE_F32, 0, 0);
+    expect_saved(newer, MODEL_SAVE_FOLDER, DTYPE_F32, 0, 0);
+    assert_int_not_equal(access(path_of("saved.old"), F_OK), 0);
+    assert_int_equal(mkdir(path_of("saved.old"), 0777), 0); /* as a killed save leaves it */
+    expect_saved(model, MODEL_SAVE_FOLDER, DTYPE_F32, 0, 0);
+    exchanges = true;
+    assert_int_not_equal(access(path_of("saved.old"), F_OK), 0);
+    model_close(model);
+    model_close(newer);
+}
+
+static void a_link_to_a_folder_stays(void **state)
+{
+    (void)state;
+    struct model *model = make_gguf("source.gguf", &plain, 1, DTYPE_F32);
+    struct stat facts;
+    expect_saved(model, MODEL_SAVE_FOLDER, DTYPE_F32, 0, 0);
+    assert_int_equal(rename(path_of("saved"), path_of("other")), 0);
+    assert_int_equal(symlink("other", path_of("saved")), 0);
+    expect_saved(model, MODEL_SAVE_FOLDER, DTYPE_BF16, 0, 0);
+    assert_int_equal(lstat(path_of("saved"), &facts), 0);
+    assert_true(S_ISLNK(facts.st_mode));
+    assert_int_equal(unlink(path_of("saved")), 0);
+    model_close(model);
+}
+
 /* A file that may not grow stands for a disk that is full. */
 static void a_full_disk_leaves_the_old_model(void **state)
 {
@@ -565,14 +615,11 @@ static void a_killed_save_leaves_a_whole_model(void **state)
                                      make_gguf("other.gguf", &plain, 2, DTYPE_F32)};
     const struct model_values values[2] = {model_values_of(models[0]), model_values_of(models[1])};
     struct random random = {.state = 5};
+    for (int format = MODEL_SAVE_FOLDER; format <= MODEL_SAVE_GGUF; format++)
+        expect_saved(models[0], (enum model_save_format)format, DTYPE_F32, 0, 0);
     for (int kills = 0; kills < 40; kills++) {
         const enum model_save_format format = (enum model_save_format)(kills % 2);
         const char *name = saved_name(format);
-        if (kills < 2) {
-            const struct model_save save = {
-                .source = models[0], .values = &values[0], .format = format, .dtype = DTYPE_F32};
-            save_to(&save, name);
-        }
         kill_a_save(models, format, random_between(&random, 0, 12000));
         struct model *found = open_model(path_of(name));
         const float *number = model_tensor(found, MODEL_FFN_UP, 0).data;
@@ -603,6 +650,9 @@ int main(void)
                                         remove_folder),
         cmocka_unit_test_setup_teardown(what_a_killed_save_left_is_removed, make_folder,
                                         remove_folder),
+        cmocka_unit_test_setup_teardown(folders_are_replaced_where_they_cannot_be_exchanged,
+                                        make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(a_link_to_a_folder_stays, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(a_full_disk_leaves_the_old_model, make_folder,
                                         remove_folder),
         cmocka_unit_test_setup_teardown(a_killed_save_leaves_a_whole_model, make_folder,

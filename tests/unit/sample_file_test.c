@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <xxhash.h>
 
 #include "proto/train/sample_file.h"
 #include "proto/train/sample_order.h"
@@ -172,6 +173,42 @@ static void every_damaged_byte_and_every_cut_is_found(void **state)
     free(data);
 }
 
+/* A trailer with the right digest that claims more than the file has room for. */
+static void claims_that_cannot_be_are_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        int place; /* from the trailer's first byte */
+        const char *what;
+    } claims[] = {{8, "the number of records"},
+                  {16, "the longest record"},
+                  {24, "the number of tokens"},
+                  {32, "the vocabulary"}};
+    char path[64];
+    make_path(path);
+    write_file(path);
+    FILE *file = fopen(path, "rb");
+    assert_non_null(file);
+    uint8_t *data = aligned_alloc(8, 4096);
+    const size_t bytes = fread(data, 1, 4096, file);
+    fclose(file);
+    unlink(path);
+    uint8_t *trailer = data + bytes - RECORD_FILE_TRAILER_BYTES;
+    const size_t index = trailer[0] + 256u * trailer[1];
+    for (size_t i = 0; i < sizeof claims / sizeof claims[0]; i++) {
+        uint8_t kept[8];
+        memcpy(kept, trailer + claims[i].place, 8);
+        trailer[claims[i].place + 6] = 0x40;
+        const uint64_t digest = XXH3_64bits(data + index, bytes - 8 - index);
+        memcpy(data + bytes - 8, &digest, 8);
+        assert_int_equal(read_all(data, bytes), STATUS_DATA_LOSS);
+        if (!strstr(status_message(), claims[i].what))
+            fail_msg("\"%s\" lacks \"%s\"", status_message(), claims[i].what);
+        memcpy(trailer + claims[i].place, kept, 8);
+    }
+    free(data);
+}
+
 static void each_epoch_has_every_sample_once_in_an_order_of_its_own(void **state)
 {
     (void)state;
@@ -210,6 +247,7 @@ int main(void)
         cmocka_unit_test(what_is_written_comes_back),
         cmocka_unit_test(samples_that_cannot_be_are_not_written),
         cmocka_unit_test(every_damaged_byte_and_every_cut_is_found),
+        cmocka_unit_test(claims_that_cannot_be_are_refused),
         cmocka_unit_test(each_epoch_has_every_sample_once_in_an_order_of_its_own),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -163,6 +163,39 @@ static void every_key_is_listed(void **state)
     free(text);
 }
 
+static void values_are_printed_in_one_spelling(void **state)
+{
+    (void)state;
+    struct train_config config;
+    char *text = NULL;
+    size_t bytes = 0;
+    FILE *file = open_memstream(&text, &bytes);
+    assert_non_null(file);
+    assert_int_equal(read(&config,
+                          "model: {path: m, rope_base: 5e5, window: 8k}\ndata: {files: x}\n"
+                          "output: {folder: out}\n"),
+                     STATUS_OK);
+    train_config_print_values(file, &config, "model.", "model.tuned model.initialise");
+    train_config_print_values(file, &config, "positions.", "");
+    fclose(file);
+    assert_string_equal(text, "model.path = m\nmodel.shape = \nmodel.window = 8192\n"
+                              "model.rope_base = 500000\npositions.setting = plain\n"
+                              "positions.target = 0\npositions.right_points = true\n");
+    free(text);
+}
+
+static void examples_can_be_read(void **state)
+{
+    (void)state;
+    struct train_config config;
+    assert_int_equal(train_config_read(&config, "deploy/train.example.yaml"), STATUS_OK);
+    assert_int_equal(train_config_sample_tokens(&config, 2048), 1024);
+    assert_int_equal(train_config_read(&config, "deploy/recipe.example.yaml"), STATUS_OK);
+    assert_int_equal(config.setting, TRAIN_SETTING_RECIPE);
+    assert_true(config.replay.learning_rate == 5e-6);
+    assert_int_equal(train_config_read(&config, "deploy/none.yaml"), STATUS_NOT_FOUND);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -171,6 +204,8 @@ int main(void)
         cmocka_unit_test(what_is_wrong_is_named_with_its_line),
         cmocka_unit_test(a_stage_knows_its_files_and_its_base),
         cmocka_unit_test(every_key_is_listed),
+        cmocka_unit_test(examples_can_be_read),
+        cmocka_unit_test(values_are_printed_in_one_spelling),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
-/* Owns what this rank has of a sample: its rows, the keys that they see, and the messages that bring
- * them and take their gradients back.
+/* Owns what this rank has of a sample: its rows, the keys that they see, and the messages that
+ * bring them and take their gradients back.
  *
  * Keys and values travel as they leave the layer's products, before they are rotated, so that a
  * message has the same bytes whatever frames the method has. On the way back they travel again: to

@@ -5,11 +5,13 @@
 #include <assert.h>
 
 enum {
-    PARTS = 4,      /* for each thread, where C is large enough */
+    PARTS = 3,      /* for each thread, where C is large enough */
     ROWS_STEP = 12, /* whole tiles of every variant */
     COLUMNS_STEP = 32,
-    ROWS_LEAST = 96, /* a part of fewer would copy more than it multiplies */
-    COLUMNS_LEAST = 128,
+    /* A part copies its rows of A and its columns of B, which its multiplications must repay: of
+     * parts that let a thread take part at all, and of those that only even out their work. */
+    LEAST = 96,
+    LEAST_TO_EVEN_OUT = 288,
 };
 
 struct job {
@@ -46,17 +48,15 @@ static void cut(struct job *job, int threads)
 {
     const struct product_args *args = job->args;
     int64_t down = 1, across = most(1, args->columns / PRODUCT_COLUMNS);
-    int64_t wanted = threads == 1 ? 1 : (int64_t)threads * PARTS;
-    while (down * across < wanted) {
+    while (threads > 1 && down * across < (int64_t)threads * PARTS) {
         int64_t rows = args->rows / down, columns = args->columns / across;
-        if (columns >= rows && columns >= 2 * COLUMNS_LEAST)
-            across *= 2;
-        else if (rows >= 2 * ROWS_LEAST)
-            down *= 2;
-        else if (columns >= 2 * COLUMNS_LEAST)
+        int64_t least = down * across < threads ? LEAST : LEAST_TO_EVEN_OUT;
+        if (most(rows, columns) < 2 * least)
+            break;
+        if (columns >= rows)
             across *= 2;
         else
-            break;
+            down *= 2;
     }
     job->rows = part_length(args->rows, down, ROWS_STEP);
     job->columns = part_length(args->columns, across, COLUMNS_STEP);
