@@ -20,6 +20,18 @@ struct packer {
     int64_t used;
 };
 
+void packing_document_order(int64_t *order, int64_t count, uint64_t seed)
+{
+    struct chance chance = chance_begin(seed, CHANCE_DOCUMENTS, 0);
+    chance_shuffle(&chance, order, count);
+}
+
+void packing_sample_order(int64_t *order, int64_t count, uint64_t seed)
+{
+    struct chance chance = chance_begin(seed, CHANCE_SHUFFLE, 0);
+    chance_shuffle(&chance, order, count);
+}
+
 /* ---- the first pass ---- */
 
 static bool is_full(const struct packer *packer)
@@ -100,8 +112,7 @@ static enum status pack(struct packer *packer, const char *path)
     int64_t *order = malloc((size_t)count * sizeof *order);
     if (!order)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the order of documents");
-    struct chance chance = chance_begin(packer->args->seed, CHANCE_DOCUMENTS, 0);
-    chance_shuffle(&chance, order, count);
+    packing_document_order(order, count, packer->args->seed);
     enum status status = sample_file_create(&packer->packed, path, packer->args->vocab);
     if (status == STATUS_OK) {
         status = add_documents(packer, order, count);
@@ -139,8 +150,7 @@ static enum status shuffle(const struct packer *packer, const char *path, const 
         order ? sample_file_create(&writer, path, packer->args->vocab)
               : fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the order of samples");
     if (status == STATUS_OK) {
-        struct chance chance = chance_begin(packer->args->seed, CHANCE_SHUFFLE, 0);
-        chance_shuffle(&chance, order, packed.count);
+        packing_sample_order(order, packed.count, packer->args->seed);
         status = write_all(&writer, packer, &packed, order);
         if (status == STATUS_OK)
             status = record_writer_close(&writer);

@@ -35,6 +35,11 @@ struct packing_report {
     int64_t samples;
 };
 
+/* order [count]: the document that is packed as the nth, and the packed sample that is the nth of
+ * the file. */
+void packing_document_order(int64_t *order, int64_t count, uint64_t seed);
+void packing_sample_order(int64_t *order, int64_t count, uint64_t seed);
+
 /* Writes a file of samples at `path` (sample_file.h). What is left of the last sample is dropped.
  * FAILED_PRECONDITION where the documents do not fill one. */
 MUST_CHECK enum status packing_write(const char *path, struct packing_report *report,

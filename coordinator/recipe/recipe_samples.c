@@ -3,9 +3,8 @@
 
 #include <stdio.h>
 
+#include "coordinator/recipe/recipe_impact.h"
 #include "coordinator/recipe/stage_record.h"
-#include "proto/train/sample_file.h"
-#include "proto/train/score_file.h"
 
 static const char *const parts[] = {"analyze", "extend", "replay"};
 
@@ -20,26 +19,24 @@ struct making {
     int64_t window;
 };
 
-/* Where scores of the analysis are: data.scores, else FOLDER/analyze/scores. */
-static void find_scores(char path[TRAIN_STAGE_PATH_BYTES], const struct train_config *config)
-{
-    if (config->data.scores[0])
-        snprintf(path, TRAIN_STAGE_PATH_BYTES, "%s", config->data.scores);
-    else
-        train_stage_path(path, config, "analyze", "scores");
-}
-
 /* ---- what they are made of ---- */
 
 static enum status note_selection(struct stage_record *record, const struct train_config *config)
 {
     char path[TRAIN_STAGE_PATH_BYTES];
-    if (config->data.selection == TRAIN_SELECTION_TAGS)
-        return stage_record_input(record, config->data.tags);
-    if (config->data.selection != TRAIN_SELECTION_IMPACT)
+    const enum train_selection kind = config->data.selection;
+    if (kind == TRAIN_SELECTION_TAGS || kind == TRAIN_SELECTION_IMPACT)
+        TRY(stage_record_input(record, config->data.tags));
+    if (kind != TRAIN_SELECTION_IMPACT)
         return STATUS_OK;
-    find_scores(path, config);
-    return stage_record_input(record, path);
+    recipe_impact_scores(path, config);
+    const enum status status = stage_record_input(record, path);
+    if (status == STATUS_NOT_FOUND)
+        return fail(STATUS_FAILED_PRECONDITION,
+                    "%s is not there: longhaul recipe analyze makes the scores that "
+                    "data.selection impact needs",
+                    path);
+    return status;
 }
 
 /* Of the model only its vocabulary matters, and its window, which the sample's length shows. */
@@ -93,48 +90,45 @@ static enum status open_documents(struct making *making)
     return documents_open(&making->documents, &args);
 }
 
-enum status recipe_samples_impact(struct token_impact *impact, const struct train_config *config)
+/* By tokens, or by parts of speech where a tagger's output is given. */
+static enum status select_by_impact(struct making *making, struct selection_args *args)
 {
-    char samples_path[TRAIN_STAGE_PATH_BYTES], scores_path[TRAIN_STAGE_PATH_BYTES];
-    struct record_file samples, scores;
-    train_stage_path(samples_path, config, "analyze", "samples");
-    find_scores(scores_path, config);
-    enum status status = score_file_open(&scores, scores_path);
-    if (status == STATUS_NOT_FOUND)
-        return fail(STATUS_FAILED_PRECONDITION,
-                    "%s is not there: longhaul recipe analyze makes the scores that "
-                    "data.selection impact needs",
-                    scores_path);
-    TRY(status);
-    status = sample_file_open(&samples, samples_path);
-    if (status == STATUS_OK) {
-        status = token_impact_init(impact, &samples, &scores, config->data.impact_top);
-        record_file_close(&samples);
+    const struct train_config_data *data = &making->config->data;
+    struct recipe_impact impact;
+    char types[RECIPE_IMPACT_TYPES_BYTES];
+    TRY(recipe_impact_open(&impact, making->config, &making->model));
+    recipe_impact_list_types(types, &impact, data->impact_share);
+    args->impact = &impact.tokens;
+    enum status status = STATUS_OK;
+    if (impact.has_types && !types[0])
+        status = fail(STATUS_FAILED_PRECONDITION,
+                      "data.selection: no part of speech would keep a sentence; lower "
+                      "data.impact_share or select otherwise");
+    if (impact.has_types) {
+        args->kind = TRAIN_SELECTION_TAGS;
+        args->tag_types = types;
     }
-    record_file_close(&scores);
+    if (status == STATUS_OK)
+        status = selection_create(&making->selection, args);
+    recipe_impact_close(&impact);
     return status;
 }
 
 static enum status open_selection(struct making *making)
 {
     const struct train_config_data *data = &making->config->data;
-    struct token_impact impact = {0};
-    if (making->part == RECIPE_EXTEND && data->selection == TRAIN_SELECTION_IMPACT)
-        TRY(recipe_samples_impact(&impact, making->config));
-    const struct selection_args args = {
+    struct selection_args args = {
         .kind = making->part == RECIPE_EXTEND ? data->selection : TRAIN_SELECTION_NONE,
         .seed = (uint64_t)data->seed,
         .ratio = data->ratio,
-        .impact = &impact,
         .share = data->impact_share,
         .tags = data->tags,
         .tag_types = data->tag_types,
         .documents = documents_count(making->documents),
         .tokenizer = making->model.tokenizer,
     };
-    const enum status status = selection_create(&making->selection, &args);
-    token_impact_deinit(&impact);
-    return status;
+    return args.kind == TRAIN_SELECTION_IMPACT ? select_by_impact(making, &args)
+                                               : selection_create(&making->selection, &args);
 }
 
 static int64_t sample_tokens(const struct making *making)

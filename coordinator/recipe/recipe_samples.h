@@ -5,7 +5,6 @@
 
 #include "coordinator/recipe/packing.h"
 #include "coordinator/recipe/recipe_model.h"
-#include "coordinator/recipe/token_impact.h"
 #include "proto/status.h"
 #include "proto/train/train_stage.h"
 
@@ -17,11 +16,6 @@ struct recipe_samples_report {
     int64_t sample_tokens; /* of each */
     bool made;             /* false: they were there already */
 };
-
-/* Which tokens gain, by the scores and the samples that they are of. FAILED_PRECONDITION where
- * there are none yet. */
-MUST_CHECK enum status recipe_samples_impact(struct token_impact *impact,
-                                             const struct train_config *config);
 
 /* Makes FOLDER/part/samples, unless they are there, made of the same. `stops` as packing has it. */
 MUST_CHECK enum status recipe_samples_make(struct recipe_samples_report *report,

@@ -4,11 +4,8 @@
  *   none    all are kept
  *   digits  marked: tokens with a digit; others dropped with (int(10 ratio) - 1) / 10, as published
  *   impact  marked: ids that gain by tuning (token_impact.h); others are all dropped
- *   tags    marked: what a tagger gave one of the types; others are all dropped
- *
- * A tagger's output is JSON lines, one a document in the sequence of data.files: an object whose
- * "spans" are arrays of first byte, byte behind the last, and type, in bytes of the document's
- * text: {"spans": [[0, 4, "NUM"], [5, 9, "NOUN"]]}.
+ *   tags    marked: what a tagger gave one of the types (tagger_output.h); others are all
+ *           dropped
  */
 #pragma once
 
@@ -29,7 +26,8 @@ struct selection_args {
     double ratio;                      /* of digits */
     const struct token_impact *impact; /* of impact; read while the selection is made */
     double share;                      /* of impact */
-    const char *tags, *tag_types;      /* of tags; borrowed */
+    const char *tags;                  /* of tags; borrowed */
+    const char *tag_types;             /* of tags, apart by blanks; borrowed */
     int64_t documents;                 /* of tags: how many there are */
     const struct tokenizer *tokenizer; /* borrowed */
 };

@@ -84,14 +84,13 @@ static enum status write_whole(char **text, size_t *bytes, struct stage_record *
     return status;
 }
 
-/* Whether the record on disk begins with `text`, or is no more than that. */
-static bool is_there(const char *path, const char *text, size_t bytes, bool whole)
+/* Whether the record on disk begins with `text`. */
+static bool is_there(const char *path, const char *text, size_t bytes)
 {
     char *read = malloc(bytes + 1);
     FILE *file = fopen(path, "rbe");
-    const size_t got = read && file ? fread(read, 1, bytes + 1, file) : 0;
-    const bool same =
-        read && file && (whole ? got == bytes : got >= bytes) && memcmp(read, text, bytes) == 0;
+    const size_t got = read && file ? fread(read, 1, bytes, file) : 0;
+    const bool same = read && file && got == bytes && memcmp(read, text, bytes) == 0;
     if (file)
         fclose(file);
     free(read);
@@ -107,13 +106,13 @@ enum status stage_record_is_done(struct stage_record *record, bool *done,
     if (fflush(record->file) != 0)
         return no_memory();
     /* Outputs are read only where the rest holds. */
-    if (!is_there(record->path, record->text, record->bytes, false))
+    if (!is_there(record->path, record->text, record->bytes))
         return STATUS_OK;
     const enum status status = write_whole(&text, &bytes, record, outputs);
     if (status == STATUS_NOT_FOUND)
         return STATUS_OK;
     TRY(status);
-    *done = is_there(record->path, text, bytes, true);
+    *done = is_there(record->path, text, bytes);
     free(text);
     return STATUS_OK;
 }

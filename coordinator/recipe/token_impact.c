@@ -5,7 +5,6 @@
 #include <stdlib.h>
 
 #include "proto/train/sample_file.h"
-#include "proto/train/score_file.h"
 
 static int descending(const void *a, const void *b)
 {
@@ -13,19 +12,21 @@ static int descending(const void *a, const void *b)
     return (x < y) - (x > y);
 }
 
-/* The first token is predicted by nothing. `room` has place for the longest sample. Of equal ones
- * at the edge of the top all are in it. */
-static void add_sample(struct token_impact *impact, const struct sample *sample,
-                       const struct scores *scores, double top, float *room)
+float token_impact_least(const struct scores *scores, double top, float *room)
 {
-    const int64_t count = sample->count - 1;
+    const int64_t count = scores->count - 1;
     if (count == 0)
-        return;
+        return 0;
     for (int64_t t = 0; t < count; t++)
         room[t] = scores->after[t + 1] - scores->before[t + 1];
     qsort(room, (size_t)count, sizeof *room, descending);
-    const float least = room[(int64_t)ceil(top * (double)count) - 1];
-    for (int64_t t = 1; t <= count; t++) {
+    return room[(int64_t)ceil(top * (double)count) - 1];
+}
+
+static void add_sample(struct token_impact *impact, const struct sample *sample,
+                       const struct scores *scores, float least)
+{
+    for (int64_t t = 1; t < sample->count; t++) {
         struct token_impact_row *row = &impact->rows[sample->ids[t]];
         const float difference = scores->after[t] - scores->before[t];
         row->occurrences++;
@@ -52,7 +53,7 @@ static enum status add_samples(struct token_impact *impact, const struct record_
                           scores->name, (long long)n, (long long)of_sample.count, samples->name,
                           (long long)sample.count);
         else
-            add_sample(impact, &sample, &of_sample, top, room);
+            add_sample(impact, &sample, &of_sample, token_impact_least(&of_sample, top, room));
     }
 free_room:
     free(room);
@@ -87,8 +88,7 @@ void token_impact_deinit(struct token_impact *impact)
     *impact = (struct token_impact){0};
 }
 
-bool token_impact_is_impactful(const struct token_impact *impact, int32_t id, double share)
+bool token_impact_is_impactful(const struct token_impact_row *row, double share)
 {
-    const struct token_impact_row *row = &impact->rows[id];
     return row->occurrences > 0 && (double)row->in_top >= share * (double)row->occurrences;
 }

@@ -9,6 +9,7 @@
 
 #include "proto/status.h"
 #include "proto/train/record_file.h"
+#include "proto/train/score_file.h"
 
 struct token_impact_row {
     int64_t occurrences;
@@ -30,5 +31,9 @@ MUST_CHECK enum status token_impact_init(struct token_impact *impact,
 /* Also of {0}. */
 void token_impact_deinit(struct token_impact *impact);
 
-/* Whether at least `share` of its occurrences, and at least one, are in the top. */
-bool token_impact_is_impactful(const struct token_impact *impact, int32_t id, double share);
+/* Whether at least `share` of the occurrences are in the top; not where there are none. */
+bool token_impact_is_impactful(const struct token_impact_row *row, double share);
+
+/* By how much a token of a sample must have gained to be in its top; of equal ones all are. The
+ * first token, which nothing predicts, is left out. `room` has place for as many as the sample. */
+float token_impact_least(const struct scores *scores, double top, float *room);

@@ -319,12 +319,6 @@ int64_t train_config_sample_tokens(const struct train_config *config, int64_t wi
     return config->setting == TRAIN_SETTING_FULL ? config->target : config->target * 3 / 10;
 }
 
-const char *train_config_setting_name(enum train_setting setting)
-{
-    static const char *const names[] = {"plain", "recipe", "full", "rpes", "pose"};
-    return names[setting];
-}
-
 void train_config_print_keys(FILE *file)
 {
     for (size_t r = 0; r < train_config_rows_count; r++) {

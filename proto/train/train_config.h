@@ -117,7 +117,7 @@ struct train_config {
  * that cannot be, keys that are missing or contradict each other. */
 MUST_CHECK enum status train_config_read(struct train_config *config, const char *path);
 
-/* The same over bytes in memory; `name` stands for the path. */
+/* For tests: the same over bytes in memory; `name` stands for the path. */
 MUST_CHECK enum status train_config_read_bytes(struct train_config *config, const char *name,
                                                const void *data, size_t bytes);
 
@@ -125,9 +125,6 @@ MUST_CHECK enum status train_config_read_bytes(struct train_config *config, cons
  * three tenths of it where it does not, and the window where positions are plain. `window` is the
  * model's. */
 int64_t train_config_sample_tokens(const struct train_config *config, int64_t window);
-
-/* "recipe", as the file spells it. */
-const char *train_config_setting_name(enum train_setting setting);
 
 /* Every key with its default, its range or words, and a line of help; for docs/training.md too. */
 void train_config_print_keys(FILE *file);

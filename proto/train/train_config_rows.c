@@ -63,7 +63,7 @@ const struct train_key train_config_rows[] = {
          "of impact: the part of a sample's tokens that gained most"),
     REAL("data.impact_share", data.impact_share, 0.001, 1, "0.4",
          "of impact: how often a token must be among them"),
-    TEXT("data.tags", data.tags, "", "of tags: a tagger's output, JSON lines"),
+    TEXT("data.tags", data.tags, "", "of tags and impact: a tagger's output, JSON lines"),
     TEXT("data.tag_types", data.tag_types, "NUM", "of tags: the types that keep a sentence"),
     INTEGER("data.analysis_samples", data.analysis_samples, 1, many, "64",
             "samples that recipe analyze reads"),

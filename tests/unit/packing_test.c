@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "coordinator/recipe/packing.h"
+#include "coordinator/recipe/type_impact.h"
 #include "proto/train/sample_file.h"
 #include "proto/train/score_file.h"
 #include "tests/support/tiny_vocab.h"
@@ -337,10 +338,10 @@ static void impact_follows_from_the_scores(void **state)
     assert_int_equal(n->in_top, 2);
     assert_true(n->difference == 7);
     assert_int_equal(impact.rows[TINY_BYTES + 'x'].occurrences, 0);
-    assert_true(token_impact_is_impactful(&impact, TINY_BYTES + 'n', 0.6));
-    assert_false(token_impact_is_impactful(&impact, TINY_BYTES + 'n', 0.7));
-    assert_false(token_impact_is_impactful(&impact, TINY_BYTES + 'c', 0.1));
-    assert_false(token_impact_is_impactful(&impact, TINY_BYTES + 'q', 0));
+    assert_true(token_impact_is_impactful(&impact.rows[TINY_BYTES + 'n'], 0.6));
+    assert_false(token_impact_is_impactful(&impact.rows[TINY_BYTES + 'n'], 0.7));
+    assert_false(token_impact_is_impactful(&impact.rows[TINY_BYTES + 'c'], 0.1));
+    assert_false(token_impact_is_impactful(&impact.rows[TINY_BYTES + 'q'], 0));
 
     put_text(&f, "t.txt", "abc.no.d.n?");
     const struct selection_args args = {
@@ -354,6 +355,116 @@ static void impact_follows_from_the_scores(void **state)
     token_impact_deinit(&impact);
     record_file_close(&score_file);
     record_file_close(&sample_file);
+    close_fixture(&f);
+}
+
+static enum status find_types(struct type_impact *impact, struct tagger_output *tags,
+                              const struct fixture *f, const char *files, const char *tags_path,
+                              const char *samples_path, const char *scores_path, uint64_t seed)
+{
+    const struct documents_args args = arguments(f, files);
+    struct documents *documents;
+    struct record_file samples, scores;
+    assert_int_equal(documents_open(&documents, &args), STATUS_OK);
+    assert_int_equal(sample_file_open(&samples, samples_path), STATUS_OK);
+    assert_int_equal(score_file_open(&scores, scores_path), STATUS_OK);
+    assert_int_equal(tagger_output_open(tags, tags_path, documents_count(documents)), STATUS_OK);
+    const struct type_impact_args find = {.documents = documents,
+                                          .tokenizer = f->tokenizer,
+                                          .samples = &samples,
+                                          .scores = &scores,
+                                          .seed = seed,
+                                          .top = 0.25};
+    const enum status status = type_impact_find(impact, tags, &find);
+    record_file_close(&scores);
+    record_file_close(&samples);
+    documents_close(documents);
+    return status;
+}
+
+/* Scores of samples of 8 by which digits gain most; counts the tokens that are predicted. */
+static void score_digits(const char *scores_path, const char *path, int64_t *digits,
+                         int64_t *others)
+{
+    enum { SAMPLE = 8 };
+    struct record_file samples;
+    struct record_writer writer;
+    *digits = *others = 0;
+    assert_int_equal(sample_file_open(&samples, path), STATUS_OK);
+    assert_int_equal(score_file_create(&writer, scores_path, samples.vocab), STATUS_OK);
+    for (int64_t n = 0; n < samples.count; n++) {
+        struct sample sample;
+        float before[SAMPLE] = {0}, after[SAMPLE], probability[SAMPLE] = {0};
+        assert_int_equal(sample_file_read(&samples, &sample, n), STATUS_OK);
+        for (int t = 0; t < SAMPLE; t++) {
+            const int letter = sample.ids[t] - TINY_BYTES;
+            const bool digit = letter >= '0' && letter <= '9';
+            after[t] = digit ? 2 : -(float)t;
+            *digits += digit && t > 0;
+            *others += !digit && t > 0;
+        }
+        const struct scores scores = {SAMPLE, before, after, probability};
+        assert_int_equal(score_file_add(&writer, &scores), STATUS_OK);
+    }
+    record_file_close(&samples);
+    assert_int_equal(record_writer_close(&writer), STATUS_OK);
+}
+
+/* Scores by which digits gain most: whatever order samples have, all that a tagger calls NUM is in
+ * the top. */
+static void parts_of_speech_are_counted_where_their_tokens_went(void **state)
+{
+    (void)state;
+    enum { DOCUMENTS = 12, SAMPLE = 8, LINE = 6 };
+    struct fixture f;
+    char lines[1024] = "", spans[1024] = "", path[PATH_ROOM], files[PATH_ROOM],
+         tags_path[PATH_ROOM];
+    open_fixture(&f);
+    /* A document is four letters, a digit and its end: of seven tokens at most two are digits, and
+       the top is two. */
+    for (int d = 0; d < DOCUMENTS; d++) {
+        snprintf(lines + strlen(lines), 64, "{\"text\": \"%cbcd%d\"}\n", 'a' + d, d % 10);
+        snprintf(spans + strlen(spans), 64, "{\"spans\": [[0, 2, \"NOUN\"], [4, 5, \"NUM\"]]}\n");
+    }
+    put_text(&f, "d.jsonl", lines);
+    put_text(&f, "tags.jsonl", spans);
+    file_path(files, &f, "d.jsonl");
+    file_path(tags_path, &f, "tags.jsonl");
+    file_path(path, &f, "samples");
+    const struct documents_args args = arguments(&f, files);
+    struct documents *documents;
+    struct packing_report report;
+    assert_int_equal(documents_open(&documents, &args), STATUS_OK);
+    const struct packing_args packing = {.documents = documents,
+                                         .loss = TRAIN_LOSS_ALL,
+                                         .positions = {.setting = TRAIN_SETTING_PLAIN},
+                                         .sample_tokens = SAMPLE,
+                                         .vocab = tokenizer_count(f.tokenizer),
+                                         .seed = 6};
+    assert_int_equal(packing_write(path, &report, &packing), STATUS_OK);
+    documents_close(documents);
+    assert_int_equal(report.samples, DOCUMENTS * LINE / SAMPLE);
+
+    char scores_path[PATH_ROOM];
+    int64_t digits, others;
+    file_path(scores_path, &f, "scores");
+    score_digits(scores_path, path, &digits, &others);
+    struct type_impact impact;
+    struct tagger_output tags;
+    assert_int_equal(find_types(&impact, &tags, &f, files, tags_path, path, scores_path, 6),
+                     STATUS_OK);
+    assert_int_equal(tags.count, 2);
+    assert_string_equal(tags.names[1], "NUM");
+    assert_int_equal(impact.rows[1].occurrences, digits);
+    assert_int_equal(impact.rows[1].in_top, digits);
+    assert_true(impact.rows[1].difference == 2.0 * (double)digits);
+    assert_int_equal(impact.rows[0].occurrences + impact.none.occurrences, others);
+    tagger_output_close(&tags);
+    /* Packed by another seed they are others' samples. */
+    assert_int_equal(find_types(&impact, &tags, &f, files, tags_path, path, scores_path, 7),
+                     STATUS_INVALID_ARGUMENT);
+    assert_non_null(strstr(status_message(), "not of these documents"));
+    tagger_output_close(&tags);
     close_fixture(&f);
 }
 
@@ -543,6 +654,7 @@ int main(void)
         cmocka_unit_test(sentences_with_digits_stay_and_others_at_the_published_rate),
         cmocka_unit_test(tags_keep_the_sentences_of_their_types),
         cmocka_unit_test(impact_follows_from_the_scores),
+        cmocka_unit_test(parts_of_speech_are_counted_where_their_tokens_went),
         cmocka_unit_test(samples_are_whole_and_come_again_by_their_seed),
         cmocka_unit_test(no_token_is_lost_or_doubled),
         cmocka_unit_test(replay_counts_what_the_loss_says),
