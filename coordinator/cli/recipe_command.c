@@ -8,6 +8,7 @@
 #include "coordinator/cli/command_list.h"
 #include "coordinator/cli/commands.h"
 #include "coordinator/cli/console.h"
+#include "coordinator/cli/folder_lock.h"
 #include "coordinator/cli/interrupt.h"
 #include "proto/flags.h"
 
@@ -36,6 +37,8 @@ static int run(const struct recipe_step *step, struct options *options)
                                 : fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a configuration");
     interrupt_install();
     options->stages.config = config;
+    if (status == STATUS_OK)
+        status = folder_lock_take(config->output.folder);
     if (status == STATUS_OK)
         status = step->run(&options->stages);
     free(config);
