@@ -121,7 +121,8 @@ static int positions_command(int argc, char **argv)
         .program = "longhaul recipe positions",
         .example = "  longhaul recipe positions --config recipe.yaml\n",
         .summary = "Makes the samples to extend with: text to tokens, sentences that are kept,\n"
-                   "packed, shuffled, and given positions as positions.setting says.\n",
+                   "packed, shuffled, and given positions as positions.setting says; and those of\n"
+                   "replay, where data.replay.files names any. Then longhaul-trainer can run.\n",
         .run = recipe_stages_positions,
     };
     return recipe_step_command(&step, argc, argv);

@@ -158,6 +158,12 @@ class Recipe(unittest.TestCase):
         self.longhaul(*train)
         self.assertEqual(self.calls(), [])
 
+    def test_positions_makes_what_a_trainer_by_itself_needs(self):
+        self.longhaul("recipe", "positions", "--config", "run.yaml")
+        self.assertTrue(self.read("out/extend/samples").startswith(b"LHSAMPLE"))
+        self.assertTrue(self.read("out/replay/samples").startswith(b"LHSAMPLE"))
+        self.assertEqual(self.calls(), [])
+
     def test_ranks_are_threads_or_processes_of_mpirun(self):
         self.configure(data=2)
         self.longhaul("recipe", "train", "--config", "run.yaml", "--steps", "3")
