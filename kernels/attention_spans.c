@@ -55,3 +55,29 @@ void attention_spans_make(struct attention_spans *spans, const struct regimes *r
         spans->count += fill(span, &regimes->list[r], positions, queries, keys);
     }
 }
+
+/* Whether a query at `position` sees one of the keys [first, end). */
+static bool sees(const struct regime *regime, const int32_t *positions, int64_t position,
+                 int64_t first, int64_t end)
+{
+    const struct span visible = visible_positions(regime, position);
+    if (first >= end || positions[first] >= visible.end || positions[end - 1] < visible.first)
+        return false;
+    while (positions[first] < visible.first)
+        first++;
+    return positions[first] < visible.end;
+}
+
+bool attention_spans_meet(const struct regimes *regimes, const int32_t *positions,
+                          struct span queries, struct span keys)
+{
+    for (int32_t r = 0; r < regimes->count; r++) {
+        const struct regime *regime = &regimes->list[r];
+        const int64_t first = regimes_larger(keys.first, regime->key_first);
+        const int64_t end = regimes_smaller(keys.end, regime->key_end);
+        for (int64_t i = regimes_larger(queries.first, first); i < queries.end; i++)
+            if (sees(regime, positions, positions[i], first, regimes_smaller(end, i + 1)))
+                return true;
+    }
+    return false;
+}

@@ -9,6 +9,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "kernels/regimes.h"
@@ -35,3 +36,7 @@ struct attention_spans {
  * those of the whole sample, at least 0 and not falling. */
 void attention_spans_make(struct attention_spans *spans, const struct regimes *regimes,
                           const int32_t *positions, struct span queries, struct span keys);
+
+/* Whether any query of a range of indices, of whatever length, sees any of `keys`. */
+bool attention_spans_meet(const struct regimes *regimes, const int32_t *positions,
+                          struct span queries, struct span keys);

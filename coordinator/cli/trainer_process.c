@@ -2,12 +2,13 @@
  * left when the call returns. */
 #include "coordinator/cli/trainer_process.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -111,28 +112,33 @@ static enum status make_command(struct launch_command *command, struct mpi_files
 
 /* ---- the process ---- */
 
+/* In the child, between fork and exec: only calls that a signal handler may make. It gets SIGTERM,
+ * and ends with a checkpoint, when its parent is killed: the next start must be alone. */
+static void become_trainer(const struct launch_command *command, pid_t parent)
+{
+    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGPIPE};
+    /* Its own group: a Ctrl-C at the terminal is ours to hand on. */
+    setpgid(0, 0);
+    prctl(PR_SET_PDEATHSIG, SIGTERM);
+    if (getppid() != parent)
+        _exit(1);
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
+        signal(numbers[i], SIG_DFL);
+    dup2(open("/dev/null", O_RDONLY | O_CLOEXEC), STDIN_FILENO);
+    execve(command->arguments[0], command->arguments, command->environment);
+    _exit(127);
+}
+
 static enum status spawn(pid_t *process, const struct launch_command *command)
 {
-    posix_spawn_file_actions_t actions;
-    posix_spawnattr_t attributes;
-    sigset_t none, all;
-    sigemptyset(&none);
-    sigfillset(&all);
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-    posix_spawnattr_init(&attributes);
-    /* Its own group: a Ctrl-C at the terminal is ours to hand on. */
-    posix_spawnattr_setpgroup(&attributes, 0);
-    posix_spawnattr_setsigmask(&attributes, &none);
-    posix_spawnattr_setsigdefault(&attributes, &all);
-    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK |
-                                              POSIX_SPAWN_SETSIGDEF);
-    const int error = posix_spawn(process, command->arguments[0], &actions, &attributes,
-                                  command->arguments, command->environment);
-    posix_spawnattr_destroy(&attributes);
-    posix_spawn_file_actions_destroy(&actions);
-    return error ? fail(STATUS_IO, "start %s: %s", command->arguments[0], strerror(error))
-                 : STATUS_OK;
+    const pid_t parent = getpid();
+    *process = fork();
+    if (*process == 0)
+        become_trainer(command, parent);
+    if (*process < 0)
+        return fail(STATUS_IO, "start %s: %s", command->arguments[0], strerror(errno));
+    setpgid(*process, *process);
+    return STATUS_OK;
 }
 
 /* A run takes as long as it takes; what is waited for in a bounded time is its end once the user

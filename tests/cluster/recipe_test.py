@@ -23,7 +23,10 @@ options = dict(word[2:].split("=", 1) if "=" in word else (word[2:], True) for w
 text = open(options["config"]).read()
 folder = re.search(r"folder: (\\S+)", text)[1] + "/" + options["stage"]
 if os.path.exists("wait"):
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(130))
+    def end(*_):
+        open("told", "w").close()
+        sys.exit(130)
+    signal.signal(signal.SIGTERM, end)
     open("waiting", "w").close()
     time.sleep(60)
 codes = open("codes").read().split() if os.path.exists("codes") else []
@@ -187,13 +190,26 @@ class Recipe(unittest.TestCase):
         self.assertIn("exit code 65, as said above", said)
         self.assertEqual(len(self.calls()), 1)
 
+    def wait_for(self, name):
+        deadline = time.monotonic() + 30
+        while not os.path.exists(self.path(name)):
+            self.assertLess(time.monotonic(), deadline, name)
+            time.sleep(0.01)
+
+    def test_a_trainer_does_not_outlive_a_command_that_is_killed(self):
+        self.write("wait", "")
+        process = subprocess.Popen(self.command("train", "--config", "run.yaml"), cwd=self.folder,
+                                   stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
+        self.wait_for("waiting")
+        process.kill()
+        process.wait(timeout=30)
+        self.wait_for("told")
+
     def test_an_interrupt_is_handed_on_and_the_same_command_goes_on(self):
         self.write("wait", "")
         process = subprocess.Popen(self.command("train", "--config", "run.yaml"), cwd=self.folder, text=True,
                                    stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)
-        deadline = time.monotonic() + 30
-        while not os.path.exists(self.path("waiting")) and time.monotonic() < deadline:
-            time.sleep(0.01)
+        self.wait_for("waiting")
         process.send_signal(signal.SIGTERM)
         _, said = process.communicate(timeout=30)
         self.assertEqual(process.returncode, 143, said)

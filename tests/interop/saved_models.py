@@ -3,7 +3,7 @@
 
     python3 -m venv venv && venv/bin/pip install torch==2.15.0 transformers==5.24.0 gguf==0.19.0 llama-cpp-python==0.3.36
     venv/bin/python tests/interop/saved_models.py --bin build/release/bin --tests build/release/tests \\
-        --model SmolLM2-135M-Instruct.Q4_1.gguf --out tests/interop/results/NAME.jsonl
+        --model SmolLM2-135M-Instruct.Q4_1.gguf --out tests/bench/results/NAME.jsonl
 
 Tensors are compared bit for bit with the source's, dequantised by PyPI gguf; log-probabilities of a text's tokens against
 those of the very weights in transformers, float32. Bounds: nothing for the same arithmetic; for llama.cpp with caches in

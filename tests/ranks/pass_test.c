@@ -1,0 +1,364 @@
+/* A pass of training: its gradients against float64 finite differences of a plain transformer, for
+ * each method and each part of a model, and over 1 to 4 ranks. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "tests/support/plain_transformer.h"
+#include "tests/support/random.h"
+#include "tests/support/ranks.h"
+#include "tests/support/unit.h"
+#include "worker/trainer/pass.h"
+
+enum { VOCAB = 48, TOKENS = 233, PLAIN_TOKENS = 40, RANKS_MOST = 4 };
+
+static const float scale = 0.125f; /* of the loss */
+
+struct model_case {
+    const char *name;
+    bool tied, qkv_bias, output_bias, mlp_bias, qk_norm;
+    int kv_heads;
+};
+
+static const struct model_case models[] = {
+    {"a Llama, two query heads to a key head, tied", true, false, false, false, false, 2},
+    {"biases everywhere", false, true, true, true, false, 4},
+    {"a norm of each head, one key head", false, false, false, false, true, 1},
+};
+
+static struct model_spec spec_of(const struct model_case *model)
+{
+    struct model_spec spec = {.layers = 2,
+                              .hidden = 48,
+                              .heads = 4,
+                              .kv_heads = model->kv_heads,
+                              .head_dim = 16,
+                              .ffn = 80,
+                              .vocab = VOCAB,
+                              .trained_tokens = 8192,
+                              .norm_eps = 1e-5f,
+                              .tied_output = model->tied,
+                              .qkv_bias = model->qkv_bias,
+                              .output_bias = model->output_bias,
+                              .mlp_bias = model->mlp_bias,
+                              .qk_norm = model->qk_norm};
+    const struct spec_rope rope = {
+        .base = 1000, .scaling = MODEL_ROPE_NONE, .factor = 1, .mscale = 1};
+    assert_int_equal(spec_set_rope(&spec, &rope, "the test's model"), STATUS_OK);
+    return spec;
+}
+
+/* A sample of TOKENS tokens at positions with gaps behind the first PLAIN_TOKENS, so that sinks are
+ * the same by position and by index. */
+struct text {
+    int32_t ids[TOKENS], positions[TOKENS];
+    uint8_t counts[TOKENS];
+    struct sample sample;
+};
+
+static void make_text(struct text *text, uint64_t seed)
+{
+    struct random random = {seed};
+    int32_t position = 0;
+    for (int t = 0; t < TOKENS; t++) {
+        text->ids[t] = (int32_t)random_between(&random, 0, VOCAB);
+        text->counts[t] = t > 0 && random_between(&random, 0, 5) > 0;
+        if (t >= PLAIN_TOKENS && random_between(&random, 0, 9) == 0)
+            position += (int32_t)random_between(&random, 0, 40);
+        text->positions[t] = position++;
+    }
+    text->sample = (struct sample){TOKENS, text->ids, text->positions, text->counts};
+}
+
+static float *make_weights(const struct parameters *parameters, uint64_t seed)
+{
+    struct random random = {seed};
+    float *weights = calloc((size_t)parameters->floats, sizeof *weights);
+    assert_non_null(weights);
+    for (int p = 0; p < parameters->count; p++) {
+        const struct parameters_row *row = &parameters->list[p];
+        const bool norm = row->is_vector && row->rows * row->columns > 0;
+        for (int64_t i = 0; i < row->rows * row->columns; i++)
+            weights[row->offset + i] = (norm ? 0.7f : 0) + 0.15f * random_normal(&random);
+    }
+    return weights;
+}
+
+/* ---- a pass on some ranks ---- */
+
+struct rank_run {
+    const struct model_spec *spec;
+    const struct method *method;
+    const struct parameters *parameters;
+    const struct sample *sample;
+    const struct kernels *kernels;
+    const float *weights;
+    float *gradients;
+    double loss;
+    bool recompute;
+    int threads;
+};
+
+static enum status run_rank(struct transport *t, void *context)
+{
+    struct rank_run *run = context;
+    struct thread_pool *pool = NULL;
+    struct pass *pass = NULL;
+    enum status status = STATUS_OK;
+    TRY(thread_pool_create(&pool, run->threads, NULL, true));
+    const struct pass_options options = {
+        run->spec,          run->method,    t,    pool, run->kernels, run->parameters,
+        run->sample->count, run->recompute, false};
+    TRY_ELSE(pass_create(&pass, &options), end);
+    status = pass_gradient(pass, run->weights, run->gradients, run->sample, scale, &run->loss);
+    /* A second time the memory is not fresh. */
+    memset(run->gradients, 0, (size_t)run->parameters->floats * sizeof(float));
+    run->loss = 0;
+    if (status == STATUS_OK)
+        status = pass_gradient(pass, run->weights, run->gradients, run->sample, scale, &run->loss);
+end:
+    pass_destroy(pass);
+    thread_pool_destroy(pool);
+    return status;
+}
+
+/* The sum over ranks of the gradients, and of the loss. */
+static float *run_ranks(const struct rank_run *run, int ranks, double *loss)
+{
+    struct rank_run each[RANKS_MOST];
+    void *contexts[RANKS_MOST];
+    for (int r = 0; r < ranks; r++) {
+        each[r] = *run;
+        each[r].gradients = calloc((size_t)run->parameters->floats, sizeof(float));
+        assert_non_null(each[r].gradients);
+        contexts[r] = &each[r];
+    }
+    assert_int_equal(ranks_run(ranks, NULL, run_rank, contexts), STATUS_OK);
+    *loss = each[0].loss;
+    for (int r = 1; r < ranks; r++) {
+        *loss += each[r].loss;
+        for (int64_t i = 0; i < run->parameters->floats; i++)
+            each[0].gradients[i] += each[r].gradients[i];
+        free(each[r].gradients);
+    }
+    return each[0].gradients;
+}
+
+/* ---- against finite differences ---- */
+
+struct truth {
+    const struct model_spec *spec;
+    const struct plan_method *method;
+    const struct parameters *parameters;
+    const struct sample *sample;
+    double *weights, *moved;
+    double whole; /* length of all gradients together */
+};
+
+/* The loss's derivative along `direction` [of the row], and |direction|. */
+static double derivative(const struct truth *truth, const struct parameters_row *row,
+                         const double *direction)
+{
+    const double step = 1e-4;
+    double loss[2];
+    for (int side = 0; side < 2; side++) {
+        memcpy(truth->moved, truth->weights, (size_t)truth->parameters->floats * sizeof(double));
+        for (int64_t i = 0; i < row->rows * row->columns; i++)
+            truth->moved[row->offset + i] += (side ? step : -step) * direction[i];
+        loss[side] = plain_transformer_loss(truth->spec, truth->method, truth->parameters,
+                                            truth->moved, truth->sample);
+    }
+    return (loss[1] - loss[0]) / (2 * step);
+}
+
+/* Along the gradient itself, of length 1: the derivative is then the gradient's length, and a wrong
+ * direction or length shows alike. */
+static void check_row(const struct truth *truth, const float *gradients,
+                      const struct parameters_row *row, const char *name)
+{
+    const int64_t count = row->rows * row->columns;
+    const float *gradient = gradients + row->offset;
+    double *direction = calloc((size_t)count, sizeof *direction), squares = 0;
+    assert_non_null(direction);
+    for (int64_t i = 0; i < count; i++)
+        squares += (double)gradient[i] * (double)gradient[i];
+    const double length = sqrt(squares);
+    assert_true(length > 0);
+    for (int64_t i = 0; i < count; i++)
+        direction[i] = (double)gradient[i] / length;
+    const double expected = derivative(truth, row, direction) * (double)scale;
+    /* Where a query sees one key only, its own gradient is the rounding of what should be 0. */
+    if (!(fabs(length - expected) <= 1e-4 * fabs(expected) + 1e-6 * truth->whole))
+        fail_msg("%s, %s: role %d of layer %d: %.9g, by differences %.9g", name,
+                 truth->method->spelling, (int)row->role, row->layer, length, expected);
+    free(direction);
+}
+
+/* Of one tensor of each role where `every`, else of the first layer's keys, values and queries. */
+static void check_gradients(const struct model_case *model, const struct plan_method *method,
+                            const struct kernels *kernels, bool every)
+{
+    static struct text text;
+    struct parameters *parameters;
+    const struct model_spec spec = spec_of(model);
+    const struct method parsed = plan_methods_parse(method->spelling);
+    make_text(&text, 11);
+    assert_int_equal(parameters_create(&parameters, &spec), STATUS_OK);
+    float *weights = make_weights(parameters, 5);
+    double loss;
+    const struct rank_run run = {&spec,   &parsed, parameters, &text.sample, kernels,
+                                 weights, NULL,    0,          false,        2};
+    float *gradients = run_ranks(&run, 3, &loss);
+    struct truth truth = {&spec,
+                          method,
+                          parameters,
+                          &text.sample,
+                          calloc((size_t)parameters->floats, sizeof(double)),
+                          calloc((size_t)parameters->floats, sizeof(double)),
+                          0};
+    assert_non_null(truth.weights);
+    assert_non_null(truth.moved);
+    for (int64_t i = 0; i < parameters->floats; i++) {
+        truth.weights[i] = (double)weights[i];
+        truth.whole += (double)gradients[i] * (double)gradients[i];
+    }
+    truth.whole = sqrt(truth.whole);
+    const double plain =
+        plain_transformer_loss(&spec, method, parameters, truth.weights, &text.sample);
+    if (!(fabs(loss - plain) <= 1e-5 * plain))
+        fail_msg("%s, %s: loss %.9g, plainly %.9g", model->name, method->spelling, loss, plain);
+    for (int p = 0; p < parameters->count; p++) {
+        const struct parameters_row *row = &parameters->list[p];
+        const bool early =
+            row->role == MODEL_ATTN_Q || row->role == MODEL_ATTN_K || row->role == MODEL_ATTN_V;
+        if (every ? row->layer == 0 || row->role == MODEL_ATTN_K : early && row->layer == 0)
+            check_row(&truth, gradients, row, model->name);
+    }
+    free(truth.weights);
+    free(truth.moved);
+    free(gradients);
+    free(weights);
+    parameters_destroy(parameters);
+}
+
+static void every_part_of_a_model(void **state)
+{
+    (void)state;
+    for (size_t m = 0; m < sizeof models / sizeof models[0]; m++)
+        check_gradients(&models[m], &plan_methods[0], kernels_find("reference"), true);
+}
+
+static void every_method(void **state)
+{
+    (void)state;
+    for (int m = 0; m < plan_methods_count; m++)
+        check_gradients(&models[0], &plan_methods[m], kernels_best(), false);
+}
+
+/* ---- over ranks ---- */
+
+static double distance(const float *a, const float *b, int64_t count, double *length)
+{
+    double squares = 0, off = 0;
+    for (int64_t i = 0; i < count; i++) {
+        squares += (double)a[i] * (double)a[i];
+        off += ((double)a[i] - (double)b[i]) * ((double)a[i] - (double)b[i]);
+    }
+    *length = sqrt(squares);
+    return sqrt(off);
+}
+
+static void the_same_over_ranks(void **state)
+{
+    static struct text text;
+    struct parameters *parameters;
+    const struct model_spec spec = spec_of(&models[0]);
+    (void)state;
+    make_text(&text, 12);
+    assert_int_equal(parameters_create(&parameters, &spec), STATUS_OK);
+    float *weights = make_weights(parameters, 6);
+    for (int m = 0; m < plan_methods_count; m++) {
+        const struct method parsed = plan_methods_parse(plan_methods[m].spelling);
+        double loss, alone_loss;
+        struct rank_run run = {&spec,   &parsed, parameters, &text.sample, kernels_best(),
+                               weights, NULL,    0,          false,        1};
+        float *alone = run_ranks(&run, 1, &alone_loss);
+        for (int ranks = 1; ranks <= RANKS_MOST; ranks++) {
+            run.threads = ranks == 2 ? 2 : 1;
+            run.recompute = ranks % 2 == 0;
+            double length;
+            float *shared = run_ranks(&run, ranks, &loss);
+            const double off = distance(alone, shared, parameters->floats, &length);
+            /* The rows' numbers are the same bits; only sums over rows are cut otherwise. */
+            if (off > 3e-6 * length || fabs(loss - alone_loss) > 1e-9 * alone_loss)
+                fail_msg("%s on %d ranks: off by %.3g of %.3g, loss by %.3g",
+                         plan_methods[m].spelling, ranks, off, length, loss - alone_loss);
+            free(shared);
+        }
+        free(alone);
+    }
+    free(weights);
+    parameters_destroy(parameters);
+}
+
+static void recomputed_is_bit_for_bit(void **state)
+{
+    static struct text text;
+    struct parameters *parameters;
+    (void)state;
+    make_text(&text, 13);
+    for (size_t m = 0; m < sizeof models / sizeof models[0]; m++) {
+        const struct model_spec spec = spec_of(&models[m]);
+        const struct method method = plan_methods_parse(plan_methods[1].spelling);
+        assert_int_equal(parameters_create(&parameters, &spec), STATUS_OK);
+        float *weights = make_weights(parameters, 7);
+        double loss[2];
+        float *gradients[2];
+        for (int again = 0; again < 2; again++) {
+            const struct rank_run run = {&spec,   &method, parameters, &text.sample, kernels_best(),
+                                         weights, NULL,    0,          again == 1,   2};
+            gradients[again] = run_ranks(&run, 2, &loss[again]);
+        }
+        assert_true(loss[0] == loss[1]);
+        assert_memory_equal(gradients[0], gradients[1], (size_t)parameters->floats * sizeof(float));
+        free(gradients[0]);
+        free(gradients[1]);
+        free(weights);
+        parameters_destroy(parameters);
+    }
+}
+
+static void a_sample_that_is_too_long(void **state)
+{
+    static struct text text;
+    struct parameters *parameters;
+    const struct model_spec spec = spec_of(&models[0]);
+    const struct method method = plan_methods_parse("rope");
+    struct thread_pool *pool;
+    (void)state;
+    make_text(&text, 1);
+    assert_int_equal(parameters_create(&parameters, &spec), STATUS_OK);
+    assert_int_equal(thread_pool_create(&pool, 1, NULL, false), STATUS_OK);
+    struct transport alone = {.size = 1};
+    const struct pass_options options = {&spec,      &method,    &alone, pool, kernels_best(),
+                                         parameters, TOKENS - 1, false,  false};
+    struct pass *pass;
+    double loss = 0;
+    assert_int_equal(pass_create(&pass, &options), STATUS_OK);
+    assert_int_equal(pass_gradient(pass, NULL, NULL, &text.sample, 1, &loss),
+                     STATUS_INVALID_ARGUMENT);
+    assert_string_equal(status_message(), "a sample has 233 tokens, and memory was taken for 232");
+    pass_destroy(pass);
+    thread_pool_destroy(pool);
+    parameters_destroy(parameters);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_part_of_a_model),     cmocka_unit_test(every_method),
+        cmocka_unit_test(the_same_over_ranks),       cmocka_unit_test(recomputed_is_bit_for_bit),
+        cmocka_unit_test(a_sample_that_is_too_long),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
