@@ -4,7 +4,7 @@ include(GNUInstallDirs)
 set(CMAKE_SKIP_INSTALL_ALL_DEPENDENCY TRUE)
 
 set(manual ${CMAKE_BINARY_DIR}/manual)
-set(programs longhaul longhaul-coordinator longhaul-worker)
+set(programs longhaul longhaul-coordinator longhaul-trainer longhaul-worker)
 set(awks cmake/completion-bash.awk cmake/completion-zsh.awk cmake/completion-fish.awk)
 add_custom_command(
   OUTPUT ${manual}/man1/longhaul.1
@@ -21,7 +21,7 @@ install(FILES ${manual}/completions/zsh RENAME _longhaul DESTINATION ${CMAKE_INS
 install(FILES ${manual}/completions/fish RENAME longhaul.fish
     DESTINATION ${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d)
 # bash-completion looks for a file of the program's name.
-foreach(program longhaul-coordinator longhaul-worker)
+foreach(program longhaul-coordinator longhaul-trainer longhaul-worker)
   install(FILES ${manual}/completions/bash RENAME ${program}
       DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions)
 endforeach()

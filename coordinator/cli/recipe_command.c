@@ -8,6 +8,7 @@
 #include "coordinator/cli/command_list.h"
 #include "coordinator/cli/commands.h"
 #include "coordinator/cli/console.h"
+#include "coordinator/cli/folder_lock.h"
 #include "coordinator/cli/interrupt.h"
 #include "proto/flags.h"
 
@@ -36,6 +37,8 @@ static int run(const struct recipe_step *step, struct options *options)
                                 : fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a configuration");
     interrupt_install();
     options->stages.config = config;
+    if (status == STATUS_OK)
+        status = folder_lock_take(config->output.folder);
     if (status == STATUS_OK)
         status = step->run(&options->stages);
     free(config);
@@ -118,7 +121,8 @@ static int positions_command(int argc, char **argv)
         .program = "longhaul recipe positions",
         .example = "  longhaul recipe positions --config recipe.yaml\n",
         .summary = "Makes the samples to extend with: text to tokens, sentences that are kept,\n"
-                   "packed, shuffled, and given positions as positions.setting says.\n",
+                   "packed, shuffled, and given positions as positions.setting says; and those of\n"
+                   "replay, where data.replay.files names any. Then longhaul-trainer can run.\n",
         .run = recipe_stages_positions,
     };
     return recipe_step_command(&step, argc, argv);

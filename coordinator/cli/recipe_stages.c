@@ -45,7 +45,10 @@ static enum status make_samples(const struct recipe_stages *stages, enum recipe_
 
 enum status recipe_stages_positions(const struct recipe_stages *stages)
 {
-    return make_samples(stages, RECIPE_EXTEND, "samples");
+    TRY(make_samples(stages, RECIPE_EXTEND, "samples"));
+    return stages->config->replay_data.files[0]
+               ? make_samples(stages, RECIPE_REPLAY, "replay samples")
+               : STATUS_OK;
 }
 
 /* ---- training ---- */

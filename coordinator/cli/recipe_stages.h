@@ -20,7 +20,8 @@ struct recipe_stages {
 /* Scores of model.path and model.tuned over samples of the data, and which tokens gain. */
 MUST_CHECK enum status recipe_stages_analyze(const struct recipe_stages *stages);
 
-/* The samples to extend with. */
+/* The samples to extend with, and those of replay where the configuration has it: all that
+ * longhaul-trainer needs where it is started by others. */
 MUST_CHECK enum status recipe_stages_positions(const struct recipe_stages *stages);
 
 /* A stage of training, with its samples, where they are not there yet. */

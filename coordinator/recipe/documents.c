@@ -10,7 +10,10 @@
 
 #include "proto/model/mapping.h"
 
-enum { PIECE_BYTES = 1 << 20 }; /* of a text that is encoded at once */
+enum {
+    PIECE_BYTES = 1 << 20, /* of a text that is encoded at once */
+    WHERE_BYTES = 1024,    /* of a file's name and line in a sentence */
+};
 
 enum file_kind { FILE_TEXT, FILE_LINES, FILE_IDS_16, FILE_IDS_32 };
 
@@ -239,7 +242,7 @@ static enum status read_line(const struct documents *documents, struct document 
                              const struct entry *entry)
 {
     const struct source *source = &documents->sources[entry->source];
-    char where[PIECE_BYTES >> 10];
+    char where[WHERE_BYTES];
     json_error_t error;
     snprintf(where, sizeof where, "%s:%zu", source->path, entry->line);
     json_t *object = json_loadb((const char *)source->mapping.data + entry->offset, entry->bytes,
@@ -272,6 +275,14 @@ static enum status read_ids(const struct documents *documents, struct document *
     return STATUS_OK;
 }
 
+static enum status read_text(const struct documents *documents, struct document *document,
+                             const struct source *source)
+{
+    const enum status status =
+        encode(documents, document, (const char *)source->mapping.data, source->mapping.bytes);
+    return status == STATUS_OK ? STATUS_OK : fail(status, "%s: %s", source->path, status_message());
+}
+
 enum status documents_read(const struct documents *documents, struct document *document,
                            int64_t number)
 {
@@ -281,10 +292,7 @@ enum status documents_read(const struct documents *documents, struct document *d
     document->prompt_ids = document->text_bytes = 0;
     if (source->kind == FILE_IDS_16 || source->kind == FILE_IDS_32)
         return read_ids(documents, document, entry);
-    if (source->kind == FILE_LINES)
-        TRY(read_line(documents, document, entry));
-    else if (encode(documents, document, (const char *)source->mapping.data,
-                    source->mapping.bytes) != STATUS_OK)
-        return fail(STATUS_INVALID_ARGUMENT, "%s: %s", source->path, status_message());
+    TRY(source->kind == FILE_LINES ? read_line(documents, document, entry)
+                                   : read_text(documents, document, source));
     return documents->args.end >= 0 ? id_list_add(&document->ids, documents->args.end) : STATUS_OK;
 }

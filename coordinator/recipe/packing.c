@@ -186,10 +186,11 @@ enum status packing_write(const char *path, struct packing_report *report,
         .positions = malloc(tokens * sizeof *packer.positions),
         .counts = malloc(tokens),
     };
-    enum status status =
-        fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a sample of %zu tokens", tokens);
+    enum status status = STATUS_OK;
     *report = (struct packing_report){0};
-    if (packer.ids && packer.positions && packer.counts) {
+    if (!packer.ids || !packer.positions || !packer.counts) {
+        status = fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a sample of %zu tokens", tokens);
+    } else {
         positions_reset(packer.positions, args->sample_tokens, args->sample_tokens);
         status = write_both(&packer, path);
     }

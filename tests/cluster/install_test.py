@@ -71,7 +71,7 @@ class Tree(Installed):
         self.assertIn('"completion_tokens": 3', result.stdout)
 
     def test_every_program_and_command_has_a_page_with_its_options(self):
-        for name in ["longhaul", "longhaul-coordinator", "longhaul-worker"]:
+        for name in ["longhaul", "longhaul-coordinator", "longhaul-trainer", "longhaul-worker"]:
             program = os.path.join(self.bin, name)
             for words in commands(program):
                 path = self.at("share", "man", "man1", "-".join([name, *words]) + ".1")
@@ -199,7 +199,7 @@ class Completions(Installed):
         return run("bash", "-c", script, "bash", path, *words, cwd=self.folder).stdout.split()
 
     def test_bash_knows_every_option_of_every_command(self):
-        for name in ["longhaul", "longhaul-coordinator", "longhaul-worker"]:
+        for name in ["longhaul", "longhaul-coordinator", "longhaul-trainer", "longhaul-worker"]:
             program = os.path.join(self.bin, name)
             for words in commands(program):
                 want = {"--" + row[1] for row in rows(program, *words) if row[0] == "option"}

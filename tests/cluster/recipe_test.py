@@ -24,6 +24,7 @@ text = open(options["config"]).read()
 folder = re.search(r"folder: (\\S+)", text)[1] + "/" + options["stage"]
 if os.path.exists("wait"):
     def end(*_):
+        time.sleep(0.3)
         open("told", "w").close()
         sys.exit(130)
     signal.signal(signal.SIGTERM, end)
@@ -157,6 +158,12 @@ class Recipe(unittest.TestCase):
         self.longhaul(*train)
         self.assertEqual(self.calls(), [])
 
+    def test_positions_makes_what_a_trainer_by_itself_needs(self):
+        self.longhaul("recipe", "positions", "--config", "run.yaml")
+        self.assertTrue(self.read("out/extend/samples").startswith(b"LHSAMPLE"))
+        self.assertTrue(self.read("out/replay/samples").startswith(b"LHSAMPLE"))
+        self.assertEqual(self.calls(), [])
+
     def test_ranks_are_threads_or_processes_of_mpirun(self):
         self.configure(data=2)
         self.longhaul("recipe", "train", "--config", "run.yaml", "--steps", "3")
@@ -167,6 +174,7 @@ class Recipe(unittest.TestCase):
         calls = self.calls()
         self.assertEqual(len(calls), 2, "a run that was cut short by --steps is not done")
         self.assertIn("--transport=mpi", calls[0])
+        self.assertFalse([word for word in calls[0] if "coordinator" in word or "secret" in word])
 
     def test_json_lines_and_nothing_else_are_on_standard_output(self):
         result = self.longhaul("train", "--config", "run.yaml", "--json")
@@ -203,7 +211,10 @@ class Recipe(unittest.TestCase):
         self.wait_for("waiting")
         process.kill()
         process.wait(timeout=30)
-        self.wait_for("told")
+        os.remove(self.path("wait"))
+        said = self.longhaul("train", "--config", "run.yaml").stderr
+        self.assertIn("waiting for what else works in", said)
+        self.assertTrue(os.path.exists(self.path("told")), "the next one begins once the first has ended")
 
     def test_an_interrupt_is_handed_on_and_the_same_command_goes_on(self):
         self.write("wait", "")
@@ -228,6 +239,57 @@ class Recipe(unittest.TestCase):
         self.assertIn("model.path with model.tuned", self.longhaul("recipe", "analyze", "-c", "run.yaml", code=65).stderr)
         self.assertIn("train first", self.longhaul("recipe", "merge", "--config", "run.yaml", code=78).stderr)
         self.assertIn("training.learning_rate", self.longhaul("recipe", "keys").stdout)
+
+
+SHAPE = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 32, "intermediate_size": 64,
+         "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1, "vocab_size": 264,
+         "max_position_embeddings": 64, "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "tie_word_embeddings": True,
+         "hidden_act": "silu"}
+
+SCRATCH = """model: {shape: shape.json, initialise: 3}
+data: {files: a.jsonl, sample_tokens: 64}
+training: {steps: 6, batch: 4, learning_rate: 1e-2, checkpoint_steps: 2}
+mesh: {sequence: 2}
+output: {folder: first, dtype: float32}
+"""
+
+WHOLE = """model: {path: first/extend/model, tuned: first/extend/model, rope_base: auto}
+data: {files: a.jsonl, selection: impact, impact_share: 0.001, samples: 8, analysis_samples: 4, replay: {files: r.jsonl}}
+positions: {setting: recipe, target: 200}
+training: {batch: 4, learning_rate: 1e-3, replay: {steps: 1}}
+mesh: {data: 2}
+output: {folder: second, format: both, dtype: float32}
+"""
+
+
+class WithTheTrainer(unittest.TestCase):
+    """The same with longhaul-trainer itself, on a model of 30 thousand parameters."""
+
+    def longhaul(self, folder, *words):
+        result = subprocess.run([os.path.join(BIN, "longhaul"), *words], cwd=folder, capture_output=True, text=True,
+                                timeout=100, stdin=subprocess.DEVNULL)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        return result
+
+    def test_a_model_is_trained_from_scratch_and_extended_by_all_stages(self):
+        with tempfile.TemporaryDirectory() as folder:
+            texts = {"shape.json": json.dumps(SHAPE), "first.yaml": SCRATCH, "second.yaml": WHOLE,
+                     "a.jsonl": "".join(json.dumps({"text": f"The number {n} is known. Is it so?"}) + "\n" for n in range(99)),
+                     "r.jsonl": "".join(json.dumps({"prompt": f"{n}?", "response": f"It is {n}."}) + "\n" for n in range(60))}
+            for name, text in texts.items():
+                with open(os.path.join(folder, name), "w") as file:
+                    file.write(text)
+            lines = [json.loads(line) for line in
+                     self.longhaul(folder, "train", "--config", "first.yaml", "--json").stdout.splitlines()]
+            self.assertEqual([line["step"] for line in lines], [1, 2, 3, 4, 5, 6])
+            self.assertEqual({line["tokens"] for line in lines}, {4 * 64})
+            self.assertLess(lines[-1]["loss"], lines[0]["loss"] - 0.5)
+            said = self.longhaul(folder, "recipe", "run", "--config", "second.yaml").stderr
+            self.assertIn("impact: ", said)
+            facts = self.longhaul(folder, "inspect", "second/merge/model.gguf").stdout
+            self.assertIn("200 tokens", facts)
+            said = self.longhaul(folder, "recipe", "run", "--config", "second.yaml").stderr
+            self.assertEqual(said.count("not repeated"), 7, said)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
  *
  * A step adds up the ranks' gradients in the order of ranks, so that each has the sum for its
  * slice, scales it where the norm of all of them is too large, updates its slice of the weights
- * (adamw.h), and gathers the others' slices. So the weights of all ranks stay equal bit for bit, and runs on
- * the same ranks have the same bits whatever their threads.
+ * (adamw.h), and gathers the others' slices. So the weights of all ranks stay equal bit for bit,
+ * and runs on the same ranks have the same bits whatever their threads.
  */
 #pragma once
 
@@ -43,8 +43,8 @@ struct optimiser_state {
 
 struct optimiser;
 
-/* Rank `rank`'s slice of `count` parameters, in whole lines of 64 bytes but for the last: it begins
- * at optimiser_first(count, rank, size) and ends where the next one begins. */
+/* For tests: rank `rank`'s slice of `count` parameters, in whole lines of 64 bytes but for the
+ * last: it begins at optimiser_first(count, rank, size) and ends where the next one begins. */
 size_t optimiser_first(size_t count, int rank, int size);
 
 /* Bytes that optimiser_create allocates on a rank, but for some of each matrix. */

@@ -1,0 +1,13 @@
+/* The flat vector of parameters.h as the numbers of a model that is written. */
+#pragma once
+
+#include "proto/model/model_values.h"
+#include "worker/trainer/parameters.h"
+
+struct flat_values {
+    const struct parameters *parameters;
+    const float *weights;
+};
+
+/* Borrows `flat`. */
+struct model_values flat_values_of(struct flat_values *flat);

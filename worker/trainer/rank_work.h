@@ -1,0 +1,33 @@
+/* What a rank computes with, whatever it computes: its threads, its kernels, its place in the mesh
+ * and its peers on the sequence axis. */
+#pragma once
+
+#include "kernels/kernels.h"
+#include "proto/plan/mesh.h"
+#include "proto/status.h"
+#include "worker/engine/device/thread_pool.h"
+#include "worker/engine/transport/transport.h"
+#include "worker/host_binding.h"
+
+struct rank_work {
+    struct transport *transport; /* of all ranks; borrowed */
+    struct transport *sequence;  /* of those that have tokens of the same samples */
+    struct mesh mesh;
+    struct mesh_place place;
+    struct host_binding cores;
+    struct thread_pool *pool;
+    const struct kernels *kernels;
+};
+
+/* All ranks call it. `threads` 0: the rank's cores; `kernels` NULL: the best. `batch`: as
+ * mesh_check has it. */
+MUST_CHECK enum status rank_work_open(struct rank_work *work, struct transport *transport,
+                                      const struct mesh *mesh, int batch, int threads,
+                                      const char *kernels);
+/* Accepts {0}. */
+void rank_work_close(struct rank_work *work);
+
+/* Operations a second of this rank's products, measured on one of a layer's size for a twentieth of
+ * a second. */
+MUST_CHECK enum status rank_work_product_rate(double *rate, const struct rank_work *work,
+                                              enum dtype operand);
