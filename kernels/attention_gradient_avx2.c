@@ -1,6 +1,5 @@
 /* Attention of training with AVX2: a register tile of 6 rows x 16 columns, 12 sums in 16 registers.
- * Every sum is one chain of fused additions over its k in ascending order, so it does not depend on
- * the tile that it falls into. */
+ * A sum does not depend on the register tile that it falls into. */
 #include <immintrin.h>
 #include <math.h>
 #include <string.h>
@@ -56,11 +55,10 @@ tile(const struct attention_gradient_product *product, const int rows)
 {
     __m256 sums[STRIP][2];
 #pragma GCC unroll 6
-    for (int r = 0; r < rows; r++)
-#pragma GCC unroll 2
-        for (int v = 0; v < 2; v++)
-            sums[r][v] = product->accumulate ? _mm256_loadu_ps(product->c[r] + v * LANES)
-                                             : _mm256_setzero_ps();
+    for (int r = 0; r < rows; r++) {
+        __builtin_prefetch(product->c[r], 1); /* a line, or the ends of two */
+        sums[r][0] = sums[r][1] = _mm256_setzero_ps();
+    }
     const float *a = product->a, *b = product->b;
     const int64_t a_row = product->a_row, a_column = product->a_column;
     const int64_t jump = product->a_block - product->a_depth * a_column;
@@ -71,8 +69,11 @@ tile(const struct attention_gradient_product *product, const int rows)
 #pragma GCC unroll 6
     for (int r = 0; r < rows; r++)
 #pragma GCC unroll 2
-        for (int v = 0; v < 2; v++)
-            _mm256_storeu_ps(product->c[r] + v * LANES, sums[r][v]);
+        for (int v = 0; v < 2; v++) {
+            float *c = product->c[r] + v * LANES;
+            _mm256_storeu_ps(c, product->accumulate ? _mm256_add_ps(_mm256_loadu_ps(c), sums[r][v])
+                                                    : sums[r][v]);
+        }
 }
 
 static void multiply(const struct attention_gradient_product *product, int rows, int panels)
@@ -98,10 +99,10 @@ void attention_gradient_avx2_pack_rows(float *panels, const float *const *rows, 
                                        int head_dim, float scale)
 {
     const __m256 factor = _mm256_set1_ps(scale);
-    for (int d = 0; d < head_dim; d += PANEL, panels += SIDE * PANEL)
-        for (int r = 0; r < count; r++)
+    for (int r = 0; r < count; r++, panels += PANEL)
+        for (int d = 0; d < head_dim; d += PANEL)
             for (int v = 0; v < PANEL; v += LANES)
-                _mm256_store_ps(panels + r * PANEL + v,
+                _mm256_store_ps(panels + d * SIDE + v,
                                 _mm256_mul_ps(_mm256_loadu_ps(rows[r] + d + v), factor));
 }
 

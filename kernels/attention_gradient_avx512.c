@@ -32,6 +32,11 @@ INLINE void add_products(__m512 sums[STRIP][PANELS],
     }
 }
 
+INLINE void put(float *c, __m512 sums, bool accumulate)
+{
+    _mm512_storeu_ps(c, accumulate ? _mm512_add_ps(_mm512_loadu_ps(c), sums) : sums);
+}
+
 /* Rows [first, first + rows) of the product. */
 INLINE void tile(const struct attention_gradient_product *product, int first, const int rows,
                  const int panels)
@@ -39,11 +44,10 @@ INLINE void tile(const struct attention_gradient_product *product, int first, co
     __m512 sums[STRIP][PANELS];
     float *const *c = product->c + first;
 #pragma GCC unroll 12
-    for (int r = 0; r < rows; r++)
-#pragma GCC unroll 2
-        for (int p = 0; p < panels; p++)
-            sums[r][p] =
-                product->accumulate ? _mm512_loadu_ps(c[r] + p * PANEL) : _mm512_setzero_ps();
+    for (int r = 0; r < rows; r++) {
+        __builtin_prefetch(c[r], 1);
+        sums[r][0] = sums[r][1] = _mm512_setzero_ps();
+    }
     const float *a = product->a + first * product->a_row, *b = product->b;
     const int64_t jump = product->a_block - product->a_depth * product->a_column;
     int depth = product->depth;
@@ -54,7 +58,7 @@ INLINE void tile(const struct attention_gradient_product *product, int first, co
     for (int r = 0; r < rows; r++)
 #pragma GCC unroll 2
         for (int p = 0; p < panels; p++)
-            _mm512_storeu_ps(c[r] + p * PANEL, sums[r][p]);
+            put(c[r] + p * PANEL, sums[r][p], product->accumulate);
 }
 
 INLINE void multiply_panels(const struct attention_gradient_product *product, int rows,

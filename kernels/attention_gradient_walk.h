@@ -15,7 +15,8 @@ enum {
     ATTENTION_GRADIENT_STRIP = 12,                    /* rows of the largest register tile */
 };
 
-/* c[r][x] (+)= Sum_k a(r, k) b[x / 16][k][x % 16], in ascending order of k, in one chain. a(r, k)
+/* c[r][x] (+)= Sum_k a(r, k) b[x / 16][k][x % 16], summed from zero in ascending order of k, in one
+ * chain of fused additions. a(r, k)
  * lies at a + r * a_row + k / a_depth * a_block + k % a_depth * a_column; depth is a multiple of
  * a_depth, or below it. */
 struct attention_gradient_product {

@@ -241,5 +241,56 @@ class Recipe(unittest.TestCase):
         self.assertIn("training.learning_rate", self.longhaul("recipe", "keys").stdout)
 
 
+SHAPE = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 32, "intermediate_size": 64,
+         "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1, "vocab_size": 264,
+         "max_position_embeddings": 64, "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "tie_word_embeddings": True,
+         "hidden_act": "silu"}
+
+SCRATCH = """model: {shape: shape.json, initialise: 3}
+data: {files: a.jsonl, sample_tokens: 64}
+training: {steps: 6, batch: 4, learning_rate: 1e-2, checkpoint_steps: 2}
+mesh: {sequence: 2}
+output: {folder: first, dtype: float32}
+"""
+
+WHOLE = """model: {path: first/extend/model, tuned: first/extend/model, rope_base: auto}
+data: {files: a.jsonl, selection: impact, impact_share: 0.001, samples: 8, analysis_samples: 4, replay: {files: r.jsonl}}
+positions: {setting: recipe, target: 200}
+training: {batch: 4, learning_rate: 1e-3, replay: {steps: 1}}
+mesh: {data: 2}
+output: {folder: second, format: both, dtype: float32}
+"""
+
+
+class WithTheTrainer(unittest.TestCase):
+    """The same with longhaul-trainer itself, on a model of 30 thousand parameters."""
+
+    def longhaul(self, folder, *words):
+        result = subprocess.run([os.path.join(BIN, "longhaul"), *words], cwd=folder, capture_output=True, text=True,
+                                timeout=100, stdin=subprocess.DEVNULL)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        return result
+
+    def test_a_model_is_trained_from_scratch_and_extended_by_all_stages(self):
+        with tempfile.TemporaryDirectory() as folder:
+            texts = {"shape.json": json.dumps(SHAPE), "first.yaml": SCRATCH, "second.yaml": WHOLE,
+                     "a.jsonl": "".join(json.dumps({"text": f"The number {n} is known. Is it so?"}) + "\n" for n in range(99)),
+                     "r.jsonl": "".join(json.dumps({"prompt": f"{n}?", "response": f"It is {n}."}) + "\n" for n in range(60))}
+            for name, text in texts.items():
+                with open(os.path.join(folder, name), "w") as file:
+                    file.write(text)
+            lines = [json.loads(line) for line in
+                     self.longhaul(folder, "train", "--config", "first.yaml", "--json").stdout.splitlines()]
+            self.assertEqual([line["step"] for line in lines], [1, 2, 3, 4, 5, 6])
+            self.assertEqual({line["tokens"] for line in lines}, {4 * 64})
+            self.assertLess(lines[-1]["loss"], lines[0]["loss"] - 0.5)
+            said = self.longhaul(folder, "recipe", "run", "--config", "second.yaml").stderr
+            self.assertIn("impact: ", said)
+            facts = self.longhaul(folder, "inspect", "second/merge/model.gguf").stdout
+            self.assertIn("200 tokens", facts)
+            said = self.longhaul(folder, "recipe", "run", "--config", "second.yaml").stderr
+            self.assertEqual(said.count("not repeated"), 7, said)
+
+
 if __name__ == "__main__":
     unittest.main(argv=sys.argv[:1])
