@@ -97,8 +97,7 @@ static enum status allocate_memory(struct optimiser *o)
                     "no memory for the optimiser's part of rank %d: %zu MiB; start more ranks",
                     o->options.transport->rank, optimiser_bytes(o->options.count, (int)size) >> 20);
     if (o->options.matrices_count > 0)
-        memcpy(o->matrices, o->options.matrices,
-               o->options.matrices_count * sizeof *o->matrices);
+        memcpy(o->matrices, o->options.matrices, o->options.matrices_count * sizeof *o->matrices);
     return STATUS_OK;
 }
 
