@@ -13,7 +13,7 @@ struct row {
 };
 
 static struct row row_of(const struct attention_gradient_tile *tile,
-                         const struct attention_span *span, int64_t token, int head)
+                         const struct attention_spans_regime *span, int64_t token, int head)
 {
     return (struct row){
         .q = tile->q + span->query_frame * tile->q_frame_stride + token * tile->q_stride +
@@ -101,7 +101,7 @@ static void backward(const struct attention_gradient_tile *tile,
     for (int32_t s = 0; s < tile->spans->count; s++)
         for (int64_t t = 0; t < tile->tokens; t++)
             for (int h = 0; h < tile->group; h++) {
-                const struct attention_span *span = &tile->spans->list[s];
+                const struct attention_spans_regime *span = &tile->spans->list[s];
                 const struct row row = row_of(tile, span, t, h);
                 const struct row_flow one = {
                     .dout = flow->dout + t * flow->dout_stride + (int64_t)h * tile->head_dim,

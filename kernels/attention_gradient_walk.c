@@ -16,7 +16,7 @@ enum { SIDE = ATTENTION_GRADIENT_SIDE, PANEL = ATTENTION_GRADIENT_PANEL };
 struct walk {
     const struct attention_gradient_tile *tile;
     const struct attention_gradient_ops *ops;
-    const struct attention_span *span;
+    const struct attention_spans_regime *span;
     float *q, *dout;    /* a block's rows as rows: [head_dim / 16][SIDE][16] */
     float *key_column;  /* keys as columns: [SIDE / 16][head_dim][16] */
     float *key_row;     /* keys as rows */
@@ -62,7 +62,7 @@ static void key_rows(const float *rows[SIDE], const float *first, int64_t stride
 }
 
 /* Finds what the span reaches, and packs its keys. */
-static void enter_span(struct walk *walk, const struct attention_span *span)
+static void enter_span(struct walk *walk, const struct attention_spans_regime *span)
 {
     const struct attention_gradient_tile *tile = walk->tile;
     walk->span = span;
@@ -128,7 +128,7 @@ static int64_t row_offset(const struct walk *walk, const struct block *block, in
 static void enter_block(const struct walk *walk, struct block *block, int64_t row)
 {
     const struct attention_gradient_tile *tile = walk->tile;
-    const struct attention_span *span = walk->span;
+    const struct attention_spans_regime *span = walk->span;
     const float *q = tile->q + span->query_frame * tile->q_frame_stride;
     const float *rows[SIDE];
     block->rows = walk->row_end - row < SIDE ? (int)(walk->row_end - row) : SIDE;

@@ -20,8 +20,8 @@ static struct span visible_positions(const struct regime *regime, int64_t positi
 
 /* Whether a pair of the tile is visible. Both ends of the ranges grow with the query, so each is
  * looked for from where the query before it left off. */
-static bool fill(struct attention_span *span, const struct regime *regime, const int32_t *positions,
-                 struct span queries, struct span keys)
+static bool fill(struct attention_spans_regime *span, const struct regime *regime,
+                 const int32_t *positions, struct span queries, struct span keys)
 {
     const struct span held = {regimes_larger(keys.first, regime->key_first),
                               regimes_smaller(keys.end, regime->key_end)};
@@ -49,7 +49,7 @@ void attention_spans_make(struct attention_spans *spans, const struct regimes *r
     assert(keys.end - keys.first <= ATTENTION_SPANS_TOKENS);
     spans->count = 0;
     for (int32_t r = 0; r < regimes->count; r++) {
-        struct attention_span *span = &spans->list[spans->count];
+        struct attention_spans_regime *span = &spans->list[spans->count];
         span->query_frame = regimes->list[r].query_frame;
         span->key_frame = regimes->list[r].key_frame;
         spans->count += fill(span, &regimes->list[r], positions, queries, keys);

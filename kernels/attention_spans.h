@@ -20,7 +20,7 @@ enum { ATTENTION_SPANS_TOKENS = 96 };
 
 /* The pairs of a tile through one regime. Token t of the tile's queries sees keys [first[t],
  * end[t]) of the tile, counted from its first; first[t] = end[t] where it sees none. */
-struct attention_span {
+struct attention_spans_regime {
     int32_t query_frame, key_frame;
     int32_t first[ATTENTION_SPANS_TOKENS];
     int32_t end[ATTENTION_SPANS_TOKENS];
@@ -29,7 +29,7 @@ struct attention_span {
 /* No pair is in two of them, and each holds at least one; count 0: the tile is not computed. */
 struct attention_spans {
     int32_t count;
-    struct attention_span list[BANDS_MAX];
+    struct attention_spans_regime list[BANDS_MAX];
 };
 
 /* Of queries x keys, ranges of indices of at most ATTENTION_SPANS_TOKENS each. positions [sample]:

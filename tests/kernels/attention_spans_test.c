@@ -43,7 +43,7 @@ static const struct band *find(const struct bands *bands, const int32_t *positio
 
 /* How many spans of the tile hold the pair; the last one of them. */
 static int holders(const struct attention_spans *spans, int64_t token, int64_t key,
-                   const struct attention_span **holder)
+                   const struct attention_spans_regime **holder)
 {
     int count = 0;
     for (int32_t s = 0; s < spans->count; s++)
@@ -55,8 +55,8 @@ static int holders(const struct attention_spans *spans, int64_t token, int64_t k
 }
 
 static void expect_pair(const struct bands *bands, const struct plan_method *method,
-                        const int32_t *positions, const struct attention_span *holder, int64_t i,
-                        int64_t j)
+                        const int32_t *positions, const struct attention_spans_regime *holder,
+                        int64_t i, int64_t j)
 {
     const struct band *band = find(bands, positions, i, j);
     assert_int_equal(holder != NULL, band != NULL);
@@ -92,7 +92,7 @@ static void check(const struct bands *bands, const struct plan_method *method,
             int64_t seen = 0, held = 0;
             for (int64_t i = q; i < q_end; i++)
                 for (int64_t j = k; j < k_end; j++) {
-                    const struct attention_span *holder = NULL;
+                    const struct attention_spans_regime *holder = NULL;
                     const int count = holders(&spans, i - q, j - k, &holder);
                     assert_true(count <= 1);
                     seen += count;
