@@ -20,7 +20,7 @@ static void check_shape(struct thread_pool *pool, int64_t rows, int64_t columns,
     struct random random = {(uint64_t)(rows + columns + depth)};
     size_t bytes = (size_t)(rows * columns) * sizeof(float);
     float *a = numbers(&random, rows * depth + 1), *b = numbers(&random, columns * depth + 1);
-    struct guarded one = guarded_create(bytes, 0x55), cut = guarded_create(bytes, 0x55);
+    struct guarded one = guarded_create(bytes, 0), cut = guarded_create(bytes, 0);
     struct guarded scratch = guarded_create(products_scratch_bytes(pool), 0xff);
     struct product_args args = {.c = one.at,
                                 .c_stride = columns,

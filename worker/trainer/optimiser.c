@@ -96,7 +96,8 @@ static enum status allocate_memory(struct optimiser *o)
         return fail(STATUS_RESOURCE_EXHAUSTED,
                     "no memory for the optimiser's part of rank %d: %zu MiB; start more ranks",
                     o->options.transport->rank, optimiser_bytes(o->options.count, (int)size) >> 20);
-    memcpy(o->matrices, o->options.matrices, o->options.matrices_count * sizeof *o->matrices);
+    if (o->options.matrices_count > 0)
+        memcpy(o->matrices, o->options.matrices, o->options.matrices_count * sizeof *o->matrices);
     return STATUS_OK;
 }
 
