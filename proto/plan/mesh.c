@@ -1,8 +1,6 @@
 /* Owns the numbering of a mesh's ranks. */
 #include "proto/plan/mesh.h"
 
-enum { AXIS_MOST = 1 << 20 };
-
 static enum status check_axis(const char *name, int places, int most)
 {
     if (places >= 1 && places <= most)
@@ -19,8 +17,8 @@ int mesh_size(const struct mesh *mesh)
 
 enum status mesh_check(const struct mesh *mesh, int size, int batch)
 {
-    TRY(check_axis("data", mesh->data, AXIS_MOST / MESH_SEQUENCE_MOST));
-    TRY(check_axis("sequence", mesh->sequence, MESH_SEQUENCE_MOST));
+    TRY(check_axis("data", mesh->data, MESH_AXIS_MOST));
+    TRY(check_axis("sequence", mesh->sequence, MESH_AXIS_MOST));
     if (mesh->tensor > 1)
         return fail(STATUS_UNIMPLEMENTED,
                     "mesh.tensor is %d: products are not shared out among ranks yet; leave it at 1 "

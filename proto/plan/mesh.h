@@ -10,7 +10,7 @@
 
 #include "proto/status.h"
 
-enum { MESH_SEQUENCE_MOST = 4 };
+enum { MESH_AXIS_MOST = 4096 };
 
 struct mesh {
     int data, sequence, tensor; /* places on each axis */

@@ -7,7 +7,7 @@ static void every_rank_has_a_place_of_its_own(void **state)
 {
     (void)state;
     for (int data = 1; data <= 5; data++)
-        for (int sequence = 1; sequence <= MESH_SEQUENCE_MOST; sequence++) {
+        for (int sequence = 1; sequence <= 9; sequence++) {
             const struct mesh mesh = {data, sequence, 1};
             assert_int_equal(mesh_size(&mesh), data * sequence);
             for (int rank = 0; rank < data * sequence; rank++) {
@@ -33,7 +33,8 @@ static void what_cannot_be_laid_out_is_refused(void **state)
     refuse(good, 3, 2, STATUS_INVALID_ARGUMENT, "2 x 2 x 1 = 4 ranks");
     refuse(good, 4, 1, STATUS_INVALID_ARGUMENT, "training.batch 2 at least");
     refuse((struct mesh){0, 1, 1}, 0, 1, STATUS_INVALID_ARGUMENT, "mesh.data is 0");
-    refuse((struct mesh){1, 5, 1}, 5, 1, STATUS_INVALID_ARGUMENT, "mesh.sequence is 5");
+    refuse((struct mesh){1, MESH_AXIS_MOST + 1, 1}, 0, 1, STATUS_INVALID_ARGUMENT,
+           "mesh.sequence is 4097");
     refuse((struct mesh){1, 1, 2}, 2, 1, STATUS_UNIMPLEMENTED, "mesh.tensor is 2");
     refuse((struct mesh){1, 1, 0}, 0, 1, STATUS_INVALID_ARGUMENT, "mesh.tensor is 0");
     refuse((struct mesh){1 << 30, 4, 1}, 0, 1, STATUS_INVALID_ARGUMENT, "mesh.data is 1073741824");

@@ -12,7 +12,7 @@
 enum {
     PASS_PANEL = ATTENTION_SPANS_TOKENS, /* of ownership: tiles of keys are the same on any ranks */
     PASS_BLOCK_ROWS = 64,                /* of an item of an op on rows */
-    PASS_HEAD_ROWS = 128,                /* of a block of logits */
+    PASS_HEAD_ROWS = 256,                /* of a block of logits */
     PASS_PARTS = 4, /* of queries and of keys, which meet in turn on the way back */
 };
 
