@@ -157,8 +157,6 @@ class Trainer(unittest.TestCase):
         self.refused("refused.yaml", 65, "2 x 1 x 1 = 2 ranks")
         write("refused.yaml", "refused", batch=1, data=2)
         self.refused("refused.yaml", 65, "training.batch 2 at least", "--ranks", "2")
-        write("refused.yaml", "refused", sequence=5)
-        self.refused("refused.yaml", 65, "mesh.sequence is 5", "--ranks", "5")
         write("refused.yaml", "refused", method="ropes")
         self.refused("refused.yaml", 65, "ropes")
         write("refused.yaml", "refused")
@@ -171,6 +169,12 @@ class Trainer(unittest.TestCase):
         for words in ((), ("--score", "x"), ("--config", "x", "--out", "y"), ("--config", "x", "--transport", "nccl")):
             result = subprocess.run([self.training.program(), *words], capture_output=True, text=True, timeout=20)
             self.assertEqual((result.returncode, result.stdout), (2, ""), words)
+
+    def test_fewer_steps_than_were_taken_are_refused(self):
+        self.training.write("fewer.yaml", "fewer", steps=6)
+        self.run_well("fewer.yaml")
+        self.training.write("fewer.yaml", "fewer", steps=5)
+        self.refused("fewer.yaml", 78, "holds step 6, and training.steps is 5")
 
     def test_checkpoints_of_another_run_are_refused(self):
         self.training.write("other.yaml", "other", steps=2)

@@ -18,12 +18,13 @@ struct model_case {
     const char *name;
     bool tied, qkv_bias, output_bias, mlp_bias, qk_norm;
     int kv_heads;
+    int64_t window; /* of the second layer; 0: none */
 };
 
 static const struct model_case models[] = {
-    {"a Llama, two query heads to a key head, tied", true, false, false, false, false, 2},
-    {"biases everywhere", false, true, true, true, false, 4},
-    {"a norm of each head, one key head", false, false, false, false, true, 1},
+    {"a Llama, two query heads to a key head, tied", true, false, false, false, false, 2, 0},
+    {"biases everywhere, a window on a layer", false, true, true, true, false, 4, 100},
+    {"a norm of each head, one key head", false, false, false, false, true, 1, 0},
 };
 
 static struct model_spec spec_of(const struct model_case *model)
@@ -45,6 +46,9 @@ static struct model_spec spec_of(const struct model_case *model)
     const struct spec_rope rope = {
         .base = 1000, .scaling = MODEL_ROPE_NONE, .factor = 1, .mscale = 1};
     assert_int_equal(spec_set_rope(&spec, &rope, "the test's model"), STATUS_OK);
+    spec.window.tokens = model->window;
+    if (model->window)
+        model_window_cover(&spec.window, 1);
     return spec;
 }
 
@@ -194,7 +198,7 @@ static void check_row(const struct truth *truth, const float *gradients,
     free(direction);
 }
 
-/* Of one tensor of each role where `every`, else of the first layer's keys, values and queries. */
+/* Of one tensor of each role where `every`, else of the first layer's queries and keys. */
 static void check_gradients(const struct model_case *model, const struct plan_method *method,
                             const struct kernels *kernels, bool every)
 {
@@ -229,8 +233,7 @@ static void check_gradients(const struct model_case *model, const struct plan_me
         fail_msg("%s, %s: loss %.9g, plainly %.9g", model->name, method->spelling, loss, plain);
     for (int p = 0; p < parameters->count; p++) {
         const struct parameters_row *row = &parameters->list[p];
-        const bool early =
-            row->role == MODEL_ATTN_Q || row->role == MODEL_ATTN_K || row->role == MODEL_ATTN_V;
+        const bool early = row->role == MODEL_ATTN_Q || row->role == MODEL_ATTN_K;
         if (every ? row->layer == 0 || row->role == MODEL_ATTN_K : early && row->layer == 0)
             check_row(&truth, gradients, row, model->name);
     }
@@ -283,7 +286,9 @@ static void the_same_over_ranks(void **state)
         struct rank_run run = {&spec,   &parsed, parameters, &text.sample, kernels_best(),
                                weights, NULL,    0,          false,        1};
         float *alone = run_ranks(&run, 1, &alone_loss);
-        for (int ranks = 1; ranks <= RANKS_MOST; ranks++) {
+        /* One method on all numbers of ranks, each other one on one of them. */
+        const int least = m == 0 ? 1 : 2 + m % (RANKS_MOST - 1);
+        for (int ranks = least; ranks <= (m == 0 ? RANKS_MOST : least); ranks++) {
             run.threads = ranks == 2 ? 2 : 1;
             run.recompute = ranks % 2 == 0;
             double length;
@@ -328,6 +333,93 @@ static void recomputed_is_bit_for_bit(void **state)
     }
 }
 
+/* ---- one pass, samples of many lengths ---- */
+
+enum { LENGTHS = 5 };
+
+struct lengths_run {
+    const struct model_spec *spec;
+    const struct method *method;
+    const struct parameters *parameters;
+    const float *weights;
+    const struct text *text;
+    float *gradients[LENGTHS]; /* of a pass for all */
+    float *alone[LENGTHS];     /* of a pass of its own */
+};
+
+/* Shorter than a panel, fewer panels than ranks, and none of the tokens counted. */
+static const int64_t lengths[LENGTHS] = {TOKENS, 2, 97, 57, 200};
+
+static enum status run_lengths(struct transport *t, void *context)
+{
+    struct lengths_run *run = context;
+    struct thread_pool *pool = NULL;
+    struct pass *passes[1 + LENGTHS] = {NULL};
+    enum status status = STATUS_OK;
+    double loss;
+    TRY(thread_pool_create(&pool, 1, NULL, true));
+    for (int p = 0; p <= LENGTHS && status == STATUS_OK; p++) {
+        const struct pass_options options = {run->spec,
+                                             run->method,
+                                             t,
+                                             pool,
+                                             kernels_best(),
+                                             run->parameters,
+                                             p ? lengths[p - 1] : TOKENS,
+                                             true,
+                                             false};
+        status = pass_create(&passes[p], &options);
+    }
+    for (int n = 0; n < LENGTHS && status == STATUS_OK; n++) {
+        struct sample sample = run->text->sample;
+        sample.count = lengths[n];
+        status = pass_gradient(passes[0], run->weights, run->gradients[n], &sample, scale, &loss);
+        if (status == STATUS_OK)
+            status =
+                pass_gradient(passes[1 + n], run->weights, run->alone[n], &sample, scale, &loss);
+    }
+    for (int p = 0; p <= LENGTHS; p++)
+        pass_destroy(passes[p]);
+    thread_pool_destroy(pool);
+    return status;
+}
+
+static void a_pass_takes_samples_of_other_lengths(void **state)
+{
+    static struct text text;
+    const struct model_spec spec = spec_of(&models[1]);
+    struct parameters *parameters;
+    struct lengths_run runs[RANKS_MOST];
+    void *contexts[RANKS_MOST];
+    (void)state;
+    make_text(&text, 14);
+    memset(text.counts, 0, 97);
+    const struct method method = plan_methods_parse("rope");
+    assert_int_equal(parameters_create(&parameters, &spec), STATUS_OK);
+    float *weights = make_weights(parameters, 8);
+    const size_t floats = (size_t)parameters->floats;
+    for (int r = 0; r < RANKS_MOST; r++) {
+        runs[r] = (struct lengths_run){&spec, &method, parameters, weights, &text, {0}, {0}};
+        for (int n = 0; n < LENGTHS; n++) {
+            runs[r].gradients[n] = calloc(floats, sizeof(float));
+            runs[r].alone[n] = calloc(floats, sizeof(float));
+            assert_true(runs[r].gradients[n] && runs[r].alone[n]);
+        }
+        contexts[r] = &runs[r];
+    }
+    assert_int_equal(ranks_run(RANKS_MOST, NULL, run_lengths, contexts), STATUS_OK);
+    for (int r = 0; r < RANKS_MOST; r++)
+        for (int n = 0; n < LENGTHS; n++) {
+            assert_memory_equal(runs[r].gradients[n], runs[r].alone[n], floats * sizeof(float));
+            for (size_t i = 0; lengths[n] <= 97 && i < floats; i++)
+                assert_true(runs[r].gradients[n][i] == 0);
+            free(runs[r].gradients[n]);
+            free(runs[r].alone[n]);
+        }
+    free(weights);
+    parameters_destroy(parameters);
+}
+
 static void a_sample_that_is_too_long(void **state)
 {
     static struct text text;
@@ -356,8 +448,11 @@ static void a_sample_that_is_too_long(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_part_of_a_model),     cmocka_unit_test(every_method),
-        cmocka_unit_test(the_same_over_ranks),       cmocka_unit_test(recomputed_is_bit_for_bit),
+        cmocka_unit_test(every_part_of_a_model),
+        cmocka_unit_test(every_method),
+        cmocka_unit_test(the_same_over_ranks),
+        cmocka_unit_test(recomputed_is_bit_for_bit),
+        cmocka_unit_test(a_pass_takes_samples_of_other_lengths),
         cmocka_unit_test(a_sample_that_is_too_long),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

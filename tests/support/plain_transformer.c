@@ -13,6 +13,7 @@ struct plain {
     const double *weights;
     const struct sample *sample;
     double *hidden, *q, *k, *v, *mixed; /* [tokens, width] */
+    int layer;
 };
 
 static const double *weight(const struct plain *plain, enum model_role role, int layer)
@@ -77,11 +78,15 @@ static double score(const double *q, const double *k, const double (*turns)[2], 
     return sum;
 }
 
-/* Of the method's local heads, which see sinks and a window: the spelling's numbers. */
+/* By the model's own window on the layer; and of the method's local heads, which see sinks and a
+ * window: the spelling's numbers. */
 static bool is_hidden(const struct plain *plain, int head, int64_t i, int64_t j)
 {
+    const struct model_window *window = &plain->spec->window;
     const int64_t local = method_local_heads(&plain->method);
     const int kv_head = head / (plain->spec->heads / plain->spec->kv_heads);
+    if (model_window_covers(window, plain->layer) && i - j >= window->tokens)
+        return true;
     return kv_head >= plain->spec->kv_heads - local && j >= plain->seen->c &&
            i - j >= plain->seen->b;
 }
@@ -186,10 +191,12 @@ double plain_transformer_loss(const struct model_spec *spec, const struct plan_m
     const size_t tokens = (size_t)sample->count;
     const size_t q = (size_t)(spec->heads * spec->head_dim),
                  k = (size_t)(spec->kv_heads * spec->head_dim);
-    struct plain plain = {spec,       method,  plan_methods_parse(method->spelling),
-                          parameters, weights, sample,
-                          NULL,       NULL,    NULL,
-                          NULL,       NULL};
+    struct plain plain = {.spec = spec,
+                          .seen = method,
+                          .method = plan_methods_parse(method->spelling),
+                          .parameters = parameters,
+                          .weights = weights,
+                          .sample = sample};
     double *memory = calloc(tokens * ((size_t)spec->hidden + 2 * q + 2 * k) + (size_t)spec->vocab,
                             sizeof *memory);
     double loss = 0;
@@ -204,6 +211,7 @@ double plain_transformer_loss(const struct model_spec *spec, const struct plan_m
         memcpy(plain.hidden + t * spec->hidden, embedding + sample->ids[t] * spec->hidden,
                (size_t)spec->hidden * sizeof *embedding);
     for (int layer = 0; layer < spec->layers; layer++) {
+        plain.layer = layer;
         make_qkv(&plain, layer);
         attend(&plain);
         finish_layer(&plain, layer);

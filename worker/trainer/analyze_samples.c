@@ -54,6 +54,7 @@ static enum status compare_rows(struct analysis *analysis)
         token_numbers_set(numbers, BEFORE, token, before[id]);
         token_numbers_set(numbers, AFTER, token, after[id]);
         token_numbers_set(numbers, PROBABILITY, token, (float)p);
+        transport_mark(analysis->work->transport);
     }
     return STATUS_OK;
 }
@@ -142,18 +143,27 @@ static enum status close_writer(struct analysis *analysis, enum status status)
     return status;
 }
 
+static void close_analysis(void *context)
+{
+    struct analysis *analysis = context;
+    free(analysis->record);
+    free(analysis->difference);
+    token_numbers_destroy(&analysis->numbers);
+    scored_model_close(&analysis->after);
+    scored_model_close(&analysis->before);
+    record_file_close(&analysis->samples);
+    free(analysis);
+}
+
 enum status analyze_samples_run(struct rank_work *work, const struct train_config *config)
 {
-    struct analysis analysis = {.work = work};
-    enum status status = agreement_reach(work->transport, open_analysis(&analysis, config));
+    struct analysis *analysis = calloc(1, sizeof *analysis);
+    if (!analysis)
+        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for an analysis");
+    analysis->work = work;
+    rank_work_leave(work, close_analysis, analysis);
+    enum status status = agreement_reach(work->transport, open_analysis(analysis, config));
     if (status == STATUS_OK)
-        status = analyze_all(&analysis);
-    status = close_writer(&analysis, status);
-    free(analysis.record);
-    free(analysis.difference);
-    token_numbers_destroy(&analysis.numbers);
-    scored_model_close(&analysis.after);
-    scored_model_close(&analysis.before);
-    record_file_close(&analysis.samples);
-    return status;
+        status = analyze_all(analysis);
+    return close_writer(analysis, status);
 }

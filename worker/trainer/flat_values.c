@@ -13,6 +13,7 @@ static enum status read_rows(void *context, float *out, enum model_role role, in
                     (long long)first, (long long)(first + count), (int)role, layer);
     memcpy(out, flat->weights + one->offset + first * one->columns,
            (size_t)(count * one->columns) * sizeof *out);
+    transport_mark(flat->transport);
     return STATUS_OK;
 }
 

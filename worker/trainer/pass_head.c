@@ -121,6 +121,7 @@ double pass_head(struct pass *pass, float *gradients, float scale)
         for (int64_t r = 0; r < count; r++)
             loss += pass->losses[r];
         block_back(pass, gradients, row, count);
+        transport_mark(pass->options.transport);
     }
     pass_norm_back(pass, pass->gradients[LAYER_HIDDEN],
                    pass_weight(pass, gradients, MODEL_OUTPUT_NORM, 0), pass->normed_gradient,

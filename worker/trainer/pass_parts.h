@@ -68,7 +68,7 @@ struct pass {
     char *product_scratch;
     char *tile_scratch; /* [threads] */
     size_t tile_scratch_bytes;
-    struct transport_request **requests; /* [2 messages] */
+    struct transport_request **requests; /* [messages] */
     int requests_capacity;
 };
 

@@ -65,6 +65,19 @@ close:
     return status;
 }
 
+void rank_work_leave(struct rank_work *work, void (*close)(void *context), void *context)
+{
+    work->left = close;
+    work->left_context = context;
+}
+
+void rank_work_end(struct rank_work *work)
+{
+    if (work->left)
+        work->left(work->left_context);
+    work->left = NULL;
+}
+
 void rank_work_close(struct rank_work *work)
 {
     transport_destroy(work->sequence);

@@ -17,6 +17,8 @@ struct rank_work {
     struct host_binding cores;
     struct thread_pool *pool;
     const struct kernels *kernels;
+    void (*left)(void *context); /* rank_work_leave */
+    void *left_context;
 };
 
 /* All ranks call it. `threads` 0: the rank's cores; `kernels` NULL: the best. `batch`: as
@@ -24,8 +26,15 @@ struct rank_work {
 MUST_CHECK enum status rank_work_open(struct rank_work *work, struct transport *transport,
                                       const struct mesh *mesh, int batch, int threads,
                                       const char *kernels);
-/* Accepts {0}. */
+/* Has `close` called once the transport is gone: after a failure, messages on their way may still
+ * point into what it frees. Once. */
+void rank_work_leave(struct rank_work *work, void (*close)(void *context), void *context);
+
+/* Before the transport's end. Accepts {0}. */
 void rank_work_close(struct rank_work *work);
+
+/* After it. Accepts {0}. */
+void rank_work_end(struct rank_work *work);
 
 /* Operations a second of this rank's products, measured on one of a layer's size for a twentieth of
  * a second. */

@@ -3,6 +3,7 @@
 #include "worker/trainer/score_samples.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "proto/json_writer.h"
@@ -45,6 +46,7 @@ static enum status look_at_rows(struct scoring *scoring)
         if (token >= scoring->sample.count || !scoring->sample.counts[token])
             continue;
         TRY(look_at(scoring, token, scored_model_logits(scored, row)));
+        transport_mark(scoring->work->transport);
     }
     return STATUS_OK;
 }
@@ -133,17 +135,26 @@ static enum status close_out(struct scoring *scoring, enum status status)
     return status;
 }
 
+static void close_scoring(void *context)
+{
+    struct scoring *scoring = context;
+    token_numbers_destroy(&scoring->numbers);
+    scored_model_close(&scoring->scored);
+    record_file_close(&scoring->samples);
+    free(scoring);
+}
+
 enum status score_samples_run(struct rank_work *work, const char *model, const char *method,
                               const char *samples, const char *out)
 {
-    struct scoring scoring = {.work = work, .out_path = out};
-    enum status status = open_scoring(&scoring, model, method, samples);
+    struct scoring *scoring = calloc(1, sizeof *scoring);
+    if (!scoring)
+        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory to score samples");
+    *scoring = (struct scoring){.work = work, .out_path = out};
+    rank_work_leave(work, close_scoring, scoring);
+    enum status status = open_scoring(scoring, model, method, samples);
     status = agreement_reach(work->transport, status);
     if (status == STATUS_OK)
-        status = score_all(&scoring);
-    status = close_out(&scoring, status);
-    token_numbers_destroy(&scoring.numbers);
-    scored_model_close(&scoring.scored);
-    record_file_close(&scoring.samples);
-    return status;
+        status = score_all(scoring);
+    return close_out(scoring, status);
 }

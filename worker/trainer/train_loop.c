@@ -158,25 +158,37 @@ static enum status run_steps(struct loop *loop)
     const int64_t asked = loop->options->last_step;
     loop->last = asked > 0 && asked < run->rate.steps ? asked : run->rate.steps;
     loop->saved = run->state.step > 0 ? run->state.step : -1;
+    if (run->state.step > run->rate.steps)
+        return fail(STATUS_FAILED_PRECONDITION,
+                    "%s holds step %lld, and training.steps is %lld: name another output.folder, "
+                    "or as many steps again",
+                    run->stage->folder, (long long)run->state.step, (long long)run->rate.steps);
     TRY(open_report(loop));
     TRY(take_steps(loop));
     /* A run that was cut short on purpose has no model yet. */
     return loop->last == run->rate.steps ? train_run_save(run) : STATUS_OK;
 }
 
+static void close_loop(void *context)
+{
+    struct loop *loop = context;
+    step_report_close(&loop->report);
+    train_run_close(&loop->run);
+    free(loop->words);
+    free(loop);
+}
+
 enum status train_loop_run(struct rank_work *work, const struct trainer_options *options,
                            const struct train_stage *stage)
 {
-    struct loop loop = {.options = options};
-    enum status status = STATUS_OK;
-    loop.words = calloc((size_t)work->transport->size, sizeof *loop.words);
-    if (!loop.words)
+    struct loop *loop = calloc(1, sizeof *loop);
+    if (!loop)
+        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a training run");
+    loop->options = options;
+    rank_work_leave(work, close_loop, loop);
+    loop->words = calloc((size_t)work->transport->size, sizeof *loop->words);
+    if (!loop->words)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the words of the ranks");
-    status = train_run_open(&loop.run, work, options->config, stage);
-    if (status == STATUS_OK)
-        status = run_steps(&loop);
-    step_report_close(&loop.report);
-    train_run_close(&loop.run);
-    free(loop.words);
-    return status;
+    TRY(train_run_open(&loop->run, work, options->config, stage));
+    return run_steps(loop);
 }

@@ -64,6 +64,8 @@ static void name_run(struct train_run *run)
 {
     const struct train_config_training *training = run->stage->training;
     char text[2 * TRAIN_CONFIG_TEXT_BYTES], model[DIGEST_HEX_BYTES] = "";
+    char method[METHOD_TEXT_BYTES];
+    method_print(&run->method, method);
     if (run->model)
         digest_model(model, run->model);
     const int bytes =
@@ -73,7 +75,7 @@ static void name_run(struct train_run *run)
                  " decay=%d final=%a beta1=%a beta2=%a epsilon=%a weight_decay=%a clip=%a "
                  "compute=%d seed=%" PRId64,
                  model, run->model ? 0 : run->config->model.initialise, run->state.count,
-                 run->spec.rope_base, run->samples.digest, training->method, training->batch,
+                 run->spec.rope_base, run->samples.digest, method, training->batch,
                  training->learning_rate, training->warmup_steps, (int)training->decay,
                  training->final_rate, training->beta1, training->beta2, training->epsilon,
                  training->weight_decay, training->clip, (int)training->compute, training->seed);
@@ -117,7 +119,6 @@ static enum status open_optimiser(struct train_run *run)
 static enum status open_pass(struct train_run *run)
 {
     const struct train_config_training *training = run->stage->training;
-    TRY(method_parse(&run->method, training->method, train_stage_window(run->config, &run->spec)));
     return pass_create(&run->pass, &(struct pass_options){
                                        .spec = &run->spec,
                                        .method = &run->method,
@@ -176,8 +177,9 @@ static void tell_plan(const struct train_run *run, double rate)
             "%lld samples of up to %lld tokens\n"
             "plan: a rank takes %.1f MiB: weights %.1f, gradients %.1f, optimiser %.1f, "
             "activations and exchange %.1f\n"
-            "plan: a step has %.3g GFLOP in products and %.3g in attention, and sends up to %.1f "
-            "MiB a rank; at %.1f GFLOP/s a rank, measured now, it takes %.3g s or more\n",
+            "plan: a step has %.3g GFLOP in products and %.3g in attention, and sends %.1f MiB of "
+            "gradients and weights a rank; at %.1f GFLOP/s a rank, measured now, it takes %.3g s "
+            "or more\n",
             (long long)count_parameters(run->parameters), mesh->data, mesh->sequence, mesh->tensor,
             (long long)run->rate.steps, (long long)run->stage->training->batch,
             (long long)run->samples.longest, mib(plan->rank_bytes), mib(plan->weights_bytes),
@@ -217,14 +219,12 @@ static enum status allocate_arrays(struct train_run *run)
 {
     const size_t bytes = (run->state.count * sizeof(float) + 63) / 64 * 64;
     const int64_t room = process_memory_available() / run->work->transport->local_size;
-    /* The pass has its memory already. */
-    const int64_t needed = run->plan.rank_bytes - (int64_t)pass_bytes(run->pass);
-    if (room > 0 && needed > room)
-        return fail(
-            STATUS_RESOURCE_EXHAUSTED,
-            "weights, gradients and optimiser take %.1f MiB, and this host has %.1f MiB "
-            "left for each of its ranks: use fewer ranks a host, or a host with more memory",
-            mib(needed), mib(room));
+    /* Nobody has written to the pass and the optimiser yet, so that their pages are still free. */
+    if (room > 0 && run->plan.rank_bytes > room)
+        return fail(STATUS_RESOURCE_EXHAUSTED,
+                    "a rank takes %.1f MiB, and this host has %.1f MiB left for each of its ranks: "
+                    "use fewer ranks a host, shorter samples, or a host with more memory",
+                    mib(run->plan.rank_bytes), mib(room));
     run->state.weights = aligned_alloc(64, bytes);
     run->gradients = aligned_alloc(64, bytes);
     if (!run->state.weights || !run->gradients)
@@ -298,7 +298,7 @@ static enum status save_all(const struct train_run *run, const struct model_valu
 
 enum status train_run_save(struct train_run *run)
 {
-    struct flat_values flat = {run->parameters, run->state.weights};
+    struct flat_values flat = {run->parameters, run->state.weights, run->work->transport};
     const struct model_values values = flat_values_of(&flat);
     enum status status = STATUS_OK;
     if (run->work->transport->rank == 0)
@@ -318,6 +318,8 @@ static enum status open_files(struct train_run *run)
                     "training.micro_batch is %lld: a rank computes one sample at a time; leave it "
                     "at 1",
                     (long long)run->stage->training->micro_batch);
+    TRY(method_parse(&run->method, run->stage->training->method,
+                     train_stage_window(run->config, &run->spec)));
     name_run(run);
     return run->work->transport->rank == 0 ? save_all(run, NULL, true) : STATUS_OK;
 }

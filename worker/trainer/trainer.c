@@ -40,12 +40,12 @@ static enum status run(struct rank_work *work, const struct trainer_options *opt
     return train_loop_run(work, options, stage);
 }
 
-static enum status open_and_run(struct transport *transport, const struct trainer_options *options)
+static enum status open_and_run(struct rank_work *work, struct transport *transport,
+                                const struct trainer_options *options)
 {
     const struct train_config *config = options->config;
     const struct mesh mesh = mesh_of(config, transport->size);
     struct train_stage stage = {.training = NULL};
-    struct rank_work work;
     int batch = mesh.data, threads = options->threads;
     if (config) {
         train_stage_make(&stage, config, options->stage);
@@ -53,20 +53,21 @@ static enum status open_and_run(struct transport *transport, const struct traine
     }
     if (config && !options->score && !options->analyze)
         batch = (int)stage.training->batch;
-    TRY(rank_work_open(&work, transport, &mesh, batch, threads, options->kernels));
+    TRY(rank_work_open(work, transport, &mesh, batch, threads, options->kernels));
     transport_set_silence(transport, SILENCE_NS);
-    transport_set_silence(work.sequence, SILENCE_NS);
-    const enum status status = run(&work, options, &stage);
-    rank_work_close(&work);
-    return status;
+    transport_set_silence(work->sequence, SILENCE_NS);
+    return run(work, options, &stage);
 }
 
 enum status trainer_play(struct transport *transport, const struct trainer_options *options)
 {
-    const enum status status = open_and_run(transport, options);
+    struct rank_work work = {0};
+    const enum status status = open_and_run(&work, transport, options);
     /* Told to end, all ranks end alike. */
     if (status != STATUS_OK && status != STATUS_CANCELLED)
         transport_abort(transport, status_message());
+    rank_work_close(&work);
     transport_destroy(transport);
+    rank_work_end(&work);
     return status;
 }

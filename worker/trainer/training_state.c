@@ -55,8 +55,8 @@ static enum status write_file(const char *path, const void *data, size_t bytes, 
     return status;
 }
 
-static enum status write_slice(struct state_part *part, const char *folder,
-                               const struct training_state *state)
+static enum status write_slice(struct transport *transport, struct state_part *part,
+                               const char *folder, const struct training_state *state)
 {
     const struct optimiser_state *mine = &state->mine;
     const float *arrays[STATE_ARRAYS] = {
@@ -71,6 +71,7 @@ static enum status write_slice(struct state_part *part, const char *folder,
         TRY(state_folder_part_path(path, folder, state->step, file_name((enum state_array)a)));
         TRY(write_file(path, arrays[a], bytes, (off_t)(mine->first * sizeof(float))));
         digest_bytes(part->digests[a], arrays[a], bytes);
+        transport_mark(transport);
     }
     return STATUS_OK;
 }
@@ -118,7 +119,7 @@ enum status training_state_write(struct transport *transport, const char *folder
     struct state_part *mine = &parts[transport->rank];
     status = transport->rank == 0 ? state_folder_begin(folder, state->step) : STATUS_OK;
     TRY_ELSE(agreement_reach(transport, status), end);
-    TRY_ELSE(agreement_reach(transport, write_slice(mine, folder, state)), end);
+    TRY_ELSE(agreement_reach(transport, write_slice(transport, mine, folder, state)), end);
     TRY_ELSE(transport_gather_each(transport, mine, parts, sizeof *parts), end);
     status = agreement_reach(transport, finish(transport, folder, state, parts, keep));
 end:
@@ -247,7 +248,8 @@ enum status training_state_read(struct transport *transport, const char *folder,
     return there.count == 0
                ? STATUS_OK
                : fail(STATUS_DATA_LOSS,
-                      "none of the %d checkpoints in %s is whole: remove them to begin anew, or "
-                      "name another output.folder",
+                      "none of the %d checkpoints in %s is whole to all ranks, each of whose hosts "
+                      "must see the folder: remove them to begin anew, or name another "
+                      "output.folder",
                       (int)there.count, folder);
 }
