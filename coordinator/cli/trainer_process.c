@@ -112,14 +112,21 @@ static enum status make_command(struct launch_command *command, struct mpi_files
 
 /* ---- the process ---- */
 
-/* In the child, between fork and exec: only calls that a signal handler may make. It gets SIGTERM,
- * and ends with a checkpoint, when its parent is killed: the next start must be alone. */
-static void become_trainer(const struct launch_command *command, pid_t parent)
+/* Asks for a checkpoint and an end. mpirun hands SIGUSR1 on and waits for its ranks; told by
+ * SIGTERM it kills them after a moment, in the middle of a step. */
+static int end_signal(const struct trainer_process_args *args)
+{
+    return args->mpi ? SIGUSR1 : SIGTERM;
+}
+
+/* In the child, between fork and exec: only calls that a signal handler may make. It is told to
+ * end, with a checkpoint, when its parent is killed: the next start must be alone. */
+static void become_trainer(const struct launch_command *command, pid_t parent, int death_signal)
 {
     static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGPIPE};
     /* Its own group: a Ctrl-C at the terminal is ours to hand on. */
     setpgid(0, 0);
-    prctl(PR_SET_PDEATHSIG, SIGTERM);
+    prctl(PR_SET_PDEATHSIG, death_signal);
     if (getppid() != parent)
         _exit(1);
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
@@ -129,12 +136,12 @@ static void become_trainer(const struct launch_command *command, pid_t parent)
     _exit(127);
 }
 
-static enum status spawn(pid_t *process, const struct launch_command *command)
+static enum status spawn(pid_t *process, const struct launch_command *command, int death_signal)
 {
     const pid_t parent = getpid();
     *process = fork();
     if (*process == 0)
-        become_trainer(command, parent);
+        become_trainer(command, parent, death_signal);
     if (*process < 0)
         return fail(STATUS_IO, "start %s: %s", command->arguments[0], strerror(errno));
     setpgid(*process, *process);
@@ -143,13 +150,13 @@ static enum status spawn(pid_t *process, const struct launch_command *command)
 
 /* A run takes as long as it takes; what is waited for in a bounded time is its end once the user
  * has asked twice. */
-static int wait_for_end(pid_t process)
+static int wait_for_end(pid_t process, int first_signal)
 {
     int how = 0, told = 0;
     while (waitpid(process, &how, WNOHANG) != process) {
         const int asked = interrupt_count();
         if (asked > told)
-            kill(-process, asked == 1 ? SIGTERM : SIGKILL);
+            kill(-process, asked == 1 ? first_signal : SIGKILL);
         told = asked;
         pause_briefly();
     }
@@ -190,11 +197,12 @@ static enum status status_of(int how)
                 "training ended with exit code %d, as said above", code);
 }
 
-static enum status run_once(const struct launch_command *command, const struct mpi_files *files)
+static enum status run_once(const struct launch_command *command, const struct mpi_files *files,
+                            int end)
 {
     pid_t process;
-    TRY(spawn(&process, command));
-    const enum status status = status_of(wait_for_end(process));
+    TRY(spawn(&process, command, end));
+    const enum status status = status_of(wait_for_end(process, end));
     clear(files);
     return status;
 }
@@ -207,11 +215,11 @@ enum status trainer_process_run(const struct trainer_process_args *args)
     orphans_adopt();
     enum status status = make_command(&command, &files, args);
     if (status == STATUS_OK)
-        status = run_once(&command, files);
+        status = run_once(&command, files, end_signal(args));
     for (int64_t retry = 1; status == STATUS_UNAVAILABLE && retry <= args->retries; retry++) {
         console_say("%s; goes on from the last checkpoint (%lld of %lld)", status_message(),
                     (long long)retry, (long long)args->retries);
-        status = run_once(&command, files);
+        status = run_once(&command, files, end_signal(args));
     }
     launch_command_free(&command);
     mpi_files_destroy(files);

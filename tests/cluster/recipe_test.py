@@ -23,11 +23,13 @@ options = dict(word[2:].split("=", 1) if "=" in word else (word[2:], True) for w
 text = open(options["config"]).read()
 folder = re.search(r"folder: (\\S+)", text)[1] + "/" + options["stage"]
 if os.path.exists("wait"):
+    step_seconds = float(open("wait").read() or 0.3)
     def end(*_):
-        time.sleep(0.3)
+        time.sleep(step_seconds)
         open("told", "w").close()
         sys.exit(130)
     signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGUSR1, end)
     open("waiting", "w").close()
     time.sleep(60)
 codes = open("codes").read().split() if os.path.exists("codes") else []
@@ -228,6 +230,15 @@ class Recipe(unittest.TestCase):
         os.remove(self.path("wait"))
         self.longhaul("train", "--config", "run.yaml")
         self.assertEqual(len(self.calls()), 2)
+
+    def test_mpirun_leaves_ranks_the_time_that_a_step_takes(self):
+        self.write("wait", "3")
+        process = subprocess.Popen(self.command("train", "--config", "run.yaml", "--transport", "mpi"), cwd=self.folder,
+                                   stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
+        self.wait_for("waiting")
+        process.send_signal(signal.SIGINT)
+        self.assertEqual(process.wait(timeout=30), 130)
+        self.assertTrue(os.path.exists(self.path("told")), "the rank was killed before its step had ended")
 
     def test_wrong_files_and_command_lines_are_told(self):
         self.assertIn("--config FILE is missing", self.longhaul("train", code=2).stderr)
