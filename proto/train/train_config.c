@@ -243,6 +243,19 @@ static void set_replay(struct reading *reading)
     }
 }
 
+/* What a model from scratch cannot be given; NULL: nothing. */
+static const char *check_scratch(const struct train_config *config)
+{
+    if (config->model.rope_base != TRAIN_ROPE_KEEP || config->target > 0)
+        return "a model from scratch has the base and the window of its config.json (model.shape): "
+               "leave model.rope_base at keep and positions.target out";
+    if (config->output.format != TRAIN_FORMAT_SAFETENSORS ||
+        config->output.dtype != TRAIN_DTYPE_FLOAT32)
+        return "a model from scratch is written as safetensors of float32: say output.format "
+               "safetensors and output.dtype float32";
+    return NULL;
+}
+
 static enum status check(const struct train_config *config, const char *name)
 {
     const char *wrong = NULL;
@@ -264,6 +277,8 @@ static enum status check(const struct train_config *config, const char *name)
         wrong = "data.selection tags needs data.tags";
     else if (config->data.sample_tokens == 1 || config->replay_data.sample_tokens == 1)
         wrong = "a sample of one token has nothing to predict";
+    else if (config->model.shape[0])
+        wrong = check_scratch(config);
     return wrong ? fail(STATUS_INVALID_ARGUMENT, "%s: %s", name, wrong) : STATUS_OK;
 }
 

@@ -96,6 +96,13 @@ static void what_is_wrong_is_named_with_its_line(void **state)
         {"data: {files: x}\noutput: {folder: o}\n", "model.path is missing"},
         {"model: {path: m, shape: s}\ndata: {files: x}\noutput: {folder: o}\n",
          "contradict each other"},
+        {"model: {shape: s}\ndata: {files: x}\noutput: {folder: o}\n", "output.dtype float32"},
+        {"model: {shape: s}\ndata: {files: x}\noutput: {folder: o, dtype: float32, format: both}\n",
+         "written as safetensors"},
+        {"model: {shape: s, rope_base: 5e5}\ndata: {files: x}\noutput: {folder: o, dtype: "
+         "float32}\n",
+         "leave model.rope_base at keep"},
+        {"training: {micro_batch: 2}\n", "training.micro_batch is \"2\""},
         {"model: {path: m}\noutput: {folder: o}\n", "data.files is missing"},
         {"model: {path: m}\ndata: {files: x}\n", "output.folder is missing"},
         {"model: {path: m}\ndata: {files: x}\noutput: {folder: o}\npositions: {setting: pose}\n",

@@ -288,10 +288,6 @@ static enum status save_all(const struct train_run *run, const struct model_valu
                             bool check)
 {
     const struct train_stage *stage = run->stage;
-    if (!run->model && stage->output_gguf[0])
-        return fail(STATUS_UNIMPLEMENTED,
-                    "a model from scratch is written as safetensors: say output.format "
-                    "safetensors, and make a GGUF file of it with longhaul recipe merge");
     TRY(save_one(run, values, MODEL_SAVE_FOLDER, stage->output_folder, check));
     return save_one(run, values, MODEL_SAVE_GGUF, stage->output_gguf, check);
 }
@@ -313,11 +309,6 @@ static enum status open_files(struct train_run *run)
     TRY(open_model(run));
     run->state.count = (size_t)run->parameters->floats;
     TRY(open_samples(run));
-    if (run->stage->training->micro_batch > 1)
-        return fail(STATUS_UNIMPLEMENTED,
-                    "training.micro_batch is %lld: a rank computes one sample at a time; leave it "
-                    "at 1",
-                    (long long)run->stage->training->micro_batch);
     TRY(method_parse(&run->method, run->stage->training->method,
                      train_stage_window(run->config, &run->spec)));
     name_run(run);
