@@ -1,201 +1,8 @@
-/* Owns what this rank has of a sample: its rows, the keys that they see, and the messages that
- * bring them and take their gradients back.
- *
- * Keys and values travel as they leave the layer's products, before they are rotated, so that a
- * message has the same bytes whatever frames the method has. On the way back they travel again: to
- * keep those of all layers would take as much memory on every rank as the whole sample's do.
- */
+/* Owns nothing: rotation of queries and keys, the tiles in which they meet, and the way back. */
 #include "worker/trainer/pass_parts.h"
 
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
-
-/* ---- who has what ---- */
-
-static enum status add_piece(struct pass *pass, struct span keys, int owner)
-{
-    if (pass->piece_count == pass->piece_capacity) {
-        const int capacity = pass->piece_capacity ? 2 * pass->piece_capacity : 16;
-        struct pass_piece *pieces = realloc(pass->pieces, (size_t)capacity * sizeof *pieces);
-        if (!pieces)
-            return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for %d pieces of a sample", capacity);
-        pass->pieces = pieces;
-        pass->piece_capacity = capacity;
-    }
-    const bool own = owner == pass->options.transport->rank;
-    pass->pieces[pass->piece_count++] =
-        (struct pass_piece){keys, owner, pass->keys, own ? pass->rows : -1};
-    for (int64_t index = keys.first; own && index < keys.end; index++)
-        pass->index[pass->rows++] = index;
-    pass->keys += keys.end - keys.first;
-    return STATUS_OK;
-}
-
-/* Own spans and what others send, by index. */
-static enum status find_pieces(struct pass *pass)
-{
-    const int rank = pass->options.transport->rank;
-    struct owned_span owned;
-    int64_t index = 0;
-    int m = 0;
-    pass->rows = pass->keys = 0;
-    pass->piece_count = 0;
-    while (m < pass->exchange.count && pass->exchange.list[m].to != rank)
-        m++;
-    while (ownership_next(pass->ownership, &index, pass->sample.count, &owned)) {
-        if (owned.owner == rank)
-            TRY(add_piece(pass, owned.span, rank));
-        for (; m < pass->exchange.count && pass->exchange.list[m].to == rank &&
-               pass->exchange.list[m].keys.first < owned.span.end;
-             m++)
-            TRY(add_piece(pass, pass->exchange.list[m].keys, owned.owner));
-    }
-    return STATUS_OK;
-}
-
-static const struct pass_piece *piece_of(const struct pass *pass, int64_t index)
-{
-    const struct pass_piece *piece = pass->pieces;
-    while (piece->keys.end <= index)
-        piece++;
-    return piece;
-}
-
-static enum status reserve_requests(struct pass *pass)
-{
-    if (pass->exchange.count <= pass->requests_capacity)
-        return STATUS_OK;
-    struct transport_request **requests =
-        realloc(pass->requests, (size_t)pass->exchange.count * sizeof *requests);
-    if (!requests)
-        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for %d messages of keys",
-                    pass->exchange.count);
-    pass->requests = requests;
-    pass->requests_capacity = pass->exchange.count;
-    return STATUS_OK;
-}
-
-/* ---- positions ---- */
-
-static void fill_table(const struct pass *pass, float *table, const struct bands_frame *frame,
-                       int64_t first, int64_t count, double logn)
-{
-    const int head_dim = pass->options.spec->head_dim;
-    for (int64_t t = 0; t < count; t++) {
-        const int64_t position = pass->sample.positions[first + t];
-        const struct rope_place place = {bands_position(frame, position),
-                                         pass->rotation.magnitude * rope_logn(logn, position)};
-        rope_table(table + t * head_dim, &place, 1, pass->rotation.inv_freq, head_dim / 2);
-    }
-}
-
-static void fill_tables(struct pass *pass)
-{
-    const struct bands *bands = &pass->sight.tables[0].bands;
-    const int64_t head_dim = pass->options.spec->head_dim;
-    for (int p = 0; p < pass->piece_count; p++) {
-        const struct pass_piece *piece = &pass->pieces[p];
-        const int64_t count = piece->keys.end - piece->keys.first;
-        for (int f = 0; f < bands->key_frames; f++)
-            fill_table(pass, pass->key_tables + (f * pass->keys_most + piece->place) * head_dim,
-                       &bands->key_frame[f], piece->keys.first, count, 0);
-        for (int f = 0; piece->row >= 0 && f < bands->query_frames; f++)
-            fill_table(pass, pass->query_tables + (f * pass->rows_most + piece->row) * head_dim,
-                       &bands->query_frame[f], piece->keys.first, count, pass->rotation.logn);
-    }
-}
-
-enum status pass_deal(struct pass *pass)
-{
-    ownership_clear(pass->ownership);
-    TRY(ownership_advance(pass->ownership, pass->sample.count, PARTITION_ZIGZAG, NULL));
-    TRY(key_exchange_make(&pass->exchange, pass->ownership, &pass->sight.tables[0].regimes,
-                          pass->sample.positions));
-    TRY(find_pieces(pass));
-    TRY(reserve_requests(pass));
-    fill_tables(pass);
-    return STATUS_OK;
-}
-
-/* ---- messages ---- */
-
-static int64_t pair_width(const struct pass *pass)
-{
-    return 2 * (int64_t)pass->options.spec->kv_heads * pass->options.spec->head_dim;
-}
-
-static float *pair_at(const struct pass *pass, float *pairs, int64_t index)
-{
-    const struct pass_piece *piece = piece_of(pass, index);
-    return pairs + (piece->place + index - piece->keys.first) * pair_width(pass);
-}
-
-static size_t message_bytes(const struct pass *pass, const struct key_message *message)
-{
-    return (size_t)((message->keys.end - message->keys.first) * pair_width(pass)) * sizeof(float);
-}
-
-static enum status wait_all(const struct pass *pass, int count)
-{
-    for (int r = 0; r < count; r++)
-        TRY(transport_wait(pass->options.transport, pass->requests[r]));
-    return STATUS_OK;
-}
-
-/* Own keys and values to those that see them, theirs to here. */
-static enum status exchange_pairs(struct pass *pass)
-{
-    struct transport *t = pass->options.transport;
-    int count = 0;
-    for (int m = 0; m < pass->exchange.count; m++) {
-        const struct key_message *message = &pass->exchange.list[m];
-        const size_t bytes = message_bytes(pass, message);
-        if (message->to == t->rank)
-            TRY(transport_receive(t, message->from, TRANSPORT_KEYS,
-                                  pair_at(pass, pass->pairs, message->keys.first), bytes,
-                                  &pass->requests[count++]));
-        else if (message->from == t->rank)
-            TRY(transport_send(t, message->to, TRANSPORT_KEYS,
-                               pair_at(pass, pass->pairs, message->keys.first), bytes,
-                               &pass->requests[count++]));
-    }
-    return wait_all(pass, count);
-}
-
-/* The same messages the other way; what comes is added in the order of the ranks that it comes
- * from. */
-static enum status return_gradients(struct pass *pass)
-{
-    struct transport *t = pass->options.transport;
-    float *returned = pass->returned;
-    int count = 0;
-    for (int m = 0; m < pass->exchange.count; m++) {
-        const struct key_message *message = &pass->exchange.list[m];
-        const size_t bytes = message_bytes(pass, message);
-        if (message->to == t->rank)
-            TRY(transport_send(t, message->from, TRANSPORT_KEYS,
-                               pair_at(pass, pass->pair_gradients, message->keys.first), bytes,
-                               &pass->requests[count++]));
-        if (message->from != t->rank)
-            continue;
-        TRY(transport_receive(t, message->to, TRANSPORT_KEYS, returned, bytes,
-                              &pass->requests[count++]));
-        returned += bytes / sizeof(float);
-    }
-    TRY(wait_all(pass, count));
-    returned = pass->returned;
-    for (int m = 0; m < pass->exchange.count; m++) {
-        const struct key_message *message = &pass->exchange.list[m];
-        const int64_t floats = (int64_t)(message_bytes(pass, message) / sizeof(float));
-        if (message->from != t->rank)
-            continue;
-        pass->options.kernels->add(pair_at(pass, pass->pair_gradients, message->keys.first),
-                                   returned, floats);
-        returned += floats;
-    }
-    return STATUS_OK;
-}
 
 /* ---- rows to keys and queries, and their gradients back ---- */
 
@@ -211,7 +18,7 @@ struct attention_job {
 
 static void take_pairs(const struct pass *pass, const float *qkv)
 {
-    const int64_t width = pass->tape.widths[LAYER_QKV], pair = pair_width(pass);
+    const int64_t width = pass->tape.widths[LAYER_QKV], pair = pass_pair_width(pass);
     for (int p = 0; p < pass->piece_count; p++) {
         const struct pass_piece *piece = &pass->pieces[p];
         for (int64_t t = 0; piece->row >= 0 && t < piece->keys.end - piece->keys.first; t++)
@@ -226,99 +33,113 @@ static int64_t rows_of(int64_t all, size_t item)
     return left < PASS_BLOCK_ROWS ? left : PASS_BLOCK_ROWS;
 }
 
-static void rotate_queries(void *context, int thread, size_t item)
+/* What rotation goes over: queries of this rank's rows, or keys that it has. */
+struct turning {
+    const struct attention_job *job;
+    int frames, heads;
+    int64_t rows, most;  /* that there are, that there is memory for */
+    int64_t stride;      /* of rows before they are rotated */
+    const float *tables; /* [frames][most, head_dim] */
+    const float *x;      /* forward */
+    float *rotated;      /* [frames][most, heads, head_dim] */
+    const float *dr;     /* back: the gradient by `rotated` */
+    float *dx;
+};
+
+static struct turning queries_of(const struct attention_job *job)
 {
-    const struct attention_job *job = context;
     const struct pass *pass = job->pass;
-    const struct model_spec *spec = pass->options.spec;
-    const int64_t row = (int64_t)item * PASS_BLOCK_ROWS, width = pass->tape.widths[LAYER_QKV];
-    const int64_t heads_width = (int64_t)spec->heads * spec->head_dim;
-    (void)thread;
-    for (int f = 0; f < pass->sight.tables[0].bands.query_frames; f++)
-        pass->options.kernels->rope_keys(&(struct rope_args){
-            .out = pass->queries + (f * pass->rows_most + row) * heads_width,
-            .out_stride = heads_width,
-            .x = job->qkv + row * width,
-            .x_stride = width,
-            .table = pass->query_tables + (f * pass->rows_most + row) * spec->head_dim,
-            .tokens = rows_of(pass->rows, item),
-            .heads = spec->heads,
-            .head_dim = spec->head_dim,
-        });
+    return (struct turning){
+        .job = job,
+        .frames = pass->sight.tables[0].bands.query_frames,
+        .heads = pass->options.spec->heads,
+        .rows = pass->rows,
+        .most = pass->rows_most,
+        .stride = pass->tape.widths[LAYER_QKV],
+        .tables = pass->query_tables,
+        .x = job->qkv,
+        .rotated = pass->queries,
+        .dr = pass->query_gradients,
+        .dx = job->dqkv,
+    };
 }
 
-static void rotate_keys(void *context, int thread, size_t item)
+static struct turning keys_of(const struct attention_job *job)
 {
-    const struct attention_job *job = context;
     const struct pass *pass = job->pass;
-    const struct model_spec *spec = pass->options.spec;
-    const int64_t key = (int64_t)item * PASS_BLOCK_ROWS, pair = pair_width(pass);
-    (void)thread;
-    for (int f = 0; f < pass->sight.tables[0].bands.key_frames; f++)
-        pass->options.kernels->rope_keys(&(struct rope_args){
-            .out = pass->rotated + (f * pass->keys_most + key) * pair / 2,
-            .out_stride = pair / 2,
-            .x = pass->pairs + key * pair,
-            .x_stride = pair,
-            .table = pass->key_tables + (f * pass->keys_most + key) * spec->head_dim,
-            .tokens = rows_of(pass->keys, item),
-            .heads = spec->kv_heads,
-            .head_dim = spec->head_dim,
-        });
+    return (struct turning){
+        .job = job,
+        .frames = pass->sight.tables[0].bands.key_frames,
+        .heads = pass->options.spec->kv_heads,
+        .rows = pass->keys,
+        .most = pass->keys_most,
+        .stride = pass_pair_width(pass),
+        .tables = pass->key_tables,
+        .x = pass->pairs,
+        .rotated = pass->rotated,
+        .dr = pass->rotated_gradients,
+        .dx = pass->pair_gradients,
+    };
 }
 
-static void rotate_queries_back(void *context, int thread, size_t item)
+static struct rope_args turn_args(const struct turning *turning, int frame, size_t item)
 {
-    const struct attention_job *job = context;
-    const struct pass *pass = job->pass;
-    const struct model_spec *spec = pass->options.spec;
-    const int64_t row = (int64_t)item * PASS_BLOCK_ROWS, width = pass->tape.widths[LAYER_QKV];
-    const int64_t heads_width = (int64_t)spec->heads * spec->head_dim;
-    (void)thread;
-    for (int f = 0; f < pass->sight.tables[0].bands.query_frames; f++)
-        pass->options.kernels->rope_gradient(
-            &(struct rope_args){
-                .out = job->dqkv + row * width,
-                .out_stride = width,
-                .x = pass->query_gradients + (f * pass->rows_most + row) * heads_width,
-                .x_stride = heads_width,
-                .table = pass->query_tables + (f * pass->rows_most + row) * spec->head_dim,
-                .tokens = rows_of(pass->rows, item),
-                .heads = spec->heads,
-                .head_dim = spec->head_dim,
-            },
-            f > 0);
+    const int head_dim = turning->job->pass->options.spec->head_dim;
+    const int64_t row = frame * turning->most + (int64_t)item * PASS_BLOCK_ROWS;
+    return (struct rope_args){
+        .table = turning->tables + row * head_dim,
+        .tokens = rows_of(turning->rows, item),
+        .heads = turning->heads,
+        .head_dim = head_dim,
+    };
 }
 
-static void rotate_keys_back(void *context, int thread, size_t item)
+static void turn_block(void *context, int thread, size_t item)
 {
-    const struct attention_job *job = context;
-    const struct pass *pass = job->pass;
-    const struct model_spec *spec = pass->options.spec;
-    const int64_t key = (int64_t)item * PASS_BLOCK_ROWS, pair = pair_width(pass);
+    const struct turning *turning = context;
+    const struct pass *pass = turning->job->pass;
+    const int64_t row = (int64_t)item * PASS_BLOCK_ROWS;
+    const int64_t width = (int64_t)turning->heads * pass->options.spec->head_dim;
     (void)thread;
-    for (int f = 0; f < pass->sight.tables[0].bands.key_frames; f++)
-        pass->options.kernels->rope_gradient(
-            &(struct rope_args){
-                .out = pass->pair_gradients + key * pair,
-                .out_stride = pair,
-                .x = pass->rotated_gradients + (f * pass->keys_most + key) * pair / 2,
-                .x_stride = pair / 2,
-                .table = pass->key_tables + (f * pass->keys_most + key) * spec->head_dim,
-                .tokens = rows_of(pass->keys, item),
-                .heads = spec->kv_heads,
-                .head_dim = spec->head_dim,
-            },
-            f > 0);
+    for (int f = 0; f < turning->frames; f++) {
+        struct rope_args args = turn_args(turning, f, item);
+        args.out = turning->rotated + (f * turning->most + row) * width;
+        args.out_stride = width;
+        args.x = turning->x + row * turning->stride;
+        args.x_stride = turning->stride;
+        pass->options.kernels->rope_keys(&args);
+    }
+}
+
+static void turn_block_back(void *context, int thread, size_t item)
+{
+    const struct turning *turning = context;
+    const struct pass *pass = turning->job->pass;
+    const int64_t row = (int64_t)item * PASS_BLOCK_ROWS;
+    const int64_t width = (int64_t)turning->heads * pass->options.spec->head_dim;
+    (void)thread;
+    for (int f = 0; f < turning->frames; f++) {
+        struct rope_args args = turn_args(turning, f, item);
+        args.out = turning->dx + row * turning->stride;
+        args.out_stride = turning->stride;
+        args.x = turning->dr + (f * turning->most + row) * width;
+        args.x_stride = width;
+        pass->options.kernels->rope_gradient(&args, f > 0);
+    }
+}
+
+static void turn(struct turning turning, thread_pool_work *block)
+{
+    pass_for_blocks(turning.job->pass, turning.rows, block, &turning);
 }
 
 /* Leaves rotated queries and keys of the layer, those of other ranks too. */
 static enum status gather_keys(struct pass *pass, struct attention_job *job)
 {
     take_pairs(pass, job->qkv);
-    TRY(exchange_pairs(pass));
-    pass_for_blocks(pass, pass->rows, rotate_queries, job);
-    pass_for_blocks(pass, pass->keys, rotate_keys, job);
+    TRY(pass_exchange_pairs(pass));
+    turn(queries_of(job), turn_block);
+    turn(keys_of(job), turn_block);
     return STATUS_OK;
 }
 
@@ -356,7 +177,7 @@ static struct attention_gradient_tile tile_call(const struct pass *pass, const s
                                                 int thread)
 {
     const struct model_spec *spec = pass->options.spec;
-    const int64_t heads_width = (int64_t)spec->heads * spec->head_dim, pair = pair_width(pass);
+    const int64_t heads_width = (int64_t)spec->heads * spec->head_dim, pair = pass_pair_width(pass);
     return (struct attention_gradient_tile){
         .spans = &tile->spans,
         .tokens = tile->queries.end - tile->queries.first,
@@ -512,7 +333,7 @@ static void clear_gradients(const struct pass *pass)
 {
     const struct bands *bands = &pass->sight.tables[0].bands;
     const struct model_spec *spec = pass->options.spec;
-    const int64_t heads_width = (int64_t)spec->heads * spec->head_dim, pair = pair_width(pass);
+    const int64_t heads_width = (int64_t)spec->heads * spec->head_dim, pair = pass_pair_width(pass);
     for (int f = 0; f < bands->query_frames; f++)
         memset(pass->query_gradients + f * pass->rows_most * heads_width, 0,
                (size_t)(pass->rows * heads_width) * sizeof(float));
@@ -524,7 +345,7 @@ static void clear_gradients(const struct pass *pass)
 
 static void give_pairs(const struct pass *pass, float *dqkv)
 {
-    const int64_t width = pass->tape.widths[LAYER_QKV], pair = pair_width(pass);
+    const int64_t width = pass->tape.widths[LAYER_QKV], pair = pass_pair_width(pass);
     for (int p = 0; p < pass->piece_count; p++) {
         const struct pass_piece *piece = &pass->pieces[p];
         for (int64_t t = 0; piece->row >= 0 && t < piece->keys.end - piece->keys.first; t++)
@@ -545,9 +366,9 @@ enum status pass_attend_back(struct pass *pass, int op, int layer)
     for (job.part = 0; job.part < PASS_PARTS; job.part++)
         thread_pool_run(pass->options.pool, (size_t)(spec->kv_heads * PASS_PARTS), attend_back_part,
                         alive, &job);
-    pass_for_blocks(pass, pass->rows, rotate_queries_back, &job);
-    pass_for_blocks(pass, pass->keys, rotate_keys_back, &job);
-    TRY(return_gradients(pass));
+    turn(queries_of(&job), turn_block_back);
+    turn(keys_of(&job), turn_block_back);
+    TRY(pass_return_gradients(pass));
     give_pairs(pass, job.dqkv);
     return STATUS_OK;
 }

@@ -26,61 +26,55 @@ static void entropy_of_row(void *context, int thread, size_t item)
     });
 }
 
-static void multiply(const struct pass *pass, struct product_args args)
-{
-    args.operand = pass->options.bf16 ? DTYPE_BF16 : DTYPE_F32;
-    products_run(pass->options.pool, pass->options.kernels, &args, pass->product_scratch);
-}
-
 static void make_logits(const struct pass *pass, float *logits, int64_t row, int64_t count)
 {
     const int64_t hidden = pass->options.spec->hidden, vocab = pass->options.spec->vocab;
-    multiply(pass, (struct product_args){
-                       .c = logits,
-                       .c_stride = vocab,
-                       .a = pass->normed + row * hidden,
-                       .a_row = hidden,
-                       .a_column = 1,
-                       .b = pass_weight_of(pass, MODEL_OUTPUT, 0),
-                       .b_row = 1,
-                       .b_column = hidden,
-                       .rows = count,
-                       .columns = vocab,
-                       .depth = hidden,
-                   });
+    pass_multiply(pass, (struct product_args){
+                            .c = logits,
+                            .c_stride = vocab,
+                            .a = pass->normed + row * hidden,
+                            .a_row = hidden,
+                            .a_column = 1,
+                            .b = pass_weight_of(pass, MODEL_OUTPUT, 0),
+                            .b_row = 1,
+                            .b_column = hidden,
+                            .rows = count,
+                            .columns = vocab,
+                            .depth = hidden,
+                        });
 }
 
 /* Of a block, whose logits have become their gradients. */
 static void block_back(const struct pass *pass, float *gradients, int64_t row, int64_t count)
 {
     const int64_t hidden = pass->options.spec->hidden, vocab = pass->options.spec->vocab;
-    multiply(pass, (struct product_args){
-                       .c = pass->normed_gradient + row * hidden,
-                       .c_stride = hidden,
-                       .a = pass->logits,
-                       .a_row = vocab,
-                       .a_column = 1,
-                       .b = pass_weight_of(pass, MODEL_OUTPUT, 0),
-                       .b_row = hidden,
-                       .b_column = 1,
-                       .rows = count,
-                       .columns = hidden,
-                       .depth = vocab,
-                   });
-    multiply(pass, (struct product_args){
-                       .c = pass_weight(pass, gradients, MODEL_OUTPUT, 0),
-                       .c_stride = hidden,
-                       .a = pass->logits,
-                       .a_row = 1,
-                       .a_column = vocab,
-                       .b = pass->normed + row * hidden,
-                       .b_row = hidden,
-                       .b_column = 1,
-                       .rows = vocab,
-                       .columns = hidden,
-                       .depth = count,
-                       .accumulate = true,
-                   });
+    pass_multiply(pass, (struct product_args){
+                            .c = pass->normed_gradient + row * hidden,
+                            .c_stride = hidden,
+                            .a = pass->logits,
+                            .a_row = vocab,
+                            .a_column = 1,
+                            .b = pass_weight_of(pass, MODEL_OUTPUT, 0),
+                            .b_row = hidden,
+                            .b_column = 1,
+                            .rows = count,
+                            .columns = hidden,
+                            .depth = vocab,
+                        });
+    pass_multiply(pass, (struct product_args){
+                            .c = pass_weight(pass, gradients, MODEL_OUTPUT, 0),
+                            .c_stride = hidden,
+                            .a = pass->logits,
+                            .a_row = 1,
+                            .a_column = vocab,
+                            .b = pass->normed + row * hidden,
+                            .b_row = hidden,
+                            .b_column = 1,
+                            .rows = vocab,
+                            .columns = hidden,
+                            .depth = count,
+                            .accumulate = true,
+                        });
 }
 
 /* -1 for a row whose next token the loss does not count. */

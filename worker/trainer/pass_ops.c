@@ -292,7 +292,7 @@ static void add_block(void *context, int thread, size_t item)
 
 /* ---- products ---- */
 
-static void multiply(const struct pass *pass, struct product_args args)
+void pass_multiply(const struct pass *pass, struct product_args args)
 {
     args.operand = pass->options.bf16 ? DTYPE_BF16 : DTYPE_F32;
     products_run(pass->options.pool, pass->options.kernels, &args, pass->product_scratch);
@@ -305,19 +305,19 @@ static void product(const struct rows_job *job)
     for (int m = 0; m < job->op->role_count; m++) {
         const struct parameters_row *matrix =
             parameters_find(pass->options.parameters, job->op->roles[m], job->op->layer);
-        multiply(pass, (struct product_args){
-                           .c = job->y + base,
-                           .c_stride = job->width,
-                           .a = job->x,
-                           .a_row = matrix->columns,
-                           .a_column = 1,
-                           .b = pass->weights + matrix->offset,
-                           .b_row = 1,
-                           .b_column = matrix->columns,
-                           .rows = job->rows,
-                           .columns = matrix->rows,
-                           .depth = matrix->columns,
-                       });
+        pass_multiply(pass, (struct product_args){
+                                .c = job->y + base,
+                                .c_stride = job->width,
+                                .a = job->x,
+                                .a_row = matrix->columns,
+                                .a_column = 1,
+                                .b = pass->weights + matrix->offset,
+                                .b_row = 1,
+                                .b_column = matrix->columns,
+                                .rows = job->rows,
+                                .columns = matrix->rows,
+                                .depth = matrix->columns,
+                            });
         base += matrix->rows;
     }
 }
@@ -329,34 +329,34 @@ static void product_back(const struct rows_job *job, float *gradients)
     for (int m = 0; m < job->op->role_count; m++) {
         const struct parameters_row *matrix =
             parameters_find(pass->options.parameters, job->op->roles[m], job->op->layer);
-        multiply(pass, (struct product_args){
-                           .c = job->dx,
-                           .c_stride = matrix->columns,
-                           .a = job->dy + base,
-                           .a_row = job->width,
-                           .a_column = 1,
-                           .b = pass->weights + matrix->offset,
-                           .b_row = matrix->columns,
-                           .b_column = 1,
-                           .rows = job->rows,
-                           .columns = matrix->columns,
-                           .depth = matrix->rows,
-                           .accumulate = job->accumulate || m > 0,
-                       });
-        multiply(pass, (struct product_args){
-                           .c = gradients + matrix->offset,
-                           .c_stride = matrix->columns,
-                           .a = job->dy + base,
-                           .a_row = 1,
-                           .a_column = job->width,
-                           .b = job->x,
-                           .b_row = matrix->columns,
-                           .b_column = 1,
-                           .rows = matrix->rows,
-                           .columns = matrix->columns,
-                           .depth = job->rows,
-                           .accumulate = true,
-                       });
+        pass_multiply(pass, (struct product_args){
+                                .c = job->dx,
+                                .c_stride = matrix->columns,
+                                .a = job->dy + base,
+                                .a_row = job->width,
+                                .a_column = 1,
+                                .b = pass->weights + matrix->offset,
+                                .b_row = matrix->columns,
+                                .b_column = 1,
+                                .rows = job->rows,
+                                .columns = matrix->columns,
+                                .depth = matrix->rows,
+                                .accumulate = job->accumulate || m > 0,
+                            });
+        pass_multiply(pass, (struct product_args){
+                                .c = gradients + matrix->offset,
+                                .c_stride = matrix->columns,
+                                .a = job->dy + base,
+                                .a_row = 1,
+                                .a_column = job->width,
+                                .b = job->x,
+                                .b_row = matrix->columns,
+                                .b_column = 1,
+                                .rows = matrix->rows,
+                                .columns = matrix->columns,
+                                .depth = job->rows,
+                                .accumulate = true,
+                            });
         base += matrix->rows;
     }
 }

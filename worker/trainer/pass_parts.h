@@ -1,5 +1,6 @@
 /* The inside of a pass, for its own files: pass.c (memory, and the way through the layers),
- * pass_ops.c (ops on rows), pass_attention.c (what rows exchange), pass_head.c (the loss). */
+ * pass_ops.c (ops on rows), pass_exchange.c (what ranks exchange), pass_attention.c, pass_head.c
+ * (the loss). */
 #pragma once
 
 #include "kernels/attention_spans.h"
@@ -96,15 +97,34 @@ void pass_embed_back(struct pass *pass, float *gradients);
 void pass_op(struct pass *pass, int op, int layer);
 void pass_op_back(struct pass *pass, int op, int layer, float *gradients);
 
+/* On all threads, with the pass's operands; the args' own operand and scratch are not used. */
+void pass_multiply(const struct pass *pass, struct product_args args);
+
 /* y = rmsnorm(x) of all rows; and dx (+)=, dweight +=. */
 void pass_norm(struct pass *pass, float *y, const float *x, const float *weight);
 void pass_norm_back(struct pass *pass, float *dx, float *dweight, const float *dy, const float *x,
                     const float *weight, bool accumulate);
 
-/* ---- pass_attention.c ---- */
+/* ---- pass_exchange.c ---- */
 
 /* Who has what of the sample at hand, and the tables of its positions. */
 MUST_CHECK enum status pass_deal(struct pass *pass);
+
+/* Floats of a key's K and V, of all KV heads. */
+static inline int64_t pass_pair_width(const struct pass *pass)
+{
+    return 2 * (int64_t)pass->options.spec->kv_heads * pass->options.spec->head_dim;
+}
+
+/* Own keys and values to the ranks that see them, theirs to here: in `pairs`. */
+MUST_CHECK enum status pass_exchange_pairs(struct pass *pass);
+
+/* The same messages the other way, of `pair_gradients`; what comes is added in the order of the
+ * ranks that it comes from. */
+MUST_CHECK enum status pass_return_gradients(struct pass *pass);
+
+/* ---- pass_attention.c ---- */
+
 MUST_CHECK enum status pass_attend(struct pass *pass, int op, int layer);
 MUST_CHECK enum status pass_attend_back(struct pass *pass, int op, int layer);
 
