@@ -3,34 +3,18 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdbool.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "coordinator/cli/console.h"
 #include "coordinator/cli/interrupt.h"
+#include "coordinator/recipe/run_folder.h"
 #include "proto/clock.h"
 
 enum { PATIENCE_MS = 30000, LOOK_MS = 50 };
-
-static enum status make_folders(const char *folder)
-{
-    char path[PATH_MAX];
-    if ((size_t)snprintf(path, sizeof path, "%s/", folder) >= sizeof path)
-        return fail(STATUS_INVALID_ARGUMENT, "%s: the path is too long", folder);
-    for (char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
-        *slash = '\0';
-        if (mkdir(path, 0777) != 0 && errno != EEXIST)
-            return fail(STATUS_IO, "make the folder %s: %s", path, strerror(errno));
-        *slash = '/';
-    }
-    return STATUS_OK;
-}
 
 static enum status wait_for_lock(int descriptor, const char *folder)
 {
@@ -58,7 +42,7 @@ static enum status wait_for_lock(int descriptor, const char *folder)
 
 enum status folder_lock_take(const char *folder)
 {
-    TRY(make_folders(folder));
+    TRY(run_folder_make(folder));
     /* Not closed on exec: a trainer holds it too. */
     const int descriptor = open(folder, O_RDONLY | O_DIRECTORY);
     if (descriptor < 0)

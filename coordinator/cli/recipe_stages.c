@@ -58,9 +58,12 @@ static enum status note_training(struct stage_record *record, const struct recip
                                  const struct train_stage *stage)
 {
     const struct train_config *config = stages->config;
+    const bool extends = stage->name == TRAIN_STAGE_EXTEND;
     train_config_print_values(
         record->file, config, "training.",
-        "training.checkpoint_steps training.keep training.threads training.retries");
+        extends ? "training.checkpoint_steps training.keep training.threads training.retries "
+                  "training.replay."
+                : "training.checkpoint_steps training.keep training.threads training.retries");
     train_config_print_values(record->file, config, "model.", "model.path model.tuned");
     train_config_print_values(record->file, config, "positions.target", "");
     train_config_print_values(record->file, config, "output.",

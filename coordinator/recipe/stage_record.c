@@ -5,28 +5,14 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "coordinator/recipe/content_digest.h"
+#include "coordinator/recipe/run_folder.h"
 #include "proto/model/output_file.h"
 
 static enum status no_memory(void)
 {
     return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a stage's record");
-}
-
-/* And the folders above it. */
-static enum status make_folder(char *path)
-{
-    for (char *slash = strchr(path + 1, '/');; slash = strchr(slash + 1, '/')) {
-        if (slash)
-            *slash = '\0';
-        if (mkdir(path, 0777) != 0 && errno != EEXIST)
-            return fail(STATUS_IO, "make the folder %s: %s", path, strerror(errno));
-        if (!slash)
-            return STATUS_OK;
-        *slash = '/';
-    }
 }
 
 enum status stage_record_open(struct stage_record *record, const struct train_config *config,
@@ -35,7 +21,7 @@ enum status stage_record_open(struct stage_record *record, const struct train_co
     char done[64];
     *record = (struct stage_record){.file = NULL};
     train_stage_path(record->path, config, part, "");
-    TRY(make_folder(record->path));
+    TRY(run_folder_make(record->path));
     snprintf(done, sizeof done, "%s.done", name);
     train_stage_path(record->path, config, part, done);
     record->file = open_memstream(&record->text, &record->bytes);

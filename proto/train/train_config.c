@@ -377,12 +377,14 @@ static void print_value(FILE *file, const struct train_config *config, const str
     }
 }
 
+/* By itself, or by a word that ends in a dot and begins it. */
 static bool is_listed(const char *list, const char *key)
 {
     const size_t bytes = strlen(key);
     for (const char *at = list; *at;) {
         const size_t length = strcspn(at, " ");
-        if (length == bytes && memcmp(at, key, bytes) == 0)
+        const bool stands_for_many = length > 0 && at[length - 1] == '.' && length < bytes;
+        if ((length == bytes || stands_for_many) && memcmp(at, key, length) == 0)
             return true;
         at += length + (at[length] != '\0');
     }

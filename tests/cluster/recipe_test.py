@@ -135,6 +135,9 @@ class Recipe(unittest.TestCase):
         said = self.longhaul("recipe", "run", "--config", "run.yaml").stderr
         self.assertEqual(said.count("not repeated"), 5, said)
         self.assertEqual(self.calls(), [])
+        self.write("run.yaml", self.read("run.yaml").decode().replace("retries: 2", "retries: 2\n  replay: {learning_rate: 1e-5}"))
+        self.longhaul("recipe", "run", "--config", "run.yaml")
+        self.assertEqual([call[2] for call in self.calls()], ["--stage=replay"], "extending has nothing of it")
 
     def test_a_stage_is_repeated_where_what_it_read_or_wrote_has_changed(self):
         train = ("train", "--config", "run.yaml")

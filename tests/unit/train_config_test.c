@@ -184,10 +184,13 @@ static void values_are_printed_in_one_spelling(void **state)
                      STATUS_OK);
     train_config_print_values(file, &config, "model.", "model.tuned model.initialise");
     train_config_print_values(file, &config, "positions.", "");
+    train_config_print_values(file, &config, "mesh.", "mesh.sequence mesh.t");
+    train_config_print_values(file, &config, "data.replay.", "data.replay.");
     fclose(file);
     assert_string_equal(text, "model.path = m\nmodel.shape = \nmodel.window = 8192\n"
                               "model.rope_base = 500000\npositions.setting = plain\n"
-                              "positions.target = 0\npositions.right_points = true\n");
+                              "positions.target = 0\npositions.right_points = true\n"
+                              "mesh.data = 1\nmesh.tensor = 1\n");
     free(text);
 }
 
