@@ -130,7 +130,7 @@ int64_t train_config_sample_tokens(const struct train_config *config, int64_t wi
 void train_config_print_keys(FILE *file);
 
 /* The keys that begin with `prefix` as "key = value" lines, in one spelling for one meaning, but
- * for those of `without`, apart by blanks, of which one that ends in a dot stands for all that begin
- * so: what a stage was made of. */
+ * for those of `without`, apart by blanks, of which one that ends in a dot stands for all that
+ * begin so: what a stage was made of. */
 void train_config_print_values(FILE *file, const struct train_config *config, const char *prefix,
                                const char *without);
