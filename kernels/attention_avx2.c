@@ -14,6 +14,7 @@
 
 #include "kernels/attention_walk.h"
 #include "kernels/exp_avx2.h"
+#include "kernels/lanes_avx2.h"
 #include "kernels/variants.h"
 
 enum { LANES = 8, STREAM_ROWS = 3 };
@@ -165,20 +166,6 @@ static inline __m256 lanes_mask(unsigned bits)
     return _mm256_castsi256_ps(_mm256_cmpeq_epi32(all, lane));
 }
 
-static inline float largest(__m256 x)
-{
-    __m128 half = _mm_max_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
-    half = _mm_max_ps(half, _mm_movehl_ps(half, half));
-    return _mm_cvtss_f32(_mm_max_ss(half, _mm_movehdup_ps(half)));
-}
-
-static inline float total(__m256 x)
-{
-    __m128 half = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
-    half = _mm_add_ps(half, _mm_movehl_ps(half, half));
-    return _mm_cvtss_f32(_mm_add_ss(half, _mm_movehdup_ps(half)));
-}
-
 /* Lanes of vector v of a row that are not visible, put to `hidden`. */
 static inline __m256 hide(__m256 x, float hidden, uint64_t visible, int v)
 {
@@ -201,7 +188,7 @@ static inline __attribute__((always_inline)) float row_max(const float *scores, 
 #pragma GCC unroll 4
         for (int v = 0; v < half; v++)
             s[v] = _mm256_max_ps(s[v], s[v + half]);
-    float top = largest(s[0]);
+    float top = lanes_largest_avx2(s[0]);
     return top > max ? top : max;
 }
 
@@ -223,7 +210,7 @@ static inline __attribute__((always_inline)) float row_exp2(float *scores, float
         sums[v % 2] = _mm256_add_ps(sums[v % 2], p);
         _mm256_store_ps(scores + v * LANES, p);
     }
-    return total(_mm256_add_ps(sums[0], sums[1]));
+    return lanes_total_avx2(_mm256_add_ps(sums[0], sums[1]));
 }
 
 static void rescale(float *acc, float factor, int head_dim)

@@ -5,6 +5,8 @@
 #include <string.h>
 
 #include "kernels/attention_gradient_avx2.h"
+#include "kernels/exp_avx2.h"
+#include "kernels/lanes_avx2.h"
 #include "kernels/variants.h"
 
 enum {
@@ -150,12 +152,7 @@ static inline __m256 exp2_or_nan(__m256 x)
     const __m256 magic = _mm256_set1_ps(0x1.8p23f + 127);
     const __m256 shifted = _mm256_add_ps(x, magic);
     const __m256 f = _mm256_sub_ps(x, _mm256_sub_ps(shifted, magic));
-    __m256 p = _mm256_set1_ps(0.00111255073f);
-    p = _mm256_fmadd_ps(p, f, _mm256_set1_ps(0.00966628268f));
-    p = _mm256_fmadd_ps(p, f, _mm256_set1_ps(0.0555740036f));
-    p = _mm256_fmadd_ps(p, f, _mm256_set1_ps(0.240223512f));
-    p = _mm256_fmadd_ps(p, f, _mm256_set1_ps(0.693142831f));
-    p = _mm256_fmadd_ps(p, f, _mm256_set1_ps(1.0f));
+    const __m256 p = exp2_part_avx2(f);
     const __m256i power = _mm256_slli_epi32(_mm256_castps_si256(shifted), 23);
     return _mm256_mul_ps(p, _mm256_castsi256_ps(power));
 }
@@ -168,20 +165,6 @@ static inline __m256 seen(struct attention_gradient_columns columns, int column)
     const __m256i from = _mm256_cmpgt_epi32(at, _mm256_set1_epi32(columns.first - 1));
     const __m256i to = _mm256_cmpgt_epi32(_mm256_set1_epi32(columns.end), at);
     return _mm256_castsi256_ps(_mm256_and_si256(from, to));
-}
-
-static inline float largest(__m256 x)
-{
-    __m128 half = _mm_max_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
-    half = _mm_max_ps(half, _mm_movehl_ps(half, half));
-    return _mm_cvtss_f32(_mm_max_ss(half, _mm_movehdup_ps(half)));
-}
-
-static inline float total(__m256 x)
-{
-    __m128 half = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
-    half = _mm_add_ps(half, _mm_movehl_ps(half, half));
-    return _mm_cvtss_f32(_mm_add_ss(half, _mm_movehdup_ps(half)));
 }
 
 /* The largest score that the row sees, and `max`; a NaN may be passed over, what follows keeps it.
@@ -200,7 +183,7 @@ row_max(const float *scores, struct attention_gradient_columns columns, float ma
                                      seen(columns, column + v * LANES));
             top[v] = _mm256_max_ps(s, top[v]);
         }
-    return largest(_mm256_max_ps(top[0], top[1]));
+    return lanes_largest_avx2(_mm256_max_ps(top[0], top[1]));
 }
 
 /* 2^(score - max), not less than 2^-125: beside the 1 of the maximum it is nothing. */
@@ -225,7 +208,7 @@ row_exp2(float *scores, struct attention_gradient_columns columns, float max, co
             sums[v] = _mm256_add_ps(sums[v], p);
             _mm256_store_ps(at, p);
         }
-    return total(_mm256_add_ps(sums[0], sums[1]));
+    return lanes_total_avx2(_mm256_add_ps(sums[0], sums[1]));
 }
 
 static void rescale(float *acc, float factor, int head_dim)
