@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "proto/clock.h"
@@ -22,7 +21,7 @@
 #include "worker/engine/request_check.h"
 #include "worker/engine/score.h"
 #include "worker/engine/sequence.h"
-#include "worker/engine/turn.h"
+#include "worker/engine/turn_post.h"
 
 enum { CAUSE_BYTES = 512 };
 
@@ -41,13 +40,6 @@ struct comer {
     char cause[CAUSE_BYTES];
 };
 
-/* A rank other than 0 always waits for a turn, and the last one never comes: the transport may
- * outlive the engine with a request that points here. */
-struct turn_post {
-    struct transport_keepsake keepsake;
-    struct turn turn; /* being sent, received or taken */
-};
-
 struct engine {
     struct transport *transport;
     struct device *device;
@@ -58,7 +50,7 @@ struct engine {
     struct places places;
 
     struct turn_post *post;
-    struct transport_request **requests; /* [size] of its turn; NULL: none under way */
+    const struct turn *turn; /* at hand */
     struct turn_memory memory;
     int32_t *beginnings;  /* [size, CHOICE_SEQUENCES_MAX] statuses, by rank */
     struct comer *comers; /* [CHOICE_SEQUENCES_MAX] of the turn */
@@ -110,11 +102,11 @@ static enum status prepare(struct engine *engine)
 static enum status make_lists(struct engine *engine)
 {
     const size_t ranks = (size_t)engine->transport->size;
-    engine->post = calloc(1, sizeof *engine->post);
-    engine->requests = calloc(ranks, sizeof(struct transport_request *));
+    TRY(turn_post_create(&engine->post, engine->transport));
+    engine->turn = turn_post_turn(engine->post);
     engine->beginnings = calloc(ranks * CHOICE_SEQUENCES_MAX, sizeof *engine->beginnings);
     engine->comers = calloc(CHOICE_SEQUENCES_MAX, sizeof *engine->comers);
-    if (engine->post && engine->requests && engine->beginnings && engine->comers)
+    if (engine->beginnings && engine->comers)
         return STATUS_OK;
     return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the turns of %zu ranks", ranks);
 }
@@ -152,30 +144,6 @@ static void discard(struct engine *engine, struct sequence *sequence)
     free(sequence);
 }
 
-static enum status wait_for_sent(struct engine *engine)
-{
-    for (int peer = 1; peer < engine->transport->size; peer++) {
-        struct transport_request *request = engine->requests[peer];
-        engine->requests[peer] = NULL;
-        if (request)
-            TRY(transport_wait(engine->transport, request));
-    }
-    return STATUS_OK;
-}
-
-/* The others have the last turn first: a rank 0 that decoded alone may be ahead of them. */
-static void free_post(struct engine *engine)
-{
-    bool under_way = engine->requests && engine->transport->rank == 0 && !engine->broken &&
-                     wait_for_sent(engine) != STATUS_OK;
-    for (int peer = 0; engine->requests && peer < engine->transport->size; peer++)
-        under_way |= engine->requests[peer] != NULL;
-    if (under_way)
-        transport_keep(engine->transport, &engine->post->keepsake);
-    else
-        free(engine->post);
-}
-
 void engine_destroy(struct engine *engine)
 {
     if (!engine)
@@ -186,8 +154,7 @@ void engine_destroy(struct engine *engine)
     places_deinit(&engine->places);
     device_destroy(engine->device);
     pthread_mutex_destroy(&engine->lock);
-    free_post(engine);
-    free(engine->requests);
+    turn_post_destroy(engine->post, !engine->broken);
     free(engine->beginnings);
     free(engine->comers);
     free(engine->waiting);
@@ -401,7 +368,7 @@ static enum status agree(const struct engine *engine, int a, const struct comer 
 /* Adds what was promised to the turn's requests after `a`, which rank 0 let in together. */
 static enum status promise_after(const struct engine *engine, int64_t *promised, int a)
 {
-    for (int b = a + 1; b < engine->post->turn.admit_count; b++)
+    for (int b = a + 1; b < engine->turn->admit_count; b++)
         if (agree(engine, b, &engine->comers[b]) == STATUS_OK)
             TRY(places_promise(promised, &engine->options.group, engine->comers[b].job.request));
     return STATUS_OK;
@@ -412,8 +379,7 @@ static enum status make_sequence(struct engine *engine, struct sequence **made, 
 {
     const struct engine_job *job = &engine->comers[a].job;
     const struct choice choice = {engine->options.group, *job->request->choice};
-    struct sequence_start start = {engine->post->turn.admits[a], job, &choice, 0,
-                                   engine->transport};
+    struct sequence_start start = {engine->turn->admits[a], job, &choice, 0, engine->transport};
     TRY(promise_after(engine, &start.promised, a));
     struct sequence *sequence = malloc(sizeof *sequence);
     if (!sequence)
@@ -450,7 +416,7 @@ static void move_in(struct engine *engine, struct sequence *sequence, uint64_t n
  * that their prefixes stay alike. What fails afterwards is the rank's failure. */
 static enum status begin_all(struct engine *engine)
 {
-    const struct turn *turn = &engine->post->turn;
+    const struct turn *turn = engine->turn;
     struct comer *comers = engine->comers;
     struct transport *transport = engine->transport;
     int32_t *mine = engine->beginnings + transport->rank * CHOICE_SEQUENCES_MAX;
@@ -501,7 +467,7 @@ static enum status go_home(struct engine *engine, struct sequence *sequence)
 /* What rank 0 has decided for the turn's rows, on all ranks. */
 static enum status hear_verdicts(struct engine *engine)
 {
-    const struct turn *turn = &engine->post->turn;
+    const struct turn *turn = engine->turn;
     TRY(transport_broadcast(engine->transport, engine->verdicts,
                             (size_t)turn->row_count * sizeof *engine->verdicts));
     for (int r = 0; r < turn->row_count; r++) {
@@ -577,7 +543,7 @@ static const struct sequence *find_traced(struct sequence *const *sequences, int
 
 static enum status take_stage(struct engine *engine)
 {
-    const int which = find_live(engine, engine->post->turn.rows[0]);
+    const int which = find_live(engine, engine->turn->rows[0]);
     struct sequence *sequence = engine->live[which];
     const struct span stage = sequence_stage(sequence);
     const bool replicated = choice_stage_queries(&sequence->choice, stage) == CHOICE_REPLICATED;
@@ -622,7 +588,7 @@ static bool joins(const struct engine *engine, const struct sequence *sequence)
 /* The last stages of several prompts, and the first ids of their answers. */
 static enum status take_stages(struct engine *engine)
 {
-    const struct turn *turn = &engine->post->turn;
+    const struct turn *turn = engine->turn;
     struct forward *forward = &engine->forward;
     struct sequence *sequences[CHOICE_SEQUENCES_MAX];
     struct next_id_logits at = {0};
@@ -657,7 +623,7 @@ static enum status step_rows(struct engine *engine, int first, int end)
     const int count = end - first;
     engine->device->times_parts = false;
     for (int r = 0; r < count; r++) {
-        sequences[r] = engine->live[find_live(engine, engine->post->turn.rows[first + r])];
+        sequences[r] = engine->live[find_live(engine, engine->turn->rows[first + r])];
         engine->device->times_parts |= sequences[r]->job.request->times_parts;
     }
     const struct sequence *traced = find_traced(sequences, count);
@@ -680,7 +646,7 @@ static enum status step_rows(struct engine *engine, int first, int end)
 /* The answers' next tokens, as many in a step as the device takes. */
 static enum status take_step(struct engine *engine)
 {
-    const int count = engine->post->turn.row_count;
+    const int count = engine->turn->row_count;
     const int most = engine->device->step_sequences;
     for (int first = 0; first < count; first += most)
         TRY(step_rows(engine, first, first + most < count ? first + most : count));
@@ -690,7 +656,7 @@ static enum status take_step(struct engine *engine)
 /* Rank 0's turn: requests that are cut short come first, to end; others while there is room. */
 static void compose(struct engine *engine)
 {
-    struct turn *turn = &engine->post->turn;
+    struct turn *turn = turn_post_turn(engine->post);
     struct places_promised promised = {0};
     turn->admit_count = 0;
     pthread_mutex_lock(&engine->lock);
@@ -730,47 +696,25 @@ static enum status tell_turn(struct engine *engine, bool *there)
     TRY(transport_progress(transport)); /* an abort is heard with nothing to do, too */
     if (engine->live_count == 0 && engine->waiting_count == 0)
         return STATUS_OK;
-    TRY(wait_for_sent(engine));
+    TRY(turn_post_wait(engine->post));
     compose(engine);
-    *there = engine->post->turn.admit_count > 0 || engine->post->turn.kind != TURN_NONE;
-    for (int peer = 1; *there && peer < transport->size; peer++)
-        TRY(transport_send(transport, peer, TRANSPORT_TURN, &engine->post->turn,
-                           sizeof engine->post->turn, &engine->requests[peer]));
-    return STATUS_OK;
+    *there = engine->turn->admit_count > 0 || engine->turn->kind != TURN_NONE;
+    return *there ? turn_post_tell(engine->post) : STATUS_OK;
 }
 
-/* While this rank has sequences, rank 0 has something to tell, and its silence is a failure; else
- * the wait is bounded. */
+/* While this rank has sequences, rank 0 has something to tell. */
 static enum status hear_turn(struct engine *engine, bool *there)
 {
-    enum { PATIENT_ROUNDS = 1 << 12, SLEEP_NS = 100000 };
-    struct transport *transport = engine->transport;
-    struct transport_request **request = &engine->requests[0];
-    const int64_t end_ns = clock_after_ms(ENGINE_WAIT_MS);
-    if (!*request)
-        TRY(transport_receive(transport, 0, TRANSPORT_TURN, &engine->post->turn,
-                              sizeof engine->post->turn, request));
-    *there = engine->live_count > 0;
-    if (*there)
-        TRY(transport_wait(transport, *request));
-    for (int round = 0; !*there && clock_now_ns() < end_ns; round++) {
-        TRY(transport_progress(transport));
-        TRY(transport_test(transport, *request, there));
-        if (!*there && round > PATIENT_ROUNDS)
-            nanosleep(&(struct timespec){.tv_nsec = SLEEP_NS}, NULL);
-    }
-    if (*there)
-        *request = NULL;
-    return STATUS_OK;
+    return turn_post_hear(engine->post, there, engine->live_count > 0, ENGINE_WAIT_MS);
 }
 
 static enum status take_turn(struct engine *engine)
 {
-    if (engine->post->turn.admit_count > 0)
+    if (engine->turn->admit_count > 0)
         TRY(begin_all(engine));
-    switch ((enum turn_kind)engine->post->turn.kind) {
+    switch ((enum turn_kind)engine->turn->kind) {
     case TURN_STAGE:
-        return engine->post->turn.row_count > 1 ? take_stages(engine) : take_stage(engine);
+        return engine->turn->row_count > 1 ? take_stages(engine) : take_stage(engine);
     case TURN_STEP:
         return take_step(engine);
     case TURN_NONE:
