@@ -12,6 +12,7 @@
 #include "proto/clock.h"
 #include "proto/model/model.h"
 #include "worker/engine/account.h"
+#include "worker/engine/answers.h"
 #include "worker/engine/next_id.h"
 #include "worker/engine/device/device_cpu.h"
 #include "worker/engine/device/device_cuda.h"
@@ -23,7 +24,8 @@
 #include "worker/engine/sequence.h"
 #include "worker/engine/turn_post.h"
 
-enum { CAUSE_BYTES = 512 };
+/* Rows of a step: each answer's next token, and drafted ones. */
+enum { CAUSE_BYTES = 512, ROWS_MOST = CHOICE_SEQUENCES_MAX + MEMORY_DRAFT_ROWS };
 
 /* A request that rank 0 has not admitted yet. */
 struct waiting {
@@ -52,10 +54,10 @@ struct engine {
     struct turn_post *post;
     const struct turn *turn; /* at hand */
     struct turn_memory memory;
-    int32_t *beginnings;  /* [size, CHOICE_SEQUENCES_MAX] statuses, by rank */
-    struct comer *comers; /* [CHOICE_SEQUENCES_MAX] of the turn */
-    struct verdict verdicts[CHOICE_SEQUENCES_MAX];
-    struct logprobs logprobs[CHOICE_SEQUENCES_MAX];
+    int32_t *beginnings;                /* [size, CHOICE_SEQUENCES_MAX] statuses, by rank */
+    struct comer *comers;               /* [CHOICE_SEQUENCES_MAX] of the turn */
+    struct verdict verdicts[ROWS_MOST]; /* of the turn's rows */
+    struct logprobs logprobs[ROWS_MOST];
 
     pthread_mutex_t lock; /* of what follows, as far as other threads cancel */
     int live_count;
@@ -460,7 +462,52 @@ static enum status go_home(struct engine *engine, struct sequence *sequence)
     account_open(&account, &engine->forward);
     account_predict_home(&engine->forward, sequence, &sequence->result);
     TRY(forward_go_home(&engine->forward, sequence));
-    account_close(&account, &engine->forward, &sequence->result, 1);
+    account_close(&account, &engine->forward, &sequence->result, 1, 1);
+    return STATUS_OK;
+}
+
+/* Acts on rank 0's verdict on a row of a sequence. */
+static enum status hear_verdict(struct engine *engine, int which, int64_t row)
+{
+    const struct verdict *verdict = &engine->verdicts[row];
+    struct sequence *sequence = engine->live[which];
+    const struct engine_job *job = &sequence->job;
+    if (verdict->status != STATUS_OK) {
+        drop(engine, which, forward_stop(&engine->forward, verdict, "while decoding"));
+        return STATUS_OK;
+    }
+    const bool begins = !sequence_decodes(sequence);
+    if (begins)
+        TRY(places_keep_prefix(&engine->places, sequence));
+    sequence_take(sequence, verdict->token);
+    if (engine->transport->rank == 0)
+        job->observer->token(job->observer->context, verdict->token,
+                             job->request->logprobs ? &engine->logprobs[row] : NULL);
+    if (verdict->stop)
+        drop(engine, which, STATUS_OK);
+    else if (begins)
+        TRY(go_home(engine, sequence));
+    return STATUS_OK;
+}
+
+/* The verdicts on a sequence's rows, from `row` on: on the drafted ones as far as they came true,
+ * and on one more. The others are forgotten. */
+static enum status hear_rows(struct engine *engine, int which, int64_t row, const int32_t *drafts,
+                             int32_t drafted)
+{
+    struct sequence *sequence = engine->live[which];
+    int32_t ahead = 0;
+    sequence->result.drafted_tokens += drafted;
+    for (bool goes_on = true; goes_on; ahead += goes_on) {
+        const struct verdict *verdict = &engine->verdicts[row + ahead];
+        goes_on = answers_came_true(verdict, drafts, drafted, ahead);
+        sequence->result.accepted_tokens += goes_on;
+        TRY(hear_verdict(engine, which, row + ahead));
+        if (verdict->stop)
+            return STATUS_OK;
+    }
+    if (ahead < drafted)
+        forward_retreat(sequence, sequence->passed - (drafted - ahead));
     return STATUS_OK;
 }
 
@@ -468,28 +515,14 @@ static enum status go_home(struct engine *engine, struct sequence *sequence)
 static enum status hear_verdicts(struct engine *engine)
 {
     const struct turn *turn = engine->turn;
+    const int32_t *drafts = turn->drafts;
+    int64_t row = 0;
     TRY(transport_broadcast(engine->transport, engine->verdicts,
-                            (size_t)turn->row_count * sizeof *engine->verdicts));
+                            (size_t)turn_rows(turn) * sizeof *engine->verdicts));
     for (int r = 0; r < turn->row_count; r++) {
-        const int which = find_live(engine, turn->rows[r]);
-        const struct verdict *verdict = &engine->verdicts[r];
-        struct sequence *sequence = engine->live[which];
-        const struct engine_job *job = &sequence->job;
-        if (verdict->status != STATUS_OK) {
-            drop(engine, which, forward_stop(&engine->forward, verdict, "while decoding"));
-            continue;
-        }
-        const bool begins = !sequence_decodes(sequence);
-        if (begins)
-            TRY(places_keep_prefix(&engine->places, sequence));
-        sequence_take(sequence, verdict->token);
-        if (engine->transport->rank == 0)
-            job->observer->token(job->observer->context, verdict->token,
-                                 job->request->logprobs ? &engine->logprobs[r] : NULL);
-        if (verdict->stop)
-            drop(engine, which, STATUS_OK);
-        else if (begins)
-            TRY(go_home(engine, sequence));
+        TRY(hear_rows(engine, find_live(engine, turn->rows[r]), row, drafts, turn->drafted[r]));
+        drafts += turn->drafted[r];
+        row += 1 + turn->drafted[r];
     }
     return STATUS_OK;
 }
@@ -533,11 +566,13 @@ static enum status end_prompt(struct engine *engine, struct sequence *sequence, 
 }
 
 /* Whom a turn of several sequences is noted for: the first that asks; NULL: nobody. */
-static const struct sequence *find_traced(struct sequence *const *sequences, int count)
+static const struct sequence *find_traced(struct engine *engine, int first, int end)
 {
-    for (int s = 0; s < count; s++)
-        if (sequences[s]->job.request->trace)
-            return sequences[s];
+    for (int r = first; r < end; r++) {
+        const struct sequence *sequence = engine->live[find_live(engine, engine->turn->rows[r])];
+        if (sequence->job.request->trace)
+            return sequence;
+    }
     return NULL;
 }
 
@@ -560,7 +595,7 @@ static enum status take_stage(struct engine *engine)
         sequence->sharded_end = stage.first;
     if (status == STATUS_OK && is_last)
         status = end_prompt(engine, sequence, &goes_on, replicated, stage);
-    account_close(&account, &engine->forward, &sequence->result, 1);
+    account_close(&account, &engine->forward, &sequence->result, 1, 1);
     trace_span(trace, TRACE_STAGE, -1, begin_ns, stage.end - stage.first);
     if (status != STATUS_OK && !engine->forward.stopped)
         return status;
@@ -598,7 +633,7 @@ static enum status take_stages(struct engine *engine)
         sequences[r] = engine->live[find_live(engine, turn->rows[r])];
         engine->device->times_parts |= sequences[r]->job.request->times_parts;
     }
-    const struct sequence *traced = find_traced(sequences, turn->row_count);
+    const struct sequence *traced = find_traced(engine, 0, turn->row_count);
     struct trace *trace = engine->device->trace = traced ? traced->job.request->trace : NULL;
     const struct span stage = traced ? sequence_stage(traced) : (struct span){0, 0};
     const int64_t begin_ns = trace_now(trace);
@@ -606,51 +641,73 @@ static enum status take_stages(struct engine *engine)
     TRY(forward_join(forward, sequences, turn->row_count));
     trace_span(trace, TRACE_STAGE, -1, begin_ns, stage.end - stage.first);
     for (; at.row < turn->row_count; at.row++) {
-        account_close(&account, forward, &sequences[at.row]->result, turn->row_count);
+        account_close(&account, forward, &sequences[at.row]->result, 1, turn->row_count);
         TRY(next_id_decide(forward, sequences[at.row], &at, &engine->verdicts[at.row],
                            &engine->logprobs[at.row]));
     }
     return hear_verdicts(engine);
 }
 
-/* The next tokens of the turn's rows [first, end), in one step; rank 0 decides on them. */
-static enum status step_rows(struct engine *engine, int first, int end)
+/* The tokens of the turn's sequences [first, first + count) in a step, drafted ones among them. */
+static void make_parts(struct engine *engine, struct forward_part *parts, int first, int count)
 {
-    struct forward *forward = &engine->forward;
-    struct sequence *sequences[CHOICE_SEQUENCES_MAX];
-    struct next_id_logits at = {0};
-    struct account account;
-    const int count = end - first;
+    const struct turn *turn = engine->turn;
+    const int32_t *drafts = turn->drafts;
     engine->device->times_parts = false;
-    for (int r = 0; r < count; r++) {
-        sequences[r] = engine->live[find_live(engine, engine->turn->rows[first + r])];
-        engine->device->times_parts |= sequences[r]->job.request->times_parts;
+    for (int r = 0; r < first + count; drafts += turn->drafted[r], r++) {
+        if (r < first)
+            continue;
+        struct sequence *sequence = engine->live[find_live(engine, turn->rows[r])];
+        sequence_guess(sequence, drafts, turn->drafted[r]);
+        parts[r - first] = (struct forward_part){sequence, 1 + turn->drafted[r]};
+        engine->device->times_parts |= sequence->job.request->times_parts;
     }
-    const struct sequence *traced = find_traced(sequences, count);
-    struct trace *trace = engine->device->trace = traced ? traced->job.request->trace : NULL;
-    const int64_t begin_ns = trace_now(trace);
-    account_open(&account, forward);
-    TRY(forward_step(forward, sequences, count));
-    TRY(forward_step_logits(forward, &at.gathered, 0, count));
-    trace_span(trace, TRACE_STEP, -1, begin_ns, 0);
-    for (int r = 0; r < count; r++) {
-        account_close(&account, forward, &sequences[r]->result, count);
-        account_predict_token(forward, sequences[r], &sequences[r]->result, count);
-    }
-    for (; engine->transport->rank == 0 && at.row < count; at.row++)
-        TRY(next_id_decide(forward, sequences[at.row], &at, &engine->verdicts[first + at.row],
-                           &engine->logprobs[first + at.row]));
-    return STATUS_OK;
 }
 
-/* The answers' next tokens, as many in a step as the device takes. */
+/* The next tokens of the turn's sequences [first, end), in one step, whose rows are the turn's from
+ * `row` on. */
+static enum status step_rows(struct engine *engine, int first, int end, int64_t row)
+{
+    struct forward_part parts[CHOICE_SEQUENCES_MAX];
+    make_parts(engine, parts, first, end - first);
+    const struct sequence *traced = find_traced(engine, first, end);
+    engine->device->trace = traced ? traced->job.request->trace : NULL;
+    return answers_step(&engine->forward, parts, end - first, engine->verdicts + row,
+                        engine->logprobs + row);
+}
+
+/* The answers' next tokens, as many sequences in a step as the device takes. */
 static enum status take_step(struct engine *engine)
 {
-    const int count = engine->turn->row_count;
+    const struct turn *turn = engine->turn;
     const int most = engine->device->step_sequences;
-    for (int first = 0; first < count; first += most)
-        TRY(step_rows(engine, first, first + most < count ? first + most : count));
+    int64_t row = 0;
+    for (int first = 0; first < turn->row_count; first += most) {
+        const int end = first + most < turn->row_count ? first + most : turn->row_count;
+        TRY(step_rows(engine, first, end, row));
+        for (int r = first; r < end; r++)
+            row += 1 + turn->drafted[r];
+    }
     return hear_verdicts(engine);
+}
+
+/* What a step passes on a guess, as far as there is room. A device that records one token at a time
+ * has none. */
+static void compose_drafts(struct engine *engine)
+{
+    struct turn *turn = turn_post_turn(engine->post);
+    int32_t *drafts = turn->drafts;
+    int64_t room = engine->options.group.step_rows - turn->row_count;
+    if (room > MEMORY_DRAFT_ROWS)
+        room = MEMORY_DRAFT_ROWS;
+    if (turn->kind != TURN_STEP || engine->device->step_sequences == 1)
+        return;
+    for (int r = 0; r < turn->row_count; r++) {
+        struct sequence *sequence = engine->live[find_live(engine, turn->rows[r])];
+        turn->drafted[r] = (int32_t)sequence_draft(sequence, drafts, room);
+        drafts += turn->drafted[r];
+        room -= turn->drafted[r];
+    }
 }
 
 /* Rank 0's turn: requests that are cut short come first, to end; others while there is room. */
@@ -686,6 +743,7 @@ static void compose(struct engine *engine)
         .stage_tokens = block_rows < group->stage_rows ? block_rows : group->stage_rows,
     };
     turn_choose(turn, &engine->memory, engine->candidates, engine->live_count, &most);
+    compose_drafts(engine);
 }
 
 /* Rank 0 tells the turn, if there is one. */

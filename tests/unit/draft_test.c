@@ -1,0 +1,121 @@
+/* What an answer may go on with: against a plain search of the sequence. */
+#include "tests/support/unit.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "proto/plan/memory_plan.h"
+#include "tests/support/random.h"
+#include "worker/engine/draft.h"
+
+enum { TOKENS = 400, MOST = 15, SEED = 20261201 };
+
+static struct draft *make(int64_t context)
+{
+    const int64_t bytes = memory_draft_bytes(context);
+    void *memory = aligned_alloc(64, (size_t)bytes);
+    assert_non_null(memory);
+    memset(memory, 0xff, (size_t)bytes);
+    return draft_init(memory, bytes);
+}
+
+static void what_followed_the_last_tokens_before_is_proposed(void **state)
+{
+    (void)state;
+    static const int32_t ids[] = {7, 1, 2, 3, 4, 5, 6, 9, 1, 2, 3};
+    struct draft *draft = make(64);
+    int32_t drafted[MOST];
+    draft_see(draft, ids, 10);
+    assert_int_equal(draft_propose(draft, drafted, ids, MOST), 0);
+    draft_see(draft, ids, 11);
+    assert_int_equal(draft_propose(draft, drafted, ids, 0), 0);
+    assert_int_equal(draft_propose(draft, drafted, ids, -1), 0);
+    assert_int_equal(draft_propose(draft, drafted, ids, 3), 3);
+    assert_memory_equal(drafted, ids + 4, 3 * sizeof *ids);
+    free(draft);
+}
+
+/* The last of two places counts, until the answer leaves it. */
+static void the_last_place_is_followed(void **state)
+{
+    (void)state;
+    static const int32_t ids[] = {1, 2, 3, 4, 0, 1, 2, 3, 5, 6, 0, 1, 2, 3, 5, 4};
+    struct draft *draft = make(64);
+    int32_t drafted[MOST];
+    draft_see(draft, ids, 14);
+    assert_int_equal(draft_propose(draft, drafted, ids, 2), 2);
+    assert_memory_equal(drafted, ids + 8, 2 * sizeof *ids);
+    draft_see(draft, ids, 15);
+    assert_int_equal(draft_propose(draft, drafted, ids, 1), 1);
+    assert_int_equal(drafted[0], 6);
+    draft_see(draft, ids, 16);
+    assert_int_equal(draft_propose(draft, drafted, ids, 1), 0);
+    free(draft);
+}
+
+static void what_repeats_itself_is_drafted_for_ever(void **state)
+{
+    (void)state;
+    static const int32_t ids[] = {8, 1, 2, 1, 2, 1, 2};
+    struct draft *draft = make(64);
+    int32_t drafted[MOST];
+    draft_see(draft, ids, 7);
+    assert_int_equal(draft_propose(draft, drafted, ids, MOST), MOST);
+    for (int d = 0; d < MOST; d++)
+        assert_int_equal(drafted[d], 1 + d % 2);
+    free(draft);
+}
+
+/* The place that the plain search follows: where the tokens before stood last, looked for only
+ * where the answer does not follow one. */
+static int64_t plain_source(const int32_t *ids, int64_t end, int64_t source)
+{
+    if (source > 0 && ids[source] == ids[end - 1])
+        return source + 1;
+    for (int64_t at = end - 1; at >= DRAFT_GRAM; at--)
+        if (memcmp(ids + at - DRAFT_GRAM, ids + end - DRAFT_GRAM, DRAFT_GRAM * sizeof *ids) == 0)
+            return at;
+    return 0;
+}
+
+/* A run may push another out of the index, so it proposes nothing where the search would; never
+ * anything else. */
+static void it_proposes_what_a_search_finds(void **state)
+{
+    (void)state;
+    struct random random = {SEED};
+    int64_t proposed = 0, found = 0;
+    print_message("seed %d\n", SEED);
+    for (int round = 0; round < 100; round++) {
+        int32_t ids[TOKENS];
+        struct draft *draft = make(TOKENS);
+        int64_t source = 0;
+        for (int64_t end = 1; end <= TOKENS; end++) {
+            int32_t drafted;
+            ids[end - 1] = (int32_t)random_between(&random, 0, 6);
+            draft_see(draft, ids, end);
+            source = plain_source(ids, end, source);
+            found += source > 0;
+            if (draft_propose(draft, &drafted, ids, 1) == 0) {
+                source = 0;
+                continue;
+            }
+            proposed++;
+            assert_true(source > 0);
+            assert_int_equal(drafted, ids[source]);
+        }
+        free(draft);
+    }
+    assert_true(proposed > found * 3 / 4);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_followed_the_last_tokens_before_is_proposed),
+        cmocka_unit_test(the_last_place_is_followed),
+        cmocka_unit_test(what_repeats_itself_is_drafted_for_ever),
+        cmocka_unit_test(it_proposes_what_a_search_finds),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
