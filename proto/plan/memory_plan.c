@@ -12,7 +12,7 @@ enum {
     F32 = 4,
     PIECE_ALIGNMENT = 64,
     SAMPLER_FIXED_BYTES = 128,
-    DRAFT_FIXED_BYTES = 64,
+    DRAFT_FIXED_BYTES = 128,
     DRAFT_SLOT_BYTES = 4,
     CANDIDATE_BYTES = 8,
     SPARE_PANELS = 5, /* one of them for drafted tokens, before earlier ones are out of reach */

@@ -6,7 +6,7 @@
 
 #include "proto/plan/memory_plan.h"
 #include "tests/support/random.h"
-#include "worker/engine/draft.h"
+#include "worker/engine/draft_pace.h"
 
 enum { TOKENS = 400, MOST = 15, SEED = 20261201 };
 
@@ -109,6 +109,94 @@ static void it_proposes_what_a_search_finds(void **state)
     assert_true(proposed > found * 3 / 4);
 }
 
+/* ---- how many ---- */
+
+/* A draft of a sequence that follows an earlier place, after so many guesses that were right, or
+ * wrong. */
+static struct draft *make_after(int32_t *ids, int64_t tokens, bool right)
+{
+    struct draft *draft = make(TOKENS);
+    for (int64_t t = 0; t < TOKENS; t++)
+        ids[t] = right ? (int32_t)(t % 40) : (int32_t)(t % 4 < 3 ? t % 4 : t);
+    draft_see(draft, ids, 45);
+    draft_begin(draft);
+    draft_see(draft, ids, tokens);
+    return draft;
+}
+
+static void what_came_as_expected_is_expected_again(void **state)
+{
+    (void)state;
+    int32_t ids[TOKENS];
+    struct draft *good = make_after(ids, 300, true);
+    assert_true(draft_chance(good, 1) > 0.95 && draft_chance(good, MOST) > 0.95);
+    free(good);
+    struct draft *bad = make_after(ids, 303, false); /* behind 0 1 2, which are always there */
+    assert_true(draft_chance(bad, 1) > 0 && draft_chance(bad, 1) < 0.05);
+    draft_see(bad, ids, 304);
+    assert_true(draft_chance(bad, 1) == 0);
+    free(bad);
+}
+
+/* What the answer says counts, not what its prompt said. */
+static void a_prompt_tells_nothing_of_guesses(void **state)
+{
+    (void)state;
+    int32_t ids[TOKENS];
+    struct draft *draft = make(TOKENS), *fresh = make_after(ids, 45, true);
+    draft_see(draft, ids, 45);
+    assert_true(draft_chance(draft, 1) == draft_chance(fresh, 1));
+    draft_see(draft, ids, 300);
+    assert_true(draft_chance(draft, MOST) == draft_chance(fresh, MOST));
+    free(draft);
+    free(fresh);
+}
+
+/* Steps as they are: one row takes `base`, each further one `share` of it. */
+static void measure(struct draft_pace *pace, double base, double share, int steps)
+{
+    for (int n = 0; n < steps; n++) {
+        const int64_t drafted = n % 3;
+        draft_pace_note(pace, 1 + drafted, drafted, base * (1 + share * (double)drafted));
+    }
+}
+
+static void as_many_are_drafted_as_pay(void **state)
+{
+    (void)state;
+    int32_t ids[TOKENS];
+    struct draft *good = make_after(ids, 300, true);
+    struct draft *bad = make_after(ids, 303, false);
+    struct draft_pace cheap = {0}, dear = {0}, unknown = {0};
+    measure(&cheap, 1e-3, 0.1, 200);
+    measure(&dear, 1e-3, 1.2, 200);
+    assert_int_equal(draft_pace_length(&unknown, good, 1, MOST), 0);
+    assert_int_equal(draft_pace_length(&cheap, good, 1, MOST), MOST);
+    assert_int_equal(draft_pace_length(&cheap, good, 1, 4), 4);
+    assert_int_equal(draft_pace_length(&cheap, good, 1, 0), 0);
+    assert_int_equal(draft_pace_length(&cheap, bad, 1, MOST), 0);
+    assert_int_equal(draft_pace_length(&dear, good, 1, MOST), 0);
+    free(good);
+    free(bad);
+}
+
+/* Else nobody would know that steps have become slower. */
+static void now_and_then_nothing_is_drafted(void **state)
+{
+    (void)state;
+    int32_t ids[TOKENS];
+    struct draft *good = make_after(ids, 300, true);
+    struct draft_pace pace = {0};
+    int without = 0;
+    for (int step = 0; step < 200; step++) {
+        const int64_t drafted = draft_pace_length(&pace, good, 1, MOST);
+        without += drafted == 0;
+        draft_pace_note(&pace, 1 + drafted, drafted, 1e-3 * (1 + 0.1 * (double)drafted));
+    }
+    assert_true(without >= 3 && without <= 6);
+    free(good);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -116,6 +204,10 @@ int main(void)
         cmocka_unit_test(the_last_place_is_followed),
         cmocka_unit_test(what_repeats_itself_is_drafted_for_ever),
         cmocka_unit_test(it_proposes_what_a_search_finds),
+        cmocka_unit_test(what_came_as_expected_is_expected_again),
+        cmocka_unit_test(a_prompt_tells_nothing_of_guesses),
+        cmocka_unit_test(as_many_are_drafted_as_pay),
+        cmocka_unit_test(now_and_then_nothing_is_drafted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

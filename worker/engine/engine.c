@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "proto/clock.h"
 #include "proto/model/model.h"
@@ -58,6 +57,7 @@ struct engine {
     struct comer *comers;               /* [CHOICE_SEQUENCES_MAX] of the turn */
     struct verdict verdicts[ROWS_MOST]; /* of the turn's rows */
     struct logprobs logprobs[ROWS_MOST];
+    struct draft_pace pace; /* rank 0's */
 
     pthread_mutex_t lock; /* of what follows, as far as other threads cancel */
     int live_count;
@@ -69,18 +69,6 @@ struct engine {
 
 /* ---- memory ---- */
 
-/* What this rank may take: its share of the host's free memory, the weights already taken
- * counted. */
-static int64_t memory_limit(const struct engine *engine)
-{
-    if (engine->options.memory_bytes > 0)
-        return engine->options.memory_bytes;
-    if (engine->device->memory_bytes > 0)
-        return engine->device->memory_bytes;
-    int64_t free_bytes = (int64_t)sysconf(_SC_AVPHYS_PAGES) * sysconf(_SC_PAGESIZE);
-    return free_bytes / engine->transport->local_size + engine->device->shape.weights_bytes;
-}
-
 /* Makes all memory. OUT_OF_RANGE, with the numbers, when it does not fit. */
 static enum status prepare(struct engine *engine)
 {
@@ -88,7 +76,8 @@ static enum status prepare(struct engine *engine)
     struct device *device = engine->device;
     struct group_choice *group = &engine->options.group;
     const int rank = engine->transport->rank;
-    const int64_t limit_bytes = memory_limit(engine);
+    const int64_t limit_bytes =
+        pool_size_limit(device, engine->transport, engine->options.memory_bytes);
     group->cache = device->cache;
     snprintf(group->kernels, sizeof group->kernels, "%s", device->kernels);
     if (group->pool_slots == 0)
@@ -498,10 +487,10 @@ static enum status hear_rows(struct engine *engine, int which, int64_t row, cons
     struct sequence *sequence = engine->live[which];
     int32_t ahead = 0;
     sequence->result.drafted_tokens += drafted;
-    for (bool goes_on = true; goes_on; ahead += goes_on) {
+    for (bool right = true; right; ahead += right) {
         const struct verdict *verdict = &engine->verdicts[row + ahead];
-        goes_on = answers_came_true(verdict, drafts, drafted, ahead);
-        sequence->result.accepted_tokens += goes_on;
+        right = answers_came_true(verdict, drafts, drafted, ahead);
+        sequence->result.accepted_tokens += right;
         TRY(hear_verdict(engine, which, row + ahead));
         if (verdict->stop)
             return STATUS_OK;
@@ -649,10 +638,11 @@ static enum status take_stages(struct engine *engine)
 }
 
 /* The tokens of the turn's sequences [first, first + count) in a step, drafted ones among them. */
-static void make_parts(struct engine *engine, struct forward_part *parts, int first, int count)
+static int64_t make_parts(struct engine *engine, struct forward_part *parts, int first, int count)
 {
     const struct turn *turn = engine->turn;
     const int32_t *drafts = turn->drafts;
+    int64_t rows = 0;
     engine->device->times_parts = false;
     for (int r = 0; r < first + count; drafts += turn->drafted[r], r++) {
         if (r < first)
@@ -660,20 +650,23 @@ static void make_parts(struct engine *engine, struct forward_part *parts, int fi
         struct sequence *sequence = engine->live[find_live(engine, turn->rows[r])];
         sequence_guess(sequence, drafts, turn->drafted[r]);
         parts[r - first] = (struct forward_part){sequence, 1 + turn->drafted[r]};
+        rows += parts[r - first].rows;
         engine->device->times_parts |= sequence->job.request->times_parts;
     }
+    return rows;
 }
 
 /* The next tokens of the turn's sequences [first, end), in one step, whose rows are the turn's from
- * `row` on. */
-static enum status step_rows(struct engine *engine, int first, int end, int64_t row)
+ * *row on; moves *row behind them. */
+static enum status step_rows(struct engine *engine, int64_t *row, int first, int end)
 {
     struct forward_part parts[CHOICE_SEQUENCES_MAX];
-    make_parts(engine, parts, first, end - first);
+    const int64_t before = *row;
+    *row += make_parts(engine, parts, first, end - first);
     const struct sequence *traced = find_traced(engine, first, end);
     engine->device->trace = traced ? traced->job.request->trace : NULL;
-    return answers_step(&engine->forward, parts, end - first, engine->verdicts + row,
-                        engine->logprobs + row);
+    return answers_step(&engine->forward, parts, end - first, engine->verdicts + before,
+                        engine->logprobs + before);
 }
 
 /* The answers' next tokens, as many sequences in a step as the device takes. */
@@ -681,13 +674,13 @@ static enum status take_step(struct engine *engine)
 {
     const struct turn *turn = engine->turn;
     const int most = engine->device->step_sequences;
+    const int64_t begin_ns = clock_now_ns();
     int64_t row = 0;
     for (int first = 0; first < turn->row_count; first += most) {
         const int end = first + most < turn->row_count ? first + most : turn->row_count;
-        TRY(step_rows(engine, first, end, row));
-        for (int r = first; r < end; r++)
-            row += 1 + turn->drafted[r];
+        TRY(step_rows(engine, &row, first, end));
     }
+    draft_pace_note(&engine->pace, row, row - turn->row_count, clock_seconds_since(begin_ns));
     return hear_verdicts(engine);
 }
 
@@ -704,7 +697,8 @@ static void compose_drafts(struct engine *engine)
         return;
     for (int r = 0; r < turn->row_count; r++) {
         struct sequence *sequence = engine->live[find_live(engine, turn->rows[r])];
-        turn->drafted[r] = (int32_t)sequence_draft(sequence, drafts, room);
+        turn->drafted[r] =
+            (int32_t)sequence_draft(sequence, drafts, &engine->pace, turn_rows(turn), room);
         drafts += turn->drafted[r];
         room -= turn->drafted[r];
     }

@@ -15,6 +15,7 @@
 #include "proto/status.h"
 #include "worker/engine/cache/panel_table.h"
 #include "worker/engine/device/device_method.h"
+#include "worker/engine/draft_pace.h"
 #include "worker/engine/engine.h"
 #include "worker/engine/process_usage.h"
 #include "worker/engine/sample.h"
@@ -96,8 +97,10 @@ enum status sequence_stop_status(const struct sequence *sequence);
 /* Whether `id`, as the next one behind `ahead` that are not taken yet, is the last. */
 bool sequence_ends_with(const struct sequence *sequence, int32_t id, int64_t ahead);
 
-/* Rank 0: the tokens that may follow the one that waits to be passed, `most` at most: how many. */
-int64_t sequence_draft(struct sequence *sequence, int32_t *drafted, int64_t most);
+/* Rank 0: the tokens that may follow the one that waits to be passed in a step of `rows` other
+ * rows, that one's among them; `most` at most: how many. */
+int64_t sequence_draft(struct sequence *sequence, int32_t *drafted, const struct draft_pace *pace,
+                       int64_t rows, int64_t most);
 
 /* Puts drafted ids where the answer's would be, behind those that it has. */
 void sequence_guess(struct sequence *sequence, const int32_t *drafts, int64_t count);
