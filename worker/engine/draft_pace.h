@@ -1,10 +1,10 @@
 /* How many tokens to draft: as many as pay. Pure.
  *
- * A step of n rows takes  base_seconds x (1 + row_share x (n - 1)). Drafting d tokens behind an answer
- * makes 1 + c1 + c1 c2 + ... + c1 .. cd tokens of its step, where ck is the chance that the k-th comes
- * when those before it came (draft_chance). The d is taken that makes the most tokens a second, 0
- * where that is none. Both are measured: the seconds of each step, and each token against what the
- * index had to say of it, whether it was drafted or not; so no token is drafted to find out.
+ * A step of n rows takes  base_seconds x (1 + row_share x (n - 1)). With d drafted tokens it makes
+ * 1 + c1 + c1 c2 + ... + c1 .. cd  of them, where ck is the chance that the k-th comes when those
+ * before it came (draft_chance). The d is taken that makes the most tokens a second, 0 where that
+ * is none. Both are measured: the seconds of each step, and each token against what was expected in
+ * its place, drafted or not; so no token is drafted to find out.
  */
 #pragma once
 
