@@ -26,13 +26,13 @@ struct requests_plan {
 
 struct requests;
 
-/* One request's entry; its session owns it from requests_enter to requests_leave. */
+/* One request's entry; its errand owns it from requests_enter to requests_leave. */
 struct requests_entry {
     struct requests_entry *next, **link;
     const char *tenant, *name; /* borrowed */
     bool is_score;
     int64_t entered_ns;
-    atomic_bool cancelled; /* its session ends it soon */
+    atomic_bool cancelled; /* its errand ends it soon */
     /* Under the list's lock. */
     char group_id[REQUESTS_NAME_BYTES]; /* where it runs; "": it waits */
     struct requests_tokens tokens;

@@ -14,9 +14,9 @@
 #include "coordinator/http/http_server.h"
 #include "coordinator/listen_address.h"
 #include "coordinator/plan_message.h"
-#include "coordinator/rpc_session_client.h"
-#include "coordinator/session.h"
-#include "coordinator/session_course.h"
+#include "coordinator/rpc_errand_client.h"
+#include "coordinator/errand.h"
+#include "coordinator/errand_course.h"
 #include "coordinator/spans.h"
 #include "coordinator/text/detokenizer.h"
 #include "proto/clock.h"
@@ -46,7 +46,7 @@ enum {
 };
 
 struct server {
-    struct session_tools tools;
+    struct errand_tools tools;
     struct access *access;
     struct planner planner;
     struct cluster_metrics metrics;
@@ -96,17 +96,17 @@ static bool sees_all(const struct rpc_call *call)
 static enum status generate(struct rpc_call *call, const ProtobufCMessage *request, void *context)
 {
     struct server *server = context;
-    struct session_client client;
-    rpc_session_client_init(&client, call);
-    return session_generate(&client, &server->tools, (const void *)request);
+    struct errand_client client;
+    rpc_errand_client_init(&client, call);
+    return errand_generate(&client, &server->tools, (const void *)request);
 }
 
 static enum status score(struct rpc_call *call, const ProtobufCMessage *request, void *context)
 {
     struct server *server = context;
-    struct session_client client;
-    rpc_session_client_init(&client, call);
-    return session_score(&client, &server->tools, (const void *)request);
+    struct errand_client client;
+    rpc_errand_client_init(&client, call);
+    return errand_score(&client, &server->tools, (const void *)request);
 }
 
 static enum status tokenize(struct rpc_call *call, const ProtobufCMessage *message, void *context)
@@ -427,7 +427,7 @@ static enum status open_http(struct server *server, const struct server_settings
         .listen = settings->http_listen,
         .connections_max = settings->http_connections_max,
         .access = server->access,
-        .session = &server->tools,
+        .errand = &server->tools,
         .batches = batch_service_tools(server->batches),
         .model = model,
         .local_only =
@@ -440,7 +440,7 @@ static enum status open_http(struct server *server, const struct server_settings
 static void offer_metrics(struct server *server, const struct server_settings *settings)
 {
     process_metrics_offer();
-    session_course_offer();
+    errand_course_offer();
     server->metrics = (struct cluster_metrics){
         .workers = server->tools.workers,
         .queue = server->tools.queue,
@@ -482,7 +482,7 @@ static enum status open_parts(struct server *server, const struct server_setting
     server->tools.stall_ms = settings->stall_ms;
     const struct batch_service_settings batches = {
         .folder = settings->store_folder,
-        .session = &server->tools,
+        .errand = &server->tools,
         .access = server->access,
         .batch_retention_seconds = settings->batch_retention_seconds,
         .document_retention_seconds = settings->document_retention_seconds,

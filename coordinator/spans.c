@@ -175,12 +175,12 @@ static void begin_span(struct json_writer *json, struct span *span)
 static void write_request(struct json_writer *json, struct span *span,
                           const struct spans_request *request)
 {
-    const struct session_course *course = request->course;
+    const struct errand_course *course = request->course;
     begin_span(json, span);
     json_writer_begin_array(json, "attributes");
     write_text(json, names.operation, span->name);
     write_text(json, names.request_id, request->request_id);
-    write_text(json, names.finish, session_course_outcome_word(course, request->status));
+    write_text(json, names.finish, errand_course_outcome_word(course, request->status));
     write_count(json, names.input_tokens, course->prompt_tokens);
     write_count(json, names.output_tokens, course->completion_tokens);
     write_count(json, names.cached_tokens, course->cached_tokens);
@@ -200,7 +200,7 @@ static int64_t at_most(int64_t value, int64_t most)
 
 /* The wait, the prefill and the decode, as far as the request came. */
 static void write_parts(struct json_writer *json, const struct span *whole,
-                        const struct session_course *course, int64_t offset_ns)
+                        const struct errand_course *course, int64_t offset_ns)
 {
     const int64_t placed_ns = course->placed_ns ? course->placed_ns : course->ended_ns;
     int64_t read_ns = placed_ns + (int64_t)(course->prefill_seconds * 1e9);
@@ -232,7 +232,7 @@ static void write_parts(struct json_writer *json, const struct span *whole,
 
 static void write_line(FILE *out, const struct spans_request *request)
 {
-    const struct session_course *course = request->course;
+    const struct errand_course *course = request->course;
     struct json_writer json = {.file = out};
     char trace[2 * TRACE_BYTES + 1];
     struct timespec now;

@@ -8,7 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "coordinator/session_course.h"
+#include "coordinator/errand_course.h"
 #include "proto/status.h"
 
 struct spans;
@@ -33,7 +33,7 @@ void spans_parent_read(struct spans_parent *parent, const char *text, size_t byt
 
 struct spans_request {
     const struct spans_parent *parent;
-    const struct session_course *course; /* which has ended */
+    const struct errand_course *course; /* which has ended */
     const char *request_id;
     enum status status;
     const char *sentence; /* where the status is not OK */

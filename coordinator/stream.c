@@ -37,13 +37,13 @@ static enum status tell(struct stream *stream, enum event event, void *body)
         response.request_id = (char *)stream->request_id;
         response.event_case = (Longhaul__V1__ScoreResponse__EventCase)event;
         response.queued = body;
-        return session_client_post(stream->client, &response.base);
+        return errand_client_post(stream->client, &response.base);
     }
     Longhaul__V1__GenerateResponse response = LONGHAUL__V1__GENERATE_RESPONSE__INIT;
     response.request_id = (char *)stream->request_id;
     response.event_case = (Longhaul__V1__GenerateResponse__EventCase)event;
     response.queued = body;
-    return session_client_post(stream->client, &response.base);
+    return errand_client_post(stream->client, &response.base);
 }
 
 enum status stream_queued(struct stream *stream, const struct stream_place *place)
@@ -142,7 +142,7 @@ enum status stream_trace(struct stream *stream, int rank, const struct group_tra
     Longhaul__V1__TraceEvent *events[GROUP_TRACE_TOLD_MAX];
     size_t done = 0;
     do {
-        (void)session_client_has_room(stream->client, TRACE_ROOM_MS);
+        (void)errand_client_has_room(stream->client, TRACE_ROOM_MS);
         Longhaul__V1__RankTrace message = LONGHAUL__V1__RANK_TRACE__INIT;
         message.rank = rank;
         message.dropped = trace->dropped;

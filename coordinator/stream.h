@@ -5,13 +5,13 @@
 #include <stdint.h>
 
 #include "coordinator/group_run.h"
-#include "coordinator/session_client.h"
+#include "coordinator/errand_client.h"
 #include "longhaul/v1/inference.pb-c.h"
 #include "proto/status.h"
 
 /* The two responses have the same events apart from tokens and scores. */
 struct stream {
-    const struct session_client *client;
+    const struct errand_client *client;
     const char *request_id;
     bool is_score;
     int64_t progress_ns; /* when progress was last told */

@@ -46,7 +46,7 @@ static bool view_group(struct workers_group_view *view, const struct group *grou
     view->links = group->links;
     view->places = worker_group_is_ready(group) ? worker_group_places(group) : 0;
     if (group->runs) {
-        /* A run of a named request is the name, '#' and a number (session.c). */
+        /* A run of a named request is the name, '#' and a number (errand.c). */
         snprintf(view->request_id, sizeof view->request_id, "%s", group_run_id(group->runs));
         char *number = strrchr(view->request_id, '#');
         if (number)

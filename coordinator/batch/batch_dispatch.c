@@ -26,7 +26,7 @@ enum {
 
 struct batch_dispatch {
     struct store *store;
-    struct session_tools *session;
+    struct errand_tools *errand;
     struct line_run_tools run_tools;
     pthread_t thread;
     struct line_window *window; /* the thread's alone */
@@ -191,7 +191,7 @@ static void look_at_groups(struct batch_dispatch *dispatch)
     int count = 0, places = 0;
     uint64_t hash = 0;
     if (clock_now_ns() < dispatch->looked_ns + LOOK_MS * INT64_C(1000000) ||
-        workers_view(dispatch->session->workers, &groups, &count) != STATUS_OK)
+        workers_view(dispatch->errand->workers, &groups, &count) != STATUS_OK)
         return;
     for (int i = 0; i < count; i++) {
         if (groups[i].state != LONGHAUL__V1__GROUP_STATE__GROUP_STATE_READY &&
@@ -214,7 +214,7 @@ static void look_at_groups(struct batch_dispatch *dispatch)
 
 static int lines_wanted(struct batch_dispatch *dispatch)
 {
-    if (dispatch->places == 0 || atomic_load(&dispatch->session->draining))
+    if (dispatch->places == 0 || atomic_load(&dispatch->errand->draining))
         return 0;
     const int most =
         dispatch->places + AHEAD < RUNNING_MAX ? dispatch->places + AHEAD : RUNNING_MAX;
@@ -329,7 +329,7 @@ void batch_dispatch_stop_batch(struct batch_dispatch *dispatch, int64_t batch,
     pthread_mutex_lock(&dispatch->lock);
     stop_lines(dispatch, batch, why);
     pthread_mutex_unlock(&dispatch->lock);
-    queue_wake(dispatch->session->queue);
+    queue_wake(dispatch->errand->queue);
 }
 
 static enum status stop_cancelling(void *context, const struct store_any_batch *any)
@@ -400,7 +400,7 @@ static enum status make_parts(struct batch_dispatch *dispatch)
 {
     const struct line_window_settings window = {
         .store = dispatch->store,
-        .forms = &dispatch->session->forms,
+        .forms = &dispatch->errand->forms,
         .known = is_known,
         .awaited = count_awaited,
         .context = dispatch,
@@ -424,14 +424,14 @@ static void free_parts(struct batch_dispatch *dispatch)
 }
 
 enum status batch_dispatch_create(struct batch_dispatch **dispatch, struct store *store,
-                                  struct session_tools *session)
+                                  struct errand_tools *errand)
 {
     struct batch_dispatch *made = calloc(1, sizeof *made);
     if (!made)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory to run batches");
     made->store = store;
-    made->session = session;
-    made->run_tools = (struct line_run_tools){store,     session,       note_placed, note_read,
+    made->errand = errand;
+    made->run_tools = (struct line_run_tools){store,     errand,        note_placed, note_read,
                                               note_left, is_lost_alone, made};
     made->jobs_end = &made->jobs;
     pthread_mutex_init(&made->lock, NULL);
@@ -446,7 +446,7 @@ enum status batch_dispatch_create(struct batch_dispatch **dispatch, struct store
     return STATUS_OK;
 }
 
-/* The runners end once nothing is left for them: what was leased is given back by its session. */
+/* The runners end once nothing is left for them: what was leased is given back by its errand. */
 void batch_dispatch_destroy(struct batch_dispatch *dispatch)
 {
     if (!dispatch)

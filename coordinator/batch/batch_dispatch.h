@@ -15,16 +15,16 @@
 #include <stdint.h>
 
 #include "coordinator/batch/store_line.h"
-#include "coordinator/session.h"
+#include "coordinator/errand.h"
 #include "proto/status.h"
 
 struct batch_dispatch;
 
 /* Borrows both; starts the thread. */
 MUST_CHECK enum status batch_dispatch_create(struct batch_dispatch **dispatch, struct store *store,
-                                             struct session_tools *session);
+                                             struct errand_tools *errand);
 
-/* Waits for the lines that run: the sessions must be stopping. NULL is accepted. */
+/* Waits for the lines that run: the errands must be stopping. NULL is accepted. */
 void batch_dispatch_destroy(struct batch_dispatch *dispatch);
 
 /* Lines may wait: looks at once. */

@@ -27,7 +27,7 @@ struct forecast {
 
 struct batch_estimate {
     struct line_request_tools tools;
-    const struct session_tools *session;
+    const struct errand_tools *errand;
     const char *tenant;
     struct line_splitter splitter;
     struct panel_tally *tally;
@@ -44,15 +44,15 @@ struct batch_estimate {
 };
 
 enum status batch_estimate_create(struct batch_estimate **estimate, struct store *store,
-                                  const struct session_tools *session, const char *tenant)
+                                  const struct errand_tools *errand, const char *tenant)
 {
     struct batch_estimate *made = calloc(1, sizeof *made);
     if (!made)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for an estimate");
-    made->tools = (struct line_request_tools){store, &session->forms};
-    made->session = session;
+    made->tools = (struct line_request_tools){store, &errand->forms};
+    made->errand = errand;
     made->tenant = tenant;
-    made->has_group = workers_facts(session->workers, &made->facts) == STATUS_OK;
+    made->has_group = workers_facts(errand->workers, &made->facts) == STATUS_OK;
     line_splitter_init(&made->splitter, OPENAI_BODY_BYTES_MAX, 0, 0);
     enum status status = panel_tally_create(&made->tally, PANELS_MAX);
     if (status != STATUS_OK) {
@@ -82,7 +82,7 @@ static double pace_of(const struct workers_facts *facts)
 static enum status make_forecast(struct batch_estimate *estimate, struct forecast *forecast,
                                  int64_t tokens)
 {
-    const struct planner *planner = estimate->session->planner;
+    const struct planner *planner = estimate->errand->planner;
     const int64_t context = planner->defaults.context_tokens;
     struct status_details details = {.reason = NULL};
     struct planner_forecast made;
@@ -193,7 +193,7 @@ enum status batch_estimate_feed(struct batch_estimate *estimate, const void *byt
 static enum status add_longest(struct batch_estimate *estimate,
                                Longhaul__V1__BatchEstimate *message)
 {
-    const struct planner *planner = estimate->session->planner;
+    const struct planner *planner = estimate->errand->planner;
     struct status_details details = {.reason = NULL};
     struct planner_forecast made;
     struct choice choice;

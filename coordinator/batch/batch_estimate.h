@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 #include "coordinator/batch/line_request.h"
-#include "coordinator/session.h"
+#include "coordinator/errand.h"
 #include "longhaul/v1/batches.pb-c.h"
 #include "proto/status.h"
 
@@ -15,8 +15,7 @@ struct batch_estimate;
 /* Borrows all; `tenant`: whose documents the lines may name. Without a ready group memory, seconds
  * and bytes are not known, and its text says so. */
 MUST_CHECK enum status batch_estimate_create(struct batch_estimate **estimate, struct store *store,
-                                             const struct session_tools *session,
-                                             const char *tenant);
+                                             const struct errand_tools *errand, const char *tenant);
 
 /* Accepts NULL. */
 void batch_estimate_destroy(struct batch_estimate *estimate);

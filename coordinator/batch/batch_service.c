@@ -89,8 +89,8 @@ static enum status open_parts(struct batch_tools *tools, const char *folder)
     if (!folder[0])
         return STATUS_OK;
     TRY(store_open(&tools->store, &options));
-    TRY(batch_validate_create(&tools->validate, tools->store, &tools->session->forms));
-    return batch_dispatch_create(&tools->dispatch, tools->store, tools->session);
+    TRY(batch_validate_create(&tools->validate, tools->store, &tools->errand->forms));
+    return batch_dispatch_create(&tools->dispatch, tools->store, tools->errand);
 }
 
 enum status batch_service_create(struct batch_service **service,
@@ -100,7 +100,7 @@ enum status batch_service_create(struct batch_service **service,
     if (!made)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for batches");
     made->tools = (struct batch_tools){
-        .session = settings->session,
+        .errand = settings->errand,
         .access = settings->access,
         .batch_retention_seconds = settings->batch_retention_seconds,
         .document_retention_seconds = settings->document_retention_seconds,

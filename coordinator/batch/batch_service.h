@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "coordinator/session.h"
+#include "coordinator/errand.h"
 #include "proto/rpc/rpc_server.h"
 #include "proto/status.h"
 
@@ -15,9 +15,9 @@ struct batch_service;
 struct store;
 
 struct batch_service_settings {
-    const char *folder;            /* of the store; "": none is kept, and every call says so */
-    struct session_tools *session; /* borrowed, as what follows */
-    struct access *access;         /* what tenants may have */
+    const char *folder;          /* of the store; "": none is kept, and every call says so */
+    struct errand_tools *errand; /* borrowed, as what follows */
+    struct access *access;       /* what tenants may have */
     int64_t batch_retention_seconds, document_retention_seconds;
 };
 
@@ -39,6 +39,6 @@ void batch_service_methods(struct batch_service *service,
 /* Whether no line runs. */
 bool batch_service_is_idle(const struct batch_service *service);
 
-/* Waits for the lines that run, whose sessions must be stopping, and closes the store; nobody calls
+/* Waits for the lines that run, whose errands must be stopping, and closes the store; nobody calls
  * any more. NULL is accepted. */
 void batch_service_destroy(struct batch_service *service);

@@ -6,7 +6,7 @@
 
 #include "coordinator/access/access.h"
 #include "coordinator/batch/store.h"
-#include "coordinator/session.h"
+#include "coordinator/errand.h"
 #include "proto/rpc/rpc_server.h"
 #include "proto/status.h"
 
@@ -16,7 +16,7 @@ struct batch_validate;
 /* The service owns it. */
 struct batch_tools {
     struct store *store; /* NULL: none is kept */
-    struct session_tools *session;
+    struct errand_tools *errand;
     struct access *access; /* what tenants may have */
     struct batch_dispatch *dispatch;
     struct batch_validate *validate;

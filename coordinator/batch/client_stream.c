@@ -7,7 +7,7 @@ enum status client_stream_next(const struct batch_context *context,
                                const ProtobufCMessage **message)
 {
     for (int idle_ms = 0; idle_ms < IDLE_MS; idle_ms += LOOK_MS) {
-        if (atomic_load(&context->tools->session->draining)) {
+        if (atomic_load(&context->tools->errand->draining)) {
             context->details->reason = "DRAINING";
             context->details->retry_ms = RETRY_MS;
             return fail(STATUS_UNAVAILABLE, "the coordinator is draining; go on later");

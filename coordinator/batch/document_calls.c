@@ -134,7 +134,7 @@ static enum status count_tokens(const struct batch_context *context,
     if (document->tokens > 0)
         return STATUS_OK;
     TRY(store_document_read(tools->store, context->tenant, document->id, &text, &bytes));
-    enum status status = tokenizer_encode(tools->session->forms.tokenizer, &ids, text, bytes, 0);
+    enum status status = tokenizer_encode(tools->errand->forms.tokenizer, &ids, text, bytes, 0);
     free(text);
     if (status == STATUS_OK)
         status = store_document_set_tokens(tools->store, context->tenant, document->id,

@@ -92,7 +92,7 @@ enum status estimate_call_handle(const struct batch_context *context, const Prot
     (void)none;
     struct estimating estimating = {.context = context};
     enum status status = batch_estimate_create(&estimating.estimate, context->tools->store,
-                                               context->tools->session, context->tenant);
+                                               context->tools->errand, context->tenant);
     if (status == STATUS_OK)
         status = answer(&estimating);
     batch_estimate_destroy(estimating.estimate);

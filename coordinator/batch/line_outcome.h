@@ -22,7 +22,7 @@
 enum { LINE_OUTCOME_ATTEMPTS = 3, LINE_OUTCOME_LOSSES_IN_COMPANY = 2 };
 
 struct line_end {
-    enum status status; /* of its session */
+    enum status status; /* of its errand */
     const char *reason; /* of the details; NULL: none */
     bool cut_off;       /* it ended well, but only because the coordinator ends */
     bool ending;        /* the coordinator drains or ends */

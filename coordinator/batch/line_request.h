@@ -1,4 +1,4 @@
-/* A line of a batch as the request that a session takes: its body, the document that it names, its
+/* A line of a batch as the request that an errand takes: its body, the document that it names, its
  * prompt's ids and their panels. */
 #pragma once
 

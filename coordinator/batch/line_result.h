@@ -22,7 +22,7 @@ struct line_result_name {
     const char *custom_id; /* "": it has none */
 };
 
-/* What a session made of it. */
+/* What an errand made of it. */
 MUST_CHECK enum status line_result_answer(struct line_result *result,
                                           const struct line_result_name *name,
                                           const struct openai_answer *answer);

@@ -20,7 +20,7 @@ enum {
     PRIORITY_MOST = 100,
 };
 
-/* The line as its session's client. */
+/* The line as its errand's client. */
 struct attempt {
     struct line_run *line;
     const struct line_run_tools *tools;
@@ -78,7 +78,7 @@ static void note(void *context, struct log_field field)
     (void)field;
 }
 
-static const struct session_client_row row = {
+static const struct errand_client_row row = {
     .post = post,
     .has_room = has_room,
     .stalled_ms = stalled_ms,
@@ -87,7 +87,7 @@ static const struct session_client_row row = {
     .note = note,
 };
 
-/* ---- the session ---- */
+/* ---- the errand ---- */
 
 static int priority_of(const struct line_run *line)
 {
@@ -108,10 +108,10 @@ static enum status ask(struct attempt *attempt)
         .form = line->request.openai->form,
         .model = line->request.openai->model,
         .created_s = store_now_us(tools->store) / 1000000,
-        .tokenizer = tools->session->forms.tokenizer,
+        .tokenizer = tools->errand->forms.tokenizer,
     };
     const int64_t left_us = line->expires_us - store_now_us(tools->store);
-    const struct session_client client = {
+    const struct errand_client client = {
         .row = &row,
         .context = attempt,
         .details = &attempt->details,
@@ -122,7 +122,7 @@ static enum status ask(struct attempt *attempt)
     TRY(openai_answer_create(&attempt->answer, &facts));
     snprintf(name, sizeof name, "b%" PRId64 ".%" PRId64, line->batch, line->line);
     line->request.openai->generate->request_id = name;
-    enum status status = session_generate(&client, tools->session, line->request.openai->generate);
+    enum status status = errand_generate(&client, tools->errand, line->request.openai->generate);
     line->request.openai->generate->request_id = (char *)protobuf_c_empty_string;
     return status;
 }
@@ -195,7 +195,7 @@ static void write_down(const struct attempt *attempt, const struct line_decision
                  log_text("why", status_message()));
         const bool later = status == STATUS_UNAVAILABLE || status == STATUS_RESOURCE_EXHAUSTED ||
                            status == STATUS_IO;
-        if (!later || atomic_load(&tools->session->stopping))
+        if (!later || atomic_load(&tools->errand->stopping))
             return; /* somebody else has it, or it waits again when the store is opened */
         pause_ms(STORE_AGAIN_MS);
     }
@@ -231,7 +231,7 @@ void line_run_attempt(struct line_run *line, const struct line_run_tools *tools,
         .reason = attempt.details.reason,
         .cut_off = status == STATUS_OK && openai_answer_reason(attempt.answer) ==
                                               LONGHAUL__V1__FINISH_REASON__FINISH_REASON_CANCELLED,
-        .ending = atomic_load(&tools->session->draining) || atomic_load(&tools->session->stopping),
+        .ending = atomic_load(&tools->errand->draining) || atomic_load(&tools->errand->stopping),
         .stopped = atomic_load(&line->stopped),
         .expired = store_now_us(tools->store) >= line->expires_us,
         .alone = alone,

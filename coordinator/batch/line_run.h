@@ -1,4 +1,4 @@
-/* One attempt at a line: its session, with the line as the session's client, and what came of
+/* One attempt at a line: its errand, with the line as the errand's client, and what came of
  * it. */
 #pragma once
 
@@ -11,7 +11,7 @@
 #include "coordinator/batch/reading_gate.h"
 #include "coordinator/batch/store_line.h"
 #include "coordinator/openai/openai_answer.h"
-#include "coordinator/session.h"
+#include "coordinator/errand.h"
 #include "proto/status.h"
 
 enum { LINE_RUN_CAUSE_BYTES = 64, LINE_RUN_TENANT_BYTES = 128, LINE_RUN_SENTENCE_BYTES = 512 };
@@ -45,21 +45,21 @@ struct line_run {
 MUST_CHECK enum status line_run_prepare(struct line_run *line,
                                         const struct line_request_tools *tools);
 
-/* What a line's thread says of its session. */
+/* What a line's thread says of its errand. */
 typedef void line_run_news(void *context, struct line_run *line);
 
 struct line_run_tools {
     struct store *store;
-    struct session_tools *session;
+    struct errand_tools *errand;
     line_run_news *placed; /* it has a place in a group */
     line_run_news *read;   /* its prompt is read, once */
-    line_run_news *left;   /* its session is over: it has no place any more */
+    line_run_news *left;   /* its errand is over: it has no place any more */
     /* Whether it has lost its group while no other line had a place; before `left`. */
     bool (*lost_alone)(void *context, struct line_run *line);
     void *context;
 };
 
-/* Runs the session and writes what follows into the store; where the store takes no changes, waits
+/* Runs the errand and writes what follows into the store; where the store takes no changes, waits
  * until it does. Failures of the line are no failures here. `*untried`: nobody had room for it. */
 void line_run_attempt(struct line_run *line, const struct line_run_tools *tools, bool *untried);
 

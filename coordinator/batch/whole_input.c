@@ -62,7 +62,7 @@ enum status whole_input_init(struct whole_input *input, const struct batch_tools
                              const void *bytes, size_t size)
 {
     struct line_splitter splitter;
-    struct taking taking = {input, {tools->store, &tools->session->forms}, tenant, batch_id};
+    struct taking taking = {input, {tools->store, &tools->errand->forms}, tenant, batch_id};
     *input = (struct whole_input){.count = 0};
     snprintf(input->endpoint, sizeof input->endpoint, "%s", endpoint);
     line_splitter_init(&splitter, OPENAI_BODY_BYTES_MAX, 0, 0);

@@ -1,4 +1,4 @@
-/* Owns nothing. Promises that a client which has gone is seen at the session's next look. */
+/* Owns nothing. Promises that a client which has gone is seen at the errand's next look. */
 #include "coordinator/http/http_client.h"
 
 #include <stdio.h>
@@ -56,9 +56,9 @@ static void note(void *context, struct log_field field)
     http_note(client->exchange, field);
 }
 
-struct session_client http_client_session(struct http_client *client)
+struct errand_client http_client_errand(struct http_client *client)
 {
-    static const struct session_client_row row = {
+    static const struct errand_client_row row = {
         .post = post,
         .has_room = has_room,
         .stalled_ms = stalled_ms,
@@ -67,7 +67,7 @@ struct session_client http_client_session(struct http_client *client)
         .note = note,
     };
     const char *traceparent = http_header(client->exchange, "traceparent");
-    return (struct session_client){
+    return (struct errand_client){
         .row = &row,
         .context = client,
         .details = &client->exchange->details,

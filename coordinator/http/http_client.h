@@ -1,9 +1,9 @@
-/* A request over HTTP whose answer is collected, as its session sees it. */
+/* A request over HTTP whose answer is collected, as its errand sees it. */
 #pragma once
 
 #include "coordinator/http/http_exchange.h"
 #include "coordinator/openai/openai_answer.h"
-#include "coordinator/session_client.h"
+#include "coordinator/errand_client.h"
 
 struct http_client {
     struct http_exchange *exchange;
@@ -11,7 +11,7 @@ struct http_client {
 };
 
 /* Lives as long as both. */
-struct session_client http_client_session(struct http_client *client);
+struct errand_client http_client_errand(struct http_client *client);
 
 /* Whether the client has gone, or the server ends. */
 bool http_client_left(const struct http_exchange *exchange);

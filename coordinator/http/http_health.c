@@ -1,7 +1,7 @@
 /* Owns nothing. Promises the same answer as gRPC's health service. */
 #include "coordinator/http/http_health.h"
 
-#include "coordinator/session.h"
+#include "coordinator/errand.h"
 #include "coordinator/workers.h"
 #include "proto/metrics.h"
 
@@ -20,10 +20,10 @@ enum status http_health_alive(struct http_exchange *exchange)
 
 enum status http_health_ready(struct http_exchange *exchange)
 {
-    struct session_tools *session = exchange->tools->session;
-    if (atomic_load(&session->draining))
+    struct errand_tools *errand = exchange->tools->errand;
+    if (atomic_load(&errand->draining))
         return say(exchange, MHD_HTTP_SERVICE_UNAVAILABLE, "draining");
-    if (!workers_serving(session->workers))
+    if (!workers_serving(errand->workers))
         return say(exchange, MHD_HTTP_SERVICE_UNAVAILABLE, "no worker group serves");
     return say(exchange, MHD_HTTP_OK, "ready");
 }

@@ -17,7 +17,7 @@ static void write_model(struct json_writer *writer, const struct http_tools *too
     json_writer_text(writer, "object", "model");
     json_writer_integer(writer, "created", tools->created_s);
     json_writer_text(writer, "owned_by", "longhaul");
-    json_writer_integer(writer, "context_length", tools->session->forms.context_tokens);
+    json_writer_integer(writer, "context_length", tools->errand->forms.context_tokens);
     json_writer_end_object(writer);
 }
 
@@ -47,7 +47,7 @@ enum status http_inference_model(struct http_exchange *exchange)
     return http_reply_json(exchange, &text);
 }
 
-/* The name that a client gives its request; one that a session would not take is a proxy's. */
+/* The name that a client gives its request; one that an errand would not take is a proxy's. */
 static void name_request(struct http_exchange *exchange, Longhaul__V1__GenerateRequest *generate)
 {
     enum { NAME_BYTES_MAX = 40 };
@@ -70,8 +70,8 @@ static enum status answer_whole(struct http_exchange *exchange,
 {
     struct http_client client = {.exchange = exchange};
     TRY(openai_answer_create(&client.answer, facts));
-    const struct session_client session = http_client_session(&client);
-    enum status status = session_generate(&session, exchange->tools->session, request->generate);
+    const struct errand_client errand = http_client_errand(&client);
+    enum status status = errand_generate(&errand, exchange->tools->errand, request->generate);
     if (status == STATUS_OK)
         status = write_whole(exchange, client.answer);
     openai_answer_destroy(client.answer);
@@ -116,7 +116,7 @@ enum status http_inference_answer(struct http_exchange *exchange)
         .include_usage = request->include_usage,
         .model = request->model[0] ? request->model : exchange->tools->model,
         .created_s = (int64_t)time(NULL),
-        .tokenizer = exchange->tools->session->forms.tokenizer,
+        .tokenizer = exchange->tools->errand->forms.tokenizer,
     };
     if (request->stream)
         return http_stream_answer(exchange, request, &facts);

@@ -114,19 +114,19 @@ static void write_request(struct json_writer *writer, const struct requests_view
 /* How many there are of all tenants, and those that the caller may see. */
 static enum status write_requests(struct json_writer *writer, struct http_exchange *exchange)
 {
-    struct session_tools *session = exchange->tools->session;
+    struct errand_tools *errand = exchange->tools->errand;
     const bool sees_all =
         !access_has_tenants(exchange->tools->access) || exchange->caller.scopes & ACCESS_ADMIN;
     struct requests_view *views = NULL;
     size_t count = 0;
-    const int64_t waiting = queue_waiting(session->queue);
-    TRY(requests_list(session->active, &views, &count, NULL));
+    const int64_t waiting = queue_waiting(errand->queue);
+    TRY(requests_list(errand->active, &views, &count, NULL));
     json_writer_integer(writer, "waiting_requests", waiting);
     json_writer_integer(writer, "running_requests",
                         (int64_t)count > waiting ? (int64_t)count - waiting : 0);
     if (!sees_all) {
         free(views);
-        TRY(requests_list(session->active, &views, &count, exchange->caller.tenant.name));
+        TRY(requests_list(errand->active, &views, &count, exchange->caller.tenant.name));
     }
     json_writer_begin_array(writer, "requests");
     for (size_t i = 0; i < count; i++)
@@ -171,19 +171,19 @@ static enum status write_batches(struct json_writer *writer, struct http_exchang
 
 static enum status write_state(struct json_writer *writer, struct http_exchange *exchange)
 {
-    struct session_tools *session = exchange->tools->session;
+    struct errand_tools *errand = exchange->tools->errand;
     struct requests_tokens totals;
-    requests_totals(session->active, &totals);
+    requests_totals(errand->active, &totals);
     json_writer_begin_object(writer, NULL);
     json_writer_text(writer, "version", LONGHAUL_VERSION);
     json_writer_text(writer, "model", exchange->tools->model);
     json_writer_real(writer, "now_seconds", clock_now_seconds());
-    json_writer_boolean(writer, "draining", atomic_load(&session->draining));
-    json_writer_boolean(writer, "serving", workers_serving(session->workers));
+    json_writer_boolean(writer, "draining", atomic_load(&errand->draining));
+    json_writer_boolean(writer, "serving", workers_serving(errand->workers));
     json_writer_integer(writer, "prompt_tokens", totals.prompt_done);
     json_writer_integer(writer, "completion_tokens", totals.completion);
     TRY(write_requests(writer, exchange));
-    TRY(write_groups(writer, session->workers));
+    TRY(write_groups(writer, errand->workers));
     TRY(write_batches(writer, exchange));
     json_writer_end_object(writer);
     return STATUS_OK;

@@ -305,7 +305,7 @@ enum status http_server_create(struct http_server **server, int *port,
     if (!s)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the HTTP server");
     s->tools.access = settings->access;
-    s->tools.session = settings->session;
+    s->tools.errand = settings->errand;
     s->tools.batches = settings->batches;
     s->tools.local_only = settings->local_only;
     s->tools.created_s = (int64_t)time(NULL);

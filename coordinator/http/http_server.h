@@ -7,7 +7,7 @@
 
 #include "coordinator/access/access.h"
 #include "coordinator/batch/batch_tools.h"
-#include "coordinator/session.h"
+#include "coordinator/errand.h"
 #include "proto/status.h"
 
 struct http_server;
@@ -16,7 +16,7 @@ struct http_settings {
     const char *listen;                /* "HOST:PORT" */
     int connections_max;               /* more are closed at once */
     struct access *access;             /* NULL: there is one tenant, "" */
-    struct session_tools *session;     /* borrowed */
+    struct errand_tools *errand;       /* borrowed */
     const struct batch_tools *batches; /* borrowed */
     const char *model;                 /* its name for clients */
     bool local_only; /* no token protects it, so that only this host may be named */
@@ -26,5 +26,5 @@ struct http_settings {
 MUST_CHECK enum status http_server_create(struct http_server **server, int *port,
                                           const struct http_settings *settings);
 
-/* Ends what runs and closes everything. Sessions must be stopping. NULL is accepted. */
+/* Ends what runs and closes everything. Errands must be stopping. NULL is accepted. */
 void http_server_destroy(struct http_server *server);

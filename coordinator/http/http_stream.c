@@ -1,9 +1,9 @@
-/* Owns a request, its session's thread and the bytes that the client has not taken. Promises that
+/* Owns a request, its errand's thread and the bytes that the client has not taken. Promises that
  * those are bounded, and that the thread has ended before the connection is closed.
  *
  *   begun     --the first bytes are there (post)-->              telling
- *   begun     --the session failed before (run)-->               failed: an error with its code
- *   telling   --the session is over (run)-->                     done: the rest is taken
+ *   begun     --the errand failed before (run)-->               failed: an error with its code
+ *   telling   --the errand is over (run)-->                     done: the rest is taken
  *   telling   --the client takes nothing for too long (end)-->   ended: the connection is closed
  *   any       --the connection is gone (stop)-->                 gone
  */
@@ -15,7 +15,7 @@
 
 #include "coordinator/http/http_client.h"
 #include "coordinator/openai/openai_error.h"
-#include "coordinator/session.h"
+#include "coordinator/errand.h"
 #include "proto/clock.h"
 
 /* A client and what lies between see a connection that lives, however long a prompt takes. */
@@ -32,11 +32,11 @@ struct stream {
     size_t first, end, room;
     int64_t taken_ns; /* when the client last took something, or there was nothing for it */
     bool begun, done, ended, gone;
-    enum status failure; /* of a session that told nothing */
+    enum status failure; /* of an errand that told nothing */
     char sentence[HTTP_SENTENCE_BYTES];
 };
 
-/* ---- the session's side ---- */
+/* ---- the errand's side ---- */
 
 /* Under the lock. */
 static enum status keep(struct stream *stream, const char *bytes, size_t count)
@@ -156,7 +156,7 @@ static void tell_end(struct stream *stream, enum status status)
 
 static void *run(void *context)
 {
-    static const struct session_client_row row = {
+    static const struct errand_client_row row = {
         .post = post,
         .has_room = has_room,
         .stalled_ms = stalled_ms,
@@ -165,7 +165,7 @@ static void *run(void *context)
         .note = note,
     };
     struct stream *stream = context;
-    const struct session_client client = {
+    const struct errand_client client = {
         .row = &row,
         .context = stream,
         .details = &stream->exchange->details,
@@ -173,7 +173,7 @@ static void *run(void *context)
         .tenant = stream->exchange->caller.tenant.name,
     };
     const enum status status =
-        session_generate(&client, stream->exchange->tools->session, stream->request->generate);
+        errand_generate(&client, stream->exchange->tools->errand, stream->request->generate);
     snprintf(stream->sentence, sizeof stream->sentence, "%s", status_message());
     pthread_mutex_lock(&stream->lock);
     const bool begun = stream->begun;

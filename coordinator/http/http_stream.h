@@ -1,4 +1,4 @@
-/* An answer as server-sent events. The session runs on a thread of its own; what it tells is kept
+/* An answer as server-sent events. The errand runs on a thread of its own; what it tells is kept
  * until the client takes it. */
 #pragma once
 

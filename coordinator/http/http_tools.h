@@ -7,13 +7,13 @@
 
 #include "coordinator/access/access.h"
 #include "coordinator/batch/batch_tools.h"
-#include "coordinator/session.h"
+#include "coordinator/errand.h"
 
 enum { HTTP_MODEL_BYTES = 256 };
 
 struct http_tools {
     struct access *access; /* NULL: there is one tenant, "" */
-    struct session_tools *session;
+    struct errand_tools *errand;
     const struct batch_tools *batches;
     char model[HTTP_MODEL_BYTES]; /* the id that clients see */
     int64_t created_s;            /* when this server began, seconds since 1970 */

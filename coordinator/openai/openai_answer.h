@@ -1,4 +1,4 @@
-/* An answer in OpenAI's JSON: the events of a session collected to one body, or told one by one as
+/* An answer in OpenAI's JSON: the events of an errand collected to one body, or told one by one as
  * server-sent events.
  *
  *     TRY(openai_answer_create(&answer, &facts));

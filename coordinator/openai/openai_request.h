@@ -1,4 +1,4 @@
-/* What a client asks for in OpenAI's JSON, as the request that sessions take.
+/* What a client asks for in OpenAI's JSON, as the request that errands take.
  *
  *   /v1/completions         a text as it is, without the model's chat form
  *   /v1/chat/completions    a conversation

@@ -110,7 +110,7 @@ def flow():
         "text/: tokenizer, chat form, detokenizer",
         "planner: method, partition, schedule, stages",
         "queue: who is next, by group and place",
-        "session: one request, from its prompt to its end",
+        "errand: one request, from its prompt to its end",
         "workers: who has joined, who lives, who is lost",
         "launch: starts mpirun, and starts it again",
     ], "#eef4fb")

@@ -184,6 +184,17 @@ enum status ownership_give(struct ownership *ownership, int owner)
     return append_panels(ownership, panels_up_to(ownership, ownership->tokens), owner);
 }
 
+void ownership_retreat(struct ownership *ownership, int64_t tokens)
+{
+    assert(tokens >= 0 && tokens <= ownership->tokens);
+    const int64_t panels = panels_up_to(ownership, tokens);
+    while (ownership->count > 0 && ownership->dealt[ownership->count - 1].first >= panels)
+        ownership->count--;
+    if (ownership->count > 0)
+        ownership->dealt[ownership->count - 1].end = panels;
+    ownership->tokens = tokens;
+}
+
 enum status ownership_deal(struct ownership *ownership, const struct owned_span *spans, int count)
 {
     int64_t next = ownership->tokens;

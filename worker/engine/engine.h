@@ -46,13 +46,15 @@ struct engine_request {
     struct sampling sampling;
     const int32_t *stop_ids; /* [stop_count]; a stop id ends the answer and is part of it */
     int stop_count;
-    int64_t deadline_ns; /* monotonic; 0: none */
-    const char *tenant;  /* whose requests it may share prefixes with; NULL is "" */
-    bool reuse_prefix;   /* take panels of the same prefix that are there, and leave its own */
-    bool logprobs;       /* of the generated tokens; needs their logits on the host */
-    int likeliest;       /* tell so many tokens' beside the chosen one's, [0, 20] */
-    struct trace *trace; /* what this rank does for it is noted there; NULL: nobody asks */
-    bool times_parts;    /* of a device too that runs them asynchronously; it is slower then */
+    int64_t deadline_ns;  /* monotonic; 0: none */
+    const char *tenant;   /* whose requests it may share prefixes with; NULL is "" */
+    bool reuse_prefix;    /* take panels of the same prefix that are there, and leave its own */
+    bool logprobs;        /* of the generated tokens; needs their logits on the host */
+    int likeliest;        /* tell so many tokens' beside the chosen one's, [0, 20] */
+    int draft_tokens;     /* pass up to so many guessed ones in a step; changes no id. 0: none */
+    bool drafts_that_pay; /* no more of them than make more tokens a second, by what was measured */
+    struct trace *trace;  /* what this rank does for it is noted there; NULL: nobody asks */
+    bool times_parts;     /* of a device too that runs them asynchronously; it is slower then */
 };
 
 /* Of this rank. Bytes are payload between ranks, without verdicts. */
@@ -60,6 +62,8 @@ struct engine_result {
     int64_t completion_tokens;
     int64_t prefilled_tokens; /* of the prompt, whose keys were computed for it */
     int64_t cached_tokens;    /* of the prompt, whose keys were there from other requests */
+    int64_t drafted_tokens;   /* that were passed on a guess */
+    int64_t accepted_tokens;  /* of them, those that were right, and so part of the answer */
     bool stopped_by_id;
     bool not_finite;        /* it ended INTERNAL because its numbers are not finite */
     double prefill_seconds; /* until the first id is known */

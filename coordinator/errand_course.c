@@ -1,6 +1,6 @@
 /* Owns the families that tell of requests. Promises that each request is counted once, by how it
  * ended: "rejected" is one that never had a place. */
-#include "coordinator/session_course.h"
+#include "coordinator/errand_course.h"
 
 #include "proto/clock.h"
 #include "proto/metrics.h"
@@ -69,7 +69,7 @@ static struct metrics_family collective_bytes = {
     .labels = {"op"},
     .words = (const char *const[]){"sent", "received", NULL}};
 
-void session_course_offer(void)
+void errand_course_offer(void)
 {
     struct metrics_family *const all[] = {
         &requests,
@@ -92,25 +92,25 @@ void session_course_offer(void)
         metrics_offer(all[i]);
 }
 
-void session_course_begin(struct session_course *course, bool is_score)
+void errand_course_begin(struct errand_course *course, bool is_score)
 {
-    *course = (struct session_course){.is_score = is_score, .begun_ns = clock_now_ns()};
+    *course = (struct errand_course){.is_score = is_score, .begun_ns = clock_now_ns()};
 }
 
-void session_course_placed(struct session_course *course, int64_t tokens)
+void errand_course_placed(struct errand_course *course, int64_t tokens)
 {
     course->placed_ns = clock_now_ns();
     course->prompt_tokens = tokens;
 }
 
-void session_course_tokens(struct session_course *course)
+void errand_course_tokens(struct errand_course *course)
 {
     if (!course->first_ns)
         course->first_ns = clock_now_ns();
 }
 
-void session_course_outcome(struct session_course *course, const struct group_outcome *outcome,
-                            Longhaul__V1__FinishReason reason)
+void errand_course_outcome(struct errand_course *course, const struct group_outcome *outcome,
+                           Longhaul__V1__FinishReason reason)
 {
     course->reason = reason;
     course->completion_tokens = outcome->completion_tokens;
@@ -129,7 +129,7 @@ void session_course_outcome(struct session_course *course, const struct group_ou
     }
 }
 
-const char *session_course_outcome_word(const struct session_course *course, enum status status)
+const char *errand_course_outcome_word(const struct errand_course *course, enum status status)
 {
     if (status == STATUS_CANCELLED)
         return "cancelled";
@@ -154,7 +154,7 @@ static double seconds(int64_t from_ns, int64_t to_ns)
     return 1e-9 * (double)(to_ns - from_ns);
 }
 
-static void count_answer(const struct session_course *course)
+static void count_answer(const struct errand_course *course)
 {
     metrics_add(&prompt_tokens, (double)course->prompt_tokens);
     metrics_add(&cached_tokens, (double)course->cached_tokens);
@@ -170,10 +170,10 @@ static void count_answer(const struct session_course *course)
         metrics_observe(&token, course->decode_seconds / (double)(course->completion_tokens - 1));
 }
 
-void session_course_end(struct session_course *course, enum status status)
+void errand_course_end(struct errand_course *course, enum status status)
 {
     course->ended_ns = clock_now_ns();
-    metrics_add(&requests, 1, session_course_outcome_word(course, status));
+    metrics_add(&requests, 1, errand_course_outcome_word(course, status));
     metrics_observe(&duration, seconds(course->begun_ns, course->ended_ns));
     if (course->placed_ns)
         metrics_observe(&queue, seconds(course->begun_ns, course->placed_ns));

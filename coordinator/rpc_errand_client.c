@@ -1,9 +1,9 @@
-/* Owns nothing: the call is its handler's. Promises that a session's client is the call, no more
+/* Owns nothing: the call is its handler's. Promises that an errand's client is the call, no more
  * and no less. */
-#include "coordinator/rpc_session_client.h"
+#include "coordinator/rpc_errand_client.h"
 
 _Static_assert((int)SESSION_CLIENT_TAKES_MS == (int)RPC_WRITE_DEADLINE_MS,
-               "a session's client has as long as any other call");
+               "an errand's client has as long as any other call");
 
 static enum status post(void *call, const ProtobufCMessage *event)
 {
@@ -35,9 +35,9 @@ static void note(void *call, struct log_field field)
     rpc_call_note(call, field);
 }
 
-void rpc_session_client_init(struct session_client *client, struct rpc_call *call)
+void rpc_errand_client_init(struct errand_client *client, struct rpc_call *call)
 {
-    static const struct session_client_row row = {
+    static const struct errand_client_row row = {
         .post = post,
         .has_room = has_room,
         .stalled_ms = stalled_ms,
@@ -45,7 +45,7 @@ void rpc_session_client_init(struct session_client *client, struct rpc_call *cal
         .end = end,
         .note = note,
     };
-    *client = (struct session_client){
+    *client = (struct errand_client){
         .row = &row,
         .context = call,
         .details = rpc_call_details(call),

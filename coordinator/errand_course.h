@@ -1,4 +1,4 @@
-/* How a request goes through its session: when it came, got its place, told its first token and
+/* How a request goes through its errand: when it came, got its place, told its first token and
  * ended, and how. What metrics count of it. */
 #pragma once
 
@@ -10,7 +10,7 @@
 #include "proto/status.h"
 
 /* Monotonic ns; 0: it has not come so far. */
-struct session_course {
+struct errand_course {
     bool is_score;
     int64_t begun_ns, placed_ns, first_ns, ended_ns;
     int64_t prompt_tokens, completion_tokens, cached_tokens, prefilled_tokens;
@@ -18,20 +18,20 @@ struct session_course {
     Longhaul__V1__FinishReason reason;      /* of an answer that ended well */
 };
 
-/* The families of every session, with their zeros. */
-void session_course_offer(void);
+/* The families of every errand, with their zeros. */
+void errand_course_offer(void);
 
-void session_course_begin(struct session_course *course, bool is_score);
-void session_course_placed(struct session_course *course, int64_t prompt_tokens);
+void errand_course_begin(struct errand_course *course, bool is_score);
+void errand_course_placed(struct errand_course *course, int64_t prompt_tokens);
 /* The client was told tokens; the first call counts. */
-void session_course_tokens(struct session_course *course);
+void errand_course_tokens(struct errand_course *course);
 /* The ranks are done with it. */
-void session_course_outcome(struct session_course *course, const struct group_outcome *outcome,
-                            Longhaul__V1__FinishReason reason);
+void errand_course_outcome(struct errand_course *course, const struct group_outcome *outcome,
+                           Longhaul__V1__FinishReason reason);
 
 /* How it ended, as metrics and spans name it: "stop", "length", "scored", "cancelled", "expired",
  * "failed", or "rejected" where it never had a place. */
-const char *session_course_outcome_word(const struct session_course *course, enum status status);
+const char *errand_course_outcome_word(const struct errand_course *course, enum status status);
 
 /* It is over; counts it. */
-void session_course_end(struct session_course *course, enum status status);
+void errand_course_end(struct errand_course *course, enum status status);

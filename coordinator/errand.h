@@ -10,12 +10,12 @@
 #include "coordinator/prompt.h"
 #include "coordinator/queue.h"
 #include "coordinator/requests.h"
-#include "coordinator/session_client.h"
+#include "coordinator/errand_client.h"
 #include "coordinator/workers.h"
 #include "proto/status.h"
 
-/* What all sessions share; borrowed from the server. */
-struct session_tools {
+/* What all errands share; borrowed from the server. */
+struct errand_tools {
     struct prompt_forms forms;
     const struct planner *planner;
     struct workers *workers;
@@ -33,9 +33,8 @@ struct session_tools {
 
 /* Each runs on the caller's thread until the request is over; on failure its last sentence and the
  * client's details say why. */
-MUST_CHECK enum status session_generate(const struct session_client *client,
-                                        struct session_tools *tools,
-                                        const Longhaul__V1__GenerateRequest *request);
-MUST_CHECK enum status session_score(const struct session_client *client,
-                                     struct session_tools *tools,
-                                     const Longhaul__V1__ScoreRequest *request);
+MUST_CHECK enum status errand_generate(const struct errand_client *client,
+                                       struct errand_tools *tools,
+                                       const Longhaul__V1__GenerateRequest *request);
+MUST_CHECK enum status errand_score(const struct errand_client *client, struct errand_tools *tools,
+                                    const Longhaul__V1__ScoreRequest *request);

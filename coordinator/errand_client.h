@@ -1,7 +1,7 @@
-/* Who asked for a request, as its session sees it: a seam with one implementation for each way that
- * requests come, a gRPC call (coordinator/rpc_session_client.h) among them.
+/* Who asked for a request, as its errand sees it: a seam with one implementation for each way that
+ * requests come, a gRPC call (coordinator/rpc_errand_client.h) among them.
  *
- * A session runs on one thread of its caller's, which makes the calls below; an implementation need
+ * An errand runs on one thread of its caller's, which makes the calls below; an implementation need
  * not bear two of them at a time. What a client is told are GenerateResponse messages, of a Score
  * request ScoreResponse messages, in the sequence that inference.proto says.
  */
@@ -20,7 +20,7 @@
 enum { SESSION_CLIENT_TAKES_MS = 30000 };
 
 /* No slot is NULL. `context` is the implementation's. */
-struct session_client_row {
+struct errand_client_row {
     /* Takes the event without waiting; what it points at lives until the call returns. CANCELLED
      * when the client is gone or the request was ended. */
     enum status (*post)(void *context, const ProtobufCMessage *event);
@@ -37,10 +37,10 @@ struct session_client_row {
     void (*note)(void *context, struct log_field field);
 };
 
-struct session_client {
-    const struct session_client_row *row;
+struct errand_client {
+    const struct errand_client_row *row;
     void *context;
-    struct status_details *details; /* filled by a session that is about to fail */
+    struct status_details *details; /* filled by an errand that is about to fail */
     int64_t deadline_ns;            /* CLOCK_NEVER_NS: none of its own */
     const char *tenant;             /* whose request it is; "": there is only one */
     int priority;                   /* [-100, 100], among the tenant's own; higher first */
@@ -50,33 +50,33 @@ struct session_client {
     size_t traceparent_bytes;
 };
 
-MUST_CHECK static inline enum status session_client_post(const struct session_client *client,
-                                                         const ProtobufCMessage *event)
+MUST_CHECK static inline enum status errand_client_post(const struct errand_client *client,
+                                                        const ProtobufCMessage *event)
 {
     return client->row->post(client->context, event);
 }
 
-static inline bool session_client_has_room(const struct session_client *client, int64_t timeout_ms)
+static inline bool errand_client_has_room(const struct errand_client *client, int64_t timeout_ms)
 {
     return client->row->has_room(client->context, timeout_ms);
 }
 
-static inline int64_t session_client_stalled_ms(const struct session_client *client)
+static inline int64_t errand_client_stalled_ms(const struct errand_client *client)
 {
     return client->row->stalled_ms(client->context);
 }
 
-static inline bool session_client_left(const struct session_client *client)
+static inline bool errand_client_left(const struct errand_client *client)
 {
     return client->row->left(client->context);
 }
 
-static inline void session_client_end(const struct session_client *client)
+static inline void errand_client_end(const struct errand_client *client)
 {
     client->row->end(client->context);
 }
 
-static inline void session_client_note(const struct session_client *client, struct log_field field)
+static inline void errand_client_note(const struct errand_client *client, struct log_field field)
 {
     client->row->note(client->context, field);
 }

@@ -1,0 +1,790 @@
+/* Owns one request: its ids, its place in the queue, its run and its answer. Promises that whatever
+ * ends the request (its end, a stop string, the client, the deadline, a drain, a lost group), the
+ * place is free for the next one.
+ *
+ *   read     --ids are there (read_generate, read_score)-->          waiting
+ *   waiting  --it is first, and fits into a group (try_place)-->      placed
+ *   placed   --the client knows (tell_plan), the ranks have it
+ *              (begin_run)-->                                         running
+ *   running  --every rank is done, a stop string, or an end from
+ *              outside (follow_answer, follow_scores)-->              finished
+ *   any      --the client, the deadline, a drain, a lost group
+ *              (check_waiting, follow)-->                             finished
+ *
+ * errand_deinit lets go of the place in the queue and of the run, whichever state it was.
+ */
+#include "coordinator/errand.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "coordinator/access/access.h"
+#include "coordinator/text/detokenizer.h"
+#include "coordinator/group_run.h"
+#include "coordinator/plan_message.h"
+#include "coordinator/sampling_request.h"
+#include "coordinator/errand_course.h"
+#include "coordinator/spans.h"
+#include "coordinator/stream.h"
+#include "coordinator/worker_speeds.h"
+#include "proto/choice_message.h"
+#include "proto/clock.h"
+#include "proto/log.h"
+
+/* Queued is told again this often: a client that waits sees a call that lives, and the pings that
+ * it sends in between are not too many. */
+enum { QUEUED_REPEAT_MS = 5000 };
+
+enum { LOOK_MS = 50, RETRY_MS = 2000, NAME_BYTES_MAX = 40 };
+
+/* More than any context holds: whoever asks for more is refused with the plan, and counts as this
+ * much until then. */
+enum { ANSWER_TOKENS_MAX = 1 << 30 };
+
+/* A shorter prompt does not tell how fast a group reads. */
+enum { PACE_TOKENS = 512 };
+
+/* A client leaves at its deadline, by its own clock and a moment before ours. */
+enum { CLIENT_EARLY_NS = 50000000 };
+
+struct errand {
+    const struct errand_client *client;
+    struct errand_tools *tools;
+    struct stream stream;
+    char request_id[WORKERS_NAME_BYTES]; /* the client's, or ours */
+    char run_id[WORKERS_NAME_BYTES];     /* what the ranks see: never used twice */
+    int64_t deadline_ns;
+    struct id_list ids;
+    const Longhaul__V1__PlanOptions *options;
+    int64_t max_tokens; /* 0: not asked for, until the plan is made */
+    bool logprobs, no_prefix_reuse, trace, ignore_end;
+    int likeliest;
+    struct workers_facts facts;
+    struct choice choice;
+    struct panel_chain chain; /* of the prompt, where it may use and leave a prefix */
+    struct planner_forecast forecast;
+    double *slowness;           /* of the run's workers, once it has ended; or NULL */
+    uint64_t planned_for;       /* whose choice and forecast they are; 0: nobody's */
+    struct workers_place place; /* from there until the run has it */
+    struct errand_course course;
+    struct requests_entry entry;
+    struct requests_tokens told; /* what the ranks have told */
+    struct fair_ticket ticket;
+    bool queued; /* the ticket is in the queue */
+    struct group_run *run;
+};
+
+/* Our own names skip those that clients gave to theirs. */
+static enum status take_name(struct errand *errand, const char *request_id, bool is_score)
+{
+    struct errand_tools *tools = errand->tools;
+    unsigned long long number = atomic_fetch_add(&tools->requests, 1) + 1;
+    if (request_id[0]) {
+        snprintf(errand->request_id, sizeof errand->request_id, "%s", request_id);
+        snprintf(errand->run_id, sizeof errand->run_id, "%.*s#%llu", NAME_BYTES_MAX, request_id,
+                 number);
+        errand->client->details->field = "request_id";
+        TRY(requests_enter(tools->active, &errand->entry, errand->client->tenant,
+                           errand->request_id, is_score));
+        errand->client->details->field = NULL;
+        return STATUS_OK;
+    }
+    snprintf(errand->request_id, sizeof errand->request_id, "r%llu", number);
+    while (requests_enter(tools->active, &errand->entry, errand->client->tenant, errand->request_id,
+                          is_score) != STATUS_OK) {
+        number = atomic_fetch_add(&tools->requests, 1) + 1;
+        snprintf(errand->request_id, sizeof errand->request_id, "r%llu", number);
+    }
+    snprintf(errand->run_id, sizeof errand->run_id, "r%llu", number);
+    return STATUS_OK;
+}
+
+static enum status errand_open(struct errand *errand, const struct errand_client *client,
+                               struct errand_tools *tools, const char *request_id, bool is_score)
+{
+    *errand = (struct errand){.client = client, .tools = tools};
+    errand_course_begin(&errand->course, is_score);
+    log_request(request_id); /* of one that is refused below, too */
+    if (strlen(request_id) > NAME_BYTES_MAX) {
+        client->details->field = "request_id";
+        return fail(STATUS_INVALID_ARGUMENT, "request_id is longer than %d bytes", NAME_BYTES_MAX);
+    }
+    TRY(take_name(errand, request_id, is_score));
+    log_request(errand->request_id);
+    int64_t own_ns = clock_after_ms(tools->deadline_ms);
+    int64_t asked_ns = client->deadline_ns;
+    errand->deadline_ns = asked_ns < own_ns ? asked_ns : own_ns;
+    errand->stream =
+        (struct stream){.client = client, .request_id = errand->request_id, .is_score = is_score};
+    return STATUS_OK;
+}
+
+/* Counts the request and tells of it. */
+static void end_course(struct errand *errand, enum status status)
+{
+    struct spans_parent parent;
+    spans_parent_read(&parent, errand->client->traceparent, errand->client->traceparent_bytes);
+    errand_course_end(&errand->course, status);
+    const struct spans_request request = {
+        .parent = &parent,
+        .course = &errand->course,
+        .request_id = errand->request_id,
+        .status = status,
+        .sentence = status_message(),
+    };
+    spans_tell(errand->tools->spans, &request);
+}
+
+static enum status errand_init(struct errand *errand, const struct errand_client *client,
+                               struct errand_tools *tools, const char *request_id, bool is_score)
+{
+    const enum status status = errand_open(errand, client, tools, request_id, is_score);
+    if (status != STATUS_OK)
+        end_course(errand, status);
+    return status;
+}
+
+/* A client that leaves is noticed at a look or at a write, a deadline by us or by the ranks: all of
+ * these ends have one name. */
+static void name_early_end(struct errand *errand, enum status status)
+{
+    bool early = status == STATUS_CANCELLED || status == STATUS_DEADLINE_EXCEEDED;
+    if (early && !errand->client->details->reason)
+        errand->client->details->reason = "ENDED_EARLY";
+}
+
+/* What was read and written for it; panels that lay there already are no work. */
+static int64_t used_tokens(const struct errand *errand)
+{
+    const int64_t used =
+        errand->told.prompt_done + errand->told.completion - errand->course.cached_tokens;
+    return used > 0 ? used : 0;
+}
+
+static void errand_deinit(struct errand *errand, enum status status)
+{
+    name_early_end(errand, status);
+    end_course(errand, status);
+    group_run_end(errand->run);
+    if (errand->queued)
+        queue_leave(errand->tools->queue, &errand->ticket, used_tokens(errand));
+    requests_leave(errand->tools->active, &errand->entry);
+    planner_forecast_deinit(&errand->forecast);
+    free(errand->slowness);
+    panel_chain_deinit(&errand->chain);
+    id_list_deinit(&errand->ids);
+}
+
+/* A client that reads nothing keeps no place and no group. Once its run is done it is in nobody's
+ * way, and has as long as any other client. */
+static enum status check_stalled(struct errand *errand, const char *stage)
+{
+    const bool harmless = errand->run && group_run_is_done(errand->run);
+    const int64_t limit_ms = harmless ? SESSION_CLIENT_TAKES_MS : errand->tools->stall_ms;
+    const int64_t stalled_ms = errand_client_stalled_ms(errand->client);
+    if (stalled_ms < limit_ms)
+        return STATUS_OK;
+    errand_client_end(errand->client);
+    return fail(STATUS_CANCELLED, "the client has read nothing for %.1f s in %s",
+                (double)stalled_ms / 1000, stage);
+}
+
+/* Why the request should end now, OK when it should not. `stage` is told to the client. */
+static enum status check_over(struct errand *errand, const char *stage)
+{
+    enum status status = STATUS_OK;
+    const bool left = errand_client_left(errand->client);
+    if (atomic_load(&errand->entry.cancelled))
+        status =
+            fail(STATUS_CANCELLED, "the request %s was cancelled in %s", errand->request_id, stage);
+    else if (clock_now_ns() >= errand->deadline_ns - (left ? CLIENT_EARLY_NS : 0))
+        status = fail(STATUS_DEADLINE_EXCEEDED, "the deadline passed in %s", stage);
+    else if (left)
+        status = fail(STATUS_CANCELLED, "the client left in %s", stage);
+    else
+        status = check_stalled(errand, stage);
+    if (status != STATUS_OK) {
+        errand->client->details->reason = "ENDED_EARLY";
+        status_details_fact(errand->client->details, "stage", "%s", stage);
+    }
+    return status;
+}
+
+static enum status unavailable(struct errand *errand, const char *reason, const char *sentence)
+{
+    errand->client->details->reason = reason;
+    errand->client->details->retry_ms = RETRY_MS;
+    return fail(STATUS_UNAVAILABLE, "%s", sentence);
+}
+
+static enum status check_waiting(struct errand *errand)
+{
+    struct errand_tools *tools = errand->tools;
+    TRY(check_over(errand, "queue"));
+    if (atomic_load(&tools->draining))
+        return unavailable(errand, "DRAINING", "the coordinator is draining");
+    if (!tools->workers_expected && !workers_any(tools->workers))
+        return unavailable(errand, "NO_WORKERS",
+                           "no worker group is there: start one with mpirun longhaul-worker");
+    return STATUS_OK;
+}
+
+/* ---- planning ---- */
+
+static enum status check_planning(void *context)
+{
+    return check_over(context, "planning");
+}
+
+/* The choice and the forecast for the group of errand->facts, unless they are made already. */
+static enum status make_plan(struct errand *errand)
+{
+    const struct planner_watch watch = {check_planning, errand};
+    const struct planner *planner = errand->tools->planner;
+    struct status_details *details = errand->client->details;
+    const int64_t prompt_tokens = (int64_t)errand->ids.count;
+    if (errand->planned_for == errand->facts.serial)
+        return STATUS_OK;
+    planner_forecast_deinit(&errand->forecast);
+    errand->planned_for = 0;
+    if (errand->max_tokens == 0 && !errand->stream.is_score)
+        errand->max_tokens = planner_answer_tokens(planner, &errand->facts, prompt_tokens);
+    const struct planner_request request = {errand->options, prompt_tokens, errand->max_tokens};
+    TRY(planner_choose(planner, &errand->choice, details, &errand->facts, &request));
+    TRY(planner_forecast(planner, &errand->forecast, &errand->choice, &errand->facts, prompt_tokens,
+                         &watch));
+    errand->planned_for = errand->facts.serial;
+    return planner_check_fits(&errand->forecast, details, &errand->facts);
+}
+
+static enum status tell_plan(struct errand *errand)
+{
+    struct plan_message message;
+    struct requests_plan plan = {.seconds = errand->forecast.seconds,
+                                 .max_tokens = errand->max_tokens};
+    plan_message_set(&message, errand->tools->planner, &errand->choice, &errand->forecast,
+                     (int64_t)errand->ids.count);
+    message.summary.max_tokens = errand->max_tokens;
+    snprintf(plan.text, sizeof plan.text, "%.*s", REQUESTS_PLAN_BYTES - 1, message.text);
+    requests_set_plan(errand->tools->active, &errand->entry, &plan);
+    return stream_planned(&errand->stream, &message.summary);
+}
+
+/* ---- waiting for a place ---- */
+
+/* What the request takes of a pool, as far as it has been planned: groups that have it come
+ * first. */
+static struct workers_asked asked_of(const struct errand *errand)
+{
+    return (struct workers_asked){
+        .prompt = &errand->chain,
+        .pool_bytes = errand->planned_for ? planner_pool_bytes(&errand->forecast) : 0,
+    };
+}
+
+/* What runs on a group is known before it takes a place there: so nothing that was let in is ever
+ * put out for lack of memory. */
+static enum status try_place(struct errand *errand, bool *taken)
+{
+    struct errand_tools *tools = errand->tools;
+    const struct workers_asked asked = asked_of(errand);
+    *taken = false;
+    if (!queue_may_try(tools->queue, &errand->ticket) ||
+        !workers_offer(tools->workers, &errand->facts, &asked))
+        return STATUS_OK;
+    TRY(make_plan(errand));
+    *taken = workers_acquire(tools->workers, &errand->place, &errand->facts,
+                             planner_pool_bytes(&errand->forecast), &errand->chain);
+    if (!*taken)
+        queue_block(tools->queue, &errand->ticket);
+    return STATUS_OK;
+}
+
+/* What its prompt may share with others: those of its tenant, by its method. */
+static enum status make_chain(struct errand *errand)
+{
+    char root[METHOD_TEXT_BYTES + ACCESS_TENANT_BYTES];
+    char method[METHOD_TEXT_BYTES];
+    if (errand->stream.is_score || errand->no_prefix_reuse)
+        return STATUS_OK;
+    TRY(planner_method(errand->tools->planner, method, errand->client->details, errand->options));
+    snprintf(root, sizeof root, "%s|%s", method, errand->client->tenant);
+    return panel_chain_init(&errand->chain, root, errand->ids.ids, errand->ids.count);
+}
+
+static enum status enter_queue(struct errand *errand)
+{
+    struct access_tenant tenant;
+    const int64_t asked =
+        errand->max_tokens || errand->stream.is_score ? errand->max_tokens : PLANNER_ANSWER_TOKENS;
+    const int64_t answer = asked < ANSWER_TOKENS_MAX ? asked : ANSWER_TOKENS_MAX;
+    access_tenant(errand->tools->access, &tenant, errand->client->tenant);
+    const struct fair_request request = {
+        .tenant = &tenant,
+        .priority = errand->client->priority,
+        .tokens = (int64_t)errand->ids.count + answer,
+        .deadline_ns = errand->deadline_ns,
+    };
+    TRY(queue_enter(errand->tools->queue, &errand->ticket, errand->client->details, &request));
+    errand->queued = true;
+    return STATUS_OK;
+}
+
+/* Where the queue is full already, nothing of the request is looked at. */
+static enum status check_queue(struct errand *errand)
+{
+    struct access_tenant tenant;
+    access_tenant(errand->tools->access, &tenant, errand->client->tenant);
+    return queue_check(errand->tools->queue, errand->client->details, &tenant);
+}
+
+static enum status wait_for_place(struct errand *errand)
+{
+    struct errand_tools *tools = errand->tools;
+    struct stream_place told = {.ahead = -1};
+    int64_t told_ns = 0;
+    errand->told.prompt = (int64_t)errand->ids.count;
+    requests_count(tools->active, &errand->entry, &errand->told);
+    TRY(make_chain(errand));
+    TRY(enter_queue(errand));
+    for (;;) {
+        bool taken = false;
+        TRY(check_waiting(errand));
+        TRY(try_place(errand, &taken));
+        if (taken) {
+            errand_course_placed(&errand->course, (int64_t)errand->ids.count);
+            queue_start(tools->queue, &errand->ticket);
+            requests_run(tools->active, &errand->entry, errand->facts.group_id);
+            return STATUS_OK;
+        }
+        const struct stream_place place = {queue_ahead(tools->queue, &errand->ticket),
+                                           !workers_ready(tools->workers)};
+        if (place.ahead != told.ahead || place.waiting_for_workers != told.waiting_for_workers ||
+            clock_now_ns() >= told_ns + QUEUED_REPEAT_MS * INT64_C(1000000)) {
+            TRY(stream_queued(&errand->stream, &place));
+            told = place;
+            told_ns = clock_now_ns();
+        }
+        queue_wait(tools->queue, LOOK_MS);
+    }
+}
+
+/* ---- running ---- */
+
+static enum status begin_run(struct errand *errand, const struct sampling *sampling)
+{
+    TRY(wait_for_place(errand));
+    enum status status = tell_plan(errand);
+    if (status != STATUS_OK) {
+        workers_release(&errand->place);
+        return status;
+    }
+    struct choice_message choice;
+    choice_message_set(&choice, &errand->choice);
+    size_t stop_count = 0;
+    const int32_t *stop_ids = tokenizer_stop_ids(errand->tools->forms.tokenizer, &stop_count);
+    int64_t left_ms = (errand->deadline_ns - clock_now_ns()) / 1000000;
+    Longhaul__Control__V1__RunSampling run_sampling;
+    Longhaul__Control__V1__Run run = LONGHAUL__CONTROL__V1__RUN__INIT;
+    run.request_id = errand->run_id;
+    run.kind = errand->stream.is_score ? LONGHAUL__CONTROL__V1__RUN_KIND__RUN_KIND_SCORE
+                                       : LONGHAUL__CONTROL__V1__RUN_KIND__RUN_KIND_GENERATE;
+    run.choice = &choice.message;
+    run.n_token_ids = errand->ids.count;
+    run.token_ids = errand->ids.ids;
+    run.max_tokens = errand->max_tokens;
+    sampling_request_run(&run_sampling, sampling);
+    run.sampling = &run_sampling;
+    run.n_stop_ids = errand->ignore_end ? 0 : stop_count;
+    run.stop_ids = (int32_t *)stop_ids;
+    run.deadline_ms = left_ms > 1 ? left_ms : 1;
+    run.no_prefix_reuse = errand->no_prefix_reuse;
+    run.logprobs = errand->logprobs;
+    run.trace = errand->trace;
+    run.likeliest = errand->likeliest;
+    run.tenant = (char *)errand->client->tenant;
+    errand->stream.prefill_ns = clock_now_ns();
+    log_line(LOG_INFO, "request runs",
+             log_text("kind", errand->stream.is_score ? "score" : "generate"),
+             log_integer("prompt_tokens", (int64_t)errand->ids.count),
+             log_integer("max_tokens", errand->max_tokens));
+    return group_run_begin(&errand->run, &errand->place, &run);
+}
+
+/* Waits for news and tells progress; a request that is over is cancelled. */
+static enum status follow(struct errand *errand, struct group_news *news)
+{
+    enum status status = check_over(
+        errand,
+        news->tokens_total && news->tokens_done == news->tokens_total ? "decode" : "prefill");
+    if (status != STATUS_OK) {
+        group_run_cancel(errand->run, status_message());
+        return status;
+    }
+    if (atomic_load(&errand->tools->stopping))
+        group_run_cancel(errand->run, "the coordinator is ending");
+    if (!errand_client_has_room(errand->client, LOOK_MS)) { /* the run keeps what comes */
+        news->id_count = 0;
+        news->score_count = 0;
+        return STATUS_OK;
+    }
+    group_run_wait(errand->run, news, LOOK_MS);
+    errand->told.prompt_done = news->tokens_done;
+    errand->told.completion += (int64_t)news->id_count;
+    requests_count(errand->tools->active, &errand->entry, &errand->told);
+    return news->tokens_total
+               ? stream_progress(&errand->stream, news->tokens_done, news->tokens_total)
+               : STATUS_OK;
+}
+
+static const char not_finite_reason[] = "NON_FINITE_LOGITS";
+
+/* Workers look for it themselves; whatever they send, no client is told a number that is none. */
+static enum status check_finite(struct errand *errand, const float *logprobs, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (!isfinite(logprobs[i])) {
+            group_run_cancel(errand->run, "its numbers are not finite");
+            errand->client->details->reason = not_finite_reason;
+            return fail(STATUS_INTERNAL,
+                        "the workers report a log-probability that is not a finite number");
+        }
+    return STATUS_OK;
+}
+
+/* The run's own failure, with what helps the client. */
+static enum status failure_of(struct errand *errand, const struct group_outcome *outcome)
+{
+    if (outcome->status == STATUS_UNAVAILABLE) {
+        /* By the group, whoever asks again counts those that a request was lost with. */
+        status_details_fact(errand->client->details, "group_id", "%s", errand->facts.group_id);
+        return unavailable(errand, "WORKERS_LOST", outcome->message);
+    }
+    if (outcome->not_finite)
+        errand->client->details->reason = not_finite_reason;
+    return fail(outcome->status, "%s", outcome->message);
+}
+
+/* What the prompt took of the slowest rank's time, where all of it was computed, and measured. */
+static void note_pace(struct errand *errand, const struct group_outcome *outcome)
+{
+    double seconds = 0;
+    if (outcome->status != STATUS_OK || outcome->prefilled_tokens < PACE_TOKENS ||
+        outcome->cached_tokens > 0)
+        return;
+    for (int rank = 0; rank < outcome->report_count; rank++) {
+        const Longhaul__Control__V1__RankReport *report = &outcome->reports[rank].report;
+        const double own = report->rows_seconds + report->attend_seconds + report->head_seconds;
+        seconds = own > seconds ? own : seconds;
+    }
+    if (seconds > 0 && errand->forecast.seconds > 0)
+        workers_note_pace(errand->tools->workers, &errand->facts,
+                          seconds / errand->forecast.seconds);
+}
+
+/* Who was slower than planned is named in the report; [count], all 0 where it was not measured, or
+ * other requests' rows were computed in the same products. */
+static void note_speeds(struct errand *errand, const struct group_outcome *outcome)
+{
+    const int count = outcome->report_count;
+    double *flops = calloc((size_t)count * 2, sizeof *flops);
+    double *slowness = calloc((size_t)count, sizeof *slowness);
+    free(errand->slowness);
+    errand->slowness = slowness;
+    if (!flops || !slowness) { /* a report may lack it */
+        free(flops);
+        return;
+    }
+    const struct worker_speeds_run run = {flops, flops + count, count};
+    if (outcome->status == STATUS_OK && outcome->prefilled_tokens >= PACE_TOKENS &&
+        outcome->cached_tokens == 0 && count == errand->forecast.count) {
+        for (int r = 0; r < count; r++) {
+            const Longhaul__Control__V1__RankReport *report = &outcome->reports[r].report;
+            flops[r] = errand->forecast.ranks[r].flops;
+            flops[count + r] = report->rows_seconds + report->attend_seconds;
+        }
+        worker_speeds_slowness(slowness, &run, &errand->choice.request.weights);
+        workers_note_speeds(errand->tools->workers, &errand->facts, &run);
+    }
+    for (int r = 0; r < count; r++)
+        if (slowness[r] >= WORKER_SPEEDS_SLOW)
+            log_line(LOG_WARN, "slow worker", log_text("group", errand->facts.group_id),
+                     log_integer("rank", r), log_real("times", slowness[r], 2));
+    free(flops);
+}
+
+/* For the line that tells of the call's end. */
+static void note_outcome(struct errand *errand, const struct group_outcome *outcome,
+                         Longhaul__V1__FinishReason reason)
+{
+    note_pace(errand, outcome);
+    note_speeds(errand, outcome);
+    errand_course_outcome(&errand->course, outcome, reason);
+    errand_client_note(errand->client,
+                       log_integer("completion_tokens", outcome->completion_tokens));
+    errand_client_note(errand->client, log_integer("cached_tokens", outcome->cached_tokens));
+    errand_client_note(errand->client, log_real("prefill_s", outcome->prefill_seconds, 3));
+    errand_client_note(errand->client, log_real("decode_s", outcome->decode_seconds, 3));
+}
+
+/* ---- generate ---- */
+
+/* The text of a batch of ids. */
+struct batch {
+    char *text; /* 0-terminated */
+    size_t bytes, room;
+    size_t ids; /* how many were used before a stop string ended the answer */
+    bool stopped;
+};
+
+static enum status batch_add(struct batch *batch, const struct detokenizer_piece *piece)
+{
+    if (batch->bytes + piece->bytes + 1 > batch->room) {
+        size_t room = 2 * (batch->bytes + piece->bytes + 1);
+        char *longer = realloc(batch->text, room);
+        if (!longer)
+            return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the answer's text");
+        batch->text = longer;
+        batch->room = room;
+    }
+    memcpy(batch->text + batch->bytes, piece->text, piece->bytes);
+    batch->bytes += piece->bytes;
+    batch->text[batch->bytes] = 0;
+    batch->stopped = piece->stopped;
+    return STATUS_OK;
+}
+
+/* Turns the news into text; at the end also what was held back. */
+static enum status batch_fill(struct batch *batch, struct detokenizer *detokenizer,
+                              const struct group_news *news)
+{
+    struct detokenizer_piece piece = {.text = "", .bytes = 0};
+    batch->bytes = 0;
+    TRY(batch_add(batch, &piece));
+    for (batch->ids = 0; batch->ids < news->id_count && !batch->stopped; batch->ids++) {
+        TRY(detokenizer_feed(detokenizer, &piece, news->ids[batch->ids]));
+        TRY(batch_add(batch, &piece));
+    }
+    if (news->ended && !batch->stopped) {
+        TRY(detokenizer_end(detokenizer, &piece));
+        TRY(batch_add(batch, &piece));
+    }
+    return STATUS_OK;
+}
+
+static enum status follow_answer(struct errand *errand, struct detokenizer *detokenizer,
+                                 bool *stopped, int64_t *completion_tokens)
+{
+    struct group_news news = {0};
+    struct batch batch = {0};
+    enum status status = STATUS_OK;
+    while (!news.ended && !batch.stopped) {
+        TRY_ELSE(follow(errand, &news), free_text);
+        for (size_t i = 0; news.logprobs && i < news.id_count; i++) {
+            const struct group_logprobs *told = &news.logprobs[i];
+            TRY_ELSE(check_finite(errand, &told->chosen, 1), free_text);
+            TRY_ELSE(check_finite(errand, told->likeliest, (size_t)errand->likeliest), free_text);
+        }
+        TRY_ELSE(batch_fill(&batch, detokenizer, &news), free_text);
+        *completion_tokens += (int64_t)batch.ids;
+        errand_client_note(errand->client, log_integer("completion_tokens", *completion_tokens));
+        TRY_ELSE(stream_tokens(&errand->stream, batch.text, news.ids, news.logprobs, batch.ids,
+                               errand->likeliest),
+                 free_text);
+        if (batch.ids > 0)
+            errand_course_tokens(&errand->course);
+    }
+    *stopped = batch.stopped;
+    if (!batch.stopped)
+        goto free_text;
+    group_run_cancel(errand->run, "a stop string was met");
+    while (!news.ended) /* the ranks' counts are complete only then */
+        TRY_ELSE(follow(errand, &news), free_text);
+free_text:
+    free(batch.text);
+    return status;
+}
+
+static const char *finish_word(Longhaul__V1__FinishReason reason)
+{
+    switch (reason) {
+    case LONGHAUL__V1__FINISH_REASON__FINISH_REASON_STOP:
+        return "stop";
+    case LONGHAUL__V1__FINISH_REASON__FINISH_REASON_CANCELLED:
+        return "cancelled";
+    default:
+        return "length";
+    }
+}
+
+static enum status finish_answer(struct errand *errand, uint64_t seed, bool stopped,
+                                 int64_t completion_tokens)
+{
+    struct group_outcome outcome;
+    group_run_outcome(errand->run, &outcome);
+    struct stream_end end = {
+        .reason = LONGHAUL__V1__FINISH_REASON__FINISH_REASON_LENGTH,
+        .seed = seed,
+        .prompt_tokens = (int64_t)errand->ids.count,
+        .load_seconds = errand->facts.load_seconds,
+    };
+    bool cut_short = outcome.status == STATUS_CANCELLED;
+    if (stopped || outcome.stopped)
+        end.reason = LONGHAUL__V1__FINISH_REASON__FINISH_REASON_STOP;
+    else if (cut_short && atomic_load(&errand->tools->stopping))
+        end.reason = LONGHAUL__V1__FINISH_REASON__FINISH_REASON_CANCELLED;
+    else if (outcome.status != STATUS_OK)
+        return failure_of(errand, &outcome);
+    if (stopped)
+        outcome.completion_tokens = completion_tokens;
+    note_outcome(errand, &outcome, end.reason);
+    for (int rank = 0; outcome.traces && rank < outcome.report_count; rank++)
+        TRY(stream_trace(&errand->stream, rank, &outcome.traces[rank]));
+    end.slowness = errand->slowness;
+    errand_client_note(errand->client, log_text("reason", finish_word(end.reason)));
+    return stream_finished(&errand->stream, &end, &outcome);
+}
+
+static enum status read_logprobs(struct errand *errand, struct status_details *details,
+                                 const Longhaul__V1__GenerateRequest *request)
+{
+    errand->logprobs = request->optional_logprobs_case ==
+                       LONGHAUL__V1__GENERATE_REQUEST__OPTIONAL_LOGPROBS_LOGPROBS;
+    errand->likeliest = errand->logprobs ? request->logprobs : 0;
+    details->field = "logprobs";
+    TRY(sampling_check_likeliest(errand->likeliest,
+                                 tokenizer_count(errand->tools->forms.tokenizer)));
+    details->field = NULL;
+    return STATUS_OK;
+}
+
+static enum status read_generate(struct errand *errand, struct sampling *sampling,
+                                 struct detokenizer *detokenizer,
+                                 const Longhaul__V1__GenerateRequest *request)
+{
+    struct status_details *details = errand->client->details;
+    const struct prompt_forms *forms = &errand->tools->forms;
+    errand->options = request->options;
+    errand->no_prefix_reuse = request->no_prefix_reuse;
+    errand->trace = request->trace;
+    errand->ignore_end = request->ignore_end;
+    bool asked = request->optional_max_tokens_case ==
+                 LONGHAUL__V1__GENERATE_REQUEST__OPTIONAL_MAX_TOKENS_MAX_TOKENS;
+    errand->max_tokens = asked ? request->max_tokens : 0;
+    if (asked && errand->max_tokens < 1) {
+        details->field = "max_tokens";
+        return fail(STATUS_INVALID_ARGUMENT, "max_tokens is %" PRId64 "; must be at least 1",
+                    errand->max_tokens);
+    }
+    TRY(read_logprobs(errand, details, request));
+    TRY(sampling_request_read(sampling, &details->field, request->sampling));
+    struct detokenizer_stop stops[DETOKENIZER_STOPS_MAX];
+    for (size_t i = 0; i < request->n_stop && i < DETOKENIZER_STOPS_MAX; i++)
+        stops[i] = (struct detokenizer_stop){request->stop[i], strlen(request->stop[i])};
+    details->field = "stop";
+    TRY(detokenizer_init(detokenizer, forms->tokenizer, stops, request->n_stop));
+    details->field = "prompt";
+    enum status status = prompt_encode(forms, &errand->ids, request->prompt);
+    if (status == STATUS_OUT_OF_RANGE)
+        details->reason = "CONTEXT_EXCEEDED";
+    TRY(status);
+    errand_client_note(errand->client, log_integer("prompt_tokens", (int64_t)errand->ids.count));
+    details->field = NULL;
+    return STATUS_OK;
+}
+
+enum status errand_generate(const struct errand_client *client, struct errand_tools *tools,
+                            const Longhaul__V1__GenerateRequest *request)
+{
+    struct errand errand;
+    struct detokenizer detokenizer = {0};
+    struct sampling sampling;
+    bool stopped = false;
+    int64_t completion_tokens = 0;
+    TRY(errand_init(&errand, client, tools, request->request_id, false));
+    enum status status = STATUS_OK;
+    TRY_ELSE(check_queue(&errand), deinit);
+    TRY_ELSE(read_generate(&errand, &sampling, &detokenizer, request), deinit);
+    TRY_ELSE(begin_run(&errand, &sampling), deinit);
+    TRY_ELSE(follow_answer(&errand, &detokenizer, &stopped, &completion_tokens), deinit);
+    status = finish_answer(&errand, sampling.seed, stopped, completion_tokens);
+deinit:
+    detokenizer_deinit(&detokenizer);
+    errand_deinit(&errand, status);
+    return status;
+}
+
+/* ---- score ---- */
+
+static enum status follow_scores(struct errand *errand, double *sum)
+{
+    struct group_news news = {0};
+    const int64_t last = (int64_t)errand->ids.count - 1;
+    while (!news.ended) {
+        TRY(follow(errand, &news));
+        if (news.score_count == 0)
+            continue;
+        TRY(check_finite(errand, news.scores, (size_t)news.score_count));
+        for (int64_t i = 0; i < news.score_count; i++)
+            *sum += (double)news.scores[i];
+        /* The last token has no score: its id goes with the last ones that have. */
+        int64_t end = news.score_first + news.score_count;
+        int64_t ids = news.score_count + (end == last);
+        TRY(stream_scores(&errand->stream, news.score_first, errand->ids.ids + news.score_first,
+                          (size_t)ids, news.scores, (size_t)news.score_count));
+    }
+    return STATUS_OK;
+}
+
+static enum status finish_scores(struct errand *errand, double sum)
+{
+    struct group_outcome outcome;
+    group_run_outcome(errand->run, &outcome);
+    if (outcome.status != STATUS_OK)
+        return failure_of(errand, &outcome);
+    struct stream_end end = {
+        .perplexity = exp(-sum / (double)(errand->ids.count - 1)),
+        .prompt_tokens = (int64_t)errand->ids.count,
+        .load_seconds = errand->facts.load_seconds,
+    };
+    note_outcome(errand, &outcome, LONGHAUL__V1__FINISH_REASON__FINISH_REASON_UNSPECIFIED);
+    end.slowness = errand->slowness;
+    return stream_finished(&errand->stream, &end, &outcome);
+}
+
+static enum status read_score(struct errand *errand, const Longhaul__V1__ScoreRequest *request)
+{
+    errand->client->details->field = "text";
+    errand->options = request->options;
+    TRY(prompt_check_bytes(&errand->tools->forms, strlen(request->text)));
+    TRY(tokenizer_encode(errand->tools->forms.tokenizer, &errand->ids, request->text,
+                         strlen(request->text), TOKENIZER_CONTROL | TOKENIZER_BOS));
+    errand_client_note(errand->client, log_integer("prompt_tokens", (int64_t)errand->ids.count));
+    if (errand->ids.count < 2)
+        return fail(STATUS_INVALID_ARGUMENT, "text: %zu tokens; a score needs at least 2",
+                    errand->ids.count);
+    errand->client->details->field = NULL;
+    return STATUS_OK;
+}
+
+enum status errand_score(const struct errand_client *client, struct errand_tools *tools,
+                         const Longhaul__V1__ScoreRequest *request)
+{
+    struct errand errand;
+    struct sampling sampling;
+    double sum = 0;
+    TRY(errand_init(&errand, client, tools, request->request_id, true));
+    enum status status = STATUS_OK;
+    TRY_ELSE(check_queue(&errand), deinit);
+    TRY_ELSE(sampling_request_read(&sampling, &client->details->field, NULL), deinit);
+    TRY_ELSE(read_score(&errand, request), deinit);
+    TRY_ELSE(begin_run(&errand, &sampling), deinit);
+    TRY_ELSE(follow_scores(&errand, &sum), deinit);
+    status = finish_scores(&errand, sum);
+deinit:
+    errand_deinit(&errand, status);
+    return status;
+}
