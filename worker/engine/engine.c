@@ -300,11 +300,16 @@ enum status engine_admit(struct engine *engine, uint64_t number,
     /* What cannot be planned is refused when its turn comes. */
     if (request->refused == STATUS_OK && choice_check(&choice) == STATUS_OK &&
         memory_context_check(&choice) == STATUS_OK)
-        TRY(places_slots(&waiting.slots, &choice));
+        TRY(places_slots(&engine->places, &waiting.slots, request));
     pthread_mutex_lock(&engine->lock);
     const enum status status = engine_queue_add(&engine->queue, &waiting);
     pthread_mutex_unlock(&engine->lock);
     return status;
+}
+
+enum status engine_let_go(struct engine *engine, uint64_t number)
+{
+    return engine_queue_let_go(&engine->queue, number);
 }
 
 static enum status cut_short(enum status reason)
@@ -327,8 +332,7 @@ static enum status meet(struct engine *engine, struct comer *comer, uint64_t num
         TRY(source->find(source->context, number, &comer->job));
     }
     if (!ends)
-        comer->mine =
-            request_check(comer->job.request, &engine->options.group, &engine->device->shape);
+        comer->mine = request_check(comer->job.request, &engine->places);
     if (comer->mine != STATUS_OK)
         snprintf(comer->cause, sizeof comer->cause, "%s", status_message());
     return STATUS_OK;
@@ -354,7 +358,7 @@ static enum status promise_after(const struct engine *engine, int64_t *promised,
 {
     for (int b = a + 1; b < engine->post->turn.admit_count; b++)
         if (agree(engine, b, &engine->comers[b]) == STATUS_OK)
-            TRY(places_promise(promised, &engine->options.group, engine->comers[b].job.request));
+            TRY(places_promise(&engine->places, promised, engine->comers[b].job.request));
     return STATUS_OK;
 }
 
@@ -551,6 +555,8 @@ static enum status take_stage(struct engine *engine)
         return status;
     if (goes_on && status == STATUS_OK)
         return hear_verdicts(engine);
+    if (status == STATUS_OK && is_last && sequence->job.request->stays)
+        TRY(places_stay(&engine->places, sequence));
     sequence->result.prefill_seconds =
         status == STATUS_OK ? clock_seconds_since(sequence->started_ns) : 0;
     if (is_last || status != STATUS_OK)
@@ -638,11 +644,13 @@ static enum status take_step(struct engine *engine)
     return hear_verdicts(engine);
 }
 
-/* Rank 0's turn: requests that are cut short come first, to end; others while there is room. */
+/* Rank 0's turn: residents go that nobody waits for. Requests that are cut short come first, to
+ * end; others while there is room. */
 static void compose(struct engine *engine)
 {
     struct turn *turn = &engine->post->turn;
     struct places_promised promised = {0};
+    turn->goer_count = engine_queue_goers(&engine->queue, turn->goers, CHOICE_SEQUENCES_MAX);
     turn->admit_count = 0;
     pthread_mutex_lock(&engine->lock);
     bool room = true;
@@ -679,11 +687,12 @@ static enum status tell_turn(struct engine *engine, bool *there)
     struct transport *transport = engine->transport;
     *there = false;
     TRY(transport_progress(transport)); /* an abort is heard with nothing to do, too */
-    if (engine->live_count == 0 && engine->queue.count == 0)
+    if (engine->live_count == 0 && engine->queue.count == 0 && engine->queue.goer_count == 0)
         return STATUS_OK;
     TRY(wait_for_sent(engine));
     compose(engine);
-    *there = engine->post->turn.admit_count > 0 || engine->post->turn.kind != TURN_NONE;
+    *there = engine->post->turn.goer_count > 0 || engine->post->turn.admit_count > 0 ||
+             engine->post->turn.kind != TURN_NONE;
     for (int peer = 1; *there && peer < transport->size; peer++)
         TRY(transport_send(transport, peer, TRANSPORT_TURN, &engine->post->turn,
                            sizeof engine->post->turn, &engine->requests[peer]));
@@ -717,6 +726,8 @@ static enum status hear_turn(struct engine *engine, bool *there)
 
 static enum status take_turn(struct engine *engine)
 {
+    for (int g = 0; g < engine->post->turn.goer_count; g++)
+        places_let_go(&engine->places, engine->post->turn.goers[g]);
     if (engine->post->turn.admit_count > 0)
         TRY(begin_all(engine));
     switch ((enum turn_kind)engine->post->turn.kind) {

@@ -1,4 +1,4 @@
-/* Owns the list. */
+/* Owns the lists. */
 #include "worker/engine/engine_queue.h"
 
 #include <stdlib.h>
@@ -9,6 +9,7 @@
 void engine_queue_deinit(struct engine_queue *queue)
 {
     free(queue->list);
+    free(queue->goers);
     *queue = (struct engine_queue){0};
 }
 
@@ -54,6 +55,42 @@ void engine_queue_cancel(struct engine_queue *queue, uint64_t number, enum statu
     for (int w = 0; w < queue->count; w++)
         if (queue->list[w].number == number)
             queue->list[w].cancel_status = status;
+}
+
+enum status engine_queue_let_go(struct engine_queue *queue, uint64_t number)
+{
+    if (queue->goer_count == queue->goer_room) {
+        const int room = 2 * queue->goer_room + 16;
+        uint64_t *goers = reallocarray(queue->goers, (size_t)room, sizeof *goers);
+        if (!goers)
+            return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for %d residents that go", room);
+        queue->goers = goers;
+        queue->goer_room = room;
+    }
+    queue->goers[queue->goer_count++] = number;
+    return STATUS_OK;
+}
+
+static bool is_awaited(const struct engine_queue *queue, uint64_t resident)
+{
+    for (int w = 0; w < queue->count; w++)
+        if (queue->list[w].job.request->goes_on_from == resident)
+            return true;
+    return false;
+}
+
+int engine_queue_goers(struct engine_queue *queue, uint64_t *numbers, int most)
+{
+    int taken = 0, left = 0;
+    for (int g = 0; g < queue->goer_count; g++) {
+        const uint64_t number = queue->goers[g];
+        if (taken == most || is_awaited(queue, number))
+            queue->goers[left++] = number;
+        else
+            numbers[taken++] = number;
+    }
+    queue->goer_count = left;
+    return taken;
 }
 
 /* A request that is cut short before it begins ends as if it were refused. */

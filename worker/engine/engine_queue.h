@@ -1,5 +1,6 @@
 /* What rank 0 was asked for and has not put into a turn yet: the requests that wait, the first is
- * next. No lock: the engine has one, for what other threads cancel. */
+ * next, and the residents that are to go. No lock: the engine has one, for what other threads
+ * cancel. */
 #pragma once
 
 #include <stdint.h>
@@ -18,6 +19,8 @@ struct engine_waiting {
 struct engine_queue {
     struct engine_waiting *list; /* [count] */
     int count, room;
+    uint64_t *goers; /* [goer_count] */
+    int goer_count, goer_room;
 };
 
 void engine_queue_deinit(struct engine_queue *queue);
@@ -33,6 +36,12 @@ struct engine_waiting engine_queue_take(struct engine_queue *queue, uint64_t num
 
 /* Unless it is not there. */
 void engine_queue_cancel(struct engine_queue *queue, uint64_t number, enum status status);
+
+/* The resident of this number is to go. */
+MUST_CHECK enum status engine_queue_let_go(struct engine_queue *queue, uint64_t number);
+
+/* Takes out residents that no waiting request goes on from, at most `most`; how many they are. */
+int engine_queue_goers(struct engine_queue *queue, uint64_t *numbers, int most);
 
 /* Why it ends before it begins; OK: it does not. */
 enum status engine_queue_stop_status(const struct engine_waiting *waiting);
