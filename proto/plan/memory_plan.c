@@ -12,8 +12,10 @@ enum {
     F32 = 4,
     PIECE_ALIGNMENT = 64,
     SAMPLER_FIXED_BYTES = 128,
+    DRAFT_FIXED_BYTES = 128,
+    DRAFT_SLOT_BYTES = 4,
     CANDIDATE_BYTES = 8,
-    SPARE_PANELS = 4,
+    SPARE_PANELS = 5, /* one of them for drafted tokens, before earlier ones are out of reach */
     SINK_PANELS = 2,
     USUAL_RECORDS = 2,          /* of a panel by most methods: K in one frame, and V */
     STAGE_ROWS_MOST = 8192,     /* longer prompts go in several stages */
@@ -36,6 +38,7 @@ static const char *const names[MEMORY_REGIONS] = {
     [MEMORY_IDS] = "ids",
     [MEMORY_SCORES] = "scores",
     [MEMORY_SAMPLERS] = "samplers",
+    [MEMORY_DRAFTS] = "drafts",
 };
 
 const char *memory_region_name(enum memory_region region)
@@ -92,14 +95,14 @@ int64_t memory_plan_range_tokens(const struct choice *choice)
     const int64_t least =
         replicated_rows(choice) > 1 ? MEMORY_STAGE_RANGE_TOKENS : MEMORY_RANGE_TOKENS;
     int64_t range = least * choice->group.workers;
-    while (ceil_div(keys, range) > MEMORY_RANGES_MOST - 2)
+    while (ceil_div(keys, range) > MEMORY_RANGES_MOST - 3)
         range *= 2;
     return range;
 }
 
 int64_t memory_plan_ranges(const struct choice *choice)
 {
-    return ceil_div(step_keys(choice), memory_plan_range_tokens(choice)) + 2;
+    return ceil_div(step_keys(choice), memory_plan_range_tokens(choice)) + 3;
 }
 
 /* ---- how much there is at most ---- */
@@ -319,7 +322,9 @@ void memory_group_size(struct group_choice *group, int sequences, int64_t contex
     group->sequences = sequences;
     group->context_tokens = context_tokens;
     group->stage_rows = smaller(rows_of_context(group), STAGE_ROWS_MOST) + SINK_ROWS;
-    group->step_rows = group->workers > 1 ? larger(sequences, REPLICATED_ROWS_MOST) : sequences;
+    group->step_rows = sequences + MEMORY_DRAFT_ROWS;
+    if (group->workers > 1)
+        group->step_rows = larger(group->step_rows, REPLICATED_ROWS_MOST);
 }
 
 /* Of a rank, dealt in any way, with the sinks of any usual method. */
@@ -356,6 +361,14 @@ static int64_t piece(int64_t bytes)
 int64_t memory_sampler_bytes(const struct model_shape *shape)
 {
     return SAMPLER_FIXED_BYTES + piece(shape->vocab * CANDIDATE_BYTES) + piece(shape->vocab);
+}
+
+int64_t memory_draft_bytes(int64_t context_tokens)
+{
+    int64_t slots = 1;
+    while (slots < context_tokens)
+        slots *= 2;
+    return piece(DRAFT_FIXED_BYTES + slots * DRAFT_SLOT_BYTES);
 }
 
 /* Of K or V of one panel on one layer. */
@@ -422,8 +435,10 @@ void memory_plan_make(struct memory_plan *plan, const struct model_shape *shape,
         (group->pool_slots + MEMORY_RANGES_MOST + SPARE_PANELS) * request->list_panel_bytes;
     bytes[MEMORY_IDS] = group->sequences * group->context_tokens * 4;
     bytes[MEMORY_SCORES] = (group->stage_rows + (rank == 0 ? group->context_tokens : 0)) * F32;
-    if (rank == 0)
+    if (rank == 0) {
         bytes[MEMORY_SAMPLERS] = group->sequences * memory_sampler_bytes(shape);
+        bytes[MEMORY_DRAFTS] = group->sequences * memory_draft_bytes(group->context_tokens);
+    }
     for (int region = 0; region < MEMORY_REGIONS; region++) {
         bytes[region] = piece(bytes[region]);
         plan->total_bytes += bytes[region];

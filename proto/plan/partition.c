@@ -215,6 +215,19 @@ enum status ownership_fork(struct ownership **fork, const struct ownership *from
     return status;
 }
 
+void ownership_retreat(struct ownership *ownership, int64_t tokens)
+{
+    assert(tokens >= 0 && tokens <= ownership->tokens);
+    const int64_t panels = panels_up_to(ownership, tokens);
+    while (ownership->count > 0 && ownership->dealt[ownership->count - 1].first >= panels)
+        ownership->count--;
+    if (ownership->closed > ownership->count)
+        ownership->closed = ownership->count;
+    if (ownership->count > 0)
+        ownership->dealt[ownership->count - 1].end = panels;
+    ownership->tokens = tokens;
+}
+
 enum status ownership_deal(struct ownership *ownership, const struct owned_span *spans, int count)
 {
     int64_t next = ownership->tokens;

@@ -63,6 +63,9 @@ MUST_CHECK enum status ownership_advance(struct ownership *ownership, int64_t to
 /* Gives every token dealt so far to one rank. */
 MUST_CHECK enum status ownership_give(struct ownership *ownership, int owner);
 
+/* Forgets the tokens from index `tokens` on, the last ones dealt. */
+void ownership_retreat(struct ownership *ownership, int64_t tokens);
+
 /* For tests: appends owned spans given by hand: ascending, without gaps, from ownership_tokens on,
  * cut at panels only. */
 MUST_CHECK enum status ownership_deal(struct ownership *ownership, const struct owned_span *spans,

@@ -59,6 +59,7 @@ struct task {
     int text;
     int64_t count, max_tokens;
     uint64_t goes_on_from; /* 0: it is read anew */
+    int draft_tokens;
     bool stays;
 };
 
@@ -158,6 +159,7 @@ static struct run *begin_run(struct player *player, uint64_t number)
                 .sampling = {0, 0, 1, 0, 1, 1},
                 .logprobs = true,
                 .likeliest = LIKELIEST,
+                .draft_tokens = task->draft_tokens,
                 .goes_on_from = task->goes_on_from,
                 .stays = task->stays,
             },
@@ -272,6 +274,7 @@ static enum status ask(struct player *player, const struct kept *kept)
         .kind = scores ? ENGINE_SCORE : ENGINE_GENERATE,
         .text = kept->text,
         .max_tokens = scores ? 0 : random_between(random, 1, ANSWER_MOST + 1),
+        .draft_tokens = (int)random_between(random, 0, 4),
         .goes_on_from = (uint64_t)kept->run,
     };
     TRY(choose(&task.choice, player, kept->method));

@@ -235,6 +235,30 @@ static void a_fork_goes_on_in_spans_of_its_own(void **state)
     }
 }
 
+/* Whatever goes on from there is as if the forgotten tokens had never been. */
+static void what_is_forgotten_leaves_no_trace(void **state)
+{
+    (void)state;
+    for (int workers = 1; workers <= WORKERS_MAX; workers++)
+        for (int64_t prompt = 0; prompt <= 12; prompt++)
+            for (int64_t kept = prompt; kept <= prompt + 6; kept++) {
+                struct ownership *ownership = create(workers, 2), *never = create(workers, 2);
+                advance(ownership, prompt, PARTITION_CONTIGUOUS);
+                advance(never, prompt, PARTITION_CONTIGUOUS);
+                advance(ownership, kept - prompt + 9, PARTITION_ROUND_ROBIN);
+                ownership_retreat(ownership, kept);
+                advance(never, kept - prompt, PARTITION_ROUND_ROBIN);
+                assert_int_equal(ownership_tokens(ownership), kept);
+                advance(ownership, 7, PARTITION_ZIGZAG);
+                advance(never, 7, PARTITION_ZIGZAG);
+                check_agreement(ownership);
+                for (int64_t i = 0; i < kept + 7; i++)
+                    assert_int_equal(ownership_owner(ownership, i), ownership_owner(never, i));
+                ownership_destroy(ownership);
+                ownership_destroy(never);
+            }
+}
+
 static void shards_given_by_hand_are_checked(void **state)
 {
     (void)state;
@@ -404,6 +428,7 @@ int main(void)
         cmocka_unit_test(decode_deals_panels_in_turn),
         cmocka_unit_test(what_is_given_to_one_rank_is_its_own_and_goes_on_with_it),
         cmocka_unit_test(a_fork_goes_on_in_spans_of_its_own),
+        cmocka_unit_test(what_is_forgotten_leaves_no_trace),
         cmocka_unit_test(shards_given_by_hand_are_checked),
         cmocka_unit_test(a_panel_lives_while_some_key_of_it_is_within_reach),
         cmocka_unit_test(split_rows_are_whole_groups_and_cover_all),

@@ -56,11 +56,13 @@ struct engine_request {
     /* The resident whose tokens the prompt begins with, by its number, of the same tenant and with
      * the same method; 0: none. NOT_FOUND where it is not there. */
     uint64_t goes_on_from;
-    bool stays;          /* its prompt becomes a resident; it has no answer */
-    bool logprobs;       /* of the generated tokens; needs their logits on the host */
-    int likeliest;       /* tell so many tokens' beside the chosen one's, [0, 20] */
-    struct trace *trace; /* what this rank does for it is noted there; NULL: nobody asks */
-    bool times_parts;    /* of a device too that runs them asynchronously; it is slower then */
+    bool stays;           /* its prompt becomes a resident; it has no answer */
+    bool logprobs;        /* of the generated tokens; needs their logits on the host */
+    int likeliest;        /* tell so many tokens' beside the chosen one's, [0, 20] */
+    int draft_tokens;     /* pass up to so many guessed ones in a step; changes no id. 0: none */
+    bool drafts_that_pay; /* no more of them than make more tokens a second, by what was measured */
+    struct trace *trace;  /* what this rank does for it is noted there; NULL: nobody asks */
+    bool times_parts;     /* of a device too that runs them asynchronously; it is slower then */
 };
 
 /* Of this rank. Bytes are payload between ranks, without verdicts. */
@@ -68,6 +70,8 @@ struct engine_result {
     int64_t completion_tokens;
     int64_t prefilled_tokens; /* of the prompt, whose keys were computed for it */
     int64_t cached_tokens;    /* of the prompt, whose keys were there */
+    int64_t drafted_tokens;   /* that were passed on a guess */
+    int64_t accepted_tokens;  /* of them, those that were right, and so part of the answer */
     bool stopped_by_id;
     bool not_finite;        /* it ended INTERNAL because its numbers are not finite */
     double prefill_seconds; /* until the first id is known */

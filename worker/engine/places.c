@@ -19,24 +19,29 @@ enum status places_init(struct places *places, struct device *device,
     const size_t score_bytes = (size_t)plan->bytes[MEMORY_SCORES];
     const size_t id_bytes = (size_t)plan->bytes[MEMORY_IDS];
     const size_t sampler_bytes = (size_t)plan->bytes[MEMORY_SAMPLERS];
+    const size_t draft_bytes = (size_t)plan->bytes[MEMORY_DRAFTS];
     enum status status = STATUS_OK;
     void *ids;
     void *scores;
     void *samplers;
+    void *drafts;
     *places = (struct places){.device = device, .rank = rank, .plan = *plan};
     TRY_ELSE(panel_pool_create(&places->pool, group->pool_slots), undo);
     TRY_ELSE(prefix_index_create(&places->prefixes, group->workers), undo);
     TRY_ELSE(arena_create(&places->ids_arena, "ids", id_bytes), undo);
     TRY_ELSE(arena_create(&places->scores_arena, "scores", score_bytes), undo);
     TRY_ELSE(arena_create(&places->samplers_arena, "samplers", sampler_bytes), undo);
+    TRY_ELSE(arena_create(&places->drafts_arena, "drafts", draft_bytes), undo);
     TRY_ELSE(arena_take(places->ids_arena, &ids, id_bytes), undo);
     TRY_ELSE(arena_take(places->scores_arena, &scores, score_bytes), undo);
     TRY_ELSE(arena_take(places->samplers_arena, &samplers, sampler_bytes), undo);
+    TRY_ELSE(arena_take(places->drafts_arena, &drafts, draft_bytes), undo);
     places->ids = ids;
     places->scores.rows = scores;
     places->scores.all = places->scores.rows + group->stage_rows;
     places->renumbered = calloc((size_t)group->pool_slots + 1, sizeof *places->renumbered);
     places->samplers = rank == 0 ? samplers : NULL;
+    places->drafts = rank == 0 ? drafts : NULL;
     if (!places->renumbered)
         TRY_ELSE(fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the places of %d sequences",
                       group->sequences),
@@ -55,6 +60,7 @@ void places_deinit(struct places *places)
     arena_destroy(places->ids_arena);
     arena_destroy(places->scores_arena);
     arena_destroy(places->samplers_arena);
+    arena_destroy(places->drafts_arena);
     free(places->renumbered);
     *places = (struct places){0};
 }
@@ -521,6 +527,7 @@ static enum status begin(struct places *places, struct sequence *sequence,
         .ids = places->ids + which * device->group.context_tokens,
         .vocab = device->shape.vocab,
         .sampler_bytes = memory_sampler_bytes(&device->shape),
+        .draft_bytes = memory_draft_bytes(device->group.context_tokens),
         .panels = {.slots = mine->slots,
                    .panel_slots = mine->panel_slots,
                    .sink_panels = mine->sink_panels,
@@ -528,6 +535,8 @@ static enum status begin(struct places *places, struct sequence *sequence,
     };
     if (places->samplers)
         place.sampler_memory = places->samplers + which * place.sampler_bytes;
+    if (places->drafts)
+        place.draft_memory = places->drafts + which * place.draft_bytes;
     sequence_init(sequence, start, device->spec);
     enum status status = open_resident(places, sequence, start->job->request);
     if (status == STATUS_OK)

@@ -1,6 +1,6 @@
-/* Where the sequences of a rank lie: its pool of panels and its arenas of ids, scores and samplers,
- * made once for the group's choice. A sequence gets a place when it comes, for the most that it
- * will ever need, and gives it back when it goes; nothing is allocated in between.
+/* Where the sequences of a rank lie: its pool of panels and its arenas of ids, scores, samplers and
+ * drafts, made once for the group's choice. A sequence gets a place when it comes, for the most
+ * that it will ever need, and gives it back when it goes; nothing is allocated in between.
  *
  * Full panels of prompts stay, where a request allows it, for requests of the same tenant and
  * method whose prompt begins alike: one worker's sequences read them where they lie, those of
@@ -32,9 +32,11 @@ struct places {
     struct arena *ids_arena;
     struct arena *scores_arena;
     struct arena *samplers_arena;
+    struct arena *drafts_arena;
     int32_t *ids; /* [sequences, context] */
     struct score_place scores;
     char *samplers; /* rank 0: [sequences] */
+    char *drafts;   /* rank 0: [sequences] */
     struct residents residents;
     int64_t slots_held;  /* by all sequences and residents, on the rank that holds most of each */
     int64_t *renumbered; /* [pool_slots] */

@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "proto/plan/choice.h"
+#include "proto/plan/memory_plan.h"
 
 enum turn_kind { TURN_NONE, TURN_STAGE, TURN_STEP };
 
@@ -27,6 +28,9 @@ struct turn {
     uint64_t admits[CHOICE_SEQUENCES_MAX]; /* [admit_count] numbers of requests */
     uint64_t rows[CHOICE_SEQUENCES_MAX];   /* [row_count] numbers of requests */
     uint64_t goers[CHOICE_SEQUENCES_MAX];  /* [goer_count] numbers of residents */
+    int32_t
+        drafted[CHOICE_SEQUENCES_MAX]; /* [row_count] tokens that a step passes behind its next */
+    int32_t drafts[MEMORY_DRAFT_ROWS]; /* these, sequence by sequence */
 };
 
 /* A sequence that could be served. */
@@ -57,6 +61,9 @@ struct turn_room {
     int64_t step_rows;    /* sequences of a step */
     int64_t stage_tokens; /* of a stage of several prompts */
 };
+
+/* Tokens of the turn's step, drafted ones among them; of a stage its sequences. */
+int64_t turn_rows(const struct turn *turn);
 
 /* Fills in the turn's kind and rows, and notes it in `live`. TURN_NONE where nothing is to be done.
  */

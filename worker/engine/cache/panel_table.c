@@ -220,6 +220,15 @@ enum status panel_table_take(struct panel_table *table, int64_t panel)
     return STATUS_OK;
 }
 
+void panel_table_retreat(struct panel_table *table, int64_t tokens)
+{
+    while (table->count > table->shared &&
+           table->entries[table->count - 1].panel * BANDS_LANES >= tokens) {
+        table->count--;
+        table->taken[own_of(table, table->entries[table->count].slot)] = false;
+    }
+}
+
 void panel_table_drop(struct panel_table *table, int64_t live_first)
 {
     drop_before(table, live_first);

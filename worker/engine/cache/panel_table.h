@@ -81,6 +81,9 @@ MUST_CHECK enum status panel_table_append(struct panel_table *table, struct pane
  * room holds is whatever lay there. Decode has not begun, and nothing is shared. */
 MUST_CHECK enum status panel_table_take(struct panel_table *table, int64_t panel);
 
+/* Drops the panels of tokens from index `tokens` on that decode has begun. */
+void panel_table_retreat(struct panel_table *table, int64_t tokens);
+
 /* Drops the panels before index live_first. */
 void panel_table_drop(struct panel_table *table, int64_t live_first);
 
