@@ -12,8 +12,10 @@ enum {
     F32 = 4,
     PIECE_ALIGNMENT = 64,
     SAMPLER_FIXED_BYTES = 128,
+    DRAFT_FIXED_BYTES = 128,
+    DRAFT_SLOT_BYTES = 4,
     CANDIDATE_BYTES = 8,
-    SPARE_PANELS = 4,
+    SPARE_PANELS = 5, /* one of them for drafted tokens, before earlier ones are out of reach */
     SINK_PANELS = 2,
     USUAL_RECORDS = 2,          /* of a panel by most methods: K in one frame, and V */
     STAGE_ROWS_MOST = 8192,     /* longer prompts go in several stages */
@@ -36,6 +38,7 @@ static const char *const names[MEMORY_REGIONS] = {
     [MEMORY_IDS] = "ids",
     [MEMORY_SCORES] = "scores",
     [MEMORY_SAMPLERS] = "samplers",
+    [MEMORY_DRAFTS] = "drafts",
 };
 
 const char *memory_region_name(enum memory_region region)
@@ -92,14 +95,14 @@ int64_t memory_plan_range_tokens(const struct choice *choice)
     const int64_t least =
         replicated_rows(choice) > 1 ? MEMORY_STAGE_RANGE_TOKENS : MEMORY_RANGE_TOKENS;
     int64_t range = least * choice->group.workers;
-    while (ceil_div(keys, range) > MEMORY_RANGES_MOST - 2)
+    while (ceil_div(keys, range) > MEMORY_RANGES_MOST - 3)
         range *= 2;
     return range;
 }
 
 int64_t memory_plan_ranges(const struct choice *choice)
 {
-    return ceil_div(step_keys(choice), memory_plan_range_tokens(choice)) + 2;
+    return ceil_div(step_keys(choice), memory_plan_range_tokens(choice)) + 3;
 }
 
 /* ---- how much there is at most ---- */
@@ -164,16 +167,39 @@ static enum status visit_stage(struct walk *walk, struct span stage)
     return STATUS_OK;
 }
 
+/* What a request has before its first stage. */
+struct before {
+    const struct ownership *ownership; /* NULL: nothing */
+    bool shares;
+};
+
+static enum status begin_walk(struct walk *walk, const struct before *before)
+{
+    const struct group_choice *group = &walk->choice->group;
+    if (!before->ownership)
+        return ownership_create(&walk->ownership, group->workers, group->panel_tokens);
+    const int64_t tokens = ownership_tokens(before->ownership);
+    const int64_t whole = before->shares ? tokens - tokens % group->panel_tokens : 0;
+    TRY(ownership_fork(&walk->ownership, before->ownership, tokens));
+    struct owned_span owned;
+    for (int64_t index = whole; ownership_next(walk->ownership, &index, tokens, &owned);)
+        walk->peaks[owned.owner].begun += panels_of(walk, owned.span);
+    walk->live = whole;
+    return STATUS_OK;
+}
+
 /* The most of every rank; `peaks` is zeroed. */
-static enum status walk_stages(struct peak *peaks, const struct choice *choice, int64_t kept_sinks)
+static enum status walk_stages(struct peak *peaks, const struct choice *choice, int64_t kept_sinks,
+                               const struct before *before)
 {
     struct bands bands;
     choice_bands(choice, &bands);
     struct walk walk = {
         .choice = choice, .reach = bands_reach(&bands), .kept_sinks = kept_sinks, .peaks = peaks};
-    TRY(ownership_create(&walk.ownership, choice->group.workers, choice->group.panel_tokens));
+    TRY(begin_walk(&walk, before));
     enum status status = STATUS_OK;
-    struct span stage = {0, 0};
+    const int64_t done = ownership_tokens(walk.ownership);
+    struct span stage = {done, done};
     while (status == STATUS_OK && stage.end < choice->request.context_tokens) {
         stage = choice_stage(choice, stage.end, choice->request.context_tokens);
         status = visit_stage(&walk, stage);
@@ -184,11 +210,13 @@ static enum status walk_stages(struct peak *peaks, const struct choice *choice, 
 
 /* A shorter prompt with a longer answer deals its panels otherwise: round robin, and evenly up to a
  * few; or all that are seen go to one rank. */
-static int64_t panels_with_decode(const struct choice *choice, int rank, int64_t stage_panels)
+static int64_t panels_with_decode(const struct choice *choice, int rank, int64_t stage_panels,
+                                  int64_t shared_panels)
 {
     struct bands bands;
     choice_bands(choice, &bands);
-    int64_t all = ceil_div(choice->request.context_tokens, choice->group.panel_tokens);
+    int64_t all =
+        ceil_div(choice->request.context_tokens, choice->group.panel_tokens) - shared_panels;
     int64_t reach = bands_reach(&bands);
     int64_t seen = reach < choice->request.context_tokens
                        ? ceil_div(reach, choice->group.panel_tokens) + 1
@@ -197,24 +225,26 @@ static int64_t panels_with_decode(const struct choice *choice, int rank, int64_t
     if (choice_is_home(choice))
         dealt = rank == 0 ? seen : 0;
     int64_t most = larger(stage_panels, dealt) + SPARE_PANELS;
-    return smaller(most, all);
+    return smaller(most, larger(all, 0));
 }
 
-enum status memory_need_make(struct memory_need *needs, const struct choice *choice, int first,
-                             int end)
+static enum status make_needs(struct memory_need *needs, const struct choice *choice,
+                              const struct before *before, int first, int end)
 {
     struct bands bands;
     choice_bands(choice, &bands);
     const int64_t kept_sinks = schedule_keeps_sinks(choice, &bands) ? bands.sinks : 0;
     const int64_t sink_panels = ceil_div(kept_sinks, choice->group.panel_tokens);
+    const int64_t shared_panels =
+        before->shares ? ownership_tokens(before->ownership) / choice->group.panel_tokens : 0;
     struct peak *peaks = calloc((size_t)choice->group.workers, sizeof *peaks);
     if (!peaks)
         return fail(STATUS_RESOURCE_EXHAUSTED, "plan: no memory to plan %d workers",
                     choice->group.workers);
-    const enum status status = walk_stages(peaks, choice, kept_sinks);
+    const enum status status = walk_stages(peaks, choice, kept_sinks, before);
     for (int rank = first; status == STATUS_OK && rank < end; rank++) {
-        const int64_t panels =
-            panels_with_decode(choice, rank, peaks[rank].cache_panels + spare_panels(choice));
+        const int64_t panels = panels_with_decode(
+            choice, rank, peaks[rank].cache_panels + spare_panels(choice), shared_panels);
         needs[rank - first] = (struct memory_need){
             .stage_rows = peaks[rank].rows,
             .step_rows = replicated_rows(choice),
@@ -227,6 +257,18 @@ enum status memory_need_make(struct memory_need *needs, const struct choice *cho
     }
     free(peaks);
     return status;
+}
+
+enum status memory_need_make(struct memory_need *needs, const struct choice *choice, int first,
+                             int end)
+{
+    return make_needs(needs, choice, &(struct before){NULL, false}, first, end);
+}
+
+enum status memory_need_after(struct memory_need *needs, const struct choice *choice,
+                              const struct ownership *before, bool shares, int first, int end)
+{
+    return make_needs(needs, choice, &(struct before){before, shares}, first, end);
 }
 
 /* ---- a group's sizes ---- */
@@ -280,7 +322,9 @@ void memory_group_size(struct group_choice *group, int sequences, int64_t contex
     group->sequences = sequences;
     group->context_tokens = context_tokens;
     group->stage_rows = smaller(rows_of_context(group), STAGE_ROWS_MOST) + SINK_ROWS;
-    group->step_rows = group->workers > 1 ? larger(sequences, REPLICATED_ROWS_MOST) : sequences;
+    group->step_rows = sequences + MEMORY_DRAFT_ROWS;
+    if (group->workers > 1)
+        group->step_rows = larger(group->step_rows, REPLICATED_ROWS_MOST);
 }
 
 /* Of a rank, dealt in any way, with the sinks of any usual method. */
@@ -317,6 +361,14 @@ static int64_t piece(int64_t bytes)
 int64_t memory_sampler_bytes(const struct model_shape *shape)
 {
     return SAMPLER_FIXED_BYTES + piece(shape->vocab * CANDIDATE_BYTES) + piece(shape->vocab);
+}
+
+int64_t memory_draft_bytes(int64_t context_tokens)
+{
+    int64_t slots = 1;
+    while (slots < context_tokens)
+        slots *= 2;
+    return piece(DRAFT_FIXED_BYTES + slots * DRAFT_SLOT_BYTES);
 }
 
 /* Of K or V of one panel on one layer. */
@@ -383,8 +435,10 @@ void memory_plan_make(struct memory_plan *plan, const struct model_shape *shape,
         (group->pool_slots + MEMORY_RANGES_MOST + SPARE_PANELS) * request->list_panel_bytes;
     bytes[MEMORY_IDS] = group->sequences * group->context_tokens * 4;
     bytes[MEMORY_SCORES] = (group->stage_rows + (rank == 0 ? group->context_tokens : 0)) * F32;
-    if (rank == 0)
+    if (rank == 0) {
         bytes[MEMORY_SAMPLERS] = group->sequences * memory_sampler_bytes(shape);
+        bytes[MEMORY_DRAFTS] = group->sequences * memory_draft_bytes(group->context_tokens);
+    }
     for (int region = 0; region < MEMORY_REGIONS; region++) {
         bytes[region] = piece(bytes[region]);
         plan->total_bytes += bytes[region];

@@ -27,6 +27,7 @@ enum memory_region {
     MEMORY_IDS,      /* [sequences, context] 4 bytes */
     MEMORY_SCORES,   /* [rows], and on rank 0 [context], f32 */
     MEMORY_SAMPLERS, /* rank 0: [sequences] of [vocab] 8 bytes, [vocab] 1 byte, and what is fixed */
+    MEMORY_DRAFTS,   /* rank 0: [sequences] of 4 bytes, [context] and more, and what is fixed */
     MEMORY_REGIONS,
 };
 
@@ -34,8 +35,15 @@ enum memory_region {
  * rows may see it, each of which has a partial state for every range. */
 enum { MEMORY_RANGE_TOKENS = 128, MEMORY_STAGE_RANGE_TOKENS = 1024 };
 
+/* Most tokens that are drafted for a step, all of its sequences together: rows of a step beside one
+ * of each sequence. */
+enum { MEMORY_DRAFT_ROWS = 15 };
+
 /* Bytes of one sequence's sampler. */
 int64_t memory_sampler_bytes(const struct model_shape *shape);
+
+/* Bytes of the index that one sequence's drafts are found in. */
+int64_t memory_draft_bytes(int64_t context_tokens);
 
 /* What only the engine knows. */
 struct memory_request {
@@ -61,6 +69,12 @@ struct memory_need {
  * through the stages. */
 MUST_CHECK enum status memory_need_make(struct memory_need *needs, const struct choice *choice,
                                         int first, int end);
+
+/* The same of a request that goes on behind the tokens that `before` has dealt. With `shares`,
+ * their whole panels lie elsewhere and are not counted. */
+MUST_CHECK enum status memory_need_after(struct memory_need *needs, const struct choice *choice,
+                                         const struct ownership *before, bool shares, int first,
+                                         int end);
 
 /* Refuses a longer context than the group's, which bounds the walk that follows. */
 MUST_CHECK enum status memory_context_check(const struct choice *choice);
@@ -110,5 +124,5 @@ int64_t memory_plan_range_tokens(const struct choice *choice);
 /* For tests: most key ranges of one request that one rank has, the sinks' own included. */
 int64_t memory_plan_ranges(const struct choice *choice);
 
-/* The most that any request's do. */
-enum { MEMORY_RANGES_MOST = 32 + 2 };
+/* The most that any request's do: drafted tokens may reach into one more. */
+enum { MEMORY_RANGES_MOST = 32 + 3 };

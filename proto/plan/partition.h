@@ -45,6 +45,11 @@ MUST_CHECK enum status ownership_create(struct ownership **ownership, int worker
                                         int panel_tokens);
 void ownership_destroy(struct ownership *ownership);
 
+/* The same of its first `tokens` tokens. What is dealt to the fork from its last whole panel on is
+ * in owned spans of its own, since it lies elsewhere. */
+MUST_CHECK enum status ownership_fork(struct ownership **fork, const struct ownership *from,
+                                      int64_t tokens);
+
 /* Forgets every token; keeps its memory. */
 void ownership_clear(struct ownership *ownership);
 
@@ -57,6 +62,9 @@ MUST_CHECK enum status ownership_advance(struct ownership *ownership, int64_t to
 
 /* Gives every token dealt so far to one rank. */
 MUST_CHECK enum status ownership_give(struct ownership *ownership, int owner);
+
+/* Forgets the tokens from index `tokens` on, the last ones dealt. */
+void ownership_retreat(struct ownership *ownership, int64_t tokens);
 
 /* For tests: appends owned spans given by hand: ascending, without gaps, from ownership_tokens on,
  * cut at panels only. */

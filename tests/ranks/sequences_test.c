@@ -27,6 +27,7 @@ enum {
     IN_A_RING = 14, /* the same, but for its schedule */
     ANSWER_MOST = 24,
     RUNS_MOST = 40000,
+    DRAFTS_MOST = 7,
     MOST_RANKS = 4,
     NOBODY = -1,
     SEED = 20261129,
@@ -196,6 +197,7 @@ static struct run *begin_run(struct player *player, uint64_t number)
         .began = &player->began,
     };
     run->request.reuse_prefix = run->request.reuse_prefix && !run->records;
+    run->request.draft_tokens = run->records ? 0 : (int)(number % DRAFTS_MOST);
     if (player->game->refuser[number] == player->rank)
         run->request.refused = STATUS_RESOURCE_EXHAUSTED;
     run->request.refusal = "no room here";

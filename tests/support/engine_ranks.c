@@ -185,6 +185,7 @@ enum status engine_ranks_request(struct engine *engine, struct transport *transp
         .reuse_prefix = wanted->reuse_prefix,
         .logprobs = wanted->logprobs,
         .likeliest = wanted->likeliest,
+        .draft_tokens = wanted->draft_tokens,
         .times_parts = wanted->times_parts,
         .stop_ids = &wanted->stop_id,
         .stop_count = wanted->stop_id ? 1 : 0,
@@ -229,6 +230,7 @@ static enum status fit_group(struct group_choice *group, const struct engine_cas
     TRY(choose(&choice, wanted, &shape, group));
     TRY(memory_need_make(needs, &choice, 0, group->workers));
     memory_group_fit(group, needs, &choice.request);
+    group->step_rows += MEMORY_DRAFT_ROWS;
     return STATUS_OK;
 }
 

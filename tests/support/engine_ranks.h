@@ -40,6 +40,7 @@ struct engine_case {
     bool logprobs;            /* of the generated tokens */
     int likeliest;            /* as struct engine_request */
     bool reuse_prefix;        /* as struct engine_request, too */
+    int draft_tokens;         /* and this */
     bool times_parts;
     enum status refused;            /* not OK: this rank cannot take the request */
     int64_t cancel_after_ns;        /* rank 0 is told to cancel so long after the start; 0: never */

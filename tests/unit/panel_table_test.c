@@ -253,6 +253,34 @@ static void panels_of_other_ranks_are_taken_in_among_those_that_are_there(void *
     }
 }
 
+/* Tokens that were guessed go across a panel's boundary and back; nothing that lives is dropped for
+ * them, and their panel's slots are the next one's. */
+static void panels_of_forgotten_tokens_are_free_again(void **state)
+{
+    (void)state;
+    enum { PROMPT = 2 * PANEL + 50, ANSWER = 6 * PANEL, GUESSED = 15 };
+    struct scene scene = {.slots = 5 * 2, .panel_slots = 2, .workers = 1, .reach = 2 * PANEL};
+    open(&scene, 0, 0);
+    run_stage(&scene, (struct span){0, PROMPT}, PARTITION_CONTIGUOUS);
+    for (int64_t t = PROMPT; t < PROMPT + ANSWER; t += 1 + t % 3) {
+        struct panel_moves moves = {0};
+        const int64_t live = ownership_live_first(scene.ownership, t, scene.reach);
+        for (int64_t index = t; index < t + GUESSED; index++) {
+            assert_int_equal(ownership_advance(scene.ownership, 1, PARTITION_ROUND_ROBIN, NULL),
+                             STATUS_OK);
+            assert_int_equal(panel_table_append(scene.table, &moves, index, live), STATUS_OK);
+            apply(&scene, &moves);
+            write(&scene, (struct span){index, index + 1});
+        }
+        check(&scene, live, t + GUESSED);
+        ownership_retreat(scene.ownership, t + 1 + t % 3);
+        panel_table_retreat(scene.table, t + 1 + t % 3);
+        check(&scene, live, t + 1 + t % 3);
+    }
+    panel_table_destroy(scene.table);
+    ownership_destroy(scene.ownership);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -261,6 +289,7 @@ int main(void)
         cmocka_unit_test(too_few_slots_are_told),
         cmocka_unit_test(a_table_lets_go_of_what_it_was_given),
         cmocka_unit_test(panels_of_other_ranks_are_taken_in_among_those_that_are_there),
+        cmocka_unit_test(panels_of_forgotten_tokens_are_free_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

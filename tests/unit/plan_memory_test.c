@@ -136,6 +136,24 @@ static void check_keys(const struct fitting *fitting, struct span stage)
                 memory_plan_ranges(choice));
 }
 
+/* A step passes the tokens from `first` on: the answer's next one, and as many drafted ones, up to
+ * `most`, as begin one more panel at most. Returns where they end. */
+static int64_t deal_tokens(struct fitting *fitting, int64_t first, int64_t most)
+{
+    const struct choice *choice = fitting->choice;
+    const int panel = choice->group.panel_tokens;
+    const int64_t drafted = panel < MEMORY_DRAFT_ROWS ? panel : MEMORY_DRAFT_ROWS;
+    const struct span stage = {first, first + 1 + drafted < most ? first + 1 + drafted : most};
+    const struct owned_span home = {stage, 0};
+    assert_int_equal(choice_is_home(choice)
+                         ? ownership_deal(fitting->ownership, &home, 1)
+                         : ownership_advance(fitting->ownership, stage.end - stage.first,
+                                             PARTITION_ROUND_ROBIN, NULL),
+                     STATUS_OK);
+    check_keys(fitting, stage);
+    return stage.end;
+}
+
 static void run_prompt(struct fitting *fitting, int64_t prompt_tokens)
 {
     const struct choice *choice = fitting->choice;
@@ -162,13 +180,10 @@ static void run_prompt(struct fitting *fitting, int64_t prompt_tokens)
     if (choice_is_home(choice))
         assert_int_equal(ownership_give(fitting->ownership, 0), STATUS_OK);
     while (stage.end < choice->request.context_tokens) {
-        stage = (struct span){stage.end, stage.end + 1};
-        const struct owned_span home = {stage, 0};
-        assert_int_equal(choice_is_home(choice) ? ownership_deal(fitting->ownership, &home, 1)
-                                                : ownership_advance(fitting->ownership, 1,
-                                                                    PARTITION_ROUND_ROBIN, NULL),
-                         STATUS_OK);
-        check_keys(fitting, stage);
+        stage.first = stage.end;
+        deal_tokens(fitting, stage.first, choice->request.context_tokens);
+        ownership_retreat(fitting->ownership, stage.first);
+        stage.end = deal_tokens(fitting, stage.first, stage.first + 1);
     }
 }
 
@@ -214,13 +229,13 @@ static void bytes_are_those_of_the_shapes(void **state)
     const struct memory_need need = need_for(&choice, 0);
     /* 100 panels, zigzag over four chunks of 25; spare panels for answers of any length. */
     assert_int_equal(need.stage_rows, 50 * 64);
-    assert_int_equal(need.cache_panels, 54);
+    assert_int_equal(need.cache_panels, 55);
     assert_int_equal(need.sink_panels, 0);
     assert_int_equal(need.step_rows, 1);
     const int64_t panel_bytes = 64 * 2 * 3 * 64 * 2;
     const int64_t *bytes = plan.bytes;
     assert_int_equal(bytes[MEMORY_WEIGHTS], up(98000000));
-    assert_int_equal(bytes[MEMORY_CACHE], 30 * 54 * panel_bytes);
+    assert_int_equal(bytes[MEMORY_CACHE], 30 * 55 * panel_bytes);
     assert_int_equal(bytes[MEMORY_RECEIVE_SLOTS],
                      choice.group.receive_slots * 8 * panel_bytes / 2 * 3);
     assert_int_equal(need.slots, 2 * need.cache_panels);
@@ -233,9 +248,11 @@ static void bytes_are_those_of_the_shapes(void **state)
     assert_int_equal(bytes[MEMORY_IDS], 6400 * 4);
     assert_int_equal(bytes[MEMORY_SCORES], (3200 + 6400) * 4);
     assert_int_equal(bytes[MEMORY_SAMPLERS], 9 * 49152 + 128);
+    assert_int_equal(bytes[MEMORY_DRAFTS], 8192 * 4 + 128);
     const struct memory_plan other = plan_for(&choice, 1);
     assert_int_equal(other.bytes[MEMORY_SCORES], 3200 * 4);
     assert_int_equal(other.bytes[MEMORY_SAMPLERS], 0);
+    assert_int_equal(other.bytes[MEMORY_DRAFTS], 0);
     assert_int_equal(other.bytes[MEMORY_CACHE], bytes[MEMORY_CACHE]);
 }
 
@@ -286,10 +303,10 @@ static void under_a_window_memory_is_flat_in_the_length(void **state)
             const struct memory_plan small = plan_for(&short_choice, r);
             const struct memory_plan large = plan_for(&long_choice, r);
             for (int region = 0; region < MEMORY_REGIONS; region++)
-                if (region != MEMORY_IDS && region != MEMORY_SCORES)
+                if (region != MEMORY_IDS && region != MEMORY_SCORES && region != MEMORY_DRAFTS)
                     assert_int_equal(small.bytes[region], large.bytes[region]);
             /* The window and the stage, shared out; the last rank has the window's most of both. */
-            assert_true(need_for(&long_choice, r).cache_panels <= (2048 + 2048) / 64 + 5);
+            assert_true(need_for(&long_choice, r).cache_panels <= (2048 + 2048) / 64 + 6);
         }
     }
 }
@@ -352,8 +369,8 @@ static void what_a_group_has_no_room_for_is_refused_with_the_numbers(void **stat
     assert_int_equal(memory_need_check(&all[0], &choice), STATUS_OK);
     choice.group.pool_slots--;
     assert_int_equal(memory_need_check(&all[0], &choice), STATUS_OUT_OF_RANGE);
-    assert_non_null(strstr(status_message(), "needs 108 records"));
-    assert_non_null(strstr(status_message(), "room for 107"));
+    assert_non_null(strstr(status_message(), "needs 110 records"));
+    assert_non_null(strstr(status_message(), "room for 109"));
     choice.group = fitted;
     choice.group.stage_rows--;
     assert_int_equal(memory_need_check(&all[0], &choice), STATUS_OUT_OF_RANGE);
@@ -367,7 +384,8 @@ static void what_a_group_has_no_room_for_is_refused_with_the_numbers(void **stat
 
 /* ---- saying it ---- */
 
-/* Ranges are aligned, so a window may touch one more than it is long, and sinks have their own. */
+/* Ranges are aligned, so a window may touch one more than it is long, drafted tokens
+ * another, and sinks have their own. */
 static void decode_has_enough_ranges_and_never_many(void **state)
 {
     (void)state;
@@ -376,15 +394,15 @@ static void decode_has_enough_ranges_and_never_many(void **state)
         int workers;
         int64_t context, range, ranges;
     } rows[] = {
-        {"rope", 1, 90, 128, 1 + 2},
-        {"rope", 1, 2048, 128, 16 + 2},
-        {"rope", 1, 4096, 128, 32 + 2},
-        {"rope", 1, 4097, 256, 17 + 2},
-        {"rope", 1, 131072, 4096, 32 + 2},
-        {"rope", 4, 131072, 4096, 32 + 2},
-        {"rope", 4, 2048, 512, 4 + 2},
-        {"lm_infinite:window=2048", 1, 131072, 128, 17 + 2},
-        {"lm_infinite:window=2048", 1, 1 << 20, 128, 17 + 2},
+        {"rope", 1, 90, 128, 1 + 3},
+        {"rope", 1, 2048, 128, 16 + 3},
+        {"rope", 1, 4096, 128, 32 + 3},
+        {"rope", 1, 4097, 256, 17 + 3},
+        {"rope", 1, 131072, 4096, 32 + 3},
+        {"rope", 4, 131072, 4096, 32 + 3},
+        {"rope", 4, 2048, 512, 4 + 3},
+        {"lm_infinite:window=2048", 1, 131072, 128, 17 + 3},
+        {"lm_infinite:window=2048", 1, 1 << 20, 128, 17 + 3},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         const struct choice choice = choice_for(rows[i].method, rows[i].workers, rows[i].context);

@@ -27,21 +27,22 @@ void account_open(struct account *account, const struct forward *forward)
 }
 
 void account_close(const struct account *account, const struct forward *forward,
-                   struct engine_result *result, int shares)
+                   struct engine_result *result, int64_t rows, int64_t of)
 {
+    const double share = (double)rows / (double)of;
     struct account now;
     account_open(&now, forward);
-    result->sent_bytes += (now.sent_bytes - account->sent_bytes) / shares;
-    result->received_bytes += (now.received_bytes - account->received_bytes) / shares;
-    result->sent_messages += shares == 1 ? now.sent_messages - account->sent_messages : 0;
-    result->compute_seconds += (now.compute_seconds - account->compute_seconds) / shares;
+    result->sent_bytes += (now.sent_bytes - account->sent_bytes) * rows / of;
+    result->received_bytes += (now.received_bytes - account->received_bytes) * rows / of;
+    result->sent_messages += of == 1 ? now.sent_messages - account->sent_messages : 0;
+    result->compute_seconds += (now.compute_seconds - account->compute_seconds) * share;
     for (int part = 0; part < DEVICE_PARTS; part++)
         result->part_seconds[part] +=
-            (now.part_seconds[part] - account->part_seconds[part]) / shares;
+            (now.part_seconds[part] - account->part_seconds[part]) * share;
     result->exchange_wait_seconds +=
-        (now.times.waited_seconds - account->times.waited_seconds) / shares;
+        (now.times.waited_seconds - account->times.waited_seconds) * share;
     result->exchange_seconds +=
-        (now.times.exchange_seconds - account->times.exchange_seconds) / shares;
+        (now.times.exchange_seconds - account->times.exchange_seconds) * share;
 }
 
 static void predict(struct engine_result *result, const struct cost *cost)
@@ -90,14 +91,16 @@ void account_predict_home(const struct forward *forward, const struct sequence *
     predict(result, &cost);
 }
 
-void account_predict_token(const struct forward *forward, const struct sequence *sequence,
-                           struct engine_result *result, int shares)
+void account_predict_tokens(const struct forward *forward, const struct sequence *sequence,
+                            struct engine_result *result, int64_t rows, int64_t of)
 {
     const struct cost_table table = cost_table_default();
     struct cost cost;
     cost_decode(&cost, &sequence->choice, &forward->device->shape, &table, forward->transport->rank,
                 0);
-    if (shares > 1)
+    cost.sent_bytes *= rows;
+    cost.received_bytes *= rows;
+    if (of > 1)
         cost.sent_messages = 0;
     predict(result, &cost);
 }

@@ -19,10 +19,10 @@ struct account {
 
 void account_open(struct account *account, const struct forward *forward);
 
-/* Adds to `result` one of `shares` equal parts of what was counted since; messages only where all
- * is its own. */
+/* Adds to `result` what was counted since for `rows` of so many alike; messages only where all is
+ * one row. */
 void account_close(const struct account *account, const struct forward *forward,
-                   struct engine_result *result, int shares);
+                   struct engine_result *result, int64_t rows, int64_t of);
 
 /* What the plan says of the stage that the forward pass has just made. */
 void account_predict_stage(const struct forward *forward, struct engine_result *result,
@@ -35,6 +35,6 @@ void account_predict_logits(const struct forward *forward, struct engine_result 
 void account_predict_home(const struct forward *forward, const struct sequence *sequence,
                           struct engine_result *result);
 
-/* Of one token of an answer, in a step of so many. */
-void account_predict_token(const struct forward *forward, const struct sequence *sequence,
-                           struct engine_result *result, int shares);
+/* Of `rows` tokens of an answer, in a step of so many. */
+void account_predict_tokens(const struct forward *forward, const struct sequence *sequence,
+                            struct engine_result *result, int64_t rows, int64_t of);

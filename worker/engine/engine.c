@@ -7,45 +7,31 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-#include <unistd.h>
 
 #include "proto/clock.h"
 #include "proto/model/model.h"
 #include "worker/engine/account.h"
+#include "worker/engine/answers.h"
 #include "worker/engine/next_id.h"
 #include "worker/engine/device/device_cpu.h"
 #include "worker/engine/device/device_cuda.h"
+#include "worker/engine/engine_queue.h"
 #include "worker/engine/forward.h"
 #include "worker/engine/places.h"
 #include "worker/engine/pool_size.h"
 #include "worker/engine/request_check.h"
 #include "worker/engine/score.h"
 #include "worker/engine/sequence.h"
-#include "worker/engine/turn.h"
+#include "worker/engine/turn_post.h"
 
-enum { CAUSE_BYTES = 512 };
-
-/* A request that rank 0 has not admitted yet. */
-struct waiting {
-    uint64_t number;
-    struct engine_job job;
-    int64_t slots;             /* that it will hold */
-    enum status cancel_status; /* OK: go on */
-};
+/* Rows of a step: each answer's next token, and drafted ones. */
+enum { CAUSE_BYTES = 512, ROWS_MOST = CHOICE_SEQUENCES_MAX + MEMORY_DRAFT_ROWS };
 
 /* A request that comes, as far as this rank is concerned. */
 struct comer {
     struct engine_job job; /* no observer: it has begun, or has ended */
     enum status mine;      /* not OK: this rank refuses */
     char cause[CAUSE_BYTES];
-};
-
-/* A rank other than 0 always waits for a turn, and the last one never comes: the transport may
- * outlive the engine with a request that points here. */
-struct turn_post {
-    struct transport_keepsake keepsake;
-    struct turn turn; /* being sent, received or taken */
 };
 
 struct engine {
@@ -58,34 +44,22 @@ struct engine {
     struct places places;
 
     struct turn_post *post;
-    struct transport_request **requests; /* [size] of its turn; NULL: none under way */
+    const struct turn *turn; /* at hand */
     struct turn_memory memory;
-    int32_t *beginnings;  /* [size, CHOICE_SEQUENCES_MAX] statuses, by rank */
-    struct comer *comers; /* [CHOICE_SEQUENCES_MAX] of the turn */
-    struct verdict verdicts[CHOICE_SEQUENCES_MAX];
-    struct logprobs logprobs[CHOICE_SEQUENCES_MAX];
+    int32_t *beginnings;                /* [size, CHOICE_SEQUENCES_MAX] statuses, by rank */
+    struct comer *comers;               /* [CHOICE_SEQUENCES_MAX] of the turn */
+    struct verdict verdicts[ROWS_MOST]; /* of the turn's rows */
+    struct logprobs logprobs[ROWS_MOST];
+    struct draft_pace pace; /* rank 0's */
 
     pthread_mutex_t lock; /* of what follows, as far as other threads cancel */
     int live_count;
     struct sequence *live[CHOICE_SEQUENCES_MAX];            /* in the order in which they came */
     struct turn_candidate candidates[CHOICE_SEQUENCES_MAX]; /* [live_count], rank 0's */
-    struct waiting *waiting;                                /* [waiting_room], the first is next */
-    int waiting_count, waiting_room;
+    struct engine_queue queue;                              /* rank 0's */
 };
 
 /* ---- memory ---- */
-
-/* What this rank may take: its share of the host's free memory, the weights already taken
- * counted. */
-static int64_t memory_limit(const struct engine *engine)
-{
-    if (engine->options.memory_bytes > 0)
-        return engine->options.memory_bytes;
-    if (engine->device->memory_bytes > 0)
-        return engine->device->memory_bytes;
-    int64_t free_bytes = (int64_t)sysconf(_SC_AVPHYS_PAGES) * sysconf(_SC_PAGESIZE);
-    return free_bytes / engine->transport->local_size + engine->device->shape.weights_bytes;
-}
 
 /* Makes all memory. OUT_OF_RANGE, with the numbers, when it does not fit. */
 static enum status prepare(struct engine *engine)
@@ -94,7 +68,8 @@ static enum status prepare(struct engine *engine)
     struct device *device = engine->device;
     struct group_choice *group = &engine->options.group;
     const int rank = engine->transport->rank;
-    const int64_t limit_bytes = memory_limit(engine);
+    const int64_t limit_bytes =
+        pool_size_limit(device, engine->transport, engine->options.memory_bytes);
     group->cache = device->cache;
     snprintf(group->kernels, sizeof group->kernels, "%s", device->kernels);
     if (group->pool_slots == 0)
@@ -110,11 +85,11 @@ static enum status prepare(struct engine *engine)
 static enum status make_lists(struct engine *engine)
 {
     const size_t ranks = (size_t)engine->transport->size;
-    engine->post = calloc(1, sizeof *engine->post);
-    engine->requests = calloc(ranks, sizeof(struct transport_request *));
+    TRY(turn_post_create(&engine->post, engine->transport));
+    engine->turn = turn_post_turn(engine->post);
     engine->beginnings = calloc(ranks * CHOICE_SEQUENCES_MAX, sizeof *engine->beginnings);
     engine->comers = calloc(CHOICE_SEQUENCES_MAX, sizeof *engine->comers);
-    if (engine->post && engine->requests && engine->beginnings && engine->comers)
+    if (engine->beginnings && engine->comers)
         return STATUS_OK;
     return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the turns of %zu ranks", ranks);
 }
@@ -152,30 +127,6 @@ static void discard(struct engine *engine, struct sequence *sequence)
     free(sequence);
 }
 
-static enum status wait_for_sent(struct engine *engine)
-{
-    for (int peer = 1; peer < engine->transport->size; peer++) {
-        struct transport_request *request = engine->requests[peer];
-        engine->requests[peer] = NULL;
-        if (request)
-            TRY(transport_wait(engine->transport, request));
-    }
-    return STATUS_OK;
-}
-
-/* The others have the last turn first: a rank 0 that decoded alone may be ahead of them. */
-static void free_post(struct engine *engine)
-{
-    bool under_way = engine->requests && engine->transport->rank == 0 && !engine->broken &&
-                     wait_for_sent(engine) != STATUS_OK;
-    for (int peer = 0; engine->requests && peer < engine->transport->size; peer++)
-        under_way |= engine->requests[peer] != NULL;
-    if (under_way)
-        transport_keep(engine->transport, &engine->post->keepsake);
-    else
-        free(engine->post);
-}
-
 void engine_destroy(struct engine *engine)
 {
     if (!engine)
@@ -186,11 +137,10 @@ void engine_destroy(struct engine *engine)
     places_deinit(&engine->places);
     device_destroy(engine->device);
     pthread_mutex_destroy(&engine->lock);
-    free_post(engine);
-    free(engine->requests);
+    turn_post_destroy(engine->post, !engine->broken);
     free(engine->beginnings);
     free(engine->comers);
-    free(engine->waiting);
+    engine_queue_deinit(&engine->queue);
     free(engine);
 }
 
@@ -241,9 +191,7 @@ void engine_cancel(struct engine *engine, uint64_t number, enum status status)
     for (int s = 0; s < engine->live_count; s++)
         if (engine->live[s]->number == number)
             atomic_store(&engine->live[s]->cancel_status, (int)status);
-    for (int w = 0; w < engine->waiting_count; w++)
-        if (engine->waiting[w].number == number)
-            engine->waiting[w].cancel_status = status;
+    engine_queue_cancel(&engine->queue, number, status);
     pthread_mutex_unlock(&engine->lock);
 }
 
@@ -270,16 +218,6 @@ static void drop(struct engine *engine, int which, enum status status)
     job.observer->done(job.observer->context, status, &result);
 }
 
-/* Takes a request out of rank 0's queue. Under the lock. */
-static struct waiting take_waiting(struct engine *engine, int which)
-{
-    const struct waiting taken = engine->waiting[which];
-    engine->waiting_count--;
-    memmove(engine->waiting + which, engine->waiting + which + 1,
-            (size_t)(engine->waiting_count - which) * sizeof *engine->waiting);
-    return taken;
-}
-
 /* After a failure of this rank alone nothing that its peers wait for will come. */
 static enum status give_up(struct engine *engine, enum status status)
 {
@@ -296,9 +234,10 @@ static enum status give_up(struct engine *engine, enum status status)
             observer->done(observer->context, fail(STATUS_UNAVAILABLE, "%s", cause),
                            &(struct engine_result){0});
     }
-    while (engine->waiting_count > 0) {
+    while (engine->queue.count > 0) {
         pthread_mutex_lock(&engine->lock);
-        const struct engine_observer *observer = take_waiting(engine, 0).job.observer;
+        const struct engine_observer *observer =
+            engine_queue_take(&engine->queue, engine->queue.list[0].number).job.observer;
         pthread_mutex_unlock(&engine->lock);
         observer->done(observer->context, fail(STATUS_UNAVAILABLE, "%s", cause),
                        &(struct engine_result){0});
@@ -313,47 +252,22 @@ enum status engine_admit(struct engine *engine, uint64_t number,
                          const struct engine_observer *observer)
 {
     const struct choice choice = {.group = engine->options.group, .request = *request->choice};
-    enum status status = STATUS_OK;
-    int64_t slots = 0;
+    struct engine_waiting waiting = {.number = number, .job = {request, observer}};
     if (engine->broken)
         return fail(STATUS_FAILED_PRECONDITION, "this worker group has failed; start a new one");
     /* What cannot be planned is refused when its turn comes. */
     if (request->refused == STATUS_OK && choice_check(&choice) == STATUS_OK &&
         memory_context_check(&choice) == STATUS_OK)
-        TRY(places_slots(&slots, &choice));
+        TRY(places_slots(&engine->places, &waiting.slots, request));
     pthread_mutex_lock(&engine->lock);
-    if (engine->waiting_count == engine->waiting_room) {
-        const int room = 2 * engine->waiting_room + 16;
-        struct waiting *waiting =
-            reallocarray(engine->waiting, (size_t)room, sizeof *engine->waiting);
-        if (!waiting)
-            TRY_ELSE(fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a queue of %d requests", room),
-                     unlock);
-        engine->waiting = waiting;
-        engine->waiting_room = room;
-    }
-    engine->waiting[engine->waiting_count++] =
-        (struct waiting){.number = number, .job = {request, observer}, .slots = slots};
-unlock:
+    const enum status status = engine_queue_add(&engine->queue, &waiting);
     pthread_mutex_unlock(&engine->lock);
     return status;
 }
 
-static int find_waiting(const struct engine *engine, uint64_t number)
+enum status engine_let_go(struct engine *engine, uint64_t number)
 {
-    int which = 0;
-    while (engine->waiting[which].number != number)
-        which++;
-    return which;
-}
-
-/* Rank 0: a request that is cut short before it begins ends as if it were refused. */
-static enum status stop_status(const struct waiting *waiting)
-{
-    const int64_t deadline_ns = waiting->job.request->deadline_ns;
-    if (waiting->cancel_status != STATUS_OK)
-        return waiting->cancel_status;
-    return deadline_ns && clock_now_ns() > deadline_ns ? STATUS_DEADLINE_EXCEEDED : STATUS_OK;
+    return engine_queue_let_go(&engine->queue, number);
 }
 
 static enum status cut_short(enum status reason)
@@ -367,17 +281,16 @@ static enum status meet(struct engine *engine, struct comer *comer, uint64_t num
     const struct engine_source *source = &engine->options.source;
     if (engine->transport->rank == 0) {
         pthread_mutex_lock(&engine->lock);
-        const struct waiting waiting = engine->waiting[find_waiting(engine, number)];
+        const struct engine_waiting waiting = *engine_queue_find(&engine->queue, number);
         pthread_mutex_unlock(&engine->lock);
         comer->job = waiting.job;
         if (ends)
-            comer->mine = cut_short(stop_status(&waiting));
+            comer->mine = cut_short(engine_queue_stop_status(&waiting));
     } else {
         TRY(source->find(source->context, number, &comer->job));
     }
     if (!ends)
-        comer->mine =
-            request_check(comer->job.request, &engine->options.group, &engine->device->shape);
+        comer->mine = request_check(comer->job.request, &engine->places);
     if (comer->mine != STATUS_OK)
         snprintf(comer->cause, sizeof comer->cause, "%s", status_message());
     return STATUS_OK;
@@ -401,9 +314,9 @@ static enum status agree(const struct engine *engine, int a, const struct comer 
 /* Adds what was promised to the turn's requests after `a`, which rank 0 let in together. */
 static enum status promise_after(const struct engine *engine, int64_t *promised, int a)
 {
-    for (int b = a + 1; b < engine->post->turn.admit_count; b++)
+    for (int b = a + 1; b < engine->turn->admit_count; b++)
         if (agree(engine, b, &engine->comers[b]) == STATUS_OK)
-            TRY(places_promise(promised, &engine->options.group, engine->comers[b].job.request));
+            TRY(places_promise(&engine->places, promised, engine->comers[b].job.request));
     return STATUS_OK;
 }
 
@@ -412,8 +325,7 @@ static enum status make_sequence(struct engine *engine, struct sequence **made, 
 {
     const struct engine_job *job = &engine->comers[a].job;
     const struct choice choice = {engine->options.group, *job->request->choice};
-    struct sequence_start start = {engine->post->turn.admits[a], job, &choice, 0,
-                                   engine->transport};
+    struct sequence_start start = {engine->turn->admits[a], job, &choice, 0, engine->transport};
     TRY(promise_after(engine, &start.promised, a));
     struct sequence *sequence = malloc(sizeof *sequence);
     if (!sequence)
@@ -431,7 +343,7 @@ static void move_in(struct engine *engine, struct sequence *sequence, uint64_t n
     enum status cancel_status = STATUS_OK;
     pthread_mutex_lock(&engine->lock);
     if (engine->transport->rank == 0)
-        cancel_status = take_waiting(engine, find_waiting(engine, number)).cancel_status;
+        cancel_status = engine_queue_take(&engine->queue, number).cancel_status;
     if (sequence) {
         const int which = engine->live_count++;
         engine->live[which] = sequence;
@@ -450,7 +362,7 @@ static void move_in(struct engine *engine, struct sequence *sequence, uint64_t n
  * that their prefixes stay alike. What fails afterwards is the rank's failure. */
 static enum status begin_all(struct engine *engine)
 {
-    const struct turn *turn = &engine->post->turn;
+    const struct turn *turn = engine->turn;
     struct comer *comers = engine->comers;
     struct transport *transport = engine->transport;
     int32_t *mine = engine->beginnings + transport->rank * CHOICE_SEQUENCES_MAX;
@@ -494,36 +406,67 @@ static enum status go_home(struct engine *engine, struct sequence *sequence)
     account_open(&account, &engine->forward);
     account_predict_home(&engine->forward, sequence, &sequence->result);
     TRY(forward_go_home(&engine->forward, sequence));
-    account_close(&account, &engine->forward, &sequence->result, 1);
+    account_close(&account, &engine->forward, &sequence->result, 1, 1);
+    return STATUS_OK;
+}
+
+/* Acts on rank 0's verdict on a row of a sequence. */
+static enum status hear_verdict(struct engine *engine, int which, int64_t row)
+{
+    const struct verdict *verdict = &engine->verdicts[row];
+    struct sequence *sequence = engine->live[which];
+    const struct engine_job *job = &sequence->job;
+    if (verdict->status != STATUS_OK) {
+        drop(engine, which, forward_stop(&engine->forward, verdict, "while decoding"));
+        return STATUS_OK;
+    }
+    const bool begins = !sequence_decodes(sequence);
+    if (begins)
+        TRY(places_keep_prefix(&engine->places, sequence));
+    sequence_take(sequence, verdict->token);
+    if (engine->transport->rank == 0)
+        job->observer->token(job->observer->context, verdict->token,
+                             job->request->logprobs ? &engine->logprobs[row] : NULL);
+    if (verdict->stop)
+        drop(engine, which, STATUS_OK);
+    else if (begins)
+        TRY(go_home(engine, sequence));
+    return STATUS_OK;
+}
+
+/* The verdicts on a sequence's rows, from `row` on: on the drafted ones as far as they came true,
+ * and on one more. The others are forgotten. */
+static enum status hear_rows(struct engine *engine, int which, int64_t row, const int32_t *drafts,
+                             int32_t drafted)
+{
+    struct sequence *sequence = engine->live[which];
+    int32_t ahead = 0;
+    sequence->result.drafted_tokens += drafted;
+    for (bool right = true; right; ahead += right) {
+        const struct verdict *verdict = &engine->verdicts[row + ahead];
+        right = answers_came_true(verdict, drafts, drafted, ahead);
+        sequence->result.accepted_tokens += right;
+        TRY(hear_verdict(engine, which, row + ahead));
+        if (verdict->stop)
+            return STATUS_OK;
+    }
+    if (ahead < drafted)
+        forward_retreat(sequence, sequence->passed - (drafted - ahead));
     return STATUS_OK;
 }
 
 /* What rank 0 has decided for the turn's rows, on all ranks. */
 static enum status hear_verdicts(struct engine *engine)
 {
-    const struct turn *turn = &engine->post->turn;
+    const struct turn *turn = engine->turn;
+    const int32_t *drafts = turn->drafts;
+    int64_t row = 0;
     TRY(transport_broadcast(engine->transport, engine->verdicts,
-                            (size_t)turn->row_count * sizeof *engine->verdicts));
+                            (size_t)turn_rows(turn) * sizeof *engine->verdicts));
     for (int r = 0; r < turn->row_count; r++) {
-        const int which = find_live(engine, turn->rows[r]);
-        const struct verdict *verdict = &engine->verdicts[r];
-        struct sequence *sequence = engine->live[which];
-        const struct engine_job *job = &sequence->job;
-        if (verdict->status != STATUS_OK) {
-            drop(engine, which, forward_stop(&engine->forward, verdict, "while decoding"));
-            continue;
-        }
-        const bool begins = !sequence_decodes(sequence);
-        if (begins)
-            TRY(places_keep_prefix(&engine->places, sequence));
-        sequence_take(sequence, verdict->token);
-        if (engine->transport->rank == 0)
-            job->observer->token(job->observer->context, verdict->token,
-                                 job->request->logprobs ? &engine->logprobs[r] : NULL);
-        if (verdict->stop)
-            drop(engine, which, STATUS_OK);
-        else if (begins)
-            TRY(go_home(engine, sequence));
+        TRY(hear_rows(engine, find_live(engine, turn->rows[r]), row, drafts, turn->drafted[r]));
+        drafts += turn->drafted[r];
+        row += 1 + turn->drafted[r];
     }
     return STATUS_OK;
 }
@@ -567,17 +510,19 @@ static enum status end_prompt(struct engine *engine, struct sequence *sequence, 
 }
 
 /* Whom a turn of several sequences is noted for: the first that asks; NULL: nobody. */
-static const struct sequence *find_traced(struct sequence *const *sequences, int count)
+static const struct sequence *find_traced(struct engine *engine, int first, int end)
 {
-    for (int s = 0; s < count; s++)
-        if (sequences[s]->job.request->trace)
-            return sequences[s];
+    for (int r = first; r < end; r++) {
+        const struct sequence *sequence = engine->live[find_live(engine, engine->turn->rows[r])];
+        if (sequence->job.request->trace)
+            return sequence;
+    }
     return NULL;
 }
 
 static enum status take_stage(struct engine *engine)
 {
-    const int which = find_live(engine, engine->post->turn.rows[0]);
+    const int which = find_live(engine, engine->turn->rows[0]);
     struct sequence *sequence = engine->live[which];
     const struct span stage = sequence_stage(sequence);
     const bool replicated = choice_stage_queries(&sequence->choice, stage) == CHOICE_REPLICATED;
@@ -594,12 +539,14 @@ static enum status take_stage(struct engine *engine)
         sequence->sharded_end = stage.first;
     if (status == STATUS_OK && is_last)
         status = end_prompt(engine, sequence, &goes_on, replicated, stage);
-    account_close(&account, &engine->forward, &sequence->result, 1);
+    account_close(&account, &engine->forward, &sequence->result, 1, 1);
     trace_span(trace, TRACE_STAGE, -1, begin_ns, stage.end - stage.first);
     if (status != STATUS_OK && !engine->forward.stopped)
         return status;
     if (goes_on && status == STATUS_OK)
         return hear_verdicts(engine);
+    if (status == STATUS_OK && is_last && sequence->job.request->stays)
+        TRY(places_stay(&engine->places, sequence));
     sequence->result.prefill_seconds =
         status == STATUS_OK ? clock_seconds_since(sequence->started_ns) : 0;
     if (is_last || status != STATUS_OK)
@@ -622,7 +569,7 @@ static bool joins(const struct engine *engine, const struct sequence *sequence)
 /* The last stages of several prompts, and the first ids of their answers. */
 static enum status take_stages(struct engine *engine)
 {
-    const struct turn *turn = &engine->post->turn;
+    const struct turn *turn = engine->turn;
     struct forward *forward = &engine->forward;
     struct sequence *sequences[CHOICE_SEQUENCES_MAX];
     struct next_id_logits at = {0};
@@ -632,7 +579,7 @@ static enum status take_stages(struct engine *engine)
         sequences[r] = engine->live[find_live(engine, turn->rows[r])];
         engine->device->times_parts |= sequences[r]->job.request->times_parts;
     }
-    const struct sequence *traced = find_traced(sequences, turn->row_count);
+    const struct sequence *traced = find_traced(engine, 0, turn->row_count);
     struct trace *trace = engine->device->trace = traced ? traced->job.request->trace : NULL;
     const struct span stage = traced ? sequence_stage(traced) : (struct span){0, 0};
     const int64_t begin_ns = trace_now(trace);
@@ -640,64 +587,93 @@ static enum status take_stages(struct engine *engine)
     TRY(forward_join(forward, sequences, turn->row_count));
     trace_span(trace, TRACE_STAGE, -1, begin_ns, stage.end - stage.first);
     for (; at.row < turn->row_count; at.row++) {
-        account_close(&account, forward, &sequences[at.row]->result, turn->row_count);
+        account_close(&account, forward, &sequences[at.row]->result, 1, turn->row_count);
         TRY(next_id_decide(forward, sequences[at.row], &at, &engine->verdicts[at.row],
                            &engine->logprobs[at.row]));
     }
     return hear_verdicts(engine);
 }
 
-/* The next tokens of the turn's rows [first, end), in one step; rank 0 decides on them. */
-static enum status step_rows(struct engine *engine, int first, int end)
+/* The tokens of the turn's sequences [first, first + count) in a step, drafted ones among them. */
+static int64_t make_parts(struct engine *engine, struct forward_part *parts, int first, int count)
 {
-    struct forward *forward = &engine->forward;
-    struct sequence *sequences[CHOICE_SEQUENCES_MAX];
-    struct next_id_logits at = {0};
-    struct account account;
-    const int count = end - first;
+    const struct turn *turn = engine->turn;
+    const int32_t *drafts = turn->drafts;
+    int64_t rows = 0;
     engine->device->times_parts = false;
-    for (int r = 0; r < count; r++) {
-        sequences[r] = engine->live[find_live(engine, engine->post->turn.rows[first + r])];
-        engine->device->times_parts |= sequences[r]->job.request->times_parts;
+    for (int r = 0; r < first + count; drafts += turn->drafted[r], r++) {
+        if (r < first)
+            continue;
+        struct sequence *sequence = engine->live[find_live(engine, turn->rows[r])];
+        sequence_guess(sequence, drafts, turn->drafted[r]);
+        parts[r - first] = (struct forward_part){sequence, 1 + turn->drafted[r]};
+        rows += parts[r - first].rows;
+        engine->device->times_parts |= sequence->job.request->times_parts;
     }
-    const struct sequence *traced = find_traced(sequences, count);
-    struct trace *trace = engine->device->trace = traced ? traced->job.request->trace : NULL;
-    const int64_t begin_ns = trace_now(trace);
-    account_open(&account, forward);
-    TRY(forward_step(forward, sequences, count));
-    TRY(forward_step_logits(forward, &at.gathered, 0, count));
-    trace_span(trace, TRACE_STEP, -1, begin_ns, 0);
-    for (int r = 0; r < count; r++) {
-        account_close(&account, forward, &sequences[r]->result, count);
-        account_predict_token(forward, sequences[r], &sequences[r]->result, count);
-    }
-    for (; engine->transport->rank == 0 && at.row < count; at.row++)
-        TRY(next_id_decide(forward, sequences[at.row], &at, &engine->verdicts[first + at.row],
-                           &engine->logprobs[first + at.row]));
-    return STATUS_OK;
+    return rows;
 }
 
-/* The answers' next tokens, as many in a step as the device takes. */
+/* The next tokens of the turn's sequences [first, end), in one step, whose rows are the turn's from
+ * *row on; moves *row behind them. */
+static enum status step_rows(struct engine *engine, int64_t *row, int first, int end)
+{
+    struct forward_part parts[CHOICE_SEQUENCES_MAX];
+    const int64_t before = *row;
+    *row += make_parts(engine, parts, first, end - first);
+    const struct sequence *traced = find_traced(engine, first, end);
+    engine->device->trace = traced ? traced->job.request->trace : NULL;
+    return answers_step(&engine->forward, parts, end - first, engine->verdicts + before,
+                        engine->logprobs + before);
+}
+
+/* The answers' next tokens, as many sequences in a step as the device takes. */
 static enum status take_step(struct engine *engine)
 {
-    const int count = engine->post->turn.row_count;
+    const struct turn *turn = engine->turn;
     const int most = engine->device->step_sequences;
-    for (int first = 0; first < count; first += most)
-        TRY(step_rows(engine, first, first + most < count ? first + most : count));
+    const int64_t begin_ns = clock_now_ns();
+    int64_t row = 0;
+    for (int first = 0; first < turn->row_count; first += most) {
+        const int end = first + most < turn->row_count ? first + most : turn->row_count;
+        TRY(step_rows(engine, &row, first, end));
+    }
+    draft_pace_note(&engine->pace, row, row - turn->row_count, clock_seconds_since(begin_ns));
     return hear_verdicts(engine);
 }
 
-/* Rank 0's turn: requests that are cut short come first, to end; others while there is room. */
+/* What a step passes on a guess, as far as there is room. A device that records one token at a time
+ * has none. */
+static void compose_drafts(struct engine *engine)
+{
+    struct turn *turn = turn_post_turn(engine->post);
+    int32_t *drafts = turn->drafts;
+    int64_t room = engine->options.group.step_rows - turn->row_count;
+    if (room > MEMORY_DRAFT_ROWS)
+        room = MEMORY_DRAFT_ROWS;
+    if (turn->kind != TURN_STEP || engine->device->step_sequences == 1)
+        return;
+    for (int r = 0; r < turn->row_count; r++) {
+        struct sequence *sequence = engine->live[find_live(engine, turn->rows[r])];
+        turn->drafted[r] =
+            (int32_t)sequence_draft(sequence, drafts, &engine->pace, turn_rows(turn), room);
+        drafts += turn->drafted[r];
+        room -= turn->drafted[r];
+    }
+}
+
+/* Rank 0's turn: residents go that nobody waits for. Requests that are cut short come first, to
+ * end; others while there is room. */
 static void compose(struct engine *engine)
 {
-    struct turn *turn = &engine->post->turn;
+    struct turn *turn = turn_post_turn(engine->post);
     struct places_promised promised = {0};
+    turn->goer_count = engine_queue_goers(&engine->queue, turn->goers, CHOICE_SEQUENCES_MAX);
     turn->admit_count = 0;
     pthread_mutex_lock(&engine->lock);
     bool room = true;
-    for (int w = 0; w < engine->waiting_count && turn->admit_count < CHOICE_SEQUENCES_MAX; w++) {
-        const struct waiting *waiting = &engine->waiting[w];
-        const bool ends = stop_status(waiting) != STATUS_OK;
+    for (int w = 0; w < engine->queue.count && turn->admit_count < CHOICE_SEQUENCES_MAX; w++) {
+        const struct engine_waiting *waiting = &engine->queue.list[w];
+        const bool ends = engine_queue_stop_status(waiting) != STATUS_OK;
         const bool refused = waiting->slots > engine->options.group.pool_slots;
         room = room && (ends || refused || places_fit(&engine->places, waiting->slots, &promised));
         if (!ends && !refused && !room)
@@ -720,6 +696,7 @@ static void compose(struct engine *engine)
         .stage_tokens = block_rows < group->stage_rows ? block_rows : group->stage_rows,
     };
     turn_choose(turn, &engine->memory, engine->candidates, engine->live_count, &most);
+    compose_drafts(engine);
 }
 
 /* Rank 0 tells the turn, if there is one. */
@@ -728,49 +705,30 @@ static enum status tell_turn(struct engine *engine, bool *there)
     struct transport *transport = engine->transport;
     *there = false;
     TRY(transport_progress(transport)); /* an abort is heard with nothing to do, too */
-    if (engine->live_count == 0 && engine->waiting_count == 0)
+    if (engine->live_count == 0 && engine->queue.count == 0 && engine->queue.goer_count == 0)
         return STATUS_OK;
-    TRY(wait_for_sent(engine));
+    TRY(turn_post_wait(engine->post));
     compose(engine);
-    *there = engine->post->turn.admit_count > 0 || engine->post->turn.kind != TURN_NONE;
-    for (int peer = 1; *there && peer < transport->size; peer++)
-        TRY(transport_send(transport, peer, TRANSPORT_TURN, &engine->post->turn,
-                           sizeof engine->post->turn, &engine->requests[peer]));
-    return STATUS_OK;
+    *there = engine->turn->goer_count > 0 || engine->turn->admit_count > 0 ||
+             engine->turn->kind != TURN_NONE;
+    return *there ? turn_post_tell(engine->post) : STATUS_OK;
 }
 
-/* While this rank has sequences, rank 0 has something to tell, and its silence is a failure; else
- * the wait is bounded. */
+/* While this rank has sequences, rank 0 has something to tell. */
 static enum status hear_turn(struct engine *engine, bool *there)
 {
-    enum { PATIENT_ROUNDS = 1 << 12, SLEEP_NS = 100000 };
-    struct transport *transport = engine->transport;
-    struct transport_request **request = &engine->requests[0];
-    const int64_t end_ns = clock_after_ms(ENGINE_WAIT_MS);
-    if (!*request)
-        TRY(transport_receive(transport, 0, TRANSPORT_TURN, &engine->post->turn,
-                              sizeof engine->post->turn, request));
-    *there = engine->live_count > 0;
-    if (*there)
-        TRY(transport_wait(transport, *request));
-    for (int round = 0; !*there && clock_now_ns() < end_ns; round++) {
-        TRY(transport_progress(transport));
-        TRY(transport_test(transport, *request, there));
-        if (!*there && round > PATIENT_ROUNDS)
-            nanosleep(&(struct timespec){.tv_nsec = SLEEP_NS}, NULL);
-    }
-    if (*there)
-        *request = NULL;
-    return STATUS_OK;
+    return turn_post_hear(engine->post, there, engine->live_count > 0, ENGINE_WAIT_MS);
 }
 
 static enum status take_turn(struct engine *engine)
 {
-    if (engine->post->turn.admit_count > 0)
+    for (int g = 0; g < engine->turn->goer_count; g++)
+        places_let_go(&engine->places, engine->turn->goers[g]);
+    if (engine->turn->admit_count > 0)
         TRY(begin_all(engine));
-    switch ((enum turn_kind)engine->post->turn.kind) {
+    switch ((enum turn_kind)engine->turn->kind) {
     case TURN_STAGE:
-        return engine->post->turn.row_count > 1 ? take_stages(engine) : take_stage(engine);
+        return engine->turn->row_count > 1 ? take_stages(engine) : take_stage(engine);
     case TURN_STEP:
         return take_step(engine);
     case TURN_NONE:

@@ -318,8 +318,9 @@ enum status forward_go_home(struct forward *forward, struct sequence *sequence)
     return ownership_give(sequence->ownership, 0);
 }
 
-/* Says who has the sequence's next token, and makes room for it. */
-static enum status deal_token(struct forward *forward, struct sequence *sequence)
+/* Says who has the sequence's next token, and makes room for it. What is still needed where the
+ * token at index `next` follows those before it is kept. */
+static enum status deal_token(struct forward *forward, struct sequence *sequence, int64_t next)
 {
     const int64_t index = ownership_tokens(sequence->ownership);
     struct panel_moves moves;
@@ -331,7 +332,7 @@ static enum status deal_token(struct forward *forward, struct sequence *sequence
         return STATUS_OK;
     TRY(panel_table_append(
         sequence->panels, &moves, index,
-        ownership_live_first(sequence->ownership, index, sequence->method.reach)));
+        ownership_live_first(sequence->ownership, next, sequence->method.reach)));
     return forward_move(forward->device, &moves);
 }
 
@@ -341,19 +342,28 @@ static bool has_step(const struct forward *forward)
     return !forward->alone || forward->transport->rank == 0;
 }
 
-enum status forward_step(struct forward *forward, struct sequence *const *sequences, int count)
+enum status forward_step(struct forward *forward, const struct forward_part *parts, int count)
 {
-    const struct choice *choice = &sequences[0]->choice;
+    const struct choice *choice = &parts[0].sequence->choice;
     forward_turn(forward, NULL);
     restart_step(forward, choice->request.decode_split, choice_is_home(choice));
-    for (int s = 0; s < count; s++) {
-        const int64_t index = sequences[s]->passed++;
-        TRY(deal_token(forward, sequences[s]));
-        if (!has_step(forward))
-            continue;
-        TRY(add_tokens(forward, sequences[s], (struct span){index, index + 1}));
+    for (int p = 0; p < count; p++) {
+        struct sequence *sequence = parts[p].sequence;
+        const struct span span = {sequence->passed, sequence->passed + parts[p].rows};
+        for (int64_t index = span.first; index < span.end; index++)
+            TRY(deal_token(forward, sequence, span.first));
+        sequence->passed = span.end;
+        if (has_step(forward))
+            TRY(add_tokens(forward, sequence, span));
     }
     return has_step(forward) ? replicated_pass(forward, true) : STATUS_OK;
+}
+
+void forward_retreat(struct sequence *sequence, int64_t tokens)
+{
+    ownership_retreat(sequence->ownership, tokens);
+    panel_table_retreat(sequence->panels, tokens);
+    sequence->passed = tokens;
 }
 
 enum status forward_step_logits(struct forward *forward, bool *gathered, int64_t row, int64_t count)

@@ -80,10 +80,20 @@ void forward_look(struct forward *forward, int64_t index, float logprob);
  * decodes alone from then on. */
 MUST_CHECK enum status forward_go_home(struct forward *forward, struct sequence *sequence);
 
-/* A turn of its own: passes the next token of each sequence, as decode does, in one step; as many
- * as the device's step_sequences at most, alike in what they split and in who decodes. */
-MUST_CHECK enum status forward_step(struct forward *forward, struct sequence *const *sequences,
+/* A sequence in a step, and its tokens there: the next one, and those drafted behind it. */
+struct forward_part {
+    struct sequence *sequence;
+    int64_t rows;
+};
+
+/* A turn of its own: passes the next tokens of each sequence, as decode does, in one step; as many
+ * sequences as the device's step_sequences at most, alike in what they split and in who decodes. A
+ * row has the same bits whatever goes with it. */
+MUST_CHECK enum status forward_step(struct forward *forward, const struct forward_part *parts,
                                     int count);
+
+/* Forgets the tokens that were passed from index `tokens` on: drafted ones that did not come. */
+void forward_retreat(struct sequence *sequence, int64_t tokens);
 
 /* A turn of its own, on one rank: passes the last stages of several prompts, as forward_stage does
  * each, and makes their logits. It is short, so it is never cut short. */

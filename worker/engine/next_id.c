@@ -66,7 +66,8 @@ static enum status choose(struct device *device, struct sampler *sampler, int32_
 static enum status choose_finite(struct device *device, struct sequence *sequence,
                                  const struct next_id_logits *at, struct verdict *verdict)
 {
-    const int64_t last = sequence->job.request->count + sequence->result.completion_tokens - 1;
+    const int64_t last =
+        sequence->job.request->count + sequence->result.completion_tokens + at->ahead - 1;
     bool finite = atomic_load(&sequence->non_finite) == NON_FINITE_NONE;
     if (finite)
         TRY(choose(device, sequence->sampler, &verdict->token, &finite, at));
@@ -105,6 +106,6 @@ enum status next_id_decide(struct forward *forward, struct sequence *sequence,
         return STATUS_OK;
     if (request->logprobs)
         TRY(tell_logprobs(device, logprobs, verdict->token, request->likeliest, at));
-    verdict->stop = sequence_ends_with(sequence, verdict->token);
+    verdict->stop = sequence_ends_with(sequence, verdict->token, at->ahead);
     return STATUS_OK;
 }

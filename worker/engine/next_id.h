@@ -12,10 +12,12 @@
 MUST_CHECK enum status next_id_first_logits(struct forward *forward, bool *gathered,
                                             bool replicated, struct span stage);
 
-/* Whose logits: a row of those at hand; gathered as above. */
+/* Whose logits: a row of those at hand; gathered as above. `ahead` tokens that come before were
+ * decided by the rows before it, and are not taken yet. */
 struct next_id_logits {
     bool gathered;
     int64_t row;
+    int64_t ahead;
 };
 
 /* On rank 0: the verdict of the sequence's next token, with its log-probabilities where they were

@@ -2,8 +2,20 @@
 #include "worker/engine/pool_size.h"
 
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "proto/plan/memory_plan.h"
+
+int64_t pool_size_limit(const struct device *device, const struct transport *transport,
+                        int64_t asked_bytes)
+{
+    if (asked_bytes > 0)
+        return asked_bytes;
+    if (device->memory_bytes > 0)
+        return device->memory_bytes;
+    const int64_t free_bytes = (int64_t)sysconf(_SC_AVPHYS_PAGES) * sysconf(_SC_PAGESIZE);
+    return free_bytes / transport->local_size + device->shape.weights_bytes;
+}
 
 enum status pool_size_agree(struct group_choice *group, const struct device *device,
                             struct transport *transport, int64_t limit_bytes)

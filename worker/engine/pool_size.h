@@ -6,6 +6,11 @@
 #include "worker/engine/device/device.h"
 #include "worker/engine/transport/transport.h"
 
+/* What a rank may take of memory, its weights counted: what was asked for, or the device's own
+ * limit, or its share of what the host has free. */
+int64_t pool_size_limit(const struct device *device, const struct transport *transport,
+                        int64_t asked_bytes);
+
 /* Sets pool_slots: every rank takes as many as the one that has room for fewest, within its own
  * limit. All ranks call it. */
 MUST_CHECK enum status pool_size_agree(struct group_choice *group, const struct device *device,

@@ -39,7 +39,8 @@ enum status sequence_settle(struct sequence *sequence, const struct sequence_pla
 {
     const struct engine_request *request = sequence->job.request;
     const struct group_choice *group = &sequence->choice.group;
-    TRY(ownership_create(&sequence->ownership, group->workers, group->panel_tokens));
+    if (!sequence->ownership)
+        TRY(ownership_create(&sequence->ownership, group->workers, group->panel_tokens));
     TRY(panel_table_create(&sequence->panels, &place->panels));
     sequence->place = *place;
     sequence->ids = place->ids;
@@ -48,6 +49,11 @@ enum status sequence_settle(struct sequence *sequence, const struct sequence_pla
         assert((int64_t)sampler_bytes(place->vocab) <= place->sampler_bytes);
         sequence->sampler = sampler_init(place->sampler_memory, place->vocab, &request->sampling);
         sampler_saw(sequence->sampler, request->ids, request->count);
+    }
+    if (place->draft_memory && request->draft_tokens > 0) {
+        sequence->draft = draft_init(place->draft_memory, place->draft_bytes);
+        draft_see(sequence->draft, request->ids, request->count);
+        draft_begin(sequence->draft);
     }
     return STATUS_OK;
 }
@@ -92,10 +98,37 @@ static bool is_stop(const struct engine_request *request, int32_t id)
     return false;
 }
 
-bool sequence_ends_with(const struct sequence *sequence, int32_t id)
+bool sequence_ends_with(const struct sequence *sequence, int32_t id, int64_t ahead)
 {
     const struct engine_request *request = sequence->job.request;
-    return is_stop(request, id) || sequence->result.completion_tokens + 1 == request->max_tokens;
+    return is_stop(request, id) ||
+           sequence->result.completion_tokens + ahead + 1 == request->max_tokens;
+}
+
+static int64_t smaller(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+int64_t sequence_draft(struct sequence *sequence, int32_t *drafted, const struct draft_pace *pace,
+                       int64_t rows, int64_t most)
+{
+    const struct engine_request *request = sequence->job.request;
+    const int64_t answered = sequence->result.completion_tokens;
+    if (!sequence->draft)
+        return 0;
+    draft_see(sequence->draft, sequence->ids, request->count + answered);
+    most = smaller(smaller(most, request->draft_tokens), request->max_tokens - answered - 1);
+    if (request->drafts_that_pay)
+        most = draft_pace_length(pace, sequence->draft, rows, most);
+    return draft_propose(sequence->draft, drafted, sequence->ids, most);
+}
+
+void sequence_guess(struct sequence *sequence, const int32_t *drafts, int64_t count)
+{
+    int32_t *end =
+        sequence->ids + sequence->job.request->count + sequence->result.completion_tokens;
+    memcpy(end, drafts, (size_t)count * sizeof *drafts);
 }
 
 void sequence_take(struct sequence *sequence, int32_t id)

@@ -15,6 +15,7 @@
 #include "proto/status.h"
 #include "worker/engine/cache/panel_table.h"
 #include "worker/engine/device/device_method.h"
+#include "worker/engine/draft_pace.h"
 #include "worker/engine/engine.h"
 #include "worker/engine/process_usage.h"
 #include "worker/engine/sample.h"
@@ -35,6 +36,8 @@ struct sequence_place {
     int32_t *ids;         /* [context] */
     void *sampler_memory; /* [sampler_bytes] rank 0's */
     int64_t sampler_bytes;
+    void *draft_memory; /* [draft_bytes] rank 0's */
+    int64_t draft_bytes;
     int64_t vocab;
     struct panel_table_place panels;
 };
@@ -52,6 +55,7 @@ struct sequence {
     struct ownership *ownership;
     struct panel_table *panels;
     struct sampler *sampler; /* rank 0's */
+    struct draft *draft;     /* rank 0's; NULL: it drafts nothing */
 
     /* Its prompt's panels in the index of prefixes (places.h): what was there, then its own. */
     int *prefix;      /* [prompt's full panels] */
@@ -59,6 +63,8 @@ struct sequence {
     int64_t prefix_count;
     char *prefix_root;   /* NULL: it shares nothing */
     int64_t sharded_end; /* tokens up to here went in stages with sharded queries */
+
+    struct resident *resident; /* that it goes on from (resident.h); NULL: from none */
 
     atomic_int cancel_status; /* enum status, STATUS_OK: go on; from any thread, rank 0's counts */
     _Atomic uint64_t non_finite; /* the first place that this rank has seen */
@@ -90,8 +96,16 @@ struct span sequence_stage(const struct sequence *sequence);
 /* OK, or why it is to be cut short; rank 0 asks. */
 enum status sequence_stop_status(const struct sequence *sequence);
 
-/* Whether `id`, as the next one, is the last. */
-bool sequence_ends_with(const struct sequence *sequence, int32_t id);
+/* Whether `id`, as the next one behind `ahead` that are not taken yet, is the last. */
+bool sequence_ends_with(const struct sequence *sequence, int32_t id, int64_t ahead);
+
+/* Rank 0: the tokens that may follow the one that waits to be passed in a step of `rows` other
+ * rows, that one's among them; `most` at most: how many. */
+int64_t sequence_draft(struct sequence *sequence, int32_t *drafted, const struct draft_pace *pace,
+                       int64_t rows, int64_t most);
+
+/* Puts drafted ids where the answer's would be, behind those that it has. */
+void sequence_guess(struct sequence *sequence, const int32_t *drafts, int64_t count);
 
 /* Takes the next id of the answer. */
 void sequence_take(struct sequence *sequence, int32_t id);

@@ -12,6 +12,14 @@ int64_t turn_clock(const struct turn_candidate *live, int count)
     return least ? least->served : 0;
 }
 
+int64_t turn_rows(const struct turn *turn)
+{
+    int64_t rows = turn->row_count;
+    for (int r = 0; r < turn->row_count; r++)
+        rows += turn->drafted[r];
+    return rows;
+}
+
 static struct turn_candidate *next_prompt(struct turn_candidate *live, int count)
 {
     struct turn_candidate *next = NULL;
@@ -48,6 +56,7 @@ static void choose_stage(struct turn *turn, struct turn_candidate *prompt,
     const bool joins = prompt->joins;
     turn->kind = TURN_STAGE;
     while (prompt) {
+        turn->drafted[turn->row_count] = 0;
         turn->rows[turn->row_count++] = prompt->number;
         prompt->served += prompt->next_tokens;
         stage_tokens -= prompt->next_tokens;
@@ -83,6 +92,7 @@ void turn_choose(struct turn *turn, struct turn_memory *memory, struct turn_cand
         for (struct turn_candidate *answer = first; answer && turn->row_count < room->step_rows;
              answer = next_answer(live, count, step, first)) {
             answer->stepped = step;
+            turn->drafted[turn->row_count] = 0;
             turn->rows[turn->row_count++] = answer->number;
         }
     } else if (prompt) {

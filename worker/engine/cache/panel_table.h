@@ -49,7 +49,12 @@ struct panel_table_place {
 MUST_CHECK enum status panel_table_create(struct panel_table **table,
                                           const struct panel_table_place *place);
 
-/* Lets go of all slots that were the table's, dropped panels' too. */
+/* Drops the panels before index live_first, and lets go of what is reserved behind those that are
+ * there: decode has not begun, and no panel comes any more. */
+void panel_table_trim(struct panel_table *table, struct panel_moves *moves, struct panel_pool *pool,
+                      int64_t live_first);
+
+/* Lets go of all slots that were the table's, dropped panels' too. Accepts NULL. */
 void panel_table_release(struct panel_table *table, struct panel_pool *pool);
 
 /* Accepts NULL. */
@@ -75,6 +80,9 @@ MUST_CHECK enum status panel_table_append(struct panel_table *table, struct pane
 /* Makes room for a panel of another rank's, wherever it stands among those that are there: what the
  * room holds is whatever lay there. Decode has not begun, and nothing is shared. */
 MUST_CHECK enum status panel_table_take(struct panel_table *table, int64_t panel);
+
+/* Drops the panels of tokens from index `tokens` on that decode has begun. */
+void panel_table_retreat(struct panel_table *table, int64_t tokens);
 
 /* Drops the panels before index live_first. */
 void panel_table_drop(struct panel_table *table, int64_t live_first);

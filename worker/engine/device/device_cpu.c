@@ -139,7 +139,7 @@ static enum status prepare(struct device *device, const struct group_choice *gro
     cpu->plan = *plan;
     for (int region = 0; region < MEMORY_REGIONS; region++) {
         if (region == MEMORY_WEIGHTS || region == MEMORY_IDS || region == MEMORY_SCORES ||
-            region == MEMORY_SAMPLERS)
+            region == MEMORY_SAMPLERS || region == MEMORY_DRAFTS)
             continue;
         TRY_ELSE(arena_create(&cpu->arenas[region], memory_region_name(region),
                               (size_t)plan->bytes[region]),

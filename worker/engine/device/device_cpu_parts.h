@@ -15,8 +15,9 @@
 #include "worker/engine/layer_program.h"
 #include "worker/engine/weights.h"
 
-/* Rows that are turned into logits at a time by Score. */
+/* Rows that are turned into logits at a time by Score; a step's are all at hand. */
 enum { DEVICE_CPU_LOGIT_ROWS = 96 };
+_Static_assert(CHOICE_SEQUENCES_MAX + MEMORY_DRAFT_ROWS <= DEVICE_CPU_LOGIT_ROWS, "a step's rows");
 
 struct device_cpu;
 

@@ -227,6 +227,7 @@ static size_t device_bytes(const struct device_cuda *cuda, enum memory_region re
     case MEMORY_IDS:
     case MEMORY_SCORES:
     case MEMORY_SAMPLERS:
+    case MEMORY_DRAFTS:
         return 0;
     case MEMORY_LISTS:
         return bytes / LIST_SIDES;
