@@ -57,7 +57,8 @@ static void multiply(const struct matmul_tile *tile)
 static const struct matmul_tile_ops ops = {
     .kept = KEPT,
     .panels = PANELS,
-    .operand_bytes = sizeof(float),
+    .row_bytes = KEPT * sizeof(float),
+    .block_bytes = MATMUL_PANEL_DEPTH * MATMUL_SPLIT * sizeof(float),
     .copy_row = matmul_walk_copy_floats,
     .expand = {NULL, expand_halves, expand_pairs, expand_bytes, expand_nibbles, expand_nibbles_min,
                expand_wide_nibbles, expand_wide_bytes},
