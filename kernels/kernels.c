@@ -61,8 +61,10 @@ static void avx2_install(struct kernels *kernels)
     kernels->scratch_bytes = avx2_scratch_bytes;
     attention_avx2_install(kernels);
     matmul_avx2_install(kernels);
-    if (isa_has_avx2_vnni())
+    if (isa_has_avx2_vnni()) {
+        kernels->matmul_prefill = matmul_prefill_avx2_vnni;
         kernels->matmul_decode = matmul_decode_avx2_vnni;
+    }
     product_avx2_install(kernels);
     rope_avx2_install(kernels);
     rmsnorm_avx2_install(kernels);

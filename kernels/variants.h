@@ -33,6 +33,9 @@ void adamw_avx2_install(struct kernels *kernels);
 void matmul_avx2_install(struct kernels *kernels);
 void matmul_decode_avx2(const struct matmul_args *args);
 void matmul_decode_avx2_vnni(const struct matmul_args *args); /* AVX-VNNI too */
+void matmul_plain_avx2(const struct matmul_args *args);       /* prefill with plain weights */
+void matmul_prefill_avx2(const struct matmul_args *args);
+void matmul_prefill_avx2_vnni(const struct matmul_args *args);
 void product_avx2_install(struct kernels *kernels);
 void rope_avx2_install(struct kernels *kernels);
 void rmsnorm_avx2_install(struct kernels *kernels);
