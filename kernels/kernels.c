@@ -88,8 +88,10 @@ static void avx512_install(struct kernels *kernels)
     attention_avx512_install(kernels);
     matmul_avx512_install(kernels);
     attention_gradient_avx512_install(kernels);
-    if (isa_has_avx512_vnni())
+    if (isa_has_avx512_vnni()) {
+        kernels->matmul_prefill = matmul_prefill_avx512_vnni;
         kernels->matmul_decode = matmul_decode_avx512_vnni;
+    }
     product_avx512_install(kernels);
 }
 

@@ -12,8 +12,8 @@
  * thread:
  *
  *   prefill  rows <= limits.rows: a panel is expanded once a call, to bf16 in avx512_bf16, where x
- *            is rounded to bf16 too, in avx2 to 16-bit integers where weights are quantised, and to
- *            float32 else
+ *            is rounded to bf16 too, in avx2 and avx512 to 16-bit integers where weights are
+ *            quantised, and to float32 else
  *   decode   few rows: quantised panels are read directly, as integers in all but reference
  *
  * Where weights are integers, x becomes 16-bit integers with one power of two for each 32 elements

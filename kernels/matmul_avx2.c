@@ -6,6 +6,7 @@
  * here. The order over k is matmul_walk.h's. */
 #include "kernels/matmul_avx2.h"
 #include "kernels/matmul_input_avx2.h"
+#include "kernels/matmul_integers.h"
 #include "kernels/matmul_walk.h"
 #include "kernels/variants.h"
 
@@ -82,9 +83,11 @@ void matmul_plain_avx2(const struct matmul_args *args)
 
 size_t matmul_avx2_scratch_bytes(const struct kernels_limits *limits)
 {
-    size_t prefill_bytes = matmul_walk_scratch_bytes(&ops);
-    size_t decode_bytes = matmul_input_scratch_bytes(limits);
-    return prefill_bytes > decode_bytes ? prefill_bytes : decode_bytes;
+    const size_t plain = matmul_walk_scratch_bytes(&ops);
+    const size_t integers = matmul_integers_scratch_bytes(1);
+    const size_t decode = matmul_input_scratch_bytes(limits);
+    const size_t prefill = plain > integers ? plain : integers;
+    return prefill > decode ? prefill : decode;
 }
 
 void matmul_avx2_install(struct kernels *kernels)

@@ -23,8 +23,8 @@ struct matmul_input {
     int64_t rows; /* 1..MATMUL_INPUT_ROWS */
 };
 
-/* Where the blocks of a row go: block b of it, as integers in units [b, MATMUL_PANEL_DEPTH], what an
- * integer counts in unit [b], and its sum in sums [b]; `stride` of them apart. */
+/* Where the blocks of a row go: block b of it, as integers in units [b, MATMUL_PANEL_DEPTH], what
+ * an integer counts in unit [b], and its sum in sums [b]; `stride` of them apart. */
 struct matmul_units {
     int16_t *units;
     float *unit, *sums;

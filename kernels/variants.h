@@ -54,6 +54,9 @@ void product_avx512_install(struct kernels *kernels);
 void product_avx512(const struct product_args *args);
 void matmul_decode_avx512(const struct matmul_args *args);
 void matmul_decode_avx512_vnni(const struct matmul_args *args); /* AVX-512 VNNI too */
+void matmul_plain_avx512(const struct matmul_args *args);       /* prefill with plain weights */
+void matmul_prefill_avx512(const struct matmul_args *args);
+void matmul_prefill_avx512_vnni(const struct matmul_args *args);
 
 size_t attention_avx512_scratch_bytes(const struct kernels_limits *limits);
 size_t matmul_avx512_scratch_bytes(const struct kernels_limits *limits);

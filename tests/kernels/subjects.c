@@ -57,6 +57,7 @@ static const struct kernels *without_vnni(int index)
     if (isa_has_avx512_vnni()) {
         kernels[count] = *kernels_find("avx512");
         kernels[count].name = "avx512 without VNNI";
+        kernels[count].matmul_prefill = matmul_prefill_avx512;
         kernels[count++].matmul_decode = matmul_decode_avx512;
     }
     return index < count ? &kernels[index] : NULL;
