@@ -53,6 +53,8 @@ static enum status fill(struct command *command, const Longhaul__Control__V1__Ru
         command->kind == ENGINE_GENERATE && !run->no_prefix_reuse; /* scores need every row */
     command->logprobs = run->logprobs;
     command->likeliest = run->likeliest;
+    command->goes_on_from = run->goes_on_from;
+    command->stays = run->stays;
     command->stop_count = (int)run->n_stop_ids;
     for (int s = 0; s < command->stop_count; s++)
         command->stop_ids[s] = run->stop_ids[s];
@@ -110,6 +112,8 @@ struct engine_request command_request(const struct command *command)
         .reuse_prefix = command->reuse_prefix,
         .logprobs = command->logprobs,
         .likeliest = command->likeliest,
+        .goes_on_from = command->goes_on_from,
+        .stays = command->stays,
         .deadline_ns = command->deadline_ns,
         .trace = command->trace,
     };

@@ -29,6 +29,8 @@ struct command {
     bool reuse_prefix;
     bool logprobs;
     int likeliest;
+    uint64_t goes_on_from; /* a run that stayed; 0: none */
+    bool stays;
     int64_t deadline_ns; /* monotonic; 0: none */
     struct trace *trace; /* the command's own; NULL: not asked for, or no memory for it */
 };
