@@ -2,9 +2,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "worker/engine/device/cuda_runtime.h"
-
 #include "kernels/kernels_cuda.h"
+#include "worker/engine/device/cuda_runtime.h"
 
 /* As many devices as there is room for; "..." stands for the others. */
 static enum status find_links(struct cuda_streams *streams)
