@@ -4,7 +4,7 @@
     python3 -m venv /tmp/peers && /tmp/peers/bin/pip install llama-cpp-python     (compiles for this CPU), or
     python3 -m venv /tmp/peers && /tmp/peers/bin/pip install --no-deps xllamacpp  (ready made; says its CPU features)
     /tmp/peers/bin/python tests/bench/compare_peers.py --bin build/release/bin --model FILE --text FILE --tokens 2048 8192 \\
-        --out tests/bench/results/NAME.jsonl [--ik-llama FOLDER/llama-bench] [--plot docs/plots/peers.svg] [--kernels avx2]
+        --out tests/bench/results/NAME.jsonl [--ik-llama FOLDER/llama-bench] [--plot FILE.svg] [--kernels avx2]
 
 Every engine gets all cores that the process may use. Cases: longhaul with one worker and all threads; longhaul with two workers
 that share the same cores; llama.cpp with and without flash attention; ik_llama.cpp with flash attention, by its llama-bench, with
