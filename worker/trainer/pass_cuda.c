@@ -3,10 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "proto/clock.h"
 #include "worker/trainer/pass_cuda_parts.h"
-
-#define PATIENCE_NS (300 * INT64_C(1000000000))
 
 enum status pass_cuda_launched(const struct pass *pass, int code, const char *kernel)
 {
@@ -17,23 +14,6 @@ enum status pass_cuda_copy(const struct pass *pass, void *to, const void *from, 
 {
     const struct cuda_streams *streams = pass->cuda->streams;
     return streams->runtime->copy(to, from, bytes, streams->compute);
-}
-
-enum status pass_cuda_wait(struct pass *pass)
-{
-    const struct cuda_streams *streams = pass->cuda->streams;
-    const int64_t end_ns = clock_now_ns() + PATIENCE_NS;
-    bool done = false;
-    TRY(streams->runtime->event_record(pass->cuda->event, streams->compute));
-    for (;;) {
-        TRY(streams->runtime->event_query(pass->cuda->event, &done));
-        if (done)
-            return STATUS_OK;
-        TRY(transport_progress(pass->options.transport));
-        if (clock_now_ns() > end_ns)
-            return fail(STATUS_UNAVAILABLE, "GPU %d has not done a sample's way forward in 300 s",
-                        streams->device);
-    }
 }
 
 /* ---- memory ---- */
@@ -112,7 +92,7 @@ static enum status allocate(struct pass *pass)
     take_crossing(pass, &cuda->here, &crossing);
     crossing = (struct pass_taker){cuda->crossed, 0};
     take_crossing(pass, &cuda->there, &crossing);
-    return runtime->event_create(&cuda->event);
+    return STATUS_OK;
 }
 
 /* What rounding and cuBLASLt's operands ask of rows. */
@@ -150,8 +130,6 @@ static void close(struct pass *pass)
     if (!cuda)
         return;
     const struct cuda_runtime *runtime = cuda->streams->runtime;
-    if (cuda->event)
-        runtime->event_destroy(cuda->event);
     runtime->host_release(cuda->pinned);
     runtime->release(cuda->crossed);
     runtime->release(cuda->workspace);

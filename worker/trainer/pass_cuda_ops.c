@@ -1,6 +1,7 @@
 /* Owns nothing: what each op computes for a rank's rows on its GPU, its gradient, and the loss. */
 #include <assert.h>
 
+#include "worker/trainer/gpu_wait.h"
 #include "worker/trainer/pass_cuda_parts.h"
 
 /* LAUNCH(pass, kernel, {fields}): one kernel on the compute stream. */
@@ -371,7 +372,7 @@ static enum status take_losses(struct pass *pass, double *loss)
     struct pass_cuda *cuda = pass->cuda;
     TRY(pass_cuda_copy(pass, cuda->here.losses, cuda->there.losses,
                        (size_t)pass->rows * sizeof(double)));
-    TRY(pass_cuda_wait(pass));
+    TRY(gpu_wait(cuda->streams, pass->options.transport));
     *loss = 0;
     for (int64_t r = 0; r < pass->rows; r++)
         *loss += pass->targets[r] >= 0 ? cuda->here.losses[r] : 0;

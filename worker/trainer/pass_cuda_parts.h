@@ -21,7 +21,6 @@ struct pass_cuda_crossing {
 
 struct pass_cuda {
     const struct cuda_streams *streams;
-    struct CUevent_st *event;
     struct pass_cuda_crossing here, there;
     char *pinned, *crossed; /* what they lie in */
     size_t crossing_bytes;
@@ -39,9 +38,6 @@ struct pass_cuda {
 
 /* What a launch returned. */
 MUST_CHECK enum status pass_cuda_launched(const struct pass *pass, int code, const char *kernel);
-
-/* Until the device has done all that was put on the compute stream. */
-MUST_CHECK enum status pass_cuda_wait(struct pass *pass);
 
 /* On the device, in order with what is there. */
 MUST_CHECK enum status pass_cuda_copy(const struct pass *pass, void *to, const void *from,
