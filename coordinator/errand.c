@@ -60,7 +60,7 @@ struct errand {
     struct id_list ids;
     const Longhaul__V1__PlanOptions *options;
     int64_t max_tokens; /* 0: not asked for, until the plan is made */
-    bool logprobs, no_prefix_reuse, trace, ignore_end;
+    bool logprobs, no_prefix_reuse, trace, ignore_end, drafts;
     int likeliest;
     struct workers_facts facts;
     struct choice choice;
@@ -405,6 +405,7 @@ static enum status begin_run(struct errand *errand, const struct sampling *sampl
     run.logprobs = errand->logprobs;
     run.trace = errand->trace;
     run.likeliest = errand->likeliest;
+    run.drafts = errand->drafts;
     run.tenant = (char *)errand->client->tenant;
     errand->stream.prefill_ns = clock_now_ns();
     log_line(LOG_INFO, "request runs",
@@ -661,6 +662,24 @@ static enum status read_logprobs(struct errand *errand, struct status_details *d
     return STATUS_OK;
 }
 
+static enum status read_draft(struct errand *errand, struct status_details *details,
+                              const Longhaul__V1__GenerateRequest *request)
+{
+    switch (request->draft) {
+    case LONGHAUL__V1__DRAFT__DRAFT_UNSPECIFIED:
+        errand->drafts = errand->tools->drafts;
+        return STATUS_OK;
+    case LONGHAUL__V1__DRAFT__DRAFT_NONE:
+    case LONGHAUL__V1__DRAFT__DRAFT_LOOKUP:
+        errand->drafts = request->draft == LONGHAUL__V1__DRAFT__DRAFT_LOOKUP;
+        return STATUS_OK;
+    default:
+        details->field = "draft";
+        return fail(STATUS_INVALID_ARGUMENT, "draft is %d; must be NONE or LOOKUP",
+                    (int)request->draft);
+    }
+}
+
 static enum status read_generate(struct errand *errand, struct sampling *sampling,
                                  struct detokenizer *detokenizer,
                                  const Longhaul__V1__GenerateRequest *request)
@@ -680,6 +699,7 @@ static enum status read_generate(struct errand *errand, struct sampling *samplin
                     errand->max_tokens);
     }
     TRY(read_logprobs(errand, details, request));
+    TRY(read_draft(errand, details, request));
     TRY(sampling_request_read(sampling, &details->field, request->sampling));
     struct detokenizer_stop stops[DETOKENIZER_STOPS_MAX];
     for (size_t i = 0; i < request->n_stop && i < DETOKENIZER_STOPS_MAX; i++)

@@ -53,6 +53,7 @@ static enum status fill(struct command *command, const Longhaul__Control__V1__Ru
         command->kind == ENGINE_GENERATE && !run->no_prefix_reuse; /* scores need every row */
     command->logprobs = run->logprobs;
     command->likeliest = run->likeliest;
+    command->drafts = run->drafts;
     command->stop_count = (int)run->n_stop_ids;
     for (int s = 0; s < command->stop_count; s++)
         command->stop_ids[s] = run->stop_ids[s];
@@ -110,6 +111,8 @@ struct engine_request command_request(const struct command *command)
         .reuse_prefix = command->reuse_prefix,
         .logprobs = command->logprobs,
         .likeliest = command->likeliest,
+        .draft_tokens = command->drafts ? MEMORY_DRAFT_ROWS : 0,
+        .drafts_that_pay = true,
         .deadline_ns = command->deadline_ns,
         .trace = command->trace,
     };

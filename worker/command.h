@@ -29,6 +29,7 @@ struct command {
     bool reuse_prefix;
     bool logprobs;
     int likeliest;
+    bool drafts;
     int64_t deadline_ns; /* monotonic; 0: none */
     struct trace *trace; /* the command's own; NULL: not asked for, or no memory for it */
 };

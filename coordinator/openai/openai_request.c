@@ -212,6 +212,18 @@ static enum status take_method(struct owned *own, const json_t *value, const cha
     return STATUS_OK;
 }
 
+static enum status take_draft(struct owned *own, const json_t *value, const char *key)
+{
+    const char *name = NULL;
+    TRY(read_text(&name, value, key));
+    own->generate.draft = strcmp(name, "none") == 0     ? LONGHAUL__V1__DRAFT__DRAFT_NONE
+                          : strcmp(name, "lookup") == 0 ? LONGHAUL__V1__DRAFT__DRAFT_LOOKUP
+                                                        : LONGHAUL__V1__DRAFT__DRAFT_UNSPECIFIED;
+    if (own->generate.draft == LONGHAUL__V1__DRAFT__DRAFT_UNSPECIFIED)
+        return fail(STATUS_INVALID_ARGUMENT, "draft is %s; must be none or lookup", name);
+    return STATUS_OK;
+}
+
 static void ask_logprobs(struct owned *own, int32_t likeliest)
 {
     own->generate.optional_logprobs_case =
@@ -324,6 +336,7 @@ static const struct field {
     {"seed", ALL, take_seed},
     {"stop", ALL, take_stop},
     {"method", ALL, take_method},
+    {"draft", ALL, take_draft},
     {"logprobs", COMPLETION | GENERATE, take_logprobs},
     {"logprobs", CHAT, take_chat_logprobs},
     {"top_logprobs", CHAT, take_top_logprobs},
