@@ -43,15 +43,16 @@ struct engine_request {
     const int32_t *ids; /* [count], below the vocabulary; at least one */
     int64_t count;
     int64_t max_tokens; /* to generate; 0 and Score: none */
+    int64_t min_tokens; /* no stop id is among the first so many */
     struct sampling sampling;
     const int32_t *stop_ids; /* [stop_count]; a stop id ends the answer and is part of it */
-    int stop_count;
-    int64_t deadline_ns;  /* monotonic; 0: none */
-    const char *tenant;   /* whose requests it may share prefixes with; NULL is "" */
-    bool reuse_prefix;    /* take panels of the same prefix that are there, and leave its own */
-    bool logprobs;        /* of the generated tokens; needs their logits on the host */
-    int likeliest;        /* tell so many tokens' beside the chosen one's, [0, 20] */
-    int draft_tokens;     /* pass up to so many guessed ones in a step; changes no id. 0: none */
+    int stop_count;          /* up to SAMPLE_HELD_MAX */
+    int64_t deadline_ns;     /* monotonic; 0: none */
+    const char *tenant;      /* whose requests it may share prefixes with; NULL is "" */
+    bool reuse_prefix;       /* take panels of the same prefix that are there, and leave its own */
+    bool logprobs;           /* of the generated tokens; needs their logits on the host */
+    int likeliest;           /* tell so many tokens' beside the chosen one's, [0, 20] */
+    int draft_tokens;        /* pass up to so many guessed ones in a step; changes no id. 0: none */
     bool drafts_that_pay; /* no more of them than make more tokens a second, by what was measured */
     struct trace *trace;  /* what this rank does for it is noted there; NULL: nobody asks */
     bool times_parts;     /* of a device too that runs them asynchronously; it is slower then */

@@ -48,5 +48,6 @@ enum status request_check(const struct engine_request *request, const struct gro
     TRY(check_tokens(request, shape->vocab));
     TRY(sampling_check_likeliest(request->likeliest, shape->vocab));
     TRY(sampling_check(&request->sampling, &field));
+    TRY(sampling_check_biases(&request->sampling, &field, shape->vocab));
     return check_choice(&choice, shape);
 }
