@@ -63,7 +63,7 @@ static void presence_counts_once_and_frequency_each_time(void **state)
     } cases[] = {
         {0.75f, 0, {0, 1, 0, 0, 0, 0, 0, 0}},
         {0, 0.375f, {0, 0, 1, 0, 1, 0, 1, 0}},
-        {0.75f, 0.375f, {0, 1, 0, 1, 0, 1, 0, 1}},
+        {0.75f, 0.375f, {0, 1, 0, 0, 1, 0, 1, 0}},
         {-1, 0, {0, 0, 0, 0, 0, 0, 0, 0}},
     };
     for (size_t c = 0; c < sizeof cases / sizeof cases[0]; c++) {
