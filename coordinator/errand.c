@@ -182,7 +182,7 @@ static void errand_deinit(struct errand *errand, enum status status)
 static enum status check_stalled(struct errand *errand, const char *stage)
 {
     const bool harmless = errand->run && group_run_is_done(errand->run);
-    const int64_t limit_ms = harmless ? SESSION_CLIENT_TAKES_MS : errand->tools->stall_ms;
+    const int64_t limit_ms = harmless ? ERRAND_CLIENT_TAKES_MS : errand->tools->stall_ms;
     const int64_t stalled_ms = errand_client_stalled_ms(errand->client);
     if (stalled_ms < limit_ms)
         return STATUS_OK;

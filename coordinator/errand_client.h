@@ -17,7 +17,7 @@
 #include "proto/status.h"
 
 /* A client that takes nothing for so long loses its request, be it in nobody's way. */
-enum { SESSION_CLIENT_TAKES_MS = 30000 };
+enum { ERRAND_CLIENT_TAKES_MS = 30000 };
 
 /* No slot is NULL. `context` is the implementation's. */
 struct errand_client_row {

@@ -2,7 +2,7 @@
  * and no less. */
 #include "coordinator/rpc_errand_client.h"
 
-_Static_assert((int)SESSION_CLIENT_TAKES_MS == (int)RPC_WRITE_DEADLINE_MS,
+_Static_assert((int)ERRAND_CLIENT_TAKES_MS == (int)RPC_WRITE_DEADLINE_MS,
                "an errand's client has as long as any other call");
 
 static enum status post(void *call, const ProtobufCMessage *event)

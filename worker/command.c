@@ -80,6 +80,8 @@ static enum status fill(struct command *command, const Longhaul__Control__V1__Ru
     command->logprobs = run->logprobs;
     command->likeliest = run->likeliest;
     command->drafts = run->drafts;
+    command->goes_on_from = run->goes_on_from;
+    command->stays = run->stays;
     command->stop_count = (int)run->n_stop_ids;
     for (int s = 0; s < command->stop_count; s++)
         command->stop_ids[s] = run->stop_ids[s];
@@ -140,6 +142,8 @@ struct engine_request command_request(const struct command *command)
         .likeliest = command->likeliest,
         .draft_tokens = command->drafts ? MEMORY_DRAFT_ROWS : 0,
         .drafts_that_pay = true,
+        .goes_on_from = command->goes_on_from,
+        .stays = command->stays,
         .deadline_ns = command->deadline_ns,
         .trace = command->trace,
     };

@@ -37,6 +37,8 @@ struct command {
     bool logprobs;
     int likeliest;
     bool drafts;
+    uint64_t goes_on_from; /* a run that stayed; 0: none */
+    bool stays;
     int64_t deadline_ns; /* monotonic; 0: none */
     struct trace *trace; /* the command's own; NULL: not asked for, or no memory for it */
 };

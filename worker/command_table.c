@@ -18,6 +18,7 @@ void command_table_deinit(struct command_table *table)
     for (int e = 0; e < table->count; e++)
         command_destroy(table->entries[e].command);
     free(table->entries);
+    free(table->goers);
     *table = (struct command_table){0};
 }
 
@@ -53,6 +54,28 @@ struct command *command_table_begin(struct command_table *table)
         return table->entries[e].command;
     }
     return NULL;
+}
+
+enum status command_table_let_go(struct command_table *table, uint64_t number)
+{
+    if (table->goer_count == table->goer_room) {
+        const int room = 2 * table->goer_room + 16;
+        uint64_t *goers = reallocarray(table->goers, (size_t)room, sizeof *goers);
+        if (!goers)
+            return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for %d runs that go", room);
+        table->goers = goers;
+        table->goer_room = room;
+    }
+    table->goers[table->goer_count++] = number;
+    return STATUS_OK;
+}
+
+bool command_table_goer(struct command_table *table, uint64_t *number)
+{
+    if (table->goer_count == 0)
+        return false;
+    *number = table->goers[--table->goer_count];
+    return true;
 }
 
 struct command *command_table_remove(struct command_table *table, uint64_t number)

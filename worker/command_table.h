@@ -23,6 +23,8 @@ struct command_table {
     struct command_entry *entries; /* [count] of [room], ascending numbers */
     int count, room;
     uint64_t newest; /* the highest number so far; 0: none */
+    uint64_t *goers; /* [goer_count] runs that stayed and are to go */
+    int goer_count, goer_room;
 };
 
 /* Room for `room` commands at a time. */
@@ -41,6 +43,13 @@ struct command_entry *command_table_find(struct command_table *table, uint64_t n
 
 /* The first that waits, which runs from now on; NULL when none waits. */
 struct command *command_table_begin(struct command_table *table);
+
+/* A run that stayed is to go. */
+MUST_CHECK enum status command_table_let_go(struct command_table *table, uint64_t number);
+
+/* Takes out one that is to go; false where there is none. Commands that came before it are in the
+ * table. */
+bool command_table_goer(struct command_table *table, uint64_t *number);
 
 /* Hands the command back to the caller. It must be there. */
 struct command *command_table_remove(struct command_table *table, uint64_t number);

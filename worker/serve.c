@@ -163,6 +163,16 @@ static void cancel_run(struct serve_rank *rank, uint64_t run)
     pthread_mutex_unlock(&rank->lock);
 }
 
+static enum status let_go(struct serve_rank *rank, uint64_t run)
+{
+    if (rank->transport->rank != 0)
+        return STATUS_OK; /* it hears of it by a turn */
+    pthread_mutex_lock(&rank->lock);
+    const enum status status = command_table_let_go(&rank->commands, run);
+    pthread_mutex_unlock(&rank->lock);
+    return status;
+}
+
 /* A group that is told to stop does not finish its requests first. */
 static void cut_all_short(struct serve_rank *rank)
 {
@@ -181,6 +191,8 @@ static enum status handle_message(struct serve_rank *rank,
     case LONGHAUL__CONTROL__V1__COORDINATOR_MESSAGE__KIND_CANCEL:
         cancel_run(rank, message->cancel->run);
         return STATUS_OK;
+    case LONGHAUL__CONTROL__V1__COORDINATOR_MESSAGE__KIND_LET_GO:
+        return let_go(rank, message->let_go->run);
     case LONGHAUL__CONTROL__V1__COORDINATOR_MESSAGE__KIND_STOP:
         end_with(rank, STATUS_OK, message->stop->reason);
         cut_all_short(rank);
@@ -447,12 +459,31 @@ static enum status wait_for_command(struct serve_rank *rank, bool *ended)
     return status;
 }
 
-/* One turn of the group. */
+/* Rank 0 lets go what it was told to. Commands that go on from it and came before are with the
+ * engine first. */
+static enum status let_go_all(struct serve_rank *rank)
+{
+    for (;;) {
+        uint64_t number;
+        pthread_mutex_lock(&rank->lock);
+        const bool there = command_table_goer(&rank->commands, &number);
+        pthread_mutex_unlock(&rank->lock);
+        if (!there)
+            return STATUS_OK;
+        TRY(admit_commands(rank));
+        TRY(engine_let_go(rank->engine, number));
+    }
+}
+
+/* One turn of the group. While nobody asks for anything, what is to go stays: nobody needs its
+ * memory. */
 static enum status take_turn(struct serve_rank *rank)
 {
     bool busy;
-    if (rank->transport->rank == 0)
+    if (rank->transport->rank == 0) {
+        TRY(let_go_all(rank));
         TRY(admit_commands(rank));
+    }
     TRY(engine_step(rank->engine, &busy));
     return reports_flush(&rank->reports);
 }

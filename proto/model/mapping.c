@@ -28,19 +28,19 @@ enum status mapping_open(struct mapping *mapping, const char *path)
     enum status status = STATUS_OK;
     int file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (file < 0)
-        return fail(errno == ENOENT ? STATUS_NOT_FOUND : STATUS_IO, "open model file %s: %s", path,
+        return fail(errno == ENOENT ? STATUS_NOT_FOUND : STATUS_IO, "open %s: %s", path,
                     strerror(errno));
     struct stat facts;
     void *view = MAP_FAILED;
     if (fstat(file, &facts) != 0)
-        status = fail(STATUS_IO, "read the size of model file %s: %s", path, strerror(errno));
+        status = fail(STATUS_IO, "read the size of %s: %s", path, strerror(errno));
     else if (!S_ISREG(facts.st_mode))
-        status = fail(STATUS_INVALID_ARGUMENT, "model file %s is not a regular file", path);
+        status = fail(STATUS_INVALID_ARGUMENT, "%s is not a regular file", path);
     else if (facts.st_size == 0)
         status = fail(STATUS_DATA_LOSS, "%s: offset 0: the file is empty [truncated]", path);
     else if ((view = mmap(NULL, (size_t)facts.st_size, PROT_READ, MAP_PRIVATE, file, 0)) ==
              MAP_FAILED)
-        status = fail(STATUS_IO, "map model file %s: %s", path, strerror(errno));
+        status = fail(STATUS_IO, "map %s: %s", path, strerror(errno));
     close(file);
     if (status != STATUS_OK)
         return status;

@@ -168,16 +168,39 @@ static enum status visit_stage(struct walk *walk, struct span stage)
     return STATUS_OK;
 }
 
+/* What a request has before its first stage. */
+struct before {
+    const struct ownership *ownership; /* NULL: nothing */
+    bool shares;
+};
+
+static enum status begin_walk(struct walk *walk, const struct before *before)
+{
+    const struct group_choice *group = &walk->choice->group;
+    if (!before->ownership)
+        return ownership_create(&walk->ownership, group->workers, group->panel_tokens);
+    const int64_t tokens = ownership_tokens(before->ownership);
+    const int64_t whole = before->shares ? tokens - tokens % group->panel_tokens : 0;
+    TRY(ownership_fork(&walk->ownership, before->ownership, tokens));
+    struct owned_span owned;
+    for (int64_t index = whole; ownership_next(walk->ownership, &index, tokens, &owned);)
+        walk->peaks[owned.owner].begun += panels_of(walk, owned.span);
+    walk->live = whole;
+    return STATUS_OK;
+}
+
 /* The most of every rank; `peaks` is zeroed. */
-static enum status walk_stages(struct peak *peaks, const struct choice *choice, int64_t kept_sinks)
+static enum status walk_stages(struct peak *peaks, const struct choice *choice, int64_t kept_sinks,
+                               const struct before *before)
 {
     struct bands bands;
     choice_bands(choice, &bands);
     struct walk walk = {
         .choice = choice, .reach = bands_reach(&bands), .kept_sinks = kept_sinks, .peaks = peaks};
-    TRY(ownership_create(&walk.ownership, choice->group.workers, choice->group.panel_tokens));
+    TRY(begin_walk(&walk, before));
     enum status status = STATUS_OK;
-    struct span stage = {0, 0};
+    const int64_t done = ownership_tokens(walk.ownership);
+    struct span stage = {done, done};
     while (status == STATUS_OK && stage.end < choice->request.context_tokens) {
         stage = choice_stage(choice, stage.end, choice->request.context_tokens);
         status = visit_stage(&walk, stage);
@@ -188,11 +211,13 @@ static enum status walk_stages(struct peak *peaks, const struct choice *choice, 
 
 /* A shorter prompt with a longer answer deals its panels otherwise: round robin, and evenly up to a
  * few; or all that are seen go to one rank. */
-static int64_t panels_with_decode(const struct choice *choice, int rank, int64_t stage_panels)
+static int64_t panels_with_decode(const struct choice *choice, int rank, int64_t stage_panels,
+                                  int64_t shared_panels)
 {
     struct bands bands;
     choice_bands(choice, &bands);
-    int64_t all = ceil_div(choice->request.context_tokens, choice->group.panel_tokens);
+    int64_t all =
+        ceil_div(choice->request.context_tokens, choice->group.panel_tokens) - shared_panels;
     int64_t reach = bands_reach(&bands);
     int64_t seen = reach < choice->request.context_tokens
                        ? ceil_div(reach, choice->group.panel_tokens) + 1
@@ -201,24 +226,26 @@ static int64_t panels_with_decode(const struct choice *choice, int rank, int64_t
     if (choice_is_home(choice))
         dealt = rank == 0 ? seen : 0;
     int64_t most = larger(stage_panels, dealt) + SPARE_PANELS;
-    return smaller(most, all);
+    return smaller(most, larger(all, 0));
 }
 
-enum status memory_need_make(struct memory_need *needs, const struct choice *choice, int first,
-                             int end)
+static enum status make_needs(struct memory_need *needs, const struct choice *choice,
+                              const struct before *before, int first, int end)
 {
     struct bands bands;
     choice_bands(choice, &bands);
     const int64_t kept_sinks = schedule_keeps_sinks(choice, &bands) ? bands.sinks : 0;
     const int64_t sink_panels = ceil_div(kept_sinks, choice->group.panel_tokens);
+    const int64_t shared_panels =
+        before->shares ? ownership_tokens(before->ownership) / choice->group.panel_tokens : 0;
     struct peak *peaks = calloc((size_t)choice->group.workers, sizeof *peaks);
     if (!peaks)
         return fail(STATUS_RESOURCE_EXHAUSTED, "plan: no memory to plan %d workers",
                     choice->group.workers);
-    const enum status status = walk_stages(peaks, choice, kept_sinks);
+    const enum status status = walk_stages(peaks, choice, kept_sinks, before);
     for (int rank = first; status == STATUS_OK && rank < end; rank++) {
-        const int64_t panels =
-            panels_with_decode(choice, rank, peaks[rank].cache_panels + spare_panels(choice));
+        const int64_t panels = panels_with_decode(
+            choice, rank, peaks[rank].cache_panels + spare_panels(choice), shared_panels);
         needs[rank - first] = (struct memory_need){
             .stage_rows = peaks[rank].rows,
             .step_rows = replicated_rows(choice),
@@ -231,6 +258,18 @@ enum status memory_need_make(struct memory_need *needs, const struct choice *cho
     }
     free(peaks);
     return status;
+}
+
+enum status memory_need_make(struct memory_need *needs, const struct choice *choice, int first,
+                             int end)
+{
+    return make_needs(needs, choice, &(struct before){NULL, false}, first, end);
+}
+
+enum status memory_need_after(struct memory_need *needs, const struct choice *choice,
+                              const struct ownership *before, bool shares, int first, int end)
+{
+    return make_needs(needs, choice, &(struct before){before, shares}, first, end);
 }
 
 /* ---- a group's sizes ---- */

@@ -70,6 +70,12 @@ struct memory_need {
 MUST_CHECK enum status memory_need_make(struct memory_need *needs, const struct choice *choice,
                                         int first, int end);
 
+/* The same of a request that goes on behind the tokens that `before` has dealt. With `shares`,
+ * their whole panels lie elsewhere and are not counted. */
+MUST_CHECK enum status memory_need_after(struct memory_need *needs, const struct choice *choice,
+                                         const struct ownership *before, bool shares, int first,
+                                         int end);
+
 /* Refuses a longer context than the group's, which bounds the walk that follows. */
 MUST_CHECK enum status memory_context_check(const struct choice *choice);
 

@@ -17,8 +17,9 @@ struct ownership {
     int workers;
     int panel_tokens;
     int64_t tokens;
-    struct owned_panels *dealt; /* ascending, without gaps, neighbours of different owners */
+    struct owned_panels *dealt; /* ascending, without gaps */
     int count, capacity;
+    int closed; /* of them, the first ones, that do not grow: what follows lies elsewhere */
 };
 
 enum status ownership_create(struct ownership **ownership, int workers, int panel_tokens)
@@ -44,7 +45,7 @@ void ownership_destroy(struct ownership *ownership)
 void ownership_clear(struct ownership *ownership)
 {
     ownership->tokens = 0;
-    ownership->count = 0;
+    ownership->count = ownership->closed = 0;
 }
 
 int ownership_workers(const struct ownership *ownership)
@@ -72,7 +73,8 @@ static enum status append_panels(struct ownership *ownership, int64_t end_panel,
     const int64_t first = ownership->count > 0 ? ownership->dealt[ownership->count - 1].end : 0;
     if (first >= end_panel)
         return STATUS_OK;
-    if (ownership->count > 0 && ownership->dealt[ownership->count - 1].owner == owner) {
+    if (ownership->count > ownership->closed &&
+        ownership->dealt[ownership->count - 1].owner == owner) {
         ownership->dealt[ownership->count - 1].end = end_panel;
         return STATUS_OK;
     }
@@ -180,8 +182,37 @@ enum status ownership_advance(struct ownership *ownership, int64_t tokens, enum 
 
 enum status ownership_give(struct ownership *ownership, int owner)
 {
-    ownership->count = 0;
+    ownership->count = ownership->closed = 0;
     return append_panels(ownership, panels_up_to(ownership, ownership->tokens), owner);
+}
+
+/* Takes over the spans of `from` up to panel `end`, and closes each of them that was closed. */
+static enum status copy_panels(struct ownership *fork, const struct ownership *from, int64_t end)
+{
+    for (int d = 0; d < from->count && from->dealt[d].first < end; d++) {
+        const struct owned_panels *dealt = &from->dealt[d];
+        TRY(append_panels(fork, dealt->end < end ? dealt->end : end, dealt->owner));
+        if (d < from->closed)
+            fork->closed = fork->count;
+    }
+    return STATUS_OK;
+}
+
+enum status ownership_fork(struct ownership **fork, const struct ownership *from, int64_t tokens)
+{
+    assert(tokens <= from->tokens);
+    struct ownership *made;
+    TRY(ownership_create(&made, from->workers, from->panel_tokens));
+    enum status status = copy_panels(made, from, tokens / from->panel_tokens);
+    const int whole = made->closed = made->count;
+    if (status == STATUS_OK)
+        status = copy_panels(made, from, panels_up_to(from, tokens));
+    made->closed = whole;
+    made->tokens = tokens;
+    *fork = status == STATUS_OK ? made : NULL;
+    if (status != STATUS_OK)
+        ownership_destroy(made);
+    return status;
 }
 
 void ownership_retreat(struct ownership *ownership, int64_t tokens)
@@ -190,6 +221,8 @@ void ownership_retreat(struct ownership *ownership, int64_t tokens)
     const int64_t panels = panels_up_to(ownership, tokens);
     while (ownership->count > 0 && ownership->dealt[ownership->count - 1].first >= panels)
         ownership->count--;
+    if (ownership->closed > ownership->count)
+        ownership->closed = ownership->count;
     if (ownership->count > 0)
         ownership->dealt[ownership->count - 1].end = panels;
     ownership->tokens = tokens;

@@ -45,6 +45,11 @@ MUST_CHECK enum status ownership_create(struct ownership **ownership, int worker
                                         int panel_tokens);
 void ownership_destroy(struct ownership *ownership);
 
+/* The same of its first `tokens` tokens. What is dealt to the fork from its last whole panel on is
+ * in owned spans of its own, since it lies elsewhere. */
+MUST_CHECK enum status ownership_fork(struct ownership **fork, const struct ownership *from,
+                                      int64_t tokens);
+
 /* Forgets every token; keeps its memory. */
 void ownership_clear(struct ownership *ownership);
 

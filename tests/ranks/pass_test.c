@@ -445,6 +445,36 @@ static void a_sample_that_is_too_long(void **state)
     parameters_destroy(parameters);
 }
 
+/* Rows of a product have the deviation 1 for inputs of it, whatever the width; what adds to the
+ * residual stream has less. */
+static void from_scratch_by_width(void **state)
+{
+    (void)state;
+    for (size_t m = 0; m < sizeof models / sizeof models[0]; m++) {
+        const struct model_spec spec = spec_of(&models[m]);
+        struct parameters *parameters;
+        assert_int_equal(parameters_create(&parameters, &spec), STATUS_OK);
+        float *weights = calloc((size_t)parameters->floats, sizeof *weights);
+        assert_non_null(weights);
+        parameters_initialise(weights, parameters, 3);
+        for (int p = 0; p < parameters->count; p++) {
+            const struct parameters_row *row = &parameters->list[p];
+            const bool adds = row->role == MODEL_ATTN_OUTPUT || row->role == MODEL_FFN_DOWN;
+            const int64_t count = row->rows * row->columns;
+            double squares = 0;
+            for (int64_t i = 0; i < count; i++)
+                squares += (double)weights[row->offset + i] * (double)weights[row->offset + i];
+            const double wanted = (adds ? 0.5 / spec.layers : 1) / (double)row->columns;
+            /* The square of n normal numbers has the deviation sqrt(2 / n) of its mean. */
+            if (!row->is_vector)
+                assert_true(fabs(squares / (double)count / wanted - 1) <=
+                            5 * sqrt(2 / (double)count));
+        }
+        free(weights);
+        parameters_destroy(parameters);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -454,6 +484,7 @@ int main(void)
         cmocka_unit_test(recomputed_is_bit_for_bit),
         cmocka_unit_test(a_pass_takes_samples_of_other_lengths),
         cmocka_unit_test(a_sample_that_is_too_long),
+        cmocka_unit_test(from_scratch_by_width),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

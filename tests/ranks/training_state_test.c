@@ -199,6 +199,21 @@ static void a_damaged_one_is_passed_over_and_none_is_an_error(void **state)
     remove_folder(folder);
 }
 
+/* What was passed over does not take the place of a whole one among those that are kept. */
+static void a_damaged_one_is_not_kept(void **state)
+{
+    (void)state;
+    const char *folder = make_folder();
+    for (int64_t step = 10; step <= 30; step += 10)
+        act((struct scene){.folder = folder, .step = step, .keep = 2}, 2);
+    change_byte(folder, 30, "weights", 0);
+    act((struct scene){.folder = folder, .reads = true, .found = true, .found_step = 20}, 2);
+    act((struct scene){.folder = folder, .step = 25, .keep = 2}, 2);
+    change_byte(folder, 25, "weights", 0);
+    act((struct scene){.folder = folder, .reads = true, .found = true, .found_step = 20}, 2);
+    remove_folder(folder);
+}
+
 static void another_runs_checkpoint_is_refused(void **state)
 {
     (void)state;
@@ -254,6 +269,7 @@ int main(void)
         cmocka_unit_test(the_files_do_not_tell_who_wrote_them),
         cmocka_unit_test(the_newest_are_kept_and_what_was_half_done_goes),
         cmocka_unit_test(a_damaged_one_is_passed_over_and_none_is_an_error),
+        cmocka_unit_test(a_damaged_one_is_not_kept),
         cmocka_unit_test(another_runs_checkpoint_is_refused),
         cmocka_unit_test(a_folder_that_cannot_be_written_ends_all_ranks),
         cmocka_unit_test(a_header_of_any_bytes_is_read_or_refused),

@@ -55,6 +55,22 @@ static void an_ended_command_is_not_found_and_the_others_stay(void **state)
     command_table_deinit(&table);
 }
 
+static void what_is_to_go_is_told_once(void **state)
+{
+    (void)state;
+    enum { GOERS = 20 };
+    struct command_table table;
+    uint64_t number, sum = 0;
+    assert_int_equal(command_table_init(&table, ROOM), STATUS_OK);
+    assert_false(command_table_goer(&table, &number));
+    for (uint64_t n = 1; n <= GOERS; n++)
+        assert_int_equal(command_table_let_go(&table, n), STATUS_OK);
+    while (command_table_goer(&table, &number))
+        sum += number;
+    assert_int_equal(sum, GOERS * (GOERS + 1) / 2);
+    command_table_deinit(&table);
+}
+
 static void expect_refused(struct command_table *table, uint64_t number)
 {
     struct command *command = numbered(number);
@@ -114,6 +130,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(commands_are_begun_in_the_sequence_in_which_they_came),
         cmocka_unit_test(an_ended_command_is_not_found_and_the_others_stay),
+        cmocka_unit_test(what_is_to_go_is_told_once),
         cmocka_unit_test(numbers_grow_and_no_more_come_than_the_rank_can_hold),
         cmocka_unit_test(a_command_that_cannot_be_taken_says_why),
     };

@@ -200,6 +200,41 @@ static void what_is_given_to_one_rank_is_its_own_and_goes_on_with_it(void **stat
     }
 }
 
+/* A fork has the owners of what it was made from, and no span of it goes from there into what it
+ * was dealt itself, nor does one of its own forks. */
+static void a_fork_goes_on_in_spans_of_its_own(void **state)
+{
+    (void)state;
+    enum { PANEL = 3, FROM = 20, MORE = 17 };
+    for (int workers = 1; workers <= 3; workers++) {
+        struct ownership *from = create(workers, PANEL);
+        advance(from, 13, PARTITION_ZIGZAG);
+        advance(from, FROM - 13, PARTITION_CONTIGUOUS);
+        for (int64_t tokens = 0; tokens <= FROM; tokens++) {
+            struct ownership *fork, *again;
+            const int64_t whole = tokens - tokens % PANEL;
+            assert_int_equal(ownership_fork(&fork, from, tokens), STATUS_OK);
+            assert_int_equal(ownership_tokens(fork), tokens);
+            advance(fork, MORE, PARTITION_CONTIGUOUS);
+            check_agreement(fork);
+            for (int64_t j = 0; j < tokens; j++)
+                assert_int_equal(ownership_owner(fork, j), ownership_owner(from, j));
+            assert_int_equal(ownership_fork(&again, fork, tokens + MORE), STATUS_OK);
+            advance(again, MORE, PARTITION_CONTIGUOUS);
+            check_agreement(again);
+            struct owned_span owned;
+            for (int64_t index = 0; ownership_next(again, &index, tokens + 2 * MORE, &owned);) {
+                const int64_t grown = tokens + MORE - (tokens + MORE) % PANEL;
+                assert_true(owned.span.end <= whole || owned.span.first >= whole);
+                assert_true(owned.span.end <= grown || owned.span.first >= grown);
+            }
+            ownership_destroy(again);
+            ownership_destroy(fork);
+        }
+        ownership_destroy(from);
+    }
+}
+
 /* Whatever goes on from there is as if the forgotten tokens had never been. */
 static void what_is_forgotten_leaves_no_trace(void **state)
 {
@@ -392,6 +427,7 @@ int main(void)
         cmocka_unit_test(a_stage_that_starts_inside_a_panel_continues_with_its_owner),
         cmocka_unit_test(decode_deals_panels_in_turn),
         cmocka_unit_test(what_is_given_to_one_rank_is_its_own_and_goes_on_with_it),
+        cmocka_unit_test(a_fork_goes_on_in_spans_of_its_own),
         cmocka_unit_test(what_is_forgotten_leaves_no_trace),
         cmocka_unit_test(shards_given_by_hand_are_checked),
         cmocka_unit_test(a_panel_lives_while_some_key_of_it_is_within_reach),

@@ -15,6 +15,7 @@
 #include "worker/engine/next_id.h"
 #include "worker/engine/device/device_cpu.h"
 #include "worker/engine/device/device_cuda.h"
+#include "worker/engine/engine_queue.h"
 #include "worker/engine/forward.h"
 #include "worker/engine/places.h"
 #include "worker/engine/pool_size.h"
@@ -25,14 +26,6 @@
 
 /* Rows of a step: each answer's next token, and drafted ones. */
 enum { CAUSE_BYTES = 512, ROWS_MOST = CHOICE_SEQUENCES_MAX + MEMORY_DRAFT_ROWS };
-
-/* A request that rank 0 has not admitted yet. */
-struct waiting {
-    uint64_t number;
-    struct engine_job job;
-    int64_t slots;             /* that it will hold */
-    enum status cancel_status; /* OK: go on */
-};
 
 /* A request that comes, as far as this rank is concerned. */
 struct comer {
@@ -63,8 +56,7 @@ struct engine {
     int live_count;
     struct sequence *live[CHOICE_SEQUENCES_MAX];            /* in the order in which they came */
     struct turn_candidate candidates[CHOICE_SEQUENCES_MAX]; /* [live_count], rank 0's */
-    struct waiting *waiting;                                /* [waiting_room], the first is next */
-    int waiting_count, waiting_room;
+    struct engine_queue queue;                              /* rank 0's */
 };
 
 /* ---- memory ---- */
@@ -148,7 +140,7 @@ void engine_destroy(struct engine *engine)
     turn_post_destroy(engine->post, !engine->broken);
     free(engine->beginnings);
     free(engine->comers);
-    free(engine->waiting);
+    engine_queue_deinit(&engine->queue);
     free(engine);
 }
 
@@ -199,9 +191,7 @@ void engine_cancel(struct engine *engine, uint64_t number, enum status status)
     for (int s = 0; s < engine->live_count; s++)
         if (engine->live[s]->number == number)
             atomic_store(&engine->live[s]->cancel_status, (int)status);
-    for (int w = 0; w < engine->waiting_count; w++)
-        if (engine->waiting[w].number == number)
-            engine->waiting[w].cancel_status = status;
+    engine_queue_cancel(&engine->queue, number, status);
     pthread_mutex_unlock(&engine->lock);
 }
 
@@ -228,16 +218,6 @@ static void drop(struct engine *engine, int which, enum status status)
     job.observer->done(job.observer->context, status, &result);
 }
 
-/* Takes a request out of rank 0's queue. Under the lock. */
-static struct waiting take_waiting(struct engine *engine, int which)
-{
-    const struct waiting taken = engine->waiting[which];
-    engine->waiting_count--;
-    memmove(engine->waiting + which, engine->waiting + which + 1,
-            (size_t)(engine->waiting_count - which) * sizeof *engine->waiting);
-    return taken;
-}
-
 /* After a failure of this rank alone nothing that its peers wait for will come. */
 static enum status give_up(struct engine *engine, enum status status)
 {
@@ -254,9 +234,10 @@ static enum status give_up(struct engine *engine, enum status status)
             observer->done(observer->context, fail(STATUS_UNAVAILABLE, "%s", cause),
                            &(struct engine_result){0});
     }
-    while (engine->waiting_count > 0) {
+    while (engine->queue.count > 0) {
         pthread_mutex_lock(&engine->lock);
-        const struct engine_observer *observer = take_waiting(engine, 0).job.observer;
+        const struct engine_observer *observer =
+            engine_queue_take(&engine->queue, engine->queue.list[0].number).job.observer;
         pthread_mutex_unlock(&engine->lock);
         observer->done(observer->context, fail(STATUS_UNAVAILABLE, "%s", cause),
                        &(struct engine_result){0});
@@ -271,47 +252,22 @@ enum status engine_admit(struct engine *engine, uint64_t number,
                          const struct engine_observer *observer)
 {
     const struct choice choice = {.group = engine->options.group, .request = *request->choice};
-    enum status status = STATUS_OK;
-    int64_t slots = 0;
+    struct engine_waiting waiting = {.number = number, .job = {request, observer}};
     if (engine->broken)
         return fail(STATUS_FAILED_PRECONDITION, "this worker group has failed; start a new one");
     /* What cannot be planned is refused when its turn comes. */
     if (request->refused == STATUS_OK && choice_check(&choice) == STATUS_OK &&
         memory_context_check(&choice) == STATUS_OK)
-        TRY(places_slots(&slots, &choice));
+        TRY(places_slots(&engine->places, &waiting.slots, request));
     pthread_mutex_lock(&engine->lock);
-    if (engine->waiting_count == engine->waiting_room) {
-        const int room = 2 * engine->waiting_room + 16;
-        struct waiting *waiting =
-            reallocarray(engine->waiting, (size_t)room, sizeof *engine->waiting);
-        if (!waiting)
-            TRY_ELSE(fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a queue of %d requests", room),
-                     unlock);
-        engine->waiting = waiting;
-        engine->waiting_room = room;
-    }
-    engine->waiting[engine->waiting_count++] =
-        (struct waiting){.number = number, .job = {request, observer}, .slots = slots};
-unlock:
+    const enum status status = engine_queue_add(&engine->queue, &waiting);
     pthread_mutex_unlock(&engine->lock);
     return status;
 }
 
-static int find_waiting(const struct engine *engine, uint64_t number)
+enum status engine_let_go(struct engine *engine, uint64_t number)
 {
-    int which = 0;
-    while (engine->waiting[which].number != number)
-        which++;
-    return which;
-}
-
-/* Rank 0: a request that is cut short before it begins ends as if it were refused. */
-static enum status stop_status(const struct waiting *waiting)
-{
-    const int64_t deadline_ns = waiting->job.request->deadline_ns;
-    if (waiting->cancel_status != STATUS_OK)
-        return waiting->cancel_status;
-    return deadline_ns && clock_now_ns() > deadline_ns ? STATUS_DEADLINE_EXCEEDED : STATUS_OK;
+    return engine_queue_let_go(&engine->queue, number);
 }
 
 static enum status cut_short(enum status reason)
@@ -325,17 +281,16 @@ static enum status meet(struct engine *engine, struct comer *comer, uint64_t num
     const struct engine_source *source = &engine->options.source;
     if (engine->transport->rank == 0) {
         pthread_mutex_lock(&engine->lock);
-        const struct waiting waiting = engine->waiting[find_waiting(engine, number)];
+        const struct engine_waiting waiting = *engine_queue_find(&engine->queue, number);
         pthread_mutex_unlock(&engine->lock);
         comer->job = waiting.job;
         if (ends)
-            comer->mine = cut_short(stop_status(&waiting));
+            comer->mine = cut_short(engine_queue_stop_status(&waiting));
     } else {
         TRY(source->find(source->context, number, &comer->job));
     }
     if (!ends)
-        comer->mine =
-            request_check(comer->job.request, &engine->options.group, &engine->device->shape);
+        comer->mine = request_check(comer->job.request, &engine->places);
     if (comer->mine != STATUS_OK)
         snprintf(comer->cause, sizeof comer->cause, "%s", status_message());
     return STATUS_OK;
@@ -361,7 +316,7 @@ static enum status promise_after(const struct engine *engine, int64_t *promised,
 {
     for (int b = a + 1; b < engine->turn->admit_count; b++)
         if (agree(engine, b, &engine->comers[b]) == STATUS_OK)
-            TRY(places_promise(promised, &engine->options.group, engine->comers[b].job.request));
+            TRY(places_promise(&engine->places, promised, engine->comers[b].job.request));
     return STATUS_OK;
 }
 
@@ -388,7 +343,7 @@ static void move_in(struct engine *engine, struct sequence *sequence, uint64_t n
     enum status cancel_status = STATUS_OK;
     pthread_mutex_lock(&engine->lock);
     if (engine->transport->rank == 0)
-        cancel_status = take_waiting(engine, find_waiting(engine, number)).cancel_status;
+        cancel_status = engine_queue_take(&engine->queue, number).cancel_status;
     if (sequence) {
         const int which = engine->live_count++;
         engine->live[which] = sequence;
@@ -590,6 +545,8 @@ static enum status take_stage(struct engine *engine)
         return status;
     if (goes_on && status == STATUS_OK)
         return hear_verdicts(engine);
+    if (status == STATUS_OK && is_last && sequence->job.request->stays)
+        TRY(places_stay(&engine->places, sequence));
     sequence->result.prefill_seconds =
         status == STATUS_OK ? clock_seconds_since(sequence->started_ns) : 0;
     if (is_last || status != STATUS_OK)
@@ -704,17 +661,19 @@ static void compose_drafts(struct engine *engine)
     }
 }
 
-/* Rank 0's turn: requests that are cut short come first, to end; others while there is room. */
+/* Rank 0's turn: residents go that nobody waits for. Requests that are cut short come first, to
+ * end; others while there is room. */
 static void compose(struct engine *engine)
 {
     struct turn *turn = turn_post_turn(engine->post);
     struct places_promised promised = {0};
+    turn->goer_count = engine_queue_goers(&engine->queue, turn->goers, CHOICE_SEQUENCES_MAX);
     turn->admit_count = 0;
     pthread_mutex_lock(&engine->lock);
     bool room = true;
-    for (int w = 0; w < engine->waiting_count && turn->admit_count < CHOICE_SEQUENCES_MAX; w++) {
-        const struct waiting *waiting = &engine->waiting[w];
-        const bool ends = stop_status(waiting) != STATUS_OK;
+    for (int w = 0; w < engine->queue.count && turn->admit_count < CHOICE_SEQUENCES_MAX; w++) {
+        const struct engine_waiting *waiting = &engine->queue.list[w];
+        const bool ends = engine_queue_stop_status(waiting) != STATUS_OK;
         const bool refused = waiting->slots > engine->options.group.pool_slots;
         room = room && (ends || refused || places_fit(&engine->places, waiting->slots, &promised));
         if (!ends && !refused && !room)
@@ -746,11 +705,12 @@ static enum status tell_turn(struct engine *engine, bool *there)
     struct transport *transport = engine->transport;
     *there = false;
     TRY(transport_progress(transport)); /* an abort is heard with nothing to do, too */
-    if (engine->live_count == 0 && engine->waiting_count == 0)
+    if (engine->live_count == 0 && engine->queue.count == 0 && engine->queue.goer_count == 0)
         return STATUS_OK;
     TRY(turn_post_wait(engine->post));
     compose(engine);
-    *there = engine->turn->admit_count > 0 || engine->turn->kind != TURN_NONE;
+    *there = engine->turn->goer_count > 0 || engine->turn->admit_count > 0 ||
+             engine->turn->kind != TURN_NONE;
     return *there ? turn_post_tell(engine->post) : STATUS_OK;
 }
 
@@ -762,6 +722,8 @@ static enum status hear_turn(struct engine *engine, bool *there)
 
 static enum status take_turn(struct engine *engine)
 {
+    for (int g = 0; g < engine->turn->goer_count; g++)
+        places_let_go(&engine->places, engine->turn->goers[g]);
     if (engine->turn->admit_count > 0)
         TRY(begin_all(engine));
     switch ((enum turn_kind)engine->turn->kind) {

@@ -7,6 +7,10 @@
  * answers. The others' engine_step waits for what rank 0 says, and asks engine_source for the
  * requests that it names, of which every rank has been told.
  *
+ * A request that stays leaves its tokens when it ends well, with their keys and values: a resident,
+ * known by the request's number (resident.h). Any number of requests go on from it, and none of its
+ * tokens is passed again. It holds its memory until engine_let_go.
+ *
  * A request that is cancelled, late, refused or not finite ends alike on all ranks, alone. A call
  * that fails on one rank aborts the transport, ends every request UNAVAILABLE, and the engine is of
  * no more use (engine_usable).
@@ -50,9 +54,13 @@ struct engine_request {
     int64_t deadline_ns;     /* monotonic; 0: none */
     const char *tenant;      /* whose requests it may share prefixes with; NULL is "" */
     bool reuse_prefix;       /* take panels of the same prefix that are there, and leave its own */
-    bool logprobs;           /* of the generated tokens; needs their logits on the host */
-    int likeliest;           /* tell so many tokens' beside the chosen one's, [0, 20] */
-    int draft_tokens;        /* pass up to so many guessed ones in a step; changes no id. 0: none */
+    /* The resident whose tokens the prompt begins with, by its number, of the same tenant and with
+     * the same method; 0: none. NOT_FOUND where it is not there. */
+    uint64_t goes_on_from;
+    bool stays;           /* its prompt becomes a resident; it has no answer */
+    bool logprobs;        /* of the generated tokens; needs their logits on the host */
+    int likeliest;        /* tell so many tokens' beside the chosen one's, [0, 20] */
+    int draft_tokens;     /* pass up to so many guessed ones in a step; changes no id. 0: none */
     bool drafts_that_pay; /* no more of them than make more tokens a second, by what was measured */
     struct trace *trace;  /* what this rank does for it is noted there; NULL: nobody asks */
     bool times_parts;     /* of a device too that runs them asynchronously; it is slower then */
@@ -62,7 +70,7 @@ struct engine_request {
 struct engine_result {
     int64_t completion_tokens;
     int64_t prefilled_tokens; /* of the prompt, whose keys were computed for it */
-    int64_t cached_tokens;    /* of the prompt, whose keys were there from other requests */
+    int64_t cached_tokens;    /* of the prompt, whose keys were there */
     int64_t drafted_tokens;   /* that were passed on a guess */
     int64_t accepted_tokens;  /* of them, those that were right, and so part of the answer */
     bool stopped_by_id;
@@ -136,7 +144,8 @@ const struct memory_request *engine_needs(const struct engine *engine);
 int64_t engine_memory_bytes(const struct engine *engine); /* all that was allocated */
 const struct group_choice *engine_group(const struct engine *engine);
 
-/* For tests: slots of this rank's pool that no sequence holds; lets go of all prefixes. */
+/* For tests: slots of this rank's pool that no sequence or resident holds; lets go of all prefixes.
+ */
 int64_t engine_pool_free(struct engine *engine);
 
 const char *engine_facts(const struct engine *engine);
@@ -155,6 +164,10 @@ MUST_CHECK enum status engine_step(struct engine *engine, bool *busy);
 /* Cuts the request of this number short with this status, unless it has ended; rank 0's call
  * counts. From any thread. */
 void engine_cancel(struct engine *engine, uint64_t number, enum status status);
+
+/* On rank 0: the resident of this number goes, once no request that waits goes on from it. One that
+ * is not there has gone. */
+MUST_CHECK enum status engine_let_go(struct engine *engine, uint64_t number);
 
 bool engine_usable(const struct engine *engine);
 

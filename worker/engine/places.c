@@ -54,6 +54,7 @@ undo:
 
 void places_deinit(struct places *places)
 {
+    residents_deinit(&places->residents);
     prefix_index_destroy(places->prefixes);
     panel_pool_destroy(places->pool);
     arena_destroy(places->ids_arena);
@@ -64,52 +65,64 @@ void places_deinit(struct places *places)
     *places = (struct places){0};
 }
 
-static enum status needs_of(struct memory_need *needs, int64_t *slots, const struct choice *choice)
+static struct resident *resident_of(const struct places *places,
+                                    const struct engine_request *request)
 {
-    TRY(memory_need_make(needs, choice, 0, choice->group.workers));
+    return request->goes_on_from ? residents_find(&places->residents, request->goes_on_from) : NULL;
+}
+
+static enum status needs_of(struct memory_need *needs, int64_t *slots, const struct places *places,
+                            const struct choice *choice, const struct engine_request *request)
+{
+    TRY(resident_needs(needs, choice, resident_of(places, request), request));
     *slots = 0;
     for (int rank = 0; rank < choice->group.workers; rank++)
         *slots = needs[rank].slots > *slots ? needs[rank].slots : *slots;
     return STATUS_OK;
 }
 
-enum status places_slots(int64_t *slots, const struct choice *choice)
+enum status places_slots(const struct places *places, int64_t *slots,
+                         const struct engine_request *request)
 {
-    struct memory_need *needs = calloc((size_t)choice->group.workers, sizeof *needs);
+    const struct choice choice = {places->device->group, *request->choice};
+    struct memory_need *needs = calloc((size_t)choice.group.workers, sizeof *needs);
     if (!needs)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory to plan a request");
-    const enum status status = needs_of(needs, slots, choice);
+    const enum status status = needs_of(needs, slots, places, &choice, request);
     free(needs);
     return status;
 }
 
-enum status places_promise(int64_t *promised, const struct group_choice *group,
+enum status places_promise(const struct places *places, int64_t *promised,
                            const struct engine_request *request)
 {
-    const struct choice choice = {.group = *group, .request = *request->choice};
     int64_t slots = 0;
-    if (group->workers > 1)
-        TRY(places_slots(&slots, &choice));
+    if (places->device->group.workers > 1)
+        TRY(places_slots(places, &slots, request));
     *promised += slots;
     return STATUS_OK;
 }
 
-static enum status check_needs(struct memory_need *needs, const struct choice *choice)
+static enum status check_needs(struct memory_need *needs, const struct places *places,
+                               const struct choice *choice, const struct engine_request *request)
 {
     int64_t slots;
-    TRY(needs_of(needs, &slots, choice));
+    TRY(needs_of(needs, &slots, places, choice, request));
     for (int rank = 0; rank < choice->group.workers; rank++)
         TRY(memory_need_check(&needs[rank], choice));
     return STATUS_OK;
 }
 
-enum status places_check(const struct choice *choice)
+enum status places_check(const struct places *places, const struct choice *choice,
+                         const struct engine_request *request)
 {
     TRY(memory_context_check(choice));
+    if (request->goes_on_from)
+        TRY(resident_check(resident_of(places, request), choice, request));
     struct memory_need *needs = calloc((size_t)choice->group.workers, sizeof *needs);
     if (!needs)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory to plan a request");
-    const enum status status = check_needs(needs, choice);
+    const enum status status = check_needs(needs, places, choice, request);
     free(needs);
     return status;
 }
@@ -142,6 +155,8 @@ static enum status close_up(struct places *places, int64_t count)
     for (int p = 0; p < places->device->group.sequences; p++)
         if (places->sequences[p])
             panel_table_renumber(places->sequences[p]->panels, places->renumbered);
+    for (int r = 0; r < places->residents.count; r++)
+        panel_table_renumber(places->residents.list[r]->panels, places->renumbered);
     prefix_index_renumber(places->prefixes, places->renumbered);
     return STATUS_OK;
 }
@@ -212,9 +227,9 @@ static enum status open_prefix(struct sequence *sequence, const struct engine_re
     const int64_t panels = request->count / BANDS_LANES;
     const char *tenant = request->tenant ? request->tenant : "";
     char spelling[METHOD_TEXT_BYTES];
-    if (!request->reuse_prefix || request->kind != ENGINE_GENERATE || panels == 0 ||
-        choice->request.queries == CHOICE_REPLICATED || shared_together(choice) == 0 ||
-        sequence->method.reach != BANDS_OPEN || sequence->sinks > 0)
+    if (!request->reuse_prefix || request->goes_on_from || request->kind != ENGINE_GENERATE ||
+        panels == 0 || choice->request.queries == CHOICE_REPLICATED ||
+        shared_together(choice) == 0 || sequence->method.reach != BANDS_OPEN || sequence->sinks > 0)
         return STATUS_OK;
     method_print(&choice->request.method, spelling);
     const struct partition_weights *weights = &choice->request.weights;
@@ -344,6 +359,104 @@ static void leave_prefix(struct places *places, struct sequence *sequence)
     prefix_index_leave(places->prefixes, sequence->prefix, sequence->prefix_count);
 }
 
+/* ---- residents ---- */
+
+/* Goes on from the resident that the request names, which has been checked. */
+static enum status open_resident(struct places *places, struct sequence *sequence,
+                                 const struct engine_request *request)
+{
+    struct resident *resident = resident_of(places, request);
+    if (!resident)
+        return STATUS_OK;
+    TRY(ownership_fork(&sequence->ownership, resident->ownership,
+                       resident_reused(resident, request)));
+    sequence->resident = resident;
+    resident->users++;
+    return STATUS_OK;
+}
+
+static void leave_resident(struct places *places, struct sequence *sequence)
+{
+    if (sequence->resident)
+        places->slots_held -= residents_leave(&places->residents, places->pool, sequence->resident);
+    sequence->resident = NULL;
+}
+
+/* The whole panels that the sequence shares; it copies what follows. */
+static struct span shared_span(const struct sequence *sequence)
+{
+    const int64_t tokens = ownership_tokens(sequence->ownership);
+    const bool shared = resident_is_shared(sequence->resident, &sequence->choice);
+    return (struct span){0, shared ? tokens - tokens % BANDS_LANES : 0};
+}
+
+/* Room for the sequence's own panels; it holds those that it shares. */
+static enum status take_slots_after(struct places *places, struct sequence *sequence,
+                                    struct sequence_place *place, struct found *found)
+{
+    const size_t panels = (size_t)(ownership_tokens(sequence->ownership) / BANDS_LANES + 1);
+    found->panels = calloc(panels, sizeof *found->panels);
+    found->slots = calloc(panels, sizeof *found->slots);
+    if (!found->panels || !found->slots)
+        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the panels of a resident");
+    make_room(places, place->slots_held);
+    TRY(take_run(places, &place->panels));
+    place->panels.shared = resident_panels(sequence->resident, places->rank, shared_span(sequence),
+                                           found->panels, found->slots);
+    place->panels.shared_panels = found->panels;
+    place->panels.shared_slots = found->slots;
+    for (int64_t p = 0; p < place->panels.shared; p++)
+        panel_pool_hold(places->pool, found->slots[p], place->panels.panel_slots);
+    return STATUS_OK;
+}
+
+static enum status copy_sinks(struct places *places, const struct sequence *sequence)
+{
+    const struct panel_table_place *place = &sequence->place.panels;
+    const struct panel_move move = {panel_table_sinks(sequence->resident->panels),
+                                    panel_table_sinks(sequence->panels)};
+    const int64_t slots = place->sink_panels * place->sink_slots;
+    return forward_move(places->device, &(struct panel_moves){&move, slots > 0, slots});
+}
+
+/* The resident's tokens are passed. */
+static enum status take_resident(struct places *places, struct sequence *sequence,
+                                 struct found *found)
+{
+    const int64_t tokens = ownership_tokens(sequence->ownership);
+    struct span copied = {shared_span(sequence).end, tokens};
+    struct panel_moves moves;
+    if (copied.first == 0)
+        copied.first = ownership_live_first(sequence->ownership, tokens, sequence->method.reach);
+    found->count =
+        resident_panels(sequence->resident, places->rank, copied, found->panels, found->slots);
+    TRY(panel_table_adopt(sequence->panels, &moves, found->panels, found->slots, found->count));
+    TRY(forward_move(places->device, &moves));
+    TRY(copy_sinks(places, sequence));
+    sequence->passed = tokens;
+    sequence->result.cached_tokens = tokens;
+    sequence->result.prefilled_tokens = sequence->job.request->count - tokens;
+    return STATUS_OK;
+}
+
+enum status places_stay(struct places *places, struct sequence *sequence)
+{
+    struct resident *resident;
+    struct panel_moves moves;
+    const int64_t last = sequence->job.request->count - 1;
+    panel_table_trim(sequence->panels, &moves, places->pool,
+                     ownership_live_first(sequence->ownership, last, sequence->method.reach));
+    TRY(forward_move(places->device, &moves));
+    TRY(residents_add(&places->residents, &resident, sequence));
+    places->slots_held += resident->slots_held;
+    return STATUS_OK;
+}
+
+void places_let_go(struct places *places, uint64_t number)
+{
+    places->slots_held -= residents_let_go(&places->residents, places->pool, number);
+}
+
 /* ---- beginning and ending ---- */
 
 /* Room for the sequence's own panels and, on several ranks, for copies of those found; on one rank
@@ -375,11 +488,15 @@ static enum status settle(struct places *places, struct sequence *sequence,
                           struct sequence_place *place, struct found *found)
 {
     enum status status = STATUS_OK;
-    TRY_ELSE(take_slots(places, sequence, place, found), leave);
+    if (sequence->resident)
+        TRY_ELSE(take_slots_after(places, sequence, place, found), leave);
+    else
+        TRY_ELSE(take_slots(places, sequence, place, found), leave);
     TRY_ELSE(sequence_settle(sequence, place), release);
     places->sequences[place->which] = sequence;
     places->slots_held += place->slots_held;
-    status = take_prefix(places, sequence, found);
+    status = sequence->resident ? take_resident(places, sequence, found)
+                                : take_prefix(places, sequence, found);
     if (status != STATUS_OK)
         places_end(places, sequence);
     return status;
@@ -389,6 +506,7 @@ release:
         panel_pool_release(places->pool, found->slots[p], place->panels.panel_slots);
 leave:
     prefix_index_leave(places->prefixes, sequence->prefix, sequence->prefix_count);
+    leave_resident(places, sequence);
     sequence_deinit(sequence);
     return status;
 }
@@ -400,7 +518,7 @@ static enum status begin(struct places *places, struct sequence *sequence,
     const int which = free_place(places);
     struct found found = {0};
     int64_t slots;
-    TRY(needs_of(needs, &slots, start->choice));
+    TRY(needs_of(needs, &slots, places, start->choice, start->job->request));
     const struct memory_need *mine = &needs[places->rank];
     assert(which < device->group.sequences);
     struct sequence_place place = {
@@ -420,7 +538,9 @@ static enum status begin(struct places *places, struct sequence *sequence,
     if (places->drafts)
         place.draft_memory = places->drafts + which * place.draft_bytes;
     sequence_init(sequence, start, device->spec);
-    enum status status = open_prefix(sequence, start->job->request);
+    enum status status = open_resident(places, sequence, start->job->request);
+    if (status == STATUS_OK)
+        status = open_prefix(sequence, start->job->request);
     if (status == STATUS_OK)
         find_prefix(places, sequence, start, slots, mine->panel_slots);
     if (status == STATUS_OK)
@@ -446,6 +566,7 @@ enum status places_begin(struct places *places, struct sequence *sequence,
 void places_end(struct places *places, struct sequence *sequence)
 {
     leave_prefix(places, sequence);
+    leave_resident(places, sequence);
     panel_table_release(sequence->panels, places->pool);
     places->sequences[sequence->place.which] = NULL;
     places->slots_held -= sequence->place.slots_held;

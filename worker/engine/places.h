@@ -19,6 +19,7 @@
 #include "worker/engine/cache/panel_pool.h"
 #include "worker/engine/cache/prefix_index.h"
 #include "worker/engine/device/device.h"
+#include "worker/engine/resident.h"
 #include "worker/engine/score.h"
 #include "worker/engine/sequence.h"
 
@@ -34,9 +35,10 @@ struct places {
     struct arena *drafts_arena;
     int32_t *ids; /* [sequences, context] */
     struct score_place scores;
-    char *samplers;      /* rank 0: [sequences] */
-    char *drafts;        /* rank 0: [sequences] */
-    int64_t slots_held;  /* by all sequences, on the rank that holds most of each */
+    char *samplers; /* rank 0: [sequences] */
+    char *drafts;   /* rank 0: [sequences] */
+    struct residents residents;
+    int64_t slots_held;  /* by all sequences and residents, on the rank that holds most of each */
     int64_t *renumbered; /* [pool_slots] */
     struct sequence *sequences[CHOICE_SEQUENCES_MAX]; /* by place; NULL: free */
 };
@@ -48,15 +50,18 @@ void places_deinit(struct places *places);
 
 /* Slots that a request of at most the group's context holds on the rank where it holds most: what
  * ranks count by, so that all of them have room where one has. */
-MUST_CHECK enum status places_slots(int64_t *slots, const struct choice *choice);
+MUST_CHECK enum status places_slots(const struct places *places, int64_t *slots,
+                                    const struct engine_request *request);
 
 /* Adds the slots of a request that begins in the same turn as another: where several ranks copy
  * prefixes they leave them alone. */
-MUST_CHECK enum status places_promise(int64_t *promised, const struct group_choice *group,
+MUST_CHECK enum status places_promise(const struct places *places, int64_t *promised,
                                       const struct engine_request *request);
 
-/* Refuses, with the numbers, what some rank will never have room for: alike on all ranks. */
-MUST_CHECK enum status places_check(const struct choice *choice);
+/* Refuses what some rank will never have room for, with the numbers, and what goes on from a
+ * resident that is not there or not its own: alike on all ranks. */
+MUST_CHECK enum status places_check(const struct places *places, const struct choice *choice,
+                                    const struct engine_request *request);
 
 /* What is promised to sequences that have not begun. */
 struct places_promised {
@@ -76,6 +81,13 @@ MUST_CHECK enum status places_begin(struct places *places, struct sequence *sequ
  * prompt's full panels to later ones that begin alike, where it is asked to. They stay in the pool
  * until their slots are needed. */
 MUST_CHECK enum status places_keep_prefix(struct places *places, struct sequence *sequence);
+
+/* Once its prompt's last stage has been settled: leaves its tokens as a resident, with what they
+ * need of the pool and no more. */
+MUST_CHECK enum status places_stay(struct places *places, struct sequence *sequence);
+
+/* The resident of this number goes, or does with the last sequence that goes on from it. */
+void places_let_go(struct places *places, uint64_t number);
 
 /* For tests: lets go of all prefixes that no sequence uses. */
 void places_forget_prefixes(struct places *places);

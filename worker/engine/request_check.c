@@ -2,13 +2,14 @@
 #include "worker/engine/request_check.h"
 
 #include "proto/plan/sight.h"
-#include "worker/engine/places.h"
 
 static enum status check_tokens(const struct engine_request *request, int64_t vocab)
 {
     int64_t answer = request->kind == ENGINE_GENERATE ? request->max_tokens : 0;
     if (request->count < 1)
         return fail(STATUS_INVALID_ARGUMENT, "the prompt is empty: give at least one token");
+    if (request->stays && (request->kind != ENGINE_GENERATE || answer > 0))
+        return fail(STATUS_INVALID_ARGUMENT, "a prompt that stays has no answer of its own");
     if (answer < 0)
         return fail(STATUS_INVALID_ARGUMENT, "%lld tokens to generate; give 0 or more",
                     (long long)answer);
@@ -35,13 +36,13 @@ static enum status check_choice(const struct choice *choice, const struct model_
                     "plan: window_tokens is %lld, the model's is %lld on all layers",
                     (long long)choice->request.window_tokens,
                     (long long)sight_window_of_all(shape));
-    return places_check(choice);
+    return STATUS_OK;
 }
 
-enum status request_check(const struct engine_request *request, const struct group_choice *group,
-                          const struct model_shape *shape)
+enum status request_check(const struct engine_request *request, const struct places *places)
 {
-    const struct choice choice = {.group = *group, .request = *request->choice};
+    const struct model_shape *shape = &places->device->shape;
+    const struct choice choice = {places->device->group, *request->choice};
     const char *field;
     if (request->refused != STATUS_OK)
         return fail(request->refused, "%s", request->refusal);
@@ -49,5 +50,6 @@ enum status request_check(const struct engine_request *request, const struct gro
     TRY(sampling_check_likeliest(request->likeliest, shape->vocab));
     TRY(sampling_check(&request->sampling, &field));
     TRY(sampling_check_biases(&request->sampling, &field, shape->vocab));
-    return check_choice(&choice, shape);
+    TRY(check_choice(&choice, shape));
+    return places_check(places, &choice, request);
 }

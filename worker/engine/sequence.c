@@ -39,7 +39,8 @@ enum status sequence_settle(struct sequence *sequence, const struct sequence_pla
 {
     const struct engine_request *request = sequence->job.request;
     const struct group_choice *group = &sequence->choice.group;
-    TRY(ownership_create(&sequence->ownership, group->workers, group->panel_tokens));
+    if (!sequence->ownership)
+        TRY(ownership_create(&sequence->ownership, group->workers, group->panel_tokens));
     TRY(panel_table_create(&sequence->panels, &place->panels));
     sequence->place = *place;
     sequence->ids = place->ids;

@@ -64,6 +64,8 @@ struct sequence {
     char *prefix_root;   /* NULL: it shares nothing */
     int64_t sharded_end; /* tokens up to here went in stages with sharded queries */
 
+    struct resident *resident; /* that it goes on from (resident.h); NULL: from none */
+
     atomic_int cancel_status; /* enum status, STATUS_OK: go on; from any thread, rank 0's counts */
     _Atomic uint64_t non_finite; /* the first place that this rank has seen */
     struct engine_result result;

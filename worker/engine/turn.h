@@ -1,6 +1,6 @@
-/* What the ranks of a group do next, as rank 0 says it: which sequences come, and one stage of one
- * prompt, or of several short ones, or one step of several answers. Pure: who is next follows from
- * what is there.
+/* What the ranks of a group do next, as rank 0 says it: which residents go, which sequences come,
+ * and one stage of one prompt, or of several short ones, or one step of several answers. Pure: who
+ * is next follows from what is there.
  *
  * Stages and steps alternate while there are both, so an answer waits for one stage at most between
  * two of its tokens. Among prompts the one that has been served the fewest tokens is next, counted
@@ -21,11 +21,13 @@ enum turn_kind { TURN_NONE, TURN_STAGE, TURN_STEP };
 /* As it travels, whole. */
 struct turn {
     int32_t kind;                          /* enum turn_kind */
+    int32_t goer_count;                    /* residents that go, before anything else */
     int32_t admit_count;                   /* sequences that come, before the rest is done */
     int32_t row_count;                     /* sequences of the stage or step */
     bool ends[CHOICE_SEQUENCES_MAX];       /* [admit_count] it is cut short before it begins */
     uint64_t admits[CHOICE_SEQUENCES_MAX]; /* [admit_count] numbers of requests */
     uint64_t rows[CHOICE_SEQUENCES_MAX];   /* [row_count] numbers of requests */
+    uint64_t goers[CHOICE_SEQUENCES_MAX];  /* [goer_count] numbers of residents */
     int32_t
         drafted[CHOICE_SEQUENCES_MAX]; /* [row_count] tokens that a step passes behind its next */
     int32_t drafts[MEMORY_DRAFT_ROWS]; /* these, sequence by sequence */

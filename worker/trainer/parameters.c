@@ -106,7 +106,6 @@ static bool is_norm(enum model_role role)
 
 void parameters_initialise(float *flat, const struct parameters *parameters, uint64_t seed)
 {
-    const double deviation = 0.02;
     memset(flat, 0, (size_t)parameters->floats * sizeof *flat);
     for (int p = 0; p < parameters->count; p++) {
         const struct parameters_row *row = &parameters->list[p];
@@ -114,7 +113,8 @@ void parameters_initialise(float *flat, const struct parameters *parameters, uin
         const double part = adds ? 1 / sqrt(2.0 * parameters->layers) : 1;
         struct pcg32 random = pcg32_seeded(pcg32_mixed(seed), (uint64_t)p);
         if (!row->is_vector)
-            fill_normal(flat + row->offset, row->rows * row->columns, deviation * part, &random);
+            fill_normal(flat + row->offset, row->rows * row->columns,
+                        part / sqrt((double)row->columns), &random);
         for (int64_t i = 0; is_norm(row->role) && i < row->columns; i++)
             flat[row->offset + i] = 1;
     }

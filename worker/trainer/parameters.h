@@ -45,7 +45,8 @@ const struct parameters_row *parameters_find(const struct parameters *parameters
 MUST_CHECK enum status parameters_load(float *flat, const struct parameters *parameters,
                                        const struct model *model);
 
-/* flat [floats]: for training from scratch. Matrices are normal with deviation 0.02, those that
- * add to the residual stream 0.02 / sqrt(2 layers) (Radford et al., GPT-2, 2019); norms are 1,
- * biases 0. The same numbers for a seed everywhere. */
+/* flat [floats]: for training from scratch. Matrices are normal with deviation 1 / sqrt(columns)
+ * (LeCun et al., Efficient BackProp, 1998), those that add to the residual stream that / sqrt(2
+ * layers) (Radford et al., GPT-2, 2019); norms are 1, biases 0. The same numbers for a seed
+ * everywhere. */
 void parameters_initialise(float *flat, const struct parameters *parameters, uint64_t seed);

@@ -127,19 +127,36 @@ static enum status remove_one(const char *folder, int64_t step, const char *end)
             return failed("remove", path);
     }
     TRY(make_path(path, folder, step, end, ""));
-    if (rmdir(path) != 0 && errno != ENOENT)
-        return failed("remove", path);
-    return STATUS_OK;
+    if (rmdir(path) == 0 || errno == ENOENT)
+        return STATUS_OK;
+    if (errno == ENOTEMPTY)
+        return fail(STATUS_FAILED_PRECONDITION,
+                    "%s is to be removed and holds files that no checkpoint has: move them away",
+                    path);
+    return failed("remove", path);
 }
 
-/* All of a kind but the newest `keep`. */
-static enum status remove_old(const char *folder, bool parts, size_t keep)
+static enum status remove_parts(const char *folder)
 {
     int64_t *steps;
     size_t count;
-    enum status status = list(&steps, &count, folder, parts);
-    for (size_t s = keep; s < count && status == STATUS_OK; s++)
-        status = remove_one(folder, steps[s], parts ? part_end : "");
+    enum status status = list(&steps, &count, folder, true);
+    for (size_t s = 0; s < count && status == STATUS_OK; s++)
+        status = remove_one(folder, steps[s], part_end);
+    free(steps);
+    return status;
+}
+
+/* Those of later steps too: a run that comes to `step` passed them over when it was read. */
+static enum status remove_others(const char *folder, int64_t step, int keep)
+{
+    int64_t *steps;
+    size_t count;
+    int kept = 0;
+    enum status status = list(&steps, &count, folder, false);
+    for (size_t s = 0; s < count && status == STATUS_OK; s++)
+        if (steps[s] > step || kept++ >= keep)
+            status = remove_one(folder, steps[s], "");
     free(steps);
     return status;
 }
@@ -149,7 +166,7 @@ enum status state_folder_begin(const char *folder, int64_t step)
     char path[STATE_FOLDER_PATH_BYTES];
     if (mkdir(folder, 0777) != 0 && errno != EEXIST)
         return failed("make", folder);
-    TRY(remove_old(folder, true, 0));
+    TRY(remove_parts(folder));
     TRY(make_path(path, folder, step, part_end, ""));
     return mkdir(path, 0777) == 0 ? STATUS_OK : failed("make", path);
 }
@@ -164,5 +181,5 @@ enum status state_folder_finish(const char *folder, int64_t step, int keep)
     if (rename(part, path) != 0)
         return failed("rename", part);
     TRY(sync_folder(folder));
-    return remove_old(folder, false, (size_t)keep);
+    return remove_others(folder, step, keep);
 }

@@ -23,6 +23,7 @@ MUST_CHECK enum status state_folder_list(int64_t steps[STATE_FOLDER_STEPS_MOST],
 /* Makes the folder, and an empty part for a step; what others left half done goes. */
 MUST_CHECK enum status state_folder_begin(const char *folder, int64_t step);
 
-/* Puts the part in its place, also where that step was there, and removes all but the newest
- * `keep`. */
+/* Puts the part in its place, also where that step was there, and removes all others but the
+ * `keep` - 1 before it: those of later steps too, which were passed over when the run went on.
+ * FAILED_PRECONDITION where one to be removed holds files of others. */
 MUST_CHECK enum status state_folder_finish(const char *folder, int64_t step, int keep);

@@ -33,7 +33,7 @@ struct training_state {
 
 /* All ranks of `transport` call these, and come to one end. */
 
-/* `folder` is made where it is missing. Keeps the newest `keep` checkpoints in it. */
+/* `folder` is made where it is missing. Keeps this checkpoint in it and the `keep` - 1 before. */
 MUST_CHECK enum status training_state_write(struct transport *transport, const char *folder,
                                             const struct training_state *state, int keep);
 

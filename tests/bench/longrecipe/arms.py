@@ -13,7 +13,7 @@ class Sizes:
     samples: int = 6_528        # of an arm: 2 M tokens of 307, 6.7 M of 1,024
     analysis_samples: int = 64
     replay_samples: int = 2_048
-    base_batch: int = 32
+    base_batch: int = 16
     batch: int = 16
     asked: int = 40             # evaluated documents of each kind, length and depth
     hidden: int = 128
@@ -25,7 +25,7 @@ class Sizes:
         return self.target * 3 // 10
 
 
-SHORT = Sizes(window=64, target=256, base_samples=64, samples=32, analysis_samples=4, replay_samples=16, base_batch=16, batch=16, asked=2,
+SHORT = Sizes(window=64, target=256, base_samples=64, samples=64, analysis_samples=4, replay_samples=16, base_batch=16, batch=16, asked=2,
               hidden=32, layers=2)
 
 

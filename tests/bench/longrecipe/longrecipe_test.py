@@ -30,7 +30,7 @@ class Texts(unittest.TestCase):
         questions = 0
         for seed in range(50):
             document = texts.keys_document(random.Random(seed), 255)
-            values = dict(re.findall(r"@([A-Z])(\d{4})\.", document))
+            values = dict(re.findall(r"@([A-Z])\n(\d{4})\.", document))
             for asked in re.finditer(r"\?([A-Z])\n(\d{4})\.", document):
                 self.assertEqual(values[asked[1]], asked[2])
                 self.assertLess(document.index("@" + asked[1]), asked.start())
@@ -43,9 +43,9 @@ class Texts(unittest.TestCase):
                 for keys in (1, 4):
                     prompt, value = texts.asked_key(random.Random(seed), 1023, depth, keys)
                     self.assertEqual(len(prompt) + 1 + len(value), 1023)
-                    place = prompt.index(f"@{prompt[-1]}{value}.") / len(prompt)
+                    place = prompt.index(f"@{prompt[-1]}\n{value}.") / len(prompt)
                     self.assertAlmostEqual(place, depth, delta=0.12)
-                    self.assertEqual(len(re.findall(r"@[A-Z]\d{4}\.", prompt)), keys)
+                    self.assertEqual(len(re.findall(r"@[A-Z]\n\d{4}\.", prompt)), keys)
                 prompt, copied = texts.asked_string(random.Random(seed), 1023, depth)
                 self.assertEqual(len(prompt) + 1 + len(copied), 1023)
                 self.assertEqual(prompt.count(f"*\n{copied}."), 1)

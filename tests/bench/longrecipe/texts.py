@@ -2,8 +2,8 @@
 questions about them, and strings that come again. Everything follows from the seed of the generator that is handed in.
 
 Running text is of a small language. Its words and how often each of them comes (Zipf's law) are the same everywhere; a text talks
-of a handful of nouns, so that what was read long ago helps. `@K4821.` says that key K has the value 4821; `?K`, a newline and `4821.`
-ask for it and answer. `*`, a newline and `qwerty.` are a string, and the next one of the same text is the same."""
+of a handful of nouns, so that what was read long ago helps. `@K`, a newline and `4821.` say that key K has the value 4821; `?K`, a
+newline and `4821.` ask for it and answer. `*`, a newline and `qwerty.` are a string, and the next one of the same text is the same."""
 import bisect
 import functools
 import itertools
@@ -15,7 +15,8 @@ DIGITS = 4
 NOUNS_OF_A_TEXT = 6
 STRING_LETTERS = (8, 16)
 KINDS = ("text", "keys", "copy")
-SHARES = (0.3, 0.5, 0.2)  # of KINDS among the documents of training
+SHARES = (0.1, 0.45, 0.45)  # of KINDS among the documents of training
+FULL = 1.0  # of a document may be keys or strings
 
 
 def words(generator, count, syllables):
@@ -57,7 +58,7 @@ class Topic:
 
 
 def definition(key, value):
-    return f"@{key}{value}."
+    return f"@{key}\n{value}."
 
 
 def question(key, value):
@@ -65,11 +66,11 @@ def question(key, value):
 
 
 def new_string(generator):
-    return "".join(generator.choice(string.ascii_lowercase) for _ in range(generator.randint(*STRING_LETTERS)))
+    return "".join(generator.sample(string.ascii_lowercase, generator.randint(*STRING_LETTERS)))
 
 
 def new_values(generator, count):
-    return {key: "".join(generator.choice(string.digits) for _ in range(DIGITS)) for key in generator.sample(KEYS, count)}
+    return {key: "".join(generator.sample(string.digits, DIGITS)) for key in generator.sample(KEYS, count)}
 
 
 def filled(generator, length, inserted):
@@ -95,21 +96,20 @@ def text_document(generator, length):
 
 
 def keys_document(generator, length):
-    """Keys with their values, and questions behind them: as many as half of the document holds."""
-    most = max(1, length // (4 * len(definition("K", "0" * DIGITS))))
-    values = new_values(generator, generator.randint(1, min(most, 8)))
-    inserted, questions = [], max(len(values), most)
-    for key, value in values.items():
-        place = generator.random() * 0.6
-        inserted.append((place, definition(key, value)))
-        for _ in range(questions // len(values)):
-            inserted.append((place + (1 - place) * (0.02 + 0.98 * generator.random()), question(key, value)))
+    """Keys with their values, and questions behind them; how much of the document they are is drawn."""
+    entries = max(2, int(length * generator.uniform(0.2, FULL) / len(definition("K", "0" * DIGITS))))
+    values = new_values(generator, generator.randint(1, min(len(KEYS), entries // 2)))
+    places = {key: generator.random() * 0.6 for key in values}
+    inserted = [(places[key], definition(key, value)) for key, value in values.items()]
+    for _ in range(entries - len(values)):
+        key = generator.choice(sorted(values))
+        inserted.append((places[key] + (1 - places[key]) * (0.02 + 0.98 * generator.random()), question(key, values[key])))
     return filled(generator, length, inserted)
 
 
 def copy_document(generator, length):
     copied = f"*\n{new_string(generator)}."
-    times = generator.randint(2, max(2, length // 80))
+    times = max(2, int(length * generator.uniform(0.2, FULL) / len(copied)))
     return filled(generator, length, [(generator.random(), copied) for _ in range(times)])
 
 

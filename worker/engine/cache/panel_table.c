@@ -69,6 +69,8 @@ enum status panel_table_create(struct panel_table **out, const struct panel_tabl
 
 void panel_table_release(struct panel_table *table, struct panel_pool *pool)
 {
+    if (!table)
+        return;
     panel_pool_release(pool, table->first, table->slots);
     for (int64_t h = 0; h < table->held; h++)
         panel_pool_release(pool, table->held_slots[h], table->panel_slots);
@@ -125,6 +127,18 @@ static void close_ranks(struct panel_table *table, struct panel_moves *moves)
         table->taken[own_of(table, to)] = true;
         table->entries[e].slot = to;
     }
+}
+
+void panel_table_trim(struct panel_table *table, struct panel_moves *moves, struct panel_pool *pool,
+                      int64_t live_first)
+{
+    *moves = (struct panel_moves){.list = table->moves, .slots = table->panel_slots};
+    drop_before(table, live_first);
+    close_ranks(table, moves);
+    const int64_t end = slot_of(table, table->count - table->shared);
+    panel_pool_release(pool, end, table->first + table->slots - end);
+    table->slots = end - table->first;
+    table->room = table->count - table->shared;
 }
 
 static enum status add(struct panel_table *table, struct panel_moves *moves, int64_t panel,

@@ -49,7 +49,12 @@ struct panel_table_place {
 MUST_CHECK enum status panel_table_create(struct panel_table **table,
                                           const struct panel_table_place *place);
 
-/* Lets go of all slots that were the table's, dropped panels' too. */
+/* Drops the panels before index live_first, and lets go of what is reserved behind those that are
+ * there: decode has not begun, and no panel comes any more. */
+void panel_table_trim(struct panel_table *table, struct panel_moves *moves, struct panel_pool *pool,
+                      int64_t live_first);
+
+/* Lets go of all slots that were the table's, dropped panels' too. Accepts NULL. */
 void panel_table_release(struct panel_table *table, struct panel_pool *pool);
 
 /* Accepts NULL. */
