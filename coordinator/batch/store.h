@@ -109,7 +109,7 @@ struct store_tenant {
     int64_t queued_lines, queued_tokens, running_lines, stored_bytes;
 };
 
-/* For tests. */
+/* All 0 for one that has never had anything. */
 MUST_CHECK enum status store_read_tenant(struct store *store, const char *name,
                                          struct store_tenant *tenant);
 
