@@ -121,5 +121,9 @@ MUST_CHECK enum status cuda_streams_open(struct cuda_streams *streams,
                                          const struct kernels_cuda *kernels, int local_rank,
                                          int local_size, bool oversubscribe);
 
+/* sum[i] += values[i] on the compute stream, both in device memory. */
+MUST_CHECK enum status cuda_streams_add(const struct cuda_streams *streams, float *sum,
+                                        const float *values, size_t count);
+
 /* Accepts one that is not open (all zero). */
 void cuda_streams_close(struct cuda_streams *streams);
