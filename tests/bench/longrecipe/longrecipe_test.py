@@ -87,6 +87,7 @@ class Short(unittest.TestCase):
                                   stdout=subprocess.PIPE, text=True, timeout=60, check=True).stdout
             for task in evaluate.TASKS:
                 self.assertIn(f"| {task}, % found | 64 tokens | 128 tokens | 256 tokens |", told)
+            self.assertIn("| full | ", told.split("% of full length")[1])
             with open(out, encoding="utf-8") as file:
                 self.assertEqual([json.loads(line)["arm"] for line in file], list(rows))
 
