@@ -76,6 +76,7 @@ class Short(unittest.TestCase):
             self.assertEqual(tokens["full"], arms.SHORT.samples * arms.SHORT.target)
             self.assertEqual(tokens["pose"], arms.SHORT.samples * arms.SHORT.selected)
             self.assertIn("replay", rows["recipe"]["training"])
+            self.assertEqual(rows["base"]["training"], {}, "the model before is no arm's cost")
             with open(os.path.join(folder, "seed-1", "log.txt"), encoding="utf-8") as file:
                 log = file.read()
             again = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=60)
