@@ -64,8 +64,8 @@ MUST_CHECK enum status store_look(struct store **store, const char *folder);
  * other call may run or come. NULL: nothing. */
 void store_close(struct store *store);
 
-/* Whether changes are taken; else `reason` (with its end, cut to `bytes`; NULL and 0: not asked for)
- * says why not. */
+/* Whether changes are taken; else `reason` (with its end, cut to `bytes`; NULL and 0: not asked
+ * for) says why not. */
 bool store_is_serving(struct store *store, char *reason, size_t bytes);
 
 struct store_facts {
