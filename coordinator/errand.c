@@ -22,10 +22,10 @@
 #include <string.h>
 
 #include "coordinator/access/access.h"
+#include "coordinator/answer_request.h"
 #include "coordinator/text/detokenizer.h"
 #include "coordinator/group_run.h"
 #include "coordinator/plan_message.h"
-#include "coordinator/sampling_request.h"
 #include "coordinator/errand_course.h"
 #include "coordinator/spans.h"
 #include "coordinator/stream.h"
@@ -60,8 +60,7 @@ struct errand {
     struct id_list ids;
     const Longhaul__V1__PlanOptions *options;
     int64_t max_tokens; /* 0: not asked for, until the plan is made */
-    bool logprobs, no_prefix_reuse, trace, ignore_end;
-    int likeliest;
+    struct answer_request asked;
     struct workers_facts facts;
     struct choice choice;
     struct panel_chain chain; /* of the prompt, where it may use and leave a prefix */
@@ -308,7 +307,7 @@ static enum status make_chain(struct errand *errand)
 {
     char root[METHOD_TEXT_BYTES + ACCESS_TENANT_BYTES];
     char method[METHOD_TEXT_BYTES];
-    if (errand->stream.is_score || errand->no_prefix_reuse)
+    if (errand->stream.is_score || errand->asked.no_prefix_reuse)
         return STATUS_OK;
     TRY(planner_method(errand->tools->planner, method, errand->client->details, errand->options));
     snprintf(root, sizeof root, "%s|%s", method, errand->client->tenant);
@@ -374,7 +373,7 @@ static enum status wait_for_place(struct errand *errand)
 
 /* ---- running ---- */
 
-static enum status begin_run(struct errand *errand, const struct sampling *sampling)
+static enum status begin_run(struct errand *errand)
 {
     TRY(wait_for_place(errand));
     enum status status = tell_plan(errand);
@@ -396,15 +395,10 @@ static enum status begin_run(struct errand *errand, const struct sampling *sampl
     run.n_token_ids = errand->ids.count;
     run.token_ids = errand->ids.ids;
     run.max_tokens = errand->max_tokens;
-    sampling_request_run(&run_sampling, sampling);
-    run.sampling = &run_sampling;
-    run.n_stop_ids = errand->ignore_end ? 0 : stop_count;
+    answer_request_run(&run, &run_sampling, &errand->asked);
+    run.n_stop_ids = errand->asked.ignore_end ? 0 : stop_count;
     run.stop_ids = (int32_t *)stop_ids;
     run.deadline_ms = left_ms > 1 ? left_ms : 1;
-    run.no_prefix_reuse = errand->no_prefix_reuse;
-    run.logprobs = errand->logprobs;
-    run.trace = errand->trace;
-    run.likeliest = errand->likeliest;
     run.tenant = (char *)errand->client->tenant;
     errand->stream.prefill_ns = clock_now_ns();
     log_line(LOG_INFO, "request runs",
@@ -586,13 +580,14 @@ static enum status follow_answer(struct errand *errand, struct detokenizer *deto
         for (size_t i = 0; news.logprobs && i < news.id_count; i++) {
             const struct group_logprobs *told = &news.logprobs[i];
             TRY_ELSE(check_finite(errand, &told->chosen, 1), free_text);
-            TRY_ELSE(check_finite(errand, told->likeliest, (size_t)errand->likeliest), free_text);
+            TRY_ELSE(check_finite(errand, told->likeliest, (size_t)errand->asked.likeliest),
+                     free_text);
         }
         TRY_ELSE(batch_fill(&batch, detokenizer, &news), free_text);
         *completion_tokens += (int64_t)batch.ids;
         errand_client_note(errand->client, log_integer("completion_tokens", *completion_tokens));
         TRY_ELSE(stream_tokens(&errand->stream, batch.text, news.ids, news.logprobs, batch.ids,
-                               errand->likeliest),
+                               errand->asked.likeliest),
                  free_text);
         if (batch.ids > 0)
             errand_course_tokens(&errand->course);
@@ -620,14 +615,13 @@ static const char *finish_word(Longhaul__V1__FinishReason reason)
     }
 }
 
-static enum status finish_answer(struct errand *errand, uint64_t seed, bool stopped,
-                                 int64_t completion_tokens)
+static enum status finish_answer(struct errand *errand, bool stopped, int64_t completion_tokens)
 {
     struct group_outcome outcome;
     group_run_outcome(errand->run, &outcome);
     struct stream_end end = {
         .reason = LONGHAUL__V1__FINISH_REASON__FINISH_REASON_LENGTH,
-        .seed = seed,
+        .seed = errand->asked.sampling.sampling.seed,
         .prompt_tokens = (int64_t)errand->ids.count,
         .load_seconds = errand->facts.load_seconds,
     };
@@ -648,39 +642,15 @@ static enum status finish_answer(struct errand *errand, uint64_t seed, bool stop
     return stream_finished(&errand->stream, &end, &outcome);
 }
 
-static enum status read_logprobs(struct errand *errand, struct status_details *details,
-                                 const Longhaul__V1__GenerateRequest *request)
-{
-    errand->logprobs = request->optional_logprobs_case ==
-                       LONGHAUL__V1__GENERATE_REQUEST__OPTIONAL_LOGPROBS_LOGPROBS;
-    errand->likeliest = errand->logprobs ? request->logprobs : 0;
-    details->field = "logprobs";
-    TRY(sampling_check_likeliest(errand->likeliest,
-                                 tokenizer_count(errand->tools->forms.tokenizer)));
-    details->field = NULL;
-    return STATUS_OK;
-}
-
-static enum status read_generate(struct errand *errand, struct sampling *sampling,
-                                 struct detokenizer *detokenizer,
+static enum status read_generate(struct errand *errand, struct detokenizer *detokenizer,
                                  const Longhaul__V1__GenerateRequest *request)
 {
     struct status_details *details = errand->client->details;
     const struct prompt_forms *forms = &errand->tools->forms;
     errand->options = request->options;
-    errand->no_prefix_reuse = request->no_prefix_reuse;
-    errand->trace = request->trace;
-    errand->ignore_end = request->ignore_end;
-    bool asked = request->optional_max_tokens_case ==
-                 LONGHAUL__V1__GENERATE_REQUEST__OPTIONAL_MAX_TOKENS_MAX_TOKENS;
-    errand->max_tokens = asked ? request->max_tokens : 0;
-    if (asked && errand->max_tokens < 1) {
-        details->field = "max_tokens";
-        return fail(STATUS_INVALID_ARGUMENT, "max_tokens is %" PRId64 "; must be at least 1",
-                    errand->max_tokens);
-    }
-    TRY(read_logprobs(errand, details, request));
-    TRY(sampling_request_read(sampling, &details->field, request->sampling));
+    TRY(answer_request_read(&errand->asked, &details->field, request,
+                            tokenizer_count(forms->tokenizer), errand->tools->drafts));
+    errand->max_tokens = errand->asked.max_tokens;
     struct detokenizer_stop stops[DETOKENIZER_STOPS_MAX];
     for (size_t i = 0; i < request->n_stop && i < DETOKENIZER_STOPS_MAX; i++)
         stops[i] = (struct detokenizer_stop){request->stop[i], strlen(request->stop[i])};
@@ -701,16 +671,15 @@ enum status errand_generate(const struct errand_client *client, struct errand_to
 {
     struct errand errand;
     struct detokenizer detokenizer = {0};
-    struct sampling sampling;
     bool stopped = false;
     int64_t completion_tokens = 0;
     TRY(errand_init(&errand, client, tools, request->request_id, false));
     enum status status = STATUS_OK;
     TRY_ELSE(check_queue(&errand), deinit);
-    TRY_ELSE(read_generate(&errand, &sampling, &detokenizer, request), deinit);
-    TRY_ELSE(begin_run(&errand, &sampling), deinit);
+    TRY_ELSE(read_generate(&errand, &detokenizer, request), deinit);
+    TRY_ELSE(begin_run(&errand), deinit);
     TRY_ELSE(follow_answer(&errand, &detokenizer, &stopped, &completion_tokens), deinit);
-    status = finish_answer(&errand, sampling.seed, stopped, completion_tokens);
+    status = finish_answer(&errand, stopped, completion_tokens);
 deinit:
     detokenizer_deinit(&detokenizer);
     errand_deinit(&errand, status);
@@ -774,14 +743,13 @@ enum status errand_score(const struct errand_client *client, struct errand_tools
                          const Longhaul__V1__ScoreRequest *request)
 {
     struct errand errand;
-    struct sampling sampling;
     double sum = 0;
     TRY(errand_init(&errand, client, tools, request->request_id, true));
     enum status status = STATUS_OK;
     TRY_ELSE(check_queue(&errand), deinit);
-    TRY_ELSE(sampling_request_read(&sampling, &client->details->field, NULL), deinit);
+    TRY_ELSE(answer_request_none(&errand.asked, &client->details->field), deinit);
     TRY_ELSE(read_score(&errand, request), deinit);
-    TRY_ELSE(begin_run(&errand, &sampling), deinit);
+    TRY_ELSE(begin_run(&errand), deinit);
     TRY_ELSE(follow_scores(&errand, &sum), deinit);
     status = finish_scores(&errand, sum);
 deinit:

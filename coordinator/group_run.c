@@ -102,6 +102,8 @@ static void take_done(struct group_run *run, int rank, const Longhaul__Control__
         run->outcome.completion_tokens = done->completion_tokens;
         run->outcome.cached_tokens = done->cached_tokens;
         run->outcome.prefilled_tokens = done->prefilled_tokens;
+        run->outcome.drafted_tokens = done->drafted_tokens;
+        run->outcome.accepted_tokens = done->accepted_tokens;
         run->outcome.prefill_seconds = done->prefill_seconds;
         run->outcome.decode_seconds = done->decode_seconds;
         run->outcome.stopped = done->stopped;

@@ -48,6 +48,7 @@ struct group_outcome {
     const char *message;
     int64_t completion_tokens;
     int64_t cached_tokens, prefilled_tokens;
+    int64_t drafted_tokens, accepted_tokens;
     double prefill_seconds;
     double decode_seconds;
     bool stopped;                       /* by a stop id */
