@@ -10,6 +10,7 @@
 #include "coordinator/batch/line_outcome.h"
 #include "coordinator/batch/line_run.h"
 #include "coordinator/batch/line_window.h"
+#include "coordinator/batch/loss_record.h"
 #include "coordinator/batch/reading_gate.h"
 #include "coordinator/workers.h"
 #include "proto/clock.h"
@@ -17,6 +18,7 @@
 
 enum {
     RUNNING_MAX = 256,
+    GROUPS_MAX = 256,
     PICKED_MAX = 64, /* lines that are leased together */
     AHEAD = 1,       /* lines that wait for the next free place */
     LOOK_MS = 100,
@@ -39,6 +41,7 @@ struct batch_dispatch {
     pthread_mutex_t lock; /* of what follows */
     pthread_cond_t changed, jobs_changed;
     struct reading_gate *gate;
+    struct loss_record *losses;
     struct line_run *running[RUNNING_MAX];
     int running_count;
     struct line_run *jobs, **jobs_end; /* begun, and no thread has them yet */
@@ -71,11 +74,34 @@ static int64_t count_awaited(void *context, const struct panel_chain *chain)
     return panels;
 }
 
+/* Under the lock. */
+static struct line_company company_of(const struct batch_dispatch *dispatch)
+{
+    struct line_company company = {.running = dispatch->running_count};
+    for (int i = 0; i < dispatch->running_count; i++) {
+        company.suspects += dispatch->running[i]->losses > 0;
+        company.loner = company.loner || line_outcome_is_loner(dispatch->running[i]->losses);
+    }
+    return company;
+}
+
+/* One that is to run alone is held until nothing runs. */
+static bool may_begin(void *context, const struct line_run *line)
+{
+    struct batch_dispatch *dispatch = context;
+    pthread_mutex_lock(&dispatch->lock);
+    const struct line_company company = company_of(dispatch);
+    const bool rests = loss_record_rests(dispatch->losses, line->batch, line->line);
+    pthread_mutex_unlock(&dispatch->lock);
+    return !rests &&
+           (line_outcome_is_loner(line->losses) || line_outcome_may_begin(line->losses, &company));
+}
+
 static void note_placed(void *context, struct line_run *line)
 {
     struct batch_dispatch *dispatch = context;
     pthread_mutex_lock(&dispatch->lock);
-    line->placed = true;
+    line->placed_ns = clock_now_ns();
     pthread_mutex_unlock(&dispatch->lock);
 }
 
@@ -83,25 +109,62 @@ static void note_left(void *context, struct line_run *line)
 {
     struct batch_dispatch *dispatch = context;
     pthread_mutex_lock(&dispatch->lock);
-    line->placed = false;
+    line->placed_ns = 0;
     pthread_mutex_unlock(&dispatch->lock);
 }
 
-/* Those that were lost together come here one after the other: the first sees the others. */
-static bool is_lost_alone(void *context, struct line_run *line)
+static uint64_t group_digest(const char *group_id)
+{
+    return store_line_digest(group_id, strnlen(group_id, STATUS_DETAILS_TEXT_BYTES - 1));
+}
+
+/* Whether a client's request was lost with the group, which might be the reason. */
+static bool has_clients(const struct batch_dispatch *dispatch, const char *group_id)
+{
+    struct requests_view *requests = NULL;
+    size_t count = 0;
+    bool any = false;
+    if (requests_list(dispatch->errand->active, &requests, &count, NULL) != STATUS_OK)
+        return true;
+    for (size_t i = 0; i < count; i++)
+        any = any || group_digest(requests[i].group_id) == group_digest(group_id);
+    free(requests);
+    return any;
+}
+
+/* Lines that were lost together come here one after the other: the first sees the others. */
+static bool note_lost(void *context, struct line_run *line, const char *group_id)
 {
     struct batch_dispatch *dispatch = context;
+    const bool clients = has_clients(dispatch, group_id);
     pthread_mutex_lock(&dispatch->lock);
-    for (int i = 0; line->placed && i < dispatch->running_count; i++) {
+    line->in_company = line->in_company || clients;
+    for (int i = 0; line->placed_ns && i < dispatch->running_count; i++) {
         struct line_run *other = dispatch->running[i];
-        if (other == line || !other->placed)
+        if (other == line || !other->placed_ns)
             continue;
         other->in_company = true;
         line->in_company = true;
     }
-    const bool alone = line->placed && !line->in_company;
+    const struct loss_charge charge = {
+        .batch = line->batch,
+        .line = line->line,
+        .group = group_digest(group_id),
+        .seconds = clock_seconds_since(line->placed_ns),
+        .losses = line->losses,
+        .in_company = line->in_company,
+    };
+    const bool guilty = line->placed_ns && loss_record_charge(dispatch->losses, &charge);
     pthread_mutex_unlock(&dispatch->lock);
-    return alone;
+    return guilty;
+}
+
+static void note_over(void *context, struct line_run *line)
+{
+    struct batch_dispatch *dispatch = context;
+    pthread_mutex_lock(&dispatch->lock);
+    loss_record_forget(dispatch->losses, line->batch, line->line);
+    pthread_mutex_unlock(&dispatch->lock);
 }
 
 static void note_read(void *context, struct line_run *line)
@@ -188,8 +251,8 @@ static void hand_over(struct batch_dispatch *dispatch, struct line_run *line)
 static void look_at_groups(struct batch_dispatch *dispatch)
 {
     struct workers_group_view *groups = NULL;
-    int count = 0, places = 0;
-    uint64_t hash = 0;
+    int count = 0, places = 0, ready = 0;
+    uint64_t hash = 0, digests[GROUPS_MAX];
     if (clock_now_ns() < dispatch->looked_ns + LOOK_MS * INT64_C(1000000) ||
         workers_view(dispatch->errand->workers, &groups, &count) != STATUS_OK)
         return;
@@ -198,9 +261,14 @@ static void look_at_groups(struct batch_dispatch *dispatch)
             groups[i].state != LONGHAUL__V1__GROUP_STATE__GROUP_STATE_RUNNING)
             continue;
         places += groups[i].places;
-        hash ^= store_line_digest(groups[i].group_id, strlen(groups[i].group_id));
+        hash ^= group_digest(groups[i].group_id);
+        if (ready < GROUPS_MAX)
+            digests[ready++] = group_digest(groups[i].group_id);
     }
     workers_view_free(groups, count);
+    pthread_mutex_lock(&dispatch->lock);
+    loss_record_look(dispatch->losses, digests, ready, clock_seconds_since(dispatch->looked_ns));
+    pthread_mutex_unlock(&dispatch->lock);
     dispatch->looked_ns = clock_now_ns();
     dispatch->places = places;
     if (hash == dispatch->groups_hash)
@@ -220,22 +288,21 @@ static int lines_wanted(struct batch_dispatch *dispatch)
         dispatch->places + AHEAD < RUNNING_MAX ? dispatch->places + AHEAD : RUNNING_MAX;
     pthread_mutex_lock(&dispatch->lock);
     int wanted = clock_now_ns() >= dispatch->rest_ns ? most - dispatch->running_count : 0;
-    for (int i = 0; i < dispatch->running_count; i++)
-        if (line_outcome_is_suspect(dispatch->running[i]->losses))
-            wanted = 0;
+    if (company_of(dispatch).loner)
+        wanted = 0;
     pthread_mutex_unlock(&dispatch->lock);
     return wanted < PICKED_MAX ? wanted : PICKED_MAX;
 }
 
 /* ---- picking ---- */
 
-/* A suspect waits for its turn to run alone; nothing is picked meanwhile. */
+/* One that is to run alone waits until nothing runs; nothing is picked meanwhile. */
 static enum status take_next(struct batch_dispatch *dispatch, struct line_run **line, int running)
 {
     *line = NULL;
     if (!dispatch->held)
         TRY(line_window_take(dispatch->window, &dispatch->held));
-    if (!dispatch->held || (line_outcome_is_suspect(dispatch->held->losses) && running > 0))
+    if (!dispatch->held || (line_outcome_is_loner(dispatch->held->losses) && running > 0))
         return STATUS_OK;
     *line = dispatch->held;
     dispatch->held = NULL;
@@ -258,7 +325,7 @@ static enum status pick_lines(struct batch_dispatch *dispatch, struct line_run *
         begin_reading(dispatch, line);
         pthread_mutex_unlock(&dispatch->lock);
         picked[(*count)++] = line;
-        if (line_outcome_is_suspect(line->losses))
+        if (line_outcome_is_loner(line->losses))
             break;
     }
     return STATUS_OK;
@@ -402,10 +469,12 @@ static enum status make_parts(struct batch_dispatch *dispatch)
         .store = dispatch->store,
         .forms = &dispatch->errand->forms,
         .known = is_known,
+        .may_begin = may_begin,
         .awaited = count_awaited,
         .context = dispatch,
     };
     TRY(reading_gate_create(&dispatch->gate));
+    TRY(loss_record_create(&dispatch->losses));
     TRY(line_window_create(&dispatch->window, &window));
     return pthread_create(&dispatch->thread, NULL, pick, dispatch) == 0
                ? STATUS_OK
@@ -416,6 +485,7 @@ static void free_parts(struct batch_dispatch *dispatch)
 {
     line_run_free(dispatch->held);
     line_window_destroy(dispatch->window);
+    loss_record_destroy(dispatch->losses);
     reading_gate_destroy(dispatch->gate);
     pthread_cond_destroy(&dispatch->jobs_changed);
     pthread_cond_destroy(&dispatch->changed);
@@ -431,8 +501,8 @@ enum status batch_dispatch_create(struct batch_dispatch **dispatch, struct store
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory to run batches");
     made->store = store;
     made->errand = errand;
-    made->run_tools = (struct line_run_tools){store,     errand,        note_placed, note_read,
-                                              note_left, is_lost_alone, made};
+    made->run_tools = (struct line_run_tools){store,     errand,    note_placed, note_read,
+                                              note_left, note_lost, note_over,   made};
     made->jobs_end = &made->jobs;
     pthread_mutex_init(&made->lock, NULL);
     pthread_cond_init(&made->changed, NULL);

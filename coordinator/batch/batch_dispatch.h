@@ -1,8 +1,8 @@
 /* Runs the lines of batches: a thread that picks them and threads that each run one at a time.
  *
  * As many run as the ready groups have places, and one more that waits for the next place. A leader
- * reads what lines share before its followers begin (reading_gate.h). A line that was lost with
- * groups before runs alone (line_outcome.h).
+ * reads what lines share before its followers begin (reading_gate.h). Lines that were lost with
+ * groups before run with fewer beside them (line_outcome.h).
  *
  *   waiting  --store_line_lease (lease_lines)-->            leased, begun
  *   begun    --its first token (note_read)-->               read: its followers may begin

@@ -58,7 +58,7 @@ static void set_again(struct line_decision *decision, enum store_give_back how, 
 
 static void decide_lost(struct line_decision *decision, const struct line_end *end)
 {
-    if (end->alone && end->losses >= 1) {
+    if (end->guilty) {
         set_failure(decision);
         decision->poison = true;
     } else {
@@ -99,7 +99,16 @@ void line_outcome_decide(struct line_decision *decision, const struct line_end *
     }
 }
 
-bool line_outcome_is_suspect(int64_t losses)
+bool line_outcome_is_loner(int64_t losses)
 {
     return losses >= LINE_OUTCOME_LOSSES_IN_COMPANY;
+}
+
+bool line_outcome_may_begin(int64_t losses, const struct line_company *company)
+{
+    if (company->loner)
+        return false;
+    if (line_outcome_is_loner(losses))
+        return company->running == 0;
+    return losses == 0 || company->suspects == 0;
 }

@@ -141,7 +141,7 @@ static enum status make_result(struct line_result *result, const struct attempt 
 {
     const struct line_run *line = attempt->line;
     const struct line_result_name name = {line->batch_id, line->line, line->custom_id};
-    char poison[LINE_RUN_SENTENCE_BYTES + 128];
+    char poison[LINE_RUN_SENTENCE_BYTES + 192];
     if (decision->outcome == LINE_OUTCOME_ANSWER)
         return line_result_answer(result, &name, attempt->answer);
     if (decision->outcome == LINE_OUTCOME_UNANSWERED)
@@ -151,7 +151,7 @@ static enum status make_result(struct line_result *result, const struct attempt 
     const struct status_details details = {.reason = "POISON"};
     snprintf(poison, sizeof poison,
              "set aside: %" PRId64 " worker groups were lost with it, the last one while nothing "
-             "else ran; %s",
+             "else ran, more often than groups are lost without it; %s",
              line->losses + 1, sentence);
     return line_result_failure(result, &name, STATUS_INTERNAL, &details, poison);
 }
@@ -214,6 +214,15 @@ static void log_attempt(const struct line_run *line, const struct line_decision 
              log_text("why", status == STATUS_OK ? "" : sentence));
 }
 
+/* The group that a request was lost with; NULL: none. */
+static const char *lost_group(const struct status_details *details)
+{
+    for (int i = 0; i < details->fact_count; i++)
+        if (strcmp(details->facts[i].key, "group_id") == 0)
+            return details->facts[i].value;
+    return NULL;
+}
+
 void line_run_attempt(struct line_run *line, const struct line_run_tools *tools, bool *untried)
 {
     struct attempt attempt = {.line = line, .tools = tools};
@@ -224,7 +233,8 @@ void line_run_attempt(struct line_run *line, const struct line_run_tools *tools,
     enum status status = ask(&attempt);
     snprintf(sentence, sizeof sentence, "%s", status == STATUS_OK ? "" : status_message());
     log_request(NULL);
-    const bool alone = status == STATUS_UNAVAILABLE && tools->lost_alone(tools->context, line);
+    const char *lost = status == STATUS_UNAVAILABLE ? lost_group(&attempt.details) : NULL;
+    const bool guilty = lost && tools->lost(tools->context, line, lost);
     tools->left(tools->context, line);
     const struct line_end how = {
         .status = status,
@@ -234,7 +244,7 @@ void line_run_attempt(struct line_run *line, const struct line_run_tools *tools,
         .ending = atomic_load(&tools->errand->draining) || atomic_load(&tools->errand->stopping),
         .stopped = atomic_load(&line->stopped),
         .expired = store_now_us(tools->store) >= line->expires_us,
-        .alone = alone,
+        .guilty = guilty,
         .attempt = line->attempt,
         .losses = line->losses,
         .cause = line->cause,
@@ -247,6 +257,8 @@ void line_run_attempt(struct line_run *line, const struct line_run_tools *tools,
                                           .cause = ""}; /* no memory for it now */
     log_attempt(line, &decision, status, sentence);
     write_down(&attempt, &decision, &result);
+    if (decision.outcome != LINE_OUTCOME_AGAIN)
+        tools->over(tools->context, line);
     log_batch(NULL);
     *untried = decision.outcome == LINE_OUTCOME_AGAIN && decision.how == STORE_GIVE_BACK_UNTRIED;
     line_result_deinit(&result);

@@ -35,7 +35,7 @@ struct line_run {
     struct status_details details;
     char sentence[LINE_RUN_SENTENCE_BYTES];
     struct reading_line reading; /* under the dispatch's lock */
-    bool placed;                 /* the same: it has a place in a group */
+    int64_t placed_ns;           /* the same: when it got its place in a group; 0: it has none */
     bool in_company;             /* the same: another line has lost its group beside it */
     atomic_int stopped;          /* STORE_LINE_CANCELLED or _EXPIRED: it ends within a step */
 };
@@ -54,8 +54,9 @@ struct line_run_tools {
     line_run_news *placed; /* it has a place in a group */
     line_run_news *read;   /* its prompt is read, once */
     line_run_news *left;   /* its errand is over: it has no place any more */
-    /* Whether it has lost its group while no other line had a place; before `left`. */
-    bool (*lost_alone)(void *context, struct line_run *line);
+    /* It has lost this group, before `left`; whether it alone can be the reason. */
+    bool (*lost)(void *context, struct line_run *line, const char *group_id);
+    line_run_news *over; /* it has its result */
     void *context;
 };
 

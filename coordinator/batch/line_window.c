@@ -270,7 +270,8 @@ static enum status scan(struct line_window *window, struct tenant *tenant, struc
 {
     for (struct line_run **link = &tenant->first; *link; link = &(*link)->next) {
         struct line_run *line = *link;
-        if (is_closed(tenant, line->order_key, line->order_key_bytes))
+        if (is_closed(tenant, line->order_key, line->order_key_bytes) ||
+            !window->settings.may_begin(window->settings.context, line))
             continue;
         TRY(line_run_prepare(line, &window->tools));
         const int64_t awaited =

@@ -1,6 +1,7 @@
 /* The lines that are about to run: read from the store, their prompts as ids, in the order in which
  * they should begin. A line that cannot begin yet, because a leader still reads what it shares,
- * keeps its place while others pass it. Used by one thread.
+ * or beside those that run, keeps its place while others pass it; one that has to run alone is
+ * handed out for its owner to wait with. Used by one thread.
  */
 #pragma once
 
@@ -18,6 +19,8 @@ struct line_window_settings {
     const struct prompt_forms *forms;
     /* Whether a line that waits in the store has been taken and its owner knows of it still. */
     bool (*known)(void *context, int64_t batch, int64_t line);
+    /* Whether a line may begin beside those that run. */
+    bool (*may_begin)(void *context, const struct line_run *line);
     /* As reading_gate_awaited. */
     int64_t (*awaited)(void *context, const struct panel_chain *chain);
     void *context;

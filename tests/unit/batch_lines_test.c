@@ -143,7 +143,7 @@ static void what_was_not_tried_waits_again(void **state)
         end.reason = reasons[i];
         end.attempt = 100;
         end.losses = 5;
-        end.alone = true;
+        end.guilty = true;
         expect_again(end, STORE_GIVE_BACK_UNTRIED);
     }
 }
@@ -189,22 +189,31 @@ static void failures_are_tried_three_times_unless_they_are_the_lines_own(void **
     expect_commit(end, LINE_OUTCOME_FAILURE, STORE_LINE_FAILED);
 }
 
-static void a_line_that_lost_two_groups_and_was_alone_is_set_aside(void **state)
+static void a_line_that_chance_does_not_explain_is_set_aside(void **state)
 {
     (void)state;
     struct line_end end = fine;
     end.status = STATUS_UNAVAILABLE;
     end.reason = "WORKERS_LOST";
     for (end.losses = 0; end.losses < 4; end.losses++)
-        expect_again(end, STORE_GIVE_BACK_LOST); /* in company it may be anybody's fault */
-    end.alone = true;
-    end.losses = 0;
-    expect_again(end, STORE_GIVE_BACK_LOST);
-    end.losses = 1;
+        expect_again(end, STORE_GIVE_BACK_LOST); /* however many they are */
+    end.guilty = true;
     expect_commit(end, LINE_OUTCOME_FAILURE, STORE_LINE_FAILED);
     assert_true(decide(end).poison);
-    assert_false(line_outcome_is_suspect(1));
-    assert_true(line_outcome_is_suspect(2));
+}
+
+static void the_more_it_lost_the_fewer_run_beside_a_line(void **state)
+{
+    (void)state;
+    const struct line_company none = {.running = 0}, clean = {.running = 5},
+                              suspect = {.running = 5, .suspects = 1},
+                              loner = {.running = 1, .suspects = 1, .loner = true};
+    const struct line_company *const companies[] = {&none, &clean, &suspect, &loner};
+    static const bool may[3][4] = {
+        {true, true, true, false}, {true, true, false, false}, {true, false, false, false}};
+    for (int64_t losses = 0; losses < 3; losses++)
+        for (int i = 0; i < 4; i++)
+            assert_int_equal(line_outcome_may_begin(losses, companies[i]), may[losses][i]);
 }
 
 /* ---- names ---- */
@@ -269,7 +278,8 @@ int main(void)
         cmocka_unit_test(what_was_not_tried_waits_again),
         cmocka_unit_test(what_its_batch_ended_is_unanswered),
         cmocka_unit_test(failures_are_tried_three_times_unless_they_are_the_lines_own),
-        cmocka_unit_test(a_line_that_lost_two_groups_and_was_alone_is_set_aside),
+        cmocka_unit_test(a_line_that_chance_does_not_explain_is_set_aside),
+        cmocka_unit_test(the_more_it_lost_the_fewer_run_beside_a_line),
         cmocka_unit_test(names_have_their_collection_and_an_id),
         cmocka_unit_test(a_set_knows_what_was_added),
     };
