@@ -23,10 +23,9 @@
 #include <string.h>
 
 #include "coordinator/access/access.h"
-#include "coordinator/text/detokenizer.h"
+#include "coordinator/answer_request.h"
 #include "coordinator/group_run.h"
 #include "coordinator/plan_message.h"
-#include "coordinator/sampling_request.h"
 #include "coordinator/errand_course.h"
 #include "coordinator/spans.h"
 #include "coordinator/stream.h"
@@ -146,7 +145,7 @@ void errand_deinit(struct errand *errand, enum status status)
     if (errand->queued)
         queue_leave(errand->tools->queue, &errand->ticket, used_tokens(errand));
     requests_leave(errand->tools->active, &errand->entry);
-    sessions_leave(errand->tools->sessions, &errand->asked);
+    sessions_leave(errand->tools->sessions, &errand->session);
     planner_forecast_deinit(&errand->forecast);
     free(errand->slowness);
     panel_chain_deinit(&errand->chain);
@@ -325,7 +324,7 @@ static enum status make_chain(struct errand *errand)
 {
     char root[METHOD_TEXT_BYTES + ACCESS_TENANT_BYTES];
     char method[METHOD_TEXT_BYTES];
-    if (errand->stream.is_score || errand->no_prefix_reuse || errand->version)
+    if (errand->stream.is_score || errand->asked.no_prefix_reuse || errand->version)
         return STATUS_OK;
     TRY(planner_method(errand->tools->planner, method, errand->client->details, errand->options));
     snprintf(root, sizeof root, "%s|%s", method, errand->client->tenant);
@@ -390,7 +389,7 @@ static enum status wait_for_place(struct errand *errand)
 
 /* ---- running ---- */
 
-enum status errand_begin_run(struct errand *errand, const struct sampling *sampling)
+enum status errand_begin_run(struct errand *errand)
 {
     TRY(wait_for_place(errand));
     enum status status = tell_plan(errand);
@@ -412,15 +411,10 @@ enum status errand_begin_run(struct errand *errand, const struct sampling *sampl
     run.n_token_ids = errand->ids.count;
     run.token_ids = errand->ids.ids;
     run.max_tokens = errand->max_tokens;
-    sampling_request_run(&run_sampling, sampling);
-    run.sampling = &run_sampling;
-    run.n_stop_ids = errand->ignore_end ? 0 : stop_count;
+    answer_request_run(&run, &run_sampling, &errand->asked);
+    run.n_stop_ids = errand->asked.ignore_end ? 0 : stop_count;
     run.stop_ids = (int32_t *)stop_ids;
     run.deadline_ms = left_ms > 1 ? left_ms : 1;
-    run.no_prefix_reuse = errand->no_prefix_reuse;
-    run.logprobs = errand->logprobs;
-    run.trace = errand->trace;
-    run.likeliest = errand->likeliest;
     run.tenant = (char *)errand->client->tenant;
     run.stays = errand->stays;
     run.goes_on_from = errand->version ? errand->version->run : 0;

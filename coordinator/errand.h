@@ -27,6 +27,7 @@ struct errand_tools {
     struct spans *spans;    /* NULL: none are written */
     int64_t deadline_ms;    /* longest that a request may take */
     int64_t stall_ms;       /* longest that a client may read nothing while others could run */
+    bool drafts;            /* unless a request says otherwise */
     bool workers_expected;  /* a group is started whenever none is there: wait for it */
     atomic_bool draining;   /* waiting requests are refused */
     atomic_bool stopping;   /* running requests are cut short */

@@ -1,10 +1,8 @@
 /* Owns an answer's text on its way. */
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "coordinator/errand_parts.h"
-#include "coordinator/sampling_request.h"
 #include "coordinator/text/detokenizer.h"
 #include "proto/log.h"
 
@@ -62,14 +60,14 @@ static enum status follow_answer(struct errand *errand, struct detokenizer *deto
         for (size_t i = 0; news.logprobs && i < news.id_count; i++) {
             const struct group_logprobs *told = &news.logprobs[i];
             TRY_ELSE(errand_check_finite(errand, &told->chosen, 1), free_text);
-            TRY_ELSE(errand_check_finite(errand, told->likeliest, (size_t)errand->likeliest),
+            TRY_ELSE(errand_check_finite(errand, told->likeliest, (size_t)errand->asked.likeliest),
                      free_text);
         }
         TRY_ELSE(batch_fill(&batch, detokenizer, &news), free_text);
         *completion_tokens += (int64_t)batch.ids;
         errand_client_note(errand->client, log_integer("completion_tokens", *completion_tokens));
         TRY_ELSE(stream_tokens(&errand->stream, batch.text, news.ids, news.logprobs, batch.ids,
-                               errand->likeliest),
+                               errand->asked.likeliest),
                  free_text);
         if (batch.ids > 0)
             errand_course_tokens(&errand->course);
@@ -97,14 +95,13 @@ static const char *finish_word(Longhaul__V1__FinishReason reason)
     }
 }
 
-static enum status finish_answer(struct errand *errand, uint64_t seed, bool stopped,
-                                 int64_t completion_tokens)
+static enum status finish_answer(struct errand *errand, bool stopped, int64_t completion_tokens)
 {
     struct group_outcome outcome;
     group_run_outcome(errand->run, &outcome);
     struct stream_end end = {
         .reason = LONGHAUL__V1__FINISH_REASON__FINISH_REASON_LENGTH,
-        .seed = seed,
+        .seed = errand->asked.sampling.sampling.seed,
         .prompt_tokens = (int64_t)errand->ids.count,
         .load_seconds = errand->facts.load_seconds,
     };
@@ -125,19 +122,6 @@ static enum status finish_answer(struct errand *errand, uint64_t seed, bool stop
     return stream_finished(&errand->stream, &end, &outcome);
 }
 
-static enum status read_logprobs(struct errand *errand, struct status_details *details,
-                                 const Longhaul__V1__GenerateRequest *request)
-{
-    errand->logprobs = request->optional_logprobs_case ==
-                       LONGHAUL__V1__GENERATE_REQUEST__OPTIONAL_LOGPROBS_LOGPROBS;
-    errand->likeliest = errand->logprobs ? request->logprobs : 0;
-    details->field = "logprobs";
-    TRY(sampling_check_likeliest(errand->likeliest,
-                                 tokenizer_count(errand->tools->forms.tokenizer)));
-    details->field = NULL;
-    return STATUS_OK;
-}
-
 static enum status read_question(struct errand *errand,
                                  const Longhaul__V1__GenerateRequest *request)
 {
@@ -147,29 +131,18 @@ static enum status read_question(struct errand *errand,
     if (!prompt || prompt->content_case != LONGHAUL__V1__PROMPT__CONTENT_TEXT)
         return fail(STATUS_INVALID_ARGUMENT, "prompt: a question to a session is a text");
     return prompt_encode_question(&errand->tools->forms, &errand->ids, errand->version->text,
-                                  prompt->text, errand->asked.raw);
+                                  prompt->text, errand->session.raw);
 }
 
-static enum status read_generate(struct errand *errand, struct sampling *sampling,
-                                 struct detokenizer *detokenizer,
+static enum status read_generate(struct errand *errand, struct detokenizer *detokenizer,
                                  const Longhaul__V1__GenerateRequest *request)
 {
     struct status_details *details = errand->client->details;
     const struct prompt_forms *forms = &errand->tools->forms;
     errand->options = request->options;
-    errand->no_prefix_reuse = request->no_prefix_reuse;
-    errand->trace = request->trace;
-    errand->ignore_end = request->ignore_end;
-    bool asked = request->optional_max_tokens_case ==
-                 LONGHAUL__V1__GENERATE_REQUEST__OPTIONAL_MAX_TOKENS_MAX_TOKENS;
-    errand->max_tokens = asked ? request->max_tokens : 0;
-    if (asked && errand->max_tokens < 1) {
-        details->field = "max_tokens";
-        return fail(STATUS_INVALID_ARGUMENT, "max_tokens is %" PRId64 "; must be at least 1",
-                    errand->max_tokens);
-    }
-    TRY(read_logprobs(errand, details, request));
-    TRY(sampling_request_read(sampling, &details->field, request->sampling));
+    TRY(answer_request_read(&errand->asked, &details->field, request,
+                            tokenizer_count(forms->tokenizer), errand->tools->drafts));
+    errand->max_tokens = errand->asked.max_tokens;
     struct detokenizer_stop stops[DETOKENIZER_STOPS_MAX];
     for (size_t i = 0; i < request->n_stop && i < DETOKENIZER_STOPS_MAX; i++)
         stops[i] = (struct detokenizer_stop){request->stop[i], strlen(request->stop[i])};
@@ -191,16 +164,15 @@ enum status errand_generate(const struct errand_client *client, struct errand_to
 {
     struct errand errand;
     struct detokenizer detokenizer = {0};
-    struct sampling sampling;
     bool stopped = false;
     int64_t completion_tokens = 0;
     TRY(errand_init(&errand, client, tools, request->request_id, false));
     enum status status = STATUS_OK;
     TRY_ELSE(errand_check_queue(&errand), deinit);
-    TRY_ELSE(read_generate(&errand, &sampling, &detokenizer, request), deinit);
-    TRY_ELSE(errand_begin_run(&errand, &sampling), deinit);
+    TRY_ELSE(read_generate(&errand, &detokenizer, request), deinit);
+    TRY_ELSE(errand_begin_run(&errand), deinit);
     TRY_ELSE(follow_answer(&errand, &detokenizer, &stopped, &completion_tokens), deinit);
-    status = finish_answer(&errand, sampling.seed, stopped, completion_tokens);
+    status = finish_answer(&errand, stopped, completion_tokens);
 deinit:
     detokenizer_deinit(&detokenizer);
     errand_deinit(&errand, status);

@@ -3,6 +3,7 @@
  * else includes this. */
 #pragma once
 
+#include "coordinator/answer_request.h"
 #include "coordinator/errand.h"
 #include "coordinator/errand_course.h"
 #include "coordinator/group_run.h"
@@ -19,13 +20,12 @@ struct errand {
     struct id_list ids;
     const Longhaul__V1__PlanOptions *options;
     int64_t max_tokens; /* 0: not asked for, until the plan is made */
-    bool logprobs, no_prefix_reuse, trace, ignore_end;
+    struct answer_request asked;
     bool stays;                             /* the prompt becomes a session; there is no answer */
     const struct sessions_version *version; /* that it goes on from; NULL: none */
-    struct sessions_use asked;              /* the session that it asks; no version: none */
+    struct sessions_use session;            /* the session that it asks; no version: none */
     Longhaul__V1__PlanOptions session_options; /* what was asked for, by the session's method */
     Longhaul__V1__Method session_method;
-    int likeliest;
     struct workers_facts facts;
     struct choice choice;
     struct panel_chain chain; /* of the prompt, where it may use and leave a prefix */
@@ -51,7 +51,7 @@ void errand_deinit(struct errand *errand, enum status status);
 MUST_CHECK enum status errand_check_queue(struct errand *errand);
 
 /* Waits for a place, tells the plan, and hands the request to the ranks. */
-MUST_CHECK enum status errand_begin_run(struct errand *errand, const struct sampling *sampling);
+MUST_CHECK enum status errand_begin_run(struct errand *errand);
 
 /* Waits for news and tells progress; a request that is over is cancelled. */
 MUST_CHECK enum status errand_follow(struct errand *errand, struct group_news *news);

@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "coordinator/errand_parts.h"
-#include "coordinator/sampling_request.h"
 #include "proto/log.h"
 
 static enum status follow_scores(struct errand *errand, double *sum, int64_t *count)
@@ -48,7 +47,7 @@ static enum status read_continuation(struct errand *errand,
 {
     TRY(errand_session_ask(errand, request->session));
     errand->client->details->field = "session";
-    if (!errand->asked.raw)
+    if (!errand->session.raw)
         return fail(STATUS_INVALID_ARGUMENT, "session: a score takes one that is raw");
     errand->client->details->field = "text";
     return prompt_encode_text_behind(&errand->tools->forms, &errand->ids, errand->version->text,
@@ -78,15 +77,14 @@ enum status errand_score(const struct errand_client *client, struct errand_tools
                          const Longhaul__V1__ScoreRequest *request)
 {
     struct errand errand;
-    struct sampling sampling;
     double sum = 0;
     int64_t count = 0;
     TRY(errand_init(&errand, client, tools, request->request_id, true));
     enum status status = STATUS_OK;
     TRY_ELSE(errand_check_queue(&errand), deinit);
-    TRY_ELSE(sampling_request_read(&sampling, &client->details->field, NULL), deinit);
+    TRY_ELSE(answer_request_none(&errand.asked, &client->details->field), deinit);
     TRY_ELSE(read_score(&errand, request), deinit);
-    TRY_ELSE(errand_begin_run(&errand, &sampling), deinit);
+    TRY_ELSE(errand_begin_run(&errand), deinit);
     TRY_ELSE(follow_scores(&errand, &sum, &count), deinit);
     status = finish_scores(&errand, sum, count);
 deinit:

@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "coordinator/errand_parts.h"
-#include "coordinator/sampling_request.h"
 #include "proto/log.h"
 
 enum status errand_session_ask(struct errand *errand, const char *name)
@@ -11,24 +10,24 @@ enum status errand_session_ask(struct errand *errand, const char *name)
     struct status_details *details = errand->client->details;
     const struct planner *planner = errand->tools->planner;
     char asked[METHOD_TEXT_BYTES];
-    TRY(sessions_ask(errand->tools->sessions, &errand->asked, details, errand->client->tenant,
+    TRY(sessions_ask(errand->tools->sessions, &errand->session, details, errand->client->tenant,
                      name));
     if (errand->options && errand->options->method) {
         TRY(planner_method(planner, asked, details, errand->options));
         details->field = "options.method";
-        if (strcmp(asked, errand->asked.method) != 0)
+        if (strcmp(asked, errand->session.method) != 0)
             return fail(STATUS_INVALID_ARGUMENT, "the session was read by %s, and this asks for %s",
-                        errand->asked.method, asked);
+                        errand->session.method, asked);
     }
     details->field = NULL;
     longhaul__v1__plan_options__init(&errand->session_options);
     longhaul__v1__method__init(&errand->session_method);
     if (errand->options)
         errand->session_options = *errand->options;
-    errand->session_method.spelling = errand->asked.method;
+    errand->session_method.spelling = errand->session.method;
     errand->session_options.method = &errand->session_method;
     errand->options = &errand->session_options;
-    errand->version = errand->asked.version;
+    errand->version = errand->session.version;
     return STATUS_OK;
 }
 
@@ -74,13 +73,12 @@ enum status errand_session_read(const struct errand_client *client, struct erran
                                 struct sessions_use *use, struct sessions_read *read)
 {
     struct errand errand;
-    struct sampling sampling;
     TRY(errand_init(&errand, client, tools, "", false));
     enum status status = STATUS_OK;
     TRY_ELSE(errand_check_queue(&errand), deinit);
-    TRY_ELSE(sampling_request_read(&sampling, &client->details->field, NULL), deinit);
+    TRY_ELSE(answer_request_none(&errand.asked, &client->details->field), deinit);
     TRY_ELSE(read_document(&errand, use), deinit);
-    TRY_ELSE(errand_begin_run(&errand, &sampling), deinit);
+    TRY_ELSE(errand_begin_run(&errand), deinit);
     status = finish_read(&errand, read);
 deinit:
     errand_deinit(&errand, status);

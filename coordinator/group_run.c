@@ -106,6 +106,8 @@ static void take_done(struct group_run *run, int rank, const Longhaul__Control__
         run->outcome.cached_tokens = done->cached_tokens;
         run->outcome.prefilled_tokens = done->prefilled_tokens;
         run->outcome.resident_slots = done->resident_slots;
+        run->outcome.drafted_tokens = done->drafted_tokens;
+        run->outcome.accepted_tokens = done->accepted_tokens;
         run->outcome.prefill_seconds = done->prefill_seconds;
         run->outcome.decode_seconds = done->decode_seconds;
         run->outcome.stopped = done->stopped;

@@ -49,6 +49,7 @@ struct group_outcome {
     int64_t completion_tokens;
     int64_t cached_tokens, prefilled_tokens;
     int64_t resident_slots; /* of a run that stays: of the pool of the rank that holds most */
+    int64_t drafted_tokens, accepted_tokens;
     double prefill_seconds;
     double decode_seconds;
     bool stopped;                       /* by a stop id */

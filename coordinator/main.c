@@ -157,6 +157,7 @@ static struct server_settings settings_of(const struct config *config)
         .request_deadline_ms =
             (int64_t)(1000 * config_real(config, "coordinator.request_deadline_seconds")),
         .stall_ms = (int64_t)(1000 * config_real(config, "coordinator.stall_seconds")),
+        .drafts = strcmp(config_text(config, "engine.draft"), "lookup") == 0,
         .connections_max = descriptor_limit_connections(
             (int)config_integer(config, "coordinator.connections_max")),
         .calls_max = (int)config_integer(config, "coordinator.calls_max"),

@@ -485,6 +485,7 @@ static enum status open_parts(struct server *server, const struct server_setting
     server->tools.deadline_ms = settings->request_deadline_ms;
     server->tools.workers_expected = settings->workers_expected;
     server->tools.stall_ms = settings->stall_ms;
+    server->tools.drafts = settings->drafts;
     const struct batch_service_settings batches = {
         .folder = settings->store_folder,
         .errand = &server->tools,

@@ -29,6 +29,7 @@ struct server_settings {
     int group_requests; /* that a group should answer at a time */
     int64_t request_deadline_ms;
     int64_t stall_ms;                            /* as errand_tools has it */
+    bool drafts;                                 /* and this */
     int connections_max, calls_max, watches_max; /* what may be open at a time */
     int heartbeat_ms, dead_ms, work_ms;
     const char *otlp_file;    /* where requests are told as spans; "": nowhere */

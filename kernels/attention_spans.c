@@ -18,10 +18,10 @@ static struct span visible_positions(const struct regime *regime, int64_t positi
     return keys;
 }
 
-/* Whether a pair of the tile is visible. Both ends of the ranges grow with the query, so each is
- * looked for from where the query before it left off. */
-static bool fill(struct attention_spans_regime *span, const struct regime *regime,
-                 const int32_t *positions, struct span queries, struct span keys)
+/* Both ends of the ranges grow with the query, so each is looked for from where the query before it
+ * left off. */
+bool attention_spans_ranges(int32_t *firsts, int32_t *ends, const struct regime *regime,
+                            const int32_t *positions, struct span queries, struct span keys)
 {
     const struct span held = {regimes_larger(keys.first, regime->key_first),
                               regimes_smaller(keys.end, regime->key_end)};
@@ -35,8 +35,8 @@ static bool fill(struct attention_spans_regime *span, const struct regime *regim
         while (end < last && positions[end] < visible.end)
             end++;
         const bool sees = first < end && visible.first < visible.end;
-        span->first[i - queries.first] = sees ? (int32_t)(first - keys.first) : 0;
-        span->end[i - queries.first] = sees ? (int32_t)(end - keys.first) : 0;
+        firsts[i - queries.first] = sees ? (int32_t)(first - keys.first) : 0;
+        ends[i - queries.first] = sees ? (int32_t)(end - keys.first) : 0;
         any = any || sees;
     }
     return any;
@@ -52,7 +52,8 @@ void attention_spans_make(struct attention_spans *spans, const struct regimes *r
         struct attention_spans_regime *span = &spans->list[spans->count];
         span->query_frame = regimes->list[r].query_frame;
         span->key_frame = regimes->list[r].key_frame;
-        spans->count += fill(span, &regimes->list[r], positions, queries, keys);
+        spans->count += attention_spans_ranges(span->first, span->end, &regimes->list[r], positions,
+                                               queries, keys);
     }
 }
 

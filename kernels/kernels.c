@@ -61,8 +61,10 @@ static void avx2_install(struct kernels *kernels)
     kernels->scratch_bytes = avx2_scratch_bytes;
     attention_avx2_install(kernels);
     matmul_avx2_install(kernels);
-    if (isa_has_avx2_vnni())
+    if (isa_has_avx2_vnni()) {
+        kernels->matmul_prefill = matmul_prefill_avx2_vnni;
         kernels->matmul_decode = matmul_decode_avx2_vnni;
+    }
     product_avx2_install(kernels);
     rope_avx2_install(kernels);
     rmsnorm_avx2_install(kernels);
@@ -86,8 +88,10 @@ static void avx512_install(struct kernels *kernels)
     attention_avx512_install(kernels);
     matmul_avx512_install(kernels);
     attention_gradient_avx512_install(kernels);
-    if (isa_has_avx512_vnni())
+    if (isa_has_avx512_vnni()) {
+        kernels->matmul_prefill = matmul_prefill_avx512_vnni;
         kernels->matmul_decode = matmul_decode_avx512_vnni;
+    }
     product_avx512_install(kernels);
 }
 

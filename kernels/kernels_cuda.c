@@ -16,6 +16,8 @@ static void install(void)
     rope_cuda_install(&portable);
     matmul_cuda_install(&portable);
     survey_cuda_install(&portable);
+    attention_gradient_cuda_install(&portable);
+    rows_gradient_cuda_install(&portable);
     kernels = portable;
     attention_hopper_cuda_install(&kernels);
 }

@@ -3,11 +3,11 @@
  *
  * Every pointer inside an argument struct is device memory, 16-byte aligned, unless it says "host";
  * the structs themselves are host memory and may be reused as soon as the call returns. A call
- * puts one kernel (matmul_decode: one a matrix and eight rows; survey: two) on `stream`, in order
- * with what is there, allocates nothing, waits for nothing and can be captured into a graph. It
- * returns 0, or the cudaError_t of the launch; arguments outside the stated ranges give
- * cudaErrorInvalidValue (1). Calls with no rows do nothing. A pointer to `struct CUstream_st` is
- * what CUDA calls cudaStream_t.
+ * puts one kernel (matmul_decode: one a matrix and eight rows; survey, attention_gradient and
+ * rmsnorm_gradient: two) on `stream`, in order with what is there, allocates nothing, waits for
+ * nothing and can be captured into a graph. It returns 0, or the cudaError_t of the launch;
+ * arguments outside the stated ranges give cudaErrorInvalidValue (1). Calls with no rows do
+ * nothing. A pointer to `struct CUstream_st` is what CUDA calls cudaStream_t.
  *
  * "Row" means one token's vector. Sums are float32. A row's result does not depend on which rows
  * are computed with it. `operand` is DTYPE_BF16 or DTYPE_F16: the type of rotated queries, of
@@ -31,6 +31,27 @@
  * | logits            | logits                        | maximum, logsumexp, log-probability|
  * | survey            | logits                        | what a choice needs of them        |
  *
+ * Of training alone; formulas are those of kernels/attention_gradient.h, rows_gradient.h,
+ * cross_entropy.h and adamw.h:
+ *
+ * | entry              | reads                         | writes                             |
+ * | attention_train    | q, k, v, what rows see        | finished rows, logsumexp           |
+ * | attention_dots     | dout, out                     | their dot products                 |
+ * | attention_gradient | these, dout, logsumexp, dots  | dq, dk, dv in every frame          |
+ * | rope_gradient      | gradients of all frames       | those of the rows before rotation  |
+ * | rmsnorm_gradient   | dy, x, weight                 | dx, dweight                        |
+ * | swiglu_gradient    | dy, gate, up                  | dgate, dup                         |
+ * | column_sums        | rows                          | what their sums are added to       |
+ * | embed_gradient     | dy, rows by token             | dweight                            |
+ * | add                | numbers                       | what they are added to             |
+ * | round              | float32                       | operand, for cuBLASLt              |
+ * | cross_entropy      | logits, targets               | their gradients, losses            |
+ * | squares            | numbers                       | sums of their squares              |
+ * | adamw              | gradient                      | weights, moments                   |
+ *
+ * Every sum of theirs has one sequence of additions that shapes alone fix, and no atomics, so that
+ * a step that is taken again has the same bits.
+ *
  * The cache. A record holds PANEL_TOKENS tokens' K, or V, of all KV heads: [kv_heads,
  * PANEL_TOKENS, head_dim] of `operand`, plain and row-major: what cp.async, ldmatrix and TMA want.
  * A panel is records one behind the other, K in each key frame that it is kept in and V last. A
@@ -48,6 +69,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "kernels/adamw.h"
 #include "kernels/attention.h"
 #include "kernels/attention_segments.h"
 #include "kernels/bands.h"
@@ -57,10 +79,13 @@
 struct CUstream_st;
 
 enum {
-    KERNELS_CUDA_BASES = 3,       /* places that decode's records lie in */
-    KERNELS_CUDA_MATRICES = 3,    /* of one decode product, and vectors of one bias */
-    KERNELS_CUDA_HEAD_KINDS = 2,  /* queries' and keys' */
-    KERNELS_CUDA_SURVEYED = 1024, /* logits that a block of `survey` puts in order */
+    KERNELS_CUDA_BASES = 3,         /* places that decode's records lie in */
+    KERNELS_CUDA_MATRICES = 3,      /* of one decode product, and vectors of one bias */
+    KERNELS_CUDA_HEAD_KINDS = 2,    /* queries' and keys' */
+    KERNELS_CUDA_SURVEYED = 1024,   /* logits that a block of `survey` puts in order */
+    KERNELS_CUDA_TRAIN_KEYS = 48,   /* keys of a step of attention_train's softmax */
+    KERNELS_CUDA_NORM_ROWS = 64,    /* of a partial sum of rmsnorm_gradient */
+    KERNELS_CUDA_SQUARES = 1 << 16, /* numbers of a sum of `squares` */
 };
 
 /* A matrix [out, in] row-major, as the model file stores it: each row dtype_row_bytes(dtype, in)
@@ -356,6 +381,163 @@ static inline int64_t kernels_cuda_survey_blocks(int64_t vocab)
     return (vocab + KERNELS_CUDA_SURVEYED - 1) / KERNELS_CUDA_SURVEYED;
 }
 
+/* What rows see of keys: through regime g row r sees keys [first[g][r], end[g][r]), in one frame of
+ * queries and one of keys; none where the two are equal. No pair is seen through two regimes. */
+struct kernels_cuda_sight {
+    int count;
+    int32_t query_frame[BANDS_MAX], key_frame[BANDS_MAX];
+    const int32_t *first, *end; /* [count][rows] */
+};
+
+/* What attention of training reads: bf16, rotated, a copy a frame. All keys of a row are there. */
+struct kernels_cuda_operands {
+    struct kernels_cuda_sight sight;
+    const void *q;          /* [query_frames][rows, heads, head_dim] */
+    int64_t q_frame_stride; /* elements */
+    const void *k;          /* [key_frames][keys, kv_heads, head_dim] */
+    int64_t k_frame_stride;
+    const void *v; /* [keys, kv_heads, head_dim] */
+    int query_frames, key_frames;
+    int64_t rows, keys;
+    int heads;
+    int kv_heads;
+    struct kernels_cuda_heads computed; /* results of other heads stay as they are */
+    int head_dim;
+    float scale_log2; /* logit_scale * log2(e) / sqrt(head_dim) */
+};
+
+/* Scores and sums in float32, probabilities rounded to bf16 before values. Keys are met in steps of
+ * KERNELS_CUDA_TRAIN_KEYS from key 0 on, regime after regime: a row has the same bits wherever
+ * other rows and keys lie, as long as its own keys lie alike in these steps. */
+struct kernels_cuda_attention_train {
+    struct kernels_cuda_operands operands;
+    float *out;       /* [rows, heads, head_dim] */
+    float *logsumexp; /* [rows, heads], in log2 units */
+};
+
+/* dot[r] = dout[r] . out[r]; rows counts (token, head). */
+struct kernels_cuda_attention_dots {
+    float *dot;              /* [rows] */
+    const float *dout, *out; /* [rows, head_dim] */
+    int64_t rows;
+    int head_dim;
+};
+
+/* Probabilities and their gradients are rounded to bf16 before they are multiplied. All frames are
+ * written, rows and keys that meet nothing with zeros. Queries' gradients and keys' are computed
+ * apart, each number by one thread. */
+struct kernels_cuda_attention_gradient {
+    struct kernels_cuda_operands operands;
+    const void *dout;             /* [rows, heads, head_dim] bf16 */
+    const float *logsumexp, *dot; /* [rows, heads] */
+    float *dq;                    /* as q, with its strides */
+    float *dk;                    /* as k */
+    float *dv;                    /* as v */
+};
+
+/* The transpose of rope_queries over all frames: with x the gradient by the rotated rows,
+ *
+ *   out[p]        = Sum_f x_f[p] cos_f + x_f[p + half] sin_f
+ *   out[p + half] = Sum_f x_f[p + half] cos_f - x_f[p] sin_f */
+struct kernels_cuda_rope_gradient {
+    float *out;           /* [rows, heads, head_dim], row r at out + r * out_stride */
+    int64_t out_stride;   /* floats, a multiple of 4 */
+    const float *x;       /* [frame_count][rows, heads, head_dim], rows dense */
+    int64_t frame_stride; /* floats */
+    const float *table;   /* [frame_count, ., half, 2], frame f at table + f * table_stride */
+    int64_t table_stride; /* floats */
+    int frame_count;
+    int64_t rows;
+    int heads;
+    int head_dim;
+};
+
+/* rmsnorm_gradient of rows_gradient.h; with several heads each is a row by itself. dx may be dy or
+ * x where it does not accumulate. */
+struct kernels_cuda_rmsnorm_gradient {
+    float *dx;      /* [rows, heads, width], row r at dx + r * stride, as dy and x */
+    float *dweight; /* [width] */
+    float *partial; /* [kernels_cuda_norm_parts(rows), width], overwritten */
+    const float *dy;
+    const float *x; /* the norm's input */
+    int64_t stride; /* floats */
+    const float *weight;
+    int64_t rows;
+    int heads;
+    int64_t width;
+    float eps;
+    bool accumulate;
+};
+
+static inline int64_t kernels_cuda_norm_parts(int64_t rows)
+{
+    return (rows + KERNELS_CUDA_NORM_ROWS - 1) / KERNELS_CUDA_NORM_ROWS;
+}
+
+/* dgate and dup may lie where any of the inputs do. */
+struct kernels_cuda_swiglu_gradient {
+    float *dgate, *dup; /* [count] */
+    const float *dy;
+    const float *gate, *up; /* the op's inputs */
+    int64_t count;
+};
+
+/* sums[i] += Sum_r x[r * stride + i]: the gradient of a bias. */
+struct kernels_cuda_column_sums {
+    float *sums;    /* [width] */
+    const float *x; /* row r at x + r * stride */
+    int64_t stride; /* floats */
+    int64_t rows, width;
+};
+
+/* dweight[ids[t]][i] += Sum of dy[r][i] over r = order[first[t]], ..., order[first[t + 1] - 1], in
+ * that sequence. */
+struct kernels_cuda_embed_gradient {
+    float *dweight;       /* [vocab, width] */
+    const float *dy;      /* [., width] */
+    const int32_t *ids;   /* [tokens], no two alike */
+    const int32_t *first; /* [tokens + 1] */
+    const int32_t *order; /* [first[tokens]] */
+    int64_t tokens, width;
+};
+
+/* sum[i] += x[i]. Aligned to floats. */
+struct kernels_cuda_add {
+    float *sum; /* [count] */
+    const float *x;
+    int64_t count;
+};
+
+struct kernels_cuda_round {
+    void *out; /* [rows, width] operand, dense */
+    enum dtype operand;
+    const float *x;      /* row r at x + r * x_stride */
+    int64_t x_stride;    /* floats, a multiple of 4 */
+    int64_t rows, width; /* width a multiple of 4 */
+};
+
+/* cross_entropy.h, a loss a row: -ln p[target], 0 where the target is -1. */
+struct kernels_cuda_cross_entropy {
+    float *logits;          /* [rows, width] dense; becomes their gradients */
+    double *losses;         /* [rows] */
+    const int32_t *targets; /* [rows] */
+    int64_t rows, width;
+    float weight;
+};
+
+/* sums[s] = Sum x[i]^2 over the KERNELS_CUDA_SQUARES numbers from s * KERNELS_CUDA_SQUARES on, in
+ * float64. */
+struct kernels_cuda_squares {
+    double *sums;   /* [kernels_cuda_squares_sums(count)] */
+    const float *x; /* [count] */
+    int64_t count;
+};
+
+static inline int64_t kernels_cuda_squares_sums(int64_t count)
+{
+    return (count + KERNELS_CUDA_SQUARES - 1) / KERNELS_CUDA_SQUARES;
+}
+
 struct kernels_cuda {
     int (*embed)(const struct kernels_cuda_embed *args, struct CUstream_st *stream);
     int (*rmsnorm)(const struct kernels_cuda_rmsnorm *args, struct CUstream_st *stream);
@@ -373,6 +555,25 @@ struct kernels_cuda {
     int (*matmul_decode)(const struct kernels_cuda_matmul *args, struct CUstream_st *stream);
     int (*logits)(const struct kernels_cuda_logits *args, struct CUstream_st *stream);
     int (*survey)(const struct kernels_cuda_survey *args, struct CUstream_st *stream);
+    int (*attention_train)(const struct kernels_cuda_attention_train *args,
+                           struct CUstream_st *stream);
+    int (*attention_dots)(const struct kernels_cuda_attention_dots *args,
+                          struct CUstream_st *stream);
+    int (*attention_gradient)(const struct kernels_cuda_attention_gradient *args,
+                              struct CUstream_st *stream);
+    int (*rope_gradient)(const struct kernels_cuda_rope_gradient *args, struct CUstream_st *stream);
+    int (*rmsnorm_gradient)(const struct kernels_cuda_rmsnorm_gradient *args,
+                            struct CUstream_st *stream);
+    int (*swiglu_gradient)(const struct kernels_cuda_swiglu_gradient *args,
+                           struct CUstream_st *stream);
+    int (*column_sums)(const struct kernels_cuda_column_sums *args, struct CUstream_st *stream);
+    int (*embed_gradient)(const struct kernels_cuda_embed_gradient *args,
+                          struct CUstream_st *stream);
+    int (*add)(const struct kernels_cuda_add *args, struct CUstream_st *stream);
+    int (*round)(const struct kernels_cuda_round *args, struct CUstream_st *stream);
+    int (*cross_entropy)(const struct kernels_cuda_cross_entropy *args, struct CUstream_st *stream);
+    int (*squares)(const struct kernels_cuda_squares *args, struct CUstream_st *stream);
+    int (*adamw)(const struct adamw_args *args, struct CUstream_st *stream);
 };
 
 /* The kernels for the device that is current; never NULL. Says nothing about whether there is one:

@@ -12,11 +12,12 @@
  * thread:
  *
  *   prefill  rows <= limits.rows: a panel is expanded once a call, to bf16 in avx512_bf16, where x
- *            is rounded to bf16 too, and to float32 in the others
- *   decode   few rows: quantised panels are read directly; activations stay float32 in reference,
- *            and in the others, for quantised weights, become 16-bit integers with one power of two
- *            for each 32 (an error of at most 2^-15 of the largest of them; none where 15 bits hold
- *            them)
+ *            is rounded to bf16 too, in avx2 and avx512 to 16-bit integers where weights are
+ *            quantised, and to float32 else
+ *   decode   few rows: quantised panels are read directly, as integers in all but reference
+ *
+ * Where weights are integers, x becomes 16-bit integers with one power of two for each 32 elements
+ * (an error of at most 2^-15 of the largest of them; none where 15 bits hold them).
  *
  * Columns outside [out_first, out_end) of y are not touched. Empty ranges and rows = 0 do nothing.
  */

@@ -1,11 +1,12 @@
-/* Owns the AVX2 prefill products of matmul.h over the panels of matmul_panel.h. Needs AVX2, FMA and
- * F16C.
+/* Owns the AVX2 prefill products of matmul.h with plain weights, over the panels of matmul_panel.h.
+ * Needs AVX2, FMA and F16C.
  *
  * A panel is expanded to float32, KEPT elements of it fit the first-level cache, and TILE_ROWS x 16
  * sums stay in registers. Neither x nor the weights are rounded to bf16: float32 costs nothing
  * here. The order over k is matmul_walk.h's. */
 #include "kernels/matmul_avx2.h"
 #include "kernels/matmul_input_avx2.h"
+#include "kernels/matmul_integers.h"
 #include "kernels/matmul_walk.h"
 #include "kernels/variants.h"
 
@@ -17,33 +18,10 @@ enum {
 /* weights [DEPTH, LANES] */
 INLINE void expand_block(enum matmul_layout layout, float *weights, const char *block)
 {
-    for (int half = 0; half < 2; half++) {
-        struct scales scales = load_scales(layout, block, half);
-        float *at = weights + half * HALF;
-        if (matmul_layout_is_nibbles(layout)) {
-            for (int k = 0; k < DEPTH; k += 8) {
-                __m256i nibbles = load_nibbles(block, half, k);
+    for (int half = 0; half < 2; half++)
 #pragma GCC unroll 8
-                for (int j = 0; j < 8; j++) {
-                    __m256i quants =
-                        _mm256_and_si256(_mm256_srli_epi32(nibbles, 4 * j), _mm256_set1_epi32(15));
-                    _mm256_store_ps(
-                        at + (k + j) * LANES,
-                        _mm256_fmadd_ps(_mm256_cvtepi32_ps(quants), scales.d[0], scales.m));
-                }
-            }
-            continue;
-        }
-#pragma GCC unroll 8
-        for (int k = 0; k < DEPTH; k++) {
-            __m256 value = load_quants(layout, block, half, k);
-            if (matmul_layout_has_min(layout))
-                value = _mm256_fmadd_ps(value, scales.d[k / 16], scales.m);
-            else if (matmul_layout_has_scale(layout))
-                value = _mm256_mul_ps(value, scales.d[0]);
-            _mm256_store_ps(at + k * LANES, value);
-        }
-    }
+        for (int k = 0; k < DEPTH; k++)
+            _mm256_store_ps(weights + k * LANES + half * HALF, load_plain(layout, block, half, k));
 }
 
 #define EXPAND(name, layout)                                                                       \
@@ -54,11 +32,6 @@ INLINE void expand_block(enum matmul_layout layout, float *weights, const char *
 EXPAND(expand_floats, MATMUL_LAYOUT_FLOATS)
 EXPAND(expand_halves, MATMUL_LAYOUT_HALVES)
 EXPAND(expand_pairs, MATMUL_LAYOUT_PAIRS)
-EXPAND(expand_bytes, MATMUL_LAYOUT_BYTES)
-EXPAND(expand_nibbles, MATMUL_LAYOUT_NIBBLES)
-EXPAND(expand_nibbles_min, MATMUL_LAYOUT_NIBBLES_MIN)
-EXPAND(expand_wide_nibbles, MATMUL_LAYOUT_WIDE_NIBBLES)
-EXPAND(expand_wide_bytes, MATMUL_LAYOUT_WIDE_BYTES)
 
 /* sums [TILE_ROWS, LANES] = x [TILE_ROWS, KEPT] times weights [count, LANES], over count <= KEPT */
 static void multiply_tile(float *sums, const float *x, const float *weights, int64_t count)
@@ -96,23 +69,25 @@ static void multiply(const struct matmul_tile *given)
 static const struct matmul_tile_ops ops = {
     .kept = KEPT,
     .panels = 1,
-    .operand_bytes = sizeof(float),
+    .row_bytes = KEPT * sizeof(float),
+    .block_bytes = MATMUL_PANEL_DEPTH * MATMUL_SPLIT * sizeof(float),
     .copy_row = matmul_walk_copy_floats,
-    .expand = {expand_floats, expand_halves, expand_pairs, expand_bytes, expand_nibbles,
-               expand_nibbles_min, expand_wide_nibbles, expand_wide_bytes},
+    .expand = {expand_floats, expand_halves, expand_pairs},
     .multiply = multiply,
 };
 
-static void prefill(const struct matmul_args *args)
+void matmul_plain_avx2(const struct matmul_args *args)
 {
     matmul_walk(args, &ops);
 }
 
 size_t matmul_avx2_scratch_bytes(const struct kernels_limits *limits)
 {
-    size_t prefill_bytes = matmul_walk_scratch_bytes(&ops);
-    size_t decode_bytes = matmul_input_scratch_bytes(limits);
-    return prefill_bytes > decode_bytes ? prefill_bytes : decode_bytes;
+    const size_t plain = matmul_walk_scratch_bytes(&ops);
+    const size_t integers = matmul_integers_scratch_bytes(1);
+    const size_t decode = matmul_input_scratch_bytes(limits);
+    const size_t prefill = plain > integers ? plain : integers;
+    return prefill > decode ? prefill : decode;
 }
 
 void matmul_avx2_install(struct kernels *kernels)
@@ -120,6 +95,6 @@ void matmul_avx2_install(struct kernels *kernels)
     kernels->matmul_packed_bytes = matmul_panel_packed_bytes;
     kernels->matmul_pack = matmul_panel_pack;
     kernels->matmul_row = matmul_panel_row;
-    kernels->matmul_prefill = prefill;
+    kernels->matmul_prefill = matmul_prefill_avx2;
     kernels->matmul_decode = matmul_decode_avx2;
 }

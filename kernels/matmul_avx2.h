@@ -34,9 +34,7 @@ INLINE __m256 load_f32(const char *at)
 
 INLINE struct scales load_scales(enum matmul_layout layout, const char *block, int half)
 {
-    struct scales scales = {{_mm256_set1_ps(1), _mm256_set1_ps(1)}, _mm256_setzero_ps()};
-    if (!matmul_layout_has_scale(layout))
-        return scales;
+    struct scales scales = {.m = _mm256_setzero_ps()};
     const char *at = block + DEPTH * LANES / (matmul_layout_is_nibbles(layout) ? 2 : 1);
     if (layout == MATMUL_LAYOUT_WIDE_BYTES) {
         at += half * HALF * 4;
@@ -60,22 +58,18 @@ INLINE struct scales load_scales(enum matmul_layout layout, const char *block, i
     return scales;
 }
 
-/* The quants of element k of HALF rows, for the layouts that are no nibbles. */
-INLINE __m256 load_quants(enum matmul_layout layout, const char *block, int half, int k)
+/* Element k of HALF rows, for the layouts of plain weights. */
+INLINE __m256 load_plain(enum matmul_layout layout, const char *block, int half, int k)
 {
     if (layout == MATMUL_LAYOUT_FLOATS)
         return load_f32(block + (k * LANES + half * HALF) * 4);
     if (layout == MATMUL_LAYOUT_HALVES)
         return load_f16(block + (k * LANES + half * HALF) * 2);
-    if (layout == MATMUL_LAYOUT_PAIRS) {
-        const char *at = block + (k / 2 * LANES + half * HALF) * 4;
-        __m256i pairs = _mm256_load_si256((const __m256i *)at);
-        __m256i high = _mm256_set1_epi32((int)0xffff0000);
-        return _mm256_castsi256_ps(k % 2 == 0 ? _mm256_slli_epi32(pairs, 16)
-                                              : _mm256_and_si256(pairs, high));
-    }
-    const char *at = block + k * LANES + half * HALF;
-    return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)at)));
+    const char *at = block + (k / 2 * LANES + half * HALF) * 4;
+    __m256i pairs = _mm256_load_si256((const __m256i *)at);
+    __m256i high = _mm256_set1_epi32((int)0xffff0000);
+    return _mm256_castsi256_ps(k % 2 == 0 ? _mm256_slli_epi32(pairs, 16)
+                                          : _mm256_and_si256(pairs, high));
 }
 
 INLINE __m256i load_nibbles(const char *block, int half, int k)

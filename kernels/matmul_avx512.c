@@ -1,11 +1,12 @@
-/* Owns the AVX-512 prefill products of matmul.h over the panels of matmul_panel.h. Needs AVX-512 F,
- * BW and VL.
+/* Owns the AVX-512 prefill products of matmul.h with plain weights, over the panels of
+ * matmul_panel.h. Needs AVX-512 F, BW and VL.
  *
  * As in matmul_avx2.c, nothing is rounded to bf16: up to 4 panels are expanded to float32, KEPT
  * elements of them fit the first-level cache of 32 KB, and 6 rows x 64 sums stay in registers. The
  * order over k is matmul_walk.h's. */
 #include "kernels/matmul_avx512.h"
 #include "kernels/matmul_input_avx2.h"
+#include "kernels/matmul_integers.h"
 #include "kernels/variants.h"
 
 enum { KEPT = 96 };
@@ -13,10 +14,9 @@ enum { KEPT = 96 };
 /* weights [DEPTH, LANES] */
 INLINE void expand_block(enum matmul_layout layout, float *weights, const char *block)
 {
-    struct scales scales = load_scales(layout, block);
 #pragma GCC unroll 8
     for (int k = 0; k < DEPTH; k++)
-        _mm512_store_ps(weights + k * LANES, load_value(layout, scales, block, k));
+        _mm512_store_ps(weights + k * LANES, load_quants(layout, block, k));
 }
 
 #define EXPAND(name, layout)                                                                       \
@@ -26,11 +26,6 @@ INLINE void expand_block(enum matmul_layout layout, float *weights, const char *
     }
 EXPAND(expand_halves, MATMUL_LAYOUT_HALVES)
 EXPAND(expand_pairs, MATMUL_LAYOUT_PAIRS)
-EXPAND(expand_bytes, MATMUL_LAYOUT_BYTES)
-EXPAND(expand_nibbles, MATMUL_LAYOUT_NIBBLES)
-EXPAND(expand_nibbles_min, MATMUL_LAYOUT_NIBBLES_MIN)
-EXPAND(expand_wide_nibbles, MATMUL_LAYOUT_WIDE_NIBBLES)
-EXPAND(expand_wide_bytes, MATMUL_LAYOUT_WIDE_BYTES)
 
 INLINE void step(__m512 sums[TILE_ROWS][PANELS], const struct matmul_tile *tile, int64_t k,
                  const int panels)
@@ -57,27 +52,29 @@ static void multiply(const struct matmul_tile *tile)
 static const struct matmul_tile_ops ops = {
     .kept = KEPT,
     .panels = PANELS,
-    .operand_bytes = sizeof(float),
+    .row_bytes = KEPT * sizeof(float),
+    .block_bytes = MATMUL_PANEL_DEPTH * MATMUL_SPLIT * sizeof(float),
     .copy_row = matmul_walk_copy_floats,
-    .expand = {NULL, expand_halves, expand_pairs, expand_bytes, expand_nibbles, expand_nibbles_min,
-               expand_wide_nibbles, expand_wide_bytes},
+    .expand = {NULL, expand_halves, expand_pairs},
     .multiply = multiply,
 };
 
-static void prefill(const struct matmul_args *args)
+void matmul_plain_avx512(const struct matmul_args *args)
 {
     matmul_walk(args, &ops);
 }
 
 size_t matmul_avx512_scratch_bytes(const struct kernels_limits *limits)
 {
-    size_t prefill_bytes = matmul_walk_scratch_bytes(&ops);
-    size_t decode_bytes = matmul_input_scratch_bytes(limits);
-    return prefill_bytes > decode_bytes ? prefill_bytes : decode_bytes;
+    const size_t plain = matmul_walk_scratch_bytes(&ops);
+    const size_t integers = matmul_integers_scratch_bytes(MATMUL_INTEGERS_PANELS);
+    const size_t decode = matmul_input_scratch_bytes(limits);
+    const size_t prefill = plain > integers ? plain : integers;
+    return prefill > decode ? prefill : decode;
 }
 
 void matmul_avx512_install(struct kernels *kernels)
 {
-    kernels->matmul_prefill = prefill;
+    kernels->matmul_prefill = matmul_prefill_avx512;
     kernels->matmul_decode = matmul_decode_avx512;
 }

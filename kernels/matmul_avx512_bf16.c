@@ -80,7 +80,8 @@ static void multiply(const struct matmul_tile *tile)
 static const struct matmul_tile_ops ops = {
     .kept = KEPT,
     .panels = PANELS,
-    .operand_bytes = sizeof(uint16_t),
+    .row_bytes = KEPT * sizeof(uint16_t),
+    .block_bytes = MATMUL_PANEL_DEPTH * MATMUL_SPLIT * sizeof(uint16_t),
     .copy_row = copy_row,
     .expand = {expand_floats, expand_halves, NULL, expand_bytes, expand_nibbles, expand_nibbles_min,
                expand_wide_nibbles, expand_wide_bytes},

@@ -141,7 +141,7 @@ INLINE void plain_half(enum matmul_layout layout, struct matmul_pass pass, const
         sums[i / CHAINS][i % CHAINS] = _mm256_setzero_ps();
 #pragma GCC unroll 32
     for (int k = 0; k < DEPTH; k++) {
-        __m256 weights = load_quants(layout, block, half, k);
+        __m256 weights = load_plain(layout, block, half, k);
 #pragma GCC unroll 4
         for (int r = 0; r < pass.rows; r++)
             sums[r][k % CHAINS] = _mm256_fmadd_ps(weights, _mm256_broadcast_ss(x + r * DEPTH + k),

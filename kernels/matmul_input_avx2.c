@@ -76,8 +76,8 @@ INLINE void count_units(int16_t *units, const float *x, float inverse, bool nibb
 }
 
 /* Blocks [b, b + count) of a row x, count <= GROUP. */
-INLINE void load_group(const struct matmul_input *input, int64_t row, const float *x, int64_t b,
-                       const int64_t count, bool nibbles)
+INLINE void load_group(struct matmul_units to, const float *x, int64_t b, const int64_t count,
+                       bool nibbles)
 {
     const __m256 sign = _mm256_set1_ps(-0.0f);
     float unit[GROUP], inverse[GROUP], sum[GROUP];
@@ -104,25 +104,32 @@ INLINE void load_group(const struct matmul_input *input, int64_t row, const floa
     _mm256_storeu_ps(unit, _mm256_blendv_ps(_mm256_set1_ps(NAN), units, finite));
 #pragma GCC unroll 8
     for (int64_t i = 0; i < count; i++) {
-        int64_t at = (b + i) * input->rows + row;
-        input->unit[at] = unit[i];
-        input->sums[at] = sum[i];
-        count_units(input->units + at * MATMUL_PANEL_DEPTH, x + i * MATMUL_PANEL_DEPTH, inverse[i],
+        int64_t at = (b + i) * to.stride;
+        to.unit[at] = unit[i];
+        to.sums[at] = sum[i];
+        count_units(to.units + at * MATMUL_PANEL_DEPTH, x + i * MATMUL_PANEL_DEPTH, inverse[i],
                     nibbles);
     }
 }
 
-/* Quantised rows are whole blocks. */
-static void load_row(const struct matmul_input *input, int64_t row, const float *x, bool nibbles)
+void matmul_input_units(struct matmul_units to, const float *x, int64_t blocks, bool nibbles)
 {
     int64_t b = 0;
-    for (; b + GROUP <= input->blocks; b += GROUP)
-        load_group(input, row, x, b, GROUP, nibbles);
-    for (; b < input->blocks; b++)
-        load_group(input, row, x, b, 1, nibbles);
+    for (; b + GROUP <= blocks; b += GROUP)
+        load_group(to, x, b, GROUP, nibbles);
+    for (; b < blocks; b++)
+        load_group(to, x, b, 1, nibbles);
 }
 
 /* ---- the walk ---- */
+
+/* Quantised rows are whole blocks. */
+static void load_row(const struct matmul_input *input, int64_t row, const float *x, bool nibbles)
+{
+    const struct matmul_units to = {input->units + row * MATMUL_PANEL_DEPTH, input->unit + row,
+                                    input->sums + row, input->rows};
+    matmul_input_units(to, x, input->blocks, nibbles);
+}
 
 static void load_plain_row(const struct matmul_input *input, int64_t row, const float *x,
                            int64_t in)

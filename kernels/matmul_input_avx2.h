@@ -23,6 +23,17 @@ struct matmul_input {
     int64_t rows; /* 1..MATMUL_INPUT_ROWS */
 };
 
+/* Where the blocks of a row go: block b of it, as integers in units [b, MATMUL_PANEL_DEPTH], what
+ * an integer counts in unit [b], and its sum in sums [b]; `stride` of them apart. */
+struct matmul_units {
+    int16_t *units;
+    float *unit, *sums;
+    int64_t stride;
+};
+
+/* x [blocks, MATMUL_PANEL_DEPTH]; pairs for `nibbles` or for bytes */
+void matmul_input_units(struct matmul_units to, const float *x, int64_t blocks, bool nibbles);
+
 /* What is summed in registers: rows of a tile times panels, over one reading and unpacking of the
  * weights. */
 struct matmul_pass {

@@ -10,17 +10,17 @@ _Static_assert(KERNELS_ROWS_MAX % MATMUL_TILE_ROWS == 0, "x scratch holds whole 
 struct walk {
     const struct matmul_args *args;
     const struct matmul_tile_ops *ops;
-    char *x;            /* [KERNELS_ROWS_MAX, kept] operands */
-    char *expanded;     /* [panels][kept, MATMUL_SPLIT] operands */
+    char *x;            /* [KERNELS_ROWS_MAX] rows of operands */
+    char *expanded;     /* [panels] of blocks of operands, for `kept` elements each */
     int64_t first, end; /* blocks of k */
     enum matmul_layout layout;
     bool accumulate;
 };
 
-void matmul_walk_copy_floats(void *out, const float *x, int64_t real, int64_t count)
+void matmul_walk_copy_floats(void *row, const float *x, int64_t real, int64_t count)
 {
-    memcpy(out, x, (size_t)real * sizeof *x);
-    memset((float *)out + real, 0, (size_t)(count - real) * sizeof *x);
+    memcpy(row, x, (size_t)real * sizeof *x);
+    memset((float *)row + real, 0, (size_t)(count - real) * sizeof *x);
 }
 
 /* Every row's part of k, up to whole tiles of rows. */
@@ -30,12 +30,17 @@ static void copy_rows(const struct walk *walk)
     int64_t first = walk->first * MATMUL_PANEL_DEPTH;
     int64_t count = (walk->end - walk->first) * MATMUL_PANEL_DEPTH;
     int64_t real = matmul_least(count, args->weights->in - first);
-    size_t row_bytes = (size_t)walk->ops->kept * walk->ops->operand_bytes;
     char *x = walk->x;
-    for (int64_t r = 0; r < args->rows; r++, x += row_bytes)
+    for (int64_t r = 0; r < args->rows; r++, x += walk->ops->row_bytes)
         walk->ops->copy_row(x, args->x + r * args->x_stride + first, real, count);
-    for (int64_t r = args->rows; r % MATMUL_TILE_ROWS != 0; r++, x += row_bytes)
-        memset(x, 0, (size_t)count * walk->ops->operand_bytes);
+    for (int64_t r = args->rows; r % MATMUL_TILE_ROWS != 0; r++, x += walk->ops->row_bytes)
+        memset(x, 0, walk->ops->row_bytes);
+}
+
+/* Of the operands of a panel's `kept` elements. */
+static size_t panel_bytes(const struct matmul_tile_ops *ops)
+{
+    return (size_t)(ops->kept / MATMUL_PANEL_DEPTH) * ops->block_bytes;
 }
 
 /* The operands of the panel of output `out`: panel `p` of those expanded, or in place. */
@@ -47,10 +52,9 @@ static const void *expand_panel(const struct walk *walk, int p, int64_t out)
     const char *at = (const char *)weights->packed + (size_t)block * block_bytes;
     if (!walk->ops->expand[walk->layout])
         return at;
-    size_t row_bytes = MATMUL_SPLIT * walk->ops->operand_bytes;
-    char *to = walk->expanded + (size_t)(p * walk->ops->kept) * row_bytes;
+    char *to = walk->expanded + (size_t)p * panel_bytes(walk->ops);
     for (int64_t b = 0; b < walk->end - walk->first; b++)
-        walk->ops->expand[walk->layout](to + (size_t)(b * MATMUL_PANEL_DEPTH) * row_bytes,
+        walk->ops->expand[walk->layout](to + (size_t)b * walk->ops->block_bytes,
                                         at + (size_t)b * block_bytes);
     return to;
 }
@@ -70,7 +74,7 @@ static void multiply_panels(const struct walk *walk, int64_t out)
     for (int64_t r = 0; r < args->rows; r += MATMUL_TILE_ROWS) {
         tile.y = args->y + r * args->y_stride + out;
         tile.rows = (int)matmul_least(MATMUL_TILE_ROWS, args->rows - r);
-        tile.x = walk->x + (size_t)(r * walk->ops->kept) * walk->ops->operand_bytes;
+        tile.x = walk->x + (size_t)r * walk->ops->row_bytes;
         walk->ops->multiply(&tile);
     }
 }
@@ -85,7 +89,7 @@ void matmul_walk(const struct matmul_args *args, const struct matmul_tile_ops *o
                         .ops = ops,
                         .x = args->scratch,
                         .layout = matmul_panel_layout(args->weights->dtype)};
-    walk.expanded = walk.x + (size_t)(KERNELS_ROWS_MAX * ops->kept) * ops->operand_bytes;
+    walk.expanded = walk.x + KERNELS_ROWS_MAX * ops->row_bytes;
     for (; walk.first < blocks; walk.first = walk.end) {
         walk.end = matmul_least(walk.first + ops->kept / MATMUL_PANEL_DEPTH, blocks);
         walk.accumulate = args->accumulate || walk.first > 0;
@@ -97,6 +101,5 @@ void matmul_walk(const struct matmul_args *args, const struct matmul_tile_ops *o
 
 size_t matmul_walk_scratch_bytes(const struct matmul_tile_ops *ops)
 {
-    return (size_t)(ops->kept * (KERNELS_ROWS_MAX + ops->panels * MATMUL_SPLIT)) *
-           ops->operand_bytes;
+    return KERNELS_ROWS_MAX * ops->row_bytes + (size_t)ops->panels * panel_bytes(ops);
 }

@@ -20,22 +20,23 @@ struct matmul_tile {
     int rows;      /* 1..MATMUL_TILE_ROWS */
     int64_t width; /* 1..panels * MATMUL_SPLIT, more than all panels but the last hold */
     int panels;    /* 1..matmul_tile_ops.panels */
-    const void *x; /* [MATMUL_TILE_ROWS, kept] operands; zeros in rows that are not there */
-    const void *weights[MATMUL_TILE_PANELS]; /* [count, MATMUL_SPLIT] operands each */
+    const void *x; /* [MATMUL_TILE_ROWS] rows of operands; zeros in those that are not there */
+    const void *weights[MATMUL_TILE_PANELS]; /* blocks of operands each, of `count` elements */
     int64_t count;                           /* a multiple of MATMUL_PANEL_DEPTH, <= kept */
     bool accumulate;
 };
 
 struct matmul_tile_ops {
-    int64_t kept; /* a multiple of MATMUL_PANEL_DEPTH */
-    int panels;   /* of a tile, <= MATMUL_TILE_PANELS */
-    size_t operand_bytes;
+    int64_t kept;       /* a multiple of MATMUL_PANEL_DEPTH */
+    int panels;         /* of a tile, <= MATMUL_TILE_PANELS */
+    size_t row_bytes;   /* operands of `kept` elements of a row of x */
+    size_t block_bytes; /* operands of a block of a panel */
 
-    /* out [count], a multiple of MATMUL_PANEL_DEPTH, from x [real], real <= count; then zeros. */
-    void (*copy_row)(void *out, const float *x, int64_t real, int64_t count);
+    /* Operands of `count` elements, a multiple of MATMUL_PANEL_DEPTH, from x [real], real <= count;
+     * behind them zeros. */
+    void (*copy_row)(void *row, const float *x, int64_t real, int64_t count);
 
-    /* A block to operands, [MATMUL_PANEL_DEPTH, MATMUL_SPLIT] in the variant's own order. NULL
-     * where a block is them already. */
+    /* A block to operands, in the variant's own order. NULL where a block is them already. */
     void (*expand[MATMUL_LAYOUT_COUNT])(void *operands, const char *block);
 
     void (*multiply)(const struct matmul_tile *tile);
@@ -46,4 +47,4 @@ void matmul_walk(const struct matmul_args *args, const struct matmul_tile_ops *o
 size_t matmul_walk_scratch_bytes(const struct matmul_tile_ops *ops);
 
 /* matmul_tile_ops.copy_row where operands are float32. */
-void matmul_walk_copy_floats(void *out, const float *x, int64_t real, int64_t count);
+void matmul_walk_copy_floats(void *row, const float *x, int64_t real, int64_t count);

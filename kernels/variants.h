@@ -33,6 +33,9 @@ void adamw_avx2_install(struct kernels *kernels);
 void matmul_avx2_install(struct kernels *kernels);
 void matmul_decode_avx2(const struct matmul_args *args);
 void matmul_decode_avx2_vnni(const struct matmul_args *args); /* AVX-VNNI too */
+void matmul_plain_avx2(const struct matmul_args *args);       /* prefill with plain weights */
+void matmul_prefill_avx2(const struct matmul_args *args);
+void matmul_prefill_avx2_vnni(const struct matmul_args *args);
 void product_avx2_install(struct kernels *kernels);
 void rope_avx2_install(struct kernels *kernels);
 void rmsnorm_avx2_install(struct kernels *kernels);
@@ -51,6 +54,9 @@ void product_avx512_install(struct kernels *kernels);
 void product_avx512(const struct product_args *args);
 void matmul_decode_avx512(const struct matmul_args *args);
 void matmul_decode_avx512_vnni(const struct matmul_args *args); /* AVX-512 VNNI too */
+void matmul_plain_avx512(const struct matmul_args *args);       /* prefill with plain weights */
+void matmul_prefill_avx512(const struct matmul_args *args);
+void matmul_prefill_avx512_vnni(const struct matmul_args *args);
 
 size_t attention_avx512_scratch_bytes(const struct kernels_limits *limits);
 size_t matmul_avx512_scratch_bytes(const struct kernels_limits *limits);

@@ -15,6 +15,8 @@ void rows_cuda_install(struct kernels_cuda *kernels);
 void rope_cuda_install(struct kernels_cuda *kernels);
 void matmul_cuda_install(struct kernels_cuda *kernels);
 void survey_cuda_install(struct kernels_cuda *kernels);
+void attention_gradient_cuda_install(struct kernels_cuda *kernels);
+void rows_gradient_cuda_install(struct kernels_cuda *kernels);
 
 #ifdef __cplusplus
 }

@@ -65,6 +65,14 @@ static bool is_known(void *context, int64_t batch, int64_t line)
     return known;
 }
 
+static int weight_of(void *context, const char *name)
+{
+    const struct batch_dispatch *dispatch = context;
+    struct access_tenant tenant;
+    access_tenant(dispatch->errand->access, &tenant, name);
+    return tenant.weight;
+}
+
 static int64_t count_awaited(void *context, const struct panel_chain *chain)
 {
     struct batch_dispatch *dispatch = context;
@@ -470,6 +478,7 @@ static enum status make_parts(struct batch_dispatch *dispatch)
         .forms = &dispatch->errand->forms,
         .known = is_known,
         .may_begin = may_begin,
+        .weight = weight_of,
         .awaited = count_awaited,
         .context = dispatch,
     };

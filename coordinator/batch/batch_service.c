@@ -89,7 +89,8 @@ static enum status open_parts(struct batch_tools *tools, const char *folder)
     if (!folder[0])
         return STATUS_OK;
     TRY(store_open(&tools->store, &options));
-    TRY(batch_validate_create(&tools->validate, tools->store, &tools->errand->forms));
+    TRY(batch_validate_create(&tools->validate, tools->store, &tools->errand->forms,
+                              tools->access));
     return batch_dispatch_create(&tools->dispatch, tools->store, tools->errand);
 }
 

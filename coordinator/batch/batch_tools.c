@@ -41,6 +41,14 @@ static enum status end(struct status_details *details, enum status status)
     return status;
 }
 
+struct store_limits batch_tools_limits(const struct access_tenant *tenant)
+{
+    return (struct store_limits){
+        .queued_tokens = tenant->quotas.queued_tokens,
+        .stored_bytes = tenant->quotas.stored_bytes,
+    };
+}
+
 enum status batch_tools_handle(const struct batch_tools *tools, struct rpc_call *call,
                                const ProtobufCMessage *request, batch_handler *handle)
 {
@@ -52,11 +60,7 @@ enum status batch_tools_handle(const struct batch_tools *tools, struct rpc_call 
         .call = call,
         .details = rpc_call_details(call),
         .tenant = rpc_call_caller(call)->tenant,
-        .limits =
-            {
-                .queued_tokens = tenant.quotas.queued_tokens,
-                .stored_bytes = tenant.quotas.stored_bytes,
-            },
+        .limits = batch_tools_limits(&tenant),
     };
     return end(rpc_call_details(call), handle(&context, request));
 }

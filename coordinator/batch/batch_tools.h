@@ -37,6 +37,9 @@ struct batch_context {
 typedef enum status batch_handler(const struct batch_context *context,
                                   const ProtobufCMessage *request);
 
+/* What the tenant may have in the store. */
+struct store_limits batch_tools_limits(const struct access_tenant *tenant);
+
 /* Lets `handle` answer. Gives a failure a reason where it has none yet, and a time after which to
  * ask again where that may help. FAILED_PRECONDITION, with what to do, where no store is kept. */
 MUST_CHECK enum status batch_tools_handle(const struct batch_tools *tools, struct rpc_call *call,

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "coordinator/batch/batch_tools.h"
 #include "coordinator/batch/line_check.h"
 #include "coordinator/batch/line_splitter.h"
 #include "coordinator/batch/store_batch.h"
@@ -26,6 +27,7 @@ enum {
 struct batch_validate {
     struct store *store;
     struct line_request_tools tools;
+    struct access *access;
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t changed;
@@ -45,10 +47,42 @@ struct slice {
     struct store_new_line *lines; /* [SLICE_LINES] each */
     size_t count;
     int64_t until_ns;
-    bool over; /* its time is used up */
+    bool over;       /* its time is used up */
+    bool over_quota; /* its tenant has no room for the lines */
 };
 
 /* ---- reading lines ---- */
+
+/* Whether the tenant's quota is why the lines were not taken; it may be memory, too. */
+static bool exceeds(const struct slice *slice, const struct store_limits *limits)
+{
+    struct store_tenant tenant;
+    if (store_read_tenant(slice->validate->store, slice->tenant, &tenant) != STATUS_OK)
+        return false;
+    for (size_t i = 0; i < slice->count; i++) {
+        tenant.stored_bytes += (int64_t)slice->lines[i].failed_body_bytes;
+        if (!slice->lines[i].failed_code)
+            tenant.queued_tokens += slice->lines[i].prompt_tokens;
+    }
+    return (limits->queued_tokens > 0 && tenant.queued_tokens > limits->queued_tokens) ||
+           (limits->stored_bytes > 0 && tenant.stored_bytes > limits->stored_bytes);
+}
+
+static enum status add_within_quota(struct slice *slice)
+{
+    char sentence[STORE_ERROR_BYTES];
+    struct access_tenant tenant;
+    access_tenant(slice->validate->access, &tenant, slice->tenant);
+    const struct store_limits limits = batch_tools_limits(&tenant);
+    const enum status status =
+        store_batch_add_lines(slice->validate->store, slice->tenant, slice->number,
+                              slice->first_line, slice->lines, slice->count, &limits);
+    if (status != STATUS_RESOURCE_EXHAUSTED)
+        return status;
+    snprintf(sentence, sizeof sentence, "%s", status_message());
+    slice->over_quota = exceeds(slice, &limits);
+    return fail(status, "%s", sentence);
+}
 
 static enum status add_lines(struct slice *slice)
 {
@@ -56,8 +90,7 @@ static enum status add_lines(struct slice *slice)
         slice->lines[i] = slice->checked[i].line;
     enum status status = STATUS_OK;
     if (slice->count > 0)
-        status = store_batch_add_lines(slice->validate->store, slice->tenant, slice->number,
-                                       slice->first_line, slice->lines, slice->count, NULL);
+        status = add_within_quota(slice);
     for (size_t i = 0; i < slice->count; i++)
         line_check_deinit(&slice->checked[i]);
     slice->first_line += (int64_t)slice->count;
@@ -194,7 +227,8 @@ static enum status settle(struct slice *slice, enum status status, bool whole)
         return store_batch_queue(store, slice->tenant, slice->number,
                                  slice->endpoint[0] ? slice->endpoint : NULL);
     }
-    if (!line_request_is_wrong(status) || status == STATUS_FAILED_PRECONDITION)
+    const bool wrong = line_request_is_wrong(status) && status != STATUS_FAILED_PRECONDITION;
+    if (!wrong && !slice->over_quota)
         return status;
     snprintf(sentence, sizeof sentence, "%s", status_message());
     log_line(LOG_INFO, "batch refused", log_text("batch", slice->id), log_text("why", sentence));
@@ -279,13 +313,14 @@ static void *validate_thread(void *context)
 }
 
 enum status batch_validate_create(struct batch_validate **validate, struct store *store,
-                                  const struct prompt_forms *forms)
+                                  const struct prompt_forms *forms, struct access *access)
 {
     struct batch_validate *made = calloc(1, sizeof *made);
     if (!made)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory to validate batches");
     made->store = store;
     made->tools = (struct line_request_tools){store, forms};
+    made->access = access;
     pthread_mutex_init(&made->lock, NULL);
     pthread_cond_init(&made->changed, NULL);
     if (pthread_create(&made->thread, NULL, validate_thread, made) != 0) {

@@ -9,9 +9,12 @@
 
 struct batch_validate;
 
-/* Borrows both; starts the thread. */
+struct access;
+
+/* Borrows all; starts the thread. A batch whose lines exceed its tenant's quotas is failed. */
 MUST_CHECK enum status batch_validate_create(struct batch_validate **validate, struct store *store,
-                                             const struct prompt_forms *forms);
+                                             const struct prompt_forms *forms,
+                                             struct access *access);
 
 /* Ends the thread, in the middle of a slice if need be. NULL is accepted. */
 void batch_validate_destroy(struct batch_validate *validate);

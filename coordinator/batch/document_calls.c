@@ -94,7 +94,8 @@ static enum status read_first(struct upload *upload,
     upload->digest = EVP_MD_CTX_new();
     if (!upload->digest || EVP_DigestInit_ex(upload->digest, EVP_sha256(), NULL) != 1)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a document's digest");
-    return store_document_begin(&upload->store, context->tools->store, context->tenant);
+    return store_document_begin(&upload->store, context->tools->store, context->tenant,
+                                &context->limits);
 }
 
 static enum status take_text(struct upload *upload,

@@ -31,10 +31,10 @@ struct tenant {
     struct line_run *first;
     size_t count;
     struct store_line_place place;
-    bool at_end;  /* the walk has seen all lines */
-    bool dropped; /* it has let go of some again */
-    bool waits;   /* it has lines in the store, at the last look */
-    int64_t served_tokens;
+    bool at_end;   /* the walk has seen all lines */
+    bool dropped;  /* it has let go of some again */
+    bool waits;    /* it has lines in the store, at the last look */
+    double served; /* tokens of prompts and longest answers, over its weight */
     struct closed closed[CLOSED_MAX];
     size_t closed_count;
 };
@@ -236,8 +236,8 @@ static enum status take_tenant(void *context, const struct store_tenant *from)
     tenant->waits = true;
     /* Who comes has no claim on what others had before. */
     for (size_t i = 0; i < window->count; i++)
-        if (i == 0 || window->tenants[i]->served_tokens < tenant->served_tokens)
-            tenant->served_tokens = window->tenants[i]->served_tokens;
+        if (i == 0 || window->tenants[i]->served < tenant->served)
+            tenant->served = window->tenants[i]->served;
     window->tenants[window->count++] = tenant;
     return STATUS_OK;
 }
@@ -265,6 +265,17 @@ static enum status look_again(struct line_window *window)
 
 /* ---- taking ---- */
 
+/* A line that is wrong has nothing that could be counted. */
+static void count_served(const struct line_window *window, struct tenant *tenant,
+                         const struct line_run *line)
+{
+    const int weight = window->settings.weight(window->settings.context, tenant->name);
+    if (line->wrong == STATUS_OK)
+        tenant->served +=
+            ((double)line->request.ids.count + (double)line_request_answer_tokens(&line->request)) /
+            weight;
+}
+
 /* The first of a tenant's lines that may begin; NULL in `*found` where none may. */
 static enum status scan(struct line_window *window, struct tenant *tenant, struct line_run **found)
 {
@@ -283,20 +294,20 @@ static enum status scan(struct line_window *window, struct tenant *tenant, struc
         *link = line->next;
         line->next = NULL;
         tenant->count--;
-        tenant->served_tokens += (int64_t)line->request.ids.count;
+        count_served(window, tenant, line);
         *found = line;
         return STATUS_OK;
     }
     return STATUS_OK;
 }
 
-/* Of the tenants that were not looked at the one that has had least, by tokens; NULL: none. */
+/* Of the tenants that were not looked at the one that has had least of its share; NULL: none. */
 static struct tenant *next_tenant(const struct line_window *window, const bool *looked,
                                   size_t *index)
 {
     struct tenant *least = NULL;
     for (size_t i = 0; i < window->count; i++) {
-        if (looked[i] || (least && window->tenants[i]->served_tokens >= least->served_tokens))
+        if (looked[i] || (least && window->tenants[i]->served >= least->served))
             continue;
         least = window->tenants[i];
         *index = i;

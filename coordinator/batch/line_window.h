@@ -21,6 +21,8 @@ struct line_window_settings {
     bool (*known)(void *context, int64_t batch, int64_t line);
     /* Whether a line may begin beside those that run. */
     bool (*may_begin)(void *context, const struct line_run *line);
+    /* A tenant's share beside the others': at least 1. */
+    int (*weight)(void *context, const char *tenant);
     /* As reading_gate_awaited. */
     int64_t (*awaited)(void *context, const struct panel_chain *chain);
     void *context;

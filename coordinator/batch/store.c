@@ -8,6 +8,7 @@
 
 #include "coordinator/batch/store_begin.h"
 #include "coordinator/batch/store_parts.h"
+#include "coordinator/batch/store_schema.h"
 #include "proto/clock.h"
 
 enum { READERS = 4, RETRY_MS = 5000, LOG_PAGES = 4096 };
@@ -58,6 +59,25 @@ enum status store_open(struct store **store, const struct store_options *options
         close_parts(s);
     }
     destroy(s);
+    return status;
+}
+
+enum status store_look(struct store **store, const char *folder)
+{
+    struct store *s = calloc(1, sizeof *s);
+    if (!s)
+        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the store");
+    s->segment.descriptor = -1;
+    enum status status = store_place_look(&s->place, folder);
+    if (status == STATUS_OK)
+        status = store_schema_check_version(folder, s->place.schema);
+    store_place_path(&s->place, s->database, "store.db");
+    if (status == STATUS_OK)
+        status = store_readers_create(&s->readers, s->database, NULL, 1);
+    if (status == STATUS_OK)
+        *store = s;
+    else
+        destroy(s);
     return status;
 }
 

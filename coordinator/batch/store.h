@@ -56,6 +56,10 @@ struct store_options {
  * is damaged or no store. IO: the system said no. */
 MUST_CHECK enum status store_open(struct store **store, const struct store_options *options);
 
+/* Opens a store that is there for store_verify and store_backup alone, beside the process that has
+ * it open, or without one. NOT_FOUND: the folder is no store. */
+MUST_CHECK enum status store_look(struct store **store, const char *folder);
+
 /* Ends what waits with UNAVAILABLE, writes everything home and leaves the mark of a clean end. No
  * other call may run or come. NULL: nothing. */
 void store_close(struct store *store);
@@ -109,7 +113,7 @@ struct store_tenant {
     int64_t queued_lines, queued_tokens, running_lines, stored_bytes;
 };
 
-/* For tests. */
+/* All 0 for one that has never had anything. */
 MUST_CHECK enum status store_read_tenant(struct store *store, const char *name,
                                          struct store_tenant *tenant);
 
@@ -133,11 +137,10 @@ void store_wait_batch(struct store *store, int64_t number, uint64_t *seen, int64
 /* Gets a sentence for each thing that is wrong. */
 typedef void store_report(void *context, const char *sentence);
 
-/* Reads everything: SQLite's integrity check and every digest. DATA_LOSS where something is wrong.
- * For tests: no command calls it yet. */
+/* Reads everything: SQLite's integrity check and every digest. DATA_LOSS where something is
+ * wrong. */
 MUST_CHECK enum status store_verify(struct store *store, store_report *report, void *context);
 
-/* A copy that store_open opens, made while the store serves, in a folder that is not there yet on
- * the same file system (segments and documents become hard links). For tests: no command calls it
- * yet. */
+/* A copy that store_open opens, of one moment, made while the store serves, in a folder that is not
+ * there yet on the same file system (segments and documents become hard links). */
 MUST_CHECK enum status store_backup(struct store *store, const char *folder);

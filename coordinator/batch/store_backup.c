@@ -80,9 +80,12 @@ enum status store_backup(struct store *store, const char *folder)
     TRY(store_place_open(&place, folder, store->place.files));
     enum status status = store_readers_take(store->readers, &link);
     if (status == STATUS_OK) {
-        store_writer_hold_files(store->writer, true);
-        status = copy_all(store, link, &place);
-        store_writer_hold_files(store->writer, false);
+        int hold = -1;
+        status = store_place_hold_files(&store->place, &hold);
+        if (status == STATUS_OK) {
+            status = copy_all(store, link, &place);
+            close(hold);
+        }
         store_readers_give(store->readers, link);
     }
     store_place_close(&place);

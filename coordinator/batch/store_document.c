@@ -22,7 +22,7 @@ struct store_document_upload {
     char id[STORE_ID_BYTES]; /* of the file, and of the document where none is chosen */
     char path[PATH_MAX];
     int descriptor;
-    int64_t bytes;
+    int64_t bytes, most; /* of the text, and that it may have */
     EVP_MD_CTX *sha;
 };
 
@@ -104,7 +104,7 @@ static enum status find(struct store_link *link, struct store_document *document
 /* ---- uploads ---- */
 
 enum status store_document_begin(struct store_document_upload **upload, struct store *store,
-                                 const char *tenant)
+                                 const char *tenant, const struct store_limits *limits)
 {
     struct store_document_upload *u = calloc(1, sizeof *u);
     if (!u)
@@ -113,6 +113,7 @@ enum status store_document_begin(struct store_document_upload **upload, struct s
     enum status status = STATUS_OK;
     u->store = store;
     u->descriptor = -1;
+    u->most = limits && limits->stored_bytes > 0 ? limits->stored_bytes : INT64_MAX;
     u->tenant = strdup(tenant);
     u->sha = EVP_MD_CTX_new();
     if (!u->tenant || !u->sha || EVP_DigestInit_ex(u->sha, EVP_sha256(), NULL) != 1)
@@ -135,6 +136,10 @@ enum status store_document_write(struct store_document_upload *upload, const voi
 {
     if (bytes > (size_t)(DOCUMENT_BYTES_MAX - upload->bytes))
         return fail(STATUS_INVALID_ARGUMENT, "a document has at most %d bytes", DOCUMENT_BYTES_MAX);
+    if (upload->bytes + (int64_t)bytes > upload->most)
+        return fail(STATUS_RESOURCE_EXHAUSTED,
+                    "the document is longer than the %lld stored bytes that may be",
+                    (long long)upload->most);
     TRY(store_file_write(upload->store->place.files, upload->descriptor, upload->path, text, bytes,
                          upload->bytes));
     if (EVP_DigestUpdate(upload->sha, text, bytes) != 1)

@@ -23,16 +23,18 @@ struct store_document {
 
 struct store_document_upload;
 
+/* `limits`, or NULL: a text that exceeds them by itself is refused as it is written, one that
+ * exceeds them with what the tenant has when it is finished. */
 MUST_CHECK enum status store_document_begin(struct store_document_upload **upload,
-                                            struct store *store, const char *tenant);
+                                            struct store *store, const char *tenant,
+                                            const struct store_limits *limits);
 
-/* `limits` of the tenant's bytes are held here roughly, and exactly when it is finished. */
 MUST_CHECK enum status store_document_write(struct store_document_upload *upload, const void *text,
                                             size_t bytes);
 
 struct store_document_args {
     const struct store_request *request; /* NULL: not to be repeated */
-    const struct store_limits *limits;   /* NULL: none */
+    const struct store_limits *limits;   /* NULL: none. RESOURCE_EXHAUSTED */
     const char *id;                      /* NULL or "": the store's choice */
     const char *title;
     int64_t tokens; /* 0: not counted */

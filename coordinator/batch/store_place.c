@@ -186,6 +186,47 @@ enum status store_place_open(struct store_place *place, const char *folder,
     return status;
 }
 
+enum status store_place_look(struct store_place *place, const char *folder)
+{
+    bool marked = false;
+    *place = (struct store_place){.files = &store_file_system, .lock = -1};
+    if (strlen(folder) >= sizeof place->folder)
+        return fail(STATUS_INVALID_ARGUMENT, "the name of the store's folder is too long");
+    snprintf(place->folder, sizeof place->folder, "%s", folder);
+    TRY(read_mark(place, &marked));
+    if (!marked || place->end == STORE_PLACE_MAKING || !is_there(place, "store.db"))
+        return fail(STATUS_NOT_FOUND,
+                    "%s is no store: give the folder that a coordinator has as --store", folder);
+    return STATUS_OK;
+}
+
+enum status store_place_hold_files(const struct store_place *place, int *hold)
+{
+    char path[PATH_MAX];
+    store_place_path(place, path, "files-held");
+    const int descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (descriptor < 0)
+        return fail(STATUS_IO, "open %s: %s", path, strerror(errno));
+    if (flock(descriptor, LOCK_SH) == 0) {
+        *hold = descriptor;
+        return STATUS_OK;
+    }
+    const int reason = errno;
+    close(descriptor);
+    return fail(STATUS_IO, "lock %s: %s", path, strerror(reason));
+}
+
+bool store_place_files_are_held(const struct store_place *place)
+{
+    char path[PATH_MAX];
+    store_place_path(place, path, "files-held");
+    const int descriptor = open(path, O_RDWR | O_CLOEXEC);
+    const bool held = descriptor >= 0 && flock(descriptor, LOCK_EX | LOCK_NB) != 0;
+    if (descriptor >= 0)
+        close(descriptor);
+    return held;
+}
+
 void store_place_close(struct store_place *place)
 {
     if (place->lock >= 0)

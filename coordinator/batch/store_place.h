@@ -1,6 +1,7 @@
 /* The folder of a store: whose it is, whether its disk will do, and how it was left.
  *
  *     FOLDER/lock        held by the process that has it open; names it
+ *     FOLDER/files-held  held by those that read all of it, by any number
  *     FOLDER/state       the mark: how the store was left (below)
  *     FOLDER/store.db    the database; store.db-wal its write-ahead log
  *     FOLDER/segments/   long bodies (store_segment.h)
@@ -38,6 +39,17 @@ MUST_CHECK enum status store_place_open(struct store_place *place, const char *f
 
 /* Lets the lock go; what the mark says stays. */
 void store_place_close(struct store_place *place);
+
+/* The folder of a store that is there, for one that reads beside the process that has it: takes no
+ * lock. NOT_FOUND: there is none. */
+MUST_CHECK enum status store_place_look(struct store_place *place, const char *folder);
+
+/* From here on the files of what is deleted stay, whichever process has the store open: what a
+ * transaction that begins now finds in the database has its files. Let go of by closing `*hold`. */
+MUST_CHECK enum status store_place_hold_files(const struct store_place *place, int *hold);
+
+/* Whether somebody holds them. */
+bool store_place_files_are_held(const struct store_place *place);
 
 /* Writes the mark. */
 MUST_CHECK enum status store_place_mark(struct store_place *place, enum store_place_end end,

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "coordinator/batch/store.h"
 #include "coordinator/batch/store_batch_row.h"
@@ -206,12 +207,17 @@ static enum status check_all(struct verify *verify)
 enum status store_verify(struct store *store, store_report *report, void *context)
 {
     struct verify verify = {.store = store, .report = report, .context = context};
-    TRY(store_readers_take(store->readers, &verify.link));
-    store_writer_hold_files(store->writer, true);
-    const enum status status = check_all(&verify);
+    int hold = -1;
+    TRY(store_place_hold_files(&store->place, &hold));
+    enum status status = store_readers_take(store->readers, &verify.link);
+    if (status != STATUS_OK) {
+        close(hold);
+        return status;
+    }
+    status = check_all(&verify);
     if (!sqlite3_get_autocommit(verify.link->database))
         (void)sqlite3_exec(verify.link->database, "ROLLBACK", NULL, NULL, NULL);
-    store_writer_hold_files(store->writer, false);
+    close(hold);
     store_readers_give(store->readers, verify.link);
     if (status == STATUS_OK && verify.wrong > 0)
         return fail(STATUS_DATA_LOSS, "%s: %lld things are wrong", store->place.folder,

@@ -39,7 +39,6 @@ struct store_writer {
     pthread_cond_t come;
     struct change *first, **last;
     bool ending;
-    bool files_held;
     bool serving;
     char reason[MESSAGE_BYTES];
     struct store_facts facts;
@@ -96,13 +95,6 @@ void store_writer_facts(struct store_writer *writer, struct store_facts *facts)
     pthread_mutex_unlock(&writer->lock);
 }
 
-void store_writer_hold_files(struct store_writer *writer, bool held)
-{
-    pthread_mutex_lock(&writer->lock);
-    writer->files_held = held;
-    pthread_mutex_unlock(&writer->lock);
-}
-
 /* ---- a transaction ---- */
 
 static void begin_turn(struct store_writer *writer, struct store_turn *turn)
@@ -138,10 +130,7 @@ static void forget_removals(struct store_removal *removals)
 /* Files that no row names any more. One that stays is found when the store is opened next. */
 static void remove_files(struct store_writer *writer)
 {
-    pthread_mutex_lock(&writer->lock);
-    const bool held = writer->files_held;
-    pthread_mutex_unlock(&writer->lock);
-    if (held)
+    if (!writer->removals || store_place_files_are_held(&writer->store->place))
         return;
     for (const struct store_removal *at = writer->removals; at; at = at->next)
         (void)writer->store->place.files->remove(at->path);

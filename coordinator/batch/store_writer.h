@@ -38,6 +38,3 @@ MUST_CHECK enum status store_writer_end_part(struct store_turn *turn, enum statu
 bool store_writer_is_serving(struct store_writer *writer, char *reason, size_t bytes);
 
 void store_writer_facts(struct store_writer *writer, struct store_facts *facts);
-
-/* While `held`, no file is removed; what is to go is removed afterwards. */
-void store_writer_hold_files(struct store_writer *writer, bool held);

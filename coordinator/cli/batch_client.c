@@ -58,7 +58,7 @@ static struct rpc_stream_args call_of(char path[PATH_BYTES], const char *method,
                                       const ProtobufCMessageDescriptor *response,
                                       int64_t timeout_ms)
 {
-    snprintf(path, PATH_BYTES, "/longhaul.v1.Batches/%s", method);
+    snprintf(path, PATH_BYTES, "/longhaul.v1.%s%s", strchr(method, '/') ? "" : "Batches/", method);
     return (struct rpc_stream_args){.path = path, .response = response, .timeout_ms = timeout_ms};
 }
 
@@ -246,6 +246,63 @@ enum status batch_client_upload(const struct batch_client *client, const char *n
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a piece of the lines");
     enum status status = upload(client, &sending);
     free(sending.piece);
+    return status;
+}
+
+static enum status send_document(const struct batch_client *client, struct rpc_stream *stream,
+                                 const Longhaul__V1__UploadDocumentRequest *first,
+                                 const struct batch_client_lines *text, char *piece)
+{
+    Longhaul__V1__UploadDocumentRequest request = *first;
+    int64_t offset = 0;
+    size_t bytes = 0;
+    do {
+        TRY(check_interrupt(client));
+        TRY(text->read(text->context, offset, piece, PIECE_BYTES, &bytes));
+        request.text = (ProtobufCBinaryData){bytes, (uint8_t *)piece};
+        TRY(write_message(stream, &request.base));
+        offset += (int64_t)bytes;
+    } while (bytes > 0);
+    return STATUS_OK;
+}
+
+static enum status upload_document_once(const struct batch_client *client, ProtobufCMessage **reply,
+                                        struct status_advice *advice,
+                                        const Longhaul__V1__UploadDocumentRequest *first,
+                                        const struct batch_client_lines *text, char *piece)
+{
+    char path[PATH_BYTES];
+    struct rpc_stream *stream = NULL;
+    const struct rpc_stream_args call =
+        call_of(path, "Documents/UploadDocument", &longhaul__v1__stored_document__descriptor, 0);
+    TRY(rpc_stream_open(&stream, client->rpc, &call));
+    enum status status = send_document(client, stream, first, text, piece);
+    rpc_stream_half_close(stream);
+    if (status == STATUS_OK)
+        status = read_reply(client, stream, reply);
+    if (status != STATUS_OK && status != STATUS_CANCELLED)
+        rpc_stream_advice(stream, advice);
+    rpc_stream_close(stream);
+    return status;
+}
+
+enum status batch_client_upload_document(const struct batch_client *client,
+                                         Longhaul__V1__StoredDocument **document,
+                                         const Longhaul__V1__UploadDocumentRequest *first,
+                                         const struct batch_client_lines *text)
+{
+    ProtobufCMessage *reply = NULL;
+    struct status_advice advice = {.retry_ms = 0};
+    const int64_t begin_ns = clock_now_ns();
+    char *piece = malloc(PIECE_BYTES);
+    if (!piece)
+        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a piece of the document");
+    enum status status = upload_document_once(client, &reply, &advice, first, text, piece);
+    while (status != STATUS_OK && may_ask_again(client, status, &advice, begin_ns))
+        status = upload_document_once(client, &reply, &advice, first, text, piece);
+    free(piece);
+    if (status == STATUS_OK)
+        *document = (Longhaul__V1__StoredDocument *)reply;
     return status;
 }
 

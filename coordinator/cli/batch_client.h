@@ -1,5 +1,5 @@
-/* The calls of longhaul.v1.Batches as commands make them: asked again, where that is safe, while
- * the coordinator is away for a moment, and ended by Ctrl-C. */
+/* The calls of longhaul.v1.Batches and Documents as commands make them: asked again, where that is
+ * safe, while the coordinator is away for a moment, and ended by Ctrl-C. */
 #pragma once
 
 #include <stdbool.h>
@@ -19,8 +19,8 @@ struct batch_client {
 enum { BATCH_CLIENT_ID_BYTES = 40 };
 MUST_CHECK enum status batch_client_make_id(char id[BATCH_CLIENT_ID_BYTES]);
 
-/* One request, one reply, freed with protobuf_c_message_free_unpacked. `method` is one of Batches.
- * The request must be safe to repeat. */
+/* One request, one reply, freed with protobuf_c_message_free_unpacked. `method` is one of Batches,
+ * or "Documents/METHOD". The request must be safe to repeat. */
 MUST_CHECK enum status batch_client_ask(const struct batch_client *client, ProtobufCMessage **reply,
                                         const char *method,
                                         const ProtobufCMessageDescriptor *response,
@@ -45,6 +45,11 @@ struct batch_client_lines {
 /* All lines, from what is committed on, and that they are all. */
 MUST_CHECK enum status batch_client_upload(const struct batch_client *client, const char *name,
                                            const struct batch_client_lines *lines);
+
+/* A document: `first` is the first message but for its text, and safe to repeat. */
+MUST_CHECK enum status batch_client_upload_document(
+    const struct batch_client *client, Longhaul__V1__StoredDocument **document,
+    const Longhaul__V1__UploadDocumentRequest *first, const struct batch_client_lines *text);
 
 /* Of a batch that is there, or of lines (`lines` not NULL). */
 MUST_CHECK enum status batch_client_estimate(const struct batch_client *client,

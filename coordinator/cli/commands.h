@@ -5,6 +5,8 @@
 int run_command(int argc, char **argv);
 int generate_command(int argc, char **argv);
 int batch_command(int argc, char **argv);
+int document_command(int argc, char **argv);
+int store_command(int argc, char **argv);
 int bench_command(int argc, char **argv);
 int calibrate_command(int argc, char **argv);
 int load_command(int argc, char **argv);

@@ -20,6 +20,8 @@ static const struct command_row commands[] = {
     {"score", score_command, "log-probabilities of a text's tokens"},
     {"generate", generate_command, "answer one prompt by a running coordinator"},
     {"batch", batch_command, "many requests that outlive a connection"},
+    {"document", document_command, "texts that a coordinator keeps for them"},
+    {"store", store_command, "check and copy what a coordinator keeps"},
     {"chat", chat_command, "a conversation of several turns"},
     {"status", status_command, "workers and requests of a running coordinator"},
     {"cancel", cancel_command, "end a request of a running coordinator"},

@@ -53,7 +53,7 @@ static void add_label(struct wanted *wanted, const char *key, const char *value)
 static enum status make(struct http_exchange *exchange, const struct batch_tools *tools,
                         struct store_batch_answer *made, const struct openai_batch_request *request)
 {
-    const struct store_limits limits = http_store_limits(exchange);
+    const struct store_limits limits = batch_tools_limits(&exchange->caller.tenant);
     struct wanted wanted;
     uint8_t *labels = NULL;
     longhaul__v1__batch__init(&wanted.batch);
@@ -77,7 +77,7 @@ static enum status make(struct http_exchange *exchange, const struct batch_tools
 static enum status copy_lines(struct http_exchange *exchange, const struct batch_tools *tools,
                               const char *batch, const char *document)
 {
-    const struct store_limits limits = http_store_limits(exchange);
+    const struct store_limits limits = batch_tools_limits(&exchange->caller.tenant);
     const char *tenant = exchange->caller.tenant.name;
     int64_t offset = 0;
     size_t bytes = 0;

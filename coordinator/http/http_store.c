@@ -16,15 +16,6 @@ enum status http_store_tools(struct http_exchange *exchange, const struct batch_
                 "this coordinator keeps no files and no batches: start it with --store DIR");
 }
 
-struct store_limits http_store_limits(const struct http_exchange *exchange)
-{
-    const struct access_quotas *quotas = &exchange->caller.tenant.quotas;
-    return (struct store_limits){
-        .queued_tokens = quotas->queued_tokens,
-        .stored_bytes = quotas->stored_bytes,
-    };
-}
-
 enum status http_store_id(const char **id, const char *told, const char *prefix)
 {
     const size_t bytes = strlen(prefix);

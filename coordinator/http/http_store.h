@@ -17,9 +17,6 @@ enum { HTTP_ID_BYTES = STORE_ID_BYTES + 16 };
 MUST_CHECK enum status http_store_tools(struct http_exchange *exchange,
                                         const struct batch_tools **tools);
 
-/* The tenant's quotas, as the store takes them. */
-struct store_limits http_store_limits(const struct http_exchange *exchange);
-
 /* The store's id behind `prefix`; NOT_FOUND for an id that does not begin like this. */
 MUST_CHECK enum status http_store_id(const char **id, const char *told, const char *prefix);
 

@@ -58,8 +58,9 @@ static enum status begin_part(void *context, const char *name, const char *filen
     TRY(utf8_check(filename, strlen(filename), "the file's name"));
     snprintf(upload->title, sizeof upload->title, "%s", filename[0] ? filename : "upload");
     upload->exchange->details.field = NULL;
-    return store_document_begin(&upload->document, upload->tools->store,
-                                upload->exchange->caller.tenant.name);
+    const struct access_tenant *tenant = &upload->exchange->caller.tenant;
+    const struct store_limits limits = batch_tools_limits(tenant);
+    return store_document_begin(&upload->document, upload->tools->store, tenant->name, &limits);
 }
 
 static enum status take_data(void *context, const char *bytes, size_t count)
@@ -141,7 +142,7 @@ static enum status check_fields(struct upload *upload)
 
 static enum status keep(struct upload *upload, struct store_document_answer *answer)
 {
-    const struct store_limits limits = http_store_limits(upload->exchange);
+    const struct store_limits limits = batch_tools_limits(&upload->exchange->caller.tenant);
     struct store_document_args args = {.limits = &limits, .title = upload->title};
     TRY(http_multipart_finish(&upload->multipart));
     TRY(check_fields(upload));

@@ -226,14 +226,33 @@ static enum status encode_field(const struct documents *documents, struct docume
     return encode(documents, document, json_string_value(value), json_string_length(value));
 }
 
+/* A user's message, and the opening of its answer. */
+static enum status open_chat(const struct documents *documents, struct document *document,
+                             const json_t *object, const char *where)
+{
+    static const char role[] = "user";
+    const json_t *value = json_object_get(object, documents->args.prompt);
+    if (!json_is_string(value))
+        return fail(STATUS_INVALID_ARGUMENT, "%s: no text under \"%s\"", where,
+                    documents->args.prompt);
+    const struct chat_message message = {role, strlen(role), json_string_value(value),
+                                         json_string_length(value)};
+    document->text_bytes += message.content_bytes;
+    return chat_render(documents->args.chat, &document->ids, &message, 1);
+}
+
 static enum status encode_line(const struct documents *documents, struct document *document,
                                const json_t *object, const char *where)
 {
     const struct documents_args *args = &documents->args;
     if (!args->prompt)
         return encode_field(documents, document, object, args->field, where);
-    TRY(encode_field(documents, document, object, args->prompt, where));
-    TRY(encode(documents, document, "\n", 1));
+    if (args->chat) {
+        TRY(open_chat(documents, document, object, where));
+    } else {
+        TRY(encode_field(documents, document, object, args->prompt, where));
+        TRY(encode(documents, document, "\n", 1));
+    }
     document->prompt_ids = document->ids.count;
     return encode_field(documents, document, object, args->response, where);
 }

@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "coordinator/text/chat.h"
 #include "coordinator/text/id_list.h"
 #include "coordinator/text/tokenizer.h"
 #include "proto/status.h"
@@ -22,6 +23,7 @@ struct documents_args {
     /* Of a JSON line: the field of its text; or, of replay, those of prompt and response. */
     const char *field;
     const char *prompt, *response; /* both or neither; then field is not read */
+    const struct chat *chat;       /* that prompt and response are a turn of; NULL: of none */
     const struct tokenizer *tokenizer;
     int32_t end; /* the id that ends a document; -1: none */
 };

@@ -20,21 +20,20 @@ static uint64_t digest_vocabulary(const struct tokenizer *tokenizer)
 
 static enum status open_all(struct recipe_model *model, const struct train_config *config)
 {
-    const struct vocab *vocab;
     if (config->model.path[0]) {
         TRY(model_open(&model->model, config->model.path));
         model->spec = *model_spec(model->model);
-        vocab = model_vocab(model->model);
+        model->vocab = model_vocab(model->model);
     } else {
         TRY(model_new_read_spec(&model->spec, config->model.shape));
         TRY(byte_vocab_create(&model->bytes, model->spec.vocab));
-        vocab = model->bytes;
+        model->vocab = model->bytes;
     }
-    if (!vocab)
+    if (!model->vocab)
         return fail(STATUS_UNIMPLEMENTED, "%s has no tokenizer: text cannot be made its tokens",
                     config->model.path);
-    model->end = vocab_special(vocab).eos;
-    TRY(tokenizer_create(&model->tokenizer, vocab));
+    model->end = vocab_special(model->vocab).eos;
+    TRY(tokenizer_create(&model->tokenizer, model->vocab));
     model->vocabulary = digest_vocabulary(model->tokenizer);
     return STATUS_OK;
 }

@@ -12,6 +12,7 @@
 struct recipe_model {
     struct model *model; /* NULL: from scratch */
     struct vocab *bytes; /* of a model from scratch */
+    const struct vocab *vocab; /* of either */
     struct tokenizer *tokenizer;
     struct model_spec spec;
     int32_t end;         /* the id that ends a text; -1: none */

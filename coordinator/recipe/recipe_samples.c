@@ -13,6 +13,7 @@ struct making {
     const struct train_config *config;
     enum recipe_part part;
     struct recipe_model model;
+    struct chat *chat;
     struct documents *documents;
     struct sentences sentences;
     struct selection *selection;
@@ -57,7 +58,7 @@ static enum status note(struct stage_record *record, const struct making *making
         train_config_print_values(
             record->file, config, "data.",
             "data.analysis_samples data.replay.files data.replay.prompt data.replay.response "
-            "data.replay.loss data.replay.sample_tokens data.replay.samples");
+            "data.replay.form data.replay.loss data.replay.sample_tokens data.replay.samples");
         train_config_print_values(record->file, config, "positions.", "");
         break;
     case RECIPE_REPLAY:
@@ -79,11 +80,17 @@ static enum status open_documents(struct making *making)
     if (replay && !config->replay_data.files[0])
         return fail(STATUS_INVALID_ARGUMENT, "data.replay.files is missing: there is nothing to "
                                              "replay");
+    if (replay && config->replay_data.form == TRAIN_FORM_CHAT &&
+        chat_create(&making->chat, making->model.tokenizer, making->model.vocab, "auto") !=
+            STATUS_OK)
+        return fail(STATUS_UNIMPLEMENTED,
+                    "data.replay.form chat: the model has no chat form that is known; use plain");
     const struct documents_args args = {
         .files = replay ? config->replay_data.files : config->data.files,
         .field = config->data.field,
         .prompt = replay ? config->replay_data.prompt : NULL,
         .response = replay ? config->replay_data.response : NULL,
+        .chat = making->chat,
         .tokenizer = making->model.tokenizer,
         .end = making->model.end,
     };
@@ -214,6 +221,7 @@ enum status recipe_samples_make(struct recipe_samples_report *report,
     selection_destroy(making.selection);
     sentences_deinit(&making.sentences);
     documents_close(making.documents);
+    chat_destroy(making.chat);
     recipe_model_close(&making.model);
     return status;
 }

@@ -21,6 +21,7 @@ enum train_selection {
     TRAIN_SELECTION_IMPACT,
     TRAIN_SELECTION_TAGS
 };
+enum train_form { TRAIN_FORM_PLAIN, TRAIN_FORM_CHAT };
 enum train_loss { TRAIN_LOSS_ALL, TRAIN_LOSS_RESPONSE };
 enum train_setting {
     TRAIN_SETTING_PLAIN,
@@ -64,6 +65,7 @@ struct train_config_data {
 struct train_config_replay_data {
     char files[TRAIN_CONFIG_TEXT_BYTES]; /* JSON lines; "": no replay */
     char prompt[64], response[64];       /* their fields */
+    enum train_form form;
     enum train_loss loss;
     int64_t sample_tokens; /* 0: the window */
     int64_t samples;       /* at most; 0: what there is */

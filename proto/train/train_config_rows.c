@@ -2,6 +2,7 @@
 #include "proto/train/train_config_rows.h"
 
 static const char *const selections[] = {"none", "digits", "impact", "tags", NULL};
+static const char *const forms[] = {"plain", "chat", NULL};
 static const char *const losses[] = {"all", "response", NULL};
 static const char *const settings[] = {"plain", "recipe", "full", "rpes", "pose", NULL};
 static const char *const decays[] = {"constant", "linear", "cosine", NULL};
@@ -70,6 +71,8 @@ const struct train_key train_config_rows[] = {
     TEXT("data.replay.files", replay_data.files, "", "JSON lines of prompts and responses"),
     TEXT("data.replay.prompt", replay_data.prompt, "prompt", "of such a line: the prompt"),
     TEXT("data.replay.response", replay_data.response, "response", "and the response"),
+    WORD("data.replay.form", replay_data.form, forms, "plain",
+         "how prompt and response are one text"),
     WORD("data.replay.loss", replay_data.loss, losses, "all", "which tokens the loss counts"),
     INTEGER("data.replay.sample_tokens", replay_data.sample_tokens, 0, tokens_most, "0",
             "tokens a sample; 0: the model's window"),

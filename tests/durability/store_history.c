@@ -339,7 +339,7 @@ static enum status put_document(struct store_history *history, struct store *sto
     struct store_document_upload *upload_to;
     struct store_document_answer answer;
     const struct store_document_args args = {.id = document->id, .expires_after_seconds = 86400};
-    TRY(store_document_begin(&upload_to, store, "t"));
+    TRY(store_document_begin(&upload_to, store, "t", NULL));
     enum status status = store_document_write(upload_to, history->text, document->bytes);
     if (status == STATUS_OK)
         status = store_document_finish(upload_to, &answer, &args);

@@ -2,6 +2,11 @@
  * emulated. */
 #pragma once
 
+/* Whether what is tested refuses arguments: kernels do, references do not. */
+#ifndef GPU_REFUSES
+#define GPU_REFUSES 1
+#endif
+
 #ifndef GPU_CASES
 #define GPU_CASES 98          /* every head_dim with both operand types and every group */
 #define GPU_CASES_QUERIES 300 /* tokens at most */

@@ -7,7 +7,7 @@ import sys
 import time
 import unittest
 
-from batch_client import BatchTest, bp, completion, joined
+from batch_client import DOCUMENT_TEXTS, BatchTest, bp, completion, joined, question
 from cluster_under_test import BIN, FOLDER, wait_until
 
 
@@ -139,6 +139,68 @@ class Commands(BatchTest):
         name = process.communicate(timeout=30)[0].strip()
         total = lambda: json.loads(self.command("status", name, "--json").stdout)["counts"]["total"]
         wait_until(lambda: total() == 40, 10, "all lines are there")
+
+    def test_documents_are_uploaded_listed_and_deleted(self):
+        self.begin()
+
+        def run(*words):
+            return subprocess.run([os.path.join(BIN, "longhaul"), "document", words[0], "--server", self.address, *words[1:]],
+                                  capture_output=True, text=True, timeout=30)
+        text = DOCUMENT_TEXTS[1] * 5000  # more than one message
+        name = run("upload", self.file("d.txt", text.encode()), "--title", "A report").stdout.strip()
+        self.assertRegex(name, "^documents/")
+        told = json.loads(run("upload", self.file("e.txt", b"another"), "--id", "chosen", "--json").stdout)
+        self.assertEqual((told["name"], told["bytes"]), ("documents/chosen", 7))
+        self.assertEqual(run("upload", self.file("d.txt", text.encode())).stdout.strip(), name, "the same bytes")
+        listed = [json.loads(line) for line in run("list", "--json").stdout.splitlines()]
+        self.assertEqual([(each["name"], each["title"], each["bytes"]) for each in listed],
+                         [("documents/chosen", "", 7), (name, "A report", len(text))])
+        self.assertRegex(run("list").stdout, name + " +%d .* A report" % len(text))
+        made = self.create([question("q", told["name"], "WHAT?")])
+        self.assertEqual(self.wait_ended(made.name).counts.completed, 1)
+        self.assertEqual(run("delete", "chosen").returncode, 0)
+        self.assertEqual(run("delete", listed[1]["digest"]).returncode, 0)
+        self.assertEqual(run("list", "--json").stdout, "")
+        self.assertEqual(run("delete", name).returncode, 66)
+        self.assertEqual(run("upload", "/nowhere").returncode, 66)
+        self.assertEqual(run("upload", self.file("f.txt", b"\xff")).returncode, 65)
+
+    def test_a_store_is_checked_and_copied_while_it_serves(self):
+        self.begin()
+        folder = self.store().split("=")[1]
+
+        def run(*words):
+            return subprocess.run([os.path.join(BIN, "longhaul"), "store", *words], capture_output=True, text=True, timeout=60)
+        document = self.upload_document(DOCUMENT_TEXTS[0])
+        long = "LONG " * 200  # the input lies in segment files
+        before = self.create([completion("b%d" % n, long + str(n), 4) for n in range(100)]).name
+        self.wait_ended(before)
+        during = self.create([question("d%d" % n, document.name, str(n), 40) for n in range(60)]).name
+        copy = folder + "-copy"
+        result = run("backup", folder, copy)
+        self.assertEqual((result.returncode, result.stdout), (0, ""), result.stderr)
+        self.assertEqual(run("backup", folder, copy).returncode, 69)  # it is there
+        self.call("DeleteBatch", bp.DeleteBatchRequest(name=before), bp.DeleteBatchResponse)
+        self.assertEqual(self.wait_ended(during).counts.completed, 60)
+        self.assertEqual(run("verify", folder).returncode, 0)
+        self.coordinator.kill()
+        self.coordinator.wait(10)
+        self.assertEqual(run("verify", folder).returncode, 0, "without a coordinator, after an unclean end")
+        self.start("--store=" + copy)
+        self.echo("--group=h", "--places=8")
+        self.assertEqual(len(self.results(before)), 100)
+        self.assertEqual(self.wait_ended(during).counts.completed, 60)
+        self.coordinator.terminate()
+        self.coordinator.wait(20)
+        segment = os.path.join(copy, "segments", sorted(os.listdir(os.path.join(copy, "segments")))[0])
+        with open(segment, "r+b") as file:
+            file.seek(1000)
+            file.write(b"damaged")
+        result = run("verify", copy)
+        self.assertEqual(result.returncode, 65, result.stderr)
+        self.assertIn("damaged", result.stdout)
+        self.assertEqual(run("verify", FOLDER).returncode, 66, "no store")
+        self.assertEqual(run("verify").returncode, 2)
 
     def test_wrong_command_lines_say_what_to_do(self):
         self.begin()

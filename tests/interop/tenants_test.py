@@ -7,9 +7,8 @@ import unittest
 
 from cluster_under_test import (BIN, FOLDER, INFERENCE, ClusterTest, grpc, health_pb2, ids_of, pb,
                                 reflection_pb2, wait_until)
-from longhaul.v1 import batches_pb2 as bp
+from batch_client import BATCHES, DOCUMENTS, bp, completion, joined
 
-BATCHES = "/longhaul.v1.Batches/"
 LONG = 1900
 PROMPT = "The same words, whoever asks. " * 60
 
@@ -206,6 +205,52 @@ class Tenants(ClusterTest):
         error = self.expect_code(grpc.StatusCode.PERMISSION_DENIED, lambda: create("ops"))
         self.assertIn(b"SCOPE_MISSING", self.details_of(error))
         self.expect_code(grpc.StatusCode.UNAUTHENTICATED, lambda: create(""))
+
+    def client_stream(self, path, requests, response):
+        call = self.channel.stream_unary(path, request_serializer=lambda m: m.SerializeToString(),
+                                         response_deserializer=response.FromString)
+        return call(iter(requests), timeout=60, metadata=self.metadata())
+
+    def upload(self, tenant, lines):
+        """The batch's name."""
+        name = self.as_tenant(tenant).unary(BATCHES + "CreateBatch", bp.CreateBatchRequest(), bp.Batch).name
+        self.client_stream(BATCHES + "UploadLines", [bp.UploadLinesRequest(name=name, lines=joined(lines), last=True)],
+                           bp.UploadLinesResponse)
+        return name
+
+    def batch(self, tenant, name):
+        return self.as_tenant(tenant).unary(BATCHES + "GetBatch", bp.GetBatchRequest(name=name), bp.Batch)
+
+    def test_what_is_uploaded_is_held_against_the_quotas(self):
+        self.write_access([line.replace("tenant alpha", "tenant alpha queued-tokens=100 stored-bytes=4000") for line in self.lines])
+        self.start("--access-file", self.access, "--store", os.path.join(self.folder, "store"))
+        fits = self.upload("alpha", [completion("fits", "A" * 40)])
+        exceeds = self.upload("alpha", [completion(str(n), "B" * 40) for n in range(3)])
+        wait_until(lambda: self.batch("alpha", exceeds).state == bp.BATCH_STATE_FAILED, 20, "it is refused")
+        failed = self.batch("alpha", exceeds)
+        self.assertRegex(failed.error, "waiting tokens.*may be")
+        self.assertEqual((failed.counts.total, self.batch("alpha", fits).state), (0, bp.BATCH_STATE_QUEUED))
+        error = self.expect_code(grpc.StatusCode.RESOURCE_EXHAUSTED,
+                                 lambda: self.upload("alpha", [completion("long", "C" * 4000)]))
+        self.assertIn(b"QUOTA_EXCEEDED", self.details_of(error))
+        for text in (b"D" * 4001, b"E" * 3900):  # by itself, and beside what is there
+            error = self.expect_code(grpc.StatusCode.RESOURCE_EXHAUSTED, lambda text=text: self.client_stream(
+                DOCUMENTS + "UploadDocument", [bp.UploadDocumentRequest(text=text)], bp.StoredDocument))
+            self.assertIn("stored bytes", error.details())
+        others = self.upload("beta", [completion(str(n), "B" * 40) for n in range(3)])
+        wait_until(lambda: self.batch("beta", others).state == bp.BATCH_STATE_QUEUED, 20, "beta has no quota")
+
+    def test_lines_of_tenants_run_in_proportion_to_their_weights(self):
+        self.write_access([line.replace("tenant alpha", "tenant alpha weight=3") for line in self.lines])
+        self.start("--access-file", self.access, "--store", os.path.join(self.folder, "store"))
+        names = {tenant: self.upload(tenant, [completion(str(n), "LINE %d OF %s" % (n, tenant.upper()), 10)
+                                              for n in range(200)]) for tenant in ("beta", "alpha")}
+        for tenant, name in names.items():
+            wait_until(lambda t=tenant, n=name: self.batch(t, n).state == bp.BATCH_STATE_QUEUED, 20, "all lines wait")
+        self.echo("--group=g", "--places=4", "--step-us=3000")
+        wait_until(lambda: self.batch("alpha", names["alpha"]).counts.completed >= 120, 60, "most of alpha's are done")
+        done = [self.batch(tenant, names[tenant]).counts.completed for tenant in ("alpha", "beta")]
+        self.assertAlmostEqual(done[0] / done[1], 3, delta=0.6, msg=done)
 
     def test_only_who_may_drains(self):
         self.serve()

@@ -167,8 +167,8 @@ static void forward_row(const struct gradient_case *c, struct gradient_truth *tr
             const double part =
                 exp2(row->pairs[p].s - row->lse) * c->v[row->pairs[p].key * width + d];
             truth->out.value[r * width + d] += part;
-            truth->out.error[r * width + d] +=
-                2 * each * fabs(part) + LEAST * fabs(c->v[row->pairs[p].key * width + d]);
+            truth->out.error[r * width + d] += (2 * each + c->factor_rounding) * fabs(part) +
+                                               LEAST * fabs(c->v[row->pairs[p].key * width + d]);
         }
     truth->logsumexp.value[r] = row->count ? row->lse : -INFINITY;
     truth->logsumexp.error[r] = row->count ? each / LN2 + 8 * U * (fabs(row->lse) + 32) : 0;
@@ -182,7 +182,7 @@ static void backward_pair(const struct gradient_case *c, struct gradient_truth *
     const int width = c->head_dim;
     const double lse = truth->logsumexp.value[r], dot = truth->dot.value[r];
     const double scale = (double)c->scale_log2 * LN2;
-    const double more = (steps(c) + (double)(c->tokens * c->group) + 6) * U;
+    const double more = (steps(c) + (double)(c->tokens * c->group) + 6) * U + c->factor_rounding;
     const double *dout = c->dout + r * width, *v = c->v + pair->key * width;
     const double p = exp2(pair->s - lse);
     const double p_error = p * (LN2 * (pair->error + U * (fabs(lse) + fabs(pair->s - lse))) +

@@ -18,7 +18,8 @@ struct gradient_case {
     struct bands bands;
     const int32_t *positions;
     float scale_log2;
-    int64_t tile; /* the most queries and keys of a tile */
+    int64_t tile;           /* the most queries and keys of a tile */
+    double factor_rounding; /* u of what p and ds are rounded to before products; 0: float32 */
 
     /* Operands in float64, and how far those of float32 may be from them. */
     double *q, *q_error; /* [query_frames][tokens, group, head_dim] */

@@ -42,7 +42,7 @@ static const struct kernels *emulated(int index)
     return &kernels[index];
 }
 
-/* The decode products of CPUs that add up products in a second instruction, where this one has the
+/* The integer products of CPUs that add up products in a second instruction, where this one has the
  * single one. */
 static const struct kernels *without_vnni(int index)
 {
@@ -51,11 +51,13 @@ static const struct kernels *without_vnni(int index)
     if (isa_has_avx2_vnni()) {
         kernels[count] = *kernels_find("avx2");
         kernels[count].name = "avx2 without VNNI";
+        kernels[count].matmul_prefill = matmul_prefill_avx2;
         kernels[count++].matmul_decode = matmul_decode_avx2;
     }
     if (isa_has_avx512_vnni()) {
         kernels[count] = *kernels_find("avx512");
         kernels[count].name = "avx512 without VNNI";
+        kernels[count].matmul_prefill = matmul_prefill_avx512;
         kernels[count++].matmul_decode = matmul_decode_avx512;
     }
     return index < count ? &kernels[index] : NULL;

@@ -8,7 +8,6 @@
 
 #include "proto/clock.h"
 #include "worker/engine/transport/board.h"
-#include "worker/engine/transport/transport_reduce.h"
 
 /* The transport itself ends an exchange that stands still, and knows more about it: so patience is
  * longer than a silence, many turns of all ranks that share a device included. */
@@ -162,6 +161,39 @@ static enum status messages_gather(struct transport *base, const void *mine, voi
     return STATUS_OK;
 }
 
+/* Numbers, scratch and, where it is apart, the result: one behind the other on the device. */
+static enum status messages_reduce_scatter(struct transport *base, float *mine, const float *all,
+                                           const struct transport_sums *sums)
+{
+    struct device_messages *t = of(base);
+    const struct cuda_runtime *runtime = t->streams->runtime;
+    const float *own = all + sums->offsets[base->rank] / sizeof(float);
+    const size_t own_bytes = sums->sizes[base->rank];
+    struct transport_counters *counters = &t->inner->counters;
+    const struct transport_counters before = *counters;
+    struct transport_sums there = *sums;
+    size_t bytes = 0, at;
+    for (int r = 0; r < base->size; r++)
+        if (sums->offsets[r] + sums->sizes[r] > bytes)
+            bytes = sums->offsets[r] + sums->sizes[r];
+    TRY(reserve(t, bytes + sums->scratch_count * sizeof(float) + own_bytes, &at));
+    const size_t scratch = at + bytes, apart = scratch + sums->scratch_count * sizeof(float);
+    const size_t result = mine == own ? at + sums->offsets[base->rank] : apart;
+    memcpy(t->here + at, all, bytes);
+    TRY(runtime->copy(t->there + at, t->here + at, bytes, t->streams->compute));
+    there.scratch = (float *)(t->there + scratch);
+    TRY(t->inner->ops->reduce_scatter(t->inner, (float *)(t->there + result),
+                                      (float *)(t->there + at), &there));
+    TRY(runtime->copy(t->here + result, t->there + result, own_bytes, t->streams->compute));
+    TRY(settle(t));
+    memcpy(mine, t->here + result, own_bytes);
+    base->counters.sent_bytes[TRANSPORT_TOGETHER] +=
+        counters->sent_bytes[TRANSPORT_TOGETHER] - before.sent_bytes[TRANSPORT_TOGETHER];
+    base->counters.received_bytes[TRANSPORT_TOGETHER] +=
+        counters->received_bytes[TRANSPORT_TOGETHER] - before.received_bytes[TRANSPORT_TOGETHER];
+    return STATUS_OK;
+}
+
 static enum status messages_broadcast(struct transport *base, void *data, size_t bytes)
 {
     of(base)->inner->silence_ns = base->silence_ns;
@@ -192,7 +224,7 @@ static const struct transport_ops messages_ops = {
     .progress = messages_progress,
     .gather = messages_gather,
     .broadcast = messages_broadcast,
-    .reduce_scatter = transport_reduce_by_messages,
+    .reduce_scatter = messages_reduce_scatter,
     .barrier = messages_barrier,
     .destroy = messages_destroy,
 };
@@ -205,6 +237,7 @@ enum status device_messages_create(struct transport **out, struct transport *inn
     assert(t);
     t->base = *inner;
     t->base.ops = &messages_ops;
+    t->base.arithmetic = NULL; /* a split of it has memory of the host */
     t->inner = inner;
     t->streams = streams;
     TRY(streams->runtime->allocate(&there, SLAB_BYTES));

@@ -632,7 +632,8 @@ static bool do_product(void *arguments)
         for (int64_t o = 0; o < args->out; o++) {
             float sum = 0;
             for (int64_t k = 0; k < args->in; k++)
-                sum += x[r * args->in + k] * w[o * args->in + k];
+                sum += x[args->x_transposed ? k * args->rows + r : r * args->in + k] *
+                       w[args->w_transposed ? k * args->out + o : o * args->in + k];
             float *to = y + r * args->y_stride + o;
             *to = args->accumulate ? *to + sum : sum;
         }

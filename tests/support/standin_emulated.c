@@ -77,6 +77,41 @@ static void reach_bias(struct kernels_cuda_bias *args)
 
 KERNEL(bias, kernels_cuda_bias, reach_bias(args))
 
+static void reach_operands(struct kernels_cuda_operands *operands)
+{
+    REACH(operands->sight.first);
+    REACH(operands->sight.end);
+    REACH(operands->q);
+    REACH(operands->k);
+    REACH(operands->v);
+}
+
+KERNEL(attention_train, kernels_cuda_attention_train,
+       (reach_operands(&args->operands), REACH(args->out), REACH(args->logsumexp)))
+KERNEL(attention_dots, kernels_cuda_attention_dots,
+       (REACH(args->dot), REACH(args->dout), REACH(args->out)))
+KERNEL(attention_gradient, kernels_cuda_attention_gradient,
+       (reach_operands(&args->operands), REACH(args->dout), REACH(args->logsumexp),
+        REACH(args->dot), REACH(args->dq), REACH(args->dk), REACH(args->dv)))
+KERNEL(rope_gradient, kernels_cuda_rope_gradient,
+       (REACH(args->out), REACH(args->x), REACH(args->table)))
+KERNEL(rmsnorm_gradient, kernels_cuda_rmsnorm_gradient,
+       (REACH(args->dx), REACH(args->dweight), REACH(args->partial), REACH(args->dy),
+        REACH(args->x), REACH(args->weight)))
+KERNEL(swiglu_gradient, kernels_cuda_swiglu_gradient,
+       (REACH(args->dgate), REACH(args->dup), REACH(args->dy), REACH(args->gate), REACH(args->up)))
+KERNEL(column_sums, kernels_cuda_column_sums, (REACH(args->sums), REACH(args->x)))
+KERNEL(embed_gradient, kernels_cuda_embed_gradient,
+       (REACH(args->dweight), REACH(args->dy), REACH(args->ids), REACH(args->first),
+        REACH(args->order)))
+KERNEL(add, kernels_cuda_add, (REACH(args->sum), REACH(args->x)))
+KERNEL(round, kernels_cuda_round, (REACH(args->out), REACH(args->x)))
+KERNEL(cross_entropy, kernels_cuda_cross_entropy,
+       (REACH(args->logits), REACH(args->losses), REACH(args->targets)))
+KERNEL(squares, kernels_cuda_squares, (REACH(args->sums), REACH(args->x)))
+KERNEL(adamw, adamw_args,
+       (REACH(args->weights), REACH(args->moment), REACH(args->variance), REACH(args->gradient)))
+
 struct prefill_piece {
     struct kernels_cuda_prefill args;
     struct regimes regimes;
@@ -160,6 +195,19 @@ const struct kernels_cuda *standin_emulated_kernels(void)
         .matmul_decode = launch_matmul_decode,
         .logits = launch_logits,
         .survey = launch_survey,
+        .attention_train = launch_attention_train,
+        .attention_dots = launch_attention_dots,
+        .attention_gradient = launch_attention_gradient,
+        .rope_gradient = launch_rope_gradient,
+        .rmsnorm_gradient = launch_rmsnorm_gradient,
+        .swiglu_gradient = launch_swiglu_gradient,
+        .column_sums = launch_column_sums,
+        .embed_gradient = launch_embed_gradient,
+        .add = launch_add,
+        .round = launch_round,
+        .cross_entropy = launch_cross_entropy,
+        .squares = launch_squares,
+        .adamw = launch_adamw,
     };
     return &table;
 }

@@ -5,6 +5,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <threads.h>
 
 #include "kernels/rope.h"
 #include "tests/support/plain_survey.h"
@@ -571,9 +572,12 @@ LAUNCH(matmul, kernels_cuda_matmul)
 LAUNCH(logits, kernels_cuda_logits)
 LAUNCH(survey, kernels_cuda_survey)
 
-const struct kernels_cuda *standin_kernels(void)
+static struct kernels_cuda table;
+static once_flag once = ONCE_FLAG_INIT;
+
+static void fill_table(void)
 {
-    static const struct kernels_cuda table = {
+    table = (struct kernels_cuda){
         .embed = launch_embed,
         .rmsnorm = launch_rmsnorm,
         .norm_heads = launch_norm_heads,
@@ -591,5 +595,11 @@ const struct kernels_cuda *standin_kernels(void)
         .logits = launch_logits,
         .survey = launch_survey,
     };
+    standin_training_install(&table);
+}
+
+const struct kernels_cuda *standin_kernels(void)
+{
+    call_once(&once, fill_table);
     return &table;
 }

@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "kernels/kernels_cuda.h"
 #include "worker/engine/device/cuda_runtime.h"
 
 /* Does a piece of work; false: it cannot be done yet. `arguments` are its own copy. */
@@ -16,6 +17,9 @@ enum status standin_put(struct CUstream_st *stream, standin_work *work, const vo
 
 /* What lies behind a device address; other addresses are themselves. */
 void *standin_behind(const void *memory);
+
+/* Puts training's kernels into a table. */
+void standin_training_install(struct kernels_cuda *table);
 
 /* A random number of the stand-in's own, from any thread. */
 uint32_t standin_random(void);

@@ -74,6 +74,37 @@ static void spell(char *text, const int32_t *ids, size_t count)
     text[count] = '\0';
 }
 
+/* What replay takes of a line is what a model is asked and answers in its chat form. */
+static void a_prompt_and_its_response_are_a_turn(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct chat *chat;
+    struct documents *documents;
+    struct document document = {.prompt_ids = 0};
+    char path[PATH_ROOM], text[256];
+    open_fixture(&f);
+    put_text(&f, "r.jsonl", "{\"prompt\": \"Why?\", \"response\": \"So.\"}\n");
+    file_path(path, &f, "r.jsonl");
+    assert_int_equal(chat_create(&chat, f.tokenizer, f.tiny.vocab, "chatml"), STATUS_OK);
+    struct documents_args args = arguments(&f, path);
+    args.prompt = "prompt";
+    args.response = "response";
+    args.chat = chat;
+    assert_int_equal(documents_open(&documents, &args), STATUS_OK);
+    assert_int_equal(documents_read(documents, &document, 0), STATUS_OK);
+    assert_int_equal(document.ids.ids[0], TINY_IM_START);
+    spell(text, document.ids.ids + 1, document.prompt_ids - 1);
+    text[strlen("user\nWhy?|\n")] = '{'; /* the start of the answer */
+    assert_string_equal(text, "user\nWhy?|\n{assistant\n");
+    spell(text, document.ids.ids + document.prompt_ids, document.ids.count - document.prompt_ids);
+    assert_string_equal(text, "So.|");
+    documents_close(documents);
+    id_list_deinit(&document.ids);
+    chat_destroy(chat);
+    close_fixture(&f);
+}
+
 static void every_kind_of_file_is_read(void **state)
 {
     (void)state;
@@ -648,6 +679,7 @@ static void replay_counts_what_the_loss_says(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_prompt_and_its_response_are_a_turn),
         cmocka_unit_test(every_kind_of_file_is_read),
         cmocka_unit_test(what_cannot_be_read_is_named),
         cmocka_unit_test(long_texts_are_cut_where_it_does_not_show),

@@ -15,7 +15,7 @@ static enum status put(struct store *store, struct store_document_answer *answer
 {
     struct store_document_upload *upload;
     const size_t half = strlen(text) / 2;
-    assert_int_equal(store_document_begin(&upload, store, tenant), STATUS_OK);
+    assert_int_equal(store_document_begin(&upload, store, tenant, NULL), STATUS_OK);
     assert_int_equal(store_document_write(upload, text, half), STATUS_OK);
     assert_int_equal(store_document_write(upload, text + half, strlen(text) - half), STATUS_OK);
     const enum status status = store_document_finish(upload, answer, args);

@@ -217,7 +217,7 @@ static void a_copy_made_while_it_serves_opens(void **state)
     const int64_t number = store_folder_batch(store, "a", "one", 3);
     const int64_t epoch = store_folder_lease(store, "a", number, 1);
     assert_int_equal(store_folder_commit(store, "a", number, 1, epoch, body), STATUS_OK);
-    assert_int_equal(store_document_begin(&upload, store, "a"), STATUS_OK);
+    assert_int_equal(store_document_begin(&upload, store, "a", NULL), STATUS_OK);
     assert_int_equal(store_document_write(upload, "text", 4), STATUS_OK);
     assert_int_equal(store_document_finish(upload, &document, &args), STATUS_OK);
     store_document_abandon(upload);

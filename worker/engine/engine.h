@@ -47,12 +47,13 @@ struct engine_request {
     const int32_t *ids; /* [count], below the vocabulary; at least one */
     int64_t count;
     int64_t max_tokens; /* to generate; 0 and Score: none */
+    int64_t min_tokens; /* no stop id is among the first so many */
     struct sampling sampling;
     const int32_t *stop_ids; /* [stop_count]; a stop id ends the answer and is part of it */
-    int stop_count;
-    int64_t deadline_ns; /* monotonic; 0: none */
-    const char *tenant;  /* whose requests it may share prefixes with; NULL is "" */
-    bool reuse_prefix;   /* take panels of the same prefix that are there, and leave its own */
+    int stop_count;          /* up to SAMPLE_HELD_MAX */
+    int64_t deadline_ns;     /* monotonic; 0: none */
+    const char *tenant;      /* whose requests it may share prefixes with; NULL is "" */
+    bool reuse_prefix;       /* take panels of the same prefix that are there, and leave its own */
     /* The resident, by its number, that the prompt begins as, of the same tenant and with the same
      * method; 0: none. NOT_FOUND where it is not there. */
     uint64_t goes_on_from;

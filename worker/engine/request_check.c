@@ -49,6 +49,7 @@ enum status request_check(const struct engine_request *request, const struct pla
     TRY(check_tokens(request, shape->vocab));
     TRY(sampling_check_likeliest(request->likeliest, shape->vocab));
     TRY(sampling_check(&request->sampling, &field));
+    TRY(sampling_check_biases(&request->sampling, &field, shape->vocab));
     TRY(check_choice(&choice, shape));
     return places_check(places, &choice, request);
 }

@@ -49,6 +49,8 @@ enum status sequence_settle(struct sequence *sequence, const struct sequence_pla
         assert((int64_t)sampler_bytes(place->vocab) <= place->sampler_bytes);
         sequence->sampler = sampler_init(place->sampler_memory, place->vocab, &request->sampling);
         sampler_saw(sequence->sampler, request->ids, request->count);
+        sampler_hold_back(sequence->sampler, request->stop_ids, request->stop_count,
+                          request->min_tokens);
     }
     if (place->draft_memory && request->draft_tokens > 0) {
         sequence->draft = draft_init(place->draft_memory, place->draft_bytes);

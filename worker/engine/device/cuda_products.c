@@ -2,7 +2,7 @@
  * cuBLASLt for an algorithm costs more than putting the product on a stream.
  *
  * cuBLASLt thinks in columns: a row-major y [rows, out] is its y^T [out, rows], so the weights come
- * first and are the transposed side. */
+ * first, and a side that lies as struct cuda_product has it by itself is one that it transposes. */
 #include "worker/engine/device/cuda_products.h"
 
 #include <cublasLt.h>
@@ -63,6 +63,7 @@ struct product_key {
     int64_t workspace_bytes;
     int32_t w_alignment, x_alignment, y_alignment; /* bytes */
     int32_t operand;                               /* enum dtype */
+    bool x_transposed, w_transposed;
 };
 
 /* A product's shape, and how cuBLASLt does it. */
@@ -143,6 +144,8 @@ static struct product_key key_of(const struct cuda_product *args)
         .x_alignment = alignment_of(args->x),
         .y_alignment = alignment_of(args->y),
         .operand = (int32_t)args->operand,
+        .x_transposed = args->x_transposed,
+        .w_transposed = args->w_transposed,
     };
 }
 
@@ -151,19 +154,32 @@ static bool same(const struct product_key *a, const struct product_key *b)
     return a->rows == b->rows && a->out == b->out && a->in == b->in && a->y_stride == b->y_stride &&
            a->workspace_bytes == b->workspace_bytes && a->w_alignment == b->w_alignment &&
            a->x_alignment == b->x_alignment && a->y_alignment == b->y_alignment &&
-           a->operand == b->operand;
+           a->operand == b->operand && a->x_transposed == b->x_transposed &&
+           a->w_transposed == b->w_transposed;
+}
+
+/* Elements from column to column of a side, in cuBLASLt's words. */
+static int64_t w_stride(const struct product_key *key)
+{
+    return key->w_transposed ? key->out : key->in;
+}
+
+static int64_t x_stride(const struct product_key *key)
+{
+    return key->x_transposed ? key->rows : key->in;
 }
 
 /* A product in cuBLASLt's words, for messages: what it takes to make the same call alone. */
 static void word(char text[TEXT_BYTES], const struct product_key *key)
 {
     snprintf(text, TEXT_BYTES,
-             "TN product of %s to f32, m %lld n %lld k %lld, lda %lld ldb %lld ldc %lld, A B C "
+             "%c%c product of %s to f32, m %lld n %lld k %lld, lda %lld ldb %lld ldc %lld, A B C "
              "aligned to %d %d %d bytes, %lld bytes of workspace",
+             key->w_transposed ? 'N' : 'T', key->x_transposed ? 'T' : 'N',
              dtype_name((enum dtype)key->operand), (long long)key->out, (long long)key->rows,
-             (long long)key->in, (long long)key->in, (long long)key->in, (long long)key->y_stride,
-             (int)key->w_alignment, (int)key->x_alignment, (int)key->y_alignment,
-             (long long)key->workspace_bytes);
+             (long long)key->in, (long long)w_stride(key), (long long)x_stride(key),
+             (long long)key->y_stride, (int)key->w_alignment, (int)key->x_alignment,
+             (int)key->y_alignment, (long long)key->workspace_bytes);
 }
 
 /* Of a call that speaks of one product. */
@@ -191,21 +207,29 @@ static void forget(struct shape *shape)
     *shape = (struct shape){0};
 }
 
-static enum status describe(struct shape *shape)
+/* One side: its rows and columns are those of memory. */
+static enum status describe_side(struct shape *shape, cublasLtMatrixLayout_t *side,
+                                 cublasLtMatmulDescAttributes_t attribute, bool transposed,
+                                 int64_t length, int64_t stride)
 {
     const struct product_key *key = &shape->key;
     const cudaDataType_t narrow = key->operand == DTYPE_F16 ? CUDA_R_16F : CUDA_R_16BF;
-    const cublasOperation_t transposed = CUBLAS_OP_T;
-    const uint64_t in = (uint64_t)key->in;
+    const cublasOperation_t operation = transposed ? CUBLAS_OP_T : CUBLAS_OP_N;
+    TRY(check(lt.operation_set(shape->operation, attribute, &operation, sizeof operation),
+              "cublasLtMatmulDescSetAttribute"));
+    return check(lt.layout_create(side, narrow, (uint64_t)stride, (uint64_t)length, stride),
+                 "cublasLtMatrixLayoutCreate");
+}
+
+static enum status describe(struct shape *shape)
+{
+    const struct product_key *key = &shape->key;
     TRY(check(lt.operation_create(&shape->operation, CUBLAS_COMPUTE_32F, CUDA_R_32F),
               "cublasLtMatmulDescCreate"));
-    TRY(check(lt.operation_set(shape->operation, CUBLASLT_MATMUL_DESC_TRANSA, &transposed,
-                               sizeof transposed),
-              "cublasLtMatmulDescSetAttribute"));
-    TRY(check(lt.layout_create(&shape->w, narrow, in, (uint64_t)key->out, key->in),
-              "cublasLtMatrixLayoutCreate"));
-    TRY(check(lt.layout_create(&shape->x, narrow, in, (uint64_t)key->rows, key->in),
-              "cublasLtMatrixLayoutCreate"));
+    TRY(describe_side(shape, &shape->w, CUBLASLT_MATMUL_DESC_TRANSA, !key->w_transposed,
+                      key->w_transposed ? key->in : key->out, w_stride(key)));
+    TRY(describe_side(shape, &shape->x, CUBLASLT_MATMUL_DESC_TRANSB, key->x_transposed,
+                      key->x_transposed ? key->in : key->rows, x_stride(key)));
     return check(lt.layout_create(&shape->y, CUDA_R_32F, (uint64_t)key->out, (uint64_t)key->rows,
                                   key->y_stride),
                  "cublasLtMatrixLayoutCreate");

@@ -48,12 +48,20 @@ enum cuda_link {
     CUDA_LINK_NVLINK, /* directly and with atomics, as over NVLink */
 };
 
-/* y[r][o] = (accumulate ? y[r][o] : 0) + sum_k x[r][k] * w[o][k], in float32. */
+/* y[r][o] = (accumulate ? y[r][o] : 0) + sum_k x[r][k] * w[o][k], in float32. The three products of
+ * a layer that learns, with its x [tokens, in], w [out, in] and y [tokens, out]:
+ *
+ *   | product        | rows, out, in      | x                 | w                |
+ *   | y = x w^T      | tokens, out, in    | x                 | w                |
+ *   | dx = dy w      | tokens, in, out    | dy                | w, w_transposed  |
+ *   | dw += dy^T x   | out, in, tokens    | dy, x_transposed  | x, w_transposed  | */
 struct cuda_product {
-    float *y;         /* [rows, out], row r at y + r * y_stride */
-    int64_t y_stride; /* floats */
-    const void *x;    /* [rows, in] operand, dense */
-    const void *w;    /* [out, in] operand, dense */
+    float *y;          /* [rows, out], row r at y + r * y_stride */
+    int64_t y_stride;  /* floats */
+    const void *x;     /* [rows, in] operand, dense */
+    const void *w;     /* [out, in] operand, dense */
+    bool x_transposed; /* x lies as [in, rows] */
+    bool w_transposed; /* w lies as [in, out] */
     enum dtype operand;
     int64_t rows;
     int64_t out;
@@ -120,6 +128,10 @@ MUST_CHECK enum status cuda_streams_open(struct cuda_streams *streams,
                                          const struct cuda_runtime *runtime,
                                          const struct kernels_cuda *kernels, int local_rank,
                                          int local_size, bool oversubscribe);
+
+/* sum[i] += values[i] on the compute stream, both in device memory. */
+MUST_CHECK enum status cuda_streams_add(const struct cuda_streams *streams, float *sum,
+                                        const float *values, size_t count);
 
 /* Accepts one that is not open (all zero). */
 void cuda_streams_close(struct cuda_streams *streams);

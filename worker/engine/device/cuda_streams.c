@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "kernels/kernels_cuda.h"
 #include "worker/engine/device/cuda_runtime.h"
 
 /* As many devices as there is room for; "..." stands for the others. */
@@ -49,6 +50,13 @@ enum status cuda_streams_open(struct cuda_streams *streams, const struct cuda_ru
 undo:
     cuda_streams_close(streams);
     return status;
+}
+
+enum status cuda_streams_add(const struct cuda_streams *streams, float *sum, const float *values,
+                             size_t count)
+{
+    const struct kernels_cuda_add args = {sum, values, (int64_t)count};
+    return streams->runtime->launched(streams->kernels->add(&args, streams->compute), "add");
 }
 
 void cuda_streams_close(struct cuda_streams *streams)

@@ -125,6 +125,13 @@ struct transport_ops {
     void (*destroy)(struct transport *t);
 };
 
+/* What adds and copies the float32s of a sum, where the host's own instructions do not reach them.
+ * On a GPU both go on the compute stream, in order with what is there. */
+struct transport_arithmetic {
+    enum status (*add)(struct transport *t, float *sum, const float *values, size_t count);
+    enum status (*copy)(struct transport *t, float *to, const float *from, size_t count);
+};
+
 /* At the start of memory by malloc that a request may still point into when its owner goes. */
 struct transport_keepsake {
     struct transport_keepsake *next;
@@ -146,6 +153,7 @@ struct transport {
     struct transport_keepsake *keepsakes;
     struct transport *driver; /* drives this one while it waits; NULL: it drives itself */
     struct transport *whole;  /* of a split: whose ranks these are; else NULL */
+    const struct transport_arithmetic *arithmetic; /* NULL: the host's */
 };
 
 static inline MUST_CHECK enum status transport_send(struct transport *t, int peer,

@@ -20,6 +20,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "proto/clock.h"
@@ -490,15 +491,38 @@ static enum status nccl_broadcast(struct transport *base, void *data, size_t byt
     return give_back(t, t->host->ops->broadcast(t->host, data, bytes));
 }
 
-/* NCCL adds in whatever order its rings have; memory of the host goes by messages. */
+/* ---- sums: NCCL adds in whatever order its rings have, so they are messages and a kernel ---- */
+
+static enum status nccl_add(struct transport *base, float *sum, const float *values, size_t count)
+{
+    const struct cuda_streams *streams = nccl_of(base)->streams;
+    if (streams->runtime->on_device(sum))
+        return cuda_streams_add(streams, sum, values, count);
+    for (size_t i = 0; i < count; i++)
+        sum[i] += values[i];
+    return STATUS_OK;
+}
+
+static enum status nccl_copy(struct transport *base, float *to, const float *from, size_t count)
+{
+    const struct cuda_streams *streams = nccl_of(base)->streams;
+    if (streams->runtime->on_device(to))
+        return streams->runtime->copy(to, from, count * sizeof *to, streams->compute);
+    memcpy(to, from, count * sizeof *to);
+    return STATUS_OK;
+}
+
+static const struct transport_arithmetic nccl_arithmetic = {nccl_add, nccl_copy};
+
 static enum status nccl_reduce_scatter(struct transport *base, float *mine, const float *all,
                                        const struct transport_sums *sums)
 {
     const struct cuda_runtime *runtime = nccl_of(base)->streams->runtime;
-    if (runtime->on_device(all) || runtime->on_device(mine) || runtime->on_device(sums->scratch))
-        return fail(STATUS_UNIMPLEMENTED,
-                    "rank %d: numbers that lie on a GPU cannot be added in the order of ranks yet: "
-                    "train with --device cpu",
+    const bool there = runtime->on_device(all);
+    if (runtime->on_device(mine) != there || runtime->on_device(sums->scratch) != there)
+        return fail(STATUS_INVALID_ARGUMENT,
+                    "rank %d: of a sum's numbers, its result and its scratch only some lie on the "
+                    "GPU",
                     base->rank);
     return transport_reduce_by_messages(base, mine, all, sums);
 }
@@ -710,6 +734,7 @@ static void introduce(struct nccl *t, const struct transport_options *options)
         .ops = &nccl_ops,
         .board = t->host->board,
         .silence_ns = options->silence_ns,
+        .arithmetic = &nccl_arithmetic,
     };
     snprintf(t->base.facts, sizeof t->base.facts, "transport=nccl library=\"%s\" host=(%.150s)",
              t->api->name, t->host->facts);

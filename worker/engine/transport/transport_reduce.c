@@ -60,26 +60,54 @@ static enum status post_round(const struct adding *adding, size_t first,
     return STATUS_OK;
 }
 
-static void add(float *restrict sum, const float *restrict values, size_t count)
+static enum status host_add(struct transport *t, float *restrict sum, const float *restrict values,
+                            size_t count)
 {
+    (void)t;
     for (size_t i = 0; i < count; i++)
         sum[i] += values[i];
+    return STATUS_OK;
+}
+
+static enum status host_copy(struct transport *t, float *to, const float *from, size_t count)
+{
+    (void)t;
+    memcpy(to, from, count * sizeof *to);
+    return STATUS_OK;
+}
+
+static const struct transport_arithmetic host_arithmetic = {host_add, host_copy};
+
+/* A split's memory is of the kind of its whole's. */
+static struct transport *whole_of(struct transport *t)
+{
+    while (t->whole)
+        t = t->whole;
+    return t;
+}
+
+static const struct transport_arithmetic *arithmetic_of(const struct transport *whole)
+{
+    return whole->arithmetic ? whole->arithmetic : &host_arithmetic;
 }
 
 /* In what came from rank 0, since `mine` may be where this rank's own numbers lie. */
-static void add_round(const struct adding *adding, size_t first)
+static enum status add_round(const struct adding *adding, size_t first)
 {
-    const struct transport *t = adding->t;
-    const size_t count = round_count(adding, t->rank, first);
-    const float *own = part(adding, t->rank) + first;
+    struct transport *whole = whole_of(adding->t);
+    const struct transport_arithmetic *arithmetic = arithmetic_of(whole);
+    const int own_rank = adding->t->rank;
+    const size_t count = round_count(adding, own_rank, first);
+    const float *own = part(adding, own_rank) + first;
     float *mine = adding->mine + first;
-    float *sum = t->rank == 0 ? mine : arrived(adding, 0);
-    if (t->rank == 0 && mine != own && count > 0)
-        memcpy(mine, own, count * sizeof *mine);
-    for (int rank = 1; rank < t->size; rank++)
-        add(sum, rank == t->rank ? own : arrived(adding, rank), count);
-    if (t->rank > 0 && count > 0)
-        memcpy(mine, sum, count * sizeof *mine);
+    float *sum = own_rank == 0 ? mine : arrived(adding, 0);
+    if (count == 0)
+        return STATUS_OK;
+    if (own_rank == 0 && mine != own)
+        TRY(arithmetic->copy(whole, mine, own, count));
+    for (int rank = 1; rank < adding->t->size; rank++)
+        TRY(arithmetic->add(whole, sum, rank == own_rank ? own : arrived(adding, rank), count));
+    return own_rank > 0 ? arithmetic->copy(whole, mine, sum, count) : STATUS_OK;
 }
 
 static enum status add_in_rounds(const struct adding *adding)
@@ -94,7 +122,7 @@ static enum status add_in_rounds(const struct adding *adding)
         TRY(post_round(adding, first, requests, &count));
         for (size_t r = 0; r < count; r++)
             TRY(transport_wait(adding->t, requests[r]));
-        add_round(adding, first);
+        TRY(add_round(adding, first));
     }
     return STATUS_OK;
 }
@@ -104,10 +132,11 @@ enum status transport_reduce_by_messages(struct transport *t, float *mine, const
 {
     const size_t others = (size_t)t->size - 1;
     struct adding adding = {t, mine, all, sums, others ? sums->scratch_count / others : 0};
-    if (others == 0 && sums->sizes[0] > 0)
-        memmove(mine, part(&adding, 0), sums->sizes[0]);
-    if (others == 0)
+    if (others == 0 && (part_count(&adding, 0) == 0 || mine == part(&adding, 0)))
         return STATUS_OK;
+    if (others == 0)
+        return arithmetic_of(whole_of(t))
+            ->copy(whole_of(t), mine, part(&adding, 0), part_count(&adding, 0));
     assert(adding.piece > 0);
     return add_in_rounds(&adding);
 }

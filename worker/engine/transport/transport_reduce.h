@@ -8,8 +8,9 @@
 #include "worker/engine/transport/transport.h"
 
 /* Every rank has [sum] floats at `all`; rank r gets the sum over ranks of what lies at offsets[r],
- * sizes[r] bytes, at `mine`. `mine` may be that place in `all`; else the two do not overlap.
- * UNIMPLEMENTED for memory of a GPU. */
+ * sizes[r] bytes, at `mine`. `mine` may be that place in `all`; else the two do not overlap. With
+ * NCCL all three, `sums->scratch` included, may lie on the GPU, and INVALID_ARGUMENT says that only
+ * some of them do; the sum is then there for what follows on the compute stream. */
 MUST_CHECK enum status transport_reduce_scatter(struct transport *t, float *mine, const float *all,
                                                 const struct transport_sums *sums);
 

@@ -1,15 +1,18 @@
 #!/usr/bin/env python3
-"""Prefill and decode of longhaul beside llama.cpp: the same model file, the same tokens, the same run, alternating.
+"""Prefill and decode of longhaul beside other engines on CPUs: the same model file, the same tokens, the same run, alternating.
 
-    python3 -m venv /tmp/llama && /tmp/llama/bin/pip install llama-cpp-python     (compiles for this CPU), or
-    python3 -m venv /tmp/llama && /tmp/llama/bin/pip install --no-deps xllamacpp  (ready made; says its CPU features)
-    /tmp/llama/bin/python tests/bench/compare_llama.py --bin build/release/bin --model FILE --text FILE --tokens 8192 \\
-        --out tests/bench/results/NAME.jsonl
+    python3 -m venv /tmp/peers && /tmp/peers/bin/pip install llama-cpp-python     (compiles for this CPU), or
+    python3 -m venv /tmp/peers && /tmp/peers/bin/pip install --no-deps xllamacpp  (ready made; says its CPU features)
+    /tmp/peers/bin/python tests/bench/compare_peers.py --bin build/release/bin --model FILE --text FILE --tokens 2048 8192 \\
+        --out tests/bench/results/NAME.jsonl [--ik-llama FOLDER/llama-bench] [--plot FILE.svg] [--kernels avx2]
 
-Every engine gets all cores that the process may use. Cases: longhaul with one worker and all threads; longhaul with two
-workers that share the same cores; llama.cpp with and without flash attention. The first output line is a manifest; each
-further one is a case with every sample, medians, and ratios taken sample by sample against the first case, longhaul's one worker
-unless --case leaves it out."""
+Every engine gets all cores that the process may use. Cases: longhaul with one worker and all threads; longhaul with two workers
+that share the same cores; llama.cpp with and without flash attention; ik_llama.cpp with flash attention, by its llama-bench, with
+keys and values in 16 bits and in 8 (`-ctk q8_0 -ctv q8_0`). Those that are not there are left out, and the manifest says so.
+
+The first line of --out is a manifest; each further one is a case with every sample, medians, and ratios taken sample by sample
+against the first case, longhaul's one worker unless --case leaves it out. At the end it prints a table; --plot, which needs PyPI
+matplotlib, draws it."""
 import argparse
 import json
 import os
@@ -21,7 +24,8 @@ import tempfile
 import time
 
 DECODE_TOKENS = 128
-CASES = ["longhaul 1 worker", "longhaul 2 workers", "llama.cpp flash", "llama.cpp"]
+CASES = ["longhaul 1 worker", "longhaul 2 workers", "llama.cpp flash", "llama.cpp", "ik_llama 16 bits", "ik_llama 8 bits"]
+CACHES = {"ik_llama 16 bits": "f16", "ik_llama 8 bits": "q8_0"}
 
 
 def parse():
@@ -33,7 +37,10 @@ def parse():
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--decode-tokens", type=int, default=DECODE_TOKENS)
     parser.add_argument("--case", nargs="+", choices=CASES, default=CASES)
+    parser.add_argument("--ik-llama", help="llama-bench of an ik_llama.cpp that you built")
+    parser.add_argument("--kernels", help="longhaul's variant; else the best here")
     parser.add_argument("--out", required=True)
+    parser.add_argument("--plot", help="an SVG file")
     return parser.parse_args()
 
 
@@ -67,7 +74,7 @@ def cut(arguments, ids_wanted, folder):
 
 def run_longhaul(arguments, path, cores, workers):
     words = ["--workers", str(workers), "--threads", str(max(1, cores // workers)), "--raw", "--prompt-file", path,
-             "--max-tokens", str(arguments.decode_tokens)]
+             "--max-tokens", str(arguments.decode_tokens), *(["--kernels", arguments.kernels] if arguments.kernels else [])]
     result = longhaul(arguments, "run", *words)
     usage, seconds = result["usage"], result["seconds"]
     return (usage["prompt_tokens"] / seconds["prefill"],
@@ -119,13 +126,73 @@ def run_xllamacpp(arguments, ids, cores, flash):
 
 
 def llama_runner():
-    """The function, and what it is."""
+    """The function, None where there is no llama.cpp, and what it is."""
     try:
         import llama_cpp
         return run_llama_cpp_python, f"llama-cpp-python {llama_cpp.__version__}"
     except ImportError:
+        pass
+    try:
         import xllamacpp
         return run_xllamacpp, f"xllamacpp {xllamacpp.__version__}, {xllamacpp.get_system_info().strip()}"
+    except ImportError:
+        return None, "not installed"
+
+
+def run_ik_llama(arguments, ids, cores, cache):
+    """Its llama-bench makes tokens of its own; as many as `ids`."""
+    rates = []
+    for words in (["-p", str(len(ids)), "-n", "0"], ["-p", "0", "-n", "0", "-gp", f"{len(ids)},{arguments.decode_tokens}"]):
+        done = subprocess.run([arguments.ik_llama, "-m", arguments.model, "-t", str(cores), "-r", "1", "-fa", "1", "-ctk", cache,
+                               "-ctv", cache, *words, "-o", "json"], check=True, capture_output=True, text=True, timeout=3600)
+        rates.append(json.loads(done.stdout)[-1]["avg_ts"])
+    return tuple(rates)
+
+
+def cases_of(arguments, cores, llama):
+    """{name: function of a prompt's file and ids} of those that are here."""
+    cases = {f"longhaul {workers} worker{'s' if workers > 1 else ''}":
+             lambda path, ids, workers=workers: run_longhaul(arguments, path, cores, workers) for workers in (1, 2)}
+    if llama:
+        cases |= {name: lambda path, ids, flash=flash: llama(arguments, ids, cores, flash)
+                  for name, flash in (("llama.cpp flash", True), ("llama.cpp", False))}
+    if arguments.ik_llama:
+        cases |= {name: lambda path, ids, cache=cache: run_ik_llama(arguments, ids, cores, cache) for name, cache in CACHES.items()}
+    return {name: cases[name] for name in CASES if name in cases and name in arguments.case}
+
+
+def table(rows):
+    lengths = sorted({row["prompt_tokens"] for row in rows})
+    head = ["tokens/s, medians", *(f"{part}, {length:,}" for part in ("prefill", "decode at") for length in lengths)]
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    for name in dict.fromkeys(row["case"] for row in rows):
+        of_case = {row["prompt_tokens"]: row for row in rows if row["case"] == name}
+        cells = [f"{of_case[length][f'{part}_median']:.0f} ({of_case[length][f'{part}_over_first_case']:.2f})"
+                 if f"{part}_median" in of_case.get(length, {}) else "" for part in ("prefill", "decode") for length in lengths]
+        lines.append("| " + " | ".join([name, *cells]) + " |")
+    return "\n".join(lines)
+
+
+def plot(rows, path):
+    import matplotlib
+    matplotlib.use("svg")
+    matplotlib.rcParams.update({"svg.hashsalt": "longhaul", "svg.fonttype": "none", "font.size": 10, "axes.spines.top": False,
+                                "axes.spines.right": False})
+    import matplotlib.pyplot as plt
+    names = list(dict.fromkeys(row["case"] for row in rows))
+    lengths = sorted({row["prompt_tokens"] for row in rows})
+    picture, panels = plt.subplots(1, 2, figsize=(9, 3.4))
+    for panel, part in zip(panels, ("prefill", "decode")):
+        for n, name in enumerate(names):
+            of_case = {row["prompt_tokens"]: row.get(f"{part}_median", 0) for row in rows if row["case"] == name}
+            places = [place + (n - (len(names) - 1) / 2) * 0.8 / len(names) for place in range(len(lengths))]
+            panel.bar(places, [of_case.get(length, 0) for length in lengths], 0.8 / len(names), label=name)
+        panel.set_xticks(range(len(lengths)), [f"{length:,}" for length in lengths])
+        panel.set_xlabel("tokens of the prompt")
+        panel.set_title(f"{part}, tokens/s", loc="left")
+    panels[0].legend(frameon=False, fontsize=8)
+    picture.tight_layout()
+    picture.savefig(path, metadata={"Date": None})
 
 
 def summary(samples, baseline):
@@ -144,14 +211,8 @@ def summary(samples, baseline):
 def main():
     arguments = parse()
     cores = len(os.sched_getaffinity(0))
-    llama_build = "left out"
-    runners = {"longhaul 1 worker": lambda path, ids: run_longhaul(arguments, path, cores, 1),
-               "longhaul 2 workers": lambda path, ids: run_longhaul(arguments, path, cores, 2)}
-    if any(name.startswith("llama.cpp") for name in arguments.case):
-        run_llama, llama_build = llama_runner()
-        runners["llama.cpp flash"] = lambda path, ids: run_llama(arguments, ids, cores, True)
-        runners["llama.cpp"] = lambda path, ids: run_llama(arguments, ids, cores, False)
-    cases = {name: runners[name] for name in CASES if name in arguments.case}
+    llama, llama_build = llama_runner()
+    cases = cases_of(arguments, cores, llama)
     with open("/proc/cpuinfo", encoding="utf-8") as file:
         model = next((line.split(":")[1].strip() for line in file if line.startswith("model name")), "?")
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True,
@@ -160,9 +221,10 @@ def main():
                                        capture_output=True, text=True, timeout=60).stdout)
     with open(arguments.out, "w", encoding="utf-8") as out, tempfile.TemporaryDirectory() as folder:
         print(json.dumps({"manifest": {
-            "command": "tests/bench/compare_llama.py", "commit": commit, "cpu": model, "cores": cores,
-            "kernels": doctor["best_kernels"], "llama": llama_build, "system": platform.platform(), "model": os.path.basename(arguments.model),
+            "command": "tests/bench/compare_peers.py", "commit": commit, "cpu": model, "cores": cores,
+            "kernels": arguments.kernels or doctor["best_kernels"], "llama": llama_build, "ik_llama": arguments.ik_llama is not None, "system": platform.platform(), "model": os.path.basename(arguments.model),
             "decode_tokens": arguments.decode_tokens, "load_average": os.getloadavg()[0]}}), file=out, flush=True)
+        rows = []
         for tokens in arguments.tokens:
             path, ids = cut(arguments, tokens, folder)
             samples = {name: [] for name in cases}
@@ -174,7 +236,10 @@ def main():
             for name in cases:
                 row = {"case": name, "prompt_tokens": len(ids), **summary(samples[name], samples[next(iter(cases))])}
                 print(json.dumps(row), file=out, flush=True)
-                print(json.dumps(row), flush=True)
+                rows.append(row)
+    print(table(rows))
+    if arguments.plot:
+        plot(rows, arguments.plot)
 
 
 main()
