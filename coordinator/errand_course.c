@@ -2,8 +2,12 @@
  * ended: "rejected" is one that never had a place. */
 #include "coordinator/errand_course.h"
 
+#include <stdio.h>
+
 #include "proto/clock.h"
 #include "proto/metrics.h"
+
+enum { RANK_BYTES = 16 };
 
 static const char *const outcomes[] = {"stop",    "length", "scored",   "cancelled",
                                        "expired", "failed", "rejected", NULL};
@@ -55,6 +59,12 @@ static struct metrics_family prompt_sizes =
 static struct metrics_family answer_sizes =
     TOKENS("longhaul_request_generation_tokens", "Tokens of an answer.");
 
+static struct metrics_family step_seconds = {
+    .name = "longhaul_worker_rank_step_seconds",
+    .help = "A rank's arithmetic for one step of an answer, its mean. CPUs measure it.",
+    .type = METRICS_HISTOGRAM,
+    .labels = {"rank"},
+    .bounds = metrics_seconds};
 static struct metrics_family collective_seconds = {
     .name = "longhaul_collective_seconds",
     .help = "Of all ranks: exchange, from keys wanted to keys there, summed over blocks; wait, in "
@@ -72,20 +82,9 @@ static struct metrics_family collective_bytes = {
 void errand_course_offer(void)
 {
     struct metrics_family *const all[] = {
-        &requests,
-        &prompt_tokens,
-        &cached_tokens,
-        &prefilled_tokens,
-        &generation_tokens,
-        &first_token,
-        &token,
-        &queue,
-        &prefill,
-        &decode,
-        &duration,
-        &prompt_sizes,
-        &answer_sizes,
-        &collective_seconds,
+        &requests,         &prompt_tokens, &cached_tokens, &prefilled_tokens, &generation_tokens,
+        &first_token,      &token,         &queue,         &prefill,          &decode,
+        &duration,         &prompt_sizes,  &answer_sizes,  &step_seconds,     &collective_seconds,
         &collective_bytes,
     };
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
@@ -109,6 +108,20 @@ void errand_course_tokens(struct errand_course *course)
         course->first_ns = clock_now_ns();
 }
 
+/* The first token of an answer is the prompt's; others' rows of a step are counted with it. */
+static void observe_steps(int rank, const Longhaul__Control__V1__RankReport *report,
+                          int64_t completion_tokens)
+{
+    char number[RANK_BYTES];
+    const double seconds = report->step_qkv_seconds + report->step_attend_seconds +
+                           report->step_output_seconds + report->step_gate_seconds +
+                           report->step_down_seconds + report->step_logits_seconds;
+    if (completion_tokens < 2 || seconds <= 0)
+        return;
+    snprintf(number, sizeof number, "%d", rank);
+    metrics_observe(&step_seconds, seconds / (double)(completion_tokens - 1), number);
+}
+
 void errand_course_outcome(struct errand_course *course, const struct group_outcome *outcome,
                            Longhaul__V1__FinishReason reason)
 {
@@ -122,6 +135,7 @@ void errand_course_outcome(struct errand_course *course, const struct group_outc
         const Longhaul__Control__V1__RankReport *report = &outcome->reports[rank].report;
         if (!outcome->reports[rank].done)
             continue;
+        observe_steps(rank, report, outcome->completion_tokens);
         metrics_add(&collective_seconds, report->exchange_seconds, "exchange");
         metrics_add(&collective_seconds, report->exchange_wait_seconds, "wait");
         metrics_add(&collective_bytes, (double)report->sent_bytes, "sent");

@@ -448,12 +448,20 @@ static void offer_metrics(struct server *server, const struct server_settings *s
     server->metrics = (struct cluster_metrics){
         .workers = server->tools.workers,
         .queue = server->tools.queue,
+        .requests = server->tools.active,
         .store = batch_service_store(server->batches),
         .context_tokens = server->planner.defaults.context_tokens,
         .group_requests = settings->group_requests,
     };
     cluster_metrics_begin(&server->metrics);
     server->counted = true;
+}
+
+/* Of batches and documents. */
+static bool store_serves(void *context)
+{
+    struct server *server = context;
+    return !atomic_load(&server->tools.draining) && batch_service_is_serving(server->batches);
 }
 
 static enum status open_parts(struct server *server, const struct server_settings *settings)
@@ -494,6 +502,8 @@ static enum status open_parts(struct server *server, const struct server_setting
         .document_retention_seconds = settings->document_retention_seconds,
     };
     TRY(batch_service_create(&server->batches, &batches));
+    health_add(server->health, "longhaul.v1.Batches", store_serves, server);
+    health_add(server->health, "longhaul.v1.Documents", store_serves, server);
     offer_metrics(server, settings);
     fill_shares(server, settings);
     fill_methods(server);

@@ -146,6 +146,11 @@ void batch_service_methods(struct batch_service *service,
     }
 }
 
+bool batch_service_is_serving(const struct batch_service *service)
+{
+    return service->tools.store && store_is_serving(service->tools.store, NULL, 0);
+}
+
 bool batch_service_is_idle(const struct batch_service *service)
 {
     return !service->tools.dispatch || batch_dispatch_is_idle(service->tools.dispatch);

@@ -36,6 +36,9 @@ enum { BATCH_SERVICE_METHODS = 15 };
 void batch_service_methods(struct batch_service *service,
                            struct rpc_method methods[BATCH_SERVICE_METHODS]);
 
+/* Whether the store takes changes; false where none is kept. */
+bool batch_service_is_serving(const struct batch_service *service);
+
 /* Whether no line runs. */
 bool batch_service_is_idle(const struct batch_service *service);
 
