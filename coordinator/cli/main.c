@@ -23,6 +23,7 @@ static const struct command_row commands[] = {
     {"document", document_command, "texts that a coordinator keeps for them"},
     {"store", store_command, "check and copy what a coordinator keeps"},
     {"chat", chat_command, "a conversation of several turns"},
+    {"session", session_command, "documents that are read once and asked about many times"},
     {"status", status_command, "workers and requests of a running coordinator"},
     {"cancel", cancel_command, "end a request of a running coordinator"},
     {"plan", plan_command, "what a run would do and cost, without doing it"},
