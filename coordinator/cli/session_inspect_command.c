@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "coordinator/cli/console.h"
-#include "coordinator/cli/session_command.h"
+#include "coordinator/cli/session_asking.h"
 #include "proto/cache_file/cache_reader.h"
 #include "proto/flags.h"
 #include "proto/json_writer.h"

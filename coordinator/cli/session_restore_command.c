@@ -4,7 +4,7 @@
 
 #include "coordinator/cli/console.h"
 #include "coordinator/cli/interrupt.h"
-#include "coordinator/cli/session_command.h"
+#include "coordinator/cli/session_asking.h"
 #include "longhaul/v1/sessions.pb-c.h"
 #include "proto/cache_file/cache_reader.h"
 
@@ -96,12 +96,11 @@ int session_command_restore(int argc, char **argv)
     const char *id = NULL;
     struct flags_row rows[SESSION_ASKING_ROWS + 1];
     session_asking_rows(&asking, rows);
-    rows[SESSION_ASKING_ROWS] = (struct flags_row){.name = "name",
-                                                   .value = "NAME",
+    rows[SESSION_ASKING_ROWS] = (struct flags_row){.name = "id",
+                                                   .value = "ID",
                                                    .type = FLAGS_TEXT,
                                                    .target = &id,
-                                                   .help = "the session's name; by default the "
-                                                           "coordinator chooses one"};
+                                                   .help = "its id; not given: the coordinator's"};
     const struct flags_command command = {
         .program = "longhaul session restore",
         .example = "  longhaul session restore --server 127.0.0.1:7711 report.keys\n",

@@ -5,7 +5,7 @@
 
 #include "coordinator/cli/console.h"
 #include "coordinator/cli/event_stream.h"
-#include "coordinator/cli/session_command.h"
+#include "coordinator/cli/session_asking.h"
 #include "longhaul/v1/sessions.pb-c.h"
 #include "proto/cache_file/cache_writer.h"
 

@@ -88,7 +88,7 @@ class SavedSessions(ClusterTest):
         facts = json.loads(self.longhaul("session", "inspect", "--json", path).stdout)
         self.assertEqual((facts["tokens"], facts["document_bytes"]), (session.tokens, len(DOCUMENT)))
         self.relaunch(2)
-        result = self.longhaul("session", "restore", "--server", self.address, "--name", "again", path)
+        result = self.longhaul("session", "restore", "--server", self.address, "--id", "again", path)
         self.assertEqual((result.returncode, result.stdout), (0, "sessions/again\n"), result.stderr)
         answer, used = self.ask(sp.Session(name="sessions/again"))
         self.assertEqual(answer, ids)

@@ -1,5 +1,5 @@
-/* The commands of `longhaul session`. Each takes its own argv (argv[0] is the subcommand) and
- * returns the exit code. */
+/* The commands of `longhaul session` that files come into. Each takes its own argv (argv[0] is the
+ * subcommand) and returns the exit code. */
 #pragma once
 
 #include "coordinator/cli/connection.h"
