@@ -10,6 +10,7 @@
 #include "coordinator/prompt.h"
 #include "coordinator/queue.h"
 #include "coordinator/requests.h"
+#include "coordinator/sessions.h"
 #include "coordinator/errand_client.h"
 #include "coordinator/workers.h"
 #include "proto/status.h"
@@ -21,6 +22,7 @@ struct errand_tools {
     struct workers *workers;
     struct queue *queue;
     struct access *access; /* who the tenants are */
+    struct sessions *sessions;
     struct requests *active;
     struct spans *spans;    /* NULL: none are written */
     int64_t deadline_ms;    /* longest that a request may take */
@@ -39,3 +41,9 @@ MUST_CHECK enum status errand_generate(const struct errand_client *client,
                                        const Longhaul__V1__GenerateRequest *request);
 MUST_CHECK enum status errand_score(const struct errand_client *client, struct errand_tools *tools,
                                     const Longhaul__V1__ScoreRequest *request);
+
+/* Reads the text of a session, which `use` is about; *read is for sessions_end. What the client is
+ * posted are the events of a Generate without an answer. */
+MUST_CHECK enum status errand_session_read(const struct errand_client *client,
+                                           struct errand_tools *tools, struct sessions_use *use,
+                                           struct sessions_read *read);

@@ -36,7 +36,8 @@ struct group_run {
     struct group_logprobs *logprobs; /* [ids_room]; NULL unless asked for */
     size_t likeliest;
     size_t ids_count, ids_room, ids_told;
-    float *scores; /* [scores_room] */
+    float *scores;        /* [scores_room] */
+    int64_t scores_first; /* the first that is told: of a run that goes on from another, not 0 */
     int64_t scores_count, scores_room, scores_told;
     int64_t tokens_done, tokens_total;
     struct group_report *reports; /* [size] */
@@ -73,12 +74,14 @@ static void take_ids(struct group_run *run, const Longhaul__Control__V1__RunToke
 
 static void take_scores(struct group_run *run, const Longhaul__Control__V1__RunScores *scores)
 {
-    if (scores->first != run->scores_count ||
-        (int64_t)scores->n_logprobs > run->scores_room - run->scores_count) {
+    if (run->scores_count == 0 && scores->first >= 0 && scores->first < run->scores_room)
+        run->scores_first = scores->first;
+    const int64_t next = run->scores_first + run->scores_count;
+    if (scores->first != next || (int64_t)scores->n_logprobs > run->scores_room - next) {
         worker_group_lose(run->group,
                           "rank 0 reports %zu scores from %lld on where %lld are there of %lld",
-                          scores->n_logprobs, (long long)scores->first,
-                          (long long)run->scores_count, (long long)run->scores_room);
+                          scores->n_logprobs, (long long)scores->first, (long long)next,
+                          (long long)run->scores_room);
         return;
     }
     for (size_t i = 0; i < scores->n_logprobs; i++)
@@ -102,6 +105,7 @@ static void take_done(struct group_run *run, int rank, const Longhaul__Control__
         run->outcome.completion_tokens = done->completion_tokens;
         run->outcome.cached_tokens = done->cached_tokens;
         run->outcome.prefilled_tokens = done->prefilled_tokens;
+        run->outcome.resident_slots = done->resident_slots;
         run->outcome.drafted_tokens = done->drafted_tokens;
         run->outcome.accepted_tokens = done->accepted_tokens;
         run->outcome.prefill_seconds = done->prefill_seconds;
@@ -328,6 +332,11 @@ enum status group_run_begin(struct group_run **run, const struct workers_place *
     return STATUS_OK;
 }
 
+uint64_t group_run_number(const struct group_run *run)
+{
+    return run->number;
+}
+
 const char *group_run_id(const struct group_run *run)
 {
     return run->request_id;
@@ -361,7 +370,7 @@ void group_run_wait(struct group_run *run, struct group_news *news, int64_t time
         .id_count = (size_t)at_most((int64_t)(run->ids_count - run->ids_told), NEWS_MAX),
         .logprobs = run->logprobs ? run->logprobs + run->ids_told : NULL,
         .scores = run->scores + run->scores_told,
-        .score_first = run->scores_told,
+        .score_first = run->scores_first + run->scores_told,
         .score_count = at_most(run->scores_count - run->scores_told, NEWS_MAX),
         .tokens_done = run->tokens_done,
         .tokens_total = run->tokens_total,

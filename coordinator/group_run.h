@@ -48,6 +48,7 @@ struct group_outcome {
     const char *message;
     int64_t completion_tokens;
     int64_t cached_tokens, prefilled_tokens;
+    int64_t resident_slots; /* of a run that stays: of the pool of the rank that holds most */
     int64_t drafted_tokens, accepted_tokens;
     double prefill_seconds;
     double decode_seconds;
@@ -73,6 +74,9 @@ void group_run_cancel(struct group_run *run, const char *reason);
 
 /* Whether every rank is done, and so its place free for others. */
 bool group_run_is_done(struct group_run *run);
+
+/* What ranks name it by, and a run that goes on from it. */
+uint64_t group_run_number(const struct group_run *run);
 
 const char *group_run_id(const struct group_run *run);
 

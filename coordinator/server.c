@@ -17,6 +17,7 @@
 #include "coordinator/rpc_errand_client.h"
 #include "coordinator/errand.h"
 #include "coordinator/errand_course.h"
+#include "coordinator/session_calls.h"
 #include "coordinator/spans.h"
 #include "coordinator/text/detokenizer.h"
 #include "proto/clock.h"
@@ -33,7 +34,8 @@ static const char service[] = "longhaul.v1.Inference";
 enum {
     CONTROL_METHODS = 3,
     INFERENCE_METHODS = 5 + CONTROL_METHODS,
-    METHODS = INFERENCE_METHODS + BATCH_SERVICE_METHODS + HEALTH_METHODS + REFLECTION_METHODS,
+    METHODS = INFERENCE_METHODS + BATCH_SERVICE_METHODS + SESSION_CALLS_METHODS + HEALTH_METHODS +
+              REFLECTION_METHODS,
     PLAN_WORKERS_MAX = 1024, /* as of engine.workers */
     PLANS_MAX = 16,
     PROBES_MAX = 64,
@@ -212,7 +214,7 @@ static enum status plan(struct rpc_call *call, const ProtobufCMessage *message, 
     }
     if (request->workers > 0)
         facts.size = request->workers;
-    const struct planner_request wanted = {request->options, tokens, request->max_tokens};
+    const struct planner_request wanted = {request->options, tokens, request->max_tokens, false};
     struct planner_weighed weighed;
     TRY(planner_weigh(&server->planner, &weighed, rpc_call_details(call), &facts, &wanted));
     struct planner_forecast forecast;
@@ -322,9 +324,11 @@ static void fill_controls(struct server *server, struct rpc_method *methods)
 static void fill_other_methods(struct server *server)
 {
     struct rpc_method *batches = server->methods + INFERENCE_METHODS;
-    struct rpc_method *health = batches + BATCH_SERVICE_METHODS;
+    struct rpc_method *sessions = batches + BATCH_SERVICE_METHODS;
+    struct rpc_method *health = sessions + SESSION_CALLS_METHODS;
     struct rpc_method *reflection = health + HEALTH_METHODS;
     batch_service_methods(server->batches, batches);
+    session_calls_methods(&server->tools, sessions);
     health_methods(server->health, health);
     health[HEALTH_CHECK].share = &server->probes;
     health[HEALTH_CHECK].essential = true;
@@ -483,6 +487,7 @@ static enum status open_parts(struct server *server, const struct server_setting
         .context = server,
     };
     TRY(workers_create(&server->tools.workers, &workers));
+    TRY(sessions_create(&server->tools.sessions, server->tools.workers, server->access));
     server->tools.planner = &server->planner;
     server->tools.access = server->access;
     server->tools.deadline_ms = settings->request_deadline_ms;
@@ -600,6 +605,7 @@ void server_destroy(struct server *server)
     http_server_destroy(server->http);
     rpc_server_destroy(server->rpc, 0);
     batch_service_destroy(server->batches);
+    sessions_destroy(server->tools.sessions);
     workers_destroy(server->tools.workers);
     reflection_destroy(server->reflection);
     health_destroy(server->health);

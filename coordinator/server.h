@@ -1,5 +1,5 @@
-/* The coordinator's services: Inference, Batches, Documents, health and reflection at the clients'
- * address, WorkerControl at the workers'. */
+/* The coordinator's services: Inference, Batches, Documents, Sessions, health and reflection at the
+ * clients' address, WorkerControl at the workers'. */
 #pragma once
 
 #include <stdbool.h>

@@ -235,6 +235,7 @@ enum status reports_done(struct reports *reports, uint64_t run, enum status stat
     done.completion_tokens = result->completion_tokens;
     done.cached_tokens = result->cached_tokens;
     done.prefilled_tokens = result->prefilled_tokens;
+    done.resident_slots = result->resident_slots;
     done.drafted_tokens = result->drafted_tokens;
     done.accepted_tokens = result->accepted_tokens;
     done.prefill_seconds = result->prefill_seconds;

@@ -54,8 +54,8 @@ struct engine_request {
     int64_t deadline_ns;     /* monotonic; 0: none */
     const char *tenant;      /* whose requests it may share prefixes with; NULL is "" */
     bool reuse_prefix;       /* take panels of the same prefix that are there, and leave its own */
-    /* The resident whose tokens the prompt begins with, by its number, of the same tenant and with
-     * the same method; 0: none. NOT_FOUND where it is not there. */
+    /* The resident, by its number, that the prompt begins as, of the same tenant and with the same
+     * method; 0: none. NOT_FOUND where it is not there. */
     uint64_t goes_on_from;
     bool stays;           /* its prompt becomes a resident; it has no answer */
     bool logprobs;        /* of the generated tokens; needs their logits on the host */
@@ -71,6 +71,7 @@ struct engine_result {
     int64_t completion_tokens;
     int64_t prefilled_tokens; /* of the prompt, whose keys were computed for it */
     int64_t cached_tokens;    /* of the prompt, whose keys were there */
+    int64_t resident_slots;   /* of one that stays: what its prompt holds where it holds most */
     int64_t drafted_tokens;   /* that were passed on a guess */
     int64_t accepted_tokens;  /* of them, those that were right, and so part of the answer */
     bool stopped_by_id;

@@ -449,6 +449,7 @@ enum status places_stay(struct places *places, struct sequence *sequence)
     TRY(forward_move(places->device, &moves));
     TRY(residents_add(&places->residents, &resident, sequence));
     places->slots_held += resident->slots_held;
+    sequence->result.resident_slots = resident->slots_held;
     return STATUS_OK;
 }
 

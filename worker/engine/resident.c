@@ -165,11 +165,16 @@ enum status resident_check(const struct resident *resident, const struct choice 
         return fail(STATUS_NOT_FOUND,
                     "run %llu left no tokens here, or they were let go: read them again",
                     (unsigned long long)request->goes_on_from);
-    if (request->count < resident->count ||
-        memcmp(request->ids, resident->ids, (size_t)resident->count * sizeof *request->ids) != 0)
+    const int64_t reused = resident_reused(resident, request);
+    if (reused < 1)
         return fail(STATUS_INVALID_ARGUMENT,
                     "the prompt does not begin with the %lld tokens that it is to go on from",
                     (long long)resident->count);
+    if (resident->reach != BANDS_OPEN && reused < resident->count - 1)
+        return fail(STATUS_INVALID_ARGUMENT,
+                    "the prompt begins with %lld of the %lld tokens that it is to go on from; by a "
+                    "method that forgets keys it must begin with all of them",
+                    (long long)reused, (long long)resident->count);
     if (!is_alike(resident, choice))
         return fail(STATUS_INVALID_ARGUMENT,
                     "the prompt's method sees other positions than that of the %lld tokens that it "
@@ -180,8 +185,12 @@ enum status resident_check(const struct resident *resident, const struct choice 
 
 int64_t resident_reused(const struct resident *resident, const struct engine_request *request)
 {
-    const bool again = request->kind == ENGINE_SCORE || request->count == resident->count;
-    return resident->count - again;
+    const int64_t most = request->count < resident->count ? request->count : resident->count;
+    int64_t alike = 0;
+    while (alike < most && request->ids[alike] == resident->ids[alike])
+        alike++;
+    const bool again = request->kind == ENGINE_SCORE || request->count == alike;
+    return alike > 0 ? alike - again : 0;
 }
 
 bool resident_is_shared(const struct resident *resident, const struct choice *choice)
