@@ -337,11 +337,15 @@ static enum status enter_queue(struct errand *errand)
     const int64_t asked =
         errand->max_tokens || errand->stream.is_score ? errand->max_tokens : PLANNER_ANSWER_TOKENS;
     const int64_t answer = asked < ANSWER_TOKENS_MAX ? asked : ANSWER_TOKENS_MAX;
+    /* What the prompt has in common with the session may be less by a token or two. */
+    const int64_t tokens = (int64_t)errand->ids.count;
+    const int64_t session = errand->version ? errand->version->tokens : 0;
+    const int64_t there = session < tokens ? session : tokens - 1;
     access_tenant(errand->tools->access, &tenant, errand->client->tenant);
     const struct fair_request request = {
         .tenant = &tenant,
         .priority = errand->client->priority,
-        .tokens = (int64_t)errand->ids.count + answer,
+        .tokens = tokens - there + answer,
         .deadline_ns = errand->deadline_ns,
     };
     TRY(queue_enter(errand->tools->queue, &errand->ticket, errand->client->details, &request));

@@ -60,7 +60,9 @@ static enum status finish_read(struct errand *errand, struct sessions_read *read
     if (outcome.status != STATUS_OK)
         return errand_failure(errand, &outcome);
     errand_note_outcome(errand, &outcome, LONGHAUL__V1__FINISH_REASON__FINISH_REASON_UNSPECIFIED);
-    *read = (struct sessions_read){.serial = facts->serial, .run = group_run_number(errand->run)};
+    *read = (struct sessions_read){.serial = facts->serial,
+                                   .run = group_run_number(errand->run),
+                                   .tokens = (int64_t)errand->ids.count};
     if (facts->pool_slots > 0)
         read->held_bytes = facts->pool_bytes / facts->pool_slots * outcome.resident_slots;
     snprintf(read->group_id, sizeof read->group_id, "%s", facts->group_id);

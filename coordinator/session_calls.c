@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <xxhash.h>
 
@@ -12,6 +13,7 @@
 #include "coordinator/batch/resource_name.h"
 #include "coordinator/rpc_errand_client.h"
 #include "longhaul/v1/sessions.pb-c.h"
+#include "proto/clock.h"
 
 enum { EXPIRES_LEAST = 10, EXPIRES_MOST = 604800 };
 
@@ -93,6 +95,24 @@ static void note(void *context, struct log_field field)
     errand_client_note(context, field);
 }
 
+/* A request that is repeated while the first one runs waits for it, as long as its caller does. */
+static enum status wait_for_first(const struct errand_client *caller,
+                                  const struct errand_tools *tools, int64_t number)
+{
+    enum { LOOK_MS = 50 };
+    struct sessions_view view;
+    while (sessions_list(tools->sessions, &view, caller->tenant, number + 1, 1) == 1 &&
+           view.number == number &&
+           view.state == LONGHAUL__V1__SESSION_STATE__SESSION_STATE_READING) {
+        if (errand_client_left(caller))
+            return fail(STATUS_CANCELLED, "the client left while the document was read");
+        if (clock_now_ns() >= caller->deadline_ns)
+            return fail(STATUS_DEADLINE_EXCEEDED, "the deadline passed while it was read");
+        nanosleep(&(struct timespec){.tv_nsec = LOOK_MS * 1000000}, NULL);
+    }
+    return STATUS_OK;
+}
+
 /* Reads what `use` is about, and ends it. */
 static enum status read_text(struct rpc_call *call, struct errand_tools *tools,
                              struct sessions_use *use)
@@ -112,7 +132,9 @@ static enum status read_text(struct rpc_call *call, struct errand_tools *tools,
     quiet = caller;
     quiet.row = &row;
     quiet.context = &caller;
-    if (!use->repeated)
+    if (use->repeated)
+        status = wait_for_first(&caller, tools, use->number);
+    else
         status = errand_session_read(&quiet, tools, use, &read);
     sessions_end(tools->sessions, use, status == STATUS_OK && !use->repeated ? &read : NULL);
     return status;
