@@ -435,6 +435,7 @@ static enum status open_http(struct server *server, const struct server_settings
         .errand = &server->tools,
         .batches = batch_service_tools(server->batches),
         .model = model,
+        .tls = settings->tls,
         .local_only =
             listen_address_is_local(settings->http_listen) && !access_has_tenants(server->access),
     };
