@@ -3,6 +3,8 @@
 #include "coordinator/cluster_metrics.h"
 
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "longhaul/v1/inference.pb-c.h"
 
@@ -27,6 +29,9 @@ static const struct metrics_family cache =
     GAUGE("longhaul_kv_cache_usage_ratio",
           "Of a group's pool for keys and values: what requests hold. 0 where there is no limit.",
           "group");
+static const struct metrics_family cache_tokens = GAUGE(
+    "longhaul_kv_cache_tokens",
+    "Of the requests that a group runs: tokens read and answered, whose keys it holds.", "group");
 static const struct metrics_family heartbeat =
     GAUGE("longhaul_worker_heartbeat_age_seconds", "Since a rank was last heard.", "group", "rank");
 static const struct metrics_family work = GAUGE(
@@ -51,6 +56,9 @@ static const struct metrics_family store_changes =
     COUNTER("longhaul_store_changes", "Changes that the store's transactions carried.");
 static const struct metrics_family store_refused =
     COUNTER("longhaul_store_refused", "Changes that the store could not take.");
+static const struct metrics_family leases_expired =
+    COUNTER("longhaul_leases_expired",
+            "Leases of lines that ran out, or were held by a process that had ended.");
 static const struct metrics_family store_wal =
     GAUGE("longhaul_store_wal_bytes", "Of the store's write-ahead log.", NULL);
 static const struct metrics_family store_free =
@@ -68,10 +76,15 @@ static void tell_store(struct metrics_writer *writer, struct store *store)
         const struct metrics_family *family;
         double value;
     } rows[] = {
-        {&store_commit_seconds, facts.commit_seconds}, {&store_commits, (double)facts.commits},
-        {&store_changes, (double)facts.changes},       {&store_refused, (double)facts.refused},
-        {&store_wal, (double)facts.log_bytes},         {&store_free, (double)facts.free_bytes},
-        {&store_stored, (double)facts.stored_bytes},   {&store_serving, facts.serving},
+        {&store_commit_seconds, facts.commit_seconds},
+        {&store_commits, (double)facts.commits},
+        {&store_changes, (double)facts.changes},
+        {&store_refused, (double)facts.refused},
+        {&leases_expired, (double)facts.leases_expired},
+        {&store_wal, (double)facts.log_bytes},
+        {&store_free, (double)facts.free_bytes},
+        {&store_stored, (double)facts.stored_bytes},
+        {&store_serving, facts.serving},
     };
     for (size_t r = 0; r < sizeof rows / sizeof rows[0]; r++) {
         metrics_tell(writer, rows[r].family);
@@ -122,6 +135,26 @@ static void tell_groups(struct metrics_writer *writer, const struct workers_grou
     }
 }
 
+static void tell_cached(struct metrics_writer *writer, struct requests *requests,
+                        const struct workers_group_view *views, int count)
+{
+    char group[NUMBER_BYTES];
+    struct requests_view *all = NULL;
+    size_t requests_count = 0;
+    if (requests_list(requests, &all, &requests_count, NULL) != STATUS_OK)
+        return; /* no memory: the next reader gets them */
+    metrics_tell(writer, &cache_tokens);
+    for (int g = 0; g < count; g++) {
+        int64_t tokens = 0;
+        for (size_t i = 0; i < requests_count; i++)
+            if (strcmp(all[i].group_id, views[g].group_id) == 0)
+                tokens += all[i].tokens.prompt_done + all[i].tokens.completion;
+        snprintf(group, sizeof group, "%llu", (unsigned long long)views[g].serial);
+        metrics_sample(writer, (double)tokens, group);
+    }
+    free(all);
+}
+
 static void tell_ranks(struct metrics_writer *writer, const struct workers_group_view *views,
                        int count, bool beats)
 {
@@ -160,6 +193,7 @@ static void collect(struct metrics_writer *writer, void *context)
         return; /* no memory: the next reader gets them */
     tell_states(writer, views, count);
     tell_groups(writer, views, count);
+    tell_cached(writer, metrics->requests, views, count);
     tell_ranks(writer, views, count, true);
     tell_ranks(writer, views, count, false);
     workers_view_free(views, count);

@@ -4,12 +4,14 @@
 
 #include "coordinator/batch/store.h"
 #include "coordinator/queue.h"
+#include "coordinator/requests.h"
 #include "coordinator/workers.h"
 #include "proto/metrics.h"
 
 struct cluster_metrics {
     struct workers *workers;
     struct queue *queue;
+    struct requests *requests;
     struct store *store; /* NULL: none is kept */
     struct metrics_collector collector;
     int64_t context_tokens;

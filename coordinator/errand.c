@@ -2,18 +2,19 @@
  * ends the request (its end, a stop string, the client, the deadline, a drain, a lost group), the
  * place is free for the next one.
  *
- *   read     --ids are there (read_generate, read_score)-->          waiting
- *   waiting  --it is first, and fits into a group (try_place)-->      placed
+ *   read     --ids are there (errand_generate, errand_score,
+ *              errand_session_read)-->                           waiting
+ *   waiting  --it is first, and fits into a group (try_place)-->  placed
  *   placed   --the client knows (tell_plan), the ranks have it
- *              (begin_run)-->                                         running
+ *              (errand_begin_run)-->                             running
  *   running  --every rank is done, a stop string, or an end from
- *              outside (follow_answer, follow_scores)-->              finished
+ *              outside (errand_follow)-->                        finished
  *   any      --the client, the deadline, a drain, a lost group
- *              (check_waiting, follow)-->                             finished
+ *              (check_waiting, errand_follow)-->                 finished
  *
  * errand_deinit lets go of the place in the queue and of the run, whichever state it was.
  */
-#include "coordinator/errand.h"
+#include "coordinator/errand_parts.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -22,10 +23,9 @@
 #include <string.h>
 
 #include "coordinator/access/access.h"
-#include "coordinator/text/detokenizer.h"
+#include "coordinator/answer_request.h"
 #include "coordinator/group_run.h"
 #include "coordinator/plan_message.h"
-#include "coordinator/sampling_request.h"
 #include "coordinator/errand_course.h"
 #include "coordinator/spans.h"
 #include "coordinator/stream.h"
@@ -49,33 +49,6 @@ enum { PACE_TOKENS = 512 };
 
 /* A client leaves at its deadline, by its own clock and a moment before ours. */
 enum { CLIENT_EARLY_NS = 50000000 };
-
-struct errand {
-    const struct errand_client *client;
-    struct errand_tools *tools;
-    struct stream stream;
-    char request_id[WORKERS_NAME_BYTES]; /* the client's, or ours */
-    char run_id[WORKERS_NAME_BYTES];     /* what the ranks see: never used twice */
-    int64_t deadline_ns;
-    struct id_list ids;
-    const Longhaul__V1__PlanOptions *options;
-    int64_t max_tokens; /* 0: not asked for, until the plan is made */
-    bool logprobs, no_prefix_reuse, trace, ignore_end;
-    int likeliest;
-    struct workers_facts facts;
-    struct choice choice;
-    struct panel_chain chain; /* of the prompt, where it may use and leave a prefix */
-    struct planner_forecast forecast;
-    double *slowness;           /* of the run's workers, once it has ended; or NULL */
-    uint64_t planned_for;       /* whose choice and forecast they are; 0: nobody's */
-    struct workers_place place; /* from there until the run has it */
-    struct errand_course course;
-    struct requests_entry entry;
-    struct requests_tokens told; /* what the ranks have told */
-    struct fair_ticket ticket;
-    bool queued; /* the ticket is in the queue */
-    struct group_run *run;
-};
 
 /* Our own names skip those that clients gave to theirs. */
 static enum status take_name(struct errand *errand, const char *request_id, bool is_score)
@@ -138,8 +111,8 @@ static void end_course(struct errand *errand, enum status status)
     spans_tell(errand->tools->spans, &request);
 }
 
-static enum status errand_init(struct errand *errand, const struct errand_client *client,
-                               struct errand_tools *tools, const char *request_id, bool is_score)
+enum status errand_init(struct errand *errand, const struct errand_client *client,
+                        struct errand_tools *tools, const char *request_id, bool is_score)
 {
     const enum status status = errand_open(errand, client, tools, request_id, is_score);
     if (status != STATUS_OK)
@@ -164,7 +137,7 @@ static int64_t used_tokens(const struct errand *errand)
     return used > 0 ? used : 0;
 }
 
-static void errand_deinit(struct errand *errand, enum status status)
+void errand_deinit(struct errand *errand, enum status status)
 {
     name_early_end(errand, status);
     end_course(errand, status);
@@ -172,6 +145,7 @@ static void errand_deinit(struct errand *errand, enum status status)
     if (errand->queued)
         queue_leave(errand->tools->queue, &errand->ticket, used_tokens(errand));
     requests_leave(errand->tools->active, &errand->entry);
+    sessions_leave(errand->tools->sessions, &errand->session);
     planner_forecast_deinit(&errand->forecast);
     free(errand->slowness);
     panel_chain_deinit(&errand->chain);
@@ -213,7 +187,7 @@ static enum status check_over(struct errand *errand, const char *stage)
     return status;
 }
 
-static enum status unavailable(struct errand *errand, const char *reason, const char *sentence)
+enum status errand_unavailable(struct errand *errand, const char *reason, const char *sentence)
 {
     errand->client->details->reason = reason;
     errand->client->details->retry_ms = RETRY_MS;
@@ -225,10 +199,11 @@ static enum status check_waiting(struct errand *errand)
     struct errand_tools *tools = errand->tools;
     TRY(check_over(errand, "queue"));
     if (atomic_load(&tools->draining))
-        return unavailable(errand, "DRAINING", "the coordinator is draining");
+        return errand_unavailable(errand, "DRAINING", "the coordinator is draining");
     if (!tools->workers_expected && !workers_any(tools->workers))
-        return unavailable(errand, "NO_WORKERS",
-                           "no worker group is there: start one with mpirun longhaul-worker");
+        return errand_unavailable(
+            errand, "NO_WORKERS",
+            "no worker group is there: start one with mpirun longhaul-worker");
     return STATUS_OK;
 }
 
@@ -250,9 +225,10 @@ static enum status make_plan(struct errand *errand)
         return STATUS_OK;
     planner_forecast_deinit(&errand->forecast);
     errand->planned_for = 0;
-    if (errand->max_tokens == 0 && !errand->stream.is_score)
+    if (errand->max_tokens == 0 && !errand->stream.is_score && !errand->stays && !errand->saves)
         errand->max_tokens = planner_answer_tokens(planner, &errand->facts, prompt_tokens);
-    const struct planner_request request = {errand->options, prompt_tokens, errand->max_tokens};
+    const struct planner_request request = {errand->options, prompt_tokens, errand->max_tokens,
+                                            errand->stays || errand->version};
     TRY(planner_choose(planner, &errand->choice, details, &errand->facts, &request));
     TRY(planner_forecast(planner, &errand->forecast, &errand->choice, &errand->facts, prompt_tokens,
                          &watch));
@@ -275,14 +251,53 @@ static enum status tell_plan(struct errand *errand)
 
 /* ---- waiting for a place ---- */
 
+/* What it takes of a pool: of what the session holds that it goes on from it shares all but a panel
+ * or two, where its method forgets nothing. */
+static int64_t pool_bytes_of(const struct errand *errand)
+{
+    const int64_t all = planner_pool_bytes(&errand->forecast);
+    struct bands bands;
+    if (errand->saves)
+        return 0; /* it reads what lies there */
+    choice_bands(&errand->choice, &bands);
+    if (!errand->version || bands_reach(&bands) != BANDS_OPEN || choice_is_home(&errand->choice))
+        return all;
+    return all > errand->version->held_bytes ? all - errand->version->held_bytes : 0;
+}
+
 /* What the request takes of a pool, as far as it has been planned: groups that have it come
  * first. */
 static struct workers_asked asked_of(const struct errand *errand)
 {
     return (struct workers_asked){
         .prompt = &errand->chain,
-        .pool_bytes = errand->planned_for ? planner_pool_bytes(&errand->forecast) : 0,
+        .pool_bytes = errand->planned_for ? pool_bytes_of(errand) : 0,
+        .serial = errand->version ? errand->version->serial : 0,
     };
+}
+
+/* Sessions leave half of a group's pool to others, which would else wait for their end. */
+static enum status check_session_room(struct errand *errand)
+{
+    const int64_t pool = errand->facts.pool_bytes;
+    const int64_t held = errand->facts.session_bytes, more = pool_bytes_of(errand);
+    if (!errand->stays || pool == 0 || more <= pool / 2 - held)
+        return STATUS_OK;
+    errand->client->details->reason = "QUOTA_EXCEEDED";
+    return fail(STATUS_RESOURCE_EXHAUSTED,
+                "the document takes %.1f MB of a worker's memory; sessions hold %.1f of the %.1f "
+                "MB that they may: delete some, or start more workers",
+                (double)more / 1e6, (double)held / 1e6, (double)(pool / 2) / 1e6);
+}
+
+/* The group that has what it goes on from. */
+static enum status check_version(struct errand *errand)
+{
+    if (!errand->version || workers_has(errand->tools->workers, errand->version->serial))
+        return STATUS_OK;
+    errand->client->details->reason = "SESSION_LOST";
+    return fail(STATUS_FAILED_PRECONDITION,
+                "the session's worker group is lost: append an empty text, and it is read again");
 }
 
 /* What runs on a group is known before it takes a place there: so nothing that was let in is ever
@@ -292,12 +307,15 @@ static enum status try_place(struct errand *errand, bool *taken)
     struct errand_tools *tools = errand->tools;
     const struct workers_asked asked = asked_of(errand);
     *taken = false;
+    sessions_expire(tools->sessions); /* what they held may be waited for */
+    TRY(check_version(errand));
     if (!queue_may_try(tools->queue, &errand->ticket) ||
         !workers_offer(tools->workers, &errand->facts, &asked))
         return STATUS_OK;
     TRY(make_plan(errand));
-    *taken = workers_acquire(tools->workers, &errand->place, &errand->facts,
-                             planner_pool_bytes(&errand->forecast), &errand->chain);
+    TRY(check_session_room(errand));
+    *taken = workers_acquire(tools->workers, &errand->place, &errand->facts, pool_bytes_of(errand),
+                             &errand->chain);
     if (!*taken)
         queue_block(tools->queue, &errand->ticket);
     return STATUS_OK;
@@ -308,7 +326,7 @@ static enum status make_chain(struct errand *errand)
 {
     char root[METHOD_TEXT_BYTES + ACCESS_TENANT_BYTES];
     char method[METHOD_TEXT_BYTES];
-    if (errand->stream.is_score || errand->no_prefix_reuse)
+    if (errand->stream.is_score || errand->asked.no_prefix_reuse || errand->version)
         return STATUS_OK;
     TRY(planner_method(errand->tools->planner, method, errand->client->details, errand->options));
     snprintf(root, sizeof root, "%s|%s", method, errand->client->tenant);
@@ -321,11 +339,15 @@ static enum status enter_queue(struct errand *errand)
     const int64_t asked =
         errand->max_tokens || errand->stream.is_score ? errand->max_tokens : PLANNER_ANSWER_TOKENS;
     const int64_t answer = asked < ANSWER_TOKENS_MAX ? asked : ANSWER_TOKENS_MAX;
+    /* What the prompt has in common with the session may be less by a token or two. */
+    const int64_t tokens = (int64_t)errand->ids.count;
+    const int64_t session = errand->version ? errand->version->tokens : 0;
+    const int64_t there = session < tokens ? session : tokens - 1;
     access_tenant(errand->tools->access, &tenant, errand->client->tenant);
     const struct fair_request request = {
         .tenant = &tenant,
         .priority = errand->client->priority,
-        .tokens = (int64_t)errand->ids.count + answer,
+        .tokens = tokens - there + answer,
         .deadline_ns = errand->deadline_ns,
     };
     TRY(queue_enter(errand->tools->queue, &errand->ticket, errand->client->details, &request));
@@ -333,8 +355,7 @@ static enum status enter_queue(struct errand *errand)
     return STATUS_OK;
 }
 
-/* Where the queue is full already, nothing of the request is looked at. */
-static enum status check_queue(struct errand *errand)
+enum status errand_check_queue(struct errand *errand)
 {
     struct access_tenant tenant;
     access_tenant(errand->tools->access, &tenant, errand->client->tenant);
@@ -374,10 +395,32 @@ static enum status wait_for_place(struct errand *errand)
 
 /* ---- running ---- */
 
-static enum status begin_run(struct errand *errand, const struct sampling *sampling)
+static Longhaul__Control__V1__RunKind kind_of(const struct errand *errand)
+{
+    if (errand->restores)
+        return LONGHAUL__CONTROL__V1__RUN_KIND__RUN_KIND_RESTORE;
+    if (errand->saves)
+        return LONGHAUL__CONTROL__V1__RUN_KIND__RUN_KIND_SAVE;
+    return errand->stream.is_score ? LONGHAUL__CONTROL__V1__RUN_KIND__RUN_KIND_SCORE
+                                   : LONGHAUL__CONTROL__V1__RUN_KIND__RUN_KIND_GENERATE;
+}
+
+/* Whether the group keeps such keys as the file has. */
+static enum status check_restored(const struct errand *errand)
+{
+    struct cache_header planned;
+    if (!errand->restores)
+        return STATUS_OK;
+    errand_session_header(errand, &planned);
+    return cache_header_match(errand->restores, &planned, "the file");
+}
+
+enum status errand_begin_run(struct errand *errand)
 {
     TRY(wait_for_place(errand));
-    enum status status = tell_plan(errand);
+    enum status status = check_restored(errand);
+    if (status == STATUS_OK)
+        status = tell_plan(errand);
     if (status != STATUS_OK) {
         workers_release(&errand->place);
         return status;
@@ -390,42 +433,47 @@ static enum status begin_run(struct errand *errand, const struct sampling *sampl
     Longhaul__Control__V1__RunSampling run_sampling;
     Longhaul__Control__V1__Run run = LONGHAUL__CONTROL__V1__RUN__INIT;
     run.request_id = errand->run_id;
-    run.kind = errand->stream.is_score ? LONGHAUL__CONTROL__V1__RUN_KIND__RUN_KIND_SCORE
-                                       : LONGHAUL__CONTROL__V1__RUN_KIND__RUN_KIND_GENERATE;
+    run.kind = kind_of(errand);
     run.choice = &choice.message;
     run.n_token_ids = errand->ids.count;
     run.token_ids = errand->ids.ids;
     run.max_tokens = errand->max_tokens;
-    sampling_request_run(&run_sampling, sampling);
-    run.sampling = &run_sampling;
-    run.n_stop_ids = errand->ignore_end ? 0 : stop_count;
+    answer_request_run(&run, &run_sampling, &errand->asked);
+    run.n_stop_ids = errand->asked.ignore_end ? 0 : stop_count;
     run.stop_ids = (int32_t *)stop_ids;
     run.deadline_ms = left_ms > 1 ? left_ms : 1;
-    run.no_prefix_reuse = errand->no_prefix_reuse;
-    run.logprobs = errand->logprobs;
-    run.trace = errand->trace;
-    run.likeliest = errand->likeliest;
     run.tenant = (char *)errand->client->tenant;
+    run.stays = errand->stays;
+    run.goes_on_from = errand->version ? errand->version->run : 0;
     errand->stream.prefill_ns = clock_now_ns();
     log_line(LOG_INFO, "request runs",
-             log_text("kind", errand->stream.is_score ? "score" : "generate"),
+             log_text("kind", errand->restores          ? "restore"
+                              : errand->saves           ? "save"
+                              : errand->stays           ? "read"
+                              : errand->stream.is_score ? "score"
+                                                        : "generate"),
              log_integer("prompt_tokens", (int64_t)errand->ids.count),
              log_integer("max_tokens", errand->max_tokens));
     return group_run_begin(&errand->run, &errand->place, &run);
 }
 
-/* Waits for news and tells progress; a request that is over is cancelled. */
-static enum status follow(struct errand *errand, struct group_news *news)
+enum status errand_check(struct errand *errand, const char *stage)
 {
-    enum status status = check_over(
-        errand,
-        news->tokens_total && news->tokens_done == news->tokens_total ? "decode" : "prefill");
+    const enum status status = check_over(errand, stage);
     if (status != STATUS_OK) {
         group_run_cancel(errand->run, status_message());
         return status;
     }
     if (atomic_load(&errand->tools->stopping))
         group_run_cancel(errand->run, "the coordinator is ending");
+    return STATUS_OK;
+}
+
+enum status errand_follow(struct errand *errand, struct group_news *news)
+{
+    TRY(errand_check(errand, news->tokens_total && news->tokens_done == news->tokens_total
+                                 ? "decode"
+                                 : "prefill"));
     if (!errand_client_has_room(errand->client, LOOK_MS)) { /* the run keeps what comes */
         news->id_count = 0;
         news->score_count = 0;
@@ -442,8 +490,7 @@ static enum status follow(struct errand *errand, struct group_news *news)
 
 static const char not_finite_reason[] = "NON_FINITE_LOGITS";
 
-/* Workers look for it themselves; whatever they send, no client is told a number that is none. */
-static enum status check_finite(struct errand *errand, const float *logprobs, size_t count)
+enum status errand_check_finite(struct errand *errand, const float *logprobs, size_t count)
 {
     for (size_t i = 0; i < count; i++)
         if (!isfinite(logprobs[i])) {
@@ -455,13 +502,12 @@ static enum status check_finite(struct errand *errand, const float *logprobs, si
     return STATUS_OK;
 }
 
-/* The run's own failure, with what helps the client. */
-static enum status failure_of(struct errand *errand, const struct group_outcome *outcome)
+enum status errand_failure(struct errand *errand, const struct group_outcome *outcome)
 {
     if (outcome->status == STATUS_UNAVAILABLE) {
         /* By the group, whoever asks again counts those that a request was lost with. */
         status_details_fact(errand->client->details, "group_id", "%s", errand->facts.group_id);
-        return unavailable(errand, "WORKERS_LOST", outcome->message);
+        return errand_unavailable(errand, "WORKERS_LOST", outcome->message);
     }
     if (outcome->not_finite)
         errand->client->details->reason = not_finite_reason;
@@ -516,8 +562,7 @@ static void note_speeds(struct errand *errand, const struct group_outcome *outco
     free(flops);
 }
 
-/* For the line that tells of the call's end. */
-static void note_outcome(struct errand *errand, const struct group_outcome *outcome,
+void errand_note_outcome(struct errand *errand, const struct group_outcome *outcome,
                          Longhaul__V1__FinishReason reason)
 {
     note_pace(errand, outcome);
@@ -528,263 +573,4 @@ static void note_outcome(struct errand *errand, const struct group_outcome *outc
     errand_client_note(errand->client, log_integer("cached_tokens", outcome->cached_tokens));
     errand_client_note(errand->client, log_real("prefill_s", outcome->prefill_seconds, 3));
     errand_client_note(errand->client, log_real("decode_s", outcome->decode_seconds, 3));
-}
-
-/* ---- generate ---- */
-
-/* The text of a batch of ids. */
-struct batch {
-    char *text; /* 0-terminated */
-    size_t bytes, room;
-    size_t ids; /* how many were used before a stop string ended the answer */
-    bool stopped;
-};
-
-static enum status batch_add(struct batch *batch, const struct detokenizer_piece *piece)
-{
-    if (batch->bytes + piece->bytes + 1 > batch->room) {
-        size_t room = 2 * (batch->bytes + piece->bytes + 1);
-        char *longer = realloc(batch->text, room);
-        if (!longer)
-            return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the answer's text");
-        batch->text = longer;
-        batch->room = room;
-    }
-    memcpy(batch->text + batch->bytes, piece->text, piece->bytes);
-    batch->bytes += piece->bytes;
-    batch->text[batch->bytes] = 0;
-    batch->stopped = piece->stopped;
-    return STATUS_OK;
-}
-
-/* Turns the news into text; at the end also what was held back. */
-static enum status batch_fill(struct batch *batch, struct detokenizer *detokenizer,
-                              const struct group_news *news)
-{
-    struct detokenizer_piece piece = {.text = "", .bytes = 0};
-    batch->bytes = 0;
-    TRY(batch_add(batch, &piece));
-    for (batch->ids = 0; batch->ids < news->id_count && !batch->stopped; batch->ids++) {
-        TRY(detokenizer_feed(detokenizer, &piece, news->ids[batch->ids]));
-        TRY(batch_add(batch, &piece));
-    }
-    if (news->ended && !batch->stopped) {
-        TRY(detokenizer_end(detokenizer, &piece));
-        TRY(batch_add(batch, &piece));
-    }
-    return STATUS_OK;
-}
-
-static enum status follow_answer(struct errand *errand, struct detokenizer *detokenizer,
-                                 bool *stopped, int64_t *completion_tokens)
-{
-    struct group_news news = {0};
-    struct batch batch = {0};
-    enum status status = STATUS_OK;
-    while (!news.ended && !batch.stopped) {
-        TRY_ELSE(follow(errand, &news), free_text);
-        for (size_t i = 0; news.logprobs && i < news.id_count; i++) {
-            const struct group_logprobs *told = &news.logprobs[i];
-            TRY_ELSE(check_finite(errand, &told->chosen, 1), free_text);
-            TRY_ELSE(check_finite(errand, told->likeliest, (size_t)errand->likeliest), free_text);
-        }
-        TRY_ELSE(batch_fill(&batch, detokenizer, &news), free_text);
-        *completion_tokens += (int64_t)batch.ids;
-        errand_client_note(errand->client, log_integer("completion_tokens", *completion_tokens));
-        TRY_ELSE(stream_tokens(&errand->stream, batch.text, news.ids, news.logprobs, batch.ids,
-                               errand->likeliest),
-                 free_text);
-        if (batch.ids > 0)
-            errand_course_tokens(&errand->course);
-    }
-    *stopped = batch.stopped;
-    if (!batch.stopped)
-        goto free_text;
-    group_run_cancel(errand->run, "a stop string was met");
-    while (!news.ended) /* the ranks' counts are complete only then */
-        TRY_ELSE(follow(errand, &news), free_text);
-free_text:
-    free(batch.text);
-    return status;
-}
-
-static const char *finish_word(Longhaul__V1__FinishReason reason)
-{
-    switch (reason) {
-    case LONGHAUL__V1__FINISH_REASON__FINISH_REASON_STOP:
-        return "stop";
-    case LONGHAUL__V1__FINISH_REASON__FINISH_REASON_CANCELLED:
-        return "cancelled";
-    default:
-        return "length";
-    }
-}
-
-static enum status finish_answer(struct errand *errand, uint64_t seed, bool stopped,
-                                 int64_t completion_tokens)
-{
-    struct group_outcome outcome;
-    group_run_outcome(errand->run, &outcome);
-    struct stream_end end = {
-        .reason = LONGHAUL__V1__FINISH_REASON__FINISH_REASON_LENGTH,
-        .seed = seed,
-        .prompt_tokens = (int64_t)errand->ids.count,
-        .load_seconds = errand->facts.load_seconds,
-    };
-    bool cut_short = outcome.status == STATUS_CANCELLED;
-    if (stopped || outcome.stopped)
-        end.reason = LONGHAUL__V1__FINISH_REASON__FINISH_REASON_STOP;
-    else if (cut_short && atomic_load(&errand->tools->stopping))
-        end.reason = LONGHAUL__V1__FINISH_REASON__FINISH_REASON_CANCELLED;
-    else if (outcome.status != STATUS_OK)
-        return failure_of(errand, &outcome);
-    if (stopped)
-        outcome.completion_tokens = completion_tokens;
-    note_outcome(errand, &outcome, end.reason);
-    for (int rank = 0; outcome.traces && rank < outcome.report_count; rank++)
-        TRY(stream_trace(&errand->stream, rank, &outcome.traces[rank]));
-    end.slowness = errand->slowness;
-    errand_client_note(errand->client, log_text("reason", finish_word(end.reason)));
-    return stream_finished(&errand->stream, &end, &outcome);
-}
-
-static enum status read_logprobs(struct errand *errand, struct status_details *details,
-                                 const Longhaul__V1__GenerateRequest *request)
-{
-    errand->logprobs = request->optional_logprobs_case ==
-                       LONGHAUL__V1__GENERATE_REQUEST__OPTIONAL_LOGPROBS_LOGPROBS;
-    errand->likeliest = errand->logprobs ? request->logprobs : 0;
-    details->field = "logprobs";
-    TRY(sampling_check_likeliest(errand->likeliest,
-                                 tokenizer_count(errand->tools->forms.tokenizer)));
-    details->field = NULL;
-    return STATUS_OK;
-}
-
-static enum status read_generate(struct errand *errand, struct sampling *sampling,
-                                 struct detokenizer *detokenizer,
-                                 const Longhaul__V1__GenerateRequest *request)
-{
-    struct status_details *details = errand->client->details;
-    const struct prompt_forms *forms = &errand->tools->forms;
-    errand->options = request->options;
-    errand->no_prefix_reuse = request->no_prefix_reuse;
-    errand->trace = request->trace;
-    errand->ignore_end = request->ignore_end;
-    bool asked = request->optional_max_tokens_case ==
-                 LONGHAUL__V1__GENERATE_REQUEST__OPTIONAL_MAX_TOKENS_MAX_TOKENS;
-    errand->max_tokens = asked ? request->max_tokens : 0;
-    if (asked && errand->max_tokens < 1) {
-        details->field = "max_tokens";
-        return fail(STATUS_INVALID_ARGUMENT, "max_tokens is %" PRId64 "; must be at least 1",
-                    errand->max_tokens);
-    }
-    TRY(read_logprobs(errand, details, request));
-    TRY(sampling_request_read(sampling, &details->field, request->sampling));
-    struct detokenizer_stop stops[DETOKENIZER_STOPS_MAX];
-    for (size_t i = 0; i < request->n_stop && i < DETOKENIZER_STOPS_MAX; i++)
-        stops[i] = (struct detokenizer_stop){request->stop[i], strlen(request->stop[i])};
-    details->field = "stop";
-    TRY(detokenizer_init(detokenizer, forms->tokenizer, stops, request->n_stop));
-    details->field = "prompt";
-    enum status status = prompt_encode(forms, &errand->ids, request->prompt);
-    if (status == STATUS_OUT_OF_RANGE)
-        details->reason = "CONTEXT_EXCEEDED";
-    TRY(status);
-    errand_client_note(errand->client, log_integer("prompt_tokens", (int64_t)errand->ids.count));
-    details->field = NULL;
-    return STATUS_OK;
-}
-
-enum status errand_generate(const struct errand_client *client, struct errand_tools *tools,
-                            const Longhaul__V1__GenerateRequest *request)
-{
-    struct errand errand;
-    struct detokenizer detokenizer = {0};
-    struct sampling sampling;
-    bool stopped = false;
-    int64_t completion_tokens = 0;
-    TRY(errand_init(&errand, client, tools, request->request_id, false));
-    enum status status = STATUS_OK;
-    TRY_ELSE(check_queue(&errand), deinit);
-    TRY_ELSE(read_generate(&errand, &sampling, &detokenizer, request), deinit);
-    TRY_ELSE(begin_run(&errand, &sampling), deinit);
-    TRY_ELSE(follow_answer(&errand, &detokenizer, &stopped, &completion_tokens), deinit);
-    status = finish_answer(&errand, sampling.seed, stopped, completion_tokens);
-deinit:
-    detokenizer_deinit(&detokenizer);
-    errand_deinit(&errand, status);
-    return status;
-}
-
-/* ---- score ---- */
-
-static enum status follow_scores(struct errand *errand, double *sum)
-{
-    struct group_news news = {0};
-    const int64_t last = (int64_t)errand->ids.count - 1;
-    while (!news.ended) {
-        TRY(follow(errand, &news));
-        if (news.score_count == 0)
-            continue;
-        TRY(check_finite(errand, news.scores, (size_t)news.score_count));
-        for (int64_t i = 0; i < news.score_count; i++)
-            *sum += (double)news.scores[i];
-        /* The last token has no score: its id goes with the last ones that have. */
-        int64_t end = news.score_first + news.score_count;
-        int64_t ids = news.score_count + (end == last);
-        TRY(stream_scores(&errand->stream, news.score_first, errand->ids.ids + news.score_first,
-                          (size_t)ids, news.scores, (size_t)news.score_count));
-    }
-    return STATUS_OK;
-}
-
-static enum status finish_scores(struct errand *errand, double sum)
-{
-    struct group_outcome outcome;
-    group_run_outcome(errand->run, &outcome);
-    if (outcome.status != STATUS_OK)
-        return failure_of(errand, &outcome);
-    struct stream_end end = {
-        .perplexity = exp(-sum / (double)(errand->ids.count - 1)),
-        .prompt_tokens = (int64_t)errand->ids.count,
-        .load_seconds = errand->facts.load_seconds,
-    };
-    note_outcome(errand, &outcome, LONGHAUL__V1__FINISH_REASON__FINISH_REASON_UNSPECIFIED);
-    end.slowness = errand->slowness;
-    return stream_finished(&errand->stream, &end, &outcome);
-}
-
-static enum status read_score(struct errand *errand, const Longhaul__V1__ScoreRequest *request)
-{
-    errand->client->details->field = "text";
-    errand->options = request->options;
-    TRY(prompt_check_bytes(&errand->tools->forms, strlen(request->text)));
-    TRY(tokenizer_encode(errand->tools->forms.tokenizer, &errand->ids, request->text,
-                         strlen(request->text), TOKENIZER_CONTROL | TOKENIZER_BOS));
-    errand_client_note(errand->client, log_integer("prompt_tokens", (int64_t)errand->ids.count));
-    if (errand->ids.count < 2)
-        return fail(STATUS_INVALID_ARGUMENT, "text: %zu tokens; a score needs at least 2",
-                    errand->ids.count);
-    errand->client->details->field = NULL;
-    return STATUS_OK;
-}
-
-enum status errand_score(const struct errand_client *client, struct errand_tools *tools,
-                         const Longhaul__V1__ScoreRequest *request)
-{
-    struct errand errand;
-    struct sampling sampling;
-    double sum = 0;
-    TRY(errand_init(&errand, client, tools, request->request_id, true));
-    enum status status = STATUS_OK;
-    TRY_ELSE(check_queue(&errand), deinit);
-    TRY_ELSE(sampling_request_read(&sampling, &client->details->field, NULL), deinit);
-    TRY_ELSE(read_score(&errand, request), deinit);
-    TRY_ELSE(begin_run(&errand, &sampling), deinit);
-    TRY_ELSE(follow_scores(&errand, &sum), deinit);
-    status = finish_scores(&errand, sum);
-deinit:
-    errand_deinit(&errand, status);
-    return status;
 }

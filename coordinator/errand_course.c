@@ -2,8 +2,12 @@
  * ended: "rejected" is one that never had a place. */
 #include "coordinator/errand_course.h"
 
+#include <stdio.h>
+
 #include "proto/clock.h"
 #include "proto/metrics.h"
+
+enum { RANK_BYTES = 16 };
 
 static const char *const outcomes[] = {"stop",    "length", "scored",   "cancelled",
                                        "expired", "failed", "rejected", NULL};
@@ -26,6 +30,12 @@ static struct metrics_family prefilled_tokens = {.name = "longhaul_prefilled_tok
                                                  .help = "Tokens of prompts whose keys were "
                                                          "computed.",
                                                  .type = METRICS_COUNTER};
+static struct metrics_family drafted_tokens = {.name = "longhaul_drafted_tokens",
+                                               .help = "Tokens of answers that were guessed.",
+                                               .type = METRICS_COUNTER};
+static struct metrics_family accepted_tokens = {.name = "longhaul_accepted_tokens",
+                                                .help = "Tokens that were guessed and came true.",
+                                                .type = METRICS_COUNTER};
 static struct metrics_family generation_tokens = {
     .name = "longhaul_generation_tokens", .help = "Tokens of answers.", .type = METRICS_COUNTER};
 
@@ -55,6 +65,12 @@ static struct metrics_family prompt_sizes =
 static struct metrics_family answer_sizes =
     TOKENS("longhaul_request_generation_tokens", "Tokens of an answer.");
 
+static struct metrics_family step_seconds = {
+    .name = "longhaul_worker_rank_step_seconds",
+    .help = "A rank's arithmetic for one step of an answer, its mean. CPUs measure it.",
+    .type = METRICS_HISTOGRAM,
+    .labels = {"rank"},
+    .bounds = metrics_seconds};
 static struct metrics_family collective_seconds = {
     .name = "longhaul_collective_seconds",
     .help = "Of all ranks: exchange, from keys wanted to keys there, summed over blocks; wait, in "
@@ -77,6 +93,8 @@ void errand_course_offer(void)
         &cached_tokens,
         &prefilled_tokens,
         &generation_tokens,
+        &drafted_tokens,
+        &accepted_tokens,
         &first_token,
         &token,
         &queue,
@@ -85,6 +103,7 @@ void errand_course_offer(void)
         &duration,
         &prompt_sizes,
         &answer_sizes,
+        &step_seconds,
         &collective_seconds,
         &collective_bytes,
     };
@@ -109,6 +128,23 @@ void errand_course_tokens(struct errand_course *course)
         course->first_ns = clock_now_ns();
 }
 
+/* The first token of an answer is the prompt's, and each step makes one and the guesses that came
+ * true; others' rows of a step are counted with it. */
+static void observe_steps(int rank, const Longhaul__Control__V1__RankReport *report,
+                          const struct group_outcome *outcome)
+{
+    char number[RANK_BYTES];
+    const int64_t tokens = outcome->completion_tokens - 1;
+    const int64_t steps = tokens > outcome->accepted_tokens ? tokens - outcome->accepted_tokens : 1;
+    const double seconds = report->step_qkv_seconds + report->step_attend_seconds +
+                           report->step_output_seconds + report->step_gate_seconds +
+                           report->step_down_seconds + report->step_logits_seconds;
+    if (tokens < 1 || seconds <= 0)
+        return;
+    snprintf(number, sizeof number, "%d", rank);
+    metrics_observe(&step_seconds, seconds / (double)steps, number);
+}
+
 void errand_course_outcome(struct errand_course *course, const struct group_outcome *outcome,
                            Longhaul__V1__FinishReason reason)
 {
@@ -116,12 +152,15 @@ void errand_course_outcome(struct errand_course *course, const struct group_outc
     course->completion_tokens = outcome->completion_tokens;
     course->cached_tokens = outcome->cached_tokens;
     course->prefilled_tokens = outcome->prefilled_tokens;
+    course->drafted_tokens = outcome->drafted_tokens;
+    course->accepted_tokens = outcome->accepted_tokens;
     course->prefill_seconds = outcome->prefill_seconds;
     course->decode_seconds = outcome->decode_seconds;
     for (int rank = 0; rank < outcome->report_count; rank++) {
         const Longhaul__Control__V1__RankReport *report = &outcome->reports[rank].report;
         if (!outcome->reports[rank].done)
             continue;
+        observe_steps(rank, report, outcome);
         metrics_add(&collective_seconds, report->exchange_seconds, "exchange");
         metrics_add(&collective_seconds, report->exchange_wait_seconds, "wait");
         metrics_add(&collective_bytes, (double)report->sent_bytes, "sent");
@@ -160,6 +199,8 @@ static void count_answer(const struct errand_course *course)
     metrics_add(&cached_tokens, (double)course->cached_tokens);
     metrics_add(&prefilled_tokens, (double)course->prefilled_tokens);
     metrics_add(&generation_tokens, (double)course->completion_tokens);
+    metrics_add(&drafted_tokens, (double)course->drafted_tokens);
+    metrics_add(&accepted_tokens, (double)course->accepted_tokens);
     metrics_observe(&prompt_sizes, (double)course->prompt_tokens);
     metrics_observe(&prefill, course->prefill_seconds);
     if (course->is_score)

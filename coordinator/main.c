@@ -157,6 +157,7 @@ static struct server_settings settings_of(const struct config *config)
         .request_deadline_ms =
             (int64_t)(1000 * config_real(config, "coordinator.request_deadline_seconds")),
         .stall_ms = (int64_t)(1000 * config_real(config, "coordinator.stall_seconds")),
+        .drafts = strcmp(config_text(config, "engine.draft"), "lookup") == 0,
         .connections_max = descriptor_limit_connections(
             (int)config_integer(config, "coordinator.connections_max")),
         .calls_max = (int)config_integer(config, "coordinator.calls_max"),
@@ -167,6 +168,7 @@ static struct server_settings settings_of(const struct config *config)
         .work_ms = (int)(1000 * config_real(config, "control.work_timeout_seconds")),
         .workers_expected = config_switch(config, "coordinator.launch"),
         .store_folder = config_text(config, "store.folder"),
+        .accept_lost_log = config_switch(config, "store.accept_lost_log"),
         .batch_retention_seconds = (int64_t)config_real(config, "store.batch_retention_seconds"),
         .document_retention_seconds =
             (int64_t)config_real(config, "store.document_retention_seconds"),
@@ -320,7 +322,9 @@ static enum status open_parts(struct parts *parts, const struct options *options
     TRY(listen_address_check(parts->worker_listen,
                              options->insecure_bind || parts->own.allocation.remote));
     if (config_text(config, "coordinator.http")[0])
-        TRY(listen_address_check(config_text(config, "coordinator.http"), options->insecure_bind));
+        TRY(listen_address_check(config_text(config, "coordinator.http"),
+                                 options->insecure_bind ||
+                                     (parts->tls.certificate && !authority[0])));
     return join_secret_create(&parts->secret, config_text(config, "control.join_secret"));
 }
 

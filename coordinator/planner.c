@@ -258,7 +258,12 @@ static enum status read_request(const struct planner *planner, struct chooser_re
     limit_stages(wanted, facts);
     if (facts->size > 1 && facts->places > 1)
         wanted->weighed_context_tokens = context_limit(planner, facts);
-    return read_options(planner, wanted, details, request->options);
+    TRY(read_options(planner, wanted, details, request->options));
+    struct bands bands;
+    method_bands(&wanted->method, &bands);
+    if (request->in_session && bands.sinks > 0) /* whether they are kept follows from the context */
+        wanted->context_tokens = context_limit(planner, facts);
+    return STATUS_OK;
 }
 
 enum status planner_weigh(const struct planner *planner, struct planner_weighed *weighed,

@@ -36,6 +36,7 @@ struct planner_request {
     const Longhaul__V1__PlanOptions *options; /* NULL leaves all open */
     int64_t prompt_tokens;
     int64_t max_tokens;
+    bool in_session; /* a session's, or a question to one: all keep the same sinks */
 };
 
 /* Asked between stages: an error ends the planning with it. */

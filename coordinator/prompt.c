@@ -2,6 +2,7 @@
 #include "coordinator/prompt.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -140,4 +141,68 @@ enum status prompt_encode(const struct prompt_forms *forms, struct id_list *ids,
     default:
         return fail(STATUS_INVALID_ARGUMENT, "prompt: give a document, a text or a chat");
     }
+}
+
+enum status prompt_encode_question(const struct prompt_forms *forms, struct id_list *ids,
+                                   const char *document, const char *question, bool raw)
+{
+    Longhaul__V1__Document both = LONGHAUL__V1__DOCUMENT__INIT;
+    Longhaul__V1__Prompt prompt = LONGHAUL__V1__PROMPT__INIT;
+    both.document = (char *)document;
+    both.question = (char *)question;
+    prompt.content_case = LONGHAUL__V1__PROMPT__CONTENT_DOCUMENT;
+    prompt.document = &both;
+    prompt.raw = raw;
+    return prompt_encode(forms, ids, &prompt);
+}
+
+enum status prompt_encode_text_behind(const struct prompt_forms *forms, struct id_list *ids,
+                                      const char *document, const char *text)
+{
+    char *joined = NULL;
+    if (asprintf(&joined, "%s%s", document, text) < 0)
+        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a document of %zu bytes",
+                    strlen(document));
+    const enum status status = encode_text(forms, ids, joined, true);
+    free(joined);
+    return status;
+}
+
+/* Shortens the list, unless it is the first, to what the next one begins with, too. */
+static void keep_alike(struct id_list *ids, struct id_list *next, bool first)
+{
+    size_t alike = 0;
+    while (alike < ids->count && alike < next->count && ids->ids[alike] == next->ids[alike])
+        alike++;
+    if (!first) {
+        ids->count = alike;
+        id_list_deinit(next);
+    } else {
+        *ids = *next;
+    }
+    *next = (struct id_list){0};
+}
+
+enum status prompt_encode_beginning(const struct prompt_forms *forms, struct id_list *ids,
+                                    const char *document, bool raw)
+{
+    /* They begin with a letter, a digit, a mark and a space: of what a tokenizer tells apart. */
+    static const char *const questions[] = {"What", "1", "(", " "};
+    static const char *const texts[] = {"a", " a", "1", ".", "\n"};
+    enum { QUESTIONS = sizeof questions / sizeof questions[0] };
+    enum { TEXTS = sizeof texts / sizeof texts[0] };
+    struct id_list next = {0};
+    if (!document[0])
+        return fail(STATUS_INVALID_ARGUMENT, "the document is empty");
+    for (int q = 0; q < QUESTIONS; q++) {
+        TRY(prompt_encode_question(forms, &next, document, questions[q], raw));
+        keep_alike(ids, &next, q == 0);
+    }
+    for (int t = 0; raw && t < TEXTS; t++) {
+        TRY(prompt_encode_text_behind(forms, &next, document, texts[t]));
+        keep_alike(ids, &next, false);
+    }
+    if (ids->count > 0)
+        return STATUS_OK;
+    return fail(STATUS_INVALID_ARGUMENT, "the document is too short: its only token may change");
 }

@@ -23,3 +23,17 @@ MUST_CHECK enum status prompt_check_bytes(const struct prompt_forms *forms, size
  * OUT_OF_RANGE as prompt_check_bytes says. */
 MUST_CHECK enum status prompt_encode(const struct prompt_forms *forms, struct id_list *ids,
                                      const Longhaul__V1__Prompt *prompt);
+
+/* The ids that prompts begin with which go on behind the document, whatever follows it: the tokens
+ * of its end may join with that. Otherwise as prompt_encode. */
+MUST_CHECK enum status prompt_encode_beginning(const struct prompt_forms *forms,
+                                               struct id_list *ids, const char *document, bool raw);
+
+/* A question behind a document. */
+MUST_CHECK enum status prompt_encode_question(const struct prompt_forms *forms, struct id_list *ids,
+                                              const char *document, const char *question, bool raw);
+
+/* A text right behind a document, raw. */
+MUST_CHECK enum status prompt_encode_text_behind(const struct prompt_forms *forms,
+                                                 struct id_list *ids, const char *document,
+                                                 const char *text);

@@ -6,9 +6,18 @@
 #include "proto/sampling.h"
 #include "proto/status.h"
 
-/* INVALID_ARGUMENT, with its path in *field, for a value out of its range. NULL is greedy. */
-MUST_CHECK enum status sampling_request_read(struct sampling *sampling, const char **field,
+/* It points into itself: not to be moved. */
+struct sampling_request {
+    struct sampling sampling;
+    int32_t bias_ids[SAMPLING_BIASES_MAX];
+    float biases[SAMPLING_BIASES_MAX];
+};
+
+/* NULL asks for nothing. A seed that is not asked for is drawn. INVALID_ARGUMENT names the first
+ * field that is out of its range; *field is its path in the request. Whether biases are of tokens
+ * says sampling_check_biases. */
+MUST_CHECK enum status sampling_request_read(struct sampling_request *read, const char **field,
                                              const Longhaul__V1__Sampling *request);
 
-/* For the workers. */
+/* The same for the workers; `run` points into it. */
 void sampling_request_run(Longhaul__Control__V1__RunSampling *run, const struct sampling *sampling);

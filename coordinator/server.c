@@ -17,6 +17,7 @@
 #include "coordinator/rpc_errand_client.h"
 #include "coordinator/errand.h"
 #include "coordinator/errand_course.h"
+#include "coordinator/session_calls.h"
 #include "coordinator/spans.h"
 #include "coordinator/text/detokenizer.h"
 #include "proto/clock.h"
@@ -33,7 +34,8 @@ static const char service[] = "longhaul.v1.Inference";
 enum {
     CONTROL_METHODS = 3,
     INFERENCE_METHODS = 5 + CONTROL_METHODS,
-    METHODS = INFERENCE_METHODS + BATCH_SERVICE_METHODS + HEALTH_METHODS + REFLECTION_METHODS,
+    METHODS = INFERENCE_METHODS + BATCH_SERVICE_METHODS + SESSION_CALLS_METHODS + HEALTH_METHODS +
+              REFLECTION_METHODS,
     PLAN_WORKERS_MAX = 1024, /* as of engine.workers */
     PLANS_MAX = 16,
     PROBES_MAX = 64,
@@ -212,7 +214,7 @@ static enum status plan(struct rpc_call *call, const ProtobufCMessage *message, 
     }
     if (request->workers > 0)
         facts.size = request->workers;
-    const struct planner_request wanted = {request->options, tokens, request->max_tokens};
+    const struct planner_request wanted = {request->options, tokens, request->max_tokens, false};
     struct planner_weighed weighed;
     TRY(planner_weigh(&server->planner, &weighed, rpc_call_details(call), &facts, &wanted));
     struct planner_forecast forecast;
@@ -322,9 +324,11 @@ static void fill_controls(struct server *server, struct rpc_method *methods)
 static void fill_other_methods(struct server *server)
 {
     struct rpc_method *batches = server->methods + INFERENCE_METHODS;
-    struct rpc_method *health = batches + BATCH_SERVICE_METHODS;
+    struct rpc_method *sessions = batches + BATCH_SERVICE_METHODS;
+    struct rpc_method *health = sessions + SESSION_CALLS_METHODS;
     struct rpc_method *reflection = health + HEALTH_METHODS;
     batch_service_methods(server->batches, batches);
+    session_calls_methods(&server->tools, sessions);
     health_methods(server->health, health);
     health[HEALTH_CHECK].share = &server->probes;
     health[HEALTH_CHECK].essential = true;
@@ -395,6 +399,7 @@ static enum status open_model(struct server *server, const struct server_setting
                     "%s holds no tokenizer (a directory needs tokenizer.json)",
                     settings->model_path);
     digest_model(server->digest, server->model);
+    server->tools.model = server->digest;
     TRY(tokenizer_create(&server->tokenizer, vocab));
     /* A model without a chat form still serves raw prompts. */
     if (chat_create(&server->chat, server->tokenizer, vocab, settings->chat_template) != STATUS_OK)
@@ -430,6 +435,7 @@ static enum status open_http(struct server *server, const struct server_settings
         .errand = &server->tools,
         .batches = batch_service_tools(server->batches),
         .model = model,
+        .tls = settings->tls,
         .local_only =
             listen_address_is_local(settings->http_listen) && !access_has_tenants(server->access),
     };
@@ -444,12 +450,20 @@ static void offer_metrics(struct server *server, const struct server_settings *s
     server->metrics = (struct cluster_metrics){
         .workers = server->tools.workers,
         .queue = server->tools.queue,
+        .requests = server->tools.active,
         .store = batch_service_store(server->batches),
         .context_tokens = server->planner.defaults.context_tokens,
         .group_requests = settings->group_requests,
     };
     cluster_metrics_begin(&server->metrics);
     server->counted = true;
+}
+
+/* Of batches and documents. */
+static bool store_serves(void *context)
+{
+    struct server *server = context;
+    return !atomic_load(&server->tools.draining) && batch_service_is_serving(server->batches);
 }
 
 static enum status open_parts(struct server *server, const struct server_settings *settings)
@@ -475,19 +489,24 @@ static enum status open_parts(struct server *server, const struct server_setting
         .context = server,
     };
     TRY(workers_create(&server->tools.workers, &workers));
+    TRY(sessions_create(&server->tools.sessions, server->tools.workers, server->access));
     server->tools.planner = &server->planner;
     server->tools.access = server->access;
     server->tools.deadline_ms = settings->request_deadline_ms;
     server->tools.workers_expected = settings->workers_expected;
     server->tools.stall_ms = settings->stall_ms;
+    server->tools.drafts = settings->drafts;
     const struct batch_service_settings batches = {
         .folder = settings->store_folder,
+        .accept_lost_log = settings->accept_lost_log,
         .errand = &server->tools,
         .access = server->access,
         .batch_retention_seconds = settings->batch_retention_seconds,
         .document_retention_seconds = settings->document_retention_seconds,
     };
     TRY(batch_service_create(&server->batches, &batches));
+    health_add(server->health, "longhaul.v1.Batches", store_serves, server);
+    health_add(server->health, "longhaul.v1.Documents", store_serves, server);
     offer_metrics(server, settings);
     fill_shares(server, settings);
     fill_methods(server);
@@ -588,6 +607,7 @@ void server_destroy(struct server *server)
     http_server_destroy(server->http);
     rpc_server_destroy(server->rpc, 0);
     batch_service_destroy(server->batches);
+    sessions_destroy(server->tools.sessions);
     workers_destroy(server->tools.workers);
     reflection_destroy(server->reflection);
     health_destroy(server->health);

@@ -1,5 +1,5 @@
-/* The coordinator's services: Inference, Batches, Documents, health and reflection at the clients'
- * address, WorkerControl at the workers'. */
+/* The coordinator's services: Inference, Batches, Documents, Sessions, health and reflection at the
+ * clients' address, WorkerControl at the workers'. */
 #pragma once
 
 #include <stdbool.h>
@@ -29,11 +29,13 @@ struct server_settings {
     int group_requests; /* that a group should answer at a time */
     int64_t request_deadline_ms;
     int64_t stall_ms;                            /* as errand_tools has it */
+    bool drafts;                                 /* and this */
     int connections_max, calls_max, watches_max; /* what may be open at a time */
     int heartbeat_ms, dead_ms, work_ms;
     const char *otlp_file;    /* where requests are told as spans; "": nowhere */
     bool workers_expected;    /* requests wait for a group that is about to come */
     const char *store_folder; /* of batches and documents; "": none are kept */
+    bool accept_lost_log;     /* store_options */
     int64_t batch_retention_seconds, document_retention_seconds;
 };
 

@@ -185,6 +185,8 @@ enum status stream_finished(struct stream *stream, const struct stream_end *end,
     usage.completion_tokens = outcome->completion_tokens;
     usage.cached_tokens = outcome->cached_tokens;
     usage.prefilled_tokens = outcome->prefilled_tokens;
+    usage.drafted_tokens = outcome->drafted_tokens;
+    usage.accepted_tokens = outcome->accepted_tokens;
     Longhaul__V1__Seconds seconds = LONGHAUL__V1__SECONDS__INIT;
     seconds.load = end->load_seconds;
     seconds.prefill = outcome->prefill_seconds;

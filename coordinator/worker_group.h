@@ -51,7 +51,8 @@ struct group {
     bool lost;
     uint64_t serial;             /* this group's alone, from 1 */
     int holders;                 /* requests that have a place in it */
-    int64_t taken_bytes;         /* what they hold of each rank's pool */
+    int64_t taken_bytes;         /* what they and sessions hold of each rank's pool */
+    int64_t session_bytes;       /* of these, what sessions hold */
     double pace;                 /* seconds of prompts for each that was predicted; 0: not known */
     struct worker_speed *speeds; /* [size] */
     struct partition_weights weights; /* that follow from them */

@@ -551,6 +551,7 @@ static void describe(const struct workers *workers, const struct group *group,
         .step_rows = group->ranks[0].load.step_rows,
         .pool_slots = group->ranks[0].load.pool_slots,
         .pool_bytes = worker_group_pool_bytes(group),
+        .session_bytes = group->session_bytes,
         .within = group->links.within,
         .between = group->links.between,
         .host_ranks = group->links.host_ranks,
@@ -617,6 +618,7 @@ bool workers_offer(struct workers *workers, struct workers_facts *facts,
     pthread_mutex_lock(&workers->groups.lock);
     for (struct group *group = workers->groups.first; group; group = group->next)
         if (worker_group_is_ready(group) && worker_group_has_room(group, 0) &&
+            (asked->serial == 0 || asked->serial == group->serial) &&
             (!offered || suits_better(group, offered, asked)))
             offered = group;
     if (offered)
@@ -692,6 +694,52 @@ bool workers_acquire(struct workers *workers, struct workers_place *place,
     }
     pthread_mutex_unlock(&workers->groups.lock);
     return taken;
+}
+
+bool workers_has(struct workers *workers, uint64_t serial)
+{
+    pthread_mutex_lock(&workers->groups.lock);
+    const struct group *group = find_serial(&workers->groups, serial);
+    const bool has = group && worker_group_is_ready(group);
+    pthread_mutex_unlock(&workers->groups.lock);
+    return has;
+}
+
+bool workers_hold(struct workers *workers, uint64_t serial, int64_t bytes)
+{
+    pthread_mutex_lock(&workers->groups.lock);
+    struct group *group = find_serial(&workers->groups, serial);
+    const bool there = group && worker_group_is_ready(group);
+    if (there) {
+        group->taken_bytes += bytes;
+        group->session_bytes += bytes;
+    }
+    pthread_mutex_unlock(&workers->groups.lock);
+    return there;
+}
+
+/* The group stays while it is told: whoever lets go holds it as a request does. */
+void workers_let_go(struct workers *workers, uint64_t serial, uint64_t run, int64_t bytes)
+{
+    Longhaul__Control__V1__LetGo let_go = LONGHAUL__CONTROL__V1__LET_GO__INIT;
+    Longhaul__Control__V1__CoordinatorMessage message =
+        LONGHAUL__CONTROL__V1__COORDINATOR_MESSAGE__INIT;
+    message.kind_case = LONGHAUL__CONTROL__V1__COORDINATOR_MESSAGE__KIND_LET_GO;
+    message.let_go = &let_go;
+    let_go.run = run;
+    pthread_mutex_lock(&workers->groups.lock);
+    struct group *group = find_serial(&workers->groups, serial);
+    if (group) {
+        group->holders++;
+        group->session_bytes -= bytes;
+    }
+    pthread_mutex_unlock(&workers->groups.lock);
+    if (!group)
+        return;
+    for (int rank = 0; rank < group->size; rank++)
+        if (worker_group_send(group, rank, &message) != STATUS_OK)
+            log_line(LOG_DEBUG, "not let go", log_text("cause", status_message()));
+    worker_group_release(group, bytes);
 }
 
 void workers_release(const struct workers_place *place)

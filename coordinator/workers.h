@@ -72,8 +72,9 @@ struct workers_facts {
     int64_t list_row_bytes, list_panel_bytes;
     /* What the ranks' memory was made for; 0: for each request as it comes. */
     int64_t longest_tokens, stage_rows, step_rows, pool_slots;
-    int64_t pool_bytes;  /* of each rank, for all requests together; 0: no limit */
-    double load_seconds; /* of the slowest rank */
+    int64_t pool_bytes;    /* of each rank, for all requests together; 0: no limit */
+    int64_t session_bytes; /* what sessions hold of it */
+    double load_seconds;   /* of the slowest rank */
     /* What the ranks measured when they loaded, the slowest of each; bytes_per_second 0: not
      * known. */
     struct cost_link within, between;
@@ -122,6 +123,7 @@ struct workers_place {
 struct workers_asked {
     const struct panel_chain *prompt;
     int64_t pool_bytes; /* of each rank, as far as it is known */
+    uint64_t serial;    /* of the only group that will do; 0: any */
 };
 
 /* Of a ready group that has a place: where there is one, of those that have the memory; of these
@@ -137,6 +139,16 @@ bool workers_acquire(struct workers *workers, struct workers_place *place,
                      const struct workers_facts *facts, int64_t pool_bytes,
                      const struct panel_chain *prompt);
 void workers_release(const struct workers_place *place);
+
+/* A run that stays has ended there: a session holds so much of each rank's pool. False where the
+ * group is lost. */
+bool workers_hold(struct workers *workers, uint64_t serial, int64_t bytes);
+
+/* The session lets go of the run, and of its memory; of a group that is lost, of nothing. */
+void workers_let_go(struct workers *workers, uint64_t serial, uint64_t run, int64_t bytes);
+
+/* Whether the group of this serial is complete and loaded. */
+bool workers_has(struct workers *workers, uint64_t serial);
 
 /* What a prompt took on the group of these facts for each second that was predicted. */
 void workers_note_pace(struct workers *workers, const struct workers_facts *facts, double pace);

@@ -146,6 +146,15 @@ const struct config_row config_rows[] = {
      .help = "products of an answer's tokens: computed whole by each of several workers, or split "
              "between them; home: the answer is worker 0's alone, who is sent all keys; auto: what "
              "is predicted to be fastest"},
+    {.key = "engine.draft",
+     .flag = "draft",
+     .type = CONFIG_CHOICE,
+     .value = "NAME",
+     .standard = "lookup",
+     .choices = "none|lookup",
+     .takers = SERVER | CONFIG_REQUEST,
+     .help = "lookup: guess an answer's next tokens by what followed its last ones before, and "
+             "check several in a step, where that is measured to pay; changes no token"},
     {.key = "engine.weights",
      .flag = "weights",
      .type = CONFIG_TEXT,
@@ -359,6 +368,13 @@ const struct config_row config_rows[] = {
      .standard = "",
      .takers = CONFIG_COORDINATOR,
      .help = "where batches and documents are kept, on a local disk; not given: none are"},
+    {.key = "store.accept_lost_log",
+     .flag = "accept-lost-log",
+     .type = CONFIG_SWITCH,
+     .standard = "false",
+     .takers = CONFIG_COORDINATOR,
+     .help =
+         "open a store whose write-ahead log is gone: what was acknowledged last may be missing"},
     {.key = "store.batch_retention_seconds",
      .flag = "batch-retention",
      .type = CONFIG_REAL,

@@ -186,7 +186,7 @@ enum status fact_file_read(const char *path, const struct fact_row *rows, size_t
     const struct config_yaml_visitor visitor = {
         .context = &reading, .section = on_section, .value = on_value, .problem = on_problem};
     char *data;
-    size_t bytes;
+    size_t bytes = 0;
     TRY(count <= ROWS_MAX ? STATUS_OK : fail(STATUS_INTERNAL, "%s: too many facts", path));
     TRY(load(&data, &bytes, path));
     config_yaml_walk(&visitor, data, bytes);

@@ -29,6 +29,14 @@ static const struct range penalty_range = {"sampling.repetition_penalty",
                                            false,
                                            false};
 
+static const struct range presence_range = {
+    "sampling.presence_penalty", "at least -2 and at most 2", -2, 2, false, false};
+static const struct range frequency_range = {
+    "sampling.frequency_penalty", "at least -2 and at most 2", -2, 2, false, false};
+static const char bias_field[] = "sampling.logit_bias";
+static const struct range bias_range = {
+    bias_field, "at least -100 and at most 100", -100, 100, false, false};
+
 static enum status check(const struct range *range, const char **field, double value)
 {
     const bool above = range->without_least ? value > range->least : value >= range->least;
@@ -46,7 +54,26 @@ enum status sampling_check(const struct sampling *sampling, const char **field)
     TRY(check(&top_k_range, field, (double)sampling->top_k));
     TRY(check(&top_p_range, field, (double)sampling->top_p));
     TRY(check(&min_p_range, field, (double)sampling->min_p));
-    return check(&penalty_range, field, (double)sampling->repetition_penalty);
+    TRY(check(&penalty_range, field, (double)sampling->repetition_penalty));
+    TRY(check(&presence_range, field, (double)sampling->presence_penalty));
+    TRY(check(&frequency_range, field, (double)sampling->frequency_penalty));
+    for (int32_t b = 0; b < sampling->bias_count; b++)
+        TRY(check(&bias_range, field, (double)sampling->biases[b]));
+    return STATUS_OK;
+}
+
+enum status sampling_check_biases(const struct sampling *sampling, const char **field,
+                                  int64_t vocab)
+{
+    for (int32_t b = 0; b < sampling->bias_count; b++) {
+        const int32_t id = sampling->bias_ids[b];
+        if (id >= 0 && id < vocab)
+            continue;
+        *field = bias_field;
+        return fail(STATUS_INVALID_ARGUMENT, "%s of token %d; the vocabulary has %lld", bias_field,
+                    id, (long long)vocab);
+    }
+    return STATUS_OK;
 }
 
 enum status sampling_check_likeliest(int32_t likeliest, int64_t vocab)

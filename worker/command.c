@@ -34,6 +34,47 @@ static struct trace *make_trace(void)
     return trace;
 }
 
+static enum status copy_sampling(struct command *command,
+                                 const Longhaul__Control__V1__RunSampling *sampling)
+{
+    const size_t count = sampling->n_bias_ids;
+    if (count > SAMPLING_BIASES_MAX || sampling->n_biases != count)
+        return fail(STATUS_INVALID_ARGUMENT, "%zu biases of %zu tokens; a worker takes up to %d",
+                    sampling->n_biases, count, SAMPLING_BIASES_MAX);
+    if (count > 0) {
+        memcpy(command->bias_ids, sampling->bias_ids, count * sizeof *command->bias_ids);
+        memcpy(command->biases, sampling->biases, count * sizeof *command->biases);
+    }
+    command->sampling = (struct sampling){
+        .temperature = sampling->temperature,
+        .top_k = sampling->top_k,
+        .top_p = sampling->top_p,
+        .min_p = sampling->min_p,
+        .repetition_penalty = sampling->repetition_penalty,
+        .seed = sampling->seed,
+        .presence_penalty = sampling->presence_penalty,
+        .frequency_penalty = sampling->frequency_penalty,
+        .bias_count = (int32_t)count,
+        .bias_ids = command->bias_ids,
+        .biases = command->biases,
+    };
+    return STATUS_OK;
+}
+
+static enum engine_kind kind_of(const Longhaul__Control__V1__Run *run)
+{
+    switch (run->kind) {
+    case LONGHAUL__CONTROL__V1__RUN_KIND__RUN_KIND_SCORE:
+        return ENGINE_SCORE;
+    case LONGHAUL__CONTROL__V1__RUN_KIND__RUN_KIND_SAVE:
+        return ENGINE_SAVE;
+    case LONGHAUL__CONTROL__V1__RUN_KIND__RUN_KIND_RESTORE:
+        return ENGINE_RESTORE;
+    default:
+        return ENGINE_GENERATE;
+    }
+}
+
 static enum status fill(struct command *command, const Longhaul__Control__V1__Run *run)
 {
     const Longhaul__Control__V1__RunSampling *sampling = run->sampling;
@@ -43,16 +84,15 @@ static enum status fill(struct command *command, const Longhaul__Control__V1__Ru
     if (run->n_stop_ids > COMMAND_STOP_IDS_MAX)
         return fail(STATUS_INVALID_ARGUMENT, "%zu stop ids; a worker takes at most %d",
                     run->n_stop_ids, COMMAND_STOP_IDS_MAX);
-    command->kind = run->kind == LONGHAUL__CONTROL__V1__RUN_KIND__RUN_KIND_SCORE ? ENGINE_SCORE
-                                                                                 : ENGINE_GENERATE;
+    command->kind = kind_of(run);
     command->max_tokens = run->max_tokens;
-    command->sampling = (struct sampling){
-        sampling->temperature,        sampling->top_k, sampling->top_p, sampling->min_p,
-        sampling->repetition_penalty, sampling->seed};
+    command->min_tokens = run->min_tokens;
+    TRY(copy_sampling(command, sampling));
     command->reuse_prefix =
         command->kind == ENGINE_GENERATE && !run->no_prefix_reuse; /* scores need every row */
     command->logprobs = run->logprobs;
     command->likeliest = run->likeliest;
+    command->drafts = run->drafts;
     command->goes_on_from = run->goes_on_from;
     command->stays = run->stays;
     command->stop_count = (int)run->n_stop_ids;
@@ -91,6 +131,7 @@ void command_destroy(struct command *command)
     if (command->trace)
         free(command->trace->events);
     free(command->trace);
+    block_port_destroy(command->port);
     free(command->ids);
     free(command);
 }
@@ -105,6 +146,7 @@ struct engine_request command_request(const struct command *command)
         .ids = command->ids,
         .count = command->count,
         .max_tokens = command->max_tokens,
+        .min_tokens = command->min_tokens,
         .sampling = command->sampling,
         .stop_ids = command->stop_ids,
         .stop_count = command->stop_count,
@@ -112,6 +154,8 @@ struct engine_request command_request(const struct command *command)
         .reuse_prefix = command->reuse_prefix,
         .logprobs = command->logprobs,
         .likeliest = command->likeliest,
+        .draft_tokens = command->drafts ? MEMORY_DRAFT_ROWS : 0,
+        .drafts_that_pay = true,
         .goes_on_from = command->goes_on_from,
         .stays = command->stays,
         .deadline_ns = command->deadline_ns,

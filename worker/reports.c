@@ -129,6 +129,27 @@ enum status reports_flush(struct reports *reports)
     return say(reports, LONGHAUL__CONTROL__V1__WORKER_MESSAGE__KIND_TOKENS, &tokens);
 }
 
+/* ---- blocks of keys ---- */
+
+enum status reports_block(struct reports *reports, uint64_t run, const struct cache_stored *stored)
+{
+    Longhaul__Control__V1__RunBlock block = LONGHAUL__CONTROL__V1__RUN_BLOCK__INIT;
+    block.run = run;
+    block.number = stored->number;
+    block.digest = stored->digest;
+    block.stored.len = stored->count;
+    block.stored.data = (uint8_t *)(size_t)stored->bytes; /* only read */
+    return say(reports, LONGHAUL__CONTROL__V1__WORKER_MESSAGE__KIND_BLOCK, &block);
+}
+
+enum status reports_blocks_taken(struct reports *reports, uint64_t run, int64_t blocks)
+{
+    Longhaul__Control__V1__RunBlocksTaken taken = LONGHAUL__CONTROL__V1__RUN_BLOCKS_TAKEN__INIT;
+    taken.run = run;
+    taken.blocks = blocks;
+    return say(reports, LONGHAUL__CONTROL__V1__WORKER_MESSAGE__KIND_BLOCKS_TAKEN, &taken);
+}
+
 /* ---- a trace ---- */
 
 enum { EVENTS_A_MESSAGE = 4096 };
@@ -235,6 +256,9 @@ enum status reports_done(struct reports *reports, uint64_t run, enum status stat
     done.completion_tokens = result->completion_tokens;
     done.cached_tokens = result->cached_tokens;
     done.prefilled_tokens = result->prefilled_tokens;
+    done.resident_slots = result->resident_slots;
+    done.drafted_tokens = result->drafted_tokens;
+    done.accepted_tokens = result->accepted_tokens;
     done.prefill_seconds = result->prefill_seconds;
     done.decode_seconds = result->decode_seconds;
     done.stopped = result->stopped_by_id;

@@ -4,7 +4,7 @@
  * begins a comment:
  *
  *   tenant NAME [weight=N] [queued-requests=N] [queued-tokens=N] [running-requests=N]
- *               [stored-bytes=N]
+ *               [stored-bytes=N] [session-tokens=N]
  *   token NAME sha256=HEX [scopes=WORD,WORD,...]
  *
  * NAME is [a-z]([a-z0-9-]{0,61}[a-z0-9]); a tenant stands before its tokens, of which it may have
@@ -50,6 +50,7 @@ struct access_quotas {
     int64_t queued_tokens;    /* of those together: prompts and the longest answers asked for */
     int64_t running_requests; /* that workers answer at a time */
     int64_t stored_bytes;     /* of its documents, batches and results together */
+    int64_t session_tokens;   /* of its sessions together */
 };
 
 struct access_tenant {

@@ -153,7 +153,7 @@ static enum status unknown_key(const struct line *line, const char *key, const c
 static enum status read_tenant(struct access_list *list, const struct line *line)
 {
     static const char *const keys[] = {"weight", "queued-requests", "queued-tokens",
-                                       "running-requests", "stored-bytes"};
+                                       "running-requests", "stored-bytes", "session-tokens"};
     enum { KEYS = sizeof keys / sizeof keys[0] };
     int64_t values[KEYS] = {1};
     bool given[KEYS] = {false};
@@ -178,7 +178,7 @@ static enum status read_tenant(struct access_list *list, const struct line *line
     struct access_tenant *tenant = &list->tenants[list->tenant_count++];
     *tenant = (struct access_tenant){
         .weight = (int)values[0],
-        .quotas = {values[1], values[2], values[3], values[4]},
+        .quotas = {values[1], values[2], values[3], values[4], values[5]},
     };
     memcpy(tenant->name, line->words[1], strlen(line->words[1]) + 1);
     return STATUS_OK;

@@ -513,6 +513,7 @@ enum status batch_dispatch_create(struct batch_dispatch **dispatch, struct store
     made->run_tools = (struct line_run_tools){store,     errand,    note_placed, note_read,
                                               note_left, note_lost, note_over,   made};
     made->jobs_end = &made->jobs;
+    line_run_offer();
     pthread_mutex_init(&made->lock, NULL);
     pthread_cond_init(&made->changed, NULL);
     pthread_cond_init(&made->jobs_changed, NULL);

@@ -89,7 +89,7 @@ static enum status make_forecast(struct batch_estimate *estimate, struct forecas
     struct choice choice;
     /* Lengths past the context stand for what lies before them. */
     const int64_t length = context > 0 && tokens >= context ? context - 1 : tokens;
-    const struct planner_request request = {NULL, length, 1};
+    const struct planner_request request = {NULL, length, 1, false};
     TRY(planner_choose(planner, &choice, &details, &estimate->facts, &request));
     TRY(planner_forecast(planner, &made, &choice, &estimate->facts, length, NULL));
     *forecast = (struct forecast){.made = true, .seconds = made.seconds};
@@ -198,7 +198,7 @@ static enum status add_longest(struct batch_estimate *estimate,
     struct planner_forecast made;
     struct choice choice;
     const struct planner_request request = {NULL, estimate->longest_prompt,
-                                            estimate->longest_answer};
+                                            estimate->longest_answer, false};
     if (!estimate->has_group || estimate->longest_prompt == 0 ||
         planner_choose(planner, &choice, &details, &estimate->facts, &request) != STATUS_OK)
         return STATUS_OK;

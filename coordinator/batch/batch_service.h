@@ -16,6 +16,7 @@ struct store;
 
 struct batch_service_settings {
     const char *folder;          /* of the store; "": none is kept, and every call says so */
+    bool accept_lost_log;        /* store_options */
     struct errand_tools *errand; /* borrowed, as what follows */
     struct access *access;       /* what tenants may have */
     int64_t batch_retention_seconds, document_retention_seconds;
@@ -35,6 +36,9 @@ enum { BATCH_SERVICE_METHODS = 15 };
 
 void batch_service_methods(struct batch_service *service,
                            struct rpc_method methods[BATCH_SERVICE_METHODS]);
+
+/* Whether the store takes changes; false where none is kept. */
+bool batch_service_is_serving(const struct batch_service *service);
 
 /* Whether no line runs. */
 bool batch_service_is_idle(const struct batch_service *service);

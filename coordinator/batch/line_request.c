@@ -8,9 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "coordinator/answer_request.h"
 #include "coordinator/batch/store_document.h"
 #include "coordinator/planner.h"
-#include "coordinator/sampling_request.h"
 
 enum { METHOD_BYTES = 512 };
 
@@ -65,9 +65,10 @@ static enum status read_prompt(struct line_request *request, struct status_detai
 {
     const Longhaul__V1__GenerateRequest *generate = request->openai->generate;
     const Longhaul__V1__PlanOptions *options = generate->options;
-    struct sampling sampling;
+    struct answer_request asked;
     char root[METHOD_BYTES];
-    TRY(sampling_request_read(&sampling, &details->field, generate->sampling));
+    TRY(answer_request_read(&asked, &details->field, generate,
+                            tokenizer_count(tools->forms->tokenizer), false));
     details->field = "prompt";
     enum status status = prompt_encode(tools->forms, &request->ids, generate->prompt);
     if (status == STATUS_OUT_OF_RANGE)

@@ -12,12 +12,24 @@
 #include "coordinator/batch/line_outcome.h"
 #include "proto/clock.h"
 #include "proto/log.h"
+#include "proto/metrics.h"
 
 enum {
     NAME_BYTES = 40,
     STORE_AGAIN_MS = 500,
     SAME_PRIORITY_AS_CALLS = 50, /* the priority at which a batch stands beside Generate calls */
     PRIORITY_MOST = 100,
+};
+
+static const char *const ends[] = {"answered",  "lost",    "not_finite", "failed", "poison",
+                                   "cancelled", "expired", "untried",    NULL};
+
+static struct metrics_family attempts = {
+    .name = "longhaul_attempts",
+    .help = "Attempts at lines of batches, by how they ended.",
+    .type = METRICS_COUNTER,
+    .labels = {"reason"},
+    .words = ends,
 };
 
 /* The line as its errand's client. */
@@ -201,6 +213,21 @@ static void write_down(const struct attempt *attempt, const struct line_decision
     }
 }
 
+static const char *word_of(const struct line_decision *decision, const char *reason)
+{
+    if (decision->outcome == LINE_OUTCOME_ANSWER)
+        return "answered";
+    if (decision->outcome == LINE_OUTCOME_UNANSWERED)
+        return decision->state == STORE_LINE_EXPIRED ? "expired" : "cancelled";
+    if (decision->poison)
+        return "poison";
+    if (decision->outcome == LINE_OUTCOME_AGAIN && decision->how == STORE_GIVE_BACK_LOST)
+        return "lost";
+    if (decision->outcome == LINE_OUTCOME_AGAIN && decision->how == STORE_GIVE_BACK_UNTRIED)
+        return "untried";
+    return reason && strcmp(reason, "NON_FINITE_LOGITS") == 0 ? "not_finite" : "failed";
+}
+
 static void log_attempt(const struct line_run *line, const struct line_decision *decision,
                         enum status status, const char *sentence)
 {
@@ -256,6 +283,7 @@ void line_run_attempt(struct line_run *line, const struct line_run_tools *tools,
                                           .how = STORE_GIVE_BACK_UNTRIED,
                                           .cause = ""}; /* no memory for it now */
     log_attempt(line, &decision, status, sentence);
+    metrics_add(&attempts, 1, word_of(&decision, attempt.details.reason));
     write_down(&attempt, &decision, &result);
     if (decision.outcome != LINE_OUTCOME_AGAIN)
         tools->over(tools->context, line);
@@ -280,6 +308,11 @@ enum status line_run_prepare(struct line_run *line, const struct line_request_to
     line->wrong = status;
     snprintf(line->sentence, sizeof line->sentence, "%s", status_message());
     return STATUS_OK;
+}
+
+void line_run_offer(void)
+{
+    metrics_offer(&attempts);
 }
 
 void line_run_free(struct line_run *line)

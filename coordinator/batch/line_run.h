@@ -64,5 +64,8 @@ struct line_run_tools {
  * until it does. Failures of the line are no failures here. `*untried`: nobody had room for it. */
 void line_run_attempt(struct line_run *line, const struct line_run_tools *tools, bool *untried);
 
+/* Attempts are counted by how they end, from now on with their zeros. */
+void line_run_offer(void);
+
 /* Frees what the line has; NULL is accepted. */
 void line_run_free(struct line_run *line);

@@ -100,6 +100,7 @@ void store_read_facts(struct store *store, struct store_facts *facts)
     store_writer_facts(store->writer, facts);
     facts->log_bytes = store_place_log_bytes(&store->place);
     facts->free_bytes = store_place_free_bytes(&store->place);
+    facts->leases_expired = atomic_load(&store->leases_expired);
     struct store_link *link;
     bool found;
     if (store_readers_take(store->readers, &link) != STATUS_OK)

@@ -64,18 +64,19 @@ MUST_CHECK enum status store_look(struct store **store, const char *folder);
  * other call may run or come. NULL: nothing. */
 void store_close(struct store *store);
 
-/* Whether changes are taken; else `reason` (with its end, cut to `bytes`) says why not. For tests:
- * others learn it from store_read_facts and from what a change is answered. */
+/* Whether changes are taken; else `reason` (with its end, cut to `bytes`; NULL and 0: not asked
+ * for) says why not. */
 bool store_is_serving(struct store *store, char *reason, size_t bytes);
 
 struct store_facts {
-    int64_t commits;       /* transactions since it was opened */
-    int64_t changes;       /* calls that those carried */
-    double commit_seconds; /* sum over commits, fsync included */
-    int64_t log_bytes;     /* of the write-ahead log */
-    int64_t free_bytes;    /* of its disk */
-    int64_t stored_bytes;  /* lines, results and documents of all tenants */
-    int64_t refused;       /* changes that were answered UNAVAILABLE */
+    int64_t commits;        /* transactions since it was opened */
+    int64_t changes;        /* calls that those carried */
+    double commit_seconds;  /* sum over commits, fsync included */
+    int64_t log_bytes;      /* of the write-ahead log */
+    int64_t free_bytes;     /* of its disk */
+    int64_t stored_bytes;   /* lines, results and documents of all tenants */
+    int64_t refused;        /* changes that were answered UNAVAILABLE */
+    int64_t leases_expired; /* that ran out, or whose process had ended when it was opened */
     bool serving;
 };
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "coordinator/batch/store.h"
 #include "coordinator/batch/store_link.h"
@@ -18,6 +19,7 @@ struct store {
     char database[PATH_MAX];
     const char *vfs;         /* NULL: SQLite's own */
     int64_t clock_offset_us; /* from the monotonic clock to the store's */
+    atomic_llong leases_expired;
     struct store_readers *readers;
     struct store_waits *waits;
     struct store_writer *writer;

@@ -47,6 +47,7 @@ enum status store_sweep_leases(struct store_turn *turn, int64_t until_us)
         if (!found)
             return STATUS_OK;
         TRY(release_one(turn, key, until_us == INT64_MAX));
+        atomic_fetch_add(&turn->store->leases_expired, 1);
     }
 }
 

@@ -101,6 +101,7 @@ static enum status measure_case(struct measuring *measuring, struct calibrate_ca
         .max_tokens = ANSWER_TOKENS + 1,
         .method = one->method,
         .no_prefix_reuse = true,
+        .draft = LONGHAUL__V1__DRAFT__DRAFT_NONE,
     };
     enum status status = measured_request_run(&request, &args);
     if (status == STATUS_OK && count)

@@ -125,6 +125,7 @@ static enum status take_turn(struct chat_session *session, const char *text)
     TRY(add_user_turn(session, text));
     generate_request_set(&request, options, conversation_prompt(&session->conversation));
     method_option_set(&request.method, session->config);
+    request.message.draft = method_option_draft(session->config);
     enum status status = answer_ask(&answer, session->connection.client, &request.message);
     if (status == STATUS_OK && options->json) {
         answer_print_json(&answer);

@@ -18,6 +18,7 @@ static enum status answer(const struct generate_options *options, const struct c
     TRY(prompt_input_read(&prompt, options->prompt_file, options->prompt, options->raw));
     generate_request_set(&request, options, &prompt.message);
     method_option_set(&request.method, config);
+    request.message.draft = method_option_draft(config);
     enum status status = connection_open(&connection, &options->server, NULL);
     if (status == STATUS_OK)
         status = generate_options_ask(options, connection.client, &request, incomplete);

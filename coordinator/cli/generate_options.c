@@ -2,6 +2,7 @@
 #include "coordinator/cli/generate_options.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -9,7 +10,7 @@
 #include "coordinator/cli/trace_file.h"
 #include "coordinator/sampling_request.h"
 
-enum { TEXT_ROWS = 7 };
+enum { TEXT_ROWS = 9 };
 
 static void set_prompt_rows(struct flags_row *rows, struct generate_options *options)
 {
@@ -57,6 +58,17 @@ static void set_text_rows(struct flags_row *rows, struct generate_options *optio
          .target = &options->stop,
          .value = "TEXT",
          .help = "end the answer before this text; may be given several times"},
+        {.name = "min-tokens",
+         .type = FLAGS_INTEGER,
+         .target = &options->min_tokens,
+         .value = "N",
+         .help = "the model does not end the answer within the first N tokens [0]",
+         .least = 0,
+         .most = 1 << 24},
+        {.name = "ignore-eos",
+         .type = FLAGS_SWITCH,
+         .target = &options->ignore_end,
+         .help = "go on to --max-tokens behind the tokens with which the model ends an answer"},
         {.name = "no-prefix-reuse",
          .type = FLAGS_SWITCH,
          .target = &options->no_prefix_reuse,
@@ -126,6 +138,25 @@ static void set_sampling_rows(struct flags_row *rows, struct generate_options *o
          .least = 0.01,
          .most = 100,
          .given = &options->penalty_given},
+        {.name = "presence-penalty",
+         .type = FLAGS_REAL,
+         .target = &options->presence_penalty,
+         .value = "X",
+         .help = "off the logit of each token that the answer has [0]",
+         .least = -2,
+         .most = 2},
+        {.name = "frequency-penalty",
+         .type = FLAGS_REAL,
+         .target = &options->frequency_penalty,
+         .value = "X",
+         .help = "the same, as often as the answer has it [0]",
+         .least = -2,
+         .most = 2},
+        {.name = "logit-bias",
+         .type = FLAGS_TEXTS,
+         .target = &options->logit_bias,
+         .value = "ID:BIAS",
+         .help = "add to a token's logit, -100 to 100; may be given several times"},
         {.name = "seed",
          .type = FLAGS_UNSIGNED,
          .target = &options->seed,
@@ -153,9 +184,38 @@ void generate_options_init(struct generate_options *options,
     set_prompt_rows(rows, options);
 }
 
+static enum status read_bias(Longhaul__V1__LogitBias *bias, const char *text)
+{
+    char *id_end = NULL, *end = NULL;
+    const long id = text[0] >= '0' && text[0] <= '9' ? strtol(text, &id_end, 10) : -1;
+    longhaul__v1__logit_bias__init(bias);
+    if (id >= 0 && id <= INT32_MAX && *id_end == ':' && id_end[1])
+        bias->bias = strtof(id_end + 1, &end);
+    if (!end || *end)
+        return fail(STATUS_INVALID_ARGUMENT,
+                    "--logit-bias %s: give a token's id, a colon and a number", text);
+    bias->id = (int32_t)id;
+    return STATUS_OK;
+}
+
+/* The texts were read before: generate_options_check. */
+static void set_biases(struct generate_request *request, const struct generate_options *options)
+{
+    Longhaul__V1__Sampling *sampling = &request->sampling;
+    for (size_t b = 0; b < options->logit_bias.count; b++) {
+        Longhaul__V1__LogitBias *place = &request->biases[sampling->n_logit_bias];
+        request->bias_places[sampling->n_logit_bias] = place;
+        if (read_bias(place, options->logit_bias.texts[b]) == STATUS_OK)
+            sampling->n_logit_bias++;
+    }
+    sampling->logit_bias = request->bias_places;
+}
+
 static void set_sampling(Longhaul__V1__Sampling *sampling, const struct generate_options *options)
 {
     *sampling = (Longhaul__V1__Sampling)LONGHAUL__V1__SAMPLING__INIT;
+    sampling->presence_penalty = (float)options->presence_penalty;
+    sampling->frequency_penalty = (float)options->frequency_penalty;
     sampling->top_k = (int32_t)options->top_k;
     sampling->min_p = (float)options->min_p;
     if (options->temperature_given) {
@@ -188,14 +248,19 @@ enum status generate_options_check_prompt(const struct generate_options *options
 
 enum status generate_options_check(const struct generate_options *options)
 {
-    Longhaul__V1__Sampling message;
-    struct sampling sampling;
+    struct generate_request request;
+    struct sampling_request sampling;
     const char *field;
     TRY(server_option_check(&options->server));
+    for (size_t b = 0; b < options->logit_bias.count; b++)
+        TRY(read_bias(&request.biases[b], options->logit_bias.texts[b]));
+    if (options->max_tokens > 0 && options->min_tokens > options->max_tokens)
+        return fail(STATUS_INVALID_ARGUMENT, "--min-tokens is above --max-tokens");
     if (options->logprobs_given && !options->json)
         return fail(STATUS_INVALID_ARGUMENT, "--logprobs is told in JSON: add --json");
-    set_sampling(&message, options);
-    return sampling_request_read(&sampling, &field, &message);
+    set_sampling(&request.sampling, options);
+    set_biases(&request, options);
+    return sampling_request_read(&sampling, &field, &request.sampling);
 }
 
 void generate_request_set(struct generate_request *request, const struct generate_options *options,
@@ -203,6 +268,9 @@ void generate_request_set(struct generate_request *request, const struct generat
 {
     request->message = (Longhaul__V1__GenerateRequest)LONGHAUL__V1__GENERATE_REQUEST__INIT;
     set_sampling(&request->sampling, options);
+    set_biases(request, options);
+    request->message.min_tokens = options->min_tokens;
+    request->message.ignore_end = options->ignore_end;
     request->message.prompt = prompt;
     request->message.sampling = &request->sampling;
     request->message.options = &request->method.options;

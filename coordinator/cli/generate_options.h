@@ -15,7 +15,7 @@
 
 enum {
     GENERATE_OPTIONS_PROMPT_ROWS = 4,
-    GENERATE_OPTIONS_ANSWER_ROWS = 13,
+    GENERATE_OPTIONS_ANSWER_ROWS = 18,
     GENERATE_OPTIONS_ROWS = GENERATE_OPTIONS_PROMPT_ROWS + GENERATE_OPTIONS_ANSWER_ROWS
 };
 
@@ -25,13 +25,15 @@ struct generate_options {
     const char *trace_file; /* NULL: no trace */
     bool raw;
     int64_t max_tokens; /* 0: not given */
-    double temperature, top_p, min_p, repetition_penalty;
+    int64_t min_tokens;
+    double temperature, top_p, min_p, repetition_penalty, presence_penalty, frequency_penalty;
+    struct flags_texts logit_bias; /* ID:BIAS each */
     int64_t top_k, logprobs;
     uint64_t seed;
     struct flags_texts stop;
     struct server_option server;
     bool temperature_given, top_p_given, penalty_given, seed_given, logprobs_given;
-    bool no_prefix_reuse, json, verbose;
+    bool no_prefix_reuse, ignore_end, json, verbose;
 };
 
 /* The defaults, and the rows that write into `options`: those of the prompt, then those of the
@@ -54,6 +56,8 @@ MUST_CHECK enum status generate_options_check(const struct generate_options *opt
 struct generate_request {
     Longhaul__V1__GenerateRequest message;
     Longhaul__V1__Sampling sampling;
+    Longhaul__V1__LogitBias biases[FLAGS_TEXTS_MAX];
+    Longhaul__V1__LogitBias *bias_places[FLAGS_TEXTS_MAX];
     struct method_option method;
     char *stop[FLAGS_TEXTS_MAX];
 };

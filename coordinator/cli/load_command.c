@@ -46,6 +46,7 @@ static enum status examine(struct run *run)
     if (config_origin(run->config, "engine.method", NULL) != CONFIG_DEFAULT)
         run->settings.method = config_text(run->config, "engine.method");
     run->settings.stage_tokens = config_integer(run->config, "engine.stage_tokens");
+    run->settings.draft = method_option_draft(run->config);
     if (run->options.out)
         TRY(result_folder_prepare(run->options.out, results));
     return path[0] ? manifest_read_model(&run->manifest, path) : STATUS_OK;

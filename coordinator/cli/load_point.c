@@ -108,6 +108,7 @@ static struct measured_request_args args_of(const struct sending *sending,
         .max_tokens = request->answer_tokens,
         .method = sending->settings->method,
         .stage_tokens = sending->settings->stage_tokens,
+        .draft = sending->settings->draft,
         .timeout_ms = sending->settings->timeout_ms,
         .once = true,
     };

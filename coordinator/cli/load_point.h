@@ -10,6 +10,7 @@
 #include "coordinator/bench/serving_metrics.h"
 #include "coordinator/cli/number_list.h"
 #include "coordinator/cli/sized_prompt.h"
+#include "longhaul/v1/inference.pb-c.h"
 #include "proto/status.h"
 
 struct rpc_client;
@@ -27,7 +28,8 @@ struct load_settings {
     uint64_t seed;
     const char *method;   /* its spelling; NULL: the coordinator's */
     int64_t stage_tokens; /* 0: the coordinator's choice */
-    int64_t timeout_ms;   /* of each request; 0: the coordinator's limit alone */
+    Longhaul__V1__Draft draft;
+    int64_t timeout_ms; /* of each request; 0: the coordinator's limit alone */
     struct serving_goals goals;
     bool foreign; /* the coordinator is not ours: who uses the cores is not known */
 };

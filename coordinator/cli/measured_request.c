@@ -107,6 +107,7 @@ enum status measured_request_run(struct measured_request *request,
     message.max_tokens = args->max_tokens;
     message.no_prefix_reuse = args->no_prefix_reuse;
     message.ignore_end = true;
+    message.draft = args->draft;
     static const bool always = true;
     *request = (struct measured_request){.begin_ns = clock_now_ns()};
     const struct event_stream_args stream = {

@@ -20,8 +20,9 @@ struct measured_request_args {
     const char *method;     /* its spelling; NULL: the coordinator's */
     bool no_prefix_reuse;
     int64_t stage_tokens; /* 0: the coordinator's choice */
-    int64_t timeout_ms;   /* of the whole; 0: the coordinator's limit alone */
-    bool once;            /* a refusal until later is a failure */
+    Longhaul__V1__Draft draft;
+    int64_t timeout_ms; /* of the whole; 0: the coordinator's limit alone */
+    bool once;          /* a refusal until later is a failure */
 };
 
 /* Tokens that came in one message. */

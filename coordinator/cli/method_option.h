@@ -1,4 +1,4 @@
-/* --method and --stage-tokens as the options of a request. */
+/* --method, --stage-tokens and --draft as a request has them. */
 #pragma once
 
 #include <stdint.h>
@@ -15,6 +15,8 @@ struct method_option {
 
 /* Settings at their defaults stay absent: the coordinator's own count then. */
 void method_option_set(struct method_option *option, const struct config *config);
+
+Longhaul__V1__Draft method_option_draft(const struct config *config);
 
 /* Whether a model trained on `trained_tokens` takes the method: before anything is started. */
 MUST_CHECK enum status method_option_check(const struct config *config, int64_t trained_tokens);

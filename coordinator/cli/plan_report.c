@@ -48,6 +48,8 @@ void plan_report_usage_json(struct json_writer *writer, const Longhaul__V1__Usag
     json_writer_integer(writer, "completion_tokens", usage ? usage->completion_tokens : 0);
     json_writer_integer(writer, "cached_tokens", usage ? usage->cached_tokens : 0);
     json_writer_integer(writer, "prefilled_tokens", usage ? usage->prefilled_tokens : 0);
+    json_writer_integer(writer, "drafted_tokens", usage ? usage->drafted_tokens : 0);
+    json_writer_integer(writer, "accepted_tokens", usage ? usage->accepted_tokens : 0);
     json_writer_end_object(writer);
 }
 

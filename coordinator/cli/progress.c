@@ -146,17 +146,20 @@ void progress_finished(const struct progress *progress, const Longhaul__V1__Usag
     console_clear();
     if (!usage || !seconds || !progress->rates)
         return;
-    char decode[96] = "", hidden[64], cached[48] = "";
+    char decode[96] = "", drafted[64] = "", hidden[64], cached[48] = "";
     print_hidden(hidden, sizeof hidden, ranks, rank_count);
     int64_t steps = usage->completion_tokens - 1;
     if (steps > 0 && seconds->decode > 0)
         snprintf(decode, sizeof decode, "; answer %" PRId64 " tokens, %.1f tokens/s",
                  usage->completion_tokens, (double)steps / seconds->decode);
+    if (usage->drafted_tokens > 0)
+        snprintf(drafted, sizeof drafted, ", %" PRId64 " of %" PRId64 " guesses right",
+                 usage->accepted_tokens, usage->drafted_tokens);
     if (usage->cached_tokens > 0)
         snprintf(cached, sizeof cached, ", %" PRId64 " of them read before", usage->cached_tokens);
     double rate = seconds->prefill > 0 ? (double)usage->prefilled_tokens / seconds->prefill : 0;
-    console_say("%sload %.1f s; prompt %" PRId64 " tokens%s in %.1f s, %.0f tokens/s%s%s%s",
+    console_say("%sload %.1f s; prompt %" PRId64 " tokens%s in %.1f s, %.0f tokens/s%s%s%s%s",
                 console_paint(CONSOLE_DIM), seconds->load, usage->prompt_tokens, cached,
-                seconds->prefill, rate, hidden, decode, console_paint(CONSOLE_PLAIN));
+                seconds->prefill, rate, hidden, decode, drafted, console_paint(CONSOLE_PLAIN));
     name_slow(ranks, rank_count);
 }

@@ -24,6 +24,7 @@ static enum status examine(struct generate_request *request, int64_t *context_to
     TRY(text_file_check_readable(path, "model"));
     TRY(model_open(&model, path));
     method_option_set(&request->method, config);
+    request->message.draft = method_option_draft(config);
     enum status status = method_option_check(config, model_spec(model)->trained_tokens);
     if (status == STATUS_OK)
         status = prompt_input_count(prompt, &prompt_tokens, model,

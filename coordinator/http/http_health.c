@@ -1,9 +1,12 @@
 /* Owns nothing. Promises the same answer as gRPC's health service. */
 #include "coordinator/http/http_health.h"
 
+#include "coordinator/batch/batch_tools.h"
 #include "coordinator/errand.h"
 #include "coordinator/workers.h"
 #include "proto/metrics.h"
+
+enum { REASON_BYTES = 512 };
 
 static enum status say(struct http_exchange *exchange, int code, const char *word)
 {
@@ -25,7 +28,12 @@ enum status http_health_ready(struct http_exchange *exchange)
         return say(exchange, MHD_HTTP_SERVICE_UNAVAILABLE, "draining");
     if (!workers_serving(errand->workers))
         return say(exchange, MHD_HTTP_SERVICE_UNAVAILABLE, "no worker group serves");
-    return say(exchange, MHD_HTTP_OK, "ready");
+    struct store *store = exchange->tools->batches->store;
+    char reason[REASON_BYTES], sentence[REASON_BYTES + 64];
+    if (!store || store_is_serving(store, reason, sizeof reason))
+        return say(exchange, MHD_HTTP_OK, "ready");
+    snprintf(sentence, sizeof sentence, "the store takes no changes: %s", reason);
+    return say(exchange, MHD_HTTP_SERVICE_UNAVAILABLE, sentence);
 }
 
 enum status http_health_metrics(struct http_exchange *exchange)

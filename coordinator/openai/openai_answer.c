@@ -201,6 +201,11 @@ static void write_usage(struct json_writer *writer, const Longhaul__V1__Usage *u
     json_writer_begin_object(writer, "prompt_tokens_details");
     json_writer_integer(writer, "cached_tokens", usage->cached_tokens);
     json_writer_end_object(writer);
+    json_writer_begin_object(writer, "completion_tokens_details");
+    json_writer_integer(writer, "accepted_prediction_tokens", usage->accepted_tokens);
+    json_writer_integer(writer, "rejected_prediction_tokens",
+                        usage->drafted_tokens - usage->accepted_tokens);
+    json_writer_end_object(writer);
     json_writer_integer(writer, "prefilled_tokens", usage->prefilled_tokens);
     json_writer_end_object(writer);
 }

@@ -11,9 +11,6 @@ struct row {
 static const struct row request_rows[] = {
     {"n", "[1]"},
     {"best_of", "[1]"},
-    {"presence_penalty", "[0, 0.0]"},
-    {"frequency_penalty", "[0, 0.0]"},
-    {"logit_bias", "[{}]"},
     {"echo", "[false]"},
     {"suffix", "[\"\"]"},
     {"store", "[false]"},

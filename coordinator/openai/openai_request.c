@@ -11,6 +11,7 @@
 #include "coordinator/openai/json_span.h"
 #include "coordinator/openai/openai_messages.h"
 #include "coordinator/openai/openai_neutral.h"
+#include "proto/sampling.h"
 
 enum {
     COMPLETION = 1 << OPENAI_COMPLETION,
@@ -30,6 +31,8 @@ struct owned {
     Longhaul__V1__Sampling sampling;
     Longhaul__V1__PlanOptions options;
     Longhaul__V1__Method method;
+    Longhaul__V1__LogitBias *biases;       /* [n_logit_bias] */
+    Longhaul__V1__LogitBias **bias_places; /* [n_logit_bias] */
     char *stops[STOPS_MAX];
     char *document_text;
     json_t *root;
@@ -175,6 +178,52 @@ static enum status take_penalty(struct owned *own, const json_t *value, const ch
     return read_real(&own->sampling.repetition_penalty, value, key);
 }
 
+static enum status take_presence(struct owned *own, const json_t *value, const char *key)
+{
+    return read_real(&own->sampling.presence_penalty, value, key);
+}
+
+static enum status take_frequency(struct owned *own, const json_t *value, const char *key)
+{
+    return read_real(&own->sampling.frequency_penalty, value, key);
+}
+
+/* A token's id, as JSON's objects have names: digits alone. */
+static enum status read_id(int32_t *id, const char *name)
+{
+    char *end = NULL;
+    const long number = name[0] >= '0' && name[0] <= '9' ? strtol(name, &end, 10) : -1;
+    if (number < 0 || number > INT32_MAX || *end)
+        return fail(STATUS_INVALID_ARGUMENT, "logit_bias: %s is no token's id", name);
+    *id = (int32_t)number;
+    return STATUS_OK;
+}
+
+static enum status take_logit_bias(struct owned *own, const json_t *value, const char *key)
+{
+    const char *name;
+    json_t *bias;
+    TRY(need(json_is_object(value), key, "object"));
+    const size_t count = json_object_size(value);
+    if (count > SAMPLING_BIASES_MAX)
+        return fail(STATUS_INVALID_ARGUMENT, "logit_bias has %zu tokens; must be at most %d", count,
+                    SAMPLING_BIASES_MAX);
+    own->biases = calloc(count + 1, sizeof *own->biases);
+    own->bias_places = calloc(count + 1, sizeof *own->bias_places);
+    if (!own->biases || !own->bias_places)
+        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a request");
+    own->sampling.logit_bias = own->bias_places;
+    json_object_foreach((json_t *)value, name, bias)
+    {
+        Longhaul__V1__LogitBias *place = &own->biases[own->sampling.n_logit_bias];
+        longhaul__v1__logit_bias__init(place);
+        TRY(read_id(&place->id, name));
+        TRY(read_real(&place->bias, bias, "an entry of logit_bias"));
+        own->bias_places[own->sampling.n_logit_bias++] = place;
+    }
+    return STATUS_OK;
+}
+
 static enum status take_seed(struct owned *own, const json_t *value, const char *key)
 {
     int64_t seed = 0;
@@ -202,6 +251,19 @@ static enum status take_stop(struct owned *own, const json_t *value, const char 
     return STATUS_OK;
 }
 
+static enum status take_ignore_eos(struct owned *own, const json_t *value, const char *key)
+{
+    bool ignores = false;
+    TRY(read_flag(&ignores, value, key));
+    own->generate.ignore_end = ignores;
+    return STATUS_OK;
+}
+
+static enum status take_min_tokens(struct owned *own, const json_t *value, const char *key)
+{
+    return read_integer(&own->generate.min_tokens, value, key);
+}
+
 static enum status take_method(struct owned *own, const json_t *value, const char *key)
 {
     const char *spelling = NULL;
@@ -209,6 +271,18 @@ static enum status take_method(struct owned *own, const json_t *value, const cha
     own->method.spelling = (char *)spelling;
     own->options.method = &own->method;
     own->generate.options = &own->options;
+    return STATUS_OK;
+}
+
+static enum status take_draft(struct owned *own, const json_t *value, const char *key)
+{
+    const char *name = NULL;
+    TRY(read_text(&name, value, key));
+    own->generate.draft = strcmp(name, "none") == 0     ? LONGHAUL__V1__DRAFT__DRAFT_NONE
+                          : strcmp(name, "lookup") == 0 ? LONGHAUL__V1__DRAFT__DRAFT_LOOKUP
+                                                        : LONGHAUL__V1__DRAFT__DRAFT_UNSPECIFIED;
+    if (own->generate.draft == LONGHAUL__V1__DRAFT__DRAFT_UNSPECIFIED)
+        return fail(STATUS_INVALID_ARGUMENT, "draft is %s; must be none or lookup", name);
     return STATUS_OK;
 }
 
@@ -321,9 +395,15 @@ static const struct field {
     {"top_k", ALL, take_top_k},
     {"min_p", ALL, take_min_p},
     {"repetition_penalty", ALL, take_penalty},
+    {"presence_penalty", ALL, take_presence},
+    {"frequency_penalty", ALL, take_frequency},
+    {"logit_bias", ALL, take_logit_bias},
     {"seed", ALL, take_seed},
     {"stop", ALL, take_stop},
+    {"ignore_eos", ALL, take_ignore_eos},
+    {"min_tokens", ALL, take_min_tokens},
     {"method", ALL, take_method},
+    {"draft", ALL, take_draft},
     {"logprobs", COMPLETION | GENERATE, take_logprobs},
     {"logprobs", CHAT, take_chat_logprobs},
     {"top_logprobs", CHAT, take_top_logprobs},
@@ -464,6 +544,8 @@ void openai_request_free(struct openai_request *request)
         return;
     openai_messages_deinit(&own->messages);
     free(own->document_text);
+    free(own->biases);
+    free(own->bias_places);
     json_decref(own->root);
     free(own);
 }

@@ -10,7 +10,7 @@ from setuptools.command.build_py import build_py
 HERE = os.path.dirname(os.path.abspath(__file__))
 # In longhaul's tree, and where it is installed.
 PLACES = [os.path.normpath(os.path.join(HERE, "..", "..", "proto")), os.path.normpath(os.path.join(HERE, "..", "proto"))]
-MESSAGES = ["longhaul/v1/inference.proto", "longhaul/v1/batches.proto"]
+MESSAGES = ["longhaul/v1/inference.proto", "longhaul/v1/batches.proto", "longhaul/v1/sessions.proto"]
 DETAILS = "rpc/status_details.proto"
 PROTO = next((place for place in PLACES if os.path.exists(os.path.join(place, MESSAGES[0]))), None)
 

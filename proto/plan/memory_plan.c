@@ -11,10 +11,11 @@
 enum {
     F32 = 4,
     PIECE_ALIGNMENT = 64,
-    SAMPLER_FIXED_BYTES = 128,
+    SAMPLER_FIXED_BYTES = 512,
     DRAFT_FIXED_BYTES = 128,
     DRAFT_SLOT_BYTES = 4,
     CANDIDATE_BYTES = 8,
+    MOVED_BYTES = 4,  /* a count, and a bias */
     SPARE_PANELS = 5, /* one of them for drafted tokens, before earlier ones are out of reach */
     SINK_PANELS = 2,
     USUAL_RECORDS = 2,          /* of a panel by most methods: K in one frame, and V */
@@ -360,7 +361,8 @@ static int64_t piece(int64_t bytes)
 
 int64_t memory_sampler_bytes(const struct model_shape *shape)
 {
-    return SAMPLER_FIXED_BYTES + piece(shape->vocab * CANDIDATE_BYTES) + piece(shape->vocab);
+    return SAMPLER_FIXED_BYTES + piece(shape->vocab * CANDIDATE_BYTES) + piece(shape->vocab) +
+           2 * piece(shape->vocab * MOVED_BYTES);
 }
 
 int64_t memory_draft_bytes(int64_t context_tokens)

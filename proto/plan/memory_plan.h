@@ -26,7 +26,7 @@ enum memory_region {
     MEMORY_LISTS,    /* the caller's lists of rows and of panels */
     MEMORY_IDS,      /* [sequences, context] 4 bytes */
     MEMORY_SCORES,   /* [rows], and on rank 0 [context], f32 */
-    MEMORY_SAMPLERS, /* rank 0: [sequences] of [vocab] 8 bytes, [vocab] 1 byte, and what is fixed */
+    MEMORY_SAMPLERS, /* rank 0: [sequences] of [vocab] 8, 1, 4 and 4 bytes, and what is fixed */
     MEMORY_DRAFTS,   /* rank 0: [sequences] of 4 bytes, [context] and more, and what is fixed */
     MEMORY_REGIONS,
 };

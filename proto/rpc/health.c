@@ -1,6 +1,8 @@
-/* Owns one serving state. Promises that every watcher hears of each state that lasts 100 ms. */
+/* Owns one serving state, and knows whom to ask for others. Promises that every watcher hears of
+ * each state that lasts 100 ms. */
 #include "proto/rpc/health.h"
 
+#include <assert.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,8 +12,16 @@
 
 enum { LOOK_MS = 100 };
 
+struct other {
+    const char *service;
+    health_serving *serving;
+    void *context;
+};
+
 struct health {
     const char *service;
+    struct other others[HEALTH_OTHERS_MAX];
+    int other_count;
     pthread_mutex_t lock;
     pthread_cond_t changed;
     bool serving;
@@ -46,9 +56,34 @@ void health_set(struct health *health, bool serving)
     pthread_mutex_unlock(&health->lock);
 }
 
+void health_add(struct health *health, const char *service, health_serving *serving, void *context)
+{
+    assert(health->other_count < HEALTH_OTHERS_MAX);
+    health->others[health->other_count++] = (struct other){service, serving, context};
+}
+
+/* NULL: none of the others. */
+static const struct other *find_other(const struct health *health, const char *service)
+{
+    for (int i = 0; i < health->other_count; i++)
+        if (strcmp(service, health->others[i].service) == 0)
+            return &health->others[i];
+    return NULL;
+}
+
 static bool known(const struct health *health, const char *service)
 {
-    return service[0] == 0 || strcmp(service, health->service) == 0;
+    return service[0] == 0 || strcmp(service, health->service) == 0 || find_other(health, service);
+}
+
+static bool is_serving(struct health *health, const struct other *other)
+{
+    if (other)
+        return other->serving(other->context);
+    pthread_mutex_lock(&health->lock);
+    const bool serving = health->serving;
+    pthread_mutex_unlock(&health->lock);
+    return serving;
 }
 
 static enum status answer(struct rpc_call *call,
@@ -71,10 +106,7 @@ static enum status check(struct rpc_call *call, const ProtobufCMessage *message,
     struct health *health = context;
     if (!known(health, request->service))
         return fail(STATUS_NOT_FOUND, "no service %s", request->service);
-    pthread_mutex_lock(&health->lock);
-    bool serving = health->serving;
-    pthread_mutex_unlock(&health->lock);
-    return answer(call, state_of(serving));
+    return answer(call, state_of(is_serving(health, find_other(health, request->service))));
 }
 
 /* The protocol asks for SERVICE_UNKNOWN, and that the call stays open. */
@@ -94,13 +126,14 @@ static enum status watch(struct rpc_call *call, const ProtobufCMessage *message,
     struct health *health = context;
     if (!known(health, request->service))
         return watch_unknown(call, health);
+    const struct other *other = find_other(health, request->service);
     bool told = false, last = false;
     while (!rpc_call_cancelled(call)) {
         pthread_mutex_lock(&health->lock);
-        if (told && health->serving == last)
+        if (told && (other || health->serving == last))
             (void)clock_wait(&health->changed, &health->lock, clock_after_ms(LOOK_MS));
-        bool serving = health->serving;
         pthread_mutex_unlock(&health->lock);
+        const bool serving = is_serving(health, other);
         if (told && serving == last)
             continue;
         TRY(answer(call, state_of(serving)));

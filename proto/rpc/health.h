@@ -1,4 +1,4 @@
-/* grpc.health.v1.Health. "" and the named service share one state. */
+/* grpc.health.v1.Health. "" and the named service share one state; others are asked for theirs. */
 #pragma once
 
 #include <stdbool.h>
@@ -13,6 +13,14 @@ void health_destroy(struct health *health);
 
 /* Tells the watchers when it changed. */
 void health_set(struct health *health, bool serving);
+
+/* Whether a service serves now; from any thread. */
+typedef bool health_serving(void *context);
+
+enum { HEALTH_OTHERS_MAX = 4 };
+
+/* Another service, before anybody calls; borrows `service` and `context`. */
+void health_add(struct health *health, const char *service, health_serving *serving, void *context);
 
 enum { HEALTH_CHECK, HEALTH_WATCH, HEALTH_METHODS };
 

@@ -72,7 +72,7 @@ class Run(unittest.TestCase):
         """A run that takes longer than any test; returns once its answer flows."""
         process = subprocess.Popen(
             [LONGHAUL, "run", "--model", self.model, "--raw", "--prompt", "a", "--seed", "1",
-             "--temperature", "2", "--max-tokens", "1000000", *arguments],
+             "--temperature", "2", "--max-tokens", "1000000", "--ignore-eos", *arguments],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)
         self.addCleanup(process.stderr.close)
         self.addCleanup(process.stdout.close)
@@ -181,9 +181,26 @@ class Run(unittest.TestCase):
             self.assertIn("--seed", result.stderr)
         self.assertIn("18446744073709551615", self.longhaul("run", "--prompt", "a", "--seed", str(2**64)).stderr)
 
+    def test_an_answer_is_moved_and_its_end_held_back(self):
+        asked = ["--raw", "--prompt", "hello", "--max-tokens", "9", "--logit-bias", "2:100"]  # 2 ends an answer
+        self.assertEqual(self.answer(*asked)["token_ids"], [2])
+        held = self.answer(*asked, "--min-tokens", "4", "--logit-bias", "50:90", "--presence-penalty", "-1")
+        self.assertEqual(held["token_ids"], [50, 50, 50, 50, 2])
+        self.assertEqual(self.answer(*asked, "--ignore-eos")["token_ids"], [2] * 9)
+
+    def test_guesses_change_no_token_and_are_counted(self):
+        asked = ["--raw", "--prompt", "abcabcabc", "--max-tokens", "200", "--logit-bias", "70:100"]
+        none, lookup = (self.answer(*asked, "--draft", draft) for draft in ("none", "lookup"))
+        self.assertEqual(none["token_ids"], lookup["token_ids"])
+        self.assertEqual(none["usage"]["drafted_tokens"], 0)
+        self.assertGreater(lookup["usage"]["accepted_tokens"], 0)
+        self.assertLess(lookup["usage"]["accepted_tokens"], 200)
+
     def test_sampling_out_of_its_range_starts_nothing(self):
         for option, value in (("--min-p", "1"), ("--top-p", "0"), ("--temperature", "101"), ("--top-k", "-1"),
-                              ("--repetition-penalty", "0"), ("--top-p", "nan")):
+                              ("--repetition-penalty", "0"), ("--top-p", "nan"), ("--presence-penalty", "2.5"),
+                              ("--frequency-penalty", "-3"), ("--logit-bias", "4"), ("--logit-bias", "4:101"),
+                              ("--logit-bias", "x:1"), ("--min-tokens", "-1"), ("--draft", "model")):
             result = self.longhaul("run", "--prompt", "a", option, value)
             self.assertEqual(result.returncode, 2, option)
             self.assertIn(option.strip("-").replace("-", "_"), result.stderr.replace("-", "_"))

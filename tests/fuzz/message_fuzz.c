@@ -77,6 +77,12 @@ static size_t seed_generate(uint8_t *data)
     Longhaul__V1__Sampling sampling = LONGHAUL__V1__SAMPLING__INIT;
     sampling.optional_temperature_case = LONGHAUL__V1__SAMPLING__OPTIONAL_TEMPERATURE_TEMPERATURE;
     sampling.temperature = 0.5f;
+    Longhaul__V1__LogitBias bias = LONGHAUL__V1__LOGIT_BIAS__INIT;
+    Longhaul__V1__LogitBias *biases[] = {&bias};
+    bias.id = 7;
+    bias.bias = -100;
+    sampling.n_logit_bias = 1;
+    sampling.logit_bias = biases;
     char *stops[] = {(char *)"a", (char *)"b"};
     Longhaul__V1__GenerateRequest request = LONGHAUL__V1__GENERATE_REQUEST__INIT;
     request.prompt = &prompt;
@@ -128,10 +134,14 @@ static void read_message(const ProtobufCMessage *message)
     if (message->descriptor == &longhaul__v1__generate_request__descriptor) {
         const Longhaul__V1__GenerateRequest *request = (const void *)message;
         read_options(request->options);
-        struct sampling sampling;
+        struct sampling_request read;
         const char *field = NULL;
-        enum status status = sampling_request_read(&sampling, &field, request->sampling);
-        if (status != STATUS_OK ? !field : sampling_check(&sampling, &field) != STATUS_OK)
+        enum status status = sampling_request_read(&read, &field, request->sampling);
+        if (status != STATUS_OK ? !field : sampling_check(&read.sampling, &field) != STATUS_OK)
+            abort();
+        field = NULL;
+        if (status == STATUS_OK &&
+            sampling_check_biases(&read.sampling, &field, 100) != STATUS_OK && !field)
             abort();
     }
     if (message->descriptor == &longhaul__v1__plan_request__descriptor)

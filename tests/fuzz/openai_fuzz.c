@@ -23,7 +23,8 @@ static const char *const seeds[] = {
     "\"\\u00e9\"}]}], \"stream\": true, \"stream_options\": {\"include_usage\": true}, "
     "\"temperature\": 1e-1, \"logprobs\": true, \"top_logprobs\": 2, \"tools\": []}",
     "\x07{\"document\": \"documents/d\", \"question\": \"Who?\", \"raw\": true, \"method\": "
-    "\"string:shift=4096\", \"repetition_penalty\": 1.1}",
+    "\"string:shift=4096\", \"repetition_penalty\": 1.1, \"presence_penalty\": -2, \"logit_bias\": "
+    "{\"50256\": -100, \"1\": 0.5}, \"ignore_eos\": false, \"min_tokens\": 3, \"draft\": \"none\"}",
     "\x08{\"custom_id\": \"a\\u00e9\", \"method\": \"POST\", \"url\": \"/v1/completions\", "
     "\"body\": {\"prompt\": \"}\\\"{\", \"stop\": [\"]\"]}}",
     "\x09{\"input_file_id\": \"file-a\", \"endpoint\": \"/v1/completions\", "

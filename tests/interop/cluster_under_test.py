@@ -15,7 +15,7 @@ FOLDER = tempfile.mkdtemp(prefix="longhaul-interop-")
 atexit.register(shutil.rmtree, FOLDER, ignore_errors=True)
 MODEL = os.path.join(FOLDER, "tiny.gguf")
 os.environ["XDG_RUNTIME_DIR"] = FOLDER  # join secrets of coordinators
-PROTOS = ["longhaul/v1/inference.proto", "longhaul/v1/batches.proto", "longhaul/control/v1/control.proto"]
+PROTOS = ["longhaul/v1/inference.proto", "longhaul/v1/batches.proto", "longhaul/v1/sessions.proto", "longhaul/control/v1/control.proto"]
 SYSTEM_PROTOS = ["grpc/health/v1/health.proto", "grpc/reflection/v1alpha/reflection.proto"]
 
 

@@ -9,7 +9,7 @@ import unittest
 from google.protobuf import descriptor_pb2
 
 SOURCE = sys.argv[3]
-PROTOS = ["longhaul/v1/inference.proto", "longhaul/v1/batches.proto"]
+PROTOS = ["longhaul/v1/inference.proto", "longhaul/v1/batches.proto", "longhaul/v1/sessions.proto"]
 
 
 def read_file(proto):
@@ -51,7 +51,7 @@ class Documented(unittest.TestCase):
             commented = {tuple(place.path) for place in file.source_code_info.location
                          if place.leading_comments.strip() or place.trailing_comments.strip()}
             everything = list(declared(file))
-            self.assertGreater(len(everything), 100)
+            self.assertGreater(len(everything), 40)
             missing = [name for name, paths in everything if not commented.intersection(paths)]
             self.assertEqual("\n".join(missing), "", proto)
 

@@ -32,7 +32,8 @@ class Answers(HttpTest):
                                   "logprobs": None, "finish_reason": "length"})
         self.assertEqual(answer["usage"], {
             "prompt_tokens": 5, "completion_tokens": 9, "total_tokens": 14,
-            "prompt_tokens_details": {"cached_tokens": 0}, "prefilled_tokens": 5})
+            "prompt_tokens_details": {"cached_tokens": 0}, "prefilled_tokens": 5,
+            "completion_tokens_details": {"accepted_prediction_tokens": 0, "rejected_prediction_tokens": 0}})
         self.assertIn(headers["X-Request-Id"], answer["id"])
 
     def test_a_prefix_that_was_read_before_is_told_as_cached(self):

@@ -23,13 +23,17 @@ class OpenaiTest(HttpTest):
         super().setUp()
         for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
             os.environ.pop(name, None)
-        self.start_http(*self.flags())
+        self.start_http(*self.flags(), echo=self.echo_flags())
         self.client = openai.OpenAI(base_url="http://%s/v1" % self.http_address, api_key=self.key(), max_retries=0,
                                     timeout=60)
         self.addCleanup(self.client.close)
 
     def flags(self):
         return ()
+
+    def echo_flags(self):
+        """None: no stand-in for workers."""
+        return ("--places=4", "--step-us=500")
 
     def key(self):
         return "none is needed"

@@ -154,7 +154,9 @@ class RealWorkers(ClusterTest):
                   "top_k": ((0, 1, 1000000, 1 << 30), (-1, (1 << 30) + 1, -(1 << 31))),
                   "top_p": ((1e-30, 1e-9, 0.5, 1), (0, -1e-9, 1.0000002)),
                   "min_p": ((0, 1e-9, 0.5, 0.9999999), (-1e-9, 1, 1.5)),
-                  "repetition_penalty": ((0.01, 0.5, 1, 100), (0, -1, 0.0099999, 100.00001))}
+                  "repetition_penalty": ((0.01, 0.5, 1, 100), (0, -1, 0.0099999, 100.00001)),
+                  "presence_penalty": ((-2, 0, 2), (-2.00001, 2.00001)),
+                  "frequency_penalty": ((-2, 0, 2), (-2.00001, 2.00001))}
         never = tuple(float(word) for word in ("nan", "inf", "-inf"))
         cases = []
         for field, (inside, outside) in limits.items():
@@ -163,6 +165,13 @@ class RealWorkers(ClusterTest):
                 values = {"temperature": 1, **{field: value}}
                 cases.append((dict(sampling=pb.Sampling(**values)),
                               "sampling." + field if value in refused else None))
+        for bias in (-100, 0, 100):
+            cases.append((dict(sampling=pb.Sampling(logit_bias=[pb.LogitBias(id=0, bias=bias)] * 1024)), None))
+        for wrong in ([pb.LogitBias(id=0, bias=100.5)], [pb.LogitBias(id=-1)], [pb.LogitBias(id=1 << 20)],
+                      [pb.LogitBias(bias=never[0])], [pb.LogitBias()] * 1025):
+            cases.append((dict(sampling=pb.Sampling(logit_bias=wrong)), "sampling.logit_bias"))
+        cases += [(dict(min_tokens=tokens), refused) for tokens, refused in ((2, None), (-1, "min_tokens"), (3, "min_tokens"))]
+        cases += [(dict(draft=draft), refused) for draft, refused in ((0, None), (1, None), (2, None), (3, "draft"))]
         self.expect_all(cases)
 
     def test_what_is_too_much_never_reaches_the_workers(self):

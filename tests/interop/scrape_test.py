@@ -5,7 +5,8 @@ import sys
 import unittest
 
 import grpc
-from cluster_under_test import FOLDER, TESTS, wait_until
+from batch_client import BATCHES, ENDED, bp, completion, joined
+from cluster_under_test import FOLDER, TESTS, health_pb2, wait_until
 from http_under_test import HttpTest
 
 LINT = os.path.join(TESTS, "metrics-lint")
@@ -80,6 +81,73 @@ class Metrics(HttpTest):
         self.assertGreater(values["process_resident_memory_bytes"], 1e6)
         self.assertGreater(values["process_start_time_seconds"], 1.6e9)
         self.text(OPENMETRICS)
+
+    def create(self, lines):
+        return self.unary(BATCHES + "CreateBatch", bp.CreateBatchRequest(lines=joined(lines)), bp.Batch).name
+
+    def ended(self, name):
+        return self.unary(BATCHES + "GetBatch", bp.GetBatchRequest(name=name), bp.Batch).state in ENDED
+
+    def test_attempts_at_lines_are_counted_by_how_they_end(self):
+        store = ("--store", os.path.join(FOLDER, "attempts-store"))
+        self.start_http(*store, echo=("--places=4", "--fail-id=%d" % (3 + ord("?"))))
+        counted = lambda reason: self.values()['longhaul_attempts_total{reason="%s"}' % reason]
+        self.assertEqual([counted(reason) for reason in ("answered", "lost", "not_finite", "failed", "untried")], [0] * 5)
+        self.assertEqual(self.values()["longhaul_leases_expired_total"], 0)
+        name = self.create([completion("good", "GOOD"), completion("too", "GOOD TOO"), completion("bad", "WHAT?")])
+        wait_until(lambda: self.ended(name), 20, "it has ended")
+        self.assertEqual((counted("answered"), counted("failed")), (2, 3))
+        self.create([completion("long", "LONG", 1900)])
+        self.wait_value("longhaul_requests_running", 1)
+        self.coordinator.kill()
+        self.coordinator.wait(10)
+        self.start_http(*store, echo=None)
+        self.assertEqual(self.values()["longhaul_leases_expired_total"], 1)
+
+    def test_keys_that_requests_hold_are_counted_in_tokens(self):
+        self.start_http(echo=("--places=2", "--step-us=20000"))
+        self.assertEqual(self.values()['longhaul_kv_cache_tokens{group="1"}'], 0)
+        call = self.generate("A" * 100, max_tokens=1000)
+        wait_until(lambda: 103 <= self.values()['longhaul_kv_cache_tokens{group="1"}'] < 1100, 10, "its tokens are counted")
+        call.cancel()
+        self.wait_value('longhaul_kv_cache_tokens{group="1"}', 0)
+
+    def test_steps_of_each_rank_are_measured(self):
+        self.start_http("--launch", "--workers=2", "--transport=loopback", "--threads=1", "--kernels=reference", echo=None)
+        wait_until(lambda: self.values()["longhaul_serving"] == 1, 60, "the workers serve")
+        list(self.generate("A", max_tokens=5, ignore_end=True))
+        for rank in ("0", "1"):
+            self.wait_value('longhaul_worker_rank_step_seconds_count{rank="%s"}' % rank, 1)
+            self.assertGreater(self.values()['longhaul_worker_rank_step_seconds_sum{rank="%s"}' % rank], 0)
+
+    def test_health_says_when_the_store_takes_no_changes(self):
+        folder = os.path.join(FOLDER, "small-disk")
+        os.mkdir(folder)
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", folder], capture_output=True, check=False).returncode:
+            self.skipTest("no file system can be mounted here")
+        self.addCleanup(subprocess.run, ["umount", "-l", folder], check=False)
+        self.start_http("--store", os.path.join(folder, "store"))
+        states = lambda: [self.health(service) for service in ("", "longhaul.v1.Batches", "longhaul.v1.Documents")]
+        good, bad = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
+        self.assertEqual((states(), self.get("/readyz")[0]), ([good] * 3, 200))
+        filler = os.path.join(folder, "filler")
+        with open(filler, "wb", buffering=0) as file:
+            try:
+                while file.write(b"x" * 4096):
+                    pass
+            except OSError:
+                pass
+        error = self.expect_code(grpc.StatusCode.UNAVAILABLE, lambda: self.create([completion("a", "A" * 9000)]))
+        self.assertIn(b"STORE_NOT_SERVING", self.details_of(error))
+        self.assertEqual(states(), [good, bad, bad])
+        code, _, text = self.get("/readyz")
+        self.assertEqual(code, 503)
+        self.assertRegex(text, "the store takes no changes: .*(full|No space)")
+        self.assertEqual((self.get("/healthz")[0], self.values()["longhaul_store_serving"]), (200, 0))
+        self.assertTrue(list(self.generate("A", max_tokens=2)), "requests are answered")
+        os.remove(filler)
+        wait_until(lambda: states() == [good] * 3 and self.get("/readyz")[0] == 200, 10, "the store serves again")
+        self.create([completion("a", "A")])
 
     def test_nothing_that_a_client_writes_is_a_label(self):
         self.start_http(echo=("--places=2",))

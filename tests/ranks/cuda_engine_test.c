@@ -377,11 +377,14 @@ static void logits_cross_only_where_a_choice_needs_them(void **state)
     const int64_t logits = WIDE_VOCAB * (int64_t)sizeof(float);
     char path[TINY_MODEL_PATH_BYTES];
     make_wide_model(path);
-    struct engine_case wanted = answer_case(path, (struct sampling){0, 0, 1, 0, 1, 3});
+    struct engine_case wanted =
+        answer_case(path, (struct sampling){.top_p = 1, .repetition_penalty = 1, .seed = 3});
     assert_int_equal(bytes_for(&wanted), ANSWER * survey);
-    wanted.sampling = (struct sampling){0.7f, 40, 0.9f, 0, 1.1f, 3};
+    wanted.sampling = (struct sampling){
+        .temperature = 0.7f, .top_k = 40, .top_p = 0.9f, .repetition_penalty = 1.1f, .seed = 3};
     assert_int_equal(bytes_for(&wanted), ANSWER * survey);
-    wanted.sampling = (struct sampling){1, 2000, 1, 0, 1, 3};
+    wanted.sampling = (struct sampling){
+        .temperature = 1, .top_k = 2000, .top_p = 1, .repetition_penalty = 1, .seed = 3};
     assert_int_equal(bytes_for(&wanted), ANSWER * (survey + logits));
     unlink(path);
 }
@@ -390,11 +393,19 @@ static void logits_cross_only_where_a_choice_needs_them(void **state)
 static void a_survey_draws_what_the_logits_on_the_host_would(void **state)
 {
     (void)state;
-    static const struct sampling settings[] = {{0, 0, 1, 0, 1, 3},
-                                               {0.8f, 0, 0.9f, 0, 1.2f, 4},
-                                               {1, 50, 1, 0.05f, 1, 5},
-                                               {3, 0, 1, 0, 1, 6},
-                                               {0.9f, 0, 0.95f, 0, 0.9f, 7}};
+    static const struct sampling settings[] = {
+        {.top_p = 1, .repetition_penalty = 1, .seed = 3},
+        {.temperature = 0.8f, .top_p = 0.9f, .repetition_penalty = 1.2f, .seed = 4},
+        {.temperature = 1,
+         .top_k = 50,
+         .top_p = 1,
+         .min_p = 0.05f,
+         .repetition_penalty = 1,
+         .seed = 5},
+        {.temperature = 3, .top_p = 1, .repetition_penalty = 1, .seed = 6},
+        {.temperature = 0.9f, .top_p = 0.95f, .repetition_penalty = 0.9f, .seed = 7},
+        {.top_p = 1, .repetition_penalty = 1, .presence_penalty = 1, .frequency_penalty = 0.5f},
+        {.temperature = 1, .top_p = 1, .repetition_penalty = 1, .seed = 8, .presence_penalty = -1}};
     char path[TINY_MODEL_PATH_BYTES];
     make_wide_model(path);
     for (size_t s = 0; s < sizeof settings / sizeof settings[0]; s++) {

@@ -171,7 +171,8 @@ static enum status play_logprobs(struct transport *t, void *context)
     struct engine *engine = context;
     struct engine_case drawn = {
         .count = PROMPT, .max_tokens = ANSWER, .logprobs = true, .likeliest = LIKELIEST};
-    drawn.sampling = (struct sampling){1.5f, 0, 1, 0, 1.3f, 5};
+    drawn.sampling =
+        (struct sampling){.temperature = 1.5f, .top_p = 1, .repetition_penalty = 1.3f, .seed = 5};
     struct answer answer, scored;
     ask(&answer, engine, t, drawn);
     expect_on_all_ranks(t, answer.status == STATUS_OK);
@@ -229,11 +230,19 @@ static enum status play_wrong_sampling(struct transport *t, void *context)
 {
     struct engine *engine = context;
     static const struct sampling wrong[] = {
-        {-1, 0, 1, 0, 1, 1},        {NAN, 0, 1, 0, 1, 1},      {INFINITY, 0, 1, 0, 1, 1},
-        {1, -1, 1, 0, 1, 1},        {1, 0, 1.5f, 0, 1, 1},     {1, 0, NAN, 0, 1, 1},
-        {1, 0, 1, 1, 1, 1},         {1, 0, 1, -0.1f, 1, 1},    {1, 0, 1, NAN, 1, 1},
-        {1, 0, 1, 0, 0, 1},         {1, 0, 1, 0, INFINITY, 1}, {1, 0, 1, 0, NAN, 1},
-        {1, INT32_MAX, 1, 0, 1, 1},
+        {.temperature = -1, .top_p = 1, .repetition_penalty = 1, .seed = 1},
+        {.temperature = NAN, .top_p = 1, .repetition_penalty = 1, .seed = 1},
+        {.temperature = INFINITY, .top_p = 1, .repetition_penalty = 1, .seed = 1},
+        {.temperature = 1, .top_k = -1, .top_p = 1, .repetition_penalty = 1, .seed = 1},
+        {.temperature = 1, .top_p = 1.5f, .repetition_penalty = 1, .seed = 1},
+        {.temperature = 1, .top_p = NAN, .repetition_penalty = 1, .seed = 1},
+        {.temperature = 1, .top_p = 1, .min_p = 1, .repetition_penalty = 1, .seed = 1},
+        {.temperature = 1, .top_p = 1, .min_p = -0.1f, .repetition_penalty = 1, .seed = 1},
+        {.temperature = 1, .top_p = 1, .min_p = NAN, .repetition_penalty = 1, .seed = 1},
+        {.temperature = 1, .top_p = 1, .seed = 1},
+        {.temperature = 1, .top_p = 1, .repetition_penalty = INFINITY, .seed = 1},
+        {.temperature = 1, .top_p = 1, .repetition_penalty = NAN, .seed = 1},
+        {.temperature = 1, .top_k = INT32_MAX, .top_p = 1, .repetition_penalty = 1, .seed = 1},
     };
     struct engine_case wanted = {.count = 10, .max_tokens = 5};
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
@@ -241,7 +250,11 @@ static enum status play_wrong_sampling(struct transport *t, void *context)
         expect_on_all_ranks(t, ends_as(engine, t, wanted, STATUS_INVALID_ARGUMENT, 0));
         expect_on_all_ranks(t, strncmp(status_message(), "sampling.", 9) == 0);
     }
-    wanted.sampling = (struct sampling){1, 0, 1e-9f, 0.99f, 1, UINT64_MAX};
+    wanted.sampling = (struct sampling){.temperature = 1,
+                                        .top_p = 1e-9f,
+                                        .min_p = 0.99f,
+                                        .repetition_penalty = 1,
+                                        .seed = UINT64_MAX};
     expect_on_all_ranks(t, ends_as(engine, t, wanted, STATUS_OK, 5));
     return STATUS_OK;
 }

@@ -179,7 +179,10 @@ static enum status make_template(struct template *template, const struct engine 
                      ? template->choice.context_tokens - ANSWER_MOST
                      : 1,
         .max_tokens = which % 6 == 5 ? 0 : 1 + (which * 5) % 19,
-        .sampling = {which % 2 ? 0 : 1.2f, 0, 1, 0, 1.1f, (uint64_t)which},
+        .sampling = {.temperature = which % 2 ? 0 : 1.2f,
+                     .top_p = 1,
+                     .repetition_penalty = 1.1f,
+                     .seed = (uint64_t)which},
         .logprobs = true,
     };
     return STATUS_OK;

@@ -49,7 +49,7 @@ static const char *two_tenants(const char *alpha_words)
     access_digest(beta, OTHER, strlen(OTHER));
     snprintf(text, sizeof text,
              "# who may ask\n\ntenant alpha weight=3 queued-requests=7 queued-tokens=100000 "
-             "running-requests=2 stored-bytes=1099511627776 # ours\n"
+             "running-requests=2 stored-bytes=1099511627776 session-tokens=40000 # ours\n"
              "token alpha sha256=%s%s\ntenant beta\r\ntoken beta scopes=metrics,admin sha256=%s",
              alpha, alpha_words, beta);
     return text;
@@ -109,6 +109,7 @@ static void a_token_tells_its_tenant_and_its_scopes(void **state)
     assert_int_equal(caller.tenant.quotas.queued_tokens, 100000);
     assert_int_equal(caller.tenant.quotas.running_requests, 2);
     assert_true(caller.tenant.quotas.stored_bytes == INT64_C(1) << 40);
+    assert_int_equal(caller.tenant.quotas.session_tokens, 40000);
     assert_int_equal(check(access, &caller, "bearer   " OTHER, ACCESS_METRICS | ACCESS_ADMIN),
                      STATUS_OK);
     assert_string_equal(caller.tenant.name, "beta");

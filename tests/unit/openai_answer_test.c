@@ -140,7 +140,9 @@ static void expect_told(struct openai_answer *answer, const struct told *told, c
 
 #define USAGE                                                                                      \
     "\"usage\": {\"prompt_tokens\": 130, \"completion_tokens\": 3, \"total_tokens\": 133, "        \
-    "\"prompt_tokens_details\": {\"cached_tokens\": 128}, \"prefilled_tokens\": 2}"
+    "\"prompt_tokens_details\": {\"cached_tokens\": 128}, "                                        \
+    "\"completion_tokens_details\": {\"accepted_prediction_tokens\": 0, "                          \
+    "\"rejected_prediction_tokens\": 0}, \"prefilled_tokens\": 2}"
 #define CHUNK_HEAD                                                                                 \
     "data: {\"id\": \"chatcmpl-r7-10\", \"object\": \"chat.completion.chunk\", \"created\": 16, "  \
     "\"model\": \"m\", "

@@ -106,6 +106,26 @@ static void a_chat_keeps_roles_and_joins_parts(void **state)
     openai_request_free(request);
 }
 
+static void what_moves_logits_and_ends_is_read(void **state)
+{
+    (void)state;
+    struct openai_request *request = parse(
+        COMPLETIONS, "{\"prompt\": \"a\", \"presence_penalty\": 0.5, \"frequency_penalty\": -1, "
+                     "\"logit_bias\": {\"50256\": -100, \"0\": 2.5}, \"ignore_eos\": true, "
+                     "\"min_tokens\": 7, \"draft\": \"lookup\"}");
+    const Longhaul__V1__GenerateRequest *generate = request->generate;
+    const Longhaul__V1__Sampling *sampling = generate->sampling;
+    assert_true(sampling->presence_penalty == 0.5F && sampling->frequency_penalty == -1);
+    assert_int_equal(sampling->n_logit_bias, 2);
+    for (size_t b = 0; b < 2; b++)
+        assert_true(sampling->logit_bias[b]->id == 50256 ? sampling->logit_bias[b]->bias == -100
+                                                         : sampling->logit_bias[b]->bias == 2.5F);
+    assert_true(generate->ignore_end);
+    assert_int_equal(generate->min_tokens, 7);
+    assert_int_equal(generate->draft, LONGHAUL__V1__DRAFT__DRAFT_LOOKUP);
+    openai_request_free(request);
+}
+
 static void what_a_message_cannot_have_is_named(void **state)
 {
     (void)state;
@@ -154,9 +174,6 @@ static void what_is_not_supported_is_named(void **state)
         {"tool_choice", "\"required\""},
         {"response_format", "{\"type\": \"json_object\"}"},
         {"n", "2"},
-        {"presence_penalty", "0.1"},
-        {"frequency_penalty", "-1"},
-        {"logit_bias", "{\"50256\": -100}"},
         {"functions", "[{}]"},
         {"modalities", "[\"text\", \"audio\"]"},
         {"store", "true"},
@@ -194,6 +211,19 @@ static void a_value_of_the_wrong_kind_is_named(void **state)
          ",\"\"]",
          "at most 16"},
         {"method", "{}", "no string"},
+        {"draft", "true", "no string"},
+        {"draft", "\"model\"", "must be none or lookup"},
+        {"presence_penalty", "\"0\"", "no number"},
+        {"frequency_penalty", "[]", "no number"},
+        {"logit_bias", "[]", "no object"},
+        {"logit_bias", "{\"a\": 1}", "a is no token's id"},
+        {"logit_bias", "{\"\": 1}", "no token's id"},
+        {"logit_bias", "{\"-1\": 1}", "no token's id"},
+        {"logit_bias", "{\"1 \": 1}", "no token's id"},
+        {"logit_bias", "{\"4294967296\": 1}", "no token's id"},
+        {"logit_bias", "{\"1\": null}", "no number"},
+        {"ignore_eos", "1", "no boolean"},
+        {"min_tokens", "1.5", "no integer"},
         {"stream_options", "{\"include_usage\": true}", "needs \"stream\""},
         {"stream_options", "{\"other\": true}", "has no other"},
     };
@@ -304,6 +334,7 @@ int main(void)
         cmocka_unit_test(a_completion_is_a_raw_text),
         cmocka_unit_test(a_list_of_one_prompt_is_a_prompt),
         cmocka_unit_test(a_chat_keeps_roles_and_joins_parts),
+        cmocka_unit_test(what_moves_logits_and_ends_is_read),
         cmocka_unit_test(what_a_message_cannot_have_is_named),
         cmocka_unit_test(values_that_ask_for_nothing_are_accepted),
         cmocka_unit_test(what_is_not_supported_is_named),

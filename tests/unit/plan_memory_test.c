@@ -247,7 +247,7 @@ static void bytes_are_those_of_the_shapes(void **state)
     assert_int_equal(bytes[MEMORY_LOGITS], 4 * (49152 + 576) * 4);
     assert_int_equal(bytes[MEMORY_IDS], 6400 * 4);
     assert_int_equal(bytes[MEMORY_SCORES], (3200 + 6400) * 4);
-    assert_int_equal(bytes[MEMORY_SAMPLERS], 9 * 49152 + 128);
+    assert_int_equal(bytes[MEMORY_SAMPLERS], 17 * 49152 + 512);
     assert_int_equal(bytes[MEMORY_DRAFTS], 8192 * 4 + 128);
     const struct memory_plan other = plan_for(&choice, 1);
     assert_int_equal(other.bytes[MEMORY_SCORES], 3200 * 4);

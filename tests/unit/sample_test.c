@@ -11,7 +11,7 @@
 
 enum { VOCAB = 8 };
 
-static const struct sampling greedy = {0, 0, 1, 0, 1, 1};
+static const struct sampling greedy = {.top_p = 1, .repetition_penalty = 1, .seed = 1};
 
 static struct sampler *make(const struct sampling *sampling)
 {
@@ -52,11 +52,143 @@ static void the_penalty_moves_both_signs_down(void **state)
     free(sampler);
 }
 
+/* 2 and 1.5 are the largest, and the others far. What the prompt has is not penalised. */
+static void presence_counts_once_and_frequency_each_time(void **state)
+{
+    (void)state;
+    const float logits[VOCAB] = {2, 1.5f, -9, -9, -9, -9, -9, -9};
+    static const struct {
+        float presence, frequency;
+        int32_t ids[8];
+    } cases[] = {
+        {0.75f, 0, {0, 1, 0, 0, 0, 0, 0, 0}},
+        {0, 0.375f, {0, 0, 1, 0, 1, 0, 1, 0}},
+        {0.75f, 0.375f, {0, 1, 0, 0, 1, 0, 1, 0}},
+        {-1, 0, {0, 0, 0, 0, 0, 0, 0, 0}},
+    };
+    for (size_t c = 0; c < sizeof cases / sizeof cases[0]; c++) {
+        struct sampling sampling = greedy;
+        sampling.presence_penalty = cases[c].presence;
+        sampling.frequency_penalty = cases[c].frequency;
+        struct sampler *sampler = make(&sampling);
+        sampler_saw(sampler, (int32_t[]){0, 0, 0}, 3);
+        for (size_t t = 0; t < 8; t++)
+            assert_int_equal(next(sampler, logits), cases[c].ids[t]);
+        free(sampler);
+    }
+}
+
+static void a_bias_is_added(void **state)
+{
+    (void)state;
+    struct sampling sampling = greedy;
+    sampling.bias_count = 3;
+    sampling.bias_ids = (int32_t[]){1, 4, 4};
+    sampling.biases = (float[]){-100, 1.25f, 1.5f};
+    struct sampler *sampler = make(&sampling);
+    assert_int_equal(next(sampler, (float[VOCAB]){0, 50, 2.5f, 0, 0, 0, 0, 0}), 4);
+    assert_int_equal(next(sampler, (float[VOCAB]){0, 50, 3, 0, 0, 0, 0, 0}), 2);
+    assert_int_equal(next(sampler, (float[VOCAB]){0, 104, 3, 0, 0, 0, 0, 0}), 1);
+    free(sampler);
+}
+
+/* The formula, token by token, in the order in which it is told. */
+static int32_t plain_choice(const struct sampling *sampling, const float logits[VOCAB],
+                            const int counts[VOCAB])
+{
+    float best = -INFINITY;
+    int32_t choice = -1;
+    for (int32_t id = 0; id < VOCAB; id++) {
+        float logit = logits[id];
+        if (counts[id] > 0)
+            logit = logit > 0 ? logit / sampling->repetition_penalty
+                              : logit * sampling->repetition_penalty;
+        for (int32_t b = 0; b < sampling->bias_count; b++)
+            logit += sampling->bias_ids[b] == id ? sampling->biases[b] : 0;
+        logit -= sampling->frequency_penalty * (float)counts[id] +
+                 sampling->presence_penalty * (counts[id] > 0 ? 1.0f : 0.0f);
+        choice = logit > best ? id : choice;
+        best = logit > best ? logit : best;
+    }
+    return choice;
+}
+
+static void all_that_moves_logits_goes_together(void **state)
+{
+    (void)state;
+    struct random random = {3};
+    for (int round = 0; round < 200; round++) {
+        const float bias = 3 * random_float(&random);
+        struct sampling sampling = greedy;
+        sampling.repetition_penalty = 1.5f + random_float(&random);
+        sampling.presence_penalty = 2 * random_float(&random);
+        sampling.frequency_penalty = 2 * random_float(&random);
+        sampling.bias_count = 1;
+        sampling.bias_ids = (int32_t[]){round % VOCAB};
+        sampling.biases = &bias;
+        struct sampler *sampler = make(&sampling);
+        int counts[VOCAB] = {0};
+        for (int t = 0; t < 30; t++) {
+            float logits[VOCAB];
+            for (int id = 0; id < VOCAB; id++)
+                logits[id] = 3 * random_normal(&random);
+            const int32_t wanted = plain_choice(&sampling, logits, counts);
+            assert_int_equal(next(sampler, logits), wanted);
+            counts[wanted]++;
+        }
+        free(sampler);
+    }
+}
+
+/* Tokens that would nearly always come do not, as long as they are held back, however it is drawn:
+ * then they do, with the bias that was theirs. */
+static void what_is_held_back_comes_later(void **state)
+{
+    (void)state;
+    enum { HELD = 5 };
+    static const struct sampling settings[] = {
+        {.top_p = 1, .repetition_penalty = 1},
+        {.temperature = 1, .top_p = 1, .repetition_penalty = 1, .seed = 3},
+        {.temperature = 1, .top_k = 7, .top_p = 1, .repetition_penalty = 1, .seed = 3},
+        {.temperature = 100, .top_p = 1, .repetition_penalty = 1, .seed = 3},
+    };
+    const float logits[VOCAB] = {0, 90, 0, 0, 0, 0, 0, 80};
+    for (size_t s = 0; s < sizeof settings / sizeof settings[0]; s++) {
+        struct sampling sampling = settings[s];
+        const float bias = -5;
+        sampling.bias_count = 1;
+        sampling.bias_ids = (int32_t[]){1};
+        sampling.biases = &bias;
+        struct sampler *sampler = make(&sampling);
+        sampler_hold_back(sampler, (int32_t[]){1, 7, 1, VOCAB, -1}, 5, HELD);
+        for (int t = 0; t < HELD; t++) {
+            const int32_t id = next(sampler, logits);
+            assert_true(id != 1 && id != 7);
+        }
+        bool came = false;
+        for (int t = 0; t < 100; t++)
+            came |= next(sampler, logits) == 1;
+        assert_true(came);
+        free(sampler);
+    }
+}
+
+/* Somebody must come. */
+static void the_whole_vocabulary_is_not_held_back(void **state)
+{
+    (void)state;
+    struct sampler *sampler = make(&greedy);
+    sampler_hold_back(sampler, (int32_t[]){0, 1, 2, 3, 4, 5, 6, 7}, VOCAB, 3);
+    assert_int_equal(next(sampler, (float[VOCAB]){0, 0, 1}), 2);
+    free(sampler);
+}
+
 /* Logits that are finite, and not any more once a penalty has moved them. */
 static void a_penalty_leaves_no_infinity(void **state)
 {
     (void)state;
-    struct sampling sampling = {1, 0, 1, 0, 0.01f, 1};
+    struct sampling sampling = {
+        .temperature = 1, .top_p = 1, .repetition_penalty = 0.01f, .seed = 1};
     for (int narrowed = 0; narrowed < 2; narrowed++) {
         sampling.top_p = narrowed ? 0.5f : 1;
         struct sampler *sampler = make(&sampling);
@@ -94,13 +226,15 @@ static void top_k_top_p_and_min_p_cut_the_tail(void **state)
 {
     (void)state;
     const float logits[VOCAB] = {logf(4), logf(3), logf(2), logf(1), -40, -40, -40, -40};
-    struct sampling sampling = {1, 0, 1, 0, 1, 7};
+    struct sampling sampling = {.temperature = 1, .top_p = 1, .repetition_penalty = 1, .seed = 7};
     assert_int_equal(ids_drawn(&sampling, logits), 0xf);
     sampling.top_k = 2;
     assert_int_equal(ids_drawn(&sampling, logits), 0x3);
-    sampling = (struct sampling){1, 0, 0.65f, 0, 1, 7};
+    sampling =
+        (struct sampling){.temperature = 1, .top_p = 0.65f, .repetition_penalty = 1, .seed = 7};
     assert_int_equal(ids_drawn(&sampling, logits), 0x3);
-    sampling = (struct sampling){1, 0, 1, 0.4f, 1, 7};
+    sampling = (struct sampling){
+        .temperature = 1, .top_p = 1, .min_p = 0.4f, .repetition_penalty = 1, .seed = 7};
     assert_int_equal(ids_drawn(&sampling, logits), 0x7);
 }
 
@@ -108,7 +242,8 @@ static void frequencies_follow_the_probabilities(void **state)
 {
     (void)state;
     const float logits[VOCAB] = {logf(3), logf(1), -60, -60, -60, -60, -60, -60};
-    const struct sampling sampling = {1, 0, 1, 0, 1, 11};
+    const struct sampling sampling = {
+        .temperature = 1, .top_p = 1, .repetition_penalty = 1, .seed = 11};
     struct sampler *sampler = make(&sampling);
     int first = 0;
     for (int i = 0; i < 4000; i++)
@@ -121,7 +256,8 @@ static void the_same_seed_draws_the_same_ids(void **state)
 {
     (void)state;
     const float logits[VOCAB] = {0};
-    const struct sampling sampling = {1, 0, 1, 0, 1, 42};
+    const struct sampling sampling = {
+        .temperature = 1, .top_p = 1, .repetition_penalty = 1, .seed = 42};
     struct sampler *a = make(&sampling);
     struct sampler *b = make(&sampling);
     for (int i = 0; i < 100; i++)
@@ -146,7 +282,8 @@ enum { FEW = 100, SEEDS = 10000 };
 
 static struct sampler *flat_sampler(void *memory, uint64_t seed)
 {
-    const struct sampling sampling = {1, 0, 1, 0, 1, seed};
+    const struct sampling sampling = {
+        .temperature = 1, .top_p = 1, .repetition_penalty = 1, .seed = seed};
     return sampler_init(memory, FEW, &sampling);
 }
 
@@ -227,11 +364,17 @@ static void only_the_ranks_of_logits_count(void **state)
     static float ranked[MANY], mixed[MANY], logits[MANY];
     for (int r = 0; r < MANY; r++)
         ranked[r] = mixed[r * STRIDE % MANY] = 4 * expf((float)-r / 100);
-    static const struct sampling settings[] = {{1, 0, 1, 0, 1, 5},
-                                               {0.7f, 30, 1, 0, 1, 5},
-                                               {1.5f, 0, 0.8f, 0, 1, 5},
-                                               {1, 0, 1, 0.2f, 1, 5},
-                                               {1, 200, 0.9f, 0.1f, 1, 5}};
+    static const struct sampling settings[] = {
+        {.temperature = 1, .top_p = 1, .repetition_penalty = 1, .seed = 5},
+        {.temperature = 0.7f, .top_k = 30, .top_p = 1, .repetition_penalty = 1, .seed = 5},
+        {.temperature = 1.5f, .top_p = 0.8f, .repetition_penalty = 1, .seed = 5},
+        {.temperature = 1, .top_p = 1, .min_p = 0.2f, .repetition_penalty = 1, .seed = 5},
+        {.temperature = 1,
+         .top_k = 200,
+         .top_p = 0.9f,
+         .min_p = 0.1f,
+         .repetition_penalty = 1,
+         .seed = 5}};
     for (size_t s = 0; s < sizeof settings / sizeof settings[0]; s++) {
         struct sampler *samplers[2];
         for (int i = 0; i < 2; i++)
@@ -321,24 +464,54 @@ static int choices_by_survey(const struct sampling *sampling, int64_t vocab, flo
 static void a_survey_chooses_what_the_logits_would(void **state)
 {
     (void)state;
+    static const int32_t bias_ids[] = {7, 90};
+    static const float down[] = {-3, -100}, up[] = {-3, 2};
     static const struct {
         struct sampling sampling;
         int least; /* choices that need no logits */
     } cases[] = {
-        {{0, 0, 1, 0, 1, 1}, DRAWS},
-        {{0, 0, 1, 0, 1.3f, 1}, DRAWS * 9 / 10},
-        {{1, 40, 1, 0, 1, 5}, DRAWS},
-        {{1, 40, 0.9f, 0.02f, 1, 5}, DRAWS},
-        {{0.7f, 0, 0.9f, 0, 1, 5}, DRAWS / 2},
-        {{0.5f, 0, 1, 0.05f, 1, 5}, DRAWS * 9 / 10},
-        {{0.6f, 0, 1, 0, 1, 5}, DRAWS / 2},
-        {{0.5f, 0, 0.8f, 0, 1.1f, 5}, DRAWS / 4},
-        {{0.8f, 20, 1, 0, 1.2f, 5}, DRAWS / 2},
-        {{0.01f, 0, 1, 0, 1.05f, 5}, DRAWS / 2},
-        {{1, 300, 1, 0, 1, 5}, 0},
-        {{1, 0, 0.9f, 0, 0.8f, 5}, 0},
-        {{0, 0, 1, 0, 0.5f, 5}, 0},
-        {{5, 0, 1, 0, 1, 5}, 0},
+        {{.top_p = 1, .repetition_penalty = 1, .seed = 1}, DRAWS},
+        {{.top_p = 1, .repetition_penalty = 1.3f, .seed = 1}, DRAWS * 9 / 10},
+        {{.temperature = 1, .top_k = 40, .top_p = 1, .repetition_penalty = 1, .seed = 5}, DRAWS},
+        {{.temperature = 1,
+          .top_k = 40,
+          .top_p = 0.9f,
+          .min_p = 0.02f,
+          .repetition_penalty = 1,
+          .seed = 5},
+         DRAWS},
+        {{.temperature = 0.7f, .top_p = 0.9f, .repetition_penalty = 1, .seed = 5}, DRAWS / 2},
+        {{.temperature = 0.5f, .top_p = 1, .min_p = 0.05f, .repetition_penalty = 1, .seed = 5},
+         DRAWS * 9 / 10},
+        {{.temperature = 0.6f, .top_p = 1, .repetition_penalty = 1, .seed = 5}, DRAWS / 2},
+        {{.temperature = 0.5f, .top_p = 0.8f, .repetition_penalty = 1.1f, .seed = 5}, DRAWS / 4},
+        {{.temperature = 0.8f, .top_k = 20, .top_p = 1, .repetition_penalty = 1.2f, .seed = 5},
+         DRAWS / 2},
+        {{.temperature = 0.01f, .top_p = 1, .repetition_penalty = 1.05f, .seed = 5}, DRAWS / 2},
+        {{.temperature = 1, .top_k = 300, .top_p = 1, .repetition_penalty = 1, .seed = 5}, 0},
+        {{.temperature = 1, .top_p = 0.9f, .repetition_penalty = 0.8f, .seed = 5}, 0},
+        {{.top_p = 1, .repetition_penalty = 0.5f, .seed = 5}, 0},
+        {{.temperature = 5, .top_p = 1, .repetition_penalty = 1, .seed = 5}, 0},
+        {{.top_p = 1, .repetition_penalty = 1, .presence_penalty = 1.5f, .frequency_penalty = 0.5f},
+         DRAWS / 2},
+        {{.temperature = 0.5f,
+          .top_p = 0.8f,
+          .repetition_penalty = 1,
+          .seed = 5,
+          .frequency_penalty = 0.7f},
+         DRAWS / 4},
+        {{.temperature = 1,
+          .top_k = 40,
+          .top_p = 1,
+          .repetition_penalty = 1,
+          .seed = 5,
+          .bias_count = 2,
+          .bias_ids = bias_ids,
+          .biases = down},
+         DRAWS / 2},
+        {{.top_p = 1, .repetition_penalty = 1, .bias_count = 2, .bias_ids = bias_ids, .biases = up},
+         0},
+        {{.temperature = 1, .top_p = 1, .repetition_penalty = 1, .presence_penalty = -1}, 0},
     };
     for (size_t c = 0; c < sizeof cases / sizeof cases[0]; c++) {
         const int wide = choices_by_survey(&cases[c].sampling, SURVEYED_VOCAB, 3);
@@ -349,11 +522,41 @@ static void a_survey_chooses_what_the_logits_would(void **state)
     }
 }
 
+/* The likeliest of all are held back for half of the draws. */
+static void a_survey_knows_what_is_held_back(void **state)
+{
+    (void)state;
+    static const struct sampling settings[] = {
+        {.top_p = 1, .repetition_penalty = 1},
+        {.temperature = 1, .top_k = 40, .top_p = 1, .repetition_penalty = 1, .seed = 3},
+        {.temperature = 0.3f, .top_p = 0.9f, .repetition_penalty = 1, .seed = 3},
+    };
+    static struct pair pair;
+    struct random random = {5};
+    for (size_t s = 0; s < 2 * sizeof settings / sizeof settings[0]; s++) {
+        const struct sampling *sampling = &settings[s / 2];
+        const int64_t vocab = s % 2 ? SURVEYED_VOCAB : 50;
+        const int32_t held[] = {3, 40, 41};
+        pair = (struct pair){sampler_of(sampling, vocab), sampler_of(sampling, vocab), {0}, 0};
+        sampler_hold_back(pair.by_logits, held, 3, DRAWS / 2);
+        sampler_hold_back(pair.by_survey, held, 3, DRAWS / 2);
+        for (int draw = 0; draw < DRAWS; draw++) {
+            for (int64_t i = 0; i < vocab; i++)
+                pair.logits[i] = 2 * random_normal(&random) + (i == 3 || i == 41 ? 6 : 0);
+            expect_the_same_choice(&pair, vocab);
+        }
+        assert_true(pair.chosen > DRAWS / 2);
+        free(pair.by_logits);
+        free(pair.by_survey);
+    }
+}
+
 /* The tail that no candidate stands for has nearly all the weight. */
 static void a_flat_tail_needs_the_logits(void **state)
 {
     (void)state;
-    const struct sampling sampling = {1, 0, 1, 0, 1, 9};
+    const struct sampling sampling = {
+        .temperature = 1, .top_p = 1, .repetition_penalty = 1, .seed = 9};
     const int chosen = choices_by_survey(&sampling, SURVEYED_VOCAB, 0.01f);
     assert_in_range(chosen, 1, DRAWS / 5);
 }
@@ -364,7 +567,10 @@ static void a_penalty_may_turn_everything_round(void **state)
 {
     (void)state;
     static const struct sampling settings[] = {
-        {0, 0, 1, 0, 3, 1}, {1, 10, 1, 0, 3, 1}, {1, 0, 1, 0, 3, 1}, {1, 0, 0.9f, 0, 3, 1}};
+        {.top_p = 1, .repetition_penalty = 3, .seed = 1},
+        {.temperature = 1, .top_k = 10, .top_p = 1, .repetition_penalty = 3, .seed = 1},
+        {.temperature = 1, .top_p = 1, .repetition_penalty = 3, .seed = 1},
+        {.temperature = 1, .top_p = 0.9f, .repetition_penalty = 3, .seed = 1}};
     static struct pair pair;
     for (int n = 0; n < 8; n++) {
         const struct sampling *sampling = &settings[n / 2];
@@ -405,6 +611,11 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(greedy_takes_the_smaller_id_on_a_tie),
         cmocka_unit_test(the_penalty_moves_both_signs_down),
+        cmocka_unit_test(presence_counts_once_and_frequency_each_time),
+        cmocka_unit_test(a_bias_is_added),
+        cmocka_unit_test(all_that_moves_logits_goes_together),
+        cmocka_unit_test(what_is_held_back_comes_later),
+        cmocka_unit_test(the_whole_vocabulary_is_not_held_back),
         cmocka_unit_test(a_penalty_leaves_no_infinity),
         cmocka_unit_test(top_k_top_p_and_min_p_cut_the_tail),
         cmocka_unit_test(frequencies_follow_the_probabilities),
@@ -415,6 +626,7 @@ int main(void)
         cmocka_unit_test(only_the_ranks_of_logits_count),
         cmocka_unit_test(a_logit_that_is_not_finite_is_refused),
         cmocka_unit_test(a_survey_chooses_what_the_logits_would),
+        cmocka_unit_test(a_survey_knows_what_is_held_back),
         cmocka_unit_test(a_flat_tail_needs_the_logits),
         cmocka_unit_test(a_penalty_may_turn_everything_round),
         cmocka_unit_test(a_survey_may_say_nothing_or_that_logits_are_not_finite),

@@ -8,10 +8,22 @@
 #include "coordinator/sampling_request.h"
 #include "tests/support/unit.h"
 
-enum field { TEMPERATURE, TOP_K, TOP_P, MIN_P, PENALTY };
+enum field { TEMPERATURE, TOP_K, TOP_P, MIN_P, PENALTY, PRESENCE, FREQUENCY, BIAS };
 
-static const char *const names[] = {"sampling.temperature", "sampling.top_k", "sampling.top_p",
-                                    "sampling.min_p", "sampling.repetition_penalty"};
+static const char *const names[] = {"sampling.temperature",
+                                    "sampling.top_k",
+                                    "sampling.top_p",
+                                    "sampling.min_p",
+                                    "sampling.repetition_penalty",
+                                    "sampling.presence_penalty",
+                                    "sampling.frequency_penalty",
+                                    "sampling.logit_bias"};
+
+/* A bias of a token, as a client sends it and as a worker has it. */
+static Longhaul__V1__LogitBias sent_bias;
+static Longhaul__V1__LogitBias *sent_biases[] = {&sent_bias};
+static const int32_t biased_id = 3;
+static float bias_there;
 
 static Longhaul__V1__Sampling request_with(enum field field, double value)
 {
@@ -37,6 +49,19 @@ static Longhaul__V1__Sampling request_with(enum field field, double value)
             LONGHAUL__V1__SAMPLING__OPTIONAL_REPETITION_PENALTY_REPETITION_PENALTY;
         request.repetition_penalty = (float)value;
         break;
+    case PRESENCE:
+        request.presence_penalty = (float)value;
+        break;
+    case FREQUENCY:
+        request.frequency_penalty = (float)value;
+        break;
+    case BIAS:
+        longhaul__v1__logit_bias__init(&sent_bias);
+        sent_bias.id = biased_id;
+        sent_bias.bias = (float)value;
+        request.n_logit_bias = 1;
+        request.logit_bias = sent_biases;
+        break;
     }
     return request;
 }
@@ -44,9 +69,20 @@ static Longhaul__V1__Sampling request_with(enum field field, double value)
 /* What the worker makes of the same value: all the rest as the coordinator fills it in. */
 static struct sampling sampling_with(enum field field, double value)
 {
-    struct sampling sampling = {0, 0, 1, 0, 1, 5};
-    float *const floats[] = {&sampling.temperature, NULL, &sampling.top_p, &sampling.min_p,
-                             &sampling.repetition_penalty};
+    struct sampling sampling = {.top_p = 1, .repetition_penalty = 1, .seed = 5};
+    float *const floats[] = {&sampling.temperature,
+                             NULL,
+                             &sampling.top_p,
+                             &sampling.min_p,
+                             &sampling.repetition_penalty,
+                             &sampling.presence_penalty,
+                             &sampling.frequency_penalty,
+                             &bias_there};
+    if (field == BIAS) {
+        sampling.bias_count = 1;
+        sampling.bias_ids = &biased_id;
+        sampling.biases = &bias_there;
+    }
     if (field == TOP_K)
         sampling.top_k = (int32_t)value;
     else
@@ -59,6 +95,11 @@ static void expect_equal(const struct sampling *a, const struct sampling *b)
     assert_true(a->temperature == b->temperature && a->top_k == b->top_k && a->top_p == b->top_p);
     assert_true(a->min_p == b->min_p && a->repetition_penalty == b->repetition_penalty);
     assert_true(a->seed == b->seed);
+    assert_true(a->presence_penalty == b->presence_penalty);
+    assert_true(a->frequency_penalty == b->frequency_penalty);
+    assert_int_equal(a->bias_count, b->bias_count);
+    for (int32_t n = 0; n < a->bias_count; n++)
+        assert_true(a->bias_ids[n] == b->bias_ids[n] && a->biases[n] == b->biases[n]);
 }
 
 static void expect(enum field field, double value, bool taken)
@@ -66,7 +107,7 @@ static void expect(enum field field, double value, bool taken)
     const Longhaul__V1__Sampling request = request_with(field, value);
     const struct sampling there = sampling_with(field, value);
     const enum status wanted = taken ? STATUS_OK : STATUS_INVALID_ARGUMENT;
-    struct sampling sampling = {0};
+    struct sampling_request sampling = {0};
     const char *named = NULL, *named_there = NULL;
     char words[256];
     const enum status status = sampling_request_read(&sampling, &named, &request);
@@ -83,10 +124,19 @@ static void expect(enum field field, double value, bool taken)
         return;
     }
     Longhaul__Control__V1__RunSampling run;
-    sampling_request_run(&run, &sampling);
-    const struct sampling arrived = {run.temperature,        run.top_k, run.top_p, run.min_p,
-                                     run.repetition_penalty, there.seed};
-    assert_true(run.seed == sampling.seed);
+    sampling_request_run(&run, &sampling.sampling);
+    const struct sampling arrived = {.temperature = run.temperature,
+                                     .top_k = run.top_k,
+                                     .top_p = run.top_p,
+                                     .min_p = run.min_p,
+                                     .repetition_penalty = run.repetition_penalty,
+                                     .seed = there.seed,
+                                     .presence_penalty = run.presence_penalty,
+                                     .frequency_penalty = run.frequency_penalty,
+                                     .bias_count = (int32_t)run.n_bias_ids,
+                                     .bias_ids = run.bias_ids,
+                                     .biases = run.biases};
+    assert_true(run.seed == sampling.sampling.seed && run.n_biases == run.n_bias_ids);
     expect_equal(&arrived, &there);
 }
 
@@ -104,10 +154,10 @@ static void both_sides_draw_the_same_limits(void **state)
         double least, most;
         bool takes_least, takes_most;
     } fields[] = {
-        {TEMPERATURE, 0, 100, true, true},
-        {TOP_P, 0, 1, false, true},
-        {MIN_P, 0, 1, true, false},
-        {PENALTY, 0.01, 100, true, true},
+        {TEMPERATURE, 0, 100, true, true}, {TOP_P, 0, 1, false, true},
+        {MIN_P, 0, 1, true, false},        {PENALTY, 0.01, 100, true, true},
+        {PRESENCE, -2, 2, true, true},     {FREQUENCY, -2, 2, true, true},
+        {BIAS, -100, 100, true, true},
     };
     for (size_t f = 0; f < sizeof fields / sizeof fields[0]; f++) {
         const enum field field = fields[f].field;
@@ -120,7 +170,7 @@ static void both_sides_draw_the_same_limits(void **state)
         expect(field, beside(most, -1e9), true);
         expect(field, beside(most, 1e9), false);
         const double never[] = {(double)NAN, -(double)NAN,    (double)INFINITY, -(double)INFINITY,
-                                -1,          (double)FLT_MAX, -(double)FLT_MAX};
+                                -101,        (double)FLT_MAX, -(double)FLT_MAX};
         for (size_t n = 0; n < sizeof never / sizeof never[0]; n++)
             expect(field, never[n], false);
     }
@@ -144,15 +194,16 @@ static void what_is_absent_is_greedy_with_a_seed_of_its_own(void **state)
 {
     (void)state;
     const Longhaul__V1__Sampling empty = LONGHAUL__V1__SAMPLING__INIT;
-    struct sampling first = {0}, second = {0};
+    struct sampling_request first = {0}, second = {0};
     const char *field = NULL;
     assert_int_equal(sampling_request_read(&first, &field, NULL), STATUS_OK);
     assert_int_equal(sampling_request_read(&second, &field, &empty), STATUS_OK);
-    assert_true(first.seed != second.seed);
-    second.seed = first.seed;
-    expect_equal(&first, &second);
-    const struct sampling greedy = {0, 0, 1, 0, 1, first.seed};
-    expect_equal(&first, &greedy);
+    assert_true(first.sampling.seed != second.sampling.seed);
+    second.sampling.seed = first.sampling.seed;
+    expect_equal(&first.sampling, &second.sampling);
+    const struct sampling greedy = {
+        .top_p = 1, .repetition_penalty = 1, .seed = first.sampling.seed};
+    expect_equal(&first.sampling, &greedy);
 }
 
 static void a_given_seed_is_any_of_64_bits(void **state)
@@ -162,12 +213,40 @@ static void a_given_seed_is_any_of_64_bits(void **state)
     Longhaul__V1__Sampling request = LONGHAUL__V1__SAMPLING__INIT;
     request.optional_seed_case = LONGHAUL__V1__SAMPLING__OPTIONAL_SEED_SEED;
     for (size_t s = 0; s < sizeof seeds / sizeof seeds[0]; s++) {
-        struct sampling sampling = {0};
+        struct sampling_request sampling = {0};
         const char *field = NULL;
         request.seed = seeds[s];
         assert_int_equal(sampling_request_read(&sampling, &field, &request), STATUS_OK);
-        assert_true(sampling.seed == seeds[s]);
+        assert_true(sampling.sampling.seed == seeds[s]);
     }
+}
+
+static void biases_are_of_tokens_and_not_too_many(void **state)
+{
+    (void)state;
+    static Longhaul__V1__LogitBias *many[SAMPLING_BIASES_MAX + 1];
+    static struct sampling_request read;
+    Longhaul__V1__Sampling request = request_with(BIAS, 1);
+    const char *field = NULL;
+    for (size_t b = 0; b <= SAMPLING_BIASES_MAX; b++)
+        many[b] = &sent_bias;
+    request.logit_bias = many;
+    request.n_logit_bias = SAMPLING_BIASES_MAX;
+    assert_int_equal(sampling_request_read(&read, &field, &request), STATUS_OK);
+    assert_null(field);
+    assert_int_equal(sampling_check_biases(&read.sampling, &field, biased_id + 1), STATUS_OK);
+    assert_int_equal(sampling_check_biases(&read.sampling, &field, biased_id),
+                     STATUS_INVALID_ARGUMENT);
+    assert_string_equal(field, names[BIAS]);
+    field = NULL;
+    request.n_logit_bias++;
+    assert_int_equal(sampling_request_read(&read, &field, &request), STATUS_INVALID_ARGUMENT);
+    assert_string_equal(field, names[BIAS]);
+    field = NULL;
+    sent_bias.id = -1;
+    request.n_logit_bias = 1;
+    assert_int_equal(sampling_request_read(&read, &field, &request), STATUS_OK);
+    assert_int_equal(sampling_check_biases(&read.sampling, &field, 100), STATUS_INVALID_ARGUMENT);
 }
 
 static void likeliest_tokens_are_as_many_as_there_are(void **state)
@@ -192,6 +271,7 @@ int main(void)
         cmocka_unit_test(both_sides_count_the_same_tokens),
         cmocka_unit_test(what_is_absent_is_greedy_with_a_seed_of_its_own),
         cmocka_unit_test(a_given_seed_is_any_of_64_bits),
+        cmocka_unit_test(biases_are_of_tokens_and_not_too_many),
         cmocka_unit_test(likeliest_tokens_are_as_many_as_there_are),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,16 +5,18 @@
 #include <stdbool.h>
 #include <string.h>
 
-/* Tokens that were followed before one that is expected, in classes: up to 1, 3, 7, ... of them. Of
- * the newest token's weight in a class, and what is thought of each before there was one. */
-enum { CLASSES = 5 };
-static const float NEWEST = 0.0625f, AT_FIRST = 0.25f;
+/* How far an expected token stands behind where the answer began to follow, in levels: 0 tokens, up
+ * to 2, 6, 14, and more. Of each level what is thought before there was a token, and how much the
+ * newest one counts. */
+enum { LEVELS = 5 };
+static const float AT_FIRST[LEVELS] = {0.25f, 0.4f, 0.6f, 0.8f, 0.9f};
+static const float NEWEST = 0.0625f;
 
 struct draft {
-    int64_t seen;          /* tokens */
-    int64_t source;        /* the index of the token that may come again; 0: nothing is known */
-    int64_t followed;      /* tokens that came as expected, one behind the other, up to the last */
-    float chance[CLASSES]; /* of the answer's tokens */
+    int64_t seen;         /* tokens */
+    int64_t source;       /* the index of the token that may come again; 0: nothing is known */
+    int64_t followed;     /* tokens that came as expected, one behind the other, up to the last */
+    float chance[LEVELS]; /* of the answer's tokens */
     bool answers;
     int64_t slots;  /* a power of two */
     int32_t ends[]; /* [slots] by the hash of a run: the index behind its last place; 0: none */
@@ -24,20 +26,19 @@ struct draft *draft_init(void *memory, int64_t bytes)
 {
     struct draft *draft = memory;
     memset(draft, 0, (size_t)bytes);
-    for (int class = 0; class < CLASSES; class ++)
-        draft->chance[class] = AT_FIRST;
+    memcpy(draft->chance, AT_FIRST, sizeof draft->chance);
     draft->slots = 1;
     while (2 * draft->slots * (int64_t)sizeof *draft->ends <= bytes - (int64_t)sizeof *draft)
         draft->slots *= 2;
     return draft;
 }
 
-static int class_of(int64_t followed)
+static int level_of(int64_t followed)
 {
-    int class = 0;
-    while (class < CLASSES - 1 && followed >= (INT64_C(2) << class) - 1)
-        class ++;
-    return class;
+    int level = 0;
+    while (level < LEVELS - 1 && followed >= (INT64_C(2) << level) - 1)
+        level++;
+    return level;
 }
 
 void draft_begin(struct draft *draft)
@@ -47,7 +48,7 @@ void draft_begin(struct draft *draft)
 
 double draft_chance(const struct draft *draft, int64_t d)
 {
-    return draft->source > 0 ? (double)draft->chance[class_of(draft->followed + d - 1)] : 0;
+    return draft->source > 0 ? (double)draft->chance[level_of(draft->followed + d - 1)] : 0;
 }
 
 /* The slot of the run that ends before `end`. */
@@ -70,7 +71,7 @@ static void see_token(struct draft *draft, const int32_t *ids, int64_t end)
 {
     const bool follows = draft->source > 0 && ids[draft->source] == ids[end - 1];
     if (draft->source > 0 && draft->answers) {
-        float *chance = &draft->chance[class_of(draft->followed)];
+        float *chance = &draft->chance[level_of(draft->followed)];
         *chance += NEWEST * ((follows ? 1.0f : 0.0f) - *chance);
     }
     draft->source = follows ? draft->source + 1 : 0;

@@ -37,7 +37,33 @@ struct engine;
 struct trace;
 struct model;
 
-enum engine_kind { ENGINE_GENERATE, ENGINE_SCORE };
+enum engine_kind {
+    ENGINE_GENERATE,
+    ENGINE_SCORE,
+    ENGINE_SAVE,    /* hands out the keys of the resident that it goes on from */
+    ENGINE_RESTORE, /* stays, and takes in the keys of its prompt; none is computed */
+};
+
+/* One panel in one layer: K in each key frame, and V, as plain rows (kernels/attention_rows.h). */
+struct engine_block {
+    enum bands_store store;
+    int64_t panel;
+    int layer;
+};
+
+/* Where this rank's blocks go to, or come from, in any order. Called on the thread that steps. */
+struct engine_port {
+    void *context;
+    /* Whether there is room for a block that goes; one that comes is there. They wait for it at
+     * most `wait_ms`. */
+    bool (*has_room)(void *context, int64_t wait_ms);
+    bool (*has_block)(void *context, int64_t wait_ms);
+    /* Only then. A failure is the request's. */
+    enum status (*put)(void *context, const struct engine_block *block, const void *rows,
+                       size_t bytes);
+    /* Valid until the next call. */
+    enum status (*get)(void *context, struct engine_block *block, const void **rows, size_t *bytes);
+};
 
 struct engine_request {
     enum engine_kind kind;
@@ -47,22 +73,24 @@ struct engine_request {
     const int32_t *ids; /* [count], below the vocabulary; at least one */
     int64_t count;
     int64_t max_tokens; /* to generate; 0 and Score: none */
+    int64_t min_tokens; /* no stop id is among the first so many */
     struct sampling sampling;
     const int32_t *stop_ids; /* [stop_count]; a stop id ends the answer and is part of it */
-    int stop_count;
-    int64_t deadline_ns; /* monotonic; 0: none */
-    const char *tenant;  /* whose requests it may share prefixes with; NULL is "" */
-    bool reuse_prefix;   /* take panels of the same prefix that are there, and leave its own */
-    /* The resident whose tokens the prompt begins with, by its number, of the same tenant and with
-     * the same method; 0: none. NOT_FOUND where it is not there. */
+    int stop_count;          /* up to SAMPLE_HELD_MAX */
+    int64_t deadline_ns;     /* monotonic; 0: none */
+    const char *tenant;      /* whose requests it may share prefixes with; NULL is "" */
+    bool reuse_prefix;       /* take panels of the same prefix that are there, and leave its own */
+    /* The resident, by its number, that the prompt begins as, of the same tenant and with the same
+     * method; 0: none. NOT_FOUND where it is not there. */
     uint64_t goes_on_from;
     bool stays;           /* its prompt becomes a resident; it has no answer */
     bool logprobs;        /* of the generated tokens; needs their logits on the host */
     int likeliest;        /* tell so many tokens' beside the chosen one's, [0, 20] */
     int draft_tokens;     /* pass up to so many guessed ones in a step; changes no id. 0: none */
     bool drafts_that_pay; /* no more of them than make more tokens a second, by what was measured */
-    struct trace *trace;  /* what this rank does for it is noted there; NULL: nobody asks */
-    bool times_parts;     /* of a device too that runs them asynchronously; it is slower then */
+    const struct engine_port *port; /* of a request that saves or restores: this rank's */
+    struct trace *trace; /* what this rank does for it is noted there; NULL: nobody asks */
+    bool times_parts;    /* of a device too that runs them asynchronously; it is slower then */
 };
 
 /* Of this rank. Bytes are payload between ranks, without verdicts. */
@@ -70,6 +98,7 @@ struct engine_result {
     int64_t completion_tokens;
     int64_t prefilled_tokens; /* of the prompt, whose keys were computed for it */
     int64_t cached_tokens;    /* of the prompt, whose keys were there */
+    int64_t resident_slots;   /* of one that stays: what its prompt holds where it holds most */
     int64_t drafted_tokens;   /* that were passed on a guess */
     int64_t accepted_tokens;  /* of them, those that were right, and so part of the answer */
     bool stopped_by_id;

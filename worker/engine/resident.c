@@ -165,11 +165,21 @@ enum status resident_check(const struct resident *resident, const struct choice 
         return fail(STATUS_NOT_FOUND,
                     "run %llu left no tokens here, or they were let go: read them again",
                     (unsigned long long)request->goes_on_from);
-    if (request->count < resident->count ||
-        memcmp(request->ids, resident->ids, (size_t)resident->count * sizeof *request->ids) != 0)
+    const int64_t reused = resident_reused(resident, request);
+    if (request->kind == ENGINE_SAVE &&
+        (request->count != resident->count || reused != resident->count - 1))
+        return fail(STATUS_INVALID_ARGUMENT,
+                    "the tokens to save are not the %lld that stayed: they are saved whole",
+                    (long long)resident->count);
+    if (reused < 1 && request->kind != ENGINE_SAVE)
         return fail(STATUS_INVALID_ARGUMENT,
                     "the prompt does not begin with the %lld tokens that it is to go on from",
                     (long long)resident->count);
+    if (resident->reach != BANDS_OPEN && reused < resident->count - 1)
+        return fail(STATUS_INVALID_ARGUMENT,
+                    "the prompt begins with %lld of the %lld tokens that it is to go on from; by a "
+                    "method that forgets keys it must begin with all of them",
+                    (long long)reused, (long long)resident->count);
     if (!is_alike(resident, choice))
         return fail(STATUS_INVALID_ARGUMENT,
                     "the prompt's method sees other positions than that of the %lld tokens that it "
@@ -180,8 +190,12 @@ enum status resident_check(const struct resident *resident, const struct choice 
 
 int64_t resident_reused(const struct resident *resident, const struct engine_request *request)
 {
-    const bool again = request->kind == ENGINE_SCORE || request->count == resident->count;
-    return resident->count - again;
+    const int64_t most = request->count < resident->count ? request->count : resident->count;
+    int64_t alike = 0;
+    while (alike < most && request->ids[alike] == resident->ids[alike])
+        alike++;
+    const bool again = request->kind == ENGINE_SCORE || request->count == alike;
+    return alike > 0 ? alike - again : 0;
 }
 
 bool resident_is_shared(const struct resident *resident, const struct choice *choice)
@@ -196,6 +210,14 @@ enum status resident_needs(struct memory_need *needs, const struct choice *choic
     struct ownership *before;
     if (!resident)
         return memory_need_make(needs, choice, 0, workers);
+    if (request->kind == ENGINE_SAVE) {
+        for (int rank = 0; rank < workers; rank++)
+            needs[rank] = (struct memory_need){
+                .panel_slots = panel_table_panel_slots(resident->panels),
+                .sink_slots = panel_table_sink_slots(resident->panels),
+            };
+        return STATUS_OK;
+    }
     TRY(ownership_fork(&before, resident->ownership, resident_reused(resident, request)));
     const enum status status =
         memory_need_after(needs, choice, before, resident_is_shared(resident, choice), 0, workers);

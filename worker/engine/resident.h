@@ -62,8 +62,8 @@ int64_t residents_leave(struct residents *residents, struct panel_pool *pool,
 MUST_CHECK enum status resident_check(const struct resident *resident, const struct choice *choice,
                                       const struct engine_request *request);
 
-/* Of the resident's tokens, those that a request does not pass again: all; but its own last token,
- * and what its first score follows from, it passes. */
+/* The resident's tokens that a request begins with and does not pass again: but its own last token,
+ * and the one that its first score follows from, it passes. */
 int64_t resident_reused(const struct resident *resident, const struct engine_request *request);
 
 /* Whether a request of this choice shares whole panels; else it copies. */

@@ -27,8 +27,18 @@ struct sampler {
     const struct kernels *kernels; /* its choices are the same with any */
     int64_t vocab;
     struct pcg32 random;
+    bool adjusts;       /* logits are not taken as they are */
+    bool raises;        /* some may become larger */
+    int64_t possible;   /* tokens that are not held back */
+    int64_t chosen;     /* tokens of the answer */
+    int64_t held_until; /* of them; 0: nothing is held back */
+    int held_count;
+    int32_t held[SAMPLE_HELD_MAX];
+    float held_biases[SAMPLE_HELD_MAX];  /* their own */
     struct logits_candidate *candidates; /* [vocab] */
     uint8_t *seen;                       /* [vocab] */
+    uint32_t *counts;                    /* [vocab] in the answer */
+    float *biases;                       /* [vocab]; -INFINITY: held back */
 };
 
 static size_t rounded(size_t bytes)
@@ -39,21 +49,72 @@ static size_t rounded(size_t bytes)
 size_t sampler_bytes(int64_t vocab)
 {
     return rounded(sizeof(struct sampler)) +
-           rounded((size_t)vocab * sizeof(struct logits_candidate)) + rounded((size_t)vocab);
+           rounded((size_t)vocab * sizeof(struct logits_candidate)) + rounded((size_t)vocab) +
+           2 * rounded((size_t)vocab * sizeof(float));
+}
+
+static bool is_adjusting(const struct sampler *sampler)
+{
+    const struct sampling *sampling = &sampler->sampling;
+    return sampling->repetition_penalty != 1 || sampling->presence_penalty != 0 ||
+           sampling->frequency_penalty != 0 || sampling->bias_count > 0 || sampler->held_until > 0;
+}
+
+static void set_biases(struct sampler *sampler, const struct sampling *sampling)
+{
+    sampler->raises = sampling->repetition_penalty < 1 || sampling->presence_penalty < 0 ||
+                      sampling->frequency_penalty < 0;
+    for (int32_t b = 0; b < sampling->bias_count; b++) {
+        sampler->biases[sampling->bias_ids[b]] += sampling->biases[b];
+        sampler->raises |= sampling->biases[b] > 0;
+    }
 }
 
 struct sampler *sampler_init(void *memory, int64_t vocab, const struct sampling *sampling)
 {
     struct sampler *sampler = memory;
     char *rest = (char *)memory + rounded(sizeof *sampler);
+    memset(memory, 0, sampler_bytes(vocab));
     sampler->sampling = *sampling;
     sampler->kernels = kernels_best();
-    sampler->vocab = vocab;
+    sampler->vocab = sampler->possible = vocab;
     sampler->random = pcg32_seeded(pcg32_mixed(sampling->seed), SEQUENCE);
     sampler->candidates = (struct logits_candidate *)(void *)rest;
-    sampler->seen = (uint8_t *)rest + rounded((size_t)vocab * sizeof(struct logits_candidate));
-    memset(sampler->seen, 0, (size_t)vocab);
+    rest += rounded((size_t)vocab * sizeof *sampler->candidates);
+    sampler->counts = (uint32_t *)(void *)rest;
+    rest += rounded((size_t)vocab * sizeof *sampler->counts);
+    sampler->biases = (float *)(void *)rest;
+    rest += rounded((size_t)vocab * sizeof *sampler->biases);
+    sampler->seen = (uint8_t *)rest;
+    set_biases(sampler, sampling);
+    sampler->adjusts = is_adjusting(sampler);
     return sampler;
+}
+
+void sampler_hold_back(struct sampler *sampler, const int32_t *ids, int count, int64_t tokens)
+{
+    assert(count <= SAMPLE_HELD_MAX);
+    if (tokens <= 0 || count >= sampler->vocab)
+        return;
+    for (int i = 0; i < count; i++) {
+        if (ids[i] < 0 || ids[i] >= sampler->vocab || sampler->biases[ids[i]] == -INFINITY)
+            continue;
+        sampler->held[sampler->held_count] = ids[i];
+        sampler->held_biases[sampler->held_count++] = sampler->biases[ids[i]];
+        sampler->biases[ids[i]] = -INFINITY;
+    }
+    sampler->possible -= sampler->held_count;
+    sampler->held_until = tokens;
+    sampler->adjusts = is_adjusting(sampler);
+}
+
+static void let_go(struct sampler *sampler)
+{
+    for (int h = 0; h < sampler->held_count; h++)
+        sampler->biases[sampler->held[h]] = sampler->held_biases[h];
+    sampler->possible = sampler->vocab;
+    sampler->held_until = 0;
+    sampler->adjusts = is_adjusting(sampler);
 }
 
 void sampler_saw(struct sampler *sampler, const int32_t *ids, int64_t count)
@@ -62,19 +123,41 @@ void sampler_saw(struct sampler *sampler, const int32_t *ids, int64_t count)
         sampler->seen[ids[i]] = 1;
 }
 
+/* The next token of the answer. */
+static void take(struct sampler *sampler, int32_t id)
+{
+    sampler->seen[id] = 1;
+    sampler->counts[id]++;
+    if (++sampler->chosen == sampler->held_until)
+        let_go(sampler);
+}
+
 /* A number in [0, 1). */
 static double draw(struct pcg32 *random)
 {
     return pcg32_next(random) * 0x1p-32;
 }
 
-static float penalised(const struct sampler *sampler, float logit, int32_t id)
+static float repeated(const struct sampling *sampling, float logit)
 {
-    float penalty = sampler->sampling.repetition_penalty;
-    if (penalty == 1 || !sampler->seen[id])
-        return logit;
+    const float penalty = sampling->repetition_penalty;
     const float moved = logit > 0 ? logit / penalty : logit * penalty;
     return fmaxf(-FLT_MAX, fminf(moved, FLT_MAX)); /* a sum of weights is a number */
+}
+
+/* The logit that is chosen by; -INFINITY of a token that is held back. */
+static float adjusted(const struct sampler *sampler, float logit, int32_t id)
+{
+    const struct sampling *sampling = &sampler->sampling;
+    if (!sampler->adjusts)
+        return logit;
+    if (sampling->repetition_penalty != 1 && sampler->seen[id])
+        logit = repeated(sampling, logit);
+    logit += sampler->biases[id];
+    if (sampler->counts[id] > 0)
+        logit -=
+            sampling->frequency_penalty * (float)sampler->counts[id] + sampling->presence_penalty;
+    return logit;
 }
 
 /* ---- candidates in order ---- */
@@ -97,6 +180,12 @@ static void heap_settle(struct logits_candidate *heap, int64_t count, int64_t at
         at = below;
     }
     heap[at] = moved;
+}
+
+static void line_add(struct line *line, float logit, int32_t id)
+{
+    if (logit > -INFINITY)
+        line->list[line->count++] = (struct logits_candidate){logit, id};
 }
 
 static void line_begin(struct line *line)
@@ -137,6 +226,13 @@ static bool has_top_k(const struct sampler *sampler)
     return sampler->sampling.top_k > 0 && sampler->sampling.top_k < sampler->vocab;
 }
 
+/* Tokens that top-k leaves. */
+static int64_t left_of(const struct sampler *sampler)
+{
+    const int64_t top_k = sampler->sampling.top_k;
+    return has_top_k(sampler) && top_k < sampler->possible ? top_k : sampler->possible;
+}
+
 /* The id at which the weights of the first candidates reach `left`, the last of `count` at most. */
 static bool reach(const struct sampler *sampler, int32_t *id, struct line *line, int64_t count,
                   double left, double best)
@@ -157,7 +253,7 @@ static bool reach(const struct sampler *sampler, int32_t *id, struct line *line,
 static bool sum_first(const struct sampler *sampler, double *total, struct line *line, double best)
 {
     *total = 0;
-    for (int64_t n = 0; n < sampler->sampling.top_k; n++) {
+    for (int64_t n = 0; n < left_of(sampler); n++) {
         struct logits_candidate at;
         if (!line_find(line, &at, n))
             return false;
@@ -173,7 +269,7 @@ static bool draw_candidate(const struct sampler *sampler, int32_t *id, struct li
                            double drawn, double total, double best)
 {
     const struct sampling *sampling = &sampler->sampling;
-    int64_t count = has_top_k(sampler) ? sampling->top_k : sampler->vocab;
+    int64_t count = left_of(sampler);
     if (sampling->top_p < 1 || sampling->min_p > 0) {
         double enough = (double)sampling->top_p * total, inside = 0;
         int64_t kept = 0;
@@ -199,18 +295,18 @@ static enum status refuse(int64_t id)
                 "NON_FINITE_LOGITS: the logit of token %lld is not a finite number", (long long)id);
 }
 
-/* The first of the largest after the penalty. Without one, nothing but logits is read: a step of
- * many greedy answers waits for each. */
+/* The first of the largest as they are adjusted. Where they are not, nothing but logits is read: a
+ * step of many greedy answers waits for each. */
 static struct logits_candidate likeliest(const struct sampler *sampler, const float *logits)
 {
     int64_t best = 0;
-    float largest = penalised(sampler, logits[0], 0);
-    if (sampler->sampling.repetition_penalty == 1) {
+    float largest = adjusted(sampler, logits[0], 0);
+    if (!sampler->adjusts) {
         best = sampler->kernels->largest(logits, sampler->vocab);
         return (struct logits_candidate){logits[best], (int32_t)best};
     }
     for (int64_t i = 1; i < sampler->vocab; i++) {
-        const float logit = penalised(sampler, logits[i], (int32_t)i);
+        const float logit = adjusted(sampler, logits[i], (int32_t)i);
         best = logit > largest ? i : best;
         largest = logit > largest ? logit : largest;
     }
@@ -226,19 +322,19 @@ enum status sampler_next(struct sampler *sampler, int32_t *id, const float *logi
     *id = best.id;
     if (sampler->sampling.temperature > 0) {
         const double largest = (double)best.logit;
-        struct line line = {sampler->candidates, sampler->vocab, sampler->vocab, 0};
+        struct line line = {.list = sampler->candidates};
         double total = 0;
         for (int64_t i = 0; i < sampler->vocab; i++)
-            line.list[i] =
-                (struct logits_candidate){penalised(sampler, logits[i], (int32_t)i), (int32_t)i};
+            line_add(&line, adjusted(sampler, logits[i], (int32_t)i), (int32_t)i);
+        line.known = line.count;
         line_begin(&line);
         bool known = !has_top_k(sampler) || sum_first(sampler, &total, &line, largest);
-        for (int64_t i = 0; !has_top_k(sampler) && i < sampler->vocab; i++)
+        for (int64_t i = 0; !has_top_k(sampler) && i < line.count; i++)
             total += weight(sampler, (double)line.list[i].logit, largest);
         known = known && draw_candidate(sampler, id, &line, draw(&sampler->random), total, largest);
         assert(known);
     }
-    sampler->seen[*id] = 1;
+    take(sampler, *id);
     return STATUS_OK;
 }
 
@@ -249,47 +345,45 @@ double sampler_temperature(const struct sampler *sampler)
     return sampler->sampling.temperature > 0 ? (double)sampler->sampling.temperature : 1;
 }
 
-/* The surveyed candidates after the penalty. What was not surveyed is at most as large as the last
- * of them, and a penalty from 1 on does not raise it: whatever is still above is known. */
+/* The surveyed candidates as they are adjusted. What was not surveyed is at most as large as the
+ * last of them: where nothing raises it, whatever is still above is known. */
 static struct line line_of(const struct sampler *sampler, const struct logits_survey *survey)
 {
-    const struct sampling *sampling = &sampler->sampling;
-    struct line line = {sampler->candidates, survey->count, 0, 0};
+    struct line line = {.list = sampler->candidates};
     const float bound = survey->candidates[survey->count - 1].logit;
     for (int c = 0; c < survey->count; c++) {
         const struct logits_candidate *from = &survey->candidates[c];
-        const float logit = penalised(sampler, from->logit, from->id);
-        line.list[c] = (struct logits_candidate){logit, from->id};
+        const float logit = adjusted(sampler, from->logit, from->id);
+        line_add(&line, logit, from->id);
         line.known += logit > bound;
     }
-    if (sampling->repetition_penalty == 1 || survey->count == sampler->vocab)
-        line.known = survey->count;
-    else if (sampling->repetition_penalty < 1)
+    if (!sampler->adjusts || survey->count == sampler->vocab)
+        line.known = line.count;
+    else if (sampler->raises)
         line.known = 0;
     line_begin(&line);
     return line;
 }
 
-/* Bounds of the weight of the whole vocabulary: the penalty may have taken any part of the weight
+/* Bounds of the weight of the whole vocabulary: adjustments may have taken any part of the weight
  * that is not surveyed. */
 static void bound_total(const struct sampler *sampler, double bounds[2], const struct line *line,
                         const struct logits_survey *survey, double best)
 {
-    const double unpenalised_best = (double)survey->candidates[0].logit;
+    const double plain_best = (double)survey->candidates[0].logit;
     double surveyed = 0, rest = survey->total, rest_slack = LOGITS_TOTAL_SLACK * survey->total;
-    for (int c = 0; c < survey->count; c++) {
+    for (int64_t c = 0; c < line->count; c++)
         surveyed += weight(sampler, (double)line->list[c].logit, best);
-        rest -= weight(sampler, (double)survey->candidates[c].logit, unpenalised_best);
-    }
+    for (int c = 0; c < survey->count; c++)
+        rest -= weight(sampler, (double)survey->candidates[c].logit, plain_best);
     if (survey->count == sampler->vocab)
         rest = rest_slack = 0;
-    const bool keeps_rest = sampler->sampling.repetition_penalty == 1;
-    const double least = keeps_rest ? rest - rest_slack : 0;
+    const double least = sampler->adjusts ? 0 : rest - rest_slack;
     const double most = rest + rest_slack;
     bounds[0] = (surveyed + least) * (1 - LOGITS_TOTAL_SLACK);
     bounds[1] = surveyed * (1 + LOGITS_TOTAL_SLACK);
     if (most > 0)
-        bounds[1] += most * weight(sampler, unpenalised_best, best) * (1 + LOGITS_TOTAL_SLACK);
+        bounds[1] += most * weight(sampler, plain_best, best) * (1 + LOGITS_TOTAL_SLACK);
 }
 
 /* Draws with both bounds of the total: where they agree, every total between them does. */
@@ -333,7 +427,7 @@ enum status sampler_choose(struct sampler *sampler, int32_t *id, bool *chosen,
     if (!*chosen)
         return STATUS_OK;
     sampler->random = random;
-    sampler->seen[best.id] = 1;
+    take(sampler, best.id);
     *id = best.id;
     return STATUS_OK;
 }

@@ -104,9 +104,11 @@ class Client:
 
     @staticmethod
     def request(text=None, document=None, chat=None, raw=False, max_tokens=None, temperature=None, top_p=None, top_k=0,
-                min_p=0.0, repetition_penalty=None, seed=None, stop=(), logprobs=None, method=None, **fields):
+                min_p=0.0, repetition_penalty=None, seed=None, presence_penalty=0.0, frequency_penalty=0.0,
+                logit_bias=None, stop=(), logprobs=None, method=None, draft=None, **fields):
         """A GenerateRequest: text is one message or, with `document`, the question about it; chat is a list of pairs
-        ("system" | "user" | "assistant", text). Further fields are the message's own."""
+        ("system" | "user" | "assistant", text); logit_bias has a bias by token id; draft is "none" or "lookup". Further
+        fields are the message's own."""
         prompt = inference_pb2.Prompt(raw=raw)
         if chat is not None:
             for role, content in chat:
@@ -115,7 +117,10 @@ class Client:
             prompt.document.document, prompt.document.question = document, text or ""
         else:
             prompt.text = text or ""
-        sampling = inference_pb2.Sampling(top_k=top_k, min_p=min_p)
+        sampling = inference_pb2.Sampling(top_k=top_k, min_p=min_p, presence_penalty=presence_penalty,
+                                          frequency_penalty=frequency_penalty)
+        for token_id, bias in (logit_bias or {}).items():
+            sampling.logit_bias.add(id=token_id, bias=bias)
         for name, value in (("temperature", temperature), ("top_p", top_p), ("repetition_penalty", repetition_penalty),
                             ("seed", seed)):
             if value is not None:
@@ -127,6 +132,8 @@ class Client:
             request.logprobs = logprobs
         if method is not None:
             request.options.method.spelling = method
+        if draft is not None:
+            request.draft = inference_pb2.Draft.Value("DRAFT_" + draft.upper())
         return request
 
     def events(self, request, timeout=None):

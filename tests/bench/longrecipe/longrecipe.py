@@ -164,7 +164,7 @@ class Seed:
     def spent(self, arm):
         """Tokens, and FLOPs forward and back, by stage: 6 a weight and token, and 12 a layer, width and visible pair."""
         spent = {}
-        for stage in ("extend", "replay"):
+        for stage in ("extend", "replay") if arm.setting else ():
             losses, samples = self.path(arm.name, stage, "losses.jsonl"), self.path(arm.name, stage, "samples")
             if not os.path.exists(losses):
                 continue

@@ -76,6 +76,7 @@ class Short(unittest.TestCase):
             self.assertEqual(tokens["full"], arms.SHORT.samples * arms.SHORT.target)
             self.assertEqual(tokens["pose"], arms.SHORT.samples * arms.SHORT.selected)
             self.assertIn("replay", rows["recipe"]["training"])
+            self.assertEqual(rows["base"]["training"], {}, "the model before is no arm's cost")
             with open(os.path.join(folder, "seed-1", "log.txt"), encoding="utf-8") as file:
                 log = file.read()
             again = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=60)
@@ -87,6 +88,7 @@ class Short(unittest.TestCase):
                                   stdout=subprocess.PIPE, text=True, timeout=60, check=True).stdout
             for task in evaluate.TASKS:
                 self.assertIn(f"| {task}, % found | 64 tokens | 128 tokens | 256 tokens |", told)
+            self.assertIn("| full | ", told.split("% of full length")[1])
             with open(out, encoding="utf-8") as file:
                 self.assertEqual([json.loads(line)["arm"] for line in file], list(rows))
 

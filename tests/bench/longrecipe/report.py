@@ -74,6 +74,36 @@ def spent_table(rows):
     return table(["arm", "tokens, M", "extension, TFLOP", "extension, s", "analysis, s", "replay, s"], lines)
 
 
+def beside_full_table(rows):
+    """Seed by seed against the arm of full length: what is found at the target, training FLOPs, and what is lost at the window."""
+    lengths = sorted({length for row in rows for length in row["found"]}, key=int)
+    full = {row["seed"]: row for row in rows if row["arm"] == "full"}
+    untouched = {row["seed"]: row for row in rows if row["arm"] == "untouched"}
+
+    def found(row, length, tasks):
+        return statistics.mean(evaluate.mean_found(row["found"][length], task) for task in tasks)
+
+    def flops(row):
+        return row["training"]["extend"]["flops"]
+
+    def lost(row, value):
+        return 100 * (1 - value(row) / value(untouched[row["seed"]])) if value(untouched[row["seed"]]) else 0.0
+
+    lines = []
+    for arm in dict.fromkeys(row["arm"] for row in rows if row["training"]):
+        own = [row for row in rows if row["arm"] == arm and row["seed"] in full and row["seed"] in untouched]
+        if not own:
+            continue
+        cells = [figure([100 * found(row, lengths[-1], tasks) / max(found(full[row["seed"]], lengths[-1], tasks), 1e-9) for row in own], ".1f")
+                 for tasks in (("one key", "several keys"), ("copying",))]
+        cells.append(figure([100 * flops(row) / flops(full[row["seed"]]) for row in own], ".1f"))
+        cells.append(figure([lost(row, lambda row: found(row, lengths[0], TASKS)) for row in own], ".1f"))
+        cells.append(figure([lost(row, lambda row: 1 / statistics.mean(row["perplexity"][lengths[0]])) for row in own], ".1f"))
+        lines.append([arm] + cells)
+    return table(["% of full length", "keys found", "strings copied", "FLOPs", f"found, lost at {lengths[0]}", f"perplexity, lost at {lengths[0]}"],
+                 lines)
+
+
 def plot(rows, folder):
     import matplotlib
     matplotlib.use("svg")
@@ -113,7 +143,8 @@ def main():
     for task in TASKS:
         print(found_table(rows, task), end="\n\n")
     print(perplexity_table(rows), end="\n\n")
-    print(spent_table(rows))
+    print(spent_table(rows), end="\n\n")
+    print(beside_full_table(rows))
     if arguments.out:
         with open(arguments.out, "w", encoding="utf-8") as file:
             for row in rows:

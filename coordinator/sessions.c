@@ -1,0 +1,507 @@
+/* Owns the sessions. Promises that a group keeps a run as long as somebody may go on from it, and
+ * that nothing of one tenant's is another's. */
+#include "coordinator/sessions.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+
+#include "coordinator/batch/resource_name.h"
+#include "proto/clock.h"
+
+enum { USUAL_SECONDS = 3600 };
+
+const char sessions_collection[] = "sessions";
+
+struct session {
+    struct session *next; /* an older one */
+    struct sessions_view view;
+    char tenant[ACCESS_TENANT_BYTES];
+    char made_by[SESSIONS_REQUEST_BYTES], grown_by[SESSIONS_REQUEST_BYTES]; /* request_ids */
+    uint64_t made_digest, grown_digest;
+    struct sessions_version *version; /* what is read; NULL: nothing yet */
+    int64_t claimed_tokens;           /* of what is being read, where that is more */
+    int uses;                         /* questions and readings that know its number */
+    int64_t expires_ns;               /* monotonic */
+};
+
+struct sessions {
+    pthread_mutex_t lock;
+    struct workers *workers;
+    struct access *access;
+    struct session *first; /* the newest */
+    int64_t newest;
+    int count;
+};
+
+enum status sessions_create(struct sessions **sessions, struct workers *workers,
+                            struct access *access)
+{
+    struct sessions *made = calloc(1, sizeof *made);
+    if (!made)
+        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for sessions");
+    pthread_mutex_init(&made->lock, NULL);
+    made->workers = workers;
+    made->access = access;
+    *sessions = made;
+    return STATUS_OK;
+}
+
+/* ---- versions ---- */
+
+static struct sessions_version *make_version(const char *before, const char *text)
+{
+    struct sessions_version *version = calloc(1, sizeof *version);
+    if (version && asprintf(&version->text, "%s%s", before, text) < 0)
+        version->text = NULL;
+    if (version && !version->text) {
+        free(version);
+        return NULL;
+    }
+    if (version)
+        version->holders = 1;
+    return version;
+}
+
+/* One holder less; the last one's group lets go. Not under the lock: it is told. */
+static void release(struct sessions *sessions, struct sessions_version *version)
+{
+    if (!version)
+        return;
+    pthread_mutex_lock(&sessions->lock);
+    const bool last = --version->holders == 0;
+    pthread_mutex_unlock(&sessions->lock);
+    if (!last)
+        return;
+    if (version->run)
+        workers_let_go(sessions->workers, version->serial, version->run, version->held_bytes);
+    free(version->text);
+    free(version);
+}
+
+/* ---- finding ---- */
+
+/* Under the lock, as what follows. */
+static struct session *find_id(const struct sessions *sessions, const char *tenant, const char *id)
+{
+    struct session *session = sessions->first;
+    while (session && (strcmp(session->tenant, tenant) != 0 || strcmp(session->view.id, id) != 0))
+        session = session->next;
+    return session;
+}
+
+static struct session *find_number(const struct sessions *sessions, int64_t number)
+{
+    struct session *session = sessions->first;
+    while (session && session->view.number != number)
+        session = session->next;
+    return session;
+}
+
+static enum status not_found(struct status_details *details, const char *id)
+{
+    details->reason = "NO_SUCH_RESOURCE";
+    return fail(STATUS_NOT_FOUND, "%s/%s: there is no such session", sessions_collection, id);
+}
+
+/* It was used. */
+static void touch(struct session *session)
+{
+    struct timespec now;
+    const int64_t seconds = session->view.expires_after_seconds;
+    clock_gettime(CLOCK_REALTIME, &now);
+    session->view.used_us = (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+    session->view.expires_us = session->view.used_us + seconds * 1000000;
+    session->expires_ns = clock_after_ms(seconds * 1000);
+}
+
+static struct sessions_view view_of(const struct sessions *sessions, const struct session *session)
+{
+    struct sessions_view view = session->view;
+    const struct sessions_version *version = session->version;
+    if (version) {
+        view.held_bytes = version->held_bytes;
+        snprintf(view.group_id, sizeof view.group_id, "%s", version->group_id);
+        if (view.state == LONGHAUL__V1__SESSION_STATE__SESSION_STATE_READY &&
+            !workers_has(sessions->workers, version->serial))
+            view.state = LONGHAUL__V1__SESSION_STATE__SESSION_STATE_LOST;
+    }
+    return view;
+}
+
+/* Takes it out; its version is the caller's to release. */
+static struct sessions_version *drop(struct sessions *sessions, struct session *session)
+{
+    struct sessions_version *version = session->version;
+    struct session **link = &sessions->first;
+    while (*link != session)
+        link = &(*link)->next;
+    *link = session->next;
+    sessions->count--;
+    free(session);
+    return version;
+}
+
+/* ---- reading ---- */
+
+static void make_id(char id[SESSIONS_ID_BYTES])
+{
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyz234567";
+    enum { LETTERS = 26 };
+    unsigned char bytes[LETTERS];
+    if (getrandom(bytes, sizeof bytes, 0) != sizeof bytes)
+        memset(bytes, 0, sizeof bytes); /* small numbers of bytes always come */
+    for (int l = 0; l < LETTERS; l++)
+        id[l] = letters[bytes[l] % (l == 0 ? 26 : 32)];
+    id[LETTERS] = 0;
+}
+
+/* Of a request that was carried out: `repeated`. */
+static enum status check_repeated(const struct sessions_request *request, const char *known,
+                                  uint64_t digest, bool *repeated)
+{
+    *repeated = request->request_id[0] && strcmp(request->request_id, known) == 0;
+    if (!*repeated || request->digest == digest)
+        return STATUS_OK;
+    return fail(STATUS_ALREADY_EXISTS, "another request had the request_id %s",
+                request->request_id);
+}
+
+static struct session *find_made_by(const struct sessions *sessions,
+                                    const struct sessions_request *request)
+{
+    struct session *session = sessions->first;
+    while (session && (strcmp(session->tenant, request->tenant) != 0 || !request->request_id[0] ||
+                       strcmp(session->made_by, request->request_id) != 0))
+        session = session->next;
+    return session;
+}
+
+static void fill_use(struct sessions_use *use, struct session *session)
+{
+    session->uses++;
+    use->number = session->view.number;
+    use->raw = session->view.raw;
+    memcpy(use->method, session->view.method, sizeof use->method);
+}
+
+/* Under the lock. */
+static enum status add(struct sessions *sessions, struct sessions_use *use,
+                       struct status_details *details, const struct sessions_request *request,
+                       const struct sessions_view *wanted)
+{
+    struct session *known = find_made_by(sessions, request);
+    if (known) {
+        details->field = "request_id";
+        TRY(check_repeated(request, known->made_by, known->made_digest, &use->repeated));
+        details->field = NULL;
+        fill_use(use, known);
+        return STATUS_OK;
+    }
+    details->field = "session_id";
+    if (request->id[0] && find_id(sessions, request->tenant, request->id))
+        return fail(STATUS_ALREADY_EXISTS, "%s/%s is there already", sessions_collection,
+                    request->id);
+    details->field = NULL;
+    if (sessions->count == SESSIONS_MOST) {
+        details->reason = "QUOTA_EXCEEDED";
+        return fail(STATUS_RESOURCE_EXHAUSTED, "%d sessions are there, the most that may be",
+                    SESSIONS_MOST);
+    }
+    struct session *session = calloc(1, sizeof *session);
+    if (!session)
+        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a session");
+    session->view = *wanted;
+    session->view.number = ++sessions->newest;
+    session->view.state = LONGHAUL__V1__SESSION_STATE__SESSION_STATE_READING;
+    if (request->id[0])
+        snprintf(session->view.id, sizeof session->view.id, "%s", request->id);
+    else
+        make_id(session->view.id);
+    if (wanted->expires_after_seconds == 0)
+        session->view.expires_after_seconds = USUAL_SECONDS;
+    snprintf(session->tenant, sizeof session->tenant, "%s", request->tenant);
+    snprintf(session->made_by, sizeof session->made_by, "%s", request->request_id);
+    session->made_digest = request->digest;
+    touch(session);
+    session->view.created_us = session->view.used_us;
+    session->next = sessions->first;
+    sessions->first = session;
+    sessions->count++;
+    fill_use(use, session);
+    return STATUS_OK;
+}
+
+enum status sessions_begin(struct sessions *sessions, struct sessions_use *use,
+                           struct status_details *details, const struct sessions_request *request,
+                           const struct sessions_view *wanted, const char *document)
+{
+    *use = (struct sessions_use){.version = make_version("", document)};
+    if (!use->version)
+        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a document of %zu bytes",
+                    strlen(document));
+    sessions_expire(sessions);
+    pthread_mutex_lock(&sessions->lock);
+    const enum status status = add(sessions, use, details, request, wanted);
+    pthread_mutex_unlock(&sessions->lock);
+    if (status != STATUS_OK) {
+        release(sessions, use->version);
+        use->version = NULL;
+    }
+    return status;
+}
+
+/* Under the lock. */
+static enum status grow(struct sessions *sessions, struct sessions_use *use,
+                        struct status_details *details, const struct sessions_request *request,
+                        const char *text)
+{
+    struct session *session = find_id(sessions, request->tenant, request->id);
+    if (!session)
+        return not_found(details, request->id);
+    details->field = "request_id";
+    TRY(check_repeated(request, session->grown_by, session->grown_digest, &use->repeated));
+    details->field = NULL;
+    if (use->repeated) {
+        fill_use(use, session);
+        return STATUS_OK;
+    }
+    if (session->view.state == LONGHAUL__V1__SESSION_STATE__SESSION_STATE_READING) {
+        details->reason = "WRONG_STATE";
+        return fail(STATUS_FAILED_PRECONDITION, "%s/%s is being read: wait until it is ready",
+                    sessions_collection, request->id);
+    }
+    use->version = make_version(session->version->text, text);
+    if (!use->version)
+        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a longer document");
+    if (workers_has(sessions->workers, session->version->serial)) {
+        use->before = session->version;
+        use->before->holders++;
+    }
+    snprintf(session->grown_by, sizeof session->grown_by, "%s", request->request_id);
+    session->grown_digest = request->digest;
+    session->view.state = LONGHAUL__V1__SESSION_STATE__SESSION_STATE_READING;
+    fill_use(use, session);
+    return STATUS_OK;
+}
+
+enum status sessions_append(struct sessions *sessions, struct sessions_use *use,
+                            struct status_details *details, const struct sessions_request *request,
+                            const char *text)
+{
+    *use = (struct sessions_use){0};
+    sessions_expire(sessions);
+    pthread_mutex_lock(&sessions->lock);
+    const enum status status = grow(sessions, use, details, request, text);
+    pthread_mutex_unlock(&sessions->lock);
+    return status;
+}
+
+enum status sessions_claim(struct sessions *sessions, const struct sessions_use *use,
+                           struct status_details *details, int64_t tokens)
+{
+    struct access_tenant tenant = {.weight = 1};
+    int64_t others = 0;
+    pthread_mutex_lock(&sessions->lock);
+    struct session *session = find_number(sessions, use->number);
+    if (session) {
+        for (const struct session *other = sessions->first; other; other = other->next)
+            if (other != session && strcmp(other->tenant, session->tenant) == 0)
+                others += other->claimed_tokens;
+        access_tenant(sessions->access, &tenant, session->tenant);
+    }
+    const int64_t most = tenant.quotas.session_tokens;
+    const bool fits = most == 0 || tokens <= most - others;
+    if (session && fits)
+        session->claimed_tokens = tokens;
+    pthread_mutex_unlock(&sessions->lock);
+    if (fits)
+        return STATUS_OK;
+    details->reason = "QUOTA_EXCEEDED";
+    return fail(STATUS_RESOURCE_EXHAUSTED,
+                "the document has %lld tokens, and the tenant's other sessions %lld of the %lld "
+                "that it may keep: delete some",
+                (long long)tokens, (long long)others, (long long)most);
+}
+
+/* Under the lock. Gives back what is to be released. */
+static struct sessions_version *settle(struct sessions *sessions, struct session *session,
+                                       struct sessions_use *use, bool read)
+{
+    struct sessions_version *old = NULL;
+    session->uses--;
+    if (read) {
+        old = session->version;
+        session->version = use->version;
+        session->view.tokens = session->version->tokens;
+        use->version = NULL;
+    } else if (!session->version) {
+        return drop(sessions, session);
+    } else {
+        session->grown_by[0] = 0;
+        session->claimed_tokens = session->view.tokens;
+    }
+    session->view.state = LONGHAUL__V1__SESSION_STATE__SESSION_STATE_READY;
+    touch(session);
+    return old;
+}
+
+void sessions_end(struct sessions *sessions, struct sessions_use *use,
+                  const struct sessions_read *read)
+{
+    struct sessions_version *old = NULL;
+    if (read) {
+        use->version->serial = read->serial;
+        use->version->run = read->run;
+        use->version->tokens = read->tokens;
+        use->version->held_bytes = read->held_bytes;
+        snprintf(use->version->group_id, sizeof use->version->group_id, "%s", read->group_id);
+    }
+    pthread_mutex_lock(&sessions->lock);
+    struct session *session = find_number(sessions, use->number); /* or it was deleted meanwhile */
+    if (session && use->repeated)
+        session->uses--;
+    else if (session)
+        old = settle(sessions, session, use, read != NULL);
+    pthread_mutex_unlock(&sessions->lock);
+    release(sessions, old);
+    release(sessions, use->before);
+    release(sessions, use->version);
+    *use = (struct sessions_use){0};
+}
+
+/* ---- asking ---- */
+
+/* Under the lock. */
+static enum status use_it(struct sessions *sessions, struct sessions_use *use,
+                          struct status_details *details, const char *tenant, const char *id)
+{
+    struct session *session = find_id(sessions, tenant, id);
+    if (!session)
+        return not_found(details, id);
+    if (!session->version) {
+        details->reason = "WRONG_STATE";
+        return fail(STATUS_FAILED_PRECONDITION, "%s/%s is being read: wait until it is ready",
+                    sessions_collection, id);
+    }
+    if (!workers_has(sessions->workers, session->version->serial)) {
+        details->reason = "SESSION_LOST";
+        return fail(STATUS_FAILED_PRECONDITION,
+                    "the worker group of %s/%s is lost: append an empty text, and it is read again",
+                    sessions_collection, id);
+    }
+    session->view.questions++;
+    touch(session);
+    fill_use(use, session);
+    use->version = session->version;
+    use->version->holders++;
+    return STATUS_OK;
+}
+
+enum status sessions_ask(struct sessions *sessions, struct sessions_use *use,
+                         struct status_details *details, const char *tenant, const char *name)
+{
+    const char *id = NULL;
+    *use = (struct sessions_use){0};
+    details->field = "session";
+    TRY(resource_name_id(&id, name, sessions_collection));
+    details->field = NULL;
+    sessions_expire(sessions);
+    pthread_mutex_lock(&sessions->lock);
+    const enum status status = use_it(sessions, use, details, tenant, id);
+    pthread_mutex_unlock(&sessions->lock);
+    return status;
+}
+
+void sessions_leave(struct sessions *sessions, struct sessions_use *use)
+{
+    if (!use->version)
+        return;
+    pthread_mutex_lock(&sessions->lock);
+    struct session *session = find_number(sessions, use->number);
+    if (session) {
+        session->uses--;
+        touch(session);
+    }
+    pthread_mutex_unlock(&sessions->lock);
+    release(sessions, use->version);
+    use->version = NULL;
+}
+
+/* ---- telling, forgetting ---- */
+
+enum status sessions_get(struct sessions *sessions, struct sessions_view *view,
+                         struct status_details *details, const char *tenant, const char *id)
+{
+    sessions_expire(sessions);
+    pthread_mutex_lock(&sessions->lock);
+    const struct session *session = find_id(sessions, tenant, id);
+    if (session)
+        *view = view_of(sessions, session);
+    pthread_mutex_unlock(&sessions->lock);
+    return session ? STATUS_OK : not_found(details, id);
+}
+
+int sessions_list(struct sessions *sessions, struct sessions_view *views, const char *tenant,
+                  int64_t before, int most)
+{
+    int count = 0;
+    sessions_expire(sessions);
+    pthread_mutex_lock(&sessions->lock);
+    for (const struct session *session = sessions->first; session && count < most;
+         session = session->next)
+        if (strcmp(session->tenant, tenant) == 0 && (before == 0 || session->view.number < before))
+            views[count++] = view_of(sessions, session);
+    pthread_mutex_unlock(&sessions->lock);
+    return count;
+}
+
+enum status sessions_delete(struct sessions *sessions, struct status_details *details,
+                            const char *tenant, const char *id)
+{
+    struct sessions_version *version = NULL;
+    pthread_mutex_lock(&sessions->lock);
+    struct session *session = find_id(sessions, tenant, id);
+    if (session)
+        version = drop(sessions, session);
+    pthread_mutex_unlock(&sessions->lock);
+    release(sessions, version);
+    return session ? STATUS_OK : not_found(details, id);
+}
+
+/* Under the lock: one that nobody uses and whose time has passed. */
+static struct session *find_expired(const struct sessions *sessions)
+{
+    const int64_t now_ns = clock_now_ns();
+    struct session *session = sessions->first;
+    while (session && (session->uses > 0 || session->expires_ns > now_ns))
+        session = session->next;
+    return session;
+}
+
+void sessions_expire(struct sessions *sessions)
+{
+    for (bool there = true; there;) {
+        struct sessions_version *version = NULL;
+        pthread_mutex_lock(&sessions->lock);
+        struct session *session = find_expired(sessions);
+        there = session != NULL;
+        if (session)
+            version = drop(sessions, session);
+        pthread_mutex_unlock(&sessions->lock);
+        release(sessions, version);
+    }
+}
+
+void sessions_destroy(struct sessions *sessions)
+{
+    if (!sessions)
+        return;
+    while (sessions->first)
+        release(sessions, drop(sessions, sessions->first));
+    pthread_mutex_destroy(&sessions->lock);
+    free(sessions);
+}
