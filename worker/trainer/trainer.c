@@ -74,16 +74,16 @@ static enum status open_and_run(struct rank_work *work, const struct rank_place 
 
 enum status trainer_play(struct transport *transport, const struct trainer_options *options)
 {
-    const bool gpu = wants_gpu(options);
     const struct rank_place_request request = {
-        .cpu = !gpu,
-        .cuda = gpu,
+        .cuda = true,
         .find_cuda = options->find_cuda,
         .find_nccl = options->find_nccl,
     };
-    struct rank_place place;
+    struct rank_place place = {.transport = transport};
     struct rank_work work = {0};
-    enum status status = rank_place_open(&place, transport, &request);
+    enum status status = STATUS_OK;
+    if (wants_gpu(options))
+        status = rank_place_open(&place, transport, &request);
     if (status == STATUS_OK)
         status = open_and_run(&work, &place, options);
     /* Told to end, all ranks end alike. */
