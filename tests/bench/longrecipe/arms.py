@@ -38,6 +38,12 @@ class Arm:
     whole_samples: bool = False
     tokens_part: float = 1.0   # of the samples
     recipe: bool = False       # token selection, replay and merge too
+    ends: str = "merge"        # of the recipe: the stage whose model is asked
+
+    @property
+    def folder(self):
+        """Of what it trains: the recipe is trained once, and asked twice."""
+        return "recipe" if self.recipe else self.name
 
 
 ARMS = (
@@ -49,6 +55,7 @@ ARMS = (
     Arm("pose", "short samples, two chunks with a gap", "pose"),
     Arm("positions", "short samples, gaps between sentences", "recipe"),
     Arm("recipe", "the same, of sentences with impactful tokens; replay, merge", "recipe", recipe=True),
+    Arm("unmerged", "that recipe's model before the merge", "recipe", recipe=True, ends="replay"),
 )
 
 
@@ -106,7 +113,7 @@ def arm(sizes, which, folder, seed, base_model, full_model):
         taught["replay"] = {"steps": max(1, sizes.replay_samples // sizes.batch), "learning_rate": 1e-4, "warmup_steps": 0}
     return text_of({"model": model, "data": data, "positions": {"setting": which.setting, "target": sizes.target},
                     "training": taught,
-                    "output": {"folder": os.path.join(folder, which.name), "format": "safetensors", "dtype": "float32"}})
+                    "output": {"folder": os.path.join(folder, which.folder), "format": "safetensors", "dtype": "float32"}})
 
 
 def weights(sizes):

@@ -110,8 +110,8 @@ class Seed:
         if not arm.setting:
             return self.stretched(), {}
         text = arms.arm(self.sizes, arm, self.folder, self.seed, base, self.path("full", "extend", "model"))
-        seconds = self.train(arm.name, text, arm.recipe)
-        return self.path(arm.name, "merge" if arm.recipe else "extend", "model"), seconds
+        seconds = self.train(arm.folder, text, arm.recipe)
+        return self.path(arm.folder, arm.ends if arm.recipe else "extend", "model"), seconds
 
     # ---- asking ----
 
@@ -165,7 +165,7 @@ class Seed:
         """Tokens, and FLOPs forward and back, by stage: 6 a weight and token, and 12 a layer, width and visible pair."""
         spent = {}
         for stage in ("extend", "replay") if arm.setting else ():
-            losses, samples = self.path(arm.name, stage, "losses.jsonl"), self.path(arm.name, stage, "samples")
+            losses, samples = self.path(arm.folder, stage, "losses.jsonl"), self.path(arm.folder, stage, "samples")
             if not os.path.exists(losses):
                 continue
             with open(losses, encoding="utf-8") as file:
