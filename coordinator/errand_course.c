@@ -30,6 +30,12 @@ static struct metrics_family prefilled_tokens = {.name = "longhaul_prefilled_tok
                                                  .help = "Tokens of prompts whose keys were "
                                                          "computed.",
                                                  .type = METRICS_COUNTER};
+static struct metrics_family drafted_tokens = {.name = "longhaul_drafted_tokens",
+                                               .help = "Tokens of answers that were guessed.",
+                                               .type = METRICS_COUNTER};
+static struct metrics_family accepted_tokens = {.name = "longhaul_accepted_tokens",
+                                                .help = "Tokens that were guessed and came true.",
+                                                .type = METRICS_COUNTER};
 static struct metrics_family generation_tokens = {
     .name = "longhaul_generation_tokens", .help = "Tokens of answers.", .type = METRICS_COUNTER};
 
@@ -82,9 +88,23 @@ static struct metrics_family collective_bytes = {
 void errand_course_offer(void)
 {
     struct metrics_family *const all[] = {
-        &requests,         &prompt_tokens, &cached_tokens, &prefilled_tokens, &generation_tokens,
-        &first_token,      &token,         &queue,         &prefill,          &decode,
-        &duration,         &prompt_sizes,  &answer_sizes,  &step_seconds,     &collective_seconds,
+        &requests,
+        &prompt_tokens,
+        &cached_tokens,
+        &prefilled_tokens,
+        &generation_tokens,
+        &drafted_tokens,
+        &accepted_tokens,
+        &first_token,
+        &token,
+        &queue,
+        &prefill,
+        &decode,
+        &duration,
+        &prompt_sizes,
+        &answer_sizes,
+        &step_seconds,
+        &collective_seconds,
         &collective_bytes,
     };
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
@@ -129,6 +149,8 @@ void errand_course_outcome(struct errand_course *course, const struct group_outc
     course->completion_tokens = outcome->completion_tokens;
     course->cached_tokens = outcome->cached_tokens;
     course->prefilled_tokens = outcome->prefilled_tokens;
+    course->drafted_tokens = outcome->drafted_tokens;
+    course->accepted_tokens = outcome->accepted_tokens;
     course->prefill_seconds = outcome->prefill_seconds;
     course->decode_seconds = outcome->decode_seconds;
     for (int rank = 0; rank < outcome->report_count; rank++) {
@@ -174,6 +196,8 @@ static void count_answer(const struct errand_course *course)
     metrics_add(&cached_tokens, (double)course->cached_tokens);
     metrics_add(&prefilled_tokens, (double)course->prefilled_tokens);
     metrics_add(&generation_tokens, (double)course->completion_tokens);
+    metrics_add(&drafted_tokens, (double)course->drafted_tokens);
+    metrics_add(&accepted_tokens, (double)course->accepted_tokens);
     metrics_observe(&prompt_sizes, (double)course->prompt_tokens);
     metrics_observe(&prefill, course->prefill_seconds);
     if (course->is_score)

@@ -14,6 +14,7 @@ struct errand_course {
     bool is_score;
     int64_t begun_ns, placed_ns, first_ns, ended_ns;
     int64_t prompt_tokens, completion_tokens, cached_tokens, prefilled_tokens;
+    int64_t drafted_tokens, accepted_tokens;
     double prefill_seconds, decode_seconds; /* as rank 0 tells */
     Longhaul__V1__FinishReason reason;      /* of an answer that ended well */
 };

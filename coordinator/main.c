@@ -168,6 +168,7 @@ static struct server_settings settings_of(const struct config *config)
         .work_ms = (int)(1000 * config_real(config, "control.work_timeout_seconds")),
         .workers_expected = config_switch(config, "coordinator.launch"),
         .store_folder = config_text(config, "store.folder"),
+        .accept_lost_log = config_switch(config, "store.accept_lost_log"),
         .batch_retention_seconds = (int64_t)config_real(config, "store.batch_retention_seconds"),
         .document_retention_seconds =
             (int64_t)config_real(config, "store.document_retention_seconds"),

@@ -496,6 +496,7 @@ static enum status open_parts(struct server *server, const struct server_setting
     server->tools.drafts = settings->drafts;
     const struct batch_service_settings batches = {
         .folder = settings->store_folder,
+        .accept_lost_log = settings->accept_lost_log,
         .errand = &server->tools,
         .access = server->access,
         .batch_retention_seconds = settings->batch_retention_seconds,

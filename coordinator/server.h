@@ -35,6 +35,7 @@ struct server_settings {
     const char *otlp_file;    /* where requests are told as spans; "": nowhere */
     bool workers_expected;    /* requests wait for a group that is about to come */
     const char *store_folder; /* of batches and documents; "": none are kept */
+    bool accept_lost_log;     /* store_options */
     int64_t batch_retention_seconds, document_retention_seconds;
 };
 

@@ -44,6 +44,14 @@ INLINE __m512i four_at(const char *a)
     return _mm512_set1_epi32(four);
 }
 
+/* sum += four products of unsigned and signed bytes, in place: left to itself, the compiler renames
+ * the sums and copies them back. */
+INLINE __m512i multiply_add(__m512i sum, __m512i unsigned_four, __m512i signed_four)
+{
+    __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(unsigned_four), "v"(signed_four));
+    return sum;
+}
+
 /* sums += the product's columns from `column` on. `keys`: b is unsigned and a signed, else the
  * other way round. */
 INLINE void add_fours(group_sums sums, const struct product *product, int column, const int rows,
@@ -68,8 +76,8 @@ INLINE void add_fours(group_sums sums, const struct product *product, int column
                 const __m512i four = four_at(a + r * product->a_stride + p * product->plane_stride);
 #pragma GCC unroll 4
                 for (int v = 0; v < vectors; v++)
-                    sums[r][p][v] = keys ? _mm512_dpbusd_epi32(sums[r][p][v], vector[v], four)
-                                         : _mm512_dpbusd_epi32(sums[r][p][v], four, vector[v]);
+                    sums[r][p][v] = keys ? multiply_add(sums[r][p][v], vector[v], four)
+                                         : multiply_add(sums[r][p][v], four, vector[v]);
             }
     }
 }

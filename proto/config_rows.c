@@ -377,6 +377,13 @@ const struct config_row config_rows[] = {
      .standard = "",
      .takers = CONFIG_COORDINATOR,
      .help = "where batches and documents are kept, on a local disk; not given: none are"},
+    {.key = "store.accept_lost_log",
+     .flag = "accept-lost-log",
+     .type = CONFIG_SWITCH,
+     .standard = "false",
+     .takers = CONFIG_COORDINATOR,
+     .help =
+         "open a store whose write-ahead log is gone: what was acknowledged last may be missing"},
     {.key = "store.batch_retention_seconds",
      .flag = "batch-retention",
      .type = CONFIG_REAL,

@@ -83,10 +83,12 @@ static enum status handle(struct rpc_call *call, const ProtobufCMessage *request
     return batch_tools_handle(&method->service->tools, call, request, method->row->handle);
 }
 
-static enum status open_parts(struct batch_tools *tools, const char *folder)
+static enum status open_parts(struct batch_tools *tools,
+                              const struct batch_service_settings *settings)
 {
-    const struct store_options options = {.folder = folder};
-    if (!folder[0])
+    const struct store_options options = {.folder = settings->folder,
+                                          .accept_lost_log = settings->accept_lost_log};
+    if (!settings->folder[0])
         return STATUS_OK;
     TRY(store_open(&tools->store, &options));
     TRY(batch_validate_create(&tools->validate, tools->store, &tools->errand->forms,
@@ -107,7 +109,7 @@ enum status batch_service_create(struct batch_service **service,
         .document_retention_seconds = settings->document_retention_seconds,
         .streams = {"batch streams", NULL, STREAMS_MAX, 0},
     };
-    enum status status = open_parts(&made->tools, settings->folder);
+    enum status status = open_parts(&made->tools, settings);
     if (status != STATUS_OK) {
         batch_service_destroy(made);
         return status;

@@ -199,7 +199,7 @@ enum status store_batch_row_settle(struct store_turn *turn, struct store_batch_r
         return STATUS_OK;
     if (batch->state == STORE_BATCH_CANCELLING)
         return store_batch_row_end(turn, row, STORE_BATCH_CANCELLED);
-    if (batch->expiring)
+    if (batch->expiring || counts->expired > 0) /* lines may see the time before the batch does */
         return store_batch_row_end(turn, row, STORE_BATCH_EXPIRED);
     if (batch->state == STORE_BATCH_QUEUED || batch->state == STORE_BATCH_RUNNING)
         return store_batch_row_end(turn, row, STORE_BATCH_SUCCEEDED);

@@ -10,6 +10,7 @@ int store_command(int argc, char **argv);
 int bench_command(int argc, char **argv);
 int calibrate_command(int argc, char **argv);
 int load_command(int argc, char **argv);
+int session_command(int argc, char **argv);
 int chat_command(int argc, char **argv);
 int score_command(int argc, char **argv);
 int tokenize_command(int argc, char **argv);

@@ -22,6 +22,7 @@ static const struct command_row commands[] = {
     {"batch", batch_command, "many requests that outlive a connection"},
     {"document", document_command, "texts that a coordinator keeps for them"},
     {"store", store_command, "check and copy what a coordinator keeps"},
+    {"session", session_command, "documents that workers keep read, and questions to them"},
     {"chat", chat_command, "a conversation of several turns"},
     {"status", status_command, "workers and requests of a running coordinator"},
     {"cancel", cancel_command, "end a request of a running coordinator"},

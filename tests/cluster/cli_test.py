@@ -10,7 +10,7 @@ import unittest
 BIN = sys.argv[1]
 TINY_MODEL_FILE = sys.argv[2]
 PROGRAMS = ["longhaul", "longhaul-coordinator", "longhaul-trainer", "longhaul-worker"]
-COMMANDS = ["run", "score", "generate", "chat", "status", "cancel", "tokenize", "plan", "inspect",
+COMMANDS = ["run", "score", "generate", "session", "chat", "status", "cancel", "tokenize", "plan", "inspect",
             "drain", "token", "config", "doctor", "train", "recipe"]
 
 

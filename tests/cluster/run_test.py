@@ -72,7 +72,7 @@ class Run(unittest.TestCase):
         """A run that takes longer than any test; returns once its answer flows."""
         process = subprocess.Popen(
             [LONGHAUL, "run", "--model", self.model, "--raw", "--prompt", "a", "--seed", "1",
-             "--temperature", "2", "--max-tokens", "1000000", *arguments],
+             "--temperature", "2", "--max-tokens", "1000000", "--ignore-eos", *arguments],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)
         self.addCleanup(process.stderr.close)
         self.addCleanup(process.stdout.close)

@@ -76,7 +76,7 @@ class Trace(unittest.TestCase):
         return begins.values()
 
     def check(self, *flags):
-        by_rank, answer = self.traced(*flags)
+        by_rank, answer = self.traced("--draft", "none", *flags)
         exchanged = 0
         for rank, events in by_rank.items():
             self.check_spans(events)
@@ -84,7 +84,7 @@ class Trace(unittest.TestCase):
                 self.assertEqual(exchange["args"]["from_rank"], 1 - rank)
                 exchanged += 1
             names = collections.Counter(e["name"] for e in events if e["ph"] == "X")
-            self.assertEqual(names["step"], 5, "the first of six tokens is the prompt's")
+            self.assertEqual(names["step"], 5, "the first of six tokens is the prompt's, and none is guessed")
             self.assertGreaterEqual(names["attend"], 2 + 5 * 2, "each of two layers")
             tokens = sum(e["args"]["tokens"] for e in events if e["name"] == "stage")
             self.assertEqual(tokens, answer["usage"]["prompt_tokens"])

@@ -1,13 +1,16 @@
 """Durable batches and documents by a stock gRPC client."""
 import json
+import os
 import random
+import sqlite3
+import subprocess
 import sys
 import time
 import unittest
 
 from batch_client import (BATCHES, DOCUMENT_TEXTS, DOCUMENTS, ENDED, BatchTest, bp, completion, joined, line, question,
                           unique_tokens)
-from cluster_under_test import grpc, wait_until
+from cluster_under_test import BIN, grpc, wait_until
 
 
 class Whole(BatchTest):
@@ -304,6 +307,60 @@ class Ends(BatchTest):
         self.wait_logged(self.coordinator, "line ended.*attempt=3 .*again=no")
         results = {result.custom_id: result for result in self.results(made.name)}
         self.assertEqual(results["bad"].status_code, 500)
+
+    def test_numbers_that_are_not_finite_are_tried_once_more(self):
+        self.begin("--places=1", "--not-finite-runs=1")
+        made = self.create([completion("once", "GOOD")])
+        self.assertEqual(self.wait_ended(made.name).counts.completed, 1)
+        self.check_answer(self.results(made.name)[0], "GOOD", 8)
+        self.wait_logged(self.coordinator, 'line ended.* attempt=1 code=INTERNAL again=yes.*why="the logits are not finite')
+
+    def test_numbers_that_are_never_finite_are_no_answer(self):
+        self.begin("--places=1", "--not-finite-runs=1000000")
+        made = self.create([completion("never", "BAD")])
+        self.assertEqual(self.wait_ended(made.name).counts.failed, 1)
+        self.wait_logged(self.coordinator, "line ended.* attempt=2 code=INTERNAL again=no")
+        response = json.loads(self.results(made.name)[0].json)["response"]
+        self.assertEqual((response["status_code"], response["body"]["error"]["code"]), (500, "non_finite_logits"))
+
+    def test_a_store_without_its_log_is_opened_when_it_is_asked_for(self):
+        store = self.store()
+        self.start(store)
+        self.create([completion("a", "A")])
+        self.coordinator.kill()
+        self.coordinator.wait(10)
+        os.remove(os.path.join(store.split("=")[1], "store.db-wal"))
+        refused = subprocess.run([os.path.join(BIN, "longhaul-coordinator"), "--model", self.model_path(), "--listen",
+                                  "127.0.0.1:0", store], capture_output=True, text=True, timeout=30, check=False)
+        self.assertEqual(refused.returncode, 78)
+        self.assertIn("--accept-lost-log", refused.stderr)
+        self.start(store, "--accept-lost-log")
+        self.create([completion("b", "B")])
+
+    def test_a_batch_expires_with_its_lines(self):
+        """The shortest time is a minute: the store is given one that is about to pass."""
+        store = self.store()
+        self.start(store)
+        made = self.create([completion(str(n), "PROMPT %d" % n, 4 if n == 0 else 1900) for n in range(6)],
+                           bp.Batch(expires_after_seconds=3600))
+        self.coordinator.terminate()
+        self.coordinator.wait(20)
+        with sqlite3.connect(os.path.join(store.split("=")[1], "store.db")) as database:
+            when = int((time.time() + 6) * 1e6)
+            database.execute("UPDATE batches SET expires_us = ?, due_us = ?", (when, when))
+        database.close()
+        self.start(store)
+        self.echo("--group=g", "--places=3", "--step-us=20000")
+        wait_until(lambda: self.get(made.name).counts.completed == 1 and self.get(made.name).counts.running >= 2, 5, "one is done, some run")
+        ended = self.wait_ended(made.name, 10)
+        self.assertEqual((ended.state, ended.counts.completed, ended.counts.expired), (bp.BATCH_STATE_EXPIRED, 1, 5))
+        self.assertLess(ended.ended_us, when + 2e6)
+        results = {result.custom_id: json.loads(result.json) for result in self.results(made.name)}
+        self.assertEqual(sorted(results), [str(n) for n in range(6)])
+        self.assertEqual([results[str(n)]["error"]["code"] for n in range(1, 6)], ["batch_expired"] * 5)
+        wait_until(lambda: self.cluster().groups[0].running_requests == 0, 5, "the group is free again")
+        again = self.call("RetryBatch", bp.RetryBatchRequest(name=made.name), bp.Batch)
+        wait_until(lambda: self.get(again.name).counts.total == 5, 10, "all five are in the new batch")
 
     def test_a_coordinator_that_drains_hands_its_lines_to_the_next_one(self):
         store = self.store()

@@ -145,6 +145,10 @@ class Choices(OpenaiTest):
         none, lookup = (answer.usage.completion_tokens_details for answer in answers)
         self.assertEqual((none.accepted_prediction_tokens, none.rejected_prediction_tokens), (0, 0))
         self.assertGreater(lookup.accepted_prediction_tokens, 0)
+        counted = self.get("/metrics")[2]
+        drafted = lookup.accepted_prediction_tokens + lookup.rejected_prediction_tokens
+        self.assertIn("longhaul_drafted_tokens_total %d\n" % drafted, counted)
+        self.assertIn("longhaul_accepted_tokens_total %d\n" % lookup.accepted_prediction_tokens, counted)
 
 
 if __name__ == "__main__":

@@ -3,12 +3,13 @@ say without."""
 import hashlib
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
 import unittest
 
-from cluster_under_test import FOLDER, INFERENCE, ClusterTest, grpc, ids_of, pb, wait_until
+from cluster_under_test import BIN, FOLDER, INFERENCE, ClusterTest, grpc, ids_of, pb, wait_until
 from longhaul.v1 import sessions_pb2 as sp
 
 SESSIONS = "/longhaul.v1.Sessions/"
@@ -198,6 +199,42 @@ class Sessions(ClusterTest):
         again = self.append(session.name, "")
         self.assertEqual((again.state, again.tokens), (sp.SESSION_STATE_READY, session.tokens))
         self.check_question(again, DOCUMENT)
+
+    def test_sessions_leave_half_of_the_memory_to_others(self):
+        self.launch("--workers=1", "--group-requests=1")
+        first = self.create(DOCUMENT * 2)
+        error = self.expect_code(grpc.StatusCode.RESOURCE_EXHAUSTED, lambda: self.create(DOCUMENT * 2))
+        self.assertIn(b"QUOTA_EXCEEDED", self.details_of(error))
+        self.assertTrue(ids_of(list(self.generate(DOCUMENT * 3, timeout=60))))
+        self.delete(first.name)
+        self.create(DOCUMENT * 2)
+
+    def command(self, *words, code=0):
+        result = subprocess.run([os.path.join(BIN, "longhaul"), "session", words[0], "--server", self.address, *words[1:]],
+                                stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+        self.assertEqual(result.returncode, code, result.stderr)
+        return result.stdout
+
+    def test_the_command_line_makes_asks_lists_and_forgets(self):
+        self.launch("--workers=1")
+        files = {"report": DOCUMENT, "more": MORE}
+        for name, text in files.items():
+            files[name] = os.path.join(FOLDER, "session-%s" % name)
+            with open(files[name], "w", encoding="utf-8") as file:
+                file.write(text)
+        made = self.command("create", "--id=report", "--raw", "--method=string:shift=64,local=16", files["report"])
+        self.assertEqual(made, "sessions/report\n")
+        answer = self.command("ask", "--max-tokens=20", "report", QUESTION)
+        events = self.ask_anew(DOCUMENT, method="string:shift=64,local=16")
+        self.assertEqual(answer.rstrip("\n"), "".join(event.tokens.text for event in events).rstrip("\n"))
+        tokens = self.get("sessions/report").tokens
+        self.assertEqual(self.command("append", "sessions/report", files["more"]), "sessions/report\n")
+        self.assertGreater(self.get("sessions/report").tokens, tokens)
+        row = self.command("list").splitlines()[1].split()
+        self.assertEqual((row[0], row[1], row[4]), ("sessions/report", "ready", "1"))
+        self.command("delete", "report")
+        self.command("delete", "report", code=66)
+        self.assertEqual(len(self.command("list").splitlines()), 1)
 
     def test_tenants_do_not_see_each_other(self):
         path = os.path.join(FOLDER, "access-%d" % os.getpid())

@@ -44,7 +44,7 @@ struct echo_run {
     uint64_t *names;         /* [panels] of its prefix */
     int64_t panels, held;
     int64_t cached, read, told;
-    bool poisonous, failing;
+    bool poisonous, failing, not_finite;
     int64_t begun_ns, answering_ns, progress_ns;
 };
 
@@ -254,6 +254,7 @@ static enum status begin_run(struct echo_rank *rank, struct command *command)
         .begun_ns = clock_now_ns(),
         .poisonous = holds(command, rank->settings->faults.poison_id),
         .failing = holds(command, rank->settings->faults.fail_id),
+        .not_finite = rank->ended < rank->settings->faults.not_finite_runs,
     };
     if (command->refused == STATUS_OK) {
         command->refused = check_choice(rank, command);
@@ -300,6 +301,7 @@ static enum status end_run(struct echo_rank *rank, int which, enum status status
         .cached_tokens = run->cached,
         .prefill_seconds = 1e-9 * (double)(read_ns - run->begun_ns),
         .decode_seconds = 1e-9 * (double)(now_ns - read_ns),
+        .not_finite = run->not_finite && status == STATUS_INTERNAL,
     };
     const uint64_t number = run->command->number;
     if (run->names)
@@ -330,6 +332,8 @@ static enum status check_over(struct echo_rank *rank, const struct echo_run *run
         return fail(STATUS_DEADLINE_EXCEEDED, "the deadline passed %s", stage);
     if (run->failing)
         return fail(STATUS_INTERNAL, "the prompt holds the id that this worker fails on");
+    if (run->not_finite)
+        return fail(STATUS_INTERNAL, "the logits are not finite");
     return STATUS_OK;
 }
 

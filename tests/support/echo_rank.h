@@ -16,9 +16,10 @@ struct echo_faults {
     int64_t die_after;  /* the process kills itself when a later run has told a token */
     int64_t hang_after; /* the rank neither works, beats nor listens, for hang_seconds */
     int64_t hang_seconds;
-    int64_t stall_after; /* the rank beats and works no more */
-    int64_t poison_id;   /* the process kills itself on a prompt that holds this id */
-    int64_t fail_id;     /* a run whose prompt holds this id ends INTERNAL */
+    int64_t stall_after;     /* the rank beats and works no more */
+    int64_t poison_id;       /* the process kills itself on a prompt that holds this id */
+    int64_t fail_id;         /* a run whose prompt holds this id ends INTERNAL */
+    int64_t not_finite_runs; /* so many runs, the first, end for numbers that are not finite */
 };
 
 struct echo_rank_settings {

@@ -55,8 +55,8 @@ static enum status play_once(const struct options *options, struct rpc_client *c
 {
     struct part parts[RANKS_MAX];
     pthread_t threads[RANKS_MAX];
-    static const struct echo_faults none = {ECHO_RANK_NEVER, ECHO_RANK_NEVER, 0,
-                                            ECHO_RANK_NEVER, ECHO_RANK_NEVER, ECHO_RANK_NEVER};
+    static const struct echo_faults none = {ECHO_RANK_NEVER, ECHO_RANK_NEVER, 0, ECHO_RANK_NEVER,
+                                            ECHO_RANK_NEVER, ECHO_RANK_NEVER, 0};
     const int count = options->ranks > 0 ? (int)options->ranks : 1;
     int started = 0;
     for (; started < count; started++) {
@@ -179,6 +179,8 @@ static int parse(struct options *options, int argc, char **argv)
                "SIGKILL itself on a prompt that holds this id"),
         NUMBER("fail-id", settings.faults.fail_id, 0, 1e9,
                "a prompt that holds this id ends INTERNAL"),
+        NUMBER("not-finite-runs", settings.faults.not_finite_runs, 0, 1e9,
+               "the first N runs end for numbers that are not finite"),
         {.name = "again",
          .type = FLAGS_SWITCH,
          .target = &options->again,
@@ -211,7 +213,7 @@ int main(int argc, char **argv)
         .settings = {.step_us = 1000,
                      .stage_tokens = 512,
                      .faults = {ECHO_RANK_NEVER, ECHO_RANK_NEVER, 60, ECHO_RANK_NEVER,
-                                ECHO_RANK_NEVER, ECHO_RANK_NEVER}},
+                                ECHO_RANK_NEVER, ECHO_RANK_NEVER, 0}},
     };
     const struct join_secret_places places = {
         .runtime = getenv("XDG_RUNTIME_DIR"),

@@ -1,17 +1,18 @@
 /* Owns the measure of steps, and what follows from it. */
 #include "worker/engine/draft_pace.h"
 
-/* How much a new measurement counts against those before it. Once in so many steps nothing is
+/* How much a new measurement counts against those before it: of a step without drafts much, since
+ * the answers at hand may be of other lengths than those before. Once in so many steps nothing is
  * drafted, so that what a step takes without is known of the present. */
-static const double NEWEST = 0.125;
-enum { LOOK_STEPS = 64 };
+static const double NEWEST_BASE = 0.5, NEWEST_SHARE = 0.125;
+enum { LOOK_STEPS = 32 };
 
 /* Until it was measured: of a row's weights little is read anew, of its arithmetic all. */
 static const double ROW_SHARE = 0.25, ROW_SHARE_LEAST = 0.01, ROW_SHARE_MOST = 1;
 
-static void follow(double *known, double measured)
+static void follow(double *known, double measured, double newest)
 {
-    *known += NEWEST * (measured - *known);
+    *known += newest * (measured - *known);
 }
 
 void draft_pace_note(struct draft_pace *pace, int64_t rows, int64_t drafted, double seconds)
@@ -23,10 +24,10 @@ void draft_pace_note(struct draft_pace *pace, int64_t rows, int64_t drafted, dou
     }
     pace->steps = drafted > 0 ? pace->steps + 1 : 0;
     if (drafted == 0) {
-        follow(&pace->base_seconds, seconds / (1 + pace->row_share * others));
+        follow(&pace->base_seconds, seconds / (1 + pace->row_share * others), NEWEST_BASE);
         return;
     }
-    follow(&pace->row_share, (seconds / pace->base_seconds - 1) / others);
+    follow(&pace->row_share, (seconds / pace->base_seconds - 1) / others, NEWEST_SHARE);
     if (pace->row_share < ROW_SHARE_LEAST)
         pace->row_share = ROW_SHARE_LEAST;
     if (pace->row_share > ROW_SHARE_MOST)
