@@ -225,7 +225,7 @@ static enum status make_plan(struct errand *errand)
         return STATUS_OK;
     planner_forecast_deinit(&errand->forecast);
     errand->planned_for = 0;
-    if (errand->max_tokens == 0 && !errand->stream.is_score && !errand->stays)
+    if (errand->max_tokens == 0 && !errand->stream.is_score && !errand->stays && !errand->saves)
         errand->max_tokens = planner_answer_tokens(planner, &errand->facts, prompt_tokens);
     const struct planner_request request = {errand->options, prompt_tokens, errand->max_tokens,
                                             errand->stays || errand->version};
@@ -257,6 +257,8 @@ static int64_t pool_bytes_of(const struct errand *errand)
 {
     const int64_t all = planner_pool_bytes(&errand->forecast);
     struct bands bands;
+    if (errand->saves)
+        return 0; /* it reads what lies there */
     choice_bands(&errand->choice, &bands);
     if (!errand->version || bands_reach(&bands) != BANDS_OPEN || choice_is_home(&errand->choice))
         return all;
@@ -337,11 +339,15 @@ static enum status enter_queue(struct errand *errand)
     const int64_t asked =
         errand->max_tokens || errand->stream.is_score ? errand->max_tokens : PLANNER_ANSWER_TOKENS;
     const int64_t answer = asked < ANSWER_TOKENS_MAX ? asked : ANSWER_TOKENS_MAX;
+    /* What the prompt has in common with the session may be less by a token or two. */
+    const int64_t tokens = (int64_t)errand->ids.count;
+    const int64_t session = errand->version ? errand->version->tokens : 0;
+    const int64_t there = session < tokens ? session : tokens - 1;
     access_tenant(errand->tools->access, &tenant, errand->client->tenant);
     const struct fair_request request = {
         .tenant = &tenant,
         .priority = errand->client->priority,
-        .tokens = (int64_t)errand->ids.count + answer,
+        .tokens = tokens - there + answer,
         .deadline_ns = errand->deadline_ns,
     };
     TRY(queue_enter(errand->tools->queue, &errand->ticket, errand->client->details, &request));
@@ -389,10 +395,32 @@ static enum status wait_for_place(struct errand *errand)
 
 /* ---- running ---- */
 
+static Longhaul__Control__V1__RunKind kind_of(const struct errand *errand)
+{
+    if (errand->restores)
+        return LONGHAUL__CONTROL__V1__RUN_KIND__RUN_KIND_RESTORE;
+    if (errand->saves)
+        return LONGHAUL__CONTROL__V1__RUN_KIND__RUN_KIND_SAVE;
+    return errand->stream.is_score ? LONGHAUL__CONTROL__V1__RUN_KIND__RUN_KIND_SCORE
+                                   : LONGHAUL__CONTROL__V1__RUN_KIND__RUN_KIND_GENERATE;
+}
+
+/* Whether the group keeps such keys as the file has. */
+static enum status check_restored(const struct errand *errand)
+{
+    struct cache_header planned;
+    if (!errand->restores)
+        return STATUS_OK;
+    errand_session_header(errand, &planned);
+    return cache_header_match(errand->restores, &planned, "the file");
+}
+
 enum status errand_begin_run(struct errand *errand)
 {
     TRY(wait_for_place(errand));
-    enum status status = tell_plan(errand);
+    enum status status = check_restored(errand);
+    if (status == STATUS_OK)
+        status = tell_plan(errand);
     if (status != STATUS_OK) {
         workers_release(&errand->place);
         return status;
@@ -405,8 +433,7 @@ enum status errand_begin_run(struct errand *errand)
     Longhaul__Control__V1__RunSampling run_sampling;
     Longhaul__Control__V1__Run run = LONGHAUL__CONTROL__V1__RUN__INIT;
     run.request_id = errand->run_id;
-    run.kind = errand->stream.is_score ? LONGHAUL__CONTROL__V1__RUN_KIND__RUN_KIND_SCORE
-                                       : LONGHAUL__CONTROL__V1__RUN_KIND__RUN_KIND_GENERATE;
+    run.kind = kind_of(errand);
     run.choice = &choice.message;
     run.n_token_ids = errand->ids.count;
     run.token_ids = errand->ids.ids;
@@ -420,7 +447,9 @@ enum status errand_begin_run(struct errand *errand)
     run.goes_on_from = errand->version ? errand->version->run : 0;
     errand->stream.prefill_ns = clock_now_ns();
     log_line(LOG_INFO, "request runs",
-             log_text("kind", errand->stays             ? "read"
+             log_text("kind", errand->restores          ? "restore"
+                              : errand->saves           ? "save"
+                              : errand->stays           ? "read"
                               : errand->stream.is_score ? "score"
                                                         : "generate"),
              log_integer("prompt_tokens", (int64_t)errand->ids.count),
@@ -428,17 +457,23 @@ enum status errand_begin_run(struct errand *errand)
     return group_run_begin(&errand->run, &errand->place, &run);
 }
 
-enum status errand_follow(struct errand *errand, struct group_news *news)
+enum status errand_check(struct errand *errand, const char *stage)
 {
-    enum status status = check_over(
-        errand,
-        news->tokens_total && news->tokens_done == news->tokens_total ? "decode" : "prefill");
+    const enum status status = check_over(errand, stage);
     if (status != STATUS_OK) {
         group_run_cancel(errand->run, status_message());
         return status;
     }
     if (atomic_load(&errand->tools->stopping))
         group_run_cancel(errand->run, "the coordinator is ending");
+    return STATUS_OK;
+}
+
+enum status errand_follow(struct errand *errand, struct group_news *news)
+{
+    TRY(errand_check(errand, news->tokens_total && news->tokens_done == news->tokens_total
+                                 ? "decode"
+                                 : "prefill"));
     if (!errand_client_has_room(errand->client, LOOK_MS)) { /* the run keeps what comes */
         news->id_count = 0;
         news->score_count = 0;

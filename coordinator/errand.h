@@ -13,6 +13,8 @@
 #include "coordinator/sessions.h"
 #include "coordinator/errand_client.h"
 #include "coordinator/workers.h"
+#include "proto/cache_file/cache_block.h"
+#include "proto/cache_file/cache_header.h"
 #include "proto/status.h"
 
 /* What all errands share; borrowed from the server. */
@@ -23,6 +25,7 @@ struct errand_tools {
     struct queue *queue;
     struct access *access; /* who the tenants are */
     struct sessions *sessions;
+    const char *model; /* its digest, for sessions that are saved */
     struct requests *active;
     struct spans *spans;    /* NULL: none are written */
     int64_t deadline_ms;    /* longest that a request may take */
@@ -47,3 +50,28 @@ MUST_CHECK enum status errand_score(const struct errand_client *client, struct e
 MUST_CHECK enum status errand_session_read(const struct errand_client *client,
                                            struct errand_tools *tools, struct sessions_use *use,
                                            struct sessions_read *read);
+
+/* Where the blocks of a session go to that is saved, or come from of one that is restored. */
+struct errand_keys {
+    void *context;
+    /* Once, before the first block. The header lives until the call returns. */
+    enum status (*begin)(void *context, const struct cache_header *header);
+    enum status (*put)(void *context, const struct cache_stored *block);
+    /* The next block, which lives until the next call. *there is false where none came within
+     * `timeout_ms`, and *ended true where none comes any more. */
+    enum status (*get)(void *context, struct cache_stored *block, bool *there, bool *ended,
+                       int64_t timeout_ms);
+};
+
+/* Hands out the keys of a session. */
+MUST_CHECK enum status errand_session_save(const struct errand_client *client,
+                                           struct errand_tools *tools, const char *name,
+                                           const struct errand_keys *keys);
+
+/* Takes in the keys of a session, which `use` is about, instead of reading its text; they come from
+ * a file with this header. Otherwise as errand_session_read. */
+MUST_CHECK enum status errand_session_restore(const struct errand_client *client,
+                                              struct errand_tools *tools, struct sessions_use *use,
+                                              struct sessions_read *read,
+                                              const struct cache_header *header,
+                                              const struct errand_keys *keys);

@@ -128,18 +128,21 @@ void errand_course_tokens(struct errand_course *course)
         course->first_ns = clock_now_ns();
 }
 
-/* The first token of an answer is the prompt's; others' rows of a step are counted with it. */
+/* The first token of an answer is the prompt's, and each step makes one and the guesses that came
+ * true; others' rows of a step are counted with it. */
 static void observe_steps(int rank, const Longhaul__Control__V1__RankReport *report,
-                          int64_t completion_tokens)
+                          const struct group_outcome *outcome)
 {
     char number[RANK_BYTES];
+    const int64_t tokens = outcome->completion_tokens - 1;
+    const int64_t steps = tokens > outcome->accepted_tokens ? tokens - outcome->accepted_tokens : 1;
     const double seconds = report->step_qkv_seconds + report->step_attend_seconds +
                            report->step_output_seconds + report->step_gate_seconds +
                            report->step_down_seconds + report->step_logits_seconds;
-    if (completion_tokens < 2 || seconds <= 0)
+    if (tokens < 1 || seconds <= 0)
         return;
     snprintf(number, sizeof number, "%d", rank);
-    metrics_observe(&step_seconds, seconds / (double)(completion_tokens - 1), number);
+    metrics_observe(&step_seconds, seconds / (double)steps, number);
 }
 
 void errand_course_outcome(struct errand_course *course, const struct group_outcome *outcome,
@@ -157,7 +160,7 @@ void errand_course_outcome(struct errand_course *course, const struct group_outc
         const Longhaul__Control__V1__RankReport *report = &outcome->reports[rank].report;
         if (!outcome->reports[rank].done)
             continue;
-        observe_steps(rank, report, outcome->completion_tokens);
+        observe_steps(rank, report, outcome);
         metrics_add(&collective_seconds, report->exchange_seconds, "exchange");
         metrics_add(&collective_seconds, report->exchange_wait_seconds, "wait");
         metrics_add(&collective_bytes, (double)report->sent_bytes, "sent");

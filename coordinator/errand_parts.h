@@ -21,6 +21,8 @@ struct errand {
     const Longhaul__V1__PlanOptions *options;
     int64_t max_tokens; /* 0: not asked for, until the plan is made */
     struct answer_request asked;
+    bool saves;                             /* the session that it asks; there is no answer */
+    const struct cache_header *restores;    /* what its keys come from; NULL: they are computed */
     bool stays;                             /* the prompt becomes a session; there is no answer */
     const struct sessions_version *version; /* that it goes on from; NULL: none */
     struct sessions_use session;            /* the session that it asks; no version: none */
@@ -53,6 +55,10 @@ MUST_CHECK enum status errand_check_queue(struct errand *errand);
 /* Waits for a place, tells the plan, and hands the request to the ranks. */
 MUST_CHECK enum status errand_begin_run(struct errand *errand);
 
+/* Why the request should end now, OK when it should not; its run is cancelled then. `stage` is told
+ * to the client. */
+MUST_CHECK enum status errand_check(struct errand *errand, const char *stage);
+
 /* Waits for news and tells progress; a request that is over is cancelled. */
 MUST_CHECK enum status errand_follow(struct errand *errand, struct group_news *news);
 
@@ -72,3 +78,12 @@ void errand_note_outcome(struct errand *errand, const struct group_outcome *outc
 
 /* Takes the request to the session's version, by the session's method. */
 MUST_CHECK enum status errand_session_ask(struct errand *errand, const char *name);
+
+/* Makes it the reading of what `use` is about. */
+MUST_CHECK enum status errand_session_open(struct errand *errand, struct sessions_use *use);
+
+/* Follows it to its end: *read is what has stayed. */
+MUST_CHECK enum status errand_session_finish(struct errand *errand, struct sessions_read *read);
+
+/* What a file has of the errand's tokens, whose plan is made, but for the document. */
+void errand_session_header(const struct errand *errand, struct cache_header *header);

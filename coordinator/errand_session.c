@@ -31,7 +31,7 @@ enum status errand_session_ask(struct errand *errand, const char *name)
     return STATUS_OK;
 }
 
-static enum status read_document(struct errand *errand, struct sessions_use *use)
+enum status errand_session_open(struct errand *errand, struct sessions_use *use)
 {
     struct errand_tools *tools = errand->tools;
     longhaul__v1__plan_options__init(&errand->session_options);
@@ -49,7 +49,7 @@ static enum status read_document(struct errand *errand, struct sessions_use *use
                           (int64_t)errand->ids.count);
 }
 
-static enum status finish_read(struct errand *errand, struct sessions_read *read)
+enum status errand_session_finish(struct errand *errand, struct sessions_read *read)
 {
     struct group_news news = {0};
     struct group_outcome outcome;
@@ -60,7 +60,9 @@ static enum status finish_read(struct errand *errand, struct sessions_read *read
     if (outcome.status != STATUS_OK)
         return errand_failure(errand, &outcome);
     errand_note_outcome(errand, &outcome, LONGHAUL__V1__FINISH_REASON__FINISH_REASON_UNSPECIFIED);
-    *read = (struct sessions_read){.serial = facts->serial, .run = group_run_number(errand->run)};
+    *read = (struct sessions_read){.serial = facts->serial,
+                                   .run = group_run_number(errand->run),
+                                   .tokens = (int64_t)errand->ids.count};
     if (facts->pool_slots > 0)
         read->held_bytes = facts->pool_bytes / facts->pool_slots * outcome.resident_slots;
     snprintf(read->group_id, sizeof read->group_id, "%s", facts->group_id);
@@ -77,9 +79,9 @@ enum status errand_session_read(const struct errand_client *client, struct erran
     enum status status = STATUS_OK;
     TRY_ELSE(errand_check_queue(&errand), deinit);
     TRY_ELSE(answer_request_none(&errand.asked, &client->details->field), deinit);
-    TRY_ELSE(read_document(&errand, use), deinit);
+    TRY_ELSE(errand_session_open(&errand, use), deinit);
     TRY_ELSE(errand_begin_run(&errand), deinit);
-    status = finish_read(&errand, read);
+    status = errand_session_finish(&errand, read);
 deinit:
     errand_deinit(&errand, status);
     return status;

@@ -44,6 +44,7 @@ struct group_run {
     struct group_trace *traces;   /* [size]; NULL unless asked for */
     int64_t sent_ns;              /* when the command went out */
     int done_count;
+    struct group_blocks blocks; /* of a run that saves or restores */
     struct group_outcome outcome;
     char message[CAUSE_BYTES];
 };
@@ -166,6 +167,14 @@ static void take_progress(struct group_run *run, const Longhaul__Control__V1__Ru
     run->tokens_total = progress->tokens_total;
 }
 
+static void take_block(struct group_run *run, int rank,
+                       const Longhaul__Control__V1__RunBlock *block)
+{
+    if (!group_blocks_add(&run->blocks, rank, block))
+        worker_group_lose(run->group, "rank %d sends blocks of keys that nobody has room for",
+                          rank);
+}
+
 /* What comes of a run that is over is nobody's. */
 bool group_run_take(struct group *group, int rank,
                     const Longhaul__Control__V1__WorkerMessage *message)
@@ -182,6 +191,14 @@ bool group_run_take(struct group *group, int rank,
     case LONGHAUL__CONTROL__V1__WORKER_MESSAGE__KIND_SCORES:
         if ((run = find(group, message->scores->run)))
             take_scores(run, message->scores);
+        break;
+    case LONGHAUL__CONTROL__V1__WORKER_MESSAGE__KIND_BLOCK:
+        if ((run = find(group, message->block->run)))
+            take_block(run, rank, message->block);
+        break;
+    case LONGHAUL__CONTROL__V1__WORKER_MESSAGE__KIND_BLOCKS_TAKEN:
+        if ((run = find(group, message->blocks_taken->run)))
+            group_blocks_taken(&run->blocks, rank, message->blocks_taken->blocks);
         break;
     case LONGHAUL__CONTROL__V1__WORKER_MESSAGE__KIND_DONE:
         if ((run = find(group, message->done->run)))
@@ -215,6 +232,7 @@ static void run_free(struct group_run *run)
         group_trace_free(&run->traces[rank]);
     free(run->traces);
     free(run->reports);
+    group_blocks_deinit(&run->blocks);
     free(run);
 }
 
@@ -247,6 +265,14 @@ static enum status run_new(struct group_run **made, const struct workers_place *
         run_free(run);
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for an answer of %lld tokens",
                     (long long)command->max_tokens);
+    }
+    if (command->kind == LONGHAUL__CONTROL__V1__RUN_KIND__RUN_KIND_SAVE ||
+        command->kind == LONGHAUL__CONTROL__V1__RUN_KIND__RUN_KIND_RESTORE) {
+        const enum status status = group_blocks_init(&run->blocks, run->size);
+        if (status != STATUS_OK) {
+            run_free(run);
+            return status;
+        }
     }
     *made = run;
     return STATUS_OK;
@@ -417,6 +443,79 @@ void group_run_cancel(struct group_run *run, const char *reason)
     if (send_to_all(group, &message) != STATUS_OK)
         log_line(LOG_DEBUG, "cancel not delivered", log_text("cause", status_message()));
     end_sending(run);
+}
+
+/* ---- blocks of keys ---- */
+
+/* A rank that cannot be told is about to be found lost. */
+static void tell_taken(struct group_run *run, int rank, int64_t blocks)
+{
+    struct group *group = begin_sending(run);
+    if (!group)
+        return;
+    Longhaul__Control__V1__RunBlocksTaken taken = LONGHAUL__CONTROL__V1__RUN_BLOCKS_TAKEN__INIT;
+    taken.run = run->number;
+    taken.blocks = blocks;
+    Longhaul__Control__V1__CoordinatorMessage message =
+        LONGHAUL__CONTROL__V1__COORDINATOR_MESSAGE__INIT;
+    message.kind_case = LONGHAUL__CONTROL__V1__COORDINATOR_MESSAGE__KIND_BLOCKS_TAKEN;
+    message.blocks_taken = &taken;
+    if (worker_group_send(group, rank, &message) != STATUS_OK)
+        log_line(LOG_DEBUG, "taken blocks not told", log_text("cause", status_message()));
+    end_sending(run);
+}
+
+struct group_block *group_run_next_block(struct group_run *run, int64_t timeout_ms)
+{
+    const int64_t deadline_ns = clock_after_ms(timeout_ms);
+    int64_t taken;
+    pthread_mutex_lock(&run->all->lock);
+    while (!run->blocks.first && !has_ended(run) &&
+           clock_wait(&run->news, &run->all->lock, deadline_ns))
+        ;
+    struct group_block *block = group_blocks_pop(&run->blocks, &taken);
+    pthread_mutex_unlock(&run->all->lock);
+    if (taken > 0)
+        tell_taken(run, block->rank, taken);
+    return block;
+}
+
+enum status group_run_send_block(struct group_run *run, bool *sent, int rank,
+                                 const struct cache_stored *stored, int64_t timeout_ms)
+{
+    const int64_t deadline_ns = clock_after_ms(timeout_ms);
+    bool reserved = false;
+    *sent = false;
+    pthread_mutex_lock(&run->all->lock);
+    while (!has_ended(run) && !(reserved = group_blocks_reserve(&run->blocks, rank)) &&
+           clock_wait(&run->news, &run->all->lock, deadline_ns))
+        ;
+    pthread_mutex_unlock(&run->all->lock);
+    struct group *group = reserved ? begin_sending(run) : NULL;
+    if (!group)
+        return STATUS_OK;
+    Longhaul__Control__V1__RunBlock block = LONGHAUL__CONTROL__V1__RUN_BLOCK__INIT;
+    block.run = run->number;
+    block.number = stored->number;
+    block.digest = stored->digest;
+    block.stored.len = stored->count;
+    block.stored.data = (uint8_t *)(size_t)stored->bytes; /* only read */
+    Longhaul__Control__V1__CoordinatorMessage message =
+        LONGHAUL__CONTROL__V1__COORDINATOR_MESSAGE__INIT;
+    message.kind_case = LONGHAUL__CONTROL__V1__COORDINATOR_MESSAGE__KIND_BLOCK;
+    message.block = &block;
+    const enum status status = worker_group_send(group, rank, &message);
+    end_sending(run);
+    *sent = status == STATUS_OK;
+    return status;
+}
+
+bool group_run_is_over(struct group_run *run)
+{
+    pthread_mutex_lock(&run->all->lock);
+    const bool over = has_ended(run);
+    pthread_mutex_unlock(&run->all->lock);
+    return over;
 }
 
 bool group_run_is_done(struct group_run *run)

@@ -6,8 +6,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "coordinator/group_blocks.h"
 #include "coordinator/group_trace.h"
 #include "longhaul/control/v1/control.pb-c.h"
+#include "proto/cache_file/cache_block.h"
 #include "proto/sampling.h"
 #include "proto/status.h"
 
@@ -69,8 +71,20 @@ void group_run_wait(struct group_run *run, struct group_news *news, int64_t time
 
 void group_run_outcome(struct group_run *run, struct group_outcome *outcome);
 
+/* Of a run that saves: the next block, which `free` ends; NULL where none came within `timeout_ms`,
+ * or all have come (group_run_is_done). */
+struct group_block *group_run_next_block(struct group_run *run, int64_t timeout_ms);
+
+/* Of a run that restores: sends the rank a block, where it has room for one within `timeout_ms` and
+ * the run has not ended; *sent is false otherwise. */
+MUST_CHECK enum status group_run_send_block(struct group_run *run, bool *sent, int rank,
+                                            const struct cache_stored *stored, int64_t timeout_ms);
+
 /* Asks every rank to stop; the first call counts. */
 void group_run_cancel(struct group_run *run, const char *reason);
+
+/* Whether every rank is done with it, or its group is lost. */
+bool group_run_is_over(struct group_run *run);
 
 /* Whether every rank is done, and so its place free for others. */
 bool group_run_is_done(struct group_run *run);

@@ -322,7 +322,9 @@ static enum status open_parts(struct parts *parts, const struct options *options
     TRY(listen_address_check(parts->worker_listen,
                              options->insecure_bind || parts->own.allocation.remote));
     if (config_text(config, "coordinator.http")[0])
-        TRY(listen_address_check(config_text(config, "coordinator.http"), options->insecure_bind));
+        TRY(listen_address_check(config_text(config, "coordinator.http"),
+                                 options->insecure_bind ||
+                                     (parts->tls.certificate && !authority[0])));
     return join_secret_create(&parts->secret, config_text(config, "control.join_secret"));
 }
 

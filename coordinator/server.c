@@ -399,6 +399,7 @@ static enum status open_model(struct server *server, const struct server_setting
                     "%s holds no tokenizer (a directory needs tokenizer.json)",
                     settings->model_path);
     digest_model(server->digest, server->model);
+    server->tools.model = server->digest;
     TRY(tokenizer_create(&server->tokenizer, vocab));
     /* A model without a chat form still serves raw prompts. */
     if (chat_create(&server->chat, server->tokenizer, vocab, settings->chat_template) != STATUS_OK)
@@ -434,6 +435,7 @@ static enum status open_http(struct server *server, const struct server_settings
         .errand = &server->tools,
         .batches = batch_service_tools(server->batches),
         .model = model,
+        .tls = settings->tls,
         .local_only =
             listen_address_is_local(settings->http_listen) && !access_has_tenants(server->access),
     };

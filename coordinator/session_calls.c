@@ -5,13 +5,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <xxhash.h>
 
 #include "coordinator/batch/batch_tools.h"
 #include "coordinator/batch/resource_name.h"
-#include "coordinator/rpc_errand_client.h"
+#include "coordinator/quiet_client.h"
+#include "coordinator/session_file_calls.h"
 #include "longhaul/v1/sessions.pb-c.h"
+#include "proto/clock.h"
 
 enum { EXPIRES_LEAST = 10, EXPIRES_MOST = 604800 };
 
@@ -56,64 +59,57 @@ static enum status tell(struct rpc_call *call, const struct errand_tools *tools,
     return rpc_call_write(call, &message.message.base);
 }
 
-/* ---- a client that hears of the end alone ---- */
-
-static enum status post_nothing(void *context, const ProtobufCMessage *event)
+enum status session_calls_tell_made(struct rpc_call *call, const struct errand_tools *tools,
+                                    int64_t number)
 {
-    (void)context;
-    (void)event;
+    struct sessions_view made;
+    if (sessions_list(tools->sessions, &made, rpc_call_caller(call)->tenant, number + 1, 1) == 1 &&
+        made.number == number)
+        return tell(call, tools, made.id);
+    return fail(STATUS_CANCELLED, "the session was deleted while its document was read");
+}
+
+enum status session_calls_expiry(struct status_details *details, const char *field, int64_t seconds)
+{
+    details->field = field;
+    if (seconds != 0 && (seconds < EXPIRES_LEAST || seconds > EXPIRES_MOST))
+        return fail(STATUS_INVALID_ARGUMENT,
+                    "expires_after_seconds is %" PRId64 "; must be %d to %d", seconds,
+                    EXPIRES_LEAST, EXPIRES_MOST);
+    details->field = NULL;
     return STATUS_OK;
 }
 
-static bool has_room(void *context, int64_t timeout_ms)
+/* A request that is repeated while the first one runs waits for it, as long as its caller does. */
+static enum status wait_for_first(const struct errand_client *caller,
+                                  const struct errand_tools *tools, int64_t number)
 {
-    (void)context;
-    (void)timeout_ms;
-    return true;
-}
-
-static int64_t never_stalls(void *context)
-{
-    (void)context;
-    return 0;
-}
-
-static bool left(void *context)
-{
-    return errand_client_left(context);
-}
-
-static void end(void *context)
-{
-    errand_client_end(context);
-}
-
-static void note(void *context, struct log_field field)
-{
-    errand_client_note(context, field);
+    enum { LOOK_MS = 50 };
+    struct sessions_view view;
+    while (sessions_list(tools->sessions, &view, caller->tenant, number + 1, 1) == 1 &&
+           view.number == number &&
+           view.state == LONGHAUL__V1__SESSION_STATE__SESSION_STATE_READING) {
+        if (errand_client_left(caller))
+            return fail(STATUS_CANCELLED, "the client left while the document was read");
+        if (clock_now_ns() >= caller->deadline_ns)
+            return fail(STATUS_DEADLINE_EXCEEDED, "the deadline passed while it was read");
+        nanosleep(&(struct timespec){.tv_nsec = LOOK_MS * 1000000}, NULL);
+    }
+    return STATUS_OK;
 }
 
 /* Reads what `use` is about, and ends it. */
 static enum status read_text(struct rpc_call *call, struct errand_tools *tools,
                              struct sessions_use *use)
 {
-    static const struct errand_client_row row = {
-        .post = post_nothing,
-        .has_room = has_room,
-        .stalled_ms = never_stalls,
-        .left = left,
-        .end = end,
-        .note = note,
-    };
-    struct errand_client caller, quiet;
+    struct quiet_client quiet;
     struct sessions_read read;
     enum status status = STATUS_OK;
-    rpc_errand_client_init(&caller, call);
-    quiet = caller;
-    quiet.row = &row;
-    quiet.context = &caller;
-    if (!use->repeated)
-        status = errand_session_read(&quiet, tools, use, &read);
+    quiet_client_init(&quiet, call);
+    if (use->repeated)
+        status = wait_for_first(&quiet.caller, tools, use->number);
+    else
+        status = errand_session_read(&quiet.client, tools, use, &read);
     sessions_end(tools->sessions, use, status == STATUS_OK && !use->repeated ? &read : NULL);
     return status;
 }
@@ -163,11 +159,7 @@ static enum status read_wanted(struct rpc_call *call, const struct errand_tools 
     options.method = session ? session->method : NULL;
     details->field = "session_id";
     TRY(resource_name_check_chosen(request->session_id));
-    details->field = "session.expires_after_seconds";
-    if (seconds != 0 && (seconds < EXPIRES_LEAST || seconds > EXPIRES_MOST))
-        return fail(STATUS_INVALID_ARGUMENT,
-                    "expires_after_seconds is %" PRId64 "; must be %d to %d", seconds,
-                    EXPIRES_LEAST, EXPIRES_MOST);
+    TRY(session_calls_expiry(details, "session.expires_after_seconds", seconds));
     details->field = "document";
     if (!request->document[0])
         return fail(STATUS_INVALID_ARGUMENT, "the document is empty");
@@ -185,7 +177,7 @@ static enum status create(struct rpc_call *call, const ProtobufCMessage *message
     const Longhaul__V1__CreateSessionRequest *request = (const void *)message;
     struct errand_tools *tools = context;
     struct sessions_request asked = {.id = request->session_id};
-    struct sessions_view wanted, made;
+    struct sessions_view wanted;
     struct sessions_use use;
     TRY(read_request(call, &asked, request->request_id, message));
     TRY(read_wanted(call, tools, &wanted, request));
@@ -193,10 +185,7 @@ static enum status create(struct rpc_call *call, const ProtobufCMessage *message
                        request->document));
     const int64_t number = use.number;
     TRY(read_text(call, tools, &use));
-    if (sessions_list(tools->sessions, &made, asked.tenant, number + 1, 1) == 1 &&
-        made.number == number)
-        return tell(call, tools, made.id);
-    return fail(STATUS_CANCELLED, "the session was deleted while its document was read");
+    return session_calls_tell_made(call, tools, number);
 }
 
 static enum status append(struct rpc_call *call, const ProtobufCMessage *message, void *context)
@@ -298,12 +287,17 @@ void session_calls_methods(struct errand_tools *tools,
          RPC_SMALL_MESSAGE_BYTES_MAX, true},
         {"DeleteSession", &longhaul__v1__delete_session_request__descriptor, delete,
          RPC_SMALL_MESSAGE_BYTES_MAX, true},
+        {"SaveSession", &longhaul__v1__save_session_request__descriptor, session_file_calls_save,
+         RPC_SMALL_MESSAGE_BYTES_MAX, false},
+        {"RestoreSession", &longhaul__v1__restore_session_request__descriptor,
+         session_file_calls_restore, RPC_MESSAGE_BYTES_MAX, false},
     };
     for (int i = 0; i < SESSION_CALLS_METHODS; i++)
         methods[i] = (struct rpc_method){
             .service = "longhaul.v1.Sessions",
             .name = rows[i].name,
             .request = rows[i].request,
+            .client_streams = rows[i].handle == session_file_calls_restore,
             .request_bytes_max = rows[i].bytes_max,
             .handle = rows[i].handle,
             .context = tools,

@@ -336,7 +336,7 @@ static struct sessions_version *settle(struct sessions *sessions, struct session
     if (read) {
         old = session->version;
         session->version = use->version;
-        session->view.tokens = session->claimed_tokens;
+        session->view.tokens = session->version->tokens;
         use->version = NULL;
     } else if (!session->version) {
         return drop(sessions, session);
@@ -356,6 +356,7 @@ void sessions_end(struct sessions *sessions, struct sessions_use *use,
     if (read) {
         use->version->serial = read->serial;
         use->version->run = read->run;
+        use->version->tokens = read->tokens;
         use->version->held_bytes = read->held_bytes;
         snprintf(use->version->group_id, sizeof use->version->group_id, "%s", read->group_id);
     }

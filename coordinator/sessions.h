@@ -38,7 +38,7 @@ struct sessions_version {
     int holders;
     uint64_t serial; /* of its group; 0: it is on none yet */
     uint64_t run;
-    int64_t held_bytes;
+    int64_t tokens, held_bytes;
     char group_id[WORKERS_NAME_BYTES];
 };
 
@@ -100,7 +100,7 @@ MUST_CHECK enum status sessions_claim(struct sessions *sessions, const struct se
 /* What was read of it. */
 struct sessions_read {
     uint64_t serial, run;
-    int64_t held_bytes;
+    int64_t tokens, held_bytes;
     char group_id[WORKERS_NAME_BYTES];
 };
 

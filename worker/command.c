@@ -61,6 +61,20 @@ static enum status copy_sampling(struct command *command,
     return STATUS_OK;
 }
 
+static enum engine_kind kind_of(const Longhaul__Control__V1__Run *run)
+{
+    switch (run->kind) {
+    case LONGHAUL__CONTROL__V1__RUN_KIND__RUN_KIND_SCORE:
+        return ENGINE_SCORE;
+    case LONGHAUL__CONTROL__V1__RUN_KIND__RUN_KIND_SAVE:
+        return ENGINE_SAVE;
+    case LONGHAUL__CONTROL__V1__RUN_KIND__RUN_KIND_RESTORE:
+        return ENGINE_RESTORE;
+    default:
+        return ENGINE_GENERATE;
+    }
+}
+
 static enum status fill(struct command *command, const Longhaul__Control__V1__Run *run)
 {
     const Longhaul__Control__V1__RunSampling *sampling = run->sampling;
@@ -70,8 +84,7 @@ static enum status fill(struct command *command, const Longhaul__Control__V1__Ru
     if (run->n_stop_ids > COMMAND_STOP_IDS_MAX)
         return fail(STATUS_INVALID_ARGUMENT, "%zu stop ids; a worker takes at most %d",
                     run->n_stop_ids, COMMAND_STOP_IDS_MAX);
-    command->kind = run->kind == LONGHAUL__CONTROL__V1__RUN_KIND__RUN_KIND_SCORE ? ENGINE_SCORE
-                                                                                 : ENGINE_GENERATE;
+    command->kind = kind_of(run);
     command->max_tokens = run->max_tokens;
     command->min_tokens = run->min_tokens;
     TRY(copy_sampling(command, sampling));
@@ -118,6 +131,7 @@ void command_destroy(struct command *command)
     if (command->trace)
         free(command->trace->events);
     free(command->trace);
+    block_port_destroy(command->port);
     free(command->ids);
     free(command);
 }

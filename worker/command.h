@@ -7,6 +7,7 @@
 #include "longhaul/control/v1/control.pb-c.h"
 #include "proto/plan/choice.h"
 #include "proto/status.h"
+#include "worker/block_port.h"
 #include "worker/engine/device/trace.h"
 #include "worker/engine/engine.h"
 
@@ -41,6 +42,8 @@ struct command {
     bool stays;
     int64_t deadline_ns; /* monotonic; 0: none */
     struct trace *trace; /* the command's own; NULL: not asked for, or no memory for it */
+    /* The command's own, of one that saves or restores: whoever made it adds it. */
+    struct block_port *port;
 };
 
 /* A command that this rank cannot take is copied too, with `refused`: the other ranks must hear of

@@ -129,6 +129,27 @@ enum status reports_flush(struct reports *reports)
     return say(reports, LONGHAUL__CONTROL__V1__WORKER_MESSAGE__KIND_TOKENS, &tokens);
 }
 
+/* ---- blocks of keys ---- */
+
+enum status reports_block(struct reports *reports, uint64_t run, const struct cache_stored *stored)
+{
+    Longhaul__Control__V1__RunBlock block = LONGHAUL__CONTROL__V1__RUN_BLOCK__INIT;
+    block.run = run;
+    block.number = stored->number;
+    block.digest = stored->digest;
+    block.stored.len = stored->count;
+    block.stored.data = (uint8_t *)(size_t)stored->bytes; /* only read */
+    return say(reports, LONGHAUL__CONTROL__V1__WORKER_MESSAGE__KIND_BLOCK, &block);
+}
+
+enum status reports_blocks_taken(struct reports *reports, uint64_t run, int64_t blocks)
+{
+    Longhaul__Control__V1__RunBlocksTaken taken = LONGHAUL__CONTROL__V1__RUN_BLOCKS_TAKEN__INIT;
+    taken.run = run;
+    taken.blocks = blocks;
+    return say(reports, LONGHAUL__CONTROL__V1__WORKER_MESSAGE__KIND_BLOCKS_TAKEN, &taken);
+}
+
 /* ---- a trace ---- */
 
 enum { EVENTS_A_MESSAGE = 4096 };

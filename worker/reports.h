@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "longhaul/control/v1/control.pb-c.h"
+#include "proto/cache_file/cache_block.h"
 #include "proto/rpc/rpc_client.h"
 #include "proto/status.h"
 #include "worker/engine/device/trace.h"
@@ -38,6 +39,12 @@ MUST_CHECK enum status reports_token(struct reports *reports, uint64_t run, int3
 
 /* Tells the ids that were kept, in one message. */
 MUST_CHECK enum status reports_flush(struct reports *reports);
+
+/* A block of keys of a session that is saved, and that so many more were taken of one that is
+ * restored. */
+MUST_CHECK enum status reports_block(struct reports *reports, uint64_t run,
+                                     const struct cache_stored *stored);
+MUST_CHECK enum status reports_blocks_taken(struct reports *reports, uint64_t run, int64_t blocks);
 
 /* What the rank did for the run, before its end. */
 MUST_CHECK enum status reports_trace(struct reports *reports, uint64_t run,

@@ -132,12 +132,25 @@ static void end_with(struct serve_rank *rank, enum status status, const char *me
         transport_abort(rank->transport, message);
 }
 
+/* Blocks may come as soon as the command is there. */
+static enum status open_port(struct serve_rank *rank, struct command *command)
+{
+    struct cache_header header;
+    if (command->refused != STATUS_OK ||
+        (command->kind != ENGINE_SAVE && command->kind != ENGINE_RESTORE))
+        return STATUS_OK;
+    cache_header_plan(&header, &command->choice, engine_shape(rank->engine), command->count);
+    return block_port_create(&command->port, &header, command->number, &rank->reports);
+}
+
 static enum status take_command(struct serve_rank *rank, const Longhaul__Control__V1__Run *run)
 {
     struct command *command;
     TRY(command_create(&command, run));
+    enum status status = open_port(rank, command);
     pthread_mutex_lock(&rank->lock);
-    const enum status status = command_table_add(&rank->commands, command);
+    if (status == STATUS_OK)
+        status = command_table_add(&rank->commands, command);
     pthread_cond_broadcast(&rank->changed);
     pthread_mutex_unlock(&rank->lock);
     if (status != STATUS_OK)
@@ -173,6 +186,27 @@ static enum status let_go(struct serve_rank *rank, uint64_t run)
     return status;
 }
 
+/* Those of a command that is over are nobody's. */
+static enum status take_block(struct serve_rank *rank, const Longhaul__Control__V1__RunBlock *block)
+{
+    enum status status = STATUS_OK;
+    pthread_mutex_lock(&rank->lock);
+    const struct command_entry *entry = command_table_find(&rank->commands, block->run);
+    if (entry && entry->command->port)
+        status = block_port_take(entry->command->port, block);
+    pthread_mutex_unlock(&rank->lock);
+    return status;
+}
+
+static void count_taken(struct serve_rank *rank, const Longhaul__Control__V1__RunBlocksTaken *taken)
+{
+    pthread_mutex_lock(&rank->lock);
+    const struct command_entry *entry = command_table_find(&rank->commands, taken->run);
+    if (entry && entry->command->port)
+        block_port_taken(entry->command->port, taken->blocks);
+    pthread_mutex_unlock(&rank->lock);
+}
+
 /* A group that is told to stop does not finish its requests first. */
 static void cut_all_short(struct serve_rank *rank)
 {
@@ -190,6 +224,11 @@ static enum status handle_message(struct serve_rank *rank,
         return take_command(rank, message->run);
     case LONGHAUL__CONTROL__V1__COORDINATOR_MESSAGE__KIND_CANCEL:
         cancel_run(rank, message->cancel->run);
+        return STATUS_OK;
+    case LONGHAUL__CONTROL__V1__COORDINATOR_MESSAGE__KIND_BLOCK:
+        return take_block(rank, message->block);
+    case LONGHAUL__CONTROL__V1__COORDINATOR_MESSAGE__KIND_BLOCKS_TAKEN:
+        count_taken(rank, message->blocks_taken);
         return STATUS_OK;
     case LONGHAUL__CONTROL__V1__COORDINATOR_MESSAGE__KIND_LET_GO:
         return let_go(rank, message->let_go->run);
@@ -284,6 +323,7 @@ struct run {
     const struct command *command;
     struct engine_request request;
     struct engine_observer observer;
+    struct engine_port port; /* of a command that has one */
     int64_t told_progress_ns;
 };
 
@@ -379,6 +419,10 @@ static enum status begin_run(struct serve_rank *rank, struct run **begun, struct
         .request = command_request(command),
         .observer = {run, tell_progress, tell_token, tell_scores, end_run},
     };
+    if (command->port) {
+        run->port = block_port_view(command->port);
+        run->request.port = &run->port;
+    }
     *begun = run;
     return STATUS_OK;
 }

@@ -12,16 +12,11 @@
 #include "coordinator/cli/generate_options.h"
 #include "coordinator/cli/interrupt.h"
 #include "coordinator/cli/method_option.h"
+#include "coordinator/cli/session_asking.h"
 #include "coordinator/cli/text_file.h"
 #include "longhaul/v1/sessions.pb-c.h"
 
-enum { ASK_MS = 10000, NAME_BYTES = 128, PAGE_TOKEN_BYTES = 256 };
-
-/* "sessions/ID", of which a command takes the ID alone, too. */
-static void set_name(char name[NAME_BYTES], const char *word)
-{
-    snprintf(name, NAME_BYTES, "%s%s", strchr(word, '/') ? "" : "sessions/", word);
-}
+enum { ASK_MS = 10000, PAGE_TOKEN_BYTES = 256 };
 
 /* One call of Sessions; `patience_ms` 0: as long as it takes. The caller frees the reply. */
 static enum status call(const struct server_option *server, ProtobufCMessage **reply,
@@ -155,9 +150,9 @@ static enum status append(const struct server_option *server, char **words)
 {
     Longhaul__V1__AppendToSessionRequest request = LONGHAUL__V1__APPEND_TO_SESSION_REQUEST__INIT;
     ProtobufCMessage *reply = NULL;
-    char name[NAME_BYTES];
+    char name[SESSION_ASKING_NAME_BYTES];
     size_t bytes = 0;
-    set_name(name, words[0]);
+    session_asking_name(name, words[0]);
     request.name = name;
     TRY(text_file_read(&request.text, &bytes, words[1]));
     const enum status status = call(server, &reply, "/longhaul.v1.Sessions/AppendToSession",
@@ -171,8 +166,8 @@ static enum status delete_one(const struct server_option *server, char **words)
 {
     Longhaul__V1__DeleteSessionRequest request = LONGHAUL__V1__DELETE_SESSION_REQUEST__INIT;
     ProtobufCMessage *reply = NULL;
-    char name[NAME_BYTES];
-    set_name(name, words[0]);
+    char name[SESSION_ASKING_NAME_BYTES];
+    session_asking_name(name, words[0]);
     request.name = name;
     const enum status status =
         call(server, &reply, "/longhaul.v1.Sessions/DeleteSession",
@@ -235,8 +230,8 @@ static enum status ask(const struct generate_options *options, char **words, boo
     Longhaul__V1__Prompt prompt = LONGHAUL__V1__PROMPT__INIT;
     struct generate_request request;
     struct connection connection;
-    char name[NAME_BYTES];
-    set_name(name, words[0]);
+    char name[SESSION_ASKING_NAME_BYTES];
+    session_asking_name(name, words[0]);
     prompt.content_case = LONGHAUL__V1__PROMPT__CONTENT_TEXT;
     prompt.text = words[1];
     generate_request_set(&request, options, &prompt);
@@ -345,6 +340,9 @@ static const struct command_row commands[] = {
     {"ask", ask_command, "a question about it"},
     {"list", list_command, "the sessions that there are"},
     {"delete", delete_command, "forget one"},
+    {"save", session_command_save, "one becomes a file"},
+    {"restore", session_command_restore, "a file becomes one, on any number of workers"},
+    {"inspect", session_command_inspect, "what is in such a file"},
 };
 
 int session_command(int argc, char **argv)

@@ -277,6 +277,8 @@ __attribute__((format(printf, 2, 0))) static void log_trouble(void *context, con
 
 /* ---- life ---- */
 
+enum { TLS_OPTIONS = 4 };
+
 static void collect_metrics(struct metrics_writer *writer, void *context)
 {
     struct http_server *server = context;
@@ -284,17 +286,35 @@ static void collect_metrics(struct metrics_writer *writer, void *context)
     metrics_sample(writer, http_connections_count(server->connections), NULL);
 }
 
-static enum status start(struct http_server *server, int socket, int connections_max)
+/* The library would ask for clients' certificates and believe them all: so they are not asked
+ * for. */
+static void set_tls(struct MHD_OptionItem options[TLS_OPTIONS], const struct rpc_tls *tls)
 {
-    server->daemon =
-        MHD_start_daemon(MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD |
-                             MHD_USE_POLL | MHD_USE_ERROR_LOG | MHD_USE_ITC,
-                         0, NULL, NULL, handle, server, MHD_OPTION_EXTERNAL_LOGGER, log_trouble,
-                         NULL, MHD_OPTION_LISTEN_SOCKET, socket, MHD_OPTION_CONNECTION_LIMIT,
-                         (unsigned)connections_max, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-                         (size_t)HTTP_HEAD_BYTES, MHD_OPTION_NOTIFY_COMPLETED, completed, server,
-                         MHD_OPTION_NOTIFY_CONNECTION, notice, server, MHD_OPTION_URI_LOG_CALLBACK,
-                         first_line, server, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_END);
+    static char priorities[] = "SECURE128:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2";
+    int count = 0;
+    if (tls) {
+        options[count++] =
+            (struct MHD_OptionItem){MHD_OPTION_HTTPS_MEM_CERT, 0, (void *)tls->certificate};
+        options[count++] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_MEM_KEY, 0, (void *)tls->key};
+        options[count++] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_PRIORITIES, 0, priorities};
+    }
+    options[count] = (struct MHD_OptionItem){MHD_OPTION_END, 0, NULL};
+}
+
+static enum status start(struct http_server *server, int socket, int connections_max,
+                         const struct rpc_tls *tls)
+{
+    struct MHD_OptionItem options[TLS_OPTIONS];
+    const unsigned flags = MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD |
+                           MHD_USE_POLL | MHD_USE_ERROR_LOG | MHD_USE_ITC | (tls ? MHD_USE_TLS : 0);
+    set_tls(options, tls);
+    server->daemon = MHD_start_daemon(
+        flags, 0, NULL, NULL, handle, server, MHD_OPTION_EXTERNAL_LOGGER, log_trouble, NULL,
+        MHD_OPTION_LISTEN_SOCKET, socket, MHD_OPTION_CONNECTION_LIMIT, (unsigned)connections_max,
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HTTP_HEAD_BYTES, MHD_OPTION_NOTIFY_COMPLETED,
+        completed, server, MHD_OPTION_NOTIFY_CONNECTION, notice, server,
+        MHD_OPTION_URI_LOG_CALLBACK, first_line, server, MHD_OPTION_STRICT_FOR_CLIENT, 1,
+        MHD_OPTION_ARRAY, options, MHD_OPTION_END);
     return server->daemon ? STATUS_OK : fail(STATUS_IO, "libmicrohttpd could not be started");
 }
 
@@ -314,7 +334,7 @@ enum status http_server_create(struct http_server **server, int *port,
     enum status status = STATUS_OK;
     TRY_ELSE(http_connections_create(&s->connections), destroy);
     TRY_ELSE(http_listen(&socket, port, settings->listen), destroy);
-    TRY_ELSE(start(s, socket, settings->connections_max), close);
+    TRY_ELSE(start(s, socket, settings->connections_max, settings->tls), close);
     metrics_offer(&requests_family);
     s->collector = (struct metrics_collector){.collect = collect_metrics, .context = s};
     metrics_collector_add(&s->collector);

@@ -8,6 +8,7 @@
 #include "coordinator/access/access.h"
 #include "coordinator/batch/batch_tools.h"
 #include "coordinator/errand.h"
+#include "proto/rpc/rpc_tls.h"
 #include "proto/status.h"
 
 struct http_server;
@@ -19,6 +20,8 @@ struct http_settings {
     struct errand_tools *errand;       /* borrowed */
     const struct batch_tools *batches; /* borrowed */
     const char *model;                 /* its name for clients */
+    const struct rpc_tls *tls;         /* NULL: none. Its authority is not used: no client shows a
+                                * certificate here. Read during the call */
     bool local_only; /* no token protects it, so that only this host may be named */
 };
 

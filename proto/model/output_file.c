@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -37,6 +38,16 @@ enum status output_file_open(struct output_file *file, const char *path)
     }
     *file = opened;
     return STATUS_OK;
+}
+
+enum status output_file_open_beside(struct output_file *file, const char *path)
+{
+    char *beside = NULL;
+    if (asprintf(&beside, "%s.unfinished", path) < 0)
+        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory to write %s", path);
+    const enum status status = output_file_open(file, beside);
+    free(beside);
+    return status;
 }
 
 static enum status write_all(const struct output_file *file, const uint8_t *data, size_t bytes)
@@ -93,6 +104,22 @@ enum status output_file_close(struct output_file *file)
         (void)unlink(file->path);
     release(file);
     return status;
+}
+
+enum status output_file_close_as(struct output_file *file, const char *path)
+{
+    char *beside = strdup(file->path);
+    if (!beside) {
+        output_file_discard(file);
+        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory to write %s", path);
+    }
+    enum status status = output_file_close(file);
+    if (status == STATUS_OK && rename(beside, path) != 0) {
+        status = fail(STATUS_IO, "rename %s to %s: %s", beside, path, strerror(errno));
+        (void)unlink(beside);
+    }
+    free(beside);
+    return status == STATUS_OK ? output_file_sync_folder(path) : status;
 }
 
 void output_file_discard(struct output_file *file)

@@ -18,6 +18,9 @@ struct output_file {
 /* Makes the file, or empties it. IO where it cannot be made. */
 MUST_CHECK enum status output_file_open(struct output_file *file, const char *path);
 
+/* Makes PATH.unfinished, for a file that takes its place by output_file_close_as. */
+MUST_CHECK enum status output_file_open_beside(struct output_file *file, const char *path);
+
 MUST_CHECK enum status output_file_write(struct output_file *file, const void *data, size_t bytes);
 
 /* Zeros up to a multiple of `alignment`. */
@@ -26,7 +29,10 @@ MUST_CHECK enum status output_file_pad(struct output_file *file, size_t alignmen
 /* Writes the rest, and returns once it is on disk. The file is closed also on failure. */
 MUST_CHECK enum status output_file_close(struct output_file *file);
 
-/* Closes, and removes what was written. For a file that failed before output_file_close. */
+/* The same; then the file takes the place of `path` at once, and its name is on disk too. */
+MUST_CHECK enum status output_file_close_as(struct output_file *file, const char *path);
+
+/* Closes, and removes what was written. For a file that failed before it was to be closed. */
 void output_file_discard(struct output_file *file);
 
 /* Returns once names in the folder of `path` are on disk: after a rename. */

@@ -83,6 +83,17 @@ enum status choice_deal(const struct choice *choice, struct ownership *ownership
                              &choice->request.weights);
 }
 
+enum status choice_deal_prompt(const struct choice *choice, struct ownership *ownership,
+                               int64_t tokens)
+{
+    struct span stage = {0, 0};
+    while (stage.end < tokens) {
+        stage = choice_stage(choice, stage.end, tokens);
+        TRY(choice_deal(choice, ownership, stage));
+    }
+    return STATUS_OK;
+}
+
 /* ---- refusing ---- */
 
 static enum status check_range(const char *what, int64_t value, int64_t least, int64_t most)

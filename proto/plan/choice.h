@@ -97,6 +97,10 @@ enum choice_queries choice_stage_queries(const struct choice *choice, struct spa
 MUST_CHECK enum status choice_deal(const struct choice *choice, struct ownership *ownership,
                                    struct span stage);
 
+/* Deals a prompt to an ownership that has dealt nothing, stage by stage. */
+MUST_CHECK enum status choice_deal_prompt(const struct choice *choice, struct ownership *ownership,
+                                          int64_t tokens);
+
 /* Whether rank 0 decodes alone. */
 bool choice_is_home(const struct choice *choice);
 

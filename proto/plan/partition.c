@@ -322,7 +322,7 @@ int64_t ownership_panels(const struct ownership *ownership, int rank, struct spa
     return panels;
 }
 
-int64_t ownership_live_first(const struct ownership *ownership, int64_t next, int64_t reach)
+int64_t partition_live_first(int panel_tokens, int64_t next, int64_t reach)
 {
     /* The query sees itself at least, so its own panel lives. */
     if (reach < 1)
@@ -330,7 +330,12 @@ int64_t ownership_live_first(const struct ownership *ownership, int64_t next, in
     if (next < reach)
         return 0;
     const int64_t first_seen = next - reach + 1;
-    return first_seen - first_seen % ownership->panel_tokens;
+    return first_seen - first_seen % panel_tokens;
+}
+
+int64_t ownership_live_first(const struct ownership *ownership, int64_t next, int64_t reach)
+{
+    return partition_live_first(ownership->panel_tokens, next, reach);
 }
 
 struct span partition_rows(int64_t rows, int64_t align, int workers, int rank)

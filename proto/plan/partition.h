@@ -97,5 +97,8 @@ int64_t ownership_panels(const struct ownership *ownership, int rank, struct spa
  * owned spans from here on. */
 int64_t ownership_live_first(const struct ownership *ownership, int64_t next, int64_t reach);
 
+/* The same by the tokens of a panel, whoever owns them. */
+int64_t partition_live_first(int panel_tokens, int64_t next, int64_t reach);
+
 /* Rank's share of `rows` rows of a split product, in whole groups of `align` rows. */
 struct span partition_rows(int64_t rows, int64_t align, int workers, int rank);

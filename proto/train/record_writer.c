@@ -3,8 +3,6 @@
 #include "proto/train/record_file.h"
 
 #include <assert.h>
-#include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>
@@ -38,24 +36,18 @@ enum status record_writer_open(struct record_writer *writer, const char *path,
                                const struct record_kind *kind, int64_t vocab)
 {
     struct record_writer made = {.kind = kind, .path = strdup(path), .vocab = vocab};
-    char *beside = NULL;
-    enum status status = STATUS_OK;
-    if (!made.path || asprintf(&beside, "%s.unfinished", path) < 0) {
-        free(made.path);
+    if (!made.path)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory to write %s", path);
+    enum status status = output_file_open_beside(&made.file, path);
+    if (status != STATUS_OK) {
+        free_members(&made);
+        return status;
     }
-    TRY_ELSE(output_file_open(&made.file, beside), free_members);
-    free(beside);
     status = write_header(&made);
-    if (status == STATUS_OK) {
+    if (status == STATUS_OK)
         *writer = made;
-        return STATUS_OK;
-    }
-    record_writer_discard(&made);
-    return status;
-free_members:
-    free(beside);
-    free_members(&made);
+    else
+        record_writer_discard(&made);
     return status;
 }
 
@@ -121,22 +113,11 @@ static enum status write_end(struct record_writer *writer)
 enum status record_writer_close(struct record_writer *writer)
 {
     enum status status = write_end(writer);
-    char *beside = strdup(writer->file.path);
-    if (status == STATUS_OK && !beside)
-        status = fail(STATUS_RESOURCE_EXHAUSTED, "no memory to write %s", writer->path);
     if (status != STATUS_OK) {
-        free(beside);
         record_writer_discard(writer);
         return status;
     }
-    status = output_file_close(&writer->file);
-    if (status == STATUS_OK && rename(beside, writer->path) != 0)
-        status = fail(STATUS_IO, "rename %s to %s: %s", beside, writer->path, strerror(errno));
-    if (status == STATUS_OK)
-        status = output_file_sync_folder(writer->path);
-    else
-        remove(beside);
-    free(beside);
+    status = output_file_close_as(&writer->file, writer->path);
     free_members(writer);
     return status;
 }

@@ -1,5 +1,5 @@
-"""The command line as a person meets it: help, wrong input, exit codes, JSON. Arguments: the folder of the programs and
-the program that writes a small model file."""
+"""The command line as a person meets it: help, wrong input, exit codes, JSON. Arguments: the folder of the programs, and the
+programs that write a small model file and a small file of saved keys."""
 import json
 import os
 import subprocess
@@ -8,7 +8,7 @@ import tempfile
 import unittest
 
 BIN = sys.argv[1]
-TINY_MODEL_FILE = sys.argv[2]
+TINY_MODEL_FILE, CACHE_EXAMPLE_FILE = sys.argv[2:4]
 PROGRAMS = ["longhaul", "longhaul-coordinator", "longhaul-trainer", "longhaul-worker"]
 COMMANDS = ["run", "score", "generate", "session", "chat", "status", "cancel", "tokenize", "plan", "inspect",
             "drain", "token", "config", "doctor", "train", "recipe"]
@@ -309,6 +309,24 @@ class Files(Folder):
         self.expect(longhaul("inspect", self.path("x.gguf", b"nothing")), 65, "x.gguf", "offset")
         self.expect(longhaul("inspect", self.path("none.gguf")), 66, "none.gguf")
         self.expect(longhaul("inspect"), 2, "FILE is missing")
+
+
+    def test_session_inspect_verifies_a_file_and_says_where_it_is_damaged(self):
+        path = self.path("report.keys")
+        subprocess.run([CACHE_EXAMPLE_FILE, path], check=True, timeout=60)
+        self.expect(longhaul("session", "inspect", path), 0)
+        for line in ("string:shift=60,local=2", "130, planned for 170", "0 to 2, of 64 tokens, 2 records each", "6 blocks"):
+            self.assertIn(line, longhaul("session", "inspect", path).stdout)
+        facts = json.loads(longhaul("session", "inspect", "--json", path).stdout)
+        self.assertEqual((facts["schema_version"], facts["tokens"], facts["blocks"]), (1, 130, 6))
+        self.assertEqual(facts["stores"], [{"store": "panels", "first_panel": 0, "end_panel": 3, "records": 2}])
+        with open(path, "rb") as file:
+            content = bytearray(file.read())
+        self.expect(longhaul("session", "inspect", self.path("cut.keys", content[:-1])), 65, "cut.keys", "offset", "truncated")
+        content[len(content) // 2] ^= 1
+        self.expect(longhaul("session", "inspect", self.path("bad.keys", content)), 65, "bad.keys", "offset", "[digest]")
+        self.expect(longhaul("session", "inspect", self.path("x.keys", b"nothing but text")), 65, "offset 0", "[magic]")
+        self.expect(longhaul("session", "inspect", self.path("none.keys")), 66, "none.keys")
 
 
 class StandardStreams(Folder):

@@ -146,6 +146,17 @@ class Sessions(ClusterTest):
         self.assertEqual(self.create(request_id="make", session_id="mine").created_us, first.created_us)
         self.expect_code(grpc.StatusCode.ALREADY_EXISTS, lambda: self.create(MORE, request_id="make"))
         self.expect_code(grpc.StatusCode.ALREADY_EXISTS, lambda: self.create(session_id="mine"))
+        together = [None, None]
+
+        def make(n):
+            together[n] = self.create(DOCUMENT * 3, request_id="together")
+        threads = [threading.Thread(target=make, args=(n,)) for n in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual(together[0], together[1])
+        self.assertEqual(together[0].state, sp.SESSION_STATE_READY)
         longer = self.append(first.name, MORE, request_id="grow")
         self.assertGreater(longer.tokens, first.tokens)
         self.assertEqual(self.append(first.name, MORE, request_id="grow").tokens, longer.tokens)

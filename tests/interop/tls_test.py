@@ -1,9 +1,12 @@
 """TLS at the clients' port: who is believed, by clients and by the coordinator, and which files are taken."""
 import os
 import socket
+import ssl
 import subprocess
 import time
 import unittest
+import urllib.error
+import urllib.request
 
 from cluster_under_test import BIN, FOLDER, INFERENCE, MODEL, ClusterTest, grpc, ids_of
 
@@ -72,6 +75,36 @@ class Tls(ClusterTest):
         return subprocess.run([os.path.join(BIN, "longhaul"), "status", "--timeout=5", "--server", address or self.address,
                                *flags], capture_output=True, text=True, timeout=30, stdin=subprocess.DEVNULL,
                               env={**os.environ, "GRPC_DNS_RESOLVER": "native"})  # c-ares leaks what "localhost" takes
+
+    def https(self, place, authority="ours"):
+        context = ssl.create_default_context(cafile=path(authority + ".pem"))
+        with urllib.request.urlopen("https://%s%s" % (self.http_address, place), timeout=20, context=context) as answer:
+            return answer.status, answer.read().decode()
+
+    def test_http_is_under_tls_too(self):
+        self.serve("--http", "127.0.0.1:0")
+        self.assertEqual(self.https("/healthz"), (200, "alive\n"))
+        self.assertIn('"object"', self.https("/v1/models")[1])
+        self.assertIn("longhaul_serving 1", self.https("/metrics")[1])
+        with self.assertRaises(urllib.error.URLError):
+            self.https("/healthz", "foreign")
+        with self.assertRaises(Exception):  # in plain text
+            urllib.request.urlopen("http://%s/healthz" % self.http_address, timeout=5)
+        context = ssl.create_default_context(cafile=path("ours.pem"))
+        context.maximum_version = ssl.TLSVersion.TLSv1_1
+        with self.assertRaises((urllib.error.URLError, ssl.SSLError)):
+            urllib.request.urlopen("https://%s/healthz" % self.http_address, timeout=5, context=context)
+        self.assertEqual(self.https("/readyz")[0], 200, "and serves on")
+
+    def test_http_is_open_to_other_hosts_under_tls_alone(self):
+        def refused(*flags):
+            return subprocess.run([os.path.join(BIN, "longhaul-coordinator"), "--model", MODEL, "--listen", "127.0.0.1:0", "--http",
+                                   "0.0.0.0:0", *flags], capture_output=True, text=True, timeout=30, stdin=subprocess.DEVNULL)
+        self.assertIn("--insecure-bind", refused().stderr)
+        self.assertIn("--insecure-bind", refused(*SERVER, "--tls-client-ca", path("ours.pem")).stderr)
+        self.start(*SERVER, "--http", "0.0.0.0:0")
+        self.http_address = "127.0.0.1:" + self.http_address.rsplit(":", 1)[1]
+        self.assertEqual(self.https("/healthz")[0], 200)
 
     def test_clients_that_trust_its_authority_are_served(self):
         self.serve()

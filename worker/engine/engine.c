@@ -22,6 +22,7 @@
 #include "worker/engine/request_check.h"
 #include "worker/engine/score.h"
 #include "worker/engine/sequence.h"
+#include "worker/engine/transfer.h"
 #include "worker/engine/turn_post.h"
 
 /* Rows of a step: each answer's next token, and drafted ones. */
@@ -520,10 +521,30 @@ static const struct sequence *find_traced(struct engine *engine, int first, int 
     return NULL;
 }
 
+/* Some of the keys that are saved or restored, on all ranks. */
+static enum status take_transfer(struct engine *engine, int which)
+{
+    enum { WAIT_MS = 20 }; /* for blocks, while there is nothing else to do */
+    struct sequence *sequence = engine->live[which];
+    struct transfer_turn turn = {.stop = sequence_stop_status(sequence),
+                                 .wait_ms = engine->live_count == 1 ? WAIT_MS : 0};
+    if (!sequence->transfer)
+        TRY(transfer_create(&engine->forward, sequence));
+    TRY(transfer_take_turn(sequence->transfer, &turn, engine->transport));
+    if (!turn.ended)
+        return STATUS_OK;
+    if (turn.status == STATUS_OK && sequence->job.request->stays)
+        TRY(places_stay(&engine->places, sequence));
+    drop(engine, which, turn.status == STATUS_OK ? STATUS_OK : fail(turn.status, "%s", turn.cause));
+    return STATUS_OK;
+}
+
 static enum status take_stage(struct engine *engine)
 {
     const int which = find_live(engine, engine->turn->rows[0]);
     struct sequence *sequence = engine->live[which];
+    if (sequence_transfers(sequence))
+        return take_transfer(engine, which);
     const struct span stage = sequence_stage(sequence);
     const bool replicated = choice_stage_queries(&sequence->choice, stage) == CHOICE_REPLICATED;
     const bool is_last = stage.end >= sequence->job.request->count;

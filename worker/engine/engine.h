@@ -37,7 +37,33 @@ struct engine;
 struct trace;
 struct model;
 
-enum engine_kind { ENGINE_GENERATE, ENGINE_SCORE };
+enum engine_kind {
+    ENGINE_GENERATE,
+    ENGINE_SCORE,
+    ENGINE_SAVE,    /* hands out the keys of the resident that it goes on from */
+    ENGINE_RESTORE, /* stays, and takes in the keys of its prompt; none is computed */
+};
+
+/* One panel in one layer: K in each key frame, and V, as plain rows (kernels/attention_rows.h). */
+struct engine_block {
+    enum bands_store store;
+    int64_t panel;
+    int layer;
+};
+
+/* Where this rank's blocks go to, or come from, in any order. Called on the thread that steps. */
+struct engine_port {
+    void *context;
+    /* Whether there is room for a block that goes; one that comes is there. They wait for it at
+     * most `wait_ms`. */
+    bool (*has_room)(void *context, int64_t wait_ms);
+    bool (*has_block)(void *context, int64_t wait_ms);
+    /* Only then. A failure is the request's. */
+    enum status (*put)(void *context, const struct engine_block *block, const void *rows,
+                       size_t bytes);
+    /* Valid until the next call. */
+    enum status (*get)(void *context, struct engine_block *block, const void **rows, size_t *bytes);
+};
 
 struct engine_request {
     enum engine_kind kind;
@@ -62,8 +88,9 @@ struct engine_request {
     int likeliest;        /* tell so many tokens' beside the chosen one's, [0, 20] */
     int draft_tokens;     /* pass up to so many guessed ones in a step; changes no id. 0: none */
     bool drafts_that_pay; /* no more of them than make more tokens a second, by what was measured */
-    struct trace *trace;  /* what this rank does for it is noted there; NULL: nobody asks */
-    bool times_parts;     /* of a device too that runs them asynchronously; it is slower then */
+    const struct engine_port *port; /* of a request that saves or restores: this rank's */
+    struct trace *trace; /* what this rank does for it is noted there; NULL: nobody asks */
+    bool times_parts;    /* of a device too that runs them asynchronously; it is slower then */
 };
 
 /* Of this rank. Bytes are payload between ranks, without verdicts. */

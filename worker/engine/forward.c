@@ -113,6 +113,16 @@ static enum status deal_stage(struct forward *forward, struct sequence *sequence
     return forward_move(forward->device, &moves);
 }
 
+enum status forward_deal_prompt(struct forward *forward, struct sequence *sequence)
+{
+    while (sequence->passed < sequence->job.request->count) {
+        const struct span stage = sequence_stage(sequence);
+        TRY(deal_stage(forward, sequence, stage));
+        sequence->passed = stage.end;
+    }
+    return STATUS_OK;
+}
+
 static struct device_sequence as_device_knows(struct sequence *sequence)
 {
     return (struct device_sequence){

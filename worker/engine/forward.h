@@ -54,6 +54,10 @@ void forward_deinit(struct forward *forward);
 /* Moves and clears records, in every layer. */
 MUST_CHECK enum status forward_move(struct device *device, const struct panel_moves *moves);
 
+/* Says who has the tokens of the sequence's prompt, and makes room for this rank's, whose keys come
+ * from elsewhere. */
+MUST_CHECK enum status forward_deal_prompt(struct forward *forward, struct sequence *sequence);
+
 /* Begins a turn: what follows is of this sequence, until the next. NULL: of several. */
 void forward_turn(struct forward *forward, struct sequence *sequence);
 

@@ -496,8 +496,9 @@ static enum status settle(struct places *places, struct sequence *sequence,
     TRY_ELSE(sequence_settle(sequence, place), release);
     places->sequences[place->which] = sequence;
     places->slots_held += place->slots_held;
-    status = sequence->resident ? take_resident(places, sequence, found)
-                                : take_prefix(places, sequence, found);
+    if (sequence->job.request->kind != ENGINE_SAVE) /* which only reads its resident's panels */
+        status = sequence->resident ? take_resident(places, sequence, found)
+                                    : take_prefix(places, sequence, found);
     if (status != STATUS_OK)
         places_end(places, sequence);
     return status;

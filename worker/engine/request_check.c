@@ -8,7 +8,8 @@ static enum status check_tokens(const struct engine_request *request, int64_t vo
     int64_t answer = request->kind == ENGINE_GENERATE ? request->max_tokens : 0;
     if (request->count < 1)
         return fail(STATUS_INVALID_ARGUMENT, "the prompt is empty: give at least one token");
-    if (request->stays && (request->kind != ENGINE_GENERATE || answer > 0))
+    if (request->stays &&
+        ((request->kind != ENGINE_GENERATE && request->kind != ENGINE_RESTORE) || answer > 0))
         return fail(STATUS_INVALID_ARGUMENT, "a prompt that stays has no answer of its own");
     if (answer < 0)
         return fail(STATUS_INVALID_ARGUMENT, "%lld tokens to generate; give 0 or more",
@@ -24,6 +25,20 @@ static enum status check_tokens(const struct engine_request *request, int64_t vo
         if (request->ids[i] < 0 || request->ids[i] >= vocab)
             return fail(STATUS_INVALID_ARGUMENT, "token %lld is %d; the vocabulary has %lld",
                         (long long)i, request->ids[i], (long long)vocab);
+    return STATUS_OK;
+}
+
+static enum status check_transfer(const struct engine_request *request, enum choice_cache cache)
+{
+    if (cache == CHOICE_CACHE_INT8 &&
+        (request->kind == ENGINE_SAVE || request->kind == ENGINE_RESTORE))
+        return fail(STATUS_UNIMPLEMENTED, "files hold no keys in 8 bits: start the workers without "
+                                          "--cache int8 to save or restore them");
+    if (request->kind == ENGINE_SAVE && (!request->port || !request->goes_on_from))
+        return fail(STATUS_INVALID_ARGUMENT, "nothing is named whose keys are to be saved");
+    if (request->kind == ENGINE_RESTORE &&
+        (!request->port || !request->stays || request->goes_on_from))
+        return fail(STATUS_INVALID_ARGUMENT, "keys that are restored stay, and go on from nothing");
     return STATUS_OK;
 }
 
@@ -47,6 +62,7 @@ enum status request_check(const struct engine_request *request, const struct pla
     if (request->refused != STATUS_OK)
         return fail(request->refused, "%s", request->refusal);
     TRY(check_tokens(request, shape->vocab));
+    TRY(check_transfer(request, choice.group.cache));
     TRY(sampling_check_likeliest(request->likeliest, shape->vocab));
     TRY(sampling_check(&request->sampling, &field));
     TRY(sampling_check_biases(&request->sampling, &field, shape->vocab));

@@ -166,7 +166,12 @@ enum status resident_check(const struct resident *resident, const struct choice 
                     "run %llu left no tokens here, or they were let go: read them again",
                     (unsigned long long)request->goes_on_from);
     const int64_t reused = resident_reused(resident, request);
-    if (reused < 1)
+    if (request->kind == ENGINE_SAVE &&
+        (request->count != resident->count || reused != resident->count - 1))
+        return fail(STATUS_INVALID_ARGUMENT,
+                    "the tokens to save are not the %lld that stayed: they are saved whole",
+                    (long long)resident->count);
+    if (reused < 1 && request->kind != ENGINE_SAVE)
         return fail(STATUS_INVALID_ARGUMENT,
                     "the prompt does not begin with the %lld tokens that it is to go on from",
                     (long long)resident->count);
@@ -205,6 +210,14 @@ enum status resident_needs(struct memory_need *needs, const struct choice *choic
     struct ownership *before;
     if (!resident)
         return memory_need_make(needs, choice, 0, workers);
+    if (request->kind == ENGINE_SAVE) {
+        for (int rank = 0; rank < workers; rank++)
+            needs[rank] = (struct memory_need){
+                .panel_slots = panel_table_panel_slots(resident->panels),
+                .sink_slots = panel_table_sink_slots(resident->panels),
+            };
+        return STATUS_OK;
+    }
     TRY(ownership_fork(&before, resident->ownership, resident_reused(resident, request)));
     const enum status status =
         memory_need_after(needs, choice, before, resident_is_shared(resident, choice), 0, workers);

@@ -8,6 +8,7 @@
 #include "proto/clock.h"
 #include "proto/plan/schedule.h"
 #include "worker/engine/non_finite.h"
+#include "worker/engine/transfer.h"
 
 void sequence_init(struct sequence *sequence, const struct sequence_start *start,
                    const struct model_spec *spec)
@@ -67,8 +68,16 @@ void sequence_deinit(struct sequence *sequence)
     free(sequence->prefix);
     free(sequence->prefix_own);
     free(sequence->prefix_root);
+    transfer_destroy(sequence->transfer);
+    sequence->transfer = NULL;
     sequence->ownership = NULL;
     sequence->panels = NULL;
+}
+
+bool sequence_transfers(const struct sequence *sequence)
+{
+    const enum engine_kind kind = sequence->job.request->kind;
+    return kind == ENGINE_SAVE || kind == ENGINE_RESTORE;
 }
 
 bool sequence_decodes(const struct sequence *sequence)

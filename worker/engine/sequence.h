@@ -65,6 +65,7 @@ struct sequence {
     int64_t sharded_end; /* tokens up to here went in stages with sharded queries */
 
     struct resident *resident; /* that it goes on from (resident.h); NULL: from none */
+    struct transfer *transfer; /* of one that saves or restores, once that has begun (transfer.h) */
 
     atomic_int cancel_status; /* enum status, STATUS_OK: go on; from any thread, rank 0's counts */
     _Atomic uint64_t non_finite; /* the first place that this rank has seen */
@@ -86,6 +87,9 @@ struct engine_result sequence_result(const struct sequence *sequence,
 MUST_CHECK enum status sequence_settle(struct sequence *sequence,
                                        const struct sequence_place *place);
 void sequence_deinit(struct sequence *sequence);
+
+/* Whether it moves keys out of the pool, or into it, and computes none. */
+bool sequence_transfers(const struct sequence *sequence);
 
 /* Whether its prompt has been passed, and an id is waiting to be. */
 bool sequence_decodes(const struct sequence *sequence);

@@ -140,6 +140,8 @@ struct device_ops {
     enum status (*step_begin)(struct device *device, const struct device_step *step);
     enum status (*move)(struct device *device, void *to, const void *from, size_t bytes);
     enum status (*clear)(struct device *device, void *memory, size_t bytes);
+    enum status (*take_out)(struct device *device, void *rows, const void *panel, int records);
+    enum status (*put_in)(struct device *device, void *panel, const void *rows, int records);
     void (*skip)(struct device *device);
     int64_t (*last_active_ns)(const struct device *device);
 };
@@ -306,6 +308,21 @@ static inline MUST_CHECK enum status device_move(struct device *device, void *to
 static inline MUST_CHECK enum status device_clear(struct device *device, void *memory, size_t bytes)
 {
     return device->ops->clear(device, memory, bytes);
+}
+
+/* The records of a panel in memory.cache, K and V last, as plain rows in the host's memory:
+ * [records] as kernels/attention_rows.h says, alike on every device. Done when they return. Between
+ * turns: logits are at hand no more. */
+static inline MUST_CHECK enum status device_take_out(struct device *device, void *rows,
+                                                     const void *panel, int records)
+{
+    return device->ops->take_out(device, rows, panel, records);
+}
+
+static inline MUST_CHECK enum status device_put_in(struct device *device, void *panel,
+                                                   const void *rows, int records)
+{
+    return device->ops->put_in(device, panel, rows, records);
 }
 
 static inline void device_skip(struct device *device)

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kernels/attention_rows.h"
 #include "proto/clock.h"
 #include "worker/engine/device/device_cpu_parts.h"
 #include "worker/engine/device/device_cpu_stage.h"
@@ -175,6 +176,36 @@ static enum status clear(struct device *device, void *memory, size_t bytes)
     return STATUS_OK;
 }
 
+static struct attention_rows_args rows_of(const struct device *device, int record, int records)
+{
+    return (struct attention_rows_args){
+        .cache = device->cache == CHOICE_CACHE_F32 ? DTYPE_F32 : DTYPE_BF16,
+        .kv_heads = (int)device->shape.kv_heads,
+        .head_dim = (int)device->shape.head_dim,
+        .values = record == records - 1,
+    };
+}
+
+static enum status take_out(struct device *device, void *rows, const void *panel, int records)
+{
+    for (int record = 0; record < records; record++) {
+        const struct attention_rows_args args = rows_of(device, record, records);
+        const size_t offset = (size_t)record * device->record_bytes;
+        attention_rows_take((char *)rows + offset, (const char *)panel + offset, &args);
+    }
+    return STATUS_OK;
+}
+
+static enum status put_in(struct device *device, void *panel, const void *rows, int records)
+{
+    for (int record = 0; record < records; record++) {
+        const struct attention_rows_args args = rows_of(device, record, records);
+        const size_t offset = (size_t)record * device->record_bytes;
+        attention_rows_put((char *)panel + offset, (const char *)rows + offset, &args);
+    }
+    return STATUS_OK;
+}
+
 /* ---- stages and steps ---- */
 
 static enum status run(struct device *device, int first, int end, const struct device_drive *drive)
@@ -260,6 +291,8 @@ static const struct device_ops cpu_ops = {
     .step_begin = device_cpu_step_begin,
     .move = move,
     .clear = clear,
+    .take_out = take_out,
+    .put_in = put_in,
     .skip = skip,
     .last_active_ns = last_active_ns,
 };

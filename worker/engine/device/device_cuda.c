@@ -240,6 +240,13 @@ static size_t device_bytes(const struct device_cuda *cuda, enum memory_region re
     }
 }
 
+/* Of the logits at hand, which are pinned: what is copied at once, too, to or from the host's other
+ * memory. */
+static size_t piece_bytes(const struct device_cuda *cuda)
+{
+    return (size_t)cuda->plan.bytes[MEMORY_LOGITS] - device_bytes(cuda, MEMORY_LOGITS);
+}
+
 static enum status allocate_all(struct device_cuda *cuda)
 {
     const struct cuda_runtime *runtime = cuda->streams->runtime;
@@ -250,8 +257,7 @@ static enum status allocate_all(struct device_cuda *cuda)
     }
     TRY(runtime->host_allocate(&cuda->pinned_lists,
                                (size_t)cuda->plan.bytes[MEMORY_LISTS] / LIST_SIDES));
-    TRY(runtime->host_allocate(&cuda->pinned_logits, (size_t)cuda->plan.bytes[MEMORY_LOGITS] -
-                                                         device_bytes(cuda, MEMORY_LOGITS)));
+    TRY(runtime->host_allocate(&cuda->pinned_logits, piece_bytes(cuda)));
     void *survey;
     TRY(runtime->host_allocate(&survey, (size_t)survey_bytes()));
     cuda->pinned_survey = survey;
@@ -284,6 +290,35 @@ static enum status clear(struct device *device, void *memory, size_t bytes)
 {
     const struct cuda_streams *streams = device_cuda_of(device)->streams;
     return streams->runtime->fill(memory, 0, bytes, streams->compute);
+}
+
+/* Records are plain rows there. */
+static enum status take_out(struct device *device, void *rows, const void *panel, int records)
+{
+    struct device_cuda *cuda = device_cuda_of(device);
+    const size_t bytes = (size_t)records * device->record_bytes;
+    const size_t most = piece_bytes(cuda);
+    for (size_t done = 0; done < bytes; done += most) {
+        const size_t piece = bytes - done < most ? bytes - done : most;
+        TRY(device_cuda_copy(cuda, cuda->pinned_logits, (const char *)panel + done, piece));
+        TRY(device_cuda_settle(cuda, NULL));
+        memcpy((char *)rows + done, cuda->pinned_logits, piece);
+    }
+    return STATUS_OK;
+}
+
+static enum status put_in(struct device *device, void *panel, const void *rows, int records)
+{
+    struct device_cuda *cuda = device_cuda_of(device);
+    const size_t bytes = (size_t)records * device->record_bytes;
+    const size_t most = piece_bytes(cuda);
+    for (size_t done = 0; done < bytes; done += most) {
+        const size_t piece = bytes - done < most ? bytes - done : most;
+        memcpy(cuda->pinned_logits, (const char *)rows + done, piece);
+        TRY(device_cuda_copy(cuda, (char *)panel + done, cuda->pinned_logits, piece));
+        TRY(device_cuda_settle(cuda, NULL));
+    }
+    return STATUS_OK;
 }
 
 /* ---- the rest ---- */
@@ -335,6 +370,8 @@ static const struct device_ops cuda_ops = {
     .step_begin = device_cuda_step_begin,
     .move = move,
     .clear = clear,
+    .take_out = take_out,
+    .put_in = put_in,
     .skip = skip,
     .last_active_ns = last_active_ns,
 };

@@ -1,0 +1,114 @@
+"""soak BIN TESTS [--seconds S] [--growth MIB]: row F25 of the contract. A coordinator answers batches, single requests, some that
+are cancelled, and a document now and then, over and over. After a third of the time its descriptors and threads may not grow any
+more, its memory by --growth at most (the contract: 1 MiB in an hour), and at the end no request holds anything.
+Prints a line for each figure: `name figure gate PASS|FAIL seed`."""
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+
+parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+parser.add_argument("bin")
+parser.add_argument("tests")
+parser.add_argument("--seconds", type=float, default=3600)
+parser.add_argument("--growth", type=float, default=1, help="MiB, after the first third")
+options = parser.parse_args()
+LINES, SPARE = 40, 4  # descriptors and threads that come and go
+
+
+class Soak:
+    def __init__(self, folder):
+        self.folder, self.rounds, self.samples = folder, 0, []
+        model, ready, secret = (os.path.join(folder, name) for name in ("tiny.gguf", "ready", "secret"))
+        subprocess.run([os.path.join(options.tests, "tiny_model_file"), model], check=True, timeout=60)
+        self.coordinator = self.spawn(
+            os.path.join(options.bin, "longhaul-coordinator"), "--model", model, "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0",
+            "--ready-file", ready, "--store", os.path.join(folder, "store"), "--log-level", "warn", "--join-secret", secret)
+        while not os.path.exists(ready):
+            assert self.coordinator.poll() is None, "the coordinator has ended"
+            time.sleep(0.02)
+        with open(ready, encoding="ascii") as file:
+            self.address, workers, self.http = file.read().split()[:3]
+        self.worker = self.spawn(os.path.join(options.tests, "echo-worker"), "--coordinator", workers, "--model", model, "--join-secret",
+                                 secret, "--places", "8", "--step-us", "500", "--group", "soak")
+
+    def spawn(self, *command):
+        with open(os.path.join(self.folder, "log"), "ab") as log:
+            return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+    def longhaul(self, *words, codes=(0,)):
+        result = subprocess.run([os.path.join(options.bin, "longhaul"), *words], stdin=subprocess.DEVNULL, capture_output=True,
+                                text=True, timeout=120, check=False)
+        assert result.returncode in codes, (words, result.stderr)
+        return result.stdout.strip()
+
+    def file(self, name, text):
+        path = os.path.join(self.folder, name)
+        with open(path, "w", encoding="ascii") as file:
+            file.write(text)
+        return path
+
+    def turn(self):
+        self.rounds += 1
+        server = ("--server", self.address)
+        lines = "".join(json.dumps({"custom_id": "%d" % n, "method": "POST", "url": "/v1/completions", "body": {
+            "prompt": "ROUND %d LINE %d " % (self.rounds, n) * 5, "max_tokens": 8}}) + "\n" for n in range(LINES))
+        name = self.longhaul("batch", "submit", *server, "--retention", "1", self.file("lines", lines))
+        cancelled = self.longhaul("batch", "submit", *server, "--retention", "1", self.file("lines", lines))
+        self.longhaul("batch", "cancel", *server, cancelled, codes=(0, 69, 78))
+        document = self.longhaul("document", "upload", *server, self.file("document", "DOCUMENT %d " % self.rounds * 500))
+        self.longhaul("generate", *server, "--raw", "--prompt", "SINGLE %d" % self.rounds, "--max-tokens", "8")
+        told = self.longhaul("batch", "results", *server, name)
+        assert len(told.splitlines()) == LINES, told
+        self.longhaul("document", "delete", *server, document)
+
+    def sample(self, begin):
+        status = "/proc/%d/" % self.coordinator.pid
+        with open(status + "statm", encoding="ascii") as file:
+            resident = int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+        self.samples.append((time.monotonic() - begin, resident, len(os.listdir(status + "fd")), len(os.listdir(status + "task"))))
+
+    def run(self):
+        begin = time.monotonic()
+        while time.monotonic() - begin < options.seconds:
+            self.turn()
+            self.sample(begin)
+
+    def held(self):
+        """What requests hold once there are none."""
+        with urllib.request.urlopen("http://%s/metrics" % self.http, timeout=20) as answer:
+            text = answer.read().decode()
+        return sum(float(value) for value in re.findall(
+            r"^longhaul_(?:kv_cache_tokens|kv_cache_usage_ratio|requests_running|requests_waiting)(?:\{.*\})? (\S+)$", text, re.M))
+
+    def report(self):
+        held = self.held()
+        later = [sample for sample in self.samples if sample[0] > options.seconds / 3]
+        growth = [max(sample[i] for sample in later) - later[0][i] for i in (1, 2, 3)]
+        passed = held == 0 and growth[0] <= options.growth and max(growth[1:]) <= SPARE
+        print("F25 %.0f s, %d rounds: memory grew by %.2f MiB of %.0f, descriptors by %d, threads by %d, held at the end %g gate %g %d %d 0 "
+              "%s seed 0" % (self.samples[-1][0], self.rounds, growth[0], later[0][1], growth[1], growth[2], held, options.growth, SPARE,
+                             SPARE, "PASS" if passed else "FAIL"))
+        return passed
+
+
+def main():
+    with tempfile.TemporaryDirectory(prefix="longhaul-soak-") as folder:
+        soak = Soak(folder)
+        try:
+            soak.run()
+            passed = soak.report()
+        finally:
+            for process in (soak.worker, soak.coordinator):
+                process.kill()
+                process.wait(20)
+    return 0 if passed else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,67 @@
+"""submitters BIN TESTS [--clients N] [--seconds S] [--share PERCENT]: row F17 of the contract. Starts a coordinator with a store,
+has N clients create batches over gRPC (tests/durability/submit_load.c), kills the coordinator with -9, and looks for every batch
+that was acknowledged. Prints a line for each figure: `name figure gate PASS|FAIL seed`."""
+import argparse
+import os
+import re
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+
+parser = argparse.ArgumentParser(description=__doc__)
+parser.add_argument("bin")
+parser.add_argument("tests")
+parser.add_argument("--clients", type=int, default=256)
+parser.add_argument("--seconds", type=float, default=20)
+parser.add_argument("--share", type=int, default=100, help="of the contract's rate that is asked for")
+options = parser.parse_args()
+
+
+def resident_mib(pid):
+    with open("/proc/%d/statm" % pid, encoding="ascii") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def main():
+    with tempfile.TemporaryDirectory(prefix="longhaul-submitters-") as folder:
+        model, ready, store = (os.path.join(folder, name) for name in ("tiny.gguf", "ready", "store"))
+        subprocess.run([os.path.join(options.tests, "tiny_model_file"), model], check=True, timeout=60)
+        with open(os.path.join(folder, "log"), "wb") as log:
+            coordinator = subprocess.Popen(
+                [os.path.join(options.bin, "longhaul-coordinator"), "--model", model, "--listen", "127.0.0.1:0", "--ready-file", ready,
+                 "--store", store, "--max-calls", "2048", "--log-level", "warn", "--join-secret", os.path.join(folder, "secret")],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        try:
+            while not os.path.exists(ready):
+                assert coordinator.poll() is None, "the coordinator has ended"
+                time.sleep(0.02)
+            with open(ready, encoding="ascii") as file:
+                address = file.readline().split()[0]
+            result = subprocess.run(
+                [os.path.join(options.tests, "submit_load"), "--server", address, "--clients", str(options.clients), "--seconds",
+                 str(options.seconds), "--share", str(options.share)], stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                timeout=options.seconds + 120, check=False)
+            resident = resident_mib(coordinator.pid)
+        finally:
+            coordinator.kill()
+            coordinator.wait(20)
+        sys.stdout.write(result.stdout)
+        sys.stderr.write(result.stderr)
+        told = re.search(r"^acknowledged (\d+)$", result.stdout, re.M)
+        acknowledged = int(told[1]) if told else 0
+        verified = subprocess.run([os.path.join(options.bin, "longhaul"), "store", "verify", store], stdin=subprocess.DEVNULL,
+                                  capture_output=True, text=True, timeout=600, check=False)
+        with sqlite3.connect(os.path.join(store, "store.db")) as database:
+            there = database.execute("SELECT count(*) FROM batches").fetchone()[0]
+        database.close()
+        whole = acknowledged > 0 and there == acknowledged and verified.returncode == 0
+        print("F17.lost %d of %d, resident %.0f MiB, gate 0, 1024 MiB %s seed 0" % (
+            acknowledged - there, acknowledged, resident, "PASS" if whole and resident <= 1024 else "FAIL"))
+        sys.stderr.write(verified.stdout + verified.stderr)
+        return 0 if whole and resident <= 1024 and result.returncode == 0 else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
