@@ -12,6 +12,7 @@
 
 #include <protobuf-c/protobuf-c.h>
 
+#include "coordinator/text/id_list.h"
 #include "proto/log.h"
 #include "proto/rpc/status_details.h"
 #include "proto/status.h"
@@ -40,10 +41,11 @@ struct errand_client_row {
 struct errand_client {
     const struct errand_client_row *row;
     void *context;
-    struct status_details *details; /* filled by an errand that is about to fail */
-    int64_t deadline_ns;            /* CLOCK_NEVER_NS: none of its own */
-    const char *tenant;             /* whose request it is; "": there is only one */
-    int priority;                   /* [-100, 100], among the tenant's own; higher first */
+    struct status_details *details;   /* filled by an errand that is about to fail */
+    int64_t deadline_ns;              /* CLOCK_NEVER_NS: none of its own */
+    const char *tenant;               /* whose request it is; "": there is only one */
+    int priority;                     /* [-100, 100], among the tenant's own; higher first */
+    const struct id_list *prompt_ids; /* of a Generate request's prompt; NULL: not known yet */
     /* The W3C traceparent that the client sent, not terminated, while the request lasts; NULL: none
      * came. */
     const char *traceparent;

@@ -134,6 +134,17 @@ static enum status read_question(struct errand *errand,
                                   prompt->text, errand->session.raw);
 }
 
+/* A client that has cut the prompt into tokens already has done it by the same forms. */
+static enum status read_prompt(struct errand *errand, const Longhaul__V1__GenerateRequest *request)
+{
+    const struct id_list *known = errand->client->prompt_ids;
+    if (!known)
+        return prompt_encode(&errand->tools->forms, &errand->ids, request->prompt);
+    for (size_t i = 0; i < known->count; i++)
+        TRY(id_list_add(&errand->ids, known->ids[i]));
+    return STATUS_OK;
+}
+
 static enum status read_generate(struct errand *errand, struct detokenizer *detokenizer,
                                  const Longhaul__V1__GenerateRequest *request)
 {
@@ -149,8 +160,8 @@ static enum status read_generate(struct errand *errand, struct detokenizer *deto
     details->field = "stop";
     TRY(detokenizer_init(detokenizer, forms->tokenizer, stops, request->n_stop));
     details->field = "prompt";
-    enum status status = request->session[0] ? read_question(errand, request)
-                                             : prompt_encode(forms, &errand->ids, request->prompt);
+    enum status status =
+        request->session[0] ? read_question(errand, request) : read_prompt(errand, request);
     if (status == STATUS_OUT_OF_RANGE)
         details->reason = "CONTEXT_EXCEEDED";
     TRY(status);

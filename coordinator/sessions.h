@@ -131,5 +131,5 @@ int sessions_list(struct sessions *sessions, struct sessions_view *views, const 
 /* Forgets those whose time has passed. */
 void sessions_expire(struct sessions *sessions);
 
-/* "sessions/ID", and the id in it: INVALID_ARGUMENT. */
+/* What names of sessions begin with. */
 extern const char sessions_collection[];

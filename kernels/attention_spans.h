@@ -37,9 +37,9 @@ struct attention_spans {
 void attention_spans_make(struct attention_spans *spans, const struct regimes *regimes,
                           const int32_t *positions, struct span queries, struct span keys);
 
-/* For kernels that walk all keys of a row at once, and for tests. first, end [queries]: the keys
- * that consecutive queries, however many, see through one regime, counted from the first of `keys`;
- * the two are equal where there are none. Whether any pair is visible. */
+/* first, end [queries]: the keys that consecutive queries, however many, see through one regime,
+ * counted from the first of `keys`; the two are equal where there are none. Whether any pair is
+ * visible. */
 bool attention_spans_ranges(int32_t *first, int32_t *end, const struct regime *regime,
                             const int32_t *positions, struct span queries, struct span keys);
 

@@ -44,6 +44,7 @@
  * | column_sums        | rows                          | what their sums are added to       |
  * | embed_gradient     | dy, rows by token             | dweight                            |
  * | add                | numbers                       | what they are added to             |
+ * | copy_rows          | rows                          | the same rows elsewhere            |
  * | round              | float32                       | operand, for cuBLASLt              |
  * | cross_entropy      | logits, targets               | their gradients, losses            |
  * | squares            | numbers                       | sums of their squares              |
@@ -508,6 +509,14 @@ struct kernels_cuda_add {
     int64_t count;
 };
 
+struct kernels_cuda_copy_rows {
+    float *out;         /* [rows, width], row r at out + r * out_stride */
+    int64_t out_stride; /* floats, a multiple of 4, as x_stride and width */
+    const float *x;     /* row r at x + r * x_stride */
+    int64_t x_stride;
+    int64_t rows, width;
+};
+
 struct kernels_cuda_round {
     void *out; /* [rows, width] operand, dense */
     enum dtype operand;
@@ -570,6 +579,7 @@ struct kernels_cuda {
     int (*embed_gradient)(const struct kernels_cuda_embed_gradient *args,
                           struct CUstream_st *stream);
     int (*add)(const struct kernels_cuda_add *args, struct CUstream_st *stream);
+    int (*copy_rows)(const struct kernels_cuda_copy_rows *args, struct CUstream_st *stream);
     int (*round)(const struct kernels_cuda_round *args, struct CUstream_st *stream);
     int (*cross_entropy)(const struct kernels_cuda_cross_entropy *args, struct CUstream_st *stream);
     int (*squares)(const struct kernels_cuda_squares *args, struct CUstream_st *stream);

@@ -182,6 +182,30 @@ static int add(const struct kernels_cuda_add *args, cudaStream_t stream)
 
 /* A thread for four neighbours. */
 __global__ void __launch_bounds__(THREADS)
+    copy_rows_kernel(const __grid_constant__ struct kernels_cuda_copy_rows args)
+{
+    const int64_t quads = args.width / 4, place = thread_number();
+    if (place >= args.rows * quads)
+        return;
+    const int64_t row = place / quads, column = place % quads * 4;
+    *(float4 *)(args.out + row * args.out_stride + column) =
+        *(const float4 *)(args.x + row * args.x_stride + column);
+}
+
+static int copy_rows(const struct kernels_cuda_copy_rows *args, cudaStream_t stream)
+{
+    const int64_t blocks = blocks_of(args->rows * (args->width / 4));
+    if (blocks == 0)
+        return 0;
+    if (blocks < 0 || blocks > INT32_MAX || args->width % 4 != 0 || args->x_stride % 4 != 0 ||
+        args->out_stride % 4 != 0)
+        return cudaErrorInvalidValue;
+    copy_rows_kernel<<<(unsigned)blocks, THREADS, 0, stream>>>(*args);
+    return cudaGetLastError();
+}
+
+/* A thread for four neighbours. */
+__global__ void __launch_bounds__(THREADS)
     round_kernel(const __grid_constant__ struct kernels_cuda_round args)
 {
     const int64_t quads = args.width / 4, place = thread_number();
@@ -392,6 +416,7 @@ void rows_gradient_cuda_install(struct kernels_cuda *kernels)
     kernels->column_sums = column_sums;
     kernels->embed_gradient = embed_gradient;
     kernels->add = add;
+    kernels->copy_rows = copy_rows;
     kernels->round = round_rows;
     kernels->cross_entropy = cross_entropy;
     kernels->squares = squares;

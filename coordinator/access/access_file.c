@@ -152,8 +152,8 @@ static enum status unknown_key(const struct line *line, const char *key, const c
 
 static enum status read_tenant(struct access_list *list, const struct line *line)
 {
-    static const char *const keys[] = {"weight", "queued-requests", "queued-tokens",
-                                       "running-requests", "stored-bytes", "session-tokens"};
+    static const char *const keys[] = {"weight",           "queued-requests", "queued-tokens",
+                                       "running-requests", "stored-bytes",    "session-tokens"};
     enum { KEYS = sizeof keys / sizeof keys[0] };
     int64_t values[KEYS] = {1};
     bool given[KEYS] = {false};

@@ -130,6 +130,7 @@ static enum status ask(struct attempt *attempt)
         .deadline_ns = clock_now_ns() + (left_us > 0 ? left_us * 1000 : 0),
         .tenant = line->tenant,
         .priority = priority_of(line),
+        .prompt_ids = &line->request.ids,
     };
     TRY(openai_answer_create(&attempt->answer, &facts));
     snprintf(name, sizeof name, "b%" PRId64 ".%" PRId64, line->batch, line->line);

@@ -10,8 +10,8 @@
 #include "proto/train/train_config.h"
 
 struct recipe_model {
-    struct model *model; /* NULL: from scratch */
-    struct vocab *bytes; /* of a model from scratch */
+    struct model *model;       /* NULL: from scratch */
+    struct vocab *bytes;       /* of a model from scratch */
     const struct vocab *vocab; /* of either */
     struct tokenizer *tokenizer;
     struct model_spec spec;

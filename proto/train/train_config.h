@@ -32,6 +32,7 @@ enum train_setting {
 };
 enum train_decay { TRAIN_DECAY_CONSTANT, TRAIN_DECAY_LINEAR, TRAIN_DECAY_COSINE };
 enum train_compute { TRAIN_COMPUTE_FLOAT32, TRAIN_COMPUTE_BF16 };
+enum train_device { TRAIN_DEVICE_CPU, TRAIN_DEVICE_CUDA };
 enum train_recompute { TRAIN_RECOMPUTE_LAYER, TRAIN_RECOMPUTE_NONE };
 enum train_format { TRAIN_FORMAT_SAFETENSORS, TRAIN_FORMAT_GGUF, TRAIN_FORMAT_BOTH };
 enum train_dtype { TRAIN_DTYPE_FLOAT32, TRAIN_DTYPE_BFLOAT16, TRAIN_DTYPE_FLOAT16 };
@@ -83,6 +84,7 @@ struct train_config_training {
     double beta1, beta2, epsilon, weight_decay;
     double clip; /* of the norm of all gradients; 0: none */
     enum train_compute compute;
+    enum train_device device;
     enum train_recompute recompute;
     int64_t seed;             /* of the order of later epochs */
     int64_t checkpoint_steps; /* between checkpoints; 0: at the end only */

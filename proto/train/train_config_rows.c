@@ -7,6 +7,7 @@ static const char *const losses[] = {"all", "response", NULL};
 static const char *const settings[] = {"plain", "recipe", "full", "rpes", "pose", NULL};
 static const char *const decays[] = {"constant", "linear", "cosine", NULL};
 static const char *const computes[] = {"float32", "bf16", NULL};
+static const char *const devices[] = {"cpu", "cuda", NULL};
 static const char *const recomputes[] = {"layer", "none", NULL};
 static const char *const formats[] = {"safetensors", "gguf", "both", NULL};
 static const char *const dtypes[] = {"float32", "bfloat16", "float16", NULL};
@@ -101,6 +102,8 @@ const struct train_key train_config_rows[] = {
     REAL("training.weight_decay", training.weight_decay, 0, 10, "0.1", "of AdamW, decoupled"),
     REAL("training.clip", training.clip, 0, 1e9, "1", "of the gradients' norm; 0: none"),
     WORD("training.compute", training.compute, computes, "float32", "operands of products"),
+    WORD("training.device", training.device, devices, "cpu",
+         "what computes a step: the threads of a rank, or a GPU each"),
     WORD("training.recompute", training.recompute, recomputes, "layer",
          "what is computed again on the way back"),
     INTEGER("training.seed", training.seed, 0, seeds, "1", "of the order of later epochs"),

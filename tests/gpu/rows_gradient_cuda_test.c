@@ -297,6 +297,23 @@ static void rows_are_rounded_to_operands(void **unused)
     free(got);
 }
 
+static void rows_are_copied_between_strides(void **unused)
+{
+    (void)unused;
+    enum { ROWS = 7, WIDTH = 36, FROM = 44, TO = 40 };
+    float *x = normals(ROWS * FROM), *before = normals(ROWS * TO);
+    struct gpu_memory x_at = on_gpu(x, ROWS * FROM), out = on_gpu(before, ROWS * TO);
+    const struct kernels_cuda_copy_rows args = {out.at, TO, x_at.at, FROM, ROWS, WIDTH};
+    gpu_memory_settle("copy_rows", kernels_cuda_find()->copy_rows(&args, NULL));
+    float *got = taken(&out);
+    for (int i = 0; i < ROWS * TO; i++)
+        assert_true(got[i] == (i % TO < WIDTH ? x[i / TO * FROM + i % TO] : before[i]));
+    gpu_memory_destroy(&x_at);
+    free(x);
+    free(before);
+    free(got);
+}
+
 static void rotation_is_undone_over_all_frames(void **unused)
 {
     (void)unused;
@@ -525,6 +542,7 @@ int main(int count, char **arguments)
         cmocka_unit_test(swiglu_goes_back_to_gate_and_up),
         cmocka_unit_test(numbers_are_added_wherever_they_lie),
         cmocka_unit_test(rows_are_rounded_to_operands),
+        cmocka_unit_test(rows_are_copied_between_strides),
         cmocka_unit_test(rotation_is_undone_over_all_frames),
         cmocka_unit_test(dots_of_rows),
         cmocka_unit_test(logits_become_their_gradients),

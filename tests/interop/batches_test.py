@@ -346,13 +346,13 @@ class Ends(BatchTest):
         self.coordinator.terminate()
         self.coordinator.wait(20)
         with sqlite3.connect(os.path.join(store.split("=")[1], "store.db")) as database:
-            when = int((time.time() + 6) * 1e6)
+            when = int((time.time() + 12) * 1e6)
             database.execute("UPDATE batches SET expires_us = ?, due_us = ?", (when, when))
         database.close()
         self.start(store)
         self.echo("--group=g", "--places=3", "--step-us=20000")
-        wait_until(lambda: self.get(made.name).counts.completed == 1 and self.get(made.name).counts.running >= 2, 5, "one is done, some run")
-        ended = self.wait_ended(made.name, 10)
+        wait_until(lambda: self.get(made.name).counts.completed == 1 and self.get(made.name).counts.running >= 2, 11, "one is done, some run")
+        ended = self.wait_ended(made.name, 20)
         self.assertEqual((ended.state, ended.counts.completed, ended.counts.expired), (bp.BATCH_STATE_EXPIRED, 1, 5))
         self.assertLess(ended.ended_us, when + 2e6)
         results = {result.custom_id: json.loads(result.json) for result in self.results(made.name)}

@@ -179,8 +179,8 @@ static double budget(const struct product *p, bool decode, const float *x, const
         counted += 4 * largest * largest_x;
     }
     bool bf16 = !decode && strncmp(p->kernels->name, "avx512_bf16", 11) == 0;
-    bool integers = !bf16 && strcmp(p->kernels->name, "reference") != 0 &&
-                    dtype_block_elements(p->dtype) > 1;
+    bool integers =
+        !bf16 && strcmp(p->kernels->name, "reference") != 0 && dtype_block_elements(p->dtype) > 1;
     double additions = decode ? 16 + (double)p->in / 32 : 264 + (double)p->in / 256;
     if (strcmp(p->kernels->name, "reference") == 0)
         additions = 8 + (double)p->in / 16;

@@ -111,8 +111,8 @@ static enum status run_rank(struct transport *t, void *context)
     enum status status = STATUS_OK;
     TRY(thread_pool_create(&pool, run->threads, NULL, true));
     const struct pass_options options = {
-        run->spec,          run->method,    t,    pool, run->kernels, run->parameters,
-        run->sample->count, run->recompute, false};
+        run->spec,          run->method,    t,     pool, run->kernels, run->parameters,
+        run->sample->count, run->recompute, false, NULL};
     TRY_ELSE(pass_create(&pass, &options), end);
     status = pass_gradient(pass, run->weights, run->gradients, run->sample, scale, &run->loss);
     /* A second time the memory is not fresh. */
@@ -367,7 +367,8 @@ static enum status run_lengths(struct transport *t, void *context)
                                              run->parameters,
                                              p ? lengths[p - 1] : TOKENS,
                                              true,
-                                             false};
+                                             false,
+                                             NULL};
         status = pass_create(&passes[p], &options);
     }
     for (int n = 0; n < LENGTHS && status == STATUS_OK; n++) {
@@ -432,8 +433,8 @@ static void a_sample_that_is_too_long(void **state)
     assert_int_equal(parameters_create(&parameters, &spec), STATUS_OK);
     assert_int_equal(thread_pool_create(&pool, 1, NULL, false), STATUS_OK);
     struct transport alone = {.size = 1};
-    const struct pass_options options = {&spec,      &method,    &alone, pool, kernels_best(),
-                                         parameters, TOKENS - 1, false,  false};
+    const struct pass_options options = {&spec,      &method,    &alone, pool,  kernels_best(),
+                                         parameters, TOKENS - 1, false,  false, NULL};
     struct pass *pass;
     double loss = 0;
     assert_int_equal(pass_create(&pass, &options), STATUS_OK);

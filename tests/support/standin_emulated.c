@@ -105,6 +105,7 @@ KERNEL(embed_gradient, kernels_cuda_embed_gradient,
        (REACH(args->dweight), REACH(args->dy), REACH(args->ids), REACH(args->first),
         REACH(args->order)))
 KERNEL(add, kernels_cuda_add, (REACH(args->sum), REACH(args->x)))
+KERNEL(copy_rows, kernels_cuda_copy_rows, (REACH(args->out), REACH(args->x)))
 KERNEL(round, kernels_cuda_round, (REACH(args->out), REACH(args->x)))
 KERNEL(cross_entropy, kernels_cuda_cross_entropy,
        (REACH(args->logits), REACH(args->losses), REACH(args->targets)))
@@ -204,6 +205,7 @@ const struct kernels_cuda *standin_emulated_kernels(void)
         .column_sums = launch_column_sums,
         .embed_gradient = launch_embed_gradient,
         .add = launch_add,
+        .copy_rows = launch_copy_rows,
         .round = launch_round,
         .cross_entropy = launch_cross_entropy,
         .squares = launch_squares,

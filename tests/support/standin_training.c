@@ -299,6 +299,17 @@ static bool do_add(void *arguments)
     return true;
 }
 
+static bool do_copy_rows(void *arguments)
+{
+    const struct kernels_cuda_copy_rows *args = arguments;
+    const float *x = standin_behind(args->x);
+    float *out = standin_behind(args->out);
+    for (int64_t r = 0; r < args->rows; r++)
+        memcpy(out + r * args->out_stride, x + r * args->x_stride,
+               (size_t)args->width * sizeof *out);
+    return true;
+}
+
 static bool do_round(void *arguments)
 {
     const struct kernels_cuda_round *args = arguments;
@@ -392,6 +403,7 @@ LAUNCH(swiglu_gradient, kernels_cuda_swiglu_gradient)
 LAUNCH(column_sums, kernels_cuda_column_sums)
 LAUNCH(embed_gradient, kernels_cuda_embed_gradient)
 LAUNCH(add, kernels_cuda_add)
+LAUNCH(copy_rows, kernels_cuda_copy_rows)
 LAUNCH(round, kernels_cuda_round)
 LAUNCH(cross_entropy, kernels_cuda_cross_entropy)
 LAUNCH(squares, kernels_cuda_squares)
@@ -408,6 +420,7 @@ void standin_training_install(struct kernels_cuda *table)
     table->column_sums = launch_column_sums;
     table->embed_gradient = launch_embed_gradient;
     table->add = launch_add;
+    table->copy_rows = launch_copy_rows;
     table->round = launch_round;
     table->cross_entropy = launch_cross_entropy;
     table->squares = launch_squares;

@@ -3,11 +3,14 @@
  * of a slice in their order, then slices in the order of ranks. */
 #include "worker/trainer/optimiser.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "kernels/kernels_cuda.h"
 #include "worker/engine/transport/transport_reduce.h"
+#include "worker/trainer/gpu_wait.h"
 
 enum {
     LINE_FLOATS = 16,
@@ -24,6 +27,8 @@ struct optimiser {
     double *sums;            /* [size]: squares of each rank's slice */
     size_t *offsets, *sizes; /* [size] bytes */
     struct transport_sums adding;
+    /* On a GPU; `state`, `squares` and the host's side of them are pinned then. */
+    void *moment_there, *variance_there, *squares_there, *scratch_there;
 };
 
 static size_t least(size_t a, size_t b)
@@ -73,32 +78,73 @@ static void share_out(struct optimiser *o)
     o->pieces = (o->state.end - o->state.first + PIECE_FLOATS - 1) / PIECE_FLOATS;
 }
 
+/* One more than is needed, since a slice may be empty. */
+static size_t slice_bytes(const struct optimiser *o)
+{
+    return (o->state.end - o->state.first + 1) * sizeof(float);
+}
+
+static size_t squares_bytes(const struct optimiser *o)
+{
+    return (o->pieces + 1) * sizeof *o->squares;
+}
+
+static enum status allocate_on_host(struct optimiser *o, size_t scratch)
+{
+    o->state.moment = calloc(1, slice_bytes(o));
+    o->state.variance = calloc(1, slice_bytes(o));
+    o->squares = calloc(1, squares_bytes(o));
+    o->adding.scratch = calloc(scratch + 1, sizeof(float));
+    if (!o->state.moment || !o->state.variance || !o->squares || !o->adding.scratch)
+        return fail(STATUS_RESOURCE_EXHAUSTED,
+                    "no memory for the optimiser's part of rank %d: %zu MiB; start more ranks",
+                    o->options.transport->rank,
+                    optimiser_bytes(o->options.count, o->options.transport->size) >> 20);
+    return STATUS_OK;
+}
+
+static enum status allocate_pinned(const struct optimiser *o, void **memory, size_t bytes)
+{
+    TRY(o->options.streams->runtime->host_allocate(memory, bytes));
+    memset(*memory, 0, bytes);
+    return STATUS_OK;
+}
+
+static enum status allocate_on_gpu(struct optimiser *o, size_t scratch)
+{
+    const struct cuda_runtime *runtime = o->options.streams->runtime;
+    void *moment, *variance, *squares;
+    TRY(allocate_pinned(o, &moment, slice_bytes(o)));
+    o->state.moment = moment;
+    TRY(allocate_pinned(o, &variance, slice_bytes(o)));
+    o->state.variance = variance;
+    TRY(allocate_pinned(o, &squares, squares_bytes(o)));
+    o->squares = squares;
+    TRY(runtime->allocate(&o->moment_there, slice_bytes(o)));
+    TRY(runtime->allocate(&o->variance_there, slice_bytes(o)));
+    TRY(runtime->allocate(&o->squares_there, squares_bytes(o)));
+    TRY(runtime->allocate(&o->scratch_there, (scratch + 1) * sizeof(float)));
+    o->adding.scratch = o->scratch_there;
+    return optimiser_send(o);
+}
+
 static enum status allocate_memory(struct optimiser *o)
 {
     const size_t size = (size_t)o->options.transport->size;
-    const size_t length = o->state.end - o->state.first;
     const size_t scratch = scratch_floats(o->options.count, (int)size);
-    /* One more than is needed, since a slice may be empty. */
-    o->state.moment = calloc(length + 1, sizeof(float));
-    o->state.variance = calloc(length + 1, sizeof(float));
-    o->squares = calloc(o->pieces + 1, sizeof *o->squares);
     o->sums = calloc(size, sizeof *o->sums);
     o->matrices = calloc(o->options.matrices_count + 1, sizeof *o->matrices);
     o->adding = (struct transport_sums){
         .offsets = o->offsets,
         .sizes = o->sizes,
-        .scratch = calloc(scratch + 1, sizeof(float)),
         .scratch_count = scratch,
         .requests = calloc(2 * size, sizeof(struct transport_request *)),
     };
-    if (!o->state.moment || !o->state.variance || !o->squares || !o->sums || !o->matrices ||
-        !o->adding.scratch || !o->adding.requests)
-        return fail(STATUS_RESOURCE_EXHAUSTED,
-                    "no memory for the optimiser's part of rank %d: %zu MiB; start more ranks",
-                    o->options.transport->rank, optimiser_bytes(o->options.count, (int)size) >> 20);
+    if (!o->sums || !o->matrices || !o->adding.requests)
+        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for an optimiser of %zu ranks", size);
     if (o->options.matrices_count > 0)
         memcpy(o->matrices, o->options.matrices, o->options.matrices_count * sizeof *o->matrices);
-    return STATUS_OK;
+    return o->options.streams ? allocate_on_gpu(o, scratch) : allocate_on_host(o, scratch);
 }
 
 enum status optimiser_create(struct optimiser **optimiser, const struct optimiser_options *options)
@@ -123,17 +169,32 @@ enum status optimiser_create(struct optimiser **optimiser, const struct optimise
     return status;
 }
 
+static void free_arrays(struct optimiser *o)
+{
+    if (!o->options.streams) {
+        free(o->adding.scratch);
+        free(o->squares);
+        free(o->state.variance);
+        free(o->state.moment);
+        return;
+    }
+    const struct cuda_runtime *runtime = o->options.streams->runtime;
+    void *const there[] = {o->moment_there, o->variance_there, o->squares_there, o->scratch_there};
+    void *const pinned[] = {o->squares, o->state.variance, o->state.moment};
+    for (int a = 0; a < 4; a++)
+        runtime->release(there[a]);
+    for (int a = 0; a < 3; a++)
+        runtime->host_release(pinned[a]);
+}
+
 void optimiser_destroy(struct optimiser *o)
 {
     if (!o)
         return;
+    free_arrays(o);
     free(o->adding.requests);
-    free(o->adding.scratch);
     free(o->matrices);
     free(o->sums);
-    free(o->squares);
-    free(o->state.variance);
-    free(o->state.moment);
     free(o->sizes);
     free(o->offsets);
     free(o);
@@ -144,6 +205,28 @@ struct optimiser_state optimiser_state(struct optimiser *optimiser)
     return optimiser->state;
 }
 
+enum status optimiser_fetch(struct optimiser *o)
+{
+    const struct cuda_streams *streams = o->options.streams;
+    if (!streams)
+        return STATUS_OK;
+    TRY(streams->runtime->copy(o->state.moment, o->moment_there, slice_bytes(o), streams->compute));
+    TRY(streams->runtime->copy(o->state.variance, o->variance_there, slice_bytes(o),
+                               streams->compute));
+    return gpu_wait(streams, o->options.transport);
+}
+
+enum status optimiser_send(struct optimiser *o)
+{
+    const struct cuda_streams *streams = o->options.streams;
+    if (!streams)
+        return STATUS_OK;
+    TRY(streams->runtime->copy(o->moment_there, o->state.moment, slice_bytes(o), streams->compute));
+    TRY(streams->runtime->copy(o->variance_there, o->state.variance, slice_bytes(o),
+                               streams->compute));
+    return gpu_wait(streams, o->options.transport);
+}
+
 /* ---- a step ---- */
 
 struct step_job {
@@ -151,6 +234,7 @@ struct step_job {
     const float *gradient; /* of the slice */
     float *weights;        /* of all */
     struct adamw_args args;
+    enum status *status; /* of launches, on a GPU */
 };
 
 static size_t piece_length(const struct optimiser *o, size_t piece)
@@ -166,12 +250,29 @@ static void square_piece(void *context, int thread, size_t piece)
         job->gradient + piece * PIECE_FLOATS, (int64_t)piece_length(job->o, piece));
 }
 
+static_assert((int)PIECE_FLOATS == (int)KERNELS_CUDA_SQUARES, "a piece has one sum of squares");
+
+static enum status square_on_gpu(const struct step_job *job)
+{
+    const struct optimiser *o = job->o;
+    const struct cuda_streams *streams = o->options.streams;
+    const struct kernels_cuda_squares args = {o->squares_there, job->gradient,
+                                              (int64_t)(o->state.end - o->state.first)};
+    TRY(streams->runtime->launched(streams->kernels->squares(&args, streams->compute), "squares"));
+    TRY(streams->runtime->copy(o->squares, o->squares_there, o->pieces * sizeof *o->squares,
+                               streams->compute));
+    return gpu_wait(streams, o->options.transport);
+}
+
 static enum status measure_norm(struct step_job *job, double *norm)
 {
     struct optimiser *o = job->o;
     struct transport *t = o->options.transport;
     double sum = 0;
-    thread_pool_run(o->options.pool, o->pieces, square_piece, NULL, job);
+    if (o->options.streams)
+        TRY(square_on_gpu(job));
+    else
+        thread_pool_run(o->options.pool, o->pieces, square_piece, NULL, job);
     for (size_t piece = 0; piece < o->pieces; piece++)
         sum += o->squares[piece];
     TRY(transport_gather_each(t, &sum, o->sums, sizeof sum));
@@ -194,7 +295,16 @@ static void update_span(const struct step_job *job, size_t first, size_t end, bo
     args.gradient = job->gradient + offset;
     args.count = (int64_t)(end - first);
     args.weight_decay = decays ? o->options.settings.weight_decay : 0;
-    o->options.kernels->adamw(&args);
+    if (!o->options.streams) {
+        o->options.kernels->adamw(&args);
+        return;
+    }
+    const struct cuda_streams *streams = o->options.streams;
+    args.moment = (float *)o->moment_there + offset;
+    args.variance = (float *)o->variance_there + offset;
+    const enum status status =
+        streams->runtime->launched(streams->kernels->adamw(&args, streams->compute), "adamw");
+    *job->status = *job->status == STATUS_OK ? status : *job->status;
 }
 
 static void update_piece(void *context, int thread, size_t piece)
@@ -225,6 +335,8 @@ static enum status gather_weights(struct optimiser *o, float *weights)
     struct transport *t = o->options.transport;
     const size_t longest = slice_most(o->options.count, t->size);
     enum status status = STATUS_OK;
+    if (t->size == 1)
+        return STATUS_OK;
     for (size_t done = 0; done < longest && status == STATUS_OK; done += GATHER_FLOATS) {
         for (int rank = 0; rank < t->size; rank++) {
             const size_t first = optimiser_first(o->options.count, rank, t->size);
@@ -245,7 +357,8 @@ enum status optimiser_step(struct optimiser *o, float *weights, float *gradients
 {
     const struct optimiser_settings *settings = &o->options.settings;
     float *slice = gradients + o->state.first;
-    struct step_job job = {.o = o, .gradient = slice, .weights = weights};
+    enum status launches = STATUS_OK;
+    struct step_job job = {.o = o, .gradient = slice, .weights = weights, .status = &launches};
     double measured = 0;
     TRY(transport_reduce_scatter(o->options.transport, slice, gradients, &o->adding));
     TRY(measure_norm(&job, &measured));
@@ -263,7 +376,12 @@ enum status optimiser_step(struct optimiser *o, float *weights, float *gradients
         .beta2 = settings->beta2,
         .epsilon = settings->epsilon,
     };
-    thread_pool_run(o->options.pool, o->pieces, update_piece, NULL, &job);
+    if (o->options.streams)
+        for (size_t piece = 0; piece < o->pieces; piece++)
+            update_piece(&job, 0, piece);
+    else
+        thread_pool_run(o->options.pool, o->pieces, update_piece, NULL, &job);
+    TRY(launches);
     transport_mark(o->options.transport);
     TRY(gather_weights(o, weights));
     *norm = measured;

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "kernels/kernels.h"
+#include "worker/engine/device/cuda_runtime.h"
 #include "worker/engine/device/thread_pool.h"
 #include "worker/engine/transport/transport.h"
 
@@ -33,6 +34,8 @@ struct optimiser_options {
     const struct optimiser_matrix *matrices; /* [matrices_count], ascending; copied */
     size_t matrices_count;
     struct optimiser_settings settings;
+    /* Of the GPU that computes it, which holds weights and gradients too; NULL: the pool does. */
+    const struct cuda_streams *streams;
 };
 
 /* What a rank keeps: moments and variances of its slice, in the order of the parameters. */
@@ -56,8 +59,11 @@ MUST_CHECK enum status optimiser_create(struct optimiser **optimiser,
 /* Accepts NULL. */
 void optimiser_destroy(struct optimiser *optimiser);
 
-/* To be saved, or filled with what was. */
+/* To be saved, after optimiser_fetch, or filled with what was, before optimiser_send: on a GPU it
+ * is a copy. */
 struct optimiser_state optimiser_state(struct optimiser *optimiser);
+MUST_CHECK enum status optimiser_fetch(struct optimiser *optimiser);
+MUST_CHECK enum status optimiser_send(struct optimiser *optimiser);
 
 /* Step `step`, from 1, which all ranks take: weights [count], alike on all ranks before and after;
  * gradients [count], each rank's part of the sum, of no more use after it. `norm`: of the sum,

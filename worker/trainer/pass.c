@@ -10,21 +10,16 @@ enum { ALIGNMENT = 64 };
 
 /* ---- memory: once to add up, once to hand out ---- */
 
-struct taker {
-    char *memory; /* NULL: only adds up */
-    size_t bytes;
-};
-
-static void *take(struct taker *taker, int64_t elements, size_t element_bytes)
+void *pass_take(struct pass_taker *taker, int64_t elements, size_t element_bytes)
 {
     char *piece = taker->memory ? taker->memory + taker->bytes : NULL;
     taker->bytes += ((size_t)elements * element_bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
     return piece;
 }
 
-static float *floats(struct taker *taker, int64_t elements)
+static float *floats(struct pass_taker *taker, int64_t elements)
 {
-    return take(taker, elements, sizeof(float));
+    return pass_take(taker, elements, sizeof(float));
 }
 
 static int64_t larger(int64_t a, int64_t b)
@@ -32,12 +27,27 @@ static int64_t larger(int64_t a, int64_t b)
     return a > b ? a : b;
 }
 
-static void take_activations(struct pass *pass, struct taker *taker)
+static void take_keys(struct pass *pass, struct pass_taker *taker)
+{
+    const struct model_spec *spec = pass->options.spec;
+    const struct bands *bands = &pass->sight.tables[0].bands;
+    const int64_t rows = pass->rows_most, keys = pass->keys_most, head_dim = spec->head_dim;
+    const int64_t pair = 2 * spec->kv_heads * head_dim;
+    pass->query_tables = floats(taker, bands->query_frames * rows * head_dim);
+    pass->key_tables = floats(taker, bands->key_frames * keys * head_dim);
+    pass->query_gradients = floats(taker, bands->query_frames * rows * spec->heads * head_dim);
+    pass->rotated_gradients = floats(taker, bands->key_frames * keys * pair / 2);
+    pass->pairs = floats(taker, keys * pair);
+    pass->pair_gradients = floats(taker, keys * pair);
+    pass->returned = floats(taker, pass->returned_most * pair);
+    pass->dots = floats(taker, rows * spec->heads);
+}
+
+void pass_take_activations(struct pass *pass, struct pass_taker *taker)
 {
     const struct model_spec *spec = pass->options.spec;
     const int64_t rows = pass->rows_most, held = pass->options.recompute ? 1 : spec->layers;
     const int64_t blocks = (rows + PASS_BLOCK_ROWS - 1) / PASS_BLOCK_ROWS;
-    pass->index = take(taker, rows, sizeof *pass->index);
     pass->inputs = floats(taker, (spec->layers + 1) * rows * spec->hidden);
     pass->values = floats(taker, held * rows * pass->tape.width);
     pass->logsumexp = floats(taker, held * rows * spec->heads);
@@ -48,49 +58,15 @@ static void take_activations(struct pass *pass, struct taker *taker)
             pass->gradients[b] = floats(taker, rows * pass->tape.widths[b]);
     pass->partial = floats(taker, blocks * larger(spec->hidden, 2 * spec->head_dim));
     pass->logits = floats(taker, PASS_HEAD_ROWS * (int64_t)spec->vocab);
-    pass->targets = take(taker, rows, sizeof *pass->targets);
-    pass->losses = take(taker, PASS_HEAD_ROWS, sizeof *pass->losses);
+    take_keys(pass, taker);
 }
 
-static void take_attention(struct pass *pass, struct taker *taker)
+static enum status take_host_memory(struct pass *pass)
 {
-    const struct model_spec *spec = pass->options.spec;
-    const struct bands *bands = &pass->sight.tables[0].bands;
-    const int64_t rows = pass->rows_most, keys = pass->keys_most, head_dim = spec->head_dim;
-    const int64_t pair = 2 * spec->kv_heads * head_dim;
-    const int threads = thread_pool_threads(pass->options.pool);
-    pass->query_tables = floats(taker, bands->query_frames * rows * head_dim);
-    pass->key_tables = floats(taker, bands->key_frames * keys * head_dim);
-    pass->queries = floats(taker, bands->query_frames * rows * spec->heads * head_dim);
-    pass->query_gradients = floats(taker, bands->query_frames * rows * spec->heads * head_dim);
-    pass->rotated = floats(taker, bands->key_frames * keys * pair / 2);
-    pass->rotated_gradients = floats(taker, bands->key_frames * keys * pair / 2);
-    pass->pairs = floats(taker, keys * pair);
-    pass->pair_gradients = floats(taker, keys * pair);
-    pass->returned = floats(taker, pass->returned_most * pair);
-    pass->sums = floats(taker, rows * spec->heads);
-    pass->dots = floats(taker, rows * spec->heads);
-    pass->product_scratch = take(taker, (int64_t)products_scratch_bytes(pass->options.pool), 1);
-    pass->tile_scratch_bytes =
-        (attention_gradient_scratch_bytes(spec->head_dim) + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
-    pass->tile_scratch = take(taker, threads * (int64_t)pass->tile_scratch_bytes, 1);
-}
-
-static enum status take_memory(struct pass *pass)
-{
-    struct taker taker = {NULL, 0};
-    take_activations(pass, &taker);
-    take_attention(pass, &taker);
-    pass->bytes = taker.bytes;
-    pass->memory = aligned_alloc(ALIGNMENT, pass->bytes);
-    if (!pass->memory)
-        return fail(STATUS_RESOURCE_EXHAUSTED,
-                    "no memory for a training pass over %lld tokens: %zu MiB on this rank; "
-                    "recompute by layer, take shorter samples or a longer sequence axis",
-                    (long long)pass->options.tokens, pass->bytes >> 20);
-    taker = (struct taker){pass->memory, 0};
-    take_activations(pass, &taker);
-    take_attention(pass, &taker);
+    pass->index = calloc((size_t)pass->rows_most, sizeof *pass->index);
+    pass->targets = calloc((size_t)pass->rows_most, sizeof *pass->targets);
+    if (!pass->index || !pass->targets)
+        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the rows of a training pass");
     return STATUS_OK;
 }
 
@@ -125,12 +101,14 @@ enum status pass_create(struct pass **out, const struct pass_options *options)
     if (!pass)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a training pass");
     pass->options = *options;
+    pass->device = options->streams ? &pass_cuda_device : &pass_cpu_device;
     TRY_ELSE(layer_program_create(&pass->program, options->spec), undo);
     TRY_ELSE(tape_make(&pass->tape, pass->program), undo);
     TRY_ELSE(ownership_create(&pass->ownership, options->transport->size, PASS_PANEL), undo);
     find_sight(pass);
     find_most(pass);
-    TRY_ELSE(take_memory(pass), undo);
+    TRY_ELSE(take_host_memory(pass), undo);
+    TRY_ELSE(pass->device->open(pass), undo);
     *out = pass;
     return STATUS_OK;
 undo:
@@ -147,7 +125,9 @@ void pass_destroy(struct pass *pass)
     key_exchange_deinit(&pass->exchange);
     free(pass->pieces);
     free(pass->requests);
-    free(pass->memory);
+    pass->device->close(pass);
+    free(pass->targets);
+    free(pass->index);
     free(pass);
 }
 
@@ -184,9 +164,9 @@ static enum status layer_forward(struct pass *pass, int layer)
 {
     for (int op = 0; op < pass->tape.count; op++) {
         if (pass->tape.ops[op].op->kind == LAYER_ATTEND)
-            TRY(pass_attend(pass, op, layer));
+            TRY(pass->device->attend(pass, op, layer));
         else
-            pass_op(pass, op, layer);
+            TRY(pass->device->op(pass, op, layer));
         transport_mark(pass->options.transport);
     }
     return STATUS_OK;
@@ -198,9 +178,9 @@ static enum status layer_back(struct pass *pass, int layer, float *gradients)
         TRY(layer_forward(pass, layer));
     for (int op = pass->tape.count - 1; op >= 0; op--) {
         if (pass->tape.ops[op].op->kind == LAYER_ATTEND)
-            TRY(pass_attend_back(pass, op, layer));
+            TRY(pass->device->attend_back(pass, op, layer));
         else
-            pass_op_back(pass, op, layer, gradients);
+            TRY(pass->device->op_back(pass, op, layer, gradients));
         transport_mark(pass->options.transport);
     }
     return STATUS_OK;
@@ -222,22 +202,21 @@ enum status pass_forward(struct pass *pass, const float *weights, const struct s
     pass->sample = *sample;
     pass->weights = weights;
     TRY(pass_deal(pass));
-    pass_embed(pass);
+    TRY(pass->device->deal(pass));
+    TRY(pass->device->embed(pass));
     for (int layer = 0; layer < layers; layer++)
         TRY(layer_forward(pass, layer));
-    pass_norm(pass, pass->normed,
-              pass->inputs + layers * pass->rows_most * pass->options.spec->hidden,
-              pass_weight_of(pass, MODEL_OUTPUT_NORM, 0));
-    return STATUS_OK;
+    return pass->device->norm(pass);
 }
 
 enum status pass_gradient(struct pass *pass, const float *weights, float *gradients,
                           const struct sample *sample, float scale, double *loss)
 {
     TRY(pass_forward(pass, weights, sample));
-    *loss += pass_head(pass, gradients, scale);
+    double own = 0;
+    TRY(pass->device->head(pass, gradients, scale, &own));
+    *loss += own;
     for (int layer = pass->options.spec->layers - 1; layer >= 0; layer--)
         TRY(layer_back(pass, layer, gradients));
-    pass_embed_back(pass, gradients);
-    return STATUS_OK;
+    return pass->device->embed_back(pass, gradients);
 }

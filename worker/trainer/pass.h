@@ -28,6 +28,7 @@
 #include "proto/plan/method.h"
 #include "proto/status.h"
 #include "proto/train/sample_file.h"
+#include "worker/engine/device/cuda_runtime.h"
 #include "worker/engine/device/thread_pool.h"
 #include "worker/engine/transport/transport.h"
 #include "worker/trainer/parameters.h"
@@ -45,6 +46,9 @@ struct pass_options {
     int64_t tokens; /* of the longest sample */
     bool recompute;
     bool bf16; /* operands of products are rounded to bf16; sums and all else are float32 */
+    /* Of the GPU that computes it, which holds weights and gradients too, and takes bf16; NULL: the
+     * pool computes. */
+    const struct cuda_streams *streams;
 };
 
 /* RESOURCE_EXHAUSTED, with how much it would be; UNIMPLEMENTED for an architecture. */

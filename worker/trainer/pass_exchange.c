@@ -88,7 +88,7 @@ static void fill_table(const struct pass *pass, float *table, const struct bands
     }
 }
 
-static void fill_tables(struct pass *pass)
+void pass_fill_tables(struct pass *pass)
 {
     const struct bands *bands = &pass->sight.tables[0].bands;
     const int64_t head_dim = pass->options.spec->head_dim;
@@ -111,9 +111,7 @@ enum status pass_deal(struct pass *pass)
     TRY(key_exchange_make(&pass->exchange, pass->ownership, &pass->sight.tables[0].regimes,
                           pass->sample.positions));
     TRY(find_pieces(pass));
-    TRY(reserve_requests(pass));
-    fill_tables(pass);
-    return STATUS_OK;
+    return reserve_requests(pass);
 }
 
 /* ---- messages ---- */
@@ -184,8 +182,8 @@ enum status pass_return_gradients(struct pass *pass)
         const int64_t floats = (int64_t)(message_bytes(pass, message) / sizeof(float));
         if (message->from != t->rank)
             continue;
-        pass->options.kernels->add(pair_at(pass, pass->pair_gradients, message->keys.first),
-                                   returned, floats);
+        TRY(pass->device->add(pass, pair_at(pass, pass->pair_gradients, message->keys.first),
+                              returned, floats));
         returned += floats;
     }
     return STATUS_OK;

@@ -77,8 +77,7 @@ static void block_back(const struct pass *pass, float *gradients, int64_t row, i
                         });
 }
 
-/* -1 for a row whose next token the loss does not count. */
-static void find_targets(struct pass *pass)
+void pass_find_targets(struct pass *pass)
 {
     const struct sample *sample = &pass->sample;
     for (int64_t r = 0; r < pass->rows; r++) {
@@ -88,7 +87,7 @@ static void find_targets(struct pass *pass)
     }
 }
 
-static bool any_counts(const struct pass *pass, int64_t row, int64_t count)
+bool pass_any_counts(const struct pass *pass, int64_t row, int64_t count)
 {
     for (int64_t r = row; r < row + count; r++)
         if (pass->targets[r] >= 0)
@@ -100,11 +99,11 @@ double pass_head(struct pass *pass, float *gradients, float scale)
 {
     const int64_t hidden = pass->options.spec->hidden;
     double loss = 0;
-    find_targets(pass);
+    pass_find_targets(pass);
     for (int64_t row = 0; row < pass->rows; row += PASS_HEAD_ROWS) {
         const int64_t left = pass->rows - row;
         const int64_t count = left < PASS_HEAD_ROWS ? left : PASS_HEAD_ROWS;
-        if (!any_counts(pass, row, count)) {
+        if (!pass_any_counts(pass, row, count)) {
             memset(pass->normed_gradient + row * hidden, 0,
                    (size_t)(count * hidden) * sizeof(float));
             continue;

@@ -25,15 +25,47 @@ struct pass_piece {
     int64_t row;   /* of its first token, where the rank owns it; else -1 */
 };
 
+struct pass;
+
+/* What computes a pass: the threads of a rank, or its GPU. All pointers to activations, weights and
+ * gradients are to the device's memory, and what a call computes may still be under way when it
+ * returns; the next one goes on from it. `head` waits for its loss. */
+struct pass_device {
+    /* Takes the memory. */
+    enum status (*open)(struct pass *pass);
+    void (*close)(struct pass *pass); /* also what was opened in part */
+    /* What follows from the positions and ids of the sample at hand. */
+    enum status (*deal)(struct pass *pass);
+    enum status (*embed)(struct pass *pass);
+    enum status (*embed_back)(struct pass *pass, float *gradients);
+    enum status (*op)(struct pass *pass, int op, int layer);
+    enum status (*op_back)(struct pass *pass, int op, int layer, float *gradients);
+    enum status (*attend)(struct pass *pass, int op, int layer);
+    enum status (*attend_back)(struct pass *pass, int op, int layer);
+    /* `normed`, of the last layer's output. */
+    enum status (*norm)(struct pass *pass);
+    /* The loss of all rows, and the way back to the last layer. */
+    enum status (*head)(struct pass *pass, float *gradients, float scale, double *loss);
+    enum status (*add)(struct pass *pass, float *sum, const float *x, int64_t count);
+};
+
+/* Memory, once to add up and once to hand out. */
+struct pass_taker {
+    char *memory; /* NULL: only adds up */
+    size_t bytes;
+};
+
 struct pass {
     struct pass_options options;
+    const struct pass_device *device;
+    struct pass_cuda *cuda; /* what a GPU has beside; else NULL */
     struct layer_program *program;
     struct tape tape;
     struct sight sight;
     struct spec_rotation rotation;
     float scale_log2;
     size_t bytes;
-    void *memory;
+    void *memory; /* of the device */
 
     /* Of the sample at hand. */
     struct ownership *ownership;
@@ -46,8 +78,10 @@ struct pass {
 
     int64_t rows_most, keys_most;
     int64_t returned_most; /* keys of all messages that this rank sends */
-    /* Memory; [rows] and [keys] stand for the most. */
-    int64_t *index; /* [rows] */
+    /* Memory; [rows] and [keys] stand for the most. Of the host: */
+    int64_t *index;   /* [rows] */
+    int32_t *targets; /* [rows] */
+    /* Of the device: */
     float
         *inputs; /* [layers + 1][rows, hidden]: what enters each layer, and the last one's output */
     float *values;                      /* [layers or 1][rows, tape.width] */
@@ -57,7 +91,6 @@ struct pass {
     float *normed_gradient;             /* [rows, hidden]: of the head */
     float *partial;                     /* [blocks of rows, widest norm] */
     float *logits;                      /* [PASS_HEAD_ROWS, vocab] */
-    int32_t *targets;                   /* [rows] */
     double *losses;                     /* [PASS_HEAD_ROWS] */
     float *query_tables;                /* [query frames][rows, head_dim] */
     float *key_tables;                  /* [key frames][keys, head_dim] */
@@ -90,6 +123,24 @@ static inline const float *pass_weight_of(const struct pass *pass, enum model_ro
 /* Where a value of a layer lies: [rows, width]. */
 float *pass_value(const struct pass *pass, int layer, int value);
 
+/* ---- pass.c ---- */
+
+void *pass_take(struct pass_taker *taker, int64_t elements, size_t element_bytes);
+
+/* What every device has: activations, their gradients, tables of positions, keys that travel. */
+void pass_take_activations(struct pass *pass, struct pass_taker *taker);
+
+/* Names pass->targets: -1 for a row whose next token the loss does not count. */
+void pass_find_targets(struct pass *pass);
+
+/* Whether the loss counts any of these rows' next tokens. */
+bool pass_any_counts(const struct pass *pass, int64_t row, int64_t count);
+
+/* ---- the devices ---- */
+
+extern const struct pass_device pass_cpu_device;
+extern const struct pass_device pass_cuda_device;
+
 /* ---- pass_ops.c ---- */
 
 void pass_embed(struct pass *pass);
@@ -107,8 +158,11 @@ void pass_norm_back(struct pass *pass, float *dx, float *dweight, const float *d
 
 /* ---- pass_exchange.c ---- */
 
-/* Who has what of the sample at hand, and the tables of its positions. */
+/* Who has what of the sample at hand. */
 MUST_CHECK enum status pass_deal(struct pass *pass);
+
+/* The tables of its positions, on the CPU. */
+void pass_fill_tables(struct pass *pass);
 
 /* Floats of a key's K and V, of all KV heads. */
 static inline int64_t pass_pair_width(const struct pass *pass)

@@ -8,9 +8,10 @@
 #include "proto/clock.h"
 #include "worker/agreement.h"
 #include "worker/engine/transport/transport_split.h"
+#include "worker/trainer/gpu_wait.h"
 #include "worker/trainer/products.h"
 
-enum { SIDE = 512, MEASURE_NS = 50000000 };
+enum { SIDE = 512, MEASURE_NS = 50000000, GPU_PRODUCTS = 16 };
 
 static enum status find_kernels(struct rank_work *work, const char *name)
 {
@@ -87,8 +88,50 @@ void rank_work_close(struct rank_work *work)
     host_binding_release(&work->cores);
 }
 
-enum status rank_work_product_rate(double *rate, const struct rank_work *work, enum dtype operand)
+/* GPU_PRODUCTS products, whatever is in them. */
+static enum status multiply_on_gpu(const struct rank_work *work, struct cuda_product *product)
 {
+    const struct cuda_streams *streams = work->streams;
+    for (int repeat = 0; repeat < GPU_PRODUCTS; repeat++)
+        TRY(streams->runtime->product(product, streams->compute));
+    return gpu_wait(streams, work->transport);
+}
+
+static enum status gpu_product_rate(double *rate, const struct rank_work *work, int64_t side)
+{
+    const struct cuda_runtime *runtime = work->streams->runtime;
+    const size_t square = (size_t)(side * side);
+    void *memory = NULL, *workspace = NULL;
+    enum status status = STATUS_OK;
+    TRY_ELSE(runtime->allocate(&workspace, runtime->workspace_bytes), end);
+    TRY_ELSE(runtime->allocate(&memory, 2 * square * sizeof(float)), end);
+    TRY_ELSE(runtime->fill(memory, 0, 2 * square * sizeof(float), work->streams->compute), end);
+    struct cuda_product product = {.y = memory,
+                                   .y_stride = side,
+                                   .x = (float *)memory + square,
+                                   .w = (float *)memory + square + square / 2,
+                                   .operand = DTYPE_BF16,
+                                   .rows = side,
+                                   .out = side,
+                                   .in = side,
+                                   .workspace = workspace,
+                                   .workspace_bytes = runtime->workspace_bytes};
+    TRY_ELSE(multiply_on_gpu(work, &product), end); /* its way of doing it is chosen */
+    const int64_t begun_ns = clock_now_ns();
+    TRY_ELSE(multiply_on_gpu(work, &product), end);
+    *rate = 2.0 * (double)(side * side * side) * GPU_PRODUCTS /
+            ((double)(clock_now_ns() - begun_ns) * 1e-9);
+end:
+    runtime->release(memory);
+    runtime->release(workspace);
+    return status;
+}
+
+enum status rank_work_product_rate(double *rate, const struct rank_work *work, enum dtype operand,
+                                   int64_t width)
+{
+    if (work->streams)
+        return gpu_product_rate(rate, work, width);
     const size_t square = (size_t)SIDE * SIDE;
     const size_t bytes = 3 * square * sizeof(float);
     float *matrices = aligned_alloc(64, bytes + products_scratch_bytes(work->pool));

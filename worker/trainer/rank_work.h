@@ -5,6 +5,7 @@
 #include "kernels/kernels.h"
 #include "proto/plan/mesh.h"
 #include "proto/status.h"
+#include "worker/engine/device/cuda_runtime.h"
 #include "worker/engine/device/thread_pool.h"
 #include "worker/engine/transport/transport.h"
 #include "worker/host_binding.h"
@@ -17,7 +18,8 @@ struct rank_work {
     struct host_binding cores;
     struct thread_pool *pool;
     const struct kernels *kernels;
-    void (*left)(void *context); /* rank_work_leave */
+    const struct cuda_streams *streams; /* of the GPU that computes steps; NULL: the pool does */
+    void (*left)(void *context);        /* rank_work_leave */
     void *left_context;
 };
 
@@ -37,6 +39,6 @@ void rank_work_close(struct rank_work *work);
 void rank_work_end(struct rank_work *work);
 
 /* Operations a second of this rank's products, measured on one of a layer's size for a twentieth of
- * a second. */
+ * a second; on a GPU, on some of the model's `width`. */
 MUST_CHECK enum status rank_work_product_rate(double *rate, const struct rank_work *work,
-                                              enum dtype operand);
+                                              enum dtype operand, int64_t width);

@@ -65,12 +65,12 @@ static enum status add_gradients(struct loop *loop, int64_t step, int64_t counte
     const int64_t batch = run->stage->training->batch;
     const int64_t first = batch * work->place.data / work->mesh.data;
     const int64_t end = batch * (work->place.data + 1) / work->mesh.data;
-    memset(run->gradients, 0, run->state.count * sizeof *run->gradients);
+    TRY(train_run_clear(run));
     *loss = 0;
     for (int64_t number = first; number < end; number++) {
         struct sample sample;
         TRY(read_sample(loop, &sample, step, number));
-        TRY(pass_gradient(run->pass, run->state.weights, run->gradients, &sample,
+        TRY(pass_gradient(run->pass, run->weights, run->gradients, &sample,
                           (float)(1.0 / (double)counted), loss));
         transport_mark(work->transport);
     }
@@ -101,8 +101,8 @@ static enum status take_step(struct loop *loop, int64_t step, bool *drains)
     double loss;
     TRY(count_tokens(loop, step, &facts.tokens, &counted));
     TRY(add_gradients(loop, step, counted, &loss));
-    TRY(optimiser_step(run->optimiser, run->state.weights, run->gradients, step,
-                       facts.learning_rate, &facts.grad_norm));
+    TRY(optimiser_step(run->optimiser, run->weights, run->gradients, step, facts.learning_rate,
+                       &facts.grad_norm));
     TRY(exchange_words(loop, &loss, drains));
     run->state.step = step;
     run->state.tokens += facts.tokens;
@@ -118,6 +118,7 @@ static enum status save(struct loop *loop)
     struct train_run *run = &loop->run;
     if (loop->saved == run->state.step)
         return STATUS_OK;
+    TRY(train_run_fetch(run));
     TRY(training_state_write(run->work->transport, run->stage->folder, &run->state,
                              (int)run->stage->training->keep));
     loop->saved = run->state.step;

@@ -111,6 +111,7 @@ static enum status open_optimiser(struct train_run *run)
             .matrices_count = count,
             .settings = {(float)training->beta1, (float)training->beta2, (float)training->epsilon,
                          (float)training->weight_decay, training->clip},
+            .streams = run->work->streams,
         });
     free(matrices);
     return status;
@@ -129,6 +130,7 @@ static enum status open_pass(struct train_run *run)
                                        .tokens = run->samples.longest,
                                        .recompute = training->recompute == TRAIN_RECOMPUTE_LAYER,
                                        .bf16 = training->compute == TRAIN_COMPUTE_BF16,
+                                       .streams = run->work->streams,
                                    });
 }
 
@@ -141,7 +143,7 @@ static enum status agree_on_rate(struct train_run *run, double *rate)
     const enum dtype operand =
         run->stage->training->compute == TRAIN_COMPUTE_BF16 ? DTYPE_BF16 : DTYPE_F32;
     double mine = 0;
-    enum status status = rank_work_product_rate(&mine, run->work, operand);
+    enum status status = rank_work_product_rate(&mine, run->work, operand, run->spec.hidden);
     TRY(agreement_reach(t, status));
     double *all = calloc((size_t)t->size, sizeof *all);
     if (!all)
@@ -215,17 +217,37 @@ static enum status make_plan(struct train_run *run)
 
 /* ---- weights ---- */
 
+static size_t flat_bytes(const struct train_run *run)
+{
+    return (run->state.count * sizeof(float) + 63) / 64 * 64;
+}
+
+static enum status allocate_on_gpu(struct train_run *run)
+{
+    const struct cuda_runtime *runtime = run->work->streams->runtime;
+    void *copy, *weights, *gradients;
+    TRY(runtime->host_allocate(&copy, flat_bytes(run)));
+    run->state.weights = copy;
+    TRY(runtime->allocate(&weights, flat_bytes(run)));
+    run->weights = weights;
+    TRY(runtime->allocate(&gradients, flat_bytes(run)));
+    run->gradients = gradients;
+    return STATUS_OK;
+}
+
 static enum status allocate_arrays(struct train_run *run)
 {
-    const size_t bytes = (run->state.count * sizeof(float) + 63) / 64 * 64;
+    const size_t bytes = flat_bytes(run);
     const int64_t room = process_memory_available() / run->work->transport->local_size;
+    if (run->work->streams)
+        return allocate_on_gpu(run);
     /* Nobody has written to the pass and the optimiser yet, so that their pages are still free. */
     if (room > 0 && run->plan.rank_bytes > room)
         return fail(STATUS_RESOURCE_EXHAUSTED,
                     "a rank takes %.1f MiB, and this host has %.1f MiB left for each of its ranks: "
                     "use fewer ranks a host, shorter samples, or a host with more memory",
                     mib(run->plan.rank_bytes), mib(room));
-    run->state.weights = aligned_alloc(64, bytes);
+    run->weights = run->state.weights = aligned_alloc(64, bytes);
     run->gradients = aligned_alloc(64, bytes);
     if (!run->state.weights || !run->gradients)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for weights and gradients: %.1f MiB",
@@ -234,18 +256,60 @@ static enum status allocate_arrays(struct train_run *run)
     return STATUS_OK;
 }
 
+static void free_arrays(struct train_run *run)
+{
+    if (!run->work->streams) {
+        free(run->gradients);
+        free(run->weights);
+        return;
+    }
+    const struct cuda_runtime *runtime = run->work->streams->runtime;
+    runtime->release(run->gradients);
+    runtime->release(run->weights);
+    runtime->host_release(run->state.weights);
+}
+
+enum status train_run_clear(struct train_run *run)
+{
+    const size_t bytes = run->state.count * sizeof *run->gradients;
+    const struct cuda_streams *streams = run->work->streams;
+    if (streams)
+        return streams->runtime->fill(run->gradients, 0, bytes, streams->compute);
+    memset(run->gradients, 0, bytes);
+    return STATUS_OK;
+}
+
+enum status train_run_fetch(struct train_run *run)
+{
+    const struct cuda_streams *streams = run->work->streams;
+    if (!streams)
+        return STATUS_OK;
+    TRY(streams->runtime->copy(run->state.weights, run->weights,
+                               run->state.count * sizeof *run->weights, streams->compute));
+    return optimiser_fetch(run->optimiser);
+}
+
+static enum status send_weights(struct train_run *run)
+{
+    const struct cuda_streams *streams = run->work->streams;
+    if (!streams)
+        return STATUS_OK;
+    TRY(streams->runtime->copy(run->weights, run->state.weights,
+                               run->state.count * sizeof *run->weights, streams->compute));
+    return optimiser_send(run->optimiser);
+}
+
 static enum status fill_weights(struct train_run *run)
 {
     bool found = false;
     run->state.mine = optimiser_state(run->optimiser);
     TRY(training_state_read(run->work->transport, run->stage->folder, &run->state, &found));
-    if (found)
-        return STATUS_OK;
-    if (run->model)
-        return parameters_load(run->state.weights, run->parameters, run->model);
-    parameters_initialise(run->state.weights, run->parameters,
-                          (uint64_t)run->config->model.initialise);
-    return STATUS_OK;
+    if (!found && run->model)
+        TRY(parameters_load(run->state.weights, run->parameters, run->model));
+    else if (!found)
+        parameters_initialise(run->state.weights, run->parameters,
+                              (uint64_t)run->config->model.initialise);
+    return send_weights(run);
 }
 
 /* ---- the trained model ---- */
@@ -334,8 +398,7 @@ void train_run_close(struct train_run *run)
 {
     pass_destroy(run->pass);
     optimiser_destroy(run->optimiser);
-    free(run->gradients);
-    free(run->state.weights);
+    free_arrays(run);
     parameters_destroy(run->parameters);
     sample_order_deinit(&run->order);
     record_file_close(&run->samples);

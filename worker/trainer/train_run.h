@@ -29,8 +29,8 @@ struct train_run {
     struct optimiser *optimiser;
     struct pass *pass;
     struct learning_rate rate;
-    struct training_state state; /* its weights are the run's */
-    float *gradients;
+    struct training_state state; /* its weights are the run's; on a GPU, a copy */
+    float *weights, *gradients;  /* where steps are computed */
     struct train_plan plan;
 };
 
@@ -41,6 +41,12 @@ MUST_CHECK enum status train_run_open(struct train_run *run, struct rank_work *w
                                       const struct train_stage *stage);
 /* Also what was opened in part. */
 void train_run_close(struct train_run *run);
+
+/* Makes the gradients zero. */
+MUST_CHECK enum status train_run_clear(struct train_run *run);
+
+/* Has in `state` what the GPU has, before it is saved; on the CPU it is the same memory. */
+MUST_CHECK enum status train_run_fetch(struct train_run *run);
 
 /* Rank 0 writes the trained model as the configuration asks; all ranks call it. */
 MUST_CHECK enum status train_run_save(struct train_run *run);

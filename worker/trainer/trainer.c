@@ -4,6 +4,7 @@
 
 #include <stddef.h>
 
+#include "worker/rank_place.h"
 #include "worker/trainer/analyze_samples.h"
 #include "worker/trainer/rank_work.h"
 #include "worker/trainer/score_samples.h"
@@ -40,9 +41,20 @@ static enum status run(struct rank_work *work, const struct trainer_options *opt
     return train_loop_run(work, options, stage);
 }
 
-static enum status open_and_run(struct rank_work *work, struct transport *transport,
+/* Steps alone are computed on GPUs. */
+static bool wants_gpu(const struct trainer_options *options)
+{
+    struct train_stage stage;
+    if (!options->config || options->score || options->analyze)
+        return false;
+    train_stage_make(&stage, options->config, options->stage);
+    return stage.training->device == TRAIN_DEVICE_CUDA;
+}
+
+static enum status open_and_run(struct rank_work *work, const struct rank_place *place,
                                 const struct trainer_options *options)
 {
+    struct transport *transport = place->transport;
     const struct train_config *config = options->config;
     const struct mesh mesh = mesh_of(config, transport->size);
     struct train_stage stage = {.training = NULL};
@@ -54,6 +66,7 @@ static enum status open_and_run(struct rank_work *work, struct transport *transp
     if (config && !options->score && !options->analyze)
         batch = (int)stage.training->batch;
     TRY(rank_work_open(work, transport, &mesh, batch, threads, options->kernels));
+    work->streams = place->on_gpu ? &place->streams : NULL;
     transport_set_silence(transport, SILENCE_NS);
     transport_set_silence(work->sequence, SILENCE_NS);
     return run(work, options, &stage);
@@ -61,13 +74,25 @@ static enum status open_and_run(struct rank_work *work, struct transport *transp
 
 enum status trainer_play(struct transport *transport, const struct trainer_options *options)
 {
+    const struct rank_place_request request = {
+        .cuda = true,
+        .find_cuda = options->find_cuda,
+        .find_nccl = options->find_nccl,
+    };
+    struct rank_place place = {.transport = transport};
     struct rank_work work = {0};
-    const enum status status = open_and_run(&work, transport, options);
+    enum status status = STATUS_OK;
+    if (wants_gpu(options))
+        status = rank_place_open(&place, transport, &request);
+    if (status == STATUS_OK)
+        status = open_and_run(&work, &place, options);
     /* Told to end, all ranks end alike. */
     if (status != STATUS_OK && status != STATUS_CANCELLED)
-        transport_abort(transport, status_message());
+        transport_abort(place.transport, status_message());
     rank_work_close(&work);
-    transport_destroy(transport);
-    rank_work_end(&work);
+    transport_destroy(place.transport);
+    place.transport = NULL;
+    rank_work_end(&work); /* what lies on the GPU goes before the GPU does */
+    rank_place_close(&place);
     return status;
 }

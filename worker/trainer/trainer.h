@@ -7,6 +7,8 @@
 
 #include "proto/status.h"
 #include "proto/train/train_stage.h"
+#include "worker/engine/device/cuda_runtime.h"
+#include "worker/engine/transport/nccl_api.h"
 #include "worker/engine/transport/transport.h"
 
 struct trainer_options {
@@ -24,6 +26,11 @@ struct trainer_options {
     const char *kernels;      /* NULL: the best */
     int threads;              /* of a rank; 0: the configuration's, or its cores */
     const atomic_bool *drain; /* set when the run is told to end */
+
+    /* As struct rank_place_request has them: for tests. */
+    enum status (*find_cuda)(const struct cuda_runtime **runtime,
+                             const struct kernels_cuda **kernels);
+    enum status (*find_nccl)(const struct nccl_api **api);
 };
 
 /* Takes `transport`. CANCELLED where it was told to end before the last step, with a checkpoint. */

@@ -46,6 +46,8 @@ static inline void _fail(const char *file, int line)
 
 #define cmocka_run_group_tests(tests, setup, teardown)                                             \
     cmocka_bare_run(tests, (int)(sizeof(tests) / sizeof *(tests)))
+#define _cmocka_run_group_tests(name, tests, count, setup, teardown)                               \
+    cmocka_bare_run(tests, (int)(count))
 
 static inline int cmocka_bare_run(const struct CMUnitTest *tests, int count)
 {
