@@ -533,6 +533,14 @@ static int64_t larger(int64_t a, int64_t b)
     return a > b ? a : b;
 }
 
+/* What is not said is bf16. */
+static enum choice_cache cache_of(Longhaul__Control__V1__CacheType told)
+{
+    const int cache = (int)told - 1;
+    return cache >= CHOICE_CACHE_BF16 && cache <= CHOICE_CACHE_INT8 ? (enum choice_cache)cache
+                                                                    : CHOICE_CACHE_BF16;
+}
+
 static void describe(const struct workers *workers, const struct group *group,
                      struct workers_facts *facts)
 {
@@ -541,9 +549,7 @@ static void describe(const struct workers *workers, const struct group *group,
         .size = group->size,
         .threads = group->ranks[0].threads,
         .memory_bytes = group->ranks[0].memory_bytes,
-        .cache = group->ranks[0].load.cache == LONGHAUL__CONTROL__V1__CACHE_TYPE__CACHE_TYPE_F32
-                     ? CHOICE_CACHE_F32
-                     : CHOICE_CACHE_BF16,
+        .cache = cache_of(group->ranks[0].load.cache),
         .shared_memory_bus = group->shared_memory_bus,
         .context_tokens = group->context_tokens,
         .longest_tokens = group->ranks[0].load.context_tokens,

@@ -17,6 +17,7 @@
  * A record holds PANEL_TOKENS tokens' K, or V, of all KV heads: [kv_heads], each with
  *   DTYPE_F32   K [64, head_dim] float              V [64, head_dim] float
  *   DTYPE_BF16  K [head_dim / 2, 64, 2] bf16        V [32, head_dim, 2] bf16
+ *   DTYPE_INT8  what kernels/attention_int8.h says
  *
  * (pairs lie along the summed axis). A panel is records one behind the other: K in key frame 0, in
  * key frame 1 and so on, and V last. A pair reads the K of its regime's key frame. Records are
@@ -40,10 +41,18 @@ static inline int64_t attention_query_tokens(int group)
     return group < ATTENTION_ROWS ? ATTENTION_ROWS / group : 1;
 }
 
-/* Bytes of one head in a record, and of a record. `cache` is DTYPE_F32 or DTYPE_BF16. */
+/* Bytes of one token's keys or values of a head, of one head in a record, and of a record. `cache`
+ * is DTYPE_F32, DTYPE_BF16 or DTYPE_INT8. */
+static inline size_t attention_row_bytes(enum dtype cache, int head_dim)
+{
+    if (cache == DTYPE_INT8)
+        return (size_t)head_dim + sizeof(uint16_t);
+    return (size_t)head_dim * (cache == DTYPE_F32 ? sizeof(float) : sizeof(uint16_t));
+}
+
 static inline size_t attention_head_bytes(enum dtype cache, int head_dim)
 {
-    return (size_t)PANEL_TOKENS * (size_t)head_dim * (cache == DTYPE_F32 ? 4 : 2);
+    return PANEL_TOKENS * attention_row_bytes(cache, head_dim);
 }
 
 static inline size_t attention_record_bytes(enum dtype cache, int kv_heads, int head_dim)

@@ -42,11 +42,12 @@ INLINE void store(float *scores, const __m512 probabilities[VECTORS])
         _mm512_storeu_ps(scores + v * LANES, probabilities[v]);
 }
 
-static void copy_queries(void *out, const uint16_t *in, int64_t count, float scale_log2)
+static void copy_queries(void *out, const void *in, int64_t rows, int head_dim, float scale_log2)
 {
     (void)scale_log2; /* the softmax does it */
-    for (int64_t x = 0; x < count; x += LANES) {
-        __m256i halves = _mm256_loadu_si256((const __m256i *)(in + x));
+    for (int64_t x = 0; x < rows * head_dim; x += LANES) {
+        __m256i halves =
+            _mm256_loadu_si256((const __m256i *)(const void *)((const uint16_t *)in + x));
         _mm512_storeu_si512((float *)out + x, _mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16));
     }
 }

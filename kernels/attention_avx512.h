@@ -209,7 +209,7 @@ INLINE void whole_rows(const struct attention_chunk *chunk, const struct attenti
         for (int v = 0; v < VECTORS; v++)
             scores[r][v] = _mm512_setzero_ps();
     struct attention_product product;
-    attention_walk_scores(&product, chunk, panel, rows, view, (size_t)arithmetic.operand_bytes);
+    attention_walk_scores(&product, chunk, panel, rows, view);
     add_products(scores, &product, 0, tile_rows, VECTORS, arithmetic);
     softmax_tile(scores, chunk, rows, NULL, tile_rows, arithmetic);
     attention_walk_values(&product, chunk, panel, rows, ~UINT64_C(0),
@@ -240,13 +240,26 @@ INLINE void whole_rows(const struct attention_chunk *chunk, const struct attenti
         break;                                                                                     \
     }
 
-/* attention_tile_ops.multiply */
 INLINE void multiply_rows(const struct attention_product *product, int rows, int first, int end,
                           const struct arithmetic arithmetic)
 {
 #define CALL(rows) multiply_columns(product, rows, first, end, arithmetic)
     EACH_COUNT_OF_ROWS(rows, CALL);
 #undef CALL
+}
+
+/* attention_tile_ops.score */
+INLINE void score_tile(const struct attention_chunk *chunk, const struct attention_panel *panel,
+                       const struct attention_rows *rows, struct attention_view view, float *scores,
+                       int first, int end, const struct arithmetic arithmetic)
+{
+    struct attention_product product;
+    float *c[ATTENTION_TILE_ROWS];
+    for (int r = 0; r < rows->count; r++)
+        c[r] = scores + r * PANEL_TOKENS;
+    attention_walk_scores(&product, chunk, panel, rows, view);
+    product.c = c;
+    multiply_rows(&product, rows->count, first, end, arithmetic);
 }
 
 /* attention_tile_ops.whole */
@@ -259,29 +272,55 @@ INLINE void whole_tile(const struct attention_chunk *chunk, const struct attenti
 #undef CALL
 }
 
-/* attention_tile_ops.softmax of a tile with masks; rows that are not there see nothing. */
-INLINE void softmax_masked(const struct attention_chunk *chunk, const struct attention_rows *rows,
+/* chunk->scores -> probabilities, and the state's step. visible: lanes of each row, or NULL. */
+INLINE void softmax_stored(const struct attention_chunk *chunk, const struct attention_rows *rows,
+                           const uint64_t *visible, const int tile_rows,
                            const struct arithmetic arithmetic)
 {
     __m512 scores[ATTENTION_TILE_ROWS][VECTORS];
 #pragma GCC unroll 6
-    for (int r = 0; r < ATTENTION_TILE_ROWS; r++)
+    for (int r = 0; r < tile_rows; r++)
 #pragma GCC unroll 4
         for (int v = 0; v < VECTORS; v++)
             scores[r][v] = _mm512_loadu_ps(chunk->scores + r * PANEL_TOKENS + v * LANES);
-    softmax_tile(scores, chunk, rows, rows->visible, ATTENTION_TILE_ROWS, arithmetic);
+    softmax_tile(scores, chunk, rows, visible, tile_rows, arithmetic);
 }
 
-/* Defines `ops` of a variant from its step, store and copy_queries. */
+/* Of a tile with masks; rows that are not there see nothing. */
+INLINE void softmax_masked(const struct attention_chunk *chunk, const struct attention_rows *rows,
+                           const struct arithmetic arithmetic)
+{
+    softmax_stored(chunk, rows, rows->visible, ATTENTION_TILE_ROWS, arithmetic);
+}
+
+/* attention_tile_ops.fold */
+INLINE void fold_tile(const struct attention_chunk *chunk, const struct attention_panel *panel,
+                      const struct attention_rows *rows, uint64_t lanes,
+                      const struct arithmetic arithmetic)
+{
+    softmax_masked(chunk, rows, arithmetic);
+    struct attention_product product;
+    attention_walk_values(&product, chunk, panel, rows, lanes, (size_t)arithmetic.operand_bytes);
+    multiply_rows(&product, rows->count, 0, chunk->args->head_dim, arithmetic);
+}
+
+/* Defines `ops` of a variant with bf16 queries and panels from its step, store and copy_queries. */
 #define ATTENTION_DEFINE_OPS(bytes, is_coarse)                                                     \
     static const struct arithmetic arithmetic = {bytes, is_coarse, step, store};                   \
-    static void multiply(const struct attention_product *product, int rows, int first, int end)    \
+    static size_t row_bytes(int head_dim)                                                          \
     {                                                                                              \
-        multiply_rows(product, rows, first, end, arithmetic);                                      \
+        return (size_t)head_dim * (bytes);                                                         \
     }                                                                                              \
-    static void softmax(const struct attention_chunk *chunk, const struct attention_rows *rows)    \
+    static void score(const struct attention_chunk *chunk, const struct attention_panel *panel,    \
+                      const struct attention_rows *rows, struct attention_view view,               \
+                      float *scores, int first, int end)                                           \
     {                                                                                              \
-        softmax_masked(chunk, rows, arithmetic);                                                   \
+        score_tile(chunk, panel, rows, view, scores, first, end, arithmetic);                      \
+    }                                                                                              \
+    static void fold(const struct attention_chunk *chunk, const struct attention_panel *panel,     \
+                     const struct attention_rows *rows, uint64_t lanes)                            \
+    {                                                                                              \
+        fold_tile(chunk, panel, rows, lanes, arithmetic);                                          \
     }                                                                                              \
     static void whole(const struct attention_chunk *chunk, const struct attention_panel *panel,    \
                       const struct attention_rows *rows, struct attention_view view)               \
@@ -289,9 +328,11 @@ INLINE void softmax_masked(const struct attention_chunk *chunk, const struct att
         whole_tile(chunk, panel, rows, view, arithmetic);                                          \
     }                                                                                              \
     static const struct attention_tile_ops ops = {                                                 \
-        .operand_bytes = bytes,                                                                    \
+        .operand = DTYPE_BF16,                                                                     \
+        .cache = DTYPE_BF16,                                                                       \
+        .row_bytes = row_bytes,                                                                    \
         .copy_queries = copy_queries,                                                              \
-        .multiply = multiply,                                                                      \
-        .softmax = softmax,                                                                        \
+        .score = score,                                                                            \
+        .fold = fold,                                                                              \
         .whole = whole,                                                                            \
     };

@@ -34,10 +34,10 @@ INLINE void store(float *scores, const __m512 probabilities[VECTORS])
     }
 }
 
-static void copy_queries(void *out, const uint16_t *in, int64_t count, float scale_log2)
+static void copy_queries(void *out, const void *in, int64_t rows, int head_dim, float scale_log2)
 {
     (void)scale_log2; /* scaling them would round them once more: the softmax does it */
-    memcpy(out, in, (size_t)count * sizeof *in);
+    memcpy(out, in, (size_t)(rows * head_dim) * sizeof(uint16_t));
 }
 
 ATTENTION_DEFINE_OPS(sizeof(uint16_t), true)

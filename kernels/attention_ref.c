@@ -97,7 +97,7 @@ static void attend_head(const struct attention_args *args)
     }
 }
 
-static void attend(const struct attention_args *args)
+void attention_ref(const struct attention_args *args)
 {
     assert(args->key_first % PANEL_TOKENS == 0 && args->kv_heads > 0);
     for (int head = 0; head < args->kv_heads; head++) {
@@ -130,7 +130,8 @@ static void merge(const struct attention_merge_args *args)
     }
 }
 
-static void finish(float *out, const float *acc, const float *sum, int64_t rows, int head_dim)
+void attention_ref_finish(float *out, const float *acc, const float *sum, int64_t rows,
+                          int head_dim)
 {
     for (int64_t r = 0; r < rows; r++) {
         for (int d = 0; d < head_dim; d++)
@@ -148,8 +149,8 @@ void attention_ref_install(struct kernels *kernels)
 {
     kernels->attention_store_keys = store;
     kernels->attention_store_values = store;
-    kernels->attention_prefill = attend;
-    kernels->attention_decode = attend;
+    kernels->attention_prefill = attention_ref;
+    kernels->attention_decode = attention_ref;
     kernels->attention_merge = merge;
-    kernels->attention_finish = finish;
+    kernels->attention_finish = attention_ref_finish;
 }

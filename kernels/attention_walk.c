@@ -29,22 +29,6 @@ static uint64_t view_lanes(const struct attention_chunk *chunk, const struct att
     return all;
 }
 
-/* scores [rows, 64], at least at `lanes`. */
-static void score(const struct attention_chunk *chunk, const struct attention_panel *panel,
-                  const struct attention_rows *rows, struct attention_view view, float *scores,
-                  uint64_t lanes, const struct attention_tile_ops *ops)
-{
-    struct attention_product product;
-    attention_walk_scores(&product, chunk, panel, rows, view, ops->operand_bytes);
-    float *c[ATTENTION_TILE_ROWS];
-    for (int r = 0; r < rows->count; r++)
-        c[r] = scores + r * PANEL_TOKENS;
-    product.c = c;
-    int first = __builtin_ctzll(lanes) / 16 * 16;
-    int end = (79 - __builtin_clzll(lanes)) / 16 * 16;
-    ops->multiply(&product, rows->count, first, end);
-}
-
 /* The scores of a tile that is not seen whole through one view; the lanes that some row sees. */
 static uint64_t score_mixed(const struct attention_chunk *chunk,
                             const struct attention_panel *panel, struct attention_rows *rows,
@@ -57,7 +41,8 @@ static uint64_t score_mixed(const struct attention_chunk *chunk,
         uint64_t all = view_lanes(chunk, panel, rows, chunk->views[v], lanes);
         if (all == 0)
             continue;
-        score(chunk, panel, rows, chunk->views[v], any ? chunk->other : chunk->scores, all, ops);
+        ops->score(chunk, panel, rows, chunk->views[v], any ? chunk->other : chunk->scores,
+                   __builtin_ctzll(all) / 16 * 16, (79 - __builtin_clzll(all)) / 16 * 16);
         for (int r = 0; r < rows->count; r++) {
             for (int t = r * PANEL_TOKENS; any && t < (r + 1) * PANEL_TOKENS; t++)
                 if (lanes[r] >> (t % PANEL_TOKENS) & 1)
@@ -74,12 +59,8 @@ static void rows_mixed(const struct attention_chunk *chunk, const struct attenti
                        struct attention_rows *rows, const struct attention_tile_ops *ops)
 {
     uint64_t lanes = score_mixed(chunk, panel, rows, ops);
-    if (lanes == 0)
-        return;
-    ops->softmax(chunk, rows);
-    struct attention_product product;
-    attention_walk_values(&product, chunk, panel, rows, lanes, ops->operand_bytes);
-    ops->multiply(&product, rows->count, 0, chunk->args->head_dim);
+    if (lanes != 0)
+        ops->fold(chunk, panel, rows, lanes);
 }
 
 /* How queries [first, first + tokens) of the call see a panel; *view is set where they see it
@@ -157,19 +138,23 @@ static void copy_queries(struct attention_chunk *chunk, char *scratch,
                          const struct attention_tile_ops *ops)
 {
     const struct attention_args *args = chunk->args;
-    int64_t count = (int64_t)args->group * args->head_dim;
+    const int64_t count = (int64_t)args->group * args->head_dim;
+    const size_t element = ops->operand == DTYPE_F32 ? sizeof(float) : sizeof(uint16_t);
     for (int v = 0; v < chunk->view_count; v++) {
         int frame = chunk->views[v].query_frame;
         if (chunk->queries[frame])
             continue;
         chunk->queries[frame] = scratch;
-        const uint16_t *in = (const uint16_t *)args->queries + frame * args->frame_stride +
-                             chunk->first * args->query_stride + chunk->head_first * count;
+        const char *in = (const char *)args->queries +
+                         (size_t)(frame * args->frame_stride + chunk->first * args->query_stride +
+                                  chunk->head_first * count) *
+                             element;
         for (int h = 0; h < chunk->heads; h++)
             for (int64_t t = 0; t < chunk->tokens; t++) {
-                ops->copy_queries(scratch, in + t * args->query_stride + h * count, count,
-                                  args->scale_log2);
-                scratch += (size_t)count * ops->operand_bytes;
+                ops->copy_queries(scratch,
+                                  in + (size_t)(t * args->query_stride + h * count) * element,
+                                  args->group, args->head_dim, args->scale_log2);
+                scratch += (size_t)args->group * chunk->row_bytes;
             }
     }
 }
@@ -223,7 +208,7 @@ static void chunk_panel(struct attention_chunk *chunk, const char *records, int6
     enum regimes_tile tile = classify(args, chunk->first, chunk->tokens, span, &view);
     if (tile == REGIMES_SKIP)
         return;
-    const size_t head_bytes = attention_head_bytes(DTYPE_BF16, args->head_dim);
+    const size_t head_bytes = attention_head_bytes(ops->cache, args->head_dim);
     const size_t values = args->panel_stride - args->record_stride;
     const size_t keys = (size_t)view.key_frame * args->record_stride;
     const char *next_panel = records + (left > PANEL_TOKENS ? args->panel_stride : 0);
@@ -234,7 +219,7 @@ static void chunk_panel(struct attention_chunk *chunk, const char *records, int6
                                : next_panel + (size_t)chunk->head_first * head_bytes;
         struct attention_panel panel = {
             .records = at,
-            .values = (const uint32_t *)(const void *)(at + values),
+            .values = at + values,
             .next_keys = next + keys,
             .next_values = next + values,
             .span = span,
@@ -254,8 +239,9 @@ static void run_chunk(struct attention_chunk *chunk, const struct attention_tile
     chunk->head_rows = (int)chunk->tokens * args->group;
     chunk->scores = args->scratch;
     chunk->other = chunk->scores + ATTENTION_TILE_SCORES;
+    chunk->row_bytes = ops->row_bytes(args->head_dim);
     memset(chunk->queries, 0, sizeof chunk->queries);
-    int lines = (int)(attention_head_bytes(DTYPE_BF16, args->head_dim) / ATTENTION_LINE);
+    int lines = (int)(attention_head_bytes(ops->cache, args->head_dim) / ATTENTION_LINE);
     int tiles = (chunk->head_rows + ATTENTION_TILE_ROWS - 1) / ATTENTION_TILE_ROWS;
     /* K and V of a panel lie apart: left to itself, the hardware would begin anew at each. */
     chunk->ahead_keys = share(lines, tiles * (PANEL_TOKENS / 16));
@@ -297,5 +283,5 @@ size_t attention_walk_scratch_bytes(const struct kernels_limits *limits,
 {
     size_t rows = (size_t)attention_query_tokens(limits->group) * (size_t)limits->group;
     return 2 * ATTENTION_TILE_SCORES * sizeof(float) +
-           BANDS_FRAMES_MAX * rows * (size_t)limits->head_dim * ops->operand_bytes;
+           BANDS_FRAMES_MAX * rows * ops->row_bytes(limits->head_dim);
 }

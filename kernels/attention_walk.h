@@ -37,16 +37,17 @@ struct attention_chunk {
     float max[ATTENTION_ROWS + 8];
     float sum[ATTENTION_ROWS + 8];
     float *acc[ATTENTION_ROWS];
-    void *queries[BANDS_FRAMES_MAX]; /* [rows, head_dim] as the variant copies them, or NULL */
-    float *scores;                   /* [ATTENTION_TILE_ROWS, PANEL_TOKENS] */
-    float *other;                    /* the same, of a further view */
+    char *queries[BANDS_FRAMES_MAX]; /* [rows, row_bytes] as the variant copies them, or NULL */
+    size_t row_bytes;
+    float *scores; /* [ATTENTION_TILE_ROWS, PANEL_TOKENS] */
+    float *other;  /* the same, of a further view */
 };
 
 /* One head's panel. */
 struct attention_panel {
-    const char *records;    /* its keys in key frame 0: [head_dim / 2, 64] pairs of bf16 */
-    const uint32_t *values; /* [32, head_dim] pairs */
-    const char *next_keys;  /* what is read after it, or itself */
+    const char *records; /* its keys in key frame 0 */
+    const char *values;
+    const char *next_keys; /* what is read after it, or itself */
     const char *next_values;
     struct span span; /* of key indices */
 };
@@ -80,18 +81,24 @@ struct attention_product {
 };
 
 struct attention_tile_ops {
-    size_t operand_bytes; /* of a query's element in attention_chunk.queries, and a probability */
+    enum dtype operand, cache; /* of a call's queries, and its panels */
 
-    /* out [count] from bf16; a variant whose softmax does not scale the scores does it here. */
-    void (*copy_queries)(void *out, const uint16_t *in, int64_t count, float scale_log2);
+    /* Of a row of attention_chunk.queries. */
+    size_t (*row_bytes)(int head_dim);
 
-    /* Columns [first, end), multiples of 16. */
-    void (*multiply)(const struct attention_product *product, int rows, int first, int end);
+    /* out [rows, row_bytes] from in [rows, head_dim]; a variant whose softmax does not scale the
+     * scores does it here. */
+    void (*copy_queries)(void *out, const void *in, int64_t rows, int head_dim, float scale_log2);
 
-    /* Scores -> probabilities, 0 where not visible, as operands from the start of each row of
-     * scores on, and steps every row's maximum, sum and acc to the new maximum. For a tile with
-     * masks. */
-    void (*softmax)(const struct attention_chunk *chunk, const struct attention_rows *rows);
+    /* scores [rows, 64] of keys [first, end) of a panel, multiples of 16, through one view. */
+    void (*score)(const struct attention_chunk *chunk, const struct attention_panel *panel,
+                  const struct attention_rows *rows, struct attention_view view, float *scores,
+                  int first, int end);
+
+    /* Folds a panel whose scores are chunk->scores into a tile of rows that see those of its keys
+     * that rows->visible says, all among `lanes`. */
+    void (*fold)(const struct attention_chunk *chunk, const struct attention_panel *panel,
+                 const struct attention_rows *rows, uint64_t lanes);
 
     /* Folds a panel into a tile of rows that see it whole through one view. */
     void (*whole)(const struct attention_chunk *chunk, const struct attention_panel *panel,
@@ -103,18 +110,17 @@ void attention_walk(const struct attention_args *args, const struct attention_ti
 size_t attention_walk_scratch_bytes(const struct kernels_limits *limits,
                                     const struct attention_tile_ops *ops);
 
-/* The product of a tile's queries, of `operand_bytes` an element, with a panel's keys: scores. The
- * caller says where they go. */
+/* The product of a tile's queries with a panel's bf16 keys: scores. The caller says where they
+ * go. */
 static inline void attention_walk_scores(struct attention_product *product,
                                          const struct attention_chunk *chunk,
                                          const struct attention_panel *panel,
                                          const struct attention_rows *rows,
-                                         struct attention_view view, size_t operand_bytes)
+                                         struct attention_view view)
 {
     int head_dim = chunk->args->head_dim;
     *product = (struct attention_product){
-        .a = (const char *)chunk->queries[view.query_frame] +
-             (size_t)rows->first * (size_t)head_dim * operand_bytes,
+        .a = chunk->queries[view.query_frame] + (size_t)rows->first * chunk->row_bytes,
         .a_stride = head_dim,
         .b = (const uint32_t *)(const void *)(panel->records +
                                               (size_t)view.key_frame * chunk->args->record_stride),
@@ -125,8 +131,9 @@ static inline void attention_walk_scores(struct attention_product *product,
     };
 }
 
-/* The product of a tile's probabilities, as wide, with a panel's values: into acc, over the keys
- * among `lanes`; the others' probabilities are 0. */
+/* The product of a tile's probabilities, of `operand_bytes` an element from the start of each row
+ * of chunk->scores on, with a panel's bf16 values: into acc, over the keys among `lanes`; the
+ * others' probabilities are 0. */
 static inline void attention_walk_values(struct attention_product *product,
                                          const struct attention_chunk *chunk,
                                          const struct attention_panel *panel,
@@ -140,7 +147,7 @@ static inline void attention_walk_values(struct attention_product *product,
         .c = rows->acc,
         .a = (const char *)chunk->scores + (size_t)(2 * first) * operand_bytes,
         .a_stride = PANEL_TOKENS * (int)(sizeof(float) / operand_bytes),
-        .b = panel->values + (size_t)first * (size_t)head_dim,
+        .b = (const uint32_t *)(const void *)panel->values + (size_t)first * (size_t)head_dim,
         .b_stride = head_dim,
         .pairs = end - first,
         .accumulate = true,

@@ -23,7 +23,8 @@ enum dtype {
     DTYPE_Q4_K,
     DTYPE_Q5_K,
     DTYPE_Q6_K,
-    DTYPE_COUNT
+    DTYPE_COUNT, /* of those */
+    DTYPE_INT8,  /* of keys and values only: kernels/attention_int8.h */
 };
 
 /* "F32", "Q4_1", ...: as model files spell them. */

@@ -16,6 +16,8 @@
  * AVX-512 variants, which share their decode products. Where the CPU has VNNI, decode products use
  * it: the same integers in one instruction for two, so the same bits.
  *
+ * Each variant is there a second time with int8 panels and float32 queries (attention_int8.h).
+ *
  * No kernel allocates; scratch comes from the caller, one per thread, 64-byte aligned,
  * scratch_bytes() long but for products of product.h, whose header has its size. "Row" means one
  * token's vector. All sums are float32. Rows are independent: a row's result does not depend on
@@ -54,7 +56,7 @@ enum { KERNELS_ROWS_MAX = 192 };
 struct kernels {
     const char *name;
     enum dtype operand; /* of rotated queries: DTYPE_F32 or DTYPE_BF16 */
-    enum dtype cache;   /* of packed keys and values: DTYPE_F32 or DTYPE_BF16 */
+    enum dtype cache;   /* of packed keys and values: DTYPE_F32, DTYPE_BF16 or DTYPE_INT8 */
 
     /* Bytes of scratch a thread needs for any call within the limits; a multiple of 64. */
     size_t (*scratch_bytes)(const struct kernels_limits *limits);
@@ -132,6 +134,9 @@ const struct kernels *kernels_at(int index);
 
 /* By name; NULL when there is none. Says nothing about this CPU. */
 const struct kernels *kernels_find(const char *name);
+
+/* The same variant, one of the table's, with its keys and values in int8. */
+const struct kernels *kernels_int8(const struct kernels *kernels);
 
 /* Whether this CPU can run it. */
 bool kernels_runs_here(const struct kernels *kernels);

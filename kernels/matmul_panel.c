@@ -46,6 +46,7 @@ enum matmul_layout matmul_panel_layout(enum dtype dtype)
     case DTYPE_Q6_K:
         return MATMUL_LAYOUT_WIDE_BYTES;
     case DTYPE_COUNT:
+    case DTYPE_INT8:
         break;
     }
     assert(!"a dtype");

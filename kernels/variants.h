@@ -7,6 +7,10 @@
 #include "kernels/kernels.h"
 
 void attention_ref_install(struct kernels *kernels);
+void attention_ref(const struct attention_args *args);
+void attention_ref_finish(float *out, const float *acc, const float *sum, int64_t rows,
+                          int head_dim);
+void attention_int8_ref_install(struct kernels *kernels);
 void matmul_ref_install(struct kernels *kernels);
 void product_ref_install(struct kernels *kernels);
 void rope_ref_install(struct kernels *kernels);
@@ -22,10 +26,12 @@ void adamw_ref_install(struct kernels *kernels);
 void adamw_ref(const struct adamw_args *args);
 
 size_t attention_ref_scratch_bytes(const struct kernels_limits *limits);
+size_t attention_int8_ref_scratch_bytes(const struct kernels_limits *limits);
 size_t matmul_ref_scratch_bytes(const struct kernels_limits *limits);
 
 /* AVX2, FMA */
 void attention_avx2_install(struct kernels *kernels);
+void attention_int8_avx2_install(struct kernels *kernels);
 void attention_gradient_avx2_install(struct kernels *kernels);
 void rows_gradient_avx2_install(struct kernels *kernels);
 void cross_entropy_avx2_install(struct kernels *kernels);
@@ -44,6 +50,7 @@ void finite_avx2_install(struct kernels *kernels);
 void largest_avx2_install(struct kernels *kernels);
 
 size_t attention_avx2_scratch_bytes(const struct kernels_limits *limits);
+size_t attention_int8_avx2_scratch_bytes(const struct kernels_limits *limits);
 size_t matmul_avx2_scratch_bytes(const struct kernels_limits *limits);
 
 /* AVX-512 F, BW, VL beside those */
@@ -57,8 +64,10 @@ void matmul_decode_avx512_vnni(const struct matmul_args *args); /* AVX-512 VNNI 
 void matmul_plain_avx512(const struct matmul_args *args);       /* prefill with plain weights */
 void matmul_prefill_avx512(const struct matmul_args *args);
 void matmul_prefill_avx512_vnni(const struct matmul_args *args);
+void attention_int8_avx512_vnni_install(struct kernels *kernels);
 
 size_t attention_avx512_scratch_bytes(const struct kernels_limits *limits);
+size_t attention_int8_avx512_vnni_scratch_bytes(const struct kernels_limits *limits);
 size_t matmul_avx512_scratch_bytes(const struct kernels_limits *limits);
 
 /* BF16 beside those */

@@ -56,7 +56,7 @@ enum status choice_message_get(struct choice *choice, const Longhaul__Control__V
     int partition = 0, schedule = 0, cache = 0, queries = 0;
     TRY(named(&partition, message->partition, PARTITION_ZIGZAG, "partition"));
     TRY(named(&schedule, message->schedule, CHOICE_RING, "schedule"));
-    TRY(named(&cache, message->cache, CHOICE_CACHE_F32, "cache"));
+    TRY(named(&cache, message->cache, CHOICE_CACHE_INT8, "cache"));
     TRY(named(&queries, message->queries, CHOICE_AUTO, "queries"));
     c.request.partition = (enum partition_kind)partition;
     c.request.schedule = (enum choice_schedule)schedule;

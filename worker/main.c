@@ -173,6 +173,7 @@ static enum status read_place_request(struct rank_place_request *wanted,
     const char *device = config_text(config, "engine.device");
     const char *transport = config_text(config, "engine.transport");
     const bool named = strcmp(config_text(config, "engine.kernels"), "auto") != 0;
+    const bool int8 = strcmp(config_text(config, "engine.cache"), "int8") == 0;
     /* Ranks that are threads take GPUs only where they are told to, or one is alone. */
     const bool host =
         strcmp(transport, "mpi") == 0 || (strcmp(transport, "loopback") == 0 && ranks > 1);
@@ -189,10 +190,13 @@ static enum status read_place_request(struct rank_place_request *wanted,
     if ((wanted->cuda || wanted->nccl) && named)
         return fail(STATUS_INVALID_ARGUMENT,
                     "--kernels names variants of the CPU's: leave it out with --device cuda");
+    if ((wanted->cuda || wanted->nccl) && int8)
+        return fail(STATUS_UNIMPLEMENTED, "--cache int8 is for CPUs; GPUs keep keys and values in "
+                                          "bf16: leave it out with --device cuda");
     if (wanted->cuda && strcmp(transport, "mpi") == 0)
         return fail(STATUS_INVALID_ARGUMENT, "--transport mpi cannot carry what lies on GPUs: give "
                                              "nccl, or leave it out");
-    wanted->cpu = strcmp(device, "cpu") == 0 || named || (host && !wanted->cuda);
+    wanted->cpu = strcmp(device, "cpu") == 0 || named || int8 || (host && !wanted->cuda);
     return STATUS_OK;
 }
 
@@ -226,6 +230,7 @@ static enum status run(const struct options *options, const struct world *world)
             (int64_t)(1000 * config_real(config, "coordinator.join_deadline_seconds")),
         .model_path = config_text(config, "model.path"),
         .kernels = strcmp(kernels, "auto") == 0 ? NULL : kernels,
+        .int8_cache = strcmp(config_text(config, "engine.cache"), "int8") == 0,
         .threads = (int)config_integer(config, "engine.threads"),
         .heartbeat_timeout_ms =
             (int64_t)(1000 * config_real(config, "control.heartbeat_timeout_seconds")),

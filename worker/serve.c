@@ -389,8 +389,10 @@ static enum status check_group(const struct serve_rank *rank, const struct group
                     planned->workers, group->workers);
     if (strcmp(planned->kernels, group->kernels) != 0 || planned->cache != group->cache)
         return fail(STATUS_FAILED_PRECONDITION,
-                    "the plan is for kernels %s; rank %d was started with %s", planned->kernels,
-                    rank->transport->rank, group->kernels);
+                    "the plan is for kernels %s and a cache in %s; rank %d was started with %s and "
+                    "%s",
+                    planned->kernels, choice_cache_name(planned->cache), rank->transport->rank,
+                    group->kernels, choice_cache_name(group->cache));
     if (planned->panel_tokens != group->panel_tokens ||
         planned->block_tokens != group->block_tokens ||
         planned->receive_slots != group->receive_slots)
@@ -575,6 +577,7 @@ static enum status load(struct serve_rank *rank, const struct model *model)
     int64_t begun_ns = clock_now_ns();
     struct engine_options options = {
         .kernels = rank->kernels,
+        .int8_cache = rank->options->int8_cache,
         .binding = &rank->cores.binding,
         .memory_bytes = rank->memory_bytes,
         .streams = rank->options->streams,
@@ -598,9 +601,7 @@ static enum status load(struct serve_rank *rank, const struct model *model)
     loaded.weights_bytes = weights;
     loaded.memory_bytes = engine_memory_bytes(engine);
     loaded.base_bytes = rank->reports.base_bytes;
-    loaded.cache = group->cache == CHOICE_CACHE_F32
-                       ? LONGHAUL__CONTROL__V1__CACHE_TYPE__CACHE_TYPE_F32
-                       : LONGHAUL__CONTROL__V1__CACHE_TYPE__CACHE_TYPE_BF16;
+    loaded.cache = (Longhaul__Control__V1__CacheType)(group->cache + 1);
     loaded.scratch_bytes = needs->scratch_bytes;
     loaded.logit_rows = needs->logit_rows;
     loaded.list_row_bytes = needs->list_row_bytes;

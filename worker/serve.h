@@ -13,8 +13,9 @@
 struct serve_options {
     const char *model_path;
     const char *kernels; /* NULL: the best that all ranks can run */
-    int threads;         /* 0: the rank's share of the cores */
-    int process_ranks;   /* ranks that share this process */
+    bool int8_cache;
+    int threads;       /* 0: the rank's share of the cores */
+    int process_ranks; /* ranks that share this process */
     const struct cuda_streams
         *streams;        /* the rank's place on a GPU; NULL: it computes on the CPU */
     enum status refused; /* not OK: the rank joins only to say why it cannot serve */

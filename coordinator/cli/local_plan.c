@@ -85,6 +85,8 @@ static void guess_facts(struct workers_facts *facts, const struct model *model,
     ask_worker(facts, model, config_text(config, "engine.kernels"));
     bool is_reference = strcmp(facts->kernels, "reference") == 0;
     facts->cache = is_reference ? CHOICE_CACHE_F32 : CHOICE_CACHE_BF16;
+    if (strcmp(config_text(config, "engine.cache"), "int8") == 0)
+        facts->cache = CHOICE_CACHE_INT8;
 }
 
 static enum status forecast(Longhaul__V1__PlanResponse **plan, const struct planner *planner,

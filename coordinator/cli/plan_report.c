@@ -8,7 +8,7 @@
 
 static const char *const partitions[] = {"unknown", "contiguous", "zigzag"};
 static const char *const schedules[] = {"unknown", "gather", "halo", "ring"};
-static const char *const caches[] = {"unknown", "bf16", "f32"};
+static const char *const caches[] = {"unknown", "bf16", "f32", "int8"};
 
 void plan_report_json(struct json_writer *writer, const Longhaul__V1__PlanSummary *plan)
 {

@@ -3,12 +3,14 @@
 
 #include <string.h>
 
-enum { PANEL_TOKENS_MAX = BANDS_LANES, BLOCK_PANELS = 8, RECEIVE_SLOTS = 4 };
+enum { PANEL_TOKENS_MAX = BANDS_LANES, BLOCK_PANELS = 8, RECEIVE_SLOTS = 4, SCALE_BYTES = 2 };
 
 #define LARGEST_TOKENS ((int64_t)1 << 40)
 
 static const char *const schedule_names[] = {
     [CHOICE_GATHER] = "gather", [CHOICE_HALO] = "halo", [CHOICE_RING] = "ring"};
+static const char *const cache_names[] = {
+    [CHOICE_CACHE_BF16] = "bf16", [CHOICE_CACHE_F32] = "f32", [CHOICE_CACHE_INT8] = "int8"};
 static const char *const partition_names[] = {[PARTITION_CONTIGUOUS] = "contiguous",
                                               [PARTITION_ZIGZAG] = "zigzag",
                                               [PARTITION_ROUND_ROBIN] = "round_robin"};
@@ -21,6 +23,11 @@ const char *choice_schedule_name(enum choice_schedule schedule)
 const char *choice_partition_name(enum partition_kind partition)
 {
     return partition_names[partition];
+}
+
+const char *choice_cache_name(enum choice_cache cache)
+{
+    return cache_names[cache];
 }
 
 struct group_choice group_choice_usual(int workers)
@@ -39,9 +46,16 @@ bool choice_is_home(const struct choice *choice)
     return choice->request.decode_home && choice->group.workers > 1;
 }
 
-int64_t choice_cache_bytes(const struct choice *choice)
+int64_t choice_cache_bytes(enum choice_cache cache, int64_t head_dim)
 {
-    return choice->group.cache == CHOICE_CACHE_BF16 ? 2 : 4;
+    if (cache == CHOICE_CACHE_INT8)
+        return head_dim + SCALE_BYTES;
+    return head_dim * (cache == CHOICE_CACHE_BF16 ? 2 : 4);
+}
+
+int64_t choice_operand_bytes(enum choice_cache cache)
+{
+    return cache == CHOICE_CACHE_BF16 ? 2 : 4;
 }
 
 struct span choice_stage(const struct choice *choice, int64_t done, int64_t prompt_tokens)
@@ -137,7 +151,7 @@ enum status choice_check(const struct choice *choice)
     TRY(check_range("panel_tokens", choice->group.panel_tokens, 1, PANEL_TOKENS_MAX));
     TRY(check_range("block_tokens", choice->group.block_tokens, choice->group.panel_tokens,
                     LARGEST_TOKENS));
-    TRY(check_range("cache", choice->group.cache, CHOICE_CACHE_BF16, CHOICE_CACHE_F32));
+    TRY(check_range("cache", choice->group.cache, CHOICE_CACHE_BF16, CHOICE_CACHE_INT8));
     TRY(check_range("queries", choice->request.queries, CHOICE_SHARDED, CHOICE_AUTO));
     TRY(check_range("replicate_tokens", choice->request.replicate_tokens, 0, LARGEST_TOKENS));
     TRY(check_range("decode_split", choice->request.decode_split, 0, DECODE_SPLIT_ALL));

@@ -25,6 +25,7 @@ enum choice_queries {
 enum choice_cache {
     CHOICE_CACHE_BF16,
     CHOICE_CACHE_F32,
+    CHOICE_CACHE_INT8,
 };
 
 enum { CHOICE_KERNELS_BYTES = 32, CHOICE_WORKERS_MAX = 4096, CHOICE_SEQUENCES_MAX = 64 };
@@ -103,8 +104,12 @@ MUST_CHECK enum status choice_deal_prompt(const struct choice *choice, struct ow
 /* Whether rank 0 decodes alone. */
 bool choice_is_home(const struct choice *choice);
 
-/* Bytes of one element of the cache. */
-int64_t choice_cache_bytes(const struct choice *choice);
+/* Bytes of one token's keys, or values, of a KV head in the cache and on the wire. */
+int64_t choice_cache_bytes(enum choice_cache cache, int64_t head_dim);
 
+/* Bytes of one element of the queries that meet such keys. */
+int64_t choice_operand_bytes(enum choice_cache cache);
+
+const char *choice_cache_name(enum choice_cache cache);
 const char *choice_schedule_name(enum choice_schedule schedule);
 const char *choice_partition_name(enum partition_kind partition);

@@ -56,8 +56,8 @@ int64_t cost_token_bytes(const struct model_shape *shape, const struct choice *c
 {
     struct bands bands;
     method_bands(&choice->request.method, &bands);
-    return (bands.panel_frames + 1) * shape->kv_heads * shape->head_dim *
-           choice_cache_bytes(choice);
+    return (bands.panel_frames + 1) * shape->kv_heads *
+           choice_cache_bytes(choice->group.cache, shape->head_dim);
 }
 
 int64_t cost_state_bytes(const struct model_shape *shape)

@@ -376,8 +376,8 @@ int64_t memory_draft_bytes(int64_t context_tokens)
 /* Of K or V of one panel on one layer. */
 static int64_t record_bytes(const struct group_choice *group, const struct model_shape *shape)
 {
-    const struct choice choice = {.group = *group};
-    return group->panel_tokens * shape->kv_heads * shape->head_dim * choice_cache_bytes(&choice);
+    return group->panel_tokens * shape->kv_heads *
+           choice_cache_bytes(group->cache, shape->head_dim);
 }
 
 int64_t memory_slot_bytes(const struct group_choice *group, const struct model_shape *shape)
@@ -389,9 +389,9 @@ int64_t memory_slot_bytes(const struct group_choice *group, const struct model_s
 static int64_t kept_bytes(const struct layer_buffer_row *table, enum layer_buffer buffer,
                           const struct group_choice *group)
 {
-    const struct choice choice = {.group = *group};
     const struct bands widest = layer_buffers_widest();
-    const int64_t bytes = table[buffer].dtype == LAYER_OPERAND ? choice_cache_bytes(&choice) : F32;
+    const int64_t bytes =
+        table[buffer].dtype == LAYER_OPERAND ? choice_operand_bytes(group->cache) : F32;
     return group->stage_rows * table[buffer].width * layer_buffers_copies(buffer, &widest, 1) *
            bytes;
 }

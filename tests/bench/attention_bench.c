@@ -1,4 +1,4 @@
-/* attention_bench [VARIANT [HEAD_DIM [KEYS [HEADS [KV_HEADS [THREADS]]]]]]
+/* attention_bench [VARIANT [HEAD_DIM [KEYS [HEADS [KV_HEADS [THREADS [int8]]]]]]]
  *
  * Times causal prefill of KEYS tokens and one decode step over KEYS keys with THREADS threads, and
  * prints one JSON line for each, beside the probes of peak.h taken in the same run on as many
@@ -231,6 +231,11 @@ static void reset(struct bench *bench)
         bench->max[r] = -INFINITY;
 }
 
+static const char *cache_name(const struct bench *bench)
+{
+    return bench->kernels->cache == DTYPE_INT8 ? "int8" : dtype_name(bench->kernels->cache);
+}
+
 static void run_prefill(struct bench *bench)
 {
     double peak, unused, best = 1e9, sum = 0;
@@ -245,10 +250,12 @@ static void run_prefill(struct bench *bench)
     on_threads(bench, probe, &peak);
     double pairs = (double)bench->tokens * (double)(bench->tokens + 1) / 2;
     double gflop = 4e-9 * pairs * bench->heads * bench->head_dim;
-    printf("{\"bench\": \"attention_prefill\", \"kernels\": \"%s\", \"head_dim\": %d, \"heads\": "
+    printf("{\"bench\": \"attention_prefill\", \"kernels\": \"%s\", \"cache\": \"%s\", "
+           "\"head_dim\": %d, "
+           "\"heads\": "
            "%d, \"kv_heads\": %d, \"keys\": %lld, \"threads\": %d, \"gflops_best\": %.1f, "
            "\"gflops_mean\": %.1f, \"peak_gflops\": %.1f, \"share\": %.3f}\n",
-           bench->kernels->name, bench->head_dim, bench->heads, bench->kv_heads,
+           bench->kernels->name, cache_name(bench), bench->head_dim, bench->heads, bench->kv_heads,
            (long long)bench->tokens, bench->threads, gflop / best, gflop * REPEATS / sum, peak,
            gflop / best / peak);
 }
@@ -267,10 +274,12 @@ static void run_decode(struct bench *bench)
         peak = read > peak ? read : peak;
     }
     double bytes = (double)(bench->tokens / PANEL_TOKENS) * (double)panel_bytes(bench);
-    printf("{\"bench\": \"attention_decode\", \"kernels\": \"%s\", \"head_dim\": %d, \"heads\": "
+    printf("{\"bench\": \"attention_decode\", \"kernels\": \"%s\", \"cache\": \"%s\", "
+           "\"head_dim\": %d, "
+           "\"heads\": "
            "%d, \"kv_heads\": %d, \"keys\": %lld, \"threads\": %d, \"gbytes_best\": %.1f, "
            "\"read_peak_gbytes\": %.1f, \"share\": %.3f}\n",
-           bench->kernels->name, bench->head_dim, bench->heads, bench->kv_heads,
+           bench->kernels->name, cache_name(bench), bench->head_dim, bench->heads, bench->kv_heads,
            (long long)bench->tokens, bench->threads, bytes / best * 1e-9, peak,
            bytes / best * 1e-9 / peak);
 }
@@ -290,6 +299,8 @@ int main(int argc, char **argv)
                               .unit = 1,
                               .distance_end = BANDS_OPEN}}},
     };
+    if (bench.kernels && argc > 7 && strcmp(argv[7], "int8") == 0)
+        bench.kernels = kernels_int8(bench.kernels);
     if (!bench.kernels || !kernels_runs_here(bench.kernels) || bench.tokens <= 0 ||
         bench.threads < 1 || bench.threads > THREADS_MAX) {
         fprintf(stderr, "attention_bench: no such variant here, or a bad number\n");

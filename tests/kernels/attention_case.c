@@ -117,17 +117,55 @@ static float rounded(float value, enum dtype dtype)
     return dtype == DTYPE_BF16 ? dtype_f32_from_bf16(dtype_bf16_from_f32(value)) : value;
 }
 
+void attention_case_rotate(double *out, const double *in, int head_dim)
+{
+    const int span = head_dim & -head_dim;
+    for (int i = 0; i < head_dim; i++) {
+        out[i] = 0;
+        for (int j = i / span * span; j < (i / span + 1) * span; j++)
+            out[i] +=
+                (__builtin_parity((unsigned)(i & j & (span - 1))) ? -1 : 1) * in[j] / sqrt(span);
+    }
+}
+
+void attention_case_round_int8(float *row, int head_dim)
+{
+    double x[ATTENTION_HEAD_DIM_MAX] = {0}, y[ATTENTION_HEAD_DIM_MAX], most = 0;
+    for (int d = 0; d < head_dim; d++)
+        x[d] = (double)row[d];
+    attention_case_rotate(y, x, head_dim);
+    for (int d = 0; d < head_dim; d++)
+        most = fmax(most, fabs(y[d]));
+    const double scale = (double)dtype_f32_from_bf16(dtype_bf16_from_f32((float)(most / 127)));
+    for (int d = 0; d < head_dim; d++)
+        y[d] = most > 0 ? scale * nearbyint(y[d] / scale) : 0;
+    attention_case_rotate(x, y, head_dim);
+    for (int d = 0; d < head_dim; d++)
+        row[d] = (float)x[d];
+}
+
+/* Rows of keys or values, as the cache rounds them. */
+static void round_rows(float *rows, int64_t count, int head_dim, enum dtype cache)
+{
+    for (int64_t i = 0; i < count * head_dim; i++)
+        rows[i] = rounded(rows[i], cache);
+    for (int64_t r = 0; cache == DTYPE_INT8 && r < count; r++)
+        attention_case_round_int8(rows + r * head_dim, head_dim);
+}
+
 void attention_case_randomise(struct attention_case *c, const struct kernels *kernels,
                               struct random *random, float spread)
 {
     int64_t queries = c->bands.query_frames * c->tokens * c->group * c->head_dim;
     for (int64_t i = 0; i < queries; i++)
         c->queries[i] = rounded(spread * random_normal(random), kernels->operand);
-    int64_t elements = (c->key_end - c->key_first) * c->head_dim;
-    for (int64_t i = 0; i < c->bands.key_frames * elements; i++)
-        c->keys[i] = rounded(random_normal(random), kernels->cache);
-    for (int64_t i = 0; i < elements; i++)
-        c->values[i] = rounded(random_normal(random), kernels->cache);
+    const int64_t rows = c->key_end - c->key_first;
+    for (int64_t i = 0; i < c->bands.key_frames * rows * c->head_dim; i++)
+        c->keys[i] = random_normal(random);
+    for (int64_t i = 0; i < rows * c->head_dim; i++)
+        c->values[i] = random_normal(random);
+    round_rows(c->keys, c->bands.key_frames * rows, c->head_dim, kernels->cache);
+    round_rows(c->values, rows, c->head_dim, kernels->cache);
 }
 
 int attention_case_records(const struct attention_case *c)
@@ -348,12 +386,24 @@ void attention_case_truth(const struct attention_case *c, int64_t token, int hea
     *lse = sum > 0 ? max * LOG2 + log(sum) : -INFINITY;
 }
 
+/* What a row's acc and sum say, as values were before a cache rotated them. */
+static void row_out(double *out, const float *acc, float sum, const struct attention_case *c,
+                    const struct kernels *kernels)
+{
+    double rotated[ATTENTION_HEAD_DIM_MAX] = {0};
+    for (int d = 0; d < c->head_dim; d++)
+        rotated[d] = out[d] = (double)acc[d] / (double)sum;
+    if (kernels->cache == DTYPE_INT8)
+        attention_case_rotate(out, rotated, c->head_dim);
+}
+
 struct attention_error attention_case_error(const struct attention_case *c,
+                                            const struct kernels *kernels,
                                             const struct attention_state *state)
 {
     struct attention_error error = {0};
     double squares = 0, difference = 0;
-    double o[ATTENTION_HEAD_DIM_MAX], lse;
+    double o[ATTENTION_HEAD_DIM_MAX], out[ATTENTION_HEAD_DIM_MAX], lse;
     for (int64_t t = 0; t < c->tokens; t++) {
         for (int h = 0; h < c->group; h++) {
             attention_case_truth(c, t, h, o, &lse);
@@ -368,8 +418,9 @@ struct attention_error attention_case_error(const struct attention_case *c,
             }
             double got = (double)max * LOG2 + log((double)sum);
             error.lse = fmax(error.lse, fabs(got - lse) / fmax(1, fabs(lse)));
+            row_out(out, acc, sum, c, kernels);
             for (int d = 0; d < c->head_dim; d++) {
-                double e = (double)acc[d] / (double)sum - o[d];
+                double e = out[d] - o[d];
                 difference += e * e;
                 squares += o[d] * o[d];
             }

@@ -44,6 +44,12 @@ void attention_case_destroy(struct attention_case *c);
 void attention_case_randomise(struct attention_case *c, const struct kernels *kernels,
                               struct random *random, float spread);
 
+/* out = H in, of attention_int8.h, by its definition; [head_dim]. */
+void attention_case_rotate(double *out, const double *in, int head_dim);
+
+/* Rounds a row of keys or values to what an int8 record holds of it, in float64. */
+void attention_case_round_int8(float *row, int head_dim);
+
 /* Records of a panel of the case's store. */
 int attention_case_records(const struct attention_case *c);
 
@@ -86,4 +92,5 @@ struct attention_error {
     double rms, lse;
 };
 struct attention_error attention_case_error(const struct attention_case *c,
+                                            const struct kernels *kernels,
                                             const struct attention_state *state);

@@ -72,3 +72,11 @@ const struct kernels *subjects_at(int index)
         return NULL;
     return index < 2 ? emulated(index) : without_vnni(index - 2);
 }
+
+const struct kernels *subjects_attention_at(int index)
+{
+    for (int i = 0; kernels_at(i); i++)
+        if (kernels_runs_here(kernels_at(i)) && index-- == 0)
+            return kernels_int8(kernels_at(i));
+    return subjects_at(index);
+}

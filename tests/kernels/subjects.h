@@ -6,3 +6,6 @@
 
 /* NULL past the end. */
 const struct kernels *subjects_at(int index);
+
+/* The same for tests of attention: those, and the ones with int8 panels. */
+const struct kernels *subjects_attention_at(int index);

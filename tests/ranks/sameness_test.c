@@ -80,6 +80,32 @@ static void prefill_is_the_same_for_any_ranks_threads_partition_and_stages(void 
     }
 }
 
+static void so_it_is_over_int8_panels(void **state)
+{
+    (void)state;
+    for (int m = 0; m < METHODS; m++) {
+        struct engine_case wanted = score_case(methods[m], TOKENS);
+        struct engine_outcome one;
+        wanted.kernels = m % 4 == 0 ? "reference" : NULL;
+        wanted.int8_cache = true;
+        engine_checks_run(&one, &wanted);
+        assert_int_equal(one.choice.group.cache, CHOICE_CACHE_INT8);
+        for (wanted.ranks = 1; wanted.ranks <= 4; wanted.ranks++) {
+            wanted.partition = PARTITION_CONTIGUOUS + 1;
+            wanted.threads = 2;
+            wanted.stage_tokens = TOKENS;
+            engine_checks_same_bits(&wanted, &one);
+            wanted.partition = PARTITION_ZIGZAG + 1;
+            wanted.threads = 1;
+            wanted.queries = CHOICE_SHARDED + 1;
+            wanted.stage_tokens = 200;
+            engine_checks_same_bits(&wanted, &one);
+            wanted.queries = 0;
+        }
+        engine_outcome_free(&one);
+    }
+}
+
 static void lengths_that_do_not_divide_and_empty_shards_are_ordinary(void **state)
 {
     (void)state;
@@ -139,9 +165,10 @@ static void ring_and_replicated_queries_agree_within_rounding(void **state)
 static void decode_agrees_with_prefill(void **state)
 {
     (void)state;
-    for (int m = 0; m < METHODS; m++) {
-        struct engine_case wanted = score_case(methods[m], 100);
+    for (int m = 0; m < METHODS + 3; m++) {
+        struct engine_case wanted = score_case(methods[m % METHODS], 100);
         struct engine_outcome one;
+        wanted.int8_cache = m >= METHODS;
         wanted.kind = ENGINE_GENERATE;
         wanted.max_tokens = ANSWER;
         engine_checks_run(&one, &wanted);
@@ -367,6 +394,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(prefill_is_the_same_for_any_ranks_threads_partition_and_stages),
+        cmocka_unit_test(so_it_is_over_int8_panels),
         cmocka_unit_test(lengths_that_do_not_divide_and_empty_shards_are_ordinary),
         cmocka_unit_test(ring_and_replicated_queries_agree_within_rounding),
         cmocka_unit_test(decode_agrees_with_prefill),

@@ -64,6 +64,7 @@ struct run {
 /* What ranks share: rank 0 writes a run's template before it admits the run. */
 struct game {
     const char *kernels;
+    bool int8_cache;
     int ranks, threads, turns;
     struct random random;
     struct template templates[TEMPLATES];
@@ -393,6 +394,7 @@ static enum status make_engine(struct engine **engine, struct player *player, st
 {
     struct engine_options options =
         engine_ranks_options(player->game->kernels, CONTEXT, t, gpus ? &player->streams : NULL);
+    options.int8_cache = player->game->int8_cache;
     struct model *model;
     options.threads = player->game->threads;
     options.group.sequences = SEQUENCES;
@@ -512,8 +514,8 @@ static void close_streams(void *context)
     cuda_streams_close(&((struct player *)context)->streams);
 }
 
-static void on_ranks(int ranks, int threads, const char *kernels, int turns,
-                     ranks_function *function)
+static void on_ranks_over(bool int8_cache, int ranks, int threads, const char *kernels, int turns,
+                          ranks_function *function)
 {
     static const struct ranks_setting setting = {open_streams, close_streams};
     struct game *game = calloc(1, sizeof *game);
@@ -521,6 +523,7 @@ static void on_ranks(int ranks, int threads, const char *kernels, int turns,
     void *contexts[MOST_RANKS];
     assert_non_null(game);
     game->kernels = kernels;
+    game->int8_cache = int8_cache;
     game->ranks = ranks;
     game->threads = threads;
     game->turns = turns;
@@ -532,6 +535,12 @@ static void on_ranks(int ranks, int threads, const char *kernels, int turns,
     }
     assert_int_equal(ranks_run_in(ranks, NULL, &setting, function, contexts), STATUS_OK);
     free(game);
+}
+
+static void on_ranks(int ranks, int threads, const char *kernels, int turns,
+                     ranks_function *function)
+{
+    on_ranks_over(false, ranks, threads, kernels, turns, function);
 }
 
 static void each_says_what_it_says_alone(void **state)
@@ -547,6 +556,15 @@ static void whatever_the_kernels(void **state)
     for (int n = 0; !gpus && kernels_at(n); n++)
         if (kernels_runs_here(kernels_at(n)))
             on_ranks(1, 2, kernels_at(n)->name, 200, play);
+}
+
+static void and_over_int8_panels(void **state)
+{
+    (void)state;
+    for (int ranks = 1; !gpus && ranks <= 2; ranks++) {
+        on_ranks_over(true, ranks, 1, "reference", 200, play);
+        on_ranks_over(true, ranks, 1, NULL, 200, play);
+    }
 }
 
 static void and_on_several_ranks(void **state)
@@ -574,6 +592,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_says_what_it_says_alone),
         cmocka_unit_test(whatever_the_kernels),
+        cmocka_unit_test(and_over_int8_panels),
         cmocka_unit_test(and_on_several_ranks),
         cmocka_unit_test(a_rank_that_fails_ends_all),
         cmocka_unit_test(requests_found_before_a_failure_end),

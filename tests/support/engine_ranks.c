@@ -111,6 +111,8 @@ static enum status find_device(struct group_choice *group, const struct engine_c
     snprintf(group->kernels, sizeof group->kernels, "%s", wanted->gpus ? "cuda" : kernels->name);
     group->cache =
         !wanted->gpus && kernels->cache == DTYPE_F32 ? CHOICE_CACHE_F32 : CHOICE_CACHE_BF16;
+    if (wanted->int8_cache)
+        group->cache = CHOICE_CACHE_INT8;
     return STATUS_OK;
 }
 
@@ -239,6 +241,7 @@ static enum status make_engine(struct engine **engine, const struct engine_case 
 {
     struct engine_options options = {
         .kernels = wanted->kernels,
+        .int8_cache = wanted->int8_cache,
         .threads = wanted->threads ? wanted->threads : 1,
         .streams = streams,
         .group = group_choice_usual(transport->size),

@@ -19,9 +19,10 @@ struct engine_gpus {
 struct engine_case {
     const char *model_path;
     const char *kernels; /* NULL: the best that runs here */
-    const char *method;  /* as spelt on the command line; NULL: rope */
-    int ranks;           /* 0: 1 */
-    int threads;         /* of a rank; 0: 1 */
+    bool int8_cache;
+    const char *method; /* as spelt on the command line; NULL: rope */
+    int ranks;          /* 0: 1 */
+    int threads;        /* of a rank; 0: 1 */
     enum engine_kind kind;
     const int32_t *ids;
     int64_t count;

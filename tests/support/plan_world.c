@@ -394,7 +394,8 @@ static void check_bytes(struct world *world)
 {
     struct cost costs[WORLD_RANKS];
     const struct cost_table table = cost_table_default();
-    const int64_t element = world->choice.group.cache == CHOICE_CACHE_BF16 ? 2 : 4;
+    const enum choice_cache cache = world->choice.group.cache;
+    const int64_t row = cache == CHOICE_CACHE_INT8 ? 5 + 2 : cache == CHOICE_CACHE_BF16 ? 10 : 20;
     struct bands bands;
     method_bands(&world->choice.request.method, &bands);
     const int64_t records = bands.panel_frames + 1; /* of keys, and one of values */
@@ -407,8 +408,8 @@ static void check_bytes(struct world *world)
             received += rank->receives[k].keys.end - rank->receives[k].keys.first;
         for (int s = 0; s < rank->send_count; s++)
             sent += rank->sends[s].keys.end - rank->sends[s].keys.first;
-        received *= 3 * 2 * records * 5 * element;
-        sent *= 3 * 2 * records * 5 * element;
+        received *= 3 * 2 * records * row;
+        sent *= 3 * 2 * records * row;
         if (world->schedule.replicated) {
             CHECK(received == 0 && sent == 0);
             const int64_t rows = world->schedule.stage.end - world->schedule.stage.first;

@@ -90,7 +90,7 @@ static void every_choice_arrives_as_it_was_sent(void **state)
                 choice.request.schedule = (enum choice_schedule)schedule;
                 choice.request.partition = (enum partition_kind)partition;
                 choice.request.queries = (enum choice_queries)queries;
-                choice.group.cache = queries % 2 ? CHOICE_CACHE_F32 : CHOICE_CACHE_BF16;
+                choice.group.cache = (enum choice_cache)(queries % 3);
                 choice.request.decode_split =
                     partition == PARTITION_ZIGZAG ? DECODE_SPLIT_ALL : DECODE_SPLIT_LOGITS;
                 arrives(&choice);

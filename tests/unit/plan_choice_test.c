@@ -208,7 +208,7 @@ static void what_a_caller_asks_for_is_kept(void **state)
     assert_int_equal(choice.request.queries, CHOICE_SHARDED);
     assert_int_equal(choice.request.replicate_tokens, 0);
     assert_int_equal(choice.request.decode_split, DECODE_SPLIT_ALL);
-    assert_int_equal(choice_cache_bytes(&choice), 4);
+    assert_int_equal(choice_cache_bytes(choice.group.cache, 64), 256);
     assert_true(choice.group.receive_slots >= 7);
     request.decode_split = 0;
     request.shared_memory_bus = true;
@@ -218,10 +218,13 @@ static void what_a_caller_asks_for_is_kept(void **state)
     request.workers = 1;
     choice = make(&request);
     assert_false(choice.request.decode_split);
-    assert_int_equal(choice_cache_bytes(&choice), 4);
+    assert_int_equal(choice_cache_bytes(choice.group.cache, 64), 256);
     request.cache = CHOICE_CACHE_BF16;
     choice = make(&request);
-    assert_int_equal(choice_cache_bytes(&choice), 2);
+    assert_int_equal(choice_cache_bytes(choice.group.cache, 64), 128);
+    request.cache = CHOICE_CACHE_INT8;
+    choice = make(&request);
+    assert_int_equal(choice_cache_bytes(choice.group.cache, 64), 66);
 }
 
 static void decode_is_split_where_the_network_is_worth_it(void **state)
@@ -365,7 +368,7 @@ static void a_choice_that_no_plan_can_follow_is_refused(void **state)
     REFUSED_WITH(choice.group.panel_tokens = 65, "panel_tokens");
     REFUSED_WITH(choice.group.block_tokens = 63, "block_tokens");
     REFUSED_WITH(choice.group.block_tokens = 65, "block_tokens");
-    REFUSED_WITH(choice.group.cache = (enum choice_cache)2, "cache");
+    REFUSED_WITH(choice.group.cache = (enum choice_cache)3, "cache");
     REFUSED_WITH(choice.request.queries = (enum choice_queries)3, "queries");
     REFUSED_WITH(choice.request.replicate_tokens = -1, "replicate_tokens");
     REFUSED_WITH(choice.group.receive_slots = 0, "receive_slots");

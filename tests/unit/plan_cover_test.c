@@ -51,7 +51,7 @@ static struct choice small_choice(const struct method *method, const struct way 
         .group.panel_tokens = panel_tokens,
         .group.block_tokens = panel_tokens * (1 + context_tokens % 3),
         .group.receive_slots = way->schedule == CHOICE_RING && workers > 2 ? workers - 1 : 1,
-        .group.cache = workers % 2 ? CHOICE_CACHE_F32 : CHOICE_CACHE_BF16,
+        .group.cache = (enum choice_cache)(workers % 3),
         .group.kernels = "reference",
         .request.queries = way->queries,
         .request.replicate_tokens = 2,

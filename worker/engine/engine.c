@@ -102,9 +102,9 @@ enum status engine_create(struct engine **out, const struct model *model,
     struct engine *engine = calloc(1, sizeof *engine);
     if (!engine)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the engine");
-    const struct device_cpu_options device_options = {options->kernels, options->binding,
-                                                      options->threads, transport->local_rank,
-                                                      transport->local_size};
+    const struct device_cpu_options device_options = {options->kernels,      options->int8_cache,
+                                                      options->binding,      options->threads,
+                                                      transport->local_rank, transport->local_size};
     engine->transport = transport;
     engine->options = *options;
     pthread_mutex_init(&engine->lock, NULL);

@@ -148,6 +148,7 @@ struct engine_source {
 
 struct engine_options {
     const char *kernels;           /* variant; NULL: the best that runs here */
+    bool int8_cache;               /* keys and values in 8 bits; false: as the variant has them */
     int threads;                   /* 0: the cores of this rank's share of the host */
     const struct binding *binding; /* where they run; NULL: in this rank's share of the host */
     int64_t memory_bytes; /* a plan above it is refused; 0: what the host or the GPU has free */

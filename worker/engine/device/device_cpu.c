@@ -17,7 +17,7 @@ enum { BLOCK_STEP = 48 };
 
 /* ---- making ---- */
 
-static enum status choose_kernels(const struct kernels **kernels, const char *name)
+static enum status choose_kernels(const struct kernels **kernels, const char *name, bool int8_cache)
 {
     *kernels = name ? kernels_find(name) : kernels_best();
     if (!*kernels)
@@ -28,12 +28,21 @@ static enum status choose_kernels(const struct kernels **kernels, const char *na
                     "kernels %s need instructions that this CPU does not have; `longhaul doctor` "
                     "lists those that run here",
                     name);
+    if (int8_cache)
+        *kernels = kernels_int8(*kernels);
     return STATUS_OK;
 }
 
 static int64_t larger(int64_t a, int64_t b)
 {
     return a > b ? a : b;
+}
+
+static enum choice_cache cache_of(const struct kernels *kernels)
+{
+    if (kernels->cache == DTYPE_INT8)
+        return CHOICE_CACHE_INT8;
+    return kernels->cache == DTYPE_F32 ? CHOICE_CACHE_F32 : CHOICE_CACHE_BF16;
 }
 
 /* What the planner must know of this device; needs spec, kernels and the thread count. */
@@ -58,7 +67,7 @@ static void describe(struct device_cpu *cpu, const struct model *model)
         .scratch_bytes = (int64_t)cpu->scratch_bytes,
         .logit_rows = DEVICE_CPU_LOGIT_ROWS,
     };
-    device->cache = cpu->kernels->cache == DTYPE_F32 ? CHOICE_CACHE_F32 : CHOICE_CACHE_BF16;
+    device->cache = cache_of(cpu->kernels);
     device->kernels = cpu->kernels->name;
     device->record_bytes =
         attention_record_bytes(cpu->kernels->cache, spec->kv_heads, spec->head_dim);
@@ -307,7 +316,7 @@ enum status device_cpu_create(struct device **out, const struct model *model,
     cpu->device.ops = &cpu_ops;
     cpu->device.name = "cpu";
     cpu->spec = *model_spec(model);
-    TRY_ELSE(choose_kernels(&cpu->kernels, options->kernels), undo);
+    TRY_ELSE(choose_kernels(&cpu->kernels, options->kernels, options->int8_cache), undo);
     TRY_ELSE(choose_cores(cpu, options), undo);
     TRY_ELSE(thread_pool_create(&cpu->pool, cpu->binding.threads,
                                 cpu->binding.pinned ? cpu->binding.processing_units : NULL,

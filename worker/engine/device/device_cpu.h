@@ -7,6 +7,7 @@
 
 struct device_cpu_options {
     const char *kernels;           /* variant; NULL: the best that runs here */
+    bool int8_cache;               /* keys and values in 8 bits; false: as the variant has them */
     const struct binding *binding; /* where its threads run; NULL: as binding_choose has it of: */
     int threads;                   /* 0: the cores of this rank's share of the host */
     int local_rank;                /* among the ranks of this host */
