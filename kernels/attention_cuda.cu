@@ -293,7 +293,7 @@ __global__ void __launch_bounds__(THREADS, 2)
         attention_visits_begin(&walk, tile.index, tile.tokens);
         for (int s = 0; s < shape::AHEAD; s++)
             attention_visits_advance(&walk, &visits[s], &params.regimes, params.extents,
-                                     params.extent_count, tile.span);
+                                    params.extent_count, tile.span);
     }
     __syncthreads();
 #pragma unroll
@@ -320,7 +320,7 @@ __global__ void __launch_bounds__(THREADS, 2)
         }
         if (threadIdx.x == 0)
             attention_visits_advance(&walk, &visits[(n + shape::AHEAD) % VISITS], &params.regimes,
-                                     params.extents, params.extent_count, tile.span);
+                                    params.extents, params.extent_count, tile.span);
         score<OPERAND, HEAD_DIM>(scores, queries, held,
                                  slots + 2 * n % shape::SLOTS * shape::TILE_BYTES);
         if (visit->masked)

@@ -74,7 +74,7 @@ template <int HEAD_DIM> struct decode_shape {
 struct decode_walk {
     struct attention_visits at;
     struct attention_extent extent; /* at hand */
-    int listed, listed_end;         /* of params->extents */
+    int listed, listed_end; /* of params->extents */
     struct attention_visit visits[VISITS];
     const char *keys[VISITS]; /* the visits' K records */
     int32_t apart[VISITS];    /* records from K to V */
@@ -97,7 +97,8 @@ static __device__ void begin_walk(struct decode_walk *walk, const struct decode_
                                   int first_row)
 {
     const int64_t first = first_row / params->group;
-    const int64_t end = regimes_smaller((first_row + ROWS - 1) / params->group + 1, params->rows);
+    const int64_t end =
+        regimes_smaller((first_row + ROWS - 1) / params->group + 1, params->rows);
     const int64_t index = *params->index;
     const int listed = params->split_first[blockIdx.x];
     const int listed_end = params->split_first[blockIdx.x + 1];
@@ -114,8 +115,9 @@ static __device__ void advance_walk(struct decode_walk *walk, const struct decod
     for (; walk->listed < walk->listed_end; walk->listed++, take_extent(walk, params)) {
         if (attention_visits_next(&walk->at, visit, &params->regimes, &walk->extent)) {
             const int records = walk->extent.panel_records;
-            walk->keys[slot] = (const char *)walk->extent.records +
-                               (visit->panel * records + visit->key_frame) * params->record_bytes;
+            walk->keys[slot] =
+                (const char *)walk->extent.records +
+                (visit->panel * records + visit->key_frame) * params->record_bytes;
             walk->apart[slot] = records - 1 - visit->key_frame;
             return;
         }
@@ -145,8 +147,8 @@ static __device__ __forceinline__ void copy_whole(const char *from, int64_t apar
 
 /* Sixteen keys and values, of which some may be missing or shorter than their place. */
 template <int HEAD_DIM>
-static __device__ __forceinline__ void copy_part(const char *from, int64_t apart, uint32_t stage,
-                                                 int keys, int head_dim)
+static __device__ __forceinline__ void copy_part(const char *from, int64_t apart,
+                                                 uint32_t stage, int keys, int head_dim)
 {
     typedef decode_shape<HEAD_DIM> shape;
     const int lane = mma_lane();
@@ -520,7 +522,8 @@ static __device__ __forceinline__ float combine_column(float sum, const float *w
         float values[COMBINE_LOADS];
 #pragma unroll
         for (int w = 0; w < COMBINE_LOADS; w++)
-            values[w] = column[regimes_smaller(first + w, count - 1) * state_floats];
+            values[w] =
+                column[regimes_smaller(first + w, count - 1) * state_floats];
 #pragma unroll
         for (int w = 0; w < COMBINE_LOADS; w++)
             if (first + w < count)

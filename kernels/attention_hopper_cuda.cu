@@ -145,8 +145,9 @@ static __device__ __forceinline__ void clean_values(const struct hopper_block *b
 }
 
 /* What this thread's row `h` does not see of half `half` becomes -infinity. */
-static __device__ __forceinline__ void
-mask_half(float scores[SCORES], const struct attention_visit *visit, int half, int group)
+static __device__ __forceinline__ void mask_half(float scores[SCORES],
+                                                 const struct attention_visit *visit, int half,
+                                                 int group)
 {
     const int lane = mma_lane();
     const int first_row = group * GROUP_QUERIES + thread_number() / 32 * 16 + lane / 4;
@@ -304,10 +305,11 @@ static __device__ __forceinline__ void wait_values(struct hopper_shared<HEAD_DIM
 
 /* The first block of a tile: its probabilities. */
 template <typename OPERAND, int HEAD_DIM>
-static __device__ __forceinline__ void
-begin_tile(struct hopper_state<HEAD_DIM> *state, struct hopper_shared<HEAD_DIM> *shared,
-           struct hopper_places<HEAD_DIM> places, uint32_t (&probabilities)[SCORES / 2],
-           float scale_log2)
+static __device__ __forceinline__ void begin_tile(struct hopper_state<HEAD_DIM> *state,
+                                                  struct hopper_shared<HEAD_DIM> *shared,
+                                                  struct hopper_places<HEAD_DIM> places,
+                                                  uint32_t (&probabilities)[SCORES / 2],
+                                                  float scale_log2)
 {
     float scores[SCORES], rescale[2];
     switch_queries(shared, state);
@@ -326,9 +328,10 @@ begin_tile(struct hopper_state<HEAD_DIM> *state, struct hopper_shared<HEAD_DIM> 
 
 /* All blocks of one tile; the first one's keys are here. */
 template <typename OPERAND, int HEAD_DIM>
-static __device__ __forceinline__ void
-attend(struct hopper_state<HEAD_DIM> *state, struct hopper_shared<HEAD_DIM> *shared,
-       struct hopper_places<HEAD_DIM> places, float scale_log2)
+static __device__ __forceinline__ void attend(struct hopper_state<HEAD_DIM> *state,
+                                              struct hopper_shared<HEAD_DIM> *shared,
+                                              struct hopper_places<HEAD_DIM> places,
+                                              float scale_log2)
 {
     typedef hopper_shape<HEAD_DIM> shape;
     uint32_t probabilities[SCORES / 2];
@@ -468,9 +471,8 @@ __global__ void __launch_bounds__(hopper_shape<HEAD_DIM>::THREADS, 1)
     __shared__ struct hopper_shared<HEAD_DIM> shared;
     const uint32_t begin = (mma_shared(dynamic) + 1023) / 1024 * 1024;
     const struct hopper_places<HEAD_DIM> places = {
-        begin, begin + QUERY_PLACES *shape::QUERY_BYTES,
-            begin + QUERY_PLACES *shape::QUERY_BYTES + shape::PLACES *shape::TILE_BYTES
-    };
+        begin, begin + QUERY_PLACES * shape::QUERY_BYTES,
+        begin + QUERY_PLACES * shape::QUERY_BYTES + shape::PLACES * shape::TILE_BYTES};
     if (threadIdx.x == 0)
         init_barriers<HEAD_DIM>(&shared);
     __syncthreads();
@@ -500,8 +502,9 @@ static PFN_cuTensorMapEncodeTiled_v12000 encoder(void)
     static PFN_cuTensorMapEncodeTiled_v12000 found;
     void *function = (void *)__atomic_load_n(&found, __ATOMIC_ACQUIRE);
     cudaDriverEntryPointQueryResult result;
-    if (!function && cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &function, 12000,
-                                                      cudaEnableDefault, &result) == cudaSuccess)
+    if (!function &&
+        cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &function, 12000,
+                                         cudaEnableDefault, &result) == cudaSuccess)
         __atomic_store_n(&found, (PFN_cuTensorMapEncodeTiled_v12000)function, __ATOMIC_RELEASE);
     if (!function)
         (void)cudaGetLastError(); /* the next launch would take it for its own */
@@ -563,15 +566,15 @@ static int launch(struct hopper_params *params, enum dtype operand, int processo
         return params->prefill.tiles < 0 ? cudaErrorInvalidValue : cudaSuccess;
     int error = encode_all(params, operand);
     if (error == cudaSuccess)
-        error =
-            cudaFuncSetAttribute((const void *)attention_hopper_kernel<OPERAND, HEAD_DIM>,
-                                 cudaFuncAttributeMaxDynamicSharedMemorySize, shape::SHARED_BYTES);
+        error = cudaFuncSetAttribute((const void *)attention_hopper_kernel<OPERAND, HEAD_DIM>,
+                                     cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                     shape::SHARED_BYTES);
     if (error != cudaSuccess)
         return error;
     const int64_t items = params->prefill.tiles * params->prefill.head_count;
     attention_hopper_kernel<OPERAND, HEAD_DIM>
-        <<<(unsigned)regimes_smaller(items, processors), shape::THREADS, shape::SHARED_BYTES,
-           stream>>>(*params);
+        <<<(unsigned)regimes_smaller(items, processors), shape::THREADS,
+           shape::SHARED_BYTES, stream>>>(*params);
     return cudaGetLastError();
 }
 
@@ -588,7 +591,8 @@ static int hopper_processors(void)
 
 static int prefill(const struct kernels_cuda_prefill *args, cudaStream_t stream)
 {
-    const int processors = args->head_dim == 64 || args->head_dim == 128 ? hopper_processors() : 0;
+    const int processors =
+        args->head_dim == 64 || args->head_dim == 128 ? hopper_processors() : 0;
     struct hopper_params params = {};
     if (processors == 0 || !encoder())
         return general(args, stream);

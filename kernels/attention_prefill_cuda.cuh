@@ -40,8 +40,9 @@ static inline bool prefill_params_make(struct prefill_params *params,
                                        const struct kernels_cuda_prefill *args)
 {
     if (args->extent_count < 0 || args->extent_count > ATTENTION_EXTENTS_MAX ||
-        args->span_count < 0 || args->span_count > ATTENTION_SPANS_MAX || args->head_dim < 16 ||
-        args->head_dim % 16 != 0 || args->head_dim > ATTENTION_HEAD_DIM_MAX || args->kv_heads < 1 ||
+        args->span_count < 0 || args->span_count > ATTENTION_SPANS_MAX ||
+        args->head_dim < 16 || args->head_dim % 16 != 0 ||
+        args->head_dim > ATTENTION_HEAD_DIM_MAX || args->kv_heads < 1 ||
         args->heads % args->kv_heads != 0 ||
         kernels_cuda_heads_count(args->computed, args->kv_heads) == 0 ||
         (args->operand != DTYPE_BF16 && args->operand != DTYPE_F16))
@@ -65,7 +66,8 @@ static inline bool prefill_params_make(struct prefill_params *params,
     params->heads = args->heads;
     params->group = args->heads / args->kv_heads;
     params->head_first = args->computed.first * params->group;
-    params->head_count = kernels_cuda_heads_count(args->computed, args->kv_heads) * params->group;
+    params->head_count = 
+        kernels_cuda_heads_count(args->computed, args->kv_heads) * params->group;
     params->head_dim = args->head_dim;
     params->first = args->first;
     params->last = args->last;

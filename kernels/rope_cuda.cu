@@ -140,16 +140,16 @@ __global__ void __launch_bounds__(ROPE_THREADS)
     const int64_t from = row * args.stride + head * args.head_dim + p;
     const int64_t index = args.indices[row], record = args.records[row];
     const struct pairs k = {*(const float2 *)(args.k + from),
-                            *(const float2 *)(args.k + from + half)};
+                             *(const float2 *)(args.k + from + half)};
     const struct pairs v = {*(const float2 *)(args.v + from),
-                            *(const float2 *)(args.v + from + half)};
+                             *(const float2 *)(args.v + from + half)};
     const int64_t panel_row = index % PANEL_TOKENS;
     const int64_t sink_record = index / PANEL_TOKENS * (args.key_frames + 1);
     const bool kept = record >= 0, sink = index < args.sinks;
     for (int frame = 0; frame < args.key_frames; frame++) {
-        const struct pairs rotated = rotate(
-            k.low, k.high,
-            *(const float4 *)(args.table + frame * args.table_stride + (row * half + p) * 2));
+        const struct pairs rotated =
+            rotate(k.low, k.high, *(const float4 *)(args.table + frame * args.table_stride +
+                                                    (row * half + p) * 2));
         if (kept && frame < args.panel_frames)
             put_key(&args, record_place(&args, args.cache, record + frame, head, panel_row, p),
                     rotated);
@@ -163,10 +163,10 @@ __global__ void __launch_bounds__(ROPE_THREADS)
                   record_place(&args, args.cache, record + args.panel_frames, head, panel_row, p),
                   v);
     if (sink)
-        put_value(
-            &args,
-            record_place(&args, args.sink_cache, sink_record + args.key_frames, head, panel_row, p),
-            v);
+        put_value(&args,
+                  record_place(&args, args.sink_cache, sink_record + args.key_frames, head,
+                               panel_row, p),
+                  v);
 }
 
 static int rope_store(const struct kernels_cuda_rope_store *args, cudaStream_t stream)

@@ -206,7 +206,7 @@ template <int COUNT> static __device__ __forceinline__ void wgmma_pin(uint32_t (
                      : WGMMA_32(c, 0), WGMMA_32(c, 32)                                             \
                      : "l"(a), "l"(b), "r"(more));                                                 \
     }                                                                                              \
-    static __device__ __forceinline__ void wgmma_accumulate(operand, float(&c)[64],                \
+    static __device__ __forceinline__ void wgmma_accumulate(operand, float (&c)[64],               \
                                                             const uint32_t a[4], uint64_t b)       \
     {                                                                                              \
         asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, 1, 0;\n"                                    \
@@ -215,7 +215,7 @@ template <int COUNT> static __device__ __forceinline__ void wgmma_pin(uint32_t (
                      : WGMMA_32(c, 0), WGMMA_32(c, 32)                                             \
                      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));                        \
     }                                                                                              \
-    static __device__ __forceinline__ void wgmma_accumulate(operand, float(&c)[32],                \
+    static __device__ __forceinline__ void wgmma_accumulate(operand, float (&c)[32],               \
                                                             const uint32_t a[4], uint64_t b)       \
     {                                                                                              \
         asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, 1, 0;\n"                                    \
