@@ -74,7 +74,7 @@ def cut(arguments, ids_wanted, folder):
 
 def run_longhaul(arguments, path, cores, workers):
     words = ["--workers", str(workers), "--threads", str(max(1, cores // workers)), "--raw", "--prompt-file", path,
-             "--max-tokens", str(arguments.decode_tokens), *(["--kernels", arguments.kernels] if arguments.kernels else [])]
+             "--draft", "none", "--max-tokens", str(arguments.decode_tokens), *(["--kernels", arguments.kernels] if arguments.kernels else [])]
     result = longhaul(arguments, "run", *words)
     usage, seconds = result["usage"], result["seconds"]
     return (usage["prompt_tokens"] / seconds["prefill"],

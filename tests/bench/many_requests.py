@@ -64,6 +64,7 @@ class Cluster:
             self.process = subprocess.Popen(
                 [os.path.join(arguments.bin, "longhaul-coordinator"), "--launch", "--workers=1", "--transport=loopback",
                  "--model", arguments.model, "--listen=127.0.0.1:0", "--ready-file", ready, "--kernels", kernels,
+                 "--draft=none",  # guessed tokens have a bench of their own
                  "--context=%d" % (arguments.tokens + arguments.tokens // 8 + 512)], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 env=dict(os.environ, XDG_RUNTIME_DIR=folder))
         while not os.path.exists(ready):
