@@ -105,7 +105,8 @@ static enum status read_header(struct upload *upload, const ProtobufCBinaryData 
     upload->bytes = malloc(header->len + 1);
     if (!upload->bytes)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a header of %zu bytes", header->len);
-    memcpy(upload->bytes, header->data, header->len);
+    if (header->len > 0) /* memcpy takes no NULL */
+        memcpy(upload->bytes, header->data, header->len);
     cursor.data = upload->bytes;
     TRY(cache_header_read(&upload->header, &digest, &cursor));
     if (cursor_left(&cursor) > 0)
