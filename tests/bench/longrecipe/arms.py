@@ -55,6 +55,7 @@ ARMS = (
     Arm("pose", "short samples, two chunks with a gap", "pose"),
     Arm("positions", "short samples, gaps between sentences", "recipe"),
     Arm("recipe", "the same, of sentences with impactful tokens; replay, merge", "recipe", recipe=True),
+    Arm("selected", "that recipe's model before replay and merge", "recipe", recipe=True, ends="extend"),
     Arm("unmerged", "that recipe's model before the merge", "recipe", recipe=True, ends="replay"),
 )
 

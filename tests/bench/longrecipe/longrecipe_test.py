@@ -90,7 +90,9 @@ class Short(unittest.TestCase):
                 self.assertIn(f"| {task}, % found | 64 tokens | 128 tokens | 256 tokens |", told)
             self.assertIn("| full | ", told.split("% of full length")[1])
             with open(out, encoding="utf-8") as file:
-                self.assertEqual([json.loads(line)["arm"] for line in file], list(rows))
+                manifest, *lines = map(json.loads, file)
+            self.assertEqual(manifest["manifest"]["seeds"], [1])
+            self.assertEqual([line["arm"] for line in lines], list(rows))
 
 
 if __name__ == "__main__":

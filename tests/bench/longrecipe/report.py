@@ -111,7 +111,7 @@ def plot(rows, folder):
                                 "axes.spines.right": False})
     import matplotlib.pyplot as plt
     lengths = sorted({length for row in rows for length in row["found"]}, key=int)
-    picture, panels = plt.subplots(1, len(TASKS) + 1, figsize=(4 * (len(TASKS) + 1), 3.6))
+    picture, panels = plt.subplots(1, len(TASKS) + 1, figsize=(3.6 * (len(TASKS) + 1) + 1.4, 3.4))
     for arm in dict.fromkeys(row["arm"] for row in rows):
         for panel, task in zip(panels, TASKS):
             depths = sorted(rows[0]["found"][lengths[-1]][task], key=float)
@@ -125,8 +125,9 @@ def plot(rows, folder):
                         [statistics.mean(of_arm(rows, arm, lambda row, bucket=bucket: row["perplexity"][lengths[-1]][bucket]))
                          for bucket in range(evaluate.BUCKETS)], marker="o", label=arm)
     panels[-1].set_title("perplexity by position", loc="left")
-    panels[-1].set_yscale("log")
-    panels[-1].legend(frameon=False, fontsize=8)
+    panels[-1].set_ylim(1, 3)  # of arms that lose their way more is cut off
+    panels[-1].set_xlabel("tokens")
+    panels[-1].legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
     picture.tight_layout()
     picture.savefig(os.path.join(folder, "longrecipe.svg"), metadata={"Date": None})
 
@@ -146,7 +147,11 @@ def main():
     print(spent_table(rows), end="\n\n")
     print(beside_full_table(rows))
     if arguments.out:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            cpu = next((line.split(":")[1].strip() for line in file if line.startswith("model name")), "?")
         with open(arguments.out, "w", encoding="utf-8") as file:
+            file.write(json.dumps({"manifest": {"command": "tests/bench/longrecipe/longrecipe.py", "cpu": cpu, "cores": os.cpu_count(),
+                                                "seeds": sorted({row["seed"] for row in rows})}}) + "\n")
             for row in rows:
                 file.write(json.dumps(row) + "\n")
     if arguments.plots:
