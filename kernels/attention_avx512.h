@@ -217,29 +217,6 @@ INLINE void whole_rows(const struct attention_chunk *chunk, const struct attenti
     multiply_columns(&product, tile_rows, 0, chunk->args->head_dim, arithmetic);
 }
 
-/* Calls with the count as a constant. */
-#define EACH_COUNT_OF_ROWS(count, call)                                                            \
-    switch (count) {                                                                               \
-    case 1:                                                                                        \
-        call(1);                                                                                   \
-        break;                                                                                     \
-    case 2:                                                                                        \
-        call(2);                                                                                   \
-        break;                                                                                     \
-    case 3:                                                                                        \
-        call(3);                                                                                   \
-        break;                                                                                     \
-    case 4:                                                                                        \
-        call(4);                                                                                   \
-        break;                                                                                     \
-    case 5:                                                                                        \
-        call(5);                                                                                   \
-        break;                                                                                     \
-    default:                                                                                       \
-        call(6);                                                                                   \
-        break;                                                                                     \
-    }
-
 INLINE void multiply_rows(const struct attention_product *product, int rows, int first, int end,
                           const struct arithmetic arithmetic)
 {

@@ -74,29 +74,6 @@ INLINE void add_products(__m256i sums[ATTENTION_TILE_ROWS][4], const struct prod
     }
 }
 
-/* Calls with the count as a constant. */
-#define EACH_COUNT_OF_ROWS(count, call)                                                            \
-    switch (count) {                                                                               \
-    case 1:                                                                                        \
-        call(1);                                                                                   \
-        break;                                                                                     \
-    case 2:                                                                                        \
-        call(2);                                                                                   \
-        break;                                                                                     \
-    case 3:                                                                                        \
-        call(3);                                                                                   \
-        break;                                                                                     \
-    case 4:                                                                                        \
-        call(4);                                                                                   \
-        break;                                                                                     \
-    case 5:                                                                                        \
-        call(5);                                                                                   \
-        break;                                                                                     \
-    default:                                                                                       \
-        call(6);                                                                                   \
-        break;                                                                                     \
-    }
-
 /* Eight rows' scales of a head. */
 INLINE __m256 scales_at(const uint16_t *scales)
 {

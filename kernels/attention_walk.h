@@ -16,6 +16,29 @@ enum {
     ATTENTION_LINE = 64, /* bytes that are prefetched at once */
 };
 
+/* Calls with the count of a tile's rows as a constant. */
+#define EACH_COUNT_OF_ROWS(count, call)                                                            \
+    switch (count) {                                                                               \
+    case 1:                                                                                        \
+        call(1);                                                                                   \
+        break;                                                                                     \
+    case 2:                                                                                        \
+        call(2);                                                                                   \
+        break;                                                                                     \
+    case 3:                                                                                        \
+        call(3);                                                                                   \
+        break;                                                                                     \
+    case 4:                                                                                        \
+        call(4);                                                                                   \
+        break;                                                                                     \
+    case 5:                                                                                        \
+        call(5);                                                                                   \
+        break;                                                                                     \
+    default:                                                                                       \
+        call(6);                                                                                   \
+        break;                                                                                     \
+    }
+
 /* Which copy of the queries meets which copy of the keys. */
 struct attention_view {
     int query_frame, key_frame;
