@@ -14,11 +14,12 @@
 #include "tests/support/random.h"
 #include "tests/support/ranks.h"
 #include "tests/support/standin.h"
+#include "tests/support/trained_model.h"
 #include "tests/support/unit.h"
 #include "worker/engine/transport/transport_nccl.h"
 #include "worker/trainer/pass.h"
 
-enum { VOCAB = 48, TOKENS = 297, RANKS_MOST = 3, SEED = 20261201, PATIENCE_MS = 60000 };
+enum { TOKENS = 297, RANKS_MOST = 3, SEED = 20261201, PATIENCE_MS = 60000 };
 
 #define BUDGET 4.0
 
@@ -26,44 +27,25 @@ static const float scale = 0.125f; /* of the loss */
 
 struct model_case {
     const char *name, *method;
-    bool tied, biases, qk_norm, recompute;
-    int kv_heads;
-    int64_t window; /* of the second layer; 0: none */
+    struct trained_model model;
+    bool recompute;
 };
 
 static const struct model_case models[] = {
-    {"a Llama, tied", "rope", true, false, false, false, 2, 0},
-    {"biases everywhere, a window on a layer", "string:shift=90,local=20", false, true, false, true,
-     4, 100},
-    {"a norm of each head", "lm_infinite:window=80,sinks=4", false, false, true, false, 1, 0},
-    {"some heads see less", "streaming_heads:heads=1,window=64,sinks=4", true, false, false, true,
-     2, 0},
+    {"a Llama, tied", "rope", {.tied = true, .kv_heads = 2}, false},
+    {"biases everywhere, a window on a layer",
+     "string:shift=90,local=20",
+     {.qkv_bias = true, .output_bias = true, .mlp_bias = true, .kv_heads = 4, .window = 100},
+     true},
+    {"a norm of each head",
+     "lm_infinite:window=80,sinks=4",
+     {.qk_norm = true, .kv_heads = 1},
+     false},
+    {"some heads see less",
+     "streaming_heads:heads=1,window=64,sinks=4",
+     {.tied = true, .kv_heads = 2},
+     true},
 };
-
-static struct model_spec spec_of(const struct model_case *model)
-{
-    struct model_spec spec = {.layers = 2,
-                              .hidden = 48,
-                              .heads = 4,
-                              .kv_heads = model->kv_heads,
-                              .head_dim = 16,
-                              .ffn = 80,
-                              .vocab = VOCAB,
-                              .trained_tokens = 8192,
-                              .norm_eps = 1e-5f,
-                              .tied_output = model->tied,
-                              .qkv_bias = model->biases,
-                              .output_bias = model->biases,
-                              .mlp_bias = model->biases,
-                              .qk_norm = model->qk_norm};
-    const struct spec_rope rope = {
-        .base = 1000, .scaling = MODEL_ROPE_NONE, .factor = 1, .mscale = 1};
-    assert_int_equal(spec_set_rope(&spec, &rope, "the test's model"), STATUS_OK);
-    spec.window.tokens = model->window;
-    if (model->window)
-        model_window_cover(&spec.window, 1);
-    return spec;
-}
 
 struct text {
     int32_t ids[TOKENS], positions[TOKENS];
@@ -75,7 +57,7 @@ static void make_text(struct text *text, struct random *random)
 {
     int32_t position = 0;
     for (int t = 0; t < TOKENS; t++) {
-        text->ids[t] = (int32_t)random_between(random, 0, VOCAB);
+        text->ids[t] = (int32_t)random_between(random, 0, TRAINED_MODEL_VOCAB);
         text->counts[t] = t > 0 && random_between(random, 0, 5) > 0;
         position += random_between(random, 0, 9) == 0 ? (int32_t)random_between(random, 0, 40) : 0;
         text->positions[t] = position++;
@@ -255,7 +237,7 @@ static void expect_near(const struct parameters *parameters, const float *gpu, c
 static void a_gpu_gives_the_gradients_of_the_cpu(void **state)
 {
     const struct model_case *model = *state;
-    const struct model_spec spec = spec_of(model);
+    const struct model_spec spec = trained_model_spec(&model->model);
     struct random random = {SEED};
     struct parameters *parameters;
     struct method method;

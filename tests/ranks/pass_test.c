@@ -7,50 +7,25 @@
 #include "tests/support/plain_transformer.h"
 #include "tests/support/random.h"
 #include "tests/support/ranks.h"
+#include "tests/support/trained_model.h"
 #include "tests/support/unit.h"
 #include "worker/trainer/pass.h"
 
-enum { VOCAB = 48, TOKENS = 297, PLAIN_TOKENS = 40, RANKS_MOST = 4 };
+enum { TOKENS = 297, PLAIN_TOKENS = 40, RANKS_MOST = 4 };
 
 static const float scale = 0.125f; /* of the loss */
 
 struct model_case {
     const char *name;
-    bool tied, qkv_bias, output_bias, mlp_bias, qk_norm;
-    int kv_heads;
-    int64_t window; /* of the second layer; 0: none */
+    struct trained_model model;
 };
 
 static const struct model_case models[] = {
-    {"a Llama, two query heads to a key head, tied", true, false, false, false, false, 2, 0},
-    {"biases everywhere, a window on a layer", false, true, true, true, false, 4, 100},
-    {"a norm of each head, one key head", false, false, false, false, true, 1, 0},
+    {"a Llama, two query heads to a key head, tied", {.tied = true, .kv_heads = 2}},
+    {"biases everywhere, a window on a layer",
+     {.qkv_bias = true, .output_bias = true, .mlp_bias = true, .kv_heads = 4, .window = 100}},
+    {"a norm of each head, one key head", {.qk_norm = true, .kv_heads = 1}},
 };
-
-static struct model_spec spec_of(const struct model_case *model)
-{
-    struct model_spec spec = {.layers = 2,
-                              .hidden = 48,
-                              .heads = 4,
-                              .kv_heads = model->kv_heads,
-                              .head_dim = 16,
-                              .ffn = 80,
-                              .vocab = VOCAB,
-                              .trained_tokens = 8192,
-                              .norm_eps = 1e-5f,
-                              .tied_output = model->tied,
-                              .qkv_bias = model->qkv_bias,
-                              .output_bias = model->output_bias,
-                              .mlp_bias = model->mlp_bias,
-                              .qk_norm = model->qk_norm};
-    const struct spec_rope rope = {
-        .base = 1000, .scaling = MODEL_ROPE_NONE, .factor = 1, .mscale = 1};
-    assert_int_equal(spec_set_rope(&spec, &rope, "the test's model"), STATUS_OK);
-    spec.window.tokens = model->window;
-    if (model->window)
-        model_window_cover(&spec.window, 1);
-    return spec;
-}
 
 /* A sample of TOKENS tokens at positions with gaps behind the first PLAIN_TOKENS, so that sinks are
  * the same by position and by index. */
@@ -65,7 +40,7 @@ static void make_text(struct text *text, uint64_t seed)
     struct random random = {seed};
     int32_t position = 0;
     for (int t = 0; t < TOKENS; t++) {
-        text->ids[t] = (int32_t)random_between(&random, 0, VOCAB);
+        text->ids[t] = (int32_t)random_between(&random, 0, TRAINED_MODEL_VOCAB);
         text->counts[t] = t > 0 && random_between(&random, 0, 5) > 0;
         if (t >= PLAIN_TOKENS && random_between(&random, 0, 9) == 0)
             position += (int32_t)random_between(&random, 0, 40);
@@ -204,7 +179,7 @@ static void check_gradients(const struct model_case *model, const struct plan_me
 {
     static struct text text;
     struct parameters *parameters;
-    const struct model_spec spec = spec_of(model);
+    const struct model_spec spec = trained_model_spec(&model->model);
     const struct method parsed = plan_methods_parse(method->spelling);
     make_text(&text, 11);
     assert_int_equal(parameters_create(&parameters, &spec), STATUS_OK);
@@ -275,7 +250,7 @@ static void the_same_over_ranks(void **state)
 {
     static struct text text;
     struct parameters *parameters;
-    const struct model_spec spec = spec_of(&models[0]);
+    const struct model_spec spec = trained_model_spec(&models[0].model);
     (void)state;
     make_text(&text, 12);
     assert_int_equal(parameters_create(&parameters, &spec), STATUS_OK);
@@ -313,7 +288,7 @@ static void recomputed_is_bit_for_bit(void **state)
     (void)state;
     make_text(&text, 13);
     for (size_t m = 0; m < sizeof models / sizeof models[0]; m++) {
-        const struct model_spec spec = spec_of(&models[m]);
+        const struct model_spec spec = trained_model_spec(&models[m].model);
         const struct method method = plan_methods_parse(plan_methods[1].spelling);
         assert_int_equal(parameters_create(&parameters, &spec), STATUS_OK);
         float *weights = make_weights(parameters, 7);
@@ -388,7 +363,7 @@ static enum status run_lengths(struct transport *t, void *context)
 static void a_pass_takes_samples_of_other_lengths(void **state)
 {
     static struct text text;
-    const struct model_spec spec = spec_of(&models[1]);
+    const struct model_spec spec = trained_model_spec(&models[1].model);
     struct parameters *parameters;
     struct lengths_run runs[RANKS_MOST];
     void *contexts[RANKS_MOST];
@@ -425,7 +400,7 @@ static void a_sample_that_is_too_long(void **state)
 {
     static struct text text;
     struct parameters *parameters;
-    const struct model_spec spec = spec_of(&models[0]);
+    const struct model_spec spec = trained_model_spec(&models[0].model);
     const struct method method = plan_methods_parse("rope");
     struct thread_pool *pool;
     (void)state;
@@ -452,7 +427,7 @@ static void from_scratch_by_width(void **state)
 {
     (void)state;
     for (size_t m = 0; m < sizeof models / sizeof models[0]; m++) {
-        const struct model_spec spec = spec_of(&models[m]);
+        const struct model_spec spec = trained_model_spec(&models[m].model);
         struct parameters *parameters;
         assert_int_equal(parameters_create(&parameters, &spec), STATUS_OK);
         float *weights = calloc((size_t)parameters->floats, sizeof *weights);
