@@ -135,7 +135,7 @@ class Commands(BatchTest):
         process = subprocess.Popen([os.path.join(BIN, "longhaul"), "batch", "submit", "--server", self.address,
                                     self.file("in.jsonl", data)], stdout=subprocess.PIPE, text=True)
         time.sleep(0.5)
-        self.start(self.store(), "--listen=127.0.0.1:" + port)
+        self.start(self.store(), "--listen=127.0.0.1:" + port, "--worker-listen=127.0.0.1:0")
         name = process.communicate(timeout=30)[0].strip()
         total = lambda: json.loads(self.command("status", name, "--json").stdout)["counts"]["total"]
         wait_until(lambda: total() == 40, 10, "all lines are there")
