@@ -67,6 +67,14 @@ class RunLines(unittest.TestCase):
         again = self.run_all()
         self.assertEqual((again.returncode, json.loads(again.stdout)), (0, told))
 
+    def test_a_seed_of_64_bits_is_told_as_it_was_given(self):
+        seed = 2 ** 64 - 1
+        self.write([json.dumps({"custom_id": "a", "method": "POST", "url": "/longhaul/v1/generate",
+                                "body": {"text": "PROMPT", "raw": True, "max_tokens": 4, "seed": seed}}) + "\n"])
+        done = self.run_all()
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(self.results()["a"]["response"]["body"]["seed"], seed)
+
     def test_broken_off_at_any_moment_it_goes_on(self):
         for delay, kill in ((0.3, signal.SIGKILL), (0.6, signal.SIGTERM), (0.5, signal.SIGKILL), (0.4, signal.SIGINT)):
             process = subprocess.Popen(self.words(), stderr=subprocess.DEVNULL, env=self.environment())
