@@ -9,7 +9,8 @@
 #include "coordinator/eval/eval_random.h"
 #include "coordinator/eval/eval_score.h"
 
-enum { EVAL_TASK_NAME_BYTES = 40 };
+/* Of what the generators make: another number, other prompts for the same key. */
+enum { EVAL_TASK_VERSION = 1 };
 
 /* One sample of a task, before it has a size. */
 struct eval_case {
