@@ -99,6 +99,7 @@ static enum status finish(const struct options *options)
 {
     const struct eval_report_args args = {
         .folder = options->out,
+        .model = options->settings.model_name,
         .json = options->json,
         .charts = !options->json && (options->chart || isatty(STDOUT_FILENO)),
     };

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "coordinator/cli/eval_charts.h"
 #include "coordinator/cli/eval_files.h"
 #include "coordinator/cli/eval_rows.h"
 #include "coordinator/cli/text_table.h"
@@ -73,11 +74,13 @@ static enum status tell(const struct eval_report_args *args, const struct eval_r
 {
     struct eval_groups groups;
     TRY(eval_rows_group(&groups, rows));
-    const enum status status = write_summary(&groups, args->folder);
+    enum status status = write_summary(&groups, args->folder);
     if (status == STATUS_OK && args->json)
         write_groups(stdout, &groups);
     else if (status == STATUS_OK)
         print_table(&groups);
+    if (status == STATUS_OK)
+        status = eval_charts_draw(args, rows, &groups);
     eval_groups_deinit(&groups);
     return status;
 }

@@ -142,6 +142,9 @@ static enum status open_model(struct eval_settings *settings, const char *path)
     TRY(text_file_check_readable(path, "model"));
     TRY(model_open(&model, path));
     digest_model(settings->model_hex, model);
+    const char *slash = strrchr(path, '/');
+    snprintf(settings->model_name, sizeof settings->model_name, "%s",
+             slash && slash[1] ? slash + 1 : path);
     const enum status status = method_list_parse(
         &settings->methods, settings->methods_text ? settings->methods_text : standard_methods,
         model_spec(model)->trained_tokens);

@@ -13,6 +13,7 @@
 
 enum {
     EVAL_SETTINGS_TASKS_MAX = 16,
+    EVAL_SETTINGS_NAME_BYTES = 128,
     EVAL_SETTINGS_SAMPLES_MOST = 10000,
     EVAL_SETTINGS_LENGTH_MOST = 1 << 24,
 };
@@ -32,6 +33,7 @@ struct eval_settings {
     struct method_list methods;
     struct number_list lengths, depths;
     struct eval_material material;
+    char model_name[EVAL_SETTINGS_NAME_BYTES]; /* its file's, without folders */
     char model_hex[DIGEST_HEX_BYTES], text_hex[DIGEST_HEX_BYTES], words_hex[DIGEST_HEX_BYTES],
         file_hex[DIGEST_HEX_BYTES]; /* "": not given */
 };
