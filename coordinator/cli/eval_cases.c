@@ -1,4 +1,4 @@
-/* Owns the tokenizer that counts, and the two files while they are written. Promises the same bytes
+/* Owns the two files while they are written. Promises the same bytes
  * for the same settings. */
 #include "coordinator/cli/eval_cases.h"
 
@@ -10,60 +10,17 @@
 
 #include "coordinator/batch/text_set.h"
 #include "coordinator/cli/console.h"
+#include "coordinator/cli/eval_counter.h"
 #include "coordinator/cli/eval_files.h"
-#include "coordinator/cli/interrupt.h"
-#include "coordinator/cli/prompt_input.h"
 #include "coordinator/eval/eval_fit.h"
-#include "coordinator/prompt.h"
-#include "coordinator/text/chat.h"
-#include "coordinator/text/tokenizer.h"
 #include "proto/json_writer.h"
-#include "proto/model/model.h"
 
 struct making {
     const struct eval_settings *settings;
-    struct model *model;
-    struct tokenizer *tokenizer;
-    struct chat *chat; /* NULL: prompts as they are */
+    struct eval_counter counter;
     FILE *cases, *lines;
     int64_t made, all;
 };
-
-/* ---- counting ---- */
-
-static enum status open_tokenizer(struct making *making, const char *path,
-                                  const char *chat_template)
-{
-    TRY(model_open(&making->model, path));
-    if (!model_vocab(making->model))
-        return fail(STATUS_UNIMPLEMENTED, "%s holds no tokenizer", path);
-    TRY(tokenizer_create(&making->tokenizer, model_vocab(making->model)));
-    return making->settings->chat ? chat_create(&making->chat, making->tokenizer,
-                                                model_vocab(making->model), chat_template)
-                                  : STATUS_OK;
-}
-
-static void close_tokenizer(struct making *making)
-{
-    chat_destroy(making->chat);
-    tokenizer_destroy(making->tokenizer);
-    model_close(making->model);
-}
-
-static enum status count(void *context, int64_t *tokens, const char *text, size_t bytes)
-{
-    const struct making *making = context;
-    struct id_list ids = {0};
-    const struct chat_message message = {"user", 4, text, bytes};
-    if (interrupt_count() > 0)
-        return fail(STATUS_CANCELLED, "interrupted");
-    const enum status status = making->chat ? chat_render(making->chat, &ids, &message, 1)
-                                            : tokenizer_encode(making->tokenizer, &ids, text, bytes,
-                                                               TOKENIZER_CONTROL | TOKENIZER_BOS);
-    *tokens = (int64_t)ids.count;
-    id_list_deinit(&ids);
-    return status;
-}
 
 /* ---- one case ---- */
 
@@ -148,8 +105,10 @@ static enum status make_generated(struct making *making, const struct eval_task 
                                  .material = &settings->material,
                                  .key = {(uint64_t)settings->seed, task->name, length, index},
                                  .depth = depth};
-    const struct eval_fit_args args = {
-        .of = &of, .answer_tokens = answer_tokens, .count = count, .context = making};
+    const struct eval_fit_args args = {.of = &of,
+                                       .answer_tokens = answer_tokens,
+                                       .count = eval_counter_count,
+                                       .context = &making->counter};
     struct eval_prompt prompt = {.text = NULL};
     const enum status status = eval_fit(&prompt, &made.prompt_tokens, &args);
     if (status == STATUS_OK)
@@ -204,9 +163,10 @@ enum status eval_cases_make(const struct eval_settings *settings, const char *fo
     TRY(eval_files_path(lines, folder, EVAL_LINES_FILE));
     if (access(cases, F_OK) == 0 && access(lines, F_OK) == 0)
         return STATUS_OK;
-    enum status status = open_tokenizer(&making, model_path, chat_template);
+    enum status status =
+        eval_counter_open(&making.counter, model_path, settings->chat, chat_template);
     if (status == STATUS_OK)
         status = make_files(&making, cases, lines);
-    close_tokenizer(&making);
+    eval_counter_close(&making.counter);
     return status;
 }

@@ -8,6 +8,8 @@
 #include "coordinator/cli/console.h"
 #include "coordinator/cli/eval_cases.h"
 #include "coordinator/cli/eval_files.h"
+#include "coordinator/cli/eval_loss_report.h"
+#include "coordinator/cli/eval_losses.h"
 #include "coordinator/cli/eval_report.h"
 #include "coordinator/cli/eval_results.h"
 #include "coordinator/cli/eval_settings.h"
@@ -19,7 +21,7 @@
 
 static const char program[] = "longhaul eval";
 
-enum { SAMPLES = 10, SEED = 1, CONTEXT_SPARE = 64 };
+enum { SAMPLES = 10, SEED = 1, CONTEXT_SPARE = 64, INCOMPLETE = 75 };
 
 struct options {
     struct eval_settings settings;
@@ -42,6 +44,12 @@ static enum status check_usage(struct options *options, const struct config *con
     if (options->server.address)
         TRY(server_option_check(&options->server));
     return eval_settings_read(&options->settings);
+}
+
+/* Whether anything is answered, and not only scored. */
+static bool asks(const struct eval_settings *settings)
+{
+    return settings->task_count > 0 || settings->file;
 }
 
 /* Of the first command that worked in the folder: date and host are its. */
@@ -72,8 +80,9 @@ static enum status prepare(struct options *options, const struct config *config)
     TRY(eval_settings_open(&options->settings, model));
     TRY(eval_settings_keep(&options->settings, options->out));
     TRY(write_manifest(options, config));
-    return eval_cases_make(&options->settings, options->out, model,
-                           config_text(config, "model.chat_template"));
+    return asks(&options->settings) ? eval_cases_make(&options->settings, options->out, model,
+                                                      config_text(config, "model.chat_template"))
+                                    : STATUS_OK;
 }
 
 /* ---- answers ---- */
@@ -103,8 +112,14 @@ static enum status finish(const struct options *options)
         .json = options->json,
         .charts = !options->json && (options->chart || isatty(STDOUT_FILENO)),
     };
-    TRY(eval_results_make(&options->settings, options->out));
-    return eval_report(&args);
+    const bool answered = asks(&options->settings);
+    if (answered) {
+        TRY(eval_results_make(&options->settings, options->out));
+        TRY(eval_report(&args));
+    }
+    if (answered && options->settings.perplexity && !options->json)
+        putchar('\n');
+    return options->settings.perplexity ? eval_loss_report(&args) : STATUS_OK;
 }
 
 static int evaluate(struct options *options, const struct config *config)
@@ -114,18 +129,22 @@ static int evaluate(struct options *options, const struct config *config)
         return console_usage(program);
     interrupt_install();
     enum status status = prepare(options, config);
-    if (status == STATUS_OK)
+    if (status == STATUS_OK && asks(&options->settings))
         status = answer(options, config, &exit_code);
+    if (status == STATUS_OK && exit_code <= 1 && options->settings.perplexity)
+        status = eval_losses_make(&options->settings, options->out, &options->server, config);
     if (status == STATUS_OK && exit_code <= 1)
         status = finish(options);
-    if (status != STATUS_OK && interrupt_count() > 0)
-        return interrupt_exit_code();
+    if (status != STATUS_OK && interrupt_count() > 0) {
+        console_say("%s: incomplete; the same command goes on", program);
+        return INCOMPLETE;
+    }
     return status == STATUS_OK ? exit_code : console_failure(program, status);
 }
 
 /* ---- options ---- */
 
-enum { ASKED_ROWS = 10, ROWS = ASKED_ROWS + 3 + SERVER_OPTION_ADDRESS_ROWS };
+enum { ASKED_ROWS = 11, ROWS = ASKED_ROWS + 2 + SERVER_OPTION_ADDRESS_ROWS };
 
 static void set_asked_rows(struct flags_row *rows, struct eval_settings *settings)
 {
@@ -169,6 +188,14 @@ static void set_asked_rows(struct flags_row *rows, struct eval_settings *setting
          .target = &settings->words_path,
          .value = "FILE",
          .help = "words that cwe draws from, one a line: /usr/share/dict/words"},
+        {.name = "stride",
+         .type = FLAGS_INTEGER,
+         .target = &settings->stride,
+         .value = "N",
+         .help =
+             "perplexity: tokens from one window's beginning to the next; not given: no overlap",
+         .least = 16,
+         .most = EVAL_SETTINGS_LENGTH_MOST},
         {.name = "answer-tokens",
          .type = FLAGS_INTEGER,
          .target = &settings->answer_tokens,
@@ -234,7 +261,7 @@ static int eval_tasks(int argc, char **argv)
         .arguments_least = 1,
         .arguments_most = 1,
         .rows = rows,
-        .rows_count = ROWS - 1,
+        .rows_count = ROWS,
         .takers = CONFIG_RUN,
         .config = config,
     };
