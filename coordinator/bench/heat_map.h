@@ -26,7 +26,7 @@ struct heat_map {
     size_t panel_count;
 };
 
-/* INVALID_ARGUMENT where there are no panels or cells, or too many. */
+/* INVALID_ARGUMENT where there are no panels or cells, or too many. By itself for tests. */
 MUST_CHECK enum status heat_map_check(const struct heat_map *map);
 
 /* One file without scripts, styles or fonts from elsewhere. As with fwrite, what cannot be written

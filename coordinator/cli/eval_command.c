@@ -7,6 +7,7 @@
 #include "coordinator/cli/commands.h"
 #include "coordinator/cli/console.h"
 #include "coordinator/cli/eval_cases.h"
+#include "coordinator/cli/eval_compare_command.h"
 #include "coordinator/cli/eval_files.h"
 #include "coordinator/cli/eval_loss_report.h"
 #include "coordinator/cli/eval_losses.h"
@@ -270,11 +271,13 @@ static int eval_tasks(int argc, char **argv)
         options.settings.tasks_text = argv[first];
         exit_code = evaluate(&options, config);
     }
+    eval_settings_deinit(&options.settings);
     config_destroy(config);
     return exit_code;
 }
 
 int eval_command(int argc, char **argv)
 {
-    return eval_tasks(argc, argv);
+    const bool compares = argc > 1 && strcmp(argv[1], "compare") == 0;
+    return compares ? eval_compare_command(argc - 1, argv + 1) : eval_tasks(argc, argv);
 }

@@ -13,8 +13,8 @@ MUST_CHECK enum status eval_files_path(char path[PATH_MAX], const char *folder, 
 /* A file that takes the name of `path` in eval_files_end; until then what stands there stays. */
 MUST_CHECK enum status eval_files_begin(FILE **file, const char *path);
 
-/* On disk, under its name, where `status` is OK; else gone. Returns `status`, or IO where not all of
- * it could be written. `file` is closed. */
+/* On disk, under its name, where `status` is OK; else gone. Returns `status`, or IO where not
+ * all of it could be written. `file` is closed. */
 MUST_CHECK enum status eval_files_end(FILE *file, const char *path, enum status status);
 
 MUST_CHECK enum status eval_files_write(const char *path, const char *text, size_t bytes);

@@ -1,4 +1,5 @@
-/* Owns the rows while they are told. Promises that tables, JSON and charts tell the same figures. */
+/* Owns the rows while they are told. Promises that tables, JSON and charts tell the same
+ * figures. */
 #include "coordinator/cli/eval_report.h"
 
 #include <inttypes.h>

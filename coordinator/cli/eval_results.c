@@ -1,5 +1,5 @@
-/* Owns the cases and answers while they are joined. Promises the same bytes for the same answers, in
- * whichever order they came. */
+/* Owns the cases and answers while they are joined. Promises the same bytes for the same
+ * answers, in whichever order they came. */
 #include "coordinator/cli/eval_results.h"
 
 #include <errno.h>

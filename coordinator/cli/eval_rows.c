@@ -9,6 +9,7 @@
 #include <jansson.h>
 
 #include "coordinator/cli/eval_files.h"
+#include "coordinator/cli/eval_losses.h"
 #include "coordinator/cli/eval_results.h"
 
 /* ---- reading ---- */
@@ -32,11 +33,13 @@ static void take_found(struct eval_row *row, const json_t *line)
     }
 }
 
-static bool take(struct eval_row *row, const json_t *line)
+static bool take(struct eval_row *row, const json_t *line, bool is_loss)
 {
-    const json_t *length = json_object_get(line, "length"), *score = json_object_get(line, "score"),
-                 *depth = json_object_get(line, "depth"), *sample = json_object_get(line, "sample");
-    *row = (struct eval_row){.depth = -1};
+    const json_t *length = json_object_get(line, "length");
+    const json_t *score = json_object_get(line, is_loss ? "new_loss" : "score");
+    const json_t *depth = json_object_get(line, "depth");
+    const json_t *sample = json_object_get(line, is_loss ? "window" : "sample");
+    *row = (struct eval_row){.depth = -1, .is_loss = is_loss};
     if (!take_text(row->task, sizeof row->task, line, "task") ||
         !take_text(row->method, sizeof row->method, line, "method") ||
         !take_text(row->hex, sizeof row->hex, line, "prompt_xxh3") || !json_is_integer(length) ||
@@ -49,7 +52,7 @@ static bool take(struct eval_row *row, const json_t *line)
     if (json_is_integer(depth))
         row->depth = (int)json_integer_value(depth);
     take_found(row, line);
-    return row->score >= 0 && row->score <= 1;
+    return row->score >= 0 && (is_loss || row->score <= 1);
 }
 
 static enum status add(struct eval_rows *rows, const struct eval_row *row)
@@ -66,7 +69,7 @@ static enum status add(struct eval_rows *rows, const struct eval_row *row)
     return STATUS_OK;
 }
 
-static enum status read_file(struct eval_rows *rows, FILE *file, const char *path)
+static enum status read_file(struct eval_rows *rows, FILE *file, const char *path, bool is_loss)
 {
     char *text = NULL;
     size_t room = 0, number = 0;
@@ -75,28 +78,39 @@ static enum status read_file(struct eval_rows *rows, FILE *file, const char *pat
         struct eval_row row;
         json_t *line = json_loadb(text, (size_t)bytes, JSON_REJECT_DUPLICATES, NULL);
         number++;
-        status = take(&row, line) ? add(rows, &row)
-                                  : fail(STATUS_DATA_LOSS,
-                                         "%s: line %zu is no result of an "
-                                         "evaluation",
-                                         path, number);
+        status = take(&row, line, is_loss) ? add(rows, &row)
+                                           : fail(STATUS_DATA_LOSS,
+                                                  "%s: line %zu is no result of an "
+                                                  "evaluation",
+                                                  path, number);
         json_decref(line);
     }
     free(text);
     return status;
 }
 
-enum status eval_rows_read(struct eval_rows *rows, const char *folder)
+static enum status read_named(struct eval_rows *rows, const char *folder, const char *name,
+                              bool is_loss)
 {
     char path[PATH_MAX];
-    TRY(eval_files_path(path, folder, EVAL_RESULTS_FILE));
+    TRY(eval_files_path(path, folder, name));
     FILE *file = fopen(path, "re");
     if (!file)
         return fail(errno == ENOENT ? STATUS_NOT_FOUND : STATUS_IO, "open %s: %s", path,
                     strerror(errno));
-    const enum status status = read_file(rows, file, path);
+    const enum status status = read_file(rows, file, path, is_loss);
     fclose(file);
     return status;
+}
+
+enum status eval_rows_read(struct eval_rows *rows, const char *folder)
+{
+    return read_named(rows, folder, EVAL_RESULTS_FILE, false);
+}
+
+enum status eval_rows_read_losses(struct eval_rows *rows, const char *folder)
+{
+    return read_named(rows, folder, EVAL_LOSSES_FILE, true);
 }
 
 void eval_rows_deinit(struct eval_rows *rows)

@@ -17,6 +17,7 @@ struct eval_row {
     int64_t length, sample;
     int depth; /* -1: none */
     bool failed;
+    bool is_loss; /* less is better */
     double score;
     unsigned char depths[EVAL_ANSWERS_MAX]; /* [placed], in percent */
     bool found[EVAL_ANSWERS_MAX];           /* [placed] */
@@ -44,6 +45,10 @@ struct eval_groups {
     struct eval_group *groups; /* in the order in which they come */
     size_t count;
 };
+
+/* The windows of losses.jsonl as rows of the task perplexity: `sample` is the window, `score`
+ * its loss in nats. NOT_FOUND where there are none. */
+MUST_CHECK enum status eval_rows_read_losses(struct eval_rows *rows, const char *folder);
 
 /* Borrows the rows. */
 MUST_CHECK enum status eval_rows_group(struct eval_groups *groups, const struct eval_rows *rows);

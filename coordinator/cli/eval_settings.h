@@ -1,4 +1,5 @@
-/* What an evaluation is of, as `longhaul eval` is told: tasks, methods, lengths, depths, samples. */
+/* What an evaluation is of, as `longhaul eval` is told: tasks, methods, lengths, depths,
+ * samples. */
 #pragma once
 
 #include <stdbool.h>

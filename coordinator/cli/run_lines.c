@@ -189,7 +189,7 @@ static enum status look(struct run *run)
     return STATUS_OK;
 }
 
-/* A running coordinator goes on with what others ask; of this batch, lines that wait do not begin. */
+/* A running coordinator goes on with what others ask; this batch begins no more lines. */
 static void cancel(struct run *run)
 {
     Longhaul__V1__Batch *batch = NULL;

@@ -25,8 +25,8 @@ struct text_scores {
     Longhaul__V1__ScoreFinished *finished;
 };
 
-/* Waits for all of it. CANCELLED after an interrupt. The caller calls text_scores_deinit, also after
- * a failure. */
+/* Waits for all of it. CANCELLED after an interrupt. The caller calls text_scores_deinit, also
+ * after a failure. */
 MUST_CHECK enum status text_scores_ask(struct text_scores *scores, struct rpc_client *client,
                                        const char *text, struct method_option *method,
                                        int64_t timeout_ms);

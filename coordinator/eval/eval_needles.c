@@ -1,5 +1,5 @@
-/* Needles in a haystack, as RULER writes them: one value of one key in noise or among other needles,
- * or several values of one key in sentences. */
+/* Needles in a haystack, as RULER writes them: one value of one key in noise or among other
+ * needles, or several values of one key in sentences. */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>

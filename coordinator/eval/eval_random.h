@@ -13,8 +13,8 @@ struct eval_random {
     uint64_t state, increment;
 };
 
-/* As pcg32_srandom_r: increment = 2 sequence + 1, one step from 0, + state, one step. By itself for
- * tests. */
+/* As pcg32_srandom_r: increment = 2 sequence + 1, one step from 0, + state, one step.
+ * By itself for tests. */
 void eval_random_seed(struct eval_random *random, uint64_t state, uint64_t sequence);
 
 struct eval_random_key {
@@ -37,7 +37,7 @@ uint32_t eval_random_below(struct eval_random *random, uint32_t bound);
 /* Fisher and Yates, from the end: entry i is exchanged with entry below(i + 1). */
 void eval_random_shuffle(struct eval_random *random, uint32_t *entries, size_t count);
 
-/* `count` different numbers of [0, bound), ascending: the first `count` of 0 .. bound - 1 once entry
- * i has been exchanged with entry i + below(bound - i), for i = 0 .. count - 1. `entries` has room
- * for `bound`. */
+/* `count` different numbers of [0, bound), ascending: the first `count` of 0 .. bound - 1 once
+ * entry i has been exchanged with entry i + below(bound - i), for i = 0 .. count - 1. `entries`
+ * has room for `bound`. */
 void eval_random_choose(struct eval_random *random, uint32_t *entries, size_t count, size_t bound);

@@ -1,6 +1,6 @@
-/* Owns the table of tasks. Prompts and budgets: RULER (Hsieh et al., 2024), InfiniteBench (Zhang et
- * al., 2024), LM-Infinite (Han et al., 2024), STRING (An et al., 2024); docs/evaluation.md says what
- * of them is theirs and what is ours. */
+/* Owns the table of tasks. Prompts and budgets: RULER (Hsieh et al., 2024), InfiniteBench (Zhang
+ * et al., 2024), LM-Infinite (Han et al., 2024), STRING (An et al., 2024); docs/evaluation.md
+ * says what of them is theirs and what is ours. */
 #include "coordinator/eval/eval_task.h"
 
 #include <string.h>

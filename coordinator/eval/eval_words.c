@@ -44,7 +44,7 @@
     "encourage", "enjoy", "enter", "escape", "examine", "expect", "explain", "explore", "fasten", \
     "fetch", "follow", "forget", "forgive", "gather", "grow", "guess", "happen", "imagine", \
     "improve", "include", "invent", "invite", "join", "jump", "knock", "laugh", "learn", "listen", \
-    "manage", "measure", "mention", "multiply", "notice", "obey", "observe", "offer", "open", \
+    "manage", "measure", "mention", "multiply", "notice", "oblige", "observe", "offer", "open", \
     "order", "paint", "pause", "perform", "persuade", "plant", "pour", "practice", "prefer", \
     "prepare", "prevent", "promise", "protect", "provide", "publish", "pull", "punish", "push", \
     "reach", "receive", "recognize", "reduce", "remember", "repair", "repeat", "reply", "report", \

@@ -1,5 +1,5 @@
-/* The tasks of evaluations: published numbers, prompts by fixed digests, what their builders promise
- * at every size, and lengths that are kept. */
+/* The tasks of evaluations: published numbers, prompts by fixed digests, what their builders
+ * promise at every size, and lengths that are kept. */
 #include "tests/support/unit.h"
 
 #include <stdio.h>
@@ -313,7 +313,7 @@ static enum status count_words(void *context, int64_t *tokens, const char *text,
     return STATUS_OK;
 }
 
-/* One unit more would not fit; the size that is found is the one that a walk from the least finds. */
+/* One unit more would not fit; it is the size that a walk from the least finds. */
 static void a_fitted_prompt_is_the_longest_that_fits(void **state)
 {
     const struct eval_material noise = {.sentence_count = 0};
