@@ -11,6 +11,7 @@
 #include "coordinator/batch/text_set.h"
 #include "coordinator/cli/console.h"
 #include "coordinator/cli/eval_counter.h"
+#include "coordinator/cli/eval_file.h"
 #include "coordinator/cli/eval_files.h"
 #include "coordinator/eval/eval_fit.h"
 #include "proto/json_writer.h"
@@ -117,6 +118,60 @@ static enum status make_generated(struct making *making, const struct eval_task 
     return status;
 }
 
+/* ---- records of a file ---- */
+
+enum { FILE_ANSWER_TOKENS = 64 };
+
+static enum status make_record(struct making *making, const struct eval_record *record,
+                               int64_t length, int64_t index)
+{
+    const struct eval_settings *settings = making->settings;
+    struct made_case made = {.task = record->name,
+                             .metric = settings->metric,
+                             .length = length,
+                             .index = index,
+                             .answer_tokens = settings->answer_tokens ? settings->answer_tokens
+                                                                      : FILE_ANSWER_TOKENS,
+                             .depth = -1};
+    const struct eval_record_args args = {.record = record,
+                                          .form = settings->template_text,
+                                          .tokens = length - made.answer_tokens,
+                                          .count = eval_counter_count,
+                                          .counting = &making->counter};
+    struct eval_prompt prompt = {.text = NULL};
+    const enum status status = eval_record_fit(&prompt, &made.prompt_tokens, &args);
+    if (status == STATUS_OK)
+        write_both(making, &made, &prompt);
+    eval_prompt_deinit(&prompt);
+    return status;
+}
+
+static enum status make_records(struct making *making, struct eval_file *file, int64_t length)
+{
+    for (int64_t i = 0; i < making->settings->samples; i++) {
+        struct eval_record record;
+        bool there = false;
+        TRY(eval_file_next(file, &record, &there));
+        if (!there)
+            return i > 0 ? STATUS_OK : fail(STATUS_INVALID_ARGUMENT, "%s has no line", file->path);
+        const enum status status = make_record(making, &record, length, i);
+        eval_record_deinit(&record);
+        if (status != STATUS_OK)
+            return fail(status, "%s: line %" PRId64 ": %s", file->path, file->number,
+                        status_message());
+    }
+    return STATUS_OK;
+}
+
+static enum status make_file(struct making *making, int64_t length)
+{
+    struct eval_file file;
+    TRY(eval_file_open(&file, making->settings->file_path));
+    const enum status status = make_records(making, &file, length);
+    eval_file_close(&file);
+    return status;
+}
+
 /* ---- all of them ---- */
 
 static enum status make_task(struct making *making, const struct eval_task *task, int64_t length)
@@ -134,12 +189,16 @@ static enum status make_task(struct making *making, const struct eval_task *task
 static enum status make_all(struct making *making)
 {
     const struct eval_settings *settings = making->settings;
+    if (settings->file)
+        making->all = settings->samples * (int64_t)settings->lengths.count;
     for (size_t t = 0; t < settings->task_count; t++)
         making->all += settings->samples * (int64_t)settings->lengths.count *
                        (settings->tasks[t]->deep ? (int64_t)settings->depths.count : 1);
     for (size_t t = 0; t < settings->task_count; t++)
         for (size_t l = 0; l < settings->lengths.count; l++)
             TRY(make_task(making, settings->tasks[t], settings->lengths.values[l]));
+    for (size_t l = 0; settings->file && l < settings->lengths.count; l++)
+        TRY(make_file(making, settings->lengths.values[l]));
     return STATUS_OK;
 }
 

@@ -145,7 +145,7 @@ static int evaluate(struct options *options, const struct config *config)
 
 /* ---- options ---- */
 
-enum { ASKED_ROWS = 11, ROWS = ASKED_ROWS + 2 + SERVER_OPTION_ADDRESS_ROWS };
+enum { ASKED_ROWS = 14, ROWS = ASKED_ROWS + 2 + SERVER_OPTION_ADDRESS_ROWS };
 
 static void set_asked_rows(struct flags_row *rows, struct eval_settings *settings)
 {
@@ -189,6 +189,21 @@ static void set_asked_rows(struct flags_row *rows, struct eval_settings *setting
          .target = &settings->words_path,
          .value = "FILE",
          .help = "words that cwe draws from, one a line: /usr/share/dict/words"},
+        {.name = "file",
+         .type = FLAGS_TEXT,
+         .target = &settings->file_path,
+         .value = "FILE",
+         .help = "of the task file: JSON lines as LongBench or RULER write them"},
+        {.name = "metric",
+         .type = FLAGS_TEXT,
+         .target = &settings->metric_text,
+         .value = "WORD",
+         .help = "of the task file: match_all, match_part, words_f1, exact, choice, first_integer"},
+        {.name = "template",
+         .type = FLAGS_TEXT,
+         .target = &settings->template_text,
+         .value = "TEXT",
+         .help = "of the task file: the prompt, with {context} and {input} in it"},
         {.name = "stride",
          .type = FLAGS_INTEGER,
          .target = &settings->stride,

@@ -93,6 +93,8 @@ static enum status check_files(const struct eval_settings *settings)
         return fail(STATUS_INVALID_ARGUMENT, "perplexity needs --text FILE");
     if (settings->file != (settings->file_path != NULL))
         return fail(STATUS_INVALID_ARGUMENT, "the task file and --file FILE go together");
+    if (settings->template_text && !strstr(settings->template_text, "{input}"))
+        return fail(STATUS_INVALID_ARGUMENT, "--template: {input} is missing in it");
     if (!settings->file && (settings->metric_text || settings->template_text))
         return fail(STATUS_INVALID_ARGUMENT, "--metric and --template are of the task file");
     return STATUS_OK;

@@ -111,6 +111,23 @@ class Eval(unittest.TestCase):
         self.assertEqual(self.files(self.out), self.files(whole))
         self.assertIn("depth-kv.svg", self.files(whole))
 
+    def test_a_file_of_questions(self):
+        path = os.path.join(self.folder, "questions.jsonl")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(json.dumps({"input": "Who?", "context": sentences(60), "answers": ["me"], "dataset": "who"}) + "\n\n")
+            file.write(json.dumps({"input": "List:", "outputs": ["a", "b"], "index": 1}) + "\n")
+        flags = ("--file", path, "--lengths", "512", "--metric", "words_f1", "--answer-tokens", "4")
+        done = self.eval("file", *flags)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        who, other = self.lines("cases.jsonl")
+        self.assertEqual((who["task"], other["task"], other["expected"]), ("who", "file", ["a", "b"]))
+        self.assertTrue(480 < who["prompt_tokens"] <= 508)
+        with open(path, "a", encoding="utf-8") as file:
+            file.write("{}\n")
+        done = self.eval("file", *flags, out=os.path.join(self.folder, "wrong"))
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn('questions.jsonl: line 4: it has no "answers"', done.stderr)
+
     def coordinator(self, *flags):
         ready = os.path.join(self.folder, "ready")
         process = subprocess.Popen([os.path.join(BIN, "longhaul-coordinator"), "--model", self.model, "--listen", "127.0.0.1:0", "--launch",

@@ -1,9 +1,10 @@
-/* How answers are judged, by vectors, and how sure means are. */
+/* How answers are judged, by vectors, how sure means are, and records of files. */
 #include "tests/support/unit.h"
 
 #include <math.h>
 
 #include "coordinator/eval/eval_interval.h"
+#include "coordinator/eval/eval_record.h"
 #include "coordinator/eval/eval_score.h"
 
 static void expect(enum eval_metric metric, const char *answer, const char *a, const char *b,
@@ -104,6 +105,66 @@ static void the_sign_test_is_exact(void **state)
     assert_true(eval_interval_sign_test(3, 3) == 1 && eval_interval_sign_test(0, 0) == 1);
 }
 
+/* ---- records of files ---- */
+
+static enum status count_bytes(void *context, int64_t *tokens, const char *text, size_t bytes)
+{
+    (void)context;
+    (void)text;
+    *tokens = (int64_t)bytes;
+    return STATUS_OK;
+}
+
+static void expect_prompt(const char *line, const char *form, int64_t tokens, const char *expected)
+{
+    struct eval_record record;
+    struct eval_prompt prompt = {.text = NULL};
+    int64_t counted = 0;
+    assert_int_equal(eval_record_parse(&record, line, strlen(line)), STATUS_OK);
+    const struct eval_record_args args = {&record, form, tokens, count_bytes, NULL};
+    assert_int_equal(eval_record_fit(&prompt, &counted, &args), STATUS_OK);
+    assert_string_equal(prompt.text, expected);
+    assert_int_equal(counted, strlen(expected));
+    eval_prompt_deinit(&prompt);
+    eval_record_deinit(&record);
+}
+
+static void records_of_three_kinds_become_prompts(void **state)
+{
+    static const char longbench[] =
+        "{\"input\": \"Q?\", \"context\": \"0123456789\", \"answers\": [\"a\"], \"length\": 3}";
+    (void)state;
+    expect_prompt(longbench, NULL, 100, "0123456789\n\nQ?");
+    expect_prompt(longbench, NULL, 10, "012789\n\nQ?"); /* without its middle */
+    expect_prompt(longbench, NULL, 4, "\n\nQ?");
+    expect_prompt(longbench, "[{context}] {input} A:", 100, "[0123456789] Q? A:");
+    expect_prompt("{\"input\": \"P\", \"outputs\": [\"a\", \"b\"], \"answer_prefix\": \" is\"}",
+                  NULL, 100, "P is");
+    expect_prompt("{\"question\": \"Q?\", \"choice_A\": \"x\", \"choice_B\": \"y\", \"answer\": "
+                  "\"A\"}",
+                  NULL, 100, "Q?\nA. x\nB. y");
+    expect_prompt("{\"input\": \"Q\", \"context\": \"\\u00e4\\u00f6\\u00fc\", \"answers\": \"a\"}",
+                  NULL, 6, "\n\nQ"); /* no half characters */
+}
+
+static void expect_refusal(const char *line, const char *said)
+{
+    struct eval_record record;
+    assert_int_not_equal(eval_record_parse(&record, line, strlen(line)), STATUS_OK);
+    assert_non_null(strstr(status_message(), said));
+}
+
+static void records_that_are_none_are_refused_by_field(void **state)
+{
+    (void)state;
+    expect_refusal("[1]", "no JSON object");
+    expect_refusal("{\"input\": ", "no JSON");
+    expect_refusal("{\"input\": \"Q\"}", "\"answers\"");
+    expect_refusal("{\"answers\": [\"a\"]}", "\"input\"");
+    expect_refusal("{\"input\": \"Q\", \"answers\": [1]}", "no text");
+    expect_refusal("{\"input\": \"Q\", \"input\": \"R\", \"answers\": [\"a\"]}", "no JSON");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -115,6 +176,8 @@ int main(void)
         cmocka_unit_test(metrics_have_names),
         cmocka_unit_test(wilsons_intervals_are_the_published_ones),
         cmocka_unit_test(the_sign_test_is_exact),
+        cmocka_unit_test(records_of_three_kinds_become_prompts),
+        cmocka_unit_test(records_that_are_none_are_refused_by_field),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
