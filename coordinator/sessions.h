@@ -158,13 +158,13 @@ enum sessions_found {
     SESSIONS_FOUND,
 };
 
-/* What the group has whose keys may go: of what nobody uses, what was used longest ago, whoever's it
- * is. The caller holds it as its use, and calls sessions_put_back. */
+/* What the group has whose keys may go: of what nobody uses, what was used longest ago, whoever's
+ * it is. The caller holds it as its use, and calls sessions_put_back. */
 enum sessions_found sessions_take_out(struct sessions *sessions, struct sessions_use *use,
                                       char tenant[ACCESS_TENANT_BYTES], uint64_t serial);
 
-/* Its keys are in `file` (0: in none that is new). Where they are `out`, and nobody has begun to use
- * it meanwhile, the group lets go of them. */
+/* Its keys are in `file` (0: in none that is new). Where they are `out`, and nobody has begun to
+ * use it meanwhile, the group lets go of them. */
 void sessions_put_back(struct sessions *sessions, struct sessions_use *use, int64_t file, bool out);
 
 /* Whether the version's keys must be fetched from its file: FOUND, and the caller calls

@@ -133,6 +133,7 @@ static void begin_use(struct sessions_use *use, struct session *session)
 {
     session->uses++;
     session->version->holders++;
+    sessions_touch(session);
     *use = (struct sessions_use){
         .version = session->version, .number = session->view.number, .raw = session->view.raw};
     memcpy(use->method, session->view.method, sizeof use->method);

@@ -2,8 +2,8 @@
  * workers had no more room for, up to a limit of bytes.
  *
  *     FOLDER/lock                          held by the coordinator that uses the folder
- *     FOLDER/TENANT-HEADER-NUMBER.keys     hexadecimal: digests of the tenant and of the header, and
- *                                          a number that makes the name unique
+ *     FOLDER/TENANT-HEADER-NUMBER.keys     hexadecimal: digests of the tenant and of the header,
+ *                                          and a number that makes the name unique
  *     FOLDER/....keys.unfinished           one that is being written
  *
  * A coordinator that starts takes over the files that are there. Those that are damaged, unfinished
@@ -42,7 +42,8 @@ struct spill_place {
 MUST_CHECK enum status spill_folder_begin(struct spill_folder *folder, struct spill_place *place,
                                           const char *tenant, const struct cache_header *header);
 
-/* The file is there, as a reader finds it, and has a number; or it is not. IO, DATA_LOSS where it cannot be read. */
+/* The file is there, as a reader finds it, and has a number; or it is not. IO, DATA_LOSS where it
+ * cannot be read. */
 MUST_CHECK enum status spill_folder_written(struct spill_folder *folder, struct spill_place *place,
                                             bool is_there);
 
