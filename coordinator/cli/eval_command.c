@@ -145,8 +145,14 @@ static int evaluate(struct options *options, const struct config *config)
 
 /* ---- options ---- */
 
-enum { ASKED_ROWS = 14, ROWS = ASKED_ROWS + 2 + SERVER_OPTION_ADDRESS_ROWS };
+enum {
+    ASKED_ROWS = 5,
+    FILE_ROWS = 5,
+    FORM_ROWS = 6,
+    ROWS = ASKED_ROWS + FILE_ROWS + FORM_ROWS + SERVER_OPTION_ADDRESS_ROWS,
+};
 
+/* What is asked. */
 static void set_asked_rows(struct flags_row *rows, struct eval_settings *settings)
 {
     const struct flags_row all[ASKED_ROWS] = {
@@ -179,6 +185,14 @@ static void set_asked_rows(struct flags_row *rows, struct eval_settings *setting
          .help = "of what is drawn: another number, other samples [1]",
          .least = 0,
          .most = 9007199254740991},
+    };
+    memcpy(rows, all, sizeof all);
+}
+
+/* Of which files. */
+static void set_file_rows(struct flags_row *rows, struct eval_settings *settings)
+{
+    const struct flags_row all[FILE_ROWS] = {
         {.name = "text",
          .type = FLAGS_TEXT,
          .target = &settings->text_path,
@@ -204,6 +218,15 @@ static void set_asked_rows(struct flags_row *rows, struct eval_settings *setting
          .target = &settings->template_text,
          .value = "TEXT",
          .help = "of the task file: the prompt, with {context} and {input} in it"},
+    };
+    memcpy(rows, all, sizeof all);
+}
+
+/* In which form, and what becomes of it. */
+static void set_form_rows(struct flags_row *rows, struct options *options)
+{
+    struct eval_settings *settings = &options->settings;
+    const struct flags_row all[FORM_ROWS] = {
         {.name = "stride",
          .type = FLAGS_INTEGER,
          .target = &settings->stride,
@@ -226,8 +249,17 @@ static void set_asked_rows(struct flags_row *rows, struct eval_settings *setting
         {.name = "out",
          .letter = 'o',
          .type = FLAGS_TEXT,
+         .target = &options->out,
          .value = "DIR",
          .help = "folder for results, manifest and charts; the same command goes on in it"},
+        {.name = "chart",
+         .type = FLAGS_SWITCH,
+         .target = &options->chart,
+         .help = "draw charts as text even when the output is no terminal"},
+        {.name = "json",
+         .type = FLAGS_SWITCH,
+         .target = &options->json,
+         .help = "JSON lines: one for each task, method and length"},
     };
     memcpy(rows, all, sizeof all);
 }
@@ -235,19 +267,11 @@ static void set_asked_rows(struct flags_row *rows, struct eval_settings *setting
 static void set_rows(struct flags_row *rows, struct options *options)
 {
     set_asked_rows(rows, &options->settings);
-    rows[ASKED_ROWS - 1].target = &options->out;
-    rows[ASKED_ROWS] = (struct flags_row){.name = "chart",
-                                          .type = FLAGS_SWITCH,
-                                          .target = &options->chart,
-                                          .help = "draw charts as text even when the output is no "
-                                                  "terminal"};
-    rows[ASKED_ROWS + 1] = (struct flags_row){.name = "json",
-                                              .type = FLAGS_SWITCH,
-                                              .target = &options->json,
-                                              .help = "JSON lines: one for each task, method and "
-                                                      "length"};
+    set_file_rows(rows + ASKED_ROWS, &options->settings);
+    set_form_rows(rows + ASKED_ROWS + FILE_ROWS, options);
     for (int i = 0; i < SERVER_OPTION_ADDRESS_ROWS; i++)
-        rows[ASKED_ROWS + 2 + i] = server_option_address_row(&options->server, i);
+        rows[ROWS - SERVER_OPTION_ADDRESS_ROWS + i] =
+            server_option_address_row(&options->server, i);
 }
 
 static int eval_tasks(int argc, char **argv)

@@ -83,7 +83,7 @@ static void read_name(struct eval_record *record)
     }
     record->name[bytes] = 0;
     if (bytes == 0)
-        strcpy(record->name, "file");
+        snprintf(record->name, sizeof record->name, "file");
 }
 
 static enum status read_fields(struct eval_record *record)
