@@ -113,9 +113,10 @@ static void print_found(const struct tune_report_args *args)
     const struct tune_candidate *best = tune_search_best(args->candidates);
     const struct tune_candidate *rope = &args->candidates->list[0];
     const bool gains = tune_search_cost(best) < tune_search_cost(rope);
-    printf("\n%s%s\nwritten to %s/method.yaml: longhaul run --config %s/method.yaml ...\n",
-           best->spelling, gains ? "" : ", and rope is no worse at this length", args->folder,
-           args->folder);
+    printf("\n%s: cost %.4f on %zu samples, rope %.4f%s\n"
+           "written to %s/method.yaml: longhaul run --config %s/method.yaml ...\n",
+           best->spelling, tune_search_cost(best), best->rounds, tune_search_cost(rope),
+           gains ? "" : ", which is no worse at this length", args->folder, args->folder);
 }
 
 /* ---- the curve ---- */
