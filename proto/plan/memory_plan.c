@@ -7,6 +7,7 @@
 
 #include "proto/plan/layer_buffers.h"
 #include "proto/plan/schedule.h"
+#include "proto/plan/tensor_sums.h"
 
 enum {
     F32 = 4,
@@ -33,6 +34,7 @@ static const char *const names[MEMORY_REGIONS] = {
     [MEMORY_STATE] = "attention state",
     [MEMORY_ROPE_TABLES] = "rope tables",
     [MEMORY_THREAD_SCRATCH] = "thread scratch",
+    [MEMORY_SUMS] = "sums",
     [MEMORY_LOGITS] = "logits",
     [MEMORY_DECODE] = "decode",
     [MEMORY_LISTS] = "lists",
@@ -430,6 +432,9 @@ void memory_plan_make(struct memory_plan *plan, const struct model_shape *shape,
     bytes[MEMORY_STATE] = kept_bytes(table, LAYER_STATE, group);
     bytes[MEMORY_ROPE_TABLES] = kept_bytes(table, LAYER_TABLES, group);
     bytes[MEMORY_THREAD_SCRATCH] = request->threads * request->scratch_bytes;
+    if (group_choice_tensor(group) > 1)
+        bytes[MEMORY_SUMS] = piece(kept_bytes(table, LAYER_DELTA, group)) +
+                             piece(tensor_sums_scratch(group_choice_tensor(group)) * F32);
     bytes[MEMORY_LOGITS] = request->logit_rows * (shape->vocab + shape->hidden) * F32;
     bytes[MEMORY_DECODE] = decode_bytes(group, table);
     bytes[MEMORY_LISTS] =

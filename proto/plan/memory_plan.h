@@ -19,7 +19,9 @@ enum memory_region {
     MEMORY_STATE,          /* [rows, heads, head_dim + 2] f32 */
     MEMORY_ROPE_TABLES,    /* [query frames and key frames, rows, head_dim / 2, 2] f32 */
     MEMORY_THREAD_SCRATCH, /* threads * the caller's bytes */
-    MEMORY_LOGITS,         /* [logit_rows, vocab + hidden] f32 */
+    /* With a tensor axis: [rows, hidden] f32 of partial sums, and tensor_sums_scratch(). */
+    MEMORY_SUMS,
+    MEMORY_LOGITS, /* [logit_rows, vocab + hidden] f32 */
     /* A step's buffers (layer_buffers.h), with its state on every rank, and the partial states of
      * its key ranges, f32; every piece rounded up to 64 bytes. */
     MEMORY_DECODE,
