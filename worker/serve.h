@@ -5,6 +5,7 @@
 
 #include <stdint.h>
 
+#include "proto/plan/mesh.h"
 #include "proto/rpc/rpc_client.h"
 #include "proto/status.h"
 #include "worker/engine/device/cuda_runtime.h"
@@ -14,6 +15,7 @@ struct serve_options {
     const char *model_path;
     const char *kernels; /* NULL: the best that all ranks can run */
     bool int8_cache;
+    struct mesh mesh;  /* as it was asked for: mesh_parse */
     int threads;       /* 0: the rank's share of the cores */
     int process_ranks; /* ranks that share this process */
     const struct cuda_streams

@@ -30,6 +30,9 @@ enum choice_cache {
 
 enum { CHOICE_KERNELS_BYTES = 32, CHOICE_WORKERS_MAX = 4096, CHOICE_SEQUENCES_MAX = 64 };
 
+/* Most places of a tensor axis. */
+enum { CHOICE_TENSOR_MAX = 64 };
+
 /* The kernels' name of a group that computes on GPUs. */
 #define CHOICE_KERNELS_GPU "cuda"
 

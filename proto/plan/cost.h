@@ -52,6 +52,7 @@ struct cost {
     int64_t sent_bytes;
     int64_t received_bytes;
     int64_t sent_messages; /* exact, as bytes are */
+    int64_t rows;          /* of a stage, recomputed ones included */
     double flops;
     double seconds;
     double compute_seconds, link_seconds; /* of a stage: what `seconds` follows from */

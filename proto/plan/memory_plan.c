@@ -354,6 +354,16 @@ int64_t memory_group_slots(const struct group_choice *group, const struct model_
     return smaller(one + (there - one) / 2, one + (group->sequences - 1) * other);
 }
 
+int64_t memory_group_least(const struct group_choice *group, const struct model_shape *shape,
+                           const struct memory_request *request)
+{
+    struct group_choice one = *group;
+    struct memory_plan plan;
+    one.pool_slots = slots_of_context(group, USUAL_RECORDS);
+    memory_plan_make(&plan, shape, &one, 0, request);
+    return plan.total_bytes;
+}
+
 /* ---- bytes ---- */
 
 static int64_t piece(int64_t bytes)

@@ -98,6 +98,11 @@ void memory_group_size(struct group_choice *group, int sequences, int64_t contex
 int64_t memory_group_slots(const struct group_choice *group, const struct model_shape *shape,
                            const struct memory_request *request, int64_t limit_bytes);
 
+/* What a rank needs at least: with a pool for one sequence of the group's context, by a method that
+ * keeps K once. */
+int64_t memory_group_least(const struct group_choice *group, const struct model_shape *shape,
+                           const struct memory_request *request);
+
 /* Bytes of a slot, which holds one record, in all layers. */
 int64_t memory_slot_bytes(const struct group_choice *group, const struct model_shape *shape);
 

@@ -5,6 +5,8 @@
 #include <math.h>
 #include <stddef.h>
 
+#include "proto/plan/choice.h"
+
 static int64_t ceil_div(int64_t a, int64_t b)
 {
     return (a + b - 1) / b;
@@ -98,6 +100,10 @@ enum status tensor_slice_make(struct tensor_slice *slice, const struct model_sha
     if (places < 1 || place < 0 || place >= places)
         return fail(STATUS_INVALID_ARGUMENT,
                     "mesh: place %d of a tensor axis of %d is none of its places", place, places);
+    if (places > CHOICE_TENSOR_MAX)
+        return fail(STATUS_INVALID_ARGUMENT,
+                    "mesh: a tensor axis has up to %d places, not %d: use a shorter one",
+                    CHOICE_TENSOR_MAX, places);
     if (places > shape->heads || places > shape->ffn)
         return fail(STATUS_INVALID_ARGUMENT,
                     "mesh: a tensor axis of %d places is longer than the model's %lld query heads "

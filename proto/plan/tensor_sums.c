@@ -50,6 +50,22 @@ void tensor_sums_cost(struct cost *cost, const struct group_choice *group,
         add_piece(cost, count % TENSOR_SUMS_PIECE, places, rank % places, of_stage, sums);
 }
 
+double tensor_sums_seconds(const struct group_choice *group, const struct model_shape *shape,
+                           const struct cost_link *link, int64_t rows, bool of_stage, int rank)
+{
+    const int places = group_choice_tensor(group);
+    const int64_t count = rows * shape->hidden;
+    const int64_t pieces = (count + TENSOR_SUMS_PIECE - 1) / TENSOR_SUMS_PIECE;
+    const int64_t exchanges = tensor_sums_whole(places, of_stage) ? 1 : 2;
+    struct cost cost = {0};
+    if (places == 1)
+        return 0;
+    tensor_sums_cost(&cost, group, shape, rows, of_stage, rank);
+    return (double)cost.sent_bytes / link->bytes_per_second +
+           (double)(TENSOR_SUMS_OF_LAYER * shape->layers * pieces * exchanges) *
+               (link->latency_s + (places - 1) * link->message_s);
+}
+
 int tensor_sums_logit_places(const struct choice *choice)
 {
     const int places = group_choice_tensor(&choice->group);

@@ -39,6 +39,10 @@ int64_t tensor_sums_scratch(int places);
 void tensor_sums_cost(struct cost *cost, const struct group_choice *group,
                       const struct model_shape *shape, int64_t rows, bool of_stage, int rank);
 
+/* Seconds of the same sums, an estimate: each is waited for. `link` is one along the axis. */
+double tensor_sums_seconds(const struct group_choice *group, const struct model_shape *shape,
+                           const struct cost_link *link, int64_t rows, bool of_stage, int rank);
+
 /* Ranks [0, places) of the group compute the logits of a step, each its share of the vocabulary:
  * those that have the first tokens where every rank reads the output's weights anyway, or all. */
 int tensor_sums_logit_places(const struct choice *choice);
