@@ -37,9 +37,6 @@ static enum status check_transfer(const struct engine_request *request,
                     "files hold the keys of all heads, and a rank of a tensor axis of %d has those "
                     "of some: start the workers with --mesh tensor=1 to save or restore them",
                     group->tensor);
-    if (transfers && group->cache == CHOICE_CACHE_INT8)
-        return fail(STATUS_UNIMPLEMENTED, "files hold no keys in 8 bits: start the workers without "
-                                          "--cache int8 to save or restore them");
     if (request->kind == ENGINE_SAVE && (!request->port || !request->goes_on_from))
         return fail(STATUS_INVALID_ARGUMENT, "nothing is named whose keys are to be saved");
     if (request->kind == ENGINE_RESTORE &&
