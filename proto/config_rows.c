@@ -96,6 +96,15 @@ const struct config_row config_rows[] = {
      .help = "how workers share the work out, tensor=T,sequence=S: T of them have a part of the "
              "weights each, and S such groups a part of the prompt; auto: weights are shared out "
              "where a worker's memory does not hold them"},
+    {.key = "engine.memory_mib",
+     .flag = "memory-mib",
+     .type = CONFIG_INTEGER,
+     .value = "N",
+     .standard = "0",
+     .least = 0,
+     .most = 1 << 30,
+     .takers = ALL,
+     .help = "most memory of a worker on a CPU, in MiB; 0: its share of what its host has free"},
     {.key = "engine.transport",
      .flag = "transport",
      .type = CONFIG_CHOICE,

@@ -227,6 +227,7 @@ static enum status run(const struct options *options, const struct world *world)
     TRY(mesh_parse(&mesh, config_text(config, "engine.mesh")));
     const struct serve_options serve_options = {
         .mesh = mesh,
+        .memory_bytes = config_integer(config, "engine.memory_mib") << 20,
         .coordinator = config_text(config, "worker.coordinator"),
         .join_secret = secret,
         .join_deadline_ms =

@@ -742,6 +742,8 @@ enum status serve(struct transport *transport, struct rpc_client *client,
         .memory_bytes = process_memory_available() / transport->local_size,
     };
     struct model *model = NULL;
+    if (options->memory_bytes > 0 && options->memory_bytes < rank.memory_bytes)
+        rank.memory_bytes = options->memory_bytes;
     if (options->streams) {
         const struct cuda_facts *facts = &options->streams->facts;
         rank.memory_bytes = facts->free_bytes / options->streams->ranks;

@@ -15,9 +15,10 @@ struct serve_options {
     const char *model_path;
     const char *kernels; /* NULL: the best that all ranks can run */
     bool int8_cache;
-    struct mesh mesh;  /* as it was asked for: mesh_parse */
-    int threads;       /* 0: the rank's share of the cores */
-    int process_ranks; /* ranks that share this process */
+    struct mesh mesh;     /* as it was asked for: mesh_parse */
+    int64_t memory_bytes; /* most of a rank on a CPU; 0: its share of what the host has free */
+    int threads;          /* 0: the rank's share of the cores */
+    int process_ranks;    /* ranks that share this process */
     const struct cuda_streams
         *streams;        /* the rank's place on a GPU; NULL: it computes on the CPU */
     enum status refused; /* not OK: the rank joins only to say why it cannot serve */

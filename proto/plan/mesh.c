@@ -86,14 +86,17 @@ enum status mesh_parse(struct mesh *mesh, const char *text)
 
 int mesh_asked(const struct mesh *mesh)
 {
-    return mesh->sequence * mesh->tensor;
+    if (mesh->sequence == 0 && mesh->tensor == 0)
+        return 0;
+    return (mesh->sequence ? mesh->sequence : 1) * (mesh->tensor ? mesh->tensor : 1);
 }
 
 enum status mesh_lay_out(struct mesh *mesh, int ranks)
 {
     const int said = mesh->tensor > 0 ? mesh->tensor : mesh->sequence;
     const int other = said > 0 ? ranks / said : 0;
-    if (said > 0 && (ranks % said != 0 || (mesh_asked(mesh) > 0 && mesh_asked(mesh) != ranks)))
+    if (said > 0 && (ranks % said != 0 ||
+                     (mesh->sequence > 0 && mesh->tensor > 0 && mesh_asked(mesh) != ranks)))
         return fail(STATUS_INVALID_ARGUMENT,
                     "a mesh of tensor=%d and sequence=%d (0: open) cannot be laid out over %d "
                     "workers: start as many as the axes make, or change --mesh",

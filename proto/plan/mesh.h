@@ -35,7 +35,7 @@ MUST_CHECK enum status mesh_parse(struct mesh *mesh, const char *text);
  * both are, tensor stays 0. INVALID_ARGUMENT where the axes are not the ranks. */
 MUST_CHECK enum status mesh_lay_out(struct mesh *mesh, int ranks);
 
-/* Ranks that are asked for; 0: any. */
+/* Ranks that are asked for, with one place on an axis that is not; 0: any. */
 int mesh_asked(const struct mesh *mesh);
 
 int mesh_size(const struct mesh *mesh);
