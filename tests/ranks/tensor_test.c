@@ -191,7 +191,7 @@ static void answers_are_those_of_one_worker(void **state)
     for (int s = 0; s < SHAPES; s++) {
         char path[TINY_MODEL_PATH_BYTES];
         tiny_model_make(path, &shapes[s], DTYPE_F32);
-        for (int int8 = 0; int8 <= 1; int8++) {
+        for (int int8 = 0; int8 <= (s == 2); int8++) {
             struct engine_case wanted = case_of(path, 1, 1);
             struct engine_outcome whole;
             wanted.kind = ENGINE_GENERATE;
