@@ -43,8 +43,8 @@ void openai_answer_destroy(struct openai_answer *answer);
 MUST_CHECK enum status openai_answer_take(struct openai_answer *answer,
                                           const Longhaul__V1__GenerateResponse *event);
 
-/* What the last events said; all 0 until they have come. Of several answers: CANCELLED where one was,
- * and the tokens of all, the prompt's once. */
+/* What the last events said; all 0 until they have come. Of several answers: CANCELLED where one
+ * was, and the tokens of all, the prompt's once. */
 Longhaul__V1__FinishReason openai_answer_reason(const struct openai_answer *answer);
 const Longhaul__V1__Usage *openai_answer_usage(const struct openai_answer *answer);
 
