@@ -168,6 +168,13 @@ class Eval(unittest.TestCase):
             self.assertNotEqual(done.returncode, 0, flags)
             self.assertIn(said, done.stderr)
 
+    def test_lines_that_failed_are_told_and_in_no_mean(self):
+        done = self.eval("passkey", "--lengths", "512,1024", "--samples", "1", "--depths", "50", "--context", "640")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("1 failed and are in no mean; the first: ", done.stderr)
+        self.assertIn("1 failed", done.stdout)
+        self.assertEqual([row["samples"] for row in self.lines("summary.jsonl")], [1, 0])
+
     def test_a_folder_holds_one_evaluation(self):
         flags = ("--samples", "1", "--depths", "50")
         self.assertEqual(self.eval("passkey", "--lengths", "512", *flags).returncode, 0)
