@@ -1,5 +1,5 @@
 /* Owns the grammar of expressions. Promises jinja2's precedence, which is not Python's everywhere:
- * a filter binds tighter than a sign, and + tighter than ~ does not. */
+ * ~ binds tighter than +, and a filter behind a sign takes the number with its sign. */
 #include "coordinator/jinja/jinja_expressions.h"
 
 #include <errno.h>
