@@ -271,7 +271,7 @@ class Files(Folder):
             self.assertFalse(json.loads(facts.stdout)["supported"])
             self.expect(longhaul("run", "--prompt", "x", "--model", model), 65, words)
         facts = json.loads(longhaul("inspect", "--json", self.model()).stdout)
-        self.assertEqual((facts["supported"], facts["tokenizer"]["chat_form"]), (True, "ChatML"))
+        self.assertEqual((facts["supported"], facts["tokenizer"]["chat_form"]), (True, "the model's own"))
 
     def test_tokenize_needs_no_weights(self):
         model, text = self.path("directory"), self.path("t.txt", b"the other")
@@ -470,7 +470,7 @@ class Services(Folder):
     def test_doctor_says_what_a_model_is_read_with(self):
         result = longhaul("doctor", "--model", self.model())
         self.assertRegex(result.stdout, "(?m)^ok    tokenizer +smollm, 265 tokens$")
-        self.assertRegex(result.stdout, "(?m)^ok    chat form +ChatML$")
+        self.assertRegex(result.stdout, "(?m)^ok    chat form +the model's own$")
 
 
 if __name__ == "__main__":
