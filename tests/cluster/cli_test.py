@@ -254,9 +254,9 @@ class Files(Folder):
         for command in (["tokenize", "--file", text], ["score", "--file", text],
                         ["run", "--prompt", "x"]):
             self.expect(longhaul(*command, "--model", merge), 65, 'merge 1', '".", "e"')
-        template = self.changed_model(b"{% for message in", b"\x1b]0;owned\x07\x1b[31m\x7f!")
+        template = self.changed_model(b"{% for message in", b"{% \xc2\x9b31mowned_ in")
         self.expect(longhaul("run", "--prompt", "x", "--model", template), 65,
-                    '(".]0;owned..[31m.! messages')
+                    'begins so: "..31mowned_"')
         for command in (["inspect", merge], ["inspect", template], ["inspect", "--json", template],
                         ["doctor", "--model", merge]):
             shown = longhaul(*command)
