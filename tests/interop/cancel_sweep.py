@@ -60,10 +60,13 @@ class CancelSweep(BatchTest):
             call.cancel()
             return self.until(lambda: not self.is_listed(name))
         begin = time.monotonic()
-        try:
-            self.unary(INFERENCE + "Cancel", pb.CancelRequest(request_id=name), pb.CancelResponse)
-        except grpc.RpcError as error:
-            self.assertEqual(error.code(), grpc.StatusCode.NOT_FOUND, error.details())  # it has ended
+        told = False
+        while not told and call.is_active():
+            try:
+                self.unary(INFERENCE + "Cancel", pb.CancelRequest(request_id=name), pb.CancelResponse)
+                told = True
+            except grpc.RpcError as error:  # it has ended, or it has not come yet: again
+                self.assertEqual(error.code(), grpc.StatusCode.NOT_FOUND, error.details())
         try:
             for _ in call:
                 pass
