@@ -99,7 +99,7 @@ static void print_table(const struct tune_report_args *args)
     struct text_table table = {.out = stdout};
     for (int pass = 0; pass < 2; pass++) {
         table.printing = pass == 1;
-        text_table_head(&table, "method|>samples|>text|>answer|>cost|");
+        text_table_head(&table, "method|>samples|>text|>answer|>cost|note");
         for (size_t i = 0; i < args->candidates->count; i++) {
             const struct tune_candidate *each = &args->candidates->list[i];
             set_row(&table, each, each == best);
