@@ -9,9 +9,9 @@
 #include "coordinator/quiet_client.h"
 #include "coordinator/session_calls.h"
 #include "longhaul/v1/sessions.pb-c.h"
-#include "proto/clock.h"
 
-/* A client that restores a session and sends nothing for so long is not waited for. */
+/* A client that restores a session and sends nothing for so long while it is listened to is not
+ * waited for. */
 enum { SILENCE_MS = 30000, LOOK_MS = 100 };
 
 /* ---- saving ---- */
@@ -73,7 +73,7 @@ struct upload {
     struct cache_header header;
     uint8_t *bytes; /* the header's; it has views of them */
     char *document;
-    int64_t heard_ns;
+    int64_t silent_ms; /* of the time in which it was listened to, since its last message */
 };
 
 static void upload_deinit(struct upload *upload)
@@ -89,11 +89,12 @@ static enum status hear(struct upload *upload, const Longhaul__V1__RestoreSessio
     const ProtobufCMessage *heard = NULL;
     const enum status status = rpc_call_read(upload->call, &heard, timeout_ms);
     if (status == STATUS_OK) {
-        upload->heard_ns = clock_now_ns();
+        upload->silent_ms = 0;
         *message = (const void *)heard;
     }
-    if (status == STATUS_DEADLINE_EXCEEDED &&
-        clock_seconds_since(upload->heard_ns) * 1000 > SILENCE_MS)
+    if (status == STATUS_DEADLINE_EXCEEDED)
+        upload->silent_ms += timeout_ms;
+    if (status == STATUS_DEADLINE_EXCEEDED && upload->silent_ms > SILENCE_MS)
         return fail(STATUS_CANCELLED, "the client has sent nothing for %d s", SILENCE_MS / 1000);
     return status;
 }
@@ -192,7 +193,7 @@ static enum status restore(struct upload *upload, struct errand_tools *tools, in
 enum status session_file_calls_restore(struct rpc_call *call, const ProtobufCMessage *message,
                                        void *context)
 {
-    struct upload upload = {.call = call, .heard_ns = clock_now_ns()};
+    struct upload upload = {.call = call};
     int64_t number = 0;
     (void)message;
     const enum status status = restore(&upload, context, &number);
