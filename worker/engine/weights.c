@@ -127,6 +127,7 @@ struct taking {
     const struct model *model;
     const struct tensor_slice *slice;
     const struct kernels *kernels;
+    const struct weights_store *store;
 };
 
 static enum status take_matrix(struct matmul_weights *matrix, const struct taking *taking,
@@ -140,11 +141,14 @@ static enum status take_matrix(struct matmul_weights *matrix, const struct takin
     void *copied = NULL;
     TRY(arena_take(taking->arena, &packed,
                    taking->kernels->matmul_packed_bytes(part.dtype, out, in)));
+    *matrix = (struct matmul_weights){packed, part.dtype, out, in};
+    if (!taking->store->packs)
+        return STATUS_OK;
     if (!lies_in_file(&part, role))
         TRY(copy_rows(&copied, model_spec(taking->model), &part, role));
     taking->kernels->matmul_pack(packed, copied ? copied : rows, part.dtype, out, in);
     free(copied);
-    *matrix = (struct matmul_weights){packed, part.dtype, out, in};
+    taking->store->between(taking->store->context);
     return STATUS_OK;
 }
 
@@ -159,7 +163,7 @@ static enum status take_vector(const float **vector, const struct taking *taking
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory to read a vector of %zu", all);
     const enum status status =
         arena_take(taking->arena, &copy, (size_t)length(part.columns) * sizeof *whole);
-    if (status == STATUS_OK) {
+    if (status == STATUS_OK && taking->store->packs) {
         model_read_vector(whole, taking->model, role, layer);
         memcpy(copy, whole + part.columns.first, (size_t)length(part.columns) * sizeof *whole);
     }
@@ -185,7 +189,8 @@ static enum status take_layer(struct weights *weights, const struct taking *taki
 }
 
 enum status weights_create(struct weights **out, const struct model *model,
-                           const struct tensor_slice *slice, const struct kernels *kernels)
+                           const struct tensor_slice *slice, const struct kernels *kernels,
+                           const struct weights_store *store)
 {
     const struct model_spec *spec = model_spec(model);
     enum status status = STATUS_OK;
@@ -199,9 +204,12 @@ enum status weights_create(struct weights **out, const struct model *model,
             fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the table of %d layers", spec->layers);
         goto destroy;
     }
-    TRY_ELSE(arena_create(&weights->arena, "weights", weights_bytes(model, slice, kernels)),
+    const size_t bytes = weights_bytes(model, slice, kernels);
+    TRY_ELSE(store->fd < 0
+                 ? arena_create(&weights->arena, "weights", bytes)
+                 : arena_create_over(&weights->arena, "weights", bytes, store->fd, store->packs),
              destroy);
-    const struct taking taking = {weights->arena, model, slice, kernels};
+    const struct taking taking = {weights->arena, model, slice, kernels, store};
     for (int layer = 0; layer < spec->layers; layer++)
         TRY_ELSE(take_layer(weights, &taking, layer), destroy);
     if (spec->tied_output)
