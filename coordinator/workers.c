@@ -541,20 +541,6 @@ static enum choice_cache cache_of(Longhaul__Control__V1__CacheType told)
                                                                     : CHOICE_CACHE_BF16;
 }
 
-static int sharers_of(const struct rank *rank)
-{
-    return rank->load.weight_sharers > 1 ? rank->load.weight_sharers : 1;
-}
-
-/* For arenas, where weights count whole that others map too and count for; 0: not known. */
-static int64_t memory_of(const struct rank *rank)
-{
-    const int64_t weights = rank->load.weights_bytes;
-    if (rank->memory_bytes == 0)
-        return 0;
-    return rank->memory_bytes + weights - weights / sharers_of(rank);
-}
-
 static void describe(const struct workers *workers, const struct group *group,
                      struct workers_facts *facts)
 {
@@ -562,8 +548,8 @@ static void describe(const struct workers *workers, const struct group *group,
         .serial = group->serial,
         .size = group->size,
         .threads = group->ranks[0].threads,
-        .memory_bytes = memory_of(&group->ranks[0]),
-        .weight_sharers = sharers_of(&group->ranks[0]),
+        .memory_bytes = worker_group_memory(&group->ranks[0]),
+        .weight_sharers = worker_group_sharers(&group->ranks[0]),
         .cache = cache_of(group->ranks[0].load.cache),
         .shared_memory_bus = group->shared_memory_bus,
         .context_tokens = group->context_tokens,
@@ -589,8 +575,8 @@ static void describe(const struct workers *workers, const struct group *group,
         const struct rank *rank = &group->ranks[i];
         if (rank->threads < facts->threads)
             facts->threads = rank->threads;
-        const int sharers = sharers_of(rank);
-        const int64_t memory_bytes = memory_of(rank);
+        const int sharers = worker_group_sharers(rank);
+        const int64_t memory_bytes = worker_group_memory(rank);
         if (memory_bytes < facts->memory_bytes)
             facts->memory_bytes = memory_bytes;
         if (sharers < facts->weight_sharers)
