@@ -130,6 +130,16 @@ struct taking {
     const struct weights_store *store;
 };
 
+/* Maps what another rank packs, page by page: it counts for this process from now on, and a call
+ * for all of it would keep the process's other threads from mapping anything for as long. */
+static void touch(const void *packed, size_t bytes)
+{
+    enum { PAGE_BYTES = 4096 };
+    const volatile char *at = packed;
+    for (size_t b = 0; b < bytes; b += PAGE_BYTES)
+        (void)at[b];
+}
+
 static enum status take_matrix(struct matmul_weights *matrix, const struct taking *taking,
                                enum model_role role, int layer)
 {
@@ -142,8 +152,11 @@ static enum status take_matrix(struct matmul_weights *matrix, const struct takin
     TRY(arena_take(taking->arena, &packed,
                    taking->kernels->matmul_packed_bytes(part.dtype, out, in)));
     *matrix = (struct matmul_weights){packed, part.dtype, out, in};
-    if (!taking->store->packs)
+    if (!taking->store->packs) {
+        touch(packed, taking->kernels->matmul_packed_bytes(part.dtype, out, in));
+        taking->store->between(taking->store->context);
         return STATUS_OK;
+    }
     if (!lies_in_file(&part, role))
         TRY(copy_rows(&copied, model_spec(taking->model), &part, role));
     taking->kernels->matmul_pack(packed, copied ? copied : rows, part.dtype, out, in);

@@ -71,8 +71,7 @@ enum status arena_create_over(struct arena **arena, const char *name, size_t byt
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the arena %s", name);
     *made = (struct arena){.name = name, .bytes = bytes, .mapping_bytes = bytes};
     const int access = writes ? PROT_READ | PROT_WRITE : PROT_READ;
-    const int when = writes ? 0 : MAP_POPULATE; /* or its pages would count for nobody yet */
-    made->mapping = mmap(NULL, bytes, access, MAP_SHARED | when, fd, 0);
+    made->mapping = mmap(NULL, bytes, access, MAP_SHARED, fd, 0);
     if (made->mapping == MAP_FAILED) {
         free(made);
         return fail(STATUS_RESOURCE_EXHAUSTED, "map %zu shared bytes for %s: %s", bytes, name,
