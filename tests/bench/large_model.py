@@ -40,7 +40,7 @@ def held(pid):
 def run(mesh):
     begin = time.monotonic()
     process = subprocess.Popen([os.path.join(BIN, "longhaul"), "run", "--json", "--raw", "--model", MODEL, "--mesh", mesh, "--context",
-                                "2048", "--prompt", PROMPT, "--max-tokens", "4"], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL)
+                                "2048", "--join-deadline", "1200", "--prompt", PROMPT, "--max-tokens", "4"], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL)
     most = 0
     while process.poll() is None:
         most = max(most, sum(held(pid) for pid in workers()))
