@@ -11,6 +11,7 @@
 #include "coordinator/text/bpe.h"
 #include "coordinator/text/nfc.h"
 #include "coordinator/text/pretokenizer.h"
+#include "coordinator/text/pretokenizer_rows.h"
 #include "coordinator/text/token_table.h"
 #include "coordinator/text/whole_tokens.h"
 #include "proto/model/vocab.h"
