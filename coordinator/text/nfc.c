@@ -1,4 +1,4 @@
-/* Owns normal form C. Promises the oracle's form (PyPI `tokenizers` 0.23), whose tables are
+/* Owns normal forms C and KC. Promises the oracle's form (PyPI `tokenizers` 0.23), whose tables are
  * Unicode 9's: combining characters that came later stand by themselves. Time is linear in the
  * text, since the marks in a row, which have to be sorted, are few.
  */
@@ -10,11 +10,9 @@
 #include <utf8proc.h>
 
 enum {
-    DECOMPOSED_MAX = 8,       /* of one character */
+    DECOMPOSED_MAX = 18,      /* of one character */
     HANGUL_NO_TRAIL = 0x11a7, /* before the first trailing consonant: utf8proc composes it away */
 };
-
-static const utf8proc_option_t form = UTF8PROC_STABLE | UTF8PROC_COMPOSE;
 
 /* What combines since Unicode 10, up to 15, which utf8proc 2.8 has. */
 static const struct {
@@ -86,7 +84,8 @@ static enum status append(struct nfc *nfc, const char *text, size_t bytes)
 }
 
 /* Decomposes the characters from `place` up to the next that stands by itself. */
-static enum status take_stretch(struct nfc *nfc, const char *text, size_t bytes, size_t *place)
+static enum status take_stretch(struct nfc *nfc, const char *text, size_t bytes, size_t *place,
+                                utf8proc_option_t form)
 {
     size_t first = *place;
     nfc->point_count = 0;
@@ -139,7 +138,7 @@ static enum status sort_marks(struct nfc *nfc)
     return STATUS_OK;
 }
 
-static enum status append_stretch(struct nfc *nfc)
+static enum status append_stretch(struct nfc *nfc, utf8proc_option_t form)
 {
     utf8proc_ssize_t count =
         utf8proc_normalize_utf32(nfc->points, (utf8proc_ssize_t)nfc->point_count, form);
@@ -161,8 +160,10 @@ static size_t find_above_ascii(const char *text, size_t from, size_t bytes)
 }
 
 enum status nfc_normalise(struct nfc *nfc, const char **normal, size_t *normal_bytes,
-                          const char *text, size_t bytes)
+                          const char *text, size_t bytes, bool compatible)
 {
+    const utf8proc_option_t form =
+        UTF8PROC_STABLE | UTF8PROC_COMPOSE | (compatible ? UTF8PROC_COMPAT : 0);
     size_t found = find_above_ascii(text, 0, bytes);
     *normal = text;
     *normal_bytes = bytes;
@@ -176,9 +177,9 @@ enum status nfc_normalise(struct nfc *nfc, const char **normal, size_t *normal_b
         place = first;
         if (place == bytes)
             break;
-        TRY(take_stretch(nfc, text, bytes, &place));
+        TRY(take_stretch(nfc, text, bytes, &place, form));
         TRY(sort_marks(nfc));
-        TRY(append_stretch(nfc));
+        TRY(append_stretch(nfc, form));
     }
     *normal = nfc->text;
     *normal_bytes = nfc->bytes;

@@ -244,7 +244,7 @@ static void fill_unused(struct vocab_parts *parts)
 {
     for (int32_t id = 0; id < parts->count; id++)
         if (!parts->tokens[id].type)
-            parts->tokens[id] = (struct vocab_token){"", 0, VOCAB_UNUSED};
+            parts->tokens[id] = (struct vocab_token){"", 0, VOCAB_UNUSED, 0};
 }
 
 static bool has_every_byte(const struct reading *reading)
