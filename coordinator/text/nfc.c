@@ -49,6 +49,23 @@ static bool is_late_mark(int32_t point)
     return false;
 }
 
+/* What form KC replaces since Unicode 10. */
+static bool is_late_compatible(int32_t point)
+{
+    static const struct {
+        int32_t first;
+        int32_t last;
+    } late[] = {
+        {0x32ff, 0x32ff},   {0xa7f2, 0xa7f4},   {0xab69, 0xab69},
+        {0x10781, 0x10785}, {0x10787, 0x107b0}, {0x107b2, 0x107ba},
+        {0x1e030, 0x1e06d}, {0x1f16c, 0x1f16c}, {0x1fbf0, 0x1fbf9},
+    };
+    for (size_t i = 0; i < sizeof late / sizeof late[0]; i++)
+        if (point >= late[i].first && point <= late[i].last)
+            return true;
+    return false;
+}
+
 /* What lies before such a character and what lies after it have nothing to do with each other. */
 static bool stands_by_itself(int32_t point)
 {
@@ -100,6 +117,11 @@ static enum status take_stretch(struct nfc *nfc, const char *text, size_t bytes,
             break;
         TRY(grow((void **)&nfc->points, &nfc->point_capacity, nfc->point_count + DECOMPOSED_MAX,
                  sizeof *nfc->points));
+        if ((form & UTF8PROC_COMPAT) && is_late_compatible(point)) {
+            nfc->points[nfc->point_count++] = point;
+            *place += (size_t)length;
+            continue;
+        }
         utf8proc_ssize_t count = utf8proc_decompose_char(point, nfc->points + nfc->point_count,
                                                          DECOMPOSED_MAX, form, &last_class);
         if (count < 0 || count > DECOMPOSED_MAX)

@@ -8,6 +8,7 @@
 
 #include "coordinator/text/number_map.h"
 #include "coordinator/text/white_space.h"
+#include "coordinator/text/word_character.h"
 #include "proto/model/vocab.h"
 
 enum { NONE = -1, ROOT = 0 };
@@ -88,34 +89,13 @@ static const struct whole_tokens_entry *match(const struct whole_tokens *tokens,
     return longest;
 }
 
-/* Letters, numbers, marks and connecting signs, as a regular expression's \w has it. */
-static bool is_word_character(int32_t point)
-{
-    switch (utf8proc_category(point)) {
-    case UTF8PROC_CATEGORY_LU:
-    case UTF8PROC_CATEGORY_LL:
-    case UTF8PROC_CATEGORY_LT:
-    case UTF8PROC_CATEGORY_LM:
-    case UTF8PROC_CATEGORY_LO:
-    case UTF8PROC_CATEGORY_MN:
-    case UTF8PROC_CATEGORY_MC:
-    case UTF8PROC_CATEGORY_ME:
-    case UTF8PROC_CATEGORY_ND:
-    case UTF8PROC_CATEGORY_NL:
-    case UTF8PROC_CATEGORY_PC:
-        return true;
-    default:
-        return point == 0x200C || point == 0x200D;
-    }
-}
-
 static bool stands_alone(const char *text, size_t bytes, size_t first, size_t end)
 {
     int32_t point;
     if (end < bytes &&
         utf8proc_iterate((const uint8_t *)text + end, (utf8proc_ssize_t)(bytes - end), &point) >
             0 &&
-        is_word_character(point))
+        word_character_is(point))
         return false;
     size_t before = first;
     while (before > 0 && ((uint8_t)text[--before] & 0xC0) == 0x80)
@@ -123,7 +103,7 @@ static bool stands_alone(const char *text, size_t bytes, size_t first, size_t en
     return before == first ||
            utf8proc_iterate((const uint8_t *)text + before, (utf8proc_ssize_t)(first - before),
                             &point) <= 0 ||
-           !is_word_character(point);
+           !word_character_is(point);
 }
 
 struct whole_tokens_found whole_tokens_find(const struct whole_tokens *tokens, const char *text,

@@ -16,7 +16,6 @@ enum {
     CONFIG_BYTES_MAX = 16 << 20,
     MERGES_MAX = 1 << 24,
     ADDED_BYTES_MAX = 1024,
-    ADDED_MIXED_MAX = 4096, /* where some are normalized and some are not */
 };
 
 struct reading {
@@ -57,6 +56,14 @@ static int32_t find_token(const void *context, const char *text)
     return -1;
 }
 
+/* "<0x0A>" */
+static bool is_byte(const char *text)
+{
+    static const char digits[] = "0123456789ABCDEF";
+    return strlen(text) == 6 && strncmp(text, "<0x", 3) == 0 && strchr(digits, text[3]) &&
+           strchr(digits, text[4]) && text[5] == '>';
+}
+
 static enum status read_vocab(struct reading *reading)
 {
     struct vocab_parts *parts = &reading->parts;
@@ -73,7 +80,8 @@ static enum status read_vocab(struct reading *reading)
                                    "has id %lld, as another token has", (long long)id);
         token->bytes = strlen(text);
         token->text = keep(reading, text, token->bytes);
-        token->type = VOCAB_NORMAL;
+        token->type =
+            reading->pipeline.steps.is_pieces && is_byte(text) ? VOCAB_BYTE : VOCAB_NORMAL;
     }
     return STATUS_OK;
 }
@@ -126,15 +134,21 @@ static enum status read_merges(struct reading *reading)
     return STATUS_OK;
 }
 
-static enum status check_added_flags(const struct json_place *entry)
+static enum status read_match(unsigned *match, const struct json_place *entry)
 {
-    static const char *const flags[] = {"single_word", "lstrip", "rstrip"};
+    static const struct {
+        const char *key;
+        unsigned match;
+    } flags[] = {{"single_word", VOCAB_SINGLE_WORD},
+                 {"lstrip", VOCAB_LSTRIP},
+                 {"rstrip", VOCAB_RSTRIP},
+                 {"normalized", VOCAB_IN_STEPPED | VOCAB_STEPPED}};
+    *match = 0;
     for (size_t i = 0; i < sizeof flags / sizeof flags[0]; i++) {
         bool set;
-        TRY(json_place_bool_or(entry, &set, flags[i], false));
+        TRY(json_place_bool_or(entry, &set, flags[i].key, false));
         if (set)
-            return json_place_fail(entry, flags[i], STATUS_UNIMPLEMENTED, "added-token",
-                                   "an added token with this set is not supported");
+            *match |= flags[i].match;
     }
     return STATUS_OK;
 }
@@ -145,10 +159,11 @@ static enum status read_added_token(struct reading *reading, const struct json_p
     int64_t id;
     struct text_view text;
     bool special;
+    unsigned match;
     TRY(json_place_integer(entry, &id, "id", 0, parts->count - 1));
     TRY(json_place_text(entry, &text, "content"));
     TRY(json_place_bool_or(entry, &special, "special", false));
-    TRY(check_added_flags(entry));
+    TRY(read_match(&match, entry));
     struct vocab_token *token = &parts->tokens[id];
     int64_t other = id;
     (void)json_place_whole(json_object_get(reading->vocab.json, text.text), &other);
@@ -167,55 +182,7 @@ static enum status read_added_token(struct reading *reading, const struct json_p
         token->text = keep(reading, text.text, text.bytes);
     }
     token->type = special ? VOCAB_CONTROL : VOCAB_USER_DEFINED;
-    return STATUS_OK;
-}
-
-/* Whether one of the two can begin inside the other, or be a part of it. */
-static bool overlap(struct text_view a, struct text_view b)
-{
-    for (size_t i = 0; i < a.bytes; i++) {
-        size_t bytes = a.bytes - i < b.bytes ? a.bytes - i : b.bytes;
-        if (memcmp(a.text + i, b.text, bytes) == 0)
-            return true;
-    }
-    return false;
-}
-
-static bool is_normalized(const json_t *entry)
-{
-    return json_is_true(json_object_get(entry, "normalized"));
-}
-
-/* Without a normalizer, `normalized` says only who is looked for first: those that are not. It
- * matters where two can claim the same characters. With one, it says in which text. */
-static enum status check_order(const struct reading *reading, const json_t *added)
-{
-    size_t count = json_array_size(added);
-    size_t normalized = 0;
-    for (size_t i = 0; i < count; i++)
-        normalized += is_normalized(json_array_get(added, i));
-    if (normalized > 0 && reading->pipeline.nfc)
-        return json_place_fail(&reading->root, "added_tokens", STATUS_UNIMPLEMENTED, "added-token",
-                               "tokens that are looked for in normal form (\"normalized\") are "
-                               "not supported with normalizer NFC");
-    if (normalized > 0 && normalized < count && count > ADDED_MIXED_MAX)
-        return json_place_fail(&reading->root, "added_tokens", STATUS_UNIMPLEMENTED, "added-token",
-                               "%zu tokens that differ in \"normalized\"; at most %d are supported",
-                               count, ADDED_MIXED_MAX);
-    for (size_t i = 0; normalized > 0 && normalized < count && i < count * count; i++) {
-        const json_t *a = json_array_get(added, i / count);
-        const json_t *b = json_array_get(added, i % count);
-        if (!is_normalized(a) || is_normalized(b))
-            continue;
-        struct text_view left = json_place_view(json_object_get(a, "content"));
-        struct text_view right = json_place_view(json_object_get(b, "content"));
-        if (overlap(left, right) || overlap(right, left))
-            return json_place_fail(&reading->root, "added_tokens", STATUS_UNIMPLEMENTED,
-                                   "added-token",
-                                   "\"%.64s\" and \"%.64s\" overlap and differ in "
-                                   "\"normalized\", which is not supported",
-                                   left.text, right.text);
-    }
+    token->match = match;
     return STATUS_OK;
 }
 
@@ -236,7 +203,7 @@ static enum status read_added(struct reading *reading)
                                    "must be an object");
         TRY(read_added_token(reading, &entry));
     }
-    return check_order(reading, added);
+    return STATUS_OK;
 }
 
 /* Tokens that only the embedding knows. */
@@ -265,7 +232,7 @@ static bool has_every_byte(const struct reading *reading)
     return true;
 }
 
-static enum status check_model(const struct reading *reading)
+static enum status read_model(struct reading *reading)
 {
     static const char *const known[] = {"type",          "vocab",
                                         "merges",        "dropout",
@@ -273,6 +240,7 @@ static enum status check_model(const struct reading *reading)
                                         "fuse_unk",      "end_of_word_suffix",
                                         "byte_fallback", "ignore_merges"};
     const struct json_place *model = &reading->model;
+    const bool pieces = reading->pipeline.steps.is_pieces;
     struct text_view type;
     bool set;
     const char *key;
@@ -280,7 +248,7 @@ static enum status check_model(const struct reading *reading)
     TRY(json_place_text(model, &type, "type"));
     if (!text_view_is(type, "BPE"))
         return json_place_fail(model, "type", STATUS_UNIMPLEMENTED, "tokenizer-model",
-                               "model %.64s is not supported; BPE over bytes is", type.text);
+                               "model %.64s is not supported; BPE is", type.text);
     json_object_foreach((json_t *)model->json, key, value)
     {
         size_t i = 0;
@@ -288,16 +256,40 @@ static enum status check_model(const struct reading *reading)
             i++;
         bool is_set = !json_is_null(value) && !json_is_false(value) &&
                       !(json_is_string(value) && json_string_length(value) == 0);
-        if (is_set && (i == sizeof known / sizeof known[0] || i == 3 || i == 5 || i == 7 || i == 8))
+        if (is_set && (i == sizeof known / sizeof known[0] || i == 3 || i == 5 || i == 7))
             return json_place_fail(model, key, STATUS_UNIMPLEMENTED, "tokenizer-model",
                                    "is not supported");
     }
+    TRY(json_place_bool_or(model, &set, "byte_fallback", false));
+    if (set != pieces)
+        return json_place_fail(model, "byte_fallback", STATUS_UNIMPLEMENTED, "tokenizer-model",
+                               "is %s, which is not supported with this decoder",
+                               set ? "true" : "false");
     TRY(json_place_bool_or(model, &set, "ignore_merges", false));
-    if (set != reading->pipeline.ignores_merges)
+    if (set && pieces)
         return json_place_fail(model, "ignore_merges", STATUS_UNIMPLEMENTED, "tokenizer-model",
-                               "is %s, which is not supported with pre-tokenizer %s",
-                               set ? "true" : "false", reading->pipeline.pre);
+                               "is not supported with byte_fallback");
+    reading->parts.ignore_merges = set ? VOCAB_FLAG_ON : VOCAB_FLAG_OFF;
     return STATUS_OK;
+}
+
+static void take_pipeline(struct reading *reading)
+{
+    const struct tokenizer_pipeline *pipeline = &reading->pipeline;
+    struct vocab_parts *parts = &reading->parts;
+    parts->kind = text_view_of(pipeline->steps.is_pieces ? "llama" : "gpt2");
+    parts->pre = text_view_of(pipeline->pre ? pipeline->pre : "");
+    parts->nfc = pipeline->steps.nfc ? VOCAB_FLAG_ON : VOCAB_FLAG_OFF;
+    parts->metaspace = pipeline->metaspace;
+    parts->metaspace_splits = pipeline->metaspace_splits;
+    parts->strips_space = pipeline->steps.strips_space;
+    parts->step_count = pipeline->steps.count;
+    for (int i = 0; i < parts->step_count; i++) {
+        struct vocab_step step = pipeline->steps.steps[i];
+        step.from.text = keep(reading, step.from.text, step.from.bytes);
+        step.to.text = keep(reading, step.to.text, step.to.bytes);
+        parts->steps[i] = step;
+    }
 }
 
 static enum status read_tokenizer(struct reading *reading)
@@ -305,7 +297,7 @@ static enum status read_tokenizer(struct reading *reading)
     struct vocab_parts *parts = &reading->parts;
     TRY(tokenizer_pipeline_read(&reading->pipeline, &reading->root));
     TRY(json_place_object(&reading->root, &reading->model, "model"));
-    TRY(check_model(reading));
+    TRY(read_model(reading));
     TRY(read_vocab(reading));
     TRY(read_merges(reading));
     TRY(read_added(reading));
@@ -315,13 +307,12 @@ static enum status read_tokenizer(struct reading *reading)
         return json_place_fail(&reading->root, "post_processor", STATUS_DATA_LOSS, "special-token",
                                "adds token %lld; 0 .. %d are there",
                                (long long)reading->pipeline.bos_id, parts->count - 1);
-    if (json_place_get(&reading->model, "unk_token") && !has_every_byte(reading))
+    if (!reading->pipeline.steps.is_pieces && json_place_get(&reading->model, "unk_token") &&
+        !has_every_byte(reading))
         return json_place_fail(&reading->model, "unk_token", STATUS_UNIMPLEMENTED,
                                "tokenizer-model",
                                "is not supported where the vocabulary lacks a byte");
-    parts->kind = text_view_of("gpt2");
-    parts->pre = text_view_of(reading->pipeline.pre);
-    parts->nfc = reading->pipeline.nfc ? VOCAB_FLAG_ON : VOCAB_FLAG_OFF;
+    take_pipeline(reading);
     return STATUS_OK;
 }
 

@@ -1,7 +1,7 @@
 /* The vocabulary in a tokenizer.json and the files beside it.
  *
- * Byte-level BPE only, with the pre-tokenizers that coordinator/text/pretokenizer.c knows. Every
- * part of the file that shapes ids is either one that is known, by exact comparison, or refused by
+ * BPE over bytes, with pre-tokenizers that coordinator/text/pretokenizer_rows.c knows, or over
+ * characters with byte fallback, as it comes from SentencePiece. Every part of the file that shapes ids is either one that is known, by exact comparison, or refused by
  * its name.
  */
 #pragma once
