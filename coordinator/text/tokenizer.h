@@ -1,6 +1,6 @@
 /* Text to token ids and back, from the vocabulary in a model file: byte-level BPE ("gpt2") with one
- * of the pre-tokenizers that coordinator/text/pretokenizer_rows.h names, or SentencePiece's BPE over
- * characters ("llama").
+ * of the pre-tokenizers that coordinator/text/pretokenizer_rows.h names, or SentencePiece's BPE
+ * over characters ("llama").
  *
  * A tokenizer does not change after it was created: any number of threads may use one.
  */

@@ -6,16 +6,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "proto/model/cursor.h"
 #include "proto/model/json_place.h"
 #include "proto/model/spec.h"
+#include "proto/model/tokenizer_added.h"
+#include "proto/model/tokenizer_beside.h"
 #include "proto/model/tokenizer_pipeline.h"
-#include "proto/model/tokenizer_special.h"
 
 enum {
-    CONFIG_BYTES_MAX = 16 << 20,
     MERGES_MAX = 1 << 24,
-    ADDED_BYTES_MAX = 1024,
 };
 
 struct reading {
@@ -24,18 +22,7 @@ struct reading {
     struct json_place vocab;
     struct tokenizer_pipeline pipeline;
     struct vocab_parts parts;
-    size_t texts_used; /* of parts.texts */
 };
-
-/* A copy that the vocabulary keeps. A JSON text is never longer than its spelling in the file, so
- * that there is room. */
-static const char *keep(struct reading *reading, const char *text, size_t bytes)
-{
-    char *copy = reading->parts.texts + reading->texts_used;
-    memcpy(copy, text, bytes);
-    reading->texts_used += bytes;
-    return copy;
-}
 
 static int32_t find_token(const void *context, const char *text)
 {
@@ -79,7 +66,7 @@ static enum status read_vocab(struct reading *reading)
             return json_place_fail(&reading->vocab, text, STATUS_DATA_LOSS, "token-twice",
                                    "has id %lld, as another token has", (long long)id);
         token->bytes = strlen(text);
-        token->text = keep(reading, text, token->bytes);
+        token->text = vocab_parts_keep(parts, (struct text_view){text, token->bytes});
         token->type =
             reading->pipeline.steps.is_pieces && is_byte(text) ? VOCAB_BYTE : VOCAB_NORMAL;
     }
@@ -126,64 +113,24 @@ static enum status read_merges(struct reading *reading)
             return json_place_fail(&reading->model, "merges", STATUS_DATA_LOSS, "merge",
                                    "merge %zu is not two parts with a space between them",
                                    priority);
-        const char *kept = keep(reading, left.text, left.bytes);
-        parts->merges[priority] = (struct vocab_merge){
-            kept, left.bytes, keep(reading, right.text, right.bytes), right.bytes};
+        const char *kept = vocab_parts_keep(parts, left);
+        parts->merges[priority] =
+            (struct vocab_merge){kept, left.bytes, vocab_parts_keep(parts, right), right.bytes};
     }
     parts->merge_count = (int32_t)count;
     return STATUS_OK;
 }
 
-static enum status read_match(unsigned *match, const struct json_place *entry)
-{
-    static const struct {
-        const char *key;
-        unsigned match;
-    } flags[] = {{"single_word", VOCAB_SINGLE_WORD},
-                 {"lstrip", VOCAB_LSTRIP},
-                 {"rstrip", VOCAB_RSTRIP},
-                 {"normalized", VOCAB_IN_STEPPED | VOCAB_STEPPED}};
-    *match = 0;
-    for (size_t i = 0; i < sizeof flags / sizeof flags[0]; i++) {
-        bool set;
-        TRY(json_place_bool_or(entry, &set, flags[i].key, false));
-        if (set)
-            *match |= flags[i].match;
-    }
-    return STATUS_OK;
-}
-
 static enum status read_added_token(struct reading *reading, const struct json_place *entry)
 {
-    struct vocab_parts *parts = &reading->parts;
     int64_t id;
+    int64_t other;
     struct text_view text;
-    bool special;
-    unsigned match;
-    TRY(json_place_integer(entry, &id, "id", 0, parts->count - 1));
+    TRY(json_place_integer(entry, &id, "id", 0, reading->parts.count - 1));
     TRY(json_place_text(entry, &text, "content"));
-    TRY(json_place_bool_or(entry, &special, "special", false));
-    TRY(read_match(&match, entry));
-    struct vocab_token *token = &parts->tokens[id];
-    int64_t other = id;
-    (void)json_place_whole(json_object_get(reading->vocab.json, text.text), &other);
-    bool differs =
-        token->type && text_view_compare((struct text_view){token->text, token->bytes}, text) != 0;
-    if (text.bytes > ADDED_BYTES_MAX)
-        return json_place_fail(entry, "content", STATUS_DATA_LOSS, "added-token",
-                               "has %zu bytes; at most %d are allowed", text.bytes,
-                               ADDED_BYTES_MAX);
-    if (text.bytes == 0 || differs || other != id)
-        return json_place_fail(entry, "content", STATUS_DATA_LOSS, "added-token",
-                               "\"%.64s\" as token %lld contradicts model.vocab", text.text,
-                               (long long)id);
-    if (!token->type) {
-        token->bytes = text.bytes;
-        token->text = keep(reading, text.text, text.bytes);
-    }
-    token->type = special ? VOCAB_CONTROL : VOCAB_USER_DEFINED;
-    token->match = match;
-    return STATUS_OK;
+    if (json_place_whole(json_object_get(reading->vocab.json, text.text), &other) && other != id)
+        return tokenizer_added_contradicts(entry, text, id);
+    return tokenizer_added_read(&reading->parts, entry, (int32_t)id);
 }
 
 static enum status read_added(struct reading *reading)
@@ -286,8 +233,8 @@ static void take_pipeline(struct reading *reading)
     parts->step_count = pipeline->steps.count;
     for (int i = 0; i < parts->step_count; i++) {
         struct vocab_step step = pipeline->steps.steps[i];
-        step.from.text = keep(reading, step.from.text, step.from.bytes);
-        step.to.text = keep(reading, step.to.text, step.to.bytes);
+        step.from.text = vocab_parts_keep(parts, step.from);
+        step.to.text = vocab_parts_keep(parts, step.to);
         parts->steps[i] = step;
     }
 }
@@ -316,50 +263,6 @@ static enum status read_tokenizer(struct reading *reading)
     return STATUS_OK;
 }
 
-/* NULL where the file is absent. */
-static enum status parse(json_t **root, struct json_place *place,
-                         const struct tokenizer_json_file *file)
-{
-    if (!file->path)
-        return STATUS_OK;
-    TRY(json_place_parse(root, file->data, file->bytes, CONFIG_BYTES_MAX, file->path));
-    *place = json_place_root(*root, file->path);
-    return STATUS_OK;
-}
-
-static enum status read_beside(struct reading *reading, const struct tokenizer_json_files *files)
-{
-    const struct tokenizer_json_file *const sources[] = {&files->tokenizer_config,
-                                                         &files->generation_config, &files->config};
-    struct vocab_parts *parts = &reading->parts;
-    json_t *roots[3] = {NULL};
-    struct json_place places[3];
-    enum status status;
-    const struct tokenizer_json_file *jinja = &files->chat_template;
-    if (jinja->path && !cursor_is_utf8(jinja->data, jinja->bytes))
-        return fail(STATUS_DATA_LOSS, "%s: the chat template is not UTF-8 [utf8]", jinja->path);
-    if (jinja->path)
-        parts->chat_template = (struct text_view){jinja->data, jinja->bytes};
-    for (int i = 0; i < 3; i++)
-        TRY_ELSE(parse(&roots[i], &places[i], sources[i]), free_roots);
-    const struct tokenizer_special_args args = {
-        .pipeline = &reading->pipeline,
-        .tokenizer_config = roots[0] ? &places[0] : NULL,
-        .generation_config = roots[1] ? &places[1] : NULL,
-        .config = roots[2] ? &places[2] : NULL,
-        .find = find_token,
-        .context = reading,
-    };
-    TRY_ELSE(tokenizer_special_read(parts, &args), free_roots);
-    if (!jinja->path)
-        parts->chat_template.text =
-            keep(reading, parts->chat_template.text, parts->chat_template.bytes);
-free_roots:
-    for (int i = 0; i < 3; i++)
-        json_decref(roots[i]);
-    return status;
-}
-
 static void take_largest(int32_t *count, const json_t *json)
 {
     int64_t id;
@@ -385,10 +288,10 @@ static int32_t count_tokens(const json_t *root)
     return count;
 }
 
-enum status tokenizer_json_read(struct vocab **vocab, const struct tokenizer_json_files *files,
+enum status tokenizer_json_read(struct vocab **vocab, const struct tokenizer_files *files,
                                 int32_t count)
 {
-    struct reading reading = {.texts_used = 0};
+    struct reading reading = {.root = {0}};
     json_t *root = NULL;
     enum status status;
     TRY(json_place_parse(&root, files->tokenizer.data, files->tokenizer.bytes,
@@ -405,7 +308,10 @@ enum status tokenizer_json_read(struct vocab **vocab, const struct tokenizer_jso
     }
     reading.parts.count = count;
     TRY_ELSE(read_tokenizer(&reading), deinit);
-    TRY_ELSE(read_beside(&reading, files), deinit);
+    TRY_ELSE(tokenizer_beside_read(
+                 &reading.parts, files,
+                 &(struct tokenizer_beside_args){&reading.pipeline, find_token, &reading}),
+             deinit);
     status = vocab_create(vocab, &reading.parts);
 deinit:
     vocab_parts_deinit(&reading.parts);

@@ -33,6 +33,15 @@ void vocab_parts_deinit(struct vocab_parts *parts)
     vocab_parts_init(parts);
 }
 
+const char *vocab_parts_keep(struct vocab_parts *parts, struct text_view text)
+{
+    char *copy = parts->texts + parts->texts_used;
+    if (text.bytes > 0)
+        memcpy(copy, text.text, text.bytes);
+    parts->texts_used += text.bytes;
+    return copy;
+}
+
 bool vocab_parts_add_end(struct vocab_parts *parts, int32_t id)
 {
     struct vocab_special *special = &parts->special;

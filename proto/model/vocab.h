@@ -103,6 +103,7 @@ struct vocab_parts {
     int32_t merge_count;
     /* Memory that views of this vocabulary point into; NULL where they point elsewhere. */
     char *texts;
+    size_t texts_used;
     struct vocab_special special; /* ends by vocab_parts_add_end */
     enum vocab_flag add_bos;
     enum vocab_flag add_eos;
@@ -121,6 +122,9 @@ struct vocab_parts {
 void vocab_parts_init(struct vocab_parts *parts);
 
 void vocab_parts_deinit(struct vocab_parts *parts);
+
+/* A copy in `texts`, which has room: whoever allocated it saw to that. */
+const char *vocab_parts_keep(struct vocab_parts *parts, struct text_view text);
 
 /* Adds to special.ends, unless the id is -1 or there; false where there is no room left. */
 bool vocab_parts_add_end(struct vocab_parts *parts, int32_t id);

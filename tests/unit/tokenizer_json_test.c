@@ -47,22 +47,22 @@ struct sources {
     const char *chat_template;
 };
 
-static struct tokenizer_json_file file_of(json_t *json, const char *name, int place)
+static struct tokenizer_file file_of(json_t *json, const char *name, int place)
 {
     if (!json)
-        return (struct tokenizer_json_file){0};
+        return (struct tokenizer_file){0};
     char *text = json_dumps(json, 0);
     assert_non_null(text);
     texts[place] = text;
     json_decref(json);
-    return (struct tokenizer_json_file){name, text, strlen(text)};
+    return (struct tokenizer_file){name, text, strlen(text)};
 }
 
 /* Texts of the vocabulary are copies, so that the JSON need not live on. */
 static enum status read_all(struct vocab **vocab, const struct sources *sources)
 {
     const char *template = sources->chat_template;
-    const struct tokenizer_json_files files = {
+    const struct tokenizer_files files = {
         .tokenizer = file_of(sources->tokenizer, "tokenizer.json", 0),
         .tokenizer_config = file_of(sources->tokenizer_config, "tokenizer_config.json", 1),
         .generation_config = file_of(sources->generation_config, "generation_config.json", 2),
