@@ -24,8 +24,8 @@ struct nfc {
 };
 
 /* The normal form of UTF-8, with `compatible` form KC: the text itself where nothing in it could
- * change, or a view that lives until the next call. OUT_OF_RANGE where more than NFC_MARKS_MAX combining characters follow each
- * other. */
+ * change, or a view that lives until the next call. OUT_OF_RANGE where more than NFC_MARKS_MAX
+ * combining characters follow each other. */
 MUST_CHECK enum status nfc_normalise(struct nfc *nfc, const char **normal, size_t *normal_bytes,
                                      const char *text, size_t bytes, bool compatible);
 

@@ -5,8 +5,8 @@
 #include "proto/model/vocab.h"
 #include "proto/status.h"
 
-/* The token `id` of the vocabulary becomes what `entry` says. Its text is kept in parts->texts where
- * it had none. DATA_LOSS where it had another one. */
+/* The token `id` of the vocabulary becomes what `entry` says. Its text is kept in parts->texts
+ * where it had none. DATA_LOSS where it had another one. */
 MUST_CHECK enum status tokenizer_added_read(struct vocab_parts *parts,
                                             const struct json_place *entry, int32_t id);
 

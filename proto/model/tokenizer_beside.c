@@ -1,5 +1,5 @@
-/* Owns the parsing of the files beside a tokenizer's own. Promises that what is kept of them does not
- * need their JSON any more. */
+/* Owns the parsing of the files beside a tokenizer's own. Promises that what is kept of them does
+ * not need their JSON any more. */
 #include "proto/model/tokenizer_beside.h"
 
 #include "proto/model/cursor.h"
