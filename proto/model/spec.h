@@ -54,7 +54,8 @@ struct model_spec {
     /* A multiple of MODEL_HEAD_DIM_STEP, at most MODEL_HEAD_DIM_MAX; heads * head_dim may differ
      * from hidden. */
     int head_dim;
-    int ffn; /* inner width of the feed-forward part */
+    int ffn;       /* inner width of the feed-forward part */
+    int ffn_block; /* inputs of ffn_down that are quantised together, in any layer; 0: one */
     /* Rows of token_embd and of output; equals the tokenizer's count where there is one. */
     int vocab;
     /* Context length the model was trained for; MODEL_TOKENS_MAX where the file sets no limit. */
@@ -68,6 +69,7 @@ struct model_spec {
     bool mlp_bias;
     bool qk_norm; /* each head of queries and keys is normalised before it is rotated */
     struct model_window window;
+    int kv_first, kv_all; /* of a slice: as struct model_shape says */
 
     double rope_base;
     enum model_rope_scaling rope_scaling;
@@ -123,6 +125,11 @@ void spec_rotation_make(struct spec_rotation *rotation, const struct model_spec 
  * of a head rotates with element i + head_dim / 2), which is the layout that every kernel uses. The
  * identity unless interleaved_qk. */
 int spec_qk_row(const struct model_spec *spec, int row);
+
+/* The smaller model that a slice is (proto/plan/tensor_slice.h). Roles have its shapes; what a file
+ * says of tensors is still about the whole one. */
+struct tensor_slice;
+struct model_spec spec_slice(const struct model_spec *spec, const struct tensor_slice *slice);
 
 /* What planning needs of it, for weights that take `weights_bytes` once they are re-laid. */
 struct model_shape spec_shape(const struct model_spec *spec, int64_t weights_bytes);
