@@ -27,6 +27,7 @@ struct tokenizer {
     struct token_table *table;
     struct whole_tokens *whole;         /* in the text */
     struct whole_tokens *whole_stepped; /* in what the steps made of it */
+    struct whole_tokens *controls;      /* control tokens alone, as they are written */
     struct text_steps *steps;
     struct text_steps *spaces;          /* of metaspace: spaces become U+2581 */
     struct text_steps *prefixed_spaces; /* and one more goes before them */
@@ -192,6 +193,19 @@ static enum status step_entries(struct whole_tokens_entry *entries, size_t count
     return STATUS_OK;
 }
 
+static size_t gather_controls(struct whole_tokens_entry *entries, const struct tokenizer *tokenizer,
+                              const struct vocab *vocab)
+{
+    size_t count = 0;
+    for (int32_t id = 0; id < vocab_count(vocab); id++) {
+        struct vocab_token token = vocab_token(vocab, id);
+        if (token_table_is_control(tokenizer->table, id))
+            entries[count++] =
+                (struct whole_tokens_entry){token.text, token.bytes, id, token.match, true};
+    }
+    return count;
+}
+
 static enum status take_whole(struct tokenizer *tokenizer, const struct vocab *vocab)
 {
     struct text_steps_scratch steps = {0};
@@ -203,6 +217,8 @@ static enum status take_whole(struct tokenizer *tokenizer, const struct vocab *v
         TRY_ELSE(fail(STATUS_RESOURCE_EXHAUSTED, "no memory for control tokens"), free_all);
     size_t count = gather_whole(entries, tokenizer, vocab, false);
     TRY_ELSE(whole_tokens_create(&tokenizer->whole, entries, count), free_all);
+    count = gather_controls(entries, tokenizer, vocab);
+    TRY_ELSE(whole_tokens_create(&tokenizer->controls, entries, count), free_all);
     count = gather_whole(entries, tokenizer, vocab, true);
     TRY_ELSE(step_entries(entries, count, tokenizer, &steps, texts), free_all);
     status = whole_tokens_create(&tokenizer->whole_stepped, entries, count);
@@ -280,6 +296,7 @@ void tokenizer_destroy(struct tokenizer *tokenizer)
     pieces_destroy(tokenizer->pieces);
     whole_tokens_destroy(tokenizer->whole);
     whole_tokens_destroy(tokenizer->whole_stepped);
+    whole_tokens_destroy(tokenizer->controls);
     text_steps_destroy(tokenizer->steps);
     text_steps_destroy(tokenizer->spaces);
     text_steps_destroy(tokenizer->prefixed_spaces);
@@ -433,8 +450,17 @@ bool tokenizer_is_control(const struct tokenizer *tokenizer, int32_t id)
 
 int32_t tokenizer_control_id(const struct tokenizer *tokenizer, const char *text)
 {
-    int32_t id = whole_tokens_control_id(tokenizer->whole, text, strlen(text));
-    return id != NONE ? id : whole_tokens_control_id(tokenizer->whole_stepped, text, strlen(text));
+    return whole_tokens_control_id(tokenizer->controls, text, strlen(text));
+}
+
+size_t tokenizer_find_control(const struct tokenizer *tokenizer, int32_t *id, size_t *length,
+                              const char *text, size_t from, size_t bytes)
+{
+    const struct whole_tokens_found found =
+        whole_tokens_find(tokenizer->controls, text, bytes, from, from, true);
+    *id = found.id;
+    *length = found.end - found.first;
+    return found.first;
 }
 
 bool tokenizer_strips_space(const struct tokenizer *tokenizer)
