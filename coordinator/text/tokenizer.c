@@ -468,20 +468,6 @@ bool tokenizer_strips_space(const struct tokenizer *tokenizer)
     return tokenizer->strips_space;
 }
 
-size_t tokenizer_find_control(const struct tokenizer *tokenizer, int32_t *id, size_t *length,
-                              const char *text, size_t from, size_t bytes)
-{
-    for (;;) {
-        const struct whole_tokens_found found =
-            whole_tokens_find(tokenizer->whole, text, bytes, from, from, true);
-        *id = found.id;
-        *length = found.end - found.first;
-        if (found.id == NONE || token_table_is_control(tokenizer->table, found.id))
-            return found.first;
-        from = found.end; /* another token that is matched whole */
-    }
-}
-
 int32_t tokenizer_bos(const struct tokenizer *tokenizer)
 {
     return tokenizer->bos;
