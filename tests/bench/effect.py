@@ -109,10 +109,11 @@ def run_piece(arguments, piece, deadline):
     mark = os.path.join(out, "finished.json")
     if os.path.exists(mark):
         return True
+    os.makedirs(out, exist_ok=True)
     begun = time.monotonic()
     process = subprocess.Popen(words_of(arguments, piece, lengths, out), stdout=subprocess.DEVNULL)
     try:
-        process.wait(max(deadline - time.monotonic(), 1))
+        process.wait(max(deadline - time.monotonic(), 0.01))
     except (subprocess.TimeoutExpired, KeyboardInterrupt):
         process.send_signal(signal.SIGINT)
         process.wait(600)
