@@ -137,7 +137,9 @@ static bool is_rope_table(const struct model *model, const struct checkpoint_ten
     static const char buffer[] = ".rotary_emb.inv_freq";
     size_t bytes = strlen(buffer);
     if (checkpoint_gguf(model->checkpoint))
-        return text_view_is(tensor->name, "rope_freqs.weight");
+        return text_view_is(tensor->name, "rope_freqs.weight") ||
+               text_view_is(tensor->name, "rope_factors_short.weight") ||
+               text_view_is(tensor->name, "rope_factors_long.weight");
     return tensor->name.bytes > bytes &&
            memcmp(tensor->name.text + tensor->name.bytes - bytes, buffer, bytes) == 0;
 }

@@ -27,7 +27,9 @@ enum model_rope_scaling {
     MODEL_ROPE_LINEAR,
     MODEL_ROPE_YARN,
     MODEL_ROPE_FACTORS, /* rope_freqs.weight: one divisor a frequency (Llama 3.1 and later) */
-    MODEL_ROPE_LLAMA3   /* the same by its formula */
+    MODEL_ROPE_LLAMA3,  /* the same by its formula */
+    MODEL_ROPE_DYNAMIC, /* plain up to the trained length, beyond it the base grows with the text */
+    MODEL_ROPE_LONGROPE /* one divisor a frequency up to the original length, others beyond it */
 };
 
 /* How a model asks for its frequencies. */
@@ -38,9 +40,13 @@ struct spec_rope {
     int original_tokens;             /* yarn, llama3 */
     double beta_fast;                /* yarn */
     double beta_slow;
+    bool fractional;        /* yarn: the ramp ends between dimensions, not at whole ones */
     double mscale;          /* 1 where cos and sin stay as they are */
     double low_freq_factor; /* llama3 */
     double high_freq_factor;
+    /* longrope, [head_dim / 2]: up to original_tokens, and beyond. */
+    double short_factors[MODEL_HEAD_DIM_MAX / 2];
+    double long_factors[MODEL_HEAD_DIM_MAX / 2];
 };
 
 struct model_spec {
@@ -54,7 +60,8 @@ struct model_spec {
     /* A multiple of MODEL_HEAD_DIM_STEP, at most MODEL_HEAD_DIM_MAX; heads * head_dim may differ
      * from hidden. */
     int head_dim;
-    int ffn; /* inner width of the feed-forward part */
+    int rotated_dim; /* the elements of a head that rope turns, its first ones; 0: all */
+    int ffn;         /* inner width of the feed-forward part */
     /* Rows of token_embd and of output; equals the tokenizer's count where there is one. */
     int vocab;
     /* Context length the model was trained for; MODEL_TOKENS_MAX where the file sets no limit. */
@@ -71,12 +78,14 @@ struct model_spec {
 
     double rope_base;
     enum model_rope_scaling rope_scaling;
-    double rope_factor;       /* 1 unless linear, yarn or llama3 */
-    int rope_original_tokens; /* yarn, llama3: the length before stretching; else trained_tokens */
-    /* Both cos and sin are multiplied by it, rounded to float32; 1 unless yarn or a file that says
-     * otherwise. */
+    double rope_factor; /* 1 unless linear, yarn, llama3, dynamic or longrope */
+    /* yarn, llama3, longrope: the length before stretching; else trained_tokens */
+    int rope_original_tokens;
+    /* Both cos and sin are multiplied by it, rounded to float32; 1 unless yarn, longrope or a file
+     * that says otherwise. */
     double rope_mscale;
-    /* [head_dim / 2], scaling applied, rounded to float32 and widened. */
+    /* [head_dim / 2], scaling applied, rounded to float32 and widened; of longrope those for up to
+     * rope_original_tokens. */
     double inv_freq[MODEL_HEAD_DIM_MAX / 2];
     struct spec_rope rope; /* what these follow from, but for the factors of a file */
 };
@@ -93,8 +102,17 @@ static inline bool spec_widths_suit_gpu(const struct model_spec *spec)
     return spec->hidden % 8 == 0 && spec->ffn % 8 == 0;
 }
 
+/* The frequencies of a head: half of what is rotated. */
+static inline int spec_rope_half(const struct model_spec *spec)
+{
+    return (spec->rotated_dim > 0 ? spec->rotated_dim : spec->head_dim) / 2;
+}
+
 /* 0.1 ln(factor) + 1, what YaRN multiplies cos and sin by unless the model says otherwise. */
 double spec_yarn_mscale(double factor);
+
+/* sqrt(1 + ln(factor) / ln(original_tokens)), the same of LongRoPE; 1 up to a factor of 1. */
+double spec_longrope_mscale(double factor, int original_tokens);
 
 /* Sets all of rope_* and inv_freq from head_dim and trained_tokens. DATA_LOSS, with `name` before
  * it, for numbers that cannot be. */
@@ -107,24 +125,36 @@ MUST_CHECK enum status spec_replace_base(struct model_spec *spec, double base, c
 /* How many layers the window covers. */
 int spec_window_layers(const struct model_spec *spec);
 
+/* What stands for the model's own frequencies where contexts of `context_tokens` are served: for
+ * longrope and dynamic they follow from the length, and one kind serves all requests, so that keys
+ * may be shared. Else FREQUENCIES_OF_MODEL. */
+struct frequencies spec_frequencies(const struct model_spec *spec, int64_t context_tokens);
+
 /* How the queries and keys of one request turn: table entries are those of kernels/rope.h. */
 struct spec_rotation {
-    double inv_freq[MODEL_HEAD_DIM_MAX / 2]; /* [head_dim / 2], rounded to float32 and widened */
-    double magnitude;                        /* of cos and sin */
-    double logn;                             /* ln L of `logn=L`; 0: none */
+    /* [head_dim / 2], rounded to float32 and widened; 0 from pair `turned` on. */
+    double inv_freq[MODEL_HEAD_DIM_MAX / 2];
+    int turned;       /* pairs that rope turns: the others stay as they are */
+    double magnitude; /* of their cos and sin */
+    double logn;      /* ln L of `logn=L`; 0: none */
 };
 
 /* The model's own frequencies, or those that a method asks for in their place. `logn` is
- * method_logn's. */
+ * method_logn's. FREQUENCIES_LONG is for models of longrope; of others it is their own. */
 void spec_rotation_make(struct spec_rotation *rotation, const struct model_spec *spec,
                         const struct frequencies *frequencies, int64_t logn);
 
 /* The row of the model's attn_q or attn_k that holds row `row` of the rotate-half layout (element i
  * of a head rotates with element i + head_dim / 2), which is the layout that every kernel uses. The
- * identity unless interleaved_qk. */
+ * identity unless interleaved_qk, or where rope turns a part of a head: what stays as it is then
+ * comes behind in both halves, whichever pairs it forms. */
 int spec_qk_row(const struct model_spec *spec, int row);
 
 /* What planning needs of it, for weights that take `weights_bytes` once they are re-laid. */
 struct model_shape spec_shape(const struct model_spec *spec, int64_t weights_bytes);
+
+/* The first part of the model, in words, that only answers computed on CPUs know of: training, GPUs
+ * and the writing of models refuse it by that name. NULL: it has none. */
+const char *spec_special_part(const struct model_spec *spec);
 
 const char *spec_rope_scaling_name(enum model_rope_scaling scaling);

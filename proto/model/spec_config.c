@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "proto/model/architecture.h"
+#include "proto/model/spec_config_rope.h"
 
 enum { LATE_WINDOWS_FIRST = 28 }; /* max_window_layers, as in transformers */
 
@@ -256,113 +257,6 @@ static enum status read_window(struct model_spec *spec, const struct json_place 
     return STATUS_OK;
 }
 
-/* A key that is not known could change the frequencies. */
-static enum status check_rope_keys(const struct json_place *scaling, const char *const *known)
-{
-    const char *key;
-    json_t *value;
-    json_object_foreach((json_t *)scaling->json, key, value)
-    {
-        size_t i = 0;
-        while (known[i] && strcmp(known[i], key) != 0)
-            i++;
-        if (!known[i] && !json_is_null(value))
-            return json_place_fail(scaling, key, STATUS_UNIMPLEMENTED, "rope-scaling",
-                                   "is not supported with this rope scaling");
-    }
-    return STATUS_OK;
-}
-
-static enum status read_yarn(struct spec_rope *rope, const struct json_place *scaling,
-                             int trained_tokens)
-{
-    static const char *const known[] = {"type",       "rope_type",
-                                        "rope_theta", "factor",
-                                        "beta_fast",  "beta_slow",
-                                        "truncate",   "attention_factor",
-                                        "finetuned",  "original_max_position_embeddings",
-                                        NULL};
-    bool truncates;
-    TRY(check_rope_keys(scaling, known));
-    TRY(json_place_bool_or(scaling, &truncates, "truncate", true));
-    if (!truncates)
-        return json_place_fail(scaling, "truncate", STATUS_UNIMPLEMENTED, "rope-scaling",
-                               "YaRN without truncation is not supported");
-    rope->scaling = MODEL_ROPE_YARN;
-    TRY(json_place_number_or(scaling, &rope->beta_fast, "beta_fast", 32));
-    TRY(json_place_number_or(scaling, &rope->beta_slow, "beta_slow", 1));
-    TRY(json_place_number_or(scaling, &rope->mscale, "attention_factor",
-                             spec_yarn_mscale(rope->factor)));
-    return read_int_or(&rope->original_tokens, scaling, "original_max_position_embeddings",
-                       MODEL_TOKENS_MAX, trained_tokens);
-}
-
-static enum status read_llama3(struct spec_rope *rope, const struct json_place *scaling)
-{
-    static const char *const known[] = {"type",
-                                        "rope_type",
-                                        "rope_theta",
-                                        "factor",
-                                        "low_freq_factor",
-                                        "high_freq_factor",
-                                        "original_max_position_embeddings",
-                                        NULL};
-    TRY(check_rope_keys(scaling, known));
-    rope->scaling = MODEL_ROPE_LLAMA3;
-    TRY(json_place_number(scaling, &rope->low_freq_factor, "low_freq_factor"));
-    TRY(json_place_number(scaling, &rope->high_freq_factor, "high_freq_factor"));
-    return read_int(&rope->original_tokens, scaling, "original_max_position_embeddings",
-                    MODEL_TOKENS_MAX);
-}
-
-/* `scaling` has the key "rope_type", or "type" as older files have it. */
-static enum status read_scaling(struct spec_rope *rope, const struct json_place *scaling,
-                                int trained_tokens)
-{
-    static const char *const known_default[] = {"type", "rope_type", "rope_theta", NULL};
-    static const char *const known_linear[] = {"type", "rope_type", "rope_theta", "factor", NULL};
-    const char *key = json_place_get(scaling, "rope_type") ? "rope_type" : "type";
-    struct text_view type;
-    TRY(json_place_text(scaling, &type, key));
-    if (text_view_is(type, "default"))
-        return check_rope_keys(scaling, known_default);
-    bool is_linear = text_view_is(type, "linear");
-    bool is_yarn = text_view_is(type, "yarn");
-    if (!is_linear && !is_yarn && !text_view_is(type, "llama3"))
-        return json_place_fail(scaling, key, STATUS_UNIMPLEMENTED, "rope-scaling",
-                               "rope scaling %.*s is not supported; default, linear, yarn and "
-                               "llama3 are",
-                               (int)(type.bytes < 64 ? type.bytes : 64), type.text);
-    TRY(json_place_number(scaling, &rope->factor, "factor"));
-    if (is_yarn)
-        return read_yarn(rope, scaling, trained_tokens);
-    if (!is_linear)
-        return read_llama3(rope, scaling);
-    rope->scaling = MODEL_ROPE_LINEAR;
-    return check_rope_keys(scaling, known_linear);
-}
-
-/* Transformers 5 writes rope_parameters, with rope_theta in it; before, rope_theta and
- * rope_scaling stood beside each other. */
-static enum status read_rope(struct model_spec *spec, const struct json_place *config,
-                             const struct architecture *architecture)
-{
-    const double base = architecture->rope_base > 0 ? architecture->rope_base : 10000;
-    struct spec_rope rope = {.scaling = MODEL_ROPE_NONE, .factor = 1, .mscale = 1};
-    struct json_place scaling;
-    bool is_new = json_place_get(config, "rope_parameters");
-    if (is_new && json_place_get(config, "rope_scaling"))
-        return json_place_fail(config, "rope_scaling", STATUS_DATA_LOSS, "rope-scaling",
-                               "stands beside rope_parameters; one of the two is allowed");
-    TRY(json_place_number_or(config, &rope.base, "rope_theta", base));
-    if (is_new || json_place_get(config, "rope_scaling")) {
-        TRY(json_place_object(config, &scaling, is_new ? "rope_parameters" : "rope_scaling"));
-        TRY(json_place_number_or(&scaling, &rope.base, "rope_theta", rope.base));
-        TRY(read_scaling(&rope, &scaling, spec->trained_tokens));
-    }
-    return spec_set_rope(spec, &rope, config->file);
-}
-
 enum status spec_config_read(struct model_spec *spec, const struct json_place *config)
 {
     const struct architecture *architecture = NULL;
@@ -373,7 +267,7 @@ enum status spec_config_read(struct model_spec *spec, const struct json_place *c
     TRY(check_neutral_keys(config));
     TRY(read_sizes(&read, config));
     TRY(read_heads(&read, config, architecture));
-    TRY(read_rope(&read, config, architecture));
+    TRY(spec_config_rope_read(&read, config, architecture));
     TRY(read_parts(&read, config, architecture));
     TRY(read_window(&read, config, architecture));
     *spec = read;

@@ -42,6 +42,7 @@ struct tensor {
     enum dtype dtype;
     float centre;
     float spread; /* standard deviation */
+    float step;   /* from element to element, of a vector without spread */
 };
 
 struct tensors {
@@ -132,15 +133,30 @@ static struct tensor rope_factors(int head_dim)
                            .spread = 0.1f};
 }
 
+static struct tensor long_rope(const char *name, const struct tiny_model_shape *shape, float first,
+                               float step)
+{
+    struct tensor tensor = rope_factors(shape->head_dim);
+    snprintf(tensor.name, sizeof tensor.name, "%s", name);
+    tensor.centre = first;
+    tensor.spread = 0;
+    tensor.step = step;
+    return tensor;
+}
+
 static struct tensors list_tensors(const struct tiny_model_shape *shape, enum dtype dtype)
 {
     const struct model_spec spec = spec_of(shape);
     enum dtype outer = shape->mixed ? DTYPE_Q6_K : dtype;
-    size_t room = (size_t)shape->layers * MODEL_ROLE_COUNT + 4;
+    size_t room = (size_t)shape->layers * MODEL_ROLE_COUNT + 6;
     struct tensors tensors = {calloc(room, sizeof(struct tensor)), 0};
     assert(tensors.list);
     if (shape->rope_factors)
         add(&tensors, rope_factors(shape->head_dim));
+    if (shape->long_rope) {
+        add(&tensors, long_rope("rope_factors_short.weight", shape, 1, 0.125f));
+        add(&tensors, long_rope("rope_factors_long.weight", shape, 2, 1));
+    }
     add(&tensors, tensor_of(&spec, MODEL_TOKEN_EMBD, 0, outer));
     for (int layer = 0; layer < shape->layers; layer++)
         add_layer(&tensors, shape, layer, dtype);
@@ -148,7 +164,7 @@ static struct tensors list_tensors(const struct tiny_model_shape *shape, enum dt
     if (shape->untied)
         add(&tensors, tensor_of(&spec, MODEL_OUTPUT, 0, outer));
     for (int i = 0; shape->bf16_norms && i < tensors.count; i++)
-        if (tensors.list[i].rows == 0 && strcmp(tensors.list[i].name, "rope_freqs.weight") != 0)
+        if (tensors.list[i].rows == 0 && tensors.list[i].role != MODEL_ROLE_COUNT)
             tensors.list[i].dtype = DTYPE_BF16;
     return tensors;
 }
@@ -218,8 +234,11 @@ static void write_data(struct gguf_writer *file, const struct tensor *tensor,
     const size_t first = file->bytes;
     for (int64_t r = 0; r < distinct_rows; r++) {
         for (int64_t i = 0; i < tensor->columns; i++)
-            values[i] = shape->by_name ? value_by_name(tensor, shape, r, i)
-                                       : tensor->centre + tensor->spread * next_weight(random);
+            if (tensor->role == MODEL_ROLE_COUNT && tensor->spread == 0)
+                values[i] = tensor->centre + tensor->step * (float)i;
+            else
+                values[i] = shape->by_name ? value_by_name(tensor, shape, r, i)
+                                           : tensor->centre + tensor->spread * next_weight(random);
         if (is_spoilt && r == shape->spoilt_row)
             values[0] = NAN;
         if (tensor->role == MODEL_ATTN_V && shape->silent_heads >> r / shape->head_dim & 1)
@@ -348,6 +367,21 @@ static void write_window(struct gguf_writer *file, const struct tiny_model_shape
         gguf_writer_u8(file, shape->window_layers == 0 || (shape->window_layers >> layer & 1));
 }
 
+/* Keys that few shapes have; their number. */
+static int extra_pairs(struct gguf_writer *pairs, const struct tiny_model_shape *shape)
+{
+    int count = 0;
+    if (shape->long_rope) {
+        const double stretch = (double)shape->context / shape->long_rope;
+        const float magnitude = (float)sqrt(1 + log(stretch) / log(shape->long_rope));
+        gguf_writer_pair_u32(pairs, key_of(shape, "rope.scaling.original_context_length").text,
+                             (uint32_t)shape->long_rope);
+        gguf_writer_pair_f32(pairs, key_of(shape, "rope.scaling.attn_factor").text, magnitude);
+        count += 2;
+    }
+    return count;
+}
+
 static struct tiny_model_shape with_defaults(const struct tiny_model_shape *shape)
 {
     struct tiny_model_shape full = *shape;
@@ -364,12 +398,17 @@ void tiny_model_build(struct gguf_writer *file, const struct tiny_model_shape *s
 {
     struct tiny_model_shape full = with_defaults(shape);
     struct tensors tensors = list_tensors(&full, dtype);
-    int pairs =
-        FACT_PAIRS + (full.window ? WINDOW_PAIRS : 0) + (full.no_tokenizer ? 0 : VOCAB_PAIRS);
+    struct gguf_writer extra = {0};
+    const int extra_count = extra_pairs(&extra, &full);
+    int pairs = FACT_PAIRS + (full.window ? WINDOW_PAIRS : 0) +
+                (full.no_tokenizer ? 0 : VOCAB_PAIRS) + extra_count;
     gguf_writer_header(file, (uint64_t)tensors.count, (uint64_t)pairs);
     write_facts(file, &full);
     if (full.window)
         write_window(file, &full);
+    if (extra_count > 0)
+        gguf_writer_bytes(file, extra.data, extra.bytes);
+    gguf_writer_free(&extra);
     if (!full.no_tokenizer)
         write_vocab(file, full.vocab);
     uint64_t offset = 0;

@@ -30,7 +30,10 @@ struct tiny_model_shape {
     float rope_base;   /* 0: 10000 */
     bool untied;       /* an output.weight of its own */
     bool rope_factors; /* a rope_freqs.weight as in Llama 3.1 */
-    bool bf16_norms;   /* instead of F32, as directories have them */
+    /* Phi-3's two tensors of factors, for frequency i 1 + i / 8 and 2 + i; texts beyond so many
+     * tokens are for the second one; 0: none. */
+    int long_rope;
+    bool bf16_norms;          /* instead of F32, as directories have them */
     const char *architecture; /* NULL: llama */
     const char *model_type;   /* of a directory; NULL: as the architecture */
     bool qkv_bias;

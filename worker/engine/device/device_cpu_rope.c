@@ -2,6 +2,15 @@
  * their keys and values. */
 #include "worker/engine/device/device_cpu_parts.h"
 
+/* What rope does not turn is multiplied by what is of the token alone. */
+static void leave_unturned(float *table, const struct spec_rotation *rotation, bool queries,
+                           int64_t index, int64_t count, int half)
+{
+    for (int64_t t = 0; rotation->magnitude != 1 && t < count; t++)
+        for (int p = rotation->turned; p < half; p++)
+            table[(t * half + p) * 2] = (float)rope_logn(queries ? rotation->logn : 0, index + t);
+}
+
 void device_cpu_tables(const struct device_cpu *cpu, const struct device_method *method,
                        float *tables, int64_t frame_stride, int64_t index, int64_t count)
 {
@@ -19,6 +28,8 @@ void device_cpu_tables(const struct device_cpu *cpu, const struct device_method 
         }
         rope_table(tables + frame * frame_stride, places, count, rotation->inv_freq,
                    cpu->spec.head_dim / 2);
+        leave_unturned(tables + frame * frame_stride, rotation, queries, index, count,
+                       cpu->spec.head_dim / 2);
     }
 }
 
