@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "coordinator/sessions_metrics.h"
 #include "longhaul/v1/inference.pb-c.h"
 
 enum { NUMBER_BYTES = 24, STATES = 4 };
@@ -187,6 +188,7 @@ static void collect(struct metrics_writer *writer, void *context)
     metrics_sample(writer, workers_serving(metrics->workers));
     metrics_tell(writer, &waiting);
     metrics_sample(writer, (double)queue_waiting(metrics->queue));
+    sessions_metrics_tell(writer, metrics->sessions);
     if (metrics->store)
         tell_store(writer, metrics->store);
     if (workers_view(metrics->workers, &views, &count) != STATUS_OK)

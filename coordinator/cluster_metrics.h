@@ -5,6 +5,7 @@
 #include "coordinator/batch/store.h"
 #include "coordinator/queue.h"
 #include "coordinator/requests.h"
+#include "coordinator/sessions.h"
 #include "coordinator/workers.h"
 #include "proto/metrics.h"
 
@@ -12,6 +13,7 @@ struct cluster_metrics {
     struct workers *workers;
     struct queue *queue;
     struct requests *requests;
+    struct sessions *sessions;
     struct store *store; /* NULL: none is kept */
     struct metrics_collector collector;
     int64_t context_tokens;

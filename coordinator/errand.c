@@ -276,12 +276,20 @@ static struct workers_asked asked_of(const struct errand *errand)
     };
 }
 
-/* Sessions leave half of a group's pool to others, which would else wait for their end. */
-static enum status check_session_room(struct errand *errand)
+/* Sessions leave half of a group's pool to others, which would else wait for their end. Where there
+ * are files, what was used longest ago goes there. */
+static enum status make_session_room(struct errand *errand, bool *fits)
 {
     const int64_t pool = errand->facts.pool_bytes;
     const int64_t held = errand->facts.session_bytes, more = pool_bytes_of(errand);
-    if (!errand->stays || pool == 0 || more <= pool / 2 - held)
+    enum sessions_found found = SESSIONS_NONE;
+    *fits = !errand->stays || pool == 0 || more <= pool / 2 - held;
+    if (*fits)
+        return STATUS_OK;
+    queue_block(errand->tools->queue, &errand->ticket);
+    if (more <= pool / 2)
+        TRY(errand_spill_one(errand, &found));
+    if (found != SESSIONS_NONE)
         return STATUS_OK;
     errand->client->details->reason = "QUOTA_EXCEEDED";
     return fail(STATUS_RESOURCE_EXHAUSTED,
@@ -306,6 +314,7 @@ static enum status try_place(struct errand *errand, bool *taken)
 {
     struct errand_tools *tools = errand->tools;
     const struct workers_asked asked = asked_of(errand);
+    bool fits = false;
     *taken = false;
     sessions_expire(tools->sessions); /* what they held may be waited for */
     TRY(check_version(errand));
@@ -313,7 +322,9 @@ static enum status try_place(struct errand *errand, bool *taken)
         !workers_offer(tools->workers, &errand->facts, &asked))
         return STATUS_OK;
     TRY(make_plan(errand));
-    TRY(check_session_room(errand));
+    TRY(make_session_room(errand, &fits));
+    if (!fits)
+        return STATUS_OK;
     *taken = workers_acquire(tools->workers, &errand->place, &errand->facts, pool_bytes_of(errand),
                              &errand->chain);
     if (!*taken)
@@ -417,6 +428,7 @@ static enum status check_restored(const struct errand *errand)
 
 enum status errand_begin_run(struct errand *errand)
 {
+    TRY(errand_spill_fetch(errand));
     TRY(wait_for_place(errand));
     enum status status = check_restored(errand);
     if (status == STATUS_OK)
@@ -442,7 +454,7 @@ enum status errand_begin_run(struct errand *errand)
     run.n_stop_ids = errand->asked.ignore_end ? 0 : stop_count;
     run.stop_ids = (int32_t *)stop_ids;
     run.deadline_ms = left_ms > 1 ? left_ms : 1;
-    run.tenant = (char *)errand->client->tenant;
+    run.tenant = (char *)(size_t)(errand->owner ? errand->owner : errand->client->tenant);
     run.stays = errand->stays;
     run.goes_on_from = errand->version ? errand->version->run : 0;
     errand->stream.prefill_ns = clock_now_ns();
@@ -455,6 +467,11 @@ enum status errand_begin_run(struct errand *errand)
              log_integer("prompt_tokens", (int64_t)errand->ids.count),
              log_integer("max_tokens", errand->max_tokens));
     return group_run_begin(&errand->run, &errand->place, &run);
+}
+
+enum status errand_check_early(struct errand *errand, const char *stage)
+{
+    return check_over(errand, stage);
 }
 
 enum status errand_check(struct errand *errand, const char *stage)

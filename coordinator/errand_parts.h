@@ -21,11 +21,13 @@ struct errand {
     const Longhaul__V1__PlanOptions *options;
     int64_t max_tokens; /* 0: not asked for, until the plan is made */
     struct answer_request asked;
-    bool saves;                             /* the session that it asks; there is no answer */
-    const struct cache_header *restores;    /* what its keys come from; NULL: they are computed */
-    bool stays;                             /* the prompt becomes a session; there is no answer */
-    const struct sessions_version *version; /* that it goes on from; NULL: none */
-    struct sessions_use session;            /* the session that it asks; no version: none */
+    bool saves;                          /* the session that it asks; there is no answer */
+    const struct cache_header *restores; /* what its keys come from; NULL: they are computed */
+    const char *owner;                   /* of what is saved, a tenant; NULL: the client */
+    bool fetched;                        /* errand_spill_fetch has looked */
+    bool stays;                          /* the prompt becomes a session; there is no answer */
+    struct sessions_version *version;    /* that it goes on from; NULL: none */
+    struct sessions_use session;         /* the session that it asks; no version: none */
     Longhaul__V1__PlanOptions session_options; /* what was asked for, by the session's method */
     Longhaul__V1__Method session_method;
     struct workers_facts facts;
@@ -59,6 +61,9 @@ MUST_CHECK enum status errand_begin_run(struct errand *errand);
  * to the client. */
 MUST_CHECK enum status errand_check(struct errand *errand, const char *stage);
 
+/* The same before it has a run. */
+MUST_CHECK enum status errand_check_early(struct errand *errand, const char *stage);
+
 /* Waits for news and tells progress; a request that is over is cancelled. */
 MUST_CHECK enum status errand_follow(struct errand *errand, struct group_news *news);
 
@@ -84,6 +89,22 @@ MUST_CHECK enum status errand_session_open(struct errand *errand, struct session
 
 /* Follows it to its end: *read is what has stayed. */
 MUST_CHECK enum status errand_session_finish(struct errand *errand, struct sessions_read *read);
+
+/* Hands out the keys of the version whose run it is, to the end of the run. */
+MUST_CHECK enum status errand_save_keys(struct errand *errand, const struct errand_keys *keys);
+
+/* Hands the run the blocks of the file that it restores. */
+MUST_CHECK enum status errand_take_keys(struct errand *errand, const struct errand_keys *keys);
+
+/* ---- files of --spill (errand_spill.c) ---- */
+
+/* Makes room on the errand's group: the keys of one session go to a file. MOVES where others are at
+ * it; NONE where there is nothing that may go. */
+MUST_CHECK enum status errand_spill_one(struct errand *errand, enum sessions_found *found);
+
+/* Takes back what the errand goes on from: what a client has named, or what its prompt begins with.
+ * It does so once. */
+MUST_CHECK enum status errand_spill_fetch(struct errand *errand);
 
 /* What a file has of the errand's tokens, whose plan is made, but for the document. */
 void errand_session_header(const struct errand *errand, struct cache_header *header);

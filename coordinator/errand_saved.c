@@ -21,9 +21,11 @@ static enum status begin_file(const struct errand *errand, const struct errand_k
 {
     struct cache_header header;
     errand_session_header(errand, &header);
-    header.form = errand->session.raw ? CACHE_FORM_RAW : CACHE_FORM_CHAT;
-    header.document = errand->version->text;
-    header.document_bytes = strlen(errand->version->text);
+    if (errand->version->text) { /* else it is a prompt's beginning */
+        header.form = errand->session.raw ? CACHE_FORM_RAW : CACHE_FORM_CHAT;
+        header.document = errand->version->text;
+        header.document_bytes = strlen(errand->version->text);
+    }
     *blocks = cache_header_blocks(&header);
     return keys->begin(keys->context, &header);
 }
@@ -40,7 +42,7 @@ static enum status put_block(const struct errand_keys *keys, const struct group_
     return keys->put(keys->context, &stored);
 }
 
-static enum status finish_save(struct errand *errand, const struct errand_keys *keys)
+enum status errand_save_keys(struct errand *errand, const struct errand_keys *keys)
 {
     struct group_outcome outcome;
     struct group_news news = {0};
@@ -77,7 +79,7 @@ enum status errand_session_save(const struct errand_client *client, struct erran
                                      errand.session.raw),
              deinit);
     TRY_ELSE(errand_begin_run(&errand), deinit);
-    status = finish_save(&errand, keys);
+    status = errand_save_keys(&errand, keys);
 deinit:
     errand_deinit(&errand, status);
     return status;
@@ -157,7 +159,7 @@ static enum status deliver_all(struct errand *errand, const struct ownership *ow
     return STATUS_OK;
 }
 
-static enum status take_keys(struct errand *errand, const struct errand_keys *keys)
+enum status errand_take_keys(struct errand *errand, const struct errand_keys *keys)
 {
     struct ownership *ownership;
     const struct group_choice *group = &errand->choice.group;
@@ -189,7 +191,7 @@ enum status errand_session_restore(const struct errand_client *client, struct er
     TRY_ELSE(errand_session_open(&errand, use), deinit);
     TRY_ELSE(check_ids(&errand), deinit);
     TRY_ELSE(errand_begin_run(&errand), deinit);
-    TRY_ELSE(take_keys(&errand, keys), deinit);
+    TRY_ELSE(errand_take_keys(&errand, keys), deinit);
     status = errand_session_finish(&errand, read);
 deinit:
     errand_deinit(&errand, status);

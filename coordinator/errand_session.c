@@ -80,6 +80,9 @@ enum status errand_session_read(const struct errand_client *client, struct erran
     TRY_ELSE(errand_check_queue(&errand), deinit);
     TRY_ELSE(answer_request_none(&errand.asked, &client->details->field), deinit);
     TRY_ELSE(errand_session_open(&errand, use), deinit);
+    TRY_ELSE(errand_spill_fetch(&errand), deinit);
+    if (sessions_take_over(tools->sessions, &errand.session, use, read, (int64_t)errand.ids.count))
+        goto deinit; /* a file had all of it */
     TRY_ELSE(errand_begin_run(&errand), deinit);
     status = errand_session_finish(&errand, read);
 deinit:

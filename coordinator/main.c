@@ -167,6 +167,8 @@ static struct server_settings settings_of(const struct config *config)
         .otlp_file = config_text(config, "log.otlp_file"),
         .work_ms = (int)(1000 * config_real(config, "control.work_timeout_seconds")),
         .workers_expected = config_switch(config, "coordinator.launch"),
+        .spill_folder = config_text(config, "coordinator.spill"),
+        .spill_bytes = config_integer(config, "coordinator.spill_bytes"),
         .store_folder = config_text(config, "store.folder"),
         .accept_lost_log = config_switch(config, "store.accept_lost_log"),
         .batch_retention_seconds = (int64_t)config_real(config, "store.batch_retention_seconds"),

@@ -64,6 +64,7 @@ struct server {
     /* So many calls of these may be open beside the clients' own: a flood of one kind leaves room
      * for the others. */
     struct rpc_share watches, plans, probes, reflections, joins;
+    struct spill_folder *spill; /* NULL: none */
     struct rpc_server *rpc;
     atomic_bool drain_asked;
     struct http_server *http;
@@ -451,6 +452,7 @@ static void offer_metrics(struct server *server, const struct server_settings *s
         .workers = server->tools.workers,
         .queue = server->tools.queue,
         .requests = server->tools.active,
+        .sessions = server->tools.sessions,
         .store = batch_service_store(server->batches),
         .context_tokens = server->planner.defaults.context_tokens,
         .group_requests = settings->group_requests,
@@ -489,7 +491,11 @@ static enum status open_parts(struct server *server, const struct server_setting
         .context = server,
     };
     TRY(workers_create(&server->tools.workers, &workers));
-    TRY(sessions_create(&server->tools.sessions, server->tools.workers, server->access));
+    if (settings->spill_folder[0])
+        TRY(spill_folder_open(&server->spill, settings->spill_folder, settings->spill_bytes,
+                              server->digest));
+    TRY(sessions_create(&server->tools.sessions, server->tools.workers, server->access,
+                        server->spill));
     server->tools.planner = &server->planner;
     server->tools.access = server->access;
     server->tools.deadline_ms = settings->request_deadline_ms;
@@ -608,6 +614,7 @@ void server_destroy(struct server *server)
     rpc_server_destroy(server->rpc, 0);
     batch_service_destroy(server->batches);
     sessions_destroy(server->tools.sessions);
+    spill_folder_close(server->spill);
     workers_destroy(server->tools.workers);
     reflection_destroy(server->reflection);
     health_destroy(server->health);

@@ -34,6 +34,8 @@ struct server_settings {
     int heartbeat_ms, dead_ms, work_ms;
     const char *otlp_file;    /* where requests are told as spans; "": nowhere */
     bool workers_expected;    /* requests wait for a group that is about to come */
+    const char *spill_folder; /* of keys that workers have no room for; "": none */
+    int64_t spill_bytes;      /* most of its files */
     const char *store_folder; /* of batches and documents; "": none are kept */
     bool accept_lost_log;     /* store_options */
     int64_t batch_retention_seconds, document_retention_seconds;

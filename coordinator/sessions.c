@@ -1,8 +1,7 @@
 /* Owns the sessions. Promises that a group keeps a run as long as somebody may go on from it, and
  * that nothing of one tenant's is another's. */
-#include "coordinator/sessions.h"
+#include "coordinator/sessions_parts.h"
 
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,29 +15,8 @@ enum { USUAL_SECONDS = 3600 };
 
 const char sessions_collection[] = "sessions";
 
-struct session {
-    struct session *next; /* an older one */
-    struct sessions_view view;
-    char tenant[ACCESS_TENANT_BYTES];
-    char made_by[SESSIONS_REQUEST_BYTES], grown_by[SESSIONS_REQUEST_BYTES]; /* request_ids */
-    uint64_t made_digest, grown_digest;
-    struct sessions_version *version; /* what is read; NULL: nothing yet */
-    int64_t claimed_tokens;           /* of what is being read, where that is more */
-    int uses;                         /* questions and readings that know its number */
-    int64_t expires_ns;               /* monotonic */
-};
-
-struct sessions {
-    pthread_mutex_t lock;
-    struct workers *workers;
-    struct access *access;
-    struct session *first; /* the newest */
-    int64_t newest;
-    int count;
-};
-
 enum status sessions_create(struct sessions **sessions, struct workers *workers,
-                            struct access *access)
+                            struct access *access, struct spill_folder *spill)
 {
     struct sessions *made = calloc(1, sizeof *made);
     if (!made)
@@ -46,6 +24,7 @@ enum status sessions_create(struct sessions **sessions, struct workers *workers,
     pthread_mutex_init(&made->lock, NULL);
     made->workers = workers;
     made->access = access;
+    made->spill = spill;
     *sessions = made;
     return STATUS_OK;
 }
@@ -66,8 +45,7 @@ static struct sessions_version *make_version(const char *before, const char *tex
     return version;
 }
 
-/* One holder less; the last one's group lets go. Not under the lock: it is told. */
-static void release(struct sessions *sessions, struct sessions_version *version)
+void sessions_release(struct sessions *sessions, struct sessions_version *version)
 {
     if (!version)
         return;
@@ -78,7 +56,10 @@ static void release(struct sessions *sessions, struct sessions_version *version)
         return;
     if (version->run)
         workers_let_go(sessions->workers, version->serial, version->run, version->held_bytes);
+    if (version->file && !version->file_stays)
+        spill_folder_remove(sessions->spill, version->file, NULL);
     free(version->text);
+    free(version->ids);
     free(version);
 }
 
@@ -107,15 +88,25 @@ static enum status not_found(struct status_details *details, const char *id)
     return fail(STATUS_NOT_FOUND, "%s/%s: there is no such session", sessions_collection, id);
 }
 
-/* It was used. */
-static void touch(struct session *session)
+void sessions_touch(struct session *session)
 {
     struct timespec now;
     const int64_t seconds = session->view.expires_after_seconds;
     clock_gettime(CLOCK_REALTIME, &now);
     session->view.used_us = (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
     session->view.expires_us = session->view.used_us + seconds * 1000000;
+    session->used_ns = clock_now_ns();
     session->expires_ns = clock_after_ms(seconds * 1000);
+}
+
+bool sessions_has_keys(const struct sessions *sessions, const struct sessions_version *version)
+{
+    return version->run && workers_has(sessions->workers, version->serial);
+}
+
+bool sessions_has_file(const struct sessions *sessions, const struct sessions_version *version)
+{
+    return version->file && sessions->spill && spill_folder_has(sessions->spill, version->file);
 }
 
 static struct sessions_view view_of(const struct sessions *sessions, const struct session *session)
@@ -126,14 +117,15 @@ static struct sessions_view view_of(const struct sessions *sessions, const struc
         view.held_bytes = version->held_bytes;
         snprintf(view.group_id, sizeof view.group_id, "%s", version->group_id);
         if (view.state == LONGHAUL__V1__SESSION_STATE__SESSION_STATE_READY &&
-            !workers_has(sessions->workers, version->serial))
-            view.state = LONGHAUL__V1__SESSION_STATE__SESSION_STATE_LOST;
+            !sessions_has_keys(sessions, version))
+            view.state = sessions_has_file(sessions, version)
+                             ? LONGHAUL__V1__SESSION_STATE__SESSION_STATE_SPILLED
+                             : LONGHAUL__V1__SESSION_STATE__SESSION_STATE_LOST;
     }
     return view;
 }
 
-/* Takes it out; its version is the caller's to release. */
-static struct sessions_version *drop(struct sessions *sessions, struct session *session)
+struct sessions_version *sessions_drop(struct sessions *sessions, struct session *session)
 {
     struct sessions_version *version = session->version;
     struct session **link = &sessions->first;
@@ -188,6 +180,25 @@ static void fill_use(struct sessions_use *use, struct session *session)
     memcpy(use->method, session->view.method, sizeof use->method);
 }
 
+struct session *sessions_add(struct sessions *sessions, const char *tenant,
+                             const struct sessions_view *view)
+{
+    struct session *session = calloc(1, sizeof *session);
+    if (!session)
+        return NULL;
+    session->view = *view;
+    session->view.number = ++sessions->newest;
+    if (view->expires_after_seconds == 0)
+        session->view.expires_after_seconds = USUAL_SECONDS;
+    snprintf(session->tenant, sizeof session->tenant, "%s", tenant);
+    sessions_touch(session);
+    session->view.created_us = session->view.used_us;
+    session->next = sessions->first;
+    sessions->first = session;
+    sessions->count++;
+    return session;
+}
+
 /* Under the lock. */
 static enum status add(struct sessions *sessions, struct sessions_use *use,
                        struct status_details *details, const struct sessions_request *request,
@@ -211,26 +222,16 @@ static enum status add(struct sessions *sessions, struct sessions_use *use,
         return fail(STATUS_RESOURCE_EXHAUSTED, "%d sessions are there, the most that may be",
                     SESSIONS_MOST);
     }
-    struct session *session = calloc(1, sizeof *session);
+    struct session *session = sessions_add(sessions, request->tenant, wanted);
     if (!session)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a session");
-    session->view = *wanted;
-    session->view.number = ++sessions->newest;
     session->view.state = LONGHAUL__V1__SESSION_STATE__SESSION_STATE_READING;
     if (request->id[0])
         snprintf(session->view.id, sizeof session->view.id, "%s", request->id);
     else
         make_id(session->view.id);
-    if (wanted->expires_after_seconds == 0)
-        session->view.expires_after_seconds = USUAL_SECONDS;
-    snprintf(session->tenant, sizeof session->tenant, "%s", request->tenant);
     snprintf(session->made_by, sizeof session->made_by, "%s", request->request_id);
     session->made_digest = request->digest;
-    touch(session);
-    session->view.created_us = session->view.used_us;
-    session->next = sessions->first;
-    sessions->first = session;
-    sessions->count++;
     fill_use(use, session);
     return STATUS_OK;
 }
@@ -248,7 +249,7 @@ enum status sessions_begin(struct sessions *sessions, struct sessions_use *use,
     const enum status status = add(sessions, use, details, request, wanted);
     pthread_mutex_unlock(&sessions->lock);
     if (status != STATUS_OK) {
-        release(sessions, use->version);
+        sessions_release(sessions, use->version);
         use->version = NULL;
     }
     return status;
@@ -277,7 +278,8 @@ static enum status grow(struct sessions *sessions, struct sessions_use *use,
     use->version = make_version(session->version->text, text);
     if (!use->version)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a longer document");
-    if (workers_has(sessions->workers, session->version->serial)) {
+    if (sessions_has_keys(sessions, session->version) ||
+        sessions_has_file(sessions, session->version)) {
         use->before = session->version;
         use->before->holders++;
     }
@@ -339,13 +341,13 @@ static struct sessions_version *settle(struct sessions *sessions, struct session
         session->view.tokens = session->version->tokens;
         use->version = NULL;
     } else if (!session->version) {
-        return drop(sessions, session);
+        return sessions_drop(sessions, session);
     } else {
         session->grown_by[0] = 0;
         session->claimed_tokens = session->view.tokens;
     }
     session->view.state = LONGHAUL__V1__SESSION_STATE__SESSION_STATE_READY;
-    touch(session);
+    sessions_touch(session);
     return old;
 }
 
@@ -367,9 +369,9 @@ void sessions_end(struct sessions *sessions, struct sessions_use *use,
     else if (session)
         old = settle(sessions, session, use, read != NULL);
     pthread_mutex_unlock(&sessions->lock);
-    release(sessions, old);
-    release(sessions, use->before);
-    release(sessions, use->version);
+    sessions_release(sessions, old);
+    sessions_release(sessions, use->before);
+    sessions_release(sessions, use->version);
     *use = (struct sessions_use){0};
 }
 
@@ -387,14 +389,16 @@ static enum status use_it(struct sessions *sessions, struct sessions_use *use,
         return fail(STATUS_FAILED_PRECONDITION, "%s/%s is being read: wait until it is ready",
                     sessions_collection, id);
     }
-    if (!workers_has(sessions->workers, session->version->serial)) {
+    if (!sessions_has_keys(sessions, session->version) &&
+        !sessions_has_file(sessions, session->version)) {
         details->reason = "SESSION_LOST";
         return fail(STATUS_FAILED_PRECONDITION,
                     "the worker group of %s/%s is lost: append an empty text, and it is read again",
                     sessions_collection, id);
     }
     session->view.questions++;
-    touch(session);
+    sessions->questions++;
+    sessions_touch(session);
     fill_use(use, session);
     use->version = session->version;
     use->version->holders++;
@@ -424,10 +428,10 @@ void sessions_leave(struct sessions *sessions, struct sessions_use *use)
     struct session *session = find_number(sessions, use->number);
     if (session) {
         session->uses--;
-        touch(session);
+        sessions_touch(session);
     }
     pthread_mutex_unlock(&sessions->lock);
-    release(sessions, use->version);
+    sessions_release(sessions, use->version);
     use->version = NULL;
 }
 
@@ -453,10 +457,31 @@ int sessions_list(struct sessions *sessions, struct sessions_view *views, const 
     pthread_mutex_lock(&sessions->lock);
     for (const struct session *session = sessions->first; session && count < most;
          session = session->next)
-        if (strcmp(session->tenant, tenant) == 0 && (before == 0 || session->view.number < before))
+        if (session->view.id[0] && strcmp(session->tenant, tenant) == 0 &&
+            (before == 0 || session->view.number < before))
             views[count++] = view_of(sessions, session);
     pthread_mutex_unlock(&sessions->lock);
     return count;
+}
+
+void sessions_total(struct sessions *sessions, struct sessions_totals *totals, const char *tenant)
+{
+    sessions_expire(sessions);
+    pthread_mutex_lock(&sessions->lock);
+    *totals = (struct sessions_totals){.questions = sessions->questions};
+    for (const struct session *session = sessions->first; session; session = session->next) {
+        if (tenant && strcmp(session->tenant, tenant) != 0)
+            continue;
+        const struct sessions_view view = view_of(sessions, session);
+        totals->held_bytes += view.held_bytes;
+        if (!view.id[0]) {
+            totals->beginnings++;
+            continue;
+        }
+        totals->of_state[view.state]++;
+        totals->tokens += view.tokens;
+    }
+    pthread_mutex_unlock(&sessions->lock);
 }
 
 enum status sessions_delete(struct sessions *sessions, struct status_details *details,
@@ -466,9 +491,9 @@ enum status sessions_delete(struct sessions *sessions, struct status_details *de
     pthread_mutex_lock(&sessions->lock);
     struct session *session = find_id(sessions, tenant, id);
     if (session)
-        version = drop(sessions, session);
+        version = sessions_drop(sessions, session);
     pthread_mutex_unlock(&sessions->lock);
-    release(sessions, version);
+    sessions_release(sessions, version);
     return session ? STATUS_OK : not_found(details, id);
 }
 
@@ -490,9 +515,9 @@ void sessions_expire(struct sessions *sessions)
         struct session *session = find_expired(sessions);
         there = session != NULL;
         if (session)
-            version = drop(sessions, session);
+            version = sessions_drop(sessions, session);
         pthread_mutex_unlock(&sessions->lock);
-        release(sessions, version);
+        sessions_release(sessions, version);
     }
 }
 
@@ -500,8 +525,12 @@ void sessions_destroy(struct sessions *sessions)
 {
     if (!sessions)
         return;
-    while (sessions->first)
-        release(sessions, drop(sessions, sessions->first));
+    while (sessions->first) {
+        struct sessions_version *version = sessions_drop(sessions, sessions->first);
+        if (version)
+            version->file_stays = true; /* for the next coordinator */
+        sessions_release(sessions, version);
+    }
     pthread_mutex_destroy(&sessions->lock);
     free(sessions);
 }

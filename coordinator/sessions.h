@@ -5,6 +5,10 @@
  *   reading  --it could not be read the first time
  *              (sessions_end)-->                               gone
  *   ready    --more is read (sessions_append)-->               reading
+ *   ready    --its keys go to a file (sessions_put_back), or its
+ *              group is lost and a file has them-->            spilled
+ *   spilled  --the next question, or more text, takes them back
+ *              (sessions_fetched)-->                           ready
  *   ready    --its group is lost-->                            lost
  *   lost     --all of it is read again (sessions_append)-->    reading
  *   any      --sessions_delete, its time (sessions_expire)-->  gone
@@ -19,6 +23,7 @@
 #include <stdint.h>
 
 #include "coordinator/access/access.h"
+#include "coordinator/spill_folder.h"
 #include "coordinator/workers.h"
 #include "longhaul/v1/sessions.pb-c.h"
 #include "proto/plan/method.h"
@@ -34,12 +39,16 @@ enum {
 };
 
 struct sessions_version {
-    char *text; /* the document */
+    char *text;   /* the document; NULL: of a prompt's beginning, which nobody adds to */
+    int32_t *ids; /* [tokens] of such a beginning, where it was read here; else NULL */
     int holders;
-    uint64_t serial; /* of its group; 0: it is on none yet */
+    uint64_t serial; /* of its group; 0: it is on none */
     uint64_t run;
     int64_t tokens, held_bytes;
     char group_id[WORKERS_NAME_BYTES];
+    int64_t file;    /* of --spill, that has its keys too; 0: none */
+    bool file_stays; /* when it ends */
+    bool moves;      /* its keys are on their way to a file, or out of it */
 };
 
 /* A session as it is told. */
@@ -74,8 +83,9 @@ struct sessions_use {
     bool repeated;                   /* its request was answered before: there is nothing to read */
 };
 
+/* `spill` is where keys go that workers have no room for; NULL: sessions are refused then. */
 MUST_CHECK enum status sessions_create(struct sessions **sessions, struct workers *workers,
-                                       struct access *access);
+                                       struct access *access, struct spill_folder *spill);
 
 /* No call uses it any more. NULL is accepted. */
 void sessions_destroy(struct sessions *sessions);
@@ -127,6 +137,64 @@ MUST_CHECK enum status sessions_delete(struct sessions *sessions, struct status_
  * how many. */
 int sessions_list(struct sessions *sessions, struct sessions_view *views, const char *tenant,
                   int64_t before, int most);
+
+/* What there is, of one tenant (NULL: of all). */
+enum { SESSIONS_STATES = LONGHAUL__V1__SESSION_STATE__SESSION_STATE_SPILLED + 1 };
+struct sessions_totals {
+    int64_t of_state[SESSIONS_STATES];
+    int64_t tokens, held_bytes;
+    int64_t questions;  /* that were asked since the start */
+    int64_t beginnings; /* of prompts, that are nobody's session */
+};
+void sessions_total(struct sessions *sessions, struct sessions_totals *totals, const char *tenant);
+
+/* ---- files of --spill (sessions_spill.c) ---- */
+
+struct spill_folder *sessions_spill(const struct sessions *sessions);
+
+enum sessions_found {
+    SESSIONS_NONE,  /* there is none */
+    SESSIONS_MOVES, /* somebody is at it: look again */
+    SESSIONS_FOUND,
+};
+
+/* What the group has whose keys may go: of what nobody uses, what was used longest ago, whoever's
+ * it is. The caller holds it as its use, and calls sessions_put_back. */
+enum sessions_found sessions_take_out(struct sessions *sessions, struct sessions_use *use,
+                                      char tenant[ACCESS_TENANT_BYTES], uint64_t serial);
+
+/* Its keys are in `file` (0: in none that is new). Where they are `out`, and nobody has begun to
+ * use it meanwhile, the group lets go of them. */
+void sessions_put_back(struct sessions *sessions, struct sessions_use *use, int64_t file, bool out);
+
+/* Whether the version's keys must be fetched from its file: FOUND, and the caller calls
+ * sessions_fetched; NONE: a group has them; MOVES: wait. *lost: nobody has them. */
+enum sessions_found sessions_fetch(struct sessions *sessions, struct sessions_version *version,
+                                   bool *lost);
+
+/* They lie where *read says; NULL: they could not be fetched. */
+void sessions_fetched(struct sessions *sessions, struct sessions_version *version,
+                      const struct sessions_read *read);
+
+/* The tokens of the longest beginning of the prompt that was read here and that a group has, or a
+ * file; it is used as by a question, which sessions_leave ends. 0: there is none. */
+int64_t sessions_begin_as(struct sessions *sessions, struct sessions_use *use, const char *tenant,
+                          const char *method, const int32_t *ids, int64_t count);
+
+/* A beginning was read, and is used by the caller, ended alike. */
+MUST_CHECK enum status sessions_keep(struct sessions *sessions, struct sessions_use *use,
+                                     const char *tenant, const char *method, const int32_t *ids,
+                                     const struct sessions_read *read);
+
+/* The caller's prompt, of this tenant, begins as the file does: a question to whatever has the file
+ * already, or else to a prompt's beginning that has it from now on. Ended by sessions_leave. */
+MUST_CHECK enum status sessions_adopt(struct sessions *sessions, struct sessions_use *use,
+                                      const char *tenant, const char *method, int64_t file);
+
+/* What the adopted beginning has becomes the text's that is being read: *read and true, where that
+ * is all of its tokens and nobody else uses it. */
+bool sessions_take_over(struct sessions *sessions, struct sessions_use *adopted,
+                        struct sessions_use *reading, struct sessions_read *read, int64_t tokens);
 
 /* Forgets those whose time has passed. */
 void sessions_expire(struct sessions *sessions);

@@ -605,6 +605,17 @@ static int64_t draw_of(const struct group *group, const struct panel_chain *prom
     return 2 * shared < panel_chain_reusable(prompt) ? 0 : shared;
 }
 
+int64_t workers_shared(struct workers *workers, const struct panel_chain *prompt)
+{
+    int64_t most = 0;
+    pthread_mutex_lock(&workers->groups.lock);
+    for (const struct group *group = workers->groups.first; group; group = group->next)
+        if (worker_group_is_ready(group))
+            most = larger(most, held_prompts_shared(&group->held, prompt));
+    pthread_mutex_unlock(&workers->groups.lock);
+    return most;
+}
+
 /* Of two groups that have a place. */
 static bool suits_better(const struct group *group, const struct group *other,
                          const struct workers_asked *asked)

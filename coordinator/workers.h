@@ -147,6 +147,10 @@ bool workers_hold(struct workers *workers, uint64_t serial, int64_t bytes);
 /* The session lets go of the run, and of its memory; of a group that is lost, of nothing. */
 void workers_let_go(struct workers *workers, uint64_t serial, uint64_t run, int64_t bytes);
 
+/* Panels of the prompt that some ready group has read for others: as far as the coordinator knows,
+ * for they may have been let go meanwhile. */
+int64_t workers_shared(struct workers *workers, const struct panel_chain *prompt);
+
 /* Whether the group of this serial is complete and loaded. */
 bool workers_has(struct workers *workers, uint64_t serial);
 

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "kernels/attention_int8.h"
+
 /* Two bfloat16 that lie side by side. */
 typedef uint32_t pair;
 
@@ -38,6 +40,29 @@ static void put_values(uint16_t *restrict values, const uint16_t *restrict rows,
             values[(t / 2 * head_dim + d) * 2 + t % 2] = rows[t * head_dim + d];
 }
 
+/* rows [PANEL_TOKENS][head_dim + 2] of what attention_int8.h says. */
+static void take_bytes(char *restrict rows, const char *restrict head, int head_dim, bool values)
+{
+    const uint16_t *scales = attention_int8_scales(head, head_dim);
+    for (int t = 0; t < PANEL_TOKENS; t++, rows += attention_row_bytes(DTYPE_INT8, head_dim)) {
+        for (int d = 0; d < head_dim; d++)
+            rows[d] =
+                head[values ? attention_int8_value(t, d, head_dim) : attention_int8_key(t, d)];
+        memcpy(rows + head_dim, &scales[t], sizeof scales[t]);
+    }
+}
+
+static void put_bytes(char *restrict head, const char *restrict rows, int head_dim, bool values)
+{
+    uint16_t *scales = attention_int8_scales(head, head_dim);
+    for (int t = 0; t < PANEL_TOKENS; t++, rows += attention_row_bytes(DTYPE_INT8, head_dim)) {
+        for (int d = 0; d < head_dim; d++)
+            head[values ? attention_int8_value(t, d, head_dim) : attention_int8_key(t, d)] =
+                rows[d];
+        memcpy(&scales[t], rows + head_dim, sizeof scales[t]);
+    }
+}
+
 void attention_rows_take(void *rows, const void *record, const struct attention_rows_args *args)
 {
     const size_t head_bytes = attention_head_bytes(args->cache, args->head_dim);
@@ -46,6 +71,8 @@ void attention_rows_take(void *rows, const void *record, const struct attention_
         const char *from = (const char *)record + (size_t)head * head_bytes;
         if (args->cache == DTYPE_F32)
             memcpy(to, from, head_bytes);
+        else if (args->cache == DTYPE_INT8)
+            take_bytes(to, from, args->head_dim, args->values);
         else if (args->values)
             take_values((void *)to, (const void *)from, args->head_dim);
         else
@@ -61,6 +88,8 @@ void attention_rows_put(void *record, const void *rows, const struct attention_r
         const char *from = (const char *)rows + (size_t)head * head_bytes;
         if (args->cache == DTYPE_F32)
             memcpy(to, from, head_bytes);
+        else if (args->cache == DTYPE_INT8)
+            put_bytes(to, from, args->head_dim, args->values);
         else if (args->values)
             put_values((void *)to, (const void *)from, args->head_dim);
         else

@@ -15,13 +15,15 @@
 
 static const char collection[] = "batches";
 
+enum { SHORT_INPUT_BYTES = 64 << 10 };
+
 /* Writes a batch as the call's answer, and lets go of it. */
 static enum status answer(const struct batch_context *context, struct store_batch *batch)
 {
     struct batch_message message;
     enum status status = batch_message_init(&message, batch);
     if (status == STATUS_OK)
-        status = rpc_call_write(context->call, &message.message.base);
+        status = rpc_call_answer(context->call, &message.message.base);
     batch_message_deinit(&message);
     store_batch_clear(batch);
     return status;
@@ -85,20 +87,48 @@ static enum status create_with(const struct batch_context *context,
     return answer(context, &made.batch);
 }
 
+/* The answer that was given under the request's id. NOT_FOUND: none was. */
+static enum status answer_again(const struct batch_context *context,
+                                const struct store_request *repeatable)
+{
+    struct store_batch_answer earlier;
+    if (!repeatable->content)
+        return STATUS_NOT_FOUND;
+    TRY(store_batch_repeated(context->tools->store, &earlier, context->tenant, repeatable));
+    return answer(context, &earlier.batch);
+}
+
+/* A repeated request is answered as before, even if it could not be carried out any more. Who
+ * changes the store looks for the id in any case; a look of its own costs more than a short input,
+ * so it is the last thing there, and the first where much would be checked in vain. */
+static enum status create_or_repeat(const struct batch_context *context,
+                                    const Longhaul__V1__CreateBatchRequest *request,
+                                    const struct store_request *repeatable)
+{
+    char reason[1024];
+    const bool is_long = request->lines.len > SHORT_INPUT_BYTES;
+    enum status again = is_long ? answer_again(context, repeatable) : STATUS_NOT_FOUND;
+    if (again != STATUS_NOT_FOUND)
+        return again;
+    const enum status status = create_with(context, request, repeatable);
+    if (status == STATUS_OK || is_long)
+        return status;
+    const struct status_details details = *context->details;
+    snprintf(reason, sizeof reason, "%s", status_message());
+    *context->details = (struct status_details){0};
+    again = answer_again(context, repeatable);
+    if (again != STATUS_NOT_FOUND)
+        return again;
+    *context->details = details;
+    return fail(status, "%s", reason);
+}
+
 enum status batch_calls_create(const struct batch_context *context, const ProtobufCMessage *message)
 {
     const Longhaul__V1__CreateBatchRequest *request = (const void *)message;
     struct store_request repeatable;
-    struct store_batch_answer earlier;
-    enum status status = STATUS_NOT_FOUND;
     TRY(batch_tools_request(&repeatable, context, "CreateBatch", request->request_id, message));
-    if (repeatable.content)
-        status =
-            store_batch_repeated(context->tools->store, &earlier, context->tenant, &repeatable);
-    if (status == STATUS_OK)
-        status = answer(context, &earlier.batch);
-    else if (status == STATUS_NOT_FOUND)
-        status = create_with(context, request, &repeatable);
+    const enum status status = create_or_repeat(context, request, &repeatable);
     batch_tools_forget(&repeatable);
     return status;
 }
@@ -153,7 +183,7 @@ static enum status tell_page(const struct batch_context *context, const struct p
         batch_tools_token(token, what, page->last);
         response.next_page_token = token;
     }
-    return rpc_call_write(context->call, &response.base);
+    return rpc_call_answer(context->call, &response.base);
 }
 
 enum status batch_calls_list(const struct batch_context *context, const ProtobufCMessage *message)
@@ -210,5 +240,5 @@ enum status batch_calls_delete(const struct batch_context *context, const Protob
     batch_tools_forget(&repeatable);
     TRY(status);
     const Longhaul__V1__DeleteBatchResponse response = LONGHAUL__V1__DELETE_BATCH_RESPONSE__INIT;
-    return rpc_call_write(context->call, &response.base);
+    return rpc_call_answer(context->call, &response.base);
 }

@@ -44,7 +44,7 @@ static enum status answer(const struct batch_context *context,
 {
     struct document_message message;
     set_message(&message, document);
-    return rpc_call_write(context->call, &message.message.base);
+    return rpc_call_answer(context->call, &message.message.base);
 }
 
 /* ---- upload ---- */
@@ -244,7 +244,7 @@ static enum status tell_page(const struct batch_context *context, const struct p
         batch_tools_token(token, collection, page->documents[page->count - 1].number);
         response.next_page_token = token;
     }
-    return rpc_call_write(context->call, &response.base);
+    return rpc_call_answer(context->call, &response.base);
 }
 
 enum status document_calls_list(const struct batch_context *context,
@@ -293,5 +293,5 @@ enum status document_calls_delete(const struct batch_context *context,
     TRY(status);
     const Longhaul__V1__DeleteDocumentResponse response =
         LONGHAUL__V1__DELETE_DOCUMENT_RESPONSE__INIT;
-    return rpc_call_write(context->call, &response.base);
+    return rpc_call_answer(context->call, &response.base);
 }

@@ -152,7 +152,7 @@ static enum status make(const struct batch_context *context, const struct store_
     TRY(status);
     status = batch_message_init(&message, &batch);
     if (status == STATUS_OK)
-        status = rpc_call_write(context->call, &message.message.base);
+        status = rpc_call_answer(context->call, &message.message.base);
     batch_message_deinit(&message);
     store_batch_clear(&batch);
     return status;

@@ -194,8 +194,10 @@ enum status store_batch_create(struct store *store, struct store_batch_answer *a
     char id[STORE_ID_BYTES];
     *answer = (struct store_batch_answer){0};
     TRY(check_args(args));
-    store_make_id(store, id);
-    struct create create = {args, answer, args->id && args->id[0] ? args->id : id};
+    const bool chosen = args->id && args->id[0];
+    if (!chosen)
+        store_make_id(store, id);
+    struct create create = {args, answer, chosen ? args->id : id};
     return store_writer_run(store->writer, apply_create, &create);
 }
 

@@ -3,6 +3,7 @@
  * and that a store whose disk is in doubt takes no change. */
 #include "coordinator/batch/store_writer.h"
 
+#include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,8 +27,7 @@ struct change {
     void *context;
     enum status status;
     char message[MESSAGE_BYTES];
-    bool done;
-    pthread_cond_t ended;
+    sem_t ended; /* no condition under the writer's lock: those of a group would queue there */
 };
 
 struct store_writer {
@@ -159,7 +159,7 @@ static enum status commit(struct store_writer *writer, struct store_turn *turn, 
     const int64_t start_ns = clock_now_ns();
     TRY(store_segment_sync(&store->segment, &store->place));
     TRY(store_tenants_flush(&store->tenants, &store->link));
-    TRY(store_link_run(&store->link, "COMMIT"));
+    TRY(store_link_do_values(&store->link, "COMMIT", NULL, 0));
     pthread_mutex_lock(&writer->lock);
     writer->facts.commits++;
     writer->facts.changes += changes;
@@ -200,7 +200,7 @@ static void undo_files(struct store_turn *turn)
 enum status store_writer_end_part(struct store_turn *turn, enum status status)
 {
     if (status == STATUS_OK)
-        return store_link_run(turn->link, "RELEASE part");
+        return store_link_do_values(turn->link, "RELEASE part", NULL, 0);
     char message[MESSAGE_BYTES];
     snprintf(message, sizeof message, "%s", status_message());
     if (sqlite3_get_autocommit(turn->link->database))
@@ -249,7 +249,7 @@ static enum status run_group(struct store_writer *writer, struct change *group)
     struct store_turn turn;
     begin_turn(writer, &turn);
     int64_t changes = 0;
-    enum status status = store_link_run(&writer->store->link, "BEGIN IMMEDIATE");
+    enum status status = store_link_do_values(&writer->store->link, "BEGIN IMMEDIATE", NULL, 0);
     for (struct change *change = group; status == STATUS_OK && change; change = change->next) {
         bool spoilt;
         const enum status applied = apply_one(&turn, change, &spoilt);
@@ -294,14 +294,10 @@ static void run_changes(struct store_writer *writer, struct change *group)
     }
 }
 
-static void finish(struct store_writer *writer, struct change *const *changes, int count)
+static void finish(struct change *const *changes, int count)
 {
-    pthread_mutex_lock(&writer->lock);
-    for (int i = 0; i < count; i++) {
-        changes[i]->done = true;
-        pthread_cond_signal(&changes[i]->ended);
-    }
-    pthread_mutex_unlock(&writer->lock);
+    for (int i = 0; i < count; i++)
+        sem_post(&changes[i]->ended);
 }
 
 /* ---- between groups ---- */
@@ -404,7 +400,7 @@ static void *run(void *context)
         else
             for (int i = 0; i < count; i++)
                 answer_refused(writer, changes[i]);
-        finish(writer, changes, count);
+        finish(changes, count);
         if (writer->serving && clock_now_ns() >= writer->sweep_ns)
             sweep(writer);
         if (writer->serving)
@@ -468,13 +464,13 @@ enum status store_writer_run(struct store_writer *writer, store_apply *apply, vo
         pthread_mutex_unlock(&writer->lock);
         return status;
     }
-    pthread_cond_init(&change.ended, NULL);
+    sem_init(&change.ended, 0, 0);
     *writer->last = &change;
     writer->last = &change.next;
     pthread_cond_signal(&writer->come);
-    while (!change.done)
-        pthread_cond_wait(&change.ended, &writer->lock);
     pthread_mutex_unlock(&writer->lock);
-    pthread_cond_destroy(&change.ended);
+    while (sem_wait(&change.ended) != 0)
+        ; /* a signal */
+    sem_destroy(&change.ended);
     return change.status == STATUS_OK ? STATUS_OK : fail(change.status, "%s", change.message);
 }

@@ -72,5 +72,5 @@ enum status upload_call_handle(const struct batch_context *context, const Protob
     Longhaul__V1__UploadLinesResponse response = LONGHAUL__V1__UPLOAD_LINES_RESPONSE__INIT;
     response.committed_bytes = upload.committed_bytes;
     rpc_call_note(context->call, log_integer("committed_bytes", upload.committed_bytes));
-    return rpc_call_write(context->call, &response.base);
+    return rpc_call_answer(context->call, &response.base);
 }

@@ -37,6 +37,9 @@ static enum status make_samples(const struct recipe_stages *stages, enum recipe_
     console_say("%s: %lld of %lld tokens each, of %lld documents with %lld tokens", what,
                 (long long)packing->samples, (long long)report.sample_tokens,
                 (long long)packing->documents, (long long)packing->tokens);
+    if (packing->uncounted > 0)
+        console_say("%s: %lld more were dropped, all within prompts, of which the loss counts none",
+                    what, (long long)packing->uncounted);
     if (packing->sentences > 0)
         console_say("%s: %lld of %lld sentences kept; %d tokens of the vocabulary end one", what,
                     (long long)packing->kept, (long long)packing->sentences, report.delimiters);

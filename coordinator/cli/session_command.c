@@ -284,6 +284,8 @@ static const char *state_name(Longhaul__V1__SessionState state)
         return "reading";
     case LONGHAUL__V1__SESSION_STATE__SESSION_STATE_READY:
         return "ready";
+    case LONGHAUL__V1__SESSION_STATE__SESSION_STATE_SPILLED:
+        return "spilled";
     case LONGHAUL__V1__SESSION_STATE__SESSION_STATE_LOST:
         return "lost";
     default:

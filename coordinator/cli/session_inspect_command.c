@@ -39,11 +39,6 @@ static const char *store_name(const struct cache_store *store)
     return store->store == BANDS_SINKS ? "sinks" : "panels";
 }
 
-static const char *element_name(const struct cache_header *header)
-{
-    return header->cache == CHOICE_CACHE_F32 ? "float32" : "bfloat16";
-}
-
 static void print_text(const struct cache_reader *reader, size_t memory_bytes)
 {
     const struct cache_header *header = &reader->header;
@@ -56,8 +51,9 @@ static void print_text(const struct cache_reader *reader, size_t memory_bytes)
     printf("%-14s %s\n", "method", method);
     printf("%-14s %lld, planned for %lld\n", "tokens", (long long)header->tokens,
            (long long)header->context_tokens);
-    printf("%-14s %s, %lld layers, %lld key-value heads of %lld\n", "keys", element_name(header),
-           (long long)header->layers, (long long)header->kv_heads, (long long)header->head_dim);
+    printf("%-14s %s, %lld layers, %lld key-value heads of %lld\n", "keys",
+           cache_header_element_name(header), (long long)header->layers,
+           (long long)header->kv_heads, (long long)header->head_dim);
     printf("%-14s %zu bytes%s\n", "document", header->document_bytes,
            header->form == CACHE_FORM_CHAT ? ", the beginning of a user's message" : "");
     for (int s = 0; s < header->store_count; s++) {
@@ -86,7 +82,7 @@ static void print_json(const struct cache_reader *reader, size_t memory_bytes)
     json_writer_integer(&writer, "context_tokens", header->context_tokens);
     json_writer_unsigned(&writer, "document_bytes", header->document_bytes);
     json_writer_boolean(&writer, "raw", header->form == CACHE_FORM_RAW);
-    json_writer_text(&writer, "elements", element_name(header));
+    json_writer_text(&writer, "elements", cache_header_element_name(header));
     json_writer_integer(&writer, "layers", header->layers);
     json_writer_integer(&writer, "kv_heads", header->kv_heads);
     json_writer_integer(&writer, "head_dim", header->head_dim);

@@ -107,7 +107,7 @@ int session_command_restore(int argc, char **argv)
         .summary =
             "Makes a session of a file that longhaul session save wrote, and prints its name.\n"
             "Nothing of the document is computed again. The model must be the same, and the\n"
-            "workers' kernels keep keys of the same type; their number may be another.\n",
+            "workers keep keys of the same type (--cache); their number may be another.\n",
         .arguments = "FILE",
         .arguments_least = 1,
         .arguments_most = 1,

@@ -39,9 +39,16 @@ static bool is_full(const struct packer *packer)
     return packer->args->samples > 0 && packer->report->samples == packer->args->samples;
 }
 
+/* Where the loss counts only responses, a sample may lie within one long prompt: there is nothing
+ * to learn of it. */
 static enum status add_sample(struct packer *packer)
 {
     packer->counts[0] = 0;
+    if (!memchr(packer->counts, 1, (size_t)packer->used)) {
+        packer->used = 0;
+        packer->report->uncounted++;
+        return STATUS_OK;
+    }
     const struct sample sample = {.count = packer->used,
                                   .ids = packer->ids,
                                   .positions = packer->positions,
@@ -99,6 +106,11 @@ static enum status add_documents(struct packer *packer, const int64_t *order, in
                                  : add_tokens(packer, &document, 0, (int64_t)document.ids.count);
     }
     id_list_deinit(&document.ids);
+    if (status == STATUS_OK && packer->report->samples == 0 && packer->report->uncounted > 0)
+        return fail(STATUS_FAILED_PRECONDITION,
+                    "none of the data's %lld samples has a token that the loss counts: name data "
+                    "with longer responses, or let the loss count all",
+                    (long long)packer->report->uncounted);
     if (status == STATUS_OK && packer->report->samples == 0)
         status = fail(STATUS_FAILED_PRECONDITION,
                       "the data have %lld tokens to train on, less than one sample of %lld",

@@ -33,6 +33,7 @@ struct packing_report {
     int64_t sentences; /* with a selection */
     int64_t kept;      /* of the sentences */
     int64_t samples;
+    int64_t uncounted; /* further ones, which were dropped: the loss counts no token of them */
 };
 
 /* order [count]: the document that is packed as the nth, and the packed sample that is the nth of
@@ -41,6 +42,7 @@ void packing_document_order(int64_t *order, int64_t count, uint64_t seed);
 void packing_sample_order(int64_t *order, int64_t count, uint64_t seed);
 
 /* Writes a file of samples at `path` (sample_file.h). What is left of the last sample is dropped.
- * FAILED_PRECONDITION where the documents do not fill one. */
+ * FAILED_PRECONDITION where the documents do not fill one, or the loss counts none of their
+ * tokens. */
 MUST_CHECK enum status packing_write(const char *path, struct packing_report *report,
                                      const struct packing_args *args);

@@ -24,7 +24,7 @@ struct cache_packer {
 
 enum status cache_packer_create(struct cache_packer **out, size_t block_bytes, size_t element_bytes)
 {
-    assert(element_bytes == 2 || element_bytes == 4);
+    assert(element_bytes == 1 || element_bytes == 2 || element_bytes == 4);
     assert(block_bytes > 0 && block_bytes % element_bytes == 0);
     struct cache_packer *packer = calloc(1, sizeof *packer);
     if (packer) {

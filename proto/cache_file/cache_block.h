@@ -22,7 +22,7 @@ enum { CACHE_BLOCKS_AHEAD = 32 };
 /* What packing and unpacking needs; for one thread at a time. */
 struct cache_packer;
 
-/* For blocks of up to block_bytes, in elements of element_bytes: 2 or 4. */
+/* For blocks of up to block_bytes, in elements of element_bytes: 1, 2 or 4. */
 MUST_CHECK enum status cache_packer_create(struct cache_packer **packer, size_t block_bytes,
                                            size_t element_bytes);
 

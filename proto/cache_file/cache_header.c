@@ -20,7 +20,20 @@ enum {
     MODEL_DIGITS = CACHE_MODEL_BYTES - 1,
     ELEMENT_BF16 = 1,
     ELEMENT_F32 = 2,
+    ELEMENT_INT8 = 3, /* and a scale a row */
 };
+
+/* Types of elements, by the cache that they are of. */
+static const struct element {
+    uint32_t code;
+    size_t bytes;
+    const char *name;
+} elements[] = {
+    [CHOICE_CACHE_BF16] = {ELEMENT_BF16, 2, "bfloat16"},
+    [CHOICE_CACHE_F32] = {ELEMENT_F32, 4, "float32"},
+    [CHOICE_CACHE_INT8] = {ELEMENT_INT8, 1, "int8"},
+};
+enum { ELEMENTS = sizeof elements / sizeof elements[0] };
 
 static const char magic[MAGIC_BYTES + 1] = "LHCACHE\n";
 
@@ -78,8 +91,6 @@ static bool same_shape(const struct cache_header *a, const struct cache_header *
 enum status cache_header_match(const struct cache_header *found, const struct cache_header *planned,
                                const char *name)
 {
-    static const char *const elements[] = {
-        [CHOICE_CACHE_BF16] = "bfloat16", [CHOICE_CACHE_F32] = "float32"};
     char theirs[METHOD_TEXT_BYTES], ours[METHOD_TEXT_BYTES];
     method_print(&found->method, theirs);
     method_print(&planned->method, ours);
@@ -89,9 +100,9 @@ enum status cache_header_match(const struct cache_header *found, const struct ca
                     found->model, planned->model);
     if (found->cache != planned->cache)
         return fail(STATUS_FAILED_PRECONDITION,
-                    "%s holds %s keys; these workers' are %s: start workers with kernels of the "
-                    "same kind",
-                    name, elements[found->cache], elements[planned->cache]);
+                    "%s holds %s keys; these workers' are %s: start workers with the same --cache "
+                    "and kernels of the same kind",
+                    name, cache_header_element_name(found), cache_header_element_name(planned));
     if (strcmp(theirs, ours) != 0)
         return fail(STATUS_FAILED_PRECONDITION, "%s holds keys for %s, not for %s", name, theirs,
                     ours);
@@ -152,15 +163,20 @@ int64_t cache_header_number(const struct cache_header *header, const struct cach
     return -1;
 }
 
+const char *cache_header_element_name(const struct cache_header *header)
+{
+    return elements[header->cache].name;
+}
+
 size_t cache_header_element_bytes(const struct cache_header *header)
 {
-    return header->cache == CHOICE_CACHE_F32 ? 4 : 2;
+    return elements[header->cache].bytes;
 }
 
 static size_t record_bytes(const struct cache_header *header)
 {
-    return (size_t)(BANDS_LANES * header->kv_heads * header->head_dim) *
-           cache_header_element_bytes(header);
+    return (size_t)(BANDS_LANES * header->kv_heads *
+                    choice_cache_bytes(header->cache, header->head_dim));
 }
 
 size_t cache_header_block_bytes(const struct cache_header *header, int64_t number)
@@ -201,7 +217,7 @@ static uint8_t *put_facts(const struct cache_header *header, uint8_t *at, size_t
         CACHE_VERSION,
         BYTE_ORDER_MARK,
         (uint32_t)bytes,
-        header->cache == CHOICE_CACHE_F32 ? ELEMENT_F32 : ELEMENT_BF16,
+        elements[header->cache].code,
         (uint32_t)header->layers,
         (uint32_t)header->kv_heads,
         (uint32_t)header->head_dim,
@@ -340,17 +356,26 @@ struct frames {
     size_t at; /* their offset */
 };
 
+static enum status take_element(struct cursor *cursor, struct cache_header *header)
+{
+    uint32_t code = 0;
+    TRY(cursor_u32(cursor, &code, "the type of the elements"));
+    for (int cache = 0; cache < ELEMENTS; cache++)
+        if (elements[cache].code == code) {
+            header->cache = (enum choice_cache)cache;
+            return STATUS_OK;
+        }
+    return cursor_fail(cursor, cursor->offset - sizeof code, STATUS_UNIMPLEMENTED, "element",
+                       "elements of type %u: this program knows bfloat16 (%d), float32 (%d) and "
+                       "int8 (%d)",
+                       code, ELEMENT_BF16, ELEMENT_F32, ELEMENT_INT8);
+}
+
 static enum status take_shape(struct cursor *cursor, struct cache_header *header,
                               struct frames *frames, int64_t *spelling_bytes)
 {
-    uint32_t element = 0;
     int64_t panel = 0, stores = 0;
-    TRY(cursor_u32(cursor, &element, "the type of the elements"));
-    if (element != ELEMENT_BF16 && element != ELEMENT_F32)
-        return cursor_fail(cursor, cursor->offset - 4, STATUS_UNIMPLEMENTED, "element",
-                           "elements of type %u: this program knows bfloat16 (%d) and float32 (%d)",
-                           element, ELEMENT_BF16, ELEMENT_F32);
-    header->cache = element == ELEMENT_F32 ? CHOICE_CACHE_F32 : CHOICE_CACHE_BF16;
+    TRY(take_element(cursor, header));
     TRY(take_u32(cursor, &header->layers, 1, MODEL_SHAPE_LAYERS_MAX, "layers"));
     TRY(take_u32(cursor, &header->kv_heads, 1, CACHE_KV_HEADS_MAX, "KV heads"));
     TRY(take_u32(cursor, &header->head_dim, 1, CACHE_HEAD_DIM_MAX, "width of a head"));

@@ -2,8 +2,9 @@
  * of them are there. docs/cache-files.md has the layout byte by byte.
  *
  * The file's blocks are numbered: store after store, in each the panels in ascending order, of each
- * panel the layers. A block has the panel's records in that layer: K in each key frame,
- * then V, each [kv_heads, 64, head_dim]. Nothing in a file says which rank had what.
+ * panel the layers. A block has the panel's records in that layer: K in each key frame, then V,
+ * each [kv_heads, 64, head_dim], in 8 bits with a row's scale behind it. Nothing in a file says
+ * which rank had what.
  */
 #pragma once
 
@@ -80,6 +81,9 @@ struct cache_place cache_header_place(const struct cache_header *header, int64_t
 
 /* The number of the block that belongs there; -1: the file has none. */
 int64_t cache_header_number(const struct cache_header *header, const struct cache_place *place);
+
+/* Of a file's elements: "bfloat16", "float32", "int8". */
+const char *cache_header_element_name(const struct cache_header *header);
 
 /* Of one element, and of all records of block `number`. */
 size_t cache_header_element_bytes(const struct cache_header *header);

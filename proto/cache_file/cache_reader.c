@@ -103,6 +103,11 @@ static uint64_t get_u64(const uint8_t *at)
     return value;
 }
 
+uint64_t cache_reader_digest(const struct cache_reader *reader)
+{
+    return get_u64(reader->data + reader->header_bytes - sizeof(uint64_t));
+}
+
 struct cache_stored cache_reader_stored(const struct cache_reader *reader, int64_t number)
 {
     const uint8_t *entry = reader->data + reader->table + number * CACHE_ENTRY_BYTES;

@@ -42,5 +42,8 @@ MUST_CHECK enum status cache_reader_parse(struct cache_reader *reader, const voi
 /* Accepts {0}. */
 void cache_reader_close(struct cache_reader *reader);
 
+/* The header's digest, as the file has it. */
+uint64_t cache_reader_digest(const struct cache_reader *reader);
+
 /* Block `number` as it is stored, for cache_block_unpack. 0 <= number < blocks. */
 struct cache_stored cache_reader_stored(const struct cache_reader *reader, int64_t number);

@@ -58,7 +58,7 @@ enum status rpc_client_create_as(struct rpc_client **client, const struct rpc_cl
     enum status status = STATUS_OK;
     if (args->authorization && !(c->authorization = strdup(args->authorization)))
         TRY_ELSE(fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a gRPC client"), free_client);
-    TRY_ELSE(rpc_queue_create(&c->queue, 1), free_client);
+    TRY_ELSE(rpc_queue_create(&c->queue), free_client);
     grpc_arg list[] = {
         /* Calls are not idempotent; a proxy of the environment is not for the cluster's own
            addresses. */

@@ -4,6 +4,8 @@
  *
  * Two queues, each with its thread: arrivals have their own, so that a stream whose writes complete
  * at once cannot keep new connections waiting (a queue hands out what is ready before it polls).
+ * A call has a thread while its handler runs: not while its request is on its way, and not while
+ * its client takes the status. The calls' queue ends such waits in time (look_at_calls).
  */
 #include "proto/rpc/rpc_server.h"
 
@@ -24,8 +26,9 @@
 #include "proto/rpc/handover.h"
 #include "proto/rpc/raw_server.h"
 #include "proto/rpc/rpc_acceptor.h"
+#include "proto/rpc/rpc_call.h"
 #include "proto/rpc/rpc_end_line.h"
-#include "proto/rpc/rpc_wire.h"
+#include "proto/rpc/rpc_threads.h"
 
 enum {
     ARRIVALS_MAX = 16,
@@ -56,6 +59,7 @@ struct rpc_listener {
 
 struct rpc_server {
     struct rpc_queue *arrivals, *calls;
+    struct rpc_threads *threads;
     int connections_max;
     pthread_mutex_t lock;           /* of what follows, and of every share */
     struct rpc_listener *listeners; /* only rpc_server_listen adds, only rpc_server_destroy drops */
@@ -67,33 +71,8 @@ struct rpc_server {
     bool draining, stopping;
 };
 
-/* First an arrival that waits for its call, then the call. */
-struct rpc_call {
-    struct rpc_tag arrival;
-    struct rpc_server *server;
-    struct rpc_listener *listener;
-    struct rpc_call *next, **link; /* in server->running */
-    grpc_call *raw;
-    grpc_call_details about;
-    grpc_metadata_array metadata;
-    struct rpc_wire wire;
-    struct rpc_arena *arena;
-    const struct rpc_method *method;
-    struct rpc_share *share; /* NULL for a call that is refused */
-    struct status_details details;
-    int64_t begun_ns, deadline_ns;
-    struct log_field notes[RPC_END_LINE_NOTES_MAX];
-    size_t note_count;
-    int cancelled; /* set by gRPC when RPC_WIRE_END is over */
-    struct rpc_acceptor_call connection;
-    struct rpc_caller caller;
-    struct rpc_tag refusal;
-    grpc_slice sentence; /* of its status, with the trailer while the status is sent */
-    grpc_metadata trailer;
-    bool has_trailer;
-};
-
-/* ---- a call's life: arm -> arrived -> serve (own thread) -> end
+/* ---- a call's life: arm -> arrived -> request_came -> serve (a thread) -> finish -> call_over
+ *                                    -> serve, where the client streams
  *                                    -> refuse -> refused ---- */
 
 static void arrived(struct rpc_tag *tag, bool ok);
@@ -133,15 +112,21 @@ static void arm(struct rpc_listener *listener)
     assert(error == GRPC_CALL_OK);
 }
 
+/* Whether the path is "/SERVICE/NAME" of the method. */
+static bool is_path_of(const struct rpc_method *method, const char *path, size_t bytes)
+{
+    const size_t service = strlen(method->service), name = strlen(method->name);
+    return bytes == service + name + 2 && path[0] == '/' && path[service + 1] == '/' &&
+           memcmp(path + 1, method->service, service) == 0 &&
+           memcmp(path + service + 2, method->name, name) == 0;
+}
+
 static const struct rpc_method *find_method(const struct rpc_listener *listener, grpc_slice path)
 {
-    char wanted[256];
-    for (size_t i = 0; i < listener->method_count; i++) {
-        const struct rpc_method *method = &listener->methods[i];
-        snprintf(wanted, sizeof wanted, "/%s/%s", method->service, method->name);
-        if (grpc_slice_str_cmp(path, wanted) == 0)
-            return method;
-    }
+    const char *text = (const char *)GRPC_SLICE_START_PTR(path);
+    for (size_t i = 0; i < listener->method_count; i++)
+        if (is_path_of(&listener->methods[i], text, GRPC_SLICE_LENGTH(path)))
+            return &listener->methods[i];
     return NULL;
 }
 
@@ -151,8 +136,11 @@ static grpc_status_code code_on_wire(enum status status)
     return status == STATUS_IO ? GRPC_STATUS_INTERNAL : (grpc_status_code)status;
 }
 
-/* Fills two operations that end the call with `status` and its sentence. */
-static size_t put_status(struct rpc_call *call, grpc_op ops[2], enum status status, bool greeted)
+enum { FINISH_OPS = 3 };
+
+/* Fills the operations that end the call with `status` and its sentence, and the answer before. */
+static size_t put_status(struct rpc_call *call, grpc_op ops[FINISH_OPS], enum status status,
+                         bool greeted)
 {
     const char *text = status == STATUS_OK ? "" : status_message();
     call->sentence = grpc_slice_from_copied_string(text);
@@ -160,10 +148,14 @@ static size_t put_status(struct rpc_call *call, grpc_op ops[2], enum status stat
     call->has_trailer =
         status != STATUS_OK &&
         status_details_pack(&call->details, &call->trailer.value, (int)code_on_wire(status), text);
-    memset(ops, 0, 2 * sizeof *ops);
+    memset(ops, 0, FINISH_OPS * sizeof *ops);
     size_t count = 0;
     if (!greeted)
         ops[count++].op = GRPC_OP_SEND_INITIAL_METADATA;
+    if (call->answer && status == STATUS_OK) {
+        ops[count].op = GRPC_OP_SEND_MESSAGE;
+        ops[count++].data.send_message.send_message = call->answer;
+    }
     grpc_op *op = &ops[count++];
     op->op = GRPC_OP_SEND_STATUS_FROM_SERVER;
     op->data.send_status_from_server.status = code_on_wire(status);
@@ -193,29 +185,22 @@ static void flush(struct rpc_call *call)
     }
 }
 
+static void call_over(struct rpc_wire *wire);
+
+/* The caller's last word in the call: call_over frees it. */
 static void finish(struct rpc_call *call, enum status status)
 {
-    grpc_op ops[2];
-    size_t count = put_status(call, ops, status, call->wire.greeted);
+    struct rpc_server *server = call->server;
+    grpc_op ops[FINISH_OPS];
+    const size_t count = put_status(call, ops, status, call->wire.greeted);
     flush(call);
-    rpc_wire_begin(&call->wire, RPC_WIRE_FINISH, ops, count);
-    (void)rpc_wire_wait(&call->wire, RPC_WIRE_FINISH, clock_after_ms(FINISH_DEADLINE_MS));
-    /* The call must be over on the client's side before deinit cancels it. */
-    (void)rpc_wire_wait(&call->wire, RPC_WIRE_END, clock_after_ms(FINISH_DEADLINE_MS));
+    pthread_mutex_lock(&server->lock);
+    call->quiet_ns = clock_after_ms(call->answer ? RPC_WRITE_DEADLINE_MS : FINISH_DEADLINE_MS);
+    pthread_mutex_unlock(&server->lock);
+    rpc_wire_end(&call->wire, ops, count, call_over);
 }
 
 /* ---- the line that tells of a call's end ---- */
-
-void rpc_call_note(struct rpc_call *call, struct log_field field)
-{
-    size_t i = 0;
-    while (i < call->note_count && strcmp(call->notes[i].key, field.key) != 0)
-        i++;
-    assert(i < RPC_END_LINE_NOTES_MAX);
-    call->notes[i] = field;
-    if (i == call->note_count)
-        call->note_count++;
-}
 
 /* What the client is told: a word for programs where there is one, and the sentence. */
 static void note_failure(struct rpc_call *call)
@@ -246,6 +231,12 @@ static void log_end(struct rpc_call *call, enum status status)
     });
 }
 
+/* When its one request must be there. */
+static int64_t request_until_ns(const struct rpc_call *call)
+{
+    return call->begun_ns + RPC_WRITE_DEADLINE_MS * INT64_C(1000000);
+}
+
 static enum status handle(struct rpc_call *call)
 {
     struct rpc_server *server = call->server;
@@ -265,7 +256,7 @@ static enum status handle(struct rpc_call *call)
     }
     const ProtobufCMessage *request = NULL;
     TRY(rpc_wire_read(&call->wire, call->arena, &request, method->request,
-                      method->request_bytes_max, clock_after_ms(RPC_WRITE_DEADLINE_MS)));
+                      method->request_bytes_max, request_until_ns(call)));
     if (!request)
         return fail(STATUS_INVALID_ARGUMENT, "%s: the call carries no request", method->name);
     return method->handle(call, request, method->context);
@@ -298,8 +289,10 @@ static void unlink_call(struct rpc_call *call)
     call->share->open--;
 }
 
-static void call_end(struct rpc_call *call)
+/* On the thread of the calls' queue, which no longer knows the call. */
+static void call_over(struct rpc_wire *wire)
 {
+    struct rpc_call *call = (struct rpc_call *)((char *)wire - offsetof(struct rpc_call, wire));
     struct rpc_server *server = call->server;
     struct rpc_listener *listener = call->listener;
     pthread_mutex_lock(&server->lock);
@@ -309,6 +302,8 @@ static void call_end(struct rpc_call *call)
     rpc_wire_deinit(&call->wire);
     end_connection(call);
     drop_status(call);
+    if (call->answer)
+        grpc_byte_buffer_destroy(call->answer);
     rpc_arena_destroy(call->arena);
     call_free(call);
 
@@ -321,25 +316,92 @@ static void call_end(struct rpc_call *call)
     pthread_mutex_unlock(&server->lock);
 }
 
-static void *serve(void *argument)
+/* Ends the handler's part of the call. */
+static void leave(struct rpc_call *call, enum status status)
 {
-    struct rpc_call *call = argument;
     struct rpc_server *server = call->server;
-    grpc_op over = {.op = GRPC_OP_RECV_CLOSE_ON_SERVER};
-    over.data.recv_close_on_server.cancelled = &call->cancelled;
-    rpc_wire_begin(&call->wire, RPC_WIRE_END, &over, 1);
-    enum status status = rpc_arena_create(&call->arena);
-    if (status == STATUS_OK)
-        status = handle(call);
     log_end(call, status); /* before finish(): its waits word sentences of their own */
     pthread_mutex_lock(&server->lock);
     server->handled_count--;
     pthread_cond_broadcast(&server->changed);
     pthread_mutex_unlock(&server->lock);
     finish(call, status);
+}
+
+static void serve(struct rpc_job *job)
+{
+    struct rpc_call *call = (struct rpc_call *)((char *)job - offsetof(struct rpc_call, job));
+    enum status status = rpc_arena_create(&call->arena);
+    if (status == STATUS_OK)
+        status = handle(call);
+    leave(call, status);
     log_request(NULL);
-    call_end(call);
-    return NULL;
+}
+
+/* Where no thread can be had the call is refused after all. */
+static void start_serving(struct rpc_call *call)
+{
+    call->job.run = serve;
+    const enum status status = rpc_threads_run(call->server->threads, &call->job);
+    if (status == STATUS_OK)
+        return;
+    call->details.retry_ms = RETRY_MS;
+    leave(call, status);
+}
+
+/* ---- waiting without a thread, on the thread of the calls' queue ---- */
+
+/* Whether the call still waited for its request. */
+static bool stop_reading(struct rpc_call *call)
+{
+    pthread_mutex_lock(&call->server->lock);
+    const bool waited = call->reading;
+    call->reading = false;
+    call->quiet_ns = CLOCK_NEVER_NS;
+    pthread_mutex_unlock(&call->server->lock);
+    return waited;
+}
+
+/* The request is there, or the client is gone. */
+static void request_came(struct rpc_tag *tag, bool ok)
+{
+    struct rpc_call *call =
+        (struct rpc_call *)((char *)tag - offsetof(struct rpc_call, wire.ops[RPC_WIRE_READ].tag));
+    tag->done = rpc_wire_op_done;
+    if (!stop_reading(call)) {
+        rpc_wire_op_done(tag, ok); /* the call may be over */
+        return;
+    }
+    rpc_wire_op_done(tag, ok);
+    start_serving(call);
+}
+
+/* A call whose request does not come in time is served, to be told so; NULL: none. One whose client
+ * does not take its status is cancelled. */
+static struct rpc_call *look_at_quiet(struct rpc_server *server)
+{
+    const int64_t now_ns = clock_now_ns();
+    struct rpc_call *late = NULL;
+    pthread_mutex_lock(&server->lock);
+    for (struct rpc_call *call = server->running; call && !late; call = call->next) {
+        if (now_ns < call->quiet_ns)
+            continue;
+        if (call->reading)
+            late = call;
+        else
+            grpc_call_cancel(call->raw, NULL);
+        call->reading = false;
+        call->quiet_ns = CLOCK_NEVER_NS;
+    }
+    pthread_mutex_unlock(&server->lock);
+    return late;
+}
+
+static void look_at_calls(void *context)
+{
+    struct rpc_server *server = context;
+    for (struct rpc_call *late; (late = look_at_quiet(server));)
+        start_serving(late);
 }
 
 /* ---- refusing: without a thread, however many come ---- */
@@ -367,7 +429,7 @@ static void refuse(struct rpc_call *call, enum status status)
     log_end(call, status);
     if (status == STATUS_RESOURCE_EXHAUSTED)
         call->details.retry_ms = RETRY_MS;
-    grpc_op ops[3];
+    grpc_op ops[FINISH_OPS + 1];
     size_t count = put_status(call, ops, status, false);
     memset(&ops[count], 0, sizeof ops[count]);
     ops[count].op = GRPC_OP_RECV_CLOSE_ON_SERVER;
@@ -393,7 +455,7 @@ static enum status refuse_path(const struct rpc_call *call)
  * lock. */
 static enum status admit(struct rpc_call *call)
 {
-    const struct rpc_method *method = find_method(call->listener, call->about.method);
+    const struct rpc_method *method = call->method;
     if (!method)
         return refuse_path(call);
     struct rpc_share *share = method->share ? method->share : &call->server->share;
@@ -410,7 +472,6 @@ static enum status admit(struct rpc_call *call)
                                    : " or try again later",
                     share->setting ? share->setting : "");
     call->details.reason = NULL;
-    call->method = method;
     call->share = share;
     share->open++;
     return STATUS_OK;
@@ -420,7 +481,7 @@ static enum status admit(struct rpc_call *call)
 static enum status ask_guard(struct rpc_call *call)
 {
     const struct rpc_listener *listener = call->listener;
-    const struct rpc_method *method = find_method(listener, call->about.method);
+    const struct rpc_method *method = call->method;
     if (!method || method->unguarded || !listener->guard)
         return STATUS_OK;
     size_t bytes = 0;
@@ -438,23 +499,20 @@ static int64_t deadline_of(const struct rpc_call *call)
     return clock_now_ns() + left.tv_sec * 1000000000 + left.tv_nsec;
 }
 
-/* Where no thread can be had the call is refused after all. */
-static void start_serving(struct rpc_call *call)
+/* The call's first operations: to hear of its end, and to read its one request. From here on it may
+ * be served, and over. */
+static void begin_call(struct rpc_call *call)
 {
-    struct rpc_server *server = call->server;
-    pthread_t thread;
-    int error = pthread_create(&thread, NULL, serve, call);
-    if (!error) {
-        pthread_detach(thread);
+    grpc_op over = {.op = GRPC_OP_RECV_CLOSE_ON_SERVER};
+    over.data.recv_close_on_server.cancelled = &call->cancelled;
+    const bool streams = call->method->client_streams;
+    rpc_wire_begin(&call->wire, RPC_WIRE_END, &over, 1);
+    if (streams) {
+        start_serving(call);
         return;
     }
-    pthread_mutex_lock(&server->lock);
-    unlink_call(call);
-    server->running_count--;
-    server->handled_count--;
-    call->listener->refused_count++;
-    pthread_mutex_unlock(&server->lock);
-    refuse(call, fail(STATUS_RESOURCE_EXHAUSTED, "start a thread for a call: %s", strerror(error)));
+    call->wire.ops[RPC_WIRE_READ].tag.done = request_came;
+    rpc_wire_begin_read(&call->wire);
 }
 
 static void arrived(struct rpc_tag *tag, bool ok)
@@ -467,6 +525,7 @@ static void arrived(struct rpc_tag *tag, bool ok)
         begin_connection(call);
         call->begun_ns = clock_now_ns();
         call->deadline_ns = deadline_of(call);
+        call->method = find_method(listener, call->about.method);
         status = ask_guard(call);
     }
     pthread_mutex_lock(&server->lock);
@@ -481,6 +540,8 @@ static void arrived(struct rpc_tag *tag, bool ok)
         if (call->next)
             call->next->link = &call->next;
         server->running = call;
+        call->reading = !call->method->client_streams;
+        call->quiet_ns = call->reading ? request_until_ns(call) : CLOCK_NEVER_NS;
         rpc_wire_init(&call->wire, call->raw, true);
     } else if (ok) {
         listener->refused_count++;
@@ -493,7 +554,7 @@ static void arrived(struct rpc_tag *tag, bool ok)
     }
     arm(listener);
     if (status == STATUS_OK)
-        start_serving(call);
+        begin_call(call);
     else
         refuse(call, status);
 }
@@ -523,8 +584,9 @@ enum status rpc_server_create(struct rpc_server **server, const struct rpc_limit
     pthread_mutex_init(&s->lock, NULL);
     pthread_cond_init(&s->changed, NULL);
     enum status status = STATUS_OK;
-    TRY_ELSE(rpc_queue_create(&s->arrivals, 1), destroy);
-    TRY_ELSE(rpc_queue_create(&s->calls, 1), destroy);
+    TRY_ELSE(rpc_threads_create(&s->threads), destroy);
+    TRY_ELSE(rpc_queue_create(&s->arrivals), destroy);
+    TRY_ELSE(rpc_queue_create_ticking(&s->calls, look_at_calls, s), destroy);
     *server = s;
     return STATUS_OK;
 destroy:
@@ -665,6 +727,7 @@ void rpc_server_destroy(struct rpc_server *server, int64_t grace_ms)
         return;
     if (server->listeners)
         stop(server, grace_ms);
+    rpc_threads_destroy(server->threads);
     while (server->listeners) {
         struct rpc_listener *listener = server->listeners;
         server->listeners = listener->next;
@@ -675,81 +738,4 @@ void rpc_server_destroy(struct rpc_server *server, int64_t grace_ms)
     pthread_cond_destroy(&server->changed);
     pthread_mutex_destroy(&server->lock);
     free(server);
-}
-
-/* ---- for handlers ---- */
-
-enum status rpc_call_read(struct rpc_call *call, const ProtobufCMessage **message,
-                          int64_t timeout_ms)
-{
-    return rpc_wire_read(&call->wire, call->arena, message, call->method->request,
-                         call->method->request_bytes_max, clock_after_ms(timeout_ms));
-}
-
-enum status rpc_call_write(struct rpc_call *call, const ProtobufCMessage *message)
-{
-    return rpc_wire_write(&call->wire, message, clock_after_ms(RPC_WRITE_DEADLINE_MS));
-}
-
-enum status rpc_call_post(struct rpc_call *call, const ProtobufCMessage *message)
-{
-    return rpc_wire_post(&call->wire, message);
-}
-
-bool rpc_call_has_room(struct rpc_call *call, int64_t timeout_ms)
-{
-    return rpc_wire_wait_unsent(&call->wire, RPC_UNSENT_BYTES_MAX, clock_after_ms(timeout_ms));
-}
-
-int64_t rpc_call_stalled_ms(struct rpc_call *call)
-{
-    return rpc_wire_stalled_ms(&call->wire);
-}
-
-bool rpc_call_cancelled(struct rpc_call *call)
-{
-    return rpc_wire_ended(&call->wire);
-}
-
-void rpc_call_cancel(struct rpc_call *call)
-{
-    grpc_call_cancel(call->raw, NULL);
-}
-
-int64_t rpc_call_deadline_ns(const struct rpc_call *call)
-{
-    return call->deadline_ns;
-}
-
-const char *rpc_call_peer(const struct rpc_call *call)
-{
-    return call->connection.peer;
-}
-
-const struct rpc_caller *rpc_call_caller(const struct rpc_call *call)
-{
-    return &call->caller;
-}
-
-const char *rpc_call_metadata(const struct rpc_call *call, const char *key, size_t *bytes)
-{
-    for (size_t i = 0; i < call->metadata.count; i++) {
-        const grpc_metadata *entry = &call->metadata.metadata[i];
-        if (grpc_slice_str_cmp(entry->key, key) != 0)
-            continue;
-        *bytes = GRPC_SLICE_LENGTH(entry->value);
-        return (const char *)GRPC_SLICE_START_PTR(entry->value);
-    }
-    *bytes = 0;
-    return NULL;
-}
-
-const char *rpc_call_authorization(const struct rpc_call *call, size_t *bytes)
-{
-    return rpc_call_metadata(call, RPC_AUTHORIZATION, bytes);
-}
-
-struct status_details *rpc_call_details(struct rpc_call *call)
-{
-    return &call->details;
 }

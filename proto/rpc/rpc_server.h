@@ -122,8 +122,12 @@ MUST_CHECK enum status rpc_call_read(struct rpc_call *call, const ProtobufCMessa
  * RPC_WRITE_DEADLINE_MS. */
 MUST_CHECK enum status rpc_call_write(struct rpc_call *call, const ProtobufCMessage *message);
 
-/* The same without waiting: the bytes are kept until the client takes them. CANCELLED when the call
- * is over. The handler looks at rpc_call_has_room and rpc_call_stalled_ms. */
+/* The one answer of a call that has no other: it goes out with the status, if that is OK. Waits for
+ * nothing and is always OK, so that a handler may end with it. */
+enum status rpc_call_answer(struct rpc_call *call, const ProtobufCMessage *message);
+
+/* As rpc_call_write, without waiting: the bytes are kept until the client takes them. CANCELLED
+ * when the call is over. The handler looks at rpc_call_has_room and rpc_call_stalled_ms. */
 MUST_CHECK enum status rpc_call_post(struct rpc_call *call, const ProtobufCMessage *message);
 
 /* Whether less than RPC_UNSENT_BYTES_MAX are kept, after waiting for it at most `timeout_ms`. */

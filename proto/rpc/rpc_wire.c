@@ -17,7 +17,31 @@ static struct rpc_wire_op *op_of(struct rpc_tag *tag)
     return (struct rpc_wire_op *)((char *)tag - offsetof(struct rpc_wire_op, tag));
 }
 
-static void op_done(struct rpc_tag *tag, bool ok)
+/* Under the lock. */
+static bool any_pending(const struct rpc_wire *wire)
+{
+    for (int i = 0; i < RPC_WIRE_KINDS; i++)
+        if (wire->ops[i].pending)
+            return true;
+    return false;
+}
+
+/* Takes the lock away after an operation has ended, and calls `over` after the last one. */
+static void unlock_after(struct rpc_wire *wire)
+{
+    const bool ends = wire->over != NULL;
+    const bool over = ends && !any_pending(wire);
+    /* A client that streams may still be read from when it has its status. */
+    const bool stuck =
+        ends && !over && !wire->ops[RPC_WIRE_FINISH].pending && !wire->ops[RPC_WIRE_END].pending;
+    pthread_mutex_unlock(&wire->lock);
+    if (over)
+        wire->over(wire);
+    else if (stuck)
+        grpc_call_cancel(wire->call, NULL);
+}
+
+void rpc_wire_op_done(struct rpc_tag *tag, bool ok)
 {
     struct rpc_wire_op *op = op_of(tag);
     struct rpc_wire *wire = op->wire;
@@ -25,7 +49,7 @@ static void op_done(struct rpc_tag *tag, bool ok)
     op->pending = false;
     op->ok = ok;
     pthread_cond_broadcast(&wire->changed);
-    pthread_mutex_unlock(&wire->lock);
+    unlock_after(wire);
 }
 
 /* Takes the first message off the list. Under the lock. */
@@ -77,7 +101,7 @@ static void write_done(struct rpc_tag *tag, bool ok)
     op->pending = wire->unsent != NULL;
     grpc_byte_buffer *next = op->pending ? wire->unsent->buffer : NULL;
     pthread_cond_broadcast(&wire->changed);
-    pthread_mutex_unlock(&wire->lock);
+    unlock_after(wire);
     unsent_free(done);
     if (next)
         send_first(wire, next, false);
@@ -92,13 +116,17 @@ void rpc_wire_init(struct rpc_wire *wire, grpc_call *call, bool greets)
     pthread_mutex_init(&wire->lock, NULL);
     pthread_cond_init(&wire->changed, NULL);
     for (int i = 0; i < RPC_WIRE_KINDS; i++)
-        wire->ops[i] = (struct rpc_wire_op){.tag = {op_done}, .wire = wire};
+        wire->ops[i] = (struct rpc_wire_op){.tag = {rpc_wire_op_done}, .wire = wire};
     wire->ops[RPC_WIRE_WRITE].tag.done = write_done;
 }
 
 void rpc_wire_deinit(struct rpc_wire *wire)
 {
-    grpc_call_cancel(wire->call, NULL);
+    pthread_mutex_lock(&wire->lock);
+    const bool pending = any_pending(wire);
+    pthread_mutex_unlock(&wire->lock);
+    if (pending)
+        grpc_call_cancel(wire->call, NULL);
     /* gRPC ends every operation of a cancelled call at once. */
     for (int i = 0; i < RPC_WIRE_KINDS; i++)
         (void)rpc_wire_wait(wire, (enum rpc_wire_kind)i, CLOCK_NEVER_NS);
@@ -122,6 +150,21 @@ void rpc_wire_begin(struct rpc_wire *wire, enum rpc_wire_kind kind, const grpc_o
     assert(error == GRPC_CALL_OK);
 }
 
+void rpc_wire_end(struct rpc_wire *wire, const grpc_op *ops, size_t count,
+                  void (*over)(struct rpc_wire *wire))
+{
+    struct rpc_wire_op *op = &wire->ops[RPC_WIRE_FINISH];
+    pthread_mutex_lock(&wire->lock);
+    assert(!op->pending && !wire->over);
+    op->pending = true;
+    wire->over = over;
+    grpc_call *call = wire->call;
+    pthread_mutex_unlock(&wire->lock);
+    handover_give(&op->tag);
+    grpc_call_error error = grpc_call_start_batch(call, ops, count, &op->tag, NULL);
+    assert(error == GRPC_CALL_OK);
+}
+
 bool rpc_wire_wait(struct rpc_wire *wire, enum rpc_wire_kind kind, int64_t deadline_ns)
 {
     pthread_mutex_lock(&wire->lock);
@@ -137,17 +180,21 @@ bool rpc_wire_ended(struct rpc_wire *wire)
     return rpc_wire_wait(wire, RPC_WIRE_END, 0);
 }
 
+void rpc_wire_begin_read(struct rpc_wire *wire)
+{
+    grpc_op op = {.op = GRPC_OP_RECV_MESSAGE};
+    op.data.recv_message.recv_message = &wire->incoming;
+    wire->read_begun = true;
+    rpc_wire_begin(wire, RPC_WIRE_READ, &op, 1);
+}
+
 enum status rpc_wire_read(struct rpc_wire *wire, struct rpc_arena *arena,
                           const ProtobufCMessage **message,
                           const ProtobufCMessageDescriptor *descriptor, size_t bytes_max,
                           int64_t deadline_ns)
 {
-    if (!wire->read_begun) {
-        grpc_op op = {.op = GRPC_OP_RECV_MESSAGE};
-        op.data.recv_message.recv_message = &wire->incoming;
-        wire->read_begun = true;
-        rpc_wire_begin(wire, RPC_WIRE_READ, &op, 1);
-    }
+    if (!wire->read_begun)
+        rpc_wire_begin_read(wire);
     if (!rpc_wire_wait(wire, RPC_WIRE_READ, deadline_ns))
         return fail(STATUS_DEADLINE_EXCEEDED, "no message came in time");
     wire->read_begun = false;

@@ -51,18 +51,31 @@ struct rpc_wire {
     int64_t taken_ns;      /* when the peer last took one, or the first one began to wait */
     bool write_failed;     /* the call is over: nothing is sent any more */
     grpc_byte_buffer *incoming;
-    bool read_begun; /* a READ was begun whose message nobody has taken */
-    bool greeted;    /* initial metadata was sent */
+    bool read_begun;                     /* a READ was begun whose message nobody has taken */
+    bool greeted;                        /* initial metadata was sent */
+    void (*over)(struct rpc_wire *wire); /* NULL until rpc_wire_end */
 };
 
 /* Takes `call`. */
 void rpc_wire_init(struct rpc_wire *wire, grpc_call *call, bool greets);
 
-/* Cancels what has not ended, waits for every operation, frees the call. */
+/* Cancels what has not ended, waits for every operation, frees the call. On the queue's thread
+ * every operation must have ended. */
 void rpc_wire_deinit(struct rpc_wire *wire);
 
 void rpc_wire_begin(struct rpc_wire *wire, enum rpc_wire_kind kind, const grpc_op *ops,
                     size_t count);
+
+/* Begins the server's last operation, FINISH. When every operation has ended `over` is called, on
+ * the queue's thread: whoever calls this has no further word in the call. */
+void rpc_wire_end(struct rpc_wire *wire, const grpc_op *ops, size_t count,
+                  void (*over)(struct rpc_wire *wire));
+
+/* Begins to read a message, which rpc_wire_read takes. */
+void rpc_wire_begin_read(struct rpc_wire *wire);
+
+/* What an operation's tag does when it has ended. */
+void rpc_wire_op_done(struct rpc_tag *tag, bool ok);
 
 /* True when no operation of this kind is under way any more. */
 bool rpc_wire_wait(struct rpc_wire *wire, enum rpc_wire_kind kind, int64_t deadline_ns);

@@ -1,6 +1,7 @@
 """submitters BIN TESTS [--clients N] [--seconds S] [--share PERCENT]: row F17 of the contract. Starts a coordinator with a store,
 has N clients create batches over gRPC (tests/durability/submit_load.c), kills the coordinator with -9, and looks for every batch
-that was acknowledged. Prints a line for each figure: `name figure gate PASS|FAIL seed`."""
+that was acknowledged. Prints a line for each figure: `name figure gate PASS|FAIL seed`, and what a submission takes of the
+processor on both sides, beside an empty call of the same coordinator and of a server that does nothing else."""
 import argparse
 import os
 import re
@@ -24,6 +25,34 @@ def resident_mib(pid):
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
+def cpu_seconds(pid):
+    with open("/proc/%d/stat" % pid, encoding="ascii") as file:
+        fields = file.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def submit(address, seconds, *words):
+    return subprocess.run(
+        [os.path.join(options.tests, "submit_load"), "--server", address, "--clients", str(options.clients), "--seconds",
+         str(seconds), *words], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=seconds + 120, check=False)
+
+
+def costs(told, server_seconds):
+    """Microseconds of the processor a call: the server's, the client's."""
+    calls = int(re.search(r"^acknowledged (\d+)$", told.stdout, re.M)[1])
+    return server_seconds * 1e6 / max(calls, 1), float(re.search(r"^client_cpu_us (\S+)$", told.stdout, re.M)[1])
+
+
+def bare_costs(seconds):
+    server = subprocess.Popen([os.path.join(options.tests, "bare_server")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        told = submit(server.stdout.readline().strip(), seconds, "--empty", "/nothing/Nothing")
+        rest, _ = server.communicate("", timeout=20)
+    finally:
+        server.kill()
+    return float(re.search(r"cpu_us (\S+)", rest)[1]), float(re.search(r"^client_cpu_us (\S+)$", told.stdout, re.M)[1])
+
+
 def main():
     with tempfile.TemporaryDirectory(prefix="longhaul-submitters-") as folder:
         model, ready, store = (os.path.join(folder, name) for name in ("tiny.gguf", "ready", "store"))
@@ -39,15 +68,19 @@ def main():
                 time.sleep(0.02)
             with open(ready, encoding="ascii") as file:
                 address = file.readline().split()[0]
-            result = subprocess.run(
-                [os.path.join(options.tests, "submit_load"), "--server", address, "--clients", str(options.clients), "--seconds",
-                 str(options.seconds), "--share", str(options.share)], stdin=subprocess.DEVNULL, capture_output=True, text=True,
-                timeout=options.seconds + 120, check=False)
+            before = cpu_seconds(coordinator.pid)
+            result = submit(address, options.seconds, "--share", str(options.share))
+            submission = costs(result, cpu_seconds(coordinator.pid) - before)
             resident = resident_mib(coordinator.pid)
+            before = cpu_seconds(coordinator.pid)
+            empty = costs(submit(address, options.seconds / 4, "--empty", "/grpc.health.v1.Health/Check"),
+                          cpu_seconds(coordinator.pid) - before)
         finally:
             coordinator.kill()
             coordinator.wait(20)
         sys.stdout.write(result.stdout)
+        print("processor time, us, coordinator + client: a submission %.0f + %.0f, an empty call %.0f + %.0f, "
+              "one of a server that does nothing %.0f + %.0f" % (*submission, *empty, *bare_costs(options.seconds / 4)))
         sys.stderr.write(result.stderr)
         told = re.search(r"^acknowledged (\d+)$", result.stdout, re.M)
         acknowledged = int(told[1]) if told else 0

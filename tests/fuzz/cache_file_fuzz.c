@@ -23,10 +23,11 @@ size_t fuzz_seed(int index, uint8_t *data, size_t room)
         {"rope", CHOICE_CACHE_BF16, 20, 0},
         {"string:shift=60,local=2+yarn:factor=2,original=64", CHOICE_CACHE_F32, 65, 0},
         {"lm_infinite:window=128,sinks=10", CHOICE_CACHE_BF16, 700, 9},
+        {"dca:chunk=32,local=8", CHOICE_CACHE_INT8, 20, 0},
     };
     struct cache_example example;
     char path[] = "/tmp/longhaul-cache-seed-XXXXXX";
-    const int file = index < 3 ? mkstemp(path) : -1;
+    const int file = index < (int)(sizeof seeds / sizeof seeds[0]) ? mkstemp(path) : -1;
     size_t got = 0;
     if (file < 0)
         return 0;

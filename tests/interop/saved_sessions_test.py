@@ -128,6 +128,31 @@ class SavedSessions(ClusterTest):
         self.expect_code(grpc.StatusCode.ALREADY_EXISTS, lambda: self.restore(parts, "whole"))
         self.expect_code(grpc.StatusCode.NOT_FOUND, lambda: self.save("sessions/nothing"))
 
+    def test_keys_in_8_bits_come_back_and_are_no_others(self):
+        path = os.path.join(FOLDER, "bytes.keys")
+        self.launch(2, "--cache=int8")
+        session = self.create("string:shift=64,local=16")
+        parts, (ids, _) = self.save(session.name), self.ask(session)
+        result = self.longhaul("session", "save", "--server", self.address, session.name, "-o", path)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        facts = json.loads(self.longhaul("session", "inspect", "--json", path).stdout)
+        row = facts["kv_heads"] * (facts["head_dim"] + 2) * 64
+        panels = sum((s["end_panel"] - s["first_panel"]) * s["records"] for s in facts["stores"])
+        self.assertEqual((facts["elements"], facts["memory_bytes"]), ("int8", panels * facts["layers"] * row))
+        self.relaunch(3, "--cache=int8")
+        restored = self.restore(parts)
+        self.assertEqual({p.block.number: p.block.stored for p in self.save(restored.name)[1:]},
+                         {p.block.number: p.block.stored for p in parts[1:]})
+        answer, used = self.ask(restored)
+        self.assertEqual((answer, used.cached_tokens), (ids, session.tokens))
+        self.relaunch(1)
+        error = self.expect_code(grpc.StatusCode.FAILED_PRECONDITION, lambda: self.restore(parts))
+        self.assertIn("holds int8 keys; these workers' are float32: start workers with the same --cache", error.details())
+        parts = self.save(self.create().name)
+        self.relaunch(1, "--cache=int8")
+        error = self.expect_code(grpc.StatusCode.FAILED_PRECONDITION, lambda: self.restore(parts))
+        self.assertIn("holds float32 keys; these workers' are int8", error.details())
+
     def test_keys_of_another_type_are_refused(self):
         self.launch(1)
         parts = self.save(self.create().name)

@@ -53,6 +53,34 @@ static void check(const struct kernels *kernels, struct random *random, int kv_h
     free(again);
 }
 
+/* In 8 bits a row is its bytes and its scale, wherever the record has them. */
+static void check_bytes(struct random *random, int kv_heads, int head_dim, bool values)
+{
+    const size_t bytes = attention_record_bytes(DTYPE_INT8, kv_heads, head_dim);
+    const struct attention_rows_args args = {DTYPE_INT8, kv_heads, head_dim, values};
+    struct guarded rows = guarded_create(bytes, 0), again = guarded_create(bytes, 1);
+    char *record = malloc(bytes);
+    for (size_t i = 0; i < bytes; i++)
+        record[i] = (char)random_between(random, 0, 256);
+    attention_rows_take(rows.at, record, &args);
+    const char *row = rows.at;
+    for (int head = 0; head < kv_heads; head++)
+        for (int t = 0; t < PANEL_TOKENS; t++, row += head_dim + 2) {
+            const char *at = record + head * PANEL_TOKENS * (head_dim + 2);
+            for (int d = 0; d < head_dim; d++)
+                assert_int_equal(row[d], values ? at[(t / 4 * head_dim + d) * 4 + t % 4]
+                                                : at[(d / 4 * PANEL_TOKENS + t) * 4 + d % 4]);
+            assert_memory_equal(row + head_dim, at + PANEL_TOKENS * head_dim + 2 * t, 2);
+        }
+    attention_rows_put(again.at, rows.at, &args);
+    assert_memory_equal(again.at, record, bytes);
+    guarded_check(&rows);
+    guarded_check(&again);
+    guarded_destroy(&rows);
+    guarded_destroy(&again);
+    free(record);
+}
+
 static void rows_are_what_was_stored(void **state)
 {
     (void)state;
@@ -66,8 +94,20 @@ static void rows_are_what_was_stored(void **state)
         }
 }
 
+static void rows_in_8_bits_have_their_scales(void **state)
+{
+    (void)state;
+    struct random random = {20261202};
+    for (int values = 0; values < 2; values++) {
+        check_bytes(&random, 1, 16, values);
+        check_bytes(&random, 3, 64, values);
+        check_bytes(&random, 2, 112, values);
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(rows_are_what_was_stored)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(rows_are_what_was_stored),
+                                       cmocka_unit_test(rows_in_8_bits_have_their_scales)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,7 +1,8 @@
-/* Keys that are saved by 1 to 4 ranks and taken back by 1 to 4, at random, by every method: what is
- * saved again is the same bit for bit, a question about it is answered alike, and none of its
- * tokens is passed again. On a small model with random weights, by loopback; with the argument
- * `standin`, taken back by, or saved from, CUDA devices that stand in. */
+/* Keys that are saved by 1 to 4 ranks and taken back by 1 to 4, at random, by every method, as the
+ * kernels keep them and in 8 bits: what is saved again is the same bit for bit, a question about it
+ * is answered alike, and none of its tokens is passed again. On a small model with random weights,
+ * by loopback; with the argument `standin`, taken back by, or saved from, CUDA devices that stand
+ * in. */
 #include <math.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -64,6 +65,7 @@ struct scene {
     int64_t count;    /* tokens that are saved */
     int64_t question; /* further ones */
     int64_t answer;
+    bool int8_cache;
     char path[PATH_BYTES]; /* of the file */
 };
 
@@ -444,6 +446,7 @@ static enum status make_engine(struct player *player, struct transport *t)
     struct model *model;
     options.group.sequences = SEQUENCES;
     options.group.pool_slots = POOL_SLOTS;
+    options.int8_cache = player->game->scene->int8_cache;
     options.source = (struct engine_source){player, find_run};
     TRY(model_open(&model, fixture.path));
     const enum status status = engine_create(&player->engine, model, t, &options);
@@ -546,13 +549,15 @@ static void expect_alike(const struct said *a, const struct said *b)
     }
 }
 
-static void save_and_restore(struct random *random, int method, int from_ranks, int to_ranks)
+static void save_and_restore(struct random *random, int method, int from_ranks, int to_ranks,
+                             bool int8_cache)
 {
     struct scene scene = {
         .method = method,
         .count = random_between(random, 1, CONTEXT - ANSWER_MOST - QUESTION_MOST),
         .question = random_between(random, 1, QUESTION_MOST + 1),
         .answer = random_between(random, 1, ANSWER_MOST + 1),
+        .int8_cache = int8_cache,
     };
     const bool swapped = random_between(random, 0, 2);
     char again[PATH_BYTES + 8];
@@ -570,24 +575,48 @@ static void save_and_restore(struct random *random, int method, int from_ranks, 
     unlink(again);
 }
 
+static void every_method(uint64_t seed, int rounds, bool int8_cache)
+{
+    struct random random = {seed};
+    print_message("seed %llu\n", (unsigned long long)seed);
+    for (int method = 0; method < METHODS; method++)
+        for (int round = 0; round < rounds; round++)
+            save_and_restore(&random, method, (int)random_between(&random, 1, MOST_RANKS + 1),
+                             (int)random_between(&random, 1, MOST_RANKS + 1), int8_cache);
+}
+
+static void every_pair(uint64_t seed, bool int8_cache)
+{
+    struct random random = {seed};
+    print_message("seed %llu\n", (unsigned long long)seed);
+    for (int from = 1; from <= MOST_RANKS; from++)
+        for (int to = 1; to <= MOST_RANKS; to++)
+            save_and_restore(&random, (int)random_between(&random, 0, METHODS), from, to,
+                             int8_cache);
+}
+
 static void every_method_comes_back_on_any_number_of_ranks(void **state)
 {
     (void)state;
-    struct random random = {SEED};
-    print_message("seed %d\n", SEED);
-    for (int method = 0; method < METHODS; method++)
-        for (int round = 0; round < (standin ? 1 : 3); round++)
-            save_and_restore(&random, method, (int)random_between(&random, 1, MOST_RANKS + 1),
-                             (int)random_between(&random, 1, MOST_RANKS + 1));
+    every_method(SEED, standin ? 1 : 3, false);
 }
 
 static void every_pair_of_ranks_saves_and_restores(void **state)
 {
     (void)state;
-    struct random random = {SEED + 1};
-    for (int from = 1; from <= MOST_RANKS; from++)
-        for (int to = 1; to <= MOST_RANKS; to++)
-            save_and_restore(&random, (int)random_between(&random, 0, METHODS), from, to);
+    every_pair(SEED + 1, false);
+}
+
+static void every_method_comes_back_in_8_bits(void **state)
+{
+    (void)state;
+    every_method(SEED + 2, 1, true);
+}
+
+static void every_pair_of_ranks_saves_and_restores_in_8_bits(void **state)
+{
+    (void)state;
+    every_pair(SEED + 3, true);
 }
 
 int main(int argc, char **argv)
@@ -595,7 +624,10 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_method_comes_back_on_any_number_of_ranks),
         cmocka_unit_test(every_pair_of_ranks_saves_and_restores),
+        cmocka_unit_test(every_method_comes_back_in_8_bits),
+        cmocka_unit_test(every_pair_of_ranks_saves_and_restores_in_8_bits),
     };
+    enum { OF_BOTH = 2 }; /* GPUs have none in 8 bits */
     const struct engine_gpus gpus = {standin_runtime(), standin_kernels(), standin_nccl()};
     if (argc > 1 && strcmp(argv[1], "standin") == 0)
         standin = &gpus;
@@ -605,7 +637,8 @@ int main(int argc, char **argv)
     }
     log_configure(LOG_ERROR, -1);
     model_fixture_make(&fixture);
-    const int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    const size_t count = standin ? OF_BOTH : sizeof tests / sizeof tests[0];
+    const int failed = _cmocka_run_group_tests("saved_keys", tests, count, NULL, NULL);
     model_fixture_drop(&fixture);
     return failed;
 }

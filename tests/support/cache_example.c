@@ -56,7 +56,12 @@ void cache_example_block(const struct cache_example *example, uint8_t *block, in
     for (size_t at = 0; at < bytes; at += width) {
         const float value = random_float(&random);
         const uint16_t half = dtype_bf16_from_f32(value);
-        memcpy(block + at, width == 2 ? (const void *)&half : (const void *)&value, width);
+        const int8_t whole = (int8_t)(value * 16); /* of few values, which shrinks */
+        memcpy(block + at,
+               width == 1   ? (const void *)&whole
+               : width == 2 ? (const void *)&half
+                            : (const void *)&value,
+               width);
     }
 }
 

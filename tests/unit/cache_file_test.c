@@ -76,6 +76,7 @@ static const struct {
     {"dca:chunk=32,local=8", CHOICE_CACHE_BF16, 130, 0, 6},
     {"lm_infinite:window=128,sinks=10", CHOICE_CACHE_BF16, 700, 7, 10},
     {"streaming_llm:window=128,sinks=4", CHOICE_CACHE_F32, 700, 8, 8},
+    {"string:shift=60,local=2", CHOICE_CACHE_INT8, 130, 0, 6},
 };
 enum { EXAMPLES = sizeof examples / sizeof examples[0] };
 
@@ -205,7 +206,7 @@ static void keys_of_another_session_are_not_taken(void **state)
 {
     (void)state;
     static const char *const what[] = {
-        "of the model 1", "bfloat16 keys; these workers' are float32",
+        "of the model 1", "bfloat16 keys; these workers' are int8: start workers with the same --c",
         "keys for string:shift=60,local=2,logit_scale=1, not for rope",
         "other panels than 321 tokens"};
     struct cache_example example;
@@ -216,7 +217,7 @@ static void keys_of_another_session_are_not_taken(void **state)
         if (wrong == 0)
             found.model[0] = '1';
         else if (wrong == 1)
-            planned.cache = CHOICE_CACHE_F32;
+            planned.cache = CHOICE_CACHE_INT8;
         else if (wrong == 2)
             assert_int_equal(method_parse(&planned.method, "rope", 0), STATUS_OK);
         else
@@ -292,7 +293,7 @@ static void claims_that_cannot_be_are_refused(void **state)
         {16, 4, 8, STATUS_DATA_LOSS, "offset 16: a header of 8 bytes"},
         {16, 4, 1 << 24, STATUS_DATA_LOSS, "offset 0: the header needs 16777216 bytes"},
         {16, 4, 1 << 30, STATUS_DATA_LOSS, "offset 16: a header of 1073741824 bytes"},
-        {20, 4, 3, STATUS_UNIMPLEMENTED, "offset 20: elements of type 3"},
+        {20, 4, 4, STATUS_UNIMPLEMENTED, "offset 20: elements of type 4: this program knows bfl"},
         {24, 4, 0, STATUS_DATA_LOSS, "offset 24: layers: 0"},
         {24, 4, 1025, STATUS_DATA_LOSS, "offset 24: layers: 1025"},
         {28, 4, 1025, STATUS_DATA_LOSS, "offset 28: KV heads: 1025"},

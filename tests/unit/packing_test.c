@@ -676,6 +676,46 @@ static void replay_counts_what_the_loss_says(void **state)
     close_fixture(&f);
 }
 
+/* "what\n", "that." and "|", which fills none. */
+static void samples_within_a_prompt_are_dropped(void **state)
+{
+    (void)state;
+    struct fixture f;
+    char files[PATH_ROOM], path[PATH_ROOM], text[32];
+    open_fixture(&f);
+    put_text(&f, "r.jsonl", "{\"prompt\": \"what\", \"response\": \"that.\"}\n");
+    file_path(files, &f, "r.jsonl");
+    file_path(path, &f, "a");
+    struct documents_args args = arguments(&f, files);
+    args.prompt = "prompt";
+    args.response = "response";
+    struct documents *documents;
+    assert_int_equal(documents_open(&documents, &args), STATUS_OK);
+    struct packing_report report;
+    struct packing_args packing = {.documents = documents,
+                                   .loss = TRAIN_LOSS_RESPONSE,
+                                   .positions = {.setting = TRAIN_SETTING_PLAIN},
+                                   .sample_tokens = 5,
+                                   .vocab = tokenizer_count(f.tokenizer)};
+    struct record_file file;
+    struct sample sample;
+    assert_int_equal(packing_write(path, &report, &packing), STATUS_OK);
+    assert_int_equal(report.samples, 1);
+    assert_int_equal(report.uncounted, 1);
+    assert_int_equal(sample_file_open(&file, path), STATUS_OK);
+    assert_int_equal(file.count, 1);
+    assert_int_equal(sample_file_read(&file, &sample, 0), STATUS_OK);
+    spell(text, sample.ids, (size_t)sample.count);
+    assert_string_equal(text, "that.");
+    record_file_close(&file);
+
+    packing.sample_tokens = 1; /* a sample's first token is never counted */
+    assert_int_equal(packing_write(path, &report, &packing), STATUS_FAILED_PRECONDITION);
+    assert_non_null(strstr(status_message(), "none of the data's 11 samples"));
+    documents_close(documents);
+    close_fixture(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -690,6 +730,7 @@ int main(void)
         cmocka_unit_test(samples_are_whole_and_come_again_by_their_seed),
         cmocka_unit_test(no_token_is_lost_or_doubled),
         cmocka_unit_test(replay_counts_what_the_loss_says),
+        cmocka_unit_test(samples_within_a_prompt_are_dropped),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,7 @@
 /* A server and a client in one process: every way in which a call can end. */
 #include "tests/support/unit.h"
 
+#include <dirent.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,7 +38,10 @@ static enum status echo_length(struct rpc_call *call, const ProtobufCMessage *me
     Longhaul__V1__TokenizeResponse response = LONGHAUL__V1__TOKENIZE_RESPONSE__INIT;
     response.n_token_ids = 1;
     response.token_ids = &length;
-    return rpc_call_write(call, &response.base);
+    TRY(rpc_call_answer(call, &response.base));
+    return strcmp(request->text, "regret") == 0
+               ? fail(STATUS_FAILED_PRECONDITION, "on second thoughts")
+               : STATUS_OK;
 }
 
 /* Streams pieces, or waits for the end of the call when asked for no tokens. */
@@ -205,6 +209,53 @@ static void a_unary_call_is_answered(void **state)
     int32_t length = 0;
     assert_int_equal(tokenize("caf\xc3\xa9", &length), STATUS_OK);
     assert_int_equal(length, 5);
+}
+
+static void an_answer_does_not_go_out_with_a_failure(void **state)
+{
+    (void)state;
+    int32_t length = -1;
+    assert_int_equal(tokenize("regret", &length), STATUS_FAILED_PRECONDITION);
+    assert_string_equal(status_message(), "on second thoughts");
+    assert_int_equal(length, -1);
+}
+
+static int count_threads(void)
+{
+    int count = 0;
+    DIR *tasks = opendir("/proc/self/task");
+    assert_non_null(tasks);
+    while (readdir(tasks))
+        count++;
+    closedir(tasks);
+    return count;
+}
+
+/* Slow clients hold a place each, which they lose by their deadline, and no thread. */
+static void a_call_has_no_thread_until_its_request_is_there(void **state)
+{
+    (void)state;
+    const struct rpc_stream_args args = {.path = "/longhaul.v1.Inference/Tokenize",
+                                         .response = &longhaul__v1__tokenize_response__descriptor,
+                                         .timeout_ms = 2000};
+    struct rpc_stream *streams[64];
+    int32_t length = 0;
+    assert_int_equal(tokenize("abc", &length), STATUS_OK);
+    const int before = count_threads();
+    for (int i = 0; i < limits.calls_max; i++)
+        assert_int_equal(rpc_stream_open(&streams[i], client, &args), STATUS_OK);
+    assert_int_equal(tokenize("abc", &length), STATUS_RESOURCE_EXHAUSTED);
+    assert_in_range(count_threads(), 1, before + limits.calls_max / 4);
+    for (int i = 0; i < limits.calls_max; i++) {
+        assert_int_equal(rpc_stream_finish(streams[i]), STATUS_DEADLINE_EXCEEDED);
+        rpc_stream_close(streams[i]);
+    }
+    enum status status = STATUS_RESOURCE_EXHAUSTED;
+    for (int i = 0; i < 500 && status == STATUS_RESOURCE_EXHAUSTED; i++) {
+        usleep(10000);
+        status = tokenize("abc", &length);
+    }
+    assert_int_equal(status, STATUS_OK);
 }
 
 static void a_stream_arrives_whole_and_in_order(void **state)
@@ -693,6 +744,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_unary_call_is_answered),
+        cmocka_unit_test(an_answer_does_not_go_out_with_a_failure),
+        cmocka_unit_test(a_call_has_no_thread_until_its_request_is_there),
         cmocka_unit_test(a_stream_arrives_whole_and_in_order),
         cmocka_unit_test(both_sides_of_a_stream_may_talk),
         cmocka_unit_test(a_silent_peer_ends_a_bounded_read),

@@ -28,12 +28,8 @@ static enum status check_tokens(const struct engine_request *request, int64_t vo
     return STATUS_OK;
 }
 
-static enum status check_transfer(const struct engine_request *request, enum choice_cache cache)
+static enum status check_transfer(const struct engine_request *request)
 {
-    if (cache == CHOICE_CACHE_INT8 &&
-        (request->kind == ENGINE_SAVE || request->kind == ENGINE_RESTORE))
-        return fail(STATUS_UNIMPLEMENTED, "files hold no keys in 8 bits: start the workers without "
-                                          "--cache int8 to save or restore them");
     if (request->kind == ENGINE_SAVE && (!request->port || !request->goes_on_from))
         return fail(STATUS_INVALID_ARGUMENT, "nothing is named whose keys are to be saved");
     if (request->kind == ENGINE_RESTORE &&
@@ -62,7 +58,7 @@ enum status request_check(const struct engine_request *request, const struct pla
     if (request->refused != STATUS_OK)
         return fail(request->refused, "%s", request->refusal);
     TRY(check_tokens(request, shape->vocab));
-    TRY(check_transfer(request, choice.group.cache));
+    TRY(check_transfer(request));
     TRY(sampling_check_likeliest(request->likeliest, shape->vocab));
     TRY(sampling_check(&request->sampling, &field));
     TRY(sampling_check_biases(&request->sampling, &field, shape->vocab));

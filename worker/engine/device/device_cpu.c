@@ -176,10 +176,10 @@ static enum status clear(struct device *device, void *memory, size_t bytes)
     return STATUS_OK;
 }
 
-static struct attention_rows_args rows_of(const struct device *device, int record, int records)
+static struct attention_rows_args rows_of(struct device *device, int record, int records)
 {
     return (struct attention_rows_args){
-        .cache = device->cache == CHOICE_CACHE_F32 ? DTYPE_F32 : DTYPE_BF16,
+        .cache = device_cpu_of(device)->kernels->cache,
         .kv_heads = (int)device->shape.kv_heads,
         .head_dim = (int)device->shape.head_dim,
         .values = record == records - 1,
