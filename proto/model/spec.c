@@ -151,6 +151,15 @@ enum status spec_replace_base(struct model_spec *spec, double base, const char *
     return STATUS_OK;
 }
 
+void spec_set_other_layer(struct model_spec *spec, int layer)
+{
+    const struct spec_rope rope = {.base = spec->other_base};
+    spec->other_rope = true;
+    spec->other_layers[layer / 64] |= UINT64_C(1) << layer % 64;
+    if (spec->other_base > 0)
+        make_frequencies(spec->other_inv_freq, &rope, NULL, spec_rope_half(spec));
+}
+
 struct frequencies spec_frequencies(const struct model_spec *spec, int64_t context_tokens)
 {
     struct frequencies frequencies = {.kind = FREQUENCIES_OF_MODEL};
@@ -192,6 +201,18 @@ void spec_rotation_make(struct spec_rotation *rotation, const struct model_spec 
     make_frequencies(rotation->inv_freq, &rope, NULL, half);
 }
 
+void spec_rotation_other(struct spec_rotation *rotation, const struct model_spec *spec,
+                         int64_t logn)
+{
+    memset(rotation, 0, sizeof *rotation);
+    if (!spec->other_rope)
+        return;
+    rotation->turned = spec->other_base > 0 ? spec_rope_half(spec) : 0;
+    rotation->magnitude = 1;
+    rotation->logn = logn > 0 ? log((double)logn) : 0;
+    memcpy(rotation->inv_freq, spec->other_inv_freq, sizeof rotation->inv_freq);
+}
+
 int spec_window_layers(const struct model_spec *spec)
 {
     int layers = 0;
@@ -229,6 +250,7 @@ struct model_shape spec_shape(const struct model_spec *spec, int64_t weights_byt
         .output_bias = spec->output_bias,
         .mlp_bias = spec->mlp_bias,
         .qk_norm = spec->qk_norm,
+        .other_rope = spec->other_rope,
     };
 }
 
@@ -241,6 +263,18 @@ const char *spec_special_part(const struct model_spec *spec)
         {spec->rope_scaling == MODEL_ROPE_DYNAMIC, "dynamic rope scaling"},
         {spec->rope_scaling == MODEL_ROPE_LONGROPE, "longrope scaling"},
         {spec->rotated_dim > 0 && spec->rotated_dim < spec->head_dim, "rope over a part of a head"},
+        {spec->other_rope, "rope that differs by layer"},
+        {spec->qk_norm_joined, "norms over all heads"},
+        {spec->no_input_norms || spec->output_norms, "norms behind attention"},
+        {spec->norms_from_one, "norms that add 1"},
+        {spec->gelu, "GELU"},
+        {spec->fused_qkv, "fused tensors"},
+        {spec->embedding_scale != 0, "scaled embeddings"},
+        {spec->residual_scale != 0, "scaled residuals"},
+        {spec->attention_scale != 0, "an attention scale of its own"},
+        {spec->attention_cap != 0, "capped attention scores"},
+        {spec->logit_scale != 0, "scaled logits"},
+        {spec->logit_cap != 0, "capped logits"},
     };
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
         if (parts[i].is_there)

@@ -73,7 +73,20 @@ struct model_spec {
     bool qkv_bias;
     bool output_bias; /* of attention's output */
     bool mlp_bias;
-    bool qk_norm; /* each head of queries and keys is normalised before it is rotated */
+    bool qk_norm; /* heads of queries and keys are normalised before they are rotated: each */
+    bool qk_norm_joined; /* ... or all of a token together */
+    bool no_input_norms; /* attention and the feed-forward part take the residual stream as it is */
+    bool output_norms;   /* what they leave is normalised before it is added */
+    bool norms_from_one; /* the file's weights of norms are what is added to 1 */
+    bool gelu;           /* the activation is GELU by tanh; else SiLU */
+    bool fused_qkv;      /* one tensor has the rows of q, k and v, one those of gate and up */
+    /* 0: none. */
+    double embedding_scale; /* times the embedding */
+    double residual_scale;  /* times what is added to the residual stream */
+    double attention_scale; /* of scores, in place of 1 / sqrt(head_dim) */
+    double attention_cap;   /* a score s becomes cap * tanh(s / cap) */
+    double logit_scale;     /* times the logits */
+    double logit_cap;       /* then as scores */
     struct model_window window;
 
     double rope_base;
@@ -88,7 +101,22 @@ struct model_spec {
      * rope_original_tokens. */
     double inv_freq[MODEL_HEAD_DIM_MAX / 2];
     struct spec_rope rope; /* what these follow from, but for the factors of a file */
+
+    /* Layers whose heads rope does not turn, or by frequencies of another base, plain and whatever
+     * a method asks for. */
+    bool other_rope;
+    double other_base;                             /* 0: they are not turned */
+    uint64_t other_layers[MODEL_LAYERS_MAX / 64];  /* bit layer % 64 of word layer / 64 */
+    double other_inv_freq[MODEL_HEAD_DIM_MAX / 2]; /* as inv_freq */
 };
+
+static inline bool spec_layer_is_other(const struct model_spec *spec, int layer)
+{
+    return spec->other_layers[layer / 64] >> layer % 64 & 1;
+}
+
+/* Marks a layer, and sets what follows from other_base and head_dim. */
+void spec_set_other_layer(struct model_spec *spec, int layer);
 
 /* What the attention kernels take (kernels/attention.h). */
 static inline bool spec_head_dim_is_supported(int head_dim)
@@ -143,6 +171,11 @@ struct spec_rotation {
  * method_logn's. FREQUENCIES_LONG is for models of longrope; of others it is their own. */
 void spec_rotation_make(struct spec_rotation *rotation, const struct model_spec *spec,
                         const struct frequencies *frequencies, int64_t logn);
+
+/* The same of the model's other layers, which follow no method's frequencies; zeros where it has
+ * none. */
+void spec_rotation_other(struct spec_rotation *rotation, const struct model_spec *spec,
+                         int64_t logn);
 
 /* The row of the model's attn_q or attn_k that holds row `row` of the rotate-half layout (element i
  * of a head rotates with element i + head_dim / 2), which is the layout that every kernel uses. The

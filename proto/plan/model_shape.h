@@ -27,6 +27,7 @@ struct model_shape {
     bool output_bias; /* attention's output has */
     bool mlp_bias;    /* gate, up and down have */
     bool qk_norm;     /* each head of queries and keys is normalised before it is rotated */
+    bool other_rope;  /* some layers rotate otherwise than the rest: two tables a row */
 };
 
 static inline bool model_window_covers(const struct model_window *window, int64_t layer)

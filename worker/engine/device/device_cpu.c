@@ -129,6 +129,9 @@ static enum status take_all(struct device_cpu *cpu)
     TRY(take(cpu, &cpu->hidden, MEMORY_HIDDEN, (size_t)bytes[MEMORY_HIDDEN]));
     TRY(take(cpu, &cpu->queries, MEMORY_QUERIES, (size_t)bytes[MEMORY_QUERIES]));
     TRY(take(cpu, &cpu->tables, MEMORY_ROPE_TABLES, (size_t)bytes[MEMORY_ROPE_TABLES]));
+    const struct bands widest = layer_buffers_widest();
+    cpu->other_tables = cpu->tables + rows * (size_t)spec->head_dim *
+                                          (size_t)layer_buffers_copies(LAYER_TABLES, &widest, 1);
     TRY(take(cpu, &cpu->scratch, MEMORY_THREAD_SCRATCH, (size_t)bytes[MEMORY_THREAD_SCRATCH]));
     TRY(take(cpu, &cpu->acc, MEMORY_STATE, (size_t)bytes[MEMORY_STATE]));
     cpu->max = cpu->acc + heads * (size_t)spec->head_dim;
