@@ -3,9 +3,11 @@
  * supported is refused by its name. */
 #include "proto/model/spec_config.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "proto/model/architecture.h"
+#include "proto/model/spec_config_known.h"
 #include "proto/model/spec_config_rope.h"
 
 enum { LATE_WINDOWS_FIRST = 28 }; /* max_window_layers, as in transformers */
@@ -64,11 +66,10 @@ static const struct {
     double neutral;
     const char *what;
 } neutral_keys[] = {
-    {"partial_rotary_factor", 1, "rope over a part of a head"},
     {"quantization_config", 0, "a quantised safetensors model"},
-    {"attn_logit_softcapping", 0, "capped attention scores"},
-    {"final_logit_softcapping", 0, "capped logits"},
     {"logit_scale", 1, "scaled logits"},
+    {"use_bidirectional_attention", 0, "attention that is not causal"},
+    {"rope_interleaved", 0, "rope over neighbouring elements"},
     {"num_experts", 0, "a mixture of experts"},
     {"num_local_experts", 0, "a mixture of experts"},
     {"is_encoder_decoder", 0, "an encoder"},
@@ -84,14 +85,26 @@ static enum status check_neutral_keys(const struct json_place *config)
             return json_place_fail(config, neutral_keys[i].key, STATUS_UNIMPLEMENTED,
                                    "unsupported-key", "%s is not supported", neutral_keys[i].what);
     }
-    struct text_view activation = text_view_of("silu");
-    if (json_place_get(config, "hidden_act"))
-        TRY(json_place_text(config, &activation, "hidden_act"));
-    if (!text_view_is(activation, "silu"))
-        return json_place_fail(config, "hidden_act", STATUS_UNIMPLEMENTED, "unsupported-key",
-                               "activation %.*s is not supported, silu is",
-                               (int)(activation.bytes < 64 ? activation.bytes : 64),
-                               activation.text);
+    return STATUS_OK;
+}
+
+/* The architecture's one activation, under either key. */
+static enum status check_activation(const struct json_place *config,
+                                    const struct architecture *architecture)
+{
+    static const char *const keys[] = {"hidden_act", "hidden_activation"};
+    const char *known = architecture->gelu ? "gelu_pytorch_tanh" : "silu";
+    for (size_t k = 0; k < sizeof keys / sizeof keys[0]; k++) {
+        struct text_view activation;
+        if (!json_place_get(config, keys[k]))
+            continue;
+        TRY(json_place_text(config, &activation, keys[k]));
+        if (!text_view_is(activation, known))
+            return json_place_fail(config, keys[k], STATUS_UNIMPLEMENTED, "unsupported-key",
+                                   "activation %.*s is not supported, %s is",
+                                   (int)(activation.bytes < 64 ? activation.bytes : 64),
+                                   activation.text, known);
+    }
     return STATUS_OK;
 }
 
@@ -132,7 +145,8 @@ static enum status read_heads(struct model_spec *spec, const struct json_place *
     return STATUS_OK;
 }
 
-static enum status read_sizes(struct model_spec *spec, const struct json_place *config)
+static enum status read_sizes(struct model_spec *spec, const struct json_place *config,
+                              const struct architecture *architecture)
 {
     int64_t trained;
     double epsilon;
@@ -147,7 +161,8 @@ static enum status read_sizes(struct model_spec *spec, const struct json_place *
         return json_place_fail(config, "rms_norm_eps", STATUS_DATA_LOSS, "value-range",
                                "is %g, it must lie between 0 and 1", epsilon);
     spec->norm_eps = (float)epsilon;
-    return json_place_bool_or(config, &spec->tied_output, "tie_word_embeddings", false);
+    return json_place_bool_or(config, &spec->tied_output, "tie_word_embeddings",
+                              architecture->tied);
 }
 
 /* A part that the architecture never has must not be asked for. */
@@ -172,6 +187,7 @@ static enum status read_parts(struct model_spec *spec, const struct json_place *
     TRY(read_part(&spec->mlp_bias, config, architecture->mlp_bias, "mlp_bias"));
     spec->output_bias = spec->qkv_bias && architecture->output_bias == ARCHITECTURE_STATED;
     spec->qk_norm = architecture->qk_norm == ARCHITECTURE_ALWAYS;
+    spec->norms_from_one = architecture->norms_from_one;
     return STATUS_OK;
 }
 
@@ -252,8 +268,92 @@ static enum status read_window(struct model_spec *spec, const struct json_place 
         TRY(json_place_integer(config, &first, "max_window_layers", 0, INT32_MAX));
     else if (is_late)
         first = LATE_WINDOWS_FIRST;
+    int64_t period = architecture->window_period;
+    if (period > 0 && json_place_get(config, "sliding_window_pattern"))
+        TRY(json_place_integer(config, &period, "sliding_window_pattern", 1, MODEL_LAYERS_MAX));
     for (int64_t layer = first; layer < spec->layers; layer++)
-        model_window_cover(&spec->window, layer);
+        if (period == 0 || (layer + 1) % period != 0)
+            model_window_cover(&spec->window, layer);
+    return STATUS_OK;
+}
+
+/* A number above 0 that stands in place of nothing; `neutral` is what changes nothing. */
+static enum status read_scale(double *scale, const struct json_place *config, const char *key,
+                              double neutral)
+{
+    double value;
+    TRY(json_place_number_or(config, &value, key, neutral));
+    if (!(value >= 1e-6 && value <= 1e6))
+        return json_place_fail(config, key, STATUS_DATA_LOSS, "value-range",
+                               "is %g; 1e-6 .. 1e6 are allowed", value);
+    *scale = value == neutral ? 0 : value;
+    return STATUS_OK;
+}
+
+static enum status read_multipliers(struct model_spec *spec, const struct json_place *config)
+{
+    double division = 0;
+    TRY(read_scale(&spec->embedding_scale, config, "embedding_multiplier", 1));
+    TRY(read_scale(&spec->residual_scale, config, "residual_multiplier", 1));
+    TRY(read_scale(&spec->attention_scale, config, "attention_multiplier", 1));
+    if (spec->attention_scale == 0) /* where others have 1 / sqrt(head_dim), it is 1 */
+        spec->attention_scale = 1;
+    TRY(read_scale(&division, config, "logits_scaling", 1));
+    spec->logit_scale = division != 0 ? 1 / division : 0;
+    return STATUS_OK;
+}
+
+/* null says that there is none. */
+static enum status read_cap(double *cap, const struct json_place *config, const char *key)
+{
+    if (is_absent(config, key))
+        return STATUS_OK;
+    *cap = 0;
+    return json_place_get(config, key) ? read_scale(cap, config, key, 0) : STATUS_OK;
+}
+
+static enum status read_scales(struct model_spec *spec, const struct json_place *config,
+                               const struct architecture *architecture)
+{
+    double scalar = 0;
+    if (architecture->multiplies)
+        TRY(read_multipliers(spec, config));
+    if (architecture->caps_scores)
+        TRY(read_cap(&spec->attention_cap, config, "attn_logit_softcapping"));
+    if (architecture->caps_logits)
+        TRY(read_cap(&spec->logit_cap, config, "final_logit_softcapping"));
+    if (architecture->query_scalar == 0)
+        return STATUS_OK;
+    TRY(json_place_number_or(config, &scalar, "query_pre_attn_scalar", architecture->query_scalar));
+    if (!(scalar >= 1 && scalar <= 1e6))
+        return json_place_fail(config, "query_pre_attn_scalar", STATUS_DATA_LOSS, "value-range",
+                               "is %g; 1 .. 1e6 are allowed", scalar);
+    spec->attention_scale = 1 / sqrt(scalar);
+    return STATUS_OK;
+}
+
+/* no_rope_layers: 1 for each layer that rotates. */
+static enum status read_no_rope(struct model_spec *spec, const struct json_place *config,
+                                const struct architecture *architecture)
+{
+    static const char key[] = "no_rope_layers";
+    int64_t period = architecture->no_rope_period;
+    const json_t *list = NULL;
+    if (json_place_get(config, key))
+        TRY(json_place_array(config, &list, key));
+    else if (json_place_get(config, "no_rope_layer_interval"))
+        TRY(json_place_integer(config, &period, "no_rope_layer_interval", 1, INT32_MAX));
+    if (list && json_array_size(list) < (size_t)spec->layers)
+        return json_place_fail(config, key, STATUS_DATA_LOSS, "value-range",
+                               "has %zu values for %d layers", json_array_size(list), spec->layers);
+    for (int layer = 0; layer < spec->layers; layer++) {
+        int64_t rotates = (layer + 1) % period != 0;
+        if (list && !json_place_whole(json_array_get(list, (size_t)layer), &rotates))
+            return json_place_fail(config, key, STATUS_DATA_LOSS, "value-type",
+                                   "has something else than 0 and 1 for layer %d", layer);
+        if (rotates == 0)
+            spec_set_other_layer(spec, layer);
+    }
     return STATUS_OK;
 }
 
@@ -265,11 +365,17 @@ enum status spec_config_read(struct model_spec *spec, const struct json_place *c
                               .architecture = text_view_of(architecture->model_type),
                               .file_type = "unknown"};
     TRY(check_neutral_keys(config));
-    TRY(read_sizes(&read, config));
+    TRY(check_activation(config, architecture));
+    TRY(spec_config_known_check(config, architecture));
+    TRY(read_sizes(&read, config, architecture));
+    architecture_set_facts(architecture, &read);
     TRY(read_heads(&read, config, architecture));
-    TRY(spec_config_rope_read(&read, config, architecture));
     TRY(read_parts(&read, config, architecture));
+    TRY(read_scales(&read, config, architecture));
     TRY(read_window(&read, config, architecture));
+    TRY(spec_config_rope_read(&read, config, architecture));
+    if (architecture->no_rope_period > 0)
+        TRY(read_no_rope(&read, config, architecture));
     *spec = read;
     return STATUS_OK;
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 static const char original_key[] = "original_max_position_embeddings";
+static const char part_key[] = "partial_rotary_factor";
 
 /* A kind of scaling: what it is called, its keys beside `type`, `rope_type` and `rope_theta`, and
  * what reads them. */
@@ -152,7 +153,8 @@ enum { KINDS = sizeof kinds / sizeof kinds[0], KEYS = sizeof kinds->keys / sizeo
 static bool knows(const struct kind *kind, const char *key)
 {
     bool known = strcmp(key, "type") == 0 || strcmp(key, "rope_type") == 0 ||
-                 strcmp(key, "rope_theta") == 0 || strcmp(key, "finetuned") == 0;
+                 strcmp(key, "rope_theta") == 0 || strcmp(key, "finetuned") == 0 ||
+                 strcmp(key, part_key) == 0;
     for (int k = 0; k < KEYS && !known && kind->keys[k]; k++)
         known = strcmp(kind->keys[k], key) == 0;
     return known;
@@ -186,6 +188,75 @@ static enum status read_scaling(struct spec_rope *rope, const struct json_place 
     return kind->read(rope, scaling, spec);
 }
 
+/* The part of a head that is rotated, which stands beside the scaling or in it. */
+static enum status read_part(struct model_spec *spec, const struct json_place *place,
+                             const struct architecture *architecture)
+{
+    double part;
+    TRY(json_place_number_or(place, &part, part_key, 1));
+    if (part == 1)
+        return STATUS_OK;
+    if (!architecture->turns_part)
+        return json_place_fail(place, part_key, STATUS_UNIMPLEMENTED, "unsupported-key",
+                               "rope over a part of a head is not supported in this architecture");
+    const int dim = part > 0 && part < 1 ? (int)(spec->head_dim * part) : 0;
+    if (dim < 2 || dim % 2 != 0)
+        return json_place_fail(place, part_key, STATUS_DATA_LOSS, "value-range",
+                               "is %g, of a head of %d: an even number of elements is allowed",
+                               part, spec->head_dim);
+    spec->rotated_dim = dim;
+    return STATUS_OK;
+}
+
+/* One kind of frequencies, by whatever keys; `rope` has the base that holds without any. */
+static enum status read_one(struct spec_rope *rope, struct model_spec *spec,
+                            const struct json_place *scaling,
+                            const struct architecture *architecture)
+{
+    TRY(json_place_number_or(scaling, &rope->base, "rope_theta", rope->base));
+    TRY(read_part(spec, scaling, architecture));
+    return read_scaling(rope, scaling, spec);
+}
+
+/* Layers with the window have a base of their own: rope_local_base_freq, or what rope_parameters
+ * says of them. */
+static enum status read_local(struct model_spec *spec, const struct json_place *config,
+                              const struct json_place *local,
+                              const struct architecture *architecture)
+{
+    struct spec_rope rope = {.factor = 1, .mscale = 1};
+    TRY(json_place_number_or(config, &rope.base, "rope_local_base_freq", architecture->local_base));
+    if (local)
+        TRY(read_one(&rope, spec, local, architecture));
+    if (rope.scaling != MODEL_ROPE_NONE)
+        return json_place_fail(local, NULL, STATUS_UNIMPLEMENTED, "rope-scaling",
+                               "scaling of layers with a sliding window is not supported");
+    if (!(rope.base > 1 && rope.base <= 1e12))
+        return json_place_fail(config, "rope_local_base_freq", STATUS_DATA_LOSS, "value-range",
+                               "is %g; more than 1, up to 1e12 is allowed", rope.base);
+    spec->other_base = rope.base;
+    for (int layer = 0; layer < spec->layers; layer++)
+        if (model_window_covers(&spec->window, layer))
+            spec_set_other_layer(spec, layer);
+    return STATUS_OK;
+}
+
+/* rope_parameters by layer type has those two, and nothing beside. */
+static enum status check_layer_types(const struct json_place *parameters)
+{
+    const char *key;
+    json_t *value;
+    json_object_foreach(
+        (json_t *)parameters->json, key,
+        value) if (strcmp(key, "full_attention") != 0 && strcmp(key, "sliding_attention") != 0 &&
+                   !json_is_null(
+                       value)) return json_place_fail(parameters, key, STATUS_UNIMPLEMENTED,
+                                                      "rope-scaling",
+                                                      "is not supported beside full_attention and "
+                                                      "sliding_attention");
+    return STATUS_OK;
+}
+
 /* Transformers 5 writes rope_parameters, with rope_theta in it; before, rope_theta and
  * rope_scaling stood beside each other. */
 enum status spec_config_rope_read(struct model_spec *spec, const struct json_place *config,
@@ -193,17 +264,27 @@ enum status spec_config_rope_read(struct model_spec *spec, const struct json_pla
 {
     const double base = architecture->rope_base > 0 ? architecture->rope_base : 10000;
     struct spec_rope rope = {.scaling = MODEL_ROPE_NONE, .factor = 1, .mscale = 1};
-    struct json_place scaling;
+    struct json_place scaling, full, sliding;
+    bool by_type = false;
     const bool is_new = json_place_get(config, "rope_parameters");
     if (is_new && json_place_get(config, "rope_scaling"))
         return json_place_fail(config, "rope_scaling", STATUS_DATA_LOSS, "rope-scaling",
                                "stands beside rope_parameters; one of the two is allowed");
     TRY(json_place_number_or(config, &rope.base, "rope_theta", base));
     TRY(read_original(&rope, config));
+    TRY(read_part(spec, config, architecture));
     if (is_new || json_place_get(config, "rope_scaling")) {
         TRY(json_place_object(config, &scaling, is_new ? "rope_parameters" : "rope_scaling"));
-        TRY(json_place_number_or(&scaling, &rope.base, "rope_theta", rope.base));
-        TRY(read_scaling(&rope, &scaling, spec));
+        by_type = architecture->local_base > 0 && json_place_get(&scaling, "full_attention");
+        if (by_type) {
+            TRY(check_layer_types(&scaling));
+            TRY(json_place_object(&scaling, &full, "full_attention"));
+            TRY(json_place_object(&scaling, &sliding, "sliding_attention"));
+        }
+        TRY(read_one(&rope, spec, by_type ? &full : &scaling, architecture));
     }
-    return spec_set_rope(spec, &rope, config->file);
+    TRY(spec_set_rope(spec, &rope, config->file));
+    return architecture->local_base > 0
+               ? read_local(spec, config, by_type ? &sliding : NULL, architecture)
+               : STATUS_OK;
 }

@@ -4,8 +4,7 @@
  */
 #include "proto/model/spec_gguf.h"
 
-#include <stdio.h>
-#include <stdlib.h>
+#include <math.h>
 #include <string.h>
 
 #include "proto/model/architecture.h"
@@ -38,7 +37,7 @@ static enum status find_architecture(struct spec_gguf_keys *file, struct model_s
 }
 
 /* Keys that would change the arithmetic unless they have the neutral value beside them. */
-static const struct {
+static const struct neutral_key {
     const char *rest;
     double neutral;
     const char *what;
@@ -47,34 +46,50 @@ static const struct {
     {"attention.causal", 1, "attention that is not causal"},
     {"attention.clamp_kqv", 0, "clamped queries, keys and values"},
     {"attention.max_alibi_bias", 0, "ALiBi"},
-    {"attention.scale", 0, "an attention scale of the file's own"},
-    {"attn_logit_softcapping", 0, "capped attention scores"},
-    {"final_logit_softcapping", 0, "capped logits"},
-    {"logit_scale", 1, "scaled logits"},
-    {"embedding_scale", 1, "scaled embeddings"},
-    {"residual_scale", 1, "scaled residuals"},
     {"rope.scaling.yarn_log_multiplier", 0, "a YaRN log multiplier"},
 };
 
+/* Of architectures that do not read them. */
+static const struct neutral_key multiplied_keys[] = {
+    {"attention.scale", 0, "an attention scale of the file's own"},
+    {"logit_scale", 1, "scaled logits"},
+    {"embedding_scale", 1, "scaled embeddings"},
+    {"residual_scale", 1, "scaled residuals"},
+};
+static const struct neutral_key score_cap_key = {"attn_logit_softcapping", 0,
+                                                 "capped attention scores"};
+static const struct neutral_key logit_cap_key = {"final_logit_softcapping", 0, "capped logits"};
+
+static enum status check_neutral_key(const struct spec_gguf_keys *file,
+                                     const struct neutral_key *neutral)
+{
+    const struct spec_gguf_key key = spec_gguf_key(file, neutral->rest);
+    const struct gguf_pair *pair = gguf_find_pair(file->gguf, key.text);
+    int64_t integer = 0;
+    double value = 0;
+    if (!pair)
+        return STATUS_OK;
+    bool read = gguf_value_as_float(&value, pair);
+    if (!read && gguf_value_as_integer(&integer, pair)) {
+        read = true;
+        value = (double)integer;
+    }
+    if (!read || value != neutral->neutral)
+        return gguf_fail(file->gguf, pair->offset, STATUS_UNIMPLEMENTED, "unsupported-key",
+                         "%s (key %s) is not supported", neutral->what, key.text);
+    return STATUS_OK;
+}
+
 static enum status check_neutral_keys(const struct spec_gguf_keys *file)
 {
-    for (size_t i = 0; i < sizeof neutral_keys / sizeof neutral_keys[0]; i++) {
-        struct spec_gguf_key key = spec_gguf_key(file, neutral_keys[i].rest);
-        const struct gguf_pair *pair = gguf_find_pair(file->gguf, key.text);
-        if (!pair)
-            continue;
-        int64_t integer = 0;
-        double value = 0;
-        bool read = gguf_value_as_float(&value, pair);
-        if (!read && gguf_value_as_integer(&integer, pair)) {
-            read = true;
-            value = (double)integer;
-        }
-        if (!read || value != neutral_keys[i].neutral)
-            return gguf_fail(file->gguf, pair->offset, STATUS_UNIMPLEMENTED, "unsupported-key",
-                             "%s (key %s) is not supported", neutral_keys[i].what, key.text);
-    }
-    return STATUS_OK;
+    for (size_t i = 0; i < sizeof neutral_keys / sizeof neutral_keys[0]; i++)
+        TRY(check_neutral_key(file, &neutral_keys[i]));
+    const size_t multiplied = sizeof multiplied_keys / sizeof multiplied_keys[0];
+    for (size_t i = 0; i < multiplied && !file->architecture->multiplies; i++)
+        TRY(check_neutral_key(file, &multiplied_keys[i]));
+    if (!file->architecture->caps_scores)
+        TRY(check_neutral_key(file, &score_cap_key));
+    return file->architecture->caps_logits ? STATUS_OK : check_neutral_key(file, &logit_cap_key);
 }
 
 static enum status read_sizes(struct model_spec *spec, const struct spec_gguf_keys *file)
@@ -113,7 +128,10 @@ static enum status read_sizes(struct model_spec *spec, const struct spec_gguf_ke
         return gguf_fail(file->gguf, heads_offset, STATUS_UNIMPLEMENTED, "head-dim",
                          "a head dimension of %d is not supported; multiples of %d up to %d are",
                          spec->head_dim, MODEL_HEAD_DIM_STEP, MODEL_HEAD_DIM_MAX);
-    if (value_length != spec->head_dim || rotated != spec->head_dim)
+    const bool turns = rotated == spec->head_dim || (file->architecture->turns_part &&
+                                                     rotated % 2 == 0 && rotated < spec->head_dim);
+    spec->rotated_dim = rotated;
+    if (value_length != spec->head_dim || !turns)
         return gguf_fail(file->gguf, heads_offset, STATUS_UNIMPLEMENTED, "head-dim",
                          "keys of %d, values of %d and %d rotated dimensions are not supported; "
                          "the three must be equal",
@@ -194,6 +212,58 @@ static void read_parts(struct model_spec *spec, const struct spec_gguf_keys *fil
     spec->qk_norm = has_part(file->gguf, architecture->qk_norm, MODEL_ATTN_Q_NORM);
 }
 
+/* 0 where the key is not there, or has what changes nothing. */
+static enum status read_scale(double *scale, const struct spec_gguf_keys *file, const char *rest,
+                              double neutral)
+{
+    double value;
+    TRY(spec_gguf_keys_float_or(&value, file, rest, neutral));
+    if (value != neutral && !(value >= 1e-6 && value <= 1e6))
+        return gguf_fail(file->gguf, spec_gguf_keys_find(file, rest)->offset, STATUS_DATA_LOSS,
+                         "value-range", "%s is %g; 1e-6 .. 1e6 are allowed",
+                         spec_gguf_key(file, rest).text, value);
+    *scale = value == neutral ? 0 : value;
+    return STATUS_OK;
+}
+
+/* logit_scale is what logits are divided by, as Granite's config.json has it. */
+static enum status read_scales(struct model_spec *spec, const struct spec_gguf_keys *file)
+{
+    const struct architecture *architecture = file->architecture;
+    double division = 0;
+    if (architecture->multiplies) {
+        TRY(read_scale(&spec->embedding_scale, file, "embedding_scale", 1));
+        TRY(read_scale(&spec->residual_scale, file, "residual_scale", 1));
+        TRY(read_scale(&spec->attention_scale, file, "attention.scale", 0));
+        TRY(read_scale(&division, file, "logit_scale", 1));
+        spec->logit_scale = division != 0 ? 1 / division : 0;
+    }
+    if (architecture->caps_scores && spec_gguf_keys_find(file, score_cap_key.rest))
+        TRY(read_scale(&spec->attention_cap, file, score_cap_key.rest, 0));
+    if (architecture->caps_logits && spec_gguf_keys_find(file, logit_cap_key.rest))
+        TRY(read_scale(&spec->logit_cap, file, logit_cap_key.rest, 0));
+    if (architecture->wide_layers > 0 && spec->layers == architecture->wide_layers)
+        spec->attention_scale = 1 / sqrt((double)(spec->hidden / spec->heads));
+    return STATUS_OK;
+}
+
+/* No key says which layers do not rotate, or which base those with a window have; newer files may
+ * have the base. */
+static enum status read_other_layers(struct model_spec *spec, const struct spec_gguf_keys *file)
+{
+    const struct architecture *architecture = file->architecture;
+    const int period = architecture->no_rope_period;
+    if (architecture->local_base > 0)
+        TRY(read_scale(&spec->other_base, file, "rope.freq_base_swa", 0));
+    if (architecture->local_base > 0 && spec->other_base == 0)
+        spec->other_base = architecture->local_base;
+    for (int layer = 0; layer < spec->layers; layer++)
+        if ((period > 0 && (layer + 1) % period == 0) ||
+            (architecture->local_base > 0 && model_window_covers(&spec->window, layer)))
+            spec_set_other_layer(spec, layer);
+    return STATUS_OK;
+}
+
 /* sliding_window_pattern: a bool for each layer. */
 static enum status read_window_pattern(struct model_spec *spec, const struct spec_gguf_keys *file)
 {
@@ -218,20 +288,24 @@ static enum status read_window(struct model_spec *spec, const struct spec_gguf_k
 {
     const struct spec_gguf_key key = spec_gguf_key(file, "attention.sliding_window");
     const struct gguf_pair *pair = gguf_find_pair(file->gguf, key.text);
-    if (!pair)
+    spec->window.tokens = file->architecture->caps_scores ? file->architecture->window : 0;
+    if (!pair && spec->window.tokens == 0)
         return STATUS_OK;
-    TRY(gguf_value_integer(file->gguf, &spec->window.tokens, key.text, 0, MODEL_TOKENS_MAX));
+    if (pair)
+        TRY(gguf_value_integer(file->gguf, &spec->window.tokens, key.text, 0, MODEL_TOKENS_MAX));
     if (spec->window.tokens == 0)
         return STATUS_OK;
     if (spec_gguf_keys_find(file, window_pattern_rest))
         return read_window_pattern(spec, file);
-    if (file->architecture->gguf_window != ARCHITECTURE_WINDOW_ALL)
+    const int period = file->architecture->window_period;
+    if (file->architecture->gguf_window != ARCHITECTURE_WINDOW_ALL && period == 0)
         return gguf_fail(file->gguf, pair->offset, STATUS_UNIMPLEMENTED, "unsupported-key",
                          "a sliding window (key %s) is not supported without %s, which says which "
                          "layers have it",
                          key.text, spec_gguf_key(file, window_pattern_rest).text);
     for (int layer = 0; layer < spec->layers; layer++)
-        model_window_cover(&spec->window, layer);
+        if (period == 0 || (layer + 1) % period != 0)
+            model_window_cover(&spec->window, layer);
     return STATUS_OK;
 }
 
@@ -244,11 +318,15 @@ enum status spec_gguf_read(struct model_spec *spec, const struct gguf *gguf)
     if (!name || !gguf_value_as_text(&read.name, name))
         read.name = text_view_of("");
     TRY(check_neutral_keys(&file));
+    TRY(spec_gguf_keys_check(&file));
     TRY(read_sizes(&read, &file));
+    architecture_set_facts(file.architecture, &read);
     TRY(read_norm(&read, &file));
     TRY(read_vocab_size(&read, &file));
     TRY(spec_gguf_rope_read(&read, &file));
     TRY(read_window(&read, &file));
+    TRY(read_scales(&read, &file));
+    TRY(read_other_layers(&read, &file));
     read_parts(&read, &file);
     *spec = read;
     return STATUS_OK;

@@ -19,6 +19,10 @@ struct spec_gguf_key {
 /* The whole key; `rest` is what follows the architecture's name and its full stop. */
 struct spec_gguf_key spec_gguf_key(const struct spec_gguf_keys *keys, const char *rest);
 
+/* A key that is not known, and whose name says that it may change the arithmetic (spec_key.h), is
+ * UNIMPLEMENTED by its name; the others that are not known are logged, in one line. */
+MUST_CHECK enum status spec_gguf_keys_check(const struct spec_gguf_keys *keys);
+
 /* NULL where the file does not have it. */
 const struct gguf_pair *spec_gguf_keys_find(const struct spec_gguf_keys *keys, const char *rest);
 

@@ -29,9 +29,10 @@ static enum status check_rope_keys(const struct spec_gguf_keys *file)
     for (int i = 0; i < gguf_pair_count(file->gguf); i++) {
         const struct gguf_pair *pair = gguf_pair(file->gguf, i);
         bool is_known = pair->key.bytes < bytes || memcmp(pair->key.text, start.text, bytes) != 0;
+        const struct text_view rest = {pair->key.text + bytes, pair->key.bytes - bytes};
         for (size_t k = 0; !is_known && k < sizeof known / sizeof known[0]; k++)
-            is_known = text_view_is(
-                (struct text_view){pair->key.text + bytes, pair->key.bytes - bytes}, known[k]);
+            is_known = text_view_is(rest, known[k]);
+        is_known |= file->architecture->local_base > 0 && text_view_is(rest, "freq_base_swa");
         if (!is_known)
             return gguf_fail(file->gguf, pair->offset, STATUS_UNIMPLEMENTED, "unsupported-key",
                              "key %.*s is not supported", (int)pair->key.bytes, pair->key.text);

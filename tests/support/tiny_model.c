@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "proto/model/architecture.h"
 #include "proto/model/ggml_type.h"
 #include "proto/model/model_role.h"
 #include "tests/support/quantize.h"
@@ -79,33 +80,44 @@ static bool is_bias(const char *name)
 static struct tensor tensor_of(const struct model_spec *spec, enum model_role role, int layer,
                                enum dtype dtype)
 {
-    struct model_role_shape shape = model_role_shape(spec, role);
+    const struct model_role_shape shape = model_role_shape(spec, role);
+    const struct model_role_place place = model_role_place(spec, role, layer, true);
     struct tensor tensor = {
         .role = role, .layer = layer, .columns = shape.columns, .dtype = DTYPE_F32, .spread = 0.1f};
-    model_role_gguf_name(tensor.name, role, layer);
+    memcpy(tensor.name, place.name, sizeof place.name);
     if (!shape.is_vector) {
-        tensor.rows = shape.rows;
+        const float gain = place.rows == shape.rows ? gain_of(role, spec->hidden) : 1;
+        tensor.rows = place.rows;
         tensor.dtype = dtype;
-        tensor.spread = gain_of(role, spec->hidden) / sqrtf((float)shape.columns);
+        tensor.spread = gain / sqrtf((float)shape.columns);
     } else if (!is_bias(tensor.name)) {
         tensor.centre = 1;
     }
     return tensor;
 }
 
+static const struct architecture *architecture_of(const struct tiny_model_shape *shape)
+{
+    const struct architecture *found = architecture_of_gguf(text_view_of(shape->architecture));
+    assert(found);
+    return found;
+}
+
 /* What the table of roles asks of the shape. */
 static struct model_spec spec_of(const struct tiny_model_shape *shape)
 {
-    return (struct model_spec){.hidden = shape->hidden,
-                               .heads = shape->heads,
-                               .kv_heads = shape->kv_heads,
-                               .head_dim = shape->head_dim,
-                               .ffn = shape->ffn,
-                               .vocab = shape->vocab,
-                               .qkv_bias = shape->qkv_bias,
-                               .output_bias = shape->output_bias,
-                               .mlp_bias = shape->mlp_bias,
-                               .qk_norm = shape->qk_norm};
+    struct model_spec spec = {.hidden = shape->hidden,
+                              .heads = shape->heads,
+                              .kv_heads = shape->kv_heads,
+                              .head_dim = shape->head_dim,
+                              .ffn = shape->ffn,
+                              .vocab = shape->vocab,
+                              .qkv_bias = shape->qkv_bias,
+                              .output_bias = shape->output_bias,
+                              .mlp_bias = shape->mlp_bias,
+                              .qk_norm = shape->qk_norm};
+    architecture_set_facts(architecture_of(shape), &spec);
+    return spec;
 }
 
 static void add_layer(struct tensors *tensors, const struct tiny_model_shape *shape, int layer,
@@ -114,7 +126,8 @@ static void add_layer(struct tensors *tensors, const struct tiny_model_shape *sh
     const struct model_spec spec = spec_of(shape);
     int first = tensors->count;
     for (int role = MODEL_ATTN_NORM; role < MODEL_ROLE_COUNT; role++) {
-        if (!model_role_is_there(&spec, (enum model_role)role))
+        if (!model_role_is_there(&spec, (enum model_role)role) ||
+            model_role_place(&spec, (enum model_role)role, layer, true).first > 0)
             continue;
         struct tensor tensor = tensor_of(&spec, (enum model_role)role, layer, dtype);
         if (shape->mixed && tensor.rows > 0)
@@ -136,7 +149,7 @@ static struct tensor rope_factors(int head_dim)
 static struct tensor long_rope(const char *name, const struct tiny_model_shape *shape, float first,
                                float step)
 {
-    struct tensor tensor = rope_factors(shape->head_dim);
+    struct tensor tensor = rope_factors(shape->rotated_dim ? shape->rotated_dim : shape->head_dim);
     snprintf(tensor.name, sizeof tensor.name, "%s", name);
     tensor.centre = first;
     tensor.spread = 0;
@@ -176,12 +189,13 @@ static float next_weight(struct random *random)
 }
 
 /* FNV-1a of a tensor's name in safetensors. */
-static uint64_t hash_of_name(const struct tensor *tensor)
+static uint64_t hash_of_name(const struct tensor *tensor, const struct tiny_model_shape *shape)
 {
-    char name[MODEL_ROLE_NAME_BYTES];
+    const struct model_spec spec = spec_of(shape);
+    const struct model_role_place place =
+        model_role_place(&spec, tensor->role, tensor->layer, false);
     uint64_t hash = UINT64_C(0xcbf29ce484222325);
-    model_role_directory_name(name, tensor->role, tensor->layer);
-    for (const char *byte = name; *byte; byte++)
+    for (const char *byte = place.name; *byte; byte++)
         hash = (hash ^ (uint8_t)*byte) * UINT64_C(0x100000001b3);
     return hash;
 }
@@ -192,7 +206,7 @@ static int64_t place_in_safetensors(const struct tensor *tensor,
                                     const struct tiny_model_shape *shape, int64_t row)
 {
     int64_t in_head = row % shape->head_dim;
-    if (!model_role_is_by_head(tensor->role) || strcmp(shape->architecture, "llama") != 0)
+    if (!model_role_is_by_head(tensor->role) || !architecture_of(shape)->interleaves_qk)
         return row;
     return row - in_head + in_head % 2 * shape->head_dim / 2 + in_head / 2;
 }
@@ -204,7 +218,7 @@ static float value_by_name(const struct tensor *tensor, const struct tiny_model_
     int64_t place = place_in_safetensors(tensor, shape, tensor->rows > 0 ? row : column);
     if (tensor->rows > 0)
         place = place * tensor->columns + column;
-    struct random random = {hash_of_name(tensor) + (uint64_t)place * RANDOM_STEP};
+    struct random random = {hash_of_name(tensor, shape) + (uint64_t)place * RANDOM_STEP};
     float spread = tensor->spread * 1.75f;
     return tensor->centre + spread * random_float(&random);
 }
@@ -346,7 +360,7 @@ static void write_facts(struct gguf_writer *file, const struct tiny_model_shape 
         {"attention.head_count_kv", shape->kv_heads},
         {"attention.key_length", shape->head_dim},
         {"attention.value_length", shape->head_dim},
-        {"rope.dimension_count", shape->head_dim},
+        {"rope.dimension_count", shape->rotated_dim ? shape->rotated_dim : shape->head_dim},
         {"vocab_size", shape->vocab},
     };
     gguf_writer_pair_text(file, "general.architecture", shape->architecture);
@@ -379,6 +393,27 @@ static int extra_pairs(struct gguf_writer *pairs, const struct tiny_model_shape 
         gguf_writer_pair_f32(pairs, key_of(shape, "rope.scaling.attn_factor").text, magnitude);
         count += 2;
     }
+    if (shape->linear_rope > 0) {
+        gguf_writer_pair_text(pairs, key_of(shape, "rope.scaling.type").text, "linear");
+        gguf_writer_pair_f32(pairs, key_of(shape, "rope.scaling.factor").text, shape->linear_rope);
+        count += 2;
+    }
+    const struct {
+        const char *rest;
+        float value;
+    } scales[] = {
+        {"embedding_scale", shape->embedding_scale},
+        {"residual_scale", shape->residual_scale},
+        {"attention.scale", shape->attention_scale},
+        {"logit_scale", shape->logit_division},
+        {"attn_logit_softcapping", shape->attention_cap},
+        {"final_logit_softcapping", shape->logit_cap},
+    };
+    for (size_t s = 0; s < sizeof scales / sizeof scales[0]; s++)
+        if (scales[s].value > 0) {
+            gguf_writer_pair_f32(pairs, key_of(shape, scales[s].rest).text, scales[s].value);
+            count++;
+        }
     return count;
 }
 

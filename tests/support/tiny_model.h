@@ -40,6 +40,11 @@ struct tiny_model_shape {
     bool output_bias;
     bool mlp_bias;
     bool qk_norm;
+    int rotated_dim;   /* of a head; 0: all */
+    float linear_rope; /* the factor of linear scaling; 0: none */
+    /* As struct model_spec; 0: what the architecture has without. */
+    float embedding_scale, residual_scale, attention_scale, attention_cap, logit_cap;
+    float logit_division;   /* Granite's: 1 / logit_scale */
     int window;             /* a sliding window of so many tokens; 0: none */
     unsigned window_layers; /* bit l: on layer l; 0: on all */
     const char *spoilt; /* a tensor of F32 whose row `spoilt_row` begins with a NaN; NULL: none */

@@ -125,7 +125,8 @@ static void what_is_missing_or_misnamed_is_named(void **state)
     } cases[] = {
         {"general.architecture", "general.architectura", STATUS_DATA_LOSS, "general.architecture"},
         {"llama", "gemma", STATUS_UNIMPLEMENTED,
-         "architecture gemma is not supported; known: llama, qwen2, qwen3 ["},
+         "architecture gemma is not supported; known: llama, qwen2, qwen3, smollm3, olmo2, "
+         "granite, phi3, gemma2, gemma3 ["},
         {"llama", "qwen2", STATUS_DATA_LOSS, "the key qwen2.block_count is missing"},
         {"llama.block_count", "llama.block_kount", STATUS_DATA_LOSS, "llama.block_count"},
         {"blk.1.ffn_up.weight", "blk.1.ffn_ub.weight", STATUS_DATA_LOSS, "blk.1.ffn_up.weight is"},
@@ -304,7 +305,7 @@ static void per_layer_head_counts_are_refused(void **state)
     (void)state;
     struct gguf_writer file = tiny();
     struct gguf_writer pairs = {0};
-    rename_text(&file, "llama.attention.head_count_kv", "llama.attention.head_count_xx");
+    rename_text(&file, "llama.attention.head_count_kv", "llama.attentiom.head_count_kv");
     gguf_writer_array(&pairs, "llama.attention.head_count_kv", GGUF_U32, 2);
     gguf_writer_u64(&pairs, 2ull << 32 | 2);
     gguf_writer_insert_pairs(&file, &pairs, 1);
