@@ -47,6 +47,16 @@ static enum status read_draft(struct answer_request *read, const char **field,
     return STATUS_OK;
 }
 
+static enum status read_answers(struct answer_request *read, const char **field, int32_t answers)
+{
+    *field = "answers";
+    if (answers < 0 || answers > SAMPLING_ANSWERS_MAX)
+        return fail(STATUS_INVALID_ARGUMENT, "answers is %d; must be 0 to %d", (int)answers,
+                    SAMPLING_ANSWERS_MAX);
+    read->answers = answers > 0 ? answers : 1;
+    return STATUS_OK;
+}
+
 enum status answer_request_read(struct answer_request *read, const char **field,
                                 const Longhaul__V1__GenerateRequest *request, int64_t vocab,
                                 bool drafts)
@@ -58,6 +68,7 @@ enum status answer_request_read(struct answer_request *read, const char **field,
     TRY(read_lengths(read, field, request));
     TRY(read_logprobs(read, field, request, vocab));
     TRY(read_draft(read, field, request->draft));
+    TRY(read_answers(read, field, request->answers));
     TRY(sampling_request_read(&read->sampling, field, request->sampling));
     TRY(sampling_check_biases(&read->sampling.sampling, field, vocab));
     *field = NULL;

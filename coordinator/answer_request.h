@@ -17,6 +17,7 @@ struct answer_request {
     struct sampling_request sampling;
     bool logprobs;
     int likeliest;
+    int answers; /* at least 1 */
     bool drafts;
     bool no_prefix_reuse, trace, ignore_end;
 };

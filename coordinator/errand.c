@@ -420,6 +420,10 @@ static Longhaul__Control__V1__RunKind kind_of(const struct errand *errand)
 static enum status check_restored(const struct errand *errand)
 {
     struct cache_header planned;
+    if ((errand->restores || errand->saves) && group_choice_tensor(&errand->choice.group) > 1)
+        return fail(STATUS_UNIMPLEMENTED,
+                    "files hold the keys of all heads, and these workers have those of some: start "
+                    "them with --mesh tensor=1 to save or restore sessions");
     if (!errand->restores)
         return STATUS_OK;
     errand_session_header(errand, &planned);

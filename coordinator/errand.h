@@ -45,6 +45,15 @@ MUST_CHECK enum status errand_generate(const struct errand_client *client,
 MUST_CHECK enum status errand_score(const struct errand_client *client, struct errand_tools *tools,
                                     const Longhaul__V1__ScoreRequest *request);
 
+/* Generate and Score call these for several answers and continuations (errand_shared.c): the prompt
+ * or the text is read once, and the events of all are the client's, told apart. */
+MUST_CHECK enum status errand_answers(const struct errand_client *client,
+                                      struct errand_tools *tools,
+                                      const Longhaul__V1__GenerateRequest *request);
+MUST_CHECK enum status errand_continuations(const struct errand_client *client,
+                                            struct errand_tools *tools,
+                                            const Longhaul__V1__ScoreRequest *request);
+
 /* Reads the text of a session, which `use` is about; *read is for sessions_end. What the client is
  * posted are the events of a Generate without an answer. */
 MUST_CHECK enum status errand_session_read(const struct errand_client *client,

@@ -115,6 +115,7 @@ static enum status finish_answer(struct errand *errand, bool stopped, int64_t co
     if (stopped)
         outcome.completion_tokens = completion_tokens;
     errand_note_outcome(errand, &outcome, end.reason);
+    errand_part_usage(errand, &outcome);
     for (int rank = 0; outcome.traces && rank < outcome.report_count; rank++)
         TRY(stream_trace(&errand->stream, rank, &outcome.traces[rank]));
     end.slowness = errand->slowness;
@@ -145,23 +146,30 @@ static enum status read_prompt(struct errand *errand, const Longhaul__V1__Genera
     return STATUS_OK;
 }
 
-static enum status read_generate(struct errand *errand, struct detokenizer *detokenizer,
+/* A part's prompt is the whole call's, and begins as what was read for it. */
+static enum status read_part(struct errand *errand, const Longhaul__V1__GenerateRequest *request)
+{
+    const struct errand_part *part = errand->part;
+    errand->options = part->options;
+    errand->version = part->version;
+    errand->fetched = part->version != NULL;
+    errand->asked.sampling.sampling.seed = part->seed;
+    return read_prompt(errand, request);
+}
+
+enum status errand_generate_read(struct errand *errand,
                                  const Longhaul__V1__GenerateRequest *request)
 {
     struct status_details *details = errand->client->details;
-    const struct prompt_forms *forms = &errand->tools->forms;
     errand->options = request->options;
     TRY(answer_request_read(&errand->asked, &details->field, request,
-                            tokenizer_count(forms->tokenizer), errand->tools->drafts));
+                            tokenizer_count(errand->tools->forms.tokenizer),
+                            errand->tools->drafts));
     errand->max_tokens = errand->asked.max_tokens;
-    struct detokenizer_stop stops[DETOKENIZER_STOPS_MAX];
-    for (size_t i = 0; i < request->n_stop && i < DETOKENIZER_STOPS_MAX; i++)
-        stops[i] = (struct detokenizer_stop){request->stop[i], strlen(request->stop[i])};
-    details->field = "stop";
-    TRY(detokenizer_init(detokenizer, forms->tokenizer, stops, request->n_stop));
     details->field = "prompt";
-    enum status status =
-        request->session[0] ? read_question(errand, request) : read_prompt(errand, request);
+    enum status status = errand->part          ? read_part(errand, request)
+                         : request->session[0] ? read_question(errand, request)
+                                               : read_prompt(errand, request);
     if (status == STATUS_OUT_OF_RANGE)
         details->reason = "CONTEXT_EXCEEDED";
     TRY(status);
@@ -170,17 +178,32 @@ static enum status read_generate(struct errand *errand, struct detokenizer *deto
     return STATUS_OK;
 }
 
-enum status errand_generate(const struct errand_client *client, struct errand_tools *tools,
-                            const Longhaul__V1__GenerateRequest *request)
+static enum status begin_text(struct errand *errand, struct detokenizer *detokenizer,
+                              const Longhaul__V1__GenerateRequest *request)
+{
+    struct detokenizer_stop stops[DETOKENIZER_STOPS_MAX];
+    for (size_t i = 0; i < request->n_stop && i < DETOKENIZER_STOPS_MAX; i++)
+        stops[i] = (struct detokenizer_stop){request->stop[i], strlen(request->stop[i])};
+    errand->client->details->field = "stop";
+    TRY(detokenizer_init(detokenizer, errand->tools->forms.tokenizer, stops, request->n_stop));
+    errand->client->details->field = NULL;
+    return STATUS_OK;
+}
+
+static enum status answer(const struct errand_client *client, struct errand_tools *tools,
+                          const Longhaul__V1__GenerateRequest *request,
+                          const struct errand_part *part)
 {
     struct errand errand;
     struct detokenizer detokenizer = {0};
     bool stopped = false;
     int64_t completion_tokens = 0;
-    TRY(errand_init(&errand, client, tools, request->request_id, false));
+    TRY(errand_init(&errand, client, tools, part ? "" : request->request_id, false));
     enum status status = STATUS_OK;
+    errand.part = part;
     TRY_ELSE(errand_check_queue(&errand), deinit);
-    TRY_ELSE(read_generate(&errand, &detokenizer, request), deinit);
+    TRY_ELSE(begin_text(&errand, &detokenizer, request), deinit);
+    TRY_ELSE(errand_generate_read(&errand, request), deinit);
     TRY_ELSE(errand_begin_run(&errand), deinit);
     TRY_ELSE(follow_answer(&errand, &detokenizer, &stopped, &completion_tokens), deinit);
     status = finish_answer(&errand, stopped, completion_tokens);
@@ -188,4 +211,19 @@ deinit:
     detokenizer_deinit(&detokenizer);
     errand_deinit(&errand, status);
     return status;
+}
+
+enum status errand_generate_part(const struct errand_client *client, struct errand_tools *tools,
+                                 const Longhaul__V1__GenerateRequest *request,
+                                 const struct errand_part *part)
+{
+    return answer(client, tools, request, part);
+}
+
+enum status errand_generate(const struct errand_client *client, struct errand_tools *tools,
+                            const Longhaul__V1__GenerateRequest *request)
+{
+    if (request->answers > 1 && request->answers <= SAMPLING_ANSWERS_MAX)
+        return errand_answers(client, tools, request);
+    return answer(client, tools, request, NULL);
 }

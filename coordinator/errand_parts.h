@@ -24,6 +24,7 @@ struct errand {
     bool saves;                          /* the session that it asks; there is no answer */
     const struct cache_header *restores; /* what its keys come from; NULL: they are computed */
     const char *owner;                   /* of what is saved, a tenant; NULL: the client */
+    const struct errand_part *part;      /* NULL: it is no part of another */
     bool fetched;                        /* errand_spill_fetch has looked */
     bool stays;                          /* the prompt becomes a session; there is no answer */
     struct sessions_version *version;    /* that it goes on from; NULL: none */
@@ -44,6 +45,33 @@ struct errand {
     bool queued; /* the ticket is in the queue */
     struct group_run *run;
 };
+
+/* One of several that go on from what was read for all of them. */
+struct errand_part {
+    int number;                       /* the first is 0 */
+    bool read;                        /* something was, for all */
+    struct sessions_version *version; /* that, or the session's; NULL: neither */
+    const Longhaul__V1__PlanOptions *options;
+    int64_t cached_tokens;        /* of the reading: the first part's usage has it */
+    uint64_t seed;                /* of an answer */
+    const char *beginning, *text; /* of a score, and its continuation */
+};
+
+/* What an answer is asked for, to an errand that is open: its prompt's ids, and all else. */
+MUST_CHECK enum status errand_generate_read(struct errand *errand,
+                                            const Longhaul__V1__GenerateRequest *request);
+
+/* Each opens an errand, of a client that knows the prompt's ids, and ends it. */
+MUST_CHECK enum status errand_generate_part(const struct errand_client *client,
+                                            struct errand_tools *tools,
+                                            const Longhaul__V1__GenerateRequest *request,
+                                            const struct errand_part *part);
+MUST_CHECK enum status errand_score_part(const struct errand_client *client,
+                                         struct errand_tools *tools,
+                                         const struct errand_part *part);
+
+/* Of the first part: what was read for all of them counts with it. */
+void errand_part_usage(const struct errand *errand, struct group_outcome *outcome);
 
 /* Opens an errand of this name; on success the caller calls errand_deinit with how it ended. */
 MUST_CHECK enum status errand_init(struct errand *errand, const struct errand_client *client,

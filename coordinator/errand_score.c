@@ -38,6 +38,7 @@ static enum status finish_scores(struct errand *errand, double sum, int64_t coun
         .load_seconds = errand->facts.load_seconds,
     };
     errand_note_outcome(errand, &outcome, LONGHAUL__V1__FINISH_REASON__FINISH_REASON_UNSPECIFIED);
+    errand_part_usage(errand, &outcome);
     end.slowness = errand->slowness;
     return stream_finished(&errand->stream, &end, &outcome);
 }
@@ -54,11 +55,25 @@ static enum status read_continuation(struct errand *errand,
                                      request->text);
 }
 
+/* A part goes on from what was read of the text. */
+static enum status read_part(struct errand *errand)
+{
+    const struct errand_part *part = errand->part;
+    errand->options = part->options;
+    errand->version = part->version;
+    errand->fetched = true;
+    return prompt_encode_text_behind(&errand->tools->forms, &errand->ids, part->beginning,
+                                     part->text);
+}
+
 static enum status read_score(struct errand *errand, const Longhaul__V1__ScoreRequest *request)
 {
     errand->client->details->field = "text";
-    errand->options = request->options;
-    if (request->session[0]) {
+    if (request)
+        errand->options = request->options;
+    if (errand->part) {
+        TRY(read_part(errand));
+    } else if (request->session[0]) {
         TRY(read_continuation(errand, request));
     } else {
         TRY(prompt_check_bytes(&errand->tools->forms, strlen(request->text)));
@@ -73,14 +88,15 @@ static enum status read_score(struct errand *errand, const Longhaul__V1__ScoreRe
     return STATUS_OK;
 }
 
-enum status errand_score(const struct errand_client *client, struct errand_tools *tools,
-                         const Longhaul__V1__ScoreRequest *request)
+static enum status score(const struct errand_client *client, struct errand_tools *tools,
+                         const Longhaul__V1__ScoreRequest *request, const struct errand_part *part)
 {
     struct errand errand;
     double sum = 0;
     int64_t count = 0;
-    TRY(errand_init(&errand, client, tools, request->request_id, true));
+    TRY(errand_init(&errand, client, tools, part ? "" : request->request_id, true));
     enum status status = STATUS_OK;
+    errand.part = part;
     TRY_ELSE(errand_check_queue(&errand), deinit);
     TRY_ELSE(answer_request_none(&errand.asked, &client->details->field), deinit);
     TRY_ELSE(read_score(&errand, request), deinit);
@@ -90,4 +106,18 @@ enum status errand_score(const struct errand_client *client, struct errand_tools
 deinit:
     errand_deinit(&errand, status);
     return status;
+}
+
+enum status errand_score_part(const struct errand_client *client, struct errand_tools *tools,
+                              const struct errand_part *part)
+{
+    return score(client, tools, NULL, part);
+}
+
+enum status errand_score(const struct errand_client *client, struct errand_tools *tools,
+                         const Longhaul__V1__ScoreRequest *request)
+{
+    if (request->n_continuations > 0)
+        return errand_continuations(client, tools, request);
+    return score(client, tools, request, NULL);
 }

@@ -13,6 +13,7 @@
 #include "coordinator/host_lookup.h"
 #include "coordinator/hostfile.h"
 #include "proto/log.h"
+#include "proto/plan/mesh.h"
 
 enum {
     WORKER_ARGUMENTS_MAX = 48,
@@ -40,18 +41,21 @@ static enum status find_hosts(struct allocation *allocation, const struct config
     here.usable_cores = usable_cores();
     if (hostfile[0])
         TRY(hostfile_read(&text, hostfile));
+    struct mesh mesh;
+    TRY(mesh_parse(&mesh, config_text(config, "engine.mesh")));
     const bool said = config_origin(config, "engine.workers", NULL) != CONFIG_DEFAULT;
     const struct allocation_asked asked = {
         .hosts = config_text(config, "coordinator.hosts"),
         .hostfile = hostfile,
         .hostfile_text = text ? text : "",
-        .workers = said ? (int)config_integer(config, "engine.workers") : 0,
+        .workers = said ? (int)config_integer(config, "engine.workers") : mesh_asked(&mesh),
         .threads = (int)config_integer(config, "engine.threads"),
         .one_process = strcmp(config_text(config, "engine.transport"), "loopback") == 0,
     };
     const enum status status = allocation_find(allocation, &asked, &here);
     free(text);
-    return status;
+    TRY(status);
+    return mesh_lay_out(&mesh, allocation->workers);
 }
 
 /* ---- the address ---- */

@@ -103,10 +103,24 @@ static void tell_split(struct plan_reasons *reasons, const struct planner_weighe
             seconds->whole_s * 1e3);
 }
 
+static void tell_mesh(struct plan_reasons *reasons, const struct planner_weighed *weighed)
+{
+    const int tensor = weighed->choice.group.tensor;
+    if (weighed->whole_bytes == 0)
+        add(reasons, "weights are shared out over %d ranks because that was asked for", tensor);
+    else
+        add(reasons,
+            "weights are shared out over %d ranks because a rank would need %.2f GiB for the whole "
+            "model, and %.2f GiB are there",
+            tensor, (double)weighed->whole_bytes / 0x1p30, (double)weighed->memory_bytes / 0x1p30);
+}
+
 void plan_reasons_tell(struct plan_reasons *reasons, const struct planner_weighed *weighed,
                        const struct cost_file *costs)
 {
     reasons->count = 0;
+    if (group_choice_tensor(&weighed->choice.group) > 1)
+        tell_mesh(reasons, weighed);
     if (weighed->choice.group.workers > 1) {
         tell_partition(reasons, weighed);
         tell_schedule(reasons, weighed);

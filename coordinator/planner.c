@@ -13,6 +13,8 @@
 #include "proto/plan/cost.h"
 #include "proto/plan/partition.h"
 #include "proto/plan/stage_costs.h"
+#include "proto/plan/tensor_slice.h"
+#include "proto/plan/tensor_sums.h"
 
 /* What a client may well wait for between two tokens is twice this; on a slow link the other. */
 #define STAGE_SECONDS 0.5
@@ -30,11 +32,37 @@ enum status planner_init(struct planner *planner, const struct model_spec *spec,
     return STATUS_OK;
 }
 
-static struct model_shape shape_of(const struct planner *planner, const struct workers_facts *facts)
+static int tensor_of(const struct workers_facts *facts)
 {
-    struct model_shape shape = planner->shape;
-    shape.weights_bytes = facts->weights_bytes;
-    return shape;
+    return facts->tensor > 1 ? facts->tensor : 1;
+}
+
+/* That share out the sequence. */
+static int workers_of(const struct workers_facts *facts)
+{
+    return facts->size / tensor_of(facts);
+}
+
+/* What the ranks of one place of the tensor axis have of the model. */
+static enum status shape_of(const struct planner *planner, struct model_shape *shape,
+                            const struct workers_facts *facts, int place)
+{
+    struct tensor_slice slice;
+    *shape = planner->shape;
+    shape->weights_bytes = facts->weights_bytes;
+    if (tensor_of(facts) == 1)
+        return STATUS_OK;
+    TRY(tensor_slice_make(&slice, &planner->shape, facts->tensor, place));
+    *shape = tensor_slice_shape(&planner->shape, &slice);
+    shape->weights_bytes = facts->slices[place].weights_bytes;
+    return STATUS_OK;
+}
+
+/* Of the last place, which has as many heads as any. */
+static enum status largest_shape(const struct planner *planner, struct model_shape *shape,
+                                 const struct workers_facts *facts)
+{
+    return shape_of(planner, shape, facts, tensor_of(facts) - 1);
 }
 
 /* ---- choosing ---- */
@@ -160,6 +188,8 @@ static struct cost_table table_of(const struct planner *planner, const struct wo
     if (facts->between.bytes_per_second > 0)
         table.between = facts->between;
     table.host_ranks = facts->host_ranks;
+    if (tensor_of(facts) > 1 && facts->host_ranks > 0) /* from one worker to the next */
+        table.host_ranks = (facts->host_ranks + facts->tensor - 1) / facts->tensor;
     table.speeds = &facts->weights;
     return table;
 }
@@ -186,7 +216,7 @@ static enum status check_stages(const struct planner *planner, struct status_det
 static int home_wanted(const struct planner *planner, const struct workers_facts *facts, int split)
 {
     const char *decode = planner->defaults.decode;
-    if (facts->size > 1 && decode && strcmp(decode, "home") == 0)
+    if (workers_of(facts) > 1 && decode && strcmp(decode, "home") == 0)
         return 1;
     return split < 0 && facts->places <= 1 ? -1 : 0;
 }
@@ -227,12 +257,13 @@ static bool weights_fit(const struct choice *choice, const struct workers_facts 
 static enum status weigh(const struct planner *planner, struct planner_weighed *weighed,
                          const struct workers_facts *facts)
 {
-    const struct model_shape shape = shape_of(planner, facts);
+    struct model_shape shape;
     const struct cost_table costs = table_of(planner, facts);
     const char *said = planner->defaults.weights;
     struct partition_weights weights = facts->weights;
     struct chooser_request wanted = weighed->wanted;
-    if (worker_speeds_read(&weights, said ? said : "auto", facts->size) != STATUS_OK)
+    TRY(largest_shape(planner, &shape, facts));
+    if (worker_speeds_read(&weights, said ? said : "auto", workers_of(facts)) != STATUS_OK)
         return fail(STATUS_FAILED_PRECONDITION, "%s: start the coordinator with others",
                     status_message());
     wanted.weights = &weights;
@@ -248,7 +279,8 @@ static enum status read_request(const struct planner *planner, struct chooser_re
 {
     TRY(check_length(planner, details, facts, request));
     *wanted = (struct chooser_request){
-        .workers = facts->size,
+        .workers = workers_of(facts),
+        .tensor = facts->tensor,
         .context_tokens = request->prompt_tokens + request->max_tokens,
         .kernels = facts->kernels,
         .cache = facts->cache,
@@ -262,7 +294,7 @@ static enum status read_request(const struct planner *planner, struct chooser_re
     };
     wanted->decode_home = home_wanted(planner, facts, wanted->decode_split);
     limit_stages(wanted, facts);
-    if (facts->size > 1 && facts->places > 1)
+    if (workers_of(facts) > 1 && facts->places > 1)
         wanted->weighed_context_tokens = context_limit(planner, facts);
     TRY(read_options(planner, wanted, details, request->options));
     struct bands bands;
@@ -277,6 +309,8 @@ enum status planner_weigh(const struct planner *planner, struct planner_weighed 
                           const struct planner_request *request)
 {
     TRY(read_request(planner, &weighed->wanted, details, facts, request));
+    weighed->whole_bytes = facts->whole_bytes;
+    weighed->memory_bytes = facts->memory_bytes;
     const enum status status = weigh(planner, weighed, facts);
     if (status != STATUS_INVALID_ARGUMENT)
         details->field = NULL;
@@ -296,9 +330,18 @@ enum status planner_choose(const struct planner *planner, struct choice *choice,
 
 /* ---- forecasting ---- */
 
+/* The link between neighbours on a tensor axis, which are on one host where that has room. */
+static const struct cost_link *tensor_link(const struct cost_table *table,
+                                           const struct workers_facts *facts)
+{
+    const bool together = facts->host_ranks == 0 || facts->host_ranks % tensor_of(facts) == 0;
+    return together ? &table->within : &table->between;
+}
+
 /* Of a decoded token behind so many others, where they are shared out evenly. */
 static double step_seconds(const struct choice *choice, const struct model_shape *shape,
-                           const struct cost_table *table, int64_t tokens)
+                           const struct cost_table *table, const struct workers_facts *facts,
+                           int64_t tokens)
 {
     struct bands bands;
     struct cost cost;
@@ -307,7 +350,8 @@ static double step_seconds(const struct choice *choice, const struct model_shape
     const int64_t seen = tokens < reach ? tokens : reach + bands.sinks;
     const int sharers = choice_is_home(choice) ? 1 : choice->group.workers;
     cost_decode(&cost, choice, shape, table, 0, seen / sharers + 1);
-    return cost.seconds;
+    return cost.seconds +
+           tensor_sums_seconds(&choice->group, shape, tensor_link(table, facts), 1, false, 0);
 }
 
 /* Of the slowest rank: a stage ends when the last one does. */
@@ -325,73 +369,130 @@ static void add_parts(struct planner_forecast *forecast, const struct cost *cost
     forecast->seconds += slowest->seconds;
 }
 
-/* What follows the stages: the prompt's last logits, and an answer's tokens. */
-static void add_rest(struct planner_forecast *forecast, struct stage_costs *stages,
-                     const struct choice *choice, const struct model_shape *shape,
-                     const struct cost_table *table, int64_t prompt_tokens)
+/* What a forecast is made from: the ranks of each place of the tensor axis have a slice, and stages
+ * are walked through for all of them at once. */
+struct forecasting {
+    const struct choice *choice;
+    const struct workers_facts *facts;
+    struct cost_table table;
+    int places;
+    struct model_shape shapes[CHOICE_TENSOR_MAX];  /* [places] */
+    struct stage_costs *stages[CHOICE_TENSOR_MAX]; /* [places] */
+    struct cost *costs;                            /* [ranks] of the stage at hand */
+};
+
+static enum status open_stages(struct forecasting *making, const struct planner *planner)
 {
-    const int owner = ownership_owner(stage_costs_ownership(stages), prompt_tokens - 1);
-    const double logits = cost_logits_seconds(shape, table, owner);
+    for (int place = 0; place < making->places; place++) {
+        TRY(shape_of(planner, &making->shapes[place], making->facts, place));
+        TRY(stage_costs_create(&making->stages[place], making->choice, &making->shapes[place],
+                               &making->table));
+    }
+    making->costs =
+        calloc((size_t)group_choice_ranks(&making->choice->group), sizeof *making->costs);
+    return making->costs ? STATUS_OK : fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a plan");
+}
+
+static void close_stages(struct forecasting *making)
+{
+    for (int place = 0; place < making->places; place++)
+        stage_costs_destroy(making->stages[place]);
+    free(making->costs);
+}
+
+/* What follows the stages: the prompt's last logits, and an answer's tokens. */
+static void add_rest(struct planner_forecast *forecast, const struct forecasting *making,
+                     int64_t prompt_tokens)
+{
+    const struct model_shape *shape = &making->shapes[making->places - 1];
+    const struct ownership *ownership = stage_costs_ownership(making->stages[0]);
+    const double logits =
+        cost_logits_seconds(shape, &making->table, ownership_owner(ownership, prompt_tokens - 1));
     forecast->parts[PLANNER_LOGITS] = logits;
     forecast->seconds += logits;
-    forecast->token_seconds = step_seconds(choice, shape, table, prompt_tokens);
+    forecast->token_seconds =
+        step_seconds(making->choice, shape, &making->table, making->facts, prompt_tokens);
+}
+
+/* What the next stage costs every rank: along the sequence axis, and in sums along the other. */
+static enum status next_stage(struct forecasting *making, struct span stage)
+{
+    const struct group_choice *group = &making->choice->group;
+    const struct cost_link *link = tensor_link(&making->table, making->facts);
+    const bool sharded = choice_stage_queries(making->choice, stage) == CHOICE_SHARDED;
+    for (int place = 0; place < making->places; place++) {
+        const struct model_shape *shape = &making->shapes[place];
+        const struct cost *costs;
+        TRY(stage_costs_next(making->stages[place], &costs, stage));
+        for (int worker = 0; worker < group->workers; worker++) {
+            const int rank = worker * making->places + place;
+            struct cost *cost = &making->costs[rank];
+            *cost = costs[worker];
+            tensor_sums_cost(cost, group, shape, cost->rows, sharded, rank);
+            cost->seconds += tensor_sums_seconds(group, shape, link, cost->rows, sharded, rank);
+        }
+    }
+    return STATUS_OK;
 }
 
 /* Adds up the stages of the prompt. */
-static enum status add_stages(struct planner_forecast *forecast, struct stage_costs *stages,
-                              const struct choice *choice, int64_t prompt_tokens,
-                              const struct planner_watch *watch)
+static enum status add_stages(struct planner_forecast *forecast, struct forecasting *making,
+                              int64_t prompt_tokens, const struct planner_watch *watch)
 {
     for (int64_t done = 0; done < prompt_tokens;) {
-        const struct span stage = choice_stage(choice, done, prompt_tokens);
-        const struct cost *costs;
+        const struct span stage = choice_stage(making->choice, done, prompt_tokens);
         if (watch)
             TRY(watch->check(watch->context));
-        TRY(stage_costs_next(stages, &costs, stage));
-        for (int rank = 0; rank < choice->group.workers; rank++) {
-            forecast->ranks[rank].sent_bytes += costs[rank].sent_bytes;
-            forecast->ranks[rank].received_bytes += costs[rank].received_bytes;
-            forecast->ranks[rank].flops += costs[rank].flops;
+        TRY(next_stage(making, stage));
+        for (int rank = 0; rank < forecast->count; rank++) {
+            forecast->ranks[rank].sent_bytes += making->costs[rank].sent_bytes;
+            forecast->ranks[rank].received_bytes += making->costs[rank].received_bytes;
+            forecast->ranks[rank].flops += making->costs[rank].flops;
         }
-        add_parts(forecast, costs, choice->group.workers);
+        add_parts(forecast, making->costs, forecast->count);
         forecast->stages++;
         done = stage.end;
     }
-    const struct ownership *ownership = stage_costs_ownership(stages);
+    const struct ownership *ownership = stage_costs_ownership(making->stages[0]);
     struct owned_span owned;
     for (int64_t index = 0; ownership_next(ownership, &index, prompt_tokens, &owned);)
-        forecast->ranks[owned.owner].prompt_tokens += owned.span.end - owned.span.first;
+        for (int place = 0; place < making->places; place++)
+            forecast->ranks[owned.owner * making->places + place].prompt_tokens +=
+                owned.span.end - owned.span.first;
     return STATUS_OK;
 }
 
 static enum status add_needs(struct planner_forecast *forecast, struct memory_need *needs,
-                             const struct model_shape *shape, const struct choice *choice,
-                             const struct workers_facts *facts)
+                             const struct forecasting *making)
 {
-    const struct memory_request request = {
+    const struct workers_facts *facts = making->facts;
+    struct memory_request request = {
         .threads = facts->threads,
         .scratch_bytes = facts->scratch_bytes,
         .logit_rows = facts->logit_rows,
         .list_row_bytes = facts->list_row_bytes,
         .list_panel_bytes = facts->list_panel_bytes,
     };
-    TRY(memory_need_make(needs, choice, 0, forecast->count));
-    const struct choice whole = {group_of(choice, facts, needs), choice->request};
+    TRY(memory_need_make(needs, making->choice, 0, making->choice->group.workers));
+    const struct choice whole = {group_of(making->choice, facts, needs), making->choice->request};
     for (int rank = 0; rank < forecast->count; rank++) {
+        const int place = rank % making->places;
         struct planner_rank *own = &forecast->ranks[rank];
-        memory_plan_make(&own->memory, shape, &whole.group, rank, &request);
-        own->pool_bytes = needs[rank].slots * memory_slot_bytes(&whole.group, shape);
+        if (making->places > 1)
+            request.scratch_bytes = facts->slices[place].scratch_bytes;
+        memory_plan_make(&own->memory, &making->shapes[place], &whole.group, rank, &request);
+        own->pool_bytes = needs[rank / making->places].slots *
+                          memory_slot_bytes(&whole.group, &making->shapes[place]);
     }
     return STATUS_OK;
 }
 
-static enum status add_memory(struct planner_forecast *forecast, const struct model_shape *shape,
-                              const struct choice *choice, const struct workers_facts *facts)
+static enum status add_memory(struct planner_forecast *forecast, const struct forecasting *making)
 {
-    struct memory_need *needs = calloc((size_t)forecast->count, sizeof *needs);
+    struct memory_need *needs = calloc((size_t)making->choice->group.workers, sizeof *needs);
     if (!needs)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a plan");
-    const enum status status = add_needs(forecast, needs, shape, choice, facts);
+    const enum status status = add_needs(forecast, needs, making);
     free(needs);
     return status;
 }
@@ -408,24 +509,25 @@ enum status planner_forecast(const struct planner *planner, struct planner_forec
                              const struct choice *choice, const struct workers_facts *facts,
                              int64_t prompt_tokens, const struct planner_watch *watch)
 {
-    const struct model_shape shape = shape_of(planner, facts);
-    struct planner_forecast made = {.count = choice->group.workers,
+    struct forecasting making = {.choice = choice,
+                                 .facts = facts,
+                                 .table = table_of(planner, facts),
+                                 .places = group_choice_tensor(&choice->group)};
+    struct planner_forecast made = {.count = group_choice_ranks(&choice->group),
                                     .base_bytes = facts->base_bytes};
-    const struct cost_table table = table_of(planner, facts);
-    struct stage_costs *stages = NULL;
     enum status status = STATUS_OK;
-    made.ranks = calloc((size_t)choice->group.workers, sizeof *made.ranks);
+    made.ranks = calloc((size_t)made.count, sizeof *made.ranks);
     if (!made.ranks)
         TRY_ELSE(fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a plan"), free_all);
-    TRY_ELSE(stage_costs_create(&stages, choice, &shape, &table), free_all);
-    TRY_ELSE(add_stages(&made, stages, choice, prompt_tokens, watch), free_all);
-    add_rest(&made, stages, choice, &shape, &table, prompt_tokens);
-    made.load_seconds = load_seconds(facts, &table);
-    TRY_ELSE(add_memory(&made, &shape, choice, facts), free_all);
+    TRY_ELSE(open_stages(&making, planner), free_all);
+    TRY_ELSE(add_stages(&made, &making, prompt_tokens, watch), free_all);
+    add_rest(&made, &making, prompt_tokens);
+    made.load_seconds = load_seconds(facts, &making.table);
+    TRY_ELSE(add_memory(&made, &making), free_all);
     *forecast = made;
     made.ranks = NULL;
 free_all:
-    stage_costs_destroy(stages);
+    close_stages(&making);
     free(made.ranks);
     return status;
 }
@@ -478,9 +580,11 @@ void planner_forecast_deinit(struct planner_forecast *forecast)
 double planner_step_seconds(const struct planner *planner, const struct choice *choice,
                             const struct workers_facts *facts, int64_t tokens)
 {
-    const struct model_shape shape = shape_of(planner, facts);
     const struct cost_table table = table_of(planner, facts);
-    return step_seconds(choice, &shape, &table, tokens);
+    struct model_shape shape;
+    if (largest_shape(planner, &shape, facts) != STATUS_OK)
+        return 0; /* of a choice that was made for these facts: it never is */
+    return step_seconds(choice, &shape, &table, facts, tokens);
 }
 
 /* ---- telling ---- */
@@ -505,17 +609,22 @@ void planner_print(const struct planner *planner, char text[PLANNER_TEXT_BYTES],
     method_print(&choice->request.method, method);
     int64_t pool_bytes = 0, beside_bytes = 0, sent_bytes = 0;
     double flops = 0;
+    char tensor[64] = "";
+    if (group_choice_tensor(&choice->group) > 1)
+        snprintf(tensor, sizeof tensor, " of %d ranks that share the weights",
+                 choice->group.tensor);
     for (int i = 0; i < forecast->count; i++) {
         const struct memory_plan *memory = &forecast->ranks[i].memory;
         const int64_t beside = memory->total_bytes - memory->bytes[MEMORY_CACHE];
         beside_bytes = beside > beside_bytes ? beside : beside_bytes;
-        pool_bytes = memory->bytes[MEMORY_CACHE]; /* of all ranks alike */
+        if (memory->bytes[MEMORY_CACHE] > pool_bytes) /* alike but for slices of the model */
+            pool_bytes = memory->bytes[MEMORY_CACHE];
         sent_bytes += forecast->ranks[i].sent_bytes;
         flops += forecast->ranks[i].flops;
     }
     int used = snprintf(
         text, PLANNER_TEXT_BYTES,
-        "%" PRId64 " tokens by %s over %d worker%s: %s shards, %s schedule, %d stage%s\n"
+        "%" PRId64 " tokens by %s over %d worker%s%s: %s shards, %s schedule, %d stage%s\n"
         "kernels %s, cache %s, context %" PRId64
         " tokens: up to %.1f MB of keys and values on a worker, of %.1f MB for all requests, and "
         "%.1f MB beside them\n"
@@ -523,7 +632,7 @@ void planner_print(const struct planner *planner, char text[PLANNER_TEXT_BYTES],
         "of it %.3g s in products, %.3g s in attention, %.3g s of exchange that arithmetic does "
         "not "
         "hide, %.3g s beside them; then about %.3g ms a token",
-        prompt_tokens, method, choice->group.workers, choice->group.workers == 1 ? "" : "s",
+        prompt_tokens, method, choice->group.workers, choice->group.workers == 1 ? "" : "s", tensor,
         choice_partition_name(choice->request.partition),
         choice_schedule_name(choice->request.schedule), forecast->stages,
         forecast->stages == 1 ? "" : "s", choice->group.kernels,

@@ -95,6 +95,8 @@ struct planner_weighed {
     struct chooser_request wanted;
     struct choice choice;
     struct chooser_weighed seconds;
+    int64_t whole_bytes,
+        memory_bytes; /* that a tensor axis was chosen by: as struct workers_facts */
 };
 
 /* OUT_OF_RANGE, with the numbers in `details`, for more than the context; INVALID_ARGUMENT, with

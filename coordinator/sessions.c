@@ -45,6 +45,15 @@ static struct sessions_version *make_version(const char *before, const char *tex
     return version;
 }
 
+static void set_read(struct sessions_version *version, const struct sessions_read *read)
+{
+    version->serial = read->serial;
+    version->run = read->run;
+    version->tokens = read->tokens;
+    version->held_bytes = read->held_bytes;
+    snprintf(version->group_id, sizeof version->group_id, "%s", read->group_id);
+}
+
 void sessions_release(struct sessions *sessions, struct sessions_version *version)
 {
     if (!version)
@@ -355,13 +364,8 @@ void sessions_end(struct sessions *sessions, struct sessions_use *use,
                   const struct sessions_read *read)
 {
     struct sessions_version *old = NULL;
-    if (read) {
-        use->version->serial = read->serial;
-        use->version->run = read->run;
-        use->version->tokens = read->tokens;
-        use->version->held_bytes = read->held_bytes;
-        snprintf(use->version->group_id, sizeof use->version->group_id, "%s", read->group_id);
-    }
+    if (read)
+        set_read(use->version, read);
     pthread_mutex_lock(&sessions->lock);
     struct session *session = find_number(sessions, use->number); /* or it was deleted meanwhile */
     if (session && use->repeated)
@@ -418,6 +422,19 @@ enum status sessions_ask(struct sessions *sessions, struct sessions_use *use,
     const enum status status = use_it(sessions, use, details, tenant, id);
     pthread_mutex_unlock(&sessions->lock);
     return status;
+}
+
+enum status sessions_hold(struct sessions *sessions, struct sessions_use *use,
+                          const struct sessions_read *read)
+{
+    struct sessions_version *version = make_version("", "");
+    *use = (struct sessions_use){.version = version, .raw = true};
+    if (!version) {
+        workers_let_go(sessions->workers, read->serial, read->run, read->held_bytes);
+        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for what was read");
+    }
+    set_read(version, read);
+    return STATUS_OK;
 }
 
 void sessions_leave(struct sessions *sessions, struct sessions_use *use)

@@ -148,6 +148,10 @@ struct sessions_totals {
 };
 void sessions_total(struct sessions *sessions, struct sessions_totals *totals, const char *tenant);
 
+/* What was read for one request alone, which asks it until sessions_leave. */
+MUST_CHECK enum status sessions_hold(struct sessions *sessions, struct sessions_use *use,
+                                     const struct sessions_read *read);
+
 /* ---- files of --spill (sessions_spill.c) ---- */
 
 struct spill_folder *sessions_spill(const struct sessions *sessions);

@@ -13,6 +13,7 @@
 #include "proto/clock.h"
 #include "proto/log.h"
 #include "proto/metrics.h"
+#include "proto/plan/choice.h"
 
 static struct metrics_family lost = {.name = "longhaul_worker_groups_lost",
                                      .help = "Groups that were lost, with a rank or by a fault.",
@@ -101,6 +102,13 @@ int worker_group_places(const struct group *group)
     for (int i = 1; i < group->size; i++)
         places = group->ranks[i].load.runs_max < places ? group->ranks[i].load.runs_max : places;
     return places > 1 ? places : 1;
+}
+
+int worker_group_tensor(const struct group *group)
+{
+    const int tensor = group->ranks[0].load.tensor;
+    const bool divides = tensor > 1 && tensor <= CHOICE_TENSOR_MAX && group->size % tensor == 0;
+    return divides ? tensor : 1;
 }
 
 int64_t worker_group_pool_bytes(const struct group *group)

@@ -100,6 +100,9 @@ bool worker_group_is_ready(const struct group *group);
 /* How many runs it can have at a time: what the rank says that can hold fewest. Under the lock. */
 int worker_group_places(const struct group *group);
 
+/* Places of its tensor axis, as rank 0 says. Under the lock. */
+int worker_group_tensor(const struct group *group);
+
 /* The bytes of the smallest pool of its ranks; 0: no limit. Under the lock. */
 int64_t worker_group_pool_bytes(const struct group *group);
 

@@ -557,14 +557,17 @@ static void describe(const struct workers *workers, const struct group *group,
         .step_rows = group->ranks[0].load.step_rows,
         .pool_slots = group->ranks[0].load.pool_slots,
         .pool_bytes = worker_group_pool_bytes(group),
+        .tensor = worker_group_tensor(group),
+        .whole_bytes = group->ranks[0].load.whole_bytes,
         .session_bytes = group->session_bytes,
         .within = group->links.within,
         .between = group->links.between,
         .host_ranks = group->links.host_ranks,
         .places = worker_group_places(group),
         .pace = group->size > 1 ? group->steady_pace : group->pace,
-        .weights = group->weights,
     };
+    if (facts->tensor == 1) /* whole workers are weighed, not slices of them */
+        facts->weights = group->weights;
     snprintf(facts->group_id, sizeof facts->group_id, "%s", group->id);
     snprintf(facts->kernels, sizeof facts->kernels, "%s", common_kernels(workers, group));
     for (int i = 0; i < group->size; i++) {
@@ -579,6 +582,11 @@ static void describe(const struct workers *workers, const struct group *group,
         facts->logit_rows = larger(facts->logit_rows, rank->load.logit_rows);
         facts->list_row_bytes = larger(facts->list_row_bytes, rank->load.list_row_bytes);
         facts->list_panel_bytes = larger(facts->list_panel_bytes, rank->load.list_panel_bytes);
+        const int place = i % facts->tensor;
+        facts->slices[place].weights_bytes =
+            larger(facts->slices[place].weights_bytes, rank->load.weights_bytes);
+        facts->slices[place].scratch_bytes =
+            larger(facts->slices[place].scratch_bytes, rank->load.scratch_bytes);
         if (rank->load.seconds > facts->load_seconds)
             facts->load_seconds = rank->load.seconds;
     }
@@ -685,7 +693,7 @@ void workers_note_speeds(struct workers *workers, const struct workers_facts *fa
 {
     pthread_mutex_lock(&workers->groups.lock);
     struct group *group = find_serial(&workers->groups, facts->serial);
-    if (group && group->size == run->count) {
+    if (group && group->size == run->count && worker_group_tensor(group) == 1) {
         const struct partition_weights before = group->weights;
         worker_speeds_note(group->speeds, run);
         worker_speeds_weigh(&group->weights, group->speeds, group->size);

@@ -65,9 +65,15 @@ struct workers_facts {
     bool shared_memory_bus;
     int64_t memory_bytes;   /* of the rank that has least; 0: not known */
     int64_t context_tokens; /* 0: no limit of its own */
-    int64_t weights_bytes;
+    int64_t weights_bytes;  /* of the rank that has most */
     int64_t base_bytes;
-    int64_t scratch_bytes;
+    int64_t scratch_bytes; /* likewise */
+    int tensor;            /* places of the tensor axis; 0: 1. It divides the size */
+    int64_t whole_bytes;   /* that a rank would need without it; 0: it was asked for */
+    /* The same two by place of a tensor axis of several. */
+    struct {
+        int64_t weights_bytes, scratch_bytes;
+    } slices[CHOICE_TENSOR_MAX];
     int64_t logit_rows;
     int64_t list_row_bytes, list_panel_bytes;
     /* What the ranks' memory was made for; 0: for each request as it comes. */

@@ -11,6 +11,7 @@ void choice_message_set(struct choice_message *message, const struct choice *cho
     method_print(&choice->request.method, message->method);
     m->method = message->method;
     m->workers = choice->group.workers;
+    m->tensor = choice->group.tensor;
     m->partition = (Longhaul__Control__V1__Partition)(choice->request.partition + 1);
     m->schedule = (Longhaul__Control__V1__Schedule)(choice->request.schedule + 1);
     m->context_tokens = choice->request.context_tokens;
@@ -43,6 +44,7 @@ enum status choice_message_get(struct choice *choice, const Longhaul__Control__V
 {
     struct choice c = {
         .group.workers = message->workers,
+        .group.tensor = message->tensor,
         .request.context_tokens = message->context_tokens,
         .request.stage_tokens = message->stage_tokens,
         .group.panel_tokens = message->panel_tokens,

@@ -2,6 +2,7 @@
 #include "proto/config_rows.h"
 
 #include "proto/host_port.h"
+#include "proto/plan/mesh.h"
 #include "proto/plan/method.h"
 
 enum {
@@ -18,6 +19,12 @@ static enum status check_method(const char *text)
     struct method method;
     return method_parse(&method, text,
                         1 << 20); /* of an imagined model: the real one is not known here */
+}
+
+static enum status check_mesh(const char *text)
+{
+    struct mesh mesh;
+    return mesh_parse(&mesh, text);
 }
 
 static enum status check_listen(const char *text)
@@ -79,6 +86,25 @@ const struct config_row config_rows[] = {
      .most = 1024,
      .takers = ALL,
      .help = "threads per worker; 0: its share of the host's cores"},
+    {.key = "engine.mesh",
+     .flag = "mesh",
+     .type = CONFIG_TEXT,
+     .value = "AXES",
+     .standard = "auto",
+     .check = check_mesh,
+     .takers = ALL,
+     .help = "how workers share the work out, tensor=T,sequence=S: T of them have a part of the "
+             "weights each, and S such groups a part of the prompt; auto: weights are shared out "
+             "where a worker's memory does not hold them"},
+    {.key = "engine.memory_mib",
+     .flag = "memory-mib",
+     .type = CONFIG_INTEGER,
+     .value = "N",
+     .standard = "0",
+     .least = 0,
+     .most = 1 << 30,
+     .takers = ALL,
+     .help = "most memory of a worker on a CPU, in MiB; 0: its share of what its host has free"},
     {.key = "engine.transport",
      .flag = "transport",
      .type = CONFIG_CHOICE,

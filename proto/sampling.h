@@ -13,6 +13,9 @@ enum { SAMPLING_LIKELIEST_MAX = 20 };
 /* Tokens whose logits a request moves by hand. */
 enum { SAMPLING_BIASES_MAX = 1024 };
 
+/* To one prompt. */
+enum { SAMPLING_ANSWERS_MAX = 16 };
+
 /* The ranges are those of sampling.c. What a logit is before temperature: penalised for repetition,
  * then  + bias - frequency_penalty x n - presence_penalty x (n > 0)  for a token that the answer
  * has n times. */

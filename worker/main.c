@@ -223,7 +223,11 @@ static enum status run(const struct options *options, const struct world *world)
     const struct config *config = options->config;
     const char *kernels = config_text(config, "engine.kernels");
     char secret[PATH_MAX];
+    struct mesh mesh;
+    TRY(mesh_parse(&mesh, config_text(config, "engine.mesh")));
     const struct serve_options serve_options = {
+        .mesh = mesh,
+        .memory_bytes = config_integer(config, "engine.memory_mib") << 20,
         .coordinator = config_text(config, "worker.coordinator"),
         .join_secret = secret,
         .join_deadline_ms =

@@ -34,6 +34,7 @@
 #include "worker/link_rate.h"
 #include "worker/own_address.h"
 #include "worker/process_memory.h"
+#include "worker/rank_mesh.h"
 #include "worker/reports.h"
 
 enum {
@@ -384,9 +385,12 @@ static void end_run(void *context, enum status status, const struct engine_resul
 static enum status check_group(const struct serve_rank *rank, const struct group_choice *planned)
 {
     const struct group_choice *group = engine_group(rank->engine);
-    if (planned->workers != group->workers)
-        return fail(STATUS_FAILED_PRECONDITION, "the plan is for %d workers; this group has %d",
-                    planned->workers, group->workers);
+    if (planned->workers != group->workers ||
+        group_choice_tensor(planned) != group_choice_tensor(group))
+        return fail(STATUS_FAILED_PRECONDITION,
+                    "the plan is for %d workers of %d ranks each; this group has %d of %d",
+                    planned->workers, group_choice_tensor(planned), group->workers,
+                    group_choice_tensor(group));
     if (strcmp(planned->kernels, group->kernels) != 0 || planned->cache != group->cache)
         return fail(STATUS_FAILED_PRECONDITION,
                     "the plan is for kernels %s and a cache in %s; rank %d was started with %s and "
@@ -572,19 +576,39 @@ static const struct cost_link *slowest_link(const struct link_rates *links)
     return links->between.bytes_per_second > 0 ? &links->between : &links->within;
 }
 
+/* On a GPU a rank has the whole model. */
+static enum status choose_mesh(struct serve_rank *rank, struct rank_mesh *mesh,
+                               const struct model *model)
+{
+    const struct rank_mesh_args args = {
+        .asked = rank->options->mesh,
+        .model = model,
+        .kernels = rank->options->streams ? NULL : kernels_find(rank->kernels),
+        .int8_cache = rank->options->int8_cache,
+        .threads = rank->cores.binding.threads,
+        .sequences = rank->commands.room,
+        .context_tokens = rank->welcome.context_tokens,
+        .memory_bytes = rank->memory_bytes,
+    };
+    return rank_mesh_choose(mesh, rank->transport, &args);
+}
+
 static enum status load(struct serve_rank *rank, const struct model *model)
 {
     int64_t begun_ns = clock_now_ns();
+    struct rank_mesh mesh;
+    TRY(choose_mesh(rank, &mesh, model));
     struct engine_options options = {
         .kernels = rank->kernels,
         .int8_cache = rank->options->int8_cache,
         .binding = &rank->cores.binding,
         .memory_bytes = rank->memory_bytes,
         .streams = rank->options->streams,
-        .group = group_choice_usual(rank->transport->size),
+        .group = group_choice_usual(mesh.mesh.sequence),
         .source = {rank, find_run},
     };
     struct engine *engine;
+    options.group.tensor = mesh.mesh.tensor;
     memory_group_size(&options.group, rank->commands.room, rank->welcome.context_tokens);
     TRY(engine_create(&engine, model, rank->transport, &options));
     pthread_mutex_lock(&rank->lock);
@@ -611,6 +635,8 @@ static enum status load(struct serve_rank *rank, const struct model *model)
     loaded.stage_rows = group->stage_rows;
     loaded.step_rows = group->step_rows;
     loaded.pool_slots = group->pool_slots;
+    loaded.tensor = mesh.mesh.tensor;
+    loaded.whole_bytes = mesh.whole_bytes;
     struct link_message told;
     set_links(&loaded, &told, &links);
     loaded.pool_bytes = group->pool_slots * memory_slot_bytes(group, engine_shape(engine));
@@ -716,6 +742,8 @@ enum status serve(struct transport *transport, struct rpc_client *client,
         .memory_bytes = process_memory_available() / transport->local_size,
     };
     struct model *model = NULL;
+    if (options->memory_bytes > 0 && options->memory_bytes < rank.memory_bytes)
+        rank.memory_bytes = options->memory_bytes;
     if (options->streams) {
         const struct cuda_facts *facts = &options->streams->facts;
         rank.memory_bytes = facts->free_bytes / options->streams->ranks;

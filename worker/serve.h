@@ -5,6 +5,7 @@
 
 #include <stdint.h>
 
+#include "proto/plan/mesh.h"
 #include "proto/rpc/rpc_client.h"
 #include "proto/status.h"
 #include "worker/engine/device/cuda_runtime.h"
@@ -14,8 +15,10 @@ struct serve_options {
     const char *model_path;
     const char *kernels; /* NULL: the best that all ranks can run */
     bool int8_cache;
-    int threads;       /* 0: the rank's share of the cores */
-    int process_ranks; /* ranks that share this process */
+    struct mesh mesh;     /* as it was asked for: mesh_parse */
+    int64_t memory_bytes; /* most of a rank on a CPU; 0: its share of what the host has free */
+    int threads;          /* 0: the rank's share of the cores */
+    int process_ranks;    /* ranks that share this process */
     const struct cuda_streams
         *streams;        /* the rank's place on a GPU; NULL: it computes on the CPU */
     enum status refused; /* not OK: the rank joins only to say why it cannot serve */

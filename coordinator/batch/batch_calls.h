@@ -5,8 +5,6 @@
 #include "coordinator/batch/batch_tools.h"
 #include "proto/status.h"
 
-MUST_CHECK enum status batch_calls_create(const struct batch_context *context,
-                                          const ProtobufCMessage *request);
 MUST_CHECK enum status batch_calls_get(const struct batch_context *context,
                                        const ProtobufCMessage *request);
 MUST_CHECK enum status batch_calls_list(const struct batch_context *context,

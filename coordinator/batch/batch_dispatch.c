@@ -36,7 +36,7 @@ struct batch_dispatch {
     uint64_t lines_seen;        /* the thread's */
     int64_t looked_ns;          /* the thread's: when the groups were looked at */
     uint64_t groups_hash;       /* the thread's: which groups were ready then */
-    int places;                 /* the thread's: of the ready groups */
+    atomic_int places;          /* of the ready groups, when they were looked at */
 
     pthread_mutex_t lock; /* of what follows */
     pthread_cond_t changed, jobs_changed;
@@ -278,7 +278,7 @@ static void look_at_groups(struct batch_dispatch *dispatch)
     loss_record_look(dispatch->losses, digests, ready, clock_seconds_since(dispatch->looked_ns));
     pthread_mutex_unlock(&dispatch->lock);
     dispatch->looked_ns = clock_now_ns();
-    dispatch->places = places;
+    atomic_store(&dispatch->places, places);
     if (hash == dispatch->groups_hash)
         return;
     dispatch->groups_hash = hash;
@@ -290,10 +290,10 @@ static void look_at_groups(struct batch_dispatch *dispatch)
 
 static int lines_wanted(struct batch_dispatch *dispatch)
 {
-    if (dispatch->places == 0 || atomic_load(&dispatch->errand->draining))
+    const int places = atomic_load(&dispatch->places);
+    if (places == 0 || atomic_load(&dispatch->errand->draining))
         return 0;
-    const int most =
-        dispatch->places + AHEAD < RUNNING_MAX ? dispatch->places + AHEAD : RUNNING_MAX;
+    const int most = places + AHEAD < RUNNING_MAX ? places + AHEAD : RUNNING_MAX;
     pthread_mutex_lock(&dispatch->lock);
     int wanted = clock_now_ns() >= dispatch->rest_ns ? most - dispatch->running_count : 0;
     if (company_of(dispatch).loner)
@@ -546,10 +546,14 @@ void batch_dispatch_destroy(struct batch_dispatch *dispatch)
 
 void batch_dispatch_wake(struct batch_dispatch *dispatch)
 {
+    if (atomic_load(&dispatch->places) == 0)
+        return; /* nothing could begin: the thread looks for groups by itself */
     pthread_mutex_lock(&dispatch->lock);
+    const bool told = dispatch->news;
     dispatch->news = true;
-    pthread_cond_signal(&dispatch->changed);
     pthread_mutex_unlock(&dispatch->lock);
+    if (!told)
+        pthread_cond_signal(&dispatch->changed);
 }
 
 bool batch_dispatch_is_idle(struct batch_dispatch *dispatch)

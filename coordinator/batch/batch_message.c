@@ -92,3 +92,14 @@ bool batch_message_has_ended(const struct store_batch *batch)
     return batch->state == STORE_BATCH_SUCCEEDED || batch->state == STORE_BATCH_FAILED ||
            batch->state == STORE_BATCH_EXPIRED || batch->state == STORE_BATCH_CANCELLED;
 }
+
+enum status batch_message_answer(struct rpc_call *call, struct store_batch *batch)
+{
+    struct batch_message message;
+    enum status status = batch_message_init(&message, batch);
+    if (status == STATUS_OK)
+        status = rpc_call_answer(call, &message.message.base);
+    batch_message_deinit(&message);
+    store_batch_clear(batch);
+    return status;
+}

@@ -8,6 +8,7 @@
 #include "coordinator/batch/resource_name.h"
 #include "coordinator/batch/store_batch.h"
 #include "longhaul/v1/batches.pb-c.h"
+#include "proto/rpc/rpc_server.h"
 #include "proto/status.h"
 
 /* A message with its storage; points into the batch, too. */
@@ -23,6 +24,9 @@ struct batch_message {
 MUST_CHECK enum status batch_message_init(struct batch_message *message,
                                           const struct store_batch *batch);
 void batch_message_deinit(struct batch_message *message);
+
+/* Answers the call with the batch, and lets go of it. */
+MUST_CHECK enum status batch_message_answer(struct rpc_call *call, struct store_batch *batch);
 
 void batch_message_usage(Longhaul__V1__BatchUsage *message, const struct store_usage *usage);
 

@@ -7,6 +7,7 @@
 #include "coordinator/batch/batch_dispatch.h"
 #include "coordinator/batch/batch_tools.h"
 #include "coordinator/batch/batch_validate.h"
+#include "coordinator/batch/create_call.h"
 #include "coordinator/batch/document_calls.h"
 #include "coordinator/batch/estimate_call.h"
 #include "coordinator/batch/result_calls.h"
@@ -34,6 +35,7 @@ enum kind {
     READS = 1,        /* answered by a coordinator that drains, too */
     LASTS = 2,        /* as long as something goes on */
     TAKES_STREAM = 4, /* of the client's */
+    BRIEF = 8,        /* waits for nobody */
 };
 
 static const char batches[] = "longhaul.v1.Batches", documents[] = "longhaul.v1.Documents";
@@ -46,8 +48,8 @@ enum { SMALL = RPC_SMALL_MESSAGE_BYTES_MAX, PIECE = PIECE_BYTES_MAX + AROUND_BYT
     }
 
 static const struct method_row rows[BATCH_SERVICE_METHODS] = {
-    ROW(batches, "CreateBatch", create_batch, batch_calls_create, LINES_BYTES_MAX + AROUND_BYTES,
-        0),
+    ROW(batches, "CreateBatch", create_batch, create_call_handle, LINES_BYTES_MAX + AROUND_BYTES,
+        BRIEF),
     ROW(batches, "UploadLines", upload_lines, upload_call_handle, PIECE, LASTS | TAKES_STREAM),
     ROW(batches, "GetBatch", get_batch, batch_calls_get, SMALL, READS),
     ROW(batches, "ListBatches", list_batches, batch_calls_list, SMALL, READS),
@@ -142,6 +144,7 @@ void batch_service_methods(struct batch_service *service,
             .handle = handle,
             .context = &service->methods[i],
             .scopes = rows[i].service == batches ? ACCESS_BATCHES : ACCESS_DOCUMENTS,
+            .brief = (rows[i].kind & BRIEF) != 0,
             .while_draining = (rows[i].kind & READS) != 0,
             .share = (rows[i].kind & LASTS) ? &service->tools.streams : NULL,
         };

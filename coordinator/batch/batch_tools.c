@@ -19,7 +19,7 @@ static enum status require(const struct batch_tools *tools, struct status_detail
                 "this coordinator keeps no batches and no documents: start it with --store DIR");
 }
 
-static enum status end(struct status_details *details, enum status status)
+enum status batch_tools_end(struct status_details *details, enum status status)
 {
     static const struct {
         enum status status;
@@ -62,7 +62,7 @@ enum status batch_tools_handle(const struct batch_tools *tools, struct rpc_call 
         .tenant = rpc_call_caller(call)->tenant,
         .limits = batch_tools_limits(&tenant),
     };
-    return end(rpc_call_details(call), handle(&context, request));
+    return batch_tools_end(rpc_call_details(call), handle(&context, request));
 }
 
 enum status batch_tools_request(struct store_request *request, const struct batch_context *context,

@@ -45,6 +45,9 @@ struct store_limits batch_tools_limits(const struct access_tenant *tenant);
 MUST_CHECK enum status batch_tools_handle(const struct batch_tools *tools, struct rpc_call *call,
                                           const ProtobufCMessage *request, batch_handler *handle);
 
+/* What that does of a failure; for calls that are ended later. */
+enum status batch_tools_end(struct status_details *details, enum status status);
+
 /* What a request id stands for: the method and the whole request. Freed by batch_tools_forget. */
 MUST_CHECK enum status batch_tools_request(struct store_request *request,
                                            const struct batch_context *context, const char *method,

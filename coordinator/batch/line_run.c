@@ -118,6 +118,7 @@ static enum status ask(struct attempt *attempt)
     }
     const struct openai_answer_facts facts = {
         .form = line->request.openai->form,
+        .answers = line->request.openai->generate->answers,
         .model = line->request.openai->model,
         .created_s = store_now_us(tools->store) / 1000000,
         .tokenizer = tools->errand->forms.tokenizer,

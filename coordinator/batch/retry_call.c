@@ -128,7 +128,6 @@ static enum status make(const struct batch_context *context, const struct store_
     struct store *store = context->tools->store;
     struct store_batch_answer made;
     struct store_batch batch;
-    struct batch_message message;
     const struct store_batch_args args = {
         .tenant = context->tenant,
         .request = repeatable,
@@ -150,12 +149,7 @@ static enum status make(const struct batch_context *context, const struct store_
         status = store_batch_get(store, &batch, context->tenant, made.batch.id);
     store_batch_clear(&made.batch);
     TRY(status);
-    status = batch_message_init(&message, &batch);
-    if (status == STATUS_OK)
-        status = rpc_call_answer(context->call, &message.message.base);
-    batch_message_deinit(&message);
-    store_batch_clear(&batch);
-    return status;
+    return batch_message_answer(context->call, &batch);
 }
 
 enum status retry_call_handle(const struct batch_context *context, const ProtobufCMessage *message)

@@ -201,6 +201,38 @@ enum status store_batch_create(struct store *store, struct store_batch_answer *a
     return store_writer_run(store->writer, apply_create, &create);
 }
 
+static enum status apply_creation(struct store_turn *turn, void *context)
+{
+    struct store_batch_creation *creation = context;
+    struct create create = {&creation->args, &creation->answer, creation->id};
+    return apply_create(turn, &create);
+}
+
+static void creation_ended(struct store_change *change, enum status status)
+{
+    struct store_batch_creation *creation = change->context;
+    creation->ended(creation, status);
+}
+
+void store_batch_create_later(struct store *store, struct store_batch_creation *creation)
+{
+    const char *chosen = creation->args.id;
+    const enum status status = check_args(&creation->args);
+    creation->answer = (struct store_batch_answer){0};
+    if (status != STATUS_OK) {
+        creation->ended(creation, status);
+        return;
+    }
+    if (chosen && chosen[0])
+        memcpy(creation->id, chosen, strlen(chosen) + 1);
+    else
+        store_make_id(store, creation->id);
+    creation->change.apply = apply_creation;
+    creation->change.context = creation;
+    creation->change.ended = creation_ended;
+    store_writer_post(store->writer, &creation->change);
+}
+
 /* ---- looking ---- */
 
 enum status store_batch_get(struct store *store, struct store_batch *batch, const char *tenant,

@@ -16,6 +16,7 @@
 #pragma once
 
 #include "coordinator/batch/store.h"
+#include "coordinator/batch/store_writer.h"
 
 /* The numbers of longhaul.v1.BatchState. */
 enum store_batch_state {
@@ -108,7 +109,20 @@ struct store_batch_answer {
     bool repeated;            /* the answer of an earlier call with this request id */
 };
 
-/* INVALID_ARGUMENT: two lines with one custom_id (both named). RESOURCE_EXHAUSTED: the limits. */
+/* A batch that is made while nobody waits. */
+struct store_batch_creation {
+    struct store_batch_args args; /* what it borrows lives until `ended` */
+    /* Called once, as store_change says; the creation may be freed in it. */
+    void (*ended)(struct store_batch_creation *creation, enum status status);
+    struct store_batch_answer answer; /* with OK */
+    struct store_change change;       /* the store's own, as the next */
+    char id[STORE_ID_BYTES];
+};
+
+void store_batch_create_later(struct store *store, struct store_batch_creation *creation);
+
+/* The same, waited for. INVALID_ARGUMENT: two lines with one custom_id (both named).
+ * RESOURCE_EXHAUSTED: the limits. */
 MUST_CHECK enum status store_batch_create(struct store *store, struct store_batch_answer *answer,
                                           const struct store_batch_args *args);
 

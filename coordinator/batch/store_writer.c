@@ -3,7 +3,6 @@
  * and that a store whose disk is in doubt takes no change. */
 #include "coordinator/batch/store_writer.h"
 
-#include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,18 +15,9 @@
 
 enum {
     GROUP_MAX = 128,
-    MESSAGE_BYTES = 1024,
+    MESSAGE_BYTES = STORE_WRITER_MESSAGE_BYTES,
     SWEEP_MS = 250,
     LOG_LONG = 4 /* times the usual length: readers are waited for */
-};
-
-struct change {
-    struct change *next;
-    store_apply *apply;
-    void *context;
-    enum status status;
-    char message[MESSAGE_BYTES];
-    sem_t ended; /* no condition under the writer's lock: those of a group would queue there */
 };
 
 struct store_writer {
@@ -37,8 +27,12 @@ struct store_writer {
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t come;
-    struct change *first, **last;
+    struct store_change *first, **last;
     bool ending;
+    pthread_t teller;
+    pthread_cond_t told;                    /* there is something to tell, or the end */
+    struct store_change *tell, **tell_last; /* on disk or refused, and not told */
+    bool telling_ends;
     bool serving;
     char reason[MESSAGE_BYTES];
     struct store_facts facts;
@@ -214,13 +208,13 @@ enum status store_writer_end_part(struct store_turn *turn, enum status status)
 
 /* ---- groups of changes ---- */
 
-static void answer(struct change *change, enum status status, const char *message)
+static void answer(struct store_change *change, enum status status, const char *message)
 {
     change->status = status;
     snprintf(change->message, sizeof change->message, "%s", message);
 }
 
-static void answer_refused(struct store_writer *writer, struct change *change)
+static void answer_refused(struct store_writer *writer, struct store_change *change)
 {
     pthread_mutex_lock(&writer->lock);
     const enum status status = refuse(writer);
@@ -229,7 +223,7 @@ static void answer_refused(struct store_writer *writer, struct change *change)
 }
 
 /* Whether a change that was refused left something behind. */
-static enum status apply_one(struct store_turn *turn, struct change *change, bool *spoilt)
+static enum status apply_one(struct store_turn *turn, struct store_change *change, bool *spoilt)
 {
     const int64_t before = sqlite3_total_changes64(turn->link->database);
     const int64_t growths = turn->store->tenants.growths;
@@ -244,13 +238,14 @@ static enum status apply_one(struct store_turn *turn, struct change *change, boo
 
 /* All of `group` in one transaction. Not OK: nothing of it is done, and `*changes` have not been
  * answered; the cause is this status. */
-static enum status run_group(struct store_writer *writer, struct change *group)
+static enum status run_group(struct store_writer *writer, struct store_change *group)
 {
     struct store_turn turn;
     begin_turn(writer, &turn);
     int64_t changes = 0;
     enum status status = store_link_do_values(&writer->store->link, "BEGIN IMMEDIATE", NULL, 0);
-    for (struct change *change = group; status == STATUS_OK && change; change = change->next) {
+    for (struct store_change *change = group; status == STATUS_OK && change;
+         change = change->next) {
         bool spoilt;
         const enum status applied = apply_one(&turn, change, &spoilt);
         answer(change, applied, applied == STATUS_OK ? "" : status_message());
@@ -271,7 +266,7 @@ static bool is_disk(enum status status)
     return status == STATUS_UNAVAILABLE;
 }
 
-static void run_changes(struct store_writer *writer, struct change *group)
+static void run_changes(struct store_writer *writer, struct store_change *group)
 {
     enum status status = run_group(writer, group);
     if (status == STATUS_OK)
@@ -279,7 +274,7 @@ static void run_changes(struct store_writer *writer, struct change *group)
     if (is_disk(status))
         stop_serving(writer);
     if (is_disk(status) || !group->next) {
-        for (struct change *change = group; change; change = change->next)
+        for (struct store_change *change = group; change; change = change->next)
             if (is_disk(status))
                 answer_refused(writer, change);
             else
@@ -287,17 +282,63 @@ static void run_changes(struct store_writer *writer, struct change *group)
         return;
     }
     while (group) {
-        struct change *next = group->next;
+        struct store_change *next = group->next;
         group->next = NULL;
         run_changes(writer, group);
         group = next;
     }
 }
 
-static void finish(struct change *const *changes, int count)
+/* Who waits has a semaphore, not a condition under the writer's lock: those of a group would queue
+ * there. Everybody else is told by the teller, so that the writer goes on. */
+static void finish(struct store_writer *writer, struct store_change *const *changes, int count)
 {
-    for (int i = 0; i < count; i++)
-        sem_post(&changes[i]->ended);
+    struct store_change *tell = NULL, **last = &tell;
+    for (int i = 0; i < count; i++) {
+        if (changes[i]->waiter) {
+            sem_post(changes[i]->waiter);
+            continue;
+        }
+        changes[i]->next = NULL;
+        *last = changes[i];
+        last = &changes[i]->next;
+    }
+    if (!tell)
+        return;
+    pthread_mutex_lock(&writer->lock);
+    *writer->tell_last = tell;
+    writer->tell_last = last;
+    pthread_cond_signal(&writer->told);
+    pthread_mutex_unlock(&writer->lock);
+}
+
+static void tell_one(struct store_change *change)
+{
+    enum status status = change->status;
+    if (status != STATUS_OK)
+        status = fail(status, "%s", change->message);
+    change->ended(change, status);
+}
+
+static void *tell_all(void *context)
+{
+    struct store_writer *writer = context;
+    for (;;) {
+        pthread_mutex_lock(&writer->lock);
+        while (!writer->tell && !writer->telling_ends)
+            (void)clock_wait(&writer->told, &writer->lock, CLOCK_NEVER_NS);
+        struct store_change *change = writer->tell;
+        writer->tell = NULL;
+        writer->tell_last = &writer->tell;
+        pthread_mutex_unlock(&writer->lock);
+        if (!change)
+            return NULL;
+        while (change) {
+            struct store_change *next = change->next;
+            tell_one(change);
+            change = next;
+        }
+    }
 }
 
 /* ---- between groups ---- */
@@ -367,7 +408,7 @@ static void probe(struct store_writer *writer)
 }
 
 /* Takes what waits, at most GROUP_MAX; sleeps until there is something to do. False at the end. */
-static bool take(struct store_writer *writer, struct change **changes, int *count)
+static bool take(struct store_writer *writer, struct store_change **changes, int *count)
 {
     *count = 0;
     pthread_mutex_lock(&writer->lock);
@@ -390,7 +431,7 @@ static bool take(struct store_writer *writer, struct change **changes, int *coun
 static void *run(void *context)
 {
     struct store_writer *writer = context;
-    struct change *changes[GROUP_MAX];
+    struct store_change *changes[GROUP_MAX];
     int count;
     while (take(writer, changes, &count)) {
         for (int i = 0; i < count; i++)
@@ -400,7 +441,7 @@ static void *run(void *context)
         else
             for (int i = 0; i < count; i++)
                 answer_refused(writer, changes[i]);
-        finish(changes, count);
+        finish(writer, changes, count);
         if (writer->serving && clock_now_ns() >= writer->sweep_ns)
             sweep(writer);
         if (writer->serving)
@@ -413,6 +454,23 @@ static void *run(void *context)
 
 /* ---- from outside ---- */
 
+static void end_teller(struct store_writer *writer)
+{
+    pthread_mutex_lock(&writer->lock);
+    writer->telling_ends = true;
+    pthread_cond_signal(&writer->told);
+    pthread_mutex_unlock(&writer->lock);
+    pthread_join(writer->teller, NULL);
+}
+
+static void writer_free(struct store_writer *writer)
+{
+    pthread_cond_destroy(&writer->told);
+    pthread_cond_destroy(&writer->come);
+    pthread_mutex_destroy(&writer->lock);
+    free(writer);
+}
+
 enum status store_writer_create(struct store_writer **writer, struct store *store, int64_t retry_ms,
                                 int log_pages)
 {
@@ -423,18 +481,22 @@ enum status store_writer_create(struct store_writer **writer, struct store *stor
     w->retry_ms = retry_ms;
     w->log_pages_home = log_pages;
     w->last = &w->first;
+    w->tell_last = &w->tell;
     w->serving = true;
     pthread_mutex_init(&w->lock, NULL);
     pthread_cond_init(&w->come, NULL);
+    pthread_cond_init(&w->told, NULL);
     sqlite3_wal_hook(store->link.database, note_pages, w);
-    const int code = pthread_create(&w->thread, NULL, run, w);
+    int code = pthread_create(&w->teller, NULL, tell_all, w);
     if (code == 0) {
-        *writer = w;
-        return STATUS_OK;
+        code = pthread_create(&w->thread, NULL, run, w);
+        if (code == 0) {
+            *writer = w;
+            return STATUS_OK;
+        }
+        end_teller(w);
     }
-    pthread_cond_destroy(&w->come);
-    pthread_mutex_destroy(&w->lock);
-    free(w);
+    writer_free(w);
     return fail(STATUS_RESOURCE_EXHAUSTED, "start the store's thread: %s", strerror(code));
 }
 
@@ -447,30 +509,49 @@ void store_writer_destroy(struct store_writer *writer)
     pthread_cond_signal(&writer->come);
     pthread_mutex_unlock(&writer->lock);
     pthread_join(writer->thread, NULL);
+    end_teller(writer);
     if (writer->store->link.database)
         sqlite3_wal_hook(writer->store->link.database, NULL, NULL);
     forget_removals(writer->removals);
-    pthread_cond_destroy(&writer->come);
-    pthread_mutex_destroy(&writer->lock);
-    free(writer);
+    writer_free(writer);
+}
+
+/* Puts the change among those that wait; not OK: the store takes none. */
+static enum status add(struct store_writer *writer, struct store_change *change)
+{
+    enum status status = STATUS_OK;
+    change->next = NULL;
+    pthread_mutex_lock(&writer->lock);
+    if (!writer->serving || writer->ending) {
+        status = refuse(writer);
+    } else {
+        *writer->last = change;
+        writer->last = &change->next;
+        pthread_cond_signal(&writer->come);
+    }
+    pthread_mutex_unlock(&writer->lock);
+    return status;
 }
 
 enum status store_writer_run(struct store_writer *writer, store_apply *apply, void *context)
 {
-    struct change change = {.apply = apply, .context = context};
-    pthread_mutex_lock(&writer->lock);
-    if (!writer->serving || writer->ending) {
-        const enum status status = refuse(writer);
-        pthread_mutex_unlock(&writer->lock);
-        return status;
+    sem_t ended;
+    struct store_change change = {.apply = apply, .context = context, .waiter = &ended};
+    sem_init(&ended, 0, 0);
+    enum status status = add(writer, &change);
+    if (status == STATUS_OK) {
+        while (sem_wait(&ended) != 0)
+            ; /* a signal */
+        status = change.status == STATUS_OK ? STATUS_OK : fail(change.status, "%s", change.message);
     }
-    sem_init(&change.ended, 0, 0);
-    *writer->last = &change;
-    writer->last = &change.next;
-    pthread_cond_signal(&writer->come);
-    pthread_mutex_unlock(&writer->lock);
-    while (sem_wait(&change.ended) != 0)
-        ; /* a signal */
-    sem_destroy(&change.ended);
-    return change.status == STATUS_OK ? STATUS_OK : fail(change.status, "%s", change.message);
+    sem_destroy(&ended);
+    return status;
+}
+
+void store_writer_post(struct store_writer *writer, struct store_change *change)
+{
+    change->waiter = NULL;
+    const enum status status = add(writer, change);
+    if (status != STATUS_OK)
+        change->ended(change, status);
 }

@@ -8,6 +8,8 @@
  */
 #pragma once
 
+#include <semaphore.h>
+
 #include "coordinator/batch/store.h"
 
 struct store_writer;
@@ -27,6 +29,26 @@ void store_writer_destroy(struct store_writer *writer);
 /* Runs a change on the writer's thread; on disk when it returns OK. */
 MUST_CHECK enum status store_writer_run(struct store_writer *writer, store_apply *apply,
                                         void *context);
+
+enum { STORE_WRITER_MESSAGE_BYTES = 1024 };
+
+/* A change that nobody waits for. */
+struct store_change {
+    store_apply *apply;
+    void *context;
+    /* Called once, with the last fail() sentence, on a thread of the store's that tells of one
+     * change after the other; or by store_writer_post, where the store takes none. The change may
+     * be freed in it. */
+    void (*ended)(struct store_change *change, enum status status);
+
+    /* The writer's own. */
+    struct store_change *next;
+    sem_t *waiter; /* who waits after all: store_writer_run */
+    enum status status;
+    char message[STORE_WRITER_MESSAGE_BYTES];
+};
+
+void store_writer_post(struct store_writer *writer, struct store_change *change);
 
 /* A part of a change that is undone when the change is refused in the middle:
  *     TRY(store_writer_begin_part(turn));

@@ -8,6 +8,11 @@ bool chart_shows(const struct chart *chart, const struct chart_point *point)
     return chart_axis_shows(chart->x.scale, point->x) && chart_axis_shows(chart->y.scale, point->y);
 }
 
+double chart_below(const struct chart_series *series, size_t point)
+{
+    return series->below ? series->below[point] : series->points[point].error;
+}
+
 enum status chart_check(const struct chart *chart)
 {
     if (chart->series_count == 0 || chart->series_count > CHART_SERIES_MAX)

@@ -16,7 +16,8 @@ struct chart_axis {
     const char *title; /* "prefill" */
     const char *unit;  /* "tokens/s"; NULL: none */
     enum chart_scale scale;
-    bool free; /* CHART_LINEAR: begins near the least value and not at 0 */
+    bool free;    /* CHART_LINEAR: begins near the least value and not at 0 */
+    double reach; /* CHART_LINEAR: goes at least so far; 0: as far as the values */
 };
 
 /* A point that is not finite, or not above 0 on a logarithmic axis, is left out and breaks the
@@ -38,6 +39,7 @@ struct chart_series {
     size_t count;
     enum chart_line line;
     const char *const *labels; /* [count], beside each mark of an SVG; NULL: none */
+    const double *below;       /* [count], how far bars reach down; NULL: as far as up */
 };
 
 enum { CHART_SERIES_MAX = 12 };
@@ -48,7 +50,11 @@ struct chart {
     struct chart_axis x, y;
     const struct chart_series *series; /* [series_count] */
     size_t series_count;
+    bool beside; /* in an SVG, marks and bars of one x stand beside each other */
 };
+
+/* How far the bar of a point reaches down; 0: not at all. */
+double chart_below(const struct chart_series *series, size_t point);
 
 /* INVALID_ARGUMENT where there are no series, too many, or no point that the axes can show. */
 MUST_CHECK enum status chart_check(const struct chart *chart);

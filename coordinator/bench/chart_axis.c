@@ -152,7 +152,7 @@ void chart_axis_span(struct chart_span *span, const struct chart_axis *axis, dou
     else if (axis->scale == CHART_LOG10)
         span_log10(span, least, most, ticks_wanted);
     else
-        span_linear(span, axis->free, least, most, ticks_wanted);
+        span_linear(span, axis->free, least, fmax(most, axis->reach), ticks_wanted);
 }
 
 struct extremes {
@@ -179,8 +179,9 @@ void chart_axis_spans(struct chart_span *x, struct chart_span *y, const struct c
             /* A deviation reaches below nothing where the quantity does not. */
             if (isfinite(point->error)) {
                 widen(&up, point->y + point->error);
-                if (point->y - point->error > 0 || point->y < 0)
-                    widen(&up, point->y - point->error);
+                const double low = point->y - chart_below(&chart->series[i], k);
+                if (low > 0 || point->y < 0)
+                    widen(&up, low);
             }
         }
     chart_axis_span(x, &chart->x, across.least, across.most, x_ticks);

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "coordinator/bench/chart_axis.h"
-#include "proto/utf8.h"
+#include "coordinator/bench/svg_text.h"
 
 enum {
     WIDTH = 760,
@@ -15,15 +15,14 @@ enum {
     RIGHT = 28,
     BELOW = 58, /* ticks' labels and the axis's title */
     LEGEND_ROW = 20,
-    MARK = 4, /* pixels from its centre */
-    CAP = 3,  /* of an error bar */
+    MARK = 4,  /* pixels from its centre */
+    CAP = 3,   /* of an error bar */
+    ASIDE = 7, /* between series whose marks stand beside each other */
     COLOURS = 7,
     MARKS = 4,
     X_TICKS = 9,
     Y_TICKS = 6,
 };
-
-static const double CHARACTER = 6.9; /* pixels at 12, about, of one letter among many */
 
 /* Those of Okabe and Ito that are seen on white. */
 static const char *const colours[COLOURS] = {"#0072b2", "#d55e00", "#009e73", "#aa4499",
@@ -34,68 +33,20 @@ struct drawing {
     FILE *file;
     const struct chart *chart;
     struct chart_span x, y;
-    double top; /* of the plot */
+    double top;   /* of the plot */
+    double aside; /* pixels to the right, of the series that is drawn */
 };
 
 /* ---- text ---- */
-
-/* What XML 1.0 takes: no control characters but tab and newlines, no U+FFFE, no U+FFFF. */
-static bool is_character(const char *text, int bytes)
-{
-    const unsigned char first = (unsigned char)text[0];
-    if (bytes == 1)
-        return first >= 0x20 ? first != 0x7f : first == '\t' || first == '\n' || first == '\r';
-    return bytes != 3 || memcmp(text, "\xef\xbf", 2) != 0 || (unsigned char)text[2] < 0xbe;
-}
-
-static void write_escaped(FILE *file, const char *text)
-{
-    for (size_t bytes = strlen(text), at = 0; at < bytes;) {
-        int step = utf8_sequence(text + at, bytes - at);
-        const bool whole = step > 0 && is_character(text + at, step);
-        if (step <= 0)
-            step = step < 0 ? -step : (int)(bytes - at);
-        const char c = text[at];
-        if (!whole)
-            fputs(UTF8_REPLACEMENT, file);
-        else if (c == '&')
-            fputs("&amp;", file);
-        else if (c == '<')
-            fputs("&lt;", file);
-        else if (c == '>')
-            fputs("&gt;", file);
-        else if (c == '"')
-            fputs("&quot;", file);
-        else
-            fwrite(text + at, 1, (size_t)step, file);
-        at += (size_t)step;
-    }
-}
-
-static double width_of(const char *text)
-{
-    double characters = 0;
-    for (; *text; text++)
-        characters += ((unsigned char)*text & 0xc0) != 0x80;
-    return characters * CHARACTER;
-}
-
-/* `more`: further attributes. */
-static void write_text(FILE *file, double x, double y, const char *more, const char *text)
-{
-    fprintf(file, "<text x=\"%.1f\" y=\"%.1f\"%s>", x, y, more);
-    write_escaped(file, text);
-    fputs("</text>\n", file);
-}
 
 static void write_axis_title(FILE *file, double x, double y, const char *more,
                              const struct chart_axis *axis)
 {
     fprintf(file, "<text x=\"%.1f\" y=\"%.1f\"%s>", x, y, more);
-    write_escaped(file, axis->title);
+    svg_text_escape(file, axis->title);
     if (axis->unit) {
         fputs(", ", file);
-        write_escaped(file, axis->unit);
+        svg_text_escape(file, axis->unit);
     }
     fputs("</text>\n", file);
 }
@@ -104,7 +55,7 @@ static void write_axis_title(FILE *file, double x, double y, const char *more,
 
 static double x_of(const struct drawing *drawing, double value)
 {
-    return LEFT + chart_axis_place(&drawing->x, value) * (WIDTH - LEFT - RIGHT);
+    return LEFT + chart_axis_place(&drawing->x, value) * (WIDTH - LEFT - RIGHT) + drawing->aside;
 }
 
 static double y_of(const struct drawing *drawing, double value)
@@ -163,11 +114,13 @@ static void draw_line(const struct drawing *drawing, const struct chart_series *
     fputs("\"/>\n", drawing->file);
 }
 
-static void draw_error(const struct drawing *drawing, const struct chart_point *point)
+static void draw_error(const struct drawing *drawing, const struct chart_series *series, size_t i)
 {
-    if (!isfinite(point->error) || point->error <= 0)
+    const struct chart_point *point = &series->points[i];
+    const double below = chart_below(series, i);
+    if (!isfinite(point->error) || (point->error <= 0 && !(below > 0)))
         return;
-    const double low = fmax(point->y - point->error, drawing->y.first);
+    const double low = fmax(point->y - below, drawing->y.first);
     fprintf(drawing->file,
             "<path stroke-width=\"1\" d=\"M%.1f %.1fV%.1fm%d 0h%dM%.1f %.1fh%d\"/>\n",
             x_of(drawing, point->x), y_of(drawing, low), y_of(drawing, point->y + point->error),
@@ -177,22 +130,24 @@ static void draw_error(const struct drawing *drawing, const struct chart_point *
 /* Above and to the right, in the series' colour. */
 static void draw_label(const struct drawing *drawing, const char *label, double x, double y)
 {
-    const bool at_end = x + width_of(label) > WIDTH - 4;
-    write_text(drawing->file, at_end ? x - 7 : x + 7, y - 7,
-               at_end ? " stroke=\"none\" text-anchor=\"end\"" : " stroke=\"none\"", label);
+    const bool at_end = x + svg_text_width(label) > WIDTH - 4;
+    svg_text_write(drawing->file, at_end ? x - 7 : x + 7, y - 7,
+                   at_end ? " stroke=\"none\" text-anchor=\"end\"" : " stroke=\"none\"", label);
 }
 
-static void draw_series(const struct drawing *drawing, size_t number)
+static void draw_series(struct drawing *drawing, size_t number)
 {
     const struct chart_series *series = &drawing->chart->series[number];
     const char *colour = colour_of(drawing->chart, number);
+    if (drawing->chart->beside)
+        drawing->aside = ASIDE * ((double)number - (double)(drawing->chart->series_count - 1) / 2);
     fprintf(drawing->file, "<g stroke=\"%s\" fill=\"%s\">\n", colour, colour);
     draw_line(drawing, series);
     for (size_t i = 0; i < series->count && series->line == CHART_SOLID; i++) {
         const struct chart_point *point = &series->points[i];
         if (!chart_shows(drawing->chart, point))
             continue;
-        draw_error(drawing, point);
+        draw_error(drawing, series, i);
         draw_mark(drawing->file, chart_colour(drawing->chart, number), x_of(drawing, point->x),
                   y_of(drawing, point->y));
         if (series->labels)
@@ -212,7 +167,7 @@ static double draw_legend(FILE *file, const struct chart *chart, double top)
     double x = LEFT, y = top + LEGEND_ROW / 2.0;
     for (size_t i = 0; i < chart->series_count; i++) {
         const struct chart_series *series = &chart->series[i];
-        const double width = SAMPLE_WIDTH + 6 + width_of(series->name);
+        const double width = SAMPLE_WIDTH + 6 + svg_text_width(series->name);
         if (x > LEFT && x + width > WIDTH - RIGHT) {
             x = LEFT;
             y += LEGEND_ROW;
@@ -226,7 +181,7 @@ static double draw_legend(FILE *file, const struct chart *chart, double top)
             if (series->line == CHART_SOLID)
                 draw_mark(file, chart_colour(chart, i), x + SAMPLE_WIDTH / 2.0, y);
             fputs("</g>\n", file);
-            write_text(file, x + SAMPLE_WIDTH + 6, y + 4, "", series->name);
+            svg_text_write(file, x + SAMPLE_WIDTH + 6, y + 4, "", series->name);
         }
         x += width + BETWEEN;
     }
@@ -250,11 +205,11 @@ static void draw_axes(const struct drawing *drawing)
     fprintf(file, "<path stroke=\"#444\" fill=\"none\" d=\"M%d %.1fV%.1fH%d\"/>\n", LEFT,
             drawing->top, bottom, WIDTH - RIGHT);
     for (size_t i = 0; i < drawing->y.tick_count; i++)
-        write_text(file, LEFT - 8, y_of(drawing, drawing->y.ticks[i].value) + 4,
-                   " text-anchor=\"end\"", drawing->y.ticks[i].label);
+        svg_text_write(file, LEFT - 8, y_of(drawing, drawing->y.ticks[i].value) + 4,
+                       " text-anchor=\"end\"", drawing->y.ticks[i].label);
     for (size_t i = 0; i < drawing->x.tick_count; i++)
-        write_text(file, x_of(drawing, drawing->x.ticks[i].value), bottom + 18,
-                   " text-anchor=\"middle\"", drawing->x.ticks[i].label);
+        svg_text_write(file, x_of(drawing, drawing->x.ticks[i].value), bottom + 18,
+                       " text-anchor=\"middle\"", drawing->x.ticks[i].label);
     write_axis_title(file, (LEFT + WIDTH - RIGHT) / 2.0, bottom + 42, " text-anchor=\"middle\"",
                      &drawing->chart->x);
     write_axis_title(file, LEFT, drawing->top - 10, "", &drawing->chart->y);
@@ -273,11 +228,11 @@ enum status chart_svg_write(FILE *file, const struct chart *chart)
             "viewBox=\"0 0 %d %.0f\" role=\"img\" font-family=\"system-ui, 'DejaVu Sans', "
             "sans-serif\" font-size=\"12\" fill=\"#222\">\n<title>",
             WIDTH, height, WIDTH, height);
-    write_escaped(file, chart->title);
+    svg_text_escape(file, chart->title);
     fprintf(file, "</title>\n<rect width=\"%d\" height=\"%.0f\" fill=\"#fff\"/>\n", WIDTH, height);
-    write_text(file, LEFT, 28, " font-size=\"16\" font-weight=\"600\"", chart->title);
+    svg_text_write(file, LEFT, 28, " font-size=\"16\" font-weight=\"600\"", chart->title);
     if (chart->subtitle)
-        write_text(file, LEFT, 48, " fill=\"#666\"", chart->subtitle);
+        svg_text_write(file, LEFT, 48, " fill=\"#666\"", chart->subtitle);
     draw_legend(file, chart, head);
     draw_axes(&drawing);
     for (size_t i = 0; i < chart->series_count; i++)

@@ -90,11 +90,14 @@ static void draw_segment(struct canvas *canvas, const struct chart_point *from,
     }
 }
 
-static void draw_error(struct canvas *canvas, const struct chart_point *point, int colour)
+static void draw_error(struct canvas *canvas, const struct chart_series *series, size_t i,
+                       int colour)
 {
-    if (!isfinite(point->error) || point->error <= 0)
+    const struct chart_point *point = &series->points[i];
+    const double below = chart_below(series, i);
+    if (!isfinite(point->error) || (point->error <= 0 && !(below > 0)))
         return;
-    const double low = fmax(point->y - point->error, canvas->y.first);
+    const double low = fmax(point->y - below, canvas->y.first);
     for (int down = down_of(canvas, point->y + point->error); down <= down_of(canvas, low); down++)
         set_dot(canvas, across_of(canvas, point->x), down, colour, '|');
 }
@@ -110,7 +113,7 @@ static void draw_lines(struct canvas *canvas, size_t number)
         if (shown)
             draw_segment(canvas, last ? last : point, point, series->line, colour);
         if (shown && series->line == CHART_SOLID)
-            draw_error(canvas, point, colour);
+            draw_error(canvas, series, i, colour);
         last = shown ? point : NULL;
     }
 }

@@ -20,16 +20,26 @@ static int columns_of_output(void)
     return size.ws_col < COLUMNS_MOST ? size.ws_col : COLUMNS_MOST;
 }
 
+static enum status end_file(FILE *file, const char *folder, const char *name, enum status drawn)
+{
+    if (drawn == STATUS_OK)
+        return result_folder_finish(file, folder, name);
+    fclose(file);
+    return drawn;
+}
+
 static enum status write_file(const struct chart *chart, const char *folder, const char *name)
 {
     FILE *file = NULL;
     TRY(result_folder_create(&file, folder, name));
-    const enum status status = chart_svg_write(file, chart);
-    if (status != STATUS_OK) {
-        fclose(file);
-        return status;
-    }
-    return result_folder_finish(file, folder, name);
+    return end_file(file, folder, name, chart_svg_write(file, chart));
+}
+
+static enum status write_map(const struct heat_map *map, const char *folder, const char *name)
+{
+    FILE *file = NULL;
+    TRY(result_folder_create(&file, folder, name));
+    return end_file(file, folder, name, heat_map_svg_write(file, map));
 }
 
 enum status chart_files_draw(const struct chart *chart, const char *folder, const char *name,
@@ -47,4 +57,16 @@ enum status chart_files_draw(const struct chart *chart, const char *folder, cons
     };
     putchar('\n');
     return chart_terminal_write(stdout, chart, &terminal);
+}
+
+enum status chart_files_draw_map(const struct heat_map *map, const char *folder, const char *name,
+                                 bool shown)
+{
+    if (folder)
+        TRY(write_map(map, folder, name));
+    if (!shown)
+        return STATUS_OK;
+    putchar('\n');
+    return heat_map_terminal_write(stdout, map, !isatty(STDOUT_FILENO),
+                                   console_paint(CONSOLE_DIM)[0] != 0);
 }

@@ -19,6 +19,7 @@ int cancel_command(int argc, char **argv);
 int plan_command(int argc, char **argv);
 int scale_command(int argc, char **argv);
 int compare_command(int argc, char **argv);
+int eval_command(int argc, char **argv);
 int inspect_command(int argc, char **argv);
 int drain_command(int argc, char **argv);
 int token_command(int argc, char **argv);

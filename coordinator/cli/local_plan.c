@@ -16,7 +16,9 @@
 #include "coordinator/plan_message.h"
 #include "coordinator/planner.h"
 #include "coordinator/workers.h"
-#include "proto/model/checkpoint.h"
+#include "proto/model/model.h"
+#include "proto/plan/mesh.h"
+#include "proto/plan/tensor_fit.h"
 
 enum { LOGIT_ROWS = 96, SCRATCH_BYTES = 2 << 20, OUTPUT_BYTES = 16384, PATH_BYTES = 4096 };
 
@@ -29,26 +31,108 @@ static int usable_cores(void)
     return cores > 0 ? cores : 1;
 }
 
-/* What the weights take once they are re-laid: `packed` has the bytes of `side` squared weights of
- * each type. Types that it does not have are counted as the file has them. */
-static int64_t relaid_bytes(const struct model *model, const json_t *packed, double side)
+/* What a worker's kernels make of weights: `packed` has the bytes of `side` squared ones of each
+ * type. Types that it does not have are counted as the file has them. */
+struct relaying {
+    const struct model *model;
+    const json_t *packed;
+    double side;
+};
+
+static double relaid_tensor(const struct relaying *relaying, const struct model_tensor *tensor,
+                            int64_t rows, int64_t columns)
 {
-    const struct checkpoint *checkpoint = model_checkpoint(model);
+    const json_t *square = json_object_get(relaying->packed, dtype_name(tensor->dtype));
+    const double share = (double)rows * (double)columns;
+    if (tensor->rows == 1) /* a vector becomes float32 */
+        return share * sizeof(float);
+    if (square && relaying->side > 0)
+        return json_number_value(square) / (relaying->side * relaying->side) * share;
+    return (double)dtype_row_bytes(tensor->dtype, tensor->columns) / (double)tensor->columns *
+           share;
+}
+
+static int64_t length(struct span span)
+{
+    return span.end - span.first;
+}
+
+/* What a slice's weights take once they are re-laid. */
+static int64_t relaid_bytes(void *context, const struct tensor_slice *slice)
+{
+    const struct relaying *relaying = context;
+    const struct model_spec *spec = model_spec(relaying->model);
     double bytes = 0;
-    for (int i = 0; i < checkpoint_tensor_count(checkpoint); i++) {
-        const struct checkpoint_tensor *tensor = checkpoint_tensor(checkpoint, i);
-        const json_t *square = json_object_get(packed, tensor->type);
-        bool is_matrix = tensor->dims_count == 2;
-        bytes += square && side > 0 && is_matrix
-                     ? json_number_value(square) / (side * side) * (double)tensor->dims[0] *
-                           (double)tensor->dims[1]
-                     : (double)tensor->bytes;
-    }
+    for (int layer = 0; layer < spec->layers; layer++)
+        for (int r = 0; r < MODEL_ROLE_COUNT; r++) {
+            const enum model_role role = (enum model_role)r;
+            const bool of_model = role < MODEL_ATTN_NORM;
+            if ((of_model && (layer > 0 || (role == MODEL_OUTPUT && spec->tied_output))) ||
+                !model_role_is_there(spec, role))
+                continue;
+            const struct model_tensor tensor = model_tensor(relaying->model, role, layer);
+            const struct model_role_part part = model_role_part(spec, slice, role);
+            bytes += relaid_tensor(relaying, &tensor, length(part.rows), length(part.columns));
+        }
     return (int64_t)bytes;
 }
 
-/* What a worker of this host says of itself; stays open where none is installed. */
-static void ask_worker(struct workers_facts *facts, const struct model *model, const char *kernels)
+/* ---- the mesh ---- */
+
+/* Of one worker, where all are on this host. */
+static int64_t share_of_memory(const struct workers_facts *facts, const struct config *config)
+{
+    const int64_t share = facts->memory_bytes / facts->size;
+    const int64_t most = config_integer(config, "engine.memory_mib") << 20;
+    return most > 0 && (share == 0 || most < share) ? most : share;
+}
+
+/* As rank_mesh.c lays ranks out: what the options say, or by memory. */
+static enum status find_mesh(struct workers_facts *facts, struct relaying *relaying,
+                             const struct config *config, int64_t context_tokens)
+{
+    const struct model_shape shape = spec_shape(model_spec(relaying->model), 0);
+    struct mesh mesh;
+    TRY(mesh_parse(&mesh, config_text(config, "engine.mesh")));
+    if (config_origin(config, "engine.workers", NULL) == CONFIG_DEFAULT && mesh_asked(&mesh) > 0)
+        facts->size = mesh_asked(&mesh);
+    TRY(mesh_lay_out(&mesh, facts->size));
+    facts->tensor = mesh.tensor;
+    if (mesh.tensor == 0) {
+        const struct tensor_fit_request request = {
+            .shape = &shape,
+            .ranks = facts->size,
+            .sequences = 1,
+            .context_tokens = context_tokens,
+            .kernels = facts->kernels,
+            .cache = facts->cache,
+            .needs = {.threads = facts->threads,
+                      .scratch_bytes = SCRATCH_BYTES,
+                      .logit_rows = LOGIT_ROWS},
+            .limit_bytes = share_of_memory(facts, config),
+            .weights_bytes = relaid_bytes,
+            .context = relaying,
+        };
+        struct tensor_fit fit;
+        TRY(tensor_fit_find(&fit, &request));
+        facts->tensor = fit.tensor;
+        facts->whole_bytes = fit.whole_bytes;
+        facts->memory_bytes = request.limit_bytes;
+    }
+    for (int place = 0; place < facts->tensor; place++) {
+        struct tensor_slice slice;
+        TRY(tensor_slice_make(&slice, &shape, facts->tensor, place));
+        facts->slices[place].weights_bytes = relaid_bytes(relaying, &slice);
+        facts->slices[place].scratch_bytes = SCRATCH_BYTES;
+        if (facts->slices[place].weights_bytes > facts->weights_bytes)
+            facts->weights_bytes = facts->slices[place].weights_bytes;
+    }
+    return STATUS_OK;
+}
+
+/* What a worker of this host says of itself, which the caller lets go of; stays open where none is
+ * installed. */
+static void ask_worker(struct workers_facts *facts, json_t **reply, const char *kernels)
 {
     char path[PATH_BYTES], output[OUTPUT_BYTES];
     const char *const argv[] = {path, "--describe", NULL};
@@ -63,30 +147,37 @@ static void ask_worker(struct workers_facts *facts, const struct model *model, c
         snprintf(facts->kernels, sizeof facts->kernels, "%s", best);
     facts->memory_bytes = (int64_t)json_integer_value(json_object_get(said, "memory_available_mib"))
                           << 20;
-    facts->weights_bytes =
-        relaid_bytes(model, json_object_get(json_object_get(said, "packed_bytes"), facts->kernels),
-                     json_number_value(json_object_get(said, "packed_side")));
-    json_decref(said);
+    *reply = said;
 }
 
-static void guess_facts(struct workers_facts *facts, const struct model *model,
-                        const struct config *config)
+static enum status guess_facts(struct workers_facts *facts, int64_t *host_bytes,
+                               const struct model *model, const struct config *config,
+                               int64_t context_tokens)
 {
     int threads = (int)config_integer(config, "engine.threads");
+    json_t *said = NULL;
     *facts = (struct workers_facts){
         .size = (int)config_integer(config, "engine.workers"),
         .shared_memory_bus = true,
-        .weights_bytes = (int64_t)checkpoint_tensor_bytes(model_checkpoint(model)),
         .scratch_bytes = SCRATCH_BYTES,
         .logit_rows = LOGIT_ROWS,
     };
-    int share = usable_cores() / facts->size;
-    facts->threads = threads ? threads : share > 1 ? share : 1;
-    ask_worker(facts, model, config_text(config, "engine.kernels"));
+    ask_worker(facts, &said, config_text(config, "engine.kernels"));
+    *host_bytes = facts->memory_bytes;
     bool is_reference = strcmp(facts->kernels, "reference") == 0;
     facts->cache = is_reference ? CHOICE_CACHE_F32 : CHOICE_CACHE_BF16;
     if (strcmp(config_text(config, "engine.cache"), "int8") == 0)
         facts->cache = CHOICE_CACHE_INT8;
+    struct relaying relaying = {
+        .model = model,
+        .packed = json_object_get(json_object_get(said, "packed_bytes"), facts->kernels),
+        .side = json_number_value(json_object_get(said, "packed_side")),
+    };
+    const enum status status = find_mesh(facts, &relaying, config, context_tokens);
+    json_decref(said);
+    int share = usable_cores() / facts->size;
+    facts->threads = threads ? threads : share > 1 ? share : 1;
+    return status;
 }
 
 static enum status forecast(Longhaul__V1__PlanResponse **plan, const struct planner *planner,
@@ -137,8 +228,6 @@ enum status local_plan_make(Longhaul__V1__PlanResponse **plan, int64_t *host_byt
     if (costs.known)
         defaults.costs = &costs.file;
     TRY(planner_init(&planner, model_spec(args->model), &defaults));
-    guess_facts(&facts, args->model, config);
-    TRY(forecast(plan, &planner, &facts, args));
-    *host_bytes = facts.memory_bytes;
-    return STATUS_OK;
+    TRY(guess_facts(&facts, host_bytes, args->model, config, defaults.context_tokens));
+    return forecast(plan, &planner, &facts, args);
 }

@@ -32,6 +32,7 @@ static const struct command_row commands[] = {
     {"load", load_command, "how a coordinator serves many requests at once"},
     {"scale", scale_command, "how the time of a prompt scales over workers"},
     {"compare", compare_command, "two files of results, by more than their noise"},
+    {"eval", eval_command, "how well long contexts are answered, by each method"},
     {"train", train_command, "train a model on text"},
     {"recipe", recipe_command, "extend a model's window: LongRecipe"},
     {"tokenize", tokenize_command, "a text's token ids"},

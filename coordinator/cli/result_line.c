@@ -8,7 +8,7 @@
 
 static int64_t integer_of(const json_t *object, const char *key)
 {
-    return (int64_t)json_integer_value(json_object_get(object, key));
+    return (int64_t)json_number_value(json_object_get(object, key));
 }
 
 static void read_usage(Longhaul__V1__BatchUsage *usage, const json_t *body)
@@ -25,7 +25,8 @@ static void read_usage(Longhaul__V1__BatchUsage *usage, const json_t *body)
 
 bool result_line_read(struct result_line *line, const char *text, size_t bytes)
 {
-    json_t *root = json_loadb(text, bytes, JSON_REJECT_DUPLICATES, NULL);
+    /* A seed may be beyond the integers of jansson; what is read here is not. */
+    json_t *root = json_loadb(text, bytes, JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL, NULL);
     const json_t *response = json_object_get(root, "response");
     const char *id = json_string_value(json_object_get(root, "custom_id"));
     const bool right = json_object_get(root, "id") && response && json_object_get(root, "error") &&

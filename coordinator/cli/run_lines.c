@@ -189,12 +189,27 @@ static enum status look(struct run *run)
     return STATUS_OK;
 }
 
+/* A running coordinator goes on with what others ask; this batch begins no more lines. */
+static void cancel(struct run *run)
+{
+    Longhaul__V1__Batch *batch = NULL;
+    console_say("cancelling the batch; lines that were answered stay");
+    if (batch_client_cancel(&run->client, &batch, run->name) == STATUS_OK)
+        longhaul__v1__batch__free_unpacked(batch, NULL);
+    else
+        console_say("%s could not be cancelled: %s", run->name, status_message());
+}
+
 /* The first signal lets what runs come to its end, within the coordinator's time for it. */
 static void drain_once(struct run *run)
 {
     if (run->draining || interrupt_count() == 0)
         return;
     run->draining = true;
+    if (run->options->server) {
+        cancel(run);
+        return;
+    }
     console_say("ending in order: lines that run have their time; again to end at once");
     private_coordinator_drain(run->connection.own);
 }
@@ -270,9 +285,14 @@ static enum status answer_lines(struct run *run)
 static enum status run_batch(struct run *run)
 {
     static const struct server_option own = {.address = NULL};
-    const struct private_coordinator_args args = {.config = run->config, .store = run->store};
-    TRY(make_store(run));
-    enum status status = connection_open(&run->connection, &own, &args);
+    const struct server_option *server = run->options->server ? run->options->server : &own;
+    const struct private_coordinator_args args = {
+        .config = run->config, .store = run->store, .context_tokens = run->options->context_tokens};
+    if (run->options->server)
+        TRY(run_record_write(&run->record, &run->key, ""));
+    else
+        TRY(make_store(run));
+    enum status status = connection_open(&run->connection, server, &args);
     if (status == STATUS_OK)
         status = answer_lines(run);
     if (run->draining && (status == STATUS_UNAVAILABLE || status == STATUS_CANCELLED))

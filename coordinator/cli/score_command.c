@@ -7,14 +7,11 @@
 #include "coordinator/cli/commands.h"
 #include "coordinator/cli/connection.h"
 #include "coordinator/cli/console.h"
-#include "coordinator/cli/event_stream.h"
 #include "coordinator/cli/interrupt.h"
-#include "coordinator/cli/method_option.h"
 #include "coordinator/cli/plan_report.h"
-#include "coordinator/cli/progress.h"
 #include "coordinator/cli/prompt_input.h"
 #include "coordinator/cli/text_file.h"
-#include "coordinator/text/id_list.h"
+#include "coordinator/cli/text_scores.h"
 #include "proto/flags.h"
 
 static const char program[] = "longhaul score";
@@ -25,81 +22,7 @@ struct score_options {
     bool json, verbose;
 };
 
-struct scores {
-    struct progress progress;
-    bool begun; /* more than its place in the queue has come */
-    struct id_list ids;
-    float *logprobs; /* [ids.count - 1]; entry t is of token t + 1 */
-    size_t logprobs_count;
-    size_t logprobs_room;
-    Longhaul__V1__PlanSummary *plan;
-    Longhaul__V1__ScoreFinished *finished;
-};
-
-static void scores_deinit(struct scores *scores)
-{
-    id_list_deinit(&scores->ids);
-    free(scores->logprobs);
-    if (scores->plan)
-        longhaul__v1__plan_summary__free_unpacked(scores->plan, NULL);
-    if (scores->finished)
-        longhaul__v1__score_finished__free_unpacked(scores->finished, NULL);
-}
-
-static enum status take_scores(struct scores *scores, const Longhaul__V1__Scores *part)
-{
-    if (part->first != (int64_t)scores->ids.count)
-        return fail(STATUS_INTERNAL, "scores from token %lld on came where %zu was next",
-                    (long long)part->first, scores->ids.count);
-    for (size_t i = 0; i < part->n_token_ids; i++)
-        TRY(id_list_add(&scores->ids, part->token_ids[i]));
-    size_t wanted = scores->logprobs_count + part->n_logprobs;
-    if (wanted > scores->logprobs_room) {
-        float *larger = realloc(scores->logprobs, 2 * wanted * sizeof *larger);
-        if (!larger)
-            return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the scores");
-        scores->logprobs = larger;
-        scores->logprobs_room = 2 * wanted;
-    }
-    for (size_t i = 0; i < part->n_logprobs; i++)
-        scores->logprobs[scores->logprobs_count++] = part->logprobs[i];
-    return STATUS_OK;
-}
-
-static enum status take_event(void *context, const ProtobufCMessage *message)
-{
-    struct scores *scores = context;
-    const Longhaul__V1__ScoreResponse *response = (const Longhaul__V1__ScoreResponse *)message;
-    ProtobufCMessage *kept = NULL;
-    scores->begun = response->event_case != LONGHAUL__V1__SCORE_RESPONSE__EVENT_QUEUED;
-    switch (response->event_case) {
-    case LONGHAUL__V1__SCORE_RESPONSE__EVENT_QUEUED:
-        progress_queued(&scores->progress, response->queued);
-        return STATUS_OK;
-    case LONGHAUL__V1__SCORE_RESPONSE__EVENT_PLANNED:
-        if (scores->plan)
-            return STATUS_OK;
-        progress_planned(&scores->progress, response->planned);
-        TRY(event_stream_keep(&kept, &response->planned->base));
-        scores->plan = (Longhaul__V1__PlanSummary *)kept;
-        return STATUS_OK;
-    case LONGHAUL__V1__SCORE_RESPONSE__EVENT_PROGRESS:
-        progress_prompt(&scores->progress, response->progress);
-        return STATUS_OK;
-    case LONGHAUL__V1__SCORE_RESPONSE__EVENT_SCORES:
-        return take_scores(scores, response->scores);
-    case LONGHAUL__V1__SCORE_RESPONSE__EVENT_FINISHED:
-        if (scores->finished)
-            return STATUS_OK;
-        TRY(event_stream_keep(&kept, &response->finished->base));
-        scores->finished = (Longhaul__V1__ScoreFinished *)kept;
-        return STATUS_OK;
-    default:
-        return STATUS_OK; /* of a newer coordinator */
-    }
-}
-
-static void print_json(const struct scores *scores)
+static void print_json(const struct text_scores *scores)
 {
     struct json_writer writer = {.file = stdout};
     const Longhaul__V1__ScoreFinished *finished = scores->finished;
@@ -122,7 +45,7 @@ static void print_json(const struct scores *scores)
     putchar('\n');
 }
 
-static void print_plain(const struct scores *scores)
+static void print_plain(const struct text_scores *scores)
 {
     double sum = 0;
     for (size_t i = 0; i < scores->logprobs_count; i++)
@@ -131,36 +54,6 @@ static void print_plain(const struct scores *scores)
     if (scores->logprobs_count > 0)
         printf("mean logprob  %.6f\nperplexity    %.4f\n", sum / (double)scores->logprobs_count,
                scores->finished->perplexity);
-}
-
-static void wait_on(void *context, const char *trouble)
-{
-    struct scores *scores = context;
-    progress_wait(&scores->progress, trouble);
-}
-
-static enum status ask(struct scores *scores, struct rpc_client *client, char *text,
-                       struct method_option *method, int64_t timeout_ms)
-{
-    Longhaul__V1__ScoreRequest request = LONGHAUL__V1__SCORE_REQUEST__INIT;
-    request.text = text;
-    request.options = &method->options;
-    const struct event_stream_args args = {
-        .path = "/longhaul.v1.Inference/Score",
-        .response = &longhaul__v1__score_response__descriptor,
-        .request = &request.base,
-        .timeout_ms = timeout_ms,
-        .take = take_event,
-        .wait = wait_on,
-        .begun = &scores->begun,
-        .context = scores,
-    };
-    TRY(event_stream_run(client, &args));
-    if (!scores->finished)
-        return fail(STATUS_INTERNAL, "the coordinator ended the scores without its last event");
-    progress_finished(&scores->progress, scores->finished->usage, scores->finished->seconds,
-                      scores->finished->ranks, scores->finished->n_ranks);
-    return STATUS_OK;
 }
 
 /* What the text needs of the model file, before anything is started. */
@@ -185,8 +78,8 @@ static enum status score(const struct score_options *options, const struct confi
     struct method_option method;
     struct connection connection = {0};
     struct private_coordinator_args args = {.config = config};
-    struct scores scores = {.progress = {.verbose = options->verbose,
-                                         .rates = options->verbose || isatty(STDERR_FILENO)}};
+    struct text_scores scores = {.progress = {.verbose = options->verbose,
+                                              .rates = options->verbose || isatty(STDERR_FILENO)}};
     TRY(text_file_read(&text, &bytes, options->file));
     method_option_set(&method, config);
     enum status status = STATUS_OK;
@@ -195,14 +88,14 @@ static enum status score(const struct score_options *options, const struct confi
     if (status == STATUS_OK)
         status = connection_open(&connection, &options->server, &args);
     if (status == STATUS_OK)
-        status = ask(&scores, connection.client, text, &method,
-                     server_option_timeout_ms(&options->server, 0));
+        status = text_scores_ask(&scores, connection.client, text, &method,
+                                 server_option_timeout_ms(&options->server, 0));
     status = connection_end(&connection, status);
     if (status == STATUS_OK && options->json)
         print_json(&scores);
     else if (status == STATUS_OK)
         print_plain(&scores);
-    scores_deinit(&scores);
+    text_scores_deinit(&scores);
     free(text);
     return status;
 }

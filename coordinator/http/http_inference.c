@@ -113,6 +113,7 @@ enum status http_inference_answer(struct http_exchange *exchange)
     name_request(exchange, request->generate);
     const struct openai_answer_facts facts = {
         .form = request->form,
+        .answers = request->generate->answers,
         .include_usage = request->include_usage,
         .model = request->model[0] ? request->model : exchange->tools->model,
         .created_s = (int64_t)time(NULL),

@@ -12,10 +12,10 @@
 
 enum { ID_BYTES = 96 };
 
-struct openai_answer {
-    struct openai_answer_facts facts;
-    char id[ID_BYTES]; /* "" until the first event */
-    char *text;        /* collected; not terminated */
+/* One of the answers to a prompt. */
+struct choice {
+    int index;
+    char *text; /* collected; not terminated */
     size_t text_bytes, text_room;
     struct openai_token *tokens; /* [token_count], where log-probabilities were asked for */
     size_t token_count, token_room;
@@ -23,9 +23,16 @@ struct openai_answer {
     bool role_told; /* of a chat's stream */
     bool finished;
     Longhaul__V1__FinishReason reason;
+    uint64_t seed;
+};
+
+struct openai_answer {
+    struct openai_answer_facts facts;
+    char id[ID_BYTES];      /* "" until the first event */
+    struct choice *choices; /* [count] */
+    int count, finished;
     Longhaul__V1__Usage usage;
     Longhaul__V1__Seconds seconds;
-    uint64_t seed;
 };
 
 /* Of each form. */
@@ -46,6 +53,14 @@ enum status openai_answer_create(struct openai_answer **answer,
     if (!a)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for an answer");
     a->facts = *facts;
+    a->count = facts->answers > 1 ? facts->answers : 1;
+    a->choices = calloc((size_t)a->count, sizeof *a->choices);
+    if (!a->choices) {
+        free(a);
+        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for %d answers", facts->answers);
+    }
+    for (int c = 0; c < a->count; c++)
+        a->choices[c].index = c;
     longhaul__v1__usage__init(&a->usage);
     longhaul__v1__seconds__init(&a->seconds);
     *answer = a;
@@ -65,14 +80,22 @@ void openai_answer_destroy(struct openai_answer *answer)
 {
     if (!answer)
         return;
-    free_tokens(answer->tokens, answer->token_count);
-    free(answer->text);
+    for (int c = 0; c < answer->count; c++) {
+        free_tokens(answer->choices[c].tokens, answer->choices[c].token_count);
+        free(answer->choices[c].text);
+    }
+    free(answer->choices);
     free(answer);
 }
 
 Longhaul__V1__FinishReason openai_answer_reason(const struct openai_answer *answer)
 {
-    return answer->reason;
+    const Longhaul__V1__FinishReason cancelled =
+        LONGHAUL__V1__FINISH_REASON__FINISH_REASON_CANCELLED;
+    for (int c = 1; c < answer->count; c++)
+        if (answer->choices[c].reason == cancelled)
+            return cancelled;
+    return answer->choices[0].reason;
 }
 
 const Longhaul__V1__Usage *openai_answer_usage(const struct openai_answer *answer)
@@ -82,20 +105,20 @@ const Longhaul__V1__Usage *openai_answer_usage(const struct openai_answer *answe
 
 /* ---- collecting ---- */
 
-static enum status add_text(struct openai_answer *answer, const char *text)
+static enum status add_text(struct choice *choice, const char *text)
 {
     const size_t bytes = strlen(text);
-    if (answer->text_bytes + bytes > answer->text_room) {
-        const size_t room = 2 * (answer->text_bytes + bytes);
-        char *longer = realloc(answer->text, room);
+    if (choice->text_bytes + bytes > choice->text_room) {
+        const size_t room = 2 * (choice->text_bytes + bytes);
+        char *longer = realloc(choice->text, room);
         if (!longer)
             return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for an answer's text");
-        answer->text = longer;
-        answer->text_room = room;
+        choice->text = longer;
+        choice->text_room = room;
     }
     if (bytes > 0)
-        memcpy(answer->text + answer->text_bytes, text, bytes);
-    answer->text_bytes += bytes;
+        memcpy(choice->text + choice->text_bytes, text, bytes);
+    choice->text_bytes += bytes;
     return STATUS_OK;
 }
 
@@ -121,20 +144,20 @@ static enum status set_token(struct openai_token *token, int32_t id,
     return STATUS_OK;
 }
 
-static enum status add_tokens(struct openai_answer *answer, const Longhaul__V1__Tokens *tokens)
+static enum status add_tokens(struct choice *choice, const Longhaul__V1__Tokens *tokens)
 {
     const size_t count = tokens->n_logprobs;
-    if (answer->token_count + count > answer->token_room) {
-        const size_t room = 2 * (answer->token_count + count);
-        struct openai_token *more = realloc(answer->tokens, room * sizeof *more);
+    if (choice->token_count + count > choice->token_room) {
+        const size_t room = 2 * (choice->token_count + count);
+        struct openai_token *more = realloc(choice->tokens, room * sizeof *more);
         if (!more)
             return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for log-probabilities");
-        answer->tokens = more;
-        answer->token_room = room;
+        choice->tokens = more;
+        choice->token_room = room;
     }
     for (size_t i = 0; i < count; i++) {
-        TRY(set_token(&answer->tokens[answer->token_count], tokens->ids[i], tokens->logprobs[i]));
-        answer->token_count++;
+        TRY(set_token(&choice->tokens[choice->token_count], tokens->ids[i], tokens->logprobs[i]));
+        choice->token_count++;
     }
     return STATUS_OK;
 }
@@ -146,27 +169,50 @@ static void name_answer(struct openai_answer *answer, const Longhaul__V1__Genera
                  event->request_id, (uint64_t)answer->facts.created_s);
 }
 
-static void finish(struct openai_answer *answer, const Longhaul__V1__Finished *finished)
+/* The prompt's tokens count once, however many answers it has. */
+static void add_usage(Longhaul__V1__Usage *usage, const Longhaul__V1__Usage *more, bool first)
 {
-    answer->finished = true;
-    answer->reason = finished->finish_reason;
-    answer->seed = finished->seed;
+    usage->prompt_tokens = more->prompt_tokens;
+    if (first)
+        usage->cached_tokens = more->cached_tokens;
+    usage->completion_tokens += more->completion_tokens;
+    usage->prefilled_tokens += more->prefilled_tokens;
+    usage->drafted_tokens += more->drafted_tokens;
+    usage->accepted_tokens += more->accepted_tokens;
+}
+
+static void finish(struct openai_answer *answer, struct choice *choice,
+                   const Longhaul__V1__Finished *finished)
+{
+    choice->finished = true;
+    choice->reason = finished->finish_reason;
+    choice->seed = finished->seed;
+    answer->finished++;
     if (finished->usage)
-        answer->usage = *finished->usage;
+        add_usage(&answer->usage, finished->usage, choice->index == 0);
     if (finished->seconds)
         answer->seconds = *finished->seconds;
+}
+
+/* The coordinator's own events: their answers are those that were asked for. */
+static struct choice *choice_of(struct openai_answer *answer,
+                                const Longhaul__V1__GenerateResponse *event)
+{
+    assert(event->answer >= 0 && event->answer < answer->count);
+    return &answer->choices[event->answer];
 }
 
 enum status openai_answer_take(struct openai_answer *answer,
                                const Longhaul__V1__GenerateResponse *event)
 {
+    struct choice *choice = choice_of(answer, event);
     name_answer(answer, event);
     if (event->event_case == LONGHAUL__V1__GENERATE_RESPONSE__EVENT_FINISHED)
-        finish(answer, event->finished);
+        finish(answer, choice, event->finished);
     if (event->event_case != LONGHAUL__V1__GENERATE_RESPONSE__EVENT_TOKENS)
         return STATUS_OK;
-    TRY(add_text(answer, event->tokens->text));
-    return add_tokens(answer, event->tokens);
+    TRY(add_text(choice, event->tokens->text));
+    return add_tokens(choice, event->tokens);
 }
 
 /* ---- writing ---- */
@@ -212,8 +258,8 @@ static void write_usage(struct json_writer *writer, const Longhaul__V1__Usage *u
 
 static void write_end(struct json_writer *writer, const struct openai_answer *answer)
 {
-    json_writer_text(writer, "finish_reason", reason_word(answer->reason));
-    json_writer_unsigned(writer, "seed", answer->seed);
+    json_writer_text(writer, "finish_reason", reason_word(answer->choices[0].reason));
+    json_writer_unsigned(writer, "seed", answer->choices[0].seed);
     write_usage(writer, &answer->usage);
     json_writer_begin_object(writer, "seconds");
     json_writer_real(writer, "prefill", answer->seconds.prefill);
@@ -233,46 +279,48 @@ static void write_logprobs(struct json_writer *writer, const struct openai_answe
                               offset);
 }
 
-static void write_text(struct json_writer *writer, const char *key,
-                       const struct openai_answer *answer)
+static void write_text(struct json_writer *writer, const char *key, const struct choice *choice)
 {
-    json_writer_bytes(writer, key, answer->text ? answer->text : "", answer->text_bytes);
+    json_writer_bytes(writer, key, choice->text ? choice->text : "", choice->text_bytes);
 }
 
-static void write_choice(struct json_writer *writer, const struct openai_answer *answer)
+static void write_choice(struct json_writer *writer, const struct openai_answer *answer,
+                         const struct choice *choice)
 {
     struct openai_offset offset = {0};
-    json_writer_begin_array(writer, "choices");
     json_writer_begin_object(writer, NULL);
-    json_writer_integer(writer, "index", 0);
+    json_writer_integer(writer, "index", choice->index);
     if (answer->facts.form == OPENAI_CHAT) {
         json_writer_begin_object(writer, "message");
         json_writer_text(writer, "role", "assistant");
-        write_text(writer, "content", answer);
+        write_text(writer, "content", choice);
         json_writer_null(writer, "refusal");
         json_writer_end_object(writer);
     } else {
-        write_text(writer, "text", answer);
+        write_text(writer, "text", choice);
     }
-    write_logprobs(writer, answer, answer->tokens, answer->token_count, &offset);
-    json_writer_text(writer, "finish_reason", reason_word(answer->reason));
+    write_logprobs(writer, answer, choice->tokens, choice->token_count, &offset);
+    json_writer_text(writer, "finish_reason", reason_word(choice->reason));
     json_writer_end_object(writer);
-    json_writer_end_array(writer);
 }
 
 void openai_answer_write(const struct openai_answer *answer, FILE *file)
 {
     struct json_writer writer = {.file = file};
     struct openai_offset offset = {0};
-    assert(answer->finished);
+    const struct choice *first = &answer->choices[0];
+    assert(answer->finished == answer->count);
     json_writer_begin_object(&writer, NULL);
     write_head(&writer, answer, shapes[answer->facts.form].object);
     if (answer->facts.form == OPENAI_GENERATE) {
-        write_text(&writer, "text", answer);
-        write_logprobs(&writer, answer, answer->tokens, answer->token_count, &offset);
+        write_text(&writer, "text", first);
+        write_logprobs(&writer, answer, first->tokens, first->token_count, &offset);
         write_end(&writer, answer);
     } else {
-        write_choice(&writer, answer);
+        json_writer_begin_array(&writer, "choices");
+        for (int c = 0; c < answer->count; c++)
+            write_choice(&writer, answer, &answer->choices[c]);
+        json_writer_end_array(&writer);
         write_usage(&writer, &answer->usage);
     }
     json_writer_end_object(&writer);
@@ -296,6 +344,7 @@ static void end_chunk(struct json_writer *writer)
 
 /* A part of the answer, of /v1/...; the first of a chat tells the role. */
 struct part {
+    struct choice *choice;
     const char *text; /* NULL: none */
     const struct openai_token *tokens;
     size_t token_count;
@@ -310,11 +359,11 @@ static void write_delta(struct json_writer *writer, struct openai_answer *answer
         return;
     }
     json_writer_begin_object(writer, "delta");
-    if (!answer->role_told)
+    if (!part->choice->role_told)
         json_writer_text(writer, "role", "assistant");
-    if (part->text || !answer->role_told)
+    if (part->text || !part->choice->role_told)
         json_writer_text(writer, "content", part->text ? part->text : "");
-    answer->role_told = true;
+    part->choice->role_told = true;
     json_writer_end_object(writer);
 }
 
@@ -324,9 +373,9 @@ static void tell_part(struct openai_answer *answer, const struct part *part, FIL
     begin_chunk(&writer, answer);
     json_writer_begin_array(&writer, "choices");
     json_writer_begin_object(&writer, NULL);
-    json_writer_integer(&writer, "index", 0);
+    json_writer_integer(&writer, "index", part->choice->index);
     write_delta(&writer, answer, part);
-    write_logprobs(&writer, answer, part->tokens, part->token_count, &answer->offset);
+    write_logprobs(&writer, answer, part->tokens, part->token_count, &part->choice->offset);
     if (part->reason)
         json_writer_text(&writer, "finish_reason", part->reason);
     else
@@ -365,8 +414,11 @@ static void tell_openai(struct openai_answer *answer, const Longhaul__V1__Genera
             tell_part(answer, part, file);
         break;
     case LONGHAUL__V1__GENERATE_RESPONSE__EVENT_FINISHED:
-        tell_part(answer, &(const struct part){.reason = reason_word(answer->reason)}, file);
-        if (answer->facts.include_usage)
+        tell_part(answer,
+                  &(const struct part){.choice = part->choice,
+                                       .reason = reason_word(part->choice->reason)},
+                  file);
+        if (answer->facts.include_usage && answer->finished == answer->count)
             tell_usage(answer, file);
         break;
     default:
@@ -416,7 +468,7 @@ static void tell_generate(struct openai_answer *answer, const Longhaul__V1__Gene
         break;
     case LONGHAUL__V1__GENERATE_RESPONSE__EVENT_TOKENS:
         json_writer_text(&writer, "text", part->text);
-        write_logprobs(&writer, answer, part->tokens, part->token_count, &answer->offset);
+        write_logprobs(&writer, answer, part->tokens, part->token_count, &part->choice->offset);
         break;
     default:
         write_end(&writer, answer);
@@ -429,26 +481,28 @@ enum status openai_answer_tell(struct openai_answer *answer,
                                const Longhaul__V1__GenerateResponse *event, FILE *file)
 {
     const bool has_tokens = event->event_case == LONGHAUL__V1__GENERATE_RESPONSE__EVENT_TOKENS;
-    struct part part = {0};
+    struct choice *choice = choice_of(answer, event);
+    struct part part = {.choice = choice};
     enum status status = STATUS_OK;
     name_answer(answer, event);
     if (event->event_case == LONGHAUL__V1__GENERATE_RESPONSE__EVENT_FINISHED)
-        finish(answer, event->finished);
-    answer->token_count = 0;
+        finish(answer, choice, event->finished);
+    choice->token_count = 0;
     if (has_tokens) {
-        TRY_ELSE(add_tokens(answer, event->tokens), free_likeliest);
-        part = (struct part){event->tokens->text, answer->tokens, answer->token_count, NULL};
+        TRY_ELSE(add_tokens(choice, event->tokens), free_likeliest);
+        part =
+            (struct part){choice, event->tokens->text, choice->tokens, choice->token_count, NULL};
     }
     if (answer->facts.form == OPENAI_GENERATE)
         tell_generate(answer, event, &part, file);
     else
         tell_openai(answer, event, &part, file);
 free_likeliest:
-    for (size_t i = 0; i < answer->token_count; i++) {
-        free(answer->tokens[i].likeliest);
-        free(answer->tokens[i].likeliest_logprobs);
+    for (size_t i = 0; i < choice->token_count; i++) {
+        free(choice->tokens[i].likeliest);
+        free(choice->tokens[i].likeliest_logprobs);
     }
-    answer->token_count = 0;
+    choice->token_count = 0;
     return status;
 }
 

@@ -28,6 +28,7 @@ struct openai_answer;
 /* Borrowed while the answer lives. */
 struct openai_answer_facts {
     enum openai_form form;
+    int answers;                       /* to the prompt; 0: one */
     bool include_usage;                /* of a stream */
     const char *model;                 /* to be echoed */
     int64_t created_s;                 /* seconds since 1970 */
@@ -42,7 +43,8 @@ void openai_answer_destroy(struct openai_answer *answer);
 MUST_CHECK enum status openai_answer_take(struct openai_answer *answer,
                                           const Longhaul__V1__GenerateResponse *event);
 
-/* What the last event said; all 0 until it has come. */
+/* What the last events said; all 0 until they have come. Of several answers: CANCELLED where one
+ * was, and the tokens of all, the prompt's once. */
 Longhaul__V1__FinishReason openai_answer_reason(const struct openai_answer *answer);
 const Longhaul__V1__Usage *openai_answer_usage(const struct openai_answer *answer);
 

@@ -9,7 +9,6 @@ struct row {
 };
 
 static const struct row request_rows[] = {
-    {"n", "[1]"},
     {"best_of", "[1]"},
     {"echo", "[false]"},
     {"suffix", "[\"\"]"},

@@ -264,6 +264,15 @@ static enum status take_min_tokens(struct owned *own, const json_t *value, const
     return read_integer(&own->generate.min_tokens, value, key);
 }
 
+static enum status take_n(struct owned *own, const json_t *value, const char *key)
+{
+    TRY(read_small(&own->generate.answers, value, key));
+    if (own->generate.answers < 1 || own->generate.answers > SAMPLING_ANSWERS_MAX)
+        return fail(STATUS_INVALID_ARGUMENT, "n is %d; must be 1 to %d", own->generate.answers,
+                    SAMPLING_ANSWERS_MAX);
+    return STATUS_OK;
+}
+
 static enum status take_method(struct owned *own, const json_t *value, const char *key)
 {
     const char *spelling = NULL;
@@ -402,6 +411,7 @@ static const struct field {
     {"stop", ALL, take_stop},
     {"ignore_eos", ALL, take_ignore_eos},
     {"min_tokens", ALL, take_min_tokens},
+    {"n", COMPLETION | CHAT, take_n},
     {"method", ALL, take_method},
     {"draft", ALL, take_draft},
     {"logprobs", COMPLETION | GENERATE, take_logprobs},

@@ -7,8 +7,8 @@
  *
  * All three take max_tokens, temperature, top_p, top_k, min_p, repetition_penalty, seed, stop,
  * method (a spelling), logprobs, model, stream and stream_options. What OpenAI has and this server
- * has not (tools, response_format, n above 1, ...) is refused by name; a value that asks for
- * nothing ("n": 1, "tools": [], null) is accepted. docs/http.md has the list.
+ * has not (tools, response_format, ...) is refused by name; a value that asks for
+ * nothing ("best_of": 1, "tools": [], null) is accepted. docs/http.md has the list.
  *
  * Nothing is read or written here: a document that is named is put in by whoever has the store.
  */

@@ -190,6 +190,17 @@ static enum status read_vocab(struct model *model)
     return STATUS_OK;
 }
 
+/* The largest of any layer: where down may be cut into parts. */
+static int find_ffn_block(const struct model *model)
+{
+    int most = 0;
+    for (int layer = 0; layer < model->spec.layers; layer++) {
+        const int block = dtype_block_elements(layer_tensor(model, MODEL_FFN_DOWN, layer)->dtype);
+        most = block > 1 && block > most ? block : most;
+    }
+    return most;
+}
+
 enum status model_create(struct model **model, struct checkpoint *checkpoint)
 {
     enum status status;
@@ -199,6 +210,7 @@ enum status model_create(struct model **model, struct checkpoint *checkpoint)
     created->checkpoint = checkpoint;
     TRY_ELSE(read_spec(created), close_model);
     TRY_ELSE(bind_tensors(created), close_model);
+    created->spec.ffn_block = find_ffn_block(created);
     TRY_ELSE(read_vocab(created), close_model);
     *model = created;
     return STATUS_OK;

@@ -96,6 +96,30 @@ struct model_role_shape model_role_shape(const struct model_spec *spec, enum mod
                                      row->rows == ONE};
 }
 
+static struct span part_of(const struct model_spec *spec, const struct tensor_slice *slice,
+                           enum size size)
+{
+    const int64_t head_dim = spec->head_dim;
+    switch (size) {
+    case QUERIES:
+        return (struct span){slice->heads.first * head_dim, slice->heads.end * head_dim};
+    case KEYS:
+        return (struct span){slice->kv_heads.first * head_dim, slice->kv_heads.end * head_dim};
+    case FFN:
+        return slice->ffn;
+    default:
+        return (struct span){0, size_of(spec, size)};
+    }
+}
+
+struct model_role_part model_role_part(const struct model_spec *spec,
+                                       const struct tensor_slice *slice, enum model_role role)
+{
+    assert(role < MODEL_ROLE_COUNT);
+    return (struct model_role_part){part_of(spec, slice, rows[role].rows),
+                                    part_of(spec, slice, rows[role].columns)};
+}
+
 bool model_role_is_by_head(enum model_role role)
 {
     assert(role < MODEL_ROLE_COUNT);

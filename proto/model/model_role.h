@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "proto/model/spec.h"
+#include "proto/plan/tensor_slice.h"
 
 enum model_role {
     /* of the whole model */
@@ -50,6 +51,13 @@ struct model_role_shape {
 bool model_role_is_there(const struct model_spec *spec, enum model_role role);
 
 struct model_role_shape model_role_shape(const struct model_spec *spec, enum model_role role);
+
+/* What a slice has of a role of the whole model's shape: of a vector, the columns. */
+struct model_role_part {
+    struct span rows, columns;
+};
+struct model_role_part model_role_part(const struct model_spec *spec,
+                                       const struct tensor_slice *slice, enum model_role role);
 
 /* Whether rows (of a vector: elements) belong to heads of queries or keys, and lie in the file in
  * the order of spec_qk_row. */

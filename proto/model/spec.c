@@ -7,6 +7,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "proto/plan/tensor_slice.h"
+
 static const double pi = 3.14159265358979323846;
 
 double spec_yarn_mscale(double factor)
@@ -242,6 +244,7 @@ struct model_shape spec_shape(const struct model_spec *spec, int64_t weights_byt
         .kv_heads = spec->kv_heads,
         .head_dim = spec->head_dim,
         .ffn = spec->ffn,
+        .ffn_block = spec->ffn_block,
         .vocab = spec->vocab,
         .trained_tokens = spec->trained_tokens,
         .weights_bytes = weights_bytes,
@@ -251,7 +254,20 @@ struct model_shape spec_shape(const struct model_spec *spec, int64_t weights_byt
         .mlp_bias = spec->mlp_bias,
         .qk_norm = spec->qk_norm,
         .other_rope = spec->other_rope,
+        .kv_first = spec->kv_first,
+        .kv_all = spec->kv_all,
     };
+}
+
+struct model_spec spec_slice(const struct model_spec *spec, const struct tensor_slice *slice)
+{
+    struct model_spec part = *spec;
+    part.heads = (int)(slice->heads.end - slice->heads.first);
+    part.kv_heads = (int)(slice->kv_heads.end - slice->kv_heads.first);
+    part.kv_first = (int)slice->kv_heads.first;
+    part.kv_all = spec->kv_heads;
+    part.ffn = (int)(slice->ffn.end - slice->ffn.first);
+    return part;
 }
 
 const char *spec_special_part(const struct model_spec *spec)

@@ -62,6 +62,7 @@ struct model_spec {
     int head_dim;
     int rotated_dim; /* the elements of a head that rope turns, its first ones; 0: all */
     int ffn;         /* inner width of the feed-forward part */
+    int ffn_block;   /* inputs of ffn_down that are quantised together, in any layer; 0: one */
     /* Rows of token_embd and of output; equals the tokenizer's count where there is one. */
     int vocab;
     /* Context length the model was trained for; MODEL_TOKENS_MAX where the file sets no limit. */
@@ -88,6 +89,7 @@ struct model_spec {
     double logit_scale;     /* times the logits */
     double logit_cap;       /* then as scores */
     struct model_window window;
+    int kv_first, kv_all; /* of a slice: as struct model_shape says */
 
     double rope_base;
     enum model_rope_scaling rope_scaling;
@@ -182,6 +184,11 @@ void spec_rotation_other(struct spec_rotation *rotation, const struct model_spec
  * identity unless interleaved_qk, or where rope turns a part of a head: what stays as it is then
  * comes behind in both halves, whichever pairs it forms. */
 int spec_qk_row(const struct model_spec *spec, int row);
+
+/* The smaller model that a slice is (proto/plan/tensor_slice.h). Roles have its shapes; what a file
+ * says of tensors is still about the whole one. */
+struct tensor_slice;
+struct model_spec spec_slice(const struct model_spec *spec, const struct tensor_slice *slice);
 
 /* What planning needs of it, for weights that take `weights_bytes` once they are re-laid. */
 struct model_shape spec_shape(const struct model_spec *spec, int64_t weights_bytes);

@@ -144,6 +144,9 @@ enum status choice_check(const struct choice *choice)
 {
     TRY(method_check(&choice->request.method));
     TRY(choice_check_extent(choice->group.workers, choice->request.context_tokens));
+    TRY(check_range("tensor", choice->group.tensor, 0, CHOICE_TENSOR_MAX));
+    TRY(check_range("the number of ranks", group_choice_ranks(&choice->group), 1,
+                    CHOICE_WORKERS_MAX));
     TRY(check_range("partition", choice->request.partition, PARTITION_CONTIGUOUS,
                     PARTITION_ZIGZAG));
     TRY(check_range("schedule", choice->request.schedule, CHOICE_GATHER, CHOICE_RING));

@@ -30,6 +30,9 @@ enum choice_cache {
 
 enum { CHOICE_KERNELS_BYTES = 32, CHOICE_WORKERS_MAX = 4096, CHOICE_SEQUENCES_MAX = 64 };
 
+/* Most places of a tensor axis. */
+enum { CHOICE_TENSOR_MAX = 64 };
+
 /* The kernels' name of a group that computes on GPUs. */
 #define CHOICE_KERNELS_GPU "cuda"
 
@@ -38,7 +41,8 @@ enum { CHOICE_CHUNKS_MAX = 1 << 14 };
 
 /* What a group of workers fixes when it loads the model: its memory is made for it, once. */
 struct group_choice {
-    int workers;
+    int workers; /* that share out the sequence: the places of the sequence axis */
+    int tensor;  /* places of the tensor axis; 0: 1. The ranks are as many times the workers */
     char kernels[CHOICE_KERNELS_BYTES]; /* the variant's name, one for all ranks */
     enum choice_cache cache;
     int panel_tokens;     /* 64; 1, 2 and 4 in exhaustive tests */
@@ -66,6 +70,18 @@ struct request_choice {
     int64_t window_tokens; /* the model's sliding window where all of its layers have it; 0: none */
     struct partition_weights weights; /* of sharded stages */
 };
+
+static inline int group_choice_tensor(const struct group_choice *group)
+{
+    return group->tensor > 1 ? group->tensor : 1;
+}
+
+/* Ranks of the group: rank r has place r / tensor of the sequence axis, and r % tensor of the
+ * other. */
+static inline int group_choice_ranks(const struct group_choice *group)
+{
+    return group->workers * group_choice_tensor(group);
+}
 
 /* What the plan of a request on a group is made from. */
 struct choice {

@@ -291,6 +291,7 @@ static struct choice start_choice(const struct chooser_request *request,
         .request.decode_home = request->decode_home > 0,
         .request.decode_split = request->decode_split > 0 ? (unsigned)request->decode_split : 0,
     };
+    choice.group.tensor = request->tensor;
     if (request->weights && partition_weights_differ(request->weights))
         choice.request.weights = *request->weights;
     choice.group.cache = request->cache;

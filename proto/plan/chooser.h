@@ -13,6 +13,7 @@
 struct chooser_request {
     struct method method;
     int workers;
+    int tensor; /* as struct group_choice; the shape is a slice's then */
     int64_t context_tokens;
     /* Stages and partition are weighed for as long a context, where it is longer: prompts of a
      * group that are cut alike can share their beginnings. 0: for the request's own. */

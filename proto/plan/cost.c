@@ -227,6 +227,7 @@ void cost_stage_add(struct cost *costs, const struct schedule *schedule,
         costs[r].sent_bytes += cost.sent_bytes;
         costs[r].received_bytes += cost.received_bytes;
         costs[r].sent_messages += cost.sent_messages;
+        costs[r].rows += part->rows ? schedule->ranks[r].rows : 0;
         costs[r].flops += cost.flops;
         costs[r].compute_seconds += cost.compute_seconds;
         costs[r].link_seconds += cost.link_seconds;

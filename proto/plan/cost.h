@@ -52,6 +52,7 @@ struct cost {
     int64_t sent_bytes;
     int64_t received_bytes;
     int64_t sent_messages; /* exact, as bytes are */
+    int64_t rows;          /* of a stage, recomputed ones included */
     double flops;
     double seconds;
     double compute_seconds, link_seconds; /* of a stage: what `seconds` follows from */
@@ -129,9 +130,15 @@ void cost_home(struct cost *cost, const struct choice *choice, const struct mode
 /* Cost of one decoded token on `rank` with `key_tokens` of the rank's own keys visible. Received:
  * every other rank's states once a layer, and their columns of what each split product leaves: in
  * every layer, or of the logits on rank 0; all float32. Each is waited for before the next.
- * Where rank 0 decodes alone it has all keys, and nothing is exchanged. */
+ * Where rank 0 decodes alone it has all keys, and nothing is exchanged. With a tensor axis `rank`
+ * is a place of the sequence axis, the shape its slice's, and sums and logits are tensor_sums.h's.
+ */
 void cost_decode(struct cost *cost, const struct choice *choice, const struct model_shape *shape,
                  const struct cost_table *table, int rank, int64_t key_tokens);
+
+/* Adds the bytes of a row's logits on their way to rank 0, where the group's ranks [0, places) have
+ * computed a share each. */
+void cost_logit_shares(struct cost *cost, const struct model_shape *shape, int places, int rank);
 
 /* The seconds of the slowest rank: a stage ends when the last one does. */
 double cost_slowest(const struct cost *costs, int workers);

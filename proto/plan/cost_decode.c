@@ -67,9 +67,11 @@ static struct cost layer_cost(const struct model_shape *shape, unsigned split, i
     return layer;
 }
 
-static void add_logits(struct cost *cost, const struct model_shape *shape, int workers, int rank)
+void cost_logit_shares(struct cost *cost, const struct model_shape *shape, int places, int rank)
 {
-    const struct span share = partition_rows(shape->vocab, COST_SPLIT_ALIGN, workers, rank);
+    if (places == 1 || rank >= places)
+        return;
+    const struct span share = partition_rows(shape->vocab, COST_SPLIT_ALIGN, places, rank);
     const int64_t own = share.end - share.first;
     if (rank == 0) {
         cost->received_bytes += (shape->vocab - own) * F32_BYTES;
@@ -149,8 +151,8 @@ void cost_decode(struct cost *cost, const struct choice *choice, const struct mo
     *cost = (struct cost){.sent_bytes = shape->layers * layer.sent_bytes,
                           .received_bytes = shape->layers * layer.received_bytes,
                           .sent_messages = shape->layers * layer.sent_messages};
-    if (split & DECODE_SPLIT_LOGITS)
-        add_logits(cost, shape, workers, rank);
+    if ((split & DECODE_SPLIT_LOGITS) && group_choice_tensor(&choice->group) == 1)
+        cost_logit_shares(cost, shape, workers, rank);
     const int64_t keys = key_tokens * shape->layers * cost_token_bytes(shape, choice);
     const double weights = (double)shape->weights_bytes * read_share(shape, split, workers);
     cost->flops = row_flops(shape, split, workers) +

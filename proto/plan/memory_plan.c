@@ -7,6 +7,7 @@
 
 #include "proto/plan/layer_buffers.h"
 #include "proto/plan/schedule.h"
+#include "proto/plan/tensor_sums.h"
 
 enum {
     F32 = 4,
@@ -33,6 +34,7 @@ static const char *const names[MEMORY_REGIONS] = {
     [MEMORY_STATE] = "attention state",
     [MEMORY_ROPE_TABLES] = "rope tables",
     [MEMORY_THREAD_SCRATCH] = "thread scratch",
+    [MEMORY_SUMS] = "sums",
     [MEMORY_LOGITS] = "logits",
     [MEMORY_DECODE] = "decode",
     [MEMORY_LISTS] = "lists",
@@ -352,6 +354,16 @@ int64_t memory_group_slots(const struct group_choice *group, const struct model_
     return smaller(one + (there - one) / 2, one + (group->sequences - 1) * other);
 }
 
+int64_t memory_group_least(const struct group_choice *group, const struct model_shape *shape,
+                           const struct memory_request *request)
+{
+    struct group_choice one = *group;
+    struct memory_plan plan;
+    one.pool_slots = slots_of_context(group, USUAL_RECORDS);
+    memory_plan_make(&plan, shape, &one, 0, request);
+    return plan.total_bytes;
+}
+
 /* ---- bytes ---- */
 
 static int64_t piece(int64_t bytes)
@@ -431,6 +443,9 @@ void memory_plan_make(struct memory_plan *plan, const struct model_shape *shape,
     bytes[MEMORY_ROPE_TABLES] =
         kept_bytes(table, LAYER_TABLES, group) + kept_bytes(table, LAYER_OTHER_TABLES, group);
     bytes[MEMORY_THREAD_SCRATCH] = request->threads * request->scratch_bytes;
+    if (group_choice_tensor(group) > 1)
+        bytes[MEMORY_SUMS] = piece(kept_bytes(table, LAYER_DELTA, group)) +
+                             piece(tensor_sums_scratch(group_choice_tensor(group)) * F32);
     bytes[MEMORY_LOGITS] = request->logit_rows * (shape->vocab + shape->hidden) * F32;
     bytes[MEMORY_DECODE] = decode_bytes(group, table);
     bytes[MEMORY_LISTS] =

@@ -19,7 +19,9 @@ enum memory_region {
     MEMORY_STATE,          /* [rows, heads, head_dim + 2] f32 */
     MEMORY_ROPE_TABLES,    /* [query frames and key frames, rows, head_dim / 2, 2] f32 */
     MEMORY_THREAD_SCRATCH, /* threads * the caller's bytes */
-    MEMORY_LOGITS,         /* [logit_rows, vocab + hidden] f32 */
+    /* With a tensor axis: [rows, hidden] f32 of partial sums, and tensor_sums_scratch(). */
+    MEMORY_SUMS,
+    MEMORY_LOGITS, /* [logit_rows, vocab + hidden] f32 */
     /* A step's buffers (layer_buffers.h), with its state on every rank, and the partial states of
      * its key ranges, f32; every piece rounded up to 64 bytes. */
     MEMORY_DECODE,
@@ -95,6 +97,11 @@ void memory_group_size(struct group_choice *group, int sequences, int64_t contex
  * in up to half of what is left then. */
 int64_t memory_group_slots(const struct group_choice *group, const struct model_shape *shape,
                            const struct memory_request *request, int64_t limit_bytes);
+
+/* What a rank needs at least: with a pool for one sequence of the group's context, by a method that
+ * keeps K once. */
+int64_t memory_group_least(const struct group_choice *group, const struct model_shape *shape,
+                           const struct memory_request *request);
 
 /* Bytes of a slot, which holds one record, in all layers. */
 int64_t memory_slot_bytes(const struct group_choice *group, const struct model_shape *shape);

@@ -19,6 +19,7 @@ struct model_shape {
     int64_t kv_heads;
     int64_t head_dim; /* heads * head_dim may differ from hidden */
     int64_t ffn;
+    int64_t ffn_block; /* inputs of down that are quantised together, in any layer; 0: one */
     int64_t vocab;
     int64_t trained_tokens;
     int64_t weights_bytes; /* as re-laid at load */
@@ -28,6 +29,8 @@ struct model_shape {
     bool mlp_bias;    /* gate, up and down have */
     bool qk_norm;     /* each head of queries and keys is normalised before it is rotated */
     bool other_rope;  /* some layers rotate otherwise than the rest: two tables a row */
+    /* Of a slice (tensor_slice.h): its KV heads are [kv_first, kv_first + kv_heads) of kv_all. */
+    int64_t kv_first, kv_all; /* 0: all are here */
 };
 
 static inline bool model_window_covers(const struct model_window *window, int64_t layer)

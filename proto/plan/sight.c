@@ -27,13 +27,24 @@ static int add(struct sight *sight, const struct sight_table *table, int64_t win
     return sight->count++;
 }
 
+/* Of the model's last KV heads, which are the local ones, those that are here: always the last. */
+static int local_heads(const struct method *method, const struct model_shape *shape)
+{
+    const int64_t all = shape->kv_all > 0 ? shape->kv_all : shape->kv_heads;
+    const int64_t elsewhere = all - shape->kv_first - shape->kv_heads; /* behind those here */
+    const int64_t local = method_local_heads(method) - elsewhere;
+    if (local <= 0)
+        return 0;
+    return (int)(local < shape->kv_heads ? local : shape->kv_heads);
+}
+
 /* The tables of layers that are alike: of the heads that see what the method shows, and of those
  * that see less. */
 static void add_layers(struct sight *sight, const struct method *method, int of[2], int64_t window,
-                       int64_t layers, int kv_heads)
+                       int64_t layers, const struct model_shape *shape)
 {
-    const int64_t asked = method_local_heads(method);
-    const int local = asked < kv_heads ? (int)asked : kv_heads;
+    const int kv_heads = (int)shape->kv_heads;
+    const int local = local_heads(method, shape);
     struct sight_table table = {.layers = layers, .head_end = kv_heads - local};
     method_bands(method, &table.bands);
     of[0] = of[1] = add(sight, &table, window);
@@ -49,11 +60,10 @@ static void add_layers(struct sight *sight, const struct method *method, int of[
 void sight_make(struct sight *sight, const struct method *method, const struct model_shape *shape)
 {
     const int64_t windowed = windowed_layers(shape);
-    const int kv_heads = (int)shape->kv_heads;
     memset(sight, 0, sizeof *sight);
     sight->window = shape->window;
     if (windowed == 0 || windowed < shape->layers)
-        add_layers(sight, method, sight->of[0], 0, shape->layers - windowed, kv_heads);
+        add_layers(sight, method, sight->of[0], 0, shape->layers - windowed, shape);
     if (windowed > 0)
-        add_layers(sight, method, sight->of[1], shape->window.tokens, windowed, kv_heads);
+        add_layers(sight, method, sight->of[1], shape->window.tokens, windowed, shape);
 }

@@ -86,8 +86,8 @@ static bool is_serving(struct health *health, const struct other *other)
     return serving;
 }
 
-static enum status answer(struct rpc_call *call,
-                          Grpc__Health__V1__HealthCheckResponse__ServingStatus state)
+static enum status tell(struct rpc_call *call,
+                        Grpc__Health__V1__HealthCheckResponse__ServingStatus state)
 {
     Grpc__Health__V1__HealthCheckResponse response = GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__INIT;
     response.status = state;
@@ -106,13 +106,16 @@ static enum status check(struct rpc_call *call, const ProtobufCMessage *message,
     struct health *health = context;
     if (!known(health, request->service))
         return fail(STATUS_NOT_FOUND, "no service %s", request->service);
-    return answer(call, state_of(is_serving(health, find_other(health, request->service))));
+    const bool serving = is_serving(health, find_other(health, request->service));
+    Grpc__Health__V1__HealthCheckResponse response = GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__INIT;
+    response.status = state_of(serving);
+    return rpc_call_answer(call, &response.base);
 }
 
 /* The protocol asks for SERVICE_UNKNOWN, and that the call stays open. */
 static enum status watch_unknown(struct rpc_call *call, struct health *health)
 {
-    TRY(answer(call, GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__SERVICE_UNKNOWN));
+    TRY(tell(call, GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__SERVICE_UNKNOWN));
     pthread_mutex_lock(&health->lock);
     while (!rpc_call_cancelled(call))
         (void)clock_wait(&health->changed, &health->lock, clock_after_ms(LOOK_MS));
@@ -136,7 +139,7 @@ static enum status watch(struct rpc_call *call, const ProtobufCMessage *message,
         const bool serving = is_serving(health, other);
         if (told && serving == last)
             continue;
-        TRY(answer(call, state_of(serving)));
+        TRY(tell(call, state_of(serving)));
         told = true;
         last = serving;
     }

@@ -2,6 +2,7 @@
 #include "proto/rpc/rpc_call.h"
 
 #include <assert.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "proto/clock.h"
@@ -16,6 +17,34 @@ enum status rpc_call_read(struct rpc_call *call, const ProtobufCMessage **messag
 enum status rpc_call_write(struct rpc_call *call, const ProtobufCMessage *message)
 {
     return rpc_wire_write(&call->wire, message, clock_after_ms(RPC_WRITE_DEADLINE_MS));
+}
+
+void rpc_call_defer(struct rpc_call *call)
+{
+    assert(!call->deferred);
+    call->deferred = true;
+    atomic_store(&call->words, 2);
+}
+
+void rpc_call_release(struct rpc_call *call)
+{
+    if (atomic_fetch_sub(&call->words, 1) > 1)
+        return;
+    enum status status = call->end_status;
+    if (status != STATUS_OK)
+        status = fail(status, "%s", call->end_sentence ? call->end_sentence : "out of memory");
+    free(call->end_sentence);
+    call->end_sentence = NULL;
+    call->leave(call, status);
+}
+
+void rpc_call_end(struct rpc_call *call, enum status status)
+{
+    assert(call->deferred);
+    call->end_status = status;
+    if (status != STATUS_OK)
+        call->end_sentence = strdup(status_message());
+    rpc_call_release(call);
 }
 
 enum status rpc_call_answer(struct rpc_call *call, const ProtobufCMessage *message)

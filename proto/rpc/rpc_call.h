@@ -1,6 +1,7 @@
 /* A call inside the server. Only rpc_server.c and rpc_call.c include this. */
 #pragma once
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -42,7 +43,16 @@ struct rpc_call {
     struct rpc_acceptor_call connection;
     struct rpc_caller caller;
     struct rpc_tag refusal;
+    /* Of a call that its handler leaves to somebody else: who has not had the last word yet. */
+    bool deferred;
+    atomic_int words;
+    enum status end_status;
+    char *end_sentence;
+    void (*leave)(struct rpc_call *call, enum status status);
     grpc_slice sentence; /* of its status, with the trailer while the status is sent */
     grpc_metadata trailer;
     bool has_trailer;
 };
+
+/* Of a deferred call: one of the two that had a word in it has none any more. */
+void rpc_call_release(struct rpc_call *call);

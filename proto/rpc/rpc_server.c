@@ -334,15 +334,24 @@ static void serve(struct rpc_job *job)
     enum status status = rpc_arena_create(&call->arena);
     if (status == STATUS_OK)
         status = handle(call);
-    leave(call, status);
+    if (call->deferred)
+        rpc_call_release(call);
+    else
+        leave(call, status);
     log_request(NULL);
 }
 
 /* Where no thread can be had the call is refused after all. */
 static void start_serving(struct rpc_call *call)
 {
+    struct rpc_threads *threads = call->server->threads;
+    const grpc_byte_buffer *request = call->wire.incoming;
+    const bool brief = call->method->brief && request &&
+                       grpc_byte_buffer_length((grpc_byte_buffer *)request) <= RPC_BRIEF_BYTES_MAX;
     call->job.run = serve;
-    const enum status status = rpc_threads_run(call->server->threads, &call->job);
+    call->leave = leave;
+    const enum status status =
+        brief ? rpc_threads_run_brief(threads, &call->job) : rpc_threads_run(threads, &call->job);
     if (status == STATUS_OK)
         return;
     call->details.retry_ms = RETRY_MS;

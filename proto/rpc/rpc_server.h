@@ -49,12 +49,16 @@ struct rpc_method {
     const struct log_field *notes;
     size_t note_count;
     struct rpc_share *share; /* borrowed; NULL: the server's own */
-    bool essential;          /* served on a port's spare connections too: probes and workers */
+    /* Its handler waits for nothing but the disk, however many there are (see rpc_call_defer):
+     * requests of up to RPC_BRIEF_BYTES_MAX share few threads. */
+    bool brief;
+    bool essential; /* served on a port's spare connections too: probes and workers */
 };
 
 enum {
     RPC_MESSAGE_BYTES_MAX = 32 << 20,
     RPC_SMALL_MESSAGE_BYTES_MAX = 256 << 10,
+    RPC_BRIEF_BYTES_MAX = 64 << 10,
     RPC_TENANT_BYTES = 64, /* of a tenant's name, with its 0 */
     RPC_UNSENT_BYTES_MAX = 1 << 20,
     RPC_WRITE_DEADLINE_MS = 30000, /* a client that takes nothing for so long loses its call */
@@ -125,6 +129,14 @@ MUST_CHECK enum status rpc_call_write(struct rpc_call *call, const ProtobufCMess
 /* The one answer of a call that has no other: it goes out with the status, if that is OK. Waits for
  * nothing and is always OK, so that a handler may end with it. */
 enum status rpc_call_answer(struct rpc_call *call, const ProtobufCMessage *message);
+
+/* The handler leaves the call to somebody else, who ends it by rpc_call_end, before or after the
+ * handler returns; what the handler returns then says nothing. The call and its request live until
+ * both are done. */
+void rpc_call_defer(struct rpc_call *call);
+
+/* Ends a deferred call, with its last fail() sentence. From any thread that holds no lock. */
+void rpc_call_end(struct rpc_call *call, enum status status);
 
 /* As rpc_call_write, without waiting: the bytes are kept until the client takes them. CANCELLED
  * when the call is over. The handler looks at rpc_call_has_room and rpc_call_stalled_ms. */

@@ -1,5 +1,5 @@
-/* Owns the threads that run jobs. Promises that no job waits for another, and that a thread ends
- * when there was nothing for it to do for REST_MS. */
+/* Owns the threads that run jobs. Promises that no job waits for another, brief ones apart, and
+ * that a thread ends when there was nothing for it to do for REST_MS. */
 #include "proto/rpc/rpc_threads.h"
 
 #include <pthread.h>
@@ -9,7 +9,11 @@
 
 #include "proto/clock.h"
 
-enum { REST_MS = 10000 };
+enum {
+    REST_MS = 10000,
+    BRIEF_MAX = 4,   /* threads that run brief jobs at a time */
+    BRIEF_AHEAD = 8, /* brief jobs that wait for each of them before there is one more */
+};
 
 struct kept_thread {
     struct rpc_threads *threads;
@@ -20,12 +24,23 @@ struct kept_thread {
     bool ending;
 };
 
+/* A job that runs brief ones until there are none. */
+struct brief_runner {
+    struct rpc_job job;
+    struct rpc_threads *threads;
+    bool runs;
+};
+
 struct rpc_threads {
     pthread_mutex_t lock;
     pthread_cond_t fewer;
     struct kept_thread *resting; /* the one that rests shortest first */
     int count;
     bool ending;
+    struct brief_runner runners[BRIEF_MAX];
+    int runners_count; /* that run */
+    struct rpc_job *brief, **brief_end;
+    int brief_count; /* that wait */
 };
 
 /* Waits for a job until `until_ns`; NULL: none came, or the end. */
@@ -122,6 +137,31 @@ static enum status start_thread(struct rpc_threads *threads, struct rpc_job *job
     return fail(STATUS_RESOURCE_EXHAUSTED, "start a thread for a call: %s", strerror(error));
 }
 
+static struct rpc_job *take_brief(struct rpc_threads *threads, struct brief_runner *runner)
+{
+    pthread_mutex_lock(&threads->lock);
+    struct rpc_job *job = threads->brief;
+    if (job) {
+        threads->brief = job->next;
+        threads->brief_count--;
+    } else {
+        runner->runs = false;
+        threads->runners_count--;
+    }
+    if (!threads->brief)
+        threads->brief_end = &threads->brief;
+    pthread_mutex_unlock(&threads->lock);
+    return job;
+}
+
+static void run_brief(struct rpc_job *job)
+{
+    struct brief_runner *runner = (struct brief_runner *)job;
+    struct rpc_threads *threads = runner->threads;
+    for (struct rpc_job *next; (next = take_brief(threads, runner));)
+        next->run(next);
+}
+
 enum status rpc_threads_create(struct rpc_threads **threads)
 {
     struct rpc_threads *made = calloc(1, sizeof *made);
@@ -129,6 +169,9 @@ enum status rpc_threads_create(struct rpc_threads **threads)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for threads");
     pthread_mutex_init(&made->lock, NULL);
     pthread_cond_init(&made->fewer, NULL);
+    made->brief_end = &made->brief;
+    for (int i = 0; i < BRIEF_MAX; i++)
+        made->runners[i] = (struct brief_runner){.job = {.run = run_brief}, .threads = made};
     *threads = made;
     return STATUS_OK;
 }
@@ -154,6 +197,51 @@ enum status rpc_threads_run(struct rpc_threads *threads, struct rpc_job *job)
         return start_thread(threads, job);
     wake(thread, job, false);
     return STATUS_OK;
+}
+
+/* One more runner, if those that run have enough to do. Under the lock. */
+static struct brief_runner *want_runner(struct rpc_threads *threads)
+{
+    if (threads->runners_count == BRIEF_MAX ||
+        threads->brief_count <= threads->runners_count * BRIEF_AHEAD)
+        return NULL;
+    struct brief_runner *runner = threads->runners;
+    while (runner->runs)
+        runner++;
+    runner->runs = true;
+    threads->runners_count++;
+    return runner;
+}
+
+/* Without a thread for the runner: whether nobody else will run what waits, which then does not
+ * wait any more. Only whoever adds jobs calls this, one at a time. */
+static bool give_up_runner(struct rpc_threads *threads, struct brief_runner *runner)
+{
+    pthread_mutex_lock(&threads->lock);
+    runner->runs = false;
+    const bool alone = --threads->runners_count == 0;
+    if (alone) {
+        threads->brief = NULL;
+        threads->brief_end = &threads->brief;
+        threads->brief_count = 0;
+    }
+    pthread_mutex_unlock(&threads->lock);
+    return alone;
+}
+
+enum status rpc_threads_run_brief(struct rpc_threads *threads, struct rpc_job *job)
+{
+    job->next = NULL;
+    pthread_mutex_lock(&threads->lock);
+    *threads->brief_end = job;
+    threads->brief_end = &job->next;
+    threads->brief_count++;
+    struct brief_runner *runner = want_runner(threads);
+    pthread_mutex_unlock(&threads->lock);
+    if (!runner)
+        return STATUS_OK;
+    const enum status status = rpc_threads_run(threads, &runner->job);
+    return status != STATUS_OK && give_up_runner(threads, runner) ? status : STATUS_OK;
 }
 
 void rpc_threads_destroy(struct rpc_threads *threads)

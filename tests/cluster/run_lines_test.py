@@ -67,6 +67,14 @@ class RunLines(unittest.TestCase):
         again = self.run_all()
         self.assertEqual((again.returncode, json.loads(again.stdout)), (0, told))
 
+    def test_seeds_of_64_bits_are_told(self):
+        """Drawn by the coordinator: half of them are beyond the integers of a JSON library."""
+        self.write([json.dumps({"custom_id": "c%d" % n, "method": "POST", "url": "/longhaul/v1/generate",
+                                "body": {"text": "PROMPT", "raw": True, "max_tokens": 4}}) + "\n" for n in range(20)])
+        done = self.run_all()
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertGreater(max(each["response"]["body"]["seed"] for each in self.results().values()), 2 ** 63)
+
     def test_broken_off_at_any_moment_it_goes_on(self):
         for delay, kill in ((0.3, signal.SIGKILL), (0.6, signal.SIGTERM), (0.5, signal.SIGKILL), (0.4, signal.SIGINT)):
             process = subprocess.Popen(self.words(), stderr=subprocess.DEVNULL, env=self.environment())

@@ -87,6 +87,28 @@ class Answers(HttpTest):
         self.assertEqual([len(token["top_logprobs"]) for token in content], [1, 1, 1])
         self.assertEqual(bytes(content[0]["bytes"]).decode(), content[0]["token"])
 
+    def test_several_answers_to_one_prompt_are_choices(self):
+        """The echo's answers follow from the prompt, so all are alike."""
+        said = oracle.answer_text(oracle.raw_ids("HELLO"), 5)
+        body = {"prompt": "HELLO", "max_tokens": 5, "n": 3, "logprobs": 1}
+        whole = self.post(COMPLETIONS, body)[2]
+        self.assertEqual([(c["index"], c["text"], c["finish_reason"]) for c in whole["choices"]],
+                         [(k, said, "length") for k in range(3)])
+        self.assertEqual([len(c["logprobs"]["tokens"]) for c in whole["choices"]], [5] * 3)
+        usage = whole["usage"]
+        self.assertEqual((usage["prompt_tokens"], usage["completion_tokens"], usage["total_tokens"]), (5, 15, 20))
+        chat = {"messages": [{"role": "user", "content": "HELLO"}], "max_tokens": 5, "n": 2, "stream": True,
+                "stream_options": {"include_usage": True}}
+        *chunks, done = events_of(self.post(CHAT, chat)[2])
+        self.assertEqual((done, chunks[-1]["usage"]["completion_tokens"]), ("[DONE]", 10))
+        alone = self.post(CHAT, {"messages": chat["messages"], "max_tokens": 5})[2]["choices"][0]["message"]["content"]
+        choices = [choice for chunk in chunks for choice in chunk["choices"]]
+        for k in range(2):
+            own = [choice for choice in choices if choice["index"] == k]
+            self.assertEqual(own[0]["delta"]["role"], "assistant")
+            self.assertEqual("".join(choice["delta"].get("content", "") for choice in own), alone)
+            self.assertEqual(own[-1]["finish_reason"], "length")
+
     def test_the_model_is_listed_and_found(self):
         model, = self.get("/v1/models")[2]["data"]
         self.assertEqual(model["object"], "model")
@@ -96,7 +118,7 @@ class Answers(HttpTest):
     def test_what_is_not_supported_is_named(self):
         chat = {"messages": [{"role": "user", "content": "A"}]}
         for field, value in (("tools", [{"type": "function", "function": {"name": "f"}}]),
-                             ("response_format", {"type": "json_object"}), ("n", 2)):
+                             ("response_format", {"type": "json_object"}), ("n", 17)):
             error = self.expect(400, "POST", CHAT, {**chat, field: value}, says=field)
             self.assertEqual((error["param"], error["type"]), (field, "invalid_request_error"))
         self.expect(400, "POST", COMPLETIONS, {"prompt": "A", "temperatur": 1}, says="temperatur")

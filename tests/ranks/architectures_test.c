@@ -175,6 +175,31 @@ static void check(const char *path, const json_t *one, int ranks_first)
     free(ids);
 }
 
+/* Weights over a tensor axis, heads that do not divide by it included. */
+static void check_slices(const char *path, const json_t *one)
+{
+    const char *type = json_string_value(json_object_get(one, "model_type"));
+    const struct engine_outcome none = {0};
+    struct engine_case wanted = {.model_path = path, .kernels = "reference", .kind = ENGINE_SCORE};
+    int32_t *ids;
+    wanted.method = json_string_value(json_object_get(json_object_get(one, "shape"), "method"));
+    wanted.count = ids_of(&ids, json_object_get(one, "ids"));
+    wanted.ids = ids;
+    for (wanted.tensor = 2; wanted.tensor <= RANKS_MOST; wanted.tensor++) {
+        struct engine_outcome outcome = {0};
+        wanted.ranks = wanted.tensor;
+        if (architecture_of_config(text_view_of(type))->qk_norm_joined) {
+            assert_int_equal(engine_ranks_run(&outcome, &wanted), STATUS_UNIMPLEMENTED);
+            assert_non_null(strstr(status_message(), "norms over all heads are not computed"));
+            continue;
+        }
+        assert_true(score(&outcome, &wanted, &none, one) <= allowed);
+        engine_outcome_free(&outcome);
+        assert_true(answer(wanted, one) <= allowed);
+    }
+    free(ids);
+}
+
 static void a_gguf_file_computes_what_transformers_does(void **state)
 {
     (void)state;
@@ -191,6 +216,7 @@ static void a_gguf_file_computes_what_transformers_does(void **state)
         close(file);
         tiny_model_write(path, &shape, 0, DTYPE_F32);
         check(path, one, 1);
+        check_slices(path, one);
         unlink(path);
     }
 }

@@ -96,7 +96,7 @@ static void compare_greedy(const struct engine_outcome *outcome, const json_t *r
     }
 }
 
-static void check_text(const json_t *text, int ranks, bool answers)
+static void check_text(const json_t *text, int ranks, int tensor, bool answers)
 {
     if (json_array_size(json_object_get(text, "ids")) > tokens_most)
         return;
@@ -117,6 +117,7 @@ static void check_text(const json_t *text, int ranks, bool answers)
             .kernels = kernels_name,
             .method = method,
             .ranks = ranks,
+            .tensor = tensor,
             .threads = ranks == 1 ? 2 : 1,
             .kind = ENGINE_SCORE,
             .ids = ids,
@@ -142,7 +143,7 @@ static void one_rank_agrees_with_the_reference(void **state)
 {
     (void)state;
     for (size_t t = 0; t < json_array_size(golden); t++)
-        check_text(json_array_get(golden, t), 1,
+        check_text(json_array_get(golden, t), 1, 1,
                    !scores_only && (t == 0 || tokens_most == SIZE_MAX));
 }
 
@@ -156,8 +157,8 @@ static void every_variant_here_agrees_on_the_short_texts(void **state)
         if (kernels->cache == DTYPE_BF16 && kernels_runs_here(kernels)) {
             printf("%s\n", kernels->name);
             kernels_name = kernels->name;
-            check_text(json_array_get(golden, 0), 1, false);
-            check_text(json_array_get(golden, 1), 1, false);
+            check_text(json_array_get(golden, 0), 1, 1, false);
+            check_text(json_array_get(golden, 1), 1, 1, false);
         }
     kernels_name = named;
 }
@@ -165,7 +166,17 @@ static void every_variant_here_agrees_on_the_short_texts(void **state)
 static void two_ranks_agree_with_the_reference(void **state)
 {
     (void)state;
-    check_text(json_array_get(golden, 2), 2, tokens_most == SIZE_MAX);
+    check_text(json_array_get(golden, 2), 2, 1, tokens_most == SIZE_MAX);
+}
+
+/* 9 query heads and 3 KV heads: uneven over two places, a KV head each over three. */
+static void weights_shared_out_agree_with_the_reference(void **state)
+{
+    (void)state;
+    for (int tensor = 2; tensor <= 3; tensor++) {
+        check_text(json_array_get(golden, 0), tensor, tensor, !scores_only);
+        check_text(json_array_get(golden, 1), 2 * tensor, tensor, false);
+    }
 }
 
 int main(int argc, char **argv)
@@ -174,6 +185,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(one_rank_agrees_with_the_reference),
         cmocka_unit_test(every_variant_here_agrees_on_the_short_texts),
         cmocka_unit_test(two_ranks_agree_with_the_reference),
+        cmocka_unit_test(weights_shared_out_agree_with_the_reference),
     };
     json_error_t error;
     model_path = getenv("LONGHAUL_TEST_MODEL");

@@ -8,8 +8,9 @@
 
 static void print_case(const struct engine_case *wanted)
 {
-    printf("%s: ranks %d threads %d count %lld stage %lld partition %d schedule %d queries %d: ",
-           wanted->method, wanted->ranks, wanted->threads, (long long)wanted->count,
+    printf("%s: tensor %d ranks %d threads %d count %lld stage %lld partition %d schedule %d "
+           "queries %d: ",
+           wanted->method, wanted->tensor, wanted->ranks, wanted->threads, (long long)wanted->count,
            (long long)wanted->stage_tokens, wanted->partition, wanted->schedule, wanted->queries);
 }
 
@@ -24,7 +25,7 @@ void engine_checks_run(struct engine_outcome *outcome, const struct engine_case 
 
 void engine_checks_accounts(const struct engine_outcome *outcome)
 {
-    for (int rank = 0; rank < outcome->choice.group.workers; rank++) {
+    for (int rank = 0; rank < group_choice_ranks(&outcome->choice.group); rank++) {
         const struct engine_result *result = &outcome->results[rank];
         assert_int_equal(result->sent_bytes, result->predicted_sent_bytes);
         assert_int_equal(result->received_bytes, result->predicted_received_bytes);

@@ -15,8 +15,6 @@
 #include "worker/engine/transport/transport_loopback.h"
 #include "worker/engine/transport/transport_nccl.h"
 
-enum { RANKS_MOST = 8 };
-
 struct rank_case {
     const struct engine_case *wanted;
     struct engine_outcome *outcome;
@@ -162,6 +160,20 @@ static enum status run(struct request_case *context, const struct engine_request
     return context->status == STATUS_OK ? STATUS_OK : fail(context->status, "%s", context->cause);
 }
 
+/* As all ranks see it, whose slices may differ. */
+static enum status find_shape(struct model_shape *shape, const struct engine *engine,
+                              const struct engine_case *wanted)
+{
+    struct model *model;
+    *shape = *engine_shape(engine);
+    if (wanted->tensor <= 1)
+        return STATUS_OK;
+    TRY(model_open(&model, wanted->model_path));
+    *shape = spec_shape(model_spec(model), 0);
+    model_close(model);
+    return STATUS_OK;
+}
+
 enum status engine_ranks_request(struct engine *engine, struct transport *transport,
                                  const struct engine_case *wanted, struct engine_outcome *outcome)
 {
@@ -169,7 +181,9 @@ enum status engine_ranks_request(struct engine *engine, struct transport *transp
         .engine = engine, .transport = transport, .wanted = wanted, .outcome = outcome};
     struct choice choice;
     struct memory_plan plan;
-    TRY(choose(&choice, wanted, engine_shape(engine), engine_group(engine)));
+    struct model_shape shape;
+    TRY(find_shape(&shape, engine, wanted));
+    TRY(choose(&choice, wanted, &shape, engine_group(engine)));
     memory_plan_make(&plan, engine_shape(engine), engine_group(engine), transport->rank,
                      engine_needs(engine));
     outcome->planned_bytes[transport->rank] = plan.total_bytes;
@@ -226,7 +240,7 @@ static enum status fit_group(struct group_choice *group, const struct engine_cas
                              const struct model *model)
 {
     const struct model_shape shape = spec_shape(model_spec(model), 0);
-    struct memory_need needs[RANKS_MOST];
+    struct memory_need needs[ENGINE_RANKS_MOST];
     struct choice choice;
     TRY(find_device(group, wanted));
     TRY(choose(&choice, wanted, &shape, group));
@@ -244,10 +258,11 @@ static enum status make_engine(struct engine **engine, const struct engine_case 
         .int8_cache = wanted->int8_cache,
         .threads = wanted->threads ? wanted->threads : 1,
         .streams = streams,
-        .group = group_choice_usual(transport->size),
+        .group = group_choice_usual(transport->size / (wanted->tensor ? wanted->tensor : 1)),
         .source = {NULL, find_job},
     };
     struct model *model;
+    options.group.tensor = wanted->tensor;
     TRY(model_open(&model, wanted->model_path));
     enum status status = fit_group(&options.group, wanted, model);
     if (status == STATUS_OK)
@@ -332,12 +347,12 @@ void engine_outcome_init(struct engine_outcome *outcome, const struct engine_cas
 enum status engine_ranks_run(struct engine_outcome *outcome, const struct engine_case *wanted)
 {
     static const struct ranks_setting setting = {open_streams, close_streams};
-    struct rank_case cases[RANKS_MOST];
+    struct rank_case cases[ENGINE_RANKS_MOST];
     int ranks = wanted->ranks ? wanted->ranks : 1;
     const struct transport_options options = {
         .threads = wanted->threads ? wanted->threads : 1,
     };
-    void *contexts[RANKS_MOST];
+    void *contexts[ENGINE_RANKS_MOST];
     for (int rank = 0; rank < ranks; rank++) {
         cases[rank] = (struct rank_case){.wanted = wanted, .outcome = outcome};
         contexts[rank] = &cases[rank];

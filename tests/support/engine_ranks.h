@@ -22,6 +22,7 @@ struct engine_case {
     bool int8_cache;
     const char *method; /* as spelt on the command line; NULL: rope */
     int ranks;          /* 0: 1 */
+    int tensor;         /* places of the tensor axis, which divide the ranks; 0: 1 */
     int threads;        /* of a rank; 0: 1 */
     enum engine_kind kind;
     const int32_t *ids;
@@ -50,6 +51,8 @@ struct engine_case {
     void (*progress)(struct engine *engine, struct transport *transport, int64_t tokens_done);
 };
 
+enum { ENGINE_RANKS_MOST = 16 };
+
 struct engine_outcome {
     enum status status;    /* of the first rank that failed */
     atomic_bool cancelled; /* all ranks ended early, as told */
@@ -59,8 +62,8 @@ struct engine_outcome {
     int64_t id_count;
     struct logprobs *token_logprobs; /* [id_count], where asked for */
     struct choice choice;
-    struct engine_result results[8]; /* by rank */
-    int64_t planned_bytes[8];        /* the memory plan's total, by rank */
+    struct engine_result results[ENGINE_RANKS_MOST]; /* by rank */
+    int64_t planned_bytes[ENGINE_RANKS_MOST];        /* the memory plan's total, by rank */
 };
 
 /* `outcome` is set in any case; free it with engine_outcome_free. Returns its status. */

@@ -81,10 +81,10 @@ static const struct chart_point ideal[] = {{1, 100, 0}, {8, 800, 0}};
 static const char *const labels[] = {"one & a half", "2", "4", "eight workers with a long name"};
 
 static const struct chart_series series[] = {
-    {"rope <one> & \"two\"", rising, 4, CHART_SOLID, labels},
-    {"rope, predicted", broken, 4, CHART_PREDICTION, NULL},
-    {"string \xff\x1b[31m\xef\xbf\xbf", broken, 4, CHART_SOLID, NULL},
-    {"ideal", ideal, 2, CHART_REFERENCE, NULL},
+    {"rope <one> & \"two\"", rising, 4, CHART_SOLID, labels, NULL},
+    {"rope, predicted", broken, 4, CHART_PREDICTION, NULL, NULL},
+    {"string \xff\x1b[31m\xef\xbf\xbf", broken, 4, CHART_SOLID, NULL, NULL},
+    {"ideal", ideal, 2, CHART_REFERENCE, NULL, NULL},
 };
 
 static struct chart chart_of(const struct chart_series *of, size_t count)
@@ -218,7 +218,7 @@ static void a_plain_chart_is_this_one(void **state)
 {
     (void)state;
     static const struct chart_point points[] = {{0, 0, 0}, {10, 100, 0}};
-    static const struct chart_series line = {"line", points, 2, CHART_SOLID, NULL};
+    static const struct chart_series line = {"line", points, 2, CHART_SOLID, NULL, NULL};
     struct chart chart = chart_of(&line, 1);
     chart.title = "A line";
     chart.subtitle = NULL;
@@ -239,11 +239,33 @@ static void a_plain_chart_is_this_one(void **state)
     free(text);
 }
 
+/* A score of 1 is sure upwards and not downwards: the bar says so, and the axis ends at 1. */
+static void a_bar_may_reach_down_another_way_than_up(void **state)
+{
+    (void)state;
+    static const struct chart_point points[] = {{0, 1, 0}, {10, 0.5, 0.25}};
+    static const double below[] = {0.5, 0.125};
+    static const struct chart_series line = {"line", points, 2, CHART_SOLID, NULL, below};
+    struct chart chart = chart_of(&line, 1);
+    chart.x = (struct chart_axis){.title = "x"};
+    chart.y = (struct chart_axis){.title = "score", .reach = 1};
+    struct chart_span x, y;
+    chart_axis_spans(&x, &y, &chart, 6, 6);
+    assert_true(y.first == 0 && y.last == 1);
+    const struct chart_terminal terminal = {.columns = 40, .rows = 9, .plain = true};
+    char *text = characters_of(&chart, &terminal);
+    int bars = 0;
+    for (const char *at = text; (at = strchr(at, '\n'));)
+        bars += (++at)[0] && at[5] == '|';
+    assert_int_equal(bars, 4); /* from 0.5 to just below 1 */
+    free(text);
+}
+
 static void what_cannot_be_drawn_is_refused(void **state)
 {
     (void)state;
     static const struct chart_point none[] = {{NAN, 1, 0}, {0, 1, 0}, {-1, 1, 0}};
-    static const struct chart_series empty[] = {{"empty", none, 3, CHART_SOLID, NULL}};
+    static const struct chart_series empty[] = {{"empty", none, 3, CHART_SOLID, NULL, NULL}};
     static struct chart_series many[CHART_SERIES_MAX + 1];
     for (int i = 0; i <= CHART_SERIES_MAX; i++)
         many[i] = series[0];
@@ -269,6 +291,7 @@ int main(void)
             an_svg_has_a_mark_for_each_point_that_can_be_shown_and_a_bar_for_each_error),
         cmocka_unit_test(lines_keep_to_the_width_and_plain_ones_to_ascii),
         cmocka_unit_test(a_plain_chart_is_this_one),
+        cmocka_unit_test(a_bar_may_reach_down_another_way_than_up),
         cmocka_unit_test(what_cannot_be_drawn_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

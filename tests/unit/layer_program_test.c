@@ -19,7 +19,7 @@ static const struct model_spec tiny = {
 static int make(void **state)
 {
     struct layer_program *program;
-    assert_int_equal(layer_program_create(&program, &tiny), STATUS_OK);
+    assert_int_equal(layer_program_create(&program, &tiny, false), STATUS_OK);
     *state = program;
     return 0;
 }
@@ -30,7 +30,7 @@ static int make_full(void **state)
     struct layer_program *program;
     struct model_spec full = tiny;
     full.qkv_bias = full.output_bias = full.mlp_bias = full.qk_norm = true;
-    assert_int_equal(layer_program_create(&program, &full), STATUS_OK);
+    assert_int_equal(layer_program_create(&program, &full, false), STATUS_OK);
     *state = program;
     return 0;
 }
@@ -42,7 +42,7 @@ static int make_other(void **state)
     struct model_spec other = tiny;
     other.output_norms = other.no_input_norms = other.gelu = other.qk_norm = true;
     other.logit_cap = 30;
-    assert_int_equal(layer_program_create(&program, &other), STATUS_OK);
+    assert_int_equal(layer_program_create(&program, &other, false), STATUS_OK);
     *state = program;
     return 0;
 }

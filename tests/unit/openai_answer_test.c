@@ -168,6 +168,41 @@ static void a_completion_is_collected(void **state)
     openai_answer_destroy(answer);
 }
 
+static void several_answers_are_choices_and_the_prompt_counts_once(void **state)
+{
+    (void)state;
+    const struct openai_answer_facts facts = {
+        .form = OPENAI_COMPLETION, .answers = 2, .model = "m", .created_s = 16};
+    struct openai_answer *answer = NULL;
+    struct told told = {0};
+    assert_int_equal(openai_answer_create(&answer, &facts), STATUS_OK);
+    for (int k = 1; k >= 0; k--) {
+        set_tokens(&told, k == 0 ? "a" : "b");
+        told.event.answer = k;
+        take(answer, &told);
+    }
+    for (int k = 1; k >= 0; k--) {
+        set_finished(&told, k == 0 ? LONGHAUL__V1__FINISH_REASON__FINISH_REASON_STOP
+                                   : LONGHAUL__V1__FINISH_REASON__FINISH_REASON_CANCELLED);
+        told.usage.cached_tokens = k == 0 ? 128 : 129;
+        told.usage.prefilled_tokens = k == 0 ? 2 : 1;
+        told.event.answer = k;
+        take(answer, &told);
+    }
+    assert_int_equal(openai_answer_reason(answer),
+                     LONGHAUL__V1__FINISH_REASON__FINISH_REASON_CANCELLED);
+    expect_body(answer,
+                "{\"id\": \"cmpl-r7-10\", \"object\": \"text_completion\", \"created\": 16, "
+                "\"model\": \"m\", \"choices\": [{\"index\": 0, \"text\": \"a\", "
+                "\"logprobs\": null, \"finish_reason\": \"stop\"}, {\"index\": 1, \"text\": "
+                "\"b\", \"logprobs\": null, \"finish_reason\": \"cancelled\"}], \"usage\": "
+                "{\"prompt_tokens\": 130, \"completion_tokens\": 6, \"total_tokens\": 136, "
+                "\"prompt_tokens_details\": {\"cached_tokens\": 128}, "
+                "\"completion_tokens_details\": {\"accepted_prediction_tokens\": 0, "
+                "\"rejected_prediction_tokens\": 0}, \"prefilled_tokens\": 3}}");
+    openai_answer_destroy(answer);
+}
+
 static void logprobs_of_a_completion_have_offsets(void **state)
 {
     (void)state;
@@ -317,6 +352,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_completion_is_collected),
+        cmocka_unit_test(several_answers_are_choices_and_the_prompt_counts_once),
         cmocka_unit_test(logprobs_of_a_completion_have_offsets),
         cmocka_unit_test(a_chat_is_collected_with_logprobs),
         cmocka_unit_test(a_stream_of_a_chat_tells_role_text_end_and_usage),

@@ -173,7 +173,7 @@ static void what_is_not_supported_is_named(void **state)
         {"tools", "[{\"type\": \"function\"}]"},
         {"tool_choice", "\"required\""},
         {"response_format", "{\"type\": \"json_object\"}"},
-        {"n", "2"},
+        {"best_of", "2"},
         {"functions", "[{}]"},
         {"modalities", "[\"text\", \"audio\"]"},
         {"store", "true"},
@@ -188,6 +188,8 @@ static void what_is_not_supported_is_named(void **state)
         expect_refused(CHAT, body, rows[i].key, "is not supported");
     }
     expect_refused(CHAT, "{\"maxtokens\": 5}", "maxtokens", "has no field maxtokens");
+    expect_refused(COMPLETIONS, "{\"prompt\": \"a\", \"n\": 0}", "n", "n is 0; must be 1 to 16");
+    expect_refused(COMPLETIONS, "{\"prompt\": \"a\", \"n\": 17}", "n", "n is 17; must be 1 to 16");
     expect_refused(GENERATE, "{\"text\": \"a\", \"n\": 1}", "n", "has no field n");
     expect_refused(COMPLETIONS, "{\"prompt\": \"a\", \"messages\": []}", "messages", "no field");
 }

@@ -19,7 +19,7 @@
 #include "proto/rpc/rpc_message.h"
 #include "proto/rpc/rpc_server.h"
 
-enum { PIECES = 50 };
+enum { PIECES = 50, OWN_METHODS = 5 };
 
 static const struct rpc_limits limits = {.connections_max = 8, .calls_max = 64};
 static struct rpc_server *server;
@@ -113,7 +113,7 @@ static enum status note_authorization(struct rpc_call *call, const ProtobufCMess
 }
 
 static const char INFERENCE[] = "longhaul.v1.Inference";
-static struct rpc_method methods[5 + HEALTH_METHODS + REFLECTION_METHODS] = {
+static struct rpc_method methods[OWN_METHODS + HEALTH_METHODS + REFLECTION_METHODS] = {
     {.service = INFERENCE,
      .name = "Tokenize",
      .request = &longhaul__v1__tokenize_request__descriptor,
@@ -156,8 +156,8 @@ static int start(void **state)
     if (health_create(&health, INFERENCE) != STATUS_OK ||
         reflection_create(&reflection, descriptors_set, descriptors_set_bytes) != STATUS_OK)
         return -1;
-    health_methods(health, methods + 5);
-    reflection_methods(reflection, methods + 5 + HEALTH_METHODS);
+    health_methods(health, methods + OWN_METHODS);
+    reflection_methods(reflection, methods + OWN_METHODS + HEALTH_METHODS);
     if (rpc_server_create(&server, &limits) != STATUS_OK ||
         listen_at(server, &port, "127.0.0.1:0", methods, sizeof methods / sizeof methods[0]) !=
             STATUS_OK)
@@ -176,11 +176,10 @@ static int stop(void **state)
     return 0;
 }
 
-static enum status tokenize(const char *text, int32_t *length)
+static enum status call_text(const char *path, const char *text, int32_t *length)
 {
-    const struct rpc_stream_args args = {.path = "/longhaul.v1.Inference/Tokenize",
-                                         .response = &longhaul__v1__tokenize_response__descriptor,
-                                         .timeout_ms = 5000};
+    const struct rpc_stream_args args = {
+        .path = path, .response = &longhaul__v1__tokenize_response__descriptor, .timeout_ms = 5000};
     Longhaul__V1__TokenizeRequest request = LONGHAUL__V1__TOKENIZE_REQUEST__INIT;
     request.text = (char *)text;
     struct rpc_stream *stream = NULL;
@@ -189,6 +188,11 @@ static enum status tokenize(const char *text, int32_t *length)
     *length = ((const Longhaul__V1__TokenizeResponse *)reply)->token_ids[0];
     rpc_stream_close(stream);
     return STATUS_OK;
+}
+
+static enum status tokenize(const char *text, int32_t *length)
+{
+    return call_text("/longhaul.v1.Inference/Tokenize", text, length);
 }
 
 static enum status open_generate(struct rpc_stream **stream, int64_t max_tokens, int64_t timeout_ms)

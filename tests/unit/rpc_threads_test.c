@@ -43,7 +43,7 @@ static void jobs_do_not_wait_for_each_other(void **state)
     pthread_barrier_init(&all, NULL, JOBS);
     assert_int_equal(rpc_threads_create(&threads), STATUS_OK);
     for (int i = 0; i < JOBS; i++) {
-        jobs[i] = (struct counted){.job = {count}, .all = &all};
+        jobs[i] = (struct counted){.job = {.run = count}, .all = &all};
         assert_int_equal(rpc_threads_run(threads, &jobs[i].job), STATUS_OK);
     }
     wait_until_done(JOBS);
@@ -55,7 +55,7 @@ static void one_job_after_the_other_has_few_threads(void **state)
 {
     (void)state;
     struct rpc_threads *threads;
-    struct counted job = {.job = {count}};
+    struct counted job = {.job = {.run = count}};
     pthread_t seen[TURNS];
     int count_seen = 0;
     atomic_store(&done, 0);
@@ -81,6 +81,32 @@ static void slow(struct rpc_job *job)
     atomic_fetch_add(&done, 1);
 }
 
+/* They share threads, and every one of them runs. */
+static void brief_jobs_run_on_few_threads(void **state)
+{
+    (void)state;
+    struct rpc_threads *threads;
+    static struct counted jobs[TURNS];
+    pthread_t seen[TURNS];
+    int count_seen = 0;
+    atomic_store(&done, 0);
+    assert_int_equal(rpc_threads_create(&threads), STATUS_OK);
+    for (int i = 0; i < TURNS; i++) {
+        jobs[i] = (struct counted){.job = {.run = count}};
+        assert_int_equal(rpc_threads_run_brief(threads, &jobs[i].job), STATUS_OK);
+    }
+    wait_until_done(TURNS);
+    for (int i = 0; i < TURNS; i++) {
+        int at = 0;
+        while (at < count_seen && !pthread_equal(seen[at], jobs[i].thread))
+            at++;
+        if (at == count_seen)
+            seen[count_seen++] = jobs[i].thread;
+    }
+    assert_in_range(count_seen, 1, 16); /* four at a time, which may have rested in between */
+    rpc_threads_destroy(threads);
+}
+
 static void the_end_waits_for_what_runs(void **state)
 {
     (void)state;
@@ -89,7 +115,7 @@ static void the_end_waits_for_what_runs(void **state)
     atomic_store(&done, 0);
     assert_int_equal(rpc_threads_create(&threads), STATUS_OK);
     for (int i = 0; i < 8; i++) {
-        jobs[i] = (struct rpc_job){slow};
+        jobs[i] = (struct rpc_job){.run = slow};
         assert_int_equal(rpc_threads_run(threads, &jobs[i]), STATUS_OK);
     }
     rpc_threads_destroy(threads);
@@ -102,6 +128,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(jobs_do_not_wait_for_each_other),
         cmocka_unit_test(one_job_after_the_other_has_few_threads),
+        cmocka_unit_test(brief_jobs_run_on_few_threads),
         cmocka_unit_test(the_end_waits_for_what_runs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

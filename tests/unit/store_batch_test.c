@@ -2,8 +2,10 @@
  * cancelled, expired, deleted; and never another tenant's. */
 #include "tests/support/unit.h"
 
+#include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "tests/support/store_folder.h"
@@ -68,6 +70,61 @@ static void a_batch_is_made_once_for_its_request_id(void **state)
     args.request = &other;
     assert_int_equal(store_batch_create(store, &again, &args), STATUS_OK);
     store_batch_clear(&again.batch);
+}
+
+/* ---- batches that nobody waits for ---- */
+
+enum { LATER = 300 };
+
+struct later {
+    struct store_batch_creation creation;
+    enum status status;
+    int times;
+    sem_t *done;
+};
+
+static void note_end(struct store_batch_creation *creation, enum status status)
+{
+    struct later *later = (struct later *)creation;
+    later->status = status;
+    later->times++;
+    if (status == STATUS_OK)
+        store_batch_clear(&creation->answer.batch);
+    sem_post(later->done);
+}
+
+/* Each is told of once; the third of four has a name that is taken. */
+static void batches_are_made_while_nobody_waits(void **state)
+{
+    struct store *store = ((struct store_fixture *)*state)->store;
+    static struct later all[LATER];
+    sem_t done;
+    struct timespec until;
+    sem_init(&done, 0, 0);
+    for (int i = 0; i < LATER; i++) {
+        all[i] = (struct later){.done = &done};
+        all[i].creation.args = (struct store_batch_args){
+            .tenant = "a", .id = i % 4 == 2 ? "taken" : "", .expires_after_seconds = 60};
+        all[i].creation.ended = note_end;
+        store_batch_create_later(store, &all[i].creation);
+    }
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += 20;
+    for (int i = 0; i < LATER; i++)
+        assert_int_equal(sem_timedwait(&done, &until), 0);
+    for (int i = 0; i < LATER; i++) {
+        const bool again = i % 4 == 2 && i > 2;
+        assert_int_equal(all[i].times, 1);
+        assert_int_equal(all[i].status, again ? STATUS_ALREADY_EXISTS : STATUS_OK);
+        struct store_batch batch = get(store, "a", all[i].creation.id);
+        assert_int_equal(batch.state, STORE_BATCH_UPLOADING);
+        store_batch_clear(&batch);
+    }
+    all[0].creation.args.priority = 1000;
+    store_batch_create_later(store, &all[0].creation);
+    assert_int_equal(sem_timedwait(&done, &until), 0);
+    assert_int_equal(all[0].status, STATUS_INVALID_ARGUMENT);
+    sem_destroy(&done);
 }
 
 static void another_tenants_batch_is_not_there(void **state)
@@ -356,6 +413,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_batch_is_made_once_for_its_request_id,
                                         store_fixture_set_up, store_fixture_tear_down),
+        cmocka_unit_test_setup_teardown(batches_are_made_while_nobody_waits, store_fixture_set_up,
+                                        store_fixture_tear_down),
         cmocka_unit_test_setup_teardown(another_tenants_batch_is_not_there, store_fixture_set_up,
                                         store_fixture_tear_down),
         cmocka_unit_test_setup_teardown(batches_are_listed_newest_first_in_pages,

@@ -2,6 +2,7 @@
 #include "worker/engine/account.h"
 
 #include "proto/plan/cost.h"
+#include "proto/plan/tensor_sums.h"
 
 static void read_counters(const struct transport *transport, struct account *account)
 {
@@ -19,7 +20,7 @@ void account_open(struct account *account, const struct forward *forward)
 {
     const struct device *device = forward->device;
     *account = (struct account){0};
-    read_counters(forward->transport, account);
+    read_counters(forward->world, account);
     account->compute_seconds = device->compute_seconds;
     for (int part = 0; part < DEVICE_PARTS; part++)
         account->part_seconds[part] = device->part_seconds[part];
@@ -65,8 +66,11 @@ void account_predict_stage(const struct forward *forward, struct engine_result *
         cost_replicated(&cost, choice, shape, stage);
     else
         cost_rank(&cost, &forward->schedule, choice, shape, &table, rank);
+    tensor_sums_cost(&cost, &choice->group, shape,
+                     replicated ? stage.end - stage.first : forward->shard.rows, !replicated,
+                     forward->world->rank);
     predict(result, &cost);
-    if (sequence->job.request->kind == ENGINE_SCORE && !replicated) {
+    if (sequence->job.request->kind == ENGINE_SCORE && !replicated && forward->tensor_place == 0) {
         cost_scores(&cost, &forward->schedule, rank);
         predict(result, &cost);
     }
@@ -76,6 +80,8 @@ void account_predict_logits(const struct forward *forward, struct engine_result 
 {
     const struct sequence *sequence = forward->sequence;
     struct cost cost;
+    if (forward->tensor_place > 0)
+        return;
     cost_logits(&cost, &forward->device->shape,
                 ownership_owner(sequence->ownership, sequence->job.request->count - 1),
                 forward->transport->rank);
@@ -98,6 +104,13 @@ void account_predict_tokens(const struct forward *forward, const struct sequence
     struct cost cost;
     cost_decode(&cost, &sequence->choice, &forward->device->shape, &table, forward->transport->rank,
                 0);
+    const struct choice *choice = &sequence->choice;
+    if (!choice_is_home(choice) || forward->transport->rank == 0)
+        tensor_sums_cost(&cost, &choice->group, &forward->device->shape, 1, false,
+                         forward->world->rank);
+    if (group_choice_tensor(&choice->group) > 1)
+        cost_logit_shares(&cost, &forward->device->shape, tensor_sums_logit_places(choice),
+                          forward->world->rank);
     cost.sent_bytes *= rows;
     cost.received_bytes *= rows;
     if (of > 1)

@@ -47,7 +47,7 @@ enum status answers_step(struct forward *forward, const struct forward_part *par
         account_close(&account, forward, result, parts[p].rows, rows);
         account_predict_tokens(forward, parts[p].sequence, result, parts[p].rows, rows);
     }
-    for (int p = 0; forward->transport->rank == 0 && p < count; p++)
+    for (int p = 0; forward->world->rank == 0 && p < count; p++)
         TRY(decide_part(forward, &parts[p], &at, verdicts, logprobs));
     return STATUS_OK;
 }

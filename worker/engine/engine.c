@@ -17,6 +17,7 @@
 #include "worker/engine/device/device_cuda.h"
 #include "worker/engine/engine_queue.h"
 #include "worker/engine/forward.h"
+#include "worker/engine/group_axes.h"
 #include "worker/engine/places.h"
 #include "worker/engine/pool_size.h"
 #include "worker/engine/request_check.h"
@@ -36,7 +37,8 @@ struct comer {
 };
 
 struct engine {
-    struct transport *transport;
+    struct transport *transport; /* of all ranks of the group */
+    struct group_axes axes;
     struct device *device;
     struct engine_options options;
     struct forward forward;
@@ -78,7 +80,7 @@ static enum status prepare(struct engine *engine)
     memory_plan_make(&plan, &device->shape, group, rank, &device->needs);
     TRY(memory_plan_fits(&plan, limit_bytes));
     TRY(device_prepare(device, group, &plan));
-    return places_init(&engine->places, device, &plan, rank);
+    return places_init(&engine->places, device, &plan, rank / group_choice_tensor(group));
 }
 
 /* ---- making ---- */
@@ -99,12 +101,25 @@ enum status engine_create(struct engine **out, const struct model *model,
                           struct transport *transport, const struct engine_options *options)
 {
     enum status status = STATUS_OK;
+    struct tensor_slice slice;
+    TRY(group_axes_slice(&slice, model, &options->group, transport));
+    if (slice.places > 1 && options->streams)
+        return fail(STATUS_UNIMPLEMENTED,
+                    "mesh: ranks on GPUs do not share out a model's weights over a tensor axis of "
+                    "%d: use --mesh tensor=1, or workers on CPUs",
+                    slice.places);
     struct engine *engine = calloc(1, sizeof *engine);
     if (!engine)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the engine");
-    const struct device_cpu_options device_options = {options->kernels,      options->int8_cache,
-                                                      options->binding,      options->threads,
-                                                      transport->local_rank, transport->local_size};
+    const struct device_cpu_options device_options = {
+        .kernels = options->kernels,
+        .int8_cache = options->int8_cache,
+        .binding = options->binding,
+        .threads = options->threads,
+        .slice = &slice,
+        .local_rank = transport->local_rank,
+        .local_size = transport->local_size,
+    };
     engine->transport = transport;
     engine->options = *options;
     pthread_mutex_init(&engine->lock, NULL);
@@ -114,7 +129,8 @@ enum status engine_create(struct engine **out, const struct model *model,
         TRY_ELSE(device_cpu_create(&engine->device, model, &device_options), undo);
     TRY_ELSE(prepare(engine), undo);
     TRY_ELSE(make_lists(engine), undo);
-    TRY_ELSE(forward_init(&engine->forward, transport, engine->device), undo);
+    TRY_ELSE(group_axes_split(&engine->axes, &options->group, transport), undo);
+    TRY_ELSE(forward_init(&engine->forward, &engine->axes, engine->device), undo);
     *out = engine;
     return STATUS_OK;
 undo:
@@ -142,6 +158,7 @@ void engine_destroy(struct engine *engine)
     free(engine->beginnings);
     free(engine->comers);
     engine_queue_deinit(&engine->queue);
+    group_axes_deinit(&engine->axes);
     free(engine);
 }
 

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "proto/clock.h"
+#include "proto/plan/tensor_sums.h"
 #include "worker/engine/home.h"
 #include "worker/engine/layer_program.h"
 
@@ -56,10 +57,48 @@ static void tell_progress(const struct forward *forward, int layers_done, int la
 {
     const struct engine_job *job = &forward->sequence->job;
     const struct span stage = forward->schedule.stage;
-    if (forward->transport->rank == 0)
+    if (forward->world->rank == 0)
         job->observer->progress(job->observer->context,
                                 stage.first + (stage.end - stage.first) * layers_done / layers,
                                 job->request->count);
+}
+
+/* The tensor axis adds up what its ranks have of `rows` rows. */
+static enum status sum_up(struct forward *forward, float *partial, int64_t rows, bool of_stage,
+                          const struct device_drive *waiting)
+{
+    const struct device *device = forward->device;
+    const int64_t begin_ns = trace_now(device->trace);
+    TRY(tensor_sum_take(&forward->sum, partial, device->memory.sum_scratch,
+                        rows * device->shape.hidden, of_stage, waiting));
+    trace_span(device->trace, TRACE_GATHER, -1, begin_ns, 0);
+    return STATUS_OK;
+}
+
+/* Runs the ops of the stage's rows from `first` on to `end`, which attends or is the last; where
+ * partial sums are awaited in between, they are summed. */
+static enum status run_stage(struct forward *forward, int first, int end)
+{
+    const struct device_drive working = {drive, forward};
+    const struct device_drive waiting = {idle, forward};
+    struct device *device = forward->device;
+    while (first < end) {
+        const int next = layer_program_cut(device->program, first, 0);
+        const int cut = next < end ? next : end;
+        TRY(run_ops(forward, first, cut, &working));
+        if (cut < end)
+            TRY(sum_up(forward, device->memory.sums, forward->shard.rows, true, &waiting));
+        first = cut;
+    }
+    return STATUS_OK;
+}
+
+/* The op of the program at which the layer that follows op `first` attends; or the head. */
+static int find_attend(const struct layer_program *program, int first)
+{
+    while (first < program->head && program->ops[first].kind != LAYER_ATTEND)
+        first++;
+    return first;
 }
 
 /* Rows are whole: only attention mixes them, so a run ends one layer and begins the next. */
@@ -70,18 +109,18 @@ static enum status sharded_layers(struct forward *forward)
     int layers = (int)forward->device->shape.layers;
     int first = 0;
     for (int layer = 0; layer < layers; layer++) {
-        const int attend = layer_program_cut(program, first, 0);
+        const int attend = find_attend(program, first);
         TRY(offer(forward, NON_FINITE_NONE));
         shard_rows_restart(&forward->shard);
         ring_layer(forward->ring, layer);
-        TRY(run_ops(forward, first, attend, &working));
+        TRY(run_stage(forward, first, attend));
         TRY(ring_attend(forward->ring, &working));
         TRY(forward->failure);
         TRY(act_on_verdict(forward));
         tell_progress(forward, layer + 1, layers);
         first = attend + 1;
     }
-    TRY(run_ops(forward, first, program->head, &working));
+    TRY(run_stage(forward, first, program->head));
     TRY(ring_end(forward->ring));
     return forward->failure;
 }
@@ -252,9 +291,12 @@ static enum status replicated_layers(struct forward *forward, int64_t rows)
         if (op->kind == LAYER_ATTEND) {
             TRY(attend(forward, op->layer, rows));
             first = cut + 1;
-        } else if (op->awaits_split & forward->split) {
-            TRY(step_gather_columns(&forward->gather, op->awaits, rows));
+            continue;
         }
+        if (op->awaits_split & forward->split)
+            TRY(step_gather_columns(&forward->gather, op->awaits, rows));
+        if (op->awaits_sum)
+            TRY(sum_up(forward, forward->device->memory.step[op->awaits_sum], rows, false, NULL));
     }
     return STATUS_OK;
 }
@@ -281,6 +323,7 @@ static enum status add_tokens(struct forward *forward, struct sequence *sequence
 
 static void restart_step(struct forward *forward, unsigned split, bool alone)
 {
+    forward->logit_places = 1;
     forward->token_count = 0;
     forward->step_key_count = 0;
     forward->step_rows = 0;
@@ -300,6 +343,8 @@ static enum status replicated_pass(struct forward *forward, bool token)
         .key_count = forward->step_key_count,
         .token = token,
         .split = forward->split,
+        .logit_places = forward->logit_places,
+        .logit_place = forward->logit_places > 1 ? forward->world->rank : 0,
     };
     TRY(device_step_begin(forward->device, &step));
     return replicated_layers(forward, step.rows);
@@ -357,6 +402,7 @@ enum status forward_step(struct forward *forward, const struct forward_part *par
     const struct choice *choice = &parts[0].sequence->choice;
     forward_turn(forward, NULL);
     restart_step(forward, choice->request.decode_split, choice_is_home(choice));
+    forward->logit_places = tensor_sums_logit_places(choice);
     for (int p = 0; p < count; p++) {
         struct sequence *sequence = parts[p].sequence;
         const struct span span = {sequence->passed, sequence->passed + parts[p].rows};
@@ -378,18 +424,18 @@ void forward_retreat(struct sequence *sequence, int64_t tokens)
 
 enum status forward_step_logits(struct forward *forward, bool *gathered, int64_t row, int64_t count)
 {
-    const struct transport *transport = forward->transport;
-    *gathered = (forward->split & DECODE_SPLIT_LOGITS) && transport->size > 1;
+    const int places = forward->logit_places;
+    *gathered = places > 1;
     /* Only rank 0 reads them; but a GPU's token is recorded with its logits. */
-    if (!*gathered && transport->rank != 0 && forward->device->on_host)
+    if (forward->world->rank >= places && forward->device->on_host)
         return STATUS_OK;
     TRY(device_logits(forward->device, row, count));
     if (!*gathered)
         return STATUS_OK;
-    TRY(device_read_logits(forward->device,
-                           step_gather_mine(&forward->gather, forward->device->shape.vocab)));
+    const struct step_gather_logits logits = {forward->world, forward->device, places};
+    TRY(device_read_logits(forward->device, step_gather_share(&logits, forward->world->rank)));
     for (int64_t r = 0; r < count; r++)
-        TRY(step_gather_logits(&forward->gather, r));
+        TRY(step_gather_logits(&logits, r));
     return STATUS_OK;
 }
 
@@ -466,6 +512,8 @@ static void look_at_scores(struct forward *forward, const float *logprobs)
 enum status forward_score(struct forward *forward, float *logprobs, int64_t tokens)
 {
     const struct device_drive working = {drive, forward};
+    if (forward->tensor_place > 0) /* its first place has all of the output's weights, and tells */
+        return forward->failure;
     TRY(device_score(forward->device, logprobs, tokens, &working));
     look_at_scores(forward, logprobs);
     return forward->failure;
@@ -510,10 +558,10 @@ static void idle(void *context)
     struct forward *forward = context;
     if (forward->failure == STATUS_OK)
         forward->failure = ring_drive(forward->ring);
-    if (forward->transport->rank == 0 && forward->sequence && !forward->settled &&
+    if (forward->world->rank == 0 && forward->sequence && !forward->settled &&
         sequence_stop_status(forward->sequence) != STATUS_OK)
-        transport_hint(forward->transport, forward->turn);
-    if (forward->failure != STATUS_OK || transport_hinted(forward->transport) >= forward->turn)
+        transport_hint(forward->world, forward->turn);
+    if (forward->failure != STATUS_OK || transport_hinted(forward->world) >= forward->turn)
         device_skip(forward->device);
 }
 
@@ -527,14 +575,20 @@ static void drive(void *context)
 
 /* ---- making ---- */
 
-enum status forward_init(struct forward *forward, struct transport *transport,
+enum status forward_init(struct forward *forward, const struct group_axes *axes,
                          struct device *device)
 {
     enum status status = STATUS_OK;
-    *forward = (struct forward){.transport = transport, .device = device};
+    struct transport *transport = axes->sequence;
+    *forward = (struct forward){.transport = transport,
+                                .world = axes->world,
+                                .tensor_place = axes->tensor ? axes->tensor->rank : 0,
+                                .logit_places = 1,
+                                .device = device};
     TRY(schedule_init(&forward->schedule, transport->size));
     TRY_ELSE(ring_create(&forward->ring, transport), undo);
-    TRY_ELSE(verdict_init(&forward->verdict, transport), undo);
+    TRY_ELSE(verdict_init(&forward->verdict, axes->world), undo);
+    TRY_ELSE(tensor_sum_init(&forward->sum, axes->tensor), undo);
     TRY_ELSE(step_gather_init(&forward->gather, transport, device), undo);
     forward->tokens = calloc(CHOICE_SEQUENCES_MAX, sizeof *forward->tokens);
     forward->sequences = calloc(CHOICE_SEQUENCES_MAX, sizeof *forward->sequences);
@@ -556,6 +610,7 @@ void forward_deinit(struct forward *forward)
     shard_rows_deinit(&forward->shard);
     ring_destroy(forward->ring);
     verdict_deinit(&forward->verdict);
+    tensor_sum_deinit(&forward->sum);
     free(forward->tokens);
     free(forward->sequences);
     free(forward->step_keys);

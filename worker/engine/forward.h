@@ -9,15 +9,20 @@
 #include "proto/plan/schedule.h"
 #include "proto/status.h"
 #include "worker/engine/device/device.h"
+#include "worker/engine/group_axes.h"
 #include "worker/engine/ring/ring.h"
 #include "worker/engine/sequence.h"
 #include "worker/engine/shard.h"
 #include "worker/engine/step_gather.h"
+#include "worker/engine/tensor_sum.h"
 #include "worker/engine/transport/transport.h"
 #include "worker/engine/verdict.h"
 
 struct forward {
-    struct transport *transport;
+    struct transport *transport; /* of the sequence axis */
+    struct transport *world;     /* all ranks: rank 0 decides, and has the logits */
+    int tensor_place;
+    struct tensor_sum sum;
     struct device *device;
     struct sequence *sequence; /* the one that a stage belongs to */
     uint32_t turn;             /* counts turns, alike on all ranks */
@@ -36,8 +41,9 @@ struct forward {
     struct device_keys *layer_keys; /* [step_key_capacity]; of the layer at hand */
     int step_key_count;
     int step_key_capacity;
-    unsigned split; /* the products that the step splits, not computed by every rank */
-    bool alone;     /* of the step: rank 0 has all keys, and the others have nothing to do */
+    int logit_places; /* ranks that compute a share of the step's logits, rank 0 among them */
+    unsigned split;   /* the products that the step splits, not computed by every rank */
+    bool alone;       /* of the step: rank 0 has all keys, and the others have nothing to do */
     struct step_gather gather;
 
     enum status failure; /* met while driving the exchange */
@@ -47,7 +53,7 @@ struct forward {
 };
 
 /* Everything is borrowed. */
-MUST_CHECK enum status forward_init(struct forward *forward, struct transport *transport,
+MUST_CHECK enum status forward_init(struct forward *forward, const struct group_axes *axes,
                                     struct device *device);
 void forward_deinit(struct forward *forward);
 

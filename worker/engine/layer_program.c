@@ -110,6 +110,23 @@ static uint32_t reads_whole(const struct layer_op *op)
     return bit(op->input) | bit(op->second);
 }
 
+/* Products of a slice into the residual stream are partial sums until the next op that takes them.
+ */
+static void find_sums(struct layer_program *program)
+{
+    bool partial = false;
+    for (int o = 0; o < program->count; o++) {
+        struct layer_op *op = &program->ops[o];
+        if (partial && op->input == LAYER_DELTA) {
+            op->awaits_sum = LAYER_DELTA;
+            op->joined = false;
+            partial = false;
+        }
+        if (op->kind == LAYER_PRODUCT && op->output == LAYER_DELTA)
+            partial = true;
+    }
+}
+
 /* Walks in order, with the buffers that lie in columns so far, and by which product. */
 static void find_awaits(struct layer_program *program)
 {
@@ -137,7 +154,7 @@ int layer_program_cut(const struct layer_program *program, int first, unsigned s
 {
     for (int o = first; o < program->logits; o++)
         if (program->ops[o].kind == LAYER_ATTEND ||
-            (o > first && (program->ops[o].awaits_split & split)))
+            (o > first && ((program->ops[o].awaits_split & split) || program->ops[o].awaits_sum)))
             return o;
     return program->logits;
 }
@@ -239,7 +256,8 @@ static void append(struct layer_program *program, const struct layer_op *op, int
     program->ops[program->count++].layer = layer;
 }
 
-enum status layer_program_create(struct layer_program **out, const struct model_spec *spec)
+enum status layer_program_create(struct layer_program **out, const struct model_spec *spec,
+                                 bool sums)
 {
     const int most = 1 + spec->layers * OPS_OF_A_LAYER + 3;
     const struct model_shape shape = spec_shape(spec, 0);
@@ -267,6 +285,8 @@ enum status layer_program_create(struct layer_program **out, const struct model_
     if (spec->logit_scale != 0 || spec->logit_cap != 0)
         append(program, &output_cap, spec->layers);
     find_awaits(program);
+    if (sums)
+        find_sums(program);
     *out = program;
     return STATUS_OK;
 }

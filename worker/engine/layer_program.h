@@ -59,6 +59,7 @@ struct layer_op {
     int layer;                /* whose weights and cache; the output's: as many as there are */
     enum layer_buffer awaits; /* whose columns it needs of all ranks: a cut where they are split */
     unsigned awaits_split;    /* with which product */
+    enum layer_buffer awaits_sum; /* whose partial sums of the tensor axis it needs summed: a cut */
     bool joined; /* takes columns as the op before it leaves them: no thread waits in between */
 };
 
@@ -75,15 +76,16 @@ struct layer_program {
     bool adds_apart;
 };
 
+/* `sums`: the spec is a slice's, and what its layers add is a partial sum. */
 MUST_CHECK enum status layer_program_create(struct layer_program **program,
-                                            const struct model_spec *spec);
+                                            const struct model_spec *spec, bool sums);
 
 /* Accepts NULL. */
 void layer_program_destroy(struct layer_program *program);
 
 /* Where the run that begins at op `first` ends: at the next op that attends or awaits columns of
- * other ranks, where the products of the set `split` (decode_split.h) are split; at last at the
- * logits. `first` itself is in the run, even if it awaits some. */
+ * other ranks, where the products of the set `split` (decode_split.h) are split, or sums; at last
+ * at the logits. `first` itself is in the run, even if it awaits some. */
 int layer_program_cut(const struct layer_program *program, int first, unsigned split);
 
 /* Where a block's buffers lie in a thread's scratch, in bytes of one row: those that are alive

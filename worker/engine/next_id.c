@@ -26,10 +26,12 @@ static enum status send_logits(struct forward *forward)
 enum status next_id_first_logits(struct forward *forward, bool *gathered, bool replicated,
                                  struct span stage)
 {
-    const int rank = forward->transport->rank;
+    const int rank = forward->transport->rank; /* of the sequence axis */
     const struct sequence *sequence = forward->sequence;
     const int64_t last = sequence->job.request->count - 1;
     *gathered = false;
+    if (forward->tensor_place > 0) /* its first place has what they follow from, too */
+        return STATUS_OK;
     if (replicated)
         return rank == 0 ? forward_step_logits(forward, gathered, last - stage.first, 1)
                          : STATUS_OK;

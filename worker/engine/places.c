@@ -40,8 +40,8 @@ enum status places_init(struct places *places, struct device *device,
     places->scores.rows = scores;
     places->scores.all = places->scores.rows + group->stage_rows;
     places->renumbered = calloc((size_t)group->pool_slots + 1, sizeof *places->renumbered);
-    places->samplers = rank == 0 ? samplers : NULL;
-    places->drafts = rank == 0 ? drafts : NULL;
+    places->samplers = sampler_bytes > 0 ? samplers : NULL;
+    places->drafts = draft_bytes > 0 ? drafts : NULL;
     if (!places->renumbered)
         TRY_ELSE(fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the places of %d sequences",
                       group->sequences),

@@ -28,8 +28,15 @@ static enum status check_tokens(const struct engine_request *request, int64_t vo
     return STATUS_OK;
 }
 
-static enum status check_transfer(const struct engine_request *request)
+static enum status check_transfer(const struct engine_request *request,
+                                  const struct group_choice *group)
 {
+    const bool transfers = request->kind == ENGINE_SAVE || request->kind == ENGINE_RESTORE;
+    if (transfers && group_choice_tensor(group) > 1)
+        return fail(STATUS_UNIMPLEMENTED,
+                    "files hold the keys of all heads, and a rank of a tensor axis of %d has those "
+                    "of some: start the workers with --mesh tensor=1 to save or restore them",
+                    group->tensor);
     if (request->kind == ENGINE_SAVE && (!request->port || !request->goes_on_from))
         return fail(STATUS_INVALID_ARGUMENT, "nothing is named whose keys are to be saved");
     if (request->kind == ENGINE_RESTORE &&
@@ -58,7 +65,7 @@ enum status request_check(const struct engine_request *request, const struct pla
     if (request->refused != STATUS_OK)
         return fail(request->refused, "%s", request->refusal);
     TRY(check_tokens(request, shape->vocab));
-    TRY(check_transfer(request));
+    TRY(check_transfer(request, &choice.group));
     TRY(sampling_check_likeliest(request->likeliest, shape->vocab));
     TRY(sampling_check(&request->sampling, &field));
     TRY(sampling_check_biases(&request->sampling, &field, shape->vocab));

@@ -32,6 +32,8 @@ static enum status pass_scores(struct forward *forward, const struct score_place
 
 static enum status pass_sharded(struct forward *forward, const struct score_place *place)
 {
+    if (forward->tensor_place > 0)
+        return STATUS_OK;
     if (forward->transport->rank != 0)
         return pass_scores(forward, place, forward->transport->rank);
     for (int rank = 0; rank < forward->transport->size; rank++)
@@ -45,7 +47,7 @@ static enum status keep_replicated(struct forward *forward, const struct score_p
 {
     const struct sequence *sequence = forward->sequence;
     const int64_t count = sequence->job.request->count;
-    if (forward->transport->rank != 0)
+    if (forward->world->rank != 0)
         return STATUS_OK;
     for (int64_t index = stage.first; index < stage.end && index + 1 < count; index++) {
         bool gathered;
@@ -61,7 +63,7 @@ static enum status keep_replicated(struct forward *forward, const struct score_p
 static enum status settle_replicated(struct forward *forward)
 {
     struct verdict verdict = {.non_finite = atomic_load(&forward->sequence->non_finite)};
-    TRY(transport_broadcast(forward->transport, &verdict, sizeof verdict));
+    TRY(transport_broadcast(forward->world, &verdict, sizeof verdict));
     if (verdict.non_finite == NON_FINITE_NONE)
         return STATUS_OK;
     return forward_stop(forward, &verdict, "");
@@ -79,7 +81,7 @@ enum status score_stage(struct forward *forward, const struct score_place *place
     }
     const int64_t last = job->request->count - 1;
     const int64_t end = stage.end < last + 1 ? stage.end : last;
-    if (forward->transport->rank == 0)
+    if (forward->world->rank == 0)
         job->observer->scores(job->observer->context, stage.first, place->all + stage.first,
                               end - stage.first);
     return STATUS_OK;

@@ -33,11 +33,6 @@ static struct span outputs_of(const struct step_gather *gather, int rank, int64_
     return device_outputs(width, gather->transport->size, rank);
 }
 
-struct span step_gather_mine(const struct step_gather *gather, int64_t width)
-{
-    return outputs_of(gather, gather->transport->rank, width);
-}
-
 enum status step_gather_states(struct step_gather *gather, int64_t rows)
 {
     struct transport *transport = gather->transport;
@@ -81,7 +76,7 @@ static enum status gather_rows(struct step_gather *gather, float *vector, int64_
                                int64_t width)
 {
     struct transport *transport = gather->transport;
-    const struct span mine = step_gather_mine(gather, width);
+    const struct span mine = outputs_of(gather, transport->rank, width);
     float *all = rows == 1 ? vector : gather->device->memory.step[LAYER_STATE];
     for (int rank = 0; rank < transport->size; rank++) {
         const struct span part = outputs_of(gather, rank, width);
@@ -138,14 +133,19 @@ static enum status pass_logits(struct transport *transport, int peer, float *log
     return STATUS_OK;
 }
 
-enum status step_gather_logits(struct step_gather *gather, int64_t row)
+struct span step_gather_share(const struct step_gather_logits *logits, int rank)
 {
-    struct transport *transport = gather->transport;
-    const int64_t vocab = gather->device->shape.vocab;
-    float *logits = gather->device->memory.logits + row * vocab;
+    return device_outputs(logits->device->shape.vocab, logits->places, rank);
+}
+
+enum status step_gather_logits(const struct step_gather_logits *logits, int64_t row)
+{
+    struct transport *transport = logits->transport;
+    float *of_row = logits->device->memory.logits + row * logits->device->shape.vocab;
     if (transport->rank != 0)
-        return pass_logits(transport, transport->rank, logits, step_gather_mine(gather, vocab));
-    for (int peer = 1; peer < transport->size; peer++)
-        TRY(pass_logits(transport, peer, logits, outputs_of(gather, peer, vocab)));
+        return pass_logits(transport, transport->rank, of_row,
+                           step_gather_share(logits, transport->rank));
+    for (int peer = 1; peer < logits->places; peer++)
+        TRY(pass_logits(transport, peer, of_row, step_gather_share(logits, peer)));
     return STATUS_OK;
 }

@@ -22,9 +22,6 @@ MUST_CHECK enum status step_gather_init(struct step_gather *gather, struct trans
                                         struct device *device);
 void step_gather_deinit(struct step_gather *gather);
 
-/* The outputs of a split product of `width` that this rank computes. */
-struct span step_gather_mine(const struct step_gather *gather, int64_t width);
-
 /* Fills in the other ranks' states of the step's rows. */
 MUST_CHECK enum status step_gather_states(struct step_gather *gather, int64_t rows);
 
@@ -32,5 +29,15 @@ MUST_CHECK enum status step_gather_states(struct step_gather *gather, int64_t ro
 MUST_CHECK enum status step_gather_columns(struct step_gather *gather, enum layer_buffer buffer,
                                            int64_t rows);
 
-/* To rank 0, the other ranks' columns of a row of the logits at hand. */
-MUST_CHECK enum status step_gather_logits(struct step_gather *gather, int64_t row);
+/* Whose logits are gathered: the ranks [0, places) of a transport have a share each. */
+struct step_gather_logits {
+    struct transport *transport;
+    struct device *device;
+    int places;
+};
+
+/* The outputs that a rank computes. */
+struct span step_gather_share(const struct step_gather_logits *logits, int rank);
+
+/* To rank 0, the other ranks' shares of a row of the logits at hand; those ranks call it. */
+MUST_CHECK enum status step_gather_logits(const struct step_gather_logits *logits, int64_t row);

@@ -31,92 +31,161 @@ static bool is_taken(const struct model_spec *spec, enum model_role role, int la
     return model_role_is_there(spec, role);
 }
 
-static size_t tensor_bytes(const struct model *model, const struct kernels *kernels,
-                           enum model_role role, int layer)
+/* A matrix of the slice, as it is re-laid. */
+struct part {
+    struct model_tensor tensor; /* of the whole model */
+    struct span rows, columns;
+    enum dtype dtype; /* the tensor's, or float32 where its blocks are cut */
+};
+
+static int64_t length(struct span span)
 {
-    const struct model_tensor tensor = model_tensor(model, role, layer);
-    if (model_role_shape(model_spec(model), role).is_vector)
-        return arena_rounded((size_t)tensor.columns * sizeof(float));
-    return arena_rounded(kernels->matmul_packed_bytes(tensor.dtype, tensor.rows, tensor.columns));
+    return span.end - span.first;
 }
 
-size_t weights_bytes(const struct model *model, const struct kernels *kernels)
+static struct part part_of(const struct model *model, const struct tensor_slice *slice,
+                           enum model_role role, int layer)
+{
+    const struct model_role_part cut = model_role_part(model_spec(model), slice, role);
+    struct part part = {model_tensor(model, role, layer), cut.rows, cut.columns, DTYPE_F32};
+    const int block = dtype_block_elements(part.tensor.dtype);
+    if (cut.columns.first % block == 0 && cut.columns.end % block == 0)
+        part.dtype = part.tensor.dtype;
+    return part;
+}
+
+static size_t tensor_bytes(const struct model *model, const struct tensor_slice *slice,
+                           const struct kernels *kernels, enum model_role role, int layer)
+{
+    const struct part part = part_of(model, slice, role, layer);
+    if (model_role_shape(model_spec(model), role).is_vector)
+        return arena_rounded((size_t)length(part.columns) * sizeof(float));
+    return arena_rounded(
+        kernels->matmul_packed_bytes(part.dtype, length(part.rows), length(part.columns)));
+}
+
+size_t weights_bytes(const struct model *model, const struct tensor_slice *slice,
+                     const struct kernels *kernels)
 {
     const struct model_spec *spec = model_spec(model);
     size_t bytes = 0;
     for (int layer = 0; layer < spec->layers; layer++)
         for (int role = 0; role < MODEL_ROLE_COUNT; role++)
             if (is_taken(spec, (enum model_role)role, layer))
-                bytes += tensor_bytes(model, kernels, (enum model_role)role, layer);
+                bytes += tensor_bytes(model, slice, kernels, (enum model_role)role, layer);
     return bytes;
 }
 
 /* ---- taking them ---- */
 
-/* A matrix's rows in the rotate-half order, in memory that the caller frees. */
-static enum status reorder_rows(void **rows, const struct model_spec *spec,
-                                const struct model_tensor *tensor)
+/* The part's columns of one of the tensor's rows. `whole` [columns of the tensor] is scratch. */
+static void copy_row(void *to, const struct part *part, const void *row, float *whole)
 {
-    size_t row_bytes = dtype_row_bytes(tensor->dtype, tensor->columns);
-    char *ordered = malloc(row_bytes * (size_t)tensor->rows);
-    if (!ordered)
+    const enum dtype dtype = part->tensor.dtype;
+    if (part->dtype == dtype) {
+        memcpy(to, (const char *)row + dtype_row_bytes(dtype, part->columns.first),
+               dtype_row_bytes(dtype, length(part->columns)));
+        return;
+    }
+    dtype_dequantize_row(whole, row, dtype, part->tensor.columns);
+    memcpy(to, whole + part->columns.first, (size_t)length(part->columns) * sizeof *whole);
+}
+
+/* Whether the part's rows lie in the file as they are packed. */
+static bool lies_in_file(const struct part *part, enum model_role role)
+{
+    return !model_role_is_by_head(role) && length(part->columns) == part->tensor.columns;
+}
+
+/* The part's rows, those of heads in the rotate-half order, in memory that the caller frees. */
+static enum status copy_rows(void **rows, const struct model_spec *spec, const struct part *part,
+                             enum model_role role)
+{
+    const size_t from_bytes = dtype_row_bytes(part->tensor.dtype, part->tensor.columns);
+    const size_t to_bytes = dtype_row_bytes(part->dtype, length(part->columns));
+    char *copied = malloc(to_bytes * (size_t)length(part->rows));
+    float *whole = malloc((size_t)part->tensor.columns * sizeof *whole);
+    if (!copied || !whole) {
+        free(copied);
+        free(whole);
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory to re-lay a matrix of %lld rows",
-                    (long long)tensor->rows);
-    for (int64_t row = 0; row < tensor->rows; row++)
-        memcpy(ordered + (size_t)row * row_bytes,
-               (const char *)tensor->data + (size_t)spec_qk_row(spec, (int)row) * row_bytes,
-               row_bytes);
-    *rows = ordered;
+                    (long long)length(part->rows));
+    }
+    for (int64_t row = part->rows.first; row < part->rows.end; row++) {
+        const int64_t from = model_role_is_by_head(role) ? spec_qk_row(spec, (int)row) : row;
+        copy_row(copied + (size_t)(row - part->rows.first) * to_bytes, part,
+                 (const char *)part->tensor.data + (size_t)from * from_bytes, whole);
+    }
+    free(whole);
+    *rows = copied;
     return STATUS_OK;
 }
 
-static enum status take_matrix(struct matmul_weights *matrix, struct arena *arena,
-                               const struct model *model, const struct kernels *kernels,
+/* What weights are taken from, and by whom. */
+struct taking {
+    struct arena *arena;
+    const struct model *model;
+    const struct tensor_slice *slice;
+    const struct kernels *kernels;
+};
+
+static enum status take_matrix(struct matmul_weights *matrix, const struct taking *taking,
                                enum model_role role, int layer)
 {
-    struct model_tensor tensor = model_tensor(model, role, layer);
+    const struct part part = part_of(taking->model, taking->slice, role, layer);
+    const int64_t out = length(part.rows), in = length(part.columns);
+    const size_t row_bytes = dtype_row_bytes(part.tensor.dtype, part.tensor.columns);
+    const void *rows = (const char *)part.tensor.data + (size_t)part.rows.first * row_bytes;
     void *packed;
-    void *ordered = NULL;
-    TRY(arena_take(arena, &packed,
-                   kernels->matmul_packed_bytes(tensor.dtype, tensor.rows, tensor.columns)));
-    if (model_role_is_by_head(role))
-        TRY(reorder_rows(&ordered, model_spec(model), &tensor));
-    kernels->matmul_pack(packed, ordered ? ordered : tensor.data, tensor.dtype, tensor.rows,
-                         tensor.columns);
-    free(ordered);
-    *matrix = (struct matmul_weights){packed, tensor.dtype, tensor.rows, tensor.columns};
+    void *copied = NULL;
+    TRY(arena_take(taking->arena, &packed,
+                   taking->kernels->matmul_packed_bytes(part.dtype, out, in)));
+    if (!lies_in_file(&part, role))
+        TRY(copy_rows(&copied, model_spec(taking->model), &part, role));
+    taking->kernels->matmul_pack(packed, copied ? copied : rows, part.dtype, out, in);
+    free(copied);
+    *matrix = (struct matmul_weights){packed, part.dtype, out, in};
     return STATUS_OK;
 }
 
-static enum status take_vector(const float **vector, struct arena *arena, const struct model *model,
+static enum status take_vector(const float **vector, const struct taking *taking,
                                enum model_role role, int layer)
 {
-    const int64_t count = model_role_shape(model_spec(model), role).columns;
-    void *copy;
-    TRY(arena_take(arena, &copy, (size_t)count * sizeof(float)));
-    model_read_vector(copy, model, role, layer);
+    const struct part part = part_of(taking->model, taking->slice, role, layer);
+    const size_t all = (size_t)part.tensor.columns;
+    float *whole = malloc(all * sizeof *whole);
+    void *copy = NULL;
+    if (!whole)
+        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory to read a vector of %zu", all);
+    const enum status status =
+        arena_take(taking->arena, &copy, (size_t)length(part.columns) * sizeof *whole);
+    if (status == STATUS_OK) {
+        model_read_vector(whole, taking->model, role, layer);
+        memcpy(copy, whole + part.columns.first, (size_t)length(part.columns) * sizeof *whole);
+    }
+    free(whole);
     *vector = copy;
-    return STATUS_OK;
+    return status;
 }
 
-static enum status take_layer(struct weights *weights, const struct model *model,
-                              const struct kernels *kernels, int layer)
+static enum status take_layer(struct weights *weights, const struct taking *taking, int layer)
 {
+    const struct model_spec *spec = model_spec(taking->model);
     for (int r = 0; r < MODEL_ROLE_COUNT; r++) {
         const enum model_role role = (enum model_role)r;
         struct weights_tensor *to = &weights->tensors[layer * MODEL_ROLE_COUNT + r];
-        if (!is_taken(model_spec(model), role, layer))
+        if (!is_taken(spec, role, layer))
             continue;
-        if (model_role_shape(model_spec(model), role).is_vector)
-            TRY(take_vector(&to->vector, weights->arena, model, role, layer));
+        if (model_role_shape(spec, role).is_vector)
+            TRY(take_vector(&to->vector, taking, role, layer));
         else
-            TRY(take_matrix(&to->matrix, weights->arena, model, kernels, role, layer));
+            TRY(take_matrix(&to->matrix, taking, role, layer));
     }
     return STATUS_OK;
 }
 
 enum status weights_create(struct weights **out, const struct model *model,
-                           const struct kernels *kernels)
+                           const struct tensor_slice *slice, const struct kernels *kernels)
 {
     const struct model_spec *spec = model_spec(model);
     enum status status = STATUS_OK;
@@ -130,9 +199,11 @@ enum status weights_create(struct weights **out, const struct model *model,
             fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the table of %d layers", spec->layers);
         goto destroy;
     }
-    TRY_ELSE(arena_create(&weights->arena, "weights", weights_bytes(model, kernels)), destroy);
+    TRY_ELSE(arena_create(&weights->arena, "weights", weights_bytes(model, slice, kernels)),
+             destroy);
+    const struct taking taking = {weights->arena, model, slice, kernels};
     for (int layer = 0; layer < spec->layers; layer++)
-        TRY_ELSE(take_layer(weights, model, kernels, layer), destroy);
+        TRY_ELSE(take_layer(weights, &taking, layer), destroy);
     if (spec->tied_output)
         weights->tensors[MODEL_OUTPUT] = weights->tensors[MODEL_TOKEN_EMBD];
     *out = weights;

@@ -1,6 +1,9 @@
 /* A model's weights on one rank, by role: every matrix re-laid for the kernels in its file's
  * quantised type, every vector in float32, so that the file can be unmapped afterwards. Rows of
  * queries and keys are in the rotate-half order.
+ *
+ * A rank that has a slice of the model takes the slice's rows and columns alone. Columns that do
+ * not fall on a quantised type's blocks become float32, with the same values.
  */
 #pragma once
 
@@ -9,16 +12,19 @@
 
 #include "kernels/kernels.h"
 #include "proto/model/model.h"
+#include "proto/plan/tensor_slice.h"
 #include "proto/status.h"
 
 struct weights;
 
 /* Bytes that the re-laid weights take up: the `weights` region of the memory plan. */
-size_t weights_bytes(const struct model *model, const struct kernels *kernels);
+size_t weights_bytes(const struct model *model, const struct tensor_slice *slice,
+                     const struct kernels *kernels);
 
-/* Re-lays all of them; `model` may be closed afterwards. UNIMPLEMENTED names a shape that the
- * kernels do not take. */
+/* Re-lays those of the slice; `model` may be closed afterwards. UNIMPLEMENTED names a shape that
+ * the kernels do not take. */
 MUST_CHECK enum status weights_create(struct weights **weights, const struct model *model,
+                                      const struct tensor_slice *slice,
                                       const struct kernels *kernels);
 
 /* Of a role that the model has; `layer` is ignored for a role of the whole model. */

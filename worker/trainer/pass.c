@@ -105,7 +105,7 @@ enum status pass_create(struct pass **out, const struct pass_options *options)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a training pass");
     pass->options = *options;
     pass->device = options->streams ? &pass_cuda_device : &pass_cpu_device;
-    TRY_ELSE(layer_program_create(&pass->program, options->spec), undo);
+    TRY_ELSE(layer_program_create(&pass->program, options->spec, false), undo);
     TRY_ELSE(tape_make(&pass->tape, pass->program), undo);
     TRY_ELSE(ownership_create(&pass->ownership, options->transport->size, PASS_PANEL), undo);
     find_sight(pass);

@@ -109,6 +109,7 @@ struct device_step {
     int ranks; /* [0, ranks) have states of the rows: all, or 1 where rank 0 computes alone */
     const struct device_keys *keys; /* [key_count] that it attends to, as they lie in layer 0 */
     int key_count;
+    int logit_places, logit_place; /* of its logits, which of so many shares it computes */
     bool token;     /* decoded ones: every layer and its logits are asked for, whatever it says */
     unsigned split; /* the products that ranks share out, not computed by each: decode_split.h */
 };
@@ -120,7 +121,11 @@ struct device_memory {
     /* A step's buffers (layer_buffers.h), float32 but for queries: [rows, width], and [workers] of
      * states. LAYER_ACTIVE is LAYER_GATE; LAYER_LOGITS is not here. */
     float *step[LAYER_BUFFERS];
-    float *logits; /* [rows at hand, vocab], the host's; device_read_logits fills it */
+    /* Of a stage on a tensor axis: what its rows add to the residual stream, as partial sums until
+     * the caller has summed them; and room for others'. NULL elsewhere. */
+    float *sums;        /* [rows, hidden] */
+    float *sum_scratch; /* [tensor_sums_scratch] */
+    float *logits;      /* [rows at hand, vocab], the host's; device_read_logits fills it */
 };
 
 struct device_ops {

@@ -61,7 +61,7 @@ static void describe(struct device_cpu *cpu, const struct model *model)
     cpu->block_bytes = arena_rounded(KERNELS_ROWS_MAX * cpu->layout.row_bytes);
     cpu->scratch_bytes = cpu->block_bytes + arena_rounded(cpu->kernels->scratch_bytes(&limits));
     device->spec = spec;
-    device->shape = spec_shape(spec, (int64_t)weights_bytes(model, cpu->kernels));
+    device->shape = spec_shape(spec, (int64_t)weights_bytes(model, &cpu->slice, cpu->kernels));
     device->needs = (struct memory_request){
         .threads = cpu->binding.threads,
         .scratch_bytes = (int64_t)cpu->scratch_bytes,
@@ -139,6 +139,12 @@ static enum status take_all(struct device_cpu *cpu)
     TRY(take(cpu, &cpu->logit_rows, MEMORY_LOGITS, (size_t)bytes[MEMORY_LOGITS]));
     cpu->logit_normed = cpu->logit_rows + (size_t)DEVICE_CPU_LOGIT_ROWS * (size_t)spec->vocab;
     memory->logits = cpu->logit_rows;
+    if (cpu->slice.places > 1) {
+        TRY(take(cpu, &memory->sums, MEMORY_SUMS, (size_t)bytes[MEMORY_SUMS]));
+        memory->sum_scratch =
+            memory->sums +
+            arena_rounded(rows * (size_t)spec->hidden * sizeof(float)) / sizeof(float);
+    }
     return device_cpu_step_prepare(cpu);
 }
 
@@ -313,20 +319,25 @@ enum status device_cpu_create(struct device **out, const struct model *model,
                               const struct device_cpu_options *options)
 {
     enum status status = STATUS_OK;
+    if (options->slice->places > 1 && model_spec(model)->qk_norm_joined)
+        return fail(STATUS_UNIMPLEMENTED,
+                    "norms over all heads are not computed by ranks that have some of them: start "
+                    "workers without a tensor axis");
     struct device_cpu *cpu = calloc(1, sizeof *cpu);
     if (!cpu)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the CPU device");
     cpu->device.ops = &cpu_ops;
     cpu->device.name = "cpu";
-    cpu->spec = *model_spec(model);
+    cpu->slice = *options->slice;
+    cpu->spec = spec_slice(model_spec(model), options->slice);
     TRY_ELSE(choose_kernels(&cpu->kernels, options->kernels, options->int8_cache), undo);
     TRY_ELSE(choose_cores(cpu, options), undo);
     TRY_ELSE(thread_pool_create(&cpu->pool, cpu->binding.threads,
                                 cpu->binding.pinned ? cpu->binding.processing_units : NULL,
                                 !cpu->binding.pinned),
              undo);
-    TRY_ELSE(weights_create(&cpu->weights, model, cpu->kernels), undo);
-    TRY_ELSE(layer_program_create(&cpu->program, &cpu->spec), undo);
+    TRY_ELSE(weights_create(&cpu->weights, model, &cpu->slice, cpu->kernels), undo);
+    TRY_ELSE(layer_program_create(&cpu->program, &cpu->spec, cpu->slice.places > 1), undo);
     cpu->device.program = cpu->program;
     describe(cpu, model);
     *out = &cpu->device;

@@ -66,7 +66,8 @@ struct device_cpu_step {
 struct device_cpu {
     struct device device;
     const struct kernels *kernels;
-    struct model_spec spec;
+    struct tensor_slice slice; /* what it has of the model */
+    struct model_spec spec;    /* of the slice */
     struct layer_program *program;
     struct weights *weights;
     struct thread_pool *pool;

@@ -63,13 +63,15 @@ static struct device_cpu_rows rows_from(struct device_cpu *cpu, int thread, int6
         .sum = cpu->sum + row * cpu->spec.heads,
         .frame_rows = cpu->device.group.stage_rows,
         .multiply = cpu->kernels->matmul_prefill,
-        .adds_at_once = !cpu->program->adds_apart,
+        .adds_at_once = cpu->device.memory.sums == NULL && !cpu->program->adds_apart,
     };
     for (int b = 0; b < LAYER_BUFFERS; b++)
         rows.at[b] = (float *)(void *)(scratch + (size_t)count * cpu->layout.offset[b]);
     rows.at[LAYER_HIDDEN] = cpu->hidden + row * cpu->spec.hidden;
     if (rows.adds_at_once)
         rows.at[LAYER_DELTA] = rows.at[LAYER_HIDDEN];
+    else if (cpu->device.memory.sums)
+        rows.at[LAYER_DELTA] = cpu->device.memory.sums + row * cpu->spec.hidden;
     rows.at[LAYER_QUERIES] = (float *)(void *)(cpu->queries + (size_t)(row * query_width) *
                                                                   device_cpu_operand_bytes(cpu));
     rows.at[LAYER_STATE] = cpu->acc + row * query_width;
@@ -104,6 +106,12 @@ struct run_job {
     const struct device_drive *drive;
 };
 
+/* Only such a run leaves a block's keys, which peers may wait for. */
+static bool ends_with_keys(const struct run_job *job)
+{
+    return job->cpu->program->ops[job->end].kind == LAYER_ATTEND;
+}
+
 static void run_block(void *context, int thread, size_t item)
 {
     const struct run_job *job = context;
@@ -115,8 +123,9 @@ static void run_block(void *context, int thread, size_t item)
         as_block(rows_from(job->cpu, thread, block->row, block->rows), block);
     for (int o = job->first; o < job->end; o++)
         device_cpu_op(&rows, &program->ops[o], thread, device_cpu_all_of(&rows, &program->ops[o]));
-    if (program->ops[job->end].kind == LAYER_ATTEND)
-        empty_state(job->cpu, block);
+    if (!ends_with_keys(job))
+        return;
+    empty_state(job->cpu, block);
     atomic_store(&shard->done[which], true);
 }
 
@@ -149,8 +158,8 @@ static bool run_shared(const struct run_job *job, int first, int end)
             &share, o, next, device_cpu_all_of(&share.all, &cpu->program->ops[o]), job->drive);
         o = next;
     }
-    for (int b = first; b < end; b++) {
-        if (all && cpu->program->ops[job->end].kind == LAYER_ATTEND)
+    for (int b = first; b < end && ends_with_keys(job); b++) {
+        if (all)
             empty_state(cpu, &blocks[b]);
         atomic_store(&shard->done[b], true);
     }
@@ -190,7 +199,7 @@ void device_cpu_stage_run(struct device_cpu *cpu, int first, int end,
     struct run_job job = {cpu, first, end, drive};
     int64_t start_ns = clock_now_ns();
     const bool all = !atomic_load(&cpu->skipping) && run_blocks(&job);
-    if (!all)
+    if (!all && ends_with_keys(&job))
         for (int b = 0; b < shard->block_count; b++)
             atomic_store(&shard->done[b], true);
     device_spent(&cpu->device, DEVICE_PART_ROWS, start_ns);

@@ -99,6 +99,8 @@ static struct span columns_of(const struct device_cpu *cpu, const struct device_
                               const struct layer_op *op)
 {
     const struct span all = device_cpu_all_of(rows, op);
+    if (op->split == DECODE_SPLIT_LOGITS)
+        return device_outputs(all.end, cpu->step.given.logit_places, cpu->step.given.logit_place);
     if (cpu->step.given.split & op->split)
         return device_outputs(all.end, cpu->device.group.workers, cpu->step.given.rank);
     return all;

@@ -402,7 +402,7 @@ enum status device_cuda_create(struct device **out, const struct model *model,
     cuda->streams = streams;
     cuda->spec = *model_spec(model);
     TRY_ELSE(create_events(cuda), undo);
-    TRY_ELSE(layer_program_create(&cuda->program, &cuda->spec), undo);
+    TRY_ELSE(layer_program_create(&cuda->program, &cuda->spec, false), undo);
     cuda->device.program = cuda->program;
     TRY_ELSE(weights_cuda_create(&cuda->weights, model, streams), undo);
     describe(cuda);

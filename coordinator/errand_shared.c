@@ -1,0 +1,329 @@
+/* Owns a call that asks several things of one beginning: it is read once and stays for as long as
+ * the call, each answer or continuation is an errand that goes on from there, and their events
+ * reach the client one at a time. Promises that all of them end where one of them fails. */
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "coordinator/errand_parts.h"
+#include "proto/clock.h"
+#include "proto/log.h"
+
+enum { CONTINUATIONS_MAX = 1024, THREADS_MAX = 16, SENTENCE_BYTES = 512 };
+
+struct shared {
+    struct errand outer; /* has no run of its own */
+    struct sessions_use use;
+    const Longhaul__V1__GenerateRequest *generate; /* or NULL */
+    const Longhaul__V1__ScoreRequest *score;       /* or NULL */
+    int64_t cached_tokens;                         /* of the reading */
+    int parts;
+    pthread_mutex_t lock; /* of the client, and of what follows */
+    int next;
+    bool over; /* one has failed */
+    enum status status;
+    struct status_details details;
+    char sentence[SENTENCE_BYTES];
+};
+
+/* The client of one part, or of the reading. */
+struct part_client {
+    struct errand_client client;
+    struct shared *shared;
+    int part; /* -1: the reading */
+    struct status_details details;
+};
+
+/* ---- what parts tell ---- */
+
+static enum status post_answer(struct part_client *part, const ProtobufCMessage *event)
+{
+    Longhaul__V1__GenerateResponse told =
+        *(const Longhaul__V1__GenerateResponse *)(const void *)event;
+    const bool begins = told.event_case == LONGHAUL__V1__GENERATE_RESPONSE__EVENT_QUEUED ||
+                        told.event_case == LONGHAUL__V1__GENERATE_RESPONSE__EVENT_PLANNED ||
+                        told.event_case == LONGHAUL__V1__GENERATE_RESPONSE__EVENT_PROGRESS;
+    const bool read = part->part < 0 || (part->part == 0 && !part->shared->use.version);
+    if (begins && !read)
+        return STATUS_OK;
+    told.request_id = part->shared->outer.request_id;
+    told.answer = part->part < 0 ? 0 : part->part;
+    return errand_client_post(part->shared->outer.client, &told.base);
+}
+
+static enum status post_scores(struct part_client *part, const ProtobufCMessage *event)
+{
+    if (part->part < 0)
+        return STATUS_OK; /* those of a Generate */
+    Longhaul__V1__ScoreResponse told = *(const Longhaul__V1__ScoreResponse *)(const void *)event;
+    if (told.event_case != LONGHAUL__V1__SCORE_RESPONSE__EVENT_SCORES &&
+        told.event_case != LONGHAUL__V1__SCORE_RESPONSE__EVENT_FINISHED && part->part > 0)
+        return STATUS_OK;
+    told.request_id = part->shared->outer.request_id;
+    told.continuation = part->part;
+    return errand_client_post(part->shared->outer.client, &told.base);
+}
+
+static enum status post(void *context, const ProtobufCMessage *event)
+{
+    struct part_client *part = context;
+    pthread_mutex_lock(&part->shared->lock);
+    const enum status status =
+        part->shared->generate ? post_answer(part, event) : post_scores(part, event);
+    pthread_mutex_unlock(&part->shared->lock);
+    return status;
+}
+
+/* Nobody waits with the client in hand. */
+static bool has_room(void *context, int64_t timeout_ms)
+{
+    enum { LOOK_MS = 5 };
+    struct part_client *part = context;
+    const int64_t until_ns = clock_after_ms(timeout_ms);
+    for (;;) {
+        pthread_mutex_lock(&part->shared->lock);
+        const bool room = errand_client_has_room(part->shared->outer.client, 0);
+        pthread_mutex_unlock(&part->shared->lock);
+        if (room || clock_now_ns() >= until_ns)
+            return room;
+        nanosleep(&(struct timespec){.tv_nsec = LOOK_MS * 1000000}, NULL);
+    }
+}
+
+static int64_t stalled_ms(void *context)
+{
+    struct part_client *part = context;
+    pthread_mutex_lock(&part->shared->lock);
+    const int64_t ms = errand_client_stalled_ms(part->shared->outer.client);
+    pthread_mutex_unlock(&part->shared->lock);
+    return ms;
+}
+
+static bool left(void *context)
+{
+    struct part_client *part = context;
+    struct shared *shared = part->shared;
+    pthread_mutex_lock(&shared->lock);
+    const bool gone = shared->over || atomic_load(&shared->outer.entry.cancelled) ||
+                      errand_client_left(shared->outer.client);
+    pthread_mutex_unlock(&shared->lock);
+    return gone;
+}
+
+static void end(void *context)
+{
+    struct part_client *part = context;
+    pthread_mutex_lock(&part->shared->lock);
+    errand_client_end(part->shared->outer.client);
+    pthread_mutex_unlock(&part->shared->lock);
+}
+
+static void note(void *context, struct log_field field)
+{
+    (void)context;
+    (void)field;
+}
+
+static void init_client(struct part_client *part, struct shared *shared, int number)
+{
+    static const struct errand_client_row row = {
+        .post = post,
+        .has_room = has_room,
+        .stalled_ms = stalled_ms,
+        .left = left,
+        .end = end,
+        .note = note,
+    };
+    *part = (struct part_client){.client = *shared->outer.client, .shared = shared, .part = number};
+    part->client.row = &row;
+    part->client.context = part;
+    part->client.details = &part->details;
+    part->client.deadline_ns = shared->outer.deadline_ns;
+    part->client.prompt_ids = &shared->outer.ids;
+}
+
+void errand_part_usage(const struct errand *errand, struct group_outcome *outcome)
+{
+    const struct errand_part *part = errand->part;
+    if (!part || !part->read || part->number > 0)
+        return;
+    outcome->prefilled_tokens += outcome->cached_tokens - part->cached_tokens;
+    outcome->cached_tokens = part->cached_tokens;
+}
+
+/* ---- the reading ---- */
+
+/* All but the prompt's last token, whose logits each answer begins with; of a text all that any
+ * continuation begins with. */
+static int64_t tokens_to_read(const struct shared *shared)
+{
+    return (int64_t)shared->outer.ids.count - (shared->generate != NULL);
+}
+
+static enum status read_on(struct errand *errand, struct shared *shared)
+{
+    const struct errand *outer = &shared->outer;
+    struct sessions_read read;
+    const int64_t tokens = tokens_to_read(shared);
+    errand->stays = true;
+    errand->options = outer->options;
+    errand->version = outer->version;
+    TRY(answer_request_none(&errand->asked, &errand->client->details->field));
+    errand->asked.no_prefix_reuse = outer->asked.no_prefix_reuse;
+    for (int64_t t = 0; t < tokens; t++)
+        TRY(id_list_add(&errand->ids, outer->ids.ids[t]));
+    TRY(errand_begin_run(errand));
+    TRY(errand_session_finish(errand, &read));
+    shared->cached_tokens = errand->course.cached_tokens;
+    return sessions_hold(outer->tools->sessions, &shared->use, &read);
+}
+
+/* A prompt that has no room to stay is read by each for itself, as far as it does not find it. */
+static enum status read_once(struct shared *shared)
+{
+    struct part_client client;
+    struct errand errand;
+    init_client(&client, shared, -1);
+    TRY(errand_init(&errand, &client.client, shared->outer.tools, "", false));
+    enum status status = read_on(&errand, shared);
+    errand_deinit(&errand, status);
+    log_request(shared->outer.request_id);
+    if (status == STATUS_RESOURCE_EXHAUSTED && shared->generate)
+        return STATUS_OK;
+    if (status != STATUS_OK)
+        *shared->outer.client->details = client.details;
+    return status;
+}
+
+/* ---- the parts ---- */
+
+static enum status run_part(struct part_client *client, struct shared *shared)
+{
+    struct errand *outer = &shared->outer;
+    const struct errand_part part = {
+        .number = client->part,
+        .read = shared->use.version != NULL,
+        .version = shared->use.version ? shared->use.version : outer->version,
+        .options = outer->options,
+        .cached_tokens = shared->cached_tokens,
+        .seed = outer->asked.sampling.sampling.seed + (uint64_t)client->part,
+        .beginning = shared->score ? shared->score->text : NULL,
+        .text = shared->score ? shared->score->continuations[client->part] : NULL,
+    };
+    if (shared->generate)
+        return errand_generate_part(&client->client, outer->tools, shared->generate, &part);
+    return errand_score_part(&client->client, outer->tools, &part);
+}
+
+/* The first failure is the call's; the others are ended by it. */
+static void note_failure(struct shared *shared, const struct part_client *client,
+                         enum status status)
+{
+    pthread_mutex_lock(&shared->lock);
+    if (!shared->over) {
+        shared->over = true;
+        shared->status = status;
+        shared->details = client->details;
+        snprintf(shared->sentence, sizeof shared->sentence, "%s", status_message());
+    }
+    pthread_mutex_unlock(&shared->lock);
+}
+
+static void *run_parts(void *context)
+{
+    struct shared *shared = context;
+    for (;;) {
+        struct part_client client;
+        pthread_mutex_lock(&shared->lock);
+        const int number = shared->over ? shared->parts : shared->next++;
+        pthread_mutex_unlock(&shared->lock);
+        if (number >= shared->parts)
+            return NULL;
+        init_client(&client, shared, number);
+        const enum status status = run_part(&client, shared);
+        if (status != STATUS_OK)
+            note_failure(shared, &client, status);
+    }
+}
+
+/* One of the threads is the caller's. */
+static enum status run_all(struct shared *shared)
+{
+    pthread_t threads[THREADS_MAX];
+    int count = 0;
+    while (count < THREADS_MAX - 1 && count < shared->parts - 1 &&
+           pthread_create(&threads[count], NULL, run_parts, shared) == 0)
+        count++;
+    run_parts(shared);
+    for (int t = 0; t < count; t++)
+        pthread_join(threads[t], NULL);
+    log_request(shared->outer.request_id);
+    if (!shared->over)
+        return STATUS_OK;
+    *shared->outer.client->details = shared->details;
+    return fail(shared->status, "%s", shared->sentence);
+}
+
+/* ---- a call ---- */
+
+static enum status read_text(struct errand *errand, const Longhaul__V1__ScoreRequest *request)
+{
+    struct status_details *details = errand->client->details;
+    details->field = "session";
+    if (request->session[0])
+        return fail(STATUS_INVALID_ARGUMENT,
+                    "session: continuations go behind a text; ask a session with one text a call");
+    details->field = "continuations";
+    if (request->n_continuations > CONTINUATIONS_MAX)
+        return fail(STATUS_INVALID_ARGUMENT, "%zu continuations; must be at most %d",
+                    request->n_continuations, CONTINUATIONS_MAX);
+    for (size_t c = 0; c < request->n_continuations; c++)
+        if (!request->continuations[c][0])
+            return fail(STATUS_INVALID_ARGUMENT, "continuation %zu is empty", c);
+    details->field = "text";
+    errand->options = request->options;
+    TRY(prompt_encode_beginning(&errand->tools->forms, &errand->ids, request->text, true));
+    TRY(answer_request_none(&errand->asked, &details->field));
+    return STATUS_OK;
+}
+
+static enum status call(struct shared *shared)
+{
+    struct errand *outer = &shared->outer;
+    TRY(errand_check_queue(outer));
+    if (shared->generate)
+        TRY(errand_generate_read(outer, shared->generate));
+    else
+        TRY(read_text(outer, shared->score));
+    if (tokens_to_read(shared) > 0)
+        TRY(read_once(shared));
+    return run_all(shared);
+}
+
+static enum status run_shared(struct shared *shared, const struct errand_client *client,
+                              struct errand_tools *tools, const char *request_id)
+{
+    TRY(errand_init(&shared->outer, client, tools, request_id, shared->score != NULL));
+    pthread_mutex_init(&shared->lock, NULL);
+    const enum status status = call(shared);
+    sessions_leave(tools->sessions, &shared->use);
+    errand_deinit(&shared->outer, status);
+    pthread_mutex_destroy(&shared->lock);
+    return status;
+}
+
+enum status errand_answers(const struct errand_client *client, struct errand_tools *tools,
+                           const Longhaul__V1__GenerateRequest *request)
+{
+    struct shared shared = {.generate = request, .parts = request->answers};
+    return run_shared(&shared, client, tools, request->request_id);
+}
+
+enum status errand_continuations(const struct errand_client *client, struct errand_tools *tools,
+                                 const Longhaul__V1__ScoreRequest *request)
+{
+    struct shared shared = {.score = request, .parts = (int)request->n_continuations};
+    return run_shared(&shared, client, tools, request->request_id);
+}

@@ -1,0 +1,52 @@
+/* Owns the choice of a tensor axis by memory. */
+#include "proto/plan/tensor_fit.h"
+
+#include <stdio.h>
+
+/* Bytes of the rank that needs most. */
+static enum status needed(int64_t *bytes, const struct tensor_fit_request *request, int places)
+{
+    struct group_choice group = group_choice_usual(request->ranks / places);
+    group.tensor = places;
+    group.cache = request->cache;
+    snprintf(group.kernels, sizeof group.kernels, "%s", request->kernels);
+    memory_group_size(&group, request->sequences, request->context_tokens);
+    *bytes = 0;
+    for (int place = 0; place < places; place++) {
+        struct tensor_slice slice;
+        TRY(tensor_slice_make(&slice, request->shape, places, place));
+        struct model_shape shape = tensor_slice_shape(request->shape, &slice);
+        shape.weights_bytes = request->weights_bytes(request->context, &slice);
+        const int64_t own = memory_group_least(&group, &shape, &request->needs);
+        *bytes = own > *bytes ? own : *bytes;
+    }
+    return STATUS_OK;
+}
+
+static bool is_allowed(const struct tensor_fit_request *request, int places)
+{
+    return request->ranks % places == 0 && places <= request->shape->heads &&
+           places <= request->shape->ffn;
+}
+
+enum status tensor_fit_find(struct tensor_fit *fit, const struct tensor_fit_request *request)
+{
+    const int64_t limit = request->limit_bytes;
+    struct tensor_fit best = {.tensor = 1};
+    TRY(needed(&best.whole_bytes, request, 1));
+    best.needed_bytes = best.whole_bytes;
+    for (int places = 2; limit > 0 && best.needed_bytes > limit && places <= request->ranks &&
+                         places <= CHOICE_TENSOR_MAX;
+         places++) {
+        int64_t bytes;
+        if (!is_allowed(request, places))
+            continue;
+        TRY(needed(&bytes, request, places));
+        if (bytes < best.needed_bytes) {
+            best.tensor = places;
+            best.needed_bytes = bytes;
+        }
+    }
+    *fit = best;
+    return STATUS_OK;
+}
