@@ -78,6 +78,16 @@ static int64_t size_of(const struct model_spec *spec, enum size size)
     return sizes[size];
 }
 
+/* Norms of queries and keys are as wide as a head, or as all of them together. */
+static enum size columns_of(const struct model_spec *spec, enum model_role role)
+{
+    if (spec->qk_norm_joined && role == MODEL_ATTN_Q_NORM)
+        return QUERIES;
+    if (spec->qk_norm_joined && role == MODEL_ATTN_K_NORM)
+        return KEYS;
+    return rows[role].columns;
+}
+
 bool model_role_is_there(const struct model_spec *spec, enum model_role role)
 {
     assert(role < MODEL_ROLE_COUNT);
@@ -89,11 +99,8 @@ struct model_role_shape model_role_shape(const struct model_spec *spec, enum mod
 {
     assert(role < MODEL_ROLE_COUNT);
     const struct row *row = &rows[role];
-    if (spec->qk_norm_joined && (role == MODEL_ATTN_Q_NORM || role == MODEL_ATTN_K_NORM))
-        return (struct model_role_shape){
-            1, size_of(spec, role == MODEL_ATTN_Q_NORM ? QUERIES : KEYS), true};
-    return (struct model_role_shape){size_of(spec, row->rows), size_of(spec, row->columns),
-                                     row->rows == ONE};
+    return (struct model_role_shape){size_of(spec, row->rows),
+                                     size_of(spec, columns_of(spec, role)), row->rows == ONE};
 }
 
 static struct span part_of(const struct model_spec *spec, const struct tensor_slice *slice,
@@ -117,7 +124,7 @@ struct model_role_part model_role_part(const struct model_spec *spec,
 {
     assert(role < MODEL_ROLE_COUNT);
     return (struct model_role_part){part_of(spec, slice, rows[role].rows),
-                                    part_of(spec, slice, rows[role].columns)};
+                                    part_of(spec, slice, columns_of(spec, role))};
 }
 
 bool model_role_is_by_head(enum model_role role)

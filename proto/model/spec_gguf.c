@@ -30,9 +30,10 @@ static enum status find_architecture(struct spec_gguf_keys *file, struct model_s
     }
     const struct gguf_pair *split = gguf_find_pair(file->gguf, "split.count");
     int64_t parts;
-    if (split && (!gguf_value_as_integer(&parts, split) || parts != 1))
+    const bool is_split = split && gguf_value_as_integer(&parts, split) && parts != 0;
+    if (split && (!is_split || parts != gguf_part_count(file->gguf)))
         return gguf_fail(file->gguf, split->offset, STATUS_UNIMPLEMENTED, "split",
-                         "a model split over several files is not supported; join them first");
+                         "a model split over several files is opened by the path of its first one");
     return STATUS_OK;
 }
 
