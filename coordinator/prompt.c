@@ -27,7 +27,7 @@ static enum status join_document(char **text, const Longhaul__V1__Document *docu
     return STATUS_OK;
 }
 
-/* Without the white space at both ends, which some chat forms drop: at most the bytes that the
+/* Without the white space at both ends, which some chat templates drop: at most the bytes that the
  * model sees. The list has each byte of a space outside ASCII. */
 static size_t trimmed_bytes(const char *text, size_t bytes)
 {
@@ -97,8 +97,10 @@ static enum status encode_chat(const struct prompt_forms *forms, struct id_list 
         return fail(STATUS_INVALID_ARGUMENT, "prompt.chat: %zu messages; must be 1 to %d",
                     chat->n_messages, MESSAGES_MAX);
     size_t bytes = 0;
+    /* Templates leave out parts of what an assistant said, such as thoughts. */
     for (size_t i = 0; i < chat->n_messages; i++)
-        bytes += trimmed_bytes(chat->messages[i]->content, strlen(chat->messages[i]->content));
+        if (chat->messages[i]->role == LONGHAUL__V1__ROLE__ROLE_USER)
+            bytes += trimmed_bytes(chat->messages[i]->content, strlen(chat->messages[i]->content));
     TRY(prompt_check_bytes(forms, bytes));
     struct chat_message *messages = calloc(chat->n_messages, sizeof *messages);
     if (!messages)

@@ -402,8 +402,13 @@ static enum status open_model(struct server *server, const struct server_setting
     digest_model(server->digest, server->model);
     server->tools.model = server->digest;
     TRY(tokenizer_create(&server->tokenizer, vocab));
-    /* A model without a chat form still serves raw prompts. */
-    if (chat_create(&server->chat, server->tokenizer, vocab, settings->chat_template) != STATUS_OK)
+    /* A model without a template that works still serves raw prompts; one that was asked for must
+     * work. */
+    const enum status status =
+        chat_create(&server->chat, server->tokenizer, vocab, settings->chat_template);
+    if (status != STATUS_OK && strcmp(settings->chat_template, "auto") != 0)
+        return status;
+    if (status != STATUS_OK)
         snprintf(server->chat_missing, sizeof server->chat_missing, "%s", status_message());
     server->tools.forms =
         (struct prompt_forms){server->tokenizer, server->chat, server->chat_missing, 0};

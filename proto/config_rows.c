@@ -60,12 +60,12 @@ const struct config_row config_rows[] = {
      .help = "the model: a GGUF file, or a directory with config.json and safetensors"},
     {.key = "model.chat_template",
      .flag = "chat-template",
-     .type = CONFIG_CHOICE,
-     .value = "NAME",
+     .type = CONFIG_TEXT,
+     .value = "NAME|FILE",
      .standard = "auto",
-     .choices = "auto|chatml|llama-3|llama-3.1",
      .takers = SERVER,
-     .help = "the chat form; auto: the one that the model's template is"},
+     .help = "the chat template: auto (the model's own), chatml, llama-3, llama-3.1, or a file "
+             "in Jinja"},
 
     {.key = "engine.workers",
      .flag = "workers",

@@ -44,7 +44,7 @@ static void count_types(struct describe *describe)
     }
 }
 
-/* Whether text can be read and written, and in which chat form. */
+/* Whether text can be read and written, and by which chat template. */
 static enum status check_text(struct describe *describe)
 {
     const struct vocab *vocab = describe_vocab(describe);
@@ -55,7 +55,7 @@ static enum status check_text(struct describe *describe)
                     checkpoint_name(describe->checkpoint));
     TRY(tokenizer_create(&tokenizer, vocab));
     if (chat_create(&chat, tokenizer, vocab, "auto") == STATUS_OK)
-        snprintf(describe->chat_form, sizeof describe->chat_form, "%s", chat_family(chat));
+        snprintf(describe->chat_form, sizeof describe->chat_form, "%s", chat_origin(chat));
     else
         snprintf(describe->chat_refusal, sizeof describe->chat_refusal, "%s", status_message());
     chat_destroy(chat);
@@ -198,7 +198,7 @@ static void show_vocab(FILE *out, const struct describe *describe)
     fprintf(out, "  %-12s %s\n", "adds bos", vocab_add_bos(vocab) == VOCAB_FLAG_ON ? "yes" : "no");
     if (describe->chat_form[0] || describe->chat_refusal[0])
         fprintf(out, "  %-12s %s\n", "chat form",
-                describe->chat_form[0] ? describe->chat_form : "none that is known");
+                describe->chat_form[0] ? describe->chat_form : "none that can be used");
     show_row(out, "  template", vocab_chat_template(vocab));
 }
 

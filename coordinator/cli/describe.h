@@ -20,7 +20,7 @@ struct describe {
     struct model *model;           /* NULL where its facts or tensors are not supported */
     struct vocab_file *vocab_file; /* where there is no model, but a vocabulary */
     char refusal[1024];
-    char chat_form[32];      /* "ChatML", ...; empty where none is known */
+    char chat_form[32];      /* where the template is from; empty where none works */
     char chat_refusal[1024]; /* then why; a run needs --chat-template or --raw */
     struct describe_type {
         const char *name;

@@ -242,7 +242,7 @@ static void check_ports(struct report *report, const struct config *config)
         add(report, LEVEL_FAIL, "port", "%s", status_message());
 }
 
-/* Whether the model's text can be read and written, and in which chat form. */
+/* Whether the model's text can be read and written, and by which chat template. */
 static void check_text(struct report *report, const struct vocab *vocab)
 {
     struct tokenizer *tokenizer = NULL;
@@ -261,7 +261,7 @@ static void check_text(struct report *report, const struct vocab *vocab)
     if (chat_create(&chat, tokenizer, vocab, "auto") != STATUS_OK)
         add(report, LEVEL_WARN, "chat form", "%s", status_message());
     else
-        add(report, LEVEL_OK, "chat form", "%s", chat_family(chat));
+        add(report, LEVEL_OK, "chat form", "%s", chat_origin(chat));
     chat_destroy(chat);
     tokenizer_destroy(tokenizer);
 }

@@ -84,7 +84,8 @@ static enum status open_documents(struct making *making)
         chat_create(&making->chat, making->model.tokenizer, making->model.vocab, "auto") !=
             STATUS_OK)
         return fail(STATUS_UNIMPLEMENTED,
-                    "data.replay.form chat: the model has no chat form that is known; use plain");
+                    "data.replay.form chat: the model has no chat template that can be used; use "
+                    "plain");
     const struct documents_args args = {
         .files = replay ? config->replay_data.files : config->data.files,
         .field = config->data.field,

@@ -1,6 +1,5 @@
-/* Owns a conversation's way to ids. Promises those that the model's own template gives, for the
- * forms that chat_form.h knows, and nothing for any other.
- */
+/* Owns a conversation's way to ids. Promises those that the model's own template gives, but that no
+ * text of the conversation becomes a control token. */
 #include "coordinator/text/chat.h"
 
 #include <stdbool.h>
@@ -8,84 +7,28 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "coordinator/text/chat_form.h"
+#include "coordinator/jinja/jinja_template.h"
+#include "coordinator/text/chat_builtin.h"
+#include "coordinator/text/chat_source.h"
 #include "proto/model/vocab.h"
 #include "proto/utf8_check.h"
 
-enum { NONE = -1, QUOTED_BYTES = 60 };
+enum { NONE = -1, QUOTED_BYTES = 60, REASON_BYTES = 600, CONTROL_BYTES_MAX = 64 };
 
 struct chat {
     const struct tokenizer *tokenizer;
-    struct chat_form form;
-    int32_t start;
-    int32_t header_end; /* NONE where the form has none */
-    int32_t end;
+    struct jinja_template *template;
+    char *origin;
+    int32_t bos;
+    int32_t eos;
+    int32_t padding;
+    int32_t unknown;
 };
 
-/* The control tokens must be ones that text cannot produce. */
-static enum status take_control(int32_t *id, const struct tokenizer *tokenizer, const char *text)
-{
-    *id = tokenizer_control_id(tokenizer, text);
-    if (*id == NONE)
-        return fail(STATUS_UNIMPLEMENTED,
-                    "the chat template writes %s, which the file does not mark as a control token; "
-                    "use --raw to send a prompt without chat form",
-                    text);
-    return STATUS_OK;
-}
-
-static enum status take_controls(struct chat *chat)
-{
-    const struct chat_form *form = &chat->form;
-    chat->header_end = NONE;
-    TRY(take_control(&chat->start, chat->tokenizer, form->start));
-    if (form->header_end)
-        TRY(take_control(&chat->header_end, chat->tokenizer, form->header_end));
-    TRY(take_control(&chat->end, chat->tokenizer, form->end));
-    if (form->begins_with_bos && tokenizer_bos(chat->tokenizer) == NONE)
-        return fail(STATUS_UNIMPLEMENTED,
-                    "the chat template begins with BOS, and the model names no such token; use "
-                    "--raw to send a prompt without chat form");
-    return STATUS_OK;
-}
-
-enum status chat_create(struct chat **chat, const struct tokenizer *tokenizer,
-                        const struct vocab *vocab, const char *form)
-{
-    struct chat *created = calloc(1, sizeof *created);
-    if (!created)
-        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a chat form");
-    created->tokenizer = tokenizer;
-    enum status status;
-    if (strcmp(form, "auto") == 0)
-        TRY_ELSE(chat_form_read(&created->form, vocab_chat_template(vocab)), destroy);
-    else
-        TRY_ELSE(chat_form_named(&created->form, form), destroy);
-    TRY_ELSE(take_controls(created), destroy);
-    *chat = created;
-    return STATUS_OK;
-destroy:
-    chat_destroy(created);
-    return status;
-}
-
-void chat_destroy(struct chat *chat)
-{
-    if (!chat)
-        return;
-    chat_form_deinit(&chat->form);
-    free(chat);
-}
-
-const char *chat_family(const struct chat *chat)
-{
-    return chat->form.family;
-}
-
-const char *chat_default_system(const struct chat *chat)
-{
-    return chat->form.default_system;
-}
+/* longhaul reads no clock: the same prompt has the same ids tomorrow. The date is the one that
+ * Llama's templates fall back to (docs/decisions/chat-forms.md). */
+static const struct tm today = {
+    .tm_mday = 26, .tm_mon = 6, .tm_year = 124, .tm_wday = 5, .tm_yday = 207};
 
 static bool role_is(const struct chat_message *message, const char *role)
 {
@@ -113,117 +56,244 @@ static enum status check_messages(const struct chat_message *messages, size_t co
     return STATUS_OK;
 }
 
-/* The bytes of the white space character that `text` begins with, as Python counts them; 0 where
- * it begins with another. */
-static size_t white_space_bytes(const char *text, size_t bytes)
+/* A role is one of a few words, so that a template may make a control token of it. */
+static enum status make_messages(struct jinja_value *value, struct jinja_arena *arena,
+                                 const struct chat_message *messages, size_t count)
 {
-    static const char *const wide[] = {
-        "\xC2\x85",     "\xC2\xA0",     "\xE1\x9A\x80", "\xE2\x80\xA8",
-        "\xE2\x80\xA9", "\xE2\x80\xAF", "\xE2\x81\x9F", "\xE3\x80\x80",
-    };
-    if (bytes == 0)
-        return 0;
-    if (*text == ' ' || (*text >= '\t' && *text <= '\r') || (*text >= 0x1C && *text <= 0x1F))
-        return 1;
-    for (size_t i = 0; i < sizeof wide / sizeof wide[0]; i++)
-        if (bytes >= strlen(wide[i]) && memcmp(text, wide[i], strlen(wide[i])) == 0)
-            return strlen(wide[i]);
-    bool is_en_to_hair = bytes >= 3 && memcmp(text, "\xE2\x80", 2) == 0 && (uint8_t)text[2] <= 0x8A;
-    return is_en_to_hair ? 3 : 0;
+    struct jinja_list *list;
+    TRY(jinja_list_make(&list, arena));
+    for (size_t i = 0; i < count; i++) {
+        struct jinja_value role, content;
+        struct jinja_dict *dict;
+        TRY(jinja_dict_make(&dict, arena));
+        TRY(jinja_value_text(&role, arena, messages[i].role, messages[i].role_bytes, true));
+        TRY(jinja_value_text(&content, arena, messages[i].content, messages[i].content_bytes,
+                             false));
+        TRY(jinja_dict_put_named(dict, "role", role));
+        TRY(jinja_dict_put_named(dict, "content", content));
+        TRY(jinja_list_add(list, (struct jinja_value){.kind = JINJA_DICT, .dict = dict}));
+    }
+    *value = jinja_value_list(JINJA_LIST, list);
+    return STATUS_OK;
 }
 
-static void trim(const char **text, size_t *bytes)
+static enum status put_token(const struct chat *chat, struct jinja_dict *variables,
+                             const char *name, int32_t id)
 {
-    size_t space;
-    while ((space = white_space_bytes(*text, *bytes)) > 0) {
-        *text += space;
-        *bytes -= space;
-    }
-    while (*bytes > 0) {
-        size_t start = *bytes - 1;
-        while (start > 0 && ((uint8_t)(*text)[start] & 0xC0) == 0x80)
-            start--;
-        if (white_space_bytes(*text + start, *bytes - start) != *bytes - start)
-            return;
-        *bytes = start;
-    }
+    struct jinja_value value;
+    size_t bytes;
+    if (id == NONE)
+        return STATUS_OK;
+    const char *text = tokenizer_token(chat->tokenizer, id, &bytes);
+    TRY(jinja_value_text(&value, variables->arena, text, bytes, true));
+    return jinja_dict_put_named(variables, name, value);
 }
 
-/* Appends `parts` as one text: a newline that begins the content can join the one before it. */
-static enum status encode_joined(const struct chat *chat, struct id_list *ids,
-                                 const struct text_view *parts, size_t count)
+/* What transformers gives a template. */
+static enum status make_variables(const struct chat *chat, struct jinja_dict **variables,
+                                  struct jinja_arena *arena, const struct chat_message *messages,
+                                  size_t count)
+{
+    struct jinja_value list;
+    TRY(make_messages(&list, arena, messages, count));
+    TRY(jinja_dict_make(variables, arena));
+    TRY(jinja_dict_put_named(*variables, "messages", list));
+    TRY(jinja_dict_put_named(*variables, "add_generation_prompt", jinja_value_bool(true)));
+    TRY(jinja_dict_put_named(*variables, "tools", (struct jinja_value){.kind = JINJA_NONE}));
+    TRY(jinja_dict_put_named(*variables, "documents", (struct jinja_value){.kind = JINJA_NONE}));
+    TRY(put_token(chat, *variables, "bos_token", chat->bos));
+    TRY(put_token(chat, *variables, "eos_token", chat->eos));
+    TRY(put_token(chat, *variables, "pad_token", chat->padding));
+    return put_token(chat, *variables, "unk_token", chat->unknown);
+}
+
+/* The end of the run of own text that begins with this piece, as a number of bytes behind it; own
+ * pieces that follow each other are one text. */
+static size_t own_bytes(const struct jinja_string *text, size_t *piece)
+{
+    size_t bytes = 0;
+    for (; *piece < text->count && text->pieces[*piece].is_own; ++*piece)
+        bytes += text->pieces[*piece].bytes;
+    return bytes;
+}
+
+/* Control tokens are looked for in own text alone; what stands between two of them is one text,
+ * since the tokens of its parts may join. */
+static enum status encode(const struct chat *chat, struct id_list *ids, struct jinja_arena *arena,
+                          const struct jinja_string *text)
+{
+    const char *flat;
+    size_t place = 0, encoded = 0;
+    TRY(jinja_string_flat(arena, &flat, text));
+    for (size_t piece = 0; piece < text->count;) {
+        if (!text->pieces[piece].is_own) {
+            place += text->pieces[piece++].bytes;
+            continue;
+        }
+        const size_t end = place + own_bytes(text, &piece);
+        while (place < end) {
+            int32_t id = NONE;
+            size_t length = 0;
+            place = tokenizer_find_control(chat->tokenizer, &id, &length, flat, place, end);
+            if (place == end)
+                break;
+            TRY(tokenizer_encode(chat->tokenizer, ids, flat + encoded, place - encoded, 0));
+            TRY(id_list_add(ids, id));
+            place += length;
+            encoded = place;
+        }
+    }
+    return tokenizer_encode(chat->tokenizer, ids, flat + encoded, text->bytes - encoded, 0);
+}
+
+static size_t bytes_of(const struct chat_message *messages, size_t count)
 {
     size_t bytes = 0;
     for (size_t i = 0; i < count; i++)
-        bytes += parts[i].bytes;
-    char *text = malloc(bytes + 1);
-    if (!text)
-        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a message of %zu bytes", bytes);
-    size_t place = 0;
-    for (size_t i = 0; i < count; i++) {
-        if (parts[i].bytes > 0)
-            memcpy(text + place, parts[i].text, parts[i].bytes);
-        place += parts[i].bytes;
-    }
-    enum status status = tokenizer_encode(chat->tokenizer, ids, text, bytes, 0);
-    free(text);
-    return status;
+        bytes += messages[i].role_bytes + messages[i].content_bytes;
+    return bytes;
 }
 
-/* Start, role and what stands before the content; then `before` and `content`. */
-static enum status render_open_turn(const struct chat *chat, struct id_list *ids,
-                                    struct text_view role, struct text_view before,
-                                    struct text_view content)
+static enum status write_text(const struct chat *chat, const struct jinja_string **text,
+                              struct jinja_arena *arena, const struct chat_message *messages,
+                              size_t count)
 {
-    const struct text_view parts[] = {role, text_view_of(chat->form.before_content), before,
-                                      content};
-    TRY(id_list_add(ids, chat->start));
-    if (chat->header_end == NONE)
-        return encode_joined(chat, ids, parts, 4);
-    TRY(encode_joined(chat, ids, parts, 1));
-    TRY(id_list_add(ids, chat->header_end));
-    return encode_joined(chat, ids, parts + 1, 3);
-}
-
-/* `before` goes between the header and the message. */
-static enum status render_turn(const struct chat *chat, struct id_list *ids,
-                               const struct chat_message *message, const char *before)
-{
-    struct text_view role = {message->role, message->role_bytes};
-    struct text_view content = {message->content, message->content_bytes};
-    if (chat->form.trims_content)
-        trim(&content.text, &content.bytes);
-    TRY(render_open_turn(chat, ids, role, text_view_of(before), content));
-    TRY(id_list_add(ids, chat->end));
-    return encode_joined(
-        chat, ids, &(struct text_view){chat->form.after_end, strlen(chat->form.after_end)}, 1);
-}
-
-static enum status render(const struct chat *chat, struct id_list *ids,
-                          const struct chat_message *messages, size_t count)
-{
-    const struct text_view nothing = {"", 0};
-    const char *system = chat->form.default_system;
-    bool has_system = role_is(&messages[0], "system");
-    if (chat->form.begins_with_bos)
-        TRY(id_list_add(ids, tokenizer_bos(chat->tokenizer)));
-    if (system[0] && !has_system) {
-        const struct chat_message empty = {"system", strlen("system"), "", 0};
-        TRY(render_turn(chat, ids, &empty, system));
-    }
-    bool is_extended = has_system && chat->form.extends_system;
-    for (size_t i = 0; i < count; i++)
-        TRY(render_turn(chat, ids, &messages[i], i == 0 && is_extended ? system : ""));
-    return render_open_turn(chat, ids, text_view_of("assistant"), nothing, nothing);
+    struct jinja_dict *variables;
+    TRY(make_variables(chat, &variables, arena, messages, count));
+    const struct jinja_template_args args = {variables, bytes_of(messages, count), &today};
+    return jinja_template_render(chat->template, text, arena, &args);
 }
 
 enum status chat_render(const struct chat *chat, struct id_list *ids,
                         const struct chat_message *messages, size_t count)
 {
     TRY(check_messages(messages, count));
-    size_t count_before = ids->count;
-    enum status status = render(chat, ids, messages, count);
+    struct jinja_arena arena = jinja_template_arena(bytes_of(messages, count));
+    const struct jinja_string *text;
+    const size_t count_before = ids->count;
+    enum status status = write_text(chat, &text, &arena, messages, count);
+    if (status == STATUS_OK)
+        status = encode(chat, ids, &arena, text);
     if (status != STATUS_OK)
         ids->count = count_before;
+    jinja_arena_deinit(&arena);
     return status;
+}
+
+/* What is written like a control token, "<|...|>", must be one: otherwise a document could spell it
+ * too, and forge a turn. */
+static enum status check_own(const struct chat *chat, const char *text, size_t bytes)
+{
+    for (size_t place = 0; place + 2 < bytes; place++) {
+        if (memcmp(text + place, "<|", 2) != 0)
+            continue;
+        const char *end = memmem(text + place, bytes - place, "|>", 2);
+        const size_t length = end ? (size_t)(end - text) + 2 - place : 0;
+        if (length == 0 || length >= CONTROL_BYTES_MAX || memchr(text + place, '\n', length))
+            continue;
+        char token[CONTROL_BYTES_MAX];
+        memcpy(token, text + place, length);
+        token[length] = 0;
+        if (tokenizer_control_id(chat->tokenizer, token) == NONE)
+            return fail(STATUS_UNIMPLEMENTED,
+                        "it writes %s, which the vocabulary does not mark as a control token",
+                        token);
+        place += length - 1;
+    }
+    return STATUS_OK;
+}
+
+static enum status check_question(const struct chat *chat, struct jinja_arena *arena)
+{
+    static const char question[] = "Hello";
+    const struct chat_message user = {"user", 4, question, sizeof question - 1};
+    const struct jinja_string *text;
+    bool is_written = false;
+    TRY(write_text(chat, &text, arena, &user, 1));
+    const char *flat;
+    TRY(jinja_string_flat(arena, &flat, text));
+    for (size_t place = 0, piece = 0; piece < text->count;) {
+        if (text->pieces[piece].is_own) {
+            const size_t bytes = own_bytes(text, &piece);
+            TRY(check_own(chat, flat + place, bytes));
+            place += bytes;
+        } else {
+            is_written = true;
+            place += text->pieces[piece++].bytes;
+        }
+    }
+    return is_written ? STATUS_OK : fail(STATUS_UNIMPLEMENTED, "it does not write the question");
+}
+
+/* Whether the template can be used, by a question. */
+static enum status try_out(const struct chat *chat)
+{
+    struct jinja_arena arena = jinja_template_arena(0);
+    const enum status status = check_question(chat, &arena);
+    jinja_arena_deinit(&arena);
+    return status;
+}
+
+/* The reason that was worded last, and what to do. */
+static enum status refuse(const char *origin)
+{
+    char reason[REASON_BYTES];
+    snprintf(reason, sizeof reason, "%s", status_message());
+    return fail(STATUS_UNIMPLEMENTED,
+                "the chat template (%s) cannot be used: %s; name another by --chat-template NAME "
+                "or FILE, or use --raw to send a prompt without one",
+                origin, reason);
+}
+
+static enum status take_template(struct chat *chat, const struct vocab *vocab, const char *name)
+{
+    struct chat_source source;
+    TRY(chat_source_open(&source, vocab, name));
+    chat->origin = strdup(source.origin);
+    enum status status =
+        chat->origin ? jinja_template_create(&chat->template, source.text.text, source.text.bytes)
+                     : fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a chat template");
+    if (status == STATUS_OK)
+        status = try_out(chat);
+    if (status != STATUS_OK && status != STATUS_RESOURCE_EXHAUSTED)
+        status = refuse(source.origin);
+    chat_source_close(&source);
+    return status;
+}
+
+enum status chat_create(struct chat **chat, const struct tokenizer *tokenizer,
+                        const struct vocab *vocab, const char *template)
+{
+    const struct vocab_special special = vocab_special(vocab);
+    struct chat *created = calloc(1, sizeof *created);
+    if (!created)
+        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a chat template");
+    *created = (struct chat){
+        .tokenizer = tokenizer,
+        .bos = tokenizer_bos(tokenizer),
+        .eos = special.eos,
+        .padding = special.padding,
+        .unknown = special.unknown,
+    };
+    const enum status status = take_template(created, vocab, template);
+    if (status != STATUS_OK) {
+        chat_destroy(created);
+        return status;
+    }
+    *chat = created;
+    return STATUS_OK;
+}
+
+void chat_destroy(struct chat *chat)
+{
+    if (!chat)
+        return;
+    jinja_template_destroy(chat->template);
+    free(chat->origin);
+    free(chat);
+}
+
+const char *chat_origin(const struct chat *chat)
+{
+    return chat->origin;
 }

@@ -1,6 +1,8 @@
-/* A conversation to the ids a model was trained on: the form is recognised by the model file's chat
- * template, which is never run. Control tokens go in as ids; role and content are plain text, so
- * that a document cannot forge a turn.
+/* A conversation to the ids a model was trained on: the model's chat template is run, within limits
+ * (coordinator/jinja/jinja_template.h). What the template's author wrote may become control tokens;
+ * what a conversation brings is plain text, so that a document cannot forge a turn.
+ *
+ * A chat does not change after it was created: any number of threads may use one.
  */
 #pragma once
 
@@ -20,23 +22,21 @@ struct chat_message {
     size_t content_bytes;
 };
 
-/* Borrows `tokenizer`, copies what it needs of `vocab`. `form` is a name of chat_form_named, or
- * "auto": the one that the file's chat template is. UNIMPLEMENTED, mentioning --chat-template and
- * --raw, where the file has no template or one that is not known, or lacks the form's tokens. */
+/* Borrows `tokenizer`, copies what it needs of `vocab`. `template`: "auto" for the model's own, the
+ * name of one that comes with longhaul (chat_builtin.h), or a file. UNIMPLEMENTED, mentioning
+ * --chat-template and --raw, where the model has none or one that cannot write a question: each is
+ * tried. INVALID_ARGUMENT for a name that is neither. */
 MUST_CHECK enum status chat_create(struct chat **chat, const struct tokenizer *tokenizer,
-                                   const struct vocab *vocab, const char *form);
+                                   const struct vocab *vocab, const char *template);
 
 /* Accepts NULL. */
 void chat_destroy(struct chat *chat);
 
-/* "ChatML", "Llama 3", "Llama 3.1". */
-const char *chat_family(const struct chat *chat);
-
-/* For tests: the system message that is added where a conversation does not start with one, in some
- * forms before one that it starts with; "" where none is. */
-const char *chat_default_system(const struct chat *chat);
+/* Where the template is from: "the model's own", the name or the file that it was asked for by. */
+const char *chat_origin(const struct chat *chat);
 
 /* Appends the conversation and the opening of the assistant's answer. INVALID_ARGUMENT for no
- * message, another role, or content that is no UTF-8. On failure the list is as it was. */
+ * message, another role, content that is no UTF-8, or a conversation that the template refuses. On
+ * failure the list is as it was. */
 MUST_CHECK enum status chat_render(const struct chat *chat, struct id_list *ids,
                                    const struct chat_message *messages, size_t count);

@@ -287,6 +287,18 @@ int32_t tokenizer_control_id(const struct tokenizer *tokenizer, const char *text
     return whole_tokens_control_id(tokenizer->whole, text, strlen(text));
 }
 
+size_t tokenizer_find_control(const struct tokenizer *tokenizer, int32_t *id, size_t *length,
+                              const char *text, size_t from, size_t bytes)
+{
+    for (;;) {
+        const size_t found =
+            whole_tokens_find(tokenizer->whole, id, length, text, from, bytes, true);
+        if (found == bytes || token_table_is_control(tokenizer->table, *id))
+            return found;
+        from = found + *length; /* another token that is matched whole */
+    }
+}
+
 int32_t tokenizer_bos(const struct tokenizer *tokenizer)
 {
     return tokenizer->bos;

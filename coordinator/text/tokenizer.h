@@ -57,6 +57,11 @@ bool tokenizer_is_control(const struct tokenizer *tokenizer, int32_t id);
 /* The id of the control token that is written `text`; -1 where there is none. */
 int32_t tokenizer_control_id(const struct tokenizer *tokenizer, const char *text);
 
+/* The first place in text[from, bytes) where a control token is written: its id and length. Returns
+ * `bytes` where there is none. */
+size_t tokenizer_find_control(const struct tokenizer *tokenizer, int32_t *id, size_t *length,
+                              const char *text, size_t from, size_t bytes);
+
 /* -1 where the file has none. */
 int32_t tokenizer_bos(const struct tokenizer *tokenizer);
 

@@ -254,9 +254,9 @@ class Files(Folder):
         for command in (["tokenize", "--file", text], ["score", "--file", text],
                         ["run", "--prompt", "x"]):
             self.expect(longhaul(*command, "--model", merge), 65, 'merge 1', '".", "e"')
-        template = self.changed_model(b"{% for message in", b"\x1b]0;owned\x07\x1b[31m\x7f!")
+        template = self.changed_model(b"{% for message in", b"{% \xc2\x9b31mowned_ in")
         self.expect(longhaul("run", "--prompt", "x", "--model", template), 65,
-                    '(".]0;owned..[31m.! messages')
+                    'begins so: "..31mowned_"')
         for command in (["inspect", merge], ["inspect", template], ["inspect", "--json", template],
                         ["doctor", "--model", merge]):
             shown = longhaul(*command)
@@ -271,7 +271,7 @@ class Files(Folder):
             self.assertFalse(json.loads(facts.stdout)["supported"])
             self.expect(longhaul("run", "--prompt", "x", "--model", model), 65, words)
         facts = json.loads(longhaul("inspect", "--json", self.model()).stdout)
-        self.assertEqual((facts["supported"], facts["tokenizer"]["chat_form"]), (True, "ChatML"))
+        self.assertEqual((facts["supported"], facts["tokenizer"]["chat_form"]), (True, "the model's own"))
 
     def test_tokenize_needs_no_weights(self):
         model, text = self.path("directory"), self.path("t.txt", b"the other")
@@ -470,7 +470,7 @@ class Services(Folder):
     def test_doctor_says_what_a_model_is_read_with(self):
         result = longhaul("doctor", "--model", self.model())
         self.assertRegex(result.stdout, "(?m)^ok    tokenizer +smollm, 265 tokens$")
-        self.assertRegex(result.stdout, "(?m)^ok    chat form +ChatML$")
+        self.assertRegex(result.stdout, "(?m)^ok    chat form +the model's own$")
 
 
 if __name__ == "__main__":

@@ -58,8 +58,8 @@ class Soak:
         server = ("--server", self.address)
         lines = "".join(json.dumps({"custom_id": "%d" % n, "method": "POST", "url": "/v1/completions", "body": {
             "prompt": "ROUND %d LINE %d " % (self.rounds, n) * 5, "max_tokens": 8}}) + "\n" for n in range(LINES))
-        name = self.longhaul("batch", "submit", *server, "--retention", "1", self.file("lines", lines))
-        cancelled = self.longhaul("batch", "submit", *server, "--retention", "1", self.file("lines", lines))
+        name = self.longhaul("batch", "submit", *server, "--retention", "20", self.file("lines", lines))
+        cancelled = self.longhaul("batch", "submit", *server, "--retention", "20", self.file("lines", lines))
         self.longhaul("batch", "cancel", *server, cancelled, codes=(0, 69, 78))
         document = self.longhaul("document", "upload", *server, self.file("document", "DOCUMENT %d " % self.rounds * 500))
         self.longhaul("generate", *server, "--raw", "--prompt", "SINGLE %d" % self.rounds, "--max-tokens", "8")

@@ -543,7 +543,7 @@ static void a_file_is_described_whether_it_is_supported_or_not(void **state)
     struct gguf_writer file = tiny();
     expect_words(&file, "2  F32      blk.*.ffn_down.weight [64, 96]", "\"supported\": true");
     expect_words(&file, "supported      yes\n", "\"layers\": 2");
-    expect_words(&file, "  chat form    ChatML\n", "\"chat_form\": \"ChatML\"");
+    expect_words(&file, "  chat form    the model's own\n", "\"chat_form\": \"the model's own\"");
     expect_words(&file, "supported      yes\n", "\"qkv_bias\": false");
     struct tiny_model_shape full = shape;
     struct gguf_writer other = {0};
