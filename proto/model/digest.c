@@ -8,8 +8,8 @@
 #include <string.h>
 #include <xxhash.h>
 
-/* The files of a directory, or the parts of one, one after the other, each with its name and length before it, so that
- * bytes cannot move from one to the next. */
+/* The files of a directory, or the parts of a split file, one after the other, each with its name
+ * and length before it, so that bytes cannot move from one to the next. */
 static XXH128_hash_t hash_files(const struct checkpoint *checkpoint)
 {
     XXH3_state_t *state = XXH3_createState();
