@@ -139,6 +139,17 @@ static bool set_requests(struct request_messages *messages, const struct cluster
     return true;
 }
 
+static void set_sessions(Longhaul__V1__SessionTotals *message, const struct sessions_totals *totals)
+{
+    longhaul__v1__session_totals__init(message);
+    message->reading = totals->of_state[LONGHAUL__V1__SESSION_STATE__SESSION_STATE_READING];
+    message->ready = totals->of_state[LONGHAUL__V1__SESSION_STATE__SESSION_STATE_READY];
+    message->spilled = totals->of_state[LONGHAUL__V1__SESSION_STATE__SESSION_STATE_SPILLED];
+    message->lost = totals->of_state[LONGHAUL__V1__SESSION_STATE__SESSION_STATE_LOST];
+    message->tokens = totals->tokens;
+    message->held_bytes = totals->held_bytes;
+}
+
 static enum status write_views(struct rpc_call *call, const struct cluster_facts *facts,
                                struct workers_group_view *views, struct group_message *messages,
                                Longhaul__V1__WorkerGroup **pointers, size_t count)
@@ -159,6 +170,9 @@ static enum status write_views(struct rpc_call *call, const struct cluster_facts
     response.groups = pointers;
     response.n_requests = facts->requests_count;
     response.requests = requests.pointers;
+    Longhaul__V1__SessionTotals sessions;
+    set_sessions(&sessions, facts->sessions);
+    response.sessions = &sessions;
     enum status status = complete
                              ? rpc_call_write(call, &response.base)
                              : fail(STATUS_RESOURCE_EXHAUSTED, "no memory to describe the cluster");

@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "coordinator/requests.h"
+#include "coordinator/sessions.h"
 #include "coordinator/workers.h"
 #include "proto/rpc/rpc_server.h"
 #include "proto/status.h"
@@ -16,6 +17,7 @@ struct cluster_facts {
     int64_t queued_requests;
     const struct requests_view *requests; /* [requests_count] */
     size_t requests_count;
+    const struct sessions_totals *sessions;
     bool all_requests; /* or one tenant's, who hears of no other's */
 };
 

@@ -246,7 +246,11 @@ static enum status get_cluster(struct rpc_call *call, const ProtobufCMessage *re
     int64_t own_waiting = 0;
     for (size_t i = 0; i < requests_count; i++)
         own_waiting += !requests[i].group_id[0];
+    struct sessions_totals sessions;
+    sessions_total(server->tools.sessions, &sessions,
+                   sees_all(call) ? NULL : rpc_call_caller(call)->tenant);
     const struct cluster_facts facts = {
+        .sessions = &sessions,
         .model = name,
         .context_tokens = server->planner.defaults.context_tokens,
         .draining = atomic_load(&server->tools.draining),

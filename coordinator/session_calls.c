@@ -60,9 +60,14 @@ static enum status tell(struct rpc_call *call, const struct errand_tools *tools,
 }
 
 enum status session_calls_tell_made(struct rpc_call *call, const struct errand_tools *tools,
-                                    int64_t number)
+                                    const struct sessions_request *asked, int64_t number)
 {
     struct sessions_view made;
+    struct session_message message;
+    if (asked->request_id[0] && sessions_answered(tools->sessions, &message.view, asked)) {
+        set_message(&message);
+        return rpc_call_write(call, &message.message.base);
+    }
     if (sessions_list(tools->sessions, &made, rpc_call_caller(call)->tenant, number + 1, 1) == 1 &&
         made.number == number)
         return tell(call, tools, made.id);
@@ -80,9 +85,8 @@ enum status session_calls_expiry(struct status_details *details, const char *fie
     return STATUS_OK;
 }
 
-/* A request that is repeated while the first one runs waits for it, as long as its caller does. */
-static enum status wait_for_first(const struct errand_client *caller,
-                                  const struct errand_tools *tools, int64_t number)
+enum status session_calls_wait(const struct errand_client *caller, const struct errand_tools *tools,
+                               int64_t number)
 {
     enum { LOOK_MS = 50 };
     struct sessions_view view;
@@ -107,7 +111,7 @@ static enum status read_text(struct rpc_call *call, struct errand_tools *tools,
     enum status status = STATUS_OK;
     quiet_client_init(&quiet, call);
     if (use->repeated)
-        status = wait_for_first(&quiet.caller, tools, use->number);
+        status = session_calls_wait(&quiet.caller, tools, use->number);
     else
         status = errand_session_read(&quiet.client, tools, use, &read);
     sessions_end(tools->sessions, use, status == STATUS_OK && !use->repeated ? &read : NULL);
@@ -126,8 +130,8 @@ static enum status digest_of(uint64_t *digest, const ProtobufCMessage *message)
     return STATUS_OK;
 }
 
-static enum status read_request(struct rpc_call *call, struct sessions_request *request,
-                                const char *request_id, const ProtobufCMessage *message)
+enum status session_calls_request(struct rpc_call *call, struct sessions_request *request,
+                                  const char *request_id, const ProtobufCMessage *message)
 {
     rpc_call_details(call)->field = "request_id";
     if (strlen(request_id) >= SESSIONS_REQUEST_BYTES)
@@ -179,13 +183,13 @@ static enum status create(struct rpc_call *call, const ProtobufCMessage *message
     struct sessions_request asked = {.id = request->session_id};
     struct sessions_view wanted;
     struct sessions_use use;
-    TRY(read_request(call, &asked, request->request_id, message));
+    TRY(session_calls_request(call, &asked, request->request_id, message));
     TRY(read_wanted(call, tools, &wanted, request));
     TRY(sessions_begin(tools->sessions, &use, rpc_call_details(call), &asked, &wanted,
                        request->document));
     const int64_t number = use.number;
     TRY(read_text(call, tools, &use));
-    return session_calls_tell_made(call, tools, number);
+    return session_calls_tell_made(call, tools, &asked, number);
 }
 
 static enum status append(struct rpc_call *call, const ProtobufCMessage *message, void *context)
@@ -195,10 +199,11 @@ static enum status append(struct rpc_call *call, const ProtobufCMessage *message
     struct sessions_request asked = {.id = NULL};
     struct sessions_use use;
     TRY(read_name(call, &asked.id, request->name));
-    TRY(read_request(call, &asked, request->request_id, message));
+    TRY(session_calls_request(call, &asked, request->request_id, message));
     TRY(sessions_append(tools->sessions, &use, rpc_call_details(call), &asked, request->text));
+    const int64_t number = use.number;
     TRY(read_text(call, tools, &use));
-    return tell(call, tools, asked.id);
+    return session_calls_tell_made(call, tools, &asked, number);
 }
 
 static enum status get(struct rpc_call *call, const ProtobufCMessage *message, void *context)
@@ -214,10 +219,10 @@ static enum status delete (struct rpc_call *call, const ProtobufCMessage *messag
     const struct errand_tools *tools = context;
     const Longhaul__V1__DeleteSessionResponse response =
         LONGHAUL__V1__DELETE_SESSION_RESPONSE__INIT;
-    const char *id = NULL;
-    TRY(read_name(call, &id, request->name));
-    TRY(sessions_delete(tools->sessions, rpc_call_details(call), rpc_call_caller(call)->tenant,
-                        id));
+    struct sessions_request asked = {.id = NULL};
+    TRY(read_name(call, &asked.id, request->name));
+    TRY(session_calls_request(call, &asked, request->request_id, message));
+    TRY(sessions_delete(tools->sessions, rpc_call_details(call), &asked));
     return rpc_call_write(call, &response.base);
 }
 

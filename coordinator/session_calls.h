@@ -12,8 +12,20 @@ void session_calls_methods(struct errand_tools *tools,
 
 /* Answers the call with the session of this number, which it has made. */
 MUST_CHECK enum status session_calls_tell_made(struct rpc_call *call,
-                                               const struct errand_tools *tools, int64_t number);
+                                               const struct errand_tools *tools,
+                                               const struct sessions_request *asked,
+                                               int64_t number);
+
+/* Whose call it is, and what makes it the same as another of this request_id. */
+MUST_CHECK enum status session_calls_request(struct rpc_call *call,
+                                             struct sessions_request *request,
+                                             const char *request_id,
+                                             const ProtobufCMessage *message);
 
 /* Refuses seconds that no session is kept for; `field` has them. */
 MUST_CHECK enum status session_calls_expiry(struct status_details *details, const char *field,
                                             int64_t seconds);
+
+/* A request that is repeated while the first one runs waits for it, as long as its caller does. */
+MUST_CHECK enum status session_calls_wait(const struct errand_client *caller,
+                                          const struct errand_tools *tools, int64_t number);

@@ -9,9 +9,9 @@
 #include "coordinator/quiet_client.h"
 #include "coordinator/session_calls.h"
 #include "longhaul/v1/sessions.pb-c.h"
-#include "proto/clock.h"
 
-/* A client that restores a session and sends nothing for so long is not waited for. */
+/* A client that restores a session and sends nothing for so long while it is listened to is not
+ * waited for. */
 enum { SILENCE_MS = 30000, LOOK_MS = 100 };
 
 /* ---- saving ---- */
@@ -60,7 +60,11 @@ enum status session_file_calls_save(struct rpc_call *call, const ProtobufCMessag
 {
     const Longhaul__V1__SaveSessionRequest *request = (const void *)message;
     const struct errand_keys keys = {.context = call, .begin = tell_header, .put = tell_block};
+    const struct errand_tools *tools = context;
+    struct sessions_request asked = {.id = NULL};
     struct quiet_client quiet;
+    TRY(session_calls_request(call, &asked, request->request_id, message));
+    TRY(sessions_note(tools->sessions, rpc_call_details(call), &asked));
     quiet_client_init(&quiet, call);
     return errand_session_save(&quiet.client, context, request->name, &keys);
 }
@@ -72,14 +76,17 @@ struct upload {
     struct rpc_call *call;
     struct cache_header header;
     uint8_t *bytes; /* the header's; it has views of them */
-    char *document;
-    int64_t heard_ns;
+    char *document, *id, *request_id;
+    struct sessions_request asked;
+    int64_t silent_ms; /* of the time in which it was listened to, since its last message */
 };
 
 static void upload_deinit(struct upload *upload)
 {
     free(upload->bytes);
     free(upload->document);
+    free(upload->id);
+    free(upload->request_id);
 }
 
 /* The next message; NULL: the client has sent its last. */
@@ -89,11 +96,12 @@ static enum status hear(struct upload *upload, const Longhaul__V1__RestoreSessio
     const ProtobufCMessage *heard = NULL;
     const enum status status = rpc_call_read(upload->call, &heard, timeout_ms);
     if (status == STATUS_OK) {
-        upload->heard_ns = clock_now_ns();
+        upload->silent_ms = 0;
         *message = (const void *)heard;
     }
-    if (status == STATUS_DEADLINE_EXCEEDED &&
-        clock_seconds_since(upload->heard_ns) * 1000 > SILENCE_MS)
+    if (status == STATUS_DEADLINE_EXCEEDED)
+        upload->silent_ms += timeout_ms;
+    if (status == STATUS_DEADLINE_EXCEEDED && upload->silent_ms > SILENCE_MS)
         return fail(STATUS_CANCELLED, "the client has sent nothing for %d s", SILENCE_MS / 1000);
     return status;
 }
@@ -139,13 +147,16 @@ static enum status begin(struct upload *upload, struct errand_tools *tools,
     details->field = "session.header";
     TRY(read_header(upload, &session->header));
     details->field = NULL;
-    const struct sessions_request asked = {.tenant = rpc_call_caller(upload->call)->tenant,
-                                           .id = session->session_id,
-                                           .request_id = ""};
+    upload->id = strdup(session->session_id);
+    upload->request_id = strdup(session->request_id);
+    if (!upload->id || !upload->request_id)
+        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a request");
+    upload->asked.id = upload->id;
+    TRY(session_calls_request(upload->call, &upload->asked, upload->request_id, &session->base));
     struct sessions_view wanted = {.raw = upload->header.form == CACHE_FORM_RAW,
                                    .expires_after_seconds = session->expires_after_seconds};
     method_print(&upload->header.method, wanted.method);
-    return sessions_begin(tools->sessions, use, details, &asked, &wanted, upload->document);
+    return sessions_begin(tools->sessions, use, details, &upload->asked, &wanted, upload->document);
 }
 
 static enum status next_block(void *context, struct cache_stored *stored, bool *there, bool *ended,
@@ -183,20 +194,23 @@ static enum status restore(struct upload *upload, struct errand_tools *tools, in
     quiet_client_init(&quiet, upload->call);
     TRY(begin(upload, tools, &use));
     *number = use.number;
-    const enum status status =
-        errand_session_restore(&quiet.client, tools, &use, &read, &upload->header, &keys);
-    sessions_end(tools->sessions, &use, status == STATUS_OK ? &read : NULL);
+    const bool repeated = use.repeated;
+    const enum status status = repeated ? session_calls_wait(&quiet.caller, tools, use.number)
+                                        : errand_session_restore(&quiet.client, tools, &use, &read,
+                                                                 &upload->header, &keys);
+    sessions_end(tools->sessions, &use, status == STATUS_OK && !repeated ? &read : NULL);
     return status;
 }
 
 enum status session_file_calls_restore(struct rpc_call *call, const ProtobufCMessage *message,
                                        void *context)
 {
-    struct upload upload = {.call = call, .heard_ns = clock_now_ns()};
+    struct upload upload = {.call = call};
     int64_t number = 0;
     (void)message;
-    const enum status status = restore(&upload, context, &number);
+    enum status status = restore(&upload, context, &number);
+    if (status == STATUS_OK)
+        status = session_calls_tell_made(call, context, &upload.asked, number);
     upload_deinit(&upload);
-    TRY(status);
-    return session_calls_tell_made(call, context, number);
+    return status;
 }

@@ -160,25 +160,19 @@ static void make_id(char id[SESSIONS_ID_BYTES])
     id[LETTERS] = 0;
 }
 
-/* Of a request that was carried out: `repeated`. */
-static enum status check_repeated(const struct sessions_request *request, const char *known,
-                                  uint64_t digest, bool *repeated)
+/* Under the lock: whether the request came before. */
+static enum status check_repeated(struct sessions *sessions, struct sessions_use *use,
+                                  struct status_details *details,
+                                  const struct sessions_request *request)
 {
-    *repeated = request->request_id[0] && strcmp(request->request_id, known) == 0;
-    if (!*repeated || request->digest == digest)
-        return STATUS_OK;
-    return fail(STATUS_ALREADY_EXISTS, "another request had the request_id %s",
-                request->request_id);
-}
-
-static struct session *find_made_by(const struct sessions *sessions,
-                                    const struct sessions_request *request)
-{
-    struct session *session = sessions->first;
-    while (session && (strcmp(session->tenant, request->tenant) != 0 || !request->request_id[0] ||
-                       strcmp(session->made_by, request->request_id) != 0))
-        session = session->next;
-    return session;
+    struct sessions_answer *answer;
+    details->field = "request_id";
+    TRY(sessions_requests_find(&sessions->requests, &answer, request));
+    details->field = NULL;
+    use->repeated = answer != NULL;
+    if (answer)
+        use->number = answer->number;
+    return STATUS_OK;
 }
 
 static void fill_use(struct sessions_use *use, struct session *session)
@@ -213,14 +207,9 @@ static enum status add(struct sessions *sessions, struct sessions_use *use,
                        struct status_details *details, const struct sessions_request *request,
                        const struct sessions_view *wanted)
 {
-    struct session *known = find_made_by(sessions, request);
-    if (known) {
-        details->field = "request_id";
-        TRY(check_repeated(request, known->made_by, known->made_digest, &use->repeated));
-        details->field = NULL;
-        fill_use(use, known);
+    TRY(check_repeated(sessions, use, details, request));
+    if (use->repeated)
         return STATUS_OK;
-    }
     details->field = "session_id";
     if (request->id[0] && find_id(sessions, request->tenant, request->id))
         return fail(STATUS_ALREADY_EXISTS, "%s/%s is there already", sessions_collection,
@@ -239,10 +228,13 @@ static enum status add(struct sessions *sessions, struct sessions_use *use,
         snprintf(session->view.id, sizeof session->view.id, "%s", request->id);
     else
         make_id(session->view.id);
-    snprintf(session->made_by, sizeof session->made_by, "%s", request->request_id);
-    session->made_digest = request->digest;
-    fill_use(use, session);
-    return STATUS_OK;
+    const enum status status =
+        sessions_requests_add(&sessions->requests, &use->request, request, session->view.number);
+    if (status == STATUS_OK)
+        fill_use(use, session);
+    else
+        sessions_drop(sessions, session);
+    return status;
 }
 
 enum status sessions_begin(struct sessions *sessions, struct sessions_use *use,
@@ -269,16 +261,12 @@ static enum status grow(struct sessions *sessions, struct sessions_use *use,
                         struct status_details *details, const struct sessions_request *request,
                         const char *text)
 {
+    TRY(check_repeated(sessions, use, details, request));
+    if (use->repeated)
+        return STATUS_OK;
     struct session *session = find_id(sessions, request->tenant, request->id);
     if (!session)
         return not_found(details, request->id);
-    details->field = "request_id";
-    TRY(check_repeated(request, session->grown_by, session->grown_digest, &use->repeated));
-    details->field = NULL;
-    if (use->repeated) {
-        fill_use(use, session);
-        return STATUS_OK;
-    }
     if (session->view.state == LONGHAUL__V1__SESSION_STATE__SESSION_STATE_READING) {
         details->reason = "WRONG_STATE";
         return fail(STATUS_FAILED_PRECONDITION, "%s/%s is being read: wait until it is ready",
@@ -287,13 +275,12 @@ static enum status grow(struct sessions *sessions, struct sessions_use *use,
     use->version = make_version(session->version->text, text);
     if (!use->version)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a longer document");
+    TRY(sessions_requests_add(&sessions->requests, &use->request, request, session->view.number));
     if (sessions_has_keys(sessions, session->version) ||
         sessions_has_file(sessions, session->version)) {
         use->before = session->version;
         use->before->holders++;
     }
-    snprintf(session->grown_by, sizeof session->grown_by, "%s", request->request_id);
-    session->grown_digest = request->digest;
     session->view.state = LONGHAUL__V1__SESSION_STATE__SESSION_STATE_READING;
     fill_use(use, session);
     return STATUS_OK;
@@ -308,6 +295,10 @@ enum status sessions_append(struct sessions *sessions, struct sessions_use *use,
     pthread_mutex_lock(&sessions->lock);
     const enum status status = grow(sessions, use, details, request, text);
     pthread_mutex_unlock(&sessions->lock);
+    if (status != STATUS_OK) {
+        sessions_release(sessions, use->version);
+        use->version = NULL;
+    }
     return status;
 }
 
@@ -352,12 +343,21 @@ static struct sessions_version *settle(struct sessions *sessions, struct session
     } else if (!session->version) {
         return sessions_drop(sessions, session);
     } else {
-        session->grown_by[0] = 0;
         session->claimed_tokens = session->view.tokens;
     }
     session->view.state = LONGHAUL__V1__SESSION_STATE__SESSION_STATE_READY;
     sessions_touch(session);
     return old;
+}
+
+/* Under the lock. */
+static void end_request(struct sessions *sessions, const struct sessions_use *use, bool read)
+{
+    struct sessions_view view;
+    const struct session *session = read ? find_number(sessions, use->number) : NULL;
+    if (session)
+        view = view_of(sessions, session);
+    sessions_requests_end(&sessions->requests, use->request, session ? &view : NULL);
 }
 
 void sessions_end(struct sessions *sessions, struct sessions_use *use,
@@ -368,10 +368,10 @@ void sessions_end(struct sessions *sessions, struct sessions_use *use,
         set_read(use->version, read);
     pthread_mutex_lock(&sessions->lock);
     struct session *session = find_number(sessions, use->number); /* or it was deleted meanwhile */
-    if (session && use->repeated)
-        session->uses--;
-    else if (session)
+    if (session && !use->repeated)
         old = settle(sessions, session, use, read != NULL);
+    if (use->request)
+        end_request(sessions, use, read != NULL);
     pthread_mutex_unlock(&sessions->lock);
     sessions_release(sessions, old);
     sessions_release(sessions, use->before);
@@ -501,17 +501,68 @@ void sessions_total(struct sessions *sessions, struct sessions_totals *totals, c
     pthread_mutex_unlock(&sessions->lock);
 }
 
+bool sessions_answered(struct sessions *sessions, struct sessions_view *view,
+                       const struct sessions_request *request)
+{
+    struct sessions_answer *answer;
+    bool done = false;
+    pthread_mutex_lock(&sessions->lock);
+    if (sessions_requests_find(&sessions->requests, &answer, request) == STATUS_OK && answer) {
+        done = answer->done;
+        *view = answer->view;
+    }
+    pthread_mutex_unlock(&sessions->lock);
+    return done;
+}
+
+/* Under the lock: the request is done with, and had this answer. */
+static enum status keep_answer(struct sessions *sessions, const struct sessions_request *request,
+                               const struct sessions_view *view)
+{
+    int64_t id;
+    TRY(sessions_requests_add(&sessions->requests, &id, request, view->number));
+    sessions_requests_end(&sessions->requests, id, view);
+    return STATUS_OK;
+}
+
+enum status sessions_note(struct sessions *sessions, struct status_details *details,
+                          const struct sessions_request *request)
+{
+    const struct sessions_view nothing = {.number = 0};
+    struct sessions_use use = {.number = 0};
+    pthread_mutex_lock(&sessions->lock);
+    enum status status = check_repeated(sessions, &use, details, request);
+    if (status == STATUS_OK && !use.repeated)
+        status = keep_answer(sessions, request, &nothing);
+    pthread_mutex_unlock(&sessions->lock);
+    return status;
+}
+
+/* Under the lock. */
+static enum status forget(struct sessions *sessions, struct sessions_version **version,
+                          struct status_details *details, const struct sessions_request *request)
+{
+    struct sessions_use use = {.number = 0};
+    TRY(check_repeated(sessions, &use, details, request));
+    if (use.repeated)
+        return STATUS_OK;
+    struct session *session = find_id(sessions, request->tenant, request->id);
+    if (!session)
+        return not_found(details, request->id);
+    TRY(keep_answer(sessions, request, &session->view));
+    *version = sessions_drop(sessions, session);
+    return STATUS_OK;
+}
+
 enum status sessions_delete(struct sessions *sessions, struct status_details *details,
-                            const char *tenant, const char *id)
+                            const struct sessions_request *request)
 {
     struct sessions_version *version = NULL;
     pthread_mutex_lock(&sessions->lock);
-    struct session *session = find_id(sessions, tenant, id);
-    if (session)
-        version = sessions_drop(sessions, session);
+    const enum status status = forget(sessions, &version, details, request);
     pthread_mutex_unlock(&sessions->lock);
     sessions_release(sessions, version);
-    return session ? STATUS_OK : not_found(details, id);
+    return status;
 }
 
 /* Under the lock: one that nobody uses and whose time has passed. */
@@ -548,6 +599,7 @@ void sessions_destroy(struct sessions *sessions)
             version->file_stays = true; /* for the next coordinator */
         sessions_release(sessions, version);
     }
+    sessions_requests_deinit(&sessions->requests);
     pthread_mutex_destroy(&sessions->lock);
     free(sessions);
 }

@@ -80,7 +80,8 @@ struct sessions_use {
     char method[METHOD_TEXT_BYTES];
     /* Of a text that is being read. */
     struct sessions_version *before; /* whose run it goes on from; NULL: none */
-    bool repeated;                   /* its request was answered before: there is nothing to read */
+    bool repeated;                   /* its request came before: there is nothing to read */
+    int64_t request;                 /* of sessions_requests.h; 0: it has no id */
 };
 
 /* `spill` is where keys go that workers have no room for; NULL: sessions are refused then. */
@@ -89,6 +90,16 @@ MUST_CHECK enum status sessions_create(struct sessions **sessions, struct worker
 
 /* No call uses it any more. NULL is accepted. */
 void sessions_destroy(struct sessions *sessions);
+
+/* What the call of this request_id was answered with; false where there was none, or it has no
+ * answer yet. */
+bool sessions_answered(struct sessions *sessions, struct sessions_view *view,
+                       const struct sessions_request *request);
+
+/* Whether a call that changes nothing may have this request_id. ALREADY_EXISTS where another one
+ * had it. */
+MUST_CHECK enum status sessions_note(struct sessions *sessions, struct status_details *details,
+                                     const struct sessions_request *request);
 
 /* Begins a session with this document. ALREADY_EXISTS where there is one of that id, or another
  * request of that request_id. The caller calls sessions_end. */
@@ -131,7 +142,7 @@ MUST_CHECK enum status sessions_get(struct sessions *sessions, struct sessions_v
                                     struct status_details *details, const char *tenant,
                                     const char *id);
 MUST_CHECK enum status sessions_delete(struct sessions *sessions, struct status_details *details,
-                                       const char *tenant, const char *id);
+                                       const struct sessions_request *request);
 
 /* At most `most` of the tenant's, made before number `before` (0: all), the newest first. Returns
  * how many. */

@@ -4,14 +4,13 @@
 #include <pthread.h>
 
 #include "coordinator/sessions.h"
+#include "coordinator/sessions_requests.h"
 
 struct session {
     struct session *next; /* an older one */
     /* An id of "" is nobody's session: a prompt's beginning that was taken back from a file. */
     struct sessions_view view;
     char tenant[ACCESS_TENANT_BYTES];
-    char made_by[SESSIONS_REQUEST_BYTES], grown_by[SESSIONS_REQUEST_BYTES]; /* request_ids */
-    uint64_t made_digest, grown_digest;
     struct sessions_version *version; /* what is read; NULL: nothing yet */
     int64_t claimed_tokens;           /* of what is being read, where that is more */
     int uses;                         /* questions and readings that know its number */
@@ -25,6 +24,7 @@ struct sessions {
     struct spill_folder *spill; /* NULL: nothing goes to files */
     struct session *first;      /* the newest */
     int64_t newest;
+    struct sessions_requests requests;
     int64_t questions; /* of all sessions that there were */
     int count;
 };

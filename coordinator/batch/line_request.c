@@ -38,10 +38,11 @@ static enum status put_document(struct line_request *request, struct status_deta
 int64_t line_request_answer_tokens(const struct line_request *request)
 {
     const Longhaul__V1__GenerateRequest *generate = request->openai->generate;
-    return generate->optional_max_tokens_case ==
-                   LONGHAUL__V1__GENERATE_REQUEST__OPTIONAL_MAX_TOKENS_MAX_TOKENS
-               ? generate->max_tokens
-               : PLANNER_ANSWER_TOKENS;
+    const int64_t answers = generate->answers > 1 ? generate->answers : 1;
+    return answers * (generate->optional_max_tokens_case ==
+                              LONGHAUL__V1__GENERATE_REQUEST__OPTIONAL_MAX_TOKENS_MAX_TOKENS
+                          ? generate->max_tokens
+                          : PLANNER_ANSWER_TOKENS);
 }
 
 static enum status check_fits(const struct line_request *request, struct status_details *details,
@@ -94,6 +95,11 @@ enum status line_request_init(struct line_request *request, struct status_detail
         details->field = "stream";
         return fail(STATUS_INVALID_ARGUMENT,
                     "stream is true: the answer to a batch's line comes as a whole");
+    }
+    if (request->openai->generate->session[0]) {
+        details->field = "session";
+        return fail(STATUS_INVALID_ARGUMENT,
+                    "a batch outlives sessions: name a document, which lines share all the same");
     }
     TRY(put_document(request, details, tools, tenant));
     return read_prompt(request, details, tools, tenant);

@@ -225,7 +225,8 @@ static int delete_command(int argc, char **argv)
 
 static const char ask_program[] = "longhaul session ask";
 
-static enum status ask(const struct generate_options *options, char **words, bool *incomplete)
+static enum status ask(const struct generate_options *options, Longhaul__V1__Draft draft,
+                       char **words, bool *incomplete)
 {
     Longhaul__V1__Prompt prompt = LONGHAUL__V1__PROMPT__INIT;
     struct generate_request request;
@@ -237,6 +238,7 @@ static enum status ask(const struct generate_options *options, char **words, boo
     generate_request_set(&request, options, &prompt);
     request.message.session = name;
     request.message.options = NULL; /* the session's */
+    request.message.draft = draft;
     interrupt_install();
     enum status status = connection_open(&connection, &options->server, NULL);
     if (status == STATUS_OK)
@@ -244,10 +246,32 @@ static enum status ask(const struct generate_options *options, char **words, boo
     return connection_end(&connection, status);
 }
 
+/* NULL: the coordinator's. */
+static enum status read_draft(Longhaul__V1__Draft *draft, const char *name)
+{
+    *draft = LONGHAUL__V1__DRAFT__DRAFT_UNSPECIFIED;
+    if (name && strcmp(name, "none") == 0)
+        *draft = LONGHAUL__V1__DRAFT__DRAFT_NONE;
+    else if (name && strcmp(name, "lookup") == 0)
+        *draft = LONGHAUL__V1__DRAFT__DRAFT_LOOKUP;
+    else if (name)
+        return fail(STATUS_INVALID_ARGUMENT, "--draft %s: must be none or lookup", name);
+    return STATUS_OK;
+}
+
 static int ask_command(int argc, char **argv)
 {
+    enum { ROWS = SERVER_OPTION_ADDRESS_ROWS + GENERATE_OPTIONS_ANSWER_ROWS };
     struct generate_options options = {0};
-    struct flags_row rows[SERVER_OPTION_ADDRESS_ROWS + GENERATE_OPTIONS_ANSWER_ROWS];
+    const char *draft_name = NULL;
+    Longhaul__V1__Draft draft;
+    struct flags_row rows[ROWS + 1];
+    rows[ROWS] = (struct flags_row){
+        .name = "draft",
+        .value = "NAME",
+        .type = FLAGS_TEXT,
+        .target = &draft_name,
+        .help = "none or lookup: whether tokens are guessed; changes none [the coordinator's]"};
     generate_options_init_answer(&options, rows + SERVER_OPTION_ADDRESS_ROWS);
     for (int i = 0; i < SERVER_OPTION_ADDRESS_ROWS; i++)
         rows[i] = server_option_address_row(&options.server, i);
@@ -269,9 +293,10 @@ static int ask_command(int argc, char **argv)
     if (exit_code != FLAGS_GO_ON)
         return exit_code;
     if (server_option_require(&options.server) != STATUS_OK ||
-        generate_options_check(&options) != STATUS_OK)
+        generate_options_check(&options) != STATUS_OK ||
+        read_draft(&draft, draft_name) != STATUS_OK)
         return console_usage(ask_program);
-    const int asked = finish(ask_program, ask(&options, argv + first, &incomplete));
+    const int asked = finish(ask_program, ask(&options, draft, argv + first, &incomplete));
     return asked == 0 && incomplete ? status_exit_code(STATUS_CANCELLED) : asked;
 }
 

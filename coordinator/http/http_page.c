@@ -111,12 +111,15 @@ static void write_request(struct json_writer *writer, const struct requests_view
     json_writer_end_object(writer);
 }
 
+static bool sees_all(const struct http_exchange *exchange)
+{
+    return !access_has_tenants(exchange->tools->access) || exchange->caller.scopes & ACCESS_ADMIN;
+}
+
 /* How many there are of all tenants, and those that the caller may see. */
 static enum status write_requests(struct json_writer *writer, struct http_exchange *exchange)
 {
     struct errand_tools *errand = exchange->tools->errand;
-    const bool sees_all =
-        !access_has_tenants(exchange->tools->access) || exchange->caller.scopes & ACCESS_ADMIN;
     struct requests_view *views = NULL;
     size_t count = 0;
     const int64_t waiting = queue_waiting(errand->queue);
@@ -124,7 +127,7 @@ static enum status write_requests(struct json_writer *writer, struct http_exchan
     json_writer_integer(writer, "waiting_requests", waiting);
     json_writer_integer(writer, "running_requests",
                         (int64_t)count > waiting ? (int64_t)count - waiting : 0);
-    if (!sees_all) {
+    if (!sees_all(exchange)) {
         free(views);
         TRY(requests_list(errand->active, &views, &count, exchange->caller.tenant.name));
     }
@@ -134,6 +137,29 @@ static enum status write_requests(struct json_writer *writer, struct http_exchan
     json_writer_end_array(writer);
     free(views);
     return STATUS_OK;
+}
+
+/* The caller's own; who sees all requests sees all sessions. */
+static void write_sessions(struct json_writer *writer, struct http_exchange *exchange)
+{
+    static const struct {
+        Longhaul__V1__SessionState state;
+        const char *word;
+    } rows[] = {
+        {LONGHAUL__V1__SESSION_STATE__SESSION_STATE_READING, "reading"},
+        {LONGHAUL__V1__SESSION_STATE__SESSION_STATE_READY, "ready"},
+        {LONGHAUL__V1__SESSION_STATE__SESSION_STATE_SPILLED, "spilled"},
+        {LONGHAUL__V1__SESSION_STATE__SESSION_STATE_LOST, "lost"},
+    };
+    struct sessions_totals totals;
+    sessions_total(exchange->tools->errand->sessions, &totals,
+                   sees_all(exchange) ? NULL : exchange->caller.tenant.name);
+    json_writer_begin_object(writer, "sessions");
+    for (size_t r = 0; r < sizeof rows / sizeof rows[0]; r++)
+        json_writer_integer(writer, rows[r].word, totals.of_state[rows[r].state]);
+    json_writer_integer(writer, "tokens", totals.tokens);
+    json_writer_integer(writer, "held_bytes", totals.held_bytes);
+    json_writer_end_object(writer);
 }
 
 static enum status add_batch(void *context, const struct store_batch *batch)
@@ -183,6 +209,7 @@ static enum status write_state(struct json_writer *writer, struct http_exchange 
     json_writer_integer(writer, "prompt_tokens", totals.prompt_done);
     json_writer_integer(writer, "completion_tokens", totals.completion);
     TRY(write_requests(writer, exchange));
+    write_sessions(writer, exchange);
     TRY(write_groups(writer, errand->workers));
     TRY(write_batches(writer, exchange));
     json_writer_end_object(writer);

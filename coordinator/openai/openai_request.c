@@ -381,6 +381,14 @@ static enum status take_question(struct owned *own, const json_t *value, const c
     return STATUS_OK;
 }
 
+static enum status take_session(struct owned *own, const json_t *value, const char *key)
+{
+    const char *name = NULL;
+    TRY(read_text(&name, value, key));
+    own->generate.session = (char *)name;
+    return STATUS_OK;
+}
+
 static enum status take_raw(struct owned *own, const json_t *value, const char *key)
 {
     bool raw = false;
@@ -423,6 +431,7 @@ static const struct field {
     {"text", GENERATE, take_text},
     {"question", GENERATE, take_question},
     {"raw", GENERATE, take_raw},
+    {"session", GENERATE, take_session},
 };
 
 /* ---- a body ---- */
@@ -449,12 +458,30 @@ static enum status take_field(struct owned *own, struct status_details *details,
     return status;
 }
 
+/* The question goes behind the session's document, in its form. */
+static enum status check_session(struct owned *own, struct status_details *details)
+{
+    const char *question = own->document.question;
+    details->field = "session";
+    if (own->request.document[0] || own->has_text || own->prompt.raw)
+        return fail(STATUS_INVALID_ARGUMENT,
+                    "a session has its document: give a question without document, text or raw");
+    details->field = "question";
+    if (!question[0])
+        return fail(STATUS_INVALID_ARGUMENT, "a session is asked a question: give one");
+    own->prompt.content_case = LONGHAUL__V1__PROMPT__CONTENT_TEXT;
+    own->prompt.text = (char *)question;
+    return STATUS_OK;
+}
+
 /* What one field alone does not show. */
-static enum status check_whole(const struct owned *own, struct status_details *details)
+static enum status check_whole(struct owned *own, struct status_details *details)
 {
     static const char *const wanted[] = {"prompt", "messages", "document"};
     const bool has_document = own->request.document[0] != 0;
-    if (own->request.form == OPENAI_GENERATE) {
+    if (own->generate.session[0]) {
+        TRY(check_session(own, details));
+    } else if (own->request.form == OPENAI_GENERATE) {
         details->field = "document";
         if (has_document && own->has_text)
             return fail(STATUS_INVALID_ARGUMENT, "document and text are one thing: give one");

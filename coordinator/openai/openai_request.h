@@ -3,7 +3,8 @@
  *   /v1/completions         a text as it is, without the model's chat form
  *   /v1/chat/completions    a conversation
  *   /longhaul/v1/generate   a stored document or a text, and a question about it:
- *                           {"document": "documents/ID" | "sha256:HEX", "text", "question", "raw"}
+ *                           {"document": "documents/ID" | "sha256:HEX", "text", "question", "raw"},
+ *                           or {"session": "sessions/ID", "question"}
  *
  * All three take max_tokens, temperature, top_p, top_k, min_p, repetition_penalty, seed, stop,
  * method (a spelling), logprobs, model, stream and stream_options. What OpenAI has and this server

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """The real model beyond its trained window, held against reference values (tests/bench/data/golden_long.json).
 
-    python3 tests/bench/long_context.py --bin build/release/bin --model FILE [--methods NAME ...] [--out FILE]
+    python3 tests/bench/long_context.py --bin build/release/bin --model FILE [--methods NAME ...]
+                                       [--cache int8] [--out FILE]
 
 perplexity: a text of 16,384 tokens, the mean negative log-likelihood of each bucket of 1,024 tokens. A bucket is within 0.02 where
 the reference is below 3.1, and within 10 % elsewhere: there the model is lost, and rounding grows.
@@ -38,7 +39,7 @@ class Campaign:
 
     def longhaul(self, *words):
         command = [os.path.join(self.arguments.bin, "longhaul"), *words, "--model", self.arguments.model, "--workers",
-                   str(self.arguments.workers), "--json"]
+                   str(self.arguments.workers), "--cache", self.arguments.cache, "--json"]
         return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
                                          timeout=7200).stdout)
 
@@ -93,6 +94,7 @@ def main():
     parser.add_argument("--model", default=os.environ.get("LONGHAUL_TEST_MODEL"))
     parser.add_argument("--methods", nargs="*", default=[])
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--cache", choices=["bf16", "int8"], default="bf16")
     parser.add_argument("--only", choices=["perplexity", "retrieval"])
     parser.add_argument("--out")
     campaign = Campaign(parser.parse_args())
@@ -113,7 +115,8 @@ def main():
                                           check=True, capture_output=True, text=True, timeout=60).stdout)
         with open(campaign.arguments.out, "w", encoding="utf-8") as out:
             for row in [{"manifest": {"command": "tests/bench/long_context.py", "commit": commit,
-                                      "kernels": facts["best_kernels"], "workers": campaign.arguments.workers}},
+                                      "kernels": facts["best_kernels"], "workers": campaign.arguments.workers,
+                                      "cache": campaign.arguments.cache}},
                         *campaign.rows]:
                 print(json.dumps(row), file=out)
     print(f"{campaign.passed} passed, {campaign.failed} failed")

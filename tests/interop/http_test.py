@@ -9,6 +9,7 @@ import time
 import unittest
 
 from cluster_under_test import BIN, FOLDER, MODEL, pb, wait_until
+from longhaul.v1 import sessions_pb2 as sp
 from http_under_test import CHAT, COMPLETIONS, JSON, HttpTest, events_of
 
 import echo_oracle as oracle
@@ -108,6 +109,19 @@ class Answers(HttpTest):
             self.assertEqual(own[0]["delta"]["role"], "assistant")
             self.assertEqual("".join(choice["delta"].get("content", "") for choice in own), alone)
             self.assertEqual(own[-1]["finish_reason"], "length")
+
+    def test_a_session_is_asked(self):
+        create = self.channel.unary_unary("/longhaul.v1.Sessions/CreateSession",
+                                          request_serializer=lambda m: m.SerializeToString(),
+                                          response_deserializer=sp.Session.FromString)
+        create(sp.CreateSessionRequest(session_id="asked", document="LONG TEXT", session=sp.Session(raw=True)), timeout=20)
+        body = {"session": "sessions/asked", "question": "WHO", "max_tokens": 4}
+        said = self.post("/longhaul/v1/generate", body)[2]["text"]
+        self.assertEqual(said, oracle.answer_text(oracle.raw_ids("LONG TEXT\n\nWHO"), 4))
+        self.assertEqual(self.get("/longhaul/v1/state")[2]["sessions"]["ready"], 1)
+        for more, field in (({"text": "A"}, "session"), ({"raw": True}, "session"), ({"question": ""}, "question")):
+            self.assertEqual(self.expect(400, "POST", "/longhaul/v1/generate", {**body, **more})["param"], field)
+        self.expect(404, "POST", "/longhaul/v1/generate", {**body, "session": "sessions/none"}, says="no such session")
 
     def test_the_model_is_listed_and_found(self):
         model, = self.get("/v1/models")[2]["data"]

@@ -37,12 +37,12 @@ class SavedSessions(ClusterTest):
         return self.call("CreateSession", sp.CreateSessionRequest(
             session=sp.Session(raw=raw, method=pb.Method(spelling=method)), document=document, session_id=session_id))
 
-    def save(self, name):
-        return list(self.stream(SESSIONS + "SaveSession", sp.SaveSessionRequest(name=name), sp.SavedPart, 60))
+    def save(self, name, **fields):
+        return list(self.stream(SESSIONS + "SaveSession", sp.SaveSessionRequest(name=name, **fields), sp.SavedPart, 60))
 
-    def restore(self, parts, session_id=""):
+    def restore(self, parts, session_id="", **fields):
         def requests():
-            yield sp.RestoreSessionRequest(session=sp.RestoredSession(session_id=session_id, header=parts[0].header))
+            yield sp.RestoreSessionRequest(session=sp.RestoredSession(session_id=session_id, header=parts[0].header, **fields))
             for part in parts[1:]:
                 yield sp.RestoreSessionRequest(block=part.block)
         call = self.channel.stream_unary(SESSIONS + "RestoreSession", request_serializer=lambda m: m.SerializeToString(),
@@ -124,7 +124,12 @@ class SavedSessions(ClusterTest):
         self.assertIn("[digest]", error.details())
         error = self.expect_code(grpc.StatusCode.DATA_LOSS, lambda: self.restore([sp.SavedPart()] + parts[1:]))
         self.assertIn("[truncated]", error.details())
-        self.restore(parts, "whole")
+        made = self.restore(parts, "whole", request_id="once")
+        self.assertEqual(self.restore(parts, "whole", request_id="once"), made)
+        self.expect_code(grpc.StatusCode.ALREADY_EXISTS, lambda: self.restore(parts, "other", request_id="once"))
+        self.expect_code(grpc.StatusCode.ALREADY_EXISTS, lambda: self.save(made.name, request_id="once"))
+        self.assertEqual(len(self.save(made.name, request_id="save")), len(parts))
+        self.assertEqual(len(self.save(made.name, request_id="save")), len(parts))
         self.expect_code(grpc.StatusCode.ALREADY_EXISTS, lambda: self.restore(parts, "whole"))
         self.expect_code(grpc.StatusCode.NOT_FOUND, lambda: self.save("sessions/nothing"))
 

@@ -220,6 +220,24 @@ class Sessions(ClusterTest):
         self.delete(first.name)
         self.create(DOCUMENT * 2)
 
+    def test_a_request_id_is_kept_longer_than_its_session(self):
+        self.launch("--workers=1")
+        first = self.create(session_id="once", request_id="make")
+        grown = [self.append(first.name, MORE, "grow-%d" % n) for n in range(2)]
+        delete_by = lambda request_id: self.call(
+            "DeleteSession", sp.DeleteSessionRequest(name=first.name, request_id=request_id), sp.DeleteSessionResponse)
+        self.assertEqual(self.append(first.name, MORE, "grow-0"), grown[0])
+        delete_by("go")
+        delete_by("go")
+        self.expect_code(grpc.StatusCode.NOT_FOUND, lambda: delete_by("another"))
+        self.assertEqual(self.create(session_id="once", request_id="make"), first)
+        self.assertEqual(self.append(first.name, MORE, "grow-1"), grown[1])
+        self.expect_code(grpc.StatusCode.NOT_FOUND, lambda: self.get(first.name))
+        self.expect_code(grpc.StatusCode.ALREADY_EXISTS, lambda: self.create(session_id="other", request_id="make"))
+        self.expect_code(grpc.StatusCode.NOT_FOUND, lambda: self.append(first.name, MORE, "grow-2"))
+        again = self.create(session_id="once")
+        self.assertEqual(self.append(again.name, MORE, "grow-2").tokens, grown[0].tokens)
+
     def command(self, *words, code=0):
         result = subprocess.run([os.path.join(BIN, "longhaul"), "session", words[0], "--server", self.address, *words[1:]],
                                 stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
@@ -236,13 +254,16 @@ class Sessions(ClusterTest):
         made = self.command("create", "--id=report", "--raw", "--method=string:shift=64,local=16", files["report"])
         self.assertEqual(made, "sessions/report\n")
         answer = self.command("ask", "--max-tokens=20", "report", QUESTION)
+        for draft in ("none", "lookup"):
+            self.assertEqual(self.command("ask", "--max-tokens=20", "--draft", draft, "report", QUESTION), answer)
         events = self.ask_anew(DOCUMENT, method="string:shift=64,local=16")
         self.assertEqual(answer.rstrip("\n"), "".join(event.tokens.text for event in events).rstrip("\n"))
         tokens = self.get("sessions/report").tokens
         self.assertEqual(self.command("append", "sessions/report", files["more"]), "sessions/report\n")
         self.assertGreater(self.get("sessions/report").tokens, tokens)
         row = self.command("list").splitlines()[1].split()
-        self.assertEqual((row[0], row[1], row[4]), ("sessions/report", "ready", "1"))
+        self.assertEqual((row[0], row[1], row[4]), ("sessions/report", "ready", "3"))
+        self.assertEqual(self.cluster().sessions.ready, 1)
         self.command("delete", "report")
         self.command("delete", "report", code=66)
         self.assertEqual(len(self.command("list").splitlines()), 1)

@@ -100,6 +100,13 @@ function batchCard(batch) {
       fact("answers", count(batch.completion_tokens) + " tokens")));
 }
 
+function sessionsCard(sessions) {
+  return element("article", "card",
+    element("div", "facts", fact("ready", count(sessions.ready)), sessions.reading ? fact("being read", count(sessions.reading)) : null,
+      sessions.spilled ? fact("in files", count(sessions.spilled)) : null, sessions.lost ? fact("lost", count(sessions.lost)) : null,
+      fact("documents", count(sessions.tokens) + " tokens"), fact("of a worker's memory", Math.round(sessions.held_bytes / 1e6) + " MB")));
+}
+
 // The last values of a figure as a line, the newest at the right.
 function drawLine(id, values) {
   const most = Math.max(...values, 1), from = PAST - values.length;
@@ -140,6 +147,9 @@ function showState(state) {
   byId("line").replaceChildren(...waiting.slice(0, WAITING_SHOWN).map(waitingRow));
   if (waiting.length > WAITING_SHOWN) byId("line").append(element("small", "", "and " + (waiting.length - WAITING_SHOWN) + " more"));
   showList("groups", state.groups.map(groupCard), "No worker group has joined.");
+  const sessions = state.sessions;
+  byId("sessions-section").hidden = !(sessions.ready + sessions.reading + sessions.spilled + sessions.lost);
+  byId("sessions").replaceChildren(sessionsCard(sessions));
   byId("batches-section").hidden = !state.batches;
   showList("batches", (state.batches || []).map(batchCard), "No batch has been made.");
   byId("content").hidden = false;

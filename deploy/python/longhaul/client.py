@@ -8,7 +8,7 @@ import uuid
 import grpc
 
 from longhaul.errors import Error, Patience
-from longhaul.v1 import batches_pb2, inference_pb2
+from longhaul.v1 import batches_pb2, inference_pb2, sessions_pb2
 
 MESSAGE_BYTES = 36 << 20
 UPLOAD_BYTES = 1 << 20  # of one message of an upload
@@ -62,7 +62,7 @@ class Client:
         else:
             self.channel = grpc.secure_channel(target, grpc.ssl_channel_credentials(ca, key, certificate), options=options)
         self._methods = {}
-        for file in (inference_pb2, batches_pb2):
+        for file in (inference_pb2, batches_pb2, sessions_pb2):
             for service in file.DESCRIPTOR.services_by_name.values():
                 for method in service.methods:
                     self._methods[method.name] = ("/%s/%s" % (service.full_name, method.name),
@@ -178,6 +178,63 @@ class Client:
 
     def cluster(self):
         return self._call("GetCluster", inference_pb2.GetClusterRequest())
+
+    # ---- sessions ----
+
+    def create_session(self, document, session_id="", raw=False, method=None, expires_after_seconds=0, request_id=None,
+                       timeout=None):
+        """Has a document read and kept by the workers; returns its Session once it is. Ask it with
+        generate(question, session=NAME), stream or events."""
+        session = sessions_pb2.Session(raw=raw, expires_after_seconds=expires_after_seconds)
+        if method is not None:
+            session.method.spelling = method
+        return self._call("CreateSession", sessions_pb2.CreateSessionRequest(
+            session=session, session_id=session_id, request_id=self._request_id(request_id), document=document), timeout)
+
+    def append_to_session(self, name, text="", request_id=None, timeout=None):
+        """Has more read behind it; all of it where it is lost."""
+        return self._call("AppendToSession", sessions_pb2.AppendToSessionRequest(
+            name=name, request_id=self._request_id(request_id), text=text), timeout)
+
+    def session(self, name):
+        return self._call("GetSession", sessions_pb2.GetSessionRequest(name=name))
+
+    def sessions(self):
+        """All of the tenant's, the newest first, page by page."""
+        return self._pages("ListSessions", sessions_pb2.ListSessionsRequest(), "sessions")
+
+    def delete_session(self, name, request_id=None):
+        self._call("DeleteSession", sessions_pb2.DeleteSessionRequest(name=name, request_id=self._request_id(request_id)))
+
+    def save_session(self, name, timeout=None):
+        """The parts of a file of the session as they come (SavedPart): a header, then blocks. `longhaul session save` writes
+        a file of them; restore_session takes them."""
+        call = self._stub("SaveSession", "unary_stream")(
+            sessions_pb2.SaveSessionRequest(name=name), timeout=self.timeout if timeout is None else timeout,
+            metadata=self.metadata)
+        try:
+            yield from call
+        except grpc.RpcError as failure:
+            raise Error(failure) from None
+        finally:
+            call.cancel()
+
+    def restore_session(self, parts, session_id="", expires_after_seconds=0, timeout=None):
+        """A Session of such parts; none of its tokens is computed. It is not asked again by itself: parts come once."""
+        def messages():
+            first = True
+            for part in parts:
+                if first:
+                    yield sessions_pb2.RestoreSessionRequest(session=sessions_pb2.RestoredSession(
+                        session_id=session_id, expires_after_seconds=expires_after_seconds, header=part.header))
+                else:
+                    yield sessions_pb2.RestoreSessionRequest(block=part.block)
+                first = False
+        try:
+            return self._stub("RestoreSession", "stream_unary")(
+                messages(), timeout=self.timeout if timeout is None else timeout, metadata=self.metadata)
+        except grpc.RpcError as failure:
+            raise Error(failure) from None
 
     # ---- documents ----
 

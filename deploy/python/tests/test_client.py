@@ -38,6 +38,24 @@ def test_a_refusal_says_what_is_wrong_and_is_not_repeated(client):
     assert (caught.value.reason, caught.value.may_repeat) == ("CONTEXT_EXCEEDED", False)
 
 
+def test_a_session_is_made_asked_listed_and_forgotten(client):
+    session = client.create_session("A LONG DOCUMENT. ", session_id="report", raw=True, request_id="once")
+    assert client.create_session("A LONG DOCUMENT. ", session_id="report", raw=True, request_id="once") == session
+    whole = client.generate(document="A LONG DOCUMENT. ", text="WHO?", raw=True, max_tokens=9)
+    assert client.generate("WHO?", session=session.name, max_tokens=9).text == whole.text
+    assert client.append_to_session(session.name, "AND MORE. ").tokens > session.tokens
+    assert [found.name for found in client.sessions()] == ["sessions/report"]
+    assert client.session(session.name).questions == 1
+    assert client.cluster().sessions.ready == 1
+    client.delete_session(session.name)
+    with pytest.raises(longhaul.Error) as caught:
+        client.session(session.name)
+    assert caught.value.code == grpc.StatusCode.NOT_FOUND
+    with pytest.raises(longhaul.Error) as caught:
+        list(client.save_session(session.name))
+    assert caught.value.code == grpc.StatusCode.NOT_FOUND
+
+
 def batch_lines(client):
     names = [client.upload_document(text, title="t%d" % number).name for number, text in enumerate(DOCUMENTS)]
     lines, expected = [], {}
