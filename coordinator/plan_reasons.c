@@ -115,12 +115,20 @@ static void tell_mesh(struct plan_reasons *reasons, const struct planner_weighed
             tensor, (double)weighed->whole_bytes / 0x1p30, (double)weighed->memory_bytes / 0x1p30);
 }
 
+static void tell_sharers(struct plan_reasons *reasons, const struct planner_weighed *weighed)
+{
+    add(reasons, "weights lie in a host's memory once for %d workers: %.1f MB of it",
+        weighed->weight_sharers, (double)weighed->weights_bytes / 1e6);
+}
+
 void plan_reasons_tell(struct plan_reasons *reasons, const struct planner_weighed *weighed,
                        const struct cost_file *costs)
 {
     reasons->count = 0;
     if (group_choice_tensor(&weighed->choice.group) > 1)
         tell_mesh(reasons, weighed);
+    if (weighed->weight_sharers > 1)
+        tell_sharers(reasons, weighed);
     if (weighed->choice.group.workers > 1) {
         tell_partition(reasons, weighed);
         tell_schedule(reasons, weighed);

@@ -4,7 +4,7 @@
 #include "coordinator/planner.h"
 #include "proto/cost_file.h"
 
-enum { PLAN_REASONS_MAX = 6, PLAN_REASON_BYTES = 256 };
+enum { PLAN_REASONS_MAX = 7, PLAN_REASON_BYTES = 256 };
 
 struct plan_reasons {
     char lines[PLAN_REASONS_MAX][PLAN_REASON_BYTES]; /* [count] */

@@ -309,6 +309,8 @@ enum status planner_weigh(const struct planner *planner, struct planner_weighed 
                           const struct planner_request *request)
 {
     TRY(read_request(planner, &weighed->wanted, details, facts, request));
+    weighed->weight_sharers = facts->weight_sharers;
+    weighed->weights_bytes = facts->weights_bytes;
     weighed->whole_bytes = facts->whole_bytes;
     weighed->memory_bytes = facts->memory_bytes;
     const enum status status = weigh(planner, weighed, facts);

@@ -95,8 +95,10 @@ struct planner_weighed {
     struct chooser_request wanted;
     struct choice choice;
     struct chooser_weighed seconds;
-    int64_t whole_bytes,
-        memory_bytes; /* that a tensor axis was chosen by: as struct workers_facts */
+    int weight_sharers;    /* as struct workers_facts, which a plan tells */
+    int64_t weights_bytes; /* likewise */
+    int64_t whole_bytes;   /* that a tensor axis was chosen by, against: */
+    int64_t memory_bytes;
 };
 
 /* OUT_OF_RANGE, with the numbers in `details`, for more than the context; INVALID_ARGUMENT, with

@@ -111,6 +111,19 @@ int worker_group_tensor(const struct group *group)
     return divides ? tensor : 1;
 }
 
+int worker_group_sharers(const struct rank *rank)
+{
+    return rank->load.weight_sharers > 1 ? rank->load.weight_sharers : 1;
+}
+
+int64_t worker_group_memory(const struct rank *rank)
+{
+    const int64_t weights = rank->load.weights_bytes;
+    if (rank->memory_bytes == 0)
+        return 0;
+    return rank->memory_bytes + weights - weights / worker_group_sharers(rank);
+}
+
 int64_t worker_group_pool_bytes(const struct group *group)
 {
     int64_t least = group->ranks[0].load.pool_bytes;

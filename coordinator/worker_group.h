@@ -103,6 +103,13 @@ int worker_group_places(const struct group *group);
 /* Places of its tensor axis, as rank 0 says. Under the lock. */
 int worker_group_tensor(const struct group *group);
 
+/* Ranks that map one copy of the rank's weights, itself included. Under the lock. */
+int worker_group_sharers(const struct rank *rank);
+
+/* What the rank has for arenas, where weights count whole that others map too; 0: not known. Under
+ * the lock. */
+int64_t worker_group_memory(const struct rank *rank);
+
 /* The bytes of the smallest pool of its ranks; 0: no limit. Under the lock. */
 int64_t worker_group_pool_bytes(const struct group *group);
 

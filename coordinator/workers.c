@@ -548,7 +548,8 @@ static void describe(const struct workers *workers, const struct group *group,
         .serial = group->serial,
         .size = group->size,
         .threads = group->ranks[0].threads,
-        .memory_bytes = group->ranks[0].memory_bytes,
+        .memory_bytes = worker_group_memory(&group->ranks[0]),
+        .weight_sharers = worker_group_sharers(&group->ranks[0]),
         .cache = cache_of(group->ranks[0].load.cache),
         .shared_memory_bus = group->shared_memory_bus,
         .context_tokens = group->context_tokens,
@@ -574,8 +575,12 @@ static void describe(const struct workers *workers, const struct group *group,
         const struct rank *rank = &group->ranks[i];
         if (rank->threads < facts->threads)
             facts->threads = rank->threads;
-        if (rank->memory_bytes < facts->memory_bytes)
-            facts->memory_bytes = rank->memory_bytes;
+        const int sharers = worker_group_sharers(rank);
+        const int64_t memory_bytes = worker_group_memory(rank);
+        if (memory_bytes < facts->memory_bytes)
+            facts->memory_bytes = memory_bytes;
+        if (sharers < facts->weight_sharers)
+            facts->weight_sharers = sharers;
         facts->weights_bytes = larger(facts->weights_bytes, rank->load.weights_bytes);
         facts->base_bytes = larger(facts->base_bytes, rank->load.base_bytes);
         facts->scratch_bytes = larger(facts->scratch_bytes, rank->load.scratch_bytes);

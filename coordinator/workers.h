@@ -69,6 +69,7 @@ struct workers_facts {
     int64_t base_bytes;
     int64_t scratch_bytes; /* likewise */
     int tensor;            /* places of the tensor axis; 0: 1. It divides the size */
+    int weight_sharers;    /* ranks that map one copy of their weights, the fewest of any; 0: 1 */
     int64_t whole_bytes;   /* that a rank would need without it; 0: it was asked for */
     /* The same two by place of a tensor axis of several. */
     struct {

@@ -8,7 +8,7 @@ INLINE __m256i add_products(__m256i sums, __m256i quants, __m256i units)
     return _mm256_dpwssd_avx_epi32(sums, quants, units);
 }
 
-MATMUL_RUNS(add_products)
+MATMUL_RUNS(add_products, NULL)
 
 void matmul_decode_avx2_vnni(const struct matmul_args *args)
 {

@@ -8,7 +8,7 @@ INLINE __m512i add_products(__m512i sums, __m512i quants, __m512i units)
     return _mm512_add_epi32(sums, _mm512_madd_epi16(quants, units));
 }
 
-MATMUL_RUNS(add_products)
+MATMUL_RUNS(add_products, NULL)
 
 void matmul_decode_avx512(const struct matmul_args *args)
 {

@@ -160,6 +160,22 @@ static struct matmul_input load_rows(const struct matmul_args *args)
     return input;
 }
 
+/* Does the rows of a tile from pass->row on, `left` or fewer; how many. */
+static int run_next(struct matmul_pass *pass, const struct matmul_passes *passes,
+                    enum matmul_layout layout, int64_t left)
+{
+    if (passes->many[layout] && left >= MATMUL_MANY_ROWS) {
+        pass->rows = (int)left;
+        passes->many[layout](pass);
+        return pass->rows;
+    }
+    pass->rows = matmul_layout_has_scale(layout) ? passes->quantised_rows : passes->plain_rows;
+    while (pass->rows > left)
+        pass->rows /= 2;
+    passes->runs[layout](pass);
+    return pass->rows;
+}
+
 /* `panels` panels from output o on. */
 static void multiply_panels(const struct matmul_args *args, const struct matmul_input *input,
                             const struct matmul_passes *passes, int64_t o, int panels)
@@ -171,18 +187,17 @@ static void multiply_panels(const struct matmul_args *args, const struct matmul_
     pass.panel_bytes = (size_t)input->blocks * matmul_panel_block_bytes(layout);
     pass.panel =
         (const char *)args->weights->packed + (size_t)(o / MATMUL_SPLIT) * pass.panel_bytes;
-    pass.rows = matmul_layout_has_scale(layout) ? passes->quantised_rows : passes->plain_rows;
-    for (; pass.row < input->rows; pass.row += pass.rows) {
-        while (pass.rows > input->rows - pass.row)
-            pass.rows /= 2;
+    while (pass.row < input->rows) {
         pass.out = out + pass.row * pass.out_stride;
-        passes->runs[layout](&pass);
+        pass.row += run_next(&pass, passes, layout, input->rows - pass.row);
     }
-    for (int64_t i = 0; i < input->rows * panels; i++) {
-        int64_t at = o + i % panels * MATMUL_SPLIT;
-        put_sums(args->y + i / panels * args->y_stride + at, out + i * MATMUL_SPLIT,
-                 matmul_least(MATMUL_SPLIT, args->out_end - at), args->accumulate);
-    }
+    const float *sums = out;
+    for (int64_t r = 0; r < input->rows; r++)
+        for (int p = 0; p < panels; p++, sums += MATMUL_SPLIT) {
+            const int64_t at = o + p * MATMUL_SPLIT;
+            put_sums(args->y + r * args->y_stride + at, sums,
+                     matmul_least(MATMUL_SPLIT, args->out_end - at), args->accumulate);
+        }
 }
 
 void matmul_input_walk(const struct matmul_args *args, const struct matmul_passes *passes)

@@ -10,7 +10,7 @@
 #include "kernels/kernels.h"
 #include "kernels/matmul_panel.h"
 
-enum { MATMUL_INPUT_ROWS = 16, MATMUL_PASS_PANELS = 2 };
+enum { MATMUL_INPUT_ROWS = 16, MATMUL_PASS_PANELS = 2, MATMUL_MANY_ROWS = 9 };
 
 /* A tile of rows. The rows of a block lie side by side, so that a panel is walked with one stream
  * of x. Pairs of units lie as their quants do: (k, k + 4) under nibbles, (k, k + 1) under bytes. */
@@ -43,7 +43,7 @@ struct matmul_pass {
     size_t panel_bytes; /* from one panel to the next */
     const struct matmul_input *input;
     int64_t row; /* of the input, the first of `rows` */
-    int rows;    /* a power of two */
+    int rows;    /* a power of two, or many */
     int panels;  /* 1..MATMUL_PASS_PANELS */
 };
 
@@ -53,15 +53,18 @@ typedef void matmul_run_pass(const struct matmul_pass *pass);
 struct matmul_passes {
     int plain_rows, quantised_rows; /* of the largest pass: powers of two */
     matmul_run_pass *runs[MATMUL_LAYOUT_COUNT];
+    /* Of all rows of a tile from MATMUL_MANY_ROWS on; NULL: they are passes of few. */
+    matmul_run_pass *many[MATMUL_LAYOUT_COUNT];
 };
 
-/* Defines a layout's run over a variant's own, inlined run_pass(layout, pass, add), for all. */
+/* Defines a layout's run over a variant's own, inlined run_pass(layout, pass, add), for all. What
+ * follows `add` is the many. */
 #define MATMUL_RUN(name, layout, add)                                                              \
     static void name(const struct matmul_pass *pass)                                               \
     {                                                                                              \
         run_pass(layout, pass, add);                                                               \
     }
-#define MATMUL_RUNS(add)                                                                           \
+#define MATMUL_RUNS(add, ...)                                                                      \
     MATMUL_RUN(run_floats, MATMUL_LAYOUT_FLOATS, add)                                              \
     MATMUL_RUN(run_halves, MATMUL_LAYOUT_HALVES, add)                                              \
     MATMUL_RUN(run_pairs, MATMUL_LAYOUT_PAIRS, add)                                                \
@@ -74,7 +77,8 @@ struct matmul_passes {
                                                 QUANTISED_ROWS,                                    \
                                                 {run_floats, run_halves, run_pairs, run_bytes,     \
                                                  run_nibbles, run_nibbles_min, run_wide_nibbles,   \
-                                                 run_wide_bytes}};
+                                                 run_wide_bytes},                                  \
+                                                {__VA_ARGS__}};
 
 /* A whole call. Of a tile's rows, the largest passes go first. */
 void matmul_input_walk(const struct matmul_args *args, const struct matmul_passes *passes);

@@ -1,14 +1,16 @@
 /* Owns nothing. Promises the same mesh on all ranks. */
 #include "worker/rank_mesh.h"
 
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "proto/log.h"
 #include "proto/plan/tensor_fit.h"
 #include "worker/engine/weights.h"
 
 /* What a thread's scratch and rows of logits are taken to be before there is a device. */
-enum { SCRATCH_BYTES = 2 << 20, LOGIT_ROWS = 96 };
+enum { SCRATCH_BYTES = 2 << 20, LOGIT_ROWS = 96, NODES_BYTES = 96 };
 
 static int64_t slice_bytes(void *context, const struct tensor_slice *slice)
 {
@@ -16,16 +18,36 @@ static int64_t slice_bytes(void *context, const struct tensor_slice *slice)
     return (int64_t)weights_bytes(args->model, slice, args->kernels);
 }
 
-/* What every rank has; 0: some do not know. */
-static enum status least_memory(int64_t *least, struct transport *transport, int64_t own)
+/* Of a rank. */
+struct word {
+    int64_t memory_bytes;
+    char nodes[NODES_BYTES];
+    int32_t local_size;
+};
+
+/* What every rank has, 0: some do not know; and how many ranks of a host can map one copy of
+ * weights: its fewest, where all lie on the same memory nodes. */
+static enum status agree_on_memory(struct tensor_fit_request *request, struct transport *transport,
+                                   const struct rank_mesh_args *args)
 {
-    int64_t *all = calloc((size_t)transport->size, sizeof *all);
+    struct word *all = calloc((size_t)transport->size, sizeof *all);
     if (!all)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory to lay out %d ranks", transport->size);
-    const enum status status = transport_gather_each(transport, &own, all, sizeof own);
-    *least = own;
-    for (int rank = 0; status == STATUS_OK && rank < transport->size; rank++)
-        *least = all[rank] < *least ? all[rank] : *least;
+    struct word *own = &all[transport->rank];
+    own->memory_bytes = args->memory_bytes;
+    own->local_size = transport->local_size;
+    snprintf(own->nodes, sizeof own->nodes, "%s", args->nodes);
+    const enum status status = transport_gather_each(transport, own, all, sizeof *all);
+    request->limit_bytes = own->memory_bytes;
+    request->sharers = own->local_size;
+    for (int rank = 0; status == STATUS_OK && rank < transport->size; rank++) {
+        const struct word *word = &all[rank];
+        const int sharers = strcmp(word->nodes, all[0].nodes) == 0 ? word->local_size : 1;
+        if (word->memory_bytes < request->limit_bytes)
+            request->limit_bytes = word->memory_bytes;
+        if (sharers < request->sharers)
+            request->sharers = sharers;
+    }
     free(all);
     return status;
 }
@@ -66,7 +88,7 @@ static enum status weigh(struct rank_mesh *made, struct transport *transport,
         .context = (void *)(size_t)args, /* only read */
     };
     struct tensor_fit fit;
-    TRY(least_memory(&request.limit_bytes, transport, args->memory_bytes));
+    TRY(agree_on_memory(&request, transport, args));
     TRY(tensor_fit_find(&fit, &request));
     made->mesh.tensor = fit.tensor;
     made->mesh.sequence = transport->size / fit.tensor;

@@ -16,6 +16,7 @@ struct rank_mesh_args {
     int sequences; /* at a time */
     int64_t context_tokens;
     int64_t memory_bytes; /* of this rank's arenas; 0: not known */
+    const char *nodes;    /* the memory nodes of its threads */
 };
 
 struct rank_mesh {

@@ -589,6 +589,7 @@ static enum status choose_mesh(struct serve_rank *rank, struct rank_mesh *mesh,
         .sequences = rank->commands.room,
         .context_tokens = rank->welcome.context_tokens,
         .memory_bytes = rank->memory_bytes,
+        .nodes = rank->cores.binding.nodes,
     };
     return rank_mesh_choose(mesh, rank->transport, &args);
 }
@@ -637,6 +638,7 @@ static enum status load(struct serve_rank *rank, const struct model *model)
     loaded.pool_slots = group->pool_slots;
     loaded.tensor = mesh.mesh.tensor;
     loaded.whole_bytes = mesh.whole_bytes;
+    loaded.weight_sharers = engine_weight_sharers(engine);
     struct link_message told;
     set_links(&loaded, &told, &links);
     loaded.pool_bytes = group->pool_slots * memory_slot_bytes(group, engine_shape(engine));
@@ -646,6 +648,7 @@ static enum status load(struct serve_rank *rank, const struct model *model)
              log_real("link_mb_per_second", slowest_link(&links)->bytes_per_second / 1e6, 0),
              log_real("link_us", slowest_link(&links)->latency_s * 1e6, 0),
              log_real("weights_mib", (double)weights / 0x1p20, 1),
+             log_integer("weight_sharers", loaded.weight_sharers),
              log_real("base_mib", (double)rank->reports.base_bytes / 0x1p20, 1));
     return reports_loaded(&rank->reports, &loaded);
 }

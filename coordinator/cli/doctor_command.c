@@ -278,9 +278,10 @@ static void check_model(struct report *report, const char *path)
     const struct model_spec *spec = model_spec(model);
     double file_bytes = (double)checkpoint_bytes(model_checkpoint(model));
     bool fits = report->available_bytes == 0 || file_bytes < report->available_bytes;
-    add(report, fits ? LEVEL_OK : LEVEL_FAIL, "model", "%.*s, %s, %d layers, %.1f MB%s",
-        (int)spec->architecture.bytes, spec->architecture.text, spec->file_type, spec->layers,
-        file_bytes / 1e6, fits ? "" : "; larger than the free memory: share it out over machines");
+    add(report, fits ? LEVEL_OK : LEVEL_FAIL, "model",
+        "%.*s, %s, %d layers, %.1f MB, once for all workers here%s", (int)spec->architecture.bytes,
+        spec->architecture.text, spec->file_type, spec->layers, file_bytes / 1e6,
+        fits ? "" : "; larger than the free memory: share it out over machines");
     check_text(report, model_vocab(model));
     model_close(model);
 }

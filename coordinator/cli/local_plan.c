@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <jansson.h>
 
@@ -79,6 +80,21 @@ static int64_t relaid_bytes(void *context, const struct tensor_slice *slice)
 
 /* ---- the mesh ---- */
 
+/* Whether all of this host's memory is alike near to every core: then one copy of weights does. */
+static bool has_one_memory_node(void)
+{
+    return access("/sys/devices/system/node/node1", F_OK) != 0;
+}
+
+/* Each place of a tensor axis has its own weights, once for all workers. */
+static int64_t shared_bytes(const struct workers_facts *facts)
+{
+    int64_t bytes = 0;
+    for (int place = 0; place < facts->tensor; place++)
+        bytes += (facts->weight_sharers - 1) * facts->slices[place].weights_bytes;
+    return bytes;
+}
+
 /* Of one worker, where all are on this host. */
 static int64_t share_of_memory(const struct workers_facts *facts, const struct config *config)
 {
@@ -110,6 +126,7 @@ static enum status find_mesh(struct workers_facts *facts, struct relaying *relay
                       .scratch_bytes = SCRATCH_BYTES,
                       .logit_rows = LOGIT_ROWS},
             .limit_bytes = share_of_memory(facts, config),
+            .sharers = has_one_memory_node() ? facts->size : 1,
             .weights_bytes = relaid_bytes,
             .context = relaying,
         };
@@ -119,6 +136,7 @@ static enum status find_mesh(struct workers_facts *facts, struct relaying *relay
         facts->whole_bytes = fit.whole_bytes;
         facts->memory_bytes = request.limit_bytes;
     }
+    facts->weight_sharers = has_one_memory_node() ? facts->size / facts->tensor : 1;
     for (int place = 0; place < facts->tensor; place++) {
         struct tensor_slice slice;
         TRY(tensor_slice_make(&slice, &shape, facts->tensor, place));
@@ -150,7 +168,7 @@ static void ask_worker(struct workers_facts *facts, json_t **reply, const char *
     *reply = said;
 }
 
-static enum status guess_facts(struct workers_facts *facts, int64_t *host_bytes,
+static enum status guess_facts(struct workers_facts *facts, struct local_plan_memory *memory,
                                const struct model *model, const struct config *config,
                                int64_t context_tokens)
 {
@@ -163,7 +181,7 @@ static enum status guess_facts(struct workers_facts *facts, int64_t *host_bytes,
         .logit_rows = LOGIT_ROWS,
     };
     ask_worker(facts, &said, config_text(config, "engine.kernels"));
-    *host_bytes = facts->memory_bytes;
+    memory->free_bytes = facts->memory_bytes;
     bool is_reference = strcmp(facts->kernels, "reference") == 0;
     facts->cache = is_reference ? CHOICE_CACHE_F32 : CHOICE_CACHE_BF16;
     if (strcmp(config_text(config, "engine.cache"), "int8") == 0)
@@ -175,6 +193,7 @@ static enum status guess_facts(struct workers_facts *facts, int64_t *host_bytes,
     };
     const enum status status = find_mesh(facts, &relaying, config, context_tokens);
     json_decref(said);
+    memory->shared_bytes = shared_bytes(facts);
     int share = usable_cores() / facts->size;
     facts->threads = threads ? threads : share > 1 ? share : 1;
     return status;
@@ -208,7 +227,7 @@ static enum status forecast(Longhaul__V1__PlanResponse **plan, const struct plan
     return status;
 }
 
-enum status local_plan_make(Longhaul__V1__PlanResponse **plan, int64_t *host_bytes,
+enum status local_plan_make(Longhaul__V1__PlanResponse **plan, struct local_plan_memory *memory,
                             const struct local_plan_args *args)
 {
     const struct config *config = args->config;
@@ -228,6 +247,6 @@ enum status local_plan_make(Longhaul__V1__PlanResponse **plan, int64_t *host_byt
     if (costs.known)
         defaults.costs = &costs.file;
     TRY(planner_init(&planner, model_spec(args->model), &defaults));
-    TRY(guess_facts(&facts, host_bytes, args->model, config, defaults.context_tokens));
+    TRY(guess_facts(&facts, memory, args->model, config, defaults.context_tokens));
     return forecast(plan, &planner, &facts, args);
 }

@@ -16,8 +16,15 @@ struct local_plan_args {
     int64_t max_tokens; /* below 0: as many as a request that does not say */
 };
 
+/* Of this host, where all the workers are. */
+struct local_plan_memory {
+    int64_t free_bytes;   /* 0: not known */
+    int64_t shared_bytes; /* of the ranks' weights, what lies there once and is counted again */
+};
+
 /* The caller frees the plan with longhaul__v1__plan_response__free_unpacked. What only a worker
  * knows (scratch, how weights are laid out) is estimated: memory is right to a few per cent.
- * `*host_bytes` is the memory that is free here, 0 where it is not known. */
-MUST_CHECK enum status local_plan_make(Longhaul__V1__PlanResponse **plan, int64_t *host_bytes,
+ */
+MUST_CHECK enum status local_plan_make(Longhaul__V1__PlanResponse **plan,
+                                       struct local_plan_memory *memory,
                                        const struct local_plan_args *args);

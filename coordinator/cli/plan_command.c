@@ -36,9 +36,11 @@ static void show(const Longhaul__V1__PlanResponse *plan, bool json)
 }
 
 /* All workers of a local plan share this host's memory. */
-static enum status check_fits(const Longhaul__V1__PlanResponse *plan, int64_t host_bytes)
+static enum status check_fits(const Longhaul__V1__PlanResponse *plan,
+                              const struct local_plan_memory *memory)
 {
-    int64_t wanted = 0;
+    const int64_t host_bytes = memory->free_bytes;
+    int64_t wanted = -memory->shared_bytes;
     for (size_t i = 0; i < plan->n_ranks; i++)
         wanted += plan->ranks[i]->memory_bytes;
     if (host_bytes == 0 || wanted <= host_bytes)
@@ -68,12 +70,12 @@ static enum status plan_here(const struct options *options, const struct config 
         status = prompt_input_count(&prompt, &args.prompt_tokens, model,
                                     config_text(config, "model.chat_template"));
     args.model = model;
-    int64_t host_bytes = 0;
+    struct local_plan_memory memory = {0};
     if (status == STATUS_OK)
-        status = local_plan_make(&plan, &host_bytes, &args);
+        status = local_plan_make(&plan, &memory, &args);
     if (status == STATUS_OK) {
         show(plan, options->json);
-        status = check_fits(plan, host_bytes);
+        status = check_fits(plan, &memory);
         longhaul__v1__plan_response__free_unpacked(plan, NULL);
     }
     model_close(model);

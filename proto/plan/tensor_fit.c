@@ -7,6 +7,7 @@
 static enum status needed(int64_t *bytes, const struct tensor_fit_request *request, int places)
 {
     struct group_choice group = group_choice_usual(request->ranks / places);
+    const int sharers = request->sharers > places ? request->sharers / places : 1;
     group.tensor = places;
     group.cache = request->cache;
     snprintf(group.kernels, sizeof group.kernels, "%s", request->kernels);
@@ -16,7 +17,7 @@ static enum status needed(int64_t *bytes, const struct tensor_fit_request *reque
         struct tensor_slice slice;
         TRY(tensor_slice_make(&slice, request->shape, places, place));
         struct model_shape shape = tensor_slice_shape(request->shape, &slice);
-        shape.weights_bytes = request->weights_bytes(request->context, &slice);
+        shape.weights_bytes = request->weights_bytes(request->context, &slice) / sharers;
         const int64_t own = memory_group_least(&group, &shape, &request->needs);
         *bytes = own > *bytes ? own : *bytes;
     }

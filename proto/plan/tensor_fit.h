@@ -16,6 +16,7 @@ struct tensor_fit_request {
     enum choice_cache cache;
     struct memory_request needs; /* of a rank that has the whole model */
     int64_t limit_bytes;         /* of the rank that has least; 0: no limit */
+    int sharers; /* ranks of a host that map one copy of weights that are alike; 0: 1 */
     /* Bytes that a slice's weights take once they are re-laid. */
     int64_t (*weights_bytes)(void *context, const struct tensor_slice *slice);
     void *context;
@@ -23,8 +24,9 @@ struct tensor_fit_request {
 
 struct tensor_fit {
     int tensor; /* the shortest axis that fits; where none does, the one that needs least */
-    int64_t needed_bytes; /* with it, of the rank that needs most */
-    int64_t whole_bytes;  /* with none */
+    int64_t
+        needed_bytes; /* with it, of the rank that needs most; of a copy that it shares, its part */
+    int64_t whole_bytes; /* with none */
 };
 
 /* Weighs every number of places that divides the ranks and that the model allows. INVALID_ARGUMENT

@@ -2,6 +2,7 @@
 end together. Arguments: the folder of the programs and the program that writes a small model file."""
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -90,6 +91,13 @@ class Mesh(unittest.TestCase):
         self.assertIn("weights are shared out over 2 ranks because a rank would need", told.stdout)
         asked = self.longhaul("plan", "--prompt-tokens", "100", "--workers", "2", "--mesh", "tensor=2")
         self.assertIn("because that was asked for", asked.stdout)
+
+    def test_weights_lie_in_a_hosts_memory_once(self):
+        for mesh, sharers in (("sequence=2", 2), ("tensor=2", 1), ("tensor=2,sequence=2", 2)):
+            result = self.longhaul("run", "--raw", "--prompt", "a", "--max-tokens", "2", "--mesh", mesh, "--log-level", "info")
+            self.assertEqual(result.returncode, 0, result.stderr)
+            found = re.findall(r"weight_sharers=(\d+)", result.stderr)
+            self.assertEqual(set(found), {str(sharers)}, result.stderr)
 
     def test_axes_that_are_not_the_workers_are_refused(self):
         for arguments, code, words in ((("--mesh", "tensor=2", "--workers", "3"), None, "cannot be laid out over 3 workers"),

@@ -25,6 +25,7 @@
 #include "worker/engine/sequence.h"
 #include "worker/engine/transfer.h"
 #include "worker/engine/turn_post.h"
+#include "worker/engine/weights_share.h"
 
 /* Rows of a step: each answer's next token, and drafted ones. */
 enum { CAUSE_BYTES = 512, ROWS_MOST = CHOICE_SEQUENCES_MAX + MEMORY_DRAFT_ROWS };
@@ -39,6 +40,7 @@ struct comer {
 struct engine {
     struct transport *transport; /* of all ranks of the group */
     struct group_axes axes;
+    struct weights_share share;
     struct device *device;
     struct engine_options options;
     struct forward forward;
@@ -72,7 +74,8 @@ static enum status prepare(struct engine *engine)
     struct group_choice *group = &engine->options.group;
     const int rank = engine->transport->rank;
     const int64_t limit_bytes =
-        pool_size_limit(device, engine->transport, engine->options.memory_bytes);
+        pool_size_limit(device, engine->transport, engine->options.memory_bytes,
+                        weights_share_elsewhere(&engine->share, device->shape.weights_bytes));
     group->cache = device->cache;
     snprintf(group->kernels, sizeof group->kernels, "%s", device->kernels);
     if (group->pool_slots == 0)
@@ -102,31 +105,26 @@ enum status engine_create(struct engine **out, const struct model *model,
 {
     enum status status = STATUS_OK;
     struct tensor_slice slice;
-    TRY(group_axes_slice(&slice, model, &options->group, transport));
-    if (slice.places > 1 && options->streams)
-        return fail(STATUS_UNIMPLEMENTED,
-                    "mesh: ranks on GPUs do not share out a model's weights over a tensor axis of "
-                    "%d: use --mesh tensor=1, or workers on CPUs",
-                    slice.places);
+    TRY(group_axes_slice(&slice, model, &options->group, transport, options->streams != NULL));
     struct engine *engine = calloc(1, sizeof *engine);
     if (!engine)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the engine");
     const struct device_cpu_options device_options = {
-        .kernels = options->kernels,
-        .int8_cache = options->int8_cache,
-        .binding = options->binding,
-        .threads = options->threads,
-        .slice = &slice,
-        .local_rank = transport->local_rank,
-        .local_size = transport->local_size,
+        options->kernels, options->int8_cache,  options->binding,      options->threads,
+        &slice,           &engine->share.store, transport->local_rank, transport->local_size,
     };
     engine->transport = transport;
     engine->options = *options;
     pthread_mutex_init(&engine->lock, NULL);
+    const struct weights_share_args sharing = {model, &slice, options->kernels, options->binding,
+                                               options->streams != NULL};
+    TRY_ELSE(weights_share_open(&engine->share, transport, &sharing), undo);
     if (options->streams)
         TRY_ELSE(device_cuda_create(&engine->device, model, options->streams), undo);
     else
         TRY_ELSE(device_cpu_create(&engine->device, model, &device_options), undo);
+    TRY_ELSE(weights_share_settle(&engine->share), undo);
+    weights_share_close(&engine->share);
     TRY_ELSE(prepare(engine), undo);
     TRY_ELSE(make_lists(engine), undo);
     TRY_ELSE(group_axes_split(&engine->axes, &options->group, transport), undo);
@@ -159,6 +157,7 @@ void engine_destroy(struct engine *engine)
     free(engine->comers);
     engine_queue_deinit(&engine->queue);
     group_axes_deinit(&engine->axes);
+    weights_share_close(&engine->share);
     free(engine);
 }
 
@@ -186,6 +185,11 @@ int64_t engine_pool_free(struct engine *engine)
 {
     places_forget_prefixes(&engine->places);
     return panel_pool_free(engine->places.pool);
+}
+
+int engine_weight_sharers(const struct engine *engine)
+{
+    return engine->share.sharers;
 }
 
 const char *engine_facts(const struct engine *engine)

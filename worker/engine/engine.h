@@ -173,6 +173,9 @@ const struct memory_request *engine_needs(const struct engine *engine);
 int64_t engine_memory_bytes(const struct engine *engine); /* all that was allocated */
 const struct group_choice *engine_group(const struct engine *engine);
 
+/* Ranks that map one copy of this rank's weights, itself included. */
+int engine_weight_sharers(const struct engine *engine);
+
 /* For tests: slots of this rank's pool that no sequence or resident holds; lets go of all prefixes.
  */
 int64_t engine_pool_free(struct engine *engine);

@@ -4,7 +4,8 @@
 #include "worker/engine/transport/transport_split.h"
 
 enum status group_axes_slice(struct tensor_slice *slice, const struct model *model,
-                             const struct group_choice *group, const struct transport *world)
+                             const struct group_choice *group, const struct transport *world,
+                             bool on_gpus)
 {
     const struct model_shape shape = spec_shape(model_spec(model), 0);
     const int places = group_choice_tensor(group);
@@ -12,6 +13,11 @@ enum status group_axes_slice(struct tensor_slice *slice, const struct model *mod
         return fail(STATUS_INVALID_ARGUMENT,
                     "the mesh has %d x %d ranks (sequence, tensor), and the group has %d",
                     group->workers, places, world->size);
+    if (places > 1 && on_gpus)
+        return fail(STATUS_UNIMPLEMENTED,
+                    "mesh: ranks on GPUs do not share out a model's weights over a tensor axis of "
+                    "%d: use --mesh tensor=1, or workers on CPUs",
+                    places);
     return tensor_slice_make(slice, &shape, places, world->rank % places);
 }
 

@@ -16,10 +16,10 @@ struct group_axes {
 };
 
 /* What the rank has of the model. INVALID_ARGUMENT where the group's axes are not its ranks, or the
- * tensor axis is longer than the model allows. */
+ * tensor axis is longer than the model allows; UNIMPLEMENTED for one of ranks on GPUs. */
 MUST_CHECK enum status group_axes_slice(struct tensor_slice *slice, const struct model *model,
                                         const struct group_choice *group,
-                                        const struct transport *world);
+                                        const struct transport *world, bool on_gpus);
 
 /* All ranks call it. */
 MUST_CHECK enum status group_axes_split(struct group_axes *axes, const struct group_choice *group,

@@ -7,10 +7,10 @@
 #include "proto/plan/memory_plan.h"
 
 int64_t pool_size_limit(const struct device *device, const struct transport *transport,
-                        int64_t asked_bytes)
+                        int64_t asked_bytes, int64_t elsewhere_bytes)
 {
     if (asked_bytes > 0)
-        return asked_bytes;
+        return asked_bytes + elsewhere_bytes;
     if (device->memory_bytes > 0)
         return device->memory_bytes;
     const int64_t free_bytes = (int64_t)sysconf(_SC_AVPHYS_PAGES) * sysconf(_SC_PAGESIZE);

@@ -127,7 +127,18 @@ struct taking {
     const struct model *model;
     const struct tensor_slice *slice;
     const struct kernels *kernels;
+    const struct weights_store *store;
 };
+
+/* Maps what another rank packs, page by page: it counts for this process from now on, and a call
+ * for all of it would keep the process's other threads from mapping anything for as long. */
+static void touch(const void *packed, size_t bytes)
+{
+    enum { PAGE_BYTES = 4096 };
+    const volatile char *at = packed;
+    for (size_t b = 0; b < bytes; b += PAGE_BYTES)
+        (void)at[b];
+}
 
 static enum status take_matrix(struct matmul_weights *matrix, const struct taking *taking,
                                enum model_role role, int layer)
@@ -140,11 +151,17 @@ static enum status take_matrix(struct matmul_weights *matrix, const struct takin
     void *copied = NULL;
     TRY(arena_take(taking->arena, &packed,
                    taking->kernels->matmul_packed_bytes(part.dtype, out, in)));
+    *matrix = (struct matmul_weights){packed, part.dtype, out, in};
+    if (!taking->store->packs) {
+        touch(packed, taking->kernels->matmul_packed_bytes(part.dtype, out, in));
+        taking->store->between(taking->store->context);
+        return STATUS_OK;
+    }
     if (!lies_in_file(&part, role))
         TRY(copy_rows(&copied, model_spec(taking->model), &part, role));
     taking->kernels->matmul_pack(packed, copied ? copied : rows, part.dtype, out, in);
     free(copied);
-    *matrix = (struct matmul_weights){packed, part.dtype, out, in};
+    taking->store->between(taking->store->context);
     return STATUS_OK;
 }
 
@@ -159,7 +176,7 @@ static enum status take_vector(const float **vector, const struct taking *taking
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory to read a vector of %zu", all);
     const enum status status =
         arena_take(taking->arena, &copy, (size_t)length(part.columns) * sizeof *whole);
-    if (status == STATUS_OK) {
+    if (status == STATUS_OK && taking->store->packs) {
         model_read_vector(whole, taking->model, role, layer);
         memcpy(copy, whole + part.columns.first, (size_t)length(part.columns) * sizeof *whole);
     }
@@ -185,7 +202,8 @@ static enum status take_layer(struct weights *weights, const struct taking *taki
 }
 
 enum status weights_create(struct weights **out, const struct model *model,
-                           const struct tensor_slice *slice, const struct kernels *kernels)
+                           const struct tensor_slice *slice, const struct kernels *kernels,
+                           const struct weights_store *store)
 {
     const struct model_spec *spec = model_spec(model);
     enum status status = STATUS_OK;
@@ -199,9 +217,12 @@ enum status weights_create(struct weights **out, const struct model *model,
             fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the table of %d layers", spec->layers);
         goto destroy;
     }
-    TRY_ELSE(arena_create(&weights->arena, "weights", weights_bytes(model, slice, kernels)),
+    const size_t bytes = weights_bytes(model, slice, kernels);
+    TRY_ELSE(store->fd < 0
+                 ? arena_create(&weights->arena, "weights", bytes)
+                 : arena_create_over(&weights->arena, "weights", bytes, store->fd, store->packs),
              destroy);
-    const struct taking taking = {weights->arena, model, slice, kernels};
+    const struct taking taking = {weights->arena, model, slice, kernels, store};
     for (int layer = 0; layer < spec->layers; layer++)
         TRY_ELSE(take_layer(weights, &taking, layer), destroy);
     if (spec->tied_output)

@@ -7,6 +7,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -17,6 +18,14 @@
 
 struct weights;
 
+/* Where weights are kept that several ranks map. */
+struct weights_store {
+    int fd;     /* of memory that is as long at least; -1: private memory */
+    bool packs; /* this rank fills it; else another one does, and nothing is read until it has */
+    void (*between)(void *context); /* called between matrices */
+    void *context;
+};
+
 /* Bytes that the re-laid weights take up: the `weights` region of the memory plan. */
 size_t weights_bytes(const struct model *model, const struct tensor_slice *slice,
                      const struct kernels *kernels);
@@ -25,7 +34,8 @@ size_t weights_bytes(const struct model *model, const struct tensor_slice *slice
  * the kernels do not take. */
 MUST_CHECK enum status weights_create(struct weights **weights, const struct model *model,
                                       const struct tensor_slice *slice,
-                                      const struct kernels *kernels);
+                                      const struct kernels *kernels,
+                                      const struct weights_store *store);
 
 /* Of a role that the model has; `layer` is ignored for a role of the whole model. */
 const struct matmul_weights *weights_matrix(const struct weights *weights, enum model_role role,

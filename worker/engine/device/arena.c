@@ -63,6 +63,26 @@ enum status arena_create(struct arena **arena, const char *name, size_t bytes)
     return STATUS_OK;
 }
 
+enum status arena_create_over(struct arena **arena, const char *name, size_t bytes, int fd,
+                              bool writes)
+{
+    struct arena *made = calloc(1, sizeof *made);
+    if (!made)
+        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the arena %s", name);
+    *made = (struct arena){.name = name, .bytes = bytes, .mapping_bytes = bytes};
+    const int access = writes ? PROT_READ | PROT_WRITE : PROT_READ;
+    made->mapping = mmap(NULL, bytes, access, MAP_SHARED, fd, 0);
+    if (made->mapping == MAP_FAILED) {
+        free(made);
+        return fail(STATUS_RESOURCE_EXHAUSTED, "map %zu shared bytes for %s: %s", bytes, name,
+                    strerror(errno));
+    }
+    made->start = made->mapping;
+    (void)madvise(made->start, bytes, MADV_HUGEPAGE); /* advice, as above */
+    *arena = made;
+    return STATUS_OK;
+}
+
 void arena_destroy(struct arena *arena)
 {
     if (!arena)

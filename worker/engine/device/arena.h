@@ -5,6 +5,7 @@
 
 #include "proto/status.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 
 enum { ARENA_ALIGNMENT = 64 };
@@ -13,6 +14,11 @@ struct arena;
 
 /* `name` (the region's, in messages) is borrowed for the arena's life. `bytes` may be 0. */
 MUST_CHECK enum status arena_create(struct arena **arena, const char *name, size_t bytes);
+
+/* Over the first bytes of a file in memory, which others may map too: `writes` once, where it is
+ * filled, and only for reading elsewhere. The mapping outlives the descriptor. */
+MUST_CHECK enum status arena_create_over(struct arena **arena, const char *name, size_t bytes,
+                                         int fd, bool writes);
 
 /* Accepts NULL. */
 void arena_destroy(struct arena *arena);

@@ -336,7 +336,7 @@ enum status device_cpu_create(struct device **out, const struct model *model,
                                 cpu->binding.pinned ? cpu->binding.processing_units : NULL,
                                 !cpu->binding.pinned),
              undo);
-    TRY_ELSE(weights_create(&cpu->weights, model, &cpu->slice, cpu->kernels), undo);
+    TRY_ELSE(weights_create(&cpu->weights, model, &cpu->slice, cpu->kernels, options->store), undo);
     TRY_ELSE(layer_program_create(&cpu->program, &cpu->spec, cpu->slice.places > 1), undo);
     cpu->device.program = cpu->program;
     describe(cpu, model);

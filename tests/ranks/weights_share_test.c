@@ -1,0 +1,100 @@
+/* One copy of the weights for the ranks of a host that can have the same: one rank packs, all read
+ * the same bytes, and slices that differ are kept apart. */
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "kernels/kernels.h"
+#include "tests/support/ranks.h"
+#include "tests/support/tiny_model.h"
+#include "tests/support/unit.h"
+#include "worker/engine/weights_share.h"
+
+enum { RANKS = 6 };
+
+static const struct tiny_model_shape tiny = {
+    .layers = 2, .hidden = 64, .heads = 8, .kv_heads = 2, .head_dim = 32, .ffn = 224};
+
+static struct model *model;
+
+/* What every rank found. */
+struct found {
+    int tensor;
+    int packs[RANKS];
+};
+
+static enum status expect_the_same(const struct weights *one, const struct weights *other)
+{
+    for (int layer = 0; layer < tiny.layers; layer++)
+        for (int role = MODEL_ATTN_NORM; role < MODEL_ROLE_COUNT; role++) {
+            const struct model_spec *spec = model_spec(model);
+            if (!model_role_is_there(spec, (enum model_role)role) ||
+                model_role_shape(spec, (enum model_role)role).is_vector)
+                continue;
+            const struct matmul_weights *a = weights_matrix(one, (enum model_role)role, layer);
+            const struct matmul_weights *b = weights_matrix(other, (enum model_role)role, layer);
+            const size_t bytes = kernels_best()->matmul_packed_bytes(a->dtype, a->out, a->in);
+            if (a->out != b->out || a->in != b->in || memcmp(a->packed, b->packed, bytes) != 0)
+                return fail(STATUS_INTERNAL, "role %d of layer %d differs", role, layer);
+        }
+    return STATUS_OK;
+}
+
+static void nothing(void *context)
+{
+    (void)context;
+}
+
+static enum status play(struct transport *transport, void *context)
+{
+    struct found *found = context;
+    const struct model_shape shape = spec_shape(model_spec(model), 0);
+    const struct weights_store own = {.fd = -1, .packs = true, .between = nothing};
+    const int tensor = found->tensor;
+    struct tensor_slice slice;
+    struct weights_share share;
+    struct weights *shared, *alone;
+    TRY(tensor_slice_make(&slice, &shape, tensor, transport->rank % tensor));
+    const struct weights_share_args args = {.model = model, .slice = &slice};
+    TRY(weights_share_open(&share, transport, &args));
+    TRY(weights_create(&shared, model, &slice, kernels_best(), &share.store));
+    TRY(weights_share_settle(&share));
+    found->packs[transport->rank] = share.store.packs;
+    if (share.sharers != RANKS / tensor || share.store.fd < 0)
+        return fail(STATUS_INTERNAL, "%d ranks share", share.sharers);
+    weights_share_close(&share);
+    TRY(weights_create(&alone, model, &slice, kernels_best(), &own));
+    TRY(expect_the_same(shared, alone));
+    weights_destroy(alone);
+    weights_destroy(shared);
+    return STATUS_OK;
+}
+
+static void one_rank_packs_for_all_that_have_its_slice(void **state)
+{
+    (void)state;
+    for (int tensor = 1; tensor <= 3; tensor++) {
+        struct found found = {.tensor = tensor};
+        void *contexts[RANKS];
+        for (int rank = 0; rank < RANKS; rank++)
+            contexts[rank] = &found;
+        assert_int_equal(ranks_run(RANKS, NULL, play, contexts), STATUS_OK);
+        for (int rank = 0; rank < RANKS; rank++)
+            assert_int_equal(found.packs[rank], rank < tensor);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(one_rank_packs_for_all_that_have_its_slice),
+    };
+    char path[TINY_MODEL_PATH_BYTES];
+    tiny_model_make(path, &tiny, DTYPE_Q4_1);
+    const enum status status = model_open(&model, path);
+    unlink(path);
+    if (status != STATUS_OK)
+        return 1;
+    const int failed = cmocka_run_group_tests_name("weights_share", tests, NULL, NULL);
+    model_close(model);
+    return failed;
+}
