@@ -10,10 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { NONE = -1 };
+enum { NONE = -1, MERGED = INT32_MIN };
 
-/* A symbol of the word at the place where it starts; `id` is NONE once it was merged into its left
- * neighbour. */
+/* A symbol of the word at the place where it starts; `id` is MERGED once it was merged into its
+ * left neighbour. */
 struct bpe_symbol {
     int32_t id;
     int32_t previous;
@@ -23,11 +23,12 @@ struct bpe_symbol {
 struct slot {
     int32_t left;
     int32_t right;
-    int32_t priority; /* NONE: the slot is empty */
+    int32_t merge; /* NONE: the slot is empty */
 };
 
 struct bpe {
     struct bpe_merge *merges; /* [merge count], by priority */
+    bool has_ties;            /* some share a priority */
     struct slot *slots;       /* open addressing, at most half full */
     uint32_t mask;
     int32_t byte_ids[256];
@@ -47,7 +48,7 @@ static struct slot *slot_of(const struct bpe *bpe, int32_t left, int32_t right)
     uint32_t place = hash_of(left, right) & bpe->mask;
     for (;;) {
         struct slot *slot = &bpe->slots[place];
-        if (slot->priority == NONE || (slot->left == left && slot->right == right))
+        if (slot->merge == NONE || (slot->left == left && slot->right == right))
             return slot;
         place = (place + 1) & bpe->mask;
     }
@@ -56,11 +57,12 @@ static struct slot *slot_of(const struct bpe *bpe, int32_t left, int32_t right)
 static void fill_slots(struct bpe *bpe, size_t count)
 {
     for (size_t i = 0; i <= bpe->mask; i++)
-        bpe->slots[i].priority = NONE;
-    for (size_t priority = 0; priority < count; priority++) {
-        const struct bpe_merge *merge = &bpe->merges[priority];
+        bpe->slots[i].merge = NONE;
+    for (size_t i = 0; i < count; i++) {
+        const struct bpe_merge *merge = &bpe->merges[i];
+        bpe->has_ties |= merge->priority != (int32_t)i;
         *slot_of(bpe, merge->left, merge->right) =
-            (struct slot){merge->left, merge->right, (int32_t)priority};
+            (struct slot){merge->left, merge->right, (int32_t)i};
     }
 }
 
@@ -83,7 +85,8 @@ enum status bpe_create(struct bpe **bpe, const struct bpe_merge *merges, size_t 
     created->mask = (uint32_t)(slots - 1);
     if (count > 0)
         memcpy(created->merges, merges, count * sizeof *merges);
-    memcpy(created->byte_ids, byte_ids, sizeof created->byte_ids);
+    if (byte_ids)
+        memcpy(created->byte_ids, byte_ids, sizeof created->byte_ids);
     fill_slots(created, count);
     *bpe = created;
     return STATUS_OK;
@@ -167,6 +170,11 @@ static uint64_t heap_pop(struct bpe_scratch *scratch)
     return top;
 }
 
+static struct bpe_symbol symbol_at(size_t place, int32_t id)
+{
+    return (struct bpe_symbol){id, (int32_t)place - 1, (int32_t)place + 1};
+}
+
 static size_t symbols_of(const struct bpe *bpe, struct bpe_symbol *symbols, const char *word,
                          size_t bytes)
 {
@@ -175,11 +183,9 @@ static size_t symbols_of(const struct bpe *bpe, struct bpe_symbol *symbols, cons
         int32_t id = bpe->byte_ids[(uint8_t)word[i]];
         if (id == NONE)
             continue;
-        symbols[count] = (struct bpe_symbol){id, (int32_t)count - 1, (int32_t)count + 1};
+        symbols[count] = symbol_at(count, id);
         count++;
     }
-    if (count > 0)
-        symbols[count - 1].next = NONE;
     return count;
 }
 
@@ -190,9 +196,22 @@ static void queue_pair(const struct bpe *bpe, struct bpe_scratch *scratch, int32
     int32_t next = symbols[place].next;
     if (next == NONE)
         return;
-    int32_t priority = slot_of(bpe, symbols[place].id, symbols[next].id)->priority;
-    if (priority != NONE)
-        heap_push(scratch, (uint64_t)priority << 32 | (uint32_t)place);
+    int32_t merge = slot_of(bpe, symbols[place].id, symbols[next].id)->merge;
+    if (merge != NONE)
+        heap_push(scratch, (uint64_t)bpe->merges[merge].priority << 32 | (uint32_t)place);
+}
+
+/* The merge of this priority that the two symbols can make; NULL where they were overtaken. */
+static const struct bpe_merge *merge_of(const struct bpe *bpe, int32_t priority, int32_t left,
+                                        int32_t right)
+{
+    const struct bpe_merge *merge = &bpe->merges[priority];
+    if (merge->left == left && merge->right == right)
+        return merge;
+    if (!bpe->has_ties)
+        return NULL;
+    int32_t found = slot_of(bpe, left, right)->merge;
+    return found != NONE && bpe->merges[found].priority == priority ? &bpe->merges[found] : NULL;
 }
 
 static void merge_all(const struct bpe *bpe, struct bpe_scratch *scratch)
@@ -201,14 +220,16 @@ static void merge_all(const struct bpe *bpe, struct bpe_scratch *scratch)
     while (scratch->heap_count > 0) {
         uint64_t key = heap_pop(scratch);
         int32_t place = (int32_t)(uint32_t)key;
-        const struct bpe_merge *merge = &bpe->merges[key >> 32];
         struct bpe_symbol *left = &symbols[place];
-        if (left->id != merge->left || left->next == NONE || symbols[left->next].id != merge->right)
+        if (left->id == MERGED || left->next == NONE)
             continue;
         struct bpe_symbol *right = &symbols[left->next];
+        const struct bpe_merge *merge = merge_of(bpe, (int32_t)(key >> 32), left->id, right->id);
+        if (!merge)
+            continue;
         left->id = merge->result;
         left->next = right->next;
-        right->id = NONE;
+        right->id = MERGED;
         if (left->next != NONE)
             symbols[left->next].previous = place;
         if (left->previous != NONE)
@@ -217,20 +238,36 @@ static void merge_all(const struct bpe *bpe, struct bpe_scratch *scratch)
     }
 }
 
+/* Of the first `count` symbols. */
+static enum status merge_and_add(const struct bpe *bpe, struct bpe_scratch *scratch,
+                                 struct id_list *ids, size_t count)
+{
+    if (count == 0)
+        return STATUS_OK;
+    scratch->symbols[count - 1].next = NONE;
+    scratch->heap_count = 0;
+    for (size_t i = 0; i + 1 < count; i++)
+        queue_pair(bpe, scratch, (int32_t)i);
+    merge_all(bpe, scratch);
+    for (int32_t place = 0; place != NONE; place = scratch->symbols[place].next)
+        TRY(id_list_add(ids, scratch->symbols[place].id));
+    return STATUS_OK;
+}
+
 enum status bpe_encode(const struct bpe *bpe, struct bpe_scratch *scratch, struct id_list *ids,
                        const char *word, size_t bytes)
 {
     assert(bytes <= INT32_MAX);
     TRY(scratch_reserve(scratch, bytes));
-    size_t count = symbols_of(bpe, scratch->symbols, word, bytes);
-    scratch->heap_count = 0;
-    for (size_t i = 0; i + 1 < count; i++)
-        queue_pair(bpe, scratch, (int32_t)i);
-    merge_all(bpe, scratch);
-    int32_t place = count > 0 ? 0 : NONE;
-    while (place != NONE) {
-        TRY(id_list_add(ids, scratch->symbols[place].id));
-        place = scratch->symbols[place].next;
-    }
-    return STATUS_OK;
+    return merge_and_add(bpe, scratch, ids, symbols_of(bpe, scratch->symbols, word, bytes));
+}
+
+enum status bpe_encode_symbols(const struct bpe *bpe, struct bpe_scratch *scratch,
+                               struct id_list *ids, const int32_t *symbols, size_t count)
+{
+    assert(count <= INT32_MAX);
+    TRY(scratch_reserve(scratch, count));
+    for (size_t i = 0; i < count; i++)
+        scratch->symbols[i] = symbol_at(i, symbols[i]);
+    return merge_and_add(bpe, scratch, ids, count);
 }

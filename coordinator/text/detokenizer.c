@@ -222,6 +222,14 @@ static enum status append_piece(struct whole_text *text, const struct detokenize
     return STATUS_OK;
 }
 
+/* Of the first piece of a text: the space that stands for its beginning. */
+static void skip_space(struct detokenizer_piece *piece, const struct tokenizer *tokenizer)
+{
+    size_t skipped = tokenizer_strips_space(tokenizer) && piece->text[0] == ' ';
+    piece->text += skipped;
+    piece->bytes -= skipped;
+}
+
 enum status detokenizer_text(char **text, const struct tokenizer *tokenizer, const int32_t *ids,
                              size_t count, size_t bytes_most)
 {
@@ -229,6 +237,7 @@ enum status detokenizer_text(char **text, const struct tokenizer *tokenizer, con
     struct detokenizer detokenizer;
     struct detokenizer_piece piece;
     struct whole_text whole = {.most = bytes_most};
+    bool begun = false;
     TRY(detokenizer_init(&detokenizer, tokenizer, NULL, 0));
     for (size_t i = 0; i < count; i++) {
         if (ids[i] < 0 || ids[i] >= tokenizer_count(tokenizer))
@@ -237,6 +246,10 @@ enum status detokenizer_text(char **text, const struct tokenizer *tokenizer, con
                           i, ids[i], tokenizer_count(tokenizer) - 1),
                      deinit);
         TRY_ELSE(detokenizer_feed(&detokenizer, &piece, ids[i]), deinit);
+        if (!begun && piece.bytes > 0) {
+            begun = true;
+            skip_space(&piece, tokenizer);
+        }
         TRY_ELSE(append_piece(&whole, &piece), deinit);
     }
     TRY_ELSE(detokenizer_end(&detokenizer, &piece), deinit);

@@ -63,7 +63,9 @@ MUST_CHECK enum status detokenizer_feed(struct detokenizer *detokenizer,
 MUST_CHECK enum status detokenizer_end(struct detokenizer *detokenizer,
                                        struct detokenizer_piece *piece);
 
-/* The text of `ids` [count] at once, 0-terminated; the caller frees it. INVALID_ARGUMENT names the
- * place of an id outside the vocabulary, RESOURCE_EXHAUSTED is for more than `bytes_most`. */
+/* The text of `ids` [count] at once, 0-terminated; the caller frees it. It is taken for a whole
+ * text: the space that some tokenizers put before one is taken off. Answers, which go on from a
+ * prompt, keep it. INVALID_ARGUMENT names the place of an id outside the vocabulary, OUT_OF_RANGE
+ * is for more than `bytes_most`. */
 MUST_CHECK enum status detokenizer_text(char **text, const struct tokenizer *tokenizer,
                                         const int32_t *ids, size_t count, size_t bytes_most);

@@ -1,4 +1,4 @@
-/* Owns normal form C. Promises the oracle's form (PyPI `tokenizers` 0.23), whose tables are
+/* Owns normal forms C and KC. Promises the oracle's form (PyPI `tokenizers` 0.23), whose tables are
  * Unicode 9's: combining characters that came later stand by themselves. Time is linear in the
  * text, since the marks in a row, which have to be sorted, are few.
  */
@@ -10,11 +10,9 @@
 #include <utf8proc.h>
 
 enum {
-    DECOMPOSED_MAX = 8,       /* of one character */
+    DECOMPOSED_MAX = 18,      /* of one character */
     HANGUL_NO_TRAIL = 0x11a7, /* before the first trailing consonant: utf8proc composes it away */
 };
-
-static const utf8proc_option_t form = UTF8PROC_STABLE | UTF8PROC_COMPOSE;
 
 /* What combines since Unicode 10, up to 15, which utf8proc 2.8 has. */
 static const struct {
@@ -48,6 +46,23 @@ static bool is_late_mark(int32_t point)
         else
             return true;
     }
+    return false;
+}
+
+/* What form KC replaces since Unicode 10. */
+static bool is_late_compatible(int32_t point)
+{
+    static const struct {
+        int32_t first;
+        int32_t last;
+    } late[] = {
+        {0x32ff, 0x32ff},   {0xa7f2, 0xa7f4},   {0xab69, 0xab69},
+        {0x10781, 0x10785}, {0x10787, 0x107b0}, {0x107b2, 0x107ba},
+        {0x1e030, 0x1e06d}, {0x1f16c, 0x1f16c}, {0x1fbf0, 0x1fbf9},
+    };
+    for (size_t i = 0; i < sizeof late / sizeof late[0]; i++)
+        if (point >= late[i].first && point <= late[i].last)
+            return true;
     return false;
 }
 
@@ -86,7 +101,8 @@ static enum status append(struct nfc *nfc, const char *text, size_t bytes)
 }
 
 /* Decomposes the characters from `place` up to the next that stands by itself. */
-static enum status take_stretch(struct nfc *nfc, const char *text, size_t bytes, size_t *place)
+static enum status take_stretch(struct nfc *nfc, const char *text, size_t bytes, size_t *place,
+                                utf8proc_option_t form)
 {
     size_t first = *place;
     nfc->point_count = 0;
@@ -101,6 +117,11 @@ static enum status take_stretch(struct nfc *nfc, const char *text, size_t bytes,
             break;
         TRY(grow((void **)&nfc->points, &nfc->point_capacity, nfc->point_count + DECOMPOSED_MAX,
                  sizeof *nfc->points));
+        if ((form & UTF8PROC_COMPAT) && is_late_compatible(point)) {
+            nfc->points[nfc->point_count++] = point;
+            *place += (size_t)length;
+            continue;
+        }
         utf8proc_ssize_t count = utf8proc_decompose_char(point, nfc->points + nfc->point_count,
                                                          DECOMPOSED_MAX, form, &last_class);
         if (count < 0 || count > DECOMPOSED_MAX)
@@ -139,7 +160,7 @@ static enum status sort_marks(struct nfc *nfc)
     return STATUS_OK;
 }
 
-static enum status append_stretch(struct nfc *nfc)
+static enum status append_stretch(struct nfc *nfc, utf8proc_option_t form)
 {
     utf8proc_ssize_t count =
         utf8proc_normalize_utf32(nfc->points, (utf8proc_ssize_t)nfc->point_count, form);
@@ -161,8 +182,10 @@ static size_t find_above_ascii(const char *text, size_t from, size_t bytes)
 }
 
 enum status nfc_normalise(struct nfc *nfc, const char **normal, size_t *normal_bytes,
-                          const char *text, size_t bytes)
+                          const char *text, size_t bytes, bool compatible)
 {
+    const utf8proc_option_t form =
+        UTF8PROC_STABLE | UTF8PROC_COMPOSE | (compatible ? UTF8PROC_COMPAT : 0);
     size_t found = find_above_ascii(text, 0, bytes);
     *normal = text;
     *normal_bytes = bytes;
@@ -176,9 +199,9 @@ enum status nfc_normalise(struct nfc *nfc, const char **normal, size_t *normal_b
         place = first;
         if (place == bytes)
             break;
-        TRY(take_stretch(nfc, text, bytes, &place));
+        TRY(take_stretch(nfc, text, bytes, &place, form));
         TRY(sort_marks(nfc));
-        TRY(append_stretch(nfc));
+        TRY(append_stretch(nfc, form));
     }
     *normal = nfc->text;
     *normal_bytes = nfc->bytes;

@@ -2,6 +2,7 @@
  * combining accent become "é". */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -22,10 +23,10 @@ struct nfc {
     size_t point_capacity;
 };
 
-/* The normal form of UTF-8: the text itself where nothing in it could change, or a view that lives
- * until the next call. OUT_OF_RANGE where more than NFC_MARKS_MAX combining characters follow each
- * other. */
+/* The normal form of UTF-8, with `compatible` form KC: the text itself where nothing in it could
+ * change, or a view that lives until the next call. OUT_OF_RANGE where more than NFC_MARKS_MAX
+ * combining characters follow each other. */
 MUST_CHECK enum status nfc_normalise(struct nfc *nfc, const char **normal, size_t *normal_bytes,
-                                     const char *text, size_t bytes);
+                                     const char *text, size_t bytes, bool compatible);
 
 void nfc_deinit(struct nfc *nfc);

@@ -9,9 +9,6 @@
 struct pretokenizer;
 struct pretokenizer_walk;
 
-/* In sentences. "phi-2" cuts as gpt-2, "llama3" and "llama-v3" as llama-bpe. */
-#define PRETOKENIZER_NAMES "smollm, gpt-2, phi-2, llama-bpe, llama3, llama-v3, qwen2"
-
 /* `name` as tokenizer.ggml.pre has it. UNIMPLEMENTED, with the names that are known, for another
  * one. */
 MUST_CHECK enum status pretokenizer_create(struct pretokenizer **pretokenizer, const char *name,

@@ -5,6 +5,7 @@
 #include "coordinator/text/token_table.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,6 +14,7 @@
 enum { NONE = -1, ALPHABET_END = 0x144 };
 
 struct token_table {
+    bool is_pieces;            /* spelt in characters, not in the alphabet */
     const struct vocab *vocab; /* NULL once the spellings are forgotten */
     /* Ids by hash of their spelling, later those of words by hash of their bytes, or NULL; open
      * addressing, at most half full. */
@@ -78,6 +80,36 @@ static size_t decode(const struct token_table *table, char *out, bool *is_spelt,
     return written;
 }
 
+/* As SentencePiece spells: U+2581 is a space, <0x0A> the byte of a byte token. */
+static size_t decode_piece(char *out, const struct vocab_token *token, int32_t byte)
+{
+    static const char space[] = "\u2581";
+    size_t written = 0;
+    if (byte != NONE) {
+        out[0] = (char)byte;
+        return 1;
+    }
+    for (size_t i = 0; i < token->bytes;) {
+        bool is_space = token->bytes - i >= sizeof space - 1 &&
+                        memcmp(token->text + i, space, sizeof space - 1) == 0;
+        out[written++] = is_space ? ' ' : token->text[i];
+        i += is_space ? sizeof space - 1 : 1;
+    }
+    return written;
+}
+
+/* The byte of a byte token, NONE where it is not spelt as one. */
+static int32_t piece_byte(const struct vocab_token *token)
+{
+    static const char digits[] = "0123456789ABCDEF";
+    const char *text = token->text;
+    if (token->bytes != 6 || memcmp(text, "<0x", 3) != 0 || text[5] != '>')
+        return NONE;
+    const char *high = memchr(digits, text[3], 16);
+    const char *low = memchr(digits, text[4], 16);
+    return high && low ? (int32_t)((high - digits) * 16 + (low - digits)) : NONE;
+}
+
 /* FNV-1a. */
 static const uint64_t HASH_SEED = 0xCBF29CE484222325u;
 
@@ -114,12 +146,29 @@ static int32_t *slot_of(const struct token_table *table, const char *first, size
     }
 }
 
-static bool is_written_as_it_is(enum vocab_type type)
+static enum status fill_token(struct token_table *table, const struct vocab_token *token,
+                              int32_t id, size_t *place)
 {
-    return type == VOCAB_CONTROL || type == VOCAB_USER_DEFINED || type == VOCAB_UNKNOWN;
+    char *out = table->bytes + *place;
+    if (token->type == VOCAB_CONTROL || token->type == VOCAB_UNKNOWN ||
+        (token->type == VOCAB_USER_DEFINED && !table->is_pieces)) {
+        memcpy(out, token->text, token->bytes);
+        *place += token->bytes;
+    } else if (table->is_pieces) {
+        int32_t byte = token->type == VOCAB_BYTE ? piece_byte(token) : NONE;
+        if (token->type == VOCAB_BYTE && byte == NONE)
+            return fail(STATUS_DATA_LOSS, "token %d is of type byte, but is spelt \"%.*s\"", id,
+                        (int)(token->bytes < 64 ? token->bytes : 64), token->text);
+        *place += decode_piece(out, token, byte);
+    } else {
+        bool is_spelt;
+        *place += decode(table, out, &is_spelt, token->text, token->bytes);
+        table->words[id] = is_spelt && token->type == VOCAB_NORMAL;
+    }
+    return STATUS_OK;
 }
 
-static void fill(struct token_table *table)
+static enum status fill(struct token_table *table)
 {
     for (size_t i = 0; i <= table->mask; i++)
         table->slots[i] = NONE;
@@ -131,16 +180,10 @@ static void fill(struct token_table *table)
         if (token.bytes == 0)
             continue;
         *slot_of(table, token.text, token.bytes, "", 0) = id;
-        if (is_written_as_it_is(token.type)) {
-            memcpy(table->bytes + place, token.text, token.bytes);
-            place += token.bytes;
-        } else {
-            bool is_spelt;
-            place += decode(table, table->bytes + place, &is_spelt, token.text, token.bytes);
-            table->words[id] = is_spelt && token.type == VOCAB_NORMAL;
-        }
+        TRY(fill_token(table, &token, id, &place));
     }
     table->starts[table->count] = place;
+    return STATUS_OK;
 }
 
 enum status token_table_create(struct token_table **table, const struct vocab *vocab)
@@ -156,6 +199,7 @@ enum status token_table_create(struct token_table **table, const struct vocab *v
     if (!created)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a vocabulary");
     created->vocab = vocab;
+    created->is_pieces = text_view_is(vocab_kind(vocab), "llama");
     created->count = count;
     created->mask = (uint32_t)(slots - 1);
     created->slots = malloc(slots * sizeof *created->slots);
@@ -169,7 +213,11 @@ enum status token_table_create(struct token_table **table, const struct vocab *v
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a vocabulary of %d tokens", count);
     }
     alphabet_fill(created);
-    fill(created);
+    enum status status = fill(created);
+    if (status != STATUS_OK) {
+        token_table_destroy(created);
+        return status;
+    }
     *table = created;
     return STATUS_OK;
 }
@@ -196,7 +244,12 @@ int32_t token_table_find(const struct token_table *table, const char *first, siz
 int32_t token_table_find_byte(const struct token_table *table, uint8_t byte)
 {
     uint16_t character = table->character_of[byte];
-    char spelling[2] = {(char)character};
+    char spelling[8] = {(char)character};
+    if (table->is_pieces) {
+        snprintf(spelling, sizeof spelling, "<0x%02X>", byte);
+        int32_t id = token_table_find(table, spelling, 6, "", 0);
+        return id != NONE && table->types[id] == VOCAB_BYTE ? id : NONE;
+    }
     if (character < 0x80)
         return token_table_find(table, spelling, 1, "", 0);
     spelling[0] = (char)(0xC0 | character >> 6);
@@ -260,7 +313,8 @@ const char *token_table_bytes(const struct token_table *table, int32_t id, size_
 bool token_table_is_whole(const struct token_table *table, int32_t id)
 {
     assert(id >= 0 && id < table->count);
-    return is_written_as_it_is((enum vocab_type)table->types[id]);
+    const uint8_t type = table->types[id];
+    return type == VOCAB_CONTROL || type == VOCAB_USER_DEFINED || type == VOCAB_UNKNOWN;
 }
 
 bool token_table_is_control(const struct token_table *table, int32_t id)

@@ -1,6 +1,6 @@
-/* The tokens of a byte-level vocabulary: the bytes each stands for, and the way back from the
- * file's spelling to the id. The file spells bytes in an alphabet of printable characters
- * ("\u0120t" is " t").
+/* The tokens of a vocabulary: the bytes each stands for, and the way back from the file's spelling
+ * to the id. A byte-level one spells bytes in an alphabet of printable characters ("\u0120t" is
+ * " t"), one of kind "llama" characters and single bytes ("\u2581t" is " t", "<0x0A>" a newline).
  */
 #pragma once
 
@@ -13,7 +13,8 @@
 struct token_table;
 struct vocab;
 
-/* Copies the tokens; borrows `vocab`, until token_table_forget_spellings, for the way back. */
+/* Copies the tokens; borrows `vocab`, until token_table_forget_spellings, for the way back.
+ * DATA_LOSS for a byte token that is not spelt as one. */
 MUST_CHECK enum status token_table_create(struct token_table **table, const struct vocab *vocab);
 
 /* Accepts NULL. */

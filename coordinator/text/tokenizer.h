@@ -1,5 +1,6 @@
 /* Text to token ids and back, from the vocabulary in a model file: byte-level BPE ("gpt2") with one
- * of the pre-tokenizers that coordinator/text/pretokenizer.h names.
+ * of the pre-tokenizers that coordinator/text/pretokenizer_rows.h names, or SentencePiece's BPE
+ * over characters ("llama").
  *
  * A tokenizer does not change after it was created: any number of threads may use one.
  */
@@ -17,6 +18,9 @@ struct vocab;
 
 /* A text of 256 MiB, of which one run without a break (a word) may take 16 MiB. */
 enum { TOKENIZER_TEXT_BYTES_MAX = 256 << 20, TOKENIZER_WORD_BYTES_MAX = 16 << 20 };
+
+/* What a tokenizer's steps may make of a text. */
+enum { TOKENIZER_STEPPED_BYTES_MAX = 1 << 30 };
 
 enum tokenizer_flag {
     /* A control token written out in the text ("<|im_start|>") becomes that token: score, tokenize,
@@ -56,6 +60,9 @@ bool tokenizer_is_control(const struct tokenizer *tokenizer, int32_t id);
 
 /* The id of the control token that is written `text`; -1 where there is none. */
 int32_t tokenizer_control_id(const struct tokenizer *tokenizer, const char *text);
+
+/* Whether a whole text that is made of ids loses one space at its beginning. */
+bool tokenizer_strips_space(const struct tokenizer *tokenizer);
 
 /* The first place in text[from, bytes) where a control token is written: its id and length. Returns
  * `bytes` where there is none. */

@@ -1,71 +1,63 @@
-/* Owns the list of tokens that are matched whole. Promises leftmost, then longest, as PyPI
- * `tokenizers` matches. */
+/* Owns the tokens that are matched whole, as a tree of their bytes. Promises leftmost, then
+ * longest, as PyPI `tokenizers` matches, in time that does not depend on how many there are. */
 #include "coordinator/text/whole_tokens.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <utf8proc.h>
 
-#include "coordinator/text/token_table.h"
+#include "coordinator/text/number_map.h"
+#include "coordinator/text/white_space.h"
+#include "coordinator/text/word_character.h"
+#include "proto/model/vocab.h"
 
-struct entry {
-    const char *text;
-    size_t bytes;
-    int32_t id;
-    bool control;
-};
+enum { NONE = -1, ROOT = 0 };
 
 struct whole_tokens {
-    struct entry *entries; /* by first byte, then the longer first */
-    size_t first[257];     /* the entries of first byte b are [first[b], first[b + 1]) */
+    struct number_map children; /* by node << 8 | byte */
+    struct number_map ends;     /* node -> index into entries */
+    struct whole_tokens_entry *entries;
+    bool starts[256]; /* some token begins with this byte */
 };
 
-static int by_first_byte_then_length(const void *left, const void *right)
+static enum status add(struct whole_tokens *tokens, const struct whole_tokens_entry *entries,
+                       size_t index, int32_t *nodes)
 {
-    const struct entry *a = left;
-    const struct entry *b = right;
-    if (a->text[0] != b->text[0])
-        return (uint8_t)a->text[0] < (uint8_t)b->text[0] ? -1 : 1;
-    if (a->bytes != b->bytes)
-        return a->bytes > b->bytes ? -1 : 1;
-    return (a->id > b->id) - (a->id < b->id);
-}
-
-static size_t gather(struct entry *entries, const struct token_table *table)
-{
-    size_t count = 0;
-    for (int32_t id = 0; id < token_table_count(table); id++) {
-        if (!token_table_is_whole(table, id))
-            continue;
-        struct entry entry = {.id = id, .control = token_table_is_control(table, id)};
-        entry.text = token_table_bytes(table, id, &entry.bytes);
-        if (entry.bytes == 0)
-            continue;
-        if (entries)
-            entries[count] = entry;
-        count++;
+    const struct whole_tokens_entry *entry = &entries[index];
+    int32_t node = ROOT;
+    for (size_t i = 0; i < entry->bytes; i++) {
+        uint64_t key = (uint64_t)node << 8 | (uint8_t)entry->text[i];
+        node = number_map_find(&tokens->children, key);
+        if (node == NONE) {
+            node = ++*nodes;
+            TRY(number_map_set(&tokens->children, key, node));
+        }
     }
-    return count;
+    tokens->entries[index] = *entry;
+    tokens->entries[index].text = NULL;
+    if (entry->bytes == 0 || number_map_find(&tokens->ends, (uint64_t)node) != NONE)
+        return STATUS_OK;
+    tokens->starts[(uint8_t)entry->text[0]] = true;
+    return number_map_set(&tokens->ends, (uint64_t)node, (int32_t)index);
 }
 
-enum status whole_tokens_create(struct whole_tokens **tokens, const struct token_table *table)
+enum status whole_tokens_create(struct whole_tokens **tokens,
+                                const struct whole_tokens_entry *entries, size_t count)
 {
-    size_t count = gather(NULL, table);
     struct whole_tokens *created = calloc(1, sizeof *created);
-    struct entry *entries = calloc(count + 1, sizeof *entries);
-    if (!created || !entries) {
-        free(created);
-        free(entries);
-        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for %zu control tokens", count);
+    if (!created)
+        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for control tokens");
+    created->entries = calloc(count + 1, sizeof *created->entries);
+    enum status status = created->entries
+                             ? STATUS_OK
+                             : fail(STATUS_RESOURCE_EXHAUSTED, "no memory for %zu tokens", count);
+    int32_t nodes = ROOT;
+    for (size_t i = 0; status == STATUS_OK && i < count; i++)
+        status = add(created, entries, i, &nodes);
+    if (status != STATUS_OK) {
+        whole_tokens_destroy(created);
+        return status;
     }
-    gather(entries, table);
-    qsort(entries, count, sizeof *entries, by_first_byte_then_length);
-    size_t next = 0;
-    for (int byte = 0; byte <= 256; byte++) {
-        while (next < count && (uint8_t)entries[next].text[0] < byte)
-            next++;
-        created->first[byte] = next;
-    }
-    created->entries = entries;
     *tokens = created;
     return STATUS_OK;
 }
@@ -74,40 +66,77 @@ void whole_tokens_destroy(struct whole_tokens *tokens)
 {
     if (!tokens)
         return;
+    number_map_deinit(&tokens->children);
+    number_map_deinit(&tokens->ends);
     free(tokens->entries);
     free(tokens);
 }
 
-static const struct entry *match(const struct whole_tokens *tokens, const char *text, size_t bytes,
-                                 bool control)
+/* The longest at the beginning of `text`; NULL where there is none. */
+static const struct whole_tokens_entry *match(const struct whole_tokens *tokens, const char *text,
+                                              size_t bytes, bool control)
 {
-    uint8_t byte = (uint8_t)text[0];
-    for (size_t i = tokens->first[byte]; i < tokens->first[byte + 1]; i++) {
-        const struct entry *entry = &tokens->entries[i];
-        if (entry->control && !control)
-            continue;
-        if (entry->bytes <= bytes && memcmp(entry->text, text, entry->bytes) == 0)
-            return entry;
+    const struct whole_tokens_entry *longest = NULL;
+    int32_t node = ROOT;
+    for (size_t i = 0; i < bytes; i++) {
+        node = number_map_find(&tokens->children, (uint64_t)node << 8 | (uint8_t)text[i]);
+        if (node == NONE)
+            break;
+        int32_t index = number_map_find(&tokens->ends, (uint64_t)node);
+        if (index != NONE && (control || !tokens->entries[index].control))
+            longest = &tokens->entries[index];
     }
-    return NULL;
+    return longest;
 }
 
-size_t whole_tokens_find(const struct whole_tokens *tokens, int32_t *id, size_t *length,
-                         const char *text, size_t from, size_t bytes, bool control)
+static bool stands_alone(const char *text, size_t bytes, size_t first, size_t end)
+{
+    int32_t point;
+    if (end < bytes &&
+        utf8proc_iterate((const uint8_t *)text + end, (utf8proc_ssize_t)(bytes - end), &point) >
+            0 &&
+        word_character_is(point))
+        return false;
+    size_t before = first;
+    while (before > 0 && ((uint8_t)text[--before] & 0xC0) == 0x80)
+        ;
+    return before == first ||
+           utf8proc_iterate((const uint8_t *)text + before, (utf8proc_ssize_t)(first - before),
+                            &point) <= 0 ||
+           !word_character_is(point);
+}
+
+struct whole_tokens_found whole_tokens_find(const struct whole_tokens *tokens, const char *text,
+                                            size_t bytes, size_t from, size_t taken, bool control)
 {
     for (size_t place = from; place < bytes; place++) {
-        const struct entry *entry = match(tokens, text + place, bytes - place, control);
+        if (!tokens->starts[(uint8_t)text[place]])
+            continue;
+        const struct whole_tokens_entry *entry =
+            match(tokens, text + place, bytes - place, control);
         if (!entry)
             continue;
-        *id = entry->id;
-        *length = entry->bytes;
-        return place;
+        struct whole_tokens_found found = {place, place + entry->bytes, place + entry->bytes,
+                                           entry->id};
+        if ((entry->match & VOCAB_SINGLE_WORD) &&
+            !stands_alone(text, bytes, found.first, found.end)) {
+            place = found.next - 1;
+            continue;
+        }
+        if (entry->match & VOCAB_LSTRIP)
+            found.first = white_space_before(text, found.first, taken);
+        if (entry->match & VOCAB_RSTRIP)
+            found.end = white_space_behind(text, found.end, bytes);
+        return found;
     }
-    return bytes;
+    return (struct whole_tokens_found){bytes, bytes, bytes, NONE};
 }
 
 int32_t whole_tokens_control_id(const struct whole_tokens *tokens, const char *text, size_t bytes)
 {
-    const struct entry *entry = bytes > 0 ? match(tokens, text, bytes, true) : NULL;
-    return entry && entry->bytes == bytes && entry->control ? entry->id : -1;
+    int32_t node = ROOT;
+    for (size_t i = 0; i < bytes && node != NONE; i++)
+        node = number_map_find(&tokens->children, (uint64_t)node << 8 | (uint8_t)text[i]);
+    int32_t index = node == NONE ? NONE : number_map_find(&tokens->ends, (uint64_t)node);
+    return index != NONE && tokens->entries[index].control ? tokens->entries[index].id : NONE;
 }

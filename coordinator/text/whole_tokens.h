@@ -8,21 +8,35 @@
 
 #include "proto/status.h"
 
-struct token_table;
 struct whole_tokens;
 
-/* Borrows `table`. */
+struct whole_tokens_entry {
+    const char *text; /* copied; an empty one is never found */
+    size_t bytes;
+    int32_t id;
+    unsigned match; /* of enum vocab_match: LSTRIP, RSTRIP, SINGLE_WORD */
+    bool control;
+};
+
+/* Of two entries that are written alike the one with the smaller id counts. */
 MUST_CHECK enum status whole_tokens_create(struct whole_tokens **tokens,
-                                           const struct token_table *table);
+                                           const struct whole_tokens_entry *entries, size_t count);
 
 /* Accepts NULL. */
 void whole_tokens_destroy(struct whole_tokens *tokens);
 
-/* The first place in text[from, bytes) where a token is written, the longest where several begin
- * there: its id and length. Returns `bytes` where there is none. `control`: whether control tokens
- * count. */
-size_t whole_tokens_find(const struct whole_tokens *tokens, int32_t *id, size_t *length,
-                         const char *text, size_t from, size_t bytes, bool control);
+/* A token in a text, with the white space that it takes. */
+struct whole_tokens_found {
+    size_t first; /* the text's length where there is none */
+    size_t end;
+    size_t next; /* where to look on: not behind `end` */
+    int32_t id;
+};
+
+/* The first place from `from` on where a token is written, the longest where several begin there.
+ * `taken` is the end of what the tokens before it took. `control`: whether control tokens count. */
+struct whole_tokens_found whole_tokens_find(const struct whole_tokens *tokens, const char *text,
+                                            size_t bytes, size_t from, size_t taken, bool control);
 
 /* -1 where no control token is written so. */
 int32_t whole_tokens_control_id(const struct whole_tokens *tokens, const char *text, size_t bytes);

@@ -30,13 +30,14 @@ static void fill(struct vocab_parts *parts)
     int others = 0;
     for (int byte = 0; byte < BYTE_VOCAB_END; byte++) {
         const size_t bytes = spell(text, byte, &others);
-        parts->tokens[byte] = (struct vocab_token){text, bytes, VOCAB_NORMAL};
+        parts->tokens[byte] = (struct vocab_token){text, bytes, VOCAB_NORMAL, 0};
         text += bytes;
     }
     memcpy(text, end_text, sizeof end_text);
-    parts->tokens[BYTE_VOCAB_END] = (struct vocab_token){text, sizeof end_text - 1, VOCAB_CONTROL};
+    parts->tokens[BYTE_VOCAB_END] =
+        (struct vocab_token){text, sizeof end_text - 1, VOCAB_CONTROL, 0};
     for (int32_t id = BYTE_VOCAB_COUNT; id < parts->count; id++)
-        parts->tokens[id] = (struct vocab_token){"", 0, VOCAB_UNUSED};
+        parts->tokens[id] = (struct vocab_token){"", 0, VOCAB_UNUSED, 0};
     parts->kind = text_view_of("gpt2");
     parts->pre = text_view_of("gpt-2");
     parts->special.eos = BYTE_VOCAB_END;

@@ -16,7 +16,9 @@
 #include "proto/model/safetensors.h"
 #include "proto/model/shard_index.h"
 #include "proto/model/spec_config.h"
+#include "proto/model/tekken.h"
 #include "proto/model/tokenizer_json.h"
+#include "proto/model/tokenizer_model.h"
 
 enum { CONFIG_BYTES_MAX = 1 << 20, PATH_BYTES_MAX = 4096 };
 
@@ -27,13 +29,16 @@ enum part {
     PART_TOKENIZER,
     PART_TOKENIZER_CONFIG,
     PART_CHAT_TEMPLATE,
+    PART_TOKENIZER_MODEL, /* these two where there is no tokenizer.json; one of them */
+    PART_TEKKEN,
     PART_INDEX,
     PART_COUNT
 };
 
 static const char *const part_names[PART_COUNT] = {
-    "config.json",           "generation_config.json", "tokenizer.json",
-    "tokenizer_config.json", "chat_template.jinja",    "model.safetensors.index.json"};
+    "config.json",           "generation_config.json",      "tokenizer.json",
+    "tokenizer_config.json", "chat_template.jinja",         "tokenizer.model",
+    "tekken.json",           "model.safetensors.index.json"};
 
 static const char single_name[] = "model.safetensors";
 
@@ -125,11 +130,29 @@ static enum status refuse_without_weights(const char *folder)
                 folder);
 }
 
+/* The file that the tokenizer is read from; PART_COUNT where there is none. */
+static enum part tokenizer_part(const char *folder)
+{
+    static const enum part parts[] = {PART_TOKENIZER, PART_TOKENIZER_MODEL, PART_TEKKEN};
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
+        if (exists(folder, part_names[parts[i]]))
+            return parts[i];
+    return PART_COUNT;
+}
+
+static bool is_tokenizer(enum part part)
+{
+    return part == PART_TOKENIZER || part == PART_TOKENIZER_MODEL || part == PART_TEKKEN;
+}
+
 static enum status open_parts(struct directory *directory, bool with_index)
 {
-    for (int part = 0; part < PART_COUNT; part++)
-        if ((part != PART_INDEX || with_index) && exists(directory->path, part_names[part]))
+    const enum part tokenizer = tokenizer_part(directory->path);
+    for (enum part part = 0; part < PART_COUNT; part++) {
+        bool wanted = is_tokenizer(part) ? part == tokenizer : part != PART_INDEX || with_index;
+        if (wanted && exists(directory->path, part_names[part]))
             TRY(open_part(&directory->parts[part], directory->path, part_names[part]));
+    }
     const struct part_file *config = &directory->parts[PART_CONFIG];
     if (!config->path)
         return STATUS_OK;
@@ -264,8 +287,10 @@ enum status directory_open_tokenizer(struct directory **directory, const char *p
     if (!opened)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory to open %s", path);
     TRY_ELSE(take_path(opened, path), close);
-    if (!exists(opened->path, part_names[PART_TOKENIZER])) {
-        status = fail(STATUS_NOT_FOUND, "%s is a directory without tokenizer.json", opened->path);
+    if (tokenizer_part(opened->path) == PART_COUNT) {
+        status = fail(STATUS_NOT_FOUND,
+                      "%s is a directory without tokenizer.json, tokenizer.model or tekken.json",
+                      opened->path);
         goto close;
     }
     TRY_ELSE(open_parts(opened, false), close);
@@ -318,28 +343,35 @@ enum status directory_read_spec(struct model_spec *spec, const struct directory 
     return STATUS_OK;
 }
 
-static struct tokenizer_json_file tokenizer_file(const struct directory *directory, enum part part)
+static struct tokenizer_file tokenizer_file(const struct directory *directory, enum part part)
 {
     const struct part_file *file = &directory->parts[part];
-    return (struct tokenizer_json_file){file->path, file->mapping.data, file->mapping.bytes};
+    return (struct tokenizer_file){file->path, file->mapping.data, file->mapping.bytes};
 }
 
 enum status directory_read_vocab(struct vocab **vocab, const struct directory *directory,
                                  int32_t count)
 {
-    if (!directory->parts[PART_TOKENIZER].path)
+    enum part part = PART_TOKENIZER;
+    while (part < PART_COUNT && !(is_tokenizer(part) && directory->parts[part].path))
+        part++;
+    if (part == PART_COUNT)
         return STATUS_OK;
     const struct json_place config =
         json_place_root(directory->config, directory->parts[PART_CONFIG].path);
     int64_t rows = count;
     if (count == 0 && json_place_get(&config, "vocab_size"))
         TRY(json_place_integer(&config, &rows, "vocab_size", 1, MODEL_VOCAB_MAX));
-    const struct tokenizer_json_files files = {
-        .tokenizer = tokenizer_file(directory, PART_TOKENIZER),
+    const struct tokenizer_files files = {
+        .tokenizer = tokenizer_file(directory, part),
         .tokenizer_config = tokenizer_file(directory, PART_TOKENIZER_CONFIG),
         .generation_config = tokenizer_file(directory, PART_GENERATION_CONFIG),
         .config = tokenizer_file(directory, PART_CONFIG),
         .chat_template = tokenizer_file(directory, PART_CHAT_TEMPLATE),
     };
+    if (part == PART_TOKENIZER_MODEL)
+        return tokenizer_model_read(vocab, &files, (int32_t)rows);
+    if (part == PART_TEKKEN)
+        return tekken_read(vocab, &files, (int32_t)rows);
     return tokenizer_json_read(vocab, &files, (int32_t)rows);
 }

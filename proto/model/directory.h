@@ -1,6 +1,7 @@
-/* A model as Hugging Face lays it out in a directory: config.json, tokenizer.json,
- * tokenizer_config.json, generation_config.json, chat_template.jinja, and model.safetensors or
- * model.safetensors.index.json with the files that it names.
+/* A model as Hugging Face lays it out in a directory: config.json, tokenizer.json (or without that
+ * tokenizer.model or tekken.json), tokenizer_config.json, generation_config.json,
+ * chat_template.jinja, and model.safetensors or model.safetensors.index.json with the files that it
+ * names.
  *
  * A build without jansson has directory_absent.c in its place, which refuses to open one.
  */
@@ -19,7 +20,7 @@ MUST_CHECK enum status directory_open(struct directory **directory,
                                       struct checkpoint_listing *listing, const char *path);
 
 /* Maps the files of the tokenizer alone, without weights: for directory_read_vocab. NOT_FOUND where
- * there is no tokenizer.json. */
+ * there is none of the three files. */
 MUST_CHECK enum status directory_open_tokenizer(struct directory **directory, const char *path);
 
 /* Accepts NULL. */
@@ -29,7 +30,7 @@ void directory_close(struct directory *directory);
 MUST_CHECK enum status directory_read_spec(struct model_spec *spec,
                                            const struct directory *directory);
 
-/* The tokenizer of tokenizer.json, with unused tokens up to `count`, the rows of the embedding; 0:
+/* The tokenizer, with unused tokens up to `count`, the rows of the embedding; 0:
  * as many as the files name. NULL where there is none. */
 MUST_CHECK enum status directory_read_vocab(struct vocab **vocab, const struct directory *directory,
                                             int32_t count);

@@ -59,9 +59,9 @@ static void widen_integers(char *text, size_t bytes)
 
 /* Writers put numbers like 10^30 where nothing is set. Such a file is read as if that were a real
  * number, which who needs an integer refuses, and who does not never sees. */
-static json_t *load(const void *data, size_t bytes, json_error_t *error)
+static json_t *load(const void *data, size_t bytes, size_t flags, json_error_t *error)
 {
-    json_t *loaded = json_loadb(data, bytes, JSON_REJECT_DUPLICATES, error);
+    json_t *loaded = json_loadb(data, bytes, flags, error);
     if (loaded || json_error_code(error) != json_error_numeric_overflow)
         return loaded;
     char *copy = malloc(bytes);
@@ -69,19 +69,19 @@ static json_t *load(const void *data, size_t bytes, json_error_t *error)
         return NULL;
     memcpy(copy, data, bytes);
     widen_integers(copy, bytes);
-    loaded = json_loadb(copy, bytes, JSON_REJECT_DUPLICATES, error);
+    loaded = json_loadb(copy, bytes, flags, error);
     free(copy);
     return loaded;
 }
 
-enum status json_place_parse(json_t **root, const void *data, size_t bytes, size_t bytes_max,
-                             const char *file)
+static enum status parse(json_t **root, const void *data, size_t bytes, size_t bytes_max,
+                         const char *file, size_t flags)
 {
     if (bytes > bytes_max)
         return fail(STATUS_DATA_LOSS, "%s: %zu bytes of JSON; at most %zu are allowed [json-bytes]",
                     file, bytes, bytes_max);
     json_error_t error;
-    json_t *parsed = load(data, bytes, &error);
+    json_t *parsed = load(data, bytes, flags, &error);
     if (!parsed)
         return fail(STATUS_DATA_LOSS, "%s: byte %d of the JSON (line %d): %s [json]", file,
                     error.position, error.line, error.text);
@@ -91,6 +91,18 @@ enum status json_place_parse(json_t **root, const void *data, size_t bytes, size
     }
     *root = parsed;
     return STATUS_OK;
+}
+
+enum status json_place_parse(json_t **root, const void *data, size_t bytes, size_t bytes_max,
+                             const char *file)
+{
+    return parse(root, data, bytes, bytes_max, file, JSON_REJECT_DUPLICATES);
+}
+
+enum status json_place_parse_with_nul(json_t **root, const void *data, size_t bytes,
+                                      size_t bytes_max, const char *file)
+{
+    return parse(root, data, bytes, bytes_max, file, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL);
 }
 
 struct json_place json_place_root(const json_t *root, const char *file)

@@ -27,6 +27,10 @@ struct json_place {
 MUST_CHECK enum status json_place_parse(json_t **root, const void *data, size_t bytes,
                                         size_t bytes_max, const char *file);
 
+/* The same, but texts may hold NUL: who reads one must look at its length. */
+MUST_CHECK enum status json_place_parse_with_nul(json_t **root, const void *data, size_t bytes,
+                                                 size_t bytes_max, const char *file);
+
 struct json_place json_place_root(const json_t *root, const char *file);
 
 /* `key` may be NULL: the sentence is about the object. */

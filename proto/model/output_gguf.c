@@ -8,6 +8,7 @@
 
 #include "proto/model/ggml_type.h"
 #include "proto/model/output_gguf_keys.h"
+#include "proto/model/output_gguf_vocab.h"
 #include "proto/model/output_tensors.h"
 
 enum { VERSION = 3 };
@@ -26,8 +27,13 @@ struct parts {
 enum status output_gguf_check(const struct model_save *save)
 {
     const struct model_spec *spec = model_spec(save->source);
-    if (checkpoint_gguf(model_checkpoint(save->source)) || spec->rope_scaling != MODEL_ROPE_YARN)
+    if (checkpoint_gguf(model_checkpoint(save->source)))
         return STATUS_OK;
+    if (spec->rope_scaling != MODEL_ROPE_YARN)
+        return model_vocab(save->source)
+                   ? output_gguf_vocab_check(model_vocab(save->source),
+                                             checkpoint_name(model_checkpoint(save->source)))
+                   : STATUS_OK;
     return fail(STATUS_UNIMPLEMENTED,
                 "%s: rope scaling yarn of a folder's model is not written as GGUF; write a folder",
                 checkpoint_name(model_checkpoint(save->source)));

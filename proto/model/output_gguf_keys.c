@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "proto/model/output_gguf_vocab.h"
+
 enum { KEY_BYTES = 96 };
 
 struct key {
@@ -116,64 +118,6 @@ static void put_facts(struct gguf_pairs *pairs, const struct model_spec *spec)
 }
 
 /* Rows of the embedding without a token get a text of their own: no text may stand twice. */
-static void put_tokens(struct gguf_pairs *pairs, const struct vocab *vocab)
-{
-    const uint64_t count = (uint64_t)vocab_count(vocab);
-    gguf_pairs_array(pairs, "tokenizer.ggml.tokens", GGUF_STRING, count);
-    for (int32_t id = 0; id < vocab_count(vocab); id++) {
-        const struct vocab_token token = vocab_token(vocab, id);
-        char filler[32];
-        snprintf(filler, sizeof filler, "[PAD%d]", id);
-        gguf_pairs_put_string(pairs, token.type == VOCAB_UNUSED
-                                         ? text_view_of(filler)
-                                         : (struct text_view){token.text, token.bytes});
-    }
-    gguf_pairs_array(pairs, "tokenizer.ggml.token_type", GGUF_I32, count);
-    for (int32_t id = 0; id < vocab_count(vocab); id++)
-        gguf_pairs_put_u32(pairs, vocab_token(vocab, id).type);
-    gguf_pairs_array(pairs, "tokenizer.ggml.merges", GGUF_STRING,
-                     (uint64_t)vocab_merge_count(vocab));
-    for (int32_t priority = 0; priority < vocab_merge_count(vocab); priority++) {
-        const struct vocab_merge merge = vocab_merge(vocab, priority);
-        gguf_pairs_put_u64(pairs, merge.left_bytes + 1 + merge.right_bytes);
-        gguf_pairs_put_bytes(pairs, merge.left, merge.left_bytes);
-        gguf_pairs_put_bytes(pairs, " ", 1);
-        gguf_pairs_put_bytes(pairs, merge.right, merge.right_bytes);
-    }
-}
-
-static void put_special(struct gguf_pairs *pairs, const struct vocab *vocab)
-{
-    const struct vocab_special special = vocab_special(vocab);
-    const struct {
-        const char *key;
-        int32_t id;
-    } ids[] = {
-        {"tokenizer.ggml.bos_token_id", special.bos},
-        {"tokenizer.ggml.eos_token_id", special.eos},
-        {"tokenizer.ggml.eot_token_id", special.eot},
-        {"tokenizer.ggml.eom_token_id", special.eom},
-        {"tokenizer.ggml.unknown_token_id", special.unknown},
-        {"tokenizer.ggml.padding_token_id", special.padding},
-    };
-    for (size_t i = 0; i < sizeof ids / sizeof ids[0]; i++)
-        if (ids[i].id >= 0)
-            gguf_pairs_u32(pairs, ids[i].key, (uint32_t)ids[i].id);
-    if (vocab_add_bos(vocab) != VOCAB_FLAG_ABSENT)
-        gguf_pairs_bool(pairs, "tokenizer.ggml.add_bos_token",
-                        vocab_add_bos(vocab) == VOCAB_FLAG_ON);
-    if (vocab_chat_template(vocab).bytes > 0)
-        gguf_pairs_text(pairs, "tokenizer.chat_template", vocab_chat_template(vocab));
-}
-
-static void put_vocab(struct gguf_pairs *pairs, const struct vocab *vocab)
-{
-    gguf_pairs_text(pairs, "tokenizer.ggml.model", vocab_kind(vocab));
-    gguf_pairs_text(pairs, "tokenizer.ggml.pre", vocab_pre(vocab));
-    put_tokens(pairs, vocab);
-    put_special(pairs, vocab);
-}
-
 void output_gguf_keys_put(struct gguf_pairs *pairs, const struct model_save *save)
 {
     if (checkpoint_gguf(model_checkpoint(save->source))) {
@@ -184,5 +128,5 @@ void output_gguf_keys_put(struct gguf_pairs *pairs, const struct model_save *sav
     put_facts(pairs, model_spec(save->source));
     put_replaced(pairs, save);
     if (model_vocab(save->source))
-        put_vocab(pairs, model_vocab(save->source));
+        output_gguf_vocab_put(pairs, model_vocab(save->source));
 }

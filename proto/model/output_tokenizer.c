@@ -20,22 +20,41 @@ static json_t *sequence(json_t *first, json_t *second)
     return json_pack("{s:s, s:[o, o]}", "type", "Sequence", "pretokenizers", first, second);
 }
 
+static json_t *with_last(json_t *list, json_t *last)
+{
+    json_array_append_new(list, last);
+    return list;
+}
+
 static json_t *split(const char *pattern)
 {
     return json_pack("{s:s, s:{s:s}, s:s, s:b}", "type", "Split", "pattern", "Regex", pattern,
                      "behavior", "Isolated", "invert", 0);
 }
 
+/* Split by each of the patterns, and ByteLevel. NULL where there is none. */
+static json_t *splits(struct text_view pre)
+{
+    json_t *list = json_array();
+    const char *pattern = tokenizer_pipeline_pattern(pre, 0);
+    for (int i = 0; pattern; pattern = tokenizer_pipeline_pattern(pre, ++i))
+        json_array_append_new(list, split(pattern));
+    if (json_array_size(list) > 0)
+        return json_pack("{s:s, s:o}", "type", "Sequence", "pretokenizers",
+                         with_last(list, byte_level(false)));
+    json_decref(list);
+    return NULL;
+}
+
 /* NULL for one that is not known. */
 static json_t *pre_tokenizer(struct text_view pre)
 {
-    const char *pattern = tokenizer_pipeline_pattern(pre);
     if (text_view_is(pre, "gpt-2"))
         return byte_level(true);
     if (text_view_is(pre, "smollm"))
         return sequence(json_pack("{s:s, s:b}", "type", "Digits", "individual_digits", 1),
                         byte_level(true));
-    return pattern ? sequence(split(pattern), byte_level(false)) : NULL;
+    return splits(pre);
 }
 
 enum status output_tokenizer_check(const struct vocab *vocab, const char *name)
@@ -47,6 +66,12 @@ enum status output_tokenizer_check(const struct vocab *vocab, const char *name)
                     "%s: a tokenizer of kind %.*s is not written as tokenizer.json; write a GGUF "
                     "file",
                     name, (int)kind.bytes, kind.text);
+    int steps;
+    (void)vocab_steps(vocab, &steps);
+    if (steps > 0 || vocab_scores(vocab))
+        return fail(STATUS_UNIMPLEMENTED,
+                    "%s: a tokenizer %s is not written as tokenizer.json; copy its own files", name,
+                    steps > 0 ? "with such a normalizer" : "without merges");
     json_t *step = pre_tokenizer(pre);
     json_decref(step);
     if (!step)
@@ -85,9 +110,13 @@ static json_t *added_tokens(const struct vocab *vocab)
         const struct vocab_token token = vocab_token(vocab, id);
         if (is_added(token))
             failed |= json_array_append_new(
-                added, json_pack("{s:i, s:o, s:b, s:b, s:b, s:b, s:b}", "id", (int)id, "content",
-                                 text_of(vocab, id), "single_word", 0, "lstrip", 0, "rstrip", 0,
-                                 "normalized", 0, "special", token.type == VOCAB_CONTROL));
+                added,
+                json_pack("{s:i, s:o, s:b, s:b, s:b, s:b, s:b}", "id", (int)id, "content",
+                          text_of(vocab, id), "single_word", (token.match & VOCAB_SINGLE_WORD) != 0,
+                          "lstrip", (token.match & VOCAB_LSTRIP) != 0, "rstrip",
+                          (token.match & VOCAB_RSTRIP) != 0, "normalized",
+                          (token.match & VOCAB_STEPPED) != 0, "special",
+                          token.type == VOCAB_CONTROL));
     }
     if (!failed)
         return added;
@@ -126,13 +155,20 @@ static json_t *merges(const struct vocab *vocab)
     return NULL;
 }
 
+/* What a GGUF file leaves out follows from its pre-tokenizer. */
+static bool ignores_merges(const struct vocab *vocab)
+{
+    const enum vocab_flag flag = vocab_ignore_merges(vocab);
+    return flag == VOCAB_FLAG_ABSENT ? tokenizer_pipeline_ignores_merges(vocab_pre(vocab))
+                                     : flag == VOCAB_FLAG_ON;
+}
+
 static json_t *model_of(const struct vocab *vocab)
 {
     return json_pack("{s:s, s:n, s:n, s:n, s:n, s:b, s:b, s:b, s:o, s:o}", "type", "BPE", "dropout",
                      "unk_token", "continuing_subword_prefix", "end_of_word_suffix", "fuse_unk", 0,
-                     "byte_fallback", 0, "ignore_merges",
-                     text_view_is(vocab_pre(vocab), "llama-bpe"), "vocab", token_ids(vocab),
-                     "merges", merges(vocab));
+                     "byte_fallback", 0, "ignore_merges", ignores_merges(vocab), "vocab",
+                     token_ids(vocab), "merges", merges(vocab));
 }
 
 static json_t *special_item(json_t *text)
@@ -160,7 +196,6 @@ static json_t *bos_processor(const struct vocab *vocab, int32_t bos)
     return NULL;
 }
 
-/* What a GGUF file leaves out follows from its pre-tokenizer. */
 static bool is_on(enum vocab_flag flag, const struct vocab *vocab, const char *pre)
 {
     return flag == VOCAB_FLAG_ON ||

@@ -6,17 +6,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "proto/model/cursor.h"
 #include "proto/model/json_place.h"
 #include "proto/model/spec.h"
+#include "proto/model/tokenizer_added.h"
+#include "proto/model/tokenizer_beside.h"
 #include "proto/model/tokenizer_pipeline.h"
-#include "proto/model/tokenizer_special.h"
 
 enum {
-    CONFIG_BYTES_MAX = 16 << 20,
     MERGES_MAX = 1 << 24,
-    ADDED_BYTES_MAX = 1024,
-    ADDED_MIXED_MAX = 4096, /* where some are normalized and some are not */
 };
 
 struct reading {
@@ -25,18 +22,7 @@ struct reading {
     struct json_place vocab;
     struct tokenizer_pipeline pipeline;
     struct vocab_parts parts;
-    size_t texts_used; /* of parts.texts */
 };
-
-/* A copy that the vocabulary keeps. A JSON text is never longer than its spelling in the file, so
- * that there is room. */
-static const char *keep(struct reading *reading, const char *text, size_t bytes)
-{
-    char *copy = reading->parts.texts + reading->texts_used;
-    memcpy(copy, text, bytes);
-    reading->texts_used += bytes;
-    return copy;
-}
 
 static int32_t find_token(const void *context, const char *text)
 {
@@ -57,6 +43,14 @@ static int32_t find_token(const void *context, const char *text)
     return -1;
 }
 
+/* "<0x0A>" */
+static bool is_byte(const char *text)
+{
+    static const char digits[] = "0123456789ABCDEF";
+    return strlen(text) == 6 && strncmp(text, "<0x", 3) == 0 && strchr(digits, text[3]) &&
+           strchr(digits, text[4]) && text[5] == '>';
+}
+
 static enum status read_vocab(struct reading *reading)
 {
     struct vocab_parts *parts = &reading->parts;
@@ -72,8 +66,9 @@ static enum status read_vocab(struct reading *reading)
             return json_place_fail(&reading->vocab, text, STATUS_DATA_LOSS, "token-twice",
                                    "has id %lld, as another token has", (long long)id);
         token->bytes = strlen(text);
-        token->text = keep(reading, text, token->bytes);
-        token->type = VOCAB_NORMAL;
+        token->text = vocab_parts_keep(parts, (struct text_view){text, token->bytes});
+        token->type =
+            reading->pipeline.steps.is_pieces && is_byte(text) ? VOCAB_BYTE : VOCAB_NORMAL;
     }
     return STATUS_OK;
 }
@@ -118,105 +113,24 @@ static enum status read_merges(struct reading *reading)
             return json_place_fail(&reading->model, "merges", STATUS_DATA_LOSS, "merge",
                                    "merge %zu is not two parts with a space between them",
                                    priority);
-        const char *kept = keep(reading, left.text, left.bytes);
-        parts->merges[priority] = (struct vocab_merge){
-            kept, left.bytes, keep(reading, right.text, right.bytes), right.bytes};
+        const char *kept = vocab_parts_keep(parts, left);
+        parts->merges[priority] =
+            (struct vocab_merge){kept, left.bytes, vocab_parts_keep(parts, right), right.bytes};
     }
     parts->merge_count = (int32_t)count;
     return STATUS_OK;
 }
 
-static enum status check_added_flags(const struct json_place *entry)
-{
-    static const char *const flags[] = {"single_word", "lstrip", "rstrip"};
-    for (size_t i = 0; i < sizeof flags / sizeof flags[0]; i++) {
-        bool set;
-        TRY(json_place_bool_or(entry, &set, flags[i], false));
-        if (set)
-            return json_place_fail(entry, flags[i], STATUS_UNIMPLEMENTED, "added-token",
-                                   "an added token with this set is not supported");
-    }
-    return STATUS_OK;
-}
-
 static enum status read_added_token(struct reading *reading, const struct json_place *entry)
 {
-    struct vocab_parts *parts = &reading->parts;
     int64_t id;
+    int64_t other;
     struct text_view text;
-    bool special;
-    TRY(json_place_integer(entry, &id, "id", 0, parts->count - 1));
+    TRY(json_place_integer(entry, &id, "id", 0, reading->parts.count - 1));
     TRY(json_place_text(entry, &text, "content"));
-    TRY(json_place_bool_or(entry, &special, "special", false));
-    TRY(check_added_flags(entry));
-    struct vocab_token *token = &parts->tokens[id];
-    int64_t other = id;
-    (void)json_place_whole(json_object_get(reading->vocab.json, text.text), &other);
-    bool differs =
-        token->type && text_view_compare((struct text_view){token->text, token->bytes}, text) != 0;
-    if (text.bytes > ADDED_BYTES_MAX)
-        return json_place_fail(entry, "content", STATUS_DATA_LOSS, "added-token",
-                               "has %zu bytes; at most %d are allowed", text.bytes,
-                               ADDED_BYTES_MAX);
-    if (text.bytes == 0 || differs || other != id)
-        return json_place_fail(entry, "content", STATUS_DATA_LOSS, "added-token",
-                               "\"%.64s\" as token %lld contradicts model.vocab", text.text,
-                               (long long)id);
-    if (!token->type) {
-        token->bytes = text.bytes;
-        token->text = keep(reading, text.text, text.bytes);
-    }
-    token->type = special ? VOCAB_CONTROL : VOCAB_USER_DEFINED;
-    return STATUS_OK;
-}
-
-/* Whether one of the two can begin inside the other, or be a part of it. */
-static bool overlap(struct text_view a, struct text_view b)
-{
-    for (size_t i = 0; i < a.bytes; i++) {
-        size_t bytes = a.bytes - i < b.bytes ? a.bytes - i : b.bytes;
-        if (memcmp(a.text + i, b.text, bytes) == 0)
-            return true;
-    }
-    return false;
-}
-
-static bool is_normalized(const json_t *entry)
-{
-    return json_is_true(json_object_get(entry, "normalized"));
-}
-
-/* Without a normalizer, `normalized` says only who is looked for first: those that are not. It
- * matters where two can claim the same characters. With one, it says in which text. */
-static enum status check_order(const struct reading *reading, const json_t *added)
-{
-    size_t count = json_array_size(added);
-    size_t normalized = 0;
-    for (size_t i = 0; i < count; i++)
-        normalized += is_normalized(json_array_get(added, i));
-    if (normalized > 0 && reading->pipeline.nfc)
-        return json_place_fail(&reading->root, "added_tokens", STATUS_UNIMPLEMENTED, "added-token",
-                               "tokens that are looked for in normal form (\"normalized\") are "
-                               "not supported with normalizer NFC");
-    if (normalized > 0 && normalized < count && count > ADDED_MIXED_MAX)
-        return json_place_fail(&reading->root, "added_tokens", STATUS_UNIMPLEMENTED, "added-token",
-                               "%zu tokens that differ in \"normalized\"; at most %d are supported",
-                               count, ADDED_MIXED_MAX);
-    for (size_t i = 0; normalized > 0 && normalized < count && i < count * count; i++) {
-        const json_t *a = json_array_get(added, i / count);
-        const json_t *b = json_array_get(added, i % count);
-        if (!is_normalized(a) || is_normalized(b))
-            continue;
-        struct text_view left = json_place_view(json_object_get(a, "content"));
-        struct text_view right = json_place_view(json_object_get(b, "content"));
-        if (overlap(left, right) || overlap(right, left))
-            return json_place_fail(&reading->root, "added_tokens", STATUS_UNIMPLEMENTED,
-                                   "added-token",
-                                   "\"%.64s\" and \"%.64s\" overlap and differ in "
-                                   "\"normalized\", which is not supported",
-                                   left.text, right.text);
-    }
-    return STATUS_OK;
+    if (json_place_whole(json_object_get(reading->vocab.json, text.text), &other) && other != id)
+        return tokenizer_added_contradicts(entry, text, id);
+    return tokenizer_added_read(&reading->parts, entry, (int32_t)id);
 }
 
 static enum status read_added(struct reading *reading)
@@ -236,7 +150,7 @@ static enum status read_added(struct reading *reading)
                                    "must be an object");
         TRY(read_added_token(reading, &entry));
     }
-    return check_order(reading, added);
+    return STATUS_OK;
 }
 
 /* Tokens that only the embedding knows. */
@@ -244,7 +158,7 @@ static void fill_unused(struct vocab_parts *parts)
 {
     for (int32_t id = 0; id < parts->count; id++)
         if (!parts->tokens[id].type)
-            parts->tokens[id] = (struct vocab_token){"", 0, VOCAB_UNUSED};
+            parts->tokens[id] = (struct vocab_token){"", 0, VOCAB_UNUSED, 0};
 }
 
 static bool has_every_byte(const struct reading *reading)
@@ -265,7 +179,7 @@ static bool has_every_byte(const struct reading *reading)
     return true;
 }
 
-static enum status check_model(const struct reading *reading)
+static enum status read_model(struct reading *reading)
 {
     static const char *const known[] = {"type",          "vocab",
                                         "merges",        "dropout",
@@ -273,6 +187,7 @@ static enum status check_model(const struct reading *reading)
                                         "fuse_unk",      "end_of_word_suffix",
                                         "byte_fallback", "ignore_merges"};
     const struct json_place *model = &reading->model;
+    const bool pieces = reading->pipeline.steps.is_pieces;
     struct text_view type;
     bool set;
     const char *key;
@@ -280,7 +195,7 @@ static enum status check_model(const struct reading *reading)
     TRY(json_place_text(model, &type, "type"));
     if (!text_view_is(type, "BPE"))
         return json_place_fail(model, "type", STATUS_UNIMPLEMENTED, "tokenizer-model",
-                               "model %.64s is not supported; BPE over bytes is", type.text);
+                               "model %.64s is not supported; BPE is", type.text);
     json_object_foreach((json_t *)model->json, key, value)
     {
         size_t i = 0;
@@ -288,16 +203,40 @@ static enum status check_model(const struct reading *reading)
             i++;
         bool is_set = !json_is_null(value) && !json_is_false(value) &&
                       !(json_is_string(value) && json_string_length(value) == 0);
-        if (is_set && (i == sizeof known / sizeof known[0] || i == 3 || i == 5 || i == 7 || i == 8))
+        if (is_set && (i == sizeof known / sizeof known[0] || i == 3 || i == 5 || i == 7))
             return json_place_fail(model, key, STATUS_UNIMPLEMENTED, "tokenizer-model",
                                    "is not supported");
     }
+    TRY(json_place_bool_or(model, &set, "byte_fallback", false));
+    if (set != pieces)
+        return json_place_fail(model, "byte_fallback", STATUS_UNIMPLEMENTED, "tokenizer-model",
+                               "is %s, which is not supported with this decoder",
+                               set ? "true" : "false");
     TRY(json_place_bool_or(model, &set, "ignore_merges", false));
-    if (set != reading->pipeline.ignores_merges)
+    if (set && pieces)
         return json_place_fail(model, "ignore_merges", STATUS_UNIMPLEMENTED, "tokenizer-model",
-                               "is %s, which is not supported with pre-tokenizer %s",
-                               set ? "true" : "false", reading->pipeline.pre);
+                               "is not supported with byte_fallback");
+    reading->parts.ignore_merges = set ? VOCAB_FLAG_ON : VOCAB_FLAG_OFF;
     return STATUS_OK;
+}
+
+static void take_pipeline(struct reading *reading)
+{
+    const struct tokenizer_pipeline *pipeline = &reading->pipeline;
+    struct vocab_parts *parts = &reading->parts;
+    parts->kind = text_view_of(pipeline->steps.is_pieces ? "llama" : "gpt2");
+    parts->pre = text_view_of(pipeline->pre ? pipeline->pre : "");
+    parts->nfc = pipeline->steps.nfc ? VOCAB_FLAG_ON : VOCAB_FLAG_OFF;
+    parts->metaspace = pipeline->metaspace;
+    parts->metaspace_splits = pipeline->metaspace_splits;
+    parts->strips_space = pipeline->steps.strips_space;
+    parts->step_count = pipeline->steps.count;
+    for (int i = 0; i < parts->step_count; i++) {
+        struct vocab_step step = pipeline->steps.steps[i];
+        step.from.text = vocab_parts_keep(parts, step.from);
+        step.to.text = vocab_parts_keep(parts, step.to);
+        parts->steps[i] = step;
+    }
 }
 
 static enum status read_tokenizer(struct reading *reading)
@@ -305,7 +244,7 @@ static enum status read_tokenizer(struct reading *reading)
     struct vocab_parts *parts = &reading->parts;
     TRY(tokenizer_pipeline_read(&reading->pipeline, &reading->root));
     TRY(json_place_object(&reading->root, &reading->model, "model"));
-    TRY(check_model(reading));
+    TRY(read_model(reading));
     TRY(read_vocab(reading));
     TRY(read_merges(reading));
     TRY(read_added(reading));
@@ -315,58 +254,13 @@ static enum status read_tokenizer(struct reading *reading)
         return json_place_fail(&reading->root, "post_processor", STATUS_DATA_LOSS, "special-token",
                                "adds token %lld; 0 .. %d are there",
                                (long long)reading->pipeline.bos_id, parts->count - 1);
-    if (json_place_get(&reading->model, "unk_token") && !has_every_byte(reading))
+    if (!reading->pipeline.steps.is_pieces && json_place_get(&reading->model, "unk_token") &&
+        !has_every_byte(reading))
         return json_place_fail(&reading->model, "unk_token", STATUS_UNIMPLEMENTED,
                                "tokenizer-model",
                                "is not supported where the vocabulary lacks a byte");
-    parts->kind = text_view_of("gpt2");
-    parts->pre = text_view_of(reading->pipeline.pre);
-    parts->nfc = reading->pipeline.nfc ? VOCAB_FLAG_ON : VOCAB_FLAG_OFF;
+    take_pipeline(reading);
     return STATUS_OK;
-}
-
-/* NULL where the file is absent. */
-static enum status parse(json_t **root, struct json_place *place,
-                         const struct tokenizer_json_file *file)
-{
-    if (!file->path)
-        return STATUS_OK;
-    TRY(json_place_parse(root, file->data, file->bytes, CONFIG_BYTES_MAX, file->path));
-    *place = json_place_root(*root, file->path);
-    return STATUS_OK;
-}
-
-static enum status read_beside(struct reading *reading, const struct tokenizer_json_files *files)
-{
-    const struct tokenizer_json_file *const sources[] = {&files->tokenizer_config,
-                                                         &files->generation_config, &files->config};
-    struct vocab_parts *parts = &reading->parts;
-    json_t *roots[3] = {NULL};
-    struct json_place places[3];
-    enum status status;
-    const struct tokenizer_json_file *jinja = &files->chat_template;
-    if (jinja->path && !cursor_is_utf8(jinja->data, jinja->bytes))
-        return fail(STATUS_DATA_LOSS, "%s: the chat template is not UTF-8 [utf8]", jinja->path);
-    if (jinja->path)
-        parts->chat_template = (struct text_view){jinja->data, jinja->bytes};
-    for (int i = 0; i < 3; i++)
-        TRY_ELSE(parse(&roots[i], &places[i], sources[i]), free_roots);
-    const struct tokenizer_special_args args = {
-        .pipeline = &reading->pipeline,
-        .tokenizer_config = roots[0] ? &places[0] : NULL,
-        .generation_config = roots[1] ? &places[1] : NULL,
-        .config = roots[2] ? &places[2] : NULL,
-        .find = find_token,
-        .context = reading,
-    };
-    TRY_ELSE(tokenizer_special_read(parts, &args), free_roots);
-    if (!jinja->path)
-        parts->chat_template.text =
-            keep(reading, parts->chat_template.text, parts->chat_template.bytes);
-free_roots:
-    for (int i = 0; i < 3; i++)
-        json_decref(roots[i]);
-    return status;
 }
 
 static void take_largest(int32_t *count, const json_t *json)
@@ -394,10 +288,10 @@ static int32_t count_tokens(const json_t *root)
     return count;
 }
 
-enum status tokenizer_json_read(struct vocab **vocab, const struct tokenizer_json_files *files,
+enum status tokenizer_json_read(struct vocab **vocab, const struct tokenizer_files *files,
                                 int32_t count)
 {
-    struct reading reading = {.texts_used = 0};
+    struct reading reading = {.root = {0}};
     json_t *root = NULL;
     enum status status;
     TRY(json_place_parse(&root, files->tokenizer.data, files->tokenizer.bytes,
@@ -414,7 +308,10 @@ enum status tokenizer_json_read(struct vocab **vocab, const struct tokenizer_jso
     }
     reading.parts.count = count;
     TRY_ELSE(read_tokenizer(&reading), deinit);
-    TRY_ELSE(read_beside(&reading, files), deinit);
+    TRY_ELSE(tokenizer_beside_read(
+                 &reading.parts, files,
+                 &(struct tokenizer_beside_args){&reading.pipeline, find_token, &reading}),
+             deinit);
     status = vocab_create(vocab, &reading.parts);
 deinit:
     vocab_parts_deinit(&reading.parts);

@@ -1,34 +1,21 @@
 /* The vocabulary in a tokenizer.json and the files beside it.
  *
- * Byte-level BPE only, with the pre-tokenizers that coordinator/text/pretokenizer.c knows. Every
- * part of the file that shapes ids is either one that is known, by exact comparison, or refused by
- * its name.
+ * BPE over bytes, with pre-tokenizers that coordinator/text/pretokenizer_rows.c knows, or over
+ * characters with byte fallback, as it comes from SentencePiece. Every part of the file that shapes
+ * ids is either one that is known, by exact comparison, or refused by its name.
  */
 #pragma once
 
 #include <stddef.h>
 #include <stdint.h>
 
+#include "proto/model/tokenizer_files.h"
 #include "proto/model/vocab.h"
 #include "proto/status.h"
 
 enum { TOKENIZER_JSON_BYTES_MAX = 128 << 20 };
 
-struct tokenizer_json_file {
-    const char *path; /* for sentences; NULL where there is no such file */
-    const void *data;
-    size_t bytes;
-};
-
-struct tokenizer_json_files {
-    struct tokenizer_json_file tokenizer;         /* tokenizer.json; must be there */
-    struct tokenizer_json_file tokenizer_config;  /* bos_token, eos_token, chat_template */
-    struct tokenizer_json_file generation_config; /* eos_token_id */
-    struct tokenizer_json_file config;            /* bos_token_id, eos_token_id */
-    struct tokenizer_json_file chat_template;     /* chat_template.jinja, which goes first */
-};
-
 /* Reads and checks. The vocabulary has `count` tokens, the rows of the embedding: those that the
  * files do not name are unused. The files must outlive it. */
 MUST_CHECK enum status tokenizer_json_read(struct vocab **vocab,
-                                           const struct tokenizer_json_files *files, int32_t count);
+                                           const struct tokenizer_files *files, int32_t count);

@@ -2,40 +2,56 @@
  * it has, or refused by its name. */
 #include "proto/model/tokenizer_pipeline.h"
 
-#include <stdio.h>
 #include <string.h>
+
+#include "proto/model/json_step.h"
+#include "proto/model/tokenizer_steps.h"
 
 #define LLAMA_3_WITH(numbers)                                                                      \
     "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|" numbers "| "                     \
     "?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+#define CASED_WITH(suffix, numbers)                                                                \
+    "[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]*[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]"     \
+    "+" suffix "|[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]+"                      \
+    "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]*" suffix "|" numbers                                            \
+    "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+#define ENDINGS "(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
 
-static const char llama3_pattern[] = LLAMA_3_WITH("\\p{N}{1,3}");
-static const char qwen2_pattern[] = LLAMA_3_WITH("\\p{N}");
+enum { SPLITS_MAX = 3 };
 
-const char *tokenizer_pipeline_pattern(struct text_view pre)
+/* Split steps by their regular expressions, and ByteLevel behind them. */
+static const struct form {
+    const char *pre;
+    const char *regexes[SPLITS_MAX]; /* NULL where there are fewer */
+    bool ignores_merges;             /* where GGUF has this pre-tokenizer */
+} forms[] = {
+    {"llama-bpe", {LLAMA_3_WITH("\\p{N}{1,3}")}, true},
+    {"qwen2", {LLAMA_3_WITH("\\p{N}")}, false},
+    {"tekken", {CASED_WITH("", "\\p{N}")}, true},
+    {"gpt-4o", {CASED_WITH(ENDINGS, "\\p{N}{1,3}")}, false},
+    {"deepseek-v3",
+     {"\\p{N}{1,3}", "[\u4e00-\u9fa5\u3040-\u309f\u30a0-\u30ff]+",
+      "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\r\n\\p{L}\\p{P}\\p{S}]?"
+      "[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+[\r\n]*|\\s*[\r\n]+|\\s+(?!\\S)|\\s+"},
+     false},
+};
+
+enum { FORMS = sizeof forms / sizeof forms[0] };
+
+const char *tokenizer_pipeline_pattern(struct text_view pre, int split)
 {
-    if (text_view_is(pre, "llama-bpe"))
-        return llama3_pattern;
-    return text_view_is(pre, "qwen2") ? qwen2_pattern : NULL;
+    for (size_t i = 0; i < FORMS && split < SPLITS_MAX; i++)
+        if (text_view_is(pre, forms[i].pre))
+            return forms[i].regexes[split];
+    return NULL;
 }
 
-static bool text_is(const json_t *value, const char *text)
+bool tokenizer_pipeline_ignores_merges(struct text_view pre)
 {
-    return json_is_string(value) && strcmp(json_string_value(value), text) == 0;
-}
-
-static bool has_type(const json_t *step, const char *type)
-{
-    return text_is(json_object_get(step, "type"), type);
-}
-
-/* Whether `step` has none but these keys. */
-static bool has_keys(const json_t *step, const char *const *known)
-{
-    size_t found = 0;
-    for (; *known; known++)
-        found += json_object_get(step, *known) != NULL;
-    return found == json_object_size(step);
+    for (size_t i = 0; i < FORMS; i++)
+        if (text_view_is(pre, forms[i].pre))
+            return forms[i].ignores_merges;
+    return false;
 }
 
 /* trim_offsets moves offsets alone. */
@@ -44,7 +60,7 @@ static bool is_byte_level(const json_t *step, bool uses_regex)
     static const char *const known[] = {"type", "add_prefix_space", "trim_offsets", "use_regex",
                                         NULL};
     const json_t *regex = json_object_get(step, "use_regex");
-    return has_type(step, "ByteLevel") && has_keys(step, known) &&
+    return json_step_has_type(step, "ByteLevel") && json_step_has_keys(step, known) &&
            json_is_false(json_object_get(step, "add_prefix_space")) &&
            (regex ? json_is_boolean(regex) && json_is_true(regex) == uses_regex : uses_regex);
 }
@@ -52,87 +68,111 @@ static bool is_byte_level(const json_t *step, bool uses_regex)
 static bool is_digits(const json_t *step)
 {
     static const char *const known[] = {"type", "individual_digits", NULL};
-    return has_type(step, "Digits") && has_keys(step, known) &&
+    return json_step_has_type(step, "Digits") && json_step_has_keys(step, known) &&
            json_is_true(json_object_get(step, "individual_digits"));
 }
 
-static bool is_split(const json_t *step, const char *regex)
+/* Where the pattern takes all of a text, to remove what it does not take is to isolate what it
+ * does. */
+static bool is_split(const json_t *step, const char *regex, bool takes_all)
 {
     static const char *const known[] = {"type", "pattern", "behavior", "invert", NULL};
     const json_t *pattern = json_object_get(step, "pattern");
-    const json_t *invert = json_object_get(step, "invert");
-    return has_type(step, "Split") && has_keys(step, known) && json_object_size(pattern) == 1 &&
-           text_is(json_object_get(pattern, "Regex"), regex) &&
-           text_is(json_object_get(step, "behavior"), "Isolated") &&
-           (!invert || json_is_false(invert));
+    const json_t *behavior = json_object_get(step, "behavior");
+    bool inverts = json_is_true(json_object_get(step, "invert"));
+    return json_step_has_type(step, "Split") && json_step_has_keys(step, known) &&
+           json_object_size(pattern) == 1 &&
+           json_step_text_is(json_object_get(pattern, "Regex"), regex) &&
+           (json_step_text_is(behavior, "Isolated")
+                ? !inverts
+                : takes_all && inverts && json_step_text_is(behavior, "Removed"));
 }
 
-/* "Sequence[Split, ByteLevel]": the types of a step, for sentences. */
-static void spell_step(char *out, size_t bytes, const json_t *step, const char *list_key)
+static bool is_form(const struct form *form, const json_t *step, const json_t *list, size_t count)
 {
-    const char *type = json_string_value(json_object_get(step, "type"));
-    const json_t *list = json_object_get(step, list_key);
-    size_t index;
-    json_t *inner;
-    size_t used =
-        (size_t)snprintf(out, bytes, "%.40s%s", type ? type : "(no type)", list ? "[" : "");
-    json_array_foreach(list, index, inner)
-    {
-        const char *name = json_string_value(json_object_get(inner, "type"));
-        if (used < bytes)
-            used += (size_t)snprintf(out + used, bytes - used, "%s%.40s", index > 0 ? ", " : "",
-                                     name ? name : "(no type)");
-    }
-    if (list && used < bytes)
-        snprintf(out + used, bytes - used, "]");
+    size_t splits = 0;
+    while (splits < SPLITS_MAX && form->regexes[splits])
+        splits++;
+    if (count != splits + 1 || !is_byte_level(json_step_at(step, list, splits), false))
+        return false;
+    for (size_t i = 0; i < splits; i++)
+        if (!is_split(json_step_at(step, list, i), form->regexes[i], splits == 1))
+            return false;
+    return true;
 }
 
-static enum status refuse_step(const struct json_place *root, const char *key, const char *list_key,
-                               const char *known)
+/* Over bytes. NULL where it is not known. */
+static const char *byte_level_name(const json_t *step)
 {
-    char spelt[256];
-    spell_step(spelt, sizeof spelt, json_place_get(root, key), list_key);
-    return json_place_fail(root, key, STATUS_UNIMPLEMENTED, key, "%s is not supported; known: %s",
-                           spelt, known);
+    const json_t *list;
+    size_t count = json_step_count(step, "pretokenizers", &list);
+    if (count == 1 && is_byte_level(json_step_at(step, list, 0), true))
+        return "gpt-2";
+    if (count == 2 && is_digits(json_step_at(step, list, 0)) &&
+        is_byte_level(json_step_at(step, list, 1), true))
+        return "smollm";
+    for (size_t i = 0; i < FORMS; i++)
+        if (is_form(&forms[i], step, list, count))
+            return forms[i].pre;
+    return NULL;
 }
 
-static enum status read_normalizer(struct tokenizer_pipeline *pipeline,
-                                   const struct json_place *root)
+static bool read_metaspace(struct tokenizer_pipeline *pipeline, const json_t *step)
 {
-    static const char *const known[] = {"type", NULL};
-    const json_t *step = json_place_get(root, "normalizer");
-    pipeline->nfc = has_type(step, "NFC") && has_keys(step, known);
-    if (step && !pipeline->nfc)
-        return refuse_step(root, "normalizer", "normalizers", "null, NFC");
-    return STATUS_OK;
+    static const char *const known[] = {
+        "type", "replacement", "add_prefix_space", "prepend_scheme", "split", "str_rep", NULL};
+    static const char *const schemes[] = {"never", "first", "always"};
+    const json_t *scheme = json_object_get(step, "prepend_scheme");
+    const json_t *adds = json_object_get(step, "add_prefix_space");
+    if (!json_step_has_type(step, "Metaspace") || !json_step_has_keys(step, known) ||
+        !json_step_text_is(json_object_get(step, "replacement"), "\u2581"))
+        return false;
+    for (int i = 0; i < 3; i++)
+        if (json_step_text_is(scheme, schemes[i]))
+            pipeline->metaspace = (enum vocab_metaspace)(VOCAB_METASPACE_NEVER + i);
+    if (!scheme)
+        pipeline->metaspace = VOCAB_METASPACE_ALWAYS;
+    pipeline->metaspace_splits = !json_is_false(json_object_get(step, "split"));
+    bool contradicts = json_is_false(adds) && pipeline->metaspace != VOCAB_METASPACE_NEVER;
+    return pipeline->metaspace != VOCAB_METASPACE_ABSENT && !contradicts;
+}
+
+/* A split at spaces, where no space is left. */
+static bool is_idle_split(const json_t *step)
+{
+    static const char *const known[] = {"type", "pattern", "behavior", "invert", NULL};
+    const json_t *pattern = json_object_get(step, "pattern");
+    return json_step_has_type(step, "Split") && json_step_has_keys(step, known) &&
+           json_object_size(pattern) == 1 &&
+           json_step_text_is(json_object_get(pattern, "String"), " ") &&
+           json_step_text_is(json_object_get(step, "behavior"), "MergedWithPrevious") &&
+           !json_is_true(json_object_get(step, "invert"));
 }
 
 static enum status read_pre_tokenizer(struct tokenizer_pipeline *pipeline,
                                       const struct json_place *root)
 {
-    static const char *const known[] = {"type", "pretokenizers", NULL};
     const json_t *step = json_place_get(root, "pre_tokenizer");
-    const json_t *list = json_object_get(step, "pretokenizers");
-    bool is_sequence = has_type(step, "Sequence") && has_keys(step, known);
-    const json_t *first = is_sequence ? json_array_get(list, 0) : step;
-    const json_t *second = is_sequence ? json_array_get(list, 1) : NULL;
-    size_t count = is_sequence ? json_array_size(list) : 1;
-    if (count == 1 && is_byte_level(first, true))
-        pipeline->pre = "gpt-2";
-    else if (count == 2 && is_digits(first) && is_byte_level(second, true))
-        pipeline->pre = "smollm";
-    else if (count == 2 && is_split(first, llama3_pattern) && is_byte_level(second, false))
-        pipeline->pre = "llama-bpe";
-    else if (count == 2 && is_split(first, qwen2_pattern) && is_byte_level(second, false))
-        pipeline->pre = "qwen2";
-    else
-        return refuse_step(
-            root, "pre_tokenizer", "pretokenizers",
-            "ByteLevel (gpt-2), Digits by one and ByteLevel (smollm), Split by the "
-            "pattern of Llama 3 (llama-bpe) or of Qwen2 (qwen2) and ByteLevel, without a "
-            "prefix space");
-    pipeline->ignores_merges = strcmp(pipeline->pre, "llama-bpe") == 0;
-    return STATUS_OK;
+    const json_t *list;
+    size_t count = json_step_count(step, "pretokenizers", &list);
+    if (!pipeline->steps.is_pieces)
+        pipeline->pre = byte_level_name(step);
+    bool is_known = pipeline->pre != NULL;
+    if (pipeline->steps.is_pieces)
+        is_known = count == 0 ||
+                   (count == 1 && read_metaspace(pipeline, json_step_at(step, list, 0))) ||
+                   (count == 1 && pipeline->steps.hides_spaces &&
+                    is_idle_split(json_step_at(step, list, 0)));
+    if (is_known)
+        return STATUS_OK;
+    return json_step_refuse(
+        root, "pre_tokenizer", "pretokenizers",
+        pipeline->steps.is_pieces
+            ? "null, Metaspace with U+2581"
+            : "ByteLevel (gpt-2), Digits by one and ByteLevel (smollm), Split by the pattern of "
+              "Llama 3 (llama-bpe), Qwen2 (qwen2), Tekken (tekken), GPT-4o (gpt-4o) or by the "
+              "three "
+              "of DeepSeek-V3 (deepseek-v3) and ByteLevel, without a prefix space");
 }
 
 /* The id of the special token that a template's item names; false where it is none of one id. */
@@ -157,7 +197,7 @@ static bool read_template(struct tokenizer_pipeline *pipeline, const json_t *tem
         place = 1;
     }
     const json_t *text = json_object_get(json_array_get(single, place), "Sequence");
-    if (!text_is(json_object_get(text, "id"), "A"))
+    if (!json_step_text_is(json_object_get(text, "id"), "A"))
         return false;
     if (place + 2 == count && special_id(&eos_id, template, json_array_get(single, place + 1)))
         pipeline->adds_eos = true;
@@ -172,19 +212,22 @@ static enum status read_post_processor(struct tokenizer_pipeline *pipeline,
     static const char *const known_template[] = {"type", "single", "pair", "special_tokens", NULL};
     const json_t *step = json_place_get(root, "post_processor");
     const json_t *list = json_object_get(step, "processors");
-    bool is_sequence = has_type(step, "Sequence");
+    bool is_sequence = json_step_has_type(step, "Sequence");
     size_t count = !step ? 0 : is_sequence ? json_array_size(list) : 1;
     bool has_template = false;
     for (size_t i = 0; i < count; i++) {
         const json_t *inner = is_sequence ? json_array_get(list, i) : step;
-        bool is_plain = has_type(inner, "ByteLevel") && has_keys(inner, known_byte_level);
-        bool is_template = !has_template && has_type(inner, "TemplateProcessing") &&
-                           has_keys(inner, known_template) && read_template(pipeline, inner);
+        bool is_plain =
+            json_step_has_type(inner, "ByteLevel") && json_step_has_keys(inner, known_byte_level);
+        bool is_template = !has_template && json_step_has_type(inner, "TemplateProcessing") &&
+                           json_step_has_keys(inner, known_template) &&
+                           read_template(pipeline, inner);
         has_template |= is_template;
         if (!is_plain && !is_template)
-            return refuse_step(root, "post_processor", "processors",
-                               "ByteLevel, TemplateProcessing with at most one token before the "
-                               "text and one behind it, and a Sequence of the two");
+            return json_step_refuse(
+                root, "post_processor", "processors",
+                "ByteLevel, TemplateProcessing with at most one token before the "
+                "text and one behind it, and a Sequence of the two");
     }
     return STATUS_OK;
 }
@@ -193,11 +236,9 @@ enum status tokenizer_pipeline_read(struct tokenizer_pipeline *pipeline,
                                     const struct json_place *root)
 {
     struct tokenizer_pipeline read = {.bos_id = -1};
-    TRY(read_normalizer(&read, root));
+    TRY(tokenizer_steps_read(&read.steps, root));
     TRY(read_pre_tokenizer(&read, root));
     TRY(read_post_processor(&read, root));
-    if (!has_type(json_place_get(root, "decoder"), "ByteLevel"))
-        return refuse_step(root, "decoder", "decoders", "ByteLevel");
     *pipeline = read;
     return STATUS_OK;
 }

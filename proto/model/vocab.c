@@ -19,6 +19,7 @@ void vocab_parts_init(struct vocab_parts *parts)
         .add_eos = VOCAB_FLAG_ABSENT,
         .add_space_prefix = VOCAB_FLAG_ABSENT,
         .nfc = VOCAB_FLAG_ABSENT,
+        .ignore_merges = VOCAB_FLAG_ABSENT,
     };
     parts->kind = parts->pre = parts->chat_template = text_view_of("");
 }
@@ -28,7 +29,17 @@ void vocab_parts_deinit(struct vocab_parts *parts)
     free(parts->tokens);
     free(parts->merges);
     free(parts->texts);
+    free(parts->scores);
     vocab_parts_init(parts);
+}
+
+const char *vocab_parts_keep(struct vocab_parts *parts, struct text_view text)
+{
+    char *copy = parts->texts + parts->texts_used;
+    if (text.bytes > 0)
+        memcpy(copy, text.text, text.bytes);
+    parts->texts_used += text.bytes;
+    return copy;
 }
 
 bool vocab_parts_add_end(struct vocab_parts *parts, int32_t id)
@@ -43,6 +54,18 @@ bool vocab_parts_add_end(struct vocab_parts *parts, int32_t id)
         return false;
     special->ends[special->end_count++] = id;
     return true;
+}
+
+void vocab_parts_spaces(struct vocab_parts *parts, bool prefix)
+{
+    static const struct text_view space = {" ", 1};
+    static const struct text_view none = {"", 0};
+    const struct text_view spelt = text_view_of("\u2581");
+    assert(parts->step_count + 2 <= VOCAB_STEPS_MAX);
+    if (prefix)
+        parts->steps[parts->step_count++] = (struct vocab_step){VOCAB_STEP_PREPEND, none, spelt};
+    parts->steps[parts->step_count++] = (struct vocab_step){VOCAB_STEP_REPLACE, space, spelt};
+    parts->strips_space = prefix;
 }
 
 enum status vocab_create(struct vocab **vocab, struct vocab_parts *parts)
@@ -119,6 +142,37 @@ enum vocab_flag vocab_add_space_prefix(const struct vocab *vocab)
 enum vocab_flag vocab_nfc(const struct vocab *vocab)
 {
     return vocab->parts.nfc;
+}
+
+enum vocab_flag vocab_ignore_merges(const struct vocab *vocab)
+{
+    return vocab->parts.ignore_merges;
+}
+
+const float *vocab_scores(const struct vocab *vocab)
+{
+    return vocab->parts.scores;
+}
+
+const struct vocab_step *vocab_steps(const struct vocab *vocab, int *count)
+{
+    *count = vocab->parts.step_count;
+    return vocab->parts.steps;
+}
+
+enum vocab_metaspace vocab_metaspace(const struct vocab *vocab)
+{
+    return vocab->parts.metaspace;
+}
+
+bool vocab_metaspace_splits(const struct vocab *vocab)
+{
+    return vocab->parts.metaspace_splits;
+}
+
+bool vocab_strips_space(const struct vocab *vocab)
+{
+    return vocab->parts.strips_space;
 }
 
 struct text_view vocab_chat_template(const struct vocab *vocab)

@@ -38,10 +38,16 @@ static enum status id_or_absent(int32_t *id, const struct gguf *gguf, const char
     return STATUS_OK;
 }
 
-/* Without merges, every byte would be a token; without types, control tokens would be text. */
+/* Without merges, every byte would be a token. */
 static bool is_byte_level(const struct vocab_parts *parts)
 {
     return text_view_is(parts->kind, "gpt2");
+}
+
+/* As SentencePiece makes them. */
+static bool is_pieces(const struct vocab_parts *parts)
+{
+    return text_view_is(parts->kind, "llama");
 }
 
 static enum status read_types(struct vocab_parts *parts, const struct gguf *gguf)
@@ -49,7 +55,8 @@ static enum status read_types(struct vocab_parts *parts, const struct gguf *gguf
     static const char key[] = "tokenizer.ggml.token_type";
     const struct gguf_pair *pair = gguf_find_pair(gguf, key);
     struct gguf_array types;
-    if (!pair && !is_byte_level(parts))
+    /* Without types, control tokens would be text. */
+    if (!pair && !is_byte_level(parts) && !is_pieces(parts))
         return STATUS_OK;
     TRY(gguf_value_array(gguf, &types, key, GGUF_I32));
     if (types.count != parts->count)
@@ -83,7 +90,7 @@ static enum status read_tokens(struct vocab_parts *parts, const struct gguf *ggu
     const uint8_t *place = tokens.data;
     for (int32_t id = 0; id < parts->count; id++) {
         struct text_view text = gguf_value_next_string(&place);
-        parts->tokens[id] = (struct vocab_token){text.text, text.bytes, VOCAB_NORMAL};
+        parts->tokens[id] = (struct vocab_token){text.text, text.bytes, VOCAB_NORMAL, 0};
     }
     return read_types(parts, gguf);
 }
@@ -126,6 +133,42 @@ static enum status read_merges(struct vocab_parts *parts, const struct gguf *ggu
     return STATUS_OK;
 }
 
+static enum status read_scores(struct vocab_parts *parts, const struct gguf *gguf)
+{
+    static const char key[] = "tokenizer.ggml.scores";
+    struct gguf_array scores;
+    if (!is_pieces(parts) || parts->merge_count > 0)
+        return STATUS_OK;
+    TRY(gguf_value_array(gguf, &scores, key, GGUF_F32));
+    if (scores.count != parts->count)
+        return gguf_fail(gguf, gguf_find_pair(gguf, key)->offset, STATUS_DATA_LOSS, "token-scores",
+                         "%lld scores for %d tokens", (long long)scores.count, parts->count);
+    parts->scores = malloc((size_t)parts->count * sizeof *parts->scores);
+    if (!parts->scores)
+        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for %d scores", parts->count);
+    memcpy(parts->scores, scores.data, (size_t)parts->count * sizeof *parts->scores);
+    return STATUS_OK;
+}
+
+/* What SentencePiece does to a text, and what of it is not carried out here. */
+static enum status read_steps(struct vocab_parts *parts, const struct gguf *gguf)
+{
+    static const char charsmap[] = "tokenizer.ggml.precompiled_charsmap";
+    static const char extra[] = "tokenizer.ggml.remove_extra_whitespaces";
+    enum vocab_flag removes;
+    if (!is_pieces(parts))
+        return STATUS_OK;
+    TRY(flag_or_absent(&removes, gguf, extra));
+    if (removes == VOCAB_FLAG_ON)
+        return gguf_fail(gguf, gguf_find_pair(gguf, extra)->offset, STATUS_UNIMPLEMENTED,
+                         "tokenizer-step", "%s is true, which is not supported", extra);
+    if (gguf_find_pair(gguf, charsmap))
+        return gguf_fail(gguf, gguf_find_pair(gguf, charsmap)->offset, STATUS_UNIMPLEMENTED,
+                         "tokenizer-step", "%s is not supported", charsmap);
+    vocab_parts_spaces(parts, parts->add_space_prefix != VOCAB_FLAG_OFF);
+    return STATUS_OK;
+}
+
 static enum status read_special(struct vocab_parts *parts, const struct gguf *gguf)
 {
     struct vocab_special *special = &parts->special;
@@ -157,7 +200,9 @@ static enum status read_all(struct vocab_parts *parts, const struct gguf *gguf)
     TRY(text_or_empty(&parts->chat_template, gguf, "tokenizer.chat_template"));
     TRY(read_tokens(parts, gguf));
     TRY(read_merges(parts, gguf));
-    return read_special(parts, gguf);
+    TRY(read_scores(parts, gguf));
+    TRY(read_special(parts, gguf));
+    return read_steps(parts, gguf);
 }
 
 bool vocab_gguf_is_there(const struct gguf *gguf)

@@ -38,10 +38,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
     size_t again_bytes;
     if (utf8_check((const char *)data, bytes, "") != STATUS_OK)
         return 0;
-    if (nfc_normalise(&first, &normal, &normal_bytes, (const char *)data, bytes) == STATUS_OK) {
+    if (nfc_normalise(&first, &normal, &normal_bytes, (const char *)data, bytes, false) ==
+        STATUS_OK) {
         require(utf8_check(normal, normal_bytes, "") == STATUS_OK);
         require(normal_bytes * NFC_SHRINKS_BY >= bytes);
-        require(nfc_normalise(&second, &again, &again_bytes, normal, normal_bytes) == STATUS_OK);
+        require(nfc_normalise(&second, &again, &again_bytes, normal, normal_bytes, false) ==
+                STATUS_OK);
         require(again_bytes == normal_bytes && memcmp(again, normal, again_bytes) == 0);
     }
     nfc_deinit(&first);

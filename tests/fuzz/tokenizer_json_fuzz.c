@@ -59,7 +59,7 @@ size_t fuzz_seed(int index, uint8_t *data, size_t room)
 }
 
 /* Cuts the input at its zero bytes. */
-static void cut(struct tokenizer_json_file parts[PARTS], const uint8_t *data, size_t bytes)
+static void cut(struct tokenizer_file parts[PARTS], const uint8_t *data, size_t bytes)
 {
     static const char *const names[PARTS] = {"tokenizer", "tokenizer_config", "generation_config",
                                              "config", "chat_template"};
@@ -67,16 +67,16 @@ static void cut(struct tokenizer_json_file parts[PARTS], const uint8_t *data, si
     for (int i = 0; i < PARTS && data; i++) {
         const uint8_t *zero = i < PARTS - 1 ? memchr(data, 0, (size_t)(end - data)) : NULL;
         const uint8_t *stop = zero ? zero : end;
-        parts[i] = (struct tokenizer_json_file){names[i], data, (size_t)(stop - data)};
+        parts[i] = (struct tokenizer_file){names[i], data, (size_t)(stop - data)};
         data = zero ? zero + 1 : NULL;
     }
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
-    struct tokenizer_json_file parts[PARTS] = {{0}};
+    struct tokenizer_file parts[PARTS] = {{0}};
     cut(parts, data, bytes);
-    const struct tokenizer_json_files files = {parts[0], parts[1], parts[2], parts[3], parts[4]};
+    const struct tokenizer_files files = {parts[0], parts[1], parts[2], parts[3], parts[4]};
     struct vocab *vocab;
     if (bytes == 0)
         return 0;

@@ -32,6 +32,18 @@ class Whole(BatchTest):
         self.assertEqual((ended.state, ended.counts.completed), (bp.BATCH_STATE_SUCCEEDED, 3))
         self.assertEqual(ended.usage.completion_tokens, 24)
 
+    def test_log_probabilities_and_several_answers_are_in_results(self):
+        made = self.create([completion("likely", "PROMPT 1", logprobs=2), completion("several", "PROMPT 2", n=3)])
+        results = {result.custom_id: result for result in self.results(made.name)}
+        logprobs = self.check_answer(results["likely"], "PROMPT 1", 8)["choices"][0]["logprobs"]
+        self.assertEqual([len(likely) for likely in logprobs["top_logprobs"]], [2] * 8)
+        body = self.check_answer(results["several"], "PROMPT 2", 8)
+        self.assertEqual([choice["text"] for choice in body["choices"]], [body["choices"][0]["text"]] * 3)
+        self.assertEqual(body["usage"]["completion_tokens"], 24)
+        refused, = self.results(self.create([line("s", {"session": "sessions/report", "question": "WHO?"},
+                                                  "/longhaul/v1/generate")]).name)
+        self.assertIn("outlives sessions", refused.json)
+
     def test_200_lines_over_5_documents_read_each_document_once(self):
         documents = [self.upload_document(text) for text in DOCUMENT_TEXTS]
         prompts, lines = {}, []

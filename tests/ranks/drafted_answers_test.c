@@ -140,9 +140,8 @@ static void an_answer_is_the_same_whatever_is_drafted(void **state)
 }
 
 /* The arithmetic of every variant leaves a row its bits among those of its own sequence. */
-static void whatever_the_kernels(void **state)
+static void over_all_kernels(bool int8_cache)
 {
-    (void)state;
     struct random random = {SEED};
     for (int n = 0; kernels_at(n); n++) {
         int32_t ids[CONTEXT];
@@ -151,6 +150,7 @@ static void whatever_the_kernels(void **state)
         if (!kernels_runs_here(kernels_at(n)))
             continue;
         wanted.kernels = kernels_at(n)->name;
+        wanted.int8_cache = int8_cache;
         wanted.threads = 2;
         wanted.count = CONTEXT - ANSWER_MOST;
         wanted.max_tokens = ANSWER_MOST;
@@ -166,11 +166,24 @@ static void whatever_the_kernels(void **state)
     }
 }
 
+static void whatever_the_kernels(void **state)
+{
+    (void)state;
+    over_all_kernels(false);
+}
+
+static void and_over_int8_panels(void **state)
+{
+    (void)state;
+    over_all_kernels(true);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_answer_is_the_same_whatever_is_drafted),
         cmocka_unit_test(whatever_the_kernels),
+        cmocka_unit_test(and_over_int8_panels),
     };
     log_configure(LOG_ERROR, -1); /* more ranks than cores is what these tests are about */
     model_fixture_make(&fixture);

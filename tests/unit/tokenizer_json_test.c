@@ -47,22 +47,22 @@ struct sources {
     const char *chat_template;
 };
 
-static struct tokenizer_json_file file_of(json_t *json, const char *name, int place)
+static struct tokenizer_file file_of(json_t *json, const char *name, int place)
 {
     if (!json)
-        return (struct tokenizer_json_file){0};
+        return (struct tokenizer_file){0};
     char *text = json_dumps(json, 0);
     assert_non_null(text);
     texts[place] = text;
     json_decref(json);
-    return (struct tokenizer_json_file){name, text, strlen(text)};
+    return (struct tokenizer_file){name, text, strlen(text)};
 }
 
 /* Texts of the vocabulary are copies, so that the JSON need not live on. */
 static enum status read_all(struct vocab **vocab, const struct sources *sources)
 {
     const char *template = sources->chat_template;
-    const struct tokenizer_json_files files = {
+    const struct tokenizer_files files = {
         .tokenizer = file_of(sources->tokenizer, "tokenizer.json", 0),
         .tokenizer_config = file_of(sources->tokenizer_config, "tokenizer_config.json", 1),
         .generation_config = file_of(sources->generation_config, "generation_config.json", 2),
@@ -296,8 +296,12 @@ static void steps_that_are_not_known_are_refused_by_name(void **state)
         const char *value;
         const char *words;
     } cases[] = {
-        {"normalizer", "{\"type\":\"NFKC\"}",
-         "normalizer: NFKC is not supported; known: null, NFC"},
+        {"normalizer", "{\"type\":\"NFKD\"}",
+         "normalizer: NFKD is not supported; known: null, NFC"},
+        {"normalizer", "{\"type\":\"Replace\",\"pattern\":{\"Regex\":\"a+\"},\"content\":\"\"}",
+         "normalizer: Replace is"},
+        {"normalizer", "{\"type\":\"Replace\",\"pattern\":{\"String\":\"\"},\"content\":\"a\"}",
+         "normalizer: Replace is"},
         {"normalizer", "{\"type\":\"NFC\",\"more\":1}", "normalizer: NFC is not supported"},
         {"normalizer", "{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"Prepend\"}]}",
          "normalizer: Sequence[Prepend] is"},
@@ -316,39 +320,91 @@ static void steps_that_are_not_known_are_refused_by_name(void **state)
         {"decoder", "null", "decoder: (no type) is"},
         {"decoder", "{\"type\":\"Metaspace\"}", "decoder: Metaspace is"},
         {"model.type", "\"Unigram\"", "model.type: model Unigram is not supported"},
-        {"model.byte_fallback", "true", "model.byte_fallback: is not supported"},
+        {"model.byte_fallback", "true",
+         "model.byte_fallback: is true, which is not supported with this decoder"},
         {"model.dropout", "0.1", "model.dropout: is not supported"},
         {"model.continuing_subword_prefix", "\"##\"", "model.continuing_subword_prefix"},
         {"model.end_of_word_suffix", "\"</w>\"", "model.end_of_word_suffix"},
         {"model.some_new_key", "1", "model.some_new_key: is not supported"},
-        {"model.ignore_merges", "true",
-         "model.ignore_merges: is true, which is not supported with pre-tokenizer smollm"},
-        {"pre_tokenizer", SPLIT(LLAMA3, "Isolated"),
-         "model.ignore_merges: is false, which is not supported with pre-tokenizer llama-bpe"},
-        {"added_tokens.1.lstrip", "true", "added_tokens[1].lstrip: an added token with this set"},
-        {"added_tokens.0.single_word", "true", "added_tokens[0].single_word"},
-        {"added_tokens.3", "{\"id\":268,\"content\":\"<|im\",\"normalized\":true}",
-         "\"<|im\" and \"<|im_start|>\" overlap and differ"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         json_t *json = tiny();
-        json_array_append_new(json_object_get(json, "added_tokens"), json_null());
-        if (strcmp(cases[i].path, "added_tokens.3") != 0)
-            json_array_remove(json_object_get(json, "added_tokens"), 3);
         set_at(json, cases[i].path, json_loads(cases[i].value, JSON_DECODE_ANY, NULL));
         const struct sources sources = {.tokenizer = json};
         expect_refusal(&sources, STATUS_UNIMPLEMENTED, cases[i].words);
     }
 }
 
-/* Where it is looked for only after the text was brought into normal form. */
-static void an_added_token_in_normal_form_is_refused(void **state)
+/* "A" stands for the added token; each other character for one id. */
+static void flags_of_added_tokens_are_followed(void **state)
 {
     (void)state;
-    json_t *json = changed("normalizer", "{\"type\":\"NFC\"}");
-    set_at(json, "added_tokens.1.normalized", json_true());
-    const struct sources sources = {.tokenizer = json};
-    expect_refusal(&sources, STATUS_UNIMPLEMENTED, "added_tokens: tokens that are looked for in");
+    static const struct {
+        const char *flag;
+        const char *text;
+        const char *ids;
+    } cases[] = {
+        {"special", "x <|im_start|> y", "x A y"},
+        {"lstrip", "x \t\u3000<|im_start|> y", "xA y"},
+        {"rstrip", "x <|im_start|> \n\u2003y", "x Ay"},
+        {"lstrip", "<|im_start|> <|im_start|>", "AA"},
+        {"single_word", "x <|im_start|> y<|im_start|>!<|im_start|>", "x A y~!A"},
+        {"single_word", "<|im_start|>\u0301<|im_start|>", "~\u0301~"},
+        {"single_word", "<|im_start|>_", "~_"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char path[64];
+        snprintf(path, sizeof path, "added_tokens.1.%s", cases[i].flag);
+        const struct sources sources = {.tokenizer = changed(path, "true")};
+        struct vocab *vocab = read_or_fail(&sources);
+        struct tokenizer *tokenizer;
+        struct id_list ids = {0};
+        assert_int_equal(tokenizer_create(&tokenizer, vocab), STATUS_OK);
+        assert_int_equal(tokenizer_encode(tokenizer, &ids, cases[i].text, strlen(cases[i].text),
+                                          TOKENIZER_CONTROL),
+                         STATUS_OK);
+        /* What is not the token is written out by bytes: ~ is its text as plain text. */
+        char told[128];
+        size_t used = 0;
+        for (size_t k = 0; k < ids.count; k++) {
+            size_t bytes;
+            const char *text = tokenizer_token(tokenizer, ids.ids[k], &bytes);
+            used +=
+                (size_t)snprintf(told + used, sizeof told - used, "%.*s",
+                                 ids.ids[k] == 1 ? 1 : (int)bytes, ids.ids[k] == 1 ? "A" : text);
+        }
+        char wanted[128];
+        used = 0;
+        for (const char *c = cases[i].ids; *c; c++)
+            used += (size_t)snprintf(wanted + used, sizeof wanted - used, "%.*s",
+                                     *c == '~' ? 12 : 1, *c == '~' ? "<|im_start|>" : c);
+        assert_string_equal(told, wanted);
+        id_list_deinit(&ids);
+        tokenizer_destroy(tokenizer);
+        vocab_destroy(vocab);
+    }
+}
+
+/* Where the text is brought into normal form first, such a token is looked for in that. */
+static void an_added_token_in_normal_form_is_found_there(void **state)
+{
+    (void)state;
+    for (int normalized = 0; normalized < 2; normalized++) {
+        json_t *json = changed("normalizer", "{\"type\":\"NFC\"}");
+        json_array_append_new(json_object_get(json, "added_tokens"),
+                              json_pack("{s:i, s:s, s:b, s:b}", "id", 268, "content", "caf\u00e9",
+                                        "normalized", normalized, "special", 0));
+        const struct sources sources = {.tokenizer = json};
+        struct vocab *vocab = read_or_fail(&sources);
+        struct tokenizer *tokenizer;
+        struct id_list ids = {0};
+        assert_int_equal(tokenizer_create(&tokenizer, vocab), STATUS_OK);
+        assert_int_equal(tokenizer_encode(tokenizer, &ids, "cafe\u0301", 6, 0), STATUS_OK);
+        assert_int_equal(ids.count == 1 && ids.ids[0] == 268, normalized);
+        id_list_deinit(&ids);
+        tokenizer_destroy(tokenizer);
+        vocab_destroy(vocab);
+    }
 }
 
 static void vocabularies_that_contradict_themselves_are_refused(void **state)
@@ -499,7 +555,8 @@ int main(void)
         cmocka_unit_test(every_token_is_that_of_the_gguf_vocabulary),
         cmocka_unit_test(pre_tokenizers_are_known_by_their_form),
         cmocka_unit_test(a_normalizer_of_nfc_is_followed),
-        cmocka_unit_test(an_added_token_in_normal_form_is_refused),
+        cmocka_unit_test(flags_of_added_tokens_are_followed),
+        cmocka_unit_test(an_added_token_in_normal_form_is_found_there),
         cmocka_unit_test(steps_that_are_not_known_are_refused_by_name),
         cmocka_unit_test(vocabularies_that_contradict_themselves_are_refused),
         cmocka_unit_test(special_tokens_come_from_the_files_beside),

@@ -291,8 +291,8 @@ static void expect_refused(const struct tiny_vocab_args *args, enum status wante
 static void what_is_not_supported_is_refused_by_name(void **state)
 {
     (void)state;
-    expect_refused(&(struct tiny_vocab_args){.pre = "tekken"}, STATUS_UNIMPLEMENTED,
-                   "\"tekken\" (tokenizer.ggml.pre) is not supported; known: smollm, gpt-2");
+    expect_refused(&(struct tiny_vocab_args){.pre = "bloom"}, STATUS_UNIMPLEMENTED,
+                   "\"bloom\" (tokenizer.ggml.pre) is not supported; known: smollm (starcoder");
     expect_refused(&(struct tiny_vocab_args){.pre = ""}, STATUS_UNIMPLEMENTED,
                    "tokenizer.ggml.pre");
     expect_refused(&(struct tiny_vocab_args){.kind = "bert"}, STATUS_UNIMPLEMENTED, "\"bert\"");
