@@ -8,6 +8,16 @@ bool chart_shows(const struct chart *chart, const struct chart_point *point)
     return chart_axis_shows(chart->x.scale, point->x) && chart_axis_shows(chart->y.scale, point->y);
 }
 
+enum { SPARSE_MARKS = 8 };
+
+/* Each line at other points than its neighbours, so that lines that lie on each other are told
+ * apart. */
+bool chart_marks(const struct chart *chart, size_t series, size_t point)
+{
+    const size_t stride = chart->series[series].count / SPARSE_MARKS;
+    return !chart->sparse || stride < 2 || point % stride == series % stride;
+}
+
 double chart_below(const struct chart_series *series, size_t point)
 {
     return series->below ? series->below[point] : series->points[point].error;

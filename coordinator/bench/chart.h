@@ -51,7 +51,11 @@ struct chart {
     const struct chart_series *series; /* [series_count] */
     size_t series_count;
     bool beside; /* in an SVG, marks and bars of one x stand beside each other */
+    bool sparse; /* lines of many points have marks at a few of them */
 };
+
+/* Whether the line has a mark there. */
+bool chart_marks(const struct chart *chart, size_t series, size_t point);
 
 /* How far the bar of a point reaches down; 0: not at all. */
 double chart_below(const struct chart_series *series, size_t point);

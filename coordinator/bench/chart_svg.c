@@ -148,6 +148,8 @@ static void draw_series(struct drawing *drawing, size_t number)
         if (!chart_shows(drawing->chart, point))
             continue;
         draw_error(drawing, series, i);
+        if (!chart_marks(drawing->chart, number, i))
+            continue;
         draw_mark(drawing->file, chart_colour(drawing->chart, number), x_of(drawing, point->x),
                   y_of(drawing, point->y));
         if (series->labels)

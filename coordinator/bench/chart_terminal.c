@@ -122,7 +122,8 @@ static void draw_marks(struct canvas *canvas, size_t number)
 {
     const struct chart_series *series = &canvas->chart->series[number];
     for (size_t i = 0; i < series->count && series->line == CHART_SOLID; i++) {
-        if (!chart_shows(canvas->chart, &series->points[i]))
+        if (!chart_shows(canvas->chart, &series->points[i]) ||
+            !chart_marks(canvas->chart, number, i))
             continue;
         struct cell *cell = cell_at(canvas, across_of(canvas, series->points[i].x),
                                     down_of(canvas, series->points[i].y));

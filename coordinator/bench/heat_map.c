@@ -70,7 +70,7 @@ static struct layout lay_out(const struct heat_map *map)
     layout.panel_width = (double)map->columns * CELL_WIDTH;
     layout.panel_height = NAME + (double)map->rows * CELL_HEIGHT + BELOW;
     for (size_t i = 0; i < map->panel_count; i++) /* a long name needs its width */
-        layout.panel_width = fmax(layout.panel_width, svg_text_width(map->panels[i].name));
+        layout.panel_width = fmax(layout.panel_width, 1.1 * svg_text_width(map->panels[i].name));
     const double room = (WIDTH_MOST - LEFT) / (layout.panel_width + BETWEEN);
     layout.across = room < 1 ? 1 : (size_t)room;
     if (layout.across > map->panel_count)

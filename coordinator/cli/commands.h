@@ -23,6 +23,7 @@ int eval_command(int argc, char **argv);
 int inspect_command(int argc, char **argv);
 int drain_command(int argc, char **argv);
 int token_command(int argc, char **argv);
+int tune_command(int argc, char **argv);
 int train_command(int argc, char **argv);
 int recipe_command(int argc, char **argv);
 int config_command(int argc, char **argv);

@@ -44,6 +44,8 @@ static enum status check_usage(struct options *options, const struct config *con
                     "--model FILE is missing: its tokens count the lengths, with --server too");
     if (options->server.address)
         TRY(server_option_check(&options->server));
+    if (!options->settings.methods_text) /* of a configuration, as tune writes one */
+        options->settings.methods_text = config_text(config, "engine.method");
     return eval_settings_read(&options->settings);
 }
 

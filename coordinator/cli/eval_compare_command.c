@@ -52,7 +52,7 @@ static void print_table(const struct eval_compare *compare)
     for (int pass = 0; pass < 2; pass++) {
         table.printing = pass == 1;
         text_table_head(&table,
-                        "task|method|>length|>pairs|>first|>second|>better|>worse|>chance|");
+                        "task|method|>length|>pairs|>first|>second|>better|>worse|>chance|verdict");
         for (size_t i = 0; i < compare->count; i++) {
             set_row(&table, &compare->groups[i]);
             text_table_row(&table);

@@ -206,7 +206,8 @@ static enum status draw_series(const struct eval_report_args *args, const struct
                                 .x = {.title = "position", .unit = "tokens"},
                                 .y = {.title = "loss", .unit = "nats a token", .free = true},
                                 .series = series,
-                                .series_count = count};
+                                .series_count = count,
+                                .sparse = true};
     return chart_check(&chart) == STATUS_OK
                ? chart_files_draw(&chart, args->folder, name, args->charts)
                : STATUS_OK;

@@ -63,7 +63,7 @@ static void print_table(const struct eval_groups *groups)
     struct text_table table = {.out = stdout};
     for (int pass = 0; pass < 2 && groups->count > 0; pass++) {
         table.printing = pass == 1;
-        text_table_head(&table, "task|method|>length|>samples|>score|95 %|");
+        text_table_head(&table, "task|method|>length|>samples|>score|95 %|note");
         for (size_t i = 0; i < groups->count; i++) {
             set_row(&table, &groups->groups[i]);
             text_table_row(&table);

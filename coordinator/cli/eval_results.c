@@ -10,13 +10,18 @@
 
 #include <jansson.h>
 
+#include "coordinator/cli/console.h"
 #include "coordinator/cli/eval_cases.h"
 #include "coordinator/cli/eval_files.h"
 #include "proto/json_writer.h"
 
+enum { ERROR_BYTES = 256 };
+
 struct joining {
     json_t *answers; /* by custom_id */
     json_t *cases;   /* an array */
+    size_t failed;
+    char error[ERROR_BYTES]; /* of the first that failed */
 };
 
 /* ---- reading ---- */
@@ -111,12 +116,15 @@ static void write_judged(struct json_writer *writer, const json_t *of, const cha
 }
 
 /* Why there is no answer: the error's own words, or that of the status. */
-static void write_failed(struct json_writer *writer, const json_t *body, int64_t status_code)
+static void write_failed(struct json_writer *writer, struct joining *joining, const json_t *body,
+                         int64_t status_code)
 {
     const char *message =
         json_string_value(json_object_get(json_object_get(body, "error"), "message"));
     char text[64];
     snprintf(text, sizeof text, "status %" PRId64, status_code);
+    if (joining->failed++ == 0)
+        snprintf(joining->error, sizeof joining->error, "%s", message ? message : text);
     json_writer_null(writer, "score");
     json_writer_text(writer, "error", message ? message : text);
 }
@@ -133,8 +141,8 @@ static enum status check_count(const json_t *of, const json_t *body)
                 made, counted);
 }
 
-static enum status write_result(FILE *file, const json_t *of, const json_t *line,
-                                const char *method)
+static enum status write_result(FILE *file, struct joining *joining, const json_t *of,
+                                const json_t *line, const char *method)
 {
     struct json_writer writer = {.file = file};
     const json_t *response = json_object_get(line, "response");
@@ -158,7 +166,7 @@ static enum status write_result(FILE *file, const json_t *of, const json_t *line
     if (answer)
         write_judged(&writer, of, answer);
     else
-        write_failed(&writer, body, integer_of(response, "status_code"));
+        write_failed(&writer, joining, body, integer_of(response, "status_code"));
     json_writer_end_object(&writer);
     fputc('\n', file);
     return STATUS_OK;
@@ -166,14 +174,14 @@ static enum status write_result(FILE *file, const json_t *of, const json_t *line
 
 /* ---- all of them ---- */
 
-static enum status write_all(FILE *file, const struct joining *joining,
+static enum status write_all(FILE *file, struct joining *joining,
                              const struct eval_settings *settings)
 {
     char id[64];
     for (size_t m = 0; m < settings->methods.count; m++)
         for (size_t i = 0; i < json_array_size(joining->cases); i++) {
             snprintf(id, sizeof id, "%zu/%zu", m, i);
-            TRY(write_result(file, json_array_get(joining->cases, i),
+            TRY(write_result(file, joining, json_array_get(joining->cases, i),
                              json_object_get(joining->answers, id),
                              settings->methods.spellings[m]));
         }
@@ -200,6 +208,9 @@ enum status eval_results_make(const struct eval_settings *settings, const char *
 {
     struct joining joining = {.answers = json_object(), .cases = json_array()};
     const enum status status = join(&joining, settings, folder);
+    if (status == STATUS_OK && joining.failed > 0)
+        console_say("longhaul eval: %zu failed and are in no mean; the first: %s", joining.failed,
+                    joining.error);
     json_decref(joining.answers);
     json_decref(joining.cases);
     return status;

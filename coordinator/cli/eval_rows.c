@@ -133,6 +133,28 @@ static struct eval_group *group_of(struct eval_groups *groups, const struct eval
     return &groups->groups[groups->count++];
 }
 
+static int by_task_and_length(const void *left, const void *right)
+{
+    const struct eval_group *a = left, *b = right;
+    if (a->task_first != b->task_first)
+        return a->task_first < b->task_first ? -1 : 1;
+    if (a->first->length != b->first->length)
+        return a->first->length < b->first->length ? -1 : 1;
+    return (a->first > b->first) - (a->first < b->first);
+}
+
+static void put_in_order(struct eval_groups *groups)
+{
+    for (size_t i = 0; i < groups->count; i++) {
+        size_t k = 0;
+        while (strcmp(groups->groups[k].first->task, groups->groups[i].first->task) != 0)
+            k++;
+        groups->groups[i].task_first = groups->groups[k].first;
+    }
+    if (groups->count > 0)
+        qsort(groups->groups, groups->count, sizeof *groups->groups, by_task_and_length);
+}
+
 enum status eval_rows_group(struct eval_groups *groups, const struct eval_rows *rows)
 {
     *groups = (struct eval_groups){.groups = calloc(rows->count + 1, sizeof *groups->groups)};
@@ -147,6 +169,7 @@ enum status eval_rows_group(struct eval_groups *groups, const struct eval_rows *
     for (size_t i = 0; i < groups->count; i++)
         groups->groups[i].interval =
             eval_interval_of(groups->groups[i].sum, groups->groups[i].samples);
+    put_in_order(groups);
     return STATUS_OK;
 }
 

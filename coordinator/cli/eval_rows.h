@@ -36,13 +36,14 @@ void eval_rows_deinit(struct eval_rows *rows);
 /* Rows of one task, method and length. */
 struct eval_group {
     const struct eval_row *first;
+    const struct eval_row *task_first; /* of its task, in any group */
     size_t samples, failed;
     double sum;
     struct eval_interval interval;
 };
 
 struct eval_groups {
-    struct eval_group *groups; /* in the order in which they come */
+    struct eval_group *groups; /* by task, as these come, then length, then method, as they come */
     size_t count;
 };
 

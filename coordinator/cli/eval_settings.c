@@ -20,7 +20,7 @@
 
 enum { LENGTH_LEAST = 128, NAME_BYTES = 40, NAMES_MAX = 40 };
 
-static const char standard_methods[] = "rope", standard_depths[] = "0,25,50,75,100";
+static const char standard_depths[] = "0,25,50,75,100";
 static const char record_file[] = "evaluation.json";
 
 /* ---- tasks ---- */
@@ -147,9 +147,8 @@ static enum status open_model(struct eval_settings *settings, const char *path)
     const char *slash = strrchr(path, '/');
     snprintf(settings->model_name, sizeof settings->model_name, "%s",
              slash && slash[1] ? slash + 1 : path);
-    const enum status status = method_list_parse(
-        &settings->methods, settings->methods_text ? settings->methods_text : standard_methods,
-        model_spec(model)->trained_tokens);
+    const enum status status = method_list_parse(&settings->methods, settings->methods_text,
+                                                 model_spec(model)->trained_tokens);
     model_close(model);
     return status;
 }

@@ -20,7 +20,7 @@ enum {
 };
 
 struct eval_settings {
-    /* As given; NULL: not given. */
+    /* As given; NULL: not given. The methods always are. */
     const char *tasks_text, *methods_text, *lengths_text, *depths_text;
     const char *text_path, *words_path, *file_path, *metric_text, *template_text;
     int64_t samples, seed, answer_tokens, stride;

@@ -33,6 +33,7 @@ static const struct command_row commands[] = {
     {"scale", scale_command, "how the time of a prompt scales over workers"},
     {"compare", compare_command, "two files of results, by more than their noise"},
     {"eval", eval_command, "how well long contexts are answered, by each method"},
+    {"tune", tune_command, "the parameters of a method that suit a text and a length"},
     {"train", train_command, "train a model on text"},
     {"recipe", recipe_command, "extend a model's window: LongRecipe"},
     {"tokenize", tokenize_command, "a text's token ids"},

@@ -41,7 +41,7 @@ struct eval_task {
 /* NULL behind the last one. */
 const struct eval_task *eval_task_at(size_t number);
 
-/* By its own name; NULL: there is none. For tests. */
+/* By its own name; NULL: there is none. */
 const struct eval_task *eval_task_find(const char *name);
 
 /* As many units as there are for it. */

@@ -1,4 +1,4 @@
-"""longhaul eval with real workers and a small model: every task in its short form, what the files say, a run broken off and
+"""longhaul eval and tune with real workers and a small model: every task in its short form, what the files say, a run broken off and
 repeated, a running coordinator, refusals, two results compared. The model knows nothing: scores are of no interest here."""
 import json
 import os
@@ -168,12 +168,47 @@ class Eval(unittest.TestCase):
             self.assertNotEqual(done.returncode, 0, flags)
             self.assertIn(said, done.stderr)
 
+    def test_lines_that_failed_are_told_and_in_no_mean(self):
+        done = self.eval("passkey", "--lengths", "512,1024", "--samples", "1", "--depths", "50", "--context", "640")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("1 failed and are in no mean; the first: ", done.stderr)
+        self.assertIn("1 failed", done.stdout)
+        self.assertEqual([row["samples"] for row in self.lines("summary.jsonl")], [1, 0])
+
     def test_a_folder_holds_one_evaluation(self):
         flags = ("--samples", "1", "--depths", "50")
         self.assertEqual(self.eval("passkey", "--lengths", "512", *flags).returncode, 0)
         other = self.eval("passkey", "--lengths", "640", *flags)
         self.assertNotEqual(other.returncode, 0)
         self.assertIn('another "lengths" ([512])', other.stderr)
+
+    def tune(self, *flags):
+        return subprocess.run([LONGHAUL, "tune", "--model", self.model, "--text", self.text, "--length", "512", "--out", self.out, *flags],
+                              capture_output=True, text=True, timeout=SECONDS, env={**os.environ, "TMPDIR": self.folder})
+
+    def test_tune_writes_a_spelling_that_other_commands_take(self):
+        for method, wanted in (("string", "string:shift="), ("lm_infinite", "lm_infinite:window=")):
+            self.out = os.path.join(self.folder, method)
+            done = self.tune("--method", method, "--seconds", "20", "--json")
+            self.assertEqual(done.returncode, 0, done.stderr)
+            told = json.loads(done.stdout)
+            rounds = {each["method"]: each["samples"] for each in told["candidates"]}
+            self.assertTrue(told["found"].startswith(wanted))
+            self.assertEqual(rounds[told["found"]], max(rounds.values()))
+            xml.etree.ElementTree.parse(os.path.join(self.out, "tune.svg"))
+            config = os.path.join(self.out, "method.yaml")
+            asked = subprocess.run([LONGHAUL, "score", "--config", config, "--model", self.model, "--file", self.text, "--json",
+                                    "--context", "32768"], capture_output=True, text=True, timeout=SECONDS)
+            self.assertEqual(asked.returncode, 0, asked.stderr)
+            self.assertIn(told["found"].split(":")[0], asked.stdout)
+
+    def test_tune_refuses_what_it_cannot_search(self):
+        for flags, said in ((("--method", "rope"), "give string or lm_infinite"),
+                            (("--method", "string", "--length", "100"), "--length"),
+                            (("--method", "string", "--seconds", "0"), "--seconds")):
+            done = self.tune(*flags)
+            self.assertNotEqual(done.returncode, 0)
+            self.assertIn(said, done.stderr)
 
     def write_results(self, name, method, scores, hex_digit="0"):
         folder = os.path.join(self.folder, name)

@@ -261,6 +261,32 @@ static void a_bar_may_reach_down_another_way_than_up(void **state)
     free(text);
 }
 
+/* Two lines of 64 points on each other: eight marks each, at other points. */
+static void many_points_have_few_marks(void **state)
+{
+    static struct chart_point points[64];
+    (void)state;
+    for (int i = 0; i < 64; i++)
+        points[i] = (struct chart_point){i, 1, 0};
+    const struct chart_series lines[] = {{"one", points, 64, CHART_SOLID, NULL, NULL},
+                                         {"other", points, 64, CHART_SOLID, NULL, NULL}};
+    struct chart chart = chart_of(lines, 2);
+    chart.x = chart.y = (struct chart_axis){.title = "x"};
+    chart.sparse = true;
+    int marks = 0;
+    for (size_t i = 0; i < 64; i++) {
+        marks += chart_marks(&chart, 0, i);
+        assert_false(chart_marks(&chart, 0, i) && chart_marks(&chart, 1, i));
+    }
+    assert_int_equal(marks, 8);
+    char *text = svg_of(&chart);
+    int circles = 0;
+    for (const char *at = text; (at = strstr(at, "<circle")); at++)
+        circles++;
+    assert_int_equal(circles, 8 + 1); /* and the legend's */
+    free(text);
+}
+
 static void what_cannot_be_drawn_is_refused(void **state)
 {
     (void)state;
@@ -292,6 +318,7 @@ int main(void)
         cmocka_unit_test(lines_keep_to_the_width_and_plain_ones_to_ascii),
         cmocka_unit_test(a_plain_chart_is_this_one),
         cmocka_unit_test(a_bar_may_reach_down_another_way_than_up),
+        cmocka_unit_test(many_points_have_few_marks),
         cmocka_unit_test(what_cannot_be_drawn_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -8,6 +8,7 @@
 
 #include "coordinator/eval/eval_fit.h"
 #include "coordinator/eval/eval_uuid.h"
+#include "coordinator/eval/eval_windows.h"
 #include "coordinator/eval/eval_words.h"
 
 enum { SEED = 7, LENGTH = 4096, UNITS = 64, WHOLE = 900 };
@@ -344,6 +345,29 @@ static void a_fitted_prompt_is_the_longest_that_fits(void **state)
     }
 }
 
+/* Whole words, as many as fit: one word more would not. */
+static void a_window_is_the_longest_run_of_words_that_fits(void **state)
+{
+    static const char text[] = "In the beginning  God\ncreated the heaven and the earth.";
+    struct counting counting = {0};
+    const struct eval_windows_args args = {text, sizeof text - 1, count_words, &counting};
+    size_t end = 0;
+    int64_t counted = 0;
+    (void)state;
+    for (int64_t tokens = 1; tokens < 10; tokens++) {
+        assert_int_equal(eval_windows_end(&end, &counted, &args, 0, tokens), STATUS_OK);
+        assert_true(counted <= tokens && (text[end] == ' ' || text[end] == '\n' || !text[end]));
+        size_t next = end + strspn(text + end, " \n");
+        next += strcspn(text + next, " \n");
+        int64_t more = 0;
+        assert_int_equal(count_words(&counting, &more, text, next), STATUS_OK);
+        assert_true(more > tokens || next == end);
+    }
+    assert_int_equal(eval_windows_end(&end, &counted, &args, 0, 100), STATUS_OK);
+    assert_int_equal(end, sizeof text - 1);
+    assert_int_equal(eval_windows_end(&end, &counted, &args, end, 100), STATUS_OUT_OF_RANGE);
+}
+
 static void a_length_that_cannot_be_had_is_refused_with_what_to_do(void **state)
 {
     const struct eval_material noise = {.sentence_count = 0};
@@ -382,6 +406,7 @@ int main(void)
         cmocka_unit_test(a_text_becomes_sentences),
         cmocka_unit_test(a_list_of_words_keeps_what_are_words),
         cmocka_unit_test(a_fitted_prompt_is_the_longest_that_fits),
+        cmocka_unit_test(a_window_is_the_longest_run_of_words_that_fits),
         cmocka_unit_test(a_length_that_cannot_be_had_is_refused_with_what_to_do),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
