@@ -28,6 +28,7 @@ enum status planner_init(struct planner *planner, const struct model_spec *spec,
     *planner = (struct planner){.defaults = *defaults, .shape = spec_shape(spec, 0)};
     if (planner->defaults.context_tokens == 0)
         planner->defaults.context_tokens = spec->trained_tokens;
+    planner->frequencies = spec_frequencies(spec, planner->defaults.context_tokens);
     return STATUS_OK;
 }
 
@@ -115,10 +116,15 @@ static enum status read_method(const struct planner *planner, struct method *met
                                struct status_details *details, const Longhaul__V1__Method *message)
 {
     const int64_t trained = planner->shape.trained_tokens;
-    if (!method_message_is_given(message))
-        return method_parse(method, planner->defaults.method, trained);
-    details->field = "options.method";
-    return method_message_read(method, message, trained);
+    if (!method_message_is_given(message)) {
+        TRY(method_parse(method, planner->defaults.method, trained));
+    } else {
+        details->field = "options.method";
+        TRY(method_message_read(method, message, trained));
+    }
+    if (method->frequencies.kind == FREQUENCIES_OF_MODEL)
+        method->frequencies = planner->frequencies;
+    return STATUS_OK;
 }
 
 enum status planner_method(const struct planner *planner, char text[METHOD_TEXT_BYTES],

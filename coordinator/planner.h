@@ -28,7 +28,8 @@ struct planner_defaults {
 
 struct planner {
     struct planner_defaults defaults;
-    struct model_shape shape; /* weights_bytes comes from the group */
+    struct model_shape shape;       /* weights_bytes comes from the group */
+    struct frequencies frequencies; /* of a method that asks for none: spec_frequencies */
 };
 
 /* What is asked for: a prompt of so many tokens and so long an answer. */

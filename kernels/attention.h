@@ -1,8 +1,8 @@
 /* Attention of a span of queries to a span of keys, carried across calls.
  *
  * A pair (i, j) of global indices is visible in a store when a regime of that store holds it
- * (kernels/regimes.h); its score is  s = scale_log2 * q[query_frame][i] . k[j], in log2 units. The
- * state of a row (token, head) is
+ * (kernels/regimes.h); its score is  s = scale_log2 * q[query_frame][i] . k[j], in log2 units; with
+ * a cap, cap_log2 * tanh(s / cap_log2) in its place. The state of a row (token, head) is
  *
  *   max = max s          sum = Sum 2^(s - max)          acc[d] = Sum 2^(s - max) v[j][d]
  *
@@ -88,6 +88,7 @@ struct attention_args {
     enum bands_store store;
     const struct regimes *regimes;
     float scale_log2; /* logit_scale * log2(e) / sqrt(head_dim), above 0 */
+    float cap_log2;   /* 0: none */
     void *scratch;
 };
 

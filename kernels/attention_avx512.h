@@ -309,6 +309,7 @@ INLINE void fold_tile(const struct attention_chunk *chunk, const struct attentio
         .cache = DTYPE_BF16,                                                                       \
         .row_bytes = row_bytes,                                                                    \
         .copy_queries = copy_queries,                                                              \
+        .scales_late = true,                                                                       \
         .score = score,                                                                            \
         .fold = fold,                                                                              \
         .whole = whole,                                                                            \

@@ -342,6 +342,7 @@ static const struct attention_tile_ops ops = {
     .cache = DTYPE_INT8,
     .row_bytes = row_bytes,
     .copy_queries = copy_queries,
+    .scales_late = true,
     .score = score,
     .fold = fold,
     .whole = whole,

@@ -66,6 +66,8 @@ static void row_panel(const struct attention_args *args, int64_t token, int head
         const float *keys = (const float *)(const void *)(panel + (size_t)regimes[t]->key_frame *
                                                                       args->record_stride);
         scores[t] = args->scale_log2 * dot(q, keys + (size_t)t * (size_t)head_dim, head_dim);
+        if (args->cap_log2 > 0)
+            scores[t] = args->cap_log2 * tanhf(scores[t] / args->cap_log2);
         top = fmaxf(top, scores[t]);
     }
     float rescale = exp2f(*max - top); /* of the empty state: 0 */

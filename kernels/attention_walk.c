@@ -5,6 +5,8 @@
 #include <assert.h>
 #include <string.h>
 
+#include "kernels/attention_cap_avx2.h"
+
 /* The lanes of the panel that each row sees through one view; their union. */
 static uint64_t view_lanes(const struct attention_chunk *chunk, const struct attention_panel *panel,
                            const struct attention_rows *rows, struct attention_view view,
@@ -54,13 +56,38 @@ static uint64_t score_mixed(const struct attention_chunk *chunk,
     return any;
 }
 
+/* Caps the scores of a tile as they lie; those that no row sees are not looked at again. */
+static void cap_scores(const struct attention_chunk *chunk, const struct attention_rows *rows,
+                       const struct attention_tile_ops *ops)
+{
+    const float cap = chunk->args->cap_log2;
+    const float scale = ops->scales_late ? chunk->args->scale_log2 : 1;
+    attention_cap_avx2(chunk->scores, rows->count * PANEL_TOKENS, scale / cap, cap / scale);
+}
+
+/* Folds a panel that a tile of rows sees whole, where scores are capped. */
+static void rows_capped(const struct attention_chunk *chunk, const struct attention_panel *panel,
+                        struct attention_rows *rows, struct attention_view view,
+                        const struct attention_tile_ops *ops)
+{
+    memset(rows->visible, 0, sizeof rows->visible);
+    for (int r = 0; r < rows->count; r++)
+        rows->visible[r] = ~UINT64_C(0);
+    ops->score(chunk, panel, rows, view, chunk->scores, 0, PANEL_TOKENS);
+    cap_scores(chunk, rows, ops);
+    ops->fold(chunk, panel, rows, ~UINT64_C(0));
+}
+
 /* Folds a panel that is not seen whole through one view into the state of a tile of rows. */
 static void rows_mixed(const struct attention_chunk *chunk, const struct attention_panel *panel,
                        struct attention_rows *rows, const struct attention_tile_ops *ops)
 {
     uint64_t lanes = score_mixed(chunk, panel, rows, ops);
-    if (lanes != 0)
-        ops->fold(chunk, panel, rows, lanes);
+    if (lanes == 0)
+        return;
+    if (chunk->args->cap_log2 > 0)
+        cap_scores(chunk, rows, ops);
+    ops->fold(chunk, panel, rows, lanes);
 }
 
 /* How queries [first, first + tokens) of the call see a panel; *view is set where they see it
@@ -109,6 +136,8 @@ static void head_panel(struct attention_chunk *chunk, const struct attention_pan
         }
         if (seen == REGIMES_MIXED)
             rows_mixed(chunk, panel, &rows, ops);
+        else if (seen == REGIMES_WHOLE && args->cap_log2 > 0)
+            rows_capped(chunk, panel, &rows, view, ops);
         else if (seen == REGIMES_WHOLE)
             ops->whole(chunk, panel, &rows, view);
     }

@@ -113,6 +113,9 @@ struct attention_tile_ops {
      * scores does it here. */
     void (*copy_queries)(void *out, const void *in, int64_t rows, int head_dim, float scale_log2);
 
+    /* Whether fold and whole scale the scores. */
+    bool scales_late;
+
     /* scores [rows, 64] of keys [first, end) of a panel, multiples of 16, through one view. */
     void (*score)(const struct attention_chunk *chunk, const struct attention_panel *panel,
                   const struct attention_rows *rows, struct attention_view view, float *scores,

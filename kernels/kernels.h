@@ -93,6 +93,9 @@ struct kernels {
     /* gate[i] = gate[i] / (1 + e^-gate[i]) * up[i]; the error of the exponential is below 2 ulp of
      * float32. */
     void (*swiglu)(float *gate, const float *up, int64_t count);
+    /* gate[i] = g / 2 * (1 + tanh(sqrt(2 / pi) * (g + 0.044715 g^3))) * up[i] with g = gate[i]:
+     * GELU by tanh. As swiglu's, the error of the exponential is below 2 ulp of float32. */
+    void (*geglu)(float *gate, const float *up, int64_t count);
     /* ln sum_i e^x[i], summed in float64 after the maximum is taken off; count >= 1. A NaN where an
      * x is not finite. */
     double (*logsumexp)(const float *x, int64_t count);

@@ -13,6 +13,7 @@
 #include "proto/model/directory.h"
 #include "proto/model/ggml_type.h"
 #include "proto/model/gguf.h"
+#include "proto/model/gguf_split.h"
 
 enum { SENTENCE_BYTES = 640 };
 
@@ -44,7 +45,7 @@ static const char *without_folder(const char *path)
     return slash ? slash + 1 : path;
 }
 
-static struct checkpoint_tensor from_gguf(const struct gguf *gguf, const struct gguf_tensor *tensor)
+static struct checkpoint_tensor from_gguf(const struct gguf_tensor *tensor)
 {
     struct checkpoint_tensor same = {
         .name = tensor->name,
@@ -54,7 +55,7 @@ static struct checkpoint_tensor from_gguf(const struct gguf *gguf, const struct 
         .dtype = DTYPE_COUNT,
         .data = tensor->data,
         .bytes = tensor->bytes,
-        .file = gguf_name(gguf),
+        .file = tensor->file,
         .offset = tensor->offset,
     };
     for (int d = 0; d < tensor->dims_count; d++)
@@ -66,18 +67,21 @@ static struct checkpoint_tensor from_gguf(const struct gguf *gguf, const struct 
 static enum status list_gguf(struct checkpoint_listing *listing, const struct gguf *gguf)
 {
     int count = gguf_tensor_count(gguf);
-    struct checkpoint_file *file = malloc(sizeof *file);
+    const int parts = gguf_part_count(gguf);
+    struct checkpoint_file *file = calloc((size_t)parts, sizeof *file);
     struct checkpoint_tensor *tensors = calloc((size_t)count + 1, sizeof *tensors);
     if (!file || !tensors) {
         free(file);
         free(tensors);
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the tensors of %s", gguf_name(gguf));
     }
-    file->name = without_folder(gguf_name(gguf));
-    file->data = gguf_data(gguf, &file->bytes);
+    for (int part = 0; part < parts; part++) {
+        file[part].name = without_folder(gguf_name(gguf_part(gguf, part)));
+        file[part].data = gguf_data(gguf_part(gguf, part), &file[part].bytes);
+    }
     for (int i = 0; i < count; i++)
-        tensors[i] = from_gguf(gguf, gguf_tensor(gguf, i));
-    *listing = (struct checkpoint_listing){file, 1, tensors, count};
+        tensors[i] = from_gguf(gguf_tensor(gguf, i));
+    *listing = (struct checkpoint_listing){file, parts, tensors, count};
     return STATUS_OK;
 }
 
@@ -127,7 +131,7 @@ static enum status open_format(struct checkpoint *checkpoint, const char *path)
     if (checkpoint_is_directory(path))
         return directory_open(&checkpoint->directory, &checkpoint->listing, path);
     TRY(checkpoint_check_file_name(path));
-    TRY(gguf_open(&checkpoint->gguf, path));
+    TRY(gguf_split_open(&checkpoint->gguf, path));
     return list_gguf(&checkpoint->listing, checkpoint->gguf);
 }
 

@@ -8,8 +8,8 @@
 #include <string.h>
 #include <xxhash.h>
 
-/* The files of a directory one after the other, each with its name and length before it, so that
- * bytes cannot move from one to the next. */
+/* The files of a directory, or the parts of a split file, one after the other, each with its name
+ * and length before it, so that bytes cannot move from one to the next. */
 static XXH128_hash_t hash_files(const struct checkpoint *checkpoint)
 {
     XXH3_state_t *state = XXH3_createState();
@@ -43,6 +43,6 @@ void digest_model(char hex[DIGEST_HEX_BYTES], const struct model *model)
 {
     const struct checkpoint *checkpoint = model_checkpoint(model);
     const struct checkpoint_file *file = checkpoint_file(checkpoint, 0);
-    spell(hex, checkpoint_directory(checkpoint) ? hash_files(checkpoint)
-                                                : XXH3_128bits(file->data, file->bytes));
+    const bool several = checkpoint_directory(checkpoint) || checkpoint_file_count(checkpoint) > 1;
+    spell(hex, several ? hash_files(checkpoint) : XXH3_128bits(file->data, file->bytes));
 }

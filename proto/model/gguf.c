@@ -33,6 +33,7 @@ struct gguf {
     int tensor_count;
     int *tensor_order; /* indices of tensors, by name */
     size_t data_offset;
+    struct gguf *next; /* joined to it, owned */
 };
 
 static const struct {
@@ -340,9 +341,9 @@ static enum status check_tensor_names(struct gguf *gguf)
     for (int i = 1; i < gguf->tensor_count; i++) {
         const struct gguf_tensor *tensor = &gguf->tensors[gguf->tensor_order[i]];
         if (text_view_compare(tensor->name, gguf->tensors[gguf->tensor_order[i - 1]].name) == 0)
-            return gguf_fail(gguf, tensor->offset, STATUS_DATA_LOSS, "tensor-twice",
-                             "tensor %.*s is there twice", (int)tensor->name.bytes,
-                             tensor->name.text);
+            return cursor_fail(&(struct cursor){.name = tensor->file}, tensor->offset,
+                               STATUS_DATA_LOSS, "tensor-twice", "tensor %.*s is there twice",
+                               (int)tensor->name.bytes, tensor->name.text);
     }
     return STATUS_OK;
 }
@@ -380,8 +381,10 @@ static enum status read_tensors(struct gguf *gguf, uint64_t count)
             fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the tensors of %s", gguf->cursor.name);
         goto free_offsets;
     }
-    for (uint64_t i = 0; i < count; i++)
+    for (uint64_t i = 0; i < count; i++) {
         TRY_ELSE(read_tensor(&gguf->cursor, &gguf->tensors[i], &offsets[i]), free_offsets);
+        gguf->tensors[i].file = gguf->cursor.name;
+    }
     gguf->tensor_count = (int)count;
     TRY_ELSE(check_tensor_names(gguf), free_offsets);
     status = place_tensors(gguf, offsets);
@@ -433,10 +436,39 @@ enum status gguf_open(struct gguf **gguf, const char *path)
     return STATUS_OK;
 }
 
+/* Behind the last one, so that it is closed with the others whatever happens. */
+static void append_part(struct gguf *gguf, struct gguf *part)
+{
+    while (gguf->next)
+        gguf = gguf->next;
+    gguf->next = part;
+}
+
+enum status gguf_join(struct gguf *gguf, struct gguf *part)
+{
+    const size_t own = (size_t)gguf->tensor_count, more = (size_t)part->tensor_count;
+    append_part(gguf, part);
+    if (own + more > GGUF_TENSORS_MAX)
+        return fail(STATUS_DATA_LOSS, "%s: %zu tensors in all parts; at most %d are allowed",
+                    part->cursor.name, own + more, GGUF_TENSORS_MAX);
+    struct gguf_tensor *tensors = realloc(gguf->tensors, (own + more + 1) * sizeof *tensors);
+    if (!tensors)
+        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the tensors of %s",
+                    gguf->cursor.name);
+    gguf->tensors = tensors;
+    if (more > 0)
+        memcpy(tensors + own, part->tensors, more * sizeof *tensors);
+    gguf->tensor_count = (int)(own + more);
+    free(gguf->tensor_order);
+    gguf->tensor_order = NULL;
+    return check_tensor_names(gguf);
+}
+
 void gguf_close(struct gguf *gguf)
 {
     if (!gguf)
         return;
+    gguf_close(gguf->next);
     mapping_close(&gguf->mapping);
     free(gguf->pairs);
     free(gguf->pair_order);
@@ -455,6 +487,21 @@ const void *gguf_data(const struct gguf *gguf, size_t *bytes)
 {
     *bytes = gguf->cursor.bytes;
     return gguf->cursor.data;
+}
+
+int gguf_part_count(const struct gguf *gguf)
+{
+    int count = 0;
+    for (; gguf; gguf = gguf->next)
+        count++;
+    return count;
+}
+
+const struct gguf *gguf_part(const struct gguf *gguf, int index)
+{
+    for (; index > 0; index--)
+        gguf = gguf->next;
+    return gguf;
 }
 
 int gguf_version(const struct gguf *gguf)

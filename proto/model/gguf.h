@@ -67,6 +67,7 @@ struct gguf_tensor {
     int type;                    /* as numbered in ggml_type.h; known */
     const uint8_t *data;
     size_t bytes;
+    const char *file; /* the one that it is in */
 };
 
 struct gguf;
@@ -79,11 +80,20 @@ MUST_CHECK enum status gguf_open(struct gguf **gguf, const char *path);
 MUST_CHECK enum status gguf_parse(struct gguf **gguf, const void *data, size_t bytes,
                                   const char *name);
 
+/* The tensors of `part` come behind those of `gguf`, which takes the part, also on failure.
+ * DATA_LOSS where both have a tensor of one name. */
+MUST_CHECK enum status gguf_join(struct gguf *gguf, struct gguf *part);
+
 /* Accepts NULL. */
 void gguf_close(struct gguf *gguf);
 
 const char *gguf_name(const struct gguf *gguf);
 const void *gguf_data(const struct gguf *gguf, size_t *bytes);
+
+/* The file itself is part 0, those that were joined follow. */
+int gguf_part_count(const struct gguf *gguf);
+const struct gguf *gguf_part(const struct gguf *gguf, int index);
+
 int gguf_version(const struct gguf *gguf);
 
 /* In the file's order. */

@@ -26,18 +26,9 @@ struct model {
     struct vocab *vocab;         /* NULL where the file has none */
 };
 
-struct tensor_name {
-    char text[MODEL_ROLE_NAME_BYTES];
-};
-
-static struct tensor_name tensor_name(const struct model *model, enum model_role role, int layer)
+static struct model_role_place place_of(const struct model *model, enum model_role role, int layer)
 {
-    struct tensor_name name;
-    if (checkpoint_gguf(model->checkpoint))
-        model_role_gguf_name(name.text, role, layer);
-    else
-        model_role_directory_name(name.text, role, layer);
-    return name;
+    return model_role_place(&model->spec, role, layer, checkpoint_gguf(model->checkpoint) != NULL);
 }
 
 static enum status check_dtype(const struct checkpoint_tensor *tensor, const char *name,
@@ -58,37 +49,39 @@ static enum status check_dtype(const struct checkpoint_tensor *tensor, const cha
 static enum status bind_tensor(struct model_tensor *bound, struct model *model,
                                enum model_role role, int layer)
 {
-    const struct tensor_name name = tensor_name(model, role, layer);
-    int index = checkpoint_find_tensor(model->checkpoint, name.text);
+    const struct model_role_place place = place_of(model, role, layer);
+    int index = checkpoint_find_tensor(model->checkpoint, place.name);
     if (index < 0)
         return fail(STATUS_DATA_LOSS, "%s: the tensor %s is missing",
-                    checkpoint_name(model->checkpoint), name.text);
+                    checkpoint_name(model->checkpoint), place.name);
     const struct checkpoint_tensor *tensor = checkpoint_tensor(model->checkpoint, index);
     const struct model_role_shape shape = model_role_shape(&model->spec, role);
-    TRY(check_dtype(tensor, name.text, shape.is_vector));
+    TRY(check_dtype(tensor, place.name, shape.is_vector));
     const int64_t *dims = tensor->dims;
     bool fits = shape.is_vector
                     ? tensor->dims_count == 1 && dims[0] == shape.columns
-                    : tensor->dims_count == 2 && dims[0] == shape.rows && dims[1] == shape.columns;
+                    : tensor->dims_count == 2 && dims[0] == place.rows && dims[1] == shape.columns;
     if (!fits)
         return checkpoint_fail(tensor, STATUS_DATA_LOSS, "tensor-shape",
                                "tensor %s is %lld x %lld (%d dimensions), the model's sizes ask "
                                "for %lld x %lld",
-                               name.text, (long long)dims[0], (long long)dims[1],
+                               place.name, (long long)dims[0], (long long)dims[1],
                                tensor->dims_count,
-                               (long long)(shape.is_vector ? shape.columns : shape.rows),
+                               (long long)(shape.is_vector ? shape.columns : place.rows),
                                (long long)(shape.is_vector ? 1 : shape.columns));
     model->bound[index] = true;
-    *bound = (struct model_tensor){tensor->data, tensor->dtype, shape.rows, shape.columns};
+    const size_t before = (size_t)place.first * dtype_row_bytes(tensor->dtype, shape.columns);
+    *bound = (struct model_tensor){(const char *)tensor->data + before, tensor->dtype, shape.rows,
+                                   shape.columns};
     return STATUS_OK;
 }
 
 /* A writer may store the output beside the embedding that it is tied to: the same weights twice. */
 static enum status bind_tied_output(struct model *model)
 {
-    const struct tensor_name name = tensor_name(model, MODEL_OUTPUT, 0);
+    const struct model_role_place name = place_of(model, MODEL_OUTPUT, 0);
     const struct model_tensor embedding = model->whole[MODEL_TOKEN_EMBD];
-    int index = checkpoint_find_tensor(model->checkpoint, name.text);
+    int index = checkpoint_find_tensor(model->checkpoint, name.name);
     model->whole[MODEL_OUTPUT] = embedding;
     if (index < 0)
         return STATUS_OK;
@@ -100,7 +93,7 @@ static enum status bind_tied_output(struct model *model)
                                "tensor %s is not the same as %s, though tie_word_embeddings says "
                                "that one serves as both: set it to false in config.json, or fetch "
                                "the model again",
-                               name.text, tensor_name(model, MODEL_TOKEN_EMBD, 0).text);
+                               name.name, place_of(model, MODEL_TOKEN_EMBD, 0).name);
     return STATUS_OK;
 }
 
@@ -137,7 +130,9 @@ static bool is_rope_table(const struct model *model, const struct checkpoint_ten
     static const char buffer[] = ".rotary_emb.inv_freq";
     size_t bytes = strlen(buffer);
     if (checkpoint_gguf(model->checkpoint))
-        return text_view_is(tensor->name, "rope_freqs.weight");
+        return text_view_is(tensor->name, "rope_freqs.weight") ||
+               text_view_is(tensor->name, "rope_factors_short.weight") ||
+               text_view_is(tensor->name, "rope_factors_long.weight");
     return tensor->name.bytes > bytes &&
            memcmp(tensor->name.text + tensor->name.bytes - bytes, buffer, bytes) == 0;
 }
@@ -275,6 +270,15 @@ struct model_tensor model_tensor(const struct model *model, enum model_role role
     return *layer_tensor(model, role, layer);
 }
 
+static bool is_norm_from_one(const struct model *model, enum model_role role)
+{
+    const bool is_norm = role == MODEL_OUTPUT_NORM || role == MODEL_ATTN_NORM ||
+                         role == MODEL_ATTN_Q_NORM || role == MODEL_ATTN_K_NORM ||
+                         role == MODEL_ATTN_POST_NORM || role == MODEL_FFN_NORM ||
+                         role == MODEL_FFN_POST_NORM;
+    return is_norm && model->spec.norms_from_one;
+}
+
 void model_read_vector(float *elements, const struct model *model, enum model_role role, int layer)
 {
     const struct model_tensor tensor = model_tensor(model, role, layer);
@@ -283,6 +287,8 @@ void model_read_vector(float *elements, const struct model *model, enum model_ro
         const int from = model_role_is_by_head(role) ? spec_qk_row(&model->spec, i) : i;
         dtype_dequantize_row(elements + i, (const char *)tensor.data + (size_t)from * element_bytes,
                              tensor.dtype, 1);
+        if (is_norm_from_one(model, role))
+            elements[i] += 1;
     }
 }
 

@@ -26,6 +26,7 @@ enum model_role {
     MODEL_ATTN_V_BIAS,
     MODEL_ATTN_OUTPUT,
     MODEL_ATTN_OUTPUT_BIAS,
+    MODEL_ATTN_POST_NORM, /* of attention's output, before it is added */
     MODEL_FFN_NORM,
     MODEL_FFN_GATE,
     MODEL_FFN_GATE_BIAS,
@@ -33,6 +34,7 @@ enum model_role {
     MODEL_FFN_UP_BIAS,
     MODEL_FFN_DOWN,
     MODEL_FFN_DOWN_BIAS,
+    MODEL_FFN_POST_NORM, /* of the feed-forward part's output */
     MODEL_ROLE_COUNT
 };
 
@@ -61,7 +63,19 @@ struct model_role_part model_role_part(const struct model_spec *spec,
  * the order of spec_qk_row. */
 bool model_role_is_by_head(enum model_role role);
 
-/* As the files spell it: "blk.3.attn_q.weight" in GGUF, "model.layers.3.self_attn.q_proj.weight" in
- * safetensors. `layer` is ignored for a role of the whole model. */
+/* The tensor that holds a role's rows: of fused ones it has others' too. */
+struct model_role_place {
+    char name[MODEL_ROLE_NAME_BYTES];
+    int64_t rows;  /* of the tensor */
+    int64_t first; /* the role's first one */
+};
+
+/* Where files with these facts have the role. `layer` is ignored for a role of the whole model. */
+struct model_role_place model_role_place(const struct model_spec *spec, enum model_role role,
+                                         int layer, bool gguf);
+
+/* As the files of Llama's kin spell it: "blk.3.attn_q.weight" in GGUF,
+ * "model.layers.3.self_attn.q_proj.weight" in safetensors. `layer` is ignored for a role of the
+ * whole model. */
 void model_role_gguf_name(char name[MODEL_ROLE_NAME_BYTES], enum model_role role, int layer);
 void model_role_directory_name(char name[MODEL_ROLE_NAME_BYTES], enum model_role role, int layer);

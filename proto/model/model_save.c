@@ -76,6 +76,9 @@ enum status model_save_check(const struct model_save *save, const char *path)
 {
     TRY(check_numbers(save));
     TRY(check_place(save, path));
+    if (spec_special_part(model_spec(save->source)))
+        return fail(STATUS_UNIMPLEMENTED, "%s: a model with %s cannot be written",
+                    source_name(save), spec_special_part(model_spec(save->source)));
     if (save->format == MODEL_SAVE_GGUF)
         return output_gguf_check(save);
     TRY(output_config_check(save));

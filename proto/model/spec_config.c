@@ -3,9 +3,12 @@
  * supported is refused by its name. */
 #include "proto/model/spec_config.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "proto/model/architecture.h"
+#include "proto/model/spec_config_known.h"
+#include "proto/model/spec_config_rope.h"
 
 enum { LATE_WINDOWS_FIRST = 28 }; /* max_window_layers, as in transformers */
 
@@ -63,11 +66,10 @@ static const struct {
     double neutral;
     const char *what;
 } neutral_keys[] = {
-    {"partial_rotary_factor", 1, "rope over a part of a head"},
     {"quantization_config", 0, "a quantised safetensors model"},
-    {"attn_logit_softcapping", 0, "capped attention scores"},
-    {"final_logit_softcapping", 0, "capped logits"},
     {"logit_scale", 1, "scaled logits"},
+    {"use_bidirectional_attention", 0, "attention that is not causal"},
+    {"rope_interleaved", 0, "rope over neighbouring elements"},
     {"num_experts", 0, "a mixture of experts"},
     {"num_local_experts", 0, "a mixture of experts"},
     {"is_encoder_decoder", 0, "an encoder"},
@@ -83,14 +85,26 @@ static enum status check_neutral_keys(const struct json_place *config)
             return json_place_fail(config, neutral_keys[i].key, STATUS_UNIMPLEMENTED,
                                    "unsupported-key", "%s is not supported", neutral_keys[i].what);
     }
-    struct text_view activation = text_view_of("silu");
-    if (json_place_get(config, "hidden_act"))
-        TRY(json_place_text(config, &activation, "hidden_act"));
-    if (!text_view_is(activation, "silu"))
-        return json_place_fail(config, "hidden_act", STATUS_UNIMPLEMENTED, "unsupported-key",
-                               "activation %.*s is not supported, silu is",
-                               (int)(activation.bytes < 64 ? activation.bytes : 64),
-                               activation.text);
+    return STATUS_OK;
+}
+
+/* The architecture's one activation, under either key. */
+static enum status check_activation(const struct json_place *config,
+                                    const struct architecture *architecture)
+{
+    static const char *const keys[] = {"hidden_act", "hidden_activation"};
+    const char *known = architecture->gelu ? "gelu_pytorch_tanh" : "silu";
+    for (size_t k = 0; k < sizeof keys / sizeof keys[0]; k++) {
+        struct text_view activation;
+        if (!json_place_get(config, keys[k]))
+            continue;
+        TRY(json_place_text(config, &activation, keys[k]));
+        if (!text_view_is(activation, known))
+            return json_place_fail(config, keys[k], STATUS_UNIMPLEMENTED, "unsupported-key",
+                                   "activation %.*s is not supported, %s is",
+                                   (int)(activation.bytes < 64 ? activation.bytes : 64),
+                                   activation.text, known);
+    }
     return STATUS_OK;
 }
 
@@ -131,7 +145,8 @@ static enum status read_heads(struct model_spec *spec, const struct json_place *
     return STATUS_OK;
 }
 
-static enum status read_sizes(struct model_spec *spec, const struct json_place *config)
+static enum status read_sizes(struct model_spec *spec, const struct json_place *config,
+                              const struct architecture *architecture)
 {
     int64_t trained;
     double epsilon;
@@ -146,7 +161,8 @@ static enum status read_sizes(struct model_spec *spec, const struct json_place *
         return json_place_fail(config, "rms_norm_eps", STATUS_DATA_LOSS, "value-range",
                                "is %g, it must lie between 0 and 1", epsilon);
     spec->norm_eps = (float)epsilon;
-    return json_place_bool_or(config, &spec->tied_output, "tie_word_embeddings", false);
+    return json_place_bool_or(config, &spec->tied_output, "tie_word_embeddings",
+                              architecture->tied);
 }
 
 /* A part that the architecture never has must not be asked for. */
@@ -171,6 +187,7 @@ static enum status read_parts(struct model_spec *spec, const struct json_place *
     TRY(read_part(&spec->mlp_bias, config, architecture->mlp_bias, "mlp_bias"));
     spec->output_bias = spec->qkv_bias && architecture->output_bias == ARCHITECTURE_STATED;
     spec->qk_norm = architecture->qk_norm == ARCHITECTURE_ALWAYS;
+    spec->norms_from_one = architecture->norms_from_one;
     return STATUS_OK;
 }
 
@@ -251,116 +268,93 @@ static enum status read_window(struct model_spec *spec, const struct json_place 
         TRY(json_place_integer(config, &first, "max_window_layers", 0, INT32_MAX));
     else if (is_late)
         first = LATE_WINDOWS_FIRST;
+    int64_t period = architecture->window_period;
+    if (period > 0 && json_place_get(config, "sliding_window_pattern"))
+        TRY(json_place_integer(config, &period, "sliding_window_pattern", 1, MODEL_LAYERS_MAX));
     for (int64_t layer = first; layer < spec->layers; layer++)
-        model_window_cover(&spec->window, layer);
+        if (period == 0 || (layer + 1) % period != 0)
+            model_window_cover(&spec->window, layer);
     return STATUS_OK;
 }
 
-/* A key that is not known could change the frequencies. */
-static enum status check_rope_keys(const struct json_place *scaling, const char *const *known)
+/* A number above 0 that stands in place of nothing; `neutral` is what changes nothing. */
+static enum status read_scale(double *scale, const struct json_place *config, const char *key,
+                              double neutral)
 {
-    const char *key;
-    json_t *value;
-    json_object_foreach((json_t *)scaling->json, key, value)
-    {
-        size_t i = 0;
-        while (known[i] && strcmp(known[i], key) != 0)
-            i++;
-        if (!known[i] && !json_is_null(value))
-            return json_place_fail(scaling, key, STATUS_UNIMPLEMENTED, "rope-scaling",
-                                   "is not supported with this rope scaling");
-    }
+    double value;
+    TRY(json_place_number_or(config, &value, key, neutral));
+    if (!(value >= 1e-6 && value <= 1e6))
+        return json_place_fail(config, key, STATUS_DATA_LOSS, "value-range",
+                               "is %g; 1e-6 .. 1e6 are allowed", value);
+    *scale = value == neutral ? 0 : value;
     return STATUS_OK;
 }
 
-static enum status read_yarn(struct spec_rope *rope, const struct json_place *scaling,
-                             int trained_tokens)
+static enum status read_multipliers(struct model_spec *spec, const struct json_place *config)
 {
-    static const char *const known[] = {"type",       "rope_type",
-                                        "rope_theta", "factor",
-                                        "beta_fast",  "beta_slow",
-                                        "truncate",   "attention_factor",
-                                        "finetuned",  "original_max_position_embeddings",
-                                        NULL};
-    bool truncates;
-    TRY(check_rope_keys(scaling, known));
-    TRY(json_place_bool_or(scaling, &truncates, "truncate", true));
-    if (!truncates)
-        return json_place_fail(scaling, "truncate", STATUS_UNIMPLEMENTED, "rope-scaling",
-                               "YaRN without truncation is not supported");
-    rope->scaling = MODEL_ROPE_YARN;
-    TRY(json_place_number_or(scaling, &rope->beta_fast, "beta_fast", 32));
-    TRY(json_place_number_or(scaling, &rope->beta_slow, "beta_slow", 1));
-    TRY(json_place_number_or(scaling, &rope->mscale, "attention_factor",
-                             spec_yarn_mscale(rope->factor)));
-    return read_int_or(&rope->original_tokens, scaling, "original_max_position_embeddings",
-                       MODEL_TOKENS_MAX, trained_tokens);
+    double division = 0;
+    TRY(read_scale(&spec->embedding_scale, config, "embedding_multiplier", 1));
+    TRY(read_scale(&spec->residual_scale, config, "residual_multiplier", 1));
+    TRY(read_scale(&spec->attention_scale, config, "attention_multiplier", 1));
+    if (spec->attention_scale == 0) /* where others have 1 / sqrt(head_dim), it is 1 */
+        spec->attention_scale = 1;
+    TRY(read_scale(&division, config, "logits_scaling", 1));
+    spec->logit_scale = division != 0 ? 1 / division : 0;
+    return STATUS_OK;
 }
 
-static enum status read_llama3(struct spec_rope *rope, const struct json_place *scaling)
+/* null says that there is none. */
+static enum status read_cap(double *cap, const struct json_place *config, const char *key)
 {
-    static const char *const known[] = {"type",
-                                        "rope_type",
-                                        "rope_theta",
-                                        "factor",
-                                        "low_freq_factor",
-                                        "high_freq_factor",
-                                        "original_max_position_embeddings",
-                                        NULL};
-    TRY(check_rope_keys(scaling, known));
-    rope->scaling = MODEL_ROPE_LLAMA3;
-    TRY(json_place_number(scaling, &rope->low_freq_factor, "low_freq_factor"));
-    TRY(json_place_number(scaling, &rope->high_freq_factor, "high_freq_factor"));
-    return read_int(&rope->original_tokens, scaling, "original_max_position_embeddings",
-                    MODEL_TOKENS_MAX);
+    if (is_absent(config, key))
+        return STATUS_OK;
+    *cap = 0;
+    return json_place_get(config, key) ? read_scale(cap, config, key, 0) : STATUS_OK;
 }
 
-/* `scaling` has the key "rope_type", or "type" as older files have it. */
-static enum status read_scaling(struct spec_rope *rope, const struct json_place *scaling,
-                                int trained_tokens)
+static enum status read_scales(struct model_spec *spec, const struct json_place *config,
+                               const struct architecture *architecture)
 {
-    static const char *const known_default[] = {"type", "rope_type", "rope_theta", NULL};
-    static const char *const known_linear[] = {"type", "rope_type", "rope_theta", "factor", NULL};
-    const char *key = json_place_get(scaling, "rope_type") ? "rope_type" : "type";
-    struct text_view type;
-    TRY(json_place_text(scaling, &type, key));
-    if (text_view_is(type, "default"))
-        return check_rope_keys(scaling, known_default);
-    bool is_linear = text_view_is(type, "linear");
-    bool is_yarn = text_view_is(type, "yarn");
-    if (!is_linear && !is_yarn && !text_view_is(type, "llama3"))
-        return json_place_fail(scaling, key, STATUS_UNIMPLEMENTED, "rope-scaling",
-                               "rope scaling %.*s is not supported; default, linear, yarn and "
-                               "llama3 are",
-                               (int)(type.bytes < 64 ? type.bytes : 64), type.text);
-    TRY(json_place_number(scaling, &rope->factor, "factor"));
-    if (is_yarn)
-        return read_yarn(rope, scaling, trained_tokens);
-    if (!is_linear)
-        return read_llama3(rope, scaling);
-    rope->scaling = MODEL_ROPE_LINEAR;
-    return check_rope_keys(scaling, known_linear);
+    double scalar = 0;
+    if (architecture->multiplies)
+        TRY(read_multipliers(spec, config));
+    if (architecture->caps_scores)
+        TRY(read_cap(&spec->attention_cap, config, "attn_logit_softcapping"));
+    if (architecture->caps_logits)
+        TRY(read_cap(&spec->logit_cap, config, "final_logit_softcapping"));
+    if (architecture->query_scalar == 0)
+        return STATUS_OK;
+    TRY(json_place_number_or(config, &scalar, "query_pre_attn_scalar", architecture->query_scalar));
+    if (!(scalar >= 1 && scalar <= 1e6))
+        return json_place_fail(config, "query_pre_attn_scalar", STATUS_DATA_LOSS, "value-range",
+                               "is %g; 1 .. 1e6 are allowed", scalar);
+    spec->attention_scale = 1 / sqrt(scalar);
+    return STATUS_OK;
 }
 
-/* Transformers 5 writes rope_parameters, with rope_theta in it; before, rope_theta and
- * rope_scaling stood beside each other. */
-static enum status read_rope(struct model_spec *spec, const struct json_place *config,
-                             const struct architecture *architecture)
+/* no_rope_layers: 1 for each layer that rotates. */
+static enum status read_no_rope(struct model_spec *spec, const struct json_place *config,
+                                const struct architecture *architecture)
 {
-    const double base = architecture->rope_base > 0 ? architecture->rope_base : 10000;
-    struct spec_rope rope = {.scaling = MODEL_ROPE_NONE, .factor = 1, .mscale = 1};
-    struct json_place scaling;
-    bool is_new = json_place_get(config, "rope_parameters");
-    if (is_new && json_place_get(config, "rope_scaling"))
-        return json_place_fail(config, "rope_scaling", STATUS_DATA_LOSS, "rope-scaling",
-                               "stands beside rope_parameters; one of the two is allowed");
-    TRY(json_place_number_or(config, &rope.base, "rope_theta", base));
-    if (is_new || json_place_get(config, "rope_scaling")) {
-        TRY(json_place_object(config, &scaling, is_new ? "rope_parameters" : "rope_scaling"));
-        TRY(json_place_number_or(&scaling, &rope.base, "rope_theta", rope.base));
-        TRY(read_scaling(&rope, &scaling, spec->trained_tokens));
+    static const char key[] = "no_rope_layers";
+    int64_t period = architecture->no_rope_period;
+    const json_t *list = NULL;
+    if (json_place_get(config, key))
+        TRY(json_place_array(config, &list, key));
+    else if (json_place_get(config, "no_rope_layer_interval"))
+        TRY(json_place_integer(config, &period, "no_rope_layer_interval", 1, INT32_MAX));
+    if (list && json_array_size(list) < (size_t)spec->layers)
+        return json_place_fail(config, key, STATUS_DATA_LOSS, "value-range",
+                               "has %zu values for %d layers", json_array_size(list), spec->layers);
+    for (int layer = 0; layer < spec->layers; layer++) {
+        int64_t rotates = (layer + 1) % period != 0;
+        if (list && !json_place_whole(json_array_get(list, (size_t)layer), &rotates))
+            return json_place_fail(config, key, STATUS_DATA_LOSS, "value-type",
+                                   "has something else than 0 and 1 for layer %d", layer);
+        if (rotates == 0)
+            spec_set_other_layer(spec, layer);
     }
-    return spec_set_rope(spec, &rope, config->file);
+    return STATUS_OK;
 }
 
 enum status spec_config_read(struct model_spec *spec, const struct json_place *config)
@@ -371,11 +365,17 @@ enum status spec_config_read(struct model_spec *spec, const struct json_place *c
                               .architecture = text_view_of(architecture->model_type),
                               .file_type = "unknown"};
     TRY(check_neutral_keys(config));
-    TRY(read_sizes(&read, config));
+    TRY(check_activation(config, architecture));
+    TRY(spec_config_known_check(config, architecture));
+    TRY(read_sizes(&read, config, architecture));
+    architecture_set_facts(architecture, &read);
     TRY(read_heads(&read, config, architecture));
-    TRY(read_rope(&read, config, architecture));
     TRY(read_parts(&read, config, architecture));
+    TRY(read_scales(&read, config, architecture));
     TRY(read_window(&read, config, architecture));
+    TRY(spec_config_rope_read(&read, config, architecture));
+    if (architecture->no_rope_period > 0)
+        TRY(read_no_rope(&read, config, architecture));
     *spec = read;
     return STATUS_OK;
 }

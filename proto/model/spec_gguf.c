@@ -4,70 +4,19 @@
  */
 #include "proto/model/spec_gguf.h"
 
-#include <stdio.h>
-#include <stdlib.h>
+#include <math.h>
 #include <string.h>
 
 #include "proto/model/architecture.h"
 #include "proto/model/ggml_type.h"
 #include "proto/model/gguf_value.h"
 #include "proto/model/model_role.h"
-
-enum { KEY_BYTES = 96 };
+#include "proto/model/spec_gguf_keys.h"
+#include "proto/model/spec_gguf_rope.h"
 
 static const char window_pattern_rest[] = "attention.sliding_window_pattern";
 
-struct key {
-    char text[KEY_BYTES];
-};
-
-/* A file whose keys begin with its architecture's name. */
-struct file {
-    const struct gguf *gguf;
-    const struct architecture *architecture;
-};
-
-static struct key key_of(const struct file *file, const char *rest)
-{
-    struct key key;
-    snprintf(key.text, sizeof key.text, "%s.%s", file->architecture->gguf, rest);
-    return key;
-}
-
-static const struct gguf_pair *find(const struct file *file, const char *rest)
-{
-    return gguf_find_pair(file->gguf, key_of(file, rest).text);
-}
-
-static enum status read_int(int *value, const struct file *file, const char *rest, int64_t last)
-{
-    struct key key = key_of(file, rest);
-    const struct gguf_pair *pair = gguf_find_pair(file->gguf, key.text);
-    if (pair && pair->type == GGUF_ARRAY)
-        return gguf_fail(file->gguf, pair->offset, STATUS_UNIMPLEMENTED, "per-layer",
-                         "%s has a value for each layer, which is not supported", key.text);
-    int64_t wide;
-    TRY(gguf_value_integer(file->gguf, &wide, key.text, 1, last));
-    *value = (int)wide;
-    return STATUS_OK;
-}
-
-static enum status read_int_or(int *value, const struct file *file, const char *rest, int64_t last,
-                               int otherwise)
-{
-    *value = otherwise;
-    return find(file, rest) ? read_int(value, file, rest, last) : STATUS_OK;
-}
-
-static enum status read_float_or(double *value, const struct file *file, const char *rest,
-                                 double otherwise)
-{
-    *value = otherwise;
-    return find(file, rest) ? gguf_value_float(file->gguf, value, key_of(file, rest).text)
-                            : STATUS_OK;
-}
-
-static enum status find_architecture(struct file *file, struct model_spec *spec)
+static enum status find_architecture(struct spec_gguf_keys *file, struct model_spec *spec)
 {
     static const char key[] = "general.architecture";
     TRY(gguf_value_text(file->gguf, &spec->architecture, key));
@@ -81,14 +30,15 @@ static enum status find_architecture(struct file *file, struct model_spec *spec)
     }
     const struct gguf_pair *split = gguf_find_pair(file->gguf, "split.count");
     int64_t parts;
-    if (split && (!gguf_value_as_integer(&parts, split) || parts != 1))
+    const bool is_split = split && gguf_value_as_integer(&parts, split) && parts != 0;
+    if (split && (!is_split || parts != gguf_part_count(file->gguf)))
         return gguf_fail(file->gguf, split->offset, STATUS_UNIMPLEMENTED, "split",
-                         "a model split over several files is not supported; join them first");
+                         "a model split over several files is opened by the path of its first one");
     return STATUS_OK;
 }
 
 /* Keys that would change the arithmetic unless they have the neutral value beside them. */
-static const struct {
+static const struct neutral_key {
     const char *rest;
     double neutral;
     const char *what;
@@ -97,48 +47,65 @@ static const struct {
     {"attention.causal", 1, "attention that is not causal"},
     {"attention.clamp_kqv", 0, "clamped queries, keys and values"},
     {"attention.max_alibi_bias", 0, "ALiBi"},
-    {"attention.scale", 0, "an attention scale of the file's own"},
-    {"attn_logit_softcapping", 0, "capped attention scores"},
-    {"final_logit_softcapping", 0, "capped logits"},
-    {"logit_scale", 1, "scaled logits"},
-    {"embedding_scale", 1, "scaled embeddings"},
-    {"residual_scale", 1, "scaled residuals"},
     {"rope.scaling.yarn_log_multiplier", 0, "a YaRN log multiplier"},
 };
 
-static enum status check_neutral_keys(const struct file *file)
+/* Of architectures that do not read them. */
+static const struct neutral_key multiplied_keys[] = {
+    {"attention.scale", 0, "an attention scale of the file's own"},
+    {"logit_scale", 1, "scaled logits"},
+    {"embedding_scale", 1, "scaled embeddings"},
+    {"residual_scale", 1, "scaled residuals"},
+};
+static const struct neutral_key score_cap_key = {"attn_logit_softcapping", 0,
+                                                 "capped attention scores"};
+static const struct neutral_key logit_cap_key = {"final_logit_softcapping", 0, "capped logits"};
+
+static enum status check_neutral_key(const struct spec_gguf_keys *file,
+                                     const struct neutral_key *neutral)
 {
-    for (size_t i = 0; i < sizeof neutral_keys / sizeof neutral_keys[0]; i++) {
-        struct key key = key_of(file, neutral_keys[i].rest);
-        const struct gguf_pair *pair = gguf_find_pair(file->gguf, key.text);
-        if (!pair)
-            continue;
-        int64_t integer = 0;
-        double value = 0;
-        bool read = gguf_value_as_float(&value, pair);
-        if (!read && gguf_value_as_integer(&integer, pair)) {
-            read = true;
-            value = (double)integer;
-        }
-        if (!read || value != neutral_keys[i].neutral)
-            return gguf_fail(file->gguf, pair->offset, STATUS_UNIMPLEMENTED, "unsupported-key",
-                             "%s (key %s) is not supported", neutral_keys[i].what, key.text);
+    const struct spec_gguf_key key = spec_gguf_key(file, neutral->rest);
+    const struct gguf_pair *pair = gguf_find_pair(file->gguf, key.text);
+    int64_t integer = 0;
+    double value = 0;
+    if (!pair)
+        return STATUS_OK;
+    bool read = gguf_value_as_float(&value, pair);
+    if (!read && gguf_value_as_integer(&integer, pair)) {
+        read = true;
+        value = (double)integer;
     }
+    if (!read || value != neutral->neutral)
+        return gguf_fail(file->gguf, pair->offset, STATUS_UNIMPLEMENTED, "unsupported-key",
+                         "%s (key %s) is not supported", neutral->what, key.text);
     return STATUS_OK;
 }
 
-static enum status read_sizes(struct model_spec *spec, const struct file *file)
+static enum status check_neutral_keys(const struct spec_gguf_keys *file)
+{
+    for (size_t i = 0; i < sizeof neutral_keys / sizeof neutral_keys[0]; i++)
+        TRY(check_neutral_key(file, &neutral_keys[i]));
+    const size_t multiplied = sizeof multiplied_keys / sizeof multiplied_keys[0];
+    for (size_t i = 0; i < multiplied && !file->architecture->multiplies; i++)
+        TRY(check_neutral_key(file, &multiplied_keys[i]));
+    if (!file->architecture->caps_scores)
+        TRY(check_neutral_key(file, &score_cap_key));
+    return file->architecture->caps_logits ? STATUS_OK : check_neutral_key(file, &logit_cap_key);
+}
+
+static enum status read_sizes(struct model_spec *spec, const struct spec_gguf_keys *file)
 {
     int64_t trained;
-    TRY(read_int(&spec->layers, file, "block_count", MODEL_LAYERS_MAX));
-    TRY(read_int(&spec->hidden, file, "embedding_length", MODEL_HIDDEN_MAX));
-    TRY(read_int(&spec->heads, file, "attention.head_count", MODEL_HEADS_MAX));
-    TRY(read_int_or(&spec->kv_heads, file, "attention.head_count_kv", spec->heads, spec->heads));
-    TRY(read_int(&spec->ffn, file, "feed_forward_length", MODEL_FFN_MAX));
-    TRY(gguf_value_limit(file->gguf, &trained, key_of(file, "context_length").text,
+    TRY(spec_gguf_keys_int(&spec->layers, file, "block_count", MODEL_LAYERS_MAX));
+    TRY(spec_gguf_keys_int(&spec->hidden, file, "embedding_length", MODEL_HIDDEN_MAX));
+    TRY(spec_gguf_keys_int(&spec->heads, file, "attention.head_count", MODEL_HEADS_MAX));
+    TRY(spec_gguf_keys_int_or(&spec->kv_heads, file, "attention.head_count_kv", spec->heads,
+                              spec->heads));
+    TRY(spec_gguf_keys_int(&spec->ffn, file, "feed_forward_length", MODEL_FFN_MAX));
+    TRY(gguf_value_limit(file->gguf, &trained, spec_gguf_key(file, "context_length").text,
                          MODEL_TOKENS_MAX));
     spec->trained_tokens = (int)trained;
-    size_t heads_offset = find(file, "attention.head_count")->offset;
+    size_t heads_offset = spec_gguf_keys_find(file, "attention.head_count")->offset;
     if (spec->heads % spec->kv_heads != 0)
         return gguf_fail(file->gguf, heads_offset, STATUS_DATA_LOSS, "heads",
                          "%d heads cannot share %d key-value heads evenly", spec->heads,
@@ -147,21 +114,25 @@ static enum status read_sizes(struct model_spec *spec, const struct file *file)
         return gguf_fail(file->gguf, heads_offset, STATUS_UNIMPLEMENTED, "heads",
                          "%d heads on %d key-value heads are not supported; up to %d to one are",
                          spec->heads, spec->kv_heads, MODEL_GROUP_MAX);
-    if (!find(file, "attention.key_length") && spec->hidden % spec->heads != 0)
+    if (!spec_gguf_keys_find(file, "attention.key_length") && spec->hidden % spec->heads != 0)
         return gguf_fail(file->gguf, heads_offset, STATUS_DATA_LOSS, "heads",
                          "a width of %d does not divide by %d heads", spec->hidden, spec->heads);
     int value_length;
     int rotated;
-    TRY(read_int_or(&spec->head_dim, file, "attention.key_length", MODEL_HIDDEN_MAX,
-                    spec->hidden / spec->heads));
-    TRY(read_int_or(&value_length, file, "attention.value_length", MODEL_HIDDEN_MAX,
-                    spec->head_dim));
-    TRY(read_int_or(&rotated, file, "rope.dimension_count", MODEL_HIDDEN_MAX, spec->head_dim));
+    TRY(spec_gguf_keys_int_or(&spec->head_dim, file, "attention.key_length", MODEL_HIDDEN_MAX,
+                              spec->hidden / spec->heads));
+    TRY(spec_gguf_keys_int_or(&value_length, file, "attention.value_length", MODEL_HIDDEN_MAX,
+                              spec->head_dim));
+    TRY(spec_gguf_keys_int_or(&rotated, file, "rope.dimension_count", MODEL_HIDDEN_MAX,
+                              spec->head_dim));
     if (!spec_head_dim_is_supported(spec->head_dim))
         return gguf_fail(file->gguf, heads_offset, STATUS_UNIMPLEMENTED, "head-dim",
                          "a head dimension of %d is not supported; multiples of %d up to %d are",
                          spec->head_dim, MODEL_HEAD_DIM_STEP, MODEL_HEAD_DIM_MAX);
-    if (value_length != spec->head_dim || rotated != spec->head_dim)
+    const bool turns = rotated == spec->head_dim || (file->architecture->turns_part &&
+                                                     rotated % 2 == 0 && rotated < spec->head_dim);
+    spec->rotated_dim = rotated;
+    if (value_length != spec->head_dim || !turns)
         return gguf_fail(file->gguf, heads_offset, STATUS_UNIMPLEMENTED, "head-dim",
                          "keys of %d, values of %d and %d rotated dimensions are not supported; "
                          "the three must be equal",
@@ -169,160 +140,18 @@ static enum status read_sizes(struct model_spec *spec, const struct file *file)
     return STATUS_OK;
 }
 
-static enum status read_norm(struct model_spec *spec, const struct file *file)
+static enum status read_norm(struct model_spec *spec, const struct spec_gguf_keys *file)
 {
     static const char rest[] = "attention.layer_norm_rms_epsilon";
     double epsilon;
-    TRY(gguf_value_float(file->gguf, &epsilon, key_of(file, rest).text));
+    TRY(gguf_value_float(file->gguf, &epsilon, spec_gguf_key(file, rest).text));
     if (epsilon <= 0 || epsilon >= 1)
-        return gguf_fail(file->gguf, gguf_find_pair(file->gguf, key_of(file, rest).text)->offset,
+        return gguf_fail(file->gguf,
+                         gguf_find_pair(file->gguf, spec_gguf_key(file, rest).text)->offset,
                          STATUS_DATA_LOSS, "value-range", "%s is %g, it must lie between 0 and 1",
-                         key_of(file, rest).text, epsilon);
+                         spec_gguf_key(file, rest).text, epsilon);
     spec->norm_eps = (float)epsilon;
     return STATUS_OK;
-}
-
-/* A key of rope that is not known could change the frequencies. */
-static enum status check_rope_keys(const struct file *file)
-{
-    static const char *const known[] = {"dimension_count",
-                                        "freq_base",
-                                        "scale_linear",
-                                        "scaling.type",
-                                        "scaling.factor",
-                                        "scaling.original_context_length",
-                                        "scaling.attn_factor",
-                                        "scaling.finetuned",
-                                        "scaling.yarn_ext_factor",
-                                        "scaling.yarn_attn_factor",
-                                        "scaling.yarn_beta_fast",
-                                        "scaling.yarn_beta_slow",
-                                        "scaling.yarn_log_multiplier"};
-    const struct key start = key_of(file, "rope.");
-    size_t bytes = strlen(start.text);
-    for (int i = 0; i < gguf_pair_count(file->gguf); i++) {
-        const struct gguf_pair *pair = gguf_pair(file->gguf, i);
-        bool is_known = pair->key.bytes < bytes || memcmp(pair->key.text, start.text, bytes) != 0;
-        for (size_t k = 0; !is_known && k < sizeof known / sizeof known[0]; k++)
-            is_known = text_view_is(
-                (struct text_view){pair->key.text + bytes, pair->key.bytes - bytes}, known[k]);
-        if (!is_known)
-            return gguf_fail(file->gguf, pair->offset, STATUS_UNIMPLEMENTED, "unsupported-key",
-                             "key %.*s is not supported", (int)pair->key.bytes, pair->key.text);
-    }
-    return STATUS_OK;
-}
-
-/* A factor without a type is linear scaling, as llama.cpp reads it. */
-static enum status read_scaling_kind(struct spec_rope *rope, const struct file *file)
-{
-    struct key key = key_of(file, "rope.scaling.type");
-    const struct gguf_pair *pair = gguf_find_pair(file->gguf, key.text);
-    bool is_old = !find(file, "rope.scaling.factor");
-    TRY(read_float_or(&rope->factor, file, is_old ? "rope.scale_linear" : "rope.scaling.factor",
-                      1));
-    if (rope->factor == 0) /* how old files say none */
-        rope->factor = 1;
-    rope->scaling = rope->factor == 1 ? MODEL_ROPE_NONE : MODEL_ROPE_LINEAR;
-    if (!pair)
-        return STATUS_OK;
-    struct text_view kind;
-    TRY(gguf_value_text(file->gguf, &kind, key.text));
-    if (text_view_is(kind, "none"))
-        rope->scaling = MODEL_ROPE_NONE;
-    else if (text_view_is(kind, "linear"))
-        rope->scaling = MODEL_ROPE_LINEAR;
-    else if (text_view_is(kind, "yarn"))
-        rope->scaling = MODEL_ROPE_YARN;
-    else
-        return gguf_fail(file->gguf, pair->offset, STATUS_UNIMPLEMENTED, "rope-scaling",
-                         "rope scaling %.*s is not supported; none, linear and yarn are",
-                         (int)kind.bytes, kind.text);
-    return STATUS_OK;
-}
-
-/* Refuses another value of a key than `neutral`, which is what it is without the key. */
-static enum status check_neutral(const struct file *file, const char *rest, double neutral,
-                                 const char *why)
-{
-    double value;
-    TRY(read_float_or(&value, file, rest, neutral));
-    if (value == neutral)
-        return STATUS_OK;
-    struct key key = key_of(file, rest);
-    return gguf_fail(file->gguf, gguf_find_pair(file->gguf, key.text)->offset, STATUS_UNIMPLEMENTED,
-                     "unsupported-key", "key %s = %g is not supported %s", key.text, value, why);
-}
-
-/* yarn_attn_factor is the whole factor of cos and sin, as config.json's attention_factor is, from
- * which converters write it. */
-static enum status read_yarn(struct spec_rope *rope, const struct file *file, int trained_tokens)
-{
-    TRY(check_neutral(file, "rope.scaling.yarn_ext_factor", 1, "with YaRN"));
-    TRY(read_float_or(&rope->beta_fast, file, "rope.scaling.yarn_beta_fast", 32));
-    TRY(read_float_or(&rope->beta_slow, file, "rope.scaling.yarn_beta_slow", 1));
-    TRY(read_float_or(&rope->mscale, file, "rope.scaling.yarn_attn_factor",
-                      spec_yarn_mscale(rope->factor)));
-    return read_int_or(&rope->original_tokens, file, "rope.scaling.original_context_length",
-                       MODEL_TOKENS_MAX, trained_tokens);
-}
-
-/* attn_factor multiplies cos and sin once more, whatever the scaling. */
-static enum status read_scaling(struct spec_rope *rope, const struct file *file, int trained_tokens)
-{
-    double attention;
-    TRY(check_rope_keys(file));
-    TRY(read_scaling_kind(rope, file));
-    if (rope->scaling == MODEL_ROPE_YARN) {
-        TRY(read_yarn(rope, file, trained_tokens));
-    } else {
-        TRY(check_neutral(file, "rope.scaling.yarn_ext_factor", 0, "without YaRN"));
-        TRY(check_neutral(file, "rope.scaling.yarn_attn_factor", 1, "without YaRN"));
-    }
-    TRY(read_float_or(&attention, file, "rope.scaling.attn_factor", 1));
-    rope->mscale *= attention;
-    return STATUS_OK;
-}
-
-/* rope_freqs.weight, f32 [head_dim / 2]: each frequency is divided by its factor. */
-static enum status apply_factors(struct model_spec *spec, const struct gguf *gguf)
-{
-    int index = gguf_find_tensor(gguf, "rope_freqs.weight");
-    if (index < 0)
-        return STATUS_OK;
-    const struct gguf_tensor *tensor = gguf_tensor(gguf, index);
-    if (tensor->type != ggml_type_number(DTYPE_F32) || tensor->dims_count != 1 ||
-        tensor->dims[0] != spec->head_dim / 2)
-        return gguf_fail(gguf, tensor->offset, STATUS_DATA_LOSS, "tensor-shape",
-                         "tensor rope_freqs.weight must be F32 with %d values", spec->head_dim / 2);
-    bool neutral = true;
-    for (int i = 0; i < spec->head_dim / 2; i++) {
-        float factor;
-        memcpy(&factor, tensor->data + sizeof factor * (size_t)i, sizeof factor);
-        if (!(factor >= 1e-6f && factor <= 1e6f))
-            return gguf_fail(gguf, tensor->offset, STATUS_DATA_LOSS, "value-range",
-                             "rope_freqs.weight has %g at %d; 1e-6 .. 1e6 are allowed",
-                             (double)factor, i);
-        neutral &= factor == 1.0f;
-        spec->inv_freq[i] = (double)(float)(spec->inv_freq[i] / (double)factor);
-    }
-    if (neutral) /* files of plain models may carry a tensor of ones */
-        return STATUS_OK;
-    if (spec->rope_scaling != MODEL_ROPE_NONE)
-        return gguf_fail(gguf, tensor->offset, STATUS_UNIMPLEMENTED, "rope-scaling",
-                         "rope_freqs.weight together with %s scaling is not supported",
-                         spec_rope_scaling_name(spec->rope_scaling));
-    spec->rope_scaling = MODEL_ROPE_FACTORS;
-    return STATUS_OK;
-}
-
-static enum status read_rope(struct model_spec *spec, const struct file *file)
-{
-    struct spec_rope rope = {.mscale = 1};
-    TRY(read_float_or(&rope.base, file, "rope.freq_base", 10000));
-    TRY(read_scaling(&rope, file, spec->trained_tokens));
-    TRY(spec_set_rope(spec, &rope, gguf_name(file->gguf)));
-    return apply_factors(spec, file->gguf);
 }
 
 /* general.file_type, as the writers number it. */
@@ -343,7 +172,7 @@ static const char *file_type_name(const struct gguf *gguf)
 }
 
 /* The embedding's rows are the vocabulary; the key, where there is one, must agree. */
-static enum status read_vocab_size(struct model_spec *spec, const struct file *file)
+static enum status read_vocab_size(struct model_spec *spec, const struct spec_gguf_keys *file)
 {
     int index = gguf_find_tensor(file->gguf, "token_embd.weight");
     if (index < 0)
@@ -356,11 +185,11 @@ static enum status read_vocab_size(struct model_spec *spec, const struct file *f
                          MODEL_VOCAB_MAX);
     int stated;
     spec->vocab = (int)tensor->dims[1];
-    TRY(read_int_or(&stated, file, "vocab_size", MODEL_VOCAB_MAX, spec->vocab));
+    TRY(spec_gguf_keys_int_or(&stated, file, "vocab_size", MODEL_VOCAB_MAX, spec->vocab));
     if (stated != spec->vocab)
         return gguf_fail(file->gguf, tensor->offset, STATUS_DATA_LOSS, "vocab",
                          "token_embd.weight has %d rows, %s says %d", spec->vocab,
-                         key_of(file, "vocab_size").text, stated);
+                         spec_gguf_key(file, "vocab_size").text, stated);
     spec->tied_output = gguf_find_tensor(file->gguf, "output.weight") < 0;
     return STATUS_OK;
 }
@@ -374,7 +203,7 @@ static bool has_part(const struct gguf *gguf, enum architecture_part part, enum 
 }
 
 /* What is stated of a part is its tensor in the first layer: the others must have it too. */
-static void read_parts(struct model_spec *spec, const struct file *file)
+static void read_parts(struct model_spec *spec, const struct spec_gguf_keys *file)
 {
     const struct architecture *architecture = file->architecture;
     spec->interleaved_qk = architecture->interleaves_qk;
@@ -384,10 +213,62 @@ static void read_parts(struct model_spec *spec, const struct file *file)
     spec->qk_norm = has_part(file->gguf, architecture->qk_norm, MODEL_ATTN_Q_NORM);
 }
 
-/* sliding_window_pattern: a bool for each layer. */
-static enum status read_window_pattern(struct model_spec *spec, const struct file *file)
+/* 0 where the key is not there, or has what changes nothing. */
+static enum status read_scale(double *scale, const struct spec_gguf_keys *file, const char *rest,
+                              double neutral)
 {
-    const struct key key = key_of(file, window_pattern_rest);
+    double value;
+    TRY(spec_gguf_keys_float_or(&value, file, rest, neutral));
+    if (value != neutral && !(value >= 1e-6 && value <= 1e6))
+        return gguf_fail(file->gguf, spec_gguf_keys_find(file, rest)->offset, STATUS_DATA_LOSS,
+                         "value-range", "%s is %g; 1e-6 .. 1e6 are allowed",
+                         spec_gguf_key(file, rest).text, value);
+    *scale = value == neutral ? 0 : value;
+    return STATUS_OK;
+}
+
+/* logit_scale is what logits are divided by, as Granite's config.json has it. */
+static enum status read_scales(struct model_spec *spec, const struct spec_gguf_keys *file)
+{
+    const struct architecture *architecture = file->architecture;
+    double division = 0;
+    if (architecture->multiplies) {
+        TRY(read_scale(&spec->embedding_scale, file, "embedding_scale", 1));
+        TRY(read_scale(&spec->residual_scale, file, "residual_scale", 1));
+        TRY(read_scale(&spec->attention_scale, file, "attention.scale", 0));
+        TRY(read_scale(&division, file, "logit_scale", 1));
+        spec->logit_scale = division != 0 ? 1 / division : 0;
+    }
+    if (architecture->caps_scores && spec_gguf_keys_find(file, score_cap_key.rest))
+        TRY(read_scale(&spec->attention_cap, file, score_cap_key.rest, 0));
+    if (architecture->caps_logits && spec_gguf_keys_find(file, logit_cap_key.rest))
+        TRY(read_scale(&spec->logit_cap, file, logit_cap_key.rest, 0));
+    if (architecture->wide_layers > 0 && spec->layers == architecture->wide_layers)
+        spec->attention_scale = 1 / sqrt((double)(spec->hidden / spec->heads));
+    return STATUS_OK;
+}
+
+/* No key says which layers do not rotate, or which base those with a window have; newer files may
+ * have the base. */
+static enum status read_other_layers(struct model_spec *spec, const struct spec_gguf_keys *file)
+{
+    const struct architecture *architecture = file->architecture;
+    const int period = architecture->no_rope_period;
+    if (architecture->local_base > 0)
+        TRY(read_scale(&spec->other_base, file, "rope.freq_base_swa", 0));
+    if (architecture->local_base > 0 && spec->other_base == 0)
+        spec->other_base = architecture->local_base;
+    for (int layer = 0; layer < spec->layers; layer++)
+        if ((period > 0 && (layer + 1) % period == 0) ||
+            (architecture->local_base > 0 && model_window_covers(&spec->window, layer)))
+            spec_set_other_layer(spec, layer);
+    return STATUS_OK;
+}
+
+/* sliding_window_pattern: a bool for each layer. */
+static enum status read_window_pattern(struct model_spec *spec, const struct spec_gguf_keys *file)
+{
+    const struct spec_gguf_key key = spec_gguf_key(file, window_pattern_rest);
     const struct gguf_pair *pair = gguf_find_pair(file->gguf, key.text);
     struct gguf_array pattern;
     if (pair->type != GGUF_ARRAY || pair->array.type != GGUF_BOOL)
@@ -404,41 +285,49 @@ static enum status read_window_pattern(struct model_spec *spec, const struct fil
     return STATUS_OK;
 }
 
-static enum status read_window(struct model_spec *spec, const struct file *file)
+static enum status read_window(struct model_spec *spec, const struct spec_gguf_keys *file)
 {
-    const struct key key = key_of(file, "attention.sliding_window");
+    const struct spec_gguf_key key = spec_gguf_key(file, "attention.sliding_window");
     const struct gguf_pair *pair = gguf_find_pair(file->gguf, key.text);
-    if (!pair)
+    spec->window.tokens = file->architecture->caps_scores ? file->architecture->window : 0;
+    if (!pair && spec->window.tokens == 0)
         return STATUS_OK;
-    TRY(gguf_value_integer(file->gguf, &spec->window.tokens, key.text, 0, MODEL_TOKENS_MAX));
+    if (pair)
+        TRY(gguf_value_integer(file->gguf, &spec->window.tokens, key.text, 0, MODEL_TOKENS_MAX));
     if (spec->window.tokens == 0)
         return STATUS_OK;
-    if (find(file, window_pattern_rest))
+    if (spec_gguf_keys_find(file, window_pattern_rest))
         return read_window_pattern(spec, file);
-    if (file->architecture->gguf_window != ARCHITECTURE_WINDOW_ALL)
+    const int period = file->architecture->window_period;
+    if (file->architecture->gguf_window != ARCHITECTURE_WINDOW_ALL && period == 0)
         return gguf_fail(file->gguf, pair->offset, STATUS_UNIMPLEMENTED, "unsupported-key",
                          "a sliding window (key %s) is not supported without %s, which says which "
                          "layers have it",
-                         key.text, key_of(file, window_pattern_rest).text);
+                         key.text, spec_gguf_key(file, window_pattern_rest).text);
     for (int layer = 0; layer < spec->layers; layer++)
-        model_window_cover(&spec->window, layer);
+        if (period == 0 || (layer + 1) % period != 0)
+            model_window_cover(&spec->window, layer);
     return STATUS_OK;
 }
 
 enum status spec_gguf_read(struct model_spec *spec, const struct gguf *gguf)
 {
     struct model_spec read = {.file_type = file_type_name(gguf)};
-    struct file file = {.gguf = gguf};
+    struct spec_gguf_keys file = {.gguf = gguf};
     TRY(find_architecture(&file, &read));
     const struct gguf_pair *name = gguf_find_pair(gguf, "general.name");
     if (!name || !gguf_value_as_text(&read.name, name))
         read.name = text_view_of("");
     TRY(check_neutral_keys(&file));
+    TRY(spec_gguf_keys_check(&file));
     TRY(read_sizes(&read, &file));
+    architecture_set_facts(file.architecture, &read);
     TRY(read_norm(&read, &file));
     TRY(read_vocab_size(&read, &file));
-    TRY(read_rope(&read, &file));
+    TRY(spec_gguf_rope_read(&read, &file));
     TRY(read_window(&read, &file));
+    TRY(read_scales(&read, &file));
+    TRY(read_other_layers(&read, &file));
     read_parts(&read, &file);
     *spec = read;
     return STATUS_OK;

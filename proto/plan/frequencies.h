@@ -9,6 +9,7 @@ enum frequencies_kind {
     FREQUENCIES_LINEAR,   /* f / factor */
     FREQUENCIES_NTK,      /* base * factor^(head_dim / (head_dim - 2)) */
     FREQUENCIES_YARN,     /* a ramp over dimensions from f to f / factor */
+    FREQUENCIES_LONG,     /* the file's own for texts beyond the original length: longrope */
 };
 
 struct frequencies {

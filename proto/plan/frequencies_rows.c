@@ -49,6 +49,7 @@ static const struct row {
     [FREQUENCIES_LINEAR] = {"linear", 1},
     [FREQUENCIES_NTK] = {"ntk", 1},
     [FREQUENCIES_YARN] = {"yarn", 3},
+    [FREQUENCIES_LONG] = {"long", 0},
 };
 enum { KINDS = sizeof rows / sizeof rows[0] };
 

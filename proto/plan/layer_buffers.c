@@ -18,6 +18,7 @@ void layer_buffers_make(struct layer_buffer_row *table, const struct model_shape
         [LAYER_UP] = {shape->ffn, LAYER_F32, false, 0},
         [LAYER_ACTIVE] = {shape->ffn, LAYER_LEFT, false, DECODE_SPLIT_GATE},
         [LAYER_TABLES] = {shape->head_dim, LAYER_F32, true, 0},
+        [LAYER_OTHER_TABLES] = {shape->other_rope ? shape->head_dim : 0, LAYER_F32, true, 0},
         [LAYER_LOGITS] = {shape->vocab, LAYER_F32, true, 0},
     };
     for (int buffer = 0; buffer < LAYER_BUFFERS; buffer++)
@@ -35,6 +36,7 @@ int64_t layer_buffers_copies(enum layer_buffer buffer, const struct bands *bands
     case LAYER_QUERIES:
         return bands->query_frames;
     case LAYER_TABLES:
+    case LAYER_OTHER_TABLES:
         return bands->query_frames + bands->key_frames;
     case LAYER_STATE:
         return states;

@@ -28,7 +28,8 @@ enum layer_buffer {
     LAYER_UP,
     LAYER_ACTIVE, /* the activation's output; GATE itself where left sides are float32 */
     LAYER_TABLES, /* cos and sin [head_dim / 2, 2], of every query frame, then of every key frame */
-    LAYER_LOGITS, /* of the rows that are asked for: they have a region of their own */
+    LAYER_OTHER_TABLES, /* the same of layers that rotate otherwise */
+    LAYER_LOGITS,       /* of the rows that are asked for: they have a region of their own */
     LAYER_BUFFERS
 };
 

@@ -440,7 +440,8 @@ void memory_plan_make(struct memory_plan *plan, const struct model_shape *shape,
     bytes[MEMORY_HIDDEN] = kept_bytes(table, LAYER_HIDDEN, group);
     bytes[MEMORY_QUERIES] = kept_bytes(table, LAYER_QUERIES, group);
     bytes[MEMORY_STATE] = kept_bytes(table, LAYER_STATE, group);
-    bytes[MEMORY_ROPE_TABLES] = kept_bytes(table, LAYER_TABLES, group);
+    bytes[MEMORY_ROPE_TABLES] =
+        kept_bytes(table, LAYER_TABLES, group) + kept_bytes(table, LAYER_OTHER_TABLES, group);
     bytes[MEMORY_THREAD_SCRATCH] = request->threads * request->scratch_bytes;
     if (group_choice_tensor(group) > 1)
         bytes[MEMORY_SUMS] = piece(kept_bytes(table, LAYER_DELTA, group)) +

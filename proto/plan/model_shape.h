@@ -28,6 +28,7 @@ struct model_shape {
     bool output_bias; /* attention's output has */
     bool mlp_bias;    /* gate, up and down have */
     bool qk_norm;     /* each head of queries and keys is normalised before it is rotated */
+    bool other_rope;  /* some layers rotate otherwise than the rest: two tables a row */
     /* Of a slice (tensor_slice.h): its KV heads are [kv_first, kv_first + kv_heads) of kv_all. */
     int64_t kv_first, kv_all; /* 0: all are here */
 };

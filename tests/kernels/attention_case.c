@@ -344,6 +344,7 @@ void attention_case_run(const struct attention_case *c, const struct kernels *ke
         .store = c->store,
         .regimes = &regimes,
         .scale_log2 = c->scale_log2,
+        .cap_log2 = c->cap_log2,
         .scratch = scratch.at,
     };
     if (part->decode)
@@ -374,6 +375,8 @@ void attention_case_truth(const struct attention_case *c, int64_t token, int hea
         for (int d = 0; d < c->head_dim; d++)
             score += (double)q[d] * k[d];
         score *= (double)c->scale_log2;
+        if (c->cap_log2 > 0)
+            score = (double)c->cap_log2 * tanh(score / (double)c->cap_log2);
         double top = score > max ? score : max;
         double rescale = exp2(max - top), p = exp2(score - top);
         for (int d = 0; d < c->head_dim; d++)

@@ -14,6 +14,7 @@ struct attention_case {
     enum bands_store store;
     struct bands bands;
     float scale_log2;
+    float cap_log2; /* 0: none */
 
     /* Operands, float32 whatever the variant takes: already rounded to its types. */
     float *queries; /* [frames][tokens, group, head_dim] */

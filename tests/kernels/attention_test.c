@@ -193,6 +193,35 @@ static void decode_agrees_with_prefill(void **unused)
     }
 }
 
+/* The cap brings scores together, so the budget without it holds; a NaN stays one. */
+static void capped_scores_keep_within_budget_of_the_truth(void **unused)
+{
+    (void)unused;
+    static const float caps[] = {0.5f, 4, 72};
+    for (int n = 0; subjects_attention_at(n); n++) {
+        const struct kernels *kernels = subjects_attention_at(n);
+        struct random random = {20261201};
+        for (int i = 0; i < 24; i++) {
+            struct attention_case c = random_case(&random, 1 + i % 5, i % 2 ? 64 : 128);
+            c.cap_log2 = caps[i % 3];
+            attention_case_randomise(&c, kernels, &random, 4);
+            struct attention_state state, plain;
+            attention_state_create(&state, &c);
+            attention_state_create(&plain, &c);
+            struct attention_part whole = attention_case_whole(&c);
+            attention_case_run(&c, kernels, &whole, &state);
+            expect_within_budget(&c, kernels, &state, "capped");
+            c.cap_log2 = 0;
+            attention_case_run(&c, kernels, &whole, &plain);
+            if (i % 3 == 0 && *attention_state_sum(&plain, &c, c.tokens - 1, 0) > 1)
+                assert_true(*attention_state_max(&state, &c, c.tokens - 1, 0) <= 0.5f);
+            attention_state_destroy(&plain);
+            attention_state_destroy(&state);
+            attention_case_destroy(&c);
+        }
+    }
+}
+
 /* Keys that no query of the call sees, before and after those that some do, change nothing. */
 static void panels_that_are_not_seen_change_nothing(void **unused)
 {
@@ -432,6 +461,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(keeps_within_budget_of_the_truth),
+        cmocka_unit_test(capped_scores_keep_within_budget_of_the_truth),
         cmocka_unit_test(gives_the_same_bits_however_calls_are_cut),
         cmocka_unit_test(decode_agrees_with_prefill),
         cmocka_unit_test(panels_that_are_not_seen_change_nothing),

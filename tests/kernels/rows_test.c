@@ -215,6 +215,41 @@ static void swiglu_is_within_float32_of_the_truth(void **unused)
     }
 }
 
+/* The error of the exponential grows with its argument; far below 0, what is added to 1 is nearly
+ * taken from it. */
+static void geglu_is_within_float32_of_the_truth(void **unused)
+{
+    (void)unused;
+    static const int64_t counts[] = {0, 1, 8, 13, 1536};
+    for (int n = 0; subjects_at(n); n++) {
+        for (int c = 0; c < 5; c++) {
+            struct random random = {(uint64_t)c};
+            int64_t count = counts[c];
+            struct guarded gate = floats(count, &random), up = floats(count, &random);
+            float *g = gate.at;
+            for (int64_t i = 0; i < count; i++)
+                g[i] *= i % 5 ? 3 : 30;
+            struct guarded before = guarded_create(gate.bytes, 0);
+            memcpy(before.at, g, gate.bytes);
+            subjects_at(n)->geglu(g, up.at, count);
+            guarded_check(&gate);
+            for (int64_t i = 0; i < count; i++) {
+                double x = (double)((float *)before.at)[i], u = (double)((float *)up.at)[i];
+                double inner = sqrt(2 / acos(-1)) * (x + 0.044715 * x * x * x);
+                double want = x / 2 * (1 + tanh(inner)) * u;
+                double scale = fabs(want) * (1 + fmin(fabs(inner), 20)) + fabs(x * u) / 4;
+                expect_relative((double)g[i], want, scale + 1e-30, 0x1p-21);
+            }
+            guarded_destroy(&gate);
+            guarded_destroy(&up);
+            guarded_destroy(&before);
+        }
+        float gate[4] = {-1000, 1000, 0, NAN}, up[4] = {1, 2, 3, 1};
+        subjects_at(n)->geglu(gate, up, 4);
+        assert_true(fabsf(gate[0]) < 1e-30f && gate[1] == 2000 && gate[2] == 0 && isnan(gate[3]));
+    }
+}
+
 static void logsumexp_is_exact_to_float64(void **unused)
 {
     (void)unused;
@@ -477,6 +512,7 @@ int main(void)
         cmocka_unit_test(rmsnorm_is_within_float32_of_the_truth),
         cmocka_unit_test(rmsnorm_is_exact_on_exact_data),
         cmocka_unit_test(swiglu_is_within_float32_of_the_truth),
+        cmocka_unit_test(geglu_is_within_float32_of_the_truth),
         cmocka_unit_test(logsumexp_is_exact_to_float64),
         cmocka_unit_test(a_logit_that_is_not_finite_is_never_lost),
         cmocka_unit_test(the_first_row_that_is_not_finite_is_found),

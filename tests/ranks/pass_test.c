@@ -421,6 +421,18 @@ static void a_sample_that_is_too_long(void **state)
     parameters_destroy(parameters);
 }
 
+static void what_has_no_gradient_is_refused_by_name(void **state)
+{
+    struct model_spec spec = trained_model_spec(&models[0].model);
+    const struct pass_options options = {.spec = &spec};
+    struct pass *pass;
+    (void)state;
+    spec.attention_cap = 50;
+    assert_int_equal(pass_create(&pass, &options), STATUS_UNIMPLEMENTED);
+    assert_string_equal(status_message(), "training does not know capped attention scores; this "
+                                          "model cannot be trained");
+}
+
 /* Rows of a product have the deviation 1 for inputs of it, whatever the width; what adds to the
  * residual stream has less. */
 static void from_scratch_by_width(void **state)
@@ -460,6 +472,7 @@ int main(void)
         cmocka_unit_test(recomputed_is_bit_for_bit),
         cmocka_unit_test(a_pass_takes_samples_of_other_lengths),
         cmocka_unit_test(a_sample_that_is_too_long),
+        cmocka_unit_test(what_has_no_gradient_is_refused_by_name),
         cmocka_unit_test(from_scratch_by_width),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -48,18 +48,38 @@ static void write_json(const char *folder, const char *name, json_t *json)
     json_decref(json);
 }
 
+static bool is_norm(const char *name)
+{
+    return strstr(name, "norm.weight") != NULL;
+}
+
+/* A norm's weights less the 1 that safetensors of some architectures leave out. */
+static void write_norm(struct gguf_writer *data, const struct model_tensor *tensor)
+{
+    const float *weights = tensor->data;
+    assert(tensor->dtype == DTYPE_F32);
+    for (int64_t i = 0; i < tensor->columns; i++)
+        gguf_writer_f32(data, weights[i] - 1);
+}
+
 static void add_tensor(struct shard *shard, const struct model *model, enum model_role role,
-                       int layer, const char *name)
+                       int layer, const struct model_role_place *place, bool from_one)
 {
     struct model_tensor tensor = model_tensor(model, role, layer);
+    const char *name = place->name;
+    tensor.rows = place->rows; /* of all that are fused: they lie one behind the other */
     size_t row_bytes = dtype_row_bytes(tensor.dtype, tensor.columns);
     size_t begin = shard->data.bytes;
     bool is_vector = model_role_shape(model_spec(model), role).is_vector;
     int64_t parts = is_vector ? tensor.columns : tensor.rows;
     size_t part_bytes = is_vector ? row_bytes / (size_t)tensor.columns : row_bytes;
+    const bool reorders = model_role_is_by_head(role) && model_spec(model)->interleaved_qk;
+    if (from_one && is_norm(name)) {
+        write_norm(&shard->data, &tensor);
+        parts = 0;
+    }
     for (int64_t part = 0; part < parts; part++) {
-        int64_t from =
-            model_role_is_by_head(role) ? spec_qk_row(model_spec(model), (int)part) : part;
+        int64_t from = reorders ? spec_qk_row(model_spec(model), (int)part) : part;
         gguf_writer_bytes(&shard->data, (const char *)tensor.data + (size_t)from * part_bytes,
                           part_bytes);
     }
@@ -75,22 +95,26 @@ static void add_tensor(struct shard *shard, const struct model *model, enum mode
 static int64_t deal_tensors(struct shard *shards, int count, json_t *weight_map,
                             const struct model *model)
 {
+    const struct architecture *architecture = architecture_of_gguf(model_spec(model)->architecture);
     const struct model_spec *spec = model_spec(model);
     int64_t bytes = 0;
     int next = 0;
     for (int layer = -1; layer < spec->layers; layer++)
         for (int role = 0; role < MODEL_ROLE_COUNT; role++) {
-            char name[MODEL_ROLE_NAME_BYTES];
             struct shard *shard = &shards[next++ % count];
             bool whole = role < MODEL_ATTN_NORM;
             if (whole != (layer < 0) || (role == MODEL_OUTPUT && spec->tied_output) ||
                 !model_role_is_there(spec, (enum model_role)role))
                 continue;
-            model_role_directory_name(name, (enum model_role)role, layer);
+            const struct model_role_place place =
+                model_role_place(spec, (enum model_role)role, layer, false);
+            if (place.first > 0)
+                continue;
             size_t before = shard->data.bytes;
-            add_tensor(shard, model, (enum model_role)role, layer < 0 ? 0 : layer, name);
+            add_tensor(shard, model, (enum model_role)role, layer < 0 ? 0 : layer, &place,
+                       architecture->norms_from_one);
             bytes += (int64_t)(shard->data.bytes - before);
-            put(weight_map, name, json_string(shard->name));
+            put(weight_map, place.name, json_string(shard->name));
         }
     return bytes;
 }

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "proto/model/architecture.h"
 #include "proto/model/ggml_type.h"
 #include "proto/model/model_role.h"
 #include "tests/support/quantize.h"
@@ -42,6 +43,7 @@ struct tensor {
     enum dtype dtype;
     float centre;
     float spread; /* standard deviation */
+    float step;   /* from element to element, of a vector without spread */
 };
 
 struct tensors {
@@ -78,33 +80,44 @@ static bool is_bias(const char *name)
 static struct tensor tensor_of(const struct model_spec *spec, enum model_role role, int layer,
                                enum dtype dtype)
 {
-    struct model_role_shape shape = model_role_shape(spec, role);
+    const struct model_role_shape shape = model_role_shape(spec, role);
+    const struct model_role_place place = model_role_place(spec, role, layer, true);
     struct tensor tensor = {
         .role = role, .layer = layer, .columns = shape.columns, .dtype = DTYPE_F32, .spread = 0.1f};
-    model_role_gguf_name(tensor.name, role, layer);
+    memcpy(tensor.name, place.name, sizeof place.name);
     if (!shape.is_vector) {
-        tensor.rows = shape.rows;
+        const float gain = place.rows == shape.rows ? gain_of(role, spec->hidden) : 1;
+        tensor.rows = place.rows;
         tensor.dtype = dtype;
-        tensor.spread = gain_of(role, spec->hidden) / sqrtf((float)shape.columns);
+        tensor.spread = gain / sqrtf((float)shape.columns);
     } else if (!is_bias(tensor.name)) {
         tensor.centre = 1;
     }
     return tensor;
 }
 
+static const struct architecture *architecture_of(const struct tiny_model_shape *shape)
+{
+    const struct architecture *found = architecture_of_gguf(text_view_of(shape->architecture));
+    assert(found);
+    return found;
+}
+
 /* What the table of roles asks of the shape. */
 static struct model_spec spec_of(const struct tiny_model_shape *shape)
 {
-    return (struct model_spec){.hidden = shape->hidden,
-                               .heads = shape->heads,
-                               .kv_heads = shape->kv_heads,
-                               .head_dim = shape->head_dim,
-                               .ffn = shape->ffn,
-                               .vocab = shape->vocab,
-                               .qkv_bias = shape->qkv_bias,
-                               .output_bias = shape->output_bias,
-                               .mlp_bias = shape->mlp_bias,
-                               .qk_norm = shape->qk_norm};
+    struct model_spec spec = {.hidden = shape->hidden,
+                              .heads = shape->heads,
+                              .kv_heads = shape->kv_heads,
+                              .head_dim = shape->head_dim,
+                              .ffn = shape->ffn,
+                              .vocab = shape->vocab,
+                              .qkv_bias = shape->qkv_bias,
+                              .output_bias = shape->output_bias,
+                              .mlp_bias = shape->mlp_bias,
+                              .qk_norm = shape->qk_norm};
+    architecture_set_facts(architecture_of(shape), &spec);
+    return spec;
 }
 
 static void add_layer(struct tensors *tensors, const struct tiny_model_shape *shape, int layer,
@@ -113,7 +126,8 @@ static void add_layer(struct tensors *tensors, const struct tiny_model_shape *sh
     const struct model_spec spec = spec_of(shape);
     int first = tensors->count;
     for (int role = MODEL_ATTN_NORM; role < MODEL_ROLE_COUNT; role++) {
-        if (!model_role_is_there(&spec, (enum model_role)role))
+        if (!model_role_is_there(&spec, (enum model_role)role) ||
+            model_role_place(&spec, (enum model_role)role, layer, true).first > 0)
             continue;
         struct tensor tensor = tensor_of(&spec, (enum model_role)role, layer, dtype);
         if (shape->mixed && tensor.rows > 0)
@@ -132,15 +146,30 @@ static struct tensor rope_factors(int head_dim)
                            .spread = 0.1f};
 }
 
+static struct tensor long_rope(const char *name, const struct tiny_model_shape *shape, float first,
+                               float step)
+{
+    struct tensor tensor = rope_factors(shape->rotated_dim ? shape->rotated_dim : shape->head_dim);
+    snprintf(tensor.name, sizeof tensor.name, "%s", name);
+    tensor.centre = first;
+    tensor.spread = 0;
+    tensor.step = step;
+    return tensor;
+}
+
 static struct tensors list_tensors(const struct tiny_model_shape *shape, enum dtype dtype)
 {
     const struct model_spec spec = spec_of(shape);
     enum dtype outer = shape->mixed ? DTYPE_Q6_K : dtype;
-    size_t room = (size_t)shape->layers * MODEL_ROLE_COUNT + 4;
+    size_t room = (size_t)shape->layers * MODEL_ROLE_COUNT + 6;
     struct tensors tensors = {calloc(room, sizeof(struct tensor)), 0};
     assert(tensors.list);
     if (shape->rope_factors)
         add(&tensors, rope_factors(shape->head_dim));
+    if (shape->long_rope) {
+        add(&tensors, long_rope("rope_factors_short.weight", shape, 1, 0.125f));
+        add(&tensors, long_rope("rope_factors_long.weight", shape, 2, 1));
+    }
     add(&tensors, tensor_of(&spec, MODEL_TOKEN_EMBD, 0, outer));
     for (int layer = 0; layer < shape->layers; layer++)
         add_layer(&tensors, shape, layer, dtype);
@@ -148,7 +177,7 @@ static struct tensors list_tensors(const struct tiny_model_shape *shape, enum dt
     if (shape->untied)
         add(&tensors, tensor_of(&spec, MODEL_OUTPUT, 0, outer));
     for (int i = 0; shape->bf16_norms && i < tensors.count; i++)
-        if (tensors.list[i].rows == 0 && strcmp(tensors.list[i].name, "rope_freqs.weight") != 0)
+        if (tensors.list[i].rows == 0 && tensors.list[i].role != MODEL_ROLE_COUNT)
             tensors.list[i].dtype = DTYPE_BF16;
     return tensors;
 }
@@ -160,12 +189,13 @@ static float next_weight(struct random *random)
 }
 
 /* FNV-1a of a tensor's name in safetensors. */
-static uint64_t hash_of_name(const struct tensor *tensor)
+static uint64_t hash_of_name(const struct tensor *tensor, const struct tiny_model_shape *shape)
 {
-    char name[MODEL_ROLE_NAME_BYTES];
+    const struct model_spec spec = spec_of(shape);
+    const struct model_role_place place =
+        model_role_place(&spec, tensor->role, tensor->layer, false);
     uint64_t hash = UINT64_C(0xcbf29ce484222325);
-    model_role_directory_name(name, tensor->role, tensor->layer);
-    for (const char *byte = name; *byte; byte++)
+    for (const char *byte = place.name; *byte; byte++)
         hash = (hash ^ (uint8_t)*byte) * UINT64_C(0x100000001b3);
     return hash;
 }
@@ -176,7 +206,7 @@ static int64_t place_in_safetensors(const struct tensor *tensor,
                                     const struct tiny_model_shape *shape, int64_t row)
 {
     int64_t in_head = row % shape->head_dim;
-    if (!model_role_is_by_head(tensor->role) || strcmp(shape->architecture, "llama") != 0)
+    if (!model_role_is_by_head(tensor->role) || !architecture_of(shape)->interleaves_qk)
         return row;
     return row - in_head + in_head % 2 * shape->head_dim / 2 + in_head / 2;
 }
@@ -188,7 +218,7 @@ static float value_by_name(const struct tensor *tensor, const struct tiny_model_
     int64_t place = place_in_safetensors(tensor, shape, tensor->rows > 0 ? row : column);
     if (tensor->rows > 0)
         place = place * tensor->columns + column;
-    struct random random = {hash_of_name(tensor) + (uint64_t)place * RANDOM_STEP};
+    struct random random = {hash_of_name(tensor, shape) + (uint64_t)place * RANDOM_STEP};
     float spread = tensor->spread * 1.75f;
     return tensor->centre + spread * random_float(&random);
 }
@@ -218,8 +248,11 @@ static void write_data(struct gguf_writer *file, const struct tensor *tensor,
     const size_t first = file->bytes;
     for (int64_t r = 0; r < distinct_rows; r++) {
         for (int64_t i = 0; i < tensor->columns; i++)
-            values[i] = shape->by_name ? value_by_name(tensor, shape, r, i)
-                                       : tensor->centre + tensor->spread * next_weight(random);
+            if (tensor->role == MODEL_ROLE_COUNT && tensor->spread == 0)
+                values[i] = tensor->centre + tensor->step * (float)i;
+            else
+                values[i] = shape->by_name ? value_by_name(tensor, shape, r, i)
+                                           : tensor->centre + tensor->spread * next_weight(random);
         if (is_spoilt && r == shape->spoilt_row)
             values[0] = NAN;
         if (tensor->role == MODEL_ATTN_V && shape->silent_heads >> r / shape->head_dim & 1)
@@ -327,7 +360,7 @@ static void write_facts(struct gguf_writer *file, const struct tiny_model_shape 
         {"attention.head_count_kv", shape->kv_heads},
         {"attention.key_length", shape->head_dim},
         {"attention.value_length", shape->head_dim},
-        {"rope.dimension_count", shape->head_dim},
+        {"rope.dimension_count", shape->rotated_dim ? shape->rotated_dim : shape->head_dim},
         {"vocab_size", shape->vocab},
     };
     gguf_writer_pair_text(file, "general.architecture", shape->architecture);
@@ -348,6 +381,42 @@ static void write_window(struct gguf_writer *file, const struct tiny_model_shape
         gguf_writer_u8(file, shape->window_layers == 0 || (shape->window_layers >> layer & 1));
 }
 
+/* Keys that few shapes have; their number. */
+static int extra_pairs(struct gguf_writer *pairs, const struct tiny_model_shape *shape)
+{
+    int count = 0;
+    if (shape->long_rope) {
+        const double stretch = (double)shape->context / shape->long_rope;
+        const float magnitude = (float)sqrt(1 + log(stretch) / log(shape->long_rope));
+        gguf_writer_pair_u32(pairs, key_of(shape, "rope.scaling.original_context_length").text,
+                             (uint32_t)shape->long_rope);
+        gguf_writer_pair_f32(pairs, key_of(shape, "rope.scaling.attn_factor").text, magnitude);
+        count += 2;
+    }
+    if (shape->linear_rope > 0) {
+        gguf_writer_pair_text(pairs, key_of(shape, "rope.scaling.type").text, "linear");
+        gguf_writer_pair_f32(pairs, key_of(shape, "rope.scaling.factor").text, shape->linear_rope);
+        count += 2;
+    }
+    const struct {
+        const char *rest;
+        float value;
+    } scales[] = {
+        {"embedding_scale", shape->embedding_scale},
+        {"residual_scale", shape->residual_scale},
+        {"attention.scale", shape->attention_scale},
+        {"logit_scale", shape->logit_division},
+        {"attn_logit_softcapping", shape->attention_cap},
+        {"final_logit_softcapping", shape->logit_cap},
+    };
+    for (size_t s = 0; s < sizeof scales / sizeof scales[0]; s++)
+        if (scales[s].value > 0) {
+            gguf_writer_pair_f32(pairs, key_of(shape, scales[s].rest).text, scales[s].value);
+            count++;
+        }
+    return count;
+}
+
 static struct tiny_model_shape with_defaults(const struct tiny_model_shape *shape)
 {
     struct tiny_model_shape full = *shape;
@@ -364,12 +433,17 @@ void tiny_model_build(struct gguf_writer *file, const struct tiny_model_shape *s
 {
     struct tiny_model_shape full = with_defaults(shape);
     struct tensors tensors = list_tensors(&full, dtype);
-    int pairs =
-        FACT_PAIRS + (full.window ? WINDOW_PAIRS : 0) + (full.no_tokenizer ? 0 : VOCAB_PAIRS);
+    struct gguf_writer extra = {0};
+    const int extra_count = extra_pairs(&extra, &full);
+    int pairs = FACT_PAIRS + (full.window ? WINDOW_PAIRS : 0) +
+                (full.no_tokenizer ? 0 : VOCAB_PAIRS) + extra_count;
     gguf_writer_header(file, (uint64_t)tensors.count, (uint64_t)pairs);
     write_facts(file, &full);
     if (full.window)
         write_window(file, &full);
+    if (extra_count > 0)
+        gguf_writer_bytes(file, extra.data, extra.bytes);
+    gguf_writer_free(&extra);
     if (!full.no_tokenizer)
         write_vocab(file, full.vocab);
     uint64_t offset = 0;

@@ -30,13 +30,21 @@ struct tiny_model_shape {
     float rope_base;   /* 0: 10000 */
     bool untied;       /* an output.weight of its own */
     bool rope_factors; /* a rope_freqs.weight as in Llama 3.1 */
-    bool bf16_norms;   /* instead of F32, as directories have them */
+    /* Phi-3's two tensors of factors, for frequency i 1 + i / 8 and 2 + i; texts beyond so many
+     * tokens are for the second one; 0: none. */
+    int long_rope;
+    bool bf16_norms;          /* instead of F32, as directories have them */
     const char *architecture; /* NULL: llama */
     const char *model_type;   /* of a directory; NULL: as the architecture */
     bool qkv_bias;
     bool output_bias;
     bool mlp_bias;
     bool qk_norm;
+    int rotated_dim;   /* of a head; 0: all */
+    float linear_rope; /* the factor of linear scaling; 0: none */
+    /* As struct model_spec; 0: what the architecture has without. */
+    float embedding_scale, residual_scale, attention_scale, attention_cap, logit_cap;
+    float logit_division;   /* Granite's: 1 / logit_scale */
     int window;             /* a sliding window of so many tokens; 0: none */
     unsigned window_layers; /* bit l: on layer l; 0: on all */
     const char *spoilt; /* a tensor of F32 whose row `spoilt_row` begins with a NaN; NULL: none */

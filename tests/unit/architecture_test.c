@@ -110,7 +110,7 @@ static void a_config_that_asks_for_more_is_refused(void **state)
     } cases[] = {
         {"gemma", "",
          "model_type: architecture gemma is not supported; known: llama, mistral, ministral, "
-         "cwm, qwen2, qwen3 ["},
+         "cwm, qwen2, qwen3, smollm3, olmo2, granite, phi3, gemma2, gemma3_text ["},
         {"qwen2", ", \"architectures\": [\"LlamaForCausalLM\"]",
          "architectures: LlamaForCausalLM is not supported, Qwen2ForCausalLM alone is"},
         {"cwm", "", "layer_types: is missing; a sliding window is not supported without it"},
@@ -260,6 +260,7 @@ static void every_role_has_the_names_that_files_have(void **state)
         {"blk.7.attn_v.bias", "model.layers.7.self_attn.v_proj.bias"},
         {"blk.7.attn_output.weight", "model.layers.7.self_attn.o_proj.weight"},
         {"blk.7.attn_output.bias", "model.layers.7.self_attn.o_proj.bias"},
+        {"blk.7.post_attention_norm.weight", "model.layers.7.post_attention_layernorm.weight"},
         {"blk.7.ffn_norm.weight", "model.layers.7.post_attention_layernorm.weight"},
         {"blk.7.ffn_gate.weight", "model.layers.7.mlp.gate_proj.weight"},
         {"blk.7.ffn_gate.bias", "model.layers.7.mlp.gate_proj.bias"},
@@ -267,6 +268,7 @@ static void every_role_has_the_names_that_files_have(void **state)
         {"blk.7.ffn_up.bias", "model.layers.7.mlp.up_proj.bias"},
         {"blk.7.ffn_down.weight", "model.layers.7.mlp.down_proj.weight"},
         {"blk.7.ffn_down.bias", "model.layers.7.mlp.down_proj.bias"},
+        {"blk.7.post_ffw_norm.weight", "model.layers.7.post_feedforward_layernorm.weight"},
     };
     for (int role = 0; role < MODEL_ROLE_COUNT; role++) {
         char name[MODEL_ROLE_NAME_BYTES];

@@ -35,6 +35,18 @@ static int make_full(void **state)
     return 0;
 }
 
+/* Norms of outputs alone, GELU, a cap. */
+static int make_other(void **state)
+{
+    struct layer_program *program;
+    struct model_spec other = tiny;
+    other.output_norms = other.no_input_norms = other.gelu = other.qk_norm = true;
+    other.logit_cap = 30;
+    assert_int_equal(layer_program_create(&program, &other, false), STATUS_OK);
+    *state = program;
+    return 0;
+}
+
 static int unmake(void **state)
 {
     layer_program_destroy(*state);
@@ -146,6 +158,25 @@ static void joined_ops_read_the_columns_that_they_write(void **state)
     assert_int_equal(joined, tiny.layers * (full ? 7 : 2));
 }
 
+static void another_architecture_has_other_ops(void **state)
+{
+    const struct layer_program *program = *state;
+    struct layer_layout layout;
+    int kinds[LAYER_CAP + 1] = {0};
+    for (int o = 0; o < program->count; o++)
+        kinds[program->ops[o].kind]++;
+    assert_int_equal(kinds[LAYER_NORM], 2 * tiny.layers + 1);
+    assert_int_equal(kinds[LAYER_GEGLU], tiny.layers);
+    assert_int_equal(kinds[LAYER_SWIGLU], 0);
+    assert_int_equal(program->ops[program->count - 1].kind, LAYER_CAP);
+    assert_int_equal(program->count, program->logits + 2);
+    assert_int_equal(program->ops[1].kind, LAYER_PRODUCT);
+    assert_int_equal(program->ops[1].input, LAYER_HIDDEN);
+    assert_true(program->adds_apart);
+    layer_program_lay_out(&layout, program, sizeof(float));
+    assert_true(layout.row_bytes >= (size_t)program->buffers[LAYER_DELTA].width * sizeof(float));
+}
+
 static void ops_without_weights_are_left_out(void **state)
 {
     const struct layer_program *program = *state;
@@ -216,6 +247,11 @@ int main(void)
         FOR_BOTH(what_is_read_is_what_was_written_last),
         FOR_BOTH(scratch_is_as_wide_as_what_is_alive_together),
         cmocka_unit_test_setup_teardown(ops_without_weights_are_left_out, make, unmake),
+        cmocka_unit_test_setup_teardown(another_architecture_has_other_ops, make_other, unmake),
+        cmocka_unit_test_setup_teardown(every_buffer_is_written_before_it_is_read, make_other,
+                                        unmake),
+        cmocka_unit_test_setup_teardown(what_is_awaited_is_as_planned, make_other, unmake),
+        cmocka_unit_test_setup_teardown(what_is_read_is_what_was_written_last, make_other, unmake),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

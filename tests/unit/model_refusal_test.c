@@ -125,7 +125,8 @@ static void what_is_missing_or_misnamed_is_named(void **state)
     } cases[] = {
         {"general.architecture", "general.architectura", STATUS_DATA_LOSS, "general.architecture"},
         {"llama", "gemma", STATUS_UNIMPLEMENTED,
-         "architecture gemma is not supported; known: llama, qwen2, qwen3 ["},
+         "architecture gemma is not supported; known: llama, qwen2, qwen3, smollm3, olmo2, "
+         "granite, phi3, gemma2, gemma3 ["},
         {"llama", "qwen2", STATUS_DATA_LOSS, "the key qwen2.block_count is missing"},
         {"llama.block_count", "llama.block_kount", STATUS_DATA_LOSS, "llama.block_count"},
         {"blk.1.ffn_up.weight", "blk.1.ffn_ub.weight", STATUS_DATA_LOSS, "blk.1.ffn_up.weight is"},
@@ -304,7 +305,7 @@ static void per_layer_head_counts_are_refused(void **state)
     (void)state;
     struct gguf_writer file = tiny();
     struct gguf_writer pairs = {0};
-    rename_text(&file, "llama.attention.head_count_kv", "llama.attention.head_count_xx");
+    rename_text(&file, "llama.attention.head_count_kv", "llama.attentiom.head_count_kv");
     gguf_writer_array(&pairs, "llama.attention.head_count_kv", GGUF_U32, 2);
     gguf_writer_u64(&pairs, 2ull << 32 | 2);
     gguf_writer_insert_pairs(&file, &pairs, 1);
@@ -325,8 +326,10 @@ static struct gguf_writer with_scaling(const char *kind, float factor)
 static void rope_scaling_of_the_file_is_applied_or_refused_by_name(void **state)
 {
     (void)state;
-    struct gguf_writer file = with_scaling("longrope", 4);
-    expect_refusal(&file, STATUS_UNIMPLEMENTED, "rope scaling longrope is not supported");
+    struct gguf_writer file = with_scaling("mrope", 4);
+    expect_refusal(&file, STATUS_UNIMPLEMENTED, "rope scaling mrope is not supported");
+    file = with_scaling("longrope", 4);
+    expect_refusal(&file, STATUS_DATA_LOSS, "the tensor rope_factors_short.weight is missing");
     file = with_scaling("linear", 0.25f);
     expect_refusal(&file, STATUS_DATA_LOSS, "factor of 0.25");
     struct model *model;
@@ -349,6 +352,40 @@ static void rope_scaling_of_the_file_is_applied_or_refused_by_name(void **state)
     assert_true(spec->rope_mscale == (double)1.1386294361119891f);
     model_close(model);
     gguf_writer_free(&file);
+}
+
+static struct gguf_writer with_long_rope(void)
+{
+    struct tiny_model_shape stretched = shape;
+    struct gguf_writer file = {0};
+    stretched.long_rope = 512;
+    tiny_model_build(&file, &stretched, 1, DTYPE_F32);
+    return file;
+}
+
+static void two_tensors_of_factors_are_longrope(void **state)
+{
+    (void)state;
+    struct gguf_writer file = with_long_rope();
+    struct model *model;
+    assert_int_equal(model_parse(&model, file.data, file.bytes, "case"), STATUS_OK);
+    const struct model_spec *spec = model_spec(model);
+    assert_int_equal(spec->rope_scaling, MODEL_ROPE_LONGROPE);
+    assert_int_equal(spec->rope_original_tokens, 512);
+    assert_true(spec->rope_mscale == (double)(float)sqrt(1 + log(4) / log(512)));
+    for (int i = 0; i < 8; i++) {
+        struct spec_rotation rotation;
+        const double plain = pow(10000, -i / 8.0);
+        assert_true(fabs(spec->inv_freq[i] * (1 + i / 8.0) / plain - 1) < 2e-7);
+        const struct frequencies longer = spec_frequencies(spec, 513);
+        spec_rotation_make(&rotation, spec, &longer, 0);
+        assert_true(fabs(rotation.inv_freq[i] * (2 + i) / plain - 1) < 2e-7);
+    }
+    model_close(model);
+    gguf_writer_free(&file);
+    file = with_long_rope();
+    rename_text(&file, "rope_factors_long.weight", "rope_factors_lang.weight");
+    expect_refusal(&file, STATUS_DATA_LOSS, "the tensor rope_factors_long.weight is missing");
 }
 
 static struct gguf_writer with_float(const char *key, float value)
@@ -594,6 +631,7 @@ int main(void)
         cmocka_unit_test(a_tokenizer_of_another_size_is_refused),
         cmocka_unit_test(per_layer_head_counts_are_refused),
         cmocka_unit_test(rope_scaling_of_the_file_is_applied_or_refused_by_name),
+        cmocka_unit_test(two_tensors_of_factors_are_longrope),
         cmocka_unit_test(no_key_of_rope_is_ignored),
         cmocka_unit_test(a_huge_context_length_is_no_limit),
         cmocka_unit_test(every_truncation_of_a_model_is_refused),

@@ -75,6 +75,7 @@ static void any_method_takes_logn_and_frequencies(void **state)
     parses_to("rope+linear:factor=2", "rope+linear:factor=2");
     parses_to("rope+ntk:factor=2.5", "rope+ntk:factor=2.5");
     parses_to("rope+ntk:factor=1e+05", "rope+ntk:factor=1e+05");
+    parses_to("rope:logn=9+long", "rope:logn=9+long");
     parses_to("rope+yarn:factor=1", "rope+yarn:factor=1,original=8192,attention=1");
     parses_to("rope+yarn:factor=4", "rope+yarn:factor=4,original=8192,attention=1.138629436111989");
     parses_to("rope+yarn:original=0.5,attention=1,factor=4",
@@ -156,7 +157,7 @@ static void a_wrong_spelling_is_refused_by_name_with_the_nearest_right_one(void 
     refuses("streaming_heads:heads=1,window=0", bad, "window=0");
     refuses("rope:logn=1", bad, "logn=1 must be between 2 and 1099511627776, or 0 for none");
     refuses("rope:lonn=8", bad, "did you mean \"logn\"");
-    refuses("rope+", bad, "unknown frequencies \"\". There are linear, ntk and yarn");
+    refuses("rope+", bad, "unknown frequencies \"\". There are linear, ntk, yarn and long");
     refuses("rope+yarm:factor=2", bad, "did you mean \"yarn\"");
     refuses("rope+string", bad, "unknown frequencies \"string\"");
     refuses("rope+linear", bad, "frequencies linear: give factor=");

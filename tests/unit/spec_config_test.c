@@ -108,6 +108,15 @@ static void facts_that_cannot_be_are_refused_with_their_path(void **state)
         {"max_position_embeddings", "\"x\"", "max_position_embeddings: is a string"},
         {"rms_norm_eps", "0", "rms_norm_eps: is 0, it must lie between 0 and 1"},
         {"rms_norm_eps", "\"x\"", "rms_norm_eps: is a string, it must be a number"},
+        {"rope_scaling", "{\"type\":\"longrope\",\"factor\":2}", "short_factor: is missing"},
+        {"rope_scaling", "{\"type\":\"longrope\",\"short_factor\":[1,1]}",
+         "rope_scaling.short_factor: has 2 values for 8 frequencies"},
+        {"rope_scaling", "{\"type\":\"longrope\",\"short_factor\":[1,1,1,1,1,1,1,\"1\"]}",
+         "rope_scaling.short_factor: has something else than a number at 7"},
+        {"rope_scaling",
+         "{\"type\":\"su\",\"short_factor\":[1,1,1,1,1,1,1,1],"
+         "\"long_factor\":[1,1,1,1,1,1,1,0]}",
+         "a longrope factor of 0; 1e-6 .. 1e6 are allowed"},
         {"rope_theta", "1", "rope base of 1"},
         {"rope_theta", "1e300", "rope base of 1e+300"},
         {"tie_word_embeddings", "1", "tie_word_embeddings: is an integer, it must be true or"},
@@ -220,15 +229,14 @@ static void what_is_not_supported_is_refused_by_name(void **state)
         {"head_dim", "15", "head_dim: a head dimension of 15"},
         {"head_dim", "24", "a head dimension of 24 is not supported; multiples of 16 up to 256"},
         {"head_dim", "512", "head_dim: a head dimension of 512"},
-        {"rope_scaling", "{\"type\":\"dynamic\",\"factor\":2}",
-         "rope_scaling.type: rope scaling dynamic is not supported"},
-        {"rope_scaling", "{\"rope_type\":\"longrope\",\"factor\":2}",
-         "rope_scaling.rope_type: rope scaling longrope is not supported"},
+        {"rope_scaling", "{\"type\":\"mrope\",\"factor\":2}",
+         "rope_scaling.type: rope scaling mrope is not supported; default, linear, dynamic, yarn, "
+         "llama3 and longrope are"},
+        {"rope_scaling", "{\"type\":\"dynamic\",\"factor\":2,\"alpha\":1000}",
+         "rope_scaling.alpha: is not supported with this rope scaling"},
         {"rope_scaling", "{\"type\":\"linear\",\"factor\":2,\"short_factor\":[1]}",
          "rope_scaling.short_factor: is not supported with this rope scaling"},
-        {"rope_scaling", "{\"type\":\"yarn\",\"factor\":2,\"mscale\":1}", "rope_scaling.mscale"},
-        {"rope_scaling", "{\"type\":\"yarn\",\"factor\":2,\"truncate\":false}",
-         "YaRN without truncation"},
+        {"rope_scaling", "{\"type\":\"llama3\",\"factor\":2,\"mscale\":1}", "rope_scaling.mscale"},
         {"rope_parameters", "{\"rope_type\":\"default\",\"partial_rotary_factor\":0.5}",
          "rope_parameters.partial_rotary_factor"},
     };
@@ -239,54 +247,89 @@ static void what_is_not_supported_is_refused_by_name(void **state)
     assert_int_equal(read_with(&spec, "num_local_experts", "0"), STATUS_OK);
 }
 
-/* Dimension 16, base 10000; the two spellings of transformers 4 and of 5. */
+static const struct {
+    const char *rest;
+    enum model_rope_scaling scaling;
+    double mscale;
+    double inv_freq[8];
+} scalings[] = {
+    {"\":\"linear\",\"factor\":4",
+     MODEL_ROPE_LINEAR,
+     1,
+     {0.25, 0.07905694150, 0.025, 0.007905694150, 0.0025, 0.0007905694150, 0.00025,
+      0.00007905694150}},
+    /* As transformers' _compute_yarn_parameters and _compute_llama3_parameters. */
+    {"\":\"yarn\",\"factor\":4,\"original_max_position_embeddings\":512",
+     MODEL_ROPE_YARN,
+     1.1386294361119891,
+     {1.0, 0.25693505989, 0.0625, 0.01383496476, 0.0025, 0.00079056941, 0.00025, 0.00007905694}},
+    {"\":\"yarn\",\"factor\":4,\"original_max_position_embeddings\":512,\"attention_factor\":"
+     "1.5,\"beta_fast\":32,\"beta_slow\":1.0",
+     MODEL_ROPE_YARN,
+     1.5,
+     {1.0, 0.25693505989, 0.0625, 0.01383496476, 0.0025, 0.00079056941, 0.00025, 0.00007905694}},
+    {"\":\"yarn\",\"factor\":4,\"original_max_position_embeddings\":512,\"truncate\":false",
+     MODEL_ROPE_YARN,
+     1.138629436111989,
+     {1.0, 0.301406473, 0.0703986362, 0.0143833589, 0.0025, 0.000790569466, 0.00025,
+      7.90569466e-05}},
+    {"\":\"yarn\",\"factor\":4,\"original_max_position_embeddings\":512,\"mscale\":0.7,"
+     "\"mscale_all_dim\":1.5",
+     MODEL_ROPE_YARN,
+     0.9081881819561598,
+     {1.0, 0.25693505989, 0.0625, 0.01383496476, 0.0025, 0.00079056941, 0.00025, 0.00007905694}},
+    {"\":\"yarn\",\"factor\":4,\"original_max_position_embeddings\":512,\"mscale\":0.7",
+     MODEL_ROPE_YARN,
+     1.138629436111989,
+     {1.0, 0.25693505989, 0.0625, 0.01383496476, 0.0025, 0.00079056941, 0.00025, 0.00007905694}},
+    {"\":\"yarn\",\"factor\":4,\"original_max_position_embeddings\":512,\"beta_fast\":16,"
+     "\"beta_slow\":2",
+     MODEL_ROPE_YARN,
+     1.138629436111989,
+     {1.0, 0.316227764, 0.0749999955, 0.0158113893, 0.0025, 0.000790569466, 0.00025,
+      7.90569466e-05}},
+    {"\":\"dynamic\",\"factor\":2",
+     MODEL_ROPE_DYNAMIC,
+     1,
+     {1, 0.316227766, 0.1, 0.0316227766, 0.01, 0.00316227766, 0.001, 0.000316227766}},
+    {"\":\"longrope\",\"factor\":4,\"original_max_position_embeddings\":512,"
+     "\"short_factor\":[1,1.05,1.1,1.2,1.3,1.5,2,3],\"long_factor\":[1,1.5,2,4,8,16,24,32]",
+     MODEL_ROPE_LONGROPE,
+     1.1055415967851334,
+     {1.0, 0.301169306, 0.0909090936, 0.0263523124, 0.0076923077, 0.00210818532, 0.0005,
+      0.000105409257}},
+    {"\":\"su\",\"original_max_position_embeddings\":512,"
+     "\"short_factor\":[1,1.05,1.1,1.2,1.3,1.5,2,3],\"long_factor\":[1,1.5,2,4,8,16,24,32]",
+     MODEL_ROPE_LONGROPE,
+     1.1055415967851334,
+     {1.0, 0.301169306, 0.0909090936, 0.0263523124, 0.0076923077, 0.00210818532, 0.0005,
+      0.000105409257}},
+    {"\":\"llama3\",\"factor\":8.0,\"low_freq_factor\":1.0,\"high_freq_factor\":4.0,"
+     "\"original_max_position_embeddings\":512",
+     MODEL_ROPE_LLAMA3,
+     1,
+     {1, 0.316227766, 0.1, 0.0184966754, 0.00125, 0.0003952847075, 0.000125, 3.952847075e-05}},
+};
+
+/* Dimension 16, base 10000, 2,048 tokens; the two spellings of transformers 4 and of 5. */
 static void rope_scaling_gives_the_frequencies_of_its_definition(void **state)
 {
     (void)state;
-    static const struct {
-        const char *rest;
-        enum model_rope_scaling scaling;
-        double mscale;
-        double inv_freq[8];
-    } cases[] = {
-        {"\":\"linear\",\"factor\":4",
-         MODEL_ROPE_LINEAR,
-         1,
-         {0.25, 0.07905694150, 0.025, 0.007905694150, 0.0025, 0.0007905694150, 0.00025,
-          0.00007905694150}},
-        /* As transformers' _compute_yarn_parameters and _compute_llama3_parameters. */
-        {"\":\"yarn\",\"factor\":4,\"original_max_position_embeddings\":512",
-         MODEL_ROPE_YARN,
-         1.1386294361119891,
-         {1.0, 0.25693505989, 0.0625, 0.01383496476, 0.0025, 0.00079056941, 0.00025,
-          0.00007905694}},
-        {"\":\"yarn\",\"factor\":4,\"original_max_position_embeddings\":512,\"attention_factor\":"
-         "1.5,\"beta_fast\":32,\"beta_slow\":1.0",
-         MODEL_ROPE_YARN,
-         1.5,
-         {1.0, 0.25693505989, 0.0625, 0.01383496476, 0.0025, 0.00079056941, 0.00025,
-          0.00007905694}},
-        {"\":\"llama3\",\"factor\":8.0,\"low_freq_factor\":1.0,\"high_freq_factor\":4.0,"
-         "\"original_max_position_embeddings\":512",
-         MODEL_ROPE_LLAMA3,
-         1,
-         {1, 0.316227766, 0.1, 0.0184966754, 0.00125, 0.0003952847075, 0.000125, 3.952847075e-05}},
-    };
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+    for (size_t i = 0; i < sizeof scalings / sizeof scalings[0]; i++)
         for (int form = 0; form < 2; form++) {
             struct model_spec spec;
-            char value[256];
+            char value[320];
             snprintf(value, sizeof value, "{\"%s%s%s}", form == 0 ? "type" : "rope_type",
-                     cases[i].rest, form == 0 ? "" : ",\"rope_theta\":10000");
+                     scalings[i].rest, form == 0 ? "" : ",\"rope_theta\":10000");
             enum status status = form == 0 ? read_with(&spec, "rope_scaling", value)
                                            : read_with(&spec, "rope_parameters", value);
             if (status != STATUS_OK)
                 print_error("%s\n", status_message());
             assert_int_equal(status, STATUS_OK);
-            assert_int_equal(spec.rope_scaling, cases[i].scaling);
-            assert_true(spec.rope_mscale == (double)(float)cases[i].mscale);
+            assert_int_equal(spec.rope_scaling, scalings[i].scaling);
+            assert_true(spec.rope_mscale == (double)(float)scalings[i].mscale);
             for (int f = 0; f < 8; f++)
-                assert_true(fabs(spec.inv_freq[f] / cases[i].inv_freq[f] - 1) < 2e-7);
+                assert_true(fabs(spec.inv_freq[f] / scalings[i].inv_freq[f] - 1) < 2e-7);
         }
 }
 
@@ -324,6 +367,131 @@ static void frequencies_that_are_asked_for_stand_for_the_file_s(void **state)
         assert_true(fabs(rotation.inv_freq[f] / yarn[f] - 1) < 2e-7);
 }
 
+/* Each key of each scaling, and what flips it: the rotation of a served context changes. */
+static void every_key_of_rope_scaling_is_seen(void **state)
+{
+    (void)state;
+#define FACTORS "\"short_factor\":[1,1,1,1,1,1,1,1],\"long_factor\":[2,2,2,2,2,2,2,2]"
+#define LONG "\"type\":\"longrope\",\"original_max_position_embeddings\":512,"
+#define YARN "\"type\":\"yarn\",\"factor\":4,\"original_max_position_embeddings\":512,"
+#define LLAMA3 "\"type\":\"llama3\",\"original_max_position_embeddings\":512,\"low_freq_factor\":1,"
+    static const struct {
+        const char *one;
+        const char *other;
+        int64_t context;
+    } pairs[] = {
+        {"{\"type\":\"linear\",\"factor\":2}", "{\"type\":\"linear\",\"factor\":3}", 512},
+        {"{\"type\":\"dynamic\",\"factor\":2}", "{\"type\":\"dynamic\",\"factor\":3}", 4096},
+        {"{\"type\":\"default\",\"rope_theta\":100}", "{\"type\":\"default\"}", 512},
+        {"{" YARN "\"beta_fast\":32}", "{" YARN "\"beta_fast\":9}", 512},
+        {"{" YARN "\"beta_slow\":1}", "{" YARN "\"beta_slow\":4}", 512},
+        {"{" YARN "\"truncate\":true}", "{" YARN "\"truncate\":false}", 512},
+        {"{" YARN "\"attention_factor\":1}", "{" YARN "\"attention_factor\":2}", 512},
+        {"{" YARN "\"mscale\":1,\"mscale_all_dim\":1}",
+         "{" YARN "\"mscale\":2,\"mscale_all_dim\":1}", 512},
+        {"{" YARN "\"mscale\":1,\"mscale_all_dim\":1}", "{" YARN "\"mscale\":1}", 512},
+        {"{" YARN "\"rope_theta\":10000}",
+         "{\"type\":\"yarn\",\"factor\":4,\"original_max_position_embeddings\":99}", 512},
+        {"{" YARN "\"rope_theta\":10000}",
+         "{\"type\":\"yarn\",\"factor\":5,\"original_max_position_embeddings\":512}", 512},
+        {"{" LLAMA3 "\"factor\":4,\"high_freq_factor\":4}",
+         "{" LLAMA3 "\"factor\":4,\"high_freq_factor\":9}", 512},
+        {"{" LLAMA3 "\"factor\":4,\"high_freq_factor\":4}",
+         "{" LLAMA3 "\"factor\":8,\"high_freq_factor\":4}", 512},
+        {"{" LLAMA3 "\"factor\":4,\"high_freq_factor\":4}",
+         "{\"type\":\"llama3\",\"original_max_position_embeddings\":512,\"low_freq_factor\":2,"
+         "\"factor\":4,\"high_freq_factor\":4}",
+         512},
+        {"{" LLAMA3 "\"factor\":4,\"high_freq_factor\":4}",
+         "{\"type\":\"llama3\",\"original_max_position_embeddings\":256,\"low_freq_factor\":1,"
+         "\"factor\":4,\"high_freq_factor\":4}",
+         512},
+        {"{" LONG FACTORS "}",
+         "{" LONG "\"short_factor\":[1,1,1,1,1,1,1,2],\"long_factor\":[2,2,2,2,2,2,2,2]}", 512},
+        {"{" LONG FACTORS "}",
+         "{" LONG "\"short_factor\":[1,1,1,1,1,1,1,1],\"long_factor\":[2,2,2,2,2,2,2,1]}", 513},
+        {"{" LONG FACTORS "}", "{" LONG FACTORS ",\"factor\":2}", 512},
+        {"{" LONG FACTORS "}", "{" LONG FACTORS ",\"attention_factor\":2}", 512},
+        {"{" LONG FACTORS "}",
+         "{\"type\":\"longrope\",\"original_max_position_embeddings\":600," FACTORS "}", 513},
+    };
+    for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++) {
+        struct spec_rotation rotations[2];
+        for (int side = 0; side < 2; side++) {
+            struct model_spec spec;
+            const char *value = side == 0 ? pairs[i].one : pairs[i].other;
+            if (read_with(&spec, "rope_scaling", value) != STATUS_OK)
+                fail_msg("%s: %s", value, status_message());
+            const struct frequencies frequencies = spec_frequencies(&spec, pairs[i].context);
+            spec_rotation_make(&rotations[side], &spec, &frequencies, 0);
+        }
+        if (memcmp(&rotations[0], &rotations[1], sizeof rotations[0]) == 0)
+            fail_msg("%s and %s turn alike", pairs[i].one, pairs[i].other);
+    }
+}
+
+/* As transformers gives them at 3,000 and at 513 tokens. */
+static void long_contexts_have_the_frequencies_of_their_length(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *scaling;
+        int64_t context;
+        enum frequencies_kind kind;
+        double inv_freq[8];
+    } cases[] = {
+        {"{\"type\":\"dynamic\",\"factor\":2}",
+         2048,
+         FREQUENCIES_OF_MODEL,
+         {1, 0.316227766, 0.1, 0.0316227766, 0.01, 0.00316227766, 0.001, 0.000316227766}},
+        {"{\"type\":\"dynamic\",\"factor\":2}",
+         3000,
+         FREQUENCIES_NTK,
+         {1.0, 0.287883073, 0.0828766674, 0.0238587912, 0.00686854264, 0.00197733706,
+          0.000569241878, 0.000163875127}},
+        {"{\"type\":\"longrope\",\"original_max_position_embeddings\":512,"
+         "\"short_factor\":[1,1.05,1.1,1.2,1.3,1.5,2,3],\"long_factor\":[1,1.5,2,4,8,16,24,32]}",
+         512,
+         FREQUENCIES_OF_MODEL,
+         {1.0, 0.301169306, 0.0909090936, 0.0263523124, 0.0076923077, 0.00210818532, 0.0005,
+          0.000105409257}},
+        {"{\"type\":\"longrope\",\"original_max_position_embeddings\":512,"
+         "\"short_factor\":[1,1.05,1.1,1.2,1.3,1.5,2,3],\"long_factor\":[1,1.5,2,4,8,16,24,32]}",
+         513,
+         FREQUENCIES_LONG,
+         {1.0, 0.210818499, 0.05, 0.00790569466, 0.00125, 0.000197642366, 4.16666662e-05,
+          9.88211832e-06}},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct model_spec spec;
+        struct spec_rotation rotation;
+        assert_int_equal(read_with(&spec, "rope_scaling", cases[i].scaling), STATUS_OK);
+        const struct frequencies frequencies = spec_frequencies(&spec, cases[i].context);
+        assert_int_equal(frequencies.kind, cases[i].kind);
+        spec_rotation_make(&rotation, &spec, &frequencies, 0);
+        assert_true(rotation.magnitude == spec.rope_mscale);
+        for (int f = 0; f < 8; f++)
+            assert_true(fabs(rotation.inv_freq[f] / cases[i].inv_freq[f] - 1) < 3e-7);
+    }
+}
+
+/* Of Phi-3 and others it stands beside the scaling. */
+static void the_original_length_may_stand_outside(void **state)
+{
+    (void)state;
+    struct model_spec spec;
+    json_t *root = NULL;
+    assert_int_equal(json_place_parse(&root, plain, strlen(plain), sizeof plain, "config.json"),
+                     STATUS_OK);
+    json_object_set_new(root, "original_max_position_embeddings", json_integer(256));
+    json_object_set_new(root, "rope_scaling", json_loads("{\"type\":\"su\"," FACTORS "}", 0, NULL));
+    const struct json_place place = json_place_root(root, "config.json");
+    assert_int_equal(spec_config_read(&spec, &place), STATUS_OK);
+    json_decref(root);
+    assert_int_equal(spec.rope_original_tokens, 256);
+    assert_true(spec.rope_factor == 8);
+}
+
 static void rope_parameters_bring_their_own_base(void **state)
 {
     (void)state;
@@ -344,6 +512,9 @@ int main(void)
         cmocka_unit_test(integers_of_any_width_keep_their_value),
         cmocka_unit_test(what_is_not_supported_is_refused_by_name),
         cmocka_unit_test(rope_scaling_gives_the_frequencies_of_its_definition),
+        cmocka_unit_test(every_key_of_rope_scaling_is_seen),
+        cmocka_unit_test(long_contexts_have_the_frequencies_of_their_length),
+        cmocka_unit_test(the_original_length_may_stand_outside),
         cmocka_unit_test(frequencies_that_are_asked_for_stand_for_the_file_s),
         cmocka_unit_test(rope_parameters_bring_their_own_base),
     };

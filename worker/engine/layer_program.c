@@ -38,6 +38,8 @@ static const struct layer_op of_a_layer[] = {
      .part = DEVICE_PART_STEP_OUTPUT, .roles = {MODEL_ATTN_OUTPUT}, .role_count = 1},
     {LAYER_BIAS, LAYER_DELTA, LAYER_DELTA, LAYER_COLUMNS, DECODE_SPLIT_OUTPUT,
      .part = DEVICE_PART_STEP_OUTPUT, .roles = {MODEL_ATTN_OUTPUT_BIAS}, .role_count = 1},
+    {LAYER_NORM, LAYER_DELTA, LAYER_DELTA, LAYER_WHOLE, .part = DEVICE_PART_STEP_OUTPUT,
+     .roles = {MODEL_ATTN_POST_NORM}, .role_count = 1},
     {LAYER_ADD, LAYER_DELTA, LAYER_HIDDEN, LAYER_WHOLE, .part = DEVICE_PART_STEP_GATE},
 
     {LAYER_NORM, LAYER_HIDDEN, LAYER_NORMED, LAYER_WHOLE, .part = DEVICE_PART_STEP_GATE,
@@ -56,6 +58,8 @@ static const struct layer_op of_a_layer[] = {
      .part = DEVICE_PART_STEP_DOWN, .roles = {MODEL_FFN_DOWN}, .role_count = 1},
     {LAYER_BIAS, LAYER_DELTA, LAYER_DELTA, LAYER_COLUMNS, DECODE_SPLIT_DOWN,
      .part = DEVICE_PART_STEP_DOWN, .roles = {MODEL_FFN_DOWN_BIAS}, .role_count = 1},
+    {LAYER_NORM, LAYER_DELTA, LAYER_DELTA, LAYER_WHOLE, .part = DEVICE_PART_STEP_DOWN,
+     .roles = {MODEL_FFN_POST_NORM}, .role_count = 1},
     {LAYER_ADD, LAYER_DELTA, LAYER_HIDDEN, LAYER_WHOLE, .part = DEVICE_PART_STEP_DOWN},
     {LAYER_LOOK, LAYER_HIDDEN, LAYER_NOTHING, LAYER_WHOLE, .part = DEVICE_PART_STEP_DOWN},
 };
@@ -78,6 +82,15 @@ static const struct layer_op output_product = {
     .part = DEVICE_PART_STEP_LOGITS,
     .roles = {MODEL_OUTPUT},
     .role_count = 1,
+};
+
+static const struct layer_op output_cap = {
+    .kind = LAYER_CAP,
+    .input = LAYER_LOGITS,
+    .output = LAYER_LOGITS,
+    .place = LAYER_COLUMNS,
+    .split = DECODE_SPLIT_LOGITS,
+    .part = DEVICE_PART_STEP_LOGITS,
 };
 
 enum { OPS_OF_A_LAYER = sizeof of_a_layer / sizeof of_a_layer[0] };
@@ -202,7 +215,7 @@ void layer_program_lay_out(struct layer_layout *layout, const struct layer_progr
     *layout = (struct layer_layout){.in_place = left_bytes == sizeof(float)};
     for (int b = 0; b < LAYER_BUFFERS; b++) {
         const struct layer_buffer_row *row = &program->buffers[b];
-        if (!row->kept && b != LAYER_DELTA)
+        if (!row->kept && (b != LAYER_DELTA || program->adds_apart))
             making.bytes[b] =
                 (size_t)row->width * (row->dtype == LAYER_LEFT ? left_bytes : sizeof(float));
     }
@@ -226,6 +239,17 @@ static bool has_roles(const struct model_spec *spec, const struct layer_op *op)
     return true;
 }
 
+/* An op of a layer as the model has it. */
+static struct layer_op as_in(const struct model_spec *spec, const struct layer_op *op)
+{
+    struct layer_op own = *op;
+    if (spec->gelu && op->kind == LAYER_SWIGLU)
+        own.kind = LAYER_GEGLU;
+    if (spec->no_input_norms && op->input == LAYER_NORMED)
+        own.input = LAYER_HIDDEN;
+    return own;
+}
+
 static void append(struct layer_program *program, const struct layer_op *op, int layer)
 {
     program->ops[program->count] = *op;
@@ -235,7 +259,7 @@ static void append(struct layer_program *program, const struct layer_op *op, int
 enum status layer_program_create(struct layer_program **out, const struct model_spec *spec,
                                  bool sums)
 {
-    const int most = 1 + spec->layers * OPS_OF_A_LAYER + 2;
+    const int most = 1 + spec->layers * OPS_OF_A_LAYER + 3;
     const struct model_shape shape = spec_shape(spec, 0);
     struct layer_program *program = calloc(1, sizeof *program);
     struct layer_op *ops = calloc((size_t)most, sizeof *ops);
@@ -245,16 +269,21 @@ enum status layer_program_create(struct layer_program **out, const struct model_
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a list of %d operations", most);
     }
     program->ops = ops;
+    program->adds_apart = spec->output_norms || spec->residual_scale != 0;
     layer_buffers_make(program->buffers, &shape);
     append(program, &embedding, 0);
     for (int layer = 0; layer < spec->layers; layer++)
         for (int o = 0; o < OPS_OF_A_LAYER; o++)
-            if (has_roles(spec, &of_a_layer[o]))
-                append(program, &of_a_layer[o], layer);
+            if (has_roles(spec, &of_a_layer[o])) {
+                const struct layer_op own = as_in(spec, &of_a_layer[o]);
+                append(program, &own, layer);
+            }
     program->head = program->count;
     append(program, &output_norm, spec->layers);
     program->logits = program->count;
     append(program, &output_product, spec->layers);
+    if (spec->logit_scale != 0 || spec->logit_cap != 0)
+        append(program, &output_cap, spec->layers);
     find_awaits(program);
     if (sums)
         find_sums(program);

@@ -19,18 +19,20 @@
 
 /* An op that changes its output in place has it as its input too. */
 enum layer_op_kind {
-    LAYER_EMBED,      /* output = the ids' rows of a matrix */
+    LAYER_EMBED,      /* output = the ids' rows of a matrix, times the model's embedding_scale */
     LAYER_NORM,       /* output = rmsnorm(input): kernels.h */
-    LAYER_NORM_HEADS, /* each head of q and of k by itself, with the weight of its kind */
+    LAYER_NORM_HEADS, /* q and k with the weight of its kind: each head by itself, or all as one */
     LAYER_PRODUCT,    /* output = input times its matrices, laid end to end */
     LAYER_BIAS,       /* output += its vectors, laid end to end */
     LAYER_SWIGLU,     /* output = silu(input) * second */
-    LAYER_ADD,        /* output += input */
+    LAYER_GEGLU,      /* output = gelu(input) * second */
+    LAYER_ADD,        /* output += input, times the model's residual_scale */
     LAYER_LOOK,       /* notes the first row of input that is not finite; a GPU looks at less */
     LAYER_ROTATE,     /* output = q of input in every query frame */
     LAYER_STORE,      /* k, rotated, and v of input go to the cache and among the sinks */
     LAYER_ATTEND,     /* output = the state of input over the layer's keys: a cut, in no run */
     LAYER_MIX,        /* output = finished heads of the states of all ranks */
+    LAYER_CAP,        /* output = input times the model's logit_scale, then capped */
 };
 
 /* Which columns of its output a rank computes, where a step's products are split over ranks. */
@@ -61,15 +63,17 @@ struct layer_op {
     bool joined; /* takes columns as the op before it leaves them: no thread waits in between */
 };
 
-/* After the layers come the output's norm, at `head`, and its product, at `logits`. A stage
- * computes both for the rows that are asked for, a step the norm of all its rows and then one row's
- * logits. */
+/* After the layers come the output's norm, at `head`, and its product, at `logits`, with its cap
+ * behind it. A stage computes them for the rows that are asked for, a step the norm of all its rows
+ * and then one row's logits. */
 struct layer_program {
     struct layer_buffer_row buffers[LAYER_BUFFERS];
     struct layer_op *ops;
     int head;
     int logits;
     int count;
+    /* LAYER_DELTA is changed before it is added: no product may add at once. */
+    bool adds_apart;
 };
 
 /* `sums`: the spec is a slice's, and what its layers add is a partial sum. */

@@ -97,6 +97,9 @@ static void find_sight(struct pass *pass)
 enum status pass_create(struct pass **out, const struct pass_options *options)
 {
     enum status status = STATUS_OK;
+    if (spec_special_part(options->spec))
+        return fail(STATUS_UNIMPLEMENTED, "training does not know %s; this model cannot be trained",
+                    spec_special_part(options->spec));
     struct pass *pass = calloc(1, sizeof *pass);
     if (!pass)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a training pass");

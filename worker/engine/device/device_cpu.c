@@ -129,6 +129,9 @@ static enum status take_all(struct device_cpu *cpu)
     TRY(take(cpu, &cpu->hidden, MEMORY_HIDDEN, (size_t)bytes[MEMORY_HIDDEN]));
     TRY(take(cpu, &cpu->queries, MEMORY_QUERIES, (size_t)bytes[MEMORY_QUERIES]));
     TRY(take(cpu, &cpu->tables, MEMORY_ROPE_TABLES, (size_t)bytes[MEMORY_ROPE_TABLES]));
+    const struct bands widest = layer_buffers_widest();
+    cpu->other_tables = cpu->tables + rows * (size_t)spec->head_dim *
+                                          (size_t)layer_buffers_copies(LAYER_TABLES, &widest, 1);
     TRY(take(cpu, &cpu->scratch, MEMORY_THREAD_SCRATCH, (size_t)bytes[MEMORY_THREAD_SCRATCH]));
     TRY(take(cpu, &cpu->acc, MEMORY_STATE, (size_t)bytes[MEMORY_STATE]));
     cpu->max = cpu->acc + heads * (size_t)spec->head_dim;
@@ -316,6 +319,10 @@ enum status device_cpu_create(struct device **out, const struct model *model,
                               const struct device_cpu_options *options)
 {
     enum status status = STATUS_OK;
+    if (options->slice->places > 1 && model_spec(model)->qk_norm_joined)
+        return fail(STATUS_UNIMPLEMENTED,
+                    "norms over all heads are not computed by ranks that have some of them: start "
+                    "workers without a tensor axis");
     struct device_cpu *cpu = calloc(1, sizeof *cpu);
     if (!cpu)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the CPU device");

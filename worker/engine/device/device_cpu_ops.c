@@ -3,6 +3,7 @@
 #include "worker/engine/device/device_cpu_ops.h"
 
 #include <assert.h>
+#include <math.h>
 
 static int64_t width_of(const struct device_cpu_rows *rows, enum layer_buffer buffer)
 {
@@ -15,6 +16,9 @@ static void embed(const struct device_cpu_rows *rows, const struct layer_op *op)
     for (int64_t r = 0; r < rows->rows; r++)
         rows->cpu->kernels->matmul_row(rows->at[op->output] + r * matrix->in, matrix,
                                        rows->sequence->ids[rows->index + r]);
+    const float scale = (float)rows->cpu->spec.embedding_scale;
+    for (int64_t i = 0; scale != 0 && i < rows->rows * matrix->in; i++)
+        rows->at[op->output][i] *= scale;
 }
 
 static void norm(const struct device_cpu_rows *rows, const struct layer_op *op)
@@ -28,13 +32,14 @@ static void norm(const struct device_cpu_rows *rows, const struct layer_op *op)
 static void norm_heads(const struct device_cpu_rows *rows, const struct layer_op *op)
 {
     const struct device_cpu *cpu = rows->cpu;
-    const int heads[] = {cpu->spec.heads, cpu->spec.kv_heads};
+    const int64_t widths[] = {device_cpu_query_width(cpu), device_cpu_key_width(cpu)};
     for (int64_t r = 0; r < rows->rows; r++) {
         float *x = rows->at[op->output] + r * width_of(rows, op->output);
         for (int m = 0; m < op->role_count; m++) {
+            const int64_t width = model_role_shape(&cpu->spec, op->roles[m]).columns;
             cpu->kernels->rmsnorm(x, x, weights_vector(cpu->weights, op->roles[m], op->layer),
-                                  heads[m], cpu->spec.head_dim, cpu->spec.norm_eps);
-            x += (int64_t)heads[m] * cpu->spec.head_dim;
+                                  widths[m] / width, width, cpu->spec.norm_eps);
+            x += widths[m];
         }
     }
 }
@@ -86,15 +91,29 @@ static void bias(const struct device_cpu_rows *rows, const struct layer_op *op, 
 }
 
 /* The gate's values become its product: `output` lies where `input` does. */
-static void swiglu(const struct device_cpu_rows *rows, const struct layer_op *op,
-                   struct span columns)
+static void activate(const struct device_cpu_rows *rows, const struct layer_op *op,
+                     struct span columns)
 {
+    const struct kernels *kernels = rows->cpu->kernels;
+    void (*const kernel)(float *gate, const float *up, int64_t count) =
+        op->kind == LAYER_GEGLU ? kernels->geglu : kernels->swiglu;
     const int64_t width = width_of(rows, op->output);
     assert(rows->at[op->output] == rows->at[op->input]);
     for (int64_t r = 0; r < rows->rows; r++)
-        rows->cpu->kernels->swiglu(rows->at[op->output] + r * width + columns.first,
-                                   rows->at[op->second] + r * width + columns.first,
-                                   columns.end - columns.first);
+        kernel(rows->at[op->output] + r * width + columns.first,
+               rows->at[op->second] + r * width + columns.first, columns.end - columns.first);
+}
+
+static void cap(const struct device_cpu_rows *rows, const struct layer_op *op, struct span columns)
+{
+    const struct model_spec *spec = &rows->cpu->spec;
+    const float scale = spec->logit_scale != 0 ? (float)spec->logit_scale : 1;
+    const float most = (float)spec->logit_cap;
+    for (int64_t r = 0; r < rows->rows; r++) {
+        float *x = rows->at[op->output] + r * width_of(rows, op->output);
+        for (int64_t i = columns.first; i < columns.end; i++)
+            x[i] = most > 0 ? most * tanhf(x[i] * scale / most) : x[i] * scale;
+    }
 }
 
 static void add(const struct device_cpu_rows *rows, const struct layer_op *op)
@@ -102,7 +121,10 @@ static void add(const struct device_cpu_rows *rows, const struct layer_op *op)
     const int64_t count = rows->rows * width_of(rows, op->output);
     float *sum = rows->at[op->output];
     const float *x = rows->at[op->input];
-    for (int64_t i = 0; !rows->adds_at_once && i < count; i++)
+    const float scale = (float)rows->cpu->spec.residual_scale;
+    for (int64_t i = 0; scale != 0 && i < count; i++)
+        sum[i] += scale * x[i];
+    for (int64_t i = 0; scale == 0 && !rows->adds_at_once && i < count; i++)
         sum[i] += x[i];
 }
 
@@ -141,17 +163,20 @@ void device_cpu_op(const struct device_cpu_rows *rows, const struct layer_op *op
     case LAYER_BIAS:
         return bias(rows, op, columns);
     case LAYER_SWIGLU:
-        return swiglu(rows, op, columns);
+    case LAYER_GEGLU:
+        return activate(rows, op, columns);
     case LAYER_ADD:
         return add(rows, op);
     case LAYER_LOOK:
         return look(rows, op);
     case LAYER_ROTATE:
-        return device_cpu_rotate(rows);
+        return device_cpu_rotate(rows, op->layer);
     case LAYER_STORE:
         return device_cpu_store(rows, op->layer);
     case LAYER_MIX:
         return mix(rows, op);
+    case LAYER_CAP:
+        return cap(rows, op, columns);
     case LAYER_ATTEND:
         assert(false); /* a cut: no run has it */
     }

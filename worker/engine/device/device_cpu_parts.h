@@ -85,6 +85,7 @@ struct device_cpu {
     float *max;                 /* [rows, heads] */
     float *sum;                 /* [rows, heads] */
     float *tables;              /* [frames + 1, rows, head_dim / 2, 2]; the last one is the keys' */
+    float *other_tables;        /* the same of layers that rotate otherwise */
     char *scratch;              /* [threads] */
     float *logit_rows;          /* [DEVICE_CPU_LOGIT_ROWS, vocab] */
     float *logit_normed;        /* [DEVICE_CPU_LOGIT_ROWS, hidden] */
@@ -122,8 +123,8 @@ static inline void *device_cpu_kernel_scratch(const struct device_cpu *cpu, int 
     return cpu->scratch + (size_t)thread * cpu->scratch_bytes + cpu->block_bytes;
 }
 
-/* q of LAYER_QKV in every query frame. */
-void device_cpu_rotate(const struct device_cpu_rows *rows);
+/* q of LAYER_QKV in every query frame, as the layer rotates. */
+void device_cpu_rotate(const struct device_cpu_rows *rows, int layer);
 
 /* Rotates k of LAYER_QKV in place; k and v go to the cache where this rank owns the row, and among
  * the sinks. */
@@ -131,5 +132,6 @@ void device_cpu_store(const struct device_cpu_rows *rows, int layer);
 
 /* cos and sin of `count` tokens from `index` on, for every query frame and for the keys: frame f at
  * tables + f * frame_stride. */
-void device_cpu_tables(const struct device_cpu *cpu, const struct device_method *method,
-                       float *tables, int64_t frame_stride, int64_t index, int64_t count);
+void device_cpu_tables(const struct device_cpu *cpu, const struct bands *bands,
+                       const struct spec_rotation *rotation, float *tables, int64_t frame_stride,
+                       int64_t index, int64_t count);

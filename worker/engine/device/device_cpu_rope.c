@@ -2,11 +2,19 @@
  * their keys and values. */
 #include "worker/engine/device/device_cpu_parts.h"
 
-void device_cpu_tables(const struct device_cpu *cpu, const struct device_method *method,
-                       float *tables, int64_t frame_stride, int64_t index, int64_t count)
+/* What rope does not turn is multiplied by what is of the token alone. */
+static void leave_unturned(float *table, const struct spec_rotation *rotation, bool queries,
+                           int64_t index, int64_t count, int half)
 {
-    const struct spec_rotation *rotation = &method->rotation;
-    const struct bands *bands = &method->bands;
+    for (int64_t t = 0; rotation->magnitude != 1 && t < count; t++)
+        for (int p = rotation->turned; p < half; p++)
+            table[(t * half + p) * 2] = (float)rope_logn(queries ? rotation->logn : 0, index + t);
+}
+
+void device_cpu_tables(const struct device_cpu *cpu, const struct bands *bands,
+                       const struct spec_rotation *rotation, float *tables, int64_t frame_stride,
+                       int64_t index, int64_t count)
+{
     struct rope_place places[KERNELS_ROWS_MAX];
     for (int frame = 0; frame < bands->query_frames + bands->key_frames; frame++) {
         const bool queries = frame < bands->query_frames;
@@ -19,10 +27,19 @@ void device_cpu_tables(const struct device_cpu *cpu, const struct device_method 
         }
         rope_table(tables + frame * frame_stride, places, count, rotation->inv_freq,
                    cpu->spec.head_dim / 2);
+        leave_unturned(tables + frame * frame_stride, rotation, queries, index, count,
+                       cpu->spec.head_dim / 2);
     }
 }
 
-void device_cpu_rotate(const struct device_cpu_rows *rows)
+/* Which tables a layer's heads are rotated by. */
+static const float *tables_of(const struct device_cpu_rows *rows, int layer)
+{
+    return rows
+        ->at[spec_layer_is_other(&rows->cpu->spec, layer) ? LAYER_OTHER_TABLES : LAYER_TABLES];
+}
+
+void device_cpu_rotate(const struct device_cpu_rows *rows, int layer)
 {
     const struct device_cpu *cpu = rows->cpu;
     const int64_t width = device_cpu_query_width(cpu);
@@ -34,7 +51,7 @@ void device_cpu_rotate(const struct device_cpu_rows *rows)
             .out_stride = width,
             .x = rows->at[LAYER_QKV],
             .x_stride = cpu->device.program->buffers[LAYER_QKV].width,
-            .table = rows->at[LAYER_TABLES] + first * cpu->spec.head_dim,
+            .table = tables_of(rows, layer) + first * cpu->spec.head_dim,
             .tokens = rows->rows,
             .heads = cpu->spec.heads,
             .head_dim = cpu->spec.head_dim,
@@ -120,7 +137,7 @@ void device_cpu_store(const struct device_cpu_rows *rows, int layer)
     const struct device_cpu *cpu = rows->cpu;
     const int64_t head_dim = cpu->spec.head_dim;
     const int64_t width = cpu->device.program->buffers[LAYER_QKV].width;
-    const float *tables = rows->at[LAYER_TABLES] +
+    const float *tables = tables_of(rows, layer) +
                           rows->sequence->method->bands.query_frames * rows->frame_rows * head_dim;
     for (int64_t r = 0; r < rows->rows; r++) {
         const int64_t index = rows->index + r;

@@ -26,11 +26,16 @@ static void begin_block(void *context, int thread, size_t item)
 {
     struct device_cpu *cpu = context;
     const struct shard_block *block = &cpu->stage.shard->blocks[item];
-    int64_t row_width = cpu->spec.head_dim;
+    const struct device_method *method = sequence_of(cpu, block->member)->method;
+    const int64_t row_width = cpu->spec.head_dim;
+    const int64_t frame_stride = cpu->device.group.stage_rows * row_width;
     (void)thread;
-    device_cpu_tables(cpu, sequence_of(cpu, block->member)->method,
-                      cpu->tables + block->row * row_width,
-                      cpu->device.group.stage_rows * row_width, block->index, block->rows);
+    device_cpu_tables(cpu, &method->bands, &method->rotation, cpu->tables + block->row * row_width,
+                      frame_stride, block->index, block->rows);
+    if (cpu->spec.other_rope)
+        device_cpu_tables(cpu, &method->bands, &method->other,
+                          cpu->other_tables + block->row * row_width, frame_stride, block->index,
+                          block->rows);
 }
 
 enum status device_cpu_stage_begin(struct device *device, const struct device_stage *stage)
@@ -58,18 +63,20 @@ static struct device_cpu_rows rows_from(struct device_cpu *cpu, int thread, int6
         .sum = cpu->sum + row * cpu->spec.heads,
         .frame_rows = cpu->device.group.stage_rows,
         .multiply = cpu->kernels->matmul_prefill,
-        .adds_at_once = cpu->device.memory.sums == NULL,
+        .adds_at_once = cpu->device.memory.sums == NULL && !cpu->program->adds_apart,
     };
     for (int b = 0; b < LAYER_BUFFERS; b++)
         rows.at[b] = (float *)(void *)(scratch + (size_t)count * cpu->layout.offset[b]);
     rows.at[LAYER_HIDDEN] = cpu->hidden + row * cpu->spec.hidden;
-    rows.at[LAYER_DELTA] = rows.at[LAYER_HIDDEN];
-    if (!rows.adds_at_once)
+    if (rows.adds_at_once)
+        rows.at[LAYER_DELTA] = rows.at[LAYER_HIDDEN];
+    else if (cpu->device.memory.sums)
         rows.at[LAYER_DELTA] = cpu->device.memory.sums + row * cpu->spec.hidden;
     rows.at[LAYER_QUERIES] = (float *)(void *)(cpu->queries + (size_t)(row * query_width) *
                                                                   device_cpu_operand_bytes(cpu));
     rows.at[LAYER_STATE] = cpu->acc + row * query_width;
     rows.at[LAYER_TABLES] = cpu->tables + row * cpu->spec.head_dim;
+    rows.at[LAYER_OTHER_TABLES] = cpu->other_tables + row * cpu->spec.head_dim;
     return rows;
 }
 
@@ -268,6 +275,7 @@ static void attend_tile(void *context, int thread, size_t item)
         .record_stride = cpu->device.record_bytes,
         .regimes = &sight->regimes,
         .scale_log2 = method->scale_log2,
+        .cap_log2 = method->cap_log2,
         .scratch = device_cpu_kernel_scratch(cpu, thread),
     };
     for (int k = 0; k < job->count; k++)
@@ -310,7 +318,8 @@ static void logits_chunk(void *context, int thread, size_t item)
     const int64_t first = (int64_t)item * job->chunk;
     const int64_t vocab = job->cpu->spec.vocab;
     const struct span outputs = {first, first + job->chunk < vocab ? first + job->chunk : vocab};
-    device_cpu_op(&job->rows, &program->ops[program->logits], thread, outputs);
+    for (int o = program->logits; o < program->count; o++)
+        device_cpu_op(&job->rows, &program->ops[o], thread, outputs);
 }
 
 /* `rows` rows as they lie in logit_normed; `index` is the first one's. */

@@ -121,13 +121,17 @@ void device_cpu_step_run(struct device_cpu *cpu, int first, int end)
 }
 
 /* The tables of one sequence's rows, from `row` of the step on. */
-static void make_tables(struct device_cpu *cpu, const struct device_tokens *tokens, int64_t row)
+static void make_tables(struct device_cpu *cpu, const struct device_tokens *tokens, int64_t row,
+                        enum layer_buffer buffer)
 {
+    const struct device_method *method = tokens->sequence.method;
+    const struct spec_rotation *rotation =
+        buffer == LAYER_TABLES ? &method->rotation : &method->other;
     const int64_t head_dim = cpu->spec.head_dim;
-    float *tables = cpu->device.memory.step[LAYER_TABLES] + row * head_dim;
+    float *tables = cpu->device.memory.step[buffer] + row * head_dim;
     for (int64_t done = 0; done < tokens->rows; done += KERNELS_ROWS_MAX) {
         const int64_t left = tokens->rows - done;
-        device_cpu_tables(cpu, tokens->sequence.method, tables + done * head_dim,
+        device_cpu_tables(cpu, &method->bands, rotation, tables + done * head_dim,
                           cpu->step.given.rows * head_dim, tokens->first + done,
                           left < KERNELS_ROWS_MAX ? left : KERNELS_ROWS_MAX);
     }
@@ -141,7 +145,9 @@ enum status device_cpu_step_begin(struct device *device, const struct device_ste
     atomic_store(&cpu->skipping, false);
     int64_t row = 0;
     for (int t = 0; t < given->count; t++) {
-        make_tables(cpu, &given->tokens[t], row);
+        make_tables(cpu, &given->tokens[t], row, LAYER_TABLES);
+        if (cpu->spec.other_rope)
+            make_tables(cpu, &given->tokens[t], row, LAYER_OTHER_TABLES);
         row += given->tokens[t].rows;
     }
     make_parts(cpu);
@@ -311,6 +317,7 @@ static void attend_heads(const struct attend_job *job, int thread,
         .record_stride = cpu->device.record_bytes,
         .regimes = &sight_of(&tokens->sequence.method->sight, job->layer, head)->regimes,
         .scale_log2 = tokens->sequence.method->scale_log2,
+        .cap_log2 = tokens->sequence.method->cap_log2,
         .scratch = device_cpu_kernel_scratch(cpu, thread),
     };
     size_t head_bytes = cpu->device.record_bytes / (size_t)spec->kv_heads;
@@ -421,7 +428,8 @@ enum status device_cpu_step_logits(struct device *device, int64_t row, int64_t c
     rows.at[LAYER_NORMED] += row * cpu->spec.hidden;
     rows.at[LAYER_LOGITS] = device->memory.logits;
     const struct layer_op *product = &cpu->program->ops[cpu->program->logits];
-    device_cpu_joined(&rows, product, 1, columns_of(cpu, &rows, product), NULL);
+    device_cpu_joined(&rows, product, cpu->program->count - cpu->program->logits,
+                      columns_of(cpu, &rows, product), NULL);
     device_spent(device, DEVICE_PART_STEP_LOGITS, start_ns);
     return STATUS_OK;
 }

@@ -390,6 +390,10 @@ enum status device_cuda_create(struct device **out, const struct model *model,
                                const struct cuda_streams *streams)
 {
     enum status status = STATUS_OK;
+    const char *special = spec_special_part(model_spec(model));
+    if (special)
+        return fail(STATUS_UNIMPLEMENTED,
+                    "the GPU does not compute %s: start workers with `--device cpu`", special);
     struct device_cuda *cuda = calloc(1, sizeof *cuda);
     if (!cuda)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the CUDA device");

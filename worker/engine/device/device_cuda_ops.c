@@ -225,6 +225,8 @@ static enum status compute(struct device_cuda_rows *rows, const struct layer_op 
     case LAYER_MIX:
         return mix(rows, op);
     case LAYER_ATTEND:
+    case LAYER_GEGLU: /* device_cuda_create has refused the model */
+    case LAYER_CAP:
         break;
     }
     return fail(STATUS_INTERNAL, "operation %d is not one that a device runs", op->kind);

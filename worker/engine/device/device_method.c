@@ -15,8 +15,13 @@ void device_method_make(struct device_method *method, const struct model_spec *s
     sight_make(&method->sight, asked, &shape);
     method->bands = method->sight.tables[0].bands;
     spec_rotation_make(&method->rotation, spec, &asked->frequencies, method_logn(asked));
+    spec_rotation_other(&method->other, spec, method_logn(asked));
     method->reach = method->sight.tables[0].reach;
     method->range_tokens = memory_plan_range_tokens(choice);
+    const double log2_e = 1.4426950408889634;
     method->scale_log2 =
-        (float)(method_logit_scale(asked) * 1.4426950408889634 / sqrt((double)spec->head_dim));
+        (float)(spec->attention_scale > 0
+                    ? method_logit_scale(asked) * log2_e * spec->attention_scale
+                    : method_logit_scale(asked) * log2_e / sqrt((double)spec->head_dim));
+    method->cap_log2 = (float)(spec->attention_cap * log2_e);
 }
