@@ -94,17 +94,29 @@ static const struct {
     {"attn_logit_softcapping", OF(caps_scores)},   {"final_logit_softcapping", OF(caps_logits)},
 };
 
-static bool is_known(const char *key, const struct architecture *architecture)
+static bool is_of_all(const char *key)
 {
-    static const char zeros[16];
     for (size_t k = 0; k < sizeof known / sizeof known[0]; k++)
         if (strcmp(key, known[k]) == 0)
             return true;
+    return false;
+}
+
+/* KEY_OF_OTHERS: it changes what those compute that read it, and this one does not. */
+enum key_kind { KEY_READ, KEY_OF_OTHERS, KEY_UNKNOWN };
+
+static enum key_kind kind_of(const char *key, const struct architecture *architecture)
+{
+    static const char zeros[16];
+    if (is_of_all(key))
+        return KEY_READ;
     for (size_t k = 0; k < sizeof of_some / sizeof of_some[0]; k++)
         if (strcmp(key, of_some[k].key) == 0)
             return memcmp((const char *)architecture + of_some[k].offset, zeros,
-                          of_some[k].bytes) != 0;
-    return false;
+                          of_some[k].bytes) != 0
+                       ? KEY_READ
+                       : KEY_OF_OTHERS;
+    return KEY_UNKNOWN;
 }
 
 /* What is null or false asks for nothing. */
@@ -116,8 +128,12 @@ enum status spec_config_known_check(const struct json_place *config,
     json_t *value;
     json_object_foreach((json_t *)config->json, key, value)
     {
-        if (is_known(key, architecture) || json_is_null(value) || json_is_false(value))
+        const enum key_kind kind = kind_of(key, architecture);
+        if (kind == KEY_READ || json_is_null(value) || json_is_false(value))
             continue;
+        if (kind == KEY_OF_OTHERS)
+            return json_place_fail(config, key, STATUS_UNIMPLEMENTED, "unsupported-key",
+                                   "is not supported in this architecture");
         if (spec_key_may_matter(text_view_of(key)))
             return json_place_fail(config, key, STATUS_UNIMPLEMENTED, "unsupported-key",
                                    "is not known here, and may change what is computed");

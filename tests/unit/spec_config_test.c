@@ -239,12 +239,30 @@ static void what_is_not_supported_is_refused_by_name(void **state)
         {"rope_scaling", "{\"type\":\"llama3\",\"factor\":2,\"mscale\":1}", "rope_scaling.mscale"},
         {"rope_parameters", "{\"rope_type\":\"default\",\"partial_rotary_factor\":0.5}",
          "rope_parameters.partial_rotary_factor"},
+        /* by the beginning or a part of their name, whatever they are */
+        {"rope_turns", "2", "rope_turns: is not known here, and may change what is computed"},
+        {"attention_sinks", "4", "attention_sinks: is not known here"},
+        {"key_scale", "0.5", "key_scale: is not known here"},
+        {"router_softcap", "30", "router_softcap: is not known here"},
+        /* what other architectures compute by */
+        {"embedding_multiplier", "12", "embedding_multiplier: is not supported in this arch"},
+        {"residual_multiplier", "0.2", "residual_multiplier: is not supported in this arch"},
+        {"attention_multiplier", "0.1", "attention_multiplier: is not supported in this arch"},
+        {"logits_scaling", "8", "logits_scaling: is not supported in this arch"},
+        {"no_rope_layers", "[1, 0]", "no_rope_layers: is not supported in this arch"},
+        {"sliding_window_pattern", "6", "sliding_window_pattern: is not supported in this arch"},
+        {"rope_local_base_freq", "1e4", "rope_local_base_freq: is not supported in this arch"},
+        {"query_pre_attn_scalar", "256", "query_pre_attn_scalar: is not supported in this arch"},
+        {"final_logit_softcapping", "30", "final_logit_softcapping: is not supported in this"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
         expect_refusal(cases[i].key, cases[i].value, STATUS_UNIMPLEMENTED, cases[i].words);
     struct model_spec spec;
     assert_int_equal(read_with(&spec, "partial_rotary_factor", "1.0"), STATUS_OK);
     assert_int_equal(read_with(&spec, "num_local_experts", "0"), STATUS_OK);
+    assert_int_equal(read_with(&spec, "final_logit_softcapping", "null"), STATUS_OK);
+    assert_int_equal(read_with(&spec, "attention_sinks", "false"), STATUS_OK);
+    assert_int_equal(read_with(&spec, "colour", "\"blue\""), STATUS_OK); /* warned of */
 }
 
 static const struct {
