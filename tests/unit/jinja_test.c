@@ -148,6 +148,8 @@ static void what_lies_too_deep_is_refused(void **state)
     assert_int_equal(render_text(out, "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}"),
                      STATUS_OUT_OF_RANGE);
     assert_non_null(strstr(status_message(), "in each other"));
+    assert_int_equal(render_text(out, "{{ 'a' | map(*(['map'] * 100000)) }}"), STATUS_OUT_OF_RANGE);
+    assert_non_null(strstr(status_message(), "in each other"));
     assert_int_equal(render_text(out, "{% set n = namespace(x=[]) %}{% for i in range(5000) %}"
                                       "{% set n.x = [n.x] %}{% endfor %}{{ n.x }}"),
                      STATUS_OUT_OF_RANGE);
