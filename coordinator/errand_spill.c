@@ -162,6 +162,7 @@ static enum status save(struct errand *outer, const struct sessions_use *use,
     enum status status = STATUS_OK;
     errand.saves = errand.fetched = true; /* a file has none of it: nobody else moves it */
     errand.owner = spilling->tenant;
+    errand.is_inner = true; /* nor behind the one that waits for it */
     errand.version = use->version;
     errand.session.raw = use->raw;
     ask_by(&errand, use->method);
@@ -171,6 +172,17 @@ static enum status save(struct errand *outer, const struct sessions_use *use,
     status = finish_file(spilling, errand_save_keys(&errand, &keys));
 deinit:
     end_inner(&errand, outer, status);
+    return status;
+}
+
+/* Nobody waits for the request that the file is for while it is written. */
+static enum status save_aside(struct errand *errand, const struct sessions_use *use,
+                              struct spilling *spilling)
+{
+    struct queue *queue = errand->tools->queue;
+    queue_step_aside(queue, &errand->ticket, true);
+    const enum status status = save(errand, use, spilling);
+    queue_step_aside(queue, &errand->ticket, false);
     return status;
 }
 
@@ -200,7 +212,7 @@ enum status errand_spill_one(struct errand *errand, enum sessions_found *found)
     struct spilling spilling = {.folder = sessions_spill(sessions), .tenant = tenant};
     enum status status = STATUS_OK;
     if (!spill_folder_has(spilling.folder, use.version->file))
-        status = save(errand, &use, &spilling);
+        status = save_aside(errand, &use, &spilling);
     const int64_t tokens = use.version->tokens;
     if (sessions_put_back(sessions, &use, spilling.place.number, status == STATUS_OK))
         log_line(LOG_INFO, "session spilled", log_integer("tokens", tokens),

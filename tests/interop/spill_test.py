@@ -228,6 +228,13 @@ class Spill(ClusterTest):
         self.wait_logged(self.coordinator, 'event="prompt read anew"')
         self.assertEqual(self.files(), left)
 
+    def test_what_makes_room_takes_no_part_of_the_queue(self):
+        """A save that stood in the queue behind the document that it is for would wait for it, or be refused."""
+        self.launch("--group-requests=1", "--context=1024", "--queue-length=1")
+        sessions = self.fill()
+        ids, usage = self.ask_anew(0)
+        self.check(sessions[0], ids, usage.prompt_tokens)
+
     def test_files_keep_to_their_limit(self):
         self.launch("--group-requests=1", "--context=1024", "--spill-bytes=%d" % (1 << 20))
         sessions = self.fill()
