@@ -178,8 +178,8 @@ enum sessions_found {
 enum sessions_found sessions_take_out(struct sessions *sessions, struct sessions_use *use,
                                       char tenant[ACCESS_TENANT_BYTES], uint64_t serial);
 
-/* Its keys are in `file` (0: in none that is new). Where they are `out`, the file is still there, and
- * nobody has begun to use it meanwhile, the group lets go of them, and the answer is true. */
+/* Its keys are in `file` (0: in none that is new). Where they are `out`, the file is still there
+ * and nobody has begun to use it meanwhile, the group lets go of them, and the answer is true. */
 bool sessions_put_back(struct sessions *sessions, struct sessions_use *use, int64_t file, bool out);
 
 /* Whether the version's keys must be fetched from its file: FOUND, and the caller calls

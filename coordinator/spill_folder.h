@@ -7,8 +7,8 @@
  *     FOLDER/....keys.unfinished           one that is being written
  *
  * A coordinator that starts takes over the files that are there. Those that are damaged, unfinished
- * or of another model are removed with a warning; files of other names are left alone, and so is what
- * cannot be read for now.
+ * or of another model are removed with a warning; files of other names are left alone, and so is
+ * what cannot be read for now.
  *
  * Where there is no room, the file that was unused longest goes, at first of those that nobody
  * needs because the same keys lie in memory.
