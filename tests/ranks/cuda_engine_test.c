@@ -232,7 +232,8 @@ static void what_a_gpu_does_not_compute_is_refused_by_name(void **state)
 static void a_weight_type_that_a_gpu_does_not_read_is_refused_by_name(void **state)
 {
     (void)state;
-    static const struct tiny_model_shape shape = {1, 96, 4, 2, 32, 160};
+    static const struct tiny_model_shape shape = {
+        .layers = 1, .hidden = 96, .heads = 4, .kv_heads = 2, .head_dim = 32, .ffn = 160};
     char path[TINY_MODEL_PATH_BYTES];
     struct engine_case wanted = score_case("rope", 70);
     struct engine_outcome outcome;
