@@ -10,10 +10,11 @@
 #include "coordinator/jinja/jinja_template.h"
 #include "coordinator/text/chat_builtin.h"
 #include "coordinator/text/chat_source.h"
+#include "coordinator/text/turn_mark.h"
 #include "proto/model/vocab.h"
 #include "proto/utf8_check.h"
 
-enum { NONE = -1, QUOTED_BYTES = 60, REASON_BYTES = 600, CONTROL_BYTES_MAX = 64 };
+enum { NONE = -1, QUOTED_BYTES = 60, REASON_BYTES = 600 };
 
 struct chat {
     const struct tokenizer *tokenizer;
@@ -180,25 +181,20 @@ enum status chat_render(const struct chat *chat, struct id_list *ids,
     return status;
 }
 
-/* What is written like a control token, "<|...|>", must be one: otherwise a document could spell it
- * too, and forge a turn. */
+/* What is written like a control token must be one: otherwise a document could spell it too, and
+ * forge a turn. */
 static enum status check_own(const struct chat *chat, const char *text, size_t bytes)
 {
-    for (size_t place = 0; place + 2 < bytes; place++) {
-        if (memcmp(text + place, "<|", 2) != 0)
-            continue;
-        const char *end = memmem(text + place, bytes - place, "|>", 2);
-        const size_t length = end ? (size_t)(end - text) + 2 - place : 0;
-        if (length == 0 || length >= CONTROL_BYTES_MAX || memchr(text + place, '\n', length))
-            continue;
-        char token[CONTROL_BYTES_MAX];
+    size_t length;
+    for (size_t place = turn_mark_find(&length, text, 0, bytes); place < bytes;
+         place = turn_mark_find(&length, text, place + length, bytes)) {
+        char token[TURN_MARK_BYTES_MAX];
         memcpy(token, text + place, length);
         token[length] = 0;
         if (tokenizer_control_id(chat->tokenizer, token) == NONE)
             return fail(STATUS_UNIMPLEMENTED,
                         "it writes %s, which the vocabulary does not mark as a control token",
                         token);
-        place += length - 1;
     }
     return STATUS_OK;
 }

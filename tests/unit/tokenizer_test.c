@@ -159,6 +159,29 @@ static void user_defined_tokens_are_always_recognised(void **state)
     close_pair(&pair);
 }
 
+/* DeepSeek's turns are user-defined tokens; they are printed as those are, but no text of a
+ * conversation becomes one. */
+static void user_defined_tokens_written_like_a_turn_are_recognised_where_asked_for(void **state)
+{
+    (void)state;
+    static const char *const marks[] = {"<|T|>", "<\uFF5CT\uFF5C>", "<|T\uFF5C>"};
+    for (size_t i = 0; i < sizeof marks / sizeof marks[0]; i++) {
+        struct pair pair;
+        struct id_list ids = {0};
+        open_pair(&pair, &(struct tiny_vocab_args){.tool = marks[i]});
+        expect(&pair, marks[i], strlen(marks[i]), TOKENIZER_CONTROL, &(int32_t){TINY_TOOL}, 1);
+        assert_int_equal(tokenizer_control_id(pair.tokenizer, marks[i]), TINY_TOOL);
+        assert_false(tokenizer_is_control(pair.tokenizer, TINY_TOOL));
+        assert_int_equal(tokenizer_encode(pair.tokenizer, &ids, marks[i], strlen(marks[i]), 0),
+                         STATUS_OK);
+        assert_int_equal(ids.count, strlen(marks[i]));
+        for (size_t k = 0; k < ids.count; k++)
+            assert_int_equal(ids.ids[k], BYTE((uint8_t)marks[i][k]));
+        id_list_deinit(&ids);
+        close_pair(&pair);
+    }
+}
+
 static void a_control_token_ends_a_word(void **state)
 {
     (void)state;
@@ -399,6 +422,7 @@ int main(void)
         cmocka_unit_test(a_byte_the_vocabulary_lacks_is_left_out),
         cmocka_unit_test(control_tokens_are_recognised_only_when_asked),
         cmocka_unit_test(user_defined_tokens_are_always_recognised),
+        cmocka_unit_test(user_defined_tokens_written_like_a_turn_are_recognised_where_asked_for),
         cmocka_unit_test(a_control_token_ends_a_word),
         cmocka_unit_test(bos_comes_where_the_file_and_the_caller_want_it),
         cmocka_unit_test(stop_ids_are_listed_once),
