@@ -402,7 +402,8 @@ static enum status encode_text(struct encoding *encoding, const char *text, size
     const struct tokenizer *tokenizer = encoding->tokenizer;
     if ((encoding->flags & TOKENIZER_BOS) && tokenizer->add_bos)
         TRY(id_list_add(encoding->ids, tokenizer->bos));
-    return encode_around(encoding, tokenizer->whole, encode_stepped, text, bytes, true);
+    return encode_around(encoding, tokenizer->whole, encode_stepped, text, bytes,
+                         !(encoding->flags & TOKENIZER_CONTINUES));
 }
 
 enum status tokenizer_encode(const struct tokenizer *tokenizer, struct id_list *ids,

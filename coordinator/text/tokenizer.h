@@ -29,6 +29,9 @@ enum tokenizer_flag {
     TOKENIZER_CONTROL = 1,
     /* The list starts with BOS where the file asks for one. */
     TOKENIZER_BOS = 2,
+    /* The text goes on behind a control token: what the vocabulary puts before the first text of a
+     * prompt alone is left out. */
+    TOKENIZER_CONTINUES = 4,
 };
 
 /* Copies what it needs of `vocab`. Another tokenizer model or pre-tokenizer is UNIMPLEMENTED, by

@@ -200,6 +200,7 @@ static void a_template_that_cannot_be_used_is_refused_and_raw_is_named(void **st
         {"{{ messages[0].content | wordwrap }}", "wordwrap"},
         {"{{ raise_exception('only with tools') }}", "only with tools"},
         {"<|im_start|>always the same", "does not write the question"},
+        {LOOP "<|im_start|>{{ loop.index }}{% endfor %}", "does not write the question"},
         {LOOP "<|im_begin|>{{ message.content }}{% endfor %}", "<|im_begin|>"},
         {LOOP "<\uFF5CUser\uFF5C>{{ message.content }}{% endfor %}", "<\uFF5CUser\uFF5C>"},
     };
@@ -211,6 +212,25 @@ static void a_template_that_cannot_be_used_is_refused_and_raw_is_named(void **st
         assert_non_null(strstr(status_message(), "--chat-template"));
         close_room(&room);
     }
+}
+
+/* A passage that only some conversations have is checked when it is written. */
+static void a_passage_that_could_be_spelt_is_refused(void **state)
+{
+    (void)state;
+    struct room room;
+    struct id_list ids = {0};
+    const struct chat_message messages[] = {message("user", "a"), message("assistant", "b")};
+    assert_int_equal(open_room(&room, LOOP "{% if message.role == 'assistant' %}<|answer|>"
+                                           "{% endif %}{{ message.content }}{% endfor %}"),
+                     STATUS_OK);
+    assert_int_equal(chat_render(room.chat, &ids, messages, 1), STATUS_OK);
+    assert_int_equal(ids.count, 1);
+    assert_int_equal(chat_render(room.chat, &ids, messages, 2), STATUS_UNIMPLEMENTED);
+    assert_non_null(strstr(status_message(), "<|answer|>"));
+    assert_int_equal(ids.count, 1);
+    id_list_deinit(&ids);
+    close_room(&room);
 }
 
 static void a_named_template_serves_a_model_without_one(void **state)
@@ -404,6 +424,7 @@ int main(void)
         cmocka_unit_test(marks_are_short_and_on_one_line),
         cmocka_unit_test(a_document_cannot_forge_a_turn_with_full_width_bars),
         cmocka_unit_test(a_template_that_cannot_be_used_is_refused_and_raw_is_named),
+        cmocka_unit_test(a_passage_that_could_be_spelt_is_refused),
         cmocka_unit_test(a_named_template_serves_a_model_without_one),
         cmocka_unit_test(a_template_may_lie_in_a_file),
         cmocka_unit_test(no_way_through_a_template_forges_a_turn),
